@@ -34,12 +34,12 @@ enum {
     PV_CTLAPI_SECRET_MAX = 4096,    /* characters of a token or coordinator URL */
     PV_CTLAPI_INVITE_BUF = 64,      /* an invite's id in text, and the NUL */
     PV_CTLAPI_ROOM_BUF = 64,        /* "#name" or "#name~abcd", and the NUL */
-    PV_CTLAPI_WORD_BUF = 16,        /* log level, what to watch */
+    PV_CTLAPI_WORD_BUF = 16,        /* a log level, or what to watch, and the NUL */
     PV_CTLAPI_ERROR_BUF = 512,      /* "what failed: why: what to do", and the NUL */
-    PV_CTLAPI_MAX_USES = 1000000,   /* of one invite */
+    PV_CTLAPI_MAX_USES = 1000000,   /* ours: nodes that one invite may admit */
     PV_CTLAPI_MAX_PINGS = 1000000,  /* ours: echoes of one `ping` */
-    PV_CTLAPI_MAX_PING_SIZE = 1190, /* bytes of filler: one packet holds it */
-    PV_CTLAPI_MAX_HISTORY = 1000,   /* messages of one answer */
+    PV_CTLAPI_MAX_PING_SIZE = 1190, /* bytes of filler that fit in one packet */
+    PV_CTLAPI_MAX_HISTORY = 1000,   /* ours: messages in one answer */
 };
 
 /* Exit codes of p2pvpnctl, and "code" of a failed answer (DESIGN 9). */
@@ -116,15 +116,15 @@ struct pv_ctlapi_request {
                                           FILE_SEND: name of the file */
     uint32_t uses;                     /* INVITE: 1.., default 1 */
     uint64_t expires_s;                /* INVITE: seconds from now, default 24 h */
-    bool admin;                        /* INVITE */
-    bool forget;                       /* LEAVE */
+    bool admin;                        /* INVITE: who uses it may invite others */
+    bool forget;                       /* LEAVE: delete this node's keys too */
     uint32_t count;                    /* PING: 1.., default 4 */
     uint32_t interval_ms;              /* PING: 10..3600000, default 1000 */
     uint32_t size;                     /* PING: bytes of filler, default 56 */
     uint32_t timeout_ms;               /* CREATE JOIN: not done by then, it ends and says why;
                                           0 (default): after 30 s */
-    bool direct;                       /* WAIT */
-    bool online;                       /* WAIT */
+    bool direct;                       /* WAIT: until the path leads through no relay */
+    bool online;                       /* WAIT: until the peer, or this node, is online */
     bool peek;                         /* INBOX: leave them unread */
     bool seen;                         /* WATCH: messages told are read from then on */
     uint32_t number;                   /* FILE_ACCEPT STOP GET SAVED: "id" in the list */
@@ -132,12 +132,13 @@ struct pv_ctlapi_request {
     uint32_t limit;                    /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
 };
 
-/* A request of this kind with the defaults above. */
+/* Makes a request of this command with the defaults above. */
 void pv_ctlapi_request_init(struct pv_ctlapi_request *req, enum pv_ctlapi_cmd cmd, uint64_t id);
 /* Frees and wipes what it owns, zeroes the rest. */
 void pv_ctlapi_request_done(struct pv_ctlapi_request *req);
 
-/* One line without its newline. Strict: types, ranges and lengths; unknown fields are ignored.
+/* Reads one line without its newline. Types, ranges and lengths are strict; unknown fields are
+ * ignored.
  * *ret_req is set on success only. On failure *ret_id is the request's id when it could be read,
  * else UINT64_MAX, and why (PV_CTLAPI_ERROR_BUF bytes) says what is wrong, in words for the user.
  * PV_ERR_MALFORMED; PV_ERR_LIMIT (line too long); PV_ERR_UNSUPPORTED (unknown command);
@@ -149,7 +150,7 @@ PV_MUST_CHECK int pv_ctlapi_request_parse(struct pv_view line, struct pv_ctlapi_
 char *pv_ctlapi_request_write(const struct pv_ctlapi_request *req);
 
 const char *pv_ctlapi_cmd_name(enum pv_ctlapi_cmd cmd); /* "peers", "invite_list" */
-/* Changes this node or the network, so only root may ask for it. */
+/* Whether it changes this node or the network, so that only root may ask for it. */
 bool pv_ctlapi_cmd_changes(enum pv_ctlapi_cmd cmd);
 
 /* --- replies: building --------------------------------------------------------------------- */
@@ -163,7 +164,7 @@ json_t *pv_ctlapi_event(uint64_t id, const char *event, json_t *body);
 /* One line with newline and NUL; *ret_len without the NUL. NULL without memory. free() it. */
 char *pv_ctlapi_dump(const json_t *obj, size_t *ret_len);
 
-/* Path to a peer, as DESIGN 9. */
+/* How a peer is reached; PATH_STATIC: at the address of a static [peer]. */
 enum pv_ctlapi_path_type {
     PV_CTLAPI_PATH_NONE,
     PV_CTLAPI_PATH_DIRECT,
@@ -172,12 +173,12 @@ enum pv_ctlapi_path_type {
 };
 struct pv_ctlapi_path {
     enum pv_ctlapi_path_type type;
-    struct pv_addr local;  /* PV_AF_NONE: null */
-    struct pv_addr remote; /* PV_AF_NONE: null */
-    const char *via;       /* relay's address; NULL: null */
-    double rtt_ms;         /* < 0: null */
-    double loss;           /* 0..1; < 0: null */
-    unsigned mtu;          /* bytes inside; 0: null */
+    struct pv_addr local;  /* our end; PV_AF_NONE: null */
+    struct pv_addr remote; /* the peer's end; PV_AF_NONE: null */
+    const char *via;       /* the relay's address; NULL: null */
+    double rtt_ms;         /* measured on this path; < 0: null */
+    double loss;           /* share of packets lost, 0..1; < 0: null */
+    unsigned mtu;          /* bytes of the largest inner packet; 0: null */
 };
 struct pv_ctlapi_peer {
     const char *name;
@@ -186,8 +187,8 @@ struct pv_ctlapi_peer {
     const uint8_t *wg_key;   /* transport key */
     bool online;
     struct pv_ctlapi_path path;
-    uint64_t tx_bytes, rx_bytes;
-    uint64_t last_handshake_ms; /* 0: null */
+    uint64_t tx_bytes, rx_bytes; /* inner packets sent and received */
+    uint64_t last_handshake_ms;  /* 0: null */
 };
 /* {"version":1,"peers":[…]}; add fails with PV_ERR_NOMEM only. */
 json_t *pv_ctlapi_peers_new(void);
@@ -251,11 +252,11 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
 
 /* What is known about the own NAT, and the budget of attempts to cross hard ones. */
 struct pv_ctlapi_hard {
-    const char *mapping, *ports; /* words */
-    bool predict, birthday;      /* what is switched on */
-    bool running;
-    unsigned attempts; /* ever */
-    unsigned sockets, max_mappings;
+    const char *mapping, *ports;            /* words */
+    bool predict, birthday;                 /* what is switched on */
+    bool running;                           /* an attempt is under way */
+    unsigned attempts;                      /* since the daemon started */
+    unsigned sockets, max_mappings;         /* sockets open for attempts, and their limit */
     unsigned packets, max_packets, max_pps; /* packets: of the present or last attempt */
     unsigned kept;                          /* sockets that carry a path */
 };
@@ -265,8 +266,8 @@ PV_MUST_CHECK int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctla
 
 /* What was measured about the own NAT's bindings, in seconds. */
 struct pv_ctlapi_binding {
-    bool measuring;
-    double idle_s; /* a silent binding lives at least this long; < 0: null, not known */
+    bool measuring; /* a measurement is under way */
+    double idle_s;  /* a silent binding lives at least this long; < 0: null, not known */
     /* A silent binding is dead after this; < 0: null, not known or longer than was tried. */
     double idle_max_s;
     double absolute_s; /* a binding in use is ended at this age; < 0: null, no such end was seen */
@@ -387,8 +388,8 @@ PV_MUST_CHECK int pv_ctlapi_events_add(json_t *events, double seconds_ago, const
 struct pv_ctlapi_reply {
     uint64_t id; /* UINT64_MAX when the daemon could not read the request's id */
     bool is_event;
-    bool ok;                  /* answers */
-    enum pv_ctlapi_code code; /* failed answers; an answer that is ok: 0 or PV_CTLAPI_UNREACHABLE */
+    bool ok;                  /* answers: the command was done */
+    enum pv_ctlapi_code code; /* why a failed answer failed; with ok 0 or PV_CTLAPI_UNREACHABLE */
     const char *event;        /* events: its name; borrowed from body */
     const char *error;        /* failed answers; borrowed from body */
     json_t *body;             /* the whole object; owned */

@@ -24,21 +24,22 @@
 #include "proto/stun/stun.h"
 
 enum {
-    PV_NETCHECK_SERVERS = 4, /* given ones */
-    PV_NETCHECK_FRESH = 16,  /* sockets of the burst, TRAVERSAL 3.1 */
-    PV_NETCHECK_LIVES = 14,  /* silences tried for the lifetime */
-    PV_NETCHECK_MAIN = 0,    /* sockets by number: mapping */
-    PV_NETCHECK_FILTER = 1,  /* filtering */
+    PV_NETCHECK_SERVERS = 4, /* ours: STUN servers that the config may name */
+    PV_NETCHECK_FRESH = 16,  /* sockets whose ports show how the NAT chooses, TRAVERSAL 3.1 */
+    PV_NETCHECK_LIVES = 14,  /* ours: silences tried for the lifetime, a socket for each */
+    /* Sockets by number: first the one that measures the mapping, then the one for the filter. */
+    PV_NETCHECK_MAIN = 0,
+    PV_NETCHECK_FILTER = 1,
     PV_NETCHECK_FIRST_FRESH = 2,
     PV_NETCHECK_FIRST_LIFE = PV_NETCHECK_FIRST_FRESH + PV_NETCHECK_FRESH,
-    PV_NETCHECK_SOCKETS_SHORT = PV_NETCHECK_FIRST_LIFE, /* without the lifetime */
+    PV_NETCHECK_SOCKETS_SHORT = PV_NETCHECK_FIRST_LIFE, /* all that are needed without lifetime */
     PV_NETCHECK_SOCKETS = PV_NETCHECK_FIRST_LIFE + PV_NETCHECK_LIVES,
-    PV_NETCHECK_MTU = 64,       /* bytes; no request is longer */
-    PV_NETCHECK_PROBES = 64,    /* transactions */
-    PV_NETCHECK_PUBLICS = 8,    /* public addresses remembered */
+    PV_NETCHECK_MTU = 64,       /* bytes of the longest request */
+    PV_NETCHECK_PROBES = 64,    /* transactions of one measurement */
+    PV_NETCHECK_PUBLICS = 8,    /* ours: public addresses remembered */
     PV_NETCHECK_BLOCK = 8192,   /* ours: ports; a wider range is called random */
-    PV_NETCHECK_FIND_MS = 3000, /* until UDP counts as blocked, TRAVERSAL 3.7 */
-    PV_NETCHECK_MAX_MS = 4700,  /* until the rest is unknown */
+    PV_NETCHECK_FIND_MS = 3000, /* without an answer for so long UDP is blocked, TRAVERSAL 3.7 */
+    PV_NETCHECK_MAX_MS = 4700,  /* ours: what is not known by then stays unknown */
 };
 
 /* A question whose answer may be missing. */
@@ -48,7 +49,7 @@ enum pv_netcheck_answer {
     PV_NETCHECK_YES,
 };
 
-/* RFC 4787 s4.1 and s5. */
+/* What a NAT looks at when it maps (RFC 4787 s4.1) or filters (s5). */
 enum pv_netcheck_rule {
     PV_NETCHECK_RULE_UNKNOWN,
     PV_NETCHECK_EI,  /* endpoint-independent */
@@ -56,7 +57,7 @@ enum pv_netcheck_rule {
     PV_NETCHECK_APD, /* address- and port-dependent */
 };
 
-/* The classic names (RFC 3489 s5). */
+/* The classic names of whole NATs (RFC 3489 s5), which people know. */
 enum pv_netcheck_name {
     PV_NETCHECK_NAME_UNKNOWN,
     PV_NETCHECK_OPEN,
@@ -68,17 +69,18 @@ enum pv_netcheck_name {
     PV_NETCHECK_BLOCKED,  /* no UDP at all */
 };
 
+/* How the NAT chooses the outer port of a new mapping. */
 enum pv_netcheck_ports {
     PV_NETCHECK_PORTS_UNKNOWN,
-    PV_NETCHECK_PRESERVED,  /* the inner port, as a rule */
-    PV_NETCHECK_SEQUENTIAL, /* the last one + delta */
-    PV_NETCHECK_IN_BLOCK,   /* anywhere in a small block */
+    PV_NETCHECK_PRESERVED,  /* the same as the inner port, as a rule */
+    PV_NETCHECK_SEQUENTIAL, /* the last mapping's port + delta */
+    PV_NETCHECK_IN_BLOCK,   /* any port of a small block */
     PV_NETCHECK_RANDOM,
 };
 
 struct pv_netcheck_config {
-    /* Of one family. The first that grants RFC 5780 is the one measured with, else the first that
-     * answers; others serve as second address for the mapping. */
+    /* STUN servers of one family. The first that grants RFC 5780 is the one measured with, else
+     * the first that answers; the others serve as second address for the mapping. */
     struct pv_addr servers[PV_NETCHECK_SERVERS];
     size_t n_servers;
     /* Of each socket: the machine's own address towards the servers, and the port. */
@@ -87,41 +89,44 @@ struct pv_netcheck_config {
 };
 
 struct pv_netcheck_result {
-    bool reached; /* a server answered by UDP; nothing else is known otherwise */
-    struct pv_addr server;
-    pv_ns rtt;             /* of the server; a lower bound when its request was repeated */
+    bool reached;          /* a server answered by UDP; nothing else is known otherwise */
+    struct pv_addr server; /* the server measured with */
+    pv_ns rtt;             /* to that server; a lower bound when the request was repeated */
     bool two_addresses;    /* the server has a second address that works */
-    struct pv_addr mapped; /* of the main socket */
-    struct pv_addr publics[PV_NETCHECK_PUBLICS]; /* all seen, port 0 */
-    size_t n_publics;
-    enum pv_netcheck_answer translated; /* is there a NAT */
+    struct pv_addr mapped; /* the main socket's address as the server saw it */
+    struct pv_addr publics[PV_NETCHECK_PUBLICS]; /* all public addresses seen, port 0 */
+    size_t n_publics;                            /* addresses in publics */
+    enum pv_netcheck_answer translated;          /* is there a NAT? */
     enum pv_netcheck_name name;
     enum pv_netcheck_rule mapping, filtering;
     /* Known more often than the rules: does the mapping, and the filter, look at the port? */
     enum pv_netcheck_answer mapping_port, filtering_port;
     enum pv_netcheck_ports ports;
-    int delta;           /* SEQUENTIAL: usual step, negative = downwards */
-    uint16_t block_lo;   /* IN_BLOCK: estimate */
-    uint16_t block_size; /* a power of two */
-    enum pv_netcheck_answer hairpin;
-    bool life_known;          /* a silent binding lives */
-    pv_ns life_min, life_max; /* at least and less than that; max PV_NEVER: longer than was tried */
+    int delta;                       /* SEQUENTIAL: usual step, negative = downwards */
+    uint16_t block_lo;               /* IN_BLOCK: estimated first port of the block */
+    uint16_t block_size;             /* IN_BLOCK: its ports, a power of two */
+    enum pv_netcheck_answer hairpin; /* may inner hosts reach each other by outer addresses? */
+    bool life_known;                 /* life_min and life_max were measured */
+    pv_ns life_min;                  /* a silent binding lives at least this long */
+    pv_ns life_max;                  /* ...and less than this; PV_NEVER: longer than was tried */
 };
 
 /* One transaction. Belongs to netcheck.c. */
 struct pv_netcheck_probe {
-    uint8_t sock;
-    uint8_t kind;
-    uint8_t state;
-    uint8_t sends;
-    uint8_t flags;          /* CHANGE-REQUEST */
-    uint16_t response_port; /* 0: none */
-    struct pv_addr dst;
-    uint8_t txid[PV_STUN_TXID_LEN];
-    pv_ns due; /* next transmission, or the end */
-    pv_ns last_sent;
-    pv_ns answered;
-    struct pv_addr from, mapped, other;
+    uint8_t sock;                   /* number of the socket it leaves by */
+    uint8_t kind;                   /* enum pv_netcheck_kind: the test it belongs to */
+    uint8_t state;                  /* enum pv_netcheck_probe_state: how far it is */
+    uint8_t sends;                  /* transmissions so far */
+    uint8_t flags;                  /* of its CHANGE-REQUEST; 0: it has none */
+    uint16_t response_port;         /* port the answer shall go to; 0: where it came from */
+    struct pv_addr dst;             /* the server's address asked */
+    uint8_t txid[PV_STUN_TXID_LEN]; /* tells its answer */
+    pv_ns due;                      /* next transmission, or the end after the last one */
+    pv_ns last_sent;                /* time of the last transmission */
+    pv_ns answered;                 /* when the answer came */
+    struct pv_addr from;            /* the answer's sender */
+    struct pv_addr mapped;          /* what the answer says we look like */
+    struct pv_addr other;           /* the server's second address, if it names one */
 };
 
 /* Fields belong to netcheck.c. */

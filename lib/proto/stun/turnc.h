@@ -31,18 +31,25 @@ enum {
     PV_TURNC_TEXT_MAX = 128,
     PV_TURNC_NONCE_MAX = 763,     /* bytes, RFC 8489 s14.10 */
     PV_TURNC_MAX_CHANNELS = 1024, /* ours: peers with a channel at once */
-    PV_TURNC_MTU = 1400,          /* bytes: no request is longer */
-    PV_TURNC_MAX_SENDS = 6,       /* of one request, at 250, 500 ... ms */
+    PV_TURNC_MTU = 1400,          /* bytes of the longest request */
+    PV_TURNC_MAX_SENDS = 6,       /* transmissions of one request, at 250, 500 ... ms */
 };
-#define PV_TURNC_RTO         PV_MS(250) /* ours, as the gatherer's; RFC 8489 s6.2.1 has 500 ms */
-#define PV_TURNC_STREAM_WAIT PV_S(3)    /* ours: for an answer by a stream */
-#define PV_TURNC_RETRY_FIRST PV_S(1)    /* after a failed allocation, doubling */
+/* First wait for an answer: ours, as the gatherer's; RFC 8489 s6.2.1 has 500 ms. */
+#define PV_TURNC_RTO PV_MS(250)
+/* Ours: wait for an answer by a stream, which repeats by itself. */
+#define PV_TURNC_STREAM_WAIT PV_S(3)
+/* Ours: wait after a failed allocation; it doubles up to the greatest one. */
+#define PV_TURNC_RETRY_FIRST PV_S(1)
 #define PV_TURNC_RETRY_MAX   PV_S(60)
-#define PV_TURNC_REBIND      PV_S(240) /* channels, below the 5 min of a permission */
-#define PV_TURNC_REBIND_MIN  PV_S(15)  /* ours: of a server that forgets early */
+/* Channels are bound again this often: below the 5 min of a permission (RFC 8656 s9). */
+#define PV_TURNC_REBIND PV_S(240)
+/* Ours: the shortest such interval, at a server that forgets early. */
+#define PV_TURNC_REBIND_MIN PV_S(15)
 /* Ours: between two bindings of a channel whose path is in doubt. */
-#define PV_TURNC_DOUBT  PV_S(5)
-#define PV_TURNC_HEALED PV_MS(500) /* ours: checks in doubt are at most 250 ms apart */
+#define PV_TURNC_DOUBT PV_S(5)
+/* Ours: a path that lives this soon after a binding lives because of it; checks in doubt are at
+ * most 250 ms apart. */
+#define PV_TURNC_HEALED PV_MS(500)
 
 struct pv_turnc_config {
     struct pv_addr server;
@@ -50,25 +57,25 @@ struct pv_turnc_config {
     char password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wipe */
     char realm[PV_TURNC_TEXT_MAX + 1];    /* "" = not known */
     char nonce[PV_TURNC_NONCE_MAX + 1];   /* "" = not known */
-    bool ipv6;                            /* ask for an IPv6 relayed address; of a stock server:
-                                             first, then for one of the other family */
+    bool ipv6;        /* ask for an IPv6 relayed address; a stock server that has none is then
+                         asked for one of the other family */
     bool permissions; /* the server wants permissions before Send indications (stock servers) */
-    bool stream;      /* what is sent goes by a stream */
-    unsigned sends;   /* of an Allocate, 0 = PV_TURNC_MAX_SENDS: fewer where another address of the
-                         server's waits for its turn */
+    bool stream;      /* requests go by a stream and are sent once */
+    unsigned sends;   /* transmissions of an Allocate, 0 = PV_TURNC_MAX_SENDS: fewer where another
+                         address of the server's waits for its turn */
 };
 
 enum pv_turnc_event_type {
-    PV_TURNC_UP,      /* allocated: relayed, mapped. Again after each new allocation */
-    PV_TURNC_DOWN,    /* no allocation any more, or none to be had: status, error */
-    PV_TURNC_CHANNEL, /* peer, channel: usable from now on; channel 0: no longer */
+    PV_TURNC_UP,      /* allocated; sets relayed, mapped. Again after each new allocation */
+    PV_TURNC_DOWN,    /* no allocation any more, or none to be had; sets status, error, alternate */
+    PV_TURNC_CHANNEL, /* peer's channel is usable from now on; channel 0: no longer */
 };
 struct pv_turnc_event {
     enum pv_turnc_event_type type;
-    struct pv_addr relayed;
-    struct pv_addr mapped; /* our address as the server sees it */
-    struct pv_addr peer;
-    uint16_t channel;
+    struct pv_addr relayed; /* UP: the address at which the server receives for us */
+    struct pv_addr mapped;  /* UP: our address as the server sees it */
+    struct pv_addr peer;    /* CHANNEL: whom it leads to */
+    uint16_t channel;       /* CHANNEL: its number, 0 = none any more */
     int status; /* DOWN: PV_ERR_TIMEOUT, PV_ERR_REFUSED, PV_ERR_AUTH, PV_ERR_MALFORMED (no relayed
                    address), PV_ERR_CLOSED (stop) */
     unsigned error;           /* DOWN: code of the server's answer, 0 = none */
@@ -97,9 +104,9 @@ void pv_turnc_kick(struct pv_turnc *c, pv_ns now);
  * anew over it. A member's allocation moves with its channels; at a stock server the one of the
  * former way is lost to us. Harmless while OFF. */
 void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now);
-/* The server is to be found at another address: the next of its name, or where it has sent us. With
- * so many sends of an Allocate (as in the config). What waits goes on waiting (kick); else it is
- * asked at once. Harmless while OFF. */
+/* The server is to be found at another address: the next of its name, or where it has sent us.
+ * sends is as in the config. In WAITING the wait goes on (pv_turnc_kick() ends it); else the new
+ * address is asked at once. Harmless while OFF. */
 void pv_turnc_reach(struct pv_turnc *c, const struct pv_addr *server, unsigned sends, pv_ns now);
 /* Refreshes the allocation now, which shows whether it is still there, how far away the server is,
  * and keeps the binding towards it alive. Nothing happens unless READY. */

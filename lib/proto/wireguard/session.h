@@ -69,11 +69,11 @@ struct pv_session_config {
     uint8_t remote_pk[PV_DH_LEN];      /* the peer's static (transport) key */
     uint8_t psk[PV_NOISE_PSK_LEN];     /* zero between members */
     bool member;                       /* DESIGN 7's crossing rule; false: a static [peer] */
-    bool lower_identity;               /* member: our identity key is the lower one */
+    bool lower_identity;               /* member: our identity key is lower than the peer's */
     bool repeat;                   /* member: repeat messages 1 and 2 soon, see PV_SESSION_REPEAT */
     uint16_t persistent_keepalive; /* seconds, 0 = off; static peers only */
-    enum pv_suite suite;           /* of the messages 1 that we send */
-    bool takes[PV_SUITES];         /* of the messages 1 that we answer */
+    enum pv_suite suite;           /* the cipher of the messages 1 that we send */
+    bool takes[PV_SUITES];         /* the ciphers of the messages 1 that we answer */
     struct pv_rng rng;
 };
 

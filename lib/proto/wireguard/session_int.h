@@ -10,19 +10,23 @@
 #include "proto/wireguard/session.h"
 
 enum {
-    EVENTS = 32,        /* more than three calls can make */
-    EVENTS_A_CALL = 10, /* no call makes more */
-    PROOFS = 3,         /* repeated after 0.5, 1.5 and 3.5 s */
+    EVENTS = 32,        /* places in the queue of events: more than three calls can fill */
+    EVENTS_A_CALL = 10, /* the most events that one call can make */
+    PROOFS = 3,         /* how often keys are proved again: after 0.5, 1.5 and 3.5 s */
 };
 
-/* Nothing heard for that long after data went out: the peer may have lost its keys (s6.5). */
+/* Nothing heard for that long after data went out: the peer may have lost its keys (WireGuard
+ * s6.5). */
 #define UNHEARD_AFTER (PV_SESSION_KEEPALIVE + PV_SESSION_REKEY_TIMEOUT)
-/* ours: a peer that made keys as initiator proves them as soon as it has a path; for that long we
- * do not begin a handshake of our own. */
+/* Ours: a peer that made keys as initiator proves them with a packet as soon as it has a path; for
+ * that long we do not begin a handshake of our own. */
 #define PROOF_WITHIN PV_S(1)
-/* Receiving under keys this old is the last call for a rekey by the initiator (s6.2). */
+/* When the initiator receives under keys of this age, it makes new ones even if it has nothing to
+ * send: a handshake begun later might not be done before they expire (WireGuard s6.2). */
 #define LAST_CALL (PV_SESSION_REJECT_AFTER - UNHEARD_AFTER)
 
+/* Which of a session's keys: CURRENT ones are sent under, PREVIOUS ones only receive what was late,
+ * NEXT ones wait for the initiator's first packet (WireGuard s6.3). */
 enum pv_session_slot_name {
     CURRENT,
     PREVIOUS,
@@ -30,12 +34,13 @@ enum pv_session_slot_name {
     SLOTS,
 };
 
+/* What the session knows of a pair of keys; the keys themselves are the fast path's. */
 struct pv_session_slot {
     bool used;
-    bool initiator;
-    enum pv_suite suite;
-    uint32_t local;
-    pv_ns born;
+    bool initiator;      /* this node sent message 1 */
+    enum pv_suite suite; /* the cipher they are for */
+    uint32_t local;      /* the index under which the peer sends to us */
+    pv_ns born;          /* when the handshake was done: keys age from here */
 };
 
 enum pv_session_phase { /* see the table in the header */
@@ -46,62 +51,62 @@ enum pv_session_phase { /* see the table in the header */
 };
 
 struct pv_session {
-    const struct pv_wg_device *device;
-    struct pv_wg_remote remote;
-    bool member;
-    bool lower_identity;
-    bool repeat;
-    pv_ns persistent; /* interval, 0 = off */
-    enum pv_suite suite;
-    bool takes[PV_SUITES];
+    const struct pv_wg_device *device; /* this node's keys; the owner's, shared by all sessions */
+    struct pv_wg_remote remote;        /* the peer's keys */
+    bool member;                       /* of our network; else a static WireGuard peer */
+    bool lower_identity;   /* our key is the lower one: our message 1 wins when both began */
+    bool repeat;           /* lost messages are sent again soon, see PV_SESSION_REPEAT */
+    pv_ns persistent;      /* interval of keepalives that are always sent, 0 = off */
+    enum pv_suite suite;   /* the cipher wanted for new keys */
+    bool takes[PV_SUITES]; /* which ciphers the peer understands */
     struct pv_rng rng;
     enum pv_session_reach reach;
 
     /* as initiator */
     enum pv_session_phase phase;
-    pv_ns first_sent; /* message 1 of this attempt, PV_NEVER = none yet */
-    pv_ns give_up_at;
-    pv_ns retry_at; /* in SENT and WAITING */
-    pv_ns last_sent;
-    bool ever_sent;
-    bool send_lifted; /* the next message 1 need not wait 5 s */
-    uint64_t last_stamp;
-    bool has_pending;
-    struct pv_wg_pending pending;
-    uint8_t msg[PV_WGMSG_INITIATION_LEN]; /* that made pending */
-    enum pv_session_reach sent_via;
-    bool resend;     /* hand msg out once more */
-    pv_ns repeat_at; /* SENT, and there is a path: hand msg out once more then; PV_NEVER */
-    bool resent;     /* that was done because of a crossing */
+    pv_ns first_sent;    /* when this attempt sent its first message 1; PV_NEVER = not yet */
+    pv_ns give_up_at;    /* when this attempt ends without keys (WireGuard s6.4) */
+    pv_ns retry_at;      /* in SENT and WAITING: when the next message 1 is due */
+    pv_ns last_sent;     /* the last message 1 of any attempt, if ever_sent */
+    bool ever_sent;      /* last_sent is valid */
+    bool send_lifted;    /* the next message 1 need not wait 5 s after the last */
+    uint64_t last_stamp; /* of the last message 1: the next one's must be greater */
+    bool has_pending;    /* `pending` waits for a message 2 */
+    struct pv_wg_pending pending;         /* the handshake's secrets between message 1 and 2 */
+    uint8_t msg[PV_WGMSG_INITIATION_LEN]; /* the message 1 that made `pending` */
+    enum pv_session_reach sent_via;       /* the way msg went */
+    bool resend;                          /* hand msg out once more at the next poll */
+    pv_ns repeat_at; /* SENT, and there is a path: when msg is handed out once more; PV_NEVER */
+    bool resent;     /* msg went out a second time because both sides began at once */
 
     /* as responder */
-    bool answer_due;
-    enum pv_session_reach answer_via;
-    struct pv_wg_initiation answer;
-    uint8_t given[PV_WGMSG_RESPONSE_LEN]; /* message 2 that made NEXT */
-    bool give_again;
-    uint8_t greatest[PV_TAI64N_LEN]; /* timestamp accepted */
-    pv_ns accept_from;               /* flood limit */
-    pv_ns accept_signal_from;
-    bool signal_lifted;
+    bool answer_due;                      /* `answer` waits for a message 2 */
+    enum pv_session_reach answer_via;     /* the way that message 2 shall go */
+    struct pv_wg_initiation answer;       /* the message 1 to answer, opened */
+    uint8_t given[PV_WGMSG_RESPONSE_LEN]; /* the message 2 that made the keys in NEXT */
+    bool give_again;                      /* hand `given` out once more at the next poll */
+    uint8_t greatest[PV_TAI64N_LEN];      /* timestamp accepted last: older ones are repetitions */
+    pv_ns accept_from;                    /* no message 1 is taken before then: flood limit */
+    pv_ns accept_signal_from;             /* no message 1 in a signal is taken before then */
+    bool signal_lifted; /* the peer began a new life: its next signal need not wait for that */
 
     struct pv_cookie_jar jar;
     struct pv_session_slot slots[SLOTS];
 
     /* traffic; deadlines are PV_NEVER while not armed */
     struct pv_session_traffic seen;
-    uint64_t sent_at_use; /* packets sent before the current keys */
-    bool last_call_made;
-    pv_ns proof_at;   /* nothing came under keys made as initiator: prove them again; PV_NEVER */
-    unsigned proofs;  /* that were repeated */
-    bool confirm_due; /* keys made as initiator, and nothing sent under them */
-    pv_ns unheard_from;
-    pv_ns unheard_at;
-    pv_ns owed_from;
-    pv_ns keepalive_at;
-    pv_ns persistent_at;
-    pv_ns path_since; /* when the last path began, and when the last one was lost */
-    pv_ns pathless_since;
+    uint64_t sent_at_use; /* packets sent before the current keys: their limit counts from here */
+    bool last_call_made;  /* the rekey at LAST_CALL was begun: once for each pair of keys */
+    pv_ns proof_at;   /* when keys made as initiator, under which nothing came, are proved again */
+    unsigned proofs;  /* proofs repeated under the current keys */
+    bool confirm_due; /* keys made as initiator, and nothing sent under them yet */
+    pv_ns unheard_from;   /* since when data has gone out and nothing come in */
+    pv_ns unheard_at;     /* when that makes a handshake due */
+    pv_ns owed_from;      /* since when data has come in and nothing gone out */
+    pv_ns keepalive_at;   /* when that makes a keepalive due */
+    pv_ns persistent_at;  /* when the next keepalive of `persistent` is due */
+    pv_ns path_since;     /* when the last path began */
+    pv_ns pathless_since; /* when the last path was lost */
 
     struct pv_session_event events[EVENTS];
     size_t first_event;

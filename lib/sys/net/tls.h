@@ -43,7 +43,7 @@ struct pv_tls_ctx; /* opaque; connections keep theirs alive */
 /* What is known about the certificate that a server shows. */
 struct pv_tls_cert {
     /* SHA-256 of its SubjectPublicKeyInfo (DER), as in RFC 7469 s2.4: a renewed certificate with
-     * the same key has the same pin. */
+     * the same key keeps the pin, so peers need not learn a new one. */
     uint8_t pin[PV_TLS_PIN_LEN];
     int64_t not_before, not_after; /* Unix seconds */
 };
@@ -56,7 +56,7 @@ struct pv_tls_cert {
 PV_MUST_CHECK int pv_tls_ctx_new_server(struct pv_tls_ctx **ret_ctx, const char *cert_file,
                                         const char *key_file,
                                         char ret_error[static PV_TLS_ERROR_MAX]);
-/* Of a server's context. */
+/* What a server's context says about its own certificate. */
 struct pv_tls_cert pv_tls_ctx_cert(const struct pv_tls_ctx *ctx);
 
 /*
@@ -65,7 +65,7 @@ struct pv_tls_cert pv_tls_ctx_cert(const struct pv_tls_ctx *ctx);
  */
 PV_MUST_CHECK int pv_tls_ctx_new_client(struct pv_tls_ctx **ret_ctx, const char *ca_file,
                                         char ret_error[static PV_TLS_ERROR_MAX]);
-/* Connections made from it go on. NULL is fine; returns NULL. */
+/* Connections made from the context go on. NULL is fine; returns NULL. */
 struct pv_tls_ctx *pv_tls_ctx_free(struct pv_tls_ctx *ctx);
 
 /* --- connections ----------------------------------------------------------------------------- */
@@ -81,9 +81,9 @@ enum pv_tls_trust {
 
 /* The server a client expects. */
 struct pv_tls_peer {
-    enum pv_tls_trust trust;
-    const char *host; /* name (sent as SNI) or address; may be NULL, but not with TRUST_CA */
-    uint8_t pin[PV_TLS_PIN_LEN];
+    enum pv_tls_trust trust;     /* what the server must prove */
+    const char *host;            /* name (sent as SNI) or address; NULL only without TRUST_CA */
+    uint8_t pin[PV_TLS_PIN_LEN]; /* TRUST_PIN: the key it must hold */
 };
 
 /* PV_ERR_NOMEM. Free with pv_tls_free(). */
@@ -112,9 +112,9 @@ PV_MUST_CHECK int pv_tls_write(struct pv_tls *tls, struct pv_view data, size_t *
 /* Ends our stream in order: the last bytes are in pv_tls_out(). Nothing more can be written. */
 void pv_tls_close(struct pv_tls *tls);
 
-/* For the wire; valid until the next call that is not a question. */
+/* Bytes that wait for the wire; valid until the next call that changes tls. */
 struct pv_view pv_tls_out(const struct pv_tls *tls);
-void pv_tls_wrote(struct pv_tls *tls, size_t n); /* of pv_tls_out(), n <= its length */
+void pv_tls_wrote(struct pv_tls *tls, size_t n); /* n bytes of pv_tls_out() are on the wire */
 
 /* Is the handshake done (a client: with the server that was expected)? */
 bool pv_tls_is_ready(const struct pv_tls *tls);

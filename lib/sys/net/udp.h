@@ -14,9 +14,10 @@
 #include "base/pv.h"
 
 enum {
-    PV_UDP_BATCH = 64,        /* datagrams a system call */
-    PV_UDP_SOCKBUF = 8 << 20, /* bytes asked for, DATAPATH 4: the default holds 256 datagrams */
-    PV_UDP_GROUP_MAX = 8,     /* sockets of one port that receive, ours */
+    PV_UDP_BATCH = 64,        /* ours: datagrams that one system call takes or gives at most */
+    PV_UDP_SOCKBUF = 8 << 20, /* bytes of buffer asked for, DATAPATH 4: the default holds 256
+                                 datagrams */
+    PV_UDP_GROUP_MAX = 8,     /* ours: sockets that receive for one port */
 };
 
 struct pv_udp_opts {
@@ -25,8 +26,8 @@ struct pv_udp_opts {
                * knows that they do not fit, IPv6 (PMTUDISC_DONT) */
     bool gro; /* datagrams of one size and sender may come merged (UDP_GRO), where the kernel
                * can; the receiver's buffers must have 64 KB then */
-    bool ecn; /* tell the ECN field of what is received */
-    bool waited;        /* tell how long it lay in the socket */
+    bool ecn; /* report the ECN field of each datagram received */
+    bool waited;        /* report how long each datagram lay in the socket */
     const char *ifname; /* SO_BINDTODEVICE: packets of this interface only; NULL: any */
 };
 
@@ -53,18 +54,18 @@ PV_MUST_CHECK int pv_udp_join(int fd, const struct pv_udp_opts *opts, int *ret_f
 
 /* The sockets of this node's UDP port: one group for IPv4, one for IPv6. */
 struct pv_udp_group {
-    unsigned n;
-    int fd4[PV_UDP_GROUP_MAX];
-    int fd6[PV_UDP_GROUP_MAX]; /* all -1: no IPv6 here */
-    bool has_cut;              /* the next two are there */
-    int cut4, cut6;            /* send only, what may be cut (opts.cut); -1 = none */
+    unsigned n;                /* sockets of each family */
+    int fd4[PV_UDP_GROUP_MAX]; /* descriptors for IPv4 */
+    int fd6[PV_UDP_GROUP_MAX]; /* descriptors for IPv6, all -1 on a host without it */
+    bool has_cut;              /* cut4 and cut6 were opened */
+    int cut4, cut6;            /* send only datagrams that may be cut (opts.cut); -1 = none */
 };
 /* Closes what is open and leaves n = 0. */
 void pv_udp_group_close(struct pv_udp_group *group);
 
-/* From now on with or without DF (PMTUDISC_PROBE, PMTUDISC_DONT). -errno. */
+/* Sends from now on with or without DF (PMTUDISC_PROBE, PMTUDISC_DONT). -errno. */
 PV_MUST_CHECK int pv_udp_set_df(int fd, uint16_t family, bool df);
-/* Merged datagrams from now on (opts.gro), where the kernel can. */
+/* Receives merged datagrams from now on (opts.gro), where the kernel can merge. */
 void pv_udp_set_gro(int fd);
 /* Datagrams for the socket that the kernel dropped, mostly as nobody read the others in time. */
 uint64_t pv_udp_not_received(int fd);
@@ -74,14 +75,14 @@ PV_MUST_CHECK int pv_udp_local(int fd, struct pv_addr *ret_addr);
 
 /* One datagram received; valid until the next pv_udp_recv() on the same receiver. */
 struct pv_udp_in {
-    struct pv_addr src;
+    struct pv_addr src;   /* who sent it */
     struct pv_addr local; /* the address it was sent to; port = 0 */
-    uint8_t *ptr;         /* may be written to: decryption works in place */
-    size_t len;
-    bool cut;       /* longer than the buffer: drop it */
-    uint8_t ecn;    /* with opts.ecn */
-    size_t segment; /* bytes of each merged datagram but the last; 0 = it is one */
-    pv_ns waited;   /* with opts.waited: how long it lay in the socket */
+    uint8_t *ptr;         /* its bytes; may be written to, as decryption works in place */
+    size_t len;           /* bytes at ptr */
+    bool cut;             /* longer than the buffer: drop it */
+    uint8_t ecn;          /* ECN field of its IP header; with opts.ecn */
+    size_t segment;       /* merged: bytes of each datagram but the last; 0 = not merged */
+    pv_ns waited;         /* how long it lay in the socket; with opts.waited */
 };
 
 struct pv_udp_receiver; /* opaque: buffers for one recvmmsg */
@@ -100,31 +101,32 @@ struct pv_udp_receiver *pv_udp_receiver_free(struct pv_udp_receiver *rx);
  * error instead. PV_ERR_AGAIN: nothing waits. -errno: the socket is unusable. */
 PV_MUST_CHECK int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in,
                               size_t *ret_n);
-/* What the errors it drained said. */
+/* The "too big" errors that pv_udp_recv() drained; the receiver's own. */
 struct pv_udp_hints *pv_udp_receiver_hints(struct pv_udp_receiver *rx);
 
-/* The same into a row (from 0) of a deep receiver; *ret_long: something lies in the shared ones. */
+/* As pv_udp_recv(), into a row (from 0) of a deep receiver; *ret_long: a datagram lies in the
+ * buffers that all rows share. */
 PV_MUST_CHECK int pv_udp_recv_row(struct pv_udp_receiver *rx, int fd, size_t row,
                                   struct pv_udp_in **ret_in, size_t *ret_n, bool *ret_long);
-/* More may wait: the last call took as much as it would. */
+/* Whether more may wait: the last call filled all its buffers. */
 bool pv_udp_more(const struct pv_udp_receiver *rx);
 
 struct pv_udp_out {
-    struct pv_addr dst;
+    struct pv_addr dst;   /* where it shall go */
     struct pv_addr local; /* source address to use (its port is ignored); PV_AF_NONE = kernel's */
-    struct pv_view data;
-    uint8_t ttl;      /* 0 = the system's default */
-    uint8_t ecn;      /* ECN field of the IP header */
+    struct pv_view data;  /* one datagram, or a run of them (segment) */
+    uint8_t ttl;          /* of the IP header; 0 = the system's default */
+    uint8_t ecn;          /* ECN field of the IP header */
     uint16_t segment; /* not 0: data is many datagrams of so many bytes, the last may be shorter;
                        * at most 64 and 65,000 bytes */
     const struct pv_view *parts; /* not NULL: such a run whose datagrams lie apart, one each; data
                                   * is not looked at */
-    size_t n_parts;              /* 1..PV_UDP_BATCH */
+    size_t n_parts;              /* datagrams in parts, 1..PV_UDP_BATCH */
 };
 
 enum {
     PV_UDP_QUOTED = 20, /* bytes of a datagram that came back in an ICMP error and are kept */
-    PV_UDP_HINTS = 4,   /* ours */
+    PV_UDP_HINTS = 4,   /* ours: "too big" errors kept between two looks */
 };
 /* What an ICMP error (or the local kernel) says about a datagram of ours. Trust none of it. */
 struct pv_udp_error {
@@ -132,10 +134,10 @@ struct pv_udp_error {
     int err;                 /* errno value: EMSGSIZE, ECONNREFUSED, EHOSTUNREACH, ... */
     uint32_t mtu;            /* for EMSGSIZE: what the router says fits, in bytes of IP packet */
     bool local;              /* our own kernel says so, not the network */
-    bool time_exceeded;      /* its TTL was used up on the way... */
-    struct pv_addr offender; /* ...at this router; port 0, PV_AF_NONE = not known */
-    size_t quoted_len;       /* of the datagram; routers may quote less than PV_UDP_QUOTED */
-    uint8_t quoted[PV_UDP_QUOTED];
+    bool time_exceeded;      /* its TTL was used up on the way, at `offender` */
+    struct pv_addr offender; /* the router that sent the error; port 0, PV_AF_NONE = not known */
+    size_t quoted_len;       /* bytes in quoted; routers may quote less than PV_UDP_QUOTED */
+    uint8_t quoted[PV_UDP_QUOTED]; /* how the datagram began */
 };
 /* Errors that say "too big", taken out of the queue on the way; more than fit are forgotten.
  * Whoever has looked at them sets n = 0. */
@@ -146,14 +148,14 @@ struct pv_udp_hints {
 
 /* What became of datagrams; the caller zeroes it once and may read it any time. */
 struct pv_udp_counts {
-    uint64_t sent;    /* datagrams; the next three too, but a run that did not fit counts as one */
-    uint64_t full;    /* no room in the socket or interface: dropped */
-    uint64_t too_big; /* larger than the interface takes */
-    uint64_t failed;  /* no route, source address gone, firewall, anything else */
+    uint64_t sent;    /* datagrams the kernel took */
+    uint64_t full;    /* dropped without room in socket or interface; a run counts as one */
+    uint64_t too_big; /* dropped as larger than the interface takes; a run counts as one */
+    uint64_t failed;  /* dropped for lack of route or address, by a firewall, or else; as above */
     uint64_t icmp;    /* errors taken from the error queue */
     uint64_t split;   /* runs that had to be sent one datagram a time */
-    int no_segment; /* found out: no UDP_SEGMENT here, all runs are split; the errno that said so */
-    struct pv_udp_hints hints;
+    int no_segment;   /* the errno that said that UDP_SEGMENT does not work here; 0 = it may */
+    struct pv_udp_hints hints; /* "too big" errors met while sending */
 };
 
 /* Sends n datagrams, or runs of them, in order, as many as possible a system call. Where the
