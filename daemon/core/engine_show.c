@@ -159,7 +159,7 @@ static void fill_network(struct pv_engine *e, struct pv_ctlapi_status *s, uint8_
     struct pv_peer *p;
     for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;)
         s->online += pv_peer_reach(p) != PV_REACH_NO ? 1 : 0;
-    s->online += self != NULL && e->node.online ? 1 : 0;
+    s->online += self != NULL && e->node.up ? 1 : 0;
 }
 
 /* Those that happened. */

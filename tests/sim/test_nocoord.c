@@ -486,6 +486,73 @@ static void a_removal_spreads_without_the_coordinator(void **state)
     assert_int_equal(sim_seeds("nocoord", SEEDS, removal, NULL), 0);
 }
 
+/* --- who is there ------------------------------------------------------------------------------
+ */
+
+/* What a is told of b, who has a path, and of c, who is switched off. */
+static bool agree(struct scene *s)
+{
+    static const char there[] = "\"online\":true", away[] = "\"online\":false";
+    const char *answer = sim_world_ask(&s->w, s->n[0], PV_S(2), "\"cmd\":\"peers\"");
+    const char *b = answer == NULL ? NULL : strstr(answer, "\"name\":\"b\"");
+    const char *c = answer == NULL ? NULL : strstr(answer, "\"name\":\"c\"");
+    bool right = b != NULL && c != NULL && strstr(b, there) != NULL && strstr(c, away) != NULL &&
+                 strstr(b, there) < strstr(b, "\"wg_key\"") + 200 &&
+                 strstr(c, away) < strstr(c, "\"wg_key\"") + 200;
+    if (!right) {
+        snprintf(s->w.why, sizeof(s->w.why), "peers: %.400s", answer == NULL ? "" : answer);
+        return false;
+    }
+    return says(s, 0, "\"cmd\":\"status\"", "\"online\":2");
+}
+
+static bool room_agrees(struct scene *s)
+{
+    const char *answer =
+        sim_world_ask(&s->w, s->n[0], PV_S(2), "\"cmd\":\"room_members\",\"room\":\"#dev\"");
+    unsigned there = 0;
+    for (const char *x = answer; x != NULL && (x = strstr(x, "\"online\":true")) != NULL; x++)
+        there++;
+    if (there == 2 && strstr(answer, "\"online\":false") != NULL)
+        return true;
+    snprintf(s->w.why, sizeof(s->w.why), "room: %.400s", answer == NULL ? "" : answer);
+    return false;
+}
+
+/* `peers`, `status` and `room members` say the same of who is there, whether the coordinator can be
+ * asked or not. */
+static int one_answer(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    begin(&s, "one answer to who is there", seed);
+    add(&s, "a", NULL);
+    add(&s, "b", any_cone(&s));
+    add(&s, "c", any_cone(&s));
+    if (!all_met(&s, 0, 0) || !says(&s, 0, "\"cmd\":\"room_create\",\"room\":\"dev\"", "dev") ||
+        sim_world_ask(&s.w, s.n[0], PV_S(2),
+                      "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"b\"") == NULL ||
+        sim_world_ask(&s.w, s.n[0], PV_S(2),
+                      "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"c\"") == NULL)
+        return failed(&s, "not met:");
+    sim_world_run(&s.w, PV_S(5));
+    sim_node_kill(s.n[2]);
+    sim_world_run(&s.w, PV_S(90)); /* its path is given up by then */
+    if (!agree(&s) || !room_agrees(&s))
+        return failed(&s, "with the coordinator:");
+    sim_coord_kill(s.w.coord);
+    sim_world_run(&s.w, PV_S(60)); /* it died without a word */
+    if (!agree(&s) || !room_agrees(&s))
+        return failed(&s, "without the coordinator:");
+    return passed(&s);
+}
+
+static void all_commands_agree_on_who_is_there(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", SEEDS, one_answer, NULL), 0);
+}
+
 /* --- hostile peers --------------------------------------------------------------------------- */
 
 static struct pv_peer *peer_of(struct scene *s, unsigned i, unsigned k)
@@ -624,6 +691,7 @@ int main(void)
         cmocka_unit_test(eight_nodes_are_all_back),
         cmocka_unit_test(a_coordinator_that_comes_back_disturbs_nothing),
         cmocka_unit_test(a_removal_spreads_without_the_coordinator),
+        cmocka_unit_test(all_commands_agree_on_who_is_there),
         cmocka_unit_test(a_member_that_abuses_type_5_gets_nowhere),
         cmocka_unit_test(strangers_who_knock_change_nothing),
     };
