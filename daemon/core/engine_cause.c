@@ -298,9 +298,9 @@ static bool judge_nats(const struct pv_engine *e, const struct pv_peer *p, const
         pv_hardnat_nat(pv_attempts_hardnat(e->node.attempts))->mapping == PV_DESC_MAPPING_VARIES;
     bool theirs = p->remote.nat.mapping == PV_DESC_MAPPING_VARIES;
     bool off = !h.predict && !h.birthday;
-    const char *more = off             ? "; attempts at such NATs are switched off here"
-                       : p->hard.tried ? "; the attempts at it found no opening"
-                                       : "; an attempt at it is still to come";
+    const char *more = off                        ? "; attempts at such NATs are switched off here"
+                       : pv_peer_attempt(p).tried ? "; the attempts at it found no opening"
+                                                  : "; an attempt at it is still to come";
     char text[PV_ADDR_TEXT];
     if (ours && theirs)
         return say(c,

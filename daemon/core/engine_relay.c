@@ -213,10 +213,10 @@ void pv_engine_relay_check(struct pv_engine *e, pv_ns now)
 
 void pv_engine_relay_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
-    if (p->relay_addr.family == PV_AF_NONE)
+    if (pv_peer_channel(p)->family == PV_AF_NONE)
         return;
-    pv_relayway_unbind(e->env.relays[MEMBERS], &p->relay_addr, now);
-    p->relay_addr = (struct pv_addr){.family = PV_AF_NONE};
+    pv_relayway_unbind(e->env.relays[MEMBERS], pv_peer_channel(p), now);
+    pv_peer_set_channel(p, NULL);
     pv_peer_relay_changed(p, now);
 }
 
@@ -234,7 +234,7 @@ static int bind_channel(struct pv_engine *e, uint16_t via, const struct pv_addr 
 
 void pv_engine_relay_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
-    bool bound = p->relay_addr.family != PV_AF_NONE;
+    bool bound = pv_peer_channel(p)->family != PV_AF_NONE;
     bool in_use = p->state == PV_PEER_REACHING || p->state == PV_PEER_UP;
     if (p->is_static || !pv_relayway_is_on(e->env.relays[MEMBERS]))
         return;
@@ -245,7 +245,7 @@ void pv_engine_relay_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     struct pv_addr addr = pv_turn_virtual_addr(e->coordinator_pk, p->pk);
     /* without room it is asked again whenever something happens to the peer */
     if (bind_channel(e, MEMBERS, &addr, now) == PV_OK)
-        p->relay_addr = addr;
+        pv_peer_set_channel(p, &addr);
 }
 
 /* A way or a channel changed: paths through relays follow. */
@@ -253,7 +253,7 @@ static void tell_peers(struct pv_engine *e, pv_ns now)
 {
     struct pv_peer *p;
     for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
-        if (!p->relay_chosen && !pv_peer_is_relayed(p))
+        if (!pv_peer_awaits_relay(p) && !pv_peer_is_relayed(p))
             continue;
         pv_peer_relay_changed(p, now);
         pv_engine_touch(e, p, now);
@@ -345,8 +345,7 @@ static void leave_relays(struct pv_engine *e, pv_ns now)
     for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         if (!pv_peer_is_relayed(p))
             continue;
-        p->leave_at = now;
-        p->leave_wait = PV_PEER_LEAVE_FIRST;
+        pv_peer_leave_relay(p, now);
         pv_engine_touch(e, p, now);
     }
 }

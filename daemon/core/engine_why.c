@@ -156,27 +156,28 @@ static void why_portmap(struct pv_engine *e, const struct pv_peer *p, json_t **l
 /* Which NAT stands in the way, what was done about it, and what would help. */
 static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_ns now)
 {
+    const struct pv_peer_attempt attempt = pv_peer_attempt(p);
     const struct pv_desc_nat *own = pv_hardnat_nat(pv_attempts_hardnat(e->node.attempts)),
                              *theirs = &p->remote.nat;
     bool ours = own->mapping == PV_DESC_MAPPING_VARIES;
     bool other = theirs->mapping == PV_DESC_MAPPING_VARIES;
     bool direct = p->has_path && !pv_peer_is_relayed(p);
     char text[128];
-    if (p->is_static || !(p->hard.tried || p->hard.announced))
+    if (p->is_static || !attempt.any)
         return;
     nat_words(own, text, sizeof(text));
     line(lines, "  our NAT %s", text);
     nat_words(theirs, text, sizeof(text));
     line(lines, "  their NAT %s", text);
-    if (p->hard.packets > 0)
+    if (attempt.packets > 0)
         line(lines, "  last attempt at these NATs: %s, %u packets%s",
-             pv_hardnat_method_name(p->hard.plan.method), p->hard.packets,
+             pv_hardnat_method_name(attempt.plan.method), attempt.packets,
              direct ? "" : ", no opening was found");
     if (direct)
         return;
-    if (p->hard.not_before > now)
+    if (attempt.not_before > now)
         line(lines, "  the next attempt is in %u s, or at once when the network changes",
-             (unsigned)((p->hard.not_before - now) / PV_S(1)));
+             (unsigned)((attempt.not_before - now) / PV_S(1)));
     if (ours && other)
         line(lines,
              "  both NATs stand in the way: PCP or UPnP switched on in one of the routers, a port "

@@ -208,6 +208,25 @@ PV_MUST_CHECK bool pv_peer_take_seq(struct pv_peer *p, uint64_t seq);
 bool pv_peer_is_misfit(const struct pv_peer *p);
 /* The configured endpoint of a static peer, as written; "": none. */
 const char *pv_peer_endpoint_host(const struct pv_peer *p);
+/* Attempts at hard NATs between it and us: the last one, and when the next may begin. */
+struct pv_peer_attempt {
+    bool any;                    /* one was made, or is announced */
+    bool tried;                  /* one came to its end */
+    struct pv_hardnat_plan plan; /* of the last one */
+    unsigned packets;            /* sent in it */
+    pv_ns not_before;
+};
+struct pv_peer_attempt pv_peer_attempt(const struct pv_peer *p);
+
+/* The address that has a channel for it at the coordinator's relay; PV_AF_NONE: none is bound. NULL
+ * forgets it. */
+const struct pv_addr *pv_peer_channel(const struct pv_peer *p);
+void pv_peer_set_channel(struct pv_peer *p, const struct pv_addr *addr);
+/* The agent chose a relay whose way or channel is still to come. */
+bool pv_peer_awaits_relay(const struct pv_peer *p);
+/* UDP passes again: the direct pairs are tried anew at once. */
+void pv_peer_leave_relay(struct pv_peer *p, pv_ns now);
+
 /* Where the last path on trial led; PV_AF_NONE: there was none. */
 const struct pv_addr *pv_peer_recalled(const struct pv_peer *p);
 

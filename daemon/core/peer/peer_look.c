@@ -171,3 +171,35 @@ const struct pv_addr *pv_peer_recalled(const struct pv_peer *p)
 {
     return &p->recalled;
 }
+
+struct pv_peer_attempt pv_peer_attempt(const struct pv_peer *p)
+{
+    return (struct pv_peer_attempt){
+        .any = p->hard.tried || p->hard.announced,
+        .tried = p->hard.tried,
+        .plan = p->hard.plan,
+        .packets = p->hard.packets,
+        .not_before = p->hard.not_before,
+    };
+}
+
+const struct pv_addr *pv_peer_channel(const struct pv_peer *p)
+{
+    return &p->relay_addr;
+}
+
+void pv_peer_set_channel(struct pv_peer *p, const struct pv_addr *addr)
+{
+    p->relay_addr = addr == NULL ? (struct pv_addr){.family = PV_AF_NONE} : *addr;
+}
+
+bool pv_peer_awaits_relay(const struct pv_peer *p)
+{
+    return p->relay_chosen;
+}
+
+void pv_peer_leave_relay(struct pv_peer *p, pv_ns now)
+{
+    p->leave_at = now;
+    p->leave_wait = PV_PEER_LEAVE_FIRST;
+}
