@@ -31,6 +31,8 @@ static void print_options(const struct pv_command *c, FILE *out)
     }
 }
 
+/* One function that finds the command among the words before the cursor, and a case for each. zsh
+ * runs it too, by bashcompinit. */
 static void bash_script(const struct pv_command *const *groups, FILE *out)
 {
     const struct pv_command *c;
@@ -58,6 +60,8 @@ static void bash_script(const struct pv_command *const *groups, FILE *out)
           out);
 }
 
+/* fish has no function of ours to call: every rule is a line of its own, with the condition under
+ * which it holds. */
 static void fish_script(const struct pv_command *const *groups, FILE *out)
 {
     const struct pv_command *c;

@@ -32,6 +32,7 @@ static void path_cell(struct pv_table *t, const json_t *path)
     pv_table_cell(t, relay ? PV_YELLOW : PV_GREEN, text);
 }
 
+/* Everything that is not known is "-": an empty cell would look like a mistake in the table. */
 static void peer_row(struct pv_table *t, const json_t *peer, double now)
 {
     char text[PV_SHOW_BUF], rx[PV_SHOW_BUF];
@@ -94,6 +95,7 @@ static void row(struct pv_table *t, const char *what, enum pv_colour colour, con
     pv_table_cell(t, colour, text);
 }
 
+/* Which network, and who this node is in it; without one, how to get into one. */
 static void status_network(struct pv_table *t, const json_t *s)
 {
     char text[PV_SHOW_BUF], since[PV_SHOW_BUF];
@@ -169,6 +171,7 @@ static const char *since(const json_t *coord, char buf[static PV_SHOW_BUF])
     return buf;
 }
 
+/* What this node has to do with the world: interface, coordinator, relays, public addresses. */
 static void status_outside(struct pv_table *t, const json_t *s)
 {
     char text[2 * PV_SHOW_BUF], rtt[PV_SHOW_BUF], when[PV_SHOW_BUF];
@@ -375,6 +378,7 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     return 0;
 }
 
+/* --watch asks again on the same connection; the screen is cleared only where there is one. */
 static int status(struct pv_cli *cli)
 {
     bool watch = cli->args.value[0] != NULL;

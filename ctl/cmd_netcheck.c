@@ -225,6 +225,8 @@ static void rule_row(struct pv_table *t, const char *name, enum pv_netcheck_rule
     row(t, name, PV_PLAIN, text);
 }
 
+/* Rows that would say "unknown" for lack of a NAT are left out: mapping, ports and hairpin exist
+ * only where addresses are translated. */
 static void family_rows(struct pv_table *t, const struct check *c, size_t f)
 {
     char text[PV_SHOW_BUF], a[PV_ADDR_TEXT], b[PV_ADDR_TEXT], ms[PV_SHOW_BUF];

@@ -190,6 +190,7 @@ static const char *invite_state(const json_t *invite, double now)
     return end > 0 && end < now ? "expired" : "open";
 }
 
+/* The state is judged here, by this machine's clock: the daemon tells what an invite says. */
 static int print_invites(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"INVITE", "USED", "EXPIRES", "STATE"};
@@ -218,6 +219,8 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
     return pv_cli_print_table(cli, &t);
 }
 
+/* Three commands in one word: invite makes an invite, list and revoke are about those there are and
+ * take none of its options. */
 static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *const *value = cli->args.value;

@@ -117,6 +117,7 @@ static int ping_result(struct pv_cli *cli, const struct ping *p, json_t *body)
     return 0;
 }
 
+/* The daemon counts and waits; here only the whole has a deadline, with room for finding a path. */
 static int ping(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;

@@ -129,6 +129,8 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     return 0;
 }
 
+/* Flags before the command first, for they may be the whole line (--help, --version); the command's
+ * name says how the rest is read. */
 static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
 {
     struct pv_args args = {.n_words = 0};
@@ -158,6 +160,7 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     }
     if (code == 0)
         code = cli->cmd->run(cli);
+    /* The answer was printed, but it is old: scripts see that by the exit code. */
     if (code == PV_CTLAPI_DONE && cli->cached) {
         pv_cli_note(cli, "the coordinator is unreachable: this is what was known last");
         code = PV_CTLAPI_UNREACHABLE;
@@ -183,6 +186,7 @@ int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
 
     int code = run_line(&cli, &rest);
     pv_client_close(&cli.client);
+    /* A full disk or a closed pipe must not look like success. */
     if ((fflush(out) != 0 || ferror(out)) && code == PV_CTLAPI_DONE) {
         fprintf(err, "p2pvpnctl: cannot write the answer: %s\n", strerror(errno));
         code = PV_CTLAPI_FAILED;

@@ -90,6 +90,8 @@ static int say(int code, const char *fmt, ...)
 
 /* --- flags and configuration --------------------------------------------------------------- */
 
+/* One flag with its value. What can be judged without the system is judged here, before anything is
+ * touched. */
 static int take_flag(struct daemon *d, int opt)
 {
     uint64_t port = 0;
@@ -160,6 +162,8 @@ static int read_flags(struct daemon *d, int argc, char **argv)
     return EXIT_OK;
 }
 
+/* A flag wins over the file, the file over what is built in; only a file that was named must exist.
+ */
 static int read_settings(struct daemon *d, uint8_t ret_transport_key[static 32])
 {
     char error[PV_SETTINGS_ERROR_MAX];
@@ -253,6 +257,8 @@ static int state_path(const struct daemon *d, const char *name, char path[static
     return EXIT_OK;
 }
 
+/* The lock comes before anything in the directory is read: two daemons with one identity would
+ * fight for every session. */
 static int open_state(struct daemon *d)
 {
     char path[PATH_MAX];
@@ -350,6 +356,7 @@ static int open_udp(struct daemon *d)
     return save_port(d);
 }
 
+/* The last thing to be opened: whoever can connect shall find a daemon that works. */
 static int open_control(struct daemon *d)
 {
     char dir[PATH_MAX];
@@ -400,6 +407,7 @@ static int open_metrics(const struct daemon *d, int *ret_fd)
 
 /* --- engine and loop ----------------------------------------------------------------------- */
 
+/* Copies the settings into the engine's terms: the engine knows no file and no flags. */
 static int new_engine(struct daemon *d, const struct pv_saved *saved)
 {
     struct pv_settings *s = &d->settings;
@@ -482,6 +490,8 @@ static int names_path(const struct daemon *d, char path[static PATH_MAX])
     return EXIT_OK;
 }
 
+/* From a loaded state to the end of the loop: what the loop uses is opened before it, freed after.
+ */
 static int run(struct daemon *d)
 {
     char names[PATH_MAX];

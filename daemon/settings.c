@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The configuration file of p2pvpnd: tables of sections and keys, and what is wrong with a value.
+ */
 #include "daemon/settings.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The section [relay NAME] of the configuration: a TURN server of one's own. */
 #include "daemon/settings_relay.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Answers in the structs of glibc, laid out in the buffer that the caller brought. */
 #include "nss/answer.h"
 
 #include <string.h>
@@ -30,6 +31,7 @@ static char *take_text(struct arena *a, const char *text)
     return p;
 }
 
+/* PV_ERR_NO_SPACE makes glibc call again with a larger buffer, so nothing is cut. */
 int pv_nss_fill_host(const struct pv_nss_found *found, int family, struct hostent *ret_host,
                      char *buf, size_t len)
 {

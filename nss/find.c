@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Looks a name or address up in the names files of /run/p2pvpn, which it maps and does not trust.
+ */
 #include "nss/find.h"
 
 #include <dirent.h>
@@ -73,6 +75,7 @@ static bool is_trusted(const struct stat *st)
            (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
+/* O_NONBLOCK: a FIFO in place of the file must not hang every program that resolves a name. */
 static int search_file(int dir_fd, const char *name, const struct wanted *want,
                        struct pv_nss_found *ret_found)
 {

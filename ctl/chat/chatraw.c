@@ -158,6 +158,8 @@ static int poll_time(pv_ns deadline)
     return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
+/* Until the input has ended and every line is answered; with --timeout, which is how long to
+ * listen, it is a success when something came. */
 static int converse(struct raw *c)
 {
     pv_ns deadline = c->cli->timeout == 0 ? PV_NEVER : pv_clock_now() + c->cli->timeout;

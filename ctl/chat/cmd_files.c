@@ -132,6 +132,7 @@ static int ask(struct pv_cli *cli, struct pv_ctlapi_request *req, int pass, int 
     return code;
 }
 
+/* The descriptor goes along: p2pvpnd must not need the right to open the user's file. */
 static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
 {
     struct pv_ctlapi_request req;
@@ -344,6 +345,7 @@ static void list_row(struct pv_table *t, const json_t *file)
     pv_table_cell(t, PV_DIM, why);
 }
 
+/* As a table; "received" is what a file that has come in and waits to be saved is called here. */
 static int list(struct pv_cli *cli)
 {
     static const char *const heads[] = {"ID", "", "PEER", "SIZE", "STATE", "NAME", ""};
@@ -390,6 +392,8 @@ static int about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, uint32_t number, js
     return code;
 }
 
+/* The daemon passes the file's descriptor; only when the copy is whole it is told that the user has
+ * it, so that a full disk here loses nothing. */
 static int save(struct pv_cli *cli, uint32_t number)
 {
     const char *path = cli->args.value[FILES_OUTPUT], *dir = cli->args.value[FILES_DIR];
@@ -458,6 +462,7 @@ static int stop_file(struct pv_cli *cli, uint32_t number)
     return code;
 }
 
+/* The words of the command; without one it lists. */
 static int files(struct pv_cli *cli)
 {
     static const struct {

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Takes a command line apart by a table of options. Unlike getopt() it keeps no state of its own
+ * and does not reorder argv, so a command may stop it where verbatim text begins. */
 #include "ctl/lib/args.h"
 
 #include <stdio.h>
@@ -18,12 +20,15 @@ static int find(const struct pv_option *table, size_t n, const char *arg)
     return -1;
 }
 
+/* Drops the first n arguments. */
 static void drop(struct pv_args_rest *rest, int n)
 {
     rest->argc -= n;
     rest->argv += n;
 }
 
+/* An option that wants a value has it behind "=" or in the next argument, whatever that looks like:
+ * "--name -x" names something "-x". */
 static int take_option(struct pv_args *args, const struct pv_option *table, size_t n_table,
                        struct pv_args_rest *rest, char *error)
 {

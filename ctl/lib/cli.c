@@ -19,6 +19,8 @@ enum {
 
 /* --- telling the user ---------------------------------------------------------------------- */
 
+/* Texts may hold words of peers and of whoever answers on the socket: control characters are shown,
+ * not sent to the terminal. */
 static void complain(struct pv_cli *cli, const char *fmt, va_list ap) PV_PRINTF(2, 0);
 static void complain(struct pv_cli *cli, const char *fmt, va_list ap)
 {
@@ -147,6 +149,8 @@ int pv_cli_connect(struct pv_cli *cli)
                        cli->socket, pv_strstatus(r));
 }
 
+/* Only for root: a daemon that an ordinary user starts could neither open a TUN nor keep its state.
+ */
 int pv_cli_connect_or_start(struct pv_cli *cli)
 {
     struct pv_launch launch;
@@ -227,6 +231,7 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
             break;
         if (reply.is_event && reply.id == req->id && on_event != NULL)
             on_event(cli, &reply, ctx);
+        /* No id: the daemon could not read the request, and there is none but ours. */
         else if (!reply.is_event && (reply.id == req->id || reply.id == UINT64_MAX))
             return finish(cli, req->cmd, &reply, ret_body);
         pv_ctlapi_reply_done(&reply);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One connection to p2pvpnd: lines out and in, with deadlines, and descriptors that go along. */
 #include "ctl/lib/client.h"
 
 #include <errno.h>
@@ -87,7 +88,8 @@ int pv_client_send_fd(struct pv_client *c, const struct pv_ctlapi_request *req, 
     return r;
 }
 
-/* Makes room behind what is there. */
+/* Makes room behind what is there. What was handed out is overwritten; a line longer than p2pvpnd
+ * sends means that somebody else answers. */
 static int make_room(struct pv_client *c)
 {
     if (c->in_off > 0) {
@@ -108,6 +110,8 @@ static int make_room(struct pv_client *c)
     return PV_OK;
 }
 
+/* Reads once. A descriptor comes with the first byte of the reply it belongs to; only the last one
+ * is kept, since no request asks for two. */
 static int read_more(struct pv_client *c)
 {
     int r = make_room(c);
@@ -130,7 +134,8 @@ static int read_more(struct pv_client *c)
 
 int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *ret_reply)
 {
-    size_t looked = 0; /* bytes known to have no newline */
+    size_t looked =
+        0; /* bytes known to have no newline: a long reply is searched once, not n times */
     for (;;) {
         char *start = c->in + c->in_off;
         size_t have = c->in_len - c->in_off;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Copies a received file to where the user wants it, without trusting its name and without ever
+ * leaving half a file under that name. */
 #include "ctl/lib/fetch.h"
 
 #include <errno.h>

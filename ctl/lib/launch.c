@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Starts p2pvpnd for create and join when it does not run, and reports its own words when it fails.
+ */
 #include "ctl/lib/launch.h"
 
 #include <errno.h>
@@ -25,12 +27,14 @@ enum {
     LAST_WORDS = 160, /* bytes of its last line that are repeated to the user */
 };
 
+/* Is there a p2pvpnd in this directory? Its path stays in l. */
 static bool try_program(struct pv_launch *l, const char *dir, size_t dir_len)
 {
     int n = snprintf(l->program, sizeof(l->program), "%.*s/%s", (int)dir_len, dir, PROGRAM);
     return n > 0 && (size_t)n < sizeof(l->program) && access(l->program, X_OK) == 0;
 }
 
+/* Beside this program first: two versions that are installed side by side must not mix. */
 static bool find_program(struct pv_launch *l)
 {
     char self[PATH_MAX];

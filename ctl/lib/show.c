@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Output for people: aligned tables, units, times; fields of JSON replies with a default. */
 #include "ctl/lib/show.h"
 
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 
 enum {
     GAP = 2,             /* blanks between columns */
-    MAX_CELLS = 1000000, /* 100,000 rows */
+    MAX_CELLS = 1000000, /* 100,000 rows; ours: a daemon gone mad must not eat the memory */
 };
 
 struct pv_cell {
@@ -58,6 +59,8 @@ static size_t width(const char *text)
     return n;
 }
 
+/* Two passes: a column is as wide as its widest cell. The last cell of a row gets no blanks, so
+ * that lines do not wrap for nothing. */
 static void print_rows(const struct pv_table *t, FILE *out, bool colour)
 {
     size_t widths[PV_TABLE_COLUMNS] = {0};

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Sockets around the machines that measure the way out: netcheck and routercheck in lib/proto/stun
+ * decide what is sent, this file sends it and hands answers in. */
 #include "ctl/probe/netprobe.h"
 
 #include <errno.h>
@@ -66,6 +68,8 @@ static int resolve_name(const char *host, uint16_t port, struct pv_netprobe_serv
     return PV_OK;
 }
 
+/* Addresses are tried before names, so that "::1:80" is never taken for a host with a port; a name
+ * is checked before the resolver sees it. */
 static int resolve_one(const char *text, uint16_t port, struct pv_netprobe_servers *s,
                        char error[static PV_NETPROBE_ERROR])
 {
@@ -145,6 +149,8 @@ static void send_udp(int fd, const struct pv_addr *dst, struct pv_view data)
     pv_udp_send(fd, &out, 1, &counts);
 }
 
+/* Drives one STUN client by hand until it knows or time is up. Strangers' datagrams are dropped by
+ * the client itself. */
 static int run_stunc(struct pv_stunc *c, int fd, struct pv_udp_receiver *rx, pv_ns until,
                      struct pv_stunc_event *ret_event)
 {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The first routers on the way out, by UDP with a small TTL and the ICMP errors that come back. */
 #include "ctl/probe/nettrace.h"
 
 #include <errno.h>

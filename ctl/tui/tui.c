@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Curses and the daemon's socket around the chat's model: keys and replies go in, what the model
+ * asks for goes to the daemon, and the picture of tuiview.c to the screen. */
 #include "ctl/tui/tui.h"
 
 #include <curses.h>
@@ -195,6 +197,8 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
     return code;
 }
 
+/* Not pv_cli_take_replies(): while curses has the screen, a reason may not be printed, only kept.
+ */
 static int read_replies(struct tui *u, char error[static PV_TUI_NOTE], int *ret_status)
 {
     for (;;) {
@@ -240,6 +244,7 @@ static short pair_of(const struct tui *u, uint8_t attr)
     return (attr & PV_TUI_GOOD) != 0 ? COLOR_GOOD : (attr & PV_TUI_WARN) != 0 ? COLOR_WARN : 0;
 }
 
+/* The whole picture each time: curses sends only what differs from what is on the screen. */
 static int draw(struct tui *u)
 {
     int rows = getmaxy(stdscr), cols = getmaxx(stdscr);
@@ -264,6 +269,7 @@ static int draw(struct tui *u)
     return PV_OK;
 }
 
+/* Keys that the terminal sends as sequences. A page is as high as the window is now. */
 static void key_of_curses(struct tui *u, wint_t key)
 {
     static const struct {
@@ -293,6 +299,7 @@ static void key_of_curses(struct tui *u, wint_t key)
     }
 }
 
+/* The keys of readline and of every terminal line; what is in no row is text. */
 static void key_of_character(struct tui *u, wint_t key)
 {
     static const struct {

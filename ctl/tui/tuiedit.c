@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The input line: text in UTF-8 with a cursor that moves by characters, and the lines before it. */
 #include "ctl/tui/tuiedit.h"
 
 #include <stdlib.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* What the chat knows: conversations, their lines, who is there; and what it wants asked. Pure: no
+ * terminal and no socket, so that a test can type and answer. */
 #include "ctl/tui/tuimodel.h"
 
 #include <stdarg.h>
@@ -71,6 +73,8 @@ void pv_tui_done(struct pv_tui *t)
     memset(t, 0, sizeof(*t));
 }
 
+/* Sorted by name, so that the roster is too; "" is the network's own pane, which therefore comes
+ * first. Inserting moves the one that is open. */
 size_t pv_tui_find(struct pv_tui *t, const char *name, bool create)
 {
     size_t low = 0, high = t->n_convs;
@@ -233,6 +237,8 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
         note(t, "queued: %s is away and gets it when it is back", pv_json_text(msg, "to", "?"));
 }
 
+/* The answer takes the place of what is shown: lines that came by events meanwhile, and notices,
+ * which the daemon does not know, are put behind it. */
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
 {
     size_t index = pv_tui_find(t, peer, false), i;
@@ -530,6 +536,8 @@ static void send_to(struct pv_tui *t, const char *name, const char *text)
     ask(t, PV_TUI_SEND, peer, strdup(text));
 }
 
+/* A word that begins with "/", or one of those that the line mode has too. What is wrong with it is
+ * said in the bar, and the input stays. */
 static void run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
 {
     size_t index;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Words that are typed as commands, and what Tab makes of their beginnings. */
 #include "ctl/tui/tuiwords.h"
 
 #include <stdio.h>

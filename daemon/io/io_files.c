@@ -44,6 +44,7 @@ static void run(void *ctx, void *const *items, size_t n)
 
 /* --- received files ------------------------------------------------------------------------ */
 
+/* Made with the first file: a node that gets none has no such directory. */
 static int open_dir(struct pv_io_files *files)
 {
     char path[PATH_BUF];
@@ -59,6 +60,7 @@ static int open_dir(struct pv_io_files *files)
     return files->dir < 0 ? -errno : PV_OK;
 }
 
+/* Removes what is kept of a received file, whole or not. */
 static void drop(struct pv_io_files *files, uint32_t number, const uint8_t *id)
 {
     char name[PV_XFER_NAME_BUF];
@@ -76,6 +78,7 @@ static void drop(struct pv_io_files *files, uint32_t number, const uint8_t *id)
     }
 }
 
+/* A client gets a descriptor for reading: it could not open a file of this directory itself. */
 static void pass(struct pv_io_files *files, const struct pv_fileop *op)
 {
     char name[PV_XFER_NAME_BUF];
@@ -92,6 +95,8 @@ static void pass(struct pv_io_files *files, const struct pv_fileop *op)
 
 /* --- transfers ----------------------------------------------------------------------------- */
 
+/* Whatever goes wrong before the thread has it is told to the engine at once: no transfer is left
+ * that nobody runs. */
 static void start(struct pv_io_files *files, const struct pv_engine_fileop *op, pv_ns now)
 {
     struct pv_io_xfer *t = calloc(1, sizeof(*t));
@@ -188,6 +193,7 @@ void pv_io_file_op(struct pv_io_files *files, const struct pv_engine_fileop *op,
     }
 }
 
+/* After its thread has let go of it. */
 static void remove_xfer(struct pv_io_files *files, struct pv_io_xfer *t)
 {
     for (struct pv_io_xfer **p = &files->xfers; *p != NULL; p = &(*p)->next) {

@@ -31,6 +31,7 @@ int pv_io_router_new(struct pv_io_router **ret_router, struct pv_io_turn *turn)
     return PV_OK;
 }
 
+/* Answers, and announcements that the router has restarted (RFC 6887 s14.1). */
 static void receive(struct pv_io_router *router, size_t i, pv_ns now)
 {
     uint8_t buf[PV_ROUTERSOCK_MAX];

@@ -107,6 +107,7 @@ static int open_udp(uint16_t port, int *ret_fd)
     return r == PV_OK ? r : pv_udp_open(&any, &opts, ret_fd);
 }
 
+/* Port 0 tells the engine that it could not be opened. */
 static void open_sock(struct pv_io_socks *socks, uint16_t id, uint16_t port, pv_ns now)
 {
     struct pv_addr local = {.family = PV_AF_NONE};

@@ -65,6 +65,7 @@ static void resume_listeners(struct pv_io_streams *all)
             pv_watch_set(l->watch, PV_LOOP_READ);
 }
 
+/* Whatever the engine knows of it. The descriptor that was freed may be what listeners wait for. */
 static void remove_stream(struct pv_io_stream *st)
 {
     struct pv_io_streams *all = st->all;
@@ -91,6 +92,8 @@ static void remove_stream(struct pv_io_stream *st)
     resume_listeners(all);
 }
 
+/* The engine hears of it only while it knows the stream: after a close of its own it would take the
+ * number for another's. */
 static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
 {
     struct pv_io_streams *all = st->all;
@@ -115,6 +118,8 @@ static int stream_write(struct pv_io_stream *st, struct pv_view data, size_t *re
 
 /* --- bytes --------------------------------------------------------------------------------- */
 
+/* The engine has forgotten this stream; its last words, such as an error for a client, still
+ * arrive. */
 static void write_tail(struct pv_io_stream *st, pv_ns now)
 {
     while (st->tail_done < st->tail_len) {
@@ -329,6 +334,7 @@ static int accept_one(struct pv_io_listener *l, int *ret_fd, struct pv_stream_pe
     return r;
 }
 
+/* One connection a turn: a crowd of them must not keep the rest of the loop waiting. */
 static void on_listener(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_listener *l = ctx;
@@ -365,6 +371,8 @@ static int make_tls(struct pv_io_streams *all, struct pv_tls **ret_tls)
     return r == PV_OK ? pv_tls_new_client(ret_tls, all->tls_ctx, &anybody) : r;
 }
 
+/* Chat is bound to the TUN: without the interface it fails, and does not leave the host in clear.
+ */
 static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op, pv_ns now)
 {
     struct pv_tls *tls = NULL;
@@ -414,6 +422,7 @@ static int take_tail(struct pv_io_stream *st, pv_ns now)
     }
 }
 
+/* What is being connected is dropped at once; else the rest is written out for CLOSE_TIME. */
 static void close_stream(struct pv_io_streams *all, uint32_t sid, pv_ns now)
 {
     struct pv_io_stream *st = find_stream(all, sid);

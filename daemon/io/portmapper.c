@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Asks a router by NAT-PMP or UPnP, in a task of the helper; the other half, in the daemon, starts
+ * the task and distrusts what it says. */
 #include "daemon/io/portmapper.h"
 
 #include <errno.h>
@@ -85,6 +87,7 @@ static int natpmp_wait(natpmp_t *n, natpmpresp_t *answer, pv_ns until,
     }
 }
 
+/* The outer address is asked for first: a mapping is worth nothing without it. */
 static int natpmp_map(natpmp_t *n, const struct pv_portmapjob *job, struct pv_portmapjob_result *r)
 {
     natpmpresp_t answer;
@@ -159,6 +162,8 @@ static bool read_device(const struct pv_portmapjob *job, const char *url, struct
 }
 
 /* The gateway: where it was, or the first that answers. */
+/* The URL that answered last is asked first: a search by multicast takes SEARCH_MS, and its answers
+ * may be anybody's. */
 static bool find_device(const struct pv_portmapjob *job, struct UPNPUrls *urls,
                         struct IGDdatas *data, struct pv_portmapjob_result *r)
 {
@@ -198,6 +203,8 @@ static void upnp_failed(int e, struct pv_portmapjob_result *r)
     }
 }
 
+/* Routers that know only permanent mappings get one, and it is renewed as if it ended: the daemon
+ * may be gone tomorrow, and then its release is the only end. */
 static void upnp_map(const struct pv_portmapjob *job, const struct UPNPUrls *urls,
                      const struct IGDdatas *data, struct pv_portmapjob_result *r)
 {

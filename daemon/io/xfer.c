@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* One transfer of a file, both sides: asking, answering, chunks with a hash after each, resuming.
+ */
 #include "daemon/io/xfer.h"
 
 #include <errno.h>
@@ -407,6 +409,8 @@ static bool is_kept(const struct pv_xfer *x)
            (uint64_t)st.st_size == x->op.size;
 }
 
+/* What is there already is hashed and named in the request: a transfer that was cut off goes on
+ * where it was, and a file that has changed since is found out before any byte moves. */
 static enum pv_file_why fetch(struct pv_xfer *x, uint8_t *buf)
 {
     uint64_t have = 0;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Control's side of the packet threads: starting them, snapshots, what is injected and handed up,
+ * and the sum of their counters. */
 #include "daemon/packets/datapath.h"
 
 #include <errno.h>
@@ -18,10 +20,10 @@
 #include "sys/proc/event.h"
 
 enum {
-    INJECT_RING = 1 << 20,
+    INJECT_RING = 1 << 20, /* bytes; ours: far more than control has to say in one turn */
     FEW = 2, /* processors: two threads would take turns with what they carry for (adr/0015) */
 };
-#define RECLAIM_INTERVAL PV_MS(20)
+#define RECLAIM_INTERVAL PV_MS(20) /* ours: a lane passes a quiet point at every sleep or batch */
 
 _Static_assert((int)PV_FP_MAX_WORKERS <= (int)PV_UDP_GROUP_MAX &&
                    (int)PV_FP_MAX_WORKERS <= (int)PV_TUN_QUEUES &&
@@ -38,6 +40,7 @@ static void wake_lanes(struct pv_datapath *dp)
         pv_event_raise(dp->lanes[i].wake_fd);
 }
 
+/* Only threads that were started are joined: the others have no number. */
 static void stop_threads(struct pv_datapath *dp, unsigned started)
 {
     atomic_store(&dp->stopping, true);
@@ -131,6 +134,9 @@ struct pv_datapath *pv_datapath_free(struct pv_datapath *dp)
     return NULL;
 }
 
+/* The lanes stop for it: they hold the descriptors in poll() and on the stack, and a descriptor
+ * that is closed and used again would be read as the TUN. It happens when the interface comes and
+ * goes. */
 int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun)
 {
     if (tun != NULL && tun->n < dp->cfg.udp.n)
@@ -151,6 +157,7 @@ int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun)
     return start_threads(dp);
 }
 
+/* Waits until no lane can still use a socket that is no longer in the set; the caller closes it. */
 void pv_datapath_set_socks(struct pv_datapath *dp, const struct pv_sockset_sock *socks, size_t n)
 {
     pv_sockset_change(&dp->socks, socks, n);
@@ -182,6 +189,8 @@ pv_ns pv_datapath_reclaim(struct pv_datapath *dp, pv_ns now)
     return pv_qsbr_reclaim(dp->qsbr) > 0 ? now + RECLAIM_INTERVAL : PV_NEVER;
 }
 
+/* Lane 0 alone sends what control says: one reader keeps the order, and its counters are the ones
+ * to tell of losses. */
 int pv_datapath_inject(struct pv_datapath *dp, uint32_t peer, struct pv_view inner)
 {
     int r = pv_ring_push(dp->inject, pv_view(&peer, sizeof(peer)), inner, NULL);
@@ -210,6 +219,8 @@ int pv_datapath_event_fd(const struct pv_datapath *dp)
     return dp->event_fd;
 }
 
+/* Facts before data of each lane: a flood of punted datagrams must not delay "this peer has no
+ * keys". */
 static int peek(struct pv_datapath *dp, struct pv_view *ret_record)
 {
     for (unsigned i = 0; i < dp->n_lanes * 2; i++) {
@@ -287,6 +298,7 @@ static void add_refused(const struct pv_datapath *dp, struct pv_datapath_counts 
                                           : "EINVAL: unknown to this kernel (before Linux 4.18)"};
 }
 
+/* Relaxed: each counter is right for itself, and nobody subtracts one from another. */
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp)
 {
     struct pv_datapath_counts sum = {.tun = dp->offloads,

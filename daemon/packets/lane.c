@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* A packet thread: what it reads from the TUN, sockets, streams and rings, in rounds between
+ * sleeps. */
 #include "daemon/packets/lane.h"
 
 #include <poll.h>
@@ -27,6 +29,7 @@ enum {
 };
 #define POOL_IDLE PV_MS(20) /* after a crowd, until its memory is given back */
 
+/* What waited for a path or keys goes out, in order, in as many batches as it takes. */
 static void flush(struct pv_lane *lane, const struct pv_fp_snapshot *snap, pv_ns now)
 {
     bool more;
@@ -36,6 +39,7 @@ static void flush(struct pv_lane *lane, const struct pv_fp_snapshot *snap, pv_ns
     } while (more);
 }
 
+/* Control's packets: in-band messages and keepalives. */
 static bool inject_round(struct pv_lane *lane, const struct pv_fp_snapshot *snap, pv_ns now)
 {
     struct pv_view record;
@@ -261,6 +265,7 @@ static bool rx_round(struct pv_lane *lane, pv_ns now)
     return more || ready->v4 || ready->v6 || ready->others;
 }
 
+/* One clock reading a round: packets of one batch have one time, as the machines want it. */
 static bool work_round(struct pv_lane *lane)
 {
     pv_ns now = pv_clock_now();

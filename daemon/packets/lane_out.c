@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A packet thread: what the fast path made of a batch, sent, written and handed up. */
 #include <errno.h>
 #include <poll.h>
 
@@ -10,6 +11,8 @@
 #define ROAM_WAIT     PV_MS(20)  /* for control to follow a static peer that moved */
 #define ROAM_INTERVAL PV_MS(100) /* between two such waits */
 
+/* One sendmmsg for all. The counters come from what the kernel took, so that a batch that was cut
+ * in the middle is counted rightly. */
 static void send_family(struct pv_lane *lane, int fd, const struct pv_udp_out *out, size_t n)
 {
     if (n == 0)
@@ -127,6 +130,8 @@ void pv_lane_lose_tun(struct pv_datapath *dp)
     }
 }
 
+/* The pieces of a super-packet are written by one writev: they lie where they were opened, and are
+ * not copied together. */
 static int write_one(const struct pv_lane *lane, const struct pv_join_out *write)
 {
     const struct pv_datapath *dp = lane->dp;
@@ -177,6 +182,7 @@ static bool carries_bytes(const struct pv_fp_punt *punt)
            punt->kind == PV_FP_PUNT_STRAY;
 }
 
+/* Two rings: what carries bytes may be lost in a flood, what arms itself only once may not. */
 static void do_punts(struct pv_lane *lane, const struct pv_fp_punt *punts, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -245,6 +251,8 @@ static void wait_for_roaming(struct pv_lane *lane, uint64_t published)
     }
 }
 
+/* Sends before writes: an answer to a handshake or a forwarded packet should not wait for the local
+ * stack to take what came in. */
 void pv_lane_results(struct pv_lane *lane)
 {
     struct pv_fp_results r = pv_fp_results(lane->worker);

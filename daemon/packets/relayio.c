@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The thread of the streams to relays: frames and writes what senders put into rings, cuts what
+ * comes in into messages. It alone touches the connections. */
 #include "daemon/packets/relayio.h"
 
 #include <poll.h>
@@ -20,13 +22,14 @@
 #include "sys/proc/event.h"
 
 enum {
+    /* Bytes of the rings; ours. The thread empties them at once: they bridge its sleep, no more. */
     TX_RING = 1 << 20,
     CONTROL_RING = 1 << 18,
     RX_RING = 1 << 20,
     EVENT_RING = 1 << 16,
     RECORDS_A_TURN = 256, /* of one ring, before descriptors get their turn */
-    READ_MAX = 65536,
-    READS_A_TURN = 4,
+    READ_MAX = 65536,     /* bytes of a read; ours */
+    READS_A_TURN = 4,     /* of one stream, before the others get their turn; ours */
 };
 
 /* What the rings of senders carry: commands are control's alone. */
@@ -105,6 +108,7 @@ static void forget(struct conn *c)
     *c = (struct conn){.fd = -1};
 }
 
+/* The reason of TLS says more than that of the socket under it. */
 static void fail(struct pv_relayio *io, struct conn *c, int status)
 {
     const char *why = c->tls != NULL ? pv_tls_error(c->tls) : "";
@@ -183,6 +187,7 @@ static void send_message(struct pv_relayio *io, enum pv_relayio_sender sender, u
 
 /* --- in ------------------------------------------------------------------------------------ */
 
+/* A message that finds the ring full is lost, as a datagram would be; the stream stays in step. */
 static int take_messages(struct pv_relayio *io, struct conn *c, struct pv_view data)
 {
     struct pv_view message;
@@ -212,6 +217,7 @@ static int take_tls(struct pv_relayio *io, struct conn *c, struct pv_view data)
     return r;
 }
 
+/* The lane that receives is woken once, after all that could be read. */
 static int read_in(struct pv_relayio *io, struct conn *c)
 {
     int r = PV_OK;
@@ -231,6 +237,9 @@ static int read_in(struct pv_relayio *io, struct conn *c)
 
 /* --- opening and closing ------------------------------------------------------------------- */
 
+/* Whom the relay's certificate must be from: a pin from the coordinator says exactly whom; a name
+ * of the configuration wants an authority; without either, what goes through authenticates itself.
+ */
 static int make_tls(struct pv_relayio *io, struct conn *c, const struct pv_relayway_to *to,
                     char why[static PV_TLS_ERROR_MAX])
 {
@@ -374,6 +383,7 @@ static void serve(struct pv_relayio *io, struct conn *c, short ready)
         fail(io, c, r);
 }
 
+/* Sleeps unless rings have more, then serves what is ready. */
 static void turn(struct pv_relayio *io, bool more)
 {
     struct pollfd fds[1 + PV_RELAYIO_STREAMS] = {{.fd = io->wake_fd, .events = POLLIN}};
@@ -460,6 +470,7 @@ int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes, const char *ca
     return r;
 }
 
+/* What is in the rings still goes out: goodbyes to relays give their allocations back. */
 struct pv_relayio *pv_relayio_free(struct pv_relayio *io)
 {
     if (io == NULL)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The adopted sockets, read by packet threads without a lock while control changes them. */
 #include "daemon/packets/sockset.h"
 
 #include <time.h>
@@ -43,9 +44,11 @@ void pv_sockset_change(struct pv_sockset *set, const struct pv_sockset_sock *soc
     atomic_fetch_add(&set->changes, 1);
 }
 
+/* A thread that came in after the change sees it; one that was inside before it leaves soon, for it
+ * does so before it sleeps. So waiting is short, and only when a socket is closed. */
 void pv_sockset_wait(const struct pv_sockset *set)
 {
-    const struct timespec moment = {.tv_nsec = 50000};
+    const struct timespec moment = {.tv_nsec = 50000 /* ours: about a batch */};
     uint64_t changes = atomic_load(&set->changes);
     for (unsigned t = 0; t < PV_SOCKSET_THREADS;) {
         uint64_t inside = atomic_load(&set->inside[t]);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* This node's keys as files: read, made at the first start, deleted when the user says so. */
 #include "daemon/store/identity.h"
 
 #include <errno.h>
@@ -46,6 +47,8 @@ static int read_key(const char *dir, const char *name, uint8_t ret_key[static 32
     return r;
 }
 
+/* By a temporary file and a rename (pv_file_write()): a power cut leaves the old key or the new
+ * one. */
 static int write_key(const char *dir, const char *name, const uint8_t key[static 32],
                      char ret_error[static PV_JOB_ERROR_MAX])
 {
@@ -105,6 +108,7 @@ int pv_identity_save_root(const char *dir, const uint8_t seed[static 32],
     return write_key(dir, "root.key", seed, ret_error);
 }
 
+/* Files that are gone already are no failure: the user asks for an end, not for a change. */
 int pv_identity_forget(const char *dir, char ret_error[static PV_JOB_ERROR_MAX])
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(key_files); i++) {

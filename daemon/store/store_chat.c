@@ -228,6 +228,8 @@ static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_
     return r < 0 ? r : end;
 }
 
+/* In the caller's transaction, so that no seq is given out for a message that is not stored. A job
+ * that was repeated finds its message. */
 static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
     uint64_t queued = 0;
@@ -277,6 +279,7 @@ static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 }
 
 /* One message of MARK or KEPT. */
+/* States only go forward: an old receipt that comes late changes nothing. */
 static int mark_one(sqlite3 *db, const struct pv_chatjob *job, const uint8_t *id,
                     enum pv_chat_state state, bool *ret_changed)
 {

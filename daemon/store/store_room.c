@@ -178,6 +178,8 @@ static int advance(sqlite3 *db, const struct pv_roomjob *job, const struct pv_ro
     return r;
 }
 
+/* The text is a message like any other, in the conversation of the room's key; the signature, which
+ * only rooms need, lies beside it. */
 static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t)
 {
     uint8_t key[PV_SIGN_PK_LEN];
@@ -323,6 +325,7 @@ static int read_texts(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomj
 
 /* --- MARK ---------------------------------------------------------------------------------- */
 
+/* All own texts up to a number at once: what one member has of a log, it has from the beginning. */
 static int mark(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
 {
     uint8_t key[PV_SIGN_PK_LEN];
