@@ -274,5 +274,5 @@ int main(void)
     };
     if (pv_crypto_init() < 0)
         return 1;
-    return cmocka_run_group_tests_name("ice_meet", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

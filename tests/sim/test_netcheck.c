@@ -473,5 +473,5 @@ int main(void)
         cmocka_unit_test(two_nats_are_as_bad_as_the_worse_one),
         cmocka_unit_test(the_lifetime_of_a_silent_binding_is_found),
     };
-    return cmocka_run_group_tests_name("netcheck", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

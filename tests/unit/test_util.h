@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_util.h - what every unit test includes: cmocka with the headers it needs before it, a
- * seeded generator for struct pv_rng, and hex decoding for vectors.
+ * test_util.h - what every unit test includes: cmocka with the headers it needs before it, the
+ * teardown of every test, a seeded generator for struct pv_rng, and hex decoding for vectors.
  */
 #ifndef PV_TEST_UTIL_H
 #define PV_TEST_UTIL_H
@@ -18,6 +18,73 @@
 #include <string.h>
 
 #include "base/pv.h"
+
+/* --- teardown ------------------------------------------------------------------------------ */
+
+enum {
+    TEST_DEFERRED = 256
+};
+
+static struct test_deferred {
+    void (*run)(void *);
+    void *ctx;
+} test_deferred[TEST_DEFERRED];
+static size_t test_n_deferred;
+
+/* Has run(ctx) called by the test's teardown, the last one first, also after a failed assertion.
+ * The constructor of a test's world says so, and the body frees nothing. A failed assertion leaves
+ * the frame of the body, so ctx must not lie in it: it is on the heap or static. */
+static inline void test_defer(void (*run)(void *), void *ctx)
+{
+    assert_true(test_n_deferred < TEST_DEFERRED);
+    test_deferred[test_n_deferred++] = (struct test_deferred){run, ctx};
+}
+
+/* Does now what was deferred for ctx. */
+static inline void test_end(void *ctx)
+{
+    for (size_t i = test_n_deferred; i-- > 0;) {
+        struct test_deferred d = test_deferred[i];
+        if (d.ctx != ctx)
+            continue;
+        test_n_deferred--;
+        memmove(&test_deferred[i], &test_deferred[i + 1], (test_n_deferred - i) * sizeof(d));
+        d.run(ctx);
+        return;
+    }
+    fail_msg("nothing was deferred for this");
+}
+
+static inline int test_teardown(void **state)
+{
+    (void)state;
+    while (test_n_deferred > 0) {
+        struct test_deferred d = test_deferred[--test_n_deferred];
+        d.run(d.ctx);
+    }
+    return 0;
+}
+
+#undef cmocka_unit_test
+#define cmocka_unit_test(f) cmocka_unit_test_teardown(f, test_teardown)
+
+/* Whether a test of this program has failed: its body did not come to free what it had made. */
+static int test_failures;
+
+#undef cmocka_run_group_tests
+#define cmocka_run_group_tests(tests, setup, teardown)                                          \
+    (test_failures = _cmocka_run_group_tests(#tests, tests, sizeof(tests) / sizeof((tests)[0]), \
+                                             setup, teardown))
+
+/* LeakSanitizer asks the program whether to look at all; it is not told of a failed test's leaks,
+ * which would only hide the assertion. */
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+    return test_failures != 0;
+}
+
+/* --- random bytes and hex ------------------------------------------------------------------ */
 
 /* splitmix64: seeded, repeatable, good enough to stand in for entropy in a test. */
 struct test_rng {

@@ -40,7 +40,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     DIR *d = opendir(dir);
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
         if (e->d_name[0] != '.')
@@ -48,8 +47,7 @@ static int teardown(void **state)
     }
     closedir(d);
     rmdir(dir);
-    cw_free(world);
-    return 0;
+    return test_teardown(state); /* the world */
 }
 
 static struct pv_coordstore *open_ok(void)

@@ -32,6 +32,11 @@ static struct pv_addr addr(const char *text)
     return a;
 }
 
+static void free_nat(void *ctx)
+{
+    pv_nat_free(ctx);
+}
+
 static struct world start(const char *settings)
 {
     struct pv_nat_config config;
@@ -40,6 +45,7 @@ static struct world start(const char *settings)
     assert_int_equal(pv_nat_set(&config, "inside-ip", "10.0.0.1"), PV_OK);
     struct world w = {.now = PV_S(1000), .nat = pv_nat_new(&config, 7)};
     assert_non_null(w.nat);
+    test_defer(free_nat, w.nat);
     w.config = pv_nat_config(w.nat);
     if (settings[0] != '\0') {
         char line[512];
@@ -50,11 +56,6 @@ static struct world start(const char *settings)
         pv_nattext_done(&reply);
     }
     return w;
-}
-
-static void stop(struct world *w)
-{
-    w->nat = pv_nat_free(w->nat);
 }
 
 /* The next packet that leaves the box by now; false when there is none. */
@@ -136,7 +137,7 @@ static void mapping_depends_on_what_it_is_told_to(void **state)
         assert_int_equal(first == port_of(&w, host, server_port2), rows[i].same_for_port);
         assert_int_equal(first == port_of(&w, host, other), rows[i].same_for_address);
         assert_int_equal(first, port_of(&w, host, server));
-        stop(&w);
+        test_end(w.nat);
     }
 }
 
@@ -163,7 +164,7 @@ static void filtering_lets_in_whom_it_is_told_to(void **state)
         assert_false(comes_in(&w, server, "203.0.113.7:5001"));
         assert_false(comes_in(&w, server, "203.0.113.8:5000"));
         assert_int_equal(drops(&w, PV_NAT_DROP_NOT_OURS), 1);
-        stop(&w);
+        test_end(w.nat);
     }
 }
 
@@ -178,7 +179,6 @@ static void a_preserved_port_goes_to_the_first_who_asks(void **state)
     uint16_t second = port_of(&w, "10.0.0.3:5000", server);
     assert_int_not_equal(second, 5000);
     assert_int_equal(second, port_of(&w, "10.0.0.3:5000", other));
-    stop(&w);
 }
 
 static void sequential_ports_step_in_both_directions_and_wrap(void **state)
@@ -188,7 +188,7 @@ static void sequential_ports_step_in_both_directions_and_wrap(void **state)
     uint16_t first = port_of(&up, host, server);
     assert_int_equal(port_of(&up, host, server_port2), first + 2);
     assert_int_equal(port_of(&up, host, other), first + 4);
-    stop(&up);
+    test_end(up.nat);
 
     struct world down = start("profile=symmetric-sequential step=-1 range=2000-2003");
     uint16_t last = port_of(&down, host, server);
@@ -199,7 +199,6 @@ static void sequential_ports_step_in_both_directions_and_wrap(void **state)
         last = port_of(&down, host, dst);
         assert_int_equal(last, want);
     }
-    stop(&down);
 }
 
 static void foreign_subscribers_move_the_sequence(void **state)
@@ -211,7 +210,6 @@ static void foreign_subscribers_move_the_sequence(void **state)
     int moved = port_of(&w, host, other) - first;
     /* 1,000 expected; six sigma is 190. */
     assert_true(moved > 800 && moved < 1200);
-    stop(&w);
 }
 
 static void a_block_keeps_a_subscriber_inside_and_runs_out(void **state)
@@ -231,7 +229,6 @@ static void a_block_keeps_a_subscriber_inside_and_runs_out(void **state)
     assert_string_equal(leaves_as(&w, host, "198.51.100.9:999", text), "nothing");
     assert_int_equal(drops(&w, PV_NAT_DROP_FULL), 1);
     assert_int_not_equal(port_of(&w, "10.0.0.3:5000", server) / 16 * 16, base);
-    stop(&w);
 }
 
 static void an_overloaded_port_serves_several_destinations(void **state)
@@ -246,7 +243,6 @@ static void an_overloaded_port_serves_several_destinations(void **state)
     assert_int_equal(w.pkt.dst.port, 5000);
     char text[PV_ADDR_TEXT];
     assert_string_equal(leaves_as(&w, "10.0.0.4:1", server, text), "nothing");
-    stop(&w);
 }
 
 static void pooling_is_paired_or_arbitrary(void **state)
@@ -266,7 +262,7 @@ static void pooling_is_paired_or_arbitrary(void **state)
         assert_int_equal(seen, arbitrary == 1 ? 7 : 1);
         port_of(&w, "10.0.0.3:1", server);
         assert_true(arbitrary == 1 || w.pkt.src.ip[3] == 8);
-        stop(&w);
+        test_end(w.nat);
     }
 }
 
@@ -293,7 +289,7 @@ static void a_mapping_dies_after_its_silence(void **state)
                 assert_true(comes_in(&w, server, "203.0.113.7:5000"));
             w.now += PV_S(over == 0 ? rows[i].lives_s : rows[i].dies_s);
             assert_int_equal(comes_in(&w, server, "203.0.113.7:5000"), over == 0);
-            stop(&w);
+            test_end(w.nat);
         }
     }
 }
@@ -309,7 +305,6 @@ static void the_stream_timeout_needs_two_seconds_of_traffic(void **state)
     }
     w.now += PV_S(110);
     assert_true(comes_in(&w, server, "203.0.113.7:5000"));
-    stop(&w);
 }
 
 static void an_absolute_lifetime_ends_a_busy_mapping(void **state)
@@ -323,7 +318,6 @@ static void an_absolute_lifetime_ends_a_busy_mapping(void **state)
     }
     w.now += PV_S(5);
     assert_int_not_equal(port_of(&w, host, server), first);
-    stop(&w);
 }
 
 static void inbound_packets_refresh_only_when_told(void **state)
@@ -337,7 +331,7 @@ static void inbound_packets_refresh_only_when_told(void **state)
         assert_true(comes_in(&w, server, "203.0.113.7:5000"));
         w.now += PV_S(20);
         assert_int_equal(comes_in(&w, server, "203.0.113.7:5000"), refresh == 1);
-        stop(&w);
+        test_end(w.nat);
     }
 }
 
@@ -357,7 +351,6 @@ static void a_full_table_refuses_or_forgets_the_idlest(void **state)
     assert_int_equal(port_of(&w, "10.0.0.2:1003", server), 1003);
     assert_true(comes_in(&w, server, "203.0.113.7:1001"));
     assert_false(comes_in(&w, server, "203.0.113.7:1002"));
-    stop(&w);
 }
 
 static void a_reboot_and_a_dropped_flow_are_forgotten(void **state)
@@ -375,7 +368,6 @@ static void a_reboot_and_a_dropped_flow_are_forgotten(void **state)
     pv_nat_flush(w.nat);
     assert_false(comes_in(&w, server, "203.0.113.7:5001"));
     assert_int_equal(port_of(&w, host, server), 5000);
-    stop(&w);
 }
 
 /* ---- hairpin, pollution, policy ---- */
@@ -403,7 +395,7 @@ static void hairpin_shows_the_sender_as_configured(void **state)
             assert_string_equal(pv_addr_format(&w.pkt.src, text), rows[i].seen);
             assert_string_equal(pv_addr_format(&w.pkt.dst, text), host);
         }
-        stop(&w);
+        test_end(w.nat);
     }
     /* Strict filtering opens as soon as both have sent. */
     struct world w = start("hairpin=external filtering=apd");
@@ -411,7 +403,6 @@ static void hairpin_shows_the_sender_as_configured(void **state)
     assert_false(send_udp(&w, PV_NAT_INSIDE, "10.0.0.3:6000", "203.0.113.7:5000"));
     assert_true(send_udp(&w, PV_NAT_INSIDE, host, "203.0.113.7:6000"));
     assert_true(send_udp(&w, PV_NAT_INSIDE, "10.0.0.3:6000", "203.0.113.7:5000"));
-    stop(&w);
 }
 
 static void a_forwarded_port_lets_in_and_answers(void **state)
@@ -424,7 +415,6 @@ static void a_forwarded_port_lets_in_and_answers(void **state)
     w.config->forwards[0] = (struct pv_nat_forward){.port = 4444, .to = addr(host)};
     assert_true(comes_in(&w, other, "203.0.113.7:4444"));
     assert_string_equal(leaves_as(&w, host, other, text), "203.0.113.7:4444");
-    stop(&w);
 }
 
 static void an_early_inbound_packet_turns_the_cone_symmetric(void **state)
@@ -443,12 +433,11 @@ static void an_early_inbound_packet_turns_the_cone_symmetric(void **state)
     assert_int_equal(port_of(&w, "10.0.0.2:5001", other), 5001);
     w.now += PV_S(31);
     assert_int_equal(port_of(&w, host, other), 5000);
-    stop(&w);
+    test_end(w.nat);
 
     struct world quiet = start("profile=linux-drop");
     assert_false(comes_in(&quiet, other, "203.0.113.7:5000"));
     assert_int_equal(port_of(&quiet, host, other), 5000);
-    stop(&quiet);
 }
 
 static void policy_blocks_udp_but_for_some_ports(void **state)
@@ -462,7 +451,6 @@ static void policy_blocks_udp_but_for_some_ports(void **state)
     assert_int_equal(w.pkt.kind, PV_NATPKT_ERROR);
     assert_string_equal(pv_addr_format_ip(&w.pkt.src, text), "10.0.0.1");
     assert_int_equal(drops(&w, PV_NAT_DROP_BLOCKED), 1);
-    stop(&w);
 }
 
 /* ---- hops, MTU, fragments, ICMP ---- */
@@ -483,7 +471,6 @@ static void a_packet_out_of_hops_makes_no_mapping(void **state)
     assert_int_equal(w.side, PV_NAT_INSIDE);
     assert_int_equal(w.data[w.pkt.l4], 11); /* time exceeded */
     assert_int_equal(pv_nat_stats(w.nat)->mappings_made, 0);
-    stop(&w);
 }
 
 static size_t big_packet(uint8_t *buf, size_t cap, const char *src, const char *dst, size_t payload)
@@ -524,7 +511,7 @@ static void what_does_not_fit_is_cut_refused_or_swallowed(void **state)
     assert_int_equal(pv_natpkt_piece(&whole, sizeof(piece), 1, piece, &n), PV_OK);
     assert_true(push(&f, PV_NAT_INSIDE, piece, n));
     assert_int_equal(f.pkt.src.ip[0], 203);
-    stop(&f);
+    test_end(f.nat);
 
     len = big_packet(buf, sizeof(buf), host, server, 1400);
     pv_natpkt_set_df(buf, true);
@@ -538,7 +525,6 @@ static void what_does_not_fit_is_cut_refused_or_swallowed(void **state)
     w.config->mtu_icmp = false;
     assert_false(push(&w, PV_NAT_INSIDE, again, len));
     assert_int_equal(drops(&w, PV_NAT_DROP_TOO_BIG), 2);
-    stop(&w);
 }
 
 static void icmp_errors_follow_their_flow(void **state)
@@ -580,7 +566,6 @@ static void icmp_errors_follow_their_flow(void **state)
     assert_int_equal(pv_natpkt_error(&stranger, PV_NATPKT_TOO_BIG, 1280, &router, error, &len),
                      PV_OK);
     assert_false(push(&w, PV_NAT_OUTSIDE, error, len));
-    stop(&w);
 }
 
 /* An echo request by hand: type, code, checksum, identifier, sequence. */
@@ -625,7 +610,6 @@ static void pings_pass_and_are_answered_by_the_box(void **state)
     assert_int_equal(w.pkt.kind, PV_NATPKT_ECHO_REPLY);
     assert_true(push(&w, PV_NAT_INSIDE, buf, echo(buf, "10.0.0.2:0", "10.0.0.1:0", 6)));
     assert_int_equal(w.side, PV_NAT_INSIDE);
-    stop(&w);
 }
 
 static bool send_tcp(struct world *w, enum pv_nat_side from, const char *src, const char *dst,
@@ -667,7 +651,6 @@ static void a_closed_connection_is_forgotten_soon(void **state)
     assert_true(send_tcp(&w, PV_NAT_OUTSIDE, server, "203.0.113.7:5000", 0x10));
     w.now += PV_S(11);
     assert_false(send_tcp(&w, PV_NAT_OUTSIDE, server, "203.0.113.7:5000", 0x10));
-    stop(&w);
 }
 
 static void ipv6_is_filtered_but_not_translated(void **state)
@@ -686,7 +669,6 @@ static void ipv6_is_filtered_but_not_translated(void **state)
     w.config->ipv6 = PV_NAT_V6_OFF;
     assert_false(comes_in(&w, outer, inner));
     assert_int_equal(drops(&w, PV_NAT_DROP_FAMILY), 1);
-    stop(&w);
 }
 
 /* ---- both lines of the box, words, broken packets ---- */
@@ -704,7 +686,6 @@ static void both_lines_of_the_box_are_bad_as_told(void **state)
     assert_true(next_packet(&w));
     assert_int_equal(w.side, PV_NAT_INSIDE);
     assert_int_equal(pv_nat_next(w.nat), PV_NEVER);
-    stop(&w);
 }
 
 static void commands_answer_in_json(void **state)
@@ -735,7 +716,6 @@ static void commands_answer_in_json(void **state)
             fail_msg("%s: %s", rows[i].line, reply.text);
         pv_nattext_done(&reply);
     }
-    stop(&w);
 }
 
 static void broken_packets_are_dropped(void **state)
@@ -758,7 +738,6 @@ static void broken_packets_are_dropped(void **state)
         assert_false(push(&w, PV_NAT_OUTSIDE, exact, cut));
         free(exact);
     }
-    stop(&w);
 }
 
 int main(void)

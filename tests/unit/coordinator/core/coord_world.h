@@ -110,23 +110,6 @@ static inline void cw_start(struct cw *w)
     pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000) + w->now / 1000, w->now);
 }
 
-static inline struct cw *cw_new(uint64_t seed)
-{
-    static const char *const stun[] = {"coord.example:3478"};
-    struct cw *w = calloc(1, sizeof(*w));
-    assert_non_null(w);
-    w->rng = test_rng_make(&w->rng_state, seed);
-    w->log = (struct pv_log){.level = PV_LOG_DEBUG, .sink = cw_log};
-    w->now = PV_S(1000);
-    w->next_conn = 1;
-    w->coordinator = cw_keys_make(w);
-    assert_int_equal(pv_sign_pk_to_dh(w->coordinator.pk, w->coordinator_dh), PV_OK);
-    pv_rng_fill(&w->rng, w->secret, sizeof(w->secret));
-    w->cfg = (struct pv_coord_config){
-        .sk = w->coordinator.sk, .secret = w->secret, .stun = stun, .n_stun = 1};
-    return w;
-}
-
 static inline void cw_client_forget(struct cw_client *c)
 {
     for (size_t i = 0; i < c->n_inbox; i++)
@@ -144,8 +127,9 @@ static inline void cw_drop_clients(struct cw *w)
     w->n_clients = 0;
 }
 
-static inline void cw_free(struct cw *w)
+static inline void cw_free(void *ctx)
 {
+    struct cw *w = ctx;
     cw_drop_clients(w);
     pv_coord_free(w->coord);
     copymem_done(&w->copies);
@@ -154,6 +138,24 @@ static inline void cw_free(struct cw *w)
     for (size_t i = 0; i < w->n_jobs; i++)
         pv_storeop_free(w->jobs[i]);
     free(w);
+}
+
+static inline struct cw *cw_new(uint64_t seed)
+{
+    static const char *const stun[] = {"coord.example:3478"};
+    struct cw *w = calloc(1, sizeof(*w));
+    assert_non_null(w);
+    test_defer(cw_free, w);
+    w->rng = test_rng_make(&w->rng_state, seed);
+    w->log = (struct pv_log){.level = PV_LOG_DEBUG, .sink = cw_log};
+    w->now = PV_S(1000);
+    w->next_conn = 1;
+    w->coordinator = cw_keys_make(w);
+    assert_int_equal(pv_sign_pk_to_dh(w->coordinator.pk, w->coordinator_dh), PV_OK);
+    pv_rng_fill(&w->rng, w->secret, sizeof(w->secret));
+    w->cfg = (struct pv_coord_config){
+        .sk = w->coordinator.sk, .secret = w->secret, .stun = stun, .n_stun = 1};
+    return w;
 }
 
 /* --- the store in memory --------------------------------------------------------------------- */

@@ -26,7 +26,6 @@ static void a_network_is_created_and_its_creator_comes_back_as_member(void **sta
     assert_int_equal(st.online, 1);
     assert_int_equal(st.networks, 1);
     assert_int_equal(st.statements, 4);
-    cw_free(w);
 }
 
 static void members_are_told_where_tls_is_and_by_what_key(void **state)
@@ -50,7 +49,6 @@ static void members_are_told_where_tls_is_and_by_what_key(void **state)
         pv_ctl_msg_free(m);
         pv_coord_set_tls(w->coord, &tls);
     }
-    cw_free(w);
 }
 
 static void create_is_repeatable_and_gives_the_same_receipts(void **state)
@@ -69,7 +67,6 @@ static void create_is_repeatable_and_gives_the_same_receipts(void **state)
     pv_ctl_msg_free(one);
     pv_ctl_msg_free(two);
     assert_int_equal(w->n_rows, 1);
-    cw_free(w);
 }
 
 static void two_creates_of_one_network_at_once_end_alike(void **state)
@@ -97,7 +94,6 @@ static void two_creates_of_one_network_at_once_end_alike(void **state)
             pv_view_equal(ma->u.receipts.results[i].receipt, mb->u.receipts.results[i].receipt));
     pv_ctl_msg_free(ma);
     pv_ctl_msg_free(mb);
-    cw_free(w);
 }
 
 static void create_needs_the_secret_unless_the_coordinator_is_open(void **state)
@@ -120,7 +116,7 @@ static void create_needs_the_secret_unless_the_coordinator_is_open(void **state)
             m.u.put.has_secret = false;
             cw_ask_ok(w, c, m, PV_CTL_RECEIPTS);
         }
-        cw_free(w);
+        test_end(w);
     }
 }
 
@@ -159,7 +155,6 @@ static void create_is_all_or_nothing(void **state)
     assert_int_equal(st.networks, 0);
     w->fail_status = 0;
     cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
-    cw_free(w);
 }
 
 static void a_node_joins_with_a_token(void **state)
@@ -208,7 +203,6 @@ static void a_node_joins_with_a_token(void **state)
     pv_ctl_msg_free(m);
     cw_hang_up(w, c);
     cw_member(w, &bob);
-    cw_free(w);
 }
 
 static void of_two_registers_with_a_one_use_token_at_once_one_wins(void **state)
@@ -251,7 +245,7 @@ static void of_two_registers_with_a_one_use_token_at_once_one_wins(void **state)
             pv_ctl_msg_free(m);
         }
         assert_int_equal(won, 1);
-        cw_free(w);
+        test_end(w);
     }
 }
 
@@ -290,7 +284,6 @@ static void joining_and_registering_again_gives_the_same_answer(void **state)
     pv_ctl_msg_free(same);
     pv_ctl_msg_free(one);
     pv_ctl_msg_free(first);
-    cw_free(w);
 }
 
 static void the_same_node_registering_twice_at_once_uses_one_use(void **state)
@@ -328,7 +321,6 @@ static void the_same_node_registering_twice_at_once_uses_one_use(void **state)
     pv_ctl_msg_free(a);
     pv_ctl_msg_free(b);
     cw_join(w, &invite, &carol, "carol"); /* the second use is still there */
-    cw_free(w);
 }
 
 static void a_taken_name_gets_a_number_and_addresses_never_clash(void **state)
@@ -353,7 +345,6 @@ static void a_taken_name_gets_a_number_and_addresses_never_clash(void **state)
             assert_memory_not_equal(ip4[i], ip4[k], 4);
         pv_ctl_msg_free(m);
     }
-    cw_free(w);
 }
 
 static void a_reservation_holds_for_its_node_and_ends_after_sixty_seconds(void **state)
@@ -391,7 +382,6 @@ static void a_reservation_holds_for_its_node_and_ends_after_sixty_seconds(void *
     assert_string_equal(m->u.reservation.name, "bob-2");
     assert_memory_equal(m->u.reservation.ip4, ip4, 4);
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 static void invites_end_by_time_by_use_and_by_revocation(void **state)
@@ -431,7 +421,6 @@ static void invites_end_by_time_by_use_and_by_revocation(void **state)
     cw_sleep(w, PV_S(86400 + 700));
     c = cw_login(w, &carol, w->created.network_id, PV_CTL_GUEST);
     cw_ask_error(w, c, cw_join_msg(c, &late, &carol, "carol"), PV_CTL_E_INVITE_EXPIRED);
-    cw_free(w);
 }
 
 /* --- what is stored is what counts ----------------------------------------------------------- */
@@ -470,7 +459,6 @@ static void nothing_is_answered_or_shown_before_it_is_stored(void **state)
     assert_true(pv_view_equal(m->u.statements.items[0].statement, pv_made_view(&made)));
     assert_true(m->u.statements.has_head);
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 static void a_store_that_fails_is_an_answer_and_the_rest_goes_on(void **state)
@@ -492,7 +480,6 @@ static void a_store_that_fails_is_an_answer_and_the_rest_goes_on(void **state)
     cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
     w->fail_status = 0;
     cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
-    cw_free(w);
 }
 
 static void answers_of_the_store_in_any_order_keep_the_log_in_order(void **state)
@@ -538,7 +525,6 @@ static void answers_of_the_store_in_any_order_keep_the_log_in_order(void **state
         last = r.n;
     }
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 static void a_restart_brings_everything_back_under_a_higher_epoch(void **state)
@@ -574,7 +560,6 @@ static void a_restart_brings_everything_back_under_a_higher_epoch(void **state)
     pv_ctl_msg_free(m);
     pv_ctl_msg_free(before);
     pv_ctl_msg_free(after);
-    cw_free(w);
 }
 
 static void receipts_never_go_back_in_time(void **state)
@@ -597,7 +582,6 @@ static void receipts_never_go_back_in_time(void **state)
         last = r.time;
     }
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 static void every_request_of_the_protocol_has_its_row(void **state)

@@ -74,7 +74,6 @@ static void a_copy_waits_for_its_receiver_through_a_restart(void **state)
     expect(&s, bob, collect(one, 0), "two");
     expect(&s, bob, collect(two, two), NULL);
     expect(&s, bob, collect(0, 0), NULL);
-    cw_free(s.w);
 }
 
 static void a_receiver_who_is_there_is_told(void **state)
@@ -89,7 +88,6 @@ static void a_receiver_who_is_there_is_told(void **state)
     assert_true(m->u.parcel.n == 0);
     pv_ctl_msg_free(m);
     expect(&s, bob, collect(0, 0), "one");
-    cw_free(s.w);
 }
 
 static void only_members_keep_and_only_for_members(void **state)
@@ -102,7 +100,6 @@ static void only_members_keep_and_only_for_members(void **state)
     struct cw_client *guest = cw_login(s.w, &stranger, s.w->created.network_id, PV_CTL_GUEST);
     cw_ask_error(s.w, guest, keep(s.bob.id.pk, 1, "x"), PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(s.w, guest, collect(0, 0), PV_CTL_E_NOT_ALLOWED);
-    cw_free(s.w);
 }
 
 static void a_full_box_and_a_failing_disk_are_told(void **state)
@@ -116,7 +113,6 @@ static void a_full_box_and_a_failing_disk_are_told(void **state)
     cw_ask_error(s.w, s.alice, keep(s.bob.id.pk, 1, "x"), PV_CTL_E_FULL);
     s.w->fail_status = 0;
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 1, "x"), PV_CTL_DONE);
-    cw_free(s.w);
 }
 
 static void what_is_under_way_is_bounded_and_survives_its_connection(void **state)
@@ -133,7 +129,6 @@ static void what_is_under_way_is_bounded_and_survives_its_connection(void **stat
     cw_release(s.w, true);
     cw_pump(s.w);
     assert_int_equal(s.w->copies.n_rows, PV_COPIES_PENDING_CONN);
-    cw_free(s.w);
 }
 
 int main(void)

@@ -51,7 +51,6 @@ static void garbage_is_dropped_without_an_answer(void **state)
     }
     assert_int_equal(stats(w).conns, 0);
     assert_int_equal(stats(w).failed, PV_ARRAY_LEN(rows));
-    cw_free(w);
 }
 
 static void random_bytes_behind_a_good_preamble_are_dropped(void **state)
@@ -68,7 +67,6 @@ static void random_bytes_behind_a_good_preamble_are_dropped(void **state)
         assert_int_equal(pv_coord_out(w->coord, id).len, 0);
         assert_true(raw_is_closed(w, id));
     }
-    cw_free(w);
 }
 
 static void a_slow_handshake_ends_after_ten_seconds(void **state)
@@ -96,7 +94,6 @@ static void a_slow_handshake_ends_after_ten_seconds(void **state)
     assert_non_null(m);
     assert_int_equal(m->u.failure.error, PV_CTL_E_TIMEOUT);
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 static void a_forged_frame_in_an_open_channel_ends_it(void **state)
@@ -112,7 +109,6 @@ static void a_forged_frame_in_an_open_channel_ends_it(void **state)
     cw_pump(w);
     assert_true(alice->closed);
     assert_int_equal(stats(w).online, 0);
-    cw_free(w);
 }
 
 /* Sends text as it stands over the encrypted channel. */
@@ -144,7 +140,6 @@ static void messages_that_are_no_requests_end_the_connection(void **state)
         assert_int_equal(m->u.failure.error, PV_CTL_E_BAD_REQUEST);
         pv_ctl_msg_free(m);
     }
-    cw_free(w);
 }
 
 static void unknown_and_wrong_requests_get_an_error_and_no_more(void **state)
@@ -164,7 +159,6 @@ static void unknown_and_wrong_requests_get_an_error_and_no_more(void **state)
     assert_string_equal(m->u.failure.message, "to");
     pv_ctl_msg_free(m);
     cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
-    cw_free(w);
 }
 
 /* --- hello --------------------------------------------------------------------------------- */
@@ -207,7 +201,6 @@ static void a_hello_is_good_for_one_connection_and_one_key(void **state)
     assert_int_equal(stats(w).online, 0);
     cw_ask_ok(w, first, hello, PV_CTL_WELCOME);
     cw_ask_error(w, first, hello, PV_CTL_E_STATE); /* once is enough */
-    cw_free(w);
 }
 
 static void nothing_goes_before_hello(void **state)
@@ -222,7 +215,6 @@ static void nothing_goes_before_hello(void **state)
     cw_ask_error(w, c, (struct pv_ctl_msg){.type = PV_CTL_LIST}, PV_CTL_E_STATE);
     cw_ask_error(w, c, cw_create_msg(w, items), PV_CTL_E_STATE);
     assert_int_equal(w->n_rows, 0);
-    cw_free(w);
 }
 
 /* --- guests -------------------------------------------------------------------------------- */
@@ -257,7 +249,6 @@ static void guests_may_only_join_or_create(void **state)
     cw_ask_error(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, alice, cw_join_msg(alice, &invite, &w->alice, "x"), PV_CTL_E_NOT_ALLOWED);
     cw_ask_error(w, alice, cw_create_msg(w, items), PV_CTL_E_NOT_ALLOWED);
-    cw_free(w);
 }
 
 static void a_guest_has_thirty_seconds(void **state)
@@ -276,7 +267,6 @@ static void a_guest_has_thirty_seconds(void **state)
     assert_false(c->closed);
     cw_sleep(w, 1);
     assert_true(c->closed);
-    cw_free(w);
 }
 
 static void a_guest_has_one_request_under_way(void **state)
@@ -306,7 +296,6 @@ static void a_guest_has_one_request_under_way(void **state)
     m = cw_take(c, two);
     assert_int_equal(m->type, PV_CTL_PONG);
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 static void a_registration_is_for_the_connections_own_keys(void **state)
@@ -350,7 +339,6 @@ static void a_registration_is_for_the_connections_own_keys(void **state)
     made.raw[made.len - 1] ^= 1;
     cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_BAD_SIGNATURE);
     assert_int_equal(w->n_rows, 2);
-    cw_free(w);
 }
 
 /* --- members ------------------------------------------------------------------------------- */
@@ -414,7 +402,6 @@ static void members_may_not_sign_what_is_not_theirs(void **state)
     assert_int_equal(pv_make_leave(other, bob.id.sk, 5, CW_WALL, &made), PV_OK);
     assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_BAD_REQUEST);
     assert_int_equal(stats(w).statements, 6);
-    cw_free(w);
 }
 
 static void a_flood_of_requests_is_answered_with_limit_and_ends(void **state)
@@ -445,7 +432,6 @@ static void a_flood_of_requests_is_answered_with_limit_and_ends(void **state)
     }
     assert_true(c->closed);
     assert_int_equal(stats(w).online, 0);
-    cw_free(w);
 }
 
 static void a_flood_of_connections_is_turned_away_and_members_go_on(void **state)
@@ -477,7 +463,6 @@ static void a_flood_of_connections_is_turned_away_and_members_go_on(void **state
     cw_sleep(w, PV_S(10)); /* the silent ones are gone, others come in */
     assert_int_equal(stats(w).conns, 1);
     cw_member(w, &w->alice);
-    cw_free(w);
 }
 
 static void a_reader_that_does_not_read_costs_a_bounded_queue(void **state)
@@ -522,7 +507,6 @@ static void a_reader_that_does_not_read_costs_a_bounded_queue(void **state)
     }
     cw_ask_ok(w, alice, sig, PV_CTL_DONE);
     cw_ask_ok(w, b, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
-    cw_free(w);
 }
 
 static void requests_wait_while_no_answer_fits(void **state)
@@ -552,7 +536,6 @@ static void requests_wait_while_no_answer_fits(void **state)
         pv_ctl_msg_free(m);
     }
     assert_int_equal(n, 400);
-    cw_free(w);
 }
 
 static void signals_and_subscriptions_have_limits(void **state)
@@ -591,7 +574,6 @@ static void signals_and_subscriptions_have_limits(void **state)
     sub.u.subscribe.n = 1;
     sub.u.subscribe.nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])made_up;
     cw_ask_error(w, alice, sub, PV_CTL_E_LIMIT);
-    cw_free(w);
 }
 
 static void reservations_under_one_invite_are_bounded(void **state)
@@ -623,7 +605,6 @@ static void reservations_under_one_invite_are_bounded(void **state)
     assert_int_equal(held, 65); /* 64, and one for its one use */
     struct cw_node bob = cw_node_make(w);
     cw_join(w, &other, &bob, "bob"); /* the holder of another invite is not in the way */
-    cw_free(w);
 }
 
 static void a_coordinator_has_room_for_so_many_networks(void **state)
@@ -646,7 +627,6 @@ static void a_coordinator_has_room_for_so_many_networks(void **state)
             cw_ask_error(w, c, m, i < 4 ? PV_CTL_E_FULL : PV_CTL_E_LIMIT);
     }
     assert_int_equal(stats(w).networks, 2);
-    cw_free(w);
 }
 
 static void connections_that_end_in_the_middle_leave_nothing_behind(void **state)
@@ -672,7 +652,6 @@ static void connections_that_end_in_the_middle_leave_nothing_behind(void **state
     assert_int_equal(stats(w).conns, 1);
     assert_int_equal(stats(w).jobs, 0);
     cw_member(w, &bob); /* the registration was stored: it stands */
-    cw_free(w);
 }
 
 static void operations_that_never_come_back_end_with_the_coordinator(void **state)
@@ -690,7 +669,6 @@ static void operations_that_never_come_back_end_with_the_coordinator(void **stat
     struct pv_storeop_result res = {.id = 999};
     pv_coord_handle_job(w->coord, &res, w->now); /* an answer to nothing */
     assert_int_equal(stats(w).jobs, 1);
-    cw_free(w);
 }
 
 static void a_receipt_that_is_not_genuine_never_reaches_the_disk(void **state)
@@ -722,7 +700,6 @@ static void a_receipt_that_is_not_genuine_never_reaches_the_disk(void **state)
     cw_start(w);
     struct cw_node carol = cw_node_make(w);
     cw_join(w, &next, &carol, "carol");
-    cw_free(w);
 }
 
 static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state)
@@ -757,7 +734,6 @@ static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state
         pv_ctl_msg_free(m);
     }
     assert_int_equal(stored, 120); /* the second list began below the limit of 64 */
-    cw_free(w);
 }
 
 int main(void)

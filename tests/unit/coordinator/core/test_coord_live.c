@@ -73,7 +73,6 @@ static void presence_goes_to_subscribers_only_and_tells_restarts(void **state)
     cw_member(w, &bob);
     cw_pump(w);
     assert_null(cw_take_push(alice, PV_CTL_PRESENCE));
-    cw_free(w);
 }
 
 /* A restored backup knows less than the nodes, which subscribe before they repair it. */
@@ -95,7 +94,6 @@ static void a_node_that_is_not_known_yet_can_be_subscribed_to(void **state)
     cw_member(w, &bob);
     cw_pump(w);
     expect_presence(alice, &bob, true, &since);
-    cw_free(w);
 }
 
 static void a_node_that_vanished_is_offline_within_25_seconds(void **state)
@@ -124,7 +122,6 @@ static void a_node_that_vanished_is_offline_within_25_seconds(void **state)
     assert_false(b->closed);
     cw_sleep(w, 1);
     expect_presence(alice, &bob, false, &since);
-    cw_free(w);
 }
 
 static void list_pages_through_everybody_online_in_order(void **state)
@@ -157,7 +154,6 @@ static void list_pages_through_everybody_online_in_order(void **state)
     assert_memory_equal(rest->u.presence.nodes[0].node, m->u.presence.nodes[7].node, 32);
     pv_ctl_msg_free(m);
     pv_ctl_msg_free(rest);
-    cw_free(w);
 }
 
 static void signals_reach_the_node_they_are_for(void **state)
@@ -185,7 +181,6 @@ static void signals_reach_the_node_they_are_for(void **state)
     assert_memory_equal(m->u.signal.node, w->alice.id.pk, 32);
     assert_true(pv_view_equal(m->u.signal.box, sig.u.signal.box));
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 static void removing_a_node_drops_it_at_once_and_tells_everybody(void **state)
@@ -224,7 +219,6 @@ static void removing_a_node_drops_it_at_once_and_tells_everybody(void **state)
                      PV_CTL_E_REVOKED);
         assert_true(b->closed);
     }
-    cw_free(w);
 }
 
 static void a_node_that_left_may_join_again_by_the_same_invite(void **state)
@@ -253,7 +247,6 @@ static void a_node_that_left_may_join_again_by_the_same_invite(void **state)
     pv_ctl_msg_free(m);
     cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
     cw_member(w, &bob);
-    cw_free(w);
 }
 
 /* --- paging and repair ----------------------------------------------------------------------- */
@@ -310,7 +303,6 @@ static void two_thousand_statements_are_paged_and_news_follow(void **state)
     assert_memory_not_equal(m->u.statements.head, head, 32);
     assert_true(m->u.statements.have.n > pull.u.pull.n);
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 static void a_restored_backup_is_repaired_by_what_a_node_still_has(void **state)
@@ -354,7 +346,6 @@ static void a_restored_backup_is_repaired_by_what_a_node_still_has(void **state)
     pv_ctl_msg_free(m);
     pv_ctl_msg_free(all);
     cw_member(w, &bob);
-    cw_free(w);
 }
 
 /* Bob's Allocate by hand. */
@@ -429,7 +420,6 @@ static void welcome_opens_the_relay_and_removal_closes_it(void **state)
     assert_int_equal(tc_members(pv_relaycore_turns(pv_coord_relay(w->coord))), 1); /* alice */
     assert_int_equal(allocate(w, &m->u.welcome.turn), 0);
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 static void without_a_relay_welcome_has_none(void **state)
@@ -443,7 +433,6 @@ static void without_a_relay_welcome_has_none(void **state)
         cw_ask(w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
     assert_false(m->u.welcome.has_turn);
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 static void a_datagram_gets_its_answer(void **state)
@@ -464,7 +453,6 @@ static void a_datagram_gets_its_answer(void **state)
     assert_true(pv_addr_equal(&reply.to, &src));
     assert_int_equal(pv_relaycore_answer(relay, &src, &place, pv_view("hello", 5), w->now, &reply),
                      PV_ERR_AGAIN);
-    cw_free(w);
 }
 
 /* Hands in bytes and takes what is to be written, a byte at a time. */
@@ -517,7 +505,6 @@ static void a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time(voi
     w->now += PV_S(PV_COORD_HELLO_S) + 1;
     pv_coord_handle_timeout(w->coord, w->now);
     assert_true(is_closed(w, 900));
-    cw_free(w);
 }
 
 static void a_stream_that_says_anything_else_than_binding_is_closed_without_a_word(void **state)
@@ -539,7 +526,6 @@ static void a_stream_that_says_anything_else_than_binding_is_closed_without_a_wo
         assert_int_equal(by_stream(w, id, pv_view(rows[i], sizeof(rows[i])), out, sizeof(out)), 0);
         assert_true(is_closed(w, id));
     }
-    cw_free(w);
 }
 
 static void a_stream_that_relays_stays_open(void **state)
@@ -597,7 +583,6 @@ static void a_stream_that_relays_stays_open(void **state)
     /* The allocation outlives its stream; the next Allocate has it again. */
     pv_coord_closed(w->coord, 900, w->now);
     assert_int_equal(n_allocations(w), 1);
-    cw_free(w);
 }
 
 static void a_stream_whose_allocation_ended_is_closed(void **state)
@@ -626,7 +611,6 @@ static void a_stream_whose_allocation_ended_is_closed(void **state)
     w->now += PV_S(PV_COORD_HELLO_S) + 1;
     pv_coord_handle_timeout(w->coord, w->now);
     assert_true(is_closed(w, 900));
-    cw_free(w);
 }
 
 static void shutting_down_says_bye_to_everybody(void **state)
@@ -646,7 +630,6 @@ static void shutting_down_says_bye_to_everybody(void **state)
     assert_non_null(m);
     assert_int_equal(m->u.failure.error, PV_CTL_E_SHUTDOWN);
     pv_ctl_msg_free(m);
-    cw_free(w);
 }
 
 int main(void)

@@ -69,5 +69,5 @@ int main(void)
         cmocka_unit_test(what_is_no_server_is_refused_without_a_look_up),
         cmocka_unit_test(without_a_server_of_a_family_nothing_is_tried),
     };
-    return cmocka_run_group_tests_name("netprobe", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

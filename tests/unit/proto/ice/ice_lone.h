@@ -23,6 +23,11 @@ struct lone {
 };
 
 /* One agent, one pair; the test plays the other side. */
+static inline void lone_free(void *ctx)
+{
+    pv_ice_free(ctx);
+}
+
 static inline void lone_begin(struct lone *l, bool controlling, bool foreign, bool described)
 {
     *l = (struct lone){.now = PV_S(10)};
@@ -34,6 +39,7 @@ static inline void lone_begin(struct lone *l, bool controlling, bool foreign, bo
     l->mine = cfg.local;
     pv_ice_make_creds(&l->rng, &l->theirs);
     assert_int_equal(pv_ice_new(&l->agent, &cfg, l->now), PV_OK);
+    test_defer(lone_free, l->agent);
     struct pv_ice_cand host = {.type = PV_ICE_HOST,
                                .addr = l->local,
                                .priority = pv_ice_priority(PV_ICE_HOST, 65000),

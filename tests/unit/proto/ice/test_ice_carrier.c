@@ -47,7 +47,6 @@ static void another_socket_is_a_base_for_the_pairs_the_peer_makes(void **state)
     len = write_request(&q, buf, sizeof(buf));
     assert_int_equal(pv_ice_handle_input(l.agent, &extra, &from, pv_view(buf, len), l.now),
                      PV_ERR_NOT_FOUND);
-    pv_ice_free(l.agent);
 }
 
 /* Answers everything that leaves from this socket; returns the highest NOMINATION seen there. */
@@ -117,7 +116,7 @@ static void a_retiring_socket_serves_until_another_pair_is_proven(void **state)
         assert_int_equal(pv_ice_paths(l.agent, &path, 1), 1);
         assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
         assert_int_equal(path.carrier.sock, 9);
-        pv_ice_free(l.agent);
+        test_end(l.agent);
     }
 }
 

@@ -98,7 +98,6 @@ static void relay_is_paired_with_relay_of_the_same_coordinator_only(void **state
     assert_false(selected(&l, PV_ICE_CARRIER_CHANNEL));
     describe(&l, COORD, true);
     assert_int_equal(pv_ice_paths(l.agent, paths, 8), 2); /* and not each with each */
-    pv_ice_free(l.agent);
 }
 
 static void the_relayed_pair_is_used_before_its_check_is_answered(void **state)
@@ -115,7 +114,6 @@ static void the_relayed_pair_is_used_before_its_check_is_answered(void **state)
     for (unsigned i = 0; i < 4 && pv_ice_poll_transmit(l.agent, &tx) == PV_OK; i++)
         checked = checked || tx.carrier.kind == PV_ICE_CARRIER_CHANNEL;
     assert_true(checked);
-    pv_ice_free(l.agent);
 }
 
 static void of_a_peer_that_may_be_away_it_has_to_be_proven(void **state)
@@ -136,7 +134,6 @@ static void of_a_peer_that_may_be_away_it_has_to_be_proven(void **state)
     pv_ice_kick(l.agent, l.now);
     pass(&l, PV_S(1), false, true);
     assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
-    pv_ice_free(l.agent);
 }
 
 static void a_proven_direct_pair_takes_over(void **state)
@@ -150,7 +147,6 @@ static void a_proven_direct_pair_takes_over(void **state)
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
     pass(&l, PV_S(5), true, true);
     assert_true(selected(&l, PV_ICE_CARRIER_UDP));
-    pv_ice_free(l.agent);
 }
 
 static void a_dying_direct_path_gives_way_to_the_relay_within_a_second(void **state)
@@ -169,7 +165,6 @@ static void a_dying_direct_path_gives_way_to_the_relay_within_a_second(void **st
         pass(&l, PV_MS(100), false, true);
     }
     assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
-    pv_ice_free(l.agent);
 }
 
 static void a_relay_that_does_not_answer_either_is_given_up(void **state)
@@ -181,7 +176,6 @@ static void a_relay_that_does_not_answer_either_is_given_up(void **state)
     pass(&l, PV_S(20), false, false);
     assert_false(selected(&l, PV_ICE_CARRIER_CHANNEL));
     assert_true(told(&l, PV_ICE_EV_LOST));
-    pv_ice_free(l.agent);
 }
 
 static void the_relayed_pair_stands_by_for_a_dormant_path(void **state)
@@ -199,7 +193,6 @@ static void the_relayed_pair_stands_by_for_a_dormant_path(void **state)
     pv_ice_kick(l.agent, l.now);
     pass(&l, PV_S(2), true, true);
     assert_true(selected(&l, PV_ICE_CARRIER_UDP));
-    pv_ice_free(l.agent);
 }
 
 static void a_lost_allocation_takes_its_pair_along(void **state)
@@ -214,7 +207,6 @@ static void a_lost_allocation_takes_its_pair_along(void **state)
     pv_ice_set_local(l.agent, &host, 1, l.now);
     assert_false(selected(&l, PV_ICE_CARRIER_CHANNEL));
     assert_true(told(&l, PV_ICE_EV_LOST));
-    pv_ice_free(l.agent);
 }
 
 /* --- two relays ------------------------------------------------------------------------------ */
@@ -333,7 +325,6 @@ static void of_two_relays_the_nearer_one_is_used(void **state)
     assert_int_equal(two_selected(&t), NEAR);
     two_pass(&t, PV_S(60));
     assert_int_equal(two_selected(&t), NEAR);
-    pv_ice_free(t.l.agent);
 }
 
 static void a_nearer_relay_that_comes_later_takes_over(void **state)
@@ -346,7 +337,6 @@ static void a_nearer_relay_that_comes_later_takes_over(void **state)
     near_is_there(&t);
     two_pass(&t, PV_S(20)); /* measured often enough for a change not to be a whim */
     assert_int_equal(two_selected(&t), NEAR);
-    pv_ice_free(t.l.agent);
 }
 
 static void a_relay_hardly_nearer_is_no_reason_to_change(void **state)
@@ -359,7 +349,6 @@ static void a_relay_hardly_nearer_is_no_reason_to_change(void **state)
     near_is_there(&t);
     two_pass(&t, PV_S(120));
     assert_int_equal(two_selected(&t), FAR);
-    pv_ice_free(t.l.agent);
 }
 
 static void the_nearer_relay_falls_silent_and_comes_back(void **state)
@@ -376,7 +365,6 @@ static void the_nearer_relay_falls_silent_and_comes_back(void **state)
     t.silent[NEAR] = false;
     two_pass(&t, PV_S(40));
     assert_int_equal(two_selected(&t), NEAR);
-    pv_ice_free(t.l.agent);
 }
 
 int main(void)

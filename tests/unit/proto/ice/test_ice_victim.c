@@ -59,7 +59,6 @@ static void a_victim_gets_a_few_checks_and_then_silence(void **state)
     assert_in_range(in_10s, PV_ICE_MAX_REMOTE, 10 * PV_ICE_MAX_REMOTE);
     assert_int_equal(run_until(&l, l.now + PV_S(600)), 0);
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_FAILED);
-    pv_ice_free(l.agent);
 }
 
 /* New candidates all the time: a pair's first check every 20 ms (Ta), each repeated four times
@@ -78,7 +77,6 @@ static void naming_ever_new_ports_of_a_victim_is_paced(void **state)
     assert_true(n <= 60 * 250); /* one minute; the descriptions weigh about as much */
     assert_in_range(run_until(&l, l.now + PV_S(15)), 0, 10 * PV_ICE_MAX_REMOTE);
     assert_int_equal(run_until(&l, l.now + PV_S(600)), 0);
-    pv_ice_free(l.agent);
 }
 
 static void an_address_known_from_data_gets_three_times_what_came(void **state)
@@ -118,7 +116,6 @@ static void an_address_known_from_data_gets_three_times_what_came(void **state)
     }
     assert_true(asked);
     assert_true(is_proven(&l, &stray));
-    pv_ice_free(l.agent);
 }
 
 int main(void)

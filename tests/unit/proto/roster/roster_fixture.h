@@ -227,6 +227,11 @@ static inline struct heard settle(struct pv_roster *r)
     return h;
 }
 
+static inline void free_roster(void *ctx)
+{
+    pv_roster_free(ctx);
+}
+
 /* A roster of the world's network that has what `create` made. */
 static inline struct pv_roster *roster_of(struct world *w)
 {
@@ -234,6 +239,7 @@ static inline struct pv_roster *roster_of(struct world *w)
     struct pv_roster *r = NULL;
     assert_int_equal(
         pv_roster_new(pv_made_view(&w->created.network), w->created.network_id, &rng, &r), PV_OK);
+    test_defer(free_roster, r);
     struct item coordinators = item_of_long(w, &w->created.coordinators);
     struct item admin = item_of(w, &w->created.admin);
     struct item member = item_of(w, &w->created.member);

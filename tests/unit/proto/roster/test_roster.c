@@ -31,7 +31,6 @@ static void the_creator_is_a_member_and_admin(void **state)
     assert_false(pv_roster_is_coordinator(r, w.creator.pk));
     assert_true(pv_roster_coordinators(r).len > 0);
     assert_null(pv_roster_by_name(r, "bob"));
-    pv_roster_free(r);
 }
 
 static void an_invited_node_becomes_a_member(void **state)
@@ -63,7 +62,6 @@ static void an_invited_node_becomes_a_member(void **state)
     assert_int_equal(pv_roster_check_invite(r, invite.pk, carol.pk, T0 + 5), PV_ERR_EXPIRED);
     assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, T0 + 5), PV_OK);
     assert_int_equal(pv_roster_check_member(r, pv_view(mem.s.raw, mem.s.len), T0 + 5), PV_OK);
-    pv_roster_free(r);
 }
 
 static void the_window_has_ten_minutes_of_slack_and_no_more(void **state)
@@ -93,7 +91,7 @@ static void the_window_has_ten_minutes_of_slack_and_no_more(void **state)
         assert_int_equal(h.refused == 1, !rows[i].ok);
         assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, rows[i].time) == PV_OK,
                          rows[i].ok);
-        pv_roster_free(r);
+        test_end(r);
     }
 }
 
@@ -124,6 +122,7 @@ static void statements_may_arrive_in_any_order(void **state)
 
     struct pv_rng rng = world_rng(&w);
     assert_int_equal(pv_roster_new(pv_made_view(&w.created.network), NULL, &rng, &b), PV_OK);
+    test_defer(free_roster, b);
     for (size_t i = n; i-- > 0;) {
         enum pv_roster_added added;
         assert_int_equal(add_status(b, &items[i], &added), PV_OK);
@@ -134,8 +133,6 @@ static void statements_may_arrive_in_any_order(void **state)
     assert_non_null(pv_roster_by_name(b, "carol"));
     assert_null(pv_roster_by_name(b, "bob"));
     assert_int_equal(pv_roster_known(b, bob.pk)->state, PV_MEMBER_LEFT);
-    pv_roster_free(a);
-    pv_roster_free(b);
 }
 
 static void adding_twice_changes_nothing(void **state)
@@ -154,7 +151,6 @@ static void adding_twice_changes_nothing(void **state)
     struct heard h = settle(r), none;
     memset(&none, 0, sizeof(none));
     assert_memory_equal(&h, &none, sizeof(h));
-    pv_roster_free(r);
 }
 
 static void who_left_may_come_back_with_a_higher_serial(void **state)
@@ -195,7 +191,6 @@ static void who_left_may_come_back_with_a_higher_serial(void **state)
     struct pv_roster_invite info;
     assert_int_equal(pv_roster_invite(r, invite.pk, &info), PV_OK);
     assert_int_equal(info.used, 1);
-    pv_roster_free(r);
 }
 
 static void a_removed_node_never_comes_back(void **state)
@@ -225,7 +220,6 @@ static void a_removed_node_never_comes_back(void **state)
     assert_int_equal(h.added, 0);
     assert_int_equal(h.refused, 1);
     assert_null(pv_roster_by_node(r, bob.pk));
-    pv_roster_free(r);
 }
 
 static void revoking_an_invite_keeps_those_who_stay(void **state)
@@ -268,7 +262,6 @@ static void revoking_an_invite_keeps_those_who_stay(void **state)
     h = settle(r);
     assert_int_equal(h.added, 0);
     assert_int_equal(h.refused, 1);
-    pv_roster_free(r);
 }
 
 static void more_than_one_list_of_those_who_stay(void **state)
@@ -306,7 +299,6 @@ static void more_than_one_list_of_those_who_stay(void **state)
     struct heard h = settle(r);
     assert_int_equal(h.gone, 0);
     assert_int_equal(pv_roster_count(r), N + 1);
-    pv_roster_free(r);
 }
 
 static void admins_have_the_rights_root_gave_and_no_more(void **state)
@@ -345,7 +337,6 @@ static void admins_have_the_rights_root_gave_and_no_more(void **state)
     struct item rev2 = make_revocation(&w, &revoker, PV_REVOKE_NODE, bob.pk, NULL, 0);
     add(r, &rev2);
     assert_int_equal(settle(r).gone, 1);
-    pv_roster_free(r);
 }
 
 static void removing_an_admin_removes_what_it_admitted_unless_it_stays(void **state)
@@ -380,7 +371,6 @@ static void removing_an_admin_removes_what_it_admitted_unless_it_stays(void **st
     h = settle(r);
     assert_int_equal(h.gone, 0);
     assert_int_equal(h.refused, 1);
-    pv_roster_free(r);
 }
 
 static void root_cannot_be_revoked(void **state)
@@ -399,7 +389,6 @@ static void root_cannot_be_revoked(void **state)
     assert_true(pv_roster_is_coordinator(r, w.coordinator.pk));
     struct keys bob = keys_of(2);
     assert_int_equal(pv_roster_check_invite(r, inv.pk, bob.pk, T0), PV_OK);
-    pv_roster_free(r);
 }
 
 static void a_transport_key_statement_replaces_the_key(void **state)
@@ -421,7 +410,6 @@ static void a_transport_key_statement_replaces_the_key(void **state)
     memset(want, 0xa1, sizeof(want));
     assert_null(pv_roster_by_transport(r, want));
     assert_int_equal(pv_roster_next_serial(r, w.creator.pk), 2);
-    pv_roster_free(r);
 }
 
 static void a_member_may_change_its_name_and_frees_the_old_one(void **state)
@@ -447,7 +435,6 @@ static void a_member_may_change_its_name_and_frees_the_old_one(void **state)
     assert_int_equal(h.added, 1); /* carol's claim was waiting for the name */
     assert_memory_equal(pv_roster_by_name(r, "bob")->node, carol.pk, 32);
     assert_memory_equal(pv_roster_by_name(r, "robert")->node, bob.pk, 32);
-    pv_roster_free(r);
 }
 
 static void the_newest_coordinators_record_wins(void **state)
@@ -475,7 +462,6 @@ static void the_newest_coordinators_record_wins(void **state)
     it = make_statement(&w, &st, &w.creator);
     add(r, &it);
     assert_int_equal(settle(r).coordinators, 0);
-    pv_roster_free(r);
 }
 
 /* --- unknown types --------------------------------------------------------------------------- */
@@ -533,8 +519,6 @@ static void unknown_types_are_kept_from_members_eight_each(void **state)
     settle(a);
     assert_int_equal(pv_roster_size(a), size + 1);
     assert_int_equal(add_status(a, &items[0], &added), PV_ERR_REFUSED);
-    pv_roster_free(a);
-    pv_roster_free(b);
 }
 
 /* --- the set --------------------------------------------------------------------------------- */
@@ -576,7 +560,6 @@ static void heads_and_buckets_are_the_documented_hashes(void **state)
          e = pv_roster_next_entry(r, e))
         entries++;
     assert_int_equal(entries, n);
-    pv_roster_free(r);
 }
 
 /* What a store keeps: statements in the order they were told, with their last receipt. */
@@ -603,6 +586,7 @@ static struct pv_roster *load(struct world *w, const struct disk *d)
     struct pv_roster *r = NULL;
     assert_int_equal(d->entries[0]->st.type, PV_ST_NETWORK);
     assert_int_equal(pv_roster_new(d->entries[0]->st.raw, NULL, &rng, &r), PV_OK);
+    test_defer(free_roster, r);
     for (size_t i = 0; i < d->n; i++) {
         enum pv_roster_added added;
         assert_int_equal(pv_roster_add(r, d->entries[i]->st.raw, d->entries[i]->receipt, &added),
@@ -634,6 +618,7 @@ static void a_stored_roster_loads_as_it_was(void **state)
         struct pv_rng rng = world_rng(&w);
         struct pv_roster *a = NULL;
         assert_int_equal(pv_roster_new(pv_made_view(&w.created.network), NULL, &rng, &a), PV_OK);
+        test_defer(free_roster, a);
         save_events(a, &d);
         /* Latest first: in one batch order of arrival does not matter, in many it does. */
         for (size_t i = PV_ARRAY_LEN(items); i-- > 0;) {
@@ -653,8 +638,8 @@ static void a_stored_roster_loads_as_it_was(void **state)
             assert_non_null(pv_roster_by_name(b, m->name));
             assert_memory_equal(pv_roster_by_name(b, m->name)->node, m->node, 32);
         }
-        pv_roster_free(a);
-        pv_roster_free(b);
+        test_end(a);
+        test_end(b);
     }
 }
 
@@ -675,7 +660,6 @@ static void a_free_address_is_found_and_a_full_range_noticed(void **state)
     assert_int_equal(next, pv_ip4_next(&pv_roster_network(r)->range, first));
     /* Its own address is free for its holder. */
     assert_int_equal(pv_roster_free_ip4(r, carol.pk, NULL, NULL, &next), PV_OK);
-    pv_roster_free(r);
 }
 
 static bool everything_is_taken(const void *ctx, uint32_t ip4)
@@ -694,7 +678,6 @@ static void no_free_address_is_an_error(void **state)
     assert_int_equal(pv_roster_free_ip4(r, w.creator.pk, everything_is_taken, NULL, &ip4),
                      PV_ERR_LIMIT);
     assert_int_equal(ip4, 7);
-    pv_roster_free(r);
 }
 
 static void invites_can_be_listed(void **state)
@@ -716,7 +699,6 @@ static void invites_can_be_listed(void **state)
     assert_int_equal(uses, 7);
     struct keys none = keys_of(9);
     assert_int_equal(pv_roster_invite(r, none.pk, &info), PV_ERR_NOT_FOUND);
-    pv_roster_free(r);
 }
 
 int main(void)

@@ -227,5 +227,5 @@ int main(void)
         cmocka_unit_test(levels_follow_from_both_addresses),
         cmocka_unit_test(without_the_routers_word_private_addresses_on_the_way_tell),
     };
-    return cmocka_run_group_tests_name("routercheck", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

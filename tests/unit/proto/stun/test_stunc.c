@@ -281,5 +281,5 @@ int main(void)
         cmocka_unit_test(a_short_buffer_keeps_the_request_due),
         cmocka_unit_test(stopped_it_is_silent),
     };
-    return cmocka_run_group_tests_name("stunc", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,11 @@ struct fixture {
     pv_ns now;
 };
 
+static void free_client(void *ctx)
+{
+    pv_turnc_free(ctx);
+}
+
 static void setup(struct fixture *f)
 {
     uint8_t coord[32] = {1}, own[32] = {2}, other[32] = {3};
@@ -37,6 +42,7 @@ static void setup(struct fixture *f)
     f->mapped = pv_addr4(203, 0, 113, 1, 4000);
     assert_int_equal(pv_turn_key("u", "r", "p", f->key), PV_OK);
     assert_int_equal(pv_turnc_new(&f->c, &f->rng), PV_OK);
+    test_defer(free_client, f->c);
 }
 
 static void start(struct fixture *f)
@@ -129,11 +135,6 @@ static void up(struct fixture *f)
     no_event(f);
 }
 
-static void done(struct fixture *f)
-{
-    assert_null(pv_turnc_free(f->c));
-}
-
 static void credentials_of_welcome_allocate_in_one_round_trip(void **state)
 {
     (void)state;
@@ -156,7 +157,6 @@ static void credentials_of_welcome_allocate_in_one_round_trip(void **state)
     assert_true(pv_addr_equal(&ev.mapped, &f.mapped));
     no_event(&f);
     assert_int_equal(answer(&f, 0, NULL), PV_ERR_NOT_FOUND); /* a duplicate */
-    done(&f);
 }
 
 static void without_realm_and_nonce_it_asks_first(void **state)
@@ -172,7 +172,6 @@ static void without_realm_and_nonce_it_asks_first(void **state)
     expect(&f, PV_TURN_ALLOCATE, "n1");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     assert_int_equal(event(&f).type, PV_TURNC_UP);
-    done(&f);
 }
 
 static void a_lost_request_is_repeated_and_given_up_in_the_end(void **state)
@@ -199,7 +198,6 @@ static void a_lost_request_is_repeated_and_given_up_in_the_end(void **state)
     f.now = pv_turnc_next_timeout(f.c); /* and it tries again */
     assert_true(f.now < PV_S(20));
     expect(&f, PV_TURN_ALLOCATE, "n0");
-    done(&f);
 }
 
 static void a_stale_nonce_is_followed_but_not_for_ever(void **state)
@@ -217,7 +215,6 @@ static void a_stale_nonce_is_followed_but_not_for_ever(void **state)
     assert_int_equal(answer(&f, PV_TURN_E_STALE_NONCE, "n4"), PV_OK);
     assert_false(next_request(&f));
     assert_int_equal(event(&f).type, PV_TURNC_DOWN);
-    done(&f);
 }
 
 static void wrong_credentials_are_told(void **state)
@@ -231,7 +228,6 @@ static void wrong_credentials_are_told(void **state)
     assert_int_equal(ev.type, PV_TURNC_DOWN);
     assert_int_equal(ev.status, PV_ERR_AUTH);
     assert_int_equal(ev.error, 401);
-    done(&f);
 }
 
 static void answers_of_strangers_and_forged_ones_count_nothing(void **state)
@@ -253,7 +249,6 @@ static void answers_of_strangers_and_forged_ones_count_nothing(void **state)
     f.req[10] ^= 1;
     no_event(&f);
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    done(&f);
 }
 
 static void channels_are_bound_and_bound_again_in_time(void **state)
@@ -292,7 +287,6 @@ static void channels_are_bound_and_bound_again_in_time(void **state)
     assert_int_equal(pv_turnc_channel(f.c, &f.peer), 0);
     f.now += PV_TURNC_REBIND;
     assert_false(next_request(&f));
-    done(&f);
 }
 
 static void a_peer_that_comes_back_gets_the_channel_it_had(void **state)
@@ -310,7 +304,6 @@ static void a_peer_that_comes_back_gets_the_channel_it_had(void **state)
     assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
     assert_int_equal(pv_turnc_number(f.c, &f.peer), 0x4000);
     assert_int_equal(pv_turnc_number(f.c, &other), 0x4001);
-    done(&f);
 }
 
 static void numbers_that_were_given_up_are_remembered_for_a_while(void **state)
@@ -352,7 +345,6 @@ static void a_kick_ends_the_wait_for_a_server(void **state)
     assert_false(next_request(&f));
     pv_turnc_kick(f.c, f.now);
     expect(&f, PV_TURN_ALLOCATE, "n0");
-    done(&f);
 }
 
 static void a_moved_client_allocates_anew_and_keeps_its_channels(void **state)
@@ -374,7 +366,6 @@ static void a_moved_client_allocates_anew_and_keeps_its_channels(void **state)
     assert_int_equal(event(&f).type, PV_TURNC_UP);
     no_event(&f);
     assert_false(next_request(&f));
-    done(&f);
 }
 
 static void a_server_that_forgot_us_is_asked_for_all_again(void **state)
@@ -396,7 +387,6 @@ static void a_server_that_forgot_us_is_asked_for_all_again(void **state)
     expect(&f, PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
-    done(&f);
 }
 
 static void new_credentials_keep_the_channels_and_bind_them_again(void **state)
@@ -421,7 +411,6 @@ static void new_credentials_keep_the_channels_and_bind_them_again(void **state)
     f.cfg.server.port++; /* another server knows nothing */
     assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
     assert_int_equal(event(&f).channel, 0);
-    done(&f);
 }
 
 static void what_a_former_life_left_is_released_first(void **state)
@@ -439,7 +428,6 @@ static void what_a_former_life_left_is_released_first(void **state)
     expect(&f, PV_TURN_ALLOCATE, "n0");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     assert_int_equal(event(&f).type, PV_TURNC_UP);
-    done(&f);
 }
 
 static void a_stock_server_gets_permissions(void **state)
@@ -456,7 +444,6 @@ static void a_stock_server_gets_permissions(void **state)
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     expect(&f, PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
-    done(&f);
 }
 
 /* A permission ended early: the path comes in doubt, and lives again once the channel is bound. */
@@ -501,7 +488,6 @@ static void a_server_that_forgets_permissions_early_is_found_out(void **state)
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     pv_turnc_healed(f.c, &f.peer, f.now);
     assert_int_equal(pv_turnc_next_timeout(f.c), f.now + PV_TURNC_REBIND_MIN);
-    done(&f);
 }
 
 static void what_heals_for_other_reasons_teaches_nothing(void **state)
@@ -538,7 +524,7 @@ static void what_heals_for_other_reasons_teaches_nothing(void **state)
             }
             assert_int_equal(again, n);
         }
-        done(&f);
+        test_end(f.c);
     }
 }
 
@@ -582,7 +568,7 @@ static void an_alternate_server_is_told(void **state)
             assert_int_equal(answer(&f, 0, NULL), PV_OK);
             assert_int_equal(event(&f).type, PV_TURNC_UP);
         }
-        done(&f);
+        test_end(f.c);
     }
 }
 
@@ -618,7 +604,6 @@ static void in_haste_an_address_is_given_up_soon(void **state)
         pv_turnc_handle_timeout(f.c, f.now);
     }
     assert_int_equal(sends, PV_TURNC_MAX_SENDS);
-    done(&f);
 }
 
 static void expect_family(struct fixture *f, bool ipv6)
@@ -648,7 +633,7 @@ static void a_server_of_the_other_family_is_asked_for_that(void **state)
     struct pv_turnc_event ev = event(&f);
     assert_int_equal(ev.type, PV_TURNC_UP);
     assert_true(pv_addr_equal(&ev.relayed, &f.relayed));
-    done(&f);
+    test_end(f.c);
 
     setup(&f);
     f.cfg.permissions = true;
@@ -661,13 +646,12 @@ static void a_server_of_the_other_family_is_asked_for_that(void **state)
     ev = event(&f);
     assert_int_equal(ev.type, PV_TURNC_DOWN);
     assert_int_equal(ev.error, PV_TURN_E_FAMILY_NOT_SUPPORTED);
-    done(&f);
+    test_end(f.c);
 
     start(&f); /* our own has virtual addresses: IPv6 or nothing */
     expect_family(&f, true);
     assert_int_equal(answer(&f, PV_TURN_E_FAMILY_NOT_SUPPORTED, NULL), PV_OK);
     assert_int_equal(event(&f).type, PV_TURNC_DOWN);
-    done(&f);
 }
 
 static void an_address_that_is_none_is_no_allocation(void **state)
@@ -679,7 +663,6 @@ static void an_address_that_is_none_is_no_allocation(void **state)
     expect(&f, PV_TURN_ALLOCATE, "n0");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     assert_int_equal(event(&f).type, PV_TURNC_DOWN);
-    done(&f);
 }
 
 static void data_goes_by_indication_until_there_is_a_channel(void **state)
@@ -694,7 +677,7 @@ static void data_goes_by_indication_until_there_is_a_channel(void **state)
     start(&f);
     assert_int_equal(pv_turnc_wrap(f.c, &f.peer, pv_view("hi", 2), buf, sizeof(buf), &len),
                      PV_ERR_STATE);
-    done(&f);
+    test_end(f.c);
     up(&f);
     assert_int_equal(pv_turnc_wrap(f.c, &f.peer, pv_view("hi", 2), buf, sizeof(buf), &len), PV_OK);
     assert_int_equal(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_SEND, &peer, &data),
@@ -709,7 +692,6 @@ static void data_goes_by_indication_until_there_is_a_channel(void **state)
     assert_int_equal(pv_turn_channel_parse(pv_view(buf, len), &number, &data), PV_OK);
     assert_int_equal(number, pv_turnc_channel(f.c, &f.peer));
     assert_true(pv_view_equal(data, pv_view("hi", 2)));
-    done(&f);
 }
 
 static void the_table_of_channels_has_a_limit(void **state)
@@ -724,7 +706,6 @@ static void the_table_of_channels_has_a_limit(void **state)
     }
     pv_store_be16(peer.ip + 14, PV_TURNC_MAX_CHANNELS);
     assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_ERR_LIMIT);
-    done(&f);
 }
 
 /* A server refuses another number for ten minutes. */
@@ -745,7 +726,6 @@ static void a_peer_that_comes_back_gets_the_number_it_had(void **state)
         assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_OK);
         assert_int_equal(pv_turnc_number(f.c, &peer), number);
     }
-    done(&f);
 }
 
 static void a_stopped_client_is_silent(void **state)
@@ -758,7 +738,6 @@ static void a_stopped_client_is_silent(void **state)
     assert_int_equal(event(&f).type, PV_TURNC_DOWN);
     assert_false(next_request(&f));
     assert_true(pv_turnc_next_timeout(f.c) == PV_NEVER);
-    done(&f);
 }
 
 int main(void)

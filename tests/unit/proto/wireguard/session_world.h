@@ -100,11 +100,22 @@ static inline struct pv_session *w_session(const struct world *w, int i, int pee
     return s;
 }
 
+static inline void w_free(void *ctx)
+{
+    struct world *w = ctx;
+    for (int i = 0; i < 2; i++) {
+        pv_session_free(w->n[i].session);
+        pv_cookie_checker_free(w->n[i].checker);
+    }
+    free(w);
+}
+
 /* Node 0 has the lower identity key. Both can reach each other by UDP, one way 20 ms. */
 static inline struct world *w_new(struct w_options o)
 {
     struct world *w = calloc(1, sizeof(*w));
     assert_non_null(w);
+    test_defer(w_free, w);
     w->rng = test_rng_make(&w->r, o.seed + 1);
     w->now = PV_S(1000);
     w->delay = PV_MS(20);
@@ -121,15 +132,6 @@ static inline struct world *w_new(struct w_options o)
         pv_session_set_reach(w->n[i].session, PV_SESSION_BY_UDP, w->now);
     }
     return w;
-}
-
-static inline void w_free(struct world *w)
-{
-    for (int i = 0; i < 2; i++) {
-        pv_session_free(w->n[i].session);
-        pv_cookie_checker_free(w->n[i].checker);
-    }
-    free(w);
 }
 
 static inline struct w_packet *w_put(struct world *w, int to)

@@ -33,7 +33,7 @@ static void a_handshake_gives_both_sides_the_same_keys(void **state)
         assert_int_equal(w->n[0].indices, 1);
         assert_int_equal(w->n[1].indices, 1);
         assert_false(pv_session_is_trying(w->n[i].session));
-        w_free(w);
+        test_end(w);
     }
 }
 
@@ -51,7 +51,6 @@ static void the_responder_does_not_send_before_the_keys_are_proven(void **state)
     assert_int_equal(w->n[1].use, 0);
     w_run(w, PV_MS(100));
     assert_int_not_equal(w->n[1].use, 0);
-    w_free(w);
 }
 
 static void a_lost_message_is_retried_after_5_s_and_jitter(void **state)
@@ -71,7 +70,6 @@ static void a_lost_message_is_retried_after_5_s_and_jitter(void **state)
     assert_int_equal(w->n[0].msg1, 3);
     assert_true(reaches(w, 0));
     assert_true(reaches(w, 1));
-    w_free(w);
 }
 
 static void an_attempt_ends_after_90_s(void **state)
@@ -92,7 +90,6 @@ static void an_attempt_ends_after_90_s(void **state)
     assert_int_equal(w->n[0].give_ups, 1);
     w_want(w, 0); /* and may begin again */
     assert_int_equal(w->n[0].msg1, sent + 1);
-    w_free(w);
 }
 
 static void an_attempt_that_nobody_needs_any_more_ends_without_a_word(void **state)
@@ -109,7 +106,6 @@ static void an_attempt_that_nobody_needs_any_more_ends_without_a_word(void **sta
     assert_false(pv_session_is_trying(w->n[0].session));
     w_run(w, PV_S(200));
     assert_int_equal(w->n[0].msg1, sent);
-    w_free(w);
 }
 
 static void a_wish_during_an_attempt_lengthens_it(void **state)
@@ -124,7 +120,6 @@ static void a_wish_during_an_attempt_lengthens_it(void **state)
     assert_int_equal(w->n[0].give_ups, 0);
     w_run(w, PV_S(2));
     assert_int_equal(w->n[0].give_ups, 1);
-    w_free(w);
 }
 
 static void when_messages_of_members_cross_the_lower_identity_wins(void **state)
@@ -146,7 +141,6 @@ static void when_messages_of_members_cross_the_lower_identity_wins(void **state)
     assert_int_equal(w->n[0].msg1, 2); /* the second one in case the first was lost */
     assert_int_equal(w->n[1].msg1, 1);
     assert_int_equal(w->n[1].msg2, 1);
-    w_free(w);
 }
 
 static void a_lost_message_of_the_lower_identity_is_repeated_when_they_cross(void **state)
@@ -163,7 +157,6 @@ static void a_lost_message_of_the_lower_identity_is_repeated_when_they_cross(voi
     assert_memory_equal(first.msg, w->n[0].last_tx.msg, first.len);
     assert_int_equal(w->n[0].done_initiator, 1);
     assert_int_equal(w->n[1].done, 1);
-    w_free(w);
 }
 
 static void the_lower_identity_answers_when_its_own_messages_do_not_arrive(void **state)
@@ -182,7 +175,6 @@ static void the_lower_identity_answers_when_its_own_messages_do_not_arrive(void 
     w_run(w, PV_S(11));
     assert_true(reaches(w, 0));
     assert_true(reaches(w, 1));
-    w_free(w);
 }
 
 static void crossing_messages_of_static_peers_resolve_by_retry(void **state)
@@ -199,7 +191,6 @@ static void crossing_messages_of_static_peers_resolve_by_retry(void **state)
     assert_true(reaches(w, 1));
     assert_false(pv_session_is_trying(w->n[0].session));
     assert_false(pv_session_is_trying(w->n[1].session));
-    w_free(w);
 }
 
 /* Runs with a packet from each side in flow (or none) every half second. */
@@ -232,7 +223,6 @@ static void the_initiator_rekeys_at_120_s_when_it_sends(void **state)
     flow(w, PV_S(600), true, true);
     assert_in_range(w->n[0].done, 6, 7);
     assert_int_equal(w->n[0].give_ups + w->n[1].give_ups, 0);
-    w_free(w);
 }
 
 static void packets_under_the_former_keys_are_still_taken_during_a_rekey(void **state)
@@ -247,7 +237,6 @@ static void packets_under_the_former_keys_are_still_taken_during_a_rekey(void **
     assert_non_null(w_find_key(&w->n[0], old));
     w->n[1].use = w->n[1].keys[0].index; /* a packet that was overtaken */
     assert_true(reaches(w, 1));
-    w_free(w);
 }
 
 static void an_initiator_that_only_receives_rekeys_at_165_s(void **state)
@@ -266,7 +255,6 @@ static void an_initiator_that_only_receives_rekeys_at_165_s(void **state)
     }
     assert_int_equal(w->n[0].msg1, 2);
     assert_in_range(w->n[0].last_msg1, born + PV_S(165), born + PV_S(166));
-    w_free(w);
 }
 
 static void keys_are_void_after_180_s_and_all_memory_of_them_after_540_s(void **state)
@@ -287,7 +275,6 @@ static void keys_are_void_after_180_s_and_all_memory_of_them_after_540_s(void **
     assert_int_equal(pv_session_next_timeout(w->n[1].session), PV_NEVER);
     w_connect(w, 1); /* the other way round */
     assert_true(reaches(w, 0));
-    w_free(w);
 }
 
 /* Message 1 of node 0, caught before it leaves. */
@@ -315,7 +302,6 @@ static void a_replayed_message_1_is_refused(void **state)
     w_run(w, PV_S(1));
     assert_int_equal(w_initiation(w, 1, &again), PV_ERR_REPLAY);
     assert_int_equal(w->n[1].msg2, 2);
-    w_free(w);
 }
 
 static void a_message_2_that_nobody_waits_for_is_refused(void **state)
@@ -337,7 +323,6 @@ static void a_message_2_that_nobody_waits_for_is_refused(void **state)
                          PV_ERR_STATE);
         assert_int_equal(pv_session_poll_event(s, &e), PV_ERR_AGAIN);
     }
-    w_free(w);
 }
 
 static void fifty_messages_1_a_second_are_accepted_and_no_more(void **state)
@@ -362,7 +347,6 @@ static void fifty_messages_1_a_second_are_accepted_and_no_more(void **state)
         w->now += PV_MS(1);
     }
     assert_int_equal(accepted, 50);
-    w_free(w);
 }
 
 static void under_load_a_cookie_is_asked_and_the_retry_carries_it(void **state)
@@ -381,7 +365,6 @@ static void under_load_a_cookie_is_asked_and_the_retry_carries_it(void **state)
     assert_int_equal(w->n[1].msg2, 1);
     assert_true(reaches(w, 0));
     assert_true(reaches(w, 1));
-    w_free(w);
 }
 
 static void with_different_psks_no_handshake_is_ever_done(void **state)
@@ -396,7 +379,6 @@ static void with_different_psks_no_handshake_is_ever_done(void **state)
     w_run(w, PV_S(300));
     assert_int_equal(w->n[0].give_ups, 1);
     assert_int_equal(w->n[0].indices + w->n[1].indices, 0);
-    w_free(w);
 }
 
 static void timestamps_grow_when_the_clock_is_set_back(void **state)
@@ -410,7 +392,6 @@ static void timestamps_grow_when_the_clock_is_set_back(void **state)
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 2);
     assert_int_equal(w->n[0].done, 2);
-    w_free(w);
 }
 
 static void an_older_static_key_of_the_peer_or_of_ours_still_works(void **state)
@@ -446,7 +427,6 @@ static void an_older_static_key_of_the_peer_or_of_ours_still_works(void **state)
     w_drain(w, 1);
     msg2 = pv_view(w->n[1].last_tx.msg, PV_WGMSG_RESPONSE_LEN);
     assert_int_equal(pv_wgmsg_read_response(&pending, &w->n[0].dev, &to1, msg2, &keys), PV_OK);
-    w_free(w);
 }
 
 static void a_remote_key_of_small_order_makes_no_session(void **state)
@@ -458,7 +438,6 @@ static void a_remote_key_of_small_order_makes_no_session(void **state)
     assert_int_equal(pv_session_new(&s, &cfg), PV_ERR_AUTH);
     assert_null(s);
     assert_null(pv_session_free(NULL));
-    w_free(w);
 }
 
 static void an_owner_that_does_not_drain_loses_nothing(void **state)
@@ -485,7 +464,6 @@ static void an_owner_that_does_not_drain_loses_nothing(void **state)
         gone += e.type == PV_SESSION_INDEX_GONE ? 1u : 0u;
     assert_true(keys >= 5 && keys < 100);
     assert_int_equal(gone, keys - 1); /* each replaced the one before */
-    w_free(w);
 }
 
 /* Both sides send now and then over a bad wire for an hour: it never stays silent, and all that
@@ -512,7 +490,7 @@ static void an_hour_over_a_bad_wire_ends_with_a_working_session(void **state)
         assert_true(reaches(w, 1));
         assert_true(w->n[0].indices <= 4 && w->n[1].indices <= 4);
         assert_true(w->n[0].done > 20);
-        w_free(w);
+        test_end(w);
     }
 }
 

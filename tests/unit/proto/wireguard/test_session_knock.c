@@ -46,7 +46,6 @@ static void a_knock_is_answered_and_makes_keys(void **state)
     w_run(w, PV_S(1));
     assert_true(pv_session_has_keys(w->n[1].session, w->now));
     assert_int_equal(w->n[0].done + w->n[1].done, 2);
-    w_free(w);
 }
 
 static void within_five_seconds_the_same_message_is_given_again(void **state)
@@ -69,7 +68,6 @@ static void within_five_seconds_the_same_message_is_given_again(void **state)
     assert_memory_not_equal(first.msg, second.msg, PV_WGMSG_INITIATION_LEN);
     w_run(w, PV_S(200));
     assert_int_equal(w->n[0].indices, 0); /* given up, nothing is left behind */
-    w_free(w);
 }
 
 static void a_knock_under_load_comes_back_with_the_cookie(void **state)
@@ -88,7 +86,6 @@ static void a_knock_under_load_comes_back_with_the_cookie(void **state)
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].cookies, 1);
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
-    w_free(w);
 }
 
 static void knocks_that_cross_make_one_session(void **state)
@@ -104,7 +101,6 @@ static void knocks_that_cross_make_one_session(void **state)
     assert_int_equal(w->n[0].msg2, 0);
     assert_int_equal(w->n[1].msg2, 1);
     assert_int_equal(knock(w, 1, &tx), PV_ERR_AGAIN);
-    w_free(w);
 }
 
 /* The answer to the peer's message was lost: one's own next knock repeats it. */
@@ -124,7 +120,6 @@ static void a_knock_repeats_the_answer_to_the_peers_own(void **state)
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 2);
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
-    w_free(w);
 }
 
 int main(void)

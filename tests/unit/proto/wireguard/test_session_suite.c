@@ -25,7 +25,7 @@ static void the_initiator_chooses_the_suite(void **state)
         w_connect(w, i);
         assert_true(both_speak(w, PV_SUITE_AES));
         assert_int_equal(w->n[i].last_tx.msg[3], 1);
-        w_free(w);
+        test_end(w);
     }
 }
 
@@ -50,7 +50,7 @@ static void members_that_learn_of_aes_change_over_without_losing_a_packet(void *
         assert_int_equal(w->n[0].done, 2); /* once is enough */
         w_run(w, PV_S(30));
         assert_int_equal(w->n[0].done, 2);
-        w_free(w);
+        test_end(w);
     }
 }
 
@@ -63,7 +63,6 @@ static void a_change_that_came_before_the_first_keys_is_made_up_for(void **state
     w_connect(w, 1);
     w_run(w, PV_S(7));
     assert_true(both_speak(w, PV_SUITE_AES));
-    w_free(w);
 }
 
 static void static_peers_refuse_the_suite_that_is_not_theirs(void **state)
@@ -77,7 +76,6 @@ static void static_peers_refuse_the_suite_that_is_not_theirs(void **state)
         assert_int_equal(w->n[1 - i].last_status, PV_ERR_UNSUPPORTED);
         assert_false(pv_session_has_keys(w->n[1 - i].session, w->now));
     }
-    w_free(w);
 }
 
 /* DESIGN 7: after 2^26 messages; ChaCha20-Poly1305 goes on. */
@@ -99,7 +97,7 @@ static void keys_of_aes_are_replaced_after_2_to_the_26_messages(void **state)
             assert_true(w_send(w, 0, false));
         w_run(w, PV_S(1));
         assert_int_equal(w->n[0].done, before + (suite == PV_SUITE_AES ? 1u : 0u));
-        w_free(w);
+        test_end(w);
     }
 }
 

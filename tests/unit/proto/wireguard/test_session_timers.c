@@ -29,7 +29,6 @@ static void one_keepalive_answers_data_after_10_s(void **state)
     w_run(w, PV_S(60)); /* a keepalive is not answered */
     assert_int_equal(w->n[0].keepalives + w->n[1].keepalives, 1);
     assert_int_equal(w->n[0].msg1, 1);
-    w_free(w);
 }
 
 static void data_the_other_way_saves_the_keepalive(void **state)
@@ -43,7 +42,6 @@ static void data_the_other_way_saves_the_keepalive(void **state)
     assert_int_equal(w->n[1].keepalives, 0);
     w_run(w, PV_S(2)); /* now node 0 owes one */
     assert_int_equal(w->n[0].keepalives, 1);
-    w_free(w);
 }
 
 static void silence_after_data_begins_a_handshake_after_15_s(void **state)
@@ -61,7 +59,6 @@ static void silence_after_data_begins_a_handshake_after_15_s(void **state)
     w->cut[1] = false;
     w_run(w, PV_S(6));
     assert_int_equal(w->n[0].done, 2);
-    w_free(w);
 }
 
 static void an_answer_in_time_begins_nothing(void **state)
@@ -73,7 +70,6 @@ static void an_answer_in_time_begins_nothing(void **state)
         w_run(w, PV_S(14)); /* the keepalive after 10 s is answer enough */
     }
     assert_int_equal(w->n[0].msg1, 1);
-    w_free(w);
 }
 
 static void without_a_path_both_timers_stand_still(void **state)
@@ -99,7 +95,6 @@ static void without_a_path_both_timers_stand_still(void **state)
     assert_int_equal(w->n[0].msg1, 1);
     w_run(w, PV_S(5)); /* 5 + 10 s */
     assert_int_equal(w->n[0].msg1, 2);
-    w_free(w);
 }
 
 static void persistent_keepalives_begin_at_once_and_never_give_up(void **state)
@@ -119,7 +114,6 @@ static void persistent_keepalives_begin_at_once_and_never_give_up(void **state)
     w->loss = 0;
     w_run(w, PV_S(40));
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
-    w_free(w);
 }
 
 static void nothing_is_sent_to_a_peer_that_cannot_be_reached(void **state)
@@ -135,7 +129,6 @@ static void nothing_is_sent_to_a_peer_that_cannot_be_reached(void **state)
     assert_int_equal(w->n[0].msg1, 1);
     w_run(w, PV_S(1));
     assert_int_equal(w->n[0].done, 1);
-    w_free(w);
 }
 
 static void messages_by_signal_make_keys_before_there_is_a_path(void **state)
@@ -164,7 +157,6 @@ static void messages_by_signal_make_keys_before_there_is_a_path(void **state)
     w_run(w, PV_S(20));
     assert_int_equal(w->n[0].msg1, 1);
     assert_int_equal(w->n[1].msg1, 0);
-    w_free(w);
 }
 
 static void a_responder_that_waits_in_vain_for_the_proof_begins_itself(void **state)
@@ -182,7 +174,6 @@ static void a_responder_that_waits_in_vain_for_the_proof_begins_itself(void **st
     w_run(w, PV_MS(100));
     assert_int_equal(w->n[1].msg1, 1);
     assert_int_equal(w->n[1].done, 1);
-    w_free(w);
 }
 
 static void a_message_lost_as_signal_is_repeated_when_the_path_begins(void **state)
@@ -203,7 +194,6 @@ static void a_message_lost_as_signal_is_repeated_when_the_path_begins(void **sta
     w_run(w, PV_MS(100));
     assert_int_equal(w->n[0].done, 1);
     assert_int_equal(w->n[1].done, 1);
-    w_free(w);
 }
 
 static void messages_by_signal_carry_no_mac2(void **state)
@@ -221,7 +211,6 @@ static void messages_by_signal_carry_no_mac2(void **state)
     assert_true(pv_ct_is_zero(w->n[0].last_tx.msg + PV_WGMSG_INITIATION_LEN - 16, 16));
     assert_int_equal(w->n[1].cookies, 1); /* and are never answered by a cookie */
     assert_int_equal(w->n[1].msg2, 1);
-    w_free(w);
 }
 
 static void a_new_gen_lifts_the_limit_on_sending_once(void **state)
@@ -242,7 +231,6 @@ static void a_new_gen_lifts_the_limit_on_sending_once(void **state)
     assert_int_equal(w->n[0].msg1, 2);
     w_run(w, PV_S(2));
     assert_int_equal(w->n[0].msg1, 3);
-    w_free(w);
 }
 
 /* A message 1 of node 0 as a signal, made whatever node 0's own limits say. */
@@ -280,7 +268,6 @@ static void messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once(void 
     assert_int_equal(signal_to_node1(w), PV_ERR_LIMIT);
     w->now += PV_SESSION_SIGNAL_GAP;
     assert_int_equal(signal_to_node1(w), PV_OK);
-    w_free(w);
 }
 
 static void a_peer_that_restarted_gets_new_keys_at_once(void **state)
@@ -298,7 +285,6 @@ static void a_peer_that_restarted_gets_new_keys_at_once(void **state)
     w_run(w, PV_MS(100));
     assert_int_equal(w->n[0].done, 2);
     assert_true(pv_session_has_keys(w->n[1].session, w->now));
-    w_free(w);
 }
 
 static void a_message_1_that_was_lost_is_repeated_after_half_a_second_and_doubling(void **state)
@@ -324,7 +310,6 @@ static void a_message_1_that_was_lost_is_repeated_after_half_a_second_and_doubli
     assert_int_equal(w->n[1].done, 1);
     w_run(w, PV_S(10)); /* and no more than that */
     assert_int_equal(w->n[0].msg1, 5);
-    w_free(w);
 }
 
 static void a_message_2_that_was_lost_is_given_again_to_who_repeats(void **state)
@@ -341,7 +326,6 @@ static void a_message_2_that_was_lost_is_given_again_to_who_repeats(void **state
     assert_int_equal(w->n[1].msg2, 2);
     assert_int_equal(w->n[0].done, 1);
     assert_int_equal(w->n[1].done, 1);
-    w_free(w);
 }
 
 static void a_message_1_that_a_dead_path_took_is_repeated_by_signal(void **state)
@@ -359,7 +343,6 @@ static void a_message_1_that_a_dead_path_took_is_repeated_by_signal(void **state
     assert_int_equal(w->n[0].last_tx.via, PV_SESSION_BY_SIGNAL);
     assert_true(pv_ct_is_zero(w->n[0].last_tx.msg + PV_WGMSG_INITIATION_LEN - 16, 16));
     assert_int_equal(w->n[0].done, 1);
-    w_free(w);
 }
 
 static void retries_that_cross_make_keys_at_once(void **state)
@@ -377,7 +360,6 @@ static void retries_that_cross_make_keys_at_once(void **state)
     assert_int_equal(w->n[1].done, 1);
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
     assert_true(pv_session_has_keys(w->n[1].session, w->now));
-    w_free(w);
 }
 
 static void keys_are_proven_again_until_the_peer_uses_them(void **state)
@@ -396,7 +378,6 @@ static void keys_are_proven_again_until_the_peer_uses_them(void **state)
     unsigned sent = w->n[0].keepalives;
     w_run(w, PV_S(100));
     assert_in_range(w->n[0].keepalives, sent, sent + 1);
-    w_free(w);
 }
 
 static void static_peers_repeat_nothing(void **state)
@@ -408,7 +389,6 @@ static void static_peers_repeat_nothing(void **state)
     w_run(w, PV_MS(4900));
     assert_int_equal(w->n[0].msg1, 1);
     assert_int_equal(w->n[1].msg2, 1);
-    w_free(w);
 }
 
 static void a_new_life_that_began_a_handshake_needs_none_of_ours(void **state)
@@ -428,7 +408,6 @@ static void a_new_life_that_began_a_handshake_needs_none_of_ours(void **state)
     assert_int_equal(w->n[1].msg1, 0);
     assert_int_equal(w->n[0].done, 1);
     assert_int_equal(w->n[1].done, 1);
-    w_free(w);
 }
 
 int main(void)

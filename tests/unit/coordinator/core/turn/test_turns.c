@@ -31,7 +31,6 @@ static void a_member_allocates_in_one_round_trip(void **state)
     assert_int_equal(lifetime, 600);
     assert_int_equal(pv_turnauth_key(a.user, a.password, &key), PV_OK);
     assert_int_equal(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)), PV_OK);
-    tw_free(w);
 }
 
 static void data_passes_before_and_after_channels_are_bound(void **state)
@@ -65,7 +64,6 @@ static void data_passes_before_and_after_channels_are_bound(void **state)
     tw_assert_channel(w, 0x4001, "");
 
     assert_int_equal(tw_permit(w, &a, &vb, 1), 0); /* not needed, answered */
-    tw_free(w);
 }
 
 static void padding_of_channel_data_is_not_passed_on(void **state)
@@ -83,7 +81,6 @@ static void padding_of_channel_data_is_not_passed_on(void **state)
     tw_assert_channel(w, 0x4002, "hello");
     for (size_t len = 0; len < 9; len++) /* shorter than it says */
         assert_false(tw_in(w, &a, padded, len));
-    tw_free(w);
 }
 
 static void members_of_another_network_are_out_of_reach(void **state)
@@ -104,7 +101,6 @@ static void members_of_another_network_are_out_of_reach(void **state)
     assert_int_equal(tw_allocate(w, &b1, 6), 0);
     assert_true(tw_channel_data(w, &a, 0x4001, "hello"));
     assert_true(pv_addr_equal(&w->out.dst, &b1.src));
-    tw_free(w);
 }
 
 static void real_addresses_are_no_peers_of_members(void **state)
@@ -121,7 +117,6 @@ static void real_addresses_are_no_peers_of_members(void **state)
     assert_int_equal(tw_permit(w, &a, &v6, 1), PV_TURN_E_FORBIDDEN);
     assert_false(tw_send(w, &a, &v4, "x", false));
     assert_false(tw_send(w, &a, &v6, "x", false));
-    tw_free(w);
 }
 
 /* --- life of an allocation ------------------------------------------------------------------- */
@@ -148,7 +143,6 @@ static void the_newest_allocate_moves_the_allocation_with_its_channels(void **st
     tw_assert_channel(w, 0x4001, "under way");
     w->now += PV_S(6);
     assert_false(tw_channel_data(w, &old, 0x4002, "from the past"));
-    tw_free(w);
 }
 
 static void revocation_ends_relayed_traffic_at_once(void **state)
@@ -174,7 +168,6 @@ static void revocation_ends_relayed_traffic_at_once(void **state)
     assert_int_equal(tw_allocate(w, &b, 6), PV_STUN_E_UNAUTHENTICATED);
     assert_int_equal(tc_allocations(w->turns), 1);
     assert_int_equal(tc_members(w->turns), 1);
-    tw_free(w);
 }
 
 static void an_allocation_lives_with_the_control_channel_or_its_lifetime(void **state)
@@ -203,7 +196,6 @@ static void an_allocation_lives_with_the_control_channel_or_its_lifetime(void **
     pv_turns_handle_timeout(w->turns, w->now);
     assert_int_equal(tc_allocations(w->turns), 0);
     assert_int_equal(tc_members(w->turns), 0);
-    tw_free(w);
 }
 
 static void refresh_with_zero_deletes_and_other_lifetimes_have_bounds(void **state)
@@ -222,7 +214,6 @@ static void refresh_with_zero_deletes_and_other_lifetimes_have_bounds(void **sta
     assert_int_equal(tw_refresh(w, &a, 0), 0);
     assert_int_equal(tw_refresh(w, &a, 0), PV_TURN_E_ALLOCATION_MISMATCH);
     assert_int_equal(tw_allocate(w, &a, 6), 0);
-    tw_free(w);
 }
 
 static void a_channel_ends_after_ten_minutes_unless_it_is_bound_again(void **state)
@@ -247,7 +238,6 @@ static void a_channel_ends_after_ten_minutes_unless_it_is_bound_again(void **sta
     assert_int_equal(tw_bind(w, &b, 0x4fff, &va), 0);
     assert_true(tw_channel_data(w, &a, 0x4001, "x"));
     tw_assert_channel(w, 0x4fff, "x");
-    tw_free(w);
 }
 
 /* It may have restarted, and knows nothing of what it bound before. */
@@ -269,7 +259,6 @@ static void a_member_may_pair_numbers_and_peers_anew(void **state)
     tw_assert_channel(w, 0x4003, "y");
     assert_true(tw_channel_data(w, &b, 0x4002, "z")); /* a has no channel for it now */
     tw_assert_data(w, &vb, "z");
-    tw_free(w);
 }
 
 static void channel_numbers_have_bounds(void **state)
@@ -281,7 +270,6 @@ static void channel_numbers_have_bounds(void **state)
     assert_int_equal(tw_bind(w, &a, 0x3fff, &vb), PV_STUN_E_BAD_REQUEST);
     assert_int_equal(tw_bind(w, &a, 0x5000, &vb), PV_STUN_E_BAD_REQUEST);
     assert_int_equal(tw_bind(w, &a, 0x4fff, &vb), 0);
-    tw_free(w);
 }
 
 static void channels_of_one_member_have_a_limit(void **state)
@@ -295,7 +283,6 @@ static void channels_of_one_member_have_a_limit(void **state)
     }
     struct pv_addr one_more = tw_virtual(20);
     assert_int_equal(tw_bind(w, &a, 0x4100, &one_more), PV_TURN_E_NO_CAPACITY);
-    tw_free(w);
 }
 
 static void bandwidth_has_a_limit(void **state)
@@ -322,7 +309,6 @@ static void bandwidth_has_a_limit(void **state)
     for (int i = 0; i < 200; i++)
         passed += tw_send(w, i % 2 == 0 ? &a : &c, &vb, text, false) ? 1 : 0;
     assert_int_equal(passed, 65536 / 400);
-    tw_free(w);
 }
 
 /* --- credentials --------------------------------------------------------------------------- */
@@ -365,7 +351,6 @@ static void the_nonce_of_welcome_is_good_for_one_allocate(void **state)
     pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
     len = tw_sign(&first, &sw);
     assert_int_equal(tw_code(w, tw_in(w, &first, buf, len)), PV_TURN_E_STALE_NONCE);
-    tw_free(w);
 }
 
 static void nonces_expire(void **state)
@@ -393,7 +378,6 @@ static void nonces_expire(void **state)
     assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0);
     w->now += 1;
     assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), PV_TURN_E_STALE_NONCE);
-    tw_free(w);
 }
 
 static void a_nonce_is_bound_to_its_source(void **state)
@@ -453,7 +437,6 @@ static void unauthenticated_answers_are_small_and_shared(void **state)
     }
     assert_int_equal(answers, PV_STUNS_SOURCE_BURST - 1);
     assert_false(pv_stuns_may_answer(w->stuns, &c.src, w->now)); /* Binding answers too */
-    tw_free(w);
 }
 
 static void wrong_credentials_are_refused(void **state)
@@ -474,7 +457,6 @@ static void wrong_credentials_are_refused(void **state)
     tw_online(w, &b, TW_NET, 2);
     assert_int_equal(tw_allocate(w, &b, 6), PV_TURN_E_ALLOCATION_MISMATCH);
     assert_int_equal(tw_refresh(w, &b, 600), PV_TURN_E_WRONG_CREDENTIALS);
-    tw_free(w);
 }
 
 static void a_member_gets_no_real_address(void **state)
@@ -486,7 +468,6 @@ static void a_member_gets_no_real_address(void **state)
     assert_int_equal(tw_allocate(w, &a, 0), PV_TURN_E_FAMILY_NOT_SUPPORTED);
     assert_int_equal(tw_allocate(w, &a, 4), PV_TURN_E_FAMILY_NOT_SUPPORTED);
     assert_int_equal(tw_allocate(w, &a, 6), 0);
-    tw_free(w);
 }
 
 static void a_disabled_relay_says_nothing(void **state)
@@ -504,7 +485,6 @@ static void a_disabled_relay_says_nothing(void **state)
     assert_int_equal(tw_allocate(w, &c, 0), -1);
     w->turns = on;
     pv_turns_free(off);
-    tw_free(w);
 }
 
 /* --- size ---------------------------------------------------------------------------------- */
@@ -537,7 +517,6 @@ static void ten_thousand_allocations_come_and_go(void **state)
     assert_int_equal(tc_allocations(w->turns), 2);
     assert_int_equal(tc_members(w->turns), 2);
     assert_true(tw_send(w, &served[0], &to, "after", false));
-    tw_free(w);
 }
 
 static void a_batch_answers_each_of_its_datagrams(void **state)
@@ -566,7 +545,6 @@ static void a_batch_answers_each_of_its_datagrams(void **state)
         assert_int_equal(out[i].data.ptr[4], (uint8_t)i);
         assert_true(pv_addr_equal(&out[i].dst, i % 2 == 0 ? &b.src : &a.src));
     }
-    tw_free(w);
 }
 
 static void turn_is_told_from_binding_and_junk(void **state)
@@ -638,7 +616,6 @@ static void drops_are_counted_by_their_reason(void **state)
     for (int i = 0; i < PV_RELAYSTAT_N; i++)
         assert_true(strlen(pv_relaystat_row((enum pv_relaystat)i)->key) > 4);
     (void)b;
-    tw_free(w);
 }
 
 int main(void)

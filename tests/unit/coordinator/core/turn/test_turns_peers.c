@@ -28,7 +28,6 @@ static void forbidden_peers_are_refused_everywhere(void **state)
     assert_int_equal(tw_permit(w, &c, NULL, 0), PV_STUN_E_BAD_REQUEST);
     struct pv_addr v6 = tw_virtual(1);
     assert_int_equal(tw_permit(w, &c, &v6, 1), PV_TURN_E_PEER_FAMILY_MISMATCH);
-    tw_free(w);
 }
 
 static void no_ipv6_clothes_lead_a_peer_inside(void **state)
@@ -81,7 +80,6 @@ static void no_ipv6_clothes_lead_a_peer_inside(void **state)
     }
     assert_int_equal(tw_permit(w, &c, &good, 1), 0);
     assert_true(tw_send(w, &c, &good, "x", false));
-    tw_free(w);
 }
 
 static void two_clients_meet_on_their_relays_and_reach_nothing_else_here(void **state)
@@ -127,7 +125,6 @@ static void two_clients_meet_on_their_relays_and_reach_nothing_else_here(void **
     assert_int_equal(tw_refresh(w, &b, 0), 0);
     assert_false(tw_send(w, &a, &at[1], "gone", false));
     assert_int_equal(tw_permit(w, &a, &at[1], 1), PV_TURN_E_FORBIDDEN);
-    tw_free(w);
 }
 
 static void a_reservation_is_nobodys_relayed_address(void **state)
@@ -157,7 +154,6 @@ static void a_reservation_is_nobodys_relayed_address(void **state)
     assert_int_equal(tw_permit(w, &b, &own, 1), 0);
     assert_int_equal(tw_refresh(w, &a, 0), 0);
     assert_int_equal(tw_permit(w, &b, &own, 1), PV_TURN_E_FORBIDDEN);
-    tw_free(w);
 }
 
 int main(void)

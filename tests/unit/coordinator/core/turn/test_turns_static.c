@@ -57,7 +57,6 @@ static void a_stock_client_allocates_and_relays(void **state)
                      pv_relaystat_get(stats, PV_RELAYSTAT_STATIC_PACKETS));
     assert_int_equal(of_alice[PV_RELAYSTAT_USER_BYTES],
                      pv_relaystat_get(stats, PV_RELAYSTAT_STATIC_BYTES));
-    tw_free(w);
 }
 
 static void channels_carry_data_both_ways(void **state)
@@ -81,7 +80,6 @@ static void channels_carry_data_both_ways(void **state)
     assert_true(tw_channel_data(w, &c, 0x4001, "out"));
     w->now += PV_S(299);
     assert_true(tw_channel_data(w, &c, 0x4001, "out"));
-    tw_free(w);
 }
 
 static void a_repeated_allocate_gets_the_same_answer(void **state)
@@ -106,7 +104,6 @@ static void a_repeated_allocate_gets_the_same_answer(void **state)
     assert_true(pv_addr_equal(&first, &again));
     assert_int_equal(allocate(w, &c, &sock), PV_TURN_E_ALLOCATION_MISMATCH); /* a new one */
     assert_int_equal(tc_sockets(w->turns), 1);
-    tw_free(w);
 }
 
 static void sha256_and_userhash_are_used_where_the_client_offers_them(void **state)
@@ -128,7 +125,6 @@ static void sha256_and_userhash_are_used_where_the_client_offers_them(void **sta
     c.sha256 = false; /* the same user, the old way */
     assert_int_equal(tw_refresh(w, &c, 600), 0);
     assert_int_equal(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)), PV_OK);
-    tw_free(w);
 }
 
 static void half_an_algorithm_is_a_bad_request(void **state)
@@ -159,7 +155,6 @@ static void half_an_algorithm_is_a_bad_request(void **state)
         assert_int_equal(tw_request(w, &c, &sw), PV_STUN_E_BAD_REQUEST);
         assert_true(w->out.data.len <= PV_TURNS_UNAUTH_MAX);
     }
-    tw_free(w);
 }
 
 static void what_the_rfc_refuses_is_refused(void **state)
@@ -224,7 +219,7 @@ static void what_the_rfc_refuses_is_refused(void **state)
         if (code != rows[i].code)
             fail_msg("%s: %d", rows[i].why, code);
         assert_int_equal(tc_allocations(w->turns), 0);
-        tw_free(w);
+        test_end(w);
     }
 }
 
@@ -245,7 +240,6 @@ static void of_several_errors_the_first_of_the_rfc_is_told(void **state)
     pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 3u << 24);
     pv_stun_put_u32(&sw, PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
     assert_int_equal(tw_request(w, &free_one, &sw), PV_STUN_E_BAD_REQUEST);
-    tw_free(w);
 }
 
 static void a_refused_channel_brings_no_permission(void **state)
@@ -263,7 +257,6 @@ static void a_refused_channel_brings_no_permission(void **state)
     assert_false(tw_send(w, &c, &other, "x", false));
     assert_int_equal(tw_bind(w, &c, 0x4002, &other), 0);
     assert_true(tw_send(w, &c, &other, "x", false));
-    tw_free(w);
 }
 
 /* --- ports --------------------------------------------------------------------------------- */
@@ -291,7 +284,6 @@ static void a_port_in_use_is_replaced_by_another(void **state)
     }
     assert_int_equal(open_sockets(w, PV_OK, &sock), 1);
     assert_int_equal(tw_code(w, true), 0);
-    tw_free(w);
 }
 
 static void out_of_descriptors_is_508(void **state)
@@ -308,7 +300,6 @@ static void out_of_descriptors_is_508(void **state)
     (void)closed_sockets(w);
     assert_int_equal(tc_sockets(w->turns), 0);
     assert_int_equal(tc_allocations(w->turns), 0);
-    tw_free(w);
 }
 
 static void an_even_port_and_its_reserved_neighbour(void **state)
@@ -359,7 +350,6 @@ static void an_even_port_and_its_reserved_neighbour(void **state)
     begin_allocate(w, &sw, buf, sizeof(buf));
     pv_stun_put(&sw, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(kept, 8));
     assert_int_equal(tw_request(w, &e, &sw), PV_TURN_E_NO_CAPACITY); /* once */
-    tw_free(w);
 }
 
 static void a_reservation_ends_after_thirty_seconds(void **state)
@@ -387,7 +377,6 @@ static void a_reservation_ends_after_thirty_seconds(void **state)
     assert_int_equal(closed_sockets(w), 1);
     assert_int_equal(tc_sockets(w->turns), 0);
     assert_int_equal(tc_allocations(w->turns), 0);
-    tw_free(w);
 }
 
 static void two_families_in_one_allocation(void **state)
@@ -430,7 +419,6 @@ static void two_families_in_one_allocation(void **state)
     tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
     pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY, 2u << 24);
     assert_int_equal(tw_request(w, &c, &sw), PV_TURN_E_PEER_FAMILY_MISMATCH);
-    tw_free(w);
 }
 
 static void half_of_two_families_is_said_to_be_missing(void **state)
@@ -455,7 +443,6 @@ static void half_of_two_families_is_said_to_be_missing(void **state)
         assert_int_equal(error.ptr[0], PV_TURN_FAMILY_IPV6);
         assert_int_equal(error.ptr[2] * 100 + error.ptr[3], PV_TURN_E_FAMILY_NOT_SUPPORTED);
     }
-    tw_free(w);
 }
 
 static void the_public_address_of_a_nat_is_what_clients_are_told(void **state)
@@ -473,7 +460,6 @@ static void the_public_address_of_a_nat_is_what_clients_are_told(void **state)
     assert_int_equal(pv_stun_get_xor_addr(&w->msg, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed), 0);
     assert_true(pv_addr_equal_ip(&relayed, &cfg.relay_public[0]));
     assert_int_equal(relayed.port, sock.addr.port);
-    tw_free(w);
 }
 
 /* --- what is refused ----------------------------------------------------------------------- */
@@ -507,7 +493,6 @@ static void quotas_have_their_answers(void **state)
     assert_int_equal(tw_bind(w, &c[0], 0x4001, &peers[2]), PV_TURN_E_NO_CAPACITY);
     w->now += PV_S(300);
     assert_int_equal(tw_permit(w, &c[0], &peers[2], 1), 0);
-    tw_free(w);
 }
 
 static void ten_thousand_allocations_are_abandoned_and_nothing_stays(void **state)
@@ -556,7 +541,6 @@ static void ten_thousand_allocations_are_abandoned_and_nothing_stays(void **stat
         assert_true(heap_bytes() < before + (round == 0 ? 512 * 1024 : 4096));
         assert_true(tw_send(w, &served[0], &to, "after", false));
     }
-    tw_free(w);
 }
 
 static void one_user_does_not_touch_anothers_allocation(void **state)
@@ -574,7 +558,6 @@ static void one_user_does_not_touch_anothers_allocation(void **state)
     assert_int_equal(tw_permit(w, &b, &PEER, 1), PV_TURN_E_WRONG_CREDENTIALS);
     assert_int_equal(tw_refresh(w, &a, 0), 0);
     assert_int_equal(tw_refresh(w, &a, 600), PV_TURN_E_ALLOCATION_MISMATCH);
-    tw_free(w);
 }
 
 static void a_closed_stream_ends_its_allocation(void **state)
@@ -594,7 +577,6 @@ static void a_closed_stream_ends_its_allocation(void **state)
     assert_false(from_peer(w, &sock, &PEER, "in"));
     assert_int_equal(closed_sockets(w), 1);
     assert_int_equal(tc_allocations(w->turns), 0);
-    tw_free(w);
 }
 
 int main(void)

@@ -45,10 +45,19 @@ struct tw_client {
     bool userhash; /* USERHASH for USERNAME */
 };
 
+static inline void tw_free(void *ctx)
+{
+    struct tw *w = ctx;
+    pv_turns_free(w->turns);
+    pv_stuns_free(w->stuns);
+    free(w);
+}
+
 static inline struct tw *tw_new_with(const struct pv_turns_config *cfg)
 {
     struct tw *w = calloc(1, sizeof(*w));
     assert_non_null(w);
+    test_defer(tw_free, w);
     w->rng = test_rng_make(&w->rng_state, 7);
     w->cfg = *cfg;
     w->cfg.enabled = true;
@@ -62,13 +71,6 @@ static inline struct tw *tw_new_with(const struct pv_turns_config *cfg)
 static inline struct tw *tw_new(void)
 {
     return tw_new_with(&(struct pv_turns_config){0});
-}
-
-static inline void tw_free(struct tw *w)
-{
-    pv_turns_free(w->turns);
-    pv_stuns_free(w->stuns);
-    free(w);
 }
 
 static inline struct tw_client tw_client(uint8_t host, uint16_t port)

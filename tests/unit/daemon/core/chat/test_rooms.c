@@ -85,13 +85,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     for (int i = 0; i < NODES; i++) {
         pv_rooms_free(w.n[i].rooms);
         sqlite3_close(w.n[i].db);
     }
-    pv_roster_free(w.roster);
-    return 0;
+    return test_teardown(state); /* the roster */
 }
 
 /* --- the world ----------------------------------------------------------------------------- */

@@ -54,11 +54,24 @@ static struct pv_addr addr_of(uint8_t i)
     return pv_addr4(192, 0, 2, i, 3478);
 }
 
+static void world_free(void *ctx)
+{
+    struct world *w = ctx;
+    pv_coordclient_free(w->client);
+    for (size_t i = 0; i < MAX_STREAMS; i++)
+        pv_control_free(w->streams[i].server);
+    for (size_t i = 0; i < PV_ARRAY_LEN(w->last); i++)
+        pv_ctl_msg_free(w->last[i].msg);
+    pv_ctl_msg_free(w->request);
+    free(w);
+}
+
 static struct world *world_make(void)
 {
     struct world *w = calloc(1, sizeof(*w));
     uint8_t seed[32];
     assert_non_null(w);
+    test_defer(world_free, w);
     w->rng = test_rng_make(&w->seed, 1);
     pv_rng_fill(&w->rng, seed, sizeof(seed));
     pv_sign_keypair(seed, w->sign_sk, w->sign_pk);
@@ -71,17 +84,6 @@ static struct world *world_make(void)
         .rng = w->rng, .sign_sk = w->sign_sk, .sign_pk = w->sign_pk, .dh_sk = w->dh_sk};
     assert_int_equal(pv_coordclient_new(&w->client, &cfg), PV_OK);
     return w;
-}
-
-static void world_free(struct world *w)
-{
-    pv_coordclient_free(w->client);
-    for (size_t i = 0; i < MAX_STREAMS; i++)
-        pv_control_free(w->streams[i].server);
-    for (size_t i = 0; i < PV_ARRAY_LEN(w->last); i++)
-        pv_ctl_msg_free(w->last[i].msg);
-    pv_ctl_msg_free(w->request);
-    free(w);
 }
 
 static struct stream *by_sid(struct world *w, uint32_t sid)
@@ -300,7 +302,6 @@ static void it_connects_says_hello_and_is_online(void **state)
                       &(struct pv_addr){.family = PV_AF_INET, .port = 3478, .ip = {192, 0, 2, 0}}));
     assert_int_equal(pv_coordclient_handshake_hash(w->client, hash), PV_OK);
     assert_int_equal(w->n_hellos, 1);
-    world_free(w);
 }
 
 static void addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins(void **state)
@@ -321,7 +322,6 @@ static void addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins(void 
     assert_int_equal(the_stream(w)->addr.ip[3], 2);
     pass(w, PV_S(5));
     assert_int_equal(w->n_opened, 3); /* the fourth is not tried any more */
-    world_free(w);
 }
 
 static void a_refused_address_is_followed_by_the_next_at_once(void **state)
@@ -332,7 +332,6 @@ static void a_refused_address_is_followed_by_the_next_at_once(void **state)
     start(w, 3);
     pass(w, PV_MS(1));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    world_free(w);
 }
 
 static void attempts_go_on_with_growing_jittered_pauses(void **state)
@@ -358,7 +357,6 @@ static void attempts_go_on_with_growing_jittered_pauses(void **state)
     assert_true(longest <= PV_S(31));
     assert_true(longest >= PV_S(10));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], w->n_opened);
-    world_free(w);
 }
 
 static void while_somebody_waits_the_pauses_stay_short(void **state)
@@ -392,7 +390,6 @@ static void while_somebody_waits_the_pauses_stay_short(void **state)
         last = w->now;
     }
     assert_true(longest > PV_S(10));
-    world_free(w);
 }
 
 static void a_round_that_hangs_ends_after_ten_seconds(void **state)
@@ -407,7 +404,6 @@ static void a_round_that_hangs_ends_after_ten_seconds(void **state)
     pass(w, PV_MS(2));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_int_equal(w->n_closed, 2);
-    world_free(w);
 }
 
 static void only_what_goes_through_tls_gets_through(void **state)
@@ -421,7 +417,6 @@ static void only_what_goes_through_tls_gets_through(void **state)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
     assert_true(the_stream(w)->tls);
     assert_true(pv_coordclient_is_tls(w->client));
-    world_free(w);
 }
 
 static void addresses_may_come_later(void **state)
@@ -435,7 +430,6 @@ static void addresses_may_come_later(void **state)
     pv_coordclient_set_addrs(w->client, &a, 1, w->now);
     pass(w, PV_MS(1));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    world_free(w);
 }
 
 static void another_key_than_the_pinned_one_is_no_coordinator(void **state)
@@ -448,7 +442,6 @@ static void another_key_than_the_pinned_one_is_no_coordinator(void **state)
     assert_int_equal(w->n_hellos, 0);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 0);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
-    world_free(w);
 }
 
 static void a_refused_hello_is_told_and_tried_again_later(void **state)
@@ -464,7 +457,6 @@ static void a_refused_hello_is_told_and_tried_again_later(void **state)
     w->hello_error = PV_CTL_E_NONE;
     pass(w, PV_S(40));
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    world_free(w);
 }
 
 /* --- staying --------------------------------------------------------------------------------- */
@@ -489,7 +481,6 @@ static void silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds(void
     w->silent = false;
     pass(w, PV_S(40));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
-    world_free(w);
 }
 
 static void a_client_that_only_listens_is_heard_of_all_the_same(void **state)
@@ -506,7 +497,6 @@ static void a_client_that_only_listens_is_heard_of_all_the_same(void **state)
     }
     assert_in_range(w->n_pings, 5, 7);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    world_free(w);
 }
 
 static void a_closed_connection_is_made_again_within_a_second(void **state)
@@ -519,7 +509,6 @@ static void a_closed_connection_is_made_again_within_a_second(void **state)
         assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], i);
         hang_up(w, the_stream(w));
     }
-    world_free(w);
 }
 
 static void a_kick_makes_a_waiting_client_connect_at_once(void **state)
@@ -535,7 +524,6 @@ static void a_kick_makes_a_waiting_client_connect_at_once(void **state)
     pv_coordclient_kick(w->client, w->now);
     pass(w, 0);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    world_free(w);
 }
 
 static void a_kicked_connection_must_answer_within_three_seconds(void **state)
@@ -553,7 +541,6 @@ static void a_kicked_connection_must_answer_within_three_seconds(void **state)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
     pass(w, PV_MS(2));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
-    world_free(w);
 }
 
 static void a_connection_silent_after_a_kick_is_made_again_without_waiting(void **state)
@@ -574,7 +561,6 @@ static void a_connection_silent_after_a_kick_is_made_again_without_waiting(void 
     pass(w, PV_MS(11));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_int_equal(w->n_opened, opened + 1);
-    world_free(w);
 }
 
 static void a_node_whose_address_is_gone_connects_at_once(void **state)
@@ -600,7 +586,6 @@ static void a_node_whose_address_is_gone_connects_at_once(void **state)
     pass(w, PV_MS(1));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 2);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-    world_free(w);
 }
 
 static void who_was_replaced_does_not_push_the_other_out_at_once(void **state)
@@ -623,7 +608,6 @@ static void who_was_replaced_does_not_push_the_other_out_at_once(void **state)
     hang_up(w, the_stream(w)); /* an ordinary end again */
     pass(w, PV_S(2));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 3);
-    world_free(w);
 }
 
 static void stop_closes_and_stays_quiet(void **state)
@@ -639,7 +623,6 @@ static void stop_closes_and_stays_quiet(void **state)
     assert_int_equal(pv_coordclient_next_timeout(w->client), PV_NEVER);
     struct pv_ctl_msg msg = {.type = PV_CTL_LIST};
     assert_int_equal(pv_coordclient_request(w->client, &msg, 1), PV_ERR_STATE);
-    world_free(w);
 }
 
 /* --- talking --------------------------------------------------------------------------------- */
@@ -668,7 +651,6 @@ static void answers_find_their_requests(void **state)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ANSWER], 2);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].tag, 71);
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].msg->u.failure.error, PV_CTL_E_LIMIT);
-    world_free(w);
 }
 
 static void unknown_pushes_are_ignored_and_bad_json_ends_the_connection(void **state)
@@ -686,7 +668,6 @@ static void unknown_pushes_are_ignored_and_bad_json_ends_the_connection(void **s
     assert_int_equal(pv_control_send(s->server, pv_view(bad, strlen(bad))), PV_OK);
     pump(w);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
-    world_free(w);
 }
 
 static void requests_without_answers_are_bounded(void **state)
@@ -701,7 +682,6 @@ static void requests_without_answers_are_bounded(void **state)
                          i < PV_COORDCLIENT_MAX_PENDING ? PV_OK : PV_ERR_LIMIT);
         pump(w);
     }
-    world_free(w);
 }
 
 int main(void)

@@ -32,10 +32,22 @@ struct net {
     struct flying flying[MAX_FLYING];
 };
 
+static void net_free(void *ctx)
+{
+    struct net *net = ctx;
+    for (size_t i = 0; i < net->n_nodes; i++) {
+        pv_rostersync_free(net->nodes[i].sync);
+    }
+    for (size_t i = 0; i < net->n_flying; i++)
+        free(net->flying[i].body);
+    free(net);
+}
+
 static struct net *net_make(size_t n_nodes, unsigned loss)
 {
     struct net *net = calloc(1, sizeof(*net));
     assert_non_null(net);
+    test_defer(net_free, net);
     net->w = world_make(1);
     net->now = PV_S(100);
     net->loss = loss;
@@ -53,17 +65,6 @@ static struct net *net_make(size_t n_nodes, unsigned loss)
         pv_rostersync_set_roster(n->sync, n->roster);
     }
     return net;
-}
-
-static void net_free(struct net *net)
-{
-    for (size_t i = 0; i < net->n_nodes; i++) {
-        pv_rostersync_free(net->nodes[i].sync);
-        pv_roster_free(net->nodes[i].roster);
-    }
-    for (size_t i = 0; i < net->n_flying; i++)
-        free(net->flying[i].body);
-    free(net);
 }
 
 static void connect_all(struct net *net)
@@ -197,7 +198,6 @@ static void peers_that_agree_exchange_one_head_and_are_silent(void **state)
     run(net, PV_S(600));
     assert_int_equal(net->nodes[0].sent_messages + net->nodes[1].sent_messages, 1);
     assert_int_equal(next_moment(net), PV_NEVER);
-    net_free(net);
 }
 
 static void a_withheld_revocation_crosses_within_two_seconds(void **state)
@@ -223,7 +223,7 @@ static void a_withheld_revocation_crosses_within_two_seconds(void **state)
         /* It cost the heads, the digests, one bucket and the statement. */
         assert_true(net->nodes[0].sent_bytes + net->nodes[1].sent_bytes < 4000);
         assert_int_equal(next_moment(net), PV_NEVER);
-        net_free(net);
+        test_end(net);
     }
 }
 
@@ -243,7 +243,7 @@ static void both_sides_get_what_they_lack_also_over_a_bad_network(void **state)
         assert_true(agreed - began < PV_S(losses[i] == 0 ? 10 : 200));
         assert_int_equal(pv_roster_count(net->nodes[0].roster), 81);
         assert_int_equal(pv_roster_count(net->nodes[1].roster), 81);
-        net_free(net);
+        test_end(net);
     }
 }
 
@@ -259,7 +259,6 @@ static void a_new_node_gets_everything_within_the_rate(void **state)
     assert_true(agreed - began > least);
     assert_true(agreed - began < 2 * least + PV_S(10));
     assert_int_equal(pv_roster_count(net->nodes[0].roster), 301);
-    net_free(net);
 }
 
 static void everybody_learns_it_through_common_peers(void **state)
@@ -272,7 +271,6 @@ static void everybody_learns_it_through_common_peers(void **state)
     assert_int_not_equal(run(net, PV_S(300)), PV_NEVER);
     for (size_t i = 0; i < MAX_NODES; i++)
         assert_int_equal(pv_roster_count(net->nodes[i].roster), 11);
-    net_free(net);
 }
 
 static void a_change_is_announced_to_connected_peers(void **state)
@@ -285,7 +283,6 @@ static void a_change_is_announced_to_connected_peers(void **state)
     pv_rostersync_changed(net->nodes[1].sync, net->now);
     pv_ns began = net->now, agreed = run(net, PV_S(60));
     assert_true(agreed - began < PV_S(5));
-    net_free(net);
 }
 
 static void a_head_in_a_description_starts_the_work(void **state)
@@ -301,7 +298,7 @@ static void a_head_in_a_description_starts_the_work(void **state)
         pv_rostersync_head_seen(net->nodes[who].sync, net->nodes[1 - who].pk, head, net->now);
         pv_ns began = net->now, agreed = run(net, PV_S(60));
         assert_true(agreed - began < PV_S(2));
-        net_free(net);
+        test_end(net);
     }
 }
 
@@ -317,7 +314,6 @@ static void a_deaf_peer_is_left_alone_without_a_report(void **state)
     run(net, PV_S(3600));
     assert_int_equal(net->nodes[0].disagrees, 0);
     assert_true(net->nodes[0].sent_messages < 60);
-    net_free(net);
 }
 
 static void a_peer_that_keeps_differing_is_reported_and_rests(void **state)
@@ -343,7 +339,6 @@ static void a_peer_that_keeps_differing_is_reported_and_rests(void **state)
     assert_true(net->nodes[0].disagrees >= 1);
     assert_true(net->nodes[0].disagrees < 12);
     assert_true(net->nodes[0].sent_bytes + net->nodes[1].sent_bytes < 200000);
-    net_free(net);
 }
 
 /* What a node says within a second, less than a round. */
@@ -378,7 +373,6 @@ static void no_more_than_two_peers_at_a_time(void **state)
     pv_rostersync_peer_down(net->nodes[0].sync, net->nodes[2].pk, net->now);
     digests += count_digests(net, &net->nodes[0]);
     assert_int_equal(digests, 2 * PV_ROSTERSYNC_MAX_WORKING);
-    net_free(net);
 }
 
 static void malformed_bodies_are_dropped(void **state)
@@ -421,7 +415,6 @@ static void malformed_bodies_are_dropped(void **state)
     uint8_t stranger[32] = {0xee};
     assert_int_equal(pv_rostersync_handle(net->nodes[0].sync, stranger, pv_view(body, 1), net->now),
                      PV_ERR_NOT_FOUND);
-    net_free(net);
 }
 
 static void leaving_the_network_forgets_all(void **state)
@@ -436,7 +429,6 @@ static void leaving_the_network_forgets_all(void **state)
     assert_int_equal(pv_rostersync_next_timeout(net->nodes[0].sync), PV_NEVER);
     assert_int_equal(pv_rostersync_peer_up(net->nodes[0].sync, net->nodes[1].pk, net->now),
                      PV_ERR_STATE);
-    net_free(net);
 }
 
 int main(void)

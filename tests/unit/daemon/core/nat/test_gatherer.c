@@ -5,12 +5,18 @@
 
 static struct test_rng seed;
 
+static void free_gatherer(void *ctx)
+{
+    pv_gatherer_free(ctx);
+}
+
 static struct pv_gatherer *make(void)
 {
     struct pv_gatherer *g;
     struct pv_gatherer_config cfg = {
         .rng = test_rng_make(&seed, 7), .udp_port = 40000, .has_udp6 = true, .own_tun = "p2p0"};
     assert_int_equal(pv_gatherer_new(&g, &cfg), PV_OK);
+    test_defer(free_gatherer, g);
     return g;
 }
 
@@ -77,7 +83,6 @@ static void offers_hosts_and_what_the_server_sees(void **state)
     assert_int_equal(c[2].base, 1);
     assert_int_equal(c[2].addr.port, 40015);
     assert_true(c[0].priority > c[1].priority && c[1].priority > c[2].priority);
-    pv_gatherer_free(g);
 }
 
 static void never_offers_what_cannot_be_reached(void **state)
@@ -100,7 +105,6 @@ static void never_offers_what_cannot_be_reached(void **state)
     assert_int_equal(pv_gatherer_candidates(g, c), 1);
     struct pv_addr want = endpoint("192.168.1.20:40000");
     assert_true(pv_addr_equal(&c[0].addr, &want));
-    pv_gatherer_free(g);
 }
 
 static void other_tunnels_only_when_nothing_else_is_there(void **state)
@@ -116,7 +120,6 @@ static void other_tunnels_only_when_nothing_else_is_there(void **state)
     (void)pv_gatherer_set_links(g, links, 1, 2);
     assert_int_equal(pv_gatherer_candidates(g, c), 1);
     assert_int_equal(c[0].addr.ip[0], 10);
-    pv_gatherer_free(g);
 }
 
 static void a_public_address_has_no_reflexive_twin(void **state)
@@ -131,7 +134,6 @@ static void a_public_address_has_no_reflexive_twin(void **state)
     assert_int_equal(answer_all(g, "198.51.100.7:40000", 2), 1);
     struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
     assert_int_equal(pv_gatherer_candidates(g, c), 1);
-    pv_gatherer_free(g);
 }
 
 static void refreshes_every_25_s_and_tells_a_changed_mapping(void **state)
@@ -154,7 +156,6 @@ static void refreshes_every_25_s_and_tells_a_changed_mapping(void **state)
     pv_gatherer_handle_timeout(g, now);
     assert_int_equal(answer_all(g, "198.51.100.7:2222", now), 1);
     assert_true(pv_gatherer_take_changed(g));
-    pv_gatherer_free(g);
 }
 
 static void a_silent_server_keeps_the_old_mapping_and_is_asked_again(void **state)
@@ -182,7 +183,6 @@ static void a_silent_server_keeps_the_old_mapping_and_is_asked_again(void **stat
     struct pv_ice_cand c[PV_ICE_MAX_LOCAL];
     assert_int_equal(pv_gatherer_candidates(g, c), 3);
     assert_false(pv_gatherer_take_changed(g));
-    pv_gatherer_free(g);
 }
 
 static void each_address_asks_for_itself_and_a_vanished_one_is_forgotten(void **state)
@@ -203,7 +203,6 @@ static void each_address_asks_for_itself_and_a_vanished_one_is_forgotten(void **
     assert_int_equal(pv_gatherer_candidates(g, c), 3);
     (void)pv_gatherer_set_links(g, links, 1, 4);
     assert_false(pv_gatherer_take_changed(g));
-    pv_gatherer_free(g);
 }
 
 static void a_changed_port_is_offered_together_with_the_kept_one(void **state)
@@ -226,7 +225,6 @@ static void a_changed_port_is_offered_together_with_the_kept_one(void **state)
     pv_gatherer_handle_timeout(g, PV_S(2));
     answer_all(g, "198.51.100.7:40000", PV_S(2)); /* it keeps the port: nothing to guess */
     assert_int_equal(pv_gatherer_candidates(g, c), 2);
-    pv_gatherer_free(g);
 }
 
 static void another_service_at_the_server_tells_the_address_as_well(void **state)
@@ -255,7 +253,6 @@ static void another_service_at_the_server_tells_the_address_as_well(void **state
     assert_true(pv_addr_equal(&c[1].addr, &mapped));
     pv_gatherer_note_mapped(g, &server, &other); /* what is known is the server's own word */
     assert_false(pv_gatherer_take_changed(g));
-    pv_gatherer_free(g);
 }
 
 static void a_question_too_soon_is_asked_a_little_later(void **state)
@@ -275,7 +272,6 @@ static void a_question_too_soon_is_asked_a_little_later(void **state)
     assert_int_equal(pv_gatherer_next_timeout(g), now + PV_MS(500));
     pv_gatherer_handle_timeout(g, now + PV_MS(500));
     assert_int_equal(answer_all(g, "198.51.100.7:40015", now + PV_MS(500)), 1);
-    pv_gatherer_free(g);
 }
 
 static void what_a_router_maps_is_offered_before_what_the_server_sees(void **state)
@@ -310,7 +306,6 @@ static void what_a_router_maps_is_offered_before_what_the_server_sees(void **sta
     pv_gatherer_set_mapped(g, &local, &none);
     assert_true(pv_gatherer_take_changed(g));
     assert_int_equal(pv_gatherer_candidates(g, c), 3);
-    pv_gatherer_free(g);
 }
 
 static void another_socket_takes_the_place_of_the_main_one_for_ipv4(void **state)
@@ -336,7 +331,6 @@ static void another_socket_takes_the_place_of_the_main_one_for_ipv4(void **state
     pv_gatherer_handle_timeout(g, 3);
     assert_int_equal(pv_gatherer_poll_transmit(g, &tx), PV_OK);
     assert_int_equal(tx.sock, 9);
-    pv_gatherer_free(g);
 }
 
 int main(void)

@@ -137,6 +137,11 @@ struct rig {
 
 static const struct pv_addr none = {.family = PV_AF_NONE};
 
+static void free_hardnat(void *ctx)
+{
+    pv_hardnat_free(ctx);
+}
+
 static void begin(struct rig *r, struct pv_hardnat_config cfg, const struct pv_desc_nat *theirs)
 {
     memset(r, 0, sizeof(*r));
@@ -148,6 +153,7 @@ static void begin(struct rig *r, struct pv_hardnat_config cfg, const struct pv_d
     r->target.nat = *theirs;
     r->target.addr = pv_addr4(203, 0, 113, 9, 4000);
     assert_int_equal(pv_hardnat_new(&r->h, &cfg), PV_OK);
+    test_defer(free_hardnat, r->h);
 }
 
 static void ops(struct rig *r)
@@ -273,7 +279,7 @@ static void the_budget_holds_for_the_side_that_opens(void **state)
         pv_hardnat_end(r.h, 0);
         ops(&r);
         assert_int_equal(r.open, 0);
-        pv_hardnat_free(r.h);
+        test_end(r.h);
     }
 }
 
@@ -293,7 +299,7 @@ static void the_budget_holds_for_the_side_that_probes(void **state)
         assert_in_range(t.packets, least[i], 2048);
         assert_true(t.most_in_a_second <= 200);
         assert_int_equal(r.most_open, 0);
-        pv_hardnat_free(r.h);
+        test_end(r.h);
     }
 }
 
@@ -329,7 +335,7 @@ static void the_budget_holds_for_every_method(void **state)
             t.took > PV_S(13))
             fail_msg("row %zu: %u packets, %u in a second, %u open, %llu ms", i, t.packets,
                      t.most_in_a_second, r.most_open, (unsigned long long)(t.took / PV_MS(1)));
-        pv_hardnat_free(r.h);
+        test_end(r.h);
     }
 }
 
@@ -358,7 +364,7 @@ static void what_is_switched_off_is_not_done(void **state)
             if (pv_hardnat_phase(r.h) == PV_HARDNAT_RUNNING)
                 (void)run_out(&r);
             assert_true(r.most_open <= (k == 0 ? 64 + 48 + 25 : 256));
-            pv_hardnat_free(r.h);
+            test_end(r.h);
         }
     }
 }
@@ -383,7 +389,6 @@ static void sockets_are_opened_on_announced_ports_where_the_nat_keeps_them(void 
         n++;
     }
     assert_true(n >= PV_HARDNAT_OWN_RANGE / 2 && n <= PV_HARDNAT_OWN_RANGE);
-    pv_hardnat_free(r.h);
 }
 
 static const struct pv_addr server = {.family = PV_AF_INET, .ip = {192, 0, 2, 1}, .port = 3478};
@@ -452,7 +457,7 @@ static void a_router_on_which_early_packets_take_the_port_is_found(void **state)
         assert_true(r.now - began <= PV_MS(310));
         assert_int_equal(pv_hardnat_nat(r.h)->mapping, PV_DESC_MAPPING_SAME);
         assert_int_equal(pv_hardnat_nat(r.h)->early, kind == TAKES);
-        pv_hardnat_free(r.h);
+        test_end(r.h);
     }
 }
 
@@ -502,7 +507,6 @@ static void no_packet_comes_in_early_where_that_takes_the_port(void **state)
     }
     assert_int_equal(near, 246); /* 256, 9 of the measurement, one that looked */
     assert_true(first_far - start >= PV_S(5) && first_far != PV_NEVER);
-    pv_hardnat_free(r.h);
 }
 
 static void predictions_keep_a_low_rate_too(void **state)
@@ -516,7 +520,6 @@ static void predictions_keep_a_low_rate_too(void **state)
     struct tally t = run_out(&r);
     assert_true(t.packets > 0);
     assert_true(t.most_in_a_second <= 40);
-    pv_hardnat_free(r.h);
 }
 
 static size_t check_of(const struct rig *r, const char *pwd, uint8_t *buf, size_t cap)
@@ -566,7 +569,6 @@ static void only_an_authentic_check_wins_and_the_losers_are_closed(void **state)
     pv_hardnat_release(r.h, r.some_sock);
     ops(&r);
     assert_int_equal(r.open, 0);
-    pv_hardnat_free(r.h);
 }
 
 static void eight_sockets_are_kept_and_no_ninth_attempt_begins(void **state)
@@ -586,7 +588,6 @@ static void eight_sockets_are_kept_and_no_ninth_attempt_begins(void **state)
     pv_hardnat_release(r.h, r.last_adopted);
     assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_OK);
     assert_int_equal(pv_hardnat_begin(r.h, 4, servers, r.now), PV_ERR_STATE); /* one at a time */
-    pv_hardnat_free(r.h);
 }
 
 static void switched_off_nothing_begins(void **state)
@@ -596,7 +597,6 @@ static void switched_off_nothing_begins(void **state)
     const struct pv_addr servers[2] = {none, none};
     begin(&r, (struct pv_hardnat_config){.predict_off = true, .birthday_off = true}, &cone);
     assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_ERR_STATE);
-    pv_hardnat_free(r.h);
 }
 
 static void a_server_that_is_silent_leaves_the_nat_unknown(void **state)
@@ -619,7 +619,6 @@ static void a_server_that_is_silent_leaves_the_nat_unknown(void **state)
     assert_int_equal(pv_hardnat_nat(r.h)->mapping, PV_DESC_MAPPING_UNKNOWN);
     assert_false(pv_hardnat_run(r.h, &r.target, r.now, r.now));
     assert_int_equal(pv_hardnat_phase(r.h), PV_HARDNAT_OVER);
-    pv_hardnat_free(r.h);
 }
 
 int main(void)

@@ -36,6 +36,11 @@ struct world {
     uint8_t last_nonce[12];
 };
 
+static void free_mapper(void *ctx)
+{
+    pv_mapper_free(ctx);
+}
+
 static void begin(struct world *w)
 {
     *w = (struct world){.now = PV_S(1000),
@@ -47,14 +52,10 @@ static void begin(struct world *w)
     struct pv_mapper_config cfg = {.rng = test_rng_make(&w->seed, 3), .udp_port = PORT};
     memset(cfg.secret, 7, sizeof(cfg.secret));
     assert_int_equal(pv_mapper_new(&w->m, &cfg), PV_OK);
+    test_defer(free_mapper, w->m);
     pv_mapper_set_servers(w->m, &SERVER, 1, w->now);
     pv_mapper_set_router(w->m, PV_AF_INET, &ROUTER, &LOCAL, w->now);
     pv_mapper_want(w->m, true, w->now);
-}
-
-static void end(struct world *w)
-{
-    pv_mapper_free(w->m);
 }
 
 static struct pv_mapper_view view(const struct world *w)
@@ -210,7 +211,6 @@ static void pcp_is_asked_first_and_its_mapping_is_proven(void **state)
     assert_int_equal(w.released, 0);
     assert_true(w.asked >= 8 && w.asked <= 14);
     assert_true(w.probes > 200);
-    end(&w);
 }
 
 static void natpmp_and_upnp_have_their_turn(void **state)
@@ -229,7 +229,7 @@ static void natpmp_and_upnp_have_their_turn(void **state)
         run(&w, PV_S(10000)); /* renewed at half life */
         expect(&w, PV_MAPPER_WORKING, "");
         assert_true(w.jobs >= 5 + (unsigned)i && w.jobs <= 8);
-        end(&w);
+        test_end(w.m);
     }
 }
 
@@ -252,7 +252,6 @@ static void a_router_that_opens_nothing_is_asked_less_and_less(void **state)
     pv_mapper_set_router(w.m, PV_AF_INET, &ROUTER, &LOCAL, w.now);
     run(&w, PV_S(6));
     expect(&w, PV_MAPPER_WORKING, "");
-    end(&w);
 }
 
 static void a_refusal_is_respected_for_its_lifetime(void **state)
@@ -267,7 +266,6 @@ static void a_refusal_is_respected_for_its_lifetime(void **state)
     assert_int_equal(w.asked, 1); /* RFC 6887 s8.3 */
     run(&w, PV_S(120));
     assert_int_equal(w.asked, 2);
-    end(&w);
 }
 
 static void it_is_asked_only_where_it_helps(void **state)
@@ -286,14 +284,14 @@ static void it_is_asked_only_where_it_helps(void **state)
     pv_mapper_want(w.m, false, w.now);
     expect(&w, PV_MAPPER_OFF, "not in a network");
     assert_true(pv_mapper_next_timeout(w.m) == PV_NEVER);
-    end(&w);
+    test_end(w.m);
     struct pv_mapper_config cfg = {.rng = test_rng_make(&w.seed, 3), .off = true, .udp_port = PORT};
     assert_int_equal(pv_mapper_new(&w.m, &cfg), PV_OK);
+    test_defer(free_mapper, w.m);
     pv_mapper_set_servers(w.m, &SERVER, 1, w.now);
     pv_mapper_set_router(w.m, PV_AF_INET, &ROUTER, &LOCAL, w.now);
     pv_mapper_want(w.m, true, w.now);
     expect(&w, PV_MAPPER_OFF, "switched off");
-    end(&w);
 }
 
 static void ipv6_gets_a_pinhole_by_pcp_alone(void **state)
@@ -325,7 +323,6 @@ static void ipv6_gets_a_pinhole_by_pcp_alone(void **state)
     }
     assert_int_equal(pv_mapper_view(w.m, PV_AF_INET6).state, PV_MAPPER_WAITING);
     assert_int_equal(pv_mapper_poll_job(w.m, &job, &tag), PV_ERR_AGAIN);
-    end(&w);
 }
 
 /* --- the router's word is a claim ------------------------------------------------------------ */
@@ -347,7 +344,6 @@ static void what_does_not_work_is_made_anew_then_elsewhere_then_given_up(void **
     w.forwards = true;
     run(&w, PV_S(300));
     expect(&w, PV_MAPPER_WORKING, "");
-    end(&w);
 }
 
 static void another_port_may_work(void **state)
@@ -359,7 +355,6 @@ static void another_port_may_work(void **state)
     run(&w, PV_S(60));
     expect(&w, PV_MAPPER_WORKING, "");
     assert_true(view(&w).external.port != PORT && view(&w).external.port >= 20000);
-    end(&w);
 }
 
 static void behind_another_nat_it_is_given_up_at_once(void **state)
@@ -373,7 +368,6 @@ static void behind_another_nat_it_is_given_up_at_once(void **state)
     expect(&w, PV_MAPPER_WAITING, "another NAT stands behind the router");
     assert_int_equal(w.asked, 1);
     assert_int_equal(w.mapped, 0); /* and given back */
-    end(&w);
 }
 
 static void a_private_claim_that_works_is_offered_as_the_world_sees_it(void **state)
@@ -385,7 +379,6 @@ static void a_private_claim_that_works_is_offered_as_the_world_sees_it(void **st
     run(&w, PV_S(2));
     expect(&w, PV_MAPPER_WORKING, "");
     assert_memory_equal(view(&w).external.ip, OUTER.ip, 4);
-    end(&w);
 }
 
 static void a_mapping_that_is_forgotten_is_healed(void **state)
@@ -404,7 +397,7 @@ static void a_mapping_that_is_forgotten_is_healed(void **state)
         expect(&w, PV_MAPPER_WORKING, "");
         assert_true(pv_mapper_take_changed(w.m));
         assert_int_equal(w.mapped, PORT);
-        end(&w);
+        test_end(w.m);
     }
 }
 
@@ -423,7 +416,6 @@ static void a_failure_of_a_path_makes_it_look_at_once(void **state)
         pv_mapper_refresh(w.m, w.now);
     run(&w, PV_MS(100));
     assert_true(w.probes <= probes + 1);
-    end(&w);
 }
 
 static void a_server_that_is_away_proves_nothing(void **state)
@@ -442,7 +434,7 @@ static void a_server_that_is_away_proves_nothing(void **state)
     w.pcp = false;
     run(&w, PV_S(120));
     assert_true(view(&w).state != PV_MAPPER_WORKING);
-    end(&w);
+    test_end(w.m);
     begin(&w);
     w.server_away = true;
     run(&w, PV_S(20));
@@ -450,12 +442,11 @@ static void a_server_that_is_away_proves_nothing(void **state)
     w.server_away = false;
     run(&w, PV_S(60));
     expect(&w, PV_MAPPER_WORKING, "");
-    end(&w);
+    test_end(w.m);
     begin(&w);
     w.no_second = true;
     run(&w, PV_S(20));
     expect(&w, PV_MAPPER_CHECKING, "no second port");
-    end(&w);
 }
 
 /* --- changes --------------------------------------------------------------------------------- */
@@ -475,7 +466,6 @@ static void a_restarted_router_gets_it_again(void **state)
     run(&w, PV_S(6)); /* RFC 6887 s14.1.3: within 5 s */
     assert_int_equal(w.mapped, PORT);
     expect(&w, PV_MAPPER_WORKING, "");
-    end(&w);
 }
 
 static void a_natpmp_router_that_restarts_gets_it_again(void **state)
@@ -495,7 +485,6 @@ static void a_natpmp_router_that_restarts_gets_it_again(void **state)
     pv_mapper_handle_router(w.m, &from, pv_view(announce, 12), w.now);
     run(&w, PV_S(1));
     assert_int_equal(w.mapped, PORT);
-    end(&w);
 }
 
 static void another_network_begins_anew(void **state)
@@ -516,7 +505,6 @@ static void another_network_begins_anew(void **state)
     assert_int_equal(pv_mapper_poll_transmit(w.m, &tx), PV_OK);
     assert_true(pv_addr_equal_ip(&tx.dst, &other));
     assert_memory_not_equal(tx.buf + 24, nonce, 12); /* RFC 6887 s11.2: another for each server */
-    end(&w);
 }
 
 static void the_same_addresses_may_be_another_network(void **state)
@@ -530,7 +518,6 @@ static void the_same_addresses_may_be_another_network(void **state)
     run(&w, PV_MS(100));
     assert_int_equal(w.mapped, PORT);
     expect(&w, PV_MAPPER_WORKING, "");
-    end(&w);
 }
 
 static void the_nonce_outlives_the_daemon(void **state)
@@ -541,11 +528,10 @@ static void the_nonce_outlives_the_daemon(void **state)
     begin(&w);
     run(&w, PV_S(1));
     memcpy(nonce, w.last_nonce, 12);
-    end(&w);
+    test_end(w.m);
     begin(&w);
     run(&w, PV_S(1));
     assert_memory_equal(w.last_nonce, nonce, 12);
-    end(&w);
 }
 
 static void it_is_given_back_at_the_end(void **state)
@@ -562,7 +548,7 @@ static void it_is_given_back_at_the_end(void **state)
         drain(&w); /* once, no time passes */
         assert_int_equal(w.mapped, 0);
         expect(&w, PV_MAPPER_OFF, NULL);
-        end(&w);
+        test_end(w.m);
     }
 }
 
@@ -583,7 +569,6 @@ static void down_and_up_at_once_gives_back_by_the_old_protocol(void **state)
     job_runs(&w, &job, tag);
     run(&w, PV_S(8));
     expect(&w, PV_MAPPER_WORKING, "");
-    end(&w);
 }
 
 static void a_port_that_is_taken_makes_it_ask_for_another(void **state)
@@ -597,14 +582,13 @@ static void a_port_that_is_taken_makes_it_ask_for_another(void **state)
     run(&w, PV_S(10));
     expect(&w, PV_MAPPER_WORKING, "");
     assert_true(view(&w).external.port != PORT);
-    end(&w);
+    test_end(w.m);
     begin(&w);
     w.pcp = false;
     w.upnp = true;
     w.conflicts = 100;
     run(&w, PV_S(10));
     expect(&w, PV_MAPPER_WAITING, NULL);
-    end(&w);
 }
 
 static void a_renewal_without_answer_is_tried_again_until_it_ends(void **state)
@@ -626,7 +610,6 @@ static void a_renewal_without_answer_is_tried_again_until_it_ends(void **state)
     w.mapped = 0;
     run(&w, PV_S(700));
     expect(&w, PV_MAPPER_WAITING, "NAT-PMP: no answer");
-    end(&w);
 }
 
 static void strangers_and_late_results_change_nothing(void **state)
@@ -651,7 +634,6 @@ static void strangers_and_late_results_change_nothing(void **state)
     }
     assert_true(pv_mapper_handle_stun(w.m, &SERVER, pv_view(junk, 60), w.now) < 0);
     expect(&w, PV_MAPPER_WORKING, "");
-    end(&w);
 }
 
 int main(void)

@@ -78,20 +78,9 @@ static struct pv_peer *add_peer(struct world *w, int i, const uint8_t *pk, const
     return p;
 }
 
-static struct world *make_world(void)
+static void free_world(void *ctx)
 {
-    struct world *w = calloc(1, sizeof(*w));
-    assert_non_null(w);
-    w->now = PV_S(1000);
-    make_node(w, 0);
-    make_node(w, 1);
-    for (int i = 0; i < 2; i++)
-        add_peer(w, i, w->n[1 - i].pk, w->n[1 - i].dh_pk);
-    return w;
-}
-
-static void free_world(struct world *w)
-{
+    struct world *w = ctx;
     for (int i = 0; i < 2; i++) {
         struct node *n = &w->n[i];
         while (n->n_peers > 0)
@@ -102,6 +91,19 @@ static void free_world(struct world *w)
         pv_fp_builder_free(n->env.fp);
     }
     free(w);
+}
+
+static struct world *make_world(void)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    assert_non_null(w);
+    test_defer(free_world, w);
+    w->now = PV_S(1000);
+    make_node(w, 0);
+    make_node(w, 1);
+    for (int i = 0; i < 2; i++)
+        add_peer(w, i, w->n[1 - i].pk, w->n[1 - i].dh_pk);
+    return w;
 }
 
 /* A datagram of node i arrives at the other. */
@@ -212,7 +214,6 @@ static void a_wish_makes_a_path_and_keys_on_both_sides(void **state)
     assert_true(pv_session_has_keys(w->n[0].peers[0]->session, w->now));
     assert_int_equal(w->n[0].env.n_reaching, 0);
     assert_true(w->n[0].peers[0]->keepalive_due); /* proves the keys to the responder */
-    free_world(w);
 }
 
 static void nothing_is_sent_without_a_wish(void **state)
@@ -223,7 +224,6 @@ static void nothing_is_sent_without_a_wish(void **state)
     pv_peer_env_changed(w->n[0].peers[0], true, w->now);
     pass(w, PV_S(600));
     assert_int_equal(w->n[0].n_descs + w->datagrams, 0);
-    free_world(w);
 }
 
 static void a_peer_that_is_offline_is_reached_when_it_comes(void **state)
@@ -239,7 +239,6 @@ static void a_peer_that_is_offline_is_reached_when_it_comes(void **state)
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 5, w->now);
     pass(w, PV_S(1));
     assert_true(is_up(w, 0));
-    free_world(w);
 }
 
 static void nobody_waits_a_minute_for_a_peer_to_come(void **state)
@@ -253,7 +252,6 @@ static void nobody_waits_a_minute_for_a_peer_to_come(void **state)
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 5, w->now);
     pass(w, PV_S(1));
     assert_int_equal(p->state, PV_PEER_IDLE);
-    free_world(w);
 }
 
 /* --- failing and trying again ---------------------------------------------------------------- */
@@ -283,7 +281,6 @@ static void attempts_end_after_30_s_and_come_back_ever_slower(void **state)
     pass(w, PV_S(9)); /* descriptions are repeated every 8 s at least */
     assert_int_equal(p->state, PV_PEER_UP);
     assert_int_equal(p->retry, PV_PEER_RETRY_FIRST);
-    free_world(w);
 }
 
 static void checks_that_all_failed_are_followed_by_silence(void **state)
@@ -305,7 +302,6 @@ static void checks_that_all_failed_are_followed_by_silence(void **state)
     w->no_network = false;
     pass(w, PV_S(6));
     assert_int_equal(p->state, PV_PEER_UP);
-    free_world(w);
 }
 
 static void without_a_wish_a_failed_attempt_is_the_last(void **state)
@@ -321,7 +317,6 @@ static void without_a_wish_a_failed_attempt_is_the_last(void **state)
     assert_in_range(w->n[0].n_descs, 5, 150); /* the session repeats itself for 90 s */
     pass(w, PV_S(600));
     assert_int_equal(w->datagrams + w->n[0].n_descs, sent);
-    free_world(w);
 }
 
 static void another_network_is_news_for_a_failed_peer(void **state)
@@ -337,7 +332,6 @@ static void another_network_is_news_for_a_failed_peer(void **state)
     pv_peer_env_changed(p, true, w->now);
     pass(w, PV_S(1));
     assert_int_equal(p->state, PV_PEER_UP);
-    free_world(w);
 }
 
 /* --- limits -------------------------------------------------------------------------------- */
@@ -375,7 +369,6 @@ static void twenty_attempts_begin_a_second_and_32_run_at_once(void **state)
     assert_int_equal(w->n[0].env.n_reaching, PV_PEER_MAX_REACHING);
     pass(w, PV_PEER_REACH_TIME);
     assert_in_range(count(w, PV_PEER_REACHING), 20, PV_PEER_MAX_REACHING); /* the others' turn */
-    free_world(w);
 }
 
 static bool asks_for_path(struct pv_peer *p)
@@ -414,7 +407,6 @@ static void packets_may_ask_again_whenever_nothing_is_under_way(void **state)
     pass(w, PV_PEER_REACH_TIME);
     assert_int_equal(p->state, PV_PEER_FAILED);
     assert_true(asks_for_path(p));
-    free_world(w);
 }
 
 static void who_wants_to_reach_us_needs_no_turn(void **state)
@@ -434,7 +426,6 @@ static void who_wants_to_reach_us_needs_no_turn(void **state)
     pass(w, PV_S(1));
     assert_true(is_up(w, 0));
     pv_peer_free(other);
-    free_world(w);
 }
 
 /* --- goodbye ------------------------------------------------------------------------------- */
@@ -463,7 +454,6 @@ static void a_goodbye_ends_the_path_at_once_and_a_return_is_noticed(void **state
     pass(w, PV_S(1));
     assert_true(is_up(w, 0));
     assert_true(is_up(w, 1));
-    free_world(w);
 }
 
 static void a_restart_is_noticed_by_the_new_connection(void **state)
@@ -484,7 +474,6 @@ static void a_restart_is_noticed_by_the_new_connection(void **state)
     assert_true(is_up(w, 1));
     assert_true(pv_session_has_keys(w->n[1].peers[0]->session, w->now) ||
                 pv_session_has_keys(p->session, w->now));
-    free_world(w);
 }
 
 /* --- descriptions ---------------------------------------------------------------------------- */
@@ -516,7 +505,6 @@ static void what_was_relayed_outlives_the_peer(void **state)
     assert_int_equal(n->env.relayed_gone[2].tx, 5);
     assert_int_equal(n->env.relayed_gone[2].rx, 7);
     assert_int_equal(n->env.relayed_gone[0].tx, 0);
-    free_world(w);
 }
 
 static void old_descriptions_change_nothing(void **state)
@@ -537,7 +525,6 @@ static void old_descriptions_change_nothing(void **state)
     pass(w, PV_S(1));
     assert_true(is_up(w, 0));
     assert_string_equal(p->remote.creds.ufrag, d.creds.ufrag);
-    free_world(w);
 }
 
 static void a_handshake_for_somebody_else_is_not_taken(void **state)
@@ -560,7 +547,6 @@ static void a_handshake_for_somebody_else_is_not_taken(void **state)
     assert_false(pv_session_has_keys(p->session, w->now));
     pass(w, PV_S(11)); /* the honest side repeats itself */
     assert_true(is_up(w, 0));
-    free_world(w);
 }
 
 static void descriptions_without_use_do_no_harm(void **state)
@@ -592,7 +578,6 @@ static void descriptions_without_use_do_no_harm(void **state)
     pv_peer_handle_desc(p, &d, w->now);
     pass(w, PV_S(1));
     assert_true(is_up(w, 0));
-    free_world(w);
 }
 
 static void two_wishes_at_once_make_one_session(void **state)
@@ -605,7 +590,6 @@ static void two_wishes_at_once_make_one_session(void **state)
     assert_true(is_up(w, 0));
     assert_true(is_up(w, 1));
     assert_true(pv_session_has_keys(w->n[0].peers[0]->session, w->now));
-    free_world(w);
 }
 
 /* --- datagrams ----------------------------------------------------------------------------- */
@@ -643,7 +627,6 @@ static void an_initiation_out_of_the_blue_is_answered_to_its_source(void **state
     }
     assert_true(answered);
     pv_session_free(s);
-    free_world(w);
 }
 
 static void stun_for_a_peer_without_an_agent_is_dropped(void **state)
@@ -658,7 +641,6 @@ static void stun_for_a_peer_without_an_agent_is_dropped(void **state)
     assert_int_equal(pv_peer_handle_reply(w->n[0].peers[0], PV_WGMSG_RESPONSE,
                                           pv_view(junk, sizeof(junk)), &from, w->now),
                      PV_ERR_STATE);
-    free_world(w);
 }
 
 static void all_indices_of_a_peer_are_one_workers(void **state)
@@ -685,7 +667,6 @@ static void all_indices_of_a_peer_are_one_workers(void **state)
     }
     for (unsigned i = 0; i < WORKERS; i++)
         assert_int_equal(of_worker[i], EACH);
-    free_world(w);
 }
 
 int main(void)

@@ -5,11 +5,17 @@
 
 static struct test_rng seed;
 
+static void free_recall(void *ctx)
+{
+    pv_recall_free(ctx);
+}
+
 static struct pv_recall *make(size_t limit)
 {
     struct pv_rng rng = test_rng_make(&seed, 3);
     struct pv_recall *r = NULL;
     assert_int_equal(pv_recall_new(&r, &rng, limit), PV_OK);
+    test_defer(free_recall, r);
     return r;
 }
 
@@ -83,7 +89,6 @@ static void knocks_leave_at_0_1_3_5_and_then_every_15_seconds(void **state)
         assert_int_equal(item.addrs[0].seen_s, 30); /* newest first */
         assert_int_equal(item.addrs[2].seen_s, 10);
     }
-    pv_recall_free(r);
 }
 
 static void nobody_is_knocked_for_while_the_coordinator_is_there(void **state)
@@ -99,7 +104,6 @@ static void nobody_is_knocked_for_while_the_coordinator_is_there(void **state)
     pv_recall_set_on(r, false, now + PV_MS(400)); /* it answered in time */
     assert_int_equal(next_knock(r, &now, PV_S(1000), &item), PV_NEVER);
     assert_int_equal(pv_recall_next_timeout(r), PV_NEVER);
-    pv_recall_free(r);
 }
 
 static void a_member_that_is_reached_is_left_alone_until_its_path_is_gone(void **state)
@@ -119,7 +123,6 @@ static void a_member_that_is_reached_is_left_alone_until_its_path_is_gone(void *
     now = PV_S(1000);
     pv_recall_set_reached(r, pk(1), false, now);
     assert_int_equal(next_knock(r, &now, PV_S(1001), &item), PV_S(1000));
-    pv_recall_free(r);
 }
 
 static void knocking_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew(void **state)
@@ -143,7 +146,6 @@ static void knocking_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew(
     now = PV_S(9000);
     pv_recall_moved(r, now);
     assert_int_equal(next_knock(r, &now, PV_S(9001), &item), PV_S(9000));
-    pv_recall_free(r);
 }
 
 /* The owner repeats a wish as often as it likes: that alone makes nothing due. */
@@ -167,7 +169,6 @@ static void a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest(void **st
     for (unsigned i = 0; i < PV_RECALL_AT_ONCE + 8; i++)
         pv_recall_want(r, pk(i), now);
     assert_true(pv_recall_next_timeout(r) > now);
-    pv_recall_free(r);
 }
 
 /* Somebody pings every second: knocks stay 15 s apart, and do not end. */
@@ -194,7 +195,6 @@ static void wishes_that_go_on_do_not_make_more_knocks(void **state)
     now = PV_S(2310);
     pv_recall_want(r, pk(1), now);
     assert_in_range(next_knock(r, &now, PV_S(2400), &item), PV_S(2310), PV_S(2311));
-    pv_recall_free(r);
 }
 
 static void thirty_two_at_once_those_reached_last_first_and_all_in_turn(void **state)
@@ -226,7 +226,6 @@ static void thirty_two_at_once_those_reached_last_first_and_all_in_turn(void **s
         seen[who(&item)]++;
     for (unsigned i = 0; i < MEMBERS; i++)
         assert_true(seen[i] > 0);
-    pv_recall_free(r);
 }
 
 static void no_more_than_thirty_two_members_are_knocked_for_in_any_second(void **state)
@@ -270,7 +269,6 @@ static void no_more_than_thirty_two_members_are_knocked_for_in_any_second(void *
         now = until;
         assert_true(in_second <= 2 * PV_RECALL_AT_ONCE);
     }
-    pv_recall_free(r);
 }
 
 static void the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart(void **state)
@@ -300,7 +298,6 @@ static void the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart(void
     /* The same address again: only the time is newer. */
     note(r, 1, addr(2), 1020, now);
     assert_int_equal(pv_recall_next_timeout(r), now + PV_RECALL_REFRESH);
-    pv_recall_free(r);
 }
 
 static void a_member_that_is_gone_is_forgotten_on_disk_too(void **state)
@@ -320,7 +317,6 @@ static void a_member_that_is_gone_is_forgotten_on_disk_too(void **state)
     assert_int_equal(next_knock(r, &now, PV_S(900), &item), PV_NEVER);
     pv_recall_forget(r, pk(1), now); /* nothing is known: nothing to be done */
     assert_int_equal(pv_recall_poll_store(r, now, &item), PV_ERR_AGAIN);
-    pv_recall_free(r);
 }
 
 static void what_failed_to_be_stored_is_stored_again(void **state)
@@ -341,7 +337,6 @@ static void what_failed_to_be_stored_is_stored_again(void **state)
     assert_int_equal(n, 4);
     pv_recall_clear(r);
     assert_int_equal(pv_recall_poll_store(r, now, &item), PV_ERR_AGAIN);
-    pv_recall_free(r);
 }
 
 static void limits_hold_and_unusable_addresses_are_ignored(void **state)
@@ -365,7 +360,7 @@ static void limits_hold_and_unusable_addresses_are_ignored(void **state)
     load(r, 0, addr(0), 9); /* twice */
     pv_recall_get(r, pk(0), &item);
     assert_int_equal(item.n, 1);
-    pv_recall_free(r);
+    test_end(r);
     assert_null(pv_recall_free(NULL));
 }
 

@@ -23,6 +23,11 @@ struct fixture {
     pv_ns now;
 };
 
+static void free_way(void *ctx)
+{
+    pv_relayway_free(ctx);
+}
+
 static void setup(struct fixture *f, bool stock)
 {
     uint8_t coord[32] = {1}, own[32] = {2}, other[32] = {3};
@@ -45,6 +50,7 @@ static void setup(struct fixture *f, bool stock)
     f->peer = stock ? pv_addr4(203, 0, 113, 9, 999) : pv_turn_virtual_addr(coord, other);
     assert_int_equal(pv_turn_key("u", "r", "p", f->key), PV_OK);
     assert_int_equal(pv_relayway_new(&f->r, VIA, &f->rng), PV_OK);
+    test_defer(free_way, f->r);
 }
 
 static bool next_request(struct fixture *f)
@@ -150,11 +156,6 @@ static uint16_t up_by_stream(struct fixture *f, bool stock)
     return stream;
 }
 
-static void done(struct fixture *f)
-{
-    assert_null(pv_relayway_free(f->r));
-}
-
 static void a_members_channel_goes_from_udp_to_the_stream_and_back(void **state)
 {
     (void)state;
@@ -196,7 +197,6 @@ static void a_members_channel_goes_from_udp_to_the_stream_and_back(void **state)
     assert_true(closed(&f, stream));
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
     assert_int_equal(pv_relayway_fp_way(f.r).stream, 0);
-    done(&f);
 }
 
 /* The coordinator came back, and its welcome was there before the stream. */
@@ -216,7 +216,6 @@ static void what_left_by_udp_is_asked_again_by_the_stream(void **state)
     answer(&f);
     assert_int_equal(ways(&f), 1);
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
-    done(&f);
 }
 
 static void a_stream_that_ends_is_made_again_ever_slower(void **state)
@@ -244,7 +243,6 @@ static void a_stream_that_ends_is_made_again_ever_slower(void **state)
     assert_int_equal(opened(&f), 0);
     assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
     assert_int_not_equal(opened(&f), 0);
-    done(&f);
 }
 
 static void a_stream_that_says_nothing_is_given_up(void **state)
@@ -264,7 +262,6 @@ static void a_stream_that_says_nothing_is_given_up(void **state)
     assert_int_equal(ways(&f), 1);
     assert_true(closed(&f, stream));
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_NONE);
-    done(&f);
 }
 
 static void a_connection_that_takes_too_long_is_given_up(void **state)
@@ -277,7 +274,6 @@ static void a_connection_that_takes_too_long_is_given_up(void **state)
     f.now += PV_RELAYWAY_CONNECT;
     pv_relayway_handle_timeout(f.r, f.now);
     assert_true(closed(&f, stream));
-    done(&f);
 }
 
 /* STUN passes by UDP, TURN does not: the stream, and UDP is left alone for a while. */
@@ -308,7 +304,6 @@ static void udp_that_does_not_carry_turn_is_left_alone(void **state)
     }
     assert_true(f.now - from > PV_RELAYWAY_UDP_HOLD - PV_S(1) &&
                 f.now - from <= PV_RELAYWAY_UDP_HOLD);
-    done(&f);
 }
 
 static void a_stock_server_that_knows_only_streams_waits_for_one(void **state)
@@ -353,7 +348,6 @@ static void a_stock_server_that_knows_only_streams_waits_for_one(void **state)
     answer(&f);
     (void)ways(&f);
     assert_true(pv_addr_equal(pv_relayway_relayed(f.r), &f.relayed));
-    done(&f);
 }
 
 /* The words that are told, once for each reason; "" when there are none. */
@@ -401,7 +395,6 @@ static void why_it_is_not_reached_is_told_once_in_words(void **state)
     assert_string_equal(told(&f), "its name is not found");
     pv_relayway_stop(f.r, f.now);
     assert_string_equal(pv_relayway_error(f.r), "");
-    done(&f);
 }
 
 /* A stock server of three addresses. */
@@ -452,7 +445,6 @@ static void a_dead_address_is_left_for_the_next_by_udp(void **state)
     (void)ways(&f);
     assert_int_equal(server(&f), 9);
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
-    done(&f);
 }
 
 /* The stream to the next address: its number. */
@@ -496,7 +488,6 @@ static void a_dead_address_is_left_for_the_next_by_a_stream(void **state)
     stream = next_stream(&f, 3);
     pv_relayway_closed(f.r, stream, "refused", f.now);
     assert_int_not_equal(next_stream(&f, 1), 0);
-    done(&f);
 }
 
 static void what_no_address_gives_by_udp_is_asked_for_by_a_stream(void **state)
@@ -514,7 +505,6 @@ static void what_no_address_gives_by_udp_is_asked_for_by_a_stream(void **state)
     answer(&f);
     (void)ways(&f);
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
-    done(&f);
 }
 
 /* Refuses with a 300 to 192.0.2.to. */
@@ -554,7 +544,7 @@ static void a_server_that_sends_us_on_is_obeyed(void **state)
     answer(&f);
     (void)ways(&f);
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
-    done(&f);
+    test_end(f.r);
 
     setup(&f, true); /* by the same transport */
     f.cfg.udp = false;
@@ -570,7 +560,6 @@ static void a_server_that_sends_us_on_is_obeyed(void **state)
     answer(&f);
     (void)ways(&f);
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
-    done(&f);
 }
 
 static void an_allocation_that_nothing_gets_through_to_is_not_reached(void **state)
@@ -586,7 +575,6 @@ static void an_allocation_that_nothing_gets_through_to_is_not_reached(void **sta
     assert_false(pv_relayway_is_reached(f.r));
     pv_relayway_set_blocked(f.r, false, f.now);
     assert_true(pv_relayway_is_reached(f.r));
-    done(&f);
 }
 
 static void channels_nobody_uses_are_given_up(void **state)
@@ -611,7 +599,6 @@ static void channels_nobody_uses_are_given_up(void **state)
         sleep_until_due(&f);
     }
     assert_int_equal(pv_relayway_number(f.r, &last), 0);
-    done(&f);
 }
 
 static void stopping_closes_and_forgets(void **state)
@@ -626,7 +613,6 @@ static void stopping_closes_and_forgets(void **state)
     assert_false(pv_relayway_carrier(f.r, &f.peer, &c));
     assert_int_equal(pv_relayway_next_timeout(f.r), PV_NEVER);
     assert_int_equal(pv_relayway_server(f.r)->family, PV_AF_NONE);
-    done(&f);
 }
 
 int main(void)
