@@ -331,8 +331,8 @@ static int netcheck(struct pv_cli *cli)
 /* --- stun ---------------------------------------------------------------------------------- */
 
 /* One line, or one object of the list. */
-static void tell(struct pv_cli *cli, json_t *list, const struct pv_addr *server, const char *how,
-                 int status, const struct pv_netprobe_answer *answer)
+static void tell_answer(struct pv_cli *cli, json_t *list, const struct pv_addr *server,
+                        const char *how, int status, const struct pv_netprobe_answer *answer)
 {
     char a[PV_ADDR_TEXT], b[PV_ADDR_TEXT], ms[PV_SHOW_BUF];
     bool good = status == PV_OK;
@@ -364,7 +364,7 @@ static bool ask_server(struct pv_cli *cli, json_t *list, const struct pv_addr *s
         if (!ways[way])
             continue;
         int r = pv_netprobe_ask(server, (enum pv_netprobe_way)way, &answer);
-        tell(cli, list, r == PV_OK ? &answer.server : server, names[way], r, &answer);
+        tell_answer(cli, list, r == PV_OK ? &answer.server : server, names[way], r, &answer);
         any = any || r == PV_OK;
     }
     return any;

@@ -356,7 +356,8 @@ static int open_udp(struct daemon *d)
     return save_port(d);
 }
 
-/* The last thing to be opened: whoever can connect shall find a daemon that works. */
+/* A socket that another daemon serves is found out here, before the engine does anything; clients
+ * that connect meanwhile wait until the loop runs. */
 static int open_control(struct daemon *d)
 {
     char dir[PATH_MAX];
@@ -492,7 +493,7 @@ static int names_path(const struct daemon *d, char path[static PATH_MAX])
 
 /* From a loaded state to the end of the loop: what the loop uses is opened before it, freed after.
  */
-static int run(struct daemon *d)
+static int run_loop(struct daemon *d)
 {
     char names[PATH_MAX];
     int metrics = -1;
@@ -533,7 +534,7 @@ static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
     if (code == EXIT_OK)
         code = open_store(d);
     if (code == EXIT_OK)
-        code = run(d);
+        code = run_loop(d);
     *ret_again = code == EXIT_OK && pv_engine_wants_restart(d->engine);
     d->io = pv_io_free(d->io);
     d->engine = pv_engine_free(d->engine);
@@ -566,7 +567,7 @@ static void close_fd(int fd)
 }
 
 /* In the reverse order of their making; everything may be missing. */
-static void finish(struct daemon *d)
+static void finish_daemon(struct daemon *d)
 {
     if (d->ctl_fd >= 0)
         unlink(d->socket);
@@ -623,7 +624,7 @@ int main(int argc, char **argv)
     prepare_process();
     if (code == EXIT_OK)
         code = d.check || geteuid() != 0 ? check(&d) : serve(&d);
-    finish(&d);
+    finish_daemon(&d);
     pv_settings_done(&d.settings);
     return code;
 }

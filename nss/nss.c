@@ -34,7 +34,7 @@ PUBLIC enum nss_status _nss_p2pvpn_gethostbyaddr_r(const void *addr, socklen_t l
                                                    size_t buflen, int *errnop, int *h_errnop);
 
 /* Our status in glibc's three ways. */
-static enum nss_status tell(int status, int *errnop, int *h_errnop)
+static enum nss_status glibc_status(int status, int *errnop, int *h_errnop)
 {
     if (status == PV_OK) {
         *h_errnop = NETDB_SUCCESS;
@@ -65,7 +65,7 @@ enum nss_status _nss_p2pvpn_gethostbyname4_r(const char *name, struct gaih_addrt
         r = pv_nss_fill_tuples(&found, pat, buffer, buflen);
     if (r == PV_OK && ttlp != NULL)
         *ttlp = 0;
-    return tell(r, errnop, h_errnop);
+    return glibc_status(r, errnop, h_errnop);
 }
 
 enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af, struct hostent *result,
@@ -80,7 +80,7 @@ enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af, struct ho
         *ttlp = 0;
     if (r == PV_OK && canonp != NULL)
         *canonp = result->h_name;
-    return tell(r, errnop, h_errnop);
+    return glibc_status(r, errnop, h_errnop);
 }
 
 enum nss_status _nss_p2pvpn_gethostbyname2_r(const char *name, int af, struct hostent *result,
@@ -113,7 +113,7 @@ enum nss_status _nss_p2pvpn_gethostbyaddr2_r(const void *addr, socklen_t len, in
         r = pv_nss_fill_host(&found, af, result, buffer, buflen);
     if (r == PV_OK && ttlp != NULL)
         *ttlp = 0;
-    return tell(r, errnop, h_errnop);
+    return glibc_status(r, errnop, h_errnop);
 }
 
 enum nss_status _nss_p2pvpn_gethostbyaddr_r(const void *addr, socklen_t len, int af,

@@ -109,7 +109,7 @@ static bool remember(struct chat *c, const json_t *msg)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-static int ask(struct chat *c, enum asked_kind kind, struct pv_ctlapi_request *req)
+static int send_asked(struct chat *c, enum asked_kind kind, struct pv_ctlapi_request *req)
 {
     req->id = ++c->cli->last_id;
     pv_cli_set_timeout(c->cli, LAST_WAIT_S);
@@ -135,7 +135,7 @@ static int send_to(struct chat *c, const char *peer, char *text)
         return 0;
     }
     req.text = text; /* borrowed, so not pv_ctlapi_request_done() */
-    return ask(c, ASKED_SEND, &req);
+    return send_asked(c, ASKED_SEND, &req);
 }
 
 static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd cmd)
@@ -146,7 +146,7 @@ static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd c
         memcpy(req.word, "chat", sizeof("chat"));
         req.seen = true;
     }
-    return ask(c, kind, &req);
+    return send_asked(c, kind, &req);
 }
 
 /* --- what comes in ------------------------------------------------------------------------- */

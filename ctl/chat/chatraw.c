@@ -32,7 +32,7 @@ struct raw {
     struct pv_chat_input in;
 };
 
-static int ask(struct raw *c, struct pv_ctlapi_request *req)
+static int send_request_raw(struct raw *c, struct pv_ctlapi_request *req)
 {
     req->id = ++c->cli->last_id;
     int r = pv_client_send(&c->cli->client, req, pv_clock_now() + PV_S(LAST_WAIT_S));
@@ -44,7 +44,7 @@ static int ask_inbox(struct raw *c)
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
     memcpy(req.peer, c->peer, strlen(c->peer) + 1);
-    int code = ask(c, &req);
+    int code = send_request_raw(c, &req);
     c->inbox_id = req.id;
     c->asking = true;
     c->stale = false;
@@ -56,7 +56,7 @@ static int ask_watch(struct raw *c)
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_WATCH, 0);
     memcpy(req.word, "chat", sizeof("chat"));
-    int code = ask(c, &req);
+    int code = send_request_raw(c, &req);
     c->watch_id = req.id;
     return code;
 }
@@ -130,7 +130,7 @@ static int send_line(struct raw *c)
     req.text = in->line; /* borrowed */
     c->unsent++;
     c->sent++;
-    return ask(c, &req);
+    return send_request_raw(c, &req);
 }
 
 static int read_input(struct raw *c)

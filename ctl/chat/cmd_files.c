@@ -108,8 +108,8 @@ static void show_progress(struct pv_cli *cli, struct job *j, const json_t *file)
 /* --- asking p2pvpnd ------------------------------------------------------------------------ */
 
 /* As pv_cli_call(), but a connection that breaks is only told by the status. */
-static int ask(struct pv_cli *cli, struct pv_ctlapi_request *req, int pass, int *ret_status,
-               json_t **ret_body)
+static int ask_daemon(struct pv_cli *cli, struct pv_ctlapi_request *req, int pass, int *ret_status,
+                      json_t **ret_body)
 {
     struct pv_ctlapi_reply reply;
     req->id = ++cli->last_id;
@@ -141,7 +141,7 @@ static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
     int code = pv_cli_peer(cli, &req, j->peer);
     req.text = strdup(j->name);
     if (code == 0)
-        code = ask(cli, &req, j->pass, ret_status, &body);
+        code = ask_daemon(cli, &req, j->pass, ret_status, &body);
     if (code == 0)
         j->number = (uint32_t)pv_json_real(json_object_get(body, "file"), "id", 0);
     pv_ctlapi_request_done(&req);
@@ -178,7 +178,7 @@ static json_t *look(struct pv_cli *cli, struct job *j, int *ret_code)
     int status = PV_OK;
     size_t i;
     pv_ctlapi_request_init(&req, PV_CTLAPI_FILES, 0);
-    *ret_code = ask(cli, &req, -1, &status, &body);
+    *ret_code = ask_daemon(cli, &req, -1, &status, &body);
     if (*ret_code != 0 && status == PV_ERR_TIMEOUT)
         *ret_code = pv_cli_lost(cli, status);
     else if (*ret_code != 0 && status != PV_OK)

@@ -204,8 +204,8 @@ static void complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *
 }
 
 /* Takes the answer apart. 0: its body is *ret_body. */
-static int finish(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, struct pv_ctlapi_reply *reply,
-                  json_t **ret_body)
+static int take_answer_body(struct pv_cli *cli, enum pv_ctlapi_cmd cmd,
+                            struct pv_ctlapi_reply *reply, json_t **ret_body)
 {
     if (!reply->ok) {
         complain_of(cli, cmd, reply->error);
@@ -233,7 +233,7 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
             on_event(cli, &reply, ctx);
         /* No id: the daemon could not read the request, and there is none but ours. */
         else if (!reply.is_event && (reply.id == req->id || reply.id == UINT64_MAX))
-            return finish(cli, req->cmd, &reply, ret_body);
+            return take_answer_body(cli, req->cmd, &reply, ret_body);
         pv_ctlapi_reply_done(&reply);
     }
     return pv_cli_lost(cli, r);

@@ -149,7 +149,7 @@ static int read_answer(struct conn *c, const uint8_t *txid, struct pv_netprobe_a
     return pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &answer->mapped);
 }
 
-static int ask(struct conn *c, struct pv_netprobe_answer *answer)
+static int ask_over(struct conn *c, struct pv_netprobe_answer *answer)
 {
     struct pv_rng rng = pv_entropy();
     uint8_t txid[PV_STUN_TXID_LEN], request[PV_STUN_HEADER_LEN];
@@ -195,7 +195,7 @@ int pv_netprobe_ask_stream(const struct pv_addr *server, bool tls,
     if (r == PV_OK && tls)
         r = new_tls(&c.tls);
     if (r == PV_OK)
-        r = ask(&c, answer);
+        r = ask_over(&c, answer);
     pv_tls_free(c.tls);
     if (c.fd >= 0)
         close(c.fd);

@@ -69,8 +69,8 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
 }
 
 /* Takes the action's text. */
-static int ask(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
-               const struct pv_tui_action *action)
+static int send_request(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
+                        const struct pv_tui_action *action)
 {
     struct pv_ctlapi_request req;
     struct asked *a = &u->asked[u->n_asked++];
@@ -106,7 +106,7 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
         free(action->text);
         return PV_OK;
     }
-    return ask(u, ASKED_ACTION, cmds[action->kind], action);
+    return send_request(u, ASKED_ACTION, cmds[action->kind], action);
 }
 
 static int ask_what_waits(struct tui *u)
@@ -420,13 +420,13 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
 static int begin(struct tui *u, const char *peer)
 {
     size_t index = peer == NULL ? 0 : pv_tui_find(&u->model, peer, true);
-    int r = ask(u, ASKED_STATUS, PV_CTLAPI_STATUS, NULL);
+    int r = send_request(u, ASKED_STATUS, PV_CTLAPI_STATUS, NULL);
     if (r >= 0)
-        r = ask(u, ASKED_WATCH, PV_CTLAPI_WATCH, NULL);
+        r = send_request(u, ASKED_WATCH, PV_CTLAPI_WATCH, NULL);
     if (r >= 0)
-        r = ask(u, ASKED_ROOMS, PV_CTLAPI_ROOM_LIST, NULL);
+        r = send_request(u, ASKED_ROOMS, PV_CTLAPI_ROOM_LIST, NULL);
     if (r >= 0)
-        r = ask(u, ASKED_UNREAD, PV_CTLAPI_INBOX, NULL);
+        r = send_request(u, ASKED_UNREAD, PV_CTLAPI_INBOX, NULL);
     if (index == SIZE_MAX)
         return PV_ERR_NOMEM;
     if (index > 0)

@@ -24,7 +24,7 @@ static void note(struct pv_tui *t, const char *fmt, ...)
     pv_chat_show(pv_view(text, strlen(text)), t->note, sizeof(t->note));
 }
 
-static void ask(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
+static void want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
 {
     if (t->n_actions == PV_TUI_MAX_ACTIONS) {
         if (text != NULL)
@@ -112,7 +112,7 @@ static void mark_read(struct pv_tui *t, struct pv_tui_conv *c)
     if (c->unread == 0)
         return;
     c->unread = 0;
-    ask(t, PV_TUI_READ, c->name, NULL);
+    want(t, PV_TUI_READ, c->name, NULL);
 }
 
 void pv_tui_open(struct pv_tui *t, size_t index)
@@ -125,7 +125,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
     c->scroll = 0;
     if (index > 0 && !c->asked) {
         c->asked = true;
-        ask(t, PV_TUI_HISTORY, c->name, NULL);
+        want(t, PV_TUI_HISTORY, c->name, NULL);
     }
     mark_read(t, c);
 }
@@ -176,7 +176,7 @@ static char *harmless(const char *text)
     return copy;
 }
 
-static void tell(struct pv_tui_conv *c, const char *text)
+static void add_notice(struct pv_tui_conv *c, const char *text)
 {
     (void)add_line(c, (struct pv_tui_line){.text = harmless(text)});
 }
@@ -305,7 +305,7 @@ static void page_up(struct pv_tui *t, struct pv_tui_conv *c, size_t page)
     if (!c->at_top || !c->more || first == c->n_lines)
         return;
     c->more = false; /* until the answer says so */
-    ask(t, PV_TUI_OLDER, c->name, strdup(c->lines[first].id));
+    want(t, PV_TUI_OLDER, c->name, strdup(c->lines[first].id));
 }
 
 /* --- files ----------------------------------------------------------------------------------- */
@@ -345,7 +345,7 @@ void pv_tui_take_file(struct pv_tui *t, const json_t *body)
     else
         snprintf(line, sizeof(line), "file %s %s %s (%s)%s%s", in ? "from" : "to", peer, name,
                  state, why[0] != '\0' ? ": " : "", why);
-    tell(&t->convs[index], line);
+    add_notice(&t->convs[index], line);
     if (index != t->current)
         note(t, "a file of %s: /open %s", peer, peer);
 }
@@ -375,7 +375,7 @@ static void tell_peer(struct pv_tui *t, const json_t *peer, const struct pv_tui_
     snprintf(line, sizeof(line), "%-16s %-15s %s%s%s", c->name, pv_json_text(peer, "ip4", "-"),
              c->online ? "online" : "away", strcmp(c->path, "none") == 0 ? "" : ", ",
              strcmp(c->path, "none") == 0 ? "" : c->path);
-    tell(&t->convs[t->current], line);
+    add_notice(&t->convs[t->current], line);
 }
 
 void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
@@ -400,7 +400,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
             tell_peer(t, peer, c);
     }
     if (told && json_array_size(list) == 0)
-        tell(&t->convs[t->current], "nobody else is in this network yet");
+        add_notice(&t->convs[t->current], "nobody else is in this network yet");
 }
 
 void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
@@ -410,7 +410,7 @@ void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
     if (index == SIZE_MAX)
         return;
     t->convs[index].online = pv_json_bool(body, "online");
-    ask(t, PV_TUI_PEERS, "", NULL);
+    want(t, PV_TUI_PEERS, "", NULL);
 }
 
 /* --- rooms ----------------------------------------------------------------------------------- */
@@ -454,10 +454,10 @@ void pv_tui_take_room(struct pv_tui *t, const json_t *body)
         return;
     snprintf(line, sizeof(line), "%s %s%s", pv_json_text(body, "peer", "?"),
              invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "");
-    tell(&t->convs[index], line);
+    add_notice(&t->convs[index], line);
     if (index != t->current)
         note(t, "%s: %s", name, line);
-    ask(t, PV_TUI_ROOMS, "", NULL);
+    want(t, PV_TUI_ROOMS, "", NULL);
 }
 
 void pv_tui_take_members(struct pv_tui *t, const json_t *body)
@@ -470,7 +470,7 @@ void pv_tui_take_members(struct pv_tui *t, const json_t *body)
         snprintf(line, sizeof(line), "%-16s %s%s", pv_json_text(m, "name", "?"),
                  pv_json_bool(m, "online") ? "online" : "away",
                  pv_json_bool(m, "creator") ? ", made the room" : "");
-        tell(&t->convs[t->current], line);
+        add_notice(&t->convs[t->current], line);
     }
 }
 
@@ -488,7 +488,7 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     } else {
         note(t, "left %s; what was said stays here", name);
     }
-    ask(t, PV_TUI_ROOMS, "", NULL);
+    want(t, PV_TUI_ROOMS, "", NULL);
 }
 
 /* /room, /invite, /leave, /members. */
@@ -498,15 +498,15 @@ static void run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
     if (word == PV_TUI_W_ROOM && (name[0] == '\0' || (name[0] == '#' && name[1] == '\0')))
         note(t, "/room NAME");
     else if (word == PV_TUI_W_ROOM)
-        ask(t, PV_TUI_MAKE, name, NULL);
+        want(t, PV_TUI_MAKE, name, NULL);
     else if (!c->is_room)
         note(t, "that is for a room: /open #NAME first, or /room NAME makes one");
     else if (word == PV_TUI_W_INVITE && name[0] == '\0')
         note(t, "/invite NAME");
     else if (word == PV_TUI_W_INVITE)
-        ask(t, PV_TUI_INVITE, c->name, strdup(name));
+        want(t, PV_TUI_INVITE, c->name, strdup(name));
     else
-        ask(t, word == PV_TUI_W_LEAVE ? PV_TUI_LEAVE : PV_TUI_MEMBERS, c->name, NULL);
+        want(t, word == PV_TUI_W_LEAVE ? PV_TUI_LEAVE : PV_TUI_MEMBERS, c->name, NULL);
 }
 
 void pv_tui_take_error(struct pv_tui *t, const char *error, const char *text)
@@ -533,7 +533,7 @@ static void send_to(struct pv_tui *t, const char *name, const char *text)
     }
     if (index != t->current)
         pv_tui_open(t, index);
-    ask(t, PV_TUI_SEND, peer, strdup(text));
+    want(t, PV_TUI_SEND, peer, strdup(text));
 }
 
 /* A word that begins with "/", or one of those that the line mode has too. What is wrong with it is
@@ -550,7 +550,7 @@ static void run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         break;
     case PV_TUI_W_PEERS:
         t->list_asked = true;
-        ask(t, PV_TUI_PEERS, "", NULL);
+        want(t, PV_TUI_PEERS, "", NULL);
         break;
     case PV_TUI_W_OPEN:
         index = pv_tui_find(t, w->name, false);
@@ -564,7 +564,7 @@ static void run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         break;
     case PV_TUI_W_HELP:
         for (size_t i = 0; pv_tui_help[i] != NULL; i++)
-            tell(&t->convs[t->current], pv_tui_help[i]);
+            add_notice(&t->convs[t->current], pv_tui_help[i]);
         break;
     case PV_TUI_W_EXIT:
         t->ended = true;
@@ -580,7 +580,7 @@ static void run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         if (w->name[0] == '\0' || w->name[strspn(w->name, "0123456789")] != '\0')
             note(t, "%s NUMBER", word == PV_TUI_W_ACCEPT ? "/accept" : "/refuse");
         else
-            ask(t, word == PV_TUI_W_ACCEPT ? PV_TUI_ACCEPT : PV_TUI_REFUSE, "", strdup(w->name));
+            want(t, word == PV_TUI_W_ACCEPT ? PV_TUI_ACCEPT : PV_TUI_REFUSE, "", strdup(w->name));
         break;
     case PV_TUI_W_NONE:
         note(t, "there is no command /%.32s: /help lists them", w->name);

@@ -35,7 +35,7 @@ struct pv_io_files {
     int dir;                  /* of received files; -1: not opened yet */
 };
 
-static void run(void *ctx, void *const *items, size_t n)
+static void run_transfers(void *ctx, void *const *items, size_t n)
 {
     (void)ctx;
     for (size_t i = 0; i < n; i++)
@@ -246,7 +246,7 @@ int pv_io_files_new(struct pv_io_files **ret_files, const struct pv_io_files_con
                                             .threads = PV_FILELINK_MAX_RUNNING,
                                             .limit = LIMIT,
                                             .batch = 1,
-                                            .run = run};
+                                            .run = run_transfers};
     struct pv_io_files *files = calloc(1, sizeof(*files));
     if (files == NULL)
         return PV_ERR_NOMEM;

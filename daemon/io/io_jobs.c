@@ -242,7 +242,7 @@ static bool is_iface(enum pv_job_kind kind)
     return kind == PV_JOB_IFACE_UP || kind == PV_JOB_IFACE_DOWN;
 }
 
-static void finish(struct pv_io_jobs *jobs, struct work *w, pv_ns now)
+static void finish_work(struct pv_io_jobs *jobs, struct work *w, pv_ns now)
 {
     if (is_iface(w->job->kind))
         jobs->cfg.iface_done(
@@ -262,7 +262,7 @@ static void on_results(void *ctx, unsigned ready, pv_ns now)
     (void)ready;
     pv_io_turn_begin(lane->jobs->cfg.turn, now);
     while (pv_worker_take(lane->worker, &item) == PV_OK)
-        finish(lane->jobs, item, now);
+        finish_work(lane->jobs, item, now);
 }
 
 int pv_io_submit(struct pv_io_jobs *jobs, struct pv_job *job, bool own, pv_ns now)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One transfer of a file, both sides: asking, answering, chunks with a hash after each, resuming.
+/* One transfer of a file, both sides: asking, answering, chunks, the hash of
+ * the whole at the end, and going on where a transfer was cut off.
  */
 #include "daemon/io/xfer.h"
 
@@ -349,7 +350,7 @@ static enum pv_file_why open_part(struct pv_xfer *x, uint8_t *buf, uint64_t *ret
 }
 
 /* The sender has it, and what we have is its beginning. */
-static enum pv_file_why ask(struct pv_xfer *x, uint64_t have)
+static enum pv_file_why ask_sender(struct pv_xfer *x, uint64_t have)
 {
     uint8_t get[PV_FILE_GET_LEN], answer[PV_FILE_ANSWER_LEN], mine[PV_FILE_HASH_LEN];
     const uint8_t *theirs;
@@ -424,7 +425,7 @@ static enum pv_file_why fetch(struct pv_xfer *x, uint8_t *buf)
     atomic_store(&x->done, have);
     if (connect_to(x) < 0)
         return lost(x);
-    why = ask(x, have);
+    why = ask_sender(x, have);
     bool answered = why == PV_FILE_WHY_NONE || why == PV_FILE_WHY_CORRUPT;
     if (why == PV_FILE_WHY_NONE)
         why = make_room(x->file, have, x->op.size);

@@ -81,7 +81,7 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 
 /* The ring holds more than all streams can have to say between two turns of control, but control
  * may be stuck: what is lost then shows as a stream that never answers. */
-static void tell(struct pv_relayio *io, uint16_t stream, bool connected, const char *why)
+static void tell_control(struct pv_relayio *io, uint16_t stream, bool connected, const char *why)
 {
     struct pv_relayio_event ev = {.stream = stream, .connected = connected};
     snprintf(ev.why, sizeof(ev.why), "%s", why);
@@ -109,10 +109,10 @@ static void forget(struct conn *c)
 }
 
 /* The reason of TLS says more than that of the socket under it. */
-static void fail(struct pv_relayio *io, struct conn *c, int status)
+static void fail_conn(struct pv_relayio *io, struct conn *c, int status)
 {
     const char *why = c->tls != NULL ? pv_tls_error(c->tls) : "";
-    tell(io, c->stream, false, why[0] != '\0' ? why : pv_strstatus(status));
+    tell_control(io, c->stream, false, why[0] != '\0' ? why : pv_strstatus(status));
     forget(c);
 }
 
@@ -212,7 +212,7 @@ static int take_tls(struct pv_relayio *io, struct conn *c, struct pv_view data)
         r = PV_OK;
     if (r == PV_OK && !c->told && pv_tls_is_ready(c->tls)) {
         c->told = true;
-        tell(io, c->stream, true, "");
+        tell_control(io, c->stream, true, "");
     }
     return r;
 }
@@ -287,14 +287,14 @@ static void open_stream(struct pv_relayio *io, uint16_t stream, const struct pv_
     char why[PV_TLS_ERROR_MAX] = "";
     struct conn *c = find(io, 0);
     if (c == NULL || stream == 0) {
-        tell(io, stream, false, "too many streams");
+        tell_control(io, stream, false, "too many streams");
         return;
     }
     c->stream = stream;
     int r = begin(io, c, to, why);
     if (r == PV_OK)
         return;
-    tell(io, stream, false, why[0] != '\0' ? why : pv_strstatus(r));
+    tell_control(io, stream, false, why[0] != '\0' ? why : pv_strstatus(r));
     forget(c);
 }
 
@@ -316,13 +316,13 @@ static void connected(struct pv_relayio *io, struct conn *c)
     if (r == PV_ERR_AGAIN)
         return;
     if (r < 0) {
-        fail(io, c, r);
+        fail_conn(io, c, r);
         return;
     }
     c->connecting = false;
     if (c->tls == NULL) {
         c->told = true;
-        tell(io, c->stream, true, "");
+        tell_control(io, c->stream, true, "");
     }
 }
 
@@ -380,7 +380,7 @@ static void serve(struct pv_relayio *io, struct conn *c, short ready)
         r = r == PV_OK ? w : r;
     }
     if (r != PV_OK)
-        fail(io, c, r);
+        fail_conn(io, c, r);
 }
 
 /* Sleeps unless rings have more, then serves what is ready. */

@@ -236,7 +236,7 @@ static int over(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_res
     return r;
 }
 
-static int run(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_result *res)
+static int run_copyjob(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_result *res)
 {
     switch (job->kind) {
     case PV_COPYJOB_PUT:
@@ -263,7 +263,7 @@ int pv_store_copies_run(sqlite3 *db, const struct pv_copyjob *job, struct pv_cha
     res->copies = calloc(1, sizeof(*res->copies));
     if (res->copies == NULL)
         return PV_ERR_NOMEM;
-    int r = run(db, job, res);
+    int r = run_copyjob(db, job, res);
     return r < 0 ? r
                  : measure(db, "SELECT count(*), 0 FROM hold_copy", NULL, &res->copies->total,
                            &bytes);
