@@ -162,8 +162,8 @@ static void put_record_fields(struct pv_writer *w, const struct pv_room_record *
     }
 }
 
-static struct pv_writer write_record(const struct pv_room_record *rec,
-                                     const struct pv_room_make *make, uint8_t *raw)
+static struct pv_writer write_unsigned(const struct pv_room_record *rec,
+                                       const struct pv_room_make *make, uint8_t *raw)
 {
     struct pv_writer w = pv_writer(raw, PV_ROOM_RECORD_MAX);
     pv_put_u8(&w, VERSION);
@@ -183,7 +183,7 @@ int pv_room_record_make(const struct pv_room_make *make, const struct pv_room_re
     uint8_t sig[PV_SIGN_LEN];
     if (make->n_base > PV_ROOM_MAX_MEMBERS)
         return PV_ERR_MALFORMED;
-    struct pv_writer w = write_record(record, make, ret_raw);
+    struct pv_writer w = write_unsigned(record, make, ret_raw);
     int r = w.status != PV_OK ? PV_ERR_MALFORMED
                               : pv_sign(sig, context, pv_view(make->network, PV_ROOM_NETWORK_LEN),
                                         pv_written(&w), make->sk);
@@ -202,7 +202,7 @@ int pv_room_record_make(const struct pv_room_make *make, const struct pv_room_re
 int pv_room_text_join(const struct pv_room_record *record, const uint8_t *sig,
                       uint8_t ret_raw[static PV_ROOM_RECORD_MAX], size_t *ret_len)
 {
-    struct pv_writer w = write_record(record, NULL, ret_raw);
+    struct pv_writer w = write_unsigned(record, NULL, ret_raw);
     pv_put_bytes(&w, sig, PV_SIGN_LEN);
     if (w.status != PV_OK || record->type != PV_ROOM_TEXT)
         return PV_ERR_MALFORMED;

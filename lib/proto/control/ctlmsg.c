@@ -91,7 +91,7 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
 /* --- writing JSON ---------------------------------------------------------------------------- */
 
 /* The first failure is the one that is reported: what follows it is only its consequence. */
-static void set_failed(struct pv_writer *w, int status)
+static void fail_message(struct pv_writer *w, int status)
 {
     if (w->status == PV_OK)
         w->status = status;
@@ -120,7 +120,7 @@ static void field(struct pv_writer *w, const char *name)
 static void field_u64(struct pv_writer *w, const char *name, uint64_t v)
 {
     if (v > PV_CTL_U64_MAX) {
-        set_failed(w, PV_ERR_STATE);
+        fail_message(w, PV_ERR_STATE);
         return;
     }
     field(w, name);
@@ -137,7 +137,7 @@ static void field_bool(struct pv_writer *w, const char *name, bool v)
 static void put_base64(struct pv_writer *w, struct pv_view v, size_t max)
 {
     if (v.len > max) {
-        set_failed(w, PV_ERR_STATE);
+        fail_message(w, PV_ERR_STATE);
         return;
     }
     put_raw(w, "\"");
@@ -145,7 +145,7 @@ static void put_base64(struct pv_writer *w, struct pv_view v, size_t max)
         return;
     /* The encoder's NUL is overwritten by the closing quote that always follows. */
     if (pv_b64url_encode(v, (char *)w->buf + w->len, w->cap - w->len) != PV_OK) {
-        set_failed(w, PV_ERR_NO_SPACE);
+        fail_message(w, PV_ERR_NO_SPACE);
         return;
     }
     w->len += PV_B64_LEN(v.len);
@@ -164,7 +164,7 @@ static void put_string(struct pv_writer *w, const char *text, size_t max)
 {
     struct pv_view v = pv_view(text, text == NULL ? 0 : strlen(text));
     if (v.len > max || !pv_utf8_is_valid(v)) {
-        set_failed(w, PV_ERR_STATE);
+        fail_message(w, PV_ERR_STATE);
         return;
     }
     put_raw(w, "\"");
@@ -190,7 +190,7 @@ static void field_string(struct pv_writer *w, const char *name, const char *text
 static void field_cursor(struct pv_writer *w, const struct pv_ctl_cursor *c)
 {
     if (c->epoch > PV_CTL_U64_MAX || c->n > PV_CTL_U64_MAX) {
-        set_failed(w, PV_ERR_STATE);
+        fail_message(w, PV_ERR_STATE);
         return;
     }
     field(w, "have");
@@ -214,7 +214,7 @@ static void field_items(struct pv_writer *w, const char *name, const struct pv_c
                         size_t n)
 {
     if (n > PV_CTL_ITEMS_MAX)
-        set_failed(w, PV_ERR_STATE);
+        fail_message(w, PV_ERR_STATE);
     field(w, name);
     put_raw(w, "[");
     for (size_t i = 0; i < n && w->status == PV_OK; i++) {
@@ -229,7 +229,7 @@ static void field_items(struct pv_writer *w, const char *name, const struct pv_c
 static void field_nodes(struct pv_writer *w, const struct pv_ctl_subscribe *s)
 {
     if (s->n > PV_CTL_NODES_MAX)
-        set_failed(w, PV_ERR_STATE);
+        fail_message(w, PV_ERR_STATE);
     field(w, "nodes");
     put_raw(w, "[");
     for (size_t i = 0; i < s->n && w->status == PV_OK; i++) {
@@ -271,7 +271,7 @@ static void put_turn(struct pv_writer *w, const struct pv_ctl_turn *m)
     put_raw(w, "{");
     for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
         if (fields[i].text == NULL || fields[i].text[0] == '\0')
-            set_failed(w, PV_ERR_STATE);
+            fail_message(w, PV_ERR_STATE);
         put_raw(w, fields[i].name + (i == 0 ? 1 : 0));
         put_string(w, fields[i].text, PV_CTL_TURN_TEXT_MAX);
     }
@@ -282,7 +282,7 @@ static void put_turn(struct pv_writer *w, const struct pv_ctl_turn *m)
 static void put_addrs(struct pv_writer *w, const char *const *addrs, size_t n)
 {
     if (n > PV_CTL_ADDRS_MAX)
-        set_failed(w, PV_ERR_STATE);
+        fail_message(w, PV_ERR_STATE);
     put_raw(w, "[");
     for (size_t i = 0; i < n && w->status == PV_OK; i++) {
         if (i > 0)
@@ -324,7 +324,7 @@ static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
 static void put_receipts(struct pv_writer *w, const struct pv_ctl_receipts *m)
 {
     if (m->n > PV_CTL_ITEMS_MAX)
-        set_failed(w, PV_ERR_STATE);
+        fail_message(w, PV_ERR_STATE);
     field(w, "results");
     put_raw(w, "[");
     for (size_t i = 0; i < m->n && w->status == PV_OK; i++) {
@@ -357,7 +357,7 @@ static void put_statements(struct pv_writer *w, const struct pv_ctl_statements *
 static void put_presence(struct pv_writer *w, const struct pv_ctl_presences *m)
 {
     if (m->n > PV_CTL_NODES_MAX)
-        set_failed(w, PV_ERR_STATE);
+        fail_message(w, PV_ERR_STATE);
     field(w, "nodes");
     put_raw(w, "[");
     for (size_t i = 0; i < m->n && w->status == PV_OK; i++) {
@@ -504,7 +504,7 @@ static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
     case PV_CTL_UNKNOWN:
     case PV_CTL_INVALID:
     case PV_CTL_TYPE_COUNT:
-        set_failed(w, PV_ERR_STATE);
+        fail_message(w, PV_ERR_STATE);
         break;
     }
 }

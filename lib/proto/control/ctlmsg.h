@@ -136,6 +136,7 @@ struct pv_ctl_result {
     enum pv_ctl_error error; /* PV_CTL_E_NONE when accepted (now or earlier) */
 };
 
+/* Whether a node is connected to the coordinator, and since when. */
 struct pv_ctl_presence {
     uint8_t node[PV_SIGN_PK_LEN];
     bool online;
@@ -150,8 +151,8 @@ struct pv_ctl_hello {
     uint8_t network[PV_CTL_NETWORK_LEN]; /* zero without has_network */
     uint8_t node[PV_SIGN_PK_LEN];        /* identity key */
     enum pv_ctl_role role;
-    uint8_t sig[PV_SIGN_LEN]; /* pv_ctl_hello_sign() */
-    struct pv_ctl_cursor have;
+    uint8_t sig[PV_SIGN_LEN];  /* pv_ctl_hello_sign() */
+    struct pv_ctl_cursor have; /* where this node stands in the log */
 };
 
 /* What a member allocates its relay with (DESIGN 6): TURN at the stun addresses, long-term
@@ -184,9 +185,9 @@ struct pv_ctl_welcome {
 
 /* put, create: statements to store, with receipts where the sender holds one. */
 struct pv_ctl_put {
-    bool has_secret; /* create only */
-    uint8_t secret[PV_CTL_SECRET_LEN];
-    size_t n; /* 1..PV_CTL_ITEMS_MAX */
+    bool has_secret;                   /* create only: secret is there */
+    uint8_t secret[PV_CTL_SECRET_LEN]; /* of the coordinator's URL: permits a new network */
+    size_t n;                          /* 1..PV_CTL_ITEMS_MAX */
     const struct pv_ctl_item *items;
 };
 
@@ -212,7 +213,7 @@ struct pv_ctl_subscribe {
 };
 
 struct pv_ctl_list {
-    bool has_after;
+    bool has_after;                /* false: from the first key */
     uint8_t after[PV_SIGN_PK_LEN]; /* continue behind this key (ascending order) */
 };
 
@@ -269,7 +270,7 @@ struct pv_ctl_reservation {
     uint8_t ip4[PV_IP4_LEN];
     uint8_t ip6[PV_IP6_LEN];
     uint32_t serial;  /* for the member statement: above every one this node has used */
-    uint32_t seconds; /* it is held for this node and invite */
+    uint32_t seconds; /* how long it is held for this node and invite */
 };
 
 struct pv_ctl_register {

@@ -64,7 +64,7 @@ static void *take_memory(struct msg_parser *p, size_t len)
 
 /* null means absent everywhere, so that writers may leave a field out or say that there is
  * nothing. */
-static json_t *get_member(const json_t *obj, const char *name)
+static json_t *get_value(const json_t *obj, const char *name)
 {
     json_t *v = json_object_get(obj, name);
     return json_is_null(v) ? NULL : v;
@@ -73,7 +73,7 @@ static json_t *get_member(const json_t *obj, const char *name)
 /* 0 when it is wrong; callers need not look, as the whole message becomes invalid. */
 static uint64_t get_u64(struct msg_parser *p, const json_t *obj, const char *name, uint64_t max)
 {
-    const json_t *v = get_member(obj, name);
+    const json_t *v = get_value(obj, name);
     if (!json_is_integer(v) || json_integer_value(v) < 0 || (uint64_t)json_integer_value(v) > max) {
         note_wrong(p, name);
         return 0;
@@ -84,7 +84,7 @@ static uint64_t get_u64(struct msg_parser *p, const json_t *obj, const char *nam
 /* Absent is the default. */
 static bool get_bool(struct msg_parser *p, const json_t *obj, const char *name, bool absent)
 {
-    const json_t *v = get_member(obj, name);
+    const json_t *v = get_value(obj, name);
     if (v == NULL)
         return absent;
     if (!json_is_boolean(v))
@@ -132,14 +132,14 @@ static struct pv_view decode_base64(struct msg_parser *p, const json_t *v, const
 static struct pv_view get_bytes_field(struct msg_parser *p, const json_t *obj, const char *name,
                                       size_t max)
 {
-    return decode_base64(p, get_member(obj, name), name, max);
+    return decode_base64(p, get_value(obj, name), name, max);
 }
 
 /* Like get_bytes_field(), and empty when absent. */
 static struct pv_view get_bytes_opt(struct msg_parser *p, const json_t *obj, const char *name,
                                     size_t max)
 {
-    const json_t *v = get_member(obj, name);
+    const json_t *v = get_value(obj, name);
     return v == NULL ? pv_view(NULL, 0) : decode_base64(p, v, name, max);
 }
 
@@ -158,7 +158,7 @@ static void copy_fixed(struct msg_parser *p, const json_t *v, const char *name, 
 static void get_fixed(struct msg_parser *p, const json_t *obj, const char *name, uint8_t *dst,
                       size_t len)
 {
-    copy_fixed(p, get_member(obj, name), name, dst, len);
+    copy_fixed(p, get_value(obj, name), name, dst, len);
 }
 
 /* A list of min..max values; NULL and *ret_n = 0 when wrong, so that callers may loop over *ret_n
@@ -166,7 +166,7 @@ static void get_fixed(struct msg_parser *p, const json_t *obj, const char *name,
 static const json_t *get_list_field(struct msg_parser *p, const json_t *obj, const char *name,
                                     size_t min, size_t max, size_t *ret_n)
 {
-    const json_t *v = get_member(obj, name);
+    const json_t *v = get_value(obj, name);
     *ret_n = 0;
     if (!json_is_array(v) || json_array_size(v) < min || json_array_size(v) > max) {
         note_wrong(p, name);
@@ -179,7 +179,7 @@ static const json_t *get_list_field(struct msg_parser *p, const json_t *obj, con
 static void get_name_field(struct msg_parser *p, const json_t *obj, char dst[static PV_NAME_BUF],
                            bool may_be_empty)
 {
-    const json_t *v = get_member(obj, "name");
+    const json_t *v = get_value(obj, "name");
     if (may_be_empty && (v == NULL || json_string_length(v) == 0)) {
         dst[0] = '\0';
         return;
@@ -196,7 +196,7 @@ static void get_name_field(struct msg_parser *p, const json_t *obj, char dst[sta
 /* Both parts are required: a number without its epoch would place the reader in another log. */
 static struct pv_ctl_cursor get_cursor(struct msg_parser *p, const json_t *obj)
 {
-    const json_t *v = get_member(obj, "have");
+    const json_t *v = get_value(obj, "have");
     struct pv_ctl_cursor c = {0};
     if (!json_is_object(v)) {
         note_wrong(p, "have");
@@ -232,7 +232,7 @@ static const struct pv_ctl_item *get_items(struct msg_parser *p, const json_t *o
 /* A word of a later version becomes OTHER: the message for people still says what happened. */
 static enum pv_ctl_error get_error(struct msg_parser *p, const json_t *obj)
 {
-    const char *word = json_string_value(get_member(obj, "error"));
+    const char *word = json_string_value(get_value(obj, "error"));
     if (word == NULL) {
         note_wrong(p, "error");
         return PV_CTL_E_OTHER;
@@ -249,9 +249,9 @@ static enum pv_ctl_error get_error(struct msg_parser *p, const json_t *obj)
 /* A member that creates a network has none yet: "network" is null then. */
 static void get_hello(struct msg_parser *p, const json_t *obj, struct pv_ctl_hello *m)
 {
-    const char *role = json_string_value(get_member(obj, "role"));
+    const char *role = json_string_value(get_value(obj, "role"));
     m->v = (uint32_t)get_u64(p, obj, "v", UINT32_MAX);
-    m->has_network = get_member(obj, "network") != NULL;
+    m->has_network = get_value(obj, "network") != NULL;
     if (m->has_network)
         get_fixed(p, obj, "network", m->network, PV_CTL_NETWORK_LEN);
     get_fixed(p, obj, "node", m->node, PV_SIGN_PK_LEN);
@@ -268,7 +268,7 @@ static void get_hello(struct msg_parser *p, const json_t *obj, struct pv_ctl_hel
 /* Empty credentials would make an allocation that the relay refuses, so they count as wrong. */
 static const char *get_turn_text(struct msg_parser *p, const json_t *obj, const char *name)
 {
-    const char *text = get_string(p, get_member(obj, name), "turn", PV_CTL_TURN_TEXT_MAX);
+    const char *text = get_string(p, get_value(obj, name), "turn", PV_CTL_TURN_TEXT_MAX);
     if (text[0] == '\0')
         note_wrong(p, "turn");
     return text;
@@ -298,13 +298,13 @@ static const char *const *get_addrs(struct msg_parser *p, const json_t *obj, con
 /* The addresses are shown to the user and resolved by the shell; their form is checked there. */
 static void get_welcome(struct msg_parser *p, const json_t *obj, struct pv_ctl_welcome *m)
 {
-    const json_t *tls = get_member(obj, "tls");
+    const json_t *tls = get_value(obj, "tls");
     m->time_us = get_u64(p, obj, "time_us", PV_CTL_U64_MAX);
     m->have = get_cursor(p, obj);
     m->stun = get_addrs(p, obj, "stun", &m->n_stun);
-    m->has_turn = get_member(obj, "turn") != NULL;
+    m->has_turn = get_value(obj, "turn") != NULL;
     if (m->has_turn)
-        get_turn(p, get_member(obj, "turn"), &m->turn);
+        get_turn(p, get_value(obj, "turn"), &m->turn);
     m->has_tls = tls != NULL;
     if (m->has_tls) {
         get_fixed(p, tls, "pin", m->tls.pin, PV_CTL_PIN_LEN);
@@ -316,7 +316,7 @@ static void get_welcome(struct msg_parser *p, const json_t *obj, struct pv_ctl_w
 /* A secret outside of create is ignored and not refused: a later version may give it a meaning. */
 static void get_put(struct msg_parser *p, const json_t *obj, struct pv_ctl_put *m, bool create)
 {
-    m->has_secret = create && get_member(obj, "secret") != NULL;
+    m->has_secret = create && get_value(obj, "secret") != NULL;
     if (m->has_secret)
         get_fixed(p, obj, "secret", m->secret, PV_CTL_SECRET_LEN);
     m->items = get_items(p, obj, "statements", 1, &m->n);
@@ -332,7 +332,7 @@ static void get_receipts(struct msg_parser *p, const json_t *obj, struct pv_ctl_
     m->results = results;
     for (size_t i = 0; i < m->n; i++) {
         const json_t *v = json_array_get(list, i);
-        if (get_member(v, "error") != NULL)
+        if (get_value(v, "error") != NULL)
             results[i].error = get_error(p, v);
         else
             results[i].receipt = get_bytes_field(p, v, "r", PV_CTL_RECEIPT_MAX);
@@ -344,7 +344,7 @@ static void get_statements(struct msg_parser *p, const json_t *obj, struct pv_ct
     m->items = get_items(p, obj, "items", 0, &m->n);
     m->more = get_bool(p, obj, "more", false);
     m->have = get_cursor(p, obj);
-    m->has_head = get_member(obj, "head") != NULL;
+    m->has_head = get_value(obj, "head") != NULL;
     if (m->has_head)
         get_fixed(p, obj, "head", m->head, PV_CTL_HASH_LEN);
 }
@@ -384,7 +384,7 @@ static void get_ip(struct msg_parser *p, const json_t *obj, const char *name, ui
                    uint8_t *dst)
 {
     struct pv_addr addr;
-    const char *text = json_string_value(get_member(obj, name));
+    const char *text = json_string_value(get_value(obj, name));
     if (text == NULL || pv_addr_parse_ip(text, &addr) != PV_OK || addr.family != family)
         note_wrong(p, name);
     else
@@ -403,9 +403,9 @@ static void get_reservation(struct msg_parser *p, const json_t *obj, struct pv_c
 static void get_failure(struct msg_parser *p, const json_t *obj, struct pv_ctl_failure *m)
 {
     m->error = get_error(p, obj);
-    m->message = get_member(obj, "message") == NULL
+    m->message = get_value(obj, "message") == NULL
                      ? ""
-                     : get_string(p, get_member(obj, "message"), "message", PV_CTL_ERROR_TEXT_MAX);
+                     : get_string(p, get_value(obj, "message"), "message", PV_CTL_ERROR_TEXT_MAX);
 }
 
 /* The box is opaque here and for the coordinator: only the receiver can open it. */
@@ -420,7 +420,7 @@ static void get_keep(struct msg_parser *p, const json_t *obj, struct pv_ctl_keep
  * because 0 is what the node answers when it has taken nothing. */
 static void get_parcel(struct msg_parser *p, const json_t *obj, struct pv_ctl_parcel *m)
 {
-    if (get_member(obj, "n") == NULL)
+    if (get_value(obj, "n") == NULL)
         return;
     m->n = get_u64(p, obj, "n", PV_CTL_U64_MAX);
     if (m->n == 0)
@@ -447,7 +447,7 @@ static void get_body(struct msg_parser *p, const json_t *obj, struct pv_ctl_msg 
         get_subscribe(p, obj, &m->u.subscribe);
         break;
     case PV_CTL_LIST:
-        m->u.list.has_after = get_member(obj, "after") != NULL;
+        m->u.list.has_after = get_value(obj, "after") != NULL;
         if (m->u.list.has_after)
             get_fixed(p, obj, "after", m->u.list.after, PV_SIGN_PK_LEN);
         break;
@@ -517,7 +517,7 @@ static void get_body(struct msg_parser *p, const json_t *obj, struct pv_ctl_msg 
  * search. */
 static enum pv_ctl_type find_type(const json_t *obj, enum pv_ctl_kind kind)
 {
-    const char *word = json_string_value(get_member(obj, "t"));
+    const char *word = json_string_value(get_value(obj, "t"));
     for (int t = 0; word != NULL && t < PV_CTL_TYPE_COUNT; t++) {
         const struct pv_ctl_word *w = &pv_ctl_words[t];
         if (w->word != NULL && (w->kinds & (1u << kind)) != 0 && strcmp(w->word, word) == 0)

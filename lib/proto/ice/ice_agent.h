@@ -85,17 +85,18 @@ enum pv_ice_plan {
 struct pv_ice_txn {
     enum pv_ice_plan plan;
     uint8_t id[PV_STUN_TXID_LEN];
-    unsigned sends;
-    unsigned max_sends;
-    uint32_t answered; /* bit per transmission */
-    pv_ns interval;    /* before the next repetition */
-    pv_ns sent[PV_ICE_MAX_SENDS];
-    uint32_t nomination; /* NOMINATION it carries, 0 = none */
-    bool use_candidate;
-    bool triggered;   /* by the other side's request */
-    bool controlling; /* the role it claims */
+    unsigned sends;               /* transmissions so far */
+    unsigned max_sends;           /* transmissions after which it only waits */
+    uint32_t answered;            /* a bit for each transmission that was answered */
+    pv_ns interval;               /* wait before the next repetition */
+    pv_ns sent[PV_ICE_MAX_SENDS]; /* when each transmission left */
+    uint32_t nomination;          /* the NOMINATION counter it carries, 0 = none */
+    bool use_candidate;           /* it carries USE-CANDIDATE */
+    bool triggered;               /* started by the other side's request */
+    bool controlling;             /* the role it claims */
 };
 
+/* A local address that checks leave from and arrive at (RFC 8445 s3, "base"). */
 struct pv_ice_base {
     bool used;
     struct pv_ice_carrier carrier; /* carrier.local is the base's transport address */
@@ -104,6 +105,7 @@ struct pv_ice_base {
     bool retiring;                 /* extra, and left as soon as another pair is proven */
 };
 
+/* An address of the other side: described by it, or learnt from its checks. */
 struct pv_ice_remote {
     bool used;
     bool described; /* listed in the current description */
@@ -118,68 +120,71 @@ enum pv_ice_pair_state {
     PV_ICE_PAIR_FAILED,   /* checked without answer */
 };
 
+/* A base and a remote address, and everything that checks have shown about the way between. */
 struct pv_ice_pair {
     bool used;
     enum pv_ice_pair_state state;
-    uint8_t base;      /* index */
-    uint8_t remote;    /* index */
-    uint64_t priority; /* RFC 8445 s6.1.2.3 */
-    struct pv_ice_txn cur;
-    struct pv_ice_txn prev; /* its late answers still count */
-    pv_ns next_send;        /* of cur; PV_NEVER = no more */
-    pv_ns check_end;        /* cur is over then; PV_NEVER while it has sends left */
+    uint8_t base;           /* index into bases */
+    uint8_t remote;         /* index into remotes */
+    uint64_t priority;      /* RFC 8445 s6.1.2.3 */
+    struct pv_ice_txn cur;  /* the check that runs, or ran last */
+    struct pv_ice_txn prev; /* the one before: its late answers still count */
+    pv_ns next_send;        /* when cur is sent again; PV_NEVER = no more */
+    pv_ns check_end;        /* when cur is over; PV_NEVER while it has sends left */
     pv_ns next_keep;        /* next maintenance check of a valid pair */
-    pv_ns last_answer;      /* 0 = never */
-    pv_ns srtt;             /* 0 = unknown */
+    pv_ns last_answer;      /* when a check was last answered; 0 = never */
+    pv_ns srtt;             /* smoothed round trip time; 0 = unknown */
     pv_ns hold_until;       /* not chosen before, unless nothing else works */
     unsigned holds;         /* times this path died in use */
-    uint32_t loss_bits;     /* newest check in bit 0, 1 = lost */
-    unsigned loss_n;        /* bits that mean something */
+    uint32_t loss_bits;     /* a bit for each recent check, the newest in bit 0; 1 = lost */
+    unsigned loss_n;        /* bits of loss_bits that stand for a check */
     bool stray;             /* known only from data: the rule of three binds */
     uint32_t budget;        /* bytes that may go there while stray */
     bool use_candidate;     /* RFC profile, controlled: nominate when valid */
     bool proven;            /* answered under these credentials */
     /* Primers have opened our NAT for it; the real check waits until the peer knows us. */
     bool primed;
-    unsigned primers; /* primers sent */
-    struct pv_addr mapped;
-    unsigned checks;
-    unsigned answers;
-    unsigned unanswered; /* checks sent since the last answer */
-    unsigned heard;      /* the peer's checks, since PV_ICE_DEAF of ours were not answered */
-    bool hollow;         /* it answered checks and carried no data, the last time it was used */
+    unsigned primers;      /* primers sent */
+    struct pv_addr mapped; /* our address as answers on this pair name it */
+    unsigned checks;       /* checks ever sent */
+    unsigned answers;      /* answers ever received */
+    unsigned unanswered;   /* checks sent since the last answer */
+    unsigned heard;        /* the peer's checks, since PV_ICE_DEAF of ours were not answered */
+    bool hollow;           /* it answered checks and carried no data, the last time it was used */
 };
 
+/* An answer to a request of the other side, to be sent at the next poll. */
 struct pv_ice_answer {
-    struct pv_ice_carrier carrier;
-    struct pv_addr dst;
-    uint8_t txid[PV_STUN_TXID_LEN];
-    unsigned code; /* 0 = success */
-    uint16_t unknown[4];
-    size_t n_unknown;
+    struct pv_ice_carrier carrier;  /* the base that the request came to */
+    struct pv_addr dst;             /* who asked */
+    uint8_t txid[PV_STUN_TXID_LEN]; /* the request's */
+    unsigned code;                  /* error code, 0 = success */
+    uint16_t unknown[4];            /* attributes that an error 420 lists */
+    size_t n_unknown;               /* attributes in unknown */
 };
 
+/* An authenticated request, kept because its sender's description is not here yet. */
 struct pv_ice_early {
     bool used;
-    uint8_t base;
-    struct pv_addr src;
-    uint32_t priority;
-    uint32_t nomination;
-    bool use_candidate;
-    char ufrag[PV_ICE_UFRAG_MAX + 1]; /* of the sender */
+    uint8_t base;                     /* index of the base it came to */
+    struct pv_addr src;               /* who sent it */
+    uint32_t priority;                /* PRIORITY: of the sender's candidate, if it is new */
+    uint32_t nomination;              /* the NOMINATION counter it carried, 0 = none */
+    bool use_candidate;               /* it carried USE-CANDIDATE */
+    char ufrag[PV_ICE_UFRAG_MAX + 1]; /* the sender's */
 };
 
 struct pv_ice_agent {
-    struct pv_ice_config cfg; /* local credentials and role as they are now */
-    struct pv_ice_creds remote_creds;
-    bool has_remote;
-    uint64_t tie_breaker;
+    struct pv_ice_config cfg;         /* local credentials and role as they are now */
+    struct pv_ice_creds remote_creds; /* with has_remote */
+    bool has_remote;                  /* the other side's description is here */
+    uint64_t tie_breaker;             /* decides role conflicts (RFC 8445 s7.3.1.1) */
     enum pv_ice_state state;
-    pv_ns now; /* of the last call that had it */
+    pv_ns now; /* the time given by the last call that had one */
 
-    struct pv_ice_cand locals[PV_ICE_MAX_LOCAL]; /* given, then peer-reflexive */
-    size_t n_locals;
-    size_t n_given;
+    struct pv_ice_cand locals[PV_ICE_MAX_LOCAL]; /* those given, then peer-reflexive ones */
+    size_t n_locals;                             /* candidates in locals */
+    size_t n_given;                              /* how many of them were given */
     struct pv_ice_base bases[PV_ICE_MAX_LOCAL];
     struct pv_ice_remote remotes[PV_ICE_MAX_REMOTE];
     struct pv_ice_pair pairs[PV_ICE_MAX_PAIRS];
@@ -187,7 +192,7 @@ struct pv_ice_agent {
     struct pv_ice_answer answers[PV_ICE_MAX_ANSWERS];
     size_t n_answers;
     struct pv_ice_early early[PV_ICE_MAX_EARLY];
-    size_t next_early;
+    size_t next_early; /* the slot to fill next, round robin */
 
     int selected;        /* pair in use, also while doubted or dormant */
     int nominated;       /* pair the newest nomination names, confirmed or (controlled) received */
@@ -198,7 +203,7 @@ struct pv_ice_agent {
     bool known;   /* the peer has our candidates */
     bool present; /* the peer is there: the relayed pair may be used unproven */
     bool doubt;   /* the selected pair has to prove itself again */
-    bool dormant;
+    bool dormant; /* unused for long: nothing is sent until somebody wants the peer */
 
     pv_ns last_tx;     /* last data sent, by pv_ice_note_traffic() */
     pv_ns last_rx;     /* last packet received on the selected path, by pv_ice_note_traffic() */
@@ -219,9 +224,9 @@ struct pv_ice_agent {
     pv_ns retry_at;       /* when better pairs that failed are tried again, while in use */
     pv_ns retry_wait;     /* wait before the attempt after that, doubling */
     pv_ns patience_until; /* FAILED is not announced before */
-    pv_ns last_kick;
-    pv_ns next_ta;       /* next ordinary check */
-    pv_ns blocked_until; /* the send bucket was empty */
+    pv_ns last_kick;      /* of pv_ice_kick(): those soon after it do nothing */
+    pv_ns next_ta;        /* when the next ordinary check may start (Ta, RFC 8445 s6.1.4) */
+    pv_ns blocked_until;  /* the send bucket was empty: when it has something again */
     struct pv_bucket send_bucket;
     struct pv_bucket answer_bucket;
 

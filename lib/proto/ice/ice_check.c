@@ -583,8 +583,8 @@ static int handle_request(struct pv_ice_agent *a, const struct pv_ice_carrier *c
 }
 
 /* The pair, transaction and transmission that an answer is for; NULL when it answers nothing. */
-static struct pv_ice_txn *find_txn(struct pv_ice_agent *a, const uint8_t *id, int *ret_pair,
-                                   unsigned *ret_n)
+static struct pv_ice_txn *find_check(struct pv_ice_agent *a, const uint8_t *id, int *ret_pair,
+                                     unsigned *ret_n)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
         struct pv_ice_pair *p = &a->pairs[i];
@@ -675,7 +675,7 @@ static int handle_success(struct pv_ice_agent *a, int index, struct pv_ice_txn *
 
 /* Errors are rare between members (who never dispute the roles); with foreign agents 487 switches
  * ours and repeats the check (s7.2.5.1). */
-static int handle_error(struct pv_ice_agent *a, int index, const struct pv_ice_txn *t,
+static int take_refusal(struct pv_ice_agent *a, int index, const struct pv_ice_txn *t,
                         const struct pv_stun_msg *msg)
 {
     unsigned code;
@@ -698,7 +698,7 @@ static int handle_response(struct pv_ice_agent *a, const struct pv_ice_carrier *
 {
     int index;
     unsigned n;
-    struct pv_ice_txn *t = find_txn(a, msg->txid, &index, &n);
+    struct pv_ice_txn *t = find_check(a, msg->txid, &index, &n);
     if (t == NULL || !a->has_remote)
         return PV_ERR_NOT_FOUND;
     const struct pv_ice_pair *p = &a->pairs[index];
@@ -712,7 +712,7 @@ static int handle_response(struct pv_ice_agent *a, const struct pv_ice_carrier *
         return r == PV_ERR_NOT_FOUND ? PV_ERR_AUTH : r;
     if (msg->cls == PV_STUN_SUCCESS)
         return handle_success(a, index, t, n, msg);
-    return handle_error(a, index, t, msg);
+    return take_refusal(a, index, t, msg);
 }
 
 int pv_ice_handle_input(struct pv_ice_agent *a, const struct pv_ice_carrier *carrier,

@@ -47,7 +47,7 @@ static bool next_header_line(struct pv_view *rest, struct pv_view *ret_line)
     return true;
 }
 
-static bool view_is(struct pv_view v, const char *text)
+static bool word_is(struct pv_view v, const char *text)
 {
     return v.len == strlen(text) && memcmp(v.ptr, text, v.len) == 0;
 }
@@ -88,10 +88,10 @@ static unsigned judge_line(struct pv_view line, struct pv_scrape *s, bool *ret_o
     if (rest.ptr[5] != '1')
         return 505;
     *ret_old = rest.ptr[7] == '0';
-    s->head = view_is(method, "HEAD");
-    if (!s->head && !view_is(method, "GET"))
+    s->head = word_is(method, "HEAD");
+    if (!s->head && !word_is(method, "GET"))
         return 405;
-    return view_is(path_of(target), PAGE) ? 200 : 404;
+    return word_is(path_of(target), PAGE) ? 200 : 404;
 }
 
 /* True for "127.0.0.1", "[::1]:9586", "localhost:9586" and the like. A browser sends the name by

@@ -74,13 +74,13 @@ struct pv_st_invite {
 struct pv_st_member {
     uint8_t node[PV_SIGN_PK_LEN]; /* Ed25519 */
     uint8_t transport[PV_DH_LEN]; /* X25519, not zero */
-    uint64_t serial;
+    uint64_t serial;              /* the highest of a node's own statements wins */
     char name[PV_NAME_BUF];
     uint8_t ip4[PV_IP4_LEN];
     uint8_t ip6[PV_IP6_LEN];
-    uint64_t issued;  /* Unix seconds, the joiner's claim: proves nothing */
-    uint64_t expires; /* Unix seconds, 0 = never, else > issued */
-    uint8_t node_sig[PV_SIGN_LEN];
+    uint64_t issued;               /* Unix seconds, the joiner's claim: proves nothing */
+    uint64_t expires;              /* Unix seconds, 0 = never, else > issued */
+    uint8_t node_sig[PV_SIGN_LEN]; /* the node's own: nobody is made a member unasked */
 };
 
 struct pv_st_transport { /* the node is the signer */
@@ -135,7 +135,7 @@ struct pv_statement {
  */
 PV_MUST_CHECK int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st);
 
-/* The signer's signature, and in a member statement the node's too. PV_ERR_AUTH. */
+/* Checks the signer's signature, and in a member statement the node's too. PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_statement_verify(const struct pv_statement *st);
 
 /*
@@ -154,13 +154,14 @@ void pv_statement_hash(struct pv_view raw, uint8_t ret_hash[static PV_STATEMENT_
 
 /* --- receipts ------------------------------------------------------------------------------ */
 
+/* A coordinator's word for when it got a statement: by it claims to the same thing are ordered. */
 struct pv_receipt {
     uint8_t network_id[PV_NETWORK_ID_LEN];
     uint8_t coordinator[PV_SIGN_PK_LEN];
-    uint64_t epoch; /* the coordinator's start */
-    uint64_t n;     /* counts up inside an epoch */
-    uint8_t hash[PV_STATEMENT_HASH_LEN];
-    uint64_t time; /* Unix seconds when it was accepted */
+    uint64_t epoch;                      /* stands for the coordinator's start */
+    uint64_t n;                          /* counts up inside an epoch */
+    uint8_t hash[PV_STATEMENT_HASH_LEN]; /* of the statement it is for */
+    uint64_t time;                       /* Unix seconds when that was accepted */
 };
 
 /* Checks form, not signature. PV_ERR_TRUNCATED, PV_ERR_UNSUPPORTED, PV_ERR_MALFORMED (length). */

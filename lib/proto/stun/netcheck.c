@@ -60,11 +60,6 @@ static bool is_open(const struct pv_netcheck_probe *p)
     return p->state == PV_NC_WAITING || p->state == PV_NC_ASKED;
 }
 
-static const struct pv_netcheck_probe *server_of(const struct pv_netcheck *nc)
-{
-    return &nc->probes[nc->server];
-}
-
 static bool has_probe(const struct pv_netcheck *nc, uint8_t kind, const struct pv_addr *dst)
 {
     for (size_t i = 0; i < nc->n_probes; i++)
@@ -89,7 +84,9 @@ static void plan_resend(struct pv_netcheck *nc, struct pv_netcheck_probe *p)
     bool finding = nc->state == FINDING;
     const uint16_t *at = finding ? FIND_AT : TEST_AT;
     size_t n = finding ? PV_ARRAY_LEN(FIND_AT) : PV_ARRAY_LEN(TEST_AT);
-    pv_ns rtt = nc->state == FINDING ? 0 : server_of(nc)->answered - server_of(nc)->last_sent;
+    pv_ns rtt = nc->state == FINDING
+                    ? 0
+                    : pv_netcheck_server(nc)->answered - pv_netcheck_server(nc)->last_sent;
     p->state = PV_NC_ASKED;
     p->last_sent = nc->now;
     p->sends++;
@@ -135,7 +132,8 @@ static bool choose_server(struct pv_netcheck *nc)
         const struct pv_netcheck_probe *p = &nc->probes[i];
         if (p->state != PV_NC_ANSWERED)
             continue;
-        if (!found || (server_of(nc)->other.family == PV_AF_NONE && p->other.family != PV_AF_NONE))
+        if (!found ||
+            (pv_netcheck_server(nc)->other.family == PV_AF_NONE && p->other.family != PV_AF_NONE))
             nc->server = i;
         found = true;
     }
@@ -153,7 +151,7 @@ static bool may_be_asked(const struct pv_addr *a, const struct pv_addr *server)
 
 static void add_mapping(struct pv_netcheck *nc, const struct pv_addr *dst, pv_ns at)
 {
-    if (may_be_asked(dst, &server_of(nc)->dst) && !has_probe(nc, PV_NC_MAPPING, dst))
+    if (may_be_asked(dst, &pv_netcheck_server(nc)->dst) && !has_probe(nc, PV_NC_MAPPING, dst))
         add_probe(nc, PV_NC_MAPPING, PV_NETCHECK_MAIN, dst, at);
 }
 
@@ -161,7 +159,7 @@ static void add_mapping(struct pv_netcheck *nc, const struct pv_addr *dst, pv_ns
  * after its own, which is where RFC 5780 servers have their second one. */
 static void add_mappings(struct pv_netcheck *nc, pv_ns at)
 {
-    const struct pv_netcheck_probe s = *server_of(nc);
+    const struct pv_netcheck_probe s = *pv_netcheck_server(nc);
     struct pv_addr a = s.dst;
     if (s.other.family != s.dst.family) {
         a.port = (uint16_t)(s.dst.port + 1);
@@ -178,7 +176,7 @@ static void add_mappings(struct pv_netcheck *nc, pv_ns at)
 
 static void start_measuring(struct pv_netcheck *nc)
 {
-    const struct pv_addr dst = server_of(nc)->dst;
+    const struct pv_addr dst = pv_netcheck_server(nc)->dst;
     nc->state = MEASURING;
     nc->measure = nc->now;
     for (unsigned i = 0; i < PV_NETCHECK_FRESH; i++)
@@ -193,7 +191,7 @@ static void start_measuring(struct pv_netcheck *nc)
  * filter lets through. The socket must never have sent to those places itself. */
 static void start_filter(struct pv_netcheck *nc)
 {
-    const struct pv_addr dst = server_of(nc)->dst;
+    const struct pv_addr dst = pv_netcheck_server(nc)->dst;
     add_probe(nc, PV_NC_FILTER, PV_NETCHECK_FILTER, &dst, nc->now)->flags =
         PV_NC_CHANGE_IP | PV_NC_CHANGE_PORT;
     add_probe(nc, PV_NC_FILTER, PV_NETCHECK_FILTER, &dst, nc->now)->flags = PV_NC_CHANGE_PORT;
@@ -228,7 +226,7 @@ static bool all_done(const struct pv_netcheck *nc)
  * port. All of them run at once, so that the test takes as long as the longest silence. */
 static void start_living(struct pv_netcheck *nc)
 {
-    const struct pv_addr dst = server_of(nc)->dst;
+    const struct pv_addr dst = pv_netcheck_server(nc)->dst;
     nc->state = LIVING;
     nc->n_probes = nc->server + 1; /* the others have been judged: room for new ones */
     for (unsigned i = 0; i < PV_NETCHECK_LIVES; i++)
@@ -239,7 +237,7 @@ static void ask_binding(struct pv_netcheck *nc, const struct pv_netcheck_probe *
 {
     uint16_t port = opened->mapped.port;
     unsigned sock = opened->sock;
-    struct pv_netcheck_probe *p = add_probe(nc, PV_NC_LIFE, sock, &server_of(nc)->dst, at);
+    struct pv_netcheck_probe *p = add_probe(nc, PV_NC_LIFE, sock, &pv_netcheck_server(nc)->dst, at);
     p->response_port = port;
 }
 
@@ -441,7 +439,7 @@ pv_ns pv_netcheck_next_timeout(const struct pv_netcheck *nc)
     return next;
 }
 
-static int write_request(const struct pv_netcheck_probe *p, uint8_t *buf, size_t *ret_len)
+static int write_probe(const struct pv_netcheck_probe *p, uint8_t *buf, size_t *ret_len)
 {
     struct pv_stun_writer w;
     pv_stun_write_begin(&w, buf, PV_NETCHECK_MTU, PV_STUN_REQUEST, PV_STUN_BINDING, p->txid);
@@ -463,7 +461,7 @@ int pv_netcheck_poll_transmit(struct pv_netcheck *nc, uint8_t buf[static PV_NETC
         if (!is_open(p) || p->due > nc->now || p->sends >= n)
             continue;
         size_t len = 0;
-        int r = write_request(p, buf, &len);
+        int r = write_probe(p, buf, &len);
         if (r < 0)
             return r;
         plan_resend(nc, p);

@@ -31,6 +31,12 @@ enum {
     PV_NC_CHANGE_IP = 4,   /* RFC 5780 s7.2 */
 };
 
+/* The first question to the server that is measured with: it has that server's addresses. */
+static inline const struct pv_netcheck_probe *pv_netcheck_server(const struct pv_netcheck *nc)
+{
+    return &nc->probes[nc->server];
+}
+
 /* Fills nc->result from the probes. */
 void pv_netcheck_judge(struct pv_netcheck *nc);
 

@@ -20,11 +20,6 @@ static enum pv_netcheck_answer yes_or_no(bool yes)
     return yes ? PV_NETCHECK_YES : PV_NETCHECK_NO;
 }
 
-static const struct pv_netcheck_probe *server_of(const struct pv_netcheck *nc)
-{
-    return &nc->probes[nc->server];
-}
-
 /* The main socket's answer from that address; NULL when there is none. */
 static const struct pv_netcheck_probe *find_mapping(const struct pv_netcheck *nc,
                                                     const struct pv_addr *dst)
@@ -89,8 +84,8 @@ static void judge_mapping(const struct pv_netcheck *nc, struct pv_netcheck_resul
  * address may simply not work. */
 static enum pv_netcheck_answer answered_from_elsewhere(const struct pv_netcheck *nc, uint8_t flags)
 {
-    struct pv_addr from = server_of(nc)->dst;
-    struct pv_addr other = server_of(nc)->other;
+    struct pv_addr from = pv_netcheck_server(nc)->dst;
+    struct pv_addr other = pv_netcheck_server(nc)->other;
     if ((flags & PV_NC_CHANGE_IP) != 0)
         from = other;
     else
@@ -301,7 +296,7 @@ static void note_public(struct pv_netcheck_result *res, const struct pv_addr *a)
 void pv_netcheck_judge(struct pv_netcheck *nc)
 {
     struct pv_netcheck_result *res = &nc->result;
-    const struct pv_netcheck_probe *s = server_of(nc);
+    const struct pv_netcheck_probe *s = pv_netcheck_server(nc);
     *res = (struct pv_netcheck_result){.name = PV_NETCHECK_BLOCKED};
     if (nc->n_probes == 0 || s->state != PV_NC_ANSWERED)
         return;

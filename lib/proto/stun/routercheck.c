@@ -97,7 +97,7 @@ static bool take_natpmp(struct pv_routercheck *rc, struct pv_view d)
 
 /* Headers of SSDP answers come in any order and case of vendors' taste; two fixed texts identify a
  * gateway without parsing HTTP. */
-static bool starts_with(struct pv_view d, const char *text)
+static bool view_starts_with(struct pv_view d, const char *text)
 {
     return d.len >= strlen(text) && memcmp(d.ptr, text, strlen(text)) == 0;
 }
@@ -105,14 +105,14 @@ static bool starts_with(struct pv_view d, const char *text)
 static bool contains_text(struct pv_view d, const char *text)
 {
     for (; d.len >= strlen(text); d = pv_view(d.ptr + 1, d.len - 1))
-        if (starts_with(d, text))
+        if (view_starts_with(d, text))
             return true;
     return false;
 }
 
 static bool take_upnp(struct pv_routercheck *rc, struct pv_view d)
 {
-    if (!starts_with(d, "HTTP/1.1 200") || !contains_text(d, "InternetGatewayDevice:"))
+    if (!view_starts_with(d, "HTTP/1.1 200") || !contains_text(d, "InternetGatewayDevice:"))
         return false;
     rc->result.upnp = PV_NETCHECK_YES;
     rc->asks[UPNP].done = true;
@@ -157,7 +157,7 @@ pv_ns pv_routercheck_next_timeout(const struct pv_routercheck *rc)
 
 /* An ANNOUNCE asks a PCP server for nothing (RFC 6887 s14.1), so the check leaves no mapping
  * behind. NAT-PMP's request for the external address is equally harmless. */
-static size_t write_request(const struct pv_routercheck *rc, size_t what, uint8_t *buf)
+static size_t write_query(const struct pv_routercheck *rc, size_t what, uint8_t *buf)
 {
     if (what == UPNP) {
         memcpy(buf, SEARCH, sizeof(SEARCH) - 1);
@@ -183,7 +183,7 @@ int pv_routercheck_poll_transmit(struct pv_routercheck *rc, uint8_t buf[static P
         unsigned n = ++rc->asks[i].sends;
         if (n < PV_ROUTERCHECK_SENDS)
             rc->asks[i].due = rc->now + PV_MS(SEND_AT[n] - SEND_AT[n - 1]);
-        *ret_len = write_request(rc, i, buf);
+        *ret_len = write_query(rc, i, buf);
         *ret_dst = rc->router;
         ret_dst->port = PV_ROUTERCHECK_PORT;
         if (i == UPNP)

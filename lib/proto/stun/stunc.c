@@ -58,7 +58,7 @@ static void finish_failed(struct pv_stunc *c, int status, unsigned error)
 
 /* A server may refuse PADDING as unknown (420); it is asked again without, as a new transaction.
  * Any other error ends this one: repeating the same request would bring the same answer. */
-static void handle_error(struct pv_stunc *c, const struct pv_stun_msg *msg, pv_ns now)
+static void retry_or_finish(struct pv_stunc *c, const struct pv_stun_msg *msg, pv_ns now)
 {
     unsigned code;
     if (pv_stun_get_error(msg, &code) < 0) {
@@ -110,7 +110,7 @@ int pv_stunc_handle_input(struct pv_stunc *c, const struct pv_addr *src, struct 
         return PV_ERR_MALFORMED;
 
     if (msg.cls == PV_STUN_ERROR && from_server) {
-        handle_error(c, &msg, now);
+        retry_or_finish(c, &msg, now);
         return PV_OK;
     }
     if (msg.cls != PV_STUN_SUCCESS)

@@ -469,8 +469,8 @@ static void channel_answered(struct pv_turnc *c, struct pv_turnc_chan *ch, struc
 }
 
 /* A transaction that was never sent has no answer, whatever id somebody guesses. */
-static struct pv_turnc_txn *find_txn(struct pv_turnc *c, const uint8_t *id,
-                                     struct pv_turnc_chan **ret_channel)
+static struct pv_turnc_txn *find_request(struct pv_turnc *c, const uint8_t *id,
+                                         struct pv_turnc_chan **ret_channel)
 {
     *ret_channel = NULL;
     if (c->main.running && c->main.sends > 0 && memcmp(c->main.id, id, PV_STUN_TXID_LEN) == 0)
@@ -518,7 +518,7 @@ int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct 
     int r = pv_stun_decode(datagram, &msg);
     if (r < 0)
         return r;
-    struct pv_turnc_txn *t = find_txn(c, msg.txid, &ch);
+    struct pv_turnc_txn *t = find_request(c, msg.txid, &ch);
     if (t == NULL || (msg.cls != PV_STUN_SUCCESS && msg.cls != PV_STUN_ERROR))
         return PV_ERR_NOT_FOUND;
     enum pv_turnc_kind kind = ch == NULL       ? c->main_kind

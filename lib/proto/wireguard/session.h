@@ -37,22 +37,24 @@
 
 #include "proto/wireguard/wgmsg.h"
 
-/* Whitepaper s6.1 to s6.5 unless said. */
-#define PV_SESSION_REKEY_AFTER        PV_S(120)
-#define PV_SESSION_REJECT_AFTER       PV_S(180)
-#define PV_SESSION_REKEY_TIMEOUT      PV_S(5)
-#define PV_SESSION_JITTER             PV_MS(333) /* upper bound, added to each retry */
-#define PV_SESSION_GIVE_UP_AFTER      PV_S(90)
-#define PV_SESSION_KEEPALIVE          PV_S(10)
-#define PV_SESSION_CROSSING           PV_S(5) /* DESIGN 7 */
+/* Timers and limits of the whitepaper, s6.1 to s6.5, unless said. */
+#define PV_SESSION_REKEY_AFTER   PV_S(120)  /* the initiator makes new keys */
+#define PV_SESSION_REJECT_AFTER  PV_S(180)  /* keys this old are void */
+#define PV_SESSION_REKEY_TIMEOUT PV_S(5)    /* between two messages 1 */
+#define PV_SESSION_JITTER        PV_MS(333) /* upper bound, added to each retry */
+#define PV_SESSION_GIVE_UP_AFTER PV_S(90)   /* an attempt to get keys ends */
+#define PV_SESSION_KEEPALIVE     PV_S(10)   /* data received and nothing sent: an empty packet */
+/* For so long our own message 1 stands against the peer's (DESIGN 7). */
+#define PV_SESSION_CROSSING PV_S(5)
+/* Packets under one pair of keys; AES-GCM has a limit of its own (DESIGN 7). */
 #define PV_SESSION_REKEY_MESSAGES     ((uint64_t)1 << 60)
-#define PV_SESSION_REKEY_MESSAGES_AES ((uint64_t)1 << 26) /* DESIGN 7 */
-/* ours: message 1 may come by signal this often from one peer; the peer sends them 5 s apart, the
+#define PV_SESSION_REKEY_MESSAGES_AES ((uint64_t)1 << 26)
+/* Ours: message 1 may come by signal this often from one peer; the peer sends them 5 s apart, the
  * second between is for the jitter of the way. */
 #define PV_SESSION_SIGNAL_GAP PV_S(4)
-/* ours: where config.repeat says so the same message 1 is handed out again over the path after that
- * long and 2, 4 and 8 times that long, and new keys are proven by up to three more empty packets
- * until the peer uses them: one lost datagram must not cost 5 or 15 s. */
+/* Ours: where config.repeat says so, the same message 1 is handed out again over the path after
+ * that long and 2, 4 and 8 times that long, and new keys are proven by up to three more empty
+ * packets until the peer uses them: one lost datagram must not cost 5 or 15 s. */
 #define PV_SESSION_REPEAT PV_MS(500)
 /* Messages 1 of one peer are accepted 50 times a second at most, as in Linux. */
 #define PV_SESSION_FLOOD_GAP PV_MS(20)
@@ -155,8 +157,8 @@ struct pv_session_transmit {
 };
 /* Makes the next message to be sent now (the owner may send it to several addresses, and again), or
  * PV_ERR_AGAIN (handle_timeout need not be called first). fresh_index: an unused receiver index.
- * stamp_us: Unix time in µs that never falls, also
- * across restarts (daemon/core/peer/highwater.h); the message carries that, or more than its last.
+ * stamp_us: Unix time in µs that never falls, also across restarts
+ * (daemon/core/peer/highwater.h); the message carries that, or more than its last.
  */
 PV_MUST_CHECK int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index,
                                            uint64_t stamp_us, pv_ns now,
@@ -182,7 +184,7 @@ enum pv_session_event_type {
 };
 struct pv_session_event {
     enum pv_session_event_type type;
-    uint32_t index;         /* ours */
+    uint32_t index;         /* the local index of the keys it is about */
     bool initiator;         /* KEYS, DONE: we sent message 1 */
     struct pv_wg_keys keys; /* KEYS: wipe after use */
     pv_ns born;             /* KEYS: when they were made; void 180 s later */

@@ -86,7 +86,7 @@ static void copy_name(char dst[static PV_NET_IFNAME], struct pv_view text)
     memcpy(dst, text.ptr, len);
 }
 
-static bool starts_with(const char *name, const char *prefix)
+static bool name_starts_with(const char *name, const char *prefix)
 {
     return strncmp(name, prefix, strlen(prefix)) == 0;
 }
@@ -122,7 +122,7 @@ static void read_kind(struct net_link *link, struct pv_view info)
         if (!is_kind(a.value, bridges, PV_ARRAY_LEN(bridges)))
             continue;
         for (size_t i = 0; i < PV_ARRAY_LEN(runtimes); i++)
-            link->container = link->container || starts_with(link->name, runtimes[i]);
+            link->container = link->container || name_starts_with(link->name, runtimes[i]);
     }
 }
 
