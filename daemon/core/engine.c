@@ -11,16 +11,31 @@
 #include "daemon/core/engine_int.h"
 #include "daemon/core/member/coordinator.h"
 #include "daemon/core/member/store.h"
+#include "daemon/core/path/candidates.h"
+#include "daemon/core/path/standby.h"
 #include "daemon/core/peer/attempts.h"
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/rediscovery.h"
 
 /* Every part, in the order in which facts are delivered and timeouts handled. */
 static const struct pv_part *const parts[] = {
-    /* attempts see STUN messages before peers: on their sockets most are for nobody */
-    &pv_part_commands,       &pv_part_store,       &pv_part_handshakes,  &pv_part_attempts,
-    &pv_part_peers,          &pv_part_rediscovery, &pv_part_coordinator, &pv_part_engine_ctl,
-    &pv_part_engine_streams, &pv_part_namesfile,
+    &pv_part_commands,
+    &pv_part_store,
+    &pv_part_handshakes,
+    /* In this order they are offered what comes in by STUN: on sockets of their own most messages
+     * are for nobody else. */
+    &pv_part_relays,
+    &pv_part_bindings,
+    &pv_part_standby,
+    &pv_part_attempts,
+    &pv_part_candidates,
+    &pv_part_portmap,
+    &pv_part_peers,
+    &pv_part_rediscovery,
+    &pv_part_coordinator,
+    &pv_part_engine_ctl,
+    &pv_part_engine_streams,
+    &pv_part_namesfile,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
 
@@ -109,24 +124,38 @@ static void peer_gone(void *arg, struct pv_peer *p, pv_ns now)
     }
 }
 
+/* What parts that are no parts yet would write into the node. */
+static void tell_node(struct pv_engine *e, pv_ns now)
+{
+    struct pv_node *n = &e->node;
+    n->coord_clock = (struct pv_wall){.us = pv_coordclient_time_us(n->coord, now), .at = now};
+    n->coord_rtt = pv_coordclient_rtt(n->coord);
+    memcpy(n->stun_addrs, e->stun_addrs, sizeof(n->stun_addrs));
+    n->n_stun_addrs = e->n_stun_addrs;
+    struct pv_coord_info *info = &n->coord_info;
+    const struct pv_addr *used = pv_coordclient_addr(n->coord);
+    memcpy(info->pk, e->coordinator_pk, sizeof(info->pk));
+    info->addr = used != NULL ? *used : (struct pv_addr){.family = PV_AF_NONE};
+    info->tls = pv_coordclient_is_tls(n->coord);
+    info->has_pin = e->has_pin;
+    memcpy(info->pin, e->pin, sizeof(info->pin));
+    memcpy(info->servers, e->stun_addrs, sizeof(info->servers));
+    info->n_servers = e->n_stun_addrs;
+}
+
 /* Tells every part what has changed, and what that changed in turn. */
 static void deliver(struct pv_engine *e, pv_ns now)
 {
     for (int round = 0; e->node.facts != 0 || pv_peers_has_news(e->node.peers); round++) {
         unsigned facts = e->node.facts;
+        tell_node(e, now);
         if (round == MAX_ROUNDS && facts != 0) {
             pv_log(e->node.log, PV_LOG_ERROR, "what=\"facts do not end\" facts=%#x", facts);
             return;
         }
         e->node.facts = 0;
-        if ((facts & PV_FACT_NAT_DOUBT) != 0)
-            pv_engine_nat_doubt(e, now);
         if ((facts & PV_FACT_STORE) != 0)
             pv_engine_save_all(e);
-        if ((facts & PV_FACT_TOLD) != 0) {
-            pv_engine_gather(e);
-            pv_engine_env_changed(e, true, now);
-        }
         PV_EACH_PART(&e->node, slot)
         {
             if (facts != 0 && slot->part->on_facts != NULL)
@@ -220,6 +249,7 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.own_pk = e->node.identity->sign_pk;
     e->env.device = &e->device;
     e->env.fp = e->fp;
+    e->node.fp = e->fp;
     e->env.mtu = e->node.mtu;
     e->env.workers = cfg->workers;
     e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | (cfg->chat_hold ? PV_DESC_CAP_HOLD : 0);
@@ -235,24 +265,8 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.ufrag_map = pv_map_make(&e->node.rng, PV_PEER_MAX);
 }
 
-static int make_mapper(struct pv_engine *e, const struct pv_engine_config *cfg)
-{
-    static const char context[] = "p2pvpn pcp nonce v1";
-    struct pv_mapper_config mc = {
-        .rng = e->node.rng, .off = cfg->portmap_off, .udp_port = e->node.udp_port};
-    _Static_assert(sizeof(mc.secret) == PV_BLAKE2B_LEN, "a hash is the secret");
-    pv_blake2b(mc.secret, pv_view(e->node.identity->sign_sk, sizeof(e->node.identity->sign_sk)),
-               pv_view(context, sizeof(context)), pv_view(NULL, 0));
-    int r = pv_mapper_new(&e->mapper, &mc);
-    pv_wipe(&mc, sizeof(mc));
-    return r;
-}
-
 static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_gatherer_config gc = {
-        .rng = e->node.rng, .udp_port = e->node.udp_port, .has_udp6 = cfg->has_udp6};
-    memcpy(gc.own_tun, e->node.tun_name, sizeof(gc.own_tun));
     struct pv_chatlink_config hc = {.rng = e->node.rng, .log = e->node.log};
     memcpy(hc.own_pk, e->node.identity->sign_pk, sizeof(hc.own_pk));
     struct pv_rooms_config rc = {
@@ -260,11 +274,8 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
     memcpy(rc.own_pk, e->node.identity->sign_pk, sizeof(rc.own_pk));
     int r = pv_fp_builder_new(&e->fp, &e->node.rng);
     if (r == PV_OK)
-        r = pv_gatherer_new(&e->gatherer, &gc);
-    if (r == PV_OK)
-        r = make_mapper(e, cfg);
-    if (r == PV_OK)
-        r = pv_chatlink_new(&e->chat, &hc, now);
+        if (r == PV_OK)
+            r = pv_chatlink_new(&e->chat, &hc, now);
     if (r == PV_OK)
         r = pv_engine_files_new(e, cfg);
     if (r == PV_OK)
@@ -275,10 +286,6 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
         r = pv_ctlsrv_new(&e->node.ctl);
     if (r == PV_OK)
         r = pv_rostersync_new(&e->sync, e->node.identity->sign_pk, &e->node.rng);
-    if (r == PV_OK)
-        r = pv_engine_relays_new(e);
-    if (r == PV_OK)
-        r = pv_engine_turn_new(e, cfg);
     const struct pv_peers_config pc = {
         .node = &e->node, .env = &e->env, .on_gone = peer_gone, .arg = e};
     if (r == PV_OK)
@@ -412,10 +419,6 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_chatlink_free(e->chat);
     pv_engine_files_free(e);
     pv_engine_dns_free(e);
-    pv_gatherer_free(e->gatherer);
-    pv_mapper_free(e->mapper);
-    pv_engine_relays_free(e);
-    pv_engine_turn_free(e);
     pv_fp_builder_free(e->fp);
     free(e->node.stunroute);
     free(e->sync_tx);
@@ -449,8 +452,6 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
     pv_engine_say_goodbye(e, now);
     pv_engine_disconnect(e, now);
     pv_engine_files_stop(e);
-    e->node.up = false; /* what the router maps is given back */
-    pv_engine_map_pump(e, now);
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */
@@ -468,13 +469,11 @@ static bool is_gone(const struct pv_addr *local, const struct pv_link_addr *link
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now)
 {
-    if (pv_gatherer_set_links(e->gatherer, links, n, now))
-        pv_coordclient_moved(e->node.coord, now);
-    else
-        pv_coordclient_kick(e->node.coord, now);
-    pv_engine_relay_kick(e, now);
-    pv_engine_udp_doubt(e, now);
-    pv_engine_map_links(e, links, n, now);
+    e->node.n_links = n < PV_NODE_LINKS ? n : PV_NODE_LINKS;
+    if (n > 0)
+        memcpy(e->node.links, links, e->node.n_links * sizeof(*links));
+    pv_node_raise(&e->node, PV_FACT_LINKS);
+    pv_coordclient_kick(e->node.coord, now);
     pv_engine_note_overlap(e, links, n);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_static(e->node.peers, p)) != NULL;) {
         if (!p->has_path || !is_gone(&p->path.local, links, n))
@@ -488,10 +487,8 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
 void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
 {
     pv_log(e->node.log, PV_LOG_INFO, "what=\"woke up\"");
-    pv_engine_udp_doubt(e, now);
-    pv_mapper_refresh(e->mapper, now);
+    pv_node_raise(&e->node, PV_FACT_RESUMED);
     pv_coordclient_kick(e->node.coord, now);
-    pv_engine_relay_kick(e, now);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         if (p->ice != NULL)
             pv_ice_kick(p->ice, now);
@@ -500,15 +497,36 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
     pv_engine_settle(e, now);
 }
 
-/* What parts that are no parts yet would write into the node. */
-static void tell_node(struct pv_engine *e, pv_ns now)
+void pv_engine_handle_routers(struct pv_engine *e,
+                              const struct pv_engine_router routers[static PV_NODE_ROUTERS],
+                              pv_ns now)
 {
-    struct pv_node *n = &e->node;
-    n->coord_clock = (struct pv_wall){.us = pv_coordclient_time_us(n->coord, now), .at = now};
-    n->coord_rtt = pv_coordclient_rtt(n->coord);
-    n->udp_blocked = pv_udpwatch_is_blocked(&e->udp);
-    memcpy(n->stun_addrs, e->stun_addrs, sizeof(n->stun_addrs));
-    n->n_stun_addrs = e->n_stun_addrs;
+    (void)now; /* handle_links() follows, and raises the fact */
+    memcpy(e->node.routers, routers, sizeof(e->node.routers));
+}
+
+void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr *src,
+                                      struct pv_view datagram, pv_ns now)
+{
+    pv_portmap_handle_router(&e->node, src, datagram, now);
+    pv_engine_settle(e, now);
+}
+
+int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op)
+{
+    return pv_relays_poll_op(&e->node, ret_op);
+}
+
+void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now)
+{
+    pv_relays_connected(&e->node, stream, now);
+    pv_engine_settle(e, now);
+}
+
+void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *why, pv_ns now)
+{
+    pv_relays_closed(&e->node, stream, why, now);
+    pv_engine_settle(e, now);
 }
 
 /* Every machine acts on what it was told. */
@@ -520,7 +538,6 @@ static void run_all(struct pv_engine *e, pv_ns now)
             slot->part->run(slot->self, now);
     }
     pv_engine_coord_pump(e, now);
-    pv_engine_relay_pump(e, now);
     pv_engine_run_sync(e, now);
     pv_engine_run_waiters(e, now);
     pv_engine_chat_pump(e, now);
@@ -532,18 +549,6 @@ static void run_all(struct pv_engine *e, pv_ns now)
 /* What a gatherer's or a machine's change means for the others. */
 void pv_engine_settle(struct pv_engine *e, pv_ns now)
 {
-    tell_node(e, now);
-    e->env.gathering = pv_gatherer_is_asking(e->gatherer);
-    pv_engine_map_pump(e, now);
-    if (pv_gatherer_take_changed(e->gatherer)) {
-        pv_engine_gather(e);
-        pv_engine_life_moved(e, now);
-        pv_engine_relay_check(e, now);
-        pv_coordclient_kick(e->node.coord,
-                            now); /* a NAT that forgot us forgot this connection too */
-        pv_engine_env_changed(e, true, now);
-        pv_node_raise(&e->node, PV_FACT_MOVED);
-    }
     deliver(e, now);
     /* What machines do about news may be news to others: none may be left when this returns. */
     for (int round = 0; round < MAX_ROUNDS; round++) {
@@ -559,11 +564,6 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
 void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 {
     pv_peers_handle_timeout(e->node.peers, now);
-    pv_engine_life_timeout(e, now);
-    pv_engine_front_timeout(e, now);
-    pv_gatherer_handle_timeout(e->gatherer, now);
-    pv_mapper_handle_timeout(e->mapper, now);
-    pv_engine_relay_timeout(e, now);
     pv_chatlink_handle_timeout(e->chat, now);
     pv_filelink_handle_timeout(e->files, now);
     pv_rooms_handle_timeout(e->rooms, now);
@@ -581,10 +581,6 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 {
     pv_ns next = pv_peers_next_timeout(e->node.peers);
-    next = pv_min_ns(next, pv_gatherer_next_timeout(e->gatherer));
-    next = pv_min_ns(next, pv_mapper_next_timeout(e->mapper));
-    next = pv_min_ns(next, pv_min_ns(pv_engine_life_next(e), pv_engine_front_next(e)));
-    next = pv_min_ns(next, pv_engine_relay_next(e));
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
     next = pv_min_ns(next, pv_filelink_next_timeout(e->files));
     next = pv_min_ns(next, pv_rooms_next_timeout(e->rooms));
@@ -608,24 +604,9 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 /* --- out ----------------------------------------------------------------------------------------
  */
 
-static bool poll_gatherer(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
-{
-    struct pv_gatherer_transmit tx;
-    if (pv_gatherer_poll_transmit(e->gatherer, &tx) != PV_OK || tx.len > PV_ENGINE_MTU)
-        return false;
-    pv_stunroute_sent(e->node.stunroute, tx.buf + 8, PV_STUN_OWNER_GATHERER);
-    *ret_tx = (struct pv_engine_transmit){
-        .sock = tx.sock, .local = tx.local, .dst = tx.dst, .len = tx.len};
-    memcpy(ret_tx->buf, tx.buf, tx.len);
-    return true;
-}
-
 int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
 {
     ret_tx->router = false; /* all but the mapper's are for the network */
-    if (pv_engine_relay_poll(e, ret_tx) || poll_gatherer(e, ret_tx) ||
-        pv_engine_map_poll(e, ret_tx) || pv_engine_life_transmit(e, ret_tx))
-        return PV_OK;
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->poll_transmit != NULL && slot->part->poll_transmit(slot->self, ret_tx))

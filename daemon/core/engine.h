@@ -28,6 +28,7 @@
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/config.h"
+#include "daemon/core/node/node.h"
 #include "daemon/core/node/stream.h"
 #include "daemon/core/node/transmit.h"
 #include "daemon/core/packets/fastpath.h"
@@ -84,15 +85,8 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
                             pv_ns now);
 /* The routers of the default routes, one a family at most, before handle_links() tells what else
  * changed; each time the links are told. */
-struct pv_engine_router {
-    struct pv_addr addr; /* port 0; PV_AF_NONE: none */
-    uint32_t ifindex;
-};
-enum {
-    PV_ENGINE_ROUTERS = 2, /* IPv4, IPv6 */
-};
 void pv_engine_handle_routers(struct pv_engine *e,
-                              const struct pv_engine_router routers[static PV_ENGINE_ROUTERS],
+                              const struct pv_engine_router routers[static PV_NODE_ROUTERS],
                               pv_ns now);
 /* A datagram from a router's PCP port to the socket that asks routers, or to everybody on the
  * link. */

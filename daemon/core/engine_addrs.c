@@ -66,24 +66,13 @@ void pv_engine_find_coordinator(struct pv_engine *e)
         find_host(e, &e->tls_hosts[i]);
 }
 
-static void set_stun_servers(struct pv_engine *e, pv_ns now)
-{
-    pv_gatherer_set_servers(e->gatherer, e->stun_addrs, e->n_stun_addrs, now);
-    pv_mapper_set_servers(e->mapper, e->stun_addrs, e->n_stun_addrs, now);
-}
-
 void pv_engine_coord_resolved(struct pv_engine *e, const struct pv_job_wait *wait,
                               const struct pv_job_result *result, pv_ns now)
 {
-    if (wait->purpose == PV_JP_RELAY_HOST) {
-        pv_engine_turn_resolved(e, (uint16_t)wait->arg, result, now);
-        return;
-    }
     if (wait->purpose == PV_JP_STUN_HOST) {
         for (size_t i = 0; i < result->n_addrs; i++)
             add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, &result->addrs[i]);
-        set_stun_servers(e, now);
-        pv_engine_relay_start(e, now);
+        pv_node_raise(&e->node, PV_FACT_SERVERS);
         return;
     }
     if (result->status != PV_OK) {
@@ -151,6 +140,7 @@ static void take_tls(struct pv_engine *e, const struct pv_ctl_welcome *w)
 
 void pv_engine_take_servers(struct pv_engine *e, const struct pv_ctl_welcome *w, pv_ns now)
 {
+    (void)now;
     e->n_stun_addrs = 0;
     for (size_t i = 0; i < w->n_stun; i++) {
         struct pv_addr addr;
@@ -164,6 +154,6 @@ void pv_engine_take_servers(struct pv_engine *e, const struct pv_ctl_welcome *w,
     const struct pv_addr *used = pv_coordclient_addr(e->node.coord);
     if (w->n_stun == 0 && used != NULL)
         add_addr(e->stun_addrs, &e->n_stun_addrs, PV_CTL_ADDRS_MAX, used);
-    set_stun_servers(e, now);
+    pv_node_raise(&e->node, PV_FACT_SERVERS);
     take_tls(e, w);
 }

@@ -242,7 +242,7 @@ static bool judge_udp(const struct pv_engine *e, const struct pv_peer *p, const 
     const struct pv_addr *ours = public_of(e->env.locals, e->env.n_locals);
     const struct pv_addr *theirs = public_of(p->remote.cands, p->remote.n_cands);
     char text[PV_ADDR_TEXT];
-    if (pv_udpwatch_is_blocked(&e->udp))
+    if (pv_udpwatch_is_blocked(pv_relays_udpwatch(&e->node)))
         return say(c, "let UDP out in the firewall here",
                    "UDP is blocked here: no server's answer comes in, though TCP gets through");
     if (p->descx.theirs.gen == 0)

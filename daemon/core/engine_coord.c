@@ -345,7 +345,7 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     e->relisted = false;
     drop_listed(e);
     pv_engine_take_servers(e, &welcome->u.welcome, now);
-    pv_engine_relay_offer(e, &welcome->u.welcome, now);
+    pv_engine_push(e, welcome, now);
     pull(e, e->cursor, PV_CP_PULL);
     subscribe_again(e);
     pv_engine_keep_online(e, now);
@@ -372,7 +372,6 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
         pv_engine_put_done(e, put, PV_CTL_E_OFFLINE, now);
     }
     pv_engine_keep_offline(e);
-    pv_gatherer_refresh(e->gatherer, now); /* perhaps our own NAT forgot us */
     bool was = e->env.signalling;
     e->env.signalling = false;
     struct pv_peer *p;

@@ -11,9 +11,6 @@
  *   engine_net.c      membership: roster and its events, presence, interface, up and down
  *   engine_coord.c    what the coordinator says and is told
  *   engine_addrs.c    where the coordinator is
- *   engine_map.c      ports mapped by the routers
- *   engine_turn.c     the TURN servers of the configuration
- *   engine_relay.c    relays: the ways to them, channels of peers; is UDP blocked?
  *   engine_enroll.c   create and join
  *   engine_jobs.c     jobs out, results in, what is stored
  *   engine_stream.c   one space of stream ids over four machines
@@ -23,8 +20,6 @@
  *   engine_metrics.c  all numbers, as text for Prometheus
  *   engine_why.c      why and trace
  *   engine_cause.c    the diagnosis that why begins with
- *   engine_life.c     how long the own NAT keeps a binding, and what follows from it
- *   engine_front.c    another socket before the NAT ends the binding of this one
  *   engine_keep.c     stored copies of messages for who is away, both ways
  *   engine_hold.c     the same at members, while the coordinator is away
  *   engine_chat.c     chat's place in it
@@ -40,7 +35,6 @@
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/rooms.h"
 #include "daemon/core/engine.h"
-#include "daemon/core/engine_ways.h"
 #include "daemon/core/member/coordclient.h"
 #include "daemon/core/member/rostersync.h"
 #include "daemon/core/nat/mapper.h"
@@ -48,6 +42,9 @@
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/node/ctlsrv.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/path/bindings.h"
+#include "daemon/core/path/portmap.h"
+#include "daemon/core/path/relays.h"
 #include "daemon/core/peer/peer_int.h" /* until every part has left the engine */
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
@@ -71,17 +68,15 @@ enum pv_job_purpose {
     PV_JP_IFACE_DOWN,
     PV_JP_COORD_HOST, /* arg: 1 = it speaks TLS */
     PV_JP_STUN_HOST,
-    PV_JP_RELAY_HOST, /* arg: number of the relay */
-    PV_JP_CHATLINK,   /* arg: chatlink's tag */
-    PV_JP_INBOX,      /* arg: ctl handle */
-    PV_JP_HISTORY,    /* arg: ctl handle */
-    PV_JP_COUNTS,     /* arg: ctl handle of a status */
-    PV_JP_FORGET,     /* arg: ctl handle of a leave */
+    PV_JP_CHATLINK, /* arg: chatlink's tag */
+    PV_JP_INBOX,    /* arg: ctl handle */
+    PV_JP_HISTORY,  /* arg: ctl handle */
+    PV_JP_COUNTS,   /* arg: ctl handle of a status */
+    PV_JP_FORGET,   /* arg: ctl handle of a leave */
     PV_JP_NOTIFY,
-    PV_JP_UNKEPT,  /* messages of keep.peer to be stored */
-    PV_JP_KEPT,    /* they are */
-    PV_JP_PORTMAP, /* arg: the mapper's tag */
-    PV_JP_ROOMS,   /* arg: the tag of rooms */
+    PV_JP_UNKEPT, /* messages of keep.peer to be stored */
+    PV_JP_KEPT,   /* they are */
+    PV_JP_ROOMS,  /* arg: the tag of rooms */
     PV_JP_HOLD_BACKLOG,
     PV_JP_HOLD_LIST,
     PV_JP_HOLD_PUT,  /* arg: index in hold.puts */
@@ -200,36 +195,6 @@ struct pv_enroll {
     unsigned jobs;                       /* store results still missing */
 };
 
-/* How long the NAT keeps a binding (TRAVERSAL 3.4): measured once per network. */
-enum {
-    PV_LIFE_SOCK = 0xff00, /* ids of its sockets begin there; hardnat's end below */
-    PV_LIFE_MAX_OPS = 2 * PV_NATLIFE_SOCKETS + 8,
-    PV_FRONT_SOCK = 0xff40, /* ids of sockets that take the main one's place */
-    PV_FRONT_SOCKS = 8,     /* in turn: a late datagram of a closed one meets no new one */
-};
-struct pv_life {
-    struct pv_natlife nat;
-    struct pv_addr inside, outside; /* our address and the NAT's, without port: this network */
-    pv_ns start_at;                 /* PV_NEVER */
-    bool sockets;                   /* they were asked for */
-    unsigned n_open;                /* are there */
-    struct pv_hardnat_op ops[PV_LIFE_MAX_OPS];
-    size_t n_ops;
-};
-
-/* The socket whose IPv4 binding everybody is told. Where the NAT ends every binding at some age,
- * another one takes its place before that. */
-struct pv_front {
-    uint16_t sock;    /* 0 = the main one */
-    pv_ns since;      /* its binding's birth; 0 = not known */
-    uint16_t opening; /* the next one, being opened; 0 = none */
-    pv_ns try_at;     /* not before */
-    bool has_old;     /* the last one still serves */
-    uint16_t old;
-    pv_ns old_until;
-    unsigned n;
-};
-
 struct pv_engine {
     struct pv_node node;
 
@@ -240,11 +205,6 @@ struct pv_engine {
     struct pv_peer_env env;
     struct pv_engine_datapath datapath;
     struct pv_metrics_process process;
-    struct pv_gatherer *gatherer;
-    struct pv_mapper *mapper;
-    struct pv_engine_router routers[PV_ENGINE_ROUTERS];
-    struct pv_life life;
-    struct pv_front front;
 
     /* the network */
     bool unknown;      /* the coordinator says that it is no member: nothing to sign off from */
@@ -272,10 +232,6 @@ struct pv_engine {
     struct pv_addr stun_addrs[PV_CTL_ADDRS_MAX];
     size_t n_stun_addrs;
     uint8_t coordinator_pk[PV_SIGN_PK_LEN]; /* of the connection wanted or there */
-    struct pv_turnc_config *turn; /* owned: of the last welcome; NULL = none, or used up */
-    struct pv_addr relay_mapped;  /* our address as the coordinator's relay sees it by UDP */
-    struct pv_udpwatch udp;
-    struct pv_turn_servers *turn_servers; /* owned; NULL: none configured */
     struct pv_ctl_cursor cursor;
     bool relisted; /* heads were compared by the whole log on this connection */
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while relisting */
@@ -346,7 +302,6 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now);
 void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, unsigned facts, pv_ns now);
 void pv_engine_peer_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 /* PV_FACT_NAT_DOUBT. */
-void pv_engine_nat_doubt(struct pv_engine *e, pv_ns now);
 /* Other names of pv_peers_…(), for code that is no part yet. */
 static inline void pv_engine_touch(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
@@ -368,44 +323,6 @@ static inline void pv_engine_env_changed(struct pv_engine *e, bool locals, pv_ns
 {
     pv_peers_env_changed(e->node.peers, locals, now);
 }
-/* --- engine_front.c --------------------------------------------------------------------------- */
-
-void pv_engine_front_timeout(struct pv_engine *e, pv_ns now);
-pv_ns pv_engine_front_next(const struct pv_engine *e);
-void pv_engine_front_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now);
-
-/* --- engine_relay.c -------------------------------------------------------------------------- */
-
-/* env.relays. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_engine_relays_new(struct pv_engine *e);
-void pv_engine_relays_free(struct pv_engine *e);
-/* What welcome offers; allocates as soon as a server's address is known. */
-void pv_engine_relay_offer(struct pv_engine *e, const struct pv_ctl_welcome *w, pv_ns now);
-/* Addresses of servers are known, or others. */
-void pv_engine_relay_start(struct pv_engine *e, pv_ns now);
-void pv_engine_relay_stop(struct pv_engine *e, pv_ns now);
-/* Datagrams for relays leave from that socket from now on; data once they let it. */
-void pv_engine_relay_set_socket(struct pv_engine *e, uint16_t sock, pv_ns now);
-/* Our candidates: the gatherer's and the relayed ones. */
-void pv_engine_gather(struct pv_engine *e);
-/* The gatherer's candidates changed: does the relay still see us where we are? */
-void pv_engine_relay_check(struct pv_engine *e, pv_ns now);
-/* A peer has a channel while it is in use. */
-void pv_engine_relay_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-void pv_engine_relay_drop(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-/* Acts on what relays and the watch over UDP say. */
-void pv_engine_relay_pump(struct pv_engine *e, pv_ns now);
-void pv_engine_relay_timeout(struct pv_engine *e, pv_ns now);
-pv_ns pv_engine_relay_next(const struct pv_engine *e);
-/* The network changed, or is there again: what waits is tried at once. */
-void pv_engine_relay_kick(struct pv_engine *e, pv_ns now);
-/* The network changed, or a path is in doubt: does UDP still get through? */
-void pv_engine_udp_doubt(struct pv_engine *e, pv_ns now);
-/* True: the message was a relay's answer to us. */
-bool pv_engine_relay_input(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
-                           pv_ns now);
-bool pv_engine_relay_poll(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
-
 /* --- engine_desc.c --------------------------------------------------------------------------- */
 
 void pv_engine_send_desc(struct pv_engine *e, struct pv_peer *p, const struct pv_desc *desc,
@@ -487,26 +404,6 @@ void pv_engine_put(struct pv_engine *e, struct pv_put *put, pv_ns now);
 void pv_engine_put_done(struct pv_engine *e, struct pv_put *put, enum pv_ctl_error error,
                         pv_ns now);
 struct pv_put *pv_put_free(struct pv_put *put);
-
-/* --- engine_turn.c --------------------------------------------------------------------------- */
-
-enum {
-    PV_ENGINE_RELAY_NAME = PV_RELAYWAY_HOST_MAX + 24, /* "turns:[HOST]:PORT" and a NUL */
-};
-/* What a relay is called: "coordinator", or as in the configuration. */
-const char *pv_engine_relay_name(const struct pv_engine *e, uint16_t via,
-                                 char buf[static PV_ENGINE_RELAY_NAME]);
-
-/* What the configuration says; they are used from the first time this node is up. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_engine_turn_new(struct pv_engine *e, const struct pv_engine_config *cfg);
-void pv_engine_turn_free(struct pv_engine *e);
-/* Looks up those that are not in use yet. */
-void pv_engine_turn_start(struct pv_engine *e);
-void pv_engine_turn_stop(struct pv_engine *e, pv_ns now);
-void pv_engine_turn_timeout(struct pv_engine *e, pv_ns now);
-pv_ns pv_engine_turn_next(const struct pv_engine *e);
-void pv_engine_turn_resolved(struct pv_engine *e, uint16_t via, const struct pv_job_result *result,
-                             pv_ns now);
 
 /* --- engine_addrs.c -------------------------------------------------------------------------- */
 
@@ -595,8 +492,6 @@ void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now);
 void pv_engine_show_metrics(struct pv_engine *e, uint64_t handle, pv_ns now);
 const char *pv_engine_state_name(const struct pv_engine *e); /* "up", as status says it */
 size_t pv_engine_count_problems(const struct pv_engine *e, pv_ns now);
-/* Through that relay, of all peers there are and were. */
-struct pv_peer_relayed pv_engine_relayed_through(const struct pv_engine *e, uint16_t via);
 /* engine_drops.c: every reason, also those that never happened; returns how many there are. */
 struct pv_engine_drop {
     const char *reason;

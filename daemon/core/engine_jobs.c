@@ -158,7 +158,6 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
         break;
     case PV_JP_IFACE_DOWN:
         break;
-    case PV_JP_RELAY_HOST:
     case PV_JP_COORD_HOST:
     case PV_JP_STUN_HOST:
         pv_engine_coord_resolved(e, wait, result, now);
@@ -193,9 +192,6 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_KEPT:
         if (result->status == PV_OK && result->chat != NULL)
             pv_engine_tell_states(e, result->chat);
-        break;
-    case PV_JP_PORTMAP:
-        pv_engine_map_job_done(e, wait->arg, result, now);
         break;
     case PV_JP_FORGET:
         e->keys_forgotten = e->forgetting_keys && result->status == PV_OK;

@@ -42,13 +42,15 @@ static void put_node(struct pv_engine *e, struct pv_metrics *m, pv_ns now)
     gauge(m, "p2pvpn_members", "Members of the network, this one included.",
           e->node.roster == NULL ? 0 : (double)pv_roster_count(e->node.roster));
     gauge(m, "p2pvpn_udp_blocked", "1: no UDP gets out of this network, everything is relayed.",
-          pv_udpwatch_is_blocked(&e->udp));
+          pv_udpwatch_is_blocked(pv_relays_udpwatch(&e->node)));
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_port_mapped",
                       "1: the router maps our port, proven from outside.");
-    pv_metrics_count(m, pv_mapper_view(e->mapper, PV_AF_INET).state == PV_MAPPER_WORKING, "family",
-                     "ipv4", NULL);
-    pv_metrics_count(m, pv_mapper_view(e->mapper, PV_AF_INET6).state == PV_MAPPER_WORKING, "family",
-                     "ipv6", NULL);
+    pv_metrics_count(
+        m, pv_mapper_view(pv_portmap_mapper(&e->node), PV_AF_INET).state == PV_MAPPER_WORKING,
+        "family", "ipv4", NULL);
+    pv_metrics_count(
+        m, pv_mapper_view(pv_portmap_mapper(&e->node), PV_AF_INET6).state == PV_MAPPER_WORKING,
+        "family", "ipv6", NULL);
 }
 
 /* --- packets --------------------------------------------------------------------------------- */
@@ -105,16 +107,16 @@ static void put_relays(const struct pv_engine *e, struct pv_metrics *m)
     for (size_t f = 0; f < PV_ARRAY_LEN(families); f++) {
         pv_metrics_family(m, families[f].type, families[f].name, families[f].help);
         for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
-            char name[PV_ENGINE_RELAY_NAME];
+            char name[PV_TURNSERVERS_NAME];
             const struct pv_relayway *r = e->env.relays[i];
             if (r == NULL)
                 continue;
-            const struct pv_peer_relayed sum = pv_engine_relayed_through(e, i);
+            const struct pv_peer_relayed sum = pv_peers_relayed(e->node.peers, i);
             const double values[] = {pv_relayway_way(r) != PV_RELAYWAY_NONE,
                                      (double)pv_relayway_rtt(r) / 1e9, (double)sum.tx,
                                      (double)sum.rx};
             if (f != 1 || values[f] > 0)
-                pv_metrics_real(m, values[f], "relay", pv_engine_relay_name(e, i, name), NULL);
+                pv_metrics_real(m, values[f], "relay", pv_relays_name(&e->node, i, name), NULL);
         }
     }
 }

@@ -177,21 +177,7 @@ static void tell_fast_path(struct pv_engine *e, const struct pv_job_iface *i)
         pv_log(e->node.log, PV_LOG_ERROR, "what=\"interface not set\" why=\"%s\"", pv_strstatus(r));
 }
 
-/* Ranges of the overlay never serve as candidates. */
-static void tell_gatherer(struct pv_engine *e, pv_ns now)
-{
-    struct pv_prefix own[6];
-    size_t n = 0;
-    if (e->node.roster != NULL) {
-        own[n++] = pv_roster_network(e->node.roster)->range;
-        own[n++] = pv_network_ula(pv_roster_network_id(e->node.roster));
-    }
-    for (size_t k = 0; k < e->node.n_own_addrs && n < PV_ARRAY_LEN(own); k++)
-        own[n++] = e->node.own_addrs[k];
-    pv_gatherer_set_exclude(e->gatherer, own, n, now);
-}
-
-static void raise_iface(struct pv_engine *e, pv_ns now)
+static void raise_iface(struct pv_engine *e)
 {
     struct pv_job *job = pv_job_new(PV_JOB_IFACE_UP);
     struct pv_job_iface *i = calloc(1, sizeof(*i));
@@ -202,9 +188,9 @@ static void raise_iface(struct pv_engine *e, pv_ns now)
     }
     fill_iface(e, i);
     tell_fast_path(e, i);
-    tell_gatherer(e, now);
     job->u.iface = i;
     e->node.iface = PV_IFACE_RISING;
+    pv_node_raise(&e->node, PV_FACT_INTERFACE);
     pv_engine_job(e, job, PV_JP_IFACE_UP, 0);
 }
 
@@ -276,7 +262,7 @@ static void retry_iface(struct pv_engine *e, pv_ns now)
     e->iface_retry_at = PV_NEVER;
     if (pv_node_self(&e->node) != NULL && e->node.up && !e->node.removed &&
         e->node.iface == PV_IFACE_DOWN && e->iface_error[0] != '\0')
-        raise_iface(e, now);
+        raise_iface(e);
 }
 
 /* --- up, down, in, out -------------------------------------------------------------------------
@@ -287,10 +273,9 @@ static void tear_down(struct pv_engine *e, pv_ns now)
 {
     struct pv_peer *p;
     e->teardown_at = PV_NEVER;
-    pv_engine_turn_stop(e, now);
-    pv_engine_relay_stop(e, now);
+    pv_node_raise(&e->node, PV_FACT_TEARDOWN);
     if (e->node.n_own_addrs > 0)
-        raise_iface(e, now);
+        raise_iface(e);
     else if (e->node.iface != PV_IFACE_DOWN)
         lower_iface(e);
     for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
@@ -313,7 +298,7 @@ void pv_engine_apply_up(struct pv_engine *e, pv_ns now)
     }
     if (e->node.up && !e->node.removed && pv_node_self(&e->node) != NULL) {
         e->teardown_at = PV_NEVER;
-        raise_iface(e, now);
+        raise_iface(e);
         return;
     }
     if (e->node.iface == PV_IFACE_DOWN) {

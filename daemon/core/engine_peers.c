@@ -12,12 +12,6 @@
 /* Attempts to reach a peer for whom packets wait begin at least so often. */
 #define HURRY_REACHING PV_S(120)
 
-void pv_engine_nat_doubt(struct pv_engine *e, pv_ns now)
-{
-    pv_engine_udp_doubt(e, now);
-    pv_mapper_refresh(e->mapper, now);
-}
-
 void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct pv_desc desc;
@@ -34,7 +28,6 @@ void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, unsigned fac
         pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
     }
     pv_engine_sync_peer(e, p, now);
-    pv_engine_relay_peer(e, p, now);
 }
 
 void pv_engine_peer_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now)
@@ -43,7 +36,6 @@ void pv_engine_peer_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now)
         pv_rostersync_peer_down(e->sync, p->pk, now);
         e->env.n_in_sync--;
     }
-    pv_engine_relay_drop(e, p, now);
 }
 
 /* --- datagrams -----------------------------------------------------------------------------------
@@ -52,28 +44,10 @@ void pv_engine_peer_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                       pv_ns now)
 {
-    if (pv_engine_relay_input(e, from, data, now))
-        return;
-    if (from->kind == PV_CARRIER_STREAM && from->remote.family == PV_AF_NONE)
-        return; /* nobody but the relay itself speaks there */
-    if (pv_engine_life_input(e, from, data, now))
-        return;
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->handle_stun != NULL && slot->part->handle_stun(slot->self, from, data, now))
             return;
-    }
-    uint32_t owner = data.len < 20 ? 0 : pv_stunroute_owner(e->node.stunroute, data.ptr + 8);
-    if (from->kind != PV_CARRIER_UDP)
-        return;
-    if (owner == PV_STUN_OWNER_GATHERER) {
-        if (pv_gatherer_handle_input(e->gatherer, &from->remote, data, now) == PV_OK)
-            pv_udpwatch_heard(&e->udp, now);
-        else
-            pv_log(e->node.log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
-    } else if (owner == PV_STUN_OWNER_MAPPER) {
-        (void)!pv_mapper_handle_stun(e->mapper, &from->remote, data,
-                                     now); /* answers of strangers */
     }
 }
 
@@ -126,8 +100,6 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
 
 int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
 {
-    if (pv_engine_life_poll_op(e, ret_op))
-        return PV_OK;
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->poll_sock_op != NULL && slot->part->poll_sock_op(slot->self, ret_op))
@@ -147,11 +119,10 @@ void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view q
 
 void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
 {
-    if (pv_engine_life_opened(e, sock, port, now))
-        return;
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->sock_opened != NULL && slot->part->sock_opened(slot->self, sock, port, now))
-            return;
+            break;
     }
+    pv_engine_settle(e, now);
 }

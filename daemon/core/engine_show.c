@@ -63,14 +63,15 @@ static void problem(struct problems *x, const char *what, const char *why)
 static void find_outer_problems(const struct pv_engine *e, struct problems *x, pv_ns now)
 {
     int64_t off = pv_engine_clock_off(e, now);
-    char text[PROBLEM_TEXT / 2], name[PV_ENGINE_RELAY_NAME];
-    char relay[PV_ENGINE_RELAY_NAME + 32];
+    char text[PROBLEM_TEXT / 2], name[PV_TURNSERVERS_NAME];
+    char relay[PV_TURNSERVERS_NAME + 32];
     if (e->node.roster != NULL && e->node.up && !e->node.removed && e->env.n_locals == 0)
         problem(x, "this machine has no network: ", "no interface has an address: check the link");
     if (e->node.roster != NULL && e->node.up && !e->node.removed && !e->node.online &&
         e->coord_error[0] != '\0')
         problem(x, "cannot reach the coordinator: ", e->coord_error);
-    if (pv_udpwatch_is_blocked(&e->udp) && e->node.online) /* else nothing passes */
+    if (pv_udpwatch_is_blocked(pv_relays_udpwatch(&e->node)) &&
+        e->node.online) /* else nothing passes */
         problem(
             x, "UDP is blocked: ", "no server's answer comes in: a firewall here must let UDP out");
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
@@ -78,7 +79,7 @@ static void find_outer_problems(const struct pv_engine *e, struct problems *x, p
         if (r == NULL || pv_relayway_error(r)[0] == '\0' || (i == 0 && !e->node.online))
             continue;
         snprintf(relay, sizeof(relay),
-                 "cannot reach the relay %s: ", pv_engine_relay_name(e, i, name));
+                 "cannot reach the relay %s: ", pv_relays_name(&e->node, i, name));
         problem(x, relay, pv_relayway_error(r));
     }
     if (off == 0)
@@ -129,7 +130,7 @@ const char *pv_engine_state_name(const struct pv_engine *e)
 static size_t public_addrs(const struct pv_engine *e, struct pv_addr *out, size_t cap)
 {
     struct pv_ice_cand cands[PV_ICE_MAX_LOCAL];
-    size_t n = pv_gatherer_candidates(e->gatherer, cands);
+    size_t n = pv_gatherer_candidates(e->node.gatherer, cands);
     size_t found = 0;
     for (size_t i = 0; i < n && found < cap; i++) {
         if (cands[i].type == PV_ICE_SRFLX || !pv_addr_is_private(&cands[i].addr))
@@ -208,9 +209,9 @@ static double seconds(pv_ns t)
 
 static json_t *with_binding(const struct pv_engine *e, json_t *status)
 {
-    const struct pv_natlife_result *r = pv_natlife_result(&e->life.nat);
+    const struct pv_natlife_result *r = pv_bindings_result(&e->node);
     const struct pv_ctlapi_binding b = {
-        .measuring = pv_natlife_is_running(&e->life.nat),
+        .measuring = pv_bindings_is_measuring(&e->node),
         .idle_s = !r->known ? -1 : (double)r->idle_min / 1e9,
         .idle_max_s = !r->known ? -1 : seconds(r->idle_max),
         .absolute_s = seconds(r->absolute),
@@ -226,7 +227,7 @@ static json_t *with_portmaps(const struct pv_engine *e, json_t *status, pv_ns no
 {
     static const uint16_t families[] = {PV_AF_INET, PV_AF_INET6};
     for (size_t i = 0; status != NULL && i < PV_ARRAY_LEN(families); i++) {
-        const struct pv_mapper_view v = pv_mapper_view(e->mapper, families[i]);
+        const struct pv_mapper_view v = pv_mapper_view(pv_portmap_mapper(&e->node), families[i]);
         bool there = v.claimed.family != PV_AF_NONE;
         const struct pv_ctlapi_portmap map = {
             .family = families[i] == PV_AF_INET6 ? "ipv6" : "ipv4",
@@ -248,27 +249,19 @@ static json_t *with_portmaps(const struct pv_engine *e, json_t *status, pv_ns no
     return status;
 }
 
-struct pv_peer_relayed pv_engine_relayed_through(const struct pv_engine *e, uint16_t via)
-{
-    struct pv_peer_relayed sum = e->env.relayed_gone[via];
-    for (const struct pv_peer *p = NULL; (p = pv_peers_next(e->node.peers, p)) != NULL;)
-        pv_peer_add_relayed(p, via, &sum);
-    return sum;
-}
-
 static json_t *with_relays(const struct pv_engine *e, json_t *status)
 {
     struct pv_ctlapi_relay list[PV_FP_MAX_RELAYS];
-    char text[PV_FP_MAX_RELAYS][PV_ADDR_TEXT], name[PV_FP_MAX_RELAYS][PV_ENGINE_RELAY_NAME];
+    char text[PV_FP_MAX_RELAYS][PV_ADDR_TEXT], name[PV_FP_MAX_RELAYS][PV_TURNSERVERS_NAME];
     size_t n = 0;
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         const struct pv_relayway *r = e->env.relays[i];
         if (r == NULL || !(pv_relayway_is_on(r) || pv_relayway_error(r)[0] != '\0'))
             continue;
         pv_ns rtt = pv_relayway_rtt(r);
-        const struct pv_peer_relayed sum = pv_engine_relayed_through(e, i);
+        const struct pv_peer_relayed sum = pv_peers_relayed(e->node.peers, i);
         list[n] = (struct pv_ctlapi_relay){
-            .name = pv_engine_relay_name(e, i, name[n]),
+            .name = pv_relays_name(&e->node, i, name[n]),
             .address = pv_relayway_is_on(r) ? pv_addr_format(pv_relayway_server(r), text[n]) : NULL,
             .transport = pv_relayway_transport(r),
             .state = pv_relayway_is_reached(r) ? "up" : "connecting",
@@ -281,8 +274,9 @@ static json_t *with_relays(const struct pv_engine *e, json_t *status)
         n++;
     }
     /* Where nothing gets through at all, nobody can tell what stops UDP. */
-    const char *udp =
-        e->node.online || !pv_udpwatch_is_blocked(&e->udp) ? pv_udpwatch_word(&e->udp) : "unknown";
+    const char *udp = e->node.online || !pv_udpwatch_is_blocked(pv_relays_udpwatch(&e->node))
+                          ? pv_udpwatch_word(pv_relays_udpwatch(&e->node))
+                          : "unknown";
     if (status == NULL || pv_ctlapi_status_add_relays(status, udp, list, n) == PV_OK)
         return status;
     json_decref(status);
@@ -347,7 +341,7 @@ static void fill_relay(struct pv_engine *e, struct pv_ctlapi_status *s,
     const struct pv_relayway *r = shown_relay(e);
     s->relay = r == NULL ? NULL : pv_addr_format(pv_relayway_server(r), text);
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
-        const struct pv_peer_relayed sum = pv_engine_relayed_through(e, i);
+        const struct pv_peer_relayed sum = pv_peers_relayed(e->node.peers, i);
         s->relay_tx_bytes += sum.tx;
         s->relay_rx_bytes += sum.rx;
     }

@@ -141,7 +141,7 @@ static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
 /* What our router does about it. */
 static void why_portmap(struct pv_engine *e, const struct pv_peer *p, json_t **lines)
 {
-    const struct pv_mapper_view v = pv_mapper_view(e->mapper, PV_AF_INET);
+    const struct pv_mapper_view v = pv_mapper_view(pv_portmap_mapper(&e->node), PV_AF_INET);
     bool direct = p->has_path && p->path.kind == PV_CARRIER_UDP;
     char text[PV_ADDR_TEXT];
     if (p->is_static)
@@ -199,7 +199,7 @@ static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t *
     const struct pv_relayway *r = e->env.relays[0];
     if (p->is_static || (p->has_path && !pv_peer_is_relayed(p)))
         return;
-    if (!pv_udpwatch_is_blocked(&e->udp)) {
+    if (!pv_udpwatch_is_blocked(pv_relays_udpwatch(&e->node))) {
         if (!p->has_path && e->node.online && !pv_relayway_is_on(r))
             line(lines, "  the coordinator offers no relay that would carry it meanwhile");
         return;
@@ -216,13 +216,13 @@ static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t *
 /* Which relays do not carry it. */
 static void why_relays(const struct pv_engine *e, const struct pv_peer *p, json_t **lines)
 {
-    char name[PV_ENGINE_RELAY_NAME];
+    char name[PV_TURNSERVERS_NAME];
     if (p->is_static || (p->has_path && !pv_peer_is_relayed(p)))
         return;
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         const struct pv_relayway *r = e->env.relays[i];
         if (r != NULL && pv_relayway_error(r)[0] != '\0')
-            line(lines, "  cannot reach the relay %s: %s", pv_engine_relay_name(e, i, name),
+            line(lines, "  cannot reach the relay %s: %s", pv_relays_name(&e->node, i, name),
                  pv_relayway_error(r));
     }
 }

@@ -18,7 +18,7 @@ struct pv_io_router {
     bool open; /* the sockets were opened, as far as they could be */
     struct pv_routersock socks;
     struct pv_watch *watches[PV_ROUTERSOCK_FDS];
-    struct pv_engine_router routers[PV_ENGINE_ROUTERS]; /* as they were found last */
+    struct pv_engine_router routers[PV_NODE_ROUTERS]; /* as they were found last */
 };
 
 int pv_io_router_new(struct pv_io_router **ret_router, struct pv_io_turn *turn)
@@ -101,10 +101,10 @@ struct pv_io_router *pv_io_router_free(struct pv_io_router *router)
 
 bool pv_io_router_look(struct pv_io_router *router, uint32_t tun_index, pv_ns now)
 {
-    static const uint16_t families[PV_ENGINE_ROUTERS] = {PV_AF_INET, PV_AF_INET6};
-    struct pv_engine_router routers[PV_ENGINE_ROUTERS];
+    static const uint16_t families[PV_NODE_ROUTERS] = {PV_AF_INET, PV_AF_INET6};
+    struct pv_engine_router routers[PV_NODE_ROUTERS];
     memset(routers, 0, sizeof(routers)); /* padding too: compared as bytes */
-    for (size_t i = 0; i < PV_ENGINE_ROUTERS; i++) {
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
         struct pv_addr addr;
         uint32_t ifindex;
         /* A tunnel of our own that leads everywhere has no router. */

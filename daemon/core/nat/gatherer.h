@@ -13,32 +13,21 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "daemon/core/node/links.h"
 #include "proto/ice/ice.h"
 #include "proto/stun/stunc.h"
 
 enum {
     PV_GATHERER_MAX_BASES = 8,   /* host addresses offered; half of PV_ICE_MAX_LOCAL */
     PV_GATHERER_MAX_EXCLUDE = 8, /* ranges never offered: the overlay's */
-    PV_GATHERER_IFNAME = 16,     /* IFNAMSIZ */
 };
 #define PV_GATHERER_REFRESH PV_S(25) /* DESIGN 6; below the 30 s of unreplied mappings */
-
-/* One address of one interface of this machine. */
-struct pv_link_addr {
-    struct pv_prefix addr; /* base.ip = the address itself, bits = prefix length */
-    uint32_t ifindex;
-    char ifname[PV_GATHERER_IFNAME];
-    bool loopback;
-    bool tunnel;    /* point-to-point, tun, wireguard */
-    bool container; /* bridge or veth of a container runtime */
-    bool up;        /* usable now */
-};
 
 struct pv_gatherer_config {
     struct pv_rng rng;
     uint16_t udp_port; /* of the main sockets */
     bool has_udp6;
-    char own_tun[PV_GATHERER_IFNAME]; /* its addresses are never offered */
+    char own_tun[PV_JOB_IFNAME]; /* its addresses are never offered */
 };
 
 struct pv_gatherer; /* opaque */

@@ -35,6 +35,8 @@ enum pv_fact {
     PV_FACT_COORDINATOR = 1u << 16, /* node.coord_error: a connection ended, or was not made */
     PV_FACT_MOVED = 1u << 17,       /* our addresses or the NAT are others: measure anew */
     PV_FACT_TOLD = 1u << 18,        /* node.told */
+    PV_FACT_HEARD = 1u << 19,       /* a server's answer came by UDP: it gets through */
+    PV_FACT_SOCKET = 1u << 20,      /* node.sock */
 };
 
 /* About one peer. */

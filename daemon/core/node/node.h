@@ -16,6 +16,7 @@
 #include "daemon/core/node/ctlsrv.h"
 #include "daemon/core/node/facts.h"
 #include "daemon/core/node/jobqueue.h"
+#include "daemon/core/node/links.h"
 #include "daemon/core/node/part.h"
 #include "daemon/core/node/watch.h"
 #include "proto/roster/roster.h"
@@ -25,6 +26,9 @@ struct pv_highwater;
 struct pv_coordclient;
 struct pv_engine;
 struct pv_attempts;
+struct pv_fp_builder;
+struct pv_gatherer;
+struct pv_relays;
 struct pv_peers;
 struct pv_rediscovery;
 struct pv_stunroute;
@@ -77,6 +81,23 @@ struct pv_told {
     struct pv_addr mapped;
 };
 
+/* What is known of the coordinator beside its messages. */
+struct pv_coord_info {
+    char error[PV_CTL_ERROR_TEXT_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
+    bool unknown;                          /* it says that this node is no member */
+    uint64_t connects;                     /* as a member, ever */
+    uint8_t pk[PV_SIGN_PK_LEN];            /* of the connection wanted or there */
+    struct pv_addr addr;                   /* of that in use or tried last; PV_AF_NONE: none */
+    bool tls;                              /* is it inside TLS? */
+    bool has_pin;                          /* of its certificate, as its welcome says */
+    uint8_t pin[PV_CTL_PIN_LEN];
+    struct pv_addr servers[PV_CTL_ADDRS_MAX]; /* STUN, as its welcome says */
+    size_t n_servers;
+    pv_ns rtt;        /* of the last ping; 0 = unknown */
+    uint64_t time_us; /* its wall clock at time_at, Unix microseconds; 0 = unknown */
+    pv_ns time_at;
+};
+
 struct pv_node {
     /* given at the start; nobody writes them later but for the log's level */
     struct pv_rng rng;
@@ -88,10 +109,15 @@ struct pv_node {
     size_t n_own_addrs;
     uint16_t mtu; /* of the TUN, bytes */
     uint16_t udp_port;
+    struct pv_fp_builder *fp; /* the packet threads' tables, built here; of the engine */
     char hostname[PV_NAME_BUF];
     pv_ns started;
 
     struct pv_wall wall; /* the shell's, by the engine */
+
+    struct pv_link_addr links[PV_NODE_LINKS]; /* addresses of this machine, as the shell told */
+    size_t n_links;
+    struct pv_engine_router routers[PV_NODE_ROUTERS]; /* of the default routes: IPv4, IPv6 */
 
     /* this node and its network; written by the membership */
     struct pv_roster *roster; /* owned by the membership; NULL: in no network */
@@ -116,13 +142,19 @@ struct pv_node {
     struct pv_addr stun_addrs[PV_NODE_STUN_SERVERS];
     size_t n_stun_addrs;
 
+    struct pv_coord_info coord_info;
+
     /* the ways out */
-    bool udp_blocked;                  /* nothing comes back by UDP; written by the relays */
+    struct pv_gatherer *gatherer; /* of the part "candidates" */
+    uint16_t sock;                /* whose IPv4 binding everybody is told; 0 = the main socket's;
+                                     written by the standby socket's part */
+    bool udp_blocked;             /* nothing comes back by UDP; written by the relays */
     struct pv_told told[PV_NODE_TOLD]; /* written by rediscovery */
 
     /* parts whose own functions others call */
     struct pv_attempts *attempts;
     struct pv_rediscovery *rediscovery;
+    struct pv_relays *relays;
 
     /* services */
     struct pv_peers *peers;                    /* of the engine */

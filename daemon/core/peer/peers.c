@@ -46,6 +46,14 @@ struct pv_peers *pv_peers_free(struct pv_peers *ps)
     return NULL;
 }
 
+struct pv_peer_relayed pv_peers_relayed(const struct pv_peers *ps, uint16_t via)
+{
+    struct pv_peer_relayed sum = ps->cfg.env->relayed_gone[via];
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;)
+        pv_peer_add_relayed(p, via, &sum);
+    return sum;
+}
+
 struct pv_peer_env *pv_peers_env(struct pv_peers *ps)
 {
     return ps->cfg.env;

@@ -68,6 +68,9 @@ size_t pv_peers_count_reached(const struct pv_peers *ps);
 /* The allowed-ips of all static peers. */
 const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t *ret_n);
 
+/* Bytes of inner packets that went through relay via, of all peers there are and were. */
+struct pv_peer_relayed pv_peers_relayed(const struct pv_peers *ps, uint16_t via);
+
 /* --- coming and going ------------------------------------------------------------------------ */
 
 /* The peer of this member: made when it is not there yet, made anew when its WireGuard key is

@@ -16,6 +16,7 @@
 enum {
     PV_STUN_HEADER_LEN = 20,              /* bytes, RFC 8489 s5 */
     PV_STUN_TXID_LEN = 12,                /* bytes, RFC 8489 s5 */
+    PV_STUN_TXID_AT = 8,                  /* offset in a message, RFC 8489 s5 */
     PV_STUN_CLASSIC_ID_LEN = 16,          /* bytes, RFC 3489 s11.1: the cookie's place included */
     PV_STUN_MAX_ATTRS = 32,               /* ours: more is PV_ERR_LIMIT */
     PV_STUN_MAX_SIGNED = 2048,            /* ours: bytes of a message that integrity covers */

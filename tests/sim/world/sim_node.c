@@ -149,7 +149,7 @@ static void tell_links(struct sim_node *n)
         snprintf(links[i].ifname, sizeof(links[i].ifname), "eth0");
         links[i].up = true;
     }
-    const struct pv_engine_router routers[PV_ENGINE_ROUTERS] = {{.addr = n->router, .ifindex = 2}};
+    const struct pv_engine_router routers[PV_NODE_ROUTERS] = {{.addr = n->router, .ifindex = 2}};
     pv_engine_handle_routers(n->engine, routers, sim_node_now(n));
     pv_engine_handle_links(n->engine, links, n_addrs, sim_node_now(n));
 }

@@ -176,7 +176,7 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
 }
 
 void pv_engine_handle_routers(struct pv_engine *e,
-                              const struct pv_engine_router routers[static PV_ENGINE_ROUTERS],
+                              const struct pv_engine_router routers[static PV_NODE_ROUTERS],
                               pv_ns now)
 {
     (void)routers;

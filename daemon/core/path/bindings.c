@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/* bindings.c - when the lifetime of bindings is measured, and what is refreshed by it. */
+#include "daemon/core/path/bindings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/nat/hardnat.h"
+#include "daemon/core/path/sockops.h"
+#include "daemon/core/peer/peers.h"
+#include "proto/stun/natlife.h"
+
+#define START_AFTER PV_S(60)  /* ours: who is here for a moment only asks nothing */
+#define AGAIN_AFTER PV_S(600) /* ours: no sockets, or the coordinator was away */
+
+struct bindings {
+    struct pv_node *node;
+    struct pv_natlife nat;
+    struct pv_addr inside, outside; /* our address and the NAT's, without port: this network */
+    pv_ns start_at;                 /* of the measurement; PV_NEVER */
+    bool sockets;                   /* they were asked for */
+    unsigned n_open;                /* so many of them are there */
+    struct pv_sockops ops;
+};
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    struct bindings *b = calloc(1, sizeof(*b));
+    (void)cfg;
+    (void)now;
+    if (b == NULL)
+        return PV_ERR_NOMEM;
+    b->node = node;
+    b->start_at = PV_NEVER;
+    *ret_part = b;
+    return PV_OK;
+}
+
+static const struct bindings *of(const struct pv_node *n)
+{
+    return pv_node_part(n, &pv_part_bindings);
+}
+
+const struct pv_natlife_result *pv_bindings_result(const struct pv_node *n)
+{
+    return pv_natlife_result(&of(n)->nat);
+}
+
+bool pv_bindings_is_measuring(const struct pv_node *n)
+{
+    return pv_natlife_is_running(&of(n)->nat);
+}
+
+pv_ns pv_bindings_end(const struct pv_node *n)
+{
+    return pv_bindings_result(n)->absolute;
+}
+
+/* --- sockets ---------------------------------------------------------------------------------- */
+
+static void open_sockets(struct bindings *b)
+{
+    b->sockets = true;
+    b->n_open = 0;
+    for (unsigned i = 0; i < PV_NATLIFE_SOCKETS; i++)
+        pv_sockops_add(&b->ops, PV_HARDNAT_OPEN, (uint16_t)(PV_BINDINGS_SOCK + i));
+}
+
+static void close_sockets(struct bindings *b)
+{
+    if (!b->sockets)
+        return;
+    b->sockets = false;
+    for (unsigned i = 0; i < PV_NATLIFE_SOCKETS; i++)
+        pv_sockops_add(&b->ops, PV_HARDNAT_CLOSE, (uint16_t)(PV_BINDINGS_SOCK + i));
+}
+
+static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)
+{
+    struct bindings *b = part;
+    return pv_sockops_poll(&b->ops, ret_op);
+}
+
+static const struct pv_addr *server_of(const struct pv_node *n)
+{
+    for (size_t i = 0; i < n->coord_info.n_servers; i++) {
+        if (n->coord_info.servers[i].family == PV_AF_INET)
+            return &n->coord_info.servers[i];
+    }
+    return NULL;
+}
+
+static bool sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
+{
+    struct bindings *b = part;
+    const struct pv_addr *server = server_of(b->node);
+    if (sock < PV_BINDINGS_SOCK || sock >= PV_STANDBY_SOCK)
+        return false;
+    if (!b->sockets)
+        return true; /* closed again before the answer came */
+    if (port == 0 || server == NULL) {
+        close_sockets(b);
+        b->start_at = now + AGAIN_AFTER;
+    } else if (++b->n_open == PV_NATLIFE_SOCKETS) {
+        pv_natlife_start(&b->nat, server, &b->node->rng, now);
+    }
+    return true;
+}
+
+/* --- this network ----------------------------------------------------------------------------- */
+
+/* What is measured holds for every binding that this node makes. */
+static void apply(struct bindings *b, pv_ns now)
+{
+    struct pv_peers *ps = b->node->peers;
+    struct pv_peer_env *env = pv_peers_env(ps);
+    pv_ns lifetime = pv_natlife_interval(pv_natlife_result(&b->nat), PV_GATHERER_REFRESH);
+    if (lifetime == env->binding_lifetime)
+        return;
+    env->binding_lifetime = lifetime;
+    pv_gatherer_set_interval(b->node->gatherer, lifetime, now);
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
+        if (pv_peer_agent(p) == NULL)
+            continue;
+        pv_ice_set_lifetime(pv_peer_agent(p), lifetime, now);
+        pv_peers_touch(ps, p, now);
+    }
+    pv_node_raise(b->node, PV_FACT_BINDINGS);
+}
+
+/* The measurement may have come to its end. */
+static void take_result(struct bindings *b, pv_ns now)
+{
+    const struct pv_natlife_result *r = pv_natlife_result(&b->nat);
+    if (!b->sockets || b->n_open < PV_NATLIFE_SOCKETS || pv_natlife_is_running(&b->nat))
+        return;
+    close_sockets(b);
+    apply(b, now);
+    pv_log(b->node->log, PV_LOG_INFO, "what=\"NAT measured\" known=%d idle_s=%u absolute_s=%u",
+           r->known, (unsigned)(r->idle_min / PV_S(1)), (unsigned)(r->absolute / PV_S(1)));
+}
+
+/* Behind another NAT, or with another address inside, what was measured is void. */
+static void look_at_network(struct bindings *b, pv_ns now)
+{
+    const struct pv_peer_env *env = pv_peers_env(b->node->peers);
+    struct pv_addr inside = {.family = PV_AF_NONE}, outside = inside;
+    for (size_t i = 0; i < env->n_locals; i++) {
+        const struct pv_ice_cand *c = &env->locals[i];
+        if (c->addr.family != PV_AF_INET || c->type != PV_ICE_SRFLX)
+            continue;
+        inside = c->carrier.local;
+        outside = c->addr;
+        break;
+    }
+    if (outside.family == PV_AF_NONE) /* no NAT, or one that does not show itself now */
+        return;
+    if (pv_addr_equal_ip(&inside, &b->inside) && pv_addr_equal_ip(&outside, &b->outside))
+        return;
+    b->inside = inside;
+    b->outside = outside;
+    close_sockets(b);
+    b->nat = (struct pv_natlife){.running = false};
+    b->start_at = now + START_AFTER;
+    apply(b, now);
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    if ((facts & PV_FACT_CANDIDATES) != 0)
+        look_at_network(part, now);
+}
+
+/* --- time, datagrams -------------------------------------------------------------------------- */
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct bindings *b = part;
+    const struct pv_node *n = b->node;
+    if (now >= b->start_at) {
+        bool able = n->up && n->online && server_of(n) != NULL;
+        b->start_at = able ? PV_NEVER : now + AGAIN_AFTER;
+        if (able)
+            open_sockets(b);
+    }
+    pv_natlife_handle_timeout(&b->nat, now);
+    take_result(b, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct bindings *b = part;
+    return pv_min_ns(b->start_at, pv_natlife_next_timeout(&b->nat));
+}
+
+static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
+{
+    struct bindings *b = part;
+    if (from->sock < PV_BINDINGS_SOCK || from->sock >= PV_STANDBY_SOCK)
+        return false;
+    if (pv_natlife_handle_input(&b->nat, from->sock - PV_BINDINGS_SOCK, &from->remote, data, now) !=
+        PV_OK)
+        pv_log(b->node->log, PV_LOG_DEBUG, "what=\"datagram on a measuring socket not taken\"");
+    take_result(b, now);
+    return true;
+}
+
+static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
+{
+    struct bindings *b = part;
+    unsigned sock;
+    size_t len;
+    if (pv_natlife_poll_transmit(&b->nat, ret_tx->buf, &len, &sock) != PV_OK ||
+        !pv_transmit_to(ret_tx, &b->nat.server, NULL, 0))
+        return false;
+    ret_tx->len = len; /* the bytes are there already */
+    ret_tx->sock = (uint16_t)(PV_BINDINGS_SOCK + sock);
+    ret_tx->local = b->inside;
+    return true;
+}
+
+/* --- shown ------------------------------------------------------------------------------------ */
+
+static double seconds(pv_ns t)
+{
+    return t == 0 || t == PV_NEVER ? -1 : (double)t / 1e9;
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct bindings *b = part;
+    const struct pv_natlife_result *r = pv_natlife_result(&b->nat);
+    (void)now;
+    st->binding = (struct pv_ctlapi_binding){
+        .measuring = pv_natlife_is_running(&b->nat),
+        .idle_s = !r->known ? -1 : (double)r->idle_min / 1e9,
+        .idle_max_s = !r->known ? -1 : seconds(r->idle_max),
+        .absolute_s = seconds(r->absolute),
+        .refresh_s = (double)pv_peers_env(b->node->peers)->binding_lifetime / 1e9,
+    };
+}
+
+const struct pv_part pv_part_bindings = {
+    .name = "bindings",
+    .make = make,
+    .free = free,
+    .on_facts = on_facts,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .handle_stun = handle_stun,
+    .poll_transmit = poll_transmit,
+    .poll_sock_op = poll_sock_op,
+    .sock_opened = sock_opened,
+    .status = show,
+};

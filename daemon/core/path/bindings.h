@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bindings.h - the part that measures how long the own NAT keeps a binding, once per network
+ * (TRAVERSAL 3.4), with sockets of its own (proto/stun/natlife.h). What it finds sets how often
+ * everybody refreshes: PV_FACT_BINDINGS.
+ *
+ * State:  NONE --behind a NAT--> WAITING (60 s) --online--> MEASURING --done--> KNOWN
+ *         any --another network--> NONE;  MEASURING --a socket fails--> WAITING (600 s)
+ */
+#ifndef PV_BINDINGS_H
+#define PV_BINDINGS_H
+
+#include "daemon/core/node/node.h"
+
+enum {
+    /* Ids of the sockets of this part and of the standby socket's; hardnat's end below. */
+    PV_BINDINGS_SOCK = 0xff00,
+    PV_STANDBY_SOCK = 0xff40,
+};
+
+extern const struct pv_part pv_part_bindings;
+
+struct pv_natlife_result;
+/* What was found, and whether a measurement runs. */
+const struct pv_natlife_result *pv_bindings_result(const struct pv_node *n);
+bool pv_bindings_is_measuring(const struct pv_node *n);
+/* The age at which the NAT ends every binding, whatever passes; 0: no such end was seen. */
+pv_ns pv_bindings_end(const struct pv_node *n);
+
+#endif /* PV_BINDINGS_H */

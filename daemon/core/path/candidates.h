@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * candidates.h - the part that knows at which addresses this node can be reached: its own, what
+ * STUN servers see of it, what the router maps, what peers see while no server tells, and the
+ * addresses that relays gave it (RFC 8445 s5.1.1). It composes them for the peers' descriptions.
+ *
+ * It owns the gatherer (nat/gatherer.h; node.gatherer), which others tell what they learn. It
+ * raises PV_FACT_CANDIDATES when the composed list has changed, PV_FACT_MOVED when the addresses of
+ * this machine or its NAT are others.
+ */
+#ifndef PV_CANDIDATES_H
+#define PV_CANDIDATES_H
+
+#include "daemon/core/node/node.h"
+
+extern const struct pv_part pv_part_candidates;
+
+/* Composes the list anew: a relay's address came or went. Peers are told. */
+void pv_candidates_compose(struct pv_node *n, pv_ns now);
+
+#endif /* PV_CANDIDATES_H */

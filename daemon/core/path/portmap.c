@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* portmap.c - between the mapper, the shell that asks routers, and the gatherer. */
+#include "daemon/core/path/portmap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "crypto/hash.h"
+#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/nat/mapper.h"
+#include "daemon/core/nat/stunroute.h"
+#include "daemon/core/peer/peers.h"
+#include "proto/stun/stun.h"
+
+static const uint16_t FAMILIES[PV_NODE_ROUTERS] = {PV_AF_INET, PV_AF_INET6};
+
+struct portmap {
+    struct pv_node *node;
+    struct pv_mapper *mapper;
+    bool stopping; /* what the router maps is given back */
+};
+
+/* Its nonces (RFC 6887 s11.1) follow from the identity, so that mappings of an earlier life can be
+ * renewed and deleted. */
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    static const char context[] = "p2pvpn pcp nonce v1";
+    struct pv_mapper_config mc = {
+        .rng = node->rng, .off = cfg->portmap_off, .udp_port = node->udp_port};
+    struct portmap *pm = calloc(1, sizeof(*pm));
+    (void)now;
+    if (pm == NULL)
+        return PV_ERR_NOMEM;
+    _Static_assert(sizeof(mc.secret) == PV_BLAKE2B_LEN, "a hash is the secret");
+    pv_blake2b(mc.secret, pv_view(node->identity->sign_sk, sizeof(node->identity->sign_sk)),
+               pv_view(context, sizeof(context)), pv_view(NULL, 0));
+    int r = pv_mapper_new(&pm->mapper, &mc);
+    pv_wipe(&mc, sizeof(mc));
+    if (r != PV_OK) {
+        free(pm);
+        return r;
+    }
+    pm->node = node;
+    *ret_part = pm;
+    return PV_OK;
+}
+
+static void unmake(void *part)
+{
+    struct portmap *pm = part;
+    pv_mapper_free(pm->mapper);
+    free(pm);
+}
+
+static struct portmap *of(const struct pv_node *n)
+{
+    return pv_node_part(n, &pv_part_portmap);
+}
+
+const struct pv_mapper *pv_portmap_mapper(const struct pv_node *n)
+{
+    return of(n)->mapper;
+}
+
+/* --- the router ------------------------------------------------------------------------------- */
+
+/* Our address on the router's link: in one range with it if there is such a one, and for IPv6 one
+ * that is valid everywhere (RFC 6887 s8.4). */
+static struct pv_addr local_towards(const struct pv_node *n, const struct pv_engine_router *r)
+{
+    struct pv_addr best = {.family = PV_AF_NONE};
+    bool best_near = false;
+    for (size_t i = 0; i < n->n_links; i++) {
+        const struct pv_link_addr *l = &n->links[i];
+        if (r->addr.family == PV_AF_NONE || l->addr.base.family != r->addr.family || !l->up ||
+            l->loopback || l->ifindex != r->ifindex)
+            continue;
+        if (r->addr.family == PV_AF_INET6 && pv_addr_is_private(&l->addr.base))
+            continue;
+        bool near = pv_prefix_contains(&l->addr, &r->addr);
+        if (best.family != PV_AF_NONE && (best_near || !near))
+            continue;
+        best = l->addr.base;
+        best.port = 0;
+        best_near = near;
+    }
+    return best;
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct portmap *pm = part;
+    const struct pv_node *n = pm->node;
+    for (size_t i = 0; (facts & PV_FACT_LINKS) != 0 && i < PV_NODE_ROUTERS; i++) {
+        struct pv_addr local = local_towards(n, &n->routers[i]);
+        pv_mapper_set_router(pm->mapper, FAMILIES[i], &n->routers[i].addr, &local, now);
+    }
+    if ((facts & PV_FACT_SERVERS) != 0)
+        pv_mapper_set_servers(pm->mapper, n->coord_info.servers, n->coord_info.n_servers, now);
+    if ((facts & (PV_FACT_NAT_DOUBT | PV_FACT_RESUMED)) != 0)
+        pv_mapper_refresh(pm->mapper, now);
+}
+
+void pv_portmap_handle_router(struct pv_node *n, const struct pv_addr *src, struct pv_view datagram,
+                              pv_ns now)
+{
+    pv_mapper_handle_router(of(n)->mapper, src, datagram, now);
+}
+
+/* --- what is mapped --------------------------------------------------------------------------- */
+
+static void log_change(const struct portmap *pm, const struct pv_mapper_view *v)
+{
+    char external[PV_ADDR_TEXT];
+    if (v->external.family != PV_AF_NONE)
+        pv_log(pm->node->log, PV_LOG_INFO, "what=\"the router maps our port\" by=%s address=%s",
+               pv_mapper_protocol_name(v->protocol), pv_addr_format(&v->external, external));
+    else if (v->why[0] != '\0')
+        pv_log(pm->node->log, PV_LOG_DEBUG, "what=\"no mapped port\" why=\"%s\"", v->why);
+}
+
+static void offer_mapped(struct portmap *pm)
+{
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
+        struct pv_mapper_view v = pv_mapper_view(pm->mapper, FAMILIES[i]);
+        struct pv_addr local = v.local;
+        local.port = 0;
+        local.family = FAMILIES[i]; /* with no mapped address nothing is offered for this family */
+        pv_gatherer_set_mapped(pm->node->gatherer, &local, &v.external);
+        pv_peers_env(pm->node->peers)->portmapped[i] = v.external;
+        log_change(pm, &v);
+    }
+}
+
+static void run(void *part, pv_ns now)
+{
+    struct portmap *pm = part;
+    struct pv_node *n = pm->node;
+    struct pv_portmapjob args;
+    uint64_t tag;
+    pv_mapper_want(pm->mapper, !pm->stopping && n->up && !n->removed && pv_node_self(n) != NULL,
+                   now);
+    if (pv_mapper_take_changed(pm->mapper))
+        offer_mapped(pm);
+    while (pv_mapper_poll_job(pm->mapper, &args, &tag) == PV_OK) {
+        static const struct pv_portmapjob_result lost = {.status = PV_ERR_NOMEM};
+        struct pv_job *job = pv_job_new(PV_JOB_PORTMAP);
+        if (job != NULL)
+            job->u.portmap = args;
+        if (job == NULL || !pv_jobqueue_submit(&n->jobs, job, &pv_part_portmap, tag))
+            pv_mapper_handle_job(pm->mapper, tag, &lost, now);
+    }
+}
+
+static void on_stop(void *part, pv_ns now)
+{
+    struct portmap *pm = part;
+    pm->stopping = true;
+    run(pm, now);
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct portmap *pm = part;
+    struct pv_portmapjob_result r = result->portmap;
+    if (result->status < 0) { /* the shell did not run it at all */
+        r = (struct pv_portmapjob_result){.status = result->status};
+        memcpy(r.error, result->error, sizeof(r.error) - 1);
+    }
+    pv_mapper_handle_job(pm->mapper, tag, &r, now);
+}
+
+/* --- datagrams, time -------------------------------------------------------------------------- */
+
+static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
+{
+    struct portmap *pm = part;
+    if (data.len < PV_STUN_HEADER_LEN ||
+        pv_stunroute_owner(pm->node->stunroute, data.ptr + PV_STUN_TXID_AT) != PV_STUN_OWNER_MAPPER)
+        return false;
+    if (from->kind == PV_CARRIER_UDP &&
+        pv_mapper_handle_stun(pm->mapper, &from->remote, data, now) != PV_OK)
+        pv_log(pm->node->log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
+    return true;
+}
+
+static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
+{
+    struct portmap *pm = part;
+    struct pv_mapper_transmit tx;
+    if (pv_mapper_poll_transmit(pm->mapper, &tx) != PV_OK ||
+        !pv_transmit_to(ret_tx, &tx.dst, tx.buf, tx.len))
+        return false;
+    if (!tx.router)
+        pv_stunroute_sent(pm->node->stunroute, tx.buf + PV_STUN_TXID_AT, PV_STUN_OWNER_MAPPER);
+    ret_tx->router = tx.router;
+    ret_tx->local = tx.local;
+    return true;
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct portmap *pm = part;
+    pv_mapper_handle_timeout(pm->mapper, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct portmap *pm = part;
+    return pv_mapper_next_timeout(pm->mapper);
+}
+
+/* --- shown ------------------------------------------------------------------------------------ */
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct portmap *pm = part;
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
+        const struct pv_mapper_view v = pv_mapper_view(pm->mapper, FAMILIES[i]);
+        bool there = v.claimed.family != PV_AF_NONE;
+        bool asked = v.state != PV_MAPPER_OFF && v.state != PV_MAPPER_WAITING;
+        memcpy(st->portmap_why[i], v.why, sizeof(v.why));
+        st->portmaps[i] = (struct pv_ctlapi_portmap){
+            .family = FAMILIES[i] == PV_AF_INET6 ? "ipv6" : "ipv4",
+            .state = pv_mapper_state_name(v.state),
+            .protocol = asked ? pv_mapper_protocol_name(v.protocol) : NULL,
+            .router = v.router,
+            .claimed = v.claimed,
+            .external = v.external,
+            .lifetime_s = there && v.expires > now ? (double)((v.expires - now) / PV_S(1)) : -1,
+            .why = v.why[0] != '\0' ? st->portmap_why[i] : NULL,
+        };
+    }
+    st->n_portmaps = PV_NODE_ROUTERS;
+}
+
+static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
+{
+    const struct portmap *pm = part;
+    (void)now;
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_port_mapped",
+                      "1: the router maps our port, proven from outside.");
+    pv_metrics_count(m, pv_mapper_view(pm->mapper, PV_AF_INET).state == PV_MAPPER_WORKING, "family",
+                     "ipv4", NULL);
+    pv_metrics_count(m, pv_mapper_view(pm->mapper, PV_AF_INET6).state == PV_MAPPER_WORKING,
+                     "family", "ipv6", NULL);
+}
+
+const struct pv_part pv_part_portmap = {
+    .name = "portmap",
+    .make = make,
+    .free = unmake,
+    .on_facts = on_facts,
+    .on_stop = on_stop,
+    .run = run,
+    .on_job = on_job,
+    .handle_stun = handle_stun,
+    .poll_transmit = poll_transmit,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .status = show,
+    .metrics = put_metrics,
+};

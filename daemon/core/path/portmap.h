@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * portmap.h - the part that has the router map our port (nat/mapper.h): it tells the mapper where
+ * the router is, has the shell ask by NAT-PMP or UPnP, and hands what is mapped and proven from
+ * outside to the gatherer as a candidate. Asks only while this node is up in a network.
+ */
+#ifndef PV_PORTMAP_PART_H
+#define PV_PORTMAP_PART_H
+
+#include "daemon/core/node/node.h"
+
+extern const struct pv_part pv_part_portmap;
+
+/* A datagram from a router's PCP port to the socket that asks routers, or to everybody on the
+ * link. */
+void pv_portmap_handle_router(struct pv_node *n, const struct pv_addr *src, struct pv_view datagram,
+                              pv_ns now);
+/* The mapper, to look at. */
+const struct pv_mapper *pv_portmap_mapper(const struct pv_node *n);
+
+#endif /* PV_PORTMAP_PART_H */

@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * relays.c - starts and stops the ways to relays, keeps a channel for each peer in use, and tells
+ * the packet threads, the candidates and the peers what changed.
+ */
+#include "daemon/core/path/relays.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/nat/udpwatch.h"
+#include "daemon/core/path/candidates.h"
+#include "daemon/core/peer/peers.h"
+
+enum {
+    MEMBERS = 0, /* number of the coordinator's relay, where peers have virtual addresses */
+};
+
+struct pv_relays {
+    struct pv_node *node;
+    struct pv_relayway **ways; /* by number, in the peers' env; NULL: not configured */
+    struct pv_turnservers *servers;
+    struct pv_turnc_config *offer; /* owned: of the last welcome; NULL = none, or used up */
+    struct pv_addr mapped;         /* our address as the coordinator's relay sees it by UDP */
+    struct pv_udpwatch udp;
+};
+
+/* For each relay that is configured: via is its number. */
+#define EACH_WAY(r, via)                                  \
+    for (uint16_t via = 0; via < PV_FP_MAX_RELAYS; via++) \
+        if ((r)->ways[via] != NULL)
+
+static void forget_offer(struct pv_relays *r)
+{
+    if (r->offer != NULL)
+        pv_wipe(r->offer, sizeof(*r->offer));
+    free(r->offer);
+    r->offer = NULL;
+}
+
+static void unmake(void *part)
+{
+    struct pv_relays *r = part;
+    forget_offer(r);
+    EACH_WAY(r, via)
+    r->ways[via] = pv_relayway_free(r->ways[via]);
+    pv_turnservers_free(r->servers);
+    r->node->relays = NULL;
+    free(r);
+}
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    struct pv_relays *r = calloc(1, sizeof(*r));
+    (void)now;
+    if (r == NULL)
+        return PV_ERR_NOMEM;
+    r->node = node;
+    r->ways = pv_peers_env(node->peers)->relays;
+    int status = pv_relayway_new(&r->ways[MEMBERS], MEMBERS, &node->rng);
+    if (status == PV_OK)
+        status = pv_turnservers_new(&r->servers, node, cfg, r->ways);
+    if (status != PV_OK) {
+        unmake(r);
+        return status;
+    }
+    node->relays = r;
+    *ret_part = r;
+    return PV_OK;
+}
+
+const char *pv_relays_name(const struct pv_node *n, uint16_t via,
+                           char buf[static PV_TURNSERVERS_NAME])
+{
+    return pv_turnservers_name(n->relays->servers, via, buf);
+}
+
+const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n)
+{
+    return &n->relays->udp;
+}
+
+/* May relays be used at all? */
+static bool is_up(const struct pv_node *n)
+{
+    return n->up && pv_node_self(n) != NULL;
+}
+
+/* --- channels --------------------------------------------------------------------------------- */
+
+static void drop_channel(struct pv_relays *r, struct pv_peer *p, pv_ns now)
+{
+    const struct pv_addr *addr = pv_peer_channel(p);
+    if (addr->family == PV_AF_NONE)
+        return;
+    pv_relayway_unbind(r->ways[MEMBERS], addr, now);
+    pv_peer_set_channel(p, NULL);
+    pv_peer_relay_changed(p, now);
+}
+
+static void drop_channels(struct pv_relays *r, pv_ns now)
+{
+    struct pv_peers *ps = r->node->peers;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;)
+        drop_channel(r, p, now);
+}
+
+/* A channel to addr. The packet threads know of it before the server does, so that nothing which
+ * comes in it is lost. */
+static int bind_channel(struct pv_relays *r, uint16_t via, const struct pv_addr *addr, pv_ns now)
+{
+    struct pv_relayway *way = r->ways[via];
+    int status = pv_relayway_bind(way, addr, now);
+    if (status == PV_OK)
+        status = pv_fp_builder_set_channel(r->node->fp, via, pv_relayway_number(way, addr), addr);
+    if (status != PV_OK)
+        pv_relayway_unbind(way, addr, now);
+    return status;
+}
+
+/* A peer has a channel while it is in use. Without room for one it is asked again whenever
+ * something happens to the peer. */
+static void settle_channel(struct pv_relays *r, struct pv_peer *p, pv_ns now)
+{
+    enum pv_peer_state state = pv_peer_state(p);
+    bool bound = pv_peer_channel(p)->family != PV_AF_NONE;
+    if (pv_peer_is_static(p) || !pv_relayway_is_on(r->ways[MEMBERS]))
+        return;
+    if (bound && state == PV_PEER_IDLE)
+        drop_channel(r, p, now);
+    if (bound || (state != PV_PEER_REACHING && state != PV_PEER_UP))
+        return;
+    struct pv_addr addr = pv_turn_virtual_addr(r->node->coord_info.pk, pv_peer_pk(p));
+    if (bind_channel(r, MEMBERS, &addr, now) == PV_OK)
+        pv_peer_set_channel(p, &addr);
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    (void)facts; /* whatever happened: is it in use? */
+    settle_channel(part, p, now);
+}
+
+static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
+{
+    drop_channel(part, p, now);
+}
+
+/* --- the coordinator's relay ------------------------------------------------------------------ */
+
+static void set_text(char *dst, size_t cap, const char *text)
+{
+    size_t len = strnlen(text, cap - 1);
+    memcpy(dst, text, len);
+    dst[len] = '\0';
+}
+
+/* The server that is the coordinator we talk to, else one of its family, else the first. */
+static const struct pv_addr *choose_server(const struct pv_coord_info *info)
+{
+    const struct pv_addr *best = info->n_servers > 0 ? &info->servers[0] : NULL;
+    if (info->addr.family == PV_AF_NONE)
+        return best;
+    for (size_t i = info->n_servers; i-- > 0;) {
+        if (info->servers[i].family == info->addr.family)
+            best = &info->servers[i];
+    }
+    for (size_t i = 0; i < info->n_servers; i++) {
+        if (pv_addr_equal_ip(&info->servers[i], &info->addr))
+            return &info->servers[i];
+    }
+    return best;
+}
+
+/* Every port of the coordinator speaks TURN too: where the control channel gets through, the relay
+ * does. */
+static struct pv_relayway_to stream_target(const struct pv_coord_info *info)
+{
+    struct pv_relayway_to to = {.addr = info->addr};
+    if (info->addr.family == PV_AF_NONE)
+        return to;
+    to.tls = info->tls;
+    to.pinned = to.tls && info->has_pin;
+    memcpy(to.pin, info->pin, sizeof(to.pin));
+    return to;
+}
+
+/* The offer is used as soon as a server's address is known. At another server every channel is
+ * void; each comes back when its peer is touched. */
+static void start_members(struct pv_relays *r, pv_ns now)
+{
+    struct pv_node *n = r->node;
+    struct pv_relayway *way = r->ways[MEMBERS];
+    const struct pv_addr *server = choose_server(&n->coord_info);
+    if (server == NULL || !is_up(n))
+        return;
+    pv_udpwatch_start(&r->udp, now);
+    if (r->offer == NULL)
+        return;
+    if (!pv_addr_equal(pv_relayway_server(way), server))
+        drop_channels(r, now);
+    struct pv_relayway_config cfg = {
+        .turn = *r->offer, .udp = true, .to = stream_target(&n->coord_info)};
+    cfg.turn.server = *server;
+    int status = pv_relayway_start(way, &cfg, now);
+    pv_wipe(&cfg, sizeof(cfg));
+    if (status != PV_OK) {
+        pv_log(n->log, PV_LOG_WARN, "what=\"no relay\" why=\"%s\"", pv_strstatus(status));
+        return;
+    }
+    forget_offer(r); /* a nonce of welcome is good once */
+}
+
+static void stop_members(struct pv_relays *r, pv_ns now)
+{
+    forget_offer(r);
+    pv_udpwatch_stop(&r->udp);
+    if (!pv_relayway_is_on(r->ways[MEMBERS]))
+        return;
+    drop_channels(r, now);
+    pv_relayway_stop(r->ways[MEMBERS], now);
+}
+
+/* What welcome offers. */
+static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct pv_relays *r = part;
+    const struct pv_ctl_welcome *w = &msg->u.welcome;
+    if (msg->type != PV_CTL_WELCOME || !r->node->as_member)
+        return;
+    forget_offer(r);
+    if (w->has_turn)
+        r->offer = calloc(1, sizeof(*r->offer));
+    if (r->offer == NULL)
+        stop_members(r, now);
+    pv_turnservers_start(r->servers, &pv_part_relays);
+    if (r->node->coord_info.n_servers > 0)
+        pv_udpwatch_start(&r->udp, now);
+    if (r->offer == NULL)
+        return;
+    set_text(r->offer->user, sizeof(r->offer->user), w->turn.user);
+    set_text(r->offer->password, sizeof(r->offer->password), w->turn.password);
+    set_text(r->offer->realm, sizeof(r->offer->realm), w->turn.realm);
+    set_text(r->offer->nonce, sizeof(r->offer->nonce), w->turn.nonce);
+    r->offer->ipv6 = true; /* a virtual address */
+    start_members(r, now);
+}
+
+/* The relay's mapping of us is no candidate any more: we are seen elsewhere. */
+static void check_mapped(struct pv_relays *r, pv_ns now)
+{
+    const struct pv_peer_env *env = pv_peers_env(r->node->peers);
+    if (r->mapped.family == PV_AF_NONE)
+        return;
+    for (size_t i = 0; i < env->n_locals; i++) {
+        if (pv_addr_equal(&env->locals[i].addr, &r->mapped))
+            return;
+    }
+    pv_relayway_moved(r->ways[MEMBERS], now);
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct pv_relays *r = part;
+    const struct pv_node *n = r->node;
+    if ((facts & PV_FACT_SERVERS) != 0)
+        start_members(r, now);
+    if ((facts & PV_FACT_TEARDOWN) != 0) {
+        pv_turnservers_stop(r->servers, now);
+        stop_members(r, now);
+    }
+    if ((facts & (PV_FACT_LINKS | PV_FACT_RESUMED)) != 0) {
+        if (is_up(n))
+            pv_turnservers_start(r->servers, &pv_part_relays);
+        EACH_WAY(r, via)
+        pv_relayway_kick(r->ways[via], now);
+    }
+    if ((facts & (PV_FACT_LINKS | PV_FACT_RESUMED | PV_FACT_NAT_DOUBT)) != 0)
+        pv_udpwatch_doubt(&r->udp, now);
+    if ((facts & PV_FACT_HEARD) != 0)
+        pv_udpwatch_heard(&r->udp, now);
+    if ((facts & PV_FACT_CANDIDATES) != 0)
+        check_mapped(r, now);
+    if ((facts & PV_FACT_SOCKET) != 0) {
+        EACH_WAY(r, via)
+        pv_relayway_set_socket(r->ways[via], n->sock, now);
+    }
+}
+
+/* --- what relays say -------------------------------------------------------------------------- */
+
+static void tell_fast_path(struct pv_relays *r, uint16_t via)
+{
+    const struct pv_fp_relay_way way = pv_relayway_fp_way(r->ways[via]);
+    bool on = pv_relayway_is_on(r->ways[via]);
+    if (pv_fp_builder_set_relay(r->node->fp, via, on ? &way : NULL) != PV_OK)
+        pv_log(r->node->log, PV_LOG_WARN,
+               "what=\"relay not changed in the fast path: out of memory\"");
+}
+
+static void log_way(const struct pv_relays *r, uint16_t via)
+{
+    char text[PV_ADDR_TEXT], name[PV_TURNSERVERS_NAME];
+    const struct pv_relayway *way = r->ways[via];
+    if (pv_relayway_error(way)[0] != '\0')
+        pv_log(r->node->log, PV_LOG_WARN, "relay=%s what=\"not reached\" why=\"%s\"",
+               pv_relays_name(r->node, via, name), pv_relayway_error(way));
+    else if (pv_relayway_way(way) != PV_RELAYWAY_NONE)
+        pv_log(r->node->log, PV_LOG_INFO, "relay=%s what=\"reached\" by=%s",
+               pv_addr_format(pv_relayway_server(way), text), pv_relayway_transport(way));
+}
+
+static void take_event(struct pv_relays *r, uint16_t via, const struct pv_relayway_event *ev)
+{
+    const struct pv_turnc_event *t = &ev->turn;
+    bool by_udp = pv_relayway_way(r->ways[via]) == PV_RELAYWAY_UDP;
+    if (ev->type != PV_RELAYWAY_EV_TURN) {
+        log_way(r, via);
+        return;
+    }
+    if (t->type == PV_TURNC_CHANNEL) {
+        /* stock servers: bound where it was needed; what comes in it is for the fast path */
+        if (via != MEMBERS && t->channel != 0 &&
+            pv_fp_builder_set_channel(r->node->fp, via, t->channel, &t->peer) != PV_OK)
+            pv_log(r->node->log, PV_LOG_WARN, "what=\"no room for a channel\"");
+        return;
+    }
+    if (via != MEMBERS)
+        return;
+    bool mapped = t->type == PV_TURNC_UP && by_udp;
+    r->mapped = mapped ? t->mapped : (struct pv_addr){.family = PV_AF_NONE};
+    if (mapped)
+        pv_gatherer_note_mapped(r->node->gatherer, pv_relayway_server(r->ways[via]), &t->mapped);
+}
+
+/* Does the list of our candidates say what is so about this relay? */
+static bool is_offered(const struct pv_relays *r, uint16_t via)
+{
+    const struct pv_peer_env *env = pv_peers_env(r->node->peers);
+    const struct pv_addr *relayed = pv_relayway_relayed(r->ways[via]);
+    for (size_t i = 0; i < env->n_locals; i++) {
+        const struct pv_ice_cand *c = &env->locals[i];
+        if (c->type == PV_ICE_RELAY && c->carrier.sock == via)
+            return pv_addr_equal(&c->addr, relayed);
+    }
+    return relayed->family == PV_AF_NONE;
+}
+
+/* A way or a channel changed: paths through relays follow. */
+static void tell_peers(struct pv_relays *r, pv_ns now)
+{
+    struct pv_peers *ps = r->node->peers;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
+        if (!pv_peer_awaits_relay(p) && !pv_peer_is_relayed(p))
+            continue;
+        pv_peer_relay_changed(p, now);
+        pv_peers_touch(ps, p, now);
+    }
+}
+
+static void pump_way(struct pv_relays *r, uint16_t via, pv_ns now)
+{
+    struct pv_relayway_event ev;
+    bool any = false;
+    tell_fast_path(r, via);
+    while (pv_relayway_poll_event(r->ways[via], now, &ev) == PV_OK) {
+        any = true;
+        take_event(r, via, &ev);
+    }
+    if (!any)
+        return;
+    tell_fast_path(r, via); /* an event may have begun another stream */
+    if (!is_offered(r, via))
+        pv_candidates_compose(r->node, now);
+    tell_peers(r, now);
+}
+
+/* --- is UDP blocked? -------------------------------------------------------------------------- */
+
+/* Peers are told that direct paths cannot work, or that they can again: then whoever is on a relay
+ * tries to leave it at once. */
+static void tell_udp(struct pv_relays *r, bool blocked, pv_ns now)
+{
+    struct pv_peers *ps = r->node->peers;
+    struct pv_peer_env *env = pv_peers_env(ps);
+    env->caps &= ~(unsigned)PV_DESC_CAP_NO_UDP;
+    env->caps |= blocked ? PV_DESC_CAP_NO_UDP : 0;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
+        const struct pv_ice_agent *agent = pv_peer_agent(p);
+        bool in_use = pv_peer_state(p) == PV_PEER_UP || pv_peer_state(p) == PV_PEER_REACHING;
+        bool leaves = !blocked && pv_peer_is_relayed(p);
+        bool describes = agent != NULL && pv_ice_state(agent) != PV_ICE_DORMANT && in_use;
+        if (describes)
+            pv_peer_describe(p);
+        if (leaves)
+            pv_peer_leave_relay(p, now);
+        if (describes || leaves)
+            pv_peers_touch(ps, p, now);
+    }
+}
+
+static void pump_udp(struct pv_relays *r, pv_ns now)
+{
+    struct pv_node *n = r->node;
+    pv_udpwatch_set_refresh(&r->udp, pv_peers_env(n->peers)->binding_lifetime);
+    if (pv_udpwatch_take_ask(&r->udp))
+        pv_gatherer_refresh(n->gatherer, now);
+    if (!pv_udpwatch_take_changed(&r->udp))
+        return;
+    bool blocked = pv_udpwatch_is_blocked(&r->udp);
+    n->udp_blocked = blocked;
+    pv_node_raise(n, PV_FACT_UDP);
+    pv_log(n->log, PV_LOG_INFO, "what=\"UDP %s\"", blocked ? "is blocked here" : "gets through");
+    EACH_WAY(r, via)
+    pv_relayway_set_blocked(r->ways[via], blocked, now);
+    tell_udp(r, blocked, now);
+}
+
+static void run(void *part, pv_ns now)
+{
+    struct pv_relays *r = part;
+    pump_udp(r, now);
+    EACH_WAY(r, via)
+    pump_way(r, via, now);
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_relays *r = part;
+    pv_turnservers_resolved(r->servers, (uint16_t)tag, r->node->udp_blocked, result, now);
+}
+
+/* --- time ------------------------------------------------------------------------------------- */
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct pv_relays *r = part;
+    pv_udpwatch_handle_timeout(&r->udp, now);
+    pv_turnservers_handle_timeout(r->servers, &pv_part_relays, now);
+    EACH_WAY(r, via)
+    pv_relayway_handle_timeout(r->ways[via], now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct pv_relays *r = part;
+    pv_ns next =
+        pv_min_ns(pv_udpwatch_next_timeout(&r->udp), pv_turnservers_next_timeout(r->servers));
+    EACH_WAY(r, via)
+    next = pv_min_ns(next, pv_relayway_next_timeout(r->ways[via]));
+    return next;
+}
+
+/* --- streams ---------------------------------------------------------------------------------- */
+
+int pv_relays_poll_op(struct pv_node *n, struct pv_relayway_op *ret_op)
+{
+    EACH_WAY(n->relays, via)
+    {
+        if (pv_relayway_poll_op(n->relays->ways[via], ret_op) == PV_OK)
+            return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+void pv_relays_connected(struct pv_node *n, uint16_t stream, pv_ns now)
+{
+    struct pv_relayway *way = n->relays->ways[pv_relayway_of_stream(stream)];
+    if (way != NULL)
+        pv_relayway_connected(way, stream, now);
+}
+
+void pv_relays_closed(struct pv_node *n, uint16_t stream, const char *why, pv_ns now)
+{
+    struct pv_relayway *way = n->relays->ways[pv_relayway_of_stream(stream)];
+    if (way != NULL)
+        pv_relayway_closed(way, stream, why, now);
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
+{
+    struct pv_relays *r = part;
+    EACH_WAY(r, via)
+    {
+        if (pv_relayway_handle_input(r->ways[via], from, data, now) != PV_OK)
+            continue;
+        if (via == MEMBERS && from->kind == PV_CARRIER_UDP)
+            pv_udpwatch_heard(&r->udp, now);
+        return true;
+    }
+    /* On a stream without a peer's address nobody but the relay itself speaks. */
+    return from->kind == PV_CARRIER_STREAM && from->remote.family == PV_AF_NONE;
+}
+
+static void address(const struct pv_relays *r, uint16_t via, const struct pv_relayway_message *m,
+                    struct pv_engine_transmit *tx)
+{
+    (void)pv_transmit_to(tx, pv_relayway_server(r->ways[via]), NULL, 0); /* the bytes are there */
+    tx->sock = m->sock;
+    tx->stream = m->stream;
+    tx->len = m->len;
+}
+
+static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
+{
+    const struct pv_relays *r = part;
+    struct pv_relayway_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
+    EACH_WAY(r, via)
+    {
+        if (pv_relayway_poll_transmit(r->ways[via], &m) != PV_OK)
+            continue;
+        address(r, via, &m, ret_tx);
+        return true;
+    }
+    return false;
+}
+
+/* --- shown ------------------------------------------------------------------------------------ */
+
+static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
+{
+    char name[PV_TURNSERVERS_NAME], what[PV_TURNSERVERS_NAME + 32];
+    if (r->node->udp_blocked && r->node->online) /* else nothing passes */
+        pv_statuspage_problem(st, "UDP is blocked: ",
+                              "no server's answer comes in: a firewall here must let UDP out");
+    EACH_WAY(r, via)
+    {
+        const char *error = pv_relayway_error(r->ways[via]);
+        if (error[0] == '\0' || (via == MEMBERS && !r->node->online))
+            continue;
+        snprintf(what, sizeof(what),
+                 "cannot reach the relay %s: ", pv_relays_name(r->node, via, name));
+        pv_statuspage_problem(st, what, error);
+    }
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_relays *r = part;
+    (void)now;
+    EACH_WAY(r, via)
+    {
+        const struct pv_relayway *way = r->ways[via];
+        const struct pv_peer_relayed sum = pv_peers_relayed(r->node->peers, via);
+        pv_ns rtt = pv_relayway_rtt(way);
+        size_t k = st->n_relays;
+        st->s.relay_tx_bytes += sum.tx;
+        st->s.relay_rx_bytes += sum.rx;
+        if (st->s.relay == NULL && pv_relayway_relayed(way)->family != PV_AF_NONE)
+            st->s.relay = pv_addr_format(pv_relayway_server(way), st->relay);
+        if (!pv_relayway_is_on(way) && pv_relayway_error(way)[0] == '\0')
+            continue;
+        pv_addr_format(pv_relayway_server(way), st->relay_addresses[k]);
+        st->relays[st->n_relays++] = (struct pv_ctlapi_relay){
+            .name = pv_relays_name(r->node, via, st->relay_names[k]),
+            .address = pv_relayway_is_on(way) ? st->relay_addresses[k] : NULL,
+            .transport = pv_relayway_transport(way),
+            .state = pv_relayway_is_reached(way) ? "up" : "connecting",
+            .relayed = *pv_relayway_relayed(way),
+            .rtt_ms = rtt == 0 ? -1 : (double)rtt / 1e6,
+            .error = pv_relayway_error(way)[0] != '\0' ? pv_relayway_error(way) : NULL,
+            .tx_bytes = sum.tx,
+            .rx_bytes = sum.rx,
+        };
+    }
+    /* Where nothing gets through at all, nobody can tell what stops UDP. */
+    st->udp =
+        r->node->online || !pv_udpwatch_is_blocked(&r->udp) ? pv_udpwatch_word(&r->udp) : "unknown";
+    show_problems(r, st);
+}
+
+static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
+{
+    static const struct {
+        enum pv_metrics_type type;
+        const char *name, *help;
+    } families[] = {
+        {PV_METRICS_GAUGE, "p2pvpn_relay_up", "1: the relay is reached."},
+        {PV_METRICS_GAUGE, "p2pvpn_relay_rtt_seconds", "Round trip to the relay."},
+        {PV_METRICS_COUNTER, "p2pvpn_relay_sent_bytes_total",
+         "Bytes of packets that went through the relay."},
+        {PV_METRICS_COUNTER, "p2pvpn_relay_received_bytes_total",
+         "Bytes of packets that came through the relay."},
+    };
+    enum {
+        RTT = 1
+    }; /* has no value before the first answer */
+    const struct pv_relays *r = part;
+    (void)now;
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_udp_blocked",
+                      "1: no UDP gets out of this network, everything is relayed.");
+    pv_metrics_real(m, pv_udpwatch_is_blocked(&r->udp), NULL);
+    for (size_t f = 0; f < PV_ARRAY_LEN(families); f++) {
+        pv_metrics_family(m, families[f].type, families[f].name, families[f].help);
+        EACH_WAY(r, via)
+        {
+            char name[PV_TURNSERVERS_NAME];
+            const struct pv_peer_relayed sum = pv_peers_relayed(r->node->peers, via);
+            const double values[] = {pv_relayway_way(r->ways[via]) != PV_RELAYWAY_NONE,
+                                     (double)pv_relayway_rtt(r->ways[via]) / 1e9, (double)sum.tx,
+                                     (double)sum.rx};
+            if (f != RTT || values[f] > 0)
+                pv_metrics_real(m, values[f], "relay", pv_relays_name(r->node, via, name), NULL);
+        }
+    }
+}
+
+const struct pv_part pv_part_relays = {
+    .name = "relays",
+    .make = make,
+    .free = unmake,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .on_peer_gone = on_peer_gone,
+    .on_push = on_push,
+    .run = run,
+    .on_job = on_job,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .handle_stun = handle_stun,
+    .poll_transmit = poll_transmit,
+    .status = show,
+    .metrics = put_metrics,
+};

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * relays.h - the part that keeps the relays of this node ready, the coordinator's first (DESIGN 6):
+ * an allocation at each, a channel for each peer in use, and the way to them when UDP does not get
+ * through, which it watches (nat/udpwatch.h).
+ *
+ * A relay is known by its number: 0 is the coordinator's, the others are those of the configuration
+ * (turnservers.h). PV_FACT_UDP says that node.udp_blocked has changed.
+ */
+#ifndef PV_RELAYS_H
+#define PV_RELAYS_H
+
+#include "daemon/core/node/node.h"
+#include "daemon/core/path/turnservers.h"
+
+struct pv_relays; /* opaque; node.relays */
+
+extern const struct pv_part pv_part_relays;
+
+/* What relay via is called, for logs, status and metrics. */
+const char *pv_relays_name(const struct pv_node *n, uint16_t via,
+                           char buf[static PV_TURNSERVERS_NAME]);
+const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n);
+
+/* Streams to relays, which the shell opens and closes (relay/relayway.h). PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_relays_poll_op(struct pv_node *n, struct pv_relayway_op *ret_op);
+void pv_relays_connected(struct pv_node *n, uint16_t stream, pv_ns now);
+/* It could not be opened, or is no longer. */
+void pv_relays_closed(struct pv_node *n, uint16_t stream, const char *why, pv_ns now);
+
+#endif /* PV_RELAYS_H */

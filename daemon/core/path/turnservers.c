@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/* turnservers.c - finds the configured TURN servers, and begins with each at the addresses found.
+ */
+#include "daemon/core/path/turnservers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+
+#define ASK_AGAIN PV_S(30) /* ours: after a name was not found, or nobody answered there */
+
+struct server {
+    struct pv_relayway_server conf;
+    bool asking;    /* a job looks it up */
+    pv_ns retry_at; /* when that is done again; PV_NEVER: it is not needed */
+};
+
+struct pv_turnservers {
+    struct pv_node *node;
+    struct pv_relayway **relays; /* borrowed; that of list[i] is relays[i + 1] */
+    struct server list[PV_ENGINE_MAX_RELAYS];
+    size_t n;
+    char user[PV_TURNC_TEXT_MAX + 1];
+    char password[PV_TURNC_TEXT_MAX + 1]; /* a secret: wiped */
+};
+
+int pv_turnservers_new(struct pv_turnservers **ret_servers, struct pv_node *node,
+                       const struct pv_engine_config *cfg, struct pv_relayway **relays)
+{
+    int r = PV_OK;
+    *ret_servers = NULL;
+    if (cfg->n_relays == 0)
+        return PV_OK;
+    struct pv_turnservers *t = calloc(1, sizeof(*t));
+    if (t == NULL)
+        return PV_ERR_NOMEM;
+    t->node = node;
+    t->relays = relays;
+    t->n = cfg->n_relays < PV_ENGINE_MAX_RELAYS ? cfg->n_relays : PV_ENGINE_MAX_RELAYS;
+    memcpy(t->user, cfg->relay_user, sizeof(t->user));
+    memcpy(t->password, cfg->relay_password, sizeof(t->password));
+    for (uint16_t via = 1; r == PV_OK && via <= t->n; via++) {
+        t->list[via - 1] = (struct server){.conf = cfg->relays[via - 1], .retry_at = PV_NEVER};
+        r = pv_relayway_new(&relays[via], via, &node->rng);
+    }
+    if (r != PV_OK)
+        t = pv_turnservers_free(t);
+    *ret_servers = t;
+    return r;
+}
+
+struct pv_turnservers *pv_turnservers_free(struct pv_turnservers *t)
+{
+    if (t != NULL)
+        pv_wipe(t, sizeof(*t));
+    free(t);
+    return NULL;
+}
+
+/* Its name has these addresses: the first is tried, the others when it does not answer. */
+static void begin(struct pv_turnservers *t, uint16_t via, bool blocked,
+                  const struct pv_job_result *result, pv_ns now)
+{
+    const struct pv_relayway_server *s = &t->list[via - 1].conf;
+    const struct pv_addr *addrs = result->addrs;
+    size_t n = result->n_addrs;
+    struct pv_relayway_config cfg = {.udp = s->udp, .keep = true};
+    cfg.turn.server = addrs[0];
+    cfg.n_others = (n < PV_RELAYADDRS_MAX ? n : PV_RELAYADDRS_MAX) - 1;
+    memcpy(cfg.others, addrs + 1, cfg.n_others * sizeof(cfg.others[0]));
+    cfg.turn.permissions = true;
+    memcpy(cfg.turn.user, t->user, sizeof(cfg.turn.user));
+    memcpy(cfg.turn.password, t->password, sizeof(cfg.turn.password));
+    if (s->stream) {
+        cfg.to.addr = addrs[0];
+        cfg.to.tls = s->tls;
+        memcpy(cfg.to.host, s->host, sizeof(cfg.to.host));
+    }
+    pv_relayway_set_blocked(t->relays[via], blocked, now);
+    int r = pv_relayway_start(t->relays[via], &cfg, now);
+    pv_wipe(&cfg, sizeof(cfg));
+    if (r != PV_OK)
+        pv_log(t->node->log, PV_LOG_WARN, "relay=%s what=\"not used\" why=\"%s\"", s->host,
+               pv_strstatus(r));
+}
+
+/* Asks for the addresses of a server that is not in use yet, or not at those it had. */
+static void look_up(struct pv_turnservers *t, uint16_t via, const struct pv_part *owner)
+{
+    struct server *s = &t->list[via - 1];
+    const struct pv_relayway *r = t->relays[via];
+    if (s->asking || (pv_relayway_is_on(r) && !pv_relayway_is_lost(r)))
+        return;
+    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
+    if (job == NULL)
+        return;
+    memcpy(job->u.resolve.host, s->conf.host, strlen(s->conf.host) + 1);
+    job->u.resolve.port = s->conf.port;
+    s->retry_at = PV_NEVER;
+    s->asking = pv_jobqueue_submit(&t->node->jobs, job, owner, via);
+}
+
+void pv_turnservers_start(struct pv_turnservers *t, const struct pv_part *owner)
+{
+    for (uint16_t via = 1; t != NULL && via <= t->n; via++)
+        look_up(t, via, owner);
+}
+
+void pv_turnservers_stop(struct pv_turnservers *t, pv_ns now)
+{
+    for (uint16_t via = 1; t != NULL && via <= t->n; via++) {
+        t->list[via - 1].retry_at = PV_NEVER;
+        pv_relayway_stop(t->relays[via], now);
+    }
+}
+
+void pv_turnservers_resolved(struct pv_turnservers *t, uint16_t via, bool blocked,
+                             const struct pv_job_result *result, pv_ns now)
+{
+    char why[PV_RELAYWAY_ERROR_MAX];
+    if (t == NULL || via == 0 || via > t->n)
+        return;
+    t->list[via - 1].asking = false;
+    if (!t->node->up || pv_node_self(t->node) == NULL)
+        return; /* taken down meanwhile */
+    if (result->status == PV_OK && result->n_addrs > 0) {
+        if (pv_relayway_is_on(t->relays[via]))
+            pv_relayway_set_addrs(t->relays[via], result->addrs, result->n_addrs, now);
+        else
+            begin(t, via, blocked, result, now);
+        return;
+    }
+    snprintf(why, sizeof(why), "its name is not found: %.200s", result->error);
+    pv_relayway_failed(t->relays[via], why);
+    t->list[via - 1].retry_at = now + ASK_AGAIN;
+}
+
+void pv_turnservers_handle_timeout(struct pv_turnservers *t, const struct pv_part *owner, pv_ns now)
+{
+    for (uint16_t via = 1; t != NULL && via <= t->n; via++) {
+        struct server *s = &t->list[via - 1];
+        if (s->retry_at == PV_NEVER && !s->asking && pv_relayway_is_lost(t->relays[via]))
+            s->retry_at = now + ASK_AGAIN; /* its name may lead elsewhere by now */
+        if (now >= s->retry_at)
+            look_up(t, via, owner);
+    }
+}
+
+pv_ns pv_turnservers_next_timeout(const struct pv_turnservers *t)
+{
+    pv_ns next = PV_NEVER;
+    for (size_t i = 0; t != NULL && i < t->n; i++)
+        next = pv_min_ns(next, t->list[i].retry_at);
+    return next;
+}
+
+const char *pv_turnservers_name(const struct pv_turnservers *t, uint16_t via,
+                                char buf[static PV_TURNSERVERS_NAME])
+{
+    if (via == 0 || t == NULL)
+        return "coordinator";
+    const struct pv_relayway_server *s = &t->list[via - 1].conf;
+    bool is_ip6 = strchr(s->host, ':') != NULL;
+    snprintf(buf, PV_TURNSERVERS_NAME, "%s:%s%s%s:%u", s->tls ? "turns" : "turn", is_ip6 ? "[" : "",
+             s->host, is_ip6 ? "]" : "", s->port);
+    return buf;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * turnservers.h - the TURN servers of the configuration, a machine of the part "relays": relays
+ * beside the coordinator's, with addresses and permissions as RFC 8656 has them. It looks their
+ * names up, again every 30 s while a server is not found or does not answer, and starts the way to
+ * each (relay/relayway.h).
+ */
+#ifndef PV_TURNSERVERS_H
+#define PV_TURNSERVERS_H
+
+#include "daemon/core/node/node.h"
+#include "daemon/core/relay/relayway.h"
+
+enum {
+    PV_TURNSERVERS_NAME = PV_JOB_HOST_MAX + 24, /* "turns:[HOST]:PORT" and a NUL */
+};
+
+struct pv_turnservers; /* opaque */
+
+/* relays: the ways by number, from 1 on; made here, freed by the owner. *ret_servers is NULL when
+ * none is configured, which every function here takes. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_turnservers_new(struct pv_turnservers **ret_servers, struct pv_node *node,
+                                     const struct pv_engine_config *cfg,
+                                     struct pv_relayway **relays);
+struct pv_turnservers *pv_turnservers_free(struct pv_turnservers *t); /* returns NULL; wipes */
+
+/* Looks up those that are not in use yet, by jobs of owner with the relay's number as tag. */
+void pv_turnservers_start(struct pv_turnservers *t, const struct pv_part *owner);
+void pv_turnservers_stop(struct pv_turnservers *t, pv_ns now);
+/* A name was looked up for relay via. blocked: UDP does not get through. */
+void pv_turnservers_resolved(struct pv_turnservers *t, uint16_t via, bool blocked,
+                             const struct pv_job_result *result, pv_ns now);
+void pv_turnservers_handle_timeout(struct pv_turnservers *t, const struct pv_part *owner,
+                                   pv_ns now);
+pv_ns pv_turnservers_next_timeout(const struct pv_turnservers *t);
+
+/* What a relay is called: "coordinator", or as in the configuration. */
+const char *pv_turnservers_name(const struct pv_turnservers *t, uint16_t via,
+                                char buf[static PV_TURNSERVERS_NAME]);
+
+#endif /* PV_TURNSERVERS_H */
