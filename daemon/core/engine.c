@@ -7,6 +7,7 @@
 
 #include "crypto/ct.h"
 #include "crypto/hash.h"
+#include "daemon/core/chat/notifier.h"
 #include "daemon/core/client/namesfile.h"
 #include "daemon/core/engine_int.h"
 #include "daemon/core/member/coordinator.h"
@@ -35,6 +36,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_coordinator,
     &pv_part_engine_ctl,
     &pv_part_engine_streams,
+    &pv_part_notifier,
     &pv_part_namesfile,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
@@ -228,7 +230,6 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->node.udp_port = cfg->udp_port;
     memcpy(e->node.hostname, cfg->hostname, sizeof(e->node.hostname));
     e->node.started = now;
-    e->notify = cfg->notify;
     e->dns = cfg->dns;
     e->teardown_at = PV_NEVER;
     e->iface_retry_at = PV_NEVER;

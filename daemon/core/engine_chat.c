@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/chat/notifier.h"
 #include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
 
@@ -71,7 +72,7 @@ void pv_engine_tell_message(struct pv_engine *e, const struct pv_chat_record *re
     bool seen = pv_watch_is_seen(&e->node.watch) && !rec->outgoing;
     pv_watch_tell(&e->node.watch, e->node.ctl, "message", pv_ctlapi_watch_message_json(&msg));
     if (!rec->outgoing)
-        pv_engine_notify(e, &msg, msg.room == NULL ? "" : msg.room);
+        pv_notifier_message(e->node.notifier, &msg);
     if (seen)
         pv_chatlink_seen(e->chat, rec->peer, rec->id, now);
 }

@@ -25,7 +25,6 @@
  *   engine_chat.c     chat's place in it
  *   engine_files.c    files' place in it
  *   engine_dns.c      the optional name server
- *   engine_notify.c   a program for each message that comes in
  *   engine_rooms.c    rooms, between chat, the store and the users
  */
 #ifndef PV_ENGINE_INT_H
@@ -73,7 +72,6 @@ enum pv_job_purpose {
     PV_JP_HISTORY,  /* arg: ctl handle */
     PV_JP_COUNTS,   /* arg: ctl handle of a status */
     PV_JP_FORGET,   /* arg: ctl handle of a leave */
-    PV_JP_NOTIFY,
     PV_JP_UNKEPT, /* messages of keep.peer to be stored */
     PV_JP_KEPT,   /* they are */
     PV_JP_ROOMS,  /* arg: the tag of rooms */
@@ -246,9 +244,6 @@ struct pv_engine {
 
     bool dns; /* the name server listens */
     struct pv_bucket_table *dns_rate;
-
-    bool notify;          /* there is a program to run */
-    unsigned n_notifying; /* runs under way or waiting */
 
     /* without the coordinator */
     struct pv_bucket forwards;  /* signals of our own given to others */
@@ -457,12 +452,6 @@ PV_MUST_CHECK int pv_engine_dns_new(struct pv_engine *e);
 void pv_engine_dns_free(struct pv_engine *e);
 /* With [dns] listen = on: what is to be asked here. */
 void pv_engine_dns_domains(const struct pv_engine *e, struct pv_job_iface *i);
-
-/* --- engine_notify.c ------------------------------------------------------------------------- */
-
-/* A message came in and is stored; room "" = none. */
-void pv_engine_notify(struct pv_engine *e, const struct pv_ctlapi_message *msg, const char *room);
-void pv_engine_notified(struct pv_engine *e, const struct pv_job_result *result);
 
 /* --- engine_files.c -------------------------------------------------------------------------- */
 

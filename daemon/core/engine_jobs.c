@@ -172,9 +172,6 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_COUNTS:
         pv_engine_show_status(e, wait->arg, result, now);
         break;
-    case PV_JP_NOTIFY:
-        pv_engine_notified(e, result);
-        break;
     case PV_JP_UNKEPT:
         pv_engine_keep_listed(e, result, now);
         break;

@@ -24,6 +24,7 @@
 struct pv_coord;
 struct pv_highwater;
 struct pv_coordclient;
+struct pv_notifier;
 struct pv_engine;
 struct pv_attempts;
 struct pv_fp_builder;
@@ -136,6 +137,7 @@ struct pv_node {
     struct pv_highwater *marks[PV_MARKS]; /* each borrowed from its owner, who sets it */
     char store_error[PV_JOB_ERROR_MAX];   /* of the newest write; "" = it was kept */
     bool store_failed; /* not all is kept; part "store" has all written again, and clears it */
+    struct pv_notifier *notifier; /* written by the part of that name; NULL: it is not there */
 
     struct pv_wall coord_clock; /* the coordinator's, as it last told it; us 0 = never */
     pv_ns coord_rtt;            /* there and back */

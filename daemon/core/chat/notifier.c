@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* notifier.c - makes one job of each message that came in, and counts those that have not ended. */
+#include "daemon/core/chat/notifier.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/node/node.h"
+
+struct pv_notifier {
+    struct pv_node *node;
+    bool enabled;   /* the configuration names a program */
+    unsigned n_out; /* jobs without a result */
+};
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    struct pv_notifier *n = calloc(1, sizeof(*n));
+    (void)now;
+    if (n == NULL)
+        return PV_ERR_NOMEM;
+    n->node = node;
+    n->enabled = cfg->notify;
+    node->notifier = n;
+    *ret_part = n;
+    return PV_OK;
+}
+
+static void free_notifier(void *part)
+{
+    struct pv_notifier *n = part;
+    n->node->notifier = NULL;
+    free(n);
+}
+
+/* The message as the program is told it; NULL without memory. */
+static struct pv_job *make_job(const struct pv_ctlapi_message *msg)
+{
+    struct pv_job *job = pv_job_new(PV_JOB_NOTIFY);
+    if (job == NULL)
+        return NULL;
+    job->u.notify = calloc(1, sizeof(*job->u.notify));
+    if (job->u.notify != NULL)
+        job->u.notify->text = strdup(msg->text);
+    if (job->u.notify == NULL || job->u.notify->text == NULL)
+        return pv_job_free(job);
+    struct pv_job_notify *n = job->u.notify;
+    snprintf(n->from, sizeof(n->from), "%s", msg->from);
+    snprintf(n->to, sizeof(n->to), "%s", msg->to);
+    snprintf(n->room, sizeof(n->room), "%s", msg->room == NULL ? "" : msg->room);
+    pv_chat_id_format(msg->id, n->id);
+    n->time_ms = msg->time_ms;
+    return job;
+}
+
+void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *msg)
+{
+    if (n == NULL || !n->enabled)
+        return;
+    if (n->n_out >= PV_NOTIFIER_MAX_WAITING) {
+        pv_log(n->node->log, PV_LOG_WARN,
+               "from=%s what=\"no notification\" why=\"the program is too slow\"", msg->from);
+        return;
+    }
+    struct pv_job *job = make_job(msg);
+    /* Without memory the message is in the inbox all the same: only the program does not run. */
+    if (job != NULL)
+        n->n_out += pv_jobqueue_submit(&n->node->jobs, job, &pv_part_notifier, 0);
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_notifier *n = part;
+    (void)tag;
+    (void)now;
+    n->n_out--;
+    if (result->status != PV_OK)
+        pv_log(n->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"", result->error);
+}
+
+const struct pv_part pv_part_notifier = {
+    .name = "notifier",
+    .make = make,
+    .free = free_notifier,
+    .on_job = on_job,
+};

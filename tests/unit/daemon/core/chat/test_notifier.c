@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* The part that runs a program for each message: what the program is told, and how many wait. */
+#include "daemon/core/chat/notifier.h"
+#include "tests/unit/daemon/core/fake_node.h"
+
+static struct fake_node node;
+
+static int start_with(bool notify)
+{
+    fake_node_init(&node, &pv_part_notifier);
+    node.cfg.notify = notify;
+    fake_node_start(&node);
+    return 0;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    return start_with(true);
+}
+
+static int start_without_a_program(void **state)
+{
+    (void)state;
+    return start_with(false);
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_node_done(&node);
+    return 0;
+}
+
+static const uint8_t id[PV_CHAT_ID_LEN] = {0xab};
+
+static void receive(const char *room, const char *text)
+{
+    const struct pv_ctlapi_message msg = {.id = id,
+                                          .from = "bob",
+                                          .to = room == NULL ? "alice" : room,
+                                          .room = room,
+                                          .text = text,
+                                          .time_ms = 1700000000123};
+    pv_notifier_message(node.node.notifier, &msg);
+}
+
+static void the_program_is_told_who_said_what_to_whom_and_when(void **state)
+{
+    char text[PV_CHAT_ID_TEXT_BUF];
+    (void)state;
+    pv_chat_id_format(id, text);
+    receive(NULL, "hello");
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_NOTIFY);
+    assert_string_equal(job->u.notify->from, "bob");
+    assert_string_equal(job->u.notify->to, "alice");
+    assert_string_equal(job->u.notify->room, "");
+    assert_string_equal(job->u.notify->text, "hello");
+    assert_int_equal(job->u.notify->time_ms, 1700000000123);
+    assert_string_equal(job->u.notify->id, text);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+}
+
+static void a_message_of_a_room_names_the_room(void **state)
+{
+    (void)state;
+    receive("#crew", "ahoy");
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_string_equal(job->u.notify->room, "#crew");
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+}
+
+static void without_a_program_nothing_is_run(void **state)
+{
+    (void)state;
+    receive(NULL, "hello");
+    assert_null(fake_node_job(&node));
+}
+
+/* More messages than a slow program keeps up with are not queued without end; each run that ends,
+ * well or not, makes room for another. */
+static void a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next(void **state)
+{
+    struct pv_job *jobs[PV_NOTIFIER_MAX_WAITING];
+    (void)state;
+    for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING + 3; i++)
+        receive(NULL, "again");
+    for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING; i++) {
+        jobs[i] = fake_node_job(&node);
+        assert_non_null(jobs[i]);
+    }
+    assert_null(fake_node_job(&node));
+    for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING; i++) {
+        struct pv_job_result result = {.status = PV_ERR_NOT_FOUND};
+        memcpy(result.error, "no such program", 16);
+        fake_node_answer(&node, jobs[i], &result);
+    }
+    receive(NULL, "still there");
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+}
+
+static void nobody_is_told_when_the_part_is_not_there(void **state)
+{
+    (void)state;
+    node.part->free(node.self);
+    node.self = NULL;
+    assert_null(node.node.notifier);
+    receive(NULL, "too late");
+    assert_null(fake_node_job(&node));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_program_is_told_who_said_what_to_whom_and_when, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_message_of_a_room_names_the_room, start, stop),
+        cmocka_unit_test_setup_teardown(without_a_program_nothing_is_run, start_without_a_program,
+                                        stop),
+        cmocka_unit_test_setup_teardown(
+            a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next, start, stop),
+        cmocka_unit_test_setup_teardown(nobody_is_told_when_the_part_is_not_there, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
