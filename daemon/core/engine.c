@@ -7,6 +7,7 @@
 
 #include "crypto/ct.h"
 #include "crypto/hash.h"
+#include "daemon/core/chat/files_part.h"
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/client/namesfile.h"
 #include "daemon/core/engine_int.h"
@@ -36,6 +37,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_coordinator,
     &pv_part_engine_ctl,
     &pv_part_engine_streams,
+    &pv_part_files,
     &pv_part_notifier,
     &pv_part_namesfile,
 };
@@ -143,6 +145,15 @@ static void tell_node(struct pv_engine *e, pv_ns now)
     memcpy(info->pin, e->pin, sizeof(info->pin));
     memcpy(info->servers, e->stun_addrs, sizeof(info->servers));
     info->n_servers = e->n_stun_addrs;
+}
+
+void pv_engine_member_gone(struct pv_engine *e, const uint8_t *pk, pv_ns now)
+{
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->on_member_gone != NULL)
+            slot->part->on_member_gone(slot->self, pk, now);
+    }
 }
 
 /* Tells every part what has changed, and what that changed in turn. */
@@ -275,10 +286,7 @@ static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg
     memcpy(rc.own_pk, e->node.identity->sign_pk, sizeof(rc.own_pk));
     int r = pv_fp_builder_new(&e->fp, &e->node.rng);
     if (r == PV_OK)
-        if (r == PV_OK)
-            r = pv_chatlink_new(&e->chat, &hc, now);
-    if (r == PV_OK)
-        r = pv_engine_files_new(e, cfg);
+        r = pv_chatlink_new(&e->chat, &hc, now);
     if (r == PV_OK)
         r = pv_engine_dns_new(e);
     if (r == PV_OK)
@@ -418,7 +426,6 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_ctlsrv_free(e->node.ctl);
     pv_rooms_free(e->rooms);
     pv_chatlink_free(e->chat);
-    pv_engine_files_free(e);
     pv_engine_dns_free(e);
     pv_fp_builder_free(e->fp);
     free(e->node.stunroute);
@@ -452,7 +459,6 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
     }
     pv_engine_say_goodbye(e, now);
     pv_engine_disconnect(e, now);
-    pv_engine_files_stop(e);
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */
@@ -542,7 +548,6 @@ static void run_all(struct pv_engine *e, pv_ns now)
     pv_engine_run_sync(e, now);
     pv_engine_run_waiters(e, now);
     pv_engine_chat_pump(e, now);
-    pv_engine_run_files(e, now);
     pv_engine_keep_run(e, now);
     pv_engine_hold_run(e, now);
 }
@@ -566,7 +571,6 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 {
     pv_peers_handle_timeout(e->node.peers, now);
     pv_chatlink_handle_timeout(e->chat, now);
-    pv_filelink_handle_timeout(e->files, now);
     pv_rooms_handle_timeout(e->rooms, now);
     pv_rostersync_handle_timeout(e->sync, now);
     pv_enroll_timeout(e, now);
@@ -583,7 +587,6 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 {
     pv_ns next = pv_peers_next_timeout(e->node.peers);
     next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
-    next = pv_min_ns(next, pv_filelink_next_timeout(e->files));
     next = pv_min_ns(next, pv_rooms_next_timeout(e->rooms));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
@@ -614,6 +617,28 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
             return PV_OK;
     }
     return PV_ERR_AGAIN;
+}
+
+void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_files_passed *file)
+{
+    pv_files_part_passed(&e->node, pv_sid_local(sid), file);
+}
+
+int pv_engine_poll_fileop(struct pv_engine *e, struct pv_files_op *ret_op)
+{
+    return pv_files_part_poll_op(&e->node, ret_op);
+}
+
+void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now)
+{
+    pv_files_part_progress(&e->node, tag, done, now);
+}
+
+void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why, uint64_t done,
+                         pv_ns now)
+{
+    pv_files_part_done(&e->node, tag, why, done, now);
+    pv_engine_settle(e, now);
 }
 
 int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)

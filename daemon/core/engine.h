@@ -23,7 +23,7 @@
 #include "base/metrics.h"
 #include "base/pv.h"
 #include "base/text.h"
-#include "daemon/core/chat/filelink.h"
+#include "daemon/core/chat/files_part.h"
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
@@ -130,24 +130,11 @@ PV_MUST_CHECK bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src,
                                  struct pv_view packet, uint8_t buf[static PV_DNS_MAX],
                                  size_t *ret_len, pv_ns now);
 
-/* --- files --------------------------------------------------------------------------------- */
+/* --- files: files_part.h says what they mean ------------------------------------------------ */
 
-/* An open descriptor of a regular file that a control client passed with its next request, and may
- * read; the engine owes a RELEASE for it. */
-struct pv_engine_passed {
-    int handle;
-    uint64_t size; /* bytes */
-    struct pv_file_stamp stamp;
-};
-void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_engine_passed *file);
-
-struct pv_engine_fileop {
-    bool pass; /* give the received file op.number, op.id to the control client op.sid, with what
-                  is written to it next */
-    struct pv_fileop op;  /* sid: the engine's */
-    struct pv_addr local; /* FETCH: own overlay address to bind */
-};
-PV_MUST_CHECK int pv_engine_poll_fileop(struct pv_engine *e, struct pv_engine_fileop *ret_op);
+/* sid: of the control client's stream. */
+void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_files_passed *file);
+PV_MUST_CHECK int pv_engine_poll_fileop(struct pv_engine *e, struct pv_files_op *ret_op);
 void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now);
 void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why, uint64_t done,
                          pv_ns now);

@@ -12,7 +12,6 @@ void pv_engine_chat_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     if (p->is_static)
         return;
-    pv_engine_files_peer(e, p, now);
     bool there = e->node.iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO;
     pv_engine_rooms_peer(e, p, there, now);
     if (there)

@@ -83,7 +83,6 @@ static void closed(void *part, uint32_t sid, int status, pv_ns now)
     (void)status;
     (void)now;
     pv_ctlsrv_closed(e->node.ctl, sid);
-    pv_engine_files_client_gone(e, pv_sid(PV_STREAM_CTL, sid));
 }
 
 static int poll_op(void *part, struct pv_stream_op *ret_op)

@@ -305,6 +305,7 @@ static void take_presence(struct pv_engine *e, const struct pv_ctl_presences *li
                              now);
         pv_engine_touch(e, p, now);
         pv_engine_chat_peer(e, p, now);
+        pv_peers_raise(e->node.peers, p, PV_PEER_FACT_PRESENCE);
         if (was != p->presence)
             pv_engine_tell_presence(e, p);
     }

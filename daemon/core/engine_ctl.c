@@ -600,12 +600,6 @@ static void cmd_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     pv_engine_show_trace(part, p, handle, now);
 }
 
-static void cmd_file_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                          uint64_t handle, pv_ns now)
-{
-    pv_engine_files_send(part, p, req, handle, now);
-}
-
 static void cmd_history(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                         uint64_t handle, pv_ns now)
 {
@@ -628,13 +622,6 @@ static void cmd_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     (void)p;
     (void)now;
     do_log(part, req, handle);
-}
-
-static void cmd_files(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                      pv_ns now)
-{
-    (void)p;
-    pv_engine_files_request(part, req, handle, now);
 }
 
 static void cmd_room(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -664,16 +651,10 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_SEND, PV_NEEDS_NOTHING, cmd_send},
     {PV_CTLAPI_WHY, PV_NEEDS_PEER, cmd_why},
     {PV_CTLAPI_TRACE, PV_NEEDS_PEER, cmd_trace},
-    {PV_CTLAPI_FILE_SEND, PV_NEEDS_MEMBER, cmd_file_send},
     {PV_CTLAPI_INBOX, PV_NEEDS_NOTHING, cmd_history},
     {PV_CTLAPI_HISTORY, PV_NEEDS_NOTHING, cmd_history},
     {PV_CTLAPI_WATCH, PV_NEEDS_NOTHING, cmd_watch},
     {PV_CTLAPI_LOG, PV_NEEDS_NOTHING, cmd_log},
-    {PV_CTLAPI_FILES, PV_NEEDS_NOTHING, cmd_files},
-    {PV_CTLAPI_FILE_ACCEPT, PV_NEEDS_NOTHING, cmd_files},
-    {PV_CTLAPI_FILE_STOP, PV_NEEDS_NOTHING, cmd_files},
-    {PV_CTLAPI_FILE_GET, PV_NEEDS_NOTHING, cmd_files},
-    {PV_CTLAPI_FILE_SAVED, PV_NEEDS_NOTHING, cmd_files},
     {PV_CTLAPI_ROOM_CREATE, PV_NEEDS_NOTHING, cmd_room},
     {PV_CTLAPI_ROOM_INVITE, PV_NEEDS_NOTHING, cmd_room},
     {PV_CTLAPI_ROOM_LEAVE, PV_NEEDS_NOTHING, cmd_room},

@@ -163,15 +163,13 @@ void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_vie
     case PV_INBAND_ECHO:
         take_echo(e, p, msg.body, now);
         break;
-    case PV_INBAND_FILE:
-        pv_engine_files_notice(e, p, msg.body, now);
-        break;
     case PV_INBAND_SIGNAL:
         pv_engine_take_forward(e, p, msg.body, now);
         break;
     case PV_INBAND_GOODBYE:
     case PV_INBAND_PROBE:
     case PV_INBAND_PROBED:
+    case PV_INBAND_FILE:
     case PV_INBAND_PACKET:
         break; /* a part has it */
     }

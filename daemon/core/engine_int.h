@@ -23,7 +23,6 @@
  *   engine_keep.c     stored copies of messages for who is away, both ways
  *   engine_hold.c     the same at members, while the coordinator is away
  *   engine_chat.c     chat's place in it
- *   engine_files.c    files' place in it
  *   engine_dns.c      the optional name server
  *   engine_rooms.c    rooms, between chat, the store and the users
  */
@@ -72,9 +71,9 @@ enum pv_job_purpose {
     PV_JP_HISTORY,  /* arg: ctl handle */
     PV_JP_COUNTS,   /* arg: ctl handle of a status */
     PV_JP_FORGET,   /* arg: ctl handle of a leave */
-    PV_JP_UNKEPT, /* messages of keep.peer to be stored */
-    PV_JP_KEPT,   /* they are */
-    PV_JP_ROOMS,  /* arg: the tag of rooms */
+    PV_JP_UNKEPT,   /* messages of keep.peer to be stored */
+    PV_JP_KEPT,     /* they are */
+    PV_JP_ROOMS,    /* arg: the tag of rooms */
     PV_JP_HOLD_BACKLOG,
     PV_JP_HOLD_LIST,
     PV_JP_HOLD_PUT,  /* arg: index in hold.puts */
@@ -249,15 +248,8 @@ struct pv_engine {
     struct pv_bucket forwards;  /* signals of our own given to others */
     struct pv_bucket passed_on; /* signals of others, all in all */
 
-    /* chat, files, control socket */
+    /* chat */
     struct pv_chatlink *chat;
-    struct pv_filelink *files;
-    struct pv_auto_accept *auto_accept; /* owned */
-    size_t n_auto_accept;
-    struct pv_engine_passed passed;                       /* the newest; handle -1: none */
-    uint32_t passed_sid;                                  /* who passed it */
-    struct pv_engine_fileop fileops[PV_CTLSRV_MAX_CONNS]; /* for the shell, beside filelink's */
-    size_t n_fileops;
     struct pv_rooms *rooms;
     struct pv_keep keep;
     struct pv_hold hold;
@@ -347,6 +339,9 @@ pv_ns pv_engine_waiters_timeout(const struct pv_engine *e);
 void pv_engine_drop_waiter(struct pv_engine *e, uint64_t handle);
 PV_MUST_CHECK struct pv_waiter *pv_engine_add_waiter(struct pv_engine *e, enum pv_waiter_kind kind,
                                                      uint64_t handle);
+
+/* That member left or was removed for good: every part is told at once. */
+void pv_engine_member_gone(struct pv_engine *e, const uint8_t *pk, pv_ns now);
 
 /* --- engine_sync.c --------------------------------------------------------------------------- */
 
@@ -452,26 +447,6 @@ PV_MUST_CHECK int pv_engine_dns_new(struct pv_engine *e);
 void pv_engine_dns_free(struct pv_engine *e);
 /* With [dns] listen = on: what is to be asked here. */
 void pv_engine_dns_domains(const struct pv_engine *e, struct pv_job_iface *i);
-
-/* --- engine_files.c -------------------------------------------------------------------------- */
-
-PV_MUST_CHECK int pv_engine_files_new(struct pv_engine *e, const struct pv_engine_config *cfg);
-void pv_engine_files_free(struct pv_engine *e);
-/* Gives back what clients passed. */
-void pv_engine_files_stop(struct pv_engine *e);
-/* Presence, path or address of a member changed. */
-void pv_engine_files_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now);
-void pv_engine_files_gone(struct pv_engine *e, const uint8_t *pk, pv_ns now);
-/* In-band type 9. */
-void pv_engine_files_notice(struct pv_engine *e, struct pv_peer *p, struct pv_view body, pv_ns now);
-/* Sends what there is to say, tells watchers, keeps what changed. */
-void pv_engine_run_files(struct pv_engine *e, pv_ns now);
-void pv_engine_files_send(struct pv_engine *e, struct pv_peer *p,
-                          const struct pv_ctlapi_request *req, uint64_t handle, pv_ns now);
-void pv_engine_files_request(struct pv_engine *e, const struct pv_ctlapi_request *req,
-                             uint64_t handle, pv_ns now);
-/* A control client is gone; so is the descriptor it passed, unless an offer has it. */
-void pv_engine_files_client_gone(struct pv_engine *e, uint32_t sid);
 
 /* --- engine_ctl.c, engine_show.c, engine_why.c ------------------------------------------------ */
 

@@ -50,12 +50,7 @@ static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns no
     }
     pv_log(e->node.log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
     pv_chatlink_peer_gone(e->chat, m->node, now);
-    pv_engine_files_gone(e, m->node, now);
-    PV_EACH_PART(&e->node, slot)
-    {
-        if (slot->part->on_member_gone != NULL)
-            slot->part->on_member_gone(slot->self, m->node, now);
-    }
+    pv_engine_member_gone(e, m->node, now);
     struct pv_peer *p = pv_engine_peer_by_pk(e, m->node);
     if (p != NULL)
         pv_peers_drop(e->node.peers, p, now);
@@ -199,6 +194,7 @@ static void lower_iface(struct pv_engine *e)
     struct pv_job *job = pv_job_new(PV_JOB_IFACE_DOWN);
     const struct pv_job_iface none = {.n_addrs = 0};
     e->node.iface = PV_IFACE_DOWN;
+    pv_node_raise(&e->node, PV_FACT_INTERFACE);
     e->iface_error[0] = '\0';
     tell_fast_path(e, &none);
     if (job != NULL)
@@ -212,13 +208,13 @@ void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *res
         return;
     if (result->status == PV_OK) {
         e->node.iface = PV_IFACE_UP;
+        pv_node_raise(&e->node, PV_FACT_INTERFACE);
         e->iface_error[0] = '\0';
         pv_log(e->node.log, PV_LOG_INFO, "what=\"interface up\" name=%s", e->node.tun_name);
         pv_enroll_iface_done(e, NULL, now);
         /* Who was there before had no way here to chat. */
         for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
             pv_engine_chat_peer(e, p, now);
-            pv_engine_files_peer(e, p, now);
         }
         return;
     }
@@ -280,7 +276,6 @@ static void tear_down(struct pv_engine *e, pv_ns now)
         lower_iface(e);
     for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         pv_chatlink_peer_offline(e->chat, p->pk, now);
-        pv_engine_files_peer(e, p, now);
         pv_peer_goodbye(p, now);
         pv_engine_touch(e, p, now);
     }
@@ -337,7 +332,7 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
     struct pv_peer *p;
     for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
         pv_chatlink_peer_gone(e->chat, p->pk, now);
-        pv_engine_files_gone(e, p->pk, now);
+        pv_engine_member_gone(e, p->pk, now);
     }
     pv_peers_drop_members(e->node.peers, now);
     pv_node_raise(&e->node, PV_FACT_NETWORK);

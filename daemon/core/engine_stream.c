@@ -139,29 +139,6 @@ static void chat_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
     pv_chatlink_wrote(e->chat, sid, n, now);
 }
 
-static int file_accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
-{
-    struct pv_engine *e = part;
-    const struct pv_chatlink_source source = source_of(e, &who->remote);
-    if (source.who != PV_CHATLINK_MEMBER)
-        return PV_ERR_REFUSED;
-    return pv_filelink_accepted(e->files, source.pk, now, ret_sid);
-}
-
-static void file_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
-{
-    struct pv_engine *e = part;
-    pv_filelink_handle_bytes(e->files, sid, bytes, now);
-}
-
-static void file_closed(void *part, uint32_t sid, int status, pv_ns now)
-{
-    struct pv_engine *e = part;
-    (void)status;
-    (void)now;
-    pv_filelink_closed(e->files, sid);
-}
-
 static const struct pv_stream_handler streams[] = {
     {
         .kind = PV_STREAM_COORD,
@@ -183,13 +160,6 @@ static const struct pv_stream_handler streams[] = {
         .poll_writable = chat_poll_writable,
         .out = chat_out,
         .wrote = chat_wrote,
-    },
-    /* Whoever takes a file's connection over writes to it and closes it. */
-    {
-        .kind = PV_STREAM_FILE,
-        .accepted = file_accepted,
-        .bytes = file_bytes,
-        .closed = file_closed,
     },
 };
 

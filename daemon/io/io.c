@@ -241,7 +241,7 @@ static bool drain_streams(struct pv_io *io, pv_ns now)
 
 static bool drain_files(struct pv_io *io, pv_ns now)
 {
-    struct pv_engine_fileop op;
+    struct pv_files_op op;
     bool any = false;
     while (pv_engine_poll_fileop(io->turn.engine, &op) == PV_OK) {
         any = true;

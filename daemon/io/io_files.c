@@ -97,7 +97,7 @@ static void pass(struct pv_io_files *files, const struct pv_fileop *op)
 
 /* Whatever goes wrong before the thread has it is told to the engine at once: no transfer is left
  * that nobody runs. */
-static void start(struct pv_io_files *files, const struct pv_engine_fileop *op, pv_ns now)
+static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns now)
 {
     struct pv_io_xfer *t = calloc(1, sizeof(*t));
     int sock =
@@ -161,7 +161,7 @@ static void answer(struct pv_io_files *files, const struct pv_fileop *op)
     close(fd);
 }
 
-void pv_io_file_op(struct pv_io_files *files, const struct pv_engine_fileop *op, pv_ns now)
+void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_ns now)
 {
     if (op->pass) {
         pass(files, &op->op);
@@ -265,7 +265,7 @@ int pv_io_files_new(struct pv_io_files **ret_files, const struct pv_io_files_con
 
 struct pv_io_files *pv_io_files_free(struct pv_io_files *files)
 {
-    struct pv_engine_fileop op;
+    struct pv_files_op op;
     void *item = NULL;
     if (files == NULL)
         return NULL;

@@ -19,7 +19,7 @@ struct pv_io_files_config {
 PV_MUST_CHECK int pv_io_files_new(struct pv_io_files **ret_files,
                                   const struct pv_io_files_config *cfg);
 /* Starts, cancels or answers a transfer, or does what else the engine wants of files. */
-void pv_io_file_op(struct pv_io_files *files, const struct pv_engine_fileop *op, pv_ns now);
+void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_ns now);
 /* Tells the engine how far transfers are; when to call again. */
 pv_ns pv_io_files_timeout(struct pv_io_files *files, pv_ns now);
 /* Cancels what is under way and waits for its end. NULL is fine; returns NULL. */

@@ -192,7 +192,7 @@ static void take_passed(struct pv_io_streams *all, uint32_t sid, int fd)
         close(fd);
         return;
     }
-    const struct pv_engine_passed file = {
+    const struct pv_files_passed file = {
         .handle = fd,
         .size = (uint64_t)st.st_size,
         .stamp = {.dev = (uint64_t)st.st_dev,

@@ -394,6 +394,11 @@ static void finish(struct pv_ctlsrv *srv, struct request *r, json_t *reply)
     put_reply(srv, c, reply);
 }
 
+bool pv_ctlsrv_is_open(const struct pv_ctlsrv *srv, uint32_t sid)
+{
+    return find(srv, sid) != NULL;
+}
+
 uint32_t pv_ctlsrv_sid(const struct pv_ctlsrv *srv, uint64_t handle)
 {
     const struct request *r = find_request(srv, handle);

@@ -48,6 +48,9 @@ void pv_ctlsrv_wrote(struct pv_ctlsrv *srv, uint32_t sid, size_t n);
  * PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_ctlsrv_poll_close(struct pv_ctlsrv *srv, uint32_t *ret_sid);
 
+/* Is that client still connected? */
+bool pv_ctlsrv_is_open(const struct pv_ctlsrv *srv, uint32_t sid);
+
 /* --- requests ------------------------------------------------------------------------------ */
 
 /* The next request to run; the caller owns it (pv_ctlapi_request_done()) and owes an answer to

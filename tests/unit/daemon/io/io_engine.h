@@ -132,14 +132,14 @@ void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view q
     (void)expired;
 }
 
-int pv_engine_poll_fileop(struct pv_engine *e, struct pv_engine_fileop *ret_op)
+int pv_engine_poll_fileop(struct pv_engine *e, struct pv_files_op *ret_op)
 {
     (void)e;
     (void)ret_op;
     return PV_ERR_AGAIN;
 }
 
-void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_engine_passed *file)
+void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_files_passed *file)
 {
     (void)sid;
     e->passed++;

@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: MIT */
+/* files_part.c - connects filelink with peers, the shell, the store and control clients. */
+#include "daemon/core/chat/files_part.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi_file.h"
+
+#define META_FILES "files"  /* the table's name in the store */
+#define SAVE_RETRY PV_S(30) /* ours: after a failed write, as for the roster */
+
+struct files {
+    struct pv_node *node;
+    struct pv_filelink *link;           /* owned */
+    struct pv_auto_accept *auto_accept; /* owned */
+    size_t n_auto_accept;
+    pv_ns save_at;                 /* the last write failed: once more then; PV_NEVER */
+    struct pv_files_passed passed; /* the newest that a client passed; handle -1: none */
+    uint32_t passed_by;            /* the control client's sid */
+    /* For the shell, before filelink's own. One RELEASE and one answer to a client can wait for
+     * each connection there may be. */
+    struct pv_files_op ops[PV_CTLSRV_MAX_CONNS];
+    size_t n_ops;
+};
+
+static struct pv_view saved_table(const struct pv_saved *saved)
+{
+    for (size_t i = 0; saved != NULL && i < saved->n_meta; i++) {
+        if (strcmp(saved->meta[i].name, META_FILES) == 0)
+            return saved->meta[i].value;
+    }
+    return pv_view(NULL, 0);
+}
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    const struct pv_filelink_config fc = {.rng = node->rng, .log = node->log};
+    struct files *f = calloc(1, sizeof(*f));
+    (void)now;
+    if (f == NULL)
+        return PV_ERR_NOMEM;
+    f->node = node;
+    f->passed.handle = -1;
+    f->save_at = PV_NEVER;
+    f->n_auto_accept = cfg->n_auto_accept;
+    f->auto_accept = calloc(cfg->n_auto_accept + 1, sizeof(*f->auto_accept));
+    int r = f->auto_accept == NULL ? PV_ERR_NOMEM
+                                   : pv_filelink_new(&f->link, &fc, saved_table(cfg->saved));
+    if (r != PV_OK) {
+        free(f->auto_accept);
+        free(f);
+        return r;
+    }
+    if (cfg->n_auto_accept > 0)
+        memcpy(f->auto_accept, cfg->auto_accept, cfg->n_auto_accept * sizeof(*f->auto_accept));
+    *ret_part = f;
+    return PV_OK;
+}
+
+static void free_files(void *part)
+{
+    struct files *f = part;
+    pv_filelink_free(f->link);
+    free(f->auto_accept);
+    free(f);
+}
+
+/* --- peers ----------------------------------------------------------------------------------- */
+
+/* The largest rule that names this peer. */
+static uint64_t auto_max(const struct files *f, const char *name)
+{
+    uint64_t max = 0;
+    for (size_t i = 0; i < f->n_auto_accept; i++) {
+        const struct pv_auto_accept *rule = &f->auto_accept[i];
+        if ((rule->name[0] == '\0' || strcmp(rule->name, name) == 0) && rule->max > max)
+            max = rule->max;
+    }
+    return max;
+}
+
+static struct pv_filelink_peer as_peer(const struct files *f, const struct pv_peer *p, bool online)
+{
+    return (struct pv_filelink_peer){.pk = pv_peer_pk(p),
+                                     .name = pv_peer_name(p),
+                                     .addr = *pv_peer_ip4(p),
+                                     .online = online,
+                                     .auto_max = auto_max(f, pv_peer_name(p))};
+}
+
+static bool is_there(const struct files *f, const struct pv_peer *p)
+{
+    return f->node->iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO;
+}
+
+static void look_at(struct files *f, const struct pv_peer *p, pv_ns now)
+{
+    const struct pv_filelink_peer peer = as_peer(f, p, is_there(f, p));
+    pv_filelink_set_peer(f->link, &peer, now);
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct files *f = part;
+    if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN)) == 0)
+        return;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(f->node->peers, p)) != NULL;)
+        look_at(f, p, now);
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    /* A coordinator that is lost takes back its word on everybody; nobody went away by that. */
+    if (pv_peer_presence(p) == PV_PRESENCE_UNKNOWN)
+        facts &= ~(unsigned)PV_PEER_FACT_PRESENCE;
+    if (!pv_peer_is_static(p) &&
+        (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
+        look_at(part, p, now);
+}
+
+static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
+{
+    struct files *f = part;
+    pv_filelink_peer_gone(f->link, pk, now);
+}
+
+/* --- notices --------------------------------------------------------------------------------- */
+
+static void take_notice(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    struct files *f = part;
+    const struct pv_filelink_peer peer = as_peer(f, from, true);
+    pv_filelink_handle_notice(f->link, &peer, body, now);
+}
+
+static void send_notices(struct files *f, pv_ns now)
+{
+    struct pv_filelink_transmit tx;
+    while (pv_filelink_poll_transmit(f->link, &tx) == PV_OK) {
+        struct pv_peer *p = pv_peers_by_pk(f->node->peers, tx.pk);
+        if (p == NULL)
+            continue;
+        if (pv_peer_can_talk(p, now)) {
+            pv_peers_send(f->node->peers, p, PV_INBAND_FILE, pv_view(tx.buf, tx.len));
+            continue;
+        }
+        pv_peer_want(p, "a file waits", now); /* the notice is repeated when there is a path */
+        pv_peers_touch(f->node->peers, p, now);
+    }
+}
+
+/* --- streams --------------------------------------------------------------------------------- */
+
+/* Only members fetch files; whose an address is, cryptokey routing proved (DESIGN 8). */
+static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
+{
+    struct files *f = part;
+    const struct pv_node *n = f->node;
+    struct pv_addr ip = who->remote;
+    ip.port = 0;
+    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_by_ip(n->roster, &ip);
+    if (m == NULL || memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0)
+        return PV_ERR_REFUSED;
+    return pv_filelink_accepted(f->link, m->node, now, ret_sid);
+}
+
+static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    struct files *f = part;
+    pv_filelink_handle_bytes(f->link, sid, bytes, now);
+}
+
+static void closed(void *part, uint32_t sid, int status, pv_ns now)
+{
+    struct files *f = part;
+    (void)status;
+    (void)now;
+    pv_filelink_closed(f->link, sid);
+}
+
+/* --- operations of the shell ----------------------------------------------------------------- */
+
+/* One more for the shell. False: it has not taken the older ones. */
+static bool add_op(struct files *f, const struct pv_files_op *op)
+{
+    if (f->n_ops == PV_ARRAY_LEN(f->ops))
+        return false;
+    f->ops[f->n_ops++] = *op;
+    return true;
+}
+
+int pv_files_part_poll_op(struct pv_node *n, struct pv_files_op *ret_op)
+{
+    struct files *f = pv_node_part(n, &pv_part_files);
+    if (f->n_ops > 0) {
+        *ret_op = f->ops[0];
+        f->n_ops--;
+        memmove(f->ops, f->ops + 1, f->n_ops * sizeof(f->ops[0]));
+        return PV_OK;
+    }
+    struct pv_fileop op;
+    int r = pv_filelink_poll_op(f->link, &op);
+    if (r != PV_OK)
+        return r;
+    *ret_op = (struct pv_files_op){.op = op};
+    if (op.sid != 0)
+        ret_op->op.sid = pv_sid(PV_STREAM_FILE, op.sid);
+    const struct pv_member *self = pv_node_self(n);
+    if (self != NULL)
+        ret_op->local = op.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
+    return PV_OK;
+}
+
+void pv_files_part_progress(struct pv_node *n, uint64_t tag, uint64_t done, pv_ns now)
+{
+    struct files *f = pv_node_part(n, &pv_part_files);
+    pv_filelink_progress(f->link, tag, done, now);
+}
+
+void pv_files_part_done(struct pv_node *n, uint64_t tag, enum pv_file_why why, uint64_t done,
+                        pv_ns now)
+{
+    struct files *f = pv_node_part(n, &pv_part_files);
+    pv_filelink_done(f->link, tag, why, done, now);
+}
+
+static void drop_passed(struct files *f)
+{
+    if (f->passed.handle >= 0 &&
+        !add_op(f, &(struct pv_files_op){
+                       .op = {.type = PV_FILEOP_RELEASE, .handle = f->passed.handle}}))
+        pv_log(f->node->log, PV_LOG_WARN, "what=\"descriptor of a client not closed\"");
+    f->passed.handle = -1;
+}
+
+void pv_files_part_passed(struct pv_node *n, uint32_t sid, const struct pv_files_passed *file)
+{
+    struct files *f = pv_node_part(n, &pv_part_files);
+    drop_passed(f);
+    f->passed = *file;
+    f->passed_by = sid;
+}
+
+static void on_stop(void *part, pv_ns now)
+{
+    struct files *f = part;
+    (void)now;
+    pv_filelink_stop_all(f->link);
+    drop_passed(f);
+}
+
+/* --- what users see -------------------------------------------------------------------------- */
+
+static struct pv_ctlapi_file shown(const struct pv_file_entry *f)
+{
+    return (struct pv_ctlapi_file){
+        .number = f->number,
+        .outgoing = f->outgoing,
+        .peer = f->peer_name,
+        .name = f->name,
+        .size = f->size,
+        .done = f->done,
+        .time_ms = f->time_ms,
+        .state = f->state,
+        .why = f->why,
+        .running = f->running,
+        .online = f->online,
+    };
+}
+
+static void tell_watchers(const struct files *f, uint32_t number)
+{
+    const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
+    if (entry == NULL)
+        return;
+    const struct pv_ctlapi_file file = shown(entry);
+    pv_watch_tell(&f->node->watch, f->node->ctl, "file", pv_ctlapi_one_file_json(&file));
+}
+
+/* The whole table each time; without memory it is kept with the next change. */
+static void save(struct files *f)
+{
+    f->save_at = PV_NEVER;
+    uint8_t *buf = malloc(PV_FILELINK_SAVE_MAX);
+    if (buf == NULL)
+        return;
+    size_t len = pv_filelink_save(f->link, buf);
+    pv_node_put_meta(f->node, META_FILES, pv_view(buf, len), &pv_part_files, 0);
+    free(buf);
+}
+
+static void run(void *part, pv_ns now)
+{
+    struct files *f = part;
+    uint32_t number;
+    /* Its request was read before its connection ended, and would have taken the descriptor. */
+    if (f->passed.handle >= 0 && !pv_ctlsrv_is_open(f->node->ctl, f->passed_by))
+        drop_passed(f);
+    send_notices(f, now);
+    while (pv_filelink_poll_event(f->link, &number) == PV_OK)
+        tell_watchers(f, number);
+    if (pv_filelink_take_dirty(f->link, now) || now >= f->save_at)
+        save(f);
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct files *f = part;
+    (void)tag;
+    if (result->status == PV_OK)
+        return;
+    pv_log(f->node->log, PV_LOG_ERROR, "what=\"files not stored\" why=\"%s\"", result->error);
+    f->save_at = now + SAVE_RETRY;
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct files *f = part;
+    pv_filelink_handle_timeout(f->link, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct files *f = part;
+    return pv_min_ns(pv_filelink_next_timeout(f->link), f->save_at);
+}
+
+/* --- commands -------------------------------------------------------------------------------- */
+
+static void answer_file(const struct files *f, uint32_t number, uint64_t handle)
+{
+    const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
+    if (entry == NULL) {
+        pv_ctlsrv_fail(f->node->ctl, handle, PV_CTLAPI_FAILED, "files: out of memory: try again");
+        return;
+    }
+    const struct pv_ctlapi_file file = shown(entry);
+    pv_ctlsrv_answer(f->node->ctl, handle, pv_ctlapi_one_file_json(&file));
+}
+
+static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct files *f = part;
+    struct pv_node *n = f->node;
+    uint32_t number;
+    if (f->passed.handle < 0 || f->passed_by != pv_ctlsrv_sid(n->ctl, handle)) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
+                       "send-file: no regular file came with the request: give the name of a file "
+                       "you may read");
+        return;
+    }
+    const struct pv_filelink_offer offer = {
+        .peer = as_peer(f, p, is_there(f, p)),
+        .name = pv_view(req->text, strlen(req->text)),
+        .size = f->passed.size,
+        .time_ms = pv_node_wall_ms(n, now),
+        .stamp = f->passed.stamp,
+        .handle = f->passed.handle,
+    };
+    int r = pv_filelink_offer(f->link, &offer, now, &number);
+    if (r != PV_OK) {
+        char text[PV_CTLAPI_ERROR_BUF];
+        snprintf(text, sizeof(text), "send-file: %s: %s", pv_strstatus(r),
+                 r == PV_ERR_LIMIT ? "too many files are under way: `p2pvpnctl files` lists them"
+                                   : "the name of the file is not UTF-8, or the file too large");
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+        return;
+    }
+    f->passed.handle = -1; /* the offer's now */
+    pv_peer_want(p, "a file waits", now);
+    pv_peers_touch(n->peers, p, now);
+    answer_file(f, number, handle);
+}
+
+static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    const struct files *f = part;
+    const struct pv_file_entry *entry;
+    json_t *out = pv_ctlapi_files_new();
+    (void)req;
+    (void)p;
+    (void)now;
+    for (size_t i = 0; out != NULL && (entry = pv_filelink_at(f->link, i)) != NULL; i++) {
+        const struct pv_ctlapi_file file = shown(entry);
+        if (pv_ctlapi_files_add(out, &file) != PV_OK) {
+            json_decref(out);
+            out = NULL;
+        }
+    }
+    pv_ctlsrv_answer(f->node->ctl, handle, out);
+}
+
+/* Gives the client the received file: its descriptor goes out with the answer. */
+static int pass(struct files *f, uint32_t number, uint64_t handle)
+{
+    const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
+    if (entry == NULL)
+        return PV_ERR_NOT_FOUND;
+    if (entry->outgoing || entry->state != PV_FILE_DONE)
+        return PV_ERR_STATE;
+    struct pv_files_op op = {.pass = true};
+    op.op.sid = pv_sid(PV_STREAM_CTL, pv_ctlsrv_sid(f->node->ctl, handle));
+    op.op.number = number;
+    memcpy(op.op.id, entry->id, sizeof(op.op.id));
+    return add_op(f, &op) ? PV_OK : PV_ERR_LIMIT;
+}
+
+/* Nothing more happens to a file in this state. */
+static bool is_over(enum pv_file_state state)
+{
+    return state != PV_FILE_OFFERED && state != PV_FILE_ACCEPTED;
+}
+
+/* "saved already": why what was asked for cannot be done with the file. */
+static const char *state_words(enum pv_file_state state)
+{
+    static const char *const words[PV_FILE_N_STATES] = {
+        [PV_FILE_OFFERED] = "offered and not accepted yet",
+        [PV_FILE_ACCEPTED] = "accepted and not whole yet",
+        [PV_FILE_DONE] = "transferred already",
+        [PV_FILE_SAVED] = "saved already",
+        [PV_FILE_REFUSED] = "refused",
+        [PV_FILE_WITHDRAWN] = "withdrawn",
+        [PV_FILE_FAILED] = "not transferred: it failed",
+    };
+    return words[state];
+}
+
+static void answer_failed(const struct files *f, uint32_t number, int status, uint64_t handle)
+{
+    const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (status == PV_ERR_STATE && entry != NULL)
+        snprintf(text, sizeof(text), "files: file %lu %s %s: `p2pvpnctl files` lists them",
+                 (unsigned long)number,
+                 entry->outgoing         ? "goes out and is"
+                 : is_over(entry->state) ? "was"
+                                         : "is",
+                 state_words(entry->state));
+    else
+        snprintf(text, sizeof(text), "files: %lu: %s: `p2pvpnctl files` lists them",
+                 (unsigned long)number, pv_strstatus(status));
+    pv_ctlsrv_fail(f->node->ctl, handle, PV_CTLAPI_FAILED, text);
+}
+
+/* The commands about one file that is known by its number. */
+static void cmd_one(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                    pv_ns now)
+{
+    struct files *f = part;
+    int r = PV_ERR_UNSUPPORTED;
+    (void)p;
+    if (req->cmd == PV_CTLAPI_FILE_ACCEPT)
+        r = pv_filelink_accept(f->link, req->number, now);
+    else if (req->cmd == PV_CTLAPI_FILE_STOP)
+        r = pv_filelink_stop(f->link, req->number, now);
+    else if (req->cmd == PV_CTLAPI_FILE_GET)
+        r = pass(f, req->number, handle);
+    else if (req->cmd == PV_CTLAPI_FILE_SAVED)
+        r = pv_filelink_saved(f->link, req->number, now);
+    if (r == PV_OK)
+        answer_file(f, req->number, handle);
+    else
+        answer_failed(f, req->number, r, handle);
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_FILE_SEND, PV_NEEDS_MEMBER, cmd_send},
+    {PV_CTLAPI_FILES, PV_NEEDS_NOTHING, cmd_list},
+    {PV_CTLAPI_FILE_ACCEPT, PV_NEEDS_NOTHING, cmd_one},
+    {PV_CTLAPI_FILE_STOP, PV_NEEDS_NOTHING, cmd_one},
+    {PV_CTLAPI_FILE_GET, PV_NEEDS_NOTHING, cmd_one},
+    {PV_CTLAPI_FILE_SAVED, PV_NEEDS_NOTHING, cmd_one},
+};
+
+static const struct pv_inband_handler inband[] = {{PV_INBAND_FILE, take_notice}};
+
+/* Whoever takes a connection over writes to it and closes it: there is no output here. */
+static const struct pv_stream_handler streams[] = {{
+    .kind = PV_STREAM_FILE,
+    .accepted = accepted,
+    .bytes = take_bytes,
+    .closed = closed,
+}};
+
+const struct pv_part pv_part_files = {
+    .name = "files",
+    .make = make,
+    .free = free_files,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .on_member_gone = on_member_gone,
+    .on_stop = on_stop,
+    .run = run,
+    .on_job = on_job,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .inband = inband,
+    .n_inband = PV_ARRAY_LEN(inband),
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+    .streams = streams,
+    .n_streams = PV_ARRAY_LEN(streams),
+};

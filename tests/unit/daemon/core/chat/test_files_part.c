@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* The part around filelink: descriptors of clients, notices, what is kept, what commands answer. */
+#include "daemon/core/chat/files_part.h"
+#include "tests/unit/daemon/core/fake_ctl.h"
+#include "tests/unit/daemon/core/fake_peers.h"
+
+static struct fake_node node;
+static struct fake_peers peers;
+static struct pv_peer *bob;
+static uint32_t client;
+
+static int start(void **state)
+{
+    static const struct pv_auto_accept rules[] = {{"bob", 1000}};
+    (void)state;
+    fake_node_init(&node, &pv_part_files);
+    node.cfg.auto_accept = rules;
+    node.cfg.n_auto_accept = 1;
+    fake_peers_init(&peers, &node);
+    fake_node_enter(&node);
+    fake_node_start(&node);
+    node.node.parts[0] = (struct pv_part_slot){&pv_part_files, node.self};
+    node.node.n_parts = 1;
+    node.node.iface = PV_IFACE_UP;
+    bob = fake_peers_member(&peers, 7, "bob", 7);
+    fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
+    client = fake_ctl_open(&node);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_peers_done(&peers);
+    fake_node_done(&node);
+    return 0;
+}
+
+static void pass_descriptor(int handle)
+{
+    const struct pv_files_passed file = {.handle = handle, .size = 5000};
+    pv_files_part_passed(&node.node, client, &file);
+}
+
+/* The next operation, of this type; it is the only one. */
+static struct pv_files_op expect_op(enum pv_fileop_type type)
+{
+    struct pv_files_op op, other;
+    assert_int_equal(pv_files_part_poll_op(&node.node, &op), PV_OK);
+    assert_int_equal(op.op.type, type);
+    assert_int_equal(pv_files_part_poll_op(&node.node, &other), PV_ERR_AGAIN);
+    return op;
+}
+
+static void expect_no_op(void)
+{
+    struct pv_files_op op;
+    assert_int_equal(pv_files_part_poll_op(&node.node, &op), PV_ERR_AGAIN);
+}
+
+static void offer(int handle)
+{
+    pass_descriptor(handle);
+    fake_ctl_say(&node, client,
+                 "{\"id\":1,\"cmd\":\"file_send\",\"peer\":\"bob\",\"file\":\"a.txt\"}");
+    assert_reply(&node, client, "\"ok\":true");
+}
+
+/* Bob says something about a file; then the part runs. */
+static void notice(struct pv_file_notice n)
+{
+    uint8_t buf[PV_FILE_NOTICE_MAX];
+    size_t len;
+    assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_OK);
+    assert_int_equal(pv_part_files.inband[0].type, PV_INBAND_FILE);
+    pv_part_files.inband[0].take(node.self, bob, pv_view(buf, len), node.now);
+    fake_peers_settle(&peers);
+}
+
+static void bob_offers(uint8_t id, uint64_t size)
+{
+    struct pv_file_notice n = {.kind = PV_FILE_OFFER, .id = {id}, .size = size, .name = "b.txt"};
+    notice(n);
+}
+
+/* The table is kept by the next job; that ends so. */
+static void expect_saved(int status)
+{
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_SET_META);
+    assert_string_equal(job->u.set_meta.name, "files");
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = status, .error = "no room"});
+}
+
+static void a_file_is_offered_with_the_descriptor_that_came_before_the_request(void **state)
+{
+    (void)state;
+    offer(5);
+    expect_no_op(); /* the offer has it now */
+    fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"files\"}");
+    assert_reply(&node, client, "a.txt");
+    fake_peers_settle(&peers);
+    expect_saved(PV_OK);
+}
+
+static void without_a_descriptor_there_is_no_offer(void **state)
+{
+    (void)state;
+    fake_ctl_say(&node, client,
+                 "{\"id\":1,\"cmd\":\"file_send\",\"peer\":\"bob\",\"file\":\"a.txt\"}");
+    assert_reply(&node, client, "no regular file came with the request");
+}
+
+static void a_descriptor_of_another_client_is_not_used(void **state)
+{
+    (void)state;
+    uint32_t other = fake_ctl_open(&node);
+    pass_descriptor(5);
+    fake_ctl_say(&node, other,
+                 "{\"id\":1,\"cmd\":\"file_send\",\"peer\":\"bob\",\"file\":\"a.txt\"}");
+    assert_reply(&node, other, "no regular file came with the request");
+    expect_no_op();
+}
+
+static void a_descriptor_goes_back_when_another_comes_or_the_client_goes(void **state)
+{
+    (void)state;
+    pass_descriptor(5);
+    pass_descriptor(6);
+    assert_int_equal(expect_op(PV_FILEOP_RELEASE).op.handle, 5);
+    fake_peers_settle(&peers);
+    expect_no_op(); /* the client is still there */
+    pv_ctlsrv_closed(node.node.ctl, client);
+    fake_peers_settle(&peers);
+    assert_int_equal(expect_op(PV_FILEOP_RELEASE).op.handle, 6);
+}
+
+static void a_descriptor_goes_back_when_the_daemon_ends(void **state)
+{
+    (void)state;
+    offer(5);
+    pass_descriptor(6);
+    pv_part_files.on_stop(node.self, node.now);
+    struct pv_files_op a, b;
+    assert_int_equal(pv_files_part_poll_op(&node.node, &a), PV_OK);
+    assert_int_equal(pv_files_part_poll_op(&node.node, &b), PV_OK);
+    assert_int_equal(a.op.handle + b.op.handle, 11);
+    expect_no_op();
+}
+
+static void a_small_offer_of_a_trusted_peer_is_fetched_from_its_address(void **state)
+{
+    (void)state;
+    bob_offers(1, 900);
+    struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
+    assert_true(pv_addr_equal_ip(&op.op.addr, pv_peer_ip4(bob)));
+    const struct pv_member *self = pv_node_self(&node.node);
+    assert_true(pv_addr_equal_ip(&op.local, &self->ip4));
+    expect_saved(PV_OK);
+}
+
+static void a_large_offer_waits_for_the_user(void **state)
+{
+    (void)state;
+    bob_offers(1, 5000);
+    expect_no_op();
+    fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
+    assert_reply(&node, client, "\"ok\":true");
+    expect_op(PV_FILEOP_FETCH);
+    fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"file_get\",\"number\":1}");
+    assert_reply(&node, client, "file 1 is accepted and not whole yet");
+    fake_ctl_say(&node, client, "{\"id\":3,\"cmd\":\"file_accept\",\"number\":9}");
+    assert_reply(&node, client, "\"ok\":false");
+}
+
+static void a_whole_file_is_passed_to_the_client_that_gets_it(void **state)
+{
+    (void)state;
+    bob_offers(1, 900);
+    struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
+    pv_files_part_progress(&node.node, op.op.tag, 400, node.now);
+    pv_files_part_done(&node.node, op.op.tag, PV_FILE_WHY_NONE, 900, node.now);
+    fake_peers_settle(&peers);
+    fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_get\",\"number\":1}");
+    assert_reply(&node, client, "\"ok\":true");
+    assert_int_equal(pv_files_part_poll_op(&node.node, &op), PV_OK);
+    assert_true(op.pass);
+    assert_int_equal(op.op.sid, pv_sid(PV_STREAM_CTL, client));
+}
+
+static void nobody_is_asked_while_the_interface_is_down(void **state)
+{
+    (void)state;
+    node.node.iface = PV_IFACE_DOWN;
+    pv_node_raise(&node.node, PV_FACT_INTERFACE);
+    fake_peers_settle(&peers);
+    fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
+    bob_offers(1, 900);
+    struct pv_files_op op;
+    while (pv_files_part_poll_op(&node.node, &op) == PV_OK)
+        pv_files_part_done(&node.node, op.op.tag, PV_FILE_WHY_LOST, 0, node.now);
+    node.node.iface = PV_IFACE_UP;
+    pv_node_raise(&node.node, PV_FACT_INTERFACE);
+    fake_peers_settle(&peers);
+    fake_node_wait(&node, PV_S(5));
+    expect_op(PV_FILEOP_FETCH);
+}
+
+static void a_member_that_leaves_takes_its_offers_along(void **state)
+{
+    (void)state;
+    bob_offers(1, 5000);
+    fake_peers_leaves(&peers, bob);
+    expect_op(PV_FILEOP_DROP); /* nothing of it is kept */
+    fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
+    assert_reply(&node, client, "\"ok\":false");
+}
+
+static void only_members_may_fetch(void **state)
+{
+    (void)state;
+    uint32_t sid;
+    struct pv_stream_peer who = {.remote = *pv_peer_ip4(bob)};
+    const struct pv_stream_handler *h = &pv_part_files.streams[0];
+    who.remote.port = 12345;
+    assert_int_equal(h->accepted(node.self, &who, &sid, node.now), PV_OK);
+    h->closed(node.self, sid, PV_ERR_CLOSED, node.now);
+    who.remote = pv_node_self(&node.node)->ip4;
+    assert_int_equal(h->accepted(node.self, &who, &sid, node.now), PV_ERR_REFUSED);
+    who.remote = pv_addr4(192, 0, 2, 9, 1);
+    assert_int_equal(h->accepted(node.self, &who, &sid, node.now), PV_ERR_REFUSED);
+}
+
+static void a_table_that_could_not_be_kept_is_kept_later(void **state)
+{
+    (void)state;
+    bob_offers(1, 5000);
+    expect_saved(PV_ERR_NO_SPACE);
+    fake_node_wait(&node, PV_S(29));
+    assert_null(fake_node_job(&node));
+    fake_node_wait(&node, PV_S(2));
+    expect_saved(PV_OK);
+    fake_node_wait(&node, PV_S(100));
+    assert_null(fake_node_job(&node));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        T(a_file_is_offered_with_the_descriptor_that_came_before_the_request),
+        T(without_a_descriptor_there_is_no_offer),
+        T(a_descriptor_of_another_client_is_not_used),
+        T(a_descriptor_goes_back_when_another_comes_or_the_client_goes),
+        T(a_descriptor_goes_back_when_the_daemon_ends),
+        T(a_small_offer_of_a_trusted_peer_is_fetched_from_its_address),
+        T(a_large_offer_waits_for_the_user),
+        T(a_whole_file_is_passed_to_the_client_that_gets_it),
+        T(nobody_is_asked_while_the_interface_is_down),
+        T(a_member_that_leaves_takes_its_offers_along),
+        T(only_members_may_fetch),
+        T(a_table_that_could_not_be_kept_is_kept_later),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

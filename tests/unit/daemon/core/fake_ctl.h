@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fake_ctl.h - one control client of a fake node: it says a request as a line, which runs the
+ * command in the part's table, and reads what comes back.
+ */
+#ifndef PV_FAKE_CTL_H
+#define PV_FAKE_CTL_H
+
+#include "daemon/core/peer/peers.h"
+#include "tests/unit/daemon/core/fake_node.h"
+
+/* Connects as root; the client's sid. */
+static inline uint32_t fake_ctl_open(struct fake_node *f)
+{
+    uint32_t sid;
+    assert_int_equal(pv_ctlsrv_accepted(f->node.ctl, true, &sid), PV_OK);
+    return sid;
+}
+
+/* Sends the line; the command runs where what it needs is there, as the engine does it. */
+static inline void fake_ctl_say(struct fake_node *f, uint32_t sid, const char *line)
+{
+    struct pv_ctlapi_request req;
+    uint64_t handle;
+    bool found = false;
+    pv_ctlsrv_handle_bytes(f->node.ctl, sid, pv_view(line, strlen(line)));
+    pv_ctlsrv_handle_bytes(f->node.ctl, sid, pv_view("\n", 1));
+    assert_int_equal(pv_ctlsrv_poll_request(f->node.ctl, &req, &handle), PV_OK);
+    for (size_t i = 0; i < f->part->n_commands && !found; i++) {
+        const struct pv_command *c = &f->part->commands[i];
+        struct pv_peer *p = c->needs == PV_NEEDS_PEER || c->needs == PV_NEEDS_MEMBER
+                                ? pv_peers_find(f->node.peers, req.peer)
+                                : NULL;
+        found = c->cmd == req.cmd;
+        if (found)
+            c->run(f->self, &req, p, handle, f->now);
+    }
+    assert_true(found);
+    pv_ctlapi_request_done(&req);
+}
+
+/* What was written to the client since the last call; it must be less than 16 KiB. */
+static inline const char *fake_ctl_reply(struct fake_node *f, uint32_t sid)
+{
+    static char text[16384];
+    struct pv_view out = pv_ctlsrv_out(f->node.ctl, sid);
+    size_t len = 0;
+    while (out.len > 0) {
+        assert_true(len + out.len < sizeof(text));
+        memcpy(text + len, out.ptr, out.len);
+        len += out.len;
+        pv_ctlsrv_wrote(f->node.ctl, sid, out.len);
+        out = pv_ctlsrv_out(f->node.ctl, sid);
+    }
+    text[len] = '\0';
+    return text;
+}
+
+/* The client's newest output must contain the text. */
+#define assert_reply(f, sid, text)                      \
+    do {                                                \
+        const char *reply_ = fake_ctl_reply(f, sid);    \
+        if (strstr(reply_, text) == NULL)               \
+            fail_msg("no \"%s\" in: %s", text, reply_); \
+    } while (0)
+
+#endif /* PV_FAKE_CTL_H */
