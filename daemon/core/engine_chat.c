@@ -71,7 +71,7 @@ void pv_engine_tell_message(struct pv_engine *e, const struct pv_chat_record *re
     bool seen = pv_watch_is_seen(&e->node.watch) && !rec->outgoing;
     pv_watch_tell(&e->node.watch, e->node.ctl, "message", pv_ctlapi_watch_message_json(&msg));
     if (!rec->outgoing)
-        pv_notifier_message(e->node.notifier, &msg);
+        pv_notifier_message(pv_node_part(&e->node, &pv_part_notifier), &msg);
     if (seen)
         pv_chatlink_seen(e->chat, rec->peer, rec->id, now);
 }

@@ -23,16 +23,8 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
         return PV_ERR_NOMEM;
     n->node = node;
     n->enabled = cfg->notify;
-    node->notifier = n;
     *ret_part = n;
     return PV_OK;
-}
-
-static void free_notifier(void *part)
-{
-    struct pv_notifier *n = part;
-    n->node->notifier = NULL;
-    free(n);
 }
 
 /* The message as the program is told it; NULL without memory. */
@@ -83,6 +75,6 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
 const struct pv_part pv_part_notifier = {
     .name = "notifier",
     .make = make,
-    .free = free_notifier,
+    .free = free,
     .on_job = on_job,
 };

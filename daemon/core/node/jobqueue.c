@@ -67,6 +67,18 @@ bool pv_jobqueue_submit(struct pv_jobqueue *q, struct pv_job *job, const struct 
     return true;
 }
 
+bool pv_jobqueue_submit_chat(struct pv_jobqueue *q, struct pv_chatjob *chat,
+                             const struct pv_part *owner, uint64_t tag)
+{
+    struct pv_job *job = chat == NULL ? NULL : pv_job_new(PV_JOB_CHAT);
+    if (job == NULL) {
+        pv_chatjob_free(chat);
+        return false;
+    }
+    job->u.chat = chat;
+    return pv_jobqueue_submit(q, job, owner, tag);
+}
+
 int pv_jobqueue_poll(struct pv_jobqueue *q, struct pv_job **ret_job)
 {
     struct pv_jobqueue_item *item = q->first;

@@ -40,6 +40,9 @@ struct pv_job *pv_job_new(enum pv_job_kind kind);
  * False, logged: no memory, or PV_JOBQUEUE_MAX are under way; nothing will come back. */
 bool pv_jobqueue_submit(struct pv_jobqueue *q, struct pv_job *job, const struct pv_part *owner,
                         uint64_t tag);
+/* The same for what chat asks of the store (chatjob.h); chat is taken, and NULL fails. */
+bool pv_jobqueue_submit_chat(struct pv_jobqueue *q, struct pv_chatjob *chat,
+                             const struct pv_part *owner, uint64_t tag);
 /* The next job for the shell, which owns it then. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_jobqueue_poll(struct pv_jobqueue *q, struct pv_job **ret_job);
 /* Whose result it is, once. False: nobody waits for it. */

@@ -23,8 +23,9 @@
 
 struct pv_coord;
 struct pv_highwater;
+struct pv_chatlink;
 struct pv_coordclient;
-struct pv_notifier;
+struct pv_rooms;
 struct pv_engine;
 struct pv_attempts;
 struct pv_fp_builder;
@@ -137,7 +138,10 @@ struct pv_node {
     struct pv_highwater *marks[PV_MARKS]; /* each borrowed from its owner, who sets it */
     char store_error[PV_JOB_ERROR_MAX];   /* of the newest write; "" = it was kept */
     bool store_failed; /* not all is kept; part "store" has all written again, and clears it */
-    struct pv_notifier *notifier; /* written by the part of that name; NULL: it is not there */
+
+    /* chat; each written by the part around it */
+    struct pv_chatlink *chatlink; /* connections between members, and what goes over them */
+    struct pv_rooms *rooms;
 
     struct pv_wall coord_clock; /* the coordinator's, as it last told it; us 0 = never */
     pv_ns coord_rtt;            /* there and back */

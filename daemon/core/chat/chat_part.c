@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* chat_part.c - connects chatlink with peers, streams, the store and control clients. */
+#include "daemon/core/chat/chat_part.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/tell.h"
+#include "daemon/core/peer/peers.h"
+
+struct chat {
+    struct pv_node *node;
+    struct pv_chatlink *link; /* owned; node.chatlink is the same */
+};
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    struct pv_chatlink_config lc = {.rng = node->rng, .log = node->log};
+    struct chat *c = calloc(1, sizeof(*c));
+    (void)cfg;
+    if (c == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(lc.own_pk, node->identity->sign_pk, sizeof(lc.own_pk));
+    int r = pv_chatlink_new(&c->link, &lc, now);
+    if (r != PV_OK) {
+        free(c);
+        return r;
+    }
+    c->node = node;
+    node->chatlink = c->link;
+    *ret_part = c;
+    return PV_OK;
+}
+
+static void free_chat(void *part)
+{
+    struct chat *c = part;
+    c->node->chatlink = pv_chatlink_free(c->link);
+    free(c);
+}
+
+/* --- who is there ---------------------------------------------------------------------------- */
+
+/* Connections are made on the overlay: without the interface nobody can be reached. */
+static void look_at(struct chat *c, const struct pv_peer *p, pv_ns now)
+{
+    const struct pv_node *n = c->node;
+    if (n->iface != PV_IFACE_UP || pv_peer_reach(p) == PV_REACH_NO) {
+        pv_chatlink_peer_offline(c->link, pv_peer_pk(p), now);
+        return;
+    }
+    int r = pv_chatlink_peer_online(c->link, pv_peer_pk(p), pv_peer_name(p), pv_peer_ip4(p), now);
+    if (r != PV_OK)
+        pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"chat not told\" why=\"%s\"", pv_peer_name(p),
+               pv_strstatus(r));
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct chat *c = part;
+    if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN)) == 0)
+        return;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(c->node->peers, p)) != NULL;)
+        look_at(c, p, now);
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    struct chat *c = part;
+    struct pv_node *n = c->node;
+    if (pv_peer_is_static(p))
+        return;
+    /* When the coordinator is lost its word on everybody is void; that says of nobody that it is
+     * away, and connections are tried as before. */
+    if (pv_peer_presence(p) == PV_PRESENCE_UNKNOWN)
+        facts &= ~(unsigned)PV_PEER_FACT_PRESENCE;
+    if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
+        look_at(c, p, now);
+    if ((facts & PV_PEER_FACT_PRESENCE) != 0)
+        pv_watch_tell(&n->watch, n->ctl, "presence",
+                      pv_ctlapi_watch_presence_json(pv_peer_name(p),
+                                                    pv_peer_presence(p) == PV_PRESENCE_ONLINE));
+}
+
+static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
+{
+    struct chat *c = part;
+    pv_chatlink_peer_gone(c->link, pk, now);
+}
+
+/* --- streams --------------------------------------------------------------------------------- */
+
+/* Whose address it is: identity is what cryptokey routing proved (DESIGN 8). */
+static struct pv_chatlink_source source_of(const struct pv_node *n, const struct pv_addr *remote)
+{
+    struct pv_chatlink_source s = {.who = PV_CHATLINK_STRANGER};
+    struct pv_addr ip = *remote;
+    ip.port = 0;
+    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_by_ip(n->roster, &ip);
+    if (m != NULL) {
+        bool self = memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0;
+        s.who = self ? PV_CHATLINK_SELF : PV_CHATLINK_MEMBER;
+        memcpy(s.pk, m->node, sizeof(s.pk));
+        memcpy(s.name, m->name, sizeof(s.name));
+        return s;
+    }
+    size_t n_routes;
+    const struct pv_prefix *routes = pv_peers_static_routes(n->peers, &n_routes);
+    for (size_t i = 0; i < n_routes; i++) {
+        if (pv_prefix_contains(&routes[i], &ip))
+            s.who = PV_CHATLINK_STATIC;
+    }
+    return s;
+}
+
+static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
+{
+    struct chat *c = part;
+    const struct pv_chatlink_source source = source_of(c->node, &who->remote);
+    return pv_chatlink_accepted(c->link, &source, now, ret_sid);
+}
+
+static void connected(void *part, uint32_t sid, pv_ns now)
+{
+    struct chat *c = part;
+    pv_chatlink_connected(c->link, sid, now);
+}
+
+static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    struct chat *c = part;
+    pv_chatlink_handle_bytes(c->link, sid, bytes, pv_node_wall_ms(c->node, now), now);
+}
+
+static void closed(void *part, uint32_t sid, int status, pv_ns now)
+{
+    struct chat *c = part;
+    (void)status;
+    pv_chatlink_closed(c->link, sid, now);
+}
+
+/* Connections leave from the own overlay address: the other side knows us by it. */
+static int poll_op(void *part, struct pv_stream_op *ret_op)
+{
+    struct chat *c = part;
+    struct pv_chatlink_stream_op op;
+    if (pv_chatlink_poll_stream_op(c->link, &op) != PV_OK)
+        return PV_ERR_AGAIN;
+    const struct pv_member *self = pv_node_self(c->node);
+    *ret_op = (struct pv_stream_op){
+        .type = op.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE, .sid = op.sid, .addr = op.addr};
+    if (op.open && self != NULL)
+        ret_op->local = op.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
+    return PV_OK;
+}
+
+static int poll_writable(void *part, uint32_t *ret_sid)
+{
+    struct chat *c = part;
+    return pv_chatlink_poll_writable(c->link, ret_sid);
+}
+
+static struct pv_view output(void *part, uint32_t sid)
+{
+    struct chat *c = part;
+    return pv_chatlink_out(c->link, sid);
+}
+
+static void wrote(void *part, uint32_t sid, size_t n, pv_ns now)
+{
+    struct chat *c = part;
+    pv_chatlink_wrote(c->link, sid, n, now);
+}
+
+/* --- what chatlink says ---------------------------------------------------------------------- */
+
+static void answer_failed(struct pv_node *n, const struct pv_chatlink_event *ev)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    snprintf(text, sizeof(text),
+             ev->status == PV_ERR_LIMIT
+                 ? "send: too many messages wait for this peer (%s): wait until it is back"
+                 : "send: the message could not be stored: %s: is the disk full?",
+             pv_strstatus(ev->status));
+    pv_ctlsrv_fail(n->ctl, ev->tag, PV_CTLAPI_FAILED, text);
+}
+
+static void take_event(struct chat *c, const struct pv_chatlink_event *ev, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    const struct pv_peer *p;
+    switch (ev->type) {
+    case PV_CHATLINK_MESSAGE:
+        pv_tell_message(n, &ev->msg, now);
+        break;
+    case PV_CHATLINK_STATE:
+        pv_tell_state(n, &ev->msg);
+        break;
+    case PV_CHATLINK_SENT:
+        p = pv_peers_by_pk(n->peers, ev->msg.peer);
+        pv_tell_sent(n, ev->tag, &ev->msg, p != NULL && pv_peer_reach(p) != PV_REACH_NO);
+        break;
+    case PV_CHATLINK_SEND_FAILED:
+        answer_failed(n, ev);
+        break;
+    case PV_CHATLINK_UP:
+    case PV_CHATLINK_DOWN:
+    case PV_CHATLINK_LINE:
+    case PV_CHATLINK_QUEUED:
+    case PV_CHATLINK_COPY:
+        break; /* for rooms and copies, which read their own */
+    }
+}
+
+/* Stands behind rooms and copies in the engine's list: what they have chatlink store leaves as jobs
+ * in the same turn. */
+static void run(void *part, pv_ns now)
+{
+    struct chat *c = part;
+    struct pv_chatlink_event ev;
+    struct pv_chatjob *job;
+    uint64_t tag;
+    while (pv_chatlink_poll_event(c->link, PV_CHATLINK_FOR_CHAT, &ev) == PV_OK) {
+        take_event(c, &ev, now);
+        pv_chat_record_done(&ev.msg);
+    }
+    /* A job that is lost was logged; chatlink takes one without a result for failed. */
+    while (pv_chatlink_poll_job(c->link, &tag, &job) == PV_OK)
+        (void)pv_jobqueue_submit_chat(&c->node->jobs, job, &pv_part_chat, tag);
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct chat *c = part;
+    pv_chatlink_handle_job(c->link, tag, result->status, result->chat, now);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct chat *c = part;
+    pv_chatlink_handle_timeout(c->link, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct chat *c = part;
+    return pv_chatlink_next_timeout(c->link);
+}
+
+static const struct pv_stream_handler streams[] = {{
+    .kind = PV_STREAM_CHAT,
+    .accepted = accepted,
+    .connected = connected,
+    .bytes = take_bytes,
+    .closed = closed,
+    .poll_op = poll_op,
+    .poll_writable = poll_writable,
+    .out = output,
+    .wrote = wrote,
+}};
+
+const struct pv_part pv_part_chat = {
+    .name = "chat",
+    .make = make,
+    .free = free_chat,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .on_member_gone = on_member_gone,
+    .run = run,
+    .on_job = on_job,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .streams = streams,
+    .n_streams = PV_ARRAY_LEN(streams),
+};

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* messages.c - finds whom a command is about, asks the store, and answers with what it says. */
+#include "daemon/core/chat/messages.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/rooms_part.h"
+#include "daemon/core/chat/tell.h"
+#include "daemon/core/peer/peer_show.h"
+#include "daemon/core/peer/peers.h"
+
+/* The part has no state but the node: a job's tag is the handle of the request that waits for it,
+ * and in its lowest bit whether that is `inbox`. */
+static uint64_t tag_of(uint64_t handle, bool inbox)
+{
+    return handle << 1 | inbox;
+}
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    (void)cfg;
+    (void)now;
+    *ret_part = node;
+    return PV_OK;
+}
+
+static void free_messages(void *part)
+{
+    (void)part; /* the node is the engine's */
+}
+
+/* --- send ------------------------------------------------------------------------------------ */
+
+static void send_to(struct pv_node *n, struct pv_peer *p, const char *text, uint64_t handle,
+                    pv_ns now)
+{
+    const struct pv_chatlink_message msg = {.pk = pv_peer_pk(p),
+                                            .name = pv_peer_name(p),
+                                            .text = text,
+                                            .wall_ms = pv_node_wall_ms(n, now)};
+    int r = pv_chatlink_send(n->chatlink, handle, &msg, now);
+    if (r != PV_OK) {
+        char why[PV_CTLAPI_ERROR_BUF];
+        snprintf(why, sizeof(why), "send: %s: %s", pv_strstatus(r),
+                 r == PV_ERR_MALFORMED ? "a message is 1 to 16384 bytes of UTF-8" : "try again");
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, why);
+        return;
+    }
+    pv_peer_want(p, "a message waits", now);
+    pv_peers_touch(n->peers, p, now);
+}
+
+/* A room is no peer: the engine cannot look for whom this command is about. */
+static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct pv_node *n = part;
+    (void)p;
+    if (req->peer[0] == '#') {
+        pv_rooms_part_send(n, req->peer, req->text, handle, now);
+        return;
+    }
+    p = pv_peer_need(n, req->peer, "send", true, handle);
+    if (p != NULL)
+        send_to(n, p, req->text, handle, now);
+}
+
+/* --- inbox, history -------------------------------------------------------------------------- */
+
+/* What the store is asked for, of the conversation with this key or, NULL, of all. */
+static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req, const uint8_t *key)
+{
+    bool inbox = req->cmd == PV_CTLAPI_INBOX;
+    struct pv_chatjob *job = pv_chatjob_new(inbox ? PV_CHATJOB_INBOX : PV_CHATJOB_HISTORY);
+    if (job == NULL)
+        return NULL;
+    if (key != NULL)
+        memcpy(job->peer, key, sizeof(job->peer));
+    if (inbox) {
+        job->mark_read = !req->peek;
+        job->of_peer = key != NULL;
+    } else {
+        job->all_peers = key == NULL;
+        job->limit = req->limit;
+        job->before = pv_chat_id_parse(req->before, job->id) == PV_OK;
+    }
+    return job;
+}
+
+static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct pv_node *n = part;
+    uint8_t room_key[PV_CHATJOB_PK_LEN];
+    const uint8_t *key = NULL;
+    (void)now;
+    if (req->peer[0] == '#') {
+        const uint8_t *room = pv_rooms_part_need(n, req->peer, true, handle);
+        if (room == NULL)
+            return;
+        pv_room_key(room, room_key);
+        key = room_key;
+    } else if (req->peer[0] != '\0') {
+        /* What somebody said stays, also when it has gone. */
+        p = pv_peers_find(n->peers, req->peer);
+        const struct pv_member *former = p == NULL ? pv_node_former_member(n, req->peer) : NULL;
+        if (former == NULL &&
+            (p = pv_peer_need(n, req->peer, pv_ctlapi_cmd_name(req->cmd), true, handle)) == NULL)
+            return;
+        key = former != NULL ? former->node : pv_peer_pk(p);
+    }
+    if (!pv_jobqueue_submit_chat(&n->jobs, make_job(req, key), &pv_part_messages,
+                                 tag_of(handle, req->cmd == PV_CTLAPI_INBOX)))
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
+}
+
+static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_result *list)
+{
+    json_t *out = pv_ctlapi_messages_new(list->more);
+    for (size_t i = 0; out != NULL && i < list->n_msgs; i++) {
+        char room[PV_ROOMS_NAME_BUF];
+        const struct pv_ctlapi_message msg = pv_tell_shown(n, &list->msgs[i], room);
+        if (pv_ctlapi_messages_add(out, &msg) != PV_OK) {
+            json_decref(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_node *n = part;
+    uint64_t handle = tag >> 1;
+    if (result->status != PV_OK || result->chat == NULL) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
+        return;
+    }
+    pv_ctlsrv_answer(n->ctl, handle, shown_list(n, result->chat));
+    if (tag == tag_of(handle, true))
+        pv_chatlink_read(n->chatlink, result->chat, now);
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_SEND, PV_NEEDS_NOTHING, cmd_send},
+    {PV_CTLAPI_INBOX, PV_NEEDS_NOTHING, cmd_list},
+    {PV_CTLAPI_HISTORY, PV_NEEDS_NOTHING, cmd_list},
+};
+
+const struct pv_part pv_part_messages = {
+    .name = "messages",
+    .make = make,
+    .free = free_messages,
+    .on_job = on_job,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+};

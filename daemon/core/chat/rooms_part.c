@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/* rooms_part.c - connects rooms with peers, chatlink's lines, the store and users. */
+#include "daemon/core/chat/rooms_part.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/rooms.h"
+#include "daemon/core/chat/tell.h"
+#include "daemon/core/peer/peers.h"
+
+struct rooms_part {
+    struct pv_node *node;
+    struct pv_rooms *rooms; /* owned; node.rooms is the same */
+};
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    struct pv_rooms_config rc = {.rng = node->rng, .sk = node->identity->sign_sk, .log = node->log};
+    struct rooms_part *r = calloc(1, sizeof(*r));
+    (void)cfg;
+    (void)now;
+    if (r == NULL)
+        return PV_ERR_NOMEM;
+    memcpy(rc.own_pk, node->identity->sign_pk, sizeof(rc.own_pk));
+    int status = pv_rooms_new(&r->rooms, &rc);
+    if (status != PV_OK) {
+        free(r);
+        return status;
+    }
+    r->node = node;
+    node->rooms = r->rooms;
+    *ret_part = r;
+    return PV_OK;
+}
+
+static void free_rooms(void *part)
+{
+    struct rooms_part *r = part;
+    r->node->rooms = pv_rooms_free(r->rooms);
+    free(r);
+}
+
+/* --- who is there ---------------------------------------------------------------------------- */
+
+static void look_at(struct rooms_part *r, const struct pv_peer *p, pv_ns now)
+{
+    const struct pv_node *n = r->node;
+    bool there = n->iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO;
+    int status = pv_rooms_peer_online(r->rooms, pv_peer_pk(p), there, now);
+    if (status != PV_OK)
+        pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"rooms not told\" why=\"%s\"", pv_peer_name(p),
+               pv_strstatus(status));
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct rooms_part *r = part;
+    const struct pv_node *n = r->node;
+    /* The roster is borrowed: nothing calls rooms between its end and this. */
+    if ((facts & PV_FACT_NETWORK) != 0)
+        pv_rooms_set_network(r->rooms, n->roster, n->identity->sign_pk, now);
+    if ((facts & (PV_FACT_NETWORK | PV_FACT_INTERFACE | PV_FACT_TEARDOWN)) == 0)
+        return;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
+        look_at(r, p, now);
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    /* A coordinator that is lost takes back its word on everybody; nobody went away by that. */
+    if (pv_peer_presence(p) == PV_PRESENCE_UNKNOWN)
+        facts &= ~(unsigned)PV_PEER_FACT_PRESENCE;
+    if (!pv_peer_is_static(p) &&
+        (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
+        look_at(part, p, now);
+}
+
+/* --- lines ----------------------------------------------------------------------------------- */
+
+/* What came on connections; false: nothing did. */
+static bool take_lines(struct rooms_part *r, pv_ns now)
+{
+    struct pv_chatlink *link = r->node->chatlink;
+    struct pv_chatlink_event ev;
+    bool any = false;
+    while (pv_chatlink_poll_event(link, PV_CHATLINK_FOR_ROOMS, &ev) == PV_OK) {
+        any = true;
+        if (ev.type != PV_CHATLINK_LINE)
+            pv_rooms_peer_up(r->rooms, ev.msg.peer, ev.type == PV_CHATLINK_UP, now);
+        else if (pv_rooms_handle_frame(r->rooms, ev.msg.peer,
+                                       pv_view(ev.msg.text, strlen(ev.msg.text)), now) != PV_OK)
+            pv_chatlink_refuse(link, ev.msg.peer, now);
+        pv_chat_record_done(&ev.msg);
+    }
+    return any;
+}
+
+static void send_lines(struct rooms_part *r, pv_ns now)
+{
+    struct pv_node *n = r->node;
+    struct pv_rooms_line line;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    while (pv_rooms_poll_transmit(r->rooms, &line) == PV_OK) {
+        int status = pv_chatlink_say(n->chatlink, line.pk, pv_view(line.bytes, line.len));
+        if (status != PV_OK)
+            pv_log(n->log, PV_LOG_DEBUG, "what=\"room line not sent\" why=\"%s\"",
+                   pv_strstatus(status));
+        if (status != PV_OK && status != PV_ERR_NOT_FOUND) /* a new connection begins anew */
+            pv_rooms_unsaid(r->rooms, line.pk, now);
+        free(line.bytes);
+    }
+    while (pv_rooms_poll_want(r->rooms, pk) == PV_OK) {
+        struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
+        if (p == NULL || pv_chatlink_want(n->chatlink, pk, now) != PV_OK)
+            continue;
+        pv_peer_want(p, "a room has news", now);
+        pv_peers_touch(n->peers, p, now);
+    }
+}
+
+/* --- what rooms say -------------------------------------------------------------------------- */
+
+static const char *node_name(const struct pv_node *n, const uint8_t *pk)
+{
+    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, pk);
+    return m == NULL ? "?" : m->name;
+}
+
+static const char *remedy(int status)
+{
+    switch (status) {
+    case PV_ERR_STATE:
+        return "not in this room, or it is being fetched: `p2pvpnctl room list`, or try again";
+    case PV_ERR_MALFORMED:
+        return "a room's name is 1 to 32 of a-z 0-9 and -, a text 1 to 16384 bytes of UTF-8";
+    case PV_ERR_EXISTS:
+        return "it is there already: `p2pvpnctl room list` and `room members` show it";
+    case PV_ERR_LIMIT:
+        return "too many rooms, members or lines: leave a room, or open a new one";
+    case PV_ERR_NOT_FOUND:
+        return "only members of the network can be invited: `p2pvpnctl peers` lists them";
+    case PV_ERR_NOMEM:
+        return "try again";
+    default:
+        return "is the disk full?";
+    }
+}
+
+static void answer_failed(struct pv_node *n, const char *what, int status, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    snprintf(text, sizeof(text), "%s: %s: %s", what, pv_strstatus(status), remedy(status));
+    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+}
+
+static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
+{
+    char room[PV_ROOMS_NAME_BUF];
+    bool invited = ev->type == PV_ROOMS_INVITED;
+    pv_rooms_name(n->rooms, ev->room, room);
+    pv_watch_tell(
+        &n->watch, n->ctl, "room",
+        pv_ctlapi_watch_room_json(room, invited, node_name(n, ev->node), node_name(n, ev->by)));
+    pv_log(n->log, PV_LOG_INFO, "room=%s node=%s what=%s by=%s", room, node_name(n, ev->node),
+           invited ? "invited" : "left", node_name(n, ev->by));
+}
+
+static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
+{
+    struct pv_rooms_member m;
+    for (size_t i = 0; pv_rooms_member(n->rooms, room, i, &m); i++) {
+        const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
+        if (p != NULL && !m.has_left && pv_peer_reach(p) != PV_REACH_NO)
+            return true;
+    }
+    return false;
+}
+
+static void take_event(struct pv_node *n, const struct pv_rooms_event *ev, pv_ns now)
+{
+    char room[PV_ROOMS_NAME_BUF];
+    switch (ev->type) {
+    case PV_ROOMS_DONE:
+        if (ev->status != PV_OK)
+            answer_failed(n, "room", ev->status, ev->tag);
+        else
+            pv_ctlsrv_answer(
+                n->ctl, ev->tag,
+                pv_ctlapi_room_json(pv_rooms_name(n->rooms, ev->room, room), ev->room));
+        break;
+    case PV_ROOMS_SENT:
+        if (ev->status != PV_OK)
+            answer_failed(n, "send", ev->status, ev->tag);
+        else
+            pv_tell_sent(n, ev->tag, &ev->msg, is_anybody_there(n, ev->room));
+        break;
+    case PV_ROOMS_MESSAGE:
+        pv_tell_message(n, &ev->msg, now);
+        break;
+    case PV_ROOMS_STATE:
+        pv_tell_state(n, &ev->msg);
+        break;
+    case PV_ROOMS_INVITED:
+    case PV_ROOMS_LEFT:
+        tell_room(n, ev);
+        break;
+    }
+}
+
+/* Lines that came cause lines that go; one that cannot go ends its connection, which is news from
+ * chatlink again. */
+static void run(void *part, pv_ns now)
+{
+    struct rooms_part *r = part;
+    struct pv_rooms_event ev;
+    struct pv_chatjob *job;
+    uint64_t tag;
+    do {
+        send_lines(r, now);
+    } while (take_lines(r, now));
+    while (pv_rooms_poll_job(r->rooms, &tag, &job) == PV_OK)
+        (void)pv_jobqueue_submit_chat(&r->node->jobs, job, &pv_part_rooms, tag);
+    while (pv_rooms_poll_event(r->rooms, &ev) == PV_OK) {
+        take_event(r->node, &ev, now);
+        pv_chat_record_done(&ev.msg);
+    }
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct rooms_part *r = part;
+    pv_rooms_handle_job(r->rooms, tag, result->status, result->chat, now);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct rooms_part *r = part;
+    pv_rooms_handle_timeout(r->rooms, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct rooms_part *r = part;
+    return pv_rooms_next_timeout(r->rooms);
+}
+
+/* --- commands -------------------------------------------------------------------------------- */
+
+const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (!pv_node_need_network(n, "room", handle))
+        return NULL;
+    const uint8_t *id = pv_rooms_find(n->rooms, name, left);
+    if (!pv_rooms_are_ready(n->rooms)) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED,
+                       "room: the rooms are not loaded yet: try again");
+    } else if (id == NULL) {
+        snprintf(text, sizeof(text), "room: no room %s%.48s: `p2pvpnctl room list` shows yours",
+                 name[0] == '#' ? "" : "#", name);
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, text);
+    }
+    return id;
+}
+
+void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, uint64_t handle,
+                        pv_ns now)
+{
+    const uint8_t *id = pv_rooms_part_need(n, room, false, handle);
+    if (id == NULL)
+        return;
+    int r = pv_rooms_say(n->rooms, handle, id, text, pv_node_wall_ms(n, now), now);
+    if (r != PV_OK)
+        answer_failed(n, "send", r, handle);
+}
+
+static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    const struct rooms_part *r = part;
+    struct pv_rooms_info info;
+    json_t *out = pv_ctlapi_rooms_new();
+    (void)req;
+    (void)p;
+    (void)now;
+    for (size_t i = 0; out != NULL && pv_rooms_info(r->rooms, i, &info); i++) {
+        char name[PV_ROOMS_NAME_BUF];
+        const struct pv_ctlapi_room room = {.room = pv_rooms_name(r->rooms, info.id, name),
+                                            .id = info.id,
+                                            .creator = node_name(r->node, info.creator),
+                                            .members = info.members,
+                                            .left = info.left};
+        if (pv_ctlapi_rooms_add(out, &room) != PV_OK) {
+            json_decref(out);
+            out = NULL;
+        }
+    }
+    pv_ctlsrv_answer(r->node->ctl, handle, out);
+}
+
+static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
+{
+    struct pv_rooms_member m;
+    char name[PV_ROOMS_NAME_BUF];
+    json_t *out = pv_ctlapi_room_members_new(pv_rooms_name(n->rooms, id, name));
+    for (size_t i = 0; out != NULL && pv_rooms_member(n->rooms, id, i, &m); i++) {
+        const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
+        bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
+        const struct pv_ctlapi_room_member member = {
+            .name = node_name(n, m.pk),
+            .key = m.pk,
+            .online = self || (p != NULL && pv_peer_reach(p) != PV_REACH_NO),
+            .creator = m.is_creator,
+            .texts = m.texts};
+        if (!m.has_left && pv_ctlapi_room_members_add(out, &member) != PV_OK) {
+            json_decref(out);
+            out = NULL;
+        }
+    }
+    return out;
+}
+
+static void cmd_members(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                        uint64_t handle, pv_ns now)
+{
+    struct rooms_part *r = part;
+    const uint8_t *id = pv_rooms_part_need(r->node, req->room, false, handle);
+    (void)p;
+    (void)now;
+    if (id != NULL)
+        pv_ctlsrv_answer(r->node->ctl, handle, shown_members(r->node, id));
+}
+
+/* The other commands change the room: rooms answer by an event once that is stored, or refuse. */
+static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    struct rooms_part *r = part;
+    uint64_t wall = pv_node_wall_ms(r->node, now);
+    uint8_t id[PV_ROOM_ID_LEN];
+    int status;
+    if (req->cmd == PV_CTLAPI_ROOM_CREATE) {
+        status = pv_rooms_open(r->rooms, handle, req->room, wall, now);
+    } else {
+        const uint8_t *found = pv_rooms_part_need(r->node, req->room, false, handle);
+        if (found == NULL)
+            return;
+        memcpy(id, found, sizeof(id)); /* it lives until the next call only */
+        status = p != NULL ? pv_rooms_invite(r->rooms, handle, id, pv_peer_pk(p), wall, now)
+                           : pv_rooms_leave(r->rooms, handle, id, wall, now);
+    }
+    if (status != PV_OK)
+        answer_failed(r->node, pv_ctlapi_cmd_name(req->cmd), status, handle);
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_ROOM_CREATE, PV_NEEDS_NETWORK, cmd_change},
+    {PV_CTLAPI_ROOM_INVITE, PV_NEEDS_MEMBER, cmd_change},
+    {PV_CTLAPI_ROOM_LEAVE, PV_NEEDS_NETWORK, cmd_change},
+    {PV_CTLAPI_ROOM_LIST, PV_NEEDS_NETWORK, cmd_list},
+    {PV_CTLAPI_ROOM_MEMBERS, PV_NEEDS_NETWORK, cmd_members},
+};
+
+const struct pv_part pv_part_rooms = {
+    .name = "rooms",
+    .make = make,
+    .free = free_rooms,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .run = run,
+    .on_job = on_job,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+};

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rooms_part.h - the part around rooms (rooms.h): it knows no connections, peers or users, so this
+ * part carries its lines by chatlink, tells it who is there, and serves the commands about rooms.
+ */
+#ifndef PV_ROOMS_PART_H
+#define PV_ROOMS_PART_H
+
+#include "daemon/core/node/part.h"
+
+extern const struct pv_part pv_part_rooms;
+
+/* Our room of this name, its id; answers the request itself when there is none. left: also one that
+ * we left. */
+const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, uint64_t handle);
+/* `send` to a room; answers handle, at once or once the text is stored. */
+void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, uint64_t handle,
+                        pv_ns now);
+
+#endif /* PV_ROOMS_PART_H */

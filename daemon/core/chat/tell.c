@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* tell.c - finds the names of who said what to whom, and tells control clients. */
+#include "daemon/core/chat/tell.h"
+
+#include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/notifier.h"
+#include "daemon/core/peer/peers.h"
+
+struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
+                                       char room[static PV_ROOMS_NAME_BUF])
+{
+    const char *other = rec->in_room ? pv_rooms_name(n->rooms, rec->peer, room) : rec->peer_name;
+    const char *from = rec->outgoing ? n->node_name : rec->peer_name;
+    return (struct pv_ctlapi_message){
+        .id = rec->id,
+        .from = from,
+        .to = rec->outgoing || rec->in_room ? other : n->node_name,
+        .room = rec->in_room ? other : NULL,
+        .text = rec->text,
+        .time_ms = rec->time_ms,
+        .state = rec->state,
+    };
+}
+
+void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns now)
+{
+    char room[PV_ROOMS_NAME_BUF];
+    const struct pv_ctlapi_message msg = pv_tell_shown(n, rec, room);
+    /* Asked before they are told: a listener that goes because it cannot be written to saw it. */
+    bool seen = pv_watch_is_seen(&n->watch) && !rec->outgoing;
+    pv_watch_tell(&n->watch, n->ctl, "message", pv_ctlapi_watch_message_json(&msg));
+    if (!rec->outgoing)
+        pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg);
+    if (seen)
+        pv_chatlink_seen(n->chatlink, rec->peer, rec->id, now);
+}
+
+void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec)
+{
+    char room[PV_ROOMS_NAME_BUF];
+    const struct pv_peer *p = rec->in_room ? NULL : pv_peers_by_pk(n->peers, rec->peer);
+    /* The name that was stored with the message may be an older one. */
+    const char *other = rec->in_room ? pv_rooms_name(n->rooms, rec->peer, room)
+                        : p != NULL  ? pv_peer_name(p)
+                                     : rec->peer_name;
+    pv_watch_tell(&n->watch, n->ctl, "state",
+                  pv_ctlapi_watch_state_json(rec->id, other, rec->state));
+}
+
+void pv_tell_states(struct pv_node *n, const struct pv_chatjob_result *result)
+{
+    for (size_t i = 0; i < result->n_msgs; i++)
+        pv_tell_state(n, &result->msgs[i]);
+}
+
+void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_record *rec, bool online)
+{
+    char room[PV_ROOMS_NAME_BUF];
+    const struct pv_ctlapi_message msg = pv_tell_shown(n, rec, room);
+    pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_sent_json(&msg, online));
+}

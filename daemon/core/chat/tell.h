@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tell.h - what control clients are told of messages: listeners (`chat`) of those that come and of
+ * how far their own got, whoever sent one of its being stored. Messages of rooms and those to one
+ * member look the same from here on.
+ */
+#ifndef PV_TELL_H
+#define PV_TELL_H
+
+#include "daemon/core/chat/rooms.h"
+#include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/node/node.h"
+
+/* A stored message as p2pvpnctl shows it: the names of both ends. Borrows from n and rec; the name
+ * of a room is put into room. */
+struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
+                                       char room[static PV_ROOMS_NAME_BUF]);
+/* A message is stored now: tells listeners, and the notifier of one that came in. Where somebody
+ * reads along, it counts as read. */
+void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns now);
+/* A message of this node got to rec->state; result: several did. */
+void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec);
+void pv_tell_states(struct pv_node *n, const struct pv_chatjob_result *result);
+/* Answers a `send`: it is stored. online: somebody can get it now. */
+void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_record *rec,
+                  bool online);
+
+#endif /* PV_TELL_H */
