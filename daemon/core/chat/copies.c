@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* copies.c - what both stores of copies need: seals, jobs, and what the part is told. */
+#include "daemon/core/chat/copies.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/chat/copies_int.h"
+#include "daemon/core/chat/tell.h"
+
+enum {
+    FRAME_RATE = 50, /* ours: frames a second and peer; more closes its connections */
+    FRAME_BURST = 400,
+};
+
+struct pv_copies_counts pv_copies_counts(const struct pv_copies *c)
+{
+    return c->counts;
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    struct pv_copies *c = calloc(1, sizeof(*c));
+    (void)now;
+    if (c == NULL)
+        return PV_ERR_NOMEM;
+    c->node = node;
+    c->enabled = cfg->chat_store;
+    c->willing = cfg->chat_hold;
+    memcpy(c->noise.sk, node->identity->dh_sk, sizeof(c->noise.sk));
+    memcpy(c->noise.pk, node->identity->dh_pk, sizeof(c->noise.pk));
+    c->coordinator.collect_at = PV_NEVER;
+    c->members.look_at = c->members.answer_by = PV_NEVER;
+    c->peer_map = pv_map_make(&node->rng, PV_PEER_MAX);
+    *ret_part = c;
+    return PV_OK;
+}
+
+static void free_copies(void *part)
+{
+    struct pv_copies *c = part;
+    struct pv_copies_peer *peer, *next;
+    pv_copies_coordinator_done(c);
+    pv_copies_members_done(c);
+    HASH_ITER(hh, c->peers, peer, next)
+    {
+        PV_MAP_DEL(c->peers, peer);
+        free(peer);
+    }
+    pv_wipe(c, sizeof(*c));
+    free(c);
+}
+
+/* --- seals ----------------------------------------------------------------------------------- */
+
+/* What is sealed is bound to network, author and receiver: a copy is of no use anywhere else. */
+static struct pv_signal_route route_of(const struct pv_node *n, const uint8_t *from,
+                                       const uint8_t *to)
+{
+    struct pv_signal_route route;
+    memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
+    memcpy(route.from, from, sizeof(route.from));
+    memcpy(route.to, to, sizeof(route.to));
+    return route;
+}
+
+int pv_copies_seal(struct pv_copies *c, const struct pv_peer *to, const struct pv_chat_record *m,
+                   uint8_t *ret_box, size_t *ret_len)
+{
+    struct pv_node *n = c->node;
+    /* A list that was asked for another peer may come late: its texts are not for this one. */
+    if (memcmp(m->peer, pv_peer_pk(to), sizeof(m->peer)) != 0)
+        return PV_ERR_STATE;
+    struct pv_signal_route route = route_of(n, n->identity->sign_pk, pv_peer_pk(to));
+    const struct pv_parcel_keys keys = {
+        .local = &c->noise, .remote = pv_peer_transport(to), .sk = n->identity->sign_sk};
+    struct pv_parcel parcel = {
+        .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
+    memcpy(parcel.id, m->id, sizeof(parcel.id));
+    return pv_parcel_seal(&route, &keys, &n->rng, &parcel, ret_box, ret_len);
+}
+
+int pv_copies_open(struct pv_copies *c, const uint8_t *from, struct pv_view box, uint64_t number,
+                   pv_ns now)
+{
+    struct pv_node *n = c->node;
+    struct pv_signal_route route = route_of(n, from, n->identity->sign_pk);
+    const struct pv_member *m = pv_roster_known(n->roster, from);
+    struct pv_parcel parcel;
+    if (m == NULL)
+        return PV_ERR_AGAIN;
+    if (m->state == PV_MEMBER_REVOKED)
+        return PV_ERR_REFUSED;
+    uint8_t *buf = malloc(PV_PARCEL_CONTENT_MAX);
+    int r = buf == NULL ? PV_ERR_NOMEM : pv_parcel_open(&route, &c->noise, box, buf, &parcel);
+    if (r == PV_OK) {
+        const struct pv_chatlink_copy copy = {.pk = from,
+                                              .name = m->name,
+                                              .id = parcel.id,
+                                              .seq = parcel.seq,
+                                              .time_ms = parcel.time_ms,
+                                              .text = parcel.text,
+                                              .number = number};
+        r = pv_chatlink_take_copy(n->chatlink, &copy, now);
+    }
+    if (buf != NULL)
+        pv_wipe(buf, PV_PARCEL_CONTENT_MAX);
+    free(buf);
+    return r;
+}
+
+/* --- what chatlink says ---------------------------------------------------------------------- */
+
+/* The peer's allowance, made when its first frame comes; NULL without memory. */
+static struct pv_copies_peer *peer_of(struct pv_copies *c, uint32_t id)
+{
+    struct pv_copies_peer *peer;
+    int r = PV_OK;
+    PV_MAP_FIND(&c->peer_map, c->peers, &id, sizeof(id), peer);
+    if (peer != NULL || (peer = calloc(1, sizeof(*peer))) == NULL)
+        return peer;
+    peer->id = id;
+    PV_MAP_ADD(&c->peer_map, c->peers, id, peer, r);
+    if (r == PV_OK)
+        return peer;
+    free(peer);
+    return NULL;
+}
+
+static void take_line(struct pv_copies *c, const struct pv_chatlink_event *ev, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    struct pv_peer *p = pv_peers_by_pk(n->peers, ev->msg.peer);
+    struct pv_copies_peer *allowance = p == NULL ? NULL : peer_of(c, pv_peer_id(p));
+    if (allowance == NULL || n->roster == NULL)
+        return;
+    struct pv_copy_frame *f = malloc(sizeof(*f));
+    if (f == NULL)
+        return;
+    int r = pv_copy_frame_parse(pv_view(ev->msg.text, strlen(ev->msg.text)), f);
+    bool flood = !pv_bucket_take(&allowance->frames, FRAME_RATE, FRAME_BURST, 1, now);
+    if (flood || (r < 0 && r != PV_ERR_NOMEM)) {
+        c->counts.bad_frames++;
+        pv_chatlink_refuse(n->chatlink, ev->msg.peer, now);
+    } else if (r == PV_OK) {
+        pv_copies_members_frame(c, p, f, now);
+    }
+    free(f);
+}
+
+static void take_event(struct pv_copies *c, const struct pv_chatlink_event *ev, pv_ns now)
+{
+    const struct pv_peer *p;
+    switch (ev->type) {
+    case PV_CHATLINK_UP:
+        pv_copies_members_up(c, ev->msg.peer, now);
+        break;
+    case PV_CHATLINK_LINE:
+        take_line(c, ev, now);
+        break;
+    case PV_CHATLINK_QUEUED:
+        p = pv_peers_by_pk(c->node->peers, ev->msg.peer);
+        if (p != NULL)
+            pv_copies_coordinator_away(c, p);
+        break;
+    case PV_CHATLINK_COPY:
+        if (!pv_copies_members_committed(c, ev->tag, ev->status))
+            pv_copies_coordinator_committed(c, ev->tag, ev->status, now);
+        break;
+    case PV_CHATLINK_MESSAGE:
+    case PV_CHATLINK_STATE:
+    case PV_CHATLINK_SENT:
+    case PV_CHATLINK_SEND_FAILED:
+    case PV_CHATLINK_DOWN:
+        break; /* for the other readers */
+    }
+}
+
+/* --- what the part is told ------------------------------------------------------------------- */
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct pv_copies *c = part;
+    /* The connection may have been lost and made again since facts were last delivered: what was
+     * asked on the old one has no answer any more. */
+    if ((facts & PV_FACT_OFFLINE) != 0)
+        pv_copies_coordinator_offline(c);
+    if ((facts & PV_FACT_ONLINE) != 0 && c->node->online)
+        pv_copies_coordinator_online(c, now);
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    struct pv_copies *c = part;
+    if (pv_peer_is_static(p) || (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE |
+                                          PV_PEER_FACT_MEMBER | PV_PEER_FACT_AWAY)) == 0)
+        return;
+    if (c->node->iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO)
+        pv_copies_members_give(c, p, now);
+    else
+        pv_copies_coordinator_away(c, p);
+}
+
+static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
+{
+    struct pv_copies *c = part;
+    uint32_t id = pv_peer_id(p);
+    struct pv_copies_peer *peer;
+    (void)now;
+    PV_MAP_FIND(&c->peer_map, c->peers, &id, sizeof(id), peer);
+    if (peer == NULL)
+        return;
+    PV_MAP_DEL(c->peers, peer);
+    free(peer);
+}
+
+static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (msg->type == PV_CTL_PARCEL)
+        pv_copies_coordinator_news(part, now);
+}
+
+static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    pv_copies_coordinator_answer(part, tag, msg, now);
+}
+
+bool pv_copies_submit(struct pv_copies *c, struct pv_chatjob *job, enum pv_copies_job what,
+                      uint64_t arg)
+{
+    return pv_jobqueue_submit_chat(&c->node->jobs, job, &pv_part_copies,
+                                   arg << PV_COPIES_JOB_BITS | what);
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_copies *c = part;
+    enum pv_copies_job what = (enum pv_copies_job)(tag & ((UINT64_C(1) << PV_COPIES_JOB_BITS) - 1));
+    if (result->chat != NULL && result->chat->copies != NULL)
+        c->members.total = result->chat->copies->total;
+    if (what == PV_COPIES_JOB_AWAY)
+        pv_copies_coordinator_listed(c, result, now);
+    else if (what == PV_COPIES_JOB_NOTED && result->status == PV_OK && result->chat != NULL)
+        pv_tell_states(c->node, result->chat);
+    else if (what != PV_COPIES_JOB_NONE && what != PV_COPIES_JOB_NOTED)
+        pv_copies_members_job(c, what, tag >> PV_COPIES_JOB_BITS, result, now);
+}
+
+static struct pv_chatjob *count_job(void)
+{
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COPIES);
+    if (job != NULL)
+        job->copies = calloc(1, sizeof(*job->copies));
+    if (job == NULL || job->copies == NULL)
+        return pv_chatjob_free(job);
+    job->copies->kind = PV_COPYJOB_COUNT;
+    return job;
+}
+
+static void run(void *part, pv_ns now)
+{
+    struct pv_copies *c = part;
+    struct pv_chatlink_event ev;
+    if (!c->counted) {
+        /* Whether anybody's copies lie here: an earlier life may have taken some. */
+        c->counted = true;
+        (void)pv_copies_submit(c, count_job(), PV_COPIES_JOB_NONE, 0);
+    }
+    while (pv_chatlink_poll_event(c->node->chatlink, PV_CHATLINK_FOR_COPIES, &ev) == PV_OK) {
+        take_event(c, &ev, now);
+        pv_chat_record_done(&ev.msg);
+    }
+    pv_copies_coordinator_run(c, now);
+    pv_copies_members_run(c, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct pv_copies *c = part;
+    return pv_min_ns(pv_copies_coordinator_next(c), pv_copies_members_next(c));
+}
+
+const struct pv_part pv_part_copies = {
+    .name = "copies",
+    .make = make,
+    .free = free_copies,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .on_peer_gone = on_peer_gone,
+    .on_push = on_push,
+    .on_answer = on_answer,
+    .on_job = on_job,
+    .run = run,
+    .next_timeout = next_timeout,
+};
