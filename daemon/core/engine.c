@@ -7,8 +7,12 @@
 
 #include "crypto/ct.h"
 #include "crypto/hash.h"
+#include "daemon/core/chat/chat_part.h"
+#include "daemon/core/chat/copies.h"
 #include "daemon/core/chat/files_part.h"
+#include "daemon/core/chat/messages.h"
 #include "daemon/core/chat/notifier.h"
+#include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/client/namesfile.h"
 #include "daemon/core/engine_int.h"
 #include "daemon/core/member/coordinator.h"
@@ -37,6 +41,10 @@ static const struct pv_part *const parts[] = {
     &pv_part_coordinator,
     &pv_part_engine_ctl,
     &pv_part_engine_streams,
+    &pv_part_copies,
+    &pv_part_rooms,
+    &pv_part_messages,
+    &pv_part_chat,
     &pv_part_files,
     &pv_part_notifier,
     &pv_part_namesfile,
@@ -111,7 +119,7 @@ static void deliver_peer(struct pv_engine *e, pv_ns now)
             slot->part->on_peer(slot->self, p, facts, now);
     }
     if (pv_peers_by_id(e->node.peers, id) == p)
-        pv_engine_peer_changed(e, p, facts, now);
+        pv_engine_peer_changed(e, p, now);
     if (pv_peers_by_id(e->node.peers, id) == p)
         pv_peers_told(e->node.peers, p, now);
 }
@@ -244,9 +252,6 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->dns = cfg->dns;
     e->teardown_at = PV_NEVER;
     e->iface_retry_at = PV_NEVER;
-    e->keep = (struct pv_keep){.enabled = cfg->chat_store, .collect_at = PV_NEVER};
-    e->hold.willing = cfg->chat_hold;
-    e->hold.look_at = e->hold.answer_by = PV_NEVER;
     pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
     e->job_map = pv_map_make(&e->node.rng, PV_CHATLINK_MAX_JOBS + 4096);
     pv_wg_device_init(&e->device, cfg->identity->dh_sk);
@@ -277,20 +282,11 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.ufrag_map = pv_map_make(&e->node.rng, PV_PEER_MAX);
 }
 
-static int make_machines(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
+static int make_machines(struct pv_engine *e)
 {
-    struct pv_chatlink_config hc = {.rng = e->node.rng, .log = e->node.log};
-    memcpy(hc.own_pk, e->node.identity->sign_pk, sizeof(hc.own_pk));
-    struct pv_rooms_config rc = {
-        .rng = e->node.rng, .sk = e->node.identity->sign_sk, .log = e->node.log};
-    memcpy(rc.own_pk, e->node.identity->sign_pk, sizeof(rc.own_pk));
     int r = pv_fp_builder_new(&e->fp, &e->node.rng);
     if (r == PV_OK)
-        r = pv_chatlink_new(&e->chat, &hc, now);
-    if (r == PV_OK)
         r = pv_engine_dns_new(e);
-    if (r == PV_OK)
-        r = pv_rooms_new(&e->rooms, &rc);
     if (r == PV_OK)
         r = pv_ctlsrv_new(&e->node.ctl);
     if (r == PV_OK)
@@ -370,7 +366,7 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
     if (e == NULL)
         return PV_ERR_NOMEM;
     copy_config(e, cfg, now);
-    int r = make_machines(e, cfg, now);
+    int r = make_machines(e);
     if (r == PV_OK) {
         init_env(e, cfg, now);
         r = make_parts(e, cfg, now);
@@ -384,7 +380,6 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
         return r;
     }
     deliver(e, now);
-    pv_engine_chat_pump(e, now);
     run_parts(e, now);
     *ret_engine = e;
     return PV_OK;
@@ -415,8 +410,6 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
         return NULL;
     free_parts(e);
     free_queues(e);
-    pv_engine_keep_done(e);
-    pv_engine_hold_done(e);
     if (e->node.peers != NULL)
         pv_peers_drop_members(e->node.peers, 0);
     pv_peers_free(e->node.peers);
@@ -424,8 +417,6 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_roster_free(e->node.roster);
     pv_rostersync_free(e->sync);
     pv_ctlsrv_free(e->node.ctl);
-    pv_rooms_free(e->rooms);
-    pv_chatlink_free(e->chat);
     pv_engine_dns_free(e);
     pv_fp_builder_free(e->fp);
     free(e->node.stunroute);
@@ -539,17 +530,14 @@ void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *wh
 /* Every machine acts on what it was told. */
 static void run_all(struct pv_engine *e, pv_ns now)
 {
+    pv_engine_coord_pump(e, now); /* before the parts that get its answers */
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->run != NULL)
             slot->part->run(slot->self, now);
     }
-    pv_engine_coord_pump(e, now);
     pv_engine_run_sync(e, now);
     pv_engine_run_waiters(e, now);
-    pv_engine_chat_pump(e, now);
-    pv_engine_keep_run(e, now);
-    pv_engine_hold_run(e, now);
 }
 
 /* What a gatherer's or a machine's change means for the others. */
@@ -570,8 +558,6 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
 void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 {
     pv_peers_handle_timeout(e->node.peers, now);
-    pv_chatlink_handle_timeout(e->chat, now);
-    pv_rooms_handle_timeout(e->rooms, now);
     pv_rostersync_handle_timeout(e->sync, now);
     pv_enroll_timeout(e, now);
     pv_engine_run_iface(e, now);
@@ -586,12 +572,8 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 {
     pv_ns next = pv_peers_next_timeout(e->node.peers);
-    next = pv_min_ns(next, pv_chatlink_next_timeout(e->chat));
-    next = pv_min_ns(next, pv_rooms_next_timeout(e->rooms));
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
     next = pv_min_ns(next, pv_engine_waiters_timeout(e));
-    next = pv_min_ns(next, pv_engine_keep_timeout(e));
-    next = pv_min_ns(next, pv_engine_hold_timeout(e));
     next = pv_min_ns(next, pv_min_ns(e->teardown_at, e->iface_retry_at));
     if (pv_enroll_is_guest(e))
         next = pv_min_ns(next, e->enroll.deadline);

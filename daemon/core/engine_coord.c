@@ -301,13 +301,12 @@ static void take_presence(struct pv_engine *e, const struct pv_ctl_presences *li
         if (p == NULL)
             continue;
         enum pv_presence was = p->presence;
+        uint64_t since = p->since_us;
         pv_peer_set_presence(p, x->online ? PV_PRESENCE_ONLINE : PV_PRESENCE_OFFLINE, x->since_us,
                              now);
         pv_engine_touch(e, p, now);
-        pv_engine_chat_peer(e, p, now);
-        pv_peers_raise(e->node.peers, p, PV_PEER_FACT_PRESENCE);
-        if (was != p->presence)
-            pv_engine_tell_presence(e, p);
+        if (was != p->presence || since != p->since_us)
+            pv_peers_raise(e->node.peers, p, PV_PEER_FACT_PRESENCE);
     }
 }
 
@@ -349,7 +348,6 @@ static void go_online(struct pv_engine *e, const struct pv_ctl_msg *welcome, pv_
     pv_engine_push(e, welcome, now);
     pull(e, e->cursor, PV_CP_PULL);
     subscribe_again(e);
-    pv_engine_keep_online(e, now);
     e->env.signalling = true;
     pv_engine_env_changed(e, false, now);
     if (e->first_invite != NULL) {
@@ -372,7 +370,6 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
         struct pv_put *put = take_put(e, e->puts->number);
         pv_engine_put_done(e, put, PV_CTL_E_OFFLINE, now);
     }
-    pv_engine_keep_offline(e);
     bool was = e->env.signalling;
     e->env.signalling = false;
     struct pv_peer *p;
@@ -404,7 +401,7 @@ static void signal_answer(struct pv_engine *e, uint32_t id, const struct pv_ctl_
         return;
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
     pv_engine_touch(e, p, now);
-    pv_engine_keep_away(e, p);
+    pv_peers_raise(e->node.peers, p, PV_PEER_FACT_AWAY);
     pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
 }
 
@@ -434,12 +431,6 @@ static void take_answer(struct pv_engine *e, const struct pv_coordclient_event *
     case PV_CP_ENROLL:
         pv_enroll_answer(e, ev, now);
         break;
-    case PV_CP_KEEP:
-        pv_engine_keep_answer(e, ev->msg, now);
-        break;
-    case PV_CP_COLLECT:
-        pv_engine_keep_parcel(e, ev->msg, now);
-        break;
     case PV_CP_LIST:
         take_list(e, arg, ev->msg, now);
         break;
@@ -463,9 +454,6 @@ static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns n
         p = pv_engine_take_signal(e, &msg->u.signal, now);
         if (p != NULL)
             p->passed_by = 0;
-        break;
-    case PV_CTL_PARCEL:
-        pv_engine_keep_news(e, now);
         break;
     case PV_CTL_BYE:
         pv_log(e->node.log, PV_LOG_INFO, "what=\"coordinator says bye\" why=%s",

@@ -434,19 +434,6 @@ static void do_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
         pv_engine_show_peers(e, handle, now);
 }
 
-static void do_history(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
-{
-    if (req->peer[0] == '#' && pv_engine_need_room(e, req->peer, true, handle) == NULL)
-        return;
-    /* What somebody said stays, also when it has gone. */
-    bool former = pv_engine_find_peer(e, req->peer) == NULL &&
-                  pv_node_former_member(&e->node, req->peer) != NULL;
-    if (req->peer[0] != '\0' && req->peer[0] != '#' && !former &&
-        pv_peer_need(&e->node, req->peer, pv_ctlapi_cmd_name(req->cmd), true, handle) == NULL)
-        return;
-    pv_engine_chat_list(e, req, handle);
-}
-
 /* --- the rows ----------------------------------------------------------------------------- */
 
 static void cmd_version(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -572,20 +559,6 @@ static void cmd_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     do_remove(part, req, handle, now);
 }
 
-static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
-{
-    struct pv_engine *e = part;
-    (void)p;
-    if (req->peer[0] == '#') {
-        pv_engine_room_send(e, req, handle, now);
-        return;
-    }
-    struct pv_peer *to = pv_peer_need(&e->node, req->peer, "send", true, handle);
-    if (to != NULL)
-        pv_engine_chat_send(e, to, req->text, handle, now);
-}
-
 static void cmd_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                     pv_ns now)
 {
@@ -598,14 +571,6 @@ static void cmd_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer 
 {
     (void)req;
     pv_engine_show_trace(part, p, handle, now);
-}
-
-static void cmd_history(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                        uint64_t handle, pv_ns now)
-{
-    (void)p;
-    (void)now;
-    do_history(part, req, handle);
 }
 
 static void cmd_watch(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -622,13 +587,6 @@ static void cmd_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     (void)p;
     (void)now;
     do_log(part, req, handle);
-}
-
-static void cmd_room(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
-{
-    (void)p;
-    pv_engine_room_request(part, req, handle, now);
 }
 
 static const struct pv_command commands[] = {
@@ -648,18 +606,10 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_WAIT, PV_NEEDS_NOTHING, cmd_wait},
     {PV_CTLAPI_IP, PV_NEEDS_NOTHING, cmd_ip},
     {PV_CTLAPI_REMOVE, PV_NEEDS_NOTHING, cmd_remove},
-    {PV_CTLAPI_SEND, PV_NEEDS_NOTHING, cmd_send},
     {PV_CTLAPI_WHY, PV_NEEDS_PEER, cmd_why},
     {PV_CTLAPI_TRACE, PV_NEEDS_PEER, cmd_trace},
-    {PV_CTLAPI_INBOX, PV_NEEDS_NOTHING, cmd_history},
-    {PV_CTLAPI_HISTORY, PV_NEEDS_NOTHING, cmd_history},
     {PV_CTLAPI_WATCH, PV_NEEDS_NOTHING, cmd_watch},
     {PV_CTLAPI_LOG, PV_NEEDS_NOTHING, cmd_log},
-    {PV_CTLAPI_ROOM_CREATE, PV_NEEDS_NOTHING, cmd_room},
-    {PV_CTLAPI_ROOM_INVITE, PV_NEEDS_NOTHING, cmd_room},
-    {PV_CTLAPI_ROOM_LEAVE, PV_NEEDS_NOTHING, cmd_room},
-    {PV_CTLAPI_ROOM_LIST, PV_NEEDS_NOTHING, cmd_room},
-    {PV_CTLAPI_ROOM_MEMBERS, PV_NEEDS_NOTHING, cmd_room},
 };
 
 static void on_cancel(void *part, uint64_t handle, pv_ns now)

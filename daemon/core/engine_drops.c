@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Everything that was thrown away, by reason: for status and metrics. */
+#include "daemon/core/chat/copies.h"
+#include "daemon/core/chat/rooms.h"
 #include "daemon/core/engine_int.h"
 
 struct list {
@@ -29,8 +31,10 @@ size_t pv_engine_drops(const struct pv_engine *e,
                        struct pv_engine_drop ret_drops[static PV_ENGINE_DROPS])
 {
     struct list l = {.drops = ret_drops};
-    const struct pv_chatlink_counts chat = pv_chatlink_counts(e->chat);
-    const struct pv_rooms_counts rooms = pv_rooms_counts(e->rooms);
+    const struct pv_chatlink_counts chat = pv_chatlink_counts(e->node.chatlink);
+    const struct pv_rooms_counts rooms = pv_rooms_counts(e->node.rooms);
+    const struct pv_copies_counts copies =
+        pv_copies_counts(pv_node_part(&e->node, &pv_part_copies));
     add_packets(&l, &e->datapath);
     add(&l, "chat-frame", chat.bad_frames);
     add(&l, "chat-flood", chat.floods);
@@ -39,8 +43,8 @@ size_t pv_engine_drops(const struct pv_engine *e,
     add(&l, "room-stranger", rooms.strangers);
     add(&l, "room-flood", rooms.floods);
     add(&l, "room-full", rooms.full);
-    add(&l, "copy-refused", e->hold.refused);
-    add(&l, "copy-forged", e->hold.forged);
-    add(&l, "copy-frame", e->hold.bad_frames);
+    add(&l, "copy-refused", copies.refused);
+    add(&l, "copy-forged", copies.forged);
+    add(&l, "copy-frame", copies.bad_frames);
     return l.n;
 }

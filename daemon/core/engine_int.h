@@ -20,18 +20,13 @@
  *   engine_metrics.c  all numbers, as text for Prometheus
  *   engine_why.c      why and trace
  *   engine_cause.c    the diagnosis that why begins with
- *   engine_keep.c     stored copies of messages for who is away, both ways
- *   engine_hold.c     the same at members, while the coordinator is away
- *   engine_chat.c     chat's place in it
  *   engine_dns.c      the optional name server
- *   engine_rooms.c    rooms, between chat, the store and the users
  */
 #ifndef PV_ENGINE_INT_H
 #define PV_ENGINE_INT_H
 
 #include "base/bucket.h"
 #include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chat/rooms.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/member/coordclient.h"
 #include "daemon/core/member/rostersync.h"
@@ -66,20 +61,8 @@ enum pv_job_purpose {
     PV_JP_IFACE_DOWN,
     PV_JP_COORD_HOST, /* arg: 1 = it speaks TLS */
     PV_JP_STUN_HOST,
-    PV_JP_CHATLINK, /* arg: chatlink's tag */
-    PV_JP_INBOX,    /* arg: ctl handle */
-    PV_JP_HISTORY,  /* arg: ctl handle */
-    PV_JP_COUNTS,   /* arg: ctl handle of a status */
-    PV_JP_FORGET,   /* arg: ctl handle of a leave */
-    PV_JP_UNKEPT,   /* messages of keep.peer to be stored */
-    PV_JP_KEPT,     /* they are */
-    PV_JP_ROOMS,    /* arg: the tag of rooms */
-    PV_JP_HOLD_BACKLOG,
-    PV_JP_HOLD_LIST,
-    PV_JP_HOLD_PUT,  /* arg: index in hold.puts */
-    PV_JP_HOLD_NEXT, /* arg: index in hold.gives */
-    PV_JP_HOLD_OVER, /* arg: peer id */
-    PV_JP_HOLD_DONE,
+    PV_JP_COUNTS, /* arg: ctl handle of a status */
+    PV_JP_FORGET, /* arg: ctl handle of a leave */
 };
 struct pv_job_wait {
     uint64_t id;
@@ -87,8 +70,6 @@ struct pv_job_wait {
     uint64_t arg;
     UT_hash_handle hh;
 };
-
-#include "daemon/core/engine_chat.h"
 
 /* What a request to the coordinator was for: the top byte of its tag. */
 enum pv_coord_purpose {
@@ -98,9 +79,7 @@ enum pv_coord_purpose {
     PV_CP_SIGNAL, /* arg: peer id */
     PV_CP_PUT,    /* arg: number of a struct pv_put */
     PV_CP_ENROLL,
-    PV_CP_KEEP,    /* a stored copy */
-    PV_CP_COLLECT, /* the next stored copy for this node */
-    PV_CP_LIST,    /* presence for `peers`; arg: ctl handle */
+    PV_CP_LIST, /* presence for `peers`; arg: ctl handle */
 };
 #define PV_CP_TAG(purpose, arg) (((uint64_t)(purpose) << 56) | (arg))
 
@@ -248,11 +227,6 @@ struct pv_engine {
     struct pv_bucket forwards;  /* signals of our own given to others */
     struct pv_bucket passed_on; /* signals of others, all in all */
 
-    /* chat */
-    struct pv_chatlink *chat;
-    struct pv_rooms *rooms;
-    struct pv_keep keep;
-    struct pv_hold hold;
     struct pv_waiter *waiters;
     size_t n_waiters;
 
@@ -286,7 +260,7 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now);
 /* --- engine_peers.c -------------------------------------------------------------------------- */
 
 /* For the parts that are still in the engine: as part.h on_peer() and on_peer_gone(). */
-void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, unsigned facts, pv_ns now);
+void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 void pv_engine_peer_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now);
 /* PV_FACT_NAT_DOUBT. */
 /* Other names of pv_peers_…(), for code that is no part yet. */

@@ -162,33 +162,8 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_STUN_HOST:
         pv_engine_coord_resolved(e, wait, result, now);
         break;
-    case PV_JP_CHATLINK:
-        pv_chatlink_handle_job(e->chat, wait->arg, result->status, result->chat, now);
-        break;
-    case PV_JP_INBOX:
-    case PV_JP_HISTORY:
-        pv_engine_chat_listed(e, wait->purpose, wait->arg, result, now);
-        break;
     case PV_JP_COUNTS:
         pv_engine_show_status(e, wait->arg, result, now);
-        break;
-    case PV_JP_UNKEPT:
-        pv_engine_keep_listed(e, result, now);
-        break;
-    case PV_JP_HOLD_BACKLOG:
-    case PV_JP_HOLD_LIST:
-    case PV_JP_HOLD_PUT:
-    case PV_JP_HOLD_NEXT:
-    case PV_JP_HOLD_OVER:
-    case PV_JP_HOLD_DONE:
-        pv_engine_hold_job(e, wait, result, now);
-        break;
-    case PV_JP_ROOMS:
-        pv_rooms_handle_job(e->rooms, wait->arg, result->status, result->chat, now);
-        break;
-    case PV_JP_KEPT:
-        if (result->status == PV_OK && result->chat != NULL)
-            pv_engine_tell_states(e, result->chat);
         break;
     case PV_JP_FORGET:
         e->keys_forgotten = e->forgetting_keys && result->status == PV_OK;

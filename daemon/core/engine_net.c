@@ -49,7 +49,6 @@ static void member_gone(struct pv_engine *e, const struct pv_member *m, pv_ns no
         return;
     }
     pv_log(e->node.log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
-    pv_chatlink_peer_gone(e->chat, m->node, now);
     pv_engine_member_gone(e, m->node, now);
     struct pv_peer *p = pv_engine_peer_by_pk(e, m->node);
     if (p != NULL)
@@ -203,7 +202,6 @@ static void lower_iface(struct pv_engine *e)
 
 void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *result, pv_ns now)
 {
-    struct pv_peer *p;
     if (e->node.iface != PV_IFACE_RISING)
         return;
     if (result->status == PV_OK) {
@@ -212,10 +210,6 @@ void pv_engine_iface_result(struct pv_engine *e, const struct pv_job_result *res
         e->iface_error[0] = '\0';
         pv_log(e->node.log, PV_LOG_INFO, "what=\"interface up\" name=%s", e->node.tun_name);
         pv_enroll_iface_done(e, NULL, now);
-        /* Who was there before had no way here to chat. */
-        for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
-            pv_engine_chat_peer(e, p, now);
-        }
         return;
     }
     e->node.iface = PV_IFACE_DOWN;
@@ -275,7 +269,6 @@ static void tear_down(struct pv_engine *e, pv_ns now)
     else if (e->node.iface != PV_IFACE_DOWN)
         lower_iface(e);
     for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
-        pv_chatlink_peer_offline(e->chat, p->pk, now);
         pv_peer_goodbye(p, now);
         pv_engine_touch(e, p, now);
     }
@@ -316,7 +309,7 @@ void pv_engine_enter(struct pv_engine *e, struct pv_roster *roster, bool up, pv_
 {
     e->node.roster = roster;
     pv_rostersync_set_roster(e->sync, roster);
-    pv_rooms_set_network(e->rooms, roster, e->node.identity->sign_pk, now);
+    pv_node_raise(&e->node, PV_FACT_NETWORK);
     e->node.up = up;
     e->node.removed = false;
     /* Its events were told while it was being filled: take what it says now. */
@@ -331,14 +324,12 @@ void pv_engine_leave(struct pv_engine *e, pv_ns now)
 {
     struct pv_peer *p;
     for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
-        pv_chatlink_peer_gone(e->chat, p->pk, now);
         pv_engine_member_gone(e, p->pk, now);
     }
     pv_peers_drop_members(e->node.peers, now);
     pv_node_raise(&e->node, PV_FACT_NETWORK);
     e->n_unsaved = 0;
     pv_rostersync_set_roster(e->sync, NULL);
-    pv_rooms_set_network(e->rooms, NULL, e->node.identity->sign_pk, now);
     e->node.roster = pv_roster_free(e->node.roster);
     pv_node_raise(&e->node, PV_FACT_ROSTER);
     e->cursor = (struct pv_ctl_cursor){0};

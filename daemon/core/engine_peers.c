@@ -12,15 +12,13 @@
 /* Attempts to reach a peer for whom packets wait begin at least so often. */
 #define HURRY_REACHING PV_S(120)
 
-void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, unsigned facts, pv_ns now)
+void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     struct pv_desc desc;
     while (pv_peer_take_desc(p, now, &desc)) {
         pv_engine_send_desc(e, p, &desc, now);
         pv_wipe(&desc, sizeof(desc));
     }
-    if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_MEMBER)) != 0)
-        pv_engine_chat_peer(e, p, now);
     if (p->state == PV_PEER_REACHING && !e->node.online)
         pv_coordclient_hurry(e->node.coord, now + HURRY_REACHING, now);
     if (p->state == PV_PEER_REACHING && !p->subscribed && e->node.online) {

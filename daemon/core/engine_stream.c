@@ -4,30 +4,6 @@
 
 #include "daemon/core/engine_int.h"
 
-/* Whose address it is: identity is what cryptokey routing proved (DESIGN 8). */
-static struct pv_chatlink_source source_of(struct pv_engine *e, const struct pv_addr *remote)
-{
-    struct pv_chatlink_source s = {.who = PV_CHATLINK_STRANGER};
-    struct pv_addr ip = *remote;
-    ip.port = 0;
-    const struct pv_member *m =
-        e->node.roster == NULL ? NULL : pv_roster_by_ip(e->node.roster, &ip);
-    if (m != NULL) {
-        bool self = memcmp(m->node, e->node.identity->sign_pk, sizeof(m->node)) == 0;
-        s.who = self ? PV_CHATLINK_SELF : PV_CHATLINK_MEMBER;
-        memcpy(s.pk, m->node, sizeof(s.pk));
-        memcpy(s.name, m->name, sizeof(s.name));
-        return s;
-    }
-    size_t n;
-    const struct pv_prefix *routes = pv_peers_static_routes(e->node.peers, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (pv_prefix_contains(&routes[i], &ip))
-            s.who = PV_CHATLINK_STATIC;
-    }
-    return s;
-}
-
 /* --- what is no part yet -----------------------------------------------------------------------
  */
 
@@ -81,64 +57,6 @@ static void coord_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
     pv_coordclient_wrote(e->node.coord, sid, n);
 }
 
-static int chat_accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
-{
-    struct pv_engine *e = part;
-    const struct pv_chatlink_source source = source_of(e, &who->remote);
-    return pv_chatlink_accepted(e->chat, &source, now, ret_sid);
-}
-
-static void chat_connected(void *part, uint32_t sid, pv_ns now)
-{
-    struct pv_engine *e = part;
-    pv_chatlink_connected(e->chat, sid, now);
-}
-
-static void chat_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
-{
-    struct pv_engine *e = part;
-    pv_chatlink_handle_bytes(e->chat, sid, bytes, pv_engine_wall_ms(e, now), now);
-}
-
-static void chat_closed(void *part, uint32_t sid, int status, pv_ns now)
-{
-    struct pv_engine *e = part;
-    (void)status;
-    pv_chatlink_closed(e->chat, sid, now);
-}
-
-static int chat_poll_op(void *part, struct pv_stream_op *ret_op)
-{
-    struct pv_engine *e = part;
-    struct pv_chatlink_stream_op ch;
-    if (pv_chatlink_poll_stream_op(e->chat, &ch) != PV_OK)
-        return PV_ERR_AGAIN;
-    const struct pv_member *self = pv_node_self(&e->node);
-    *ret_op = (struct pv_stream_op){
-        .type = ch.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE, .sid = ch.sid, .addr = ch.addr};
-    if (ch.open && self != NULL)
-        ret_op->local = ch.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
-    return PV_OK;
-}
-
-static int chat_poll_writable(void *part, uint32_t *ret_sid)
-{
-    struct pv_engine *e = part;
-    return pv_chatlink_poll_writable(e->chat, ret_sid);
-}
-
-static struct pv_view chat_out(void *part, uint32_t sid)
-{
-    struct pv_engine *e = part;
-    return pv_chatlink_out(e->chat, sid);
-}
-
-static void chat_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
-{
-    struct pv_engine *e = part;
-    pv_chatlink_wrote(e->chat, sid, n, now);
-}
-
 static const struct pv_stream_handler streams[] = {
     {
         .kind = PV_STREAM_COORD,
@@ -149,17 +67,6 @@ static const struct pv_stream_handler streams[] = {
         .poll_writable = coord_poll_writable,
         .out = coord_out,
         .wrote = coord_wrote,
-    },
-    {
-        .kind = PV_STREAM_CHAT,
-        .accepted = chat_accepted,
-        .connected = chat_connected,
-        .bytes = chat_bytes,
-        .closed = chat_closed,
-        .poll_op = chat_poll_op,
-        .poll_writable = chat_poll_writable,
-        .out = chat_out,
-        .wrote = chat_wrote,
     },
 };
 

@@ -137,8 +137,6 @@ static const char *remedy(int status)
         return "not in this room, or it is being fetched: `p2pvpnctl room list`, or try again";
     case PV_ERR_MALFORMED:
         return "a room's name is 1 to 32 of a-z 0-9 and -, a text 1 to 16384 bytes of UTF-8";
-    case PV_ERR_EXISTS:
-        return "it is there already: `p2pvpnctl room list` and `room members` show it";
     case PV_ERR_LIMIT:
         return "too many rooms, members or lines: leave a room, or open a new one";
     case PV_ERR_NOT_FOUND:
@@ -154,6 +152,24 @@ static void answer_failed(struct pv_node *n, const char *what, int status, uint6
 {
     char text[PV_CTLAPI_ERROR_BUF];
     snprintf(text, sizeof(text), "%s: %s: %s", what, pv_strstatus(status), remedy(status));
+    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+}
+
+/* A request that was refused at once. */
+static void answer_refused(struct pv_node *n, const struct pv_ctlapi_request *req, int status,
+                           uint64_t handle)
+{
+    const char *what = pv_ctlapi_cmd_name(req->cmd);
+    const char *name = req->room + (req->room[0] == '#');
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (status != PV_ERR_EXISTS) {
+        answer_failed(n, what, status, handle);
+        return;
+    }
+    if (req->cmd == PV_CTLAPI_ROOM_INVITE)
+        snprintf(text, sizeof(text), "%s: %.80s is in room #%.40s already", what, req->peer, name);
+    else
+        snprintf(text, sizeof(text), "%s: room #%.40s exists already", what, name);
     pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
 }
 
@@ -354,7 +370,7 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer
                            : pv_rooms_leave(r->rooms, handle, id, wall, now);
     }
     if (status != PV_OK)
-        answer_failed(r->node, pv_ctlapi_cmd_name(req->cmd), status, handle);
+        answer_refused(r->node, req, status, handle);
 }
 
 static const struct pv_command commands[] = {

@@ -51,7 +51,6 @@ struct pv_peer {
     uint8_t transport[32];
     char name[PV_NAME_BUF];
     struct pv_addr ip4, ip6; /* members */
-    struct pv_bucket copies; /* frames about copies */
 
     /* what is known about its presence (members) */
     enum pv_presence presence;
