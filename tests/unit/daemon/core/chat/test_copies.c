@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+/* The part that has copies kept for who is away, at the coordinator and at members: what it asks
+ * for, in what order, and what it does about every answer. */
+#include "daemon/core/chat/copies.h"
+#include "proto/chat/copy.h"
+#include "proto/chat/parcel.h"
+#include "tests/unit/daemon/core/fake_chat.h"
+#include "tests/unit/daemon/core/member/fake_coord.h"
+
+static struct fake_chat chat;
+static struct fake_node *const node = &chat.node;
+
+static int begin(bool store, bool hold)
+{
+    struct pv_job *job;
+    fake_chat_init(&chat, &pv_part_copies);
+    node->cfg.chat_store = store;
+    node->cfg.chat_hold = hold;
+    fake_chat_make_link(&chat);
+    fake_chat_make_rooms(&chat);
+    fake_chat_start(&chat);
+    job = fake_chat_job(&chat, PV_CHATJOB_COPIES); /* how many lie here */
+    assert_int_equal(job->u.chat->copies->kind, PV_COPYJOB_COUNT);
+    fake_chat_answer(&chat, job, PV_OK, NULL);
+    return 0;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    return begin(true, false);
+}
+
+static int start_unwanted(void **state)
+{
+    (void)state;
+    return begin(false, false);
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_coord_done();
+    fake_chat_done(&chat, true, true);
+    return 0;
+}
+
+static void set_online(bool online)
+{
+    node->node.online = online;
+    pv_node_raise(&node->node, online ? PV_FACT_ONLINE : PV_FACT_OFFLINE);
+    fake_peers_settle(&chat.peers);
+}
+
+/* The next request must be of this type; it gets this answer. */
+static void answer(enum pv_ctl_type asked, const struct pv_ctl_msg *msg)
+{
+    uint64_t tag;
+    struct pv_ctl_msg *request = fake_coord_take(asked, &tag);
+    pv_part_copies.on_answer(node->self, tag, msg, node->now);
+    fake_peers_settle(&chat.peers);
+    pv_ctl_msg_free(request);
+}
+
+static void answer_error(enum pv_ctl_type asked, enum pv_ctl_error error)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_ERROR};
+    msg.u.failure.error = error;
+    answer(asked, &msg);
+}
+
+/* Nothing waits at the coordinator for this node. */
+static void nothing_to_collect(void)
+{
+    const struct pv_ctl_msg none = {.type = PV_CTL_PARCEL};
+    answer(PV_CTL_COLLECT, &none);
+}
+
+/* Online, and bob away with n messages waiting; the list of them is with the part. */
+static void have_waiting(size_t n)
+{
+    set_online(true);
+    nothing_to_collect();
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, n));
+}
+
+static void expect_noted(void)
+{
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COPIED);
+    assert_int_equal(job->u.chat->n_ids, 1);
+    fake_chat_answer(&chat, job, PV_OK, NULL);
+}
+
+static const struct pv_ctl_msg done = {.type = PV_CTL_DONE};
+
+static void what_waits_for_a_peer_that_is_away_is_stored_one_after_the_other(void **state)
+{
+    (void)state;
+    have_waiting(2);
+    assert_int_equal(fake_coord.n, 1);
+    answer(PV_CTL_KEEP, &done);
+    expect_noted();
+    assert_int_equal(fake_coord.n, 1);
+    answer(PV_CTL_KEEP, &done);
+    expect_noted();
+    assert_int_equal(fake_coord.n, 0);
+}
+
+static void a_copy_can_be_opened_by_its_receiver_alone(void **state)
+{
+    uint64_t tag;
+    (void)state;
+    have_waiting(1);
+    struct pv_ctl_msg *m = fake_coord_take(PV_CTL_KEEP, &tag);
+    struct pv_signal_route route;
+    struct pv_noise_keys bob = {0};
+    uint8_t *buf = malloc(PV_PARCEL_CONTENT_MAX);
+    struct pv_parcel parcel;
+    memcpy(route.network_id, pv_roster_network_id(node->node.roster), sizeof(route.network_id));
+    memcpy(route.from, node->identity.sign_pk, sizeof(route.from));
+    memcpy(route.to, chat.bob_keys.pk, sizeof(route.to));
+    memcpy(bob.sk, chat.bob_sk, sizeof(bob.sk));
+    memcpy(bob.pk, chat.bob_pk, sizeof(bob.pk));
+    assert_int_equal(pv_parcel_open(&route, &bob, m->u.keep.box, buf, &parcel), PV_OK);
+    assert_int_equal(parcel.text.len, 5);
+    assert_memory_equal(parcel.text.ptr, "hello", 5);
+    bob.sk[0] ^= 8;
+    assert_true(pv_parcel_open(&route, &bob, m->u.keep.box, buf, &parcel) < 0);
+    free(buf);
+    pv_ctl_msg_free(m);
+}
+
+static void who_comes_back_gets_the_rest_directly(void **state)
+{
+    (void)state;
+    have_waiting(2);
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
+    answer(PV_CTL_KEEP, &done);
+    expect_noted();
+    assert_int_equal(fake_coord.n, 0);
+}
+
+static void a_coordinator_that_stores_nothing_is_not_asked_again_on_this_connection(void **state)
+{
+    (void)state;
+    have_waiting(1);
+    answer_error(PV_CTL_KEEP, PV_CTL_E_NOT_ALLOWED);
+    fake_peers_presence(&chat.peers, chat.carol, PV_PRESENCE_OFFLINE);
+    assert_null(fake_node_job(node));
+    set_online(false);
+    set_online(true);
+    assert_int_equal(fake_coord.n, 1); /* another coordinator, perhaps */
+}
+
+static void a_full_coordinator_is_asked_again_after_a_minute(void **state)
+{
+    (void)state;
+    have_waiting(2);
+    answer_error(PV_CTL_KEEP, PV_CTL_E_LIMIT);
+    fake_node_wait(node, PV_S(59));
+    assert_null(fake_node_job(node));
+    fake_node_wait(node, PV_S(2));
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 2));
+    assert_int_equal(fake_coord.n, 1);
+}
+
+static void a_lost_connection_forgets_what_was_asked_and_begins_anew(void **state)
+{
+    (void)state;
+    have_waiting(2);
+    set_online(false);
+    fake_coord_done();
+    set_online(true);
+    nothing_to_collect();
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 2));
+    assert_int_equal(fake_coord.n, 1);
+}
+
+static void messages_of_another_peer_are_never_sealed_for_this_one(void **state)
+{
+    (void)state;
+    set_online(true);
+    nothing_to_collect();
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.carol_keys.pk, 1));
+    assert_int_equal(fake_coord.n, 0);
+}
+
+static void a_store_that_fails_is_asked_again_later(void **state)
+{
+    (void)state;
+    set_online(true);
+    nothing_to_collect();
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_ERR_NO_SPACE, NULL);
+    assert_null(fake_node_job(node));
+    fake_node_wait(node, PV_S(61));
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_OK,
+                     fake_chat_messages(chat.bob_keys.pk, 0));
+}
+
+static void without_store_in_the_configuration_nothing_is_kept_or_collected(void **state)
+{
+    (void)state;
+    set_online(true);
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
+    assert_int_equal(fake_coord.n, 0);
+    assert_null(fake_node_job(node));
+}
+
+/* A copy from bob for alice, as the coordinator hands it over. */
+static void hand_over(uint64_t number, bool forged)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_PARCEL};
+    struct pv_signal_route route;
+    struct pv_noise_keys bob = {0};
+    const struct pv_parcel_keys keys = {
+        .local = &bob, .remote = node->identity.dh_pk, .sk = chat.bob_keys.sk};
+    const struct pv_parcel parcel = {
+        .id = {9}, .seq = 1, .time_ms = 1700000000000, .text = pv_view("hi", 2)};
+    uint8_t *box = malloc(PV_PARCEL_BOX_MAX);
+    size_t len;
+    memcpy(bob.sk, chat.bob_sk, sizeof(bob.sk));
+    memcpy(bob.pk, chat.bob_pk, sizeof(bob.pk));
+    memcpy(route.network_id, pv_roster_network_id(node->node.roster), sizeof(route.network_id));
+    memcpy(route.from, chat.bob_keys.pk, sizeof(route.from));
+    memcpy(route.to, node->identity.sign_pk, sizeof(route.to));
+    assert_int_equal(pv_parcel_seal(&route, &keys, &node->node.rng, &parcel, box, &len), PV_OK);
+    box[len / 2] ^= forged;
+    msg.u.parcel.n = number;
+    memcpy(msg.u.parcel.from, chat.bob_keys.pk, sizeof(msg.u.parcel.from));
+    msg.u.parcel.box = pv_view(box, len);
+    answer(PV_CTL_COLLECT, &msg);
+    free(box);
+}
+
+/* What chatlink has stored is on disk, or not. */
+static void commit(int status)
+{
+    struct pv_chatjob *job;
+    uint64_t tag;
+    while (pv_chatlink_poll_job(node->node.chatlink, &tag, &job) == PV_OK) {
+        struct pv_chatjob_result none = {.n_msgs = 0};
+        if (job->kind == PV_CHATJOB_COMMIT)
+            pv_chatlink_handle_job(node->node.chatlink, tag, status, status == PV_OK ? &none : NULL,
+                                   node->now);
+        pv_chatjob_free(job);
+    }
+    fake_peers_settle(&chat.peers);
+}
+
+static void expect_collect(uint64_t after, uint64_t taken)
+{
+    assert_int_equal(fake_coord.n, 1);
+    assert_int_equal(fake_coord.asked[0].msg->type, PV_CTL_COLLECT);
+    assert_int_equal(fake_coord.asked[0].msg->u.collect.after, after);
+    assert_int_equal(fake_coord.asked[0].msg->u.collect.taken, taken);
+}
+
+static void a_copy_is_forgotten_there_only_once_it_is_on_disk_here(void **state)
+{
+    (void)state;
+    set_online(true);
+    expect_collect(0, 0);
+    hand_over(17, false);
+    assert_int_equal(fake_coord.n, 0); /* not on disk yet */
+    commit(PV_OK);
+    expect_collect(17, 17);
+    nothing_to_collect();
+    assert_int_equal(fake_coord.n, 0);
+}
+
+static void a_copy_that_could_not_be_stored_is_asked_for_again(void **state)
+{
+    (void)state;
+    set_online(true);
+    hand_over(17, false);
+    commit(PV_ERR_NO_SPACE);
+    assert_int_equal(fake_coord.n, 0);
+    fake_node_wait(node, PV_S(61));
+    expect_collect(0, 0);
+}
+
+static void a_forged_copy_is_deleted_there_and_the_next_asked_for(void **state)
+{
+    (void)state;
+    set_online(true);
+    hand_over(17, true);
+    expect_collect(17, 17);
+}
+
+static void news_while_collecting_is_looked_at_afterwards(void **state)
+{
+    const struct pv_ctl_msg news = {.type = PV_CTL_PARCEL};
+    (void)state;
+    set_online(true);
+    pv_part_copies.on_push(node->self, &news, node->now);
+    assert_int_equal(fake_coord.n, 1);
+    nothing_to_collect();
+    expect_collect(0, 0);
+    nothing_to_collect();
+    assert_int_equal(fake_coord.n, 0);
+}
+
+static void members_are_asked_when_the_coordinator_is_away_for_long_enough(void **state)
+{
+    struct pv_chatjob_result *r = calloc(1, sizeof(*r));
+    (void)state;
+    fake_node_wait(node, PV_S(9));
+    assert_null(fake_node_job(node));
+    fake_node_wait(node, PV_S(2));
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COUNTS);
+    r->backlog = calloc(1, sizeof(*r->backlog));
+    r->n_backlog = 1;
+    r->backlog[0].queued = 3;
+    memcpy(r->backlog[0].peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, r);
+    assert_null(fake_node_job(node)); /* nobody here is willing to hold them */
+}
+
+static void a_node_that_holds_nothing_refuses_to(void **state)
+{
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
+    struct pv_copy_frame *f = calloc(1, sizeof(*f));
+    char *line = malloc(PV_CHAT_LINE_MAX);
+    uint32_t sid;
+    size_t len;
+    (void)state;
+    memcpy(source.pk, chat.bob_keys.pk, sizeof(source.pk));
+    assert_int_equal(pv_chatlink_accepted(node->node.chatlink, &source, node->now, &sid), PV_OK);
+    f->kind = PV_COPY_KEEP;
+    f->box_len = 100;
+    memcpy(f->node, chat.carol_keys.pk, sizeof(f->node));
+    assert_int_equal(pv_copy_frame_write(f, line, &len), PV_OK);
+    pv_chatlink_handle_bytes(node->node.chatlink, sid, pv_view(line, len), 1, node->now);
+    fake_peers_settle(&chat.peers);
+    struct pv_view out = pv_chatlink_out(node->node.chatlink, sid);
+    assert_true(out.len > 0);
+    assert_int_equal(pv_copy_frame_parse(pv_view(out.ptr, out.len - 1), f), PV_OK);
+    assert_int_equal(f->kind, PV_COPY_KEPT);
+    assert_false(f->yes);
+    assert_int_equal(pv_copies_counts(node->self).refused, 1);
+    free(line);
+    free(f);
+}
+
+static void a_flood_of_frames_ends_the_connection(void **state)
+{
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
+    struct pv_chatlink_stream_op op;
+    uint32_t sid;
+    (void)state;
+    memcpy(source.pk, chat.bob_keys.pk, sizeof(source.pk));
+    assert_int_equal(pv_chatlink_accepted(node->node.chatlink, &source, node->now, &sid), PV_OK);
+    static const char line[] = "{\"copy\":\"what\"}\n";
+    pv_chatlink_handle_bytes(node->node.chatlink, sid, pv_view(line, sizeof(line) - 1), 1,
+                             node->now);
+    fake_peers_settle(&chat.peers);
+    assert_int_equal(pv_copies_counts(node->self).bad_frames, 1);
+    assert_int_equal(pv_chatlink_poll_stream_op(node->node.chatlink, &op), PV_OK);
+    assert_false(op.open);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        T(what_waits_for_a_peer_that_is_away_is_stored_one_after_the_other),
+        T(a_copy_can_be_opened_by_its_receiver_alone),
+        T(who_comes_back_gets_the_rest_directly),
+        T(a_coordinator_that_stores_nothing_is_not_asked_again_on_this_connection),
+        T(a_full_coordinator_is_asked_again_after_a_minute),
+        T(a_lost_connection_forgets_what_was_asked_and_begins_anew),
+        T(messages_of_another_peer_are_never_sealed_for_this_one),
+        T(a_store_that_fails_is_asked_again_later),
+        cmocka_unit_test_setup_teardown(
+            without_store_in_the_configuration_nothing_is_kept_or_collected, start_unwanted, stop),
+        T(a_copy_is_forgotten_there_only_once_it_is_on_disk_here),
+        T(a_copy_that_could_not_be_stored_is_asked_for_again),
+        T(a_forged_copy_is_deleted_there_and_the_next_asked_for),
+        T(news_while_collecting_is_looked_at_afterwards),
+        T(members_are_asked_when_the_coordinator_is_away_for_long_enough),
+        T(a_node_that_holds_nothing_refuses_to),
+        T(a_flood_of_frames_ends_the_connection),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

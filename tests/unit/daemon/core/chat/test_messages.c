@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* The commands send, inbox and history: whom they find, what the store is asked, what is shown. */
+#include "daemon/core/chat/messages.h"
+#include "tests/unit/daemon/core/fake_chat.h"
+
+static struct fake_chat chat;
+static struct fake_node *const node = &chat.node;
+
+static int start(void **state)
+{
+    (void)state;
+    fake_chat_init(&chat, &pv_part_messages);
+    fake_chat_make_link(&chat);
+    fake_chat_make_rooms(&chat);
+    fake_chat_start(&chat);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_chat_done(&chat, true, true);
+    return 0;
+}
+
+static void say(const char *line)
+{
+    fake_ctl_say(node, chat.client, line);
+}
+
+/* What chatlink has the store do is not this part's: takes its jobs, and says how many stored a
+ * message to bob. */
+static unsigned enqueued(void)
+{
+    struct pv_chatjob *job;
+    uint64_t tag;
+    unsigned n = 0;
+    while (pv_chatlink_poll_job(node->node.chatlink, &tag, &job) == PV_OK) {
+        n += job->kind == PV_CHATJOB_ENQUEUE &&
+             memcmp(job->msgs[0].peer, chat.bob_keys.pk, sizeof(job->msgs[0].peer)) == 0;
+        pv_chatjob_free(job);
+    }
+    return n;
+}
+
+static void a_message_to_a_member_is_given_to_chatlink(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hello\"}");
+    assert_int_equal(enqueued(), 1);
+    assert_string_equal(fake_ctl_reply(node, chat.client), ""); /* answered once it is stored */
+    assert_true(pv_peer_is_wanted(chat.bob, node->now));
+}
+
+static void a_message_to_nobody_is_refused(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"dave\",\"text\":\"hello\"}");
+    assert_reply(node, chat.client, "no peer dave");
+    assert_int_equal(enqueued(), 0);
+}
+
+static void a_message_to_a_room_goes_to_rooms(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"#crew\",\"text\":\"hello\"}");
+    assert_reply(node, chat.client, "the rooms are not loaded yet");
+    assert_int_equal(enqueued(), 0);
+}
+
+static void the_inbox_is_marked_read_unless_one_only_peeks(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"inbox\"}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    assert_true(job->u.chat->mark_read);
+    assert_false(job->u.chat->of_peer);
+    struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 2);
+    r->msgs[0].outgoing = r->msgs[1].outgoing = false;
+    fake_chat_answer(&chat, job, PV_OK, r);
+    const char *reply = fake_ctl_reply(node, chat.client);
+    assert_non_null(strstr(reply, "\"from\":\"bob\""));
+    assert_non_null(strstr(reply, "\"to\":\"alice\""));
+
+    say("{\"id\":2,\"cmd\":\"inbox\",\"peer\":\"bob\",\"peek\":true}");
+    job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    assert_false(job->u.chat->mark_read);
+    assert_true(job->u.chat->of_peer);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 0));
+    assert_reply(node, chat.client, "\"messages\":[]");
+}
+
+static void history_of_all_and_of_one_are_different_questions(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"history\",\"limit\":5}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_true(job->u.chat->all_peers);
+    assert_int_equal(job->u.chat->limit, 5);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
+    assert_reply(node, chat.client, "\"to\":\"bob\"");
+
+    say("{\"id\":2,\"cmd\":\"history\",\"peer\":\"carol\"}");
+    job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_false(job->u.chat->all_peers);
+    assert_memory_equal(job->u.chat->peer, chat.carol_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.carol_keys.pk, 0));
+}
+
+static void what_somebody_said_who_left_is_still_found_by_name(void **state)
+{
+    (void)state;
+    fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
+    fake_peers_leaves(&chat.peers, chat.bob);
+    say("{\"id\":1,\"cmd\":\"history\",\"peer\":\"bob\"}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
+    assert_reply(node, chat.client, "hello");
+    say("{\"id\":2,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hello\"}");
+    assert_reply(node, chat.client, "left the network");
+}
+
+static void a_store_that_fails_is_said(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"inbox\"}");
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_INBOX), PV_ERR_NO_SPACE, NULL);
+    assert_reply(node, chat.client, "no room");
+}
+
+static void an_answer_for_a_client_that_is_gone_is_dropped(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"history\"}");
+    pv_ctlsrv_closed(node->node.ctl, chat.client);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_HISTORY), PV_OK,
+                     fake_chat_messages(chat.bob_keys.pk, 3));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        T(a_message_to_a_member_is_given_to_chatlink),
+        T(a_message_to_nobody_is_refused),
+        T(a_message_to_a_room_goes_to_rooms),
+        T(the_inbox_is_marked_read_unless_one_only_peeks),
+        T(history_of_all_and_of_one_are_different_questions),
+        T(what_somebody_said_who_left_is_still_found_by_name),
+        T(a_store_that_fails_is_said),
+        T(an_answer_for_a_client_that_is_gone_is_dropped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
