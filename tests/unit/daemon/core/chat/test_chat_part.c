@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* The part around chatlink: who counts as there, whose connections are taken, what clients hear. */
+#include "daemon/core/chat/chat_part.h"
+#include "tests/unit/daemon/core/fake_chat.h"
+
+static struct fake_chat chat;
+static struct fake_node *const node = &chat.node;
+
+static int start(void **state)
+{
+    (void)state;
+    fake_chat_init(&chat, &pv_part_chat);
+    fake_chat_make_rooms(&chat);
+    fake_chat_start(&chat);
+    /* Nothing is sent before chatlink knows what waits. */
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_COUNTS), PV_OK,
+                     fake_chat_messages(chat.bob_keys.pk, 0));
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_chat_done(&chat, false, true);
+    return 0;
+}
+
+/* Whether a connection to bob is opened now. */
+static bool opens(void)
+{
+    struct pv_stream_op op;
+    if (pv_part_chat.streams[0].poll_op(node->self, &op) != PV_OK)
+        return false;
+    assert_int_equal(op.type, PV_STREAM_OPEN);
+    assert_true(pv_addr_equal_ip(&op.addr, pv_peer_ip4(chat.bob)));
+    assert_true(pv_addr_equal_ip(&op.local, &pv_node_self(&node->node)->ip4));
+    return true;
+}
+
+/* A message for bob is stored: the request 77 is answered. */
+static void send_to_bob(void)
+{
+    const struct pv_chatlink_message msg = {
+        .pk = chat.bob_keys.pk, .name = "bob", .text = "hello", .wall_ms = 1};
+    assert_int_equal(pv_chatlink_send(node->node.chatlink, 77, &msg, node->now), PV_OK);
+    fake_peers_settle(&chat.peers);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ENQUEUE), PV_OK,
+                     fake_chat_messages(chat.bob_keys.pk, 1));
+}
+
+static void watch(bool seen)
+{
+    static const char line[] = "{\"id\":5,\"cmd\":\"watch\",\"what\":\"chat\"}\n";
+    struct pv_ctlapi_request req;
+    uint64_t handle;
+    pv_ctlsrv_handle_bytes(node->node.ctl, chat.client, pv_view(line, sizeof(line) - 1));
+    assert_int_equal(pv_ctlsrv_poll_request(node->node.ctl, &req, &handle), PV_OK);
+    assert_int_equal(pv_watch_add(&node->node.watch, handle, seen), PV_OK);
+    pv_ctlapi_request_done(&req);
+}
+
+static void what_waits_goes_out_when_the_peer_is_there(void **state)
+{
+    (void)state;
+    send_to_bob();
+    assert_false(opens());
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
+    assert_true(opens());
+}
+
+static void a_path_is_enough_without_the_coordinators_word(void **state)
+{
+    (void)state;
+    send_to_bob();
+    fake_peers_path(&chat.peers, chat.bob, true);
+    assert_true(opens());
+}
+
+static void nobody_is_there_before_the_interface_is(void **state)
+{
+    (void)state;
+    node->node.iface = PV_IFACE_RISING;
+    send_to_bob();
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
+    assert_false(opens());
+    node->node.iface = PV_IFACE_UP;
+    pv_node_raise(&node->node, PV_FACT_INTERFACE);
+    fake_peers_settle(&chat.peers);
+    assert_true(opens());
+}
+
+static void a_lost_coordinator_makes_nobody_go_away(void **state)
+{
+    (void)state;
+    watch(false);
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
+    assert_reply(node, chat.client, "\"online\":true");
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_UNKNOWN);
+    assert_string_equal(fake_ctl_reply(node, chat.client), "");
+    send_to_bob();
+    fake_ctl_reply(node, chat.client);
+    assert_true(opens());
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
+    assert_reply(node, chat.client, "\"online\":false");
+}
+
+static int accept_from(const struct pv_addr *ip, uint32_t *ret_sid)
+{
+    struct pv_stream_peer who = {.remote = *ip};
+    who.remote.port = 40000;
+    return pv_part_chat.streams[0].accepted(node->self, &who, ret_sid, node->now);
+}
+
+static void only_members_may_connect(void **state)
+{
+    const struct pv_addr stranger = pv_addr4(10, 66, 9, 9, 0);
+    uint32_t sid;
+    (void)state;
+    assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
+    assert_int_equal(accept_from(&stranger, &sid), PV_ERR_REFUSED);
+    assert_int_equal(accept_from(&pv_node_self(&node->node)->ip4, &sid), PV_ERR_REFUSED);
+}
+
+static void a_line_that_came_is_told_once_it_is_stored(void **state)
+{
+    static const char line[] = "hi there\n";
+    uint32_t sid;
+    (void)state;
+    watch(true);
+    assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
+    pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
+    fake_peers_settle(&chat.peers);
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COMMIT);
+    assert_string_equal(job->u.chat->msgs[0].text, "hi there");
+    assert_string_equal(fake_ctl_reply(node, chat.client), "");
+    struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 1);
+    r->msgs[0].outgoing = false;
+    fake_chat_answer(&chat, job, PV_OK, r);
+    assert_reply(node, chat.client, "\"event\":\"message\"");
+    /* Somebody reads along: it counts as read. */
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_SEEN), PV_OK, NULL);
+}
+
+static void a_line_that_is_not_stored_is_not_told(void **state)
+{
+    static const char line[] = "hi there\n";
+    uint32_t sid;
+    (void)state;
+    watch(true);
+    assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
+    pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
+    fake_peers_settle(&chat.peers);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_COMMIT), PV_ERR_NO_SPACE, NULL);
+    assert_string_equal(fake_ctl_reply(node, chat.client), "");
+}
+
+static void connections_of_a_member_that_leaves_are_closed(void **state)
+{
+    struct pv_stream_op op;
+    uint32_t sid;
+    (void)state;
+    assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
+    fake_peers_leaves(&chat.peers, chat.bob);
+    assert_int_equal(pv_part_chat.streams[0].poll_op(node->self, &op), PV_OK);
+    assert_int_equal(op.type, PV_STREAM_CLOSE);
+    assert_int_equal(op.sid, sid);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        T(what_waits_goes_out_when_the_peer_is_there),
+        T(a_path_is_enough_without_the_coordinators_word),
+        T(nobody_is_there_before_the_interface_is),
+        T(a_lost_coordinator_makes_nobody_go_away),
+        T(only_members_may_connect),
+        T(a_line_that_came_is_told_once_it_is_stored),
+        T(a_line_that_is_not_stored_is_not_told),
+        T(connections_of_a_member_that_leaves_are_closed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

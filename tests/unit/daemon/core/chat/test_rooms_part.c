@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* The part around rooms: network and peers, lines on chatlink's connections, commands. */
+#include "daemon/core/chat/rooms_part.h"
+#include "tests/unit/daemon/core/fake_chat.h"
+
+static struct fake_chat chat;
+static struct fake_node *const node = &chat.node;
+
+static int start(void **state)
+{
+    (void)state;
+    fake_chat_init(&chat, &pv_part_rooms);
+    fake_chat_make_link(&chat);
+    fake_chat_start(&chat);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_chat_done(&chat, true, false);
+    return 0;
+}
+
+static struct pv_chatjob_result *no_rooms(void)
+{
+    struct pv_chatjob_result *r = calloc(1, sizeof(*r));
+    assert_non_null(r);
+    r->room = calloc(1, sizeof(*r->room));
+    assert_non_null(r->room);
+    return r;
+}
+
+/* The rooms of the network are loaded: there are none. */
+static void load(void)
+{
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
+}
+
+static void say(const char *line)
+{
+    fake_ctl_say(node, chat.client, line);
+    fake_peers_settle(&chat.peers);
+}
+
+static void open_crew(void)
+{
+    say("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"crew\"}");
+    assert_string_equal(fake_ctl_reply(node, chat.client), "");
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
+    assert_reply(node, chat.client, "\"room\":\"#crew\"");
+}
+
+static void rooms_are_loaded_when_the_node_is_in_a_network(void **state)
+{
+    (void)state;
+    assert_false(pv_rooms_are_ready(node->node.rooms));
+    say("{\"id\":1,\"cmd\":\"room_members\",\"room\":\"crew\"}");
+    assert_reply(node, chat.client, "not loaded yet");
+    load();
+    assert_true(pv_rooms_are_ready(node->node.rooms));
+    say("{\"id\":2,\"cmd\":\"room_members\",\"room\":\"crew\"}");
+    assert_reply(node, chat.client, "no room #crew");
+}
+
+static void a_node_that_left_its_network_has_no_rooms(void **state)
+{
+    (void)state;
+    load();
+    open_crew();
+    node->node.roster = NULL; /* the fixture frees it */
+    pv_node_raise(&node->node, PV_FACT_NETWORK);
+    fake_peers_settle(&chat.peers);
+    assert_null(pv_rooms_find(node->node.rooms, "crew", true));
+}
+
+static void a_room_is_answered_once_it_is_stored(void **state)
+{
+    (void)state;
+    load();
+    open_crew();
+    say("{\"id\":2,\"cmd\":\"room_list\"}");
+    assert_reply(node, chat.client, "\"room\":\"#crew\"");
+    say("{\"id\":3,\"cmd\":\"room_create\",\"room\":\"crew\"}");
+    assert_reply(node, chat.client, "room #crew exists already");
+}
+
+static void a_room_that_cannot_be_stored_is_said(void **state)
+{
+    (void)state;
+    load();
+    say("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"crew\"}");
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_ERR_NO_SPACE, NULL);
+    assert_reply(node, chat.client, "\"ok\":false");
+}
+
+static void members_are_shown_as_present_by_the_one_answer_to_that(void **state)
+{
+    (void)state;
+    load();
+    open_crew();
+    say("{\"id\":2,\"cmd\":\"room_invite\",\"room\":\"crew\",\"peer\":\"bob\"}");
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
+    assert_reply(node, chat.client, "\"ok\":true");
+    say("{\"id\":3,\"cmd\":\"room_members\",\"room\":\"crew\"}");
+    const char *reply = fake_ctl_reply(node, chat.client);
+    assert_non_null(strstr(reply, "\"online\":false"));
+    fake_peers_path(&chat.peers, chat.bob, true); /* without a coordinator */
+    say("{\"id\":4,\"cmd\":\"room_members\",\"room\":\"crew\"}");
+    reply = fake_ctl_reply(node, chat.client);
+    assert_null(strstr(reply, "\"online\":false"));
+}
+
+static void a_peer_that_sends_nonsense_is_cut_off(void **state)
+{
+    static const char line[] = "{\"room\":\"what\"}\n";
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
+    struct pv_chatlink_stream_op op;
+    uint32_t sid;
+    (void)state;
+    load();
+    memcpy(source.pk, chat.bob_keys.pk, sizeof(source.pk));
+    assert_int_equal(pv_chatlink_accepted(node->node.chatlink, &source, node->now, &sid), PV_OK);
+    pv_chatlink_handle_bytes(node->node.chatlink, sid, pv_view(line, sizeof(line) - 1), 1,
+                             node->now);
+    fake_peers_settle(&chat.peers);
+    assert_int_equal(pv_chatlink_poll_stream_op(node->node.chatlink, &op), PV_OK);
+    assert_false(op.open);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        T(rooms_are_loaded_when_the_node_is_in_a_network),
+        T(a_node_that_left_its_network_has_no_rooms),
+        T(a_room_is_answered_once_it_is_stored),
+        T(a_room_that_cannot_be_stored_is_said),
+        T(members_are_shown_as_present_by_the_one_answer_to_that),
+        T(a_peer_that_sends_nonsense_is_cut_off),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
