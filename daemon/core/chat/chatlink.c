@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* chatlink.c - who can be reached, connections of each, and what the loss of one means. */
 #include "daemon/core/chat/chatlink.h"
 
 #include <stdio.h>
@@ -25,6 +26,7 @@ int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char
 {
     struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer == NULL) {
+        /* Its place among the timers first: arming one later must not need memory. */
         int r = pv_heap_reserve(&link->peer_timers, HASH_CNT(hh, link->peers) + 1);
         peer = r < 0 ? NULL : calloc(1, sizeof(*peer));
         if (peer == NULL)
@@ -87,6 +89,8 @@ static void peer_free(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
     free(peer);
 }
 
+/* What is known of a peer beyond the store is worth keeping only while something goes on: a network
+ * may have thousands of members. */
 static void free_if_idle(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
     if (!peer->online && peer->conns == NULL && peer->pending == NULL && !peer->committing &&
@@ -97,6 +101,7 @@ static void free_if_idle(struct pv_chatlink *link, struct pv_chatlink_peer *peer
 void pv_chatlink_back_off(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     pv_ns wait = PV_S(peer->backoff_s);
+    /* Members that lost the same peer must not all come back at once. */
     pv_ns jitter = PV_MS(pv_rng_below(&link->rng, peer->backoff_s * 250 + 1));
     peer->retry_at = now + pv_min_ns(wait + jitter, PV_S(PV_CHATLINK_BACKOFF_MAX_S));
     peer->backoff_s *= 2;
@@ -108,6 +113,7 @@ void pv_chatlink_lost_conn(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                            pv_ns now)
 {
     struct pv_chatlink_peer *peer = c->peer;
+    /* A spare connection that goes is no reason to wait before the next. */
     bool mattered = peer->active == c || !c->connected;
     if (close)
         pv_chatlink_conn_close(link, c);
@@ -141,6 +147,7 @@ static void lose_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer
 
 void pv_chatlink_refuse_peer(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
+    /* Nothing of it was acknowledged, so an honest sender says all of it again. */
     lose_pending(link, peer);
     peer->delivered.n = peer->read.n = peer->noted.n = 0;
     close_all(link, peer);
@@ -205,6 +212,7 @@ int pv_chatlink_want(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
     struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer == NULL || !peer->online)
         return PV_ERR_NOT_FOUND;
+    /* One that already speaks has told its readers so: nothing would come of the wish. */
     peer->wanted = true;
     for (const struct pv_chatlink_conn *c = peer->conns; c != NULL; c = c->next_of_peer)
         peer->wanted = peer->wanted && !(c->connected && c->speaks);
@@ -246,7 +254,7 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
     int r = pv_chatlink_peer_get(link, source->pk, source->name, &peer);
     if (r < 0)
         return r;
-    snprintf(peer->name, sizeof(peer->name), "%s", source->name);
+    snprintf(peer->name, sizeof(peer->name), "%s", source->name); /* it may have a new one */
     make_room(link, peer, now);
     r = pv_chatlink_conn_new(link, peer, &c);
     if (r < 0) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections of chatlink: their table, buffers and timers. What they carry is chatlink.c's. */
+/* chatlink_conn.c - connections of chatlink: their table, buffers and timers. What they carry is
+ * for the other files. */
 #include <stdlib.h>
 #include <string.h>
 

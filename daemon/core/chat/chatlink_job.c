@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Store jobs and events of chatlink: their queues. */
+/* chatlink_job.c - store jobs and events of chatlink: their queues. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +31,7 @@ int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns
 
 struct pv_chatlink_job *pv_chatlink_job_take(struct pv_chatlink *link, uint64_t tag)
 {
+    /* Results come in the order of the jobs, so the entry is near the front. */
     for (struct pv_chatlink_job **p = &link->jobs; *p != NULL; p = &(*p)->next) {
         struct pv_chatlink_job *entry = *p;
         if (entry->tag != tag)

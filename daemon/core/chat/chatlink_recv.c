@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Receiving of chatlink: frames, the store, acknowledgements. */
+/* chatlink_recv.c - receiving: lines to frames, frames to the store, and only then to their
+ * acknowledgements. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     }
     size_t n_acks = 0;
     memcpy(job->peer, peer->pk, sizeof(job->peer));
+    /* The texts move into the job; what is owed for each stays here until the result. */
     for (struct pv_chatlink_pending *p = peer->pending; p != NULL; p = p->next) {
         job->msgs[job->n_msgs++] = p->rec;
         p->rec.text = NULL;
@@ -328,6 +330,7 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
                              struct pv_view line, pv_ns now)
 {
     struct pv_chat_frame *f = &link->frame;
+    /* Rooms and copies share the connection, each with its reader; the rest is chat's own. */
     if (pv_room_is_frame(line))
         return pass_on(link, c, PV_CHATLINK_FOR_ROOMS, line);
     if (pv_copy_is_frame(line))
@@ -382,6 +385,7 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
         }
         struct pv_view line = pv_view(bytes.ptr, (size_t)(nl - bytes.ptr));
         bytes = pv_view(nl + 1, bytes.len - line.len - 1);
+        /* A line that came in one piece is read where it lies. */
         if (c->in_len > 0) {
             if (!keep_input(c, line)) {
                 link->counts.bad_frames++;

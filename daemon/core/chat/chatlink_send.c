@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sending of chatlink: outbox, connections for it, read receipts. */
+/* chatlink_send.c - sending: the window of the outbox, connections for it, read receipts. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +19,7 @@ void pv_chatlink_ask_for_backlog(struct pv_chatlink *link, pv_ns now)
         link->count_at = now + PV_S(RECOUNT_S);
 }
 
+/* Refills the window when half of it is acknowledged: one job a few messages, not one each. */
 static void load_more(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     if (!peer->more_queued || peer->loading || peer->n_window > PV_CHATLINK_WINDOW / 2)
@@ -35,6 +36,8 @@ static void load_more(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
         entry->after_seq = peer->loaded_seq;
 }
 
+/* Read receipts are told in batches, and the next batch once the last is noted by the other side:
+ * a receipt that is lost is still owed in the store. */
 static void load_receipts(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     if (!peer->owed || peer->owed_loading || peer->active->n_told > 0 || peer->noted.n > 0)
@@ -47,6 +50,8 @@ static void load_receipts(struct pv_chatlink *link, struct pv_chatlink_peer *pee
     peer->owed_loading = pv_chatlink_job_emit(link, job, now, NULL) == PV_OK;
 }
 
+/* Writes what this connection has not had yet. The window outlives connections; what was sent on an
+ * older one and not acknowledged is sent again, and the receiver knows it by its id. */
 static void write_window(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     struct pv_chatlink_conn *c = peer->active;
@@ -102,6 +107,7 @@ void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     memmove(c->sent, c->sent + n, c->n_sent * sizeof(c->sent[0]));
 }
 
+/* Silence counts only while something that must be answered is under way. */
 void pv_chatlink_expect(struct pv_chatlink_conn *c, pv_ns now)
 {
     const struct pv_chatlink_peer *peer = c->peer;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* filelink.c - the table of files, what users do with them, and time. Notices and transfers are in
+ * filelink_peer.c. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,7 @@ bool pv_file_is_final(const struct pv_file *f)
     return f->e.state != PV_FILE_OFFERED && f->e.state != PV_FILE_ACCEPTED;
 }
 
+/* Tables are small (PV_FILELINK_MAX): a walk costs less than a map would. */
 static struct pv_file *by_number(struct pv_filelink *l, uint32_t number)
 {
     for (size_t i = 0; i < l->n; i++)

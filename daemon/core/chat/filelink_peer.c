@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Notices both ways, accepted connections, and the transfers that follow. */
+/* filelink_peer.c - notices both ways, accepted connections, and the transfers that follow. */
 #include <string.h>
 
 #include "daemon/core/chat/filelink_int.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The table as bytes: one value of the store, replaced as a whole. */
+/* filelink_save.c - the table as bytes: one value of the store, replaced as a whole. */
 #include <string.h>
 
 #include "base/bytes.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Life, users and time of rooms. */
+/* rooms.c - life of rooms, what users do with them, and time. */
 #include "daemon/core/chat/rooms.h"
 
 #include <stdio.h>
@@ -33,6 +33,7 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
     return PV_OK;
 }
 
+/* Before another network, or none: results of jobs that are out find nobody. */
 static void forget_all(struct pv_rooms *rs)
 {
     struct pv_rooms_peer *peer, *next;
@@ -89,6 +90,7 @@ struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_
 int pv_rooms_poll_want(struct pv_rooms *rooms, uint8_t ret_pk[static PV_SIGN_PK_LEN])
 {
     struct pv_rooms_peer *peer, *next;
+    /* Asked after every event: a walk over all peers only when one of them is wanted. */
     if (!rooms->any_wanted)
         return PV_ERR_AGAIN;
     HASH_ITER(hh, rooms->peers, peer, next)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Records of a room and what follows from them: members, rounds, what each may get. */
+/* rooms_set.c - records of a room and what follows from them: members, rounds, what each may get.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What members of a room tell each other: who has what, who asks for what. */
+/* rooms_sync.c - what members of a room tell each other: who has what, who asks for what. */
 #include <stdlib.h>
 #include <string.h>
 

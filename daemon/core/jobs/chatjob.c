@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* chatjob.c - who owns what in jobs and results of chat: freeing one frees all below it. */
 #include "daemon/core/jobs/chatjob.h"
 
 #include <stdlib.h>
@@ -43,6 +44,7 @@ struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *resul
     return NULL;
 }
 
+/* *dst is written last: a copy that fails leaves nothing to free. */
 int pv_chat_record_copy(struct pv_chat_record *dst, const struct pv_chat_record *src)
 {
     char *text = NULL;

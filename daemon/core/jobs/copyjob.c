@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* copyjob.c - frees the sealed boxes that jobs and results about copies own. */
 #include "daemon/core/jobs/copyjob.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* job.c - frees what each kind of job owns. */
 #include "daemon/core/jobs/job.h"
 
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct pv_job *pv_job_free(struct pv_job *job)
     case PV_JOB_KINDS:
         break;
     }
+    /* Some jobs carry secrets: the seed of a network, for one. */
     pv_wipe(job, sizeof(*job));
     free(job);
     return NULL;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* roomjob.c - frees the records and texts that jobs and results about rooms own. */
 #include "daemon/core/jobs/roomjob.h"
 
 #include <stdlib.h>
