@@ -14,6 +14,7 @@
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/client/namesfile.h"
+#include "daemon/core/client/waits.h"
 #include "daemon/core/engine_int.h"
 #include "daemon/core/member/coordinator.h"
 #include "daemon/core/member/store.h"
@@ -48,6 +49,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_files,
     &pv_part_notifier,
     &pv_part_namesfile,
+    &pv_part_waits,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
 
@@ -388,8 +390,6 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
 static void free_queues(struct pv_engine *e)
 {
     pv_jobqueue_done(&e->node.jobs);
-    while (e->waiters != NULL)
-        pv_engine_drop_waiter(e, e->waiters->handle);
     while (e->puts != NULL) {
         struct pv_put *next = e->puts->next;
         pv_put_free(e->puts);
@@ -537,7 +537,6 @@ static void run_all(struct pv_engine *e, pv_ns now)
             slot->part->run(slot->self, now);
     }
     pv_engine_run_sync(e, now);
-    pv_engine_run_waiters(e, now);
 }
 
 /* What a gatherer's or a machine's change means for the others. */
@@ -573,7 +572,6 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 {
     pv_ns next = pv_peers_next_timeout(e->node.peers);
     next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
-    next = pv_min_ns(next, pv_engine_waiters_timeout(e));
     next = pv_min_ns(next, pv_min_ns(e->teardown_at, e->iface_retry_at));
     if (pv_enroll_is_guest(e))
         next = pv_min_ns(next, e->enroll.deadline);

@@ -304,72 +304,6 @@ static void do_up(struct pv_engine *e, bool up, uint64_t handle, pv_ns now)
     pv_ctlsrv_done(e->node.ctl, handle);
 }
 
-static void do_ping(struct pv_engine *e, const struct pv_peer *p,
-                    const struct pv_ctlapi_request *req, uint64_t handle, pv_ns now)
-{
-    if (req->size > PV_INBAND_ECHO_MAX) {
-        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_USAGE,
-                       "ping: -s is too large: at most 1190 bytes fit one packet");
-        return;
-    }
-    struct pv_waiter *w = pv_engine_add_waiter(e, PV_WAITER_PING, handle);
-    if (w == NULL) {
-        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED,
-                       "ping: too many at once: wait a little");
-        return;
-    }
-    memcpy(w->peer, p->pk, sizeof(w->peer));
-    w->has_peer = true;
-    w->count = req->count;
-    w->size = req->size;
-    w->interval = PV_MS(req->interval_ms);
-    w->next_at = now;
-    w->give_up_at = now + PV_PING_PATIENCE;
-    if (p->presence == PV_PRESENCE_UNKNOWN)
-        pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
-    pv_engine_run_waiters(e, now);
-}
-
-static void do_wait(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle,
-                    pv_ns now)
-{
-    struct pv_peer *p = NULL;
-    if (req->peer[0] != '\0') {
-        p = pv_peer_need(&e->node, req->peer, "wait", true, handle);
-        if (p == NULL)
-            return;
-    } else if (req->direct) {
-        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_USAGE, "wait: --direct needs --peer PEER");
-        return;
-    } else if (!pv_node_need_network(&e->node, "wait", handle)) {
-        return;
-    }
-    struct pv_waiter *w = pv_engine_add_waiter(e, PV_WAITER_WAIT, handle);
-    if (w == NULL) {
-        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED,
-                       "wait: too many at once: wait a little");
-        return;
-    }
-    w->direct = req->direct;
-    w->online = req->online;
-    if (p != NULL) {
-        w->has_peer = true;
-        memcpy(w->peer, p->pk, sizeof(w->peer));
-        if (p->presence == PV_PRESENCE_UNKNOWN)
-            pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
-    }
-    pv_engine_run_waiters(e, now);
-}
-
-static void do_watch(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
-{
-    if (!pv_node_need_network(&e->node, "chat", handle))
-        return;
-    if (pv_watch_add(&e->node.watch, handle, req->seen) != PV_OK)
-        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED,
-                       "chat: too many listeners: close one");
-}
-
 static void do_ip(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
 {
     if (req->peer[0] != '\0') {
@@ -531,19 +465,6 @@ static void cmd_metrics(void *part, struct pv_ctlapi_request *req, struct pv_pee
     pv_engine_show_metrics(part, handle, now);
 }
 
-static void cmd_ping(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
-{
-    do_ping(part, p, req, handle, now);
-}
-
-static void cmd_wait(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                     pv_ns now)
-{
-    (void)p;
-    do_wait(part, req, handle, now);
-}
-
 static void cmd_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                    pv_ns now)
 {
@@ -573,14 +494,6 @@ static void cmd_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     pv_engine_show_trace(part, p, handle, now);
 }
 
-static void cmd_watch(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                      pv_ns now)
-{
-    (void)p;
-    (void)now;
-    do_watch(part, req, handle);
-}
-
 static void cmd_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                     pv_ns now)
 {
@@ -602,20 +515,16 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_STATUS, PV_NEEDS_NOTHING, cmd_status},
     {PV_CTLAPI_PEERS, PV_NEEDS_NOTHING, cmd_peers},
     {PV_CTLAPI_METRICS, PV_NEEDS_NOTHING, cmd_metrics},
-    {PV_CTLAPI_PING, PV_NEEDS_MEMBER, cmd_ping},
-    {PV_CTLAPI_WAIT, PV_NEEDS_NOTHING, cmd_wait},
     {PV_CTLAPI_IP, PV_NEEDS_NOTHING, cmd_ip},
     {PV_CTLAPI_REMOVE, PV_NEEDS_NOTHING, cmd_remove},
     {PV_CTLAPI_WHY, PV_NEEDS_PEER, cmd_why},
     {PV_CTLAPI_TRACE, PV_NEEDS_PEER, cmd_trace},
-    {PV_CTLAPI_WATCH, PV_NEEDS_NOTHING, cmd_watch},
     {PV_CTLAPI_LOG, PV_NEEDS_NOTHING, cmd_log},
 };
 
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct pv_engine *e = part;
-    pv_engine_drop_waiter(e, handle);
     if (e->enroll.handle == handle)
         pv_enroll_cancel(e, now);
 }

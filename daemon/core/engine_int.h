@@ -5,7 +5,7 @@
  *   engine.c          life, time, polling
  *   engine_peers.c    the table of peers, touching, wanting; datagrams and punts to their owners
  *   engine_desc.c     descriptions: sealed signals and in-band, both ways
- *   engine_inband.c   in-band messages; ping
+ *   engine_inband.c   in-band messages
  *   engine_sync.c     exchange of statements with peers
  *   engine_forward.c  signals through a peer whom both sides know
  *   engine_net.c      membership: roster and its events, presence, interface, up and down
@@ -50,7 +50,6 @@
 enum {
     PV_ENGINE_SUBSCRIBE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
     PV_ENGINE_MAX_HOSTS = 8,       /* addresses of the coordinator as written */
-    PV_ENGINE_MAX_WAITERS = 256,   /* pings, waits and watches at once */
 };
 
 /* Why a job was asked for: what its result means. */
@@ -102,36 +101,6 @@ struct pv_put {
     uint8_t invite[32];
     size_t n;
     struct pv_made_long *statements; /* owned */
-};
-
-/* A `ping`, `wait` or `watch` that is under way. */
-enum pv_waiter_kind {
-    PV_WAITER_PING,
-    PV_WAITER_WAIT,
-};
-enum {
-    PV_PING_OUTSTANDING = 16,
-};
-#define PV_PING_TIMEOUT  PV_S(5)  /* no answer: lost */
-#define PV_PING_PATIENCE PV_S(30) /* for a path before the first echo leaves */
-struct pv_waiter {
-    struct pv_waiter *next;
-    enum pv_waiter_kind kind;
-    uint64_t handle;
-    uint8_t peer[32]; /* identity key; zero: none */
-    bool has_peer;
-    /* wait */
-    bool direct, online;
-    /* ping */
-    uint32_t count, size, next_seq, sent, received, ended;
-    pv_ns interval, next_at;
-    pv_ns give_up_at;  /* for the next echo to find a path */
-    bool path_missing; /* the next echo is due and waits for one */
-    struct {
-        uint64_t token; /* 0 = unused */
-        uint32_t seq;
-        pv_ns sent_at;
-    } out[PV_PING_OUTSTANDING];
 };
 
 enum pv_enroll_step {
@@ -227,8 +196,6 @@ struct pv_engine {
     struct pv_bucket forwards;  /* signals of our own given to others */
     struct pv_bucket passed_on; /* signals of others, all in all */
 
-    struct pv_waiter *waiters;
-    size_t n_waiters;
 
     /* out */
     struct pv_map job_map;
@@ -307,13 +274,6 @@ static inline void pv_engine_send_inband(struct pv_engine *e, struct pv_peer *p,
 void pv_engine_say_goodbye(struct pv_engine *e, pv_ns now);
 void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_view packet,
                            pv_ns now);
-/* Pings and waits: look again at what they wait for. */
-void pv_engine_run_waiters(struct pv_engine *e, pv_ns now);
-pv_ns pv_engine_waiters_timeout(const struct pv_engine *e);
-void pv_engine_drop_waiter(struct pv_engine *e, uint64_t handle);
-PV_MUST_CHECK struct pv_waiter *pv_engine_add_waiter(struct pv_engine *e, enum pv_waiter_kind kind,
-                                                     uint64_t handle);
-
 /* That member left or was removed for good: every part is told at once. */
 void pv_engine_member_gone(struct pv_engine *e, const uint8_t *pk, pv_ns now);
 

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fake_client.h - control clients of a fake node (fake_peers.h), for the commands of the part under
+ * test; and peers that in-band messages reach.
+ */
+#ifndef PV_FAKE_CLIENT_H
+#define PV_FAKE_CLIENT_H
+
+#include <stdio.h>
+
+#include "daemon/core/peer/peer_show.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+
+static char fake_client_output[65536]; /* what fake_client_read() found */
+
+/* A client of root's; its sid. */
+static inline uint32_t fake_client_open(struct fake_peers *x)
+{
+    uint32_t sid = 0;
+    assert_int_equal(pv_ctlsrv_accepted(x->f.node.ctl, true, &sid), PV_OK);
+    return sid;
+}
+
+static inline const struct pv_command *fake_client_find(const struct pv_part *part,
+                                                        enum pv_ctlapi_cmd cmd)
+{
+    for (size_t i = 0; i < part->n_commands; i++) {
+        if (part->commands[i].cmd == cmd)
+            return &part->commands[i];
+    }
+    return NULL;
+}
+
+/* The request with these fields (JSON), run by the part as the engine does it. */
+static inline void fake_client_ask(struct fake_peers *x, uint32_t sid, const char *fields)
+{
+    struct pv_node *n = &x->f.node;
+    char line[1024];
+    struct pv_ctlapi_request req = {0};
+    uint64_t handle = 0;
+    snprintf(line, sizeof(line), "{\"id\":1,%s}\n", fields);
+    pv_ctlsrv_handle_bytes(n->ctl, sid, pv_view(line, strlen(line)));
+    assert_int_equal(pv_ctlsrv_poll_request(n->ctl, &req, &handle), PV_OK);
+    const struct pv_command *c = fake_client_find(x->f.part, req.cmd);
+    assert_non_null(c);
+    struct pv_peer *p = NULL;
+    bool ready = c->needs != PV_NEEDS_NETWORK ||
+                 pv_node_need_network(n, pv_ctlapi_cmd_name(req.cmd), handle);
+    if (c->needs == PV_NEEDS_PEER || c->needs == PV_NEEDS_MEMBER) {
+        p = pv_peer_need(n, req.peer, pv_ctlapi_cmd_name(req.cmd), c->needs == PV_NEEDS_MEMBER,
+                         handle);
+        ready = p != NULL;
+    }
+    if (ready)
+        c->run(x->f.self, &req, p, handle, x->f.now);
+    pv_ctlapi_request_done(&req);
+    fake_peers_settle(x);
+}
+
+/* Everything that the client would read now. */
+static inline const char *fake_client_read(struct fake_peers *x, uint32_t sid)
+{
+    struct pv_view out = pv_ctlsrv_out(x->f.node.ctl, sid);
+    assert_true(out.len < sizeof(fake_client_output));
+    if (out.len > 0)
+        memcpy(fake_client_output, out.ptr, out.len);
+    fake_client_output[out.len] = '\0';
+    pv_ctlsrv_wrote(x->f.node.ctl, sid, out.len);
+    return fake_client_output;
+}
+
+/* The client goes away: what it waited for is cancelled. */
+static inline void fake_client_leave(struct fake_peers *x, uint32_t sid)
+{
+    uint64_t handle;
+    pv_ctlsrv_closed(x->f.node.ctl, sid);
+    while (pv_ctlsrv_poll_cancel(x->f.node.ctl, &handle) == PV_OK) {
+        pv_watch_drop(&x->f.node.watch, handle);
+        if (x->f.part->on_cancel != NULL)
+            x->f.part->on_cancel(x->f.self, handle, x->f.now);
+    }
+}
+
+/* --- a member that answers -------------------------------------------------------------------- */
+
+/* A member whose WireGuard keys the test has, so that sessions can be made with it. */
+struct fake_far {
+    struct pv_wg_device device;
+    struct pv_peer *peer;
+};
+
+static inline void fake_far_init(struct fake_peers *x, struct fake_far *far, unsigned seed,
+                                 const char *name, uint16_t ip)
+{
+    const struct keys k = keys_of(seed);
+    struct pv_st_member m = member_fields(&k, name, ip, 0);
+    uint8_t sk[PV_DH_LEN];
+    memset(sk, (int)seed, sizeof(sk));
+    pv_wg_device_init(&far->device, sk);
+    pv_dh_public(sk, m.transport);
+    fake_node_add(&x->f, make_member_f(&x->f.world, &x->f.world.creator, &k, &m));
+    const struct pv_member *member = pv_roster_by_name(x->f.node.roster, name);
+    assert_non_null(member);
+    assert_int_equal(pv_peers_add_member(x->f.node.peers, member, x->f.now), PV_OK);
+    far->peer = pv_peers_by_pk(x->f.node.peers, member->node);
+    assert_non_null(far->peer);
+}
+
+/* It makes session keys with this node, from that address: in-band messages reach it then. */
+static inline void fake_far_talk(struct fake_peers *x, struct fake_far *far,
+                                 const struct pv_addr *at)
+{
+    struct pv_session *s;
+    struct pv_session_transmit out;
+    struct pv_session_config cfg = {.device = &far->device, .member = true, .rng = x->f.node.rng};
+    const struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = *at};
+    struct pv_wg_initiation in;
+    struct pv_peer *p;
+    struct pv_peer_transmit tx;
+    cfg.takes[PV_SUITE_CHACHA] = true;
+    pv_dh_public(x->f.identity.dh_sk, cfg.remote_pk);
+    assert_int_equal(pv_session_new(&s, &cfg), PV_OK);
+    pv_session_set_reach(s, PV_SESSION_BY_UDP, x->f.now);
+    pv_session_want(s, x->f.now);
+    assert_int_equal(pv_session_poll_transmit(s, 77, x->f.node.wall.us, x->f.now, &out), PV_OK);
+    assert_int_equal(pv_wgmsg_identify(&x->device, pv_view(out.msg, out.len), &in), PV_OK);
+    assert_int_equal(pv_peer_handle_initiation(far->peer, &in, &from, x->f.now), PV_OK);
+    pv_peers_touch(x->f.node.peers, far->peer, x->f.now);
+    assert_int_equal(pv_peers_poll_transmit(x->f.node.peers, &p, &tx), PV_OK);
+    assert_ptr_equal(p, far->peer);
+    pv_session_confirm(p->session, pv_load_le32(tx.buf + 4), x->f.now); /* its index, bytes 4..7 */
+    pv_session_free(s);
+    fake_peers_path(x, p, at);
+    assert_true(pv_peer_can_talk(p, x->f.now));
+}
+
+#endif /* PV_FAKE_CLIENT_H */
