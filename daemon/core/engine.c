@@ -13,6 +13,7 @@
 #include "daemon/core/chat/messages.h"
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/chat/rooms_part.h"
+#include "daemon/core/client/info.h"
 #include "daemon/core/client/namesfile.h"
 #include "daemon/core/client/waits.h"
 #include "daemon/core/engine_int.h"
@@ -50,6 +51,8 @@ static const struct pv_part *const parts[] = {
     &pv_part_notifier,
     &pv_part_namesfile,
     &pv_part_waits,
+    &pv_part_info,
+    &pv_part_engine_show,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
 
@@ -583,6 +586,24 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
             next = pv_min_ns(next, slot->part->next_timeout(slot->self));
     }
     return next;
+}
+
+/* --- what the shell counted, and asks for ------------------------------------------------------
+ */
+
+void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath)
+{
+    pv_info_set_datapath(&e->node, datapath);
+}
+
+void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process *process)
+{
+    pv_info_set_process(&e->node, process);
+}
+
+int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *ret_len)
+{
+    return pv_info_metrics(&e->node, now, ret_text, ret_len);
 }
 
 /* --- out ----------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/config.h"
+#include "daemon/core/node/datapath.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/stream.h"
 #include "daemon/core/node/transmit.h"
@@ -55,21 +56,6 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now);
 /* What the workers hand up: datagrams that are not transport data, in-band packets, wishes. */
 void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
 
-/* The threads that carry packets, and what they dropped since they began. */
-struct pv_engine_datapath {
-    unsigned workers, threads; /* threads in all; 0 workers: nothing is known */
-    const char *aead;          /* the library that seals and opens; static */
-    bool tcp_offload, udp_offload;
-    struct pv_offload_off off[PV_OFFLOAD_OFFS]; /* what is not used, and why; static texts */
-    size_t n_off;
-    uint64_t drops[PV_FP_DROP_REASONS];
-    uint64_t not_received; /* datagrams that were not read in time */
-    uint64_t not_sent;     /* datagrams the kernel did not take */
-    uint64_t not_written;  /* packets the TUN did not take */
-    uint64_t not_handled;  /* for the control side, which was too slow */
-    uint64_t not_injected; /* of the control side: too many, or no path meanwhile */
-    uint64_t not_relayed;  /* to and from streams to relays, which were full */
-};
 /* Whenever somebody may want to see it. */
 void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath);
 void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process *process);

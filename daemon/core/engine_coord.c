@@ -310,22 +310,6 @@ static void take_presence(struct pv_engine *e, const struct pv_ctl_presences *li
     }
 }
 
-static void take_list(struct pv_engine *e, uint64_t handle, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    if (msg->type == PV_CTL_PRESENCE) {
-        take_presence(e, &msg->u.presence, now);
-        if (msg->u.presence.more && msg->u.presence.n > 0) {
-            struct pv_ctl_msg next = {.type = PV_CTL_LIST};
-            next.u.list.has_after = true;
-            memcpy(next.u.list.after, msg->u.presence.nodes[msg->u.presence.n - 1].node,
-                   sizeof(next.u.list.after));
-            request(e, &next, PV_CP_LIST, handle);
-            return;
-        }
-    }
-    pv_engine_show_peers(e, handle, now);
-}
-
 /* --- events ------------------------------------------------------------------------------------
  */
 
@@ -430,9 +414,6 @@ static void take_answer(struct pv_engine *e, const struct pv_coordclient_event *
         break;
     case PV_CP_ENROLL:
         pv_enroll_answer(e, ev, now);
-        break;
-    case PV_CP_LIST:
-        take_list(e, arg, ev->msg, now);
         break;
     }
 }

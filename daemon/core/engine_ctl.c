@@ -6,7 +6,6 @@
 
 #include "base/log.h"
 #include "crypto/ct.h"
-#include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
 
 /* --- statements that only root or an admin can make ---------------------------------------------
@@ -304,81 +303,7 @@ static void do_up(struct pv_engine *e, bool up, uint64_t handle, pv_ns now)
     pv_ctlsrv_done(e->node.ctl, handle);
 }
 
-static void do_ip(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
-{
-    if (req->peer[0] != '\0') {
-        struct pv_peer *p = pv_peer_need(&e->node, req->peer, "ip", false, handle);
-        if (p != NULL)
-            pv_ctlsrv_answer(e->node.ctl, handle,
-                             pv_ctlapi_ip_json(&p->ip4, &p->ip6, p->transport));
-        return;
-    }
-    const struct pv_member *self = pv_node_self(&e->node);
-    const struct pv_addr none = {0};
-    if (self != NULL)
-        pv_ctlsrv_answer(e->node.ctl, handle,
-                         pv_ctlapi_ip_json(&self->ip4, &self->ip6, e->node.identity->dh_pk));
-    else if (e->node.n_own_addrs > 0)
-        pv_ctlsrv_answer(
-            e->node.ctl, handle,
-            pv_ctlapi_ip_json(&e->node.own_addrs[0].base, &none, e->node.identity->dh_pk));
-    else
-        (void)pv_node_need_network(&e->node, "ip", handle);
-}
-
-static void do_log(struct pv_engine *e, const struct pv_ctlapi_request *req, uint64_t handle)
-{
-    enum pv_log_level level;
-    if (pv_log_level_parse(req->word, &level) != PV_OK) {
-        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_USAGE,
-                       "log: no such level: use error, warn, info or debug");
-        return;
-    }
-    e->node.log_copy.level = level;
-    pv_ctlsrv_done(e->node.ctl, handle);
-}
-
-static void do_status(struct pv_engine *e, uint64_t handle)
-{
-    struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_COUNTS);
-    struct pv_job *job = pv_job_new(PV_JOB_CHAT);
-    if (chat == NULL || job == NULL) {
-        pv_chatjob_free(chat);
-        free(job);
-        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
-        return;
-    }
-    job->u.chat = chat;
-    pv_engine_job(e, job, PV_JP_COUNTS, handle);
-}
-
-static void do_peers(struct pv_engine *e, uint64_t handle, pv_ns now)
-{
-    if (pv_peers_count_statics(e->node.peers) == 0 &&
-        !pv_node_need_network(&e->node, "peers", handle))
-        return;
-    bool known =
-        e->node.roster == NULL || pv_roster_count(e->node.roster) <= PV_ENGINE_SUBSCRIBE_ALL;
-    if (known || !e->node.online) {
-        pv_engine_show_peers(e, handle, now);
-        return;
-    }
-    struct pv_ctl_msg msg = {.type = PV_CTL_LIST};
-    if (pv_coordclient_request(e->node.coord, &msg, PV_CP_TAG(PV_CP_LIST, handle)) != PV_OK)
-        pv_engine_show_peers(e, handle, now);
-}
-
 /* --- the rows ----------------------------------------------------------------------------- */
-
-static void cmd_version(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                        uint64_t handle, pv_ns now)
-{
-    (void)req;
-    (void)p;
-    (void)now;
-    struct pv_engine *e = part;
-    pv_ctlsrv_answer(e->node.ctl, handle, pv_ctlapi_version_json());
-}
 
 static void cmd_create(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
@@ -440,39 +365,6 @@ static void cmd_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     do_leave(part, req, handle, now);
 }
 
-static void cmd_status(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                       uint64_t handle, pv_ns now)
-{
-    (void)req;
-    (void)p;
-    (void)now;
-    do_status(part, handle);
-}
-
-static void cmd_peers(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                      pv_ns now)
-{
-    (void)req;
-    (void)p;
-    do_peers(part, handle, now);
-}
-
-static void cmd_metrics(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                        uint64_t handle, pv_ns now)
-{
-    (void)req;
-    (void)p;
-    pv_engine_show_metrics(part, handle, now);
-}
-
-static void cmd_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                   pv_ns now)
-{
-    (void)p;
-    (void)now;
-    do_ip(part, req, handle);
-}
-
 static void cmd_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
@@ -494,16 +386,7 @@ static void cmd_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     pv_engine_show_trace(part, p, handle, now);
 }
 
-static void cmd_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                    pv_ns now)
-{
-    (void)p;
-    (void)now;
-    do_log(part, req, handle);
-}
-
 static const struct pv_command commands[] = {
-    {PV_CTLAPI_VERSION, PV_NEEDS_NOTHING, cmd_version},
     {PV_CTLAPI_CREATE, PV_NEEDS_NOTHING, cmd_create},
     {PV_CTLAPI_INVITE, PV_NEEDS_NOTHING, cmd_invite},
     {PV_CTLAPI_INVITE_LIST, PV_NEEDS_NOTHING, cmd_invite_list},
@@ -512,14 +395,9 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_UP, PV_NEEDS_NETWORK, cmd_up},
     {PV_CTLAPI_DOWN, PV_NEEDS_NETWORK, cmd_down},
     {PV_CTLAPI_LEAVE, PV_NEEDS_NOTHING, cmd_leave},
-    {PV_CTLAPI_STATUS, PV_NEEDS_NOTHING, cmd_status},
-    {PV_CTLAPI_PEERS, PV_NEEDS_NOTHING, cmd_peers},
-    {PV_CTLAPI_METRICS, PV_NEEDS_NOTHING, cmd_metrics},
-    {PV_CTLAPI_IP, PV_NEEDS_NOTHING, cmd_ip},
     {PV_CTLAPI_REMOVE, PV_NEEDS_NOTHING, cmd_remove},
     {PV_CTLAPI_WHY, PV_NEEDS_PEER, cmd_why},
     {PV_CTLAPI_TRACE, PV_NEEDS_PEER, cmd_trace},
-    {PV_CTLAPI_LOG, PV_NEEDS_NOTHING, cmd_log},
 };
 
 static void on_cancel(void *part, uint64_t handle, pv_ns now)

@@ -15,9 +15,7 @@
  *   engine_jobs.c     jobs out, results in, what is stored
  *   engine_stream.c   one space of stream ids over four machines
  *   engine_ctl.c      requests of p2pvpnctl
- *   engine_show.c     status and peers as answers
- *   engine_drops.c    what was thrown away, by reason
- *   engine_metrics.c  all numbers, as text for Prometheus
+ *   engine_show.c     what is no part yet has for status and metrics
  *   engine_why.c      why and trace
  *   engine_cause.c    the diagnosis that why begins with
  *   engine_dns.c      the optional name server
@@ -60,7 +58,6 @@ enum pv_job_purpose {
     PV_JP_IFACE_DOWN,
     PV_JP_COORD_HOST, /* arg: 1 = it speaks TLS */
     PV_JP_STUN_HOST,
-    PV_JP_COUNTS, /* arg: ctl handle of a status */
     PV_JP_FORGET, /* arg: ctl handle of a leave */
 };
 struct pv_job_wait {
@@ -78,7 +75,6 @@ enum pv_coord_purpose {
     PV_CP_SIGNAL, /* arg: peer id */
     PV_CP_PUT,    /* arg: number of a struct pv_put */
     PV_CP_ENROLL,
-    PV_CP_LIST, /* presence for `peers`; arg: ctl handle */
 };
 #define PV_CP_TAG(purpose, arg) (((uint64_t)(purpose) << 56) | (arg))
 
@@ -148,8 +144,6 @@ struct pv_engine {
     struct pv_noise_keys noise; /* the transport key again, for signals */
     struct pv_fp_builder *fp;
     struct pv_peer_env env;
-    struct pv_engine_datapath datapath;
-    struct pv_metrics_process process;
 
     /* the network */
     bool unknown;      /* the coordinator says that it is no member: nothing to sign off from */
@@ -196,7 +190,6 @@ struct pv_engine {
     struct pv_bucket forwards;  /* signals of our own given to others */
     struct pv_bucket passed_on; /* signals of others, all in all */
 
-
     /* out */
     struct pv_map job_map;
     struct pv_job_wait *job_waits;
@@ -211,6 +204,7 @@ int pv_engine_as_part(struct pv_node *node, const struct pv_engine_config *cfg, 
                       void **ret_part);
 void pv_engine_not_freed(void *part);
 extern const struct pv_part pv_part_engine_ctl;
+extern const struct pv_part pv_part_engine_show;
 extern const struct pv_part pv_part_engine_streams;
 extern const struct pv_part pv_part_commands;
 /* The coordinator's answer to that part; what the coordinator says of its own accord, to all. */
@@ -384,22 +378,6 @@ void pv_engine_dns_domains(const struct pv_engine *e, struct pv_job_iface *i);
 
 /* --- engine_ctl.c, engine_show.c, engine_why.c ------------------------------------------------ */
 
-void pv_engine_show_status(struct pv_engine *e, uint64_t handle, const struct pv_job_result *counts,
-                           pv_ns now);
-void pv_engine_show_peers(struct pv_engine *e, uint64_t handle, pv_ns now);
-void pv_engine_show_metrics(struct pv_engine *e, uint64_t handle, pv_ns now);
-const char *pv_engine_state_name(const struct pv_engine *e); /* "up", as status says it */
-size_t pv_engine_count_problems(const struct pv_engine *e, pv_ns now);
-/* engine_drops.c: every reason, also those that never happened; returns how many there are. */
-struct pv_engine_drop {
-    const char *reason;
-    uint64_t count;
-};
-enum {
-    PV_ENGINE_DROPS = PV_FP_DROP_REASONS + 16, /* of packets; of the shell, chat and rooms */
-};
-size_t pv_engine_drops(const struct pv_engine *e,
-                       struct pv_engine_drop ret_drops[static PV_ENGINE_DROPS]);
 void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
 void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now);
 

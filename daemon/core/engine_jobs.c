@@ -162,9 +162,6 @@ static void dispatch(struct pv_engine *e, const struct pv_job_wait *wait,
     case PV_JP_STUN_HOST:
         pv_engine_coord_resolved(e, wait, result, now);
         break;
-    case PV_JP_COUNTS:
-        pv_engine_show_status(e, wait->arg, result, now);
-        break;
     case PV_JP_FORGET:
         e->keys_forgotten = e->forgetting_keys && result->status == PV_OK;
         e->forgetting_keys = false;

@@ -90,6 +90,14 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         pv_highwater_stored(h, tag & (((uint64_t)1 << MARK_BITS) - 1));
 }
 
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct store *s = part;
+    (void)now;
+    if (s->node->store_error[0] != '\0')
+        pv_statuspage_problem(st, "not everything is stored: ", s->node->store_error);
+}
+
 const struct pv_part pv_part_store = {
     .name = "store",
     .make = make_store,
@@ -98,4 +106,5 @@ const struct pv_part pv_part_store = {
     .run = run_store,
     .next_timeout = next_timeout,
     .on_job = on_job,
+    .status = show,
 };

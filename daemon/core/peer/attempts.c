@@ -435,6 +435,28 @@ static void take_bounced(void *part, uint16_t sock, struct pv_view quoted, bool 
     pv_hardnat_bounced(a->hard, sock, quoted, expired);
 }
 
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_attempts *a = part;
+    const struct pv_hardnat_counts c = pv_hardnat_counts(a->hard);
+    const struct pv_desc_nat *nat = pv_hardnat_nat(a->hard);
+    (void)now;
+    st->hard = (struct pv_ctlapi_hard){
+        .mapping = pv_desc_mapping_word(nat->mapping),
+        .ports = pv_desc_ports_word(nat->ports),
+        .predict = c.predict,
+        .birthday = c.birthday,
+        .running = pv_hardnat_phase(a->hard) != PV_HARDNAT_IDLE,
+        .attempts = c.attempts,
+        .sockets = c.mappings,
+        .max_mappings = c.max_mappings,
+        .packets = c.packets,
+        .max_packets = PV_HARDNAT_MAX_PACKETS,
+        .max_pps = c.max_pps,
+        .kept = c.kept,
+    };
+}
+
 const struct pv_part pv_part_attempts = {
     .name = "attempts",
     .make = make_attempts,
@@ -449,4 +471,5 @@ const struct pv_part pv_part_attempts = {
     .poll_sock_op = poll_sock_op,
     .sock_opened = take_opened,
     .sock_bounced = take_bounced,
+    .status = show,
 };

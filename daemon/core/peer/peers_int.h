@@ -47,4 +47,9 @@ enum {
 bool pv_peers_take_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now);
 extern const struct pv_inband_handler pv_peers_inband[PV_PEERS_INBAND];
 
+/* --- peers_report.c --------------------------------------------------------------------------- */
+
+void pv_peers_status(void *part, struct pv_statuspage *st, pv_ns now);
+void pv_peers_metrics(void *part, struct pv_metrics *m, pv_ns now);
+
 #endif /* PV_PEERS_INT_H */

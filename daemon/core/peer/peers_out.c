@@ -225,4 +225,6 @@ const struct pv_part pv_part_peers = {
     .on_job = take_endpoint,
     .inband = pv_peers_inband,
     .n_inband = PV_PEERS_INBAND,
+    .status = pv_peers_status,
+    .metrics = pv_peers_metrics,
 };

@@ -312,6 +312,15 @@ uint64_t pv_rediscovery_away_since_s(const struct pv_rediscovery *r)
     return r->away_since_s;
 }
 
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_rediscovery *r = part;
+    (void)now;
+    st->s.away_since_s = r->away_since_s;
+    if (r->away_since_s != 0)
+        st->s.reached_without = (unsigned)pv_peers_count_reached(r->node->peers);
+}
+
 const struct pv_part pv_part_rediscovery = {
     .name = "rediscovery",
     .make = make_rediscovery,
@@ -325,4 +334,5 @@ const struct pv_part pv_part_rediscovery = {
     .next_timeout = next_timeout,
     .poll_transmit = poll_transmit,
     .on_job = take_stored,
+    .status = show,
 };

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/* info.c - gathers what the parts say of themselves into answers and into metrics. */
+#include "daemon/core/client/info.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/member/coordinator.h"
+#include "daemon/core/member/presence.h"
+#include "daemon/core/peer/peer_show.h"
+#include "daemon/core/peer/peers.h"
+
+struct info {
+    struct pv_node *node;
+    struct pv_engine_datapath datapath; /* as the shell told it last */
+    struct pv_metrics_process process;
+};
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    struct info *x = calloc(1, sizeof(*x));
+    (void)cfg;
+    (void)now;
+    if (x == NULL)
+        return PV_ERR_NOMEM;
+    x->node = node;
+    *ret_part = x;
+    return PV_OK;
+}
+
+void pv_info_set_datapath(struct pv_node *n, const struct pv_engine_datapath *datapath)
+{
+    struct info *x = pv_node_part(n, &pv_part_info);
+    x->datapath = *datapath;
+}
+
+void pv_info_set_process(struct pv_node *n, const struct pv_metrics_process *process)
+{
+    struct info *x = pv_node_part(n, &pv_part_info);
+    x->process = *process;
+}
+
+/* --- this part's own share -------------------------------------------------------------------- */
+
+/* The word that sums a node up. */
+static const char *state_name(const struct pv_node *n)
+{
+    if (n->roster == NULL)
+        return pv_peers_count_statics(n->peers) > 0 ? "static" : "none";
+    if (n->removed)
+        return "removed";
+    if (!n->up)
+        return "down";
+    return n->iface == PV_IFACE_UP && n->online ? "up" : "connecting";
+}
+
+static void show_datapath(const struct pv_engine_datapath *d, struct pv_statuspage *st)
+{
+    st->datapath = (struct pv_ctlapi_datapath){
+        .workers = d->workers,
+        .threads = d->threads,
+        .aead = d->aead,
+        .tcp_offload = d->tcp_offload,
+        .udp_offload = d->udp_offload,
+        .off = d->off,
+        .n_off = d->n_off,
+    };
+    /* Of all packets, also those of nobody and of peers that have gone. */
+    for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++)
+        pv_statuspage_drop(st, pv_fp_drop_name((enum pv_fp_drop)r), d->drops[r]);
+    pv_statuspage_drop(st, "not-received", d->not_received);
+    pv_statuspage_drop(st, "not-sent", d->not_sent);
+    pv_statuspage_drop(st, "not-written", d->not_written);
+    pv_statuspage_drop(st, "not-handled", d->not_handled);
+    pv_statuspage_drop(st, "not-injected", d->not_injected);
+    pv_statuspage_drop(st, "not-relayed", d->not_relayed);
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct info *x = part;
+    const struct pv_node *n = x->node;
+    st->s.state = state_name(n);
+    st->s.uptime_s = (now - n->started) / PV_S(1);
+    st->s.key = n->identity->sign_pk;
+    st->s.wg_key = n->identity->dh_pk;
+    st->s.interface = n->iface == PV_IFACE_UP ? n->tun_name : NULL;
+    st->s.mtu = n->mtu;
+    st->s.udp_port = n->udp_port;
+    show_datapath(&x->datapath, st);
+    /* The ring holds the newest; the oldest of them comes first. */
+    size_t kept = n->n_reports < PV_NODE_REPORTS ? n->n_reports : PV_NODE_REPORTS;
+    for (size_t i = 0; i < kept; i++)
+        pv_statuspage_problem(st, n->reports[(n->n_reports - kept + i) % PV_NODE_REPORTS].text, "");
+}
+
+static void gauge(struct pv_metrics *m, const char *name, const char *help, double value)
+{
+    pv_metrics_family(m, PV_METRICS_GAUGE, name, help);
+    pv_metrics_real(m, value, NULL);
+}
+
+static void put_datapath(const struct pv_engine_datapath *d, struct pv_metrics *m)
+{
+    gauge(m, "p2pvpn_workers", "Pairs of threads, or one thread, that carry packets.", d->workers);
+    gauge(m, "p2pvpn_threads", "Threads that carry packets.", d->threads);
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_datapath_info",
+                      "What seals packets, and what the kernel takes in one piece.");
+    if (d->workers > 0)
+        pv_metrics_count(m, 1, "aead", d->aead, "tcp_offload", d->tcp_offload ? "yes" : "no",
+                         "udp_offload", d->udp_offload ? "yes" : "no", NULL);
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_fallback_info", "What is not used, and why.");
+    for (size_t i = 0; i < d->n_off; i++)
+        pv_metrics_count(m, 1, "what", d->off[i].what, "why", d->off[i].why, NULL);
+}
+
+/* --- gathering -------------------------------------------------------------------------------- */
+
+/* What all parts say of themselves; free() it. NULL without memory: the page is far too large for
+ * the stack. */
+static struct pv_statuspage *gather(const struct info *x, pv_ns now)
+{
+    struct pv_statuspage *st = calloc(1, sizeof(*st));
+    if (st == NULL)
+        return NULL;
+    st->s.coordinator_rtt_ms = -1;
+    st->udp = "unknown";
+    PV_EACH_PART(x->node, slot)
+    {
+        if (slot->part->status != NULL)
+            slot->part->status(slot->self, st, now);
+    }
+    return st;
+}
+
+/* Numbers that only the whole page has. */
+static void put_page(const struct pv_statuspage *st, struct pv_metrics *m)
+{
+    gauge(m, "p2pvpn_up", "1: the network is up, as status says, or only static peers are wanted.",
+          strcmp(st->s.state, "up") == 0 || strcmp(st->s.state, "static") == 0);
+    gauge(m, "p2pvpn_problems", "What status finds wrong.", (double)st->n_problems);
+    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_drops_total",
+                      "Packets and messages thrown away, by reason.");
+    /* Also those at 0: a rate needs the zero before the first. */
+    for (size_t i = 0; i < st->n_drops; i++)
+        pv_metrics_count(m, st->drops[i].count, "reason", st->drops[i].reason, NULL);
+}
+
+int pv_info_metrics(struct pv_node *n, pv_ns now, char **ret_text, size_t *ret_len)
+{
+    struct info *x = pv_node_part(n, &pv_part_info);
+    struct pv_metrics m;
+    struct pv_statuspage *st = gather(x, now);
+    if (st == NULL)
+        return PV_ERR_NOMEM;
+    pv_metrics_init(&m);
+    pv_metrics_family(&m, PV_METRICS_GAUGE, "p2pvpn_build_info", "The version that runs.");
+    pv_metrics_count(&m, 1, "version", PV_VERSION, NULL);
+    put_page(st, &m);
+    free(st);
+    put_datapath(&x->datapath, &m);
+    PV_EACH_PART(n, slot)
+    {
+        if (slot->part->metrics != NULL)
+            slot->part->metrics(slot->self, &m, now);
+    }
+    pv_metrics_process(&m, "p2pvpn", &x->process);
+    return pv_metrics_take(&m, ret_text, ret_len);
+}
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+static void do_version(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    struct info *x = part;
+    (void)req;
+    (void)p;
+    (void)now;
+    pv_ctlsrv_answer(x->node->ctl, handle, pv_ctlapi_version_json());
+}
+
+/* Unread messages are counted by the store; all else is known here, and said when it has answered.
+ */
+static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    struct info *x = part;
+    struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_COUNTS);
+    struct pv_job *job = pv_job_new(PV_JOB_CHAT);
+    (void)req;
+    (void)p;
+    (void)now;
+    if (chat != NULL && job != NULL) {
+        job->u.chat = chat;
+        if (pv_jobqueue_submit(&x->node->jobs, job, &pv_part_info, handle))
+            return;
+    } else {
+        pv_chatjob_free(chat);
+        free(job);
+    }
+    pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct info *x = part;
+    struct pv_statuspage *st = gather(x, now);
+    if (st != NULL && result->status == PV_OK && result->chat != NULL) {
+        st->s.unread = result->chat->unread;
+        st->s.queued = result->chat->queued;
+    }
+    pv_ctlsrv_answer(x->node->ctl, tag, st == NULL ? NULL : pv_statuspage_json(st));
+    free(st);
+}
+
+static int add_peer(json_t *list, struct pv_peer *p, pv_ns now)
+{
+    struct pv_ctlapi_peer shown;
+    pv_peer_show(p, &shown, now);
+    return pv_ctlapi_peers_add(list, &shown);
+}
+
+static void answer_peers(struct pv_node *n, uint64_t handle, pv_ns now)
+{
+    json_t *list = pv_ctlapi_peers_new();
+    bool ok = list != NULL;
+    struct pv_peer *p;
+    for (p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
+        ok = ok && add_peer(list, p, now) == PV_OK;
+    for (p = NULL; (p = pv_peers_next_static(n->peers, p)) != NULL;)
+        ok = ok && add_peer(list, p, now) == PV_OK;
+    if (ok && n->roster != NULL && !n->online) /* what is shown is what was known */
+        ok = json_object_set_new(list, "code", json_integer(PV_CTLAPI_UNREACHABLE)) == 0;
+    if (!ok) {
+        json_decref(list);
+        list = NULL;
+    }
+    pv_ctlsrv_answer(n->ctl, handle, list);
+}
+
+static void do_peers(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct info *x = part;
+    struct pv_node *n = x->node;
+    struct pv_ctl_msg msg = {.type = PV_CTL_LIST};
+    (void)req;
+    (void)p;
+    if (pv_peers_count_statics(n->peers) == 0 && !pv_node_need_network(n, "peers", handle))
+        return;
+    /* In a small network the coordinator tells everybody's presence of its own accord. */
+    bool known = n->roster == NULL || pv_roster_count(n->roster) <= PV_PRESENCE_ALL;
+    if (known || !n->online || pv_coord_ask(n, &pv_part_info, &msg, handle) != PV_OK)
+        answer_peers(n, handle, now);
+}
+
+/* The presence of all members, page by page. */
+static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct info *x = part;
+    if (msg->type == PV_CTL_PRESENCE) {
+        const struct pv_ctl_presences *list = &msg->u.presence;
+        pv_presence_take(x->node, list, now);
+        if (list->more && list->n > 0) {
+            struct pv_ctl_msg next = {.type = PV_CTL_LIST};
+            next.u.list.has_after = true;
+            memcpy(next.u.list.after, list->nodes[list->n - 1].node, sizeof(next.u.list.after));
+            if (pv_coord_ask(x->node, &pv_part_info, &next, tag) == PV_OK)
+                return;
+        }
+    }
+    answer_peers(x->node, tag, now);
+}
+
+static void do_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                  pv_ns now)
+{
+    struct info *x = part;
+    struct pv_node *n = x->node;
+    const struct pv_member *self = pv_node_self(n);
+    const struct pv_addr none = {.family = PV_AF_NONE};
+    (void)now;
+    if (req->peer[0] != '\0') {
+        p = pv_peer_need(n, req->peer, "ip", false, handle);
+        if (p != NULL)
+            pv_ctlsrv_answer(
+                n->ctl, handle,
+                pv_ctlapi_ip_json(pv_peer_ip4(p), pv_peer_ip6(p), pv_peer_transport(p)));
+    } else if (self != NULL) {
+        pv_ctlsrv_answer(n->ctl, handle,
+                         pv_ctlapi_ip_json(&self->ip4, &self->ip6, n->identity->dh_pk));
+    } else if (n->n_own_addrs > 0) {
+        pv_ctlsrv_answer(n->ctl, handle,
+                         pv_ctlapi_ip_json(&n->own_addrs[0].base, &none, n->identity->dh_pk));
+    } else {
+        (void)pv_node_need_network(n, "ip", handle);
+    }
+}
+
+static void do_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                   pv_ns now)
+{
+    struct info *x = part;
+    enum pv_log_level level;
+    (void)p;
+    (void)now;
+    if (pv_log_level_parse(req->word, &level) != PV_OK) {
+        pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_USAGE,
+                       "log: no such level: use error, warn, info or debug");
+        return;
+    }
+    x->node->log_copy.level = level;
+    pv_ctlsrv_done(x->node->ctl, handle);
+}
+
+static void do_metrics(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    struct info *x = part;
+    char *text = NULL;
+    size_t len = 0;
+    json_t *body = NULL;
+    (void)req;
+    (void)p;
+    if (pv_info_metrics(x->node, now, &text, &len) == PV_OK)
+        body = pv_ctlapi_metrics_json(text);
+    free(text);
+    pv_ctlsrv_answer(x->node->ctl, handle, body);
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_VERSION, PV_NEEDS_NOTHING, do_version},
+    {PV_CTLAPI_STATUS, PV_NEEDS_NOTHING, do_status},
+    {PV_CTLAPI_PEERS, PV_NEEDS_NOTHING, do_peers},
+    {PV_CTLAPI_METRICS, PV_NEEDS_NOTHING, do_metrics},
+    {PV_CTLAPI_IP, PV_NEEDS_NOTHING, do_ip},
+    {PV_CTLAPI_LOG, PV_NEEDS_NOTHING, do_log},
+};
+
+const struct pv_part pv_part_info = {
+    .name = "info",
+    .make = make,
+    .free = free,
+    .on_job = on_job,
+    .on_answer = on_answer,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+    .status = show,
+};

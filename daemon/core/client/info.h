@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * info.h - the part that tells control clients what is so: `version`, `status`, `peers`, `ip`,
+ * `log` and `metrics`. It knows no other part: each writes its own share of `status` and of
+ * `metrics` (part.h), and this one gathers them. Its own share is what the node is, the users'
+ * reports, and the packets that were dropped.
+ *
+ * `status` waits for the store, which counts unread messages; `peers` in a large network for the
+ * coordinator, which knows who is connected.
+ */
+#ifndef PV_INFO_H
+#define PV_INFO_H
+
+#include "base/metrics.h"
+#include "daemon/core/node/datapath.h"
+#include "daemon/core/node/node.h"
+
+extern const struct pv_part pv_part_info;
+
+/* What the shell counted, whenever somebody may want to see it. */
+void pv_info_set_datapath(struct pv_node *n, const struct pv_engine_datapath *datapath);
+void pv_info_set_process(struct pv_node *n, const struct pv_metrics_process *process);
+
+/* All numbers as text for Prometheus (metrics.h), with a NUL: free() it. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_info_metrics(struct pv_node *n, pv_ns now, char **ret_text, size_t *ret_len);
+
+#endif /* PV_INFO_H */

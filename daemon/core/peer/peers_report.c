@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* peers_report.c - what the peers have to say in `status` and in metrics: each of them, and sums
+ * that also count those that are gone. */
+#include <stdlib.h>
+
+#include "daemon/core/peer/peer_show.h"
+#include "daemon/core/peer/peers_int.h"
+
+/* --- status ----------------------------------------------------------------------------------- */
+
+void pv_peers_status(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_peers *ps = part;
+    (void)now;
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;)
+        st->s.online += pv_peer_reach(p) != PV_REACH_NO ? 1 : 0;
+}
+
+/* --- metrics: of each peer -------------------------------------------------------------------- */
+
+/* One peer, looked at once for all families. */
+struct row {
+    const struct pv_peer *p;
+    bool used; /* it was reached, or is being reached */
+    struct pv_ctlapi_peer x;
+};
+
+static bool online(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.online;
+    return true;
+}
+
+static bool direct(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.path.type == PV_CTLAPI_PATH_DIRECT || r->x.path.type == PV_CTLAPI_PATH_STATIC;
+    return r->used;
+}
+
+static bool relayed(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.path.type == PV_CTLAPI_PATH_RELAY;
+    return r->used;
+}
+
+static bool sent(const struct row *r, double *ret_value)
+{
+    *ret_value = (double)r->x.tx_bytes;
+    return r->used;
+}
+
+static bool received(const struct row *r, double *ret_value)
+{
+    *ret_value = (double)r->x.rx_bytes;
+    return r->used;
+}
+
+static bool rtt(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.path.rtt_ms / 1e3;
+    return r->x.path.rtt_ms >= 0;
+}
+
+static bool loss(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.path.loss;
+    return r->x.path.loss >= 0;
+}
+
+static bool mtu(const struct row *r, double *ret_value)
+{
+    *ret_value = r->x.path.mtu;
+    return r->x.path.type != PV_CTLAPI_PATH_NONE;
+}
+
+static bool handshake(const struct row *r, double *ret_value)
+{
+    *ret_value = (double)r->x.last_handshake_ms / 1e3;
+    return r->x.last_handshake_ms != 0;
+}
+
+static const struct {
+    enum pv_metrics_type type;
+    const char *name, *help;
+    bool (*get)(const struct row *r, double *ret_value); /* false: there is no value */
+} PEER_FAMILIES[] = {
+    {PV_METRICS_GAUGE, "p2pvpn_peer_online", "1: the peer is online.", online},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_direct", "1: the path to the peer is direct.", direct},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_relayed", "1: the path to the peer leads through a relay.",
+     relayed},
+    {PV_METRICS_COUNTER, "p2pvpn_peer_sent_bytes_total", "Bytes of packets sent to the peer.",
+     sent},
+    {PV_METRICS_COUNTER, "p2pvpn_peer_received_bytes_total",
+     "Bytes of packets received from the peer.", received},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_rtt_seconds", "Round trip of the path to the peer.", rtt},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_loss_ratio", "Checks of the path lost lately, 0 to 1.", loss},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_mtu_bytes", "Largest packet that the path carries.", mtu},
+    {PV_METRICS_GAUGE, "p2pvpn_peer_last_handshake_timestamp_seconds",
+     "When session keys were agreed last, Unix time.", handshake},
+};
+
+static size_t look_at_peers(struct pv_peers *ps, struct row *rows, pv_ns now)
+{
+    size_t n = 0;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
+        struct row *r = &rows[n++];
+        *r = (struct row){.p = p, .used = p->session != NULL || p->has_path};
+        pv_peer_show(p, &r->x, now);
+        if (!p->is_static)
+            pv_peer_count_relay_time(p, now);
+    }
+    return n;
+}
+
+static void put_each(const struct row *rows, size_t n, struct pv_metrics *m)
+{
+    for (size_t f = 0; f < PV_ARRAY_LEN(PEER_FAMILIES); f++) {
+        pv_metrics_family(m, PEER_FAMILIES[f].type, PEER_FAMILIES[f].name, PEER_FAMILIES[f].help);
+        for (size_t i = 0; i < n; i++) {
+            double value = 0;
+            if (PEER_FAMILIES[f].get(&rows[i], &value)) /* both kinds may have the same name */
+                pv_metrics_real(m, value, "peer", rows[i].p->name, "kind",
+                                rows[i].p->is_static ? "static" : "member", NULL);
+        }
+    }
+}
+
+/* --- metrics: sums ---------------------------------------------------------------------------- */
+
+static void counter(struct pv_metrics *m, const char *name, const char *help, uint64_t value)
+{
+    pv_metrics_family(m, PV_METRICS_COUNTER, name, help);
+    pv_metrics_count(m, value, NULL);
+}
+
+static void put_sums(const struct pv_peers *ps, struct pv_metrics *m)
+{
+    struct pv_peer_sums sum = ps->cfg.env->gone;
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;)
+        pv_peer_add_sums(p, &sum);
+    counter(m, "p2pvpn_sent_bytes_total", "Bytes of packets that went into the tunnel.",
+            sum.tx_bytes);
+    counter(m, "p2pvpn_received_bytes_total", "Bytes of packets that came out of the tunnel.",
+            sum.rx_bytes);
+    counter(m, "p2pvpn_sent_datagrams_total", "Sealed datagrams sent to peers.", sum.tx_packets);
+    counter(m, "p2pvpn_received_datagrams_total", "Authenticated datagrams of peers.",
+            sum.rx_packets);
+}
+
+void pv_peers_metrics(void *part, struct pv_metrics *m, pv_ns now)
+{
+    struct pv_peers *ps = part;
+    size_t n_peers = pv_peers_count_members(ps) + pv_peers_count_statics(ps);
+    struct row *rows = calloc(n_peers + 1, sizeof(*rows));
+    /* Before the times on relays are told, each of them is counted up to now. */
+    size_t n = rows == NULL ? 0 : look_at_peers(ps, rows, now);
+    put_sums(ps, m);
+    pv_pathstats_metrics(&ps->cfg.env->stats, m);
+    put_each(rows, n, m); /* without memory the families have no samples this time */
+    free(rows);
+}
