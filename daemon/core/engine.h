@@ -38,7 +38,7 @@
 #include "proto/local/dns.h"
 
 enum {
-    PV_ENGINE_MAX_LINKS = 64, /* local addresses considered */
+    PV_ENGINE_MAX_LINKS = PV_NODE_LINKS, /* local addresses considered */
 };
 
 struct pv_engine; /* opaque */

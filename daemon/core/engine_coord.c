@@ -358,7 +358,7 @@ static void go_offline(struct pv_engine *e, const char *why, pv_ns now)
     e->env.signalling = false;
     struct pv_peer *p;
     for (p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
-        p->subscribed = false;
+        p->notes.subscribed = false;
         /* Whoever talks through it is cut off, and cannot say so once that path is gone. */
         if (was && pv_peer_is_relayed(p) && p->path.via == 0 && p->ice != NULL &&
             pv_ice_state(p->ice) != PV_ICE_DORMANT)
@@ -434,7 +434,7 @@ static void take_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns n
     case PV_CTL_SIGNAL:
         p = pv_engine_take_signal(e, &msg->u.signal, now);
         if (p != NULL)
-            p->passed_by = 0;
+            p->notes.passed_by = 0;
         break;
     case PV_CTL_BYE:
         pv_log(e->node.log, PV_LOG_INFO, "what=\"coordinator says bye\" why=%s",

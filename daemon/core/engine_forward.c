@@ -21,7 +21,7 @@ enum {
 
 static bool can_help(const struct pv_peer *q, const struct pv_peer *to)
 {
-    return q != NULL && q != to && !q->is_static && q->in_sync && !q->doubted;
+    return q != NULL && q != to && !q->is_static && q->notes.in_sync && !q->doubted;
 }
 
 unsigned pv_engine_forward(struct pv_engine *e, struct pv_peer *to, struct pv_view box, pv_ns now)
@@ -31,7 +31,7 @@ unsigned pv_engine_forward(struct pv_engine *e, struct pv_peer *to, struct pv_vi
     if (e->env.n_in_sync == 0 || !pv_bucket_take(&e->forwards, OWN_RATE, 2 * OWN_RATE, 1, now))
         return 0;
     /* Who brought something from there surely knows the way; others by turns. */
-    struct pv_peer *known = pv_engine_peer_by_id(e, to->passed_by);
+    struct pv_peer *known = pv_engine_peer_by_id(e, to->notes.passed_by);
     if (can_help(known, to))
         helpers[n++] = known;
     struct pv_peer *start = pv_peers_random(e->node.peers), *q = start;
@@ -61,11 +61,11 @@ static void pass_on(struct pv_engine *e, struct pv_peer *from, const struct pv_f
                     struct pv_view body, pv_ns now)
 {
     struct pv_peer *to = pv_engine_peer_by_pk(e, f->to);
-    if (memcmp(f->from, from->pk, sizeof(f->from)) != 0 || to == NULL || !to->in_sync) {
+    if (memcmp(f->from, from->pk, sizeof(f->from)) != 0 || to == NULL || !to->notes.in_sync) {
         pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"signal not passed on\"", from->name);
         return;
     }
-    if (!pv_bucket_take(&from->passed, PEER_RATE, 2 * PEER_RATE, 1, now) ||
+    if (!pv_bucket_take(&from->notes.passed, PEER_RATE, 2 * PEER_RATE, 1, now) ||
         !pv_bucket_take(&e->passed_on, TOTAL_RATE, 2 * TOTAL_RATE, 1, now))
         return;
     pv_engine_send_inband(e, to, PV_INBAND_SIGNAL, body);
@@ -79,15 +79,15 @@ static void take_own(struct pv_engine *e, struct pv_peer *helper, const struct p
     char name[PV_NAME_BUF];
     /* A peer that has a session with us needs no box. */
     if (memcmp(f->from, helper->pk, sizeof(f->from)) == 0 ||
-        !pv_bucket_take(&helper->handed, PEER_RATE, 2 * PEER_RATE, 1, now))
+        !pv_bucket_take(&helper->notes.handed, PEER_RATE, 2 * PEER_RATE, 1, now))
         return;
     memcpy(push.node, f->from, sizeof(push.node));
     memcpy(name, helper->name, sizeof(name));
     /* Statements in it may end the helper's membership. */
     struct pv_peer *p = pv_engine_take_signal(e, &push, now);
-    if (p == NULL || p->passed_by == helper_id)
+    if (p == NULL || p->notes.passed_by == helper_id)
         return;
-    p->passed_by = helper_id;
+    p->notes.passed_by = helper_id;
     pv_trace_add(&p->trace, now, "its signal came through %s", name);
 }
 

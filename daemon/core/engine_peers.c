@@ -21,8 +21,8 @@ void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, pv_ns now)
     }
     if (p->state == PV_PEER_REACHING && !e->node.online)
         pv_coordclient_hurry(e->node.coord, now + HURRY_REACHING, now);
-    if (p->state == PV_PEER_REACHING && !p->subscribed && e->node.online) {
-        p->subscribed = true; /* in a large network nobody asked before */
+    if (p->state == PV_PEER_REACHING && !p->notes.subscribed && e->node.online) {
+        p->notes.subscribed = true; /* in a large network nobody asked before */
         pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
     }
     pv_engine_sync_peer(e, p, now);
@@ -30,7 +30,7 @@ void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 
 void pv_engine_peer_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
-    if (p->in_sync) {
+    if (p->notes.in_sync) {
         pv_rostersync_peer_down(e->sync, p->pk, now);
         e->env.n_in_sync--;
     }

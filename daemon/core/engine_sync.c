@@ -23,13 +23,13 @@ void pv_engine_take_sync(struct pv_engine *e, struct pv_peer *p, struct pv_view 
 void pv_engine_sync_peer(struct pv_engine *e, struct pv_peer *p, pv_ns now)
 {
     bool up = !p->is_static && e->node.roster != NULL && pv_peer_can_talk(p, now);
-    if (up == p->in_sync)
+    if (up == p->notes.in_sync)
         return;
     if (!up)
         pv_rostersync_peer_down(e->sync, p->pk, now);
     else if (pv_rostersync_peer_up(e->sync, p->pk, now) != PV_OK)
         return;
-    p->in_sync = up;
+    p->notes.in_sync = up;
     e->env.n_in_sync += up ? 1 : 0;
     e->env.n_in_sync -= up ? 0 : 1;
     /* The first ones that can pass signals on are news for all that wait; later ones are found by

@@ -52,7 +52,7 @@ static void why_found(struct pv_engine *e, struct pv_peer *p, json_t **lines)
 {
     char text[PV_ADDR_TEXT];
     struct pv_recall_item item;
-    const struct pv_peer *via = pv_engine_peer_by_id(e, p->passed_by);
+    const struct pv_peer *via = pv_engine_peer_by_id(e, p->notes.passed_by);
     bool cached = false;
     if (p->recalled.family != PV_AF_NONE) {
         pv_recall_get(pv_rediscovery_recall(e->node.rediscovery), p->pk, &item);

@@ -613,7 +613,7 @@ static int forged(uint64_t seed, void *ctx)
     hand(&s, a, b, pv_view(box, 3000), 10);
     sim_world_run(&s.w, PV_MS(300));
     if (peer_of(&s, 0, 1)->signal_seq_seen != seen ||
-        peer_of(&s, 0, 1)->passed_by == peer_of(&s, 0, 2)->id)
+        pv_peer_notes_of(peer_of(&s, 0, 1))->passed_by == peer_of(&s, 0, 2)->id)
         return failed(&s, "believed a forged box:");
     /* A flood of its own signals: no more than the rate comes out. */
     before = sim_node_sent(s.n[0]);

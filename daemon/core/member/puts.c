@@ -35,7 +35,7 @@ struct pv_put *pv_put_free(struct pv_put *put)
 
 void pv_puts_init(struct pv_puts *ps, struct pv_node *node, const struct pv_part *owner)
 {
-    *ps = (struct pv_puts){.node = node, .owner = owner};
+    *ps = (struct pv_puts){.node = node, .owner = owner, .last_number = PV_PUTS_TAGS};
 }
 
 void pv_puts_done(struct pv_puts *ps)

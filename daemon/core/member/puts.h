@@ -13,6 +13,10 @@
 #include "daemon/core/node/node.h"
 #include "proto/roster/roster_make.h"
 
+enum {
+    PV_PUTS_TAGS = 256, /* tags of answers to puts begin here; lower ones are the owner's own */
+};
+
 struct pv_put {
     struct pv_put *next; /* puts.c's */
     uint64_t number;     /* puts.c's */

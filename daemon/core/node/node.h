@@ -95,9 +95,6 @@ struct pv_coord_info {
     uint8_t pin[PV_CTL_PIN_LEN];
     struct pv_addr servers[PV_CTL_ADDRS_MAX]; /* STUN, as its welcome says */
     size_t n_servers;
-    pv_ns rtt;        /* of the last ping; 0 = unknown */
-    uint64_t time_us; /* its wall clock at time_at, Unix microseconds; 0 = unknown */
-    pv_ns time_at;
 };
 
 struct pv_node {
@@ -127,6 +124,8 @@ struct pv_node {
     bool up;      /* the user wants the network up */
     bool removed; /* this node was revoked */
     enum pv_iface_state iface;
+    char iface_error[PV_JOB_ERROR_MAX]; /* why it is not up; "" = it is, or is not wanted */
+    bool keys_forgotten; /* with the network: the shell makes new ones, and a new engine */
 
     /* the coordinator; written by the coordinator's part */
     struct pv_coord *coordinator; /* the part itself: pv_coord_ask() */

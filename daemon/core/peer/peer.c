@@ -124,7 +124,7 @@ static bool can_signal(const struct pv_peer *p)
     if (p->is_static)
         return false;
     return (p->env->signalling && p->presence != PV_PRESENCE_OFFLINE) ||
-           p->env->n_in_sync > (p->in_sync ? 1U : 0U);
+           p->env->n_in_sync > (p->notes.in_sync ? 1U : 0U);
 }
 
 /* How the session's messages can travel now. */

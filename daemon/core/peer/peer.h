@@ -230,6 +230,20 @@ void pv_peer_leave_relay(struct pv_peer *p, pv_ns now);
 /* Where the last path on trial led; PV_AF_NONE: there was none. */
 const struct pv_addr *pv_peer_recalled(const struct pv_peer *p);
 
+/* What the parts of folder member/ note about it. */
+struct pv_peer_notes {
+    bool subscribed;         /* its presence was asked for on this connection */
+    bool in_sync;            /* in-band messages reach it: pv_peer_set_in_sync() */
+    uint32_t passed_by;      /* the peer that last passed on a signal of this one; 0 = none */
+    struct pv_bucket passed; /* signals it asked us to pass on */
+    struct pv_bucket handed; /* signals of others that it passed on to us */
+};
+struct pv_peer_notes *pv_peer_notes(struct pv_peer *p);
+const struct pv_peer_notes *pv_peer_notes_of(const struct pv_peer *p);
+void pv_peer_set_in_sync(struct pv_peer *p, bool in_sync);
+/* Of how many peers that is true; they pass signals on. */
+size_t pv_peer_count_in_sync(const struct pv_peer *p);
+
 /* What is configured of a static [peer]. */
 struct pv_peer_static {
     uint8_t public_key[32];

@@ -107,14 +107,10 @@ struct pv_peer {
     /* for peers.c, which takes it when the peer was touched */
     unsigned news; /* enum pv_peer_fact */
     bool keepalive_due;
-    bool in_sync;            /* the exchange of statements knows it: in-band messages reach it */
-    bool reached;            /* as the engine's recall knows it */
-    uint32_t passed_by;      /* the peer that last passed on a signal of this one; 0 = none */
-    struct pv_bucket passed; /* signals it asked us to pass on */
-    struct pv_bucket handed; /* signals of others that it passed on to us */
-    bool subscribed;         /* its presence was asked for on this connection */
-    bool echo_due;           /* does its path carry data? */
-    bool ask_nat;            /* has our own NAT forgotten us? */
+    bool reached; /* as the engine's recall knows it */
+    struct pv_peer_notes notes;
+    bool echo_due; /* does its path carry data? */
+    bool ask_nat;  /* has our own NAT forgotten us? */
     uint64_t last_handshake_ms;
     uint64_t signal_seq_seen; /* highest accepted from it */
 

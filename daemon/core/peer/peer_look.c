@@ -203,3 +203,27 @@ void pv_peer_leave_relay(struct pv_peer *p, pv_ns now)
     p->leave_at = now;
     p->leave_wait = PV_PEER_LEAVE_FIRST;
 }
+
+struct pv_peer_notes *pv_peer_notes(struct pv_peer *p)
+{
+    return &p->notes;
+}
+
+const struct pv_peer_notes *pv_peer_notes_of(const struct pv_peer *p)
+{
+    return &p->notes;
+}
+
+void pv_peer_set_in_sync(struct pv_peer *p, bool in_sync)
+{
+    if (p->notes.in_sync == in_sync)
+        return;
+    p->notes.in_sync = in_sync;
+    p->env->n_in_sync += in_sync ? 1 : 0;
+    p->env->n_in_sync -= in_sync ? 0 : 1;
+}
+
+size_t pv_peer_count_in_sync(const struct pv_peer *p)
+{
+    return p->env->n_in_sync;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* coordaddrs.c - names to addresses, and the places where the coordinator speaks TLS. */
+#include "daemon/core/member/coordaddrs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
+                           const struct pv_part *owner, uint64_t tag)
+{
+    struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
+    if (job == NULL)
+        return;
+    memcpy(job->u.resolve.host, host, strlen(host) + 1);
+    job->u.resolve.port = port;
+    (void)pv_jobqueue_submit(&n->jobs, job, owner, tag); /* a job that is lost was logged */
+}
+
+void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list)
+{
+    a->n_hosts = 0;
+    a->n_addrs = 0;
+    while (a->n_hosts < PV_COORDADDRS_MAX_HOSTS &&
+           pv_coordlist_next_addr(&list, &a->hosts[a->n_hosts]))
+        a->n_hosts++;
+}
+
+void pv_coordaddrs_add(struct pv_coordaddrs *a, const struct pv_addr *addr, bool tls)
+{
+    size_t at = a->n_addrs;
+    for (size_t i = 0; i < a->n_addrs; i++) {
+        if (a->addrs[i].tls == tls && pv_addr_equal(&a->addrs[i].addr, addr))
+            return;
+        if (!tls && a->addrs[i].tls && i < at)
+            at = i;
+    }
+    if (a->n_addrs == PV_COORDCLIENT_MAX_ADDRS)
+        return;
+    memmove(&a->addrs[at + 1], &a->addrs[at], (a->n_addrs - at) * sizeof(a->addrs[0]));
+    a->addrs[at] = (struct pv_coordclient_addr){.addr = *addr, .tls = tls};
+    a->n_addrs++;
+}
+
+/* Numeric addresses are used as they are; names are asked for and come later. */
+static void find_host(struct pv_coordaddrs *a, struct pv_node *n, const struct pv_hostport *host,
+                      const struct pv_part *owner)
+{
+    struct pv_addr addr;
+    if (pv_addr_parse_ip(host->host, &addr) == PV_OK) {
+        addr.port = host->port;
+        pv_coordaddrs_add(a, &addr, host->tls);
+        return;
+    }
+    pv_coordaddrs_resolve(n, host->host, host->port, owner,
+                          host->tls ? PV_COORDADDRS_TLS : PV_COORDADDRS_PLAIN);
+}
+
+void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
+                        const struct pv_part *owner)
+{
+    a->n_addrs = 0;
+    for (size_t i = 0; i < a->n_hosts; i++)
+        find_host(a, n, &a->hosts[i], owner);
+    for (size_t i = 0; with_learnt && i < a->n_tls_hosts; i++)
+        find_host(a, n, &a->tls_hosts[i], owner);
+}
+
+void pv_coordaddrs_load_learnt(struct pv_coordaddrs *a, struct pv_view text)
+{
+    a->n_tls_hosts = 0;
+    while (text.len > 0 && a->n_tls_hosts < PV_CTL_ADDRS_MAX) {
+        const uint8_t *end = memchr(text.ptr, '\n', text.len);
+        size_t len = end == NULL ? text.len : (size_t)(end - text.ptr);
+        struct pv_hostport *hp = &a->tls_hosts[a->n_tls_hosts];
+        if (pv_hostport_parse((const char *)text.ptr, len, hp) == PV_OK && hp->tls)
+            a->n_tls_hosts++;
+        len += end == NULL ? 0 : 1;
+        text = pv_view(text.ptr + len, text.len - len);
+    }
+}
+
+/* A coordinator that once spoke TLS somewhere is looked for there, also after a restart in a
+ * network that lets nothing else out. */
+bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w,
+                         char text[static PV_COORDADDRS_TEXT], size_t *ret_len)
+{
+    struct pv_hostport fresh[PV_CTL_ADDRS_MAX];
+    char one[PV_HOSTPORT_BUF];
+    size_t n = 0, len = 0;
+    memset(fresh, 0, sizeof(fresh)); /* compared as bytes */
+    for (size_t i = 0; w->has_tls && i < w->tls.n; i++) {
+        struct pv_hostport hp = {.port = 0};
+        if (pv_hostport_parse(w->tls.addrs[i], strlen(w->tls.addrs[i]), &hp) != PV_OK || hp.tls)
+            continue;
+        snprintf(fresh[n].host, sizeof(fresh[n].host), "%s", hp.host);
+        fresh[n].port = hp.port;
+        fresh[n++].tls = true;
+    }
+    if (n == a->n_tls_hosts && memcmp(fresh, a->tls_hosts, n * sizeof(fresh[0])) == 0)
+        return false;
+    memcpy(a->tls_hosts, fresh, sizeof(fresh));
+    a->n_tls_hosts = n;
+    for (size_t i = 0; i < n; i++)
+        len += (size_t)snprintf(text + len, PV_COORDADDRS_TEXT - len, "%s\n",
+                                pv_hostport_format(&a->tls_hosts[i], one));
+    *ret_len = len;
+    return true;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * coordaddrs.h - where the coordinator may be: hosts as the network's record or a token writes
+ * them, the places where it once said that it speaks TLS, and the addresses that both stand for.
+ *
+ * Names are looked up by jobs of the owner, which hands the results back. Numeric addresses are
+ * there at once.
+ */
+#ifndef PV_COORDADDRS_H
+#define PV_COORDADDRS_H
+
+#include "daemon/core/member/coordclient.h"
+#include "daemon/core/node/node.h"
+#include "proto/roster/statement.h"
+
+enum {
+    PV_COORDADDRS_MAX_HOSTS = 8, /* as many as a coordinators record has of one coordinator */
+};
+
+struct pv_coordaddrs {
+    struct pv_hostport hosts[PV_COORDADDRS_MAX_HOSTS]; /* as written in the record or token */
+    size_t n_hosts;
+    struct pv_hostport tls_hosts[PV_CTL_ADDRS_MAX]; /* of the last welcome */
+    size_t n_tls_hosts;
+    struct pv_coordclient_addr addrs[PV_COORDCLIENT_MAX_ADDRS]; /* plain ones first */
+    size_t n_addrs;
+};
+
+/* Has the shell look a name up, for owner's on_job() with tag. */
+void pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
+                           const struct pv_part *owner, uint64_t tag);
+
+/* What the hosts are called; addrs is empty until pv_coordaddrs_find(). */
+void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list);
+/* The job tag of a host's name: what pv_coordaddrs_add() is told about its addresses. */
+enum pv_coordaddrs_tag {
+    PV_COORDADDRS_PLAIN,
+    PV_COORDADDRS_TLS,
+    PV_COORDADDRS_TAGS, /* the owner's own tags begin here */
+};
+/* Looks for all of them anew: those known at once are in addrs; jobs of owner bring the others.
+ * with_learnt: also where a coordinator said that it speaks TLS. */
+void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
+                        const struct pv_part *owner);
+/* Plain ones stand before those with TLS: they are quicker where both get through. */
+void pv_coordaddrs_add(struct pv_coordaddrs *a, const struct pv_addr *addr, bool tls);
+
+/* "tls:HOST:PORT" and so on, one a line, as it was stored. */
+void pv_coordaddrs_load_learnt(struct pv_coordaddrs *a, struct pv_view text);
+/* Takes the places where the coordinator says that it speaks TLS. True: they are others than
+ * before; text is what is to be stored. */
+enum {
+    PV_COORDADDRS_TEXT = PV_CTL_ADDRS_MAX * (PV_HOSTPORT_BUF + 1),
+};
+PV_MUST_CHECK bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w,
+                                       char text[static PV_COORDADDRS_TEXT], size_t *ret_len);
+
+#endif /* PV_COORDADDRS_H */

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* invite.c - draws an invite's key, signs its statement, writes its token. */
+#include "daemon/core/member/invite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "proto/roster/token.h"
+
+/* Ours: the coordinator judges windows; a clock that is wrong by some minutes costs nothing. */
+#define INVITE_EARLY_S 600
+
+static int make_token(const struct pv_node *n, struct pv_token *token, char *text)
+{
+    const struct pv_view list = pv_roster_coordinators(n->roster);
+    if (list.len > sizeof(token->list))
+        return PV_ERR_LIMIT;
+    memcpy(token->network_id, pv_roster_network_id(n->roster), sizeof(token->network_id));
+    memcpy(token->list, list.ptr, list.len);
+    token->list_len = list.len;
+    return pv_token_format(token, text, PV_TOKEN_TEXT_BUF);
+}
+
+int pv_invite_make(struct pv_node *n, uint32_t uses, uint64_t expires_s, pv_ns now,
+                   struct pv_put **ret_put)
+{
+    struct pv_token token = {0};
+    uint8_t sk[PV_SIGN_SK_LEN];
+    struct pv_st_invite inv = {.uses = uses};
+    struct pv_made made;
+    uint64_t theirs = pv_node_coord_us(n, now) / 1000000;
+    uint64_t wall = theirs != 0 ? theirs : pv_node_wall_s(n, now);
+    struct pv_put *put = pv_put_new(1);
+    if (put != NULL)
+        put->token = calloc(1, PV_TOKEN_TEXT_BUF);
+    if (put == NULL || put->token == NULL) {
+        pv_put_free(put);
+        return PV_ERR_NOMEM;
+    }
+    pv_rng_fill(&n->rng, token.seed, sizeof(token.seed));
+    pv_sign_keypair(token.seed, sk, inv.invite);
+    pv_wipe(sk, sizeof(sk));
+    inv.not_before = wall > INVITE_EARLY_S ? wall - INVITE_EARLY_S : 0;
+    inv.not_after = wall + expires_s;
+    int r = make_token(n, &token, put->token);
+    pv_token_done(&token);
+    if (r == PV_OK)
+        r = pv_make_invite(pv_roster_network_id(n->roster), n->identity->sign_sk, &inv, &made);
+    if (r != PV_OK) {
+        pv_put_free(put);
+        return r;
+    }
+    memcpy(put->invite, inv.invite, sizeof(put->invite));
+    memcpy(put->statements[0].raw, made.raw, made.len);
+    put->statements[0].len = made.len;
+    *ret_put = put;
+    return PV_OK;
+}
