@@ -1,7 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * coordinator.h - the part that speaks with the coordinator, and how every other part asks it for
- * something: who asked is told the answer (part.h on_answer()).
+ * something: who asked is told the answer (part.h on_answer()); what the coordinator says of its
+ * own accord, and the welcome of each connection, goes to every part (on_push()).
+ *
+ * A connection is a member's or, while this node enrols, a guest's. Only a member's is announced by
+ * PV_FACT_ONLINE and PV_FACT_OFFLINE; why a connection of either kind ended or was not made is in
+ * node.coord_info.error, and PV_FACT_COORDINATOR says that it changed.
+ *
+ *   --connect--> connecting --welcome--> online (as a member) or a guest
+ *                connecting --refused--> every part is pushed the error; tried again later
+ *   any --lost--> connecting, at every address the coordinator may have by now
+ *   any --disconnect--> nothing
  */
 #ifndef PV_COORDINATOR_H
 #define PV_COORDINATOR_H
@@ -10,13 +20,14 @@
 #include "daemon/core/node/part.h"
 
 struct pv_coord; /* opaque */
+struct pv_hostport;
 
 extern const struct pv_part pv_part_coordinator;
 
 /*
  * Sends a request: msg's type and fields. Exactly one on_answer() of owner follows, with tag (below
- * 2^56), its msg an answer of its type or PV_CTL_ERROR; or PV_FACT_OFFLINE, which ends all
- * requests.
+ * 2^56), its msg an answer of its type or PV_CTL_ERROR; or the connection ends, which ends all
+ * requests (PV_FACT_OFFLINE; for guests PV_FACT_COORDINATOR).
  *   PV_ERR_STATE     there is no connection
  *   PV_ERR_LIMIT     too much is waiting already
  *   PV_ERR_NO_SPACE  longer than a message may be
@@ -24,6 +35,24 @@ extern const struct pv_part pv_part_coordinator;
  */
 PV_MUST_CHECK int pv_coord_ask(struct pv_node *n, const struct pv_part *owner,
                                struct pv_ctl_msg *msg, uint64_t tag);
+
+/* Connects as a member, or as a guest for enrolling, to the coordinators of list. network_id: NULL
+ * = to create a network. What was there before is dropped. */
+void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
+                      const uint8_t *network_id, pv_ns now);
+void pv_coord_disconnect(struct pv_node *n, pv_ns now);
+/* The host as the record writes it that `status` names; NULL: none. */
+const struct pv_hostport *pv_coord_host(const struct pv_node *n);
+/* Binds signatures to this connection (join). PV_ERR_STATE: there is none. */
+PV_MUST_CHECK int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN]);
+/* Somebody waits for the coordinator until then: attempts to connect begin more often. */
+void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now);
+
+/* How much of the coordinator's log this node has; of the next hello too. Kept over restarts. */
+struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n);
+void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor);
+/* Another network: nothing is known of its log. */
+void pv_coord_forget_cursor(struct pv_node *n);
 
 /* Who asked, by the tag of an answer of the connection: false, it was not pv_coord_ask(). */
 PV_MUST_CHECK bool pv_coord_owner(const struct pv_coord *c, uint64_t wire_tag,

@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: MIT */
+/* membership.c - the roster's events, the interface, and what up and down, entering and leaving a
+ * network mean. */
+#include "daemon/core/member/membership.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/member/coordinator.h"
+#include "daemon/core/member/ifacejob.h"
+#include "daemon/core/member/unsaved.h"
+#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/node/saved.h"
+#include "daemon/core/packets/fp_builder.h"
+#include "daemon/core/peer/peers.h"
+
+#define IFACE_RETRY    PV_S(5)    /* ours: until an interface that did not come up is tried again */
+#define TEARDOWN_AFTER PV_MS(100) /* ours: goodbyes leave before their paths go */
+
+enum {
+    TAG_STORE,
+    TAG_IFACE_UP,
+    TAG_IFACE_DOWN,
+};
+
+struct membership {
+    struct pv_node *node;
+    struct pv_unsaved unsaved;
+    struct pv_roster *retired; /* owned: of the network that was left; others may still hold it */
+    bool retired_told;         /* that PV_FACT_NETWORK reached everybody */
+    bool dns;                  /* the name server listens: the interface says which domains */
+    pv_ns teardown_at;         /* going down: peers are told, then the interface goes; PV_NEVER */
+    pv_ns retry_at;            /* the interface did not come up; PV_NEVER */
+    char overlap[PV_JOB_ERROR_MAX]; /* an address here that is in the network's range; "": none */
+    struct pv_prefix overlap_net;   /* its range */
+    char iface_problem[PV_JOB_ERROR_MAX]; /* what others did to it; "" = nothing */
+};
+
+static struct membership *of(const struct pv_node *n)
+{
+    return pv_node_part(n, &pv_part_membership);
+}
+
+/* --- the roster's events -----------------------------------------------------------------------
+ */
+
+static bool is_self(const struct pv_node *n, const struct pv_member *m)
+{
+    return memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0;
+}
+
+static void member_here(struct pv_node *n, const struct pv_member *m, bool added, pv_ns now)
+{
+    pv_node_raise(n, PV_FACT_ROSTER);
+    if (is_self(n, m)) {
+        n->removed = false;
+        memcpy(n->node_name, m->name, sizeof(n->node_name));
+        return;
+    }
+    int r = pv_peers_add_member(n->peers, m, now);
+    if (r != PV_OK)
+        pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"not added\" why=\"%s\"", m->name,
+               pv_strstatus(r));
+    else
+        pv_log(n->log, PV_LOG_INFO, "peer=%s what=\"member %s\"", m->name,
+               added ? "added" : "changed");
+}
+
+/* Parts forget the member before its peer goes: some of them look at the peer while they do. */
+static void tell_member_gone(struct pv_node *n, const uint8_t *pk, pv_ns now)
+{
+    PV_EACH_PART(n, slot)
+    {
+        if (slot->part->on_member_gone != NULL)
+            slot->part->on_member_gone(slot->self, pk, now);
+    }
+}
+
+static void member_gone(struct pv_node *n, const struct pv_member *m, pv_ns now)
+{
+    pv_node_raise(n, PV_FACT_ROSTER);
+    if (is_self(n, m)) {
+        if (m->state == PV_MEMBER_REVOKED) {
+            n->removed = true;
+            pv_log(n->log, PV_LOG_WARN, "what=\"this node was removed from the network\"");
+        }
+        return;
+    }
+    pv_log(n->log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
+    tell_member_gone(n, m->node, now);
+    struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
+    if (p != NULL)
+        pv_peers_drop(n->peers, p, now);
+}
+
+static void take_event(struct membership *m, const struct pv_roster_event *ev, pv_ns now)
+{
+    switch (ev->type) {
+    case PV_ROSTER_EV_STATEMENT:
+        pv_unsaved_add(&m->unsaved, m->node, ev->entry);
+        break;
+    case PV_ROSTER_EV_MEMBER_ADDED:
+        member_here(m->node, ev->member, true, now);
+        break;
+    case PV_ROSTER_EV_MEMBER_CHANGED:
+        member_here(m->node, ev->member, false, now);
+        break;
+    case PV_ROSTER_EV_MEMBER_GONE:
+        member_gone(m->node, ev->member, now);
+        break;
+    case PV_ROSTER_EV_COORDINATORS:
+        break; /* used when the connection is made next */
+    case PV_ROSTER_EV_REFUSED:
+    case PV_ROSTER_EV_BREAK:
+        pv_node_report(m->node, ev->text, now);
+        break;
+    }
+}
+
+static void apply_up(struct membership *m, pv_ns now);
+
+static void settle_roster(struct membership *m, pv_ns now)
+{
+    struct pv_node *n = m->node;
+    struct pv_roster_event ev;
+    bool was_removed = n->removed;
+    while (n->roster != NULL && pv_roster_poll_event(n->roster, &ev) == PV_OK)
+        take_event(m, &ev, now);
+    if (m->unsaved.n > 0)
+        pv_node_raise(n, PV_FACT_STATEMENTS);
+    (void)pv_unsaved_flush(&m->unsaved, n, &pv_part_membership, TAG_STORE);
+    if (n->removed != was_removed) {
+        pv_node_raise(n, PV_FACT_UP);
+        apply_up(m, now);
+    }
+}
+
+void pv_membership_settle(struct pv_node *n, pv_ns now)
+{
+    settle_roster(of(n), now);
+}
+
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    size_t refused = 0;
+    for (size_t i = 0; n->roster != NULL && i < n_items; i++) {
+        enum pv_roster_added added;
+        char text[PV_ROSTER_TEXT];
+        int r = pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added);
+        if (r == PV_OK)
+            continue;
+        refused++;
+        snprintf(text, sizeof(text), "a statement was refused: %s", pv_strstatus(r));
+        if (r == PV_ERR_NOMEM)
+            pv_log(n->log, PV_LOG_ERROR, "what=\"%s\"", text);
+        else
+            pv_node_report(n, text, now);
+    }
+    settle_roster(of(n), now);
+    return refused;
+}
+
+/* --- the interface --------------------------------------------------------------------------- */
+
+static void set_iface(struct pv_node *n, enum pv_iface_state state, const char *error)
+{
+    n->iface = state;
+    snprintf(n->iface_error, sizeof(n->iface_error), "%s", error);
+    pv_node_raise(n, PV_FACT_INTERFACE);
+}
+
+static void tell_fast_path(struct pv_node *n, const struct pv_job_iface *i)
+{
+    struct pv_fp_interface f = {.mtu = n->mtu};
+    for (size_t k = 0; k < i->n_addrs && f.n_own < PV_FP_MAX_OWN; k++)
+        f.own[f.n_own++] = i->addrs[k].base;
+    if (pv_node_self(n) != NULL) {
+        f.nets[0] = pv_roster_network(n->roster)->range;
+        f.nets[1] = pv_network_ula(pv_roster_network_id(n->roster));
+    }
+    int r = pv_fp_builder_set_interface(n->fp, &f);
+    if (r != PV_OK)
+        pv_log(n->log, PV_LOG_ERROR, "what=\"interface not set\" why=\"%s\"", pv_strstatus(r));
+}
+
+static void raise_iface(struct membership *m)
+{
+    struct pv_node *n = m->node;
+    struct pv_job *job = pv_job_new(PV_JOB_IFACE_UP);
+    struct pv_job_iface *i = calloc(1, sizeof(*i));
+    if (job == NULL || i == NULL) {
+        free(i);
+        pv_job_free(job);
+        return;
+    }
+    size_t n_routes;
+    const struct pv_prefix *routes = pv_peers_static_routes(n->peers, &n_routes);
+    pv_iface_fill(i, n, m->dns, routes, n_routes);
+    tell_fast_path(n, i);
+    job->u.iface = i;
+    n->iface = PV_IFACE_RISING;
+    pv_node_raise(n, PV_FACT_INTERFACE);
+    (void)pv_jobqueue_submit(&n->jobs, job, &pv_part_membership, TAG_IFACE_UP);
+}
+
+static void lower_iface(struct membership *m)
+{
+    struct pv_job *job = pv_job_new(PV_JOB_IFACE_DOWN);
+    const struct pv_job_iface none = {.n_addrs = 0};
+    set_iface(m->node, PV_IFACE_DOWN, "");
+    tell_fast_path(m->node, &none);
+    if (job != NULL)
+        (void)pv_jobqueue_submit(&m->node->jobs, job, &pv_part_membership, TAG_IFACE_DOWN);
+}
+
+static void iface_done(struct membership *m, const struct pv_job_result *result, pv_ns now)
+{
+    struct pv_node *n = m->node;
+    if (n->iface != PV_IFACE_RISING)
+        return; /* it was taken down meanwhile */
+    if (result->status == PV_OK) {
+        set_iface(n, PV_IFACE_UP, "");
+        pv_log(n->log, PV_LOG_INFO, "what=\"interface up\" name=%s", n->tun_name);
+        return;
+    }
+    m->retry_at = now + IFACE_RETRY;
+    if (strcmp(n->iface_error, result->error) != 0)
+        pv_log(n->log, PV_LOG_ERROR, "what=\"interface not up\" why=\"%s\"", result->error);
+    set_iface(n, PV_IFACE_DOWN, result->error);
+}
+
+/* Is an address of another interface in the network's range? It takes members' packets away. */
+static void note_overlap(struct membership *m)
+{
+    const struct pv_node *n = m->node;
+    char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
+    m->overlap[0] = '\0';
+    if (n->roster == NULL)
+        return;
+    const struct pv_prefix nets[2] = {pv_roster_network(n->roster)->range,
+                                      pv_network_ula(pv_roster_network_id(n->roster))};
+    for (size_t i = 0; i < n->n_links; i++) {
+        const struct pv_link_addr *link = &n->links[i];
+        for (size_t k = 0; link->up && k < PV_ARRAY_LEN(nets); k++) {
+            if (!pv_prefix_overlaps(&link->addr, &nets[k]))
+                continue;
+            m->overlap_net = link->addr;
+            snprintf(m->overlap, sizeof(m->overlap),
+                     "%s on %s is in this network's range %s: packets to members there go "
+                     "astray: remove it, or move to a network with another range (create "
+                     "--cidr)",
+                     pv_prefix_format(&link->addr, other), link->ifname,
+                     pv_prefix_format(&nets[k], range));
+        }
+    }
+}
+
+const char *pv_membership_overlap(const struct pv_node *n, struct pv_prefix *ret_range)
+{
+    const struct membership *m = of(n);
+    *ret_range = m->overlap_net;
+    return m->overlap;
+}
+
+const char *pv_membership_iface_problem(const struct pv_node *n)
+{
+    return of(n)->iface_problem;
+}
+
+void pv_membership_set_iface_problem(struct pv_node *n, const char *problem)
+{
+    struct membership *m = of(n);
+    snprintf(m->iface_problem, sizeof(m->iface_problem), "%s", problem);
+}
+
+/* --- up, down, in, out -------------------------------------------------------------------------
+ */
+
+/* Everything the network had on this machine goes. */
+static void tear_down(struct membership *m, pv_ns now)
+{
+    struct pv_node *n = m->node;
+    m->teardown_at = PV_NEVER;
+    pv_node_raise(n, PV_FACT_TEARDOWN);
+    if (n->n_own_addrs > 0)
+        raise_iface(m); /* of a plain WireGuard node: with its own addresses only */
+    else if (n->iface != PV_IFACE_DOWN)
+        lower_iface(m);
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+        pv_peer_goodbye(p, now);
+        pv_peers_touch(n->peers, p, now);
+    }
+}
+
+static void say_goodbye(struct pv_node *n, pv_ns now)
+{
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+        if (pv_peer_can_talk(p, now))
+            pv_peers_send(n->peers, p, PV_INBAND_GOODBYE, pv_view(NULL, 0));
+    }
+}
+
+static void apply_up(struct membership *m, pv_ns now)
+{
+    struct pv_node *n = m->node;
+    if (n->up && n->roster != NULL)
+        /* A removed node stays in touch: it may be told that it was taken back. */
+        pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_MEMBER,
+                         pv_roster_network_id(n->roster), now);
+    else
+        pv_coord_disconnect(n, now);
+    if (n->up && !n->removed && pv_node_self(n) != NULL) {
+        m->teardown_at = PV_NEVER;
+        raise_iface(m);
+        return;
+    }
+    if (n->iface == PV_IFACE_DOWN) {
+        tear_down(m, now); /* nothing is up that could carry a word */
+        return;
+    }
+    /* What is said in-band needs the path a moment longer. */
+    say_goodbye(n, now);
+    m->teardown_at = now + TEARDOWN_AFTER;
+}
+
+void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, pv_ns now)
+{
+    struct membership *m = of(n);
+    n->roster = roster;
+    n->up = up;
+    n->removed = false;
+    pv_node_raise(n, PV_FACT_NETWORK | PV_FACT_UP);
+    /* Its events were told while it was being filled: take what it says now. */
+    for (const struct pv_member *x = pv_roster_next(roster, NULL); x != NULL;
+         x = pv_roster_next(roster, x))
+        member_here(n, x, true, now);
+    settle_roster(m, now);
+    apply_up(m, now);
+}
+
+void pv_membership_leave(struct pv_node *n, pv_ns now)
+{
+    struct membership *m = of(n);
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
+        tell_member_gone(n, pv_peer_pk(p), now);
+    pv_peers_drop_members(n->peers, now);
+    pv_unsaved_clear(&m->unsaved);
+    pv_coord_forget_cursor(n);
+    /* Other parts hold the roster until PV_FACT_NETWORK reaches them. */
+    pv_roster_free(m->retired);
+    m->retired = n->roster;
+    m->retired_told = false;
+    n->roster = NULL;
+    n->removed = false;
+    n->n_reports = 0;
+    n->coord_info.unknown = false;
+    n->coord_info.error[0] = '\0';
+    pv_node_raise(n, PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_UP);
+    apply_up(m, now);
+    tear_down(m, now);
+}
+
+static void set_up(struct membership *m, bool up, uint64_t handle, pv_ns now)
+{
+    struct pv_node *n = m->node;
+    /* Also when it should be up already and is not: what stood in the way may be gone. */
+    if (n->up != up || (up && n->iface == PV_IFACE_DOWN)) {
+        n->up = up;
+        pv_node_raise(n, PV_FACT_UP);
+        pv_node_put_meta(n, "up", pv_view(up ? "1" : "0", 1), &pv_part_membership, TAG_STORE);
+        apply_up(m, now);
+    }
+    pv_ctlsrv_done(n->ctl, handle);
+}
+
+static void run_up(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                   pv_ns now)
+{
+    (void)req;
+    (void)p;
+    set_up(part, true, handle, now);
+}
+
+static void run_down(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    (void)req;
+    (void)p;
+    set_up(part, false, handle, now);
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_UP, PV_NEEDS_NETWORK, run_up},
+    {PV_CTLAPI_DOWN, PV_NEEDS_NETWORK, run_down},
+};
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static int make_membership(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                           void **ret_part)
+{
+    struct membership *m = calloc(1, sizeof(*m));
+    (void)now;
+    if (m == NULL)
+        return PV_ERR_NOMEM;
+    m->node = node;
+    m->dns = cfg->dns;
+    m->teardown_at = m->retry_at = PV_NEVER;
+    *ret_part = m;
+    return PV_OK;
+}
+
+static void free_membership(void *part)
+{
+    struct membership *m = part;
+    pv_unsaved_done(&m->unsaved);
+    pv_roster_free(m->retired);
+    m->node->roster = pv_roster_free(m->node->roster);
+    free(m);
+}
+
+/* The roster as it was stored: what EV_STATEMENT says of it is on disk already. */
+static int load_roster(struct pv_node *n, const struct pv_saved *saved,
+                       struct pv_roster **ret_roster)
+{
+    struct pv_roster *r = NULL;
+    int status = PV_ERR_MALFORMED;
+    for (size_t i = 0; i < saved->n_statements && r == NULL; i++) {
+        struct pv_statement s;
+        if (pv_statement_decode(saved->statements[i].statement, &s) == PV_OK &&
+            s.type == PV_ST_NETWORK)
+            status = pv_roster_new(saved->statements[i].statement, saved->network_id, &n->rng, &r);
+    }
+    struct pv_roster_event ev;
+    for (size_t i = 0; r != NULL && i < saved->n_statements; i++) {
+        enum pv_roster_added added;
+        int x =
+            pv_roster_add(r, saved->statements[i].statement, saved->statements[i].receipt, &added);
+        if (x != PV_OK)
+            pv_log(n->log, PV_LOG_WARN, "what=\"stored statement refused\" why=\"%s\"",
+                   pv_strstatus(x));
+        /* One by one: what was settled first stays so. */
+        while (pv_roster_poll_event(r, &ev) == PV_OK)
+            continue;
+    }
+    *ret_roster = r;
+    return r != NULL ? PV_OK : status;
+}
+
+static int restore_membership(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct membership *m = part;
+    struct pv_node *n = m->node;
+    const struct pv_view up = pv_saved_value(cfg->saved, "up");
+    struct pv_roster *roster;
+    n->up = up.len != 1 || up.ptr[0] != '0';
+    if (!cfg->saved->has_network) {
+        apply_up(m, now);
+        return PV_OK;
+    }
+    int r = load_roster(n, cfg->saved, &roster);
+    if (r != PV_OK) {
+        pv_log(n->log, PV_LOG_ERROR, "what=\"stored network does not verify\" why=\"%s\"",
+               pv_strstatus(r));
+        return r;
+    }
+    pv_membership_enter(n, roster, n->up, now);
+    return PV_OK;
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct membership *m = part;
+    (void)now;
+    if ((facts & (PV_FACT_LINKS | PV_FACT_NETWORK)) != 0)
+        note_overlap(m);
+    m->retired_told = m->retired_told || (facts & PV_FACT_NETWORK) != 0;
+    if ((facts & PV_FACT_STORE) != 0 && m->node->roster != NULL) {
+        pv_unsaved_add_all(&m->unsaved, m->node, m->node->roster);
+        (void)pv_unsaved_flush(&m->unsaved, m->node, &pv_part_membership, TAG_STORE);
+    }
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct membership *m = part;
+    if (tag == TAG_STORE)
+        pv_node_stored(m->node, result);
+    else if (tag == TAG_IFACE_UP)
+        iface_done(m, result, now);
+}
+
+static void on_stop(void *part, pv_ns now)
+{
+    struct membership *m = part;
+    say_goodbye(m->node, now);
+    pv_coord_disconnect(m->node, now);
+    m->node->up = false; /* what routers map is given back */
+    pv_node_raise(m->node, PV_FACT_UP);
+}
+
+/* Facts were delivered to all before: nobody holds the old roster any more. */
+static void run_membership(void *part, pv_ns now)
+{
+    struct membership *m = part;
+    (void)now;
+    if (m->retired_told)
+        m->retired = pv_roster_free(m->retired);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct membership *m = part;
+    const struct pv_node *n = m->node;
+    if (now >= m->teardown_at)
+        tear_down(m, now);
+    if (now < m->retry_at)
+        return;
+    m->retry_at = PV_NEVER;
+    if (pv_node_self(n) != NULL && n->up && !n->removed && n->iface == PV_IFACE_DOWN &&
+        n->iface_error[0] != '\0')
+        raise_iface(m);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct membership *m = part;
+    return pv_min_ns(m->teardown_at, m->retry_at);
+}
+
+const struct pv_part pv_part_membership = {
+    .name = "membership",
+    .make = make_membership,
+    .free = free_membership,
+    .restore = restore_membership,
+    .on_facts = on_facts,
+    .on_stop = on_stop,
+    .run = run_membership,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .on_job = on_job,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+};
