@@ -1,26 +1,85 @@
 /* SPDX-License-Identifier: MIT */
-/* presence.c - asks the coordinator for the presence of members. */
+/* presence.c - asks for the presence of members, and tells their peers. */
 #include "daemon/core/member/presence.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/member/coordclient.h"
+#include "daemon/core/member/coordinator.h"
+#include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/ice/ice.h"
+
+#define HURRY_CUT_OFF PV_S(600) /* as long as an idle path is kept, DESIGN 5 */
+/* Ours: attempts to reach a peer for whom packets wait begin at least so often. */
+#define HURRY_REACHING PV_S(120)
+
+struct presence {
+    struct pv_node *node;
+};
+
+static int make_presence(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                         void **ret_part)
+{
+    struct presence *x = calloc(1, sizeof(*x));
+    (void)cfg;
+    (void)now;
+    if (x == NULL)
+        return PV_ERR_NOMEM;
+    x->node = node;
+    *ret_part = x;
+    return PV_OK;
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+static void subscribe(struct pv_node *n, const uint8_t (*nodes)[PV_SIGN_PK_LEN], size_t count)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_SUBSCRIBE};
+    if (!n->online || count == 0)
+        return;
+    msg.u.subscribe.on = true;
+    msg.u.subscribe.n = count;
+    msg.u.subscribe.nodes = nodes;
+    int r = pv_coord_ask(n, &pv_part_presence, &msg, 0);
+    if (r != PV_OK)
+        pv_log(n->log, PV_LOG_WARN, "what=\"presence not asked for\" why=\"%s\"", pv_strstatus(r));
+}
 
 void pv_presence_subscribe(struct pv_node *n, const uint8_t *pk)
 {
     uint8_t nodes[1][PV_SIGN_PK_LEN];
-    struct pv_ctl_msg msg = {.type = PV_CTL_SUBSCRIBE};
-    if (!n->online)
-        return;
     memcpy(nodes[0], pk, sizeof(nodes[0]));
-    msg.u.subscribe.on = true;
-    msg.u.subscribe.n = 1;
-    msg.u.subscribe.nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])nodes;
-    int r = pv_coordclient_request(n->coord, &msg, 0);
-    if (r != PV_OK)
-        pv_log(n->log, PV_LOG_WARN, "what=\"presence not asked for\" why=\"%s\"", pv_strstatus(r));
+    subscribe(n, (const uint8_t(*)[PV_SIGN_PK_LEN])nodes, 1);
 }
+
+static bool is_small(const struct pv_node *n)
+{
+    return n->roster != NULL && pv_roster_count(n->roster) <= PV_PRESENCE_ALL;
+}
+
+/* A new connection knows of no wish: everybody in a small network, in a large one those in use. */
+static void subscribe_again(struct pv_node *n)
+{
+    uint8_t(*nodes)[PV_SIGN_PK_LEN] = calloc(PV_CTL_NODES_MAX, PV_SIGN_PK_LEN);
+    size_t count = 0;
+    bool all = is_small(n);
+    if (nodes == NULL)
+        return;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+        if (!all && !pv_peer_is_used(p))
+            continue;
+        memcpy(nodes[count++], pv_peer_pk(p), PV_SIGN_PK_LEN);
+        if (count == PV_CTL_NODES_MAX) {
+            subscribe(n, (const uint8_t(*)[PV_SIGN_PK_LEN])nodes, count);
+            count = 0;
+        }
+    }
+    subscribe(n, (const uint8_t(*)[PV_SIGN_PK_LEN])nodes, count);
+    free(nodes);
+}
+
+/* --- hearing ---------------------------------------------------------------------------------- */
 
 void pv_presence_take(struct pv_node *n, const struct pv_ctl_presences *list, pv_ns now)
 {
@@ -33,7 +92,77 @@ void pv_presence_take(struct pv_node *n, const struct pv_ctl_presences *list, pv
         pv_peer_set_presence(p, x->online ? PV_PRESENCE_ONLINE : PV_PRESENCE_OFFLINE, x->since_us,
                              now);
         pv_peers_touch(n->peers, p, now);
+        pv_peers_raise(n->peers, p, PV_PEER_FACT_PRESENCE);
         if (was != pv_peer_presence(p))
-            pv_peers_raise(n->peers, p, PV_PEER_FACT_PRESENCE);
+            pv_watch_tell(&n->watch, n->ctl, "presence",
+                          pv_ctlapi_watch_presence_json(pv_peer_name(p), x->online));
     }
 }
+
+static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct presence *x = part;
+    (void)tag;
+    if (msg->type == PV_CTL_PRESENCE)
+        pv_presence_take(x->node, &msg->u.presence, now);
+}
+
+static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct presence *x = part;
+    if (msg->type == PV_CTL_WELCOME && x->node->online)
+        subscribe_again(x->node);
+    else if (msg->type == PV_CTL_PRESENCE)
+        pv_presence_take(x->node, &msg->u.presence, now);
+}
+
+/* Nobody tells any more who is there. */
+static void forget_all(struct pv_node *n, pv_ns now)
+{
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+        pv_peer_notes(p)->subscribed = false;
+        /* Whoever talks through its relay is cut off, and cannot say so once that path is gone. */
+        const struct pv_ice_agent *agent = pv_peer_agent(p);
+        if (pv_peer_is_relayed(p) && pv_peer_path(p)->via == 0 && agent != NULL &&
+            pv_ice_state(agent) != PV_ICE_DORMANT)
+            pv_coord_hurry(n, now + HURRY_CUT_OFF, now);
+        if (pv_peer_presence(p) == PV_PRESENCE_UNKNOWN)
+            continue;
+        pv_peer_set_presence(p, PV_PRESENCE_UNKNOWN, 0, now);
+        pv_peers_touch(n->peers, p, now);
+    }
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct presence *x = part;
+    if ((facts & PV_FACT_OFFLINE) != 0 && !x->node->online)
+        forget_all(x->node, now);
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    struct presence *x = part;
+    struct pv_node *n = x->node;
+    bool reaching = pv_peer_state(p) == PV_PEER_REACHING;
+    if (pv_peer_is_static(p))
+        return;
+    if (reaching && !n->online)
+        pv_coord_hurry(n, now + HURRY_REACHING, now);
+    /* In a large network nobody asked before it was wanted; in a small one it may be new. */
+    bool wanted = reaching || ((facts & PV_PEER_FACT_MEMBER) != 0 && is_small(n));
+    if (wanted && n->online && !pv_peer_notes(p)->subscribed) {
+        pv_peer_notes(p)->subscribed = true;
+        pv_presence_subscribe(n, pv_peer_pk(p));
+    }
+}
+
+const struct pv_part pv_part_presence = {
+    .name = "presence",
+    .make = make_presence,
+    .free = free,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .on_answer = on_answer,
+    .on_push = on_push,
+};

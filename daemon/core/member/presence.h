@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* presence.h - how a part asks whether a member is connected to the coordinator. */
+/*
+ * presence.h - the part that knows who of the members is connected to the coordinator. In a small
+ * network it asks for everybody's presence, in a large one for that of peers in use. What it hears
+ * it tells the peer, and every part by PV_PEER_FACT_PRESENCE. Without the coordinator nothing is
+ * known.
+ */
 #ifndef PV_PRESENCE_H
 #define PV_PRESENCE_H
 
-#include "daemon/core/node/node.h"
+#include "daemon/core/node/part.h"
 
 enum {
     PV_PRESENCE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
 };
 
+extern const struct pv_part pv_part_presence;
+
 /* Presence of this member is wanted from now on. Nothing happens without the coordinator. */
 void pv_presence_subscribe(struct pv_node *n, const uint8_t *pk);
-
 /* What an answer to PV_CTL_LIST says, which other parts may ask for. */
 void pv_presence_take(struct pv_node *n, const struct pv_ctl_presences *list, pv_ns now);
 

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* gossip.c - tells the exchange of statements who can be talked to, and carries its messages. */
+#include "daemon/core/member/gossip.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/rostersync.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peers.h"
+
+enum {
+    FEW_HELPERS = 3, /* ours: so many first ones are news for peers that wait for a signal */
+};
+
+struct gossip {
+    struct pv_node *node;
+    struct pv_rostersync *sync;
+    struct pv_rostersync_transmit tx; /* too large for the stack */
+    bool can_forward;                 /* peers are to be told that somebody passes signals on */
+};
+
+static int make_gossip(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                       void **ret_part)
+{
+    struct gossip *g = calloc(1, sizeof(*g));
+    (void)cfg;
+    (void)now;
+    if (g == NULL)
+        return PV_ERR_NOMEM;
+    g->node = node;
+    int r = pv_rostersync_new(&g->sync, node->identity->sign_pk, &node->rng);
+    if (r != PV_OK) {
+        free(g);
+        return r;
+    }
+    *ret_part = g;
+    return PV_OK;
+}
+
+static void free_gossip(void *part)
+{
+    struct gossip *g = part;
+    pv_rostersync_free(g->sync);
+    free(g);
+}
+
+/* In-band messages reach the peer, or no longer do. */
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    struct gossip *g = part;
+    bool up = !pv_peer_is_static(p) && g->node->roster != NULL && pv_peer_can_talk(p, now);
+    (void)facts;
+    if (up == pv_peer_notes(p)->in_sync)
+        return;
+    if (!up)
+        pv_rostersync_peer_down(g->sync, pv_peer_pk(p), now);
+    else if (pv_rostersync_peer_up(g->sync, pv_peer_pk(p), now) != PV_OK)
+        return;
+    pv_peer_set_in_sync(p, up);
+    /* The first ones that can pass signals on are news for all that wait; later ones are found by
+     * the next repetition. */
+    g->can_forward =
+        g->can_forward || (up && pv_peer_count_in_sync(p) <= FEW_HELPERS && !g->node->online);
+}
+
+static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
+{
+    struct gossip *g = part;
+    if (!pv_peer_notes(p)->in_sync)
+        return;
+    pv_rostersync_peer_down(g->sync, pv_peer_pk(p), now);
+    pv_peer_set_in_sync(p, false);
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct gossip *g = part;
+    if ((facts & PV_FACT_NETWORK) != 0)
+        pv_rostersync_set_roster(g->sync, g->node->roster);
+    if ((facts & PV_FACT_STATEMENTS) != 0 && g->node->online)
+        pv_rostersync_changed(g->sync, now);
+    else if ((facts & PV_FACT_STATEMENTS) != 0)
+        pv_rostersync_changed_alone(g->sync, now);
+}
+
+static void run_gossip(void *part, pv_ns now)
+{
+    struct gossip *g = part;
+    struct pv_node *n = g->node;
+    struct pv_rostersync_event ev;
+    while (pv_rostersync_poll_transmit(g->sync, &g->tx, now) == PV_OK) {
+        struct pv_peer *p = pv_peers_by_pk(n->peers, g->tx.peer);
+        if (p != NULL)
+            pv_peers_send(n->peers, p, PV_INBAND_STATEMENTS, pv_view(g->tx.body, g->tx.len));
+    }
+    while (pv_rostersync_poll_event(g->sync, &ev) == PV_OK) {
+        const struct pv_peer *p = pv_peers_by_pk(n->peers, ev.peer);
+        if (p == NULL || ev.type != PV_ROSTERSYNC_EV_DISAGREES)
+            continue;
+        char text[PV_ROSTER_TEXT];
+        snprintf(text, sizeof(text),
+                 "this node and %s keep different statements although they exchanged them: one of "
+                 "them was told something else",
+                 pv_peer_name(p));
+        pv_node_report(n, text, now);
+    }
+    if (!g->can_forward)
+        return;
+    g->can_forward = false;
+    pv_peers_env_changed(n->peers, false, now);
+}
+
+static void take_statements(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    struct gossip *g = part;
+    int r = pv_rostersync_handle(g->sync, pv_peer_pk(from), body, now);
+    if (r != PV_OK)
+        pv_log(g->node->log, PV_LOG_DEBUG, "peer=%s what=\"statements dropped\" why=\"%s\"",
+               pv_peer_name(from), pv_strstatus(r));
+    run_gossip(g, now);
+    pv_membership_settle(g->node, now);
+}
+
+void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head, pv_ns now)
+{
+    struct gossip *g = pv_node_part(n, &pv_part_gossip);
+    pv_rostersync_head_seen(g->sync, pv_peer_pk(p), head, now);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct gossip *g = part;
+    pv_rostersync_handle_timeout(g->sync, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct gossip *g = part;
+    return pv_rostersync_next_timeout(g->sync);
+}
+
+static const struct pv_inband_handler inband[] = {{PV_INBAND_STATEMENTS, take_statements}};
+
+const struct pv_part pv_part_gossip = {
+    .name = "gossip",
+    .make = make_gossip,
+    .free = free_gossip,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .on_peer_gone = on_peer_gone,
+    .run = run_gossip,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .inband = inband,
+    .n_inband = PV_ARRAY_LEN(inband),
+};

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gossip.h - the part that exchanges statements with peers (rostersync.h): with every member whom
+ * in-band messages reach, so that a roster spreads without the coordinator. It keeps, in the peers'
+ * shared state, how many those are: they also pass signals on (signals.h).
+ */
+#ifndef PV_GOSSIP_H
+#define PV_GOSSIP_H
+
+#include "daemon/core/node/part.h"
+
+extern const struct pv_part pv_part_gossip;
+
+/* The head of a peer's roster was seen: where heads differ, the two exchange what is missing. */
+void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
+                         pv_ns now);
+
+#endif /* PV_GOSSIP_H */

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/* signals.c - descriptions on their way: sealed into signals or in-band out, opened and believed
+ * in. */
+#include "daemon/core/member/signals.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/member/coordinator.h"
+#include "daemon/core/member/forwards.h"
+#include "daemon/core/member/gossip.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/presence.h"
+#include "daemon/core/peer/highwater.h"
+#include "proto/control/signal.h"
+
+enum {
+    /* Ours: a description sent so often without an acknowledgement takes every way there is. */
+    PATIENT_SENDS = 2,
+};
+
+struct signals {
+    struct pv_node *node;
+    struct pv_noise_keys noise; /* the transport key again */
+    struct pv_highwater seq;    /* numbers of our signals */
+    struct pv_forwards forwards;
+};
+
+static int make_signals(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                        void **ret_part)
+{
+    struct signals *s = calloc(1, sizeof(*s));
+    (void)cfg;
+    (void)now;
+    if (s == NULL)
+        return PV_ERR_NOMEM;
+    s->node = node;
+    memcpy(s->noise.sk, node->identity->dh_sk, sizeof(s->noise.sk));
+    memcpy(s->noise.pk, node->identity->dh_pk, sizeof(s->noise.pk));
+    node->marks[PV_MARK_SIGNAL] = &s->seq;
+    *ret_part = s;
+    return PV_OK;
+}
+
+static void free_signals(void *part)
+{
+    struct signals *s = part;
+    s->node->marks[PV_MARK_SIGNAL] = NULL;
+    pv_wipe(s, sizeof(*s));
+    free(s);
+}
+
+/* --- out ------------------------------------------------------------------------------------- */
+
+static void put_item(struct pv_signal *sig, const struct pv_roster_entry *entry)
+{
+    if (sig->n_chain == PV_SIGNAL_CHAIN_MAX)
+        return;
+    sig->chain[sig->n_chain].statement = entry->st.raw;
+    sig->chain[sig->n_chain].receipt = entry->receipt;
+    sig->n_chain++;
+}
+
+/*
+ * What introduces this node to somebody who has only the network record: the coordinators (whose
+ * receipts count), the admin and the invite that admitted it, its member statement, its newest
+ * transport key. In this order, so that each is understood when it comes.
+ */
+static void put_chain(struct signals *s, struct pv_signal *sig)
+{
+    const struct pv_member *self = pv_node_self(s->node);
+    const uint8_t *own = s->node->identity->sign_pk;
+    if (self == NULL)
+        return;
+    const struct pv_roster_entry *last[5] = {NULL};
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(s->node->roster, NULL); x != NULL;
+         x = pv_roster_next_entry(s->node->roster, x)) {
+        if (x->st.type == PV_ST_COORDINATORS)
+            last[0] = x;
+        else if (x->st.type == PV_ST_INVITE &&
+                 memcmp(x->st.u.invite.invite, self->admitted_by, PV_SIGN_PK_LEN) == 0)
+            last[2] = x;
+        else if (x->st.type == PV_ST_MEMBER && x->st.u.member.serial == self->serial &&
+                 memcmp(x->st.u.member.node, own, PV_SIGN_PK_LEN) == 0)
+            last[3] = x;
+        else if (x->st.type == PV_ST_TRANSPORT && memcmp(x->st.signer, own, PV_SIGN_PK_LEN) == 0)
+            last[4] = x;
+    }
+    const uint8_t *admin = last[2] != NULL ? last[2]->st.signer : self->admitted_by;
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(s->node->roster, NULL); x != NULL;
+         x = pv_roster_next_entry(s->node->roster, x)) {
+        if (x->st.type == PV_ST_ADMIN && memcmp(x->st.u.admin.node, admin, PV_SIGN_PK_LEN) == 0)
+            last[1] = x;
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(last); i++) {
+        if (last[i] != NULL)
+            put_item(sig, last[i]);
+    }
+}
+
+static int give_to_coordinator(struct signals *s, const struct pv_peer *p, struct pv_view box)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_SIGNAL};
+    memcpy(msg.u.signal.node, pv_peer_pk(p), sizeof(msg.u.signal.node));
+    msg.u.signal.box = box;
+    return pv_coord_ask(s->node, &pv_part_signals, &msg, pv_peer_id(p));
+}
+
+/* Which ways a signal takes. */
+struct ways {
+    bool coordinator, peers;
+};
+
+static int send_signal(struct signals *s, struct pv_peer *p, struct pv_signal *sig,
+                       struct ways ways, pv_ns now)
+{
+    struct pv_node *n = s->node;
+    struct pv_signal_route route;
+    memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
+    memcpy(route.from, n->identity->sign_pk, sizeof(route.from));
+    memcpy(route.to, pv_peer_pk(p), sizeof(route.to));
+    sig->seq = pv_highwater_next(&s->seq, pv_node_wall_us(n, now));
+
+    uint8_t *buf = malloc(PV_SIGNAL_TEXT_MAX + PV_SIGNAL_BOX_MAX);
+    if (buf == NULL)
+        return PV_ERR_NOMEM;
+    uint8_t *box = buf + PV_SIGNAL_TEXT_MAX;
+    size_t len;
+    int r = pv_signal_write(sig, buf, PV_SIGNAL_TEXT_MAX, &len);
+    if (r == PV_OK)
+        r = pv_signal_seal(&route, &s->noise, pv_peer_transport(p), &n->rng, pv_view(buf, len),
+                           box);
+    const struct pv_view sealed = pv_view(box, r == PV_OK ? len + PV_NOISE_X_OVERHEAD : 0);
+    if (r == PV_OK && ways.peers)
+        (void)pv_forwards_send(&s->forwards, n, p, sealed, now);
+    if (r == PV_OK && ways.coordinator)
+        r = give_to_coordinator(s, p, sealed);
+    pv_wipe(buf, PV_SIGNAL_TEXT_MAX);
+    free(buf);
+    return r;
+}
+
+static void send_inband(struct signals *s, struct pv_peer *p, struct pv_signal *sig)
+{
+    uint8_t *buf = malloc(PV_SIGNAL_TEXT_MAX);
+    size_t len;
+    if (buf == NULL)
+        return;
+    sig->seq = 0;
+    if (pv_signal_write(sig, buf, PV_SIGNAL_TEXT_MAX, &len) == PV_OK)
+        pv_peers_send(s->node->peers, p, PV_INBAND_DESCRIPTION, pv_view(buf, len));
+    pv_wipe(buf, PV_SIGNAL_TEXT_MAX);
+    free(buf);
+}
+
+static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    struct pv_node *n = s->node;
+    if (n->roster == NULL)
+        return;
+    struct pv_signal *sig = calloc(1, sizeof(*sig));
+    if (sig == NULL)
+        return;
+    pv_roster_head(n->roster, sig->head);
+    sig->has_desc = true;
+    sig->desc = *desc;
+    const struct pv_descx *x = pv_peer_descx(p);
+    bool inband = pv_peer_can_talk(p, now) && pv_peer_path_state(p) != PV_PATH_STATE_SUSPECT;
+    /* In-band may go into a path that just died: from the second repetition on both ways. */
+    if (inband)
+        send_inband(s, p, sig);
+    bool online = n->online && pv_peer_presence(p) != PV_PRESENCE_OFFLINE;
+    bool unheard = !x->acked && x->sends > PATIENT_SENDS;
+    /* A coordinator that died without a word still looks connected: what nobody acknowledges goes
+     * through common peers as well. */
+    const struct ways ways = {.coordinator = online && (!inband || x->sends > PATIENT_SENDS),
+                              .peers = pv_peer_count_in_sync(p) > 0 &&
+                                       (unheard || (!online && !inband))};
+    if (ways.coordinator || ways.peers) {
+        if (!pv_peer_knows_chain(p))
+            put_chain(s, sig);
+        int r = send_signal(s, p, sig, ways, now);
+        if (r != PV_OK)
+            pv_trace_add(pv_peer_trace(p), now, "signal not sent: %s", pv_strstatus(r));
+    }
+    pv_wipe(sig, sizeof(*sig));
+    free(sig);
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    struct signals *s = part;
+    struct pv_desc desc;
+    (void)facts;
+    while (pv_peer_take_desc(p, now, &desc)) {
+        send_desc(s, p, &desc, now);
+        pv_wipe(&desc, sizeof(desc));
+    }
+}
+
+/* The coordinator did not bring a signal: it may say that the peer is away. */
+static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct signals *s = part;
+    struct pv_node *n = s->node;
+    struct pv_peer *p = pv_peers_by_id(n->peers, (uint32_t)tag);
+    if (p == NULL || msg->type != PV_CTL_ERROR)
+        return;
+    pv_trace_add(pv_peer_trace(p), now, "signal: %s", pv_ctl_error_word(msg->u.failure.error));
+    if (msg->u.failure.error != PV_CTL_E_OFFLINE)
+        return;
+    pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
+    pv_peers_touch(n->peers, p, now);
+    pv_peers_raise(n->peers, p, PV_PEER_FACT_AWAY);
+    pv_presence_subscribe(n, pv_peer_pk(p));
+}
+
+/* --- in -------------------------------------------------------------------------------------- */
+
+static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal *sig, pv_ns now)
+{
+    pv_gossip_head_seen(s->node, p, sig->head, now);
+    if (!sig->has_desc || !s->node->up)
+        return;
+    pv_peer_handle_desc(p, &sig->desc, now);
+    pv_peers_touch(s->node->peers, p, now);
+}
+
+static bool is_sender(const struct pv_peer *p, const uint8_t *transport)
+{
+    return p != NULL && memcmp(pv_peer_transport(p), transport, 32) == 0;
+}
+
+/* Statements that introduce the sender are merged before it is looked up: they verify themselves.
+ */
+static struct pv_peer *sender_of(struct signals *s, const uint8_t *from, const uint8_t *transport,
+                                 const struct pv_signal *sig, pv_ns now)
+{
+    struct pv_node *n = s->node;
+    struct pv_peer *p = pv_peers_by_pk(n->peers, from);
+    if (!is_sender(p, transport)) {
+        struct pv_ctl_item items[PV_SIGNAL_CHAIN_MAX];
+        for (size_t i = 0; i < sig->n_chain; i++)
+            items[i] = (struct pv_ctl_item){.statement = sig->chain[i].statement,
+                                            .receipt = sig->chain[i].receipt};
+        (void)pv_membership_add(n, items, sig->n_chain, now);
+        p = n->roster == NULL ? NULL : pv_peers_by_pk(n->peers, from);
+    }
+    return is_sender(p, transport) ? p : NULL;
+}
+
+static struct pv_peer *take_text(struct signals *s, const uint8_t *from, const uint8_t *transport,
+                                 struct pv_view text, pv_ns now)
+{
+    const struct pv_log *log = s->node->log;
+    struct pv_signal_parsed *parsed = malloc(sizeof(*parsed));
+    if (parsed == NULL)
+        return NULL;
+    int r = pv_signal_parse(text, parsed);
+    if (r != PV_OK) {
+        pv_log(log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"%s\"", pv_strstatus(r));
+        free(parsed);
+        return NULL;
+    }
+    struct pv_peer *p = sender_of(s, from, transport, &parsed->sig, now);
+    if (p == NULL) {
+        pv_log(log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"sender is no member\"");
+    } else if (!pv_peer_take_seq(p, parsed->sig.seq)) {
+        pv_log(log, PV_LOG_DEBUG, "peer=%s what=\"signal dropped\" why=replayed", pv_peer_name(p));
+        p = NULL;
+    } else {
+        believe(s, p, &parsed->sig, now);
+    }
+    pv_signal_parsed_done(parsed);
+    free(parsed);
+    return p;
+}
+
+/* Opens a box from a member with that identity key. NULL: it is worthless. */
+static struct pv_peer *take_box(struct signals *s, const uint8_t *from, struct pv_view box,
+                                pv_ns now)
+{
+    struct pv_node *n = s->node;
+    struct pv_peer *p = NULL;
+    if (n->roster == NULL || box.len > PV_SIGNAL_BOX_MAX)
+        return NULL;
+    struct pv_signal_route route;
+    memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
+    memcpy(route.from, from, sizeof(route.from));
+    memcpy(route.to, n->identity->sign_pk, sizeof(route.to));
+
+    uint8_t *text = malloc(PV_SIGNAL_TEXT_MAX);
+    uint8_t transport[32];
+    if (text == NULL)
+        return NULL;
+    int r = pv_signal_open(&route, &s->noise, box, transport, text);
+    if (r == PV_OK)
+        p = take_text(s, from, transport, pv_view(text, box.len - PV_NOISE_X_OVERHEAD), now);
+    else
+        pv_log(n->log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"%s\"", pv_strstatus(r));
+    pv_wipe(text, PV_SIGNAL_TEXT_MAX);
+    free(text);
+    return p;
+}
+
+static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct signals *s = part;
+    if (msg->type != PV_CTL_SIGNAL)
+        return;
+    struct pv_peer *p = take_box(s, msg->u.signal.node, msg->u.signal.box, now);
+    if (p != NULL)
+        pv_peer_notes(p)->passed_by = 0;
+}
+
+/* In-band type 1. */
+static void take_description(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    struct signals *s = part;
+    struct pv_signal_parsed *parsed = malloc(sizeof(*parsed));
+    if (parsed == NULL)
+        return;
+    if (pv_signal_parse(body, parsed) == PV_OK) {
+        believe(s, from, &parsed->sig, now);
+        pv_signal_parsed_done(parsed);
+    }
+    free(parsed);
+}
+
+/* In-band type 5, for this node. */
+static void take_own(struct signals *s, struct pv_peer *helper, const struct pv_forward *f,
+                     pv_ns now)
+{
+    uint32_t helper_id = pv_peer_id(helper);
+    char name[PV_NAME_BUF];
+    if (!pv_forwards_may_hand(helper, f->from, now))
+        return;
+    memcpy(name, pv_peer_name(helper), sizeof(name));
+    /* Statements in it may end the helper's membership. */
+    struct pv_peer *p = take_box(s, f->from, f->box, now);
+    if (p == NULL || pv_peer_notes(p)->passed_by == helper_id)
+        return;
+    pv_peer_notes(p)->passed_by = helper_id;
+    pv_trace_add(pv_peer_trace(p), now, "its signal came through %s", name);
+}
+
+/* In-band type 5. */
+static void take_forward(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    struct signals *s = part;
+    struct pv_forward f;
+    int r = pv_forward_parse(body, &f);
+    if (r != PV_OK)
+        pv_log(s->node->log, PV_LOG_DEBUG, "peer=%s what=\"signal dropped\" why=\"%s\"",
+               pv_peer_name(from), pv_strstatus(r));
+    else if (memcmp(f.to, s->node->identity->sign_pk, sizeof(f.to)) == 0)
+        take_own(s, from, &f, now);
+    else
+        pv_forwards_pass_on(&s->forwards, s->node, from, body, now);
+}
+
+static const struct pv_inband_handler inband[] = {
+    {PV_INBAND_DESCRIPTION, take_description},
+    {PV_INBAND_SIGNAL, take_forward},
+};
+
+const struct pv_part pv_part_signals = {
+    .name = "signals",
+    .make = make_signals,
+    .free = free_signals,
+    .on_peer = on_peer,
+    .on_answer = on_answer,
+    .on_push = on_push,
+    .inband = inband,
+    .n_inband = PV_ARRAY_LEN(inband),
+};

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* statements.c - pulls the coordinator's log, and uploads what it lacks. */
+#include "daemon/core/member/statements.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/member/coordinator.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/puts.h"
+
+enum {
+    TAG_PULL,   /* new statements */
+    TAG_RELIST, /* all statements: what does the coordinator lack? */
+
+    PUT_SIZE = 16, /* ours: statements of one upload; all of them fit any message */
+};
+
+struct statements {
+    struct pv_node *node;
+    struct pv_puts uploads;
+    bool relisted;                            /* the whole log was asked for on this connection */
+    uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while RELISTING */
+    size_t n_listed, cap_listed;
+};
+
+static int make_statements(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                           void **ret_part)
+{
+    struct statements *s = calloc(1, sizeof(*s));
+    (void)cfg;
+    (void)now;
+    if (s == NULL)
+        return PV_ERR_NOMEM;
+    s->node = node;
+    pv_puts_init(&s->uploads, node, &pv_part_statements);
+    *ret_part = s;
+    return PV_OK;
+}
+
+static void drop_listed(struct statements *s)
+{
+    free(s->listed);
+    s->listed = NULL;
+    s->n_listed = s->cap_listed = 0;
+}
+
+static void free_statements(void *part)
+{
+    struct statements *s = part;
+    pv_puts_done(&s->uploads);
+    drop_listed(s);
+    free(s);
+}
+
+/* --- uploading -------------------------------------------------------------------------------- */
+
+static void end_upload(struct statements *s, struct pv_put *put, enum pv_ctl_error error)
+{
+    if (error != PV_CTL_E_NONE)
+        pv_log(s->node->log, PV_LOG_WARN, "what=\"upload refused\" why=%s",
+               pv_ctl_error_word(error));
+    pv_put_free(put);
+}
+
+static void upload(struct statements *s, struct pv_put *put)
+{
+    enum pv_ctl_error error = pv_puts_send(&s->uploads, put);
+    if (error != PV_CTL_E_NONE)
+        end_upload(s, put, error);
+}
+
+static int cmp_hashes(const void *a, const void *b)
+{
+    return memcmp(a, b, PV_STATEMENT_HASH_LEN);
+}
+
+/* Members whom the coordinator lacks statements of (a restored backup) bring them back. */
+static void upload_missing(struct statements *s)
+{
+    struct pv_put *put = NULL;
+    if (s->n_listed > 0)
+        qsort(s->listed, s->n_listed, sizeof(*s->listed), cmp_hashes);
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(s->node->roster, NULL); x != NULL;
+         x = pv_roster_next_entry(s->node->roster, x)) {
+        if (s->n_listed > 0 &&
+            bsearch(x->st.hash, s->listed, s->n_listed, sizeof(*s->listed), cmp_hashes) != NULL)
+            continue;
+        if (put == NULL) {
+            put = pv_put_new(PUT_SIZE);
+            if (put == NULL)
+                return;
+            put->n = 0;
+        }
+        memcpy(put->statements[put->n].raw, x->st.raw.ptr, x->st.raw.len);
+        put->statements[put->n++].len = x->st.raw.len;
+        if (put->n == PUT_SIZE) {
+            upload(s, put);
+            put = NULL;
+        }
+    }
+    if (put != NULL)
+        upload(s, put);
+}
+
+static void note_listed(struct statements *s, struct pv_view statement)
+{
+    if (s->n_listed == s->cap_listed) {
+        size_t cap = s->cap_listed == 0 ? 256 : 2 * s->cap_listed;
+        uint8_t(*grown)[PV_STATEMENT_HASH_LEN] = realloc(s->listed, cap * sizeof(*grown));
+        if (grown == NULL)
+            return; /* uploads what is there already: harmless */
+        s->listed = grown;
+        s->cap_listed = cap;
+    }
+    pv_statement_hash(statement, s->listed[s->n_listed++]);
+}
+
+/* --- pulling ---------------------------------------------------------------------------------- */
+
+static void pull(struct statements *s, struct pv_ctl_cursor have, uint64_t tag)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_PULL};
+    msg.u.pull = have;
+    int r = pv_coord_ask(s->node, &pv_part_statements, &msg, tag);
+    if (r != PV_OK)
+        pv_log(s->node->log, PV_LOG_WARN, "what=\"statements not asked for\" why=\"%s\"",
+               pv_strstatus(r));
+}
+
+/* All pages are here. Where heads still differ, compare by the whole log, once a connection. */
+static void end_pull(struct statements *s, const struct pv_ctl_statements *st, uint64_t tag)
+{
+    uint8_t head[PV_STATEMENT_HASH_LEN];
+    if (tag == TAG_RELIST) {
+        upload_missing(s);
+        drop_listed(s);
+        return;
+    }
+    pv_roster_head(s->node->roster, head);
+    if (st->has_head && memcmp(head, st->head, sizeof(head)) != 0 && !s->relisted) {
+        s->relisted = true;
+        drop_listed(s);
+        pull(s, (struct pv_ctl_cursor){0}, TAG_RELIST);
+    }
+}
+
+static void take_statements(struct statements *s, const struct pv_ctl_msg *msg, uint64_t tag,
+                            pv_ns now)
+{
+    const struct pv_ctl_statements *st = &msg->u.statements;
+    if (msg->type != PV_CTL_STATEMENTS || s->node->roster == NULL)
+        return;
+    (void)pv_membership_add(s->node, st->items, st->n, now);
+    if (tag == TAG_RELIST) {
+        for (size_t i = 0; i < st->n; i++)
+            note_listed(s, st->items[i].statement);
+    } else if (st->n > 0) {
+        pv_coord_set_cursor(s->node, st->have);
+    }
+    if (st->more)
+        pull(s, st->have, tag);
+    else if (msg->kind == PV_CTL_ANSWER)
+        end_pull(s, st, tag);
+}
+
+static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct statements *s = part;
+    struct pv_put_result result;
+    if (tag < PV_PUTS_TAGS) {
+        take_statements(s, msg, tag, now);
+        return;
+    }
+    struct pv_put *put = pv_puts_take(&s->uploads, tag, msg, &result);
+    if (put == NULL)
+        return;
+    (void)pv_membership_add(s->node, result.items, result.n_items, now);
+    end_upload(s, put, result.error);
+}
+
+static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct statements *s = part;
+    if (msg->type == PV_CTL_STATEMENTS) {
+        take_statements(s, msg, TAG_PULL, now);
+    } else if (msg->type == PV_CTL_WELCOME && s->node->online) {
+        s->relisted = false;
+        drop_listed(s);
+        pull(s, pv_coord_cursor(s->node), TAG_PULL);
+    }
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct statements *s = part;
+    struct pv_put *put;
+    (void)now;
+    while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&s->uploads)) != NULL)
+        end_upload(s, put, PV_CTL_E_OFFLINE);
+}
+
+const struct pv_part pv_part_statements = {
+    .name = "statements",
+    .make = make_statements,
+    .free = free_statements,
+    .on_facts = on_facts,
+    .on_answer = on_answer,
+    .on_push = on_push,
+};
