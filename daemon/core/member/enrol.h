@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * enrol.h - the part that brings this node from nothing to a member with an interface: `create` and
+ * `join` (DESIGN 3). It connects as a guest, asks the coordinator step by step, stores the
+ * membership before it enters it, and answers the user when the interface is up.
+ *
+ *   create: ROOT (secret on disk) --> CONNECT --> CREATE --+
+ *   join:   CONNECT --> FETCH --> JOIN --> REGISTER -------+--> SAVE --> IFACE --> done (join)
+ *   create:                                    IFACE --> INVITE (the first token) --> done
+ *
+ * A connection that is lost in a guest's step leads back to CONNECT: what was asked is asked again.
+ * In those steps the user's time runs (30 s, or as the command says), a refusal of the coordinator
+ * ends the attempt, and so does the client that goes away; nothing is left behind then. From SAVE
+ * on membership is certain, and what fails is only told.
+ */
+#ifndef PV_ENROL_H
+#define PV_ENROL_H
+
+#include "daemon/core/node/part.h"
+
+#define PV_ENROL_TIME PV_S(30) /* DESIGN 3: a guest has 30 s */
+
+extern const struct pv_part pv_part_enrol;
+
+#endif /* PV_ENROL_H */
