@@ -17,7 +17,15 @@
 #include "daemon/core/client/namesfile.h"
 #include "daemon/core/client/waits.h"
 #include "daemon/core/engine_int.h"
+#include "daemon/core/member/admin.h"
+#include "daemon/core/member/coordclient.h"
 #include "daemon/core/member/coordinator.h"
+#include "daemon/core/member/enrol.h"
+#include "daemon/core/member/gossip.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/presence.h"
+#include "daemon/core/member/signals.h"
+#include "daemon/core/member/statements.h"
 #include "daemon/core/member/store.h"
 #include "daemon/core/path/candidates.h"
 #include "daemon/core/path/standby.h"
@@ -39,10 +47,17 @@ static const struct pv_part *const parts[] = {
     &pv_part_candidates,
     &pv_part_portmap,
     &pv_part_peers,
-    &pv_part_rediscovery,
+    &pv_part_engine_member,
     &pv_part_coordinator,
+    &pv_part_membership,
+    &pv_part_rediscovery, /* takes up addresses of members, whom membership restores */
+    &pv_part_presence,
+    &pv_part_statements,
+    &pv_part_admin,
+    &pv_part_gossip,
+    &pv_part_signals,
+    &pv_part_enrol,
     &pv_part_engine_ctl,
-    &pv_part_engine_streams,
     &pv_part_copies,
     &pv_part_rooms,
     &pv_part_messages,
@@ -124,8 +139,6 @@ static void deliver_peer(struct pv_engine *e, pv_ns now)
             slot->part->on_peer(slot->self, p, facts, now);
     }
     if (pv_peers_by_id(e->node.peers, id) == p)
-        pv_engine_peer_changed(e, p, now);
-    if (pv_peers_by_id(e->node.peers, id) == p)
         pv_peers_told(e->node.peers, p, now);
 }
 
@@ -133,39 +146,10 @@ static void deliver_peer(struct pv_engine *e, pv_ns now)
 static void peer_gone(void *arg, struct pv_peer *p, pv_ns now)
 {
     struct pv_engine *e = arg;
-    pv_engine_peer_gone(e, p, now);
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->on_peer_gone != NULL)
             slot->part->on_peer_gone(slot->self, p, now);
-    }
-}
-
-/* What parts that are no parts yet would write into the node. */
-static void tell_node(struct pv_engine *e, pv_ns now)
-{
-    struct pv_node *n = &e->node;
-    n->coord_clock = (struct pv_wall){.us = pv_coordclient_time_us(n->coord, now), .at = now};
-    n->coord_rtt = pv_coordclient_rtt(n->coord);
-    memcpy(n->stun_addrs, e->stun_addrs, sizeof(n->stun_addrs));
-    n->n_stun_addrs = e->n_stun_addrs;
-    struct pv_coord_info *info = &n->coord_info;
-    const struct pv_addr *used = pv_coordclient_addr(n->coord);
-    memcpy(info->pk, e->coordinator_pk, sizeof(info->pk));
-    info->addr = used != NULL ? *used : (struct pv_addr){.family = PV_AF_NONE};
-    info->tls = pv_coordclient_is_tls(n->coord);
-    info->has_pin = e->has_pin;
-    memcpy(info->pin, e->pin, sizeof(info->pin));
-    memcpy(info->servers, e->stun_addrs, sizeof(info->servers));
-    info->n_servers = e->n_stun_addrs;
-}
-
-void pv_engine_member_gone(struct pv_engine *e, const uint8_t *pk, pv_ns now)
-{
-    PV_EACH_PART(&e->node, slot)
-    {
-        if (slot->part->on_member_gone != NULL)
-            slot->part->on_member_gone(slot->self, pk, now);
     }
 }
 
@@ -174,14 +158,11 @@ static void deliver(struct pv_engine *e, pv_ns now)
 {
     for (int round = 0; e->node.facts != 0 || pv_peers_has_news(e->node.peers); round++) {
         unsigned facts = e->node.facts;
-        tell_node(e, now);
         if (round == MAX_ROUNDS && facts != 0) {
             pv_log(e->node.log, PV_LOG_ERROR, "what=\"facts do not end\" facts=%#x", facts);
             return;
         }
         e->node.facts = 0;
-        if ((facts & PV_FACT_STORE) != 0)
-            pv_engine_save_all(e);
         PV_EACH_PART(&e->node, slot)
         {
             if (facts != 0 && slot->part->on_facts != NULL)
@@ -205,23 +186,6 @@ bool pv_engine_give_inband(struct pv_engine *e, struct pv_peer *from,
         }
     }
     return false;
-}
-
-void pv_engine_answer(struct pv_engine *e, const struct pv_part *owner, uint64_t tag,
-                      const struct pv_ctl_msg *msg, pv_ns now)
-{
-    void *part = pv_node_part(&e->node, owner);
-    if (part != NULL && owner->on_answer != NULL)
-        owner->on_answer(part, tag, msg, now);
-}
-
-void pv_engine_push(struct pv_engine *e, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    PV_EACH_PART(&e->node, slot)
-    {
-        if (slot->part->on_push != NULL)
-            slot->part->on_push(slot->self, msg, now);
-    }
 }
 
 /* Parts hear what has changed, act on what their machines have to say, and hear what that changed.
@@ -255,10 +219,7 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     memcpy(e->node.hostname, cfg->hostname, sizeof(e->node.hostname));
     e->node.started = now;
     e->dns = cfg->dns;
-    e->teardown_at = PV_NEVER;
-    e->iface_retry_at = PV_NEVER;
     pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
-    e->job_map = pv_map_make(&e->node.rng, PV_CHATLINK_MAX_JOBS + 4096);
     pv_wg_device_init(&e->device, cfg->identity->dh_sk);
     memcpy(e->noise.sk, cfg->identity->dh_sk, sizeof(e->noise.sk));
     memcpy(e->noise.pk, cfg->identity->dh_pk, sizeof(e->noise.pk));
@@ -278,7 +239,6 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->node.wall = (struct pv_wall){.us = cfg->wall_us, .at = now};
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;
-    e->node.marks[PV_MARK_SIGNAL] = &e->signal_seq;
     e->node.marks[PV_MARK_GEN] = &e->env.gen;
     e->node.marks[PV_MARK_TAI] = &e->env.tai;
     e->env.binding_lifetime = PV_GATHERER_REFRESH;
@@ -294,75 +254,13 @@ static int make_machines(struct pv_engine *e)
         r = pv_engine_dns_new(e);
     if (r == PV_OK)
         r = pv_ctlsrv_new(&e->node.ctl);
-    if (r == PV_OK)
-        r = pv_rostersync_new(&e->sync, e->node.identity->sign_pk, &e->node.rng);
     const struct pv_peers_config pc = {
         .node = &e->node, .env = &e->env, .on_gone = peer_gone, .arg = e};
     if (r == PV_OK)
         r = pv_peers_new(&e->node.peers, &pc);
-    if (r == PV_OK && (e->sync_tx = calloc(1, sizeof(*e->sync_tx))) == NULL)
-        r = PV_ERR_NOMEM;
     if (r == PV_OK && (e->node.stunroute = calloc(1, sizeof(*e->node.stunroute))) == NULL)
         r = PV_ERR_NOMEM;
     return r;
-}
-
-/* The roster as it was stored: what EV_STATEMENT says of it is on disk already. */
-static int load_roster(struct pv_engine *e, const struct pv_saved *saved,
-                       struct pv_roster **ret_roster)
-{
-    struct pv_roster *r = NULL;
-    int status = PV_ERR_MALFORMED;
-    for (size_t i = 0; i < saved->n_statements && r == NULL; i++) {
-        struct pv_statement s;
-        if (pv_statement_decode(saved->statements[i].statement, &s) == PV_OK &&
-            s.type == PV_ST_NETWORK)
-            status =
-                pv_roster_new(saved->statements[i].statement, saved->network_id, &e->node.rng, &r);
-    }
-    struct pv_roster_event ev;
-    for (size_t i = 0; r != NULL && i < saved->n_statements; i++) {
-        enum pv_roster_added added;
-        int x =
-            pv_roster_add(r, saved->statements[i].statement, saved->statements[i].receipt, &added);
-        if (x != PV_OK)
-            pv_log(e->node.log, PV_LOG_WARN, "what=\"stored statement refused\" why=\"%s\"",
-                   pv_strstatus(x));
-        /* One by one: what was settled first stays so. */
-        while (pv_roster_poll_event(r, &ev) == PV_OK)
-            continue;
-    }
-    if (r != NULL)
-        *ret_roster = r;
-    return r != NULL ? PV_OK : status;
-}
-
-static int restore(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
-{
-    struct pv_roster *roster;
-    bool up;
-    pv_engine_load_meta(e, cfg->saved);
-    up = e->node.up;
-    for (size_t i = 0; i < cfg->n_static_peers; i++) {
-        int r = pv_peers_add_static(e->node.peers, &cfg->static_peers[i], now);
-        if (r != PV_OK) {
-            pv_log(e->node.log, PV_LOG_ERROR, "peer=%s what=\"static peer not added\" why=\"%s\"",
-                   cfg->static_peers[i].name, pv_strstatus(r));
-            return r;
-        }
-    }
-    if (!cfg->saved->has_network) {
-        pv_engine_apply_up(e, now);
-        return PV_OK;
-    }
-    int r = load_roster(e, cfg->saved, &roster);
-    if (r != PV_OK) {
-        pv_log(e->node.log, PV_LOG_ERROR, "what=\"stored network does not verify\" why=\"%s\"",
-               pv_strstatus(r));
-        return r;
-    }
-    pv_engine_enter(e, roster, up, now);
-    return PV_OK;
 }
 
 int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *cfg, pv_ns now)
@@ -378,8 +276,6 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
     }
     if (r == PV_OK)
         r = restore_parts(e, cfg, now);
-    if (r == PV_OK)
-        r = restore(e, cfg, now);
     if (r != PV_OK) {
         pv_engine_free(e);
         return r;
@@ -393,18 +289,6 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
 static void free_queues(struct pv_engine *e)
 {
     pv_jobqueue_done(&e->node.jobs);
-    while (e->puts != NULL) {
-        struct pv_put *next = e->puts->next;
-        pv_put_free(e->puts);
-        e->puts = next;
-    }
-    pv_put_free(e->first_invite);
-    struct pv_job_wait *w, *tmp;
-    HASH_ITER(hh, e->job_waits, w, tmp)
-    {
-        PV_MAP_DEL(e->job_waits, w);
-        free(w);
-    }
 }
 
 struct pv_engine *pv_engine_free(struct pv_engine *e)
@@ -416,16 +300,10 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     if (e->node.peers != NULL)
         pv_peers_drop_members(e->node.peers, 0);
     pv_peers_free(e->node.peers);
-    pv_roster_free(e->enroll.roster);
-    pv_roster_free(e->node.roster);
-    pv_rostersync_free(e->sync);
     pv_ctlsrv_free(e->node.ctl);
     pv_engine_dns_free(e);
     pv_fp_builder_free(e->fp);
     free(e->node.stunroute);
-    free(e->sync_tx);
-    free(e->unsaved);
-    free(e->listed);
     pv_wg_device_wipe(&e->device);
     pv_wipe(e, sizeof(*e));
     free(e);
@@ -441,7 +319,7 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
 
 bool pv_engine_wants_restart(const struct pv_engine *e)
 {
-    return e->keys_forgotten;
+    return e->node.keys_forgotten;
 }
 
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
@@ -451,8 +329,6 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
         if (slot->part->on_stop != NULL)
             slot->part->on_stop(slot->self, now);
     }
-    pv_engine_say_goodbye(e, now);
-    pv_engine_disconnect(e, now);
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */
@@ -475,7 +351,6 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
         memcpy(e->node.links, links, e->node.n_links * sizeof(*links));
     pv_node_raise(&e->node, PV_FACT_LINKS);
     pv_coordclient_kick(e->node.coord, now);
-    pv_engine_note_overlap(e, links, n);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_static(e->node.peers, p)) != NULL;) {
         if (!p->has_path || !is_gone(&p->path.local, links, n))
             continue;
@@ -533,13 +408,11 @@ void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *wh
 /* Every machine acts on what it was told. */
 static void run_all(struct pv_engine *e, pv_ns now)
 {
-    pv_engine_coord_pump(e, now); /* before the parts that get its answers */
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->run != NULL)
             slot->part->run(slot->self, now);
     }
-    pv_engine_run_sync(e, now);
 }
 
 /* What a gatherer's or a machine's change means for the others. */
@@ -560,9 +433,6 @@ void pv_engine_settle(struct pv_engine *e, pv_ns now)
 void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 {
     pv_peers_handle_timeout(e->node.peers, now);
-    pv_rostersync_handle_timeout(e->sync, now);
-    pv_enroll_timeout(e, now);
-    pv_engine_run_iface(e, now);
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->handle_timeout != NULL)
@@ -574,12 +444,6 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 {
     pv_ns next = pv_peers_next_timeout(e->node.peers);
-    next = pv_min_ns(next, pv_rostersync_next_timeout(e->sync));
-    next = pv_min_ns(next, pv_min_ns(e->teardown_at, e->iface_retry_at));
-    if (pv_enroll_is_guest(e))
-        next = pv_min_ns(next, e->enroll.deadline);
-    if (e->first_invite != NULL)
-        next = pv_min_ns(next, e->first_invite_by);
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->next_timeout != NULL)

@@ -124,17 +124,19 @@ static bool is_direct(const struct pv_peer *p)
 
 static bool judge_self(const struct pv_engine *e, const struct pv_peer *p, struct pv_cause *c)
 {
+    struct pv_prefix range;
+    const char *overlap = pv_membership_overlap(&e->node, &range);
     if (e->node.removed && !p->is_static)
         return say(c, "`p2pvpnctl leave --forget`, then ask for a new token",
                    "this machine was removed from the network");
     if (!e->node.up && !p->is_static)
         return say(c, "`p2pvpnctl up`", "this machine is down");
-    if (e->iface_error[0] != '\0')
+    if (e->node.iface_error[0] != '\0')
         return say(c, "end what holds it, or name another in [interface] name",
-                   "the interface is not up: %s", e->iface_error);
-    if (e->overlap[0] != '\0' && pv_prefix_contains(&e->overlap_net, &p->ip4))
+                   "the interface is not up: %s", e->node.iface_error);
+    if (overlap[0] != '\0' && pv_prefix_contains(&range, &p->ip4))
         return say(c, "remove that address, or move to a network with another range",
-                   "packets to %s leave by another interface: %s", p->name, e->overlap);
+                   "packets to %s leave by another interface: %s", p->name, overlap);
     if (e->env.n_locals == 0 && !is_direct(p))
         return say(c, "check cable, Wi-Fi and `ip addr`",
                    "this machine has no network: no interface has an address that packets could "
@@ -196,7 +198,8 @@ static bool judge_presence(const struct pv_engine *e, const struct pv_peer *p, s
                    "see `p2pvpnctl status`; nodes that were reached before are looked for "
                    "without it",
                    "cannot reach the coordinator (%s), so %s cannot be asked",
-                   e->coord_error[0] != '\0' ? e->coord_error : "connecting", p->name);
+                   e->node.coord_info.error[0] != '\0' ? e->node.coord_info.error : "connecting",
+                   p->name);
     if (p->state == PV_PEER_IDLE) {
         snprintf(todo, sizeof(todo), "`p2pvpnctl ping %s`", p->name);
         return say(c, todo, "nobody has asked for a path to %s yet", p->name);

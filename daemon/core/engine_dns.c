@@ -27,22 +27,6 @@ void pv_engine_dns_free(struct pv_engine *e)
     pv_bucket_table_free(e->dns_rate);
 }
 
-void pv_engine_dns_domains(const struct pv_engine *e, struct pv_job_iface *i)
-{
-    const struct pv_st_network *net = pv_roster_network(e->node.roster);
-    const struct pv_prefix ranges[] = {net->range,
-                                       pv_network_ula(pv_roster_network_id(e->node.roster))};
-    if (!e->dns)
-        return;
-    snprintf(i->domains[i->n_domains++], PV_IFACE_DOMAIN_BUF, "%s.p2p", net->name);
-    for (size_t k = 0; k < PV_ARRAY_LEN(ranges); k++) {
-        char zone[PV_DNS_NAME_BUF];
-        /* A range that ends within a byte has no zone of its own: its addresses are not asked. */
-        if (pv_dns_reverse_zone(&ranges[k], zone) == PV_OK)
-            snprintf(i->domains[i->n_domains++], PV_IFACE_DOMAIN_BUF, "%.139s", zone);
-    }
-}
-
 /* This node, or a member: whoever else sends to this address has no business here. */
 static bool may_ask(const struct pv_engine *e, const struct pv_addr *src)
 {

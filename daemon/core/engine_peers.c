@@ -9,33 +9,6 @@
 #include "daemon/core/peer/handshakes.h"
 #include "proto/stun/demux.h"
 
-/* Attempts to reach a peer for whom packets wait begin at least so often. */
-#define HURRY_REACHING PV_S(120)
-
-void pv_engine_peer_changed(struct pv_engine *e, struct pv_peer *p, pv_ns now)
-{
-    struct pv_desc desc;
-    while (pv_peer_take_desc(p, now, &desc)) {
-        pv_engine_send_desc(e, p, &desc, now);
-        pv_wipe(&desc, sizeof(desc));
-    }
-    if (p->state == PV_PEER_REACHING && !e->node.online)
-        pv_coordclient_hurry(e->node.coord, now + HURRY_REACHING, now);
-    if (p->state == PV_PEER_REACHING && !p->notes.subscribed && e->node.online) {
-        p->notes.subscribed = true; /* in a large network nobody asked before */
-        pv_engine_subscribe(e, (const uint8_t(*)[PV_SIGN_PK_LEN]) & p->pk, 1);
-    }
-    pv_engine_sync_peer(e, p, now);
-}
-
-void pv_engine_peer_gone(struct pv_engine *e, struct pv_peer *p, pv_ns now)
-{
-    if (p->notes.in_sync) {
-        pv_rostersync_peer_down(e->sync, p->pk, now);
-        e->env.n_in_sync--;
-    }
-}
-
 /* --- datagrams -----------------------------------------------------------------------------------
  */
 

@@ -16,8 +16,8 @@ static void show_coordinator_problems(const struct pv_engine *e, struct pv_statu
     int64_t off = pv_engine_clock_off(e, now);
     char text[120];
     if (e->node.roster != NULL && e->node.up && !e->node.removed && !e->node.online &&
-        e->coord_error[0] != '\0')
-        pv_statuspage_problem(st, "cannot reach the coordinator: ", e->coord_error);
+        e->node.coord_info.error[0] != '\0')
+        pv_statuspage_problem(st, "cannot reach the coordinator: ", e->node.coord_info.error);
     if (off == 0)
         return;
     snprintf(text, sizeof(text),
@@ -28,12 +28,15 @@ static void show_coordinator_problems(const struct pv_engine *e, struct pv_statu
 
 static void show_network_problems(const struct pv_engine *e, struct pv_statuspage *st)
 {
-    if (e->iface_error[0] != '\0')
-        pv_statuspage_problem(st, "the interface is not up: ", e->iface_error);
-    else if (e->node.iface == PV_IFACE_UP && e->iface_problem[0] != '\0')
-        pv_statuspage_problem(st, e->iface_problem, "");
-    else if (e->overlap[0] != '\0' && e->node.up)
-        pv_statuspage_problem(st, e->overlap, "");
+    struct pv_prefix range;
+    const char *overlap = pv_membership_overlap(&e->node, &range);
+    const char *iface_problem = pv_membership_iface_problem(&e->node);
+    if (e->node.iface_error[0] != '\0')
+        pv_statuspage_problem(st, "the interface is not up: ", e->node.iface_error);
+    else if (e->node.iface == PV_IFACE_UP && iface_problem[0] != '\0')
+        pv_statuspage_problem(st, iface_problem, "");
+    else if (overlap[0] != '\0' && e->node.up)
+        pv_statuspage_problem(st, overlap, "");
     if (e->node.removed)
         pv_statuspage_problem(st, "this node was removed from the network: ",
                               "`p2pvpnctl leave --forget`, then join with a new token");
@@ -65,7 +68,7 @@ static void show_network(const struct pv_engine *e, struct pv_statuspage *st)
 static const char *coordinator_text(const struct pv_engine *e, char buf[static PV_HOSTPORT_BUF])
 {
     const struct pv_addr *used = pv_coordclient_addr(e->node.coord);
-    struct pv_hostport hp = e->hosts[0];
+    struct pv_hostport hp = *pv_coord_host(&e->node);
     struct pv_addr ip;
     if (used != NULL && e->node.online && !pv_coordclient_is_tls(e->node.coord) &&
         pv_addr_parse_ip(hp.host, &ip) == PV_OK) {
@@ -78,8 +81,8 @@ static const char *coordinator_text(const struct pv_engine *e, char buf[static P
 static void show_coordinator(const struct pv_engine *e, struct pv_statuspage *st)
 {
     st->s.connected = e->node.online;
-    st->s.coordinator_error = e->coord_error[0] != '\0' ? e->coord_error : NULL;
-    if (e->node.roster != NULL && e->n_hosts > 0)
+    st->s.coordinator_error = e->node.coord_info.error[0] != '\0' ? e->node.coord_info.error : NULL;
+    if (e->node.roster != NULL && pv_coord_host(&e->node) != NULL)
         st->s.coordinator = coordinator_text(e, st->coordinator);
     if (pv_coordclient_rtt(e->node.coord) != 0)
         st->s.coordinator_rtt_ms = (double)pv_coordclient_rtt(e->node.coord) / 1e6;
@@ -116,7 +119,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
 {
-    snprintf(e->iface_problem, sizeof(e->iface_problem), "%s", problem);
+    pv_membership_set_iface_problem(&e->node, problem);
 }
 
 /* --- metrics ---------------------------------------------------------------------------------- */
@@ -130,7 +133,7 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
     pv_metrics_count(m, e->node.online, NULL);
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_connects_total",
                       "How often the control channel came up: the first time and after each loss.");
-    pv_metrics_count(m, e->coord_connects, NULL);
+    pv_metrics_count(m, e->node.coord_info.connects, NULL);
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_rtt_seconds",
                       "Round trip on the control channel.");
     if (e->node.online && pv_coordclient_rtt(e->node.coord) != 0)

@@ -52,7 +52,7 @@ static void why_found(struct pv_engine *e, struct pv_peer *p, json_t **lines)
 {
     char text[PV_ADDR_TEXT];
     struct pv_recall_item item;
-    const struct pv_peer *via = pv_engine_peer_by_id(e, p->notes.passed_by);
+    const struct pv_peer *via = pv_engine_peer_by_id(e, pv_peer_notes_of(p)->passed_by);
     bool cached = false;
     if (p->recalled.family != PV_AF_NONE) {
         pv_recall_get(pv_rediscovery_recall(e->node.rediscovery), p->pk, &item);
@@ -89,7 +89,7 @@ static void why_no_path(struct pv_engine *e, struct pv_peer *p, json_t **lines)
         line(lines, "%s is offline: the coordinator has no connection from it", p->name);
     else if (!e->node.online)
         line(lines, "%s cannot be asked: cannot reach the coordinator (%s)", p->name,
-             e->coord_error);
+             e->node.coord_info.error);
     else if (p->state == PV_PEER_IDLE)
         line(lines, "%s has no path because nothing wanted one: try `p2pvpnctl ping %s`", p->name,
              p->name);

@@ -1,24 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* coordinator.c - owns the connection to the coordinator and knows which part asked for what. */
+/* coordinator.c - the connection to the coordinator: who asked for what, where it may be, and what
+ * its welcome says of itself. */
 #include "daemon/core/member/coordinator.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "daemon/core/member/coordaddrs.h"
 #include "daemon/core/member/coordclient.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/saved.h"
 
 enum {
-    MAX_OWNERS = 64,   /* ours: more parts than there are */
-    OWNER_SHIFT = 56,  /* of the owner's number in the connection's tags */
-    FIRST_OWNER = 128, /* lower ones: requests that are not asked through here yet */
+    MAX_OWNERS = 64,  /* ours: more parts than there are */
+    OWNER_SHIFT = 56, /* of the owner's number in the connection's tags */
+
+    /* tags of jobs, behind those of coordaddrs.h */
+    TAG_STUN = PV_COORDADDRS_TAGS, /* the name of a STUN server */
+    TAG_STORE,
 };
 #define TAG_MASK (((uint64_t)1 << OWNER_SHIFT) - 1)
 
 struct pv_coord {
     struct pv_node *node;
+    struct pv_coordaddrs addrs;
+    struct pv_ctl_cursor cursor;
     const struct pv_part *owners[MAX_OWNERS]; /* parts that ever asked */
     size_t n_owners;
 };
+
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void free_coordinator(void *part)
 {
@@ -52,17 +64,17 @@ static int make_coordinator(struct pv_node *node, const struct pv_engine_config 
     return PV_OK;
 }
 
-static void handle_timeout(void *part, pv_ns now)
+static int restore_coordinator(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_coord *c = part;
-    pv_coordclient_handle_timeout(c->node->coord, now);
+    (void)now;
+    c->cursor.epoch = pv_saved_u64(cfg->saved, "cursor-epoch");
+    c->cursor.n = pv_saved_u64(cfg->saved, "cursor-n");
+    pv_coordaddrs_load_learnt(&c->addrs, pv_saved_value(cfg->saved, "tls-hosts"));
+    return PV_OK;
 }
 
-static pv_ns next_timeout(const void *part)
-{
-    const struct pv_coord *c = part;
-    return pv_coordclient_next_timeout(c->node->coord);
-}
+/* --- for other parts -------------------------------------------------------------------------- */
 
 int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_msg *msg,
                  uint64_t tag)
@@ -75,25 +87,369 @@ int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_m
         return PV_ERR_LIMIT;
     if (i == c->n_owners)
         c->owners[c->n_owners++] = owner;
-    return pv_coordclient_request(n->coord, msg,
-                                  (uint64_t)(FIRST_OWNER + i) << OWNER_SHIFT | (tag & TAG_MASK));
+    return pv_coordclient_request(n->coord, msg, (uint64_t)i << OWNER_SHIFT | (tag & TAG_MASK));
 }
 
-bool pv_coord_owner(const struct pv_coord *c, uint64_t wire_tag, const struct pv_part **ret_owner,
-                    uint64_t *ret_tag)
+static void set_online(struct pv_node *n, bool online)
 {
-    uint64_t number = wire_tag >> OWNER_SHIFT;
-    if (number < FIRST_OWNER || number - FIRST_OWNER >= c->n_owners)
-        return false;
-    *ret_owner = c->owners[number - FIRST_OWNER];
-    *ret_tag = wire_tag & TAG_MASK;
-    return true;
+    if (n->online == online)
+        return;
+    n->online = online;
+    pv_node_raise(n, online ? PV_FACT_ONLINE : PV_FACT_OFFLINE);
 }
+
+static void set_error(struct pv_node *n, const char *why)
+{
+    snprintf(n->coord_info.error, sizeof(n->coord_info.error), "%s", why);
+    pv_node_raise(n, PV_FACT_COORDINATOR);
+}
+
+/* A guest knows nothing of where this network's coordinator once spoke TLS. */
+static void find_addrs(struct pv_coord *c)
+{
+    pv_coordaddrs_find(&c->addrs, c->node, c->node->as_member, &pv_part_coordinator);
+}
+
+void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
+                      const uint8_t *network_id, pv_ns now)
+{
+    struct pv_coord *c = n->coordinator;
+    struct pv_coordinator named;
+    struct pv_coordclient_target target = {.role = role, .has_network = network_id != NULL};
+    n->as_member = role == PV_CTL_MEMBER;
+    set_online(n, false);
+    if (!pv_coordlist_next(&list, &named)) {
+        pv_coordaddrs_set_hosts(&c->addrs, pv_view(NULL, 0));
+        return;
+    }
+    pv_coordaddrs_set_hosts(&c->addrs, named.addrs);
+    memcpy(target.coordinator, named.pk, sizeof(target.coordinator));
+    memcpy(n->coord_info.pk, named.pk, sizeof(n->coord_info.pk));
+    if (network_id != NULL)
+        memcpy(target.network, network_id, sizeof(target.network));
+    if (role == PV_CTL_MEMBER)
+        target.have = c->cursor;
+    find_addrs(c);
+    int r = pv_coordclient_start(n->coord, &target, c->addrs.addrs, c->addrs.n_addrs, now);
+    if (r != PV_OK)
+        snprintf(n->coord_info.error, sizeof(n->coord_info.error),
+                 "the coordinator's key is unusable: %s", pv_strstatus(r));
+}
+
+void pv_coord_disconnect(struct pv_node *n, pv_ns now)
+{
+    set_online(n, false);
+    pv_coordclient_stop(n->coord, now);
+}
+
+const struct pv_hostport *pv_coord_host(const struct pv_node *n)
+{
+    const struct pv_coord *c = n->coordinator;
+    return c->addrs.n_hosts > 0 ? &c->addrs.hosts[0] : NULL;
+}
+
+int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN])
+{
+    return pv_coordclient_handshake_hash(n->coord, ret_hash);
+}
+
+void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now)
+{
+    pv_coordclient_hurry(n->coord, until, now);
+}
+
+struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n)
+{
+    return n->coordinator->cursor;
+}
+
+void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor)
+{
+    n->coordinator->cursor = cursor;
+    pv_coordclient_set_have(n->coord, cursor);
+    pv_node_put_meta_u64(n, "cursor-epoch", cursor.epoch, &pv_part_coordinator, TAG_STORE);
+    pv_node_put_meta_u64(n, "cursor-n", cursor.n, &pv_part_coordinator, TAG_STORE);
+}
+
+/* The store forgets it with the network. */
+void pv_coord_forget_cursor(struct pv_node *n)
+{
+    n->coordinator->cursor = (struct pv_ctl_cursor){0};
+}
+
+/* --- what welcome says ------------------------------------------------------------------------ */
+
+static void add_server(struct pv_node *n, const struct pv_addr *addr)
+{
+    for (size_t i = 0; i < n->coord_info.n_servers; i++) {
+        if (pv_addr_equal(&n->coord_info.servers[i], addr))
+            return;
+    }
+    if (n->coord_info.n_servers < PV_ARRAY_LEN(n->coord_info.servers))
+        n->coord_info.servers[n->coord_info.n_servers++] = *addr;
+}
+
+static void take_servers(struct pv_coord *c, const struct pv_ctl_welcome *w)
+{
+    struct pv_node *n = c->node;
+    n->coord_info.n_servers = 0;
+    for (size_t i = 0; i < w->n_stun; i++) {
+        struct pv_addr addr;
+        struct pv_hostport hp;
+        if (pv_addr_parse(w->stun[i], &addr) == PV_OK)
+            add_server(n, &addr);
+        else if (pv_hostport_parse(w->stun[i], strlen(w->stun[i]), &hp) == PV_OK)
+            pv_coordaddrs_resolve(c->node, hp.host, hp.port, &pv_part_coordinator, TAG_STUN);
+    }
+    /* The address that works for TCP is the best guess when it names none. */
+    if (w->n_stun == 0 && n->coord_info.addr.family != PV_AF_NONE)
+        add_server(n, &n->coord_info.addr);
+    pv_node_raise(c->node, PV_FACT_SERVERS);
+}
+
+static void take_tls(struct pv_coord *c, const struct pv_ctl_welcome *w)
+{
+    struct pv_coord_info *info = &c->node->coord_info;
+    char text[PV_COORDADDRS_TEXT];
+    size_t len;
+    info->has_pin = w->has_tls;
+    memcpy(info->pin, w->tls.pin, sizeof(info->pin));
+    if (pv_coordaddrs_learn(&c->addrs, w, text, &len))
+        pv_node_put_meta(c->node, "tls-hosts", pv_view(text, len), &pv_part_coordinator, TAG_STORE);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+static void push_to_all(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    PV_EACH_PART(c->node, slot)
+    {
+        if (slot->part->on_push != NULL)
+            slot->part->on_push(slot->self, msg, now);
+    }
+}
+
+/* What others may know of the connection without its client: kept in step after every call. */
+static void show_connection(struct pv_coord *c, pv_ns now)
+{
+    struct pv_coord_info *info = &c->node->coord_info;
+    const struct pv_addr *used = pv_coordclient_addr(c->node->coord);
+    info->addr = used != NULL ? *used : (struct pv_addr){.family = PV_AF_NONE};
+    info->tls = pv_coordclient_is_tls(c->node->coord);
+    c->node->coord_rtt = pv_coordclient_rtt(c->node->coord);
+    c->node->coord_clock =
+        (struct pv_wall){.us = pv_coordclient_time_us(c->node->coord, now), .at = now};
+}
+
+static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    n->coord_info.error[0] = '\0';
+    n->coord_info.unknown = false;
+    show_connection(c, now);
+    if (n->as_member && n->roster == NULL)
+        return;
+    if (n->as_member) {
+        pv_log(n->log, PV_LOG_INFO, "what=\"coordinator connected\"");
+        n->coord_info.connects++;
+        set_online(n, true);
+        take_servers(c, &welcome->u.welcome);
+        take_tls(c, &welcome->u.welcome);
+    }
+    push_to_all(c, welcome, now);
+}
+
+static void go_offline(struct pv_coord *c, const char *why, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    set_error(n, why);
+    if (!n->as_member)
+        return;
+    pv_log(n->log, PV_LOG_INFO, "what=\"coordinator lost\" why=\"%s\"", why);
+    set_online(n, false);
+    find_addrs(c); /* names may point elsewhere by now */
+    if (c->addrs.n_addrs > 0)
+        pv_coordclient_set_addrs(n->coord, c->addrs.addrs, c->addrs.n_addrs, now);
+}
+
+static void take_refusal(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    bool is_error = msg->type == PV_CTL_ERROR;
+    if (n->as_member)
+        n->coord_info.unknown = is_error && (msg->u.failure.error == PV_CTL_E_UNKNOWN_NODE ||
+                                             msg->u.failure.error == PV_CTL_E_REVOKED);
+    go_offline(c, is_error ? msg->u.failure.message : "the coordinator refused us", now);
+    push_to_all(c, msg, now);
+}
+
+static void take_answer(struct pv_coord *c, const struct pv_coordclient_event *ev, pv_ns now)
+{
+    uint64_t number = ev->tag >> OWNER_SHIFT;
+    if (number >= c->n_owners)
+        return;
+    const struct pv_part *owner = c->owners[number];
+    void *self = pv_node_part(c->node, owner);
+    if (self != NULL && owner->on_answer != NULL)
+        owner->on_answer(self, ev->tag & TAG_MASK, ev->msg, now);
+}
+
+static void take_push(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    if (!n->as_member || n->roster == NULL)
+        return;
+    push_to_all(c, msg, now);
+    if (msg->type != PV_CTL_BYE)
+        return;
+    pv_log(n->log, PV_LOG_INFO, "what=\"coordinator says bye\" why=%s",
+           pv_ctl_error_word(msg->u.failure.error));
+    if (msg->u.failure.error == PV_CTL_E_REPLACED)
+        pv_node_report(n,
+                       "another machine connects with this node's keys: if its state was copied, "
+                       "run `p2pvpnctl leave --forget` on one of them",
+                       now);
+}
+
+static void run_coordinator(void *part, pv_ns now)
+{
+    struct pv_coord *c = part;
+    struct pv_coordclient_event ev;
+    while (pv_coordclient_poll_event(c->node->coord, &ev) == PV_OK) {
+        switch (ev.type) {
+        case PV_COORDCLIENT_EV_ONLINE:
+            go_online(c, ev.msg, now);
+            break;
+        case PV_COORDCLIENT_EV_REFUSED:
+            take_refusal(c, ev.msg, now);
+            break;
+        case PV_COORDCLIENT_EV_OFFLINE:
+            go_offline(c, ev.text, now);
+            break;
+        case PV_COORDCLIENT_EV_ANSWER:
+            take_answer(c, &ev, now);
+            break;
+        case PV_COORDCLIENT_EV_PUSH:
+            take_push(c, ev.msg, now);
+            break;
+        }
+        pv_ctl_msg_free(ev.msg);
+    }
+    show_connection(c, now);
+}
+
+/* --- names, time ------------------------------------------------------------------------------ */
+
+static void host_found(struct pv_coord *c, bool tls, const struct pv_job_result *result, pv_ns now)
+{
+    if (result->status != PV_OK) {
+        char why[PV_CTL_ERROR_TEXT_MAX + 1];
+        snprintf(why, sizeof(why), "%.*s", (int)sizeof(why) - 1, result->error);
+        set_error(c->node, why);
+        return;
+    }
+    for (size_t i = 0; i < result->n_addrs; i++)
+        pv_coordaddrs_add(&c->addrs, &result->addrs[i], tls);
+    pv_coordclient_set_addrs(c->node->coord, c->addrs.addrs, c->addrs.n_addrs, now);
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_coord *c = part;
+    if (tag == TAG_STORE) {
+        pv_node_stored(c->node, result);
+    } else if (tag == TAG_STUN) {
+        for (size_t i = 0; i < result->n_addrs; i++)
+            add_server(c->node, &result->addrs[i]);
+        pv_node_raise(c->node, PV_FACT_SERVERS);
+    } else {
+        host_found(c, tag == PV_COORDADDRS_TLS, result, now);
+    }
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct pv_coord *c = part;
+    pv_coordclient_handle_timeout(c->node->coord, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct pv_coord *c = part;
+    return pv_coordclient_next_timeout(c->node->coord);
+}
+
+/* --- its streams ------------------------------------------------------------------------------ */
+
+static struct pv_coordclient *client_of(void *part)
+{
+    struct pv_coord *c = part;
+    return c->node->coord;
+}
+
+static void stream_connected(void *part, uint32_t sid, pv_ns now)
+{
+    pv_coordclient_connected(client_of(part), sid, now);
+}
+
+static void stream_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    pv_coordclient_handle_bytes(client_of(part), sid, bytes, now);
+}
+
+static void stream_closed(void *part, uint32_t sid, int status, pv_ns now)
+{
+    pv_coordclient_closed(client_of(part), sid, status, now);
+}
+
+static int stream_poll_op(void *part, struct pv_stream_op *ret_op)
+{
+    struct pv_coordclient_stream_op co;
+    if (pv_coordclient_poll_stream_op(client_of(part), &co) != PV_OK)
+        return PV_ERR_AGAIN;
+    *ret_op = (struct pv_stream_op){.type = co.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
+                                    .sid = co.sid,
+                                    .addr = co.to.addr,
+                                    .tls = co.to.tls};
+    return PV_OK;
+}
+
+static int stream_poll_writable(void *part, uint32_t *ret_sid)
+{
+    return pv_coordclient_poll_writable(client_of(part), ret_sid);
+}
+
+static struct pv_view stream_out(void *part, uint32_t sid)
+{
+    return pv_coordclient_out(client_of(part), sid);
+}
+
+static void stream_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
+{
+    (void)now;
+    pv_coordclient_wrote(client_of(part), sid, n);
+}
+
+static const struct pv_stream_handler streams[] = {{
+    .kind = PV_STREAM_COORD,
+    .connected = stream_connected,
+    .bytes = stream_bytes,
+    .closed = stream_closed,
+    .poll_op = stream_poll_op,
+    .poll_writable = stream_poll_writable,
+    .out = stream_out,
+    .wrote = stream_wrote,
+}};
 
 const struct pv_part pv_part_coordinator = {
     .name = "coordinator",
     .make = make_coordinator,
     .free = free_coordinator,
+    .restore = restore_coordinator,
+    .run = run_coordinator,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
+    .on_job = on_job,
+    .streams = streams,
+    .n_streams = PV_ARRAY_LEN(streams),
 };

@@ -54,8 +54,4 @@ void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor);
 /* Another network: nothing is known of its log. */
 void pv_coord_forget_cursor(struct pv_node *n);
 
-/* Who asked, by the tag of an answer of the connection: false, it was not pv_coord_ask(). */
-PV_MUST_CHECK bool pv_coord_owner(const struct pv_coord *c, uint64_t wire_tag,
-                                  const struct pv_part **ret_owner, uint64_t *ret_tag);
-
 #endif /* PV_COORDINATOR_H */

@@ -107,7 +107,7 @@ static void fail(struct enrol *x, enum pv_ctlapi_code code, pv_ns now, const cha
 static void explain_refusal(struct enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (msg->type != PV_CTL_ERROR) {
-        fail(x, PV_CTLAPI_FAILED, now, "the coordinator gave an answer that is none",
+        fail(x, PV_CTLAPI_FAILED, now, "the coordinator's answer makes no sense",
              "see its log; is it of this version?");
         return;
     }
@@ -246,7 +246,7 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
     const char *network = req->network[0] != '\0' ? req->network : "home";
     const char *cidr = req->cidr[0] != '\0' ? req->cidr : "10.66.0.0/16";
     if (!take_url(req->secret, x)) {
-        fail(x, PV_CTLAPI_BAD_TOKEN, now, "that is no coordinator URL",
+        fail(x, PV_CTLAPI_BAD_TOKEN, now, "not a coordinator URL",
              "use what `p2pvpn-coordinator url` prints, whole and in quotes");
         return;
     }
@@ -291,7 +291,7 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     if (r != PV_OK) {
         fail(x, PV_CTLAPI_BAD_TOKEN, now,
              r == PV_ERR_UNSUPPORTED ? "the token is of a later version"
-                                     : "that is no token, or it is damaged",
+                                     : "not a token, or a damaged one",
              "copy it whole, from p2pvpn- to its end");
         return;
     }
@@ -731,7 +731,7 @@ static void handle_timeout(void *part, pv_ns now)
     if (!is_guest(x) || now < x->deadline)
         return;
     memcpy(why, x->why, sizeof(why));
-    fail(x, PV_CTLAPI_UNREACHABLE, now, "the coordinator is not reached", why);
+    fail(x, PV_CTLAPI_UNREACHABLE, now, "cannot reach the coordinator", why);
 }
 
 static pv_ns next_timeout(const void *part)

@@ -92,10 +92,8 @@ void pv_presence_take(struct pv_node *n, const struct pv_ctl_presences *list, pv
         pv_peer_set_presence(p, x->online ? PV_PRESENCE_ONLINE : PV_PRESENCE_OFFLINE, x->since_us,
                              now);
         pv_peers_touch(n->peers, p, now);
-        pv_peers_raise(n->peers, p, PV_PEER_FACT_PRESENCE);
         if (was != pv_peer_presence(p))
-            pv_watch_tell(&n->watch, n->ctl, "presence",
-                          pv_ctlapi_watch_presence_json(pv_peer_name(p), x->online));
+            pv_peers_raise(n->peers, p, PV_PEER_FACT_PRESENCE);
     }
 }
 

@@ -72,7 +72,6 @@ struct pv_report {
 };
 
 enum {
-    PV_NODE_STUN_SERVERS = PV_CTL_ADDRS_MAX, /* as many as a coordinator names */
     PV_NODE_TOLD = 2, /* ours: addresses of this node that peers see, kept while no server tells */
 };
 
@@ -144,8 +143,6 @@ struct pv_node {
 
     struct pv_wall coord_clock; /* the coordinator's, as it last told it; us 0 = never */
     pv_ns coord_rtt;            /* there and back */
-    struct pv_addr stun_addrs[PV_NODE_STUN_SERVERS];
-    size_t n_stun_addrs;
 
     struct pv_coord_info coord_info;
 

@@ -99,9 +99,9 @@ static void find_servers(const struct pv_attempts *a, struct pv_addr servers[sta
 {
     size_t n = 0;
     servers[0].family = servers[1].family = PV_AF_NONE;
-    for (size_t i = 0; i < a->node->n_stun_addrs && n < 2; i++) {
-        if (a->node->stun_addrs[i].family == PV_AF_INET)
-            servers[n++] = a->node->stun_addrs[i];
+    for (size_t i = 0; i < a->node->coord_info.n_servers && n < 2; i++) {
+        if (a->node->coord_info.servers[i].family == PV_AF_INET)
+            servers[n++] = a->node->coord_info.servers[i];
     }
     if (n == 1 && servers[0].port < UINT16_MAX) {
         servers[1] = servers[0];

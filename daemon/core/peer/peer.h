@@ -6,7 +6,7 @@
  *
  * A member is found by descriptions and checks (DESIGN 5 "Life of a path"); a static [peer] has an
  * endpoint and follows WireGuard's roaming rule. Not here: who the members are (roster), how a
- * description is sealed and sent (engine_desc.c), chat. Control thread only.
+ * description is sealed and sent (member/signals.h), chat. Control thread only.
  *
  * State of a member:
  *   IDLE     --want, or its description--> REACHING   (own gen begun)

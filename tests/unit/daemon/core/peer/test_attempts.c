@@ -14,8 +14,8 @@ static int start(void **state)
     fake_peers_init(&x, &pv_part_attempts);
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
-    x.f.node.stun_addrs[0] = pv_addr4(192, 0, 2, 1, 3478);
-    x.f.node.n_stun_addrs = 1;
+    x.f.node.coord_info.servers[0] = pv_addr4(192, 0, 2, 1, 3478);
+    x.f.node.coord_info.n_servers = 1;
     x.env.signalling = true;
     x.env.n_locals = 1;
     x.env.locals[0] = (struct pv_ice_cand){
