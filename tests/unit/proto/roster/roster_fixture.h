@@ -232,14 +232,13 @@ static inline void free_roster(void *ctx)
     pv_roster_free(ctx);
 }
 
-/* A roster of the world's network that has what `create` made. */
-static inline struct pv_roster *roster_of(struct world *w)
+/* A roster of the world's network that has what `create` made; the caller owns it. */
+static inline struct pv_roster *roster_to_own(struct world *w)
 {
     struct pv_rng rng = world_rng(w);
     struct pv_roster *r = NULL;
     assert_int_equal(
         pv_roster_new(pv_made_view(&w->created.network), w->created.network_id, &rng, &r), PV_OK);
-    test_defer(free_roster, r);
     struct item coordinators = item_of_long(w, &w->created.coordinators);
     struct item admin = item_of(w, &w->created.admin);
     struct item member = item_of(w, &w->created.member);
@@ -247,6 +246,14 @@ static inline struct pv_roster *roster_of(struct world *w)
     add(r, &admin);
     add(r, &member);
     settle(r);
+    return r;
+}
+
+/* The same, freed by the test's teardown. */
+static inline struct pv_roster *roster_of(struct world *w)
+{
+    struct pv_roster *r = roster_to_own(w);
+    test_defer(free_roster, r);
     return r;
 }
 

@@ -21,6 +21,9 @@ static struct {
         struct pv_ctl_msg *msg; /* owned */
     } asked[FAKE_COORD_MAX];
     size_t n;
+    bool connected; /* pv_coord_connect() was called, and pv_coord_disconnect() not after it */
+    bool as_member; /* by the last connect */
+    unsigned n_hurry;
 } fake_coord;
 
 int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_msg *msg,
@@ -41,6 +44,38 @@ int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_m
     return PV_OK;
 }
 
+void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
+                      const uint8_t *network_id, pv_ns now)
+{
+    (void)list, (void)network_id, (void)now;
+    fake_coord.connected = true;
+    fake_coord.as_member = n->as_member = role == PV_CTL_MEMBER;
+}
+
+void pv_coord_disconnect(struct pv_node *n, pv_ns now)
+{
+    (void)n, (void)now;
+    fake_coord.connected = false;
+}
+
+int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN])
+{
+    (void)n;
+    memset(ret_hash, 3, PV_CTL_HASH_LEN);
+    return PV_OK;
+}
+
+void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now)
+{
+    (void)n, (void)until, (void)now;
+    fake_coord.n_hurry++;
+}
+
+void pv_coord_forget_cursor(struct pv_node *n)
+{
+    (void)n;
+}
+
 /* The oldest request, which the test owns then: pv_ctl_msg_free(). It must be of this type. */
 static inline struct pv_ctl_msg *fake_coord_take(enum pv_ctl_type type, uint64_t *ret_tag)
 {
@@ -57,8 +92,7 @@ static inline void fake_coord_done(void)
 {
     for (size_t i = 0; i < fake_coord.n; i++)
         pv_ctl_msg_free(fake_coord.asked[i].msg);
-    fake_coord.n = 0;
-    fake_coord.status = PV_OK;
+    memset(&fake_coord, 0, sizeof(fake_coord));
 }
 
 #endif /* PV_FAKE_COORD_H */

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* The coordinator's part: where it looks for the coordinator, and what it tells when that fails. */
+#include "daemon/core/member/coordinator.h"
+#include "tests/unit/daemon/core/fake_node.h"
+
+static struct fake_node node;
+static uint8_t list[512];
+static size_t list_len;
+
+/* The coordinators record of this host. */
+static void at(const char *host)
+{
+    struct pv_hostport hp = {.port = 3478};
+    struct pv_writer w = pv_writer(list, sizeof(list));
+    snprintf(hp.host, sizeof(hp.host), "%s", host);
+    pv_coordlist_put(&w, node.world.coordinator.pk, &hp, 1);
+    list_len = w.len;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    fake_node_init(&node, &pv_part_coordinator);
+    fake_node_enter(&node);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_node_done(&node);
+    return 0;
+}
+
+static void connect_as(enum pv_ctl_role role)
+{
+    pv_coord_connect(&node.node, pv_view(list, list_len), role, node.world.created.network_id,
+                     node.now);
+    fake_node_settle(&node);
+}
+
+/* The next address that is tried; false: none is. */
+static bool next_open(struct pv_stream_op *ret_op)
+{
+    fake_node_wait(&node, PV_MS(1));
+    return pv_part_coordinator.streams[0].poll_op(node.self, ret_op) == PV_OK &&
+           ret_op->type == PV_STREAM_OPEN;
+}
+
+static struct pv_job *expect_resolve(const char *host)
+{
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_RESOLVE);
+    assert_string_equal(job->u.resolve.host, host);
+    return job;
+}
+
+static void an_address_is_tried_at_once(void **state)
+{
+    struct pv_stream_op op;
+    (void)state;
+    fake_node_start(&node);
+    at("192.0.2.9");
+    connect_as(PV_CTL_MEMBER);
+    assert_true(next_open(&op));
+    assert_int_equal(op.addr.port, 3478);
+    assert_false(op.tls);
+    assert_false(node.node.online);
+    assert_string_equal(pv_coord_host(&node.node)->host, "192.0.2.9");
+    assert_memory_equal(node.node.coord_info.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
+}
+
+static void a_name_is_looked_up_and_its_failure_told(void **state)
+{
+    struct pv_stream_op op;
+    (void)state;
+    fake_node_start(&node);
+    at("coord.example");
+    connect_as(PV_CTL_MEMBER);
+    assert_false(next_open(&op));
+    fake_node_answer(
+        &node, expect_resolve("coord.example"),
+        &(struct pv_job_result){.status = PV_ERR_NOT_FOUND, .error = "coord.example: unknown"});
+    assert_string_equal(node.node.coord_info.error, "coord.example: unknown");
+    assert_false(next_open(&op));
+}
+
+static void addresses_of_a_name_are_tried_when_they_come(void **state)
+{
+    struct pv_stream_op op;
+    struct pv_job_result found = {.status = PV_OK, .n_addrs = 1};
+    (void)state;
+    fake_node_start(&node);
+    at("coord.example");
+    connect_as(PV_CTL_MEMBER);
+    found.addrs[0] = pv_addr4(192, 0, 2, 5, 3478);
+    fake_node_answer(&node, expect_resolve("coord.example"), &found);
+    assert_true(next_open(&op));
+    assert_true(pv_addr_equal(&op.addr, &found.addrs[0]));
+}
+
+static void a_connection_that_fails_is_told_and_made_again(void **state)
+{
+    struct pv_stream_op op;
+    (void)state;
+    fake_node_start(&node);
+    at("192.0.2.9");
+    connect_as(PV_CTL_MEMBER);
+    assert_true(next_open(&op));
+    pv_part_coordinator.streams[0].closed(node.self, op.sid, -111, node.now);
+    fake_node_settle(&node);
+    assert_string_not_equal(node.node.coord_info.error, "");
+    assert_false(node.node.online);
+    fake_node_wait(&node, PV_S(31));
+    assert_true(next_open(&op));
+}
+
+static void only_members_are_looked_for_where_it_once_spoke_tls(void **state)
+{
+    static const char learnt[] = "tls:192.0.2.9:443\n";
+    const struct pv_saved_meta meta = {.name = "tls-hosts",
+                                       .value = pv_view(learnt, strlen(learnt))};
+    struct pv_stream_op op;
+    (void)state;
+    node.saved.meta = &meta;
+    node.saved.n_meta = 1;
+    fake_node_start(&node);
+    at("192.0.2.9");
+    connect_as(PV_CTL_GUEST);
+    assert_true(next_open(&op) && !op.tls);
+    fake_node_wait(&node, PV_S(1));
+    assert_false(next_open(&op));
+    connect_as(PV_CTL_MEMBER);
+    bool tls = false;
+    for (int i = 0; i < 8 && !tls; i++) {
+        fake_node_wait(&node, PV_MS(300));
+        while (pv_part_coordinator.streams[0].poll_op(node.self, &op) == PV_OK)
+            tls = tls || op.tls;
+    }
+    assert_true(tls);
+}
+
+static void nobody_can_ask_without_a_connection(void **state)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_PULL};
+    uint8_t hash[PV_CTL_HASH_LEN];
+    (void)state;
+    fake_node_start(&node);
+    assert_int_equal(pv_coord_ask(&node.node, &pv_part_coordinator, &msg, 1), PV_ERR_STATE);
+    assert_int_equal(pv_coord_hash(&node.node, hash), PV_ERR_STATE);
+}
+
+static void the_cursor_is_kept_over_restarts(void **state)
+{
+    (void)state;
+    fake_node_start(&node);
+    pv_coord_set_cursor(&node.node, (struct pv_ctl_cursor){.epoch = 5, .n = 9});
+    for (int i = 0; i < 2; i++) {
+        struct pv_job *job = fake_node_job(&node);
+        assert_non_null(job);
+        assert_int_equal(job->kind, PV_JOB_SET_META);
+        fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+    }
+    assert_int_equal(pv_coord_cursor(&node.node).n, 9);
+    pv_coord_forget_cursor(&node.node);
+    assert_int_equal(pv_coord_cursor(&node.node).n, 0);
+}
+
+static void a_disconnected_node_tries_nothing(void **state)
+{
+    struct pv_stream_op op;
+    (void)state;
+    fake_node_start(&node);
+    at("192.0.2.9");
+    connect_as(PV_CTL_MEMBER);
+    pv_coord_disconnect(&node.node, node.now);
+    fake_node_wait(&node, PV_S(120));
+    assert_false(next_open(&op));
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(an_address_is_tried_at_once),
+        T(a_name_is_looked_up_and_its_failure_told),
+        T(addresses_of_a_name_are_tried_when_they_come),
+        T(a_connection_that_fails_is_told_and_made_again),
+        T(only_members_are_looked_for_where_it_once_spoke_tls),
+        T(nobody_can_ask_without_a_connection),
+        T(the_cursor_is_kept_over_restarts),
+        T(a_disconnected_node_tries_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

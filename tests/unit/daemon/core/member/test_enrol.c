@@ -1,0 +1,648 @@
+/* SPDX-License-Identifier: MIT */
+/* create and join step by step, and how each step may fail. */
+#include "daemon/core/member/enrol.h"
+#include "daemon/core/member/membership.h"
+#include "proto/roster/token.h"
+#include "tests/unit/daemon/core/member/fake_coord.h"
+
+static struct fake_node node;
+static struct keys invite; /* of the token */
+static struct keys bob;    /* this node, when it joins */
+static uint32_t client;
+static unsigned n_entered;
+static char reply[4096];
+
+/* --- what stands in for membership.c -----------------------------------------------------------
+ */
+
+void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, pv_ns now)
+{
+    (void)now;
+    n->roster = roster;
+    test_defer(free_roster, roster);
+    n->up = up;
+    n->as_member = true;
+    n_entered++;
+    pv_node_raise(n, PV_FACT_NETWORK);
+}
+
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    (void)now;
+    for (size_t i = 0; i < n_items; i++) {
+        enum pv_roster_added added;
+        assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
+                         PV_OK);
+    }
+    (void)settle(n->roster);
+    return 0;
+}
+
+/* --- the world ----------------------------------------------------------------------------------
+ */
+
+static int start(void **state)
+{
+    (void)state;
+    n_entered = 0;
+    fake_node_init(&node, &pv_part_enrol);
+    invite = keys_of(50);
+    bob = keys_of(60);
+    assert_int_equal(pv_ctlsrv_accepted(node.node.ctl, true, &client), PV_OK);
+    fake_node_start(&node);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_coord_done();
+    fake_node_done(&node);
+    return 0;
+}
+
+/* A handle that a client waits for. */
+static uint64_t handle_of(void)
+{
+    static const char line[] = "{\"id\":1,\"cmd\":\"version\"}\n";
+    struct pv_ctlapi_request req;
+    uint64_t handle;
+    pv_ctlsrv_handle_bytes(node.node.ctl, client, pv_view(line, strlen(line)));
+    assert_int_equal(pv_ctlsrv_poll_request(node.node.ctl, &req, &handle), PV_OK);
+    pv_ctlapi_request_done(&req);
+    return handle;
+}
+
+/* What the client reads now; "" = nothing yet. */
+static const char *read_reply(void)
+{
+    struct pv_view out = pv_ctlsrv_out(node.node.ctl, client);
+    assert_true(out.len < sizeof(reply));
+    if (out.len > 0)
+        memcpy(reply, out.ptr, out.len);
+    reply[out.len] = '\0';
+    pv_ctlsrv_wrote(node.node.ctl, client, out.len);
+    return reply;
+}
+
+static void expect_failure(const char *text)
+{
+    const char *got = read_reply();
+    assert_non_null(strstr(got, "\"ok\":false"));
+    if (strstr(got, text) == NULL)
+        fail_msg("\"%s\" is not in %s", text, got);
+}
+
+static void expect_silence(void)
+{
+    assert_string_equal(read_reply(), "");
+}
+
+static uint64_t run_command(enum pv_ctlapi_cmd cmd, const char *secret, const char *name)
+{
+    struct pv_ctlapi_request req;
+    uint64_t handle = handle_of();
+    pv_ctlapi_request_init(&req, cmd, 1);
+    snprintf(req.name, sizeof(req.name), "%s", name);
+    req.secret = strdup(secret);
+    for (size_t i = 0; i < pv_part_enrol.n_commands; i++) {
+        if (pv_part_enrol.commands[i].cmd == cmd)
+            pv_part_enrol.commands[i].run(node.self, &req, NULL, handle, node.now);
+    }
+    pv_ctlapi_request_done(&req);
+    fake_node_settle(&node);
+    return handle;
+}
+
+/* This node is bob, and joins with a token of alice's. */
+static uint64_t join(void)
+{
+    struct pv_token token = {0};
+    char text[PV_TOKEN_TEXT_BUF];
+    const uint8_t seed[PV_SIGN_SEED_LEN] = {50, 0, 0, 1}; /* of keys_of(50) */
+    struct pv_hostport hp = {.host = "192.0.2.1", .port = 3478};
+    struct pv_writer w = pv_writer(token.list, sizeof(token.list));
+    memcpy(node.identity.sign_sk, bob.sk, sizeof(bob.sk));
+    memcpy(node.identity.sign_pk, bob.pk, sizeof(bob.pk));
+    memset(node.identity.dh_pk, 9, sizeof(node.identity.dh_pk));
+    memcpy(token.network_id, node.world.created.network_id, sizeof(token.network_id));
+    memcpy(token.seed, seed, sizeof(seed));
+    pv_coordlist_put(&w, node.world.coordinator.pk, &hp, 1);
+    token.list_len = w.len;
+    assert_int_equal(pv_token_format(&token, text, sizeof(text)), PV_OK);
+    return run_command(PV_CTLAPI_JOIN, text, "bob");
+}
+
+static void answer(uint64_t tag, struct pv_ctl_msg *msg)
+{
+    msg->kind = PV_CTL_ANSWER;
+    pv_part_enrol.on_answer(node.self, tag, msg, node.now);
+    fake_node_settle(&node);
+}
+
+static void refuse(uint64_t tag, enum pv_ctl_error error)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_ERROR,
+                             .u.failure = {.error = error, .message = "because"}};
+    answer(tag, &msg);
+}
+
+static void push(struct pv_ctl_msg msg)
+{
+    pv_part_enrol.on_push(node.self, &msg, node.now);
+    fake_node_settle(&node);
+}
+
+static void welcome(void)
+{
+    push((struct pv_ctl_msg){.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME});
+}
+
+static void lose_connection(const char *why)
+{
+    snprintf(node.node.coord_info.error, sizeof(node.node.coord_info.error), "%s", why);
+    fake_node_raise(&node, PV_FACT_COORDINATOR);
+}
+
+/* The request of that type was made; its tag. */
+static uint64_t expect_asked(enum pv_ctl_type type)
+{
+    uint64_t tag;
+    pv_ctl_msg_free(fake_coord_take(type, &tag));
+    return tag;
+}
+
+static struct pv_ctl_item view_of(const struct item *it)
+{
+    return (struct pv_ctl_item){.statement = pv_view(it->s.raw, it->s.len),
+                                .receipt = pv_view(it->r, it->r_len)};
+}
+
+/* The coordinator hands out the record, with the invite or without. */
+static void hand_out(uint64_t tag, bool with_invite)
+{
+    struct world *w = &node.world;
+    const struct item network = item_of(w, &w->created.network);
+    const struct item coordinators = item_of_long(w, &w->created.coordinators);
+    const struct item admin = item_of(w, &w->created.admin);
+    const struct item member = item_of(w, &w->created.member);
+    const struct item inv = make_invite(w, &w->creator, &invite, 1);
+    const struct pv_ctl_item items[] = {view_of(&network), view_of(&coordinators), view_of(&admin),
+                                        view_of(&member), view_of(&inv)};
+    struct pv_ctl_msg msg = {.type = PV_CTL_STATEMENTS};
+    msg.u.statements.n = with_invite ? 5 : 4;
+    msg.u.statements.items = items;
+    answer(tag, &msg);
+}
+
+static void reserve(uint64_t tag, const char *name)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_RESERVATION};
+    snprintf(msg.u.reservation.name, sizeof(msg.u.reservation.name), "%s", name);
+    memcpy(msg.u.reservation.ip4, (const uint8_t[]){10, 66, 0, 7}, 4);
+    msg.u.reservation.serial = 1;
+    answer(tag, &msg);
+}
+
+/* The coordinator takes the member statement, with its receipt or with a wrong one. */
+static void accept_member(bool honest)
+{
+    uint64_t tag;
+    struct pv_ctl_msg *asked = fake_coord_take(PV_CTL_REGISTER, &tag);
+    struct item it = {.s.len = asked->u.reg.member.len};
+    memcpy(it.s.raw, asked->u.reg.member.ptr, it.s.len);
+    receipt_next(&node.world, &it);
+    it.r[it.r_len - 1] ^= honest ? 0 : 1;
+    struct pv_ctl_msg msg = {.type = PV_CTL_REGISTERED};
+    msg.u.registered.item = view_of(&it);
+    answer(tag, &msg);
+    pv_ctl_msg_free(asked);
+}
+
+/* bob is a member, and waits for the store. */
+static void join_until_save(void)
+{
+    join();
+    assert_true(fake_coord.connected && !fake_coord.as_member);
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+    reserve(expect_asked(PV_CTL_JOIN), "bob");
+    accept_member(true);
+    expect_silence();
+}
+
+static void store_all(int status)
+{
+    for (struct pv_job *job; (job = fake_node_job(&node)) != NULL;)
+        fake_node_answer(&node, job,
+                         &(struct pv_job_result){.status = status, .error = "store: no room"});
+}
+
+static void set_iface(enum pv_iface_state state, const char *error)
+{
+    node.node.iface = state;
+    snprintf(node.node.iface_error, sizeof(node.node.iface_error), "%s", error);
+    fake_node_raise(&node, PV_FACT_INTERFACE);
+}
+
+/* Nothing is left of the attempt: another may begin. */
+static void expect_nothing_left(void)
+{
+    assert_int_equal(n_entered, 0);
+    assert_false(fake_coord.connected);
+    assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
+    join();
+    assert_true(fake_coord.connected);
+    expect_silence();
+}
+
+/* --- join ---------------------------------------------------------------------------------------
+ */
+
+static void join_ends_as_a_member_with_an_interface(void **state)
+{
+    (void)state;
+    join_until_save();
+    struct pv_job *job = fake_node_job(&node);
+    assert_int_equal(job->kind, PV_JOB_PUT_STATEMENTS);
+    assert_int_equal(job->u.put_statements.n, 6);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+    assert_int_equal(n_entered, 0); /* both are stored before it is entered */
+    job = fake_node_job(&node);
+    assert_int_equal(job->kind, PV_JOB_SET_NETWORK);
+    assert_string_equal(job->u.set_network.node_name, "bob");
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+    assert_int_equal(n_entered, 1);
+    store_all(PV_OK);
+    set_iface(PV_IFACE_RISING, "");
+    expect_silence();
+    set_iface(PV_IFACE_UP, "");
+    assert_non_null(strstr(read_reply(), "\"ok\":true"));
+    assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
+}
+
+static void a_refusal_in_any_step_ends_the_attempt(void **state)
+{
+    static const struct {
+        enum pv_ctl_error error;
+        const char *text;
+    } rows[] = {
+        {PV_CTL_E_INVITE_EXPIRED, "the token has expired"},
+        {PV_CTL_E_INVITE_USED, "the token is used up"},
+        {PV_CTL_E_REVOKED, "this machine was removed"},
+        {PV_CTL_E_BUSY, "because"},
+    };
+    (void)state;
+    for (int step = 0; step < 3; step++) {
+        for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+            join();
+            welcome();
+            uint64_t tag = expect_asked(PV_CTL_FETCH);
+            if (step > 0) {
+                hand_out(tag, true);
+                tag = expect_asked(PV_CTL_JOIN);
+            }
+            if (step > 1) {
+                reserve(tag, "bob");
+                tag = expect_asked(PV_CTL_REGISTER);
+            }
+            refuse(tag, rows[i].error);
+            expect_failure(rows[i].text);
+        }
+    }
+    expect_nothing_left();
+}
+
+static void a_refused_hello_ends_it_unless_the_coordinator_may_change_its_mind(void **state)
+{
+    (void)state;
+    join();
+    push((struct pv_ctl_msg){.type = PV_CTL_ERROR, .u.failure = {.error = PV_CTL_E_BUSY}});
+    expect_silence();
+    push((struct pv_ctl_msg){.type = PV_CTL_ERROR,
+                             .u.failure = {.error = PV_CTL_E_UNKNOWN_NETWORK}});
+    expect_failure("does not know this token");
+    expect_nothing_left();
+}
+
+static void a_connection_lost_in_any_step_is_made_again_and_asked_again(void **state)
+{
+    (void)state;
+    join();
+    welcome();
+    uint64_t late = expect_asked(PV_CTL_FETCH);
+    lose_connection("the connection was closed");
+    hand_out(late, true); /* an answer to something that is over */
+    assert_int_equal(fake_coord.n, 0);
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+    (void)expect_asked(PV_CTL_JOIN);
+    lose_connection("no answer");
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+    reserve(expect_asked(PV_CTL_JOIN), "bob");
+    (void)expect_asked(PV_CTL_REGISTER);
+    lose_connection("no answer");
+    fake_node_wait(&node, PV_ENROL_TIME);
+    expect_failure("cannot reach the coordinator: no answer");
+    expect_nothing_left();
+}
+
+static void time_over_says_what_stood_in_the_way(void **state)
+{
+    (void)state;
+    join();
+    fake_node_wait(&node, PV_S(29));
+    expect_silence();
+    fake_node_wait(&node, PV_S(2));
+    expect_failure("is it running, and is the address right?");
+    expect_nothing_left();
+}
+
+static void a_request_that_cannot_be_sent_waits_for_another_connection(void **state)
+{
+    (void)state;
+    join();
+    fake_coord.status = PV_ERR_LIMIT;
+    welcome();
+    fake_coord.status = PV_OK;
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+    (void)expect_asked(PV_CTL_JOIN);
+    expect_silence();
+}
+
+static void a_client_that_goes_away_ends_it(void **state)
+{
+    (void)state;
+    uint64_t handle = join();
+    welcome();
+    pv_part_enrol.on_cancel(node.self, handle + 1, node.now);
+    assert_true(fake_coord.connected); /* somebody else's */
+    pv_part_enrol.on_cancel(node.self, handle, node.now);
+    assert_false(fake_coord.connected);
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+    assert_int_equal(fake_coord.n, 0);
+    expect_nothing_left();
+}
+
+static void membership_that_is_certain_is_not_cancelled(void **state)
+{
+    (void)state;
+    uint64_t handle = join();
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+    reserve(expect_asked(PV_CTL_JOIN), "bob");
+    accept_member(true);
+    pv_part_enrol.on_cancel(node.self, handle, node.now);
+    store_all(PV_OK);
+    assert_int_equal(n_entered, 1);
+}
+
+static void another_name_than_the_one_asked_for_is_not_taken(void **state)
+{
+    (void)state;
+    join();
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+    reserve(expect_asked(PV_CTL_JOIN), "bob-2");
+    expect_failure("the name is taken: choose another with --name");
+    expect_nothing_left();
+}
+
+static void a_record_without_the_invite_is_not_believed(void **state)
+{
+    (void)state;
+    join();
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), false);
+    expect_failure("do not trust it");
+    expect_nothing_left();
+}
+
+static void a_wrong_receipt_is_not_believed(void **state)
+{
+    (void)state;
+    join();
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+    reserve(expect_asked(PV_CTL_JOIN), "bob");
+    accept_member(false);
+    expect_failure("do not trust it");
+    expect_nothing_left();
+}
+
+static void a_store_that_fails_ends_it(void **state)
+{
+    (void)state;
+    join_until_save();
+    store_all(PV_ERR_NO_SPACE);
+    expect_failure("store: no room");
+    expect_nothing_left();
+}
+
+static void a_result_of_an_earlier_attempt_is_not_this_ones(void **state)
+{
+    (void)state;
+    join_until_save();
+    struct pv_job *first = fake_node_job(&node), *late = fake_node_job(&node);
+    fake_node_answer(&node, first, &(struct pv_job_result){.status = PV_ERR_NO_SPACE});
+    (void)read_reply();
+    join_until_save();
+    fake_node_answer(&node, late, &(struct pv_job_result){.status = PV_ERR_NO_SPACE});
+    expect_silence();
+    store_all(PV_OK);
+    assert_int_equal(n_entered, 1);
+}
+
+static void an_interface_that_does_not_come_up_is_told_but_membership_stays(void **state)
+{
+    (void)state;
+    join_until_save();
+    store_all(PV_OK);
+    set_iface(PV_IFACE_DOWN, "pv0: busy");
+    expect_failure("joined, but the interface is not up: pv0: busy");
+    assert_int_equal(n_entered, 1);
+}
+
+static void one_attempt_at_a_time_and_none_in_a_network(void **state)
+{
+    (void)state;
+    join();
+    join();
+    expect_failure("another create or join is under way");
+    lose_connection("x");
+    fake_node_wait(&node, PV_ENROL_TIME);
+    (void)read_reply();
+    fake_node_enter(&node);
+    fake_node_settle(&node);
+    join();
+    expect_failure("this machine is in network home already");
+}
+
+static void what_is_no_token_is_refused_at_once(void **state)
+{
+    (void)state;
+    run_command(PV_CTLAPI_JOIN, "p2pvpn-nonsense", "bob");
+    expect_failure("not a token");
+    run_command(PV_CTLAPI_CREATE, "nonsense", "bob");
+    expect_failure("not a coordinator URL");
+    assert_false(fake_coord.connected);
+}
+
+/* --- create -------------------------------------------------------------------------------------
+ */
+
+static void create(void)
+{
+    struct pv_url url = {.addr = {.host = "192.0.2.1", .port = 3478}};
+    char text[PV_URL_TEXT_BUF];
+    memcpy(url.pk, node.world.coordinator.pk, sizeof(url.pk));
+    memset(node.identity.dh_pk, 9, sizeof(node.identity.dh_pk));
+    assert_int_equal(pv_url_format(&url, text, sizeof(text)), PV_OK);
+    run_command(PV_CTLAPI_CREATE, text, "alice");
+}
+
+static void save_root(int status)
+{
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_SAVE_ROOT);
+    fake_node_answer(&node, job,
+                     &(struct pv_job_result){.status = status, .error = "root: no room"});
+}
+
+/* The coordinator takes the statements of a put or a new network, with receipts. */
+static void accept_statements(enum pv_ctl_type type)
+{
+    uint64_t tag;
+    struct pv_ctl_msg *asked = fake_coord_take(type, &tag);
+    struct item it[4];
+    struct pv_ctl_result results[4] = {{.error = PV_CTL_E_NONE}};
+    size_t n = asked->u.put.n;
+    assert_true(n <= 4);
+    for (size_t i = 0; i < n; i++) {
+        struct pv_statement st;
+        it[i] = (struct item){.s.len = asked->u.put.items[i].statement.len};
+        memcpy(it[i].s.raw, asked->u.put.items[i].statement.ptr, it[i].s.len);
+        assert_int_equal(pv_statement_decode(asked->u.put.items[n - 1].statement, &st), PV_OK);
+        memcpy(node.world.created.network_id, st.network_id, sizeof(st.network_id));
+        receipt_next(&node.world, &it[i]);
+        results[i].receipt = pv_view(it[i].r, it[i].r_len);
+    }
+    struct pv_ctl_msg msg = {.type = PV_CTL_RECEIPTS};
+    msg.u.receipts.n = n;
+    msg.u.receipts.results = results;
+    answer(tag, &msg);
+    pv_ctl_msg_free(asked);
+}
+
+static void create_until_invite(void)
+{
+    create();
+    assert_false(fake_coord.connected); /* not before the root is on disk */
+    save_root(PV_OK);
+    assert_true(fake_coord.connected);
+    welcome();
+    accept_statements(PV_CTL_CREATE);
+    store_all(PV_OK);
+    assert_int_equal(n_entered, 1);
+    set_iface(PV_IFACE_UP, "");
+    expect_silence();
+}
+
+static void create_ends_with_a_token(void **state)
+{
+    (void)state;
+    create_until_invite();
+    assert_int_equal(fake_coord.n, 0); /* it takes a member's connection */
+    node.node.online = true;
+    fake_node_raise(&node, PV_FACT_ONLINE);
+    accept_statements(PV_CTL_PUT);
+    assert_non_null(strstr(read_reply(), "p2pvpn-"));
+}
+
+static void a_root_that_cannot_be_kept_ends_it(void **state)
+{
+    (void)state;
+    create();
+    save_root(PV_ERR_NO_SPACE);
+    expect_failure("root: no room");
+    expect_nothing_left();
+}
+
+static void a_coordinator_that_refuses_a_network_says_why(void **state)
+{
+    (void)state;
+    create();
+    save_root(PV_OK);
+    welcome();
+    refuse(expect_asked(PV_CTL_CREATE), PV_CTL_E_NOT_ALLOWED);
+    expect_failure("the coordinator's secret is missing or wrong");
+    expect_nothing_left();
+}
+
+static void without_a_members_connection_the_network_is_there_without_a_token(void **state)
+{
+    (void)state;
+    create_until_invite();
+    fake_node_wait(&node, PV_ENROL_TIME);
+    expect_failure("the network is there; make a token with");
+    assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
+}
+
+static void an_invite_lost_on_its_way_is_told(void **state)
+{
+    (void)state;
+    create_until_invite();
+    node.node.online = true;
+    fake_node_raise(&node, PV_FACT_ONLINE);
+    uint64_t tag = expect_asked(PV_CTL_PUT);
+    node.node.online = false;
+    fake_node_raise(&node, PV_FACT_OFFLINE);
+    expect_failure("the coordinator was lost");
+    refuse(tag, PV_CTL_E_LIMIT); /* late */
+    expect_silence();
+}
+
+static void a_network_left_meanwhile_ends_it(void **state)
+{
+    (void)state;
+    create_until_invite();
+    test_end(node.node.roster);
+    node.node.roster = NULL;
+    fake_node_raise(&node, PV_FACT_NETWORK);
+    expect_failure("left the network meanwhile");
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(join_ends_as_a_member_with_an_interface),
+        T(a_refusal_in_any_step_ends_the_attempt),
+        T(a_refused_hello_ends_it_unless_the_coordinator_may_change_its_mind),
+        T(a_connection_lost_in_any_step_is_made_again_and_asked_again),
+        T(time_over_says_what_stood_in_the_way),
+        T(a_request_that_cannot_be_sent_waits_for_another_connection),
+        T(a_client_that_goes_away_ends_it),
+        T(membership_that_is_certain_is_not_cancelled),
+        T(another_name_than_the_one_asked_for_is_not_taken),
+        T(a_record_without_the_invite_is_not_believed),
+        T(a_wrong_receipt_is_not_believed),
+        T(a_store_that_fails_ends_it),
+        T(a_result_of_an_earlier_attempt_is_not_this_ones),
+        T(an_interface_that_does_not_come_up_is_told_but_membership_stays),
+        T(one_attempt_at_a_time_and_none_in_a_network),
+        T(what_is_no_token_is_refused_at_once),
+        T(create_ends_with_a_token),
+        T(a_root_that_cannot_be_kept_ends_it),
+        T(a_coordinator_that_refuses_a_network_says_why),
+        T(without_a_members_connection_the_network_is_there_without_a_token),
+        T(an_invite_lost_on_its_way_is_told),
+        T(a_network_left_meanwhile_ends_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

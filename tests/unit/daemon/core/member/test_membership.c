@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* Membership: what follows from the roster, and how the interface comes and goes. */
+#include "daemon/core/member/membership.h"
+#include "tests/unit/daemon/core/member/fake_coord.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+
+static struct fake_peers x;
+
+static int start(void **state)
+{
+    (void)state;
+    fake_peers_init(&x, &pv_part_membership);
+    x.f.node.fp = x.env.fp;
+    fake_node_start(&x.f);
+    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_membership, .self = x.f.self};
+    x.f.node.n_parts = 1;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_coord_done();
+    fake_peers_done(&x);
+    return 0;
+}
+
+static struct pv_job *expect_job(enum pv_job_kind kind)
+{
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_non_null(job);
+    assert_int_equal(job->kind, kind);
+    return job;
+}
+
+static void finish(struct pv_job *job, int status)
+{
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.status = status, .error = "pv0: busy"});
+}
+
+static void enter(void)
+{
+    pv_membership_enter(&x.f.node, roster_to_own(&x.f.world), true, x.f.now);
+    fake_peers_settle(&x);
+}
+
+/* As if it had come from anywhere. */
+static size_t merge(const struct item *it)
+{
+    const struct pv_ctl_item item = {.statement = pv_view(it->s.raw, it->s.len),
+                                     .receipt = pv_view(it->r, it->r_len)};
+    size_t refused = pv_membership_add(&x.f.node, &item, 1, x.f.now);
+    fake_peers_settle(&x);
+    return refused;
+}
+
+static struct item member(unsigned seed, const char *name, uint16_t ip)
+{
+    const struct keys k = keys_of(seed);
+    return make_member(&x.f.world, &x.f.world.creator, &k, name, ip);
+}
+
+static void entering_a_network_brings_up_its_interface(void **state)
+{
+    (void)state;
+    enter();
+    assert_true(fake_coord.connected && fake_coord.as_member);
+    struct pv_job *job = expect_job(PV_JOB_IFACE_UP);
+    assert_int_equal(job->u.iface->n_addrs, 2);
+    assert_int_equal(x.f.node.iface, PV_IFACE_RISING);
+    finish(job, PV_OK);
+    assert_int_equal(x.f.node.iface, PV_IFACE_UP);
+    assert_string_equal(x.f.node.node_name, "alice");
+}
+
+static void an_interface_that_fails_is_tried_again(void **state)
+{
+    (void)state;
+    enter();
+    finish(expect_job(PV_JOB_IFACE_UP), PV_ERR_REFUSED);
+    assert_int_equal(x.f.node.iface, PV_IFACE_DOWN);
+    assert_string_equal(x.f.node.iface_error, "pv0: busy");
+    fake_node_wait(&x.f, PV_S(4));
+    assert_null(fake_node_job(&x.f));
+    fake_node_wait(&x.f, PV_S(2));
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    assert_string_equal(x.f.node.iface_error, "");
+}
+
+static void a_result_that_comes_after_the_interface_was_taken_down_is_nothing(void **state)
+{
+    (void)state;
+    enter();
+    struct pv_job *job = expect_job(PV_JOB_IFACE_UP);
+    pv_membership_leave(&x.f.node, x.f.now);
+    fake_peers_settle(&x);
+    finish(job, PV_OK);
+    assert_int_equal(x.f.node.iface, PV_IFACE_DOWN);
+    assert_false(fake_coord.connected);
+}
+
+static void a_member_gets_a_peer_and_its_statement_is_stored(void **state)
+{
+    (void)state;
+    enter();
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    const struct item bob = member(7, "bob", 7);
+    assert_int_equal(merge(&bob), 0);
+    assert_int_equal(pv_peers_count_members(x.f.node.peers), 1);
+    struct pv_job *job = expect_job(PV_JOB_PUT_STATEMENTS);
+    assert_int_equal(job->u.put_statements.n, 1);
+    finish(job, PV_OK);
+    assert_false(x.f.node.store_failed);
+}
+
+static void a_statement_that_could_not_be_stored_is_written_again(void **state)
+{
+    (void)state;
+    enter();
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    const struct item bob = member(7, "bob", 7);
+    merge(&bob);
+    finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_ERR_NO_SPACE);
+    assert_true(x.f.node.store_failed);
+    fake_node_raise(&x.f, PV_FACT_STORE); /* part "store" says when */
+    struct pv_job *job = expect_job(PV_JOB_PUT_STATEMENTS);
+    assert_int_equal(job->u.put_statements.n, 4 + 1);
+    finish(job, PV_OK);
+}
+
+static void a_statement_that_does_not_verify_is_reported(void **state)
+{
+    (void)state;
+    enter();
+    struct item bob = member(7, "bob", 7);
+    bob.s.raw[bob.s.len - 1] ^= 1;
+    assert_int_equal(merge(&bob), 1);
+    assert_int_equal(x.f.node.n_reports, 1);
+    assert_int_equal(pv_peers_count_members(x.f.node.peers), 0);
+}
+
+static void a_member_that_is_removed_has_no_peer_any_more(void **state)
+{
+    (void)state;
+    const struct keys k = keys_of(7);
+    enter();
+    const struct item bob = member(7, "bob", 7);
+    merge(&bob);
+    const struct item out =
+        make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, k.pk, NULL, 0);
+    merge(&out);
+    assert_int_equal(pv_peers_count_members(x.f.node.peers), 0);
+    assert_int_equal(x.n_gone, 1);
+}
+
+static void leaving_takes_everything_down(void **state)
+{
+    (void)state;
+    enter();
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    const struct item bob = member(7, "bob", 7);
+    merge(&bob);
+    finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_OK);
+    pv_membership_leave(&x.f.node, x.f.now);
+    fake_peers_settle(&x);
+    assert_null(x.f.node.roster);
+    assert_int_equal(pv_peers_count_members(x.f.node.peers), 0);
+    finish(expect_job(PV_JOB_IFACE_DOWN), PV_OK);
+    assert_false(fake_coord.connected);
+}
+
+static void peers_are_told_before_the_interface_goes(void **state)
+{
+    struct pv_ctlapi_request req;
+    (void)state;
+    enter();
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    pv_ctlapi_request_init(&req, PV_CTLAPI_DOWN, 1);
+    assert_int_equal(pv_part_membership.commands[1].cmd, PV_CTLAPI_DOWN);
+    pv_part_membership.commands[1].run(x.f.self, &req, NULL, 1, x.f.now);
+    finish(expect_job(PV_JOB_SET_META), PV_OK);
+    assert_int_equal(x.f.node.iface, PV_IFACE_UP); /* what is said in-band needs it */
+    assert_null(fake_node_job(&x.f));
+    fake_node_wait(&x.f, PV_S(1));
+    finish(expect_job(PV_JOB_IFACE_DOWN), PV_OK);
+    pv_part_membership.commands[0].run(x.f.self, &req, NULL, 1, x.f.now);
+    finish(expect_job(PV_JOB_SET_META), PV_OK);
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    assert_true(fake_coord.connected);
+}
+
+static void an_address_in_the_networks_range_is_noticed(void **state)
+{
+    struct pv_prefix range;
+    (void)state;
+    enter();
+    assert_string_equal(pv_membership_overlap(&x.f.node, &range), "");
+    x.f.node.links[0] = (struct pv_link_addr){
+        .addr = {.base = pv_addr4(10, 66, 5, 1, 0), .bits = 24}, .ifname = "eth0", .up = true};
+    x.f.node.n_links = 1;
+    fake_node_raise(&x.f, PV_FACT_LINKS);
+    assert_non_null(strstr(pv_membership_overlap(&x.f.node, &range), "eth0"));
+    assert_int_equal(range.bits, 24);
+    x.f.node.n_links = 0;
+    fake_node_raise(&x.f, PV_FACT_LINKS);
+    assert_string_equal(pv_membership_overlap(&x.f.node, &range), "");
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(entering_a_network_brings_up_its_interface),
+        T(an_interface_that_fails_is_tried_again),
+        T(a_result_that_comes_after_the_interface_was_taken_down_is_nothing),
+        T(a_member_gets_a_peer_and_its_statement_is_stored),
+        T(a_statement_that_could_not_be_stored_is_written_again),
+        T(a_statement_that_does_not_verify_is_reported),
+        T(a_member_that_is_removed_has_no_peer_any_more),
+        T(leaving_takes_everything_down),
+        T(peers_are_told_before_the_interface_goes),
+        T(an_address_in_the_networks_range_is_noticed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
