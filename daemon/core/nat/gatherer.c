@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Finds this node's candidates (RFC 8445 s5.1.1): its own addresses, the address at which a STUN
+ * server sees each of them, and ports that routers mapped. */
 #include "daemon/core/nat/gatherer.h"
 
 #include <stdlib.h>
@@ -112,7 +114,8 @@ static const struct base *find_base(const struct base *bases, size_t n, const st
     return NULL;
 }
 
-/* Inserts by rank, keeping the order of arrival inside a rank; the worst falls off a full list. */
+/* Inserts by rank, keeping the order of arrival inside a rank; the worst falls off a full list. The
+ * list is short and its order is the candidates' priority (RFC 8445 s5.1.2). */
 static void insert_base(struct base *bases, size_t *n, const struct base *b)
 {
     size_t at = 0;
@@ -127,7 +130,8 @@ static void insert_base(struct base *bases, size_t *n, const struct base *b)
 }
 
 /* Bases that stay keep what is known about them; new ones are asked about at once. True: one is
- * gone. */
+ * gone. A base that stays keeps its running transaction and its mapping: a link that flaps
+ * elsewhere must not take candidates away from peers that use them. */
 static bool rebuild(struct pv_gatherer *g, pv_ns now)
 {
     struct base fresh[PV_GATHERER_MAX_BASES + 1];
@@ -303,6 +307,7 @@ int pv_gatherer_handle_input(struct pv_gatherer *g, const struct pv_addr *src,
     return r;
 }
 
+/* The main socket only, and only when one base of the family can have sent the question. */
 void pv_gatherer_note_mapped(struct pv_gatherer *g, const struct pv_addr *server,
                              const struct pv_addr *mapped)
 {
@@ -326,6 +331,8 @@ bool pv_gatherer_is_asking(const struct pv_gatherer *g)
 {
     for (size_t i = 0; i < g->n_bases; i++) {
         const struct base *b = &g->bases[i];
+        /* The first transaction only: a server that is silent must not delay every later
+         * attempt. */
         if (server_of(g, b) != NULL && b->mapped.family == PV_AF_NONE && !b->asked)
             return true;
     }
@@ -458,6 +465,7 @@ size_t pv_gatherer_candidates(const struct pv_gatherer *g,
             .carrier = carrier_of(b),
         };
     }
+    /* Before the reflexive ones: nobody has to punch a hole into a mapped port. */
     n = add_mapped(g, ret_cands, n);
     for (size_t i = 0; i < g->n_bases && n < PV_ICE_MAX_LOCAL; i++) {
         if (!is_redundant(g, i) && !is_listed(ret_cands, n, &g->bases[i].mapped))

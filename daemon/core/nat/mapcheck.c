@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Proves a mapped port with two STUN transactions: a plain one, which shows that the server is
+ * there, and one whose answer has to come in through the mapped port from an address that this node
+ * has never sent to. */
 #include "daemon/core/nat/mapcheck.h"
 
 enum {
@@ -24,6 +27,8 @@ void pv_mapcheck_start(struct pv_mapcheck *c, const struct pv_addr *server, uint
                        const struct pv_rng *rng, pv_ns now)
 {
     const struct pv_stunc_config cfg = {.server = *server, .rto = RTO, .max_sends = SENDS};
+    /* That a server has one address only is remembered, so that the next proof begins with the
+     * port. */
     bool one_ip = c->one_ip && pv_addr_equal(&c->server, server);
     *c = (struct pv_mapcheck){
         .rng = *rng, .server = *server, .port = port, .one_ip = one_ip, .running = true};
@@ -44,6 +49,7 @@ bool pv_mapcheck_is_running(const struct pv_mapcheck *c)
     return c->running;
 }
 
+/* Stopping comes first, for it forgets the event. */
 static void conclude(struct pv_mapcheck *c, enum pv_mapcheck_verdict verdict)
 {
     pv_mapcheck_stop(c);
@@ -72,6 +78,7 @@ static void settle(struct pv_mapcheck *c, pv_ns now)
     }
     if (!c->running || pv_stunc_is_running(&c->probe))
         return;
+    /* Silence of the mapped port means "shut" only when the server has answered otherwise. */
     if (c->answered)
         conclude(c, PV_MAPCHECK_SHUT);
     else if (!pv_stunc_is_running(&c->plain))

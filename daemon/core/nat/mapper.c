@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Asks the router for an open port, by PCP, then NAT-PMP, then UPnP; has it proven from outside,
+ * renews it, and gives it back. A `line` is one address family; IPv6 has PCP only, as a hole in a
+ * firewall. */
 #include "daemon/core/nat/mapper.h"
 
 #include <stdio.h>
@@ -134,6 +137,8 @@ static void queue_job(struct line *l, bool release)
     l->job_port = release ? l->claimed.port : l->port;
 }
 
+/* The nonce follows from a secret of this node: after a restart it is the same, so that the router
+ * lets us renew our old mapping and does not refuse us as a stranger (RFC 6887 s11.3). */
 static void ask_pcp(struct pv_mapper *m, struct line *l, pv_ns now)
 {
     uint8_t hash[PV_BLAKE2B_LEN];
@@ -178,6 +183,8 @@ static bool holds(const struct line *l)
     return l->claimed.family != PV_AF_NONE;
 }
 
+/* Given back and not left to expire: a router's table of mappings is small, and the next owner of
+ * our address must not inherit an open port. */
 static void give_back(struct line *l, pv_ns now)
 {
     if (l->protocol == PV_MAPPER_PCP)
@@ -241,6 +248,7 @@ static void mapped(struct pv_mapper *m, struct line *l, const struct pv_addr *cl
     bool same = pv_addr_equal(&l->claimed, claimed) && l->state == PV_MAPPER_WORKING;
     l->claimed = *claimed;
     l->port = claimed->port;
+    /* A renewal that changed nothing leaves the candidate in place while the proof is repeated. */
     if (!same) {
         withdraw(m, l);
         l->state = PV_MAPPER_CHECKING;
@@ -252,6 +260,8 @@ static void mapped(struct pv_mapper *m, struct line *l, const struct pv_addr *cl
 static void works(struct pv_mapper *m, struct line *l, const struct pv_addr *seen, pv_ns now)
 {
     struct pv_addr external = *seen;
+    /* The address is as the STUN server saw it, the port as the router said: a router may not know
+     * its outer address, and the server saw another port. */
     external.port = l->claimed.port;
     if (!pv_addr_equal(&external, &l->external))
         m->changed = true;
@@ -272,6 +282,9 @@ static bool is_inner(const struct line *l, const struct pv_addr *seen)
            !pv_addr_equal_ip(seen, &l->claimed);
 }
 
+/* Another NAT behind the router cannot be helped, so that ends at once. Otherwise the mapping is
+ * given back and made anew twice, the second time with another outer port: a router may have lost
+ * its rule, or let another host use the port. */
 static void does_not_work(struct pv_mapper *m, struct line *l, const struct pv_addr *seen,
                           pv_ns now)
 {
@@ -361,6 +374,8 @@ static void pump_pcp(struct pv_mapper *m, struct line *l, pv_ns now)
 
 /* --- NAT-PMP and UPnP ---------------------------------------------------------------------- */
 
+/* A port that another host holds is exchanged for a drawn one, twice. A router that is silent while
+ * the old mapping still lives may only be rebooting. */
 static void job_failed(struct pv_mapper *m, struct line *l,
                        const struct pv_portmapjob_result *result, pv_ns now)
 {
@@ -389,6 +404,8 @@ static void job_mapped(struct pv_mapper *m, struct line *l,
 {
     struct pv_addr claimed = result->external;
     uint32_t life = result->lifetime;
+    /* The router's word has limits: a short lifetime would have us ask without end, a long one
+     * would outlast a reboot of the router that nobody noticed. */
     if (life < LIFETIME_MIN)
         life = LIFETIME_MIN;
     if (life > PV_PORTMAP_LIFETIME_MAX)
@@ -412,6 +429,7 @@ void pv_mapper_handle_job(struct pv_mapper *m, uint64_t tag,
     if (tag == 0 || tag != l->job_tag)
         return;
     l->job_tag = 0;
+    /* The result comes out of another process, so its strings are ended here. */
     r.url[sizeof(r.url) - 1] = '\0';
     r.error[sizeof(r.error) - 1] = '\0';
     if (r.status == PV_OK && r.external_port == 0)
@@ -513,6 +531,7 @@ void pv_mapper_set_router(struct pv_mapper *m, uint16_t family, const struct pv_
     apply(m, l, now);
 }
 
+/* Without a server nothing can be proven, and an unproven mapping is no candidate. */
 void pv_mapper_set_servers(struct pv_mapper *m, const struct pv_addr *servers, size_t n, pv_ns now)
 {
     for (size_t i = 0; i < FAMILIES; i++) {

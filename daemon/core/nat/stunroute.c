@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+/* A set-associative table from STUN transaction ids to the machines that sent them. It has no
+ * deletion: an id that was answered is as good a victim as any old one. */
 #include "daemon/core/nat/stunroute.h"
 
 #include <string.h>
 
 #include "base/bytes.h"
 
+/* Our own ids are random, so two of their bytes are a hash already. */
 static size_t set_of(const uint8_t *txid)
 {
     return pv_load_be16(txid) % PV_STUNROUTE_SETS;

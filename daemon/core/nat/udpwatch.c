@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+/* Judges by silence after questions whether UDP gets through from here at all. The owner sends the
+ * questions and reports every answer. */
 #include "daemon/core/nat/udpwatch.h"
 
 static void ask(struct pv_udpwatch *w, pv_ns now)
 {
     w->ask = true;
     w->next_ask = now + PV_UDPWATCH_RETRY;
+    /* A verdict that is pending keeps its time, or doubt that is repeated would put it off for
+     * ever. */
     if (w->verdict_at == 0)
         w->verdict_at = now + PV_UDPWATCH_VERDICT;
 }
@@ -40,6 +44,8 @@ void pv_udpwatch_heard(struct pv_udpwatch *w, pv_ns now)
     w->blocked = false;
     w->known = true;
     w->verdict_at = 0;
+    /* One answer is proof enough. The next question is due when the refresh that follows has been
+     * missed. */
     w->next_ask = now + (w->refresh == 0 ? PV_UDPWATCH_REFRESH : w->refresh) + PV_UDPWATCH_SILENCE;
 }
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The frame of the fast path: a worker's life, its results and counters, carriers, and the few
+ * questions that both directions ask. The packets themselves are handled in fp_tx.c and fp_rx.c. */
 #include "daemon/core/packets/fastpath.h"
 
 #include <stddef.h>
@@ -47,6 +49,9 @@ const char *pv_fp_drop_name(enum pv_fp_drop reason)
     return (size_t)reason < PV_FP_DROP_REASONS ? names[reason] : "?";
 }
 
+/* A worker hands up each wish once, or a flow of packets would flood control with the same one.
+ * Control clears the flag when it has acted on the wish or given it up; a flag that nobody clears
+ * would silence the peer for good. */
 void pv_fp_live_rearm_path(struct pv_fp_live *live)
 {
     atomic_store_explicit(&live->asked_path, false, memory_order_relaxed);
@@ -62,6 +67,8 @@ void pv_fp_live_rearm_active(struct pv_fp_live *live)
     atomic_store_explicit(&live->told_active, false, memory_order_relaxed);
 }
 
+/* The arena is a block of its own and not cleared: it is 1 MiB that most calls touch at the
+ * beginning only. */
 int pv_fp_worker_new(struct pv_fp_worker **ret_worker)
 {
     struct pv_fp_worker *w = calloc(1, sizeof(*w));
@@ -137,10 +144,13 @@ void pv_fp_worker_reset(struct pv_fp_worker *w)
     w->n_ops = 0;
     w->n_relayed = 0;
     w->n_handed = 0;
+    /* The cached owner points into the last call's snapshot, which may be freed by now. */
     w->source.len = 0;
     w->arena_used = 0;
 }
 
+/* A drop is counted twice on purpose: the worker's sum is there for metrics also when the datagram
+ * could be assigned to nobody or the peer has been removed. */
 void pv_fp_worker_drops(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
                         enum pv_fp_drop reason, size_t n)
 {

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* The control thread's side of the fast path. It holds the present peers, routes, keys and relays,
+ * and makes the snapshots that the packet threads read. A part that a snapshot still holds is
+ * copied before it changes; all copies come before the first change, so that a call without memory
+ * changes nothing. */
 #include "daemon/core/packets/fp_builder.h"
 
 #include <stdlib.h>
@@ -74,6 +78,8 @@ struct pv_fp_builder *pv_fp_builder_free(struct pv_fp_builder *b)
 
 /* --- copies before changes ----------------------------------------------------------------- */
 
+/* The id carries the slot's generation. An id of a removed peer may still be in a ring between the
+ * threads: it finds nobody, and never the slot's next peer. */
 static const struct pv_fp_peer *find_peer(const struct pv_fp_builder *b, uint32_t id)
 {
     size_t slot = pv_fp_slot_of(id), c = slot / PV_FP_CHUNK;
@@ -132,7 +138,8 @@ static int own_routes(struct pv_fp_builder *b)
     return PV_OK;
 }
 
-/* An index table that may be changed and has room for one more. */
+/* An index table that may be changed and has room for one more. At most half full: probing for an
+ * index that is not there ends at a free slot, and soon. */
 static int own_index(struct pv_fp_builder *b)
 {
     uint32_t slots = b->index->mask + 1;
@@ -149,7 +156,8 @@ static int own_index(struct pv_fp_builder *b)
     return PV_OK;
 }
 
-/* After any change of a peer: whether broadcasts go there. */
+/* After any change of a peer: whether broadcasts go there. The bits are kept here, so that a
+ * broadcast on the packet threads walks only those peers that can be reached. */
 static void changed_peer(struct pv_fp_builder *b, const struct pv_fp_peer *p, uint32_t id)
 {
     struct pv_fp_chunk *chunk = b->chunks[pv_fp_slot_of(id) / PV_FP_CHUNK];
@@ -180,6 +188,8 @@ int pv_fp_builder_set_interface(struct pv_fp_builder *b, const struct pv_fp_inte
         if (is_range(&b->iface.nets[i]))
             pv_cryptokey_remove(routes->table, &b->iface.nets[i], PV_CRYPTOKEY_NOBODY);
     }
+    /* Entered as nobody's: a packet to an unused address of the network must not follow a static
+     * peer's wider allowed-ips, for example 0.0.0.0/0. */
     for (size_t i = 0; i < PV_ARRAY_LEN(iface->nets) && r == PV_OK; i++) {
         if (is_range(&iface->nets[i]))
             r = pv_cryptokey_add(routes->table, &iface->nets[i], PV_CRYPTOKEY_NOBODY);
@@ -197,6 +207,8 @@ int pv_fp_builder_set_interface(struct pv_fp_builder *b, const struct pv_fp_inte
 
 /* --- peers --------------------------------------------------------------------------------- */
 
+/* The count grows last. When memory runs out on the way, the larger arrays stay and nothing uses
+ * their ends. */
 static int add_chunk(struct pv_fp_builder *b)
 {
     size_t n = b->n_chunks + 1;
@@ -241,12 +253,14 @@ int pv_fp_builder_add_peer(struct pv_fp_builder *b, enum pv_fp_peer_kind kind, u
         r = own_chunk(b, s / PV_FP_CHUNK);
     if (r < 0)
         return r;
+    /* On cache lines of its own: the packet threads write to it with every batch. */
     struct pv_fp_live_ref *live = aligned_alloc(64, sizeof(*live));
     if (live == NULL)
         return PV_ERR_NOMEM;
     memset(live, 0, sizeof(*live));
     live->refs = 1;
     uint16_t generation = ++b->slots[s].generation;
+    /* Generation 0 of slot 0 would be id 0, which is nobody. */
     if (generation == 0)
         generation = b->slots[s].generation = 1;
     uint32_t id = (uint32_t)generation << 16 | (uint32_t)s;
@@ -299,6 +313,7 @@ int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer, const struc
     int r = own_peer(b, peer, &p);
     if (r == PV_OK)
         r = own_routes(b);
+    /* Half of its routes would be a policy that nobody wrote down, so rather none. */
     if (r < 0)
         return r;
     struct pv_prefix *copy = n == 0 ? NULL : calloc(n, sizeof(*copy));
@@ -318,6 +333,8 @@ int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer, const struc
     return r;
 }
 
+/* Stricter than pv_carrier_same(): another channel or stream is the same path, and yet tx must
+ * write something else. */
 static bool equal_carriers(const struct pv_carrier *a, const struct pv_carrier *b)
 {
     return a->kind == b->kind && a->sock == b->sock && a->channel == b->channel &&
@@ -377,6 +394,8 @@ int pv_fp_builder_add_keys(struct pv_fp_builder *b, uint32_t peer,
         i++;
     if (i == PV_FP_KEYS_PER_PEER)
         return PV_ERR_LIMIT;
+    /* To receive with, not to send with yet: the responder waits for the initiator's first packet
+     * under these keys, which proves that the other side has them. */
     r = pv_fp_keys_new(&p->keys[i], init);
     if (r < 0)
         return r;
@@ -427,6 +446,8 @@ int pv_fp_builder_remove_keys(struct pv_fp_builder *b, uint32_t peer, uint32_t l
     return PV_OK;
 }
 
+/* It guards against forged ICMP errors, which would shrink the path MTU: only somebody on the path
+ * knows index and counter. */
 bool pv_fp_builder_has_sent(const struct pv_fp_builder *b, uint32_t peer, struct pv_view datagram)
 {
     enum {
@@ -446,6 +467,8 @@ uint32_t pv_fp_builder_index_owner(const struct pv_fp_builder *b, uint32_t local
     return pv_fp_index_find(b->index, local_index);
 }
 
+/* A receiver index stands where STUN has its magic cookie (bytes 4 to 7), so an index equal to the
+ * cookie would make data look like STUN. */
 uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv_rng *rng,
                                   uint8_t worker)
 {
@@ -474,6 +497,8 @@ int pv_fp_builder_set_relay(struct pv_fp_builder *b, uint16_t via,
     if (way == NULL ? old == NULL : old != NULL && same_way(&old->way, way))
         return PV_OK;
     if (way != NULL) {
+        /* Channels belong to the allocation at the server, not to the way there: they stay when a
+         * stream replaces UDP. */
         bool keep = old != NULL && pv_addr_equal(&old->way.server, &way->server);
         int r = pv_fp_relay_copy(keep ? old : NULL, 0, &relay);
         if (r < 0)
@@ -499,6 +524,7 @@ int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t via, uint16_t ch
     const struct pv_addr *old = i < relay->n ? &relay->channels[i] : &none;
     if (pv_addr_equal(old, peer == NULL ? &none : peer))
         return PV_OK;
+    /* Room doubles, so that channels bound one after the other do not copy the table each time. */
     if (relay->refs > 1 || i >= relay->n) {
         struct pv_fp_relay *copy;
         int r = pv_fp_relay_copy(relay, i < relay->n ? relay->n : 2 * i + 8, &copy);
@@ -530,6 +556,8 @@ int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_
     struct pv_fp_snapshot *snap = malloc(sizeof(*snap) + b->n_chunks * sizeof(snap->chunks[0]));
     if (snap == NULL)
         return PV_ERR_NOMEM;
+    /* A snapshot costs references, no copies: 10,000 peers are 157 chunks. From here on the builder
+     * copies a part before it changes it. */
     snap->iface = b->iface;
     snap->routes = b->routes;
     snap->routes->refs++;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* CoDel (RFC 8289): decides which packets of a standing queue carry the signal of congestion. It
+ * sees waiting times only; fp_fair.c has the packets, and marks or loses them. */
 #include "daemon/core/packets/fp_codel.h"
 
 /* The largest r with r * r <= n, by Newton's method. */
@@ -13,13 +15,15 @@ static uint64_t square_root(uint64_t n)
 }
 
 /* RFC 8289 s3.3: the drop rate grows with the square root of the number of drops, because TCP's
- * throughput falls with the square root of the loss rate. */
+ * throughput falls with the square root of the loss rate. In integers: sqrt(count << 20) is
+ * sqrt(count) << 10, and the interval is shifted by as much. */
 static pv_ns control_law(pv_ns t, uint32_t count)
 {
     return t + (PV_FP_CODEL_INTERVAL << 10) / square_root((uint64_t)count << 20);
 }
 
-/* Was the target missed for a whole interval? (RFC 8289 s5.5, dodequeue.) */
+/* Was the target missed for a whole interval? (RFC 8289 s5.5, dodequeue.) One packet below the
+ * target ends it: a burst that drains within the interval is no standing queue. */
 static bool stands(struct pv_fp_codel *c, pv_ns waited, pv_ns now)
 {
     if (waited < PV_FP_CODEL_TARGET) {

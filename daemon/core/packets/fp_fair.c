@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Fair queueing between the TUN and tx (RFC 8290): fixed places for packets, a queue for each flow,
+ * flows in deficit round robin, and CoDel on those that have to wait. */
 #include "daemon/core/packets/fp_fair.h"
 
 #include <stdlib.h>
@@ -71,6 +73,7 @@ int pv_fp_fair_new(struct pv_fp_fair **ret_fair, uint8_t *memory, uint64_t seed)
 struct pv_fp_fair *pv_fp_fair_free(struct pv_fp_fair *f)
 {
     if (f != NULL)
+        /* Inner packets lie here in clear text. */
         pv_wipe(f, sizeof(*f));
     free(f);
     return NULL;
@@ -121,6 +124,7 @@ static void take_first_flow(struct pv_fp_fair *f, struct list *list)
 
 /* --- in ------------------------------------------------------------------------------------ */
 
+/* Seeded, so that nobody outside can choose ports that fall into the queue of a given flow. */
 static uint64_t mix(uint64_t h, uint32_t word)
 {
     h = (h ^ word) * 0x9e3779b97f4a7c15u;
@@ -140,6 +144,7 @@ static uint16_t flow_of(const struct pv_fp_fair *f, struct pv_view packet)
 {
     struct pv_ippkt ip;
     if (pv_ippkt_parse(packet, &ip) < 0)
+        /* Whatever is no IP packet shares a queue; tx drops and counts it. */
         return 0;
     uint64_t h = mix(f->seed, ip.proto);
     for (size_t i = 0, n = ip.version == 4 ? 4 : 16; i < n; i += 4)
@@ -149,6 +154,8 @@ static uint16_t flow_of(const struct pv_fp_fair *f, struct pv_view packet)
     return (uint16_t)((h >> 32) % PV_FP_FAIR_FLOWS);
 }
 
+/* Both kinds of place must be there before a read, for only the read tells how long the packet
+ * is. */
 uint8_t *pv_fp_fair_space(struct pv_fp_fair *f)
 {
     if (f->space == NONE && f->free_large != NONE) {
@@ -163,6 +170,8 @@ void pv_fp_fair_push(struct pv_fp_fair *f, size_t head, size_t len,
 {
     uint16_t place = f->space;
     if (len <= PV_FP_FAIR_SMALL_LEN) {
+        /* Copied, so that the large place takes the next read: else 64 acknowledgements would fill
+         * all of them. */
         place = f->free_small;
         f->free_small = f->places[place].next;
         memcpy(bytes_at(f, place), bytes_at(f, f->space), len);
@@ -175,6 +184,8 @@ void pv_fp_fair_push(struct pv_fp_fair *f, size_t head, size_t len,
     struct flow *flow = &f->flows[at];
     append_packet(f, &flow->packets, place);
     f->bytes += len;
+    /* A flow in neither list had nothing waiting when its turn came; it goes first (RFC 8290 s4.1).
+     */
     if (!flow->listed) {
         flow->credit = PV_FP_FAIR_QUANTUM;
         append_flow(f, &f->fresh, at);
@@ -224,6 +235,7 @@ size_t pv_fp_fair_pop(struct pv_fp_fair *f, struct pv_fp_packet *ret_packets, si
     struct list *list;
     struct flow *flow;
     size_t n = 0, bytes = 0;
+    /* The packets of the last pop were valid until now. */
     for (uint16_t next; f->popped != NONE; f->popped = next) {
         next = f->places[f->popped].next;
         give_back(f, f->popped);

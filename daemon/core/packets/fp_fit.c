@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Gets packets over a path that is too narrow for them: in parts between members, in IP fragments
+ * where the sender allows it, or not at all. */
 #include "daemon/core/packets/fp_fit.h"
 
 #include <string.h>
@@ -13,6 +15,8 @@ enum pv_fp_fit pv_fp_fit(const struct pv_fp_peer *peer, const struct pv_ippkt *i
 {
     struct pv_parts_plan plan;
     size_t limit = pv_fp_inner_limit(peer);
+    /* A static peer knows no parts. It gets 1280 bytes, which every IPv6 link carries (RFC 8200
+     * s5), in one datagram that may be cut on its way (may_be_cut() in fp_tx.c). */
     if (largest <= limit || (peer->kind == PV_FP_STATIC && largest <= PV_PARTS_WHOLE))
         return PV_FP_FITS;
     if (peer->kind == PV_FP_MEMBER && pv_parts_plan(largest, limit, &plan) == PV_OK)
@@ -32,6 +36,7 @@ size_t pv_fp_fit_pieces(const struct pv_fp_peer *peer, enum pv_fp_fit fit, size_
     return (largest + step - 1) / step;
 }
 
+/* Never below 1280: smaller packets pass in parts, and no IPv6 sender goes below (RFC 8201 s4). */
 size_t pv_fp_told_mtu(const struct pv_fp_peer *peer)
 {
     size_t limit = pv_fp_inner_limit(peer);
@@ -44,6 +49,8 @@ static void send_parts(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
     struct pv_parts_plan plan;
     if (pv_parts_plan(ip->whole.len, pv_fp_inner_limit(peer), &plan) < 0)
         return; /* not so: pv_fp_fit() */
+    /* Workers count for themselves; the step keeps their ids apart, or the receiver would join
+     * parts of two packets. */
     uint32_t id = w->wholes++ * PV_PARTS_STEP + w->number;
     for (uint8_t i = 0; i < plan.n; i++) {
         size_t len = pv_parts_len(&plan, i);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Packets that wait for a path or for keys: chains of blocks out of one pool, one list of all
+ * packets by age, and a hash table of the peers that have some here. */
 #include "daemon/core/packets/fp_queue.h"
 
 #include <stdlib.h>
@@ -68,6 +70,7 @@ static size_t blocks_of(size_t len)
     return (len + BLOCK - 1) / BLOCK;
 }
 
+/* Ids are small slot numbers below a generation; the multiplication spreads them over the table. */
 static size_t home(uint32_t peer)
 {
     return (peer * 0x9e3779b1u >> 8) % TABLE;
@@ -81,6 +84,8 @@ static size_t probe(const struct pv_fp_queue *q, uint32_t peer)
     return i;
 }
 
+/* No tombstones: entries behind the hole move up unless that put them before their home, so that
+ * probe() may stop at the first free slot. */
 static void forget(struct pv_fp_queue *q, size_t hole)
 {
     for (size_t i = (hole + 1) % TABLE; q->table[i].peer != 0; i = (i + 1) % TABLE) {
@@ -103,6 +108,7 @@ bool pv_fp_queue_has(const struct pv_fp_queue *q, uint32_t peer)
     return q->packets > 0 && q->table[probe(q, peer)].peer != 0;
 }
 
+/* A peer without packets is found as a free slot, whose counts are 0. */
 bool pv_fp_queue_fits_peer(const struct pv_fp_queue *q, uint32_t peer, size_t len)
 {
     const struct waiting *w = &q->table[probe(q, peer)];
@@ -114,6 +120,8 @@ bool pv_fp_queue_fits_all(const struct pv_fp_queue *q, size_t len)
     return blocks_of(len) + q->kept_free <= q->free_blocks;
 }
 
+/* Each of n tx workers has a whole pool and may fill its share of it. Together they keep to
+ * PV_FP_QUEUE_TOTAL, and pages that nobody fills cost nothing. */
 void pv_fp_queue_share(struct pv_fp_queue *q, unsigned n)
 {
     q->kept_free = BLOCKS - BLOCKS / n;

@@ -19,7 +19,8 @@ _Static_assert(PER_CALL <= (int)PV_FP_MAX_PUNTS / PUNTS_PER_DATAGRAM &&
                    PER_CALL <= (int)PV_FP_MAX_RELAYED && PER_CALL <= (int)PV_FP_MAX_HANDED,
                "results of one call");
 
-/* Writes the tally into the peer's facts. */
+/* Writes the tally into the peer's facts. Once for a run of packets: tx, other rx workers and
+ * control use the same cache lines. */
 static void settle(struct pv_fp_worker *w)
 {
     struct pv_fp_tally *t = &w->tally;
@@ -61,6 +62,8 @@ static const struct pv_fp_peer *source_of(struct pv_fp_worker *w, const struct p
     return last->peer;
 }
 
+/* Cryptokey routing (whitepaper s2): a peer speaks for its own addresses only. A packet of a member
+ * must also be for this node, since members do not route for each other. */
 static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                            const struct pv_fp_opening *o, uint8_t *packet, size_t len, pv_ns now)
 {
@@ -136,6 +139,8 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         pv_fp_worker_drop(w, peer, op->status == PV_ERR_AUTH ? PV_FP_DROP_AUTH : PV_FP_DROP_CRYPTO);
         return;
     }
+    /* Only now, after authentication: a forged counter must not move the window over genuine
+     * packets. */
     if (pv_replay_accept(&o->keys->replay, op->counter) < 0) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_REPLAY);
         return;
@@ -146,6 +151,8 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     w->tally.peer = peer;
     w->tally.via = o->from->via;
     w->tally.packets++;
+    /* The first packet under new keys proves that the other side has them: control may send with
+     * them now. */
     if (!o->keys->confirmed) {
         o->keys->confirmed = true;
         struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_KEYS_CONFIRMED, peer->id);
@@ -204,6 +211,8 @@ static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, c
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_INDEX);
         return;
     }
+    /* The replay window has one writer, the rx worker named by the index' low byte, and so no lock.
+     * A number beyond the workers there are means worker 0. */
     unsigned owner = (keys->local_index & 0xff) < w->of ? keys->local_index & 0xff : 0;
     if (owner != w->number) {
         w->handed[w->n_handed++] = (struct pv_fp_handed){
@@ -215,6 +224,7 @@ static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, c
         pv_fp_worker_drop(w, peer, PV_FP_DROP_EXPIRED_KEYS);
         return;
     }
+    /* Not the decision, which deliver() takes: it saves opening what is certainly a repetition. */
     if (!pv_replay_is_new(&keys->replay, counter)) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_REPLAY);
         return;
@@ -247,7 +257,8 @@ static const struct pv_fp_relay *relay_of(const struct pv_fp_snapshot *snap,
     return NULL;
 }
 
-/* Takes out what a TURN server passes on. False: it is not that, nothing changed. */
+/* Takes out what a TURN server passes on. False: it is not that, nothing changed. Only what comes
+ * from a relay of ours is unwrapped: anybody else could put any sender's address into it. */
 static bool unwrap(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, struct unit *u)
 {
     const struct pv_carrier *from = u->from;
@@ -324,6 +335,8 @@ size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     pv_fp_worker_reset(w);
     for (i = 0; i < n; i++) {
         const struct pv_fp_datagram *d = &datagrams[i];
+        /* The kernel joins datagrams of one sender (UDP_GRO): each has the segment's length, but
+         * for the last. */
         size_t segments = count_segments(d);
         if (segments > PV_FP_MAX_SEGMENTS) {
             pv_fp_worker_drop(w, NULL, PV_FP_DROP_JUNK);

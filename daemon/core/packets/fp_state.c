@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* The parts of a snapshot: keys, chunks of peers, the table of receiver indices, routes and relays,
+ * and how packet threads look things up in them. Reference counts are plain integers, since only
+ * the control thread counts; QSBR frees snapshots there. */
 #include "daemon/core/packets/fp_state.h"
 
 #include <stdlib.h>
@@ -8,6 +11,8 @@
 
 int pv_fp_keys_new(struct pv_fp_keys **ret_keys, const struct pv_fp_key_init *init)
 {
+    /* The counter and the replay window have cache lines of their own, which needs an aligned
+     * block. */
     struct pv_fp_keys *k = aligned_alloc(64, sizeof(*k));
     if (k == NULL)
         return PV_ERR_NOMEM;
@@ -62,6 +67,8 @@ struct pv_fp_chunk *pv_fp_chunk_copy(const struct pv_fp_chunk *chunk)
     if (copy == NULL)
         return NULL;
     *copy = *chunk;
+    /* Keys and facts are shared, not copied: counters and replay windows must go on from one
+     * snapshot to the next. */
     copy->refs = 1;
     for (size_t i = 0; i < PV_FP_CHUNK; i++) {
         struct pv_fp_peer *p = &copy->peers[i];
@@ -135,6 +142,8 @@ void pv_fp_index_insert(struct pv_fp_index *index, uint32_t local_index, uint32_
     index->len++;
 }
 
+/* As in fp_queue.c: entries move up into the hole, so that there are no tombstones to probe
+ * past. */
 void pv_fp_index_remove(struct pv_fp_index *index, uint32_t local_index)
 {
     uint32_t hole = probe(index, local_index);
@@ -161,6 +170,7 @@ int pv_fp_index_copy(const struct pv_fp_index *index, uint32_t slots, struct pv_
     if (copy->mask == index->mask) {
         memcpy(copy->slots, index->slots, slots * sizeof(copy->slots[0]));
         copy->len = index->len;
+        /* In a table of another size every index has another home. */
     } else {
         for (uint32_t i = 0; i <= index->mask; i++) {
             if (index->slots[i].index != 0)

@@ -99,7 +99,7 @@ const struct pv_fp_peer *pv_fp_snapshot_route(const struct pv_fp_snapshot *snap,
 const struct pv_fp_peer *pv_fp_snapshot_keys(const struct pv_fp_snapshot *snap,
                                              uint32_t local_index, struct pv_fp_keys **ret_keys);
 
-/* fp_keys.c: construction and counting of the parts, for the builder. */
+/* fp_state.c: construction and counting of the parts, for the builder. */
 PV_MUST_CHECK int pv_fp_keys_new(struct pv_fp_keys **ret_keys, const struct pv_fp_key_init *init);
 struct pv_fp_keys *pv_fp_keys_unref(struct pv_fp_keys *keys);
 struct pv_fp_live_ref *pv_fp_live_unref(struct pv_fp_live_ref *live);

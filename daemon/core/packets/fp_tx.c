@@ -36,7 +36,8 @@ static void number_batch(struct pv_fp_worker *w)
     }
 }
 
-/* Seals what was collected. A send that could not be sealed is left with len 0. */
+/* Seals what was collected. A send that could not be sealed is left with len 0. Its counter is used
+ * up all the same: two messages under one counter would break the AEAD. */
 static void seal_batch(struct pv_fp_worker *w)
 {
     number_batch(w);
@@ -50,7 +51,8 @@ static void seal_batch(struct pv_fp_worker *w)
     w->n_ops = 0;
 }
 
-/* How many of the n sends from s on one system call may take. */
+/* How many of the n sends from s on one system call may take. UDP_SEGMENT cuts one contiguous
+ * buffer into datagrams of one length, of which only the last may be shorter. */
 static uint16_t run_length(const struct pv_fp_send *s, size_t n)
 {
     uint16_t run = 1;
@@ -98,6 +100,8 @@ static void finish(struct pv_fp_worker *w, pv_ns now)
     w->n_sends = n;
     for (size_t i = 0; i < n; i += w->sends[i].run) {
         w->sends[i].run = run_length(&w->sends[i], n - i);
+        /* Each send knows how much of its run is left, so that sending may go on in the middle of
+         * one. */
         for (uint16_t k = 1; k < w->sends[i].run; k++)
             w->sends[i + k].run = (uint16_t)(w->sends[i].run - k);
     }
@@ -157,6 +161,7 @@ static uint8_t *add_padded(struct pv_fp_worker *w, const struct pv_fp_peer *peer
 {
     if (w->n_ops == PV_AEAD_BATCH_MAX)
         seal_batch(w);
+    /* The channel's header stands directly before the message: a relayed datagram costs no copy. */
     struct pv_fp_keys *keys = peer->send;
     size_t wrap = wrap_len(peer), len_on_wire = wrap + padded + PV_FP_OVERHEAD;
     uint8_t *start = pv_fp_take_arena(w, len_on_wire), *p = start + wrap;
@@ -243,6 +248,7 @@ static void answer(struct pv_fp_worker *w, const struct pv_ippkt *ip, enum pv_ip
     uint8_t *buf = w->arena + w->arena_used;
     if (pv_ippkt_error(ip, error, (uint16_t)mtu, buf, PV_IPPKT_ERROR_MAX, &len) < 0)
         return;
+    /* Last, so that only answers that do go out count against the limit (RFC 4443 s2.4 (f)). */
     if (!pv_bucket_take(&w->answers, PV_FP_ICMP_RATE / w->of, PV_FP_ICMP_RATE, 1, now))
         return;
     pv_joiner_add_plain(&w->writes, pv_view(pv_fp_take_arena(w, len), len));
@@ -276,6 +282,8 @@ static void drop_expired(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
     }
 }
 
+/* A peer's own packets give way first, so that one peer that does not answer cannot push out the
+ * packets for all others. */
 static void wait_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                      const struct pv_fp_peer *peer, struct pv_view packet, pv_ns now)
 {
@@ -287,6 +295,8 @@ static void wait_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     pv_fp_queue_push(w->queue, peer->id, packet, now);
 }
 
+/* Packets wait singly and without their offload, so that the limits count real packets and any
+ * number of them can leave together. */
 static void wait_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                      const struct pv_fp_peer *peer, const struct inner *in, pv_ns now)
 {
@@ -347,6 +357,8 @@ static bool send_waiting(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
             return false;
         uint8_t *content = pv_fp_add_send(w, snap, peer, len, PV_ECN_NONE);
         pv_fp_queue_front(w->queue, peer->id, content);
+        /* The queue copies straight into the datagram, so its ECN field can be read only
+         * afterwards. */
         struct pv_ippkt ip;
         if (pv_ippkt_parse(pv_view(content, len), &ip) == PV_OK)
             w->sends[w->n_sends - 1].ecn = pv_ippkt_ecn(&ip);
@@ -378,6 +390,7 @@ bool pv_fp_flush(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_n
     bool more = false;
     pv_fp_worker_reset(w);
     drop_expired(w, snap, now);
+    /* A list of its own, for sending takes peers out of the queue's table. */
     size_t n = snap == NULL ? 0 : pv_fp_queue_peers(w->queue, w->waiting_peers);
     for (size_t i = 0; i < n && !more; i++) {
         uint32_t id = w->waiting_peers[i];
@@ -449,6 +462,8 @@ static size_t send_copies(struct pv_fp_worker *w, const struct pv_fp_snapshot *s
         for (uint64_t set = chunk->reachable; set != 0; set &= set - 1) {
             const struct pv_fp_peer *peer = &chunk->peers[__builtin_ctzll(set)];
             enum pv_fp_fit fit = pv_fp_fit(peer, &in->ip, largest);
+            /* No copy waits and no peer is asked for: a broadcast must not begin attempts to reach
+             * the whole network. */
             if (!can_seal(w, peer, now) || fit == PV_FP_TOO_BIG)
                 continue;
             if (n == PV_FP_BROADCAST_PEERS || !has_room_for(w, peer, in, fit)) {
@@ -468,6 +483,8 @@ static bool send_to_many(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
                          const struct inner *in, pv_ns now)
 {
     size_t packets = in->cut.count;
+    /* An empty worker takes it in any case, with as many copies as fit: else one that never fits
+     * would stop tx. */
     if (w->n_sends > 0 &&
         !has_room(w, PV_FP_BROADCAST_PEERS * packets, PV_FP_BROADCAST_PEERS * bytes_of(in)))
         return false;
