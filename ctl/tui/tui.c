@@ -73,6 +73,8 @@ static int send_request(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
                         const struct pv_tui_action *action)
 {
     struct pv_ctlapi_request req;
+    /* The entry exists before the request is sent. When sending fails, pv_tui_run() still finds
+     * the text there and frees it. */
     struct asked *a = &u->asked[u->n_asked++];
     pv_ctlapi_request_init(&req, cmd, ++u->cli->last_id);
     *a = (struct asked){.id = req.id, .kind = kind};
@@ -82,6 +84,7 @@ static int send_request(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
     }
     if (cmd == PV_CTLAPI_WATCH)
         memcpy(req.word, "chat", sizeof("chat"));
+    /* The unread messages are only listed. Opening a conversation is what makes them read. */
     req.peek = kind == ASKED_UNREAD;
     req.limit = PV_CTLAPI_MAX_HISTORY;
     return pv_client_send(&u->cli->client, &req, pv_clock_now() + PV_S(ANSWER_S));
@@ -97,8 +100,11 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
         [PV_TUI_MAKE] = PV_CTLAPI_ROOM_CREATE, [PV_TUI_INVITE] = PV_CTLAPI_ROOM_INVITE,
         [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE, [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
     };
+    /* Any list of peers, also one that an event asked for, puts the next refresh off. */
     if (action->kind == PV_TUI_PEERS)
         u->refresh_at = pv_clock_now() + PV_MS(REFRESH_MS);
+    /* The daemon would refuse such a text too, but a round trip later. A NULL text is a strdup()
+     * that failed. */
     if (action->kind == PV_TUI_SEND &&
         (action->text == NULL ||
          !pv_chat_text_is_valid(pv_view(action->text, strlen(action->text))))) {
@@ -117,6 +123,7 @@ static int ask_what_waits(struct tui *u)
         action = (struct pv_tui_action){.kind = PV_TUI_PEERS};
         r = ask_action(u, &action);
     }
+    /* The daemon fails a request beyond its limit, so the rest waits in the model. */
     while (r >= 0 && u->n_asked < MAX_ASKED && pv_tui_poll(&u->model, &action) == PV_OK)
         r = ask_action(u, &action);
     return r;
@@ -134,6 +141,7 @@ static void take_messages(struct tui *u, const json_t *body)
 
 static void take_event(struct tui *u, const struct pv_ctlapi_reply *reply)
 {
+    /* Unknown events are passed over: a newer daemon may send more kinds. */
     if (strcmp(reply->event, "message") == 0)
         pv_tui_take_message(&u->model, json_object_get(reply->body, "message"));
     else if (strcmp(reply->event, "state") == 0)
@@ -173,6 +181,7 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
     for (size_t i = 0; i < u->n_asked; i++) {
         if (u->asked[i].id != reply->id)
             continue;
+        /* The order of the entries means nothing, so the last one fills the gap. */
         a = u->asked[i];
         u->asked[i] = u->asked[--u->n_asked];
         break;
@@ -239,6 +248,7 @@ static attr_t attr_of(uint8_t attr)
 
 static short pair_of(const struct tui *u, uint8_t attr)
 {
+    /* A colour on a reversed row is unreadable in many terminals. */
     if (!u->colour || (attr & PV_TUI_REVERSE) != 0)
         return 0;
     return (attr & PV_TUI_GOOD) != 0 ? COLOR_GOOD : (attr & PV_TUI_WARN) != 0 ? COLOR_WARN : 0;
@@ -258,6 +268,7 @@ static int draw(struct tui *u)
         for (size_t col = 0; col < u->screen.cols; col++) {
             const struct pv_tui_cell *c = &u->screen.cells[row * u->screen.cols + col];
             cchar_t ch;
+            /* The right half of a wide character has no text: curses fills it by itself. */
             if (c->ch[0] == L'\0' ||
                 setcchar(&ch, c->ch, attr_of(c->attr), pair_of(u, c->attr), NULL) == ERR)
                 continue;
@@ -310,6 +321,7 @@ static void key_of_character(struct tui *u, wint_t key)
         {L'\r', PV_TUI_ENTER, 0},
         {L'\n', PV_TUI_ENTER, 0},
         {L'\t', PV_TUI_TAB, 0},
+        /* Terminals disagree about the byte of the backspace key: DEL or Ctrl-H. */
         {0x7f, PV_TUI_EDIT, PV_TUIEDIT_BACKSPACE},
         {CTRL('H'), PV_TUI_EDIT, PV_TUIEDIT_BACKSPACE},
         {CTRL('A'), PV_TUI_EDIT, PV_TUIEDIT_HOME},
@@ -325,6 +337,8 @@ static void key_of_character(struct tui *u, wint_t key)
         {CTRL('D'), PV_TUI_EOF, 0},
         {CTRL('C'), PV_TUI_QUIT, 0},
     };
+    /* Another program may have written over the screen. clearok() makes curses repaint also the
+     * cells that it believes unchanged. */
     if (key == CTRL('L')) {
         clearok(stdscr, TRUE);
         return;
@@ -349,12 +363,16 @@ static bool read_keys(struct tui *u)
         else
             key_of_character(u, key);
     }
+    /* get_wch() returns ERR both when no key waits and when the terminal is gone: poll() tells
+     * which. */
     struct pollfd p = {.fd = fileno(u->cli->in), .events = 0};
     return poll(&p, 1, 0) <= 0 || (p.revents & (POLLHUP | POLLERR)) == 0;
 }
 
 static bool open_terminal(struct tui *u)
 {
+    /* initscr() would end the process when TERM is unknown (curs_initscr(3X)); newterm()
+     * returns. */
     u->curses = newterm(NULL, u->cli->out, u->cli->in);
     if (u->curses == NULL)
         return false;
@@ -362,10 +380,13 @@ static bool open_terminal(struct tui *u)
     noecho();
     nonl();
     keypad(stdscr, TRUE);
+    /* By default curses waits a second for the rest of a sequence: the escape key would seem
+     * dead. */
     set_escdelay(ESC_MS);
     nodelay(stdscr, TRUE);
     u->colour = u->cli->colour && has_colors() && start_color() == OK;
     if (u->colour) {
+        /* Afterwards -1 means the terminal's own background, which may be dark or light. */
         use_default_colors();
         init_pair(COLOR_GOOD, COLOR_GREEN, -1);
         init_pair(COLOR_WARN, COLOR_YELLOW, -1);
@@ -375,6 +396,7 @@ static bool open_terminal(struct tui *u)
 
 static void close_terminal(struct tui *u)
 {
+    /* pv_tui_run() comes here also when no terminal was opened. */
     if (u->curses == NULL)
         return;
     endwin();
@@ -385,6 +407,8 @@ static void close_terminal(struct tui *u)
 bool pv_tui_is_possible(const struct pv_cli *cli)
 {
     const char *term = getenv("TERM");
+    /* Each condition excludes an output that a full screen would spoil: JSON for a program, a
+     * pipe, a terminal that cannot move its cursor. */
     return !cli->json && !cli->quiet && isatty(fileno(cli->in)) && isatty(fileno(cli->out)) &&
            term != NULL && term[0] != '\0' && strcmp(term, "dumb") != 0;
 }
@@ -404,9 +428,13 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
             return PV_CTLAPI_FAILED;
         struct pollfd p[2] = {{.fd = u->cli->client.fd, .events = POLLIN},
                               {.fd = fileno(u->cli->in), .events = POLLIN}};
+        /* The timeout keeps the refresh of paths going while nobody types. A new window size
+         * interrupts poll() (SIGWINCH), and the next draw() asks for the size. */
         int n = poll(p, 2, REFRESH_MS);
         if (n < 0 && errno != EINTR)
             return PV_CTLAPI_FAILED;
+        /* Keys are read whatever poll() says: curses may hold some that it has already read
+         * itself. */
         if (!read_keys(u))
             return 0;
         int code = n > 0 && p[0].revents != 0 ? read_replies(u, error, ret_status) : 0;
@@ -436,6 +464,8 @@ static int begin(struct tui *u, const char *peer)
 
 static void use_locale(void)
 {
+    /* Without LC_CTYPE curses and wcwidth() see bytes. Messages are UTF-8 whatever the system's
+     * locale is, so a system with another one is overruled. */
     (void)setlocale(LC_CTYPE, "");
     if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
         (void)setlocale(LC_CTYPE, "C.UTF-8");
@@ -458,6 +488,7 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
     else if (status >= 0)
         snprintf(error, sizeof(error), "this terminal (TERM=%s) cannot do it: use chat --lines",
                  getenv("TERM"));
+    /* The reason of the end is printed below; it must reach the ordinary screen. */
     close_terminal(u);
     for (size_t i = 0; i < u->n_asked; i++)
         free(u->asked[i].action.text);

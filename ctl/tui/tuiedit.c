@@ -7,6 +7,9 @@
 
 wchar_t pv_tui_decode(const char *text, size_t *ret_len)
 {
+    /* These are the four forms of RFC 3629, section 3. A malformed sequence counts as one byte
+     * and becomes U+FFFD, so that no caller stands still. The terminating NUL is no continuation
+     * byte: a sequence that is cut off never leads beyond it. */
     static const struct {
         unsigned char mask, lead;
         unsigned bits;
@@ -69,6 +72,7 @@ static size_t after(const struct pv_tuiedit *e, size_t at)
 
 static void cut(struct pv_tuiedit *e, size_t from, size_t to)
 {
+    /* The terminating NUL moves along. */
     memmove(e->text + from, e->text + to, e->len - to + 1);
     e->len -= to - from;
     e->cursor = from;
@@ -76,6 +80,7 @@ static void cut(struct pv_tuiedit *e, size_t from, size_t to)
 
 static void put(struct pv_tuiedit *e, const char *bytes, size_t n)
 {
+    /* A character is put whole or not at all: half of one would make the line invalid UTF-8. */
     if (e->len + n > PV_TUIEDIT_MAX)
         return;
     memmove(e->text + e->cursor + n, e->text + e->cursor, e->len - e->cursor + 1);
@@ -96,6 +101,8 @@ void pv_tuiedit_insert(struct pv_tuiedit *e, wchar_t c)
 {
     char bytes[4];
     uint32_t u = (uint32_t)c;
+    /* C0, DEL and C1 would command the terminal that shows them. Surrogates and values above
+     * U+10FFFF have no UTF-8 form (RFC 3629, section 3). */
     if (u < 0x20 || (u >= 0x7f && u < 0xa0) || (u >= 0xd800 && u < 0xe000) || u > 0x10ffff)
         return;
     put(e, bytes, encode(c, bytes));
@@ -105,6 +112,7 @@ void pv_tuiedit_set(struct pv_tuiedit *e, const char *text)
 {
     e->len = e->cursor = 0;
     e->text[0] = '\0';
+    /* A text from elsewhere passes the same filter as typed characters. */
     for (size_t n; *text != '\0'; text += n)
         pv_tuiedit_insert(e, pv_tui_decode(text, &n));
 }
@@ -112,6 +120,8 @@ void pv_tuiedit_set(struct pv_tuiedit *e, const char *text)
 /* Another line of the past, or back to what was being typed. */
 static void browse(struct pv_tuiedit *e, size_t to)
 {
+    /* The draft is kept only at the moment of leaving it: browsing on must not replace it by a
+     * line of the past. */
     if (e->shown == e->n_past) {
         free(e->draft);
         e->draft = strdup(e->text);
@@ -176,6 +186,7 @@ void pv_tuiedit_do(struct pv_tuiedit *e, enum pv_tuiedit_op op)
 
 void pv_tuiedit_replace(struct pv_tuiedit *e, size_t len, const char *text)
 {
+    /* The check comes before the cut: a completion without room changes nothing. */
     if (len > e->cursor || e->len - len + strlen(text) > PV_TUIEDIT_MAX)
         return;
     cut(e, e->cursor - len, e->cursor);
@@ -184,12 +195,14 @@ void pv_tuiedit_replace(struct pv_tuiedit *e, size_t len, const char *text)
 
 char *pv_tuiedit_take(struct pv_tuiedit *e)
 {
+    /* Both copies are made before any change: without memory the input stays. */
     char *line = strdup(e->text), *kept = strdup(e->text);
     if (line == NULL || kept == NULL) {
         free(line);
         free(kept);
         return NULL;
     }
+    /* Like a shell, the history keeps a line that is repeated at once only one time. */
     bool again = e->n_past > 0 && strcmp(e->past[e->n_past - 1], kept) == 0;
     if (kept[0] == '\0' || again) {
         free(kept);

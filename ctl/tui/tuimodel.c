@@ -20,12 +20,15 @@ static void note(struct pv_tui *t, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    /* The bar has one row. The text may come from another node: pv_chat_show() takes the control
+     * characters out of it that could command the terminal. */
     text[strcspn(text, "\n")] = '\0';
     pv_chat_show(pv_view(text, strlen(text)), t->note, sizeof(t->note));
 }
 
 static void want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
 {
+    /* The text goes back into the input line, so that nothing that was typed is lost. */
     if (t->n_actions == PV_TUI_MAX_ACTIONS) {
         if (text != NULL)
             pv_tui_take_error(t, "too much at once: wait a moment", text);
@@ -50,6 +53,7 @@ int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action)
 
 int pv_tui_init(struct pv_tui *t)
 {
+    /* Index 0 exists from the beginning: "current" points to it, and notices need a pane. */
     memset(t, 0, sizeof(*t));
     return pv_tui_find(t, "", true) == SIZE_MAX ? PV_ERR_NOMEM : PV_OK;
 }
@@ -109,6 +113,8 @@ size_t pv_tui_find(struct pv_tui *t, const char *name, bool create)
 
 static void mark_read(struct pv_tui *t, struct pv_tui_conv *c)
 {
+    /* Only unread messages are worth a request: one for every opened pane would fill the queue
+     * of actions. */
     if (c->unread == 0)
         return;
     c->unread = 0;
@@ -123,6 +129,8 @@ void pv_tui_open(struct pv_tui *t, size_t index)
     t->current = index;
     t->note[0] = '\0';
     c->scroll = 0;
+    /* Each history is asked for once: pv_tui_take_history() replaces all lines, and events keep
+     * them up to date afterwards. The network's pane (index 0) has no other side to ask about. */
     if (index > 0 && !c->asked) {
         c->asked = true;
         want(t, PV_TUI_HISTORY, c->name, NULL);
@@ -148,6 +156,7 @@ static bool add_line(struct pv_tui_conv *c, struct pv_tui_line line)
 {
     if (line.text == NULL)
         return false;
+    /* A chat that runs for months must not grow without bound: the oldest line goes. */
     if (c->n_lines == PV_TUI_MAX_LINES) {
         free(c->lines[0].text);
         memmove(c->lines, c->lines + 1, --c->n_lines * sizeof(c->lines[0]));
@@ -187,6 +196,8 @@ static enum pv_chat_state state_of(const char *name)
         if (strcmp(name, pv_chat_state_name((enum pv_chat_state)s)) == 0)
             return (enum pv_chat_state)s;
     }
+    /* A name that is not known here comes from a newer daemon; the lowest state claims nothing
+     * that may not have happened. */
     return PV_CHAT_QUEUED;
 }
 
@@ -198,6 +209,8 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg, con
     line.outgoing = strcmp(from, t->me) == 0;
     line.state = state_of(pv_json_text(msg, "state", ""));
     snprintf(line.id, sizeof(line.id), "%s", pv_json_text(msg, "id", ""));
+    /* The view prints the name as it is, so only a valid name, which cannot contain control
+     * characters, gets through. */
     snprintf(line.from, sizeof(line.from), "%s", pv_name_is_valid(from) ? from : "?");
     *ret_peer = line.outgoing ? pv_json_text(msg, "to", "") : from;
     if (json_is_string(json_object_get(msg, "room")))
@@ -213,6 +226,8 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (index == SIZE_MAX || line.id[0] == '\0')
         return;
     struct pv_tui_conv *c = &t->convs[index];
+    /* The daemon may tell one message twice: begin() of tui.c starts to watch before it asks for
+     * the unread messages. */
     struct pv_tui_line *known = find_line(c, line.id);
     if (known != NULL)
         return;
@@ -221,6 +236,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (!add_line(c, line))
         return;
     c->unread += unread;
+    /* Messages of the open conversation are read as they appear; the bar tells of the others. */
     if (index == t->current)
         mark_read(t, c);
     else if (unread)
@@ -275,6 +291,9 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
         return;
     struct pv_tui_conv *c = &t->convs[index];
     size_t total = c->n_lines + json_array_size(list);
+    /* When the limit is reached the older page is dropped. add_line() would drop the newest
+     * lines of the page instead. "more" stays false then, so that nobody asks for the page
+     * again. */
     struct pv_tui_line *lines =
         total > PV_TUI_MAX_LINES ? NULL : reallocarray(NULL, total, sizeof(*lines));
     if (lines == NULL)
@@ -300,6 +319,7 @@ static void page_up(struct pv_tui *t, struct pv_tui_conv *c, size_t page)
 {
     size_t first = 0;
     c->scroll += page;
+    /* Notices have no id that the daemon knows: the first message is the place to go on from. */
     while (first < c->n_lines && c->lines[first].id[0] == '\0')
         first++;
     if (!c->at_top || !c->more || first == c->n_lines)
@@ -313,6 +333,8 @@ static void page_up(struct pv_tui *t, struct pv_tui_conv *c, size_t page)
 /* False: it was in this state when it was told last. */
 static bool is_news(struct pv_tui *t, uint32_t number, const char *state)
 {
+    /* The array is a ring. When a file has fallen out of it, the file is at worst announced
+     * twice. */
     size_t n = t->n_files < PV_TUI_MAX_FILES ? t->n_files : PV_TUI_MAX_FILES, i = 0;
     while (i < n && t->files[i].number != number)
         i++;
@@ -356,6 +378,8 @@ void pv_tui_take_state(struct pv_tui *t, const json_t *body)
     struct pv_tui_line *line =
         index == SIZE_MAX ? NULL : find_line(&t->convs[index], pv_json_text(body, "msg_id", ""));
     enum pv_chat_state state = state_of(pv_json_text(body, "state", ""));
+    /* Events and answers can cross: a state only advances, so that a late "sent" does not undo
+     * "read". */
     if (line != NULL && line->outgoing && state > line->state)
         line->state = state;
 }
@@ -381,12 +405,14 @@ static void tell_peer(struct pv_tui *t, const json_t *peer, const struct pv_tui_
 void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
 {
     const json_t *list = json_object_get(body, "peers"), *peer;
+    /* Every refresh brings such a list. Only a list that the person asked for becomes lines. */
     bool told = t->list_asked;
     size_t i;
     t->list_asked = false;
     json_array_foreach(list, i, peer)
     {
         const char *name = pv_json_text(peer, "name", "");
+        /* A string that is no name could carry control characters into the roster. */
         size_t index = pv_name_is_valid(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
         if (index == SIZE_MAX)
             continue;
@@ -410,6 +436,7 @@ void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
     if (index == SIZE_MAX)
         return;
     t->convs[index].online = pv_json_bool(body, "online");
+    /* The event does not say which path the peer has now. */
     want(t, PV_TUI_PEERS, "", NULL);
 }
 
@@ -435,6 +462,7 @@ void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
     json_array_foreach(json_object_get(body, "rooms"), i, room)
     {
         const char *name = pv_json_text(room, "room", "");
+        /* A room that this node left gets no new pane; a pane that exists keeps its lines. */
         bool left = pv_json_bool(room, "left");
         size_t index = is_room_name(name) ? pv_tui_find(t, name, !left) : SIZE_MAX;
         if (index == SIZE_MAX)
@@ -512,6 +540,7 @@ static void run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
 void pv_tui_take_error(struct pv_tui *t, const char *error, const char *text)
 {
     note(t, "%s", error);
+    /* A line that was begun since the failed one was sent must not be overwritten. */
     if (text != NULL && t->edit.len == 0)
         pv_tuiedit_set(&t->edit, text);
 }
@@ -526,6 +555,7 @@ static void send_to(struct pv_tui *t, const char *name, const char *text)
         snprintf(peer, sizeof(peer), "%s", name);
     if (is_room_name(name) || pv_name_parse(name, strlen(name), peer) == PV_OK)
         index = pv_tui_find(t, peer, false);
+    /* Index 0 is the network's own pane, where nobody reads. */
     if (index == SIZE_MAX || index == 0) {
         note(t, "no peer or room named %.63s: /peers lists them", name);
         pv_tuiedit_set(&t->edit, text);
@@ -577,6 +607,7 @@ static void run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         break;
     case PV_TUI_W_ACCEPT:
     case PV_TUI_W_REFUSE:
+        /* strtoul() in tui.c would make a number of any word, so the digits are checked here. */
         if (w->name[0] == '\0' || w->name[strspn(w->name, "0123456789")] != '\0')
             note(t, "%s NUMBER", word == PV_TUI_W_ACCEPT ? "/accept" : "/refuse");
         else
@@ -586,6 +617,7 @@ static void run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         note(t, "there is no command /%.32s: /help lists them", w->name);
         break;
     }
+    /* The answer of a command appears at the bottom. */
     t->convs[t->current].scroll = 0;
 }
 
@@ -631,6 +663,7 @@ static void complete(struct pv_tui *t)
         note(t, "nothing begins like that");
         return;
     }
+    /* One candidate is certain, so the next word can follow at once. */
     if (choice.n == 1) {
         size_t len = strlen(choice.common);
         choice.common[len] = ' ';
@@ -686,6 +719,7 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
         next_unread(t);
         break;
     case PV_TUI_EOF:
+        /* As in a shell, Ctrl-D ends an empty line only: a slip of the finger loses no text. */
         t->ended = t->ended || t->edit.len == 0;
         break;
     case PV_TUI_QUIT:

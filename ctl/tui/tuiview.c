@@ -48,6 +48,8 @@ static size_t width_of(wchar_t *c)
 
 static void add_mark(struct pv_tui_cell *to, wchar_t c)
 {
+    /* Another node decides how many marks it puts on a character. A cell takes PV_TUI_MARKS wide
+     * characters; the others are dropped. */
     size_t n = wcslen(to->ch);
     if (n > 0 && n < PV_TUI_MARKS)
         to->ch[n] = c;
@@ -67,16 +69,21 @@ static void write_n(struct pen *p, const char *text, size_t len)
         wchar_t c = pv_tui_decode(text + i, &n);
         if (n == 0)
             return;
+        /* The terminal would expand a tab and push the cells behind it out of their columns. */
         if (c == '\t')
             c = ' ';
         size_t w = width_of(&c);
         if (w == 0) {
+            /* A mark belongs to the character before it: behind a wide one, that is two cells
+             * back. */
             size_t back = p->col - (p->col > p->start);
             back -= back > p->start && cell(p->s, p->row, back)->ch[0] == L'\0';
             if (p->col > p->start)
                 add_mark(cell(p->s, p->row, back), c);
             continue;
         }
+        /* Half of a wide character cannot be shown. Writing ends here: a narrow character that
+         * follows must not slip into its place. */
         if (p->col + w > p->end)
             return;
         *cell(p->s, p->row, p->col) = (struct pv_tui_cell){.ch = {c}, .attr = p->attr};
@@ -113,6 +120,7 @@ static size_t fit(const char *text, size_t cols, size_t *ret_skip)
     for (size_t n; text[at] != '\0' && text[at] != '\n'; at += n) {
         wchar_t c = pv_tui_decode(text + at, &n);
         size_t w = c == '\t' ? 1 : width_of(&c);
+        /* The first character is taken even when it is wider than the row: the walk must end. */
         if (used + w > cols && at > 0) {
             *ret_skip = blank > 0;
             return blank > 0 ? blank : at;
@@ -141,6 +149,7 @@ struct row {
 
 static bool same_day(double a, double b)
 {
+    /* The reader's own days count, not those of UTC. */
     struct tm x, y;
     time_t s = (time_t)a, r = (time_t)b;
     return localtime_r(&s, &x) != NULL && localtime_r(&r, &y) != NULL && x.tm_yday == y.tm_yday &&
@@ -153,6 +162,7 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     const struct pv_tui_line *line = &c->lines[index];
     struct walk w = {.line = line, .text = line->text, .cols = cols};
     w.who = line->outgoing ? t->me : c->is_room ? line->from : c->name;
+    /* A notice has neither time nor sender, so it begins at the margin without a date above. */
     if (line->id[0] == '\0')
         return w;
     size_t before = index;
@@ -161,6 +171,7 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     w.day = before == 0 || !same_day(c->lines[before - 1].time, line->time);
     w.indent = cols > INDENT + 8 ? INDENT : 0;
     w.first = INDENT + strlen(w.who) + 2;
+    /* A narrow pane gives up the name before it gives up room for the text. */
     if (w.first + 8 > cols)
         w.first = w.indent;
     return w;
@@ -174,6 +185,7 @@ static bool walk_next(struct walk *w, struct row *ret_row)
         w->day = false;
         return true;
     }
+    /* An empty message takes a row too: without text the walk ends only once it has begun. */
     if (w->begun && *w->text == '\0')
         return false;
     ret_row->is_first = !w->begun;
@@ -186,6 +198,7 @@ static bool walk_next(struct walk *w, struct row *ret_row)
 
 static size_t rows_of(struct walk w)
 {
+    /* The walk is a copy: counting must not move the one that draws. */
     struct row unused;
     size_t n = 0;
     while (walk_next(&w, &unused))
@@ -254,13 +267,18 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
 {
     struct pv_tui_conv *c = &t->convs[t->current];
     size_t pane = bottom - top, cols = s->cols - start, first = c->n_lines, rows = 0;
+    /* Layout goes from the newest line upwards and stops when the window is full: the cost does
+     * not grow with the conversation. */
     while (first > 0 && rows < pane + c->scroll) {
         first--;
         rows += rows_of(walk_of(t, c, first, cols));
     }
+    /* The person scrolled beyond the oldest line, or the window grew: the view stops at the top. */
     if (rows < pane + c->scroll)
         c->scroll = rows > pane ? rows - pane : 0;
+    /* page_up() of the model asks for older lines only when the top is on the screen. */
     c->at_top = first == 0 && rows <= pane + c->scroll;
+    /* The loop above counts whole messages. The first one may begin above the window. */
     size_t hidden = rows > pane + c->scroll ? rows - pane - c->scroll : 0;
     size_t row = rows < pane ? bottom - rows : top;
     for (size_t i = first; i < c->n_lines && row < bottom; i++) {
@@ -318,6 +336,7 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     struct pen p = {s, row, 0, 0, ROSTER - 1, 0};
     char unread[8];
     p.attr = base;
+    /* Blanks come first, so that the reversed row of the open conversation is solid. */
     write_text(&p, "                        ");
     p.col = 0;
     p.attr = (uint8_t)(base | (c->online ? PV_TUI_GOOD : PV_TUI_DIM));
@@ -326,6 +345,7 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
                                             : "\xe2\x97\x8b"); /* ● ○ */
     p.attr = (uint8_t)(base | (c->unread > 0 ? PV_TUI_BOLD : 0));
     p.col = 2;
+    /* A long name is cut, so that it leaves room for the path and the unread messages. */
     p.end = 2 + NAME_COLS;
     write_text(&p, index == 0 ? (t->network[0] == '\0' ? "p2pvpn" : t->network) : c->name);
     p.end = ROSTER - 1;
@@ -378,6 +398,7 @@ static void draw_input(const struct pv_tui *t, struct pv_tui_screen *s, size_t r
 {
     struct pen p = {s, row, 0, 0, s->cols, PV_TUI_BOLD};
     const struct pv_tuiedit *e = &t->edit;
+    /* Two columns are the prompt. The third is for the cursor behind the last character. */
     size_t room = s->cols - 3, from = 0, n;
     write_text(&p, "> ");
     p.start = p.col;
@@ -398,8 +419,10 @@ size_t pv_tui_page(size_t rows)
 
 static int set_size(struct pv_tui_screen *s, size_t rows, size_t cols)
 {
+    /* The size is whatever the terminal claims. The bound keeps the product small. */
     rows = rows > PV_TUI_MAX_ROWS ? PV_TUI_MAX_ROWS : rows;
     cols = cols > PV_TUI_MAX_COLS ? PV_TUI_MAX_COLS : cols;
+    /* calloc() of no cells may return NULL, which would look like a failure. */
     struct pv_tui_cell *cells = calloc(rows * cols + 1, sizeof(*cells));
     if (cells == NULL)
         return PV_ERR_NOMEM;
@@ -415,6 +438,7 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
     int r = set_size(screen, rows, cols);
     if (r < 0 || screen->rows == 0 || screen->cols == 0)
         return r;
+    /* Below this size the subtractions of the drawing functions would wrap around. */
     if (screen->rows < PV_TUI_MIN_ROWS || screen->cols < PV_TUI_MIN_COLS) {
         struct pen p = {screen, 0, 0, 0, screen->cols, 0};
         write_text(&p, "too small");
