@@ -27,6 +27,7 @@ static void path_cell(struct pv_table *t, const json_t *path)
         pv_table_cell(t, PV_DIM, "-");
         return;
     }
+    /* The precision keeps a cell of the table within its buffer: the strings are the daemon's. */
     snprintf(text, sizeof(text), "%s %.70s", type,
              pv_json_text(path, relay ? "via" : "remote", ""));
     pv_table_cell(t, relay ? PV_YELLOW : PV_GREEN, text);
@@ -45,6 +46,7 @@ static void peer_row(struct pv_table *t, const json_t *peer, double now)
     pv_table_cell(t, PV_PLAIN, pv_json_text(peer, "ip4", pv_json_text(peer, "ip6", "-")));
     pv_table_cell(t, online ? PV_GREEN : PV_DIM, online ? "online" : "offline");
     path_cell(t, path);
+    /* -1 stands for "not measured": a round trip of 0 ms is a value. */
     pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : pv_show_ms(rtt, text));
     snprintf(text, sizeof(text), "%.0f %%", loss * 100);
     pv_table_cell(t, PV_PLAIN, loss < 0 ? "-" : text);
@@ -66,6 +68,7 @@ static int print_peers(struct pv_cli *cli, const json_t *body)
     struct pv_table t;
     size_t i;
 
+    /* Quiet tables would be empty words: scripts use --json. */
     if (cli->quiet)
         return 0;
     pv_table_begin(&t, PV_ARRAY_LEN(head));
@@ -101,6 +104,7 @@ static void status_network(struct pv_table *t, const json_t *s)
     char text[PV_SHOW_BUF], since[PV_SHOW_BUF];
     const json_t *net = json_object_get(s, "network"), *self = json_object_get(s, "self");
     const char *state = pv_json_text(s, "state", "?");
+    /* A node with static peers alone has no network, but works. */
     bool up = strcmp(state, "up") == 0 || strcmp(state, "static") == 0;
 
     if (strcmp(state, "none") == 0)
@@ -227,6 +231,7 @@ static void status_nat(struct pv_table *t, const json_t *s)
         row(t, "NAT", varies ? PV_YELLOW : PV_PLAIN, text);
     }
     bool predict = pv_json_bool(hard, "predict"), birthday = pv_json_bool(hard, "birthday");
+    /* "predict" is absent when the daemon does not say: absent is not "off". */
     if (json_object_get(hard, "predict") != NULL && !(predict && birthday))
         row(t, "symmetric NATs", PV_YELLOW,
             predict || birthday ? (predict ? "trying many ports is off (birthday)"
@@ -306,6 +311,8 @@ static void status_people(struct pv_table *t, const json_t *s)
     double unread = pv_json_real(chat, "unread", 0), queued = pv_json_real(chat, "queued", 0);
     if (unread > 0 || queued > 0) {
         snprintf(text, sizeof(text), "%.0f unread, %.0f queued", unread, queued);
+        /* Unread messages wait for the person here, queued ones for others: only the first ask
+         * for attention. */
         row(t, "messages", unread > 0 ? PV_YELLOW : PV_PLAIN, text);
     }
 }
@@ -343,6 +350,7 @@ static void status_drops(struct pv_table *t, const json_t *s)
     json_object_foreach(drops, reason, count)
     {
         char text[PV_SHOW_BUF];
+        /* A reason that never occurred is no news, and there are many of them. */
         if (json_number_value(count) <= 0)
             continue;
         snprintf(text, sizeof(text), "%.0f %.60s", json_number_value(count), reason);
@@ -371,6 +379,8 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     {
         fputs(pv_colour_on(PV_RED, cli->colour), cli->out);
         fputs("problem: ", cli->out);
+        /* A problem may quote a text from elsewhere: pv_show_text() takes control characters
+         * out. */
         pv_show_text(cli->out, json_string_value(problem));
         fputs(pv_colour_off(PV_RED, cli->colour), cli->out);
         fputc('\n', cli->out);
@@ -391,12 +401,14 @@ static int status(struct pv_cli *cli)
         if (code != 0)
             break;
         if (watch && cli->colour)
+            /* ECMA-48: CUP moves the cursor home, ED 2 erases the screen. */
             fputs("\033[H\033[2J", cli->out);
         if (cli->json)
             pv_cli_print_json(cli, body);
         else if (!cli->quiet)
             code = print_status(cli, body);
         json_decref(body);
+        /* The reader of a pipe may be gone: without this --watch would ask for ever. */
         if (fflush(cli->out) != 0)
             break;
         if (watch)
@@ -417,6 +429,7 @@ static int print_ip(struct pv_cli *cli, const json_t *body)
 {
     const char *const *value = cli->args.value;
     const char *field = value[IP_WG_KEY] != NULL ? "wg_key" : value[IP_6] != NULL ? "ip6" : "ip4";
+    /* NULL: a node may lack an address of one family, and a script must not read an empty line. */
     const char *text = pv_json_text(body, field, NULL);
     if (text == NULL)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "it has none of that kind: try --json");
@@ -428,6 +441,7 @@ static int ip(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_IP, 0);
+    /* A peer is named by the caller; without a word the daemon answers for itself. */
     int code = cli->args.n_words > 0 ? pv_cli_peer(cli, &req, cli->args.word[0]) : 0;
     return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_ip);
 }
@@ -463,6 +477,8 @@ static int print_trace(struct pv_cli *cli, const json_t *body)
 {
     const json_t *event;
     size_t i;
+    /* The daemon sends the age of each event in seconds, so that the clocks of the two programs
+     * do not matter. */
     json_array_foreach(json_object_get(body, "events"), i, event)
     {
         fprintf(cli->out, "%10.3f s ago  ", pv_json_real(event, "t", 0));
@@ -481,6 +497,7 @@ static int trace(struct pv_cli *cli)
 
 static int print_metrics(struct pv_cli *cli, const json_t *body)
 {
+    /* The text is not filtered: Prometheus reads it as it is, and the daemon alone composes it. */
     fputs(pv_json_text(body, "text", ""), cli->out);
     return 0;
 }

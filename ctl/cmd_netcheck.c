@@ -20,12 +20,15 @@ static json_t *addr_json(const struct pv_addr *a)
 {
     char text[PV_ADDR_TEXT];
     if (a->family == PV_AF_NONE)
+        /* json_pack() with "o" takes over the reference, so every helper here returns one that
+         * is its caller's, also for "nothing". */
         return json_null();
     return json_string(a->port != 0 ? pv_addr_format(a, text) : pv_addr_format_ip(a, text));
 }
 
 static json_t *ms_json(pv_ns t)
 {
+    /* Two decimals of a millisecond: more would be noise. */
     return json_real((double)(t / 10000u) / 100);
 }
 
@@ -93,6 +96,7 @@ static bool reached(const struct check *c)
 
 static const struct pv_netcheck_result *best_result(const struct check *c)
 {
+    /* IPv4 is the family in which NATs matter, so it is preferred when both answer. */
     return &c->report.result[!c->report.result[0].reached && c->report.result[1].reached ? 1 : 0];
 }
 
@@ -100,6 +104,7 @@ static const struct pv_netcheck_result *best_result(const struct check *c)
 static void ask_by_tcp(struct check *c)
 {
     struct pv_netprobe_answer answer;
+    /* One answer by TCP is enough to tell a blocked UDP from a dead server. */
     for (size_t f = 0; f < PV_NETPROBE_FAMILIES && !c->tcp; f++) {
         if (!c->report.tried[f] || c->report.result[f].reached)
             continue;
@@ -126,6 +131,7 @@ static json_t *publics_json(const struct pv_netcheck_result *r)
 
 static json_t *block_json(const struct pv_netcheck_result *r)
 {
+    /* The other kinds have no bounds to tell. */
     if (r->ports != PV_NETCHECK_IN_BLOCK)
         return json_null();
     return json_pack("{s:i, s:i}", "first", r->block_lo, "size", r->block_size);
@@ -135,6 +141,7 @@ static json_t *result_json(const struct check *c, size_t f)
 {
     const struct pv_netcheck_result *r = &c->report.result[f];
     bool rtt = r->reached;
+    /* NULL of a family: it was not tried. That is another finding than "no answer". */
     if (!c->report.tried[f])
         return json_null();
     return json_pack(
@@ -171,12 +178,14 @@ static json_t *hops_json(const struct check *c)
 
 static json_t *levels_json(const struct check *c)
 {
+    /* Only IPv4 has levels of NAT worth counting. */
     int n = pv_routercheck_levels(&c->report.router, &c->report.result[0], &c->report.trace);
     return n < 0 ? json_null() : json_integer(n);
 }
 
 static int print_json(struct pv_cli *cli, const struct check *c)
 {
+    /* "blocked" needs a proof that the server lives; silence by both ways proves nothing. */
     const char *udp = reached(c) ? "works" : c->tcp ? "blocked" : "unknown";
     json_t *body = json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "version", 1, "udp", udp,
                              FAMILY_KEY[0], result_json(c, 0), FAMILY_KEY[1], result_json(c, 1),
@@ -220,6 +229,8 @@ static void rule_row(struct pv_table *t, const char *name, enum pv_netcheck_rule
                      enum pv_netcheck_answer by_port)
 {
     const char *text = pv_netcheck_rule_text(rule);
+    /* A server with one address can test another port only (RFC 5780, sections 4.3 and 4.4):
+     * half an answer is told as such. */
     if (rule == PV_NETCHECK_RULE_UNKNOWN && by_port == PV_NETCHECK_NO)
         text = "not by port; by address: unknown";
     row(t, name, PV_PLAIN, text);
@@ -299,6 +310,8 @@ static int print_text(struct pv_cli *cli, const struct check *c)
 static const char *judge(const struct check *c)
 {
     if (!reached(c) && c->tcp)
+        /* The order matters: the TCP answer is what makes silence by UDP a statement about this
+         * machine's network. */
         return "UDP is blocked: the server answers by TCP only. Direct paths are possible inside "
                "the own network only; everything else needs a relay.";
     if (!reached(c))
@@ -318,10 +331,13 @@ static int netcheck(struct pv_cli *cli)
     int r = pv_netprobe_run(&c.servers, c.lifetime, &c.report);
     if (r < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot open sockets: %s", pv_strstatus(r));
+    /* Only now: a connection by TCP that is refused takes time, and is needless when UDP works. */
     if (!reached(&c))
         ask_by_tcp(&c);
     c.verdict = judge(&c);
     code = cli->json ? print_json(cli, &c) : print_text(cli, &c);
+    /* The report was printed all the same; the exit code tells a script that it is about
+     * nothing. */
     if (code == 0 && !reached(&c) && !c.tcp)
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                            "no answer from the server: is its name right, and is it running?");
@@ -337,6 +353,7 @@ static void tell_answer(struct pv_cli *cli, json_t *list, const struct pv_addr *
     char a[PV_ADDR_TEXT], b[PV_ADDR_TEXT], ms[PV_SHOW_BUF];
     bool good = status == PV_OK;
     const char *why = pv_strstatus(status);
+    /* The server is told with each answer: one name may stand for several addresses. */
     if (cli->json) {
         json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:o, s:o}", "server",
                                               addr_json(server), "by", how, "mapped",
@@ -350,6 +367,7 @@ static void tell_answer(struct pv_cli *cli, json_t *list, const struct pv_addr *
                 pv_addr_format(server, b), pv_show_ms((double)answer->rtt / 1e6, ms));
     else
         fprintf(cli->out, "no answer  by %s from %s: %s\n", how, pv_addr_format(server, b), why);
+    /* Each try may take seconds: what is known is shown at once. */
     fflush(cli->out);
 }
 
@@ -383,8 +401,11 @@ static int stun(struct pv_cli *cli)
     int code = find_servers(cli, given, secure ? PV_NETPROBE_TLS_PORT : PV_NETPROBE_PORT, &servers);
     for (size_t f = 0; code == 0 && f < PV_NETPROBE_FAMILIES; f++)
         for (size_t i = 0; i < servers.n[f]; i++)
+            /* ask_server() stands first: "||" would skip the other servers after the first
+             * answer. */
             any = ask_server(cli, list, &servers.addr[f][i], ways) || any;
     if (code == 0 && cli->json) {
+        /* "O" keeps the list's own reference, which is given up below on every way. */
         json_t *body = json_pack("{s:i, s:O}", "version", 1, "answers", list);
         if (body != NULL)
             pv_cli_print_json(cli, body);

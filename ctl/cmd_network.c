@@ -21,6 +21,8 @@ static void read_secret(struct pv_cli *cli, char *buf, size_t cap)
     int c = fgetc(cli->in);
     while (c == ' ' || c == '\t')
         c = fgetc(cli->in);
+    /* One byte more than allowed is kept: the parser then refuses what is too long instead of
+     * using a shortened secret. */
     for (; c != EOF && c != '\n' && n + 1 < cap; c = fgetc(cli->in))
         buf[n++] = (char)c;
     while (n > 0 && (buf[n - 1] == ' ' || buf[n - 1] == '\t' || buf[n - 1] == '\r'))
@@ -42,6 +44,7 @@ static int take_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request 
     }
     size_t len = strlen(word);
     memcpy(secret, word, len < SECRET_BUF ? len : SECRET_BUF - 1);
+    /* The length of a secret may stay visible; its text may not. */
     pv_wipe(word, len);
     return 0;
 }
@@ -85,6 +88,8 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
                                 value[CREATE_CIDR]);
         pv_prefix_format(&range, req->cidr);
     }
+    /* The daemon would refuse it as well. Here nothing is started for a URL that was copied in
+     * part. */
     if (pv_url_parse(req->secret, strlen(req->secret), &url) < 0)
         return pv_cli_usage(cli, "not a coordinator URL: copy it whole from what "
                                  "\"p2pvpn-coordinator url\" prints");
@@ -96,6 +101,8 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
 static void set_patience(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     pv_cli_set_timeout(cli, JOIN_S);
+    /* A quarter, at most a second: enough for the daemon's reason to arrive before this side's
+     * own "timeout". */
     if (cli->timeout != 0)
         req->timeout_ms =
             (uint32_t)((cli->timeout - pv_min_ns(cli->timeout / 4, PV_S(1))) / PV_MS(1));
@@ -112,6 +119,7 @@ static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req, int code,
     set_patience(cli, req);
     if (code == 0)
         code = pv_cli_call(cli, req, NULL, NULL, &body);
+    /* The secret goes before anything is printed: from here on the process may wait for a pipe. */
     pv_ctlapi_request_done(req);
     if (code == 0 && cli->json)
         pv_cli_print_json(cli, body);
@@ -124,6 +132,8 @@ static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req, int code,
 static int print_created(struct pv_cli *cli, const json_t *body)
 {
     print_joined(cli, body, "created");
+    /* The note goes to standard error, so that TOKEN=$(p2pvpnctl create ...) gets the token
+     * alone. */
     pv_cli_note(cli, "the next machine joins with: p2pvpnctl join TOKEN (valid once, 24 hours; "
                      "more: p2pvpnctl invite)");
     return print_token(cli, body);
@@ -147,6 +157,7 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
         code = pv_cli_name(cli, "name", name, req->name);
     if (code != 0)
         return code;
+    /* The parse is only a check, so the parts are wiped at once; the daemon gets the text. */
     int r = pv_token_parse(req->secret, strlen(req->secret), &token);
     if (r == PV_ERR_UNSUPPORTED)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
@@ -184,6 +195,8 @@ static const char *invite_state(const json_t *invite, double now)
 {
     if (pv_json_bool(invite, "revoked"))
         return "revoked";
+    /* The order of the tests is the order of precedence: a revoked invite stays revoked after
+     * its end. */
     if (pv_json_real(invite, "used", 0) >= pv_json_real(invite, "uses", 0))
         return "used up";
     double end = pv_json_real(invite, "not_after", 0);
@@ -229,6 +242,7 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
     bool has_options =
         value[INVITE_USES] != NULL || value[INVITE_EXPIRES] != NULL || value[INVITE_ADMIN] != NULL;
 
+    /* "invite list --uses 3" would silently ignore the option. */
     if (what[0] != '\0' && has_options)
         return pv_cli_usage(cli, "--uses, --expires and --admin are for new invites");
     if (strcmp(what, "list") == 0 && cli->args.n_words == 1) {
@@ -254,6 +268,7 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
         req->uses = (uint32_t)n;
     }
     if (value[INVITE_EXPIRES] != NULL &&
+        /* An invite that has expired when it is made is a typing error. */
         (pv_duration_parse(value[INVITE_EXPIRES], &req->expires_s) < 0 || req->expires_s == 0))
         return pv_cli_usage(cli, "--expires \"%.40s\": give a time such as 90m, 24h or 7d",
                             value[INVITE_EXPIRES]);
@@ -286,6 +301,7 @@ static int leave(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
+    /* Without --forget the node keeps its identity and can return under it. */
     req.forget = cli->args.value[0] != NULL;
     return pv_cli_change(cli, &req,
                          req.forget ? "left the network; the keys of this node are deleted"

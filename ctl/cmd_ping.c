@@ -41,6 +41,7 @@ static void pong(struct pv_cli *cli, const struct pv_ctlapi_reply *event, struct
     const json_t *path = json_object_get(event->body, "path");
     double rtt = pv_json_real(event->body, "rtt_ms", 0);
     const char *type = pv_json_text(path, "type", "none");
+    /* A static peer has one configured way, which counts as direct: no relay sees the packets. */
     bool direct = strcmp(type, "direct") == 0 || strcmp(type, "static") == 0;
 
     if (p->direct + p->other == 0 || rtt < p->min_ms)
@@ -49,6 +50,7 @@ static void pong(struct pv_cli *cli, const struct pv_ctlapi_reply *event, struct
     p->sum_ms += rtt;
     p->direct += direct;
     p->other += !direct;
+    /* Statistics are kept whatever is printed: --direct judges by them. */
     if (cli->json || cli->quiet)
         return;
     fprintf(cli->out, "%.0f from %s: %s via ", pv_json_real(event->body, "seq", 0), p->peer,
@@ -65,6 +67,7 @@ static void on_ping_event(struct pv_cli *cli, const struct pv_ctlapi_reply *even
     else if (strcmp(event->event, "timeout") == 0 && !cli->json && !cli->quiet)
         fprintf(cli->out, "%.0f from %s: no answer\n", pv_json_real(event->body, "seq", 0),
                 p->peer);
+    /* JSON takes every event, also kinds that this program does not know. */
     if (cli->json)
         pv_cli_print_json(cli, event->body);
     fflush(cli->out);
@@ -86,6 +89,7 @@ static int ping_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (code == 0 && value[PING_INTERVAL] != NULL) {
         char *end = NULL;
         double s = strtod(value[PING_INTERVAL], &end);
+        /* The negated comparison also refuses NaN, which strtod() reads. */
         if (end == value[PING_INTERVAL] || *end != '\0' || !(s >= 0.01 && s <= 3600))
             return pv_cli_usage(cli, "-i \"%.40s\": give seconds, from 0.01 to 3600",
                                 value[PING_INTERVAL]);
@@ -108,6 +112,7 @@ static int ping_result(struct pv_cli *cli, const struct ping *p, json_t *body)
                     p->sum_ms / received, p->max_ms);
         fputc('\n', cli->out);
     }
+    /* No answer at all outweighs --direct: a path that does not exist is not "relayed". */
     if (received == 0)
         return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "%s did not answer: p2pvpnctl why %s", p->peer,
                            p->peer);
@@ -130,6 +135,7 @@ static int ping(struct pv_cli *cli)
     if (code != 0)
         return code;
     uint64_t seconds = (uint64_t)req.count * req.interval_ms / 1000 + GRACE_S;
+    /* A deadline that does not fit means none (0): somebody asked for days. */
     pv_cli_set_timeout(cli, seconds > UINT32_MAX ? 0 : (unsigned)seconds);
     code = pv_cli_call(cli, &req, on_ping_event, &p, &body);
     if (code == 0)
@@ -161,6 +167,7 @@ static int wait_until(struct pv_cli *cli)
     req.online = value[WAIT_ONLINE] != NULL;
     if (code == 0)
         code = pv_cli_connect(cli);
+    /* Waiting has no end of its own; --timeout sets one. */
     pv_cli_set_timeout(cli, 0);
     if (code == 0)
         code = pv_cli_call(cli, &req, NULL, NULL, &body);

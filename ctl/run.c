@@ -70,12 +70,14 @@ static int use_globals(struct pv_cli *cli, const struct pv_args *args)
     const char *timeout = args->value[OPT_TIMEOUT];
     if (args->value[OPT_SOCKET] != NULL)
         cli->socket = args->value[OPT_SOCKET];
+    /* A flag counts before the command and behind it: either one is enough. */
     cli->json = cli->json || args->value[OPT_JSON] != NULL;
     cli->quiet = cli->quiet || args->value[OPT_QUIET] != NULL;
     if (timeout == NULL)
         return 0;
     char *end = NULL;
     double s = strtod(timeout, &end);
+    /* The negated comparison also refuses NaN, which strtod() reads. */
     if (end == timeout || *end != '\0' || !(s >= 0.001 && s <= MAX_TIMEOUT_S))
         return pv_cli_usage(cli, "--timeout \"%.40s\": give seconds, from 0.001 to %d", timeout,
                             MAX_TIMEOUT_S);
@@ -106,6 +108,7 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     memcpy(table, GLOBAL, sizeof(GLOBAL));
     for (const struct pv_option *o = c->options; o->name != NULL; o++)
         table[n++] = *o;
+    /* Behind this many words everything is a word: chat texts may begin with "-". */
     int look_at = c->verbatim_after > 0 ? c->verbatim_after : PV_ARGS_MAX_WORDS;
     int r = pv_args_parse(&args, table, n, look_at, rest, error);
     if (r == PV_OK && !take_rest(&args, rest)) {
@@ -114,6 +117,7 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     }
     if (r < 0)
         return pv_cli_usage(cli, "%s", error);
+    /* Help comes before the checks of the arguments: whoever asks for it may not know them. */
     if (args.value[OPT_HELP] != NULL)
         return -1;
     int code = use_globals(cli, &args);
@@ -124,6 +128,7 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     if (args.n_words > c->max_words)
         return pv_cli_usage(cli, "unexpected \"%.60s\"", args.word[c->max_words]);
     cli->args = args;
+    /* The command's own options move to the front: its enum counts from 0 and knows no globals. */
     memmove(cli->args.value, args.value + N_GLOBAL,
             (PV_ARGS_MAX_OPTIONS - N_GLOBAL) * sizeof(args.value[0]));
     return 0;
@@ -154,6 +159,7 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     if (cli->cmd == NULL)
         return pv_cli_usage(cli, "unknown command \"%.60s\"", args.word[0]);
     code = parse_command(cli, rest);
+    /* "p2pvpnctl -h ping" is the same question as "p2pvpnctl ping -h". */
     if (code < 0 || args.value[OPT_HELP] != NULL) {
         print_help(cli->cmd, cli->out);
         return PV_CTLAPI_DONE;
@@ -181,6 +187,7 @@ int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
     };
     struct pv_args_rest rest = {.argc = argc - 1, .argv = argv + 1};
     const char *no_colour = getenv("NO_COLOR");
+    /* NO_COLOR counts when it is set and not empty (no-color.org). */
     cli.colour =
         fileno(out) >= 0 && isatty(fileno(out)) && (no_colour == NULL || no_colour[0] == '\0');
 

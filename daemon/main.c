@@ -79,6 +79,7 @@ static int say(int code, const char *fmt, ...) PV_PRINTF(2, 3);
 
 static int say(int code, const char *fmt, ...)
 {
+    /* Longer lines are cut: the text may quote a path or a file. */
     char line[1024];
     va_list ap;
     va_start(ap, fmt);
@@ -139,6 +140,8 @@ static int read_flags(struct daemon *d, int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     int opt;
+    /* getopt_long() prints nothing itself: its messages lack the hint to --help. The ":" below
+     * tells a missing value from an unknown flag. */
     opterr = 0;
     while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         int r = EXIT_OK;
@@ -152,6 +155,7 @@ static int read_flags(struct daemon *d, int argc, char **argv)
             r = say(EXIT_USAGE, "unknown flag %s; see p2pvpnd --help", argv[optind - 1]);
         else
             r = take_flag(d, opt);
+        /* Help and version end the daemon at once, whatever else stands on the line. */
         if (opt == 'V' || opt == 'h')
             return -1;
         if (r != EXIT_OK)
@@ -181,6 +185,7 @@ static int read_settings(struct daemon *d, uint8_t ret_transport_key[static 32])
     if (d->socket == NULL)
         d->socket = DEFAULT_SOCKET;
     if (d->tun == NULL)
+        /* The pointer is into the settings, which live as long as the daemon does. */
         d->tun = d->settings.tun_name[0] != '\0' ? d->settings.tun_name : DEFAULT_TUN;
     if (d->port == 0)
         d->port = d->settings.port;
@@ -208,6 +213,7 @@ static void warn_default_routes(const struct daemon *d)
 static void open_standard_streams(void)
 {
     int fd;
+    /* open() takes the lowest free number, so the loop ends with the first that is above 2. */
     do {
         fd = open("/dev/null", O_RDWR);
     } while (fd >= 0 && fd <= STDERR_FILENO);
@@ -218,7 +224,11 @@ static void open_standard_streams(void)
 static void prepare_process(void)
 {
     struct rlimit lim;
+    /* No file that this process makes, such as the keys and the database, is readable for others
+     * by accident. */
     umask(077);
+    /* Each peer, relay and control client costs descriptors. Without permission for more the old
+     * limit stays. */
     if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
         lim.rlim_cur = lim.rlim_max < FILES_MAX ? lim.rlim_max : FILES_MAX;
         (void)!setrlimit(RLIMIT_NOFILE, &lim);
@@ -228,6 +238,8 @@ static void prepare_process(void)
      * what this takes away.) */
     prctl(PR_SET_DUMPABLE, 0);
 #endif
+    /* A control client or a relay may close at any moment: a write then fails with EPIPE instead
+     * of ending the daemon. */
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -237,13 +249,17 @@ static void default_node_name(const struct pv_rng *rng, char ret_name[static PV_
     char host[HOST_NAME_MAX + 1] = "", text[PV_NAME_BUF];
     size_t n = 0;
     (void)!gethostname(host, sizeof(host) - 1);
+    /* The part before the first dot: the domain says nothing inside the network, and a node's
+     * name has no dots. */
     for (const char *p = host; *p != '\0' && *p != '.' && n < PV_NAME_MAX; p++) {
         bool ok = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9');
+        /* A name begins and ends with a letter or digit. */
         if (ok || n > 0)
             text[n++] = ok ? *p : '-';
     }
     while (n > 0 && text[n - 1] == '-')
         n--;
+    /* A host without a usable name still gets one that is unlikely to be taken in its network. */
     if (pv_name_parse(text, n, ret_name) < 0)
         snprintf(ret_name, PV_NAME_BUF, "node-%04x", (unsigned)(pv_rng_u32(rng) & 0xffff));
 }
@@ -262,6 +278,7 @@ static int state_path(const struct daemon *d, const char *name, char path[static
 static int open_state(struct daemon *d)
 {
     char path[PATH_MAX];
+    /* The mode shuts everybody else out of the keys. */
     int r = pv_dir_make(d->state, 0700);
     if (r < 0)
         return say(EXIT_FAILED,
@@ -286,6 +303,7 @@ static int open_state(struct daemon *d)
 static int open_keys(struct daemon *d, const uint8_t *transport_key)
 {
     char error[PV_JOB_ERROR_MAX];
+    /* Locked memory is never written to swap, where a key would survive the daemon. */
     d->identity = pv_secret_alloc(sizeof(*d->identity));
     if (d->identity == NULL)
         return say(EXIT_FAILED, "keys: no locked memory: raise the memlock limit (ulimit -l)");
@@ -308,10 +326,12 @@ static int read_port(struct daemon *d, uint16_t *ret_port)
     if (r == PV_ERR_NOT_FOUND)
         return EXIT_OK;
     if (r >= 0) {
+        /* A file that was edited may have lost its line end, or have it. */
         text[strcspn(text, "\n")] = '\0';
         r = pv_u64_parse(text, 1, 65535, &port);
     }
     pv_file_free(text, len);
+    /* Drawing a new port silently would break whatever forwards the old one. */
     if (r < 0)
         return say(EXIT_FAILED, "read %s: %s: remove the file to draw a new port", path,
                    pv_strstatus(r));
@@ -325,6 +345,7 @@ static int save_port(struct daemon *d)
     int n = snprintf(text, sizeof(text), "%u\n", d->port);
     if (state_path(d, "port", path) != EXIT_OK)
         return EXIT_USAGE;
+    /* The port is kept: peers remember this node's endpoint, and a firewall rule may name it. */
     int r = pv_file_write(path, pv_view(text, (size_t)n), 0600);
     if (r < 0)
         return say(EXIT_FAILED, "write %s: %s", path, pv_strstatus(r));
@@ -341,6 +362,8 @@ static int open_udp(struct daemon *d)
         if (code != EXIT_OK)
             return code;
     }
+    /* A port that was chosen or kept is not replaced when another program has it: that would
+     * hide the conflict. */
     if (d->port != 0) {
         if (pv_helper_open_udp(d->helper, d->port, d->settings.workers, &d->udp, error) < 0)
             return say(EXIT_FAILED, "%s", error);
@@ -349,6 +372,8 @@ static int open_udp(struct daemon *d)
     int r = PV_ERR_EXISTS;
     for (int i = 0; i < PORT_TRIES && r == PV_ERR_EXISTS; i++) {
         d->port = (uint16_t)(PORT_MIN + pv_rng_below(&d->rng, PORT_MAX - PORT_MIN + 1));
+        /* The helper opens the sockets, one group over both families: it alone keeps the rights
+         * for that. */
         r = pv_helper_open_udp(d->helper, d->port, d->settings.workers, &d->udp, error);
     }
     if (r < 0)
@@ -396,6 +421,8 @@ static int open_metrics(const struct daemon *d, int *ret_fd)
     char text[PV_ADDR_TEXT];
     if (addr->family == PV_AF_NONE)
         return EXIT_OK;
+    /* Only [metrics] allow-remote lets this be another address than a loopback one; settings.c
+     * has checked that. */
     int r = pv_stream_listen(addr, NULL, ret_fd);
     if (r >= 0)
         return EXIT_OK;
@@ -412,6 +439,7 @@ static int open_metrics(const struct daemon *d, int *ret_fd)
 static int new_engine(struct daemon *d, const struct pv_saved *saved)
 {
     struct pv_settings *s = &d->settings;
+    /* One more than needed: calloc(0) may return NULL, which would look like a lack of memory. */
     struct pv_static_peer *peers = calloc(s->n_peers + 1, sizeof(*peers));
     if (peers == NULL)
         return say(EXIT_FAILED, "start: out of memory");
@@ -452,6 +480,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     snprintf(cfg.tun_name, sizeof(cfg.tun_name), "%s", d->tun);
     default_node_name(&d->rng, cfg.hostname);
     int r = pv_engine_new(&d->engine, &cfg, pv_clock_now());
+    /* The engine has its own copies. These hold preshared keys and the relays' password. */
     pv_wipe(peers, s->n_peers * sizeof(*peers));
     pv_wipe(cfg.relay_password, sizeof(cfg.relay_password));
     free(peers);
@@ -469,6 +498,7 @@ static int open_store(struct daemon *d)
         r = pv_store_load(d->store, &saved, error);
     if (r < 0)
         return say(EXIT_FAILED, "%s", error);
+    /* The engine copies what it needs from the saved state before that is freed. */
     int code = new_engine(d, &saved.saved);
     pv_store_saved_done(&saved);
     return code;
@@ -535,7 +565,10 @@ static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
         code = open_store(d);
     if (code == EXIT_OK)
         code = run_loop(d);
+    /* A node that leaves its network and forgets its keys goes on as a new one, in the same
+     * process and with the same sockets. */
     *ret_again = code == EXIT_OK && pv_engine_wants_restart(d->engine);
+    /* The loop is freed first: it uses the engine, the store and the identity. */
     d->io = pv_io_free(d->io);
     d->engine = pv_engine_free(d->engine);
     d->store = pv_store_close(d->store);
@@ -547,6 +580,8 @@ static int start(struct daemon *d, const uint8_t *transport_key)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     int code = open_state(d);
+    /* Before any thread starts: each thread inherits the mask that keeps these signals for the
+     * descriptor. */
     if (code == EXIT_OK && pv_signals_open(signals, PV_ARRAY_LEN(signals), &d->signals_fd) < 0)
         code = say(EXIT_FAILED, "start: no descriptor for signals");
     if (code == EXIT_OK)
@@ -569,6 +604,8 @@ static void close_fd(int fd)
 /* In the reverse order of their making; everything may be missing. */
 static void finish_daemon(struct daemon *d)
 {
+    /* Only a socket that this process has made is removed, never the one of a daemon that was
+     * found running. */
     if (d->ctl_fd >= 0)
         unlink(d->socket);
     close_fd(d->ctl_fd);
@@ -576,6 +613,7 @@ static void finish_daemon(struct daemon *d)
     close_fd(d->signals_fd);
     close_fd(d->notify_fd);
     pv_helper_stop(d->helper);
+    /* The lock is given up last: a daemon that starts now finds nothing half closed. */
     close_fd(d->lock_fd);
 }
 
@@ -592,6 +630,7 @@ static int serve(struct daemon *d)
         return say(EXIT_FAILED, "start: %s", pv_strstatus(r));
     int code = read_settings(d, transport_key);
     if (code == EXIT_OK) {
+        /* The log's level stands in the file, so nothing before this can be logged. */
         d->log = pv_logsink_open(&d->sink, "p2pvpnd", d->settings.log_level);
         warn_default_routes(d);
         code = start(d, d->settings.private_key_file[0] != '\0' ? transport_key : NULL);

@@ -55,9 +55,13 @@ static int take_address(struct ctx *c)
         return bad(c, why);
     memcpy(ip, c->value, len);
     ip[len] = '\0';
+    /* The base may have bits beyond the prefix: it is the address of this node as well as the
+     * network. */
     if (pv_addr_parse_ip(ip, &p.base) < 0 ||
         pv_u64_parse(slash + 1, 1, pv_addr_ip_len(&p.base) * 8, &bits) < 0)
         return bad(c, why);
+    /* Each of these would be accepted by the parser and then fail, or do nothing, on an
+     * interface. */
     if (pv_addr_is_unspecified(&p.base) || pv_addr_is_loopback(&p.base) ||
         pv_addr_is_multicast(&p.base) || pv_addr_is_broadcast(&p.base))
         return bad(c, "address: no interface can have this address");
@@ -93,6 +97,7 @@ static int take_workers(struct ctx *c)
     if (!automatic && !single && pv_u64_parse(c->value, 0, PV_FP_MAX_WORKERS, &v) < 0)
         return bad(c, "workers: expected auto (or 0), single, or a number of pairs of threads "
                       "from 1 to 8");
+    /* A count of 0 threads lets the daemon decide by the processors that it may use. */
     c->s->workers = v == 0 ? 1 : (unsigned)v;
     c->s->threads = single ? 1 : v == 0 ? 0 : 2;
     return PV_OK;
@@ -100,6 +105,7 @@ static int take_workers(struct ctx *c)
 
 static int take_path(struct ctx *c, const char *why, char dst[static PV_SETTINGS_PATH_MAX])
 {
+    /* A relative path would depend on the directory in which the daemon was started. */
     if (c->value[0] != '/' || strlen(c->value) >= PV_SETTINGS_PATH_MAX)
         return bad(c, why);
     snprintf(dst, PV_SETTINGS_PATH_MAX, "%s", c->value);
@@ -116,6 +122,8 @@ static int take_public_key(struct ctx *c)
     uint8_t key[32];
     if (pv_wgkey_parse(c->value, key) < 0)
         return bad(c, "public-key: expected 44 characters as `wg pubkey` prints them");
+    /* The present peer is the last one. Two peers with one key would share one session, and
+     * their allowed-ips would fight for it. */
     for (size_t i = 0; i + 1 < c->s->n_peers; i++)
         if (memcmp(c->s->peers[i].peer.public_key, key, 32) == 0)
             return bad(c, "public-key: another [peer] has the same key");
@@ -128,6 +136,8 @@ static int take_allowed_ips(struct ctx *c)
 {
     struct pv_static_peer *p = &c->peer->peer;
     struct pv_prefix prefix;
+    /* Host bits that are not zero are mostly a typing error in the prefix length: guessing would
+     * open a wider range than was meant. */
     if (pv_prefix_parse(c->value, &prefix) < 0)
         return bad(c, "allowed-ips: expected one range with zero host bits, such as 10.0.0.0/24; "
                       "repeat the key for more");
@@ -156,11 +166,14 @@ static int take_endpoint(struct ctx *c)
     struct pv_static_peer *p = &c->peer->peer;
     struct pv_addr addr;
     char text[PV_ADDR_TEXT];
+    /* The last colon counts: an IPv6 address has others. */
     const char *colon = strrchr(c->value, ':');
     uint64_t port = 0;
     if (colon == NULL || pv_u64_parse(colon + 1, 1, 65535, &port) < 0)
         return bad(c, why);
     size_t len = (size_t)(colon - c->value);
+    /* An address is kept as text too, so that the engine has one way to an endpoint, by name or
+     * not. */
     if (pv_addr_parse(c->value, &addr) == PV_OK)
         snprintf(p->endpoint_host, sizeof(p->endpoint_host), "%s", pv_addr_format_ip(&addr, text));
     else if (host_is_sane(c->value, len))
@@ -200,6 +213,7 @@ static int take_turn(struct ctx *c)
     const char *why = "";
     if (c->s->n_relays == PV_ENGINE_MAX_RELAYS)
         return bad(c, "turn: at most 7 servers are supported");
+    /* The parser needs the place for its result; the element counts only once it is whole. */
     if (pv_settings_relay_parse(c->value, &c->s->relays[c->s->n_relays], &why) < 0)
         return bad(c, why);
     c->s->n_relays++;
@@ -304,6 +318,7 @@ static bool parse_size(const char *text, uint64_t *ret_bytes)
         return false;
     memcpy(digits, text, len);
     digits[len] = '\0';
+    /* The limit is divided before, so that the shift below cannot overflow. */
     if (pv_u64_parse(digits, 1, PV_FILE_SIZE_MAX >> shift, &n) < 0)
         return false;
     *ret_bytes = n << shift;
@@ -469,6 +484,7 @@ static int begin_peer(struct ctx *c, const char *name, unsigned line)
     struct pv_settings_peer *peers = realloc(s->peers, (s->n_peers + 1) * sizeof(*peers));
     if (peers == NULL)
         return bad(c, "out of memory");
+    /* realloc() moves the array: c->peer is valid only until the next [peer]. */
     s->peers = peers;
     c->peer = &peers[s->n_peers++];
     memset(c->peer, 0, sizeof(*c->peer));
@@ -481,7 +497,9 @@ static int begin_peer(struct ctx *c, const char *name, unsigned line)
 static int begin_section(struct ctx *c, const struct pv_ini_item *item)
 {
     const struct section *section = find_section(item->section);
+    /* Bits of the section before would make keys of this one look repeated. */
     c->seen = 0;
+    /* The end of a section is seen only at the beginning of the next one. */
     if (finish_peer(c, c->error, c->cap) < 0)
         return PV_ERR_MALFORMED;
     c->peer = NULL;
@@ -500,6 +518,7 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
 static int unknown_key(struct ctx *c, const struct section *section, const char *key)
 {
     int n = snprintf(c->error, c->cap, "unknown key %.40s in [%s]: there are", key, section->name);
+    /* snprintf() returns the length it would need, so n may exceed the buffer. */
     for (size_t i = 0; i < section->n_keys && n > 0 && (size_t)n < c->cap; i++)
         n += snprintf(c->error + n, c->cap - (size_t)n, "%s %s", i == 0 ? "" : ",",
                       section->keys[i].name);
@@ -535,12 +554,17 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
 
 void pv_settings_init(struct pv_settings *s)
 {
-    *s = (struct pv_settings){
-        .mtu = PV_SETTINGS_MTU, .workers = 1, .chat_store = true, .log_level = PV_LOG_INFO};
+    *s = (struct pv_settings){/* Two switches are kept as "off" ones (predict_off, ...) so that zero
+                               * is the default; these values are the other defaults. */
+                              .mtu = PV_SETTINGS_MTU,
+                              .workers = 1,
+                              .chat_store = true,
+                              .log_level = PV_LOG_INFO};
 }
 
 void pv_settings_done(struct pv_settings *s)
 {
+    /* Preshared keys must not stay in freed memory. */
     if (s->peers != NULL)
         pv_wipe(s->peers, s->n_peers * sizeof(*s->peers));
     free(s->peers);
@@ -556,9 +580,12 @@ int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view te
     struct pv_ini_error error = {0};
     int r = pv_ini_parse(text, on_item, &c, &error);
     if (r >= 0) {
+        /* The last section has no section behind it that would end it. */
         r = finish_peer(&c, error.text, sizeof(error.text));
         error.line = c.peer_line;
     }
+    /* Keys of one section come in any order, so what belongs together is checked at the end of
+     * the file. */
     if (r >= 0 && s->n_relays > 0 &&
         (s->relay_user[0] == '\0' || s->relay_password_file[0] == '\0')) {
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
@@ -616,6 +643,7 @@ int pv_settings_read_key(const char *file, uint8_t ret_key[static 32],
     int r = read_secret("key", file, 256, &text, &len, ret_error);
     if (r < 0)
         return r;
+    /* An editor may have added a line end, also one of another system. */
     text[strcspn(text, "\r\n")] = '\0';
     r = pv_wgkey_parse(text, ret_key);
     if (r < 0)
@@ -634,8 +662,12 @@ static int read_password(const char *file, char ret_password[static PV_TURNC_TEX
     int r = read_secret("password", file, 1024, &text, &len, ret_error);
     if (r < 0)
         return r;
+    /* Only line ends may follow: a second line means that the file is another one than was
+     * meant. */
     size_t n = strcspn(text, "\r\n");
     bool ok = n > 0 && n <= PV_TURNC_TEXT_MAX && n + strspn(text + n, "\r\n") == len;
+    /* RFC 8489 would have other characters prepared with OpaqueString (RFC 8265), which the TURN
+     * client does not do. */
     for (size_t i = 0; ok && i < n; i++)
         ok = text[i] >= 0x20 && text[i] < 0x7f;
     if (ok) {
@@ -667,6 +699,7 @@ int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTIN
 {
     for (size_t i = 0; i < s->n_peers; i++) {
         struct pv_settings_peer *p = &s->peers[i];
+        /* The key is optional; all zeros mean none, as in WireGuard. */
         if (p->preshared_key_file[0] == '\0')
             continue;
         int r = pv_settings_read_key(p->preshared_key_file, p->peer.preshared_key, ret_error);
