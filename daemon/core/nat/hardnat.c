@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* The life of an attempt at a hard NAT: its sockets, measuring our own NAT with fresh ones,
+ * building the checks, and recognizing the other side's. hardnat_send.c decides which packet goes
+ * where and when. */
 #include "daemon/core/nat/hardnat.h"
 
 #include <stdio.h>
@@ -47,6 +50,8 @@ struct pv_hardnat *pv_hardnat_free(struct pv_hardnat *h)
 
 /* --- sockets --------------------------------------------------------------------------------- */
 
+/* One queue, filled at its end and emptied at its front: it is moved together only when the end is
+ * reached. */
 static void push_op(struct pv_hardnat *h, enum pv_hardnat_op_type type, uint16_t sock,
                     uint16_t port)
 {
@@ -130,6 +135,9 @@ struct pv_hardnat_out *pv_hardnat_push_out(struct pv_hardnat *h, uint16_t sock,
     return o;
 }
 
+/* The checks look as the agent's own: the peer's agent answers them, and what comes back to us is
+ * authenticated. They promise nothing: without USE-CANDIDATE no pair is nominated (RFC 8445
+ * s7.1.2). */
 static int build(const struct pv_hardnat *h, const struct pv_hardnat_out *o,
                  struct pv_hardnat_transmit *tx)
 {
@@ -169,6 +177,8 @@ int pv_hardnat_poll_transmit(struct pv_hardnat *h, struct pv_hardnat_transmit *r
 
 /* --- measuring ------------------------------------------------------------------------------- */
 
+/* A socket that could not be opened counts as answered, or every measurement would take its whole
+ * time on a node that is short of them. */
 static bool all_answered(const struct pv_hardnat *h)
 {
     for (size_t i = 0; i < PV_HARDNAT_SAMPLES; i++)
@@ -245,6 +255,8 @@ static void look_for_early(struct pv_hardnat *h, pv_ns now)
     }
 }
 
+/* A measurement costs eight mappings and up to a second, so it is kept while it can still predict
+ * something. */
 static bool nat_is_good(const struct pv_hardnat *h, pv_ns now)
 {
     return h->nat_at != 0 && now - h->nat_at < NAT_FRESH &&
@@ -262,6 +274,8 @@ int pv_hardnat_begin(struct pv_hardnat *h, uint32_t peer, const struct pv_addr s
     h->used = 0;
     h->packets = 0;
     h->plan = (struct pv_hardnat_plan){.method = PV_HARDNAT_NONE};
+    /* Without a server, or with too few mappings to spare, it goes on with what is known: the plan
+     * treats "unknown" as the easy kind. */
     if (servers[0].family == PV_AF_NONE || nat_is_good(h, now) ||
         h->cfg.max_mappings <= PV_HARDNAT_SAMPLES) {
         h->phase = PV_HARDNAT_READY;
@@ -279,11 +293,15 @@ int pv_hardnat_begin(struct pv_hardnat *h, uint32_t peer, const struct pv_addr s
     h->used = 1; /* towards the second server */
     h->measure_end = now + MEASURE_TIME;
     h->next = h->measure_end;
+    /* One transaction id for each question and not for each packet: an answer to a repetition says
+     * the same. */
     pv_rng_fill(&h->cfg.rng, h->txid, sizeof(h->txid));
     pv_hardnat_open_upto(h, PV_HARDNAT_SAMPLES);
     return PV_OK;
 }
 
+/* The answer must come from the server that was asked: a forged one could make us believe in a NAT
+ * that needs hundreds of packets. */
 static void take_sample(struct pv_hardnat *h, const struct pv_addr *src,
                         const struct pv_stun_msg *msg, pv_ns now)
 {
@@ -319,6 +337,7 @@ void pv_hardnat_opened(struct pv_hardnat *h, uint16_t sock, uint16_t port, pv_ns
         pv_hardnat_look(h, now);
     if (h->phase != PV_HARDNAT_MEASURING || h->sends > 0)
         return;
+    /* All questions leave at once: foreign mappings between them would blur the NAT's sequence. */
     for (i = 0; i < h->n_socks; i++)
         if (h->socks[i].port == 0 && !h->socks[i].failed)
             return;
@@ -378,6 +397,8 @@ int pv_hardnat_handle_input(struct pv_hardnat *h, uint16_t sock, const struct pv
         take_sample(h, src, &msg, now);
         return PV_ERR_NOT_FOUND;
     }
+    /* Only a check that proves the peer's knowledge of our password is an opening; anything else
+     * may be from anybody. */
     if (h->phase != PV_HARDNAT_RUNNING || msg.cls != PV_STUN_REQUEST ||
         pv_stun_check_integrity(&msg, pv_view(h->target.own.pwd, strlen(h->target.own.pwd))) < 0)
         return PV_ERR_NOT_FOUND;
@@ -387,6 +408,7 @@ int pv_hardnat_handle_input(struct pv_hardnat *h, uint16_t sock, const struct pv
 
 void pv_hardnat_end(struct pv_hardnat *h, uint16_t keep)
 {
+    /* All others are closed: each holds a mapping of a NAT that many subscribers may share. */
     for (size_t i = 0; i < h->n_socks; i++) {
         uint16_t id = h->socks[i].id;
         if (id == keep && h->n_kept < PV_HARDNAT_KEPT) {

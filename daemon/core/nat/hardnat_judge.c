@@ -62,6 +62,7 @@ struct series {
     size_t astray; /* mappings against the direction */
 };
 
+/* The direction is the one that most neighbours have; the rest was overtaken on its way. */
 static struct series series_of(const uint16_t *ports, size_t n)
 {
     struct series s = {.n = n};
@@ -159,7 +160,8 @@ struct pv_desc_nat pv_hardnat_judge(const struct pv_hardnat_samples *samples)
         return nat;
     nat.mapping =
         samples->ports[0] == samples->second ? PV_DESC_MAPPING_SAME : PV_DESC_MAPPING_VARIES;
-    /* Whether another address would have got another port is not known. */
+    /* A server with one address cannot show whether another address gets another port. Fresh
+     * sockets that keep their port speak against it. */
     if (nat.mapping == PV_DESC_MAPPING_SAME && (!samples->one_address || is_preserving(samples)))
         return nat;
     if (n < 4)
@@ -193,6 +195,8 @@ static unsigned size_of(const struct pv_desc_nat *nat)
     return (unsigned)(nat->hi - nat->lo) + 1;
 }
 
+/* The other side is easy: it shows one port to everybody, so only one of the two has ports to
+ * find. */
 static enum pv_hardnat_method method_against(enum pv_desc_ports hard)
 {
     switch (hard) {
@@ -208,14 +212,16 @@ static enum pv_hardnat_method method_against(enum pv_desc_ports hard)
     return PV_HARDNAT_NONE;
 }
 
-/* Can it be one port of each side that they meet at? */
+/* Whether this side can be met at one port: all sockets of the other aim at a port that this side
+ * gets with a fair chance, because its next port is predictable or its block is small. */
 static bool can_meet(const struct pv_desc_nat *nat, enum pv_desc_ports kind)
 {
     return kind == PV_DESC_PORTS_SEQUENTIAL ||
            (kind == PV_DESC_PORTS_BLOCK && size_of(nat) <= MEET_MAX);
 }
 
-/* Both sides open sockets. */
+/* Both sides open sockets. Both sides compute this from the same two descriptions, so the plan must
+ * be the same seen from either side. */
 static struct pv_hardnat_plan plan_hard(const struct pv_desc_nat *own, enum pv_desc_ports us,
                                         const struct pv_desc_nat *theirs, enum pv_desc_ports them)
 {
@@ -251,7 +257,7 @@ struct pv_hardnat_plan pv_hardnat_plan(const struct pv_desc_nat *own,
         plan = plan_hard(own, us, theirs, them);
     }
     plan.sockets = least(plan.sockets, max_mappings);
-    if (us == PV_DESC_PORTS_BLOCK) /* the rest of it is for everything else this subscriber does */
+    if (us == PV_DESC_PORTS_BLOCK) /* a quarter of the subscriber's block is left to its user */
         plan.sockets = least(plan.sockets, size_of(own) * 3 / 4);
     if (plan.sockets == 0)
         plan.method = PV_HARDNAT_NONE;

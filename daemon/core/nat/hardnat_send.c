@@ -62,6 +62,8 @@ static pv_ns may_send_at(const struct pv_hardnat *h)
     return oldest == 0 ? 0 : oldest + PV_S(1);
 }
 
+/* A ring as long as a second's budget: the slot that comes next is the packet sent max_pps packets
+ * ago. */
 static void count_packet(struct pv_hardnat *h)
 {
     h->packets++;
@@ -163,7 +165,8 @@ static void round_of_sockets(struct pv_hardnat *h)
             push_check(h, h->socks[i].id, h->aim, 0);
 }
 
-/* Sockets [first, first + n) from now on. */
+/* Sockets [first, first + n) from now on. Sockets are opened when their turn comes: a mapping that
+ * is made too early may have expired when it is needed. */
 static void use_sockets(struct pv_hardnat *h, unsigned first, unsigned n)
 {
     unsigned most = h->plan.sockets > first ? h->plan.sockets - first : 0;
@@ -174,7 +177,8 @@ static void use_sockets(struct pv_hardnat *h, unsigned first, unsigned n)
 
 /* --- few packets at once ---------------------------------------------------------------------- */
 
-/* The next stage begins then. */
+/* The next stage begins then. Stages begin at times counted from the common start, so that both
+ * sides are in the same one. */
 static void enter(struct pv_hardnat *h, unsigned stage, pv_ns at)
 {
     h->stage = stage;
@@ -218,11 +222,15 @@ static void send_fan(struct pv_hardnat *h)
     }
     if (h->round < n)
         return;
+    /* The few likely ports were not enough: from here on it is a search through many, one packet at
+     * a time. */
     if (h->in_use > 0)
         use_sockets(h, 0, PV_HARDNAT_BLOCK_SOCKETS);
     enter(h, 1, fan_end(h));
 }
 
+/* Repeated often, since either side may still be opening sockets when the other's first packets
+ * come in. */
 static void send_meet(struct pv_hardnat *h)
 {
     round_of_sockets(h);
@@ -334,6 +342,8 @@ static void send_paced(struct pv_hardnat *h, pv_ns now)
         if (more)
             continue;
         h->next = PV_NEVER;
+        /* The likely ports are used up: all sockets of the plan take part, at the time when the
+         * probing side turns to the rest. */
         if (!probes && h->stage < 2 && h->plan.sockets > h->in_use) {
             use_sockets(h, 0, h->plan.sockets);
             enter(h, 2, likely_end(h) > now ? likely_end(h) : now);
@@ -443,6 +453,7 @@ bool pv_hardnat_run(struct pv_hardnat *h, const struct pv_hardnat_target *target
     memset(h->tried, 0, sizeof(h->tried));
     h->aim = aim_of(h);
     use_sockets(h, 0, first_sockets(&h->plan));
+    /* An announced start that has passed is now: the clocks differ, or the signal was slow. */
     h->start = start > now ? start : now;
     h->over_at = h->start + duration(h) + LINGER;
     enter(h, 0, h->start);

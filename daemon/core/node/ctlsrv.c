@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* The server of the control socket: lines in, requests out to the engine, answers and events back
+ * to the right client. It knows nothing of what commands mean; a request is named by a handle that
+ * is never used again. */
 #include "daemon/core/node/ctlsrv.h"
 
 #include <stdio.h>
@@ -75,6 +78,7 @@ static void request_free(struct request *r)
     free(r);
 }
 
+/* The pointer to the end may stand in the request that goes: it moves back with it. */
 static void unqueue(struct pv_ctlsrv *srv, const struct request *r)
 {
     for (struct request **p = &srv->queue; *p != NULL; p = &(*p)->queue_next) {
@@ -87,6 +91,8 @@ static void unqueue(struct pv_ctlsrv *srv, const struct request *r)
     }
 }
 
+/* A request that was handed out has an owner who still has its handle; that owner is told by
+ * poll_cancel(). The others end here. */
 static void cancel_all(struct pv_ctlsrv *srv, struct conn *c)
 {
     while (c->requests != NULL) {
@@ -104,6 +110,8 @@ static void cancel_all(struct pv_ctlsrv *srv, struct conn *c)
     c->n_requests = 0;
 }
 
+/* A linear search, for there are few clients. A handle whose client is gone finds nothing, so late
+ * answers are dropped. */
 static struct request *find_request(const struct pv_ctlsrv *srv, uint64_t handle)
 {
     for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
@@ -138,7 +146,8 @@ static void drop_output(struct pv_ctlsrv *srv, struct conn *c)
     c->writable = false;
 }
 
-/* The connection cannot be served any more: nothing is written to it, its requests end. */
+/* The connection cannot be served any more: nothing is written to it, its requests end. Only
+ * marked: callers up the stack still hold the connection. poll_close() frees it. */
 static void kill_conn(struct pv_ctlsrv *srv, struct conn *c)
 {
     drop_output(srv, c);
@@ -166,6 +175,7 @@ static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
     free(line);
 }
 
+/* Starting behind the last one: a client that reads fast must not starve the others. */
 int pv_ctlsrv_poll_writable(struct pv_ctlsrv *srv, uint32_t *ret_sid)
 {
     for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
@@ -206,6 +216,8 @@ int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid
     struct conn *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return PV_ERR_NOMEM;
+    /* Numbers go round and skip those in use, so that a late event of a closed connection meets no
+     * new one. */
     do {
         srv->last_sid = srv->last_sid >= MAX_SID ? 1 : srv->last_sid + 1;
     } while (find(srv, srv->last_sid) != NULL);
@@ -224,6 +236,7 @@ static void conn_free(struct pv_ctlsrv *srv, struct conn *c)
         if (srv->conns[i] == c)
             srv->conns[i] = NULL;
     }
+    /* A line that was not complete may have held a token. */
     pv_wipe(c->in, c->in_len);
     free(c);
 }
@@ -291,6 +304,8 @@ static void refuse(struct pv_ctlsrv *srv, struct conn *c, uint64_t id, enum pv_c
     put_reply(srv, c, pv_ctlapi_error(id, code, text));
 }
 
+/* The id is taken from the line even when the rest of it is wrong: an answer without it could not
+ * be matched by the client. The right to change is decided here, once for all commands. */
 static void handle_line(struct pv_ctlsrv *srv, struct conn *c, struct pv_view line)
 {
     struct pv_ctlapi_request req;
@@ -350,6 +365,8 @@ void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view 
         c->in_len += n;
         bytes = pv_view(bytes.ptr + n, bytes.len - n);
         handle_lines(srv, c);
+        /* There is no way to find the next line without reading this one to its end, so the
+         * connection drains and closes. */
         if (c->in_len == sizeof(c->in)) {
             refuse(srv, c, UINT64_MAX, PV_CTLAPI_USAGE,
                    "request refused: a line of 64 KiB or more: send less at once");

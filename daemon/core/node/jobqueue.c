@@ -49,6 +49,8 @@ bool pv_jobqueue_submit(struct pv_jobqueue *q, struct pv_job *job, const struct 
     struct pv_jobqueue_item *item = malloc(sizeof(*item));
     struct pv_jobqueue_wait *wait = calloc(1, sizeof(*wait));
     int status = PV_ERR_NOMEM;
+    /* The owner waits under an id, not by pointer: a result may come back after the part's reason
+     * for it has gone. */
     if (item != NULL && wait != NULL) {
         *wait = (struct pv_jobqueue_wait){.id = ++q->last_id, .owner = owner, .tag = tag};
         PV_MAP_ADD(&q->map, q->waits, id, wait, status);
@@ -67,6 +69,7 @@ bool pv_jobqueue_submit(struct pv_jobqueue *q, struct pv_job *job, const struct 
     return true;
 }
 
+/* The job is consumed in any case, so callers have nothing to free. */
 bool pv_jobqueue_submit_chat(struct pv_jobqueue *q, struct pv_chatjob *chat,
                              const struct pv_part *owner, uint64_t tag)
 {

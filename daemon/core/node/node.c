@@ -68,6 +68,7 @@ void pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
     struct pv_job *job = pv_job_new(PV_JOB_SET_META);
     if (job == NULL)
         return;
+    /* One byte more, for malloc(0) may return NULL, which would look like a lack of memory. */
     job->u.set_meta.value = malloc(value.len + 1);
     if (job->u.set_meta.value == NULL) {
         pv_job_free(job);
@@ -99,6 +100,7 @@ void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
     n->store_failed = true;
 }
 
+/* A ring: the newest reports are those somebody asks for. */
 void pv_node_report(struct pv_node *n, const char *text, pv_ns now)
 {
     struct pv_report *r = &n->reports[n->n_reports++ % PV_NODE_REPORTS];

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Bytes on their way to a client, in one block that grows. What was written is wiped, since answers
+ * may carry tokens and keys. */
 #include "daemon/core/node/outbuf.h"
 
 #include <stdlib.h>
@@ -14,6 +16,7 @@ enum {
 static int grow(struct pv_outbuf *b, size_t need)
 {
     struct pv_view waiting = pv_outbuf_view(b);
+    /* Twice the need, so that many small writes do not copy each time. */
     size_t cap = need < 512 ? 1024 : need * 2;
     uint8_t *buf = malloc(cap);
     if (buf == NULL)
@@ -60,6 +63,7 @@ size_t pv_outbuf_wrote(struct pv_outbuf *b, size_t n)
     if (b->off < b->len)
         return n;
     b->off = b->len = 0;
+    /* One large answer must not hold its memory for the life of the connection. */
     if (b->cap > KEEP)
         pv_outbuf_done(b);
     return n;

@@ -15,6 +15,7 @@ struct pv_view pv_saved_value(const struct pv_saved *saved, const char *name)
     return pv_view(NULL, 0);
 }
 
+/* A value of another length is damaged or of another version, and counts as absent. */
 uint64_t pv_saved_u64(const struct pv_saved *saved, const char *name)
 {
     struct pv_view v = pv_saved_value(saved, name);

@@ -11,6 +11,7 @@ int pv_watch_add(struct pv_watch *w, uint64_t handle, bool seen)
     return PV_OK;
 }
 
+/* The last one takes its place: the order in which clients are told does not matter. */
 void pv_watch_drop(struct pv_watch *w, uint64_t handle)
 {
     for (size_t i = 0; i < w->n; i++) {

@@ -103,6 +103,8 @@ static bool sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
     if (port == 0 || server == NULL) {
         close_sockets(b);
         b->start_at = now + AGAIN_AFTER;
+        /* All sockets or none: the measurement compares bindings that were made at the same time.
+         */
     } else if (++b->n_open == PV_NATLIFE_SOCKETS) {
         pv_natlife_start(&b->nat, server, &b->node->rng, now);
     }
@@ -111,7 +113,8 @@ static bool sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
 
 /* --- this network ----------------------------------------------------------------------------- */
 
-/* What is measured holds for every binding that this node makes. */
+/* What is measured holds for every binding that this node makes. Agents and gatherer get the value
+ * themselves: what keeps a binding open must know it, and nobody may refresh by an older one. */
 static void apply(struct bindings *b, pv_ns now)
 {
     struct pv_peers *ps = b->node->peers;
@@ -159,6 +162,8 @@ static void look_at_network(struct bindings *b, pv_ns now)
         return;
     if (pv_addr_equal_ip(&inside, &b->inside) && pv_addr_equal_ip(&outside, &b->outside))
         return;
+    /* A value from another NAT may be too long for this one, so until it is measured the default
+     * holds. */
     b->inside = inside;
     b->outside = outside;
     close_sockets(b);

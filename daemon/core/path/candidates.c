@@ -52,7 +52,8 @@ static void unmake(void *part)
 
 /* --- the list --------------------------------------------------------------------------------- */
 
-/* The base (RFC 8445 s4) with this address; n_locals: there is none. */
+/* The base (RFC 8445 s4) with this address; n_locals: there is none. Ports are not
+ * compared: the base has the main socket's, and a standby socket may be in use. */
 static size_t base_at(const struct pv_peer_env *env, const struct pv_addr *local)
 {
     for (size_t i = 0; i < env->n_locals; i++) {
@@ -116,6 +117,7 @@ static void add_relayed(struct pv_peer_env *env)
     env->n_locals = n;
 }
 
+/* The whole list anew, never changed in place: indices of bases in it must agree. */
 void pv_candidates_compose(struct pv_node *n, pv_ns now)
 {
     struct pv_peer_env *env = pv_peers_env(n->peers);
@@ -175,6 +177,7 @@ static void run(void *part, pv_ns now)
 static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
 {
     struct candidates *c = part;
+    /* An answer whose transaction id is not ours belongs to another part, or to nobody. */
     if (data.len < PV_STUN_HEADER_LEN ||
         pv_stunroute_owner(c->node->stunroute, data.ptr + PV_STUN_TXID_AT) !=
             PV_STUN_OWNER_GATHERER)

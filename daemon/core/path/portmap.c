@@ -121,6 +121,7 @@ static void log_change(const struct portmap *pm, const struct pv_mapper_view *v)
         pv_log(pm->node->log, PV_LOG_DEBUG, "what=\"no mapped port\" why=\"%s\"", v->why);
 }
 
+/* Both families with every change: the gatherer ignores what is the same. */
 static void offer_mapped(struct portmap *pm)
 {
     for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
@@ -149,11 +150,14 @@ static void run(void *part, pv_ns now)
         struct pv_job *job = pv_job_new(PV_JOB_PORTMAP);
         if (job != NULL)
             job->u.portmap = args;
+        /* A job that was not queued is answered here, or the mapper would wait for it for ever. */
         if (job == NULL || !pv_jobqueue_submit(&n->jobs, job, &pv_part_portmap, tag))
             pv_mapper_handle_job(pm->mapper, tag, &lost, now);
     }
 }
 
+/* Run at once: the engine sends what is due and ends, so the request to give the mapping back must
+ * be ready. */
 static void on_stop(void *part, pv_ns now)
 {
     struct portmap *pm = part;

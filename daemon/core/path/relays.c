@@ -33,6 +33,7 @@ struct pv_relays {
     for (uint16_t via = 0; via < PV_FP_MAX_RELAYS; via++) \
         if ((r)->ways[via] != NULL)
 
+/* An offer is a user name and a password; both are wiped with it. */
 static void forget_offer(struct pv_relays *r)
 {
     if (r->offer != NULL)
@@ -84,7 +85,8 @@ const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n)
     return &n->relays->udp;
 }
 
-/* May relays be used at all? */
+/* May relays be used at all? They serve a member that is up: the coordinator gives credentials to
+ * members only, and a node that is down shall send nothing. */
 static bool is_up(const struct pv_node *n)
 {
     return n->up && pv_node_self(n) != NULL;
@@ -117,6 +119,7 @@ static int bind_channel(struct pv_relays *r, uint16_t via, const struct pv_addr 
     int status = pv_relayway_bind(way, addr, now);
     if (status == PV_OK)
         status = pv_fp_builder_set_channel(r->node->fp, via, pv_relayway_number(way, addr), addr);
+    /* Both or none: a channel that the packet threads do not know would swallow data. */
     if (status != PV_OK)
         pv_relayway_unbind(way, addr, now);
     return status;
@@ -159,7 +162,8 @@ static void set_text(char *dst, size_t cap, const char *text)
     dst[len] = '\0';
 }
 
-/* The server that is the coordinator we talk to, else one of its family, else the first. */
+/* The server that is the coordinator we talk to, else one of its family, else the first. The
+ * address that the control channel uses is proven, the others are only told. */
 static const struct pv_addr *choose_server(const struct pv_coord_info *info)
 {
     const struct pv_addr *best = info->n_servers > 0 ? &info->servers[0] : NULL;
@@ -225,7 +229,8 @@ static void stop_members(struct pv_relays *r, pv_ns now)
     pv_relayway_stop(r->ways[MEMBERS], now);
 }
 
-/* What welcome offers. */
+/* What welcome offers. Other relays and the watch on UDP begin here as well: welcome is the moment
+ * from which this node is a member that is connected. */
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_relays *r = part;
@@ -263,6 +268,9 @@ static void check_mapped(struct pv_relays *r, pv_ns now)
     pv_relayway_moved(r->ways[MEMBERS], now);
 }
 
+/* After a change of links or a suspend this may be another network: each way asks at once whether
+ * its relay is still there, and servers whose names were not found are looked up again. Teardown
+ * ends all ways, since their credentials belong to the membership. */
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct pv_relays *r = part;
@@ -293,6 +301,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 /* --- what relays say -------------------------------------------------------------------------- */
 
+/* Called often, before and behind all events: the builder makes no snapshot when nothing changed.
+ */
 static void tell_fast_path(struct pv_relays *r, uint16_t via)
 {
     const struct pv_fp_relay_way way = pv_relayway_fp_way(r->ways[via]);
@@ -337,7 +347,8 @@ static void take_event(struct pv_relays *r, uint16_t via, const struct pv_relayw
         pv_gatherer_note_mapped(r->node->gatherer, pv_relayway_server(r->ways[via]), &t->mapped);
 }
 
-/* Does the list of our candidates say what is so about this relay? */
+/* Does the list of our candidates say what is so about this relay? Composing candidates sends a
+ * description to every peer in use, so it is done only when the relayed address is another. */
 static bool is_offered(const struct pv_relays *r, uint16_t via)
 {
     const struct pv_peer_env *env = pv_peers_env(r->node->peers);
@@ -483,6 +494,8 @@ void pv_relays_closed(struct pv_node *n, uint16_t stream, const char *why, pv_ns
 
 /* --- messages --------------------------------------------------------------------------------- */
 
+/* UDP from the coordinator's relay proves that UDP gets through, as well as an answer to a
+ * question. */
 static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
 {
     struct pv_relays *r = part;

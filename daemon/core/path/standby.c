@@ -43,7 +43,8 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     return PV_OK;
 }
 
-/* When the next one is due. A binding whose age is not known may be of any age. */
+/* When the next one is due. A binding whose age is not known may be of any age. That is
+ * well before the end: peers have to learn the new addresses while the old binding still serves. */
 static pv_ns due(const struct standby *s)
 {
     pv_ns end = pv_bindings_end(s->node);
@@ -75,6 +76,8 @@ static void drop_old(struct standby *s, pv_ns now)
         pv_sockops_add(&s->ops, PV_HARDNAT_CLOSE, s->old);
 }
 
+/* One change at a time: with two former sockets a peer could hold pairs over a binding that is at
+ * its end. */
 static void handle_timeout(void *part, pv_ns now)
 {
     struct standby *s = part;

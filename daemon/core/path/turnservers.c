@@ -86,7 +86,8 @@ static void begin(struct pv_turnservers *t, uint16_t via, bool blocked,
                pv_strstatus(r));
 }
 
-/* Asks for the addresses of a server that is not in use yet, or not at those it had. */
+/* Asks for the addresses of a server that is not in use yet, or not at those it had. One job at a
+ * time for each server, and none while one of its addresses may still answer. */
 static void look_up(struct pv_turnservers *t, uint16_t via, const struct pv_part *owner)
 {
     struct server *s = &t->list[via - 1];
@@ -126,6 +127,7 @@ void pv_turnservers_resolved(struct pv_turnservers *t, uint16_t via, bool blocke
     if (!t->node->up || pv_node_self(t->node) == NULL)
         return; /* taken down meanwhile */
     if (result->status == PV_OK && result->n_addrs > 0) {
+        /* A way that runs keeps its allocation and its place in the list where it can. */
         if (pv_relayway_is_on(t->relays[via]))
             pv_relayway_set_addrs(t->relays[via], result->addrs, result->n_addrs, now);
         else

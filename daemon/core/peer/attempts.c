@@ -61,7 +61,8 @@ static bool needs_attempt(const struct pv_attempts *a, const struct pv_peer *p, 
     return p->descx.acked || is_current(a, p); /* an announcement is a description as well */
 }
 
-/* The address that their NAT, or nothing, shows to the world. */
+/* The address that their NAT, or nothing, shows to the world. A reflexive address is what their NAT
+ * shows; a public host address serves where there is no NAT. Private ones are beyond ours. */
 static bool public_addr(const struct pv_peer *p, struct pv_addr *ret_addr)
 {
     const struct pv_ice_cand *best = NULL;
@@ -169,6 +170,8 @@ static void begin_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
         p->hard.wake = pv_hardnat_is_off(a->hard) ? PV_NEVER : now + TURN;
         return;
     }
+    /* Attempts are numbered by both sides together: the larger number wins, so they agree without
+     * another message. */
     uint32_t theirs = p->remote.attempt.n;
     p->hard.n = theirs > p->hard.n ? theirs : p->hard.n + 1;
     p->hard.announced = false;
@@ -176,6 +179,8 @@ static void begin_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
     pv_trace_add(&p->trace, now, "no direct path: looking at our NAT");
 }
 
+/* The socket that carries the found path stays open and all others go. After a failure the waiting
+ * time doubles, for an attempt loads a NAT that others share. */
 static void end_attempt(struct pv_attempts *a, struct pv_peer *p, const char *why, pv_ns now)
 {
     bool found = pv_peer_is_direct(p);
@@ -205,6 +210,8 @@ static void end_attempt(struct pv_attempts *a, struct pv_peer *p, const char *wh
                  (unsigned)(p->hard.backoff / PV_S(60)));
 }
 
+/* The coordinator's clock is the common one. The time lies as far ahead as the announcement needs
+ * to arrive. */
 static void announce_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
 {
     uint64_t clock = pv_node_coord_us(a->node, now);
@@ -243,6 +250,8 @@ static void start_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
     } else if (!pv_hardnat_run(a->hard, &t, now + pv_min_ns(wait, START_MAX), now)) {
         bool again = !t.loose && is_worse(a, p);
         end_attempt(a, p, "no method crosses these two NATs", now);
+        /* A server with one address cannot see whether the NAT is symmetric. One more look takes
+         * the worse for true before the long wait. */
         if (again) {
             p->hard.backoff = 0;
             p->hard.not_before = p->hard.wake = now + SECOND_LOOK;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Numbers descriptions, repeats ours until the other side names it, and decides what to do with
+ * theirs. The text of a description is the peer's business. */
 #include "daemon/core/peer/descx.h"
 
 static void send_anew(struct pv_descx *x)
@@ -9,6 +11,7 @@ static void send_anew(struct pv_descx *x)
     x->resend_at = PV_NEVER;
 }
 
+/* Revisions of different generations are not comparable: both numbers have to agree. */
 static bool same(struct pv_descx_id a, struct pv_descx_id b)
 {
     return a.gen == b.gen && a.rev == b.rev;
@@ -49,6 +52,8 @@ enum pv_descx_verdict pv_descx_receive(struct pv_descx *x, struct pv_descx_id th
         x->resend_at = PV_NEVER;
     }
 
+    /* The coordinator and a common peer may deliver signals out of order; an older one must not
+     * undo a newer one. */
     if (theirs.gen < x->theirs.gen || (theirs.gen == x->theirs.gen && theirs.rev < x->theirs.rev))
         return PV_DESCX_STALE;
     if (same(theirs, x->theirs)) {
@@ -61,6 +66,7 @@ enum pv_descx_verdict pv_descx_receive(struct pv_descx *x, struct pv_descx_id th
     }
     bool new_gen = theirs.gen != x->theirs.gen;
     x->theirs = theirs;
+    /* Anything new needs an acknowledgement, which is our description again. */
     x->answers = 0;
     x->due = x->own.gen != 0;
     return new_gen ? PV_DESCX_NEW_GEN : PV_DESCX_NEW_REV;
@@ -75,6 +81,7 @@ bool pv_descx_take_due(struct pv_descx *x, pv_ns now)
         return false;
     x->due = false;
     x->sends++;
+    /* Nobody is there to hear it after so many: presence or an attempt begins it anew. */
     if (x->acked || x->sends >= PV_DESCX_MAX_SENDS) {
         x->resend_at = PV_NEVER;
     } else {

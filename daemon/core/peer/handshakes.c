@@ -31,6 +31,8 @@ struct pv_handshakes {
     struct pv_handshakes_stranger stranger;
 };
 
+/* The last full second decides together with the present one, so that load neither begins late nor
+ * ends between two bursts. */
 static bool count_load(struct pv_handshakes *h, pv_ns now)
 {
     if (now - h->load_since >= PV_S(1)) {
@@ -42,6 +44,7 @@ static bool count_load(struct pv_handshakes *h, pv_ns now)
     return h->under_load || h->load_count > LOAD;
 }
 
+/* Smaller than what it answers (64 of 92 or 148 bytes): nobody can use us to amplify a flood. */
 static void answer_with_cookie(struct pv_handshakes *h, const struct pv_carrier *from,
                                struct pv_view msg, pv_ns now)
 {
@@ -104,6 +107,7 @@ static void take_reply(struct pv_handshakes *h, uint8_t type, const struct pv_ca
     pv_peers_touch(h->node->peers, p, now);
 }
 
+/* The cheap checks come first. Only behind them a message costs a Diffie-Hellman. */
 void pv_handshakes_take(struct pv_handshakes *h, const struct pv_carrier *from, struct pv_view msg,
                         pv_ns now)
 {

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Numbers of the searches for paths, by method, result and the NATs of both sides: the words of the
+ * labels, the class of a NAT, and the metrics. */
 #include "daemon/core/peer/pathstats.h"
 
 /* --- words ----------------------------------------------------------------------------------- */
@@ -49,6 +51,8 @@ const char *pv_path_end_name(enum pv_path_end end)
     return names[end];
 }
 
+/* IPv4 only, as hard NATs are. That a NAT is symmetric is known by measuring only, so it comes
+ * before anything that candidates say. */
 enum pv_natclass pv_natclass(const struct pv_desc_nat *nat, const struct pv_ice_cand *cands,
                              size_t n)
 {
@@ -77,6 +81,7 @@ enum pv_natclass pv_natclass(const struct pv_desc_nat *nat, const struct pv_ice_
 
 void pv_pathstats_init(struct pv_pathstats *s)
 {
+    /* Seconds. A path in a LAN takes a round trip, one through two hard NATs some seconds. */
     static const double bounds[] = {0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
     _Static_assert(PV_ARRAY_LEN(bounds) <= PV_HISTOGRAM_MAX, "they fit");
     *s = (struct pv_pathstats){.to_direct = {.bounds = bounds, .n_bounds = PV_ARRAY_LEN(bounds)}};

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* A peer's life: state, path, presence, description and timers. It owns the session (keys) and the
+ * ICE agent (paths) and translates the facts of one into calls of the other. Neither of these two
+ * knows the other. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +10,7 @@
 
 /* --- life ---------------------------------------------------------------------------------- */
 
+/* The fast path gets its peer first, since everything else is named by the id that it gives out. */
 static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_fp_peer_kind kind,
                     const uint8_t *transport)
 {
@@ -78,11 +82,13 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
     p->session = pv_session_free(p->session);
     p->ice = pv_ice_free(p->ice);
     pv_inband_receiver_done(&p->inband);
+    /* The sums go on after the peer, or the counters of the node would run backwards. */
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         pv_peer_add_relayed(p, i, &p->env->relayed_gone[i]);
     pv_peer_add_sums(p, &p->env->gone);
     if (pv_fp_builder_remove_peer(p->env->fp, p->id) != PV_OK)
         pv_log(p->env->log, PV_LOG_ERROR, "peer=%s what=\"still in the fast path\"", p->name);
+    /* Credentials and a handshake message are in it. */
     pv_wipe(p, sizeof(*p));
     free(p);
     return NULL;
@@ -109,6 +115,7 @@ void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *
         p->retry = PV_PEER_RETRY_FIRST;
     if (state == PV_PEER_IDLE || state == PV_PEER_UP)
         p->deadline = PV_NEVER;
+    /* An idle peer sends no handshakes: nobody would use the keys. */
     if (state == PV_PEER_IDLE && p->session != NULL)
         pv_session_cancel(p->session);
 }
@@ -127,7 +134,8 @@ static bool can_signal(const struct pv_peer *p)
            p->env->n_in_sync > (p->notes.in_sync ? 1U : 0U);
 }
 
-/* How the session's messages can travel now. */
+/* How the session's messages can travel now. A suspect path may swallow a handshake; the
+ * coordinator does not. */
 static void update_reach(struct pv_peer *p, pv_ns now)
 {
     if (p->session == NULL)
@@ -158,6 +166,7 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
     bool had = p->has_path;
     p->has_path = path != NULL;
     if (path != NULL) {
+        /* A new path has an MTU of its own: the probing begins again. */
         if (!had || !pv_carrier_same(&p->path, path)) {
             p->path_since = now;
             pv_mtu_stop(&p->mtu);
@@ -173,6 +182,7 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
     uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(path, p->mtu.current);
     if (pv_fp_builder_set_path(p->env->fp, p->id, path, mtu) != PV_OK)
         pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"path not set: out of memory\"", p->name);
+    /* A packet that waits for a path may have been reported while this one was on its way. */
     if (path != NULL && live_of(p) != NULL)
         pv_fp_live_rearm_path(live_of(p));
     p->news |= PV_PEER_FACT_PATH;
@@ -182,6 +192,8 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
 
 /* --- beginning ----------------------------------------------------------------------------- */
 
+/* Thousands of members cost nothing until somebody talks to them: session and agent are made
+ * then. */
 static int ensure_machines(struct pv_peer *p, pv_ns now)
 {
     if (p->session == NULL) {
@@ -193,6 +205,8 @@ static int ensure_machines(struct pv_peer *p, pv_ns now)
     if (p->ice != NULL)
         return PV_OK;
     struct pv_ice_config cfg = {
+        /* Neither side is the initiating agent of RFC 8445 s6.1.1. Both know both keys, so the
+         * roles follow from them and never conflict. */
         .controlling = memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
         .local = p->creds,
         .binding_lifetime = p->env->binding_lifetime,
@@ -204,6 +218,8 @@ static int ensure_machines(struct pv_peer *p, pv_ns now)
     return r;
 }
 
+/* The ufrag finds the peer of an incoming check among thousands, since many peers share the main
+ * socket. */
 static int new_creds(struct pv_peer *p)
 {
     forget_ufrag(p);
@@ -231,6 +247,7 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
         return;
     }
     pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
+    /* Their description may have come before we had an agent; it is not sent again unasked. */
     if (fresh && p->descx.theirs.gen != 0 &&
         pv_ice_set_remote(p->ice, &p->remote.creds, p->remote.cands, p->remote.n_cands, now) !=
             PV_OK)
@@ -242,7 +259,9 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
     p->deadline = now + PV_PEER_REACH_TIME;
 }
 
-/* May one more peer be reached of our own accord? Where not, it asks again a little later. */
+/* May one more peer be reached of our own accord? Where not, it asks again a little later. A subnet
+ * scan wakes many peers at once. Without a limit all their checks would leave together and fill a
+ * NAT's table. */
 static bool gate(struct pv_peer *p, pv_ns now)
 {
     struct pv_peer_env *env = p->env;
@@ -280,6 +299,8 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
         return;
     }
     if (p->state == PV_PEER_UP && !p->doubted) {
+        /* A dormant path may be dead without anybody having noticed: it is checked while it is used
+         * again. */
         if (p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_DORMANT) {
             pv_ice_kick(p->ice, now);
             pv_descx_changed(&p->descx);
@@ -316,6 +337,8 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
     update_reach(p, now);
     if (presence == PV_PRESENCE_OFFLINE && p->ice != NULL)
         pv_ice_set_present(p->ice, false, now);
+    /* Suspect and offline agree: it is gone. A path that answers outweighs the coordinator's
+     * word. */
     if (presence == PV_PRESENCE_OFFLINE && p->has_path && p->doubted)
         pv_peer_goodbye(p, now);
     if (!came)
@@ -336,6 +359,8 @@ void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
     if (p->is_static)
         return;
     if (locals && p->ice != NULL) {
+        /* If the path is lost by this, our address is the reason and not the peer: the attempt goes
+         * on with the same credentials. */
         p->moving = true;
         pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
         if (pv_ice_state(p->ice) != PV_ICE_DORMANT) /* who wakes it describes it */
@@ -357,11 +382,13 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         pv_descx_receive(&p->descx, (struct pv_descx_id){desc->gen, desc->rev}, re);
     if (p->descx.own.gen != 0 && re.gen == p->descx.own.gen)
         p->chain_known = true;
+    /* Even a repetition shows that it is there. */
     if (v == PV_DESCX_DUPLICATE && p->chain_known && p->ice != NULL)
         pv_ice_set_present(p->ice, true, now);
     if (v == PV_DESCX_STALE || v == PV_DESCX_DUPLICATE)
         return;
 
+    /* Whole descriptions replace each other, so none that was lost has to be made up for. */
     p->remote = *desc;
     pv_peer_prune_relays(&p->remote, p->pk);
     if (v == PV_DESCX_NEW_GEN)
@@ -412,6 +439,8 @@ static void roam(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
     pv_peer_set_state(p, PV_PEER_UP, "it sent from there", now);
 }
 
+/* Authenticated data from an unknown address: its NAT has moved it. The agent checks that address
+ * before data is sent there, so that nobody turns the path by passing packets on from elsewhere. */
 static void heard_from(struct pv_peer *p, const struct pv_carrier *from, size_t len, pv_ns now)
 {
     if (p->is_static) {
@@ -435,6 +464,7 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
             return made;
     }
     int r = pv_session_handle_initiation(p->session, in, PV_SESSION_BY_UDP, now);
+    /* Both sides began at once, and our initiation stands; it may never have reached the peer. */
     if (r == PV_ERR_REFUSED)
         pv_peer_knock_back(p, from, now);
     if (r != PV_OK)
@@ -452,6 +482,8 @@ int pv_peer_handle_reply(struct pv_peer *p, uint8_t type, struct pv_view msg,
         return PV_ERR_STATE;
     int r = type == PV_WGMSG_COOKIE ? pv_session_handle_cookie(p->session, msg, now)
                                     : pv_session_handle_response(p->session, msg, now);
+    /* A response that fails to authenticate answers our own initiation, so the keys or the
+     * preshared key differ. */
     if (type == PV_WGMSG_RESPONSE && (r == PV_OK || r == PV_ERR_AUTH))
         p->misfit = r != PV_OK;
     if (r == PV_OK && type == PV_WGMSG_RESPONSE && p->is_static)
@@ -548,6 +580,8 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
 
 /* --- settling -------------------------------------------------------------------------------- */
 
+/* When all checks failed, wishes begin no other attempt before the deadline; after mere silence
+ * they do. */
 static void attempt_failed(struct pv_peer *p, pv_ns now)
 {
     bool checked = p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_FAILED;
@@ -558,6 +592,7 @@ static void attempt_failed(struct pv_peer *p, pv_ns now)
     p->silent = checked;
     p->deadline = now + (checked && p->retry < PV_PEER_SILENCE ? PV_PEER_SILENCE : p->retry);
     p->retry = p->retry < PV_PEER_RETRY_SECOND ? PV_PEER_RETRY_SECOND : PV_PEER_RETRY_MAX;
+    /* The next packet may ask again. */
     struct pv_fp_live *l = live_of(p);
     if (l != NULL)
         pv_fp_live_rearm_path(l);
@@ -624,6 +659,7 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
     }
 }
 
+/* The agent's events come first: they set the path that the session's messages take. */
 void pv_peer_settle(struct pv_peer *p, pv_ns now)
 {
     pv_peer_settle_mtu(p, now);
@@ -639,7 +675,8 @@ void pv_peer_settle(struct pv_peer *p, pv_ns now)
 
 /* --- time ------------------------------------------------------------------------------------ */
 
-/* Both ends check all pairs again; who is on the relay and idle lets it be. */
+/* Both ends check all pairs again; who is on the relay and idle lets it be. The waiting time
+ * doubles: where no direct path is possible the checks are for nothing, on both sides. */
 static void try_to_leave(struct pv_peer *p, pv_ns now)
 {
     p->leave_wait = pv_min_ns(2 * p->leave_wait, PV_PEER_LEAVE_MAX);

@@ -61,7 +61,8 @@ void pv_peer_drop_indices(struct pv_peer *p)
     }
 }
 
-/* An index that no keys and no pending handshake uses. */
+/* An index that no keys and no pending handshake uses. Indices of handshakes under way are only in
+ * our map, those of keys only in the builder. */
 uint32_t pv_peer_fresh_index(struct pv_peer *p)
 {
     /* All of a peer's are one worker's; slots are given out one after the other. */

@@ -52,6 +52,8 @@ bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
     return r != NULL && pv_relayway_carrier(r, &path->remote, ret_carrier);
 }
 
+/* A virtual address names its owner. A member that offers somebody else's would have us send that
+ * member's way. */
 void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32])
 {
     size_t n = 0;
@@ -75,6 +77,7 @@ uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed)
     return path->relay.family == PV_AF_INET6 ? ETHERNET - UDP6 : ETHERNET - UDP4;
 }
 
+/* It is composed when it is sent: changes that come together make one description. */
 bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
 {
     if (p->ice == NULL || !pv_descx_take_due(&p->descx, now))
@@ -98,6 +101,7 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
 
 int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
 {
+    /* Handshakes before checks: a check can be repeated, and packets wait for the keys. */
     if (p->n_out > 0) {
         const struct pv_peer_handshake *h = &p->out[0];
         *ret_tx = (struct pv_peer_transmit){.relayed = pv_carrier_is_relayed(&h->to),

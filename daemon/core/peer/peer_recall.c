@@ -12,6 +12,8 @@ enum {
     TRIAL_BYTES = 512, /* taken as received from a proven address: enough for checks to begin */
 };
 
+/* A knock is a real initiation, so that the answer is a handshake and no other message has to be
+ * invented for it. */
 static int make_knock(struct pv_peer *p, pv_ns now, struct pv_session_transmit *ret_tx)
 {
     if (p->session == NULL) {
@@ -35,6 +37,8 @@ int pv_peer_knock(struct pv_peer *p, pv_ns now, uint8_t ret_msg[static PV_WGMSG_
     return r;
 }
 
+/* Our own initiation takes precedence over the one that was refused, and may have gone to where the
+ * peer is no more. It goes again to where the peer's came from. */
 void pv_peer_knock_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
     struct pv_session_transmit tx;
@@ -47,6 +51,8 @@ void pv_peer_knock_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns 
     memcpy(h->msg, tx.msg, tx.len);
 }
 
+/* The agent gets credit for the address, as if data had come from there, and begins its checks with
+ * it. */
 void pv_peer_check_trial(struct pv_peer *p, pv_ns now)
 {
     if (!p->on_trial || p->ice == NULL)
@@ -55,7 +61,8 @@ void pv_peer_check_trial(struct pv_peer *p, pv_ns now)
     pv_ice_note_stray(p->ice, &c, &p->path.remote, TRIAL_BYTES, now);
 }
 
-/* Uses the proven address if it is needed now. */
+/* Uses the proven address if it is needed now. A handshake proves keys and reachability in one; so
+ * data may flow before ICE has checked anything. */
 static void try_proven(struct pv_peer *p, pv_ns now)
 {
     char text[PV_ADDR_TEXT];

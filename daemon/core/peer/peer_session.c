@@ -32,6 +32,7 @@ int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf)
         cfg.takes[PV_SUITE_AES] = (p->env->caps & PV_DESC_CAP_AES) != 0;
     }
     int r = pv_session_new(&p->session, &cfg);
+    /* The preshared key was in it. */
     pv_wipe(&cfg, sizeof(cfg));
     return r;
 }
@@ -41,11 +42,14 @@ void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
     struct pv_view msg = pv_view(desc->wg, desc->wg_len);
     uint8_t type;
     int r = pv_wgmsg_type(msg, &type);
+    /* The same checks as for a message by UDP: the coordinator delivers signals and is not trusted
+     * with their content. */
     if (r == PV_OK && !pv_wgmsg_mac1_ok(p->env->device, msg))
         r = PV_ERR_AUTH;
     if (r == PV_OK && type == PV_WGMSG_INITIATION) {
         struct pv_wg_initiation in;
         r = pv_wgmsg_identify(p->env->device, msg, &in);
+        /* A member may hand us somebody else's initiation inside its own description. */
         if (r == PV_OK && memcmp(in.static_pk, p->transport, sizeof(p->transport)) != 0)
             r = PV_ERR_AUTH;
         if (r == PV_OK)
@@ -61,6 +65,7 @@ void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
         pv_session_want(p->session, now);
 }
 
+/* The fast path copies the keys; the caller wipes those of the event. */
 static void take_keys(struct pv_peer *p, struct pv_session_event *ev)
 {
     struct pv_fp_key_init init = {
@@ -78,6 +83,9 @@ static void take_keys(struct pv_peer *p, struct pv_session_event *ev)
     pv_wipe(&init, sizeof(init));
 }
 
+/* Keys go to the fast path in three steps: first it receives with them, then it sends with them,
+ * and at the end their index goes. A wish for keys that was answered or given up is rearmed, so
+ * that packets can ask again. */
 static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, pv_ns now)
 {
     struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
@@ -126,6 +134,8 @@ static void describe_handshake(struct pv_peer *p, const struct pv_session_transm
         pv_descx_changed(&p->descx);
 }
 
+/* A response goes to where the initiation came from, which need not be the path (whitepaper
+ * s2.1). */
 static void queue_handshake(struct pv_peer *p, const struct pv_session_transmit *tx)
 {
     bool to_source = (tx->type == PV_WGMSG_RESPONSE && !tx->again) || !p->has_path;

@@ -22,6 +22,8 @@ void pv_peer_count_checks(struct pv_peer *p, enum pv_path_result result)
     p->seek.open = false;
 }
 
+/* A search begins with REACHING and is open until its first result; a restart of ICE inside it
+ * counts once. */
 void pv_peer_count_state(struct pv_peer *p, enum pv_peer_state state, pv_ns now)
 {
     if (p->is_static || state == PV_PEER_UP)

@@ -62,6 +62,8 @@ void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
     uint16_t size;
     if (!pv_mtu_take_change(&p->mtu, &size) || !p->has_path)
         return;
+    /* The same path with another size. A smaller one must reach the packet threads soon: what is
+     * too large is lost in silence. */
     if (pv_fp_builder_set_path(p->env->fp, p->id, &p->path, pv_peer_path_mtu(&p->path, size)) !=
         PV_OK)
         p->mtu.changed = true; /* without memory: again with the next occasion */
@@ -75,6 +77,8 @@ void pv_peer_note_asked(struct pv_peer *p, pv_ns now)
     p->sample_at = pv_min_ns(p->sample_at, now);
 }
 
+/* The packet threads only write times. Control reads them while there is traffic, and stops with
+ * it: an idle peer costs no timer. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now)
 {
     struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
@@ -97,6 +101,7 @@ void pv_peer_sample(struct pv_peer *p, pv_ns now)
     pv_ns last = sent > t.data_received ? sent : t.data_received;
     if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at)
         p->wanted_at = last;
+    /* From here on the next packet reports itself. */
     if (last + PV_PEER_QUIET_AFTER < now) {
         p->sample_at = PV_NEVER;
         pv_fp_live_rearm_active(l);

@@ -75,6 +75,7 @@ struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[stati
     return p;
 }
 
+/* The roster is asked, which has an index by transport key. Static peers are few. */
 struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps, const uint8_t key[static 32])
 {
     const struct pv_roster *roster = ps->cfg.node->roster;
@@ -162,6 +163,8 @@ struct pv_peer *pv_peers_next(const struct pv_peers *ps, const struct pv_peer *p
     return at_or_after(ps, p == NULL ? 0 : slot_of(p->id) + 1);
 }
 
+/* Members leave holes in the table of slots, so a peer behind a hole is a little likelier. It need
+ * not be fair. */
 struct pv_peer *pv_peers_random(const struct pv_peers *ps)
 {
     if (ps->n_slots == 0)
@@ -209,6 +212,7 @@ static void make_ready(struct pv_peers *ps, struct pv_peer *p)
     ps->ready_last = p;
 }
 
+/* A walk along the list, which is short: peers leave it with the next poll. */
 static void leave_ready(struct pv_peers *ps, struct pv_peer *p)
 {
     struct pv_peer *prev = NULL;
@@ -226,6 +230,7 @@ static void leave_ready(struct pv_peers *ps, struct pv_peer *p)
     }
 }
 
+/* A peer is in the list once, with the sum of its facts. */
 void pv_peers_raise(struct pv_peers *ps, struct pv_peer *p, unsigned facts)
 {
     bool listed = p->facts != 0;
@@ -288,7 +293,9 @@ static void tell_relay(struct pv_peer *p, pv_ns now)
         pv_relayway_healed(relay, &p->path.remote, now);
 }
 
-/* Lets the peer's machines act, sends what they want sent, and takes their news. */
+/* Lets the peer's machines act, sends what they want sent, and takes their news. Deadline and ready
+ * list follow here only: the output of a call into a peer that is not followed by this one would
+ * stay where it is. */
 static unsigned settle(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 {
     pv_peer_settle(p, now);
@@ -373,12 +380,14 @@ static int take_slot(struct pv_peers *ps, struct pv_peer *p)
         ps->by_slot = grown;
         ps->n_slots = n;
     }
+    /* Room for its timer now, since setting a deadline later must not fail. */
     int r = pv_heap_reserve(&ps->timers, HASH_COUNT(ps->members) + ps->n_statics + 1);
     if (r == PV_OK)
         ps->by_slot[slot] = p;
     return r;
 }
 
+/* Parts above are told while the peer is still whole; its lists and timer go before its memory. */
 static void release(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 {
     size_t slot = slot_of(p->id);

@@ -58,6 +58,8 @@ const struct pv_inband_handler pv_peers_inband[PV_PEERS_INBAND] = {
 
 /* --- STUN ------------------------------------------------------------------------------------ */
 
+/* A request names our ufrag, an answer only its transaction id (RFC 8445 s7.3, s7.2.5). Either one
+ * finds the peer among all on this socket; authentication is the agent's. */
 bool pv_peers_take_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
 {
     struct pv_peers *ps = part;
@@ -85,6 +87,7 @@ bool pv_peers_take_stun(void *part, const struct pv_carrier *from, struct pv_vie
 
 /* --- ICMP ------------------------------------------------------------------------------------ */
 
+/* This host's own word needs no proof; a router's has to quote a datagram that left just now. */
 static bool is_about(const struct pv_peers *ps, const struct pv_peer *p,
                      const struct pv_fp_punt *punt)
 {

@@ -28,6 +28,7 @@ void pv_peers_out_done(struct pv_peers *ps)
 
 /* --- in-band --------------------------------------------------------------------------------- */
 
+/* In-band messages may be lost as on the network, so a full list drops them. */
 void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner)
 {
     if (ps->n_injects >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
@@ -128,7 +129,8 @@ bool pv_peers_wrap(const struct pv_peers *ps, uint16_t via, const struct pv_addr
     return true;
 }
 
-/* As it leaves this node. False: it is lost, as on the network. */
+/* As it leaves this node. False: it is lost, as on the network. The owner of the transaction id is
+ * noted here, where all checks pass, so that the answer finds its agent. */
 static bool address(struct pv_peers *ps, const struct pv_peer *p, const struct pv_peer_transmit *tx,
                     struct pv_engine_transmit *ret_tx)
 {
@@ -166,6 +168,7 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 
 /* --- endpoints of static peers --------------------------------------------------------------- */
 
+/* Once by name: when the peer roams its packets tell its address. */
 void pv_peers_find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 {
     struct pv_addr addr;

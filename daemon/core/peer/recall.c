@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* Remembers the addresses at which members were reached directly, and says for whom a test
+ * handshake is due while there is no coordinator. At most 32 members have a place at a time; the
+ * others take turns. */
 #include "daemon/core/peer/recall.h"
 
 #include <stdlib.h>
@@ -104,6 +107,7 @@ static struct entry *find_or_make(struct pv_recall *r, const uint8_t *pk)
     return x;
 }
 
+/* A free place is a reason to look for somebody who waits. */
 static void leave_place(struct pv_recall *r, struct entry *x)
 {
     if (x->place == NOWHERE)
@@ -123,6 +127,7 @@ static size_t place_of(const struct pv_recall_item *item, const struct pv_addr *
     return i;
 }
 
+/* Writes are put off and joined: a path that flaps must not wear out the disk. */
 static void mark(struct pv_recall *r, struct entry *x, pv_ns at)
 {
     if (x->dirty) {
@@ -163,6 +168,7 @@ void pv_recall_note(struct pv_recall *r, const uint8_t pk[static 32], const stru
     size_t at = place_of(item, addr);
     bool is_new = at == item->n;
     bool moves = at > 0 || is_new;
+    /* The new address goes to the front, and those before its old place move back by one. */
     if (is_new && item->n < PV_RECALL_ADDRS)
         item->n++;
     else if (is_new)
@@ -173,6 +179,7 @@ void pv_recall_note(struct pv_recall *r, const uint8_t pk[static 32], const stru
     mark(r, x, x->stored_at == 0 && moves ? now : x->stored_at + gap);
 }
 
+/* Kept until the store has been told, or a restart would bring it back. */
 void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static 32], pv_ns now)
 {
     struct entry *x = find(r, pk);
@@ -231,7 +238,8 @@ static void take_place(struct pv_recall *r, struct entry *x, uint8_t place, pv_n
         x->next = x->knocked_at + quick_after[1];
 }
 
-/* Fills free places; a wanted member takes that of one who is not. */
+/* Fills free places; a wanted member takes that of one who is not. It looks at all members, so it
+ * runs only after a change ("settled" is unset) and not with every timeout. */
 static void fill_places(struct pv_recall *r, pv_ns now)
 {
     if (!r->on || r->settled)
@@ -268,6 +276,7 @@ static void give_reason(struct pv_recall *r, struct entry *x, pv_ns now)
     r->settled = false;
 }
 
+/* The coordinator left, or we are elsewhere: all begin again, with quick knocks. */
 static void give_all_reason(struct pv_recall *r, pv_ns now)
 {
     struct entry *x, *tmp;
@@ -378,6 +387,7 @@ int pv_recall_poll_knock(struct pv_recall *r, pv_ns now, struct pv_recall_item *
         x->knocks++;
         x->next = now + (x->knocks < QUICK ? quick_after[x->knocks] : PV_RECALL_EVERY);
         *ret_item = x->item;
+        /* Somebody who is wanted keeps the place: a user is waiting. */
         if (x->knocks >= TURN && !x->wanted && others_wait(r, now)) {
             x->turn = ++r->turns;
             leave_place(r, x);

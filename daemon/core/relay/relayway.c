@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* One TURN server and how it is reached: chooses between datagrams and a stream, opens and closes
+ * the stream, moves the TURN client from one to the other, and keeps channels at stock servers
+ * while they are used. */
 #include "daemon/core/relay/relayway.h"
 
 #include <stdio.h>
@@ -99,6 +102,8 @@ static bool wants_stream(const struct pv_relayway *r, pv_ns now)
     return has_stream(r) && (!r->cfg.udp || r->blocked || now < r->udp_hold_until);
 }
 
+/* The event is due after any change, also when the way comes back before it was told: carriers
+ * contain stream numbers that may be others. */
 static void set_way(struct pv_relayway *r, enum pv_relayway_way way)
 {
     if (r->way == way)
@@ -121,6 +126,8 @@ static bool push_op(struct pv_relayway *r, const struct pv_relayway_op *op)
     return true;
 }
 
+/* A number is used again only after thousands of streams, so that a late message of a closed one is
+ * never taken for the present one's. The relay's number is its remainder. */
 static void open_stream(struct pv_relayway *r, pv_ns now)
 {
     const uint16_t most = UINT16_MAX / PV_FP_MAX_RELAYS - 1;
@@ -144,6 +151,7 @@ static void lost_stream(struct pv_relayway *r, pv_ns now)
     r->state = CLOSED;
     r->stream = 0;
     r->connect_by = r->linger_until = PV_NEVER;
+    /* Jitter: all nodes of a network lose their streams together when the coordinator restarts. */
     r->retry_at = now + wait / 2 + pv_rng_u64(&r->rng) % (wait / 2 + 1);
     r->retry = pv_min_ns(2 * wait, PV_RELAYWAY_RETRY_MAX);
     if (r->way == PV_RELAYWAY_STREAM)
@@ -159,6 +167,7 @@ static void lost_stream(struct pv_relayway *r, pv_ns now)
     }
 }
 
+/* The shell does not answer a close, so the stream is gone at once. */
 static void close_stream(struct pv_relayway *r, pv_ns now)
 {
     if (r->state == CLOSED)
@@ -167,6 +176,7 @@ static void close_stream(struct pv_relayway *r, pv_ns now)
     lost_stream(r, now);
 }
 
+/* A client that runs is moved, with its channels; one that was stopped allocates anew. */
 static void run_turn(struct pv_relayway *r, bool by_stream, pv_ns now)
 {
     struct pv_turnc_config cfg = r->cfg.turn;
@@ -179,7 +189,8 @@ static void run_turn(struct pv_relayway *r, bool by_stream, pv_ns now)
     pv_wipe(&cfg, sizeof(cfg));
 }
 
-/* What is so, as against what should be. */
+/* Brings the present state towards the wanted one. Called after every change, it compares the wish
+ * with the present state. So no event needs to know in which of the many combinations it comes. */
 static void steer(struct pv_relayway *r, pv_ns now)
 {
     if (!r->on)
@@ -196,6 +207,8 @@ static void steer(struct pv_relayway *r, pv_ns now)
         run_turn(r, false, now);
     if (r->state == CONNECTING)
         close_stream(r, now);
+    /* Closed a little later and only when UDP carries data: messages of the relay may still be on
+     * their way in it. */
     else if (r->state == OPEN && r->way == PV_RELAYWAY_UDP && r->linger_until == PV_NEVER)
         r->linger_until = now + PV_RELAYWAY_LINGER;
 }
@@ -221,7 +234,8 @@ static bool try_next(struct pv_relayway *r, pv_ns now)
     return at_once;
 }
 
-/* The stream failed before it was of use. */
+/* The stream failed before it was of use. With an address left to try there is no waiting time,
+ * which is for servers that were all asked in vain. */
 static void stream_failed(struct pv_relayway *r, pv_ns now)
 {
     if (!try_next(r, now))
@@ -246,13 +260,15 @@ static bool follow_alternate(struct pv_relayway *r, const struct pv_addr *to, pv
 
 /* --- peers of stock servers ----------------------------------------------------------------- */
 
+/* The order does not matter, since the oldest is found by its time. */
 static void give_up_use(struct pv_relayway *r, size_t i, pv_ns now)
 {
     pv_turnc_unbind(r->turnc, &r->uses[i].peer, now);
     r->uses[i] = r->uses[--r->n_uses];
 }
 
-/* A permission and a channel for whom something is sent to. */
+/* A stock server relays only to peers with a permission (RFC 8656 s9): a peer to which something
+ * is sent gets one, and a channel. */
 static void note_use(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
 {
     size_t oldest = 0;
@@ -291,6 +307,8 @@ int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cf
     memcpy(addrs.list + 1, cfg->others, cfg->n_others * sizeof(cfg->others[0]));
     turn.sends = pv_relayaddrs_is_hasty(&addrs) ? PV_RELAYWAY_HASTE_SENDS : 0;
     turn.stream = r->by_stream;
+    /* A server that is reached by streams only has no client yet: steer() starts it when the stream
+     * is open. */
     if (cfg->udp || r->by_stream) {
         int s = pv_turnc_start(r->turnc, &turn, now);
         pv_wipe(&turn, sizeof(turn));
@@ -359,6 +377,7 @@ void pv_relayway_set_socket(struct pv_relayway *r, uint16_t sock, pv_ns now)
 
 void pv_relayway_moved(struct pv_relayway *r, pv_ns now)
 {
+    /* What this network did to UDP says nothing about the next one. */
     r->udp_hold_until = r->udp_hold = 0;
     if (r->on && r->running && !r->by_stream)
         pv_turnc_moved(r->turnc, now);
@@ -404,6 +423,8 @@ void pv_relayway_unbind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns
 int pv_relayway_handle_input(struct pv_relayway *r, const struct pv_carrier *from,
                              struct pv_view message, pv_ns now)
 {
+    /* A stream proves its sender by its number, a datagram by its address only; the TURN client
+     * then checks the message's integrity. */
     bool mine = from->kind == PV_CARRIER_STREAM
                     ? r->state == OPEN && from->sock == r->stream
                     : from->kind == PV_CARRIER_UDP && r->cfg.udp &&
@@ -479,6 +500,8 @@ void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
             stream_failed(r, now);
         }
     }
+    /* A Refresh keeps the NAT's binding and shows that the server is there, which a Binding
+     * indication does not. */
     if (now >= r->keep_at) {
         pv_turnc_refresh(r->turnc, now);
         sweep_uses(r, now);
@@ -530,7 +553,8 @@ int pv_relayway_poll_op(struct pv_relayway *r, struct pv_relayway_op *ret_op)
     return PV_OK;
 }
 
-/* The server does not answer by the way that is being tried. */
+/* The server does not answer by the way that is being tried. First the other addresses by the same
+ * way, then the other way: a server may have an address that is not routed from here. */
 static void no_answer(struct pv_relayway *r, pv_ns now)
 {
     if (r->by_stream) {
@@ -591,6 +615,9 @@ static void follow(struct pv_relayway *r)
     r->data_sock = r->sock;
 }
 
+/* An allocation is the proof of a way: it clears the error, the retry time and the round of
+ * addresses. A lost one is first looked at for a redirection, which is no failure and needs no
+ * explanation. */
 static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv_ns now)
 {
     switch (ev->type) {
@@ -630,6 +657,7 @@ int pv_relayway_poll_event(struct pv_relayway *r, pv_ns now, struct pv_relayway_
         note_turn(r, &ret_event->turn, now);
         return PV_OK;
     }
+    /* A reason is told once: retries with the same result would fill the log. */
     if (strcmp(r->error, r->told) != 0) {
         memcpy(r->told, r->error, sizeof(r->told));
         ret_event->type = PV_RELAYWAY_EV_ERROR;

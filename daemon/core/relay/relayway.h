@@ -31,7 +31,7 @@
 #define PV_RELAYWAY_HASTE       PV_S(3)    /* ours: the same, while another address waits */
 #define PV_RELAYWAY_KEEP_STREAM PV_S(10)   /* DESIGN 4: as the control channel */
 #define PV_RELAYWAY_KEEP_UDP    PV_S(25)   /* DESIGN 6: as the mapping to the coordinator */
-#define PV_RELAYWAY_LINGER      PV_S(3)    /* ours: what is under way in a stream that was left */
+#define PV_RELAYWAY_LINGER      PV_S(3)    /* ours: a stream no longer used stays open so long */
 #define PV_RELAYWAY_UNUSED      PV_S(330)  /* ours: then a peer's channel is given up */
 #define PV_RELAYWAY_UDP_HOLD    PV_S(60)   /* ours: after UDP carried STUN but not TURN, doubling */
 
@@ -134,7 +134,7 @@ PV_MUST_CHECK int pv_relayway_handle_input(struct pv_relayway *r, const struct p
  * are ignored. */
 void pv_relayway_connected(struct pv_relayway *r, uint16_t stream, pv_ns now);
 void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, const char *why, pv_ns now);
-/* It is not even tried, and why: its name is not found. */
+/* The server cannot be tried, because its name is not found: why. */
 void pv_relayway_failed(struct pv_relayway *r, const char *why);
 void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now);
 pv_ns pv_relayway_next_timeout(const struct pv_relayway *r); /* PV_NEVER if idle */
@@ -164,7 +164,7 @@ PV_MUST_CHECK int pv_relayway_wrap(struct pv_relayway *r, const struct pv_addr *
 /* --- questions ----------------------------------------------------------------------------- */
 
 bool pv_relayway_is_on(const struct pv_relayway *r); /* started and not stopped */
-/* Has it been asked at all of its addresses in vain? They may be others by now. */
+/* No address of the server answers. Its name may lead to other addresses by now. */
 bool pv_relayway_is_lost(const struct pv_relayway *r);
 /* Data goes through it, as far as is known: with UDP blocked and no stream to be had it does not,
  * though the allocation by UDP lives on. */
@@ -176,13 +176,13 @@ const char *pv_relayway_transport(const struct pv_relayway *r);
 const struct pv_relayway_to *pv_relayway_stream_to(const struct pv_relayway *r);
 const struct pv_addr *
 pv_relayway_server(const struct pv_relayway *r); /* PV_AF_NONE when it is off */
-/* Ours there; PV_AF_NONE = no allocation. */
+/* Our relayed address at the server; PV_AF_NONE = no allocation. */
 const struct pv_addr *pv_relayway_relayed(const struct pv_relayway *r);
 pv_ns pv_relayway_rtt(const struct pv_relayway *r); /* 0 = not known */
 /* Why it is not reached, as last seen, for people; "" when it is, or nothing is known yet. Valid
  * until the next call that is not a question. */
 const char *pv_relayway_error(const struct pv_relayway *r);
-/* The number that the peer's channel has or will have; 0 = it is not wanted. */
+/* The number that the peer's channel has or will have; 0 = nobody asked for a channel. */
 uint16_t pv_relayway_number(const struct pv_relayway *r, const struct pv_addr *peer);
 /* How the fast path reaches this peer. False: it cannot now (no way, no channel yet). */
 bool pv_relayway_carrier(const struct pv_relayway *r, const struct pv_addr *peer,
