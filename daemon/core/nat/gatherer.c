@@ -186,6 +186,8 @@ static pv_ns interval_of(const struct pv_gatherer *g)
     return g->interval == 0 ? PV_GATHERER_REFRESH : g->interval;
 }
 
+/* A transaction under way is ended: it was sent from the network of before, and its answer would be
+ * of yesterday. */
 static void ask_all(struct pv_gatherer *g, pv_ns now)
 {
     g->refreshed_at = now;
@@ -226,6 +228,7 @@ void pv_gatherer_set_servers(struct pv_gatherer *g, const struct pv_addr *server
 {
     struct pv_addr s4 = {0};
     struct pv_addr s6 = {0};
+    /* Backwards, so that the first of each family is the one that stays. */
     for (size_t i = n; i-- > 0;) {
         if (servers[i].family == PV_AF_INET)
             s4 = servers[i];
@@ -415,6 +418,7 @@ static struct pv_ice_carrier carrier_of(const struct base *b)
     return (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_UDP, .sock = b->sock, .local = b->addr};
 }
 
+/* Foundations differ for host and reflexive candidates of one base (RFC 8445 s5.1.1.3). */
 static struct pv_ice_cand reflexive(const struct pv_gatherer *g, size_t index,
                                     const struct pv_addr *addr, uint16_t local_pref)
 {

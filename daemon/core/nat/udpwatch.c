@@ -19,6 +19,8 @@ void pv_udpwatch_start(struct pv_udpwatch *w, pv_ns now)
     ask(w, now);
 }
 
+/* A verdict that falls with the stop is a change: whoever acted on "blocked" has to hear of its
+ * end. */
 void pv_udpwatch_stop(struct pv_udpwatch *w)
 {
     bool was = w->blocked;

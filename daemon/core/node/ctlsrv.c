@@ -124,6 +124,7 @@ static struct request *find_request(const struct pv_ctlsrv *srv, uint64_t handle
     return NULL;
 }
 
+/* A request with several answers (events) stays in the list until the last one. */
 static void end_request(struct request *r)
 {
     struct conn *c = r->conn;
@@ -155,8 +156,9 @@ static void kill_conn(struct pv_ctlsrv *srv, struct conn *c)
     c->dead = true;
 }
 
-/* Queues one reply; takes obj. A reply that cannot be told ends the connection: the client must
- * not wait for it. */
+/* Queues one reply; takes obj. A reply that cannot be told ends the connection: the client must not
+ * wait for it. The limit over all clients comes first: many that do not read must not fill the
+ * memory. */
 static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
 {
     size_t len = 0;
@@ -248,6 +250,7 @@ void pv_ctlsrv_closed(struct pv_ctlsrv *srv, uint32_t sid)
         conn_free(srv, c);
 }
 
+/* A connection whose last answer is still to be written waits for it. */
 int pv_ctlsrv_poll_close(struct pv_ctlsrv *srv, uint32_t *ret_sid)
 {
     for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
@@ -280,7 +283,8 @@ struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv)
 
 /* --- input --------------------------------------------------------------------------------- */
 
-/* Takes what req owns. */
+/* Takes what req owns. The queue is common to all clients, so requests are handed out in the order
+ * in which they came. */
 static int queue_request(struct pv_ctlsrv *srv, struct conn *c, struct pv_ctlapi_request *req)
 {
     struct request *r = calloc(1, sizeof(*r));

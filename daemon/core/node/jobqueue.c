@@ -22,6 +22,7 @@ void pv_jobqueue_init(struct pv_jobqueue *q, const struct pv_rng *rng, const str
     q->tail = &q->first;
 }
 
+/* Results that are still to come find nobody waiting and are dropped. */
 void pv_jobqueue_done(struct pv_jobqueue *q)
 {
     struct pv_job *job;

@@ -89,6 +89,8 @@ void pv_node_put_meta_u64(struct pv_node *n, const char *name, uint64_t value,
     pv_node_put_meta(n, name, pv_view(buf, sizeof(buf)), owner, tag);
 }
 
+/* The first failure is remembered until something has been stored, so that `status` shows a full
+ * disk for as long as it is full. */
 void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
 {
     if (result->status == PV_OK) {

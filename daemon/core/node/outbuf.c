@@ -28,6 +28,7 @@ static int grow(struct pv_outbuf *b, size_t need)
     return PV_OK;
 }
 
+/* All or nothing: half a line would break the protocol for the rest of the connection. */
 int pv_outbuf_put(struct pv_outbuf *b, struct pv_view bytes, size_t max)
 {
     size_t waiting = b->len - b->off;

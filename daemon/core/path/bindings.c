@@ -60,6 +60,8 @@ pv_ns pv_bindings_end(const struct pv_node *n)
 
 /* --- sockets ---------------------------------------------------------------------------------- */
 
+/* Sockets of their own: the measurement needs bindings that stay silent, which those in use never
+ * do. */
 static void open_sockets(struct bindings *b)
 {
     b->sockets = true;
@@ -145,7 +147,8 @@ static void take_result(struct bindings *b, pv_ns now)
            r->known, (unsigned)(r->idle_min / PV_S(1)), (unsigned)(r->absolute / PV_S(1)));
 }
 
-/* Behind another NAT, or with another address inside, what was measured is void. */
+/* Behind another NAT, or with another address inside, what was measured is void. The reflexive
+ * address is the sign of the NAT. Its port is left out, since it changes with every new binding. */
 static void look_at_network(struct bindings *b, pv_ns now)
 {
     const struct pv_peer_env *env = pv_peers_env(b->node->peers);

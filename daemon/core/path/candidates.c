@@ -149,6 +149,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct candidates *c = part;
     struct pv_node *n = c->node;
+    /* An address that is gone takes the coordinator's connection with it, which would otherwise
+     * wait for its timeout. */
     if ((facts & PV_FACT_LINKS) != 0 &&
         pv_gatherer_set_links(c->gatherer, n->links, n->n_links, now))
         pv_coordclient_moved(n->coord, now);

@@ -67,7 +67,8 @@ const struct pv_mapper *pv_portmap_mapper(const struct pv_node *n)
 /* --- the router ------------------------------------------------------------------------------- */
 
 /* Our address on the router's link: in one range with it if there is such a one, and for IPv6 one
- * that is valid everywhere (RFC 6887 s8.4). */
+ * that is valid everywhere (RFC 6887 s8.4). PCP takes the source address of the request for the
+ * host that asks, so it must be the one that the mapping is for. */
 static struct pv_addr local_towards(const struct pv_node *n, const struct pv_engine_router *r)
 {
     struct pv_addr best = {.family = PV_AF_NONE};

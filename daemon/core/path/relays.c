@@ -94,6 +94,7 @@ static bool is_up(const struct pv_node *n)
 
 /* --- channels --------------------------------------------------------------------------------- */
 
+/* The peer's path is looked at again last, when it finds no channel any more. */
 static void drop_channel(struct pv_relays *r, struct pv_peer *p, pv_ns now)
 {
     const struct pv_addr *addr = pv_peer_channel(p);
@@ -126,7 +127,8 @@ static int bind_channel(struct pv_relays *r, uint16_t via, const struct pv_addr 
 }
 
 /* A peer has a channel while it is in use. Without room for one it is asked again whenever
- * something happens to the peer. */
+ * something happens to the peer. Not with the first packet but with the attempt: the relayed path
+ * must be there when no direct one is found. */
 static void settle_channel(struct pv_relays *r, struct pv_peer *p, pv_ns now)
 {
     enum pv_peer_state state = pv_peer_state(p);
@@ -181,7 +183,7 @@ static const struct pv_addr *choose_server(const struct pv_coord_info *info)
 }
 
 /* Every port of the coordinator speaks TURN too: where the control channel gets through, the relay
- * does. */
+ * does. A pinned key holds here as well, since it is the same server and the same certificate. */
 static struct pv_relayway_to stream_target(const struct pv_coord_info *info)
 {
     struct pv_relayway_to to = {.addr = info->addr};
@@ -202,6 +204,7 @@ static void start_members(struct pv_relays *r, pv_ns now)
     const struct pv_addr *server = choose_server(&n->coord_info);
     if (server == NULL || !is_up(n))
         return;
+    /* Also without an offer: the watch needs a server to ask, not a relay. */
     pv_udpwatch_start(&r->udp, now);
     if (r->offer == NULL)
         return;
@@ -255,7 +258,8 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     start_members(r, now);
 }
 
-/* The relay's mapping of us is no candidate any more: we are seen elsewhere. */
+/* The relay's mapping of us is no candidate any more: we are seen elsewhere. Only the allocation's
+ * own Refresh from the present address moves it there. */
 static void check_mapped(struct pv_relays *r, pv_ns now)
 {
     const struct pv_peer_env *env = pv_peers_env(r->node->peers);
@@ -361,7 +365,8 @@ static bool is_offered(const struct pv_relays *r, uint16_t via)
     return relayed->family == PV_AF_NONE;
 }
 
-/* A way or a channel changed: paths through relays follow. */
+/* A way or a channel changed: paths through relays follow. Peers without a relayed path, most of
+ * them, have nothing to learn. */
 static void tell_peers(struct pv_relays *r, pv_ns now)
 {
     struct pv_peers *ps = r->node->peers;
@@ -418,6 +423,8 @@ static void pump_udp(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
     pv_udpwatch_set_refresh(&r->udp, pv_peers_env(n->peers)->binding_lifetime);
+    /* The gatherer's questions to the STUN servers serve as test: no packet is sent for this
+     * alone. */
     if (pv_udpwatch_take_ask(&r->udp))
         pv_gatherer_refresh(n->gatherer, now);
     if (!pv_udpwatch_take_changed(&r->udp))

@@ -112,6 +112,7 @@ static void find_servers(const struct pv_attempts *a, struct pv_addr servers[sta
 
 /* --- sockets that carry a path --------------------------------------------------------------- */
 
+/* The agent first: it must not send over a socket that is closed. */
 static void drop_sock(struct pv_attempts *a, struct pv_peer *p, size_t i, pv_ns now)
 {
     uint16_t sock = p->hard.socks[i];
@@ -274,6 +275,7 @@ static void continue_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now
     }
     if (pv_hardnat_phase(a->hard) != PV_HARDNAT_READY)
         return;
+    /* The other side began a later one while we measured: ours becomes that one. */
     if (p->remote.attempt.n > p->hard.n) {
         p->hard.n = p->remote.attempt.n;
         p->hard.announced = false;
@@ -286,6 +288,9 @@ static void continue_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now
         end_attempt(a, p, "the other side did not get ready", now);
 }
 
+/* The grace period lets ordinary checks win, which find most paths and cost nothing. A long
+ * back-off on one side gives way to the other's attempt, or the two would never try at the same
+ * time. */
 static void consider_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
 {
     if (p->hard.since == 0)
@@ -301,7 +306,8 @@ static void consider_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now
         begin_attempt(a, p, now);
 }
 
-/* A peer changed: begins, goes on with or ends its attempt. */
+/* A peer changed: begins, goes on with or ends its attempt. Called after anything that happens to
+ * the peer, so it asks for the present state and not for what has changed. */
 static void look_at_peer(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
 {
     if (is_current(a, p) && !needs_attempt(a, p, now))
@@ -382,6 +388,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     pv_peer_settle(p, now); /* what that did to the agent belongs into the next description */
 }
 
+/* The sockets belong to this attempt and not to the peer: nobody else would close them. */
 static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 {
     struct pv_attempts *a = part;

@@ -3,6 +3,8 @@
  * theirs. The text of a description is the peer's business. */
 #include "daemon/core/peer/descx.h"
 
+/* A change begins the repetitions at their shortest interval: the silence so far was about an older
+ * revision. */
 static void send_anew(struct pv_descx *x)
 {
     x->due = x->own.gen != 0;
@@ -108,6 +110,7 @@ void pv_descx_kick(struct pv_descx *x)
         send_anew(x);
 }
 
+/* The peer may have restarted and lost what it had acknowledged. */
 void pv_descx_repeat(struct pv_descx *x)
 {
     x->acked = false;

@@ -65,6 +65,8 @@ static void answer_with_cookie(struct pv_handshakes *h, const struct pv_carrier 
     h->n_answers += sent ? 1 : 0;
 }
 
+/* Only the last one is kept, for `why`: a member whose key changed shows up here. A list would be
+ * memory that strangers can fill. */
 static void note_stranger(struct pv_handshakes *h, const struct pv_carrier *from,
                           const uint8_t *key)
 {
@@ -72,7 +74,8 @@ static void note_stranger(struct pv_handshakes *h, const struct pv_carrier *from
     memcpy(h->stranger.key, key, sizeof(h->stranger.key));
 }
 
-/* A message 1 names its sender by its static key, which it proves. */
+/* A message 1 names its sender by its static key, which it proves. The Diffie-Hellman that
+ * identifies the sender is done once; the peer continues with its result. */
 static void take_initiation(struct pv_handshakes *h, const struct pv_carrier *from,
                             struct pv_view msg, pv_ns now)
 {

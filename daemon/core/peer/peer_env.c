@@ -4,6 +4,8 @@
 
 #include "daemon/core/peer/peer_int.h"
 
+/* The core has no clock: it continues the wall time of the last call from the shell. A step back of
+ * `now` counts as none. */
 uint64_t pv_peer_env_wall(const struct pv_peer_env *env, pv_ns now)
 {
     return env->wall_us + (now > env->wall_at ? (now - env->wall_at) / 1000 : 0);
@@ -48,6 +50,7 @@ void pv_peer_drop_index(struct pv_peer *p, uint32_t index)
     free(e);
 }
 
+/* All indices of the node are looked through: this happens only when a peer goes. */
 void pv_peer_drop_indices(struct pv_peer *p)
 {
     struct pv_peer_index *e = p->env->indices;

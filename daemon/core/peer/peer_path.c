@@ -36,6 +36,8 @@ struct pv_ice_carrier pv_peer_ice_carrier(const struct pv_carrier *c)
     return (struct pv_ice_carrier){.kind = PV_ICE_CARRIER_UDP, .sock = c->sock, .local = c->local};
 }
 
+/* The agent says "through relay n"; how that relay is reached now (channel, stream, socket) is
+ * known only to its way. */
 bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
                      struct pv_carrier *ret_carrier)
 {
@@ -72,6 +74,7 @@ uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed)
         return 0; /* TCP cuts and joins as it must, DESIGN 7 */
     if (path->kind != PV_CARRIER_CHANNEL)
         return probed;
+    /* Probes measure our message; the channel's header comes on top of it. */
     if (probed != 0)
         return (uint16_t)(probed + PV_TURN_CHANNEL_HEADER);
     return path->relay.family == PV_AF_INET6 ? ETHERNET - UDP6 : ETHERNET - UDP4;

@@ -12,8 +12,9 @@ enum {
     TRIAL_BYTES = 512, /* taken as received from a proven address: enough for checks to begin */
 };
 
-/* A knock is a real initiation, so that the answer is a handshake and no other message has to be
- * invented for it. */
+/* A test handshake is a real initiation: the answer gives keys, and no other message has to be
+ * invented for it. It takes the next timestamp as every initiation does: the
+ * responder refuses one that is not newer than the last (whitepaper s5.1). */
 static int make_knock(struct pv_peer *p, pv_ns now, struct pv_session_transmit *ret_tx)
 {
     if (p->session == NULL) {

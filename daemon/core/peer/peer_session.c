@@ -5,6 +5,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/peer/peer_int.h"
 
+/* Computed from both sides' abilities, so both come to the same suite without negotiating. */
 enum pv_suite pv_peer_suite(const struct pv_peer *p)
 {
     bool both = (p->env->caps & p->remote.caps & PV_DESC_CAP_AES) != 0;
@@ -124,6 +125,8 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
     pv_wipe(&ev->keys, sizeof(ev->keys));
 }
 
+/* Inside a description the handshake shares its acknowledgement and repetition, and needs no
+ * path. */
 static void describe_handshake(struct pv_peer *p, const struct pv_session_transmit *tx, pv_ns now)
 {
     memcpy(p->wg, tx->msg, tx->len);
@@ -153,6 +156,8 @@ void pv_peer_pump_session(struct pv_peer *p, pv_ns now)
 {
     while (p->n_out < PV_PEER_MAX_OUT) {
         struct pv_session_transmit tx;
+        /* Drawn before the session says whether it needs one: it cannot ask back. One that was not
+         * taken is forgotten. */
         uint32_t index = pv_peer_fresh_index(p);
         uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
         if (pv_session_poll_transmit(p->session, index, stamp, now, &tx) != PV_OK)

@@ -49,13 +49,16 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
         x.tx_bytes = atomic_load_explicit(&l->tx_bytes, memory_order_relaxed);
         x.rx_bytes = atomic_load_explicit(&l->rx_bytes, memory_order_relaxed);
         pv_ns heard = atomic_load_explicit(&l->last_rx_any, memory_order_relaxed);
+        /* Nobody tells the presence of a static peer: it counts as online while keys that it proved
+         * could still be in use. */
         if (p->is_static)
             x.online = heard != 0 && now - heard < PV_SESSION_REJECT_AFTER;
     }
     *ret_peer = x;
 }
 
-/* Why there is no peer of that name, in words. */
+/* Why there is no peer of that name, in words. A former member has a reason of its own: "no peer"
+ * would send the user looking for a typing error. */
 static void say_unknown(const struct pv_node *n, const char *text, const char *what,
                         char buf[static PV_CTLAPI_ERROR_BUF])
 {

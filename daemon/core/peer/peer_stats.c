@@ -44,6 +44,7 @@ static enum pv_path_end end_of(enum pv_ice_cand_type type)
                                   : PV_PATH_END_PRFLX;
 }
 
+/* A direct path without an agent's choice was found at a remembered address. */
 static void count_direct(struct pv_peer *p)
 {
     enum pv_path_end own = PV_PATH_END_REMEMBERED, theirs = PV_PATH_END_REMEMBERED;
@@ -60,6 +61,8 @@ static void count_direct(struct pv_peer *p)
     p->env->stats.direct[own][theirs]++;
 }
 
+/* Added up in pieces, so that a metrics page in the middle of a long time on a relay sees it
+ * grow. */
 void pv_peer_count_relay_time(struct pv_peer *p, pv_ns now)
 {
     if (p->seek.relayed_since != 0)

@@ -17,7 +17,7 @@ static size_t bytes_before(const struct pv_carrier *path)
 }
 
 /* Probes begin with use: a path nobody sends data over may carry what it likes. Static peers cannot
- * answer them. */
+ * answer them. Data from before this path says nothing about it. */
 static void note_mtu(struct pv_peer *p, pv_ns data_sent, pv_ns now)
 {
     if (p->is_static || !p->has_path || p->path.kind == PV_CARRIER_STREAM || p->session == NULL ||
@@ -71,6 +71,7 @@ void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
                  size == 0 ? p->env->mtu : size - (unsigned)PV_FP_OVERHEAD);
 }
 
+/* A client's question counts as traffic: the agent checks the path now. */
 void pv_peer_note_asked(struct pv_peer *p, pv_ns now)
 {
     p->asked_at = now;

@@ -199,6 +199,7 @@ const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t
 
 /* --- facts and deadlines --------------------------------------------------------------------- */
 
+/* A list in order of arrival, so that no peer is served twice before another one. */
 static void make_ready(struct pv_peers *ps, struct pv_peer *p)
 {
     if (p->ready)
@@ -268,6 +269,8 @@ bool pv_peers_has_news(const struct pv_peers *ps)
     return ps->news_first != NULL;
 }
 
+/* One peer at a time: a part that hears of it may raise facts of others, which join the end of the
+ * list. */
 struct pv_peer *pv_peers_take_news(struct pv_peers *ps, unsigned *ret_facts)
 {
     struct pv_peer *p = ps->news_first;
@@ -323,6 +326,8 @@ void pv_peers_touch(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
     pv_peers_raise(ps, p, settle(ps, p, now) | PV_PEER_FACT_TOUCHED);
 }
 
+/* Called when all parts have heard of the peer. Only new facts are raised
+ * again, or telling would never come to an end. */
 void pv_peers_told(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 {
     unsigned news = settle(ps, p, now);
@@ -408,7 +413,8 @@ static struct pv_prefix whole(const struct pv_addr *ip)
     return x;
 }
 
-/* What a member statement says about a peer that is there already. */
+/* What a member statement says about a peer that is there already. The name and addresses may be
+ * others after a new statement; the keys are not, which add_member() has checked. */
 static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv_member *m)
 {
     memcpy(p->name, m->name, sizeof(p->name));

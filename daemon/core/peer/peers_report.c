@@ -99,6 +99,8 @@ static const struct {
      "When session keys were agreed last, Unix time.", handshake},
 };
 
+/* A row for each peer, filled once: the page lists families and not peers, so otherwise each peer
+ * would be looked at nine times. */
 static size_t look_at_peers(struct pv_peers *ps, struct row *rows, pv_ns now)
 {
     size_t n = 0;
@@ -133,6 +135,7 @@ static void counter(struct pv_metrics *m, const char *name, const char *help, ui
     pv_metrics_count(m, value, NULL);
 }
 
+/* Peers that are gone are part of the sums: a counter must not fall. */
 static void put_sums(const struct pv_peers *ps, struct pv_metrics *m)
 {
     struct pv_peer_sums sum = ps->cfg.env->gone;

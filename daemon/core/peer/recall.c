@@ -217,7 +217,8 @@ static bool is_waiting(const struct entry *x, pv_ns now)
            now < x->reason_at + PV_RECALL_FOR;
 }
 
-/* Wanted ones first, then by turn, then who was reached last. */
+/* Wanted ones first, then by turn, then who was reached last. A user's wish comes before fairness,
+ * and fairness before the chance to succeed. */
 static bool goes_before(const struct entry *x, const struct entry *y)
 {
     if (x->wanted != y->wanted)
@@ -232,6 +233,7 @@ static void take_place(struct pv_recall *r, struct entry *x, uint8_t place, pv_n
     r->places[place] = x;
     x->place = place;
     x->knocks = 0;
+    /* The grace after the loss of the coordinator holds for all: often it is back at once. */
     x->next = now > r->on_from ? now : r->on_from;
     /* One that comes and goes is not knocked for more often than all others. */
     if (x->knocked_at != 0 && x->next < x->knocked_at + quick_after[1])

@@ -69,6 +69,9 @@ static bool is_own_range(const struct pv_rediscovery *r, const struct pv_addr *a
            pv_prefix_contains(&ula, a);
 }
 
+/* Only a peer reached directly and over the main socket tells something about the NAT binding that
+ * others can use. Our own overlay ranges are refused, since such an address would lead into the
+ * tunnel. */
 static void learn_mapped(struct pv_rediscovery *r, const struct pv_peer *p)
 {
     struct pv_ice_path path;
@@ -122,6 +125,8 @@ static void push_knock(struct pv_rediscovery *r, const struct pv_addr *dst, cons
     r->n_knocks++;
 }
 
+/* One initiation to all addresses: whichever is right answers, and the response belongs to the same
+ * handshake. */
 static void knock_for(struct pv_rediscovery *r, const struct pv_recall_item *item, pv_ns now)
 {
     struct pv_peer *p = pv_peers_by_pk(r->node->peers, item->pk);
@@ -241,6 +246,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct pv_rediscovery *r = part;
     if ((facts & PV_FACT_NETWORK) != 0 && r->node->roster == NULL)
         pv_recall_clear(r->recall);
+    /* Addresses of somebody who was removed while this node was off must not be asked. */
     if (r->unchecked && r->node->roster != NULL) {
         r->unchecked = false;
         pv_recall_retain(r->recall, is_member, r, now);
@@ -260,6 +266,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     look_at_peer(part, p, now);
 }
 
+/* The addresses stay; they are forgotten when it is a member no more. */
 static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 {
     struct pv_rediscovery *r = part;

@@ -97,6 +97,8 @@ static bool has_stream(const struct pv_relayway *r)
     return r->cfg.to.addr.family != PV_AF_NONE;
 }
 
+/* UDP is preferred wherever it gets through: in a stream one lost segment holds up all packets
+ * behind it. */
 static bool wants_stream(const struct pv_relayway *r, pv_ns now)
 {
     return has_stream(r) && (!r->cfg.udp || r->blocked || now < r->udp_hold_until);
@@ -117,7 +119,8 @@ static void set_error(struct pv_relayway *r, const char *why)
     snprintf(r->error, sizeof(r->error), "%s", why);
 }
 
-/* Without room an open stays undone until the next turn; a close finds the oldest open undone. */
+/* An open without room is tried again by the next steer(). It leaves a place free, so that its
+ * close finds room: a stream that nobody closes would stay open for ever. */
 static bool push_op(struct pv_relayway *r, const struct pv_relayway_op *op)
 {
     if (r->n_ops == OPS_MAX)
@@ -215,7 +218,8 @@ static void steer(struct pv_relayway *r, pv_ns now)
 
 /* --- addresses ------------------------------------------------------------------------------ */
 
-/* Our coordinator's has one for datagrams and one for streams, and no others. */
+/* Our coordinator's has one for datagrams and one for streams, and no others. A hasty Allocate
+ * gives up early, since another address waits for its turn. */
 static void use_address(struct pv_relayway *r, pv_ns now)
 {
     r->cfg.turn.server = *pv_relayaddrs_now(&r->addrs);
@@ -288,6 +292,7 @@ static void note_use(struct pv_relayway *r, const struct pv_addr *peer, pv_ns no
     r->uses[r->n_uses++].used_at = now;
 }
 
+/* A permission lets datagrams from that address in, so it lasts no longer than its use. */
 static void sweep_uses(struct pv_relayway *r, pv_ns now)
 {
     for (size_t i = 0; i < r->n_uses;) {
@@ -472,6 +477,8 @@ static pv_ns keep_interval(const struct pv_relayway *r)
     return r->way == PV_RELAYWAY_UDP && r->cfg.keep ? PV_RELAYWAY_KEEP_UDP : PV_NEVER;
 }
 
+/* A stream is kept as often as the control channel, so that a dead one shows soon; UDP only where
+ * nobody else keeps the NAT's binding open. */
 static void plan_keep(struct pv_relayway *r, pv_ns now)
 {
     pv_ns every = keep_interval(r);
@@ -510,6 +517,8 @@ void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
     steer(r, now);
 }
 
+/* Data moves to the new socket only behind the request that moves the allocation: what overtakes it
+ * would come from an address unknown to the server. */
 static bool must_follow(const struct pv_relayway *r)
 {
     return r->data_sock != r->sock && !r->by_stream && pv_turnc_is_arriving(r->turnc);
