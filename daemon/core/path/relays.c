@@ -94,7 +94,7 @@ static bool is_up(const struct pv_node *n)
 
 /* --- channels --------------------------------------------------------------------------------- */
 
-/* The peer's path is looked at again last, when it finds no channel any more. */
+/* The peer looks at its path again last, when it finds no channel any more. */
 static void drop_channel(struct pv_relays *r, struct pv_peer *p, pv_ns now)
 {
     const struct pv_addr *addr = pv_peer_channel(p);
@@ -127,8 +127,8 @@ static int bind_channel(struct pv_relays *r, uint16_t via, const struct pv_addr 
 }
 
 /* A peer has a channel while it is in use. Without room for one it is asked again whenever
- * something happens to the peer. Not with the first packet but with the attempt: the relayed path
- * must be there when no direct one is found. */
+ * something happens to the peer. The channel is bound when the attempt
+ * begins, so that the relayed path is there when no direct one is found. */
 static void settle_channel(struct pv_relays *r, struct pv_peer *p, pv_ns now)
 {
     enum pv_peer_state state = pv_peer_state(p);

@@ -59,8 +59,8 @@ struct pv_turnservers *pv_turnservers_free(struct pv_turnservers *t)
     return NULL;
 }
 
-/* Its name has these addresses: the first is tried, the others when it does not answer. Its NAT
- * binding is kept here (`keep`), as no STUN server of ours stands at that address. */
+/* Its name has these addresses: the first is tried, the others when it does not answer. The way
+ * keeps the NAT's binding itself (`keep`), since the gatherer asks no server at that address. */
 static void begin(struct pv_turnservers *t, uint16_t via, bool blocked,
                   const struct pv_job_result *result, pv_ns now)
 {
