@@ -554,12 +554,10 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
 
 void pv_settings_init(struct pv_settings *s)
 {
-    *s = (struct pv_settings){/* Two switches are kept as "off" ones (predict_off, ...) so that zero
-                               * is the default; these values are the other defaults. */
-                              .mtu = PV_SETTINGS_MTU,
-                              .workers = 1,
-                              .chat_store = true,
-                              .log_level = PV_LOG_INFO};
+    /* Some switches are kept as "off" ones (predict_off, ...) so that zero is the default; these
+     * values are the other defaults. */
+    *s = (struct pv_settings){
+        .mtu = PV_SETTINGS_MTU, .workers = 1, .chat_store = true, .log_level = PV_LOG_INFO};
 }
 
 void pv_settings_done(struct pv_settings *s)

@@ -82,6 +82,8 @@ static void print_event(struct chat *c, const char *name, json_t *body)
 
 static struct known *find_known(struct chat *c, const char *id)
 {
+    /* The array is a ring: the oldest message is forgotten first, so that a long conversation
+     * needs no more memory. */
     size_t n = c->n_known < KNOWN ? c->n_known : KNOWN;
     for (size_t i = 0; i < n; i++) {
         if (strcmp(c->known[i].id, id) == 0)
@@ -95,12 +97,14 @@ static bool remember(struct chat *c, const json_t *msg)
 {
     const char *id = pv_json_text(msg, "id", "");
     const char *text = pv_json_text(msg, "text", "");
+    /* The daemon may tell one message as an event and in the inbox. */
     if (find_known(c, id) != NULL)
         return false;
     struct known *k = &c->known[c->n_known++ % KNOWN];
     snprintf(k->id, sizeof(k->id), "%s", id);
     size_t len = strcspn(text, "\n");
     bool cut = len > SNIPPET || text[len] != '\0';
+    /* The snippet will be printed again later, so control characters go now. */
     pv_chat_show(pv_view(text, len), k->text, SNIPPET + 1);
     if (cut)
         memcpy(k->text + strlen(k->text), "...", 4);
@@ -114,12 +118,15 @@ static int send_asked(struct chat *c, enum asked_kind kind, struct pv_ctlapi_req
     req->id = ++c->cli->last_id;
     pv_cli_set_timeout(c->cli, LAST_WAIT_S);
     int r = pv_client_send(&c->cli->client, req, c->cli->deadline);
+    /* JSON writes a control character as six bytes: the line of the control protocol can
+     * overflow although the text is short enough. */
     if (r == PV_ERR_LIMIT) {
         (void)pv_cli_usage(c->cli, "too long once control characters are escaped");
         return 0;
     }
     if (r < 0)
         return pv_cli_lost(c->cli, r);
+    /* The entry is made after the send, so that a line that never left waits for no answer. */
     c->asked[c->n_asked++] = (struct asked){.kind = kind, .id = req->id};
     return 0;
 }
@@ -144,6 +151,8 @@ static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd c
     pv_ctlapi_request_init(&req, cmd, 0);
     if (cmd == PV_CTLAPI_WATCH) {
         memcpy(req.word, "chat", sizeof("chat"));
+        /* "seen" makes the daemon mark as read the messages of its events: they are printed at
+         * once. */
         req.seen = true;
     }
     return send_asked(c, kind, &req);
@@ -168,6 +177,7 @@ static void show_message(struct chat *c, json_t *msg)
 static void show_state(struct chat *c, const json_t *body)
 {
     const struct known *k = find_known(c, pv_json_text(body, "msg_id", ""));
+    /* The daemon reports states of older messages too, which this program has never shown. */
     if (k == NULL || strcmp(pv_json_text(body, "state", ""), "sent") == 0)
         return; /* sent before this conversation, or just now: that was told */
     fprintf(c->cli->out, "%s-- %s %s %s: %s%s\n", pv_colour_on(PV_DIM, c->cli->colour),
@@ -208,6 +218,7 @@ static void show_sent(struct chat *c, json_t *body)
     const json_t *msg = json_object_get(body, "message");
     const char *to = pv_json_text(msg, "to", "?");
     remember(c, msg);
+    /* The other words are for people; a script gets every answer. */
     if (c->cli->json)
         print_event(c, "sent", body);
     else if (!pv_json_bool(body, "online") && to[0] == '#')
@@ -230,6 +241,7 @@ static void show_nodes(struct chat *c, json_t *body)
         bool online = pv_json_bool(peer, "online");
         const char *type = pv_json_text(json_object_get(peer, "path"), "type", "none");
         const char *name = pv_json_text(peer, "name", "?");
+        /* The names make "send NAME TEXT" a command also in a conversation with a peer. */
         json_object_set_new(c->nodes, name, json_true());
         pv_table_cell(&t, PV_BOLD, name);
         pv_table_cell(&t, PV_PLAIN, pv_json_text(peer, "ip4", "-"));
@@ -238,6 +250,8 @@ static void show_nodes(struct chat *c, json_t *body)
     }
     if (cli->json)
         print_event(c, "peers", body);
+    /* pv_table_print() also frees the cells, so it runs with JSON as well: on standard error,
+     * beside the stream of objects. */
     if (pv_table_print(&t, cli->json ? cli->err : cli->out, cli->colour) < 0)
         pv_cli_note(cli, "out of memory");
     if (json_array_size(list) == 0 && !cli->json)
@@ -250,6 +264,7 @@ static enum asked_kind take_asked(struct chat *c, uint64_t id)
         enum asked_kind kind = c->asked[i].kind;
         if (c->asked[i].id != id)
             continue;
+        /* The order of the entries means nothing. */
         c->asked[i] = c->asked[--c->n_asked];
         return kind;
     }
@@ -279,6 +294,8 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
             show_message(c, msg);
         }
         if (pv_json_bool(reply->body, "more"))
+            /* The daemon gives a page at a time, and each page was marked read: so the next one
+             * is asked for. */
             return ask_simple(c, ASKED_INBOX, PV_CTLAPI_INBOX);
     }
     return 0;
@@ -289,6 +306,8 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
 {
     struct chat *c = ctx;
     int code = 0;
+    /* The terminal shows what is typed, not this program: the line is erased and the prompt is
+     * printed again behind the reply. */
     above_prompt(c);
     if (reply->is_event)
         show_event(c, reply);
@@ -331,6 +350,7 @@ static int use_line(struct chat *c, char *line)
 {
     char *name = NULL;
     size_t len = strlen(line);
+    /* A script from Windows ends its lines with CR LF. */
     if (len > 0 && line[len - 1] == '\r')
         line[len - 1] = '\0';
     if (line[0] == '\0')
@@ -371,6 +391,7 @@ static int read_input(struct chat *c)
     int r = pv_chat_input_read(&c->in, fileno(c->cli->in));
     if (r == PV_ERR_AGAIN)
         return 0;
+    /* The end of the input may cut the last line short of its newline: that line still counts. */
     c->ended = c->ended || r == PV_ERR_CLOSED;
     int code = r == PV_ERR_CLOSED && c->in.len == 0 ? 0 : end_line(c);
     if (r == PV_OK)
@@ -395,6 +416,7 @@ static int converse(struct chat *c)
     pv_ns last = PV_NEVER; /* for the last answers */
     int code = 0;
     while (code == 0 && !(c->ended && is_quiet(c))) {
+        /* With too many requests open the input waits in the pipe, which slows the writer down. */
         bool listen = !c->ended && c->n_asked < MAX_ASKED;
         struct pollfd p[2] = {
             {.fd = c->cli->client.fd, .events = POLLIN},
@@ -402,12 +424,14 @@ static int converse(struct chat *c)
         };
         if (c->ended && last == PV_NEVER)
             last = pv_clock_now() + PV_S(LAST_WAIT_S);
+        /* The short timeout lets the last answers be counted against their limit. */
         int n = poll(p, 2, c->ended ? 100 : -1);
         if (n < 0 && errno != EINTR)
             return pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "cannot wait: %s", strerror(errno));
         if (c->ended && pv_clock_now() >= last)
             return pv_cli_lost(c->cli, PV_ERR_TIMEOUT);
         if (n > 0 && p[0].revents != 0)
+            /* The daemon first: an answer makes room for more requests. */
             code = pv_cli_take_replies(c->cli, take_reply, c);
         if (n > 0 && code == 0 && p[1].revents != 0)
             code = read_input(c);

@@ -55,6 +55,7 @@ static int ask_watch(struct raw *c)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_WATCH, 0);
+    /* Without "seen" the messages stay unread until the inbox gives them. */
     memcpy(req.word, "chat", sizeof("chat"));
     int code = send_request_raw(c, &req);
     c->watch_id = req.id;
@@ -70,8 +71,11 @@ static void print_inbox(struct raw *c, const json_t *body)
     json_array_foreach(json_object_get(body, "messages"), i, msg)
     {
         const char *text = pv_json_text(msg, "text", "");
+        /* A room's text of this peer has another audience: it is no line of this conversation. */
         if (json_is_string(json_object_get(msg, "room")))
             continue;
+        /* A pipe gets the bytes as they were sent; only a terminal must be kept from obeying
+         * them. */
         if (c->harmless)
             pv_show_text(c->cli->out, text);
         else
@@ -80,6 +84,7 @@ static void print_inbox(struct raw *c, const json_t *body)
         c->printed++;
     }
     fflush(c->cli->out);
+    /* The daemon gives a page at a time. */
     c->stale = c->stale || pv_json_bool(body, "more");
 }
 
@@ -89,14 +94,19 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
     if (reply->is_event) {
         const json_t *msg = json_object_get(reply->body, "message");
         if (strcmp(pv_json_text(msg, "from", ""), c->peer) == 0)
+            /* The event says only that there is news. The inbox tells it, and in the right
+             * order. */
             c->stale = true;
         return 0;
     }
+    /* Everything that is neither the watch nor an inbox answers a line. */
     if (reply->id == c->inbox_id)
         c->asking = false;
     else if (reply->id != c->watch_id && c->unsent > 0)
         c->unsent--;
     if (!reply->ok) {
+        /* One line that was refused does not end the script's other lines; the exit code
+         * remembers it. */
         fprintf(c->cli->err, "p2pvpnctl: %s\n", reply->error);
         c->code = (int)reply->code;
         return reply->id == c->watch_id || reply->id == c->inbox_id ? c->code : 0;
@@ -114,6 +124,7 @@ static int send_line(struct raw *c)
     struct pv_chat_input *in = &c->in;
     size_t len = in->len;
     bool too_long = in->too_long;
+    /* The buffer is ready for the next line; the bytes of this one stay until the next read. */
     pv_chat_input_next(in);
     if (len > 0 && in->line[len - 1] == '\r')
         len--;
@@ -146,6 +157,7 @@ static int read_input(struct raw *c)
 
 static bool is_over(const struct raw *c)
 {
+    /* A listener that has sent nothing goes on after the end of its input (cmd_chat.c, --raw). */
     return c->ended && c->sent > 0 && c->unsent == 0 && !c->asking && !c->stale;
 }
 
@@ -170,6 +182,7 @@ static int converse(struct raw *c)
             {.fd = c->cli->client.fd, .events = POLLIN},
             {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
         };
+        /* One inbox at a time: two answers could print the lines in the wrong order. */
         if (c->stale && !c->asking) {
             code = ask_inbox(c);
             continue;
@@ -203,6 +216,8 @@ int pv_chatraw(struct pv_cli *cli)
                            cli->args.word[0]);
     cli->cached = false; /* messages go to disk first; whether they can leave now is not asked */
     if (code == 0)
+        /* The watch comes first: a message that arrives before the inbox is asked for is then
+         * told by an event. */
         code = ask_watch(c);
     if (code == 0)
         code = ask_inbox(c);

@@ -21,8 +21,10 @@ static char *take_text(struct pv_cli *cli)
     size_t n = 0;
     if (text == NULL)
         return NULL;
+    /* Only "-" alone stands for the input: in a longer text it is a dash. */
     if (cli->args.n_words == 2 && strcmp(cli->args.word[1], "-") == 0) {
         n = fread(text, 1, PV_CHAT_TEXT_MAX + 1, cli->in);
+        /* The newline of "echo" is the shell's, not the writer's. */
         if (n > 0 && text[n - 1] == '\n')
             text[n - 1] = '\0';
         return text;
@@ -94,6 +96,7 @@ static int fetch_inbox(struct pv_cli *cli, bool peek, json_t **ret_body)
         int code = pv_cli_ask(cli, &req, &body);
         bool more = code == 0 && pv_json_bool(body, "more");
         if (code == 0)
+            /* "more" is about the first answer alone, and all answers become one. */
             json_object_del(body, "more");
         if (code == 0 && all != NULL)
             json_array_extend(json_object_get(all, "messages"), json_object_get(body, "messages"));
@@ -102,6 +105,7 @@ static int fetch_inbox(struct pv_cli *cli, bool peek, json_t **ret_body)
         else
             json_decref(body);
         *ret_body = all;
+        /* With peek nothing becomes read, so the next page would be the first one again. */
         if (code != 0 || !more || peek)
             return code;
     }
@@ -112,6 +116,7 @@ static int inbox(struct pv_cli *cli)
     bool peek = cli->args.value[0] != NULL;
     json_t *body = NULL;
     int code = fetch_inbox(cli, peek, &body);
+    /* Messages of an answer before the error are printed: the daemon will not give them again. */
     if (body != NULL && cli->json)
         pv_cli_print_json(cli, body);
     else if (body != NULL)
@@ -161,6 +166,7 @@ static int on_terminal(struct pv_cli *cli)
     char name[PV_NAME_BUF] = "";
     int code = 0;
     if (cli->args.n_words > 0)
+        /* An address or an alias becomes the name that the daemon uses in its events. */
         code = pv_chat_peer_name(cli, cli->args.word[0], name);
     cli->cached = false; /* of that answer; the chat says itself who is there */
     return code != 0 ? code : pv_tui_run(cli, name[0] == '\0' ? NULL : name);

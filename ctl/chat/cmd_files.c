@@ -38,12 +38,14 @@ struct job {
 static void clear_line(struct pv_cli *cli, struct job *j)
 {
     if (j->on_line)
+        /* Blanks overwrite the line: not every terminal that shows "\r" knows how to erase. */
         fprintf(cli->err, "\r%*s\r", LINE, "");
     j->on_line = false;
 }
 
 static void note_once(struct pv_cli *cli, struct job *j, const char *text)
 {
+    /* The state is looked at five times a second; a reason is worth a line only when it changes. */
     if (strcmp(j->said, text) == 0)
         return;
     clear_line(cli, j);
@@ -58,11 +60,15 @@ static void draw(struct pv_cli *cli, struct job *j, double done, double size)
     char a[PV_SHOW_BUF], b[PV_SHOW_BUF], rate[PV_SHOW_BUF], left[PV_SHOW_BUF] = "", bar[BAR + 1];
     char line[6 * PV_SHOW_BUF];
     double seconds = (double)(pv_clock_now() - j->began) / 1e9;
+    /* The speed is that of this watch: bytes of an earlier run say nothing about the line now. */
     double speed = seconds > 0 ? (done - j->from) / seconds : 0;
     size_t full = size > 0 ? (size_t)(done / size * BAR) : BAR;
+    /* Progress goes to standard error and only to a terminal: a log or a pipe would get
+     * thousands of lines. */
     if (cli->quiet || cli->json || !isatty(fileno(cli->err)))
         return;
     for (size_t i = 0; i < BAR; i++)
+        /* An empty file is full at once, and a division by its size is not possible. */
         bar[i] = i < full ? '=' : i == full ? '>' : ' ';
     bar[BAR] = '\0';
     if (speed > 0)
@@ -83,11 +89,13 @@ static void show_progress(struct pv_cli *cli, struct job *j, const json_t *file)
     const char *why = pv_json_text(file, "why", NULL);
     const char *state = pv_json_text(file, "state", "");
     if (pv_json_bool(file, "running")) {
+        /* After every pause the clock starts again, so that waiting does not count as slowness. */
         if (!j->moving) {
             j->began = pv_clock_now();
             j->from = done;
         }
         j->moving = true;
+        /* The transfer moved in between: the same reason to wait is news again. */
         j->said[0] = '\0';
         draw(cli, j, done, size);
         return;
@@ -114,6 +122,7 @@ static int ask_daemon(struct pv_cli *cli, struct pv_ctlapi_request *req, int pas
     struct pv_ctlapi_reply reply;
     req->id = ++cli->last_id;
     int r = pv_client_send_fd(&cli->client, req, pass, cli->deadline);
+    /* An event may come before the answer, and an answer to a request that timed out before. */
     while (r == PV_OK) {
         r = pv_client_next(&cli->client, cli->deadline, &reply);
         if (r != PV_OK || (!reply.is_event && reply.id == req->id))
@@ -160,10 +169,12 @@ static int come_back(struct pv_cli *cli, struct job *j)
         if (pv_clock_now() >= cli->deadline)
             return pv_cli_lost(cli, PV_ERR_TIMEOUT);
         nanosleep(&pause, NULL);
+        /* The old connection is of no use: the daemon at its other end is gone. */
         pv_client_close(&cli->client);
         if (pv_client_open(&cli->client, cli->socket) != PV_OK)
             continue;
         int code = j->pass >= 0 ? offer(cli, j, &status) : 0;
+        /* Any status but PV_OK means that the daemon went away again before it answered. */
         if (code == 0 || status == PV_OK)
             return code;
     }
@@ -179,6 +190,8 @@ static json_t *look(struct pv_cli *cli, struct job *j, int *ret_code)
     size_t i;
     pv_ctlapi_request_init(&req, PV_CTLAPI_FILES, 0);
     *ret_code = ask_daemon(cli, &req, -1, &status, &body);
+    /* A timeout is --timeout's own end. Everything else that breaks means that the daemon went
+     * away. */
     if (*ret_code != 0 && status == PV_ERR_TIMEOUT)
         *ret_code = pv_cli_lost(cli, status);
     else if (*ret_code != 0 && status != PV_OK)
@@ -186,6 +199,7 @@ static json_t *look(struct pv_cli *cli, struct job *j, int *ret_code)
     json_array_foreach(json_object_get(body, "files"), i, file)
     {
         if ((uint32_t)pv_json_real(file, "id", 0) == j->number)
+            /* The copy outlives the body, which is freed below. */
             found = json_deep_copy(file);
     }
     if (body != NULL && found == NULL)
@@ -217,9 +231,11 @@ static int watch(struct pv_cli *cli, struct job *j, json_t **ret_file)
             *ret_file = file;
             return 0;
         }
+        /* Any state but these two is an end, also one that a newer daemon invents. */
         if (is_one_of(state, "offered", "accepted")) {
             show_progress(cli, j, file);
             json_decref(file);
+            /* Only this program gives up; the daemon goes on with the transfer. */
             if (pv_clock_now() >= cli->deadline)
                 return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                                    "not finished in time: it goes on in p2pvpnd");
@@ -254,6 +270,8 @@ static void base_name(const char *path, char name[static PV_FILE_NAME_BUF])
 {
     const char *slash = strrchr(path, '/');
     snprintf(name, PV_FILE_NAME_BUF, "%s", slash == NULL ? path : slash + 1);
+    /* Names on disk are bytes (path_resolution(7)), but the protocol wants UTF-8: the bytes that
+     * break it are replaced. */
     for (char *p = name; *p != '\0' && !pv_utf8_is_valid(pv_view(name, strlen(name))); p++)
         if ((*p & 0x80) != 0)
             *p = '_';
@@ -281,6 +299,7 @@ static int send_open_file(struct pv_cli *cli, struct job *j)
     bool wait = cli->args.value[0] == NULL;
     json_t *file = NULL;
     int status = PV_OK;
+    /* The wait for a person on the other side has no natural end. */
     pv_cli_set_timeout(cli, wait ? 0 : WAIT_S);
     int code = pv_cli_connect(cli);
     if (code == 0)
@@ -294,6 +313,7 @@ static int send_open_file(struct pv_cli *cli, struct job *j)
     if (cli->json && file != NULL)
         print_file(cli, file, NULL);
     else if (!cli->json && !cli->quiet && !wait)
+        /* The words are for people: JSON and --quiet have the exit code. */
         fprintf(cli->out, "offered: `p2pvpnctl files` shows what becomes of file %lu\n",
                 (unsigned long)j->number);
     else if (!cli->json && !cli->quiet)
@@ -441,6 +461,8 @@ static int accept_file(struct pv_cli *cli, uint32_t number)
         struct job j = {.number = number, .peer = peer, .pass = -1};
         json_decref(file);
         file = NULL;
+        /* The timeout was for one answer. From here on the other side's speed counts, unless the
+         * user gave a limit. */
         cli->deadline = cli->timeout == 0 ? PV_NEVER : cli->deadline;
         code = watch(cli, &j, &file);
         if (code == 0)
@@ -476,6 +498,7 @@ static int files(struct pv_cli *cli)
     };
     const char *verb = cli->args.n_words > 0 ? cli->args.word[0] : "list";
     uint64_t number = 0;
+    /* accept_file() puts it off again: this one is for a single answer. */
     pv_cli_set_timeout(cli, WAIT_S);
     if (strcmp(verb, "list") == 0 && cli->args.n_words < 2) {
         int code = pv_cli_connect(cli);

@@ -73,6 +73,7 @@ static int start_threads(struct pv_datapath *dp)
         }
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+    /* A part of the threads would leave a direction without anybody. */
     if (e != 0) {
         stop_threads(dp, started);
         return -e;
@@ -94,6 +95,7 @@ int pv_datapath_new(struct pv_datapath **ret_dp, const struct pv_datapath_config
     if (dp == NULL)
         return PV_ERR_NOMEM;
     dp->cfg = *cfg;
+    /* All sockets of the group are on one kernel, so one answer holds for all. */
     dp->has_gro = pv_udp_has_gro(cfg->udp.fd4[0]);
     dp->event_fd = -1;
     dp->n_lanes = 2 * cfg->udp.n;
@@ -123,6 +125,7 @@ struct pv_datapath *pv_datapath_free(struct pv_datapath *dp)
         return NULL;
     if (dp->running)
         stop_threads(dp, dp->n_lanes);
+    /* The threads have ended by now: nothing below is shared any more. */
     for (unsigned i = 0; i < dp->n_lanes; i++)
         pv_lane_done(&dp->lanes[i]);
     pv_qsbr_free(dp->qsbr);
@@ -139,12 +142,14 @@ struct pv_datapath *pv_datapath_free(struct pv_datapath *dp)
  * goes. */
 int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun)
 {
+    /* Each lane reads a queue of its own: too few would leave a lane without packets. */
     if (tun != NULL && tun->n < dp->cfg.udp.n)
         return PV_ERR_LIMIT;
     if (dp->running)
         stop_threads(dp, dp->n_lanes);
     pv_tun_close(&dp->tun);
     dp->tun = tun == NULL ? (struct pv_tun){.n = 0} : *tun;
+    /* The offloads belong to the descriptor: a new interface may offer others. */
     dp->offloads = pv_tun_set_offloads(dp->tun.n == 0 ? -1 : dp->tun.read[0]);
     for (unsigned i = 0; i < dp->n_lanes; i++) {
         struct pv_lane *lane = &dp->lanes[i];
@@ -161,6 +166,8 @@ int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun)
 void pv_datapath_set_socks(struct pv_datapath *dp, const struct pv_sockset_sock *socks, size_t n)
 {
     pv_sockset_change(&dp->socks, socks, n);
+    /* Woken lanes leave the old set at their next round; without it the wait would last until a
+     * packet comes. */
     wake_lanes(dp);
     pv_sockset_wait(&dp->socks);
 }
@@ -179,6 +186,7 @@ int pv_datapath_publish(struct pv_datapath *dp, struct pv_fp_snapshot *snap)
         pv_fp_snapshot_free(snap);
         return r;
     }
+    /* The release pairs with the acquire in tx_round(): who sees the count sees the snapshot. */
     atomic_fetch_add_explicit(&dp->published, 1, memory_order_release);
     wake_lanes(dp);
     return PV_OK;
@@ -251,6 +259,8 @@ int pv_datapath_peek_punt(struct pv_datapath *dp, struct pv_fp_punt *ret_punt)
 
 void pv_datapath_pop_punt(struct pv_datapath *dp)
 {
+    /* peek() remembers the ring, for a punt that comes between peek and pop may be in an earlier
+     * one. */
     if (dp->peeked != NULL)
         pv_ring_pop(dp->peeked);
     dp->peeked = NULL;

@@ -78,9 +78,12 @@ static void read_tun(struct pv_lane *lane, pv_ns now)
 {
     uint8_t *space;
     size_t n = 0;
+    /* The limit leaves room for other work of the lane: a full TUN must not keep injected
+     * packets waiting. */
     while (n < TUN_BATCH && (space = pv_fp_fair_space(lane->fair)) != NULL) {
         size_t len = 0;
         int r = pv_tun_read(lane->dp->tun.read[lane->number], space, PV_FP_FAIR_READ, &len);
+        /* The interface was deleted under the daemon: control has to hear it once. */
         if (r == PV_ERR_CLOSED)
             pv_lane_lose_tun(lane->dp);
         if (r < 0) {
@@ -130,11 +133,14 @@ static void rx_batch(struct pv_lane *lane, uint16_t sock, struct pv_udp_in *in, 
                                                  .segment = in[i].segment,
                                                  .ecn = in[i].ecn};
     }
+    /* One mark suffices to make the sender slow down. The largest datagram is the one most
+     * likely to carry data. */
     for (size_t i = 1; i < k; i++)
         most = datagrams[i].len > datagrams[most].len ? i : most;
     if (k > 0)
         datagrams[most].congested = stands;
     pv_lane_add(&lane->counts.udp_received, n);
+    /* pv_fp_rx() takes as many as its results have room for, so the results go out in between. */
     for (size_t done = 0; done < k;) {
         done += pv_fp_rx(lane->worker, snap, datagrams + done, k - done, now);
         pv_lane_results(lane);
@@ -227,6 +233,8 @@ static bool handed_round(struct pv_lane *lane, pv_ns now)
 /* What is ready; true when more may be there. */
 static bool tx_round(struct pv_lane *lane, pv_ns now)
 {
+    /* The counter is read before the snapshot: a publication in between is then seen as new in
+     * the next round, and never missed. */
     struct pv_datapath *dp = lane->dp;
     uint64_t published = atomic_load_explicit(&dp->published, memory_order_acquire);
     const struct pv_fp_snapshot *snap = pv_qsbr_online(dp->qsbr, lane->index);
@@ -277,6 +285,7 @@ static bool work_round(struct pv_lane *lane)
 static int sleep_time(const struct pv_lane *lane)
 {
     pv_ns now = pv_clock_now(), next = lane->tx ? pv_fp_next_timeout(lane->worker) : PV_NEVER;
+    /* The memory of a crowd is given back even when nothing else has to be done. */
     if (lane->pool_used && next > now + POOL_IDLE)
         next = now + POOL_IDLE;
     if (next == PV_NEVER)
@@ -306,10 +315,12 @@ static void wait_for_work(struct pv_lane *lane)
     for (size_t i = 0; gathers && i < PV_SOCKSET_MAX; i++)
         if (pv_sockset_at(&dp->socks, i, &sock))
             fds[n++] = (struct pollfd){.fd = sock.fd, .events = POLLIN};
+    /* An offline lane holds no snapshot, so control can free old ones while this lane sleeps. */
     pv_qsbr_offline(dp->qsbr, lane->index);
     pv_sockset_leave(&dp->socks, lane->index); /* poll() does no harm to one closed meanwhile */
     int woken_by = poll(fds, n, sleep_time(lane));
     lane->tun_empty = pv_clock_now(); /* it was when the sleep began, and is looked at now */
+    /* Both must hold: the time has passed, and no packet lies in the pool. */
     if (woken_by == 0 && lane->pool_used && pv_fp_fair_bytes(lane->fair) == 0) {
         lane->pool_used = false;
         (void)!madvise(lane->pool, PV_FP_FAIR_MEMORY, MADV_DONTNEED);
@@ -367,12 +378,15 @@ int pv_lane_init(struct pv_lane *lane, struct pv_datapath *dp, unsigned index)
     if (r >= 0)
         r = pv_fp_worker_new(&lane->worker);
     if (r >= 0) {
+        /* All sending workers share the counters of a peer's keys (fastpath.h): the number keeps
+         * their parts apart. */
         pv_fp_worker_share(lane->worker, lane->number, dp->cfg.udp.n);
         r = pv_ring_new(&lane->facts, FACT_RING);
     }
     if (r >= 0)
         r = pv_ring_new(&lane->data, DATA_RING);
     if (r >= 0 && lane->rx)
+        /* Each direction allocates only what it uses. */
         r = pv_udp_receiver_new(&lane->receiver, UDP_BUFFERS, UDP_READ);
     if (r >= 0 && lane->rx)
         r = pv_ring_new(&lane->handed, HANDED_RING);
@@ -381,6 +395,7 @@ int pv_lane_init(struct pv_lane *lane, struct pv_datapath *dp, unsigned index)
         r = lane->stream_buf == NULL ? PV_ERR_NOMEM : PV_OK;
     }
     if (r >= 0 && lane->tx) {
+        /* The seed keeps an attacker from choosing flows that fall into one queue. */
         const struct pv_rng rng = pv_entropy();
         void *pool = mmap(NULL, PV_FP_FAIR_MEMORY, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -403,6 +418,7 @@ void pv_lane_done(struct pv_lane *lane)
     pv_fp_fair_free(lane->fair);
     if (lane->pool != NULL)
         munmap(lane->pool, PV_FP_FAIR_MEMORY); /* the kernel wipes it */
+    /* Decrypted packets lay there. */
     if (lane->stream_buf != NULL)
         explicit_bzero(lane->stream_buf, STREAM_BYTES);
     free(lane->stream_buf);

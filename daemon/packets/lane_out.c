@@ -21,6 +21,7 @@ static void send_family(struct pv_lane *lane, int fd, const struct pv_udp_out *o
     for (size_t i = 0; i < n; i++)
         datagrams +=
             out[i].segment == 0 ? 1 : (out[i].data.len + out[i].segment - 1) / out[i].segment;
+    /* Without a socket of the family every datagram counts as failed below. */
     if (fd >= 0)
         pv_udp_send(fd, out, n, &lane->udp);
     if (lane->udp.no_segment != 0)
@@ -40,6 +41,7 @@ static void send_stream(struct pv_lane *lane, const struct pv_fp_send *sends, si
                                           pv_view(sends[i].data, sends[i].len)) < 0)
             pv_fp_send_lost(lane->worker, &sends[i]);
     }
+    /* One wake-up for all: the ring remembers whether the other thread slept. */
     if (io != NULL)
         pv_relayio_flush(io, sender);
 }
@@ -56,6 +58,7 @@ enum way {
 static enum way way_of(const struct pv_lane *lane, const struct pv_fp_send *send)
 {
     bool v6 = pv_carrier_dst(send->to)->family == PV_AF_INET6;
+    /* A system without the two sockets sends everything with DF. */
     if (!send->cut || !lane->dp->cfg.udp.has_cut)
         return v6 ? WAY_V6 : WAY_V4;
     return v6 ? WAY_CUT6 : WAY_CUT4;
@@ -90,6 +93,7 @@ static void do_sends(struct pv_lane *lane, const struct pv_fp_send *sends, size_
         const struct pv_fp_send *first = &sends[i];
         if (first->to->kind == PV_CARRIER_STREAM) {
             send_stream(lane, first, first->run);
+            /* Sockets of attempts are few and short-lived: a batch is not worth its memory. */
         } else if (first->to->sock != 0) { /* -1: it was closed meanwhile; the path follows */
             const struct pv_udp_out one = out_of(first);
             send_family(lane, pv_sockset_fd(&lane->dp->socks, first->to->sock), &one, 1);
@@ -171,6 +175,7 @@ static void do_writes(struct pv_lane *lane, const struct pv_join_out *writes, si
         if (r == -EINVAL && writes[i].n_more > 0)
             stop_joining(lane, writes[i].offload.kind);
         pv_lane_add(r < 0 ? &lane->counts.tun_failed : &lane->counts.tun_written,
+                    /* A super-packet counts as the packets that it is made of. */
                     writes[i].n_more + 1);
         pv_lane_add(&lane->counts.tun_calls, 1);
     }
@@ -199,6 +204,7 @@ static void hand_over(struct pv_lane *lane, const struct pv_fp_handed *handed)
     struct pv_lane *to = pv_lane_rx(lane->dp, handed->to);
     const struct pv_lane_handed head = {.from = *handed->from, .ecn = handed->ecn};
     bool was_empty = false;
+    /* The wake-up is put off to the end of the batch (do_handed()). */
     if (pv_ring_push(to->handed, pv_view(&head, sizeof(head)), handed->data, &was_empty) < 0)
         pv_fp_handed_lost(lane->worker, handed);
     to->handed_wake = to->handed_wake || was_empty;

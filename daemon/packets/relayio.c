@@ -85,6 +85,7 @@ static void tell_control(struct pv_relayio *io, uint16_t stream, bool connected,
 {
     struct pv_relayio_event ev = {.stream = stream, .connected = connected};
     snprintf(ev.why, sizeof(ev.why), "%s", why);
+    /* The event is dropped rather than waited for: this thread must never wait for control. */
     (void)!pv_ring_push(io->events, pv_view(&ev, sizeof(ev)), pv_view(NULL, 0), NULL);
     pv_event_raise(io->event_fd);
 }
@@ -121,6 +122,7 @@ static void fail_conn(struct pv_relayio *io, struct conn *c, int status)
 /* Takes what the kernel takes now. */
 static int write_tls(struct conn *c)
 {
+    /* TLS may hold a record that the kernel did not take: it has to go before new ones. */
     int r = pv_streamtls_flush(c->tls, c->fd);
     while (r == PV_OK && c->out_at < c->out_len) {
         size_t n = 0;
@@ -145,6 +147,8 @@ static int write_out(struct conn *c)
         else if (r == PV_ERR_AGAIN)
             r = PV_OK;
     }
+    /* The line's measure needs every write, also one of nothing: that is how a stalled line
+     * shows. */
     pv_linewait_took(&c->wait, c->out_at - before, c->out_at < c->out_len, pv_clock_now());
     if (c->out_at == c->out_len)
         c->out_at = c->out_len = 0;
@@ -164,6 +168,7 @@ static void send_message(struct pv_relayio *io, enum pv_relayio_sender sender, u
 {
     struct conn *c = find(io, stream);
     size_t padding = pv_turnframe_padding(message.len), whole = message.len + padding;
+    /* Before control knows of the connection nobody may expect a message to arrive. */
     if (c == NULL || !c->told) {
         add(&io->dropped, 1);
         return;
@@ -174,12 +179,14 @@ static void send_message(struct pv_relayio *io, enum pv_relayio_sender sender, u
         add(&io->dropped, 1);
         return;
     }
+    /* Bytes move only when the end is reached, not for every message. */
     if (c->out_len + whole > PV_RELAYIO_UNSENT) {
         memmove(c->out, c->out + c->out_at, c->out_len - c->out_at);
         c->out_len -= c->out_at;
         c->out_at = 0;
     }
     memcpy(c->out + c->out_len, message.ptr, message.len);
+    /* RFC 8656, section 12.5: ChannelData over a stream is padded to a multiple of four bytes. */
     memset(c->out + c->out_len + message.len, 0, padding);
     c->out_len += whole;
     add(&io->sent, 1);
@@ -193,6 +200,8 @@ static int take_messages(struct pv_relayio *io, struct conn *c, struct pv_view d
     struct pv_view message;
     const struct record head = {.kind = RECORD_MESSAGE, .stream = c->stream};
     int r;
+    /* The stream is in step as long as every length is right; one wrong length ends it, for no
+     * later boundary could be found. */
     while ((r = pv_turnframe_next(c->in, &data, &message)) == PV_OK) {
         if (pv_ring_push(io->rx, pv_view(&head, sizeof(head)), message, NULL) < 0)
             add(&io->overrun, 1);
@@ -210,6 +219,7 @@ static int take_tls(struct pv_relayio *io, struct conn *c, struct pv_view data)
         r = take_messages(io, c, pv_view(io->clear_buf, n));
     if (r == PV_ERR_AGAIN)
         r = PV_OK;
+    /* The certificate is checked by now: before that no message may enter the stream. */
     if (r == PV_OK && !c->told && pv_tls_is_ready(c->tls)) {
         c->told = true;
         tell_control(io, c->stream, true, "");
@@ -221,6 +231,7 @@ static int take_tls(struct pv_relayio *io, struct conn *c, struct pv_view data)
 static int read_in(struct pv_relayio *io, struct conn *c)
 {
     int r = PV_OK;
+    /* The limit keeps one fast relay from starving the others. */
     for (unsigned i = 0; i < READS_A_TURN && r == PV_OK; i++) {
         size_t n = 0;
         r = pv_stream_read(c->fd, io->read_buf, READ_MAX, &n);
@@ -228,6 +239,7 @@ static int read_in(struct pv_relayio *io, struct conn *c)
             break;
         struct pv_view data = pv_view(io->read_buf, n);
         r = c->tls != NULL ? take_tls(io, c, data) : take_messages(io, c, data);
+        /* A short read emptied the socket, so another one would only return EAGAIN. */
         if (n < READ_MAX)
             break;
     }
@@ -246,6 +258,8 @@ static int make_tls(struct pv_relayio *io, struct conn *c, const struct pv_relay
     struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_ANY};
     _Static_assert((int)PV_TLS_PIN_LEN == (int)PV_RELAYWAY_PIN_LEN, "both are SHA-256");
     _Static_assert((int)PV_TLS_ERROR_MAX <= (int)PV_RELAYIO_WHY_MAX, "a reason is not cut");
+    /* The context reads the system's authorities from disk: only the streams that use TLS pay
+     * for it. */
     if (io->tls_ctx == NULL) {
         int r = pv_tls_ctx_new_client(&io->tls_ctx, NULL, why);
         if (r != PV_OK)
@@ -277,6 +291,8 @@ static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relayway
     int r = pv_stream_connect(&to->addr, &anywhere, &c->fd);
     if (r < 0)
         return r;
+    /* Bytes that wait in the kernel cannot be dropped any more, and they delay every packet
+     * behind them. */
     pv_stream_set_shallow(c->fd);
     c->connecting = true;
     return PV_OK;
@@ -285,6 +301,7 @@ static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relayway
 static void open_stream(struct pv_relayio *io, uint16_t stream, const struct pv_relayway_to *to)
 {
     char why[PV_TLS_ERROR_MAX] = "";
+    /* Number 0 marks a free slot. */
     struct conn *c = find(io, 0);
     if (c == NULL || stream == 0) {
         tell_control(io, stream, false, "too many streams");
@@ -303,6 +320,7 @@ static void close_stream(struct conn *c)
 {
     if (!c->connecting)
         (void)!write_out(c);
+    /* close_notify (RFC 8446, section 6.1) tells the relay that nobody has cut the stream short. */
     if (c->tls != NULL && !c->connecting) {
         pv_tls_close(c->tls);
         (void)!write_tls(c);
@@ -353,6 +371,7 @@ static bool drain(struct pv_relayio *io)
     for (size_t s = 0; s < PV_RELAYIO_SENDERS; s++) {
         struct pv_view record;
         unsigned n = 0;
+        /* A record stays in the ring until it is served: it is copied nowhere before. */
         while (io->to[s] != NULL && n < RECORDS_A_TURN &&
                pv_ring_peek(io->to[s], &record) == PV_OK) {
             take_record(io, (enum pv_relayio_sender)s, record);
