@@ -65,6 +65,7 @@ static void on_punts(void *ctx, unsigned ready, pv_ns now)
     struct pv_fp_punt punt;
     (void)ready;
     pv_io_turn_begin(&io->turn, now);
+    /* The punt's descriptor tells also of a lost interface: the flag says which. */
     if (pv_datapath_tun_is_gone(io->datapath))
         pv_io_iface_deleted(io->iface);
     for (unsigned i = 0; i < PUNTS_A_TURN; i++) {
@@ -131,9 +132,12 @@ static void on_iface_done(void *ctx, const struct pv_io_iface_job *done)
 /* What time has brought, before the engine's output is drained. */
 static void check_timers(struct pv_io *io, pv_ns now)
 {
+    /* CLOCK_BOOTTIME counts suspended time, CLOCK_MONOTONIC does not (clock_gettime(2)). */
     pv_ns slept = pv_clock_slept();
     if (slept > io->slept + RESUME_GAP) {
         pv_log(io->turn.log, PV_LOG_INFO, "what=\"resumed from suspend\"");
+        /* The links are looked at before the engine acts: a laptop may wake up in another
+         * network. */
         pv_io_links_look(io->links, false, now);
         pv_engine_handle_resume(io->turn.engine, now);
     }
@@ -154,6 +158,7 @@ static bool drain_datagrams(struct pv_io *io)
     while (pv_engine_poll_transmit(io->turn.engine, &tx) == PV_OK) {
         int fd = tx.dst.family == PV_AF_INET6 ? io->cfg.udp.fd6[0] : io->cfg.udp.fd4[0];
         any = true;
+        /* The port mapper's protocols answer on sockets of their own. */
         if (tx.router) {
             pv_io_router_send(io->router, &tx);
             continue;
@@ -202,6 +207,7 @@ static bool drain_snapshots(struct pv_io *io, pv_ns now)
     bool any = false;
     while (pv_engine_poll_snapshot(io->turn.engine, &snap) == PV_OK) {
         any = true;
+        /* The lanes keep the snapshot before: stale paths are better than none. */
         if (pv_datapath_publish(io->datapath, snap) < 0)
             pv_log(io->turn.log, PV_LOG_ERROR,
                    "what=\"snapshot not published\" why=\"out of memory\"");
@@ -301,9 +307,12 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     bool more = drain(io, now);
     if (!io->ready && pv_io_iface_is_settled(io->iface))
         become_ready(io);
+    /* The restart waits for the output: goodbyes and the last jobs are part of it. */
     if (!more && pv_engine_wants_restart(io->turn.engine))
         stop(io, PV_OK);
     pv_io_turn_end(&io->turn);
+    /* Every part names the next time at which it has something to do; the loop sleeps until the
+     * earliest. */
     pv_ns next = pv_io_streams_timeout(io->streams, now);
     next = pv_min_ns(next, pv_io_files_timeout(io->files, now));
     next = pv_min_ns(next, pv_io_metrics_timeout(io->metrics, now));
@@ -320,6 +329,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
 static int start_threads(struct pv_io *io)
 {
     struct pv_datapath_config dp = {.udp = io->cfg.udp, .threads = io->cfg.threads};
+    /* The relays' thread is first: lanes use it from their first packet on. */
     int r = pv_relayio_new(&io->relayio, io->cfg.udp.n, io->cfg.relay_ca_file);
     dp.relayio = io->relayio;
     if (r >= 0)
@@ -420,6 +430,8 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     struct pv_io *io = calloc(1, sizeof(*io));
     if (io == NULL)
         return PV_ERR_NOMEM;
+    /* Every pointer is NULL until its part is made, so that pv_io_free() can end a half-made
+     * loop. */
     io->cfg = *cfg;
     io->turn.engine = cfg->engine;
     io->turn.log = cfg->log;
@@ -450,6 +462,8 @@ int pv_io_run(struct pv_io *io)
     pv_io_turn_begin(&io->turn, now);
     pv_io_links_look(io->links, true, now);
     pv_loop_run(io->turn.loop, &owner);
+    /* The loop has stopped, but shutdown makes output: goodbyes to peers, relays and the
+     * coordinator. */
     pv_io_turn_begin(&io->turn, io->turn.now);
     pv_engine_shutdown(io->turn.engine, io->turn.now);
     (void)!drain(io, io->turn.now);
@@ -485,6 +499,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_io_metrics_free(io->metrics);
     if (io->cfg.metrics_fd >= 0) /* it was never served */
         close(io->cfg.metrics_fd);
+    /* The threads of jobs end before the parts whose jobs they run. */
     pv_io_jobs_free(io->jobs);
     pv_io_iface_free(io->iface);
     pv_io_streams_free(io->streams);

@@ -61,6 +61,8 @@ struct pv_io_streams {
 static void resume_listeners(struct pv_io_streams *all)
 {
     for (struct pv_io_listener *l = all->listeners; l != NULL; l = l->next)
+        /* Before the engine is ready control clients wait in the kernel's queue, whatever else
+         * goes on. */
         if (all->serves_ctl || l->kind != PV_STREAM_CTL)
             pv_watch_set(l->watch, PV_LOOP_READ);
 }
@@ -75,6 +77,8 @@ static void remove_stream(struct pv_io_stream *st)
             break;
         }
     }
+    /* The watch goes before the descriptor is closed: epoll would report a number that another
+     * file may have by then. */
     pv_watch_free(st->watch);
     if (st->tls != NULL && !st->connecting) {
         pv_tls_close(st->tls);
@@ -85,6 +89,7 @@ static void remove_stream(struct pv_io_stream *st)
         close(st->fd);
     if (st->pass_fd >= 0)
         close(st->pass_fd);
+    /* The rest may hold a token or a message. */
     if (st->tail != NULL)
         explicit_bzero(st->tail, st->tail_len);
     free(st->tail);
@@ -98,6 +103,7 @@ static void fail_stream(struct pv_io_stream *st, int status, pv_ns now)
 {
     struct pv_io_streams *all = st->all;
     uint32_t sid = st->sid;
+    /* remove_stream() frees st, so everything that is needed later is taken first. */
     bool known = !st->closing;
     remove_stream(st);
     if (known)
@@ -136,6 +142,8 @@ static void write_tail(struct pv_io_stream *st, pv_ns now)
         }
         st->tail_done += n;
     }
+    /* TLS may still hold the last record. Only when the kernel has it may the descriptor be
+     * closed. */
     if (st->tls != NULL && pv_streamtls_flush(st->tls, st->fd) == PV_ERR_AGAIN) {
         pv_watch_set(st->watch, PV_LOOP_WRITE);
         return;
@@ -149,6 +157,8 @@ static int write_some(struct pv_io_stream *st, struct pv_view out, size_t *ret_n
     if (st->pass_fd < 0)
         return stream_write(st, out, ret_n);
     int r = pv_unix_write(st->fd, out, st->pass_fd, ret_n);
+    /* The kernel has duplicated the descriptor with the first byte (unix(7), SCM_RIGHTS),
+     * however few bytes it took. */
     if (r == PV_OK) {
         close(st->pass_fd);
         st->pass_fd = -1;
@@ -164,6 +174,7 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
         struct pv_view out = pv_engine_stream_out(engine, st->sid);
         size_t n = 0;
         if (out.len == 0) {
+            /* The engine has nothing more, but TLS may hold records that wait for the kernel. */
             bool full = st->tls != NULL && pv_streamtls_is_full(st->tls);
             pv_watch_set(st->watch, full ? PV_LOOP_READ | PV_LOOP_WRITE : PV_LOOP_READ);
             return;
@@ -187,6 +198,7 @@ static void take_passed(struct pv_io_streams *all, uint32_t sid, int fd)
 {
     struct stat st;
     int flags = fcntl(fd, F_GETFL);
+    /* O_PATH gives no right to read, and a client could pass any path with it. */
     bool readable = flags >= 0 && (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_WRONLY;
     if (!readable || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(fd);
@@ -207,9 +219,12 @@ static int read_some(struct pv_io_stream *st, size_t *ret_n)
 {
     struct pv_io_streams *all = st->all;
     int passed = -1;
+    /* Only the unix socket can carry descriptors. */
     if (st->kind != PV_STREAM_CTL)
         return stream_read(st, all->read_buf, READ_MAX, ret_n);
     int r = pv_unix_read(st->fd, all->read_buf, READ_MAX, ret_n, &passed);
+    /* The descriptor is taken even when the read says more about the end: a dropped one would
+     * stay open. */
     if (passed >= 0)
         take_passed(all, st->sid, passed);
     return r;
@@ -238,6 +253,7 @@ static void shake_hands(struct pv_io_stream *st, pv_ns now)
     int r = pv_streamtls_flush(st->tls, st->fd);
     if (r == PV_OK || r == PV_ERR_AGAIN)
         r = pv_streamtls_read(st->tls, st->fd, st->all->read_buf, READ_MAX, &n);
+    /* The coordinator speaks only after the Noise handshake, which this side begins. */
     if (r == PV_OK) /* who speaks first is no coordinator */
         r = PV_ERR_MALFORMED;
     if (r != PV_ERR_AGAIN) {
@@ -268,6 +284,8 @@ static void finish_connect(struct pv_io_stream *st, pv_ns now)
         return;
     }
     if (st->tls != NULL) {
+        /* The handshake begins at once: TLS clients speak first, and nobody would wake this
+         * stream. */
         st->tls_begun = true;
         shake_hands(st, now);
         return;
@@ -281,6 +299,7 @@ static void on_stream(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_stream *st = ctx;
     pv_io_turn_begin(st->all->cfg.turn, now);
+    /* What TLS has read meanwhile is of no interest any more. */
     if (st->closing)
         write_tail(st, now);
     else if (st->connecting)
@@ -305,6 +324,7 @@ static int add_stream(struct pv_io_streams *all, enum pv_stream_kind kind, int f
         *st = (struct pv_io_stream){.all = all, .kind = kind, .fd = fd, .pass_fd = -1};
         r = pv_watch_new(&st->watch, all->cfg.turn->loop, fd, events, on_stream, st);
     }
+    /* fd is this function's also when it fails, so that no caller can forget it. */
     if (r < 0) {
         free(st);
         close(fd);
@@ -324,6 +344,8 @@ static int accept_one(struct pv_io_listener *l, int *ret_fd, struct pv_stream_pe
     if (l->kind == PV_STREAM_CTL) {
         r = pv_unix_accept(l->fd, ret_fd, &cred);
         if (r == PV_OK) {
+            /* The credentials come from the kernel (unix(7), SO_PEERCRED): a client cannot claim
+             * another user. */
             who.uid = cred.uid;
             who.may_change = cred.uid == 0;
         }
@@ -348,6 +370,7 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     if (r == PV_ERR_LIMIT) {
         pv_log(all->cfg.turn->log, PV_LOG_WARN,
                "what=\"connection not accepted\" why=\"out of file descriptors\"");
+        /* The descriptor that is missing comes back with some stream's end (remove_stream()). */
         pv_watch_set(l->watch, 0);
     }
     if (r < 0)
@@ -355,6 +378,7 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     r = add_stream(all, l->kind, fd, PV_LOOP_READ, &st);
     if (r < 0)
         return;
+    /* The engine gives the number: it alone knows which ones are in use. */
     r = pv_engine_stream_accepted(all->cfg.turn->engine, l->kind, &who, now, &st->sid);
     if (r < 0)
         remove_stream(st); /* the engine never knew it */
@@ -366,6 +390,7 @@ static int make_tls(struct pv_io_streams *all, struct pv_tls **ret_tls)
     static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
     char why[PV_TLS_ERROR_MAX];
     int r = PV_OK;
+    /* Loading the system's authorities takes time, so it waits for the first stream with TLS. */
     if (all->tls_ctx == NULL)
         r = pv_tls_ctx_new_client(&all->tls_ctx, NULL, why);
     return r == PV_OK ? pv_tls_new_client(ret_tls, all->tls_ctx, &anybody) : r;
@@ -381,6 +406,7 @@ static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op
     int fd = -1;
     if (op->kind == PV_STREAM_CHAT)
         bind.ifname = all->cfg.tun_name;
+    /* TLS is made first: a connection without it would have to be closed again. */
     int r = op->tls ? make_tls(all, &tls) : PV_OK;
     if (r >= 0)
         r = pv_stream_connect(&op->addr, &bind, &fd);
@@ -399,6 +425,7 @@ static void open_stream(struct pv_io_streams *all, const struct pv_stream_op *op
 static struct pv_io_stream *find_stream(struct pv_io_streams *all, uint32_t sid)
 {
     for (struct pv_io_stream *st = all->streams; st != NULL; st = st->next)
+        /* A closing stream has lost its number, which the engine may give out again. */
         if (st->sid == sid && !st->closing)
             return st;
     return NULL;
@@ -418,6 +445,7 @@ static int take_tail(struct pv_io_stream *st, pv_ns now)
         memcpy(tail + st->tail_len, out.ptr, out.len);
         st->tail = tail;
         st->tail_len += out.len;
+        /* The engine counts the bytes as written: its buffer is free for the stream's end. */
         pv_engine_stream_wrote(engine, st->sid, out.len, now);
     }
 }
@@ -458,6 +486,7 @@ int pv_io_stream_take(struct pv_io_streams *all, uint32_t sid)
     if (st == NULL)
         return -1;
     int fd = st->fd;
+    /* remove_stream() must not close what the caller gets. */
     st->fd = -1;
     remove_stream(st);
     return fd;
@@ -466,6 +495,8 @@ int pv_io_stream_take(struct pv_io_streams *all, uint32_t sid)
 void pv_io_stream_pass(struct pv_io_streams *all, uint32_t sid, int fd)
 {
     struct pv_io_stream *st = find_stream(all, sid);
+    /* A second descriptor before the first one has left would replace it: the client would get
+     * the wrong file. */
     if (st == NULL || st->pass_fd >= 0)
         close(fd);
     else
@@ -476,6 +507,7 @@ pv_ns pv_io_streams_timeout(struct pv_io_streams *all, pv_ns now)
 {
     pv_ns next = PV_NEVER;
     for (struct pv_io_stream *st = all->streams, *after; st != NULL; st = after) {
+        /* remove_stream() frees st, so its successor is taken first. */
         after = st->next;
         if (!st->closing)
             continue;
@@ -495,6 +527,7 @@ static int add_listener(struct pv_io_streams *all, enum pv_stream_kind kind, int
     int r = PV_ERR_NOMEM;
     if (l != NULL) {
         *l = (struct pv_io_listener){.all = all, .kind = kind, .fd = fd};
+        /* The control socket is silent until the engine is ready (pv_io_streams_serve_ctl()). */
         r = pv_watch_new(&l->watch, all->cfg.turn->loop, fd,
                          kind == PV_STREAM_CTL ? 0 : PV_LOOP_READ, on_listener, l);
     }
@@ -526,12 +559,16 @@ static void remove_listeners(struct pv_io_streams *all, enum pv_stream_kind kind
 static void listen_overlay(struct pv_io_streams *all, enum pv_stream_kind kind, uint16_t port,
                            const struct pv_job_iface *iface)
 {
+    /* The addresses may have changed: listeners of the old ones go first, or binding the same
+     * port would fail. */
     remove_listeners(all, kind);
     for (size_t i = 0; iface != NULL && i < iface->n_addrs; i++) {
         struct pv_addr addr = iface->addrs[i].base;
         char text[PV_ADDR_TEXT];
         int fd = -1;
         addr.port = port;
+        /* The listener is bound to the interface: a packet to this address from another one must
+         * not reach it. */
         int r = pv_stream_listen(&addr, iface->name, &fd);
         if (r >= 0) {
             r = add_listener(all, kind, fd);

@@ -106,12 +106,14 @@ static int put_statements(struct pv_store *s, const struct pv_job *job,
                         " ON CONFLICT(hash) DO UPDATE SET receipt = excluded.receipt"
                         " WHERE length(excluded.receipt) > 0");
     (void)result;
+    /* The hash makes a statement unique: it comes again from every member. */
     for (size_t i = 0; i < put->n; i++) {
         uint8_t hash[PV_STATEMENT_HASH_LEN];
         pv_statement_hash(put->items[i].statement, hash);
         pv_bind_view(&q, pv_view(hash, sizeof(hash)));
         pv_bind_view(&q, put->items[i].statement);
         pv_bind_view(&q, put->items[i].receipt);
+        /* Errors stay in the query until its end. */
         pv_query_run_again(&q);
     }
     return pv_query_end(&q);
@@ -134,6 +136,7 @@ static int forget_network(struct pv_store *s, const struct pv_job *job,
 {
     (void)job;
     (void)result;
+    /* Keys and metadata stay: the node can join again under the same identity. */
     if (exec(s, "DELETE FROM statements; DELETE FROM network;") < 0)
         return -EIO;
     return pv_store_endpoints_clear(s->db);
@@ -188,25 +191,32 @@ bool pv_store_serves(enum pv_job_kind kind)
 /* A savepoint each: what one job did goes back alone when it fails. */
 static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
+    /* save_root() has done it. */
     if (job->kind == PV_JOB_SAVE_ROOT)
         return;
     int r = exec(s, "SAVEPOINT job");
     if (r >= 0)
         r = pv_store_serves(job->kind) ? HANDLERS[job->kind](s, job, result) : PV_ERR_UNSUPPORTED;
     if (r < 0) {
+        /* Statuses above -1000 are errno values, for which SQLite has the better text. */
         result->status = r > -1000 ? explain(s, "write", result->error) : r;
         if (r <= -1000)
             snprintf(result->error, sizeof(result->error), "write %.150s: %s",
                      pv_sqlite_path(s->file), pv_strstatus(r));
+        /* What the job has read goes too: its caller must not see rows of a change that was
+         * taken back. */
         result->chat = pv_chatjob_result_free(result->chat);
         (void)!exec(s, "ROLLBACK TO job");
     }
+    /* ROLLBACK TO leaves the savepoint open, so it is released in both cases. */
     (void)!exec(s, "RELEASE job");
 }
 
 /* Keys are deleted only after the database no longer needs them. */
 static void forget_keys(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
+    /* A crash in between leaves keys without a network, which does no harm; the other order
+     * would leave a network without keys. */
     if (job->kind == PV_JOB_FORGET_NETWORK && job->u.forget_keys && result->status >= 0)
         result->status = pv_identity_forget(s->dir, result->error);
 }
@@ -217,6 +227,7 @@ static void save_root(struct pv_store *s, struct pv_job *job, struct pv_job_resu
     if (job->kind != PV_JOB_SAVE_ROOT)
         return;
     result->status = pv_identity_save_root(s->dir, job->u.root_seed, result->error);
+    /* The seed has no other use. */
     pv_wipe(job->u.root_seed, sizeof(job->u.root_seed));
 }
 
@@ -238,6 +249,7 @@ static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_j
                      size_t n)
 {
     char error[PV_JOB_ERROR_MAX];
+    /* IMMEDIATE takes the write lock at once: a later statement cannot fail for lack of it. */
     int r = exec(s, "BEGIN IMMEDIATE");
     for (size_t i = 0; r >= 0 && i < n; i++) {
         run_one(s, jobs[i], &results[i]);
@@ -251,6 +263,7 @@ static int run_batch(struct pv_store *s, struct pv_job *const *jobs, struct pv_j
         r = exec(s, "COMMIT");
     if (r < 0) {
         fail_all(results, n, explain(s, "write", error), error);
+        /* A COMMIT that failed may have left the transaction open. */
         if (sqlite3_get_autocommit(s->db) == 0)
             (void)!exec(s, "ROLLBACK");
     }
@@ -268,6 +281,7 @@ void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_
     }
     if (run_batch(store, jobs, results, n) < 0)
         return;
+    /* Here the transaction is on disk. */
     for (size_t i = 0; i < n; i++)
         forget_keys(store, jobs[i], &results[i]);
 }
@@ -301,6 +315,7 @@ static int load_network(struct pv_store *s, struct pv_saved *saved)
 {
     struct pv_query q = pv_query(s->db, "SELECT id, name, node_name FROM network");
     if (pv_query_next(&q)) {
+        /* A damaged id counts as no network; the roster would not verify under it anyway. */
         saved->has_network = pv_column_bytes(&q, 0, saved->network_id, sizeof(saved->network_id));
         pv_column_text(&q, 1, saved->network_name, sizeof(saved->network_name));
         pv_column_text(&q, 2, saved->node_name, sizeof(saved->node_name));
@@ -319,6 +334,7 @@ static int load_statements(struct pv_store *s, struct pv_store_saved *out, size_
     int r = pv_query_end(&q);
     out->saved.statements = out->statements;
     out->saved.n_statements = i;
+    /* Fewer rows than were counted mean a damaged file. */
     return r >= 0 && i == n ? PV_OK : -EIO;
 }
 
@@ -348,12 +364,14 @@ int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
     if (r >= 0)
         r = measure(store, "SELECT count(*), coalesce(sum(length(value)), 0) FROM meta", &n_meta,
                     &meta_bytes);
+    /* The limit is for a damaged or foreign file: memory must not follow its numbers. */
     if (r >= 0 && (n_st > PV_STORE_MAX_STATEMENTS || n_meta > PV_STORE_MAX_META)) {
         snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.150s: more records than supported",
                  pv_sqlite_path(store->file));
         return PV_ERR_LIMIT;
     }
     if (r >= 0) {
+        /* "+ 1" because calloc(0) may return NULL. */
         out.statements = calloc(n_st + 1, sizeof(*out.statements));
         out.meta = calloc(n_meta + 1, sizeof(*out.meta));
         out.bytes = malloc(st_bytes + meta_bytes + 1);

@@ -64,6 +64,7 @@ _Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_SENT == 1 && PV_CHAT_DELIVERED == 
 static bool is_first_version(sqlite3 *db)
 {
     sqlite3_stmt *st = NULL;
+    /* A column that is missing shows when the statement is prepared; no row is read. */
     int rc = sqlite3_prepare_v2(db, "SELECT author FROM chat_message", -1, &st, NULL);
     sqlite3_finalize(st);
     return rc == SQLITE_ERROR; /* no such column */
@@ -78,6 +79,7 @@ static int more_schema(sqlite3 *db)
 int pv_store_chat_schema(sqlite3 *db)
 {
     int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
+    /* CREATE IF NOT EXISTS leaves an old table as it is, so its columns are added here. */
     if (rc == SQLITE_OK && is_first_version(db))
         rc = sqlite3_exec(db, ADDITIONS, NULL, NULL, NULL);
     return rc != SQLITE_OK ? pv_query_status(rc) : more_schema(db);
@@ -103,6 +105,7 @@ static int get_record(const struct pv_query *q, bool with_text, struct pv_chat_r
     struct pv_chat_record rec = {.text = NULL};
     const char *name = (const char *)sqlite3_column_text(q->stmt, 2);
     const char *text = (const char *)sqlite3_column_text(q->stmt, 7);
+    /* A database that was edited or damaged must not lead beyond the fields of a record. */
     if (!pv_column_bytes(q, 0, rec.id, sizeof(rec.id)) ||
         !pv_column_bytes(q, 1, rec.peer, sizeof(rec.peer)) || name == NULL || text == NULL ||
         strlen(name) >= sizeof(rec.peer_name))
@@ -112,6 +115,7 @@ static int get_record(const struct pv_query *q, bool with_text, struct pv_chat_r
     rec.state = (enum pv_chat_state)sqlite3_column_int(q->stmt, 4);
     rec.seq = pv_column_u64(q, 5);
     rec.time_ms = pv_column_u64(q, 6);
+    /* The author is NULL outside rooms. */
     rec.in_room = pv_column_bytes(q, 8, rec.author, sizeof(rec.author));
     if (with_text) {
         rec.text = strdup(text);
@@ -153,6 +157,7 @@ static int list(struct pv_query *q, const struct pv_chatjob *job, bool with_text
         if (r < 0)
             break;
         bytes += rec.text == NULL ? 0 : strlen(rec.text);
+        /* The row beyond the limit is read only to know that it exists. */
         res->more =
             res->n_msgs == limit_of(job) || (bytes > PV_CHATJOB_MAX_BYTES && res->n_msgs > 0);
         if (!res->more)
@@ -168,11 +173,15 @@ static int list(struct pv_query *q, const struct pv_chatjob *job, bool with_text
 
 static int insert(sqlite3 *db, const struct pv_chat_record *m, bool *ret_new)
 {
+    /* A message that arrives a second time, over another path or from the coordinator's copy, is
+     * ignored by its id. */
     struct pv_query q = pv_query(db, "INSERT OR IGNORE INTO chat_message"
                                      " (id, peer, peer_name, outgoing, state, seq, time_ms, text)"
                                      " VALUES (?,?,?,?,?,?,?,?)");
     bind_id(&q, m->id);
     bind_peer(&q, m->peer);
+    /* The name is stored too: the sender may be removed from the roster later, but the history
+     * stays readable. */
     pv_bind_text(&q, m->peer_name);
     pv_bind_u64(&q, m->outgoing);
     pv_bind_u64(&q, m->outgoing ? 0 : PV_CHAT_UNREAD - 1);
@@ -225,6 +234,7 @@ static int find_enqueued(sqlite3 *db, const struct pv_chat_record *m, struct pv_
         res->n_msgs = r == PV_OK ? 1 : 0;
     }
     int end = pv_query_end(&q);
+    /* The first error counts: pv_query_end() may report only what followed from it. */
     return r < 0 ? r : end;
 }
 
@@ -239,6 +249,8 @@ static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     if (r < 0)
         return r;
     struct pv_chat_record m = job->msgs[0];
+    /* The job may be repeated after a crash; the first answer has the sequence number that
+     * counts. */
     r = find_enqueued(db, &m, res);
     if (r < 0 || res->n_msgs > 0)
         return r;
@@ -248,9 +260,13 @@ static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     r = count_u64(&q, &queued);
     if (r < 0)
         return r;
+    /* The limit is for a receiver who never comes back: the disk must not fill with messages to
+     * it. */
     if (queued >= PV_CHATJOB_MAX_QUEUED)
         return PV_ERR_LIMIT;
 
+    /* chat_seq and not MAX(seq): a number must not be given again when its message is gone
+     * (RETURNING needs SQLite 3.35). */
     q = pv_query(db, "INSERT INTO chat_seq (peer, last) VALUES (?, 1)"
                      " ON CONFLICT (peer) DO UPDATE SET last = last + 1 RETURNING last");
     bind_peer(&q, m.peer);
@@ -272,6 +288,7 @@ static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
         m.outgoing = false;
         m.state = PV_CHAT_UNREAD;
         r = insert(db, &m, &is_new);
+        /* Only new messages are told to the engine: a repeated one has been shown before. */
         if (r == PV_OK && is_new)
             r = result_copy(res, &m);
     }
@@ -287,6 +304,7 @@ static int mark_one(sqlite3 *db, const struct pv_chatjob *job, const uint8_t *id
         state == PV_CHAT_SENT
             ? pv_query(db, "UPDATE chat_message SET sent = 1 WHERE peer = ? AND id = ?"
                            " AND outgoing = 1 AND state = 0 AND sent = 0")
+            /* "state < ?" makes a receipt that comes late or twice do nothing. */
             : pv_query(db, "UPDATE chat_message SET state = ?3 WHERE peer = ?1 AND id = ?2"
                            " AND outgoing = 1 AND state < ?3");
     bind_peer(&q, job->peer);
@@ -297,6 +315,7 @@ static int mark_one(sqlite3 *db, const struct pv_chatjob *job, const uint8_t *id
     *ret_changed = sqlite3_changes(db) > 0;
     if (r < 0 || !*ret_changed || state == PV_CHAT_SENT)
         return r;
+    /* A delivered message needs no copy at the coordinator any more. */
     q = pv_query(db, "DELETE FROM chat_kept WHERE peer = ? AND id = ?");
     bind_peer(&q, job->peer);
     bind_id(&q, id);
@@ -314,6 +333,7 @@ static int mark(sqlite3 *db, const struct pv_chatjob *job, enum pv_chat_state st
         r = mark_one(db, job, job->ids[i], state, &changed);
         memcpy(rec.peer, job->peer, sizeof(rec.peer));
         memcpy(rec.id, job->ids[i], sizeof(rec.id));
+        /* Only messages that changed are told: a receipt that comes twice is not shown twice. */
         if (r == PV_OK && changed)
             r = append(res, &cap, &rec);
     }
@@ -323,6 +343,8 @@ static int mark(sqlite3 *db, const struct pv_chatjob *job, enum pv_chat_state st
 /* The other side told that these messages got that far. */
 static int mark_as_told(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
+    /* The state comes from another node: anything outside this range would break the states
+     * above. */
     if (job->state < PV_CHAT_SENT || job->state > PV_CHAT_READ)
         return PV_ERR_MALFORMED;
     return mark(db, job, job->state, res);
@@ -393,6 +415,7 @@ static int copied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 {
     int r = PV_OK;
     for (size_t i = 0; r == PV_OK && i < job->n_ids; i++) {
+        /* The SELECT makes the note only for a message that still waits. */
         struct pv_query q =
             pv_query(db, "INSERT OR IGNORE INTO chat_kept (peer, id)"
                          " SELECT peer, id FROM chat_message"
@@ -413,6 +436,8 @@ static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_re
     pv_bind_blob(&q, job->peer, sizeof(job->peer));
     pv_bind_u64(&q, limit_of(job) + 1);
     int r = list(&q, job, true, res);
+    /* The messages are marked in the transaction that reads them: none that comes in between is
+     * marked unseen. */
     for (size_t i = 0; r == PV_OK && job->mark_read && i < res->n_msgs; i++) {
         struct pv_chatjob one = {.kind = PV_CHATJOB_SEEN};
         struct pv_chatjob_result unused = {0};
@@ -426,9 +451,12 @@ static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_re
 static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
     const char *sql =
+        /* The newest rows are the wanted ones, so the query goes backwards. */
         job->all_peers ? "SELECT " COLUMNS " FROM chat_message ORDER BY n DESC LIMIT ?"
         : !job->before
             ? "SELECT " COLUMNS " FROM chat_message WHERE peer = ? ORDER BY n DESC LIMIT ?"
+            /* An unknown id makes the coalesce() bound the largest integer: the answer then
+             * begins at the newest. */
             : "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND n < coalesce((SELECT MIN(n)"
               " FROM chat_message WHERE peer = ? AND id = ?), 9223372036854775807)"
               " ORDER BY n DESC LIMIT ?";
@@ -441,6 +469,7 @@ static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     }
     pv_bind_u64(&q, limit_of(job) + 1);
     int r = list(&q, job, true, res);
+    /* Readers want the oldest first. */
     for (size_t i = 0; i < res->n_msgs / 2; i++) {
         struct pv_chat_record swap = res->msgs[i];
         res->msgs[i] = res->msgs[res->n_msgs - 1 - i];
@@ -521,6 +550,7 @@ int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatj
     if (res == NULL)
         return PV_ERR_NOMEM;
     int r = pv_store_chat_serves(job->kind) ? HANDLERS[job->kind](db, job, res) : PV_ERR_MALFORMED;
+    /* The result is the caller's only when the job succeeded. */
     if (r < 0)
         pv_chatjob_result_free(res);
     else

@@ -59,6 +59,7 @@ static int load_records(sqlite3 *db, struct pv_roomjob_room *room)
     struct pv_query q = pv_query(db, "SELECT raw FROM room_record WHERE room = ? ORDER BY n");
     int r = PV_OK;
     bind_room(&q, room->id);
+    /* A room is small and bounded: one allocation for the most it can have. */
     room->records = calloc(PV_ROOM_MAX_RECORDS, sizeof(*room->records));
     if (room->records == NULL)
         r = PV_ERR_NOMEM;
@@ -66,6 +67,7 @@ static int load_records(sqlite3 *db, struct pv_roomjob_room *room)
         struct pv_room_raw *raw = &room->records[room->n_records];
         size_t len = (size_t)sqlite3_column_bytes(q.stmt, 0);
         const void *bytes = sqlite3_column_blob(q.stmt, 0);
+        /* The length comes from disk and is checked before it is believed. */
         raw->bytes = bytes == NULL || len > PV_ROOM_RECORD_MAX ? NULL : malloc(len);
         if (raw->bytes == NULL) {
             r = bytes == NULL || len > PV_ROOM_RECORD_MAX ? PV_ERR_MALFORMED : PV_ERR_NOMEM;
@@ -105,6 +107,7 @@ static int load(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomjob_res
         return PV_ERR_NOMEM;
     }
     while (out->n_rooms < PV_ROOM_MAX_ROOMS && pv_query_next(&q)) {
+        /* A row with a malformed id is passed over: the other rooms still work. */
         if (pv_column_bytes(&q, 0, out->rooms[out->n_rooms].id, PV_ROOM_ID_LEN))
             out->n_rooms++;
     }
@@ -124,6 +127,8 @@ static int keep_record(sqlite3 *db, const struct pv_roomjob *job, const struct p
     uint8_t hash[PV_BLAKE2B_LEN];
     struct pv_query q;
     pv_blake2b(hash, pv_view(raw->bytes, raw->len), pv_view(NULL, 0), pv_view(NULL, 0));
+    /* The new record takes the row of the old one, for n is the order in which records can be
+     * checked. */
     if (raw->replaces) {
         q = pv_query(db, "UPDATE OR IGNORE room_record SET hash = ?, raw = ?"
                          " WHERE room = ? AND hash = ?");
@@ -149,6 +154,7 @@ static int keep(sqlite3 *db, const struct pv_roomjob *job)
     for (size_t i = 0; r == PV_OK && i < job->n_records; i++)
         r = keep_record(db, job, &job->records[i]);
     for (size_t i = 0; r == PV_OK && i < job->n_haves; i++) {
+        /* max() keeps the end of a log from going back, whatever order jobs come in. */
         q = pv_query(db, "INSERT INTO room_log (room, author, last) VALUES (?, ?, ?) ON CONFLICT"
                          " (room, author) DO UPDATE SET last = max(last, excluded.last)");
         bind_room(&q, job->room);
@@ -166,6 +172,7 @@ static int advance(sqlite3 *db, const struct pv_roomjob *job, const struct pv_ro
                    bool *ret_next)
 {
     struct pv_query q = pv_query(
+        /* The condition on "last" makes a text that is missing its predecessor change nothing. */
         db, t->seq == 1 ? "INSERT INTO room_log (room, author, last) VALUES (?1, ?2, ?3)"
                           " ON CONFLICT (room, author) DO UPDATE SET last = 1 WHERE last = 0"
                         : "UPDATE room_log SET last = ?3"
@@ -200,6 +207,7 @@ static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct 
     int r = pv_query_run(&q);
     if (r < 0)
         return r;
+    /* last_insert_rowid() below is that of the message above: nothing is inserted between. */
     q = pv_query(db, "INSERT INTO room_text (room, author, seq, n, sig) VALUES (?,?,?,?,?)");
     bind_room(&q, job->room);
     bind_author(&q, t->author);
@@ -231,12 +239,15 @@ static int tell_taken(const struct pv_roomjob *job, const struct pv_room_text *t
 
 static int take(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
 {
+    /* "+ 1" because calloc(0) may return NULL. */
     res->msgs = calloc(job->n_texts + 1, sizeof(*res->msgs));
     if (res->msgs == NULL)
         return PV_ERR_NOMEM;
     for (size_t i = 0; i < job->n_texts; i++) {
         bool next = false;
         int r = advance(db, job, &job->texts[i], &next);
+        /* A text that is not the next of its log is left out; its author or another member sends
+         * it again. */
         if (r == PV_OK && next)
             r = take_message(db, job, &job->texts[i]);
         if (r == PV_OK && next)
@@ -254,6 +265,8 @@ static int first_row(sqlite3 *db, const struct pv_roomjob *job, uint64_t *ret_n)
 {
     uint64_t first = 0;
     int r = PV_OK;
+    /* The first row over all authors: from there on one scan in the order of arrival serves all of
+     * them. */
     for (size_t i = 0; r == PV_OK && i < job->n_haves; i++) {
         struct pv_query q = pv_query(db, "SELECT n FROM room_text WHERE room = ? AND author = ?"
                                          " AND seq > ? ORDER BY seq LIMIT 1");
@@ -293,6 +306,7 @@ static int read_rows(struct pv_query *q, const struct pv_roomjob *job,
         t->time_ms = pv_column_u64(q, 3);
         if (!is_wanted(job, t))
             continue;
+        /* A page must fit into one frame of the room's protocol. */
         bytes += PV_ROOM_TEXT_OVERHEAD + strlen(text);
         if (bytes > PV_ROOM_PAGE)
             break;
@@ -317,6 +331,8 @@ static int read_texts(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomj
                      " WHERE t.room = ? AND t.n >= ? ORDER BY t.n LIMIT ?");
     bind_room(&q, job->room);
     pv_bind_u64(&q, first);
+    /* The scan is bounded: rows of texts that nobody asked for would otherwise keep the store
+     * busy. */
     pv_bind_u64(&q, PV_ROOMJOB_MAX_SCAN);
     r = read_rows(&q, job, out);
     int end = pv_query_end(&q);
@@ -352,6 +368,7 @@ static int mark(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_res
         }
         struct pv_chat_record *m = &res->msgs[res->n_msgs];
         memset(m, 0, sizeof(*m));
+        /* Rooms mark only this node's own texts. */
         m->outgoing = m->in_room = true;
         m->state = job->state;
         memcpy(m->peer, key, sizeof(m->peer));
