@@ -13,6 +13,7 @@ struct arena {
 
 static void *take(struct arena *a, size_t size, size_t align)
 {
+    /* A caller's buffer need not be aligned (glibc passes any char array). */
     size_t pad = (align - (uintptr_t)a->next % align) % align;
     if (a->left < pad || a->left - pad < size)
         return NULL;
@@ -36,6 +37,7 @@ int pv_nss_fill_host(const struct pv_nss_found *found, int family, struct hosten
                      char *buf, size_t len)
 {
     struct arena a = {.next = buf, .left = len};
+    /* AF_UNSPEC has been resolved to AF_INET by the caller (nss.c). */
     const struct pv_addr *addr = family == AF_INET6 ? &found->ip6 : &found->ip4;
     if (addr->family == PV_AF_NONE || (family != AF_INET && family != AF_INET6))
         return PV_ERR_NOT_FOUND;
@@ -63,6 +65,7 @@ int pv_nss_fill_tuples(const struct pv_nss_found *found, struct gaih_addrtuple *
                        size_t len)
 {
     struct arena a = {.next = buf, .left = len};
+    /* IPv6 stands first, as RFC 6724 prefers it; getaddrinfo() sorts again. */
     const struct pv_addr *addrs[2] = {&found->ip6, &found->ip4};
     struct gaih_addrtuple *t[2];
     size_t n = 0;
@@ -70,6 +73,7 @@ int pv_nss_fill_tuples(const struct pv_nss_found *found, struct gaih_addrtuple *
     for (size_t i = 0; i < 2; i++) {
         if (addrs[i]->family == PV_AF_NONE)
             continue;
+        /* glibc may pass a first tuple of its own; the others come from the buffer. */
         t[n] = n == 0 && *tuple != NULL ? *tuple
                                         : take(&a, sizeof(**t), _Alignof(struct gaih_addrtuple));
         if (t[n] == NULL || full == NULL)

@@ -33,11 +33,13 @@ static void list_files(DIR *dir, struct file_names *ret_files)
     const struct dirent *entry;
     ret_files->n = 0;
     while ((entry = readdir(dir)) != NULL && ret_files->n < PV_NSS_MAX_FILES) {
+        /* The length is compared with ">=" so that the copy below has room for its NUL. */
         size_t len = strlen(entry->d_name);
         if (entry->d_name[0] == '.' || len >= FILE_NAME_BUF || len < sizeof(suffix) ||
             strcmp(entry->d_name + len - sizeof(suffix) + 1, suffix) != 0)
             continue;
         size_t at = ret_files->n++;
+        /* Insertion sort: there are a handful of files at most. */
         while (at > 0 && strcmp(ret_files->name[at - 1], entry->d_name) > 0) {
             memcpy(ret_files->name[at], ret_files->name[at - 1], FILE_NAME_BUF);
             at--;
@@ -53,6 +55,7 @@ static int search(struct pv_view bytes, const struct wanted *want, struct pv_nss
     int r = pv_names_open(bytes, &names);
     if (r < 0)
         return PV_ERR_MALFORMED;
+    /* "pi.home" must not be answered by a node "pi" of another network. */
     if (want->name == NULL)
         r = pv_names_by_ip(&names, want->addr, &e);
     else if (want->network[0] != '\0' && strcmp(want->network, names.network) != 0)
@@ -85,9 +88,11 @@ static int search_file(int dir_fd, const char *name, const struct wanted *want,
         return errno == ENOENT ? PV_ERR_NOT_FOUND : -errno;
     void *map = MAP_FAILED;
     int r = PV_ERR_MALFORMED;
+    /* The bounds come before the mapping: the file may be anything. */
     if (fstat(fd, &st) == 0 && is_trusted(&st) && st.st_size >= PV_NAMES_HEAD &&
         (size_t)st.st_size <= PV_NAMES_SIZE(PV_NAMES_MAX))
         map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    /* The mapping stays when the descriptor is closed (mmap(2)). */
     close(fd);
     if (map != MAP_FAILED) {
         r = search(pv_view(map, (size_t)st.st_size), want, ret_found);
@@ -117,6 +122,7 @@ int pv_nss_by_name(const char *dir, const char *text, struct pv_nss_found *ret_f
 {
     char name[PV_NAME_BUF], network[PV_NAME_BUF];
     const struct wanted want = {.name = name, .network = network};
+    /* A name that is not of a form p2pvpnd gives out is left to the next service. */
     if (pv_names_split(text, name, network) < 0)
         return PV_ERR_NOT_FOUND;
     return find(dir, &want, ret_found);

@@ -50,6 +50,7 @@ static enum nss_status glibc_status(int status, int *errnop, int *h_errnop)
         *h_errnop = NETDB_INTERNAL;
         return NSS_STATUS_TRYAGAIN;
     }
+    /* Any other status is an errno value. */
     *errnop = status == PV_ERR_MALFORMED ? EINVAL : -status;
     *h_errnop = NO_RECOVERY;
     return NSS_STATUS_UNAVAIL;
@@ -64,6 +65,7 @@ enum nss_status _nss_p2pvpn_gethostbyname4_r(const char *name, struct gaih_addrt
     if (r == PV_OK)
         r = pv_nss_fill_tuples(&found, pat, buffer, buflen);
     if (r == PV_OK && ttlp != NULL)
+        /* 0: nscd must not keep what may change with the network's members. */
         *ttlp = 0;
     return glibc_status(r, errnop, h_errnop);
 }
@@ -74,6 +76,7 @@ enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af, struct ho
 {
     struct pv_nss_found found;
     int r = pv_nss_by_name(RUN_DIR, name, &found);
+    /* AF_UNSPEC has no meaning in one hostent; IPv4 is what old callers expect. */
     if (r == PV_OK)
         r = pv_nss_fill_host(&found, af == AF_UNSPEC ? AF_INET : af, result, buffer, buflen);
     if (r == PV_OK && ttlp != NULL)
@@ -105,6 +108,7 @@ enum nss_status _nss_p2pvpn_gethostbyaddr2_r(const void *addr, socklen_t len, in
     struct pv_nss_found found;
     struct pv_addr wanted = {.family = af == AF_INET6 ? PV_AF_INET6 : PV_AF_INET};
     int r = PV_ERR_NOT_FOUND;
+    /* The length is the caller's word: memcpy() below relies on it. */
     if ((af == AF_INET || af == AF_INET6) && len == pv_addr_ip_len(&wanted)) {
         memcpy(wanted.ip, addr, len);
         r = pv_nss_by_addr(RUN_DIR, &wanted, &found);

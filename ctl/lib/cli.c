@@ -42,6 +42,7 @@ static void complain_line(struct pv_cli *cli, const char *fmt, ...)
 
 int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...)
 {
+    /* The text is shorter than that of complain(), so that the command's name fits before it. */
     char text[900];
     va_list ap;
     va_start(ap, fmt);
@@ -90,6 +91,8 @@ int pv_cli_peer(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *w
     size_t len = strlen(word);
     bool good = len > 0 && len < sizeof(req->peer);
     for (size_t i = 0; i < len; i++)
+        /* The daemon decides what the word means. Here only characters are refused that could
+         * not be part of any name, address or key. */
         good = good && word[i] > ' ' && word[i] <= '~';
     if (!good)
         return pv_cli_usage(cli, "\"%.60s\" is not a peer: give a name, overlay address or key",
@@ -123,6 +126,7 @@ int pv_cli_number(struct pv_cli *cli, const char *flag, const char *text, uint64
 
 void pv_cli_set_timeout(struct pv_cli *cli, unsigned seconds)
 {
+    /* The user's --timeout goes before any default of a command. */
     pv_ns wait = cli->timeout != 0 ? cli->timeout : PV_S(seconds);
     cli->deadline = wait == 0 ? PV_NEVER : pv_clock_now() + wait;
 }
@@ -136,6 +140,7 @@ int pv_cli_connect(struct pv_cli *cli)
     int r = pv_client_open(&cli->client, cli->socket);
     if (r == PV_OK)
         return 0;
+    /* Only a missing or silent socket means that no daemon runs. */
     if (r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                            "p2pvpnd is not running (nobody answers at %s): start it as root: "
@@ -170,6 +175,7 @@ int pv_cli_lost(struct pv_cli *cli, int status)
 {
     switch (status) {
     case PV_ERR_TIMEOUT:
+        /* A command about one peer can name the command that explains. */
         if (cli->peer != NULL)
             return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
                                "no answer in time: `p2pvpnctl why %s` says what stands in the way; "
@@ -213,6 +219,7 @@ static int take_answer_body(struct pv_cli *cli, enum pv_ctlapi_cmd cmd,
         pv_ctlapi_reply_done(reply);
         return code;
     }
+    /* The flag lasts over several requests: one old answer makes the whole result old. */
     cli->cached = cli->cached || reply->code == PV_CTLAPI_UNREACHABLE;
     *ret_body = json_incref(reply->body);
     pv_ctlapi_reply_done(reply);
@@ -229,6 +236,7 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
         r = pv_client_next(&cli->client, cli->deadline, &reply);
         if (r < 0)
             break;
+        /* Events of other requests (a watch) may come in between. */
         if (reply.is_event && reply.id == req->id && on_event != NULL)
             on_event(cli, &reply, ctx);
         /* No id: the daemon could not read the request, and there is none but ours. */
@@ -242,6 +250,7 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
 int pv_cli_ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
 {
     int code = pv_cli_connect(cli);
+    /* The time counts from the connection on. */
     pv_cli_set_timeout(cli, WAIT_S);
     return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);
 }
@@ -295,6 +304,7 @@ void pv_cli_print_json(struct pv_cli *cli, json_t *body)
 {
     static const char *const envelope[] = {"id", "ok", "code"};
     size_t len = 0;
+    /* These belong to the control protocol. Scripts have the exit code. */
     for (size_t i = 0; i < PV_ARRAY_LEN(envelope); i++)
         json_object_del(body, envelope[i]);
     char *line = pv_ctlapi_dump(body, &len);

@@ -38,6 +38,7 @@ static bool try_program(struct pv_launch *l, const char *dir, size_t dir_len)
 static bool find_program(struct pv_launch *l)
 {
     char self[PATH_MAX];
+    /* argv[0] is the caller's word; /proc/self/exe is the kernel's. */
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n > 0) {
         self[n] = '\0';
@@ -48,6 +49,7 @@ static bool find_program(struct pv_launch *l)
     const char *path = getenv("PATH");
     while (path != NULL && *path != '\0') {
         size_t len = strcspn(path, ":");
+        /* An empty element of PATH means the present directory, from which root starts nothing. */
         if (len > 0 && try_program(l, path, len))
             return true;
         path += len + (path[len] == ':');
@@ -60,6 +62,7 @@ static int open_log(void)
 {
     if (mkdir(STATE_DIR, 0700) < 0 && errno != EEXIST)
         return -errno;
+    /* O_NOFOLLOW: root must not append to a file that a link names. */
     int fd = open(LOG_FILE, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     return fd < 0 ? -errno : fd;
 }
@@ -71,13 +74,16 @@ static void become_daemon(const struct pv_launch *l, const char *socket, int log
     char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s", socket);
     char *argv[] = {program, flag, path, NULL};
+    /* The default stays unsaid, so that "ps" shows the plain command. */
     if (strcmp(socket, PV_CLI_SOCKET) == 0)
         argv[1] = NULL;
 
     int null = open("/dev/null", O_RDWR);
+    /* setsid() parts the daemon from the terminal, whose end would send it SIGHUP. */
     if (setsid() < 0 || chdir("/") < 0 || null < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0 ||
         dup2(log, 2) < 0)
         _exit(127);
+    /* The daemon must not keep a pipe of the shell open, or the shell would wait for it. */
     closefrom(3);
     execv(l->program, argv);
     dprintf(2, "cannot run %s: %s\n", l->program, strerror(errno));
@@ -92,6 +98,7 @@ static void last_words(const struct pv_launch *l, char *dst, size_t cap)
     dst[0] = '\0';
     if (f == NULL)
         return;
+    /* A log shorter than the buffer cannot be entered from its end. */
     if (fseek(f, -(long)sizeof(tail) + 1, SEEK_END) < 0)
         rewind(f);
     size_t n = fread(tail, 1, sizeof(tail) - 1, f);
@@ -110,6 +117,8 @@ static int wait_for_socket(struct pv_launch *l, const char *socket, pv_ns deadli
     char words[LAST_WORDS];
     for (;;) {
         int fd = -1;
+        /* The socket may answer by another daemon that somebody else has just started; that
+         * serves as well. */
         if (pv_unix_connect(socket, &fd) == PV_OK) {
             close(fd);
             return PV_OK;

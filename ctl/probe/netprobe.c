@@ -50,12 +50,15 @@ static int resolve_name(const char *host, uint16_t port, struct pv_netprobe_serv
     bool have[PV_NETPROBE_FAMILIES] = {false};
     int e = getaddrinfo(host, NULL, &hints, &list);
     if (e != 0) {
+        /* The resolver's own reason is kept: "name not known" and "no network" ask for different
+         * things. */
         snprintf(error, PV_NETPROBE_ERROR, "%.100s: %s: is the name right?", host, gai_strerror(e));
         return PV_ERR_NOT_FOUND;
     }
     for (const struct addrinfo *i = list; i != NULL; i = i->ai_next) {
         struct sockaddr_storage ss = {0};
         memcpy(&ss, i->ai_addr, i->ai_addrlen);
+        /* A resolver may give IPv4 addresses mapped into IPv6: they belong to the other family. */
         struct pv_addr a = pv_addr_unmap(pv_sockaddr_to(&ss));
         a.port = port;
         /* One of each family: a second address of one server is not another server's. */
@@ -77,6 +80,7 @@ static int resolve_one(const char *text, uint16_t port, struct pv_netprobe_serve
     char host[NAME_MAX_LEN + 1];
     uint64_t given = port;
     const char *colon = strrchr(text, ':');
+    /* A server without a port gets the default one below. */
     if (pv_addr_parse(text, &a) == PV_OK && a.port != 0) {
         add_server(s, &a);
         return PV_OK;
@@ -89,6 +93,8 @@ static int resolve_one(const char *text, uint16_t port, struct pv_netprobe_serve
     size_t len = colon == NULL ? strlen(text) : (size_t)(colon - text);
     bool good = len > 0 && len <= NAME_MAX_LEN &&
                 (colon == NULL || pv_u64_parse(colon + 1, 1, UINT16_MAX, &given) == PV_OK);
+    /* These are the characters of host names, and "_" as many networks use it. Others would only
+     * reach the resolver by mistake. */
     for (size_t i = 0; good && i < len; i++)
         good = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._",
                       text[i]) != NULL;
@@ -114,6 +120,7 @@ int pv_netprobe_resolve(const char *text, uint16_t port, struct pv_netprobe_serv
     if (strlen(text) >= sizeof(copy))
         return PV_ERR_MALFORMED;
     memcpy(copy, text, strlen(text) + 1);
+    /* strtok_r() writes into the text, so it gets a copy. */
     for (char *p = strtok_r(copy, ",", &rest); p != NULL; p = strtok_r(NULL, ",", &rest)) {
         r = resolve_one(p, port, &s, ret_error);
         if (r < 0)
@@ -130,6 +137,7 @@ static int wait_for(int fd, short events, pv_ns until)
 {
     struct pollfd p = {.fd = fd, .events = events};
     pv_ns now = pv_clock_now();
+    /* "+ 1" rounds up: a wait of 0 ms before the deadline would spin. */
     int ms = until > now ? (int)((until - now) / 1000000u) + 1 : 0;
     int n = poll(&p, 1, ms);
     return n > 0 ? PV_OK : n < 0 && errno != EINTR ? -errno : PV_ERR_AGAIN;
@@ -137,6 +145,8 @@ static int wait_for(int fd, short events, pv_ns until)
 
 static int open_udp(uint16_t family, int *ret_fd)
 {
+    /* The port is the system's choice: a fresh mapping is measured, not one that other traffic
+     * keeps. */
     static const struct pv_udp_opts opts = {0};
     const struct pv_addr any = {.family = family};
     return pv_udp_open(&any, &opts, ret_fd);
@@ -183,6 +193,7 @@ static int run_stunc(struct pv_stunc *c, int fd, struct pv_udp_receiver *rx, pv_
 static int ask_udp(const struct pv_addr *server, struct pv_netprobe_answer *answer)
 {
     struct pv_rng rng = pv_entropy();
+    /* A person waits for this: the defaults of RFC 8489, section 6.2.1, would take 39.5 s. */
     const struct pv_stunc_config cfg = {.server = *server, .rto = PV_MS(200), .max_sends = 5};
     struct pv_udp_receiver *rx = NULL;
     struct pv_stunc_event event = {.status = PV_OK};
@@ -200,6 +211,7 @@ static int ask_udp(const struct pv_addr *server, struct pv_netprobe_answer *answ
     pv_udp_receiver_free(rx);
     if (r == PV_OK && event.type == PV_STUNC_FAILED)
         r = event.status;
+    /* An error may carry an alternate server, which may_follow() judges. */
     answer->mapped = r == PV_OK ? event.mapped : event.alternate;
     answer->rtt = event.rtt;
     return r;
@@ -240,6 +252,7 @@ int pv_netprobe_ask(const struct pv_addr *server, enum pv_netprobe_way way,
                     : pv_netprobe_ask_stream(&next, way == PV_NETPROBE_TLS, &answer);
         if (r == PV_OK)
             *ret_answer = answer;
+        /* Only 300 (Try Alternate) leads on; any other answer is the result. */
         if (r != PV_ERR_REFUSED || !may_follow(&answer.mapped, asked, n + 1))
             return r;
         next = answer.mapped;
@@ -268,6 +281,8 @@ static int local_towards(const struct pv_addr *server, struct pv_addr *ret_local
 {
     struct sockaddr_storage ss;
     socklen_t len = pv_sockaddr_from(server, &ss);
+    /* connect() of a UDP socket sends nothing: it only makes the kernel choose a route and an
+     * address. */
     int fd = socket(server->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
@@ -281,6 +296,7 @@ static int local_towards(const struct pv_addr *server, struct pv_addr *ret_local
 static int open_sockets(struct measure *m, struct pv_netcheck_config *cfg,
                         const struct pv_addr *local)
 {
+    /* Fewer sockets without the lifetime: each one costs a mapping in the NAT. */
     size_t n = cfg->lifetime ? PV_NETCHECK_SOCKETS : PV_NETCHECK_SOCKETS_SHORT;
     for (size_t i = 0; i < n; i++) {
         struct pv_addr bound;
@@ -334,6 +350,7 @@ static void start_router(struct router *r, const struct pv_addr *local)
     struct pv_addr gateway = {.family = PV_AF_NONE};
     uint32_t ifindex;
     r->fd = -1;
+    /* Without a gateway the machine still runs, and reports that nothing was found. */
     if (pv_route_gateway(PV_AF_INET, &gateway, &ifindex) < 0 || open_udp(PV_AF_INET, &r->fd) < 0)
         gateway.family = PV_AF_NONE;
     r->running = true;
@@ -376,6 +393,7 @@ static void step(struct measure *m, size_t n, struct router *r, struct pv_nettra
     nfds_t n_polls = 0;
     pv_ns next = r->running ? pv_routercheck_next_timeout(&r->rc) : PV_NEVER;
     next = pv_min_ns(next, pv_nettrace_next_timeout(t));
+    /* The order of the descriptors is the order in which they are looked at below. */
     polls[n_polls++] = (struct pollfd){.fd = r->running ? r->fd : -1, .events = POLLIN};
     for (size_t i = 0; i < PV_ROUTERCHECK_HOPS; i++)
         polls[n_polls++] = (struct pollfd){.fd = t->running ? t->fds[i] : -1, .events = POLLIN};
@@ -386,6 +404,7 @@ static void step(struct measure *m, size_t n, struct router *r, struct pv_nettra
             next = pv_min_ns(next, pv_netcheck_next_timeout(&m[f].nc));
     }
     pv_ns now = pv_clock_now();
+    /* ppoll(), because poll()'s milliseconds are too coarse for a round trip in a local network. */
     const struct timespec wait = {
         .tv_sec = next > now ? (time_t)((next - now) / PV_S(1)) : 0,
         .tv_nsec = next > now ? (long)((next - now) % PV_S(1)) : 0,
@@ -410,6 +429,7 @@ static int start(struct measure *m, const struct pv_netprobe_servers *servers, s
     struct pv_netcheck_config cfg = {.n_servers = servers->n[f], .lifetime = lifetime};
     struct pv_rng rng = pv_entropy();
     memcpy(cfg.servers, servers->addr[f], sizeof(cfg.servers));
+    /* A family without a route is not measured; that is no error. */
     if (cfg.n_servers == 0 || local_towards(&cfg.servers[0], &report->local[f]) < 0)
         return PV_OK; /* no such family here */
     report->local[f].port = 0;
@@ -433,6 +453,7 @@ int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
     int r = pv_udp_receiver_new(&rx, DATAGRAMS, DATAGRAM_MAX);
     for (size_t f = 0; r == PV_OK && f < PV_NETPROBE_FAMILIES; f++)
         r = start(&m[f], servers, f, lifetime, &report);
+    /* Routers map ports, and networks nest, for IPv4 alone. */
     if (r == PV_OK && report.tried[0]) {
         start_router(&router, &report.local[0]);
         pv_nettrace_start(&trace, &servers->addr[0][0], pv_clock_now());
@@ -446,10 +467,12 @@ int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
         }
         pump_router(&router, &report.router);
         pv_nettrace_handle_timeout(&trace, pv_clock_now());
+        /* What ended in this round needs no sleep. */
         if (m[0].running || m[1].running || router.running || trace.running)
             step(m, PV_NETPROBE_FAMILIES, &router, &trace, rx);
     }
     report.trace = trace.trace;
+    /* The trace was started only in this case. */
     if (report.tried[0])
         pv_nettrace_done(&trace);
     if (router.fd >= 0)

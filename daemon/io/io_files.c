@@ -56,6 +56,7 @@ static int open_dir(struct pv_io_files *files)
     int r = pv_dir_make(path, 0700);
     if (r < 0)
         return r;
+    /* The directory is opened once: files are named beneath it, whatever happens to the path. */
     files->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     return files->dir < 0 ? -errno : PV_OK;
 }
@@ -100,6 +101,7 @@ static void pass(struct pv_io_files *files, const struct pv_fileop *op)
 static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns now)
 {
     struct pv_io_xfer *t = calloc(1, sizeof(*t));
+    /* The stream leaves the loop: from here on a thread of its own reads and writes it. */
     int sock =
         op->op.type == PV_FILEOP_SERVE ? pv_io_stream_take(files->cfg.streams, op->op.sid) : -1;
     int r = t == NULL ? PV_ERR_NOMEM : PV_OK;
@@ -131,6 +133,7 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
     }
     pv_log(files->cfg.turn->log, PV_LOG_WARN, "what=\"file not transferred\" why=\"%s\"",
            pv_strstatus(r));
+    /* pv_xfer_done() closes what t has, the socket included. */
     if (t != NULL)
         pv_xfer_done(&t->x);
     else if (sock >= 0)
@@ -153,6 +156,7 @@ static void answer(struct pv_io_files *files, const struct pv_fileop *op)
     static const uint8_t none[PV_FILE_HASH_LEN];
     uint8_t buf[PV_FILE_ANSWER_LEN];
     size_t n = 0;
+    /* The engine has refused: the connection ends with its answer. */
     int fd = pv_io_stream_take(files->cfg.streams, op->sid);
     if (fd < 0)
         return;
@@ -202,6 +206,7 @@ static void remove_xfer(struct pv_io_files *files, struct pv_io_xfer *t)
             break;
         }
     }
+    /* Now no thread writes any more. */
     if (t->drop)
         drop(files, t->x.op.number, t->x.op.id);
     pv_xfer_done(&t->x);
@@ -221,6 +226,7 @@ static void on_filer(void *ctx, unsigned ready, pv_ns now)
         pv_log(files->cfg.turn->log, PV_LOG_DEBUG,
                "what=\"file transfer over\" bytes=%llu why=\"%s\"", (unsigned long long)done,
                pv_file_why_text(why));
+        /* The transfer is removed before the engine is told: it may order the next one at once. */
         remove_xfer(files, t);
         pv_engine_file_done(files->cfg.turn->engine, tag, why, done, now);
     }
@@ -232,6 +238,7 @@ pv_ns pv_io_files_timeout(struct pv_io_files *files, pv_ns now)
         return PV_NEVER;
     if (now < files->tell_at)
         return files->tell_at;
+    /* The counter is read without a lock: progress may lag, it never goes back. */
     for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next)
         pv_engine_file_progress(files->cfg.turn->engine, t->x.op.tag, atomic_load(&t->x.done), now);
     files->tell_at = now + PROGRESS;
@@ -269,6 +276,7 @@ struct pv_io_files *pv_io_files_free(struct pv_io_files *files)
     void *item = NULL;
     if (files == NULL)
         return NULL;
+    /* Cancelled transfers end soon, which lets the worker finish. */
     for (struct pv_io_xfer *t = files->xfers; t != NULL; t = t->next)
         pv_xfer_cancel(&t->x);
     pv_watch_free(files->watch);

@@ -110,6 +110,7 @@ static void run_names(void *ctx, struct work *w)
     int r = PV_OK;
     if (path == NULL)
         return;
+    /* pv_file_write() replaces the file as a whole: the NSS module never maps half of one. */
     if (names->bytes != NULL)
         r = pv_file_write(path, pv_view(names->bytes, names->len), 0644);
     else if (unlink(path) != 0 && errno != ENOENT)
@@ -125,6 +126,7 @@ static void run_resolve(void *ctx, struct work *w)
 {
     const struct pv_job_resolve *job = &w->job->u.resolve;
     struct pv_job_result *result = &w->result;
+    /* SOCK_STREAM only keeps the resolver from listing each address once for every protocol. */
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *list = NULL;
     char what[PV_JOB_HOST_MAX + 16];
@@ -138,6 +140,7 @@ static void run_resolve(void *ctx, struct work *w)
     for (struct addrinfo *ai = list; ai != NULL && result->n_addrs < PV_JOB_MAX_ADDRS;
          ai = ai->ai_next) {
         struct sockaddr_storage ss = {0};
+        /* The length is another library's word. */
         if (ai->ai_addrlen > sizeof(ss))
             continue;
         memcpy(&ss, ai->ai_addr, ai->ai_addrlen);
@@ -244,6 +247,8 @@ static bool is_iface(enum pv_job_kind kind)
 
 static void finish_work(struct pv_io_jobs *jobs, struct work *w, pv_ns now)
 {
+    /* The interface's part is told before the engine: it owns the descriptors that came with the
+     * result. */
     if (is_iface(w->job->kind))
         jobs->cfg.iface_done(
             jobs->cfg.ctx, &(struct pv_io_iface_job){
@@ -276,6 +281,7 @@ int pv_io_submit(struct pv_io_jobs *jobs, struct pv_job *job, bool own, pv_ns no
     }
     if (r >= 0)
         return PV_OK;
+    /* The engine waits for every job, so one that cannot start gets its result here. */
     struct pv_job_result result = {.id = job->id, .kind = job->kind};
     result_error(&result, r, "start a job", pv_strstatus(r));
     if (!own)
@@ -336,6 +342,7 @@ static void finish_lane(struct pv_worker *worker)
     pv_worker_finish(worker);
     while (pv_worker_take(worker, &item) == PV_OK) {
         struct work *w = item;
+        /* A descriptor that nobody took would keep the interface alive. */
         pv_tun_close(&w->tun);
         free_work(w);
     }
@@ -351,9 +358,12 @@ struct pv_io_jobs *pv_io_jobs_free(struct pv_io_jobs *jobs)
     /* A router that does not answer must not keep the daemon. */
     atomic_store_explicit(&jobs->portmap_until, pv_clock_now() + PORTMAP_LAST,
                           memory_order_relaxed);
+    /* Every job of the store is finished, for its writes were promised. */
     finish_lane(jobs->lanes[LANE_STORE].worker);
     finish_lane(jobs->lanes[LANE_PORTMAP].worker);
     finish_lane(jobs->lanes[LANE_HELPER].worker);
+    /* These threads may sit in the resolver or in a user's program; the process ends without
+     * them. */
     for (enum lane i = 0; i < N_LANES; i++)
         if (LANES[i].may_hang && jobs->lanes[i].worker != NULL)
             pv_worker_abandon(jobs->lanes[i].worker);

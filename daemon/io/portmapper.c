@@ -75,6 +75,7 @@ static int natpmp_wait(natpmp_t *n, natpmpresp_t *answer, pv_ns until,
         int e = getnatpmprequesttimeout(n, &tv);
         if (e < 0)
             return natpmp_status(e, r);
+        /* "+ 1" rounds up: a wait of 0 ms before the timeout would spin. */
         int ms = (int)(tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1);
         (void)!poll(&p, 1, ms < 0 ? 0 : ms);
         e = readnatpmpresponseorretry(n, answer);
@@ -82,6 +83,7 @@ static int natpmp_wait(natpmp_t *n, natpmpresp_t *answer, pv_ns until,
             return PV_OK;
         if (e != NATPMP_TRYAGAIN)
             return natpmp_status(e, r);
+        /* The library itself would go on for two minutes (RFC 6886, section 3.1). */
         if (pv_clock_now() >= until)
             return natpmp_status(NATPMP_ERR_NOGATEWAYSUPPORT, r);
     }
@@ -98,6 +100,7 @@ static int natpmp_map(natpmp_t *n, const struct pv_portmapjob *job, struct pv_po
     int e = natpmp_wait(n, &answer, until, r);
     if (e < 0)
         return e;
+    /* 0.0.0.0 stands for a router that has no connection now. */
     if (answer.pnu.publicaddress.addr.s_addr != 0)
         r->external = pv_addr4_u32(ntohl(answer.pnu.publicaddress.addr.s_addr), 0);
     /* A port that is given back is named 0 outside (RFC 6886 s3.4). */
@@ -118,6 +121,7 @@ static int natpmp_map(natpmp_t *n, const struct pv_portmapjob *job, struct pv_po
 static void run_natpmp(const struct pv_portmapjob *job, struct pv_portmapjob_result *r)
 {
     natpmp_t n;
+    /* The router is given: the library would otherwise look for it in the routing table. */
     int e = initnatpmp(&n, 1, in_addr_of(&job->router));
     if (e < 0) {
         natpmp_status(e, r);
@@ -142,6 +146,8 @@ bool pv_portmapper_may_ask(const struct pv_portmapjob *job, const char *url)
         return false;
     memcpy(ip, url, len);
     ip[len] = '\0';
+    /* Anybody in the local network can send such a URL. It must not aim a request at this
+     * machine or at the internet. */
     if (pv_addr_parse_ip(ip, &a) < 0 || a.family != PV_AF_INET || pv_addr_equal_ip(&a, &job->local))
         return false;
     return pv_addr_equal_ip(&a, &job->router) || pv_addr_is_private(&a);
@@ -155,6 +161,7 @@ static bool read_device(const struct pv_portmapjob *job, const char *url, struct
     if (!pv_portmapper_may_ask(job, url) ||
         UPNP_GetIGDFromUrl(url, urls, data, lan, sizeof(lan)) != 1)
         return false;
+    /* The description was the device's own word, so its control URL is judged again. */
     if (data->first.servicetype[0] != '\0' && pv_portmapper_may_ask(job, urls->controlURL))
         return true;
     FreeUPNPUrls(urls);
@@ -180,6 +187,7 @@ static bool find_device(const struct pv_portmapjob *job, struct UPNPUrls *urls,
                            NULL, UPNP_LOCAL_PORT_ANY, 0, 2, &error);
     for (const struct UPNPDev *d = list; d != NULL && !found; d = d->pNext) {
         found = read_device(job, d->descURL, urls, data);
+        /* A URL that is too long is used but not kept. */
         if (found && strlen(d->descURL) < sizeof(r->url))
             memcpy(r->url, d->descURL, strlen(d->descURL) + 1);
     }
@@ -193,6 +201,7 @@ static bool find_device(const struct pv_portmapjob *job, struct UPNPUrls *urls,
 
 static void upnp_failed(int e, struct pv_portmapjob_result *r)
 {
+    /* A taken port has a status of its own, for another one may be free. */
     if (e == CONFLICT) {
         refuse(r, PV_ERR_EXISTS, "that port is taken");
     } else if (e > 0) {
@@ -223,6 +232,7 @@ static void upnp_map(const struct pv_portmapjob *job, const struct UPNPUrls *url
     int e = UPNP_AddPortMapping(url, service, outer, inner, local, "p2pvpn", "UDP", NULL, lease);
     r->lifetime = job->lifetime;
     if (e == ONLY_PERMANENT) {
+        /* Lease "0" means for ever. */
         e = UPNP_AddPortMapping(url, service, outer, inner, local, "p2pvpn", "UDP", NULL, "0");
         r->lifetime = PERMANENT_LIFETIME;
     }
@@ -256,8 +266,10 @@ void pv_portmapper_run(struct pv_view args, int out)
     struct pv_portmapjob job;
     struct pv_portmapjob_result r;
     memset(&r, 0, sizeof(r)); /* padding travels too */
+    /* The size is all that both halves check: they are one program. */
     if (args.len != sizeof(job))
         return;
+    /* The string is the caller's: it is ended here whatever came. */
     memcpy(&job, args.ptr, sizeof(job));
     job.url[sizeof(job.url) - 1] = '\0';
     if (job.router.family != PV_AF_INET || job.local.family != PV_AF_INET)
@@ -278,6 +290,7 @@ static int read_result(int fd, pv_ns deadline, const _Atomic pv_ns *until,
     while (len < sizeof(bytes)) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
         pv_ns now = pv_clock_now();
+        /* Two limits: that of the task, and the end of the daemon, which sets *until. */
         if (now >= deadline || now >= atomic_load_explicit(until, memory_order_relaxed))
             return PV_ERR_TIMEOUT;
         if (poll(&p, 1, SLICE_MS) <= 0)
@@ -313,6 +326,7 @@ void pv_portmapper_ask(struct pv_helper *helper, const struct pv_portmapjob *job
         refuse(r, PV_ERR_REFUSED, "it takes too long to answer");
     else if (status < 0)
         refuse(r, PV_ERR_REFUSED, "its answers used up the time or memory they may");
+    /* The result was made by a process that speaks with strangers: its strings are ended here. */
     r->error[sizeof(r->error) - 1] = '\0';
     r->url[sizeof(r->url) - 1] = '\0';
 }

@@ -34,6 +34,7 @@ int pv_xfer_init(struct pv_xfer *x)
 
 void pv_xfer_cancel(struct pv_xfer *x)
 {
+    /* The event stays raised: each later wait of the transfer ends at once, too. */
     pv_event_raise(x->cancel_fd);
 }
 
@@ -64,11 +65,14 @@ static int wait_for(const struct pv_xfer *x, short events, unsigned seconds)
                           {.fd = x->cancel_fd, .events = POLLIN}};
     for (;;) {
         pv_ns now = pv_clock_now();
+        /* "+ 1" rounds up: a wait of 0 ms before the deadline would spin. */
         int n = now >= until ? 0 : poll(p, 2, (int)((until - now) / PV_MS(1)) + 1);
         if (n == 0)
             return PV_ERR_TIMEOUT;
         if (n < 0 && errno != EINTR)
             return -errno;
+        /* The cancel counts more than data: a fast sender could keep the transfer going for
+         * ever. */
         if (n > 0)
             return p[1].revents != 0 ? PV_ERR_CLOSED : PV_OK;
     }
@@ -123,6 +127,7 @@ static enum pv_file_why lost(const struct pv_xfer *x)
 static int hash_head(struct pv_xfer *x, uint64_t len, uint8_t *buf)
 {
     int r = PV_OK;
+    /* pread() leaves the file's offset alone: several transfers of one offer share an open file. */
     for (uint64_t at = 0; at < len && r == PV_OK;) {
         size_t want = len - at < PV_FILE_CHUNK_MAX ? (size_t)(len - at) : PV_FILE_CHUNK_MAX;
         ssize_t n = pread(x->file, buf, want, (off_t)at);
@@ -142,6 +147,8 @@ static int hash_head(struct pv_xfer *x, uint64_t len, uint8_t *buf)
 
 static bool is_unchanged(int fd, const struct pv_fileop *op)
 {
+    /* The file's owner may change it at any time; these four tell a changed file without reading
+     * all of it. */
     struct stat st;
     return fstat(fd, &st) == 0 && (uint64_t)st.st_size == op->size &&
            (uint64_t)st.st_dev == op->stamp.dev && (uint64_t)st.st_ino == op->stamp.ino &&
@@ -161,6 +168,7 @@ static bool early_word(const struct pv_xfer *x, enum pv_file_why *ret_why)
 {
     uint8_t word;
     size_t n = 0;
+    /* The socket does not block: this look costs nothing when nothing was said. */
     if (pv_stream_read(x->sock, &word, 1, &n) != PV_OK)
         return false;
     *ret_why = word == 0 ? PV_FILE_WHY_LOST : pv_file_why_parse(word);
@@ -172,16 +180,20 @@ static bool early_word(const struct pv_xfer *x, enum pv_file_why *ret_why)
 static enum pv_file_why send_chunks(struct pv_xfer *x, uint8_t *buf, bool *ret_over)
 {
     enum pv_file_why why = PV_FILE_WHY_NONE;
+    /* A file that grows is read only up to the size that was offered. */
     for (uint64_t at = x->op.offset; at < x->op.size;) {
         uint64_t left = x->op.size - at;
         size_t want = left < PV_FILE_CHUNK_MAX ? (size_t)left : PV_FILE_CHUNK_MAX;
         ssize_t n = pread(x->file, buf + 4, want, (off_t)at);
         if (n < 0 && errno == EINTR)
+            /* A short file has been cut since it was offered. */
             continue;
         if (n <= 0)
             return n == 0 ? PV_FILE_WHY_CHANGED : PV_FILE_WHY_UNREADABLE;
         pv_store_be32(buf, (uint32_t)n);
         int r = send_all(x, buf, (size_t)n + 4);
+        /* The word comes before the error of the send: a receiver that stops closes its side,
+         * and its reason says more than EPIPE. */
         bool told = early_word(x, &why);
         if (told || r < 0) {
             *ret_over = true;
@@ -198,6 +210,8 @@ static enum pv_file_why send_chunks(struct pv_xfer *x, uint8_t *buf, bool *ret_o
 static enum pv_file_why send_end(struct pv_xfer *x, enum pv_file_why why)
 {
     uint8_t end[4 + PV_FILE_END_LEN] = {0}, word = 0;
+    /* The hash covers what was sent, so only the stamp can tell that the file changed behind the
+     * reader. */
     if (why == PV_FILE_WHY_NONE && !is_unchanged(x->file, &x->op))
         why = PV_FILE_WHY_CHANGED;
     if (why == PV_FILE_WHY_NONE && pv_blake2b512_digest(x->hash, end + 5) != PV_OK)
@@ -206,6 +220,7 @@ static enum pv_file_why send_end(struct pv_xfer *x, enum pv_file_why why)
     int r = send_all(x, end, sizeof(end));
     if (why != PV_FILE_WHY_NONE)
         return why;
+    /* The receiver syncs and renames before it answers, which may take long on a slow disk. */
     if (r == PV_OK)
         r = recv_all(x, &word, 1, PV_XFER_HASH_S);
     if (r < 0)
@@ -225,6 +240,7 @@ static enum pv_file_why serve(struct pv_xfer *x, uint8_t *buf)
         r = pv_blake2b512_digest(x->hash, head);
     if (r < 0)
         why = read_failure(r);
+    /* The answer is sent in any case, so that the receiver learns the reason. */
     pv_file_answer_build(why, x->op.size, head, answer);
     r = send_all(x, answer, sizeof(answer));
     if (why != PV_FILE_WHY_NONE || r < 0)
@@ -253,8 +269,10 @@ static enum pv_file_why make_room(int fd, uint64_t have, uint64_t size)
         return PV_FILE_WHY_UNWRITABLE;
     uint64_t total = (uint64_t)fs.f_blocks * fs.f_frsize;
     uint64_t reserve = (uint64_t)PV_XFER_RESERVE_MIB << 20;
+    /* st_blocks counts units of 512 bytes whatever the file system's block size is (inode(7)). */
     uint64_t owned = (uint64_t)st.st_blocks * 512; /* set aside before */
     uint64_t need = size > owned ? size - owned : 0;
+    /* A small disk gets a reserve of a twentieth, or nothing would ever fit. */
     if (reserve > total / 20)
         reserve = total / 20;
     if (need > 0 && (uint64_t)fs.f_bavail * fs.f_frsize < need + reserve)
@@ -262,6 +280,8 @@ static enum pv_file_why make_room(int fd, uint64_t have, uint64_t size)
     /* tmpfs would fill all of it with zeros first; what was asked above must do there. */
     if (fstatfs(fd, &kind) == 0 && kind.f_type == TMPFS_MAGIC)
         return PV_FILE_WHY_NONE;
+    /* KEEP_SIZE leaves the size alone: it says how much has arrived. A file system without
+     * fallocate() is no reason to refuse. */
     if (size > have && fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)have, (off_t)(size - have)) != 0 &&
         errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR)
         return write_failure(errno);
@@ -293,6 +313,7 @@ static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at
         uint32_t len = pv_load_be32(head);
         if (len == 0)
             break;
+        /* A sender must not write beyond the size that was accepted. */
         if (len > PV_FILE_CHUNK_MAX || len > x->op.size - at)
             return PV_FILE_WHY_CORRUPT;
         if (recv_all(x, buf, len, PV_XFER_IDLE_S) < 0)
@@ -311,6 +332,7 @@ static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at
         return pv_file_why_parse(end[0]);
     if (pv_blake2b512_digest(x->hash, mine) != PV_OK)
         return PV_FILE_WHY_UNWRITABLE;
+    /* Both must hold: a sender could send less than it offered, with a hash that is right. */
     return at == x->op.size && memcmp(mine, end + 1, sizeof(mine)) == 0 ? PV_FILE_WHY_NONE
                                                                         : PV_FILE_WHY_CORRUPT;
 }
@@ -318,6 +340,7 @@ static enum pv_file_why take_chunks(struct pv_xfer *x, uint8_t *buf, uint64_t at
 static int connect_to(struct pv_xfer *x)
 {
     struct pv_addr local = x->local;
+    /* The port is the system's choice; only the address ties the connection to this network. */
     local.port = 0;
     const struct pv_stream_bind bind = {.local = local, .ifname = x->ifname, .wide = true};
     int r = pv_stream_connect(&x->op.addr, &bind, &x->sock);
@@ -333,10 +356,12 @@ static enum pv_file_why open_part(struct pv_xfer *x, uint8_t *buf, uint64_t *ret
     char name[PV_XFER_NAME_BUF];
     struct stat st;
     pv_xfer_name(x->op.number, x->op.id, true, name);
+    /* O_NOFOLLOW: a link in this place must not lead the daemon elsewhere. */
     x->file = openat(x->dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (x->file < 0 || fstat(x->file, &st) != 0)
         return write_failure(errno);
     uint64_t have = (uint64_t)st.st_size;
+    /* What is there cannot be a part of this file. */
     if (have > x->op.size) {
         have = 0;
         if (ftruncate(x->file, 0) != 0)
@@ -433,6 +458,7 @@ static enum pv_file_why fetch(struct pv_xfer *x, uint8_t *buf)
         why = take_chunks(x, buf, have);
     if (why == PV_FILE_WHY_NONE)
         why = keep(x);
+    /* The next attempt must not go on behind bytes that are wrong. */
     if (why == PV_FILE_WHY_CORRUPT && ftruncate(x->file, 0) != 0)
         why = PV_FILE_WHY_UNWRITABLE;
     if (answered && why != PV_FILE_WHY_LOST && why != PV_FILE_WHY_CHANGED)
@@ -442,6 +468,7 @@ static enum pv_file_why fetch(struct pv_xfer *x, uint8_t *buf)
 
 void pv_xfer_run(struct pv_xfer *x)
 {
+    /* 4 bytes for the length before each chunk, so that both leave in one write. */
     uint8_t *buf = malloc(PV_FILE_CHUNK_MAX + 4);
     if (buf == NULL || pv_blake2b512_new(&x->hash) != PV_OK)
         x->why = PV_FILE_WHY_BUSY;
