@@ -51,6 +51,8 @@ static void bash_script(const struct pv_command *const *groups, FILE *out)
         fprintf(out, "    %s) words='", c->name);
         print_options(c, out);
         fprintf(out, " " GLOBAL_OPTIONS " %s'", c->words == NULL ? "" : c->words);
+        /* The names are asked for when the key is pressed: they change with the network. The
+         * short timeout keeps the shell from hanging. */
         if (takes_peer(c))
             fputs("\" $(" PEERS ")\"", out);
         fputs(" ;;\n", out);
@@ -100,6 +102,7 @@ static int completion(struct pv_cli *cli)
         fish_script(cli->groups, cli->out);
         return PV_CTLAPI_DONE;
     }
+    /* zsh runs the script of bash by its own emulation. */
     if (strcmp(shell, "zsh") == 0)
         fputs("autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n",
               cli->out);

@@ -41,8 +41,10 @@ static int wait_for(const struct pv_client *c, short events, pv_ns deadline)
 {
     struct pollfd p = {.fd = c->fd, .events = events};
     for (;;) {
+        /* A deadline of 0 only looks, without reading the clock. */
         pv_ns now = deadline == PV_NEVER || deadline == 0 ? 0 : pv_clock_now();
         pv_ns left = deadline > now ? deadline - now : 0;
+        /* The milliseconds are rounded up, so that the last wait does not spin. */
         pv_ns ms = left / PV_MS(1) + (left % PV_MS(1) != 0);
         int n = poll(&p, 1, deadline == PV_NEVER ? -1 : ms > INT_MAX ? INT_MAX : (int)ms);
         if (n > 0)
@@ -76,6 +78,8 @@ int pv_client_send_fd(struct pv_client *c, const struct pv_ctlapi_request *req, 
     int r = len > PV_CTLAPI_LINE_MAX ? PV_ERR_LIMIT : PV_OK;
     while (r == PV_OK && sent < len) {
         size_t n = 0;
+        /* The descriptor goes out with the first byte only: the daemon would take a second copy
+         * for another file. */
         r = pv_unix_write(c->fd, pv_view(line + sent, len - sent), sent == 0 ? pass : -1, &n);
         sent += n;
         if (r == PV_ERR_AGAIN)
@@ -97,6 +101,7 @@ static int make_room(struct pv_client *c)
         c->in_len -= c->in_off;
         c->in_off = 0;
     }
+    /* A reply is parsed in place, so it has to lie in one piece. */
     if (c->in_cap - c->in_len >= READ_AT_ONCE)
         return PV_OK;
     if (c->in_len >= PV_CTLAPI_REPLY_MAX)
@@ -122,6 +127,7 @@ static int read_more(struct pv_client *c)
     r = pv_unix_read(c->fd, c->in + c->in_len, c->in_cap - c->in_len, &n, &passed);
     c->in_len += n;
     if (passed >= 0) {
+        /* A descriptor that nobody took would be open for the rest of the process. */
         if (c->has_passed)
             close(c->passed);
         c->has_passed = true;
@@ -137,6 +143,7 @@ int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *
     size_t looked =
         0; /* bytes known to have no newline: a long reply is searched once, not n times */
     for (;;) {
+        /* read_more() may move the buffer, so the start is looked up in each round. */
         char *start = c->in + c->in_off;
         size_t have = c->in_len - c->in_off;
         char *nl = have > looked ? memchr(start + looked, '\n', have - looked) : NULL;

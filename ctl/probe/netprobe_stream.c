@@ -27,6 +27,8 @@ struct conn {
 static int wait_for(const struct conn *c, short events)
 {
     struct pollfd p = {.fd = c->fd, .events = events};
+    /* The one deadline covers the connection, TLS and the answer: a server that gives a byte a
+     * second cannot hold the command. */
     pv_ns now = pv_clock_now();
     if (now >= c->until)
         return PV_ERR_TIMEOUT;
@@ -61,6 +63,7 @@ static int read_wire(const struct conn *c, void *buf, size_t cap, size_t *ret_n)
 static int flush_tls(struct conn *c)
 {
     int r = PV_OK;
+    /* A write may take only a part of what TLS has made. */
     while (r == PV_OK && pv_tls_out(c->tls).len > 0) {
         size_t n = 0;
         r = write_wire(c, pv_tls_out(c->tls), &n);
@@ -80,6 +83,7 @@ static int feed_tls(struct conn *c)
         r = read_wire(c, buf, sizeof(buf), &n);
     if (r == PV_OK)
         r = pv_tls_handle_bytes(c->tls, pv_view(buf, n));
+    /* The alert tells the server the reason; that it may be lost as well does not matter. */
     if (r < 0 && c->tls != NULL)
         (void)!flush_tls(c); /* the alert */
     return r;
@@ -96,6 +100,7 @@ static int write_all(struct conn *c, struct pv_view data)
             return r;
         data = pv_view(data.ptr + n, data.len - n);
     }
+    /* Without the flush a request shorter than a record would never leave. */
     return c->tls == NULL ? PV_OK : flush_tls(c);
 }
 
@@ -129,15 +134,19 @@ static int read_answer(struct conn *c, const uint8_t *txid, struct pv_netprobe_a
 {
     uint8_t buf[ANSWER_MAX];
     struct pv_stun_msg msg;
+    /* Over a stream the header tells the length of the message (RFC 8489, section 6.2.2). */
     int r = read_all(c, buf, PV_STUN_HEADER_LEN);
     if (r < 0)
         return r;
     size_t len = pv_load_be16(buf + 2);
+    /* The length is the server's word. */
     if (len > sizeof(buf) - PV_STUN_HEADER_LEN)
         return PV_ERR_MALFORMED;
     r = read_all(c, buf + PV_STUN_HEADER_LEN, len);
     if (r == PV_OK)
         r = pv_stun_decode(pv_view(buf, PV_STUN_HEADER_LEN + len), &msg);
+    /* One request is under way on this connection, so another transaction is no answer of a STUN
+     * server. */
     if (r == PV_OK && memcmp(msg.txid, txid, PV_STUN_TXID_LEN) != 0)
         r = PV_ERR_MALFORMED;
     if (r < 0)
@@ -163,6 +172,7 @@ static int ask_over(struct conn *c, struct pv_netprobe_answer *answer)
     pv_rng_fill(&rng, txid, sizeof(txid));
     pv_stun_write_begin(&w, request, sizeof(request), PV_STUN_REQUEST, PV_STUN_BINDING, txid);
     r = pv_stun_write_end(&w, &len);
+    /* The connection and TLS are not counted: the round trip is to compare with that by UDP. */
     pv_ns sent = pv_clock_now();
     if (r == PV_OK)
         r = write_all(c, pv_view(request, len));
@@ -194,10 +204,12 @@ int pv_netprobe_ask_stream(const struct pv_addr *server, bool tls,
     int r = pv_stream_connect(server, &anywhere, &c.fd);
     if (r == PV_OK && tls)
         r = new_tls(&c.tls);
+    /* The socket belongs to c also when TLS could not be made: both are freed below. */
     if (r == PV_OK)
         r = ask_over(&c, answer);
     pv_tls_free(c.tls);
     if (c.fd >= 0)
         close(c.fd);
+    /* Nobody listens there, which is an answer of the machine, unlike silence. */
     return r == -ECONNREFUSED ? PV_ERR_REFUSED : r;
 }

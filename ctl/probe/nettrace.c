@@ -25,6 +25,7 @@ static void send_one(const struct pv_nettrace *t, size_t hop)
     pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_REQUEST, PV_STUN_BINDING, txid);
     if (pv_stun_write_end(&w, &len) < 0)
         return;
+    /* The router that counts the TTL down to 0 names itself by ICMP (RFC 792). */
     const struct pv_udp_out out = {
         .dst = t->server, .data = pv_view(buf, len), .ttl = (uint8_t)(hop + 1)};
     pv_udp_send(t->fds[hop], &out, 1, &counts);
@@ -44,6 +45,8 @@ void pv_nettrace_start(struct pv_nettrace *t, const struct pv_addr *server, pv_n
     const struct pv_addr any = {.family = server->family};
     *t = (struct pv_nettrace){.server = *server, .due = now, .running = true};
     for (size_t i = 0; i < PV_ROUTERCHECK_HOPS; i++) {
+        /* Each distance has a socket of its own: an ICMP error then belongs to one TTL without
+         * looking into the packet that it quotes. */
         t->fds[i] = -1;
         t->open[i] = pv_udp_open(&any, &opts, &t->fds[i]) == PV_OK;
     }
@@ -62,6 +65,8 @@ void pv_nettrace_handle_timeout(struct pv_nettrace *t, pv_ns now)
     for (size_t i = 0; i < t->trace.n; i++)
         if (t->open[i])
             send_one(t, i);
+    /* The times are counted from the first send, so that a late round does not push the next
+     * one. */
     pv_ns sent = send_at[t->sends++];
     t->due =
         now - sent + (t->sends < PV_NETTRACE_SENDS ? send_at[t->sends] : PV_MS(PV_NETTRACE_MS));
@@ -77,6 +82,7 @@ static void reached(struct pv_nettrace *t, size_t hop)
 {
     t->open[hop] = false;
     t->trace.reached = true;
+    /* A farther socket may have answered first; the nearest one counts. */
     if (hop < t->trace.n)
         t->trace.n = hop;
 }
@@ -91,10 +97,12 @@ void pv_nettrace_handle_ready(struct pv_nettrace *t, size_t hop)
         if (error.time_exceeded && t->open[hop]) {
             t->trace.hops[hop] = error.offender;
             t->open[hop] = false;
+            /* A closed port is a word of the server's machine, so its distance is known as well. */
         } else if (!error.local && error.err == ECONNREFUSED) {
             reached(t, hop);
         }
     }
+    /* Any datagram serves: the socket is ours alone, and only its distance is of interest. */
     while (recv(t->fds[hop], buf, sizeof(buf), MSG_DONTWAIT) >= 0)
         reached(t, hop);
     if (is_over(t))
