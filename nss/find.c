@@ -33,7 +33,6 @@ static void list_files(DIR *dir, struct file_names *ret_files)
     const struct dirent *entry;
     ret_files->n = 0;
     while ((entry = readdir(dir)) != NULL && ret_files->n < PV_NSS_MAX_FILES) {
-        /* The length is compared with ">=" so that the copy below has room for its NUL. */
         size_t len = strlen(entry->d_name);
         if (entry->d_name[0] == '.' || len >= FILE_NAME_BUF || len < sizeof(suffix) ||
             strcmp(entry->d_name + len - sizeof(suffix) + 1, suffix) != 0)
