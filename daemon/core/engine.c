@@ -13,6 +13,7 @@
 #include "daemon/core/chat/messages.h"
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/chat/rooms_part.h"
+#include "daemon/core/client/dns.h"
 #include "daemon/core/client/info.h"
 #include "daemon/core/client/namesfile.h"
 #include "daemon/core/client/waits.h"
@@ -68,6 +69,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_waits,
     &pv_part_info,
     &pv_part_engine_show,
+    &pv_part_dns,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
 
@@ -251,8 +253,6 @@ static int make_machines(struct pv_engine *e)
 {
     int r = pv_fp_builder_new(&e->fp, &e->node.rng);
     if (r == PV_OK)
-        r = pv_engine_dns_new(e);
-    if (r == PV_OK)
         r = pv_ctlsrv_new(&e->node.ctl);
     const struct pv_peers_config pc = {
         .node = &e->node, .env = &e->env, .on_gone = peer_gone, .arg = e};
@@ -301,7 +301,6 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
         pv_peers_drop_members(e->node.peers, 0);
     pv_peers_free(e->node.peers);
     pv_ctlsrv_free(e->node.ctl);
-    pv_engine_dns_free(e);
     pv_fp_builder_free(e->fp);
     free(e->node.stunroute);
     pv_wg_device_wipe(&e->device);
@@ -468,6 +467,12 @@ void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process 
 int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *ret_len)
 {
     return pv_info_metrics(&e->node, now, ret_text, ret_len);
+}
+
+bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_view packet,
+                   uint8_t buf[static PV_DNS_MAX], size_t *ret_len, pv_ns now)
+{
+    return pv_dns_serve(&e->node, src, packet, buf, ret_len, now);
 }
 
 /* --- out ----------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@
  *   engine_show.c     what is no part yet has for status and metrics
  *   engine_why.c      why and trace
  *   engine_cause.c    the diagnosis that why begins with
- *   engine_dns.c      the optional name server
  */
 #ifndef PV_ENGINE_INT_H
 #define PV_ENGINE_INT_H
@@ -51,7 +50,6 @@ struct pv_engine {
     struct pv_peer_env env;
 
     bool dns; /* the name server listens */
-    struct pv_bucket_table *dns_rate;
 };
 
 /* --- engine.c -------------------------------------------------------------------------------- */

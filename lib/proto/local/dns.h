@@ -4,7 +4,7 @@
  * together (RFC 1035; negative answers RFC 2308; EDNS RFC 6891 is tolerated).
  *
  * One question, no compression in it, no zone transfer, no recursion; every answer fits 512 bytes,
- * so nothing is ever truncated. The codec only: what is answered is daemon/core/engine_dns.c. No
+ * so nothing is ever truncated. The codec only: what is answered is daemon/core/client/dns.c. No
  * state; thread-safe.
  */
 #ifndef PV_DNS_H

@@ -85,6 +85,13 @@ void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process 
     (void)process;
 }
 
+bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_view packet,
+                   uint8_t buf[static PV_DNS_MAX], size_t *ret_len, pv_ns now)
+{
+    (void)e, (void)src, (void)packet, (void)buf, (void)ret_len, (void)now;
+    return false; /* nobody asks the name server here */
+}
+
 int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *ret_len)
 {
     (void)e;

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The optional name server on the overlay address ([dns] listen): NAME.NETWORK.p2p and the
- * addresses of the overlay, from the roster, and nothing else.
- */
+/* dns.c - answers questions about members' names and addresses from the roster. */
+#include "daemon/core/client/dns.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/bucket.h"
 #include "base/names.h"
-#include "daemon/core/engine_int.h"
-#include "proto/local/dns.h"
 
 enum {
     TTL = 30,   /* seconds, ours: a name that was given up may be another's soon */
@@ -17,22 +16,42 @@ enum {
     SOURCES = 1024,
 };
 
-int pv_engine_dns_new(struct pv_engine *e)
+struct dns {
+    struct pv_node *node;
+    struct pv_bucket_table *rate; /* answers to each member */
+};
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
 {
-    return pv_bucket_table_new(&e->dns_rate, SOURCES, RATE, BURST, &e->node.rng);
+    struct dns *d = calloc(1, sizeof(*d));
+    (void)cfg;
+    (void)now;
+    if (d == NULL)
+        return PV_ERR_NOMEM;
+    d->node = node;
+    int r = pv_bucket_table_new(&d->rate, SOURCES, RATE, BURST, &node->rng);
+    if (r != PV_OK) {
+        free(d);
+        return r;
+    }
+    *ret_part = d;
+    return PV_OK;
 }
 
-void pv_engine_dns_free(struct pv_engine *e)
+static void unmake(void *part)
 {
-    pv_bucket_table_free(e->dns_rate);
+    struct dns *d = part;
+    pv_bucket_table_free(d->rate);
+    free(d);
 }
 
 /* This node, or a member: whoever else sends to this address has no business here. */
-static bool may_ask(const struct pv_engine *e, const struct pv_addr *src)
+static bool may_ask(const struct pv_node *n, const struct pv_addr *src)
 {
     struct pv_addr ip = *src;
     ip.port = 0;
-    return pv_roster_by_ip(e->node.roster, &ip) != NULL;
+    return pv_roster_by_ip(n->roster, &ip) != NULL;
 }
 
 /* Members, whose addresses are proven, are told apart by the end of them; the buckets tell apart
@@ -47,7 +66,7 @@ static struct pv_addr bucket_of(const struct pv_addr *src)
 }
 
 /* What a name stands for. */
-static const struct pv_member *find(const struct pv_engine *e, const struct pv_dns_query *q,
+static const struct pv_member *find(const struct pv_node *n, const struct pv_dns_query *q,
                                     const char *zone, bool *ret_ours)
 {
     size_t len = strlen(q->name), zone_len = strlen(zone);
@@ -56,10 +75,11 @@ static const struct pv_member *find(const struct pv_engine *e, const struct pv_d
                 (len == zone_len || q->name[len - zone_len - 1] == '.');
     if (!*ret_ours || len == zone_len)
         return NULL;
-    size_t n = len - zone_len - 1;
-    memcpy(label, q->name, n);
-    label[n] = '\0';
-    return pv_name_parse(label, n, name) == PV_OK ? pv_roster_by_name(e->node.roster, name) : NULL;
+    size_t label_len = len - zone_len - 1;
+    memcpy(label, q->name, label_len);
+    label[label_len] = '\0';
+    return pv_name_parse(label, label_len, name) == PV_OK ? pv_roster_by_name(n->roster, name)
+                                                          : NULL;
 }
 
 static void answer_name(const struct pv_member *m, const struct pv_dns_query *q,
@@ -76,21 +96,21 @@ static void answer_name(const struct pv_member *m, const struct pv_dns_query *q,
     } /* else there is the name, but no such record of it */
 }
 
-static bool in_overlay(const struct pv_engine *e, const struct pv_addr *ip)
+static bool in_overlay(const struct pv_node *n, const struct pv_addr *ip)
 {
-    const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(e->node.roster));
-    return pv_prefix_contains(&pv_roster_network(e->node.roster)->range, ip) ||
+    const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(n->roster));
+    return pv_prefix_contains(&pv_roster_network(n->roster)->range, ip) ||
            pv_prefix_contains(&ula, ip);
 }
 
-static void decide(const struct pv_engine *e, const struct pv_dns_query *q, const char *zone,
+static void decide(const struct pv_node *n, const struct pv_dns_query *q, const char *zone,
                    char full[static PV_NAMES_FULL_BUF], struct pv_dns_answer *a)
 {
     struct pv_addr ip;
     bool ours = false;
-    const struct pv_member *m = find(e, q, zone, &ours);
+    const struct pv_member *m = find(n, q, zone, &ours);
     a->zone = zone;
-    a->serial = (uint32_t)pv_roster_count(e->node.roster);
+    a->serial = (uint32_t)pv_roster_count(n->roster);
     a->authoritative = true;
     if (q->qclass != PV_DNS_IN) {
         a->rcode = PV_DNS_REFUSED;
@@ -104,8 +124,8 @@ static void decide(const struct pv_engine *e, const struct pv_dns_query *q, cons
         answer_name(m, q, a);
     } else if (ours) {
         a->rcode = PV_DNS_NXDOMAIN;
-    } else if (pv_dns_reverse_parse(q->name, &ip) == PV_OK && in_overlay(e, &ip)) {
-        m = pv_roster_by_ip(e->node.roster, &ip);
+    } else if (pv_dns_reverse_parse(q->name, &ip) == PV_OK && in_overlay(n, &ip)) {
+        m = pv_roster_by_ip(n->roster, &ip);
         if (m == NULL)
             a->rcode = PV_DNS_NXDOMAIN;
         else if (q->qtype == PV_DNS_PTR || q->qtype == PV_DNS_ANY)
@@ -113,7 +133,7 @@ static void decide(const struct pv_engine *e, const struct pv_dns_query *q, cons
                 .authoritative = true,
                 .type = PV_DNS_PTR,
                 .ttl = TTL,
-                .target = pv_names_full(m->name, pv_roster_network(e->node.roster)->name, full)};
+                .target = pv_names_full(m->name, pv_roster_network(n->roster)->name, full)};
     } else {
         a->rcode = PV_DNS_REFUSED;
     }
@@ -123,17 +143,17 @@ static void decide(const struct pv_engine *e, const struct pv_dns_query *q, cons
     }
 }
 
-bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_view packet,
-                   uint8_t buf[static PV_DNS_MAX], size_t *ret_len, pv_ns now)
+bool pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view packet,
+                  uint8_t buf[static PV_DNS_MAX], size_t *ret_len, pv_ns now)
 {
+    struct dns *d = pv_node_part(n, &pv_part_dns);
     struct pv_dns_query q;
     struct pv_dns_answer a = {.rcode = PV_DNS_OK};
     char zone[PV_NAMES_FULL_BUF], full[PV_NAMES_FULL_BUF];
     const struct pv_addr bucket = bucket_of(src);
-    if (e->node.roster == NULL || !may_ask(e, src) ||
-        !pv_bucket_table_take(e->dns_rate, &bucket, 1, now))
+    if (n->roster == NULL || !may_ask(n, src) || !pv_bucket_table_take(d->rate, &bucket, 1, now))
         return false;
-    snprintf(zone, sizeof(zone), "%s.p2p", pv_roster_network(e->node.roster)->name);
+    snprintf(zone, sizeof(zone), "%s.p2p", pv_roster_network(n->roster)->name);
     int r = pv_dns_query_parse(packet, &q);
     if (r == PV_ERR_MALFORMED)
         a.rcode = PV_DNS_FORMERR;
@@ -142,6 +162,12 @@ bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_vie
     else if (r != PV_OK)
         return false;
     else
-        decide(e, &q, zone, full, &a);
+        decide(n, &q, zone, full, &a);
     return pv_dns_answer_build(&q, &a, buf, ret_len) == PV_OK;
 }
+
+const struct pv_part pv_part_dns = {
+    .name = "dns",
+    .make = make,
+    .free = unmake,
+};
