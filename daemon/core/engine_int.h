@@ -11,7 +11,6 @@
  *   engine_ctl.c      why and trace as commands
  *   engine_show.c     what is no part yet has for status and metrics
  *   engine_why.c      why and trace
- *   engine_cause.c    the diagnosis that why begins with
  */
 #ifndef PV_ENGINE_INT_H
 #define PV_ENGINE_INT_H
@@ -105,11 +104,6 @@ void pv_engine_take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_vie
 /* --- engine_member.c ------------------------------------------------------------------------- */
 
 extern const struct pv_part pv_part_engine_member;
-
-/* --- engine_dns.c ---------------------------------------------------------------------------- */
-
-PV_MUST_CHECK int pv_engine_dns_new(struct pv_engine *e);
-void pv_engine_dns_free(struct pv_engine *e);
 
 /* --- engine_ctl.c, engine_show.c, engine_why.c ------------------------------------------------ */
 

@@ -7,13 +7,27 @@
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/copies.h"
 #include "daemon/core/chat/rooms.h"
-#include "daemon/core/engine_cause.h"
 #include "daemon/core/engine_int.h"
+
+enum {
+    CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
+};
+
+/* How far this machine's clock is from the coordinator's: seconds, negative: behind it. 0: they
+ * agree within a minute, or the coordinator's is not known. */
+static int64_t clock_off(const struct pv_engine *e, pv_ns now)
+{
+    uint64_t theirs = pv_coordclient_time_us(e->node.coord, now);
+    if (theirs == 0)
+        return 0;
+    int64_t off = (int64_t)(pv_peer_env_wall(&e->env, now) - theirs) / 1000000;
+    return off > CLOCK_OFF || off < -CLOCK_OFF ? off : 0;
+}
 
 static void show_coordinator_problems(const struct pv_engine *e, struct pv_statuspage *st,
                                       pv_ns now)
 {
-    int64_t off = pv_engine_clock_off(e, now);
+    int64_t off = clock_off(e, now);
     char text[120];
     if (e->node.roster != NULL && e->node.up && !e->node.removed && !e->node.online &&
         e->node.coord_info.error[0] != '\0')

@@ -2,7 +2,7 @@
 /* `why PEER` and `trace PEER`: the reason in words with the evidence, and the events behind it. */
 #include <stdio.h>
 
-#include "daemon/core/engine_cause.h"
+#include "daemon/core/client/cause.h"
 #include "daemon/core/engine_int.h"
 #include "daemon/core/peer/attempts.h"
 #include "daemon/core/peer/rediscovery.h"
@@ -230,7 +230,13 @@ static void why_relays(const struct pv_engine *e, const struct pv_peer *p, json_
 static void why_cause(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_ns now)
 {
     struct pv_cause cause;
-    pv_engine_find_cause(e, p, now, &cause);
+    struct pv_prefix range = {.bits = 0};
+    const char *overlap = pv_membership_overlap(&e->node, &range);
+    const struct pv_cause_own own = {.coord_error = e->node.coord_info.error,
+                                     .iface_error = e->node.iface_error,
+                                     .overlap = overlap,
+                                     .overlap_net = range};
+    pv_cause_find(&e->node, &own, p, now, &cause);
     line(lines, "  cause: %s", cause.text);
     if (cause.todo[0] != '\0')
         line(lines, "  to do: %s", cause.todo);

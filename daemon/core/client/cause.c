@@ -1,0 +1,569 @@
+/* SPDX-License-Identifier: MIT */
+/* cause.c - the diagnosis as a table of rules, in the order in which one cause hides the others:
+ * the own machine, the peer's presence, the way to it. The first rule that applies speaks. What the
+ * rules follow from is in the lines below the diagnosis (`why`). */
+#include "daemon/core/client/cause.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/handshakes.h"
+#include "daemon/core/peer/peers.h"
+
+enum {
+    ENOUGH_CHECKS = PV_ICE_DEAF,
+    ENOUGH_HEARD = 2, /* of the peer's since then: not one that crossed our last answer */
+    SILENT_SENDS = 3, /* descriptions without an acknowledgement: about 2 s */
+    LOSSY = 50,       /* ours: 1/1000 of the checks */
+    CAUSE_PATHS = PV_ICE_MAX_PAIRS,
+    HAS_IPV4 = 1,
+    HAS_IPV6 = 2,
+};
+#define FAR PV_MS(300) /* ours: round trip that people notice */
+
+/* Of the pairs over UDP that lead to public addresses, since each one's last answer. */
+struct seen {
+    unsigned sent, heard;
+    bool answers; /* a pair is proven now */
+    bool hollow;
+    struct pv_addr to; /* where most of them went */
+};
+
+/* All that the rules look at. */
+struct scene {
+    const struct pv_node *n;
+    const struct pv_cause_own *own;
+    const struct pv_peer_env *env;
+    struct pv_peer *p;
+    const char *name;             /* the peer's */
+    const struct pv_desc *theirs; /* its newest description; empty when it sent none */
+    const struct pv_addr *our_public, *their_public; /* NULL: none is known */
+    struct seen seen;
+    pv_ns now;
+};
+
+static bool say(struct pv_cause *c, const char *todo, const char *fmt, ...) PV_PRINTF(3, 4);
+static bool say(struct pv_cause *c, const char *todo, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(c->text, sizeof(c->text), fmt, ap);
+    va_end(ap);
+    snprintf(c->todo, sizeof(c->todo), "%s", todo);
+    return true;
+}
+
+/* --- what the checks saw --------------------------------------------------------------------- */
+
+static struct seen look(const struct pv_peer *p)
+{
+    struct pv_ice_path paths[CAUSE_PATHS];
+    struct seen s = {.to.family = PV_AF_NONE};
+    const struct pv_ice_agent *agent = pv_peer_agent(p);
+    unsigned most = 0;
+    size_t n = agent == NULL ? 0 : pv_ice_paths(agent, paths, PV_ARRAY_LEN(paths));
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_ice_path *x = &paths[i];
+        if (x->carrier.kind != PV_ICE_CARRIER_UDP || x->remote_type == PV_ICE_RELAY)
+            continue;
+        s.hollow = s.hollow || x->hollow;
+        s.answers = s.answers || x->valid;
+        if (pv_addr_is_private(&x->remote))
+            continue;
+        s.sent += x->unanswered;
+        s.heard += x->heard;
+        if (x->unanswered > most) {
+            most = x->unanswered;
+            s.to = x->remote;
+        }
+    }
+    return s;
+}
+
+/* A public address among candidates: of a server's view, or of the machine itself. */
+static const struct pv_addr *public_of(const struct pv_ice_cand *cands, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (cands[i].type != PV_ICE_RELAY && !pv_addr_is_private(&cands[i].addr))
+            return &cands[i].addr;
+    }
+    return NULL;
+}
+
+/* The kinds of addresses that packets may come to. */
+static unsigned families(const struct pv_ice_cand *cands, size_t n)
+{
+    unsigned kinds = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (cands[i].type != PV_ICE_RELAY)
+            kinds |= cands[i].addr.family == PV_AF_INET6 ? HAS_IPV6 : HAS_IPV4;
+    }
+    return kinds;
+}
+
+/* Has a host address of theirs the first 24 bits of one of ours? Candidates carry no prefix. */
+static bool share_lan(const struct scene *s)
+{
+    for (size_t i = 0; i < s->env->n_locals; i++) {
+        const struct pv_ice_cand *ours = &s->env->locals[i];
+        const struct pv_prefix lan = {.base = ours->addr, .bits = 24};
+        if (ours->type != PV_ICE_HOST || ours->addr.family != PV_AF_INET)
+            continue;
+        for (size_t k = 0; k < s->theirs->n_cands; k++) {
+            const struct pv_ice_cand *c = &s->theirs->cands[k];
+            if (c->type == PV_ICE_HOST && pv_prefix_contains(&lan, &c->addr))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* --- this machine ------------------------------------------------------------------------------
+ */
+
+static bool is_direct(const struct pv_peer *p)
+{
+    return pv_peer_is_direct(p) && pv_peer_reach(p) == PV_REACH_PATH;
+}
+
+static bool own_removed(const struct scene *s, struct pv_cause *c)
+{
+    return s->n->removed && say(c, "`p2pvpnctl leave --forget`, then ask for a new token",
+                                "this machine was removed from the network");
+}
+
+static bool own_down(const struct scene *s, struct pv_cause *c)
+{
+    return !s->n->up && say(c, "`p2pvpnctl up`", "this machine is down");
+}
+
+static bool own_interface(const struct scene *s, struct pv_cause *c)
+{
+    return s->own->iface_error[0] != '\0' &&
+           say(c, "end what holds it, or name another in [interface] name",
+               "the interface is not up: %s", s->own->iface_error);
+}
+
+static bool own_overlap(const struct scene *s, struct pv_cause *c)
+{
+    return s->own->overlap[0] != '\0' &&
+           pv_prefix_contains(&s->own->overlap_net, pv_peer_ip4(s->p)) &&
+           say(c, "remove that address, or move to a network with another range",
+               "packets to %s leave by another interface: %s", s->name, s->own->overlap);
+}
+
+static bool own_link(const struct scene *s, struct pv_cause *c)
+{
+    return s->env->n_locals == 0 && !is_direct(s->p) &&
+           say(c, "check cable, Wi-Fi and `ip addr`",
+               "this machine has no network: no interface has an address that packets could "
+               "leave from");
+}
+
+/* --- a static peer ------------------------------------------------------------------------------
+ */
+
+static bool static_unresolved(const struct scene *s, struct pv_cause *c)
+{
+    const char *host = pv_peer_endpoint_host(s->p);
+    return pv_peer_path(s->p) == NULL && host[0] != '\0' &&
+           say(c, "correct it in [peer], or see whether names are resolved here at all",
+               "the endpoint %s of %s is not found", host, s->name);
+}
+
+static bool static_well(const struct scene *s, struct pv_cause *c)
+{
+    const struct pv_session *session = pv_peer_session(s->p);
+    return session != NULL && pv_session_has_keys(session, s->now) &&
+           say(c, "", "nothing is wrong: the last handshake with %s succeeded", s->name);
+}
+
+/* Somebody at its address, or anywhere while it has none, uses a key that nobody here has. */
+static bool static_stranger(const struct scene *s, struct pv_cause *c)
+{
+    char text[PV_ADDR_TEXT], key[PV_WG_KEY_TEXT_BUF];
+    const struct pv_handshakes *h = pv_node_part(s->n, &pv_part_handshakes);
+    const struct pv_handshakes_stranger *who = h == NULL ? NULL : pv_handshakes_stranger(h);
+    const struct pv_carrier *path = pv_peer_path(s->p);
+    if (who == NULL || who->from.family == PV_AF_NONE ||
+        (path != NULL && !pv_addr_equal_ip(&who->from, &path->remote)))
+        return false;
+    pv_wgkey_format(who->key, key);
+    return say(c, "correct public-key in its [peer], or that machine's private key",
+               "handshakes with a key that is not configured come from %s: %s",
+               pv_addr_format(&who->from, text), key);
+}
+
+static bool static_nowhere(const struct scene *s, struct pv_cause *c)
+{
+    return pv_peer_path(s->p) == NULL &&
+           say(c, "give it `endpoint =` here, or our address there",
+               "no endpoint is configured for %s, and it has not called us", s->name);
+}
+
+static bool static_misfit(const struct scene *s, struct pv_cause *c)
+{
+    char text[PV_ADDR_TEXT];
+    return pv_peer_is_misfit(s->p) &&
+           say(c, "give both sides the same preshared-key-file",
+               "its answers do not fit our keys: the preshared key at %s is another, or there is "
+               "one on one side only",
+               pv_addr_format(&pv_peer_path(s->p)->remote, text));
+}
+
+static bool static_silent(const struct scene *s, struct pv_cause *c)
+{
+    char text[PV_ADDR_TEXT];
+    const struct pv_session *session = pv_peer_session(s->p);
+    return session != NULL && pv_session_is_trying(session) &&
+           say(c,
+               "see that it runs, that its public-key is right here and ours there, and that UDP "
+               "gets through",
+               "handshakes are not answered by %s: it is off, has another key than public-key "
+               "says or does not know ours, or UDP to it is filtered",
+               pv_addr_format(&pv_peer_path(s->p)->remote, text));
+}
+
+static bool static_idle(const struct scene *s, struct pv_cause *c)
+{
+    char text[PV_ADDR_TEXT];
+    return say(c, "send it something", "no handshake was tried: nothing was sent to %s",
+               pv_addr_format(&pv_peer_path(s->p)->remote, text));
+}
+
+/* --- is it there at all? ------------------------------------------------------------------------
+ */
+
+static bool peer_offline(const struct scene *s, struct pv_cause *c)
+{
+    return pv_peer_presence(s->p) == PV_PRESENCE_OFFLINE &&
+           say(c, "start it, or see there whether it reaches the coordinator",
+               "%s is offline: the coordinator has no connection from it", s->name);
+}
+
+static bool peer_unasked(const struct scene *s, struct pv_cause *c)
+{
+    const char *error = s->own->coord_error;
+    return !s->n->online && pv_peer_path(s->p) == NULL &&
+           say(c,
+               "see `p2pvpnctl status`; nodes that were reached before are looked for without it",
+               "cannot reach the coordinator (%s), so %s cannot be asked",
+               error[0] != '\0' ? error : "connecting", s->name);
+}
+
+static bool peer_unwanted(const struct scene *s, struct pv_cause *c)
+{
+    char todo[96];
+    snprintf(todo, sizeof(todo), "`p2pvpnctl ping %s`", s->name);
+    return pv_peer_state(s->p) == PV_PEER_IDLE &&
+           say(c, todo, "nobody has asked for a path to %s yet", s->name);
+}
+
+static bool peer_asleep(const struct scene *s, struct pv_cause *c)
+{
+    const struct pv_descx *x = pv_peer_descx(s->p);
+    bool unanswered = x->own.gen != 0 && !x->acked && x->sends >= SILENT_SENDS;
+    return unanswered && pv_peer_presence(s->p) == PV_PRESENCE_ONLINE &&
+           say(c,
+               "wake it, or look at it; the coordinator notices within half a minute when its "
+               "connection is dead",
+               "%s does not answer, neither through the coordinator nor on any path, though the "
+               "coordinator has a connection from it: it is asleep, hangs, or has just lost its "
+               "network",
+               s->name);
+}
+
+/* --- it is reached directly ---------------------------------------------------------------------
+ */
+
+static bool selected(const struct scene *s, struct pv_ice_path *ret_path)
+{
+    const struct pv_ice_agent *agent = pv_peer_agent(s->p);
+    return agent != NULL && pv_ice_selected(agent, ret_path) == PV_OK;
+}
+
+static bool direct_hollow(const struct scene *s, struct pv_cause *c)
+{
+    struct pv_ice_path path;
+    return (s->seen.hollow || (selected(s, &path) && path.hollow)) &&
+           say(c, "let UDP through there whatever it carries",
+               "something on the way lets checks pass and drops WireGuard's packets");
+}
+
+static bool direct_narrow(const struct scene *s, struct pv_cause *c)
+{
+    const struct pv_mtu *mtu = pv_peer_mtu(s->p);
+    return mtu->current != 0 && mtu->current < mtu->wanted &&
+           say(c,
+               "nothing must be done: larger packets are answered with ICMP, and up to 1280 bytes "
+               "go in parts; a larger MTU on the narrow link would make it faster",
+               "the path carries packets of %u bytes only, and a router on it drops larger ones",
+               (unsigned)mtu->current - (unsigned)PV_FP_OVERHEAD);
+}
+
+static bool direct_lossy(const struct scene *s, struct pv_cause *c)
+{
+    struct pv_ice_path path;
+    return selected(s, &path) && path.loss >= LOSSY &&
+           say(c, "look at the radio link or the queue of the slowest line",
+               "the path loses packets: %.0f %% of the recent checks", (double)path.loss / 10);
+}
+
+static bool direct_far(const struct scene *s, struct pv_cause *c)
+{
+    struct pv_ice_path path;
+    return selected(s, &path) && path.rtt >= FAR &&
+           say(c, "look for a full queue on the slowest line, or a detour",
+               "the way is long: a round trip takes %.0f ms", (double)path.rtt / 1e6);
+}
+
+static bool direct_well(const struct scene *s, struct pv_cause *c)
+{
+    (void)s;
+    return say(c, "", "nothing is wrong: packets go directly");
+}
+
+/* --- UDP does not get through -------------------------------------------------------------------
+ */
+
+static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
+{
+    return s->n->udp_blocked &&
+           say(c, "let UDP out in the firewall here",
+               "UDP is blocked here: no server's answer comes in, though TCP gets through");
+}
+
+static bool udp_blocked_there(const struct scene *s, struct pv_cause *c)
+{
+    return (s->theirs->caps & PV_DESC_CAP_NO_UDP) != 0 &&
+           say(c, "let UDP out in the firewall there",
+               "UDP is blocked at %s: it says so itself, and reaches the coordinator by TCP",
+               s->name);
+}
+
+static bool udp_families(const struct scene *s, struct pv_cause *c)
+{
+    unsigned here = families(s->env->locals, s->env->n_locals);
+    unsigned there = families(s->theirs->cands, s->theirs->n_cands);
+    return here != 0 && there != 0 && (here & there) == 0 &&
+           say(c, "give one of the two an address of the other kind; the relay joins them",
+               "this machine has only %s and %s only %s: no packet goes from one to the other",
+               here == HAS_IPV4 ? "IPv4" : "IPv6", s->name, there == HAS_IPV4 ? "IPv4" : "IPv6");
+}
+
+static bool udp_unseen_there(const struct scene *s, struct pv_cause *c)
+{
+    return pv_peer_remote(s->p) != NULL && s->their_public == NULL && s->our_public != NULL &&
+           say(c, "let UDP out in the firewall there",
+               "UDP is blocked at %s: it offers no public address, though it reaches the "
+               "coordinator by TCP",
+               s->name);
+}
+
+/* Both are behind one NAT, and no direct pair answers. */
+static bool udp_shared_nat(const struct scene *s, struct pv_cause *c)
+{
+    char text[PV_ADDR_TEXT];
+    if (s->seen.sent < ENOUGH_CHECKS || s->our_public == NULL || s->their_public == NULL ||
+        s->our_public->family != PV_AF_INET || !pv_addr_equal_ip(s->our_public, s->their_public))
+        return false;
+    pv_addr_format_ip(s->their_public, text);
+    if (share_lan(s))
+        return say(c, "allow clients to talk to each other (no guest network, no client isolation)",
+                   "both are behind the same public address %s, and that network keeps them apart",
+                   text);
+    return say(c,
+               "PCP or UPnP in the outermost router, or IPv6 on both sides: each would make it "
+               "direct",
+               "both are behind the same public address %s, in different networks, and the NAT "
+               "they share sends nothing back to itself (no hairpin)",
+               text);
+}
+
+static bool udp_hollow(const struct scene *s, struct pv_cause *c)
+{
+    return pv_peer_remote(s->p) != NULL && s->seen.hollow &&
+           say(c, "let UDP through there whatever it carries",
+               "something on the way lets checks pass and drops WireGuard's packets");
+}
+
+static bool udp_one_way(const struct scene *s, struct pv_cause *c)
+{
+    char text[PV_ADDR_TEXT];
+    return s->seen.heard >= ENOUGH_HEARD && s->seen.sent >= ENOUGH_CHECKS &&
+           say(c, "look at the firewalls: outgoing UDP here, incoming UDP there",
+               "UDP passes in one direction only: checks of %s arrive here, ours are not "
+               "answered: from here to %s is filtered (%s)",
+               s->name, s->name, pv_addr_format(&s->seen.to, text));
+}
+
+/* --- NATs stand in the way ----------------------------------------------------------------------
+ */
+
+static const char VARIES[] = "another public port for each destination";
+
+static bool attempts_off(const struct scene *s)
+{
+    const struct pv_hardnat_counts h = pv_hardnat_counts(pv_attempts_hardnat(s->n->attempts));
+    return !h.predict && !h.birthday;
+}
+
+static bool ours_varies(const struct scene *s)
+{
+    return pv_hardnat_nat(pv_attempts_hardnat(s->n->attempts))->mapping == PV_DESC_MAPPING_VARIES;
+}
+
+static bool theirs_varies(const struct scene *s)
+{
+    return s->theirs->nat.mapping == PV_DESC_MAPPING_VARIES;
+}
+
+/* How far the attempts at such NATs are, which this node makes itself. */
+static const char *attempt_words(const struct scene *s)
+{
+    return attempts_off(s)               ? "; attempts at such NATs are switched off here"
+           : pv_peer_attempt(s->p).tried ? "; the attempts at it found no opening"
+                                         : "; an attempt at it is still to come";
+}
+
+static bool nat_both(const struct scene *s, struct pv_cause *c)
+{
+    return ours_varies(s) && theirs_varies(s) &&
+           say(c,
+               "PCP or UPnP switched on in one of the routers, a port forwarded to a node's UDP "
+               "port, or IPv6 on both sides",
+               "both NATs are symmetric: they use %s%s", VARIES, attempt_words(s));
+}
+
+static bool nat_ours(const struct scene *s, struct pv_cause *c)
+{
+    return ours_varies(s) &&
+           say(c,
+               attempts_off(s) ? "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP "
+                                 "or a forwarded port in our router, or IPv6 on both sides"
+                               : "PCP or UPnP switched on in our router, a forwarded port, or "
+                                 "IPv6 on both sides",
+               "our NAT is symmetric: it uses %s%s", VARIES, attempt_words(s));
+}
+
+static bool nat_theirs(const struct scene *s, struct pv_cause *c)
+{
+    return theirs_varies(s) &&
+           say(c,
+               attempts_off(s) ? "`predict = on` and `birthday = on` in [traversal]; or PCP, UPnP "
+                                 "or a forwarded port in its router, or IPv6 on both sides"
+                               : "PCP or UPnP switched on in its router, a forwarded port, or "
+                                 "IPv6 on both sides",
+               "the NAT of %s is symmetric: it uses %s%s", s->name, VARIES, attempt_words(s));
+}
+
+static bool nat_unmeasured(const struct scene *s, struct pv_cause *c)
+{
+    return s->seen.sent >= ENOUGH_CHECKS && !s->seen.answers && attempts_off(s) &&
+           say(c, "`predict = on` and `birthday = on` in [traversal]",
+               "no check gets through to %s, and attempts at symmetric NATs are switched off "
+               "here, so whether one stands in the way or a firewall was not measured",
+               s->name);
+}
+
+static bool nat_filtered(const struct scene *s, struct pv_cause *c)
+{
+    char text[PV_ADDR_TEXT];
+    return s->seen.sent >= ENOUGH_CHECKS && !s->seen.answers &&
+           say(c,
+               "look at the firewalls of both sides; `why` on the other side tells the "
+               "direction: it says so when our checks arrive there",
+               "UDP between here and %s is dropped on the way, though both reach the "
+               "coordinator: %u checks left for %s, none of %s's arrived here",
+               s->name, s->seen.sent, pv_addr_format(&s->seen.to, text), s->name);
+}
+
+static bool still_trying(const struct scene *s, struct pv_cause *c)
+{
+    return say(c, "wait a few seconds and ask again",
+               "it is being found out: %u checks have no answer yet", s->seen.sent);
+}
+
+/* --- the table ----------------------------------------------------------------------------------
+ */
+
+/* Which peers a rule is about. */
+enum {
+    STATIC = 1,
+    DIRECT = 2,   /* a member with a path that answers and no relay on it */
+    INDIRECT = 4, /* any other member */
+    MEMBER = DIRECT | INDIRECT,
+    ANY = STATIC | MEMBER,
+};
+
+static const struct {
+    unsigned about;
+    bool (*speak)(const struct scene *s, struct pv_cause *c); /* false: the rule does not apply */
+} RULES[] = {
+    {MEMBER, own_removed},
+    {MEMBER, own_down},
+    {ANY, own_interface},
+    {ANY, own_overlap},
+    {ANY, own_link},
+
+    {STATIC, static_unresolved},
+    {STATIC, static_well},
+    {STATIC, static_stranger},
+    {STATIC, static_nowhere},
+    {STATIC, static_misfit},
+    {STATIC, static_silent},
+    {STATIC, static_idle},
+
+    {MEMBER, peer_offline},
+    {INDIRECT, peer_unasked},
+    {INDIRECT, peer_unwanted},
+    {INDIRECT, peer_asleep},
+
+    {DIRECT, direct_hollow},
+    {DIRECT, direct_narrow},
+    {DIRECT, direct_lossy},
+    {DIRECT, direct_far},
+    {DIRECT, direct_well},
+
+    {INDIRECT, udp_blocked_here},
+    {INDIRECT, udp_blocked_there},
+    {INDIRECT, udp_families},
+    {INDIRECT, udp_unseen_there},
+    {INDIRECT, udp_shared_nat},
+    {INDIRECT, udp_hollow},
+    {INDIRECT, udp_one_way},
+    {INDIRECT, nat_both},
+    {INDIRECT, nat_ours},
+    {INDIRECT, nat_theirs},
+    {INDIRECT, nat_unmeasured},
+    {INDIRECT, nat_filtered},
+    {INDIRECT, still_trying},
+};
+
+void pv_cause_find(const struct pv_node *n, const struct pv_cause_own *own, struct pv_peer *p,
+                   pv_ns now, struct pv_cause *ret_cause)
+{
+    static const struct pv_desc nothing;
+    const struct pv_peer_env *env = pv_peers_env(n->peers);
+    const struct pv_desc *remote = pv_peer_remote(p);
+    const struct scene s = {
+        .n = n,
+        .own = own,
+        .env = env,
+        .p = p,
+        .name = pv_peer_name(p),
+        .theirs = remote == NULL ? &nothing : remote,
+        .our_public = public_of(env->locals, env->n_locals),
+        .their_public = remote == NULL ? NULL : public_of(remote->cands, remote->n_cands),
+        .seen = look(p),
+        .now = now,
+    };
+    unsigned kind = pv_peer_is_static(p) ? STATIC : is_direct(p) ? DIRECT : INDIRECT;
+    memset(ret_cause, 0, sizeof(*ret_cause));
+    for (size_t i = 0; i < PV_ARRAY_LEN(RULES); i++) {
+        if ((RULES[i].about & kind) != 0 && RULES[i].speak(&s, ret_cause))
+            return;
+    }
+}

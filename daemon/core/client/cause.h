@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cause.h - why a peer is reached as it is: the diagnosis that `why` begins with. One cause and its
+ * remedy, from what this node knows; it never waits and asks nobody.
+ */
+#ifndef PV_CAUSE_H
+#define PV_CAUSE_H
+
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peer.h"
+
+/* What is wrong with this machine itself; texts "" = nothing. */
+struct pv_cause_own {
+    const char *coord_error;      /* why there is no connection to the coordinator */
+    const char *iface_error;      /* why the interface is not up */
+    const char *overlap;          /* an address of another interface is in the network's range, */
+    struct pv_prefix overlap_net; /* and takes away the packets to this part of it */
+};
+
+/* The reason why a peer's path is what it is, and what would help: one sentence each. */
+struct pv_cause {
+    char text[320];
+    char todo[320]; /* "": nothing */
+};
+
+/* A peer that is reached well has the cause "nothing is wrong". */
+void pv_cause_find(const struct pv_node *n, const struct pv_cause_own *own, struct pv_peer *p,
+                   pv_ns now, struct pv_cause *ret_cause);
+
+#endif /* PV_CAUSE_H */

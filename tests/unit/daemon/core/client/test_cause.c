@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* The diagnosis of `why`: which rule speaks, and which hides which. */
+#include "crypto/ct.h"
+#include "daemon/core/client/cause.h"
+#include "daemon/core/peer/attempts.h"
+#include "tests/unit/daemon/core/client/fake_client.h"
+
+static struct fake_peers x;
+static struct pv_peer *bob;
+static struct pv_cause_own own;
+static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
+
+static int start(void **state)
+{
+    (void)state;
+    fake_peers_init(&x, &pv_part_attempts);
+    fake_node_enter(&x.f);
+    fake_node_start(&x.f);
+    bob = fake_peers_member(&x, 7, "bob", 7);
+    own = (struct pv_cause_own){.coord_error = "", .iface_error = "", .overlap = ""};
+    x.f.node.online = true;
+    x.env.n_locals = 1;
+    x.env.locals[0] = (struct pv_ice_cand){.type = PV_ICE_HOST, .addr = pv_addr4(10, 0, 0, 2, 1)};
+    pv_peer_set_presence(bob, PV_PRESENCE_ONLINE, 1, x.f.now);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_peers_done(&x);
+    return 0;
+}
+
+static struct pv_cause find(void)
+{
+    struct pv_cause c;
+    pv_cause_find(&x.f.node, &own, bob, x.f.now, &c);
+    return c;
+}
+
+static void expect_cause(const char *text)
+{
+    const struct pv_cause c = find();
+    if (strstr(c.text, text) == NULL)
+        fail_msg("the cause is: %s", c.text);
+}
+
+static void what_is_wrong_here_hides_all_else(void **state)
+{
+    (void)state;
+    pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
+    expect_cause("bob is offline");
+    x.env.n_locals = 0;
+    expect_cause("this machine has no network");
+    own.overlap = "10.66.0.5/16 on lan0 is in this network's range";
+    own.overlap_net = (struct pv_prefix){.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16};
+    expect_cause("packets to bob leave by another interface: 10.66.0.5/16");
+    own.iface_error = "no such device";
+    expect_cause("the interface is not up: no such device");
+    x.f.node.up = false;
+    expect_cause("this machine is down");
+    x.f.node.removed = true;
+    expect_cause("removed from the network");
+}
+
+static void an_overlap_elsewhere_in_the_range_is_no_cause(void **state)
+{
+    (void)state;
+    own.overlap = "10.66.9.1/24 on lan0 is in this network's range";
+    own.overlap_net = (struct pv_prefix){.base = pv_addr4(10, 66, 9, 0, 0), .bits = 24};
+    expect_cause("nobody has asked for a path to bob yet");
+}
+
+static void a_peer_that_nobody_wanted_has_no_path(void **state)
+{
+    (void)state;
+    const struct pv_cause c = find();
+    assert_string_equal(c.text, "nobody has asked for a path to bob yet");
+    assert_string_equal(c.todo, "`p2pvpnctl ping bob`");
+}
+
+static void without_the_coordinator_nobody_can_be_asked(void **state)
+{
+    (void)state;
+    x.f.node.online = false;
+    expect_cause("cannot reach the coordinator (connecting), so bob cannot be asked");
+    own.coord_error = "no route";
+    expect_cause("cannot reach the coordinator (no route)");
+}
+
+static void a_direct_path_is_well_whatever_the_coordinator_knows(void **state)
+{
+    (void)state;
+    fake_peers_path(&x, bob, &there);
+    x.f.node.online = false;
+    const struct pv_cause c = find();
+    assert_string_equal(c.text, "nothing is wrong: packets go directly");
+    assert_string_equal(c.todo, "");
+}
+
+static void a_peer_that_does_not_answer_descriptions_is_asleep(void **state)
+{
+    (void)state;
+    struct pv_desc desc;
+    pv_peer_want(bob, "test", x.f.now);
+    x.env.signalling = true;
+    for (unsigned i = 0; i < 100 && pv_peer_descx(bob)->sends < 3; i++) {
+        x.f.now += PV_MS(100);
+        if (pv_peer_take_desc(bob, x.f.now, &desc))
+            pv_wipe(&desc, sizeof(desc)); /* it is lost on the way */
+    }
+    expect_cause("bob does not answer, neither through the coordinator nor on any path");
+}
+
+static void a_member_that_is_being_reached_is_given_time(void **state)
+{
+    (void)state;
+    pv_peer_want(bob, "test", x.f.now);
+    expect_cause("it is being found out: 0 checks have no answer yet");
+    x.f.node.udp_blocked = true;
+    expect_cause("UDP is blocked here");
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_wrong_here_hides_all_else),
+        TEST(an_overlap_elsewhere_in_the_range_is_no_cause),
+        TEST(a_peer_that_nobody_wanted_has_no_path),
+        TEST(without_the_coordinator_nobody_can_be_asked),
+        TEST(a_direct_path_is_well_whatever_the_coordinator_knows),
+        TEST(a_peer_that_does_not_answer_descriptions_is_asleep),
+        TEST(a_member_that_is_being_reached_is_given_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
