@@ -73,6 +73,12 @@ static const struct pv_part *const parts[] = {
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
 
+const struct pv_part *const *pv_engine_parts(size_t *ret_n)
+{
+    *ret_n = PV_ARRAY_LEN(parts);
+    return parts;
+}
+
 static int make_parts(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
     int r = PV_OK;

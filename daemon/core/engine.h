@@ -42,6 +42,10 @@ enum {
 };
 
 struct pv_engine; /* opaque */
+struct pv_part;
+
+/* Every part there is, in the order in which facts are delivered and timeouts handled. */
+const struct pv_part *const *pv_engine_parts(size_t *ret_n);
 
 /* PV_ERR_NOMEM; PV_ERR_MALFORMED when what was stored does not verify (log says what). */
 PV_MUST_CHECK int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *cfg,

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_engine_tables.c - walks over all commands, in-band types and kinds of streams, and names the
+ * one that no part takes, or that two parts take: the engine would then refuse it, or give it to
+ * the first.
+ */
+#include "daemon/core/engine.h"
+#include "daemon/core/node/part.h"
+#include "tests/unit/test_util.h"
+
+static const struct pv_part *const *parts;
+static size_t n_parts;
+
+static int setup(void **state)
+{
+    (void)state;
+    parts = pv_engine_parts(&n_parts);
+    return 0;
+}
+
+static void expect_one(const char *what, const char *name, const struct pv_part *one,
+                       const struct pv_part *two)
+{
+    if (one == NULL)
+        fail_msg("no part has a row for the %s %s: add one to the table of the part that takes it",
+                 what, name);
+    if (two != NULL)
+        fail_msg("the parts %s and %s both have a row for the %s %s: only the first is called",
+                 one->name, two->name, what, name);
+}
+
+static void every_command_has_one_row(void **state)
+{
+    (void)state;
+    for (unsigned cmd = 0; cmd < PV_CTLAPI_N_CMDS; cmd++) {
+        const struct pv_part *found[2] = {NULL, NULL};
+        for (size_t i = 0; i < n_parts; i++) {
+            for (size_t k = 0; k < parts[i]->n_commands; k++) {
+                if (parts[i]->commands[k].cmd == cmd)
+                    found[found[0] != NULL] = parts[i];
+            }
+        }
+        expect_one("command", pv_ctlapi_cmd_name((enum pv_ctlapi_cmd)cmd), found[0], found[1]);
+    }
+}
+
+static void every_in_band_type_has_one_row(void **state)
+{
+    (void)state;
+#define ROW(name, number, ...) {#name, number},
+    static const struct {
+        const char *name;
+        unsigned number;
+    } types[] = {PV_INBAND_TYPES(ROW)};
+    for (size_t t = 0; t < PV_ARRAY_LEN(types); t++) {
+        const struct pv_part *found[2] = {NULL, NULL};
+        for (size_t i = 0; i < n_parts; i++) {
+            for (size_t k = 0; k < parts[i]->n_inband; k++) {
+                if (parts[i]->inband[k].type == types[t].number)
+                    found[found[0] != NULL] = parts[i];
+            }
+        }
+        expect_one("in-band type", types[t].name, found[0], found[1]);
+    }
+}
+
+static void every_kind_of_stream_has_one_row(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        [PV_STREAM_COORD] = "COORD",
+        [PV_STREAM_CHAT] = "CHAT",
+        [PV_STREAM_CTL] = "CTL",
+        [PV_STREAM_FILE] = "FILE",
+    };
+    _Static_assert(PV_ARRAY_LEN(names) == PV_STREAM_KINDS, "all kinds");
+    for (unsigned kind = 0; kind < PV_STREAM_KINDS; kind++) {
+        const struct pv_part *found[2] = {NULL, NULL};
+        if (names[kind] == NULL)
+            continue; /* no kind has that number */
+        for (size_t i = 0; i < n_parts; i++) {
+            for (size_t k = 0; k < parts[i]->n_streams; k++) {
+                if (parts[i]->streams[k].kind == kind)
+                    found[found[0] != NULL] = parts[i];
+            }
+        }
+        expect_one("kind of stream", names[kind], found[0], found[1]);
+    }
+}
+
+static void every_part_has_a_name_of_its_own(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < n_parts; i++) {
+        assert_non_null(parts[i]->name);
+        assert_non_null(parts[i]->make);
+        assert_non_null(parts[i]->free);
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(parts[i]->name, parts[k]->name) == 0)
+                fail_msg("two parts are named %s: traces and logs cannot tell them apart",
+                         parts[i]->name);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_command_has_one_row),
+        cmocka_unit_test(every_in_band_type_has_one_row),
+        cmocka_unit_test(every_kind_of_stream_has_one_row),
+        cmocka_unit_test(every_part_has_a_name_of_its_own),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
