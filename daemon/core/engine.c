@@ -13,11 +13,13 @@
 #include "daemon/core/chat/messages.h"
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/chat/rooms_part.h"
+#include "daemon/core/client/commands.h"
 #include "daemon/core/client/dns.h"
 #include "daemon/core/client/info.h"
 #include "daemon/core/client/namesfile.h"
+#include "daemon/core/client/netreport.h"
 #include "daemon/core/client/waits.h"
-#include "daemon/core/engine_int.h"
+#include "daemon/core/client/why.h"
 #include "daemon/core/member/admin.h"
 #include "daemon/core/member/coordclient.h"
 #include "daemon/core/member/coordinator.h"
@@ -28,11 +30,28 @@
 #include "daemon/core/member/signals.h"
 #include "daemon/core/member/statements.h"
 #include "daemon/core/member/store.h"
+#include "daemon/core/nat/stunroute.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/path/bindings.h"
 #include "daemon/core/path/candidates.h"
+#include "daemon/core/path/portmap.h"
+#include "daemon/core/path/relays.h"
 #include "daemon/core/path/standby.h"
 #include "daemon/core/peer/attempts.h"
 #include "daemon/core/peer/handshakes.h"
+#include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/rediscovery.h"
+#include "proto/stun/demux.h"
+
+struct pv_engine {
+    struct pv_node node;
+    struct pv_wg_device device; /* our WireGuard keys; the peers' sessions borrow it */
+    struct pv_noise_keys noise; /* the transport key again, for signals */
+    struct pv_fp_builder *fp;   /* the packet threads' tables */
+    struct pv_peer_env env;     /* what all peers share */
+};
+
+static void settle(struct pv_engine *e, pv_ns now);
 
 /* Every part, in the order in which facts are delivered and timeouts handled. */
 static const struct pv_part *const parts[] = {
@@ -48,7 +67,6 @@ static const struct pv_part *const parts[] = {
     &pv_part_candidates,
     &pv_part_portmap,
     &pv_part_peers,
-    &pv_part_engine_member,
     &pv_part_coordinator,
     &pv_part_membership,
     &pv_part_rediscovery, /* takes up addresses of members, whom membership restores */
@@ -58,7 +76,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_gossip,
     &pv_part_signals,
     &pv_part_enrol,
-    &pv_part_engine_ctl,
+    &pv_part_why,
     &pv_part_copies,
     &pv_part_rooms,
     &pv_part_messages,
@@ -68,10 +86,15 @@ static const struct pv_part *const parts[] = {
     &pv_part_namesfile,
     &pv_part_waits,
     &pv_part_info,
-    &pv_part_engine_show,
+    &pv_part_netreport,
     &pv_part_dns,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
+
+const struct pv_node *pv_engine_node(const struct pv_engine *e)
+{
+    return &e->node;
+}
 
 const struct pv_part *const *pv_engine_parts(size_t *ret_n)
 {
@@ -110,21 +133,6 @@ static void free_parts(struct pv_engine *e)
         const struct pv_part_slot *slot = &e->node.parts[--e->node.n_parts];
         slot->part->free(slot->self);
     }
-}
-
-/* What is no part yet has the engine for its self. */
-int pv_engine_as_part(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                      void **ret_part)
-{
-    (void)cfg;
-    (void)now;
-    *ret_part = PV_CONTAINER_OF(node, struct pv_engine, node);
-    return PV_OK;
-}
-
-void pv_engine_not_freed(void *part)
-{
-    (void)part; /* pv_engine_free() does it */
 }
 
 /* --- facts delivered -------------------------------------------------------------------------- */
@@ -181,8 +189,8 @@ static void deliver(struct pv_engine *e, pv_ns now)
     }
 }
 
-bool pv_engine_give_inband(struct pv_engine *e, struct pv_peer *from,
-                           const struct pv_inband_message *msg, pv_ns now)
+static bool give_inband(struct pv_engine *e, struct pv_peer *from,
+                        const struct pv_inband_message *msg, pv_ns now)
 {
     PV_EACH_PART(&e->node, slot)
     {
@@ -226,7 +234,6 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->node.udp_port = cfg->udp_port;
     memcpy(e->node.hostname, cfg->hostname, sizeof(e->node.hostname));
     e->node.started = now;
-    e->dns = cfg->dns;
     pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
     pv_wg_device_init(&e->device, cfg->identity->dh_sk);
     memcpy(e->noise.sk, cfg->identity->dh_sk, sizeof(e->noise.sk));
@@ -338,14 +345,9 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 
 /* --- facts ------------------------------------------------------------------------------------ */
 
-/* Was it one of our addresses, and is it none now? */
-static bool is_gone(const struct pv_addr *local, const struct pv_link_addr *links, size_t n)
+void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (pv_addr_equal_ip(&links[i].addr.base, local))
-            return false;
-    }
-    return local->family != PV_AF_NONE;
+    pv_membership_set_iface_problem(&e->node, problem);
 }
 
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
@@ -356,13 +358,7 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
         memcpy(e->node.links, links, e->node.n_links * sizeof(*links));
     pv_node_raise(&e->node, PV_FACT_LINKS);
     pv_coordclient_kick(e->node.coord, now);
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_static(e->node.peers, p)) != NULL;) {
-        if (!p->has_path || !is_gone(&p->path.local, links, n))
-            continue;
-        pv_peer_forget_local(p, now);
-        pv_engine_touch(e, p, now);
-    }
-    pv_engine_settle(e, now);
+    settle(e, now);
 }
 
 void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
@@ -370,12 +366,7 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
     pv_log(e->node.log, PV_LOG_INFO, "what=\"woke up\"");
     pv_node_raise(&e->node, PV_FACT_RESUMED);
     pv_coordclient_kick(e->node.coord, now);
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(e->node.peers, p)) != NULL;) {
-        if (p->ice != NULL)
-            pv_ice_kick(p->ice, now);
-        pv_engine_touch(e, p, now);
-    }
-    pv_engine_settle(e, now);
+    settle(e, now);
 }
 
 void pv_engine_handle_routers(struct pv_engine *e,
@@ -390,7 +381,7 @@ void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr 
                                       struct pv_view datagram, pv_ns now)
 {
     pv_portmap_handle_router(&e->node, src, datagram, now);
-    pv_engine_settle(e, now);
+    settle(e, now);
 }
 
 int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op)
@@ -401,13 +392,13 @@ int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op)
 void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now)
 {
     pv_relays_connected(&e->node, stream, now);
-    pv_engine_settle(e, now);
+    settle(e, now);
 }
 
 void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *why, pv_ns now)
 {
     pv_relays_closed(&e->node, stream, why, now);
-    pv_engine_settle(e, now);
+    settle(e, now);
 }
 
 /* Every machine acts on what it was told. */
@@ -421,7 +412,7 @@ static void run_all(struct pv_engine *e, pv_ns now)
 }
 
 /* What a gatherer's or a machine's change means for the others. */
-void pv_engine_settle(struct pv_engine *e, pv_ns now)
+static void settle(struct pv_engine *e, pv_ns now)
 {
     deliver(e, now);
     /* What machines do about news may be news to others: none may be left when this returns. */
@@ -443,7 +434,7 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
         if (slot->part->handle_timeout != NULL)
             slot->part->handle_timeout(slot->self, now);
     }
-    pv_engine_settle(e, now);
+    settle(e, now);
 }
 
 pv_ns pv_engine_next_timeout(const struct pv_engine *e)
@@ -514,7 +505,7 @@ void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why
                          pv_ns now)
 {
     pv_files_part_done(&e->node, tag, why, done, now);
-    pv_engine_settle(e, now);
+    settle(e, now);
 }
 
 int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
@@ -525,4 +516,244 @@ int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_sna
     if (r != PV_OK)
         pv_log(e->node.log, PV_LOG_ERROR, "what=\"no snapshot\" why=\"%s\"", pv_strstatus(r));
     return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
+}
+
+int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject)
+{
+    return pv_peers_poll_inject(e->node.peers, ret_inject);
+}
+
+/* --- datagrams -----------------------------------------------------------------------------------
+ */
+
+static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
+                      pv_ns now)
+{
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->handle_stun != NULL && slot->part->handle_stun(slot->self, from, data, now))
+            return;
+    }
+}
+
+/* A datagram that is not transport data. */
+static void take_datagram(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
+                          pv_ns now)
+{
+    switch (pv_demux(data)) {
+    case PV_DEMUX_STUN:
+        take_stun(e, from, data, now);
+        break;
+    case PV_DEMUX_WG_INITIATION:
+    case PV_DEMUX_WG_RESPONSE:
+    case PV_DEMUX_WG_COOKIE:
+        pv_handshakes_take(pv_node_part(&e->node, &pv_part_handshakes), from, data, now);
+        break;
+    case PV_DEMUX_WG_DATA:
+    case PV_DEMUX_CHANNEL:
+    case PV_DEMUX_JUNK:
+        break;
+    }
+}
+
+static void take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_view packet, pv_ns now)
+{
+    struct pv_inband_message msg;
+    if (pv_peer_is_static(p) || e->node.roster == NULL)
+        return;
+    int r = pv_peer_receive_inband(p, packet, now, &msg);
+    if (r != PV_OK) {
+        if (r != PV_ERR_AGAIN)
+            pv_log(e->node.log, PV_LOG_DEBUG, "peer=%s what=\"in-band dropped\" why=\"%s\"",
+                   pv_peer_name(p), pv_strstatus(r));
+        return;
+    }
+    (void)give_inband(e, p, &msg, now); /* a type that nobody has is dropped */
+}
+
+void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now)
+{
+    if (punt->kind == PV_FP_PUNT_DATAGRAM) {
+        take_datagram(e, &punt->from, punt->bytes, now);
+    } else if (punt->kind == PV_FP_PUNT_TOO_BIG) {
+        pv_peers_too_big(e->node.peers, punt, now);
+    } else {
+        struct pv_peer *p = pv_peers_by_id(e->node.peers, punt->peer);
+        if (p == NULL)
+            return;
+        if (punt->kind == PV_FP_PUNT_INBAND)
+            take_inband(e, p, punt->bytes, now);
+        else
+            pv_peer_handle_punt(p, punt, now);
+        /* what came in-band may have ended the membership that made the peer */
+        p = pv_peers_by_id(e->node.peers, punt->peer);
+        if (p != NULL && punt->kind == PV_FP_PUNT_INBAND)
+            pv_peer_strayed(p, &punt->from, now);
+        if (p != NULL)
+            pv_peers_touch(e->node.peers, p, now);
+    }
+    settle(e, now);
+}
+
+/* --- sockets beside the main ones --------------------------------------------------------------
+ */
+
+int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
+{
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->poll_sock_op != NULL && slot->part->poll_sock_op(slot->self, ret_op))
+            return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
+{
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->sock_bounced != NULL)
+            slot->part->sock_bounced(slot->self, sock, quoted, expired);
+    }
+}
+
+void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
+{
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->sock_opened != NULL && slot->part->sock_opened(slot->self, sock, port, now))
+            break;
+    }
+    settle(e, now);
+}
+
+/* --- jobs ------------------------------------------------------------------------------------- */
+
+int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
+{
+    return pv_jobqueue_poll(&e->node.jobs, ret_job);
+}
+
+void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
+{
+    const struct pv_part *owner;
+    uint64_t tag;
+    if (pv_jobqueue_take(&e->node.jobs, result->id, &owner, &tag) && owner->on_job != NULL)
+        owner->on_job(pv_node_part(&e->node, owner), tag, result, now);
+    pv_job_result_done(result);
+    settle(e, now);
+}
+
+/* --- to whom a stream belongs ------------------------------------------------------------------
+ */
+
+static const struct pv_stream_handler *find_stream(const struct pv_engine *e,
+                                                   enum pv_stream_kind kind, void **ret_part)
+{
+    PV_EACH_PART(&e->node, slot)
+    {
+        for (size_t i = 0; i < slot->part->n_streams; i++) {
+            if (slot->part->streams[i].kind != kind)
+                continue;
+            *ret_part = slot->self;
+            return &slot->part->streams[i];
+        }
+    }
+    return NULL;
+}
+
+/* What a stream brought is acted on at once. */
+static void pump(struct pv_engine *e, pv_ns now)
+{
+    settle(e, now);
+}
+
+int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
+                              const struct pv_stream_peer *who, pv_ns now, uint32_t *ret_sid)
+{
+    void *part = NULL;
+    uint32_t local;
+    const struct pv_stream_handler *h = find_stream(e, kind, &part);
+    if (h == NULL || h->accepted == NULL)
+        return PV_ERR_REFUSED;
+    int r = h->accepted(part, who, &local, now);
+    if (r == PV_OK)
+        *ret_sid = pv_sid(kind, local);
+    return r;
+}
+
+void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)
+{
+    void *part = NULL;
+    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
+    if (h != NULL && h->connected != NULL)
+        h->connected(part, pv_sid_local(sid), now);
+    pump(e, now);
+}
+
+void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    void *part = NULL;
+    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
+    if (h != NULL)
+        h->bytes(part, pv_sid_local(sid), bytes, now);
+    pump(e, now);
+}
+
+void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now)
+{
+    void *part = NULL;
+    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
+    if (h != NULL)
+        h->closed(part, pv_sid_local(sid), status, now);
+    pump(e, now);
+}
+
+int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
+{
+    PV_EACH_PART(&e->node, slot)
+    {
+        for (size_t i = 0; i < slot->part->n_streams; i++) {
+            const struct pv_stream_handler *h = &slot->part->streams[i];
+            if (h->poll_op == NULL || h->poll_op(slot->self, ret_op) != PV_OK)
+                continue;
+            ret_op->kind = h->kind;
+            ret_op->sid = pv_sid(h->kind, ret_op->sid);
+            return PV_OK;
+        }
+    }
+    return PV_ERR_AGAIN;
+}
+
+int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid)
+{
+    uint32_t local;
+    PV_EACH_PART(&e->node, slot)
+    {
+        for (size_t i = 0; i < slot->part->n_streams; i++) {
+            const struct pv_stream_handler *h = &slot->part->streams[i];
+            if (h->poll_writable == NULL || h->poll_writable(slot->self, &local) != PV_OK)
+                continue;
+            *ret_sid = pv_sid(h->kind, local);
+            return PV_OK;
+        }
+    }
+    return PV_ERR_AGAIN;
+}
+
+struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
+{
+    void *part = NULL;
+    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
+    return h == NULL || h->out == NULL ? pv_view(NULL, 0) : h->out(part, pv_sid_local(sid));
+}
+
+void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now)
+{
+    void *part = NULL;
+    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
+    if (h == NULL || h->wrote == NULL)
+        return;
+    h->wrote(part, pv_sid_local(sid), n, now);
+    pump(e, now);
 }

@@ -46,6 +46,8 @@ struct pv_part;
 
 /* Every part there is, in the order in which facts are delivered and timeouts handled. */
 const struct pv_part *const *pv_engine_parts(size_t *ret_n);
+/* What all parts see, for tests to look at; borrowed from e. */
+const struct pv_node *pv_engine_node(const struct pv_engine *e);
 
 /* PV_ERR_NOMEM; PV_ERR_MALFORMED when what was stored does not verify (log says what). */
 PV_MUST_CHECK int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *cfg,

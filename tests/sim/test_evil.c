@@ -6,7 +6,10 @@
 #include <jansson.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/engine_int.h"
+#include "daemon/core/engine.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peer_int.h" /* the number of the last signal is nobody else's business */
+#include "daemon/core/peer/peers.h"
 #include "proto/roster/roster_make.h"
 #include "tests/sim/world/sim_node_i.h"
 #include "tests/sim/world/sim_world.h"
@@ -346,7 +349,7 @@ static void an_old_roster_brings_nobody_back(void **state)
 /* The number of the last signal that n took from the other one. */
 static uint64_t last_taken(const struct sim_node *n, const struct sim_node *from)
 {
-    const struct pv_peer *p = pv_engine_peer_by_pk(n->engine, sim_node_pk(from));
+    const struct pv_peer *p = pv_peers_by_pk(pv_engine_node(n->engine)->peers, sim_node_pk(from));
     return p == NULL ? 0 : p->signal_seq_seen;
 }
 

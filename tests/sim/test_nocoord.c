@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/core/engine_int.h"
+#include "daemon/core/engine.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peer_int.h" /* the number of the last signal is nobody else's business */
+#include "daemon/core/peer/peers.h"
 #include "proto/control/forward.h"
 #include "tests/sim/world/sim_node_i.h"
 #include "tests/sim/world/sim_world.h"
@@ -557,7 +560,8 @@ static void all_commands_agree_on_who_is_there(void **state)
 
 static struct pv_peer *peer_of(struct scene *s, unsigned i, unsigned k)
 {
-    struct pv_peer *p = pv_engine_peer_by_pk(s->n[i]->engine, sim_node_pk(s->n[k]));
+    struct pv_peer *p =
+        pv_peers_by_pk(pv_engine_node(s->n[i]->engine)->peers, sim_node_pk(s->n[k]));
     if (p == NULL)
         abort();
     return p;
@@ -575,8 +579,8 @@ static void hand(struct scene *s, const uint8_t *to, const uint8_t *from, struct
     assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_OK);
     sim_node_begin(s->n[2]);
     while (n-- > 0)
-        pv_engine_send_inband(s->n[2]->engine, peer_of(s, 2, 0), PV_INBAND_SIGNAL,
-                              pv_view(body, len));
+        pv_peers_send(pv_engine_node(s->n[2]->engine)->peers, peer_of(s, 2, 0), PV_INBAND_SIGNAL,
+                      pv_view(body, len));
     sim_node_end(s->n[2]);
 }
 

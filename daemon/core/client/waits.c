@@ -79,7 +79,7 @@ static bool send_echo(struct waits *ws, struct pv_peer *p, const struct pv_inban
     return true;
 }
 
-static enum pv_inband_path path_kind(const struct pv_peer *p)
+static uint8_t path_kind(const struct pv_peer *p)
 {
     return pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT;
 }

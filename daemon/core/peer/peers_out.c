@@ -219,10 +219,71 @@ static void leave(void *part)
     (void)part;
 }
 
+static int add_statics(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct pv_peers *ps = part;
+    for (size_t i = 0; i < cfg->n_static_peers; i++) {
+        int r = pv_peers_add_static(ps, &cfg->static_peers[i], now);
+        if (r != PV_OK) {
+            pv_log(ps->cfg.node->log, PV_LOG_ERROR,
+                   "peer=%s what=\"static peer not added\" why=\"%s\"", cfg->static_peers[i].name,
+                   pv_strstatus(r));
+            return r;
+        }
+    }
+    return PV_OK;
+}
+
+/* Was it one of our addresses, and is it none now? */
+static bool is_gone(const struct pv_node *n, const struct pv_addr *local)
+{
+    for (size_t i = 0; i < n->n_links; i++) {
+        if (pv_addr_equal_ip(&n->links[i].addr.base, local))
+            return false;
+    }
+    return local->family != PV_AF_NONE;
+}
+
+/* A static peer has no agent that would notice that its path leaves from an address we lost. */
+static void drop_lost_locals(struct pv_peers *ps, pv_ns now)
+{
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_static(ps, p)) != NULL;) {
+        if (!p->has_path || !is_gone(ps->cfg.node, &p->path.local))
+            continue;
+        pv_peer_forget_local(p, now);
+        pv_peers_touch(ps, p, now);
+    }
+}
+
+/* After a sleep every check is late: agents look at once instead of when their timers say. */
+static void wake_agents(struct pv_peers *ps, pv_ns now)
+{
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
+        if (p->ice != NULL)
+            pv_ice_kick(p->ice, now);
+        pv_peers_touch(ps, p, now);
+    }
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct pv_peers *ps = part;
+    if ((facts & PV_FACT_LINKS) != 0)
+        drop_lost_locals(ps, now);
+    if ((facts & PV_FACT_RESUMED) != 0)
+        wake_agents(ps, now);
+    if (ps->cfg.env->signalling == ps->cfg.node->online)
+        return;
+    ps->cfg.env->signalling = ps->cfg.node->online; /* signals can be sent, or no longer */
+    pv_peers_env_changed(ps, false, now);
+}
+
 const struct pv_part pv_part_peers = {
     .name = "peers",
     .make = adopt,
     .free = leave,
+    .restore = add_statics,
+    .on_facts = on_facts,
     .handle_stun = pv_peers_take_stun,
     .poll_transmit = poll_transmit,
     .on_job = take_endpoint,

@@ -8,7 +8,9 @@
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "crypto/sign.h"
-#include "daemon/core/engine_int.h"
+#include "daemon/core/engine.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peers.h"
 #include "daemon/store/store_chat.h"
 #include "sim_node_i.h"
 
@@ -604,8 +606,9 @@ uint64_t sim_node_drops(const struct sim_node *n, enum pv_fp_drop reason)
 
 const char *sim_node_path(struct sim_node *n, const char *peer)
 {
-    const struct pv_peer *p = n->engine == NULL ? NULL : pv_engine_find_peer(n->engine, peer);
-    if (p == NULL || !p->has_path)
+    const struct pv_peer *p =
+        n->engine == NULL ? NULL : pv_peers_find(pv_engine_node(n->engine)->peers, peer);
+    if (p == NULL || pv_peer_path(p) == NULL)
         return "none";
     return pv_peer_is_relayed(p) ? "relay" : "direct";
 }

@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* `why PEER` and `trace PEER`: the reason in words with the evidence, and the events behind it. */
+/* why.c - writes down, line by line, what is known of the way to one peer. */
+#include "daemon/core/client/why.h"
+
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "daemon/core/client/cause.h"
-#include "daemon/core/engine_int.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/nat/mapper.h"
+#include "daemon/core/nat/udpwatch.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/path/portmap.h"
+#include "daemon/core/path/relays.h"
 #include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/rediscovery.h"
 
 static void line(json_t **lines, const char *fmt, ...) PV_PRINTF(2, 3);
@@ -24,23 +34,25 @@ static void line(json_t **lines, const char *fmt, ...)
 static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
 {
     char local[PV_ADDR_TEXT];
-    char remote[PV_ADDR_TEXT];
+    char remote[PV_ADDR_TEXT], via[PV_ADDR_TEXT];
     struct pv_ice_path path;
-    unsigned for_s = (unsigned)((now - p->path_since) / PV_S(1));
-    pv_addr_format(&p->path.remote, remote);
-    if (p->is_static) {
-        line(lines, "%s is a static peer, reached at %s", p->name, remote);
+    unsigned for_s = (unsigned)((now - pv_peer_path_since(p)) / PV_S(1));
+    pv_addr_format(&pv_peer_path(p)->remote, remote);
+    if (pv_peer_is_static(p)) {
+        line(lines, "%s is a static peer, reached at %s", pv_peer_name(p), remote);
         return;
     }
-    const char *doubt = p->doubted ? ", but it does not answer now" : "";
+    const char *doubt =
+        pv_peer_path_state(p) == PV_PATH_STATE_SUSPECT ? ", but it does not answer now" : "";
     if (pv_peer_is_relayed(p))
         line(lines, "%s has been reached through the relay %s for %u s%s: no direct path is proven",
-             p->name, pv_addr_format(pv_carrier_dst(&p->path), p->via), for_s, doubt);
+             pv_peer_name(p), pv_addr_format(pv_carrier_dst(pv_peer_path(p)), via), for_s, doubt);
     else
-        line(lines, "%s has been reached directly at %s for %u s%s", p->name, remote, for_s, doubt);
-    if (p->session != NULL && pv_session_has_keys(p->session, now))
-        line(lines, "  encrypted with %s", pv_suite_name(pv_session_suite(p->session)));
-    if (p->ice != NULL && pv_ice_selected(p->ice, &path) == PV_OK)
+        line(lines, "%s has been reached directly at %s for %u s%s", pv_peer_name(p), remote, for_s,
+             doubt);
+    if (pv_peer_session(p) != NULL && pv_session_has_keys(pv_peer_session(p), now))
+        line(lines, "  encrypted with %s", pv_suite_name(pv_session_suite(pv_peer_session(p))));
+    if (pv_peer_agent(p) != NULL && pv_ice_selected(pv_peer_agent(p), &path) == PV_OK)
         line(lines, "  our address, %s: %s; their address: %s; round trip %.1f ms, loss %.1f %%",
              pv_ice_cand_type_name(path.local_type), pv_addr_format(&path.carrier.local, local),
              pv_ice_cand_type_name(path.remote_type), (double)path.rtt / 1e6,
@@ -48,64 +60,67 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
 }
 
 /* By which means without the coordinator it was found. */
-static void why_found(struct pv_engine *e, struct pv_peer *p, json_t **lines)
+static void why_found(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
     char text[PV_ADDR_TEXT];
     struct pv_recall_item item;
-    const struct pv_peer *via = pv_engine_peer_by_id(e, pv_peer_notes_of(p)->passed_by);
+    const struct pv_peer *via = pv_peers_by_id(n->peers, pv_peer_notes_of(p)->passed_by);
     bool cached = false;
-    if (p->recalled.family != PV_AF_NONE) {
-        pv_recall_get(pv_rediscovery_recall(e->node.rediscovery), p->pk, &item);
+    if (pv_peer_recalled(p)->family != PV_AF_NONE) {
+        pv_recall_get(pv_rediscovery_recall(n->rediscovery), pv_peer_pk(p), &item);
         for (size_t i = 0; i < item.n; i++)
-            cached = cached || pv_addr_equal(&item.addrs[i].addr, &p->recalled);
+            cached = cached || pv_addr_equal(&item.addrs[i].addr, pv_peer_recalled(p));
         line(lines, "  found without the coordinator, at its %s %s",
-             cached ? "cached address" : "new address", pv_addr_format(&p->recalled, text));
+             cached ? "cached address" : "new address", pv_addr_format(pv_peer_recalled(p), text));
     } else if (via != NULL) {
-        line(lines, "  found without the coordinator, through %s", via->name);
+        line(lines, "  found without the coordinator, through %s", pv_peer_name(via));
     }
 }
 
 /* Where it is being looked for. */
-static void why_knocking(struct pv_engine *e, struct pv_peer *p, json_t **lines)
+static void why_knocking(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
     char text[PV_ADDR_TEXT];
     struct pv_recall_item item;
-    pv_recall_get(pv_rediscovery_recall(e->node.rediscovery), p->pk, &item);
+    pv_recall_get(pv_rediscovery_recall(n->rediscovery), pv_peer_pk(p), &item);
     if (item.n == 0)
         line(lines, "  and no address is known at which it was reached directly before");
     for (size_t i = 0; i < item.n; i++)
         line(lines, "  %s %s",
-             pv_recall_is_knocking(pv_rediscovery_recall(e->node.rediscovery), p->pk)
+             pv_recall_is_knocking(pv_rediscovery_recall(n->rediscovery), pv_peer_pk(p))
                  ? "handshakes go to its cached address"
                  : "it is looked for when it is wanted, at its cached address",
              pv_addr_format(&item.addrs[i].addr, text));
-    if (e->env.n_in_sync > 0)
-        line(lines, "  peers that are reached pass our signals on to it: %zu", e->env.n_in_sync);
+    if (pv_peers_env(n->peers)->n_in_sync > 0)
+        line(lines, "  peers that are reached pass our signals on to it: %zu",
+             pv_peers_env(n->peers)->n_in_sync);
 }
 
-static void why_no_path(struct pv_engine *e, struct pv_peer *p, json_t **lines)
+static void why_no_path(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
-    if (p->presence == PV_PRESENCE_OFFLINE)
-        line(lines, "%s is offline: the coordinator has no connection from it", p->name);
-    else if (!e->node.online)
-        line(lines, "%s cannot be asked: cannot reach the coordinator (%s)", p->name,
-             e->node.coord_info.error);
-    else if (p->state == PV_PEER_IDLE)
-        line(lines, "%s has no path because nothing wanted one: try `p2pvpnctl ping %s`", p->name,
-             p->name);
+    if (pv_peer_presence(p) == PV_PRESENCE_OFFLINE)
+        line(lines, "%s is offline: the coordinator has no connection from it", pv_peer_name(p));
+    else if (!n->online)
+        line(lines, "%s cannot be asked: cannot reach the coordinator (%s)", pv_peer_name(p),
+             n->coord_info.error);
+    else if (pv_peer_state(p) == PV_PEER_IDLE)
+        line(lines, "%s has no path because nothing wanted one: try `p2pvpnctl ping %s`",
+             pv_peer_name(p), pv_peer_name(p));
     else
-        line(lines, "%s has no path yet: %s", p->name, pv_peer_state_name(p->state));
-    if (p->state == PV_PEER_REACHING && p->descx.theirs.gen == 0)
+        line(lines, "%s has no path yet: %s", pv_peer_name(p),
+             pv_peer_state_name(pv_peer_state(p)));
+    if (pv_peer_state(p) == PV_PEER_REACHING && pv_peer_remote(p) == NULL)
         line(lines, "  it has not answered our description");
-    if (!p->is_static && !e->node.online)
-        why_knocking(e, p, lines);
+    if (!pv_peer_is_static(p) && !n->online)
+        why_knocking(n, p, lines);
 }
 
 static void why_pairs(struct pv_peer *p, json_t **lines)
 {
     struct pv_ice_path paths[12];
-    size_t n = p->ice == NULL ? 0 : pv_ice_paths(p->ice, paths, PV_ARRAY_LEN(paths));
-    for (size_t i = 0; i < n; i++) {
+    const struct pv_ice_agent *agent = pv_peer_agent(p);
+    size_t n_paths = agent == NULL ? 0 : pv_ice_paths(agent, paths, PV_ARRAY_LEN(paths));
+    for (size_t i = 0; i < n_paths; i++) {
         char local[PV_ADDR_TEXT];
         char remote[PV_ADDR_TEXT];
         char last[48] = "", heard[48] = "";
@@ -139,12 +154,12 @@ static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
 }
 
 /* What our router does about it. */
-static void why_portmap(struct pv_engine *e, const struct pv_peer *p, json_t **lines)
+static void why_portmap(struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    const struct pv_mapper_view v = pv_mapper_view(pv_portmap_mapper(&e->node), PV_AF_INET);
-    bool direct = p->has_path && p->path.kind == PV_CARRIER_UDP;
+    const struct pv_mapper_view v = pv_mapper_view(pv_portmap_mapper(n), PV_AF_INET);
+    bool direct = pv_peer_path(p) != NULL && pv_peer_path(p)->kind == PV_CARRIER_UDP;
     char text[PV_ADDR_TEXT];
-    if (p->is_static)
+    if (pv_peer_is_static(p))
         return;
     if (v.state == PV_MAPPER_WORKING)
         line(lines, "  the router maps %s by %s, proven from outside",
@@ -153,17 +168,25 @@ static void why_portmap(struct pv_engine *e, const struct pv_peer *p, json_t **l
         line(lines, "  no port is mapped here: %s", v.why);
 }
 
+/* As its description says; of a peer that never sent one nothing is known. */
+static const struct pv_desc_nat *their_nat(const struct pv_peer *p)
+{
+    static const struct pv_desc_nat unknown;
+    const struct pv_desc *remote = pv_peer_remote(p);
+    return remote == NULL ? &unknown : &remote->nat;
+}
+
 /* Which NAT stands in the way, what was done about it, and what would help. */
-static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_ns now)
+static void why_hard(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_ns now)
 {
     const struct pv_peer_attempt attempt = pv_peer_attempt(p);
-    const struct pv_desc_nat *own = pv_hardnat_nat(pv_attempts_hardnat(e->node.attempts)),
-                             *theirs = &p->remote.nat;
+    const struct pv_desc_nat *own = pv_hardnat_nat(pv_attempts_hardnat(n->attempts)),
+                             *theirs = their_nat(p);
     bool ours = own->mapping == PV_DESC_MAPPING_VARIES;
     bool other = theirs->mapping == PV_DESC_MAPPING_VARIES;
-    bool direct = p->has_path && !pv_peer_is_relayed(p);
+    bool direct = pv_peer_path(p) != NULL && !pv_peer_is_relayed(p);
     char text[128];
-    if (p->is_static || !attempt.any)
+    if (pv_peer_is_static(p) || !attempt.any)
         return;
     nat_words(own, text, sizeof(text));
     line(lines, "  our NAT %s", text);
@@ -183,28 +206,28 @@ static void why_hard(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_
              "  both NATs stand in the way: PCP or UPnP switched on in one of the routers, a port "
              "forwarded to UDP %u here or to theirs there, or IPv6 on both sides, would make it "
              "direct",
-             e->node.udp_port);
+             n->udp_port);
     else if (ours)
         line(lines,
              "  our NAT stands in the way: PCP or UPnP switched on in our router, a port forwarded "
              "to UDP %u here, or IPv6 on both sides, would make it direct",
-             e->node.udp_port);
+             n->udp_port);
     else if (other)
         line(lines, "  their NAT stands in the way: a port forwarded there, or IPv6 on both sides, "
                     "would make it direct");
 }
 
-static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t **lines)
+static void why_udp(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    const struct pv_relayway *r = e->env.relays[0];
-    if (p->is_static || (p->has_path && !pv_peer_is_relayed(p)))
+    const struct pv_relayway *r = pv_peers_env(n->peers)->relays[0];
+    if (pv_peer_is_static(p) || (pv_peer_path(p) != NULL && !pv_peer_is_relayed(p)))
         return;
-    if (!pv_udpwatch_is_blocked(pv_relays_udpwatch(&e->node))) {
-        if (!p->has_path && e->node.online && !pv_relayway_is_on(r))
+    if (!pv_udpwatch_is_blocked(pv_relays_udpwatch(n))) {
+        if (pv_peer_path(p) == NULL && n->online && !pv_relayway_is_on(r))
             line(lines, "  the coordinator offers no relay that would carry it meanwhile");
         return;
     }
-    if (!e->node.online)
+    if (!n->online)
         return; /* nothing gets through at all */
     if (pv_relayway_is_on(r))
         line(lines, "  UDP is blocked here: everything goes through %s on %u",
@@ -214,29 +237,29 @@ static void why_udp(const struct pv_engine *e, const struct pv_peer *p, json_t *
 }
 
 /* Which relays do not carry it. */
-static void why_relays(const struct pv_engine *e, const struct pv_peer *p, json_t **lines)
+static void why_relays(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
     char name[PV_TURNSERVERS_NAME];
-    if (p->is_static || (p->has_path && !pv_peer_is_relayed(p)))
+    if (pv_peer_is_static(p) || (pv_peer_path(p) != NULL && !pv_peer_is_relayed(p)))
         return;
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
-        const struct pv_relayway *r = e->env.relays[i];
+        const struct pv_relayway *r = pv_peers_env(n->peers)->relays[i];
         if (r != NULL && pv_relayway_error(r)[0] != '\0')
-            line(lines, "  cannot reach the relay %s: %s", pv_relays_name(&e->node, i, name),
+            line(lines, "  cannot reach the relay %s: %s", pv_relays_name(n, i, name),
                  pv_relayway_error(r));
     }
 }
 
-static void why_cause(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv_ns now)
+static void why_cause(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_ns now)
 {
     struct pv_cause cause;
     struct pv_prefix range = {.bits = 0};
-    const char *overlap = pv_membership_overlap(&e->node, &range);
-    const struct pv_cause_own own = {.coord_error = e->node.coord_info.error,
-                                     .iface_error = e->node.iface_error,
+    const char *overlap = pv_membership_overlap(n, &range);
+    const struct pv_cause_own own = {.coord_error = n->coord_info.error,
+                                     .iface_error = n->iface_error,
                                      .overlap = overlap,
                                      .overlap_net = range};
-    pv_cause_find(&e->node, &own, p, now, &cause);
+    pv_cause_find(n, &own, p, now, &cause);
     line(lines, "  cause: %s", cause.text);
     if (cause.todo[0] != '\0')
         line(lines, "  to do: %s", cause.todo);
@@ -249,37 +272,74 @@ static void why_cause(struct pv_engine *e, struct pv_peer *p, json_t **lines, pv
     }
 }
 
-void pv_engine_show_why(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now)
+struct why {
+    struct pv_node *node;
+};
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
 {
-    json_t *lines = pv_ctlapi_lines_new();
-    if (p->has_path)
-        why_path(p, &lines, now);
-    else
-        why_no_path(e, p, &lines);
-    why_cause(e, p, &lines, now);
-    if (p->has_path)
-        why_found(e, p, &lines);
-    if (p->session != NULL && !pv_session_has_keys(p->session, now))
-        line(&lines, "  there are no session keys%s",
-             pv_session_is_trying(p->session) ? "; a handshake is under way" : "");
-    why_udp(e, p, &lines);
-    why_relays(e, p, &lines);
-    why_portmap(e, p, &lines);
-    why_hard(e, p, &lines, now);
-    why_pairs(p, &lines);
-    pv_ctlsrv_answer(e->node.ctl, handle, lines);
+    struct why *w = calloc(1, sizeof(*w));
+    (void)cfg;
+    (void)now;
+    if (w == NULL)
+        return PV_ERR_NOMEM;
+    w->node = node;
+    *ret_part = w;
+    return PV_OK;
 }
 
-void pv_engine_show_trace(struct pv_engine *e, struct pv_peer *p, uint64_t handle, pv_ns now)
+/* First whether it is reached and how, then the cause and what would help, then the evidence. */
+static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                   pv_ns now)
 {
+    struct pv_node *n = ((struct why *)part)->node;
+    (void)req;
+    json_t *lines = pv_ctlapi_lines_new();
+    if (pv_peer_path(p) != NULL)
+        why_path(p, &lines, now);
+    else
+        why_no_path(n, p, &lines);
+    why_cause(n, p, &lines, now);
+    if (pv_peer_path(p) != NULL)
+        why_found(n, p, &lines);
+    if (pv_peer_session(p) != NULL && !pv_session_has_keys(pv_peer_session(p), now))
+        line(&lines, "  there are no session keys%s",
+             pv_session_is_trying(pv_peer_session(p)) ? "; a handshake is under way" : "");
+    why_udp(n, p, &lines);
+    why_relays(n, p, &lines);
+    why_portmap(n, p, &lines);
+    why_hard(n, p, &lines, now);
+    why_pairs(p, &lines);
+    pv_ctlsrv_answer(n->ctl, handle, lines);
+}
+
+static void do_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct pv_node *n = ((struct why *)part)->node;
+    (void)req;
     json_t *events = pv_ctlapi_events_new();
-    for (size_t i = 0; events != NULL && i < pv_trace_len(&p->trace); i++) {
-        const struct pv_trace_event *ev = pv_trace_at(&p->trace, i);
+    for (size_t i = 0; events != NULL && i < pv_trace_len(pv_peer_trace(p)); i++) {
+        const struct pv_trace_event *ev = pv_trace_at(pv_peer_trace(p), i);
         double ago = now > ev->when ? (double)(now - ev->when) / 1e9 : 0;
         if (pv_ctlapi_events_add(events, ago, ev->text) != PV_OK) {
             json_decref(events);
             events = NULL;
         }
     }
-    pv_ctlsrv_answer(e->node.ctl, handle, events);
+    pv_ctlsrv_answer(n->ctl, handle, events);
 }
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_WHY, PV_NEEDS_PEER, do_why},
+    {PV_CTLAPI_TRACE, PV_NEEDS_PEER, do_trace},
+};
+
+const struct pv_part pv_part_why = {
+    .name = "why",
+    .make = make,
+    .free = free,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+};

@@ -1,9 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The part that serves the control socket: it reads requests, finds the part that has the command
- * in its table (part.h), and has it run when what the command needs is there.
- */
-#include "daemon/core/engine_int.h"
+/* commands.c - hands each request of the control socket to the part that has its command. */
+#include "daemon/core/client/commands.h"
+
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peer_show.h"
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    (void)cfg;
+    (void)now;
+    *ret_part = node; /* the server is in the node: every part answers by it */
+    return PV_OK;
+}
+
+static void unmake(void *part)
+{
+    (void)part;
+}
 
 /* Whose command it is; NULL: nobody's, which the test of the tables forbids. */
 static const struct pv_command *find(const struct pv_node *node, enum pv_ctlapi_cmd cmd,
@@ -22,20 +36,20 @@ static const struct pv_command *find(const struct pv_node *node, enum pv_ctlapi_
 }
 
 /* Runs one request, or answers what is missing for it. */
-static void serve(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t handle, pv_ns now)
+static void serve(struct pv_node *n, struct pv_ctlapi_request *req, uint64_t handle, pv_ns now)
 {
     void *part = NULL;
     struct pv_peer *peer = NULL;
-    const struct pv_command *c = find(&e->node, req->cmd, &part);
+    const struct pv_command *c = find(n, req->cmd, &part);
     const char *name = pv_ctlapi_cmd_name(req->cmd);
     if (c == NULL) {
-        pv_ctlsrv_fail(e->node.ctl, handle, PV_CTLAPI_FAILED, "this p2pvpnd has no such command");
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "this p2pvpnd has no such command");
         return;
     }
-    if (c->needs == PV_NEEDS_NETWORK && !pv_node_need_network(&e->node, name, handle))
+    if (c->needs == PV_NEEDS_NETWORK && !pv_node_need_network(n, name, handle))
         return;
     if (c->needs == PV_NEEDS_PEER || c->needs == PV_NEEDS_MEMBER) {
-        peer = pv_peer_need(&e->node, req->peer, name, c->needs == PV_NEEDS_MEMBER, handle);
+        peer = pv_peer_need(n, req->peer, name, c->needs == PV_NEEDS_MEMBER, handle);
         if (peer == NULL)
             return;
     }
@@ -44,16 +58,16 @@ static void serve(struct pv_engine *e, struct pv_ctlapi_request *req, uint64_t h
 
 static void run(void *part, pv_ns now)
 {
-    struct pv_engine *e = part;
+    struct pv_node *n = part;
     struct pv_ctlapi_request req;
     uint64_t handle;
-    while (pv_ctlsrv_poll_request(e->node.ctl, &req, &handle) == PV_OK) {
-        serve(e, &req, handle, now);
+    while (pv_ctlsrv_poll_request(n->ctl, &req, &handle) == PV_OK) {
+        serve(n, &req, handle, now);
         pv_ctlapi_request_done(&req);
     }
-    while (pv_ctlsrv_poll_cancel(e->node.ctl, &handle) == PV_OK) {
-        pv_watch_drop(&e->node.watch, handle);
-        PV_EACH_PART(&e->node, slot)
+    while (pv_ctlsrv_poll_cancel(n->ctl, &handle) == PV_OK) {
+        pv_watch_drop(&n->watch, handle);
+        PV_EACH_PART(n, slot)
         {
             if (slot->part->on_cancel != NULL)
                 slot->part->on_cancel(slot->self, handle, now);
@@ -65,50 +79,50 @@ static void run(void *part, pv_ns now)
 
 static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
 {
-    struct pv_engine *e = part;
+    struct pv_node *n = part;
     (void)now;
-    return pv_ctlsrv_accepted(e->node.ctl, who->may_change, ret_sid);
+    return pv_ctlsrv_accepted(n->ctl, who->may_change, ret_sid);
 }
 
 static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
-    struct pv_engine *e = part;
+    struct pv_node *n = part;
     (void)now;
-    pv_ctlsrv_handle_bytes(e->node.ctl, sid, bytes);
+    pv_ctlsrv_handle_bytes(n->ctl, sid, bytes);
 }
 
 static void closed(void *part, uint32_t sid, int status, pv_ns now)
 {
-    struct pv_engine *e = part;
+    struct pv_node *n = part;
     (void)status;
     (void)now;
-    pv_ctlsrv_closed(e->node.ctl, sid);
+    pv_ctlsrv_closed(n->ctl, sid);
 }
 
 static int poll_op(void *part, struct pv_stream_op *ret_op)
 {
-    struct pv_engine *e = part;
+    struct pv_node *n = part;
     *ret_op = (struct pv_stream_op){.type = PV_STREAM_CLOSE};
-    return pv_ctlsrv_poll_close(e->node.ctl, &ret_op->sid);
+    return pv_ctlsrv_poll_close(n->ctl, &ret_op->sid);
 }
 
 static int poll_writable(void *part, uint32_t *ret_sid)
 {
-    struct pv_engine *e = part;
-    return pv_ctlsrv_poll_writable(e->node.ctl, ret_sid);
+    struct pv_node *n = part;
+    return pv_ctlsrv_poll_writable(n->ctl, ret_sid);
 }
 
 static struct pv_view output(void *part, uint32_t sid)
 {
-    struct pv_engine *e = part;
-    return pv_ctlsrv_out(e->node.ctl, sid);
+    struct pv_node *n = part;
+    return pv_ctlsrv_out(n->ctl, sid);
 }
 
-static void wrote(void *part, uint32_t sid, size_t n, pv_ns now)
+static void wrote(void *part, uint32_t sid, size_t len, pv_ns now)
 {
-    struct pv_engine *e = part;
+    struct pv_node *n = part;
     (void)now;
-    pv_ctlsrv_wrote(e->node.ctl, sid, n);
+    pv_ctlsrv_wrote(n->ctl, sid, len);
 }
 
 static const struct pv_stream_handler streams[] = {{
@@ -124,8 +138,8 @@ static const struct pv_stream_handler streams[] = {{
 
 const struct pv_part pv_part_commands = {
     .name = "commands",
-    .make = pv_engine_as_part,
-    .free = pv_engine_not_freed,
+    .make = make,
+    .free = unmake,
     .run = run,
     .streams = streams,
     .n_streams = PV_ARRAY_LEN(streams),
