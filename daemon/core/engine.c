@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Life, time and polling of the engine. */
+/* engine.c - loops over the parts: makes and frees them, tells them facts, timeouts, datagrams,
+ * results and streams, and asks them for their output. */
 #include "daemon/core/engine.h"
 
 #include <stdlib.h>

@@ -196,6 +196,8 @@ static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
     return false;
 }
 
+/* What the machine says goes to whom it concerns: an answer to the client whose request has this
+ * tag, everything else to all who watch. */
 static void take_event(struct pv_node *n, const struct pv_rooms_event *ev, pv_ns now)
 {
     char room[PV_ROOMS_NAME_BUF];

@@ -103,6 +103,9 @@ static bool in_overlay(const struct pv_node *n, const struct pv_addr *ip)
            pv_prefix_contains(&ula, ip);
 }
 
+/* Which answer a question gets: names below our zone and addresses of the overlay are ours and
+ * answered with authority, with NXDOMAIN where nobody has them; everything else is refused, because
+ * a resolver that asks here for the rest of the world is set up wrongly (RFC 1035 s4.1.1). */
 static void decide(const struct pv_node *n, const struct pv_dns_query *q, const char *zone,
                    char full[static PV_NAMES_FULL_BUF], struct pv_dns_answer *a)
 {

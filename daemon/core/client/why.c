@@ -31,6 +31,8 @@ static void line(json_t **lines, const char *fmt, ...)
     }
 }
 
+/* Where the path in use leads and since when, and the figures behind it. A static peer has no agent
+ * that could say more than the address. */
 static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
 {
     char local[PV_ADDR_TEXT];

@@ -223,6 +223,8 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
     start_put(a, put, now);
 }
 
+/* Every invite that the roster knows, also used up and ended ones: who made too many sees it here.
+ */
 static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                             uint64_t handle, pv_ns now)
 {

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* coordclient.c - finds an address of the coordinator that answers, says hello there, and keeps the
+ * connection: handshake, pings, requests in order, and a jittered wait before the next attempt. */
 #include "daemon/core/member/coordclient.h"
 
 #include <errno.h>

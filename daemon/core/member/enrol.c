@@ -234,6 +234,8 @@ static bool take_url(const char *text, struct enrol *x)
     return w.status == PV_OK && pv_coordlist_check(pv_written(&w), sizeof(x->list)) == PV_OK;
 }
 
+/* Everything that the user gave is checked before the root secret is made or anybody is asked: a
+ * typing error costs nothing. */
 static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
@@ -270,6 +272,8 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
     save_root(x, now);
 }
 
+/* A name that the user gave must be had; the host name gives way to one with a number. The token is
+ * taken apart here and wiped, its keys stay until the join ends. */
 static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
@@ -488,6 +492,8 @@ static void reserved(struct enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 /* --- membership is certain: store it, then become it --------------------------------------------
  */
 
+/* The statements and the network are two jobs, and both must be on disk before this node acts as a
+ * member: after a crash in between it would know its network but not why it belongs to it. */
 static void save(struct enrol *x, pv_ns now)
 {
     struct pv_unsaved unsaved = {.n = 0};
@@ -535,6 +541,8 @@ static void registered(struct enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
     save(x, now);
 }
 
+/* The receipts must fit the four statements that this node made, in their order; a roster built
+ * from them is the proof that the coordinator stored what it was given. */
 static void created(struct enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
     const struct pv_created *c = &x->created;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* rostersync.c - two members whose heads differ find out which statements each of them lacks, and
+ * send those; budgets for each peer bound what a liar can make us send or check. */
 #include "daemon/core/member/rostersync.h"
 
 #include <stdlib.h>

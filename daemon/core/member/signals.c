@@ -112,6 +112,8 @@ struct ways {
     bool coordinator, peers;
 };
 
+/* Seals the signal for its receiver alone and sends it by the ways chosen. Its number is above all
+ * that this node ever used, over restarts too, so that the receiver can drop replays. */
 static int send_signal(struct signals *s, struct pv_peer *p, struct pv_signal *sig,
                        struct ways ways, pv_ns now)
 {
