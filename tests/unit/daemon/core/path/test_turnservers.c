@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* The TURN servers of the configuration: names looked up, again after a failure, ways begun. */
+#include "daemon/core/path/turnservers.h"
+#include "tests/unit/daemon/core/fake_node.h"
+
+static void nothing(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now);
+
+/* Stands for the part whose machine this is: results come back to it. */
+static const struct pv_part owner = {.name = "owner", .on_job = nothing};
+
+static struct fake_node node;
+static struct pv_relayway *relays[PV_FP_MAX_RELAYS];
+static struct pv_turnservers *servers;
+
+static void nothing(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    (void)part;
+    pv_turnservers_resolved(servers, (uint16_t)tag, false, result, now);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    fake_node_init(&node, &owner);
+    fake_node_enter(&node);
+    memcpy(node.cfg.relays[0].host, "turn.example", 13);
+    node.cfg.relays[0].port = 3478;
+    node.cfg.relays[0].udp = true;
+    memcpy(node.cfg.relays[1].host, "2001:db8::1", 12);
+    node.cfg.relays[1].port = 5349;
+    node.cfg.relays[1].stream = node.cfg.relays[1].tls = true;
+    node.cfg.n_relays = 2;
+    assert_int_equal(pv_turnservers_new(&servers, &node.node, &node.cfg, relays), PV_OK);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    servers = pv_turnservers_free(servers);
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
+        relays[i] = pv_relayway_free(relays[i]);
+    fake_node_done(&node);
+    return 0;
+}
+
+/* The next job looks up that host; answered with one address, or none and this status. */
+static void expect_lookup(const char *host, int status)
+{
+    struct pv_job *job = fake_node_job(&node);
+    struct pv_job_result result = {.status = status, .error = "no such host"};
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_RESOLVE);
+    assert_string_equal(job->u.resolve.host, host);
+    if (status == PV_OK) {
+        result.addrs[0] = pv_addr4(192, 0, 2, 9, job->u.resolve.port);
+        result.n_addrs = 1;
+    }
+    fake_node_answer(&node, job, &result);
+}
+
+static void each_server_is_looked_up_once(void **state)
+{
+    (void)state;
+    pv_turnservers_start(servers, &owner);
+    pv_turnservers_start(servers, &owner); /* while the first answers are missing */
+    expect_lookup("turn.example", PV_OK);
+    expect_lookup("2001:db8::1", PV_OK);
+    assert_null(fake_node_job(&node));
+    assert_true(pv_relayway_is_on(relays[1]));
+    assert_true(pv_relayway_is_on(relays[2]));
+    pv_turnservers_start(servers, &owner); /* they are in use */
+    assert_null(fake_node_job(&node));
+}
+
+static void a_name_that_is_not_found_is_asked_for_again_after_a_while(void **state)
+{
+    (void)state;
+    pv_turnservers_start(servers, &owner);
+    expect_lookup("turn.example", PV_ERR_NOT_FOUND);
+    expect_lookup("2001:db8::1", PV_OK);
+    assert_non_null(strstr(pv_relayway_error(relays[1]), "no such host"));
+    assert_int_equal(pv_turnservers_next_timeout(servers), node.now + PV_S(30));
+    node.now += PV_S(29);
+    pv_turnservers_handle_timeout(servers, &owner, node.now);
+    assert_null(fake_node_job(&node));
+    node.now += PV_S(1);
+    pv_turnservers_handle_timeout(servers, &owner, node.now);
+    expect_lookup("turn.example", PV_OK);
+    assert_true(pv_relayway_is_on(relays[1]));
+}
+
+static void an_answer_after_the_network_went_down_begins_nothing(void **state)
+{
+    (void)state;
+    pv_turnservers_start(servers, &owner);
+    node.node.up = false;
+    expect_lookup("turn.example", PV_OK);
+    expect_lookup("2001:db8::1", PV_OK);
+    assert_false(pv_relayway_is_on(relays[1]));
+    assert_false(pv_relayway_is_on(relays[2]));
+}
+
+static void servers_are_left_when_they_are_stopped(void **state)
+{
+    (void)state;
+    pv_turnservers_start(servers, &owner);
+    expect_lookup("turn.example", PV_OK);
+    expect_lookup("2001:db8::1", PV_ERR_NOT_FOUND);
+    pv_turnservers_stop(servers, node.now);
+    assert_false(pv_relayway_is_on(relays[1]));
+    assert_int_equal(pv_turnservers_next_timeout(servers), PV_NEVER);
+}
+
+static void relays_are_called_as_they_are_written(void **state)
+{
+    char name[PV_TURNSERVERS_NAME];
+    (void)state;
+    assert_string_equal(pv_turnservers_name(servers, 0, name), "coordinator");
+    assert_string_equal(pv_turnservers_name(servers, 1, name), "turn:turn.example:3478");
+    assert_string_equal(pv_turnservers_name(servers, 2, name), "turns:[2001:db8::1]:5349");
+}
+
+static void without_servers_everything_is_a_no_op(void **state)
+{
+    struct pv_turnservers *none;
+    char name[PV_TURNSERVERS_NAME];
+    (void)state;
+    node.cfg.n_relays = 0;
+    assert_int_equal(pv_turnservers_new(&none, &node.node, &node.cfg, relays), PV_OK);
+    assert_null(none);
+    pv_turnservers_start(none, &owner);
+    pv_turnservers_stop(none, node.now);
+    pv_turnservers_handle_timeout(none, &owner, node.now);
+    assert_int_equal(pv_turnservers_next_timeout(none), PV_NEVER);
+    assert_string_equal(pv_turnservers_name(none, 0, name), "coordinator");
+    assert_null(fake_node_job(&node));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(each_server_is_looked_up_once, start, stop),
+        cmocka_unit_test_setup_teardown(a_name_that_is_not_found_is_asked_for_again_after_a_while,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(an_answer_after_the_network_went_down_begins_nothing, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(servers_are_left_when_they_are_stopped, start, stop),
+        cmocka_unit_test_setup_teardown(relays_are_called_as_they_are_written, start, stop),
+        cmocka_unit_test_setup_teardown(without_servers_everything_is_a_no_op, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
