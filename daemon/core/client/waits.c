@@ -105,6 +105,7 @@ static void send_ping(struct waits *ws, struct wait *w, struct pv_peer *p, pv_ns
     static const uint8_t filler[PV_INBAND_ECHO_MAX];
     _Static_assert(PV_CTLAPI_MAX_PING_SIZE <= sizeof(filler), "whatever a client may ask for");
     size_t slot = w->next_seq % PV_WAITS_OUTSTANDING;
+    /* When more echoes are out than there are places, the oldest counts as lost. */
     if (w->out[slot].token != 0)
         tell_lost(ws, w, w->out[slot].seq);
     const struct pv_inband_echo echo = {
@@ -189,6 +190,8 @@ static void take_echo(void *part, struct pv_peer *p, struct pv_view body, pv_ns 
         (void)send_echo(ws, p, &echo);
         return;
     }
+    /* The token alone finds the ping: it is random, so only a peer that got the echo can name it.
+     */
     for (struct wait *w = ws->first; w != NULL; w = w->next) {
         for (size_t i = 0; w->is_ping && i < PV_WAITS_OUTSTANDING; i++) {
             if (w->out[i].token == 0 || w->out[i].token != echo.token)
@@ -251,6 +254,7 @@ static pv_ns next_timeout(const void *part)
     const struct waits *ws = part;
     pv_ns next = PV_NEVER;
     for (const struct wait *w = ws->first; w != NULL; w = w->next) {
+        /* A wait needs no timer: only events make it come true, and run follows each of them. */
         if (!w->is_ping)
             continue;
         if (w->next_seq < w->count)

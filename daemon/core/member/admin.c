@@ -71,6 +71,8 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
     return true;
 }
 
+/* An invite is of use only at the coordinator, where joiners come: while that is away nobody makes
+ * one. A revocation needs no more than may_sign. */
 static bool may(struct admin *a, const char *what, uint8_t right, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
@@ -100,6 +102,8 @@ static const char *put_name(int kind)
 static void forget_network(struct admin *a, bool keys, uint64_t handle, pv_ns now)
 {
     struct pv_job *job = pv_job_new(PV_JOB_FORGET_NETWORK);
+    /* The node leaves before the store forgets: from here on nothing is written that belongs to
+     * this network. */
     pv_membership_leave(a->node, now);
     if (job == NULL) {
         answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
@@ -156,6 +160,7 @@ static void revoke_without(struct admin *a, const struct pv_put *put, pv_ns now)
 static void end_put(struct admin *a, struct pv_put *put, enum pv_ctl_error error, pv_ns now)
 {
     bool revokes = put->kind == PUT_REMOVE || put->kind == PUT_REVOKE_INVITE;
+    /* With --forget the node goes even if nobody could be told: its keys are to be gone. */
     if (put->kind == PUT_LEAVE && (error == PV_CTL_E_NONE || put->force))
         forget_network(a, put->force, put->handle, now);
     else if (error == PV_CTL_E_OFFLINE && revokes)
@@ -183,6 +188,8 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     struct pv_put *put = pv_puts_take(&a->puts, tag, msg, &result);
     if (put == NULL)
         return;
+    /* Receipts reach the roster before the client is answered: its next command sees what this one
+     * did. */
     (void)pv_membership_add(a->node, result.items, result.n_items, now);
     end_put(a, put, result.error, now);
 }
@@ -325,6 +332,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct pv_node *n = a->node;
     struct pv_made made;
     (void)p;
+    /* Keys are there to be forgotten even where no network is left. */
     if (n->roster == NULL && req->forget) {
         forget_network(a, true, handle, now);
         return;

@@ -100,6 +100,8 @@ static void drop_attempt(struct pv_coordclient *c, struct attempt *a, bool close
 {
     if (a->sid == 0)
         return;
+    /* The shell owns the socket and closes it when it polls the operation. Bytes that still come
+     * for this stream find no attempt and are dropped. */
     if (close && c->n_ops < OPS_MAX)
         c->ops[c->n_ops++] = (struct pv_coordclient_stream_op){.open = false, .sid = a->sid};
     pv_control_free(a->control);
@@ -112,6 +114,7 @@ static void drop_all(struct pv_coordclient *c)
 {
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
         drop_attempt(c, &c->attempts[i], true);
+    /* No answer to these can come on another connection. */
     memset(c->pending, 0, sizeof(c->pending));
     c->pinged_at = 0;
     c->kicked = false;
@@ -166,6 +169,7 @@ int pv_coordclient_poll_event(struct pv_coordclient *c, struct pv_coordclient_ev
 
 static void begin_round(struct pv_coordclient *c, pv_ns now)
 {
+    /* Without an address the round stands still until pv_coordclient_set_addrs brings one. */
     c->state = PV_COORDCLIENT_CONNECTING;
     c->round = ROUND_SILENT;
     c->next_addr = 0;
@@ -199,6 +203,7 @@ static void wait_for_next(struct pv_coordclient *c, pv_ns now)
     c->stagger_at = PV_NEVER;
     c->failures++;
     c->deadline = now + (c->replaced ? long_wait(c) : backoff(c, now));
+    /* pv_coordclient_hurry must not shorten a wait that keeps two machines with one key apart. */
     c->patient = c->replaced;
     c->replaced = false;
 }
@@ -213,6 +218,8 @@ static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns n
         pv_log(c->cfg.log, PV_LOG_ERROR, "what=\"coordinator event lost\" why=\"out of memory\"");
 }
 
+/* Addresses are started in turn, a little apart, and the first finished handshake wins (as in RFC
+ * 8305): an address that does not answer costs the stagger and not a whole timeout. */
 static void start_attempt(struct pv_coordclient *c, pv_ns now)
 {
     struct attempt *a = &c->attempts[c->next_addr];
@@ -221,6 +228,8 @@ static void start_attempt(struct pv_coordclient *c, pv_ns now)
     if (c->n_ops == OPS_MAX ||
         pv_control_new_client(&a->control, c->cfg.dh_sk, c->dh_pk, &c->cfg.rng) != PV_OK)
         return;
+    /* Numbers of streams go round before one comes again: a late close of an old stream must not
+     * end a new one. */
     c->next_sid = c->next_sid % (SID_LIMIT - 1) + 1;
     a->sid = c->next_sid;
     a->addr = *addr;
@@ -278,6 +287,8 @@ static const char *round_text(const struct pv_coordclient *c)
     return "no answer from the coordinator's address: it is off, or TCP to it is filtered";
 }
 
+/* Only the loss of the connection in use goes to the owner at once. A lost attempt leaves the
+ * others to run, and the last one ends the round. */
 static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int status, bool close,
                            pv_ns now)
 {
@@ -309,6 +320,8 @@ static struct attempt *by_sid(struct pv_coordclient *c, uint32_t sid)
 int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_target *target,
                          const struct pv_coordclient_addr *addrs, size_t n, pv_ns now)
 {
+    /* The key is checked before anything is dropped: an unusable target leaves the running
+     * connection alone. */
     uint8_t dh_pk[32];
     int r = pv_sign_pk_to_dh(target->coordinator, dh_pk);
     if (r != PV_OK)
@@ -331,6 +344,8 @@ void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordcli
     c->n_addrs = n < PV_COORDCLIENT_MAX_ADDRS ? n : PV_COORDCLIENT_MAX_ADDRS;
     if (c->n_addrs > 0)
         memcpy(c->addrs, addrs, c->n_addrs * sizeof(*addrs));
+    /* Only a round that had no address to try begins here; any other takes up the new list as it
+     * goes on. */
     if (c->state == PV_COORDCLIENT_CONNECTING && !had)
         begin_round(c, now);
 }
@@ -361,6 +376,7 @@ static int send_msg(struct pv_coordclient *c, struct attempt *a, struct pv_ctl_m
     if (slot == NULL)
         return PV_ERR_LIMIT;
     msg->kind = PV_CTL_REQUEST;
+    /* Numbers go on over connections: no answer can be taken for one to an earlier request. */
     msg->id = ++c->next_id;
     size_t len;
     int r = pv_ctl_build(msg, c->text, sizeof(c->text), &len);
@@ -369,6 +385,7 @@ static int send_msg(struct pv_coordclient *c, struct attempt *a, struct pv_ctl_m
     if (r != PV_OK)
         return r;
     a->writable = true;
+    /* The place is taken last, so that a request that could not leave keeps none. */
     *slot = (struct pending){.id = msg->id, .type = msg->type, .tag = tag};
     return PV_OK;
 }
@@ -380,6 +397,8 @@ int pv_coordclient_request(struct pv_coordclient *c, struct pv_ctl_msg *msg, uin
     return send_msg(c, c->used, msg, tag);
 }
 
+/* A ping that could not leave is tried again an interval later; must_hear_by ends a dead connection
+ * all the same. */
 static void send_ping(struct pv_coordclient *c, pv_ns now)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_PING};
@@ -399,6 +418,8 @@ static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
     memcpy(h->node, c->cfg.sign_pk, sizeof(h->node));
     h->role = c->target.role;
     h->have = c->target.have;
+    /* The signature covers the hash of this very handshake: nobody can replay it on another
+     * connection. */
     int r = pv_control_handshake_hash(a->control, hash);
     if (r == PV_OK)
         r = pv_ctl_hello_sign(h->sig, hash, c->cfg.sign_sk);
@@ -495,6 +516,8 @@ static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now
         return r;
     if (msg->kind == PV_CTL_ANSWER)
         return take_answer(c, msg, now);
+    /* This is noted now because the connection closes next, and the wait after that close must be
+     * long. */
     if (msg->kind == PV_CTL_PUSH && msg->type == PV_CTL_BYE &&
         msg->u.failure.error == PV_CTL_E_REPLACED)
         c->replaced = true;
@@ -529,9 +552,11 @@ void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct 
         a->writable = true;
         if (a != c->used && pv_control_state(a->control) == PV_CONTROL_READY)
             win(c, a, now);
+        /* Whatever comes proves that the way still works, a pong or anything else. */
         c->must_hear_by = now + PV_COORDCLIENT_DEAD;
         c->kicked = false;
         struct pv_view text;
+        /* A message may end this attempt, so each turn finds it again by its number. */
         while (a == by_sid(c, sid) && pv_control_poll_message(a->control, &text) == PV_OK) {
             r = take_message(c, text, now);
             if (r != PV_OK && a->sid == sid) {
@@ -603,6 +628,8 @@ void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now)
         c->failures = 0;
         begin_round(c, now);
     } else if (c->state == PV_COORDCLIENT_ONLINE && !c->kicked) {
+        /* A connection over a link that went looks alive. The ping finds out in a few round trips,
+         * and several links that change at once cost one ping. */
         send_ping(c, now);
         c->kicked = true;
         c->must_hear_by = pv_min_ns(c->must_hear_by, now + kick_answer(c));
@@ -613,6 +640,7 @@ void pv_coordclient_hurry(struct pv_coordclient *c, pv_ns until, pv_ns now)
 {
     if (until > c->hurry_until)
         c->hurry_until = until;
+    /* The new wait keeps its jitter: every node that lost the same coordinator hurries now. */
     if (c->state == PV_COORDCLIENT_WAITING && !c->patient &&
         c->deadline > now + PV_COORDCLIENT_HURRY)
         c->deadline = now + backoff(c, now);

@@ -76,6 +76,8 @@ static int restore_coordinator(void *part, const struct pv_engine_config *cfg, p
 
 /* --- for other parts -------------------------------------------------------------------------- */
 
+/* A part keeps its number for good: answers find their owner by the number in the tag, whoever
+ * asked since. */
 int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_msg *msg,
                  uint64_t tag)
 {
@@ -117,6 +119,7 @@ void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role r
     struct pv_coordinator named;
     struct pv_coordclient_target target = {.role = role, .has_network = network_id != NULL};
     n->as_member = role == PV_CTL_MEMBER;
+    /* Parts stop relying on the old connection before the new one begins. */
     set_online(n, false);
     if (!pv_coordlist_next(&list, &named)) {
         pv_coordaddrs_set_hosts(&c->addrs, pv_view(NULL, 0));
@@ -247,8 +250,11 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     n->coord_info.error[0] = '\0';
     n->coord_info.unknown = false;
     show_connection(c, now);
+    /* The network was left while this welcome waited to be taken. */
     if (n->as_member && n->roster == NULL)
         return;
+    /* A guest only enrols: it stays offline, so that no other part takes its connection for that of
+     * the network. */
     if (n->as_member) {
         pv_log(n->log, PV_LOG_INFO, "what=\"coordinator connected\"");
         n->coord_info.connects++;
@@ -348,6 +354,8 @@ static void host_found(struct pv_coord *c, bool tls, const struct pv_job_result 
         set_error(c->node, why);
         return;
     }
+    /* Names resolve one by one: each brings its addresses, and attempts need not wait for the
+     * slowest. */
     for (size_t i = 0; i < result->n_addrs; i++)
         pv_coordaddrs_add(&c->addrs, &result->addrs[i], tls);
     pv_coordclient_set_addrs(c->node->coord, c->addrs.addrs, c->addrs.n_addrs, now);

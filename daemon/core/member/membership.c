@@ -126,6 +126,8 @@ static void settle_roster(struct membership *m, pv_ns now)
     struct pv_node *n = m->node;
     struct pv_roster_event ev;
     bool was_removed = n->removed;
+    /* All events are taken first: many statements that come together become one job of the store.
+     */
     while (n->roster != NULL && pv_roster_poll_event(n->roster, &ev) == PV_OK)
         take_event(m, &ev, now);
     if (m->unsaved.n > 0)
@@ -154,6 +156,8 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
             continue;
         refused++;
         snprintf(text, sizeof(text), "a statement was refused: %s", pv_strstatus(r));
+        /* Want of memory is this machine's trouble, not a sign of a liar: it stays out of the
+         * reports. */
         if (r == PV_ERR_NOMEM)
             pv_log(n->log, PV_LOG_ERROR, "what=\"%s\"", text);
         else
@@ -199,6 +203,8 @@ static void raise_iface(struct membership *m)
     size_t n_routes;
     const struct pv_prefix *routes = pv_peers_static_routes(n->peers, &n_routes);
     pv_iface_fill(i, n, m->dns, routes, n_routes);
+    /* The fast path knows the addresses before the kernel does: it is ready for the first packet.
+     */
     tell_fast_path(n, i);
     job->u.iface = i;
     n->iface = PV_IFACE_RISING;
@@ -227,6 +233,7 @@ static void iface_done(struct membership *m, const struct pv_job_result *result,
         return;
     }
     m->retry_at = now + IFACE_RETRY;
+    /* Retries that fail for one and the same reason make one line in the log. */
     if (strcmp(n->iface_error, result->error) != 0)
         pv_log(n->log, PV_LOG_ERROR, "what=\"interface not up\" why=\"%s\"", result->error);
     set_iface(n, PV_IFACE_DOWN, result->error);
@@ -373,6 +380,7 @@ static void set_up(struct membership *m, bool up, uint64_t handle, pv_ns now)
         pv_node_put_meta(n, "up", pv_view(up ? "1" : "0", 1), &pv_part_membership, TAG_STORE);
         apply_up(m, now);
     }
+    /* The interface may still be rising: a client that needs it asks `wait`. */
     pv_ctlsrv_done(n->ctl, handle);
 }
 
@@ -428,6 +436,7 @@ static int load_roster(struct pv_node *n, const struct pv_saved *saved,
 {
     struct pv_roster *r = NULL;
     int status = PV_ERR_MALFORMED;
+    /* A roster grows from the network's record, wherever the store put it. */
     for (size_t i = 0; i < saved->n_statements && r == NULL; i++) {
         struct pv_statement s;
         if (pv_statement_decode(saved->statements[i].statement, &s) == PV_OK &&
@@ -456,6 +465,7 @@ static int restore_membership(void *part, const struct pv_engine_config *cfg, pv
     struct pv_node *n = m->node;
     const struct pv_view up = pv_saved_value(cfg->saved, "up");
     struct pv_roster *roster;
+    /* Only a stored `down` keeps a node down: without a stored wish it is up. */
     n->up = up.len != 1 || up.ptr[0] != '0';
     if (!cfg->saved->has_network) {
         apply_up(m, now);

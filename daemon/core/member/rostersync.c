@@ -151,6 +151,8 @@ static void tell(struct pv_rostersync *s, const struct peer *p, enum pv_rostersy
     memcpy(ev->peer, p->pk, sizeof(ev->peer));
 }
 
+/* Rounds grow for a peer that is silent: its path may be slow, and faster repetition would only
+ * fill it further. */
 static pv_ns round_time(const struct peer *p)
 {
     unsigned doublings = p->silent < MAX_ROUND_DOUBLINGS ? p->silent : MAX_ROUND_DOUBLINGS;
@@ -186,6 +188,8 @@ static void begin_work(struct pv_rostersync *s, struct peer *p, pv_ns now)
     p->tries = p->silent = 0;
     s->n_working++;
     p->due = now + round_time(p);
+    /* Only the driver may open with digests. The answerer shows its head, and the driver begins
+     * when it sees that the heads differ. */
     if (p->drive)
         work->digests = true;
     else
@@ -223,6 +227,8 @@ static void finish(struct pv_rostersync *s, struct peer *p, pv_ns now)
 
 static void rest(struct pv_rostersync *s, struct peer *p, pv_ns now)
 {
+    /* Only a peer that took part and still differs is reported: silence says nothing about its
+     * statements. */
     if (p->silent < PV_ROSTERSYNC_SILENT)
         tell(s, p, PV_ROSTERSYNC_EV_DISAGREES);
     set_state(s, p, RESTING);
@@ -244,6 +250,8 @@ static void compare(struct pv_rostersync *s, struct peer *p, const uint8_t *head
         finish(s, p, now);
         return;
     }
+    /* A head that was argued over in vain does not end the rest: a liar could repeat it to keep us
+     * at work. */
     if (p->state == RESTING && !news)
         return;
     queue_work(s, p, now);
@@ -268,6 +276,8 @@ int pv_rostersync_new(struct pv_rostersync **ret_sync, const uint8_t *own, const
 
 static void forget(struct pv_rostersync *s, struct peer *p)
 {
+    /* The list of ready peers and the heap of timers point into the peer: both let go of it before
+     * it is freed. */
     set_state(s, p, IDLE);
     unready(s, p);
     pv_heap_set(&s->timers, &p->timer, PV_NEVER);
@@ -312,6 +322,7 @@ int pv_rostersync_peer_up(struct pv_rostersync *s, const uint8_t *peer, pv_ns no
     if (p == NULL)
         return PV_ERR_NOMEM;
     memcpy(p->pk, peer, sizeof(p->pk));
+    /* Both ends see the same order of keys, so exactly one of them drives. */
     p->drive = memcmp(s->own, peer, sizeof(s->own)) < 0;
     p->due = PV_NEVER;
     p->say_head = p->drive;
@@ -385,6 +396,7 @@ static int take_digests(struct pv_rostersync *s, struct peer *p, struct pv_view 
 {
     if (rest_of.len != PV_ROSTER_BUCKETS * 4)
         return PV_ERR_MALFORMED;
+    /* Digests are the driver's to send: two drivers would do all the work twice. */
     if (p->drive)
         return PV_OK;
 
@@ -414,6 +426,7 @@ static void note_prefix(uint8_t (*list)[PREFIX], size_t *n, const uint8_t *prefi
         if (memcmp(list[i], prefix, PREFIX) == 0)
             return;
     }
+    /* A prefix that finds no place shows again in the digests of the next round. */
     if (*n < PV_ROSTERSYNC_LIST)
         memcpy(list[(*n)++], prefix, PREFIX);
 }
@@ -423,6 +436,8 @@ static int take_prefixes(struct pv_rostersync *s, struct peer *p, struct pv_view
 {
     if (rest_of.len < 1 || (rest_of.len - 1) % PREFIX != 0)
         return PV_ERR_MALFORMED;
+    /* Strict order is demanded: the walk below would else call statements missing that both sides
+     * have. */
     const uint8_t bucket = rest_of.ptr[0], *theirs = rest_of.ptr + 1;
     size_t n = (rest_of.len - 1) / PREFIX;
     for (size_t i = 0; i < n; i++) {
@@ -458,6 +473,8 @@ static int take_want(struct peer *p, struct pv_view rest_of, pv_ns now)
         return PV_ERR_MALFORMED;
     if (p->state != WORKING)
         return PV_OK;
+    /* Wishes are only noted. The pacing bounds the bytes that answer them, however much a peer asks
+     * for. */
     for (size_t i = 0; i < rest_of.len; i += PREFIX)
         note_prefix(p->work->give, &p->work->n_give, rest_of.ptr + i);
     note_activity(p, now);
@@ -470,6 +487,8 @@ static int take_statements(struct pv_rostersync *s, struct peer *p, struct pv_vi
     struct pv_reader r = pv_reader(rest_of);
     size_t merged = 0;
 
+    /* Each statement may cost checks of signatures: only a peer we work with may cause them, and
+     * only within its budget. */
     if (p->state != WORKING ||
         !pv_bucket_take(&p->taken, TAKE_RATE, TAKE_BURST, (uint32_t)rest_of.len, now))
         return PV_OK;
@@ -523,6 +542,7 @@ int pv_rostersync_handle(struct pv_rostersync *s, const uint8_t *peer, struct pv
     case OP_STATEMENTS:
         status = take_statements(s, p, rest_of, now);
         break;
+    /* A newer version may say more than this one knows: that is no error. */
     default:
         break;
     }
@@ -547,6 +567,8 @@ static void peer_timeout(struct pv_rostersync *s, struct peer *p, pv_ns now)
     } else if (++p->tries >= PV_ROSTERSYNC_TRIES || ++p->silent >= PV_ROSTERSYNC_SILENT) {
         rest(s, p, now);
     } else {
+        /* Nobody acknowledges these messages. The opening is said again, and the digests show
+         * whatever was lost. */
         p->work->digests = p->drive;
         p->say_head = !p->drive;
         p->due = now + round_time(p);
@@ -596,6 +618,7 @@ static void write_prefixes(struct pv_rostersync *s, struct work *work, struct pv
 {
     size_t b = 0;
 
+    /* has_output promised that a bit is set, so the search ends. */
     while ((work->buckets[b / 8] & (1u << (b % 8))) == 0)
         b++;
     work->buckets[b / 8] &= (uint8_t) ~(1u << (b % 8));
@@ -636,6 +659,8 @@ static void write_statements(struct pv_rostersync *s, struct work *work, struct 
     }
 }
 
+/* Statements leave before prefixes of further buckets: each of those makes the peer want more, and
+ * the list of wishes is bounded. */
 static void write_next(struct pv_rostersync *s, struct peer *p, struct pv_writer *w)
 {
     if (p->say_head) {
@@ -669,6 +694,8 @@ int pv_rostersync_poll_transmit(struct pv_rostersync *s, struct pv_rostersync_tr
     write_next(s, p, &w);
     memcpy(ret_tx->peer, p->pk, sizeof(ret_tx->peer));
     ret_tx->len = w.len;
+    /* A message is charged its time at the permitted rate, and nothing follows to this peer before
+     * that has passed. */
     pv_ns from = p->send_at > now ? p->send_at : now;
     p->send_at = from + w.len * PV_S(1) / PV_ROSTERSYNC_RATE;
     unready(s, p);

@@ -47,6 +47,7 @@ static void free_signals(void *part)
 {
     struct signals *s = part;
     s->node->marks[PV_MARK_SIGNAL] = NULL;
+    /* It holds a copy of the secret transport key. */
     pv_wipe(s, sizeof(*s));
     free(s);
 }
@@ -149,6 +150,7 @@ static void send_inband(struct signals *s, struct pv_peer *p, struct pv_signal *
     size_t len;
     if (buf == NULL)
         return;
+    /* The session already keeps replays out: only signals are numbered. */
     sig->seq = 0;
     if (pv_signal_write(sig, buf, PV_SIGNAL_TEXT_MAX, &len) == PV_OK)
         pv_peers_send(s->node->peers, p, PV_INBAND_DESCRIPTION, pv_view(buf, len));
@@ -215,6 +217,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
     pv_peers_touch(n->peers, p, now);
     pv_peers_raise(n->peers, p, PV_PEER_FACT_AWAY);
+    /* The coordinator then tells when the peer is back. */
     pv_presence_subscribe(n, pv_peer_pk(p));
 }
 
@@ -229,6 +232,7 @@ static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal
     pv_peers_touch(s->node->peers, p, now);
 }
 
+/* A box proves a transport key, and the roster alone says whose key that is. */
 static bool is_sender(const struct pv_peer *p, const uint8_t *transport)
 {
     return p != NULL && memcmp(pv_peer_transport(p), transport, 32) == 0;
