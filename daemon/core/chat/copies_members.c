@@ -106,6 +106,8 @@ static void add_tasks(struct pv_copies *c, const struct pv_peer *to)
     struct pv_copies_members *s = &c->members;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(c->node->peers, p)) != NULL;) {
         const struct pv_peer *in = p;
+        /* One pass keeps the best few: a holder that is pushed out of its place moves on to the
+         * next. */
         if (p == to || !is_holder(p))
             continue;
         for (size_t i = 0; i < PV_COPIES_HOLDERS && in != NULL; i++) {
@@ -127,11 +129,13 @@ static void add_tasks(struct pv_copies *c, const struct pv_peer *to)
 static void take_backlog(struct pv_copies *c, const struct pv_job_result *result)
 {
     c->members.looking = false;
+    /* The coordinator may have come back while the store looked, and it comes first. */
     if (result->status != PV_OK || result->chat == NULL || c->node->online)
         return;
     for (size_t i = 0; i < result->chat->n_backlog; i++) {
         const struct pv_chat_backlog *b = &result->chat->backlog[i];
         const struct pv_peer *p = pv_peers_by_pk(c->node->peers, b->peer);
+        /* Chat itself delivers to a receiver with a path. */
         if (b->queued > 0 && p != NULL && !is_there(p))
             add_tasks(c, p);
     }
@@ -142,6 +146,8 @@ static void end_task(struct pv_copies *c)
     struct pv_copies_members *s = &c->members;
     s->list = pv_chatjob_result_free(s->list);
     s->at = 0;
+    /* A task that failed is not kept: the next look at the backlog makes it again if it is still
+     * needed. */
     if (s->sending && s->n_tasks > 0)
         memmove(s->tasks, s->tasks + 1, --s->n_tasks * sizeof(s->tasks[0]));
     s->sending = false;
@@ -169,6 +175,8 @@ static void send_copy(struct pv_copies *c, pv_ns now)
     const struct pv_peer *to = pv_peers_by_pk(c->node->peers, s->tasks[0].to);
     struct pv_peer *holder = pv_peers_by_pk(c->node->peers, s->tasks[0].holder);
     struct pv_copy_frame *f = calloc(1, sizeof(*f));
+    /* A receiver that came back meanwhile gets its messages from chat: copies would only come
+     * twice. */
     if (f == NULL || to == NULL || holder == NULL || is_there(to) ||
         pv_copies_seal(c, to, &s->list->msgs[s->at], f->box, &f->box_len) != PV_OK) {
         free(f);
@@ -178,6 +186,8 @@ static void send_copy(struct pv_copies *c, pv_ns now)
     f->kind = PV_COPY_KEEP;
     memcpy(f->key, s->list->msgs[s->at].id, sizeof(f->key));
     memcpy(f->node, pv_peer_pk(to), sizeof(f->node));
+    /* Without a connection the frame is not queued: pv_copies_members_up() seals and sends again.
+     * */
     if (say(c, pv_peer_pk(holder), f) == PV_ERR_NOT_FOUND)
         want_connection(c, holder, now);
     s->answer_by = now + PATIENCE;
@@ -204,6 +214,8 @@ static void take_kept(struct pv_copies *c, const struct pv_peer *p, const struct
                       pv_ns now)
 {
     struct pv_copies_members *s = &c->members;
+    /* Holder and key must both fit. A late answer about an earlier message would otherwise mark
+     * this one as held. */
     if (!s->sending || s->list == NULL ||
         memcmp(pv_peer_pk(p), s->tasks[0].holder, sizeof(s->tasks[0].holder)) != 0 ||
         memcmp(f->key, s->list->msgs[s->at].id, sizeof(f->key)) != 0)
@@ -223,6 +235,8 @@ static void take_kept(struct pv_copies *c, const struct pv_peer *p, const struct
     if (++s->at < s->list->n_msgs) {
         send_copy(c, now);
     } else if (s->list->more) {
+        /* A page of the store is finished, not the task: the same task begins again with what is
+         * still missing. */
         s->list = pv_chatjob_result_free(s->list);
         begin_task(c, now);
     } else {
@@ -278,6 +292,8 @@ static void take_keep(struct pv_copies *c, const struct pv_peer *p, const struct
 {
     struct pv_copies_members *s = &c->members;
     size_t i = 0;
+    /* The slot remembers whom to answer while the store writes. Its number bounds what members can
+     * make the store do at once. */
     while (i < PV_COPIES_PUTS && s->puts[i].used)
         i++;
     struct pv_chatjob *job =
@@ -314,6 +330,8 @@ void pv_copies_members_give(struct pv_copies *c, const struct pv_peer *p, pv_ns 
         return;
     for (size_t i = 0; i < PV_COPIES_GIVES; i++) {
         bool over = !s->gives[i].used || s->gives[i].by <= now;
+        /* A slot whose time is over counts as free: a receiver that never answers cannot keep it.
+         * */
         if (s->gives[i].peer == pv_peer_id(p) && !over)
             return;
         if (over && slot == SIZE_MAX)
@@ -347,6 +365,8 @@ static void take_next(struct pv_copies *c, size_t slot, const struct pv_job_resu
     f->box_len = copy->box_len;
     int r = say(c, pv_peer_pk(p), f);
     free(f);
+    /* The slot stays free meanwhile: pv_copies_members_up() begins anew when there is a connection.
+     * */
     if (r == PV_ERR_NOT_FOUND)
         want_connection(c, p, now);
     if (r != PV_OK)
@@ -372,6 +392,8 @@ static void take_taken(struct pv_copies *c, const struct pv_peer *p, const struc
     struct pv_chatjob *job = new_job(PV_COPYJOB_NEXT);
     if (job != NULL) {
         memcpy(job->copies->to, pv_peer_pk(p), sizeof(job->copies->to));
+        /* The next one is looked for behind this one, taken or not: one copy that the receiver
+         * refuses does not hold up the others. */
         job->copies->n = s->gives[i].n;
     }
     s->gives[i].n = 0;
@@ -390,6 +412,7 @@ static void take_deliver(struct pv_copies *c, const struct pv_peer *p,
         i++;
     if (i == PV_COPIES_TAKES)
         return; /* too many at once: the holder tries again */
+    /* The bit tells chat's answer about our number from one about the coordinator's. */
     uint64_t number = NUMBER_BIT | ++s->last_number;
     int r = pv_copies_open(c, f->node, pv_view(f->box, f->box_len), number, now);
     if (r == PV_OK) {
@@ -413,6 +436,8 @@ bool pv_copies_members_committed(struct pv_copies *c, uint64_t number, int statu
     for (size_t i = 0; i < PV_COPIES_TAKES; i++) {
         if (s->takes[i].number != number)
             continue;
+        /* Only a copy on our disk is acknowledged: after a failure the holder keeps its copy and
+         * offers it again. */
         s->takes[i].number = 0;
         if (status == PV_OK)
             say_short(c, s->takes[i].holder, PV_COPY_TAKEN, s->takes[i].from, s->takes[i].key,
@@ -487,6 +512,8 @@ void pv_copies_members_run(struct pv_copies *c, pv_ns now)
         s->look_at = PV_NEVER;
         return;
     }
+    /* A short loss of the coordinator is common, and it takes the copies when it is back: members
+     * are spared. */
     if (s->look_at == PV_NEVER)
         s->look_at = now + LOOK_AFTER;
     if (now >= s->look_at && !s->looking && s->n_tasks == 0) {

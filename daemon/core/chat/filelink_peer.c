@@ -24,6 +24,8 @@ static void tell(struct pv_file *f, pv_ns now)
     if (f->e.outgoing && !pv_file_is_final(f))
         f->tell_at = now + (f->heard ? REFRESH : backoff(f->tells - 1));
     else
+        /* The other word is told a few times only: nobody answers it, so there is no sign that it
+         * arrived. */
         f->tell_at = f->tells < PV_FILELINK_TELLS ? now + backoff(f->tells - 1) : PV_NEVER;
 }
 
@@ -115,6 +117,8 @@ static bool may_come(const struct pv_filelink_peer *from, const struct pv_file_n
 static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from,
                       const struct pv_file_notice *n, pv_ns now)
 {
+    /* An offer that cannot be remembered is refused: silence would make the sender offer for ever.
+     * */
     bool yes = may_come(from, n);
     struct pv_file *f = has_place(l, from->pk, yes) ? pv_filelink_add(l) : NULL;
     if (f == NULL) {
@@ -129,6 +133,7 @@ static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from
     f->e.time_ms = n->time_ms;
     f->e.online = true;
     f->addr = from->addr;
+    /* The port is ours and never the peer's choice: a notice cannot make us connect elsewhere. */
     f->addr.port = PV_FILE_PORT;
     f->e.state = yes ? PV_FILE_ACCEPTED : PV_FILE_OFFERED;
     f->fetch_at = yes ? now : PV_NEVER;
@@ -147,6 +152,7 @@ static void take_offer(struct pv_filelink *l, const struct pv_filelink_peer *fro
     f->tell_now = true; /* once: it asks again when this is lost */
     if (f->e.state == PV_FILE_OFFERED && may_come(from, n))
         pv_file_set(l, f, PV_FILE_ACCEPTED, PV_FILE_WHY_NONE, now);
+    /* A full disk does not empty because the sender speaks: the long retry in fetched() stays. */
     if (f->e.state != PV_FILE_ACCEPTED || f->e.why == PV_FILE_WHY_DISK_FULL)
         return;
     /* It has the file again; a transfer that stands still is one with a daemon that is no more. */
@@ -214,6 +220,8 @@ int pv_filelink_accepted(struct pv_filelink *l, const uint8_t *pk, pv_ns now, ui
     }
     if (free_one == NULL || of_peer >= PV_FILELINK_MAX_PEER_CONNS)
         return PV_ERR_LIMIT;
+    /* The upper bits of a sid name the kind of stream (pv_sid), so numbers begin again below them.
+     * */
     l->last_sid = l->last_sid % ((1u << 28) - 1) + 1;
     *free_one =
         (struct pv_file_conn){.sid = l->last_sid, .deadline = now + PV_S(PV_FILELINK_ASK_S)};
@@ -271,6 +279,8 @@ static void take_get(struct pv_filelink *l, const struct pv_file_conn *c, pv_ns 
         return;
     }
     struct pv_file *f = pv_filelink_by_id(l, c->pk, id, true);
+    /* The table decides and nothing else: id and peer must both fit, so a member cannot fetch the
+     * file of another. */
     if (f != NULL && f->e.state == PV_FILE_FAILED && f->e.why != PV_FILE_WHY_NONE)
         op.why = f->e.why; /* it asks again: the first answer, or our notice, may still be coming */
     else if (f == NULL || pv_file_is_final(f) || offset > f->e.size)
@@ -304,6 +314,7 @@ void pv_filelink_handle_bytes(struct pv_filelink *l, uint32_t sid, struct pv_vie
     c->len += bytes.len;
     if (c->len < sizeof(c->buf))
         return;
+    /* From here the connection belongs to the operation: the slot is free for the next one. */
     take_get(l, c, now);
     c->sid = 0;
 }
@@ -356,6 +367,7 @@ void pv_filelink_progress(struct pv_filelink *l, uint64_t tag, uint64_t done, pv
         return;
     f->e.done = done;
     f->moved_at = now;
+    /* Progress proves the path: the next failure waits the shortest time again. */
     f->retries = 0;
 }
 
@@ -371,6 +383,8 @@ static void served(struct pv_filelink *l, struct pv_file *f, enum pv_file_why wh
 
 static void fetched(struct pv_filelink *l, struct pv_file *f, enum pv_file_why why, pv_ns now)
 {
+    /* The wait is set before the reason is looked at: every failure that does not end the file is
+     * retried. */
     f->fetch_at = now + backoff(f->retries++);
     switch (why) {
     case PV_FILE_WHY_NONE:
@@ -384,6 +398,8 @@ static void fetched(struct pv_filelink *l, struct pv_file *f, enum pv_file_why w
         pv_file_set(l, f, PV_FILE_FAILED, why, now);
         return;
     case PV_FILE_WHY_CORRUPT:
+        /* A wrong hash may be the fault of a piece that was fetched before. A sender that is always
+         * wrong must not keep us fetching. */
         if (++f->corrupt >= PV_FILELINK_MAX_CORRUPT) {
             pv_file_set(l, f, PV_FILE_FAILED, why, now);
             return;
@@ -425,6 +441,7 @@ static void doubt(struct pv_filelink *l, struct pv_file *f, pv_ns now)
 {
     if (f->doubt_at > now)
         return;
+    /* Cancelling clears the tag, so a late result of the old transfer finds no file. */
     if (f->tag != 0 && f->moved_at + STALLED <= f->doubt_at) {
         pv_file_cancel(l, f);
         f->fetch_at = now;
@@ -456,9 +473,12 @@ pv_ns pv_filelink_next_timeout(const struct pv_filelink *l)
     for (size_t i = 0; i < l->n; i++) {
         const struct pv_file *f = &l->files[i];
         next = pv_min_ns(next, f->doubt_at);
+        /* Files of a peer that is away need no timer: pv_filelink_set_peer() wakes them. */
         if (!f->e.online)
             continue;
         next = pv_min_ns(next, f->tell_at);
+        /* Without room for one more transfer the time would be in the past and wake the daemon over
+         * and over. The end of a transfer runs the queue. */
         if (waits(f) && f->fetch_at < next && pv_filelink_has_room(l, f))
             next = pv_min_ns(next, f->fetch_at);
     }

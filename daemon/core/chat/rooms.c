@@ -143,6 +143,8 @@ const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *id,
     bool taken = false;
     for (size_t i = 0; i < rooms->n_rooms && !taken; i++) {
         const struct pv_rooms_room *other = rooms->rooms[i];
+        /* Names are chosen by creators who may not know of each other: two rooms of one name are
+         * possible, and the one that comes second gets a piece of its id. */
         taken = other != room && is_listed(other) &&
                 strcmp(pv_rooms_creation(other)->name, name) == 0 && goes_before(other, room);
     }
@@ -217,6 +219,8 @@ static int make_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
     if (room != NULL)
         memcpy(rec->room, room->id, sizeof(rec->room));
     int r = pv_room_record_make(&make, rec, rs->raw, &len);
+    /* Our own record goes through the parser as a stranger's would: the parser fills in hash and
+     * room. */
     return r < 0                                                        ? r
            : pv_room_record_parse(pv_view(rs->raw, len), NULL, rec) < 0 ? PV_ERR_MALFORMED
                                                                         : (int)len;
@@ -266,6 +270,7 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
         return PV_ERR_STATE;
     if (!pv_room_name_is_valid(name))
         return PV_ERR_MALFORMED;
+    /* Only a room we are in blocks the name: one that we left keeps an alias. */
     if (find_by_name(rooms, name, false) != NULL)
         return PV_ERR_EXISTS;
     if (count_listed(rooms) >= PV_ROOM_MAX_ROOMS)
@@ -278,6 +283,7 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
     int r = pv_rooms_room_new(rooms, rec.room, &room);
     if (r == PV_OK) {
         r = add_own(rooms, room, &rec, (size_t)len, tag);
+        /* A reload in add_own() has freed the room already. */
         if (r < 0 && rooms->loaded)
             pv_rooms_room_free(rooms, room);
     }
@@ -299,6 +305,7 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     rooms->now = now;
     if (room == NULL || !room_is_in(room->self))
         return PV_ERR_STATE;
+    /* A revoked member could never fetch a text: inviting it would only take a place. */
     if (!pv_rooms_may_talk(rooms, pk))
         return PV_ERR_NOT_FOUND;
     const struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
@@ -312,6 +319,8 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     }
     qsort(base, n, sizeof(base[0]), by_author);
     memcpy(rec.node, pk, sizeof(rec.node));
+    /* Rounds count invitations. One above the leaves so far brings the member back, and an old
+     * invitation that is sent again cannot. */
     rec.round = m == NULL ? 1 : m->left + 1;
     int len = make_record(rooms, room, &rec, base, n);
     return len < 0 ? len : add_own(rooms, room, &rec, (size_t)len, tag);
@@ -326,6 +335,7 @@ int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint
     if (room == NULL || !room_is_in(room->self))
         return PV_ERR_STATE;
     rec.round = room->self->round;
+    /* Texts on their way to the store count as said: others must accept them after the LEAVE. */
     rec.seq = room->self->taken;
     int len = make_record(rooms, room, &rec, NULL, 0);
     return len < 0 ? len : add_own(rooms, room, &rec, (size_t)len, tag);
@@ -353,6 +363,8 @@ int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, const 
         return PV_ERR_STATE;
     if (room->self->taken >= PV_ROOM_MAX_TEXTS)
         return PV_ERR_LIMIT;
+    /* Memory comes first: once the text is in the batch nothing may fail, or its sender would never
+     * hear of it. */
     if (room->n_says == room->cap_says) {
         size_t cap = room->cap_says == 0 ? 16 : 2 * room->cap_says;
         struct pv_rooms_say_item *grown = reallocarray(room->says, cap, sizeof(*grown));
@@ -382,10 +394,14 @@ void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now)
     rooms->now = now;
     if (now >= rooms->load_at && rooms->roster != NULL)
         pv_rooms_ask_load(rooms);
+    /* Entries are in the order of their deadlines. A job that never ends leaves memory and disk in
+     * doubt, so all rooms are loaded anew. */
     if (rooms->jobs != NULL && rooms->jobs->deadline <= now)
         pv_rooms_reload(rooms, now);
     while ((node = pv_heap_pop_due(&rooms->timers, now)) != NULL) {
         struct pv_rooms_room *room = PV_CONTAINER_OF(node, struct pv_rooms_room, timer);
+        /* A room that closes is freed only here: callers of frames still hold pointers to it when
+         * it closes. */
         if (room->closed || (room->pending && room->pending_until <= now))
             pv_rooms_room_free(rooms, room);
         else

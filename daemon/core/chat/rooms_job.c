@@ -7,6 +7,8 @@
 #include "daemon/core/chat/rooms_int.h"
 
 enum {
+    /* Of text in one TAKE job. The check comes before a text is added, so one text may exceed it.
+     * */
     MAX_BATCH_BYTES = 1048576,
     RELOAD_S = 5,       /* ours: after the store failed */
     JOB_S = 30,         /* a job without a result for so long has failed */
@@ -42,6 +44,8 @@ struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
     entry->deadline = rs->now + PV_S(JOB_S);
     memcpy(entry->room, job->room->room, sizeof(entry->room));
     entry->out = job;
+    /* New entries go to the end, so the first entry always has the earliest deadline: timeouts look
+     * only at that one. */
     *rs->jobs_end = entry;
     rs->jobs_end = &entry->next;
     return entry;
@@ -52,6 +56,7 @@ int pv_rooms_poll_job(struct pv_rooms *rooms, uint64_t *ret_tag, struct pv_chatj
     for (struct pv_rooms_job *entry = rooms->jobs; entry != NULL; entry = entry->next) {
         if (entry->out == NULL)
             continue;
+        /* The entry stays in the list after its job went out: it says what the result is for. */
         *ret_tag = entry->tag;
         *ret_job = entry->out;
         entry->out = NULL;
@@ -184,6 +189,8 @@ int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_ro
     snprintf(t->author_name, sizeof(t->author_name), "%s", known == NULL ? "?" : known->name);
     memcpy(t->id, rec->hash, sizeof(t->id));
     memcpy(t->sig, sig, sizeof(t->sig));
+    /* From here on the next text of this author is expected, although the store has not seen this
+     * one yet. */
     author->taken = rec->seq;
     return PV_OK;
 }
@@ -215,12 +222,15 @@ static void untake(struct pv_rooms *rs, struct pv_rooms_room *room, int status)
     room->batch = NULL;
     room->n_batch = 0;
     for (size_t i = 0; i < room->n_members; i++)
+        /* What the disk has is the truth: the texts are asked for again from there. */
         room->members[i]->taken = room->members[i]->flight = room->members[i]->last;
     tell_said(rs, room, 0, status, NULL);
 }
 
 void pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
+    /* One TAKE job at a time: when one fails, a second one behind it would leave a gap in the log
+     * on disk. Texts also wait for the records on which they rest (saving). */
     if (room->taking || room->n_batch == 0 || room->saving > 0)
         return;
     struct pv_chatjob *job = pv_rooms_job_new(rs, PV_ROOMJOB_TAKE, room->id);
@@ -256,6 +266,7 @@ static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int st
     }
     for (size_t i = 0; i < room->n_members; i++) {
         struct pv_rooms_node *m = room->members[i];
+        /* A log that grew may be asked for at once: its next page is probably there. */
         m->asked_until = m->flight > m->last ? 0 : m->asked_until;
         m->last = m->flight;
     }
@@ -267,6 +278,7 @@ static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int st
             tell_said(rs, room, result->msgs[i].seq, PV_OK, &result->msgs[i]);
             continue;
         }
+        /* The event owns the strings now: the result must not free them. */
         memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
         pv_rooms_event_push(rs, &e);
     }
@@ -275,8 +287,11 @@ static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int st
         pv_rooms_note_delivered(rs, room);
     struct pv_rooms_node *source =
         room->has_source ? pv_rooms_member_find(room, room->source) : NULL;
+    /* The giver hears at once how far we are: it need not offer the same texts again. */
     if (source != NULL)
         pv_rooms_tell(room, source, now);
+    /* Texts of others are offered late. Their author tells all whom it can reach, and we serve only
+     * the rest. */
     pv_rooms_tell_all(rs, room, own ? 0 : PV_MS(HAND_ON_MS), now);
     pv_rooms_take(rs, room);
     pv_rooms_ask(rs, room, now);
@@ -293,6 +308,7 @@ int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_roo
         pv_room_raws_free(raws, n);
         return PV_ERR_NOMEM;
     }
+    /* The job owns raws from here: emitting it takes them also when it fails. */
     job->room->records = raws;
     job->room->n_records = n;
     for (size_t i = 0; i < room->n_members; i++) {
@@ -346,9 +362,12 @@ static void load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
         struct pv_view raw = pv_view(from->records[i].bytes, from->records[i].len);
         uint8_t replaced[PV_BLAKE2B_LEN];
         bool replaces;
+        /* Signatures are not checked again: each record was verified before it was stored. */
         if (pv_room_record_parse(raw, NULL, &rec) == PV_OK)
             (void)!pv_rooms_add(rs, room, raw, &rec, &replaces, replaced);
     }
+    /* Without a creation nobody's place in the room can be checked, and a room that does not name
+     * us is not ours. */
     if (room->n_records == 0 || room->self == NULL) {
         pv_rooms_room_free(rs, room);
         return;
@@ -372,6 +391,7 @@ static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatj
     for (size_t i = 0; i < result->room->n_rooms; i++)
         load_room(rs, &result->room->rooms[i]);
     rs->loaded = true;
+    /* Peers may have come before the rooms were there. Each is treated as if it came now. */
     HASH_ITER(hh, rs->peers, peer, tmp)
     {
         if (peer->up)
@@ -399,6 +419,8 @@ static void handle_kept(struct pv_rooms *rs, struct pv_rooms_room *room, int sta
         pv_rooms_reload(rs, now);
         return;
     }
+    /* Only the last of several saves ends the silence: all records that we tell are then on disk.
+     * */
     if (--room->saving > 0)
         return;
     pv_rooms_tell_all(rs, room, 0, now);
@@ -410,9 +432,13 @@ void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
                          struct pv_chatjob_result *result, pv_ns now)
 {
     rooms->now = now;
+    /* A reload or another network drops all entries: a result that comes after that finds none, and
+     * is ignored. */
     struct pv_rooms_job *entry = take_entry(rooms, tag);
     if (entry == NULL)
         return;
+    /* A success without a result breaks the store's contract. Treating it as a failure spares every
+     * handler the check. */
     if (status == PV_OK && result == NULL)
         status = PV_ERR_STATE;
     struct pv_rooms_room *room = pv_rooms_room_find(rooms, entry->room);

@@ -20,6 +20,7 @@ bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)
     return m != NULL && m->state == PV_MEMBER_ACTIVE;
 }
 
+/* A node that the roster does not name counts as revoked: nobody vouches for its key. */
 static bool is_revoked(const struct pv_rooms *rs, const uint8_t *pk)
 {
     const struct pv_member *m = pv_roster_known(rs->roster, pk);
@@ -35,6 +36,8 @@ static bool is_up(const struct pv_rooms *rs, const uint8_t *pk)
 /* How far the author's log may go here. */
 static uint64_t log_end(const struct pv_rooms_node *author)
 {
+    /* The LEAVE record of an author names its last text: what the author signs later does not
+     * count. */
     if (room_is_in(author))
         return PV_ROOM_MAX_TEXTS;
     return author->left_seq < PV_ROOM_MAX_TEXTS ? author->left_seq : PV_ROOM_MAX_TEXTS;
@@ -46,6 +49,7 @@ static bool lacks(const struct pv_rooms_room *room, const struct pv_rooms_node *
     if (memcmp(m->digest, room->digest, sizeof(m->digest)) != 0)
         return true;
     for (size_t i = 0; i < room->n_members; i++) {
+        /* Texts from before the invitation of m (base) are not for m, so m does not lack them. */
         if (room->members[i]->last > m->known[i] && room->members[i]->last > m->base[i])
             return true;
     }
@@ -56,6 +60,7 @@ static bool lacks(const struct pv_rooms_room *room, const struct pv_rooms_node *
 
 void pv_rooms_rearm(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
+    /* Nothing is told while records are being saved. The end of the saving arms the timer again. */
     pv_ns next = pv_min_ns(room->ask_at, room->pending_until);
     for (size_t i = 0; room->saving == 0 && i < room->n_members; i++)
         next = pv_min_ns(next, room->members[i]->tell_at);
@@ -70,6 +75,8 @@ void pv_rooms_tell(struct pv_rooms_room *room, struct pv_rooms_node *m, pv_ns at
 
 void pv_rooms_tell_all(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns within, pv_ns now)
 {
+    /* The moments are random. A member whose HAVE comes before its moment, and shows that it lacks
+     * nothing, is not told at all: handle_have() clears tell_at. */
     uint32_t ms = (uint32_t)(within / PV_MS(1));
     for (size_t i = 0; i < room->n_members; i++) {
         struct pv_rooms_node *m = room->members[i];
@@ -106,6 +113,8 @@ static void send_have(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv
         if (room->members[i]->last > 0)
             add_have(rs, room->members[i]->pk, room->members[i]->last);
     }
+    /* HAVE is built from the state of this version. A change after it raises the version, and m is
+     * told again. */
     m->told = room->version;
     m->tell_at = PV_NEVER;
     pv_rooms_put(rs, m->pk);
@@ -146,6 +155,8 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
                 is_revoked(rs, author->pk))
                 continue;
             waiting = true;
+            /* asked_until belongs to the author: two members are not asked for the same log at
+             * once, or each text would come twice. */
             if (author->asked_until > now)
                 continue;
             author->asked_until = now + PV_S(ASK_S);
@@ -201,10 +212,13 @@ void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
     size_t self = room->self == NULL ? SIZE_MAX : pv_rooms_index(room, room->self->pk);
     uint64_t has = 0;
+    /* A text counts as delivered as soon as one other member has it: that member hands it on. */
     for (size_t i = 0; self != SIZE_MAX && i < room->n_members; i++) {
         uint64_t known = room->members[i]->known[self];
         has = i != self && known > has ? known : has;
     }
+    /* A member may claim more texts than we wrote. Without this limit our next texts would count as
+     * delivered before anybody had them. */
     has = self != SIZE_MAX && has > room->self->last ? room->self->last : has;
     if (has <= room->delivered)
         return;
@@ -224,6 +238,8 @@ static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, co
         n += rs->rooms[i]->pending;
         of_peer += rs->rooms[i]->pending && room_same(rs->rooms[i]->from, pk);
     }
+    /* Any member of the network can make up ids of rooms. The limit for each peer keeps one member
+     * from taking all places. */
     if (n >= PV_ROOMS_MAX_PENDING || of_peer >= PV_ROOMS_MAX_PEER_PENDING ||
         rs->n_rooms - n >= PV_ROOM_MAX_ROOMS || pv_rooms_room_new(rs, f->room, &room) < 0) {
         rs->counts.full++;
@@ -276,6 +292,8 @@ static void handle_want(struct pv_rooms *rs, struct pv_rooms_room *room, struct 
         if (m->base[author] > h->seq) /* from before it was invited */
             h->seq = m->base[author];
     }
+    /* The mark on m comes only with the job: without memory for the job no result would ever clear
+     * it. */
     struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
     if (entry == NULL)
         return;
@@ -301,6 +319,8 @@ void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const ui
         size_t len = 0;
         memcpy(rec.room, room->id, sizeof(rec.room));
         memcpy(rec.signer, t->author, sizeof(rec.signer));
+        /* The store keeps the fields and the signature. The record is joined again here, byte for
+         * byte as its author signed it. */
         rec.text = pv_view(t->text, strlen(t->text));
         if (pv_room_text_join(&rec, t->sig, rs->raw, &len) != PV_OK ||
             used + len > sizeof(rs->out.bytes))
@@ -310,6 +330,8 @@ void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const ui
         used += len;
         own = room_same(t->author, rs->own_pk) ? t->seq : own;
     }
+    /* Every answer costs at least 1 KiB of the allowance: many small questions are bounded as well.
+     * */
     uint32_t kib = (uint32_t)(used / 1024) + 1;
     if (!pv_bucket_take(&peer->served, PV_ROOMS_SERVE_RATE, PV_ROOMS_SERVE_BURST, kib, rs->now))
         return; /* it asks again */
@@ -348,6 +370,7 @@ static void handle_list(struct pv_rooms *rs, struct pv_rooms_room *room, struct 
     begin_frame(rs, room, PV_ROOM_F_RECORDS);
     for (size_t i = 0; room->saving == 0 && i < room->n_records; i++) {
         const struct pv_rooms_record *r = &room->records[i];
+        /* The order of records[] stays: a record comes behind those on which it rests. */
         if (has_prefix(f, r->rec.hash))
             continue;
         if (used + r->len > PV_ROOM_PAGE || rs->out.n_records == PV_ROOM_FRAME_MAX_RECORDS)
@@ -386,6 +409,8 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
 {
     struct pv_rooms_node *author = pv_rooms_member_find(room, rec->signer);
     struct pv_room_record verified;
+    /* The signature is checked last. It is the expensive check, and texts that we have or cannot
+     * use would let any member make us pay for it. */
     if (author == NULL || is_revoked(rs, rec->signer)) {
         rs->counts.strangers++;
         return PV_OK;
@@ -424,6 +449,8 @@ static int take_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
         return PV_ERR_NOMEM;
     memcpy(ret_raw->bytes, raw.ptr, raw.len);
     ret_raw->len = raw.len;
+    /* The copy for the store is made before the record enters the room: the room then never has a
+     * record that could not be stored. */
     int r = pv_rooms_add(rs, room, raw, rec, &ret_raw->replaces, ret_raw->replaced);
     if (r < 0) {
         free(ret_raw->bytes);
@@ -447,6 +474,7 @@ static unsigned rooms_of(const struct pv_rooms *rs, const uint8_t *creator)
 static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
     const uint8_t *creator = room->members[0]->pk;
+    /* One member must not fill the table of rooms with rooms that it made. */
     if (rooms_of(rs, creator) >= PV_ROOMS_MAX_OF_CREATOR) {
         rs->counts.full++;
         return false;
@@ -496,6 +524,8 @@ static void settle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
     } else if (n > 0) {
         pv_rooms_settle(room);
         pv_rooms_begin_logs(room);
+        /* Records that are in memory but not on disk must not be told to anybody. The disk decides.
+         * */
         if (pv_rooms_keep(rs, room, raws, n, NULL) < 0) {
             pv_rooms_reload(rs, now);
             return;
@@ -520,6 +550,8 @@ static int handle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
             r = PV_ERR_REFUSED;
             break;
         }
+        /* The parse above checked only the form. Each of these two verifies the signature after its
+         * cheap checks. */
         int got = rec.type == PV_ROOM_TEXT ? take_text(rs, room, f->records[i], &rec)
                                            : take_record(rs, room, f->records[i], &rec, &raws[n]);
         n += rec.type != PV_ROOM_TEXT && got == PV_OK;
@@ -534,6 +566,7 @@ static int handle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
     room->has_source = true;
     if (r == PV_ERR_NOMEM)
         return PV_OK;
+    /* Good records before a bad one stay: their signatures hold whoever sent them. */
     settle_records(rs, room, raws, n, now);
     room = pv_rooms_room_find(rs, f->room);
     if (room != NULL) {
@@ -584,6 +617,7 @@ int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk, struct pv_v
     struct pv_rooms_peer *peer = pv_rooms_peer_find(rooms, pk);
     if (!rooms->loaded || peer == NULL || !pv_rooms_may_talk(rooms, pk))
         return PV_OK;
+    /* The limit comes before the parser: a flood costs us no parsing. */
     if (!pv_bucket_take(&peer->frames, PV_ROOMS_FRAME_RATE, PV_ROOMS_FRAME_BURST, 1, now)) {
         rooms->counts.floods++;
         return PV_ERR_REFUSED;
@@ -610,6 +644,7 @@ void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns 
         peer = pv_rooms_peer_find(rooms, pk);
     }
     peer->up = up;
+    /* The wish for a connection is fulfilled by any connection, whichever side made it. */
     peer->wanted = peer->wanted && !up;
     for (size_t i = 0; i < rooms->n_rooms; i++) {
         struct pv_rooms_room *room = rooms->rooms[i];
@@ -662,6 +697,7 @@ int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online,
     }
     peer->online = online;
     peer->wanted = peer->wanted && online;
+    /* A peer with a connection was told when the connection came up (pv_rooms_peer_up). */
     for (size_t i = 0; online && !peer->up && i < rooms->n_rooms; i++) {
         struct pv_rooms_room *room = rooms->rooms[i];
         struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
