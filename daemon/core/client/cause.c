@@ -47,6 +47,7 @@ struct scene {
 static bool say(struct pv_cause *c, const char *todo, const char *fmt, ...) PV_PRINTF(3, 4);
 static bool say(struct pv_cause *c, const char *todo, const char *fmt, ...)
 {
+    /* It is always true, so that a rule can end in it. */
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(c->text, sizeof(c->text), fmt, ap);
@@ -70,6 +71,7 @@ static struct seen look(const struct pv_peer *p)
             continue;
         s.hollow = s.hollow || x->hollow;
         s.answers = s.answers || x->valid;
+        /* A silent private address proves nothing: most of them belong to some other LAN. */
         if (pv_addr_is_private(&x->remote))
             continue;
         s.sent += x->unanswered;
@@ -216,6 +218,7 @@ static bool static_misfit(const struct scene *s, struct pv_cause *c)
 static bool static_silent(const struct scene *s, struct pv_cause *c)
 {
     char text[PV_ADDR_TEXT];
+    /* A static peer without a path has ended the search at static_nowhere. */
     const struct pv_session *session = pv_peer_session(s->p);
     return session != NULL && pv_session_is_trying(session) &&
            say(c,
@@ -471,6 +474,7 @@ static bool nat_unmeasured(const struct scene *s, struct pv_cause *c)
 static bool nat_filtered(const struct scene *s, struct pv_cause *c)
 {
     char text[PV_ADDR_TEXT];
+    /* The rules before this one speak of symmetric NATs: by now a firewall is the likeliest. */
     return s->seen.sent >= ENOUGH_CHECKS && !s->seen.answers &&
            say(c,
                "look at the firewalls of both sides; `why` on the other side tells the "
@@ -482,6 +486,7 @@ static bool nat_filtered(const struct scene *s, struct pv_cause *c)
 
 static bool still_trying(const struct scene *s, struct pv_cause *c)
 {
+    /* This one always applies, so that no diagnosis is empty. */
     return say(c, "wait a few seconds and ask again",
                "it is being found out: %u checks have no answer yet", s->seen.sent);
 }
@@ -502,6 +507,7 @@ static const struct {
     unsigned about;
     bool (*speak)(const struct scene *s, struct pv_cause *c); /* false: the rule does not apply */
 } RULES[] = {
+    /* Static peers need neither membership nor `up`. */
     {MEMBER, own_removed},
     {MEMBER, own_down},
     {ANY, own_interface},
@@ -547,6 +553,8 @@ void pv_cause_find(const struct pv_node *n, const struct pv_cause_own *own, stru
 {
     static const struct pv_desc nothing;
     const struct pv_peer_env *env = pv_peers_env(n->peers);
+    /* A peer that never described itself has an empty description here, so the rules need no
+     * checks. */
     const struct pv_desc *remote = pv_peer_remote(p);
     const struct scene s = {
         .n = n,

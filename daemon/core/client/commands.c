@@ -46,6 +46,8 @@ static void serve(struct pv_node *n, struct pv_ctlapi_request *req, uint64_t han
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "this p2pvpnd has no such command");
         return;
     }
+    /* The needs of commands are checked in one place: the same want gets the same words from every
+     * part. */
     if (c->needs == PV_NEEDS_NETWORK && !pv_node_need_network(n, name, handle))
         return;
     if (c->needs == PV_NEEDS_PEER || c->needs == PV_NEEDS_MEMBER) {
@@ -65,6 +67,7 @@ static void run(void *part, pv_ns now)
         serve(n, &req, handle, now);
         pv_ctlapi_request_done(&req);
     }
+    /* Cancels come after requests: a part must know a request before it can drop it. */
     while (pv_ctlsrv_poll_cancel(n->ctl, &handle) == PV_OK) {
         pv_watch_drop(&n->watch, handle);
         PV_EACH_PART(n, slot)

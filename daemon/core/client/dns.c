@@ -71,6 +71,7 @@ static const struct pv_member *find(const struct pv_node *n, const struct pv_dns
 {
     size_t len = strlen(q->name), zone_len = strlen(zone);
     char name[PV_NAME_BUF], label[PV_DNS_NAME_BUF];
+    /* The zone must begin at a dot: notours.p2p is not below ours.p2p. */
     *ret_ours = len >= zone_len && strcmp(q->name + len - zone_len, zone) == 0 &&
                 (len == zone_len || q->name[len - zone_len - 1] == '.');
     if (!*ret_ours || len == zone_len)
@@ -154,6 +155,8 @@ bool pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view p
     struct pv_dns_answer a = {.rcode = PV_DNS_OK};
     char zone[PV_NAMES_FULL_BUF], full[PV_NAMES_FULL_BUF];
     const struct pv_addr bucket = bucket_of(src);
+    /* Strangers get no answer at all, not even an error: nobody can use this server to reflect
+     * packets. */
     if (n->roster == NULL || !may_ask(n, src) || !pv_bucket_table_take(d->rate, &bucket, 1, now))
         return false;
     snprintf(zone, sizeof(zone), "%s.p2p", pv_roster_network(n->roster)->name);

@@ -126,6 +126,7 @@ static struct pv_statuspage *gather(const struct info *x, pv_ns now)
     struct pv_statuspage *st = calloc(1, sizeof(*st));
     if (st == NULL)
         return NULL;
+    /* These mean "not known", should no part say more. */
     st->s.coordinator_rtt_ms = -1;
     st->udp = "unknown";
     PV_EACH_PART(x->node, slot)
@@ -209,6 +210,8 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
 {
     struct info *x = part;
     struct pv_statuspage *st = gather(x, now);
+    /* A store that fails costs the two counts only: people ask for the status exactly when things
+     * fail. */
     if (st != NULL && result->status == PV_OK && result->chat != NULL) {
         st->s.unread = result->chat->unread;
         st->s.queued = result->chat->queued;
@@ -265,6 +268,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     if (msg->type == PV_CTL_PRESENCE) {
         const struct pv_ctl_presences *list = &msg->u.presence;
         pv_presence_take(x->node, list, now);
+        /* An empty page that promises more would be asked for for ever. */
         if (list->more && list->n > 0) {
             struct pv_ctl_msg next = {.type = PV_CTL_LIST};
             next.u.list.has_after = true;

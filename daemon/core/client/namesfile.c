@@ -87,11 +87,14 @@ static void run(void *part, pv_ns now)
     else if (n > 0)
         r = fill(node->roster, n, &job->u.names);
     if (r == PV_OK && pv_jobqueue_submit(&f->node->jobs, job, &pv_part_namesfile, 0)) {
+        /* The file counts as current when its job leaves, not when that ends: a change meanwhile
+         * makes another. */
         f->dirty = false;
         f->writing = true;
         f->not_before = now + WRITE_GAP + n * WRITE_GAP_1;
         return;
     }
+    /* The queue itself frees a job that it does not take. */
     if (r != PV_OK) {
         pv_log(node->log, PV_LOG_WARN, "what=\"names not written\" why=\"%s\"", pv_strstatus(r));
         pv_job_free(job);

@@ -47,6 +47,8 @@ static void show_coordinator_problems(const struct pv_node *n, struct pv_statusp
 {
     int64_t off = clock_off(n, now);
     char text[120];
+    /* To be offline is a problem only where the user wants to be online. A removed node has a line
+     * of its own. */
     if (n->roster != NULL && n->up && !n->removed && !n->online && n->coord_info.error[0] != '\0')
         pv_statuspage_problem(st, "cannot reach the coordinator: ", n->coord_info.error);
     if (off == 0)
@@ -62,6 +64,7 @@ static void show_network_problems(const struct pv_node *n, struct pv_statuspage 
     struct pv_prefix range;
     const char *overlap = pv_membership_overlap(n, &range);
     const char *iface_problem = pv_membership_iface_problem(n);
+    /* One line is enough for the interface: each trouble hides those after it. */
     if (n->iface_error[0] != '\0')
         pv_statuspage_problem(st, "the interface is not up: ", n->iface_error);
     else if (n->iface == PV_IFACE_UP && iface_problem[0] != '\0')

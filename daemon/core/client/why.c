@@ -25,6 +25,8 @@ static void line(json_t **lines, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    /* Without memory the list becomes NULL and stays so: callers need no checks, and the last one
+     * answers for it. */
     if (*lines != NULL && pv_ctlapi_lines_add(*lines, text) != PV_OK) {
         json_decref(*lines);
         *lines = NULL;
@@ -100,6 +102,8 @@ static void why_knocking(struct pv_node *n, struct pv_peer *p, json_t **lines)
 
 static void why_no_path(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
+    /* Each reason hides those after it: a peer that is off cannot be asked, whatever else stands in
+     * the way. */
     if (pv_peer_presence(p) == PV_PRESENCE_OFFLINE)
         line(lines, "%s is offline: the coordinator has no connection from it", pv_peer_name(p));
     else if (!n->online)
@@ -222,6 +226,7 @@ static void why_hard(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_ns
 static void why_udp(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
     const struct pv_relayway *r = pv_peers_env(n->peers)->relays[0];
+    /* Where packets go directly already, UDP plainly gets through. */
     if (pv_peer_is_static(p) || (pv_peer_path(p) != NULL && !pv_peer_is_relayed(p)))
         return;
     if (!pv_udpwatch_is_blocked(pv_relays_udpwatch(n))) {
@@ -265,6 +270,7 @@ static void why_cause(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_n
     line(lines, "  cause: %s", cause.text);
     if (cause.todo[0] != '\0')
         line(lines, "  to do: %s", cause.todo);
+    /* Programs read the cause as fields of their own, people read the lines. */
     if (*lines != NULL &&
         (json_object_set_new(*lines, "cause", json_string(cause.text)) != 0 ||
          json_object_set_new(*lines, "todo",

@@ -25,6 +25,8 @@ void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list)
         a->n_hosts++;
 }
 
+/* Plain addresses stand before those with TLS: TLS costs a handshake more, and is meant for
+ * networks that let nothing else out. */
 void pv_coordaddrs_add(struct pv_coordaddrs *a, const struct pv_addr *addr, bool tls)
 {
     size_t at = a->n_addrs;
@@ -72,6 +74,7 @@ void pv_coordaddrs_load_learnt(struct pv_coordaddrs *a, struct pv_view text)
         const uint8_t *end = memchr(text.ptr, '\n', text.len);
         size_t len = end == NULL ? text.len : (size_t)(end - text.ptr);
         struct pv_hostport *hp = &a->tls_hosts[a->n_tls_hosts];
+        /* A damaged line costs one address and not the others. */
         if (pv_hostport_parse((const char *)text.ptr, len, hp) == PV_OK && hp->tls)
             a->n_tls_hosts++;
         len += end == NULL ? 0 : 1;

@@ -79,6 +79,7 @@ static void forget(struct enrol *x)
 {
     struct pv_node *node = x->node;
     const struct pv_puts puts = x->puts;
+    /* The number outlives the attempt: late results of its jobs are known by it. */
     uint64_t attempt = x->attempt;
     pv_roster_free(x->roster);
     pv_put_free(x->invite);

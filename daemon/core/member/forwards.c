@@ -26,6 +26,7 @@ static unsigned find_helpers(const struct pv_node *n, const struct pv_peer *to,
     struct pv_peer *known = pv_peers_by_id(n->peers, pv_peer_notes_of(to)->passed_by);
     if (can_help(known, to))
         helpers[found++] = known;
+    /* The random start spreads the load, and a repetition most likely asks others. */
     struct pv_peer *start = pv_peers_random(n->peers), *q = start;
     while (q != NULL && found < HELPERS) {
         if (can_help(q, to) && q != known)
@@ -72,6 +73,8 @@ void pv_forwards_pass_on(struct pv_forwards *f, struct pv_node *n, struct pv_pee
         pv_log(n->log, PV_LOG_DEBUG, "peer=%s what=\"signal not passed on\"", pv_peer_name(from));
         return;
     }
+    /* The sender's own budget is asked first: one that floods must not use up the budget that all
+     * share. */
     if (!pv_bucket_take(&pv_peer_notes(from)->passed, PEER_RATE, 2 * PEER_RATE, 1, now) ||
         !pv_bucket_take(&f->others, TOTAL_RATE, 2 * TOTAL_RATE, 1, now))
         return;

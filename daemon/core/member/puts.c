@@ -25,6 +25,7 @@ struct pv_put *pv_put_free(struct pv_put *put)
 {
     if (put == NULL)
         return NULL;
+    /* A token admits whoever holds it, so it does not stay in freed memory. */
     if (put->token != NULL)
         pv_wipe(put->token, strlen(put->token));
     free(put->token);
@@ -99,6 +100,8 @@ struct pv_put *pv_puts_take(struct pv_puts *ps, uint64_t tag, const struct pv_ct
     }
     for (size_t i = 0; i < answer->u.receipts.n && i < put->n; i++) {
         const struct pv_ctl_result *res = &answer->u.receipts.results[i];
+        /* The first refusal stands for the whole put, but the statements accepted beside it count.
+         */
         if (res->error != PV_CTL_E_NONE) {
             if (ret_result->error == PV_CTL_E_NONE)
                 ret_result->error = res->error;

@@ -269,6 +269,8 @@ static struct pv_peer *take_text(struct signals *s, const uint8_t *from, const u
         free(parsed);
         return NULL;
     }
+    /* The number is looked at only for a proven sender: a stranger could else use up a member's
+     * numbers. */
     struct pv_peer *p = sender_of(s, from, transport, &parsed->sig, now);
     if (p == NULL) {
         pv_log(log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"sender is no member\"");
@@ -291,6 +293,8 @@ static struct pv_peer *take_box(struct signals *s, const uint8_t *from, struct p
     struct pv_peer *p = NULL;
     if (n->roster == NULL || box.len > PV_SIGNAL_BOX_MAX)
         return NULL;
+    /* The box was sealed for this route: a helper can neither name another sender nor bring it to
+     * another receiver. */
     struct pv_signal_route route;
     memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
     memcpy(route.from, from, sizeof(route.from));

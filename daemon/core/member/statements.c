@@ -90,6 +90,7 @@ static void upload_missing(struct statements *s)
             put = pv_put_new(PUT_SIZE);
             if (put == NULL)
                 return;
+            /* pv_put_new counted places; from here n counts the statements in them. */
             put->n = 0;
         }
         memcpy(put->statements[put->n].raw, x->st.raw.ptr, x->st.raw.len);
@@ -152,12 +153,15 @@ static void take_statements(struct statements *s, const struct pv_ctl_msg *msg, 
     if (msg->type != PV_CTL_STATEMENTS || s->node->roster == NULL)
         return;
     (void)pv_membership_add(s->node, st->items, st->n, now);
+    /* The cursor follows the roster, never the other way round: a page that is behind the cursor is
+     * not asked for again. A relist leaves the cursor alone. */
     if (tag == TAG_RELIST) {
         for (size_t i = 0; i < st->n; i++)
             note_listed(s, st->items[i].statement);
     } else if (st->n > 0) {
         pv_coord_set_cursor(s->node, st->have);
     }
+    /* A push brings statements as well, but only the answer to a pull can end one. */
     if (st->more)
         pull(s, st->have, tag);
     else if (msg->kind == PV_CTL_ANSWER)

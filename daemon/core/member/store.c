@@ -51,6 +51,7 @@ static void store_marks(struct store *s)
 {
     for (uint64_t i = 0; i < PV_MARKS; i++) {
         uint64_t mark;
+        /* The tag brings the mark back, so that the end of the job tells which mark is on disk. */
         if (s->node->marks[i] != NULL && pv_highwater_take_mark(s->node->marks[i], &mark))
             pv_node_put_meta_u64(s->node, names[i], mark, &pv_part_store, i << MARK_BITS | mark);
     }

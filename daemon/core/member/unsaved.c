@@ -12,6 +12,7 @@ void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_ros
         size_t cap = u->cap == 0 ? 64 : 2 * u->cap;
         struct pv_stored_statement *grown = realloc(u->items, cap * sizeof(*grown));
         if (grown == NULL) {
+            /* The store's next attempt takes the whole roster, and this statement with it. */
             n->store_failed = true;
             return;
         }
