@@ -176,6 +176,7 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     link->conn_map = pv_map_make(&link->rng, PV_CHATLINK_MAX_CONNS);
     pv_heap_init(&link->peer_timers);
     pv_heap_init(&link->conn_timers);
+    /* Queues end in a pointer to the last link, so that appending needs no walk. */
     link->jobs_end = &link->jobs;
     for (size_t i = 0; i < PV_CHATLINK_READERS; i++)
         link->events[i].end = &link->events[i].first;
@@ -248,6 +249,7 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
 {
     struct pv_chatlink_peer *peer = NULL;
     struct pv_chatlink_conn *c = NULL;
+    /* Only a member's address proves a key (cryptokey routing): nobody else has an inbox here. */
     if (source->who != PV_CHATLINK_MEMBER ||
         memcmp(source->pk, link->own_pk, sizeof(link->own_pk)) == 0)
         return PV_ERR_REFUSED;
@@ -255,6 +257,8 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
     if (r < 0)
         return r;
     snprintf(peer->name, sizeof(peer->name), "%s", source->name); /* it may have a new one */
+    /* The newest connection is let in even at the limit: after a crash the peer's old ones look
+     * alive here for a while, and must not lock it out. */
     make_room(link, peer, now);
     r = pv_chatlink_conn_new(link, peer, &c);
     if (r < 0) {
@@ -289,6 +293,8 @@ void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_
     struct pv_chatlink_peer *peer = c->peer;
     c->last_heard = now;
     c->last_wall_ms = wall_ms;
+    /* The acknowledgements are gathered over all lines of these bytes: one job for the store, not
+     * one for each line. */
     if (pv_chatlink_handle_input(link, c, bytes, now))
         pv_chatlink_conn_rearm(link, c);
     else
@@ -344,6 +350,7 @@ int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_t *pk, const c
     int r = pv_chatlink_peer_get(link, pk, name, &peer);
     if (r < 0)
         return r;
+    /* A connection to the old address belongs to nobody any more, or to another member. */
     if (peer->addr.family != PV_AF_NONE && !pv_addr_equal_ip(&peer->addr, addr))
         close_all(link, peer);
     snprintf(peer->name, sizeof(peer->name), "%s", name);
@@ -353,6 +360,7 @@ int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_t *pk, const c
         pv_chatlink_lost_conn(link, peer->active, true, now);
     peer->was_away = false;
     peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S;
+    /* A peer whose path flaps is not called more than once a second. */
     peer->retry_at = peer->last_attempt == 0 ? now : peer->last_attempt + PV_S(1);
     pv_chatlink_pump(link, peer, now);
     return PV_OK;
@@ -407,6 +415,7 @@ static void handle_result(struct pv_chatlink *link, const struct pv_chatlink_job
         pv_chatlink_give_up(link, peer, status, now); /* they are told again, but not at once */
     else if (peer != NULL && job->kind == PV_CHATJOB_SEEN && status == PV_OK && result->changed)
         peer->owed = true;
+    /* The handlers may have freed the peer: it is looked up again. */
     peer = pv_chatlink_peer_find(link, job->pk);
     if (peer != NULL) {
         pv_chatlink_pump(link, peer, now);
@@ -429,6 +438,8 @@ void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
 void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now)
 {
     struct pv_heap_node *node;
+    /* Jobs stand in the order of their deadlines. One without a result counts as failed: a peer
+     * would otherwise wait for it for ever. */
     while (link->jobs != NULL && link->jobs->deadline <= now)
         pv_chatlink_handle_job(link, link->jobs->tag, PV_ERR_TIMEOUT, NULL, now);
     while ((node = pv_heap_pop_due(&link->conn_timers, now)) != NULL) {

@@ -7,6 +7,7 @@
 #include "daemon/core/chat/chatlink_int.h"
 
 enum {
+    /* Above these bits a sid carries the kind of its stream (pv_sid). */
     MAX_SID = (1 << 28) - 1,
 };
 
@@ -24,11 +25,14 @@ int pv_chatlink_conn_new(struct pv_chatlink *link, struct pv_chatlink_peer *peer
     if (n >= PV_CHATLINK_MAX_CONNS)
         return PV_ERR_LIMIT;
     struct pv_chatlink_conn *c = calloc(1, sizeof(*c));
+    /* The timer's place is reserved here: arming it later cannot fail. */
     if (c == NULL || pv_heap_reserve(&link->conn_timers, n + 1) < 0) {
         free(c);
         return PV_ERR_NOMEM;
     }
     do {
+        /* Numbers are used again as late as possible: what the shell still says about an ended
+         * connection must not hit a new one. */
         link->last_sid = link->last_sid >= MAX_SID ? 1 : link->last_sid + 1;
     } while (pv_chatlink_conn_find(link, link->last_sid) != NULL);
     c->sid = link->last_sid;
@@ -52,6 +56,8 @@ void pv_chatlink_conn_speaks(struct pv_chatlink *link, struct pv_chatlink_conn *
     if (c->speaks)
         return;
     c->speaks = true;
+    /* A connection that speaks ends at a daemon: we made it, or a frame came on it. Rooms and
+     * copies never use one on which a client sends plain text. */
     c->peer->wanted = false;
     pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_ROOMS, PV_CHATLINK_UP, c->peer->pk);
     pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_UP, c->peer->pk);
@@ -100,6 +106,7 @@ void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
     free(c->in);
     free(c->told);
     free(c);
+    /* Rooms hear of the loss only when no other connection of the peer can carry their lines. */
     if (spoke && speaking(peer) == NULL)
         pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_ROOMS, PV_CHATLINK_DOWN, peer->pk);
 }
@@ -113,6 +120,7 @@ int pv_chatlink_op_push(struct pv_chatlink *link, bool open, const struct pv_cha
     op->op.sid = c->sid;
     memcpy(op->op.pk, c->peer->pk, sizeof(op->op.pk));
     op->op.addr = c->peer->addr;
+    /* The port is never the peer's choice. */
     op->op.addr.port = PV_CHAT_PORT;
     *link->ops_end = op;
     link->ops_end = &op->next;
@@ -144,6 +152,8 @@ int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c, c
 
 void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
+    /* A connection that is being made has less patience than one that is idle: the outbox waits for
+     * it. */
     pv_ns silence = PV_S(c->connected ? PV_CHATLINK_IDLE_S : PV_CHATLINK_CONNECT_S);
     pv_heap_set(&link->conn_timers, &c->timer, pv_min_ns(c->last_heard + silence, c->ack_deadline));
 }

@@ -31,6 +31,7 @@ static void tell_copies(struct pv_chatlink *link, const struct pv_chatlink_ack *
 void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     size_t n = peer->n_pending;
+    /* One commit a peer at a time: messages reach the store in the order in which they came. */
     if (peer->committing || n == 0)
         return;
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COMMIT);
@@ -55,6 +56,7 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
         acks[n_acks].copy = p->copy;
         memcpy(acks[n_acks++].id, p->rec.id, sizeof(acks->id));
     }
+    /* Every record has left its text to the job: only the empty entries are freed here. */
     pv_chatlink_drop_pending(peer);
 
     struct pv_chatlink_job *entry = NULL;
@@ -86,6 +88,9 @@ void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_p
     for (size_t i = 0; i < job->n_acks; i++) {
         struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, job->acks[i].sid);
         size_t len = 0;
+        /* The acknowledgement goes out only now that the message is on disk. A connection that
+         * ended meanwhile gets none: the sender repeats the message, and the store knows it by its
+         * id. */
         if (c != NULL &&
             pv_chat_write_ack(job->acks[i].id, PV_CHAT_DELIVERED, link->line, &len) == PV_OK)
             put_or_close(link, c, len, now);
@@ -118,6 +123,8 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         p->rec.seq = f->seq;
         p->rec.time_ms = f->time_ms;
     } else {
+        /* Plain text has no id and no clock of its own: it gets ours, and nobody waits for an
+         * acknowledgement. */
         pv_rng_fill(&link->rng, p->rec.id, sizeof(p->rec.id));
         p->rec.time_ms = c->last_wall_ms;
     }
@@ -204,6 +211,7 @@ static bool handle_ack(struct pv_chatlink_conn *c, const struct pv_chat_frame *f
 /* The peer will not forget that its message was read. */
 static bool handle_noted(struct pv_chatlink_conn *c, const struct pv_chat_frame *f, pv_ns now)
 {
+    /* Only receipts told on this connection count: a peer cannot clear what it never got. */
     for (size_t i = 0; i < c->n_told; i++) {
         if (memcmp(c->told[i], f->id, sizeof(f->id)) != 0)
             continue;
@@ -244,6 +252,7 @@ static bool emit_marks(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
         free(acks);
         return false; /* without acks: it is told again */
     }
+    /* The job has not gone out yet, so it may still be filled in. */
     entry->out->state = entry->state = state;
     entry->n_ids = n;
     entry->acks = acks;
@@ -256,6 +265,8 @@ void pv_chatlink_flush_acks(struct pv_chatlink *link, struct pv_chatlink_peer *p
     bool ok = true;
     if (peer->delivered.n > 0)
         ok = emit_marks(link, peer, PV_CHAT_DELIVERED, &peer->delivered, now);
+    /* One batch of receipts at a time: the next gathers in peer->read meanwhile, and add_id()
+     * bounds it. */
     if (ok && peer->read.n > 0 && !peer->marking) {
         ok = emit_marks(link, peer, PV_CHAT_READ, &peer->read, now);
         peer->marking = ok;
@@ -300,6 +311,8 @@ void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlin
     if (peer == NULL || job->state == PV_CHAT_SENT)
         return;
     peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S; /* everything works */
+    /* A receipt that changes nothing costs a write all the same. Honest peers repeat a few, so
+     * these have an allowance. */
     uint32_t useless = read ? (uint32_t)(job->n_ids - result->n_msgs) : 0;
     if (useless > 0 && !pv_bucket_take(&peer->useless, PV_CHATLINK_USELESS_RATE,
                                        PV_CHATLINK_USELESS_BURST, useless, now)) {
@@ -336,6 +349,8 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
     if (pv_copy_is_frame(line))
         return pass_on(link, c, PV_CHATLINK_FOR_COPIES, line);
     int r = pv_chat_frame_parse(line, f);
+    /* A kind that we do not know comes from a newer version: it is skipped, and the connection
+     * lives. */
     if (r == PV_ERR_NOT_FOUND)
         return true;
     if (r < 0) {
@@ -357,6 +372,7 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
 static bool keep_input(struct pv_chatlink_conn *c, struct pv_view bytes)
 {
     size_t need = c->in_len + bytes.len;
+    /* The limit comes before the memory: a line without an end cannot fill it. */
     if (need >= PV_CHAT_LINE_MAX)
         return false;
     if (need > c->in_cap) {

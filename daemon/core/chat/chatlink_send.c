@@ -58,6 +58,7 @@ static void write_window(struct pv_chatlink *link, struct pv_chatlink_peer *peer
     for (size_t i = 0; i < peer->n_window && pv_outbuf_view(&c->out).len < ROOM; i++) {
         const struct pv_chat_record *m = &peer->window[i];
         size_t len = 0;
+        /* The window is in the order of seq, so one number says what this connection has had. */
         if (m->seq <= c->sent_seq)
             continue;
         int r = pv_chat_write_message(m->id, m->seq, m->time_ms, m->text, link->line, &len);
@@ -65,6 +66,7 @@ static void write_window(struct pv_chatlink *link, struct pv_chatlink_peer *peer
             r = pv_chatlink_conn_put(link, c, link->line, len);
         if (r < 0 && r != PV_ERR_MALFORMED)
             break; /* no memory now */
+        /* A damaged message is passed over: it must not block those behind it for ever. */
         c->sent_seq = m->seq;
         if (r < 0) {
             pv_log(link->log, PV_LOG_WARN, "chat peer=%s message seq=%llu is damaged: not sent",
@@ -84,6 +86,8 @@ static void write_window(struct pv_chatlink *link, struct pv_chatlink_peer *peer
 void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
 {
     size_t n = 0;
+    /* Sent means that the kernel took the last byte of the message, not that it was put into our
+     * buffer. */
     while (n < c->n_sent && c->sent[n].end <= c->out_done)
         n++;
     if (n == 0)
@@ -111,6 +115,8 @@ void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c,
 void pv_chatlink_expect(struct pv_chatlink_conn *c, pv_ns now)
 {
     const struct pv_chatlink_peer *peer = c->peer;
+    /* An acknowledgement starts the time anew: a slow peer that goes on answering is not cut off.
+     * */
     bool unacked = peer->active == c && peer->n_window > 0 && peer->window[0].seq <= c->sent_seq;
     c->ack_deadline = unacked || c->n_told > 0 ? now + PV_S(PV_CHATLINK_ACK_S) : PV_NEVER;
 }
@@ -122,6 +128,8 @@ static bool has_conn(struct pv_chatlink_peer *peer)
          c = c->next_of_peer) {
         if (!c->connected || !c->speaks)
             continue;
+        /* Without its window a connection is of no use to the outbox, so it becomes active only
+         * with one. */
         peer->window = calloc(PV_CHATLINK_WINDOW, sizeof(*peer->window));
         if (peer->window == NULL)
             return false;
@@ -157,7 +165,11 @@ static void open_conn(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
 
 void pv_chatlink_pump(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
+    /* The timer is for waiting to connect only: each way through below decides anew whether it is
+     * needed. */
     pv_heap_set(&link->peer_timers, &peer->timer, PV_NEVER);
+    /* Until the store was asked, a stored message of an earlier life could be overtaken by a new
+     * one. */
     if (!link->counted || !pv_chatlink_has_work(peer))
         return;
     if (has_conn(peer)) {
@@ -218,6 +230,8 @@ void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatl
     }
     struct pv_chat_record *m = &result->msgs[0];
     if (pv_chatlink_peer_get(link, m->peer, m->peer_name, &peer) == PV_OK) {
+        /* The message may join directly only when nothing older is left in the store: order is
+         * kept. */
         bool next = peer->active != NULL && !peer->more_queued && !peer->loading &&
                     peer->n_window < PV_CHATLINK_WINDOW && m->seq > peer->loaded_seq;
         if (next && pv_chat_record_copy(&peer->window[peer->n_window], m) == PV_OK) {
@@ -225,6 +239,8 @@ void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatl
             peer->loaded_seq = m->seq;
         } else {
             peer->more_queued = true;
+            /* The job under way may have looked before this message was stored: its answer "no
+             * more" must not count. */
             peer->missed = peer->loading;
         }
     }
@@ -253,6 +269,7 @@ void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlin
             continue;
         peer->loaded_seq = result->msgs[i].seq;
         peer->window[peer->n_window++] = result->msgs[i];
+        /* The window owns the text now: the result must not free it. */
         memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
     }
     peer->more_queued = result->more || peer->missed;
@@ -304,6 +321,8 @@ void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *
             break;
         memcpy(c->told[c->n_told++], result->msgs[i].id, PV_CHAT_ID_LEN);
     }
+    /* Receipts are still owed and nothing was written: without an end the connection would stall
+     * with them. */
     if (c->n_told == 0) {
         pv_chatlink_lost_conn(link, c, true, now);
         return;

@@ -51,6 +51,7 @@ static void free_copies(void *part)
         PV_MAP_DEL(c->peers, peer);
         free(peer);
     }
+    /* The part has its own copy of the secret key. */
     pv_wipe(c, sizeof(*c));
     free(c);
 }
@@ -91,6 +92,8 @@ int pv_copies_open(struct pv_copies *c, const uint8_t *from, struct pv_view box,
     struct pv_signal_route route = route_of(n, from, n->identity->sign_pk);
     const struct pv_member *m = pv_roster_known(n->roster, from);
     struct pv_parcel parcel;
+    /* An author who is not in the roster yet may come with the next roster: the copy stays where it
+     * is. */
     if (m == NULL)
         return PV_ERR_AGAIN;
     if (m->state == PV_MEMBER_REVOKED)
@@ -107,6 +110,7 @@ int pv_copies_open(struct pv_copies *c, const uint8_t *from, struct pv_view box,
                                               .number = number};
         r = pv_chatlink_take_copy(n->chatlink, &copy, now);
     }
+    /* The text was in the clear here: it must not stay in freed memory. */
     if (buf != NULL)
         pv_wipe(buf, PV_PARCEL_CONTENT_MAX);
     free(buf);
@@ -142,6 +146,7 @@ static void take_line(struct pv_copies *c, const struct pv_chatlink_event *ev, p
     if (f == NULL)
         return;
     int r = pv_copy_frame_parse(pv_view(ev->msg.text, strlen(ev->msg.text)), f);
+    /* The allowance is taken for bad frames too: a peer pays for whatever it sends. */
     bool flood = !pv_bucket_take(&allowance->frames, FRAME_RATE, FRAME_BURST, 1, now);
     if (flood || (r < 0 && r != PV_ERR_NOMEM)) {
         c->counts.bad_frames++;
@@ -168,6 +173,8 @@ static void take_event(struct pv_copies *c, const struct pv_chatlink_event *ev, 
             pv_copies_coordinator_away(c, p);
         break;
     case PV_CHATLINK_COPY:
+        /* Members' numbers carry a bit of their own, so the first that knows the number takes it.
+         * */
         if (!pv_copies_members_committed(c, ev->tag, ev->status))
             pv_copies_coordinator_committed(c, ev->tag, ev->status, now);
         break;
@@ -241,6 +248,8 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     struct pv_copies *c = part;
     enum pv_copies_job what = (enum pv_copies_job)(tag & ((UINT64_C(1) << PV_COPIES_JOB_BITS) - 1));
     if (result->chat != NULL && result->chat->copies != NULL)
+        /* Every answer of the store about copies carries the total: while it is 0 no receiver needs
+         * a look at the disk. */
         c->members.total = result->chat->copies->total;
     if (what == PV_COPIES_JOB_AWAY)
         pv_copies_coordinator_listed(c, result, now);

@@ -34,6 +34,7 @@ static bool is_away(const struct pv_peer *p)
 void pv_copies_coordinator_away(struct pv_copies *c, const struct pv_peer *p)
 {
     struct pv_copies_coordinator *s = &c->coordinator;
+    /* The coordinator that refused is not asked again on this connection. */
     if (!c->enabled || s->refused || !is_away(p))
         return;
     for (size_t i = 0; i < s->n_waiting; i++) {
@@ -114,6 +115,7 @@ static void go_on(struct pv_copies *c, pv_ns now)
             send_later(c, now);
         return;
     }
+    /* The flag is read first: stop_sending() frees the list. */
     bool more = s->list->more;
     stop_sending(c);
     if (more)
@@ -153,6 +155,7 @@ static void note_stored(struct pv_copies *c, const struct pv_chat_record *m)
 static void take_stored(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_copies_coordinator *s = &c->coordinator;
+    /* An answer may come after its task ended: it must not count for another message. */
     if (!s->sending || s->list == NULL || s->at >= s->list->n_msgs)
         return;
     if (msg->type == PV_CTL_DONE) {
@@ -163,6 +166,8 @@ static void take_stored(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns
     enum pv_ctl_error error =
         msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_BAD_REQUEST;
     pv_log(c->node->log, PV_LOG_INFO, "what=\"copy not stored\" why=%s", pv_ctl_error_word(error));
+    /* An older coordinator, or one that holds no copies, will not change its mind on this
+     * connection. */
     if (error == PV_CTL_E_UNKNOWN_REQUEST || error == PV_CTL_E_NOT_ALLOWED) {
         s->refused = true;
         stop_sending(c);
@@ -181,6 +186,8 @@ static void collect(struct pv_copies *c, uint64_t after, uint64_t taken, pv_ns n
     struct pv_ctl_msg msg = {.type = PV_CTL_COLLECT};
     msg.u.collect = (struct pv_ctl_collect){.after = after, .taken = taken};
     c->coordinator.collecting = true;
+    /* The time is set before the request: a request that could not be sent is then repeated as one
+     * without an answer. */
     c->coordinator.collect_at = now + COLLECT_RETRY;
     int r = pv_coord_ask(c->node, &pv_part_copies, &msg, REQUEST_COLLECT);
     if (r != PV_OK)
@@ -214,6 +221,8 @@ static void take_copy(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns n
     }
     const struct pv_ctl_parcel *in = &msg->u.parcel;
     if (in->n == 0) {
+        /* A copy may have been stored behind our back after the last request: its news came while
+         * we collected. */
         bool again = s->again;
         s->again = s->collecting = false;
         s->collect_at = PV_NEVER;
@@ -240,6 +249,8 @@ void pv_copies_coordinator_answer(struct pv_copies *c, uint64_t tag, const struc
 
 void pv_copies_coordinator_committed(struct pv_copies *c, uint64_t number, int status, pv_ns now)
 {
+    /* Only a copy on our disk may be forgotten there. After a failure collect_at asks for the same
+     * copy again. */
     if (status == PV_OK && c->coordinator.collecting && c->node->online)
         collect(c, number, number, now);
 }
@@ -278,6 +289,8 @@ void pv_copies_coordinator_run(struct pv_copies *c, pv_ns now)
         memcpy(s->peer, s->waiting[0], sizeof(s->peer));
         memmove(s->waiting, s->waiting + 1, --s->n_waiting * sizeof(s->waiting[0]));
         const struct pv_peer *p = pv_peers_by_pk(c->node->peers, s->peer);
+        /* The peer may be back or gone since it was put on the list: then the next one is tried at
+         * once. */
         s->sending = p != NULL && is_away(p) && ask_for_list(c);
     }
 }

@@ -86,6 +86,8 @@ bool pv_file_is_spent(const struct pv_file *f)
 
 struct pv_file *pv_filelink_add(struct pv_filelink *l)
 {
+    /* The oldest entry that nobody needs makes room. One that waits for a user or a peer never
+     * does. */
     for (size_t i = 0; l->n == PV_FILELINK_MAX && i < l->n; i++) {
         if (!pv_file_is_spent(&l->files[i]))
             continue;
@@ -128,6 +130,7 @@ void pv_file_set(struct pv_filelink *l, struct pv_file *f, enum pv_file_state st
         return;
     pv_file_cancel(l, f);
     release(l, f);
+    /* The bytes of a file that will not be whole, or that its user has, only fill the disk. */
     if (!f->e.outgoing && state != PV_FILE_DONE)
         pv_file_drop(l, f);
 }
@@ -137,6 +140,7 @@ bool pv_filelink_has_room(const struct pv_filelink *l, const struct pv_file *f)
     size_t n = 0, of_peer = 0;
     for (size_t i = 0; i < l->n; i++) {
         const struct pv_file *other = &l->files[i];
+        /* The tag marks a transfer under way, in either direction. */
         if (other->tag == 0)
             continue;
         n++;
@@ -219,6 +223,8 @@ int pv_filelink_stop(struct pv_filelink *l, uint32_t number, pv_ns now)
     struct pv_file *f = by_number(l, number);
     if (f == NULL)
         return PV_ERR_NOT_FOUND;
+    /* A received file that nobody has saved can still be stopped: its bytes are deleted, and the
+     * sender still hears that it arrived. */
     bool unsaved = !f->e.outgoing && f->e.state == PV_FILE_DONE;
     if (pv_file_is_final(f) && !unsaved)
         return PV_ERR_STATE;
@@ -269,6 +275,7 @@ void pv_filelink_set_peer(struct pv_filelink *l, const struct pv_filelink_peer *
         f->changed = true;
         if (!pv_file_is_final(f) || f->tell_at != PV_NEVER)
             pv_file_tell(f, now);
+        /* A peer that comes back is asked at once: the waiting was for its absence. */
         if (f->e.state == PV_FILE_ACCEPTED && !f->e.outgoing) {
             f->retries = 0;
             f->fetch_at = now;
@@ -324,6 +331,7 @@ struct pv_filelink *pv_filelink_free(struct pv_filelink *l)
 void pv_filelink_stop_all(struct pv_filelink *l)
 {
     for (size_t i = 0; i < l->n; i++)
+        /* States stay as they are: the next life of the daemon goes on from the saved table. */
         release(l, &l->files[i]);
 }
 
@@ -331,6 +339,8 @@ bool pv_filelink_take_dirty(struct pv_filelink *l, pv_ns now)
 {
     if (!l->dirty || now < l->save_at)
         return false;
+    /* Peers cause changes: without a limit one of them could make us write the table without end.
+     * */
     if (!pv_bucket_take(&l->saves, SAVE_RATE, SAVE_BURST, 1, now)) {
         l->save_at = now + PV_MS(SAVE_LATER_MS);
         return false;

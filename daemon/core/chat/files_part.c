@@ -47,6 +47,8 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     f->passed.handle = -1;
     f->save_at = PV_NEVER;
     f->n_auto_accept = cfg->n_auto_accept;
+    /* One more than needed: calloc() of nothing may return NULL, which would look like no memory.
+     * */
     f->auto_accept = calloc(cfg->n_auto_accept + 1, sizeof(*f->auto_accept));
     int r = f->auto_accept == NULL ? PV_ERR_NOMEM
                                    : pv_filelink_new(&f->link, &fc, saved_table(cfg->saved));
@@ -196,6 +198,7 @@ static bool add_op(struct files *f, const struct pv_files_op *op)
 int pv_files_part_poll_op(struct pv_node *n, struct pv_files_op *ret_op)
 {
     struct files *f = pv_node_part(n, &pv_part_files);
+    /* Ours go first: they release descriptors and answer clients that wait. */
     if (f->n_ops > 0) {
         *ret_op = f->ops[0];
         f->n_ops--;
@@ -211,6 +214,7 @@ int pv_files_part_poll_op(struct pv_node *n, struct pv_files_op *ret_op)
         ret_op->op.sid = pv_sid(PV_STREAM_FILE, op.sid);
     const struct pv_member *self = pv_node_self(n);
     if (self != NULL)
+        /* The connection leaves from our address in the network: the other side knows us by it. */
         ret_op->local = op.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
     return PV_OK;
 }
@@ -348,6 +352,8 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct files *f = part;
     struct pv_node *n = f->node;
     uint32_t number;
+    /* The descriptor must have come on the connection of the request: a client cannot send the file
+     * of another. */
     if (f->passed.handle < 0 || f->passed_by != pv_ctlsrv_sid(n->ctl, handle)) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
                        "send-file: no regular file came with the request: give the name of a file "
@@ -402,6 +408,7 @@ static int pass(struct files *f, uint32_t number, uint64_t handle)
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
     if (entry == NULL)
         return PV_ERR_NOT_FOUND;
+    /* Only a whole file whose hash was right leaves the daemon. */
     if (entry->outgoing || entry->state != PV_FILE_DONE)
         return PV_ERR_STATE;
     struct pv_files_op op = {.pass = true};

@@ -49,6 +49,8 @@ static void free_rooms(void *part)
 static void look_at(struct rooms_part *r, const struct pv_peer *p, pv_ns now)
 {
     const struct pv_node *n = r->node;
+    /* Without the interface no connection can be made, whatever the coordinator says of the peer.
+     * */
     bool there = n->iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO;
     int status = pv_rooms_peer_online(r->rooms, pv_peer_pk(p), there, now);
     if (status != PV_OK)
@@ -113,6 +115,7 @@ static void send_lines(struct rooms_part *r, pv_ns now)
             pv_rooms_unsaid(r->rooms, line.pk, now);
         free(line.bytes);
     }
+    /* Wishes come after the lines: a line may just have used the connection that was wished for. */
     while (pv_rooms_poll_want(r->rooms, pk) == PV_OK) {
         struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
         if (p == NULL || pv_chatlink_want(n->chatlink, pk, now) != PV_OK)
@@ -241,6 +244,7 @@ static void run(void *part, pv_ns now)
         send_lines(r, now);
     } while (take_lines(r, now));
     while (pv_rooms_poll_job(r->rooms, &tag, &job) == PV_OK)
+        /* A job that the queue refuses has no result: its deadline in rooms ends it. */
         (void)pv_jobqueue_submit_chat(&r->node->jobs, job, &pv_part_rooms, tag);
     while (pv_rooms_poll_event(r->rooms, &ev) == PV_OK) {
         take_event(r->node, &ev, now);
@@ -274,6 +278,7 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
     if (!pv_node_need_network(n, "room", handle))
         return NULL;
     const uint8_t *id = pv_rooms_find(n->rooms, name, left);
+    /* "No such room" would be wrong while the rooms are being loaded. */
     if (!pv_rooms_are_ready(n->rooms)) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED,
                        "room: the rooms are not loaded yet: try again");

@@ -19,6 +19,7 @@ struct pv_rooms_room *pv_rooms_room_find(const struct pv_rooms *rs, const uint8_
 
 int pv_rooms_room_new(struct pv_rooms *rs, const uint8_t *id, struct pv_rooms_room **ret_room)
 {
+    /* Invitations have places of their own: made-up ones cannot keep users from opening rooms. */
     if (rs->n_rooms >= PV_ROOM_MAX_ROOMS + PV_ROOMS_MAX_PENDING)
         return PV_ERR_LIMIT;
     if (rs->n_rooms == rs->cap_rooms) {
@@ -48,6 +49,7 @@ void pv_rooms_room_free(struct pv_rooms *rs, struct pv_rooms_room *room)
     for (size_t i = 0; i < rs->n_rooms; i++) {
         if (rs->rooms[i] != room)
             continue;
+        /* The order of rooms means nothing: the last one fills the gap. */
         rs->rooms[i] = rs->rooms[--rs->n_rooms];
         break;
     }
@@ -150,6 +152,7 @@ static int count_record(struct pv_rooms *rs, struct pv_rooms_room *room,
 {
     struct pv_rooms_node *m = pv_rooms_member_find(room, rec->signer);
     if (rec->type == PV_ROOM_LEAVE) {
+        /* Records may come in any order: only the newest LEAVE says where the log ends. */
         if (rec->round >= m->left)
             m->left_seq = rec->seq;
         m->left = rec->round > m->left ? rec->round : m->left;
@@ -176,6 +179,8 @@ int pv_rooms_add(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_view
     if (!may_stand(room, rec))
         return PV_ERR_REFUSED;
     size_t same = find_same(room, rec);
+    /* Of two records that say the same all members keep the one with the lower hash: their digests
+     * agree, in whatever order the records came. */
     if (same != SIZE_MAX && memcmp(room->records[same].rec.hash, rec->hash, sizeof(rec->hash)) < 0)
         return PV_ERR_EXISTS;
     if (same == SIZE_MAX && room->n_records == PV_ROOM_MAX_RECORDS)
@@ -184,6 +189,7 @@ int pv_rooms_add(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_view
     if (copy == NULL)
         return PV_ERR_NOMEM;
     memcpy(copy, raw.ptr, raw.len);
+    /* Views of the record must point into our copy: the caller's bytes end with the frame. */
     int r = pv_room_record_parse(pv_view(copy, raw.len), NULL, &again);
     if (r == PV_OK && same == SIZE_MAX) {
         struct pv_rooms_record *grown =
@@ -219,6 +225,7 @@ static void make_digest(struct pv_rooms_room *room)
     uint8_t hashes[PV_ROOM_MAX_RECORDS][PV_BLAKE2B_LEN];
     for (size_t i = 0; i < room->n_records; i++)
         memcpy(hashes[i], room->records[i].rec.hash, PV_BLAKE2B_LEN);
+    /* Members get records in different orders. Sorting makes the digest depend on the set alone. */
     qsort(hashes, room->n_records, sizeof(hashes[0]), by_hash);
     pv_blake2b(room->digest, pv_view(hashes, room->n_records * sizeof(hashes[0])), pv_view(NULL, 0),
                pv_view(NULL, 0));
@@ -241,6 +248,8 @@ static void make_base(const struct pv_rooms_room *room, struct pv_rooms_node *m)
                 base[author] = h.seq;
         }
         for (size_t k = 0; k < PV_ROOM_MAX_MEMBERS; k++)
+            /* Several invitations of one round may stand: a member gets what any of its inviters
+             * would give it. */
             m->base[k] = first || base[k] < m->base[k] ? base[k] : m->base[k];
         first = false;
     }
@@ -251,6 +260,7 @@ void pv_rooms_settle(struct pv_rooms_room *room)
     make_digest(room);
     for (size_t i = 0; i < room->n_members; i++)
         make_base(room, room->members[i]);
+    /* Whoever was told an older version is told again. */
     room->version++;
 }
 
@@ -258,6 +268,8 @@ void pv_rooms_begin_logs(struct pv_rooms_room *room)
 {
     for (size_t i = 0; room_is_in(room->self) && i < room->n_members; i++) {
         struct pv_rooms_node *m = room->members[i];
+        /* Nobody hands us what lies before our invitation: waiting for it would stop the log for
+         * ever. */
         if (room->self->base[i] > m->taken)
             m->taken = room->self->base[i];
         if (room->self->base[i] > m->last)
