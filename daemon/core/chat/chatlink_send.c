@@ -115,8 +115,8 @@ void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c,
 void pv_chatlink_expect(struct pv_chatlink_conn *c, pv_ns now)
 {
     const struct pv_chatlink_peer *peer = c->peer;
-    /* An acknowledgement starts the time anew: a slow peer that goes on answering is not cut off.
-     * */
+    /* An acknowledgement starts the time anew: a slow peer that goes on answering is not
+     * cut off. */
     bool unacked = peer->active == c && peer->n_window > 0 && peer->window[0].seq <= c->sent_seq;
     c->ack_deadline = unacked || c->n_told > 0 ? now + PV_S(PV_CHATLINK_ACK_S) : PV_NEVER;
 }

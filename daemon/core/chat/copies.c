@@ -173,8 +173,8 @@ static void take_event(struct pv_copies *c, const struct pv_chatlink_event *ev, 
             pv_copies_coordinator_away(c, p);
         break;
     case PV_CHATLINK_COPY:
-        /* Members' numbers carry a bit of their own, so the first that knows the number takes it.
-         * */
+        /* Members' numbers carry a bit of their own, so the first that knows the number
+         * takes it. */
         if (!pv_copies_members_committed(c, ev->tag, ev->status))
             pv_copies_coordinator_committed(c, ev->tag, ev->status, now);
         break;

@@ -186,8 +186,8 @@ static void send_copy(struct pv_copies *c, pv_ns now)
     f->kind = PV_COPY_KEEP;
     memcpy(f->key, s->list->msgs[s->at].id, sizeof(f->key));
     memcpy(f->node, pv_peer_pk(to), sizeof(f->node));
-    /* Without a connection the frame is not queued: pv_copies_members_up() seals and sends again.
-     * */
+    /* Without a connection the frame is not queued: pv_copies_members_up() seals and
+     * sends again. */
     if (say(c, pv_peer_pk(holder), f) == PV_ERR_NOT_FOUND)
         want_connection(c, holder, now);
     s->answer_by = now + PATIENCE;
@@ -330,8 +330,8 @@ void pv_copies_members_give(struct pv_copies *c, const struct pv_peer *p, pv_ns 
         return;
     for (size_t i = 0; i < PV_COPIES_GIVES; i++) {
         bool over = !s->gives[i].used || s->gives[i].by <= now;
-        /* A slot whose time is over counts as free: a receiver that never answers cannot keep it.
-         * */
+        /* A slot whose time is over counts as free: a receiver that never answers cannot
+         * keep it. */
         if (s->gives[i].peer == pv_peer_id(p) && !over)
             return;
         if (over && slot == SIZE_MAX)
@@ -365,8 +365,8 @@ static void take_next(struct pv_copies *c, size_t slot, const struct pv_job_resu
     f->box_len = copy->box_len;
     int r = say(c, pv_peer_pk(p), f);
     free(f);
-    /* The slot stays free meanwhile: pv_copies_members_up() begins anew when there is a connection.
-     * */
+    /* The slot stays free meanwhile: pv_copies_members_up() begins anew when there is
+     * a connection. */
     if (r == PV_ERR_NOT_FOUND)
         want_connection(c, p, now);
     if (r != PV_OK)

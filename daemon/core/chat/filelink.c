@@ -339,8 +339,8 @@ bool pv_filelink_take_dirty(struct pv_filelink *l, pv_ns now)
 {
     if (!l->dirty || now < l->save_at)
         return false;
-    /* Peers cause changes: without a limit one of them could make us write the table without end.
-     * */
+    /* Peers cause changes: without a limit one of them could make us write the table
+     * without end. */
     if (!pv_bucket_take(&l->saves, SAVE_RATE, SAVE_BURST, 1, now)) {
         l->save_at = now + PV_MS(SAVE_LATER_MS);
         return false;

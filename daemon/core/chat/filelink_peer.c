@@ -117,8 +117,8 @@ static bool may_come(const struct pv_filelink_peer *from, const struct pv_file_n
 static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from,
                       const struct pv_file_notice *n, pv_ns now)
 {
-    /* An offer that cannot be remembered is refused: silence would make the sender offer for ever.
-     * */
+    /* An offer that cannot be remembered is refused: silence would make the sender offer
+     * for ever. */
     bool yes = may_come(from, n);
     struct pv_file *f = has_place(l, from->pk, yes) ? pv_filelink_add(l) : NULL;
     if (f == NULL) {
@@ -220,8 +220,8 @@ int pv_filelink_accepted(struct pv_filelink *l, const uint8_t *pk, pv_ns now, ui
     }
     if (free_one == NULL || of_peer >= PV_FILELINK_MAX_PEER_CONNS)
         return PV_ERR_LIMIT;
-    /* The upper bits of a sid name the kind of stream (pv_sid), so numbers begin again below them.
-     * */
+    /* The upper bits of a sid name the kind of stream (pv_sid), so numbers begin again
+     * below them. */
     l->last_sid = l->last_sid % ((1u << 28) - 1) + 1;
     *free_one =
         (struct pv_file_conn){.sid = l->last_sid, .deadline = now + PV_S(PV_FILELINK_ASK_S)};

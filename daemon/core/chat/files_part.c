@@ -47,8 +47,8 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     f->passed.handle = -1;
     f->save_at = PV_NEVER;
     f->n_auto_accept = cfg->n_auto_accept;
-    /* One more than needed: calloc() of nothing may return NULL, which would look like no memory.
-     * */
+    /* One more than needed: calloc() of nothing may return NULL, which would look like
+     * no memory. */
     f->auto_accept = calloc(cfg->n_auto_accept + 1, sizeof(*f->auto_accept));
     int r = f->auto_accept == NULL ? PV_ERR_NOMEM
                                    : pv_filelink_new(&f->link, &fc, saved_table(cfg->saved));

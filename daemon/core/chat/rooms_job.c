@@ -7,8 +7,8 @@
 #include "daemon/core/chat/rooms_int.h"
 
 enum {
-    /* Of text in one TAKE job. The check comes before a text is added, so one text may exceed it.
-     * */
+    /* Of text in one TAKE job. The check comes before a text is added, so one text may
+     * exceed it. */
     MAX_BATCH_BYTES = 1048576,
     RELOAD_S = 5,       /* ours: after the store failed */
     JOB_S = 30,         /* a job without a result for so long has failed */
@@ -419,8 +419,8 @@ static void handle_kept(struct pv_rooms *rs, struct pv_rooms_room *room, int sta
         pv_rooms_reload(rs, now);
         return;
     }
-    /* Only the last of several saves ends the silence: all records that we tell are then on disk.
-     * */
+    /* Only the last of several saves ends the silence: all records that we tell are then
+     * on disk. */
     if (--room->saving > 0)
         return;
     pv_rooms_tell_all(rs, room, 0, now);

@@ -49,8 +49,8 @@ static void free_rooms(void *part)
 static void look_at(struct rooms_part *r, const struct pv_peer *p, pv_ns now)
 {
     const struct pv_node *n = r->node;
-    /* Without the interface no connection can be made, whatever the coordinator says of the peer.
-     * */
+    /* Without the interface no connection can be made, whatever the coordinator says of
+     * the peer. */
     bool there = n->iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO;
     int status = pv_rooms_peer_online(r->rooms, pv_peer_pk(p), there, now);
     if (status != PV_OK)

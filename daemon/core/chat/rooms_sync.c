@@ -330,8 +330,8 @@ void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const ui
         used += len;
         own = room_same(t->author, rs->own_pk) ? t->seq : own;
     }
-    /* Every answer costs at least 1 KiB of the allowance: many small questions are bounded as well.
-     * */
+    /* Every answer costs at least 1 KiB of the allowance: many small questions are bounded
+     * as well. */
     uint32_t kib = (uint32_t)(used / 1024) + 1;
     if (!pv_bucket_take(&peer->served, PV_ROOMS_SERVE_RATE, PV_ROOMS_SERVE_BURST, kib, rs->now))
         return; /* it asks again */
@@ -524,8 +524,8 @@ static void settle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
     } else if (n > 0) {
         pv_rooms_settle(room);
         pv_rooms_begin_logs(room);
-        /* Records that are in memory but not on disk must not be told to anybody. The disk decides.
-         * */
+        /* Records that are in memory but not on disk must not be told to anybody. The
+         * disk decides. */
         if (pv_rooms_keep(rs, room, raws, n, NULL) < 0) {
             pv_rooms_reload(rs, now);
             return;
