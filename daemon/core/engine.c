@@ -47,7 +47,6 @@
 struct pv_engine {
     struct pv_node node;
     struct pv_wg_device device; /* our WireGuard keys; the peers' sessions borrow it */
-    struct pv_noise_keys noise; /* the transport key again, for signals */
     struct pv_fp_builder *fp;   /* the packet threads' tables */
     struct pv_peer_env env;     /* what all peers share */
 };
@@ -237,8 +236,6 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->node.started = now;
     pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
     pv_wg_device_init(&e->device, cfg->identity->dh_sk);
-    memcpy(e->noise.sk, cfg->identity->dh_sk, sizeof(e->noise.sk));
-    memcpy(e->noise.pk, cfg->identity->dh_pk, sizeof(e->noise.pk));
 }
 
 static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
