@@ -246,22 +246,30 @@ static size_t utf8_sequence(uint8_t lead, uint8_t *ret_low, uint8_t *ret_high)
     return lead <= 0xf4 ? 4 : 0;
 }
 
-/* RFC 3629 s4 by ranges of the first two bytes; NUL is refused, since such text becomes a C string
- * sooner or later. */
+/* RFC 3629 s4 by ranges of the first two bytes. */
+size_t pv_utf8_len(struct pv_view text)
+{
+    uint8_t low, high;
+    size_t n = text.len == 0 ? 0 : utf8_sequence(text.ptr[0], &low, &high);
+    if (n == 0 || n > text.len)
+        return 0;
+    for (size_t k = 1; k < n; k++) {
+        uint8_t c = text.ptr[k];
+        if (c < low || c > high)
+            return 0;
+        low = 0x80;
+        high = 0xbf;
+    }
+    return n;
+}
+
+/* NUL is refused, since such text becomes a C string sooner or later. */
 bool pv_utf8_is_valid(struct pv_view text)
 {
     for (size_t i = 0; i < text.len;) {
-        uint8_t low, high;
-        size_t n = utf8_sequence(text.ptr[i], &low, &high);
-        if (n == 0 || n > text.len - i || text.ptr[i] == 0)
+        size_t n = pv_utf8_len(pv_view(text.ptr + i, text.len - i));
+        if (n == 0 || text.ptr[i] == 0)
             return false;
-        for (size_t k = 1; k < n; k++) {
-            uint8_t c = text.ptr[i + k];
-            if (c < low || c > high)
-                return false;
-            low = 0x80;
-            high = 0xbf;
-        }
         i += n;
     }
     return true;

@@ -2,19 +2,33 @@
 /*
  * logsink.h - a struct pv_log that writes lines to standard error.
  *
- * "p2pvpnd: warn: text"; under systemd (JOURNAL_STREAM set) with the syslog level prefix that
- * the journal understands instead of the word. Lines are whole: one write(2) each, so threads may
- * share a log.
+ * "2026-11-20 21:03:11.042Z p2pvpnd: warn: text"; where standard error is systemd's journal, which
+ * has times of its own, "<4>text" with the syslog level that it understands (sd-daemon(3)). Lines
+ * are whole: one write(2) each, so threads may share a log.
+ *
+ * A file PROGRAM.log that was opened for appending, as p2pvpnctl does for a daemon that it starts,
+ * does not grow without end: at PV_LOGSINK_FILE_MAX bytes it becomes PROGRAM.log.1 and a new one
+ * begins.
  */
 #ifndef PV_LOGSINK_H
 #define PV_LOGSINK_H
 
+#include <limits.h>
+#include <pthread.h>
+
 #include "base/log.h"
 
-/* program: the name lines begin with; must outlive the log (a literal). */
+enum {
+    PV_LOGSINK_FILE_MAX =
+        4 << 20, /* ours: weeks of a node's life, and no burden beside its state */
+};
+
 struct pv_logsink {
-    const char *program;
+    const char *program; /* the name lines begin with; must outlive the log (a literal) */
     bool journal;
+    char path[PATH_MAX];  /* the file that is replaced when it is full; "": none */
+    uint64_t room;        /* bytes until then */
+    pthread_mutex_t lock; /* of room, and of the moment between two files */
 };
 
 /* Fills sink and returns a log that uses it; sink must outlive the log. */

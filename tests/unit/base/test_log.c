@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
 #include "base/log.h"
 #include "base/trace.h"
 #include "tests/unit/test_util.h"
@@ -71,6 +75,56 @@ static void the_message_stands_before_the_keys(void **state)
     }
 }
 
+static void a_text_from_outside_cannot_pass_for_keys(void **state)
+{
+    struct seen s = {.lines = 0};
+    struct pv_log log = {.level = PV_LOG_WARN, .sink = keep, .ctx = &s};
+    (void)state;
+    pv_log(&log, PV_LOG_WARN, "what=\"refused\" why=\"%s\"", "no\" peer=bob what=\"gone");
+    assert_string_equal(s.text, "refused: why=\"no' peer=bob what='gone\"");
+    pv_log(&log, PV_LOG_WARN, "why=%s peer=%s", "no peer=bob", "eve");
+    assert_string_equal(s.text, "why=\"no peer=bob\" peer=eve");
+    pv_log(&log, PV_LOG_WARN, "why=%s", "\"");
+    assert_string_equal(s.text, "why='");
+    pv_log(&log, PV_LOG_WARN, "why=\"%.*s\" a=%.2s", 3, "abcdef", "ghi");
+    assert_string_equal(s.text, "why=\"abc\" a=gh");
+}
+
+static void control_characters_of_all_kinds_are_replaced(void **state)
+{
+    struct seen s = {.lines = 0};
+    struct pv_log log = {.level = PV_LOG_WARN, .sink = keep, .ctx = &s};
+    (void)state;
+    pv_log(&log, PV_LOG_WARN, "a=%s",
+           "x\xc2\x9b"
+           "2J"); /* U+009B, CSI */
+    assert_string_equal(s.text, "a=x??2J");
+    pv_log(&log, PV_LOG_WARN, "a=%s",
+           "x\x9b"
+           "2J\xff");
+    assert_string_equal(s.text, "a=x?2J?");
+    pv_log(&log, PV_LOG_WARN, "a=%s", "na\xc3\xafve \xe2\x82\xac \xf0\x9f\x98\x80");
+    assert_string_equal(s.text, "a=\"na\xc3\xafve \xe2\x82\xac \xf0\x9f\x98\x80\"");
+}
+
+static void numbers_are_written_as_printf_does(void **state)
+{
+    struct seen s = {.lines = 0};
+    struct pv_log log = {.level = PV_LOG_WARN, .sink = keep, .ctx = &s};
+    char want[PV_LOG_LINE_MAX];
+    (void)state;
+    pv_log(&log, PV_LOG_WARN, "%d %d %u %x %#x %zu 5%%", INT_MIN, 0, UINT_MAX, 0xbeefu, 0x1fu,
+           SIZE_MAX);
+    snprintf(want, sizeof(want), "%d %d %u %x 0x1f %zu 5%%", INT_MIN, 0, UINT_MAX, 0xbeefu,
+             SIZE_MAX);
+    assert_string_equal(s.text, want);
+    pv_log(&log, PV_LOG_WARN, "%llu %lld %" PRIu64 " %" PRIi64, ULLONG_MAX, LLONG_MIN, UINT64_MAX,
+           INT64_MIN);
+    snprintf(want, sizeof(want), "%llu %lld %" PRIu64 " %" PRIi64, ULLONG_MAX, LLONG_MIN,
+             UINT64_MAX, INT64_MIN);
+    assert_string_equal(s.text, want);
+}
+
 static void levels_have_names_both_ways(void **state)
 {
     enum pv_log_level level;
@@ -109,6 +163,9 @@ int main(void)
         cmocka_unit_test(lines_above_the_level_are_not_written),
         cmocka_unit_test(a_line_is_cut_and_stays_one_line),
         cmocka_unit_test(the_message_stands_before_the_keys),
+        cmocka_unit_test(a_text_from_outside_cannot_pass_for_keys),
+        cmocka_unit_test(control_characters_of_all_kinds_are_replaced),
+        cmocka_unit_test(numbers_are_written_as_printf_does),
         cmocka_unit_test(levels_have_names_both_ways),
         cmocka_unit_test(a_trace_keeps_the_newest_events),
     };

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/file/logsink.h"
+#include "tests/unit/test_util.h"
+
+struct fixture {
+    char dir[64], file[96], old[112];
+    int fd, stderr_fd; /* the log; what standard error was before */
+};
+
+static int make(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    snprintf(f->dir, sizeof(f->dir), "/tmp/pv-logsink-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->file, sizeof(f->file), "%s/prog.log", f->dir);
+    snprintf(f->old, sizeof(f->old), "%s.1", f->file);
+    f->fd = open(f->file, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    f->stderr_fd = dup(STDERR_FILENO);
+    assert_true(f->fd >= 0 && f->stderr_fd >= 0);
+    assert_true(dup2(f->fd, STDERR_FILENO) >= 0);
+    unsetenv("JOURNAL_STREAM");
+    *state = f;
+    return 0;
+}
+
+static int drop(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(dup2(f->stderr_fd, STDERR_FILENO) >= 0);
+    close(f->stderr_fd);
+    close(f->fd);
+    unlink(f->file);
+    unlink(f->old);
+    rmdir(f->dir);
+    unsetenv("JOURNAL_STREAM");
+    free(f);
+    return 0;
+}
+
+/* All that stands in the file. */
+static const char *content(const char *path)
+{
+    static char text[1024];
+    FILE *f = fopen(path, "re");
+    size_t n = f == NULL ? 0 : fread(text, 1, sizeof(text) - 1, f);
+    text[n] = '\0';
+    if (f != NULL)
+        fclose(f);
+    return text;
+}
+
+static void lines_have_a_time_and_a_level(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_logsink sink;
+    struct pv_log log = pv_logsink_open(&sink, "other", PV_LOG_INFO);
+    pv_log(&log, PV_LOG_WARN, "what=\"it rains\" where=here");
+    pv_log(&log, PV_LOG_DEBUG, "what=unseen");
+    const char *text = content(f->file);
+    int year, month, day, hour, minute, second, ms, end = 0;
+    assert_int_equal(sscanf(text, "%4d-%2d-%2d %2d:%2d:%2d.%3dZ%n", &year, &month, &day, &hour,
+                            &minute, &second, &ms, &end),
+                     7);
+    assert_in_range(year, 2024, 2200);
+    assert_string_equal(text + end, " other: warn: it rains: where=here\n");
+}
+
+static void the_journal_gets_levels_only_where_it_listens(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_logsink sink;
+    struct stat st;
+    char stream[64];
+    assert_int_equal(fstat(f->fd, &st), 0);
+    snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+             (unsigned long long)st.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    struct pv_log log = pv_logsink_open(&sink, "other", PV_LOG_INFO);
+    pv_log(&log, PV_LOG_ERROR, "what=broken");
+    assert_string_equal(content(f->file), "<3>broken\n");
+    static const char *const wrong[] = {"1:2", "", "x", "99999999999999999999:1"};
+    for (unsigned i = 0; i < PV_ARRAY_LEN(wrong); i++) {
+        setenv("JOURNAL_STREAM", wrong[i], 1);
+        log = pv_logsink_open(&sink, "other", PV_LOG_INFO);
+        assert_false(sink.journal);
+    }
+}
+
+static void a_full_file_steps_aside(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_logsink sink;
+    struct stat st;
+    assert_int_equal(ftruncate(f->fd, PV_LOGSINK_FILE_MAX - 10), 0);
+    struct pv_log log = pv_logsink_open(&sink, "prog", PV_LOG_INFO);
+    pv_log(&log, PV_LOG_INFO, "what=\"the first of a new file\"");
+    pv_log(&log, PV_LOG_INFO, "what=\"the second\"");
+    assert_int_equal(stat(f->old, &st), 0);
+    assert_int_equal(st.st_size, PV_LOGSINK_FILE_MAX - 10);
+    const char *text = content(f->file);
+    assert_non_null(strstr(text, "prog: info: the first of a new file\n"));
+    assert_non_null(strstr(text, "prog: info: the second\n"));
+    assert_int_equal(stat(f->file, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void files_of_others_are_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_logsink sink;
+    assert_int_equal(ftruncate(f->fd, PV_LOGSINK_FILE_MAX), 0);
+    struct pv_log log = pv_logsink_open(&sink, "other", PV_LOG_INFO);
+    pv_log(&log, PV_LOG_INFO, "what=more");
+    assert_int_equal(access(f->old, F_OK), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(lines_have_a_time_and_a_level, make, drop),
+        cmocka_unit_test_setup_teardown(the_journal_gets_levels_only_where_it_listens, make, drop),
+        cmocka_unit_test_setup_teardown(a_full_file_steps_aside, make, drop),
+        cmocka_unit_test_setup_teardown(files_of_others_are_left_alone, make, drop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
