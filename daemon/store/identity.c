@@ -22,7 +22,7 @@ static void key_path(const char *dir, const char *name, char path[static PATH_MA
 }
 
 /* PV_ERR_NOT_FOUND is no failure: nothing is written to ret_error then. */
-static int read_key(const char *dir, const char *name, uint8_t ret_key[static 32],
+static int read_key(const char *dir, const char *name, uint8_t ret_key[static PV_KEY_LEN],
                     char ret_error[static PV_JOB_ERROR_MAX])
 {
     char path[PATH_MAX];
@@ -49,7 +49,7 @@ static int read_key(const char *dir, const char *name, uint8_t ret_key[static 32
 
 /* By a temporary file and a rename (pv_file_write()): a power cut leaves the old key or the new
  * one. */
-static int write_key(const char *dir, const char *name, const uint8_t key[static 32],
+static int write_key(const char *dir, const char *name, const uint8_t key[static PV_KEY_LEN],
                      char ret_error[static PV_JOB_ERROR_MAX])
 {
     char path[PATH_MAX], text[PV_KEY_TEXT_BUF + 1];
@@ -66,12 +66,12 @@ static int write_key(const char *dir, const char *name, const uint8_t key[static
 
 /* The key in the file, or a new one that is stored before it is used. */
 static int read_or_make(const char *dir, const char *name, const struct pv_rng *rng,
-                        uint8_t ret_key[static 32], char ret_error[static PV_JOB_ERROR_MAX])
+                        uint8_t ret_key[static PV_KEY_LEN], char ret_error[static PV_JOB_ERROR_MAX])
 {
     int r = read_key(dir, name, ret_key, ret_error);
     if (r != PV_ERR_NOT_FOUND)
         return r;
-    pv_rng_fill(rng, ret_key, 32);
+    pv_rng_fill(rng, ret_key, PV_KEY_LEN);
     return write_key(dir, name, ret_key, ret_error);
 }
 
@@ -86,7 +86,7 @@ int pv_identity_load(const char *dir, const uint8_t *transport_key, const struct
         pv_sign_keypair(seed, id->sign_sk, id->sign_pk);
     pv_wipe(seed, sizeof(seed));
     if (r >= 0 && transport_key != NULL)
-        memcpy(id->dh_sk, transport_key, 32);
+        memcpy(id->dh_sk, transport_key, sizeof(id->dh_sk));
     else if (r >= 0)
         r = read_or_make(dir, "transport.key", rng, id->dh_sk, ret_error);
     if (r >= 0)
@@ -102,7 +102,7 @@ int pv_identity_load(const char *dir, const uint8_t *transport_key, const struct
     return r;
 }
 
-int pv_identity_save_root(const char *dir, const uint8_t seed[static 32],
+int pv_identity_save_root(const char *dir, const uint8_t seed[static PV_KEY_LEN],
                           char ret_error[static PV_JOB_ERROR_MAX])
 {
     return write_key(dir, "root.key", seed, ret_error);

@@ -9,6 +9,10 @@
 #include <stdlib.h>
 
 #include <sodium.h>
+#if defined(__aarch64__) || defined(__arm__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #include "crypto/ct.h"
 #include "crypto/provider.h"
@@ -22,8 +26,13 @@ bool pv_suite_aes_is_fast(void)
 {
 #if defined(__x86_64__)
     return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
-#elif defined(__ARM_FEATURE_AES)
-    return true;
+#elif defined(__aarch64__)
+    /* Asked at run time: distributions build for processors with and without these instructions. */
+    const unsigned long needed = HWCAP_AES | HWCAP_PMULL;
+    return (getauxval(AT_HWCAP) & needed) == needed;
+#elif defined(__arm__)
+    const unsigned long needed = HWCAP2_AES | HWCAP2_PMULL;
+    return (getauxval(AT_HWCAP2) & needed) == needed;
 #else
     return false;
 #endif

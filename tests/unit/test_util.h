@@ -133,4 +133,14 @@ static inline size_t test_unhex(const char *hex, uint8_t *dst, size_t cap)
     return n;
 }
 
+/* A place for a secret key that others borrow: until so many more have been kept. */
+static inline const uint8_t *test_keep_key(const void *key)
+{
+    static uint8_t kept[256][32];
+    static size_t n;
+    uint8_t *place = kept[n++ % 256];
+    memcpy(place, key, 32);
+    return place;
+}
+
 #endif /* PV_TEST_UTIL_H */

@@ -31,7 +31,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     c->node = node;
     c->enabled = cfg->chat_store;
     c->willing = cfg->chat_hold;
-    memcpy(c->noise.sk, node->identity->dh_sk, sizeof(c->noise.sk));
+    c->noise.sk = node->identity->dh_sk;
     memcpy(c->noise.pk, node->identity->dh_pk, sizeof(c->noise.pk));
     c->coordinator.collect_at = PV_NEVER;
     c->members.look_at = c->members.answer_by = PV_NEVER;

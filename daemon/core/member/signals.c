@@ -22,8 +22,8 @@ enum {
 
 struct signals {
     struct pv_node *node;
-    struct pv_noise_keys noise; /* the transport key again */
-    struct pv_highwater seq;    /* numbers of our signals */
+    struct pv_noise_static noise; /* the transport key */
+    struct pv_highwater seq;      /* numbers of our signals */
     struct pv_forwards forwards;
 };
 
@@ -36,7 +36,7 @@ static int make_signals(struct pv_node *node, const struct pv_engine_config *cfg
     if (s == NULL)
         return PV_ERR_NOMEM;
     s->node = node;
-    memcpy(s->noise.sk, node->identity->dh_sk, sizeof(s->noise.sk));
+    s->noise.sk = node->identity->dh_sk;
     memcpy(s->noise.pk, node->identity->dh_pk, sizeof(s->noise.pk));
     node->marks[PV_MARK_SIGNAL] = &s->seq;
     *ret_part = s;

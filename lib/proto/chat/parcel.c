@@ -101,7 +101,7 @@ int pv_parcel_parse(const struct pv_signal_route *route, struct pv_view content,
     return PV_OK;
 }
 
-int pv_parcel_open(const struct pv_signal_route *route, const struct pv_noise_keys *local,
+int pv_parcel_open(const struct pv_signal_route *route, const struct pv_noise_static *local,
                    struct pv_view box, uint8_t buf[static PV_PARCEL_CONTENT_MAX],
                    struct pv_parcel *ret_parcel)
 {

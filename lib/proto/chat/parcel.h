@@ -34,9 +34,9 @@ struct pv_parcel {
 };
 
 struct pv_parcel_keys {
-    const struct pv_noise_keys *local; /* this node's transport key */
-    const uint8_t *remote;             /* the receiver's transport key, PV_DH_LEN bytes */
-    const uint8_t *sk;                 /* this node's identity key, PV_SIGN_SK_LEN bytes */
+    const struct pv_noise_static *local; /* this node's transport key */
+    const uint8_t *remote;               /* the receiver's transport key, PV_DH_LEN bytes */
+    const uint8_t *sk;                   /* this node's identity key, PV_SIGN_SK_LEN bytes */
 };
 /* Signs and seals into PV_PARCEL_BOX_MAX bytes. PV_ERR_MALFORMED (text, seq), PV_ERR_AUTH (remote
  * of small order), PV_ERR_NOMEM. */
@@ -48,7 +48,7 @@ PV_MUST_CHECK int pv_parcel_seal(const struct pv_signal_route *route,
  * bytes, the text points into it. PV_ERR_AUTH (not for us, not from the author), PV_ERR_MALFORMED,
  * PV_ERR_TRUNCATED, PV_ERR_UNSUPPORTED (version), PV_ERR_LIMIT (length), PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_parcel_open(const struct pv_signal_route *route,
-                                 const struct pv_noise_keys *local, struct pv_view box,
+                                 const struct pv_noise_static *local, struct pv_view box,
                                  uint8_t buf[static PV_PARCEL_CONTENT_MAX],
                                  struct pv_parcel *ret_parcel);
 /* The second half of opening: the content, its signature included. */

@@ -93,10 +93,11 @@ static int queue_frame(struct pv_control *c, struct pv_view body)
     return PV_OK;
 }
 
-static void make_keys(struct pv_noise_keys *keys, const uint8_t static_sk[static PV_DH_LEN])
+static struct pv_noise_static keys_of(const uint8_t static_sk[static PV_DH_LEN])
 {
-    memcpy(keys->sk, static_sk, PV_DH_LEN);
-    pv_dh_public(keys->sk, keys->pk);
+    struct pv_noise_static keys = {.sk = static_sk};
+    pv_dh_public(static_sk, keys.pk);
+    return keys;
 }
 
 /* The preamble is the Noise prologue too (Noise s6): a peer that was sent another one computes
@@ -104,12 +105,10 @@ static void make_keys(struct pv_noise_keys *keys, const uint8_t static_sk[static
 static int start_client(struct pv_control *c, const uint8_t static_sk[static PV_DH_LEN],
                         const uint8_t server_pk[static PV_DH_LEN], const struct pv_rng *rng)
 {
-    struct pv_noise_keys keys;
+    const struct pv_noise_static keys = keys_of(static_sk);
     uint8_t msg[PV_NOISE_IK_MSG1_LEN];
     struct pv_view preamble = pv_view(preamble_text, PV_CONTROL_PREAMBLE_LEN);
-    make_keys(&keys, static_sk);
     pv_noise_ik_init_initiator(&c->ik, preamble, &keys, server_pk);
-    pv_wipe(&keys, sizeof(keys));
     int r = pv_noise_ik_write1(&c->ik, rng, msg);
     if (r < 0)
         return r;
@@ -143,14 +142,12 @@ int pv_control_new_client(struct pv_control **ret_control,
 int pv_control_new_server(struct pv_control **ret_control,
                           const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng)
 {
-    struct pv_noise_keys keys;
+    const struct pv_noise_static keys = keys_of(static_sk);
     struct pv_control *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return PV_ERR_NOMEM;
     c->rng = *rng;
-    make_keys(&keys, static_sk);
     pv_noise_ik_init_responder(&c->ik, pv_view(preamble_text, PV_CONTROL_PREAMBLE_LEN), &keys);
-    pv_wipe(&keys, sizeof(keys));
     *ret_control = c;
     return PV_OK;
 }

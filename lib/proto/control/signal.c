@@ -207,7 +207,7 @@ static struct pv_view route_prologue(const struct pv_signal_route *route,
 }
 
 /* The text is bounded here as well as in pv_signal_write(), as another caller may have made it. */
-int pv_signal_seal(const struct pv_signal_route *route, const struct pv_noise_keys *local,
+int pv_signal_seal(const struct pv_signal_route *route, const struct pv_noise_static *local,
                    const uint8_t remote[static PV_DH_LEN], const struct pv_rng *rng,
                    struct pv_view text, uint8_t *ret_box)
 {
@@ -220,7 +220,7 @@ int pv_signal_seal(const struct pv_signal_route *route, const struct pv_noise_ke
 
 /* Whose transport key sealed it is returned and not judged here: the sender's roster may know a
  * newer one. */
-int pv_signal_open(const struct pv_signal_route *route, const struct pv_noise_keys *local,
+int pv_signal_open(const struct pv_signal_route *route, const struct pv_noise_static *local,
                    struct pv_view box, uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_text)
 {
     uint8_t buf[PROLOGUE_LEN];

@@ -61,13 +61,13 @@ struct pv_signal_route {
 /* ret_box gets text.len + PV_NOISE_X_OVERHEAD bytes. remote: the receiver's transport key.
  * PV_ERR_LIMIT (text too long), PV_ERR_AUTH (remote of small order). */
 PV_MUST_CHECK int pv_signal_seal(const struct pv_signal_route *route,
-                                 const struct pv_noise_keys *local,
+                                 const struct pv_noise_static *local,
                                  const uint8_t remote[static PV_DH_LEN], const struct pv_rng *rng,
                                  struct pv_view text, uint8_t *ret_box);
 /* ret_text gets box.len - PV_NOISE_X_OVERHEAD bytes; ret_sender the sender's transport key: compare
  * it with that of route->from. PV_ERR_AUTH, PV_ERR_LIMIT, PV_ERR_TRUNCATED. */
 PV_MUST_CHECK int pv_signal_open(const struct pv_signal_route *route,
-                                 const struct pv_noise_keys *local, struct pv_view box,
+                                 const struct pv_noise_static *local, struct pv_view box,
                                  uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_text);
 
 #endif /* PV_SIGNAL_H */

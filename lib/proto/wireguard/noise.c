@@ -138,7 +138,7 @@ void pv_noise_cipher_wipe(struct pv_noise_cipher *c)
 
 /* Tokens e, es, s, ss (Noise s7.5): the sender's static key travels encrypted to the receiver's, so
  * that only the receiver learns who speaks. */
-static int write_first(struct pv_noise_sym *sym, const struct pv_noise_keys *s,
+static int write_first(struct pv_noise_sym *sym, const struct pv_noise_static *s,
                        const struct pv_noise_keys *e, const uint8_t rs[static PV_DH_LEN],
                        struct pv_view payload, uint8_t *out)
 {
@@ -157,7 +157,7 @@ static int write_first(struct pv_noise_sym *sym, const struct pv_noise_keys *s,
 
 /* The receiver's side of write_first(). The sender's keys are written to the results only when
  * everything is authentic. payload gets msg.len - PV_NOISE_X_OVERHEAD bytes. */
-static int read_first(struct pv_noise_sym *sym, const struct pv_noise_keys *s, struct pv_view msg,
+static int read_first(struct pv_noise_sym *sym, const struct pv_noise_static *s, struct pv_view msg,
                       uint8_t ret_re[static PV_DH_LEN], uint8_t ret_rs[static PV_DH_LEN],
                       uint8_t *payload)
 {
@@ -188,7 +188,7 @@ static int read_first(struct pv_noise_sym *sym, const struct pv_noise_keys *s, s
 /* --- IK ------------------------------------------------------------------------------------- */
 
 static void ik_init(struct pv_noise_ik *ik, struct pv_view prologue,
-                    const struct pv_noise_keys *local, const uint8_t responder[static PV_DH_LEN])
+                    const struct pv_noise_static *local, const uint8_t responder[static PV_DH_LEN])
 {
     memset(ik, 0, sizeof(*ik));
     ik->s = *local;
@@ -197,7 +197,7 @@ static void ik_init(struct pv_noise_ik *ik, struct pv_view prologue,
 }
 
 void pv_noise_ik_init_initiator(struct pv_noise_ik *ik, struct pv_view prologue,
-                                const struct pv_noise_keys *local,
+                                const struct pv_noise_static *local,
                                 const uint8_t remote[static PV_DH_LEN])
 {
     ik_init(ik, prologue, local, remote);
@@ -207,7 +207,7 @@ void pv_noise_ik_init_initiator(struct pv_noise_ik *ik, struct pv_view prologue,
 }
 
 void pv_noise_ik_init_responder(struct pv_noise_ik *ik, struct pv_view prologue,
-                                const struct pv_noise_keys *local)
+                                const struct pv_noise_static *local)
 {
     ik_init(ik, prologue, local, local->pk);
     ik->state = PV_NOISE_IK_READ1;
@@ -326,7 +326,7 @@ int pv_noise_ik_finish(struct pv_noise_ik *ik, struct pv_noise_cipher *ret_send,
 /* --- X -------------------------------------------------------------------------------------- */
 
 int pv_noise_x_seal(const struct pv_rng *rng, struct pv_view prologue,
-                    const struct pv_noise_keys *local, const uint8_t remote[static PV_DH_LEN],
+                    const struct pv_noise_static *local, const uint8_t remote[static PV_DH_LEN],
                     struct pv_view pt, uint8_t *ret_box)
 {
     if (pt.len > PV_NOISE_MSG_MAX - PV_NOISE_X_OVERHEAD)
@@ -342,8 +342,8 @@ int pv_noise_x_seal(const struct pv_rng *rng, struct pv_view prologue,
     return r;
 }
 
-int pv_noise_x_open(struct pv_view prologue, const struct pv_noise_keys *local, struct pv_view box,
-                    uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_pt)
+int pv_noise_x_open(struct pv_view prologue, const struct pv_noise_static *local,
+                    struct pv_view box, uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_pt)
 {
     if (box.len > PV_NOISE_MSG_MAX)
         return PV_ERR_AUTH;

@@ -24,9 +24,16 @@ enum {
     PV_NOISE_X_OVERHEAD = 96,  /* e, encrypted s, tag of the payload */
 };
 
-/* An X25519 key pair; pk must belong to sk (pv_dh_public()). */
+/* An ephemeral X25519 key pair. */
 struct pv_noise_keys {
     uint8_t sk[PV_DH_LEN];
+    uint8_t pk[PV_DH_LEN];
+};
+
+/* A static one; pk must belong to sk (pv_dh_public()). The secret half stays where its owner keeps
+ * it: in locked memory, once. */
+struct pv_noise_static {
+    const uint8_t *sk; /* PV_DH_LEN bytes, borrowed for as long as this, or a handshake, is used */
     uint8_t pk[PV_DH_LEN];
 };
 
@@ -91,18 +98,19 @@ struct pv_noise_ik {
     enum pv_noise_ik_state state;
     bool initiator;
     struct pv_noise_sym sym;
-    struct pv_noise_keys s; /* local static */
-    struct pv_noise_keys e; /* local ephemeral */
-    uint8_t rs[PV_DH_LEN];  /* remote static; the responder knows it after message 1 */
-    uint8_t re[PV_DH_LEN];  /* remote ephemeral */
+    struct pv_noise_static s; /* local static */
+    struct pv_noise_keys e;   /* local ephemeral */
+    uint8_t rs[PV_DH_LEN];    /* remote static; the responder knows it after message 1 */
+    uint8_t re[PV_DH_LEN];    /* remote ephemeral */
 };
 
-/* remote: the responder's static public key. local is copied. */
+/* remote: the responder's static public key. The secret key of local is borrowed until the
+ * handshake is over, here and below. */
 void pv_noise_ik_init_initiator(struct pv_noise_ik *ik, struct pv_view prologue,
-                                const struct pv_noise_keys *local,
+                                const struct pv_noise_static *local,
                                 const uint8_t remote[static PV_DH_LEN]);
 void pv_noise_ik_init_responder(struct pv_noise_ik *ik, struct pv_view prologue,
-                                const struct pv_noise_keys *local);
+                                const struct pv_noise_static *local);
 void pv_noise_ik_wipe(struct pv_noise_ik *ik);
 
 /* Each returns PV_ERR_STATE out of turn, and PV_ERR_AUTH when the other side's message or key is
@@ -128,13 +136,13 @@ PV_MUST_CHECK int pv_noise_ik_finish(struct pv_noise_ik *ik, struct pv_noise_cip
 /* ret_box gets pt.len + PV_NOISE_X_OVERHEAD bytes; not pt's memory. PV_ERR_LIMIT when that is more
  * than PV_NOISE_MSG_MAX, PV_ERR_AUTH when remote is of small order. */
 PV_MUST_CHECK int pv_noise_x_seal(const struct pv_rng *rng, struct pv_view prologue,
-                                  const struct pv_noise_keys *local,
+                                  const struct pv_noise_static *local,
                                   const uint8_t remote[static PV_DH_LEN], struct pv_view pt,
                                   uint8_t *ret_box);
 /* ret_pt gets box.len - PV_NOISE_X_OVERHEAD bytes (not box's memory); ret_sender is the sender's
  * static key, proven (but see Noise s7.2: the message may be replayed, and whoever has this
  * receiver's secret key can make one in any name). PV_ERR_AUTH. */
-PV_MUST_CHECK int pv_noise_x_open(struct pv_view prologue, const struct pv_noise_keys *local,
+PV_MUST_CHECK int pv_noise_x_open(struct pv_view prologue, const struct pv_noise_static *local,
                                   struct pv_view box, uint8_t ret_sender[static PV_DH_LEN],
                                   uint8_t *ret_pt);
 

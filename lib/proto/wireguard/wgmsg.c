@@ -104,7 +104,7 @@ static void label_key(uint8_t out[static PV_BLAKE2S_LEN], const char *label,
 
 void pv_wg_device_init(struct pv_wg_device *dev, const uint8_t sk[static PV_DH_LEN])
 {
-    memcpy(dev->keys.sk, sk, PV_DH_LEN);
+    dev->keys.sk = sk;
     pv_dh_public(sk, dev->keys.pk);
     label_key(dev->mac1_key, LABEL_MAC1, dev->keys.pk);
     label_key(dev->cookie_key, LABEL_COOKIE, dev->keys.pk);

@@ -40,10 +40,11 @@ uint32_t pv_wgmsg_receiver(struct pv_view msg);
 /* This node under one of its static keys; the owner may keep a second one while a key is
  * replaced. */
 struct pv_wg_device {
-    struct pv_noise_keys keys;
+    struct pv_noise_static keys;
     uint8_t mac1_key[PV_BLAKE2S_LEN];   /* of messages to us */
     uint8_t cookie_key[PV_BLAKE2S_LEN]; /* of cookie replies by us */
 };
+/* sk is borrowed until the device is wiped. */
 void pv_wg_device_init(struct pv_wg_device *dev, const uint8_t sk[static PV_DH_LEN]);
 void pv_wg_device_wipe(struct pv_wg_device *dev);
 

@@ -12,10 +12,12 @@
 #include "tests/fuzz/fuzz_util.h"
 
 /* Every draw is the same bytes: the ephemeral key in the seeds. */
-static struct pv_noise_keys keys(uint8_t name)
+static struct pv_noise_static keys(uint8_t name)
 {
-    struct pv_noise_keys k;
-    memset(k.sk, name, sizeof(k.sk));
+    struct pv_noise_static k = {0};
+    uint8_t sk[32];
+    memset(sk, name, sizeof(sk));
+    k.sk = fuzz_keep_key(sk);
     pv_dh_public(k.sk, k.pk);
     return k;
 }
@@ -25,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     uint8_t same = 3;
     const struct pv_rng rng = {.fill = fuzz_fill_same, .ctx = &same};
     const struct pv_view prologue = {(const uint8_t *)"P2PVPN/1\n", 9};
-    struct pv_noise_keys a = keys(1), b = keys(2);
+    struct pv_noise_static a = keys(1), b = keys(2);
     struct pv_noise_ik ik;
     uint8_t remote[32], msg[PV_NOISE_IK_MSG1_LEN];
 

@@ -35,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static uint8_t buf[PV_PARCEL_CONTENT_MAX];
     struct pv_signal_route route = {.network_id = {1}, .from = {2}, .to = {3}};
-    struct pv_noise_keys keys = {.sk = {64}, .pk = {9}};
+    static const uint8_t sk[PV_DH_LEN] = {64};
+    const struct pv_noise_static keys = {.sk = sk, .pk = {9}};
     struct pv_parcel p;
     if (pv_crypto_init() != PV_OK)
         abort();

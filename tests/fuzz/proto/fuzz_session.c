@@ -249,7 +249,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (int i = 0; i < 2; i++) {
         uint8_t sk[32];
         memset(sk, secrets[i], sizeof(sk));
-        pv_wg_device_init(&r->n[i].dev, sk);
+        pv_wg_device_init(&r->n[i].dev, fuzz_keep_key(sk));
         r->n[i].next_index = 0x1000u * (unsigned)(i + 1);
     }
     for (int i = 0; i < 2; i++) {

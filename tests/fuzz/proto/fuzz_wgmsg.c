@@ -21,9 +21,9 @@ static void make_pair(struct pair *p)
 {
     uint8_t sk[32], psk[32] = {0};
     memset(sk, 1, sizeof(sk));
-    pv_wg_device_init(&p->init, sk);
+    pv_wg_device_init(&p->init, fuzz_keep_key(sk));
     memset(sk, 2, sizeof(sk));
-    pv_wg_device_init(&p->resp, sk);
+    pv_wg_device_init(&p->resp, fuzz_keep_key(sk));
     if (pv_wg_remote_init(&p->to_resp, &p->init, p->resp.keys.pk, psk) < 0 ||
         pv_wg_remote_init(&p->to_init, &p->resp, p->init.keys.pk, psk) < 0)
         abort();

@@ -8,7 +8,7 @@
 #include "tests/unit/test_util.h"
 
 struct side {
-    struct pv_noise_keys noise;
+    struct pv_noise_static noise;
     uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
 };
 
@@ -27,7 +27,9 @@ static struct side make_side(void)
     uint8_t seed[PV_SIGN_SEED_LEN];
     pv_rng_fill(&t.rng, seed, sizeof(seed));
     pv_sign_keypair(seed, s.sk, s.pk);
-    pv_dh_keypair(&t.rng, s.noise.sk, s.noise.pk);
+    uint8_t sk[32];
+    pv_dh_keypair(&t.rng, sk, s.noise.pk);
+    s.noise.sk = test_keep_key(sk);
     return s;
 }
 

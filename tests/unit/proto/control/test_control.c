@@ -22,7 +22,8 @@ static void setup(struct pair *p)
     p->rng = test_rng_make(&p->rng_state, 7);
     pv_dh_keypair(&p->rng, p->server_sk, p->server_pk);
     pv_dh_keypair(&p->rng, sk, p->client_pk);
-    assert_int_equal(pv_control_new_client(&p->client, sk, p->server_pk, &p->rng), PV_OK);
+    assert_int_equal(pv_control_new_client(&p->client, test_keep_key(sk), p->server_pk, &p->rng),
+                     PV_OK);
     assert_int_equal(pv_control_new_server(&p->server, p->server_sk, &p->rng), PV_OK);
 }
 

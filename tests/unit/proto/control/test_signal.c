@@ -154,7 +154,7 @@ static void a_text_of_15000_bytes_passes_and_one_more_does_not(void **state)
 struct pair {
     struct test_rng seed;
     struct pv_rng rng;
-    struct pv_noise_keys alice, bob;
+    struct pv_noise_static alice, bob;
     struct pv_signal_route route;
 };
 
@@ -163,8 +163,11 @@ static struct pair pair_make(void)
     struct pair p;
     memset(&p, 0, sizeof(p));
     p.rng = test_rng_make(&p.seed, 1);
-    pv_dh_keypair(&p.rng, p.alice.sk, p.alice.pk);
-    pv_dh_keypair(&p.rng, p.bob.sk, p.bob.pk);
+    uint8_t sk[32];
+    pv_dh_keypair(&p.rng, sk, p.alice.pk);
+    p.alice.sk = test_keep_key(sk);
+    pv_dh_keypair(&p.rng, sk, p.bob.pk);
+    p.bob.sk = test_keep_key(sk);
     memset(p.route.network_id, 1, sizeof(p.route.network_id));
     memset(p.route.from, 2, sizeof(p.route.from));
     memset(p.route.to, 3, sizeof(p.route.to));

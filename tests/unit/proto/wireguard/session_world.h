@@ -122,7 +122,7 @@ static inline struct world *w_new(struct w_options o)
     for (int i = 0; i < 2; i++) {
         uint8_t sk[32];
         pv_rng_fill(&w->rng, sk, sizeof(sk));
-        pv_wg_device_init(&w->n[i].dev, sk);
+        pv_wg_device_init(&w->n[i].dev, test_keep_key(sk));
         w->n[i].next_index = 0x1000 * (uint32_t)(i + 1);
         w->n[i].stamp_us = 1700000000000000u;
         assert_int_equal(pv_cookie_checker_new(&w->n[i].checker, &w->n[i].dev, &w->rng), PV_OK);

@@ -20,9 +20,9 @@ static struct world make_world(void)
     (void)test_rng_make(&w.r, 5);
     struct pv_rng rng = {test_rng_fill, &w.r};
     pv_rng_fill(&rng, sk, 32);
-    pv_wg_device_init(&w.init, sk);
+    pv_wg_device_init(&w.init, test_keep_key(sk));
     pv_rng_fill(&rng, sk, 32);
-    pv_wg_device_init(&w.resp, sk);
+    pv_wg_device_init(&w.resp, test_keep_key(sk));
     assert_int_equal(pv_wg_remote_init(&w.to_resp, &w.init, w.resp.keys.pk, psk), PV_OK);
     w.src = pv_addr4(192, 0, 2, 1, 51820);
     return w;

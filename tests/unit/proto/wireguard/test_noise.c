@@ -7,11 +7,11 @@
 
 static const char FILE_NAME[] = "noise.txt";
 
-static struct pv_noise_keys keys_of(const char *field)
+static struct pv_noise_static keys_of(const char *field)
 {
-    struct pv_noise_keys k;
+    struct pv_noise_static k = {0};
     struct test_vector v = test_vector(FILE_NAME, field);
-    memcpy(k.sk, v.ptr, 32);
+    k.sk = test_keep_key(v.ptr);
     pv_dh_public(k.sk, k.pk);
     return k;
 }
@@ -39,7 +39,7 @@ static struct pv_view ik_prologue(void)
 static void ik_makes_the_messages_of_another_implementation(void **state)
 {
     (void)state;
-    struct pv_noise_keys si = keys_of("ik_si"), sr = keys_of("ik_sr");
+    struct pv_noise_static si = keys_of("ik_si"), sr = keys_of("ik_sr");
     struct test_vector ei = test_vector(FILE_NAME, "ik_ei"), er = test_vector(FILE_NAME, "ik_er");
     struct pv_rng irng = {fill_from, &ei}, rrng = {fill_from, &er};
     struct pv_noise_ik init, resp;
@@ -82,7 +82,7 @@ static void ik_makes_the_messages_of_another_implementation(void **state)
 static void x_makes_and_opens_the_box_of_another_implementation(void **state)
 {
     (void)state;
-    struct pv_noise_keys si = keys_of("x_si"), sr = keys_of("x_sr");
+    struct pv_noise_static si = keys_of("x_si"), sr = keys_of("x_sr");
     struct test_vector ei = test_vector(FILE_NAME, "x_ei");
     struct test_vector prologue = test_vector(FILE_NAME, "x_prologue");
     struct test_vector payload = test_vector(FILE_NAME, "x_payload");
@@ -104,7 +104,7 @@ static void x_makes_and_opens_the_box_of_another_implementation(void **state)
 static void x_refuses_every_truncation_changed_bit_and_other_prologue(void **state)
 {
     (void)state;
-    struct pv_noise_keys sr = keys_of("x_sr"), other = keys_of("x_si");
+    struct pv_noise_static sr = keys_of("x_sr"), other = keys_of("x_si");
     struct test_vector prologue = test_vector(FILE_NAME, "x_prologue");
     struct test_vector box = test_vector(FILE_NAME, "x_box");
     struct pv_view pro = test_vector_view(&prologue);
@@ -134,7 +134,7 @@ static void x_seals_up_to_the_largest_noise_message_and_no_more(void **state)
     (void)state;
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 1);
-    struct pv_noise_keys a = keys_of("x_si"), b = keys_of("x_sr");
+    struct pv_noise_static a = keys_of("x_si"), b = keys_of("x_sr");
     uint8_t *pt = calloc(1, 65536), *box = calloc(1, 65536), sender[32];
     struct pv_view none = {NULL, 0};
     size_t max = PV_NOISE_MSG_MAX - PV_NOISE_X_OVERHEAD;
@@ -153,7 +153,7 @@ static void x_seals_up_to_the_largest_noise_message_and_no_more(void **state)
 static void ik_refuses_every_truncation_and_every_changed_byte(void **state)
 {
     (void)state;
-    struct pv_noise_keys si = keys_of("ik_si"), sr = keys_of("ik_sr");
+    struct pv_noise_static si = keys_of("ik_si"), sr = keys_of("ik_sr");
     struct test_vector msg1 = test_vector(FILE_NAME, "ik_msg1");
     struct test_vector msg2 = test_vector(FILE_NAME, "ik_msg2");
     struct test_vector ei = test_vector(FILE_NAME, "ik_ei");
@@ -195,7 +195,7 @@ static void ik_refuses_calls_out_of_turn(void **state)
     (void)state;
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 1);
-    struct pv_noise_keys si = keys_of("ik_si"), sr = keys_of("ik_sr");
+    struct pv_noise_static si = keys_of("ik_si"), sr = keys_of("ik_sr");
     struct test_vector msg1 = test_vector(FILE_NAME, "ik_msg1");
     struct pv_noise_ik ik;
     struct pv_noise_cipher a, b;
@@ -221,7 +221,7 @@ static void a_server_key_of_small_order_ends_the_handshake(void **state)
     (void)state;
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 1);
-    struct pv_noise_keys si = keys_of("ik_si");
+    struct pv_noise_static si = keys_of("ik_si");
     struct pv_noise_ik ik;
     uint8_t zero[32] = {0}, out[PV_NOISE_IK_MSG1_LEN];
     pv_noise_ik_init_initiator(&ik, ik_prologue(), &si, zero);

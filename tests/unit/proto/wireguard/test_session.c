@@ -401,7 +401,7 @@ static void an_older_static_key_of_the_peer_or_of_ours_still_works(void **state)
     struct pv_wg_device fresh;
     uint8_t sk[32], psk[32] = {0}, tai64n[PV_TAI64N_LEN] = {0x41};
     pv_rng_fill(&w->rng, sk, sizeof(sk));
-    pv_wg_device_init(&fresh, sk);
+    pv_wg_device_init(&fresh, test_keep_key(sk));
 
     /* Node 0 uses another key than node 1's session was made for; node 1's owner accepts it. */
     struct pv_wg_remote to1;

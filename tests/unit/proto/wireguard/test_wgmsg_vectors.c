@@ -46,8 +46,8 @@ static struct pair make_pair(const char *tag)
 {
     struct pair p;
     struct test_vector psk = field(tag, "psk");
-    pv_wg_device_init(&p.init, field(tag, "si").ptr);
-    pv_wg_device_init(&p.resp, field(tag, "sr").ptr);
+    pv_wg_device_init(&p.init, test_keep_key(field(tag, "si").ptr));
+    pv_wg_device_init(&p.resp, test_keep_key(field(tag, "sr").ptr));
     assert_int_equal(pv_wg_remote_init(&p.to_resp, &p.init, p.resp.keys.pk, psk.ptr), PV_OK);
     assert_int_equal(pv_wg_remote_init(&p.to_init, &p.resp, p.init.keys.pk, psk.ptr), PV_OK);
     return p;

@@ -116,18 +116,20 @@ static void a_copy_can_be_opened_by_its_receiver_alone(void **state)
     have_waiting(1);
     struct pv_ctl_msg *m = fake_coord_take(PV_CTL_KEEP, &tag);
     struct pv_signal_route route;
-    struct pv_noise_keys bob = {0};
+    struct pv_noise_static bob = {.sk = chat.bob_sk};
     uint8_t *buf = malloc(PV_PARCEL_CONTENT_MAX);
     struct pv_parcel parcel;
     memcpy(route.network_id, pv_roster_network_id(node->node.roster), sizeof(route.network_id));
     memcpy(route.from, node->identity.sign_pk, sizeof(route.from));
     memcpy(route.to, chat.bob_keys.pk, sizeof(route.to));
-    memcpy(bob.sk, chat.bob_sk, sizeof(bob.sk));
     memcpy(bob.pk, chat.bob_pk, sizeof(bob.pk));
     assert_int_equal(pv_parcel_open(&route, &bob, m->u.keep.box, buf, &parcel), PV_OK);
     assert_int_equal(parcel.text.len, 5);
     assert_memory_equal(parcel.text.ptr, "hello", 5);
-    bob.sk[0] ^= 8;
+    uint8_t wrong[PV_DH_LEN];
+    memcpy(wrong, bob.sk, sizeof(wrong));
+    wrong[0] ^= 8;
+    bob.sk = wrong;
     assert_true(pv_parcel_open(&route, &bob, m->u.keep.box, buf, &parcel) < 0);
     free(buf);
     pv_ctl_msg_free(m);
@@ -219,14 +221,13 @@ static void hand_over(uint64_t number, bool forged)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_PARCEL};
     struct pv_signal_route route;
-    struct pv_noise_keys bob = {0};
+    struct pv_noise_static bob = {.sk = chat.bob_sk};
     const struct pv_parcel_keys keys = {
         .local = &bob, .remote = node->identity.dh_pk, .sk = chat.bob_keys.sk};
     const struct pv_parcel parcel = {
         .id = {9}, .seq = 1, .time_ms = 1700000000000, .text = pv_view("hi", 2)};
     uint8_t *box = malloc(PV_PARCEL_BOX_MAX);
     size_t len;
-    memcpy(bob.sk, chat.bob_sk, sizeof(bob.sk));
     memcpy(bob.pk, chat.bob_pk, sizeof(bob.pk));
     memcpy(route.network_id, pv_roster_network_id(node->node.roster), sizeof(route.network_id));
     memcpy(route.from, chat.bob_keys.pk, sizeof(route.from));
