@@ -18,9 +18,9 @@
 #include "daemon/core/client/dns.h"
 #include "daemon/core/client/info.h"
 #include "daemon/core/client/namesfile.h"
-#include "daemon/core/client/netreport.h"
 #include "daemon/core/client/waits.h"
 #include "daemon/core/client/why.h"
+#include "daemon/core/deliver.h"
 #include "daemon/core/member/admin.h"
 #include "daemon/core/member/coordclient.h"
 #include "daemon/core/member/coordinator.h"
@@ -86,7 +86,6 @@ static const struct pv_part *const parts[] = {
     &pv_part_namesfile,
     &pv_part_waits,
     &pv_part_info,
-    &pv_part_netreport,
     &pv_part_dns,
 };
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
@@ -135,28 +134,11 @@ static void free_parts(struct pv_engine *e)
     }
 }
 
-/* --- facts delivered -------------------------------------------------------------------------- */
+/* --- facts ------------------------------------------------------------------------------------ */
 
 enum {
-    /* Rounds of facts that parts raise while others are told; more mean that two parts answer each
-     * other for ever. What is left is delivered after the next call. */
-    MAX_ROUNDS = 64,
+    MAX_ROUNDS = 64, /* of parts that run because others ran */
 };
-
-static void deliver_peer(struct pv_engine *e, pv_ns now)
-{
-    unsigned facts;
-    struct pv_peer *p = pv_peers_take_news(e->node.peers, &facts);
-    uint32_t id = pv_peer_id(p);
-    PV_EACH_PART(&e->node, slot)
-    {
-        /* What one part does may end the membership that made the peer. */
-        if (slot->part->on_peer != NULL && pv_peers_by_id(e->node.peers, id) == p)
-            slot->part->on_peer(slot->self, p, facts, now);
-    }
-    if (pv_peers_by_id(e->node.peers, id) == p)
-        pv_peers_told(e->node.peers, p, now);
-}
 
 /* At once: p is about to be freed. */
 static void peer_gone(void *arg, struct pv_peer *p, pv_ns now)
@@ -166,26 +148,6 @@ static void peer_gone(void *arg, struct pv_peer *p, pv_ns now)
     {
         if (slot->part->on_peer_gone != NULL)
             slot->part->on_peer_gone(slot->self, p, now);
-    }
-}
-
-/* Tells every part what has changed, and what that changed in turn. */
-static void deliver(struct pv_engine *e, pv_ns now)
-{
-    for (int round = 0; e->node.facts != 0 || pv_peers_has_news(e->node.peers); round++) {
-        unsigned facts = e->node.facts;
-        if (round == MAX_ROUNDS && facts != 0) {
-            pv_log(e->node.log, PV_LOG_ERROR, "what=\"facts do not end\" facts=%#x", facts);
-            return;
-        }
-        e->node.facts = 0;
-        PV_EACH_PART(&e->node, slot)
-        {
-            if (facts != 0 && slot->part->on_facts != NULL)
-                slot->part->on_facts(slot->self, facts, now);
-        }
-        while (pv_peers_has_news(e->node.peers) && e->node.facts == 0)
-            deliver_peer(e, now);
     }
 }
 
@@ -208,13 +170,13 @@ static bool give_inband(struct pv_engine *e, struct pv_peer *from,
  */
 static void run_parts(struct pv_engine *e, pv_ns now)
 {
-    deliver(e, now);
+    (void)pv_deliver(&e->node, now);
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->run != NULL)
             slot->part->run(slot->self, now);
     }
-    deliver(e, now);
+    (void)pv_deliver(&e->node, now);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -291,7 +253,7 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
         pv_engine_free(e);
         return r;
     }
-    deliver(e, now);
+    (void)pv_deliver(&e->node, now);
     run_parts(e, now);
     *ret_engine = e;
     return PV_OK;
@@ -412,13 +374,15 @@ static void run_all(struct pv_engine *e, pv_ns now)
 /* What a gatherer's or a machine's change means for the others. */
 static void settle(struct pv_engine *e, pv_ns now)
 {
-    deliver(e, now);
+    if (!pv_deliver(&e->node, now))
+        return;
     /* What machines do about news may be news to others: none may be left when this returns. */
     for (int round = 0; round < MAX_ROUNDS; round++) {
         run_all(e, now);
         if (e->node.facts == 0 && !pv_peers_has_news(e->node.peers))
             return;
-        deliver(e, now);
+        if (!pv_deliver(&e->node, now))
+            return;
     }
 }
 
@@ -497,6 +461,7 @@ int pv_engine_poll_fileop(struct pv_engine *e, struct pv_files_op *ret_op)
 void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now)
 {
     pv_files_part_progress(&e->node, tag, done, now);
+    settle(e, now);
 }
 
 void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why, uint64_t done,
@@ -677,6 +642,7 @@ int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
     int r = h->accepted(part, who, &local, now);
     if (r == PV_OK)
         *ret_sid = pv_sid(kind, local);
+    settle(e, now);
     return r;
 }
 

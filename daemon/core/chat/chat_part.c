@@ -262,6 +262,15 @@ static const struct pv_stream_handler streams[] = {{
     .wrote = wrote,
 }};
 
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct chat *c = part;
+    const struct pv_chatlink_counts counts = pv_chatlink_counts(c->link);
+    (void)now;
+    pv_statuspage_drop(st, "chat-frame", counts.bad_frames);
+    pv_statuspage_drop(st, "chat-flood", counts.floods);
+}
+
 const struct pv_part pv_part_chat = {
     .name = "chat",
     .make = make,
@@ -275,4 +284,5 @@ const struct pv_part pv_part_chat = {
     .next_timeout = next_timeout,
     .streams = streams,
     .n_streams = PV_ARRAY_LEN(streams),
+    .status = show,
 };

@@ -14,11 +14,6 @@ enum {
     FRAME_BURST = 400,
 };
 
-struct pv_copies_counts pv_copies_counts(const struct pv_copies *c)
-{
-    return c->counts;
-}
-
 /* --- life ------------------------------------------------------------------------------------ */
 
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -293,6 +288,15 @@ static pv_ns next_timeout(const void *part)
     return pv_min_ns(pv_copies_coordinator_next(c), pv_copies_members_next(c));
 }
 
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_copies *c = part;
+    (void)now;
+    pv_statuspage_drop(st, "copy-refused", c->counts.refused);
+    pv_statuspage_drop(st, "copy-forged", c->counts.forged);
+    pv_statuspage_drop(st, "copy-frame", c->counts.bad_frames);
+}
+
 const struct pv_part pv_part_copies = {
     .name = "copies",
     .make = make,
@@ -305,4 +309,5 @@ const struct pv_part pv_part_copies = {
     .on_job = on_job,
     .run = run,
     .next_timeout = next_timeout,
+    .status = show,
 };

@@ -14,15 +14,6 @@
 
 #include "daemon/core/node/part.h"
 
-struct pv_copies; /* opaque */
-
 extern const struct pv_part pv_part_copies;
-
-struct pv_copies_counts {
-    uint64_t refused;    /* copies for others that were not taken */
-    uint64_t forged;     /* copies for us that do not come from their author, or are not for us */
-    uint64_t bad_frames; /* frames about copies not in their form, or too many */
-};
-struct pv_copies_counts pv_copies_counts(const struct pv_copies *copies);
 
 #endif /* PV_COPIES_H */

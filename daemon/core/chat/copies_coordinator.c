@@ -234,7 +234,10 @@ static void take_copy(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns n
     if (r == PV_OK || r == PV_ERR_NOMEM || r == PV_ERR_LIMIT)
         return; /* goes on when it is on disk, or later */
     /* A forged copy is deleted there, that of an author who may become known is passed over. */
-    pv_log(c->node->log, PV_LOG_WARN, "what=\"stored copy refused\" why=\"%s\"", pv_strstatus(r));
+    char more[PV_NODE_MORE];
+    if (pv_node_may_log(c->node, PV_FROM_COPIES, pv_strstatus(r), now, more))
+        pv_log(c->node->log, PV_LOG_WARN, "what=\"stored copy refused\" why=\"%s\"%s",
+               pv_strstatus(r), more);
     collect(c, in->n, r == PV_ERR_AGAIN ? 0 : in->n, now);
 }
 

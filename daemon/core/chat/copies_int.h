@@ -92,6 +92,13 @@ struct pv_copies_peer {
     UT_hash_handle hh;
 };
 
+/* What was thrown away; `status` shows it. */
+struct pv_copies_counts {
+    uint64_t refused;    /* copies for others that were not taken */
+    uint64_t forged;     /* copies for us that do not come from their author, or are not for us */
+    uint64_t bad_frames; /* frames about copies not in their form, or too many */
+};
+
 struct pv_copies {
     struct pv_node *node;
     bool enabled;                 /* [chat] store = coordinator: own messages may wait elsewhere */

@@ -423,8 +423,10 @@ static void take_deliver(struct pv_copies *c, const struct pv_peer *p,
     } else if (r != PV_ERR_NOMEM && r != PV_ERR_LIMIT) {
         /* Not from its author, or not for us: of no use to anybody. An author who is not known yet
          * may become known. */
-        pv_log(c->node->log, PV_LOG_WARN, "peer=%s what=\"held copy refused\" why=\"%s\"",
-               pv_peer_name(p), pv_strstatus(r));
+        char more[PV_NODE_MORE];
+        if (pv_node_may_log(c->node, PV_FROM_COPIES, pv_peer_name(p), now, more))
+            pv_log(c->node->log, PV_LOG_WARN, "peer=%s what=\"held copy refused\" why=\"%s\"%s",
+                   pv_peer_name(p), pv_strstatus(r), more);
         c->counts.forged += r != PV_ERR_AGAIN;
         say_short(c, pv_peer_pk(p), PV_COPY_TAKEN, f->node, f->key, r != PV_ERR_AGAIN);
     }

@@ -47,13 +47,16 @@ static struct pv_job *make_job(const struct pv_ctlapi_message *msg)
     return job;
 }
 
-void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *msg)
+void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *msg, pv_ns now)
 {
+    char more[PV_NODE_MORE];
     if (n == NULL || !n->enabled)
         return;
     if (n->n_out >= PV_NOTIFIER_MAX_WAITING) {
-        pv_log(n->node->log, PV_LOG_WARN,
-               "from=%s what=\"no notification\" why=\"the program is too slow\"", msg->from);
+        if (pv_node_may_log(n->node, PV_FROM_NOTIFICATIONS, "too slow", now, more))
+            pv_log(n->node->log, PV_LOG_WARN,
+                   "from=%s what=\"no notification\" why=\"the program is too slow\"%s", msg->from,
+                   more);
         return;
     }
     struct pv_job *job = make_job(msg);
@@ -65,11 +68,13 @@ void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct pv_notifier *n = part;
+    char more[PV_NODE_MORE];
     (void)tag;
-    (void)now;
     n->n_out--;
-    if (result->status != PV_OK)
-        pv_log(n->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"", result->error);
+    if (result->status != PV_OK &&
+        pv_node_may_log(n->node, PV_FROM_NOTIFICATIONS, result->error, now, more))
+        pv_log(n->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"%s",
+               result->error, more);
 }
 
 const struct pv_part pv_part_notifier = {

@@ -20,6 +20,7 @@ extern const struct pv_part pv_part_notifier;
 
 /* A message came in and is stored; msg->room NULL: it is to this node alone. NULL for notifier is
  * fine and does nothing. */
-void pv_notifier_message(struct pv_notifier *notifier, const struct pv_ctlapi_message *msg);
+void pv_notifier_message(struct pv_notifier *notifier, const struct pv_ctlapi_message *msg,
+                         pv_ns now);
 
 #endif /* PV_NOTIFIER_H */

@@ -388,6 +388,18 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_ROOM_MEMBERS, PV_NEEDS_NETWORK, cmd_members},
 };
 
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct rooms_part *r = part;
+    const struct pv_rooms_counts counts = pv_rooms_counts(r->rooms);
+    (void)now;
+    pv_statuspage_drop(st, "room-forged", counts.forged);
+    pv_statuspage_drop(st, "room-frame", counts.bad_frames);
+    pv_statuspage_drop(st, "room-stranger", counts.strangers);
+    pv_statuspage_drop(st, "room-flood", counts.floods);
+    pv_statuspage_drop(st, "room-full", counts.full);
+}
+
 const struct pv_part pv_part_rooms = {
     .name = "rooms",
     .make = make,
@@ -400,4 +412,5 @@ const struct pv_part pv_part_rooms = {
     .next_timeout = next_timeout,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
+    .status = show,
 };

@@ -30,7 +30,7 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
     bool seen = pv_watch_is_seen(&n->watch) && !rec->outgoing;
     pv_watch_tell(&n->watch, n->ctl, "message", pv_ctlapi_watch_message_json(&msg));
     if (!rec->outgoing)
-        pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg);
+        pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg, now);
     if (seen)
         pv_chatlink_seen(n->chatlink, rec->peer, rec->id, now);
 }

@@ -2,6 +2,8 @@
 /* info.c - gathers what the parts say of themselves into answers and into metrics. */
 #include "daemon/core/client/info.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +14,16 @@
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 
+enum {
+    MAX_ASKING = 16, /* ours: more clients at once are told what is known here */
+};
+
 struct info {
     struct pv_node *node;
     struct pv_engine_datapath datapath; /* as the shell told it last */
     struct pv_metrics_process process;
+    uint64_t asking[MAX_ASKING]; /* clients of `peers` that wait for the coordinator's list */
+    size_t n_asking;
 };
 
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -91,10 +99,12 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.mtu = n->mtu;
     st->s.udp_port = n->udp_port;
     show_datapath(&x->datapath, st);
-    /* The ring holds the newest; the oldest of them comes first. */
-    size_t kept = n->n_reports < PV_NODE_REPORTS ? n->n_reports : PV_NODE_REPORTS;
-    for (size_t i = 0; i < kept; i++)
-        pv_statuspage_problem(st, n->reports[(n->n_reports - kept + i) % PV_NODE_REPORTS].text, "");
+    for (size_t i = 0; i < n->n_reports; i++) {
+        char more[48] = "";
+        if (n->reports[i].more > 0)
+            snprintf(more, sizeof(more), " (and %" PRIu64 " more)", n->reports[i].more);
+        pv_statuspage_problem(st, n->reports[i].text, more);
+    }
 }
 
 static void gauge(struct pv_metrics *m, const char *name, const char *help, double value)
@@ -257,27 +267,60 @@ static void do_peers(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     /* In a small network the coordinator tells everybody's presence of its own accord. */
     bool known = n->roster == NULL || pv_roster_count(n->roster) <= PV_PRESENCE_ALL;
-    if (known || !n->online || pv_coord_ask(n, &pv_part_info, &msg, handle) != PV_OK)
+    if (known || !n->online || x->n_asking == MAX_ASKING ||
+        pv_coord_ask(n, &pv_part_info, &msg, handle) != PV_OK)
         answer_peers(n, handle, now);
+    else
+        x->asking[x->n_asking++] = handle;
+}
+
+/* False: nobody waits under this handle, or not any more. */
+static bool stop_asking(struct info *x, uint64_t handle)
+{
+    for (size_t i = 0; i < x->n_asking; i++) {
+        if (x->asking[i] == handle) {
+            x->asking[i] = x->asking[--x->n_asking];
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_cancel(void *part, uint64_t handle, pv_ns now)
+{
+    (void)now;
+    (void)stop_asking(part, handle);
+}
+
+/* A coordinator that has gone answers nothing any more: what is known has to do. */
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct info *x = part;
+    while ((facts & PV_FACT_OFFLINE) != 0 && x->n_asking > 0)
+        answer_peers(x->node, x->asking[--x->n_asking], now);
 }
 
 /* The presence of all members, page by page. */
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct info *x = part;
+    bool waits = stop_asking(x, tag);
     if (msg->type == PV_CTL_PRESENCE) {
         const struct pv_ctl_presences *list = &msg->u.presence;
         pv_presence_take(x->node, list, now);
         /* An empty page that promises more would be asked for for ever. */
-        if (list->more && list->n > 0) {
+        if (list->more && list->n > 0 && waits) {
             struct pv_ctl_msg next = {.type = PV_CTL_LIST};
             next.u.list.has_after = true;
             memcpy(next.u.list.after, list->nodes[list->n - 1].node, sizeof(next.u.list.after));
-            if (pv_coord_ask(x->node, &pv_part_info, &next, tag) == PV_OK)
+            if (pv_coord_ask(x->node, &pv_part_info, &next, tag) == PV_OK) {
+                x->asking[x->n_asking++] = tag; /* its place is free since this call began */
                 return;
+            }
         }
     }
-    answer_peers(x->node, tag, now);
+    if (waits)
+        answer_peers(x->node, tag, now);
 }
 
 static void do_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -336,6 +379,19 @@ static void do_metrics(void *part, struct pv_ctlapi_request *req, struct pv_peer
     pv_ctlsrv_answer(x->node->ctl, handle, body);
 }
 
+/* What was left out of the log is this part's business, as the reports are. */
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct info *x = part;
+    pv_node_log_rest(x->node, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct info *x = part;
+    return pv_node_next_rest(x->node);
+}
+
 static const struct pv_command commands[] = {
     {PV_CTLAPI_VERSION, PV_NEEDS_NOTHING, do_version},
     {PV_CTLAPI_STATUS, PV_NEEDS_NOTHING, do_status},
@@ -349,8 +405,12 @@ const struct pv_part pv_part_info = {
     .name = "info",
     .make = make,
     .free = free,
+    .on_facts = on_facts,
     .on_job = on_job,
+    .on_cancel = on_cancel,
     .on_answer = on_answer,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
     .status = show,

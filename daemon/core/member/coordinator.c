@@ -3,6 +3,7 @@
  * its welcome says of itself. */
 #include "daemon/core/member/coordinator.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ enum {
     /* tags of jobs, behind those of coordaddrs.h */
     TAG_STUN = PV_COORDADDRS_TAGS, /* the name of a STUN server */
     TAG_STORE,
+
+    CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
 };
 #define TAG_MASK (((uint64_t)1 << OWNER_SHIFT) - 1)
 
@@ -145,12 +148,6 @@ void pv_coord_disconnect(struct pv_node *n, pv_ns now)
     pv_coordclient_stop(n->coord, now);
 }
 
-const struct pv_hostport *pv_coord_host(const struct pv_node *n)
-{
-    const struct pv_coord *c = n->coordinator;
-    return c->addrs.n_hosts > 0 ? &c->addrs.hosts[0] : NULL;
-}
-
 int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN])
 {
     return pv_coordclient_handshake_hash(n->coord, ret_hash);
@@ -182,8 +179,33 @@ void pv_coord_forget_cursor(struct pv_node *n)
 
 /* --- what welcome says ------------------------------------------------------------------------ */
 
+/*
+ * A coordinator may name any address, and a node sends STUN and TURN there: it must not be made to
+ * speak to the services of its own machine or network. An address of a machine, link or private
+ * network is believed only of a coordinator that is itself reached within such a one.
+ */
+static bool is_believed(const struct pv_addr *coordinator, const struct pv_addr *addr)
+{
+    struct pv_addr a = pv_addr_unmap(*addr), c = pv_addr_unmap(*coordinator);
+    bool from_here = pv_addr_is_loopback(&c);
+    bool from_link = from_here || pv_addr_is_link_local(&c);
+    if (a.port == 0)
+        return false;
+    if (pv_addr_is_loopback(&a))
+        return from_here;
+    if (pv_addr_is_link_local(&a) || pv_addr_is_private(&a))
+        return from_link || pv_addr_is_private(&c);
+    return pv_addr_is_usable_remote(&a);
+}
+
 static void add_server(struct pv_node *n, const struct pv_addr *addr)
 {
+    char text[PV_ADDR_TEXT];
+    if (!is_believed(&n->coord_info.addr, addr)) {
+        pv_log(n->log, PV_LOG_INFO, "what=\"server not used\" address=%s why=\"%s\"",
+               pv_addr_format(addr, text), "the coordinator is not reached in such a network");
+        return;
+    }
     for (size_t i = 0; i < n->coord_info.n_servers; i++) {
         if (pv_addr_equal(&n->coord_info.servers[i], addr))
             return;
@@ -311,7 +333,7 @@ static void take_push(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns no
     pv_log(n->log, PV_LOG_INFO, "what=\"coordinator says bye\" why=%s",
            pv_ctl_error_word(msg->u.failure.error));
     if (msg->u.failure.error == PV_CTL_E_REPLACED)
-        pv_node_report(n,
+        pv_node_report(n, PV_FROM_COORDINATOR,
                        "another machine connects with this node's keys: if its state was copied, "
                        "run `p2pvpnctl leave --forget` on one of them",
                        now);
@@ -449,6 +471,80 @@ static const struct pv_stream_handler streams[] = {{
     .wrote = stream_wrote,
 }};
 
+/* --- what it says of itself ------------------------------------------------------------------- */
+
+/* How far this machine's clock is from the coordinator's: seconds, negative: behind it. 0: they
+ * agree within a minute, or the coordinator's is not known. */
+static int64_t clock_off(const struct pv_node *n, pv_ns now)
+{
+    uint64_t theirs = pv_coordclient_time_us(n->coord, now);
+    if (theirs == 0)
+        return 0;
+    int64_t off = (int64_t)(pv_node_wall_us(n, now) - theirs) / 1000000;
+    return off > CLOCK_OFF || off < -CLOCK_OFF ? off : 0;
+}
+
+static void show_problems(const struct pv_node *n, struct pv_statuspage *st, pv_ns now)
+{
+    int64_t off = clock_off(n, now);
+    char text[120];
+    /* To be offline is a problem only where the user wants to be online. A removed node has a line
+     * of its own. */
+    if (n->roster != NULL && n->up && !n->removed && !n->online && n->coord_info.error[0] != '\0')
+        pv_statuspage_problem(st, "cannot reach the coordinator: ", n->coord_info.error);
+    if (off == 0)
+        return;
+    snprintf(text, sizeof(text),
+             "this machine's clock is %" PRId64 " s %s the coordinator's: ", off < 0 ? -off : off,
+             off < 0 ? "behind" : "ahead of");
+    pv_statuspage_problem(st, text, "set it (timedatectl set-ntp true)");
+}
+
+/* A name as it was given, of addresses the one in use: of several not all may be reached. */
+static const char *host_text(const struct pv_node *n, const struct pv_hostport *host,
+                             char buf[static PV_HOSTPORT_BUF])
+{
+    const struct pv_addr *used = pv_coordclient_addr(n->coord);
+    struct pv_hostport hp = *host;
+    struct pv_addr ip;
+    if (used != NULL && n->online && !pv_coordclient_is_tls(n->coord) &&
+        pv_addr_parse_ip(hp.host, &ip) == PV_OK) {
+        hp = (struct pv_hostport){.port = used->port};
+        pv_addr_format_ip(used, hp.host);
+    }
+    return pv_hostport_format(&hp, buf);
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_coord *c = part;
+    const struct pv_node *n = c->node;
+    st->s.connected = n->online;
+    st->s.coordinator_error = n->coord_info.error[0] != '\0' ? n->coord_info.error : NULL;
+    if (n->roster != NULL && c->addrs.n_hosts > 0)
+        st->s.coordinator = host_text(n, &c->addrs.hosts[0], st->coordinator);
+    if (pv_coordclient_rtt(n->coord) != 0)
+        st->s.coordinator_rtt_ms = (double)pv_coordclient_rtt(n->coord) / 1e6;
+    show_problems(n, st, now);
+}
+
+static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
+{
+    const struct pv_coord *c = part;
+    const struct pv_node *n = c->node;
+    (void)now;
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_connected",
+                      "1: the control channel to the coordinator is up.");
+    pv_metrics_count(m, n->online, NULL);
+    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_connects_total",
+                      "How often the control channel came up: the first time and after each loss.");
+    pv_metrics_count(m, n->coord_info.connects, NULL);
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_rtt_seconds",
+                      "Round trip on the control channel.");
+    if (n->online && pv_coordclient_rtt(n->coord) != 0)
+        pv_metrics_real(m, (double)pv_coordclient_rtt(n->coord) / 1e9, NULL);
+}
+
 const struct pv_part pv_part_coordinator = {
     .name = "coordinator",
     .make = make_coordinator,
@@ -460,4 +556,6 @@ const struct pv_part pv_part_coordinator = {
     .on_job = on_job,
     .streams = streams,
     .n_streams = PV_ARRAY_LEN(streams),
+    .status = show,
+    .metrics = put_metrics,
 };

@@ -20,7 +20,6 @@
 #include "daemon/core/node/part.h"
 
 struct pv_coord; /* opaque */
-struct pv_hostport;
 
 extern const struct pv_part pv_part_coordinator;
 
@@ -41,8 +40,6 @@ PV_MUST_CHECK int pv_coord_ask(struct pv_node *n, const struct pv_part *owner,
 void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
                       const uint8_t *network_id, pv_ns now);
 void pv_coord_disconnect(struct pv_node *n, pv_ns now);
-/* The host as the record writes it that `status` names; NULL: none. */
-const struct pv_hostport *pv_coord_host(const struct pv_node *n);
 /* Binds signatures to this connection (join). PV_ERR_STATE: there is none. */
 PV_MUST_CHECK int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN]);
 /* Somebody waits for the coordinator until then: attempts to connect begin more often. */

@@ -104,7 +104,7 @@ static void run_gossip(void *part, pv_ns now)
                  "this node and %s keep different statements although they exchanged them: one of "
                  "them was told something else",
                  pv_peer_name(p));
-        pv_node_report(n, text, now);
+        pv_node_report(n, PV_FROM_MEMBERS, text, now);
     }
     if (!g->can_forward)
         return;

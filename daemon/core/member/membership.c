@@ -114,7 +114,7 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
         break; /* used when the connection is made next */
     case PV_ROSTER_EV_REFUSED:
     case PV_ROSTER_EV_BREAK:
-        pv_node_report(m->node, ev->text, now);
+        pv_node_report(m->node, PV_FROM_STATEMENTS, ev->text, now);
         break;
     }
 }
@@ -161,7 +161,7 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
         if (r == PV_ERR_NOMEM)
             pv_log(n->log, PV_LOG_ERROR, "what=\"%s\"", text);
         else
-            pv_node_report(n, text, now);
+            pv_node_report(n, PV_FROM_STATEMENTS, text, now);
     }
     settle_roster(of(n), now);
     return refused;
@@ -270,11 +270,6 @@ const char *pv_membership_overlap(const struct pv_node *n, struct pv_prefix *ret
     const struct membership *m = of(n);
     *ret_range = m->overlap_net;
     return m->overlap;
-}
-
-const char *pv_membership_iface_problem(const struct pv_node *n)
-{
-    return of(n)->iface_problem;
 }
 
 void pv_membership_set_iface_problem(struct pv_node *n, const char *problem)
@@ -541,6 +536,62 @@ static pv_ns next_timeout(const void *part)
     return pv_min_ns(m->teardown_at, m->retry_at);
 }
 
+/* --- what it says of itself ------------------------------------------------------------------- */
+
+static void show_problems(const struct membership *m, struct pv_statuspage *st)
+{
+    const struct pv_node *n = m->node;
+    /* One line is enough for the interface: each trouble hides those after it. */
+    if (n->iface_error[0] != '\0')
+        pv_statuspage_problem(st, "the interface is not up: ", n->iface_error);
+    else if (n->iface == PV_IFACE_UP && m->iface_problem[0] != '\0')
+        pv_statuspage_problem(st, m->iface_problem, "");
+    else if (m->overlap[0] != '\0' && n->up)
+        pv_statuspage_problem(st, m->overlap, "");
+    if (n->removed)
+        pv_statuspage_problem(st, "this node was removed from the network: ",
+                              "`p2pvpnctl leave --forget`, then join with a new token");
+}
+
+static void show_network(const struct pv_node *n, struct pv_statuspage *st)
+{
+    const struct pv_member *self = pv_node_self(n);
+    struct pv_roster *roster = n->roster;
+    pv_roster_head(roster, st->head);
+    st->s.network = pv_roster_network(roster)->name;
+    st->s.network_id = pv_roster_network_id(roster);
+    st->s.cidr = pv_roster_network(roster)->range;
+    st->s.ula = pv_network_ula(st->s.network_id);
+    st->s.head = st->head;
+    st->s.members = (unsigned)pv_roster_count(roster);
+    st->s.admin = pv_roster_rights(roster, n->identity->sign_pk) != 0;
+    if (self == NULL)
+        return;
+    st->s.name = self->name;
+    st->s.ip4 = self->ip4;
+    st->s.ip6 = self->ip6;
+    st->s.online += n->up ? 1 : 0; /* the peers count the others */
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct membership *m = part;
+    (void)now;
+    if (m->node->roster != NULL)
+        show_network(m->node, st);
+    show_problems(m, st);
+}
+
+static void put_metrics(void *part, struct pv_metrics *metrics, pv_ns now)
+{
+    const struct membership *m = part;
+    const struct pv_roster *roster = m->node->roster;
+    (void)now;
+    pv_metrics_family(metrics, PV_METRICS_GAUGE, "p2pvpn_members",
+                      "Members of the network, this one included.");
+    pv_metrics_count(metrics, roster == NULL ? 0 : pv_roster_count(roster), NULL);
+}
+
 const struct pv_part pv_part_membership = {
     .name = "membership",
     .make = make_membership,
@@ -554,4 +605,6 @@ const struct pv_part pv_part_membership = {
     .on_job = on_job,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
+    .status = show,
+    .metrics = put_metrics,
 };

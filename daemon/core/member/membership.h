@@ -31,8 +31,8 @@ void pv_membership_leave(struct pv_node *n, pv_ns now);
 /* An address of another interface is in the network's range: a sentence about it, and the range
  * whose packets it takes away; "" = there is none. */
 const char *pv_membership_overlap(const struct pv_node *n, struct pv_prefix *ret_range);
-/* What others did to the interface, as a sentence; "" = nothing. */
-const char *pv_membership_iface_problem(const struct pv_node *n);
+/* The shell tells what others did to the interface, as a sentence; "" = nothing. `status` says it.
+ */
 void pv_membership_set_iface_problem(struct pv_node *n, const char *problem);
 
 #endif /* PV_MEMBERSHIP_H */

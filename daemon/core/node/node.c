@@ -2,6 +2,7 @@
 /* node.c - questions that many parts ask of the node. */
 #include "daemon/core/node/node.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,13 +103,98 @@ void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
     n->store_failed = true;
 }
 
-/* A ring: the newest reports are those somebody asks for. */
-void pv_node_report(struct pv_node *n, const char *text, pv_ns now)
+/* --- lines that nobody asked for ----------------------------------------------------------------
+ */
+
+static const char *const source_names[PV_FROM_COUNT] = {
+    [PV_FROM_STATEMENTS] = "statements",
+    [PV_FROM_COORDINATOR] = "coordinator",
+    [PV_FROM_MEMBERS] = "members",
+    [PV_FROM_COPIES] = "copies",
+    [PV_FROM_NOTIFICATIONS] = "notifications",
+};
+
+bool pv_node_may_log(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now,
+                     char ret_more[static PV_NODE_MORE])
 {
-    struct pv_report *r = &n->reports[n->n_reports++ % PV_NODE_REPORTS];
-    r->wall_s = pv_node_wall_s(n, now);
-    snprintf(r->text, sizeof(r->text), "%s", text);
-    pv_log(n->log, PV_LOG_WARN, "what=report text=\"%s\"", text);
+    uint64_t more;
+    if (!pv_repeats_say(&n->repeats[source], text, now, &more))
+        return false;
+    ret_more[0] = '\0';
+    if (more > 0)
+        snprintf(ret_more, PV_NODE_MORE, " more=%" PRIu64, more);
+    return true;
+}
+
+void pv_node_log_rest(struct pv_node *n, pv_ns now)
+{
+    for (unsigned i = 0; i < PV_FROM_COUNT; i++) {
+        uint64_t more;
+        if (pv_repeats_take_rest(&n->repeats[i], now, &more))
+            pv_log(n->log, PV_LOG_WARN, "what=\"more of the like\" about=%s more=%" PRIu64,
+                   source_names[i], more);
+    }
+}
+
+pv_ns pv_node_next_rest(const struct pv_node *n)
+{
+    pv_ns next = PV_NEVER;
+    for (unsigned i = 0; i < PV_FROM_COUNT; i++)
+        next = pv_min_ns(next, pv_repeats_next_timeout(&n->repeats[i]));
+    return next;
+}
+
+/* The report with this text; text NULL: the newest of the source. NULL: there is none. */
+static struct pv_report *find_report(struct pv_node *n, enum pv_report_source source,
+                                     const char *text)
+{
+    for (size_t i = n->n_reports; i > 0; i--) {
+        struct pv_report *r = &n->reports[i - 1];
+        if (r->source == source &&
+            (text == NULL || strncmp(r->text, text, sizeof(r->text) - 1) == 0))
+            return r;
+    }
+    return NULL;
+}
+
+/* The newest reports are those somebody asks for; but a source that has many may only push out its
+ * own. */
+static void make_room(struct pv_node *n, enum pv_report_source source)
+{
+    size_t of_source = 0, oldest = n->n_reports, gone = 0;
+    for (size_t i = n->n_reports; i > 0; i--) {
+        if (n->reports[i - 1].source == source) {
+            of_source++;
+            oldest = i - 1;
+        }
+    }
+    if (of_source >= PV_NODE_SOURCE_REPORTS)
+        gone = oldest;
+    else if (n->n_reports < PV_NODE_REPORTS)
+        return;
+    memmove(&n->reports[gone], &n->reports[gone + 1],
+            (n->n_reports - gone - 1) * sizeof(n->reports[0]));
+    n->n_reports--;
+}
+
+void pv_node_report(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now)
+{
+    struct pv_report *same = find_report(n, source, text);
+    char more[PV_NODE_MORE];
+    bool say = pv_node_may_log(n, source, text, now, more);
+    if (say)
+        pv_log(n->log, PV_LOG_WARN, "what=report text=\"%s\"%s", text, more);
+    if (same == NULL && !say)
+        same = find_report(n, source, NULL);
+    if (same != NULL) {
+        same->more++;
+    } else if (say) {
+        make_room(n, source);
+        struct pv_report *r = &n->reports[n->n_reports++];
+        r->source = source;
+        r->more = 0;
+        snprintf(r->text, sizeof(r->text), "%s", text);
+    }
 }
 
 bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)

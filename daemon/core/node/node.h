@@ -12,6 +12,7 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/pv.h"
+#include "base/repeats.h"
 #include "daemon/core/node/config.h"
 #include "daemon/core/node/ctlsrv.h"
 #include "daemon/core/node/facts.h"
@@ -53,8 +54,9 @@ struct pv_part_slot {
     void *self;
 };
 enum {
-    PV_NODE_MAX_PARTS = 32, /* ours: twice as many as there are */
-    PV_NODE_REPORTS = 16,   /* ours: newest kept, shown by `status` */
+    PV_NODE_MAX_PARTS = 40,                       /* ours: more than there are */
+    PV_NODE_REPORTS = 16,                         /* ours: newest kept, shown by `status` */
+    PV_NODE_SOURCE_REPORTS = PV_NODE_REPORTS / 2, /* ours: of one source */
 };
 
 /* Numbers that grow for ever; part "store" keeps their marks (peer/highwater.h). */
@@ -65,9 +67,21 @@ enum pv_mark {
     PV_MARKS,
 };
 
+/* Who causes lines in the log and in `status` that nobody here asked for. Each source is bounded by
+ * itself (base/repeats.h): one that has a million lines hides no other's. */
+enum pv_report_source {
+    PV_FROM_STATEMENTS,    /* statements that were refused, whoever brought them */
+    PV_FROM_COORDINATOR,   /* what it says or does */
+    PV_FROM_MEMBERS,       /* what they keep or do */
+    PV_FROM_COPIES,        /* copies of messages for us that were refused */
+    PV_FROM_NOTIFICATIONS, /* messages that were not notified of */
+    PV_FROM_COUNT,
+};
+
 /* Something that a person should know of. */
 struct pv_report {
-    uint64_t wall_s;
+    enum pv_report_source source;
+    uint64_t more; /* how often the like came again, and stands for itself nowhere */
     char text[PV_ROSTER_TEXT];
 };
 
@@ -161,8 +175,9 @@ struct pv_node {
     /* services */
     struct pv_peers *peers;                    /* of the engine */
     struct pv_stunroute *stunroute;            /* whose STUN answer it is; of the engine */
-    struct pv_report reports[PV_NODE_REPORTS]; /* pv_node_report() */
-    size_t n_reports;                          /* ever */
+    struct pv_report reports[PV_NODE_REPORTS]; /* pv_node_report(); oldest first */
+    size_t n_reports;
+    struct pv_repeats repeats[PV_FROM_COUNT];
     struct pv_jobqueue jobs;
     struct pv_ctlsrv *ctl;
     struct pv_watch watch;
@@ -205,8 +220,20 @@ uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now);
  * asks every part, a little later, to write again what it keeps. */
 void pv_node_stored(struct pv_node *n, const struct pv_job_result *result);
 
-/* Tells the user something that was nobody's request: log, and `status`. */
-void pv_node_report(struct pv_node *n, const char *text, pv_ns now);
+/* Tells the user something that was nobody's request: log, and `status`. What repeats is counted
+ * there. */
+void pv_node_report(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now);
+/* Shall a line be logged that the source causes, and that is of the kind that text names? Gives the
+ * end of the line: " more=N" when lines of the source were left out since its last one, else "". */
+enum {
+    PV_NODE_MORE = 28, /* bytes with the NUL */
+};
+PV_MUST_CHECK bool pv_node_may_log(struct pv_node *n, enum pv_report_source source,
+                                   const char *text, pv_ns now, char ret_more[static PV_NODE_MORE]);
+/* Logs how many lines were left out of each source that has been silent for a minute. */
+void pv_node_log_rest(struct pv_node *n, pv_ns now);
+/* When that has something to say; PV_NEVER. */
+pv_ns pv_node_next_rest(const struct pv_node *n);
 
 /* Has the store keep one named value, which is copied. owner is told the result with tag
  * (jobqueue.h), and hands it to pv_node_stored(). */

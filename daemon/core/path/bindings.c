@@ -48,11 +48,6 @@ const struct pv_natlife_result *pv_bindings_result(const struct pv_node *n)
     return pv_natlife_result(&of(n)->nat);
 }
 
-bool pv_bindings_is_measuring(const struct pv_node *n)
-{
-    return pv_natlife_is_running(&of(n)->nat);
-}
-
 pv_ns pv_bindings_end(const struct pv_node *n)
 {
     return pv_bindings_result(n)->absolute;

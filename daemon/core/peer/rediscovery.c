@@ -314,11 +314,6 @@ const struct pv_recall *pv_rediscovery_recall(const struct pv_rediscovery *r)
     return r->recall;
 }
 
-uint64_t pv_rediscovery_away_since_s(const struct pv_rediscovery *r)
-{
-    return r->away_since_s;
-}
-
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_rediscovery *r = part;

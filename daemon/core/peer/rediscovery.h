@@ -15,7 +15,5 @@ extern const struct pv_part pv_part_rediscovery;
 
 /* For status and why: the addresses that are known, and whom is knocked for. */
 const struct pv_recall *pv_rediscovery_recall(const struct pv_rediscovery *r);
-/* Since when the coordinator is missed, wall clock; 0: it is there, or not wanted. */
-uint64_t pv_rediscovery_away_since_s(const struct pv_rediscovery *r);
 
 #endif /* PV_REDISCOVERY_H */

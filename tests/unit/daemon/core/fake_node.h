@@ -7,6 +7,9 @@
 #ifndef PV_FAKE_NODE_H
 #define PV_FAKE_NODE_H
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "daemon/core/node/node.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 
@@ -100,7 +103,7 @@ static inline void fake_node_wait(struct fake_node *f, pv_ns t)
     pv_ns end = f->now + t;
     for (;;) {
         pv_ns next = f->part->next_timeout == NULL ? PV_NEVER : f->part->next_timeout(f->self);
-        if (next > end)
+        if (next > end || f->now > end) /* one that stays due waits for something else */
             break;
         f->now = next > f->now ? next : f->now + PV_MS(1);
         if (f->part->handle_timeout != NULL)
@@ -131,6 +134,57 @@ static inline void fake_node_answer(struct fake_node *f, struct pv_job *job,
     f->part->on_job(f->self, tag, result, f->now);
     pv_job_result_done(result);
     fake_node_settle(f);
+}
+
+/* The part's share of `status`; valid until the next call. */
+static inline const struct pv_statuspage *fake_node_status(struct fake_node *f)
+{
+    static struct pv_statuspage page;
+    memset(&page, 0, sizeof(page));
+    page.s.coordinator_rtt_ms = -1;
+    assert_non_null(f->part->status);
+    f->part->status(f->self, &page, f->now);
+    return &page;
+}
+
+/* Does the part name something wrong that has this text in it? */
+static inline bool fake_node_has_problem(struct fake_node *f, const char *text)
+{
+    const struct pv_statuspage *page = fake_node_status(f);
+    for (size_t i = 0; i < page->n_problems; i++) {
+        if (strstr(page->problems[i], text) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* How often the part threw something away for this reason, which must be one of its own. */
+static inline uint64_t fake_node_drops(struct fake_node *f, const char *reason)
+{
+    const struct pv_statuspage *page = fake_node_status(f);
+    for (size_t i = 0; i < page->n_drops; i++) {
+        if (strcmp(page->drops[i].reason, reason) == 0)
+            return page->drops[i].count;
+    }
+    fail_msg("no drops are counted as %s", reason);
+    return 0;
+}
+
+/* Has the part's share of `metrics` exactly this line? */
+static inline bool fake_node_has_metric(struct fake_node *f, const char *line)
+{
+    struct pv_metrics m;
+    char *text = NULL;
+    size_t len = 0;
+    pv_metrics_init(&m);
+    assert_non_null(f->part->metrics);
+    f->part->metrics(f->self, &m, f->now);
+    assert_int_equal(pv_metrics_take(&m, &text, &len), PV_OK);
+    bool whole = false;
+    for (const char *at = text; !whole && (at = strstr(at, line)) != NULL; at++)
+        whole = (at == text || at[-1] == '\n') && at[strlen(line)] == '\n';
+    free(text);
+    return whole;
 }
 
 static inline void fake_node_done(struct fake_node *f)

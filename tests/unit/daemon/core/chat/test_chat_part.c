@@ -135,6 +135,7 @@ static void a_line_that_came_is_told_once_it_is_stored(void **state)
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
     struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 1);
     r->msgs[0].outgoing = false;
+    r->msgs[0].state = PV_CHAT_UNREAD;
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "\"event\":\"message\"");
     /* Somebody reads along: it counts as read. */

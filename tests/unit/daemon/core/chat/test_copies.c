@@ -346,7 +346,7 @@ static void a_node_that_holds_nothing_refuses_to(void **state)
     assert_int_equal(pv_copy_frame_parse(pv_view(out.ptr, out.len - 1), f), PV_OK);
     assert_int_equal(f->kind, PV_COPY_KEPT);
     assert_false(f->yes);
-    assert_int_equal(pv_copies_counts(node->self).refused, 1);
+    assert_int_equal(fake_node_drops(node, "copy-refused"), 1);
     free(line);
     free(f);
 }
@@ -363,7 +363,7 @@ static void a_flood_of_frames_ends_the_connection(void **state)
     pv_chatlink_handle_bytes(node->node.chatlink, sid, pv_view(line, sizeof(line) - 1), 1,
                              node->now);
     fake_peers_settle(&chat.peers);
-    assert_int_equal(pv_copies_counts(node->self).bad_frames, 1);
+    assert_int_equal(fake_node_drops(node, "copy-frame"), 1);
     assert_int_equal(pv_chatlink_poll_stream_op(node->node.chatlink, &op), PV_OK);
     assert_false(op.open);
 }

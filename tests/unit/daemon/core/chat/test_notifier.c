@@ -42,7 +42,7 @@ static void receive(const char *room, const char *text)
                                           .room = room,
                                           .text = text,
                                           .time_ms = 1700000000123};
-    pv_notifier_message(node.self, &msg);
+    pv_notifier_message(node.self, &msg, node.now);
 }
 
 static void the_program_is_told_who_said_what_to_whom_and_when(void **state)

@@ -96,7 +96,7 @@ static inline void fake_far_init(struct fake_peers *x, struct fake_far *far, uns
     struct pv_st_member m = member_fields(&k, name, ip, 0);
     uint8_t sk[PV_DH_LEN];
     memset(sk, (int)seed, sizeof(sk));
-    pv_wg_device_init(&far->device, sk);
+    pv_wg_device_init(&far->device, test_keep_key(sk));
     pv_dh_public(sk, m.transport);
     fake_node_add(&x->f, make_member_f(&x->f.world, &x->f.world.creator, &k, &m));
     const struct pv_member *member = pv_roster_by_name(x->f.node.roster, name);

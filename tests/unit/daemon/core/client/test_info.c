@@ -6,6 +6,7 @@
 #include "daemon/core/member/presence.h"
 #include "tests/unit/base/metrics_grammar.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
+#include "tests/unit/daemon/core/member/fake_coord.h"
 
 static struct fake_peers x;
 static uint32_t client;
@@ -50,6 +51,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
+    fake_coord_done();
     fake_peers_done(&x);
     return 0;
 }
@@ -90,7 +92,7 @@ static void expect_status(const char *text)
 static void status_has_the_share_of_every_part(void **state)
 {
     (void)state;
-    pv_node_report(&x.f.node, "something happened", x.f.now);
+    pv_node_report(&x.f.node, PV_FROM_MEMBERS, "something happened", x.f.now);
     ask_status(PV_OK);
     expect_status("\"unread\":4,\"queued\":2");
     expect_status("the printer is on fire: call somebody");
@@ -128,19 +130,80 @@ static void the_state_is_one_word(void **state)
     expect_status("\"state\":\"none\"");
 }
 
+/* Each after some time, so that every one is said. */
+static void report(enum pv_report_source source, const char *what, unsigned number)
+{
+    char text[40];
+    snprintf(text, sizeof(text), "%s %u.", what, number);
+    x.f.now += PV_S(10);
+    pv_node_report(&x.f.node, source, text, x.f.now);
+}
+
 static void the_newest_reports_are_kept(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < PV_NODE_REPORTS + 2; i++) {
-        char text[32];
-        snprintf(text, sizeof(text), "report %u.", i);
-        pv_node_report(&x.f.node, text, x.f.now);
-    }
+    for (unsigned i = 0; i < PV_NODE_SOURCE_REPORTS + 2; i++)
+        report(PV_FROM_STATEMENTS, "report", i);
     ask_status(PV_OK);
     assert_null(strstr(fake_client_output, "report 1."));
     const char *oldest = strstr(fake_client_output, "report 2.");
-    const char *newest = strstr(fake_client_output, "report 17.");
+    const char *newest = strstr(fake_client_output, "report 9.");
     assert_true(oldest != NULL && newest != NULL && oldest < newest);
+}
+
+static void a_source_with_many_reports_hides_no_others(void **state)
+{
+    (void)state;
+    report(PV_FROM_MEMBERS, "bob differs", 0);
+    for (unsigned i = 0; i < 100; i++)
+        report(PV_FROM_STATEMENTS, "refused", i);
+    report(PV_FROM_COORDINATOR, "replaced", 0);
+    ask_status(PV_OK);
+    expect_status("bob differs 0.");
+    expect_status("refused 99.");
+    expect_status("replaced 0.");
+    assert_null(strstr(fake_client_output, "refused 91."));
+}
+
+static void reports_that_repeat_are_counted(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5041; i++)
+        pv_node_report(&x.f.node, PV_FROM_STATEMENTS, "a statement was refused", x.f.now);
+    assert_int_equal(x.f.node.n_reports, 1);
+    ask_status(PV_OK);
+    expect_status("a statement was refused (and 5040 more)");
+    /* Others without end count to the newest that is shown. */
+    for (unsigned i = 0; i < 1000; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "other %u", i);
+        pv_node_report(&x.f.node, PV_FROM_STATEMENTS, text, x.f.now);
+    }
+    assert_int_equal(x.f.node.n_reports, 1 + 4);
+    ask_status(PV_OK);
+    expect_status("other 3 (and 996 more)");
+}
+
+static char last_line[PV_LOG_LINE_MAX];
+
+static void keep_line(void *ctx, enum pv_log_level level, const char *line)
+{
+    (void)ctx;
+    (void)level;
+    snprintf(last_line, sizeof(last_line), "%s", line);
+}
+
+static void the_log_says_at_last_how_many_lines_it_left_out(void **state)
+{
+    const struct pv_log log = {.level = PV_LOG_WARN, .sink = keep_line};
+    (void)state;
+    x.f.node.log = &log;
+    for (unsigned i = 0; i < 4; i++)
+        pv_node_report(&x.f.node, PV_FROM_STATEMENTS, "refused", x.f.now);
+    assert_string_equal(last_line, "report: text=\"refused\"");
+    fake_node_wait(&x.f, PV_S(61));
+    assert_string_equal(last_line, "more of the like: about=statements more=3");
+    x.f.node.log = NULL;
 }
 
 static void metrics_have_the_share_of_every_part(void **state)
@@ -170,6 +233,13 @@ static void metrics_have_the_share_of_every_part(void **state)
     expect_said("p2pvpn_printers 2");
 }
 
+static const char *peer_name(unsigned i)
+{
+    static char name[16];
+    snprintf(name, sizeof(name), "m%u", i);
+    return name;
+}
+
 /* --- the other commands ----------------------------------------------------------------------- */
 
 static void peers_without_the_coordinator_are_marked_as_remembered(void **state)
@@ -183,6 +253,51 @@ static void peers_without_the_coordinator_are_marked_as_remembered(void **state)
     const char *all = fake_client_read(&x, client);
     assert_null(strstr(all, "\"code\""));
     assert_non_null(strstr(all, "\"bob\""));
+}
+
+/* In a large network the coordinator is asked who is there; it may go before it answers. */
+static void peers_are_answered_when_the_coordinator_goes(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < PV_PRESENCE_ALL; i++)
+        fake_node_member(&x.f, 1000 + i, peer_name(i), (uint16_t)(1000 + i));
+    x.f.node.online = true;
+    fake_client_ask(&x, client, "\"cmd\":\"peers\"");
+    assert_string_equal(fake_client_read(&x, client), "");
+    assert_int_equal(fake_coord.n, 1);
+    x.f.node.online = false;
+    fake_node_raise(&x.f, PV_FACT_OFFLINE);
+    expect_said("\"code\":9");
+    /* The client is answered once, also by one that says it late. */
+    const struct pv_ctl_msg late = {.kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR};
+    pv_part_info.on_answer(x.f.self, fake_coord.asked[0].tag, &late, x.f.now);
+    assert_string_equal(fake_client_read(&x, client), "");
+}
+
+static void the_presence_of_all_is_asked_for_page_by_page(void **state)
+{
+    struct pv_ctl_presence last = {.online = true};
+    struct pv_ctl_msg page = {.kind = PV_CTL_ANSWER, .type = PV_CTL_PRESENCE};
+    uint64_t tag;
+    (void)state;
+    for (unsigned i = 0; i < PV_PRESENCE_ALL; i++)
+        fake_node_member(&x.f, 1000 + i, peer_name(i), (uint16_t)(1000 + i));
+    x.f.node.online = true;
+    fake_client_ask(&x, client, "\"cmd\":\"peers\"");
+    pv_ctl_msg_free(fake_coord_take(PV_CTL_LIST, &tag));
+    memset(last.node, 9, sizeof(last.node));
+    page.u.presence = (struct pv_ctl_presences){.n = 1, .nodes = &last, .more = true};
+    pv_part_info.on_answer(x.f.self, tag, &page, x.f.now);
+    assert_string_equal(fake_client_read(&x, client), "");
+    struct pv_ctl_msg *next = fake_coord_take(PV_CTL_LIST, &tag);
+    bool behind =
+        next->u.list.has_after && memcmp(next->u.list.after, last.node, sizeof(last.node)) == 0;
+    pv_ctl_msg_free(next);
+    assert_true(behind);
+    page.u.presence.n = 0; /* an empty page that promises more would be asked for for ever */
+    pv_part_info.on_answer(x.f.self, tag, &page, x.f.now);
+    assert_int_equal(fake_coord.n, 0);
+    assert_string_not_equal(fake_client_read(&x, client), "");
 }
 
 static void ip_is_that_of_this_node_or_of_the_named_peer(void **state)
@@ -217,8 +332,13 @@ int main(void)
         TEST(status_says_what_it_can_when_the_store_does_not_count),
         TEST(the_state_is_one_word),
         TEST(the_newest_reports_are_kept),
+        TEST(a_source_with_many_reports_hides_no_others),
+        TEST(reports_that_repeat_are_counted),
+        TEST(the_log_says_at_last_how_many_lines_it_left_out),
         TEST(metrics_have_the_share_of_every_part),
         TEST(peers_without_the_coordinator_are_marked_as_remembered),
+        TEST(peers_are_answered_when_the_coordinator_goes),
+        TEST(the_presence_of_all_is_asked_for_page_by_page),
         TEST(ip_is_that_of_this_node_or_of_the_named_peer),
         TEST(the_log_level_is_set_at_once),
     };

@@ -24,6 +24,7 @@ static struct {
     bool connected; /* pv_coord_connect() was called, and pv_coord_disconnect() not after it */
     bool as_member; /* by the last connect */
     unsigned n_hurry;
+    struct pv_ctl_cursor cursor;
 } fake_coord;
 
 int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_msg *msg,
@@ -71,9 +72,22 @@ void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now)
     fake_coord.n_hurry++;
 }
 
+struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n)
+{
+    (void)n;
+    return fake_coord.cursor;
+}
+
+void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor)
+{
+    (void)n;
+    fake_coord.cursor = cursor;
+}
+
 void pv_coord_forget_cursor(struct pv_node *n)
 {
     (void)n;
+    fake_coord.cursor = (struct pv_ctl_cursor){0};
 }
 
 /* The oldest request, which the test owns then: pv_ctl_msg_free(). It must be of this type. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The coordinator's part: where it looks for the coordinator, and what it tells when that fails. */
+#include "crypto/sign.h"
 #include "daemon/core/member/coordinator.h"
+#include "proto/control/control.h"
 #include "tests/unit/daemon/core/fake_node.h"
 
 static struct fake_node node;
@@ -67,7 +69,6 @@ static void an_address_is_tried_at_once(void **state)
     assert_int_equal(op.addr.port, 3478);
     assert_false(op.tls);
     assert_false(node.node.online);
-    assert_string_equal(pv_coord_host(&node.node)->host, "192.0.2.9");
     assert_memory_equal(node.node.coord_info.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
 }
 
@@ -179,6 +180,161 @@ static void a_disconnected_node_tries_nothing(void **state)
     assert_false(next_open(&op));
 }
 
+static void status_says_where_it_is_and_why_it_is_not_reached(void **state)
+{
+    struct pv_stream_op op;
+    (void)state;
+    fake_node_start(&node);
+    assert_null(fake_node_status(&node)->s.coordinator);
+    at("192.0.2.9");
+    connect_as(PV_CTL_MEMBER);
+    assert_string_equal(fake_node_status(&node)->s.coordinator, "192.0.2.9:3478");
+    assert_int_equal(fake_node_status(&node)->n_problems, 0);
+    assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_connected 0"));
+    assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_connects_total 0"));
+    assert_true(next_open(&op));
+    pv_part_coordinator.streams[0].closed(node.self, op.sid, -111, node.now);
+    fake_node_settle(&node);
+    assert_true(fake_node_has_problem(&node, "cannot reach the coordinator: "));
+    node.node.up = false; /* who wants to be offline has no problem */
+    assert_int_equal(fake_node_status(&node)->n_problems, 0);
+}
+
+/* --- a coordinator that answers ----------------------------------------------------------------
+ */
+
+static struct pv_control *server;
+
+static void say(struct pv_ctl_msg msg)
+{
+    static uint8_t text[PV_CTL_TEXT_MAX];
+    size_t len;
+    assert_int_equal(pv_ctl_build(&msg, text, sizeof(text), &len), PV_OK);
+    assert_int_equal(pv_control_send(server, pv_view(text, len)), PV_OK);
+}
+
+/* The bytes of both go across, once; what the node says is answered by this welcome. */
+static void exchange(uint32_t sid, const struct pv_ctl_welcome *welcome)
+{
+    const struct pv_stream_handler *stream = &pv_part_coordinator.streams[0];
+    struct pv_view out = stream->out(node.self, sid), text;
+    uint8_t copy[4096];
+    size_t n;
+    if (out.len > 0) {
+        assert_int_equal(pv_control_handle_bytes(server, out, &n), PV_OK);
+        stream->wrote(node.self, sid, n, node.now);
+    }
+    while (pv_control_poll_message(server, &text) == PV_OK) {
+        struct pv_ctl_msg *req;
+        assert_int_equal(pv_ctl_parse(text, &req), PV_OK);
+        struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME, .id = req->id};
+        pv_ctl_msg_free(req);
+        m.u.welcome = *welcome;
+        say(m);
+    }
+    out = pv_control_out(server);
+    assert_true(out.len <= sizeof(copy));
+    if (out.len > 0)
+        memcpy(copy, out.ptr, out.len);
+    n = out.len;
+    pv_control_wrote(server, n);
+    stream->bytes(node.self, sid, pv_view(copy, n), node.now);
+    fake_node_settle(&node);
+}
+
+/* Connects to the coordinator at host, whose welcome names these servers. */
+static void go_online(const char *host, const char *const *stun, size_t n_stun)
+{
+    const struct pv_ctl_welcome welcome = {
+        .time_us = (uint64_t)T0 * 1000000, .n_stun = n_stun, .stun = stun};
+    struct pv_stream_op op;
+    uint8_t dh[32];
+    pv_sign_sk_to_dh(node.world.coordinator.sk, dh);
+    assert_int_equal(pv_control_new_server(&server, dh, &node.node.rng), PV_OK);
+    at(host);
+    connect_as(PV_CTL_MEMBER);
+    assert_true(next_open(&op));
+    pv_part_coordinator.streams[0].connected(node.self, op.sid, node.now);
+    for (int i = 0; i < 4; i++)
+        exchange(op.sid, &welcome);
+    assert_true(node.node.online);
+}
+
+static int stop_server(void **state)
+{
+    server = pv_control_free(server);
+    return stop(state);
+}
+
+static bool has_server(const char *text)
+{
+    struct pv_addr want;
+    assert_int_equal(pv_addr_parse(text, &want), PV_OK);
+    for (size_t i = 0; i < node.node.coord_info.n_servers; i++) {
+        if (pv_addr_equal(&node.node.coord_info.servers[i], &want))
+            return true;
+    }
+    return false;
+}
+
+static const char *const named[] = {"127.0.0.1:22",      "192.168.7.1:3478", "169.254.169.254:80",
+                                    "224.0.0.1:3478",    "0.0.0.0:3478",     "[::1]:3478",
+                                    "[fd00::7]:3478",    "[fe80::1]:3478",   "203.0.113.5:3478",
+                                    "[2001:db8::5]:3478"};
+
+/* A coordinator in the internet cannot have this node speak to what is near it. */
+static void servers_near_this_node_are_not_believed(void **state)
+{
+    (void)state;
+    fake_node_start(&node);
+    go_online("192.0.2.9", named, 8);
+    assert_int_equal(node.node.coord_info.n_servers, 0);
+}
+
+static void servers_in_the_internet_are_believed(void **state)
+{
+    (void)state;
+    fake_node_start(&node);
+    go_online("192.0.2.9", named + 2, 8);
+    assert_int_equal(node.node.coord_info.n_servers, 2);
+    assert_true(has_server("203.0.113.5:3478"));
+    assert_true(has_server("[2001:db8::5]:3478"));
+}
+
+/* Where it is a machine of this network, its STUN server may be one as well. */
+static void a_coordinator_of_the_own_network_may_name_servers_there(void **state)
+{
+    (void)state;
+    fake_node_start(&node);
+    go_online("192.168.7.2", named, 8);
+    assert_true(has_server("192.168.7.1:3478"));
+    assert_true(has_server("[fd00::7]:3478"));
+    assert_false(has_server("127.0.0.1:22"));
+    assert_false(has_server("[::1]:3478"));
+    assert_false(has_server("224.0.0.1:3478"));
+}
+
+static void a_coordinator_on_this_machine_may_name_it(void **state)
+{
+    static const char *const own[] = {"127.0.0.1:3478", "[::1]:3478", "0.0.0.0:3478"};
+    (void)state;
+    fake_node_start(&node);
+    go_online("127.0.0.1", own, 3);
+    assert_true(has_server("127.0.0.1:3478"));
+    assert_true(has_server("[::1]:3478"));
+    assert_int_equal(node.node.coord_info.n_servers, 2);
+}
+
+static void without_any_server_the_coordinators_own_address_is_one(void **state)
+{
+    (void)state;
+    fake_node_start(&node);
+    go_online("192.168.7.2", NULL, 0);
+    assert_true(has_server("192.168.7.2:3478"));
+    assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_connected 1"));
+    assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_connects_total 1"));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
@@ -192,6 +348,13 @@ int main(void)
         T(nobody_can_ask_without_a_connection),
         T(the_cursor_is_kept_over_restarts),
         T(a_disconnected_node_tries_nothing),
+        T(status_says_where_it_is_and_why_it_is_not_reached),
+#define S(name) cmocka_unit_test_setup_teardown(name, start, stop_server)
+        S(servers_near_this_node_are_not_believed),
+        S(servers_in_the_internet_are_believed),
+        S(a_coordinator_of_the_own_network_may_name_servers_there),
+        S(a_coordinator_on_this_machine_may_name_it),
+        S(without_any_server_the_coordinators_own_address_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -121,9 +121,9 @@ static void another_network_is_measured_anew(void **state)
     for (uint16_t i = 0; i < PV_NATLIFE_SOCKETS; i++)
         assert_true(peers.f.part->sock_opened(peers.f.self, (uint16_t)(PV_BINDINGS_SOCK + i),
                                               (uint16_t)(5000 + i), peers.f.now));
-    assert_true(pv_bindings_is_measuring(&peers.f.node));
+    assert_true(fake_node_status(&peers.f)->binding.measuring);
     see_nat(2);
-    assert_false(pv_bindings_is_measuring(&peers.f.node));
+    assert_false(fake_node_status(&peers.f)->binding.measuring);
     assert_int_equal(take_ops(PV_HARDNAT_CLOSE), PV_NATLIFE_SOCKETS);
     fake_node_wait(&peers.f, PV_S(61));
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);

@@ -77,10 +77,10 @@ static void a_lost_member_is_knocked_for_while_the_coordinator_is_away(void **st
     fake_peers_path(&x, bob, NULL);
     wait_for(PV_S(60));
     assert_int_equal(knocks_at(&bobs), 0);
-    assert_int_equal(pv_rediscovery_away_since_s(x.f.self), 0);
+    assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
 
     coordinator(false);
-    assert_int_not_equal(pv_rediscovery_away_since_s(x.f.self), 0);
+    assert_int_not_equal(fake_node_status(&x.f)->s.away_since_s, 0);
     assert_int_equal(knocks_at(&bobs), 0); /* the coordinator gets a moment to come back */
     wait_for(PV_RECALL_GRACE + PV_MS(1));
     assert_int_equal(knocks_at(&bobs), 1);
@@ -95,7 +95,7 @@ static void a_lost_member_is_knocked_for_while_the_coordinator_is_away(void **st
     knocks_at(&bobs); /* sent before it was back */
     wait_for(PV_S(60));
     assert_int_equal(knocks_at(&bobs), 0);
-    assert_int_equal(pv_rediscovery_away_since_s(x.f.self), 0);
+    assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
 }
 
 static void nothing_is_missed_when_the_network_is_down(void **state)
@@ -108,7 +108,7 @@ static void nothing_is_missed_when_the_network_is_down(void **state)
     coordinator(false);
     wait_for(PV_S(60));
     assert_int_equal(knocks_at(&bobs), 0);
-    assert_int_equal(pv_rediscovery_away_since_s(x.f.self), 0);
+    assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
 }
 
 static void addresses_are_stored_and_again_after_a_failure(void **state)
