@@ -60,17 +60,14 @@ static int start_threads(struct pv_datapath *dp)
     pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the control thread's */
     while (started < dp->n_lanes && e == 0) {
         struct pv_lane *lane = &dp->lanes[started];
+        snprintf(lane->name, sizeof(lane->name), dp->cfg.udp.n > 1 ? "pv-%s%u" : "pv-%s",
+                 !lane->rx  ? "tx"
+                 : lane->tx ? "io"
+                            : "rx",
+                 lane->number);
         e = pthread_create(&lane->thread, NULL, pv_lane_main, lane);
-        if (e == 0) {
-            char name[16];
-            snprintf(name, sizeof(name), dp->cfg.udp.n > 1 ? "pv-%s%u" : "pv-%s",
-                     !lane->rx  ? "tx"
-                     : lane->tx ? "io"
-                                : "rx",
-                     lane->number);
-            pthread_setname_np(lane->thread, name);
+        if (e == 0)
             started++;
-        }
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     /* A part of the threads would leave a direction without anybody. */

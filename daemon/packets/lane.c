@@ -351,6 +351,7 @@ static void send_rest(struct pv_lane *lane)
 void *pv_lane_main(void *arg)
 {
     struct pv_lane *lane = arg;
+    pthread_setname_np(pthread_self(), lane->name);
     while (!atomic_load(&lane->dp->stopping)) {
         pv_sockset_enter(&lane->dp->socks, lane->index);
         if (!work_round(lane))

@@ -46,6 +46,7 @@ struct pv_lane {
     unsigned number; /* of the pair it belongs to: its TUN queue, its sockets */
     bool tx, rx;
     pthread_t thread;
+    char name[16]; /* the thread's */
     int wake_fd;
     struct pv_fp_worker *worker;
     struct pv_udp_receiver *receiver; /* rx */

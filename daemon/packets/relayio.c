@@ -425,6 +425,7 @@ static void turn(struct pv_relayio *io, bool more)
 static void *thread_main(void *arg)
 {
     struct pv_relayio *io = arg;
+    pthread_setname_np(pthread_self(), "pv-relay");
     while (!atomic_load(&io->stopping))
         turn(io, drain(io));
     while (drain(io)) { /* goodbyes */
@@ -447,7 +448,6 @@ static int start_thread(struct pv_relayio *io)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (e != 0)
         return -e;
-    pthread_setname_np(io->thread, "pv-relay");
     io->running = true;
     return PV_OK;
 }

@@ -33,6 +33,7 @@ const char *pv_fp_drop_name(enum pv_fp_drop reason)
         [PV_FP_DROP_SOURCE] = "source",
         [PV_FP_DROP_DESTINATION] = "destination",
         [PV_FP_DROP_INBAND] = "inband",
+        [PV_FP_DROP_INBAND_RATE] = "inband-rate",
         [PV_FP_DROP_NO_PEER] = "no-peer",
         [PV_FP_DROP_OFFLINE] = "offline",
         [PV_FP_DROP_TOO_BIG] = "too-big",

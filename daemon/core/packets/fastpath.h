@@ -97,6 +97,7 @@ enum pv_fp_drop {
     PV_FP_DROP_SOURCE,       /* rx: inner source is not an address of that peer */
     PV_FP_DROP_DESTINATION,  /* rx: inner destination is not this node */
     PV_FP_DROP_INBAND,       /* rx: in-band control from a static peer */
+    PV_FP_DROP_INBAND_RATE,  /* rx: more in-band control of a member than it may have handed up */
     PV_FP_DROP_NO_PEER,      /* tx: nobody has that address */
     PV_FP_DROP_OFFLINE,      /* tx: its owner is known to be offline */
     PV_FP_DROP_TOO_BIG,      /* tx: does not fit the path */

@@ -333,13 +333,13 @@ int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer, const struc
     return r;
 }
 
-/* Stricter than pv_carrier_same(): another channel or stream is the same path, and yet tx must
- * write something else. */
+/* Stricter than pv_carrier_same(): another channel, stream or relay of ours is the same path, and
+ * yet tx must write something else. */
 static bool equal_carriers(const struct pv_carrier *a, const struct pv_carrier *b)
 {
     return a->kind == b->kind && a->sock == b->sock && a->channel == b->channel &&
-           pv_addr_equal(&a->local, &b->local) && pv_addr_equal(&a->remote, &b->remote) &&
-           pv_addr_equal(&a->relay, &b->relay);
+           a->via == b->via && pv_addr_equal(&a->local, &b->local) &&
+           pv_addr_equal(&a->remote, &b->remote) && pv_addr_equal(&a->relay, &b->relay);
 }
 
 int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer, const struct pv_carrier *path,

@@ -13,6 +13,8 @@ enum {
     HEADER = 16,            /* bytes, whitepaper s5.4.6 */
     PUNTS_PER_DATAGRAM = 4, /* at most: confirmed, stray, active, and the packet itself */
     PER_CALL = 1024,        /* datagrams, so that the results have room for whatever they make */
+    INBAND_RATE = 1000, /* ours: messages a second of one peer, far above what rosters, pings and
+                           probes make, and far below what keeps control busy (20,000) */
 };
 _Static_assert(PER_CALL <= (int)PV_FP_MAX_PUNTS / PUNTS_PER_DATAGRAM &&
                    PER_CALL <= (int)PV_FP_MAX_WRITES && PER_CALL >= (int)PV_FP_MAX_SEGMENTS &&
@@ -173,6 +175,10 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INBAND);
     } else if (inner.len > 1 && inner.ptr[1] == PV_INBAND_PACKET) {
         deliver_part(w, snap, o, inner, now);
+    } else if (!pv_bucket_take(&peer->live->inband, INBAND_RATE, 2 * INBAND_RATE, 1, now)) {
+        /* All peers share the way to the control thread: one that floods it must not push out what
+         * others say there, handshakes above all. */
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_INBAND_RATE);
     } else {
         struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_INBAND, peer->id);
         p->from = *o->from;

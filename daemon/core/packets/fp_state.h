@@ -9,6 +9,7 @@
 #ifndef PV_FP_STATE_H
 #define PV_FP_STATE_H
 
+#include "base/bucket.h"
 #include "crypto/aead.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "proto/wireguard/cryptokey.h"
@@ -33,8 +34,9 @@ struct pv_fp_keys {
 };
 
 struct pv_fp_live_ref {
-    struct pv_fp_live live; /* workers; see fastpath.h */
-    unsigned refs;          /* control */
+    struct pv_fp_live live;  /* workers; see fastpath.h */
+    struct pv_bucket inband; /* rx: what is handed up of the peer's in-band messages */
+    unsigned refs;           /* control */
 };
 
 /* One peer as a snapshot shows it. Immutable but for what the pointers lead to. */

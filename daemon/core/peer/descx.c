@@ -37,6 +37,11 @@ void pv_descx_changed(struct pv_descx *x)
     send_anew(x);
 }
 
+void pv_descx_renumber(struct pv_descx *x, uint64_t gen)
+{
+    x->own = (struct pv_descx_id){.gen = gen, .rev = 1};
+}
+
 void pv_descx_end(struct pv_descx *x)
 {
     x->own = (struct pv_descx_id){0};

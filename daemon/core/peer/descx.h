@@ -53,6 +53,9 @@ enum pv_descx_verdict {
 void pv_descx_begin(struct pv_descx *x, uint64_t gen);
 /* Our description changed (or first has content): next rev, to be sent at once. */
 void pv_descx_changed(struct pv_descx *x);
+/* The number of our generation turned out to be too low; it is the same generation under another
+ * one. Only while it is not acknowledged. */
+void pv_descx_renumber(struct pv_descx *x, uint64_t gen);
 /* Forget our own description; nothing is sent until begin(). What was heard stays. */
 void pv_descx_end(struct pv_descx *x);
 

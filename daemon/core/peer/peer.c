@@ -254,7 +254,9 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
         pv_trace_add(&p->trace, now, "their description is unusable");
     p->chain_known = false;
     p->recalled.family = PV_AF_NONE;
-    pv_descx_begin(&p->descx, pv_highwater_next(&p->env->gen, pv_peer_env_wall(p->env, now)));
+    uint64_t gen = pv_highwater_next(&p->env->gen, pv_peer_env_wall(p->env, now));
+    p->gen_in_doubt = gen >= p->env->gen.safe;
+    pv_descx_begin(&p->descx, gen);
     pv_peer_set_state(p, PV_PEER_REACHING, why, now);
     p->deadline = now + PV_PEER_REACH_TIME;
 }
@@ -291,6 +293,15 @@ static void reach(struct pv_peer *p, const char *why, pv_ns now)
     want_keys(p, now);
 }
 
+/* A dormant path may be dead without anybody having noticed: it is checked while it is used. */
+static void wake(struct pv_peer *p, pv_ns now)
+{
+    if (p->ice == NULL || pv_ice_state(p->ice) != PV_ICE_DORMANT)
+        return;
+    pv_ice_kick(p->ice, now);
+    pv_descx_changed(&p->descx);
+}
+
 void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
 {
     p->wanted_at = now;
@@ -299,12 +310,7 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
         return;
     }
     if (p->state == PV_PEER_UP && !p->doubted) {
-        /* A dormant path may be dead without anybody having noticed: it is checked while it is used
-         * again. */
-        if (p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_DORMANT) {
-            pv_ice_kick(p->ice, now);
-            pv_descx_changed(&p->descx);
-        }
+        wake(p, now);
         want_keys(p, now);
         return;
     }
@@ -554,6 +560,7 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
         break;
     case PV_FP_PUNT_NEED_KEYS:
         p->wanted_at = now;
+        wake(p, now); /* a handshake over a dead path would be repeated for 90 s */
         if (p->session != NULL)
             pv_session_want(p->session, now);
         break;

@@ -93,6 +93,8 @@ struct pv_peer {
     bool chain_known;      /* their description came once in our gen: no chain needed any more */
     uint8_t wg[PV_WGMSG_INITIATION_LEN]; /* handshake message for our description */
     size_t wg_len;
+    uint32_t wg_index; /* our index in it */
+    bool gen_in_doubt; /* our gen is above the mark that was on disk when it began */
     struct pv_inband_receiver inband;
     struct pv_trace trace;
 

@@ -80,11 +80,24 @@ uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed)
     return path->relay.family == PV_AF_INET6 ? ETHERNET - UDP6 : ETHERNET - UDP4;
 }
 
+/* A number from before this life's mark was stored may be below those of a former life that had no
+ * room for its mark: the peer takes it for an old one and never answers. */
+static void renumber(struct pv_peer *p, pv_ns now)
+{
+    struct pv_highwater *gen = &p->env->gen;
+    uint64_t wall_us = pv_peer_env_wall(p->env, now);
+    if (!p->gen_in_doubt || p->descx.acked || wall_us >= gen->safe)
+        return;
+    p->gen_in_doubt = false;
+    pv_descx_renumber(&p->descx, pv_highwater_next(gen, wall_us));
+}
+
 /* It is composed when it is sent: changes that come together make one description. */
 bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
 {
     if (p->ice == NULL || !pv_descx_take_due(&p->descx, now))
         return false;
+    renumber(p, now);
     memset(ret_desc, 0, sizeof(*ret_desc));
     ret_desc->gen = p->descx.own.gen;
     ret_desc->rev = p->descx.own.rev;

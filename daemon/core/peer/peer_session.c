@@ -104,6 +104,10 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
         if (pv_fp_builder_remove_keys(p->env->fp, p->id, ev->index) != PV_OK)
             pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not removed\"", p->name);
         pv_peer_drop_index(p, ev->index);
+        /* What answers it could not be taken any more, and by asking for that answer we would make
+         * the peer drop a message of its own. */
+        if (p->wg_index == ev->index)
+            p->wg_len = 0;
         break;
     case PV_SESSION_DONE:
         p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
@@ -131,6 +135,7 @@ static void describe_handshake(struct pv_peer *p, const struct pv_session_transm
 {
     memcpy(p->wg, tx->msg, tx->len);
     p->wg_len = tx->len;
+    p->wg_index = tx->index;
     if (p->descx.own.gen == 0)
         pv_peer_begin(p, "keys are needed", now);
     else

@@ -34,12 +34,21 @@ int pv_sqlite_damaged(const struct pv_sqlite *db, const char *what,
     return PV_ERR_MALFORMED;
 }
 
+/* A full disk has several codes: which one depends on the file that could not grow. */
+static bool is_full(const struct pv_sqlite *s)
+{
+    int code = s->db == NULL ? SQLITE_OK : sqlite3_errcode(s->db) & 0xff;
+    int err = s->db == NULL ? 0 : sqlite3_system_errno(s->db);
+    return code == SQLITE_FULL ||
+           ((code == SQLITE_IOERR || code == SQLITE_CANTOPEN) && (err == ENOSPC || err == EDQUOT));
+}
+
 /* The few causes that a user can remove are named; for the others SQLite's own words have to do. */
 int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
                       char ret_error[static PV_SQLITE_ERROR_MAX])
 {
-    int code = db->db == NULL ? SQLITE_NOMEM : sqlite3_errcode(db->db);
-    switch (code & 0xff) {
+    int code = db->db == NULL ? SQLITE_NOMEM : sqlite3_errcode(db->db) & 0xff;
+    switch (is_full(db) ? SQLITE_FULL : code) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return pv_sqlite_damaged(db, what, ret_error);
@@ -124,21 +133,76 @@ static int check_whole(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERRO
         const unsigned char *text = sqlite3_column_text(st, 0);
         ok = text != NULL && strcmp((const char *)text, "ok") == 0;
     }
+    bool full = !ok && is_full(s);
     sqlite3_finalize(st);
+    if (full)
+        return pv_sqlite_explain(s, "open", ret_error);
     return ok ? PV_OK : pv_sqlite_damaged(s, "open", ret_error);
 }
 
-/* WAL with FULL: a committed message survives a power cut, and readers do not block the writer. */
+/* WAL with FULL: a committed message survives a power cut, and readers do not block the writer. A
+ * database that is as it should be is not written to: that would need room on the disk. */
 static int begin_first(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
     char pragmas[96];
+    int app = 0, version = 0;
     snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
              s->kind->application_id, s->kind->schema);
     int r =
         pv_sqlite_exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
     if (r >= 0)
+        r = pragma_int(s, "PRAGMA application_id", &app);
+    if (r >= 0)
+        r = pragma_int(s, "PRAGMA user_version", &version);
+    if (r >= 0 && (app != s->kind->application_id || version != s->kind->schema))
         r = pv_sqlite_exec(s, pragmas);
     return r < 0 ? pv_sqlite_explain(s, "open", ret_error) : PV_OK;
+}
+
+/* SQLite makes every name absolute. A program may work in a directory whose path it may not walk,
+ * so a relative name stays as it is: this is xFullPathname of such a database's VFS. */
+static int keep_name(sqlite3_vfs *vfs, const char *name, int size, char *ret_name)
+{
+    (void)vfs;
+    return snprintf(ret_name, (size_t)size, "%s", name) < size ? SQLITE_OK : SQLITE_CANTOPEN;
+}
+
+/* The VFS for this name: NULL, the standard one, unless the name is relative. */
+static const char *vfs_for(const char *path)
+{
+    static sqlite3_vfs here; /* SQLite keeps it in its list for good */
+    const sqlite3_vfs *standard = sqlite3_vfs_find(NULL);
+    if (path[0] == '/' || standard == NULL)
+        return NULL;
+    if (here.zName == NULL) {
+        here = *standard;
+        here.zName = "p2pvpn-here";
+        here.pNext = NULL;
+        here.xFullPathname = keep_name;
+        if (sqlite3_vfs_register(&here, 0) != SQLITE_OK)
+            here.zName = NULL;
+    }
+    return here.zName;
+}
+
+/* Opens the file and begins the first transaction. alone: nobody else can open it meanwhile, and no
+ * room is needed for what SQLite shares with others beside it. */
+static int open_file(struct pv_sqlite *s, bool alone, char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    int r = PV_OK;
+    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                        vfs_for(s->path)) != SQLITE_OK)
+        r = pv_sqlite_explain(s, "open", ret_error);
+    if (r >= 0)
+        sqlite3_busy_timeout(s->db, BUSY_TIMEOUT);
+    /* Before the first access: then the index of the log is in memory (SQLite's "wal.html" s8). */
+    if (r >= 0 && alone && pv_sqlite_exec(s, "PRAGMA locking_mode = EXCLUSIVE") < 0)
+        r = pv_sqlite_explain(s, "open", ret_error);
+    if (r >= 0)
+        r = check_owner(s, ret_error);
+    if (r >= 0)
+        r = check_whole(s, ret_error);
+    return r < 0 ? r : begin_first(s, ret_error);
 }
 
 /* Nothing is written until the database has proven to be ours and whole: opening another program's
@@ -159,18 +223,12 @@ int pv_sqlite_open(struct pv_sqlite **ret_db, const struct pv_sqlite_kind *kind,
     int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0)
         close(fd);
-    int r = PV_OK;
-    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
-        SQLITE_OK)
-        r = pv_sqlite_explain(s, "open", ret_error);
-    if (r >= 0) {
-        sqlite3_busy_timeout(s->db, BUSY_TIMEOUT);
-        r = check_owner(s, ret_error);
+    int r = open_file(s, false, ret_error);
+    if (r == -ENOSPC) {
+        sqlite3_close(s->db);
+        s->db = NULL;
+        r = open_file(s, true, ret_error);
     }
-    if (r >= 0)
-        r = check_whole(s, ret_error);
-    if (r >= 0)
-        r = begin_first(s, ret_error);
     if (r < 0)
         pv_sqlite_close(s);
     else

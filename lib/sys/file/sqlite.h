@@ -25,12 +25,15 @@ struct pv_sqlite_kind {
 struct pv_sqlite; /* opaque */
 
 /*
- * Opens dir/name, which is made with mode 0600 when it is not there. It is checked first: this
- * program's, of a schema it knows, and whole (SQLite's quick_check reads it once); nothing is
- * written before that. Then a transaction is begun, in WAL mode with synchronous = FULL, for the
- * caller to make its tables in (pv_sqlite_exec) and to end with pv_sqlite_commit().
- * All errors come with a sentence: PV_ERR_NOMEM (also a path too long), PV_ERR_MALFORMED (damaged
- * or somebody else's), PV_ERR_UNSUPPORTED (newer), -EACCES, -ENOSPC, -EBUSY, -EIO.
+ * Opens dir/name (relative to the working directory, which must stay, when dir is), which is made
+ * with mode 0600 when it is not there. It is checked first: this program's, of a schema it knows,
+ * and whole (SQLite's quick_check reads it once); nothing is written before that. Then a
+ * transaction is begun, in WAL mode with synchronous = FULL, for the caller to make its tables in
+ * (pv_sqlite_exec) and to end with pv_sqlite_commit(). All errors come with a sentence:
+ * PV_ERR_NOMEM (also a path too long), PV_ERR_MALFORMED (damaged or somebody else's),
+ * PV_ERR_UNSUPPORTED (newer), -EACCES, -ENOSPC, -EBUSY, -EIO.
+ * On a full disk a database that needs no change is opened all the same: reading works, writing is
+ * -ENOSPC until there is room again; until it is closed no other process can open it then.
  */
 PV_MUST_CHECK int pv_sqlite_open(struct pv_sqlite **ret_db, const struct pv_sqlite_kind *kind,
                                  const char *dir, const char *name,

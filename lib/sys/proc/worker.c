@@ -50,6 +50,8 @@ static void *thread_main(void *arg)
 {
     struct pv_worker *w = arg;
     void *items[PV_WORKER_MAX_BATCH];
+    /* Each thread names itself: of another it takes a file of /proc, which may be out of reach. */
+    pthread_setname_np(pthread_self(), w->cfg.name);
     pthread_mutex_lock(&w->lock);
     for (;;) {
         while (w->waiting.len == 0 && !w->stopping)
@@ -79,10 +81,8 @@ static int start_threads(struct pv_worker *w)
     int e = 0;
     while (w->started < w->cfg.threads && e == 0) {
         e = pthread_create(&w->threads[w->started], NULL, thread_main, w);
-        if (e == 0) {
-            pthread_setname_np(w->threads[w->started], w->cfg.name);
+        if (e == 0)
             w->started++;
-        }
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return e == 0 ? PV_OK : -e;

@@ -69,7 +69,6 @@ static void init_node(struct node *n, unsigned i, unsigned threads)
     assert_int_equal(pv_fp_builder_set_interface(n->builder, &iface), PV_OK);
     assert_int_equal(pv_fp_builder_add_peer(n->builder, PV_FP_MEMBER, &n->peer), PV_OK);
     n->index = pv_fp_builder_draw_index(n->builder, &rng, 0);
-    n->tun = -1;
 }
 
 /* Keys, route and, if wanted, the path from a to b. */
@@ -89,20 +88,9 @@ static void introduce(struct node *a, const struct node *b, uint8_t send, uint8_
     publish(a);
 }
 
-static void start_world(struct world *w, unsigned threads, bool paths)
+static void stop_world(void *ctx)
 {
-    memset(w, 0, sizeof(*w));
-    assert_int_equal(pv_crypto_init(), PV_OK);
-    for (unsigned i = 0; i < 2; i++) {
-        init_node(&w->node[i], i, threads);
-        set_tun(&w->node[i]);
-    }
-    introduce(&w->node[0], &w->node[1], 1, 2, paths);
-    introduce(&w->node[1], &w->node[0], 2, 1, paths);
-}
-
-static void stop_world(struct world *w)
-{
+    struct world *w = ctx;
     for (unsigned i = 0; i < 2; i++) {
         struct node *n = &w->node[i];
         pv_datapath_free(n->dp);
@@ -111,6 +99,20 @@ static void stop_world(struct world *w)
         if (n->tun >= 0)
             close(n->tun);
     }
+}
+
+static void start_world(struct world *w, unsigned threads, bool paths)
+{
+    memset(w, 0, sizeof(*w));
+    w->node[0].tun = w->node[1].tun = -1;
+    test_defer(stop_world, w);
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        init_node(&w->node[i], i, threads);
+        set_tun(&w->node[i]);
+    }
+    introduce(&w->node[0], &w->node[1], 1, 2, paths);
+    introduce(&w->node[1], &w->node[0], 2, 1, paths);
 }
 
 /* A UDP packet from a to b with this number in it; checksum 0 = none (RFC 768). */
@@ -177,7 +179,7 @@ static void packets_go_both_ways_in_order(void **state)
 {
     (void)state;
     for (unsigned threads = 1; threads <= 2; threads++) {
-        struct world w;
+        static struct world w;
         start_world(&w, threads, true);
         for (uint32_t i = 0; i < 300; i++) {
             send_packet(&w.node[0], &w.node[1], i);
@@ -193,14 +195,14 @@ static void packets_go_both_ways_in_order(void **state)
         assert_int_equal(c.tun_read, 300);
         assert_int_equal(c.tun_written, 300);
         assert_int_equal(c.udp_failed + c.tun_failed + c.punts_lost, 0);
-        stop_world(&w);
+        test_end(&w);
     }
 }
 
 static void packets_wait_for_a_path_and_then_go_in_order(void **state)
 {
     (void)state;
-    struct world w;
+    static struct world w;
     uint8_t bytes[64];
     start_world(&w, 2, false);
     for (uint32_t i = 0; i < 10; i++)
@@ -212,14 +214,13 @@ static void packets_wait_for_a_path_and_then_go_in_order(void **state)
     publish(&w.node[0]);
     for (uint32_t i = 0; i < 10; i++)
         assert_int_equal(receive_packet(&w.node[1]), i);
-    stop_world(&w);
 }
 
 static void injected_packets_arrive_as_punts_and_datagrams_are_punted(void **state)
 {
     (void)state;
     for (unsigned threads = 1; threads <= 2; threads++) {
-        struct world w;
+        static struct world w;
         uint8_t bytes[64], inband[12] = {0xc1, 4, 0, 0, 0, 0, 0, 1, 0, 1};
         start_world(&w, threads, true);
         assert_int_equal(
@@ -237,7 +238,7 @@ static void injected_packets_arrive_as_punts_and_datagrams_are_punted(void **sta
         punt = wait_punt(&w.node[1], PV_FP_PUNT_DATAGRAM, bytes);
         assert_true(pv_addr_equal(&punt.from.remote, &w.node[0].addr));
         assert_int_equal(bytes[0], 1);
-        stop_world(&w);
+        test_end(&w);
     }
 }
 
@@ -245,7 +246,7 @@ static void what_control_received_is_opened_like_the_rest(void **state)
 {
     (void)state;
     for (unsigned threads = 1; threads <= 2; threads++) {
-        struct world w;
+        static struct world w;
         const struct pv_udp_opts opts = {.df = true};
         struct pv_addr at = pv_addr4(127, 0, 0, 1, 0);
         struct pv_carrier to = {.kind = PV_CARRIER_UDP};
@@ -269,14 +270,14 @@ static void what_control_received_is_opened_like_the_rest(void **state)
             assert_int_equal(receive_packet(&w.node[1]), i);
         }
         close(fd);
-        stop_world(&w);
+        test_end(&w);
     }
 }
 
 static void what_was_injected_before_the_end_is_sent(void **state)
 {
     (void)state;
-    struct world w;
+    static struct world w;
     uint8_t bytes[64], inband[12] = {0xc1, 4, 0, 0, 0, 0, 0, 1, 0, 1};
     start_world(&w, 2, true);
     for (unsigned i = 0; i < 200; i++)
@@ -286,13 +287,12 @@ static void what_was_injected_before_the_end_is_sent(void **state)
     w.node[0].dp = pv_datapath_free(w.node[0].dp);
     for (unsigned i = 0; i < 200; i++)
         (void)wait_punt(&w.node[1], PV_FP_PUNT_INBAND, bytes);
-    stop_world(&w);
 }
 
 static void the_tun_may_come_go_and_change(void **state)
 {
     (void)state;
-    struct world w;
+    static struct world w;
     start_world(&w, 2, true);
     for (uint32_t round = 0; round < 20; round++) {
         send_packet(&w.node[0], &w.node[1], round);
@@ -302,7 +302,6 @@ static void the_tun_may_come_go_and_change(void **state)
         set_tun(&w.node[1]);
     }
     assert_false(pv_datapath_tun_is_gone(w.node[1].dp));
-    stop_world(&w);
 }
 
 /* A TCP super-packet of two segments from a to b, as a TUN with all offloads gives it. */
@@ -352,7 +351,7 @@ static const char *why_off(const struct node *n, const char *what)
 
 static void super_packets_that_the_tun_refuses_are_given_up(void **state)
 {
-    struct world w;
+    static struct world w;
     uint8_t mark = 0;
     (void)state;
     faults.tun = true;
@@ -379,14 +378,13 @@ static void super_packets_that_the_tun_refuses_are_given_up(void **state)
     while (why_off(&w.node[0], "udp_segment") == NULL)
         (void)poll(NULL, 0, 1);
     assert_memory_equal(why_off(&w.node[0], "udp_segment"), "EIO", 3);
-    stop_world(&w);
     memset(&faults, 0, sizeof(faults));
 }
 
 static void snapshots_change_under_traffic(void **state)
 {
     (void)state;
-    struct world w;
+    static struct world w;
     start_world(&w, 2, true);
     for (uint32_t i = 0; i < 500; i++) {
         send_packet(&w.node[0], &w.node[1], i);
@@ -397,7 +395,6 @@ static void snapshots_change_under_traffic(void **state)
     pv_ns deadline = pv_clock_now() + PV_S(10);
     while (pv_datapath_reclaim(w.node[0].dp, 0) != PV_NEVER)
         assert_true(pv_clock_now() < deadline);
-    stop_world(&w);
 }
 
 /* --- real TUNs ----------------------------------------------------------------------------- */
@@ -459,7 +456,7 @@ static void real_tuns_carry_tcp_between_two_namespaces(void **state)
 {
     const struct pv_stream_bind nowhere = {0};
     char complaint[PV_IPCMD_ERROR_MAX];
-    struct world w;
+    static struct world w;
     (void)state;
     if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0) {
         printf("skipped: needs root, /dev/net/tun and network namespaces\n");
@@ -482,7 +479,6 @@ static void real_tuns_carry_tcp_between_two_namespaces(void **state)
     close(client);
     close(server);
     close(listener);
-    stop_world(&w);
     pv_helper_stop(h0);
     pv_helper_stop(h1);
 }

@@ -260,11 +260,29 @@ static void init_node(struct node *n, uint8_t net, unsigned workers, unsigned th
     open_queues(n, workers);
 }
 
+static void stop_node(struct node *n, unsigned workers)
+{
+    pv_datapath_free(n->dp);
+    pv_fp_builder_free(n->builder);
+    pv_udp_group_close(&n->udp);
+    for (unsigned i = 0; i < workers; i++)
+        close(n->host[i]);
+    close(n->host_in);
+}
+
+static void stop_world(void *ctx)
+{
+    struct world *w = ctx;
+    stop_node(&w->a, w->workers);
+    stop_node(&w->b, w->workers);
+}
+
 static void start_world(struct world *w, unsigned workers, unsigned threads)
 {
     *w = (struct world){.workers = workers};
     init_node(&w->a, 0, workers, threads);
     init_node(&w->b, 1, workers, threads);
+    test_defer(stop_world, w);
     const struct pv_fp_relay_way way_a = {.server = w->b.addr, .udp = true};
     const struct pv_fp_relay_way way_b = {.server = w->a.addr, .udp = true};
     assert_int_equal(pv_fp_builder_set_relay(w->a.builder, 0, &way_a), PV_OK);
@@ -274,16 +292,6 @@ static void start_world(struct world *w, unsigned workers, unsigned threads)
         add_peer(&w->b, &w->a, peer);
         rekey(w, peer);
     }
-}
-
-static void stop_node(struct node *n, unsigned workers)
-{
-    pv_datapath_free(n->dp);
-    pv_fp_builder_free(n->builder);
-    pv_udp_group_close(&n->udp);
-    for (unsigned i = 0; i < workers; i++)
-        close(n->host[i]);
-    close(n->host_in);
 }
 
 /* --- traffic ------------------------------------------------------------------------------- */
@@ -399,8 +407,6 @@ static void run_world(unsigned workers, unsigned threads)
     struct pv_datapath_counts c = pv_datapath_counts(w.b.dp);
     assert_int_equal(c.workers, workers);
     assert_int_equal(c.drops[PV_FP_DROP_REPLAY] + c.drops[PV_FP_DROP_AUTH], 0);
-    stop_node(&w.a, workers);
-    stop_node(&w.b, workers);
 }
 
 static void one_thread_for_both_ways(void **state)

@@ -559,6 +559,26 @@ static void inband_control_of_a_member_is_punted(void **state)
     assert_true(atomic_load(&live(&p->b, p->a_at_b)->last_rx_data) == 0);
 }
 
+/* A member that floods is bounded by itself, and is heard again a second later. */
+static void a_flood_of_inband_control_does_not_reach_control(void **state)
+{
+    struct pair *p = *state;
+    size_t punts = 0;
+    for (unsigned i = 0; i < 10000; i++) {
+        uint8_t buf[64];
+        size_t len = sealed(p, "\xc1\x03\0\0", 4, buf);
+        const struct pv_fp_results r = rx(&p->b, buf, len, 1, p->now);
+        punts += punt(&r, PV_FP_PUNT_INBAND) != NULL;
+    }
+    assert_in_range(punts, 500, 2500);
+    assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_INBAND_RATE), 10000 - punts);
+    p->now += PV_S(1);
+    uint8_t buf[64];
+    size_t len = sealed(p, "\xc1\x03\0\0", 4, buf);
+    const struct pv_fp_results r = rx(&p->b, buf, len, 1, p->now);
+    assert_non_null(punt(&r, PV_FP_PUNT_INBAND));
+}
+
 /* --- static peers ---------------------------------------------------------------------------- */
 
 static void a_static_peer_is_held_to_its_allowed_ips_only(void **state)
@@ -627,6 +647,7 @@ int main(void)
         T(a_packet_from_elsewhere_is_delivered_and_told),
         T(the_selected_path_is_socket_and_remote_and_local_if_known),
         T(inband_control_of_a_member_is_punted),
+        T(a_flood_of_inband_control_does_not_reach_control),
         T(a_static_peer_is_held_to_its_allowed_ips_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

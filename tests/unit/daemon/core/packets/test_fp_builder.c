@@ -133,6 +133,26 @@ static void what_did_not_change_is_shared(void **state)
     pv_fp_snapshot_free(b);
 }
 
+/* Two relays of ours may be at one server: its address alone does not tell them apart. */
+static void a_path_by_another_relay_is_another_path(void **state)
+{
+    struct fp_node *n = *state;
+    struct pv_carrier path = {.kind = PV_CARRIER_CHANNEL,
+                              .channel = 0x4000,
+                              .remote = pv_addr4(192, 0, 2, 2, 4000),
+                              .relay = pv_addr4(192, 0, 2, 9, 3478)};
+    uint32_t id = fp_add_member(n, 2);
+    assert_int_equal(pv_fp_builder_set_path(n->b, id, &path, 0), PV_OK);
+    fp_publish(n);
+    assert_int_equal(pv_fp_builder_set_path(n->b, id, &path, 0), PV_OK);
+    assert_false(pv_fp_builder_changed(n->b));
+    path.via = 1;
+    assert_int_equal(pv_fp_builder_set_path(n->b, id, &path, 0), PV_OK);
+    assert_true(pv_fp_builder_changed(n->b));
+    fp_publish(n);
+    assert_int_equal(pv_fp_snapshot_peer(n->snap, id)->path.via, 1);
+}
+
 static void ids_of_removed_peers_mean_nobody(void **state)
 {
     struct fp_node *n = *state;
@@ -296,6 +316,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(snapshots_outlive_the_builder_and_each_other, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(what_did_not_change_is_shared, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_path_by_another_relay_is_another_path, setup, teardown),
         cmocka_unit_test_setup_teardown(ids_of_removed_peers_mean_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(routes_and_ranges_do_not_collide, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_have_unique_indices_and_few_slots, setup, teardown),

@@ -29,10 +29,18 @@ static struct pv_carrier channel(const struct pair *p, uint16_t number, const st
         .kind = PV_CARRIER_CHANNEL, .channel = number, .remote = *to, .relay = p->server};
 }
 
+static void end(void *ctx)
+{
+    struct pair *p = ctx;
+    fp_node_done(&p->a);
+    fp_node_done(&p->b);
+}
+
 static void begin(struct pair *p)
 {
     uint8_t coord[32] = {1}, na[32] = {2}, nb[32] = {3};
     memset(p, 0, sizeof(*p));
+    test_defer(end, p);
     fp_meet(&p->a, &p->b, &p->pa, &p->pb);
     fp_add_keys(&p->a, p->pa, &p->b, p->pb, PV_S(1), NULL);
     p->server = pv_addr4(192, 0, 2, 99, 3478);
@@ -51,12 +59,6 @@ static void begin(struct pair *p)
     assert_int_equal(pv_fp_builder_set_path(p->b.b, p->pb, &to_a, 1472), PV_OK);
     fp_publish(&p->a);
     fp_publish(&p->b);
-}
-
-static void end(struct pair *p)
-{
-    fp_node_done(&p->a);
-    fp_node_done(&p->b);
 }
 
 /* One packet from a to b; the datagram as it leaves. */
@@ -83,7 +85,7 @@ static struct pv_fp_results received(struct fp_node *n, const struct pv_addr *fr
 static void packets_go_through_channels(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     uint8_t buf[1600];
     uint16_t number;
     struct pv_view data;
@@ -100,13 +102,12 @@ static void packets_go_through_channels(void **state)
         for (size_t i = 0; i < r.n_punts; i++)
             assert_int_not_equal(r.punts[i].kind, PV_FP_PUNT_STRAY); /* it is the selected path */
     }
-    end(&p);
 }
 
 static void the_header_of_a_channel_counts_against_the_mtu(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     uint8_t buf[1600];
     begin(&p);
     struct pv_carrier to_b = channel(&p, CHANNEL_A, &p.vb);
@@ -117,13 +118,12 @@ static void the_header_of_a_channel_counts_against_the_mtu(void **state)
         assert_int_equal(sent(&p, largest, 1, buf), mtu);
         assert_int_equal(sent(&p, largest + 1, 1, buf), 0);
     }
-    end(&p);
 }
 
 static void a_data_indication_is_the_same_way(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     uint8_t buf[1600], ind[1700];
     size_t ind_len;
     begin(&p);
@@ -137,13 +137,12 @@ static void a_data_indication_is_the_same_way(void **state)
     assert_int_equal(r.n_writes, 1);
     for (size_t i = 0; i < r.n_punts; i++)
         assert_int_not_equal(r.punts[i].kind, PV_FP_PUNT_STRAY);
-    end(&p);
 }
 
 static void control_messages_inside_come_from_the_virtual_address(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     uint8_t buf[300] = {0};
     begin(&p);
     struct pv_carrier want = channel(&p, CHANNEL_B, &p.va);
@@ -162,13 +161,12 @@ static void control_messages_inside_come_from_the_virtual_address(void **state)
     r = received(&p.b, &p.server, buf, sizeof(answer));
     assert_int_equal(r.n_punts, 1);
     assert_int_equal(r.punts[0].from.kind, PV_CARRIER_UDP);
-    end(&p);
 }
 
 static void what_is_not_of_our_server_is_dropped(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     uint8_t buf[1600], copy[1600];
     struct pv_addr stranger = pv_addr4(192, 0, 2, 98, 3478);
     begin(&p);
@@ -190,7 +188,6 @@ static void what_is_not_of_our_server_is_dropped(void **state)
     fp_publish(&p.b);
     r = received(&p.b, &p.server, buf, len);
     assert_int_equal(r.n_writes + r.n_punts, 0);
-    end(&p);
 }
 
 /* --- switching ------------------------------------------------------------------------------- */
@@ -252,8 +249,10 @@ static void a_thousand_switches_lose_and_double_nothing(void **state)
     (void)state;
     struct world *w = calloc(1, sizeof(*w));
     assert_non_null(w);
+    test_defer(free, w);
     w->flights = calloc(FLIGHT_MAX, sizeof(*w->flights));
     assert_non_null(w->flights);
+    test_defer(free, w->flights);
     begin(&w->p);
     pv_ns now = PV_S(2);
     uint32_t mark = 0;
@@ -281,9 +280,6 @@ static void a_thousand_switches_lose_and_double_nothing(void **state)
     for (unsigned d = 0; d < 2; d++)
         for (uint32_t i = 0; i < mark; i++)
             assert_int_equal(w->seen[d][i], 1);
-    end(&w->p);
-    free(w->flights);
-    free(w);
 }
 
 int main(void)

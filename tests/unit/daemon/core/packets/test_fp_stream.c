@@ -28,9 +28,17 @@ static struct pv_carrier stream(const struct pair *p, uint16_t channel, const st
                                .relay = p->server};
 }
 
+static void end(void *ctx)
+{
+    struct pair *p = ctx;
+    fp_node_done(&p->a);
+    fp_node_done(&p->b);
+}
+
 static void begin(struct pair *p, uint16_t mtu)
 {
     memset(p, 0, sizeof(*p));
+    test_defer(end, p);
     fp_meet(&p->a, &p->b, &p->pa, &p->pb);
     fp_add_keys(&p->a, p->pa, &p->b, p->pb, PV_S(1), NULL);
     p->server = pv_addr4(192, 0, 2, 99, 443);
@@ -47,12 +55,6 @@ static void begin(struct pair *p, uint16_t mtu)
     assert_int_equal(pv_fp_builder_set_path(p->b.b, p->pb, &to_a, mtu), PV_OK);
     fp_publish(&p->a);
     fp_publish(&p->b);
-}
-
-static void end(struct pair *p)
-{
-    fp_node_done(&p->a);
-    fp_node_done(&p->b);
 }
 
 /* One packet of len bytes from a to b; the message as it is handed to the stream. */
@@ -79,7 +81,7 @@ static const struct pv_carrier FROM_STREAM = {.kind = PV_CARRIER_STREAM, .sock =
 static void packets_go_through_streams(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     uint8_t buf[1600];
     uint16_t number;
     struct pv_view data;
@@ -95,13 +97,12 @@ static void packets_go_through_streams(void **state)
         for (size_t i = 0; i < r.n_punts; i++)
             assert_int_not_equal(r.punts[i].kind, PV_FP_PUNT_STRAY); /* it is the selected path */
     }
-    end(&p);
 }
 
 static void a_batch_is_one_message_for_each_packet(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     static uint8_t bytes[8][1500];
     struct pv_fp_packet in[8];
     begin(&p, 0);
@@ -121,13 +122,12 @@ static void a_batch_is_one_message_for_each_packet(void **state)
     /* What the stream does not take is counted. */
     pv_fp_send_lost(p.a.w, &r.sends[0]);
     assert_int_equal(pv_fp_drops(p.a.w, PV_FP_DROP_STREAM), 1);
-    end(&p);
 }
 
 static void a_data_indication_is_the_same_way(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     uint8_t buf[1600], ind[1700];
     static const uint8_t txid[PV_STUN_TXID_LEN] = {9};
     size_t ind_len;
@@ -142,13 +142,12 @@ static void a_data_indication_is_the_same_way(void **state)
     assert_int_equal(r.n_writes, 1);
     for (size_t i = 0; i < r.n_punts; i++)
         assert_int_not_equal(r.punts[i].kind, PV_FP_PUNT_STRAY);
-    end(&p);
 }
 
 static void what_is_not_from_the_present_stream_is_dropped(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     uint8_t buf[1600], copy[1600];
     struct pv_carrier others[] = {
         {.kind = PV_CARRIER_STREAM, .sock = STREAM + 8}, /* one before or after it */
@@ -181,13 +180,12 @@ static void what_is_not_from_the_present_stream_is_dropped(void **state)
     }
     memcpy(copy, buf, len);
     assert_int_equal(received(&p, &FROM_STREAM, copy, len).n_writes, 1);
-    end(&p);
 }
 
 static void the_servers_own_words_go_up_with_their_stream(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     uint8_t answer[20] = {0x01, 0x03, 0, 0, 0x21, 0x12, 0xa4, 0x42};
     uint8_t message1[152] = {0};
     begin(&p, 0);
@@ -203,14 +201,13 @@ static void the_servers_own_words_go_up_with_their_stream(void **state)
     const struct pv_carrier want = stream(&p, TO_A, &p.at_a);
     assert_true(pv_carrier_same(&r.punts[0].from, &want));
     assert_int_equal(r.punts[0].from.via, VIA);
-    end(&p);
 }
 
 /* Each relay's bytes are its own, and what goes directly is nobody's. */
 static void bytes_are_counted_for_the_relay_they_went_through(void **state)
 {
     (void)state;
-    struct pair p;
+    static struct pair p;
     uint8_t buf[1600];
     begin(&p, 0);
     const struct pv_fp_relay_way way = {.server = pv_addr4(192, 0, 2, 98, 3478), .udp = true};
@@ -241,7 +238,6 @@ static void bytes_are_counted_for_the_relay_they_went_through(void **state)
         assert_int_equal(atomic_load(&to->tx_relayed[i]), i == VIA ? 2100 : 0);
         assert_int_equal(atomic_load(&at->rx_relayed[i]), i == VIA ? 500 : i == 0 ? 700 : 0);
     }
-    end(&p);
 }
 
 int main(void)

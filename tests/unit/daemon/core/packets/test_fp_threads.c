@@ -168,6 +168,16 @@ static void change_something(struct shared *s, uint32_t round, uint32_t stays[2]
     publish_both(s);
 }
 
+static void stop(void *ctx)
+{
+    struct shared *s = ctx;
+    pv_ring_free(s->wire);
+    pv_qsbr_free(s->qa);
+    pv_qsbr_free(s->qb);
+    fp_node_done(&s->a);
+    fp_node_done(&s->b);
+}
+
 static void workers_run_while_control_publishes(void **state)
 {
     static struct shared s;
@@ -179,6 +189,7 @@ static void workers_run_while_control_publishes(void **state)
     s.now = PV_S(1000);
     fp_node_init(&s.a, 1);
     fp_node_init(&s.b, 2);
+    test_defer(stop, &s);
     assert_int_equal(pv_qsbr_new(&s.qa, 1), PV_OK);
     assert_int_equal(pv_qsbr_new(&s.qb, 1), PV_OK);
     assert_int_equal(pv_ring_new(&s.wire, WIRE), PV_OK);
@@ -205,11 +216,6 @@ static void workers_run_while_control_publishes(void **state)
      * replaced while they were on the wire may be missing. */
     assert_true(s.received > PACKETS / 10);
     assert_true(round >= PACKETS / STEP);
-    pv_ring_free(s.wire);
-    pv_qsbr_free(s.qa);
-    pv_qsbr_free(s.qb);
-    fp_node_done(&s.a);
-    fp_node_done(&s.b);
 }
 
 int main(void)

@@ -23,7 +23,7 @@ static int start(void **state)
     memset(sk, 9, sizeof(sk));
     fake_peers_init(&x, &pv_part_handshakes);
     fake_peers_init(&caller, &pv_part_handshakes);
-    pv_wg_device_init(&caller.device, sk);
+    pv_wg_device_init(&caller.device, test_keep_key(sk));
     fake_node_start(&x.f);
     add_static(&caller, "x", &x.device);
     return 0;

@@ -409,6 +409,22 @@ static void packets_may_ask_again_whenever_nothing_is_under_way(void **state)
     assert_true(asks_for_path(p));
 }
 
+/* The NAT may have forgotten it, and a handshake over it would be repeated for 90 s. */
+static void packets_that_wait_for_keys_wake_a_dormant_path(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    struct pv_peer *p = w->n[0].peers[0];
+    const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_KEYS};
+    want(w, 0);
+    pass(w, PV_S(700));
+    assert_int_equal(p->state, PV_PEER_UP);
+    assert_int_equal(pv_ice_state(p->ice), PV_ICE_DORMANT);
+    w->no_network = true;
+    pv_peer_handle_punt(p, &punt, w->now);
+    assert_int_not_equal(pv_ice_state(p->ice), PV_ICE_DORMANT);
+}
+
 static void who_wants_to_reach_us_needs_no_turn(void **state)
 {
     (void)state;
@@ -478,6 +494,25 @@ static void a_restart_is_noticed_by_the_new_connection(void **state)
 
 /* --- descriptions ---------------------------------------------------------------------------- */
 
+/* Who takes it drops its own message 1 for it, and then neither gets an answer that it can use. */
+static void a_description_holds_no_handshake_that_was_given_up(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    struct pv_peer *p = w->n[0].peers[0];
+    w->no_signals = true;
+    want(w, 0);
+    const struct pv_desc old = w->n[0].last;
+    assert_true(old.wg_len > 0);
+    pv_peer_goodbye(p, w->now);
+    pass(w, PV_MS(100));
+    pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 5, w->now);
+    want(w, 0);
+    const struct pv_desc *now = &w->n[0].last;
+    assert_int_not_equal(now->gen, old.gen);
+    assert_true(now->wg_len == 0 || memcmp(now->wg, old.wg, now->wg_len) != 0);
+}
+
 /* What node 1 would send now, taken without being delivered. */
 static struct pv_desc describe(struct world *w)
 {
@@ -505,6 +540,29 @@ static void what_was_relayed_outlives_the_peer(void **state)
     assert_int_equal(n->env.relayed_gone[2].tx, 5);
     assert_int_equal(n->env.relayed_gone[2].rx, 7);
     assert_int_equal(n->env.relayed_gone[0].tx, 0);
+}
+
+/* A former life had no room on its disk for its mark and used numbers above it. This one begins at
+ * the same mark, but can store the next. */
+static void a_generation_too_low_is_renumbered_once_its_mark_is_stored(void **state)
+{
+    enum {
+        MARK = 1000, /* µs */
+    };
+    (void)state;
+    struct world *w = make_world();
+    struct pv_highwater *gen = &w->n[0].env.gen;
+    *gen = pv_highwater_load(MARK);
+    w->n[1].peers[0]->descx.theirs = (struct pv_descx_id){.gen = MARK + 50, .rev = 1};
+    want(w, 0);
+    assert_int_equal(w->n[0].last.gen, MARK + 1);
+    pass(w, PV_S(1));
+    assert_false(is_up(w, 1));
+    pv_highwater_stored(gen, w->n[0].env.wall_us + PV_HIGHWATER_AHEAD_US);
+    pass(w, PV_S(3));
+    assert_true(w->n[0].last.gen > MARK + 50);
+    assert_true(is_up(w, 0));
+    assert_true(is_up(w, 1));
 }
 
 static void old_descriptions_change_nothing(void **state)
@@ -684,10 +742,13 @@ int main(void)
         cmocka_unit_test(another_network_is_news_for_a_failed_peer),
         cmocka_unit_test(twenty_attempts_begin_a_second_and_32_run_at_once),
         cmocka_unit_test(packets_may_ask_again_whenever_nothing_is_under_way),
+        cmocka_unit_test(packets_that_wait_for_keys_wake_a_dormant_path),
         cmocka_unit_test(who_wants_to_reach_us_needs_no_turn),
         cmocka_unit_test(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed),
         cmocka_unit_test(a_restart_is_noticed_by_the_new_connection),
         cmocka_unit_test(what_was_relayed_outlives_the_peer),
+        cmocka_unit_test(a_description_holds_no_handshake_that_was_given_up),
+        cmocka_unit_test(a_generation_too_low_is_renumbered_once_its_mark_is_stored),
         cmocka_unit_test(old_descriptions_change_nothing),
         cmocka_unit_test(a_handshake_for_somebody_else_is_not_taken),
         cmocka_unit_test(descriptions_without_use_do_no_harm),
