@@ -110,7 +110,7 @@ static int print_status(const struct pv_coordset *set)
 
 /* --- run ------------------------------------------------------------------------------------- */
 
-static int take_row(void *ctx, const struct pv_storerow *row)
+static int take_row(void *ctx, struct pv_storerow *row)
 {
     return pv_coord_load(ctx, row);
 }

@@ -19,7 +19,9 @@ enum statement {
     SQL_RELEASE,
     SQL_UNDO,
     SQL_INSERT,
+    SQL_DELETE,
     SQL_REDEEM,
+    SQL_MARK,
     SQL_FIND_MEMBER,
     SQL_COPY_OLD,
     SQL_COPY_ROOM,
@@ -33,8 +35,6 @@ struct pv_coordstore {
     struct pv_sqlite *file;
     sqlite3 *db;                  /* of file */
     sqlite3_stmt *sql[SQL_COUNT]; /* prepared, by enum statement */
-    uint64_t copy_bytes;          /* of all copies; counted anew after a transaction that failed */
-    bool copies_counted;
 };
 
 /* admitter, node and serial are those of member statements and NULL in others. */
@@ -53,10 +53,25 @@ static const char schema[] =
     " box BLOB NOT NULL, UNIQUE(network, receiver, sender, key));"
     "CREATE INDEX IF NOT EXISTS mail_to ON mail(network, receiver, n, size);"
     "CREATE INDEX IF NOT EXISTS mail_from ON mail(network, sender, size);"
-    "CREATE INDEX IF NOT EXISTS mail_time ON mail(time, size);";
+    "CREATE INDEX IF NOT EXISTS mail_time ON mail(time, size);"
+    "CREATE INDEX IF NOT EXISTS mail_pair ON mail(network, receiver, sender, size);"
+    /* Bytes of each network's copies, kept by the database itself, so that no quota needs a scan.
+     * Counted anew once a start, whatever was done to the file, but written only where the count
+     * was wrong: a start must not need room on the disk. */
+    "CREATE TABLE IF NOT EXISTS mail_use(network BLOB PRIMARY KEY, bytes INTEGER NOT NULL)"
+    " WITHOUT ROWID;"
+    "CREATE TRIGGER IF NOT EXISTS mail_came AFTER INSERT ON mail BEGIN"
+    " INSERT INTO mail_use VALUES(new.network, new.size)"
+    " ON CONFLICT(network) DO UPDATE SET bytes = bytes + excluded.bytes; END;"
+    "CREATE TRIGGER IF NOT EXISTS mail_went AFTER DELETE ON mail BEGIN"
+    " UPDATE mail_use SET bytes = bytes - old.size WHERE network = old.network; END;"
+    "DELETE FROM mail_use WHERE bytes <>"
+    " (SELECT ifnull(sum(size), 0) FROM mail WHERE mail.network = mail_use.network);"
+    "INSERT INTO mail_use SELECT network, sum(size) FROM mail"
+    " WHERE network NOT IN (SELECT network FROM mail_use) GROUP BY network;";
 
 #define COLUMNS \
-    "(epoch, n, network, hash, statement, receipt, foreign_receipt, admitter, node, serial)"
+    "(epoch, n, network, hash, statement, receipt, foreign_receipt, admitter, node, serial, mark)"
 
 static const char *const sql_text[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -65,14 +80,16 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_SAVE] = "SAVEPOINT op",
     [SQL_RELEASE] = "RELEASE op",
     [SQL_UNDO] = "ROLLBACK TO op",
-    [SQL_INSERT] = "INSERT INTO statements " COLUMNS " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"
+    [SQL_INSERT] = "INSERT INTO statements " COLUMNS " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13)"
                    " ON CONFLICT(network, hash) DO NOTHING",
+    [SQL_DELETE] = "DELETE FROM statements WHERE network = ?1 AND hash = ?2",
     /* Checks the uses and takes one in a single statement: there is no moment between the two. */
-    [SQL_REDEEM] = ("INSERT INTO statements " COLUMNS " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10"
+    [SQL_REDEEM] = ("INSERT INTO statements " COLUMNS " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13"
                     " WHERE (SELECT count(DISTINCT node) FROM statements"
                     "   WHERE network = ?3 AND admitter = ?8 AND node <> ?9) < ?11"
                     " AND NOT EXISTS(SELECT 1 FROM statements"
                     "   WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)"),
+    [SQL_MARK] = "UPDATE statements SET mark = ?3 WHERE epoch = ?1 AND n = ?2",
     [SQL_FIND_MEMBER] = "SELECT hash FROM statements WHERE network = ?1 AND admitter = ?2"
                         " AND node = ?3 AND serial >= ?4 ORDER BY epoch, n LIMIT 1",
     [SQL_COPY_OLD] = "DELETE FROM mail WHERE time < ?1",
@@ -81,7 +98,13 @@ static const char *const sql_text[SQL_COUNT] = {
                        " (SELECT count(*) FROM mail WHERE network = ?1 AND sender = ?3),"
                        " (SELECT total(size) FROM mail WHERE network = ?1 AND sender = ?3),"
                        " EXISTS(SELECT 1 FROM mail WHERE network = ?1 AND receiver = ?2"
-                       "   AND sender = ?3 AND key = ?4)"),
+                       "   AND sender = ?3 AND key = ?4),"
+                       " (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2"
+                       "   AND sender = ?3),"
+                       " (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2"
+                       "   AND sender = ?3),"
+                       " (SELECT total(bytes) FROM mail_use WHERE network = ?1),"
+                       " (SELECT total(bytes) FROM mail_use)"),
     [SQL_COPY_KEEP] = "INSERT INTO mail(network, receiver, sender, key, time, size, box)"
                       " VALUES(?1,?2,?3,?4,?5,?6,?7)",
     [SQL_COPY_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",
@@ -116,6 +139,24 @@ static int prepare_all(struct pv_coordstore *s, char ret_error[static PV_STOREOP
     return PV_OK;
 }
 
+/* A column that older versions neither know nor mind: the number of the schema stays, and they can
+ * open the database again. */
+static int add_marks(struct pv_coordstore *s)
+{
+    sqlite3_stmt *st = NULL;
+    int there = -1;
+    if (sqlite3_prepare_v2(s->db,
+                           "SELECT count(*) FROM pragma_table_info('statements')"
+                           " WHERE name = 'mark'",
+                           -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW)
+        there = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    if (there != 0)
+        return there < 0 ? -EIO : PV_OK;
+    return pv_sqlite_exec(s->file, "ALTER TABLE statements ADD COLUMN mark BLOB");
+}
+
 /* A file that is no database of ours is refused by pv_sqlite_open() and stays as it is; in ours the
  * schema is made where it is missing. */
 int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
@@ -129,8 +170,9 @@ int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
     int r = pv_sqlite_open(&s->file, &our_kind, dir, "coordinator.db", ret_error);
     if (r >= 0) {
         s->db = pv_sqlite_handle(s->file);
-        r = pv_sqlite_exec(s->file, schema) < 0 ? explain_database(s, "open", ret_error)
-                                                : pv_sqlite_commit(s->file, ret_error);
+        r = pv_sqlite_exec(s->file, schema) < 0 || add_marks(s) < 0
+                ? explain_database(s, "open", ret_error)
+                : pv_sqlite_commit(s->file, ret_error);
     }
     if (r >= 0)
         r = prepare_all(s, ret_error);
@@ -178,7 +220,7 @@ static sqlite3_int64 sortable(uint64_t v)
     return (sqlite3_int64)(v ^ ((uint64_t)1 << 63));
 }
 
-/* Binds ?1 to ?10 of SQL_INSERT and SQL_REDEEM. */
+/* Binds ?1 to ?10, and ?13, of SQL_INSERT and SQL_REDEEM. */
 static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
 {
     struct pv_statement decoded;
@@ -193,6 +235,7 @@ static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
     bind_blob(st, 5, row->statement.ptr, row->statement.len);
     bind_blob(st, 6, row->receipt.ptr, row->receipt.len);
     bind_blob(st, 7, row->foreign.ptr, row->foreign.len);
+    bind_blob(st, 13, row->mark, row->has_mark ? sizeof(row->mark) : 0);
     /* The decoded copies do not live long enough to be bound without being copied. */
     sqlite3_bind_null(st, 8);
     sqlite3_bind_null(st, 9);
@@ -212,7 +255,14 @@ static int put_statements(struct pv_coordstore *s, const struct pv_storeop *op)
 {
     int r = PV_OK;
     for (size_t i = 0; i < op->n_rows && r == PV_OK; i++) {
-        r = bind_row(s->sql[SQL_INSERT], &op->rows[i]);
+        const struct pv_storerow *row = &op->rows[i];
+        if (row->statement.len == 0) {
+            bind_blob(s->sql[SQL_DELETE], 1, row->network, sizeof(row->network));
+            bind_blob(s->sql[SQL_DELETE], 2, row->hash, sizeof(row->hash));
+            r = run_statement(s, SQL_DELETE);
+            continue;
+        }
+        r = bind_row(s->sql[SQL_INSERT], row);
         if (r == PV_OK)
             r = run_statement(s, SQL_INSERT);
     }
@@ -257,32 +307,12 @@ static int redeem_invite(struct pv_coordstore *s, const struct pv_storeop *op,
 
 /* --- copies --------------------------------------------------------------------------------- */
 
-/* The size of all copies is counted once and then kept up: it is asked for at each KEEP. */
-static int count_copies(struct pv_coordstore *s)
-{
-    sqlite3_stmt *st = NULL;
-    int r = -EIO;
-    if (s->copies_counted)
-        return PV_OK;
-    if (sqlite3_prepare_v2(s->db, "SELECT total(size) FROM mail", -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW) {
-        s->copy_bytes = (uint64_t)sqlite3_column_int64(st, 0);
-        s->copies_counted = true;
-        r = PV_OK;
-    }
-    sqlite3_finalize(st);
-    return r;
-}
-
 /* Drops copies whose time is over. KEEP and COLLECT call it, so it needs no timer. */
 static int drop_old_copies(struct pv_coordstore *s, uint64_t wall_s)
 {
     uint64_t from = wall_s < PV_STOREOP_COPY_S ? 0 : wall_s - PV_STOREOP_COPY_S;
     sqlite3_bind_int64(s->sql[SQL_COPY_OLD], 1, (sqlite3_int64)from);
-    int r = run_statement(s, SQL_COPY_OLD);
-    if (r == PV_OK && sqlite3_changes(s->db) > 0)
-        s->copies_counted = false;
-    return r;
+    return run_statement(s, SQL_COPY_OLD);
 }
 
 /* Binds ?1 and ?2 of all statements about copies: the network and the receiver. */
@@ -304,12 +334,19 @@ static int copy_room(struct pv_coordstore *s, const struct pv_storeop *op)
     bind_blob(st, 4, op->copy.key, sizeof(op->copy.key));
     if (sqlite3_step(st) == SQLITE_ROW) {
         sqlite3_int64 len = (sqlite3_int64)op->box.len;
-        bool full = sqlite3_column_int64(st, 0) >= PV_STOREOP_COPY_TO ||
-                    sqlite3_column_int64(st, 1) + len > PV_STOREOP_COPY_TO_BYTES ||
-                    sqlite3_column_int64(st, 2) >= PV_STOREOP_COPY_FROM ||
-                    sqlite3_column_int64(st, 3) + len > PV_STOREOP_COPY_FROM_BYTES ||
-                    s->copy_bytes + op->box.len > PV_STOREOP_COPY_BYTES;
-        r = sqlite3_column_int(st, 4) != 0 ? PV_ERR_EXISTS : full ? PV_ERR_REFUSED : PV_OK;
+        sqlite3_int64 n[9];
+        for (int i = 0; i < (int)PV_ARRAY_LEN(n); i++)
+            n[i] = sqlite3_column_int64(st, i);
+        bool full = n[0] >= PV_STOREOP_COPY_TO || n[1] + len > PV_STOREOP_COPY_TO_BYTES ||
+                    n[2] >= PV_STOREOP_COPY_FROM || n[3] + len > PV_STOREOP_COPY_FROM_BYTES ||
+                    n[8] + len > PV_STOREOP_COPY_BYTES;
+        /* Beyond its part a sender may go on while half of the receiver's room is free, and a
+         * network while half of the disk's is. */
+        bool greedy =
+            ((n[5] >= PV_STOREOP_COPY_PAIR || n[6] + len > PV_STOREOP_COPY_PAIR_BYTES) &&
+             (n[0] >= PV_STOREOP_COPY_TO / 2 || n[1] + len > PV_STOREOP_COPY_TO_BYTES / 2)) ||
+            (n[7] + len > PV_STOREOP_COPY_NET_BYTES && n[8] + len > PV_STOREOP_COPY_BYTES / 2);
+        r = n[4] != 0 ? PV_ERR_EXISTS : full || greedy ? PV_ERR_REFUSED : PV_OK;
     }
     sqlite3_reset(st);
     return r;
@@ -321,8 +358,6 @@ static int keep_copy(struct pv_coordstore *s, const struct pv_storeop *op)
     sqlite3_stmt *st = s->sql[SQL_COPY_KEEP];
     int r = drop_old_copies(s, op->copy.wall_s);
     if (r == PV_OK)
-        r = count_copies(s);
-    if (r == PV_OK)
         r = copy_room(s, op);
     if (r != PV_OK)
         return r == PV_ERR_EXISTS ? PV_OK : r;
@@ -332,10 +367,7 @@ static int keep_copy(struct pv_coordstore *s, const struct pv_storeop *op)
     sqlite3_bind_int64(st, 5, (sqlite3_int64)op->copy.wall_s);
     sqlite3_bind_int64(st, 6, (sqlite3_int64)op->box.len);
     bind_blob(st, 7, op->box.ptr, op->box.len);
-    r = run_statement(s, SQL_COPY_KEEP);
-    if (r == PV_OK)
-        s->copy_bytes += op->box.len;
-    return r;
+    return run_statement(s, SQL_COPY_KEEP);
 }
 
 /* Gives the oldest copy behind `after`, in memory of its own, as the row is gone with the next step
@@ -376,7 +408,6 @@ static int collect_copy(struct pv_coordstore *s, const struct pv_storeop *op,
         bind_copy(st, &op->copy);
         sqlite3_bind_int64(st, 3, (sqlite3_int64)op->copy.n);
         r = run_statement(s, SQL_COPY_DROP);
-        s->copies_counted = s->copies_counted && sqlite3_changes(s->db) == 0;
     }
     return r == PV_OK ? next_copy(s, &op->copy, ret_collected) : r;
 }
@@ -408,7 +439,6 @@ static void run_operation(struct pv_coordstore *s, const struct pv_storeop *op,
         r = run_kind(s, op, result);
     result->status = r;
     if (r != PV_OK && r != PV_ERR_EXISTS && r != PV_ERR_EXPIRED && r != PV_ERR_REFUSED) {
-        s->copies_counted = false;
         result->status = explain_database(s, "write", result->error);
         if (run_statement(s, SQL_UNDO) < 0)
             return; /* the whole transaction is gone: the commit says so */
@@ -429,7 +459,6 @@ static void fail_operations(struct pv_coordstore *s, struct pv_storeop_result *r
         status = results[i - 1].status;
         memcpy(error, results[i - 1].error, sizeof(error));
     }
-    s->copies_counted = false;
     if (!sqlite3_get_autocommit(s->db))
         (void)run_statement(s, SQL_ROLLBACK);
     for (size_t i = 0; i < n; i++) {
@@ -479,26 +508,49 @@ static int read_statement_row(sqlite3_stmt *st, struct pv_storerow *row)
     row->statement = column(st, 4);
     row->receipt = column(st, 5);
     row->foreign = column(st, 6);
+    struct pv_view mark = column(st, 7);
+    row->has_mark = mark.len == sizeof(row->mark);
+    if (row->has_mark)
+        memcpy(row->mark, mark.ptr, mark.len);
+    return PV_OK;
+}
+
+/* Gives a row to its taker, and stores the mark that this may have made. The row's place does not
+ * change, so the scan goes on undisturbed. */
+static int give_row(struct pv_coordstore *s, struct pv_storerow *row,
+                    int (*take)(void *ctx, struct pv_storerow *row), void *ctx)
+{
+    const struct pv_storerow before = *row;
+    int r = take(ctx, row);
+    if (r != PV_OK || !row->has_mark ||
+        (before.has_mark && memcmp(before.mark, row->mark, sizeof(row->mark)) == 0))
+        return r;
+    sqlite3_stmt *st = s->sql[SQL_MARK];
+    sqlite3_bind_int64(st, 1, (sqlite3_int64)row->epoch);
+    sqlite3_bind_int64(st, 2, (sqlite3_int64)row->n);
+    bind_blob(st, 3, row->mark, sizeof(row->mark));
+    (void)run_statement(s, SQL_MARK); /* a disk that is full costs time at the next start */
     return PV_OK;
 }
 
 /* The primary key has the order of the log, so one scan gives it. */
-int pv_coordstore_load(struct pv_coordstore *store,
-                       int (*take)(void *ctx, const struct pv_storerow *row), void *ctx,
-                       char ret_error[static PV_STOREOP_ERROR_MAX])
+int pv_coordstore_load(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
+                       void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    static const char text[] = "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt"
-                               " FROM statements ORDER BY epoch, n";
+    static const char text[] =
+        "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
+        " FROM statements ORDER BY epoch, n";
     sqlite3_stmt *st = NULL;
     int r = PV_OK;
     int code = SQLITE_ROW;
     if (sqlite3_prepare_v2(store->db, text, -1, &st, NULL) != SQLITE_OK)
         return explain_database(store, "read", ret_error);
+    (void)run_statement(store, SQL_BEGIN); /* of the marks */
     while (r == PV_OK && (code = sqlite3_step(st)) == SQLITE_ROW) {
         struct pv_storerow row;
         r = read_statement_row(st, &row);
         if (r == PV_OK)
-            r = take(ctx, &row);
+            r = give_row(store, &row, take, ctx);
     }
     if (r == PV_ERR_MALFORMED)
         pv_sqlite_damaged(store->file, "read", ret_error);
@@ -508,5 +560,7 @@ int pv_coordstore_load(struct pv_coordstore *store,
     else if (code != SQLITE_DONE)
         r = explain_database(store, "read", ret_error);
     sqlite3_finalize(st);
+    if (!sqlite3_get_autocommit(store->db) && run_statement(store, SQL_COMMIT) < 0)
+        (void)run_statement(store, SQL_ROLLBACK);
     return r;
 }

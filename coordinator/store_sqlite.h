@@ -32,8 +32,8 @@ struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store); /* NULL 
 /* Gives every row to take, in ascending (epoch, n), until it fails: its status, or PV_ERR_MALFORMED
  * (damaged), -errno with ret_error. Rows are valid during the call. */
 PV_MUST_CHECK int pv_coordstore_load(struct pv_coordstore *store,
-                                     int (*take)(void *ctx, const struct pv_storerow *row),
-                                     void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
+                                     int (*take)(void *ctx, struct pv_storerow *row), void *ctx,
+                                     char ret_error[static PV_STOREOP_ERROR_MAX]);
 
 /* Runs n operations in order; results[i], written whole, answers ops[i]. */
 void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *ops,

@@ -122,7 +122,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     return NULL;
 }
 
-int pv_coord_load(struct pv_coord *c, const struct pv_storerow *row)
+int pv_coord_load(struct pv_coord *c, struct pv_storerow *row)
 {
     return pv_registry_load(&c->registry, row);
 }

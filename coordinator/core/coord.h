@@ -74,9 +74,10 @@ struct pv_coord *pv_coord_free(struct pv_coord *c); /* wipes; NULL is fine; retu
 
 /*
  * Takes in the stored statements, row by row in ascending (epoch, n), before the first accept. A
- * statement that does not verify is left out and logged. PV_ERR_NOMEM.
+ * statement that does not verify is left out and logged. A row without a good mark is verified and
+ * gets one, which its owner stores for the next start. PV_ERR_NOMEM.
  */
-PV_MUST_CHECK int pv_coord_load(struct pv_coord *c, const struct pv_storerow *row);
+PV_MUST_CHECK int pv_coord_load(struct pv_coord *c, struct pv_storerow *row);
 
 /* Wall clock now, Unix microseconds; may jump. The first call fixes the epoch of the receipts. */
 void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now);

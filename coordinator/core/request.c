@@ -176,8 +176,8 @@ static void handle_hello(struct request *q)
 static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
 {
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-    size_t n = pv_cnet_page(s->net, s->log_at, PV_CTL_PAGE_ROOM, items);
-    size_t next = s->log_at + n;
+    size_t next = s->log_at;
+    size_t n = pv_cnet_page(s->net, &next, PV_CTL_PAGE_ROOM, items);
     m->u.statements =
         (struct pv_ctl_statements){.n = n, .items = items, .more = next < s->net->log_len};
     if (next > 0)

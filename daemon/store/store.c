@@ -105,10 +105,17 @@ static int put_statements(struct pv_store *s, const struct pv_job *job,
         pv_query(s->db, "INSERT INTO statements(hash, statement, receipt) VALUES(?1, ?2, ?3)"
                         " ON CONFLICT(hash) DO UPDATE SET receipt = excluded.receipt"
                         " WHERE length(excluded.receipt) > 0");
+    struct pv_query forget = pv_query(s->db, "DELETE FROM statements WHERE hash = ?1");
     (void)result;
     /* The hash makes a statement unique: it comes again from every member. */
     for (size_t i = 0; i < put->n; i++) {
         uint8_t hash[PV_STATEMENT_HASH_LEN];
+        if (put->items[i].forget) {
+            pv_statement_hash(put->items[i].statement, hash);
+            pv_bind_view(&forget, pv_view(hash, sizeof(hash)));
+            pv_query_run_again(&forget);
+            continue;
+        }
         pv_statement_hash(put->items[i].statement, hash);
         pv_bind_view(&q, pv_view(hash, sizeof(hash)));
         pv_bind_view(&q, put->items[i].statement);
@@ -116,7 +123,8 @@ static int put_statements(struct pv_store *s, const struct pv_job *job,
         /* Errors stay in the query until its end. */
         pv_query_run_again(&q);
     }
-    return pv_query_end(&q);
+    int r = pv_query_end(&q), forgotten = pv_query_end(&forget);
+    return r != PV_OK ? r : forgotten;
 }
 
 static int set_network(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)

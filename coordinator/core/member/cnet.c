@@ -17,12 +17,6 @@ struct pv_cnet_invite {
     UT_hash_handle hh;
 };
 
-struct pv_cnet_signer {
-    uint8_t pk[PV_SIGN_PK_LEN];
-    size_t n;
-    UT_hash_handle hh;
-};
-
 /* --- life ------------------------------------------------------------------------------------ */
 
 /* The record stands in the roster from the start; it comes into the log with its row
@@ -39,7 +33,6 @@ int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, const struct pv
     }
     memcpy(net->id, pv_roster_network_id(net->roster), PV_NETWORK_ID_LEN);
     net->invite_map = pv_map_make(rng, MAX_INDEX);
-    net->signer_map = pv_map_make(rng, MAX_INDEX);
     *ret_net = net;
     return PV_OK;
 }
@@ -49,19 +42,12 @@ struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
 {
     struct pv_cnet_invite *invite;
     struct pv_cnet_invite *next;
-    struct pv_cnet_signer *signer;
-    struct pv_cnet_signer *next_signer;
     if (net == NULL)
         return NULL;
     HASH_ITER(hh, net->invites, invite, next)
     {
         PV_MAP_DEL(net->invites, invite);
         free(invite);
-    }
-    HASH_ITER(hh, net->signers, signer, next_signer)
-    {
-        PV_MAP_DEL(net->signers, signer);
-        free(signer);
     }
     while (net->reservations != NULL) {
         struct pv_cnet_reservation *r = net->reservations;
@@ -126,35 +112,6 @@ static int index_admin(struct pv_cnet *net, const struct pv_roster_entry *entry)
     return PV_OK;
 }
 
-/* A statement that any node can make by itself (its transport key, its leaving) counts towards its
- * maker's limit, as nobody else had to agree to it. */
-static int count_self(struct pv_cnet *net, const uint8_t *pk)
-{
-    struct pv_cnet_signer *signer = NULL;
-    PV_MAP_FIND(&net->signer_map, net->signers, pk, PV_SIGN_PK_LEN, signer);
-    if (signer != NULL) {
-        signer->n++;
-        return PV_OK;
-    }
-    signer = calloc(1, sizeof(*signer));
-    if (signer == NULL)
-        return PV_ERR_NOMEM;
-    memcpy(signer->pk, pk, PV_SIGN_PK_LEN);
-    signer->n = 1;
-    int r = PV_OK;
-    PV_MAP_ADD(&net->signer_map, net->signers, pk, signer, r);
-    if (r < 0)
-        free(signer);
-    return r;
-}
-
-size_t pv_cnet_self_count(const struct pv_cnet *net, const uint8_t node[static PV_SIGN_PK_LEN])
-{
-    const struct pv_cnet_signer *signer = NULL;
-    PV_MAP_FIND(&net->signer_map, net->signers, node, PV_SIGN_PK_LEN, signer);
-    return signer == NULL ? 0 : signer->n;
-}
-
 /* Indexes a statement for later searches; the other types are only looked up in the roster. */
 static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
@@ -167,31 +124,32 @@ static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
     case PV_ST_ADMIN:
     case PV_ST_COORDINATORS:
         return index_admin(net, entry);
-    case PV_ST_MEMBER:
-    case PV_ST_REVOCATION:
-        return PV_OK;
     default:
-        return count_self(net, entry->st.signer);
+        return PV_OK;
     }
+}
+
+static int add_to_roster(struct pv_cnet *net, const struct pv_cnet_row *row, struct pv_view receipt)
+{
+    enum pv_roster_added added;
+    return row->verified ? pv_roster_load(net->roster, row->statement, receipt, &added)
+                         : pv_roster_add(net->roster, row->statement, receipt, &added);
 }
 
 /* Room in the log comes first, the roster second: the roster keeps what it has taken. A foreign
  * receipt is added after ours; of two the lower time counts, and one that does no good does no harm
  * either. */
-int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at, struct pv_view statement,
-                 struct pv_view receipt, struct pv_view foreign)
+int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row)
 {
     uint8_t hash[PV_STATEMENT_HASH_LEN];
-    enum pv_roster_added added;
-    pv_statement_hash(statement, hash);
+    pv_statement_hash(row->statement, hash);
     const struct pv_roster_entry *entry = pv_roster_find(net->roster, hash);
     /* The record is in the roster from the start, and in the log when its row comes. */
     bool listed = entry != NULL && (entry->st.type != PV_ST_NETWORK || net->record != NULL);
     int r = reserve_place((void **)&net->log, net->log_len, &net->log_cap, sizeof(*net->log));
     if (r == PV_OK)
-        r = pv_roster_add(net->roster, statement, receipt, &added);
-    if (r == PV_OK && foreign.len > 0 &&
-        pv_roster_add(net->roster, statement, foreign, &added) == PV_ERR_NOMEM)
+        r = add_to_roster(net, row, row->receipt);
+    if (r == PV_OK && row->foreign.len > 0 && add_to_roster(net, row, row->foreign) == PV_ERR_NOMEM)
         r = PV_ERR_NOMEM;
     if (r < 0)
         return r == PV_ERR_NOMEM ? r : PV_ERR_REFUSED;
@@ -205,7 +163,7 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at, struct pv_
     r = index_entry(net, entry);
     if (r < 0)
         return r;
-    net->log[net->log_len++] = (struct pv_cnet_entry){.at = *at, .entry = entry};
+    net->log[net->log_len++] = (struct pv_cnet_entry){.at = row->at, .entry = entry};
     return PV_OK;
 }
 
@@ -220,6 +178,29 @@ static void note_gone(struct pv_cnet *net, const uint8_t *node)
     memcpy(net->gone[net->n_gone++], node, PV_SIGN_PK_LEN);
 }
 
+/* A newer statement has replaced this one: it leaves the log, where its place stays empty, and the
+ * store when the next statements go there. Most were stored lately, so the search begins there. */
+static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
+{
+    for (size_t i = net->log_len; i > 0; i--) {
+        if (net->log[i - 1].entry != entry)
+            continue;
+        net->log[i - 1].entry = NULL;
+        break;
+    }
+    for (size_t i = 0; i < net->n_admins; i++) {
+        if (net->admins[i] != entry)
+            continue;
+        net->n_admins--;
+        memmove(net->admins + i, net->admins + i + 1,
+                (net->n_admins - i) * sizeof(struct pv_roster_entry *));
+        break;
+    }
+    net->head_known = false;
+    if (net->n_dropped < PV_CNET_DROPPED)
+        memcpy(net->dropped[net->n_dropped++], entry->st.hash, PV_STATEMENT_HASH_LEN);
+}
+
 /* Takes the roster's events of a whole operation: members that went are noted, refused statements
  * are logged for the operator. */
 void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
@@ -228,6 +209,8 @@ void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
     while (pv_roster_poll_event(net->roster, &event) == PV_OK) {
         if (event.type == PV_ROSTER_EV_MEMBER_GONE)
             note_gone(net, event.member->node);
+        else if (event.type == PV_ROSTER_EV_DROPPED)
+            forget_entry(net, event.entry);
         else if (event.type == PV_ROSTER_EV_REFUSED || event.type == PV_ROSTER_EV_BREAK)
             pv_log(log, PV_LOG_WARN, "network=%s %s", pv_roster_network(net->roster)->name,
                    event.text);
@@ -273,12 +256,14 @@ static struct pv_ctl_item item_of(const struct pv_roster_entry *entry)
 
 /* A page has whole statements. One is at most 4 KiB, far less than a page, so each page moves
  * on. */
-size_t pv_cnet_page(const struct pv_cnet *net, size_t index, size_t room,
+size_t pv_cnet_page(const struct pv_cnet *net, size_t *index, size_t room,
                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
     size_t n = 0;
-    for (; index < net->log_len && n < PV_CTL_ITEMS_MAX; index++) {
-        struct pv_ctl_item item = item_of(net->log[index].entry);
+    for (; *index < net->log_len && n < PV_CTL_ITEMS_MAX; ++*index) {
+        if (net->log[*index].entry == NULL)
+            continue;
+        struct pv_ctl_item item = item_of(net->log[*index].entry);
         size_t need = pv_ctl_item_len(&item);
         if (need > room)
             break;

@@ -11,6 +11,7 @@
 #define PV_CNET_H
 
 #include "base/bucket.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/pv.h"
@@ -21,18 +22,21 @@ enum {
     PV_CNET_RESERVATIONS = 4096, /* ours: in one network at once */
     /* Ours: under one invite at once, beside one for each of its uses. */
     PV_CNET_INVITE_RESERVATIONS = 64,
-    PV_COORD_RESERVE_S = 60, /* seconds a reservation is held, DESIGN 3 */
-    PV_CNET_SELF_MAX = 64,   /* ours: transport key and leave statements of one node */
+    PV_COORD_RESERVE_S = 60,    /* seconds a reservation is held, DESIGN 3 */
+    PV_CNET_GUEST_RATE = 500,   /* ours: joins and registrations a second, of those that may */
+    PV_CNET_GUEST_BURST = 2000, /* ours: at once: a thousand machines */
+    /* Ours: statements that newer ones have replaced, until the store is told; of more the rows
+     * stay until the next start. */
+    PV_CNET_DROPPED = 64,
 };
 
 /* A place in the log. */
 struct pv_cnet_entry {
     struct pv_ctl_cursor at;
-    const struct pv_roster_entry *entry; /* lives as long as the roster */
+    const struct pv_roster_entry *entry; /* NULL: a newer statement has replaced it */
 };
 
 struct pv_cnet_invite; /* invite pk -> its statement */
-struct pv_cnet_signer; /* node pk -> how much it has signed about itself */
 struct pv_conn;
 
 /* The name and address that a joining node was promised. */
@@ -54,10 +58,10 @@ struct pv_cnet {
     size_t log_cap;
     uint8_t (*gone)[PV_SIGN_PK_LEN]; /* members that went since the owner last looked */
     size_t n_gone;
+    uint8_t dropped[PV_CNET_DROPPED][PV_STATEMENT_HASH_LEN]; /* rows that the store may forget */
+    size_t n_dropped;
     struct pv_map invite_map;
-    struct pv_cnet_invite *invites; /* by the invite's key */
-    struct pv_map signer_map;
-    struct pv_cnet_signer *signers;       /* by the signer's key */
+    struct pv_cnet_invite *invites;       /* by the invite's key */
     const struct pv_roster_entry *record; /* the network's record; NULL: its row has not come yet */
     const struct pv_roster_entry **admins; /* admin and coordinators statements, oldest first */
     size_t n_admins;
@@ -88,16 +92,19 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
 /* Is this a genuine receipt for the statement, by a coordinator of the network? */
 bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement,
                              struct pv_view receipt);
-/* How many statements of the types that any node may make (transport key, leave, unknown) this node
- * has in the log. */
-size_t pv_cnet_self_count(const struct pv_cnet *net, const uint8_t node[static PV_SIGN_PK_LEN]);
-
-/* Takes in a statement that is stored, with its receipts (either may be empty), at place `at`. It
+/* A row of the log: a statement that is stored, with its receipts (either may be empty), and
+ * whether all of it was verified before. */
+struct pv_cnet_row {
+    struct pv_ctl_cursor at;
+    struct pv_view statement;
+    struct pv_view receipt;
+    struct pv_view foreign;
+    bool verified;
+};
+/* Takes in a row. It
  * counts after the next pv_cnet_settle(). PV_ERR_REFUSED: the roster does not want it (nothing
  * changed). PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_cnet_take(struct pv_cnet *net, const struct pv_ctl_cursor *at,
-                               struct pv_view statement, struct pv_view receipt,
-                               struct pv_view foreign);
+PV_MUST_CHECK int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row);
 /* Lets what was taken count: members that went are noted in gone, what the roster reports is
  * logged. */
 void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log);
@@ -108,9 +115,9 @@ void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log);
 size_t pv_cnet_seek(const struct pv_cnet *net, const struct pv_ctl_cursor *have);
 /* The cursor behind the last entry. */
 struct pv_ctl_cursor pv_cnet_end(const struct pv_cnet *net);
-/* Fills items with entries from index on, as many as fit in room characters of a message; returns
- * how many. Views are valid until the network changes. */
-size_t pv_cnet_page(const struct pv_cnet *net, size_t index, size_t room,
+/* Fills items with entries from *index on, as many as fit in room characters of a message, and
+ * moves *index behind the last; returns how many. Views are valid until the network changes. */
+size_t pv_cnet_page(const struct pv_cnet *net, size_t *index, size_t room,
                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX]);
 /* The statements that prove an invite to its holder: network record, coordinators record in force,
  * admin statement of the invite's signer, the invite. Returns how many; 0: no such invite. */

@@ -109,16 +109,6 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     }
 }
 
-/* Statements that a node makes by itself, without anybody's consent, have a limit: a full roster,
- * and a disk filled with what the roster does not want, would be its doing. */
-static bool has_self_room(const struct pv_cnet *net, const struct pv_statement *st)
-{
-    size_t n = pv_cnet_self_count(net, st->signer);
-    if (st->type == PV_ST_TRANSPORT || st->type == PV_ST_LEAVE)
-        return n < PV_CNET_SELF_MAX;
-    return st->type <= PV_ST_COORDINATORS || n < PV_ROSTER_MAX_UNKNOWN;
-}
-
 /* Known statements pass first, so repeating a put is cheap; the signature is checked before
  * anything that depends on who signed. */
 enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statement,
@@ -136,13 +126,11 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
         return PV_CTL_E_BAD_REQUEST;
     if (pv_statement_verify(&st) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;
-    if (pv_roster_size(net->roster) >= PV_ROSTER_MAX_STATEMENTS)
+    if (pv_roster_check_room(net->roster, &st) != PV_OK)
         return PV_CTL_E_FULL;
     if (st.type == PV_ST_MEMBER)
         return judge_member(net, &st, receipt, wall);
-    if (!may_sign(net, &st))
-        return PV_CTL_E_NOT_ALLOWED;
-    return has_self_room(net, &st) ? PV_CTL_E_NONE : PV_CTL_E_FULL;
+    return may_sign(net, &st) ? PV_CTL_E_NONE : PV_CTL_E_NOT_ALLOWED;
 }
 
 /* --- reservations ---------------------------------------------------------------------------- */
@@ -417,6 +405,8 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
         *ret_register = reg;
         return PV_CTL_E_NONE;
     }
+    if (pv_roster_check_room(net->roster, &reg.st) != PV_OK)
+        return PV_CTL_E_FULL;
     /* A repetition with a statement made anew is settled by the store, which has the first one. */
     if (joined_before(net, reg.st.signer, node) == NULL) {
         const struct pv_member *before = pv_roster_known(net->roster, node);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/ct.h"
+
 enum {
     COMPLAIN_S = 10, /* ours: seconds between lines about a store that fails */
 };
@@ -33,6 +35,7 @@ void pv_registry_init(struct pv_registry *reg, const uint8_t *sk, size_t max_net
 {
     *reg = (struct pv_registry){.rng = *rng, .log = log, .sk = sk, .max_nets = max_nets};
     reg->map = pv_map_make(rng, max_nets);
+    pv_rowmark_key(sk, reg->mark_key);
     reg->next_n = 1;
     reg->next_op = 1;
 }
@@ -92,6 +95,7 @@ void pv_registry_done(struct pv_registry *reg)
         PV_MAP_DEL(reg->nets, net);
         pv_cnet_free(net);
     }
+    pv_wipe(reg->mark_key, sizeof(reg->mark_key));
 }
 
 struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
@@ -143,15 +147,23 @@ static int load_net(struct pv_registry *reg, const struct pv_storerow *row,
 
 /* A row that is damaged or does not verify is left out with a line in the log: one bad row must not
  * keep a thousand nodes offline, and members bring back what is missing. */
-int pv_registry_load(struct pv_registry *reg, const struct pv_storerow *row)
+int pv_registry_load(struct pv_registry *reg, struct pv_storerow *row)
 {
     int r = PV_OK;
-    struct pv_ctl_cursor at = {.epoch = row->epoch, .n = row->n};
+    const struct pv_cnet_row taken = {.at = {.epoch = row->epoch, .n = row->n},
+                                      .statement = row->statement,
+                                      .receipt = row->receipt,
+                                      .foreign = row->foreign,
+                                      .verified = pv_rowmark_is_good(reg->mark_key, row)};
     struct pv_cnet *net = pv_registry_find(reg, row->network);
     if (net == NULL)
         r = load_net(reg, row, &net);
     if (r == PV_OK)
-        r = pv_cnet_take(net, &at, row->statement, row->receipt, row->foreign);
+        r = pv_cnet_take(net, &taken);
+    /* A foreign receipt is only passed over when it is wrong, so it is asked about here. */
+    if (r == PV_OK && !taken.verified &&
+        (row->foreign.len == 0 || pv_cnet_receipt_is_good(net, row->statement, row->foreign)))
+        pv_rowmark_set(reg->mark_key, row);
     if (r == PV_ERR_NOMEM)
         return r;
     if (r < 0)
@@ -259,11 +271,28 @@ static int fill_job(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
         };
         memcpy(row.network, op->net->id, PV_NETWORK_ID_LEN);
         pv_statement_hash(statement, row.hash);
+        pv_rowmark_set(reg->mark_key, &row);
         r = pv_storeop_add(op->job, &row);
         if (r < 0)
             return r;
     }
     return PV_OK;
+}
+
+/* Statements that newer ones have replaced go with the next that are stored: were they lost on the
+ * way, the next start would find them again. */
+static int add_dropped(struct pv_op *op)
+{
+    struct pv_storerow row = {.n = 0};
+    int r = PV_OK;
+    memcpy(row.network, op->net->id, PV_NETWORK_ID_LEN);
+    for (size_t i = 0; i < op->net->n_dropped && r == PV_OK; i++) {
+        memcpy(row.hash, op->net->dropped[i], sizeof(row.hash));
+        r = pv_storeop_add(op->job, &row);
+    }
+    if (r == PV_OK)
+        op->net->n_dropped = 0;
+    return r;
 }
 
 /* Makes an operation of n statements of work (items says which) and queues it. NULL: no memory, or
@@ -286,9 +315,12 @@ static struct pv_op *queue_op(struct pv_registry *reg, struct pv_work *work, str
     }
     enum pv_storeop_kind kind =
         work->msg->type == PV_CTL_REGISTER ? PV_STOREOP_REGISTER : PV_STOREOP_PUT;
-    int r = pv_storeop_new(kind, n, bytes, &op->job);
+    size_t n_dropped = kind == PV_STOREOP_PUT ? net->n_dropped : 0;
+    int r = pv_storeop_new(kind, n + n_dropped, bytes, &op->job);
     if (r == PV_OK)
         r = fill_job(reg, op, wall);
+    if (r == PV_OK && n_dropped > 0)
+        r = add_dropped(op);
     if (r < 0) {
         op_free(op);
         return NULL;
@@ -509,9 +541,12 @@ static void take_rows(struct pv_registry *reg, struct pv_op *op)
 {
     for (size_t i = 0; i < op->n; i++) {
         size_t item = op->parts[i].item;
-        int r = pv_cnet_take(op->net, &op->parts[i].at, statement_of(op->work, item),
-                             pv_view(op->parts[i].receipt, PV_RECEIPT_LEN),
-                             foreign_of(op->work, op->net, item));
+        const struct pv_cnet_row row = {.at = op->parts[i].at,
+                                        .statement = statement_of(op->work, item),
+                                        .receipt = pv_view(op->parts[i].receipt, PV_RECEIPT_LEN),
+                                        .foreign = foreign_of(op->work, op->net, item),
+                                        .verified = true}; /* judged before it was stored */
+        int r = pv_cnet_take(op->net, &row);
         if (r < 0)
             pv_log(reg->log, PV_LOG_WARN, "statement stored but not counted why=\"%s\"",
                    pv_strstatus(r));
@@ -639,16 +674,19 @@ static struct pv_op **next_ripe(struct pv_registry *reg)
 
 /* An answer may make several operations ripe, which waited for it. Second answers, and those of
  * unknown operations, are ignored. */
-void pv_registry_handle_job(struct pv_registry *reg, const struct pv_storeop_result *result,
-                            uint64_t wall, pv_ns now)
+struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
+                                       const struct pv_storeop_result *result, uint64_t wall,
+                                       pv_ns now)
 {
     struct pv_op *op = reg->ops_head;
+    uint8_t id[PV_NETWORK_ID_LEN];
     while (op != NULL && op->id != result->id)
         op = op->next;
     if (op == NULL || op->answered || op->job != NULL)
-        return;
+        return NULL;
     op->answered = true;
     op->result = *result;
+    memcpy(id, op->net->id, sizeof(id));
     warn_store(reg, result, now);
     for (struct pv_op **at = next_ripe(reg); at != NULL; at = next_ripe(reg)) {
         struct pv_op *ripe = *at;
@@ -662,4 +700,5 @@ void pv_registry_handle_job(struct pv_registry *reg, const struct pv_storeop_res
         take_in(reg, ripe, wall);
         op_free(ripe);
     }
+    return pv_registry_find(reg, id); /* one whose creation failed is gone */
 }

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "coordinator/core/member/cnet.h"
+#include "coordinator/core/member/rowmark.h"
 #include "coordinator/core/member/storeop.h"
 
 /* A request that changes something, from the connection that got it to its answer. */
@@ -41,7 +42,8 @@ struct pv_op; /* a store operation under way */
 struct pv_registry {
     struct pv_rng rng;
     const struct pv_log *log;
-    const uint8_t *sk; /* PV_SIGN_SK_LEN bytes, borrowed until done */
+    const uint8_t *sk;                    /* PV_SIGN_SK_LEN bytes, borrowed until done */
+    uint8_t mark_key[PV_ROWMARK_KEY_LEN]; /* of stored rows */
     struct pv_map map;
     struct pv_cnet *nets;
     size_t max_nets;
@@ -65,9 +67,9 @@ void pv_registry_init(struct pv_registry *reg, const uint8_t *sk, size_t max_net
                       const struct pv_rng *rng, const struct pv_log *log);
 void pv_registry_done(struct pv_registry *reg);
 
-/* One stored row, in ascending order. PV_ERR_NOMEM; rows that do not verify are logged and left
- * out. */
-PV_MUST_CHECK int pv_registry_load(struct pv_registry *reg, const struct pv_storerow *row);
+/* One stored row, in ascending order. A row without a good mark is verified and gets one.
+ * PV_ERR_NOMEM; rows that do not verify are logged and left out. */
+PV_MUST_CHECK int pv_registry_load(struct pv_registry *reg, struct pv_storerow *row);
 /* After loading: settles the networks and fixes the epoch, above every one known. wall: Unix
  * seconds. */
 void pv_registry_start(struct pv_registry *reg, uint64_t wall);
@@ -79,9 +81,10 @@ struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
 void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now);
 /* The next operation for the store; the caller owns it. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_registry_poll_job(struct pv_registry *reg, struct pv_storeop **ret_op);
-/* The store's answer. */
-void pv_registry_handle_job(struct pv_registry *reg, const struct pv_storeop_result *result,
-                            uint64_t wall, pv_ns now);
+/* The store's answer. The network that it was about; NULL: none that there is. */
+struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
+                                       const struct pv_storeop_result *result, uint64_t wall,
+                                       pv_ns now);
 /* A finished work; free it with pv_work_free(). NULL: none. */
 struct pv_work *pv_registry_poll_done(struct pv_registry *reg);
 

@@ -19,9 +19,11 @@
 enum {
     PV_STOREOP_ERROR_MAX = 240, /* bytes of a reason, with the NUL */
     PV_STOREOP_KEY_LEN = 16,    /* bytes that name a copy, PV_CTL_KEY_LEN */
+    PV_STOREOP_MARK_LEN = 16,   /* bytes of a row's mark */
 };
 
-/* One statement with the place this coordinator gave it. */
+/* One statement with the place this coordinator gave it; or, with an empty statement, the network
+ * and hash of one that newer ones have replaced and that is forgotten. */
 struct pv_storerow {
     uint8_t network[PV_NETWORK_ID_LEN];
     uint8_t hash[PV_STATEMENT_HASH_LEN];
@@ -30,11 +32,16 @@ struct pv_storerow {
     struct pv_view statement;
     struct pv_view receipt; /* of this coordinator, PV_RECEIPT_LEN bytes */
     struct pv_view foreign; /* a receipt the statement came with, or empty */
+    /* What proves to this coordinator, at its next start, that it has verified this very row: a MAC
+     * with a key that follows from its own. Without it (a database of an older version) the row is
+     * verified, and marked by whoever loads it. */
+    uint8_t mark[PV_STOREOP_MARK_LEN];
+    bool has_mark;
 };
 
 enum pv_storeop_kind {
-    /* Insert the rows; a row whose (network, hash) is there already is skipped.
-     * Answers: PV_OK, or a failure. */
+    /* Insert the rows; a row whose (network, hash) is there already is skipped. A row without a
+     * statement deletes that (network, hash). Answers: PV_OK, or a failure. */
     PV_STOREOP_PUT,
     /*
      * Insert the one row, a member statement, if the invite has a use left for this node. In one
@@ -60,6 +67,11 @@ enum {
     PV_STOREOP_COPY_FROM = 2000,           /* ours: copies of one node, for all others */
     PV_STOREOP_COPY_FROM_BYTES = 16 << 20, /* ours: bytes of the copies of one node */
     PV_STOREOP_COPY_BYTES = 1 << 30,       /* ours: bytes of all copies of all networks */
+    /* Ours: the part of these that one sender has at a receiver, and one network of the disk,
+     * whatever others do; more while half of the whole is free. */
+    PV_STOREOP_COPY_PAIR = PV_STOREOP_COPY_TO / 8,
+    PV_STOREOP_COPY_PAIR_BYTES = PV_STOREOP_COPY_TO_BYTES / 8,
+    PV_STOREOP_COPY_NET_BYTES = PV_STOREOP_COPY_BYTES / 16,
 };
 
 struct pv_storeop_copy {
@@ -83,7 +95,7 @@ struct pv_storeop_collected {
 struct pv_storeop {
     uint64_t id;
     enum pv_storeop_kind kind;
-    size_t n_rows; /* 1..PV_CTL_ITEMS_MAX; 1 for REGISTER */
+    size_t n_rows; /* at least 1; 1 for REGISTER */
     struct pv_storerow *rows;
 
     /* REGISTER */

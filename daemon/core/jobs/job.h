@@ -56,6 +56,7 @@ struct pv_recall_addr {
 struct pv_stored_statement {
     struct pv_view statement;
     struct pv_view receipt;
+    bool forget; /* of PV_JOB_PUT_STATEMENTS: newer ones have replaced it, it goes */
 };
 
 struct pv_job_put_statements {

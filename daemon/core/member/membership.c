@@ -30,6 +30,7 @@ struct membership {
     struct pv_unsaved unsaved;
     struct pv_roster *retired; /* owned: of the network that was left; others may still hold it */
     bool retired_told;         /* that PV_FACT_NETWORK reached everybody */
+    bool news;                 /* statements came or went since the last settling */
     bool dns;                  /* the name server listens: the interface says which domains */
     pv_ns teardown_at;         /* going down: peers are told, then the interface goes; PV_NEVER */
     pv_ns retry_at;            /* the interface did not come up; PV_NEVER */
@@ -82,9 +83,9 @@ static void member_gone(struct pv_node *n, const struct pv_member *m, pv_ns now)
 {
     pv_node_raise(n, PV_FACT_ROSTER);
     if (is_self(n, m)) {
-        if (m->state == PV_MEMBER_REVOKED) {
+        if (m->state != PV_MEMBER_LEFT) {
             n->removed = true;
-            pv_log(n->log, PV_LOG_WARN, "what=\"this node was removed from the network\"");
+            pv_log(n->log, PV_LOG_WARN, "what=\"this node is no member of the network any more\"");
         }
         return;
     }
@@ -100,6 +101,12 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
     switch (ev->type) {
     case PV_ROSTER_EV_STATEMENT:
         pv_unsaved_add(&m->unsaved, m->node, ev->entry);
+        m->news = true;
+        break;
+    case PV_ROSTER_EV_DROPPED:
+        pv_unsaved_forget(&m->unsaved, m->node, ev->entry);
+        (void)pv_unsaved_flush(&m->unsaved, m->node, &pv_part_membership, TAG_STORE);
+        m->news = true;
         break;
     case PV_ROSTER_EV_MEMBER_ADDED:
         member_here(m->node, ev->member, true, now);
@@ -130,8 +137,9 @@ static void settle_roster(struct membership *m, pv_ns now)
      */
     while (n->roster != NULL && pv_roster_poll_event(n->roster, &ev) == PV_OK)
         take_event(m, &ev, now);
-    if (m->unsaved.n > 0)
+    if (m->news)
         pv_node_raise(n, PV_FACT_STATEMENTS);
+    m->news = false;
     (void)pv_unsaved_flush(&m->unsaved, n, &pv_part_membership, TAG_STORE);
     if (n->removed != was_removed) {
         pv_node_raise(n, PV_FACT_UP);
@@ -446,10 +454,9 @@ static int load_roster(struct pv_node *n, const struct pv_saved *saved,
         if (x != PV_OK)
             pv_log(n->log, PV_LOG_WARN, "what=\"stored statement refused\" why=\"%s\"",
                    pv_strstatus(x));
-        /* One by one: what was settled first stays so. */
-        while (pv_roster_poll_event(r, &ev) == PV_OK)
-            continue;
     }
+    while (r != NULL && pv_roster_poll_event(r, &ev) == PV_OK)
+        continue;
     *ret_roster = r;
     return r != NULL ? PV_OK : status;
 }

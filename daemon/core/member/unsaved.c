@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 
-void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster_entry *entry)
+static void add(struct pv_unsaved *u, struct pv_node *n, struct pv_stored_statement item)
 {
     if (u->n == u->cap) {
         size_t cap = u->cap == 0 ? 64 : 2 * u->cap;
@@ -19,8 +19,17 @@ void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_ros
         u->items = grown;
         u->cap = cap;
     }
-    u->items[u->n++] =
-        (struct pv_stored_statement){.statement = entry->st.raw, .receipt = entry->receipt};
+    u->items[u->n++] = item;
+}
+
+void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster_entry *entry)
+{
+    add(u, n, (struct pv_stored_statement){.statement = entry->st.raw, .receipt = entry->receipt});
+}
+
+void pv_unsaved_forget(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster_entry *entry)
+{
+    add(u, n, (struct pv_stored_statement){.statement = entry->st.raw, .forget = true});
 }
 
 void pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster)
@@ -43,6 +52,7 @@ static struct pv_stored_statement *copy_items(const struct pv_stored_statement *
     struct pv_writer w = pv_writer(copy, bytes);
     w.len = n * sizeof(*items);
     for (size_t i = 0; i < n; i++) {
+        copy[i].forget = items[i].forget;
         copy[i].statement = pv_view(w.buf + w.len, items[i].statement.len);
         pv_put_bytes(&w, items[i].statement.ptr, items[i].statement.len);
         copy[i].receipt = pv_view(w.buf + w.len, items[i].receipt.len);

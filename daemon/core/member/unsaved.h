@@ -16,6 +16,10 @@ struct pv_unsaved {
 
 /* Without memory all statements count as not stored: n->store_failed. */
 void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster_entry *entry);
+/* Has the store forget a statement that newer ones have replaced. To be flushed before the roster
+ * is asked for its next event, which frees the entry. */
+void pv_unsaved_forget(struct pv_unsaved *u, struct pv_node *n,
+                       const struct pv_roster_entry *entry);
 /* Adds every statement of the roster. */
 void pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster);
 /* Queues one job for all, whose result goes to owner, and is empty then. False: no job was queued

@@ -1,97 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * roster.c - the set of statements: merging, signature chains, orphans, buckets, order of arrival.
+ * roster.c - merging: signature chains, orphans, what a statement grants, order of arrival.
  * Statements come from anybody, in any order, so each is checked back to the root key before it is
- * kept, and one whose signer has no right yet waits among the orphans. Nothing is ever replaced:
- * two rosters that hold the same statements decide the same, whatever order they got them in.
- * Limits bound what any single key can make every node store.
+ * kept, and one whose signer has no right yet waits among the orphans. Two rosters that hold the
+ * same statements decide the same, whatever order they got them in; roster_int.h says which file
+ * decides what.
  */
 #include "proto/roster/roster.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/roster/roster_int.h"
-
-struct pv_roster_key *pv_roster_key(const struct pv_roster *r, const uint8_t *pk)
-{
-    struct pv_roster_key *k;
-    PV_MAP_FIND(&r->key_map, r->keys, pk, PV_SIGN_PK_LEN, k);
-    return k;
-}
-
-/* Keys are never removed: members and events point to them for as long as the roster lives. */
-static struct pv_roster_key *get_or_add_key(struct pv_roster *r, const uint8_t *pk)
-{
-    struct pv_roster_key *k = pv_roster_key(r, pk);
-    int status;
-
-    if (k != NULL)
-        return k;
-    k = calloc(1, sizeof(*k));
-    if (k == NULL)
-        return NULL;
-    memcpy(k->pk, pk, sizeof(k->pk));
-    memcpy(k->member.node, pk, sizeof(k->member.node));
-    PV_MAP_ADD(&r->key_map, r->keys, pk, k, status);
-    if (status != PV_OK) {
-        free(k);
-        return NULL;
-    }
-    return k;
-}
-
-/* Whatever changes about a key is settled later, once for the whole batch. */
-void pv_roster_mark(struct pv_roster *r, struct pv_roster_key *k)
-{
-    if (k->is_dirty)
-        return;
-    k->is_dirty = true;
-    k->next_dirty = r->dirty;
-    r->dirty = k;
-}
-
-/* A full ring drops the oldest report: reports are for people, and the newest says more. */
-void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
-                      struct pv_roster_key *key, const char *fmt, ...)
-{
-    if (r->n_reports == PV_ROSTER_MAX_REPORTS) {
-        r->report_first = (r->report_first + 1) % PV_ROSTER_MAX_REPORTS;
-        r->n_reports--;
-    }
-    struct pv_roster_report *rep =
-        &r->reports[(r->report_first + r->n_reports++) % PV_ROSTER_MAX_REPORTS];
-    rep->type = type;
-    rep->key = key;
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(rep->text, sizeof(rep->text), fmt, args);
-    va_end(args);
-}
-
-void pv_roster_list_push(struct pv_roster_list *list, struct pv_roster_item *e)
-{
-    e->next_news = NULL;
-    if (list->last == NULL)
-        list->first = e;
-    else
-        list->last->next_news = e;
-    list->last = e;
-}
-
-struct pv_roster_item *pv_roster_list_pop(struct pv_roster_list *list)
-{
-    struct pv_roster_item *e = list->first;
-
-    if (e == NULL)
-        return NULL;
-    list->first = e->next_news;
-    if (list->first == NULL)
-        list->last = NULL;
-    return e;
-}
 
 /* A statement is told once, although it may get its receipt in the same batch. */
 static void tell_statement(struct pv_roster *r, struct pv_roster_item *e)
@@ -102,103 +22,7 @@ static void tell_statement(struct pv_roster *r, struct pv_roster_item *e)
     pv_roster_list_push(&r->news, e);
 }
 
-/* --- buckets --------------------------------------------------------------------------------- */
-
-/* Position of the first statement of the bucket that is not below hash (len bytes of it). */
-static size_t bucket_search(const struct pv_roster_bucket *b, const uint8_t *hash, size_t len)
-{
-    size_t lo = 0, hi = b->n;
-
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (memcmp(b->v[mid]->pub.st.hash, hash, len) < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-static struct pv_roster_item *bucket_find(const struct pv_roster *r, const uint8_t *hash,
-                                          size_t len)
-{
-    const struct pv_roster_bucket *b = &r->buckets[hash[0]];
-    size_t i = bucket_search(b, hash, len);
-
-    return i < b->n && memcmp(b->v[i]->pub.st.hash, hash, len) == 0 ? b->v[i] : NULL;
-}
-
-/* Room for one more statement in its bucket and in the scratch of the head. */
-static int bucket_reserve(struct pv_roster *r, const uint8_t *hash)
-{
-    struct pv_roster_bucket *b = &r->buckets[hash[0]];
-
-    if (b->n == b->cap) {
-        uint32_t cap = b->cap == 0 ? 4 : b->cap * 2;
-        struct pv_roster_item **v = realloc(b->v, cap * sizeof(struct pv_roster_item *));
-        if (v == NULL)
-            return PV_ERR_NOMEM;
-        b->v = v;
-        b->cap = cap;
-    }
-    if (r->size == r->scratch_cap) {
-        size_t cap = r->scratch_cap == 0 ? 64 : r->scratch_cap * 2;
-        uint8_t *scratch = realloc(r->scratch, cap * PV_STATEMENT_HASH_LEN);
-        if (scratch == NULL)
-            return PV_ERR_NOMEM;
-        r->scratch = scratch;
-        r->scratch_cap = cap;
-    }
-    return PV_OK;
-}
-
-static void list_entry(struct pv_roster *r, struct pv_roster_item *e)
-{
-    struct pv_roster_bucket *b = &r->buckets[e->pub.st.hash[0]];
-    size_t i = bucket_search(b, e->pub.st.hash, PV_STATEMENT_HASH_LEN);
-
-    memmove(b->v + i + 1, b->v + i, (b->n - i) * sizeof(struct pv_roster_item *));
-    b->v[i] = e;
-    b->n++;
-    r->size++;
-    e->listed = true;
-    b->digest_ok = r->head_ok = false;
-}
-
-/* The statement leaves the set (and the head) but stays in memory, as others may point to it. */
-static void unlist_entry(struct pv_roster *r, struct pv_roster_item *e)
-{
-    struct pv_roster_bucket *b = &r->buckets[e->pub.st.hash[0]];
-    size_t i = bucket_search(b, e->pub.st.hash, PV_STATEMENT_HASH_LEN);
-
-    b->n--;
-    memmove(b->v + i, b->v + i + 1, (b->n - i) * sizeof(struct pv_roster_item *));
-    r->size--;
-    e->listed = false;
-    e->signer->n_unknown--;
-    b->digest_ok = r->head_ok = false;
-}
-
-const struct pv_roster_entry *pv_roster_find(const struct pv_roster *r,
-                                             const uint8_t hash[static PV_STATEMENT_HASH_LEN])
-{
-    struct pv_roster_item *e = bucket_find(r, hash, PV_STATEMENT_HASH_LEN);
-    return e == NULL ? NULL : &e->pub;
-}
-
-const struct pv_roster_entry *
-pv_roster_find_prefix(const struct pv_roster *r, const uint8_t prefix[static PV_ROSTER_PREFIX_LEN])
-{
-    struct pv_roster_item *e = bucket_find(r, prefix, PV_ROSTER_PREFIX_LEN);
-    return e == NULL ? NULL : &e->pub;
-}
-
 /* --- who may sign what ----------------------------------------------------------------------- */
-
-static bool is_unknown_type(uint8_t type)
-{
-    return type > PV_ST_COORDINATORS;
-}
 
 /* Chains go by what was ever granted, revoked or not: otherwise a roster that heard of a revocation
  * first would refuse statements that another one holds, and the two could never agree. What a
@@ -223,7 +47,7 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
     case PV_ST_COORDINATORS:
         return signer->rights != 0;
     default:
-        return (signer->rights != 0 || signer->is_node) && !signer->revoked_node;
+        return signer->rights != 0 || signer->is_node;
     }
 }
 
@@ -256,13 +80,6 @@ int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw, struct p
     return PV_OK;
 }
 
-/* An invite may be used by anybody who has its secret, so its uses are counted by the coordinator's
- * receipts; an admin's own signature needs no such witness. */
-bool pv_roster_needs_receipt(const struct pv_roster_key *signer, uint8_t type)
-{
-    return type == PV_ST_MEMBER && (signer->rights & PV_RIGHT_INVITE) == 0;
-}
-
 /* --- orphans --------------------------------------------------------------------------------- */
 
 /* The offset of the coordinator's key in a receipt whose form has been checked. */
@@ -275,7 +92,7 @@ static const uint8_t *receipt_signer(struct pv_view receipt)
  * oldest: a stranger can fill it with statements of unknown signers, but the real ones are
  * exchanged again by the next comparison of heads. */
 static int adopt_orphan(struct pv_roster *r, const uint8_t *wants, struct pv_view raw,
-                        struct pv_view receipt)
+                        struct pv_view receipt, bool verified)
 {
     struct pv_roster_orphan *o = &r->orphans[r->next_orphan];
     uint8_t *copy = malloc(raw.len + receipt.len);
@@ -286,7 +103,8 @@ static int adopt_orphan(struct pv_roster *r, const uint8_t *wants, struct pv_vie
     if (receipt.len > 0)
         memcpy(copy + raw.len, receipt.ptr, receipt.len);
     free(o->raw);
-    *o = (struct pv_roster_orphan){.len = raw.len, .receipt_len = receipt.len, .raw = copy};
+    *o = (struct pv_roster_orphan){
+        .len = raw.len, .receipt_len = receipt.len, .raw = copy, .verified = verified};
     memcpy(o->wants, wants, sizeof(o->wants));
     r->next_orphan = (r->next_orphan + 1) % PV_ROSTER_MAX_ORPHANS;
     return PV_OK;
@@ -303,53 +121,6 @@ static void wake_orphans(struct pv_roster *r, const uint8_t *pk)
 
 /* --- merging --------------------------------------------------------------------------------- */
 
-/* Every node whose membership depends on k: admitted by it, or by an invite it signed. */
-static void mark_dependants(struct pv_roster *r, struct pv_roster_key *k)
-{
-    pv_roster_mark(r, k);
-    for (struct pv_roster_item *e = k->issued; e != NULL; e = e->next_issued) {
-        if (e->pub.st.type == PV_ST_MEMBER)
-            pv_roster_mark(r, e->subject);
-        if (e->pub.st.type != PV_ST_INVITE)
-            continue;
-        for (struct pv_roster_item *m = e->subject->issued; m != NULL; m = m->next_issued) {
-            if (m->pub.st.type == PV_ST_MEMBER)
-                pv_roster_mark(r, m->subject);
-        }
-    }
-}
-
-/* A removed admin can no longer revoke, but its revocations from before stay in force: nobody comes
- * back because the admin who removed them was removed. The root key is above revocation, as
- * otherwise no key could end a dispute. */
-static void apply_revocation(struct pv_roster *r, struct pv_roster_item *e)
-{
-    struct pv_roster_key *k = e->subject;
-    char who[PV_KEY_TEXT_BUF];
-
-    if (e->signer->revoked_node) {
-        pv_roster_report(r, PV_ROSTER_EV_REFUSED, NULL, "a removed admin (%s) tries to revoke",
-                         pv_key_format(e->signer->pk, who));
-        return;
-    }
-    if (k == r->record->signer)
-        return; /* root is above revocation */
-    e->effective = true;
-    if (e->pub.st.u.revocation.kind == PV_REVOKE_INVITE) {
-        k->revoked_invite = true;
-        mark_dependants(r, k);
-        return;
-    }
-    k->revoked_node = true;
-    mark_dependants(r, k);
-    for (struct pv_roster_item *u = k->issued; u != NULL; u = u->next_issued) {
-        if (is_unknown_type(u->pub.st.type) && u->listed)
-            unlist_entry(r, u);
-    }
-    if (k->rights != 0)
-        pv_roster_count_coordinators(r);
-}
-
 /* What a statement grants at once, before anything is settled; marks what has to be settled and
  * wakes the orphans that waited for it. */
 static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
@@ -358,23 +129,28 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
 
     switch (e->pub.st.type) {
     case PV_ST_ADMIN:
+        if (k->rights == 0 && k != r->record->signer) {
+            k->next_admin = r->admins;
+            r->admins = k;
+        }
         k->rights |= e->pub.st.u.admin.rights;
-        pv_roster_mark(r, k);
+        pv_roster_mark_revoked(r, k);
+        pv_roster_mark_dependants(r, k);
         wake_orphans(r, k->pk);
         break;
     case PV_ST_INVITE:
         k->is_invite = true;
-        k->cutoff = NULL;
-        for (struct pv_roster_item *m = k->issued; m != NULL; m = m->next_issued) {
-            if (m->pub.st.type == PV_ST_MEMBER)
-                pv_roster_mark(r, m->subject);
-        }
+        pv_roster_mark_dependants(r, k);
+        pv_roster_mark(r, e->signer);
         wake_orphans(r, k->pk);
         break;
     case PV_ST_MEMBER:
         k->is_node = true;
         k->n_self++;
-        e->signer->claims += pv_roster_claims_by(k, e->signer) == 1 ? 1 : 0;
+        if (pv_roster_claims_by(k, e->signer) == 1) {
+            e->signer->claims++;
+            pv_roster_mark(r, e->signer);
+        }
         pv_roster_mark(r, k);
         wake_orphans(r, k->pk);
         break;
@@ -384,52 +160,66 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
         pv_roster_mark(r, k);
         break;
     case PV_ST_REVOCATION:
-        apply_revocation(r, e);
+        pv_roster_mark_revoked(r, k);
+        pv_roster_mark(r, e->signer);
         break;
-    case PV_ST_COORDINATORS:
-        pv_roster_count_coordinators(r);
-        for (size_t i = 0; i < r->n_coordinators; i++)
-            wake_orphans(r, r->coordinators[i].pk);
+    case PV_ST_COORDINATORS: {
+        struct pv_view list = e->pub.st.u.coordinators.list;
+        struct pv_coordinator named;
+        while (pv_coordlist_next(&list, &named))
+            wake_orphans(r, named.pk);
         break;
+    }
     default:
-        e->signer->n_unknown++;
         break;
     }
 }
 
-/* Limits by node, by signer and by invite. Statements of unknown types are limited by keeping those
- * with the lowest hashes, so that every roster ends with the same ones; *ret_drop is the one that
- * gives way. */
-static int check_limits(struct pv_roster *r, const struct pv_statement *st,
-                        struct pv_roster_key *subject, struct pv_roster_key *signer,
-                        struct pv_roster_item **ret_drop)
+/* A better statement of its kind takes its place. It leaves every list at once; claims let go of it
+ * when they are settled, and then it is freed (pv_roster_poll_event). */
+static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
 {
-    *ret_drop = NULL;
-    if (r->total >= PV_ROSTER_MAX_STATEMENTS)
-        return PV_ERR_LIMIT;
-    if (is_unknown_type(st->type) && signer->n_unknown >= PV_ROSTER_MAX_UNKNOWN) {
-        /* Keep the lowest hashes: every roster ends with the same ones. */
-        struct pv_roster_item *top = NULL;
-        for (struct pv_roster_item *e = signer->issued; e != NULL; e = e->next_issued) {
-            if (is_unknown_type(e->pub.st.type) && e->listed &&
-                (top == NULL ||
-                 memcmp(e->pub.st.hash, top->pub.st.hash, PV_STATEMENT_HASH_LEN) > 0))
-                top = e;
-        }
-        if (top == NULL || memcmp(st->hash, top->pub.st.hash, PV_STATEMENT_HASH_LEN) > 0)
-            return PV_ERR_LIMIT;
-        *ret_drop = top;
+    struct pv_roster_key *k = e->subject == NULL ? e->signer : e->subject;
+
+    if (e->listed)
+        pv_roster_set_unlist(r, e);
+    pv_roster_quota_remove(k, e);
+    if (e->pub.st.type == PV_ST_COORDINATORS)
+        pv_roster_remove_record(r, e);
+    if (e->subject != NULL) {
+        struct pv_roster_item **at = &k->about;
+        while (*at != e)
+            at = &(*at)->next_about;
+        *at = e->next_about;
+        k->n_self--;
+        pv_roster_mark(r, k);
     }
-    bool own = st->type == PV_ST_MEMBER || st->type == PV_ST_TRANSPORT || st->type == PV_ST_LEAVE;
-    if (own && subject->n_self >= PV_ROSTER_MAX_SELF)
-        return PV_ERR_LIMIT;
-    if (pv_roster_needs_receipt(signer, st->type)) {
-        struct pv_roster_item *invite = pv_roster_invite_entry(signer);
-        uint64_t most = (uint64_t)invite->pub.st.u.invite.uses + PV_ROSTER_MAX_OVERCLAIMS;
-        if (signer->claims >= most && pv_roster_claims_by(subject, signer) == 0)
-            return PV_ERR_LIMIT;
+    if (e->pub.st.type == PV_ST_MEMBER && pv_roster_claims_by(k, e->signer) == 0) {
+        e->signer->claims--;
+        pv_roster_mark(r, e->signer);
     }
-    return PV_OK;
+    if (e->prev_issued != NULL)
+        e->prev_issued->next_issued = e->next_issued;
+    else
+        e->signer->issued = e->next_issued;
+    if (e->next_issued != NULL)
+        e->next_issued->prev_issued = e->prev_issued;
+    *(e->prev == NULL ? &r->first : &e->prev->next) = e->next;
+    *(e->next == NULL ? &r->last : &e->next->prev) = e->prev;
+    e->gone = true;
+    if (!e->is_news) { /* else it leaves the queue of news by itself */
+        e->is_news = true;
+        pv_roster_list_push(&r->dropped, e);
+    }
+}
+
+void pv_roster_free_item(struct pv_roster *r, struct pv_roster_item *e)
+{
+    if (e == NULL)
+        return;
+    pv_roster_unlink_values(r, e);
+    pv_roster_drop_receipt(r, e);
+    free(e);
 }
 
 /* The key a statement is about. */
@@ -474,136 +264,164 @@ static void link_entry(struct pv_roster *r, struct pv_roster_item *e, struct pv_
     e->subject = subject;
     e->signer = signer;
     e->next_issued = signer->issued;
+    if (signer->issued != NULL)
+        signer->issued->prev_issued = e;
     signer->issued = e;
     if (subject != NULL) {
         e->next_about = subject->about;
         subject->about = e;
-    } else if (e->pub.st.type == PV_ST_COORDINATORS) {
-        e->next_about = r->records;
-        r->records = e;
     }
+    if (pv_roster_quota_of(e->pub.st.type) != QUOTA_NONE)
+        pv_roster_quota_add(subject != NULL ? subject : signer, e);
+    e->prev = r->last;
     if (r->last == NULL)
         r->first = e;
     else
         r->last->next = e;
     r->last = e;
-    r->total++;
-    list_entry(r, e);
+    /* Of a removed node statements of unknown types are held, and listed if it turns out that it
+     * was not removed. */
+    if (pv_roster_quota_of(e->pub.st.type) != QUOTA_UNKNOWN || !signer->revoked_node)
+        pv_roster_set_list(r, e);
     tell_statement(r, e);
 }
 
-/* The checked receipt of a statement about to be merged, in its coordinator's order.
- * PV_ERR_NOT_FOUND: its coordinator is unknown (yet). */
-static int receipt_for(struct pv_roster *r, struct pv_view raw, const struct pv_statement *st,
-                       struct pv_roster_receipt **ret_receipt)
+/* Something depends on the receipt of e, which is another now. */
+static void receipt_changed(struct pv_roster *r, struct pv_roster_item *e)
 {
-    struct pv_receipt receipt;
-
-    *ret_receipt = NULL;
-    if (raw.len == 0)
-        return PV_OK;
-    int status = pv_roster_check_receipt(r, raw, st->hash, &receipt);
-    if (status != PV_OK)
-        return status;
-    return pv_roster_place_receipt(r, &receipt, raw, ret_receipt);
-}
-
-static void give_receipt(struct pv_roster *r, struct pv_roster_item *e,
-                         struct pv_roster_receipt *receipt)
-{
-    e->receipt = receipt;
-    e->pub.receipt = pv_view(receipt->raw, sizeof(receipt->raw));
-    e->n_receipts++;
-    if (e->pub.st.type == PV_ST_MEMBER) {
-        e->signer->cutoff = NULL;
+    if (e->pub.st.type == PV_ST_REVOCATION)
+        pv_roster_mark_revoked(r, e->subject);
+    else if (e->pub.st.type == PV_ST_COORDINATORS)
+        r->records_dirty = true;
+    else if (e->subject != NULL)
         pv_roster_mark(r, e->subject);
-    }
     tell_statement(r, e);
 }
 
-/* A statement that we hold, perhaps with a lower receipt: the lowest counts, so that every roster
- * gives it the same place, whichever receipt it saw first. */
+/* A statement that we hold, perhaps with a receipt that it prefers to its own. */
 static int merge_known(struct pv_roster *r, struct pv_roster_item *e, struct pv_view raw,
-                       enum pv_roster_added *ret_added)
+                       bool verified, enum pv_roster_added *ret_added)
 {
-    struct pv_receipt receipt;
-    struct pv_roster_receipt *placed;
+    struct pv_roster_receipt receipt;
 
     *ret_added = PV_ROSTER_KNOWN;
     if (raw.len == 0 || pv_view_equal(raw, e->pub.receipt))
         return PV_OK;
-    int status = pv_roster_check_receipt(r, raw, e->pub.st.hash, &receipt);
+    int status = pv_roster_check_receipt(r, raw, e->pub.st.hash, verified, &receipt);
     if (status == PV_ERR_NOT_FOUND) {
         *ret_added = PV_ROSTER_ORPHAN;
-        return adopt_orphan(r, receipt_signer(raw), e->pub.st.raw, raw);
+        return adopt_orphan(r, receipt_signer(raw), e->pub.st.raw, raw, verified);
     }
+    if (status != PV_OK || !pv_roster_prefers(e, &receipt))
+        return status;
+    status = pv_roster_give_receipt(e, &receipt);
     if (status != PV_OK)
         return status;
-    if (e->receipt != NULL && pv_receipt_cmp(&receipt, &e->receipt->r) >= 0)
-        return PV_OK;
-    if (e->n_receipts >= ROSTER_MAX_RECEIPTS)
-        return PV_ERR_LIMIT;
-    status = pv_roster_place_receipt(r, &receipt, raw, &placed);
-    if (status != PV_OK)
-        return status;
-    give_receipt(r, e, placed);
+    receipt_changed(r, e);
     *ret_added = PV_ROSTER_NEW;
     return PV_OK;
 }
 
-/* A statement whose form, signatures and network are right and that we do not hold. A signer
- * without the right makes it an orphan, unless that signer was removed: then the right will not
- * come. */
-static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct pv_view raw_receipt,
-                     enum pv_roster_added *ret_added)
+/* An item for a statement that may enter, linked to nothing but its values and its receipt (NULL:
+ * none). PV_ERR_NOMEM. */
+static int prepare_item(struct pv_roster *r, const struct pv_statement *st,
+                        const struct pv_roster_receipt *receipt, struct pv_roster_item **ret_item)
 {
-    struct pv_roster_receipt *receipt;
-    struct pv_roster_item *drop;
+    struct pv_roster_item *e = make_entry(st);
+    int status = e == NULL ? PV_ERR_NOMEM : pv_roster_set_reserve(r, st->hash);
+
+    if (status == PV_OK)
+        status = pv_roster_link_values(r, e);
+    if (status == PV_OK && receipt != NULL)
+        status = pv_roster_give_receipt(e, receipt);
+    if (status != PV_OK) {
+        pv_roster_free_item(r, e);
+        return status;
+    }
+    *ret_item = e;
+    return PV_OK;
+}
+
+/* The receipt of a new statement, if it brings one and needs it to be good. PV_ERR_NOT_FOUND: its
+ * coordinator is unknown (yet). */
+static int receipt_for(struct pv_roster *r, struct pv_view raw, const struct pv_statement *st,
+                       bool needed, bool verified, struct pv_roster_receipt *ret_receipt)
+{
+    if (raw.len == 0)
+        return needed ? PV_ERR_REFUSED : PV_OK;
+    return pv_roster_check_receipt(r, raw, st->hash, verified, ret_receipt);
+}
+
+/* A statement whose form, signatures and network are right and that we do not hold. */
+static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct pv_view raw_receipt,
+                     bool verified, enum pv_roster_added *ret_added)
+{
+    struct pv_roster_receipt receipt;
+    struct pv_roster_item *drop, *e;
     const uint8_t *pk = subject_pk(st);
 
     if (st->type == PV_ST_ADMIN && memcmp(st->signer, r->root, sizeof(r->root)) != 0)
         return PV_ERR_REFUSED;
     struct pv_roster_key *signer = pv_roster_key(r, st->signer);
     if (signer == NULL || !pv_roster_signer_may(r, signer, st->type)) {
-        if (signer != NULL && signer->revoked_node)
-            return PV_ERR_REFUSED;
         *ret_added = PV_ROSTER_ORPHAN;
-        return adopt_orphan(r, st->signer, st->raw, raw_receipt);
+        return adopt_orphan(r, st->signer, st->raw, raw_receipt, verified);
     }
-    struct pv_roster_key *subject = pk == NULL ? NULL : get_or_add_key(r, pk);
+    struct pv_roster_key *subject = pk == NULL ? NULL : pv_roster_get_or_add_key(r, pk);
     if (pk != NULL && subject == NULL)
         return PV_ERR_NOMEM;
-    int status = check_limits(r, st, subject, signer, &drop);
-    if (status == PV_OK)
-        status = receipt_for(r, raw_receipt, st, &receipt);
-    if (status == PV_ERR_NOT_FOUND) {
-        *ret_added = PV_ROSTER_ORPHAN;
-        return adopt_orphan(r, receipt_signer(raw_receipt), st->raw, raw_receipt);
+    int status = pv_roster_find_room(r, st, &drop);
+    bool needed = pv_roster_needs_receipt(signer, st->type);
+    struct pv_view later = pv_view(NULL, 0);
+    if (st->type == PV_ST_COORDINATORS) {
+        later = raw_receipt; /* it may be by a coordinator that this record is the first to name */
+        raw_receipt.len = 0;
     }
-    if (status != PV_OK && (status != PV_ERR_REFUSED || pv_roster_needs_receipt(signer, st->type)))
+    if (status == PV_OK)
+        status = receipt_for(r, raw_receipt, st, needed, verified, &receipt);
+    if (status == PV_ERR_NOT_FOUND) {
+        status = adopt_orphan(r, receipt_signer(raw_receipt), st->raw, raw_receipt, verified);
+        *ret_added = PV_ROSTER_ORPHAN;
+        if (status != PV_OK || needed)
+            return status;
+        raw_receipt.len = 0; /* it counts without one too, a removal above all */
+    }
+    if (status == PV_OK)
+        status = prepare_item(r, st, raw_receipt.len == 0 ? NULL : &receipt, &e);
+    if (status != PV_OK)
         return status;
-    if (receipt == NULL && pv_roster_needs_receipt(signer, st->type))
-        return PV_ERR_REFUSED;
-
-    struct pv_roster_item *e = make_entry(st);
-    if (e == NULL || bucket_reserve(r, st->hash) != PV_OK) {
-        free(e);
-        return PV_ERR_NOMEM;
+    if (st->type == PV_ST_COORDINATORS) {
+        e->signer = signer;
+        status = pv_roster_add_record(r, e);
+    }
+    if (status != PV_OK) {
+        pv_roster_free_item(r, e);
+        return status;
     }
     if (drop != NULL)
-        unlist_entry(r, drop);
+        drop_item(r, drop);
     link_entry(r, e, subject, signer);
     take_effect(r, e);
-    if (receipt != NULL)
-        give_receipt(r, e, receipt);
+    if (later.len > 0)
+        (void)merge_known(r, e, later, verified, ret_added); /* without it the record counts too */
     *ret_added = PV_ROSTER_NEW;
     return PV_OK;
 }
 
-/* Cheap checks first: the form, then whether we hold it, and only then the signatures. A
- * coordinators record is merged before its receipt is looked at, since the record may be what makes
- * the receipt's signer a coordinator. */
-static int add_one(struct pv_roster *r, struct pv_view raw, struct pv_view receipt,
+/* The statement with this hash, also one of an unknown type that is held and not listed. */
+static struct pv_roster_item *find_held(const struct pv_roster *r, const struct pv_statement *st)
+{
+    struct pv_roster_item *e = pv_roster_set_find(r, st->hash, sizeof(st->hash));
+    const struct pv_roster_key *signer;
+
+    if (e != NULL || pv_roster_quota_of(st->type) != QUOTA_UNKNOWN)
+        return e;
+    signer = pv_roster_key(r, st->signer);
+    return signer == NULL ? NULL : pv_roster_quota_find(signer, QUOTA_UNKNOWN, st->hash);
+}
+
+/* Cheap checks first: the form, then whether we hold it, and only then the signatures. */
+static int add_one(struct pv_roster *r, struct pv_view raw, struct pv_view receipt, bool verified,
                    enum pv_roster_added *ret_added)
 {
     struct pv_statement st;
@@ -611,23 +429,15 @@ static int add_one(struct pv_roster *r, struct pv_view raw, struct pv_view recei
 
     if (status != PV_OK)
         return status;
-    struct pv_roster_item *known = bucket_find(r, st.hash, sizeof(st.hash));
+    struct pv_roster_item *known = find_held(r, &st);
     if (known != NULL)
-        return merge_known(r, known, receipt, ret_added);
+        return merge_known(r, known, receipt, verified, ret_added);
     if (st.type == PV_ST_NETWORK)
         return PV_ERR_AUTH;
-    status = pv_statement_verify(&st);
+    status = verified ? PV_OK : pv_statement_verify(&st);
     if (status != PV_OK)
         return status;
-    if (st.type != PV_ST_COORDINATORS)
-        return merge_new(r, &st, receipt, ret_added);
-
-    /* Its receipt comes from a coordinator it may itself be the first to name. */
-    status = merge_new(r, &st, pv_view(NULL, 0), ret_added);
-    known = bucket_find(r, st.hash, sizeof(st.hash));
-    if (status == PV_OK && known != NULL && merge_known(r, known, receipt, ret_added) == PV_OK)
-        *ret_added = PV_ROSTER_NEW;
-    return status;
+    return merge_new(r, &st, receipt, verified, ret_added);
 }
 
 /* Adds the orphans whose time has come, and those that come of age through them. */
@@ -639,19 +449,19 @@ static void add_orphans(struct pv_roster *r)
         if (o.raw == NULL || !o.ready)
             continue;
         r->orphans[i].raw = NULL;
-        int status =
-            add_one(r, pv_view(o.raw, o.len), pv_view(o.raw + o.len, o.receipt_len), &added);
+        int status = add_one(r, pv_view(o.raw, o.len), pv_view(o.raw + o.len, o.receipt_len),
+                             o.verified, &added);
         free(o.raw);
         if (status == PV_OK && added == PV_ROSTER_NEW)
             i = (size_t)-1; /* it may have woken an earlier one: look again from the start */
     }
 }
 
-int pv_roster_add(struct pv_roster *r, struct pv_view statement, struct pv_view receipt,
-                  enum pv_roster_added *ret_added)
+static int add(struct pv_roster *r, struct pv_view statement, struct pv_view receipt, bool verified,
+               enum pv_roster_added *ret_added)
 {
     enum pv_roster_added added = PV_ROSTER_KNOWN;
-    int status = add_one(r, statement, receipt, &added);
+    int status = add_one(r, statement, receipt, verified, &added);
 
     if (status != PV_OK)
         return status;
@@ -661,15 +471,27 @@ int pv_roster_add(struct pv_roster *r, struct pv_view statement, struct pv_view 
     return PV_OK;
 }
 
+int pv_roster_add(struct pv_roster *r, struct pv_view statement, struct pv_view receipt,
+                  enum pv_roster_added *ret_added)
+{
+    return add(r, statement, receipt, false, ret_added);
+}
+
+int pv_roster_load(struct pv_roster *r, struct pv_view statement, struct pv_view receipt,
+                   enum pv_roster_added *ret_added)
+{
+    return add(r, statement, receipt, true, ret_added);
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 /* The root key has both rights by itself; no admin statement could grant them. */
 static int init_record(struct pv_roster *r, const struct pv_statement *st)
 {
-    struct pv_roster_key *root = get_or_add_key(r, st->signer);
+    struct pv_roster_key *root = pv_roster_get_or_add_key(r, st->signer);
     struct pv_roster_item *e = make_entry(st);
 
-    if (root == NULL || e == NULL || bucket_reserve(r, st->hash) != PV_OK) {
+    if (root == NULL || e == NULL || pv_roster_set_reserve(r, st->hash) != PV_OK) {
         free(e);
         return PV_ERR_NOMEM;
     }
@@ -700,9 +522,12 @@ int pv_roster_new(struct pv_view record, const uint8_t *expect_id, const struct 
     struct pv_roster *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return PV_ERR_NOMEM;
-    /* Each statement brings at most a signer and a subject; each node at most four bindings. */
-    r->key_map = pv_map_make(rng, 2 * PV_ROSTER_MAX_STATEMENTS);
-    r->binding_map = pv_map_make(rng, BIND_KINDS * PV_ROSTER_MAX_STATEMENTS);
+    /* Each statement brings at most a signer and a subject, and claims at most four values. Keys
+     * stay when their statements are dropped, so they have a limit of their own. */
+    r->key_map = pv_map_make(rng, 4 * (PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE));
+    r->value_map =
+        pv_map_make(rng, 2 * BIND_KINDS * (PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE));
+    r->coordinator_map = pv_map_make(rng, PV_ROSTER_MAX_STATEMENTS);
     status = init_record(r, &st);
     if (status != PV_OK) {
         pv_roster_free(r);
@@ -712,30 +537,40 @@ int pv_roster_new(struct pv_view record, const uint8_t *expect_id, const struct 
     return PV_OK;
 }
 
-/* Bindings are parts of their keys and only leave their table; keys, statements and orphans are
- * freed each by the one list that owns it. */
+static void free_list(struct pv_roster *r, struct pv_roster_list *list)
+{
+    struct pv_roster_item *e;
+
+    while ((e = pv_roster_list_pop(list)) != NULL) {
+        if (e->gone)
+            pv_roster_free_item(r, e);
+    }
+}
+
+/* Statements let go of values and coordinators, so they go first. */
 struct pv_roster *pv_roster_free(struct pv_roster *r)
 {
     if (r == NULL)
         return NULL;
-    struct pv_roster_binding *b, *next_b;
-    HASH_ITER(hh, r->bindings, b, next_b)
-    PV_MAP_DEL(r->bindings, b);
+    free_list(r, &r->news);
+    free_list(r, &r->dropped);
+    pv_roster_free_item(r, r->told_dropped);
+    for (struct pv_roster_item *e = r->first, *next; e != NULL; e = next) {
+        next = e->next;
+        pv_roster_free_item(r, e);
+    }
     struct pv_roster_key *k, *next_k;
     HASH_ITER(hh, r->keys, k, next_k)
     {
         PV_MAP_DEL(r->keys, k);
         free(k);
     }
-    for (struct pv_roster_item *e = r->first, *next; e != NULL; e = next) {
-        next = e->next;
-        free(e);
-    }
     for (size_t i = 0; i < PV_ROSTER_BUCKETS; i++)
         free(r->buckets[i].v);
     for (size_t i = 0; i < PV_ROSTER_MAX_ORPHANS; i++)
         free(r->orphans[i].raw);
     pv_roster_receipts_done(r);
+    free(r->by_pk);
     free(r->scratch);
     free(r);
     return NULL;

@@ -5,16 +5,15 @@
  * usable, what was refused and why (DESIGN 3, docs/PROTOCOL.md "Roster").
  *
  * Used by nodes and coordinators alike; a coordinator is given no more belief than anybody else.
- * Every statement is checked back to the network record's root key. Statements are merged, never
- * replaced or dropped (those of unknown types excepted, see the limits). The owner
- *   1. loads what it has on disk, in the order in which EV_STATEMENT told it, and polls all events
- *      after each statement (what they say is on disk already),
+ * Every statement is checked back to the network record's root key. The owner
+ *   1. loads what it has on disk, in any order, and polls all events afterwards (what they say is
+ *      on disk already),
  *   2. adds what arrives, a whole batch at a time, in any order,
  *   3. polls events until PV_ERR_AGAIN: that settles the batch. Questions answer as of the last
  *      settling.
- * Order matters in two places, both wanted: a binding name/address -> key that has been settled
- * stays until it is freed, and a member that has counted stays counted. Loading as in 1. restores
- * both.
+ * All answers are a function of the statements and receipts held, never of their order, of batches
+ * or restarts (adr 0019). Only leaves and revocations take a membership away; who comes later with
+ * a better claim to a name takes the name.
  *
  * Does not: store, send, read a clock, keep secrets, expire members. One thread.
  */
@@ -25,29 +24,32 @@
 
 enum {
     PV_ROSTER_MAX_STATEMENTS = 131072, /* of one network; about 1 KiB each */
+    PV_ROSTER_RESERVE = 4096,          /* beyond these: half for revocations, all of it for root */
     PV_ROSTER_MAX_UNKNOWN = 8,         /* statements of unknown types a signer, DESIGN 3 */
-    PV_ROSTER_MAX_SELF = 256,          /* member, transport key and leave statements a node */
-    PV_ROSTER_MAX_OVERCLAIMS = 64,     /* members kept above the uses of an invite: proof enough */
-    PV_ROSTER_MAX_ORPHANS = 256,       /* statements waiting for their signer's; oldest dropped */
-    PV_ROSTER_MAX_REPORTS = 64,        /* reports waiting to be polled; oldest dropped */
-    PV_ROSTER_WINDOW_SLACK = 600,      /* seconds around an invite's window, DESIGN 3 */
-    PV_ROSTER_BUCKETS = 256,           /* by first hash byte, in-band type 2 */
-    PV_ROSTER_PREFIX_LEN = 8,          /* bytes of a hash that name a statement in-band */
+    /* Member, transport key and leave statements a node, of each: the highest serials, as older
+     * ones count no more. */
+    PV_ROSTER_MAX_SELF = 8,
+    PV_ROSTER_MAX_RECORDS = 64,   /* coordinators records a signer: the highest seq */
+    PV_ROSTER_MAX_ORPHANS = 256,  /* statements waiting for their signer's; oldest dropped */
+    PV_ROSTER_MAX_REPORTS = 64,   /* reports waiting to be polled; oldest dropped */
+    PV_ROSTER_WINDOW_SLACK = 600, /* seconds around an invite's window, DESIGN 3 */
+    PV_ROSTER_BUCKETS = 256,      /* by first hash byte, in-band type 2 */
+    PV_ROSTER_PREFIX_LEN = 8,     /* bytes of a hash that name a statement in-band */
     PV_ROSTER_STAY_MAX = PV_STATEMENT_LIST_MAX / PV_SIGN_PK_LEN, /* nodes in one revocation */
     PV_ROSTER_TEXT = 256, /* bytes of a report with the NUL */
 };
 
 enum pv_member_state {
-    PV_MEMBER_NONE,   /* no claim of this key ever counted */
+    PV_MEMBER_NONE,   /* no claim of this key counts */
     PV_MEMBER_ACTIVE, /* a member now: holds its name, addresses and transport key */
     PV_MEMBER_LEFT,   /* its own leave; may come back with a higher serial */
     /* Removed by a revocation: of the node, or of its invite or admin without naming the node as
      * one that stays. */
-    PV_MEMBER_REVOKED,
+    PV_MEMBER_REVOKED, /* a claim that lost its name or address to another is PV_MEMBER_NONE */
 };
 
-/* A node. Valid until the roster is freed; the contents change when the roster settles. Apart from
- * node, state and rights the fields are those of the last statement that counted. */
+/* A node. Valid until the roster is freed; the contents change when the roster settles. Of one that
+ * is no member only node, state, rights and the name it claimed last are to be relied on. */
 struct pv_member {
     uint8_t node[PV_SIGN_PK_LEN];
     enum pv_member_state state;
@@ -69,36 +71,40 @@ struct pv_roster_invite {
     uint64_t not_before; /* Unix seconds */
     uint64_t not_after;  /* Unix seconds, UINT64_MAX = never ends */
     uint32_t uses;
-    uint32_t used; /* different nodes admitted or claimed under it, those gone included */
+    uint32_t used; /* different nodes that claim under it, those gone included; may exceed uses */
     bool revoked;  /* it, or the admin who signed it */
 };
 
-/* One statement of the set. Valid until the roster is freed; receipt may become a lower one. */
+/* One statement of the set. Valid until EV_DROPPED names it or the roster is freed; its receipt may
+ * become another, in place. */
 struct pv_roster_entry {
     struct pv_statement st; /* st.raw is owned by the roster */
     struct pv_view receipt; /* PV_RECEIPT_LEN bytes, or empty */
 };
 
 enum pv_roster_event_type {
-    PV_ROSTER_EV_STATEMENT,      /* entry is new, or has a new receipt: store it, pass it on */
+    PV_ROSTER_EV_STATEMENT, /* entry is new, or has a new receipt: store it, pass it on */
+    /* entry has left the set, for a newer one of its kind: forget it. It is freed by the next call
+     * of pv_roster_poll_event() or pv_roster_free(). */
+    PV_ROSTER_EV_DROPPED,
     PV_ROSTER_EV_MEMBER_ADDED,   /* member: not active when last told, now is */
     PV_ROSTER_EV_MEMBER_CHANGED, /* member: still active, something differs */
-    PV_ROSTER_EV_MEMBER_GONE,    /* member: state says left or revoked: drop its sessions */
+    PV_ROSTER_EV_MEMBER_GONE,    /* member: not active any more, state says why */
     PV_ROSTER_EV_COORDINATORS,   /* another coordinators record is in force */
     PV_ROSTER_EV_REFUSED, /* text: a claim was refused and why (for the status of a person) */
-    PV_ROSTER_EV_BREAK,   /* text: a coordinator contradicts itself (receipt order) */
+    PV_ROSTER_EV_BREAK,   /* text: a coordinator lies: receipts that contradict, uses exceeded */
 };
 
 struct pv_roster_event {
     enum pv_roster_event_type type;
-    const struct pv_roster_entry *entry; /* EV_STATEMENT */
+    const struct pv_roster_entry *entry; /* EV_STATEMENT, EV_DROPPED */
     const struct pv_member *member;      /* EV_MEMBER_*; EV_REFUSED of a member claim: that key */
     char text[PV_ROSTER_TEXT];           /* EV_REFUSED, EV_BREAK: one sentence, no line break */
 };
 
 enum pv_roster_added {
     PV_ROSTER_KNOWN,  /* had it already */
-    PV_ROSTER_NEW,    /* merged: it, or a receipt for it that is lower or the first */
+    PV_ROSTER_NEW,    /* merged: it, or a receipt for it that is better or the first */
     PV_ROSTER_ORPHAN, /* put aside until the statement that gives its signer (or its receipt's
                          coordinator) the right arrives */
 };
@@ -117,7 +123,6 @@ struct pv_roster *pv_roster_free(struct pv_roster *r); /* NULL is fine; returns 
 
 /*
  * Merges one statement with its receipt (an empty view: none). Both are borrowed for the call.
- * A receipt that breaks the order or whose statement is another is dropped and reported.
  *   PV_ERR_TRUNCATED, PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED  form, or against the network's rules
  *   PV_ERR_AUTH     a signature is wrong, or it belongs to another network
  *   PV_ERR_REFUSED  the signer may not sign this; an invited member without a receipt
@@ -126,6 +131,11 @@ struct pv_roster *pv_roster_free(struct pv_roster *r); /* NULL is fine; returns 
  */
 PV_MUST_CHECK int pv_roster_add(struct pv_roster *r, struct pv_view statement,
                                 struct pv_view receipt, enum pv_roster_added *ret_added);
+
+/* The same for what was verified before it was stored, and comes from no place but our own store:
+ * signatures are not checked again, which is most of what a start costs. */
+PV_MUST_CHECK int pv_roster_load(struct pv_roster *r, struct pv_view statement,
+                                 struct pv_view receipt, enum pv_roster_added *ret_added);
 
 /* Settles what was added, then gives one event. PV_ERR_AGAIN: all told. */
 PV_MUST_CHECK int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event);
@@ -149,6 +159,17 @@ const struct pv_member *pv_roster_known(const struct pv_roster *r,
 /* All active members, oldest first: prev = NULL for the first; NULL after the last. */
 const struct pv_member *pv_roster_next(const struct pv_roster *r, const struct pv_member *prev);
 size_t pv_roster_count(const struct pv_roster *r); /* active members */
+
+/* A name that changed hands: the key that had it last before its present holder. */
+struct pv_roster_former {
+    uint8_t node[PV_SIGN_PK_LEN]; /* the former holder: removed, left, or renamed since */
+    uint64_t since; /* Unix seconds: the present holder's receipt; without one its own claim */
+};
+/* Did another machine have the name of this active member before ("bob is another machine since
+ * ...")? For lists of members, chat and history, which show old lines under a name. It follows
+ * from the statements alone, so all nodes answer alike. PV_ERR_NOT_FOUND: nobody else had it. */
+PV_MUST_CHECK int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
+                                   struct pv_roster_former *ret_former);
 
 /* Rights of a key: both for root, those of its admin statements unless revoked, else 0. */
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
@@ -186,11 +207,20 @@ PV_MUST_CHECK int pv_roster_free_ip4(const struct pv_roster *r,
                                      bool (*taken)(const void *ctx, uint32_t ip4), const void *ctx,
                                      uint32_t *ret_ip4);
 
+/* Would pv_roster_add() find room for a new statement? For a coordinator before it gives a receipt.
+ * PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_roster_check_room(const struct pv_roster *r, const struct pv_statement *st);
+
 /* --- the set itself: comparing and exchanging ------------------------------------------------ */
 
 size_t pv_roster_size(const struct pv_roster *r); /* statements in the set */
 /* BLAKE2b-256 over the ascending hashes of the whole set. */
 void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HASH_LEN]);
+/* Digest of the active members as of the last settling (docs/PROTOCOL.md "Roster"): equal heads and
+ * unequal digests mean that two nodes decide differently about the same statements. */
+void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);
+/* First 4 bytes of a digest over the statements of a bucket and their receipts; 0 when empty. */
+uint32_t pv_roster_receipts_digest(const struct pv_roster *r, uint8_t bucket);
 /* First 4 bytes of BLAKE2b-256 over the ascending hashes with this first byte; 0 when empty. */
 uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket);
 /* The statements of a bucket in ascending order of hash: i from 0; NULL after the last. */

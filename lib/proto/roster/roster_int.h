@@ -2,8 +2,14 @@
 /*
  * roster_int.h - what the files of the roster share; nobody else includes it.
  *
- * roster.c merges (the set, chains, orphans), roster_receipt.c keeps the receipts' order,
- * roster_settle.c decides who is a member, roster_query.c answers.
+ * roster_keys.c has the table of keys, roster.c merges (chains, orphans), roster_set.c keeps the
+ * set and what two rosters compare, roster_quota.c says for what there is room, roster_receipt.c
+ * knows coordinators and receipts, roster_admin.c decides which revocations are in force,
+ * roster_settle.c which claims are eligible and who is a member, roster_contest.c who has a name
+ * that several claim, roster_report.c says why not, roster_query.c answers.
+ *
+ * All that is decided is a function of the statements and receipts held, never of their order of
+ * arrival (adr 0019). What is kept beside them is a cache of that function.
  */
 #ifndef PV_ROSTER_INT_H
 #define PV_ROSTER_INT_H
@@ -12,13 +18,10 @@
 #include "proto/roster/roster.h"
 
 enum {
-    ROSTER_MAX_COORDINATORS = 64, /* ours: different keys in all records ever */
-    ROSTER_MAX_RECEIPTS = 8,      /* ours: of one statement, each lower than the one before */
     ROSTER_BINDING_LEN = 1 + PV_NAME_BUF, /* bytes: kind and value */
 };
 
-/* What a value is bound as: names, addresses and transport keys share one table, in which a value
- * has at most one owner. */
+/* What a value is bound as: names, addresses and transport keys share one table. */
 enum pv_roster_binding_kind {
     BIND_NAME,
     BIND_IP4,
@@ -27,11 +30,15 @@ enum pv_roster_binding_kind {
     BIND_KINDS,
 };
 
-/* One value and the member it belongs to. Part of its owner, linked in the roster's bindings. */
-struct pv_roster_binding {
-    uint8_t key[ROSTER_BINDING_LEN]; /* kind, value, zeros up to the end */
-    struct pv_roster_key *owner;     /* the member that has the value */
-    UT_hash_handle hh;
+/* Statements that a key may make without anybody's consent; of each kind a few are kept. */
+enum pv_roster_quota {
+    QUOTA_MEMBER,
+    QUOTA_TRANSPORT,
+    QUOTA_LEAVE,
+    QUOTA_COORDINATORS,
+    QUOTA_UNKNOWN,
+    QUOTAS,
+    QUOTA_NONE = QUOTAS, /* statements of which there is no such limit */
 };
 
 /* Why a claim does not count. Reported when it changes. */
@@ -41,74 +48,140 @@ enum pv_roster_refusal {
     REFUSE_ADDRESS,   /* another member has an address */
     REFUSE_TRANSPORT, /* another member has the transport key */
     REFUSE_WINDOW,    /* the receipt's time is outside of the invite's window */
-    REFUSE_USES,      /* the invite was used up by others before */
+    REFUSE_RECEIPT,   /* its receipt's coordinator stands in no record that counts */
     REFUSE_EXPIRY,    /* it sets an expiry, which only an admin may */
     REFUSE_ADMITTER,  /* the invite or the admin that signed it is revoked */
     REFUSE_REVOKED,   /* the node itself is revoked */
 };
 
-/* A receipt in both forms: judged by its fields, handed on as the bytes that were signed. */
+/* One receipt in the order of its coordinator: enough to find two that contradict each other. */
+struct pv_roster_stamp {
+    uint64_t epoch, n, time;
+    uint64_t mark; /* first bytes of the statement's hash */
+};
+
+/* A key that some record names as coordinator. It goes when no record and no receipt needs it. */
+struct pv_roster_coordinator {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    uint32_t records;               /* coordinators records in the set that name it */
+    uint32_t by_root;               /* of these, signed by root */
+    uint32_t allowed;               /* of these, those that count: it may sign receipts */
+    uint32_t receipts;              /* statements that hold one of its receipts */
+    struct pv_roster_stamp *stamps; /* owned; the first n_sorted ascending by (epoch, n) */
+    size_t n, n_sorted, cap;
+    UT_hash_handle hh;
+};
+
+/* The receipt of a statement, of several the one that counts (pv_roster_prefers). */
 struct pv_roster_receipt {
-    struct pv_receipt r;
+    struct pv_roster_coordinator *by;
+    uint64_t time, epoch, n;
     uint8_t raw[PV_RECEIPT_LEN];
 };
 
 /* A statement of the set. */
 struct pv_roster_item {
-    struct pv_roster_entry pub; /* first: entries are handed out as this */
-    struct pv_roster_receipt
-        *receipt;                  /* the lowest; owned by its coordinator's order; NULL = none */
-    struct pv_roster_key *subject; /* the key it is about; NULL for types 1, 8 and unknown */
-    struct pv_roster_key *signer;  /* the key that signed it */
-    struct pv_roster_item *next_about;  /* same subject; type 8: all of that type */
-    struct pv_roster_item *next_issued; /* same signer */
-    struct pv_roster_item *next;        /* order of arrival */
-    struct pv_roster_item *next_news;   /* waiting for EV_STATEMENT */
-    uint8_t n_receipts;                 /* receipts of it accepted so far */
-    bool listed;                        /* part of the set (an unknown type may be dropped again) */
-    bool is_news;                       /* linked by next_news */
-    bool effective;                     /* revocation: it is in force */
-    bool counted; /* member: was in force once, so window and uses matter no more */
+    struct pv_roster_entry pub;        /* first: entries are handed out as this */
+    struct pv_roster_receipt *receipt; /* owned; NULL = none */
+    struct pv_roster_key *subject;     /* the key it is about; NULL for types 1, 8 and unknown */
+    struct pv_roster_key *signer;      /* the key that signed it */
+    struct pv_roster_item *next_about; /* same subject */
+    struct pv_roster_item *prev_issued, *next_issued; /* same signer */
+    struct pv_roster_item *prev, *next;               /* order of arrival */
+    struct pv_roster_item *next_kept;                 /* same key and quota */
+    struct pv_roster_item *prev_record, *next_record; /* all coordinators records */
+    struct pv_roster_item *next_news;                 /* waiting for EV_STATEMENT or EV_DROPPED */
+    /* What a member or transport key statement claims; each counts it among its refs. */
+    struct pv_roster_value *values[BIND_KINDS];
+    bool listed;                    /* part of the set */
+    bool is_news;                   /* linked by next_news */
+    bool told;                      /* EV_STATEMENT was given: the owner has it on disk */
+    bool gone;                      /* out of the set for good, freed when nobody needs it */
+    bool effective;                 /* revocation, coordinators record: it is in force */
     enum pv_roster_refusal refused; /* the reason last reported */
     uint8_t raw[];                  /* the statement as it was signed */
+};
+
+/* --- who has a value that several claim --------------------------------------------------------
+ */
+
+/* The order in which claims come: all rosters compare these fields alike, whatever came first. */
+struct pv_roster_rank {
+    bool overclaimed; /* its invite let in more than it allows: somebody lied about it */
+    bool bare;        /* no receipt */
+    bool foreign;     /* the receipt is by a coordinator that root never named */
+    uint64_t time, epoch, n;
+    uint8_t coordinator[PV_SIGN_PK_LEN]; /* zeros when bare */
+    const uint8_t *hash;                 /* of the statement */
+    bool second;                         /* the transport key statement of a member */
+};
+
+/* A claim's stake in one value. */
+struct pv_roster_stake {
+    struct pv_roster_value *value; /* NULL = none */
+    struct pv_roster_claim *claim;
+    struct pv_roster_stake *prev, *next; /* of the same value */
+};
+
+/* What a node claims at present: by its member statement all kinds of values, and by a transport
+ * key statement another transport key. Part of its key. */
+struct pv_roster_claim {
+    struct pv_roster_key *key;
+    struct pv_roster_item *item; /* NULL = nothing is claimed */
+    struct pv_roster_rank rank;
+    struct pv_roster_stake stakes[BIND_KINDS];
+    struct pv_roster_claim *next; /* to be looked at, while queued */
+    bool queued;
+    bool wins; /* it has all that it claims */
+};
+
+/* A name, address or transport key that some statement of the set claims. */
+struct pv_roster_value {
+    uint8_t key[ROSTER_BINDING_LEN]; /* kind, value, zeros up to the end */
+    uint32_t refs;                   /* statements that claim it, eligible or not */
+    struct pv_roster_claim *owner;   /* the claim that has it; NULL = free */
+    struct pv_roster_stake *stakes;  /* of all claims to it */
+    UT_hash_handle hh;
 };
 
 /* Everything known about one public key, whatever its parts: node, admin, invite, signer. */
 struct pv_roster_key {
     uint8_t pk[PV_SIGN_PK_LEN];
-    struct pv_member member;       /* node: what is handed out about it */
-    struct pv_roster_item *about;  /* statements about this key, by next_about */
-    struct pv_roster_item *issued; /* statements it signed, by next_issued */
-    struct pv_roster_item *force;  /* node: its member statement in force; NULL unless active */
-    struct pv_roster_binding bound[BIND_KINDS];      /* node: the values it has while active */
-    struct pv_roster_key *next_dirty;                /* with is_dirty */
-    struct pv_roster_key *next_waiting;              /* with is_waiting */
-    struct pv_roster_key *next_news;                 /* with is_news */
+    struct pv_member member;              /* node: what is handed out about it */
+    struct pv_roster_item *about;         /* statements about this key, by next_about */
+    struct pv_roster_item *issued;        /* statements it signed, by next_issued */
+    struct pv_roster_item *kept[QUOTAS];  /* those that count to a quota, by next_kept */
+    struct pv_roster_claim claim, second; /* node: member statement; transport key statement */
+    struct pv_roster_key *next_dirty;     /* with is_dirty */
+    struct pv_roster_key *next_revoked;   /* with is_revoked_dirty */
+    struct pv_roster_key *next_touched;   /* with is_touched */
+    struct pv_roster_key *next_news;      /* with is_news */
     struct pv_roster_key *prev_active, *next_active; /* node: the list of active members */
-    /* Invite: receipt of its last use, while there are more claims than uses; NULL = not known. */
-    struct pv_roster_receipt *cutoff;
-    uint32_t claims;     /* invite: different nodes with a member statement under it */
-    uint16_t n_self;     /* node: member, transport and leave statements */
-    uint8_t n_unknown;   /* signer: listed statements of unknown types */
-    uint8_t rights;      /* by its admin statements, revoked or not */
-    bool is_node;        /* some member statement is about it */
-    bool is_invite;      /* some invite statement is about it */
-    bool revoked_node;   /* a revocation in force names it as a node */
-    bool revoked_invite; /* a revocation in force names it as an invite */
-    bool is_dirty;       /* to be settled */
-    bool is_waiting;     /* refused because another member has its name, address or key */
-    bool is_news;        /* the owner is to be told about it */
-    bool told_active;    /* the owner was told that the node is an active member */
-    bool changed;        /* something differs from what the owner was told */
+    struct pv_roster_key *next_admin;                /* with rights: all admins but root */
+    struct pv_roster_item *end; /* ended: the revocation whose receipt says when; NULL = unknown */
+    uint8_t digest[PV_STATEMENT_HASH_LEN]; /* node: its part of the members' digest, digest_ok */
+    uint32_t claims;            /* invite: different nodes with a member statement under it */
+    uint32_t n_self;            /* node: its member, transport and leave statements in the set */
+    uint32_t n_dead;            /* of what it brought, counted in the roster's n_dead */
+    uint8_t n_kept[QUOTAS];     /* statements in kept */
+    uint8_t rights;             /* by its admin statements, revoked or not */
+    enum pv_roster_refusal why; /* node: why its best claim is not eligible */
+    bool is_node;               /* some member statement is about it */
+    bool is_invite;             /* some invite statement is about it */
+    bool ended;                 /* admin: a revocation in force names it */
+    bool was_ended;             /* the same before it was decided anew */
+    bool ended_by_root;         /* ended, by root's word without a receipt */
+    bool revoked_node;          /* a revocation in force names it as a node */
+    bool revoked_invite;        /* a revocation in force names it as an invite */
+    bool is_overclaimed;        /* invite: more claims than uses; reported */
+    bool is_dirty;              /* to be settled */
+    bool is_revoked_dirty;      /* the revocations of it are to be looked at */
+    bool is_touched;            /* whether it is a member is to be looked at */
+    bool is_news;               /* the owner is to be told about it */
+    bool told_active;           /* the owner was told that the node is an active member */
+    bool changed;               /* something differs from what the owner was told */
+    bool digest_ok;
     UT_hash_handle hh;
-};
-
-/* A key that some record names as coordinator, with the receipts it gave. */
-struct pv_roster_coordinator {
-    uint8_t pk[PV_SIGN_PK_LEN];
-    bool allowed;                     /* stands in a record of an unrevoked signer */
-    struct pv_roster_receipt **order; /* owned; ascending (epoch, n) */
-    size_t n, cap;                    /* receipts in order, and its room */
 };
 
 /* The statements whose hashes begin with the same bits: two nodes compare the digests of buckets to
@@ -124,6 +197,7 @@ struct pv_roster_bucket {
 struct pv_roster_orphan {
     uint8_t wants[PV_SIGN_PK_LEN]; /* the key whose rights it waits for */
     bool ready;                    /* that key has just got some */
+    bool verified;                 /* its signatures were checked before */
     size_t len, receipt_len;       /* bytes of the two parts of raw */
     uint8_t *raw;                  /* owned: statement, then receipt; NULL = free slot */
 };
@@ -141,77 +215,151 @@ struct pv_roster_list {
 };
 
 struct pv_roster {
-    uint8_t root[PV_SIGN_PK_LEN];        /* the network's first key, from which all rights come */
-    struct pv_roster_item *record;       /* the network record (type 1) */
-    struct pv_map key_map, binding_map;  /* hash keys and limits of the two tables below */
-    struct pv_roster_key *keys;          /* every key heard of, by pk */
-    struct pv_roster_binding *bindings;  /* names, addresses and transport keys in use */
+    uint8_t root[PV_SIGN_PK_LEN];  /* the network's first key, from which all rights come */
+    struct pv_roster_item *record; /* the network record (type 1) */
+    struct pv_map key_map, value_map, coordinator_map; /* hash keys and limits of the tables */
+    struct pv_roster_key *keys;                        /* every key heard of, by pk */
+    struct pv_roster_value *values;      /* names, addresses and transport keys claimed */
     struct pv_roster_item *first, *last; /* all statements in order of arrival */
-    struct pv_roster_item *records;      /* all coordinator records (type 8) */
-    struct pv_roster_item *in_force;     /* the coordinator record in force, NULL = none */
+    struct pv_roster_item *records;      /* all coordinators records (type 8) */
+    struct pv_roster_item *in_force;     /* the coordinators record in force, NULL = none */
+    struct pv_roster_key *admins;        /* all keys with rights but root */
     size_t size;                         /* listed statements: those that the head covers */
-    size_t total;                        /* statements held */
+    size_t n_dead;                       /* of these, those that do not count to the limit */
     struct pv_roster_bucket buckets[PV_ROSTER_BUCKETS];
-    uint8_t *scratch;                    /* room for size hashes, so that the head cannot fail */
-    size_t scratch_cap;                  /* hashes that fit in scratch */
-    uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash of the whole set, while head_ok */
-    bool head_ok;                        /* nothing has come since head was computed */
+    uint8_t *scratch;                       /* room for size hashes, so that the head cannot fail */
+    size_t scratch_cap;                     /* hashes that fit in scratch */
+    uint8_t head[PV_STATEMENT_HASH_LEN];    /* hash of the whole set, while head_ok */
+    bool head_ok;                           /* nothing has come since head was computed */
+    struct pv_roster_key **by_pk;           /* owned: active members, ascending by key */
+    size_t by_pk_cap;                       /* at least as many as there are keys */
+    uint8_t members[PV_STATEMENT_HASH_LEN]; /* digest of the active members, while members_ok */
+    bool members_ok;
 
-    struct pv_roster_coordinator coordinators[ROSTER_MAX_COORDINATORS];
-    size_t n_coordinators;
+    struct pv_roster_coordinator *coordinators; /* every key that a record names */
 
     struct pv_roster_orphan orphans[PV_ROSTER_MAX_ORPHANS];
     size_t next_orphan; /* the slot to fill, round robin */
 
-    struct pv_roster_key *dirty;   /* keys to be settled */
-    struct pv_roster_key *waiting; /* nodes refused for a conflict: settled again when it ends */
+    struct pv_roster_key *dirty;   /* keys whose claims are to be settled */
+    struct pv_roster_key *revoked; /* keys whose revocations are to be looked at */
+    struct pv_roster_key *touched; /* nodes whose claims won or lost */
+    struct pv_roster_claim *queue; /* claims to be looked at */
+    bool admins_dirty;             /* which admins are revoked is to be decided anew */
+    bool records_dirty;            /* which coordinators records count is to be decided anew */
     struct pv_roster_key *active_first, *active_last;
     size_t n_active;
 
-    struct pv_roster_list news; /* statements to tell the owner of, in order */
-    struct pv_roster_list late; /* refused claims, told of after news */
+    struct pv_roster_list news;          /* statements to tell the owner of, in order */
+    struct pv_roster_list dropped;       /* statements that left the set */
+    struct pv_roster_item *told_dropped; /* told of last: freed with the next event */
     struct pv_roster_key *key_news_first, *key_news_last; /* keys to tell the owner of */
     bool coordinators_news; /* the owner is to be told that the coordinators changed */
     struct pv_roster_report reports[PV_ROSTER_MAX_REPORTS];
     size_t report_first, n_reports;
 };
 
-/* --- roster.c -------------------------------------------------------------------------------- */
+/* --- roster_keys.c -----------------------------------------------------------------------------
+ */
 
 struct pv_roster_key *pv_roster_key(const struct pv_roster *r,
-                                    const uint8_t *pk);            /* NULL when unheard of */
+                                    const uint8_t *pk); /* NULL when unheard of */
+/* The same, made when unheard of; NULL: no memory. */
+struct pv_roster_key *pv_roster_get_or_add_key(struct pv_roster *r, const uint8_t *pk);
 void pv_roster_mark(struct pv_roster *r, struct pv_roster_key *k); /* to be settled */
-void pv_roster_list_push(struct pv_roster_list *list, struct pv_roster_item *e);
-struct pv_roster_item *pv_roster_list_pop(struct pv_roster_list *list); /* NULL when empty */
-void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
-                      struct pv_roster_key *key, const char *fmt, ...) PV_PRINTF(4, 5);
+/* Every node whose membership depends on k: admitted by it, or by an invite it signed. */
+void pv_roster_mark_dependants(struct pv_roster *r, struct pv_roster_key *k);
+/* Members count by a receipt unless an admin signed them. */
+bool pv_roster_needs_receipt(const struct pv_roster_key *signer, uint8_t type);
+
+/* --- roster.c ----------------------------------------------------------------------------------
+ */
+
 /* Checks form, network, and a member statement against the network record. Not the signatures. */
 PV_MUST_CHECK int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw,
                                        struct pv_statement *ret_st);
 bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key *signer,
                           uint8_t type);
-/* Members count by a receipt unless an admin signed them. */
-bool pv_roster_needs_receipt(const struct pv_roster_key *signer, uint8_t type);
 
-/* --- roster_receipt.c ------------------------------------------------------------------------ */
+/* Frees a statement that is in no list any more; NULL is fine. */
+void pv_roster_free_item(struct pv_roster *r, struct pv_roster_item *e);
 
+/* --- roster_set.c ------------------------------------------------------------------------------
+ */
+
+void pv_roster_list_push(struct pv_roster_list *list, struct pv_roster_item *e);
+struct pv_roster_item *pv_roster_list_pop(struct pv_roster_list *list); /* NULL when empty */
+/* The listed statement with this hash, len bytes of it. */
+struct pv_roster_item *pv_roster_set_find(const struct pv_roster *r, const uint8_t *hash,
+                                          size_t len);
+/* Room for one more statement in its bucket and in the scratch of the head. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash);
+void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e);
+void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e);
+
+/* --- roster_quota.c ----------------------------------------------------------------------------
+ */
+
+enum pv_roster_quota pv_roster_quota_of(uint8_t type);
+/* Is there room for a new statement? *ret_drop: the one that gives way, or NULL. PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st,
+                                      struct pv_roster_item **ret_drop);
+void pv_roster_quota_add(struct pv_roster_key *k, struct pv_roster_item *e);
+void pv_roster_quota_remove(struct pv_roster_key *k, struct pv_roster_item *e);
+/* The statement of a key's quota with this hash, listed or not. */
+struct pv_roster_item *pv_roster_quota_find(const struct pv_roster_key *k,
+                                            enum pv_roster_quota quota, const uint8_t *hash);
+/* What k brought counts to the limit of statements only while k is not removed. */
+void pv_roster_count_dead(struct pv_roster *r, struct pv_roster_key *k);
+
+/* --- roster_receipt.c --------------------------------------------------------------------------
+ */
+
+struct pv_roster_coordinator *pv_roster_coordinator(const struct pv_roster *r, const uint8_t *pk);
 /* Is it a true receipt for this hash, from a coordinator we know? PV_ERR_NOT_FOUND: signed by a key
- * that is no coordinator (yet); *ret_receipt is filled then too. */
+ * that is no coordinator (yet). verified: its signature was checked before. */
 PV_MUST_CHECK int pv_roster_check_receipt(const struct pv_roster *r, struct pv_view raw,
-                                          const uint8_t *hash, struct pv_receipt *ret_receipt);
-/* Gives the receipt its place in its coordinator's order, or reports the break.
- *   PV_ERR_REFUSED  breaks the order
- *   PV_ERR_NOMEM    */
-PV_MUST_CHECK int pv_roster_place_receipt(struct pv_roster *r, const struct pv_receipt *receipt,
-                                          struct pv_view raw,
-                                          struct pv_roster_receipt **ret_placed);
-/* Decides anew which coordinators may sign, and which record is in force. */
-void pv_roster_count_coordinators(struct pv_roster *r);
+                                          const uint8_t *hash, bool verified,
+                                          struct pv_roster_receipt *ret_receipt);
+/* Does e prefer this receipt to the one it has? So that every roster keeps the same one: one that
+ * lets its claim count, then one by a coordinator that root named, then the earliest. */
+bool pv_roster_prefers(const struct pv_roster_item *e, const struct pv_roster_receipt *receipt);
+/* Gives e the receipt, which it prefers. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_roster_give_receipt(struct pv_roster_item *e,
+                                         const struct pv_roster_receipt *receipt);
+void pv_roster_drop_receipt(struct pv_roster *r, struct pv_roster_item *e);
+/* A coordinators record enters or leaves the set. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_roster_add_record(struct pv_roster *r, struct pv_roster_item *e);
+void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e);
+/* Decides which records count: who may sign receipts, and which one is in force. */
+void pv_roster_settle_records(struct pv_roster *r);
+/* Order of two receipts: < 0, 0, > 0. A receipt that is NULL comes last. */
+int pv_roster_cmp_receipts(const struct pv_roster_receipt *a, const struct pv_roster_receipt *b);
+/* Does root itself vouch for the coordinator of this receipt? NULL: no. */
+bool pv_roster_is_ordered(const struct pv_roster_receipt *receipt);
+/* Reports receipts by which a coordinator contradicts itself, among those that came last. */
+void pv_roster_find_breaks(struct pv_roster *r);
 void pv_roster_receipts_done(struct pv_roster *r);
 
-/* --- roster_settle.c ------------------------------------------------------------------------- */
+/* --- roster_admin.c ----------------------------------------------------------------------------
+ */
 
-void pv_roster_settle(struct pv_roster *r);
+/* A revocation of k, or the receipt of one, came or went. */
+void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k);
+/* Decides which revocations are in force; marks what depends on them. PV_ERR_NOMEM: nothing was
+ * decided anew. */
+PV_MUST_CHECK int pv_roster_settle_revocations(struct pv_roster *r);
+/* Does what this signer said count, revoked or not: it is no removed admin, or said it before? */
+bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_item *e);
+/* Does some revocation in force, of k and of this kind, name node as one that stays? */
+bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind,
+                     const uint8_t *node);
+
+/* --- roster_settle.c ---------------------------------------------------------------------------
+ */
+
+/* False: without memory now, nothing is settled; to be tried again. */
+bool pv_roster_settle(struct pv_roster *r);
 /* The invite statement that counts for an invite key: of an unrevoked signer if there is one, then
  * the lowest hash. NULL when k is no invite. */
 struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster_key *k);
@@ -219,12 +367,33 @@ struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster_key *k);
 bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial);
 /* How many member statements of node this signer signed. */
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer);
-/* Does some revocation in force, of k and of this kind, name node as one that stays? */
-bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind,
-                     const uint8_t *node);
+bool pv_roster_in_window(const struct pv_st_invite *invite, uint64_t time);
+
+/* --- roster_contest.c --------------------------------------------------------------------------
+ */
+
 /* The key that holds the value; NULL when it is free. */
 struct pv_roster_key *pv_roster_owner(const struct pv_roster *r, enum pv_roster_binding_kind kind,
                                       const void *value, size_t len);
-bool pv_roster_in_window(const struct pv_st_invite *invite, uint64_t time);
+/* Links the values that a member or transport key statement claims. PV_ERR_NOMEM: none. */
+PV_MUST_CHECK int pv_roster_link_values(struct pv_roster *r, struct pv_roster_item *e);
+void pv_roster_unlink_values(struct pv_roster *r, struct pv_roster_item *e);
+/* From now on key claims by these statements; NULL = nothing. Claims that this concerns are
+ * queued. */
+void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_roster_item *member,
+                     struct pv_roster_item *transport);
+/* Looks at the queued claims until every value has the owner that comes first. */
+void pv_roster_contest(struct pv_roster *r);
+/* The kind of value that another claim has; BIND_KINDS when it lacks none. */
+enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c);
+
+/* --- roster_report.c ---------------------------------------------------------------------------
+ */
+
+void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
+                      struct pv_roster_key *key, const char *fmt, ...) PV_PRINTF(4, 5);
+/* Once for each reason. */
+void pv_roster_report_refusal(struct pv_roster *r, struct pv_roster_item *e,
+                              enum pv_roster_refusal why);
 
 #endif /* PV_ROSTER_INT_H */

@@ -5,7 +5,6 @@
  */
 #include <string.h>
 
-#include "crypto/hash.h"
 #include "proto/roster/roster_int.h"
 
 const uint8_t *pv_roster_network_id(const struct pv_roster *r)
@@ -60,7 +59,9 @@ const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct 
 const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
                                                const uint8_t transport[static PV_DH_LEN])
 {
-    return member_of(pv_roster_owner(r, BIND_TRANSPORT, transport, PV_DH_LEN));
+    const struct pv_member *m = member_of(pv_roster_owner(r, BIND_TRANSPORT, transport, PV_DH_LEN));
+    /* A member keeps the key that it had at first from others, although it uses another one. */
+    return m == NULL || memcmp(m->transport, transport, PV_DH_LEN) == 0 ? m : NULL;
 }
 
 /* By key and not by pointer, so that the owner may keep its place while the roster changes. */
@@ -70,6 +71,46 @@ const struct pv_member *pv_roster_next(const struct pv_roster *r, const struct p
         return member_of(r->active_first);
     const struct pv_roster_key *k = pv_roster_key(r, prev->node);
     return k == NULL ? NULL : member_of(k->next_active);
+}
+
+/* When a claim was made, for people: by its receipt, else by its own word. */
+static uint64_t claim_time(const struct pv_roster_item *e)
+{
+    return e->receipt != NULL ? e->receipt->time : e->pub.st.u.member.issued;
+}
+
+/* Had this other node the name? A claim that never counted, because somebody else had the name, is
+ * none: its node is no member, and never was one. */
+static bool has_lost_name(const struct pv_roster_key *k, const char *name)
+{
+    return k->member.state == PV_MEMBER_ACTIVE ? strcmp(k->member.name, name) != 0
+                                               : k->member.state != PV_MEMBER_NONE;
+}
+
+int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
+                     struct pv_roster_former *ret_former)
+{
+    const struct pv_roster_key *holder = pv_roster_key(r, m->node);
+    const struct pv_roster_item *best = NULL;
+
+    if (holder == NULL || !holder->claim.wins)
+        return PV_ERR_NOT_FOUND;
+    if (holder->claim.item->values[BIND_NAME]->refs == 1)
+        return PV_ERR_NOT_FOUND; /* nobody else ever claimed it */
+    uint64_t since = claim_time(holder->claim.item);
+    for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
+        if (e->pub.st.type != PV_ST_MEMBER || e->subject == holder ||
+            strcmp(e->pub.st.u.member.name, m->name) != 0 || claim_time(e) > since ||
+            !has_lost_name(e->subject, m->name))
+            continue;
+        if (best == NULL || claim_time(e) >= claim_time(best))
+            best = e;
+    }
+    if (best == NULL)
+        return PV_ERR_NOT_FOUND;
+    memcpy(ret_former->node, best->subject->pk, sizeof(ret_former->node));
+    ret_former->since = since;
+    return PV_OK;
 }
 
 size_t pv_roster_count(const struct pv_roster *r)
@@ -288,31 +329,40 @@ static bool poll_member(struct pv_roster *r, struct pv_roster_event *ev)
     return false;
 }
 
-/* The next statement to be stored. One whose claim lost against another of its batch is told after
- * it: stored in this order and loaded one by one, the same claim wins again. */
+/* The next statement to be stored; one that was dropped before it could be told was never here. */
 static struct pv_roster_item *next_statement_news(struct pv_roster *r)
 {
     struct pv_roster_item *e;
 
     while ((e = pv_roster_list_pop(&r->news)) != NULL) {
-        if (e->refused == REFUSE_NONE)
+        e->is_news = false;
+        if (!e->gone)
             return e;
-        pv_roster_list_push(&r->late, e);
+        if (e->told)
+            pv_roster_list_push(&r->dropped, e);
+        else
+            pv_roster_free_item(r, e);
     }
-    return pv_roster_list_pop(&r->late);
+    return NULL;
 }
 
 /* Statements come first, because the owner has to store them before it acts on what follows from
- * them. */
+ * them; dropped ones before new ones, as the owner may hold views of those it was told of. */
 int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
 {
     struct pv_roster_event ev;
 
     memset(&ev, 0, sizeof(ev));
-    pv_roster_settle(r);
-    struct pv_roster_item *e = next_statement_news(r);
-    if (e != NULL) {
-        e->is_news = false;
+    if (!pv_roster_settle(r))
+        return PV_ERR_AGAIN;
+    pv_roster_free_item(r, r->told_dropped);
+    r->told_dropped = pv_roster_list_pop(&r->dropped);
+    struct pv_roster_item *e = r->told_dropped == NULL ? next_statement_news(r) : NULL;
+    if (r->told_dropped != NULL) {
+        ev.type = PV_ROSTER_EV_DROPPED;
+        ev.entry = &r->told_dropped->pub;
+    } else if (e != NULL) {
+        e->told = true;
         ev.type = PV_ROSTER_EV_STATEMENT;
         ev.entry = &e->pub;
     } else if (r->coordinators_news) {
@@ -330,57 +380,6 @@ int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
     }
     *ret_event = ev;
     return PV_OK;
-}
-
-/* --- comparing ------------------------------------------------------------------------------- */
-
-size_t pv_roster_size(const struct pv_roster *r)
-{
-    return r->size;
-}
-
-/* Hash over the ascending hashes of n_buckets buckets from the first on. The scratch was reserved
- * when the statements were merged, so comparing rosters cannot fail for want of memory. */
-static void hash_buckets(struct pv_roster *r, size_t first, size_t n_buckets,
-                         uint8_t out[static PV_BLAKE2B_LEN])
-{
-    struct pv_view none = pv_view(NULL, 0);
-    uint8_t *p = r->scratch;
-
-    for (size_t b = first; b < first + n_buckets; b++) {
-        for (size_t i = 0; i < r->buckets[b].n; i++, p += PV_STATEMENT_HASH_LEN)
-            memcpy(p, r->buckets[b].v[i]->pub.st.hash, PV_STATEMENT_HASH_LEN);
-    }
-    pv_blake2b(out, pv_view(r->scratch, (size_t)(p - r->scratch)), none, none);
-}
-
-void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HASH_LEN])
-{
-    if (!r->head_ok) {
-        hash_buckets(r, 0, PV_ROSTER_BUCKETS, r->head);
-        r->head_ok = true;
-    }
-    memcpy(ret_head, r->head, sizeof(r->head));
-}
-
-uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket)
-{
-    struct pv_roster_bucket *b = &r->buckets[bucket];
-
-    if (!b->digest_ok) {
-        uint8_t hash[PV_BLAKE2B_LEN];
-        hash_buckets(r, bucket, 1, hash);
-        b->digest = b->n == 0 ? 0 : pv_load_be32(hash);
-        b->digest_ok = true;
-    }
-    return b->digest;
-}
-
-const struct pv_roster_entry *pv_roster_bucket_at(const struct pv_roster *r, uint8_t bucket,
-                                                  size_t i)
-{
-    const struct pv_roster_bucket *b = &r->buckets[bucket];
-    return i < b->n ? &b->v[i]->pub : NULL;
 }
 
 const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,

@@ -1,29 +1,120 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * roster_receipt.c - receipts: which keys may sign them, and that no coordinator contradicts
- * itself. A coordinator numbers its receipts, so two receipts with one number, or times that run
- * against the numbers, prove that it told different nodes different things. Such a receipt is
- * dropped and reported: it is the one lie that a coordinator could tell unnoticed.
+ * roster_receipt.c - receipts: which keys may sign them, which of several counts, and when a
+ * coordinator contradicts itself. A coordinator numbers its receipts, so two receipts with one
+ * number, or times that run against the numbers, prove that it told different nodes different
+ * things. That is reported. Nothing is dropped for it: which of two contradicting receipts is the
+ * lie, nobody can tell, and a rule that drops one would let a coordinator throw members out.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/roster/roster_int.h"
 
-/* Index of a coordinator; r->n_coordinators when it stands in no record. */
-static size_t coordinator_index(const struct pv_roster *r, const uint8_t *pk)
-{
-    size_t i = 0;
+enum {
+    FEW_STAMPS = 32, /* ours: so many new receipts are put in place one by one */
+    MAX_STAMPS = 2 * PV_ROSTER_MAX_STATEMENTS, /* ours: then they are forgotten; 8 MiB */
+};
 
-    while (i < r->n_coordinators && memcmp(r->coordinators[i].pk, pk, PV_SIGN_PK_LEN) != 0)
-        i++;
-    return i;
+/* --- coordinators ------------------------------------------------------------------------------
+ */
+
+struct pv_roster_coordinator *pv_roster_coordinator(const struct pv_roster *r, const uint8_t *pk)
+{
+    struct pv_roster_coordinator *c;
+    PV_MAP_FIND(&r->coordinator_map, r->coordinators, pk, PV_SIGN_PK_LEN, c);
+    return c;
 }
 
 bool pv_roster_is_coordinator(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
-    size_t i = coordinator_index(r, pk);
-    return i < r->n_coordinators && r->coordinators[i].allowed;
+    const struct pv_roster_coordinator *c = pv_roster_coordinator(r, pk);
+    return c != NULL && c->allowed > 0;
+}
+
+static void forget_unused(struct pv_roster *r, struct pv_roster_coordinator *c)
+{
+    if (c->records > 0 || c->receipts > 0)
+        return;
+    PV_MAP_DEL(r->coordinators, c);
+    free(c->stamps);
+    free(c);
+}
+
+static int get_or_add(struct pv_roster *r, const uint8_t *pk, struct pv_roster_coordinator **ret)
+{
+    struct pv_roster_coordinator *c = pv_roster_coordinator(r, pk);
+    int status = PV_OK;
+
+    if (c == NULL) {
+        c = calloc(1, sizeof(*c));
+        if (c == NULL)
+            return PV_ERR_NOMEM;
+        memcpy(c->pk, pk, sizeof(c->pk));
+        PV_MAP_ADD(&r->coordinator_map, r->coordinators, pk, c, status);
+        if (status != PV_OK) {
+            free(c);
+            return status;
+        }
+    }
+    *ret = c;
+    return PV_OK;
+}
+
+/* What c's receipts are good for has changed, and with it what rests on them. */
+static void mark_receipts_of(struct pv_roster *r, const struct pv_roster_coordinator *c)
+{
+    for (struct pv_roster_item *e = c->receipts == 0 ? NULL : r->first; e != NULL; e = e->next) {
+        if (e->receipt == NULL || e->receipt->by != c || e->subject == NULL)
+            continue;
+        if (e->pub.st.type == PV_ST_REVOCATION)
+            pv_roster_mark_revoked(r, e->subject);
+        else
+            pv_roster_mark(r, e->subject);
+    }
+}
+
+/* Takes a record out of the first n coordinators that it names. A record costs what it names,
+ * however many records there are. */
+static void uncount_record(struct pv_roster *r, const struct pv_roster_item *e, size_t n)
+{
+    struct pv_view list = e->pub.st.u.coordinators.list;
+    bool by_root = e->signer == r->record->signer;
+    struct pv_coordinator named;
+
+    for (size_t i = 0; i < n && pv_coordlist_next(&list, &named); i++) {
+        struct pv_roster_coordinator *c = pv_roster_coordinator(r, named.pk);
+        c->records--;
+        if (by_root && --c->by_root == 0)
+            mark_receipts_of(r, c);
+        forget_unused(r, c);
+    }
+}
+
+int pv_roster_add_record(struct pv_roster *r, struct pv_roster_item *e)
+{
+    struct pv_view list = e->pub.st.u.coordinators.list;
+    struct pv_coordinator named;
+    size_t n = 0;
+
+    for (; pv_coordlist_next(&list, &named); n++) {
+        struct pv_roster_coordinator *c;
+        int status = get_or_add(r, named.pk, &c);
+        if (status != PV_OK) {
+            uncount_record(r, e, n);
+            return status;
+        }
+        c->records++;
+        if (e->signer == r->record->signer && ++c->by_root == 1)
+            mark_receipts_of(r, c);
+    }
+    e->prev_record = NULL;
+    e->next_record = r->records;
+    if (r->records != NULL)
+        r->records->prev_record = e;
+    r->records = e;
+    r->records_dirty = true;
+    return PV_OK;
 }
 
 /* Does record a go before b: higher seq, then lower hash? */
@@ -35,31 +126,51 @@ static bool outranks(const struct pv_roster_item *a, const struct pv_roster_item
     return memcmp(a->pub.st.hash, b->pub.st.hash, PV_STATEMENT_HASH_LEN) < 0;
 }
 
-/* Every record of an unrevoked signer allows its coordinators to sign, not only the one in force:
- * receipts of a former coordinator stay good after a move. The one in force says where to
- * connect. */
-void pv_roster_count_coordinators(struct pv_roster *r)
+/* A record begins or ends to count. */
+static void set_effective(struct pv_roster *r, struct pv_roster_item *e, bool effective)
+{
+    struct pv_view list = e->pub.st.u.coordinators.list;
+    struct pv_coordinator named;
+
+    e->effective = effective;
+    while (pv_coordlist_next(&list, &named)) {
+        struct pv_roster_coordinator *c = pv_roster_coordinator(r, named.pk);
+        c->allowed += effective ? 1 : (uint32_t)-1;
+        if (c->allowed == (effective ? 1u : 0u))
+            mark_receipts_of(r, c);
+    }
+}
+
+void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e)
+{
+    if (e->effective)
+        set_effective(r, e, false);
+    uncount_record(r, e, SIZE_MAX);
+    if (e->prev_record != NULL)
+        e->prev_record->next_record = e->next_record;
+    else
+        r->records = e->next_record;
+    if (e->next_record != NULL)
+        e->next_record->prev_record = e->prev_record;
+    if (r->in_force == e)
+        r->in_force = NULL;
+    r->records_dirty = true;
+}
+
+/* Every record that counts allows its coordinators to sign, not only the one in force: receipts of
+ * a former coordinator stay good after a move. The one in force says where to connect. */
+void pv_roster_settle_records(struct pv_roster *r)
 {
     struct pv_roster_item *best = NULL;
 
-    for (size_t i = 0; i < r->n_coordinators; i++)
-        r->coordinators[i].allowed = false;
-    for (struct pv_roster_item *e = r->records; e != NULL; e = e->next_about) {
-        struct pv_view list = e->pub.st.u.coordinators.list;
-        struct pv_coordinator c;
-
-        if (e->signer->revoked_node)
-            continue;
-        while (pv_coordlist_next(&list, &c)) {
-            size_t i = coordinator_index(r, c.pk);
-            if (i == ROSTER_MAX_COORDINATORS)
-                continue;
-            memcpy(r->coordinators[i].pk, c.pk, PV_SIGN_PK_LEN);
-            r->coordinators[i].allowed = true;
-            if (i == r->n_coordinators)
-                r->n_coordinators++;
-        }
-        if (best == NULL || outranks(e, best))
+    if (!r->records_dirty)
+        return;
+    r->records_dirty = false;
+    for (struct pv_roster_item *e = r->records; e != NULL; e = e->next_record) {
+        bool effective = pv_roster_was_in_office(r, e);
+        if (e->effective != effective)
+            set_effective(r, e, effective);
+        if (effective && (best == NULL || outranks(e, best)))
             best = e;
     }
     if (best != r->in_force) {
@@ -68,8 +179,11 @@ void pv_roster_count_coordinators(struct pv_roster *r)
     }
 }
 
+/* --- receipts ----------------------------------------------------------------------------------
+ */
+
 int pv_roster_check_receipt(const struct pv_roster *r, struct pv_view raw, const uint8_t *hash,
-                            struct pv_receipt *ret_receipt)
+                            bool verified, struct pv_roster_receipt *ret_receipt)
 {
     struct pv_receipt receipt;
     int status = pv_receipt_decode(raw, &receipt);
@@ -79,92 +193,204 @@ int pv_roster_check_receipt(const struct pv_roster *r, struct pv_view raw, const
     if (memcmp(receipt.network_id, pv_roster_network_id(r), PV_NETWORK_ID_LEN) != 0 ||
         memcmp(receipt.hash, hash, PV_STATEMENT_HASH_LEN) != 0)
         return PV_ERR_AUTH;
-    status = pv_receipt_verify(raw);
+    struct pv_roster_coordinator *by = pv_roster_coordinator(r, receipt.coordinator);
+    status = verified ? PV_OK : pv_receipt_verify(raw);
     if (status != PV_OK)
         return status;
-    if (!pv_roster_is_coordinator(r, receipt.coordinator))
+    if (by == NULL)
         return PV_ERR_NOT_FOUND;
-    *ret_receipt = receipt;
+    *ret_receipt = (struct pv_roster_receipt){
+        .by = by, .time = receipt.time, .epoch = receipt.epoch, .n = receipt.n};
+    memcpy(ret_receipt->raw, raw.ptr, sizeof(ret_receipt->raw));
     return PV_OK;
 }
 
-/* Position of the first receipt that is not below this one. */
-static size_t receipt_position(const struct pv_roster_coordinator *c,
-                               const struct pv_receipt *receipt)
+bool pv_roster_is_ordered(const struct pv_roster_receipt *receipt)
 {
-    size_t lo = 0, hi = c->n;
+    return receipt != NULL && receipt->by->by_root > 0;
+}
 
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (pv_receipt_cmp(&c->order[mid]->r, receipt) < 0)
-            lo = mid + 1;
+static int cmp_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+/* Times go first: numbers of two coordinators, and of one that lost its store, say nothing about
+ * each other. Of one honest coordinator times and numbers have the same order. */
+int pv_roster_cmp_receipts(const struct pv_roster_receipt *a, const struct pv_roster_receipt *b)
+{
+    if (a == NULL || b == NULL)
+        return (a == NULL) - (b == NULL);
+    int c = cmp_u64(a->time, b->time);
+    if (c == 0)
+        c = cmp_u64(a->epoch, b->epoch);
+    if (c == 0)
+        c = cmp_u64(a->n, b->n);
+    if (c == 0)
+        c = memcmp(a->by->pk, b->by->pk, PV_SIGN_PK_LEN);
+    return c != 0 ? c : memcmp(a->raw, b->raw, sizeof(a->raw));
+}
+
+/* Could the claim count by this receipt? A receipt outside of the window is kept only where there
+ * is none inside, so that a later lie of the coordinator cannot take membership away. */
+static bool is_usable(const struct pv_roster_item *e, const struct pv_roster_receipt *receipt)
+{
+    if (e->pub.st.type != PV_ST_MEMBER || !pv_roster_needs_receipt(e->signer, PV_ST_MEMBER))
+        return true;
+    const struct pv_roster_item *invite = pv_roster_invite_entry(e->signer);
+    return invite != NULL && pv_roster_in_window(&invite->pub.st.u.invite, receipt->time);
+}
+
+bool pv_roster_prefers(const struct pv_roster_item *e, const struct pv_roster_receipt *receipt)
+{
+    if (e->receipt == NULL)
+        return true;
+    bool usable = is_usable(e, receipt), usable_now = is_usable(e, e->receipt);
+    if (usable != usable_now)
+        return usable;
+    bool ordered = pv_roster_is_ordered(receipt), ordered_now = pv_roster_is_ordered(e->receipt);
+    if (ordered != ordered_now)
+        return ordered;
+    return pv_roster_cmp_receipts(receipt, e->receipt) < 0;
+}
+
+/* Notes the receipt's place for pv_roster_find_breaks(). Without memory one place is missing, and
+ * perhaps a report. */
+static void note_stamp(struct pv_roster_coordinator *c, const struct pv_roster_receipt *receipt,
+                       const uint8_t *hash)
+{
+    if (c->n >= MAX_STAMPS)
+        c->n = c->n_sorted = 0;
+    if (c->n == c->cap) {
+        size_t cap = c->cap == 0 ? 16 : c->cap * 2;
+        struct pv_roster_stamp *stamps = realloc(c->stamps, cap * sizeof(*stamps));
+        if (stamps == NULL)
+            return;
+        c->stamps = stamps;
+        c->cap = cap;
+    }
+    struct pv_roster_stamp *s = &c->stamps[c->n++];
+    *s = (struct pv_roster_stamp){.epoch = receipt->epoch, .n = receipt->n, .time = receipt->time};
+    memcpy(&s->mark, hash, sizeof(s->mark));
+}
+
+int pv_roster_give_receipt(struct pv_roster_item *e, const struct pv_roster_receipt *receipt)
+{
+    if (e->receipt == NULL) {
+        e->receipt = calloc(1, sizeof(*e->receipt));
+        if (e->receipt == NULL)
+            return PV_ERR_NOMEM;
+    } else {
+        e->receipt->by->receipts--;
+    }
+    /* In place: the owner may hold a view of it. */
+    *e->receipt = *receipt;
+    receipt->by->receipts++;
+    e->pub.receipt = pv_view(e->receipt->raw, sizeof(e->receipt->raw));
+    note_stamp(receipt->by, receipt, e->pub.st.hash);
+    return PV_OK;
+}
+
+void pv_roster_drop_receipt(struct pv_roster *r, struct pv_roster_item *e)
+{
+    if (e->receipt == NULL)
+        return;
+    e->receipt->by->receipts--;
+    forget_unused(r, e->receipt->by);
+    free(e->receipt);
+    e->receipt = NULL;
+    e->pub.receipt = pv_view(NULL, 0);
+}
+
+/* --- contradictions ----------------------------------------------------------------------------
+ */
+
+static int cmp_stamps(const void *a, const void *b)
+{
+    const struct pv_roster_stamp *x = a, *y = b;
+    int c = cmp_u64(x->epoch, y->epoch);
+
+    if (c == 0)
+        c = cmp_u64(x->n, y->n);
+    if (c == 0)
+        c = cmp_u64(x->time, y->time);
+    return c != 0 ? c : cmp_u64(x->mark, y->mark);
+}
+
+static void report_break(struct pv_roster *r, const struct pv_roster_coordinator *c,
+                         const struct pv_roster_stamp *s, const char *what)
+{
+    char who[PV_KEY_TEXT_BUF];
+    pv_roster_report(r, PV_ROSTER_EV_BREAK, NULL,
+                     "coordinator %s contradicts itself: it %s (epoch %llu, number %llu)",
+                     pv_key_format(c->pk, who), what, (unsigned long long)s->epoch,
+                     (unsigned long long)s->n);
+}
+
+/* a comes directly before b in the order. */
+static void compare_stamps(struct pv_roster *r, const struct pv_roster_coordinator *c,
+                           const struct pv_roster_stamp *a, const struct pv_roster_stamp *b)
+{
+    if (a->epoch == b->epoch && a->n == b->n && (a->mark != b->mark || a->time != b->time))
+        report_break(r, c, b, "gave one number twice");
+    else if (a->time > b->time)
+        report_break(r, c, b, "dated a receipt before an earlier one");
+}
+
+/* Puts one new stamp in its place, and compares it with its neighbours. */
+static void place_stamp(struct pv_roster *r, struct pv_roster_coordinator *c)
+{
+    struct pv_roster_stamp s = c->stamps[c->n_sorted];
+    size_t i = 0, hi = c->n_sorted;
+
+    while (i < hi) {
+        size_t mid = i + (hi - i) / 2;
+        if (cmp_stamps(&c->stamps[mid], &s) <= 0)
+            i = mid + 1;
         else
             hi = mid;
     }
-    return lo;
+    if (i > 0 && cmp_stamps(&c->stamps[i - 1], &s) == 0) {
+        /* The same again, as after a restart of whoever brought it: it takes no place. */
+        c->stamps[c->n_sorted] = c->stamps[--c->n];
+        return;
+    }
+    memmove(c->stamps + i + 1, c->stamps + i, (c->n_sorted - i) * sizeof(s));
+    c->stamps[i] = s;
+    c->n_sorted++;
+    if (i > 0)
+        compare_stamps(r, c, &c->stamps[i - 1], &c->stamps[i]);
+    if (i + 1 < c->n_sorted)
+        compare_stamps(r, c, &c->stamps[i], &c->stamps[i + 1]);
 }
 
-/* Says what is wrong with a receipt at position i of the order; NULL when it fits. */
-static const char *find_contradiction(const struct pv_roster_coordinator *c, size_t i,
-                                      const struct pv_receipt *rc)
+/* Many new ones, as after a start: sorted at once. */
+static void sort_stamps(struct pv_roster *r, struct pv_roster_coordinator *c)
 {
-    if (i < c->n && pv_receipt_cmp(&c->order[i]->r, rc) == 0)
-        return "gave one number twice";
-    if (i > 0 && c->order[i - 1]->r.time > rc->time)
-        return "dated a receipt before an earlier one";
-    if (i < c->n && c->order[i]->r.time < rc->time)
-        return "dated a receipt after a later one";
-    return NULL;
+    qsort(c->stamps, c->n, sizeof(*c->stamps), cmp_stamps);
+    c->n_sorted = c->n;
+    for (size_t i = 1; i < c->n; i++)
+        compare_stamps(r, c, &c->stamps[i - 1], &c->stamps[i]);
 }
 
-/* The same receipt is shared by all who hold it; nothing is changed before all memory is there. */
-int pv_roster_place_receipt(struct pv_roster *r, const struct pv_receipt *receipt,
-                            struct pv_view raw, struct pv_roster_receipt **ret_placed)
+void pv_roster_find_breaks(struct pv_roster *r)
 {
-    size_t index = coordinator_index(r, receipt->coordinator);
-    if (index == r->n_coordinators)
-        return PV_ERR_REFUSED;
-    struct pv_roster_coordinator *c = &r->coordinators[index];
-    size_t i = receipt_position(c, receipt);
-    if (i < c->n && memcmp(c->order[i]->raw, raw.ptr, PV_RECEIPT_LEN) == 0) {
-        *ret_placed = c->order[i];
-        return PV_OK;
+    for (struct pv_roster_coordinator *c = r->coordinators; c != NULL; c = c->hh.next) {
+        if (c->n - c->n_sorted > FEW_STAMPS)
+            sort_stamps(r, c);
+        while (c->n_sorted < c->n)
+            place_stamp(r, c);
     }
-    const char *wrong = find_contradiction(c, i, receipt);
-    if (wrong != NULL) {
-        char who[PV_KEY_TEXT_BUF];
-        pv_roster_report(r, PV_ROSTER_EV_BREAK, NULL,
-                         "coordinator %s contradicts itself: it %s (epoch %llu, number %llu)",
-                         pv_key_format(c->pk, who), wrong, (unsigned long long)receipt->epoch,
-                         (unsigned long long)receipt->n);
-        return PV_ERR_REFUSED;
-    }
-    if (c->n == c->cap) {
-        size_t cap = c->cap == 0 ? 16 : c->cap * 2;
-        struct pv_roster_receipt **order =
-            realloc(c->order, cap * sizeof(struct pv_roster_receipt *));
-        if (order == NULL)
-            return PV_ERR_NOMEM;
-        c->order = order;
-        c->cap = cap;
-    }
-    struct pv_roster_receipt *placed = malloc(sizeof(*placed));
-    if (placed == NULL)
-        return PV_ERR_NOMEM;
-    placed->r = *receipt;
-    memcpy(placed->raw, raw.ptr, sizeof(placed->raw));
-    memmove(c->order + i + 1, c->order + i, (c->n - i) * sizeof(struct pv_roster_receipt *));
-    c->order[i] = placed;
-    c->n++;
-    *ret_placed = placed;
-    return PV_OK;
 }
 
 void pv_roster_receipts_done(struct pv_roster *r)
 {
-    for (size_t i = 0; i < r->n_coordinators; i++) {
-        for (size_t j = 0; j < r->coordinators[i].n; j++)
-            free(r->coordinators[i].order[j]);
-        free(r->coordinators[i].order);
+    struct pv_roster_coordinator *c, *next;
+
+    HASH_ITER(hh, r->coordinators, c, next)
+    {
+        PV_MAP_DEL(r->coordinators, c);
+        free(c->stamps);
+        free(c);
     }
 }

@@ -211,9 +211,27 @@ static bool has_row(const struct sim_coord *c, const struct pv_storerow *row)
     return false;
 }
 
+static void forget_row(struct sim_coord *c, const struct pv_storerow *row)
+{
+    for (size_t i = 0; i < c->n_rows; i++) {
+        const struct pv_storerow *x = &c->rows[i]->rows[0];
+        if (memcmp(x->hash, row->hash, sizeof(x->hash)) != 0 ||
+            memcmp(x->network, row->network, sizeof(x->network)) != 0)
+            continue;
+        pv_storeop_free(c->rows[i]);
+        c->n_rows--;
+        memmove(c->rows + i, c->rows + i + 1, (c->n_rows - i) * sizeof(c->rows[0]));
+        return;
+    }
+}
+
 static void keep_row(struct sim_coord *c, const struct pv_storerow *row)
 {
     struct pv_storeop *op = NULL;
+    if (row->statement.len == 0) {
+        forget_row(c, row);
+        return;
+    }
     if (has_row(c, row))
         return;
     if (c->n_rows == MAX_ROWS ||

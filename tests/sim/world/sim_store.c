@@ -121,12 +121,22 @@ static void put_one(struct sim_store *s, const struct pv_stored_statement *item)
     for (size_t i = 0; i < s->n_statements; i++) {
         if (!pv_view_equal(s->statements[i].statement, item->statement))
             continue;
+        if (item->forget) {
+            free_view(&s->statements[i].statement);
+            free_view(&s->statements[i].receipt);
+            s->n_statements--;
+            memmove(s->statements + i, s->statements + i + 1,
+                    (s->n_statements - i) * sizeof(*s->statements));
+            return;
+        }
         if (item->receipt.len > 0) {
             free_view(&s->statements[i].receipt);
             s->statements[i].receipt = copy_view(item->receipt);
         }
         return;
     }
+    if (item->forget)
+        return;
     struct pv_stored_statement *grown =
         realloc(s->statements, (s->n_statements + 1) * sizeof(*grown));
     if (grown == NULL)

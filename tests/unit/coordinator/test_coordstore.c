@@ -135,7 +135,7 @@ struct seen {
     uint8_t hashes[256][PV_STATEMENT_HASH_LEN];
 };
 
-static int see(void *ctx, const struct pv_storerow *row)
+static int see(void *ctx, struct pv_storerow *row)
 {
     struct seen *s = ctx;
     uint8_t hash[PV_STATEMENT_HASH_LEN];
@@ -290,14 +290,31 @@ static void quotas_of_copies_hold_at_their_edge(void)
 {
     const uint64_t t = 3 * PV_STOREOP_COPY_S; /* what was before is too old */
     for (unsigned i = 0; i < PV_STOREOP_COPY_TO; i++)
-        assert_int_equal(keep((uint8_t)(i % 4), 8, (uint8_t)(1 + i % 250), t + i / 250, 10), PV_OK);
+        assert_int_equal(keep((uint8_t)(i % 8), 8, (uint8_t)(1 + i % 250), t + i / 250, 10), PV_OK);
     assert_int_equal(keep(1, 8, 255, t, 10), PV_ERR_REFUSED);
     assert_int_equal(keep(1, 8, 2, t, 10), PV_OK); /* of those there, not one more */
     assert_int_equal(keep(1, 9, 255, t, 10), PV_OK);
-    assert_int_equal(keep(5, 10, 1, t, PV_STOREOP_COPY_TO_BYTES), PV_OK);
-    assert_int_equal(keep(5, 11, 2, t, 1), PV_ERR_REFUSED); /* the sender's bytes */
-    assert_int_equal(keep(6, 10, 2, t, 1), PV_ERR_REFUSED); /* the receiver's */
-    assert_int_equal(keep(6, 11, 2, t, 1), PV_OK);
+    assert_int_equal(keep(5, 10, 1, t, PV_STOREOP_COPY_TO_BYTES / 2), PV_OK);
+    assert_int_equal(keep(5, 12, 2, t, PV_STOREOP_COPY_TO_BYTES / 2 - 4000), PV_OK);
+    assert_int_equal(keep(5, 11, 2, t, 4000), PV_ERR_REFUSED); /* the sender's bytes */
+    for (uint8_t i = 20; i < 24; i++)
+        assert_int_equal(keep(i, 10, 1, t, PV_STOREOP_COPY_PAIR_BYTES), PV_OK);
+    assert_int_equal(keep(24, 10, 2, t, 1), PV_ERR_REFUSED); /* the receiver's */
+    assert_int_equal(keep(24, 11, 2, t, 1), PV_OK);
+}
+
+/* Whoever writes the most leaves room for others: half of the receiver's is the most. */
+static void one_sender_leaves_room_for_others(void)
+{
+    const uint64_t t = 5 * PV_STOREOP_COPY_S;
+    for (unsigned i = 0; i < PV_STOREOP_COPY_TO / 2; i++)
+        assert_int_equal(keep(1, 13, (uint8_t)(1 + i % 250), t + i / 250, 10), PV_OK);
+    assert_int_equal(keep(1, 13, 255, t, 10), PV_ERR_REFUSED);
+    assert_int_equal(keep(2, 13, 255, t, 10), PV_OK);
+    assert_int_equal(keep(1, 14, 1, t, PV_STOREOP_COPY_TO_BYTES / 2), PV_OK);
+    assert_int_equal(keep(1, 14, 2, t, 1), PV_ERR_REFUSED);
+    assert_int_equal(keep(2, 14, 2, t, PV_STOREOP_COPY_PAIR_BYTES), PV_OK);
+    assert_int_equal(keep(2, 14, 3, t, 1), PV_ERR_REFUSED);
 }
 
 static void copies_wait_and_have_quotas_in_both_stores(void **state)
@@ -305,12 +322,14 @@ static void copies_wait_and_have_quotas_in_both_stores(void **state)
     (void)state;
     copies_wait_in_order_until_they_are_taken();
     quotas_of_copies_hold_at_their_edge();
+    one_sender_leaves_room_for_others();
     copymem_done(&memory);
     disk = open_ok();
     copies_wait_in_order_until_they_are_taken();
     pv_coordstore_close(disk);
     disk = open_ok(); /* and after a restart */
     quotas_of_copies_hold_at_their_edge();
+    one_sender_leaves_room_for_others();
     disk = pv_coordstore_close(disk);
 }
 
@@ -510,6 +529,70 @@ static void a_directory_without_rights_is_named(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* --- an older version's --------------------------------------------------------------------- */
+
+struct marks {
+    size_t n, marked; /* rows, and those that had a mark */
+};
+
+static int mark(void *ctx, struct pv_storerow *row)
+{
+    struct marks *m = ctx;
+    m->n++;
+    m->marked += row->has_mark ? 1 : 0;
+    memset(row->mark, 7, sizeof(row->mark));
+    row->has_mark = true;
+    return PV_OK;
+}
+
+static struct marks load_and_mark(void)
+{
+    char error[PV_STOREOP_ERROR_MAX];
+    struct marks m = {0};
+    struct pv_coordstore *s = open_ok();
+    assert_int_equal(pv_coordstore_load(s, mark, &m, error), PV_OK);
+    pv_coordstore_close(s);
+    return m;
+}
+
+/* The database as versions without marks made it: it is opened, its rows are there and are marked
+ * once. */
+static void rows_of_an_older_version_are_kept_and_marked(void **state)
+{
+    (void)state;
+    struct pv_coordstore *s = open_ok();
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    pv_coordstore_close(s);
+    exec_sql("ALTER TABLE statements DROP COLUMN mark");
+    struct marks first = load_and_mark(), second = load_and_mark();
+    assert_int_equal(first.n, 4);
+    assert_int_equal(first.marked, 0);
+    assert_int_equal(second.n, 4);
+    assert_int_equal(second.marked, 4);
+}
+
+/* A network that has more than its part is refused while others are not: the sums are put there, as
+ * half a gigabyte of copies would take long. */
+static void one_network_leaves_disk_for_others(void **state)
+{
+    (void)state;
+    disk = open_ok();
+    assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
+    exec_sql("UPDATE mail_use SET bytes = 600 << 20");
+    assert_int_equal(keep(1, 2, 2, 0, 100), PV_ERR_REFUSED);
+    exec_sql("UPDATE mail_use SET bytes = 60 << 20; INSERT INTO mail_use VALUES(x'77', 600 << 20)");
+    assert_int_equal(keep(1, 2, 2, 0, 100), PV_OK);
+    exec_sql("UPDATE mail_use SET bytes = 1 << 30 WHERE network = x'77'");
+    assert_int_equal(keep(1, 2, 3, 0, 100), PV_ERR_REFUSED);
+    pv_coordstore_close(disk);
+    disk = open_ok(); /* counted anew: what is there */
+    assert_int_equal(keep(1, 2, 3, 0, 100), PV_OK);
+    uint64_t n = 0;
+    assert_int_equal(next(2, &n, false, 0), 1);
+    assert_int_equal(next(2, &n, true, 0), 2);
+    disk = pv_coordstore_close(disk);
+}
+
 /* In a mount namespace of its own: 0 right, 1 wrong, 77 not possible here. */
 static int try_full_disk(void)
 {
@@ -581,6 +664,8 @@ int main(void)
         TEST(what_is_no_database_is_named),
         TEST(a_foreign_or_newer_database_is_refused),
         TEST(a_directory_without_rights_is_named),
+        TEST(rows_of_an_older_version_are_kept_and_marked),
+        TEST(one_network_leaves_disk_for_others),
         TEST(a_full_disk_is_an_answer_and_passes),
 #undef TEST
     };

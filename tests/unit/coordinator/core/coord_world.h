@@ -169,6 +169,8 @@ static inline void cw_redeem(struct cw *w, const struct pv_storeop *op,
     for (size_t i = 0; i < w->n_rows; i++) {
         for (size_t k = 0; k < w->rows[i]->n_rows; k++) {
             struct pv_statement st;
+            if (w->rows[i]->rows[k].statement.len == 0)
+                continue; /* forgets one */
             assert_int_equal(pv_statement_decode(w->rows[i]->rows[k].statement, &st), PV_OK);
             if (st.type != PV_ST_MEMBER || memcmp(st.signer, op->invite, 32) != 0)
                 continue;

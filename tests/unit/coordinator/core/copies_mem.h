@@ -44,6 +44,7 @@ static inline int copymem_keep(struct copymem *m, const struct pv_storeop *op)
 {
     const struct pv_storeop_copy *w = &op->copy;
     size_t to = 0, to_bytes = op->box.len, from = 0, from_bytes = op->box.len;
+    size_t pair = 0, pair_bytes = op->box.len;
     for (size_t i = 0; i < m->n_rows; i++) {
         const struct copymem_row *r = &m->rows[i];
         if (memcmp(r->copy.network, w->network, sizeof(w->network)) != 0)
@@ -54,11 +55,15 @@ static inline int copymem_keep(struct copymem *m, const struct pv_storeop *op)
             return PV_OK;
         to += same_to;
         to_bytes += same_to ? r->len : 0;
+        pair += same_to && same_from;
+        pair_bytes += same_to && same_from ? r->len : 0;
         from += same_from;
         from_bytes += same_from ? r->len : 0;
     }
     if (to >= PV_STOREOP_COPY_TO || to_bytes > PV_STOREOP_COPY_TO_BYTES ||
-        from >= PV_STOREOP_COPY_FROM || from_bytes > PV_STOREOP_COPY_FROM_BYTES)
+        from >= PV_STOREOP_COPY_FROM || from_bytes > PV_STOREOP_COPY_FROM_BYTES ||
+        ((pair >= PV_STOREOP_COPY_PAIR || pair_bytes > PV_STOREOP_COPY_PAIR_BYTES) &&
+         (to >= PV_STOREOP_COPY_TO / 2 || to_bytes > PV_STOREOP_COPY_TO_BYTES / 2)))
         return PV_ERR_REFUSED;
     m->rows = reallocarray(m->rows, m->n_rows + 1, sizeof(*m->rows));
     uint8_t *box = malloc(op->box.len + 1);

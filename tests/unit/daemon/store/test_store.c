@@ -105,7 +105,7 @@ static struct pv_job *meta_job(const char *name, const char *value)
 static struct pv_job *statement_job(const char *statement, const char *receipt)
 {
     struct pv_job *job = new_job(PV_JOB_PUT_STATEMENTS, 2);
-    struct pv_stored_statement *item = malloc(sizeof(*item));
+    struct pv_stored_statement *item = calloc(1, sizeof(*item));
     assert_non_null(item);
     item->statement = pv_view(statement, strlen(statement));
     item->receipt = pv_view(receipt, strlen(receipt));

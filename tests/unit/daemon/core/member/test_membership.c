@@ -139,6 +139,32 @@ static void a_statement_that_does_not_verify_is_reported(void **state)
     assert_int_equal(pv_peers_count_members(x.f.node.peers), 0);
 }
 
+static unsigned n_lines;
+
+static void count_line(void *ctx, enum pv_log_level level, const char *line)
+{
+    (void)ctx;
+    n_lines += level <= PV_LOG_WARN && strstr(line, "refused") != NULL;
+}
+
+/* A coordinator or a member may send the same rubbish for ever. */
+static void rubbish_fills_neither_the_log_nor_the_list_of_problems(void **state)
+{
+    const struct pv_log log = {.level = PV_LOG_WARN, .sink = count_line};
+    (void)state;
+    enter();
+    x.f.node.log = &log;
+    n_lines = 0;
+    struct item bob = member(7, "bob", 7);
+    bob.s.raw[bob.s.len - 1] ^= 1;
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(merge(&bob), 1);
+    x.f.node.log = NULL;
+    assert_int_equal(n_lines, 1);
+    assert_int_equal(x.f.node.n_reports, 1);
+    assert_int_equal(x.f.node.reports[0].more, 999);
+}
+
 static void a_member_that_is_removed_has_no_peer_any_more(void **state)
 {
     (void)state;
@@ -201,9 +227,36 @@ static void an_address_in_the_networks_range_is_noticed(void **state)
     fake_node_raise(&x.f, PV_FACT_LINKS);
     assert_non_null(strstr(pv_membership_overlap(&x.f.node, &range), "eth0"));
     assert_int_equal(range.bits, 24);
+    assert_true(fake_node_has_problem(&x.f, "eth0"));
     x.f.node.n_links = 0;
     fake_node_raise(&x.f, PV_FACT_LINKS);
     assert_string_equal(pv_membership_overlap(&x.f.node, &range), "");
+}
+
+static void status_shows_the_network_and_one_trouble_of_the_interface(void **state)
+{
+    (void)state;
+    assert_null(fake_node_status(&x.f)->s.network);
+    assert_true(fake_node_has_metric(&x.f, "p2pvpn_members 0"));
+    enter();
+    const struct pv_statuspage *page = fake_node_status(&x.f);
+    assert_string_equal(page->s.network, "home");
+    assert_string_equal(page->s.name, "alice");
+    assert_int_equal(page->s.members, 1);
+    assert_int_equal(page->s.online, 1);
+    assert_true(page->s.admin);
+    assert_int_equal(page->n_problems, 0);
+    assert_true(fake_node_has_metric(&x.f, "p2pvpn_members 1"));
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    pv_membership_set_iface_problem(&x.f.node, "somebody changed its address");
+    assert_true(fake_node_has_problem(&x.f, "somebody changed its address"));
+    /* Nobody can change an interface that did not come up. */
+    x.f.node.iface = PV_IFACE_DOWN;
+    snprintf(x.f.node.iface_error, sizeof(x.f.node.iface_error), "pv0: busy");
+    assert_true(fake_node_has_problem(&x.f, "the interface is not up: pv0: busy"));
+    assert_false(fake_node_has_problem(&x.f, "somebody"));
+    x.f.node.removed = true;
+    assert_true(fake_node_has_problem(&x.f, "this node was removed from the network"));
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -217,10 +270,12 @@ int main(void)
         T(a_member_gets_a_peer_and_its_statement_is_stored),
         T(a_statement_that_could_not_be_stored_is_written_again),
         T(a_statement_that_does_not_verify_is_reported),
+        T(rubbish_fills_neither_the_log_nor_the_list_of_problems),
         T(a_member_that_is_removed_has_no_peer_any_more),
         T(leaving_takes_everything_down),
         T(peers_are_told_before_the_interface_goes),
         T(an_address_in_the_networks_range_is_noticed),
+        T(status_shows_the_network_and_one_trouble_of_the_interface),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * roster_contest.c - who has a name, address or transport key that several claim.
+ *
+ * Claims have one order, by their receipts, which all rosters compute alike. A claim wins when
+ * nobody who comes before it has any of its values; so the outcome is that of looking at all
+ * claims once in order, however they came. It is kept as claims come and go: a claim that might win
+ * is queued, one that wins takes its values from those after it, and values that become free queue
+ * those that wait for them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/roster/roster_int.h"
+
+/* --- values ------------------------------------------------------------------------------------
+ */
+
+static void value_key(uint8_t key[static ROSTER_BINDING_LEN], enum pv_roster_binding_kind kind,
+                      const void *value, size_t len)
+{
+    memset(key, 0, ROSTER_BINDING_LEN);
+    key[0] = (uint8_t)kind;
+    memcpy(key + 1, value, len);
+}
+
+static struct pv_roster_value *find_value(const struct pv_roster *r,
+                                          enum pv_roster_binding_kind kind, const void *value,
+                                          size_t len)
+{
+    uint8_t key[ROSTER_BINDING_LEN];
+    struct pv_roster_value *v;
+
+    if (len > PV_NAME_MAX)
+        return NULL;
+    value_key(key, kind, value, len);
+    PV_MAP_FIND(&r->value_map, r->values, key, sizeof(key), v);
+    return v;
+}
+
+struct pv_roster_key *pv_roster_owner(const struct pv_roster *r, enum pv_roster_binding_kind kind,
+                                      const void *value, size_t len)
+{
+    const struct pv_roster_value *v = find_value(r, kind, value, len);
+    return v == NULL || v->owner == NULL ? NULL : v->owner->key;
+}
+
+static int link_value(struct pv_roster *r, struct pv_roster_item *e,
+                      enum pv_roster_binding_kind kind, const void *value, size_t len)
+{
+    struct pv_roster_value *v = find_value(r, kind, value, len);
+    int status = PV_OK;
+
+    if (v == NULL) {
+        v = calloc(1, sizeof(*v));
+        if (v == NULL)
+            return PV_ERR_NOMEM;
+        value_key(v->key, kind, value, len);
+        PV_MAP_ADD(&r->value_map, r->values, key, v, status);
+        if (status != PV_OK) {
+            free(v);
+            return status;
+        }
+    }
+    v->refs++;
+    e->values[kind] = v;
+    return PV_OK;
+}
+
+int pv_roster_link_values(struct pv_roster *r, struct pv_roster_item *e)
+{
+    const struct pv_st_member *m = &e->pub.st.u.member;
+    int status = PV_OK;
+
+    if (e->pub.st.type == PV_ST_TRANSPORT)
+        status = link_value(r, e, BIND_TRANSPORT, e->pub.st.u.transport.transport, PV_DH_LEN);
+    if (e->pub.st.type != PV_ST_MEMBER)
+        return status;
+    status = link_value(r, e, BIND_NAME, m->name, strlen(m->name));
+    if (status == PV_OK)
+        status = link_value(r, e, BIND_IP4, m->ip4, sizeof(m->ip4));
+    if (status == PV_OK)
+        status = link_value(r, e, BIND_IP6, m->ip6, sizeof(m->ip6));
+    if (status == PV_OK)
+        status = link_value(r, e, BIND_TRANSPORT, m->transport, sizeof(m->transport));
+    if (status != PV_OK)
+        pv_roster_unlink_values(r, e);
+    return status;
+}
+
+void pv_roster_unlink_values(struct pv_roster *r, struct pv_roster_item *e)
+{
+    for (size_t i = 0; i < BIND_KINDS; i++) {
+        struct pv_roster_value *v = e->values[i];
+        e->values[i] = NULL;
+        if (v == NULL || --v->refs > 0)
+            continue;
+        PV_MAP_DEL(r->values, v);
+        free(v);
+    }
+}
+
+/* --- order -------------------------------------------------------------------------------------
+ */
+
+static int cmp_bool(bool a, bool b)
+{
+    return (int)a - (int)b;
+}
+
+static int cmp_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+/* Claims under an invite that let in more than it allows come last: somebody has lied about that
+ * invite, and must not take from those of other invites. Claims without receipts come after all
+ * that have one, as nobody can say when they were made. The rest go by the coordinator's time. */
+static int cmp_ranks(const struct pv_roster_rank *a, const struct pv_roster_rank *b)
+{
+    int c = cmp_bool(a->overclaimed, b->overclaimed);
+
+    if (c == 0)
+        c = cmp_bool(a->bare, b->bare);
+    if (c == 0)
+        c = cmp_bool(a->foreign, b->foreign);
+    if (c == 0)
+        c = cmp_u64(a->time, b->time);
+    if (c == 0)
+        c = cmp_u64(a->epoch, b->epoch);
+    if (c == 0)
+        c = cmp_u64(a->n, b->n);
+    if (c == 0)
+        c = memcmp(a->coordinator, b->coordinator, sizeof(a->coordinator));
+    if (c == 0)
+        c = memcmp(a->hash, b->hash, PV_STATEMENT_HASH_LEN);
+    return c != 0 ? c : cmp_bool(a->second, b->second);
+}
+
+static struct pv_roster_rank rank_of(const struct pv_roster_item *e)
+{
+    struct pv_roster_rank rank = {.bare = true, .hash = e->pub.st.hash};
+
+    rank.overclaimed = e->pub.st.type == PV_ST_MEMBER && e->signer->is_overclaimed &&
+                       pv_roster_needs_receipt(e->signer, PV_ST_MEMBER);
+    if (e->receipt != NULL) {
+        rank.bare = false;
+        rank.foreign = !pv_roster_is_ordered(e->receipt);
+        rank.time = e->receipt->time;
+        rank.epoch = e->receipt->epoch;
+        rank.n = e->receipt->n;
+        memcpy(rank.coordinator, e->receipt->by->pk, sizeof(rank.coordinator));
+    }
+    return rank;
+}
+
+static bool same_rank(const struct pv_roster_rank *a, const struct pv_roster_rank *b)
+{
+    return a->hash == b->hash && cmp_ranks(a, b) == 0;
+}
+
+/* --- the queue ---------------------------------------------------------------------------------
+ */
+
+static void queue_claim(struct pv_roster *r, struct pv_roster_claim *c)
+{
+    if (c->queued || c->item == NULL)
+        return;
+    c->queued = true;
+    c->next = r->queue;
+    r->queue = c;
+}
+
+/* Merges two sorted lists. */
+static struct pv_roster_claim *merge(struct pv_roster_claim *a, struct pv_roster_claim *b)
+{
+    struct pv_roster_claim *first = NULL, **end = &first;
+
+    while (a != NULL && b != NULL) {
+        struct pv_roster_claim **least = cmp_ranks(&a->rank, &b->rank) <= 0 ? &a : &b;
+        *end = *least;
+        *least = (*least)->next;
+        end = &(*end)->next;
+    }
+    *end = a != NULL ? a : b;
+    return first;
+}
+
+/* Sorts the queue without memory, so that settling cannot fail. runs[i] is a sorted list of 2^i
+ * claims. In order, a batch of claims to one value moves it once instead of once for each. */
+static struct pv_roster_claim *sort_claims(struct pv_roster_claim *list)
+{
+    struct pv_roster_claim *runs[32] = {NULL};
+
+    while (list != NULL) {
+        struct pv_roster_claim *run = list;
+        size_t i = 0;
+        list = list->next;
+        run->next = NULL;
+        for (; i < PV_ARRAY_LEN(runs) - 1 && runs[i] != NULL; i++) {
+            run = merge(runs[i], run);
+            runs[i] = NULL;
+        }
+        runs[i] = merge(runs[i], run);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(runs); i++)
+        list = merge(runs[i], list);
+    return list;
+}
+
+/* --- winning and losing ------------------------------------------------------------------------
+ */
+
+static void touch(struct pv_roster *r, struct pv_roster_key *k)
+{
+    if (k->is_touched)
+        return;
+    k->is_touched = true;
+    k->next_touched = r->touched;
+    r->touched = k;
+}
+
+/* All who wait for it may try. */
+static void free_value(struct pv_roster *r, struct pv_roster_value *v)
+{
+    v->owner = NULL;
+    for (struct pv_roster_stake *s = v->stakes; s != NULL; s = s->next) {
+        if (!s->claim->wins)
+            queue_claim(r, s->claim);
+    }
+}
+
+static void withdraw(struct pv_roster *r, struct pv_roster_claim *c);
+
+/* c no longer has its values. One that has a new owner already is not free. */
+static void lose(struct pv_roster *r, struct pv_roster_claim *c)
+{
+    c->wins = false;
+    touch(r, c->key);
+    for (size_t i = 0; i < BIND_KINDS; i++) {
+        struct pv_roster_value *v = c->stakes[i].value;
+        if (v != NULL && v->owner == c)
+            free_value(r, v);
+    }
+    /* Without its membership a node has no other transport key either. */
+    if (c == &c->key->claim)
+        withdraw(r, &c->key->second);
+}
+
+static void withdraw(struct pv_roster *r, struct pv_roster_claim *c)
+{
+    bool won = c->wins;
+
+    for (size_t i = 0; i < BIND_KINDS; i++) {
+        struct pv_roster_stake *s = &c->stakes[i];
+        if (s->value == NULL)
+            continue;
+        if (s->prev != NULL)
+            s->prev->next = s->next;
+        else
+            s->value->stakes = s->next;
+        if (s->next != NULL)
+            s->next->prev = s->prev;
+        s->prev = s->next = NULL;
+    }
+    if (won)
+        lose(r, c);
+    for (size_t i = 0; i < BIND_KINDS; i++)
+        c->stakes[i].value = NULL;
+    c->item = NULL; /* still queued, it is passed over */
+}
+
+static void enter(struct pv_roster *r, struct pv_roster_claim *c, struct pv_roster_key *k,
+                  struct pv_roster_item *e, const struct pv_roster_rank *rank)
+{
+    c->key = k;
+    c->item = e;
+    c->rank = *rank;
+    for (size_t i = 0; i < BIND_KINDS; i++) {
+        struct pv_roster_value *v = e->values[i];
+        struct pv_roster_stake *s = &c->stakes[i];
+        if (v == NULL)
+            continue;
+        *s = (struct pv_roster_stake){.value = v, .claim = c, .next = v->stakes};
+        if (v->stakes != NULL)
+            v->stakes->prev = s;
+        v->stakes = s;
+    }
+    queue_claim(r, c);
+}
+
+/* A claim never changes: one that is made anew leaves and enters, so that those who waited for it
+ * are asked. */
+static void set_claim(struct pv_roster *r, struct pv_roster_claim *c, struct pv_roster_key *k,
+                      struct pv_roster_item *e, const struct pv_roster_rank *rank)
+{
+    if (c->item == e && (e == NULL || same_rank(&c->rank, rank)))
+        return;
+    if (c->item != NULL)
+        withdraw(r, c);
+    if (e != NULL)
+        enter(r, c, k, e, rank);
+}
+
+void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_roster_item *member,
+                     struct pv_roster_item *transport)
+{
+    struct pv_roster_rank rank = {.bare = true}, second;
+
+    if (member != NULL)
+        rank = rank_of(member);
+    set_claim(r, &k->claim, k, member, &rank);
+    k->claim.key = k->second.key = k;
+    /* It is looked at once the node is a member, and comes after the node's own claim, or two
+     * members could each wait for the other. */
+    if (!k->claim.wins)
+        transport = NULL;
+    if (transport != NULL && transport->values[BIND_TRANSPORT] == member->values[BIND_TRANSPORT])
+        transport = NULL;
+    if (transport != NULL) {
+        second = rank_of(transport);
+        if (cmp_ranks(&second, &rank) < 0) {
+            const uint8_t *hash = second.hash;
+            second = rank;
+            second.hash = hash;
+        }
+        second.second = true;
+        set_claim(r, &k->second, k, transport, &second);
+    } else {
+        set_claim(r, &k->second, k, NULL, NULL);
+    }
+    touch(r, k);
+}
+
+enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c)
+{
+    for (enum pv_roster_binding_kind i = 0; i < BIND_KINDS; i++) {
+        const struct pv_roster_value *v = c->stakes[i].value;
+        if (v != NULL && v->owner != NULL && v->owner != c &&
+            cmp_ranks(&v->owner->rank, &c->rank) < 0)
+            return i;
+    }
+    return BIND_KINDS;
+}
+
+/* c takes what it claims, unless somebody before it has any of that. */
+static void contest(struct pv_roster *r, struct pv_roster_claim *c)
+{
+    struct pv_roster_claim *losers[BIND_KINDS];
+    size_t n = 0;
+
+    if (c->item == NULL || c->wins || pv_roster_lacks(c) != BIND_KINDS)
+        return;
+    for (size_t i = 0; i < BIND_KINDS; i++) {
+        struct pv_roster_value *v = c->stakes[i].value;
+        if (v == NULL)
+            continue;
+        if (v->owner != NULL)
+            losers[n++] = v->owner;
+        v->owner = c;
+    }
+    c->wins = true;
+    touch(r, c->key);
+    pv_roster_mark(r, c->key); /* its transport key statement may count now */
+    for (size_t i = 0; i < n; i++) {
+        if (losers[i]->wins)
+            lose(r, losers[i]);
+    }
+}
+
+void pv_roster_contest(struct pv_roster *r)
+{
+    while (r->queue != NULL) {
+        struct pv_roster_claim *list = sort_claims(r->queue);
+        r->queue = NULL;
+        while (list != NULL) {
+            struct pv_roster_claim *c = list;
+            list = c->next;
+            c->queued = false;
+            contest(r, c);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * roster_keys.c - the table of public keys that statements are about or signed by, and the list of
+ * those to be settled. All other files of the roster stand on this one.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/roster/roster_int.h"
+
+struct pv_roster_key *pv_roster_key(const struct pv_roster *r, const uint8_t *pk)
+{
+    struct pv_roster_key *k;
+    PV_MAP_FIND(&r->key_map, r->keys, pk, PV_SIGN_PK_LEN, k);
+    return k;
+}
+
+/* Keys are never removed: members and events point to them for as long as the roster lives. Each
+ * may become a member, and deciding that must not need memory. */
+struct pv_roster_key *pv_roster_get_or_add_key(struct pv_roster *r, const uint8_t *pk)
+{
+    struct pv_roster_key *k = pv_roster_key(r, pk);
+    size_t n = HASH_CNT(hh, r->keys);
+    int status;
+
+    if (k != NULL)
+        return k;
+    if (n == r->by_pk_cap) {
+        size_t cap = n == 0 ? 16 : 2 * n;
+        struct pv_roster_key **by_pk = realloc(r->by_pk, cap * sizeof(struct pv_roster_key *));
+        if (by_pk == NULL)
+            return NULL;
+        r->by_pk = by_pk;
+        r->by_pk_cap = cap;
+    }
+    k = calloc(1, sizeof(*k));
+    if (k == NULL)
+        return NULL;
+    memcpy(k->pk, pk, sizeof(k->pk));
+    memcpy(k->member.node, pk, sizeof(k->member.node));
+    k->claim.key = k->second.key = k;
+    PV_MAP_ADD(&r->key_map, r->keys, pk, k, status);
+    if (status != PV_OK) {
+        free(k);
+        return NULL;
+    }
+    return k;
+}
+
+/* An invite may be used by anybody who has its secret, so its uses are counted by the coordinator's
+ * receipts; an admin's own signature needs no such witness. */
+bool pv_roster_needs_receipt(const struct pv_roster_key *signer, uint8_t type)
+{
+    return type == PV_ST_MEMBER && (signer->rights & PV_RIGHT_INVITE) == 0;
+}
+
+/* Whatever changes about a key is settled later, once for the whole batch. */
+void pv_roster_mark(struct pv_roster *r, struct pv_roster_key *k)
+{
+    if (k->is_dirty)
+        return;
+    k->is_dirty = true;
+    k->next_dirty = r->dirty;
+    r->dirty = k;
+}
+
+/* An admin's invites depend on it, and the nodes on these. */
+void pv_roster_mark_dependants(struct pv_roster *r, struct pv_roster_key *k)
+{
+    pv_roster_mark(r, k);
+    for (struct pv_roster_item *e = k->issued; e != NULL; e = e->next_issued) {
+        if (e->pub.st.type == PV_ST_MEMBER)
+            pv_roster_mark(r, e->subject);
+        if (e->pub.st.type != PV_ST_INVITE)
+            continue;
+        for (struct pv_roster_item *m = e->subject->issued; m != NULL; m = m->next_issued) {
+            if (m->pub.st.type == PV_ST_MEMBER)
+                pv_roster_mark(r, m->subject);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * roster_quota.c - for which statements there is room.
+ *
+ * A key may make statements about itself without anybody's consent. Of each kind the best few are
+ * kept, so that every roster keeps the same ones in whatever order they come; "best" is what counts
+ * anyway, the newest. The limit of the whole set has a reserve for revocations and for root, and
+ * does not count what removed nodes brought: so a roster that somebody filled can be repaired.
+ */
+#include <string.h>
+
+#include "proto/roster/roster_int.h"
+
+enum pv_roster_quota pv_roster_quota_of(uint8_t type)
+{
+    switch (type) {
+    case PV_ST_MEMBER:
+        return QUOTA_MEMBER;
+    case PV_ST_TRANSPORT:
+        return QUOTA_TRANSPORT;
+    case PV_ST_LEAVE:
+        return QUOTA_LEAVE;
+    case PV_ST_COORDINATORS:
+        return QUOTA_COORDINATORS;
+    case PV_ST_NETWORK:
+    case PV_ST_ADMIN:
+    case PV_ST_INVITE:
+    case PV_ST_REVOCATION:
+        return QUOTA_NONE;
+    default:
+        return QUOTA_UNKNOWN;
+    }
+}
+
+static size_t places_of(enum pv_roster_quota quota)
+{
+    if (quota == QUOTA_COORDINATORS)
+        return PV_ROSTER_MAX_RECORDS;
+    return quota == QUOTA_UNKNOWN ? PV_ROSTER_MAX_UNKNOWN : PV_ROSTER_MAX_SELF;
+}
+
+/* The number by which statements of a kind follow each other. */
+static uint64_t number_of(const struct pv_statement *st)
+{
+    switch (st->type) {
+    case PV_ST_MEMBER:
+        return st->u.member.serial;
+    case PV_ST_TRANSPORT:
+        return st->u.transport.serial;
+    case PV_ST_LEAVE:
+        return st->u.leave.serial;
+    case PV_ST_COORDINATORS:
+        return st->u.coordinators.seq;
+    default:
+        return 0;
+    }
+}
+
+/* Is a kept rather than b? The higher number, then the lower hash. */
+static bool is_better(const struct pv_statement *a, const struct pv_statement *b)
+{
+    if (number_of(a) != number_of(b))
+        return number_of(a) > number_of(b);
+    return memcmp(a->hash, b->hash, sizeof(a->hash)) < 0;
+}
+
+static struct pv_roster_item *find_worst(const struct pv_roster_key *k, enum pv_roster_quota quota)
+{
+    struct pv_roster_item *worst = NULL;
+
+    for (struct pv_roster_item *e = k->kept[quota]; e != NULL; e = e->next_kept) {
+        if (worst == NULL || is_better(&worst->pub.st, &e->pub.st))
+            worst = e;
+    }
+    return worst;
+}
+
+/* Root's own reserve is larger than that of the admins: none of them can fill it. */
+static size_t most_statements(const struct pv_roster *r, const struct pv_statement *st)
+{
+    if (memcmp(st->signer, r->root, sizeof(r->root)) == 0)
+        return PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE;
+    return st->type == PV_ST_REVOCATION ? PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE / 2
+                                        : PV_ROSTER_MAX_STATEMENTS;
+}
+
+int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st,
+                        struct pv_roster_item **ret_drop)
+{
+    enum pv_roster_quota quota = pv_roster_quota_of(st->type);
+    const struct pv_roster_key *k = NULL;
+
+    *ret_drop = NULL;
+    if (quota != QUOTA_NONE)
+        k = pv_roster_key(r, quota == QUOTA_MEMBER ? st->u.member.node : st->signer);
+    if (k != NULL && k->n_kept[quota] >= places_of(quota)) {
+        struct pv_roster_item *worst = find_worst(k, quota);
+        if (!is_better(st, &worst->pub.st))
+            return PV_ERR_LIMIT;
+        *ret_drop = worst;
+        return PV_OK;
+    }
+    size_t most = most_statements(r, st);
+    /* What does not count any more is bounded too: somebody may go on bringing it. */
+    if (r->size - r->n_dead >= most || r->size >= most + PV_ROSTER_MAX_STATEMENTS)
+        return PV_ERR_LIMIT;
+    return PV_OK;
+}
+
+int pv_roster_check_room(const struct pv_roster *r, const struct pv_statement *st)
+{
+    struct pv_roster_item *drop;
+    return pv_roster_find_room(r, st, &drop);
+}
+
+void pv_roster_quota_add(struct pv_roster_key *k, struct pv_roster_item *e)
+{
+    enum pv_roster_quota quota = pv_roster_quota_of(e->pub.st.type);
+
+    e->next_kept = k->kept[quota];
+    k->kept[quota] = e;
+    k->n_kept[quota]++;
+}
+
+void pv_roster_quota_remove(struct pv_roster_key *k, struct pv_roster_item *e)
+{
+    enum pv_roster_quota quota = pv_roster_quota_of(e->pub.st.type);
+    struct pv_roster_item **at = &k->kept[quota];
+
+    while (*at != e)
+        at = &(*at)->next_kept;
+    *at = e->next_kept;
+    k->n_kept[quota]--;
+}
+
+struct pv_roster_item *pv_roster_quota_find(const struct pv_roster_key *k,
+                                            enum pv_roster_quota quota, const uint8_t *hash)
+{
+    struct pv_roster_item *e = k->kept[quota];
+
+    while (e != NULL && memcmp(e->pub.st.hash, hash, PV_STATEMENT_HASH_LEN) != 0)
+        e = e->next_kept;
+    return e;
+}
+
+/* Of a removed node its own statements; of a removed admin also its invites, which admit nobody,
+ * and revocations that are void. */
+void pv_roster_count_dead(struct pv_roster *r, struct pv_roster_key *k)
+{
+    uint32_t n = k->member.state == PV_MEMBER_REVOKED ? k->n_self : 0;
+
+    for (const struct pv_roster_item *e = k->ended ? k->issued : NULL; e != NULL;
+         e = e->next_issued)
+        n += e->pub.st.type == PV_ST_INVITE || (e->pub.st.type == PV_ST_REVOCATION && !e->effective)
+                 ? 1
+                 : 0;
+    r->n_dead = r->n_dead - k->n_dead + n;
+    k->n_dead = n;
+}

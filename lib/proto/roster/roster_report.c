@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* roster_report.c - says in words why a claim does not count. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/roster/roster_int.h"
+
+/* A full ring drops the oldest report: reports are for people, and the newest says more. */
+void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
+                      struct pv_roster_key *key, const char *fmt, ...)
+{
+    if (r->n_reports == PV_ROSTER_MAX_REPORTS) {
+        r->report_first = (r->report_first + 1) % PV_ROSTER_MAX_REPORTS;
+        r->n_reports--;
+    }
+    struct pv_roster_report *rep =
+        &r->reports[(r->report_first + r->n_reports++) % PV_ROSTER_MAX_REPORTS];
+    rep->type = type;
+    rep->key = key;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(rep->text, sizeof(rep->text), fmt, args);
+    va_end(args);
+}
+
+/* The member statement by which a key claims what it claims at present. */
+static const struct pv_st_member *claim_of(const struct pv_roster_key *k)
+{
+    return k->claim.item == NULL ? NULL : &k->claim.item->pub.st.u.member;
+}
+
+static const char *owner_name(const struct pv_roster_item *e, enum pv_roster_binding_kind kind)
+{
+    const struct pv_roster_value *v = e->values[kind];
+    const struct pv_st_member *m = v == NULL || v->owner == NULL ? NULL : claim_of(v->owner->key);
+    return m == NULL ? "somebody else" : m->name;
+}
+
+/* Reported once for each reason: a person wants to know why a machine is not a member, not how
+ * often that was computed. */
+void pv_roster_report_refusal(struct pv_roster *r, struct pv_roster_item *e,
+                              enum pv_roster_refusal why)
+{
+    const struct pv_st_member *m =
+        e->pub.st.type == PV_ST_MEMBER ? &e->pub.st.u.member : claim_of(e->subject);
+    char who[PV_NAME_BUF + PV_KEY_TEXT_BUF + 8], key[PV_KEY_TEXT_BUF], ip[PV_ADDR_TEXT];
+    enum pv_roster_event_type type = PV_ROSTER_EV_REFUSED;
+
+    if (e->refused == why || m == NULL)
+        return;
+    e->refused = why;
+    struct pv_addr ip4 = pv_addr4_u32(pv_load_be32(m->ip4), 0);
+    snprintf(who, sizeof(who), "\"%s\" (%s)", m->name, pv_key_format(e->subject->pk, key));
+    switch (why) {
+    case REFUSE_NAME:
+        pv_roster_report(r, type, e->subject, "%s claims a name that belongs to another key", who);
+        break;
+    case REFUSE_ADDRESS:
+        pv_roster_report(r, type, e->subject, "%s claims %s, which belongs to \"%s\"", who,
+                         pv_addr_format_ip(&ip4, ip), owner_name(e, BIND_IP4));
+        break;
+    case REFUSE_TRANSPORT:
+        pv_roster_report(r, type, e->subject, "%s claims the transport key of \"%s\"", who,
+                         owner_name(e, BIND_TRANSPORT));
+        break;
+    case REFUSE_WINDOW:
+        pv_roster_report(r, type, e->subject, "%s joined outside the time of its invite", who);
+        break;
+    case REFUSE_RECEIPT:
+        pv_roster_report(r, type, e->subject, "%s was let in by a coordinator that is none here",
+                         who);
+        break;
+    case REFUSE_EXPIRY:
+        pv_roster_report(r, type, e->subject, "%s has an expiry without an admin's signature", who);
+        break;
+    case REFUSE_ADMITTER:
+        pv_roster_report(r, type, e->subject, "%s was admitted by a revoked invite or admin", who);
+        break;
+    case REFUSE_REVOKED:
+        pv_roster_report(r, type, e->subject, "%s was removed and claims to be a member", who);
+        break;
+    case REFUSE_NONE:
+        break;
+    }
+}

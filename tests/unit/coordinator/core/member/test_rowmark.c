@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/core/member/rowmark.h"
+#include "crypto/ct.h"
+#include "tests/unit/coordinator/core/coord_world.h"
+
+/* A network with an invite in the store of w; *ret_row is that invite's row. */
+static struct cw *make_world(struct pv_storerow **ret_row, uint8_t ret_key[PV_ROWMARK_KEY_LEN])
+{
+    struct cw *w = cw_new(3);
+    cw_start(w);
+    cw_create(w);
+    (void)cw_invite(w, cw_member(w, &w->alice), 1);
+    struct pv_storeop *op = w->rows[w->n_rows - 1];
+    *ret_row = &op->rows[op->n_rows - 1];
+    pv_rowmark_key(w->cfg.sk, ret_key);
+    return w;
+}
+
+static uint64_t count_after_restart(struct cw *w)
+{
+    struct pv_coord_stats st;
+    cw_drop_clients(w);
+    w->n_clients = 0;
+    w->coord = pv_coord_free(w->coord);
+    cw_start(w);
+    pv_coord_stats(w->coord, &st);
+    return st.statements;
+}
+
+static void what_the_coordinator_stores_has_a_mark(void **state)
+{
+    struct pv_storerow *row = NULL;
+    uint8_t key[PV_ROWMARK_KEY_LEN];
+    (void)state;
+    struct cw *w = make_world(&row, key);
+    for (size_t i = 0; i < w->n_rows; i++)
+        for (size_t k = 0; k < w->rows[i]->n_rows; k++)
+            assert_true(pv_rowmark_is_good(key, &w->rows[i]->rows[k]));
+    key[0] ^= 1; /* another coordinator */
+    assert_false(pv_rowmark_is_good(key, row));
+}
+
+static void any_change_breaks_it(void **state)
+{
+    struct pv_storerow *row = NULL;
+    uint8_t key[PV_ROWMARK_KEY_LEN];
+    (void)state;
+    (void)make_world(&row, key);
+    struct pv_storerow changed = *row;
+    changed.n++;
+    assert_false(pv_rowmark_is_good(key, &changed));
+    changed = *row;
+    changed.network[3] ^= 1;
+    assert_false(pv_rowmark_is_good(key, &changed));
+    changed = *row;
+    changed.foreign = row->receipt;
+    assert_false(pv_rowmark_is_good(key, &changed));
+    changed = *row;
+    changed.receipt.len--;
+    assert_false(pv_rowmark_is_good(key, &changed));
+    changed = *row;
+    changed.has_mark = false;
+    assert_false(pv_rowmark_is_good(key, &changed));
+}
+
+/* The signature of the row's receipt is wrong: only a mark can make it be believed, and it is
+ * looked at when there is none. */
+static void a_marked_row_is_not_verified_again(void **state)
+{
+    struct pv_storerow *row = NULL;
+    uint8_t key[PV_ROWMARK_KEY_LEN], *bytes;
+    (void)state;
+    struct cw *w = make_world(&row, key);
+    struct pv_coord_stats st;
+    pv_coord_stats(w->coord, &st);
+    bytes = (uint8_t *)(uintptr_t)row->receipt.ptr;
+    bytes[row->receipt.len - 1] ^= 1;
+    assert_int_equal(count_after_restart(w), st.statements - 1);
+    pv_rowmark_set(key, row);
+    assert_int_equal(count_after_restart(w), st.statements);
+    row->mark[0] ^= 1;
+    assert_int_equal(count_after_restart(w), st.statements - 1);
+}
+
+/* As an older version left it: verified once, and marked from then on. */
+static void a_row_without_a_mark_gets_one(void **state)
+{
+    struct pv_storerow *row = NULL;
+    uint8_t key[PV_ROWMARK_KEY_LEN];
+    (void)state;
+    struct cw *w = make_world(&row, key);
+    memset(row->mark, 0, sizeof(row->mark));
+    row->has_mark = false;
+    (void)count_after_restart(w);
+    assert_true(pv_rowmark_is_good(key, row));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_the_coordinator_stores_has_a_mark),
+        cmocka_unit_test(any_change_breaks_it),
+        cmocka_unit_test(a_marked_row_is_not_verified_again),
+        cmocka_unit_test(a_row_without_a_mark_gets_one),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rosters that somebody floods: what they cost, and that they can be repaired. The floods are
+ * loaded as from our own store, so their signatures may be anything: each would cost more to make
+ * than to take in.
+ */
+#include "base/bytes.h"
+#include "roster_fixture.h"
+
+/* The flood's node i: a key that nobody has, with the addresses that follow from it. */
+static void forge_member(struct item *it, const struct world *w, uint32_t i)
+{
+    uint8_t *f = it->s.raw + 50; /* node, transport, serial, name, ip4, ip6 */
+    struct pv_statement st;
+
+    pv_store_be32(f, i);
+    pv_store_be32(f + 32, i);
+    for (size_t k = 0; k < 6; k++)
+        f[74 + k] = (uint8_t)('a' + (i >> (4 * k)) % 16);
+    pv_store_be16(f + 80 + 2, (uint16_t)(2 + i % 60000));
+    pv_node_ip6(w->created.network_id, f, f + 84);
+    assert_int_equal(pv_statement_decode(pv_view(it->s.raw, it->s.len), &st), PV_OK);
+    memcpy(it->r + 66, st.hash, sizeof(st.hash));
+    pv_store_be64(it->r + 58, i + 1000); /* its number */
+}
+
+static int load(struct pv_roster *r, const struct item *it)
+{
+    enum pv_roster_added added;
+    return pv_roster_load(r, pv_view(it->s.raw, it->s.len), pv_view(it->r, it->r_len), &added);
+}
+
+/* Loads ghosts under an invite until the roster is full; how many it took. */
+static uint32_t fill(struct pv_roster *r, struct world *w, const struct keys *invite)
+{
+    struct keys some = keys_of(4000);
+    struct item ghost = make_member(w, invite, &some, "ghosts", 7);
+    uint32_t i = 0;
+
+    do
+        forge_member(&ghost, w, ++i);
+    while (load(r, &ghost) == PV_OK);
+    return i;
+}
+
+static void a_full_roster_can_be_repaired(void **state)
+{
+    (void)state;
+    struct world w = world_make(1);
+    struct pv_roster *r = roster_of(&w);
+    struct keys good = keys_of(1), bad = keys_of(2), next = keys_of(3), bob = keys_of(4),
+                carol = keys_of(5), dave = keys_of(6);
+    struct item items[] = {
+        make_invite(&w, &w.creator, &good, 9), make_invite(&w, &w.creator, &bad, 9),
+        make_member(&w, &good, &bob, "bob", 60001), make_member(&w, &bad, &carol, "carol", 60002)};
+    for (size_t i = 0; i < PV_ARRAY_LEN(items); i++)
+        add(r, &items[i]);
+    uint32_t ghosts = fill(r, &w, &bad);
+    settle(r);
+    assert_true(ghosts > 100000);
+    assert_int_equal(pv_roster_size(r), PV_ROSTER_MAX_STATEMENTS);
+    struct item late = make_member(&w, &good, &dave, "dave", 60003);
+    enum pv_roster_added added;
+    assert_int_equal(add_status(r, &late, &added), PV_ERR_LIMIT);
+
+    struct item remove = make_revocation(&w, &w.creator, PV_REVOKE_NODE, bob.pk, NULL, 0);
+    add(r, &remove);
+    assert_int_equal(settle(r).gone, 1);
+
+    /* An admin that uses up the reserve of admins does not reach root's. */
+    struct item any = make_revocation(&w, &w.creator, PV_REVOKE_NODE, bad.pk, NULL, 0);
+    uint32_t n = 0;
+    any.r_len = 0;
+    do
+        pv_store_be32(any.s.raw + 51, ++n);
+    while (load(r, &any) == PV_OK);
+    assert_int_equal(n, PV_ROSTER_RESERVE / 2 + 1); /* bob's place was free again */
+    struct item revoke = make_revocation(&w, &w.root, PV_REVOKE_INVITE, bad.pk, carol.pk, 1);
+    add(r, &revoke);
+    settle(r);
+    assert_int_equal(pv_roster_count(r), 2); /* alice and carol */
+
+    /* What the invite brought does not count any more: life goes on. */
+    struct item invite = make_invite(&w, &w.creator, &next, 9);
+    add(r, &invite);
+    add(r, &late);
+    assert_int_equal(settle(r).added, 1);
+}
+
+static void a_flood_of_coordinators_records_costs_as_much_as_any_other(void **state)
+{
+    (void)state;
+    struct world w = world_make(3);
+    struct pv_roster *r = roster_of(&w);
+    struct keys named[8];
+    uint8_t list[PV_STATEMENT_LIST_MAX];
+    struct pv_writer writer = pv_writer(list, sizeof(list));
+    struct pv_hostport hp = {.host = "192.0.2.9", .port = 1};
+    struct pv_made_long made;
+    size_t size = pv_roster_size(r);
+
+    for (unsigned i = 0; i < 8; i++) {
+        named[i] = keys_of(500 + i);
+        pv_coordlist_put(&writer, named[i].pk, &hp, 1);
+    }
+    assert_int_equal(
+        pv_make_coordinators(w.created.network_id, w.creator.sk, 1, pv_written(&writer), &made),
+        PV_OK);
+    struct item it = {.s = made};
+    for (uint32_t i = 0; i < 20000; i++) {
+        pv_store_be64(it.s.raw + 50, 2 + i);         /* its seq */
+        pv_store_be32(it.s.raw + 50 + 8 + 2 + 4, i); /* the first coordinator's key */
+        assert_int_equal(load(r, &it), PV_OK);
+        if (i % 1000 == 0)
+            settle(r);
+    }
+    settle(r);
+    assert_int_equal(pv_roster_size(r), size + PV_ROSTER_MAX_RECORDS);
+    assert_true(pv_roster_is_coordinator(r, named[7].pk));
+    assert_true(pv_roster_is_coordinator(r, w.coordinator.pk)); /* root's own record stays */
+}
+
+/* --- several admins ----------------------------------------------------------------------------
+ */
+
+struct dispute {
+    struct world w;
+    struct pv_roster *r;
+    struct keys a, b, bob;
+    struct item a_ends_b, b_ends_a, b_ends_bob;
+};
+
+/* Admins a and b and a member bob. b was removed by a, and answers by removing a, and bob. */
+static struct dispute dispute_make(void)
+{
+    struct dispute d = {.w = world_make(4), .a = keys_of(1), .b = keys_of(2), .bob = keys_of(3)};
+    d.r = roster_of(&d.w);
+    struct item items[] = {
+        make_admin(&d.w, &d.w.root, &d.a, 3),
+        make_admin(&d.w, &d.w.root, &d.b, 3),
+        make_member(&d.w, &d.w.creator, &d.a, "a", 1),
+        make_member(&d.w, &d.w.creator, &d.b, "b", 2),
+        make_member(&d.w, &d.w.creator, &d.bob, "bob", 3),
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(items); i++)
+        add(d.r, &items[i]);
+    d.a_ends_b = make_revocation(&d.w, &d.a, PV_REVOKE_NODE, d.b.pk, NULL, 0);
+    d.b_ends_a = make_revocation(&d.w, &d.b, PV_REVOKE_NODE, d.a.pk, NULL, 0);
+    d.b_ends_bob = make_revocation(&d.w, &d.b, PV_REVOKE_NODE, d.bob.pk, NULL, 0);
+    return d;
+}
+
+static void a_removed_admin_counts_no_more_in_whatever_order_it_is_heard(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 6; order++) {
+        static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                         {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+        struct dispute d = dispute_make();
+        const struct item *said[] = {&d.a_ends_b, &d.b_ends_a, &d.b_ends_bob};
+        for (size_t i = 0; i < 3; i++) {
+            add(d.r, said[orders[order][i]]);
+            settle(d.r);
+        }
+        assert_non_null(pv_roster_by_name(d.r, "a"));
+        assert_non_null(pv_roster_by_name(d.r, "bob"));
+        assert_null(pv_roster_by_name(d.r, "b"));
+        test_end(d.r);
+    }
+}
+
+static void what_an_admin_said_before_its_removal_stays(void **state)
+{
+    (void)state;
+    struct dispute d = dispute_make();
+    struct item after = make_revocation(&d.w, &d.w.creator, PV_REVOKE_NODE, d.b.pk, NULL, 0);
+
+    add(d.r, &after);
+    settle(d.r);
+    assert_null(pv_roster_by_name(d.r, "b"));
+    add(d.r, &d.b_ends_bob); /* heard late, receipted before */
+    settle(d.r);
+    assert_null(pv_roster_by_name(d.r, "bob"));
+}
+
+static void without_the_coordinators_word_both_are_out_and_with_it_the_first_stays(void **state)
+{
+    (void)state;
+    struct dispute d = dispute_make();
+    struct item one = d.a_ends_b, other = d.b_ends_a;
+
+    one.r_len = other.r_len = 0;
+    add(d.r, &one);
+    add(d.r, &other);
+    settle(d.r);
+    assert_null(pv_roster_by_name(d.r, "a"));
+    assert_null(pv_roster_by_name(d.r, "b"));
+    add(d.r, &d.a_ends_b); /* now with its receipt */
+    settle(d.r);
+    assert_non_null(pv_roster_by_name(d.r, "a"));
+    assert_null(pv_roster_by_name(d.r, "b"));
+}
+
+static void a_coordinator_that_an_admin_named_gives_it_no_place_in_order(void **state)
+{
+    (void)state;
+    struct dispute d = dispute_make();
+    struct keys own = keys_of(77);
+    struct pv_statement st = {.type = PV_ST_COORDINATORS};
+    struct pv_hostport hp = {.host = "192.0.2.9", .port = 1};
+    uint8_t list[128];
+    struct pv_writer writer = pv_writer(list, sizeof(list));
+
+    pv_coordlist_put(&writer, own.pk, &hp, 1);
+    st.u.coordinators.seq = 9;
+    st.u.coordinators.list = pv_written(&writer);
+    struct item record = make_statement(&d.w, &st, &d.b);
+    struct item back = d.b_ends_a;
+    struct world evil = d.w;
+    evil.coordinator = own;
+    receipt_at(&evil, &record, 1, 1, T0 - 500);
+    receipt_at(&evil, &back, 1, 2, T0 - 400); /* long before a removed b */
+    add(d.r, &d.a_ends_b);
+    add(d.r, &record);
+    add(d.r, &back);
+    settle(d.r);
+    assert_non_null(pv_roster_by_name(d.r, "a"));
+    assert_null(pv_roster_by_name(d.r, "b"));
+    assert_false(pv_roster_is_coordinator(d.r, own.pk));
+}
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_full_roster_can_be_repaired),
+        cmocka_unit_test(a_flood_of_coordinators_records_costs_as_much_as_any_other),
+        cmocka_unit_test(a_removed_admin_counts_no_more_in_whatever_order_it_is_heard),
+        cmocka_unit_test(what_an_admin_said_before_its_removal_stays),
+        cmocka_unit_test(without_the_coordinators_word_both_are_out_and_with_it_the_first_stays),
+        cmocka_unit_test(a_coordinator_that_an_admin_named_gives_it_no_place_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
