@@ -185,6 +185,8 @@ static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
     if (!m->u.statements.more) {
         m->u.statements.has_head = true;
         memcpy(m->u.statements.head, pv_cnet_head(s->net), PV_CTL_HASH_LEN);
+        m->u.statements.has_members = true;
+        pv_roster_members(s->net->roster, m->u.statements.members);
     }
     int r = pv_conn_send(s, m);
     if (r == PV_OK) {

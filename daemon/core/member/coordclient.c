@@ -25,6 +25,7 @@ struct attempt {
     struct pv_coordclient_addr addr;
     struct pv_control *control;
     bool connected;
+    bool heard;    /* bytes came back */
     bool writable; /* not yet told by poll_writable */
 };
 
@@ -33,7 +34,8 @@ enum round_failure {
     ROUND_SILENT, /* no answer; so far */
     ROUND_NO_WAY,
     ROUND_REFUSED,
-    ROUND_STRANGER, /* connected, and closed or nonsense before the key was proven */
+    ROUND_CLOSED,   /* connected, and closed before a byte came back */
+    ROUND_STRANGER, /* connected, and what came back did not prove the key */
 };
 
 struct pending {
@@ -96,13 +98,26 @@ int pv_coordclient_new(struct pv_coordclient **ret_client, const struct pv_coord
     return PV_OK;
 }
 
+/* Was the shell not yet told to open this stream? Then it never is, and there is nothing to close:
+ * so only streams that it has opened take places in the list, and closes always find one. */
+static bool take_back_open(struct pv_coordclient *c, uint32_t sid)
+{
+    for (size_t i = 0; i < c->n_ops; i++) {
+        if (!c->ops[i].open || c->ops[i].sid != sid)
+            continue;
+        memmove(&c->ops[i], &c->ops[i + 1], (--c->n_ops - i) * sizeof(c->ops[0]));
+        return true;
+    }
+    return false;
+}
+
 static void drop_attempt(struct pv_coordclient *c, struct attempt *a, bool close)
 {
     if (a->sid == 0)
         return;
     /* The shell owns the socket and closes it when it polls the operation. Bytes that still come
      * for this stream find no attempt and are dropped. */
-    if (close && c->n_ops < OPS_MAX)
+    if (close && !take_back_open(c, a->sid) && c->n_ops < OPS_MAX)
         c->ops[c->n_ops++] = (struct pv_coordclient_stream_op){.open = false, .sid = a->sid};
     pv_control_free(a->control);
     *a = (struct attempt){0};
@@ -220,8 +235,12 @@ static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns n
 
 /* Addresses are started in turn, a little apart, and the first finished handshake wins (as in RFC
  * 8305): an address that does not answer costs the stagger and not a whole timeout. */
-static void start_attempt(struct pv_coordclient *c, pv_ns now)
+static void start_next(struct pv_coordclient *c, pv_ns now)
 {
+    if (c->next_addr >= c->n_addrs) { /* the list has become shorter meanwhile */
+        c->stagger_at = PV_NEVER;
+        return;
+    }
     struct attempt *a = &c->attempts[c->next_addr];
     const struct pv_coordclient_addr *addr = &c->addrs[c->next_addr++];
     c->stagger_at = c->next_addr < c->n_addrs ? now + PV_COORDCLIENT_STAGGER : PV_NEVER;
@@ -234,6 +253,7 @@ static void start_attempt(struct pv_coordclient *c, pv_ns now)
     a->sid = c->next_sid;
     a->addr = *addr;
     a->connected = false;
+    a->heard = false;
     a->writable = false;
     c->last_addr = *addr;
     c->ops[c->n_ops++] =
@@ -251,10 +271,11 @@ static bool any_attempt(const struct pv_coordclient *c)
 
 /* What says most about a round is kept: a stranger who answers more than a refusal, and that more
  * than an address without a way to it. */
-static void note_failure(struct pv_coordclient *c, bool connected, int status)
+static void note_failure(struct pv_coordclient *c, bool connected, bool heard, int status)
 {
     enum round_failure f =
-        connected                                                                   ? ROUND_STRANGER
+        heard                                                                       ? ROUND_STRANGER
+        : connected                                                                 ? ROUND_CLOSED
         : status == -ECONNREFUSED                                                   ? ROUND_REFUSED
         : status == -ENETUNREACH || status == -ENETDOWN || status == -EADDRNOTAVAIL ? ROUND_NO_WAY
                                                                                     : ROUND_SILENT;
@@ -272,6 +293,12 @@ static const char *round_text(const struct pv_coordclient *c)
     case ROUND_STRANGER:
         return "what answers at the coordinator's address does not prove the coordinator's key: "
                "it has another key now, or is another program (a login page of this network?)";
+    case ROUND_CLOSED:
+        /* A coordinator cannot say anything to a node that does not know its key, nor does one that
+         * is flooded to those whose place it gives away. */
+        return "the coordinator's address closes the connection without an answer: the program "
+               "there has another key than the one looked for, has no place for newcomers at the "
+               "moment, or is no coordinator (a login page of this network?)";
     case ROUND_REFUSED:
         return "the coordinator's address refuses the connection: does p2pvpn-coordinator run "
                "there?";
@@ -293,13 +320,13 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
                            pv_ns now)
 {
     bool was_used = a == c->used;
-    bool connected = a->connected;
+    bool connected = a->connected, heard = a->heard;
     drop_attempt(c, a, close);
     if (was_used) {
         fail(c, status, "the connection was closed", now);
         return;
     }
-    note_failure(c, connected, status);
+    note_failure(c, connected, heard, status);
     if (any_attempt(c))
         return;
     if (c->next_addr < c->n_addrs)
@@ -344,9 +371,9 @@ void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordcli
     c->n_addrs = n < PV_COORDCLIENT_MAX_ADDRS ? n : PV_COORDCLIENT_MAX_ADDRS;
     if (c->n_addrs > 0)
         memcpy(c->addrs, addrs, c->n_addrs * sizeof(*addrs));
-    /* Only a round that had no address to try begins here; any other takes up the new list as it
-     * goes on. */
-    if (c->state == PV_COORDCLIENT_CONNECTING && !had)
+    /* Only a round that has nothing to try begins here; any other takes up the new list as it goes
+     * on, with the attempts that run. */
+    if (c->state == PV_COORDCLIENT_CONNECTING && !had && !any_attempt(c))
         begin_round(c, now);
 }
 
@@ -543,6 +570,7 @@ void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct 
     struct attempt *a = by_sid(c, sid);
     while (a != NULL && bytes.len > 0) {
         size_t used;
+        a->heard = true;
         int r = pv_control_handle_bytes(a->control, bytes, &used);
         if (r != PV_OK) {
             attempt_failed(c, a, r, true, now);
@@ -679,7 +707,7 @@ void pv_coordclient_handle_timeout(struct pv_coordclient *c, pv_ns now)
         return;
     }
     if (c->stagger_at != PV_NEVER && now >= c->stagger_at)
-        start_attempt(c, now);
+        start_next(c, now);
     if (c->deadline == PV_NEVER || now < c->deadline)
         return;
     if (c->state == PV_COORDCLIENT_WAITING)

@@ -85,6 +85,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_rostersync_changed_alone(g->sync, now);
 }
 
+/* What the exchange has to say goes out, and what it could not settle is reported. */
 static void run_gossip(void *part, pv_ns now)
 {
     struct gossip *g = part;
@@ -97,12 +98,15 @@ static void run_gossip(void *part, pv_ns now)
     }
     while (pv_rostersync_poll_event(g->sync, &ev) == PV_OK) {
         const struct pv_peer *p = pv_peers_by_pk(n->peers, ev.peer);
-        if (p == NULL || ev.type != PV_ROSTERSYNC_EV_DISAGREES)
+        if (p == NULL || ev.type == PV_ROSTERSYNC_EV_AGREES)
             continue;
         char text[PV_ROSTER_TEXT];
         snprintf(text, sizeof(text),
-                 "this node and %s keep different statements although they exchanged them: one of "
-                 "them was told something else",
+                 ev.type == PV_ROSTERSYNC_EV_DISAGREES
+                     ? "this node and %s keep different statements although they exchanged them: "
+                       "one of them was told something else"
+                     : "this node and %s have the same statements and not the same members: update "
+                       "the older of the two",
                  pv_peer_name(p));
         pv_node_report(n, PV_FROM_MEMBERS, text, now);
     }
@@ -123,10 +127,24 @@ static void take_statements(void *part, struct pv_peer *from, struct pv_view bod
     pv_membership_settle(g->node, now);
 }
 
-void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head, pv_ns now)
+void pv_gossip_hurry(struct pv_node *n, pv_ns now)
 {
     struct gossip *g = pv_node_part(n, &pv_part_gossip);
-    pv_rostersync_head_seen(g->sync, pv_peer_pk(p), head, now);
+    pv_rostersync_ask(g->sync, now);
+    run_gossip(g, now);
+}
+
+bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p)
+{
+    struct gossip *g = pv_node_part(n, &pv_part_gossip);
+    return n->roster != NULL && pv_rostersync_knows(g->sync, pv_peer_pk(p));
+}
+
+void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
+                         const uint8_t *members, pv_ns now)
+{
+    struct gossip *g = pv_node_part(n, &pv_part_gossip);
+    pv_rostersync_head_seen(g->sync, pv_peer_pk(p), head, members, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)

@@ -11,8 +11,14 @@
 
 extern const struct pv_part pv_part_gossip;
 
-/* The head of a peer's roster was seen: where heads differ, the two exchange what is missing. */
+/* A member was removed, or leaves: every peer is told now, and asked whether it knows. */
+void pv_gossip_hurry(struct pv_node *n, pv_ns now);
+/* Has this peer all statements that we have, as it told last? */
+bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p);
+
+/* The head of a peer's roster was seen, and its members' digest (NULL: it told none): where these
+ * differ from ours, the two exchange what is missing. */
 void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
-                         pv_ns now);
+                         const uint8_t *members, pv_ns now);
 
 #endif /* PV_GOSSIP_H */

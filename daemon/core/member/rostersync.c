@@ -10,14 +10,9 @@
 #include "base/bytes.h"
 #include "base/heap.h"
 #include "base/map.h"
+#include "daemon/core/member/rosterwire.h"
 
 enum {
-    OP_HEAD = 0,       /* 32 bytes */
-    OP_DIGESTS = 1,    /* 256 * 4 bytes */
-    OP_PREFIXES = 2,   /* u8 bucket, ascending prefixes of all its statements */
-    OP_WANT = 3,       /* prefixes */
-    OP_STATEMENTS = 4, /* {u16 length, statement, u16 length, receipt or nothing} */
-
     PREFIX = PV_ROSTER_PREFIX_LEN,
     WANT_MAX = 128,                /* prefixes in one message, so that it is one part */
     ONE_PART = PV_INBAND_PART_MAX, /* bytes of body */
@@ -39,7 +34,7 @@ enum state {
 /* What is to be said to a peer that is worked with. */
 struct work {
     bool digests;
-    uint8_t buckets[PV_ROSTER_BUCKETS / 8]; /* bitmap: prefixes to be sent */
+    struct pv_rosterwire_buckets buckets; /* whose prefixes are to be sent */
     size_t n_want, n_give;
     uint8_t want[PV_ROSTERSYNC_LIST][PREFIX];
     uint8_t give[PV_ROSTERSYNC_LIST][PREFIX];
@@ -51,7 +46,11 @@ struct peer {
     enum state state;
     bool has_head;
     uint8_t head[PV_STATEMENT_HASH_LEN]; /* theirs, as seen last */
+    bool has_members;
+    uint8_t members[PV_STATEMENT_HASH_LEN]; /* the same of their members' digest */
     bool say_head;
+    bool say_state;    /* head and members' digest, which released nodes ignore */
+    bool ask_state;    /* the same, and to be answered */
     struct work *work; /* WORKING */
     unsigned tries;    /* rounds since something new came */
     unsigned silent;   /* rounds since anything came */
@@ -91,12 +90,12 @@ static struct peer *find(const struct pv_rostersync *s, const uint8_t *pk)
 
 static bool has_output(const struct peer *p)
 {
-    static const uint8_t none[sizeof(p->work->buckets)];
+    static const struct pv_rosterwire_buckets none;
 
-    if (p->say_head)
+    if (p->say_head || p->say_state || p->ask_state)
         return true;
     return p->work != NULL && (p->work->digests || p->work->n_want > 0 || p->work->n_give > 0 ||
-                               memcmp(p->work->buckets, none, sizeof(none)) != 0);
+                               memcmp(&p->work->buckets, &none, sizeof(none)) != 0);
 }
 
 /* After any change of a peer: ready to send, or when to look again. */
@@ -135,11 +134,30 @@ static void unready(struct pv_rostersync *s, struct peer *p)
     }
 }
 
-static bool agrees(struct pv_rostersync *s, const struct peer *p)
+static bool same_statements(struct pv_rostersync *s, const struct peer *p)
 {
     uint8_t own[PV_STATEMENT_HASH_LEN];
     pv_roster_head(s->roster, own);
     return p->has_head && memcmp(own, p->head, sizeof(own)) == 0;
+}
+
+/* The same statements, and, as far as the peer tells, the same members. */
+static bool agrees(struct pv_rostersync *s, const struct peer *p)
+{
+    uint8_t own[PV_STATEMENT_HASH_LEN];
+
+    if (!same_statements(s, p))
+        return false;
+    if (!p->has_members)
+        return true;
+    pv_roster_members(s->roster, own);
+    return memcmp(own, p->members, sizeof(own)) == 0;
+}
+
+bool pv_rostersync_knows(struct pv_rostersync *s, const uint8_t *peer)
+{
+    const struct peer *p = find(s, peer);
+    return p != NULL && same_statements(s, p);
 }
 
 static void tell(struct pv_rostersync *s, const struct peer *p, enum pv_rostersync_event_type type)
@@ -217,8 +235,10 @@ static void fill_places(struct pv_rostersync *s, pv_ns now)
 
 static void finish(struct pv_rostersync *s, struct peer *p, pv_ns now)
 {
-    if (p->state == WORKING)
+    if (p->state == WORKING) {
         tell(s, p, PV_ROSTERSYNC_EV_AGREES);
+        p->ask_state = p->drive; /* with the same statements, are they the same members? */
+    }
     set_state(s, p, IDLE);
     p->rests = 0;
     touch(s, p, now);
@@ -230,7 +250,7 @@ static void rest(struct pv_rostersync *s, struct peer *p, pv_ns now)
     /* Only a peer that took part and still differs is reported: silence says nothing about its
      * statements. */
     if (p->silent < PV_ROSTERSYNC_SILENT)
-        tell(s, p, PV_ROSTERSYNC_EV_DISAGREES);
+        tell(s, p, same_statements(s, p) ? PV_ROSTERSYNC_EV_DIFFERS : PV_ROSTERSYNC_EV_DISAGREES);
     set_state(s, p, RESTING);
     p->due = now + (PV_ROSTERSYNC_REST << p->rests);
     if (p->rests < MAX_REST_DOUBLINGS)
@@ -325,7 +345,7 @@ int pv_rostersync_peer_up(struct pv_rostersync *s, const uint8_t *peer, pv_ns no
     /* Both ends see the same order of keys, so exactly one of them drives. */
     p->drive = memcmp(s->own, peer, sizeof(s->own)) < 0;
     p->due = PV_NEVER;
-    p->say_head = p->drive;
+    p->say_head = p->ask_state = p->drive;
     status = pv_heap_reserve(&s->timers, HASH_CNT(hh, s->peers) + 1);
     if (status == PV_OK)
         PV_MAP_ADD(&s->map, s->peers, pk, p, status);
@@ -347,11 +367,16 @@ void pv_rostersync_peer_down(struct pv_rostersync *s, const uint8_t *peer, pv_ns
 }
 
 void pv_rostersync_head_seen(struct pv_rostersync *s, const uint8_t *peer,
-                             const uint8_t head[static PV_STATEMENT_HASH_LEN], pv_ns now)
+                             const uint8_t head[static PV_STATEMENT_HASH_LEN],
+                             const uint8_t *members, pv_ns now)
 {
     struct peer *p = find(s, peer);
     if (p == NULL)
         return;
+    if (members != NULL) {
+        memcpy(p->members, members, sizeof(p->members));
+        p->has_members = true;
+    }
     compare(s, p, head, now);
 }
 
@@ -362,6 +387,14 @@ void pv_rostersync_changed(struct pv_rostersync *s, pv_ns now)
     /* Others have most likely been told the same at the same time: let them take it in, and do not
      * all speak at once. */
     s->announce_at = now + PV_ROSTERSYNC_ANNOUNCE + PV_MS(pv_rng_below(&s->rng, 1000));
+}
+
+void pv_rostersync_ask(struct pv_rostersync *s, pv_ns now)
+{
+    for (struct peer *p = s->peers; p != NULL; p = p->hh.next) {
+        p->say_head = p->ask_state = true;
+        touch(s, p, now);
+    }
 }
 
 void pv_rostersync_changed_alone(struct pv_rostersync *s, pv_ns now)
@@ -380,43 +413,22 @@ static void note_activity(struct peer *p, pv_ns now)
     p->due = now + round_time(p);
 }
 
+/* A digest that came with another head says nothing about this one. */
+static void forget_members(struct peer *p, const uint8_t *head)
+{
+    p->has_members = p->has_members && memcmp(p->head, head, sizeof(p->head)) == 0;
+}
+
 static int take_head(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of, pv_ns now)
 {
     if (rest_of.len != PV_STATEMENT_HASH_LEN)
         return PV_ERR_MALFORMED;
+    forget_members(p, rest_of.ptr);
     compare(s, p, rest_of.ptr, now);
     /* The driver says "yes, the same", the answerer "no, here is mine". Never both, so that it
      * ends. */
     if (agrees(s, p) == p->drive)
         p->say_head = true;
-    return PV_OK;
-}
-
-static int take_digests(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of, pv_ns now)
-{
-    if (rest_of.len != PV_ROSTER_BUCKETS * 4)
-        return PV_ERR_MALFORMED;
-    /* Digests are the driver's to send: two drivers would do all the work twice. */
-    if (p->drive)
-        return PV_OK;
-
-    uint8_t buckets[sizeof(p->work->buckets)] = {0};
-    bool differs = false;
-    for (size_t b = 0; b < PV_ROSTER_BUCKETS; b++) {
-        if (pv_load_be32(rest_of.ptr + 4 * b) == pv_roster_bucket_digest(s->roster, (uint8_t)b))
-            continue;
-        buckets[b / 8] |= (uint8_t)(1u << (b % 8));
-        differs = true;
-    }
-    if (!differs) {
-        p->say_head = true; /* equal: the driver ends it */
-        return PV_OK;
-    }
-    queue_work(s, p, now);
-    if (p->state != WORKING)
-        return PV_OK; /* both places are taken: it will ask again */
-    memcpy(p->work->buckets, buckets, sizeof(buckets));
-    note_activity(p, now);
     return PV_OK;
 }
 
@@ -429,6 +441,61 @@ static void note_prefix(uint8_t (*list)[PREFIX], size_t *n, const uint8_t *prefi
     /* A prefix that finds no place shows again in the digests of the next round. */
     if (*n < PV_ROSTERSYNC_LIST)
         memcpy(list[(*n)++], prefix, PREFIX);
+}
+
+/* All statements of the buckets in which receipts differ go to the peer, and are asked of it. */
+static void exchange_buckets(struct pv_rostersync *s, struct work *work,
+                             const struct pv_rosterwire_buckets *buckets)
+{
+    for (size_t b = 0; b < PV_ROSTER_BUCKETS; b++) {
+        const struct pv_roster_entry *e;
+        if ((buckets->bits[b / 8] & (1u << (b % 8))) == 0)
+            continue;
+        for (size_t i = 0; (e = pv_roster_bucket_at(s->roster, (uint8_t)b, i)) != NULL; i++) {
+            note_prefix(work->give, &work->n_give, e->st.hash);
+            note_prefix(work->want, &work->n_want, e->st.hash);
+        }
+    }
+}
+
+/* Digests of statements, or of statements and receipts where the heads are the same and the members
+ * are not. */
+static int take_digests(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of,
+                        bool receipts, pv_ns now)
+{
+    if (rest_of.len != PV_ROSTER_BUCKETS * 4)
+        return PV_ERR_MALFORMED;
+    /* Digests are the driver's to send: two drivers would do all the work twice. */
+    if (p->drive)
+        return PV_OK;
+
+    struct pv_rosterwire_buckets buckets;
+    if (!pv_rosterwire_differ(s->roster, rest_of.ptr, receipts, &buckets)) {
+        p->say_head = true; /* equal: the driver ends it */
+        p->say_state = receipts;
+        return PV_OK;
+    }
+    queue_work(s, p, now);
+    if (p->state != WORKING)
+        return PV_OK; /* both places are taken: it will ask again */
+    if (receipts)
+        exchange_buckets(s, p->work, &buckets);
+    else
+        p->work->buckets = buckets;
+    note_activity(p, now);
+    return PV_OK;
+}
+
+/* Their head and members' digest, whoever asked. */
+static int take_state(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of, pv_ns now)
+{
+    if (rest_of.len != 1 + 2 * PV_STATEMENT_HASH_LEN)
+        return PV_ERR_MALFORMED;
+    memcpy(p->members, rest_of.ptr + 1 + PV_STATEMENT_HASH_LEN, sizeof(p->members));
+    p->has_members = true;
+    p->say_state = p->say_state || rest_of.ptr[0] != 0;
+    compare(s, p, rest_of.ptr + 1, now);
+    return PV_OK;
 }
 
 /* Walks their ascending prefixes and our bucket side by side. */
@@ -506,6 +573,7 @@ static int take_statements(struct pv_rostersync *s, struct peer *p, struct pv_vi
     if (merged > 0) {
         p->tries = 0;
         p->rests = 0;
+        p->say_state = true; /* whoever removes a member waits to hear who knows */
         pv_rostersync_changed(s, now);
         if (p->drive && agrees(s, p)) {
             p->say_head = true;
@@ -527,19 +595,23 @@ int pv_rostersync_handle(struct pv_rostersync *s, const uint8_t *peer, struct pv
         return PV_ERR_MALFORMED;
     struct pv_view rest_of = pv_view(body.ptr + 1, body.len - 1);
     switch (body.ptr[0]) {
-    case OP_HEAD:
+    case PV_ROSTERWIRE_HEAD:
         status = take_head(s, p, rest_of, now);
         break;
-    case OP_DIGESTS:
-        status = take_digests(s, p, rest_of, now);
+    case PV_ROSTERWIRE_DIGESTS:
+    case PV_ROSTERWIRE_RECEIPTS:
+        status = take_digests(s, p, rest_of, body.ptr[0] == PV_ROSTERWIRE_RECEIPTS, now);
         break;
-    case OP_PREFIXES:
+    case PV_ROSTERWIRE_STATE:
+        status = take_state(s, p, rest_of, now);
+        break;
+    case PV_ROSTERWIRE_PREFIXES:
         status = take_prefixes(s, p, rest_of, now);
         break;
-    case OP_WANT:
+    case PV_ROSTERWIRE_WANT:
         status = take_want(p, rest_of, now);
         break;
-    case OP_STATEMENTS:
+    case PV_ROSTERWIRE_STATEMENTS:
         status = take_statements(s, p, rest_of, now);
         break;
     /* A newer version may say more than this one knows: that is no error. */
@@ -571,6 +643,7 @@ static void peer_timeout(struct pv_rostersync *s, struct peer *p, pv_ns now)
          * whatever was lost. */
         p->work->digests = p->drive;
         p->say_head = !p->drive;
+        p->ask_state = p->ask_state || p->has_members;
         p->due = now + round_time(p);
     }
     touch(s, p, now);
@@ -598,31 +671,15 @@ pv_ns pv_rostersync_next_timeout(const struct pv_rostersync *s)
 
 /* --- messages out ---------------------------------------------------------------------------- */
 
-static void write_head(struct pv_rostersync *s, struct pv_writer *w)
-{
-    uint8_t head[PV_STATEMENT_HASH_LEN];
-
-    pv_roster_head(s->roster, head);
-    pv_put_u8(w, OP_HEAD);
-    pv_put_bytes(w, head, sizeof(head));
-}
-
-static void write_digests(struct pv_rostersync *s, struct pv_writer *w)
-{
-    pv_put_u8(w, OP_DIGESTS);
-    for (size_t b = 0; b < PV_ROSTER_BUCKETS; b++)
-        pv_put_u32(w, pv_roster_bucket_digest(s->roster, (uint8_t)b));
-}
-
 static void write_prefixes(struct pv_rostersync *s, struct work *work, struct pv_writer *w)
 {
     size_t b = 0;
 
     /* has_output promised that a bit is set, so the search ends. */
-    while ((work->buckets[b / 8] & (1u << (b % 8))) == 0)
+    while ((work->buckets.bits[b / 8] & (1u << (b % 8))) == 0)
         b++;
-    work->buckets[b / 8] &= (uint8_t) ~(1u << (b % 8));
-    pv_put_u8(w, OP_PREFIXES);
+    work->buckets.bits[b / 8] &= (uint8_t) ~(1u << (b % 8));
+    pv_put_u8(w, PV_ROSTERWIRE_PREFIXES);
     pv_put_u8(w, (uint8_t)b);
     for (size_t i = 0; i < BUCKET_MAX; i++) {
         const struct pv_roster_entry *e = pv_roster_bucket_at(s->roster, (uint8_t)b, i);
@@ -636,7 +693,7 @@ static void write_want(struct work *work, struct pv_writer *w)
 {
     size_t n = work->n_want < WANT_MAX ? work->n_want : WANT_MAX;
 
-    pv_put_u8(w, OP_WANT);
+    pv_put_u8(w, PV_ROSTERWIRE_WANT);
     work->n_want -= n;
     pv_put_bytes(w, work->want[work->n_want], n * PREFIX);
 }
@@ -644,7 +701,7 @@ static void write_want(struct work *work, struct pv_writer *w)
 /* As many statements as one part takes, and at least one. */
 static void write_statements(struct pv_rostersync *s, struct work *work, struct pv_writer *w)
 {
-    pv_put_u8(w, OP_STATEMENTS);
+    pv_put_u8(w, PV_ROSTERWIRE_STATEMENTS);
     while (work->n_give > 0) {
         const struct pv_roster_entry *e =
             pv_roster_find_prefix(s->roster, work->give[work->n_give - 1]);
@@ -665,10 +722,13 @@ static void write_next(struct pv_rostersync *s, struct peer *p, struct pv_writer
 {
     if (p->say_head) {
         p->say_head = false;
-        write_head(s, w);
+        pv_rosterwire_put_head(w, s->roster);
+    } else if (p->say_state || p->ask_state) {
+        pv_rosterwire_put_state(w, s->roster, p->ask_state);
+        p->say_state = p->ask_state = false;
     } else if (p->work->digests) {
         p->work->digests = false;
-        write_digests(s, w);
+        pv_rosterwire_put_digests(w, s->roster, same_statements(s, p));
     } else if (p->work->n_want > 0) {
         write_want(p->work, w);
     } else if (p->work->n_give > 0) {

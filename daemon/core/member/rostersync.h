@@ -17,6 +17,10 @@
  *   driver --- 3 wanted prefixes, 4 statements --> answerer
  *   driver <-- 4 statements ---------------------- answerer
  *
+ * Beside heads go states (5: head and members' digest). Where heads agree and members differ, the
+ * two hold other receipts: the driver sends digests with these (6), and the answerer exchanges all
+ * statements of the buckets that differ (3 and 4).
+ *
  * Every message can be answered without memory of the one before. Work with a peer ends when heads
  * agree, or when PV_ROSTERSYNC_TRIES rounds brought nothing new: then it rests (1 to 16 min),
  * because the two refuse each other's statements for good, and the event DISAGREES is given. A peer
@@ -64,13 +68,20 @@ PV_MUST_CHECK int pv_rostersync_peer_up(struct pv_rostersync *s, const uint8_t *
 /* They do not, or it is no member any more. */
 void pv_rostersync_peer_down(struct pv_rostersync *s, const uint8_t *peer, pv_ns now);
 
-/* The head of a peer's roster was seen (signal, description). Peers that are not up are ignored. */
+/* The head of a peer's roster was seen (signal, description), and its members' digest, NULL where
+ * it told none. Peers that are not up are ignored. */
 void pv_rostersync_head_seen(struct pv_rostersync *s, const uint8_t *peer,
-                             const uint8_t head[static PV_STATEMENT_HASH_LEN], pv_ns now);
+                             const uint8_t head[static PV_STATEMENT_HASH_LEN],
+                             const uint8_t *members, pv_ns now);
 /* Our own roster changed, whatever the reason. */
 void pv_rostersync_changed(struct pv_rostersync *s, pv_ns now);
 /* The same, and nobody else tells the peers (the coordinator is away): they hear of it at once. */
 void pv_rostersync_changed_alone(struct pv_rostersync *s, pv_ns now);
+
+/* The same, of a removal: every peer is told our head at once, and asked for its own. */
+void pv_rostersync_ask(struct pv_rostersync *s, pv_ns now);
+/* Has this peer told a head that is the same as ours is now: does it know all that we know? */
+bool pv_rostersync_knows(struct pv_rostersync *s, const uint8_t *peer);
 
 /* The body of an in-band message of type 2 from a member that is up. PV_ERR_MALFORMED, or
  * PV_ERR_NOT_FOUND (a peer that is not up): dropped. Unknown ops are ignored. */
@@ -92,6 +103,8 @@ PV_MUST_CHECK int pv_rostersync_poll_transmit(struct pv_rostersync *s,
 enum pv_rostersync_event_type {
     PV_ROSTERSYNC_EV_AGREES,    /* after work: both have the same statements */
     PV_ROSTERSYNC_EV_DISAGREES, /* they keep differing: worth a report */
+    /* They have the same statements and other members, and exchanging receipts did not help. */
+    PV_ROSTERSYNC_EV_DIFFERS,
 };
 struct pv_rostersync_event {
     enum pv_rostersync_event_type type;

@@ -167,6 +167,8 @@ static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc
     if (sig == NULL)
         return;
     pv_roster_head(n->roster, sig->head);
+    pv_roster_members(n->roster, sig->members);
+    sig->has_members = true;
     sig->has_desc = true;
     sig->desc = *desc;
     const struct pv_descx *x = pv_peer_descx(p);
@@ -225,7 +227,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 
 static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal *sig, pv_ns now)
 {
-    pv_gossip_head_seen(s->node, p, sig->head, now);
+    pv_gossip_head_seen(s->node, p, sig->head, sig->has_members ? sig->members : NULL, now);
     if (!sig->has_desc || !s->node->up)
         return;
     pv_peer_handle_desc(p, &sig->desc, now);

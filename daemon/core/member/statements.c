@@ -19,7 +19,9 @@ enum {
 struct statements {
     struct pv_node *node;
     struct pv_puts uploads;
-    bool relisted;                            /* the whole log was asked for on this connection */
+    size_t n_paged; /* that came in pages since the last final one */
+    bool relisted;  /* the whole log was asked for on this connection */
+    bool differs;   /* the coordinator has our statements and other members, also after that */
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while RELISTING */
     size_t n_listed, cap_listed;
 };
@@ -55,19 +57,20 @@ static void free_statements(void *part)
 
 /* --- uploading -------------------------------------------------------------------------------- */
 
-static void end_upload(struct statements *s, struct pv_put *put, enum pv_ctl_error error)
+static void end_upload(struct statements *s, struct pv_put *put, enum pv_ctl_error error, pv_ns now)
 {
-    if (error != PV_CTL_E_NONE)
-        pv_log(s->node->log, PV_LOG_WARN, "what=\"upload refused\" why=%s",
-               pv_ctl_error_word(error));
+    const char *why = pv_ctl_error_word(error);
+    char more[PV_NODE_MORE];
+    if (error != PV_CTL_E_NONE && pv_node_may_log(s->node, PV_FROM_COORDINATOR, why, now, more))
+        pv_log(s->node->log, PV_LOG_WARN, "what=\"upload refused\" why=%s%s", why, more);
     pv_put_free(put);
 }
 
-static void upload(struct statements *s, struct pv_put *put)
+static void upload(struct statements *s, struct pv_put *put, pv_ns now)
 {
     enum pv_ctl_error error = pv_puts_send(&s->uploads, put);
     if (error != PV_CTL_E_NONE)
-        end_upload(s, put, error);
+        end_upload(s, put, error, now);
 }
 
 static int cmp_hashes(const void *a, const void *b)
@@ -76,7 +79,7 @@ static int cmp_hashes(const void *a, const void *b)
 }
 
 /* Members whom the coordinator lacks statements of (a restored backup) bring them back. */
-static void upload_missing(struct statements *s)
+static void upload_missing(struct statements *s, pv_ns now)
 {
     struct pv_put *put = NULL;
     if (s->n_listed > 0)
@@ -96,16 +99,19 @@ static void upload_missing(struct statements *s)
         memcpy(put->statements[put->n].raw, x->st.raw.ptr, x->st.raw.len);
         put->statements[put->n++].len = x->st.raw.len;
         if (put->n == PUT_SIZE) {
-            upload(s, put);
+            upload(s, put, now);
             put = NULL;
         }
     }
     if (put != NULL)
-        upload(s, put);
+        upload(s, put, now);
 }
 
 static void note_listed(struct statements *s, struct pv_view statement)
 {
+    /* No network has more; what a liar lists beyond is not worth memory. */
+    if (s->n_listed == PV_ROSTER_MAX_STATEMENTS)
+        return;
     if (s->n_listed == s->cap_listed) {
         size_t cap = s->cap_listed == 0 ? 256 : 2 * s->cap_listed;
         uint8_t(*grown)[PV_STATEMENT_HASH_LEN] = realloc(s->listed, cap * sizeof(*grown));
@@ -129,21 +135,51 @@ static void pull(struct statements *s, struct pv_ctl_cursor have, uint64_t tag)
                pv_strstatus(r));
 }
 
-/* All pages are here. Where heads still differ, compare by the whole log, once a connection. */
-static void end_pull(struct statements *s, const struct pv_ctl_statements *st, uint64_t tag)
+/* Has the coordinator the same statements, and not the same members? Then it, or this node, holds
+ * other receipts, or decides by other rules. */
+static bool has_other_members(const struct statements *s, const struct pv_ctl_statements *st)
+{
+    uint8_t head[PV_STATEMENT_HASH_LEN], members[PV_STATEMENT_HASH_LEN];
+    pv_roster_head(s->node->roster, head);
+    pv_roster_members(s->node->roster, members);
+    return st->has_head && st->has_members && memcmp(head, st->head, sizeof(head)) == 0 &&
+           memcmp(members, st->members, sizeof(members)) != 0;
+}
+
+/* All pages are here. Where heads or members still differ, compare by the whole log with its
+ * receipts, once a connection. */
+static void end_pull(struct statements *s, const struct pv_ctl_statements *st, uint64_t tag,
+                     pv_ns now)
 {
     uint8_t head[PV_STATEMENT_HASH_LEN];
+    bool other = has_other_members(s, st);
     if (tag == TAG_RELIST) {
-        upload_missing(s);
+        s->differs = other;
+        upload_missing(s, now);
         drop_listed(s);
         return;
     }
+    s->differs = s->differs && other;
     pv_roster_head(s->node->roster, head);
-    if (st->has_head && memcmp(head, st->head, sizeof(head)) != 0 && !s->relisted) {
+    if (st->has_head && (other || memcmp(head, st->head, sizeof(head)) != 0) && !s->relisted) {
         s->relisted = true;
         drop_listed(s);
         pull(s, (struct pv_ctl_cursor){0}, TAG_RELIST);
     }
+}
+
+/* May the page that follows this one be asked for? A coordinator that lies could go on listing for
+ * ever: a page that brings nothing, and more statements than a network has, end it. */
+static bool goes_on(struct statements *s, const struct pv_ctl_statements *st, pv_ns now)
+{
+    if (!st->more)
+        return false;
+    s->n_paged += st->n;
+    if (st->n > 0 && s->n_paged < PV_ROSTER_MAX_STATEMENTS)
+        return true;
+    pv_node_report(s->node, PV_FROM_COORDINATOR,
+                   "the coordinator lists statements without end: the rest is not read", now);
+    return false;
 }
 
 static void take_statements(struct statements *s, const struct pv_ctl_msg *msg, uint64_t tag,
@@ -162,10 +198,14 @@ static void take_statements(struct statements *s, const struct pv_ctl_msg *msg, 
         pv_coord_set_cursor(s->node, st->have);
     }
     /* A push brings statements as well, but only the answer to a pull can end one. */
-    if (st->more)
+    if (goes_on(s, st, now)) {
         pull(s, st->have, tag);
-    else if (msg->kind == PV_CTL_ANSWER)
-        end_pull(s, st, tag);
+    } else if (st->more && tag == TAG_RELIST) {
+        drop_listed(s);
+    } else if (!st->more && msg->kind == PV_CTL_ANSWER) {
+        s->n_paged = 0;
+        end_pull(s, st, tag, now);
+    }
 }
 
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
@@ -180,7 +220,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     if (put == NULL)
         return;
     (void)pv_membership_add(s->node, result.items, result.n_items, now);
-    end_upload(s, put, result.error);
+    end_upload(s, put, result.error, now);
 }
 
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
@@ -189,7 +229,8 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     if (msg->type == PV_CTL_STATEMENTS) {
         take_statements(s, msg, TAG_PULL, now);
     } else if (msg->type == PV_CTL_WELCOME && s->node->online) {
-        s->relisted = false;
+        s->relisted = s->differs = false;
+        s->n_paged = 0;
         drop_listed(s);
         pull(s, pv_coord_cursor(s->node), TAG_PULL);
     }
@@ -199,9 +240,17 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct statements *s = part;
     struct pv_put *put;
-    (void)now;
     while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&s->uploads)) != NULL)
-        end_upload(s, put, PV_CTL_E_OFFLINE);
+        end_upload(s, put, PV_CTL_E_OFFLINE, now);
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct statements *s = part;
+    (void)now;
+    if (s->differs && s->node->online)
+        pv_statuspage_problem(st, "the coordinator has the same statements and other members: ",
+                              "it, or this node, was told other receipts or is too old");
 }
 
 const struct pv_part pv_part_statements = {
@@ -211,4 +260,5 @@ const struct pv_part pv_part_statements = {
     .on_facts = on_facts,
     .on_answer = on_answer,
     .on_push = on_push,
+    .status = show,
 };

@@ -351,6 +351,8 @@ static void put_statements(struct pv_writer *w, const struct pv_ctl_statements *
     field_cursor(w, &m->have);
     if (m->has_head)
         field_base64(w, "head", pv_view(m->head, PV_CTL_HASH_LEN), PV_CTL_HASH_LEN);
+    if (m->has_members)
+        field_base64(w, "members", pv_view(m->members, PV_CTL_HASH_LEN), PV_CTL_HASH_LEN);
 }
 
 /* `more` tells a list apart from a push: a push is never continued. */

@@ -200,10 +200,12 @@ struct pv_ctl_receipts {
 struct pv_ctl_statements {
     size_t n; /* <= PV_CTL_ITEMS_MAX, may be 0 */
     const struct pv_ctl_item *items;
-    bool more;                     /* ask again with have; false: pushes follow from here */
-    struct pv_ctl_cursor have;     /* cursor behind the last item */
-    bool has_head;                 /* on the last page and in pushes */
-    uint8_t head[PV_CTL_HASH_LEN]; /* the coordinator's roster head after it */
+    bool more;                        /* ask again with have; false: pushes follow from here */
+    struct pv_ctl_cursor have;        /* cursor behind the last item */
+    bool has_head;                    /* on the last page and in pushes */
+    uint8_t head[PV_CTL_HASH_LEN];    /* the coordinator's roster head after it */
+    bool has_members;                 /* with the head, but of older coordinators */
+    uint8_t members[PV_CTL_HASH_LEN]; /* its digest of the active members */
 };
 
 struct pv_ctl_subscribe {

@@ -347,6 +347,9 @@ static void get_statements(struct msg_parser *p, const json_t *obj, struct pv_ct
     m->has_head = get_value(obj, "head") != NULL;
     if (m->has_head)
         get_fixed(p, obj, "head", m->head, PV_CTL_HASH_LEN);
+    m->has_members = get_value(obj, "members") != NULL;
+    if (m->has_members)
+        get_fixed(p, obj, "members", m->members, PV_CTL_HASH_LEN);
 }
 
 /* Absent "on" means a subscription: what most requests are. */

@@ -432,6 +432,44 @@ static void addresses_may_come_later(void **state)
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
+/* Names are looked up anew while an attempt runs: for a moment there may be no address at all. */
+static void an_attempt_that_runs_outlives_a_change_of_the_addresses(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    const struct pv_coordclient_addr other = {.addr = addr_of(1)};
+    w->behaviours[0] = HANGS;
+    start(w, 1);
+    pass(w, PV_MS(100));
+    assert_int_equal(w->n_opened, 1);
+    pv_coordclient_set_addrs(w->client, NULL, 0, w->now);
+    pass(w, PV_MS(100));
+    pv_coordclient_set_addrs(w->client, &other, 1, w->now);
+    pass(w, PV_S(60));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_int_equal(w->n_closed, w->n_opened - 1); /* the one that hung was closed */
+}
+
+static void a_stream_that_was_never_opened_is_not_closed(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    struct pv_coordclient_stream_op op;
+    struct pv_coordclient_target target = {.role = PV_CTL_MEMBER};
+    const struct pv_coordclient_addr a = {.addr = addr_of(0)};
+    memcpy(target.coordinator, w->coord_pk, sizeof(target.coordinator));
+    for (unsigned i = 0; i < 100; i++) { /* up and down, and the shell has no time */
+        assert_int_equal(pv_coordclient_start(w->client, &target, &a, 1, w->now), PV_OK);
+        pv_coordclient_handle_timeout(w->client, w->now);
+    }
+    assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_OK);
+    assert_true(op.open);
+    pv_coordclient_stop(w->client, w->now);
+    assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_OK);
+    assert_false(op.open);
+    assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_ERR_AGAIN);
+}
+
 static void another_key_than_the_pinned_one_is_no_coordinator(void **state)
 {
     (void)state;
@@ -697,6 +735,8 @@ int main(void)
         cmocka_unit_test(a_round_that_hangs_ends_after_ten_seconds),
         cmocka_unit_test(only_what_goes_through_tls_gets_through),
         cmocka_unit_test(addresses_may_come_later),
+        cmocka_unit_test(an_attempt_that_runs_outlives_a_change_of_the_addresses),
+        cmocka_unit_test(a_stream_that_was_never_opened_is_not_closed),
         cmocka_unit_test(another_key_than_the_pinned_one_is_no_coordinator),
         cmocka_unit_test(a_refused_hello_is_told_and_tried_again_later),
         cmocka_unit_test(silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds),

@@ -190,13 +190,14 @@ static void give_members(struct net *net, unsigned first, unsigned n, unsigned m
 
 /* --- tests ----------------------------------------------------------------------------------- */
 
-static void peers_that_agree_exchange_one_head_and_are_silent(void **state)
+static void peers_that_agree_exchange_head_and_members_and_are_silent(void **state)
 {
     (void)state;
     struct net *net = net_make(2, 0);
     connect_all(net);
     run(net, PV_S(600));
-    assert_int_equal(net->nodes[0].sent_messages + net->nodes[1].sent_messages, 1);
+    /* The driver's head and state, which the other answers. */
+    assert_int_equal(net->nodes[0].sent_messages + net->nodes[1].sent_messages, 3);
     assert_int_equal(next_moment(net), PV_NEVER);
 }
 
@@ -295,7 +296,7 @@ static void a_head_in_a_description_starts_the_work(void **state)
         give_members(net, 0, 1, 1);
         uint8_t head[32];
         pv_roster_head(net->nodes[1 - who].roster, head);
-        pv_rostersync_head_seen(net->nodes[who].sync, net->nodes[1 - who].pk, head, net->now);
+        pv_rostersync_head_seen(net->nodes[who].sync, net->nodes[1 - who].pk, head, NULL, net->now);
         pv_ns began = net->now, agreed = run(net, PV_S(60));
         assert_true(agreed - began < PV_S(2));
         test_end(net);
@@ -310,10 +311,33 @@ static void a_deaf_peer_is_left_alone_without_a_report(void **state)
     connect_all(net);
     net->nodes[1].deaf = true;
     uint8_t head[32] = {1};
-    pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[1].pk, head, net->now);
+    pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[1].pk, head, NULL, net->now);
     run(net, PV_S(3600));
     assert_int_equal(net->nodes[0].disagrees, 0);
     assert_true(net->nodes[0].sent_messages < 60);
+}
+
+static void equal_heads_with_other_members_are_healed_by_receipts(void **state)
+{
+    (void)state;
+    /* The coordinator told one of them a time outside of the invite's: there bob is no member. */
+    struct net *net = net_make(2, 0);
+    struct keys invite = keys_of(3), bob = keys_of(4);
+    struct item inv = make_invite(&net->w, &net->w.creator, &invite, 2);
+    struct item good = make_member(&net->w, &invite, &bob, "bob", 1);
+    struct item late = good;
+    receipt_at(&net->w, &late, T0, 900, T0 + 900000);
+    for (size_t i = 0; i < 2; i++) {
+        add(net->nodes[i].roster, &inv);
+        add(net->nodes[i].roster, i == 0 ? &good : &late);
+        settle(net->nodes[i].roster);
+    }
+    assert_true(same_head(net->nodes[0].roster, net->nodes[1].roster));
+    assert_null(pv_roster_by_name(net->nodes[1].roster, "bob"));
+    connect_all(net);
+    run(net, PV_S(60));
+    settle(net->nodes[1].roster);
+    assert_non_null(pv_roster_by_name(net->nodes[1].roster, "bob"));
 }
 
 static void a_peer_that_keeps_differing_is_reported_and_rests(void **state)
@@ -363,7 +387,7 @@ static void no_more_than_two_peers_at_a_time(void **state)
                          PV_OK);
     uint8_t head[32] = {9};
     for (size_t j = 1; j < MAX_NODES; j++)
-        pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[j].pk, head, net->now);
+        pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[j].pk, head, NULL, net->now);
     size_t digests = count_digests(net, &net->nodes[0]);
     assert_int_equal(digests, PV_ROSTERSYNC_MAX_WORKING);
     /* One of them goes: the next takes its place. */
@@ -379,20 +403,30 @@ static void malformed_bodies_are_dropped(void **state)
     struct net *net = net_make(2, 0);
     connect_all(net);
     uint8_t head[32] = {1}, body[2048];
-    pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[1].pk, head, net->now);
+    pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[1].pk, head, NULL, net->now);
     static const struct {
         uint8_t op;
         size_t len; /* body after the op */
         int status;
         const char *why;
     } rows[] = {
-        {0, 31, PV_ERR_MALFORMED, "short head"},    {0, 33, PV_ERR_MALFORMED, "long head"},
-        {1, 1023, PV_ERR_MALFORMED, "few digests"}, {1, 1025, PV_ERR_MALFORMED, "many digests"},
-        {2, 0, PV_ERR_MALFORMED, "no bucket"},      {2, 1, PV_OK, "an empty bucket"},
-        {2, 8, PV_ERR_MALFORMED, "half a prefix"},  {2, 17, PV_ERR_MALFORMED, "not ascending"},
-        {3, 7, PV_ERR_MALFORMED, "half a prefix"},  {3, 8, PV_OK, "a prefix"},
-        {4, 1, PV_ERR_MALFORMED, "half a length"},  {4, 3, PV_ERR_MALFORMED, "no receipt length"},
-        {4, 4, PV_OK, "an empty statement"},        {5, 9, PV_OK, "an unknown op"},
+        {0, 31, PV_ERR_MALFORMED, "short head"},
+        {0, 33, PV_ERR_MALFORMED, "long head"},
+        {1, 1023, PV_ERR_MALFORMED, "few digests"},
+        {1, 1025, PV_ERR_MALFORMED, "many digests"},
+        {2, 0, PV_ERR_MALFORMED, "no bucket"},
+        {2, 1, PV_OK, "an empty bucket"},
+        {2, 8, PV_ERR_MALFORMED, "half a prefix"},
+        {2, 17, PV_ERR_MALFORMED, "not ascending"},
+        {3, 7, PV_ERR_MALFORMED, "half a prefix"},
+        {3, 8, PV_OK, "a prefix"},
+        {4, 1, PV_ERR_MALFORMED, "half a length"},
+        {4, 3, PV_ERR_MALFORMED, "no receipt length"},
+        {4, 4, PV_OK, "an empty statement"},
+        {5, 64, PV_ERR_MALFORMED, "half a state"},
+        {5, 65, PV_OK, "a state"},
+        {6, 1023, PV_ERR_MALFORMED, "few digests"},
+        {9, 9, PV_OK, "an unknown op"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         memset(body, 0, sizeof(body));
@@ -434,7 +468,7 @@ int main(void)
     if (pv_crypto_init() != PV_OK)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(peers_that_agree_exchange_one_head_and_are_silent),
+        cmocka_unit_test(peers_that_agree_exchange_head_and_members_and_are_silent),
         cmocka_unit_test(a_withheld_revocation_crosses_within_two_seconds),
         cmocka_unit_test(both_sides_get_what_they_lack_also_over_a_bad_network),
         cmocka_unit_test(a_new_node_gets_everything_within_the_rate),
@@ -442,6 +476,7 @@ int main(void)
         cmocka_unit_test(a_change_is_announced_to_connected_peers),
         cmocka_unit_test(a_head_in_a_description_starts_the_work),
         cmocka_unit_test(a_deaf_peer_is_left_alone_without_a_report),
+        cmocka_unit_test(equal_heads_with_other_members_are_healed_by_receipts),
         cmocka_unit_test(a_peer_that_keeps_differing_is_reported_and_rests),
         cmocka_unit_test(no_more_than_two_peers_at_a_time),
         cmocka_unit_test(malformed_bodies_are_dropped),

@@ -20,9 +20,10 @@ void pv_presence_subscribe(struct pv_node *n, const uint8_t *pk)
     n_subscribed++;
 }
 
-void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head, pv_ns now)
+void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
+                         const uint8_t *members, pv_ns now)
 {
-    (void)n, (void)p, (void)head, (void)now;
+    (void)n, (void)p, (void)head, (void)members, (void)now;
     n_heads++;
 }
 

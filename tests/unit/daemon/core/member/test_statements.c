@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/* The coordinator's log: how it is asked for, page by page, and what this node brings to it. */
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/puts.h"
+#include "daemon/core/member/statements.h"
+#include "tests/unit/daemon/core/member/fake_coord.h"
+
+static struct fake_node node;
+static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+static size_t n_added; /* statements that the membership was given */
+
+/* Stands in for membership.c: no peers follow from the roster here. */
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *given, size_t n_given,
+                         pv_ns now)
+{
+    size_t refused = 0;
+    (void)now;
+    for (size_t i = 0; i < n_given; i++) {
+        enum pv_roster_added added;
+        refused += pv_roster_add(n->roster, given[i].statement, given[i].receipt, &added) != PV_OK;
+    }
+    (void)settle(n->roster); /* its events are the membership's business */
+    n_added += n_given;
+    return refused;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    fake_node_init(&node, &pv_part_statements);
+    fake_node_enter(&node);
+    fake_node_start(&node);
+    n_added = 0;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_coord_done();
+    fake_node_done(&node);
+    return 0;
+}
+
+static void come_online(void)
+{
+    const struct pv_ctl_msg welcome = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME};
+    node.node.online = true;
+    pv_part_statements.on_push(node.self, &welcome, node.now);
+}
+
+static struct pv_ctl_msg page(enum pv_ctl_kind kind, size_t n, bool more, uint64_t have)
+{
+    struct pv_ctl_msg msg = {.kind = kind, .type = PV_CTL_STATEMENTS};
+    msg.u.statements = (struct pv_ctl_statements){
+        .n = n, .items = items, .more = more, .have = {.epoch = T0, .n = have}};
+    return msg;
+}
+
+/* The request for a page behind have, and the tag of its answer. */
+static uint64_t expect_pull(uint64_t have)
+{
+    uint64_t tag;
+    struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PULL, &tag);
+    uint64_t asked = msg->u.pull.n;
+    pv_ctl_msg_free(msg);
+    assert_int_equal(asked, have);
+    return tag;
+}
+
+static void answer(uint64_t tag, struct pv_ctl_msg msg)
+{
+    pv_part_statements.on_answer(node.self, tag, &msg, node.now);
+}
+
+/* The last page says that the coordinator has these statements: the same, or others. */
+static struct pv_ctl_msg last_page(size_t n, uint64_t have, bool same_head)
+{
+    struct pv_ctl_msg msg = page(PV_CTL_ANSWER, n, false, have);
+    msg.u.statements.has_head = true;
+    pv_roster_head(node.node.roster, msg.u.statements.head);
+    msg.u.statements.head[0] ^= same_head ? 0 : 1;
+    return msg;
+}
+
+static struct item bob(void)
+{
+    const struct keys k = keys_of(7);
+    return make_member(&node.world, &node.world.creator, &k, "bob", 7);
+}
+
+static struct pv_ctl_item shown(const struct item *it)
+{
+    return (struct pv_ctl_item){.statement = pv_view(it->s.raw, it->s.len),
+                                .receipt = pv_view(it->r, it->r_len)};
+}
+
+/* Everything that this node's roster has, as the coordinator lists it; how many. */
+static size_t list_all(void)
+{
+    size_t n = 0;
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(node.node.roster, NULL); x != NULL;
+         x = pv_roster_next_entry(node.node.roster, x))
+        items[n++] = (struct pv_ctl_item){.statement = x->st.raw, .receipt = x->receipt};
+    return n;
+}
+
+static void pages_are_asked_for_until_the_last(void **state)
+{
+    const struct item it = bob();
+    (void)state;
+    fake_coord.cursor = (struct pv_ctl_cursor){.epoch = T0, .n = 9};
+    come_online();
+    items[0] = shown(&it);
+    answer(expect_pull(9), page(PV_CTL_ANSWER, 1, true, 10));
+    assert_int_equal(pv_roster_count(node.node.roster), 2);
+    answer(expect_pull(10), last_page(0, 10, true));
+    assert_int_equal(fake_coord.n, 0);
+    assert_int_equal(fake_coord.cursor.n, 10);
+}
+
+static void what_the_coordinator_lacks_is_brought_to_it(void **state)
+{
+    uint64_t tag;
+    (void)state;
+    fake_node_add(&node, bob());
+    size_t n = list_all();
+    const struct pv_view lacking = items[n - 1].statement;
+    come_online();
+    answer(expect_pull(0), last_page(0, 5, false));
+    answer(expect_pull(0), last_page(n - 1, 5, false)); /* all but one */
+    struct pv_ctl_msg *put = fake_coord_take(PV_CTL_PUT, &tag);
+    size_t n_put = put->u.put.n;
+    bool same = pv_view_equal(put->u.put.items[0].statement, lacking);
+    pv_ctl_msg_free(put);
+    assert_int_equal(n_put, 1);
+    assert_true(same);
+    /* Its receipt comes back, and is merged. */
+    const struct pv_ctl_result result = {.error = PV_CTL_E_NONE};
+    struct pv_ctl_msg receipts = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
+    receipts.u.receipts.n = 1;
+    receipts.u.receipts.results = &result;
+    n_added = 0;
+    answer(tag, receipts);
+    assert_int_equal(n_added, 1);
+}
+
+static void heads_that_stay_different_are_compared_once_a_connection(void **state)
+{
+    (void)state;
+    size_t n = list_all();
+    come_online();
+    answer(expect_pull(0), last_page(0, 5, false));
+    answer(expect_pull(0), last_page(n, 5, false));
+    struct pv_ctl_msg push = last_page(0, 5, false);
+    push.kind = PV_CTL_PUSH;
+    pv_part_statements.on_push(node.self, &push, node.now);
+    assert_int_equal(fake_coord.n, 0);
+    come_online();
+    answer(expect_pull(0), last_page(0, 5, false));
+    (void)expect_pull(0); /* the whole log again */
+}
+
+static void a_push_is_merged_and_moves_the_cursor(void **state)
+{
+    const struct item it = bob();
+    (void)state;
+    items[0] = shown(&it);
+    const struct pv_ctl_msg push = page(PV_CTL_PUSH, 1, false, 12);
+    pv_part_statements.on_push(node.self, &push, node.now);
+    assert_int_equal(pv_roster_count(node.node.roster), 2);
+    assert_int_equal(fake_coord.cursor.n, 12);
+    assert_int_equal(fake_coord.n, 0);
+}
+
+static void a_guests_welcome_asks_for_nothing(void **state)
+{
+    const struct pv_ctl_msg welcome = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME};
+    (void)state;
+    pv_part_statements.on_push(node.self, &welcome, node.now);
+    assert_int_equal(fake_coord.n, 0);
+}
+
+static void uploads_end_with_the_connection(void **state)
+{
+    (void)state;
+    come_online();
+    answer(expect_pull(0), last_page(0, 5, false));
+    answer(expect_pull(0), last_page(0, 5, false));
+    assert_int_equal(fake_coord.n, 1); /* all of ours in one put */
+    node.node.online = false;
+    fake_node_raise(&node, PV_FACT_OFFLINE);
+    n_added = 0;
+    const struct pv_ctl_msg late = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
+    answer(fake_coord.asked[0].tag, late);
+    assert_int_equal(n_added, 0);
+}
+
+/* --- a coordinator that lies -------------------------------------------------------------------
+ */
+
+static void a_listing_without_end_is_not_read_to_the_end(void **state)
+{
+    static const uint8_t rubbish[40] = {1, 2, 3};
+    unsigned pages = 0;
+    (void)state;
+    for (size_t i = 0; i < PV_CTL_ITEMS_MAX; i++)
+        items[i] = (struct pv_ctl_item){.statement = pv_view(rubbish, sizeof(rubbish))};
+    come_online();
+    answer(expect_pull(0), last_page(0, 5, false));
+    uint64_t have = 0;
+    while (fake_coord.n > 0 && pages < 10000) {
+        uint64_t tag = expect_pull(have++);
+        answer(tag, page(PV_CTL_ANSWER, PV_CTL_ITEMS_MAX, true, have));
+        pages++;
+    }
+    assert_int_equal(pages, PV_ROSTER_MAX_STATEMENTS / PV_CTL_ITEMS_MAX);
+    assert_int_equal(node.node.n_reports, 1);
+    assert_int_equal(node.node.reports[0].source, PV_FROM_COORDINATOR);
+    /* A push that promises more begins it anew in vain. */
+    const struct pv_ctl_msg push = page(PV_CTL_PUSH, 1, true, have);
+    pv_part_statements.on_push(node.self, &push, node.now);
+    assert_int_equal(fake_coord.n, 0);
+    come_online(); /* another connection may be to an honest one */
+    assert_int_equal(fake_coord.n, 1);
+}
+
+static void a_page_that_brings_nothing_ends_the_listing(void **state)
+{
+    (void)state;
+    come_online();
+    answer(expect_pull(0), page(PV_CTL_ANSWER, 0, true, 1));
+    assert_int_equal(fake_coord.n, 0);
+    assert_int_equal(node.node.n_reports, 1);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(pages_are_asked_for_until_the_last),
+        T(what_the_coordinator_lacks_is_brought_to_it),
+        T(heads_that_stay_different_are_compared_once_a_connection),
+        T(a_push_is_merged_and_moves_the_cursor),
+        T(a_guests_welcome_asks_for_nothing),
+        T(uploads_end_with_the_connection),
+        T(a_listing_without_end_is_not_read_to_the_end),
+        T(a_page_that_brings_nothing_ends_the_listing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
