@@ -276,10 +276,42 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return 0;
 }
 
+/* "3 of 4 members online know; the coordinator has not stored it yet: it said limit" */
+static void note_told(struct pv_cli *cli, const char *done, const json_t *body)
+{
+    const char *word = pv_json_text(body, "coordinator", "stored");
+    char members[PV_SHOW_BUF] = "no member is online";
+    double online = pv_json_real(body, "online", 0);
+    if (online > 0)
+        snprintf(members, sizeof(members), "%.0f of %.0f members online know",
+                 pv_json_real(body, "know", 0), online);
+    if (strcmp(word, "stored") == 0)
+        pv_cli_note(cli, "%s: %s, the coordinator has stored it", done, members);
+    else if (strcmp(word, "away") == 0)
+        pv_cli_note(cli, "%s: %s; the coordinator is away, and is told when it is back", done,
+                    members);
+    else if (strcmp(word, "silent") == 0)
+        pv_cli_note(cli, "%s: %s; the coordinator does not answer, and is told again", done,
+                    members);
+    else
+        pv_cli_note(cli,
+                    "%s: %s; the coordinator has not stored it yet: it said %s, and is told again",
+                    done, members, word);
+}
+
+/* The deed is done whatever the coordinator says; scripts see by the code that it has not stored it
+ * yet. */
+static int ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print)
+{
+    int code = pv_cli_ask_and_print(cli, req, print);
+    bool late = cli->cached;
+    cli->cached = false;
+    return code == 0 && late ? PV_CTLAPI_UNREACHABLE : code;
+}
+
 static int print_revoked(struct pv_cli *cli, const json_t *body)
 {
-    (void)body;
-    pv_cli_note(cli, "revoked: nobody else can join with it; who has joined stays");
+    note_told(cli, "revoked: nobody else can join with it; who has joined stays", body);
     return 0;
 }
 
@@ -289,13 +321,26 @@ static int invite(struct pv_cli *cli)
     int code = invite_request(cli, &req);
     if (code != 0)
         return code;
+    if (req.cmd == PV_CTLAPI_INVITE_REVOKE)
+        return ask_and_tell(cli, &req, print_revoked);
     return pv_cli_ask_and_print(cli, &req,
-                                req.cmd == PV_CTLAPI_INVITE        ? print_token
-                                : req.cmd == PV_CTLAPI_INVITE_LIST ? print_invites
-                                                                   : print_revoked);
+                                req.cmd == PV_CTLAPI_INVITE ? print_token : print_invites);
 }
 
 /* --- leave, remove ------------------------------------------------------------------------- */
+
+static int print_left(struct pv_cli *cli, const json_t *body)
+{
+    bool forget = cli->args.value[0] != NULL;
+    const char *done = forget ? "left the network; the keys of this node are deleted"
+                              : "left the network; a new token brings this node back";
+    /* A node that was no member any more has nobody to tell. */
+    if (json_object_get(body, "coordinator") == NULL)
+        pv_cli_note(cli, "%s", done);
+    else
+        note_told(cli, done, body);
+    return 0;
+}
 
 static int leave(struct pv_cli *cli)
 {
@@ -303,18 +348,39 @@ static int leave(struct pv_cli *cli)
     pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
     /* Without --forget the node keeps its identity and can return under it. */
     req.forget = cli->args.value[0] != NULL;
-    return pv_cli_change(cli, &req,
-                         req.forget ? "left the network; the keys of this node are deleted"
-                                    : "left the network; a new token brings this node back");
+    return ask_and_tell(cli, &req, print_left);
+}
+
+static int print_removed(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *invite = json_object_get(body, "invite");
+    char done[PV_SHOW_BUF];
+    snprintf(done, sizeof(done), "%.40s is removed and cannot come back with its key",
+             cli->args.word[0]);
+    note_told(cli, done, body);
+    if (!json_is_object(invite))
+        return 0;
+    double left = pv_json_real(invite, "uses_left", 0);
+    if (json_is_true(json_object_get(invite, "revoked")))
+        pv_cli_note(cli,
+                    "the invite it came by is revoked too, %.0f uses were left: who joined by "
+                    "it stays (--keep-invite leaves it)",
+                    left);
+    else
+        pv_cli_note(cli,
+                    "the invite it came by still lets in %.0f: `p2pvpnctl invite revoke %s` "
+                    "ends it",
+                    left, pv_json_text(invite, "id", "ID"));
+    return 0;
 }
 
 static int remove_peer(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_REMOVE, 0);
+    req.keep_invite = cli->args.value[0] != NULL;
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    return code != 0 ? code
-                     : pv_cli_change(cli, &req, "removed: it cannot come back with its old key");
+    return code != 0 ? code : ask_and_tell(cli, &req, print_removed);
 }
 
 const struct pv_command pv_cmds_network[] = {
@@ -373,10 +439,13 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "remove",
-        .args = "PEER",
+        .args = "PEER [--keep-invite]",
         .summary = "remove another node from the network, for good",
-        .details = "",
+        .details = "  --keep-invite   leave the invite that let it in, if that lets in more\n"
+                   "It takes effect here and at the members at once; the coordinator is told until "
+                   "it has it.\n",
         .example = "sudo p2pvpnctl remove stolen-phone",
+        .options = {{"keep-invite", 0, false}},
         .min_words = 1,
         .max_words = 1,
         .run = remove_peer,

@@ -27,6 +27,7 @@
 #include "daemon/core/member/enrol.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/owed.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/signals.h"
 #include "daemon/core/member/statements.h"
@@ -72,6 +73,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_rediscovery, /* takes up addresses of members, whom membership restores */
     &pv_part_presence,
     &pv_part_statements,
+    &pv_part_owed,
     &pv_part_admin,
     &pv_part_gossip,
     &pv_part_signals,

@@ -451,6 +451,9 @@ static int removal(uint64_t seed, void *ctx)
         sim_node_kill(s.n[1]);
     unsigned id = sim_node_ask(s.n[0], "\"cmd\":\"remove\",\"peer\":\"c\"");
     sim_world_run(&s.w, PV_MS(100));
+    if (is_member(&s, 0, "c"))
+        return failed(&s, "not removed at once:");
+    sim_world_run(&s.w, PV_S(3)); /* the answer says who knows */
     const char *answer = sim_node_answer(s.n[0], id);
     if (answer == NULL || strstr(answer, "\"code\":9") == NULL || is_member(&s, 0, "c")) {
         snprintf(s.w.why, sizeof(s.w.why), "%.300s", answer == NULL ? "no answer" : answer);

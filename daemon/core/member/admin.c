@@ -6,22 +6,42 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/owed.h"
 #include "daemon/core/peer/peers.h"
 
-/* What a put is for. */
-enum put_kind {
-    PUT_INVITE,
-    PUT_REVOKE_INVITE,
-    PUT_REMOVE,
-    PUT_LEAVE,
+/* Ours: so long a client waits to hear who knows; p2pvpnctl waits longer. */
+#define TOLD_BY PV_S(3)
+
+enum {
+    MAX_WAITING = 16, /* ours: clients that wait to hear who knows; the next one hears at once */
+};
+
+/* What has been done here, and what others are being told of. */
+enum deed {
+    DEED_REVOKE_INVITE,
+    DEED_REMOVE,
+    DEED_LEAVE,
+};
+
+/* A client that waits to hear who knows it. */
+struct waiting {
+    uint64_t handle;
+    enum deed deed;
+    bool forget; /* DEED_LEAVE: the keys too */
+    pv_ns until;
+    struct pv_ctlapi_told told; /* of DEED_REMOVE: the invite */
 };
 
 struct admin {
     struct pv_node *node;
     struct pv_puts puts;
-    bool forgetting_keys; /* a job that deletes them is under way; its tag: who waits */
+    struct waiting waiting[MAX_WAITING];
+    size_t n_waiting;
+    bool forgetting_keys;       /* a job that deletes them is under way; its tag: who waits */
+    struct pv_ctlapi_told left; /* what that client is answered */
 };
 
 static int make_admin(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -88,16 +108,7 @@ static bool may(struct admin *a, const char *what, uint8_t right, uint64_t handl
     return true;
 }
 
-/* --- the end of a put ------------------------------------------------------------------------- */
-
-static const char *put_name(int kind)
-{
-    static const char *const names[] = {[PUT_INVITE] = "invite",
-                                        [PUT_REVOKE_INVITE] = "invite revoke",
-                                        [PUT_REMOVE] = "remove",
-                                        [PUT_LEAVE] = "leave"};
-    return names[kind];
-}
+/* --- leaving ---------------------------------------------------------------------------------- */
 
 static void forget_network(struct admin *a, bool keys, uint64_t handle, pv_ns now)
 {
@@ -122,63 +133,98 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     (void)now;
     a->node->keys_forgotten = a->forgetting_keys && result->status == PV_OK;
     a->forgetting_keys = false;
-    if (result->status == PV_OK)
-        pv_ctlsrv_done(a->node->ctl, tag);
+    if (result->status == PV_OK && a->left.coordinator != NULL)
+        pv_ctlsrv_answer(a->node->ctl, tag, pv_ctlapi_told_json(&a->left));
+    else if (result->status == PV_OK)
+        pv_ctlsrv_done(a->node->ctl, tag); /* there was nobody to tell */
     else
         answer_error(a, tag, PV_CTLAPI_FAILED, result->error);
+    a->left.coordinator = NULL;
 }
 
-static void tell_refusal(struct admin *a, const struct pv_put *put, enum pv_ctl_error error)
+/* --- who knows -------------------------------------------------------------------------------- */
+
+/* Members were told at once, and the coordinator is being told; what has come of it by now is the
+ * answer. */
+static void end_waiting(struct admin *a, size_t i, pv_ns now)
+{
+    struct waiting w = a->waiting[i];
+    struct pv_owed_told told;
+    a->waiting[i] = a->waiting[--a->n_waiting];
+    pv_owed_told(a->node, &told);
+    w.told.online = told.online;
+    w.told.know = told.know;
+    w.told.coordinator = told.coordinator;
+    if (w.deed == DEED_LEAVE) {
+        a->left = w.told;
+        forget_network(a, w.forget, w.handle, now);
+        return;
+    }
+    pv_ctlsrv_answer(a->node->ctl, w.handle, pv_ctlapi_told_json(&w.told));
+}
+
+static void wait_until_told(struct admin *a, const struct waiting *w, pv_ns now)
+{
+    size_t i = a->n_waiting;
+    if (i == MAX_WAITING)
+        end_waiting(a, i = 0, now);
+    else
+        a->n_waiting++;
+    a->waiting[a->n_waiting - 1] = *w;
+    a->waiting[a->n_waiting - 1].until = now + TOLD_BY;
+    pv_owed_hurry(a->node, now);
+    pv_gossip_hurry(a->node, now);
+}
+
+static void run_admin(void *part, pv_ns now)
+{
+    struct admin *a = part;
+    struct pv_owed_told told;
+    if (a->n_waiting == 0)
+        return;
+    pv_owed_told(a->node, &told);
+    for (size_t i = a->n_waiting; i > 0; i--) {
+        if (told.done || now >= a->waiting[i - 1].until)
+            end_waiting(a, i - 1, now);
+    }
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct admin *a = part;
+    pv_ns next = PV_NEVER;
+    for (size_t i = 0; i < a->n_waiting; i++)
+        next = pv_min_ns(next, a->waiting[i].until);
+    return next;
+}
+
+/* The client is gone; what was done stays done. */
+static void on_cancel(void *part, uint64_t handle, pv_ns now)
+{
+    struct admin *a = part;
+    for (size_t i = a->n_waiting; i > 0; i--) {
+        if (a->waiting[i - 1].handle != handle)
+            continue;
+        if (a->waiting[i - 1].deed == DEED_LEAVE)
+            end_waiting(a, i - 1, now);
+        else
+            a->waiting[i - 1] = a->waiting[--a->n_waiting];
+    }
+}
+
+/* --- invites ---------------------------------------------------------------------------------- */
+
+static void end_invite(struct admin *a, struct pv_put *put, enum pv_ctl_error error)
 {
     char text[PV_CTLAPI_ERROR_BUF];
     bool away = error == PV_CTL_E_OFFLINE;
-    snprintf(text, sizeof(text), "%s: the coordinator %s%s: try again", put_name(put->kind),
+    snprintf(text, sizeof(text), "invite: the coordinator %s%s: try again",
              away ? "was lost" : "said ", away ? "" : pv_ctl_error_word(error));
-    answer_error(a, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED, text);
-}
-
-/* Who is removed must not stay because the coordinator is away: it takes effect here, goes to every
- * member that is reached, and to the coordinator when it is back and heads are compared. */
-static void revoke_without(struct admin *a, const struct pv_put *put, pv_ns now)
-{
-    char text[PV_CTLAPI_ERROR_BUF];
-    size_t refused = 0;
-    for (size_t i = 0; i < put->n; i++) {
-        const struct pv_ctl_item item = {
-            .statement = pv_view(put->statements[i].raw, put->statements[i].len)};
-        refused += pv_membership_add(a->node, &item, 1, now);
-    }
-    snprintf(text, sizeof(text), "%s: %s", put_name(put->kind),
-             refused > 0 ? "the coordinator is away, and this node does not accept it itself: "
-                           "try again when it is back"
-                         : "done on this node and told to the members it reaches; the coordinator "
-                           "is away and is told when it is back");
-    answer_error(a, put->handle, PV_CTLAPI_UNREACHABLE, text);
-}
-
-/* error: PV_CTL_E_NONE, or the first refusal. Frees the put. */
-static void end_put(struct admin *a, struct pv_put *put, enum pv_ctl_error error, pv_ns now)
-{
-    bool revokes = put->kind == PUT_REMOVE || put->kind == PUT_REVOKE_INVITE;
-    /* With --forget the node goes even if nobody could be told: its keys are to be gone. */
-    if (put->kind == PUT_LEAVE && (error == PV_CTL_E_NONE || put->force))
-        forget_network(a, put->force, put->handle, now);
-    else if (error == PV_CTL_E_OFFLINE && revokes)
-        revoke_without(a, put, now);
-    else if (error != PV_CTL_E_NONE)
-        tell_refusal(a, put, error);
-    else if (put->kind == PUT_INVITE)
-        pv_ctlsrv_answer(a->node->ctl, put->handle, pv_ctlapi_invite_json(put->token, put->invite));
-    else
-        pv_ctlsrv_done(a->node->ctl, put->handle);
-    pv_put_free(put);
-}
-
-static void start_put(struct admin *a, struct pv_put *put, pv_ns now)
-{
-    enum pv_ctl_error error = pv_puts_send(&a->puts, put);
     if (error != PV_CTL_E_NONE)
-        end_put(a, put, error, now);
+        answer_error(a, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED, text);
+    else
+        pv_ctlsrv_answer(a->node->ctl, put->handle, pv_ctlapi_invite_json(put->token, put->invite));
+    pv_put_free(put);
 }
 
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
@@ -191,15 +237,16 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     /* Receipts reach the roster before the client is answered: its next command sees what this one
      * did. */
     (void)pv_membership_add(a->node, result.items, result.n_items, now);
-    end_put(a, put, result.error, now);
+    end_invite(a, put, result.error);
 }
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct admin *a = part;
     struct pv_put *put;
+    (void)now;
     while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&a->puts)) != NULL)
-        end_put(a, put, PV_CTL_E_OFFLINE, now);
+        end_invite(a, put, PV_CTL_E_OFFLINE);
 }
 
 /* --- commands --------------------------------------------------------------------------------- */
@@ -225,9 +272,10 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
         answer_error(a, handle, PV_CTLAPI_FAILED, text);
         return;
     }
-    put->kind = PUT_INVITE;
     put->handle = handle;
-    start_put(a, put, now);
+    enum pv_ctl_error error = pv_puts_send(&a->puts, put);
+    if (error != PV_CTL_E_NONE)
+        end_invite(a, put, error);
 }
 
 /* Every invite that the roster knows, also used up and ended ones: who made too many sees it here.
@@ -261,43 +309,41 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
     pv_ctlsrv_answer(a->node->ctl, handle, out);
 }
 
-/* All statements of one revocation, as a put. */
-static struct pv_put *make_revocation(struct admin *a, enum pv_st_revoked_kind kind,
-                                      const uint8_t *pk, pv_ns now)
+/* Revokes a key here and now: whoever is removed must not stay because the coordinator is away, or
+ * does not want it. Returns PV_ERR_NOT_FOUND: there is no such key; PV_ERR_REFUSED: this node's
+ * roster does not take it. */
+static int revoke_here(struct admin *a, enum pv_st_revoked_kind kind, const uint8_t *pk, pv_ns now)
 {
     struct pv_st_revocation what = {.kind = (uint8_t)kind, .time = pv_node_wall_s(a->node, now)};
-    struct pv_put *put = pv_put_new(0);
-    size_t iter = 0;
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    struct pv_put *made = pv_put_new(PV_CTL_ITEMS_MAX); /* as a place for many statements */
+    size_t iter = 0, n = 0;
+    int r = made == NULL ? PV_ERR_NOMEM : PV_OK;
     memcpy(what.pk, pk, sizeof(what.pk));
     do {
-        struct pv_made_long *grown =
-            put == NULL ? NULL : realloc(put->statements, (put->n + 1) * sizeof(*put->statements));
-        if (grown == NULL)
-            return pv_put_free(put);
-        put->statements = grown;
-        if (pv_make_revocation(a->node->roster, a->node->identity->sign_sk, &what, &iter,
-                               &put->statements[put->n]) != PV_OK)
-            return pv_put_free(put);
-        put->n++;
-    } while (iter != 0);
-    return put;
+        if (r == PV_OK && n == PV_CTL_ITEMS_MAX)
+            r = PV_ERR_LIMIT;
+        if (r == PV_OK)
+            r = pv_make_revocation(a->node->roster, a->node->identity->sign_sk, &what, &iter,
+                                   &made->statements[n]);
+        if (r == PV_OK) {
+            items[n] = (struct pv_ctl_item){
+                .statement = pv_view(made->statements[n].raw, made->statements[n].len)};
+            n++;
+        }
+    } while (r == PV_OK && iter != 0);
+    if (r == PV_OK && pv_membership_add(a->node, items, n, now) > 0)
+        r = PV_ERR_REFUSED;
+    pv_put_free(made);
+    return r;
 }
 
-static void revoke(struct admin *a, enum put_kind kind, const uint8_t *pk, uint64_t handle,
-                   pv_ns now)
+static void fail_revocation(struct admin *a, const char *what, int status, uint64_t handle)
 {
-    struct pv_put *put =
-        make_revocation(a, kind == PUT_REMOVE ? PV_REVOKE_NODE : PV_REVOKE_INVITE, pk, now);
-    if (put == NULL) {
-        answer_error(a, handle, PV_CTLAPI_FAILED,
-                     kind == PUT_REMOVE
-                         ? "remove: the revocation could not be made: try again"
-                         : "invite revoke: no such invite: `p2pvpnctl invite list` shows them");
-        return;
-    }
-    put->kind = (int)kind;
-    put->handle = handle;
-    start_put(a, put, now);
+    char text[PV_CTLAPI_ERROR_BUF];
+    snprintf(text, sizeof(text), "%s: the revocation could not be made (%s): try again", what,
+             pv_strstatus(status));
+    answer_error(a, handle, PV_CTLAPI_FAILED, text);
 }
 
 static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -313,16 +359,57 @@ static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct 
                      "invite revoke: that is no invite id: `p2pvpnctl invite list` shows them");
         return;
     }
-    revoke(a, PUT_REVOKE_INVITE, pk, handle, now);
+    int r = revoke_here(a, PV_REVOKE_INVITE, pk, now);
+    if (r == PV_ERR_NOT_FOUND) {
+        answer_error(a, handle, PV_CTLAPI_FAILED,
+                     "invite revoke: no such invite: `p2pvpnctl invite list` shows them");
+        return;
+    }
+    if (r != PV_OK) {
+        fail_revocation(a, "invite revoke", r, handle);
+        return;
+    }
+    const struct waiting w = {.handle = handle, .deed = DEED_REVOKE_INVITE};
+    wait_until_told(a, &w, now);
 }
 
+/* The invite that let a member in, if it lets in more. */
+static bool open_invite(struct admin *a, const struct pv_member *m, pv_ns now,
+                        struct pv_roster_invite *ret_invite)
+{
+    if (m == NULL || pv_roster_invite(a->node->roster, m->admitted_by, ret_invite) != PV_OK)
+        return false;
+    return !ret_invite->revoked && ret_invite->used < ret_invite->uses &&
+           pv_node_wall_s(a->node, now) <= ret_invite->not_after;
+}
+
+/* Who is removed must not come back by the token that let it in, so its invite goes too when it has
+ * uses left, unless the client says otherwise. */
 static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
     struct admin *a = part;
-    (void)req;
-    if (may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
-        revoke(a, PUT_REMOVE, pv_peer_pk(p), handle, now);
+    struct waiting w = {.handle = handle, .deed = DEED_REMOVE};
+    struct pv_roster_invite invite;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    if (!may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
+        return;
+    memcpy(pk, pv_peer_pk(p), sizeof(pk)); /* the peer goes with the member */
+    bool open = open_invite(a, pv_roster_by_node(a->node->roster, pk), now, &invite);
+    int r = revoke_here(a, PV_REVOKE_NODE, pk, now);
+    if (r == PV_OK && open) {
+        w.told.invite = PV_CTLAPI_INVITE_KEPT;
+        w.told.uses_left = invite.uses - invite.used;
+        memcpy(w.told.invite_id, invite.invite, sizeof(w.told.invite_id));
+        if (!req->keep_invite) {
+            w.told.invite = PV_CTLAPI_INVITE_ENDED;
+            r = revoke_here(a, PV_REVOKE_INVITE, invite.invite, now);
+        }
+    }
+    if (r != PV_OK)
+        fail_revocation(a, "remove", r, handle);
+    else
+        wait_until_told(a, &w, now);
 }
 
 static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -344,20 +431,23 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         forget_network(a, req->forget, handle, now);
         return;
     }
-    struct pv_put *put = pv_put_new(1);
-    if (put == NULL || pv_make_leave(pv_roster_network_id(n->roster), n->identity->sign_sk,
-                                     pv_roster_next_serial(n->roster, n->identity->sign_pk),
-                                     pv_node_wall_s(n, now), &made) != PV_OK) {
-        pv_put_free(put);
+    bool alone = !n->online && pv_peers_count_reached(n->peers) == 0;
+    if (alone && !req->forget) {
+        answer_error(a, handle, PV_CTLAPI_UNREACHABLE,
+                     "leave: neither the coordinator nor a member can be told: try again when one "
+                     "is there");
+        return;
+    }
+    if (pv_make_leave(pv_roster_network_id(n->roster), n->identity->sign_sk,
+                      pv_roster_next_serial(n->roster, n->identity->sign_pk),
+                      pv_node_wall_s(n, now), &made) != PV_OK) {
         answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
         return;
     }
-    memcpy(put->statements[0].raw, made.raw, made.len);
-    put->statements[0].len = made.len;
-    put->kind = PUT_LEAVE;
-    put->handle = handle;
-    put->force = req->forget;
-    start_put(a, put, now);
+    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
+    (void)pv_membership_add(n, &item, 1, now);
+    const struct waiting w = {.handle = handle, .deed = DEED_LEAVE, .forget = req->forget};
+    wait_until_told(a, &w, now);
 }
 
 static const struct pv_command commands[] = {
@@ -375,6 +465,9 @@ const struct pv_part pv_part_admin = {
     .on_facts = on_facts,
     .on_job = on_job,
     .on_answer = on_answer,
+    .on_cancel = on_cancel,
+    .run = run_admin,
+    .next_timeout = next_timeout,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
 };

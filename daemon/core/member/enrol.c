@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* enrol.c - the steps of `create` and `join`, what each asks and takes, and how each may fail. */
+/* enrol.c - how `create` and `join` begin, go on once membership is certain, and end; the steps
+ * with the coordinator are in enrol_guest.c. */
 #include "daemon/core/member/enrol.h"
 
 #include <stdio.h>
@@ -8,25 +9,9 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/member/coordinator.h"
+#include "daemon/core/member/enrol_int.h"
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
-#include "daemon/core/member/refusal.h"
-#include "daemon/core/member/unsaved.h"
-#include "proto/roster/roster_make.h"
-#include "proto/roster/token.h"
-
-enum step {
-    STEP_NONE,
-    STEP_ROOT,     /* create: the root secret is being saved */
-    STEP_CONNECT,  /* guest connection */
-    STEP_FETCH,    /* join: record and invite */
-    STEP_JOIN,     /* join: reservation */
-    STEP_REGISTER, /* join: member statement */
-    STEP_CREATE,   /* create: statements */
-    STEP_SAVE,     /* membership is being stored */
-    STEP_IFACE,    /* the interface is coming up */
-    STEP_INVITE,   /* create: the first invite, for which a member's connection is needed */
-};
 
 /* Tags of jobs; the attempt's number stands above, so that what an earlier one left is known. */
 enum {
@@ -39,43 +24,10 @@ enum {
     FIRST_INVITE_S = 24 * 3600, /* ours: as long as `invite` by itself */
 };
 
-struct enrol {
-    struct pv_node *node;
-    struct pv_puts puts; /* the first invite's */
-    uint64_t attempt;    /* number of this one */
-
-    /* this attempt; wiped at its end */
-    enum step step;
-    bool create;
-    uint64_t handle; /* ctl */
-    pv_ns deadline;
-    char name[PV_NAME_BUF]; /* of this node, as asked for */
-    bool name_given;        /* by the user: another one will not do */
-    char network[PV_NAME_BUF];
-    struct pv_prefix range;
-    uint8_t secret[PV_URL_SECRET_LEN]; /* create */
-    bool has_secret;
-    uint8_t invite_sk[PV_SIGN_SK_LEN]; /* join */
-    uint8_t invite_pk[PV_SIGN_PK_LEN];
-    uint8_t network_id[PV_NETWORK_ID_LEN];
-    size_t list_len;
-    uint8_t list[PV_TOKEN_LIST_MAX]; /* coordinators */
-    struct pv_created created;
-    struct pv_roster *roster;            /* owned, until membership is certain */
-    char why[PV_CTL_ERROR_TEXT_MAX + 1]; /* of the last failure, for the message at the deadline */
-    unsigned jobs;                       /* results still missing in this step */
-    struct pv_put *invite;               /* owned: INVITE, until it is sent */
-};
-
-static bool is_guest(const struct enrol *x)
-{
-    return x->step != STEP_NONE && x->step < STEP_SAVE;
-}
-
 /* --- ends --------------------------------------------------------------------------------------
  */
 
-static void forget(struct enrol *x)
+static void forget(struct pv_enrol *x)
 {
     struct pv_node *node = x->node;
     const struct pv_puts puts = x->puts;
@@ -90,8 +42,8 @@ static void forget(struct enrol *x)
 }
 
 /* Back to what was before: no network, or the one that is there. */
-static void fail(struct enrol *x, enum pv_ctlapi_code code, pv_ns now, const char *why,
-                 const char *remedy)
+void pv_enrol_fail(struct pv_enrol *x, enum pv_ctlapi_code code, pv_ns now, const char *why,
+                   const char *remedy)
 {
     char text[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = x->node;
@@ -105,21 +57,7 @@ static void fail(struct enrol *x, enum pv_ctlapi_code code, pv_ns now, const cha
     pv_ctlsrv_fail(n->ctl, handle, code, text);
 }
 
-static void explain_refusal(struct enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    if (msg->type != PV_CTL_ERROR) {
-        fail(x, PV_CTLAPI_FAILED, now, "the coordinator's answer makes no sense",
-             "see its log; is it of this version?");
-        return;
-    }
-    const struct pv_refusal *f = pv_refusal_find(msg->u.failure.error);
-    if (f != NULL)
-        fail(x, f->code, now, f->why, f->remedy);
-    else
-        fail(x, PV_CTLAPI_FAILED, now, msg->u.failure.message, "try again");
-}
-
-static void succeed(struct enrol *x, const char *token)
+static void succeed(struct pv_enrol *x, const char *token)
 {
     struct pv_node *n = x->node;
     const struct pv_member *self = pv_node_self(n);
@@ -135,11 +73,11 @@ static void succeed(struct enrol *x, const char *token)
  */
 
 /* May a network be entered now? Answers the request itself when not. */
-static bool may_begin(struct enrol *x, const char *what, uint64_t handle)
+static bool may_begin(struct pv_enrol *x, const char *what, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = x->node;
-    if (x->step != STEP_NONE) {
+    if (x->step != PV_ENROL_NONE) {
         snprintf(text, sizeof(text), "%s: another create or join is under way: wait for it", what);
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
         return false;
@@ -155,7 +93,7 @@ static bool may_begin(struct enrol *x, const char *what, uint64_t handle)
     return true;
 }
 
-static void begin(struct enrol *x, bool create, const struct pv_ctlapi_request *req,
+static void begin(struct pv_enrol *x, bool create, const struct pv_ctlapi_request *req,
                   uint64_t handle, pv_ns now)
 {
     x->attempt++;
@@ -164,22 +102,21 @@ static void begin(struct enrol *x, bool create, const struct pv_ctlapi_request *
     x->deadline = now + (req->timeout_ms == 0 ? PV_ENROL_TIME : PV_MS(req->timeout_ms));
 }
 
-static void connect_guest(struct enrol *x, pv_ns now)
+static void connect_guest(struct pv_enrol *x, pv_ns now)
 {
-    x->step = STEP_CONNECT;
+    x->step = PV_ENROL_CONNECT;
     snprintf(x->why, sizeof(x->why),
              "the coordinator does not answer: is it running, and is the address right?");
     pv_coord_connect(x->node, pv_view(x->list, x->list_len), PV_CTL_GUEST,
                      x->create ? NULL : x->network_id, now);
 }
 
-static bool submit(struct enrol *x, struct pv_job *job)
+uint64_t pv_enrol_job_tag(const struct pv_enrol *x)
 {
-    return pv_jobqueue_submit(&x->node->jobs, job, &pv_part_enrol,
-                              x->attempt << TAG_BITS | TAG_STEP);
+    return x->attempt << TAG_BITS | TAG_STEP;
 }
 
-static int make_network(struct enrol *x, pv_ns now)
+static int make_network(struct pv_enrol *x, pv_ns now)
 {
     uint8_t root_sk[PV_SIGN_SK_LEN];
     uint8_t root_pk[PV_SIGN_PK_LEN];
@@ -208,20 +145,20 @@ static int make_network(struct enrol *x, pv_ns now)
 }
 
 /* The root secret is on disk before anybody hears of the network: losing it would orphan it. */
-static void save_root(struct enrol *x, pv_ns now)
+static void save_root(struct pv_enrol *x, pv_ns now)
 {
     struct pv_job *job = pv_job_new(PV_JOB_SAVE_ROOT);
-    x->step = STEP_ROOT;
+    x->step = PV_ENROL_ROOT;
     x->jobs = 1;
     if (job != NULL) {
         memcpy(job->u.root_seed, x->node->identity->root_seed, sizeof(job->u.root_seed));
-        if (submit(x, job))
+        if (pv_jobqueue_submit(&x->node->jobs, job, &pv_part_enrol, pv_enrol_job_tag(x)))
             return;
     }
-    fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
+    pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
 }
 
-static bool take_url(const char *text, struct enrol *x)
+static bool take_url(const char *text, struct pv_enrol *x)
 {
     struct pv_url url;
     if (text == NULL || pv_url_parse(text, strlen(text), &url) != PV_OK)
@@ -240,7 +177,7 @@ static bool take_url(const char *text, struct enrol *x)
 static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
-    struct enrol *x = part;
+    struct pv_enrol *x = part;
     (void)p;
     if (!may_begin(x, "create", handle))
         return;
@@ -249,25 +186,25 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
     const char *network = req->network[0] != '\0' ? req->network : "home";
     const char *cidr = req->cidr[0] != '\0' ? req->cidr : "10.66.0.0/16";
     if (!take_url(req->secret, x)) {
-        fail(x, PV_CTLAPI_BAD_TOKEN, now, "not a coordinator URL",
-             "use what `p2pvpn-coordinator url` prints, whole and in quotes");
+        pv_enrol_fail(x, PV_CTLAPI_BAD_TOKEN, now, "not a coordinator URL",
+                      "use what `p2pvpn-coordinator url` prints, whole and in quotes");
         return;
     }
     if (pv_name_parse(name, strlen(name), x->name) != PV_OK ||
         pv_name_parse(network, strlen(network), x->network) != PV_OK ||
         strcmp(x->name, x->network) == 0) {
-        fail(x, PV_CTLAPI_USAGE, now, "the name of the node or network cannot be used",
-             "use a to z, 0 to 9 and -, at most 63, and different names for both");
+        pv_enrol_fail(x, PV_CTLAPI_USAGE, now, "the name of the node or network cannot be used",
+                      "use a to z, 0 to 9 and -, at most 63, and different names for both");
         return;
     }
     if (pv_prefix_parse(cidr, &x->range) != PV_OK || !pv_ip4_range_is_valid(&x->range)) {
-        fail(x, PV_CTLAPI_USAGE, now, "the range cannot be used",
-             "--cidr takes an IPv4 range of 8 to 30 bits such as 10.66.0.0/16");
+        pv_enrol_fail(x, PV_CTLAPI_USAGE, now, "the range cannot be used",
+                      "--cidr takes an IPv4 range of 8 to 30 bits such as 10.66.0.0/16");
         return;
     }
     int r = make_network(x, now);
     if (r != PV_OK) {
-        fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "try again");
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "try again");
         return;
     }
     save_root(x, now);
@@ -278,7 +215,7 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
 static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
-    struct enrol *x = part;
+    struct pv_enrol *x = part;
     struct pv_token token;
     (void)p;
     if (!may_begin(x, "join", handle))
@@ -287,17 +224,17 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     x->name_given = req->name[0] != '\0';
     const char *name = x->name_given ? req->name : x->node->hostname;
     if (pv_name_parse(name, strlen(name), x->name) != PV_OK) {
-        fail(x, PV_CTLAPI_USAGE, now, "the name of the node cannot be used",
-             "use a to z, 0 to 9 and -, at most 63");
+        pv_enrol_fail(x, PV_CTLAPI_USAGE, now, "the name of the node cannot be used",
+                      "use a to z, 0 to 9 and -, at most 63");
         return;
     }
     int r = req->secret == NULL ? PV_ERR_MALFORMED
                                 : pv_token_parse(req->secret, strlen(req->secret), &token);
     if (r != PV_OK) {
-        fail(x, PV_CTLAPI_BAD_TOKEN, now,
-             r == PV_ERR_UNSUPPORTED ? "the token is of a later version"
-                                     : "not a token, or a damaged one",
-             "copy it whole, from p2pvpn- to its end");
+        pv_enrol_fail(x, PV_CTLAPI_BAD_TOKEN, now,
+                      r == PV_ERR_UNSUPPORTED ? "the token is of a later version"
+                                              : "not a token, or a damaged one",
+                      "copy it whole, from p2pvpn- to its end");
         return;
     }
     memcpy(x->network_id, token.network_id, sizeof(x->network_id));
@@ -308,273 +245,10 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     connect_guest(x, now);
 }
 
-/* --- a guest's steps ----------------------------------------------------------------------------
+/* --- what comes back ---------------------------------------------------------------------------
  */
 
-static void ask(struct enrol *x, struct pv_ctl_msg *msg, enum step step)
-{
-    x->step = step;
-    int r = pv_coord_ask(x->node, &pv_part_enrol, msg, (uint64_t)step);
-    if (r != PV_OK) /* the deadline says so, unless a new connection is made before */
-        snprintf(x->why, sizeof(x->why), "a request could not be sent: %s", pv_strstatus(r));
-}
-
-static void ask_create(struct enrol *x)
-{
-    const struct pv_created *c = &x->created;
-    const struct pv_ctl_item items[] = {
-        {.statement = pv_made_view(&c->network)},
-        {.statement = pv_view(c->coordinators.raw, c->coordinators.len)},
-        {.statement = pv_made_view(&c->admin)},
-        {.statement = pv_made_view(&c->member)},
-    };
-    struct pv_ctl_msg msg = {.type = PV_CTL_CREATE};
-    msg.u.put.has_secret = x->has_secret;
-    memcpy(msg.u.put.secret, x->secret, sizeof(msg.u.put.secret));
-    msg.u.put.n = PV_ARRAY_LEN(items);
-    msg.u.put.items = items;
-    ask(x, &msg, STEP_CREATE);
-    pv_wipe(&msg, sizeof(msg));
-}
-
-/* The network's record says from the first where else the coordinator is (another address family)
- * and where it speaks TLS, and so do tokens: a machine whose network lets only that out can join.
- */
-static void learn_addrs(struct enrol *x, const struct pv_coordlist_more *more)
-{
-    uint8_t list[sizeof(x->list)];
-    uint8_t root_sk[PV_SIGN_SK_LEN];
-    uint8_t root_pk[PV_SIGN_PK_LEN];
-    struct pv_made_long made;
-    size_t len = 0;
-    int r = pv_coordlist_with(pv_view(x->list, x->list_len), more, list, sizeof(list), &len);
-    if (r < 0 || len == x->list_len)
-        return;
-    pv_sign_keypair(x->node->identity->root_seed, root_sk, root_pk);
-    r = pv_make_coordinators(x->network_id, root_sk, 1, pv_view(list, len), &made);
-    pv_wipe(root_sk, sizeof(root_sk));
-    if (r < 0)
-        return; /* without it the network is as good, but for those machines */
-    memcpy(x->list, list, len);
-    x->list_len = len;
-    x->created.coordinators = made;
-}
-
-static void guest_is_there(struct enrol *x, const struct pv_ctl_welcome *w)
-{
-    if (x->create) {
-        learn_addrs(x, &(struct pv_coordlist_more){.addrs = w->stun, .n = w->n_stun});
-        learn_addrs(x,
-                    &(struct pv_coordlist_more){.addrs = w->tls.addrs, .n = w->tls.n, .tls = true});
-        ask_create(x);
-        return;
-    }
-    struct pv_ctl_msg msg = {.type = PV_CTL_FETCH};
-    memcpy(msg.u.fetch.invite, x->invite_pk, sizeof(msg.u.fetch.invite));
-    ask(x, &msg, STEP_FETCH);
-}
-
-/* The coordinator refused the guest's hello. It may change its mind about some reasons: then the
- * connection is tried again until the deadline. */
-static void guest_is_refused(struct enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    enum pv_ctl_error error = msg->u.failure.error;
-    if (error != PV_CTL_E_LIMIT && error != PV_CTL_E_STORAGE && error != PV_CTL_E_BUSY &&
-        error != PV_CTL_E_SHUTDOWN)
-        explain_refusal(x, msg, now);
-}
-
-static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    struct enrol *x = part;
-    if (x->node->as_member || !is_guest(x) || x->step == STEP_ROOT)
-        return;
-    if (msg->type == PV_CTL_WELCOME)
-        guest_is_there(x, &msg->u.welcome);
-    else if (msg->type == PV_CTL_ERROR)
-        guest_is_refused(x, msg, now);
-}
-
-/* What they say is told again when the roster is entered: pv_membership_enter(). */
-static void drop_events(struct pv_roster *r)
-{
-    struct pv_roster_event ev;
-    while (pv_roster_poll_event(r, &ev) == PV_OK)
-        continue;
-}
-
-/* The record and the chain of the invite, checked against the network id of the token. */
-static int take_record(struct enrol *x, const struct pv_ctl_statements *st)
-{
-    struct pv_roster *r = NULL;
-    int status = PV_ERR_NOT_FOUND;
-    for (size_t i = 0; i < st->n && r == NULL; i++) {
-        struct pv_statement s;
-        if (pv_statement_decode(st->items[i].statement, &s) == PV_OK && s.type == PV_ST_NETWORK)
-            status = pv_roster_new(st->items[i].statement, x->network_id, &x->node->rng, &r);
-    }
-    if (r == NULL)
-        return status;
-    for (size_t i = 0; i < st->n; i++) {
-        enum pv_roster_added added;
-        status = pv_roster_add(r, st->items[i].statement, st->items[i].receipt, &added);
-        if (status != PV_OK)
-            pv_log(x->node->log, PV_LOG_WARN, "what=\"statement refused while joining\" why=\"%s\"",
-                   pv_strstatus(status));
-    }
-    drop_events(r);
-    struct pv_roster_invite inv;
-    status = pv_roster_invite(r, x->invite_pk, &inv);
-    if (status == PV_OK) {
-        pv_roster_free(x->roster);
-        x->roster = r;
-    } else {
-        pv_roster_free(r);
-    }
-    return status;
-}
-
-static void fetched(struct enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    if (msg->type != PV_CTL_STATEMENTS) {
-        explain_refusal(x, msg, now);
-        return;
-    }
-    if (take_record(x, &msg->u.statements) != PV_OK) {
-        fail(x, PV_CTLAPI_REFUSED, now,
-             "the coordinator handed out a network record that is not the token's",
-             "do not trust it; ask who gave you the token");
-        return;
-    }
-    struct pv_ctl_msg ask_join = {.type = PV_CTL_JOIN};
-    struct pv_ctl_join *j = &ask_join.u.join;
-    uint8_t hash[PV_CTL_HASH_LEN];
-    memcpy(j->invite, x->invite_pk, sizeof(j->invite));
-    memcpy(j->node, x->node->identity->sign_pk, sizeof(j->node));
-    memcpy(j->name, x->name, sizeof(j->name));
-    int r = pv_coord_hash(x->node, hash);
-    if (r == PV_OK)
-        r = pv_ctl_join_sign(j, hash, x->invite_sk);
-    if (r == PV_OK)
-        ask(x, &ask_join, STEP_JOIN);
-    else
-        fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "try again");
-}
-
-static void reserved(struct enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    if (msg->type != PV_CTL_RESERVATION) {
-        explain_refusal(x, msg, now);
-        return;
-    }
-    const struct pv_ctl_reservation *res = &msg->u.reservation;
-    if (x->name_given && strcmp(res->name, x->name) != 0) {
-        fail(x, PV_CTLAPI_FAILED, now, "the name is taken", "choose another with --name");
-        return;
-    }
-    struct pv_st_member m = {0};
-    struct pv_made made;
-    memcpy(m.transport, x->node->identity->dh_pk, sizeof(m.transport));
-    m.serial = res->serial; /* who was a member before, and left, needs a higher one */
-    memcpy(m.name, res->name, sizeof(m.name));
-    memcpy(m.ip4, res->ip4, sizeof(m.ip4));
-    m.issued = pv_node_wall_s(x->node, now);
-    int r = pv_make_member(x->network_id, x->invite_sk, x->node->identity->sign_sk, &m, &made);
-    if (r != PV_OK) {
-        fail(x, PV_CTLAPI_FAILED, now, "the coordinator offered an address that cannot be used",
-             "ask its owner");
-        return;
-    }
-    struct pv_ctl_msg reg = {.type = PV_CTL_REGISTER};
-    reg.u.reg.member = pv_made_view(&made);
-    ask(x, &reg, STEP_REGISTER);
-}
-
-/* --- membership is certain: store it, then become it --------------------------------------------
- */
-
-/* The statements and the network are two jobs, and both must be on disk before this node acts as a
- * member: after a crash in between it would know its network but not why it belongs to it. */
-static void save(struct enrol *x, pv_ns now)
-{
-    struct pv_unsaved unsaved = {.n = 0};
-    const struct pv_member *self = pv_roster_by_node(x->roster, x->node->identity->sign_pk);
-    if (self == NULL) {
-        fail(x, PV_CTLAPI_REFUSED, now, "the coordinator's answer does not make us a member",
-             "do not trust it; see `p2pvpnctl status` and its log");
-        return;
-    }
-    struct pv_job *job = pv_job_new(PV_JOB_SET_NETWORK);
-    pv_unsaved_add_all(&unsaved, x->node, x->roster);
-    if (job == NULL ||
-        !pv_unsaved_flush(&unsaved, x->node, &pv_part_enrol, x->attempt << TAG_BITS | TAG_STEP)) {
-        pv_unsaved_done(&unsaved);
-        pv_job_free(job);
-        fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
-        return;
-    }
-    pv_unsaved_done(&unsaved);
-    memcpy(job->u.set_network.network_id, x->network_id, sizeof(x->network_id));
-    memcpy(job->u.set_network.name, pv_roster_network(x->roster)->name,
-           sizeof(job->u.set_network.name));
-    memcpy(job->u.set_network.node_name, self->name, sizeof(job->u.set_network.node_name));
-    x->step = STEP_SAVE;
-    x->jobs = 2;
-    if (!submit(x, job))
-        fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
-}
-
-static void registered(struct enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    if (msg->type != PV_CTL_REGISTERED) {
-        explain_refusal(x, msg, now);
-        return;
-    }
-    const struct pv_ctl_item *item = &msg->u.registered.item;
-    enum pv_roster_added added;
-    int r = pv_roster_add(x->roster, item->statement, item->receipt, &added);
-    drop_events(x->roster);
-    if (r != PV_OK) {
-        fail(x, PV_CTLAPI_REFUSED, now, "the coordinator's receipt is not valid",
-             "do not trust it; ask who gave you the token");
-        return;
-    }
-    save(x, now);
-}
-
-/* The receipts must fit the four statements that this node made, in their order; a roster built
- * from them is the proof that the coordinator stored what it was given. */
-static void created(struct enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
-{
-    const struct pv_created *c = &x->created;
-    const struct pv_view made[] = {pv_made_view(&c->network),
-                                   pv_view(c->coordinators.raw, c->coordinators.len),
-                                   pv_made_view(&c->admin), pv_made_view(&c->member)};
-    if (msg->type != PV_CTL_RECEIPTS || msg->u.receipts.n != PV_ARRAY_LEN(made)) {
-        explain_refusal(x, msg, now);
-        return;
-    }
-    pv_roster_free(x->roster);
-    x->roster = NULL;
-    int r = pv_roster_new(made[0], c->network_id, &x->node->rng, &x->roster);
-    for (size_t i = 0; r == PV_OK && i < PV_ARRAY_LEN(made); i++) {
-        enum pv_roster_added added;
-        if (msg->u.receipts.results[i].error != PV_CTL_E_NONE)
-            r = PV_ERR_REFUSED;
-        else
-            r = pv_roster_add(x->roster, made[i], msg->u.receipts.results[i].receipt, &added);
-    }
-    if (r == PV_OK)
-        drop_events(x->roster);
-    if (r != PV_OK) {
-        fail(x, PV_CTLAPI_FAILED, now, "the coordinator's receipts are not valid",
-             "is the URL of the right coordinator?");
-        return;
-    }
-    save(x, now);
-}
-
-static void end_invite(struct enrol *x, struct pv_put *put, enum pv_ctl_error error)
+static void end_invite(struct pv_enrol *x, struct pv_put *put, enum pv_ctl_error error)
 {
     char text[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = x->node;
@@ -595,7 +269,7 @@ static void end_invite(struct enrol *x, struct pv_put *put, enum pv_ctl_error er
     pv_put_free(put);
 }
 
-static void send_invite(struct enrol *x)
+static void send_invite(struct pv_enrol *x)
 {
     struct pv_put *put = x->invite;
     x->invite = NULL;
@@ -606,7 +280,7 @@ static void send_invite(struct enrol *x)
 
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
-    struct enrol *x = part;
+    struct pv_enrol *x = part;
     if (tag >= PV_PUTS_TAGS) {
         struct pv_put_result result;
         struct pv_put *put = pv_puts_take(&x->puts, tag, msg, &result);
@@ -618,38 +292,38 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     }
     if (tag != (uint64_t)x->step)
         return; /* an answer to something that is over */
-    if (x->step == STEP_FETCH)
-        fetched(x, msg, now);
-    else if (x->step == STEP_JOIN)
-        reserved(x, msg, now);
-    else if (x->step == STEP_REGISTER)
-        registered(x, msg, now);
-    else if (x->step == STEP_CREATE)
-        created(x, msg, now);
+    pv_enrol_guest_answer(x, msg, now);
+}
+
+static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct pv_enrol *x = part;
+    if (!x->node->as_member && pv_enrol_is_guest(x) && x->step != PV_ENROL_ROOT)
+        pv_enrol_guest_push(x, msg, now);
 }
 
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
-    struct enrol *x = part;
+    struct pv_enrol *x = part;
     if ((tag & (((uint64_t)1 << TAG_BITS) - 1)) == TAG_STORE) {
         pv_node_stored(x->node, result);
         return;
     }
-    if (tag >> TAG_BITS != x->attempt || (x->step != STEP_ROOT && x->step != STEP_SAVE))
+    if (tag >> TAG_BITS != x->attempt || (x->step != PV_ENROL_ROOT && x->step != PV_ENROL_SAVE))
         return;
     if (result->status != PV_OK) {
-        fail(x, PV_CTLAPI_FAILED, now, result->error, "then run it again");
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, result->error, "then run it again");
         return;
     }
     if (--x->jobs > 0)
         return;
-    if (x->step == STEP_ROOT) {
+    if (x->step == PV_ENROL_ROOT) {
         connect_guest(x, now);
         return;
     }
     struct pv_roster *r = x->roster;
     x->roster = NULL;
-    x->step = STEP_IFACE;
+    x->step = PV_ENROL_IFACE;
     pv_coord_forget_cursor(x->node);
     pv_node_put_meta(x->node, "up", pv_view("1", 1), &pv_part_enrol, TAG_STORE);
     pv_membership_enter(x->node, r, true, now);
@@ -658,17 +332,18 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
 /* --- the last steps -----------------------------------------------------------------------------
  */
 
-static void iface_is_up(struct enrol *x, pv_ns now)
+static void iface_is_up(struct pv_enrol *x, pv_ns now)
 {
     if (!x->create) {
         succeed(x, NULL);
         return;
     }
-    x->step = STEP_INVITE;
+    x->step = PV_ENROL_INVITE;
     x->deadline = now + PV_ENROL_TIME;
     int r = pv_invite_make(x->node, 1, FIRST_INVITE_S, now, &x->invite);
     if (r != PV_OK)
-        fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "make one with `p2pvpnctl invite`");
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r),
+                      "make one with `p2pvpnctl invite`");
     if (r != PV_OK)
         return;
     x->invite->handle = x->handle;
@@ -676,7 +351,7 @@ static void iface_is_up(struct enrol *x, pv_ns now)
         send_invite(x);
 }
 
-static void iface_is_not_up(struct enrol *x)
+static void iface_is_not_up(struct pv_enrol *x)
 {
     char text[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = x->node;
@@ -688,26 +363,27 @@ static void iface_is_not_up(struct enrol *x)
 }
 
 /* The network was left while the last steps were under way. */
-static void network_is_gone(struct enrol *x, pv_ns now)
+static void network_is_gone(struct pv_enrol *x, pv_ns now)
 {
-    fail(x, PV_CTLAPI_FAILED, now, "this machine left the network meanwhile", "run it again");
+    pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "this machine left the network meanwhile",
+                  "run it again");
 }
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct enrol *x = part;
+    struct pv_enrol *x = part;
     const struct pv_node *n = x->node;
     struct pv_put *put;
     if ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&x->puts)) != NULL)
         end_invite(x, put, PV_CTL_E_OFFLINE);
-    if ((facts & PV_FACT_COORDINATOR) != 0 && is_guest(x) && x->step != STEP_ROOT) {
+    if ((facts & PV_FACT_COORDINATOR) != 0 && pv_enrol_is_guest(x) && x->step != PV_ENROL_ROOT) {
         /* The client connects again by itself; what was asked is asked again. */
         snprintf(x->why, sizeof(x->why), "%s", n->coord_info.error);
-        x->step = STEP_CONNECT;
+        x->step = PV_ENROL_CONNECT;
     }
-    if ((facts & PV_FACT_NETWORK) != 0 && n->roster == NULL && x->step >= STEP_IFACE)
+    if ((facts & PV_FACT_NETWORK) != 0 && n->roster == NULL && x->step >= PV_ENROL_IFACE)
         network_is_gone(x, now);
-    if ((facts & PV_FACT_INTERFACE) != 0 && x->step == STEP_IFACE) {
+    if ((facts & PV_FACT_INTERFACE) != 0 && x->step == PV_ENROL_IFACE) {
         if (n->iface == PV_IFACE_UP)
             iface_is_up(x, now);
         else if (n->iface == PV_IFACE_DOWN && n->iface_error[0] != '\0')
@@ -720,8 +396,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 /* Nobody waits any more. Once membership is real, it settles all the same. */
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
-    struct enrol *x = part;
-    if (x->handle != handle || !is_guest(x))
+    struct pv_enrol *x = part;
+    if (x->handle != handle || !pv_enrol_is_guest(x))
         return;
     forget(x);
     pv_coord_disconnect(x->node, now);
@@ -729,7 +405,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 
 static void handle_timeout(void *part, pv_ns now)
 {
-    struct enrol *x = part;
+    struct pv_enrol *x = part;
     char why[PV_CTL_ERROR_TEXT_MAX + 1];
     if (x->invite != NULL && now >= x->deadline) {
         struct pv_put *put = x->invite;
@@ -737,16 +413,16 @@ static void handle_timeout(void *part, pv_ns now)
         end_invite(x, put, PV_CTL_E_OFFLINE);
         return;
     }
-    if (!is_guest(x) || now < x->deadline)
+    if (!pv_enrol_is_guest(x) || now < x->deadline)
         return;
     memcpy(why, x->why, sizeof(why));
-    fail(x, PV_CTLAPI_UNREACHABLE, now, "cannot reach the coordinator", why);
+    pv_enrol_fail(x, PV_CTLAPI_UNREACHABLE, now, "cannot reach the coordinator", why);
 }
 
 static pv_ns next_timeout(const void *part)
 {
-    const struct enrol *x = part;
-    return is_guest(x) || x->invite != NULL ? x->deadline : PV_NEVER;
+    const struct pv_enrol *x = part;
+    return pv_enrol_is_guest(x) || x->invite != NULL ? x->deadline : PV_NEVER;
 }
 
 /* --- life ---------------------------------------------------------------------------------------
@@ -755,7 +431,7 @@ static pv_ns next_timeout(const void *part)
 static int make_enrol(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                       void **ret_part)
 {
-    struct enrol *x = calloc(1, sizeof(*x));
+    struct pv_enrol *x = calloc(1, sizeof(*x));
     (void)cfg;
     (void)now;
     if (x == NULL)
@@ -768,7 +444,7 @@ static int make_enrol(struct pv_node *node, const struct pv_engine_config *cfg, 
 
 static void free_enrol(void *part)
 {
-    struct enrol *x = part;
+    struct pv_enrol *x = part;
     forget(x);
     pv_puts_done(&x->puts);
     free(x);

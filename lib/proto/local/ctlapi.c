@@ -416,6 +416,24 @@ json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_
     return pv_ctlapi_pack("{s:s, s:o}", "token", token, "invite", pv_ctlapi_key(invite));
 }
 
+json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
+{
+    json_t *invite = told->invite == PV_CTLAPI_INVITE_NONE
+                         ? json_null()
+                         : pv_ctlapi_pack("{s:o, s:i, s:b}", "id", pv_ctlapi_key(told->invite_id),
+                                          "uses_left", (int)told->uses_left, "revoked",
+                                          told->invite == PV_CTLAPI_INVITE_ENDED);
+    json_t *out =
+        pv_ctlapi_pack("{s:i, s:i, s:s, s:o}", "online", (int)told->online, "know", (int)told->know,
+                       "coordinator", told->coordinator, "invite", invite);
+    if (out != NULL && strcmp(told->coordinator, "stored") != 0 &&
+        json_object_set_new(out, "code", json_integer(PV_CTLAPI_UNREACHABLE)) < 0) {
+        json_decref(out);
+        out = NULL;
+    }
+    return out;
+}
+
 json_t *pv_ctlapi_invites_new(void)
 {
     return list_new("invites");

@@ -118,6 +118,7 @@ struct pv_ctlapi_request {
     uint64_t expires_s;                /* INVITE: seconds from now, default 24 h */
     bool admin;                        /* INVITE: who uses it may invite others */
     bool forget;                       /* LEAVE: delete this node's keys too */
+    bool keep_invite;                  /* REMOVE: the invite that let it in stays */
     uint32_t count;                    /* PING: 1.., default 4 */
     uint32_t interval_ms;              /* PING: 10..3600000, default 1000 */
     uint32_t size;                     /* PING: bytes of filler, default 56 */
@@ -327,6 +328,25 @@ json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struc
                               const struct pv_addr *ip6, const char *token);
 /* INVITE: {"token","invite"} */
 json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_SIGN_PK_LEN]);
+
+/* What REMOVE did about the invite that let the node in. */
+enum pv_ctlapi_invite_end {
+    PV_CTLAPI_INVITE_NONE,  /* it admits nobody any more, or there is none */
+    PV_CTLAPI_INVITE_KEPT,  /* it still admits others */
+    PV_CTLAPI_INVITE_ENDED, /* it was revoked as well */
+};
+/* Who knows of a removal, the end of an invite, or this node's leaving. */
+struct pv_ctlapi_told {
+    size_t online;           /* members that are there */
+    size_t know;             /* of these, those that have said so */
+    const char *coordinator; /* "stored", "away", "silent" or its error word */
+    enum pv_ctlapi_invite_end invite;
+    uint32_t uses_left;                /* of the invite, before */
+    uint8_t invite_id[PV_SIGN_PK_LEN]; /* unless INVITE_NONE */
+};
+/* {"online","know","coordinator","invite":null or {"id","uses_left","revoked"}}, with code 9 unless
+ * the coordinator has stored it; NULL without memory. */
+json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);
 struct pv_ctlapi_invite {
     uint8_t id[PV_SIGN_PK_LEN];
     uint32_t uses, used;

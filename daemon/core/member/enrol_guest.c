@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/* enrol_guest.c - what a guest asks the coordinator, and what each answer must prove before this
+ * node believes that it is a member. */
+#include <stdio.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/member/coordinator.h"
+#include "daemon/core/member/enrol_int.h"
+#include "daemon/core/member/refusal.h"
+#include "daemon/core/member/unsaved.h"
+
+static void explain_refusal(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (msg->type != PV_CTL_ERROR) {
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "the coordinator's answer makes no sense",
+                      "see its log; is it of this version?");
+        return;
+    }
+    const struct pv_refusal *f = pv_refusal_find(msg->u.failure.error);
+    if (f != NULL)
+        pv_enrol_fail(x, f->code, now, f->why, f->remedy);
+    else
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, msg->u.failure.message, "try again");
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+static void ask(struct pv_enrol *x, struct pv_ctl_msg *msg, enum pv_enrol_step step)
+{
+    x->step = step;
+    int r = pv_coord_ask(x->node, &pv_part_enrol, msg, (uint64_t)step);
+    if (r != PV_OK) /* the deadline says so, unless a new connection is made before */
+        snprintf(x->why, sizeof(x->why), "a request could not be sent: %s", pv_strstatus(r));
+}
+
+static void ask_create(struct pv_enrol *x)
+{
+    const struct pv_created *c = &x->created;
+    const struct pv_ctl_item items[] = {
+        {.statement = pv_made_view(&c->network)},
+        {.statement = pv_view(c->coordinators.raw, c->coordinators.len)},
+        {.statement = pv_made_view(&c->admin)},
+        {.statement = pv_made_view(&c->member)},
+    };
+    struct pv_ctl_msg msg = {.type = PV_CTL_CREATE};
+    msg.u.put.has_secret = x->has_secret;
+    memcpy(msg.u.put.secret, x->secret, sizeof(msg.u.put.secret));
+    msg.u.put.n = PV_ARRAY_LEN(items);
+    msg.u.put.items = items;
+    ask(x, &msg, PV_ENROL_CREATE);
+    pv_wipe(&msg, sizeof(msg));
+}
+
+/* The network's record says from the first where else the coordinator is (another address family)
+ * and where it speaks TLS, and so do tokens: a machine whose network lets only that out can join.
+ */
+static void learn_addrs(struct pv_enrol *x, const struct pv_coordlist_more *more)
+{
+    uint8_t list[sizeof(x->list)];
+    uint8_t root_sk[PV_SIGN_SK_LEN];
+    uint8_t root_pk[PV_SIGN_PK_LEN];
+    struct pv_made_long made;
+    size_t len = 0;
+    int r = pv_coordlist_with(pv_view(x->list, x->list_len), more, list, sizeof(list), &len);
+    if (r < 0 || len == x->list_len)
+        return;
+    pv_sign_keypair(x->node->identity->root_seed, root_sk, root_pk);
+    r = pv_make_coordinators(x->network_id, root_sk, 1, pv_view(list, len), &made);
+    pv_wipe(root_sk, sizeof(root_sk));
+    if (r < 0)
+        return; /* without it the network is as good, but for those machines */
+    memcpy(x->list, list, len);
+    x->list_len = len;
+    x->created.coordinators = made;
+}
+
+static void guest_is_there(struct pv_enrol *x, const struct pv_ctl_welcome *w)
+{
+    if (x->create) {
+        learn_addrs(x, &(struct pv_coordlist_more){.addrs = w->stun, .n = w->n_stun});
+        learn_addrs(x,
+                    &(struct pv_coordlist_more){.addrs = w->tls.addrs, .n = w->tls.n, .tls = true});
+        ask_create(x);
+        return;
+    }
+    struct pv_ctl_msg msg = {.type = PV_CTL_FETCH};
+    memcpy(msg.u.fetch.invite, x->invite_pk, sizeof(msg.u.fetch.invite));
+    ask(x, &msg, PV_ENROL_FETCH);
+}
+
+/* The coordinator refused the guest's hello. It may change its mind about some reasons: then the
+ * connection is tried again until the deadline. */
+static void guest_is_refused(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    enum pv_ctl_error error = msg->u.failure.error;
+    if (error != PV_CTL_E_LIMIT && error != PV_CTL_E_STORAGE && error != PV_CTL_E_BUSY &&
+        error != PV_CTL_E_SHUTDOWN)
+        explain_refusal(x, msg, now);
+}
+
+void pv_enrol_guest_push(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (msg->type == PV_CTL_WELCOME)
+        guest_is_there(x, &msg->u.welcome);
+    else if (msg->type == PV_CTL_ERROR)
+        guest_is_refused(x, msg, now);
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+/* What they say is told again when the roster is entered: pv_membership_enter(). */
+static void drop_events(struct pv_roster *r)
+{
+    struct pv_roster_event ev;
+    while (pv_roster_poll_event(r, &ev) == PV_OK)
+        continue;
+}
+
+/* The record and the chain of the invite, checked against the network id of the token. */
+static int take_record(struct pv_enrol *x, const struct pv_ctl_statements *st)
+{
+    struct pv_roster *r = NULL;
+    int status = PV_ERR_NOT_FOUND;
+    for (size_t i = 0; i < st->n && r == NULL; i++) {
+        struct pv_statement s;
+        if (pv_statement_decode(st->items[i].statement, &s) == PV_OK && s.type == PV_ST_NETWORK)
+            status = pv_roster_new(st->items[i].statement, x->network_id, &x->node->rng, &r);
+    }
+    if (r == NULL)
+        return status;
+    for (size_t i = 0; i < st->n; i++) {
+        enum pv_roster_added added;
+        status = pv_roster_add(r, st->items[i].statement, st->items[i].receipt, &added);
+        if (status != PV_OK)
+            pv_log(x->node->log, PV_LOG_WARN, "what=\"statement refused while joining\" why=\"%s\"",
+                   pv_strstatus(status));
+    }
+    drop_events(r);
+    struct pv_roster_invite inv;
+    status = pv_roster_invite(r, x->invite_pk, &inv);
+    if (status == PV_OK) {
+        pv_roster_free(x->roster);
+        x->roster = r;
+    } else {
+        pv_roster_free(r);
+    }
+    return status;
+}
+
+static void fetched(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (msg->type != PV_CTL_STATEMENTS) {
+        explain_refusal(x, msg, now);
+        return;
+    }
+    if (take_record(x, &msg->u.statements) != PV_OK) {
+        pv_enrol_fail(x, PV_CTLAPI_REFUSED, now,
+                      "the coordinator handed out a network record that is not the token's",
+                      "do not trust it; ask who gave you the token");
+        return;
+    }
+    struct pv_ctl_msg ask_join = {.type = PV_CTL_JOIN};
+    struct pv_ctl_join *j = &ask_join.u.join;
+    uint8_t hash[PV_CTL_HASH_LEN];
+    memcpy(j->invite, x->invite_pk, sizeof(j->invite));
+    memcpy(j->node, x->node->identity->sign_pk, sizeof(j->node));
+    memcpy(j->name, x->name, sizeof(j->name));
+    int r = pv_coord_hash(x->node, hash);
+    if (r == PV_OK)
+        r = pv_ctl_join_sign(j, hash, x->invite_sk);
+    if (r == PV_OK)
+        ask(x, &ask_join, PV_ENROL_JOIN);
+    else
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "try again");
+}
+
+static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (msg->type != PV_CTL_RESERVATION) {
+        explain_refusal(x, msg, now);
+        return;
+    }
+    const struct pv_ctl_reservation *res = &msg->u.reservation;
+    if (x->name_given && strcmp(res->name, x->name) != 0) {
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "the name is taken", "choose another with --name");
+        return;
+    }
+    struct pv_st_member m = {0};
+    struct pv_made made;
+    memcpy(m.transport, x->node->identity->dh_pk, sizeof(m.transport));
+    m.serial = res->serial; /* who was a member before, and left, needs a higher one */
+    memcpy(m.name, res->name, sizeof(m.name));
+    memcpy(m.ip4, res->ip4, sizeof(m.ip4));
+    m.issued = pv_node_wall_s(x->node, now);
+    int r = pv_make_member(x->network_id, x->invite_sk, x->node->identity->sign_sk, &m, &made);
+    if (r != PV_OK) {
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now,
+                      "the coordinator offered an address that cannot be used", "ask its owner");
+        return;
+    }
+    struct pv_ctl_msg reg = {.type = PV_CTL_REGISTER};
+    reg.u.reg.member = pv_made_view(&made);
+    ask(x, &reg, PV_ENROL_REGISTER);
+}
+
+/* --- membership is certain: store it, then become it --------------------------------------------
+ */
+
+/* The statements and the network are two jobs, and both must be on disk before this node acts as a
+ * member: after a crash in between it would know its network but not why it belongs to it. */
+static void save(struct pv_enrol *x, pv_ns now)
+{
+    struct pv_unsaved unsaved = {.n = 0};
+    const struct pv_member *self = pv_roster_by_node(x->roster, x->node->identity->sign_pk);
+    if (self == NULL) {
+        pv_enrol_fail(x, PV_CTLAPI_REFUSED, now,
+                      "the coordinator's answer does not make us a member",
+                      "do not trust it; see `p2pvpnctl status` and its log");
+        return;
+    }
+    struct pv_job *job = pv_job_new(PV_JOB_SET_NETWORK);
+    pv_unsaved_add_all(&unsaved, x->node, x->roster);
+    if (job == NULL || !pv_unsaved_flush(&unsaved, x->node, &pv_part_enrol, pv_enrol_job_tag(x))) {
+        pv_unsaved_done(&unsaved);
+        pv_job_free(job);
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
+        return;
+    }
+    pv_unsaved_done(&unsaved);
+    memcpy(job->u.set_network.network_id, x->network_id, sizeof(x->network_id));
+    memcpy(job->u.set_network.name, pv_roster_network(x->roster)->name,
+           sizeof(job->u.set_network.name));
+    memcpy(job->u.set_network.node_name, self->name, sizeof(job->u.set_network.node_name));
+    x->step = PV_ENROL_SAVE;
+    x->jobs = 2;
+    if (!pv_jobqueue_submit(&x->node->jobs, job, &pv_part_enrol, pv_enrol_job_tag(x)))
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
+}
+
+static void registered(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (msg->type != PV_CTL_REGISTERED) {
+        explain_refusal(x, msg, now);
+        return;
+    }
+    const struct pv_ctl_item *item = &msg->u.registered.item;
+    enum pv_roster_added added;
+    int r = pv_roster_add(x->roster, item->statement, item->receipt, &added);
+    drop_events(x->roster);
+    if (r != PV_OK) {
+        pv_enrol_fail(x, PV_CTLAPI_REFUSED, now, "the coordinator's receipt is not valid",
+                      "do not trust it; ask who gave you the token");
+        return;
+    }
+    save(x, now);
+}
+
+/* The receipts must fit the four statements that this node made, in their order; a roster built
+ * from them is the proof that the coordinator stored what it was given. */
+static void created(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    const struct pv_created *c = &x->created;
+    const struct pv_view made[] = {pv_made_view(&c->network),
+                                   pv_view(c->coordinators.raw, c->coordinators.len),
+                                   pv_made_view(&c->admin), pv_made_view(&c->member)};
+    if (msg->type != PV_CTL_RECEIPTS || msg->u.receipts.n != PV_ARRAY_LEN(made)) {
+        explain_refusal(x, msg, now);
+        return;
+    }
+    pv_roster_free(x->roster);
+    x->roster = NULL;
+    int r = pv_roster_new(made[0], c->network_id, &x->node->rng, &x->roster);
+    for (size_t i = 0; r == PV_OK && i < PV_ARRAY_LEN(made); i++) {
+        enum pv_roster_added added;
+        if (msg->u.receipts.results[i].error != PV_CTL_E_NONE)
+            r = PV_ERR_REFUSED;
+        else
+            r = pv_roster_add(x->roster, made[i], msg->u.receipts.results[i].receipt, &added);
+    }
+    if (r == PV_OK)
+        drop_events(x->roster);
+    if (r != PV_OK) {
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "the coordinator's receipts are not valid",
+                      "is the URL of the right coordinator?");
+        return;
+    }
+    save(x, now);
+}
+
+void pv_enrol_guest_answer(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (x->step == PV_ENROL_FETCH)
+        fetched(x, msg, now);
+    else if (x->step == PV_ENROL_JOIN)
+        reserved(x, msg, now);
+    else if (x->step == PV_ENROL_REGISTER)
+        registered(x, msg, now);
+    else if (x->step == PV_ENROL_CREATE)
+        created(x, msg, now);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/* owed.c - finds what has no receipt, puts it again and again, and says who knows it. */
+#include "daemon/core/member/owed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/member/gossip.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/puts.h"
+#include "daemon/core/peer/peers.h"
+
+enum {
+    PUT_MAX = 16,      /* ours: statements of one attempt; all of them fit any message */
+    MAX_DOUBLINGS = 7, /* 2 s to about 4 min */
+};
+#define FIRST_RETRY PV_S(2)
+#define SILENT      PV_S(5) /* ours: a coordinator that is there answers in a round trip */
+
+struct owed {
+    struct pv_node *node;
+    struct pv_puts puts;
+    size_t n;                     /* statements that the coordinator owes a receipt for */
+    char first[PV_NAME_BUF + 24]; /* what the first of them says */
+    bool asking;                  /* the latest put has no answer yet */
+    pv_ns asked_at;
+    pv_ns retry_at;      /* WAITING; else PV_NEVER */
+    unsigned attempts;   /* in vain, in a row */
+    const char *refusal; /* the word of the last answer; NULL: none, or a good one */
+};
+
+static struct owed *of(const struct pv_node *n)
+{
+    return pv_node_part(n, &pv_part_owed);
+}
+
+static int make_owed(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                     void **ret_part)
+{
+    struct owed *o = calloc(1, sizeof(*o));
+    (void)cfg;
+    (void)now;
+    if (o == NULL)
+        return PV_ERR_NOMEM;
+    o->node = node;
+    o->retry_at = PV_NEVER;
+    pv_puts_init(&o->puts, node, &pv_part_owed);
+    *ret_part = o;
+    return PV_OK;
+}
+
+static void free_owed(void *part)
+{
+    struct owed *o = part;
+    pv_puts_done(&o->puts);
+    free(o);
+}
+
+/* A removal by an admin that was removed before is void: no coordinator takes it. */
+static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
+{
+    if (x->receipt.len > 0)
+        return false;
+    return x->st.type == PV_ST_LEAVE ||
+           (x->st.type == PV_ST_REVOCATION && pv_roster_rights(n->roster, x->st.signer) != 0);
+}
+
+/* What has to be stored, in words; people know a node by its name, and an invite has none. */
+static void describe(struct owed *o, const struct pv_statement *st)
+{
+    bool leave = st->type == PV_ST_LEAVE;
+    const struct pv_member *m =
+        pv_roster_known(o->node->roster, leave ? st->signer : st->u.revocation.pk);
+    if (!leave && st->u.revocation.kind == PV_REVOKE_INVITE)
+        snprintf(o->first, sizeof(o->first), "an invite was revoked");
+    else
+        snprintf(o->first, sizeof(o->first), "%s %s", m != NULL ? m->name : "a node",
+                 leave ? "left" : "was removed");
+}
+
+static void count(struct owed *o)
+{
+    o->n = 0;
+    for (const struct pv_roster_entry *x =
+             o->node->roster == NULL ? NULL : pv_roster_next_entry(o->node->roster, NULL);
+         x != NULL; x = pv_roster_next_entry(o->node->roster, x)) {
+        if (is_owed(o->node, x) && o->n++ == 0)
+            describe(o, &x->st);
+    }
+    if (o->n > 0)
+        return;
+    o->attempts = 0;
+    o->refusal = NULL;
+    o->retry_at = PV_NEVER;
+}
+
+static void wait_again(struct owed *o, pv_ns now)
+{
+    unsigned doublings = o->attempts < MAX_DOUBLINGS ? o->attempts : MAX_DOUBLINGS;
+    o->asking = false;
+    o->attempts++;
+    o->retry_at = now + (FIRST_RETRY << doublings);
+}
+
+static void ask(struct owed *o, pv_ns now)
+{
+    struct pv_put *put = pv_put_new(PUT_MAX);
+    if (put == NULL) {
+        wait_again(o, now);
+        return;
+    }
+    put->n = 0;
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(o->node->roster, NULL);
+         x != NULL && put->n < PUT_MAX; x = pv_roster_next_entry(o->node->roster, x)) {
+        if (!is_owed(o->node, x))
+            continue;
+        memcpy(put->statements[put->n].raw, x->st.raw.ptr, x->st.raw.len);
+        put->statements[put->n++].len = x->st.raw.len;
+    }
+    o->retry_at = PV_NEVER;
+    if (pv_puts_send(&o->puts, put) != PV_CTL_E_NONE) {
+        pv_put_free(put);
+        wait_again(o, now);
+        return;
+    }
+    o->asking = true;
+    o->asked_at = now;
+}
+
+static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct owed *o = part;
+    struct pv_put_result result;
+    struct pv_put *put = pv_puts_take(&o->puts, tag, msg, &result);
+    if (put == NULL)
+        return;
+    (void)pv_membership_add(o->node, result.items, result.n_items, now);
+    o->asking = false;
+    o->refusal = result.error == PV_CTL_E_NONE ? NULL : pv_ctl_error_word(result.error);
+    if (o->refusal != NULL) {
+        pv_log(o->node->log, PV_LOG_WARN, "what=\"removal not stored by the coordinator\" why=%s",
+               o->refusal);
+        wait_again(o, now);
+    }
+    pv_put_free(put);
+    size_t before = o->n;
+    count(o);
+    /* What came while that put was under way goes next. An answer that settled nothing is not asked
+     * for in a loop. */
+    if (o->n == 0 || o->retry_at != PV_NEVER || o->asking)
+        return;
+    if (o->n < before && o->node->online)
+        ask(o, now);
+    else
+        wait_again(o, now);
+}
+
+static void look(struct owed *o, pv_ns now)
+{
+    count(o);
+    if (o->n > 0 && o->node->online && !o->asking && o->retry_at == PV_NEVER)
+        ask(o, now);
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct owed *o = part;
+    struct pv_put *put;
+    while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&o->puts)) != NULL) {
+        pv_put_free(put);
+        o->asking = false;
+    }
+    if ((facts & (PV_FACT_STATEMENTS | PV_FACT_NETWORK | PV_FACT_ONLINE)) == 0)
+        return;
+    if ((facts & PV_FACT_ONLINE) != 0) {
+        o->attempts = 0;
+        o->refusal = NULL;
+        o->retry_at = PV_NEVER;
+    }
+    look(o, now);
+}
+
+static bool is_silent(const struct owed *o, pv_ns now)
+{
+    return o->asking && now >= o->asked_at + SILENT;
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct owed *o = part;
+    if (o->n == 0 || !o->node->online)
+        return;
+    /* The put without an answer stays: its receipts still count when they come. */
+    if (is_silent(o, now)) {
+        o->refusal = "silent";
+        wait_again(o, now);
+    } else if (now >= o->retry_at) {
+        ask(o, now);
+    }
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct owed *o = part;
+    if (o->n == 0 || !o->node->online)
+        return PV_NEVER;
+    return o->asking ? o->asked_at + SILENT : o->retry_at;
+}
+
+/* --- who knows ------------------------------------------------------------------------------- */
+
+void pv_owed_hurry(struct pv_node *n, pv_ns now)
+{
+    look(of(n), now);
+}
+
+void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
+{
+    const struct owed *o = of(n);
+    struct pv_owed_told t = {.coordinator = "stored", .done = true};
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+        if (pv_peer_reach(p) == PV_REACH_NO)
+            continue;
+        bool knows = pv_gossip_knows(n, p);
+        t.online++;
+        t.know += knows ? 1 : 0;
+        /* Those whom nothing in-band reaches are told by the coordinator, and tell nobody. */
+        t.done = t.done && (knows || !pv_peer_notes(p)->in_sync);
+    }
+    if (o->n > 0 && !n->online)
+        t.coordinator = "away";
+    else if (o->n > 0)
+        t.coordinator = o->refusal != NULL ? o->refusal : "silent";
+    t.done = t.done && (o->n == 0 || !n->online || o->refusal != NULL);
+    *ret_told = t;
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct owed *o = part;
+    char text[PV_ROSTER_TEXT];
+    if (o->n == 0 || !o->node->online || (o->refusal == NULL && !is_silent(o, now)))
+        return;
+    bool quiet = o->refusal == NULL || strcmp(o->refusal, "silent") == 0;
+    snprintf(text, sizeof(text), "it %s%s; members are told all the same, and it is told again",
+             quiet ? "does not answer" : "said ", quiet ? "" : o->refusal);
+    char what[sizeof(o->first) + 48];
+    snprintf(what, sizeof(what), "the coordinator has not stored that %s: ", o->first);
+    pv_statuspage_problem(st, what, text);
+}
+
+const struct pv_part pv_part_owed = {
+    .name = "owed",
+    .make = make_owed,
+    .free = free_owed,
+    .on_facts = on_facts,
+    .on_answer = on_answer,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .status = show,
+};

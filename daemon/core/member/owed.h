@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * owed.h - the part that tells the coordinator of removals and leaves until its receipt says that
+ * it has them.
+ *
+ * A removal takes effect at the node that makes it and goes to the members; the coordinator is one
+ * more that is told, and can neither prevent nor forget it. What it owes is every revocation and
+ * leave in the roster without a receipt, whoever made it; so nothing has to be kept over a restart,
+ * and members bring the word of one that has left already.
+ *
+ *   IDLE     nothing is owed                --a statement without receipt-->  ASKING, when online
+ *   ASKING   a put is under way             --receipts for all-->             IDLE
+ *                                           --refused, or silent for long-->  WAITING
+ *   WAITING  until the next attempt         --time, a new connection-->       ASKING
+ */
+#ifndef PV_OWED_H
+#define PV_OWED_H
+
+#include "daemon/core/node/part.h"
+
+extern const struct pv_part pv_part_owed;
+
+/* The roster has a new removal or leave: the coordinator is told at once, and pv_owed_told() counts
+ * it from here on, though the facts that say so are not delivered yet. */
+void pv_owed_hurry(struct pv_node *n, pv_ns now);
+
+/* Who knows of all removals and leaves. */
+struct pv_owed_told {
+    size_t online; /* members that are there, by presence or path */
+    size_t know;   /* of these, those that have told the same head */
+    /* "stored", "away", "silent" or the coordinator's error word; static */
+    const char *coordinator;
+    bool done; /* nobody is left who may still answer */
+};
+void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told);
+
+#endif /* PV_OWED_H */

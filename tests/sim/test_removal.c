@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/* Removals that the coordinator does not want, forgets or never answers: they take effect at once
+ * among the members, the client hears who knows, `status` names the coordinator, and it is told
+ * until it has them. And what becomes of the invite that let the removed node in. */
+#include <stdio.h>
+
+#include "crypto/ct.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    SEEDS = 3,
+};
+
+static const struct pv_link_config line = {.delay = PV_MS(15), .jitter = PV_MS(3)};
+
+/* A coordinator that says `limit` to every put, and hands no revocation out. */
+struct veto {
+    bool on;
+    bool other_members; /* it says that it has other members */
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    struct pv_ctl_result results[PV_CTL_ITEMS_MAX];
+};
+
+static void hook(void *ctx, struct pv_ctl_msg *msg)
+{
+    struct veto *v = ctx;
+    if (v->other_members && msg->type == PV_CTL_STATEMENTS)
+        msg->u.statements.members[0] ^= 1;
+    if (!v->on)
+        return;
+    if (msg->type == PV_CTL_RECEIPTS) {
+        memset(v->results, 0, sizeof(v->results));
+        for (size_t i = 0; i < msg->u.receipts.n; i++)
+            v->results[i].error = PV_CTL_E_LIMIT;
+        msg->u.receipts.results = v->results;
+    }
+    if (msg->type != PV_CTL_STATEMENTS)
+        return;
+    size_t n = 0;
+    for (size_t i = 0; i < msg->u.statements.n; i++) {
+        if (msg->u.statements.items[i].statement.ptr[1] != PV_ST_REVOCATION)
+            v->items[n++] = msg->u.statements.items[i];
+    }
+    msg->u.statements.items = v->items;
+    msg->u.statements.n = n;
+    msg->u.statements.has_head = false;
+}
+
+struct scene {
+    struct sim_world w;
+    struct veto *veto;
+    struct sim_node *alice, *bob, *carol;
+};
+
+static int end(struct scene *s, uint64_t seed, const char *failure)
+{
+    if (failure != NULL)
+        printf("seed %llu: %s %s\n", (unsigned long long)seed, failure, s->w.why);
+    sim_world_done(&s->w);
+    free(s->veto);
+    return failure != NULL ? 1 : 0;
+}
+
+/* Alice, who may remove, and bob talk; carol is there too. */
+static bool begin(struct scene *s, uint64_t seed)
+{
+    memset(s, 0, sizeof(*s));
+    s->veto = calloc(1, sizeof(*s->veto));
+    assert_non_null(s->veto);
+    sim_world_init(&s->w, seed, &line);
+    sim_coord_set_hook(s->w.coord, hook, s->veto);
+    s->alice = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
+    s->bob = sim_world_node(&s->w, SIM_PUBLIC, "bob", false);
+    s->carol = sim_world_node(&s->w, SIM_PUBLIC, "carol", false);
+    return sim_world_join_all(&s->w) &&
+           sim_world_reach(&s->w, s->alice, s->bob, PV_MS(200), PV_S(10)) != PV_NEVER;
+}
+
+#define REMOVE "\"cmd\":\"remove\",\"peer\":\"carol\""
+
+/* Does the answer to a request mention the text? */
+static bool says(struct scene *s, struct sim_node *n, const char *request, const char *text)
+{
+    const char *answer = sim_world_ask(&s->w, n, PV_S(2), request);
+    if (answer == NULL)
+        return false;
+    const char *problems = strstr(answer, "\"problems\"");
+    snprintf(s->w.why, sizeof(s->w.why), "%.300s", problems != NULL ? problems : answer);
+    return strstr(answer, text) != NULL;
+}
+
+static bool until_quiet(struct scene *s, pv_ns timeout)
+{
+    pv_ns until = sim_net_now(s->w.net) + timeout;
+    while (sim_net_now(s->w.net) < until) {
+        if (!says(s, s->alice, "\"cmd\":\"status\"", "has not stored"))
+            return true;
+        sim_world_run(&s->w, PV_MS(500));
+    }
+    return false;
+}
+
+static int vetoed(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!begin(&s, seed))
+        return end(&s, seed, "not begun:");
+    s.veto->on = true;
+    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE);
+    if (answer == NULL || strstr(answer, "\"coordinator\":\"limit\"") == NULL ||
+        strstr(answer, "\"know\":0") != NULL)
+        return end(&s, seed, answer == NULL ? "no answer:" : answer);
+    if (says(&s, s.bob, "\"cmd\":\"peers\"", "\"carol\""))
+        return end(&s, seed, "bob still has carol:");
+    if (!says(&s, s.alice, "\"cmd\":\"status\"", "has not stored that carol was removed"))
+        return end(&s, seed, "status does not name it:");
+    /* A restart forgets nothing of it. */
+    sim_node_kill(s.alice);
+    sim_node_start(s.alice);
+    sim_world_run(&s.w, PV_S(20));
+    if (!says(&s, s.alice, "\"cmd\":\"status\"", "has not stored that carol was removed"))
+        return end(&s, seed, "forgotten by a restart:");
+    s.veto->on = false;
+    return end(&s, seed, until_quiet(&s, PV_S(300)) ? NULL : "never stored:");
+}
+
+static void a_coordinator_that_refuses_prevents_no_removal(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("removal", SEEDS, vetoed, NULL), 0);
+}
+
+static int silent(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!begin(&s, seed))
+        return end(&s, seed, "not begun:");
+    sim_coord_set_store_delay(s.w.coord, PV_S(100000)); /* it never stores, and never answers */
+    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE);
+    if (answer == NULL || strstr(answer, "\"coordinator\":\"silent\"") == NULL)
+        return end(&s, seed, answer == NULL ? "no answer:" : answer);
+    if (says(&s, s.bob, "\"cmd\":\"peers\"", "\"carol\""))
+        return end(&s, seed, "bob still has carol:");
+    sim_world_run(&s.w, PV_S(10));
+    if (!says(&s, s.alice, "\"cmd\":\"status\"", "does not answer"))
+        return end(&s, seed, "status does not name it:");
+    return end(&s, seed, NULL);
+}
+
+static void a_coordinator_that_never_answers_holds_nobody_up(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("removal", SEEDS, silent, NULL), 0);
+}
+
+static int honest(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!begin(&s, seed))
+        return end(&s, seed, "not begun:");
+    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE);
+    if (answer == NULL || strstr(answer, "\"coordinator\":\"stored\"") == NULL ||
+        strstr(answer, "\"online\":1,\"know\":1") == NULL || strstr(answer, "\"code\"") != NULL)
+        return end(&s, seed, answer == NULL ? "no answer:" : answer);
+    /* The same of a leave: alice hears of it from bob, though the coordinator is silent. */
+    sim_coord_set_store_delay(s.w.coord, PV_S(100000));
+    if (sim_world_ask(&s.w, s.bob, PV_S(5), "\"cmd\":\"leave\"") == NULL)
+        return end(&s, seed, "leave:");
+    if (says(&s, s.alice, "\"cmd\":\"peers\"", "\"bob\""))
+        return end(&s, seed, "alice still has bob:");
+    return end(&s, seed, NULL);
+}
+
+static void the_client_hears_who_knows(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("removal", SEEDS, honest, NULL), 0);
+}
+
+/* Carol and dave have one token for three. Removing carol ends it, or not. */
+static int with_invite(uint64_t seed, void *ctx)
+{
+    const bool keep = *(const bool *)ctx;
+    struct scene s;
+    char token[2048], fields[3000];
+
+    if (!begin(&s, seed))
+        return end(&s, seed, "not begun:");
+    struct sim_node *erin = sim_world_node(&s.w, SIM_PUBLIC, "erin", false);
+    struct sim_node *again = sim_world_node(&s.w, SIM_PUBLIC, "again", false);
+    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":3");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return end(&s, seed, "invite:");
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", token);
+    if (sim_world_ask(&s.w, erin, PV_S(30), fields) == NULL)
+        return end(&s, seed, "join:");
+    sim_world_run(&s.w, PV_S(2));
+    answer = sim_world_ask(&s.w, s.alice, PV_S(4),
+                           keep ? "\"cmd\":\"remove\",\"peer\":\"erin\",\"keep_invite\":true"
+                                : "\"cmd\":\"remove\",\"peer\":\"erin\"");
+    if (answer == NULL || strstr(answer, keep ? "\"uses_left\":2,\"revoked\":false"
+                                              : "\"uses_left\":2,\"revoked\":true") == NULL)
+        return end(&s, seed, answer == NULL ? "no answer:" : answer);
+    /* The machine has a new key now, and the same token. */
+    bool joined = sim_world_ask(&s.w, again, PV_S(30), fields) != NULL;
+    return end(&s, seed, joined == keep ? NULL : "the same token:");
+}
+
+static void the_token_that_let_a_removed_node_in_ends_with_it(void **state)
+{
+    (void)state;
+    static bool keep[] = {false, true};
+    assert_int_equal(sim_seeds("removal", SEEDS, with_invite, &keep[0]), 0);
+    assert_int_equal(sim_seeds("removal", 1, with_invite, &keep[1]), 0);
+}
+
+static int other_members(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!begin(&s, seed))
+        return end(&s, seed, "not begun:");
+    if (says(&s, s.bob, "\"cmd\":\"status\"", "other members"))
+        return end(&s, seed, "named without need:");
+    s.veto->other_members = true;
+    sim_node_kill(s.bob);
+    sim_node_start(s.bob);
+    sim_world_run(&s.w, PV_S(40));
+    return end(&s, seed,
+               says(&s, s.bob, "\"cmd\":\"status\"", "other members") ? NULL : "not named:");
+}
+
+static void a_coordinator_with_other_members_is_named(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("removal", 1, other_members, NULL), 0);
+}
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_coordinator_that_refuses_prevents_no_removal),
+        cmocka_unit_test(a_coordinator_that_never_answers_holds_nobody_up),
+        cmocka_unit_test(the_client_hears_who_knows),
+        cmocka_unit_test(the_token_that_let_a_removed_node_in_ends_with_it),
+        cmocka_unit_test(a_coordinator_with_other_members_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
