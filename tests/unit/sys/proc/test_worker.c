@@ -5,11 +5,17 @@
 #include "sys/proc/worker.h"
 #include "tests/unit/test_util.h"
 
-struct world {
+enum {
+    ITEMS = 20,
+};
+
+/* Static, since the thread may outlive the body of a test that fails. */
+static struct world {
+    int items[ITEMS];
     sem_t gate; /* one post lets one run() go */
     size_t batches[16];
     size_t n_batches;
-};
+} world;
 
 static void run(void *ctx, void *const *items, size_t n)
 {
@@ -31,76 +37,79 @@ static void *take(struct pv_worker *w)
     return item;
 }
 
-static struct pv_worker *start(struct world *world, size_t limit, size_t batch)
+static void open_gate(unsigned n)
+{
+    while (n-- > 0)
+        sem_post(&world.gate);
+}
+
+static void stop(void *worker)
+{
+    open_gate(ITEMS);
+    pv_worker_finish(worker);
+    pv_worker_free(worker);
+    sem_destroy(&world.gate);
+}
+
+static struct pv_worker *start(size_t limit, size_t batch)
 {
     struct pv_worker_config cfg = {
-        .name = "test", .threads = 1, .limit = limit, .batch = batch, .run = run, .ctx = world};
+        .name = "test", .threads = 1, .limit = limit, .batch = batch, .run = run, .ctx = &world};
     struct pv_worker *w = NULL;
-    sem_init(&world->gate, 0, 0);
+    memset(&world, 0, sizeof(world));
+    sem_init(&world.gate, 0, 0);
     assert_int_equal(pv_worker_new(&w, &cfg), PV_OK);
+    test_defer(stop, w);
     return w;
 }
 
 static void items_come_back_in_order_with_their_result(void **state)
 {
     (void)state;
-    struct world world = {0};
-    struct pv_worker *w = start(&world, 8, 1);
-    int items[5] = {0};
+    struct pv_worker *w = start(8, 1);
     for (size_t i = 0; i < 5; i++) {
-        assert_int_equal(pv_worker_submit(w, &items[i]), PV_OK);
-        sem_post(&world.gate);
+        assert_int_equal(pv_worker_submit(w, &world.items[i]), PV_OK);
+        open_gate(1);
     }
     for (size_t i = 0; i < 5; i++) {
-        assert_ptr_equal(take(w), &items[i]);
-        assert_int_equal(items[i], 1);
+        assert_ptr_equal(take(w), &world.items[i]);
+        assert_int_equal(world.items[i], 1);
     }
     struct pollfd p = {.fd = pv_worker_fd(w), .events = POLLIN};
     void *none = NULL;
     assert_int_equal(pv_worker_take(w, &none), PV_ERR_AGAIN);
     assert_int_equal(poll(&p, 1, 0), 0); /* quiet once everything is taken */
-    pv_worker_finish(w);
-    pv_worker_free(w);
 }
 
 static void what_waits_is_run_as_one_batch(void **state)
 {
     (void)state;
-    struct world world = {0};
-    struct pv_worker *w = start(&world, 32, 8);
-    int items[20] = {0};
+    struct pv_worker *w = start(32, 8);
     for (size_t i = 0; i < 20; i++)
-        assert_int_equal(pv_worker_submit(w, &items[i]), PV_OK);
-    for (int i = 0; i < 20; i++)
-        sem_post(&world.gate);
+        assert_int_equal(pv_worker_submit(w, &world.items[i]), PV_OK);
+    open_gate(20);
     for (size_t i = 0; i < 20; i++)
-        assert_ptr_equal(take(w), &items[i]);
+        assert_ptr_equal(take(w), &world.items[i]);
     assert_true(world.n_batches < 20);
     for (size_t i = 0; i < world.n_batches; i++)
         assert_true(world.batches[i] <= 8);
-    pv_worker_finish(w);
-    pv_worker_free(w);
 }
 
 static void the_limit_counts_until_items_are_taken(void **state)
 {
     (void)state;
-    struct world world = {0};
-    struct pv_worker *w = start(&world, 2, 1);
-    int items[3] = {0};
-    assert_int_equal(pv_worker_submit(w, &items[0]), PV_OK);
-    assert_int_equal(pv_worker_submit(w, &items[1]), PV_OK);
-    assert_int_equal(pv_worker_submit(w, &items[2]), PV_ERR_LIMIT);
-    sem_post(&world.gate);
-    assert_ptr_equal(take(w), &items[0]);
-    assert_int_equal(pv_worker_submit(w, &items[2]), PV_OK);
-    sem_post(&world.gate);
-    sem_post(&world.gate);
+    struct pv_worker *w = start(2, 1);
+    assert_int_equal(pv_worker_submit(w, &world.items[0]), PV_OK);
+    assert_int_equal(pv_worker_submit(w, &world.items[1]), PV_OK);
+    assert_int_equal(pv_worker_submit(w, &world.items[2]), PV_ERR_LIMIT);
+    open_gate(1);
+    assert_ptr_equal(take(w), &world.items[0]);
+    assert_int_equal(pv_worker_submit(w, &world.items[2]), PV_OK);
+    open_gate(2);
     pv_worker_finish(w); /* runs what is queued */
-    assert_int_equal(items[1] + items[2], 2);
-    assert_ptr_equal(take(w), &items[1]);
-    assert_ptr_equal(take(w), &items[2]);
-    pv_worker_free(w);
+    assert_int_equal(world.items[1] + world.items[2], 2);
+    assert_ptr_equal(take(w), &world.items[1]);
+    assert_ptr_equal(take(w), &world.items[2]);
 }
 
 int main(void)

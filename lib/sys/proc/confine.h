@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * confine.h - giving up rights: another user, no capabilities, an allow-list of system calls
+ * (seccomp), and of files (Landlock).
+ *
+ * A program calls these once each, in the order of this header, after it has opened what needs
+ * rights and before its first thread: capabilities and Landlock hold for the calling thread and for
+ * those it starts later. Nothing here can be undone.
+ */
+#ifndef PV_CONFINE_H
+#define PV_CONFINE_H
+
+#include <sys/types.h>
+
+#include "base/pv.h"
+
+/* A build with sanitizers, as tests run: they have work of their own to do in a confined program.
+ */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PV_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define PV_SANITIZED
+#endif
+#endif
+
+enum {
+    PV_CONFINE_NAME_MAX = 33,  /* bytes of a user's name, with the NUL: useradd allows 32 */
+    PV_CONFINE_TEXT_MAX = 256, /* bytes of pv_confine_format(), with the NUL */
+};
+
+/* --- the user ------------------------------------------------------------------------------- */
+
+struct pv_confine_user {
+    uid_t uid;
+    gid_t gid;
+    char name[PV_CONFINE_NAME_MAX]; /* "61234" for a user that has none */
+};
+
+/* The user with this name in the system's data base. PV_ERR_NOT_FOUND. */
+PV_MUST_CHECK int pv_confine_find_user(const char *name, struct pv_confine_user *ret_user);
+/*
+ * A uid for a program whose user was not made: always the same one for a name, out of the range
+ * that systemd keeps for users that exist only while a service runs (61184 to 65519, its
+ * UIDS-GIDS document), and neither in the data base nor taken by such a service.
+ * PV_ERR_NOT_FOUND: none is free.
+ */
+PV_MUST_CHECK int pv_confine_spare_user(const char *name, struct pv_confine_user *ret_user);
+/*
+ * Becomes this user, with its group and no others, and keeps only these capabilities (bits 1 <<
+ * CAP_..., those of them that it has) in every set that an exec could give back; user NULL: stays
+ * who it is. Not dumpable afterwards, but in sanitizer builds, whose leak check must look.
+ * -errno: nothing or only part of it is in force, so the caller must end.
+ */
+PV_MUST_CHECK int pv_confine_become(const struct pv_confine_user *user, uint64_t caps);
+/* From now on no exec gives rights. Both of the lists below need it. -errno. */
+PV_MUST_CHECK int pv_confine_no_new_privs(void);
+
+/* --- files (Landlock, landlock(7)) ---------------------------------------------------------- */
+
+enum {
+    PV_CONFINE_READ = 1 << 0,  /* it, and all below it, may be read and listed */
+    PV_CONFINE_WRITE = 1 << 1, /* made, changed, renamed, removed: files, directories, sockets */
+    PV_CONFINE_EXEC = 1 << 2,
+};
+
+/* What a process may no longer do at all, beside what its files allow; older kernels ignore it. */
+enum {
+    PV_CONFINE_NO_TCP_CONNECT = 1 << 0,
+    PV_CONFINE_NO_TCP_BIND = 1 << 1,
+    PV_CONFINE_NO_SIGNALS = 1 << 2,  /* to processes that are not confined in the same way */
+    PV_CONFINE_NO_ABSTRACT = 1 << 3, /* connections to abstract unix sockets of such processes */
+};
+
+/* A file, or a directory with all below it. A rule is about what the path leads to now: a file that
+ * others replace by rename() needs a rule for its directory. */
+struct pv_confine_path {
+    const char *path;
+    unsigned access; /* PV_CONFINE_READ and so on */
+};
+
+/* What getaddrinfo() reads, and libraries that it loads: for pv_confine_files(). */
+extern const struct pv_confine_path pv_confine_resolver[];
+extern const size_t pv_confine_n_resolver;
+
+/*
+ * Only these files may be opened from now on; open descriptors stay as they are, and paths that do
+ * not exist are passed over. *ret_abi is the version of Landlock in force, to keep for
+ * pv_confine_read(). PV_ERR_UNSUPPORTED: the kernel has no Landlock (before 5.13, or not switched
+ * on), *ret_abi is 0 and the caller goes on without. -errno.
+ */
+PV_MUST_CHECK int pv_confine_files(const struct pv_confine_path *paths, size_t n, unsigned deny,
+                                   int *ret_abi);
+
+/* --- system calls (seccomp) ----------------------------------------------------------------- */
+
+/* Groups of calls, each as wide as a program with libc, threads, libev, SQLite and OpenSSL needs.
+ */
+enum {
+    PV_CONFINE_CALLS_RUN = 1 << 0,     /* memory, threads, time, waiting, open descriptors */
+    PV_CONFINE_CALLS_FILES = 1 << 1,   /* files by name: open, rename, remove, ... */
+    PV_CONFINE_CALLS_SOCKETS = 1 << 2, /* unix, IPv4, IPv6 and route netlink sockets, no others */
+    PV_CONFINE_CALLS_SPAWN = 1 << 3,   /* fork, exec, wait, signals to others */
+};
+
+enum {
+    PV_CONFINE_ANY = -1,
+};
+
+/* One more call: whatever its arguments, or only with this value of the argument arg (0 to 5).
+ * Several rules for a call allow the one or the other. */
+struct pv_confine_call {
+    const char *name; /* as in syscalls(2); one that libseccomp does not know is passed over */
+    int arg;          /* or PV_CONFINE_ANY */
+    uint64_t value;
+};
+
+/*
+ * Only the calls of these groups, and these, are possible from now on, for all threads. What only
+ * an intruder would want (exec, ptrace, mount, modules, ...) ends the process with SIGSYS. Any
+ * other call fails with ENOSYS, so that libc falls back to what it did before the call existed; in
+ * sanitizer builds, which the tests run, it ends the process as well: a gap in a list is found
+ * there. PV_ERR_UNSUPPORTED: the kernel has no seccomp; PV_ERR_NOMEM; -errno.
+ */
+PV_MUST_CHECK int pv_confine_calls(unsigned groups, const struct pv_confine_call *more, size_t n);
+
+/* --- what is in force ----------------------------------------------------------------------- */
+
+struct pv_confine_report {
+    struct pv_confine_user user;
+    uint64_t caps; /* effective and permitted together, bits 1 << CAP_... */
+    bool no_new_privs;
+    bool seccomp;
+    int landlock; /* version in force; 0: none */
+};
+
+/* Asks the kernel about the calling thread; about Landlock it does not tell, so that is handed in.
+ */
+void pv_confine_read(struct pv_confine_report *ret_report, int landlock);
+/* "user p2pvpnd (997), no capabilities, no new privileges, seccomp, Landlock 6"; what is not in
+ * force stands there as "no seccomp". */
+const char *pv_confine_format(const struct pv_confine_report *report,
+                              char ret_text[static PV_CONFINE_TEXT_MAX]);
+
+#endif /* PV_CONFINE_H */

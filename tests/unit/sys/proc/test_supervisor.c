@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "sys/proc/supervisor.h"
+#include "tests/unit/test_util.h"
+
+struct fixture {
+    char path[64];
+    int fd; /* what systemd would listen on */
+    struct pv_loop *loop;
+    struct pv_supervisor s;
+    int left; /* words of life until the loop ends */
+};
+
+static int make(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    assert_non_null(f);
+    f->s = PV_SUPERVISOR_NONE;
+    snprintf(f->path, sizeof(f->path), "/tmp/pv-supervisor-%d", (int)getpid());
+    memcpy(un.sun_path, f->path, strlen(f->path) + 1);
+    f->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(f->fd, (struct sockaddr *)&un, sizeof(un)), 0);
+    assert_int_equal(pv_loop_new(&f->loop), PV_OK);
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+    *state = f;
+    return 0;
+}
+
+static int drop(void **state)
+{
+    struct fixture *f = *state;
+    pv_supervisor_close(&f->s);
+    pv_loop_free(f->loop);
+    close(f->fd);
+    unlink(f->path);
+    free(f);
+    return 0;
+}
+
+/* The next datagram that has come; "" when none has. */
+static const char *heard(struct fixture *f)
+{
+    static char text[64];
+    ssize_t n = recv(f->fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+    text[n > 0 ? n : 0] = '\0';
+    return text;
+}
+
+static pv_ns turn(void *ctx, pv_ns now)
+{
+    struct fixture *f = ctx;
+    (void)now;
+    if (strcmp(heard(f), "WATCHDOG=1") == 0 && --f->left == 0)
+        pv_loop_stop(f->loop);
+    return PV_NEVER;
+}
+
+static void ready_alive_and_ending_are_told(void **state)
+{
+    struct fixture *f = *state;
+    const struct pv_loop_owner owner = {.turn = turn, .ctx = f};
+    char pid[16];
+    snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    setenv("NOTIFY_SOCKET", f->path, 1);
+    setenv("WATCHDOG_USEC", "20000", 1);
+    setenv("WATCHDOG_PID", pid, 1);
+    f->s = pv_supervisor_open();
+    assert_null(getenv("NOTIFY_SOCKET"));
+    assert_null(getenv("WATCHDOG_USEC"));
+    assert_null(getenv("WATCHDOG_PID"));
+    assert_string_equal(heard(f), "");
+    pv_supervisor_ready(&f->s, f->loop);
+    assert_string_equal(heard(f), "READY=1");
+    f->left = 3;
+    pv_loop_run(f->loop, &owner);
+    pv_supervisor_leave_loop(&f->s);
+    pv_supervisor_ready(&f->s, f->loop);
+    f->left = 1;
+    pv_loop_run(f->loop, &owner);
+    pv_supervisor_close(&f->s);
+    const char *last = heard(f);
+    while (strcmp(last, "WATCHDOG=1") == 0)
+        last = heard(f);
+    assert_string_equal(last, "STOPPING=1");
+    assert_string_equal(heard(f), "");
+}
+
+static void a_watchdog_for_another_process_is_not_ours(void **state)
+{
+    struct fixture *f = *state;
+    setenv("NOTIFY_SOCKET", f->path, 1);
+    setenv("WATCHDOG_USEC", "20000", 1);
+    setenv("WATCHDOG_PID", "1", 1);
+    f->s = pv_supervisor_open();
+    assert_int_equal(f->s.timer, -1);
+    assert_true(f->s.fd >= 0);
+}
+
+static void without_a_supervisor_nothing_happens(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const wrong[] = {"", "/", "relative", "/nonexistent/socket", "@"};
+    f->s = pv_supervisor_open();
+    assert_int_equal(f->s.fd, -1);
+    pv_supervisor_ready(&f->s, f->loop);
+    for (unsigned i = 0; i < PV_ARRAY_LEN(wrong); i++) {
+        setenv("NOTIFY_SOCKET", wrong[i], 1);
+        struct pv_supervisor s = pv_supervisor_open();
+        assert_int_equal(s.fd, -1);
+        pv_supervisor_close(&s);
+    }
+    assert_string_equal(heard(f), "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(ready_alive_and_ending_are_told, make, drop),
+        cmocka_unit_test_setup_teardown(a_watchdog_for_another_process_is_not_ours, make, drop),
+        cmocka_unit_test_setup_teardown(without_a_supervisor_nothing_happens, make, drop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
