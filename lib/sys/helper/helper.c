@@ -2,23 +2,26 @@
 /*
  * helper.c - the daemon's end of the privileged helper: fork, requests, descriptors. The helper is
  * forked before any packet is read and before any thread starts, so a daemon that is taken over
- * later finds a process with rights that does five things and checks each of them.
+ * later finds a process with rights that does nine things and checks each of them.
  */
 #include "sys/helper/helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "sys/helper/helper_proto.h"
+#include "sys/net/unixsock.h"
 
 struct pv_helper {
     pthread_mutex_t lock; /* one request at a time */
@@ -27,15 +30,21 @@ struct pv_helper {
     pid_t pid;
 };
 
-/* A lock or listener that the helper holds by accident would outlive the daemon. */
-void pv_helper_close_others(int a, int b)
+void pv_helper_keep_fds(const int *fds, size_t n)
 {
-    int low = a < b ? a : b, high = a < b ? b : a;
-    if (low > 3)
-        close_range(3, (unsigned)low - 1, 0);
-    if (high > low + 1)
-        close_range((unsigned)low + 1, (unsigned)high - 1, 0);
-    close_range((unsigned)high + 1, ~0u, 0);
+    unsigned from = STDERR_FILENO + 1;
+    /* The lowest that is left, again and again: there are few. */
+    for (;;) {
+        unsigned next = ~0u;
+        for (size_t i = 0; i < n; i++)
+            if (fds[i] >= 0 && (unsigned)fds[i] >= from && (unsigned)fds[i] < next)
+                next = (unsigned)fds[i];
+        if (next > from)
+            close_range(from, next == ~0u ? next : next - 1, 0);
+        if (next == ~0u)
+            return;
+        from = next + 1;
+    }
 }
 
 /* In the child. The terminal's Ctrl-C and systemd's SIGTERM reach the helper too; it stays until
@@ -48,7 +57,7 @@ static void be_helper(int fd, int alive_fd, pid_t parent, pv_helper_task *task)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "p2pvpnd-helper");
     if (getppid() == parent) {
-        pv_helper_close_others(fd, alive_fd);
+        pv_helper_keep_fds((const int[]){fd, alive_fd}, 2);
         pv_helper_serve(fd, task);
     }
     _exit(0);
@@ -126,9 +135,22 @@ static void take_fds(struct msghdr *msg, int fds[static PV_HELPER_MAX_FDS], uint
     }
 }
 
+/* pass: goes along; -1: nothing. */
+static ssize_t send_request(struct pv_helper *h, const struct pv_helper_request *req, int pass)
+{
+    size_t n = 0;
+    for (;;) {
+        int r = pv_unix_write(h->fd, pv_view(req, sizeof(*req)), pass, &n);
+        if (r != PV_ERR_AGAIN)
+            return r < 0 ? -1 : (ssize_t)n;
+        struct pollfd p = {.fd = h->fd, .events = POLLOUT};
+        (void)poll(&p, 1, -1);
+    }
+}
+
 /* Sends the request and waits for its reply; fds[] is filled up to *ret_n_fds. There is one request
  * at a time and SEQPACKET keeps the boundaries, so a reply always belongs to the last request. */
-static int call_locked(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
+static int call_locked(struct pv_helper *h, const struct pv_helper_request *req, int pass, int *fds,
                        uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
 {
     struct pv_helper_reply reply = {0};
@@ -138,7 +160,7 @@ static int call_locked(struct pv_helper *h, const struct pv_helper_request *req,
                          .msg_iovlen = 1,
                          .msg_control = control,
                          .msg_controllen = sizeof(control)};
-    ssize_t n = send(h->fd, req, sizeof(*req), MSG_NOSIGNAL);
+    ssize_t n = send_request(h, req, pass);
     if (n == (ssize_t)sizeof(*req)) {
         do {
             n = recvmsg(h->fd, &msg, MSG_CMSG_CLOEXEC);
@@ -161,13 +183,19 @@ static int call_locked(struct pv_helper *h, const struct pv_helper_request *req,
     return reply.status;
 }
 
+static int call_passing(struct pv_helper *h, const struct pv_helper_request *req, int pass,
+                        int *fds, uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    pthread_mutex_lock(&h->lock);
+    int r = call_locked(h, req, pass, fds, ret_n_fds, ret_error);
+    pthread_mutex_unlock(&h->lock);
+    return r;
+}
+
 static int call_helper(struct pv_helper *h, const struct pv_helper_request *req, int *fds,
                        uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    pthread_mutex_lock(&h->lock);
-    int r = call_locked(h, req, fds, ret_n_fds, ret_error);
-    pthread_mutex_unlock(&h->lock);
-    return r;
+    return call_passing(h, req, -1, fds, ret_n_fds, ret_error);
 }
 
 /* The order of the descriptors is that of open_udp() on the other side: the receiving sockets, the
@@ -241,4 +269,61 @@ int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
     if (r == PV_OK)
         *ret_fd = fds[0];
     return r;
+}
+
+int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *names,
+                        char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_FILES};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n = 0;
+    if (strlen(socket) >= sizeof(req.socket) || strlen(names) >= sizeof(req.names)) {
+        snprintf(ret_error, PV_HELPER_ERROR_MAX, "--socket: the path is too long");
+        return PV_ERR_LIMIT;
+    }
+    snprintf(req.socket, sizeof(req.socket), "%s", socket);
+    snprintf(req.names, sizeof(req.names), "%s", names);
+    return call_helper(h, &req, fds, &n, ret_error);
+}
+
+/* Any number of bytes fits a memory file, and neither side waits for the other. */
+int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes,
+                          char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_NAMES};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1}, fd = -1;
+    uint32_t n = 0;
+    if (bytes.len > 0) {
+        fd = memfd_create("p2pvpn-names", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (fd < 0 || write(fd, bytes.ptr, bytes.len) != (ssize_t)bytes.len) {
+            snprintf(ret_error, PV_HELPER_ERROR_MAX, "write the names: out of memory");
+            if (fd >= 0)
+                close(fd);
+            return PV_ERR_NOMEM;
+        }
+    }
+    int r = call_passing(h, &req, fd, fds, &n, ret_error);
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret_fd,
+                       char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_OPEN_DNS, .dns = *addr};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n = 0;
+    int r = call_helper(h, &req, fds, &n, ret_error);
+    if (r == PV_OK)
+        *ret_fd = fds[0];
+    return r;
+}
+
+int pv_helper_confine(struct pv_helper *h, char ret_text[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_CONFINE};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n = 0;
+    return call_helper(h, &req, fds, &n, ret_text);
 }

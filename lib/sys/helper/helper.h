@@ -21,14 +21,16 @@
 #include "sys/net/udp.h"
 
 enum {
-    PV_HELPER_ERROR_MAX = 240,   /* bytes, with the NUL */
-    PV_HELPER_MAX_PREFIXES = 64, /* addresses, and routes, of the interface */
-    PV_HELPER_MAX_DOMAINS = 3,   /* the network's zone and both reverse zones */
-    PV_HELPER_DOMAIN_BUF = 140,  /* bytes, with the NUL */
-    PV_HELPER_MTU_MIN = 576,     /* bytes, RFC 791 s3.2: what every host takes; 1280 with IPv6 */
-    PV_HELPER_TASK_ARGS = 256,   /* ours: bytes of arguments */
-    PV_HELPER_TASKS = 4,         /* ours: at once; more are PV_ERR_LIMIT */
-    PV_HELPER_TASK_SECONDS = 12, /* ours: then the task is killed */
+    PV_HELPER_ERROR_MAX = 240,      /* bytes, with the NUL */
+    PV_HELPER_MAX_PREFIXES = 64,    /* addresses, and routes, of the interface */
+    PV_HELPER_MAX_DOMAINS = 3,      /* the network's zone and both reverse zones */
+    PV_HELPER_DOMAIN_BUF = 140,     /* bytes, with the NUL */
+    PV_HELPER_MTU_MIN = 576,        /* bytes, RFC 791 s3.2: what every host takes; 1280 with IPv6 */
+    PV_HELPER_TASK_ARGS = 256,      /* ours: bytes of arguments */
+    PV_HELPER_TASKS = 4,            /* ours: at once; more are PV_ERR_LIMIT */
+    PV_HELPER_TASK_SECONDS = 12,    /* ours: then the task is killed */
+    PV_HELPER_PATH_MAX = 256,       /* bytes of a file's path, with the NUL */
+    PV_HELPER_NAMES_MAX = 64 << 20, /* bytes of the names file; a roster's names are fewer */
 };
 
 /* What the interface shall look like. */
@@ -87,5 +89,21 @@ PV_MUST_CHECK int pv_helper_iface_down(struct pv_helper *h,
  * other. *ret_fd: for pv_notify_run(). PV_ERR_STATE: it was fixed before. */
 PV_MUST_CHECK int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,
                                    char ret_error[static PV_HELPER_ERROR_MAX]);
+
+/* Fixes two files, once and for all: the control socket, which is removed when the helper ends, and
+ * the file of names. PV_ERR_STATE: they were fixed before. */
+PV_MUST_CHECK int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *names,
+                                      char ret_error[static PV_HELPER_ERROR_MAX]);
+/* Replaces the file of names, as a whole; nothing: removes it. It belongs to root, since every
+ * program of the machine maps it. */
+PV_MUST_CHECK int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes,
+                                        char ret_error[static PV_HELPER_ERROR_MAX]);
+/* A socket of the name server: port 53 of one of the interface's addresses, from the interface
+ * only. */
+PV_MUST_CHECK int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret_fd,
+                                     char ret_error[static PV_HELPER_ERROR_MAX]);
+/* The helper gives up what its requests do not need: all capabilities but a few, and most system
+ * calls (sys/proc/confine.h). ret_text: what is in force, or why it failed. */
+PV_MUST_CHECK int pv_helper_confine(struct pv_helper *h, char ret_text[static PV_HELPER_ERROR_MAX]);
 
 #endif /* PV_HELPER_H */

@@ -19,6 +19,10 @@ enum pv_helper_kind {
     PV_HELPER_IFACE_DOWN,
     PV_HELPER_NOTIFY,
     PV_HELPER_TASK,
+    PV_HELPER_FILES,
+    PV_HELPER_NAMES, /* their bytes are in a memory file that comes along; none: removed */
+    PV_HELPER_OPEN_DNS,
+    PV_HELPER_CONFINE,
 };
 
 struct pv_helper_request {
@@ -27,6 +31,8 @@ struct pv_helper_request {
     uint16_t udp_sockets; /* of each family */
     struct pv_helper_iface iface;
     char notify[PV_NOTIFY_COMMAND_MAX];
+    char socket[PV_HELPER_PATH_MAX], names[PV_HELPER_PATH_MAX];
+    struct pv_addr dns;
     uint16_t args_len;
     uint8_t args[PV_HELPER_TASK_ARGS];
 };
@@ -42,17 +48,46 @@ struct pv_helper_reply {
     char error[PV_HELPER_ERROR_MAX];
 };
 
-/* Keeps a and b (and the standard streams), closes every other descriptor. */
-void pv_helper_close_others(int a, int b);
+/* Keeps these descriptors (at most 8, those below 0 mean nothing) and the standard streams, closes
+ * every other one. A lock or listener that a child holds by accident would outlive the daemon. */
+void pv_helper_keep_fds(const int *fds, size_t n);
 
 /* The helper's life: serves requests until the other end closes. */
 void pv_helper_serve(int fd, pv_helper_task *task);
 
 /* helper_task.c: forks a task; *ret_fd = the end to read its output from. PV_ERR_LIMIT, -errno. */
 struct pv_helper_tasks {
-    pid_t pids[PV_HELPER_TASKS]; /* 0 = free */
+    struct {
+        pid_t pid; /* 0 = free */
+        int pidfd; /* readable when it has ended; -1: the kernel has none */
+    } running[PV_HELPER_TASKS];
 };
 PV_MUST_CHECK int pv_helper_task_start(struct pv_helper_tasks *tasks, pv_helper_task *task,
                                        struct pv_view args, int *ret_fd);
+/* Those that have ended are waited for. */
+void pv_helper_task_reap(struct pv_helper_tasks *tasks);
+
+/* helper_files.c: the files that the helper keeps for the daemon. */
+struct pv_helper_files {
+    char socket[PV_HELPER_PATH_MAX], names[PV_HELPER_PATH_MAX]; /* "": not fixed */
+    dev_t dev;
+    ino_t ino; /* of the socket as it was then */
+};
+/* PV_ERR_STATE, -EINVAL, -errno. */
+PV_MUST_CHECK int pv_helper_files_fix(struct pv_helper_files *files, const char *socket,
+                                      const char *names);
+/* bytes: a memory file, -1: none. -EINVAL: it is something else, or too large. */
+PV_MUST_CHECK int pv_helper_files_names(const struct pv_helper_files *files, int bytes);
+/* Removes the socket, unless another daemon has made its own there. */
+void pv_helper_files_end(const struct pv_helper_files *files);
+
+/* helper_confine.c: the calling process keeps what a helper, a notifier or a door needs, and
+ * nothing else. -errno, PV_ERR_NOMEM: the caller must end. */
+enum pv_helper_role {
+    PV_HELPER_ROLE_HELPER,
+    PV_HELPER_ROLE_NOTIFY,
+    PV_HELPER_ROLE_DOOR,
+};
+PV_MUST_CHECK int pv_helper_confine_as(enum pv_helper_role role);
 
 #endif /* PV_HELPER_PROTO_H */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 #include "sys/net/netlink.h"
 #include "sys/net/resolved.h"
 #include "sys/net/udp.h"
+#include "sys/net/unixsock.h"
+#include "sys/proc/confine.h"
 
 enum {
     MTU_MIN_V6 = 1280, /* bytes, RFC 8200 s5 */
@@ -41,6 +44,9 @@ struct helper_server {
     bool close_fds;               /* and are closed here afterwards */
     pv_helper_task *task;         /* NULL: there are none */
     struct pv_helper_tasks tasks;
+    struct pv_helper_files files;
+    int passed; /* came with the request; -1: nothing */
+    bool confined;
 };
 
 static int fail_reply(struct helper_server *s, int status, const char *fmt, ...) PV_PRINTF(3, 4);
@@ -414,10 +420,11 @@ static int start_notify(struct helper_server *s, const char *command)
         return fail_reply(s, -errno, "start the notifier: %s", strerror(errno));
     pid_t pid = fork();
     if (pid == 0) {
-        pv_helper_close_others(pair[1], pair[1]);
+        pv_helper_keep_fds(&pair[1], 1);
         prctl(PR_SET_PDEATHSIG, 0);
         prctl(PR_SET_NAME, "p2pvpnd-notify");
-        pv_notify_serve(pair[1], command);
+        if (pv_helper_confine_as(PV_HELPER_ROLE_NOTIFY) == PV_OK)
+            pv_notify_serve(pair[1], command);
         _exit(0);
     }
     close(pair[1]);
@@ -443,6 +450,63 @@ static int start_task(struct helper_server *s, const struct pv_helper_request *r
         return fail_reply(s, r, "start a task: %s", pv_strstatus(r));
     s->close_fds = true;
     give_fd(s, fd);
+    return PV_OK;
+}
+
+/* --- files, names, rights ------------------------------------------------------------------ */
+
+static int fix_files(struct helper_server *s, const struct pv_helper_request *req)
+{
+    int r = pv_helper_files_fix(&s->files, req->socket, req->names);
+    return r < 0 ? fail_reply(s, r, "fix the socket and the file of names: %s", pv_strstatus(r))
+                 : PV_OK;
+}
+
+static int write_names(struct helper_server *s)
+{
+    int r = pv_helper_files_names(&s->files, s->passed);
+    return r < 0 ? fail_reply(s, r, "write %.150s: %s", s->files.names, pv_strstatus(r)) : PV_OK;
+}
+
+static bool is_own_address(const struct helper_server *s, const struct pv_addr *addr)
+{
+    for (size_t i = 0; i < s->now.n_addrs; i++) {
+        if (pv_addr_equal_ip(&s->now.addrs[i].base, addr))
+            return true;
+    }
+    return false;
+}
+
+/* The one port below 1024 that the daemon has while it runs, at its own addresses only. */
+static int open_dns(struct helper_server *s, const struct pv_addr *asked)
+{
+    struct pv_addr addr = *asked;
+    const struct pv_udp_opts opts = {.ifname = s->now.name};
+    int fd = -1;
+    addr.port = 53;
+    if (s->tun.n == 0 || !is_own_address(s, &addr))
+        return fail_reply(s, -EINVAL, "open port 53: not an address of the interface");
+    int r = pv_udp_open(&addr, &opts, &fd);
+    if (r < 0)
+        return fail_reply(s, r, "open port 53: %s", pv_strstatus(r));
+    s->close_fds = true;
+    give_fd(s, fd);
+    return PV_OK;
+}
+
+/* Half of it is worse than nothing: the process ends then. */
+static int confine(struct helper_server *s)
+{
+    struct pv_confine_report report;
+    char text[PV_CONFINE_TEXT_MAX];
+    if (s->confined)
+        return fail_reply(s, PV_ERR_STATE, "confine the helper: it is confined");
+    int r = pv_helper_confine_as(PV_HELPER_ROLE_HELPER);
+    if (r < 0)
+        return fail_reply(s, r, "confine the helper: %s", pv_strstatus(r));
+    s->confined = true;
+    pv_confine_read(&report, 0);
+    snprintf(s->reply.error, sizeof(s->reply.error), "%s", pv_confine_format(&report, text));
     return PV_OK;
 }
 
@@ -494,6 +558,18 @@ static void serve_one(struct helper_server *s, const struct pv_helper_request *r
     case PV_HELPER_TASK:
         r = start_task(s, req);
         break;
+    case PV_HELPER_FILES:
+        r = fix_files(s, req);
+        break;
+    case PV_HELPER_NAMES:
+        r = write_names(s);
+        break;
+    case PV_HELPER_OPEN_DNS:
+        r = open_dns(s, &req->dns);
+        break;
+    case PV_HELPER_CONFINE:
+        r = confine(s);
+        break;
     default:
         r = fail_reply(s, -EINVAL, "ask the privileged helper: unknown request");
         break;
@@ -503,18 +579,41 @@ static void serve_one(struct helper_server *s, const struct pv_helper_request *r
     send_reply(s);
 }
 
+/* Sleeps until there is a request; tasks that end meanwhile are waited for. */
+static void await_request(struct helper_server *s)
+{
+    struct pollfd p[1 + PV_HELPER_TASKS];
+    do {
+        p[0] = (struct pollfd){.fd = s->fd, .events = POLLIN};
+        for (size_t i = 0; i < PV_HELPER_TASKS; i++) {
+            bool runs = s->tasks.running[i].pid != 0;
+            p[1 + i] =
+                (struct pollfd){.fd = runs ? s->tasks.running[i].pidfd : -1, .events = POLLIN};
+        }
+        if (poll(p, PV_ARRAY_LEN(p), -1) > 0)
+            pv_helper_task_reap(&s->tasks);
+        else
+            p[0].revents = 0;
+    } while (p[0].revents == 0);
+}
+
 void pv_helper_serve(int fd, pv_helper_task *task)
 {
     struct pv_helper_request req;
     struct helper_server s = {.fd = fd, .task = task};
     for (;;) {
-        ssize_t n = recv(fd, &req, sizeof(req), MSG_TRUNC);
-        if (n < 0 && errno == EINTR)
+        size_t n = 0;
+        await_request(&s);
+        int r = pv_unix_read(fd, &req, sizeof(req), &n, &s.passed);
+        if (r == PV_ERR_AGAIN)
             continue;
-        if (n <= 0)
-            return;
-        if (n != (ssize_t)sizeof(req))
+        if (r < 0)
+            break;
+        if (n != sizeof(req))
             req.kind = 0; /* not one of ours: answered as unknown */
         serve_one(&s, &req);
+        if (s.passed >= 0)
+            close(s.passed);
     }
+    pv_helper_files_end(&s.files);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,18 +66,26 @@ static void be_task(pv_helper_task *task, struct pv_view args, int out, pid_t pa
     _exit(0);
 }
 
-/* A place in the table; the dead are buried first. */
-static pid_t *free_slot(struct pv_helper_tasks *tasks)
+void pv_helper_task_reap(struct pv_helper_tasks *tasks)
 {
-    pid_t *found = NULL;
     for (size_t i = 0; i < PV_HELPER_TASKS; i++) {
-        pid_t *p = &tasks->pids[i];
-        if (*p != 0 && waitpid(*p, NULL, WNOHANG) != 0)
-            *p = 0;
-        if (*p == 0)
-            found = p;
+        pid_t pid = tasks->running[i].pid;
+        if (pid == 0 || waitpid(pid, NULL, WNOHANG) == 0)
+            continue;
+        if (tasks->running[i].pidfd >= 0)
+            close(tasks->running[i].pidfd);
+        tasks->running[i].pid = 0;
     }
-    return found;
+}
+
+/* A place in the table, or PV_HELPER_TASKS. */
+static size_t free_slot(struct pv_helper_tasks *tasks)
+{
+    size_t i = 0;
+    pv_helper_task_reap(tasks);
+    while (i < PV_HELPER_TASKS && tasks->running[i].pid != 0)
+        i++;
+    return i;
 }
 
 /* The output is a pipe: the task's end is the end of the file, however it ended. */
@@ -84,9 +93,9 @@ int pv_helper_task_start(struct pv_helper_tasks *tasks, pv_helper_task *task, st
                          int *ret_fd)
 {
     int ends[2];
-    pid_t *slot = free_slot(tasks);
+    size_t slot = free_slot(tasks);
     pid_t parent = getpid();
-    if (slot == NULL)
+    if (slot == PV_HELPER_TASKS)
         return PV_ERR_LIMIT;
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
@@ -99,7 +108,8 @@ int pv_helper_task_start(struct pv_helper_tasks *tasks, pv_helper_task *task, st
         close(ends[0]);
         return r;
     }
-    *slot = pid;
+    tasks->running[slot].pid = pid;
+    tasks->running[slot].pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     *ret_fd = ends[0];
     return PV_OK;
 }

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * door.c - accepts control clients and gives each a porter. The door makes no call on a client's
+ * socket by which a descriptor could arrive or be let go of: it neither reads one nor is the last
+ * to close one. So nothing that a client does holds it up.
+ */
+#include "sys/helper/door.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/helper/helper_proto.h"
+#include "sys/helper/porter.h"
+
+enum {
+    PORTERS = PV_DOOR_CLIENTS + PV_DOOR_KEPT,
+    REST_MS = 100, /* ours: without descriptors or processes clients wait so long */
+};
+
+struct pv_door {
+    int fd; /* the door's clients come by it */
+    pid_t pid;
+};
+
+/* --- the door's side ----------------------------------------------------------------------- */
+
+/* One porter, or what is left of it. */
+struct place {
+    int life; /* its end tells that the porter and its readers have ended; -1: free */
+    uint32_t uid;
+};
+
+struct doorman {
+    int daemon, listener; /* listener -1: not given yet */
+    struct place places[PORTERS];
+    /* In memory shared with the porters: each sets its own when its client has gone. */
+    _Atomic bool *keeping;
+    bool resting; /* out of something: no client is taken for REST_MS */
+};
+
+/* Room for a client of this user? The slot, or PORTERS. Whoever keeps its porters from ending uses
+ * up its own share. */
+static size_t find_place(const struct doorman *d, uint32_t uid)
+{
+    /* all, of others than root, of this user; with a client, and only keeping files */
+    size_t all[2] = {0}, others[2] = {0}, own[2] = {0}, found = PORTERS;
+    for (size_t i = 0; i < PORTERS; i++) {
+        if (d->places[i].life < 0) {
+            found = i;
+            continue;
+        }
+        size_t k = d->keeping[i] ? 1 : 0;
+        all[k]++;
+        others[k] += d->places[i].uid != 0;
+        own[k] += d->places[i].uid == uid;
+    }
+    bool full = all[0] >= PV_DOOR_CLIENTS;
+    if (uid != 0)
+        full = full || others[0] >= PV_DOOR_OF_OTHERS || own[0] >= PV_DOOR_OF_USER ||
+               own[1] >= PV_DOOR_KEPT_USER;
+    return full ? PORTERS : found;
+}
+
+/* Ends a connection that is refused. Nothing comes into it any more after the shutdown, and bytes
+ * alone are harmless. False: there is a descriptor in it, so it must stay as it is. */
+static bool close_refused(int client)
+{
+    char bytes[4096];
+    shutdown(client, SHUT_RDWR);
+    for (;;) {
+        struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+        /* Without room for them descriptors are only reported, and a peek lets go of none. */
+        ssize_t n = recvmsg(client, &msg, MSG_PEEK | MSG_DONTWAIT);
+        if (n > 0 && (msg.msg_flags & MSG_CTRUNC) != 0)
+            return false;
+        if (n <= 0)
+            break;
+        /* Exactly these bytes: what is behind them was not looked at. */
+        if (recv(client, bytes, (size_t)n, MSG_DONTWAIT) != n)
+            return false;
+    }
+    close(client);
+    return true;
+}
+
+/* Tells the daemon of its client. The way to the porter is not needed here afterwards. */
+static int tell_daemon(const struct doorman *d, int way, const struct pv_unix_cred *cred)
+{
+    size_t n = 0;
+    for (;;) {
+        int r = pv_unix_write(d->daemon, pv_view(cred, sizeof(*cred)), way, &n);
+        if (r != PV_ERR_AGAIN)
+            return r;
+        /* The daemon starts, or has much to do: its clients wait in the listener's queue. */
+        struct pollfd p = {.fd = d->daemon, .events = POLLOUT};
+        (void)poll(&p, 1, -1);
+    }
+}
+
+/* pair: the daemon's end and the porter's. The client's socket is closed here before the porter is
+ * let go: so the porter is the last who has it. */
+static int start_porter(struct doorman *d, size_t at, int client, const struct pv_unix_cred *cred,
+                        const int pair[2])
+{
+    int life[2];
+    if (pipe2(life, O_CLOEXEC) < 0)
+        return -errno;
+    d->keeping[at] = false;
+    pid_t pid = fork();
+    if (pid == 0)
+        pv_porter_run(&(struct pv_porter){.client = client,
+                                          .daemon = pair[1],
+                                          .life = life[1],
+                                          .cred = *cred,
+                                          .keeping = &d->keeping[at]});
+    close(life[1]);
+    if (pid < 0) {
+        close(life[0]);
+        return PV_ERR_LIMIT;
+    }
+    d->places[at] = (struct place){.life = life[0], .uid = cred->uid};
+    close(client);
+    (void)!send(pair[0], "", 1, MSG_NOSIGNAL);
+    return PV_OK;
+}
+
+/* The ways to the porter: the daemon's end does not block. */
+static int open_way(int pair[static 2])
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return PV_ERR_LIMIT;
+    if (fcntl(pair[0], F_SETFL, O_NONBLOCK) == 0)
+        return PV_OK;
+    close(pair[0]);
+    close(pair[1]);
+    return PV_ERR_LIMIT;
+}
+
+/* PV_ERR_CLOSED: the daemon has ended. A client that cannot be served is sent away. */
+static int take_client(struct doorman *d)
+{
+    static const int yes = 1;
+    struct pv_unix_cred cred;
+    int client = -1, pair[2];
+    int r = pv_unix_accept(d->listener, &client, &cred);
+    d->resting = r == PV_ERR_LIMIT;
+    if (r < 0)
+        return PV_OK;
+    /* Urgent data would be skipped by a peek, and let go of by the read after it. */
+    (void)!setsockopt(client, SOL_SOCKET, SO_OOBINLINE, &yes, sizeof(yes));
+    size_t at = find_place(d, cred.uid);
+    r = at == PORTERS ? PV_ERR_REFUSED : open_way(pair);
+    if (r == PV_OK) {
+        r = start_porter(d, at, client, &cred, pair);
+        close(pair[1]);
+        if (r == PV_OK)
+            r = tell_daemon(d, pair[0], &cred) < 0 ? PV_ERR_CLOSED : PV_OK;
+        close(pair[0]);
+        if (r == PV_OK || r == PV_ERR_CLOSED)
+            return r;
+    }
+    d->resting = r != PV_ERR_REFUSED;
+    (void)!close_refused(client); /* else it stays open until the door ends */
+    return PV_OK;
+}
+
+/* The daemon has one thing to say: the listener. */
+static int take_listener(struct doorman *d)
+{
+    uint8_t byte;
+    size_t n = 0;
+    int fd = -1;
+    int r = pv_unix_read(d->daemon, &byte, sizeof(byte), &n, &fd);
+    if (r == PV_OK && fd >= 0 && d->listener < 0)
+        d->listener = fd;
+    return r == PV_ERR_AGAIN ? PV_OK : r;
+}
+
+/* Porters end at any time; the ends of their pipes are all that is known of them. */
+static void serve_door(struct doorman *d)
+{
+    static struct pollfd p[2 + PORTERS];
+    for (;;) {
+        p[0] = (struct pollfd){.fd = d->daemon, .events = POLLIN};
+        p[1] = (struct pollfd){.fd = d->resting ? -1 : d->listener, .events = POLLIN};
+        for (size_t i = 0; i < PORTERS; i++)
+            p[2 + i] = (struct pollfd){.fd = d->places[i].life, .events = POLLIN};
+        int n = poll(p, PV_ARRAY_LEN(p), d->resting ? REST_MS : -1);
+        d->resting = false;
+        for (size_t i = 0; n > 0 && i < PORTERS; i++) {
+            if (p[2 + i].revents != 0) {
+                close(d->places[i].life);
+                d->places[i].life = -1;
+            }
+        }
+        if (n > 0 && p[0].revents != 0 && take_listener(d) != PV_OK)
+            return;
+        if (n > 0 && p[1].revents != 0 && take_client(d) != PV_OK)
+            return;
+    }
+}
+
+static void be_door(int daemon, pid_t parent)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
+    static struct doorman d;
+    for (size_t i = 0; i < PV_ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_IGN);
+    signal(SIGCHLD, SIG_IGN); /* nobody waits for porters */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "p2pvpnd-door");
+    pv_helper_keep_fds(&daemon, 1);
+    d.daemon = daemon;
+    d.listener = -1;
+    for (size_t i = 0; i < PORTERS; i++)
+        d.places[i].life = -1;
+    d.keeping = mmap(NULL, PORTERS * sizeof(*d.keeping), PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (getppid() == parent && d.keeping != MAP_FAILED &&
+        pv_helper_confine_as(PV_HELPER_ROLE_DOOR) == PV_OK)
+        serve_door(&d);
+    _exit(0);
+}
+
+/* --- the daemon's side --------------------------------------------------------------------- */
+
+int pv_door_start(struct pv_door **ret_door)
+{
+    int pair[2];
+    struct pv_door *d = calloc(1, sizeof(*d));
+    if (d == NULL)
+        return PV_ERR_NOMEM;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        free(d);
+        return -errno;
+    }
+    pid_t parent = getpid();
+    fflush(NULL); /* or the child would write what we have buffered once more */
+    d->pid = fork();
+    if (d->pid == 0)
+        be_door(pair[1], parent);
+    close(pair[1]);
+    if (d->pid < 0) {
+        close(pair[0]);
+        free(d);
+        return PV_ERR_LIMIT;
+    }
+    d->fd = pair[0];
+    *ret_door = d;
+    return PV_OK;
+}
+
+int pv_door_open(struct pv_door *d, int listen_fd)
+{
+    size_t n = 0;
+    int r = pv_unix_write(d->fd, pv_view("", 1), listen_fd, &n);
+    close(listen_fd);
+    return r;
+}
+
+int pv_door_fd(const struct pv_door *d)
+{
+    return d->fd;
+}
+
+int pv_door_accept(struct pv_door *d, int *ret_fd, struct pv_unix_cred *ret_cred)
+{
+    size_t n = 0;
+    int fd = -1;
+    int r = pv_unix_read(d->fd, ret_cred, sizeof(*ret_cred), &n, &fd);
+    if (r < 0)
+        return r == PV_ERR_AGAIN ? r : PV_ERR_CLOSED;
+    if (fd < 0)
+        return PV_ERR_LIMIT;
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+struct pv_door *pv_door_stop(struct pv_door *d)
+{
+    if (d != NULL) {
+        close(d->fd);
+        (void)waitpid(d->pid, NULL, WNOHANG);
+        free(d);
+    }
+    return NULL;
+}

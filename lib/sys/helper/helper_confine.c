@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * helper_confine.c - what the processes beside the control process keep of root's rights.
+ */
+#include <linux/capability.h>
+
+#include "sys/helper/helper_proto.h"
+#include "sys/proc/confine.h"
+
+#define CAP(name) ((uint64_t)1 << (name))
+
+/* Becoming another user: the helper for its tasks, the door for its porters. */
+static const struct pv_confine_call user_calls[] = {
+    {"setgroups", PV_CONFINE_ANY, 0},
+    {"setgroups32", PV_CONFINE_ANY, 0},
+    {"setresgid", PV_CONFINE_ANY, 0},
+    {"setresgid32", PV_CONFINE_ANY, 0},
+    {"setresuid", PV_CONFINE_ANY, 0},
+    {"setresuid32", PV_CONFINE_ANY, 0},
+    {"capset", PV_CONFINE_ANY, 0},
+    {"prctl", PV_CONFINE_ANY, 0},
+    {"alarm", PV_CONFINE_ANY, 0},
+    {"setitimer", PV_CONFINE_ANY, 0},
+    {"pread64", PV_CONFINE_ANY, 0},
+    {"fadvise64", PV_CONFINE_ANY, 0},
+    {"fadvise64_64", PV_CONFINE_ANY, 0},
+    /* what libc asks for by fstat() */
+    {"newfstatat", PV_CONFINE_ANY, 0},
+    {"statx", PV_CONFINE_ANY, 0},
+    /* The rest is the interface, and what ip(8) and resolvectl(1) ask of terminals. */
+    {"ioctl", PV_CONFINE_ANY, 0}};
+
+/* Of the helper: the interface and its addresses (and the size of sockets' buffers), what may come
+ * from the interface alone, ports below 1024, tasks as user nobody. */
+static const uint64_t helper_caps = CAP(CAP_NET_ADMIN) | CAP(CAP_NET_RAW) |
+                                    CAP(CAP_NET_BIND_SERVICE) | CAP(CAP_SETUID) | CAP(CAP_SETGID);
+/* Of the notifier: it runs programs as their owners, ends them, and looks at the way to them first,
+ * which may lead through private directories. */
+static const uint64_t notify_caps =
+    CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_KILL) | CAP(CAP_DAC_READ_SEARCH);
+static const uint64_t door_caps = CAP(CAP_SETUID) | CAP(CAP_SETGID);
+
+/* The list of the calls is inherited by what runs later: the notifier has none, because it runs
+ * programs of which nothing is known. */
+int pv_helper_confine_as(enum pv_helper_role role)
+{
+    const uint64_t caps = role == PV_HELPER_ROLE_HELPER   ? helper_caps
+                          : role == PV_HELPER_ROLE_NOTIFY ? notify_caps
+                                                          : door_caps;
+    const unsigned door_calls =
+        PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_SOCKETS | PV_CONFINE_CALLS_SPAWN;
+    int landlock;
+    int r = pv_confine_become(NULL, caps);
+    if (r == PV_OK)
+        r = pv_confine_no_new_privs();
+    /* The door opens no file, and so none of its porters can. */
+    if (r == PV_OK && role == PV_HELPER_ROLE_DOOR) {
+        r = pv_confine_files(NULL, 0, PV_CONFINE_NO_TCP_CONNECT | PV_CONFINE_NO_TCP_BIND,
+                             &landlock);
+        r = r == PV_ERR_UNSUPPORTED ? PV_OK : r;
+    }
+    if (r == PV_OK && role != PV_HELPER_ROLE_NOTIFY)
+        r = pv_confine_calls(role == PV_HELPER_ROLE_DOOR ? door_calls
+                                                         : door_calls | PV_CONFINE_CALLS_FILES,
+                             user_calls, PV_ARRAY_LEN(user_calls));
+    return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
+}

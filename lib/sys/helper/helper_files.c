@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * helper_files.c - the two files that must be root's: the control socket in its directory, and the
+ * names, which every program of the machine maps. Their paths are fixed before a packet is read.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/file/file.h"
+#include "sys/helper/helper_proto.h"
+
+static bool is_path(const char path[static PV_HELPER_PATH_MAX])
+{
+    return path[0] != '\0' && memchr(path, '\0', PV_HELPER_PATH_MAX) != NULL;
+}
+
+int pv_helper_files_fix(struct pv_helper_files *files, const char *socket, const char *names)
+{
+    struct stat st;
+    if (files->socket[0] != '\0')
+        return PV_ERR_STATE;
+    if (!is_path(socket) || !is_path(names))
+        return -EINVAL;
+    if (lstat(socket, &st) < 0)
+        return -errno;
+    snprintf(files->socket, sizeof(files->socket), "%s", socket);
+    snprintf(files->names, sizeof(files->names), "%s", names);
+    files->dev = st.st_dev;
+    files->ino = st.st_ino;
+    return PV_OK;
+}
+
+/* Only memory files have seals, and no file system answers for them. */
+static int read_names(int fd, char **ret_data, size_t *ret_len)
+{
+    struct stat st;
+    if (fcntl(fd, F_GET_SEALS) < 0 || fstat(fd, &st) < 0 || st.st_size < 0 ||
+        st.st_size > PV_HELPER_NAMES_MAX)
+        return -EINVAL;
+    size_t len = (size_t)st.st_size;
+    char *data = malloc(len + 1);
+    if (data == NULL)
+        return PV_ERR_NOMEM;
+    for (size_t at = 0; at < len;) {
+        ssize_t n = pread(fd, data + at, len - at, (off_t)at);
+        if (n <= 0) {
+            free(data);
+            return -EINVAL;
+        }
+        at += (size_t)n;
+    }
+    *ret_data = data;
+    *ret_len = len;
+    return PV_OK;
+}
+
+int pv_helper_files_names(const struct pv_helper_files *files, int bytes)
+{
+    char *data = NULL;
+    size_t len = 0;
+    if (files->names[0] == '\0')
+        return PV_ERR_STATE;
+    if (bytes < 0)
+        return unlink(files->names) == 0 || errno == ENOENT ? PV_OK : -errno;
+    int r = read_names(bytes, &data, &len);
+    /* As a whole: nobody maps half of one. */
+    if (r == PV_OK)
+        r = pv_file_write(files->names, pv_view(data, len), 0644);
+    free(data);
+    return r;
+}
+
+void pv_helper_files_end(const struct pv_helper_files *files)
+{
+    struct stat st;
+    if (files->socket[0] != '\0' && lstat(files->socket, &st) == 0 && st.st_dev == files->dev &&
+        st.st_ino == files->ino)
+        (void)unlink(files->socket);
+}

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/* The door: clients, their bytes and files, and what they must not be able to hold up. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/helper/door.h"
+#include "sys/helper/source.h"
+#include "sys/net/stream.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    LONG = 20000
+}; /* ms: nothing here takes so long */
+
+struct fixture {
+    char dir[32], path[64];
+    struct pv_door *door;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    int fd = -1;
+    *state = f;
+    snprintf(f->dir, sizeof(f->dir), "/tmp/pvdoor.XXXXXX");
+    if (mkdtemp(f->dir) == NULL)
+        return -1;
+    snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
+    if (pv_door_start(&f->door) < 0 || pv_unix_listen(f->path, NULL, &fd) < 0 ||
+        pv_door_open(f->door, fd) < 0)
+        return -1;
+    return chmod(f->dir, 0755) | chmod(f->path, 0666);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    pv_door_stop(f->door);
+    unlink(f->path);
+    rmdir(f->dir);
+    free(f);
+    return 0;
+}
+
+static bool is_ready(int fd, short events, int ms)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    return poll(&p, 1, ms) > 0;
+}
+
+/* A client and the daemon's way to its porter. */
+static void meet(struct fixture *f, int *ret_client, int *ret_way)
+{
+    struct pv_unix_cred cred;
+    assert_int_equal(pv_unix_connect(f->path, ret_client), PV_OK);
+    assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
+    assert_int_equal(pv_door_accept(f->door, ret_way, &cred), PV_OK);
+    assert_int_equal(cred.uid, geteuid());
+}
+
+static void assert_reads(int fd, const char *want)
+{
+    char got[64] = "";
+    size_t n = 0;
+    int passed = -1;
+    assert_true(is_ready(fd, POLLIN, LONG));
+    assert_int_equal(pv_unix_read(fd, got, sizeof(got) - 1, &n, &passed), PV_OK);
+    assert_int_equal(passed, -1);
+    assert_string_equal(got, want);
+}
+
+static void assert_ended(int fd)
+{
+    char byte;
+    size_t n = 0;
+    assert_true(is_ready(fd, POLLIN, LONG));
+    assert_int_equal(pv_stream_read(fd, &byte, 1, &n), PV_ERR_CLOSED);
+}
+
+static void bytes_go_both_ways_and_so_do_the_ends(void **state)
+{
+    int client, way;
+    meet(*state, &client, &way);
+    assert_int_equal(send(client, "ask", 3, 0), 3);
+    assert_reads(way, "ask");
+    assert_int_equal(send(way, "answer", 6, 0), 6);
+    assert_reads(client, "answer");
+    shutdown(client, SHUT_WR);
+    assert_ended(way);
+    assert_int_equal(send(way, "bye", 3, 0), 3);
+    close(way);
+    assert_reads(client, "bye");
+    assert_ended(client);
+    close(client);
+}
+
+static void a_large_answer_waits_for_a_slow_client(void **state)
+{
+    static uint8_t out[1 << 20], in[sizeof(out)];
+    struct test_rng r = {.state = 3};
+    int client, way;
+    test_rng_fill(&r, out, sizeof(out));
+    meet(*state, &client, &way);
+    for (size_t sent = 0, got = 0; got < sizeof(in);) {
+        ssize_t n = sent == sizeof(out)
+                        ? 0
+                        : send(way, out + sent, sizeof(out) - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent += n > 0 ? (size_t)n : 0;
+        if (n < 0 || sent == sizeof(out)) {
+            assert_true(is_ready(client, POLLIN, LONG));
+            n = recv(client, in + got, sizeof(in) - got, 0);
+            assert_true(n > 0);
+            got += (size_t)n;
+        }
+    }
+    assert_memory_equal(in, out, sizeof(in));
+    close(way);
+    close(client);
+}
+
+static int make_file(const struct fixture *f, const char *text)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "%s/file", f->dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    unlink(path);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    return fd;
+}
+
+/* What comes with the next byte at the daemon. */
+static int take_passed(int way)
+{
+    char byte;
+    size_t n = 0;
+    int passed = -1;
+    assert_true(is_ready(way, POLLIN, LONG));
+    assert_int_equal(pv_unix_read(way, &byte, 1, &n, &passed), PV_OK);
+    return passed;
+}
+
+static void read_range(int reading, uint64_t offset, uint64_t len, uint32_t want, const char *text)
+{
+    const struct pv_source_request req = {.what = PV_SOURCE_READ, .offset = offset, .len = len};
+    uint32_t n = 0;
+    char got[64] = "";
+    assert_int_equal(send(reading, &req, sizeof(req), 0), sizeof(req));
+    assert_true(is_ready(reading, POLLIN, LONG));
+    assert_int_equal(recv(reading, &n, sizeof(n), 0), sizeof(n));
+    assert_int_equal(n, want);
+    if (n > 0 && n < sizeof(got)) {
+        assert_true(is_ready(reading, POLLIN, LONG));
+        assert_int_equal(recv(reading, got, n, 0), n);
+    }
+    assert_string_equal(got, text);
+}
+
+static void a_file_is_read_by_its_clients_process(void **state)
+{
+    struct pv_source_info info = {0};
+    int client, way, one = -1, two = -1;
+    size_t n = 0;
+    meet(*state, &client, &way);
+    int file = make_file(*state, "0123456789");
+    assert_int_equal(pv_unix_write(client, pv_view("x", 1), file, &n), PV_OK);
+    int source = take_passed(way);
+    assert_true(source >= 0);
+    struct stat st;
+    assert_int_equal(fstat(source, &st), 0);
+    assert_true(S_ISSOCK(st.st_mode)); /* not the file */
+    assert_true(pv_source_take(source, &info));
+    assert_int_equal(info.size, 10);
+    /* The client may go: what it passed stays. */
+    close(client);
+    assert_ended(way);
+    close(way);
+    assert_int_equal(pv_source_open(source, &one), PV_OK);
+    assert_int_equal(pv_source_open(source, &two), PV_OK);
+    read_range(one, 2, 3, 3, "234");
+    read_range(two, 8, 9, 2, "89");
+    assert_int_equal(ftruncate(file, 4), 0);
+    read_range(one, 4, 2, 0, "");
+    close(one);
+    assert_int_equal(pwrite(file, "abcd", 4, 0), 4);
+    /* It was asked for 9 and got 2: the end follows. */
+    uint32_t end = 1;
+    assert_true(is_ready(two, POLLIN, LONG));
+    assert_int_equal(recv(two, &end, sizeof(end), 0), sizeof(end));
+    assert_int_equal(end, 0);
+    read_range(two, 0, 4, 4, "abcd");
+    close(two);
+    close(source);
+    close(file);
+}
+
+static void only_regular_files_that_can_be_read_are_taken(void **state)
+{
+    struct fixture *f = *state;
+    const int fds[] = {open(f->dir, O_PATH), open("/dev/null", O_RDONLY), open(f->path, O_PATH),
+                       open(f->dir, O_TMPFILE | O_WRONLY, 0600)};
+    for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++) {
+        int client, way;
+        size_t n = 0;
+        meet(f, &client, &way);
+        assert_true(fds[i] >= 0);
+        assert_int_equal(pv_unix_write(client, pv_view("x", 1), fds[i], &n), PV_OK);
+        assert_int_equal(take_passed(way), -1);
+        close(client);
+        close(way);
+        close(fds[i]);
+    }
+}
+
+/* A connection whose last close waits as long as its owner has said (socket(7), SO_LINGER): what a
+ * file system of the client's does by not answering. The peer does not read. */
+static int make_tar(int *ret_peer)
+{
+    static const struct linger wait = {.l_onoff = 1, .l_linger = 3600};
+    static uint8_t bytes[1 << 16];
+    const int small = 4096;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    int l = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(setsockopt(l, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+    assert_int_equal(bind(l, (struct sockaddr *)&at, len), 0);
+    assert_int_equal(listen(l, 1), 0);
+    assert_int_equal(getsockname(l, (struct sockaddr *)&at, &len), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, len), 0);
+    *ret_peer = accept(l, NULL, NULL);
+    close(l);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &wait, sizeof(wait)), 0);
+    while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+    return fd;
+}
+
+/* Passes it, and lets go of it: whoever gets it is the last who has it. */
+static void pass_tar(int client, int flags, int *ret_peer)
+{
+    int tar = make_tar(ret_peer);
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } room = {.bytes = {0}};
+    char byte = 0;
+    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = room.bytes,
+                         .msg_controllen = sizeof(room.bytes)};
+    room.head = (struct cmsghdr){
+        .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(4)};
+    memcpy(CMSG_DATA(&room.head), &tar, sizeof(tar));
+    assert_int_equal(sendmsg(client, &msg, flags), 1);
+    close(tar);
+}
+
+static void what_one_client_passes_holds_up_nobody_else(void **state)
+{
+    struct fixture *f = *state;
+    int stuck, way, peer, client, other;
+    meet(f, &stuck, &way);
+    pass_tar(stuck, 0, &peer);
+    close(stuck);
+    meet(f, &client, &other);
+    assert_int_equal(send(client, "ask", 3, 0), 3);
+    assert_reads(other, "ask");
+    close(client);
+    close(other);
+    close(way);
+    close(peer);
+}
+
+/* The door's process: a child of this one with that name. */
+static pid_t find_door(void)
+{
+    pid_t found = 0;
+    DIR *proc = opendir("/proc");
+    assert_non_null(proc);
+    for (struct dirent *e; (e = readdir(proc)) != NULL;) {
+        char path[300], name[32] = "", state;
+        int pid = 0, parent = 0;
+        snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
+        FILE *f = fopen(path, "r");
+        if (f == NULL)
+            continue;
+        if (fscanf(f, "%d (%31[^)]) %c %d", &pid, name, &state, &parent) == 4 &&
+            parent == (int)getpid() && strcmp(name, "p2pvpnd-door") == 0 && state != 'Z')
+            found = pid;
+        fclose(f);
+    }
+    closedir(proc);
+    return found;
+}
+
+/* Each is sent away when its user has too many; what it passed must not be let go of here. */
+static void a_user_has_a_share_and_the_door_lives(void **state)
+{
+    struct fixture *f = *state;
+    int clients[PV_DOOR_CLIENTS], ways[PV_DOOR_CLIENTS], peers[3];
+    /* Tests run as root, or as a user who has less. */
+    size_t most = geteuid() == 0 ? PV_DOOR_CLIENTS : PV_DOOR_OF_USER;
+    for (size_t i = 0; i < most; i++)
+        meet(f, &clients[i], &ways[i]);
+    static const int flags[] = {0, MSG_OOB, 0};
+    const pid_t door = find_door();
+    assert_true(door > 0);
+    for (size_t i = 0; i < PV_ARRAY_LEN(peers); i++) {
+        int more = -1;
+        /* The descriptor shall be there before the door looks. */
+        assert_int_equal(kill(door, SIGSTOP), 0);
+        assert_int_equal(pv_unix_connect(f->path, &more), PV_OK);
+        pass_tar(more, flags[i], &peers[i]);
+        if (i == 1) /* behind urgent data there are others */
+            assert_int_equal(send(more, "abc", 3, 0), 3);
+        assert_int_equal(kill(door, SIGCONT), 0);
+        assert_true(is_ready(more, POLLRDHUP, LONG));
+        close(more);
+    }
+    /* One goes, and another may come. */
+    close(clients[0]);
+    assert_ended(ways[0]);
+    close(ways[0]);
+    for (bool in = false; !in;) {
+        struct pv_unix_cred cred;
+        assert_int_equal(pv_unix_connect(f->path, &clients[0]), PV_OK);
+        struct pollfd p[] = {{.fd = pv_door_fd(f->door), .events = POLLIN},
+                             {.fd = clients[0], .events = POLLIN}};
+        assert_true(poll(p, 2, LONG) > 0); /* taken, or sent away: the place is not free yet */
+        in = p[0].revents != 0;
+        if (in)
+            assert_int_equal(pv_door_accept(f->door, &ways[0], &cred), PV_OK);
+        else
+            close(clients[0]);
+    }
+    for (size_t i = 0; i < most; i++) {
+        close(clients[i]);
+        close(ways[i]);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
+/* In a child: the share of a user that is not root leaves places for root. */
+static void be_other_user(const char *path, size_t n)
+{
+    int fd;
+    if (setgid(65534) < 0 || setuid(65534) < 0)
+        _exit(2);
+    for (size_t i = 0; i < n; i++)
+        if (pv_unix_connect(path, &fd) < 0)
+            _exit(3);
+    pause();
+    _exit(0);
+}
+
+static void one_user_does_not_lock_out_root(void **state)
+{
+    struct fixture *f = *state;
+    int client, way = -1;
+    struct pv_unix_cred cred;
+    if (geteuid() != 0)
+        skip();
+    pid_t pid = fork();
+    if (pid == 0)
+        be_other_user(f->path, PV_DOOR_CLIENTS);
+    int ways[PV_DOOR_OF_USER];
+    for (size_t i = 0; i < PV_DOOR_OF_USER; i++) {
+        assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
+        assert_int_equal(pv_door_accept(f->door, &ways[i], &cred), PV_OK);
+        assert_int_equal(cred.uid, 65534);
+    }
+    assert_int_equal(pv_unix_connect(f->path, &client), PV_OK);
+    assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
+    assert_int_equal(pv_door_accept(f->door, &way, &cred), PV_OK);
+    assert_int_equal(cred.uid, 0);
+    close(client);
+    close(way);
+    for (size_t i = 0; i < PV_DOOR_OF_USER; i++)
+        close(ways[i]);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+#define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(bytes_go_both_ways_and_so_do_the_ends),
+        EACH(a_large_answer_waits_for_a_slow_client),
+        EACH(a_file_is_read_by_its_clients_process),
+        EACH(only_regular_files_that_can_be_read_are_taken),
+        EACH(what_one_client_passes_holds_up_nobody_else),
+        EACH(a_user_has_a_share_and_the_door_lives),
+        EACH(one_user_does_not_lock_out_root),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* What the helper keeps for the daemon, and what it may still do when it is confined. In a network
+ * namespace of its own; needs root. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/helper/helper.h"
+#include "sys/helper/helper_proto.h"
+#include "sys/net/unixsock.h"
+#include "tests/unit/test_util.h"
+
+struct fixture {
+    char dir[32], socket[64], names[64];
+    struct pv_helper *helper;
+};
+
+static void say_who(struct pv_view args, int out)
+{
+    char text[32];
+    int n = snprintf(text, sizeof(text), "%u %zu", (unsigned)getuid(), args.len);
+    if (write(out, text, (size_t)n) < 0)
+        _exit(1);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    int fd = -1;
+    *state = f;
+    snprintf(f->dir, sizeof(f->dir), "/tmp/pvhelper.XXXXXX");
+    if (mkdtemp(f->dir) == NULL)
+        return -1;
+    snprintf(f->socket, sizeof(f->socket), "%s/s", f->dir);
+    snprintf(f->names, sizeof(f->names), "%s/names", f->dir);
+    int r = pv_unix_listen(f->socket, NULL, &fd);
+    if (r == PV_OK)
+        close(fd);
+    return r | pv_helper_start(&f->helper, say_who);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    pv_helper_stop(f->helper);
+    unlink(f->socket);
+    unlink(f->names);
+    int r = rmdir(f->dir);
+    free(f);
+    return r;
+}
+
+static void assert_names(const struct fixture *f, const char *want)
+{
+    char got[64] = "";
+    struct stat st;
+    int fd = open(f->names, O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    assert_int_equal(st.st_mode & 0777, 0644);
+    assert_true(read(fd, got, sizeof(got) - 1) >= 0);
+    assert_string_equal(got, want);
+    close(fd);
+}
+
+static void names_and_socket_are_fixed_once(void **state)
+{
+    struct fixture *f = *state;
+    char error[PV_HELPER_ERROR_MAX];
+    assert_int_equal(pv_helper_write_names(f->helper, pv_view("x", 1), error), PV_ERR_STATE);
+    assert_int_equal(pv_helper_fix_files(f->helper, "/no/such", f->names, error), -ENOENT);
+    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
+    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, "/etc/passwd", error), PV_ERR_STATE);
+    assert_int_equal(pv_helper_write_names(f->helper, pv_view("one", 3), error), PV_OK);
+    assert_names(f, "one");
+    assert_int_equal(pv_helper_write_names(f->helper, pv_view("two", 3), error), PV_OK);
+    assert_names(f, "two");
+    assert_int_equal(pv_helper_write_names(f->helper, pv_view(NULL, 0), error), PV_OK);
+    assert_int_equal(access(f->names, F_OK), -1);
+    /* Its end is the end of the socket, but for one that another daemon has made. */
+    f->helper = pv_helper_stop(f->helper);
+    assert_int_equal(access(f->socket, F_OK), -1);
+}
+
+static void a_socket_of_another_daemon_stays(void **state)
+{
+    struct fixture *f = *state;
+    char error[PV_HELPER_ERROR_MAX], aside[80];
+    int fd = -1;
+    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
+    snprintf(aside, sizeof(aside), "%s/aside", f->dir);
+    assert_int_equal(rename(f->socket, aside), 0);
+    assert_int_equal(pv_unix_listen(f->socket, NULL, &fd), PV_OK);
+    f->helper = pv_helper_stop(f->helper);
+    assert_int_equal(access(f->socket, F_OK), 0);
+    close(fd);
+    unlink(aside);
+}
+
+static void the_name_servers_port_is_opened_at_own_addresses_only(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_helper_iface iface = {.name = "pvd0", .n_addrs = 1, .mtu = 1420, .queues = 1};
+    struct pv_addr other = pv_addr4(127, 0, 0, 1, 53);
+    char error[PV_HELPER_ERROR_MAX];
+    struct pv_tun tun = {.n = 0};
+    int fd = -1;
+    iface.addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 77, 1, 2, 0), .bits = 16};
+    assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), -EINVAL);
+    assert_int_equal(pv_helper_iface_up(f->helper, &iface, &tun, error), PV_OK);
+    assert_int_equal(pv_helper_open_dns(f->helper, &other, &fd, error), -EINVAL);
+    assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), PV_OK);
+    struct sockaddr_in at;
+    socklen_t len = sizeof(at);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    assert_int_equal(ntohs(at.sin_port), 53);
+    close(fd);
+    pv_tun_close(&tun);
+}
+
+/* All that the daemon asks for still works. */
+static void a_confined_helper_does_its_work(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_helper_iface iface = {.name = "pvd1", .n_addrs = 1, .mtu = 1420, .queues = 2};
+    char error[PV_HELPER_ERROR_MAX], text[PV_HELPER_ERROR_MAX], got[32] = "";
+    struct pv_tun tun = {.n = 0};
+    struct pv_udp_group group;
+    int fd = -1;
+    iface.addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 78, 1, 2, 0), .bits = 16};
+    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
+    assert_int_equal(pv_helper_confine(f->helper, text), PV_OK);
+    assert_non_null(strstr(text, "CAP_NET_ADMIN"));
+    assert_non_null(strstr(text, "no new privileges"));
+    assert_int_equal(pv_helper_confine(f->helper, error), PV_ERR_STATE);
+    assert_int_equal(pv_helper_open_udp(f->helper, 600, 2, &group, error), PV_OK);
+    pv_udp_group_close(&group);
+    assert_int_equal(pv_helper_iface_up(f->helper, &iface, &tun, error), PV_OK);
+    assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), PV_OK);
+    close(fd);
+    assert_int_equal(pv_helper_write_names(f->helper, pv_view("n", 1), error), PV_OK);
+    assert_names(f, "n");
+    assert_int_equal(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error), PV_OK);
+    assert_true(read(fd, got, sizeof(got) - 1) > 0);
+    assert_string_equal(got, "65534 3");
+    close(fd);
+    assert_int_equal(pv_helper_iface_down(f->helper, error), PV_OK);
+    pv_tun_close(&tun);
+}
+
+/* --- what is forbidden ----------------------------------------------------------------------- */
+
+static bool attempt(int what)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(53)};
+    switch (what) {
+    case 0:
+        return mount("tmpfs", "/tmp", "tmpfs", 0, NULL) == 0;
+    case 1:
+        return open("/etc/shadow", O_RDONLY) >= 0;
+    case 2:
+        return socket(AF_PACKET, SOCK_RAW, 0) >= 0;
+    case 3:
+        return kill(1, 0) == 0 && getuid() != 0;
+    case 4:
+        return chroot("/") == 0;
+    case 5:
+        return sethostname("x", 1) == 0;
+    default:
+        return bind(socket(AF_INET, SOCK_DGRAM, 0), (struct sockaddr *)&at, sizeof(at)) == 0;
+    }
+}
+
+/* The attempts that each role must not succeed with. */
+static void no_role_can_do_more_than_it_needs(void **state)
+{
+    static const struct {
+        enum pv_helper_role role;
+        int what;
+    } rows[] = {
+        {PV_HELPER_ROLE_HELPER, 0}, {PV_HELPER_ROLE_HELPER, 2}, {PV_HELPER_ROLE_HELPER, 4},
+        {PV_HELPER_ROLE_HELPER, 5}, {PV_HELPER_ROLE_DOOR, 0},   {PV_HELPER_ROLE_DOOR, 1},
+        {PV_HELPER_ROLE_DOOR, 2},   {PV_HELPER_ROLE_DOOR, 4},   {PV_HELPER_ROLE_DOOR, 6},
+        {PV_HELPER_ROLE_NOTIFY, 0}, {PV_HELPER_ROLE_NOTIFY, 2}, {PV_HELPER_ROLE_NOTIFY, 4},
+        {PV_HELPER_ROLE_NOTIFY, 6},
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        int status = 0;
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(pv_helper_confine_as(rows[i].role) < 0 ? 2 : attempt(rows[i].what) ? 1 : 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        bool refused = WIFSIGNALED(status) ? WTERMSIG(status) == SIGSYS : WEXITSTATUS(status) == 0;
+        if (!refused)
+            fail_msg("role %d did %d (status %x)", (int)rows[i].role, rows[i].what,
+                     (unsigned)status);
+    }
+}
+
+/* The helper has nobody who waits for its tasks but itself. */
+static void a_task_that_has_ended_leaves_no_zombie(void **state)
+{
+    struct fixture *f = *state;
+    char error[PV_HELPER_ERROR_MAX], command[128], text[32] = "";
+    int fd = -1;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error), PV_OK);
+        while (read(fd, text, sizeof(text)) > 0) {
+        }
+        close(fd);
+    }
+    /* Its process ends after its output: the next look may be a little early. */
+    snprintf(command, sizeof(command),
+             "for p in $(ps -o pid= --ppid %d); do ps -o stat= --ppid $p; done | grep -c ^Z",
+             (int)getpid());
+    bool gone = false;
+    for (int i = 0; i < 200 && !gone; i++) {
+        FILE *p = popen(command, "r");
+        assert_non_null(p);
+        gone = fgets(text, sizeof(text), p) != NULL && text[0] == '0';
+        pclose(p);
+    }
+    assert_true(gone);
+}
+
+#define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0) {
+        puts("skipped: needs root");
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        EACH(names_and_socket_are_fixed_once),
+        EACH(a_socket_of_another_daemon_stays),
+        EACH(the_name_servers_port_is_opened_at_own_addresses_only),
+        EACH(a_confined_helper_does_its_work),
+        EACH(no_role_can_do_more_than_it_needs),
+        EACH(a_task_that_has_ended_leaves_no_zombie),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
