@@ -17,6 +17,7 @@
 #include "crypto/ct.h"
 #include "daemon/io/io.h"
 #include "daemon/io/portmapper.h"
+#include "daemon/rights.h"
 #include "daemon/settings.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/store.h"
@@ -67,11 +68,15 @@ struct daemon {
     struct pv_rng rng;
     struct pv_identity *identity; /* pv_secret_alloc() */
     struct pv_helper *helper;
+    struct pv_door *door;
     struct pv_store *store;
     struct pv_engine *engine;
     struct pv_io *io;
-    int lock_fd, ctl_fd, signals_fd, notify_fd;
+    struct pv_confine_user user; /* that it becomes */
+    char confined[PV_CONFINE_TEXT_MAX + PV_HELPER_ERROR_MAX + 16];
+    int lock_fd, signals_fd, notify_fd, metrics_fd;
     struct pv_udp_group udp;
+    struct pv_supervisor supervisor;
 };
 
 /* One line on standard error; returns code. */
@@ -221,6 +226,16 @@ static void open_standard_streams(void)
         close(fd);
 }
 
+/* SIGHUP would end the process until start() reads signals from a descriptor; until then it waits.
+ */
+static void hold_hangups(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static void prepare_process(void)
 {
     struct rlimit lim;
@@ -233,9 +248,11 @@ static void prepare_process(void)
         lim.rlim_cur = lim.rlim_max < FILES_MAX ? lim.rlim_max : FILES_MAX;
         (void)!setrlimit(RLIMIT_NOFILE, &lim);
     }
-#ifndef __SANITIZE_ADDRESS__
-    /* No core dumps and no debugger of other users: memory holds keys. (The leak checker needs
-     * what this takes away.) */
+    /* A core dump would have the keys in it. */
+    lim = (struct rlimit){.rlim_cur = 0, .rlim_max = 0};
+    (void)!setrlimit(RLIMIT_CORE, &lim);
+#ifndef PV_SANITIZED
+    /* No debugger of other users. (The leak checker needs what this takes away.) */
     prctl(PR_SET_DUMPABLE, 0);
 #endif
     /* A control client or a relay may close at any moment: a write then fails with EPIPE instead
@@ -273,30 +290,41 @@ static int state_path(const struct daemon *d, const char *name, char path[static
     return EXIT_OK;
 }
 
+/* As root: from here on the directory belongs to the user that the daemon becomes. */
+static int hand_over_state(struct daemon *d)
+{
+    pv_rights_choose(&d->user);
+    const struct pv_confine_user wanted = d->user;
+    int r = pv_rights_hand_over(d->state, &d->user);
+    if (r >= 0 && d->user.uid != wanted.uid)
+        pv_log(&d->log, PV_LOG_WARN,
+               "state=%s what=\"stays root, without capabilities\" why=\"user %s may not enter its "
+               "parent directories\"",
+               d->state, wanted.name);
+    if (r >= 0)
+        return EXIT_OK;
+    return say(EXIT_FAILED,
+               "state directory %s: %s: make it writable for root, or choose another with --state",
+               d->state, pv_strstatus(r));
+}
+
 /* The lock comes before anything in the directory is read: two daemons with one identity would
  * fight for every session. */
-static int open_state(struct daemon *d)
+static int lock_state(struct daemon *d)
 {
     char path[PATH_MAX];
-    /* The mode shuts everybody else out of the keys. */
-    int r = pv_dir_make(d->state, 0700);
-    if (r < 0)
-        return say(EXIT_FAILED,
-                   "state directory %s: %s: make it writable for root, or choose another with "
-                   "--state",
-                   d->state, pv_strstatus(r));
     if (state_path(d, "lock", path) != EXIT_OK)
         return EXIT_USAGE;
-    r = pv_file_lock(path, &d->lock_fd);
+    int r = pv_file_lock(path, &d->lock_fd);
     if (r == PV_ERR_EXISTS)
         return say(EXIT_FAILED,
                    "already running: another p2pvpnd uses %s: stop it, or choose another --state",
                    d->state);
     if (r < 0)
         return say(EXIT_FAILED,
-                   "state directory %s: cannot write: %s: make it writable for root, or choose "
+                   "state directory %s: cannot write: %s: make it writable for user %s, or choose "
                    "another with --state",
-                   d->state, pv_strstatus(r));
+                   d->state, pv_strstatus(r), d->user.name);
     return EXIT_OK;
 }
 
@@ -381,20 +409,38 @@ static int open_udp(struct daemon *d)
     return save_port(d);
 }
 
+/* Beside the control socket, which also tells instances apart: p2pvpnd.sock -> p2pvpnd.names. */
+static int names_path(const struct daemon *d, char path[static PATH_MAX])
+{
+    size_t len = strlen(d->socket);
+    if (len > 5 && strcmp(d->socket + len - 5, ".sock") == 0)
+        len -= 5;
+    if (snprintf(path, PATH_MAX, "%.*s.names", (int)len, d->socket) >= PATH_MAX)
+        return say(EXIT_USAGE, "--socket: the path is too long");
+    return EXIT_OK;
+}
+
 /* A socket that another daemon serves is found out here, before the engine does anything; clients
  * that connect meanwhile wait until the loop runs. */
 static int open_control(struct daemon *d)
 {
-    char dir[PATH_MAX];
+    char dir[PATH_MAX], names[PATH_MAX], error[PV_HELPER_ERROR_MAX];
     const char *slash = strrchr(d->socket, '/');
-    int r = PV_OK;
+    int r = PV_OK, fd = -1;
+    if (names_path(d, names) != EXIT_OK)
+        return EXIT_USAGE;
     if (slash != NULL && slash != d->socket && (size_t)(slash - d->socket) < sizeof(dir)) {
         memcpy(dir, d->socket, (size_t)(slash - d->socket));
         dir[slash - d->socket] = '\0';
         r = pv_dir_make(dir, 0755);
     }
     if (r >= 0)
-        r = pv_unix_listen(d->socket, GROUP, &d->ctl_fd);
+        r = pv_unix_listen(d->socket, GROUP, &fd);
+    /* The helper removes it in the end, and before that if anything fails from here on. */
+    if (r >= 0 && pv_helper_fix_files(d->helper, d->socket, names, error) < 0)
+        return say(EXIT_FAILED, "%s", error);
+    if (r >= 0)
+        r = pv_door_open(d->door, fd);
     if (r == PV_ERR_EXISTS)
         return say(EXIT_FAILED,
                    "already running: another p2pvpnd listens on %s: stop it, or choose another "
@@ -415,7 +461,7 @@ static int open_notify(struct daemon *d)
 }
 
 /* Where Prometheus asks; -1: nowhere. */
-static int open_metrics(const struct daemon *d, int *ret_fd)
+static int open_metrics(struct daemon *d)
 {
     const struct pv_addr *addr = &d->settings.metrics.listen;
     char text[PV_ADDR_TEXT];
@@ -423,7 +469,7 @@ static int open_metrics(const struct daemon *d, int *ret_fd)
         return EXIT_OK;
     /* Only [metrics] allow-remote lets this be another address than a loopback one; settings.c
      * has checked that. */
-    int r = pv_stream_listen(addr, NULL, ret_fd);
+    int r = pv_stream_listen(addr, NULL, &d->metrics_fd);
     if (r >= 0)
         return EXIT_OK;
     return say(EXIT_FAILED, "[metrics] listen = %s: %s", pv_addr_format(addr, text),
@@ -466,6 +512,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .chat_store = s->chat_store,
         .chat_hold = s->chat_hold,
         .notify = d->notify_fd >= 0,
+        .confined = d->confined,
         .dns = s->dns,
         .auto_accept = s->auto_accept,
         .n_auto_accept = s->n_auto_accept,
@@ -510,27 +557,12 @@ static void on_ready(void *ctx)
     say(EXIT_OK, "ready: version %s, UDP port %u, socket %s", PV_VERSION, d->port, d->socket);
 }
 
-/* Beside the control socket, which also tells instances apart: p2pvpnd.sock -> p2pvpnd.names. */
-static int names_path(const struct daemon *d, char path[static PATH_MAX])
-{
-    size_t len = strlen(d->socket);
-    if (len > 5 && strcmp(d->socket + len - 5, ".sock") == 0)
-        len -= 5;
-    if (snprintf(path, PATH_MAX, "%.*s.names", (int)len, d->socket) >= PATH_MAX)
-        return say(EXIT_USAGE, "--socket: the path is too long");
-    return EXIT_OK;
-}
-
 /* From a loaded state to the end of the loop: what the loop uses is opened before it, freed after.
  */
 static int run_loop(struct daemon *d)
 {
-    char names[PATH_MAX];
-    int metrics = -1;
-    if (names_path(d, names) != EXIT_OK)
-        return EXIT_USAGE;
-    if (open_metrics(d, &metrics) != EXIT_OK)
-        return EXIT_FAILED;
+    /* The loop takes it, and there may be another one (pv_engine_wants_restart()). */
+    int metrics = d->metrics_fd < 0 ? -1 : fcntl(d->metrics_fd, F_DUPFD_CLOEXEC, 3);
     struct pv_io_config cfg = {
         .engine = d->engine,
         .store = d->store,
@@ -538,13 +570,14 @@ static int run_loop(struct daemon *d)
         .log = &d->log,
         .udp = d->udp,
         .threads = d->settings.threads,
-        .ctl_fd = d->ctl_fd,
+        .door = d->door,
         .signals_fd = d->signals_fd,
         .notify_fd = d->notify_fd,
         .state = d->state,
-        .names_path = names,
+        .names = true,
         .relay_ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file,
         .metrics_fd = metrics,
+        .supervisor = &d->supervisor,
         .metrics_local = pv_addr_is_loopback(&d->settings.metrics.listen),
         .ready = on_ready,
         .ready_ctx = d,
@@ -576,20 +609,54 @@ static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
     return code;
 }
 
-static int start(struct daemon *d, const uint8_t *transport_key)
+/* What needs root: afterwards this process is one that could as well be started by a user, and only
+ * the helper, the door and the notifier have rights, each a few. */
+static int open_as_root(struct daemon *d)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
-    int code = open_state(d);
+    int code = hand_over_state(d);
     /* Before any thread starts: each thread inherits the mask that keeps these signals for the
      * descriptor. */
     if (code == EXIT_OK && pv_signals_open(signals, PV_ARRAY_LEN(signals), &d->signals_fd) < 0)
         code = say(EXIT_FAILED, "start: no descriptor for signals");
     if (code == EXIT_OK)
-        code = open_udp(d);
-    if (code == EXIT_OK)
         code = open_control(d);
     if (code == EXIT_OK && d->settings.notify[0] != '\0')
         code = open_notify(d);
+    if (code == EXIT_OK)
+        code = open_metrics(d);
+    return code;
+}
+
+static int give_up_rights(struct daemon *d)
+{
+    const struct pv_rights_config cfg = {
+        .state = d->state,
+        .socket = d->socket,
+        .ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file};
+    char helper[PV_HELPER_ERROR_MAX], text[PV_CONFINE_TEXT_MAX];
+    if (pv_helper_confine(d->helper, helper) < 0)
+        return say(EXIT_FAILED, "%s", helper);
+    int r = pv_rights_give_up(&d->user, &cfg, text);
+    if (r < 0)
+        return say(EXIT_FAILED, "give up rights: %s: what was reached: %s", pv_strstatus(r), text);
+    snprintf(d->confined, sizeof(d->confined), "%s; helper: %s", text, helper);
+    pv_log(&d->log, PV_LOG_INFO, "confined=\"%s\"", d->confined);
+    if (cfg.ca_file != NULL && access(cfg.ca_file, R_OK) < 0)
+        return say(EXIT_FAILED, "[relay] ca-file = %s: %s: make it readable for user %s",
+                   cfg.ca_file, strerror(errno), d->user.name);
+    return EXIT_OK;
+}
+
+static int start(struct daemon *d, const uint8_t *transport_key)
+{
+    int code = open_as_root(d);
+    if (code == EXIT_OK)
+        code = give_up_rights(d);
+    if (code == EXIT_OK)
+        code = lock_state(d);
+    if (code == EXIT_OK)
+        code = open_udp(d);
     for (bool again = true; code == EXIT_OK && again;)
         code = live(d, transport_key, &again);
     return code;
@@ -604,14 +671,12 @@ static void close_fd(int fd)
 /* In the reverse order of their making; everything may be missing. */
 static void finish_daemon(struct daemon *d)
 {
-    /* Only a socket that this process has made is removed, never the one of a daemon that was
-     * found running. */
-    if (d->ctl_fd >= 0)
-        unlink(d->socket);
-    close_fd(d->ctl_fd);
+    pv_supervisor_close(&d->supervisor);
+    d->door = pv_door_stop(d->door);
     pv_udp_group_close(&d->udp);
     close_fd(d->signals_fd);
     close_fd(d->notify_fd);
+    close_fd(d->metrics_fd);
     pv_helper_stop(d->helper);
     /* The lock is given up last: a daemon that starts now finds nothing half closed. */
     close_fd(d->lock_fd);
@@ -620,14 +685,20 @@ static void finish_daemon(struct daemon *d)
 /* What needs root, from the first fork to the last close. */
 static int serve(struct daemon *d)
 {
-    uint8_t transport_key[32] = {0};
     d->rng = pv_entropy();
-    /* The helper first: it must not inherit a key or a descriptor. */
+    d->supervisor = pv_supervisor_open();
+    /* The helper and the door first: they must not inherit a key or a descriptor of a file. */
     int r = pv_helper_start(&d->helper, pv_portmapper_run);
+    if (r >= 0)
+        r = pv_door_start(&d->door);
     if (r >= 0)
         r = pv_crypto_init();
     if (r < 0)
         return say(EXIT_FAILED, "start: %s", pv_strstatus(r));
+    /* Of [interface] private-key-file: it is needed again when the daemon forgets its identity. */
+    uint8_t *transport_key = pv_secret_alloc(32);
+    if (transport_key == NULL)
+        return say(EXIT_FAILED, "keys: no locked memory: raise the memlock limit (ulimit -l)");
     int code = read_settings(d, transport_key);
     if (code == EXIT_OK) {
         /* The log's level stands in the file, so nothing before this can be logged. */
@@ -635,7 +706,7 @@ static int serve(struct daemon *d)
         warn_default_routes(d);
         code = start(d, d->settings.private_key_file[0] != '\0' ? transport_key : NULL);
     }
-    pv_wipe(transport_key, sizeof(transport_key));
+    pv_secret_free(transport_key);
     return code;
 }
 
@@ -654,8 +725,13 @@ static int check(struct daemon *d)
 
 int main(int argc, char **argv)
 {
-    struct daemon d = {.lock_fd = -1, .ctl_fd = -1, .signals_fd = -1, .notify_fd = -1};
+    struct daemon d = {.lock_fd = -1,
+                       .signals_fd = -1,
+                       .notify_fd = -1,
+                       .metrics_fd = -1,
+                       .supervisor = PV_SUPERVISOR_NONE};
     open_standard_streams();
+    hold_hangups();
     pv_settings_init(&d.settings);
     int code = read_flags(&d, argc, argv);
     if (code < 0)

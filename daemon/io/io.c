@@ -123,6 +123,13 @@ static void on_helper_death(void *ctx, unsigned ready, pv_ns now)
     stop(io, PV_ERR_CLOSED);
 }
 
+static void on_door_death(void *ctx)
+{
+    struct pv_io *io = ctx;
+    pv_log(io->turn.log, PV_LOG_ERROR, "what=stopping why=\"the door for clients has died\"");
+    stop(io, PV_ERR_CLOSED);
+}
+
 static void on_iface_done(void *ctx, const struct pv_io_iface_job *done)
 {
     struct pv_io *io = ctx;
@@ -294,6 +301,7 @@ static void become_ready(struct pv_io *io)
 {
     io->ready = true;
     pv_io_streams_serve_ctl(io->streams);
+    pv_supervisor_ready(io->cfg.supervisor, io->turn.loop);
     if (io->cfg.ready != NULL)
         io->cfg.ready(io->cfg.ready_ctx);
 }
@@ -348,7 +356,9 @@ static int make_sockets(struct pv_io *io)
 {
     const struct pv_io_streams_config streams = {.turn = &io->turn,
                                                  .counts = &io->counts,
-                                                 .ctl_fd = io->cfg.ctl_fd,
+                                                 .door = io->cfg.door,
+                                                 .door_gone = on_door_death,
+                                                 .ctx = io,
                                                  .tun_name = io->cfg.tun_name};
     const struct pv_io_socks_config socks = {
         .turn = &io->turn, .datapath = io->datapath, .rx = io->rx};
@@ -370,7 +380,7 @@ static int make_parts(struct pv_io *io)
                                            .store = io->cfg.store,
                                            .helper = io->cfg.helper,
                                            .notify_fd = io->cfg.notify_fd,
-                                           .names_path = io->cfg.names_path,
+                                           .names = io->cfg.names,
                                            .queues = (uint8_t)io->cfg.udp.n,
                                            .iface_done = on_iface_done,
                                            .ctx = io};
@@ -489,6 +499,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
 {
     if (io == NULL)
         return NULL;
+    pv_supervisor_leave_loop(io->cfg.supervisor);
     pv_watch_free(io->punt_watch);
     pv_watch_free(io->relay_watch);
     pv_watch_free(io->signal_watch);

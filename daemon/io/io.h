@@ -13,8 +13,10 @@
 #include "base/pv.h"
 #include "daemon/core/engine.h"
 #include "daemon/store/store.h"
+#include "sys/helper/door.h"
 #include "sys/helper/helper.h"
 #include "sys/net/udp.h"
+#include "sys/proc/supervisor.h"
 
 struct pv_io; /* opaque */
 
@@ -25,16 +27,17 @@ struct pv_io_config {
     const struct pv_log *log;
     struct pv_udp_group udp; /* a socket of each family for each worker */
     unsigned threads;        /* of a single worker, as in struct pv_datapath_config */
-    int ctl_fd;              /* listening unix socket */
+    struct pv_door *door;    /* control clients come from it */
     int signals_fd;          /* of pv_signals_open(): SIGTERM, SIGINT, SIGHUP */
     char tun_name[PV_JOB_IFNAME];
-    int notify_fd;          /* of pv_helper_notify(); -1: no program is run */
-    const char *state;      /* directory; received files wait in files/ below it */
-    const char *names_path; /* of the names file; NULL: none is kept */
+    int notify_fd;     /* of pv_helper_notify(); -1: no program is run */
+    const char *state; /* directory; received files wait in files/ below it */
+    bool names;        /* the helper keeps a file of them */
     /* Authorities that relays' certificates may be from; NULL: those of the system. */
     const char *relay_ca_file;
-    int metrics_fd;     /* listening, for Prometheus; taken; -1: none */
-    bool metrics_local; /* it serves this machine only */
+    int metrics_fd;                   /* listening, for Prometheus; taken; -1: none */
+    bool metrics_local;               /* it serves this machine only */
+    struct pv_supervisor *supervisor; /* is told when this loop is ready; NULL: nobody */
     /* Called once, when the interface the engine wants at start is up or has failed: from then on
      * control clients are answered. */
     void (*ready)(void *ctx);
@@ -43,7 +46,8 @@ struct pv_io_config {
 
 /* Starts threads. PV_ERR_NOMEM, -errno. */
 PV_MUST_CHECK int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg);
-/* Runs until SIGTERM or SIGINT: PV_OK; PV_ERR_CLOSED when the helper died. The engine was told
+/* Runs until SIGTERM or SIGINT: PV_OK; PV_ERR_CLOSED when the helper or
+ * the door died. The engine was told
  * to shut down and its last words were sent. */
 PV_MUST_CHECK int pv_io_run(struct pv_io *io);
 /* Ends threads; jobs under way are finished first, the resolver's excepted. The TUN is closed. NULL

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The sockets of the name server: one for each overlay address, bound to it and to the TUN (what
- * this host sends to its own overlay address counts as coming from there). */
+/* The sockets of the name server: one for each overlay address, bound to it and to the TUN by the
+ * helper (what this host sends to its own overlay address counts as coming from there). */
 #include "daemon/io/io_dns.h"
 
 #include <stdlib.h>
@@ -57,19 +57,17 @@ static void on_query(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-static int open_one(struct pv_io_dns *dns, const struct pv_addr *addr, const char *ifname)
+/* Takes fd. */
+static int add_one(struct pv_io_dns *dns, int fd)
 {
-    const struct pv_udp_opts opts = {.ifname = ifname};
     struct dns_socket *d = calloc(1, sizeof(*d));
-    if (d == NULL)
-        return PV_ERR_NOMEM;
-    *d = (struct dns_socket){.dns = dns, .fd = -1};
-    int r = pv_udp_open(addr, &opts, &d->fd);
-    if (r >= 0)
-        r = pv_watch_new(&d->watch, dns->cfg.turn->loop, d->fd, PV_LOOP_READ, on_query, d);
+    int r = PV_ERR_NOMEM;
+    if (d != NULL) {
+        *d = (struct dns_socket){.dns = dns, .fd = fd};
+        r = pv_watch_new(&d->watch, dns->cfg.turn->loop, fd, PV_LOOP_READ, on_query, d);
+    }
     if (r < 0) {
-        if (d->fd >= 0)
-            close(d->fd);
+        close(fd);
         free(d);
         return r;
     }
@@ -78,7 +76,7 @@ static int open_one(struct pv_io_dns *dns, const struct pv_addr *addr, const cha
     return PV_OK;
 }
 
-void pv_io_dns_listen(struct pv_io_dns *dns, const struct pv_job_iface *iface)
+void pv_io_dns_listen(struct pv_io_dns *dns, struct pv_io_dns_fds *sockets)
 {
     while (dns->sockets != NULL) {
         struct dns_socket *d = dns->sockets;
@@ -87,15 +85,12 @@ void pv_io_dns_listen(struct pv_io_dns *dns, const struct pv_job_iface *iface)
         close(d->fd);
         free(d);
     }
-    for (size_t i = 0; iface != NULL && iface->n_domains > 0 && i < iface->n_addrs; i++) {
-        struct pv_addr addr = iface->addrs[i].base;
-        char text[PV_ADDR_TEXT];
-        addr.port = PV_DNS_PORT;
-        int r = open_one(dns, &addr, iface->name);
-        if (r < 0)
-            pv_log(dns->cfg.turn->log, PV_LOG_WARN, "addr=%s what=\"no name server\" why=\"%s\"",
-                   pv_addr_format(&addr, text), pv_strstatus(r));
-    }
+    for (size_t i = 0; sockets != NULL && i < sockets->n; i++)
+        if (sockets->fds[i] >= 0 && add_one(dns, sockets->fds[i]) < 0)
+            pv_log(dns->cfg.turn->log, PV_LOG_WARN,
+                   "what=\"no name server\" why=\"out of memory\"");
+    if (sockets != NULL)
+        sockets->n = 0;
 }
 
 struct pv_io_dns *pv_io_dns_free(struct pv_io_dns *dns)

@@ -5,8 +5,7 @@
 #ifndef PV_IO_DNS_H
 #define PV_IO_DNS_H
 
-#include "daemon/core/jobs/job.h"
-#include "daemon/io/io_turn.h"
+#include "daemon/io/io_jobs.h"
 #include "sys/net/udp.h"
 
 struct pv_io_dns; /* opaque */
@@ -18,9 +17,9 @@ struct pv_io_dns_config {
 };
 
 PV_MUST_CHECK int pv_io_dns_new(struct pv_io_dns **ret_dns, const struct pv_io_dns_config *cfg);
-/* Listens on the addresses of the interface when it has domains; NULL = on none. What listened
- * before is closed. */
-void pv_io_dns_listen(struct pv_io_dns *dns, const struct pv_job_iface *iface);
+/* Listens on these sockets of the interface, which are taken; NULL = on none. What listened before
+ * is closed. */
+void pv_io_dns_listen(struct pv_io_dns *dns, struct pv_io_dns_fds *sockets);
 struct pv_io_dns *pv_io_dns_free(struct pv_io_dns *dns); /* NULL is fine; returns NULL */
 
 #endif /* PV_IO_DNS_H */

@@ -11,6 +11,7 @@
 
 #include "daemon/io/xfer.h"
 #include "sys/file/file.h"
+#include "sys/helper/source.h"
 #include "sys/net/stream.h"
 #include "sys/proc/worker.h"
 
@@ -117,9 +118,8 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
     if (r == PV_OK && op->op.type == PV_FILEOP_FETCH)
         r = open_dir(files);
     else if (r == PV_OK) {
-        /* The offer may end, and its descriptor with it, while this runs. */
-        t->x.file = fcntl(op->op.handle, F_DUPFD_CLOEXEC, 3);
-        r = t->x.file < 0 || sock < 0 ? PV_ERR_LIMIT : PV_OK;
+        /* A reader of its own: the offer may end, and its source with it, while this runs. */
+        r = sock < 0 ? PV_ERR_LIMIT : pv_source_open(op->op.handle, &t->x.file);
     }
     if (r == PV_OK) {
         t->x.dir = files->dir;
@@ -139,9 +139,11 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
     else if (sock >= 0)
         close(sock);
     free(t);
-    pv_engine_file_done(
-        files->cfg.turn->engine, op->op.tag,
-        r == PV_ERR_LIMIT || r == PV_ERR_NOMEM ? PV_FILE_WHY_BUSY : PV_FILE_WHY_UNWRITABLE, 0, now);
+    pv_engine_file_done(files->cfg.turn->engine, op->op.tag,
+                        r == PV_ERR_LIMIT || r == PV_ERR_NOMEM ? PV_FILE_WHY_BUSY
+                        : r == PV_ERR_CLOSED                   ? PV_FILE_WHY_UNREADABLE
+                                                               : PV_FILE_WHY_UNWRITABLE,
+                        0, now);
 }
 
 static void cancel(struct pv_io_files *files, uint64_t tag)
@@ -286,7 +288,7 @@ struct pv_io_files *pv_io_files_free(struct pv_io_files *files)
             remove_xfer(files, item);
         pv_worker_free(files->worker);
     }
-    /* Descriptors of offers are the engine's numbers, but ours to close. */
+    /* Sources of offers are the engine's numbers, but ours to close. */
     while (pv_engine_poll_fileop(files->cfg.turn->engine, &op) == PV_OK)
         if (!op.pass && op.op.type == PV_FILEOP_RELEASE)
             close(op.op.handle);

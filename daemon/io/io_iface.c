@@ -91,6 +91,7 @@ static void restore(struct pv_io_iface *i, uint16_t mtu, const char *why)
     wanted->mtu = mtu;
     job->kind = PV_JOB_IFACE_UP;
     job->u.iface = wanted;
+    pv_io_dns_listen(i->cfg.dns, NULL); /* the helper binds the same addresses again */
     if (pv_io_submit(i->cfg.jobs, job, true, i->cfg.turn->now) >= 0)
         i->under_way++;
 }
@@ -159,7 +160,7 @@ static void use_tun(struct pv_io_iface *i, const struct pv_io_iface_job *done)
         pv_log(i->cfg.turn->log, PV_LOG_WARN, "why=\"%s\"", done->result->error);
     i->index = if_nametoindex(done->job->u.iface->name);
     pv_io_streams_listen(i->cfg.streams, done->job->u.iface);
-    pv_io_dns_listen(i->cfg.dns, done->job->u.iface);
+    pv_io_dns_listen(i->cfg.dns, done->dns);
 }
 
 static void drop_tun(struct pv_io_iface *i)
@@ -199,6 +200,7 @@ static void remember(struct pv_io_iface *i, const struct pv_job *job)
 void pv_io_iface_submit(struct pv_io_iface *i, struct pv_job *job, pv_ns now)
 {
     remember(i, job);
+    pv_io_dns_listen(i->cfg.dns, NULL); /* the helper may bind the same addresses again */
     if (job->kind == PV_JOB_IFACE_DOWN)
         drop_tun(i); /* our descriptor first: the interface goes with the last one */
     if (pv_io_submit(i->cfg.jobs, job, false, now) >= 0)

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "daemon/io/portmapper.h"
-#include "sys/file/file.h"
 #include "sys/helper/notify.h"
 #include "sys/net/sockaddr.h"
 #include "sys/proc/clock.h"
@@ -48,7 +47,8 @@ struct work {
     struct pv_job *job;
     bool own; /* the shell's, not the engine's: its result is not reported */
     struct pv_job_result result;
-    struct pv_tun tun; /* IFACE_UP */
+    struct pv_tun tun;        /* IFACE_UP */
+    struct pv_io_dns_fds dns; /* IFACE_UP */
 };
 
 static void result_error(struct pv_job_result *result, int status, const char *what,
@@ -73,6 +73,30 @@ static void run_store(void *ctx, void *const *items, size_t n)
         ((struct work *)items[i])->result = results[i];
 }
 
+/* Port 53 needs rights. A name server that cannot listen is no reason to go without interface. */
+static void open_dns(struct pv_helper *helper, struct work *w)
+{
+    const struct pv_job_iface *job = w->job->u.iface;
+    for (size_t i = 0; job->n_domains > 0 && i < job->n_addrs; i++) {
+        char error[PV_HELPER_ERROR_MAX];
+        int fd = -1;
+        if (pv_helper_open_dns(helper, &job->addrs[i].base, &fd, error) < 0) {
+            fd = -1;
+            if (w->result.error[0] == '\0')
+                memcpy(w->result.error, error, sizeof(error));
+        }
+        w->dns.fds[w->dns.n++] = fd;
+    }
+}
+
+static void close_dns(struct pv_io_dns_fds *dns)
+{
+    for (size_t i = 0; i < dns->n; i++)
+        if (dns->fds[i] >= 0)
+            close(dns->fds[i]);
+    dns->n = 0;
+}
+
 /* The helper makes the interface and hands its descriptors over. */
 static void run_iface_up(void *ctx, struct work *w)
 {
@@ -93,6 +117,8 @@ static void run_iface_up(void *ctx, struct work *w)
             iface.routes[iface.n_routes++] = job->routes[i];
     w->result.status = pv_helper_iface_up(ctx, &iface, &w->tun, error);
     memcpy(w->result.error, error, sizeof(error));
+    if (w->result.status >= 0)
+        open_dns(ctx, w);
 }
 
 static void run_iface_down(void *ctx, struct work *w)
@@ -100,25 +126,13 @@ static void run_iface_down(void *ctx, struct work *w)
     w->result.status = pv_helper_iface_down(ctx, w->result.error);
 }
 
-/* The helper process has no part in it, but its thread is the one that does things one by one. */
+/* The file is root's, because every program maps it. */
 static void run_names(void *ctx, struct work *w)
 {
-    const char *path = w->jobs->cfg.names_path;
     const struct pv_job_names *names = &w->job->u.names;
-    char what[160];
-    (void)ctx;
-    int r = PV_OK;
-    if (path == NULL)
-        return;
-    /* pv_file_write() replaces the file as a whole: the NSS module never maps half of one. */
-    if (names->bytes != NULL)
-        r = pv_file_write(path, pv_view(names->bytes, names->len), 0644);
-    else if (unlink(path) != 0 && errno != ENOENT)
-        r = -errno;
-    if (r == PV_OK)
-        return;
-    snprintf(what, sizeof(what), "write %s", path);
-    result_error(&w->result, r, what, pv_strstatus(r));
+    const struct pv_view bytes = pv_view(names->bytes, names->bytes == NULL ? 0 : names->len);
+    if (w->jobs->cfg.names)
+        w->result.status = pv_helper_write_names(ctx, bytes, w->result.error);
 }
 
 /* Asks the resolver of the system, which may wait for a name server for half a minute. */
@@ -237,6 +251,7 @@ static void free_work(struct work *w)
 {
     pv_job_result_done(&w->result);
     pv_job_free(w->job);
+    close_dns(&w->dns);
     free(w);
 }
 
@@ -250,9 +265,11 @@ static void finish_work(struct pv_io_jobs *jobs, struct work *w, pv_ns now)
     /* The interface's part is told before the engine: it owns the descriptors that came with the
      * result. */
     if (is_iface(w->job->kind))
-        jobs->cfg.iface_done(
-            jobs->cfg.ctx, &(struct pv_io_iface_job){
-                               .job = w->job, .tun = &w->tun, .result = &w->result, .own = w->own});
+        jobs->cfg.iface_done(jobs->cfg.ctx, &(struct pv_io_iface_job){.job = w->job,
+                                                                      .tun = &w->tun,
+                                                                      .dns = &w->dns,
+                                                                      .result = &w->result,
+                                                                      .own = w->own});
     w->result.id = w->job->id;
     w->result.kind = w->job->kind;
     if (!w->own)

@@ -14,10 +14,17 @@
 
 struct pv_io_jobs; /* opaque */
 
+/* Sockets of the name server, in the order of the interface's addresses. */
+struct pv_io_dns_fds {
+    int fds[PV_HELPER_MAX_PREFIXES]; /* -1: could not be opened */
+    size_t n;
+};
+
 /* An IFACE_UP or IFACE_DOWN that has ended. */
 struct pv_io_iface_job {
     const struct pv_job *job;
     struct pv_tun *tun;           /* IFACE_UP: may be taken */
+    struct pv_io_dns_fds *dns;    /* IFACE_UP: may be taken; then n = 0 */
     struct pv_job_result *result; /* may be made a failure */
     bool own;                     /* the shell's: the engine does not hear of it */
 };
@@ -27,7 +34,7 @@ struct pv_io_jobs_config {
     struct pv_store *store;   /* used by the store's thread from now on */
     struct pv_helper *helper; /* used by the helper's thread from now on */
     int notify_fd;            /* of pv_helper_notify(); -1: no program is run */
-    const char *names_path;   /* of the names file; NULL: none is kept */
+    bool names;               /* the helper keeps a file of them */
     uint8_t queues;           /* of the TUN */
     /* Before the engine hears of it. */
     void (*iface_done)(void *ctx, const struct pv_io_iface_job *done);

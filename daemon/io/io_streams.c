@@ -6,10 +6,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proto/chat/chat.h"
+#include "sys/helper/source.h"
 #include "sys/net/stream.h"
 #include "sys/net/streamtls.h"
 #include "sys/net/tls.h"
@@ -192,41 +192,34 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
     }
 }
 
-/* A control client offers a file by passing its descriptor (taken): only a regular file that can be
- * read, since a transfer must know its size and must not wait for a pipe. */
-static void take_passed(struct pv_io_streams *all, uint32_t sid, int fd)
+/* A control client offers a file: its porter has made a source of it (taken). */
+static void take_source(struct pv_io_streams *all, uint32_t sid, int fd)
 {
-    struct stat st;
-    int flags = fcntl(fd, F_GETFL);
-    /* O_PATH gives no right to read, and a client could pass any path with it. */
-    bool readable = flags >= 0 && (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_WRONLY;
-    if (!readable || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+    struct pv_source_info info;
+    if (!pv_source_take(fd, &info)) {
         close(fd);
         return;
     }
     const struct pv_files_passed file = {
         .handle = fd,
-        .size = (uint64_t)st.st_size,
-        .stamp = {.dev = (uint64_t)st.st_dev,
-                  .ino = (uint64_t)st.st_ino,
-                  .mtime_ns =
-                      (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec}};
+        .size = info.size,
+        .stamp = {.dev = info.dev, .ino = info.ino, .mtime_ns = info.mtime_ns}};
     pv_engine_passed(all->cfg.turn->engine, sid, &file);
 }
 
-/* A control client may pass a descriptor with its bytes. */
+/* The source of a file may come with a control client's bytes. */
 static int read_some(struct pv_io_stream *st, size_t *ret_n)
 {
     struct pv_io_streams *all = st->all;
     int passed = -1;
-    /* Only the unix socket can carry descriptors. */
+    /* It is a porter's socket, never the client's (sys/helper/door.h). */
     if (st->kind != PV_STREAM_CTL)
         return stream_read(st, all->read_buf, READ_MAX, ret_n);
     int r = pv_unix_read(st->fd, all->read_buf, READ_MAX, ret_n, &passed);
     /* The descriptor is taken even when the read says more about the end: a dropped one would
      * stay open. */
     if (passed >= 0)
-        take_passed(all, st->sid, passed);
+        take_source(all, st->sid, passed);
     return r;
 }
 
@@ -342,9 +335,9 @@ static int accept_one(struct pv_io_listener *l, int *ret_fd, struct pv_stream_pe
     struct pv_stream_peer who = {0};
     int r;
     if (l->kind == PV_STREAM_CTL) {
-        r = pv_unix_accept(l->fd, ret_fd, &cred);
+        r = pv_door_accept(l->all->cfg.door, ret_fd, &cred);
         if (r == PV_OK) {
-            /* The credentials come from the kernel (unix(7), SO_PEERCRED): a client cannot claim
+            /* The door has them from the kernel (unix(7), SO_PEERCRED): a client cannot claim
              * another user. */
             who.uid = cred.uid;
             who.may_change = cred.uid == 0;
@@ -372,6 +365,10 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
                "what=\"connection not accepted\" why=\"out of file descriptors\"");
         /* The descriptor that is missing comes back with some stream's end (remove_stream()). */
         pv_watch_set(l->watch, 0);
+    }
+    if (r == PV_ERR_CLOSED && l->kind == PV_STREAM_CTL) {
+        pv_watch_set(l->watch, 0);
+        all->cfg.door_gone(all->cfg.ctx);
     }
     if (r < 0)
         return;
@@ -540,7 +537,7 @@ static int add_listener(struct pv_io_streams *all, enum pv_stream_kind kind, int
     return PV_OK;
 }
 
-/* The control socket's descriptor is its opener's; the others are ours. */
+/* The door is its opener's; the others are ours. */
 static void remove_listeners(struct pv_io_streams *all, enum pv_stream_kind kind)
 {
     for (struct pv_io_listener **p = &all->listeners, *l = *p; l != NULL; l = *p) {
@@ -601,7 +598,8 @@ int pv_io_streams_new(struct pv_io_streams **ret_all, const struct pv_io_streams
         return PV_ERR_NOMEM;
     all->cfg = *cfg;
     all->read_buf = malloc(READ_MAX);
-    int r = all->read_buf == NULL ? PV_ERR_NOMEM : add_listener(all, PV_STREAM_CTL, cfg->ctl_fd);
+    int r = all->read_buf == NULL ? PV_ERR_NOMEM
+                                  : add_listener(all, PV_STREAM_CTL, pv_door_fd(cfg->door));
     if (r < 0)
         pv_io_streams_free(all);
     else

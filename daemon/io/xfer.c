@@ -20,6 +20,8 @@
 
 #include "base/bytes.h"
 #include "crypto/hash.h"
+#include "sys/file/disk.h"
+#include "sys/helper/source.h"
 #include "sys/net/stream.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/event.h"
@@ -57,12 +59,11 @@ void pv_xfer_name(uint32_t number, const uint8_t id[static PV_FILE_ID_LEN], bool
 
 /* --- the socket ---------------------------------------------------------------------------- */
 
-/* Ready for events, or the transfer is over: PV_ERR_TIMEOUT, PV_ERR_CLOSED (cancelled). */
-static int wait_for(const struct pv_xfer *x, short events, unsigned seconds)
+/* fd is ready for events, or the transfer is over: PV_ERR_TIMEOUT, PV_ERR_CLOSED (cancelled). */
+static int wait_for_fd(const struct pv_xfer *x, int fd, short events, unsigned seconds)
 {
     const pv_ns until = pv_clock_now() + PV_S(seconds);
-    struct pollfd p[2] = {{.fd = x->sock, .events = events},
-                          {.fd = x->cancel_fd, .events = POLLIN}};
+    struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = x->cancel_fd, .events = POLLIN}};
     for (;;) {
         pv_ns now = pv_clock_now();
         /* "+ 1" rounds up: a wait of 0 ms before the deadline would spin. */
@@ -76,6 +77,11 @@ static int wait_for(const struct pv_xfer *x, short events, unsigned seconds)
         if (n > 0)
             return p[1].revents != 0 ? PV_ERR_CLOSED : PV_OK;
     }
+}
+
+static int wait_for(const struct pv_xfer *x, short events, unsigned seconds)
+{
+    return wait_for_fd(x, x->sock, events, seconds);
 }
 
 static bool is_cancelled(const struct pv_xfer *x)
@@ -99,19 +105,24 @@ static int send_all(const struct pv_xfer *x, const void *data, size_t len)
     return PV_OK;
 }
 
-static int recv_all(const struct pv_xfer *x, void *buf, size_t len, unsigned seconds)
+static int recv_from(const struct pv_xfer *x, int fd, void *buf, size_t len, unsigned seconds)
 {
     size_t got = 0;
     while (got < len) {
         size_t n = 0;
-        int r = pv_stream_read(x->sock, (uint8_t *)buf + got, len - got, &n);
+        int r = pv_stream_read(fd, (uint8_t *)buf + got, len - got, &n);
         if (r == PV_ERR_AGAIN)
-            r = wait_for(x, POLLIN, seconds);
+            r = wait_for_fd(x, fd, POLLIN, seconds);
         if (r < 0)
             return r;
         got += n;
     }
     return PV_OK;
+}
+
+static int recv_all(const struct pv_xfer *x, void *buf, size_t len, unsigned seconds)
+{
+    return recv_from(x, x->sock, buf, len, seconds);
 }
 
 /* Why the connection failed. */
@@ -122,12 +133,11 @@ static enum pv_file_why lost(const struct pv_xfer *x)
 
 /* --- hashing what is there ----------------------------------------------------------------- */
 
-/* The first len bytes of a file. PV_ERR_TRUNCATED: it is shorter; PV_ERR_CLOSED; -errno;
- * PV_ERR_CRYPTO. */
+/* The first len bytes of the file in our directory. PV_ERR_TRUNCATED: it is shorter; PV_ERR_CLOSED;
+ * -errno; PV_ERR_CRYPTO. */
 static int hash_head(struct pv_xfer *x, uint64_t len, uint8_t *buf)
 {
     int r = PV_OK;
-    /* pread() leaves the file's offset alone: several transfers of one offer share an open file. */
     for (uint64_t at = 0; at < len && r == PV_OK;) {
         size_t want = len - at < PV_FILE_CHUNK_MAX ? (size_t)(len - at) : PV_FILE_CHUNK_MAX;
         ssize_t n = pread(x->file, buf, want, (off_t)at);
@@ -143,17 +153,57 @@ static int hash_head(struct pv_xfer *x, uint64_t len, uint8_t *buf)
     return r;
 }
 
+/* --- the file that is sent ----------------------------------------------------------------- */
+
+/* The socket is empty: nothing but answers comes out of it, and requests are short. */
+static int ask_reader(const struct pv_xfer *x, const struct pv_source_request *req)
+{
+    size_t n = 0;
+    int r = pv_stream_write(x->file, pv_view(req, sizeof(*req)), &n);
+    return r == PV_OK && n != sizeof(*req) ? PV_ERR_CLOSED : r;
+}
+
+/* The next chunk of the range that was asked for; *ret_n 0: the file has ended. PV_ERR_CLOSED:
+ * cancelled, or its reader has gone; -EIO. */
+static int read_chunk(const struct pv_xfer *x, uint8_t *buf, size_t *ret_n)
+{
+    uint32_t len = 0;
+    int r = recv_from(x, x->file, &len, sizeof(len), PV_XFER_IDLE_S);
+    if (r == PV_OK && len > PV_FILE_CHUNK_MAX)
+        return -EIO;
+    *ret_n = len;
+    return r < 0 ? r : recv_from(x, x->file, buf, len, PV_XFER_IDLE_S);
+}
+
+/* What the receiver has already, hashed. As hash_head(). */
+static int hash_sent(struct pv_xfer *x, uint64_t len, uint8_t *buf)
+{
+    const struct pv_source_request req = {.what = PV_SOURCE_READ, .len = len};
+    int r = len == 0 ? PV_OK : ask_reader(x, &req);
+    for (uint64_t at = 0; at < len && r == PV_OK;) {
+        size_t n = 0;
+        r = read_chunk(x, buf, &n);
+        if (r == PV_OK && (n == 0 || n > len - at))
+            return PV_ERR_TRUNCATED;
+        if (r == PV_OK)
+            r = pv_blake2b512_update(x->hash, buf, n);
+        at += n;
+    }
+    return r;
+}
+
 /* --- sending ------------------------------------------------------------------------------- */
 
-static bool is_unchanged(int fd, const struct pv_fileop *op)
+static bool is_unchanged(const struct pv_xfer *x)
 {
     /* The file's owner may change it at any time; these four tell a changed file without reading
      * all of it. */
-    struct stat st;
-    return fstat(fd, &st) == 0 && (uint64_t)st.st_size == op->size &&
-           (uint64_t)st.st_dev == op->stamp.dev && (uint64_t)st.st_ino == op->stamp.ino &&
-           (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec ==
-               op->stamp.mtime_ns;
+    const struct pv_source_request req = {.what = PV_SOURCE_INFO};
+    struct pv_source_info info;
+    return ask_reader(x, &req) == PV_OK &&
+           recv_from(x, x->file, &info, sizeof(info), PV_XFER_IDLE_S) == PV_OK &&
+           info.is_file != 0 && info.size == x->op.size && info.dev == x->op.stamp.dev &&
+           info.ino == x->op.stamp.ino && info.mtime_ns == x->op.stamp.mtime_ns;
 }
 
 static enum pv_file_why read_failure(int status)
@@ -181,17 +231,20 @@ static enum pv_file_why send_chunks(struct pv_xfer *x, uint8_t *buf, bool *ret_o
 {
     enum pv_file_why why = PV_FILE_WHY_NONE;
     /* A file that grows is read only up to the size that was offered. */
+    const struct pv_source_request req = {
+        .what = PV_SOURCE_READ, .offset = x->op.offset, .len = x->op.size - x->op.offset};
+    int r = req.len == 0 ? PV_OK : ask_reader(x, &req);
     for (uint64_t at = x->op.offset; at < x->op.size;) {
-        uint64_t left = x->op.size - at;
-        size_t want = left < PV_FILE_CHUNK_MAX ? (size_t)left : PV_FILE_CHUNK_MAX;
-        ssize_t n = pread(x->file, buf + 4, want, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            /* A short file has been cut since it was offered. */
-            continue;
-        if (n <= 0)
-            return n == 0 ? PV_FILE_WHY_CHANGED : PV_FILE_WHY_UNREADABLE;
+        size_t n = 0;
+        if (r == PV_OK)
+            r = read_chunk(x, buf + 4, &n);
+        if (r < 0)
+            return is_cancelled(x) ? PV_FILE_WHY_STOPPED : PV_FILE_WHY_UNREADABLE;
+        /* A short file has been cut since it was offered. */
+        if (n == 0 || n > x->op.size - at)
+            return PV_FILE_WHY_CHANGED;
         pv_store_be32(buf, (uint32_t)n);
-        int r = send_all(x, buf, (size_t)n + 4);
+        r = send_all(x, buf, n + 4);
         /* The word comes before the error of the send: a receiver that stops closes its side,
          * and its reason says more than EPIPE. */
         bool told = early_word(x, &why);
@@ -199,9 +252,9 @@ static enum pv_file_why send_chunks(struct pv_xfer *x, uint8_t *buf, bool *ret_o
             *ret_over = true;
             return told ? why : lost(x);
         }
-        if (pv_blake2b512_update(x->hash, buf + 4, (size_t)n) != PV_OK)
+        if (pv_blake2b512_update(x->hash, buf + 4, n) != PV_OK)
             return PV_FILE_WHY_UNREADABLE;
-        at += (uint64_t)n;
+        at += n;
         atomic_store(&x->done, at);
     }
     return PV_FILE_WHY_NONE;
@@ -212,7 +265,7 @@ static enum pv_file_why send_end(struct pv_xfer *x, enum pv_file_why why)
     uint8_t end[4 + PV_FILE_END_LEN] = {0}, word = 0;
     /* The hash covers what was sent, so only the stamp can tell that the file changed behind the
      * reader. */
-    if (why == PV_FILE_WHY_NONE && !is_unchanged(x->file, &x->op))
+    if (why == PV_FILE_WHY_NONE && !is_unchanged(x))
         why = PV_FILE_WHY_CHANGED;
     if (why == PV_FILE_WHY_NONE && pv_blake2b512_digest(x->hash, end + 5) != PV_OK)
         why = PV_FILE_WHY_UNREADABLE;
@@ -233,9 +286,9 @@ static enum pv_file_why serve(struct pv_xfer *x, uint8_t *buf)
     uint8_t answer[PV_FILE_ANSWER_LEN], head[PV_FILE_HASH_LEN] = {0};
     enum pv_file_why why = PV_FILE_WHY_NONE;
     bool over = false;
-    if (!is_unchanged(x->file, &x->op))
+    if (!is_unchanged(x))
         why = PV_FILE_WHY_CHANGED;
-    int r = why != PV_FILE_WHY_NONE ? PV_OK : hash_head(x, x->op.offset, buf);
+    int r = why != PV_FILE_WHY_NONE ? PV_OK : hash_sent(x, x->op.offset, buf);
     if (r == PV_OK && why == PV_FILE_WHY_NONE)
         r = pv_blake2b512_digest(x->hash, head);
     if (r < 0)
@@ -245,7 +298,6 @@ static enum pv_file_why serve(struct pv_xfer *x, uint8_t *buf)
     r = send_all(x, answer, sizeof(answer));
     if (why != PV_FILE_WHY_NONE || r < 0)
         return why != PV_FILE_WHY_NONE ? why : PV_FILE_WHY_LOST;
-    (void)posix_fadvise(x->file, 0, 0, POSIX_FADV_SEQUENTIAL);
     why = send_chunks(x, buf, &over);
     return over ? why : send_end(x, why);
 }
@@ -268,14 +320,10 @@ static enum pv_file_why make_room(int fd, uint64_t have, uint64_t size)
     if (fstatvfs(fd, &fs) != 0 || fstat(fd, &st) != 0)
         return PV_FILE_WHY_UNWRITABLE;
     uint64_t total = (uint64_t)fs.f_blocks * fs.f_frsize;
-    uint64_t reserve = (uint64_t)PV_XFER_RESERVE_MIB << 20;
     /* st_blocks counts units of 512 bytes whatever the file system's block size is (inode(7)). */
     uint64_t owned = (uint64_t)st.st_blocks * 512; /* set aside before */
     uint64_t need = size > owned ? size - owned : 0;
-    /* A small disk gets a reserve of a twentieth, or nothing would ever fit. */
-    if (reserve > total / 20)
-        reserve = total / 20;
-    if (need > 0 && (uint64_t)fs.f_bavail * fs.f_frsize < need + reserve)
+    if (need > 0 && (uint64_t)fs.f_bavail * fs.f_frsize < need + pv_disk_reserve(total))
         return PV_FILE_WHY_DISK_FULL;
     /* tmpfs would fill all of it with zeros first; what was asked above must do there. */
     if (fstatfs(fd, &kind) == 0 && kind.f_type == TMPFS_MAGIC)

@@ -17,22 +17,19 @@
 
 enum {
     PV_XFER_NAME_BUF = 48, /* of a kept file, and the NUL */
-    /* Kept free for everything else that writes to the state directory (the store above all):
-     * this, or a twentieth of a file system smaller than twenty times this. */
-    PV_XFER_RESERVE_MIB = 64,
-    PV_XFER_IDLE_S = 30,  /* nothing moves for so long: the connection is dead */
-    PV_XFER_HASH_S = 900, /* the other side may read what it has, or write out, so long */
+    PV_XFER_IDLE_S = 30,   /* nothing moves for so long: the connection is dead */
+    PV_XFER_HASH_S = 900,  /* the other side may read what it has, or write out, so long */
     PV_XFER_CONNECT_S = 20,
 };
 
 struct pv_xfer {
     /* given; descriptors are the transfer's and closed by pv_xfer_done() */
-    struct pv_fileop op;  /* FETCH or SERVE */
-    int sock;             /* SERVE: the connection that asked; FETCH: -1 */
-    int file;             /* SERVE: readable; FETCH: -1 */
-    int dir;              /* FETCH: where it is kept; borrowed */
-    struct pv_addr local; /* FETCH: to bind */
-    const char *ifname;   /* FETCH: SO_BINDTODEVICE; borrowed; NULL: any */
+    struct pv_fileop op;         /* FETCH or SERVE */
+    int sock;                    /* SERVE: the connection that asked; FETCH: -1 */
+    int file;                    /* SERVE: of pv_source_open(); FETCH: -1 */
+    int dir;                     /* FETCH: where it is kept; borrowed */
+    struct pv_addr local;        /* FETCH: to bind */
+    const char *ifname;          /* FETCH: SO_BINDTODEVICE; borrowed; NULL: any */
 
     _Atomic uint64_t done;      /* bytes there, or sent, from the beginning of the file */
     int cancel_fd;              /* eventfd */

@@ -20,6 +20,7 @@ enum {
 
 struct info {
     struct pv_node *node;
+    const char *confined;               /* borrowed; NULL: nothing was told */
     struct pv_engine_datapath datapath; /* as the shell told it last */
     struct pv_metrics_process process;
     uint64_t asking[MAX_ASKING]; /* clients of `peers` that wait for the coordinator's list */
@@ -30,11 +31,11 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
                 void **ret_part)
 {
     struct info *x = calloc(1, sizeof(*x));
-    (void)cfg;
     (void)now;
     if (x == NULL)
         return PV_ERR_NOMEM;
     x->node = node;
+    x->confined = cfg->confined;
     *ret_part = x;
     return PV_OK;
 }
@@ -98,6 +99,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.interface = n->iface == PV_IFACE_UP ? n->tun_name : NULL;
     st->s.mtu = n->mtu;
     st->s.udp_port = n->udp_port;
+    st->s.confined = x->confined;
     show_datapath(&x->datapath, st);
     for (size_t i = 0; i < n->n_reports; i++) {
         char more[48] = "";

@@ -114,6 +114,7 @@ struct pv_engine_config {
     bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
     bool dns;                   /* a name server listens on the overlay address */
     bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */
+    const char *confined;       /* what rights the processes have, for status; borrowed */
     const struct pv_auto_accept *auto_accept; /* borrowed during new() */
     size_t n_auto_accept;
     uint64_t wall_us; /* wall clock at new(), Unix microseconds */

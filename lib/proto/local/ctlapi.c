@@ -300,13 +300,14 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 {
     return pv_ctlapi_pack(
         "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:{s:o, s:o}, s:o, "
-        "s:o}",
+        "s:o, s:o}",
         "version", PV_CTLAPI_FORMAT, "daemon", PV_VERSION, "state", s->state, "uptime",
         u64_json(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
         interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "relayed",
         "tx_bytes", u64_json(s->relay_tx_bytes), "rx_bytes", u64_json(s->relay_rx_bytes), "public",
         public_json(s), "roster", roster_json(s), "chat", "unread", u64_json(s->unread), "queued",
-        u64_json(s->queued), "problems", problems_json(s), "drops", drops_json(s));
+        u64_json(s->queued), "problems", problems_json(s), "drops", drops_json(s), "confined",
+        or_null(s->confined));
 }
 
 /* Status grows by separate calls, because the parts come from different parts of the daemon and one
@@ -324,8 +325,10 @@ int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
                            "address", or_null(x->address), "transport", x->transport, "state",
                            x->state, "relayed", relayed, "rtt_ms", rtt, "error", or_null(x->error),
                            "tx_bytes", u64_json(x->tx_bytes), "rx_bytes", u64_json(x->rx_bytes));
-        if (json_array_append_new(list, obj) != 0)
+        if (json_array_append_new(list, obj) != 0) {
+            json_decref(list);
             return PV_ERR_NOMEM;
+        }
     }
     if (json_object_set_new(status, "relays", list) != 0)
         return PV_ERR_NOMEM;

@@ -225,6 +225,7 @@ struct pv_ctlapi_status {
     const char *interface; /* NULL: "interface" is null */
     unsigned mtu;
     unsigned udp_port;
+    const char *confined;    /* what rights the daemon has; NULL: not told */
     const char *coordinator; /* address as in the record; NULL: "coordinator" is null */
     bool connected;
     double coordinator_rtt_ms;               /* < 0: null */
@@ -248,7 +249,8 @@ struct pv_ctlapi_status {
  *  "self":{"name","ip4","ip6","key","wg_key","admin"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","rtt_ms","error","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
- *  "roster":{"head","members","online"},"chat":{"unread","queued"},"problems":[…],"drops":{…}} */
+ *  "roster":{"head","members","online"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined"}
+ */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
 
 /* What is known about the own NAT, and the budget of attempts to cross hard ones. */

@@ -22,7 +22,8 @@ struct world {
     char dir[32], socket[64];
     struct pv_store *store;
     struct pv_helper *helper;
-    int udp, ctl, signals;
+    struct pv_door *door;
+    int udp, signals;
     struct pv_addr udp_addr;
     struct pv_engine engine;
 };
@@ -64,9 +65,11 @@ static int setup(void **state)
         return -1;
     snprintf(world->socket, sizeof(world->socket), "%s/s", world->dir);
     world->engine.client = -1;
-    return pv_helper_start(&world->helper, task) | pv_store_open(&world->store, world->dir, error) |
+    int ctl = -1;
+    return pv_door_start(&world->door) | pv_helper_start(&world->helper, task) |
+           pv_store_open(&world->store, world->dir, error) |
            pv_udp_open(&loopback, &opts, &world->udp) | pv_udp_local(world->udp, &world->udp_addr) |
-           pv_unix_listen(world->socket, "p2pvpn", &world->ctl) |
+           pv_unix_listen(world->socket, "p2pvpn", &ctl) | pv_door_open(world->door, ctl) |
            pv_signals_open(signals, 2, &world->signals);
 }
 
@@ -77,7 +80,7 @@ static int teardown(void **state)
     pv_store_close(world->store);
     pv_helper_stop(world->helper);
     close(world->udp);
-    close(world->ctl);
+    pv_door_stop(world->door);
     close(world->signals);
     if (world->engine.client >= 0)
         close(world->engine.client);
@@ -98,7 +101,7 @@ static int run(bool (*step)(struct pv_engine *e, pv_ns now))
                                .store = world->store,
                                .helper = world->helper,
                                .udp = {.n = 1, .fd4 = {world->udp}, .fd6 = {-1}},
-                               .ctl_fd = world->ctl,
+                               .door = world->door,
                                .signals_fd = world->signals,
                                .notify_fd = -1,
                                .metrics_fd = -1,

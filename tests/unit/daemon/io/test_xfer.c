@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "crypto/hash.h"
 #include "daemon/io/xfer.h"
+#include "sys/helper/source.h"
 #include "sys/net/stream.h"
 #include "tests/unit/test_util.h"
 
@@ -129,6 +130,19 @@ static void lie(struct sender *s, int fd)
     close(fd);
 }
 
+/* A reader of the file, as the porter of a client starts one. */
+static int open_reader(void)
+{
+    struct pv_source source = {.file = source_fd};
+    int daemon = -1, fd = -1;
+    assert_int_equal(pv_source_new(source_fd, &daemon, &source.own), PV_OK);
+    assert_int_equal(pv_source_open(daemon, &fd), PV_OK);
+    assert_int_equal(pv_source_serve(&source, -1), PV_OK);
+    close(daemon);
+    close(source.own);
+    return fd;
+}
+
 static void *serve(void *arg)
 {
     struct sender *s = arg;
@@ -140,7 +154,7 @@ static void *serve(void *arg)
     }
     struct pv_xfer x = {.op = {.type = PV_FILEOP_SERVE, .size = SIZE, .stamp = stamp},
                         .sock = fd,
-                        .file = dup(source_fd)};
+                        .file = open_reader()};
     x.op.offset = s->offset;
     assert_int_equal(pv_xfer_init(&x), PV_OK);
     pv_xfer_run(&x);
@@ -234,6 +248,24 @@ static void a_changed_file_is_told(void **state)
     assert_int_equal(s.why, PV_FILE_WHY_CHANGED);
 }
 
+/* A reader that says nothing, as one does whose file hangs. */
+static void a_file_that_does_not_answer_can_be_cancelled(void **state)
+{
+    int pair[2], sock[2];
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sock), 0);
+    struct pv_xfer x = {
+        .op = {.type = PV_FILEOP_SERVE, .size = SIZE}, .sock = sock[0], .file = pair[0]};
+    assert_int_equal(pv_xfer_init(&x), PV_OK);
+    pv_xfer_cancel(&x);
+    pv_xfer_run(&x);
+    assert_int_not_equal(x.why, PV_FILE_WHY_NONE);
+    pv_xfer_done(&x);
+    close(pair[1]);
+    close(sock[1]);
+}
+
 static void what_is_kept_already_needs_no_connection(void **state)
 {
     struct pv_xfer x = {.op = {.type = PV_FILEOP_FETCH, .number = 5, .size = SIZE},
@@ -325,6 +357,7 @@ int main(void)
         EACH(it_goes_on_where_it_was),
         EACH(another_beginning_is_thrown_away),
         EACH(a_changed_file_is_told),
+        EACH(a_file_that_does_not_answer_can_be_cancelled),
         EACH(what_is_kept_already_needs_no_connection),
         EACH(a_link_in_the_place_of_the_file_is_not_followed),
         EACH(a_cancelled_transfer_ends_at_once),

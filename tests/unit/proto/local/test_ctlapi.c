@@ -331,7 +331,7 @@ static void status_json_is_exactly_the_contract(void **state)
                 "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
                 "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],"
                 "\"roster\":null,\"chat\":{\"unread\":0,\"queued\":0},"
-                "\"problems\":[],\"drops\":{}}");
+                "\"problems\":[],\"drops\":{},\"confined\":null}");
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
     const char *problem = "disk full";
@@ -369,6 +369,7 @@ static void status_json_is_exactly_the_contract(void **state)
         .drop_names = &name,
         .drop_counts = &count,
         .n_drops = 1,
+        .confined = "user p2pvpn (997), no capabilities",
     };
     assert_json(
         pv_ctlapi_status_json(&up),
@@ -383,7 +384,8 @@ static void status_json_is_exactly_the_contract(void **state)
         "\"relayed\":{\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"" KEY_B64URL
         "\",\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"
-        "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3}}");
+        "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3},"
+        "\"confined\":\"user p2pvpn (997), no capabilities\"}");
 }
 
 static void relays_are_added_to_status(void **state)
@@ -413,6 +415,31 @@ static void relays_are_added_to_status(void **state)
                      "\"state\":\"connecting\",\"relayed\":null,\"rtt_ms\":null,"
                      "\"error\":\"its name is not found\",\"tx_bytes\":0,\"rx_bytes\":0}],"
                      "\"udp\":\"open\"}");
+}
+
+static unsigned allocations_left;
+
+static void *scarce_malloc(size_t size)
+{
+    return allocations_left-- == 0 ? (allocations_left = 0, NULL) : malloc(size);
+}
+
+/* Nothing leaks wherever memory ends (LeakSanitizer says so). */
+static void relays_are_added_whole_or_not_at_all(void **state)
+{
+    const struct pv_ctlapi_relay relays[2] = {{.name = "a", .transport = "udp", .state = "up"},
+                                              {.name = "b", .transport = "udp", .state = "up"}};
+    int r = PV_ERR_NOMEM;
+    (void)state;
+    for (unsigned n = 0; n < 1000 && r != PV_OK; n++) {
+        json_t *obj = json_object();
+        allocations_left = n;
+        json_set_alloc_funcs(scarce_malloc, free);
+        r = pv_ctlapi_status_add_relays(obj, "open", relays, 2);
+        json_set_alloc_funcs(malloc, free);
+        json_decref(obj);
+    }
+    assert_int_equal(r, PV_OK);
 }
 
 static void what_is_known_about_the_nat_is_added_to_status(void **state)
@@ -572,6 +599,7 @@ int main(void)
         cmocka_unit_test(messages_json_is_exactly_the_contract),
         cmocka_unit_test(status_json_is_exactly_the_contract),
         cmocka_unit_test(relays_are_added_to_status),
+        cmocka_unit_test(relays_are_added_whole_or_not_at_all),
         cmocka_unit_test(what_is_known_about_the_nat_is_added_to_status),
         cmocka_unit_test(small_answers_are_exactly_the_contract),
         cmocka_unit_test(replies_are_told_apart),

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rights.c - from root to the user p2pvpn. The state directory changes its owner first; afterwards
+ * root opens nothing in it any more, for its new owner could put a link there.
+ */
+#include "daemon/rights.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/file/file.h"
+
+#define USER "p2pvpn"
+
+enum {
+    LOCKED_MAX = 64 << 20, /* bytes of locked memory, for keys: far more than they need */
+    PATHS_MAX = 32,
+};
+
+void pv_rights_choose(struct pv_confine_user *ret_user)
+{
+    const uint64_t needed = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETGID |
+                            (uint64_t)1 << CAP_CHOWN | (uint64_t)1 << CAP_DAC_OVERRIDE;
+    struct pv_confine_report now;
+    pv_confine_read(&now, 0);
+    *ret_user = now.user;
+    if ((now.caps & needed) != needed)
+        return;
+    if (pv_confine_find_user(USER, ret_user) < 0 && pv_confine_spare_user(USER, ret_user) < 0)
+        *ret_user = now.user;
+}
+
+/* --- the state directory ------------------------------------------------------------------- */
+
+/* A file with a second name may be anybody's: it is left alone, and so is what is no file. */
+static int give_file(int dir, const char *name, uid_t before, const struct pv_confine_user *user)
+{
+    struct stat st;
+    /* O_NONBLOCK: nothing is waited for, whatever it is. */
+    int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return errno == ENOENT || errno == ELOOP || errno == ENXIO ? PV_OK : -errno;
+    int r = fstat(fd, &st) < 0 ? -errno : PV_OK;
+    bool ours = S_ISREG(st.st_mode) && st.st_nlink == 1 && (st.st_uid == 0 || st.st_uid == before);
+    if (r == PV_OK && ours && (st.st_uid != user->uid || st.st_gid != user->gid) &&
+        fchown(fd, user->uid, user->gid) < 0)
+        r = -errno;
+    close(fd);
+    return r;
+}
+
+/* fd is taken. The directory itself comes last: until then its entries are root's to look at. */
+static int give_dir(int fd, uid_t before, const struct pv_confine_user *user, bool deeper)
+{
+    DIR *dir = fdopendir(fd);
+    int r = PV_OK;
+    if (dir == NULL) {
+        close(fd);
+        return PV_ERR_NOMEM;
+    }
+    for (const struct dirent *e; r == PV_OK && (e = readdir(dir)) != NULL;) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        int sub = deeper && strcmp(e->d_name, "files") == 0
+                      ? openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                      : -1;
+        r = sub >= 0 ? give_dir(sub, before, user, false) : give_file(fd, e->d_name, before, user);
+    }
+    if (r == PV_OK && fchown(fd, user->uid, user->gid) < 0)
+        r = -errno;
+    closedir(dir);
+    return r;
+}
+
+/* Tried as that user: a directory above may be closed to it, as root's home is. */
+static bool can_enter(const char *dir, const struct pv_confine_user *user)
+{
+    gid_t groups[NGROUPS_MAX];
+    int n = getgroups(NGROUPS_MAX, groups);
+    bool in = false;
+    if (n < 0 || setgroups(0, NULL) < 0)
+        return true;
+    if (setegid(user->gid) == 0 && seteuid(user->uid) == 0)
+        in = faccessat(AT_FDCWD, dir, R_OK | X_OK, AT_EACCESS) == 0;
+    /* Half a way back would be a process with rights and without them at once. */
+    if (seteuid(0) < 0 || setegid(0) < 0 || setgroups((size_t)n, groups) < 0)
+        abort();
+    return in;
+}
+
+int pv_rights_hand_over(const char *state, struct pv_confine_user *user)
+{
+    struct stat st;
+    int r = pv_dir_make(state, 0700);
+    if (r < 0)
+        return r;
+    int fd = open(state, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        r = -errno;
+    } else if ((st.st_mode & 0077) != 0) {
+        r = fchmod(fd, 0700) < 0 ? -errno : PV_OK;
+    }
+    if (r == PV_OK && geteuid() == 0)
+        r = give_dir(fd, st.st_uid, user, true);
+    else if (fd >= 0)
+        close(fd);
+    if (r == PV_OK && geteuid() == 0 && user->uid != 0 && !can_enter(state, user)) {
+        *user = (struct pv_confine_user){.name = "root"};
+        return pv_rights_hand_over(state, user);
+    }
+    return r;
+}
+
+/* --- what is left -------------------------------------------------------------------------- */
+
+/* The directory of a file, which may be replaced. */
+static const char *parent_of(const char *path, char dir[static PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    snprintf(dir, PATH_MAX, "%.*s",
+             slash == NULL   ? 1
+             : slash == path ? 1
+                             : (int)(slash - path),
+             slash == NULL ? "." : path);
+    return dir;
+}
+
+static int keep_files(const struct pv_rights_config *cfg, int *ret_landlock)
+{
+    char socket[PATH_MAX], ca[PATH_MAX];
+    struct pv_confine_path paths[PATHS_MAX] = {
+        {cfg->state, PV_CONFINE_READ | PV_CONFINE_WRITE},
+        {parent_of(cfg->socket, socket), PV_CONFINE_READ},
+        {"/proc/self", PV_CONFINE_READ},
+        {"/sys/devices/system/cpu", PV_CONFINE_READ},
+        {"/dev/null", PV_CONFINE_READ | PV_CONFINE_WRITE},
+        {"/dev/urandom", PV_CONFINE_READ},
+        /* authorities, beside those in /etc and /usr/lib */
+        {"/usr/share/ca-certificates", PV_CONFINE_READ},
+        {"/usr/local/share/ca-certificates", PV_CONFINE_READ},
+        {"/usr/share/pki", PV_CONFINE_READ},
+        {"/usr/share/zoneinfo", PV_CONFINE_READ},
+    };
+    size_t n = 10;
+    if (cfg->ca_file != NULL)
+        paths[n++] = (struct pv_confine_path){parent_of(cfg->ca_file, ca), PV_CONFINE_READ};
+    for (size_t i = 0; i < pv_confine_n_resolver && n < PATHS_MAX; i++)
+        paths[n++] = pv_confine_resolver[i];
+    int r =
+        pv_confine_files(paths, n, PV_CONFINE_NO_SIGNALS | PV_CONFINE_NO_ABSTRACT, ret_landlock);
+    return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
+}
+
+/* Beside what every daemon does: the interface is asked about itself, names are handed to the
+ * helper in memory. */
+static int keep_calls(void)
+{
+    static const struct pv_confine_call more[] = {
+        {"ioctl", 1, TUNGETIFF},  {"ioctl", 1, TUNSETOFFLOAD}, {"ioctl", 1, SIOCGIFFLAGS},
+        {"ioctl", 1, SIOCGIFMTU}, {"ioctl", 1, SIOCGIFINDEX},  {"ioctl", 1, SIOCGIFNAME},
+        {"ioctl", 1, SIOCOUTQ},   {"ioctl", 1, SIOCINQ},       {"memfd_create", PV_CONFINE_ANY, 0},
+    };
+    int r =
+        pv_confine_calls(PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_SOCKETS,
+                         more, PV_ARRAY_LEN(more));
+    return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
+}
+
+int pv_rights_give_up(const struct pv_confine_user *user, const struct pv_rights_config *cfg,
+                      char ret_text[static PV_CONFINE_TEXT_MAX])
+{
+    struct pv_confine_report report;
+    struct rlimit locked;
+    int landlock = 0;
+    /* Keys are in locked memory, which costs a user without capabilities of its limit. */
+    if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur < LOCKED_MAX) {
+        locked.rlim_cur = LOCKED_MAX;
+        if (locked.rlim_max < LOCKED_MAX)
+            locked.rlim_max = LOCKED_MAX;
+        (void)!setrlimit(RLIMIT_MEMLOCK, &locked);
+    }
+    int r = pv_confine_become(user->uid == geteuid() ? NULL : user, 0);
+    if (r == PV_OK)
+        r = pv_confine_no_new_privs();
+    if (r == PV_OK)
+        r = keep_files(cfg, &landlock);
+    if (r == PV_OK)
+        r = keep_calls();
+    pv_confine_read(&report, landlock);
+    report.user = *user;
+    (void)pv_confine_format(&report, ret_text);
+    return r;
+}

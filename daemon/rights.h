@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rights.h - how p2pvpnd gives up root's rights: whose user it becomes, whose the state directory
+ * is then, and what is left to it.
+ */
+#ifndef PV_DAEMON_RIGHTS_H
+#define PV_DAEMON_RIGHTS_H
+
+#include "sys/proc/confine.h"
+
+enum {
+    PV_RIGHTS_ERROR_MAX = 256, /* bytes, with the NUL */
+};
+
+/* The user of the package ("p2pvpn"); where it was not made one that nobody else has; where this
+ * process may not become another user (a container) the one that it is. */
+void pv_rights_choose(struct pv_confine_user *ret_user);
+
+/*
+ * Makes the state directory, mode 0700, and gives it to the user, with the files in it and in
+ * files/ below: regular ones without a second name, that were root's or the directory's owner's.
+ * No link is followed. Below a directory that the user may not enter (root's home) the user stays
+ * root: *user says so then. -errno.
+ */
+PV_MUST_CHECK int pv_rights_hand_over(const char *state, struct pv_confine_user *user);
+
+struct pv_rights_config {
+    const char *state;   /* directory, to write in */
+    const char *socket;  /* whose directory has the names of other members, to read */
+    const char *ca_file; /* authorities of relays; NULL: those of the system */
+};
+
+/* Becomes the user, without capabilities, and keeps these files and the calls of the control
+ * process. Before the first thread. ret_text: what is in force. -errno, PV_ERR_NOMEM: the process
+ * must end. */
+PV_MUST_CHECK int pv_rights_give_up(const struct pv_confine_user *user,
+                                    const struct pv_rights_config *cfg,
+                                    char ret_text[static PV_CONFINE_TEXT_MAX]);
+
+#endif /* PV_DAEMON_RIGHTS_H */

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/* p2pvpnd without rights: what it must no longer be able to do, tried in children, and whose its
+ * files are. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/rights.h"
+#include "tests/unit/test_util.h"
+
+static struct pv_confine_user nobody = {.uid = 61999, .gid = 61999, .name = "61999"};
+
+struct fixture {
+    char base[32], state[48], other[48];
+};
+
+static void make(const char *dir, const char *name, uid_t owner)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(fchown(fd, owner, owner), 0);
+    close(fd);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    *state = f;
+    if (geteuid() != 0)
+        return 0;
+    snprintf(f->base, sizeof(f->base), "/tmp/pvrights.XXXXXX");
+    if (mkdtemp(f->base) == NULL)
+        return -1;
+    snprintf(f->state, sizeof(f->state), "%s/state", f->base);
+    snprintf(f->other, sizeof(f->other), "%s/other", f->base);
+    return mkdir(f->state, 0700) | mkdir(f->other, 0755) | chmod(f->base, 0755);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    char command[64];
+    snprintf(command, sizeof(command), "rm -rf %s", f->base);
+    int r = f->base[0] == '\0' ? 0 : system(command);
+    free(f);
+    return r;
+}
+
+static void need_root(void)
+{
+    if (geteuid() != 0)
+        skip();
+}
+
+static uid_t owner_of(const char *dir, const char *name)
+{
+    char path[96];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(lstat(path, &st), 0);
+    return st.st_uid;
+}
+
+/* --- the state directory --------------------------------------------------------------------- */
+
+static void the_directory_and_its_own_files_change_their_owner(void **state)
+{
+    struct fixture *f = *state;
+    char path[96], target[96];
+    need_root();
+    make(f->state, "identity.key", 0);
+    make(f->state, "former", 61234);
+    make(f->state, "linked", 0);
+    make(f->other, "precious", 0);
+    snprintf(path, sizeof(path), "%s/files", f->state);
+    assert_int_equal(mkdir(path, 0700), 0);
+    make(path, "1-ab", 0);
+    snprintf(target, sizeof(target), "%s/precious", f->other);
+    snprintf(path, sizeof(path), "%s/symbolic", f->state);
+    assert_int_equal(symlink(target, path), 0);
+    snprintf(path, sizeof(path), "%s/hard", f->state);
+    assert_int_equal(link(target, path), 0);
+    snprintf(path, sizeof(path), "%s/fifo", f->state);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(pv_rights_hand_over(f->state, &nobody), PV_OK);
+    assert_int_equal(owner_of(f->base, "state"), nobody.uid);
+    assert_int_equal(owner_of(f->state, "identity.key"), nobody.uid);
+    assert_int_equal(owner_of(f->state, "files/1-ab"), nobody.uid);
+    assert_int_equal(owner_of(f->state, "files"), nobody.uid);
+    /* Neither what is somebody else's, nor what has a name elsewhere. */
+    assert_int_equal(owner_of(f->state, "former"), 61234);
+    assert_int_equal(owner_of(f->other, "precious"), 0);
+    /* Another user later, or none: files follow the directory. */
+    struct pv_confine_user root = {.name = "root"};
+    assert_int_equal(pv_rights_hand_over(f->state, &root), PV_OK);
+    assert_int_equal(owner_of(f->state, "identity.key"), 0);
+}
+
+static void a_link_is_no_state_directory(void **state)
+{
+    struct fixture *f = *state;
+    char path[96];
+    need_root();
+    snprintf(path, sizeof(path), "%s/link", f->base);
+    assert_int_equal(symlink(f->other, path), 0);
+    assert_true(pv_rights_hand_over(path, &nobody) < 0);
+    assert_int_equal(owner_of(f->base, "other"), 0);
+}
+
+static void below_a_closed_directory_it_stays_roots(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_confine_user user = nobody;
+    need_root();
+    make(f->state, "identity.key", 0);
+    assert_int_equal(chmod(f->base, 0700), 0);
+    assert_int_equal(pv_rights_hand_over(f->state, &user), PV_OK);
+    assert_int_equal(user.uid, 0);
+    assert_int_equal(owner_of(f->base, "state"), 0);
+    assert_int_equal(owner_of(f->state, "identity.key"), 0);
+    assert_int_equal(geteuid(), 0);
+}
+
+/* --- what is forbidden ----------------------------------------------------------------------- */
+
+enum {
+    DONE = 0,
+    REFUSED = 1,
+    NOT_CONFINED = 2
+};
+
+static int confined(const struct fixture *f, bool (*attempt)(const struct fixture *f))
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        char text[PV_CONFINE_TEXT_MAX], socket[64];
+        snprintf(socket, sizeof(socket), "%s/p2pvpnd.sock", f->other);
+        const struct pv_rights_config cfg = {.state = f->state, .socket = socket};
+        if (pv_rights_give_up(&nobody, &cfg, text) < 0)
+            _exit(NOT_CONFINED);
+        _exit(attempt(f) ? DONE : REFUSED);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    /* A call that only an intruder makes ends the process. */
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        return REFUSED;
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static bool open_in(const char *dir, const char *name, int flags)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return open(path, flags, 0600) >= 0;
+}
+
+static bool write_state(const struct fixture *f)
+{
+    char path[96], to[96];
+    snprintf(path, sizeof(path), "%s/new", f->state);
+    snprintf(to, sizeof(to), "%s/newer", f->state);
+    return open_in(f->state, "new", O_CREAT | O_RDWR) && rename(path, to) == 0 && unlink(to) == 0;
+}
+
+static bool open_sockets(const struct fixture *f)
+{
+    (void)f;
+    return socket(AF_INET, SOCK_DGRAM, 0) >= 0 && socket(AF_INET6, SOCK_STREAM, 0) >= 0 &&
+           socket(AF_UNIX, SOCK_STREAM, 0) >= 0 && socket(AF_NETLINK, SOCK_RAW, 0) >= 0;
+}
+
+static void what_it_needs_is_left(void **state)
+{
+    struct fixture *f = *state;
+    need_root();
+    assert_int_equal(pv_rights_hand_over(f->state, &nobody), PV_OK);
+    assert_int_equal(confined(f, write_state), DONE);
+    assert_int_equal(confined(f, open_sockets), DONE);
+}
+
+static bool become_root(const struct fixture *f)
+{
+    (void)f;
+    return setresuid(0, 0, 0) == 0;
+}
+static bool run_shell(const struct fixture *f)
+{
+    (void)f;
+    execl("/bin/sh", "sh", "-c", "exit 0", (char *)NULL);
+    return false;
+}
+#ifndef PV_SANITIZED
+static bool fork_away(const struct fixture *f)
+{
+    (void)f;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    return pid > 0;
+}
+#endif
+static bool read_shadow(const struct fixture *f)
+{
+    (void)f;
+    return open_in("/etc", "shadow", O_RDONLY);
+}
+static bool read_other(const struct fixture *f)
+{
+    return open_in(f->base, "readable", O_RDONLY);
+}
+static bool write_other(const struct fixture *f)
+{
+    return open_in(f->other, "new", O_CREAT | O_WRONLY);
+}
+static bool write_tmp(const struct fixture *f)
+{
+    (void)f;
+    return open("/tmp", O_TMPFILE | O_RDWR, 0600) >= 0;
+}
+static bool sniff(const struct fixture *f)
+{
+    (void)f;
+    return socket(AF_PACKET, SOCK_RAW, 0) >= 0;
+}
+static bool raw_socket(const struct fixture *f)
+{
+    (void)f;
+    return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0;
+}
+static bool low_port(const struct fixture *f)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(53)};
+    (void)f;
+    return bind(socket(AF_INET, SOCK_DGRAM, 0), (struct sockaddr *)&at, sizeof(at)) == 0;
+}
+static bool end_parent(const struct fixture *f)
+{
+    (void)f;
+    return kill(getppid(), 0) == 0;
+}
+static bool mount_something(const struct fixture *f)
+{
+    return mount("tmpfs", f->other, "tmpfs", 0, NULL) == 0;
+}
+static bool trace_parent(const struct fixture *f)
+{
+    (void)f;
+    return ptrace(PTRACE_SEIZE, getppid(), NULL, NULL) == 0;
+}
+static bool make_interface(const struct fixture *f)
+{
+    (void)f;
+    return open("/dev/net/tun", O_RDWR) >= 0;
+}
+static bool own_namespace(const struct fixture *f)
+{
+    (void)f;
+    return unshare(CLONE_NEWUSER) == 0;
+}
+
+static void what_an_intruder_would_do_fails(void **state)
+{
+    static const struct {
+        const char *what;
+        bool (*attempt)(const struct fixture *f);
+    } rows[] = {
+        {"become root", become_root},
+        {"run a shell", run_shell},
+#ifndef PV_SANITIZED /* their leak check clones the process */
+        {"fork", fork_away},
+#endif
+        {"read /etc/shadow", read_shadow},
+        {"read another file that everybody may read", read_other},
+        {"write beside the socket", write_other},
+        {"write to /tmp", write_tmp},
+        {"see all packets", sniff},
+        {"open a raw socket", raw_socket},
+        {"bind a low port", low_port},
+        {"send a signal to another process", end_parent},
+        {"mount", mount_something},
+        {"trace another process", trace_parent},
+        {"make an interface", make_interface},
+        {"enter a user namespace", own_namespace},
+    };
+    struct fixture *f = *state;
+    char path[96];
+    need_root();
+    make(f->base, "readable", 0);
+    snprintf(path, sizeof(path), "%s/readable", f->base);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(pv_rights_hand_over(f->state, &nobody), PV_OK);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
+        if (confined(f, rows[i].attempt) != REFUSED)
+            fail_msg("it could %s", rows[i].what);
+}
+
+#define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(the_directory_and_its_own_files_change_their_owner),
+        EACH(a_link_is_no_state_directory),
+        EACH(below_a_closed_directory_it_stays_roots),
+        EACH(what_it_needs_is_left),
+        EACH(what_an_intruder_would_do_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
