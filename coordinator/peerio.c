@@ -34,7 +34,7 @@ static int begin_tls(struct pv_peerio *io, struct pv_tls_ctx *ctx, pv_ns now)
 {
     if (ctx == NULL)
         return PV_ERR_UNSUPPORTED;
-    if (!pv_tlsgate_enter(io->gate, &io->pass, &io->source, now))
+    if (!pv_tlsgate_enter(io->gate, &io->pass, &io->source, io->regular, now))
         return PV_ERR_LIMIT;
     return pv_tls_new_server(&io->tls, ctx);
 }

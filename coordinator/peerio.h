@@ -23,8 +23,9 @@ struct pv_peerio { /* zeroed at first, with fd, gate, source */
     int fd;        /* owned */
     struct pv_tlsgate *gate;
     struct pv_addr source;
-    bool begun; /* the first byte has come */
-    bool full;  /* the kernel takes no more: wait until it is writable */
+    bool regular; /* members came from there lately */
+    bool begun;   /* the first byte has come */
+    bool full;    /* the kernel takes no more: wait until it is writable */
     struct pv_tls *tls;
     bool inner_begun; /* and the first byte inside TLS */
     bool stun;        /* which was STUN's */

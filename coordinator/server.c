@@ -67,7 +67,9 @@ static void on_worker(void *ctx, unsigned ready, pv_ns now)
     while (pv_worker_take(s->worker, &item) == PV_OK) {
         struct store_job *job = item;
         note_stored(s, &job->result);
+        pv_ns began = pv_clock_now();
         pv_coord_handle_job(s->coord, &job->result, now);
+        pv_coord_bill(s->coord, pv_clock_now() - began, now);
         free(job->result.collected);
         pv_storeop_free(job->op);
         free(job);

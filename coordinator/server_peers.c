@@ -7,6 +7,7 @@
 #include "base/heap.h"
 #include "coordinator/server_int.h"
 #include "sys/net/stream.h"
+#include "sys/proc/clock.h"
 
 enum {
     ACCEPTS_A_TURN = 64, /* ours: connections taken before others get their turn */
@@ -75,6 +76,14 @@ static void warn_gate(struct pv_coordserver *s, pv_ns now)
     pv_log(s->log, PV_LOG_WARN, "too many TLS handshakes at once: new ones are turned away");
 }
 
+/* A step of a TLS handshake. The core must know that it has begun: it ends whoever says nothing. */
+static void handshake_io(struct pv_server_peer *p, pv_ns now)
+{
+    if (p->io.tls != NULL)
+        pv_coord_speaks_tls(p->server->coord, p->id);
+    (void)peer_io(p, now);
+}
+
 /* Writing comes first, as it may make the room that the core wants before it reads on. There is one
  * read a turn, so that no connection keeps the others waiting. */
 static void on_peer(void *ctx, unsigned ready, pv_ns now)
@@ -87,10 +96,12 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
     if ((ready & PV_LOOP_READ) == 0 || !pv_coord_wants_bytes(s->coord, p->id))
         return;
     int r = pv_peerio_read(&p->io, s->cert.ctx, s->buf, sizeof(s->buf), &n, now);
-    if (r == PV_OK)
+    if (r == PV_OK) {
+        pv_ns began = pv_clock_now();
         pv_coord_handle_bytes(s->coord, p->id, pv_view(s->buf, n), now);
-    else if (r == PV_ERR_AGAIN)
-        (void)peer_io(p, now); /* a step of a handshake */
+        pv_coord_bill(s->coord, pv_clock_now() - began, now);
+    } else if (r == PV_ERR_AGAIN)
+        handshake_io(p, now);
     else
         peer_lost(p, now);
     if (r == PV_ERR_LIMIT) {
@@ -116,7 +127,10 @@ static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *rem
     if (r == PV_OK) {
         p->server = s;
         p->id = s->next_id++;
-        p->io = (struct pv_peerio){.fd = fd, .gate = &s->gate, .source = source};
+        p->io = (struct pv_peerio){.fd = fd,
+                                   .gate = &s->gate,
+                                   .source = source,
+                                   .regular = pv_coord_is_regular(s->coord, &source, now)};
         PV_MAP_ADD(&s->map, s->peers, id, p, r);
     }
     if (r < 0) {

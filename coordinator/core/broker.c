@@ -9,16 +9,21 @@
 /* One connection's wish to hear of one node. It stands in two lists, so that a connection that ends
  * and a node that changes each find theirs without a search. */
 struct pv_sub {
-    struct pv_conn *conn;
-    struct pv_bnode *node;
+    struct pv_sub_key {
+        struct pv_conn *conn;
+        struct pv_bnode *node;
+    } key;
     bool dirty;                     /* the connection has not been told the latest */
     struct pv_sub *s_prev, *s_next; /* of the connection */
     struct pv_sub *n_prev, *n_next; /* of the node */
+    UT_hash_handle hh;              /* in the broker, by key: both are asked for at once */
 };
 
 void pv_broker_init(struct pv_broker *b, size_t max_nodes, const struct pv_rng *rng)
 {
-    *b = (struct pv_broker){.map = pv_map_make(rng, max_nodes)};
+    *b = (struct pv_broker){.map = pv_map_make(rng, 2 * max_nodes),
+                            .max_nodes = max_nodes,
+                            .sub_map = pv_map_make(rng, (size_t)UINT32_MAX)};
 }
 
 void pv_broker_done(struct pv_broker *b)
@@ -46,7 +51,7 @@ static struct pv_bnode *find_node(const struct pv_broker *b, const struct pv_cne
 
 /* An entry is made also for a node that is not known in the network: members may know more than a
  * coordinator whose backup is old. */
-static int find_or_add_node(struct pv_broker *b, const struct pv_cnet *net, const uint8_t *node,
+static int find_or_add_node(struct pv_broker *b, struct pv_cnet *net, const uint8_t *node,
                             struct pv_bnode **ret_node)
 {
     struct pv_bnode *n = find_node(b, net, node);
@@ -62,6 +67,8 @@ static int find_or_add_node(struct pv_broker *b, const struct pv_cnet *net, cons
             free(n);
             return r;
         }
+        n->net = net;
+        net->n_presence++;
     }
     *ret_node = n;
     return PV_OK;
@@ -74,6 +81,7 @@ static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
     if (n->conn != NULL || n->subs != NULL)
         return;
     PV_MAP_DEL(b->nodes, n);
+    n->net->n_presence--;
     free(n);
 }
 
@@ -83,7 +91,7 @@ static void mark_subscribers(struct pv_bnode *n)
 {
     for (struct pv_sub *sub = n->subs; sub != NULL; sub = sub->n_next) {
         if (!sub->dirty)
-            sub->conn->n_dirty++;
+            sub->key.conn->n_dirty++;
         sub->dirty = true;
     }
 }
@@ -114,8 +122,8 @@ int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
 /* Takes a subscription out of the lists of its connection and of its node, and frees it. */
 static void remove_sub(struct pv_broker *b, struct pv_sub *sub)
 {
-    struct pv_conn *s = sub->conn;
-    struct pv_bnode *n = sub->node;
+    struct pv_conn *s = sub->key.conn;
+    struct pv_bnode *n = sub->key.node;
     if (sub->s_prev != NULL)
         sub->s_prev->s_next = sub->s_next;
     else
@@ -130,6 +138,7 @@ static void remove_sub(struct pv_broker *b, struct pv_sub *sub)
         sub->n_next->n_prev = sub->n_prev;
     s->n_subs--;
     s->n_dirty -= sub->dirty ? 1 : 0;
+    PV_MAP_DEL(b->subs, sub);
     free(sub);
     drop_if_unused(b, n);
 }
@@ -176,14 +185,21 @@ struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struc
     return p;
 }
 
-/* Searches the connection's list: it is at most as long as the limit, the node's as long as the
- * network. */
-static struct pv_sub *find_sub(const struct pv_conn *s, const struct pv_bnode *n)
+/* A request names 256 nodes, and both lists may be a thousand long: so neither is searched. */
+static struct pv_sub *find_sub(const struct pv_broker *b, struct pv_conn *s, struct pv_bnode *n)
 {
-    struct pv_sub *sub = s->subs;
-    while (sub != NULL && sub->node != n)
-        sub = sub->s_next;
+    const struct pv_sub_key key = {.conn = s, .node = n};
+    struct pv_sub *sub = NULL;
+    PV_MAP_FIND(&b->sub_map, b->subs, &key, sizeof(key), sub);
     return sub;
+}
+
+/* May a subscription make one more entry? A hello always may: there are fewer connections than the
+ * map has room for beyond this limit. */
+static bool may_add_node(const struct pv_broker *b, const struct pv_cnet *net)
+{
+    return net->n_presence < pv_roster_count(net->roster) + PV_BROKER_STRANGE_MAX &&
+           HASH_CNT(hh, b->nodes) < b->max_nodes;
 }
 
 /* An entry that was only made for this is dropped again when there is no memory for the
@@ -192,16 +208,24 @@ int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
                         const uint8_t node[static PV_SIGN_PK_LEN])
 {
     struct pv_bnode *n = NULL;
+    if (!may_add_node(b, s->net) && find_node(b, s->net, node) == NULL)
+        return PV_ERR_LIMIT;
     int r = find_or_add_node(b, s->net, node, &n);
-    if (r < 0 || find_sub(s, n) != NULL)
+    if (r < 0 || find_sub(b, s, n) != NULL)
         return r;
     struct pv_sub *sub = calloc(1, sizeof(*sub));
     if (sub == NULL) {
         drop_if_unused(b, n);
         return PV_ERR_NOMEM;
     }
-    sub->conn = s;
-    sub->node = n;
+    sub->key.conn = s;
+    sub->key.node = n;
+    PV_MAP_ADD(&b->sub_map, b->subs, key, sub, r);
+    if (r < 0) {
+        free(sub);
+        drop_if_unused(b, n);
+        return r;
+    }
     sub->s_next = s->subs;
     sub->n_next = n->subs;
     if (s->subs != NULL)
@@ -217,8 +241,8 @@ int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
 void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,
                            const uint8_t node[static PV_SIGN_PK_LEN])
 {
-    const struct pv_bnode *n = find_node(b, s->net, node);
-    struct pv_sub *sub = n == NULL ? NULL : find_sub(s, n);
+    struct pv_bnode *n = find_node(b, s->net, node);
+    struct pv_sub *sub = n == NULL ? NULL : find_sub(b, s, n);
     if (sub != NULL)
         remove_sub(b, sub);
 }
@@ -233,7 +257,7 @@ size_t pv_broker_take_news(struct pv_conn *s, struct pv_ctl_presence *ret_nodes,
             continue;
         sub->dirty = false;
         s->n_dirty--;
-        ret_nodes[n++] = presence_of(sub->node);
+        ret_nodes[n++] = presence_of(sub->key.node);
     }
     return n;
 }
@@ -247,5 +271,5 @@ struct pv_conn *pv_broker_next_subscriber(const struct pv_broker *b, const struc
         *iter = (*iter)->n_next;
     else if ((n = find_node(b, net, node)) != NULL)
         *iter = n->subs;
-    return *iter == NULL ? NULL : (*iter)->conn;
+    return *iter == NULL ? NULL : (*iter)->key.conn;
 }

@@ -19,14 +19,24 @@ struct pv_bnode_key {
 /* A node that is connected, or to which somebody subscribed. */
 struct pv_bnode {
     struct pv_bnode_key key;
+    struct pv_cnet *net;
     struct pv_conn *conn; /* its newest connection; NULL: offline */
     uint64_t since_us;    /* wall clock of its last hello, or of the end of that; 0: unknown */
     struct pv_sub *subs;  /* subscriptions to it */
     UT_hash_handle hh;
 };
 
+enum {
+    /* Ours: entries of a network beyond the number of its members. A subscription to somebody who
+     * is no member is fine, but a network fills only a share of the table with such. */
+    PV_BROKER_STRANGE_MAX = 4096,
+};
+
 struct pv_broker {
     struct pv_map map;
+    struct pv_map sub_map;
+    size_t max_nodes;    /* entries that subscriptions may make; members online always find room */
+    struct pv_sub *subs; /* all subscriptions, by connection and node */
     struct pv_bnode *nodes; /* by network and node */
     size_t online;          /* nodes with a connection */
 };
@@ -51,7 +61,7 @@ struct pv_conn *pv_broker_find(const struct pv_broker *b, const struct pv_cnet *
 struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struct pv_cnet *net,
                                           const uint8_t node[static PV_SIGN_PK_LEN]);
 
-/* Subscribing twice is harmless. PV_ERR_LIMIT, PV_ERR_NOMEM. */
+/* Subscribing twice is harmless. PV_ERR_LIMIT (the network's share or the table), PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
                                       const uint8_t node[static PV_SIGN_PK_LEN]);
 void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,

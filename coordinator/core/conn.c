@@ -131,6 +131,10 @@ pv_ns pv_conn_deadline(const struct pv_conn *s)
     case PV_CONN_OPENING:
     case PV_CONN_STUN:
     case PV_CONN_HELLO:
+        if (s->hurried && s->first_rx != 0)
+            return s->first_rx + PV_S(PV_COORD_HURRY_HELLO_S);
+        if (s->hurried && !s->tls)
+            return s->opened + PV_S(PV_COORD_HURRY_BYTE_S);
         return s->opened + PV_S(PV_COORD_HELLO_S);
     case PV_CONN_GUEST:
         return s->opened + PV_S(PV_COORD_GUEST_S);

@@ -14,6 +14,7 @@
 #include "base/heap.h"
 #include "base/map.h"
 #include "coordinator/core/member/cnet.h"
+#include "coordinator/core/places.h"
 #include "coordinator/core/turn/stunconn.h"
 #include "proto/control/control.h"
 #include "proto/control/ctlmsg.h"
@@ -64,9 +65,13 @@ struct pv_conn {
     uint8_t hash[PV_CONTROL_HASH_LEN]; /* from HELLO on: of the handshake, signed by hello */
     struct pv_cnet *net;               /* GUEST, MEMBER; NULL: a guest that may only create */
 
-    pv_ns opened;        /* accepted */
-    pv_ns last_rx;       /* newest bytes received */
-    pv_ns closing_since; /* CLOSING */
+    struct pv_place place; /* among the guests; outside once it has shown who it is */
+    bool hurried;          /* the places were crowded when it came: it has less time */
+    pv_ns opened;          /* accepted */
+    pv_ns first_rx;        /* its first byte, inside TLS where that is spoken; 0: none yet */
+    bool tls;              /* TLS is spoken, whose handshake has a time limit of its own */
+    pv_ns last_rx;         /* newest bytes received */
+    pv_ns closing_since;   /* CLOSING */
     struct pv_heap_node timer;
 
     uint8_t *in; /* owned: bytes that wait while a request is under way; NULL: none */
@@ -78,14 +83,14 @@ struct pv_conn {
     struct pv_bucket signals;  /* rate of signals and stored copies */
     unsigned refusals;         /* requests refused by the rate */
 
-    size_t log_at;                       /* MEMBER: next entry of the network's log to be sent */
-    bool live;                           /* MEMBER: it has the log up to its end, news are pushed */
-    struct pv_conn *net_prev, *net_next; /* MEMBER: list of the network's connected members */
-    struct pv_bnode *bnode;              /* MEMBER: its presence; NULL: a newer connection has it */
-    struct pv_sub *subs;                 /* MEMBER: its subscriptions */
-    size_t n_subs;                       /* length of subs */
-    size_t n_dirty;                      /* subscriptions whose presence has changed */
+    size_t log_at;          /* MEMBER: next entry of the network's log to be sent */
+    bool live;              /* MEMBER: it has the log up to its end, news are pushed */
+    struct pv_bnode *bnode; /* MEMBER: its presence; NULL: a newer connection has it */
+    struct pv_sub *subs;    /* MEMBER: its subscriptions */
+    size_t n_subs;          /* length of subs */
+    size_t n_dirty;         /* subscriptions whose presence has changed */
 
+    bool woken;                              /* its network has rested: what waited goes on */
     bool is_ready;                           /* stands in the list of poll_ready */
     bool dead;                               /* is to be closed without writing its output */
     struct pv_conn *ready_prev, *ready_next; /* the list of poll_ready */

@@ -43,6 +43,7 @@ static struct pv_coord_limits fill_limits(const struct pv_coord_limits *given)
     return (struct pv_coord_limits){
         .conns = or_default(given->conns, 20000),
         .guests = or_default(given->guests, 2048),
+        .regulars = or_default(given->regulars, 512),
         .source_rate = or_default(given->source_rate, 500),
         .source_burst = or_default(given->source_burst, 1000),
         .request_rate = or_default(given->request_rate, 50),
@@ -74,10 +75,14 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     memcpy(c->secret, cfg->secret, sizeof(c->secret));
     c->map = pv_map_make(rng, c->limits.conns);
     pv_heap_init(&c->timers);
+    pv_heap_init(&c->rests);
     pv_broker_init(&c->broker, NODES_MAX, rng);
     pv_copies_init(&c->copies);
+    /* One network may take half, so that the other half is for all others also in quiet times. */
+    pv_places_init(&c->strangers, c->limits.guests, (c->limits.guests + 1) / 2, rng);
+    pv_places_init(&c->members_places, c->limits.regulars, c->limits.regulars, rng);
     c->sk = pv_secret_alloc(SK_LEN);
-    int r = c->sk == NULL ? PV_ERR_NOMEM : PV_OK;
+    int r = c->sk == NULL ? PV_ERR_NOMEM : pv_regulars_init(&c->regulars, rng);
     if (r == PV_OK)
         r = pv_bucket_table_new(&c->sources, SOURCE_SLOTS, c->limits.source_rate,
                                 c->limits.source_burst, rng);
@@ -112,10 +117,14 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     pv_broker_done(&c->broker);
     pv_copies_done(&c->copies);
     pv_registry_done(&c->registry);
+    pv_places_done(&c->strangers);
+    pv_places_done(&c->members_places);
+    pv_regulars_done(&c->regulars);
     pv_bucket_table_free(c->sources);
     pv_bucket_table_free(c->creates);
     pv_relaycore_free(c->relay);
     pv_heap_done(&c->timers);
+    pv_heap_done(&c->rests);
     pv_secret_free(c->sk);
     pv_wipe(c->secret, sizeof(c->secret));
     free(c);
@@ -153,8 +162,6 @@ static bool may_accept(struct pv_coord *c, size_t n, const struct pv_addr *sourc
 {
     if (n >= c->limits.conns)
         pv_coord_count(c, PV_COORD_LIMIT_CONNS);
-    else if (c->n_guests >= c->limits.guests)
-        pv_coord_count(c, PV_COORD_LIMIT_GUESTS);
     else if (!pv_bucket_table_take(c->sources, source, 1, now))
         pv_coord_count(c, PV_COORD_LIMIT_SOURCE);
     else
@@ -179,10 +186,26 @@ int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *sourc
         pv_conn_free(s);
         return r;
     }
-    c->n_guests++;
+    if (pv_coord_seat(c, s, now) < 0) {
+        PV_MAP_DEL(c->conns, s);
+        pv_conn_free(s);
+        return PV_ERR_NOMEM;
+    }
     c->stats.accepted++;
     pv_heap_set(&c->timers, &s->timer, pv_conn_deadline(s));
     return PV_OK;
+}
+
+void pv_coord_speaks_tls(struct pv_coord *c, uint64_t id)
+{
+    struct pv_conn *s = pv_coord_find(c, id);
+    if (s != NULL)
+        s->tls = true;
+}
+
+bool pv_coord_is_regular(const struct pv_coord *c, const struct pv_addr *source, pv_ns now)
+{
+    return pv_regulars_has(&c->regulars, source, now);
 }
 
 /* Nothing more is worked on while a request waits for the one before it, or while the longest
@@ -190,6 +213,8 @@ int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *sourc
 static bool is_blocked(const struct pv_conn *s)
 {
     if (s->state == PV_CONN_CLOSING || s->dead || s->held != NULL)
+        return true;
+    if (s->state == PV_CONN_MEMBER && s->net->resting)
         return true;
     return s->stun != NULL ? pv_stunconn_is_slow(s->stun)
                            : pv_control_room(s->control) < PV_CONN_ROOM_MIN;
@@ -311,6 +336,8 @@ static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view dat
  * bytes. */
 static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
+    if (s->state == PV_CONN_MEMBER && s->net->resting)
+        return;
     if (s->held != NULL && !s->working) {
         struct pv_ctl_msg *msg = s->held;
         s->held = NULL;
@@ -363,23 +390,55 @@ static void settle_changes(struct pv_coord *c, pv_ns now)
     }
     while ((net = pv_registry_poll_changed(&c->registry)) != NULL) {
         drop_gone(c, net, now);
-        for (struct pv_conn *s = net->members; s != NULL; s = s->net_next)
-            pv_coord_mark_ready(c, s);
+        for (size_t i = 0; i < net->n_members; i++)
+            pv_coord_mark_ready(c, net->members[i]);
+    }
+}
+
+/* What was spent long ago is paid back: a network may always have its share of the time. Without
+ * memory for its rest it goes on. */
+void pv_coord_bill(struct pv_coord *c, pv_ns spent, pv_ns now)
+{
+    struct pv_cnet *net = c->billed;
+    c->billed = NULL;
+    if (net == NULL || net->resting)
+        return;
+    pv_ns paid = (now - net->debt_at) / PV_COORD_SHARE;
+    net->debt = (net->debt > paid ? net->debt - paid : 0) + spent;
+    net->debt_at = now;
+    if (net->debt < PV_COORD_DEBT || pv_heap_reserve(&c->rests, c->rests.len + 1) < 0)
+        return;
+    net->resting = true;
+    pv_heap_set(&c->rests, &net->rest, now + (PV_COORD_SHARE - 1) * net->debt);
+    net->debt = 0;
+}
+
+/* Its members go on as each has its turn in poll_ready: the array must not change in this loop. */
+static void end_rest(struct pv_coord *c, struct pv_cnet *net)
+{
+    net->resting = false;
+    for (size_t i = 0; i < net->n_members; i++) {
+        net->members[i]->woken = true;
+        pv_coord_mark_ready(c, net->members[i]);
     }
 }
 
 void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data, pv_ns now)
 {
     struct pv_conn *s = pv_coord_find(c, id);
+    c->billed = NULL;
     if (s == NULL || s->state == PV_CONN_CLOSING)
         return;
     s->last_rx = now;
+    if (s->first_rx == 0)
+        s->first_rx = now;
     if (s->in_len > 0)
         /* Bytes came though wants_bytes() is false: a fault of the owner. Nothing may be reordered,
          * so the connection ends. */
         pv_coord_drop(c, s, now);
     else
         feed_bytes(c, s, data, now);
+    c->billed = s->state == PV_CONN_MEMBER ? s->net : NULL;
     pv_coord_mark_ready(c, s);
     settle_changes(c, now);
 }
@@ -421,6 +480,11 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
     struct pv_conn *s = c->ready_head;
     if (s == NULL)
         return PV_ERR_AGAIN;
+    if (s->woken) { /* still in the list: what it does may mark it again */
+        s->woken = false;
+        resume_held(c, s, now);
+        settle_changes(c, now);
+    }
     pv_coord_unmark_ready(c, s);
     if (s->state == PV_CONN_MEMBER)
         pv_request_push(s);
@@ -475,7 +539,7 @@ void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *res
         copy_stored(c, result);
         return;
     }
-    pv_registry_handle_job(&c->registry, result, pv_coord_wall(c, now), now);
+    c->billed = pv_registry_handle_job(&c->registry, result, pv_coord_wall(c, now), now);
     settle_changes(c, now);
 }
 
@@ -517,13 +581,15 @@ static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
 {
     struct pv_heap_node *node;
+    while ((node = pv_heap_pop_due(&c->rests, now)) != NULL)
+        end_rest(c, PV_CONTAINER_OF(node, struct pv_cnet, rest));
     while ((node = pv_heap_pop_due(&c->timers, now)) != NULL)
         conn_due(c, PV_CONTAINER_OF(node, struct pv_conn, timer), now);
 }
 
 pv_ns pv_coord_next_timeout(const struct pv_coord *c)
 {
-    return pv_heap_next(&c->timers);
+    return pv_min_ns(pv_heap_next(&c->timers), pv_heap_next(&c->rests));
 }
 
 /* Each connection gets its bye; poll_ready closes them as they are written out, or their time to

@@ -33,7 +33,8 @@
 /* Every limit of the coordinator with its answer. Zero in the configuration = the default. */
 struct pv_coord_limits {
     uint32_t conns;         /* 20000; accept says PV_ERR_LIMIT */
-    uint32_t guests;        /* 2048 connections without a member's hello; accept: PV_ERR_LIMIT */
+    uint32_t guests;        /* 2048 connections without a member's hello; one more ends another */
+    uint32_t regulars;      /* 512 of them more, for addresses that members came from lately */
     uint32_t source_rate;   /* 500 connections a second and /24 or /56; accept: PV_ERR_LIMIT */
     uint32_t source_burst;  /* 1000 */
     uint32_t request_rate;  /* 50 requests a second and connection; error "limit" */
@@ -51,9 +52,17 @@ struct pv_coord_limits {
 enum {
     PV_COORD_GUEST_S = 30, /* seconds a guest may take in all, DESIGN 3 */
     PV_COORD_HELLO_S = 10, /* ours: seconds from accept to a valid hello; all that STUN gets */
+    /* Ours: while more than half of the guests' places are taken, seconds to the first byte, and
+     * from it to a hello. Three round trips of the slowest line need one and a half. */
+    PV_COORD_HURRY_BYTE_S = 1,
+    PV_COORD_HURRY_HELLO_S = 2,
+    PV_COORD_SHARE = 4,    /* ours: a busy network has one part in so many of the control thread */
     PV_COORD_DEAD_S = 25,  /* seconds of silence after which a member is offline, DESIGN 4 */
     PV_COORD_LINGER_S = 2, /* ours: seconds to write out a last message */
 };
+
+#define PV_COORD_DEBT \
+    PV_MS(20) /* ours: beyond it a network rests; half of what others may notice */
 
 struct pv_coord_config {
     const uint8_t *sk;       /* PV_SIGN_SK_LEN bytes, copied to guarded memory */
@@ -89,9 +98,18 @@ void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls);
 
 /* --- connections; id is chosen by the caller and never used again ---------------------------- */
 
-/* A connection came in. PV_ERR_LIMIT, PV_ERR_NOMEM: close it, id is not known here. */
+/*
+ * A connection came in. When no guest's place is free, it gets that of the oldest connection of the
+ * source that has the most (places.h), which poll_ready closes. PV_ERR_LIMIT, PV_ERR_NOMEM: close
+ * it, id is not known here.
+ */
 PV_MUST_CHECK int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source,
                                   pv_ns now);
+/* The connection speaks TLS, whose handshake the owner limits in time (tlsgate.h). */
+void pv_coord_speaks_tls(struct pv_coord *c, uint64_t id);
+/* Did members come from this address lately? */
+PV_MUST_CHECK bool pv_coord_is_regular(const struct pv_coord *c, const struct pv_addr *source,
+                                       pv_ns now);
 /* Bytes received. Takes them all; call it only while wants_bytes(), at most 64 KiB at once. */
 void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data, pv_ns now);
 /* False while an earlier request is under way or output is full: leave bytes in the socket. */
@@ -99,6 +117,12 @@ bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id);
 /* Bytes to write; empty when none. Valid until the next call that is not a question. */
 struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id);
 void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now);
+/*
+ * How long the last handle_bytes or handle_job took, by the owner's clock: its network pays. One
+ * that took PV_COORD_DEBT within a moment rests until it has had no more than a quarter of the
+ * time: its members' requests wait in their sockets, and other networks have theirs.
+ */
+void pv_coord_bill(struct pv_coord *c, pv_ns spent, pv_ns now);
 /* The transport is gone; the id is forgotten. */
 void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now);
 
@@ -148,7 +172,7 @@ void pv_coord_shutdown(struct pv_coord *c, pv_ns now);
 /* Limits that can turn a connection or request away. */
 enum pv_coord_limit {
     PV_COORD_LIMIT_CONNS,
-    PV_COORD_LIMIT_GUESTS,
+    PV_COORD_LIMIT_GUESTS, /* connections that lost their place to a newer one */
     PV_COORD_LIMIT_SOURCE,
     PV_COORD_LIMIT_REQUESTS,
     PV_COORD_LIMIT_NETWORK,

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The connections of the coordinator and the lists they stand in: which there are, which changed,
  * which is a member of what; and how each of them ends. Nothing here calls up. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "coordinator/core/coord_int.h"
 
 /* The wall clock is told once a turn; within the turn it goes on by the monotonic clock, which
@@ -55,6 +58,26 @@ void pv_coord_unmark_ready(struct pv_coord *c, struct pv_conn *s)
     s->is_ready = false;
 }
 
+/* --- guests ---------------------------------------------------------------------------------- */
+
+/* The one that is displaced is closed without a word: it has said nothing, or too little for too
+ * long. */
+int pv_coord_seat(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    struct pv_places *places =
+        pv_regulars_has(&c->regulars, &s->source, now) ? &c->members_places : &c->strangers;
+    struct pv_place *evicted = NULL;
+    int r = pv_places_enter(places, &s->place, &s->source, &evicted);
+    if (r < 0)
+        return r;
+    s->hurried = pv_places_crowded(places);
+    if (evicted != NULL) {
+        pv_coord_count(c, PV_COORD_LIMIT_GUESTS);
+        pv_coord_drop(c, PV_CONTAINER_OF(evicted, struct pv_conn, place), now);
+    }
+    return PV_OK;
+}
+
 /* --- members --------------------------------------------------------------------------------- */
 
 /* Their subscriptions are marked by the broker; here they get their turn to be told. */
@@ -66,38 +89,72 @@ static void wake_subscribers(struct pv_coord *c, const struct pv_conn *s)
         pv_coord_mark_ready(c, other);
 }
 
+/* The place of a connection in its network's array, or where it belongs: the first that is not
+ * before it. Two connections of one node are in order of their age. */
+static size_t member_index(const struct pv_cnet *net, const struct pv_conn *s)
+{
+    size_t low = 0, high = net->n_members;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        const struct pv_conn *m = net->members[mid];
+        int order = memcmp(m->node, s->node, PV_SIGN_PK_LEN);
+        if (order < 0 || (order == 0 && m->id < s->id))
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* The array is kept in order here, when somebody comes or goes, so that `list` need not sort. */
 static void join_net(struct pv_conn *s)
 {
-    s->net_next = s->net->members;
-    if (s->net_next != NULL)
-        s->net_next->net_prev = s;
-    s->net->members = s;
+    struct pv_cnet *net = s->net;
+    size_t at = member_index(net, s);
+    memmove(net->members + at + 1, net->members + at,
+            (net->n_members - at) * sizeof(*net->members));
+    net->members[at] = s;
+    net->n_members++;
 }
 
-/* Takes the connection out of the list of its network's connected members. */
 static void leave_net(struct pv_conn *s)
 {
-    if (s->net_prev != NULL)
-        s->net_prev->net_next = s->net_next;
-    else
-        s->net->members = s->net_next;
-    if (s->net_next != NULL)
-        s->net_next->net_prev = s->net_prev;
-    s->net_prev = NULL;
-    s->net_next = NULL;
+    struct pv_cnet *net = s->net;
+    size_t at = member_index(net, s);
+    net->n_members--;
+    memmove(net->members + at, net->members + at + 1,
+            (net->n_members - at) * sizeof(*net->members));
 }
 
-/* The broker goes first, as only it can fail. The older connection of the node ends last, when
+/* Makes room for one more connection of a member, so that join_net() cannot fail. */
+static int reserve_member(struct pv_cnet *net)
+{
+    if (net->n_members < net->members_cap)
+        return PV_OK;
+    size_t cap = net->members_cap == 0 ? 8 : 2 * net->members_cap;
+    struct pv_conn **grown = reallocarray(net->members, cap, sizeof(struct pv_conn *));
+    if (grown == NULL)
+        return PV_ERR_NOMEM;
+    net->members = grown;
+    net->members_cap = cap;
+    return PV_OK;
+}
+
+/* What can fail goes first. The older connection of the node ends last, when
  * presence already belongs to the new one: subscribers see one change of `since`, not offline and
  * online. */
 int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     struct pv_conn *old = NULL;
-    int r = pv_broker_online(&c->broker, s, pv_coord_wall_us(c, now), &old);
+    int r = reserve_member(s->net);
+    if (r == PV_OK)
+        r = pv_broker_online(&c->broker, s, pv_coord_wall_us(c, now), &old);
     if (r < 0)
         return r;
     s->state = PV_CONN_MEMBER;
-    c->n_guests--;
+    pv_place_leave(&s->place);
+    s->requests = (struct pv_bucket){0}; /* a member's, full; a guest's was small */
+    pv_regulars_note(&c->regulars, &s->source, now);
     join_net(s);
     wake_subscribers(c, s);
     if (old != NULL)
@@ -113,8 +170,7 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     if (s->state == PV_CONN_CLOSING)
         return;
     if (s->state != PV_CONN_MEMBER) {
-        if (!s->relaying)
-            c->n_guests--;
+        pv_place_leave(&s->place);
         s->relaying = false;
         return;
     }

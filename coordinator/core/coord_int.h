@@ -17,6 +17,8 @@
 #include "coordinator/core/coord.h"
 #include "coordinator/core/copies.h"
 #include "coordinator/core/member/registry.h"
+#include "coordinator/core/places.h"
+#include "coordinator/core/regulars.h"
 
 _Static_assert((int)PV_TURNAUTH_NET_LEN == (int)PV_NETWORK_ID_LEN, "the relay's network id");
 _Static_assert((int)PV_TURNAUTH_NODE_LEN == (int)PV_SIGN_PK_LEN, "the relay's node is its key");
@@ -40,9 +42,14 @@ struct pv_coord {
 
     struct pv_map map;
     struct pv_conn *conns;
-    size_t n_guests; /* connections that are not (yet) members */
+    struct pv_places strangers;      /* places of connections that have not shown who they are */
+    struct pv_places members_places; /* the same, from addresses of members */
+    struct pv_regulars regulars;
     struct pv_heap timers;
     struct pv_conn *ready_head, *ready_tail;
+
+    struct pv_cnet *billed; /* whose request was worked on last; NULL: nobody's */
+    struct pv_heap rests;   /* resting networks */
 
     struct pv_registry registry;
     struct pv_broker broker;
@@ -71,6 +78,9 @@ struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id);
 /* Puts s on the list of poll_ready, and takes it off; harmless when it is there, or is not. */
 void pv_coord_mark_ready(struct pv_coord *c, struct pv_conn *s);
 void pv_coord_unmark_ready(struct pv_coord *c, struct pv_conn *s);
+/* Gives s a place among the guests, and ends the connection that loses its own for it.
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_coord_seat(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 /* s became a member: counts, presence of its node, the older connection of it ends. PV_ERR_LIMIT,
  * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now);

@@ -31,10 +31,11 @@ static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns 
         return;
     s->relaying = holds;
     if (holds) {
-        c->n_guests--;
+        pv_place_leave(&s->place);
         return;
     }
-    c->n_guests++;
+    if (pv_coord_seat(c, s, now) < 0)
+        pv_coord_drop(c, s, now);
     pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
 }
 
@@ -49,6 +50,8 @@ static void handle_news(struct pv_coord *c, struct pv_conn *s, const struct pv_r
         return;
     }
     note_holds(c, s, news->holds, now);
+    if (s->dead)
+        return;
     /* A message that does not fit is dropped, as on any full line. */
     if (pv_stunconn_put(s->stun, news->data) < 0)
         pv_relaylink_dropped(c->link);

@@ -8,6 +8,12 @@
 #include "coordinator/core/coord_int.h"
 #include "crypto/ct.h"
 
+enum {
+    GUEST_RATE =
+        5, /* ours: requests a second of a connection that is no member's: a join is four */
+    GUEST_BURST = 50, /* ours: of them at once */
+};
+
 /* One request on its way through its handler. */
 struct request {
     struct pv_coord *c;
@@ -245,13 +251,6 @@ static bool may_create(struct pv_coord *c, const struct pv_conn *s, const struct
     return false;
 }
 
-/* Counts the statements and joins of a request for its network's bucket: each is a signature to
- * check and a row to store. */
-static uint32_t work_of(const struct pv_ctl_msg *msg)
-{
-    return msg->type == PV_CTL_PUT ? (uint32_t)msg->u.put.n : 1;
-}
-
 /* All members of a network share one bucket, so that a network cannot get more by having many
  * members. */
 static bool network_has_room(struct pv_coord *c, struct pv_cnet *net, uint32_t n, pv_ns now)
@@ -275,8 +274,10 @@ static void handle_change(struct request *q)
                                            : "creating a network needs this coordinator's URL");
         return;
     }
-    /* A create has no network yet; its own bucket was looked at above. */
-    if (s->net != NULL && !network_has_room(c, s->net, work_of(msg), q->now)) {
+    /* A create has no network yet; its own bucket was looked at above. A guest's comes after its
+     * invite was looked at (cnet_judge.c). */
+    if (s->state == PV_CONN_MEMBER &&
+        !network_has_room(c, s->net, (uint32_t)msg->u.put.n, q->now)) {
         refuse_request(s, msg, PV_CTL_E_LIMIT, error_text(PV_CTL_E_LIMIT));
         return;
     }
@@ -313,8 +314,9 @@ static void log_done(const struct pv_coord *c, const struct pv_work *work)
 void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work)
 {
     log_done(c, work);
-    if (work->error == PV_CTL_E_FULL)
-        pv_coord_count(c, PV_COORD_LIMIT_FULL);
+    if (work->error == PV_CTL_E_FULL || work->error == PV_CTL_E_LIMIT)
+        pv_coord_count(c,
+                       work->error == PV_CTL_E_FULL ? PV_COORD_LIMIT_FULL : PV_COORD_LIMIT_NETWORK);
     if (s == NULL || s->state == PV_CONN_CLOSING) {
         pv_work_free(work);
         return;
@@ -351,12 +353,10 @@ static void handle_join(struct request *q)
         e = PV_CTL_E_BAD_REQUEST;
     else if (pv_ctl_join_verify(j, s->hash) != PV_OK)
         e = PV_CTL_E_BAD_SIGNATURE;
-    else if (!network_has_room(q->c, s->net, 1, q->now))
-        e = PV_CTL_E_LIMIT;
     else
         e = pv_cnet_join(s->net, j, pv_coord_wall(q->c, q->now), q->now, &m.u.reservation);
-    if (e == PV_CTL_E_FULL)
-        pv_coord_count(q->c, PV_COORD_LIMIT_FULL);
+    if (e == PV_CTL_E_FULL || e == PV_CTL_E_LIMIT)
+        pv_coord_count(q->c, e == PV_CTL_E_FULL ? PV_COORD_LIMIT_FULL : PV_COORD_LIMIT_NETWORK);
     if (e != PV_CTL_E_NONE)
         refuse_request(s, msg, e, error_text(e));
     else
@@ -395,55 +395,39 @@ static void handle_subscribe(struct request *q)
     send_answer(s, &m);
 }
 
-/* `list` gives its pages in ascending order of keys. */
-static int by_key(const void *a, const void *b)
+/* The first of the network's connections whose key is above `after`. */
+static size_t first_behind(const struct pv_cnet *net, const struct pv_ctl_list *list)
 {
-    const struct pv_conn *const *x = a;
-    const struct pv_conn *const *y = b;
-    return memcmp((*x)->node, (*y)->node, PV_SIGN_PK_LEN);
-}
-
-/* Lists everybody online behind `after`, in ascending order; the caller frees. It is sorted for
- * each page: people ask for the list now and then, and it changes between two pages. */
-static struct pv_conn **online_behind(const struct pv_conn *s, const struct pv_ctl_list *list,
-                                      size_t *ret_n)
-{
-    size_t all = 0;
-    size_t n = 0;
-    for (const struct pv_conn *o = s->net->members; o != NULL; o = o->net_next)
-        all++;
-    struct pv_conn **found = calloc(all + 1, sizeof(*found));
-    for (struct pv_conn *o = s->net->members; o != NULL && found != NULL; o = o->net_next) {
-        if (o->bnode != NULL &&
-            (!list->has_after || memcmp(o->node, list->after, PV_SIGN_PK_LEN) > 0))
-            found[n++] = o;
+    size_t low = 0, high = list->has_after ? net->n_members : 0;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (memcmp(net->members[mid]->node, list->after, PV_SIGN_PK_LEN) <= 0)
+            low = mid + 1;
+        else
+            high = mid;
     }
-    if (n > 1)
-        qsort(found, n, sizeof(*found), by_key);
-    *ret_n = n;
-    return found;
+    return low;
 }
 
-/* Answers with one page of the members that are online; `more` says that another one follows behind
- * its last key. */
+/* Answers with one page of the members that are online, in ascending order; `more` says that
+ * another one follows behind its last key. A connection that was replaced is none. */
 static void handle_list(struct request *q)
 {
     struct pv_conn *s = q->s;
-    const struct pv_ctl_msg *msg = q->msg;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
-    struct pv_ctl_msg m = answer_to(msg, PV_CTL_PRESENCE);
-    size_t found_n = 0;
-    struct pv_conn **found = online_behind(s, &msg->u.list, &found_n);
-    if (found == NULL) {
-        refuse_request(s, msg, PV_CTL_E_BUSY, "no memory; try again later");
-        return;
+    struct pv_ctl_msg m = answer_to(q->msg, PV_CTL_PRESENCE);
+    size_t n = 0;
+    bool more = false;
+    for (size_t i = first_behind(s->net, &q->msg->u.list); i < s->net->n_members && !more; i++) {
+        const struct pv_conn *o = s->net->members[i];
+        if (o->bnode == NULL)
+            continue;
+        more = n == PV_CTL_NODES_MAX;
+        if (!more)
+            nodes[n++] = pv_broker_presence(&q->c->broker, s->net, o->node);
     }
-    size_t n = found_n < PV_CTL_NODES_MAX ? found_n : PV_CTL_NODES_MAX;
-    for (size_t i = 0; i < n; i++)
-        nodes[i] = pv_broker_presence(&q->c->broker, s->net, found[i]->node);
-    m.u.presence = (struct pv_ctl_presences){.n = n, .nodes = nodes, .more = n < found_n};
+    m.u.presence = (struct pv_ctl_presences){.n = n, .nodes = nodes, .more = more};
     send_answer(s, &m);
-    free(found);
 }
 
 /* A signal is passed on at once or refused: it describes addresses of now, so nobody would want it
@@ -568,7 +552,9 @@ static bool is_allowed(const struct pv_conn *s, enum asker asker)
 /* Is the request within the connection's rate? A client that does not back off is ended. */
 static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
-    if (pv_bucket_take(&s->requests, c->limits.request_rate, c->limits.request_burst, 1, now)) {
+    bool known = s->state == PV_CONN_MEMBER;
+    if (pv_bucket_take(&s->requests, known ? c->limits.request_rate : GUEST_RATE,
+                       known ? c->limits.request_burst : GUEST_BURST, 1, now)) {
         c->stats.requests++;
         return true;
     }

@@ -1,59 +1,71 @@
 /* SPDX-License-Identifier: MIT */
-/* The gate before TLS handshakes. Order of the list is order of arrival, and each has the same
- * time, so the first is the one that is overdue first. */
+/* The gate before TLS handshakes: rates first, then a place, which an older handshake may have to
+ * give up. */
 #include "coordinator/core/tlsgate.h"
 
 #include <string.h>
 
 enum {
-    SOURCE4_BYTES = 3, /* a /24 */
-    SOURCE6_BYTES = 7, /* a /56 */
-    SLOTS = 4096,      /* ours: source networks whose rate is remembered, as in coord.c */
+    SLOTS = 4096, /* ours: source networks whose rate is remembered, as in coord.c */
 };
 
 int pv_tlsgate_init(struct pv_tlsgate *g, const struct pv_rng *rng)
 {
     memset(g, 0, sizeof(*g));
-    return pv_bucket_table_new(&g->sources, SLOTS, PV_TLSGATE_SOURCE_RATE, PV_TLSGATE_SOURCE_BURST,
-                               rng);
+    pv_heap_init(&g->timers);
+    pv_places_init(&g->strangers, PV_TLSGATE_MAX, PV_TLSGATE_SOURCE_MAX, rng);
+    pv_places_init(&g->regulars, PV_TLSGATE_REGULARS, PV_TLSGATE_REGULARS, rng);
+    int r = pv_bucket_table_new(&g->sources, SLOTS, PV_TLSGATE_SOURCE_RATE, PV_TLSGATE_SOURCE_BURST,
+                                rng);
+    if (r == PV_OK)
+        r = pv_bucket_table_new(&g->quiets, SLOTS, PV_TLSGATE_QUIET_RATE, PV_TLSGATE_QUIET_BURST,
+                                rng);
+    if (r < 0)
+        pv_tlsgate_done(g);
+    return r;
 }
 
 void pv_tlsgate_done(struct pv_tlsgate *g)
 {
-    pv_bucket_table_free(g->sources);
-    g->sources = NULL;
+    pv_heap_done(&g->timers);
+    pv_places_done(&g->strangers);
+    pv_places_done(&g->regulars);
+    g->sources = pv_bucket_table_free(g->sources);
+    g->quiets = pv_bucket_table_free(g->quiets);
 }
 
-/* A source counts as its network, /24 or /56, as in the table of rates (base/bucket.h): a host with
- * one IPv6 address has a whole network of them. */
-static bool same_source(const struct pv_addr *a, const struct pv_addr *b)
+/* Who floods uses up the rate of all; so whoever comes now and then, or from where members are, is
+ * paid from elsewhere first. The source's rate is asked before the rate of all: one source alone
+ * does not use up what others need. */
+static bool has_rate(struct pv_tlsgate *g, const struct pv_addr *source, bool regular, pv_ns now)
 {
-    return a->family == b->family &&
-           memcmp(a->ip, b->ip, a->family == PV_AF_INET ? SOURCE4_BYTES : SOURCE6_BYTES) == 0;
+    if (regular && pv_bucket_take(&g->members, PV_TLSGATE_OWN_RATE, PV_TLSGATE_OWN_BURST, 1, now))
+        return true;
+    if (!pv_bucket_table_take(g->sources, source, 1, now))
+        return false;
+    if (pv_bucket_table_take(g->quiets, source, 1, now) &&
+        pv_bucket_take(&g->quiet, PV_TLSGATE_OWN_RATE, PV_TLSGATE_OWN_BURST, 1, now))
+        return true;
+    return pv_bucket_take(&g->all, PV_TLSGATE_RATE, PV_TLSGATE_BURST, 1, now);
 }
 
-/* The source's rate is asked before the rate of all, so one source that floods does not use up what
- * others need. */
+/* The one that gives up its place stays in the heap, due at once: its owner ends it. */
 bool pv_tlsgate_enter(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass,
-                      const struct pv_addr *source, pv_ns now)
+                      const struct pv_addr *source, bool regular, pv_ns now)
 {
-    size_t of_source = 0;
-    if (pass->inside || g->n >= PV_TLSGATE_MAX)
+    struct pv_places *places = regular ? &g->regulars : &g->strangers;
+    struct pv_place *evicted = NULL;
+    if (pass->inside || !has_rate(g, source, regular, now) ||
+        pv_heap_reserve(&g->timers, g->timers.len + 1) < 0 ||
+        pv_places_enter(places, &pass->place, source, &evicted) < 0)
         return false;
-    /* As long as the list may be, a look through it costs a thousandth of the handshake. */
-    for (const struct pv_tlsgate_pass *p = g->first; p != NULL; p = p->next)
-        of_source += same_source(&p->source, source) ? 1 : 0;
-    if (of_source >= PV_TLSGATE_SOURCE_MAX || !pv_bucket_table_take(g->sources, source, 1, now) ||
-        !pv_bucket_take(&g->all, PV_TLSGATE_RATE, PV_TLSGATE_BURST, 1, now))
-        return false;
-    *pass = (struct pv_tlsgate_pass){
-        .inside = true, .source = *source, .until = now + PV_S(PV_TLSGATE_TIME_S), .prev = g->last};
-    if (g->last == NULL)
-        g->first = pass;
-    else
-        g->last->next = pass;
-    g->last = pass;
+    pass->inside = true;
     g->n++;
+    int seconds = pv_places_crowded(places) ? PV_TLSGATE_HURRY_S : PV_TLSGATE_TIME_S;
+    pv_heap_set(&g->timers, &pass->timer, now + PV_S(seconds));
+    if (evicted != NULL)
+        pv_heap_set(&g->timers, &PV_CONTAINER_OF(evicted, struct pv_tlsgate_pass, place)->timer,
+                    now);
     return true;
 }
 
@@ -62,24 +74,19 @@ void pv_tlsgate_leave(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass)
 {
     if (!pass->inside)
         return;
-    if (pass->prev == NULL)
-        g->first = pass->next;
-    else
-        pass->prev->next = pass->next;
-    if (pass->next == NULL)
-        g->last = pass->prev;
-    else
-        pass->next->prev = pass->prev;
+    pv_place_leave(&pass->place);
+    pv_heap_set(&g->timers, &pass->timer, PV_NEVER);
     *pass = (struct pv_tlsgate_pass){0};
     g->n--;
 }
 
-struct pv_tlsgate_pass *pv_tlsgate_overdue(const struct pv_tlsgate *g, pv_ns now)
+struct pv_tlsgate_pass *pv_tlsgate_overdue(struct pv_tlsgate *g, pv_ns now)
 {
-    return g->first != NULL && g->first->until <= now ? g->first : NULL;
+    struct pv_heap_node *due = pv_heap_pop_due(&g->timers, now);
+    return due == NULL ? NULL : PV_CONTAINER_OF(due, struct pv_tlsgate_pass, timer);
 }
 
 pv_ns pv_tlsgate_next_timeout(const struct pv_tlsgate *g)
 {
-    return g->first == NULL ? PV_NEVER : g->first->until;
+    return pv_heap_next(&g->timers);
 }

@@ -37,7 +37,7 @@ int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, const struct pv
     return PV_OK;
 }
 
-/* Connected members are the coordinator's and have left the list by now. */
+/* Connected members are the coordinator's and have left the array by now. */
 struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
 {
     struct pv_cnet_invite *invite;
@@ -49,6 +49,7 @@ struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
         PV_MAP_DEL(net->invites, invite);
         free(invite);
     }
+    free(net->members);
     while (net->reservations != NULL) {
         struct pv_cnet_reservation *r = net->reservations;
         net->reservations = r->next;

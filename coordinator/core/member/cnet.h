@@ -69,9 +69,17 @@ struct pv_cnet {
     size_t n_reservations;
     bool head_known;                     /* head is that of the present roster */
     uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash over the roster */
-    struct pv_bucket work;               /* statements and joins, pv_coord_limits.network_rate */
-    struct pv_conn *members; /* connected members, listed by the connection's net_next */
-    bool changed;            /* in the registry's list of changed networks */
+    struct pv_bucket work;               /* members' statements, pv_coord_limits.network_rate */
+    struct pv_bucket guests;             /* of guests whose invite is good, PV_CNET_GUEST_RATE */
+    pv_ns debt;                          /* time that its requests took lately, not yet paid back */
+    pv_ns debt_at;                       /* when that was so */
+    bool resting;                        /* its members' requests wait until it has paid back */
+    struct pv_heap_node rest;            /* when it has */
+    size_t n_presence;                   /* entries of the broker */
+    struct pv_conn **members; /* connections of members, ascending by key, the older one first */
+    size_t n_members;
+    size_t members_cap;
+    bool changed; /* in the registry's list of changed networks */
     struct pv_cnet *next_changed;
     UT_hash_handle hh; /* in the registry, by id */
 };
@@ -130,7 +138,8 @@ const uint8_t *pv_cnet_head(struct pv_cnet *net);
 
 /* --- joining --------------------------------------------------------------------------------- */
 
-/* Reserves name and addresses (60 s), or gives the same again. wall: Unix seconds. */
+/* Reserves name and addresses (60 s), or gives the same again. Its signature is the caller's to
+ * check. wall: Unix seconds. */
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
                                pv_ns now, struct pv_ctl_reservation *ret_reservation);
 

@@ -309,6 +309,13 @@ static const struct pv_member *joined_before(const struct pv_cnet *net, const ui
     return m != NULL && memcmp(m->admitted_by, invite, PV_SIGN_PK_LEN) == 0 ? m : NULL;
 }
 
+/* What guests may ask of a network is apart from what its members may, or strangers with an old
+ * token could keep them from removing a node. It is asked last: only who may join uses it up. */
+static bool guests_have_room(struct pv_cnet *net, pv_ns now)
+{
+    return pv_bucket_take(&net->guests, PV_CNET_GUEST_RATE, PV_CNET_GUEST_BURST, 1, now);
+}
+
 /* A repeated join gets the same answer, with its time begun anew: a node whose connection broke
  * gets the name that it was promised. */
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
@@ -326,6 +333,8 @@ enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *jo
                      pv_roster_check_invite(net->roster, join->invite, join->node, wall));
     if (e != PV_CTL_E_NONE)
         return e;
+    if (!guests_have_room(net, now))
+        return PV_CTL_E_LIMIT;
     struct pv_cnet_reservation *r = find_reservation(net, join->invite, join->node);
     if (r != NULL) {
         unlink_reservation(net, r);
@@ -420,6 +429,8 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
         if (before != NULL && before->state == PV_MEMBER_LEFT)
             reg.min_serial = reg.st.u.member.serial;
     }
+    if (!guests_have_room(net, now))
+        return PV_CTL_E_LIMIT;
     enum pv_ctl_error e = pin_reservation(net, &reg.st, now);
     if (e == PV_CTL_E_NONE)
         *ret_register = reg;

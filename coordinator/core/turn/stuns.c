@@ -10,13 +10,13 @@
 #include "proto/stun/stun.h"
 
 enum {
-    MAX_UNKNOWN = 6, /* attributes named in a 420: as many as fit PV_STUNS_PLAIN_ANSWER */
+    MAX_UNKNOWN = 6, /* attributes named in a 420: as many as fit PV_STUNS_SHORT_ANSWER */
     CHANGE_IP = 4,   /* RFC 5780 s7.2 */
     CHANGE_PORT = 2, /* RFC 5780 s7.2 */
 };
 
 struct pv_stuns {
-    struct pv_bucket total;
+    struct pv_bucket total, members;
     struct pv_bucket_table *sources;
 };
 
@@ -54,6 +54,15 @@ bool pv_stuns_may_answer(struct pv_stuns *s, const struct pv_addr *src, pv_ns no
            pv_bucket_take(&s->total, PV_STUNS_TOTAL_RATE, PV_STUNS_TOTAL_BURST, 1, now);
 }
 
+bool pv_stuns_may_answer_member(struct pv_stuns *s, struct pv_bucket *own,
+                                const struct pv_addr *src, pv_ns now)
+{
+    if (pv_bucket_take(own, PV_STUNS_MEMBER_RATE, PV_STUNS_MEMBER_BURST, 1, now) &&
+        pv_bucket_take(&s->members, PV_STUNS_MEMBERS_RATE, PV_STUNS_MEMBERS_BURST, 1, now))
+        return true;
+    return pv_stuns_may_answer(s, src, now);
+}
+
 /* A Binding request, and its answer as far as it is decided. */
 struct binding_request {
     const struct pv_stun_msg *msg;
@@ -61,7 +70,6 @@ struct binding_request {
     struct pv_addr seen;                /* its source */
     struct pv_addr from;                /* the answer leaves from there */
     struct pv_addr to;                  /* the answer goes there */
-    bool behaviour;                     /* has an attribute of RFC 5780: its answer may be longer */
     bool fingerprint;                   /* the answer has FINGERPRINT, as the request has */
 };
 
@@ -86,7 +94,6 @@ static bool apply_change(struct binding_request *ask)
         return true;
     if (r < 0 || !can_change(ask, flags))
         return false;
-    ask->behaviour = true;
     if ((flags & CHANGE_IP) != 0) {
         ask->from = ask->place->other;
         ask->from.port = ask->place->local.port;
@@ -152,14 +159,13 @@ static void put_classic(struct pv_stun_writer *w, const struct binding_request *
         pv_stun_put_addr(w, PV_STUN_ATTR_CHANGED_ADDRESS, &ask->place->other);
 }
 
-/* Writes the answer of RFC 8489 and RFC 5780. RESPONSE-ORIGIN is only for requests with an
- * attribute of the latter, so the plain answer stays small. */
+/* Writes the answer of RFC 8489 and RFC 5780; s6.1 there wants RESPONSE-ORIGIN in every answer. */
 static void put_modern(struct pv_stun_writer *w, const struct binding_request *ask)
 {
     pv_stun_put_xor_addr(w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &ask->seen);
     if (ask->place == NULL)
         return;
-    if (ask->behaviour && ask->from.family != PV_AF_NONE)
+    if (ask->from.family != PV_AF_NONE)
         pv_stun_put_addr(w, PV_STUN_ATTR_RESPONSE_ORIGIN, &ask->from);
     if (ask->place->other.family != PV_AF_NONE)
         pv_stun_put_addr(w, PV_STUN_ATTR_OTHER_ADDRESS, &ask->place->other);
@@ -222,7 +228,5 @@ int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *src,
     ask.to = ask.seen;
     if (place != NULL)
         ask.from = place->local;
-    ask.behaviour =
-        pv_stun_has(&msg, PV_STUN_ATTR_PADDING) || pv_stun_has(&msg, PV_STUN_ATTR_RESPONSE_PORT);
     return write_reply(&ask, ret_reply);
 }

@@ -13,14 +13,15 @@
 #define PV_STUNS_H
 
 #include "base/addr.h"
+#include "base/bucket.h"
 #include "base/pv.h"
 
 enum {
-    /* Bytes, DESIGN 6: no answer is larger. Asked plainly, without and with a second address, and
-     * when the request has CHANGE-REQUEST, RESPONSE-PORT or PADDING. */
-    PV_STUNS_PLAIN_ANSWER = 52,
-    PV_STUNS_OTHER_ANSWER = 76,
+    /* Bytes, DESIGN 6: no answer is larger, without and with a second address; by IPv4 12 and 24
+     * less. Errors and answers by streams. */
+    PV_STUNS_PLAIN_ANSWER = 76,
     PV_STUNS_MAX_ANSWER = 100,
+    PV_STUNS_SHORT_ANSWER = 52,
 
     /* Ours: answers a second and at once to one source network (/24, /56) and to all. A network
      * of 1,000 nodes behind one address refreshes 40 times a second. */
@@ -28,6 +29,11 @@ enum {
     PV_STUNS_SOURCE_BURST = 200,
     PV_STUNS_TOTAL_RATE = 10000,
     PV_STUNS_TOTAL_BURST = 10000,
+    /* Ours: beside them, to 5-tuples from which members relay, in all and to each. */
+    PV_STUNS_MEMBERS_RATE = 5000,
+    PV_STUNS_MEMBERS_BURST = 10000,
+    PV_STUNS_MEMBER_RATE = 2,
+    PV_STUNS_MEMBER_BURST = 10,
     PV_STUNS_SOURCES = 4096, /* ours: source networks remembered */
 };
 
@@ -68,5 +74,9 @@ PV_MUST_CHECK int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *
  * (DESIGN 6). False: none is left, or nothing may be sent there. */
 PV_MUST_CHECK bool pv_stuns_may_answer(struct pv_stuns *stuns, const struct pv_addr *src,
                                        pv_ns now);
+/* The same for a 5-tuple from which a member relays: first from buckets apart from those, the
+ * member's own and that of all members, which no stranger can empty. */
+PV_MUST_CHECK bool pv_stuns_may_answer_member(struct pv_stuns *stuns, struct pv_bucket *own,
+                                              const struct pv_addr *src, pv_ns now);
 
 #endif /* PV_STUNS_H */

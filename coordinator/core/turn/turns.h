@@ -42,8 +42,12 @@ enum {
     PV_TURNS_MEMBERS_MAX = 65536,   /* ours: members known, 3 times the connections; more: 508 */
     PV_TURNS_LIFETIME_S = 600,      /* default and least lifetime, RFC 8656 s3.2 */
     PV_TURNS_LIFETIME_MAX_S = 3600, /* RFC 8656 s7.2 */
-    PV_TURNS_GRACE_S = 30,    /* ours: a member's allocation outlives its control channel by this */
-    PV_TURNS_RESERVE_S = 30,  /* an odd port is held, RFC 8656 s7.2 */
+    PV_TURNS_GRACE_S = 30,   /* ours: a member's allocation outlives its control channel by this */
+    PV_TURNS_RESERVE_S = 30, /* an odd port is held, RFC 8656 s7.2 */
+    /* Ours: of the allocations that a user may have so many may be odd ports held for later, and
+     * two in any case. Stock clients reserve one with each allocation, and many share a user. */
+    PV_TURNS_RESERVED_PART = 4,
+    PV_TURNS_RESERVED_MIN = 2,
     PV_TURNS_PORT_TRIES = 16, /* ours: ports tried for one relay socket, then 508 */
 };
 
@@ -54,8 +58,8 @@ struct pv_turns_user {
 
 /* Zero = the default. */
 struct pv_turns_limits {
-    uint32_t relays;      /* 4096 relay sockets; 508 */
-    uint32_t per_user;    /* 128 allocations of one static user; 486 */
+    uint32_t relays;      /* 4096 relay sockets, half of them shared evenly by the users; 508 */
+    uint32_t per_user;    /* 128 allocations and reserved ports of one static user; 486 */
     uint32_t permissions; /* 256 of one allocation of a static user; 508 */
     uint32_t channels;    /* 1024 of one allocation; 508 */
     uint32_t bandwidth;   /* bytes a second in each direction of one user or member; 0: no limit */

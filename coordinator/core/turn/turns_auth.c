@@ -14,6 +14,18 @@ enum {
 /* PASSWORD-ALGORITHMS as it is offered: SHA-256, MD5, both without parameters. */
 static const uint8_t algorithms[8] = {0, ALGORITHM_SHA256, 0, 0, 0, ALGORITHM_MD5, 0, 0};
 
+/* A member that relays goes on under a flood of strangers: every hour its nonce expires, and it
+ * needs one answer to go on with the next. Whoever forges its source only makes it hear of a new
+ * nonce. */
+static bool may_answer(struct pv_turns *t, const struct pv_treq *q)
+{
+    const struct pv_talloc *there = pv_talloc_find(t, q->way);
+    if (there == NULL || there->member == NULL)
+        return pv_stuns_may_answer(t->stuns, &q->way->src, q->now);
+    return pv_stuns_may_answer_member(t->stuns, &there->member->unsigned_answers, &q->way->src,
+                                      q->now);
+}
+
 /* Answers a request that nobody has signed for. The answer is short and takes a token from the
  * shared buckets, so it is a poor amplifier for a forged source. A nonce says how to try again, but
  * not after a bad request (RFC 8489 s9.2.4). */
@@ -22,7 +34,7 @@ static void answer_unsigned(struct pv_turns *t, const struct pv_treq *q, unsigne
     char nonce[PV_TURNAUTH_NONCE_BUF];
     struct pv_stun_writer w;
     uint8_t *buf = NULL;
-    if (!pv_stuns_may_answer(t->stuns, &q->way->src, q->now))
+    if (!may_answer(t, q))
         return;
     struct pv_turns_out *out = pv_tout_to(t, q->way, &buf);
     if (out == NULL)

@@ -88,26 +88,29 @@ struct pv_tuser {
     uint8_t hash[PV_SHA256_LEN]; /* USERHASH */
     struct pv_turnauth_key key;  /* made of the password */
     uint32_t n_allocs;           /* allocations now, for the quota */
+    uint32_t n_reserved;         /* odd ports held for a later allocation, or promised to one */
+    uint32_t n_socks;            /* relay sockets, of allocations and reserved */
     struct pv_bucket up, down;   /* bandwidth to peers and to clients, of all its allocations */
 };
 
 /* A member of a network, as its welcome made it known. */
 struct pv_tmember {
-    uint8_t id[PV_TMEMBER_KEY];    /* key of the table `members` */
-    uint8_t user[PV_TMEMBER_USER]; /* key of the table `by_user` */
-    uint8_t who[PV_TMEMBER_WHO];   /* network id and node pk */
-    struct pv_addr addr;           /* its relayed address, which is virtual */
-    struct pv_turnauth_key key;    /* made of the password in its welcome */
-    uint32_t serial;               /* of the nonce of its last welcome */
-    bool spent;                    /* that nonce has allocated */
-    uint8_t spent_by[PV_TWAY_KEY]; /* spent: the 5-tuple for which the nonce is good since */
-    bool online;                   /* its control channel is up */
-    pv_ns offline_at;              /* not online: since when */
-    struct pv_talloc *alloc;       /* its allocation; NULL: none */
-    uint8_t former[PV_TWAY_KEY];   /* the 5-tuple that the allocation had before it moved */
-    pv_ns former_until;            /* data from `former` counts until then; 0: there is none */
-    struct pv_bucket up, down;     /* bandwidth from it and to it */
-    struct pv_ttimer timer;        /* offline: the end of its allocation, and of this */
+    uint8_t id[PV_TMEMBER_KEY];        /* key of the table `members` */
+    uint8_t user[PV_TMEMBER_USER];     /* key of the table `by_user` */
+    uint8_t who[PV_TMEMBER_WHO];       /* network id and node pk */
+    struct pv_addr addr;               /* its relayed address, which is virtual */
+    struct pv_turnauth_key key;        /* made of the password in its welcome */
+    uint32_t serial;                   /* of the nonce of its last welcome */
+    bool spent;                        /* that nonce has allocated */
+    uint8_t spent_by[PV_TWAY_KEY];     /* spent: the 5-tuple for which the nonce is good since */
+    bool online;                       /* its control channel is up */
+    pv_ns offline_at;                  /* not online: since when */
+    struct pv_talloc *alloc;           /* its allocation; NULL: none */
+    uint8_t former[PV_TWAY_KEY];       /* the 5-tuple that the allocation had before it moved */
+    pv_ns former_until;                /* data from `former` counts until then; 0: there is none */
+    struct pv_bucket up, down;         /* bandwidth from it and to it */
+    struct pv_bucket unsigned_answers; /* to its 5-tuple: a nonce that has expired, above all */
+    struct pv_ttimer timer;            /* offline: the end of its allocation, and of this */
 };
 
 enum pv_trelay_state {
@@ -132,6 +135,8 @@ struct pv_trelay {
     uint8_t place[PV_TPLACE_KEY]; /* open: `shown` as key of the table `by_place` */
     struct pv_tshown *counted;    /* where `shown` is counted; NULL: nowhere */
     struct pv_talloc *alloc;      /* NULL: reserved, or being closed */
+    struct pv_tuser *holder;      /* whose sockets it counts among; NULL: being closed */
+    bool promised;                /* it counts among the holder's reserved ports */
     struct pv_trelay *pair;       /* EVEN-PORT with R: the other of the two, until both are open */
     bool even;                    /* its port has to be even */
     bool reserve;                 /* the odd port above is still to be opened */
@@ -303,6 +308,8 @@ bool pv_trelay_can(const struct pv_turns *t, size_t family, const struct pv_addr
 /* A relay socket for a's family; it is asked for. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool even,
                                  bool reserve);
+/* The odd port that r's request has promised is odd's from now on, of the same user. */
+void pv_trelay_hand_on(struct pv_trelay *r, struct pv_trelay *odd);
 /* The reserved socket of a token, now a's; NULL: none. */
 struct pv_trelay *pv_trelay_redeem(struct pv_turns *t, struct pv_talloc *a,
                                    const uint8_t token[static PV_TTOKEN_LEN]);

@@ -81,6 +81,7 @@ static void want_neighbour(struct pv_turns *t, struct pv_trelay *r, pv_ns now)
     odd->shown.port++;
     odd->pair = r;
     r->pair = odd;
+    pv_trelay_hand_on(r, odd);
     pv_trelay_ask(t, odd);
 }
 

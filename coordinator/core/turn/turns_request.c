@@ -280,6 +280,34 @@ static unsigned want_sockets(struct pv_turns *t, const struct pv_treq *q, struct
     return w->additional ? 0 : PV_TURN_E_NO_CAPACITY;
 }
 
+/* Is there a relay socket for this user? Half of all are kept for those who have less than an even
+ * part of that half: nobody finds all of them taken. */
+static bool has_socket_for(const struct pv_turns *t, const struct pv_tuser *user)
+{
+    size_t part = t->limits.relays / 2 / (t->n_users > 0 ? t->n_users : 1), kept = 0;
+    if (user->n_socks < part)
+        return true;
+    for (size_t i = 0; i < t->n_users; i++)
+        kept += t->users[i].n_socks < part ? part - t->users[i].n_socks : 0;
+    return t->n_relays + kept < t->limits.relays;
+}
+
+/* May this user have what it wishes for? Ports that are reserved for it count like allocations, or
+ * it could hold every socket with them. Returns 0 or an error code. */
+static unsigned judge_quota(const struct pv_turns *t, const struct pv_tuser *user,
+                            const struct allocate_wish *w)
+{
+    uint32_t held = user->n_allocs + user->n_reserved;
+    uint32_t reserved_max = t->limits.per_user / PV_TURNS_RESERVED_PART;
+    if (reserved_max < PV_TURNS_RESERVED_MIN)
+        reserved_max = PV_TURNS_RESERVED_MIN;
+    if (w->has_token && user->n_reserved > 0)
+        held--; /* it becomes an allocation */
+    if (held >= t->limits.per_user || (w->reserve && user->n_reserved >= reserved_max))
+        return PV_TURN_E_QUOTA_REACHED;
+    return w->has_token || has_socket_for(t, user) ? 0 : PV_TURN_E_NO_CAPACITY;
+}
+
 /* The allocation exists from now on, `pending`: it counts towards the user's quota and holds the
  * 5-tuple while sockets are being opened. Only a reserved socket is there already, and can be
  * answered at once. */
@@ -288,8 +316,8 @@ static void allocate_static(struct pv_turns *t, struct pv_treq *q)
     struct allocate_wish wish;
     struct pv_talloc *a = NULL;
     unsigned code = read_wish(t, q, &wish);
-    if (code == 0 && q->user->n_allocs >= t->limits.per_user)
-        code = PV_TURN_E_QUOTA_REACHED;
+    if (code == 0)
+        code = judge_quota(t, q->user, &wish);
     if (code == 0 && pv_talloc_new(t, q->way, NULL, q->user, &a) < 0)
         code = PV_TURN_E_NO_CAPACITY;
     if (code != 0) {

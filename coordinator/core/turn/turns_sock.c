@@ -124,6 +124,34 @@ void pv_trelay_ask(struct pv_turns *t, struct pv_trelay *r)
     enqueue(t, r);
 }
 
+/* A reserved port counts from the request on that asks for it, so that many at once find the
+ * limit. */
+static void hold(struct pv_trelay *r, struct pv_tuser *user, bool promised)
+{
+    r->holder = user;
+    r->promised = promised;
+    user->n_socks++;
+    user->n_reserved += promised ? 1 : 0;
+}
+
+static void let_go(struct pv_trelay *r)
+{
+    if (r->holder == NULL)
+        return;
+    r->holder->n_socks--;
+    r->holder->n_reserved -= r->promised ? 1 : 0;
+    r->holder = NULL;
+    r->promised = false;
+}
+
+void pv_trelay_hand_on(struct pv_trelay *r, struct pv_trelay *odd)
+{
+    struct pv_tuser *user = r->holder;
+    hold(odd, user, r->promised);
+    let_go(r);
+    hold(r, user, false);
+}
+
 /* r is the allocation's from now on, open or not: the end of the allocation closes it. */
 int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool even, bool reserve)
 {
@@ -135,6 +163,7 @@ int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool 
     r->bind = bind_addr(t, family, &a->way.local);
     r->shown = shown->family != PV_AF_NONE ? *shown : r->bind;
     r->alloc = a;
+    hold(r, a->user, reserve);
     r->even = even;
     r->reserve = reserve;
     a->relays[family] = r;
@@ -230,6 +259,8 @@ struct pv_trelay *pv_trelay_redeem(struct pv_turns *t, struct pv_talloc *a,
     pv_turntab_del(&t->by_token, r);
     pv_heap_set(&t->timers, &r->timer.node, PV_NEVER);
     r->alloc = a;
+    let_go(r);
+    hold(r, a->user, false);
     count_shown(t, r);
     a->relays[pv_tfamily(&r->bind)] = r;
     return r;
@@ -252,6 +283,7 @@ void pv_trelay_close(struct pv_turns *t, struct pv_trelay *r)
     if (r->counted != NULL)
         r->counted->n--;
     r->counted = NULL;
+    let_go(r);
     pv_heap_set(&t->timers, &r->timer.node, PV_NEVER);
     r->alloc = NULL;
     r->state = PV_TRELAY_CLOSING; /* a socket that was never asked for: closing it does nothing */

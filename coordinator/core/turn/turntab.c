@@ -53,13 +53,16 @@ void *pv_turntab_find(const struct pv_turntab *t, const uint8_t *key)
     return t->slots[probe_slots(t, key, pv_map_hash(&t->key, key, t->key_len))].entry;
 }
 
-/* The search begins at the first slot each time: this is for emptying a table, not for the path of
- * data. */
-void *pv_turntab_any(const struct pv_turntab *t)
+/* Who empties a table asks for each entry in turn: the search goes on where the last one ended,
+ * for the slots before are free. */
+void *pv_turntab_any(struct pv_turntab *t)
 {
     for (size_t i = 0; t->n > 0 && i < t->n_slots; i++) {
-        if (t->slots[i].entry != NULL)
-            return t->slots[i].entry;
+        size_t k = (t->any + i) & (t->n_slots - 1);
+        if (t->slots[k].entry != NULL) {
+            t->any = k;
+            return t->slots[k].entry;
+        }
     }
     return NULL;
 }

@@ -24,6 +24,7 @@ struct pv_turntab {
     struct pv_turntab_slot *slots;
     size_t n_slots; /* 0 or a power of two */
     size_t n;
+    size_t any; /* where pv_turntab_any() found the last entry */
 };
 
 /* key_off, key_len: where entries hold their key; limit: largest number of entries. */
@@ -34,7 +35,7 @@ void pv_turntab_done(struct pv_turntab *t);
 /* The entry with this key, or NULL. */
 void *pv_turntab_find(const struct pv_turntab *t, const uint8_t *key);
 /* Any entry, NULL when the table is empty: to empty it. */
-void *pv_turntab_any(const struct pv_turntab *t);
+void *pv_turntab_any(struct pv_turntab *t);
 /* entry's key must not be in the table, and not change while it is. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_turntab_add(struct pv_turntab *t, void *entry);
 /* Takes the entry out; nothing happens when it is not in. Memory shrinks with the table. */

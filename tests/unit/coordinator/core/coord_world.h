@@ -19,7 +19,7 @@
 
 enum {
     CW_INBOX = 512,
-    CW_CLIENTS = 64,
+    CW_CLIENTS = 96,
     CW_JOBS = 64,
     CW_ROWS = 4096,
 };
@@ -60,6 +60,7 @@ struct cw {
     pv_ns now;
     uint64_t next_conn;
     struct cw_client *clients[CW_CLIENTS];
+    struct pv_addr source; /* of the next connections; zero: one that members came from */
     size_t n_clients;
 
     /* The store. */
@@ -342,7 +343,7 @@ static inline void cw_sleep(struct cw *w, pv_ns ns)
 
 static inline struct cw_client *cw_connect(struct cw *w, const struct cw_node *node)
 {
-    struct pv_addr src = pv_addr4(198, 51, 100, 7, 40000);
+    struct pv_addr src = w->source.family != 0 ? w->source : pv_addr4(198, 51, 100, 7, 40000);
     struct cw_client *c = calloc(1, sizeof(*c));
     assert_non_null(c);
     assert_true(w->n_clients < CW_CLIENTS);

@@ -20,6 +20,8 @@ static int make_world(void **state)
 static int end_world(void **state)
 {
     struct world *w = *state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(w->pass); i++)
+        pv_tlsgate_leave(&w->gate, &w->pass[i]);
     pv_tlsgate_done(&w->gate);
     free(w);
     return 0;
@@ -30,34 +32,87 @@ static struct pv_addr source(size_t net, size_t host)
     return pv_addr4(198, 51, (uint8_t)net, (uint8_t)host, 1);
 }
 
-static void only_so_many_are_under_way(void **state)
+/* Ends the handshakes that the gate names at a time, as its owner does. */
+static size_t end_overdue(struct world *w, pv_ns now)
 {
-    struct world *w = *state;
-    for (size_t i = 0; i <= PV_TLSGATE_MAX; i++) {
-        struct pv_addr src = source(i / 4, i);
-        assert_int_equal(pv_tlsgate_enter(&w->gate, &w->pass[i], &src, PV_S(1)),
-                         i < PV_TLSGATE_MAX);
-    }
-    struct pv_addr src = source(200, 1);
-    pv_tlsgate_leave(&w->gate, &w->pass[77]);
-    pv_tlsgate_leave(&w->gate, &w->pass[77]); /* harmless */
-    assert_true(pv_tlsgate_enter(&w->gate, &w->pass[PV_TLSGATE_MAX], &src, PV_S(1)));
-    assert_false(pv_tlsgate_enter(&w->gate, &w->pass[77], &src, PV_S(1)));
+    struct pv_tlsgate_pass *pass;
+    size_t n = 0;
+    for (; (pass = pv_tlsgate_overdue(&w->gate, now)) != NULL; n++)
+        pv_tlsgate_leave(&w->gate, pass);
+    return n;
 }
 
-static void one_source_leaves_room_for_others(void **state)
+static void one_more_than_there_are_places_displaces_the_oldest_of_the_largest(void **state)
+{
+    struct world *w = *state;
+    for (size_t i = 0; i < PV_TLSGATE_MAX; i++) {
+        struct pv_addr src = source(i < 8 ? 7 : i / 4, i);
+        assert_true(pv_tlsgate_enter(&w->gate, &w->pass[i], &src, false, PV_S(1)));
+    }
+    struct pv_addr src = source(200, 1);
+    assert_false(pv_tlsgate_enter(&w->gate, &w->pass[77], &src, false, PV_S(1))); /* is inside */
+    assert_true(pv_tlsgate_enter(&w->gate, &w->pass[PV_TLSGATE_MAX], &src, false, PV_S(1)));
+    assert_ptr_equal(pv_tlsgate_overdue(&w->gate, PV_S(1)), &w->pass[0]);
+    assert_null(pv_tlsgate_overdue(&w->gate, PV_S(1)));
+    pv_tlsgate_leave(&w->gate, &w->pass[0]);
+    pv_tlsgate_leave(&w->gate, &w->pass[0]); /* harmless */
+    assert_int_equal(w->gate.n, PV_TLSGATE_MAX);
+}
+
+static void one_source_displaces_itself(void **state)
 {
     struct world *w = *state;
     for (size_t i = 0; i <= PV_TLSGATE_SOURCE_MAX; i++) {
         struct pv_addr src = source(7, i); /* one /24 */
-        assert_int_equal(pv_tlsgate_enter(&w->gate, &w->pass[i], &src, PV_S(1)),
-                         i < PV_TLSGATE_SOURCE_MAX);
+        assert_true(pv_tlsgate_enter(&w->gate, &w->pass[i], &src, false, PV_S(1)));
     }
+    assert_int_equal(end_overdue(w, PV_S(1)), 1);
+    assert_false(w->pass[0].inside);
     struct pv_addr other = source(8, 1);
-    assert_true(pv_tlsgate_enter(&w->gate, &w->pass[PV_TLSGATE_MAX], &other, PV_S(1)));
-    uint8_t ip[16] = {0x20, 0x01, 0x0d, 0xb8};
-    struct pv_addr v6 = pv_addr6(ip, 1);
-    assert_true(pv_tlsgate_enter(&w->gate, &w->pass[PV_TLSGATE_MAX - 1], &v6, PV_S(1)));
+    assert_true(pv_tlsgate_enter(&w->gate, &w->pass[0], &other, false, PV_S(1)));
+    assert_int_equal(end_overdue(w, PV_S(1)), 0);
+}
+
+/* A flood of 24 networks that begin far more than the gate lets in: whoever comes once goes in and
+ * stays until its handshake is done, and so does a member's address. */
+static void a_flood_keeps_nobody_else_out(void **state)
+{
+    struct world *w = *state;
+    for (size_t ms = 0; ms < 5000; ms++) {
+        pv_ns now = PV_S(1) + PV_MS(ms);
+        struct pv_addr src = source(ms % 24, ms % 251);
+        struct pv_tlsgate_pass *pass = &w->pass[ms % PV_TLSGATE_MAX];
+        pv_tlsgate_leave(&w->gate, pass);
+        (void)!pv_tlsgate_enter(&w->gate, pass, &src, false, now);
+        end_overdue(w, now);
+    }
+    struct pv_tlsgate_pass guest = {0}, member = {0};
+    struct pv_addr new_one = source(100, 1), same_net = source(7, 1);
+    assert_true(pv_tlsgate_enter(&w->gate, &guest, &new_one, false, PV_S(6)));
+    assert_true(pv_tlsgate_enter(&w->gate, &member, &same_net, true, PV_S(6)));
+    for (size_t ms = 0; ms < 1000; ms++) {
+        struct pv_addr src = source(ms % 24, ms % 251);
+        struct pv_tlsgate_pass *pass = &w->pass[ms % PV_TLSGATE_MAX];
+        pv_tlsgate_leave(&w->gate, pass);
+        (void)!pv_tlsgate_enter(&w->gate, pass, &src, false, PV_S(6) + PV_MS(ms));
+        end_overdue(w, PV_S(6) + PV_MS(ms));
+    }
+    assert_true(guest.inside && member.inside);
+    pv_tlsgate_leave(&w->gate, &guest);
+    pv_tlsgate_leave(&w->gate, &member);
+}
+
+static void who_comes_to_a_crowd_has_less_time(void **state)
+{
+    struct world *w = *state;
+    size_t n = PV_TLSGATE_MAX / 2 + 1;
+    for (size_t i = 0; i < n; i++) {
+        struct pv_addr src = source(i / 4, i);
+        assert_true(pv_tlsgate_enter(&w->gate, &w->pass[i], &src, false, PV_S(1)));
+    }
+    assert_int_equal(end_overdue(w, PV_S(1 + PV_TLSGATE_HURRY_S)), 1);
+    assert_false(w->pass[n - 1].inside);
+    assert_int_equal(end_overdue(w, PV_S(1 + PV_TLSGATE_TIME_S)), n - 1);
 }
 
 static void nobody_goes_in_and_out_too_often(void **state)
@@ -65,21 +120,22 @@ static void nobody_goes_in_and_out_too_often(void **state)
     struct world *w = *state;
     struct pv_addr src = source(7, 1);
     size_t n = 0;
-    for (; pv_tlsgate_enter(&w->gate, &w->pass[0], &src, PV_S(1)); n++)
+    for (; pv_tlsgate_enter(&w->gate, &w->pass[0], &src, false, PV_S(1)); n++)
         pv_tlsgate_leave(&w->gate, &w->pass[0]);
     assert_int_equal(n, PV_TLSGATE_SOURCE_BURST);
-    for (n = 0; pv_tlsgate_enter(&w->gate, &w->pass[0], &src, PV_S(2)); n++)
+    for (n = 0; pv_tlsgate_enter(&w->gate, &w->pass[0], &src, false, PV_S(2)); n++)
         pv_tlsgate_leave(&w->gate, &w->pass[0]);
     assert_int_equal(n, PV_TLSGATE_SOURCE_RATE);
     /* Nor all of them together. */
     size_t all = PV_TLSGATE_SOURCE_BURST + PV_TLSGATE_SOURCE_RATE;
     for (size_t net = 0; net < 200; net++) {
         src = source(net, 1);
-        for (n = 0; n < 100 && pv_tlsgate_enter(&w->gate, &w->pass[0], &src, PV_S(2)); n++)
+        for (n = 0; n < 100 && pv_tlsgate_enter(&w->gate, &w->pass[0], &src, false, PV_S(2)); n++)
             pv_tlsgate_leave(&w->gate, &w->pass[0]);
         all += n;
     }
-    assert_in_range(all, PV_TLSGATE_BURST, PV_TLSGATE_BURST + PV_TLSGATE_RATE);
+    size_t most = PV_TLSGATE_BURST + PV_TLSGATE_RATE + PV_TLSGATE_OWN_BURST + PV_TLSGATE_OWN_RATE;
+    assert_in_range(all, PV_TLSGATE_BURST, most);
 }
 
 static void the_slow_are_named_in_the_order_they_came(void **state)
@@ -88,7 +144,7 @@ static void the_slow_are_named_in_the_order_they_came(void **state)
     struct pv_addr src = source(7, 1);
     assert_true(pv_tlsgate_next_timeout(&w->gate) == PV_NEVER);
     for (size_t i = 0; i < 3; i++)
-        assert_true(pv_tlsgate_enter(&w->gate, &w->pass[i], &src, PV_S(1 + i)));
+        assert_true(pv_tlsgate_enter(&w->gate, &w->pass[i], &src, false, PV_S(1 + i)));
     pv_tlsgate_leave(&w->gate, &w->pass[1]); /* done in time */
     pv_ns due = PV_S(1 + PV_TLSGATE_TIME_S);
     assert_true(pv_tlsgate_next_timeout(&w->gate) == due);
@@ -119,8 +175,10 @@ static void the_first_byte_says_what_is_spoken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(only_so_many_are_under_way),
-        TEST(one_source_leaves_room_for_others),
+        TEST(one_more_than_there_are_places_displaces_the_oldest_of_the_largest),
+        TEST(one_source_displaces_itself),
+        TEST(a_flood_keeps_nobody_else_out),
+        TEST(who_comes_to_a_crowd_has_less_time),
         TEST(nobody_goes_in_and_out_too_often),
         TEST(the_slow_are_named_in_the_order_they_came),
         cmocka_unit_test(the_first_byte_says_what_is_spoken),

@@ -313,6 +313,34 @@ static void bandwidth_has_a_limit(void **state)
 
 /* --- credentials --------------------------------------------------------------------------- */
 
+/* Strangers of many networks use up all answers to requests that nobody has signed; a member's
+ * nonce expires meanwhile, and it goes on. */
+static void a_member_is_answered_while_strangers_flood(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = tw_client(1, 40001), stranger = tw_client(1, 4);
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    size_t len = 0;
+    tw_online(w, &a, TW_NET, 1);
+    assert_int_equal(tw_allocate(w, &a, 6), 0);
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
+    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+    unsigned answered = 0;
+    for (unsigned i = 0; i < 2 * PV_STUNS_TOTAL_BURST; i++) {
+        stranger.src = pv_addr4(11, (uint8_t)(i >> 8), (uint8_t)i, 1, 9);
+        answered += tw_in(w, &stranger, buf, len) ? 1 : 0;
+    }
+    assert_int_equal(answered, PV_STUNS_TOTAL_BURST);
+    a.nonce[0] ^= 1; /* as good as one of an hour ago */
+    tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_REFRESH);
+    len = tw_sign(&a, &sw);
+    for (unsigned i = 0; i < PV_STUNS_MEMBER_BURST; i++)
+        assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), PV_TURN_E_STALE_NONCE);
+    assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), -1); /* it, too, has a limit */
+}
+
 static void the_nonce_of_welcome_is_good_for_one_allocate(void **state)
 {
     (void)state;
@@ -635,6 +663,7 @@ int main(void)
         cmocka_unit_test(channel_numbers_have_bounds),
         cmocka_unit_test(channels_of_one_member_have_a_limit),
         cmocka_unit_test(bandwidth_has_a_limit),
+        cmocka_unit_test(a_member_is_answered_while_strangers_flood),
         cmocka_unit_test(the_nonce_of_welcome_is_good_for_one_allocate),
         cmocka_unit_test(nonces_expire),
         cmocka_unit_test(a_nonce_is_bound_to_its_source),

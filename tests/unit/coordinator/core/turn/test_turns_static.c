@@ -495,6 +495,84 @@ static void quotas_have_their_answers(void **state)
     assert_int_equal(tw_permit(w, &c[0], &peers[2], 1), 0);
 }
 
+/* Allocates with EVEN-PORT and R, then gives the allocation up; what was reserved stays. */
+static int reserve_and_leave(struct tw *w, struct tw_client *c)
+{
+    static const uint8_t reserve = 0x80;
+    struct pv_turns_socket odd = {.sock = 0};
+    struct pv_stun_writer sw;
+    uint8_t buf[512];
+    begin_allocate(w, &sw, buf, sizeof(buf));
+    pv_stun_put(&sw, PV_TURN_ATTR_EVEN_PORT, pv_view(&reserve, 1));
+    int code = finish_allocate(w, c, &sw, PV_OK, &odd);
+    if (code != 0)
+        return code;
+    assert_int_equal(tw_refresh(w, c, 0), 0);
+    assert_int_equal(closed_sockets(w), 1);
+    return 0;
+}
+
+static void reserved_ports_count_and_are_limited(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    cfg.limits = (struct pv_turns_limits){.relays = 64, .per_user = 4};
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    struct tw_client c[5];
+    for (uint8_t i = 0; i < 5; i++)
+        c[i] = alice((uint8_t)(i + 1));
+    assert_int_equal(reserve_and_leave(w, &c[0]), 0);
+    assert_int_equal(reserve_and_leave(w, &c[0]), 0);
+    assert_int_equal(reserve_and_leave(w, &c[0]), PV_TURN_E_QUOTA_REACHED);
+    assert_int_equal(tc_sockets(w->turns), 2);
+    assert_int_equal(allocate(w, &c[1], &sock), 0);
+    assert_int_equal(allocate(w, &c[2], &sock), 0);
+    assert_int_equal(allocate(w, &c[3], &sock), PV_TURN_E_QUOTA_REACHED); /* 2 + 2 */
+    w->now += PV_S(PV_TURNS_RESERVE_S);
+    pv_turns_handle_timeout(w->turns, w->now);
+    assert_int_equal(closed_sockets(w), 2);
+    assert_int_equal(allocate(w, &c[3], &sock), 0);
+    assert_int_equal(tw_refresh(w, &c[3], 0), 0);
+    assert_int_equal(closed_sockets(w), 1);
+    assert_int_equal(reserve_and_leave(w, &c[0]), 0);
+}
+
+static void many_clients_of_one_user_may_each_reserve_a_port(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    cfg.limits = (struct pv_turns_limits){.relays = 256, .per_user = 128};
+    struct tw *w = tw_new_with(&cfg);
+    struct tw_client c = alice(1);
+    for (int i = 0; i < 32; i++)
+        assert_int_equal(reserve_and_leave(w, &c), 0);
+    assert_int_equal(reserve_and_leave(w, &c), PV_TURN_E_QUOTA_REACHED);
+}
+
+static void each_user_finds_its_part_of_the_sockets(void **state)
+{
+    (void)state;
+    struct pv_turns_config cfg = config();
+    cfg.limits = (struct pv_turns_limits){.relays = 16, .per_user = 100};
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    size_t got[2] = {0};
+    for (uint8_t i = 0; i < 40; i++) {
+        struct tw_client c = alice(i);
+        if (i >= 20) {
+            snprintf(c.user, sizeof(c.user), "bob");
+            snprintf(c.password, sizeof(c.password), "other");
+        }
+        w->now += PV_MS(20);
+        int code = allocate(w, &c, &sock);
+        assert_true(code == 0 || code == PV_TURN_E_NO_CAPACITY);
+        got[i / 20] += code == 0 ? 1 : 0;
+    }
+    assert_int_equal(got[0], 12);
+    assert_int_equal(got[1], 4);
+}
+
 static void ten_thousand_allocations_are_abandoned_and_nothing_stays(void **state)
 {
     (void)state;
@@ -502,7 +580,7 @@ static void ten_thousand_allocations_are_abandoned_and_nothing_stays(void **stat
         N = 10000
     };
     struct pv_turns_config cfg = config();
-    cfg.limits = (struct pv_turns_limits){.relays = N, .per_user = N};
+    cfg.limits = (struct pv_turns_limits){.relays = 2 * N, .per_user = N};
     cfg.port_lo = 20000;
     cfg.port_hi = 65535;
     struct tw *w = tw_new_with(&cfg);
@@ -594,6 +672,9 @@ int main(void)
         cmocka_unit_test(out_of_descriptors_is_508),
         cmocka_unit_test(an_even_port_and_its_reserved_neighbour),
         cmocka_unit_test(a_reservation_ends_after_thirty_seconds),
+        cmocka_unit_test(reserved_ports_count_and_are_limited),
+        cmocka_unit_test(many_clients_of_one_user_may_each_reserve_a_port),
+        cmocka_unit_test(each_user_finds_its_part_of_the_sockets),
         cmocka_unit_test(two_families_in_one_allocation),
         cmocka_unit_test(half_of_two_families_is_said_to_be_missing),
         cmocka_unit_test(the_public_address_of_a_nat_is_what_clients_are_told),

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * regulars.h - addresses from which members came lately, in a table of fixed size: whoever comes
+ * from one of them has places of its own (places.h), which strangers cannot take.
+ *
+ * An address is an IPv4 address or an IPv6 /64. Pure; one thread.
+ */
+#ifndef PV_REGULARS_H
+#define PV_REGULARS_H
+
+#include "base/addr.h"
+#include "base/map.h"
+#include "base/pv.h"
+
+enum {
+    PV_REGULARS_SETS = 4096, /* ours: sets of four: 16,384 addresses, 400 KiB */
+    PV_REGULARS_WAYS = 4,
+    PV_REGULARS_KEEP_S = 7 * 86400, /* ours: seconds after which an address is forgotten */
+};
+
+struct pv_regular {
+    uint8_t net[9]; /* family, then the address; zero: free */
+    pv_ns seen;
+};
+
+struct pv_regulars {
+    struct pv_map map; /* only its hash key is used */
+    struct pv_regular *slots;
+};
+
+/* PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_regulars_init(struct pv_regulars *t, const struct pv_rng *rng);
+void pv_regulars_done(struct pv_regulars *t);
+/* A member has shown who it is from here. The least recently seen of a few others is forgotten. */
+void pv_regulars_note(struct pv_regulars *t, const struct pv_addr *source, pv_ns now);
+PV_MUST_CHECK bool pv_regulars_has(const struct pv_regulars *t, const struct pv_addr *source,
+                                   pv_ns now);
+
+#endif /* PV_REGULARS_H */

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* Many at once: connections that say nothing, guests that may not join, subscriptions to nobody.
+ * Whoever does none of this goes on. */
+#include "coord_world.h"
+#include "coordinator/core/broker.h"
+
+static struct pv_coord_stats stats(const struct cw *w)
+{
+    struct pv_coord_stats st;
+    pv_coord_stats(w->coord, &st);
+    return st;
+}
+
+static void one_network_has_a_rate_of_connections(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(15);
+    w->cfg.limits.source_rate = 10;
+    w->cfg.limits.source_burst = 30;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct pv_addr flood = pv_addr4(192, 0, 2, 1, 1);
+    size_t taken = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        flood.ip[3] = (uint8_t)i;
+        taken += pv_coord_accept(w->coord, 1000 + i, &flood, w->now) == PV_OK ? 1 : 0;
+    }
+    assert_int_equal(taken, 30);
+    assert_int_equal(stats(w).limits[PV_COORD_LIMIT_SOURCE], 70);
+    cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    cw_sleep(w, PV_S(10)); /* the silent ones are gone, others come in */
+    assert_int_equal(stats(w).conns, 1);
+    cw_member(w, &w->alice);
+}
+
+/* n connections of 24 networks that say nothing, seven a millisecond; the first one's number is
+ * first. */
+static void flood(struct cw *w, uint64_t first, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct pv_addr src = pv_addr4(11, 22, (uint8_t)(i % 24), (uint8_t)(i / 24), 1);
+        (void)!pv_coord_accept(w->coord, first + i, &src, w->now);
+        if (i % 7 == 0) {
+            w->now += PV_MS(1);
+            cw_pump(w);
+        }
+    }
+}
+
+static void a_flood_from_many_networks_displaces_itself(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(15);
+    w->cfg.limits.guests = 40;
+    w->cfg.limits.regulars = 4;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    struct cw_node bob = cw_node_make(w);
+    flood(w, 1000, 2000);
+    /* Somebody new, who is not the fastest, joins between two waves; a member comes back. */
+    w->source = pv_addr4(203, 0, 113, 9, 40000);
+    struct cw_client *guest = cw_connect(w, &bob);
+    w->source = (struct pv_addr){0};
+    flood(w, 10000, 2000);
+    assert_false(guest->closed);
+    struct cw_client *back = cw_connect(w, &w->alice);
+    flood(w, 20000, 2000);
+    assert_false(back->closed);
+    cw_join(w, &invite, &bob, "bob");
+    cw_ask_ok(w, cw_member(w, &w->alice), (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    assert_true(stats(w).limits[PV_COORD_LIMIT_GUESTS] > 5000);
+    assert_true(stats(w).conns <= 40 + 4 + 2);
+    /* They had a second to say something, since the places were crowded. */
+    cw_sleep(w, PV_S(PV_COORD_HURRY_BYTE_S));
+    assert_true(stats(w).conns <= 40 / 2 + 6);
+}
+
+/* Sixty guests ask to join as often as they may, half the time by an invite that is used up: the
+ * members' work goes on. */
+static void guests_do_not_use_up_what_members_need(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(33);
+    w->cfg.limits.network_rate = 10;
+    w->cfg.limits.network_burst = 20;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys used = cw_invite(w, alice, 1), good = cw_invite(w, alice, 100);
+    struct cw_node carol = cw_node_make(w);
+    cw_join(w, &used, &carol, "carol");
+    for (size_t i = 0; i < 60; i++) {
+        struct cw_node node = cw_node_make(w);
+        struct cw_client *c = cw_login(w, &node, w->created.network_id, PV_CTL_GUEST);
+        for (size_t k = 0; k < 12; k++)
+            cw_send(c, cw_join_msg(c, k % 2 == 0 ? &used : &good, &node, "x"));
+        cw_pump(w);
+        cw_client_forget(c);
+    }
+    (void)cw_invite(w, alice, 1); /* is stored */
+}
+
+/* A network fills its share of the table of presence, and no more; members come in all the same. */
+static void a_network_has_a_share_of_presence(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(91);
+    w->cfg.limits.subscriptions = 100000;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    uint8_t keys[PV_CTL_NODES_MAX][PV_SIGN_PK_LEN];
+    struct pv_ctl_msg m = {.type = PV_CTL_SUBSCRIBE};
+    m.u.subscribe = (struct pv_ctl_subscribe){
+        .on = true, .n = PV_CTL_NODES_MAX, .nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])keys};
+    for (size_t i = 0; i < PV_BROKER_STRANGE_MAX / PV_CTL_NODES_MAX; i++) {
+        pv_rng_fill(&w->rng, keys, sizeof(keys));
+        cw_ask_ok(w, alice, m, PV_CTL_PRESENCE);
+        cw_ask_ok(w, alice, m, PV_CTL_PRESENCE); /* again is harmless */
+    }
+    pv_rng_fill(&w->rng, keys, sizeof(keys));
+    cw_ask_error(w, alice, m, PV_CTL_E_LIMIT);
+    (void)cw_member(w, &w->alice);
+}
+
+/* A network whose requests take long rests, and goes on by itself; guests of it, and everybody
+ * else, notice nothing. Its owner's clock is played here. */
+static void a_network_that_takes_long_rests(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(92);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_node bob = cw_node_make(w);
+    const struct pv_ctl_msg ping = {.type = PV_CTL_PING};
+    cw_ask_ok(w, alice, ping, PV_CTL_PONG);
+    pv_coord_bill(w->coord, PV_COORD_DEBT / 2, w->now);
+    cw_ask_ok(w, alice, ping, PV_CTL_PONG); /* half of it is fine */
+    pv_coord_bill(w->coord, PV_COORD_DEBT, w->now);
+    assert_false(pv_coord_wants_bytes(w->coord, alice->conn));
+    struct cw_client *guest = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    cw_ask_ok(w, guest, ping, PV_CTL_PONG);
+    uint64_t id = cw_send(alice, ping);
+    cw_pump(w);
+    assert_null(cw_take(alice, id));
+    pv_ns rest = (PV_COORD_SHARE - 1) * 3 * PV_COORD_DEBT / 2;
+    assert_true(pv_coord_next_timeout(w->coord) <= w->now + rest);
+    cw_sleep(w, rest);
+    struct pv_ctl_msg *m = cw_take(alice, id);
+    assert_non_null(m);
+    assert_int_equal(m->type, PV_CTL_PONG);
+    pv_ctl_msg_free(m);
+    /* What was long ago is forgotten. */
+    for (int i = 0; i < 10; i++) {
+        cw_sleep(w, PV_S(1));
+        cw_ask_ok(w, alice, ping, PV_CTL_PONG);
+        pv_coord_bill(w->coord, PV_COORD_DEBT / 2, w->now);
+    }
+    assert_true(pv_coord_wants_bytes(w->coord, alice->conn));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_network_has_a_rate_of_connections),
+        cmocka_unit_test(a_flood_from_many_networks_displaces_itself),
+        cmocka_unit_test(guests_do_not_use_up_what_members_need),
+        cmocka_unit_test(a_network_has_a_share_of_presence),
+        cmocka_unit_test(a_network_that_takes_long_rests),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
