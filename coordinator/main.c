@@ -5,13 +5,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "coordinator/announce.h"
 #include "coordinator/cert.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/keys.h"
 #include "coordinator/relaycfg.h"
+#include "coordinator/rights.h"
 #include "coordinator/server.h"
 #include "coordinator/settings.h"
 #include "coordinator/statussock.h"
@@ -57,39 +60,64 @@ static int keys_for_url(const char *dir, struct pv_coordkeys *keys,
     return r;
 }
 
-/* The URL carries the secret that lets its holder create networks, so whatever held it is wiped.
- * The note about a guessed address goes to stderr: stdout is for scripts. */
-static int print_url(const struct pv_coordset *set)
+/* The URL of a coordinator with these keys. It carries the secret that lets its holder create
+ * networks, so whoever has the text wipes it. 0, or the exit code; note says that the address was
+ * guessed. */
+static int format_url(const struct pv_coordset *set, const struct pv_coordkeys *keys,
+                      char text[static PV_URL_TEXT_BUF], char note[static PV_COORDURL_NOTE_MAX])
 {
-    char error[PV_COORDKEYS_ERROR_MAX];
-    char note[PV_COORDURL_NOTE_MAX] = "";
-    struct pv_hostport addr;
-    struct pv_coordkeys *keys = pv_secret_alloc(sizeof(*keys));
     struct pv_url url = {.has_secret = !set->open};
-    char text[PV_URL_TEXT_BUF];
+    note[0] = '\0';
+    if (pv_coordurl_address(set, &url.addr, note) < 0)
+        return print_error(note);
+    memcpy(url.pk, keys->pk, sizeof(url.pk));
+    memcpy(url.secret, keys->secret, sizeof(url.secret));
+    int r = pv_url_format(&url, text, PV_URL_TEXT_BUF);
+    pv_url_done(&url);
+    return r == PV_OK ? EXIT_DONE : print_error("the public address cannot stand in a URL");
+}
+
+/* The note about a guessed address goes to stderr: stdout is for scripts. */
+static int print_url(struct pv_coordset *set)
+{
+    char error[PV_RIGHTS_ERROR_MAX], note[PV_COORDURL_NOTE_MAX], text[PV_URL_TEXT_BUF] = "";
+    struct pv_rights rights;
+    struct pv_coordkeys *keys = pv_secret_alloc(sizeof(*keys));
     if (keys == NULL)
         return print_error("out of memory");
-    if (pv_coordurl_address(set, &addr, note) < 0) {
-        pv_secret_free(keys);
-        return print_error(note);
-    }
-    int r = keys_for_url(set->state, keys, error);
-    if (r < 0) {
+    /* As the user that runs it: keys made here are for it. */
+    if (pv_rights_enter(&rights, set, error) < 0) {
         pv_secret_free(keys);
         return print_error(error);
     }
-    url.addr = addr;
-    memcpy(url.pk, keys->pk, sizeof(url.pk));
-    memcpy(url.secret, keys->secret, sizeof(url.secret));
+    int r = keys_for_url(set->state, keys, error);
+    int code = r < 0 ? print_error(error) : format_url(set, keys, text, note);
     pv_secret_free(keys);
-    r = pv_url_format(&url, text, sizeof(text));
-    if (r == PV_OK)
+    if (code == EXIT_DONE) {
         printf("%s\n", text);
-    pv_url_done(&url);
+        if (note[0] != '\0')
+            fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
+    }
     pv_wipe(text, sizeof(text));
+    return code;
+}
+
+/* Whoever starts the coordinator at a terminal needs its URL next. Into a file or the journal it
+ * does not go: it holds a secret. A coordinator whose address nobody knows yet starts all the same.
+ */
+static void announce(const struct pv_coordset *set, const struct pv_coordkeys *keys)
+{
+    char note[PV_COORDURL_NOTE_MAX], text[PV_URL_TEXT_BUF] = "";
+    struct winsize size = {.ws_col = 0};
+    if (!isatty(STDOUT_FILENO) || format_url(set, keys, text, note) != EXIT_DONE)
+        return;
+    (void)!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+    /* A terminal that does not know its size says 0. */
+    pv_announce_url(text, size.ws_col == 0 ? 80 : size.ws_col, pv_announce_is_utf8(), stdout);
     if (note[0] != '\0')
         fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
-    return r == PV_OK ? EXIT_DONE : print_error("the public address cannot stand in a URL");
+    fflush(stdout);
+    pv_wipe(text, sizeof(text));
 }
 
 /* --- status ---------------------------------------------------------------------------------- */
@@ -131,8 +159,9 @@ static void log_end(struct pv_coord *coord, const struct pv_log *log)
 /* The store is loaded before the first connection: a node that came earlier would be told that its
  * network does not exist. */
 static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord,
-                           const struct pv_log *log)
+                           struct pv_rights *rights, const struct pv_log *log)
 {
+    struct pv_supervisor supervisor = pv_supervisor_open();
     char error[PV_COORDSERVER_ERROR_MAX];
     struct pv_coordstore *store = NULL;
     struct pv_coordserver *server = NULL;
@@ -142,7 +171,8 @@ static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord
         r = pv_coordstore_load(store, take_row, coord, error);
     if (r == PV_OK) {
         pv_coord_set_wall(coord, pv_clock_wall_us(), pv_clock_now());
-        r = pv_coordserver_new(&server, set, coord, store, log, error);
+        const struct pv_coordserver_parts parts = {coord, store, rights, log};
+        r = pv_coordserver_new(&server, set, &parts, error);
     }
     if (r == PV_OK) {
         pv_coord_stats(coord, &stats);
@@ -150,9 +180,10 @@ static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord
                (unsigned long long)stats.networks, (unsigned long long)stats.statements, set->open);
         printf("p2pvpn-coordinator: listening on %s\n", pv_coordserver_addresses(server));
         fflush(stdout);
-        pv_coordserver_run(server);
+        pv_coordserver_run(server, &supervisor);
         log_end(coord, log);
     }
+    pv_supervisor_close(&supervisor);
     pv_coordserver_free(server);
     pv_coordstore_close(store);
     return r == PV_OK ? EXIT_DONE : print_error(error);
@@ -160,29 +191,34 @@ static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord
 
 /* The lock on the state directory is held to the end. Keys and passwords are copied by the core, so
  * both are freed as soon as it exists. */
-static int run_coordinator(const struct pv_coordset *set, const struct pv_log *log)
+static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
 {
-    char error[PV_COORDKEYS_ERROR_MAX];
+    char error[PV_RIGHTS_ERROR_MAX];
+    struct pv_rights rights;
     struct pv_rng rng = pv_entropy();
     struct pv_coord *coord = NULL;
     struct pv_coordurl_list stun;
     struct pv_relaycfg *relay = NULL;
     int lock = -1;
+    /* Passwords of static users are read as whoever started it, everything else as its user. */
+    int r = pv_relaycfg_new(&relay, set, error);
+    if (r == PV_OK)
+        r = pv_rights_enter(&rights, set, error);
+    if (r < 0) {
+        pv_relaycfg_free(relay);
+        return print_error(error);
+    }
     struct pv_coordkeys *keys = pv_secret_alloc(sizeof(*keys));
-    int r = keys == NULL ? PV_ERR_NOMEM : pv_coordkeys_lock(set->state, &lock, error);
+    r = keys == NULL ? PV_ERR_NOMEM : pv_coordkeys_lock(set->state, &lock, error);
     if (r == PV_OK)
         r = pv_coordkeys_make(set->state, &rng, keys, error);
     if (r < 0) {
         pv_secret_free(keys);
+        pv_relaycfg_free(relay);
         return print_error(r == PV_ERR_NOMEM ? "out of memory" : error);
     }
+    announce(set, keys);
     pv_coordurl_public(set, &stun);
-    r = pv_relaycfg_new(&relay, set, error);
-    if (r < 0) {
-        pv_secret_free(keys);
-        close(lock);
-        return print_error(error);
-    }
     const struct pv_coord_config cfg = {.sk = keys->sk,
                                         .secret = keys->secret,
                                         .open = set->open,
@@ -192,7 +228,8 @@ static int run_coordinator(const struct pv_coordset *set, const struct pv_log *l
     r = pv_coord_new(&coord, &cfg, &rng, log);
     pv_secret_free(keys);
     pv_relaycfg_free(relay);
-    int code = r == PV_OK ? serve_until_end(set, coord, log) : print_error("out of memory");
+    int code =
+        r == PV_OK ? serve_until_end(set, coord, &rights, log) : print_error("out of memory");
     pv_coord_free(coord);
     close(lock);
     return code;

@@ -119,6 +119,7 @@ static json_t *make_report(void *ctx, pv_ns now)
     struct pv_report r = {
         .version = PV_VERSION,
         .uptime_s = (now - s->started) / PV_S(1),
+        .rights = s->rights->text,
         .handshakes = s->gate.n,
         .tls_refused = s->gate_refused,
         .relay_on = !s->relay_set->off,
@@ -265,22 +266,11 @@ static void raise_file_limit(void)
 static int open_loop(struct pv_coordserver *s)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
-    const struct pv_worker_config worker = {.name = "store",
-                                            .threads = 1,
-                                            .limit = JOBS_MAX,
-                                            .batch = STORE_BATCH,
-                                            .run = run_jobs,
-                                            .ctx = s};
     int r = pv_signals_open(signals, PV_ARRAY_LEN(signals), &s->signals);
     if (r == PV_OK)
         r = pv_loop_new(&s->loop);
     if (r == PV_OK)
         r = pv_watch_new(&s->signal_watch, s->loop, s->signals, PV_LOOP_READ, on_signal, s);
-    if (r == PV_OK)
-        r = pv_worker_new(&s->worker, &worker);
-    if (r == PV_OK)
-        r = pv_watch_new(&s->worker_watch, s->loop, pv_worker_fd(s->worker), PV_LOOP_READ,
-                         on_worker, s);
     return r;
 }
 
@@ -296,12 +286,24 @@ static int open_relay(struct pv_coordserver *s)
     return r;
 }
 
-/* From here on the UDP ports and the relay belong to their thread. */
-static int start_relay(struct pv_coordserver *s, char ret_error[static PV_COORDSERVER_ERROR_MAX])
+/* Rights are each thread's own, so none runs before they were given up. From here on the UDP ports
+ * and the relay belong to the relay's thread. */
+static int start_threads(struct pv_coordserver *s, char ret_error[static PV_COORDSERVER_ERROR_MAX])
 {
-    int r = pv_relay_start(s->relay);
+    const struct pv_worker_config worker = {.name = "store",
+                                            .threads = 1,
+                                            .limit = JOBS_MAX,
+                                            .batch = STORE_BATCH,
+                                            .run = run_jobs,
+                                            .ctx = s};
+    int r = pv_worker_new(&s->worker, &worker);
+    if (r == PV_OK)
+        r = pv_watch_new(&s->worker_watch, s->loop, pv_worker_fd(s->worker), PV_LOOP_READ,
+                         on_worker, s);
+    if (r == PV_OK)
+        r = pv_relay_start(s->relay);
     if (r < 0)
-        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start the relay: %s", pv_strstatus(r));
+        snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start the threads: %s", pv_strstatus(r));
     return r;
 }
 
@@ -316,10 +318,10 @@ static int open_metrics(struct pv_coordserver *s, const struct pv_coordset *set,
     return r;
 }
 
-/* The relay's thread starts last, when all UDP sockets are open: they are its own from then on. */
+/* The threads start last, when all sockets are open and the rights are given up. */
 int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coordset *set,
-                       struct pv_coord *coord, struct pv_coordstore *store,
-                       const struct pv_log *log, char ret_error[static PV_COORDSERVER_ERROR_MAX])
+                       const struct pv_coordserver_parts *parts,
+                       char ret_error[static PV_COORDSERVER_ERROR_MAX])
 {
     struct pv_rng rng = pv_entropy();
     struct pv_coordserver *s = calloc(1, sizeof(*s));
@@ -327,11 +329,12 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
         snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start: out of memory");
         return PV_ERR_NOMEM;
     }
-    s->log = log;
-    s->coord = coord;
-    s->store = store;
+    s->log = parts->log;
+    s->coord = parts->coord;
+    s->store = parts->store;
     s->state = set->state;
     s->relay_set = &set->relay;
+    s->rights = parts->rights;
     s->signals = -1;
     pv_coordurl_tls(set, &s->tls_addrs);
     s->next_id = 1;
@@ -352,7 +355,9 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     if (r == PV_OK)
         r = open_metrics(s, set, ret_error);
     if (r == PV_OK)
-        r = start_relay(s, ret_error);
+        r = pv_rights_close(parts->rights, set, parts->log, ret_error);
+    if (r == PV_OK)
+        r = start_threads(s, ret_error);
     if (r < 0) {
         pv_coordserver_free(s);
         return r;
@@ -368,10 +373,12 @@ const char *pv_coordserver_addresses(const struct pv_coordserver *server)
     return server->addresses;
 }
 
-void pv_coordserver_run(struct pv_coordserver *server)
+void pv_coordserver_run(struct pv_coordserver *server, struct pv_supervisor *supervisor)
 {
     const struct pv_loop_owner owner = {.turn = run_turn, .ctx = server};
+    pv_supervisor_ready(supervisor, server->loop);
     pv_loop_run(server->loop, &owner);
+    pv_supervisor_leave_loop(supervisor);
 }
 
 /* Operations that still wait at the store are finished, and their answers taken: changes of before

@@ -68,6 +68,7 @@ struct pv_coordserver {
     char addresses[PV_COORDSERVER_TEXT_MAX];   /* list of the addresses that are served */
     const char *state;                         /* directory; borrowed */
     const struct pv_coordset_relay *relay_set; /* borrowed */
+    const struct pv_rights *rights;            /* borrowed */
     pv_ns started;                             /* the uptime counts from here */
     struct pv_statussock status;
     struct pv_metricsock metrics;

@@ -105,10 +105,11 @@ static int set_rows(json_t *doc, const struct pv_report *r)
 /* Objects are made here in the order in which people read them; set_rows() fills them. */
 json_t *pv_report_json(const struct pv_report *r)
 {
-    json_t *doc = json_pack("{s:i, s:s, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s?}, s:o}", "version",
-                            PV_REPORT_VERSION, "coordinator", r->version, "listen", addrs_json(r),
-                            "connections", "requests", "relay", relay_json(r), "limits", "store",
-                            "error", r->store.error, "process", process_json(&r->process));
+    json_t *doc =
+        json_pack("{s:i, s:s, s:s?, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s?}, s:o}", "version",
+                  PV_REPORT_VERSION, "coordinator", r->version, "rights", r->rights, "listen",
+                  addrs_json(r), "connections", "requests", "relay", relay_json(r), "limits",
+                  "store", "error", r->store.error, "process", process_json(&r->process));
     if (doc == NULL || set_rows(doc, r) == 0)
         return doc;
     json_decref(doc);
@@ -183,6 +184,9 @@ static void put_head(struct report_lines *l, const json_t *doc)
     size_t i;
     put_text(l, "%-14s%s, up %s\n", "coordinator", version == NULL ? "?" : version,
              pv_duration_format((double)number_at(doc, "uptime"), buf));
+    const char *rights = json_string_value(json_object_get(doc, "rights"));
+    if (rights != NULL)
+        put_text(l, "%-14s%s\n", "rights", rights);
     put_text(l, "%-14s", "listening");
     json_array_foreach(list, i, addr)
     {

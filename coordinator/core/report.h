@@ -22,6 +22,7 @@ enum {
 
 struct pv_report {
     const char *version;
+    const char *rights; /* what is in force, in words */
     uint64_t uptime_s;
     const char *addrs[PV_REPORT_ADDRS_MAX]; /* "0.0.0.0:3478", "tls:0.0.0.0:443" */
     size_t n_addrs;
@@ -43,7 +44,7 @@ struct pv_report {
     struct pv_metrics_process process;
 };
 
-/* {"version":1,"coordinator","listen":[…],"uptime","networks","statements","online",
+/* {"version":1,"coordinator","rights","listen":[…],"uptime","networks","statements","online",
  * "connections":{…},"requests":{…},"relay":{…,"drops":{…}},"limits":{…},"store":{…},
  * "process":{…}}; PROTOCOL.md has the fields, report_rows.c and turn/relaystats.c the numbers.
  * NULL: out of memory. */

@@ -3,6 +3,7 @@
  * tls_ctx.c - contexts: certificates, keys, and the rules that all connections share.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,9 +93,18 @@ bool pv_tls_pin(X509 *cert, uint8_t ret_pin[static PV_TLS_PIN_LEN])
     return ok;
 }
 
+/* access() does not count capabilities: only opening the file tells. errno says why not. */
+static bool can_read(const char *file)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 static int load_cert(struct pv_tls_ctx *c, const char *file, char error[static PV_TLS_ERROR_MAX])
 {
-    if (access(file, R_OK) != 0)
+    if (!can_read(file))
         return explain(error, file, strerror(errno));
     if (SSL_CTX_use_certificate_chain_file(c->ssl, file) != 1)
         return explain_library(error, file, "no certificate that can be used: give a PEM file");
@@ -112,7 +122,7 @@ static int load_key(struct pv_tls_ctx *c, const char *cert_file, const char *fil
                     char error[static PV_TLS_ERROR_MAX])
 {
     bool locked = false;
-    if (access(file, R_OK) != 0)
+    if (!can_read(file))
         return explain(error, file, strerror(errno));
     SSL_CTX_set_default_passwd_cb(c->ssl, no_passphrase);
     SSL_CTX_set_default_passwd_cb_userdata(c->ssl, &locked);
@@ -167,7 +177,7 @@ int pv_tls_ctx_new_client(struct pv_tls_ctx **ret_ctx, const char *ca_file,
     if (ca_file == NULL) {
         /* The directory and not the bundle: it is only read when somebody asks for an authority. */
         r = SSL_CTX_set_default_verify_dir(c->ssl) == 1 ? PV_OK : PV_ERR_NOMEM;
-    } else if (access(ca_file, R_OK) != 0) {
+    } else if (!can_read(ca_file)) {
         r = explain(ret_error, ca_file, strerror(errno));
     } else if (SSL_CTX_load_verify_file(c->ssl, ca_file) != 1) {
         r = explain_library(ret_error, ca_file, "no certificate in it: give a PEM file");

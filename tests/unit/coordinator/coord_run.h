@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,7 +34,8 @@ static inline int setup(void **state)
 {
     (void)state;
     snprintf(dir, sizeof(dir), "/tmp/pvcoordrun.XXXXXX");
-    return mkdtemp(dir) == NULL ? -1 : 0;
+    /* The coordinator becomes another user, who shall reach its state by its path. */
+    return mkdtemp(dir) == NULL || chmod(dir, 0711) < 0 ? -1 : 0;
 }
 
 static inline int teardown(void **state)

@@ -13,6 +13,7 @@ static struct pv_report busy(void)
 {
     struct pv_report r = {
         .version = "9.9",
+        .rights = "user 61234, no capabilities",
         .uptime_s = 90061,
         .addrs = {"0.0.0.0:3478", "tls:0.0.0.0:443"},
         .n_addrs = 2,
@@ -315,6 +316,7 @@ static void lines_say_it_in_words(void **state)
     lines(&r, text);
     assert_string_equal(
         text, "coordinator   9.9, up 1d 1h\n"
+              "rights        user 61234, no capabilities\n"
               "listening     0.0.0.0:3478 tls:0.0.0.0:443\n"
               "networks      2, 40 statements\n"
               "nodes online  6\n"

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* The coordinator's rights: whose its state directory is, which capabilities its settings ask for,
+ * and its lists of files and system calls. */
+#include "coordinator/rights.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/file/file.h"
+
+enum {
+    LOW_PORTS = 1024, /* below: CAP_NET_BIND_SERVICE (ip(7), ip_unprivileged_port_start) */
+    PATHS_MAX = 8,
+};
+
+static uint64_t bit(unsigned cap)
+{
+    return (uint64_t)1 << cap;
+}
+
+static int fail(int r, char error[static PV_RIGHTS_ERROR_MAX], const char *what, const char *whose,
+                const char *remedy)
+{
+    snprintf(error, PV_RIGHTS_ERROR_MAX, "%s %.200s: %s: %s", what, whose,
+             r > -1000 ? strerror(-r) : pv_strstatus(r), remedy);
+    return r;
+}
+
+/* --- the user -------------------------------------------------------------------------------- */
+
+/* An operator who gave the directory to somebody has chosen that user. */
+static int choose_user(const char *state, struct pv_confine_user *ret_user)
+{
+    struct stat st;
+    struct pv_confine_user spare;
+    int r = pv_confine_find_user(PV_RIGHTS_USER, ret_user);
+    int r_spare = pv_confine_spare_user(PV_RIGHTS_USER, &spare);
+    if (r < 0 && r_spare == PV_OK)
+        *ret_user = spare;
+    if (stat(state, &st) == 0 && st.st_uid != 0 && (r_spare < 0 || st.st_uid != spare.uid)) {
+        *ret_user = (struct pv_confine_user){.uid = st.st_uid, .gid = st.st_gid};
+        snprintf(ret_user->name, sizeof(ret_user->name), "%u", (unsigned)st.st_uid);
+        return PV_OK;
+    }
+    return r < 0 && r_spare < 0 ? PV_ERR_NOT_FOUND : PV_OK;
+}
+
+/* In a user namespace of one user, "root" is somebody without rights outside, and there is nobody
+ * else to become. */
+static bool is_mapped(const struct pv_confine_user *user)
+{
+    if (setresuid(user->uid, (uid_t)-1, (uid_t)-1) < 0)
+        return false;
+    if (setresuid(0, (uid_t)-1, (uid_t)-1) < 0)
+        abort(); /* the effective user is root still */
+    return true;
+}
+
+/* Gives one file to the user. A file with a second name, or of another kind, may be somebody
+ * else's: it stays as it is. */
+static int give_file(int dir, const char *name, const struct pv_confine_user *user)
+{
+    struct stat st;
+    int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? PV_OK : -errno;
+    int r = fstat(fd, &st) < 0 ? -errno : PV_OK;
+    bool ours = (S_ISREG(st.st_mode) && st.st_nlink == 1) || S_ISSOCK(st.st_mode);
+    if (r == PV_OK && ours && fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) < 0)
+        r = -errno;
+    close(fd);
+    return r;
+}
+
+/* The directory is flat. It is given last: a start that is cut short is made good by the next. */
+static int give_directory(const char *state, const struct pv_confine_user *user)
+{
+    struct stat st;
+    int r = PV_OK;
+    DIR *dir = opendir(state);
+    if (dir == NULL)
+        return -errno;
+    if (fstat(dirfd(dir), &st) < 0)
+        r = -errno;
+    if (r == PV_OK && st.st_uid != user->uid) {
+        for (const struct dirent *e; r == PV_OK && (e = readdir(dir)) != NULL;)
+            if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+                r = give_file(dirfd(dir), e->d_name, user);
+        if (r == PV_OK && fchown(dirfd(dir), user->uid, user->gid) < 0)
+            r = -errno;
+    }
+    closedir(dir);
+    return r;
+}
+
+/* Names of files count from where the program was started; it changes to the state directory. */
+static void make_absolute(char path[static PATH_MAX])
+{
+    char cwd[PATH_MAX / 2], whole[PATH_MAX];
+    if (path[0] == '\0' || path[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL)
+        return;
+    if (snprintf(whole, sizeof(whole), "%s/%.2000s", cwd, path) < (int)sizeof(whole))
+        snprintf(path, PATH_MAX, "%s", whole);
+}
+
+static bool is_low(const struct pv_addr *addr)
+{
+    return addr->port > 0 && addr->port < LOW_PORTS;
+}
+
+/* Ports below 1024, and buffers of sockets above the system's limit, need rights until the sockets
+ * are open. Ports of relay sockets, which are opened all the time, are above (settings_relay.c). */
+static uint64_t caps_of_ports(const struct pv_coordset *set)
+{
+    bool low = is_low(&set->metrics.listen);
+    for (size_t i = 0; i < set->n_listen; i++)
+        low = low || is_low(&set->listen[i]);
+    for (size_t i = 0; i < set->n_tls_listen; i++)
+        low = low || is_low(&set->tls_listen[i]);
+    return (low ? bit(CAP_NET_BIND_SERVICE) : 0) | bit(CAP_NET_ADMIN);
+}
+
+/* May the user open this? access() asks for the real user, without any capability. */
+static bool user_may(const struct pv_confine_user *user, const char *path, int mode)
+{
+    bool may = setresgid(user->gid, (gid_t)-1, (gid_t)-1) == 0 &&
+               setresuid(user->uid, (uid_t)-1, (uid_t)-1) == 0 && access(path, mode) == 0;
+    if (setresuid(0, (uid_t)-1, (uid_t)-1) < 0)
+        abort(); /* the effective user is root still */
+    return may;
+}
+
+/* Takes over the directory's user. Programs that renew certificates keep the key readable by root
+ * alone: then the right to read stays, for the files that Landlock leaves (pv_rights_close). */
+static int become(struct pv_rights *rights, struct pv_coordset *set)
+{
+    const struct pv_confine_user *user = &rights->user;
+    if (chdir(set->state) < 0 || setgroups(0, NULL) < 0)
+        return -errno;
+    if (set->tls_cert[0] != '\0' &&
+        (!user_may(user, set->tls_cert, R_OK) || !user_may(user, set->tls_key, R_OK)))
+        rights->keep |= bit(CAP_DAC_READ_SEARCH);
+    if (!user_may(user, set->state, R_OK | W_OK | X_OK))
+        snprintf(set->state, sizeof(set->state), ".");
+    return pv_confine_become(user, caps_of_ports(set) | rights->keep);
+}
+
+int pv_rights_enter(struct pv_rights *ret_rights, struct pv_coordset *set,
+                    char ret_error[static PV_RIGHTS_ERROR_MAX])
+{
+    struct pv_rights rights = {.landlock = 0};
+    *ret_rights = rights;
+    if (geteuid() != 0)
+        return PV_OK;
+    int r = pv_dir_make(set->state, 0700);
+    if (r == PV_OK)
+        r = choose_user(set->state, &rights.user);
+    if (r == PV_OK && !is_mapped(&rights.user))
+        return PV_OK;
+    if (r == PV_OK)
+        r = give_directory(set->state, &rights.user);
+    if (r < 0)
+        return fail(r, ret_error, "state directory", set->state,
+                    "check owner, mode and mount, or choose another --state");
+    make_absolute(set->tls_cert);
+    make_absolute(set->tls_key);
+    r = become(&rights, set);
+    if (r < 0)
+        return fail(r, ret_error, "become user", rights.user.name,
+                    "start it as the user that shall run it");
+    *ret_rights = rights;
+    return PV_OK;
+}
+
+/* --- everything else ------------------------------------------------------------------------- */
+
+/* The directory of a file, and of the file that it leads to: who renews a certificate replaces the
+ * file or the link. */
+static size_t add_directories(const char *file, char dirs[static 2][PATH_MAX],
+                              struct pv_confine_path *paths)
+{
+    size_t n = 0;
+    if (file[0] == '\0')
+        return 0;
+    snprintf(dirs[0], PATH_MAX, "%s", file);
+    paths[n++] = (struct pv_confine_path){dirname(dirs[0]), PV_CONFINE_READ};
+    if (realpath(file, dirs[1]) != NULL)
+        paths[n++] = (struct pv_confine_path){dirname(dirs[1]), PV_CONFINE_READ};
+    return n;
+}
+
+static int confine_files(const struct pv_coordset *set, int *ret_landlock)
+{
+    char cert[2][PATH_MAX], key[2][PATH_MAX];
+    struct pv_confine_path paths[PATHS_MAX] = {
+        {set->state, PV_CONFINE_READ | PV_CONFINE_WRITE},
+        {"/proc/self", PV_CONFINE_READ},     /* the metrics of this process */
+        {"/etc/localtime", PV_CONFINE_READ}, /* dates in the log */
+        {"/usr/share/zoneinfo", PV_CONFINE_READ},
+    };
+    size_t n = 4;
+    n += add_directories(set->tls_cert, cert, paths + n);
+    n += add_directories(set->tls_key, key, paths + n);
+    /* Whoever started it may want to be told how it is (sd_notify), by an abstract socket. */
+    const char *notify = getenv("NOTIFY_SOCKET");
+    unsigned deny = PV_CONFINE_NO_TCP_BIND | PV_CONFINE_NO_TCP_CONNECT | PV_CONFINE_NO_SIGNALS |
+                    (notify != NULL && notify[0] == '@' ? 0 : PV_CONFINE_NO_ABSTRACT);
+    return pv_confine_files(paths, n, deny, ret_landlock);
+}
+
+/* Without Landlock the capability would open every file: it goes, and a renewed certificate that
+ * the user cannot read is said so when it is read again. */
+int pv_rights_close(struct pv_rights *rights, const struct pv_coordset *set,
+                    const struct pv_log *log, char ret_error[static PV_RIGHTS_ERROR_MAX])
+{
+    struct pv_confine_report report;
+    int r = pv_confine_no_new_privs();
+    if (r == PV_OK)
+        r = confine_files(set, &rights->landlock);
+    if (r == PV_ERR_UNSUPPORTED) {
+        rights->keep &= ~bit(CAP_DAC_READ_SEARCH);
+        r = PV_OK;
+    }
+    if (r == PV_OK)
+        r = pv_confine_become(NULL, rights->keep);
+    if (r == PV_OK)
+        r = pv_confine_calls(
+            PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_SOCKETS, NULL, 0);
+    if (r < 0)
+        return fail(r, ret_error, "give up the rights of", PV_RIGHTS_USER,
+                    "it runs on Linux 3.17 and later, with seccomp");
+    pv_confine_read(&report, rights->landlock);
+    pv_log(log, PV_LOG_INFO, "rights %s", pv_confine_format(&report, rights->text));
+    return PV_OK;
+}

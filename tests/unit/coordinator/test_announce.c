@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "coordinator/announce.h"
+#include "tests/unit/test_util.h"
+
+static const char URL[] =
+    "p2pvpn://198.51.100.7:3478/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA?c=BBBBBBBBBB";
+
+/* What is shown, and how many lines. */
+static size_t lines_of(unsigned columns, bool utf8, char text[static 32768])
+{
+    size_t n = 0;
+    FILE *out = fmemopen(text, 32768, "w");
+    assert_non_null(out);
+    pv_announce_url(URL, columns, utf8, out);
+    fclose(out);
+    for (const char *p = text; *p != '\0'; p++)
+        n += *p == '\n';
+    return n;
+}
+
+static void the_command_is_shown_whole(void **state)
+{
+    static char text[32768];
+    (void)state;
+    assert_int_equal(lines_of(80, false, text), 1);
+    assert_non_null(strstr(text, "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/"));
+    assert_non_null(strstr(text, URL));
+}
+
+static void a_code_is_drawn_where_it_fits(void **state)
+{
+    static char text[32768];
+    (void)state;
+    assert_int_equal(lines_of(20, true, text), 1);
+    size_t n = lines_of(80, true, text);
+#ifdef PV_HAVE_QRENCODE
+    /* The code has two rows of modules in a line; the smallest for so many bytes has 33. */
+    assert_in_range(n, 1 + 18, 1 + 30);
+    const char *code = strchr(text, '\n') + 1;
+    assert_int_equal(strncmp(code, "\u2588\u2588\u2588\u2588", 12), 0);
+#else
+    assert_int_equal(n, 1);
+#endif
+}
+
+static void the_locale_says_whether_text_is_utf8(void **state)
+{
+    (void)state;
+    unsetenv("LC_ALL");
+    unsetenv("LC_CTYPE");
+    setenv("LANG", "de_DE.UTF-8", 1);
+    assert_true(pv_announce_is_utf8());
+    setenv("LC_ALL", "C", 1);
+    assert_false(pv_announce_is_utf8());
+    setenv("LC_ALL", "C.utf8", 1);
+    assert_true(pv_announce_is_utf8());
+    unsetenv("LC_ALL");
+    unsetenv("LANG");
+    assert_false(pv_announce_is_utf8());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_command_is_shown_whole),
+        cmocka_unit_test(a_code_is_drawn_where_it_fits),
+        cmocka_unit_test(the_locale_says_whether_text_is_utf8),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* What the coordinator gives up: children take its rights and try what it may not, and the program
+ * is started by root. Without root most of it is skipped. */
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "coordinator/rights.h"
+#include "sys/net/stream.h"
+#include "tests/unit/coordinator/coord_run.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    NO_LANDLOCK = 77,
+};
+
+#define EXPECT(condition)              \
+    do {                               \
+        if (!(condition))              \
+            _exit(__LINE__ % 250 + 1); \
+    } while (0)
+
+struct world {
+    char *dir; /* of root's, mode 0700: others cannot walk through it */
+    struct pv_coordset set;
+};
+
+static void end_world(void *ctx)
+{
+    struct world *w = ctx;
+    (void)test_dir_remove(w->dir);
+    free(w->dir);
+    free(w);
+}
+
+static struct world *make_world(void)
+{
+    if (geteuid() != 0)
+        skip();
+    struct world *w = calloc(1, sizeof(*w));
+    assert_non_null(w);
+    w->dir = strdup("/tmp/pv-rights-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    test_defer(end_world, w);
+    snprintf(w->set.state, sizeof(w->set.state), "%s/state", w->dir);
+    return w;
+}
+
+/* A child that holds the rights of a running coordinator, and a body that tries things. */
+static int run_child(struct world *w, void (*body)(const struct world *w))
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        char error[PV_RIGHTS_ERROR_MAX];
+        struct pv_rights rights;
+        const struct pv_log log = {0};
+        EXPECT(pv_rights_enter(&rights, &w->set, error) == PV_OK);
+        EXPECT(pv_rights_close(&rights, &w->set, &log, error) == PV_OK);
+        if (rights.landlock == 0)
+            _exit(NO_LANDLOCK);
+        body(w);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void expect_fine(struct world *w, void (*body)(const struct world *w))
+{
+    int status = run_child(w, body);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == NO_LANDLOCK)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static bool can_open(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static void try_files_and_sockets(const struct world *w)
+{
+    char path[PATH_MAX];
+    struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
+    int fd = -1;
+    snprintf(path, sizeof(path), "%.4000s/mine", w->set.state);
+    EXPECT(geteuid() != 0);
+    EXPECT(can_open(path, O_CREAT | O_RDWR) && can_open(path, O_RDONLY));
+    EXPECT(!can_open("/etc/passwd", O_RDONLY) && !can_open("/tmp/x", O_CREAT | O_WRONLY));
+    EXPECT(pv_stream_listen(&loopback, NULL, &fd) < 0);
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    EXPECT(fd >= 0 && close(fd) == 0);
+}
+
+static void only_its_state_is_in_reach(void **state)
+{
+    (void)state;
+    expect_fine(make_world(), try_files_and_sockets);
+}
+
+static void try_exec(const struct world *w)
+{
+    (void)w;
+    execl("/bin/true", "true", (char *)NULL);
+}
+
+static void who_runs_a_program_is_ended(void **state)
+{
+    (void)state;
+    int status = run_child(make_world(), try_exec);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSYS);
+}
+
+static void read_cert(const struct world *w)
+{
+    EXPECT(can_open(w->set.tls_cert, O_RDONLY) && can_open(w->set.tls_key, O_RDONLY));
+    EXPECT(!can_open("/etc/shadow", O_RDONLY));
+}
+
+/* As programs that renew certificates leave it: a link to root's file in another directory. */
+static void a_certificate_of_roots_can_be_read_again(void **state)
+{
+    char path[PATH_MAX];
+    (void)state;
+    struct world *w = make_world();
+    snprintf(path, sizeof(path), "%s/archive", w->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/archive/key1.pem", w->dir);
+    assert_true(can_open(path, O_CREAT | O_WRONLY));
+    snprintf(w->set.tls_key, sizeof(w->set.tls_key), "%s/key.pem", w->dir);
+    assert_int_equal(symlink("archive/key1.pem", w->set.tls_key), 0);
+    snprintf(w->set.tls_cert, sizeof(w->set.tls_cert), "%s/cert.pem", w->dir);
+    assert_true(can_open(w->set.tls_cert, O_CREAT | O_WRONLY));
+    expect_fine(w, read_cert);
+}
+
+/* --- the directory --------------------------------------------------------------------------- */
+
+static void be_there(const struct world *w)
+{
+    (void)w;
+}
+
+static uid_t owner_of(const struct world *w, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/state%s", w->dir, name);
+    assert_int_equal(lstat(path, &st), 0);
+    return st.st_uid;
+}
+
+/* A coordinator that ran as root until now has left a directory of root's. */
+static void what_root_left_is_given_to_the_user(void **state)
+{
+    char path[PATH_MAX], outside[PATH_MAX];
+    struct stat st;
+    (void)state;
+    struct world *w = make_world();
+    assert_int_equal(mkdir(w->set.state, 0700), 0);
+    snprintf(path, sizeof(path), "%.4000s/coordinator.key", w->set.state);
+    assert_true(can_open(path, O_CREAT | O_WRONLY));
+    snprintf(outside, sizeof(outside), "%s/outside", w->dir);
+    assert_true(can_open(outside, O_CREAT | O_WRONLY));
+    snprintf(path, sizeof(path), "%.4000s/hard", w->set.state);
+    assert_int_equal(link(outside, path), 0);
+    snprintf(path, sizeof(path), "%.4000s/soft", w->set.state);
+    assert_int_equal(symlink(outside, path), 0);
+    expect_fine(w, be_there);
+    uid_t uid = owner_of(w, "");
+    assert_int_not_equal(uid, 0);
+    assert_int_equal(owner_of(w, "/coordinator.key"), uid);
+    assert_int_equal(stat(outside, &st), 0); /* other names of files lead to nobody's loss */
+    assert_int_equal(st.st_uid, 0);
+}
+
+static void be_the_owner(const struct world *w)
+{
+    (void)w;
+    EXPECT(geteuid() == 4242 && getegid() == 4243);
+}
+
+static void the_owner_of_the_directory_runs_it(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    assert_int_equal(mkdir(w->set.state, 0700), 0);
+    assert_int_equal(chown(w->set.state, 4242, 4243), 0);
+    expect_fine(w, be_the_owner);
+    assert_int_equal(owner_of(w, ""), 4242);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_its_state_is_in_reach),
+        cmocka_unit_test(who_runs_a_program_is_ended),
+        cmocka_unit_test(a_certificate_of_roots_can_be_read_again),
+        cmocka_unit_test(what_root_left_is_given_to_the_user),
+        cmocka_unit_test(the_owner_of_the_directory_runs_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
