@@ -11,6 +11,7 @@
 #include "daemon/core/chat/chat_part.h"
 #include "daemon/core/chat/copies.h"
 #include "daemon/core/chat/files_part.h"
+#include "daemon/core/chat/linkkeys_part.h"
 #include "daemon/core/chat/messages.h"
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/chat/rooms_part.h"
@@ -79,6 +80,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_signals,
     &pv_part_enrol,
     &pv_part_why,
+    &pv_part_linkkeys, /* chat and files ask it */
     &pv_part_copies,
     &pv_part_rooms,
     &pv_part_messages,

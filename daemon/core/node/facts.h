@@ -46,6 +46,7 @@ enum pv_peer_fact {
     PV_PEER_FACT_PRESENCE = 1u << 2, /* the coordinator's word on whether it is online */
     PV_PEER_FACT_MEMBER = 1u << 3,   /* it became a member, or its name or addresses changed */
     PV_PEER_FACT_AWAY = 1u << 4,     /* a signal did not reach it: it is away */
+    PV_PEER_FACT_LINK = 1u << 5,     /* whether its daemon proves itself, or by which key */
 };
 
 #endif /* PV_FACTS_H */

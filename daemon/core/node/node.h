@@ -26,6 +26,7 @@ struct pv_coord;
 struct pv_highwater;
 struct pv_chatlink;
 struct pv_coordclient;
+struct pv_linkkeys;
 struct pv_rooms;
 struct pv_engine;
 struct pv_attempts;
@@ -152,6 +153,7 @@ struct pv_node {
     bool store_failed; /* not all is kept; part "store" has all written again, and clears it */
 
     /* chat; each written by the part around it */
+    struct pv_linkkeys *linkkeys; /* which peers' daemons prove themselves, and by which key */
     struct pv_chatlink *chatlink; /* connections between members, and what goes over them */
     struct pv_rooms *rooms;
 

@@ -68,6 +68,19 @@ const char *pv_chat_state_name(enum pv_chat_state state)
     return "unknown";
 }
 
+const char *pv_chat_later_name(enum pv_chat_later why)
+{
+    switch (why) {
+    case PV_CHAT_LATER_NO:
+        return "";
+    case PV_CHAT_LATER_FULL:
+        return "full";
+    case PV_CHAT_LATER_DISK:
+        return "disk";
+    }
+    return "";
+}
+
 const char *pv_chat_id_format(const uint8_t id[static PV_CHAT_ID_LEN],
                               char buf[static PV_CHAT_ID_TEXT_BUF])
 {
@@ -114,10 +127,22 @@ static int parse_ack(const json_t *obj, struct pv_chat_frame *ret_frame)
     return PV_OK;
 }
 
+/* A reason of a newer version counts as the first one: that the sender waits matters. */
 static int parse_noted(const json_t *obj, struct pv_chat_frame *ret_frame)
 {
+    const char *why = json_string_value(json_object_get(obj, "why"));
+    uint64_t wait_s = 0;
+    int r = get_id(obj, "noted", ret_frame->id);
     ret_frame->kind = PV_CHAT_NOTED;
-    return get_id(obj, "noted", ret_frame->id);
+    if (r < 0 || json_object_get(obj, "later") == NULL)
+        return r;
+    ret_frame->kind = PV_CHAT_LATER;
+    ret_frame->later = why != NULL && strcmp(why, pv_chat_later_name(PV_CHAT_LATER_DISK)) == 0
+                           ? PV_CHAT_LATER_DISK
+                           : PV_CHAT_LATER_FULL;
+    r = pv_jsonline_u64(obj, "later", 1, PV_CHAT_LATER_MAX_S, &wait_s);
+    ret_frame->wait_s = (uint32_t)wait_s;
+    return r;
 }
 
 /* The id keeps a message that was sent twice from appearing twice; time is the sender's claim and
@@ -239,6 +264,17 @@ int pv_chat_write_noted(const uint8_t id[static PV_CHAT_ID_LEN], char buf[static
 {
     char idtext[PV_CHAT_ID_TEXT_BUF];
     return write_frame(json_pack("{s:s}", "noted", pv_chat_id_format(id, idtext)), buf, ret_len);
+}
+
+int pv_chat_write_later(const uint8_t id[static PV_CHAT_ID_LEN], enum pv_chat_later why,
+                        uint32_t wait_s, char buf[static PV_CHAT_LINE_MAX], size_t *ret_len)
+{
+    char idtext[PV_CHAT_ID_TEXT_BUF];
+    if (why == PV_CHAT_LATER_NO || wait_s == 0 || wait_s > PV_CHAT_LATER_MAX_S)
+        return PV_ERR_MALFORMED;
+    return write_frame(json_pack("{s:s, s:i, s:s}", "noted", pv_chat_id_format(id, idtext), "later",
+                                 (int)wait_s, "why", pv_chat_later_name(why)),
+                       buf, ret_len);
 }
 
 /* --- showing ------------------------------------------------------------------------------- */

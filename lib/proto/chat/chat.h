@@ -3,9 +3,9 @@
  * chat.h - chat frames between two nodes (TCP 2047 on the overlay, docs/PROTOCOL.md "Chat").
  *
  * One frame is one line: a message {"id","seq","time","text"}, an acknowledgement {"ack","state"},
- * {"noted"} for a read receipt, or plain text (a line that does not begin with '{', typed into nc).
- * This is the codec only; who sends what when is daemon/core/chat/chatlink.h. No state;
- * thread-safe.
+ * {"noted"} for a read receipt or for a message that is left for later, or plain text (a line that
+ * does not begin with '{', typed into nc). This is the codec only; who sends what when is
+ * daemon/core/chat/chatlink.h. No state; thread-safe.
  */
 #ifndef PV_CHAT_H
 #define PV_CHAT_H
@@ -23,7 +23,8 @@ enum {
     PV_CHAT_ID_TEXT_BUF = PV_CHAT_ID_TEXT + 1,
     PV_CHAT_LINE_MAX = 6 * PV_CHAT_TEXT_MAX + 256, /* bytes with the newline: JSON writes a control
                                                       character of the text in 6 */
-    PV_CHAT_JSON_DEPTH = 4,                        /* deeper objects are refused */
+    PV_CHAT_LATER_MAX_S = 3600, /* the longest time that a receiver may ask a sender to wait */
+    PV_CHAT_JSON_DEPTH = 4,     /* deeper objects are refused */
 };
 
 /* Life of a message. Outgoing: QUEUED, SENT, DELIVERED, READ in this order; incoming: UNREAD,
@@ -36,17 +37,28 @@ enum pv_chat_state {
     PV_CHAT_UNREAD,
 };
 
+/* Why a receiver takes no more messages for now; they stay queued at their sender. */
+enum pv_chat_later {
+    PV_CHAT_LATER_NO,
+    PV_CHAT_LATER_FULL, /* the sender has as much stored there as it may */
+    PV_CHAT_LATER_DISK, /* the receiver's disk is nearly full */
+};
+
 enum pv_chat_frame_kind {
     PV_CHAT_MESSAGE,
     PV_CHAT_ACK,
     PV_CHAT_NOTED, /* a read receipt is on the sender's disk */
+    PV_CHAT_LATER, /* the message, and those behind it, are not taken now. On the wire a NOTED with
+                      two more fields, which a program that does not know them ignores */
     PV_CHAT_PLAIN, /* text only */
 };
 
 /* One decoded frame; large (it holds the text), so keep it off small stacks. */
 struct pv_chat_frame {
     enum pv_chat_frame_kind kind;
-    uint8_t id[PV_CHAT_ID_LEN];      /* MESSAGE, ACK, NOTED */
+    uint8_t id[PV_CHAT_ID_LEN];      /* MESSAGE, ACK, NOTED, LATER */
+    enum pv_chat_later later;        /* LATER: why */
+    uint32_t wait_s;                 /* LATER: 1..PV_CHAT_LATER_MAX_S */
     uint64_t seq;                    /* MESSAGE: 1, 2, 3, … per sender and conversation */
     uint64_t time_ms;                /* MESSAGE: sender's wall clock, Unix milliseconds; a claim */
     enum pv_chat_state state;        /* ACK: PV_CHAT_DELIVERED or PV_CHAT_READ */
@@ -74,6 +86,14 @@ PV_MUST_CHECK int pv_chat_write_ack(const uint8_t id[static PV_CHAT_ID_LEN],
 
 /* May this text be sent? 1..PV_CHAT_TEXT_MAX bytes of UTF-8 without NUL. */
 bool pv_chat_text_is_valid(struct pv_view text);
+
+/* The message is not taken now, nor those behind it: asks to wait 1..PV_CHAT_LATER_MAX_S seconds.
+ * Errors as above. */
+PV_MUST_CHECK int pv_chat_write_later(const uint8_t id[static PV_CHAT_ID_LEN],
+                                      enum pv_chat_later why, uint32_t wait_s,
+                                      char buf[static PV_CHAT_LINE_MAX], size_t *ret_len);
+/* "full", "disk"; "" for PV_CHAT_LATER_NO. */
+const char *pv_chat_later_name(enum pv_chat_later why);
 
 /* The answer to a read receipt, so that its writer need not repeat it. Errors as above. */
 PV_MUST_CHECK int pv_chat_write_noted(const uint8_t id[static PV_CHAT_ID_LEN],

@@ -14,7 +14,9 @@
 enum {
     VERSION = 1, /* of notices; another one is ignored */
 };
-static const char MAGIC[8] = "P2PVPNF1"; /* not a string: no NUL */
+/* Not strings: no NUL. */
+static const char MAGIC[PV_FILE_MAGIC_LEN] = "P2PVPNF1";
+static const char HELLO[PV_FILE_MAGIC_LEN] = "P2PVPNF2";
 
 const char *pv_file_state_name(enum pv_file_state state)
 {
@@ -113,6 +115,18 @@ int pv_file_notice_build(const struct pv_file_notice *notice,
 }
 
 /* --- frames -------------------------------------------------------------------------------- */
+
+void pv_file_hello_build(const uint8_t nonce[static PV_PROOF_NONCE_LEN],
+                         uint8_t buf[static PV_FILE_HELLO_LEN])
+{
+    memcpy(buf, HELLO, sizeof(HELLO));
+    memcpy(buf + sizeof(HELLO), nonce, PV_PROOF_NONCE_LEN);
+}
+
+bool pv_file_is_hello(const uint8_t buf[static PV_FILE_MAGIC_LEN])
+{
+    return memcmp(buf, HELLO, sizeof(HELLO)) == 0;
+}
 
 void pv_file_get_build(const uint8_t id[static PV_FILE_ID_LEN], uint64_t offset,
                        uint8_t buf[static PV_FILE_GET_LEN])

@@ -10,6 +10,7 @@
 #define PV_FILE_PROTO_H
 
 #include "base/pv.h"
+#include "proto/chat/proof.h"
 
 enum {
     PV_FILE_PORT = 2048,    /* TCP, on the overlay address, ours */
@@ -18,6 +19,9 @@ enum {
     PV_FILE_NAME_BUF = PV_FILE_NAME_MAX + 1,
     PV_FILE_HASH_LEN = 64,      /* bytes, BLAKE2b-512 */
     PV_FILE_NOTICE_MAX = 512,   /* bytes; no notice is longer */
+    PV_FILE_MAGIC_LEN = 8,      /* bytes; they tell HELLO and GET apart */
+    PV_FILE_HELLO_LEN = 24,     /* bytes of the frame that begins a proof */
+    PV_FILE_CHALLENGE_LEN = 48, /* bytes of its answer: nonce and MAC */
     PV_FILE_GET_LEN = 32,       /* bytes of the frame that asks for a file */
     PV_FILE_ANSWER_LEN = 73,    /* bytes of the answer's head */
     PV_FILE_END_LEN = 65,       /* bytes behind the last chunk */
@@ -90,7 +94,17 @@ PV_MUST_CHECK int pv_file_notice_build(const struct pv_file_notice *notice,
  * follows chunks {u32 length 1..PV_FILE_CHUNK_MAX, bytes}, then u32 0 and END {u8 why, hash of the
  * whole file} receiver: one byte, why: 0 = verified and on disk; anything else may come at any time
  * and ends the transfer
+ *
+ * Between daemons that prove themselves (proof.h) the GET stands behind a proof, so that nobody who
+ * only has the port learns an id, and nobody who only has the id gets the file:
+ *   receiver: HELLO {8-byte magic, nonce}
+ *   sender:   CHALLENGE {nonce, MAC PV_PROOF_FILE_ACCEPTED}
+ *   receiver: MAC PV_PROOF_FILE_OPENED, GET
  */
+void pv_file_hello_build(const uint8_t nonce[static PV_PROOF_NONCE_LEN],
+                         uint8_t buf[static PV_FILE_HELLO_LEN]);
+/* Which frame begins a connection, by its first PV_FILE_MAGIC_LEN bytes. */
+bool pv_file_is_hello(const uint8_t buf[static PV_FILE_MAGIC_LEN]);
 void pv_file_get_build(const uint8_t id[static PV_FILE_ID_LEN], uint64_t offset,
                        uint8_t buf[static PV_FILE_GET_LEN]);
 /* PV_ERR_MALFORMED. */

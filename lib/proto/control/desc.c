@@ -101,6 +101,7 @@ static const struct {
     {PV_DESC_CAP_AES, "aes"},
     {PV_DESC_CAP_HOLD, "hold"},
     {PV_DESC_CAP_NO_UDP, "udp-blocked"},
+    {PV_DESC_CAP_PROOF, "proof"},
 };
 
 /* NULL without memory. */

@@ -57,6 +57,7 @@ enum pv_desc_cap {
     PV_DESC_CAP_AES = 1 << 0,    /* "aes": suite 1 of the handshake (DESIGN 7) */
     PV_DESC_CAP_HOLD = 1 << 1,   /* "hold": keeps copies of messages for members who are away (8) */
     PV_DESC_CAP_NO_UDP = 1 << 2, /* "udp-blocked": no UDP gets through where it is; for `why` */
+    PV_DESC_CAP_PROOF = 1 << 3,  /* "proof": its daemon proves itself on connections (proof.h) */
 };
 
 /* Large (about 4 KiB); the password is a secret: wipe. */

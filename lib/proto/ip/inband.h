@@ -42,6 +42,7 @@ enum {
  *   PROBE        as large as the datagram that is tried (mtu.h)
  *   PROBED       a probe arrived
  *   FILE         a notice about a file (file.h)
+ *   LINK         the secret by which daemons know each other on connections (proof.h)
  */
 #define PV_INBAND_TYPES(X)                                     \
     X(DESCRIPTION, 1, PV_INBAND_PART_MAX, true)                \
@@ -52,7 +53,8 @@ enum {
     X(PACKET, 6, PV_INBAND_PART_MAX, true)                     \
     X(PROBE, 7, PV_INBAND_PROBE_MAX - PV_INBAND_HEADER, false) \
     X(PROBED, 8, PV_INBAND_PART_MAX, true)                     \
-    X(FILE, 9, PV_INBAND_PART_MAX, true)
+    X(FILE, 9, PV_INBAND_PART_MAX, true)                       \
+    X(LINK, 10, PV_INBAND_PART_MAX, true)
 
 #define PV_INBAND_ENUMERATOR(name, number, part_max, in_parts) PV_INBAND_##name = (number),
 enum pv_inband_type {

@@ -55,6 +55,35 @@ static void ack_survives_the_wire(void **state)
     assert_memory_equal(frame.id, ID, sizeof(ID));
 }
 
+static void later_is_a_noted_with_two_more_fields(void **state)
+{
+    static const char wire[] = "{\"noted\":\"" ID_TEXT "\",\"later\":30,\"why\":\"disk\"}\n";
+    static char line[PV_CHAT_LINE_MAX];
+    size_t len = 0;
+    (void)state;
+    assert_int_equal(pv_chat_write_later(ID, PV_CHAT_LATER_DISK, 30, line, &len), PV_OK);
+    assert_int_equal(len, strlen(wire));
+    assert_memory_equal(line, wire, len);
+    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":30,\"why\":\"disk\"}"), PV_OK);
+    assert_int_equal(frame.kind, PV_CHAT_LATER);
+    assert_int_equal(frame.later, PV_CHAT_LATER_DISK);
+    assert_int_equal(frame.wait_s, 30);
+    /* A reason that is not known yet, or none, makes the sender wait as well. */
+    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":1,\"why\":\"moon\"}"), PV_OK);
+    assert_int_equal(frame.later, PV_CHAT_LATER_FULL);
+    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":3600}"), PV_OK);
+    assert_int_equal(frame.later, PV_CHAT_LATER_FULL);
+    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":0}"), PV_ERR_MALFORMED);
+    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":3601}"), PV_ERR_MALFORMED);
+    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\",\"later\":true}"), PV_ERR_MALFORMED);
+    assert_int_equal(parse("{\"noted\":\"" ID_TEXT "\"}"), PV_OK);
+    assert_int_equal(frame.kind, PV_CHAT_NOTED);
+    assert_int_equal(pv_chat_write_later(ID, PV_CHAT_LATER_NO, 30, line, &len), PV_ERR_MALFORMED);
+    assert_int_equal(pv_chat_write_later(ID, PV_CHAT_LATER_FULL, 0, line, &len), PV_ERR_MALFORMED);
+    assert_int_equal(pv_chat_write_later(ID, PV_CHAT_LATER_FULL, 3601, line, &len),
+                     PV_ERR_MALFORMED);
+}
+
 static void write_refuses_what_may_not_be_sent(void **state)
 {
     (void)state;
@@ -226,6 +255,7 @@ int main(void)
         cmocka_unit_test(message_survives_the_wire),
         cmocka_unit_test(message_has_the_fields_of_the_design_in_order),
         cmocka_unit_test(ack_survives_the_wire),
+        cmocka_unit_test(later_is_a_noted_with_two_more_fields),
         cmocka_unit_test(write_refuses_what_may_not_be_sent),
         cmocka_unit_test(parse_rejects_every_truncation),
         cmocka_unit_test(parse_rejects_what_is_not_a_frame),

@@ -28,6 +28,7 @@ struct path {
     unsigned changes;
     size_t probes, bytes;
     struct flight flight[IN_FLIGHT];
+    size_t n_flights; /* from there on all are free */
 };
 
 static void start(struct path *p, unsigned link, pv_ns rtt, uint64_t seed)
@@ -54,6 +55,8 @@ static void send_probes(struct path *p)
         while (p->flight[i].at != 0)
             assert_true(++i < IN_FLIGHT);
         p->flight[i] = (struct flight){.token = token, .at = p->now + p->rtt};
+        if (i == p->n_flights)
+            p->n_flights++;
     }
 }
 
@@ -63,12 +66,14 @@ static void run(struct path *p, pv_ns time)
     for (pv_ns end = p->now + time; p->now < end; p->now += PV_MS(1)) {
         if (!p->idle && p->now % PV_MS(100) == 0)
             pv_mtu_note_use(&p->m, p->now);
-        for (size_t i = 0; i < IN_FLIGHT; i++) {
+        for (size_t i = 0; i < p->n_flights; i++) {
             if (p->flight[i].at == 0 || p->flight[i].at > p->now)
                 continue;
             p->flight[i].at = 0;
             pv_mtu_handle_answer(&p->m, p->flight[i].token, p->now);
         }
+        while (p->n_flights > 0 && p->flight[p->n_flights - 1].at == 0)
+            p->n_flights--;
         pv_mtu_handle_timeout(&p->m, p->now);
         send_probes(p);
         if (pv_mtu_take_change(&p->m, &p->size))

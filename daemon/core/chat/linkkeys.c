@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/* linkkeys.c - secrets told and heard, and the state of each peer that follows from them. */
+#include "daemon/core/chat/linkkeys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bucket.h"
+#include "base/heap.h"
+#include "base/map.h"
+#include "crypto/ct.h"
+#include "crypto/hash.h"
+
+struct entry {
+    uint8_t pk[PV_PROOF_PK_LEN];
+    bool described; /* by a description of this life */
+    bool capable;   /* it said so once; never false again */
+    bool has_theirs;
+    bool confirmed;
+    bool there;
+    bool tell; /* poll_transmit() gives it */
+    uint8_t theirs[PV_PROOF_SECRET_LEN];
+    unsigned retry_s;
+    struct pv_bucket answers;
+    struct pv_heap_node timer;
+    struct entry *next_tell;
+    UT_hash_handle hh; /* by pk */
+};
+
+struct pv_linkkeys {
+    uint8_t own_pk[PV_PROOF_PK_LEN];
+    uint8_t *seed; /* PV_PROOF_SECRET_LEN in guarded memory; every secret of ours follows from it */
+    struct pv_map map;
+    struct entry *entries;
+    struct entry *tells; /* those with something to tell */
+    struct pv_heap timers;
+    pv_ns save_at; /* PV_NEVER: nothing is to be saved */
+};
+
+static struct entry *find(const struct pv_linkkeys *keys, const uint8_t *pk)
+{
+    struct entry *e = NULL;
+    PV_MAP_FIND(&keys->map, keys->entries, pk, PV_PROOF_PK_LEN, e);
+    return e;
+}
+
+/* The entry of pk, made when it is new. NULL: no memory, or too many. */
+static struct entry *get(struct pv_linkkeys *keys, const uint8_t *pk)
+{
+    struct entry *e = find(keys, pk);
+    if (e != NULL)
+        return e;
+    /* Its place among the timers first: arming one later must not need memory. */
+    if (pv_heap_reserve(&keys->timers, HASH_CNT(hh, keys->entries) + 1) < 0)
+        return NULL;
+    e = calloc(1, sizeof(*e));
+    if (e == NULL)
+        return NULL;
+    int r = PV_OK;
+    memcpy(e->pk, pk, sizeof(e->pk));
+    e->retry_s = PV_LINKKEYS_RETRY_MIN_S;
+    PV_MAP_ADD(&keys->map, keys->entries, pk, e, r);
+    if (r == PV_OK)
+        return e;
+    free(e);
+    return NULL;
+}
+
+static void drop(struct pv_linkkeys *keys, struct entry *e)
+{
+    for (struct entry **p = &keys->tells; *p != NULL; p = &(*p)->next_tell) {
+        if (*p == e) {
+            *p = e->next_tell;
+            break;
+        }
+    }
+    pv_heap_set(&keys->timers, &e->timer, PV_NEVER);
+    PV_MAP_DEL(keys->entries, e);
+    pv_wipe(e->theirs, sizeof(e->theirs));
+    free(e);
+}
+
+int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
+                    const uint8_t own_pk[static PV_PROOF_PK_LEN], struct pv_view saved)
+{
+    struct pv_linkkeys *keys = calloc(1, sizeof(*keys));
+    if (keys == NULL)
+        return PV_ERR_NOMEM;
+    keys->map = pv_map_make(rng, PV_LINKKEYS_MAX);
+    pv_heap_init(&keys->timers);
+    keys->save_at = PV_NEVER;
+    memcpy(keys->own_pk, own_pk, sizeof(keys->own_pk));
+    keys->seed = pv_secret_alloc(PV_PROOF_SECRET_LEN);
+    if (keys->seed == NULL) {
+        free(keys);
+        return PV_ERR_NOMEM;
+    }
+    pv_rng_fill(rng, keys->seed, PV_PROOF_SECRET_LEN);
+    for (size_t at = 0; at + PV_PROOF_PK_LEN <= saved.len; at += PV_PROOF_PK_LEN) {
+        struct entry *e = get(keys, saved.ptr + at);
+        if (e == NULL)
+            break; /* it is told again by what it says */
+        e->capable = true;
+    }
+    *ret_keys = keys;
+    return PV_OK;
+}
+
+struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys)
+{
+    if (keys == NULL)
+        return NULL;
+    while (keys->entries != NULL)
+        drop(keys, keys->entries);
+    pv_heap_done(&keys->timers);
+    pv_secret_free(keys->seed);
+    free(keys);
+    return NULL;
+}
+
+/* Ours for this peer. */
+static void own_secret(const struct pv_linkkeys *keys, const uint8_t *pk,
+                       uint8_t ret_secret[static PV_PROOF_SECRET_LEN])
+{
+    pv_hmac_blake2s(ret_secret, keys->seed, PV_PROOF_SECRET_LEN, pv_view(pk, PV_PROOF_PK_LEN),
+                    pv_view("link", 4));
+}
+
+static enum pv_linkkeys_state state_of(const struct entry *e)
+{
+    if (e->has_theirs)
+        return e->confirmed ? PV_LINKKEYS_CONFIRMED : PV_LINKKEYS_HEARD;
+    if (e->capable)
+        return PV_LINKKEYS_CAPABLE;
+    return e->described ? PV_LINKKEYS_OLD : PV_LINKKEYS_UNKNOWN;
+}
+
+enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const uint8_t *pk)
+{
+    const struct entry *e = keys == NULL ? NULL : find(keys, pk);
+    if (keys == NULL)
+        return PV_LINKKEYS_OLD;
+    return e == NULL ? PV_LINKKEYS_UNKNOWN : state_of(e);
+}
+
+bool pv_linkkeys_key(const struct pv_linkkeys *keys, const uint8_t *pk,
+                     uint8_t ret_key[static PV_PROOF_KEY_LEN])
+{
+    const struct entry *e = keys == NULL ? NULL : find(keys, pk);
+    uint8_t secret[PV_PROOF_SECRET_LEN];
+    if (e == NULL || !e->has_theirs)
+        return false;
+    own_secret(keys, pk, secret);
+    const struct pv_proof_side own = {.pk = keys->own_pk, .secret = secret};
+    const struct pv_proof_side peer = {.pk = e->pk, .secret = e->theirs};
+    pv_proof_key(&own, &peer, ret_key);
+    pv_wipe(secret, sizeof(secret));
+    return true;
+}
+
+/* --- telling ------------------------------------------------------------------------------- */
+
+static void tell(struct pv_linkkeys *keys, struct entry *e)
+{
+    if (e->tell)
+        return;
+    e->tell = true;
+    e->next_tell = keys->tells;
+    keys->tells = e;
+}
+
+/* Tells ours now, and again later while the peer has not said that it has it. */
+static void tell_until_known(struct pv_linkkeys *keys, struct entry *e, pv_ns now)
+{
+    tell(keys, e);
+    pv_heap_set(&keys->timers, &e->timer, now + PV_S(e->retry_s));
+    e->retry_s *= 2;
+    if (e->retry_s > PV_LINKKEYS_RETRY_MAX_S)
+        e->retry_s = PV_LINKKEYS_RETRY_MAX_S;
+}
+
+static void learn_capable(struct pv_linkkeys *keys, struct entry *e, pv_ns now)
+{
+    if (e->capable)
+        return;
+    e->capable = true;
+    if (keys->save_at == PV_NEVER)
+        keys->save_at = now + PV_S(PV_LINKKEYS_SAVE_S);
+}
+
+bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
+                      const struct pv_linkkeys_seen *seen, pv_ns now)
+{
+    struct entry *e = find(keys, pk);
+    if (e == NULL && (seen->described || seen->there))
+        e = get(keys, pk);
+    if (e == NULL)
+        return false;
+    enum pv_linkkeys_state before = state_of(e);
+    bool came = seen->there && !e->there;
+    bool learned = seen->capable && !e->capable;
+    e->there = seen->there;
+    e->described = e->described || seen->described;
+    if (learned)
+        learn_capable(keys, e, now);
+    if (!e->there || e->confirmed)
+        pv_heap_set(&keys->timers, &e->timer, PV_NEVER);
+    else if (e->capable && (came || learned)) {
+        e->retry_s = PV_LINKKEYS_RETRY_MIN_S;
+        tell_until_known(keys, e, now);
+    }
+    return state_of(e) != before;
+}
+
+void pv_linkkeys_gone(struct pv_linkkeys *keys, const uint8_t *pk)
+{
+    struct entry *e = find(keys, pk);
+    if (e == NULL)
+        return;
+    if (e->capable)
+        keys->save_at = 0; /* its name must not stay in the store */
+    drop(keys, e);
+}
+
+bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_view body, pv_ns now)
+{
+    struct pv_proof_secret msg;
+    uint8_t secret[PV_PROOF_SECRET_LEN], tag[PV_PROOF_TAG_LEN];
+    struct entry *e = pv_proof_secret_parse(body, &msg) == PV_OK ? get(keys, pk) : NULL;
+    if (e == NULL)
+        return false;
+    enum pv_linkkeys_state before = state_of(e);
+    bool fresh = !e->has_theirs || !pv_ct_equal(e->theirs, msg.secret, sizeof(e->theirs));
+    learn_capable(keys, e, now);
+    memcpy(e->theirs, msg.secret, sizeof(e->theirs));
+    e->has_theirs = true;
+    e->there = true;
+    own_secret(keys, pk, secret);
+    pv_proof_tag(secret, tag);
+    bool names_ours = memcmp(tag, msg.known, sizeof(tag)) == 0;
+    /* In one life a peer does not forget ours: a message that does not name it was overtaken. (One
+     * that was removed and came back has forgotten; the answer below tells it again.) */
+    e->confirmed = names_ours || (e->confirmed && !fresh);
+    bool asks = msg.asks || !names_ours;
+    pv_wipe(secret, sizeof(secret));
+    pv_wipe(&msg, sizeof(msg));
+    if (e->confirmed)
+        pv_heap_set(&keys->timers, &e->timer, PV_NEVER);
+    /* It lacks ours, or does not know yet that we have its own: one answer serves both. Also a
+     * message that tells us nothing is answered when it asks: our last answer may be lost. */
+    if (asks &&
+        pv_bucket_take(&e->answers, PV_LINKKEYS_ANSWER_RATE, PV_LINKKEYS_ANSWER_BURST, 1, now)) {
+        e->retry_s = PV_LINKKEYS_RETRY_MIN_S;
+        if (e->confirmed)
+            tell(keys, e);
+        else
+            tell_until_known(keys, e, now);
+    }
+    return fresh || state_of(e) != before;
+}
+
+int pv_linkkeys_poll_transmit(struct pv_linkkeys *keys, struct pv_linkkeys_transmit *ret_tx)
+{
+    struct entry *e = keys->tells;
+    struct pv_proof_secret msg = {.known = {0}};
+    if (e == NULL)
+        return PV_ERR_AGAIN;
+    keys->tells = e->next_tell;
+    e->tell = false;
+    own_secret(keys, e->pk, msg.secret);
+    msg.asks = !e->confirmed;
+    if (e->has_theirs)
+        pv_proof_tag(e->theirs, msg.known);
+    memcpy(ret_tx->pk, e->pk, sizeof(ret_tx->pk));
+    pv_proof_secret_build(&msg, ret_tx->body);
+    pv_wipe(&msg, sizeof(msg));
+    return PV_OK;
+}
+
+void pv_linkkeys_handle_timeout(struct pv_linkkeys *keys, pv_ns now)
+{
+    struct pv_heap_node *node;
+    while ((node = pv_heap_pop_due(&keys->timers, now)) != NULL)
+        tell_until_known(keys, PV_CONTAINER_OF(node, struct entry, timer), now);
+}
+
+pv_ns pv_linkkeys_next_timeout(const struct pv_linkkeys *keys)
+{
+    return pv_min_ns(pv_heap_next(&keys->timers), keys->save_at);
+}
+
+/* --- what outlives the daemon -------------------------------------------------------------- */
+
+bool pv_linkkeys_take_dirty(struct pv_linkkeys *keys, pv_ns now)
+{
+    if (now < keys->save_at)
+        return false;
+    keys->save_at = PV_NEVER;
+    return true;
+}
+
+uint8_t *pv_linkkeys_save(const struct pv_linkkeys *keys, size_t *ret_len)
+{
+    /* One more than needed: calloc() of nothing may return NULL, which would look like
+     * no memory. */
+    uint8_t *list = calloc(HASH_CNT(hh, keys->entries) + 1, PV_PROOF_PK_LEN);
+    size_t n = 0;
+    for (const struct entry *e = keys->entries; list != NULL && e != NULL; e = e->hh.next) {
+        if (e->capable)
+            memcpy(list + PV_PROOF_PK_LEN * n++, e->pk, sizeof(e->pk));
+    }
+    *ret_len = n * PV_PROOF_PK_LEN;
+    return list;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * linkkeys.h - the key of each pair of daemons, by which they know each other on the connections of
+ * chat and files (proto/chat/proof.h).
+ *
+ * A pure machine over the members. This node has one secret for each peer, new in every life of the
+ * daemon, and tells it in-band; the peer tells its own. The key of the pair follows from both. A
+ * message of the peer that names our secret confirms that the peer has it: until then ours is
+ * repeated, after 1, 2, 4, ... 60 s, while there is a path, and asks for an answer each time. The
+ * answer itself asks for none, so that two who know each other's are silent. Messages may be lost,
+ * come twice and overtake each other.
+ *
+ * States of a peer, in the order in which they are reached; CONFIRMED and HEARD change places when
+ * the peer's daemon starts anew:
+ *   UNKNOWN    nothing was ever heard of its abilities
+ *   OLD        its description says nothing of proofs: its connections are taken as they are
+ *   CAPABLE    it said that it proves itself, now or in an earlier life of this daemon: nothing
+ *              that is not proven is taken for it any more, and it never becomes OLD again
+ *   HEARD      we have its secret, so its proofs can be checked
+ *   CONFIRMED  it has ours, too, so that a connection can be opened
+ *
+ * Its owner sends and receives (linkkeys_part.h). Not thread-safe.
+ */
+#ifndef PV_LINKKEYS_H
+#define PV_LINKKEYS_H
+
+#include "base/log.h"
+#include "base/pv.h"
+#include "proto/chat/proof.h"
+
+enum {
+    PV_LINKKEYS_MAX = 16384,     /* peers, as chatlink's */
+    PV_LINKKEYS_RETRY_MIN_S = 1, /* between repetitions, doubling */
+    PV_LINKKEYS_RETRY_MAX_S = 60,
+    PV_LINKKEYS_ANSWER_RATE = 1,   /* answers a second and peer; */
+    PV_LINKKEYS_ANSWER_BURST = 10, /* what is not answered is repeated by the peer */
+    PV_LINKKEYS_SAVE_S = 5,        /* what became known meanwhile is written at once */
+};
+
+enum pv_linkkeys_state {
+    PV_LINKKEYS_UNKNOWN,
+    PV_LINKKEYS_OLD,
+    PV_LINKKEYS_CAPABLE,
+    PV_LINKKEYS_HEARD,
+    PV_LINKKEYS_CONFIRMED,
+};
+
+struct pv_linkkeys; /* opaque */
+
+/* saved: what pv_linkkeys_save() gave, or empty. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
+                                  const uint8_t own_pk[static PV_PROOF_PK_LEN],
+                                  struct pv_view saved);
+/* Wipes; NULL is fine; returns NULL. */
+struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys);
+
+/* What is known of a peer now. */
+struct pv_linkkeys_seen {
+    bool described; /* it sent a description */
+    bool capable;   /* which says that it proves itself */
+    bool there;     /* in-band messages reach it */
+};
+/* Cheap when nothing has changed. True when its state is another now. */
+bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
+                      const struct pv_linkkeys_seen *seen, pv_ns now);
+/* The peer is no member any more: all about it is forgotten. */
+void pv_linkkeys_gone(struct pv_linkkeys *keys, const uint8_t *pk);
+
+/* An in-band message of the peer. True when its state or its key is another now. */
+bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_view body, pv_ns now);
+
+/* keys NULL: PV_LINKKEYS_OLD, as where nobody proves anything. */
+enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const uint8_t *pk);
+/* False before HEARD. The caller wipes the key. */
+bool pv_linkkeys_key(const struct pv_linkkeys *keys, const uint8_t *pk,
+                     uint8_t ret_key[static PV_PROOF_KEY_LEN]);
+
+struct pv_linkkeys_transmit {
+    uint8_t pk[PV_PROOF_PK_LEN];
+    uint8_t body[PV_PROOF_BODY_LEN];
+};
+/* The next message to send; one that cannot be sent is lost, as on the way. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_linkkeys_poll_transmit(struct pv_linkkeys *keys,
+                                            struct pv_linkkeys_transmit *ret_tx);
+void pv_linkkeys_handle_timeout(struct pv_linkkeys *keys, pv_ns now);
+pv_ns pv_linkkeys_next_timeout(const struct pv_linkkeys *keys);
+
+/* True once when peers became capable that a restart must know: then save them. */
+bool pv_linkkeys_take_dirty(struct pv_linkkeys *keys, pv_ns now);
+/* The identity keys of all capable peers, one after the other; PV_LINKKEYS_MAX of them at most.
+ * The caller frees it. NULL without memory. */
+uint8_t *pv_linkkeys_save(const struct pv_linkkeys *keys, size_t *ret_len);
+
+#endif /* PV_LINKKEYS_H */

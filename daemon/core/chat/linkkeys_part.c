@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* linkkeys_part.c - connects linkkeys with peers, in-band messages and the store. */
+#include "daemon/core/chat/linkkeys_part.h"
+
+#include <stdlib.h>
+
+#include "daemon/core/node/node.h"
+#include "daemon/core/node/saved.h"
+#include "daemon/core/peer/peers.h"
+
+#define META_PROVERS "provers" /* the list's name in the store */
+#define SAVE_RETRY   PV_S(30)  /* ours: after a failed write, as for files */
+
+struct linkkeys_part {
+    struct pv_node *node;
+    struct pv_linkkeys *keys; /* owned; node.linkkeys is the same */
+    pv_ns save_at;            /* the last write failed: once more then; PV_NEVER */
+};
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    struct linkkeys_part *l = calloc(1, sizeof(*l));
+    (void)now;
+    if (l == NULL)
+        return PV_ERR_NOMEM;
+    l->node = node;
+    l->save_at = PV_NEVER;
+    int r = pv_linkkeys_new(&l->keys, &node->rng, node->identity->sign_pk,
+                            pv_saved_value(cfg->saved, META_PROVERS));
+    if (r != PV_OK) {
+        free(l);
+        return r;
+    }
+    node->linkkeys = l->keys;
+    *ret_part = l;
+    return PV_OK;
+}
+
+static void free_part(void *part)
+{
+    struct linkkeys_part *l = part;
+    l->node->linkkeys = pv_linkkeys_free(l->keys);
+    free(l);
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    (void)facts;
+    if (pv_peer_is_static(p))
+        return;
+    const struct pv_desc *theirs = pv_peer_remote(p);
+    const struct pv_linkkeys_seen seen = {
+        .described = theirs != NULL,
+        .capable = theirs != NULL && (theirs->caps & PV_DESC_CAP_PROOF) != 0,
+        .there = pv_peer_can_talk(p, now),
+    };
+    if (pv_linkkeys_look(l->keys, pv_peer_pk(p), &seen, now))
+        pv_peers_raise(l->node->peers, p, PV_PEER_FACT_LINK);
+}
+
+static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    (void)now;
+    pv_linkkeys_gone(l->keys, pk);
+}
+
+static void take_secret(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    if (pv_linkkeys_take(l->keys, pv_peer_pk(from), body, now))
+        pv_peers_raise(l->node->peers, from, PV_PEER_FACT_LINK);
+}
+
+/* The whole list each time; without memory it is kept with the next change. */
+static void save(struct linkkeys_part *l)
+{
+    size_t len;
+    uint8_t *list = pv_linkkeys_save(l->keys, &len);
+    l->save_at = PV_NEVER;
+    if (list != NULL)
+        pv_node_put_meta(l->node, META_PROVERS, pv_view(list, len), &pv_part_linkkeys, 0);
+    free(list);
+}
+
+static void run(void *part, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    struct pv_linkkeys_transmit tx;
+    while (pv_linkkeys_poll_transmit(l->keys, &tx) == PV_OK) {
+        struct pv_peer *p = pv_peers_by_pk(l->node->peers, tx.pk);
+        if (p != NULL) /* without a path it is repeated */
+            pv_peers_send(l->node->peers, p, PV_INBAND_LINK, pv_view(tx.body, sizeof(tx.body)));
+    }
+    if (pv_linkkeys_take_dirty(l->keys, now) || now >= l->save_at)
+        save(l);
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    (void)tag;
+    if (result->status == PV_OK)
+        return;
+    pv_log(l->node->log, PV_LOG_WARN,
+           "what=\"list of peers that prove themselves not stored\" "
+           "why=\"%s\"",
+           result->error);
+    l->save_at = now + SAVE_RETRY;
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    pv_linkkeys_handle_timeout(l->keys, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct linkkeys_part *l = part;
+    return pv_min_ns(pv_linkkeys_next_timeout(l->keys), l->save_at);
+}
+
+static const struct pv_inband_handler inband[] = {{PV_INBAND_LINK, take_secret}};
+
+const struct pv_part pv_part_linkkeys = {
+    .name = "linkkeys",
+    .make = make,
+    .free = free_part,
+    .on_peer = on_peer,
+    .on_member_gone = on_member_gone,
+    .run = run,
+    .on_job = on_job,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .inband = inband,
+    .n_inband = PV_ARRAY_LEN(inband),
+};
