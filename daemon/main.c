@@ -541,8 +541,10 @@ static int open_store(struct daemon *d)
     char error[PV_JOB_ERROR_MAX];
     struct pv_store_saved saved;
     int r = pv_store_open(&d->store, d->state, error);
-    if (r >= 0)
+    if (r >= 0) {
+        pv_store_set_chat_max(d->store, d->settings.chat_max);
         r = pv_store_load(d->store, &saved, error);
+    }
     if (r < 0)
         return say(EXIT_FAILED, "%s", error);
     /* The engine copies what it needs from the saved state before that is freed. */

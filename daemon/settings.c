@@ -119,15 +119,15 @@ static int take_private_key_file(struct ctx *c)
 
 static int take_public_key(struct ctx *c)
 {
-    uint8_t key[32];
+    uint8_t key[PV_KEY_LEN];
     if (pv_wgkey_parse(c->value, key) < 0)
         return bad(c, "public-key: expected 44 characters as `wg pubkey` prints them");
     /* The present peer is the last one. Two peers with one key would share one session, and
      * their allowed-ips would fight for it. */
     for (size_t i = 0; i + 1 < c->s->n_peers; i++)
-        if (memcmp(c->s->peers[i].peer.public_key, key, 32) == 0)
+        if (memcmp(c->s->peers[i].peer.public_key, key, sizeof(key)) == 0)
             return bad(c, "public-key: another [peer] has the same key");
-    memcpy(c->peer->peer.public_key, key, 32);
+    memcpy(c->peer->peer.public_key, key, sizeof(key));
     c->has_public_key = true;
     return PV_OK;
 }
@@ -296,6 +296,11 @@ static int take_store(struct ctx *c)
     return PV_OK;
 }
 
+static int take_plain(struct ctx *c)
+{
+    return take_switch(c, false, "plain: expected on or off", &c->s->chat_plain_off);
+}
+
 static int take_hold(struct ctx *c)
 {
     return take_switch(c, true, "hold: expected on or off", &c->s->chat_hold);
@@ -323,6 +328,40 @@ static bool parse_size(const char *text, uint64_t *ret_bytes)
         return false;
     *ret_bytes = n << shift;
     return true;
+}
+
+static int take_keep(struct ctx *c)
+{
+    static const struct {
+        char letter;
+        uint32_t seconds;
+    } UNITS[] = {{'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
+    size_t len = strlen(c->value);
+    char digits[8];
+    uint64_t n = 0;
+    if (strcmp(c->value, "forever") == 0) {
+        c->s->chat_keep_s = 0;
+        return PV_OK;
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(UNITS) && len > 1 && len <= sizeof(digits); i++) {
+        if (c->value[len - 1] != UNITS[i].letter)
+            continue;
+        snprintf(digits, sizeof(digits), "%.*s", (int)len - 1, c->value);
+        if (pv_u64_parse(digits, 1, 100000, &n) < 0)
+            break;
+        c->s->chat_keep_s = n * UNITS[i].seconds;
+        return PV_OK;
+    }
+    return bad(c, "keep: expected forever, or how long, such as 12h, 90d or 52w");
+}
+
+static int take_max_size(struct ctx *c)
+{
+    /* Less would leave a sender's share without room for a page of messages. */
+    const uint64_t least = 16 << 20;
+    if (!parse_size(c->value, &c->s->chat_max) || c->s->chat_max < least)
+        return bad(c, "max-size: expected bytes of all messages, at least 16M, such as 1G");
+    return PV_OK;
 }
 
 static int take_listen(struct ctx *c)
@@ -409,9 +448,9 @@ static const struct key traversal_keys[] = {
     {"portmap", take_portmap, false},
 };
 static const struct key chat_keys[] = {
-    {"store", take_store, false},
-    {"hold", take_hold, false},
-    {"auto-accept", take_auto_accept, true},
+    {"store", take_store, false},       {"hold", take_hold, false},
+    {"plain", take_plain, false},       {"keep", take_keep, false},
+    {"max-size", take_max_size, false}, {"auto-accept", take_auto_accept, true},
     {"notify", take_notify, false},
 };
 static const struct key dns_keys[] = {

@@ -14,12 +14,15 @@
 #include "daemon/store/store_endpoints.h"
 #include "daemon/store/store_sql.h"
 #include "proto/roster/statement.h"
+#include "sys/file/disk.h"
 #include "sys/file/sqlite.h"
+#include "sys/proc/clock.h"
 
 struct pv_store {
     struct pv_sqlite *file;
     sqlite3 *db; /* of it */
     char dir[PATH_MAX];
+    uint64_t chat_max; /* bytes of all messages */
 };
 
 static const char schema[] =
@@ -89,6 +92,11 @@ struct pv_store *pv_store_close(struct pv_store *store)
         free(store);
     }
     return NULL;
+}
+
+void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes)
+{
+    store->chat_max = bytes;
 }
 
 /* --- jobs ---------------------------------------------------------------------------------- */
@@ -166,8 +174,13 @@ static int put_endpoints(struct pv_store *s, const struct pv_job *job, struct pv
     return pv_store_endpoints_put(s->db, &job->u.put_endpoints);
 }
 
+/* Whether others may store something is asked of the disk each time: what fills it may be another
+ * program. */
 static int chat(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
+    job->u.chat->terms = (struct pv_chatjob_terms){.wall_s = pv_clock_wall_us() / 1000000,
+                                                   .max_bytes = s->chat_max,
+                                                   .low_disk = pv_disk_is_low(s->dir)};
     return pv_store_chat_run(s->db, job->u.chat, &result->chat);
 }
 

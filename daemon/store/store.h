@@ -29,6 +29,8 @@ struct pv_store; /* opaque */
 PV_MUST_CHECK int pv_store_open(struct pv_store **ret_store, const char *dir,
                                 char ret_error[static PV_JOB_ERROR_MAX]);
 struct pv_store *pv_store_close(struct pv_store *store); /* NULL is fine; returns NULL */
+/* How many bytes all messages may have; 0: PV_CHATJOB_MAX_TOTAL. Before its first job. */
+void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes);
 
 /* Is this kind of job the store's? */
 bool pv_store_serves(enum pv_job_kind kind);

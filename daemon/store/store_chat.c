@@ -7,9 +7,11 @@
  */
 #include "daemon/store/store_chat.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/store/store_budget.h"
 #include "daemon/store/store_copies.h"
 #include "daemon/store/store_room.h"
 #include "daemon/store/store_sql.h"
@@ -30,8 +32,9 @@ static const char SCHEMA[] =
     " time_ms INTEGER NOT NULL,"
     " peer_name TEXT NOT NULL,"
     " text TEXT NOT NULL,"
-    " sent INTEGER NOT NULL DEFAULT 0," /* outgoing, not delivered: handed over */
-    " author BLOB,"                     /* of a text in a room, whose key peer then is */
+    " sent INTEGER NOT NULL DEFAULT 0,"      /* outgoing, not delivered: handed over */
+    " author BLOB,"                          /* of a text in a room, whose key peer then is */
+    " arrived_s INTEGER NOT NULL DEFAULT 0," /* our clock when it was stored; 0: not known */
     " UNIQUE (peer, id, outgoing)) STRICT;"
     "CREATE INDEX IF NOT EXISTS chat_outbox ON chat_message (peer, seq)"
     " WHERE outgoing = 1 AND state = 0;"
@@ -46,10 +49,14 @@ static const char SCHEMA[] =
     " id BLOB NOT NULL,"
     " PRIMARY KEY (peer, id)) STRICT, WITHOUT ROWID;";
 
-/* What the first version of the table lacks. */
-static const char ADDITIONS[] = "ALTER TABLE chat_message ADD COLUMN"
-                                " sent INTEGER NOT NULL DEFAULT 0;"
-                                "ALTER TABLE chat_message ADD COLUMN author BLOB;";
+/* What earlier versions of the table lack, and a column that shows it. */
+static const struct {
+    const char *column, *sql;
+} ADDITIONS[] = {
+    {"author", "ALTER TABLE chat_message ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;"
+               "ALTER TABLE chat_message ADD COLUMN author BLOB;"},
+    {"arrived_s", "ALTER TABLE chat_message ADD COLUMN arrived_s INTEGER NOT NULL DEFAULT 0;"},
+};
 
 /* On disk, and in the partial indexes above, a state is 0 until the message is delivered, then 1
  * less than here: "sent" has a column of its own, so that it may be lost and the outbox stays
@@ -61,11 +68,13 @@ _Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_SENT == 1 && PV_CHAT_DELIVERED == 
 #define STATE   "CASE state WHEN 0 THEN sent ELSE state + 1 END"
 #define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text, author"
 
-static bool is_first_version(sqlite3 *db)
+static bool lacks_column(sqlite3 *db, const char *column)
 {
+    char sql[64];
     sqlite3_stmt *st = NULL;
+    snprintf(sql, sizeof(sql), "SELECT %s FROM chat_message", column);
     /* A column that is missing shows when the statement is prepared; no row is read. */
-    int rc = sqlite3_prepare_v2(db, "SELECT author FROM chat_message", -1, &st, NULL);
+    int rc = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
     sqlite3_finalize(st);
     return rc == SQLITE_ERROR; /* no such column */
 }
@@ -73,15 +82,19 @@ static bool is_first_version(sqlite3 *db)
 static int more_schema(sqlite3 *db)
 {
     int r = pv_store_room_schema(db);
-    return r < 0 ? r : pv_store_copies_schema(db);
+    if (r == PV_OK)
+        r = pv_store_copies_schema(db);
+    return r < 0 ? r : pv_store_budget_schema(db);
 }
 
 int pv_store_chat_schema(sqlite3 *db)
 {
     int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
     /* CREATE IF NOT EXISTS leaves an old table as it is, so its columns are added here. */
-    if (rc == SQLITE_OK && is_first_version(db))
-        rc = sqlite3_exec(db, ADDITIONS, NULL, NULL, NULL);
+    for (size_t i = 0; i < PV_ARRAY_LEN(ADDITIONS) && rc == SQLITE_OK; i++) {
+        if (lacks_column(db, ADDITIONS[i].column))
+            rc = sqlite3_exec(db, ADDITIONS[i].sql, NULL, NULL, NULL);
+    }
     return rc != SQLITE_OK ? pv_query_status(rc) : more_schema(db);
 }
 
@@ -171,23 +184,27 @@ static int list(struct pv_query *q, const struct pv_chatjob *job, bool with_text
     return r < 0 ? r : end;
 }
 
-static int insert(sqlite3 *db, const struct pv_chat_record *m, bool *ret_new)
+/* Stores a message in its state; *ret_new: it was not there. */
+static int insert(sqlite3 *db, const struct pv_chat_record *m, uint64_t wall_s, bool *ret_new)
 {
     /* A message that arrives a second time, over another path or from the coordinator's copy, is
-     * ignored by its id. */
-    struct pv_query q = pv_query(db, "INSERT OR IGNORE INTO chat_message"
-                                     " (id, peer, peer_name, outgoing, state, seq, time_ms, text)"
-                                     " VALUES (?,?,?,?,?,?,?,?)");
+     * ignored by its id, also when it was deleted meanwhile. */
+    struct pv_query q =
+        pv_query(db, "INSERT OR IGNORE INTO chat_message"
+                     " (id, peer, peer_name, outgoing, state, seq, time_ms, text, arrived_s)"
+                     " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9 WHERE ?4 OR NOT EXISTS"
+                     " (SELECT 1 FROM chat_gone WHERE peer = ?2 AND id = ?1)");
     bind_id(&q, m->id);
     bind_peer(&q, m->peer);
     /* The name is stored too: the sender may be removed from the roster later, but the history
      * stays readable. */
     pv_bind_text(&q, m->peer_name);
     pv_bind_u64(&q, m->outgoing);
-    pv_bind_u64(&q, m->outgoing ? 0 : PV_CHAT_UNREAD - 1);
+    pv_bind_u64(&q, m->outgoing ? 0 : (uint64_t)m->state - 1);
     pv_bind_u64(&q, m->seq);
     pv_bind_u64(&q, m->time_ms);
     pv_bind_text(&q, m->text);
+    pv_bind_u64(&q, wall_s);
     int r = pv_query_run(&q);
     *ret_new = sqlite3_changes(db) > 0;
     return r;
@@ -275,19 +292,47 @@ static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
         return r;
     m.outgoing = true;
     m.state = PV_CHAT_QUEUED;
-    r = insert(db, &m, &is_new);
+    r = insert(db, &m, job->terms.wall_s, &is_new);
     return r < 0 ? r : result_copy(res, &m);
+}
+
+/* Was the incoming message stored before, or even deleted since? */
+static int is_known(sqlite3 *db, const struct pv_chat_record *m, bool *ret_known)
+{
+    struct pv_query q =
+        pv_query(db, "SELECT 1 FROM chat_message WHERE peer = ?1 AND id = ?2 AND outgoing = 0"
+                     " UNION ALL SELECT 1 FROM chat_gone WHERE peer = ?1 AND id = ?2");
+    bind_peer(&q, m->peer);
+    bind_id(&q, m->id);
+    *ret_known = pv_query_next(&q);
+    return pv_query_end(&q);
 }
 
 static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
+    struct pv_store_budget budget;
+    bool muted = false;
     int r = prepare_copies(job, res);
+    /* One job has the messages of one peer. */
+    if (r == PV_OK)
+        r = pv_store_budget_read(db, job->msgs[0].peer, job->msgs[0].peer, &job->terms, &budget);
+    if (r == PV_OK)
+        r = pv_store_is_muted(db, job->msgs[0].peer, &muted);
     for (size_t i = 0; r == PV_OK && i < job->n_msgs; i++) {
         struct pv_chat_record m = job->msgs[i];
-        bool is_new = false;
+        bool known = false, is_new = false;
         m.outgoing = false;
-        m.state = PV_CHAT_UNREAD;
-        r = insert(db, &m, &is_new);
+        m.state = muted ? PV_CHAT_READ : PV_CHAT_UNREAD;
+        r = is_known(db, &m, &known);
+        /* What is on disk is said to be there, whatever its sender may have: it would send it for
+         * ever. */
+        if (r == PV_OK && !known)
+            res->later = pv_store_budget_take(&budget, strlen(m.text));
+        if (r < 0 || res->later != PV_CHAT_LATER_NO)
+            break;
+        res->n_taken++;
+        if (!known)
+            r = insert(db, &m, job->terms.wall_s, &is_new);
         /* Only new messages are told to the engine: a repeated one has been shown before. */
         if (r == PV_OK && is_new)
             r = result_copy(res, &m);
@@ -430,10 +475,17 @@ static int copied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
     struct pv_query q = pv_query(db, "SELECT " COLUMNS " FROM chat_message"
-                                     " WHERE outgoing = 0 AND state = 3 AND (? = 0 OR peer = ?)"
-                                     " ORDER BY n LIMIT ?");
+                                     " WHERE outgoing = 0 AND state = 3 AND (?1 = 0 OR peer = ?2)"
+                                     " AND n > CASE ?3 WHEN 0 THEN 0 ELSE coalesce((SELECT MIN(n)"
+                                     " FROM chat_message WHERE id = ?5 AND outgoing = 0), 0) END"
+                                     " AND (?4 = 0 OR n <= (SELECT MIN(n) FROM chat_message"
+                                     " WHERE id = ?5 AND outgoing = 0 AND state = 3))"
+                                     " ORDER BY n LIMIT ?6");
     pv_bind_u64(&q, job->of_peer);
     pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    pv_bind_u64(&q, job->after);
+    pv_bind_u64(&q, job->through);
+    pv_bind_blob(&q, job->id, sizeof(job->id));
     pv_bind_u64(&q, limit_of(job) + 1);
     int r = list(&q, job, true, res);
     /* The messages are marked in the transaction that reads them: none that comes in between is
@@ -519,24 +571,37 @@ static int counts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 
 static int room(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    return job->room == NULL ? PV_ERR_MALFORMED : pv_store_room_run(db, job->room, res);
+    return job->room == NULL ? PV_ERR_MALFORMED
+                             : pv_store_room_run(db, job->room, &job->terms, res);
 }
 
 static int copies(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    return job->copies == NULL ? PV_ERR_MALFORMED : pv_store_copies_run(db, job->copies, res);
+    return job->copies == NULL ? PV_ERR_MALFORMED
+                               : pv_store_copies_run(db, job->copies, &job->terms, res);
 }
 
 /* What serves each kind of job. */
 static int (*const HANDLERS[PV_CHATJOB_KINDS])(sqlite3 *db, const struct pv_chatjob *job,
                                                struct pv_chatjob_result *res) = {
-    [PV_CHATJOB_ENQUEUE] = enqueue,   [PV_CHATJOB_COMMIT] = commit,
-    [PV_CHATJOB_MARK] = mark_as_told, [PV_CHATJOB_OUTBOX] = outbox,
-    [PV_CHATJOB_INBOX] = inbox,       [PV_CHATJOB_SEEN] = seen,
-    [PV_CHATJOB_OWED] = owed,         [PV_CHATJOB_TOLD] = told,
-    [PV_CHATJOB_HISTORY] = history,   [PV_CHATJOB_UNCOPIED] = uncopied,
-    [PV_CHATJOB_COPIED] = copied,     [PV_CHATJOB_COUNTS] = counts,
-    [PV_CHATJOB_ROOM] = room,         [PV_CHATJOB_COPIES] = copies,
+    [PV_CHATJOB_ENQUEUE] = enqueue,
+    [PV_CHATJOB_COMMIT] = commit,
+    [PV_CHATJOB_MARK] = mark_as_told,
+    [PV_CHATJOB_OUTBOX] = outbox,
+    [PV_CHATJOB_INBOX] = inbox,
+    [PV_CHATJOB_SEEN] = seen,
+    [PV_CHATJOB_OWED] = owed,
+    [PV_CHATJOB_TOLD] = told,
+    [PV_CHATJOB_HISTORY] = history,
+    [PV_CHATJOB_UNCOPIED] = uncopied,
+    [PV_CHATJOB_COPIED] = copied,
+    [PV_CHATJOB_COUNTS] = counts,
+    [PV_CHATJOB_MUTE] = pv_store_mute,
+    [PV_CHATJOB_MUTED] = pv_store_muted,
+    [PV_CHATJOB_CLEAR] = pv_store_clear,
+    [PV_CHATJOB_PURGE] = pv_store_purge,
+    [PV_CHATJOB_ROOM] = room,
+    [PV_CHATJOB_COPIES] = copies,
 };
 
 bool pv_store_chat_serves(enum pv_chatjob_kind kind)

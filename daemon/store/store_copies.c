@@ -43,13 +43,13 @@ static void bind_pk(struct pv_query *q, const uint8_t *pk)
 
 /* --- for others ---------------------------------------------------------------------------- */
 
-/* Number and bytes of the copies that a statement with one key, or none, selects. */
-static int measure(sqlite3 *db, const char *sql, const uint8_t *pk, uint64_t *ret_n,
+/* Number and bytes of the copies that a statement with up to two keys selects. */
+static int measure(sqlite3 *db, const char *sql, const uint8_t *const pks[2], uint64_t *ret_n,
                    uint64_t *ret_bytes)
 {
     struct pv_query q = pv_query(db, sql);
-    if (pk != NULL)
-        bind_pk(&q, pk);
+    for (size_t i = 0; i < 2 && pks[i] != NULL; i++)
+        bind_pk(&q, pks[i]);
     if (pv_query_next(&q)) {
         *ret_n = pv_column_u64(&q, 0);
         *ret_bytes = pv_column_u64(&q, 1);
@@ -57,6 +57,8 @@ static int measure(sqlite3 *db, const char *sql, const uint8_t *pk, uint64_t *re
     return pv_query_end(&q);
 }
 
+/* A quota each for the disk, for whoever sends, for whoever gets, and for one sender's part of what
+ * a receiver may have. */
 static int check_quotas(sqlite3 *db, const struct pv_copyjob *job)
 {
     static const struct {
@@ -69,8 +71,11 @@ static int check_quotas(sqlite3 *db, const struct pv_copyjob *job)
          PV_COPIES_MAX_OF_NODE, PV_COPIES_MAX_BYTES_OF_NODE},
         {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE receiver = ?",
          PV_COPIES_MAX_OF_NODE, PV_COPIES_MAX_BYTES_OF_NODE},
+        {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE sender = ? AND receiver = ?",
+         PV_COPIES_MAX_OF_PAIR, PV_COPIES_MAX_BYTES_OF_PAIR},
     };
-    const uint8_t *const keys[] = {NULL, job->from, job->to};
+    const uint8_t *const keys[][2] = {
+        {NULL, NULL}, {job->from, NULL}, {job->to, NULL}, {job->from, job->to}};
     for (size_t i = 0; i < PV_ARRAY_LEN(QUOTAS); i++) {
         uint64_t n = 0, bytes = 0;
         int r = measure(db, QUOTAS[i].sql, keys[i], &n, &bytes);
@@ -93,7 +98,7 @@ static int is_held(sqlite3 *db, const struct pv_copyjob *job, bool *ret_held)
     return pv_query_end(&q);
 }
 
-static int put(sqlite3 *db, const struct pv_copyjob *job)
+static int put(sqlite3 *db, const struct pv_copyjob *job, bool low_disk)
 {
     const uint64_t age = (uint64_t)PV_COPIES_DAYS * 86400;
     bool held = false;
@@ -104,6 +109,8 @@ static int put(sqlite3 *db, const struct pv_copyjob *job)
         r = is_held(db, job, &held);
     if (r < 0 || held)
         return r;
+    if (low_disk)
+        return PV_ERR_REFUSED;
     r = check_quotas(db, job);
     if (r < 0)
         return r;
@@ -236,11 +243,12 @@ static int over(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_res
     return r;
 }
 
-static int run_copyjob(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_result *res)
+static int run_copyjob(sqlite3 *db, const struct pv_copyjob *job,
+                       const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res)
 {
     switch (job->kind) {
     case PV_COPYJOB_PUT:
-        return put(db, job);
+        return put(db, job, terms->low_disk);
     case PV_COPYJOB_NEXT:
         return next(db, job, &res->copies->copy);
     case PV_COPYJOB_DROP:
@@ -257,14 +265,16 @@ static int run_copyjob(sqlite3 *db, const struct pv_copyjob *job, struct pv_chat
     return PV_ERR_MALFORMED;
 }
 
-int pv_store_copies_run(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_result *res)
+int pv_store_copies_run(sqlite3 *db, const struct pv_copyjob *job,
+                        const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res)
 {
+    const uint8_t *const all[2] = {NULL, NULL};
     uint64_t bytes = 0;
     res->copies = calloc(1, sizeof(*res->copies));
     if (res->copies == NULL)
         return PV_ERR_NOMEM;
-    int r = run_copyjob(db, job, res);
-    return r < 0 ? r
-                 : measure(db, "SELECT count(*), 0 FROM hold_copy", NULL, &res->copies->total,
-                           &bytes);
+    int r = run_copyjob(db, job, terms, res);
+    return r < 0
+               ? r
+               : measure(db, "SELECT count(*), 0 FROM hold_copy", all, &res->copies->total, &bytes);
 }

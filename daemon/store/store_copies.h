@@ -16,6 +16,7 @@ PV_MUST_CHECK int pv_store_copies_schema(sqlite3 *db);
 /* Runs one job and fills res, which the caller frees also on failure. PV_ERR_REFUSED (a quota),
  * PV_ERR_MALFORMED (a damaged row), PV_ERR_NOMEM; -EIO: SQLite's error is in db. */
 PV_MUST_CHECK int pv_store_copies_run(sqlite3 *db, const struct pv_copyjob *job,
+                                      const struct pv_chatjob_terms *terms,
                                       struct pv_chatjob_result *res);
 
 #endif /* PV_STORE_COPIES_H */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/store/store_budget.h"
 #include "daemon/store/store_sql.h"
 
 static const char SCHEMA[] = "CREATE TABLE IF NOT EXISTS room ("
@@ -187,23 +188,25 @@ static int advance(sqlite3 *db, const struct pv_roomjob *job, const struct pv_ro
 
 /* The text is a message like any other, in the conversation of the room's key; the signature, which
  * only rooms need, lies beside it. */
-static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t)
+static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t,
+                        uint64_t wall_s, bool muted)
 {
     uint8_t key[PV_SIGN_PK_LEN];
     struct pv_query q =
         pv_query(db, "INSERT INTO chat_message"
-                     " (id, peer, peer_name, outgoing, state, seq, time_ms, text, author)"
-                     " VALUES (?,?,?,?,?,?,?,?,?)");
+                     " (id, peer, peer_name, outgoing, state, seq, time_ms, text, author,"
+                     " arrived_s) VALUES (?,?,?,?,?,?,?,?,?,?)");
     pv_room_key(job->room, key);
     pv_bind_blob(&q, t->id, sizeof(t->id));
     bind_author(&q, key);
     pv_bind_text(&q, t->author_name);
     pv_bind_u64(&q, t->own);
-    pv_bind_u64(&q, t->own ? 0 : PV_CHAT_UNREAD - 1);
+    pv_bind_u64(&q, t->own ? 0 : (muted ? PV_CHAT_READ : PV_CHAT_UNREAD) - 1);
     pv_bind_u64(&q, t->seq);
     pv_bind_u64(&q, t->time_ms);
     pv_bind_text(&q, t->text);
     bind_author(&q, t->author);
+    pv_bind_u64(&q, wall_s);
     int r = pv_query_run(&q);
     if (r < 0)
         return r;
@@ -217,7 +220,7 @@ static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct 
     return pv_query_run(&q);
 }
 
-static int tell_taken(const struct pv_roomjob *job, const struct pv_room_text *t,
+static int tell_taken(const struct pv_roomjob *job, const struct pv_room_text *t, bool muted,
                       struct pv_chatjob_result *res)
 {
     struct pv_chat_record *m = &res->msgs[res->n_msgs];
@@ -230,32 +233,57 @@ static int tell_taken(const struct pv_roomjob *job, const struct pv_room_text *t
     m->outgoing = t->own;
     m->in_room = true;
     memcpy(m->author, t->author, sizeof(m->author));
-    m->state = t->own ? PV_CHAT_QUEUED : PV_CHAT_UNREAD;
+    m->state = t->own ? PV_CHAT_QUEUED : muted ? PV_CHAT_READ : PV_CHAT_UNREAD;
     m->seq = t->seq;
     m->time_ms = t->time_ms;
     res->n_msgs++;
     return PV_OK;
 }
 
-static int take(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+/* May the text be stored? Own ones always: what this node's users write is theirs to decide. */
+static int may_take(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t,
+                    const struct pv_chatjob_terms *terms, enum pv_chat_later *ret_later)
 {
+    struct pv_store_budget budget;
+    uint8_t key[PV_SIGN_PK_LEN];
+    *ret_later = PV_CHAT_LATER_NO;
+    if (t->own)
+        return PV_OK;
+    pv_room_key(job->room, key);
+    int r = pv_store_budget_read(db, key, t->author, terms, &budget);
+    if (r == PV_OK)
+        *ret_later = pv_store_budget_take(&budget, strlen(t->text));
+    return r;
+}
+
+static int take(sqlite3 *db, const struct pv_roomjob *job, const struct pv_chatjob_terms *terms,
+                struct pv_chatjob_result *res)
+{
+    uint8_t key[PV_SIGN_PK_LEN];
+    bool muted = false;
+    pv_room_key(job->room, key);
     /* "+ 1" because calloc(0) may return NULL. */
     res->msgs = calloc(job->n_texts + 1, sizeof(*res->msgs));
     if (res->msgs == NULL)
         return PV_ERR_NOMEM;
-    for (size_t i = 0; i < job->n_texts; i++) {
+    int r = pv_store_is_muted(db, key, &muted);
+    for (size_t i = 0; r == PV_OK && i < job->n_texts; i++) {
+        enum pv_chat_later later;
         bool next = false;
-        int r = advance(db, job, &job->texts[i], &next);
+        r = may_take(db, job, &job->texts[i], terms, &later);
+        /* The author's next one finds a gap before it, and is not taken either. */
+        if (later != PV_CHAT_LATER_NO)
+            res->later = later;
+        if (r == PV_OK && later == PV_CHAT_LATER_NO)
+            r = advance(db, job, &job->texts[i], &next);
         /* A text that is not the next of its log is left out; its author or another member sends
          * it again. */
         if (r == PV_OK && next)
-            r = take_message(db, job, &job->texts[i]);
+            r = take_message(db, job, &job->texts[i], terms->wall_s, muted);
         if (r == PV_OK && next)
-            r = tell_taken(job, &job->texts[i], res);
-        if (r < 0)
-            return r;
+            r = tell_taken(job, &job->texts[i], muted, res);
     }
-    return PV_OK;
+    return r;
 }
 
 /* --- READ ---------------------------------------------------------------------------------- */
@@ -379,7 +407,8 @@ static int mark(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_res
     return r < 0 ? r : end;
 }
 
-int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,
+                      const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res)
 {
     res->room = calloc(1, sizeof(*res->room));
     if (res->room == NULL)
@@ -390,7 +419,7 @@ int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatj
     case PV_ROOMJOB_KEEP:
         return keep(db, job);
     case PV_ROOMJOB_TAKE:
-        return take(db, job, res);
+        return take(db, job, terms, res);
     case PV_ROOMJOB_READ:
         return read_texts(db, job, res->room);
     case PV_ROOMJOB_MARK:

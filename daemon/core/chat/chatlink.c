@@ -388,6 +388,19 @@ void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns no
     pv_chatlink_peer_offline(link, pk, now);
 }
 
+size_t pv_chatlink_holding(const struct pv_chatlink *link, const char **ret_name)
+{
+    size_t n = 0;
+    *ret_name = "";
+    for (const struct pv_chatlink_peer *p = link->peers; p != NULL; p = p->hh.next) {
+        if (p->holding != PV_CHAT_LATER_FULL)
+            continue;
+        *ret_name = p->name;
+        n++;
+    }
+    return n;
+}
+
 struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link)
 {
     return link->counts;

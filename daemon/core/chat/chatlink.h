@@ -17,6 +17,8 @@
  *         WAITING    something to say and online; the next attempt is timed (1..60 s, or an event)
  *         OPENING    a connection is being made
  *         TALKING    a connection is used: the outbox flows, at most PV_CHATLINK_WINDOW unconfirmed
+ *         HELD       as TALKING, but the peer takes no more for now: the outbox waits, and is tried
+ *                    again after 30 s, later each time up to 600 s
  *   IDLE --send or backlog, online--> OPENING --connected--> TALKING --closed--> WAITING | IDLE
  *   OPENING --failed--> WAITING --time, peer online again, or accepted--> OPENING | TALKING
  *   any --peer offline--> IDLE (open connections stay)   any --peer gone--> IDLE, all closed
@@ -46,9 +48,12 @@ enum {
     PV_CHATLINK_BACKOFF_MIN_S = 1,
     PV_CHATLINK_BACKOFF_MAX_S = 60,
     PV_CHATLINK_CONNECT_S = 20, /* then the attempt has failed */
-    PV_CHATLINK_ACK_S = 30,     /* no acknowledgement for so long: the connection is dead */
-    PV_CHATLINK_IDLE_S = 600,   /* nothing said: closed */
-    PV_CHATLINK_JOB_S = 30,     /* a job without a result for so long has failed */
+    /* A receiver that takes no more asks for this pause; the sender makes it longer each time. */
+    PV_CHATLINK_LATER_MIN_S = 30,
+    PV_CHATLINK_LATER_MAX_S = 600,
+    PV_CHATLINK_ACK_S = 30,   /* no acknowledgement for so long: the connection is dead */
+    PV_CHATLINK_IDLE_S = 600, /* nothing said: closed */
+    PV_CHATLINK_JOB_S = 30,   /* a job without a result for so long has failed */
 };
 
 struct pv_chatlink_config {
@@ -82,11 +87,12 @@ struct pv_chatlink_message {
     const uint8_t *pk; /* receiver, a member */
     const char *name;  /* its name */
     const char *text;  /* pv_chat_text_is_valid() */
+    const uint8_t *id; /* PV_CHAT_ID_LEN, of who repeats a send; NULL: a new one */
     uint64_t wall_ms;  /* wall clock, Unix milliseconds */
 };
-/* Stores msg and sends it when it can. The event SENT or SEND_FAILED with this
- * tag follows. PV_ERR_MALFORMED (the text), PV_ERR_REFUSED (own key),
- * PV_ERR_LIMIT, PV_ERR_NOMEM: nothing follows. */
+/* Stores msg and sends it when it can; what is stored with that id already is not stored again. The
+ * event SENT or SEND_FAILED with this tag follows. PV_ERR_MALFORMED (the text), PV_ERR_REFUSED (own
+ * key), PV_ERR_LIMIT, PV_ERR_NOMEM: nothing follows. */
 PV_MUST_CHECK int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag,
                                    const struct pv_chatlink_message *msg, pv_ns now);
 /* The owner ran an INBOX job with mark_read and these messages were in its result: tell their
@@ -108,6 +114,13 @@ struct pv_chatlink_copy {
 };
 PV_MUST_CHECK int pv_chatlink_take_copy(struct pv_chatlink *link,
                                         const struct pv_chatlink_copy *copy, pv_ns now);
+
+/* Does the peer take no more messages from here for now, and why? They stay queued. */
+enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_t *pk);
+/* The other way round: whose messages were left for later last time, because of what they have
+ * stored here (PV_CHAT_LATER_FULL). How many peers, and the name of one, "" for none; borrowed
+ * until the next call. */
+size_t pv_chatlink_holding(const struct pv_chatlink *link, const char **ret_name);
 
 /* --- lines of others: rooms, copies -------------------------------------------------------- */
 

@@ -36,9 +36,11 @@ struct pv_chatlink_conn {
     bool connected;
     bool speaks; /* the other end understands frames: we opened it, or one came */
     pv_ns last_heard;
-    uint64_t last_wall_ms;           /* at the last bytes */
-    uint64_t sent_seq;               /* window messages up to here are written to it */
-    pv_ns ack_deadline;              /* PV_NEVER: nothing unacknowledged */
+    uint64_t last_wall_ms; /* at the last bytes */
+    uint64_t refused_seq;  /* not 0: messages from there on were left for later, and none behind is
+                              taken before this one comes again: order is kept */
+    uint64_t sent_seq;     /* window messages up to here are written to it */
+    pv_ns ack_deadline;    /* PV_NEVER: nothing unacknowledged */
     uint8_t (*told)[PV_CHAT_ID_LEN]; /* read receipts put into the output, not yet noted; owned */
     size_t n_told;
     struct pv_chatlink_sent sent[PV_CHATLINK_WINDOW]; /* ascending by end */
@@ -73,12 +75,15 @@ struct pv_chatlink_peer {
     /* Outbox: the oldest undelivered messages, ascending; empty while there is no connection. */
     struct pv_chat_record *window; /* PV_CHATLINK_WINDOW, owned; NULL without a connection */
     size_t n_window;
-    uint64_t loaded_seq; /* highest seq that was in the window */
-    bool more_queued;    /* the store has, or may have, undelivered ones above loaded_seq */
-    bool loading;        /* an OUTBOX job is out */
-    bool missed;         /* one was stored meanwhile */
-    bool wanted;         /* others have something to say to it */
-    bool owed;           /* read receipts are owed */
+    uint64_t loaded_seq;     /* highest seq that was in the window */
+    bool more_queued;        /* the store has, or may have, undelivered ones above loaded_seq */
+    bool loading;            /* an OUTBOX job is out */
+    bool missed;             /* one was stored meanwhile */
+    enum pv_chat_later held; /* it takes no more for now, */
+    pv_ns held_until;        /* and is not tried before; */
+    unsigned held_s;         /* the next pause is so long */
+    bool wanted;             /* others have something to say to it */
+    bool owed;               /* read receipts are owed */
     bool owed_loading;
 
     /* Inbox. */
@@ -86,6 +91,7 @@ struct pv_chatlink_peer {
     struct pv_chatlink_pending **pending_end;
     size_t n_pending, pending_bytes;
     bool committing;
+    enum pv_chat_later holding; /* the last commit left messages of it for later */
     struct pv_chatlink_ids delivered, read, noted; /* acknowledgements */
     uint32_t read_sid;                             /* the connection on which `read` came last */
     bool marking;                                  /* a job with `read` is out */
@@ -101,6 +107,7 @@ struct pv_chatlink_peer {
 /* What a commit owes to whom when it is done. */
 struct pv_chatlink_ack {
     uint64_t copy; /* not 0: the number of a copy, told by an event */
+    uint64_t seq;  /* 0: plain text, of which nothing is owed but an end when it is not taken */
     uint32_t sid;
     uint8_t id[PV_CHAT_ID_LEN];
 };
@@ -233,6 +240,9 @@ void pv_chatlink_ask_for_backlog(struct pv_chatlink *link, pv_ns now);
 void pv_chatlink_pump(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
 /* Messages of c that are written now are SENT. */
 void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now);
+/* The peer takes no more from the message with this id on. */
+void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
+                              const struct pv_chat_frame *f, pv_ns now);
 /* Until when something must come back on c. */
 void pv_chatlink_expect(struct pv_chatlink_conn *c, pv_ns now);
 /* Results of the store jobs; status < 0: failed, result NULL. */

@@ -16,15 +16,16 @@ static void put_or_close(struct pv_chatlink *link, struct pv_chatlink_conn *c, s
         pv_chatlink_lost_conn(link, c, true, now);
 }
 
-/* Tells the owner what became of stored copies. */
+/* Tells the owner what became of stored copies: of the first so many status, of the others that
+ * there is no room for them. */
 static void tell_copies(struct pv_chatlink *link, const struct pv_chatlink_ack *acks, size_t n,
-                        int status)
+                        int status, size_t n_taken)
 {
     for (size_t i = 0; i < n; i++) {
         struct pv_chat_record none = {.outgoing = false};
         if (acks[i].copy != 0)
             pv_chatlink_event_push(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_COPY, acks[i].copy,
-                                   status, &none);
+                                   i < n_taken ? status : PV_ERR_REFUSED, &none);
     }
 }
 
@@ -44,17 +45,16 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
         pv_chatlink_give_up(link, peer, PV_ERR_NOMEM, now);
         return;
     }
-    size_t n_acks = 0;
     memcpy(job->peer, peer->pk, sizeof(job->peer));
     /* The texts move into the job; what is owed for each stays here until the result. */
     for (struct pv_chatlink_pending *p = peer->pending; p != NULL; p = p->next) {
+        struct pv_chatlink_ack *ack = &acks[job->n_msgs];
         job->msgs[job->n_msgs++] = p->rec;
         p->rec.text = NULL;
-        if (!p->wants_ack && p->copy == 0)
-            continue;
-        acks[n_acks].sid = p->sid;
-        acks[n_acks].copy = p->copy;
-        memcpy(acks[n_acks++].id, p->rec.id, sizeof(acks->id));
+        ack->sid = p->sid;
+        ack->copy = p->copy;
+        ack->seq = p->wants_ack ? p->rec.seq : 0;
+        memcpy(ack->id, p->rec.id, sizeof(ack->id));
     }
     /* Every record has left its text to the job: only the empty entries are freed here. */
     pv_chatlink_drop_pending(peer);
@@ -62,14 +62,63 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     struct pv_chatlink_job *entry = NULL;
     int r = pv_chatlink_job_emit(link, job, now, &entry);
     if (r < 0) {
-        tell_copies(link, acks, n_acks, r);
+        tell_copies(link, acks, n, r, n);
         free(acks);
         pv_chatlink_give_up(link, peer, r, now);
         return;
     }
     entry->acks = acks;
-    entry->n_acks = n_acks;
+    entry->n_acks = n;
     peer->committing = true;
+}
+
+/* The store left messages for later, from this one on. Its sender is told once; what it has sent
+ * behind that is passed over until it sends this one again. */
+static void leave_for_later(struct pv_chatlink *link, const struct pv_chatlink_ack *ack,
+                            enum pv_chat_later why, pv_ns now)
+{
+    struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, ack->sid);
+    size_t len = 0;
+    if (c == NULL || ack->copy != 0)
+        return;
+    if (ack->seq == 0) {
+        /* Whoever types into nc must not believe that it arrived. */
+        pv_chatlink_lost_conn(link, c, true, now);
+        return;
+    }
+    if (c->refused_seq != 0)
+        return;
+    c->refused_seq = ack->seq;
+    if (pv_chat_write_later(ack->id, why, PV_CHATLINK_LATER_MIN_S, link->line, &len) == PV_OK)
+        put_or_close(link, c, len, now);
+}
+
+/* Is the message behind one that was left for later? */
+static bool is_held_back(struct pv_chatlink_conn *c, uint64_t seq)
+{
+    if (c->refused_seq != 0 && seq <= c->refused_seq)
+        c->refused_seq = 0;
+    return c->refused_seq != 0;
+}
+
+/* What came while the store was asked stands behind what it has not taken. */
+static void drop_held_back(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
+{
+    struct pv_chatlink_pending **at = &peer->pending;
+    while (*at != NULL) {
+        struct pv_chatlink_pending *p = *at;
+        struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, p->sid);
+        if (!p->wants_ack || c == NULL || !is_held_back(c, p->rec.seq)) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        peer->n_pending--;
+        peer->pending_bytes -= strlen(p->rec.text);
+        pv_chat_record_done(&p->rec);
+        free(p);
+    }
+    peer->pending_end = at;
 }
 
 void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
@@ -77,7 +126,8 @@ void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_p
                                   struct pv_chatjob_result *result, pv_ns now)
 {
     peer->committing = false;
-    tell_copies(link, job->acks, job->n_acks, status);
+    size_t n_taken = status < 0 ? job->n_acks : result->n_taken;
+    tell_copies(link, job->acks, job->n_acks, status, n_taken);
     if (status < 0) {
         pv_chatlink_give_up(link, peer, status, now);
         return;
@@ -85,7 +135,15 @@ void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_p
     for (size_t i = 0; i < result->n_msgs; i++)
         pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_MESSAGE, 0, PV_OK,
                                &result->msgs[i]);
-    for (size_t i = 0; i < job->n_acks; i++) {
+    if (peer->holding == PV_CHAT_LATER_NO && result->later != PV_CHAT_LATER_NO)
+        pv_log(link->log, PV_LOG_WARN, "chat peer=%s what=\"messages left for later\" why=\"%s\"",
+               peer->name,
+               result->later == PV_CHAT_LATER_DISK ? "the disk is nearly full"
+                                                   : "it has as many here as it may");
+    peer->holding = result->later;
+    for (size_t i = 0; i < n_taken && i < job->n_acks; i++) {
+        if (job->acks[i].copy != 0 || job->acks[i].seq == 0)
+            continue;
         struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, job->acks[i].sid);
         size_t len = 0;
         /* The acknowledgement goes out only now that the message is on disk. A connection that
@@ -95,6 +153,11 @@ void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_p
             pv_chat_write_ack(job->acks[i].id, PV_CHAT_DELIVERED, link->line, &len) == PV_OK)
             put_or_close(link, c, len, now);
     }
+    /* Behind the acknowledgements: these say that messages are taken, and this that no more are. */
+    for (size_t i = n_taken; i < job->n_acks; i++)
+        leave_for_later(link, &job->acks[i], result->later, now);
+    if (result->later != PV_CHAT_LATER_NO)
+        drop_held_back(link, peer);
     pv_chatlink_commit(link, peer, now);
 }
 
@@ -103,6 +166,8 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                     const struct pv_chat_frame *f)
 {
     struct pv_chatlink_peer *peer = c->peer;
+    if (f->kind == PV_CHAT_MESSAGE && is_held_back(c, f->seq))
+        return true;
     if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
         peer->pending_bytes + f->text_len > PV_CHATLINK_MAX_PENDING_BYTES)
         return false;
@@ -202,6 +267,10 @@ static bool handle_ack(struct pv_chatlink_conn *c, const struct pv_chat_frame *f
     }
     if (waiting && peer->active != NULL)
         pv_chatlink_expect(peer->active, now);
+    if (waiting) { /* it takes messages */
+        peer->held = PV_CHAT_LATER_NO;
+        peer->held_s = 0;
+    }
     if (f->state == PV_CHAT_DELIVERED) /* not waiting: known already, or never sent */
         return !waiting || add_id(&peer->delivered, f->id);
     peer->read_sid = c->sid;
@@ -361,6 +430,10 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
     }
     if (f->kind != PV_CHAT_PLAIN)
         pv_chatlink_conn_speaks(link, c);
+    if (f->kind == PV_CHAT_LATER) {
+        pv_chatlink_handle_later(link, c->peer, f, now);
+        return true;
+    }
     bool taken = f->kind == PV_CHAT_ACK     ? handle_ack(c, f, now)
                  : f->kind == PV_CHAT_NOTED ? handle_noted(c, f, now)
                                             : receive(link, c, f);

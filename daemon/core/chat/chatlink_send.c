@@ -55,6 +55,10 @@ static void load_receipts(struct pv_chatlink *link, struct pv_chatlink_peer *pee
 static void write_window(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     struct pv_chatlink_conn *c = peer->active;
+    if (now < peer->held_until) {
+        pv_heap_set(&link->peer_timers, &peer->timer, peer->held_until);
+        return;
+    }
     for (size_t i = 0; i < peer->n_window && pv_outbuf_view(&c->out).len < ROOM; i++) {
         const struct pv_chat_record *m = &peer->window[i];
         size_t len = 0;
@@ -109,6 +113,38 @@ void pv_chatlink_note_sent(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         entry->state = PV_CHAT_SENT;
     c->n_sent -= n;
     memmove(c->sent, c->sent + n, c->n_sent * sizeof(c->sent[0]));
+}
+
+void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
+                              const struct pv_chat_frame *f, pv_ns now)
+{
+    struct pv_chatlink_conn *c = peer->active;
+    struct pv_chat_record told = {.outgoing = true, .state = PV_CHAT_QUEUED};
+    size_t i = 0;
+    while (i < peer->n_window && memcmp(peer->window[i].id, f->id, sizeof(f->id)) != 0)
+        i++;
+    /* An older answer, or one to nothing of ours. */
+    if (c == NULL || i == peer->n_window || peer->window[i].seq > c->sent_seq)
+        return;
+    /* From this message on everything goes out again, when the pause is over. */
+    c->sent_seq = peer->window[i].seq - 1;
+    peer->held = f->later;
+    peer->held_s = peer->held_s == 0 ? PV_CHATLINK_LATER_MIN_S : 2 * peer->held_s;
+    if (peer->held_s > PV_CHATLINK_LATER_MAX_S)
+        peer->held_s = PV_CHATLINK_LATER_MAX_S;
+    peer->held_until = now + PV_S(f->wait_s > peer->held_s ? f->wait_s : peer->held_s);
+    pv_chatlink_expect(c, now);
+    pv_chatlink_conn_rearm(link, c);
+    memcpy(told.peer, peer->pk, sizeof(told.peer));
+    memcpy(told.id, f->id, sizeof(told.id));
+    snprintf(told.peer_name, sizeof(told.peer_name), "%s", peer->name);
+    pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_STATE, 0, PV_OK, &told);
+}
+
+enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_t *pk)
+{
+    const struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
+    return peer == NULL ? PV_CHAT_LATER_NO : peer->held;
 }
 
 /* Silence counts only while something that must be answered is under way. */
@@ -199,7 +235,10 @@ int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_cha
     if (job->msgs != NULL) {
         struct pv_chat_record *m = job->msgs;
         job->n_msgs = 1;
-        pv_rng_fill(&link->rng, m->id, sizeof(m->id));
+        if (msg->id != NULL)
+            memcpy(m->id, msg->id, sizeof(m->id));
+        else
+            pv_rng_fill(&link->rng, m->id, sizeof(m->id));
         memcpy(m->peer, msg->pk, sizeof(m->peer));
         snprintf(m->peer_name, sizeof(m->peer_name), "%s", msg->name);
         m->outgoing = true;
@@ -229,7 +268,9 @@ void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatl
         return;
     }
     struct pv_chat_record *m = &result->msgs[0];
-    if (pv_chatlink_peer_get(link, m->peer, m->peer_name, &peer) == PV_OK) {
+    /* A send that was repeated may find its message delivered long ago. */
+    if (m->state <= PV_CHAT_SENT &&
+        pv_chatlink_peer_get(link, m->peer, m->peer_name, &peer) == PV_OK) {
         /* The message may join directly only when nothing older is left in the store: order is
          * kept. */
         bool next = peer->active != NULL && !peer->more_queued && !peer->loading &&

@@ -14,8 +14,9 @@ enum {
     AT_ONCE = 16,        /* ours: messages taken out of the store at a time */
     MAX_WAITING = 16384, /* peers; PV_CHATLINK_MAX_PEERS */
 };
-#define SEND_RETRY    PV_S(60) /* ours: after an answer that may change by itself */
-#define COLLECT_RETRY PV_S(60) /* ours: an answer or a commit that did not come */
+#define SEND_RETRY    PV_S(60)  /* ours: after an answer that may change by itself */
+#define LEFT_RETRY    PV_S(600) /* ours: what there was no room for */
+#define COLLECT_RETRY PV_S(60)  /* ours: an answer or a commit that did not come */
 
 /* What a request was for: its tag. */
 enum request {
@@ -225,7 +226,8 @@ static void take_copy(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns n
          * we collected. */
         bool again = s->again;
         s->again = s->collecting = false;
-        s->collect_at = PV_NEVER;
+        s->collect_at = s->left ? now + LEFT_RETRY : PV_NEVER;
+        s->left = false;
         if (again)
             collect(c, 0, 0, now);
         return;
@@ -254,8 +256,15 @@ void pv_copies_coordinator_committed(struct pv_copies *c, uint64_t number, int s
 {
     /* Only a copy on our disk may be forgotten there. After a failure collect_at asks for the same
      * copy again. */
-    if (status == PV_OK && c->coordinator.collecting && c->node->online)
+    if (!c->coordinator.collecting || !c->node->online)
+        return;
+    if (status == PV_OK)
         collect(c, number, number, now);
+    if (status != PV_ERR_REFUSED)
+        return;
+    /* Its sender has no room here for now: it stays there, and those of others are collected. */
+    c->coordinator.left = true;
+    collect(c, number, 0, now);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */

@@ -47,6 +47,7 @@ struct pv_copies_coordinator {
     pv_ns send_at;                  /* not before */
     bool collecting;                /* a request or a commit is under way */
     bool again;                     /* news came meanwhile */
+    bool left;                      /* one was passed over for want of room */
     pv_ns collect_at;               /* try (again) then; PV_NEVER */
 };
 

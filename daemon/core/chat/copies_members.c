@@ -441,9 +441,10 @@ bool pv_copies_members_committed(struct pv_copies *c, uint64_t number, int statu
         /* Only a copy on our disk is acknowledged: after a failure the holder keeps its copy and
          * offers it again. */
         s->takes[i].number = 0;
-        if (status == PV_OK)
+        /* One for which its sender has no room here stays there, and the next may come. */
+        if (status == PV_OK || status == PV_ERR_REFUSED)
             say_short(c, s->takes[i].holder, PV_COPY_TAKEN, s->takes[i].from, s->takes[i].key,
-                      true);
+                      status == PV_OK);
         break;
     }
     return (number & NUMBER_BIT) != 0;

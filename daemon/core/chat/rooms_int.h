@@ -22,6 +22,7 @@ struct pv_rooms_node {
     uint64_t flight;   /* and with the TAKE job that is under way */
     uint64_t taken;    /* and with the batch behind that */
     pv_ns asked_until; /* somebody was asked for more of it */
+    pv_ns full_until;  /* the store takes no more of it before */
 
     uint64_t known[PV_ROOM_MAX_MEMBERS]; /* logs it has, as far as we heard, by author */
     uint8_t digest[PV_BLAKE2B_LEN];      /* of its records, as far as we heard */

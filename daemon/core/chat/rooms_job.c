@@ -12,6 +12,8 @@ enum {
     MAX_BATCH_BYTES = 1048576,
     RELOAD_S = 5,       /* ours: after the store failed */
     JOB_S = 30,         /* a job without a result for so long has failed */
+    FULL_S = 600,       /* ours: until an author whose texts were not taken is asked for again */
+    DISK_S = 30,        /* ours: the same, when the disk had no room: it may have, any time */
     HAND_ON_MS = 40000, /* texts of others are offered to those who may lack them within this */
 };
 
@@ -251,6 +253,40 @@ void pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room)
         room->members[i]->flight = room->members[i]->taken;
 }
 
+/* Texts of the author that wait behind those that were not taken go too: they would leave a gap. */
+static void forget_batch_of(struct pv_rooms_room *room, const uint8_t *author)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < room->n_batch; i++) {
+        if (room_same(room->batch[i].author, author))
+            free(room->batch[i].text);
+        else
+            room->batch[left++] = room->batch[i];
+    }
+    room->n_batch = left;
+}
+
+/* The store took less than it was given: an author has as much here as it may. Its log ends where
+ * it ends on disk, and it is not asked for more of it for a while. */
+static void hold_back(struct pv_rooms *rs, struct pv_rooms_room *room,
+                      const struct pv_chatjob_result *result, pv_ns now)
+{
+    for (size_t i = 0; i < room->n_members; i++) {
+        struct pv_rooms_node *m = room->members[i];
+        uint64_t end = m->last;
+        for (size_t k = 0; k < result->n_msgs; k++)
+            end += room_same(result->msgs[k].author, m->pk);
+        if (end == m->flight)
+            continue;
+        pv_log(rs->log, PV_LOG_INFO, "what=\"texts of a room left for later\" why=\"%s\"",
+               result->later == PV_CHAT_LATER_DISK ? "the disk is nearly full"
+                                                   : "their author has as many here as it may");
+        forget_batch_of(room, m->pk);
+        m->flight = m->taken = end;
+        m->full_until = now + PV_S(result->later == PV_CHAT_LATER_DISK ? DISK_S : FULL_S);
+    }
+}
+
 static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
                          struct pv_chatjob_result *result, pv_ns now)
 {
@@ -260,7 +296,9 @@ static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int st
         untake(rs, room, status);
         return;
     }
-    if (result->n_msgs != room->n_flight) { /* what is here is not what is there */
+    if (result->later != PV_CHAT_LATER_NO) {
+        hold_back(rs, room, result, now);
+    } else if (result->n_msgs != room->n_flight) { /* what is here is not what is there */
         pv_rooms_reload(rs, now);
         return;
     }

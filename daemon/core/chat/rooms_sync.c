@@ -157,7 +157,7 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
             waiting = true;
             /* asked_until belongs to the author: two members are not asked for the same log at
              * once, or each text would come twice. */
-            if (author->asked_until > now)
+            if (author->asked_until > now || author->full_until > now)
                 continue;
             author->asked_until = now + PV_S(ASK_S);
             add_have(rs, author->pk, author->taken);
@@ -415,8 +415,9 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
         rs->counts.strangers++;
         return PV_OK;
     }
-    if (room->pending || !room_is_in(room->self) || rec->seq != author->taken + 1)
-        return PV_OK; /* known, or something before it is missing */
+    if (room->pending || !room_is_in(room->self) || rec->seq != author->taken + 1 ||
+        author->full_until > rs->now)
+        return PV_OK; /* known, or something before it is missing, or there is no room for it */
     if (rec->seq > log_end(author)) {
         rs->counts.full++;
         return PV_OK;

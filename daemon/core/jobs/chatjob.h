@@ -24,6 +24,27 @@ enum {
     PV_CHATJOB_MAX_PEERS = 16384,   /* peers listed by COUNTS */
     PV_CHATJOB_MAX_BYTES = 1048576, /* of text in one answer; a list ends there, more = true. JSON
                                        writes some characters in 6 bytes: see PV_CTLSRV_MAX_OUT */
+
+    /* What others may have stored here. A text counts with PV_CHATJOB_ROW_BYTES more: its row,
+     * index entries and names cost about that, and short texts shall not be free. */
+    PV_CHATJOB_ROW_BYTES = 512,
+    PV_CHATJOB_MAX_UNREAD = 10000,          /* of one sender in one conversation: all that one
+                                               PV_CHATJOB_MAX_QUEUED can bring */
+    PV_CHATJOB_MAX_UNREAD_BYTES = 16 << 20, /* the same, more than a person reads */
+    PV_CHATJOB_MAX_DAY_BYTES = 32 << 20,    /* of one sender in all conversations, a day (UTC) */
+    PV_CHATJOB_SENDER_SHARE = 4, /* one sender has at most this part of max_bytes, so that no one
+                                    member can use up what is there for all */
+    PV_CHATJOB_GONE_DAYS = 30,   /* so long a deleted message is known, should it come again; copies
+                                    of it are kept for 14 days at most */
+    PV_CHATJOB_MAX_PURGE = 1000, /* messages deleted by one job: others wait for the store */
+};
+#define PV_CHATJOB_MAX_TOTAL (UINT64_C(1) << 30) /* bytes of all messages, when nothing is set */
+
+/* Under which circumstances a job is done: written by whoever serves it. */
+struct pv_chatjob_terms {
+    uint64_t wall_s;    /* the wall clock, Unix seconds */
+    uint64_t max_bytes; /* of all messages; 0: PV_CHATJOB_MAX_TOTAL */
+    bool low_disk;      /* the disk is nearly full: nothing of others is taken */
 };
 
 /* One stored message. */
@@ -44,8 +65,11 @@ enum pv_chatjob_kind {
     /* Store an outgoing message and give it the next seq of its conversation, in one transaction.
      * In: msgs[0] without seq and state. Out: msgs[0] as stored. Status PV_ERR_LIMIT. */
     PV_CHATJOB_ENQUEUE,
-    /* Store incoming messages of one peer, all or none, each exactly once by (peer, id).
-     * In: msgs without state. Out: msgs = those that were new, in the order given. */
+    /* Store incoming messages of one peer, each exactly once by (peer, id), until one is beyond
+     * what its sender may have stored: that one and those behind it are not taken, so that their
+     * order is kept. Of a muted peer they are READ and nobody waits for a receipt.
+     * In: msgs without state. Out: msgs = those that were new, in the order given; n_taken of
+     * those given are on disk now, and later says why not all. */
     PV_CHATJOB_COMMIT,
     /* Outgoing messages to peer got that far. In: peer, ids, state (SENT, DELIVERED or READ).
      * Out: msgs without text = those that had not yet; unknown ones and those to somebody else are
@@ -55,8 +79,10 @@ enum pv_chatjob_kind {
      * Out: msgs, more. */
     PV_CHATJOB_OUTBOX,
     /* Unread messages of all peers or (of_peer) of one, oldest first; with mark_read they are READ
-     * afterwards, and the read receipts are owed, in the same transaction. In: of_peer and peer,
-     * mark_read, limit. Out: msgs (state UNREAD, as found), more. */
+     * afterwards, and the read receipts are owed, in the same transaction. after: only those that
+     * came later than the message id; through: only up to it (none when it is not unread). In:
+     * of_peer and peer, mark_read, limit, after or through and id. Out: msgs (state UNREAD, as
+     * found), more. */
     PV_CHATJOB_INBOX,
     /* One incoming message was shown (chat): READ, receipt owed. In: peer, id. Out: changed. */
     PV_CHATJOB_SEEN,
@@ -76,6 +102,19 @@ enum pv_chatjob_kind {
     PV_CHATJOB_COPIED,
     /* Out: unread, queued, backlog. */
     PV_CHATJOB_COUNTS,
+    /* Is a conversation silent from now on? What comes is stored as read. In: peer, peer_name,
+     * mute. Out: changed. */
+    PV_CHATJOB_MUTE,
+    /* Out: backlog = the muted conversations, without numbers. */
+    PV_CHATJOB_MUTED,
+    /* Delete what was said with peer, or (all_peers) with everybody, but for what still has to be
+     * delivered; at most PV_CHATJOB_MAX_PURGE at once. In: peer or all_peers. Out: n_deleted,
+     * more. */
+    PV_CHATJOB_CLEAR,
+    /* Delete what is older than keep_s and was read or delivered (0: nothing is too old), and, when
+     * all messages are more than max_bytes, the oldest that were read, then the oldest unread ones;
+     * at most PV_CHATJOB_MAX_PURGE at once. In: keep_s. Out: n_deleted, more. */
+    PV_CHATJOB_PURGE,
     /* See roomjob.h. In: room. Out: room (may be NULL), and msgs where it says messages. */
     PV_CHATJOB_ROOM,
     /* See copyjob.h. In: copies. Out: copies, and msgs where it says messages. */
@@ -90,11 +129,16 @@ struct pv_chatjob {
     bool of_peer;                    /* INBOX */
     bool before;                     /* HISTORY */
     bool mark_read;                  /* INBOX */
-    enum pv_chat_state state;        /* MARK */
-    uint8_t id[PV_CHAT_ID_LEN];      /* SEEN, HISTORY with before */
-    uint64_t after_seq;              /* OUTBOX; 0 = from the beginning */
-    uint32_t limit;                  /* 1..PV_CHATJOB_MAX_LIST; 0 = PV_CHATJOB_MAX_LIST */
-    struct pv_chat_record *msgs;     /* ENQUEUE, COMMIT: owned, with their texts */
+    bool mute;                       /* MUTE */
+    char peer_name[PV_NAME_BUF];     /* MUTE: as it is shown in the list */
+    uint64_t keep_s;                 /* PURGE */
+    struct pv_chatjob_terms terms;
+    bool after, through;         /* INBOX, one of them at most */
+    enum pv_chat_state state;    /* MARK */
+    uint8_t id[PV_CHAT_ID_LEN];  /* SEEN, HISTORY with before, INBOX with after, through */
+    uint64_t after_seq;          /* OUTBOX; 0 = from the beginning */
+    uint32_t limit;              /* 1..PV_CHATJOB_MAX_LIST; 0 = PV_CHATJOB_MAX_LIST */
+    struct pv_chat_record *msgs; /* ENQUEUE, COMMIT: owned, with their texts */
     size_t n_msgs;
     uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, COPIED: owned */
     size_t n_ids;
@@ -115,6 +159,9 @@ struct pv_chatjob_result {
     bool more;                   /* the list was cut by limit or PV_CHATJOB_MAX_BYTES */
     struct pv_chat_record *msgs; /* owned, with their texts */
     size_t n_msgs;
+    size_t n_taken;                  /* COMMIT */
+    enum pv_chat_later later;        /* COMMIT */
+    size_t n_deleted;                /* CLEAR, PURGE */
     uint64_t unread;                 /* COUNTS */
     uint64_t queued;                 /* COUNTS: of all peers */
     struct pv_chat_backlog *backlog; /* COUNTS: owned; peers with queued or owed > 0 */

@@ -14,12 +14,16 @@ enum {
     PV_COPIES_MAX_BYTES = 64 << 20, /* of their boxes */
     PV_COPIES_MAX_OF_NODE = 1000,   /* of one sender, and for one receiver */
     PV_COPIES_MAX_BYTES_OF_NODE = 8 << 20,
+    PV_COPIES_MAX_OF_PAIR = 250, /* of one sender for one receiver: a quarter of the receiver's, so
+                                    that no sender can use up the place of the others */
+    PV_COPIES_MAX_BYTES_OF_PAIR = 2 << 20,
     PV_COPIES_DAYS = 14, /* then a copy is deleted */
     PV_COPIES_MAX_LIST = 64,
 };
 
 enum pv_copyjob_kind {
-    /* Hold a copy. In: from, to, key, box, wall_s. PV_ERR_REFUSED: a quota is full. What is older
+    /* Hold a copy. In: from, to, key, box, wall_s. PV_ERR_REFUSED: a quota is full, or
+     * nearly the disk. What is older
      * than PV_COPIES_DAYS is deleted first. */
     PV_COPYJOB_PUT,
     /* The next copy for `to` behind n; none when there is none. In: to, n. Out: copy. */

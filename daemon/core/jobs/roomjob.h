@@ -24,8 +24,9 @@ enum pv_roomjob_kind {
     /* Add records of a room (not texts) in their order, and say where logs begin; all or none.
      * In: network, room, records, haves (a log goes at least so far). */
     PV_ROOMJOB_KEEP,
-    /* Store texts of a room; one that does not follow its author's last is skipped. In: room,
-     * texts. Out: messages = those that were new. */
+    /* Store texts of a room; one that does not follow its author's last is skipped, and so is one
+     * of another author that is beyond what that author may have stored here (then later says
+     * why). In: room, texts. Out: messages = those that were new. */
     PV_ROOMJOB_TAKE,
     /* Texts above the haves, in the order in which they came here, as many as one frame holds.
      * In: room, haves. Out: texts. */

@@ -67,7 +67,7 @@ static void every_key_reaches_its_field(void **state)
                                     "max-mappings = 64\n"
                                     "max-pps = 50\n"
                                     "[chat]\n"
-                                    "store = off\nhold = on\n"
+                                    "store = off\nhold = on\nkeep = 90d\nmax-size = 2G\n"
                                     "auto-accept = Bob 2G\n"
                                     "auto-accept = *\n"
                                     "notify = /usr/bin/notify-send -u low\n"
@@ -82,8 +82,7 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.n_addrs, 2);
     assert_string_equal(pv_prefix_format(&s.addrs[0], text), "10.0.0.1/24");
     assert_string_equal(pv_prefix_format(&s.addrs[1], text), "fd00::1/64");
-    assert_int_equal(s.port, 51820);
-    assert_int_equal(s.mtu, 1380);
+    assert_true(s.port == 51820 && s.mtu == 1380);
     assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
     assert_int_equal(s.log_level, PV_LOG_DEBUG);
     assert_true(s.predict_off);
@@ -92,6 +91,7 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
     assert_true(!s.chat_store && s.chat_hold);
+    assert_true(s.chat_keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
     assert_int_equal(s.n_auto_accept, 2);
     assert_string_equal(s.auto_accept[0].name, "bob");
     assert_int_equal(s.auto_accept[0].max, UINT64_C(2) << 30);
@@ -178,6 +178,12 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
          "conf:6: address: at most 4"},
         {"[interface]\nprivate-key-file = key\n", "conf:2: private-key-file: expected an absolute"},
         {"[chat]\nstore = disk\n", "conf:2: store: expected coordinator or off"},
+        {"[chat]\nkeep = 90\n", "conf:2: keep: expected forever, or how long"},
+        {"[chat]\nkeep = 0d\n", "conf:2: keep: expected forever, or how long"},
+        {"[chat]\nkeep = d\n", "conf:2: keep: expected forever, or how long"},
+        {"[chat]\nkeep = 1234567890d\n", "conf:2: keep: expected forever, or how long"},
+        {"[chat]\nmax-size = 15M\n", "conf:2: max-size: expected bytes of all messages"},
+        {"[chat]\nmax-size = lots\n", "conf:2: max-size: expected bytes of all messages"},
         {"[chat]\nauto-accept = a b c\n", "conf:2: auto-accept: expected the name"},
         {"[chat]\nauto-accept = bob 0\n", "conf:2: auto-accept: expected the name"},
         {"[chat]\nauto-accept = bob 5P\n", "conf:2: auto-accept: expected the name"},

@@ -28,6 +28,7 @@ struct memstore {
     size_t n_rows;
     struct memstore_seq *seqs;
     size_t n_seqs;
+    size_t max_unread; /* of one peer; 0: any number */
 };
 
 static inline void memstore_done(struct memstore *s)
@@ -121,7 +122,17 @@ static inline void memstore_commit(struct memstore *s, const struct pv_chatjob *
 {
     for (size_t i = 0; i < job->n_msgs; i++) {
         struct pv_chat_record rec = job->msgs[i];
-        if (memstore_find(s, rec.peer, rec.id, false) != NULL)
+        bool known = memstore_find(s, rec.peer, rec.id, false) != NULL;
+        size_t unread = 0;
+        for (size_t k = 0; s->max_unread > 0 && k < s->n_rows; k++)
+            unread += s->rows[k].rec.state == PV_CHAT_UNREAD &&
+                      memstore_same(s->rows[k].rec.peer, rec.peer);
+        if (!known && s->max_unread > 0 && unread >= s->max_unread) {
+            res->later = PV_CHAT_LATER_FULL;
+            return;
+        }
+        res->n_taken++;
+        if (known)
             continue;
         rec.outgoing = false;
         rec.state = PV_CHAT_UNREAD;
@@ -185,12 +196,24 @@ static inline void memstore_list(struct memstore *s, const struct pv_chatjob *jo
         if (memstore_same(s->rows[i].rec.peer, job->peer) &&
             memcmp(s->rows[i].rec.id, job->id, sizeof(job->id)) == 0)
             n_rows = i;
-    for (size_t i = 0; i < n_rows; i++)
+    size_t first = 0;
+    if (job->kind == PV_CHATJOB_INBOX && (job->after || job->through)) {
+        size_t at = 0;
+        while (at < n_rows && (s->rows[at].rec.outgoing ||
+                               (job->through && s->rows[at].rec.state != PV_CHAT_UNREAD) ||
+                               memcmp(s->rows[at].rec.id, job->id, sizeof(job->id)) != 0))
+            at++;
+        if (job->through)
+            n_rows = at < n_rows ? at + 1 : 0;
+        else if (at < n_rows)
+            first = at + 1;
+    }
+    for (size_t i = first; i < n_rows; i++)
         total += memstore_listed(&s->rows[i], job);
     if (job->kind == PV_CHATJOB_HISTORY && total > limit)
         skip = total - limit; /* the newest */
     res->more = total > limit;
-    for (size_t i = 0; i < n_rows && res->n_msgs < limit; i++) {
+    for (size_t i = first; i < n_rows && res->n_msgs < limit; i++) {
         struct memstore_row *r = &s->rows[i];
         if (!memstore_listed(r, job))
             continue;
@@ -278,6 +301,11 @@ static inline int memstore_run(struct memstore *s, const struct pv_chatjob *job,
     case PV_CHATJOB_COUNTS:
         memstore_count(s, res);
         break;
+    case PV_CHATJOB_MUTE: /* SQLite only */
+    case PV_CHATJOB_MUTED:
+    case PV_CHATJOB_CLEAR:
+    case PV_CHATJOB_PURGE:
+        abort();
     default:
         memstore_list(s, job, res);
         break;

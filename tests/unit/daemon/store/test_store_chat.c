@@ -300,6 +300,28 @@ static void inbox_of_one_peer_leaves_the_others_unread(void **state)
     assert_inbox(false, 0, "3");
 }
 
+/* A client asks page by page, and says how far it got. */
+static void the_inbox_is_read_as_far_as_the_client_says(void **state)
+{
+    struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 2);
+    (void)state;
+    commit(BOB, 1, 3, 1);
+    commit(CAROL, 4, 2, 1);
+    job.after = true;
+    assert_list(job, "3 4 5");
+    job.id[0] = 99; /* one that is not known: from the beginning */
+    assert_list(job, "1 2 3 4 5");
+    job = job_of(PV_CHATJOB_INBOX, BOB, 4);
+    job.through = job.mark_read = true;
+    job.of_peer = true;
+    assert_list(job, "1 2 3");
+    job.of_peer = false;
+    assert_list(job, "4");
+    assert_list(job, ""); /* told twice */
+    assert_inbox(false, 0, "5");
+    assert_owed(BOB, "1 2 3");
+}
+
 static void inbox_marks_what_it_gives_and_no_more(void **state)
 {
     (void)state;
@@ -486,7 +508,10 @@ static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
     (void)state;
     enqueue(BOB, 1);
     commit(BOB, 2, 1, 1);
-    sql("ALTER TABLE chat_message DROP COLUMN author;"
+    sql("DROP TRIGGER chat_usage_new; DROP TRIGGER chat_usage_read; DROP TRIGGER chat_usage_gone;"
+        "DROP TRIGGER chat_sum_new; DROP TRIGGER chat_sum_gone; DROP TRIGGER chat_gone_new;"
+        "DROP TABLE chat_usage; ALTER TABLE chat_message DROP COLUMN arrived_s;"
+        "ALTER TABLE chat_message DROP COLUMN author;"
         "ALTER TABLE chat_message DROP COLUMN sent");
     assert_int_equal(pv_store_chat_schema(store.db), PV_OK);
     assert_outbox(BOB, 0, 0, "1");
@@ -617,6 +642,7 @@ int main(void)
         BOTH(what_is_kept_elsewhere_is_not_listed_again),
         BOTH(what_was_handed_over_is_sent_and_stays_in_the_outbox),
         BOTH(inbox_of_one_peer_leaves_the_others_unread),
+        BOTH(the_inbox_is_read_as_far_as_the_client_says),
         BOTH(inbox_marks_what_it_gives_and_no_more),
         BOTH(receipts_are_owed_until_told),
         BOTH(plain_text_is_read_without_a_receipt),

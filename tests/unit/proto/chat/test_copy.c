@@ -169,21 +169,31 @@ static void quotas_bound_a_sender_a_receiver_and_all(void **state)
 {
     uint8_t from[32] = {1}, to[32] = {2};
     (void)state;
-    for (unsigned i = 0; i < PV_COPIES_MAX_OF_NODE; i++)
+    /* One sender has a quarter of what a receiver may have, and there are four quarters. */
+    for (unsigned i = 0; i < PV_COPIES_MAX_OF_PAIR; i++)
         assert_int_equal(do_put(BOB, CARL, i, 10, 50), PV_OK);
+    assert_int_equal(do_put(BOB, CARL, PV_COPIES_MAX_OF_PAIR, 10, 50), PV_ERR_REFUSED);
+    assert_int_equal(do_put(BOB, CARL, 5, 10, 50), PV_OK); /* it is there already */
+    for (uint8_t k = 5; k < 8; k++) {
+        const uint8_t other_one[32] = {k};
+        for (unsigned i = 0; i < PV_COPIES_MAX_OF_PAIR; i++) {
+            assert_int_equal(do_put(other_one, CARL, i, 10, 50), PV_OK);
+            assert_int_equal(do_put(BOB, other_one, i, 10, 50), PV_OK);
+        }
+    }
     assert_int_equal(do_put(BOB, DORA, 0, 10, 50), PV_ERR_REFUSED);
     assert_int_equal(do_put(DORA, CARL, 0, 10, 50), PV_ERR_REFUSED);
-    assert_int_equal(do_put(BOB, CARL, 5, 10, 50), PV_OK); /* it is there already */
-    size_t n = PV_COPIES_MAX_BYTES_OF_NODE / PV_PARCEL_BOX_MAX;
+    size_t n = PV_COPIES_MAX_BYTES_OF_PAIR / PV_PARCEL_BOX_MAX;
     for (unsigned i = 0; i < n; i++)
         assert_int_equal(do_put(from, to, i, PV_PARCEL_BOX_MAX, 50), PV_OK);
-    assert_int_equal(do_put(from, DORA, 0, PV_PARCEL_BOX_MAX, 50), PV_ERR_REFUSED);
+    assert_int_equal(do_put(from, to, (unsigned)n, PV_PARCEL_BOX_MAX, 50), PV_ERR_REFUSED);
+    assert_int_equal(do_put(from, DORA, 0, PV_PARCEL_BOX_MAX, 50), PV_OK);
     char text[320];
     snprintf(text, sizeof(text),
              "WITH RECURSIVE c(x) AS (SELECT %u UNION ALL SELECT x + 1 FROM c WHERE x < %u)"
              " INSERT INTO hold_copy (sender, receiver, key, size, time_s, box)"
              " SELECT randomblob(32), randomblob(32), randomblob(16), 10, 50, x'00' FROM c",
-             PV_COPIES_MAX_OF_NODE + (unsigned)n + 1, PV_COPIES_MAX);
+             7 * PV_COPIES_MAX_OF_PAIR + (unsigned)n + 2, PV_COPIES_MAX);
     assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
     uint8_t nobody[32] = {3}, other[32] = {4};
     assert_int_equal(do_put(nobody, other, 0, 10, 50), PV_ERR_REFUSED);
@@ -191,6 +201,23 @@ static void quotas_bound_a_sender_a_receiver_and_all(void **state)
     assert_int_equal(do_put(nobody, other, 0, 10, 50 + PV_COPIES_DAYS * 86400 + 1), PV_OK);
     unsigned key = 0;
     assert_int_equal(next(CARL, 0, &key), 0);
+}
+
+static void nothing_is_held_while_the_disk_is_nearly_full(void **state)
+{
+    static uint8_t box[PV_PARCEL_BOX_MAX];
+    struct pv_copyjob hold = {.kind = PV_COPYJOB_PUT, .box = box, .box_len = 10, .wall_s = 50};
+    struct pv_chatjob job = {
+        .kind = PV_CHATJOB_COPIES, .copies = &hold, .terms = {.low_disk = true}};
+    struct pv_chatjob_result *res = NULL;
+    (void)state;
+    assert_int_equal(pv_store_chat_run(db, &job, &res), PV_ERR_REFUSED);
+    job.terms.low_disk = false;
+    assert_int_equal(pv_store_chat_run(db, &job, &res), PV_OK);
+    pv_chatjob_result_free(res);
+    job.terms.low_disk = true;
+    assert_int_equal(pv_store_chat_run(db, &job, &res), PV_OK); /* it is there already */
+    pv_chatjob_result_free(res);
 }
 
 /* Own messages: which have no copy at a holder, and which copies may go. */
@@ -256,6 +283,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(copies_come_out_in_order_and_once),
         T(quotas_bound_a_sender_a_receiver_and_all),
+        T(nothing_is_held_while_the_disk_is_nearly_full),
         T(a_sender_knows_who_has_what),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,8 +59,9 @@ struct node {
     unsigned opens;                          /* connections asked for */
     unsigned messages, states, sent, failed; /* events */
     char last_text[64];
-    unsigned copies; /* told of */
-    uint64_t copy;   /* the last one, and what became of it */
+    unsigned requeued; /* of the states: back to queued */
+    unsigned copies;   /* told of */
+    uint64_t copy;     /* the last one, and what became of it */
     int copy_status;
 };
 
@@ -242,6 +243,7 @@ static void take_events_for(struct node *n, enum pv_chatlink_reader reader)
         n->states += e.type == PV_CHATLINK_STATE;
         n->sent += e.type == PV_CHATLINK_SENT;
         n->failed += e.type == PV_CHATLINK_SEND_FAILED;
+        n->requeued += e.type == PV_CHATLINK_STATE && e.msg.state == PV_CHAT_QUEUED;
         if (e.type == PV_CHATLINK_MESSAGE)
             snprintf(n->last_text, sizeof(n->last_text), "%s", e.msg.text);
         if (e.type == PV_CHATLINK_COPY) {

@@ -25,6 +25,7 @@ struct node {
     struct pv_rooms *rooms;
     sqlite3 *db;
     bool full;       /* its disk */
+    bool low_disk;   /* nearly */
     char said[4096]; /* texts that came, in order */
     unsigned invited, left, sent, failed, delivered;
     int last_status;
@@ -101,6 +102,7 @@ static void run_jobs(struct node *n)
     while (pv_rooms_poll_job(n->rooms, &tag, &job) == PV_OK) {
         struct pv_chatjob_result *res = NULL;
         assert_int_equal(sqlite3_exec(n->db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
+        job->terms.low_disk = n->low_disk;
         int r = n->full ? PV_ERR_NO_SPACE : pv_store_chat_run(n->db, job, &res);
         assert_int_equal(sqlite3_exec(n->db, r < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL),
                          SQLITE_OK);
@@ -385,6 +387,23 @@ static void nothing_is_lost_or_doubled_through_restarts_and_full_disks(void **st
     run_for(PV_S(60));
     assert_string_equal(w.n[BOB].said, want);
     assert_true(strlen(want) > 100);
+}
+
+static void texts_that_are_not_taken_are_fetched_later(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    w.n[BOB].low_disk = true;
+    assert_int_equal(say(ANNA, "crew", "two"), PV_OK);
+    assert_int_equal(say(BOB, "crew", "mine"), PV_OK); /* own texts are the user's business */
+    assert_int_equal(say(ANNA, "crew", "three"), PV_OK);
+    run_for(PV_S(300));
+    assert_string_equal(w.n[BOB].said, "one");
+    assert_string_equal(w.n[ANNA].said, "mine");
+    w.n[BOB].low_disk = false;
+    run_for(PV_S(700));
+    assert_string_equal(w.n[BOB].said, "one two three");
 }
 
 static void who_left_hears_and_says_no_more_and_may_be_invited_again(void **state)
@@ -674,6 +693,7 @@ int main(void)
         T(who_was_away_gets_it_from_anybody),
         T(who_comes_late_gets_what_was_said_since_the_invitation),
         T(nothing_is_lost_or_doubled_through_restarts_and_full_disks),
+        T(texts_that_are_not_taken_are_fetched_later),
         T(who_left_hears_and_says_no_more_and_may_be_invited_again),
         T(a_node_that_was_revoked_is_heard_no_more),
         T(two_rooms_of_one_name_are_told_apart),

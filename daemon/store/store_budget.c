@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_budget.c - budgets, muting and deletion of chat. Tables:
+ *   chat_usage  what each author has stored in each conversation; the row of two empty keys is the
+ *               sum of everything. Triggers keep it, so that no way to store or delete a message
+ *               can forget it, and an older program that opens the database keeps it too
+ *   chat_gone   deleted messages, for some weeks: one that comes again is not new
+ *   chat_muted  conversations whose messages are stored as read
+ */
+#include "daemon/store/store_budget.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/store/store_sql.h"
+
+enum {
+    DAY_S = 86400,
+    MAX_GONE = 100000, /* deleted messages that are remembered, the newest: about 10 MB */
+};
+
+/* bytes of a message, in SQL; the 512 is PV_CHATJOB_ROW_BYTES */
+#define SIZE_OF(row) "(length(CAST(" row ".text AS BLOB)) + 512)"
+_Static_assert(PV_CHATJOB_ROW_BYTES == 512, "the triggers have the number in their text");
+
+static const char SCHEMA[] =
+    "CREATE TABLE IF NOT EXISTS chat_usage ("
+    " author BLOB NOT NULL,"
+    " peer BLOB NOT NULL,"
+    " bytes INTEGER NOT NULL DEFAULT 0,"
+    " unread INTEGER NOT NULL DEFAULT 0,"
+    " unread_bytes INTEGER NOT NULL DEFAULT 0,"
+    " day INTEGER NOT NULL DEFAULT 0,"
+    " day_bytes INTEGER NOT NULL DEFAULT 0," /* stored on that day, also when deleted since */
+    " PRIMARY KEY (author, peer)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS chat_gone ("
+    " peer BLOB NOT NULL,"
+    " id BLOB NOT NULL,"
+    " arrived_s INTEGER NOT NULL,"
+    " PRIMARY KEY (peer, id)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS chat_gone_time ON chat_gone (arrived_s);"
+    "CREATE TABLE IF NOT EXISTS chat_muted ("
+    " peer BLOB PRIMARY KEY,"
+    " name TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    /* Two statements and no upsert: the conflict rule of the statement that fires a trigger takes
+     * the place of the rule inside. */
+    "CREATE TRIGGER IF NOT EXISTS chat_usage_new AFTER INSERT ON chat_message"
+    " WHEN NEW.outgoing = 0 BEGIN"
+    " INSERT OR IGNORE INTO chat_usage (author, peer)"
+    " VALUES (coalesce(NEW.author, NEW.peer), NEW.peer);"
+    " UPDATE chat_usage SET bytes = bytes + " SIZE_OF(
+        "NEW") ","
+               " unread = unread + (NEW.state = 3),"
+               " unread_bytes = unread_bytes + (NEW.state = 3) * " SIZE_OF(
+                   "NEW") ","
+                          " day_bytes = (day = NEW.arrived_s / 86400) * day_bytes + " SIZE_OF(
+                              "NEW") ","
+                                     " day = NEW.arrived_s / 86400"
+                                     " WHERE author = coalesce(NEW.author, NEW.peer) AND peer = "
+                                     "NEW.peer; END;"
+                                     "CREATE TRIGGER IF NOT EXISTS chat_usage_read AFTER UPDATE OF "
+                                     "state ON chat_message"
+                                     " WHEN OLD.outgoing = 0 AND OLD.state = 3 AND NEW.state <> 3 "
+                                     "BEGIN"
+                                     " UPDATE chat_usage SET unread = unread - 1,"
+                                     " unread_bytes = unread_bytes - " SIZE_OF(
+                                         "OLD") " WHERE author = coalesce(OLD.author, OLD.peer) "
+                                                "AND peer = OLD.peer; END;"
+                                                "CREATE TRIGGER IF NOT EXISTS chat_usage_gone "
+                                                "AFTER DELETE ON chat_message"
+                                                " WHEN OLD.outgoing = 0 BEGIN"
+                                                " UPDATE chat_usage SET bytes = bytes - " SIZE_OF(
+                                                    "OLD") ","
+                                                           " unread = unread - (OLD.state = 3),"
+                                                           " unread_bytes = unread_bytes - "
+                                                           "(OLD.state = 3) * " SIZE_OF(
+                                                               "OLD") " WHERE author = "
+                                                                      "coalesce(OLD.author, "
+                                                                      "OLD.peer) AND peer = "
+                                                                      "OLD.peer; END;"
+                                                                      "CREATE TRIGGER IF NOT "
+                                                                      "EXISTS chat_sum_new AFTER "
+                                                                      "INSERT ON chat_message BEGIN"
+                                                                      " UPDATE chat_usage SET "
+                                                                      "bytes = bytes + " SIZE_OF(
+                                                                          "NEW") " WHERE author = "
+                                                                                 "x'' AND peer = "
+                                                                                 "x''; END;"
+                                                                                 "CREATE TRIGGER "
+                                                                                 "IF NOT EXISTS "
+                                                                                 "chat_sum_gone "
+                                                                                 "AFTER DELETE ON "
+                                                                                 "chat_message "
+                                                                                 "BEGIN"
+                                                                                 " UPDATE "
+                                                                                 "chat_usage SET "
+                                                                                 "bytes = bytes "
+                                                                                 "- " SIZE_OF(
+                                                                                     "OLD") " WHERE"
+                                                                                            " autho"
+                                                                                            "r = "
+                                                                                            "x'' "
+                                                                                            "AND "
+                                                                                            "peer "
+                                                                                            "= "
+                                                                                            "x''; "
+                                                                                            "END;"
+                                                                                            /* Plain
+                                                                                               text
+                                                                                               has
+                                                                                               an id
+                                                                                               of
+                                                                                               our
+                                                                                               own:
+                                                                                               it
+                                                                                               cannot
+                                                                                               come
+                                                                                               again.
+                                                                                             */
+                                                                                            "CREATE"
+                                                                                            " TRIGG"
+                                                                                            "ER IF "
+                                                                                            "NOT "
+                                                                                            "EXISTS"
+                                                                                            " chat_"
+                                                                                            "gone_"
+                                                                                            "new "
+                                                                                            "AFTER "
+                                                                                            "DELETE"
+                                                                                            " ON "
+                                                                                            "chat_"
+                                                                                            "messag"
+                                                                                            "e"
+                                                                                            " WHEN "
+                                                                                            "OLD."
+                                                                                            "outgoi"
+                                                                                            "ng = "
+                                                                                            "0 AND "
+                                                                                            "OLD."
+                                                                                            "author"
+                                                                                            " IS "
+                                                                                            "NULL "
+                                                                                            "AND "
+                                                                                            "OLD."
+                                                                                            "seq > "
+                                                                                            "0 "
+                                                                                            "BEGIN"
+                                                                                            " INSER"
+                                                                                            "T OR "
+                                                                                            "REPLAC"
+                                                                                            "E "
+                                                                                            "INTO "
+                                                                                            "chat_"
+                                                                                            "gone "
+                                                                                            "(peer,"
+                                                                                            " id, "
+                                                                                            "arrive"
+                                                                                            "d_s)"
+                                                                                            " VALUE"
+                                                                                            "S "
+                                                                                            "(OLD."
+                                                                                            "peer, "
+                                                                                            "OLD."
+                                                                                            "id, "
+                                                                                            "OLD."
+                                                                                            "arrive"
+                                                                                            "d_s); "
+                                                                                            "END;"
+                                                                                            /* A
+                                                                                               holder
+                                                                                               of a
+                                                                                               copy
+                                                                                               of a
+                                                                                               message
+                                                                                               that
+                                                                                               is
+                                                                                               forgotten
+                                                                                               here
+                                                                                               drops
+                                                                                               it
+                                                                                               after
+                                                                                               its
+                                                                                               time.
+                                                                                             */
+                                                                                            "CREATE"
+                                                                                            " TRIGG"
+                                                                                            "ER IF "
+                                                                                            "NOT "
+                                                                                            "EXISTS"
+                                                                                            " chat_"
+                                                                                            "held_"
+                                                                                            "gone "
+                                                                                            "AFTER "
+                                                                                            "DELETE"
+                                                                                            " ON "
+                                                                                            "chat_"
+                                                                                            "messag"
+                                                                                            "e"
+                                                                                            " WHEN "
+                                                                                            "OLD."
+                                                                                            "outgoi"
+                                                                                            "ng = "
+                                                                                            "1 "
+                                                                                            "BEGIN"
+                                                                                            " DELET"
+                                                                                            "E "
+                                                                                            "FROM "
+                                                                                            "chat_"
+                                                                                            "held "
+                                                                                            "WHERE "
+                                                                                            "peer "
+                                                                                            "= "
+                                                                                            "OLD."
+                                                                                            "peer "
+                                                                                            "AND "
+                                                                                            "id = "
+                                                                                            "OLD."
+                                                                                            "id; "
+                                                                                            "END;";
+
+/* The sums of what was stored before there were any. */
+static const char COUNT[] =
+    "INSERT INTO chat_usage (author, peer, bytes)"
+    " SELECT x'', x'', coalesce(sum" SIZE_OF(
+        "m") ", 0) FROM chat_message AS m;"
+             "INSERT INTO chat_usage (author, peer, bytes, unread, unread_bytes)"
+             " SELECT coalesce(author, peer), peer, sum" SIZE_OF(
+                 "m") ", sum(state = 3),"
+                      " sum((state = 3) * " SIZE_OF(
+                          "m") ") FROM chat_message AS m WHERE outgoing = 0 GROUP BY 1, 2;";
+
+int pv_store_budget_schema(sqlite3 *db)
+{
+    int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
+    if (rc != SQLITE_OK)
+        return pv_query_status(rc);
+    struct pv_query q = pv_query(db, "SELECT 1 FROM chat_usage WHERE author = x'' AND peer = x''");
+    bool counted = pv_query_next(&q);
+    int r = pv_query_end(&q);
+    if (r < 0 || counted)
+        return r;
+    return pv_query_status(sqlite3_exec(db, COUNT, NULL, NULL, NULL));
+}
+
+/* --- budgets ------------------------------------------------------------------------------- */
+
+static uint64_t left_of(uint64_t limit, uint64_t used)
+{
+    return used < limit ? limit - used : 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t limit_of(const struct pv_chatjob_terms *terms)
+{
+    return terms->max_bytes == 0 ? PV_CHATJOB_MAX_TOTAL : terms->max_bytes;
+}
+
+/* Texts of all rooms: they are not deleted, so they have their own part of the whole. */
+static int rooms_sum(sqlite3 *db, uint64_t *ret_bytes)
+{
+    struct pv_query q =
+        pv_query(db, "SELECT coalesce(sum(bytes), 0) FROM chat_usage WHERE peer <> author");
+    uint64_t bytes = pv_query_next(&q) ? pv_column_u64(&q, 0) : 0;
+    int r = pv_query_end(&q);
+    if (r == PV_OK)
+        *ret_bytes = bytes;
+    return r;
+}
+
+/* Several budgets at once: each protects something else, so what is left is the least of them. */
+int pv_store_budget_read(sqlite3 *db, const uint8_t *conversation, const uint8_t *author,
+                         const struct pv_chatjob_terms *terms, struct pv_store_budget *ret_budget)
+{
+    const uint64_t max = limit_of(terms);
+    struct pv_store_budget b = {.low_disk = terms->low_disk};
+    struct pv_query q =
+        pv_query(db, "SELECT sum(bytes), sum((day = ?1) * day_bytes), sum((peer = ?2) * unread),"
+                     " sum((peer = ?2) * unread_bytes),"
+                     " (SELECT bytes FROM chat_usage WHERE author = x'' AND peer = x'')"
+                     " FROM chat_usage WHERE author = ?3");
+    pv_bind_u64(&q, terms->wall_s / DAY_S);
+    pv_bind_blob(&q, conversation, PV_CHATJOB_PK_LEN);
+    pv_bind_blob(&q, author, PV_CHATJOB_PK_LEN);
+    if (pv_query_next(&q)) {
+        b.bytes = left_of(max / PV_CHATJOB_SENDER_SHARE, pv_column_u64(&q, 0));
+        b.bytes = least(b.bytes, left_of(PV_CHATJOB_MAX_DAY_BYTES, pv_column_u64(&q, 1)));
+        b.messages = left_of(PV_CHATJOB_MAX_UNREAD, pv_column_u64(&q, 2));
+        b.bytes = least(b.bytes, left_of(PV_CHATJOB_MAX_UNREAD_BYTES, pv_column_u64(&q, 3)));
+        b.bytes = least(b.bytes, left_of(max, pv_column_u64(&q, 4)));
+    }
+    int r = pv_query_end(&q);
+    uint64_t rooms = 0;
+    bool in_room = memcmp(conversation, author, PV_CHATJOB_PK_LEN) != 0;
+    if (r == PV_OK && in_room)
+        r = rooms_sum(db, &rooms);
+    if (in_room)
+        b.bytes = least(b.bytes, left_of(max / 2, rooms));
+    if (r == PV_OK)
+        *ret_budget = b;
+    return r;
+}
+
+enum pv_chat_later pv_store_budget_take(struct pv_store_budget *budget, size_t text_len)
+{
+    uint64_t size = text_len + PV_CHATJOB_ROW_BYTES;
+    if (budget->low_disk)
+        return PV_CHAT_LATER_DISK;
+    if (budget->messages == 0 || budget->bytes < size)
+        return PV_CHAT_LATER_FULL;
+    budget->messages--;
+    budget->bytes -= size;
+    return PV_CHAT_LATER_NO;
+}
+
+/* --- muting -------------------------------------------------------------------------------- */
+
+int pv_store_is_muted(sqlite3 *db, const uint8_t *conversation, bool *ret_muted)
+{
+    struct pv_query q = pv_query(db, "SELECT 1 FROM chat_muted WHERE peer = ?");
+    pv_bind_blob(&q, conversation, PV_CHATJOB_PK_LEN);
+    bool muted = pv_query_next(&q);
+    int r = pv_query_end(&q);
+    if (r == PV_OK)
+        *ret_muted = muted;
+    return r;
+}
+
+int pv_store_mute(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q =
+        job->mute ? pv_query(db, "INSERT OR IGNORE INTO chat_muted (peer, name) VALUES (?, ?)")
+                  : pv_query(db, "DELETE FROM chat_muted WHERE peer = ?");
+    pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    if (job->mute)
+        pv_bind_text(&q, job->peer_name);
+    int r = pv_query_run(&q);
+    res->changed = sqlite3_changes(db) > 0;
+    return r;
+}
+
+int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    (void)job;
+    res->backlog = calloc(PV_CHATJOB_MAX_LIST, sizeof(*res->backlog));
+    if (res->backlog == NULL)
+        return PV_ERR_NOMEM;
+    struct pv_query q = pv_query(db, "SELECT peer, name FROM chat_muted ORDER BY name LIMIT ?");
+    pv_bind_u64(&q, PV_CHATJOB_MAX_LIST);
+    int r = PV_OK;
+    while (r == PV_OK && pv_query_next(&q)) {
+        struct pv_chat_backlog *b = &res->backlog[res->n_backlog];
+        if (!pv_column_bytes(&q, 0, b->peer, sizeof(b->peer)))
+            r = PV_ERR_MALFORMED;
+        pv_column_text(&q, 1, b->peer_name, sizeof(b->peer_name));
+        res->n_backlog += r == PV_OK;
+    }
+    int end = pv_query_end(&q);
+    return r < 0 ? r : end;
+}
+
+/* --- deletion ------------------------------------------------------------------------------ */
+
+/* A text of a room is handed on to members that lack it, and a log with a hole would end there for
+ * them; so rooms keep theirs. What is not delivered yet is no past. */
+#define DELETABLE "author IS NULL AND (outgoing = 0 OR state > 0)"
+
+/* Runs a deletion of at most so many rows and adds them up. */
+static int delete_rows(struct pv_query *q, size_t limit, struct pv_chatjob_result *res)
+{
+    sqlite3 *db = q->stmt == NULL ? NULL : sqlite3_db_handle(q->stmt);
+    int r = pv_query_run(q);
+    size_t n = r == PV_OK && db != NULL ? (size_t)sqlite3_changes(db) : 0;
+    res->n_deleted += n;
+    res->more = res->more || n == limit;
+    return r;
+}
+
+/* What was deleted long ago cannot come again. */
+static int forget_gone(sqlite3 *db, const struct pv_chatjob_terms *terms)
+{
+    const uint64_t age = (uint64_t)PV_CHATJOB_GONE_DAYS * DAY_S;
+    struct pv_query q =
+        pv_query(db, "DELETE FROM chat_gone WHERE arrived_s < max(?, coalesce((SELECT arrived_s"
+                     " FROM chat_gone ORDER BY arrived_s DESC LIMIT 1 OFFSET ?), 0))");
+    pv_bind_u64(&q, terms->wall_s > age ? terms->wall_s - age : 0);
+    pv_bind_u64(&q, MAX_GONE);
+    return pv_query_run(&q);
+}
+
+int pv_store_clear(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q = pv_query(db, "DELETE FROM chat_message WHERE n IN (SELECT n"
+                                     " FROM chat_message WHERE (?1 OR peer = ?2) AND " DELETABLE
+                                     " ORDER BY n LIMIT ?3)");
+    pv_bind_u64(&q, job->all_peers);
+    pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
+    int r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+    return r < 0 ? r : forget_gone(db, &job->terms);
+}
+
+/* Bytes of everything. */
+static int read_sum(sqlite3 *db, uint64_t *ret_bytes)
+{
+    struct pv_query q =
+        pv_query(db, "SELECT bytes FROM chat_usage WHERE author = x'' AND peer = x''");
+    uint64_t bytes = pv_query_next(&q) ? pv_column_u64(&q, 0) : 0;
+    int r = pv_query_end(&q);
+    if (r == PV_OK)
+        *ret_bytes = bytes;
+    return r;
+}
+
+/* Deletes the oldest messages, read or unread ones, until so many bytes are gone. */
+static int make_room(sqlite3 *db, bool unread, uint64_t bytes, struct pv_chatjob_result *res)
+{
+    /* The sum runs over the oldest rows only: the limit stands inside. */
+    struct pv_query q = pv_query(
+        db,
+        "DELETE FROM chat_message WHERE n IN (SELECT n FROM (SELECT n,"
+        " sum(size) OVER (ORDER BY n) - size AS before FROM (SELECT n, " SIZE_OF(
+            "m") " AS size FROM chat_message AS m WHERE " DELETABLE
+                 " AND (outgoing = 0 AND state = 3) = ?1 ORDER BY n LIMIT ?2)) WHERE before < ?3)");
+    pv_bind_u64(&q, unread);
+    pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
+    pv_bind_u64(&q, bytes);
+    return delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+}
+
+int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    const uint64_t max = limit_of(&job->terms);
+    uint64_t sum = 0;
+    int r = PV_OK;
+    if (job->keep_s > 0 && job->terms.wall_s > job->keep_s) {
+        /* By our own clock, at which it came; rows of an older program have the sender's. */
+        struct pv_query q = pv_query(
+            db, "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " DELETABLE
+                " AND NOT (outgoing = 0 AND state = 3)"
+                " AND CASE arrived_s WHEN 0 THEN time_ms / 1000 ELSE arrived_s END < ?1"
+                " ORDER BY n LIMIT ?2)");
+        pv_bind_u64(&q, job->terms.wall_s - job->keep_s);
+        pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
+        r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+    }
+    if (r == PV_OK)
+        r = read_sum(db, &sum);
+    /* A tenth more than is needed goes, or the next message would begin it again. */
+    uint64_t over = sum > max - max / 10 && sum + max / 20 > max ? sum - (max - max / 10) : 0;
+    if (r == PV_OK && over > 0)
+        r = make_room(db, false, over, res);
+    if (r == PV_OK && over > 0 && !res->more)
+        r = read_sum(db, &sum);
+    if (r == PV_OK && over > 0 && !res->more && sum > max - max / 20)
+        r = make_room(db, true, sum - (max - max / 10), res);
+    return r < 0 ? r : forget_gone(db, &job->terms);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_budget.h - how much others have stored in the chat tables, and whether they may have more;
+ * which conversations are muted. Called by store_chat.c and store_room.c, under the rules of
+ * store_chat.h.
+ */
+#ifndef PV_STORE_BUDGET_H
+#define PV_STORE_BUDGET_H
+
+#include <sqlite3.h>
+
+#include "base/pv.h"
+#include "daemon/core/jobs/chatjob.h"
+
+/* Creates tables and triggers that are missing, and counts what is there when they are new. After
+ * chat_message has all its columns. -EIO: SQLite's error is in db. */
+PV_MUST_CHECK int pv_store_budget_schema(sqlite3 *db);
+
+/* What one author may still store in one conversation. */
+struct pv_store_budget {
+    uint64_t messages, bytes; /* left */
+    bool low_disk;            /* nothing is left, because of the disk */
+};
+/* conversation, author: 32 bytes each, the same outside rooms; a muted conversation has no unread
+ * messages that count. -EIO. */
+PV_MUST_CHECK int pv_store_budget_read(sqlite3 *db, const uint8_t *conversation,
+                                       const uint8_t *author, const struct pv_chatjob_terms *terms,
+                                       struct pv_store_budget *ret_budget);
+/* Takes a message of so many bytes out of it, or says why not. */
+enum pv_chat_later pv_store_budget_take(struct pv_store_budget *budget, size_t text_len);
+
+/* Is the conversation muted? -EIO. */
+PV_MUST_CHECK int pv_store_is_muted(sqlite3 *db, const uint8_t *conversation, bool *ret_muted);
+/* The jobs MUTE and MUTED. -EIO, PV_ERR_NOMEM, PV_ERR_MALFORMED (a damaged row). */
+PV_MUST_CHECK int pv_store_mute(sqlite3 *db, const struct pv_chatjob *job,
+                                struct pv_chatjob_result *res);
+PV_MUST_CHECK int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job,
+                                 struct pv_chatjob_result *res);
+/* The jobs CLEAR and PURGE. -EIO. */
+PV_MUST_CHECK int pv_store_clear(sqlite3 *db, const struct pv_chatjob *job,
+                                 struct pv_chatjob_result *res);
+PV_MUST_CHECK int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job,
+                                 struct pv_chatjob_result *res);
+
+#endif /* PV_STORE_BUDGET_H */
