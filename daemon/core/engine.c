@@ -214,7 +214,8 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->node.fp = e->fp;
     e->env.mtu = e->node.mtu;
     e->env.workers = cfg->workers;
-    e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | (cfg->chat_hold ? PV_DESC_CAP_HOLD : 0);
+    e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | (cfg->chat_hold ? PV_DESC_CAP_HOLD : 0) |
+                  PV_DESC_CAP_PROOF;
     e->node.wall = (struct pv_wall){.us = cfg->wall_us, .at = now};
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "crypto/ct.h"
 #include "daemon/io/io_counts.h"
 #include "daemon/io/io_dns.h"
 #include "daemon/io/io_files.h"
@@ -259,6 +260,7 @@ static bool drain_files(struct pv_io *io, pv_ns now)
     while (pv_engine_poll_fileop(io->turn.engine, &op) == PV_OK) {
         any = true;
         pv_io_file_op(io->files, &op, now);
+        pv_wipe(&op.proof, sizeof(op.proof));
     }
     return any;
 }

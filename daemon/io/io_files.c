@@ -112,6 +112,7 @@ static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns
                                 .file = -1,
                                 .cancel_fd = -1,
                                 .local = op->local,
+                                .proof = op->proof,
                                 .ifname = files->cfg.tun_name};
         r = pv_xfer_init(&t->x);
     }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "crypto/ct.h"
 #include "crypto/hash.h"
 #include "sys/file/disk.h"
 #include "sys/helper/source.h"
@@ -46,6 +47,7 @@ void pv_xfer_done(struct pv_xfer *x)
     for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    pv_wipe(&x->proof, sizeof(x->proof));
 }
 
 void pv_xfer_name(uint32_t number, const uint8_t id[static PV_FILE_ID_LEN], bool part,
@@ -422,6 +424,29 @@ static enum pv_file_why open_part(struct pv_xfer *x, uint8_t *buf, uint64_t *ret
                                 : PV_FILE_WHY_UNWRITABLE;
 }
 
+/* The sender's daemon proves itself, and then we; before, the id is told to nobody. */
+static int prove(const struct pv_xfer *x)
+{
+    uint8_t hello[PV_FILE_HELLO_LEN], challenge[PV_FILE_CHALLENGE_LEN], mac[PV_PROOF_MAC_LEN];
+    if (!x->proof.wanted)
+        return PV_OK;
+    pv_file_hello_build(x->proof.nonce, hello);
+    int r = send_all(x, hello, sizeof(hello));
+    if (r == PV_OK)
+        r = recv_all(x, challenge, sizeof(challenge), PV_XFER_IDLE_S);
+    if (r < 0)
+        return r;
+    const struct pv_proof proof = {.key = x->proof.key,
+                                   .opener = x->proof.opener,
+                                   .acceptor = x->proof.acceptor,
+                                   .opener_nonce = x->proof.nonce,
+                                   .acceptor_nonce = challenge};
+    if (!pv_proof_is_right(&proof, PV_PROOF_FILE_ACCEPTED, challenge + PV_PROOF_NONCE_LEN))
+        return PV_ERR_AUTH;
+    pv_proof_mac(&proof, PV_PROOF_FILE_OPENED, mac);
+    return send_all(x, mac, sizeof(mac));
+}
+
 /* The sender has it, and what we have is its beginning. */
 static enum pv_file_why ask_sender(struct pv_xfer *x, uint64_t have)
 {
@@ -430,7 +455,7 @@ static enum pv_file_why ask_sender(struct pv_xfer *x, uint64_t have)
     enum pv_file_why why;
     uint64_t size;
     pv_file_get_build(x->op.id, have, get);
-    if (send_all(x, get, sizeof(get)) < 0 ||
+    if (prove(x) < 0 || send_all(x, get, sizeof(get)) < 0 ||
         recv_all(x, answer, sizeof(answer), PV_XFER_HASH_S) < 0)
         return lost(x);
     if (pv_file_answer_parse(answer, &why, &size, &theirs) != PV_OK)

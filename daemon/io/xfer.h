@@ -13,7 +13,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
-#include "daemon/core/chat/filelink.h"
+#include "daemon/core/chat/files_part.h"
 
 enum {
     PV_XFER_NAME_BUF = 48, /* of a kept file, and the NUL */
@@ -30,6 +30,7 @@ struct pv_xfer {
     int dir;                     /* FETCH: where it is kept; borrowed */
     struct pv_addr local;        /* FETCH: to bind */
     const char *ifname;          /* FETCH: SO_BINDTODEVICE; borrowed; NULL: any */
+    struct pv_files_proof proof; /* FETCH; wiped by pv_xfer_done() */
 
     _Atomic uint64_t done;      /* bytes there, or sent, from the beginning of the file */
     int cancel_fd;              /* eventfd */

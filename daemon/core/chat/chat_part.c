@@ -18,9 +18,11 @@ struct chat {
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                 void **ret_part)
 {
-    struct pv_chatlink_config lc = {.rng = node->rng, .log = node->log};
+    struct pv_chatlink_config lc = {.rng = node->rng,
+                                    .log = node->log,
+                                    .keys = node->linkkeys,
+                                    .plain_off = cfg->chat_plain_off};
     struct chat *c = calloc(1, sizeof(*c));
-    (void)cfg;
     if (c == NULL)
         return PV_ERR_NOMEM;
     memcpy(lc.own_pk, node->identity->sign_pk, sizeof(lc.own_pk));
@@ -79,6 +81,8 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         facts &= ~(unsigned)PV_PEER_FACT_PRESENCE;
     if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
         look_at(c, p, now);
+    if ((facts & PV_PEER_FACT_LINK) != 0)
+        pv_chatlink_peer_keyed(c->link, pv_peer_pk(p), now);
     if ((facts & PV_PEER_FACT_PRESENCE) != 0)
         pv_watch_tell(&n->watch, n->ctl, "presence",
                       pv_ctlapi_watch_presence_json(pv_peer_name(p),
@@ -191,7 +195,7 @@ static void answer_failed(struct pv_node *n, const struct pv_chatlink_event *ev)
 static void take_event(struct chat *c, const struct pv_chatlink_event *ev, pv_ns now)
 {
     struct pv_node *n = c->node;
-    const struct pv_peer *p;
+    struct pv_peer *p;
     switch (ev->type) {
     case PV_CHATLINK_MESSAGE:
         pv_tell_message(n, &ev->msg, now);
@@ -201,10 +205,17 @@ static void take_event(struct chat *c, const struct pv_chatlink_event *ev, pv_ns
         break;
     case PV_CHATLINK_SENT:
         p = pv_peers_by_pk(n->peers, ev->msg.peer);
-        pv_tell_sent(n, ev->tag, &ev->msg, p != NULL && pv_peer_reach(p) != PV_REACH_NO);
+        pv_tell_sent(n, ev->tag, &ev->msg, n->up && p != NULL && pv_peer_reach(p) != PV_REACH_NO);
         break;
     case PV_CHATLINK_SEND_FAILED:
         answer_failed(n, ev);
+        break;
+    case PV_CHATLINK_NO_KEY:
+        p = pv_peers_by_pk(n->peers, ev->msg.peer);
+        if (p == NULL)
+            break;
+        pv_peer_want(p, "a message waits", now);
+        pv_peers_touch(n->peers, p, now);
         break;
     case PV_CHATLINK_UP:
     case PV_CHATLINK_DOWN:
@@ -262,6 +273,7 @@ static const struct pv_stream_handler streams[] = {{
     .wrote = wrote,
 }};
 
+/* Whoever has filled what is there for it is named: the user can read or delete. */
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct chat *c = part;
@@ -269,6 +281,16 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     (void)now;
     pv_statuspage_drop(st, "chat-frame", counts.bad_frames);
     pv_statuspage_drop(st, "chat-flood", counts.floods);
+    pv_statuspage_drop(st, "chat-unproven", counts.unproven);
+    const char *name;
+    char why[256];
+    size_t n = pv_chatlink_holding(c->link, &name);
+    if (n == 0)
+        return;
+    snprintf(why, sizeof(why), "%s%s: read them (p2pvpnctl inbox), or p2pvpnctl history clear %s",
+             name, n > 1 ? " and others" : "", name);
+    pv_statuspage_problem(
+        st, "no more messages are taken for now, for what is unread or stored here, from ", why);
 }
 
 const struct pv_part pv_part_chat = {

@@ -114,7 +114,7 @@ void pv_chatlink_lost_conn(struct pv_chatlink *link, struct pv_chatlink_conn *c,
 {
     struct pv_chatlink_peer *peer = c->peer;
     /* A spare connection that goes is no reason to wait before the next. */
-    bool mattered = peer->active == c || !c->connected;
+    bool mattered = peer->active == c || (c->opened && !c->speaks);
     if (close)
         pv_chatlink_conn_close(link, c);
     else
@@ -171,6 +171,8 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
         return PV_ERR_NOMEM;
     link->rng = cfg->rng;
     link->log = cfg->log;
+    link->keys = cfg->keys;
+    link->plain = !cfg->plain_off;
     memcpy(link->own_pk, cfg->own_pk, sizeof(link->own_pk));
     link->peer_map = pv_map_make(&link->rng, PV_CHATLINK_MAX_PEERS);
     link->conn_map = pv_map_make(&link->rng, PV_CHATLINK_MAX_CONNS);
@@ -230,20 +232,6 @@ void pv_chatlink_refuse(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
 
 /* --- connections --------------------------------------------------------------------------- */
 
-/* Makes room for one more connection of peer: the one that was silent for longest goes. */
-static void make_room(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
-{
-    struct pv_chatlink_conn *oldest = NULL;
-    size_t n = 0;
-    for (struct pv_chatlink_conn *c = peer->conns; c != NULL; c = c->next_of_peer) {
-        n++;
-        if (c->connected && (oldest == NULL || c->last_heard < oldest->last_heard))
-            oldest = c;
-    }
-    if (n >= PV_CHATLINK_MAX_PEER_CONNS && oldest != NULL)
-        pv_chatlink_lost_conn(link, oldest, true, now);
-}
-
 int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_source *source,
                          pv_ns now, uint32_t *ret_sid)
 {
@@ -257,9 +245,7 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
     if (r < 0)
         return r;
     snprintf(peer->name, sizeof(peer->name), "%s", source->name); /* it may have a new one */
-    /* The newest connection is let in even at the limit: after a crash the peer's old ones look
-     * alive here for a while, and must not lock it out. */
-    make_room(link, peer, now);
+    pv_chatlink_make_place(link, peer, false, now);
     r = pv_chatlink_conn_new(link, peer, &c);
     if (r < 0) {
         free_if_idle(link, peer);
@@ -279,9 +265,12 @@ void pv_chatlink_connected(struct pv_chatlink *link, uint32_t sid, pv_ns now)
         return;
     c->connected = true;
     c->last_heard = now;
-    pv_chatlink_conn_speaks(link, c);
-    pv_chatlink_conn_rearm(link, c);
-    pv_chatlink_pump(link, c->peer, now);
+    struct pv_chatlink_peer *peer = c->peer;
+    if (pv_chatlink_begin(link, c))
+        pv_chatlink_conn_rearm(link, c);
+    else
+        pv_chatlink_lost_conn(link, c, true, now);
+    pv_chatlink_pump(link, peer, now);
 }
 
 void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_view bytes,

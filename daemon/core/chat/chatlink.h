@@ -9,8 +9,11 @@
  * knows by (sender, id) what it has. It does not resolve names or addresses, and does not know the
  * roster: its owner says who may chat and who is online. Not thread-safe.
  *
- * A connection of an incoming message is bound to the identity its address had when it was
- * accepted. One connection serves both directions; when both sides open one, both work.
+ * A connection is bound to the identity its address had when it was accepted or opened. That proves
+ * the machine; before it carries anything but plain text its two ends prove that they are the
+ * daemons (proof.h), unless the peer's is older than that. Plain text that is not proven is stored
+ * as a record with seq 0: somebody on that machine typed it. One connection serves both directions;
+ * when both sides open one, both work.
  *
  * States of a peer; they follow from what is known of it and are not stored:
  *         IDLE       nothing to say, or nobody there
@@ -22,6 +25,7 @@
  *   IDLE --send or backlog, online--> OPENING --connected--> TALKING --closed--> WAITING | IDLE
  *   OPENING --failed--> WAITING --time, peer online again, or accepted--> OPENING | TALKING
  *   any --peer offline--> IDLE (open connections stay)   any --peer gone--> IDLE, all closed
+ * A connection that we opened is OPENING until its other end has proven itself.
  */
 #ifndef PV_CHATLINK_H
 #define PV_CHATLINK_H
@@ -31,10 +35,14 @@
 #include "base/pv.h"
 #include "daemon/core/jobs/chatjob.h"
 
+struct pv_linkkeys;
+
 enum {
     PV_CHATLINK_MAX_PEERS = 16384,
     PV_CHATLINK_MAX_CONNS = 256,    /* of all peers */
-    PV_CHATLINK_MAX_PEER_CONNS = 8, /* accepted from one peer: its daemon and a few nc */
+    PV_CHATLINK_MAX_PEER_CONNS = 8, /* with one peer: its daemon and a few nc */
+    PV_CHATLINK_MAX_UNPROVEN = 64,  /* of all peers: the rest is for daemons */
+    PV_CHATLINK_MAX_PROVEN = 2,     /* with one peer: both sides may open one at once */
     PV_CHATLINK_WINDOW = 16,        /* messages sent and not acknowledged, per peer */
     /* Received and not yet stored, per peer; more closes the connection. */
     PV_CHATLINK_MAX_PENDING = PV_CHATJOB_MAX_BATCH,
@@ -59,7 +67,9 @@ enum {
 struct pv_chatlink_config {
     struct pv_rng rng;
     uint8_t own_pk[PV_CHATJOB_PK_LEN];
-    const struct pv_log *log; /* borrowed; may be NULL */
+    const struct pv_log *log;       /* borrowed; may be NULL */
+    const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
+    bool plain_off;                 /* plain text is refused ([chat] plain = off) */
 };
 
 struct pv_chatlink; /* opaque */
@@ -80,6 +90,10 @@ void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns
 /* The binding of its name and addresses to pk ended (left, revoked): connections are closed. What
  * waits for it stays in the store. */
 void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
+
+/* Another state or key of the peer (linkkeys.h): connections that prove an older one are closed,
+ * and what waited for a key is tried at once. */
+void pv_chatlink_peer_keyed(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
 
 /* --- messages ------------------------------------------------------------------------------ */
 
@@ -186,6 +200,8 @@ void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
 struct pv_chatlink_counts {
     uint64_t bad_frames; /* not in their form, too long */
     uint64_t floods;     /* connections closed because more came than is taken */
+    uint64_t unproven;   /* connections closed because their other end is not the peer's daemon, or
+                            carried plain text where that is off */
 };
 struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link);
 
@@ -196,7 +212,7 @@ pv_ns pv_chatlink_next_timeout(const struct pv_chatlink *link);
 
 /* Three parts use the connections, and each has events of its own, in order. */
 enum pv_chatlink_reader {
-    PV_CHATLINK_FOR_CHAT,   /* MESSAGE, STATE, SENT, SEND_FAILED */
+    PV_CHATLINK_FOR_CHAT,   /* MESSAGE, STATE, SENT, SEND_FAILED, NO_KEY */
     PV_CHATLINK_FOR_ROOMS,  /* UP, DOWN, LINE */
     PV_CHATLINK_FOR_COPIES, /* UP, LINE, QUEUED, COPY */
     PV_CHATLINK_READERS,
@@ -211,6 +227,7 @@ enum pv_chatlink_event_type {
     PV_CHATLINK_DOWN,        /* msg.peer: the last one is gone */
     PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line of rooms or about copies */
     PV_CHATLINK_QUEUED,      /* msg.peer: a message for it was stored */
+    PV_CHATLINK_NO_KEY,      /* msg.peer: what waits needs a path, on which a key is agreed */
     PV_CHATLINK_COPY,        /* tag: number of a copy that came; status 0: its message is on disk */
 };
 struct pv_chatlink_event {

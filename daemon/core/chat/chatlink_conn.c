@@ -56,8 +56,8 @@ void pv_chatlink_conn_speaks(struct pv_chatlink *link, struct pv_chatlink_conn *
     if (c->speaks)
         return;
     c->speaks = true;
-    /* A connection that speaks ends at a daemon: we made it, or a frame came on it. Rooms and
-     * copies never use one on which a client sends plain text. */
+    /* A connection that speaks ends at a daemon. Rooms and copies never use one on which somebody
+     * sends plain text. */
     c->peer->wanted = false;
     pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_ROOMS, PV_CHATLINK_UP, c->peer->pk);
     pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_UP, c->peer->pk);
@@ -154,7 +154,8 @@ void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c
 {
     /* A connection that is being made has less patience than one that is idle: the outbox waits for
      * it. */
-    pv_ns silence = PV_S(c->connected ? PV_CHATLINK_IDLE_S : PV_CHATLINK_CONNECT_S);
+    bool ready = c->speaks || !c->opened;
+    pv_ns silence = PV_S(ready ? PV_CHATLINK_IDLE_S : PV_CHATLINK_CONNECT_S);
     pv_heap_set(&link->conn_timers, &c->timer, pv_min_ns(c->last_heard + silence, c->ack_deadline));
 }
 

@@ -10,6 +10,7 @@
 #include "base/heap.h"
 #include "base/map.h"
 #include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/node/outbuf.h"
 
 struct pv_chatlink_peer;
@@ -34,7 +35,12 @@ struct pv_chatlink_conn {
     struct pv_chatlink_conn *next_writable;
     bool in_writable;
     bool connected;
-    bool speaks; /* the other end understands frames: we opened it, or one came */
+    bool opened; /* by us; else accepted */
+    bool speaks; /* carries frames: its ends have proven themselves, or the peer proves nothing */
+    bool proven; /* by the key that key_tag names */
+    bool asked;  /* own_nonce went out */
+    uint8_t own_nonce[PV_PROOF_NONCE_LEN], peer_nonce[PV_PROOF_NONCE_LEN];
+    uint8_t key_tag[PV_PROOF_TAG_LEN];
     pv_ns last_heard;
     uint64_t last_wall_ms; /* at the last bytes */
     uint64_t refused_seq;  /* not 0: messages from there on were left for later, and none behind is
@@ -142,6 +148,8 @@ struct pv_chatlink {
     struct pv_rng rng;
     uint8_t own_pk[PV_CHATJOB_PK_LEN];
     const struct pv_log *log;
+    const struct pv_linkkeys *keys; /* borrowed; NULL: nobody proves anything */
+    bool plain;                     /* plain text is taken */
 
     struct pv_map peer_map, conn_map;
     struct pv_chatlink_peer *peers;
@@ -255,6 +263,27 @@ void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
                                 const struct pv_chatjob_result *result, pv_ns now);
 void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
                              const struct pv_chatjob_result *result, pv_ns now);
+
+/* --- chatlink_proof.c ---------------------------------------------------------------------- */
+
+/* Its daemon is older than the proof: its connections are taken as they are. */
+bool pv_chatlink_takes_unproven(const struct pv_chatlink *link,
+                                const struct pv_chatlink_peer *peer);
+/* Would a connection that we open now come to carry frames? */
+bool pv_chatlink_may_open(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer);
+/* A connection that we opened is there. False when it must be closed. */
+PV_MUST_CHECK bool pv_chatlink_begin(struct pv_chatlink *link, struct pv_chatlink_conn *c);
+/* A line that is pv_proof_is_line(). False when the connection must be closed. */
+PV_MUST_CHECK bool pv_chatlink_handle_proof(struct pv_chatlink *link, struct pv_chatlink_conn *c,
+                                            struct pv_view text, pv_ns now);
+
+/* --- chatlink_places.c --------------------------------------------------------------------- */
+
+/* A new connection of peer is about to be made: closes what must give way to it. */
+void pv_chatlink_make_place(struct pv_chatlink *link, struct pv_chatlink_peer *peer, bool opened,
+                            pv_ns now);
+/* newest has just proven itself: the peer's older ones above the limit go. */
+void pv_chatlink_keep_proven(struct pv_chatlink *link, struct pv_chatlink_conn *newest, pv_ns now);
 
 /* --- chatlink_recv.c ----------------------------------------------------------------------- */
 

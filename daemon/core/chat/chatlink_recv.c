@@ -408,10 +408,32 @@ static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     return true;
 }
 
+/* What may come before the other end has proven itself: the proof, and plain text where that is
+ * taken; of a peer whose daemon is older than the proof, everything. */
+static bool may_come(struct pv_chatlink *link, const struct pv_chatlink_conn *c,
+                     struct pv_view line)
+{
+    bool frame = line.len > 0 && line.ptr[0] == '{';
+    bool may = c->speaks || (frame ? pv_chatlink_takes_unproven(link, c->peer) : link->plain);
+    if (may || line.len == 0 || (line.len == 1 && line.ptr[0] == '\r'))
+        return true;
+    link->counts.unproven++;
+    pv_log(link->log, PV_LOG_INFO, "chat peer=%s what=\"connection refused\" why=\"%s\"",
+           c->peer->name, frame ? "who opened it is not the peer's daemon" : "plain text is off");
+    return false;
+}
+
 bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                              struct pv_view line, pv_ns now)
 {
     struct pv_chat_frame *f = &link->frame;
+    if (pv_proof_is_line(line)) {
+        bool good = pv_chatlink_handle_proof(link, c, line, now);
+        link->counts.unproven += !good;
+        return good;
+    }
+    if (!may_come(link, c, line))
+        return false;
     /* Rooms and copies share the connection, each with its reader; the rest is chat's own. */
     if (pv_room_is_frame(line))
         return pass_on(link, c, PV_CHATLINK_FOR_ROOMS, line);

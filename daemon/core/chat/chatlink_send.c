@@ -178,7 +178,7 @@ static bool has_conn(struct pv_chatlink_peer *peer)
 static bool is_opening(const struct pv_chatlink_peer *peer)
 {
     for (const struct pv_chatlink_conn *c = peer->conns; c != NULL; c = c->next_of_peer) {
-        if (!c->connected)
+        if (c->opened && !c->speaks)
             return true;
     }
     return false;
@@ -188,6 +188,15 @@ static void open_conn(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
 {
     struct pv_chatlink_conn *c = NULL;
     peer->last_attempt = now;
+    if (!pv_chatlink_may_open(link, peer)) {
+        /* The key is agreed in-band, where nothing goes without a path. It comes or not: the wish
+         * is repeated like an attempt, and pv_chatlink_peer_keyed() ends the waiting. */
+        pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_NO_KEY, peer->pk);
+        pv_chatlink_back_off(link, peer, now);
+        pv_heap_set(&link->peer_timers, &peer->timer, peer->retry_at);
+        return;
+    }
+    pv_chatlink_make_place(link, peer, true, now);
     if (pv_chatlink_conn_new(link, peer, &c) < 0 || pv_chatlink_op_push(link, true, c) < 0) {
         if (c != NULL)
             pv_chatlink_conn_free(link, c);
@@ -195,6 +204,7 @@ static void open_conn(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
         pv_heap_set(&link->peer_timers, &peer->timer, peer->retry_at);
         return;
     }
+    c->opened = true;
     c->last_heard = now;
     pv_chatlink_conn_rearm(link, c);
 }

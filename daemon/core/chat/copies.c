@@ -178,6 +178,7 @@ static void take_event(struct pv_copies *c, const struct pv_chatlink_event *ev, 
     case PV_CHATLINK_SENT:
     case PV_CHATLINK_SEND_FAILED:
     case PV_CHATLINK_DOWN:
+    case PV_CHATLINK_NO_KEY:
         break; /* for the other readers */
     }
 }

@@ -315,6 +315,8 @@ int pv_filelink_new(struct pv_filelink **ret_link, const struct pv_filelink_conf
         return PV_ERR_NOMEM;
     l->rng = cfg->rng;
     l->log = cfg->log;
+    l->keys = cfg->keys;
+    memcpy(l->own_pk, cfg->own_pk, sizeof(l->own_pk));
     int r = pv_filelink_load(l, saved);
     if (r != PV_OK)
         pv_log(l->log, PV_LOG_WARN, "what=\"list of files not read\" why=\"%s\"", pv_strstatus(r));

@@ -67,11 +67,14 @@ struct pv_file_entry {
     bool online;          /* the peer is there */
 };
 
+struct pv_linkkeys;
 struct pv_filelink; /* opaque */
 
 struct pv_filelink_config {
     struct pv_rng rng;
-    const struct pv_log *log; /* borrowed; may be NULL */
+    const struct pv_log *log;       /* borrowed; may be NULL */
+    const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
+    uint8_t own_pk[PV_FILELINK_PK_LEN];
 };
 
 /* saved: what pv_filelink_save() gave, or empty. What cannot be read of it is left out, and said in
@@ -141,13 +144,20 @@ PV_MUST_CHECK int pv_filelink_poll_transmit(struct pv_filelink *link,
 
 /* --- accepted connections: TCP PV_FILE_PORT ------------------------------------------------ */
 
-/* From the member pk. sids are never 0 and below 2^28. PV_ERR_LIMIT: close it. */
+/* From an address of the member pk; whether it is its daemon the connection itself must prove. sids
+ * are never 0 and below 2^28. An older one may give way. PV_ERR_LIMIT: close it. */
 PV_MUST_CHECK int pv_filelink_accepted(struct pv_filelink *link, const uint8_t *pk, pv_ns now,
                                        uint32_t *ret_sid);
 /* What it asks for comes out as an operation; the sid is forgotten then. */
 void pv_filelink_handle_bytes(struct pv_filelink *link, uint32_t sid, struct pv_view bytes,
                               pv_ns now);
 void pv_filelink_closed(struct pv_filelink *link, uint32_t sid);
+/* Streams with output, each once until it has new output. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_filelink_poll_writable(struct pv_filelink *link, uint32_t *ret_sid);
+struct pv_view pv_filelink_out(struct pv_filelink *link, uint32_t sid); /* until the next call */
+void pv_filelink_wrote(struct pv_filelink *link, uint32_t sid, size_t n);
+/* Connections closed because their other end was not the peer's daemon, ever. */
+uint64_t pv_filelink_unproven(const struct pv_filelink *link);
 
 /* --- operations of the owner --------------------------------------------------------------- */
 

@@ -3,7 +3,8 @@
  * filelink_int.h - what the files of filelink share; for them only.
  *
  *   filelink.c        the table, what users want, operations
- *   filelink_peer.c   notices both ways, connections, transfers
+ *   filelink_conn.c   accepted connections
+ *   filelink_peer.c   notices both ways, transfers
  *   filelink_save.c   the table as bytes
  */
 #ifndef PV_FILELINK_INT_H
@@ -11,11 +12,15 @@
 
 #include "base/bucket.h"
 #include "daemon/core/chat/filelink.h"
+#include "daemon/core/chat/linkkeys.h"
 
 enum {
     PV_FILELINK_MAX_OPS = 4 * PV_FILELINK_MAX, /* waiting for the owner */
     PV_FILELINK_MAX_WORDS = 8,                 /* notices about files that are not in the table */
 };
+
+/* An offer is repeated so often even when the receiver knows it. */
+#define PV_FILELINK_REFRESH PV_S(60)
 
 struct pv_file {
     struct pv_file_entry e; /* number 0: the place is free */
@@ -38,8 +43,13 @@ struct pv_file {
 struct pv_file_conn {
     uint32_t sid; /* 0: free */
     uint8_t pk[PV_FILELINK_PK_LEN];
-    uint8_t buf[PV_FILE_GET_LEN];
-    size_t len;
+    uint8_t buf[PV_PROOF_MAC_LEN + PV_FILE_GET_LEN];
+    size_t len, want; /* bytes in buf, and of the frame that is coming */
+    bool challenged;  /* out was asked for: a proof must come next */
+    bool in_writable;
+    uint8_t peer_nonce[PV_PROOF_NONCE_LEN];
+    uint8_t out[PV_FILE_CHALLENGE_LEN]; /* our nonce and proof */
+    size_t out_len, out_done;
     pv_ns deadline;
 };
 
@@ -51,6 +61,9 @@ struct pv_file_word {
 struct pv_filelink {
     struct pv_rng rng;
     const struct pv_log *log;
+    const struct pv_linkkeys *keys;
+    uint8_t own_pk[PV_FILELINK_PK_LEN];
+    uint64_t unproven;
     struct pv_file files[PV_FILELINK_MAX]; /* in order of their numbers, without gaps */
     size_t n;
     uint32_t last_number;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* filelink_peer.c - notices both ways, accepted connections, and the transfers that follow. */
+/* filelink_peer.c - notices both ways, and the transfers that follow. */
 #include <string.h>
 
 #include "daemon/core/chat/filelink_int.h"
 
 #define STALLED PV_S(2)
-#define REFRESH PV_S(60) /* an offer is repeated so often even when the receiver knows it */
 
 static pv_ns backoff(unsigned tries)
 {
@@ -22,7 +21,7 @@ static void tell(struct pv_file *f, pv_ns now)
     f->tell_now = true;
     f->tells++;
     if (f->e.outgoing && !pv_file_is_final(f))
-        f->tell_at = now + (f->heard ? REFRESH : backoff(f->tells - 1));
+        f->tell_at = now + (f->heard ? PV_FILELINK_REFRESH : backoff(f->tells - 1));
     else
         /* The other word is told a few times only: nobody answers it, so there is no sign that it
          * arrived. */
@@ -181,7 +180,7 @@ static void take_state(struct pv_filelink *l, const struct pv_filelink_peer *fro
     if (f->e.why != PV_FILE_WHY_ABSENT && f->tag == 0)
         pv_file_set_why(l, f, n->why);
     f->tell_now = false; /* it knows */
-    f->tell_at = now + REFRESH;
+    f->tell_at = now + PV_FILELINK_REFRESH;
 }
 
 void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_peer *from,
@@ -205,120 +204,6 @@ void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_p
     pv_filelink_run(l, now);
 }
 
-/* --- connections --------------------------------------------------------------------------- */
-
-int pv_filelink_accepted(struct pv_filelink *l, const uint8_t *pk, pv_ns now, uint32_t *ret_sid)
-{
-    struct pv_file_conn *free_one = NULL;
-    size_t of_peer = 0;
-    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
-        struct pv_file_conn *c = &l->conns[i];
-        if (c->sid == 0)
-            free_one = c;
-        else
-            of_peer += memcmp(c->pk, pk, sizeof(c->pk)) == 0;
-    }
-    if (free_one == NULL || of_peer >= PV_FILELINK_MAX_PEER_CONNS)
-        return PV_ERR_LIMIT;
-    /* The upper bits of a sid name the kind of stream (pv_sid), so numbers begin again
-     * below them. */
-    l->last_sid = l->last_sid % ((1u << 28) - 1) + 1;
-    *free_one =
-        (struct pv_file_conn){.sid = l->last_sid, .deadline = now + PV_S(PV_FILELINK_ASK_S)};
-    memcpy(free_one->pk, pk, sizeof(free_one->pk));
-    *ret_sid = l->last_sid;
-    return PV_OK;
-}
-
-static struct pv_file_conn *find_conn(struct pv_filelink *l, uint32_t sid)
-{
-    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++)
-        if (sid != 0 && l->conns[i].sid == sid)
-            return &l->conns[i];
-    return NULL;
-}
-
-void pv_filelink_closed(struct pv_filelink *l, uint32_t sid)
-{
-    struct pv_file_conn *c = find_conn(l, sid);
-    if (c != NULL)
-        c->sid = 0;
-}
-
-static void serve(struct pv_filelink *l, struct pv_file *f, uint32_t sid, uint64_t offset,
-                  pv_ns now)
-{
-    struct pv_fileop op = {.type = PV_FILEOP_SERVE,
-                           .tag = ++l->last_tag,
-                           .sid = sid,
-                           .handle = f->handle,
-                           .size = f->e.size,
-                           .offset = offset,
-                           .stamp = f->stamp};
-    memcpy(op.id, f->e.id, sizeof(op.id));
-    pv_file_cancel(l, f); /* whoever asks again has lost the connection before */
-    f->tag = op.tag;
-    f->e.running = true;
-    f->e.done = offset;
-    f->heard = true;
-    pv_file_set(l, f, PV_FILE_ACCEPTED, PV_FILE_WHY_NONE, now);
-    f->tell_now = false; /* it asks: it knows */
-    f->tell_at = now + REFRESH;
-    f->changed = true;
-    pv_file_op(l, &op);
-}
-
-static void take_get(struct pv_filelink *l, const struct pv_file_conn *c, pv_ns now)
-{
-    uint8_t id[PV_FILE_ID_LEN];
-    uint64_t offset;
-    struct pv_fileop op = {.type = PV_FILEOP_ANSWER, .sid = c->sid};
-    if (pv_file_get_parse(c->buf, id, &offset) != PV_OK) {
-        op.type = PV_FILEOP_CLOSE;
-        pv_file_op(l, &op);
-        return;
-    }
-    struct pv_file *f = pv_filelink_by_id(l, c->pk, id, true);
-    /* The table decides and nothing else: id and peer must both fit, so a member cannot fetch the
-     * file of another. */
-    if (f != NULL && f->e.state == PV_FILE_FAILED && f->e.why != PV_FILE_WHY_NONE)
-        op.why = f->e.why; /* it asks again: the first answer, or our notice, may still be coming */
-    else if (f == NULL || pv_file_is_final(f) || offset > f->e.size)
-        op.why = PV_FILE_WHY_GONE;
-    else if (f->handle < 0)
-        op.why = PV_FILE_WHY_ABSENT;
-    else if (f->tag == 0 && !pv_filelink_has_room(l, f))
-        op.why = PV_FILE_WHY_BUSY;
-    else
-        op.why = PV_FILE_WHY_NONE;
-    if (op.why == PV_FILE_WHY_NONE) {
-        serve(l, f, c->sid, offset, now);
-        return;
-    }
-    if (op.why == PV_FILE_WHY_ABSENT)
-        pv_file_set_why(l, f, op.why);
-    pv_file_op(l, &op);
-}
-
-void pv_filelink_handle_bytes(struct pv_filelink *l, uint32_t sid, struct pv_view bytes, pv_ns now)
-{
-    struct pv_file_conn *c = find_conn(l, sid);
-    if (c == NULL)
-        return;
-    if (bytes.len > sizeof(c->buf) - c->len) { /* it must wait for the answer */
-        pv_file_op(l, &(struct pv_fileop){.type = PV_FILEOP_CLOSE, .sid = sid});
-        c->sid = 0;
-        return;
-    }
-    memcpy(c->buf + c->len, bytes.ptr, bytes.len);
-    c->len += bytes.len;
-    if (c->len < sizeof(c->buf))
-        return;
-    /* From here the connection belongs to the operation: the slot is free for the next one. */
-    take_get(l, c, now);
-    c->sid = 0;
-}
-
 /* --- transfers ----------------------------------------------------------------------------- */
 
 static void fetch(struct pv_filelink *l, struct pv_file *f, pv_ns now)
@@ -337,17 +222,20 @@ static void fetch(struct pv_filelink *l, struct pv_file *f, pv_ns now)
     pv_file_op(l, &op);
 }
 
-/* Is it to be fetched when its time has come? */
-static bool waits(const struct pv_file *f)
+/* Is it to be fetched when its time has come? Not before its sender's daemon can be told from
+ * another program with its address: the key comes in-band, and pv_filelink_set_peer() wakes it. */
+static bool waits(const struct pv_filelink *l, const struct pv_file *f)
 {
-    return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0;
+    enum pv_linkkeys_state state = pv_linkkeys_state(l->keys, f->e.peer);
+    return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0 &&
+           (state == PV_LINKKEYS_OLD || state == PV_LINKKEYS_CONFIRMED);
 }
 
 void pv_filelink_run(struct pv_filelink *l, pv_ns now)
 {
     for (size_t i = 0; i < l->n; i++) {
         struct pv_file *f = &l->files[i];
-        if (waits(f) && f->e.online && f->fetch_at <= now && pv_filelink_has_room(l, f))
+        if (waits(l, f) && f->e.online && f->fetch_at <= now && pv_filelink_has_room(l, f))
             fetch(l, f, now);
     }
 }
@@ -479,7 +367,7 @@ pv_ns pv_filelink_next_timeout(const struct pv_filelink *l)
         next = pv_min_ns(next, f->tell_at);
         /* Without room for one more transfer the time would be in the past and wake the daemon over
          * and over. The end of a transfer runs the queue. */
-        if (waits(f) && f->fetch_at < next && pv_filelink_has_room(l, f))
+        if (waits(l, f) && f->fetch_at < next && pv_filelink_has_room(l, f))
             next = pv_min_ns(next, f->fetch_at);
     }
     for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++)

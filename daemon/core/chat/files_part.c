@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_file.h"
 
@@ -38,11 +39,12 @@ static struct pv_view saved_table(const struct pv_saved *saved)
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                 void **ret_part)
 {
-    const struct pv_filelink_config fc = {.rng = node->rng, .log = node->log};
+    struct pv_filelink_config fc = {.rng = node->rng, .log = node->log, .keys = node->linkkeys};
     struct files *f = calloc(1, sizeof(*f));
     (void)now;
     if (f == NULL)
         return PV_ERR_NOMEM;
+    memcpy(fc.own_pk, node->identity->sign_pk, sizeof(fc.own_pk));
     f->node = node;
     f->passed.handle = -1;
     f->save_at = PV_NEVER;
@@ -119,8 +121,8 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     /* A coordinator that is lost takes back its word on everybody; nobody went away by that. */
     if (pv_peer_presence(p) == PV_PRESENCE_UNKNOWN)
         facts &= ~(unsigned)PV_PEER_FACT_PRESENCE;
-    if (!pv_peer_is_static(p) &&
-        (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
+    if (!pv_peer_is_static(p) && (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE |
+                                           PV_PEER_FACT_MEMBER | PV_PEER_FACT_LINK)) != 0)
         look_at(part, p, now);
 }
 
@@ -184,6 +186,25 @@ static void closed(void *part, uint32_t sid, int status, pv_ns now)
     pv_filelink_closed(f->link, sid);
 }
 
+static int poll_writable(void *part, uint32_t *ret_sid)
+{
+    struct files *f = part;
+    return pv_filelink_poll_writable(f->link, ret_sid);
+}
+
+static struct pv_view output(void *part, uint32_t sid)
+{
+    struct files *f = part;
+    return pv_filelink_out(f->link, sid);
+}
+
+static void wrote(void *part, uint32_t sid, size_t n, pv_ns now)
+{
+    struct files *f = part;
+    (void)now;
+    pv_filelink_wrote(f->link, sid, n);
+}
+
 /* --- operations of the shell ----------------------------------------------------------------- */
 
 /* One more for the shell. False: it has not taken the older ones. */
@@ -193,6 +214,23 @@ static bool add_op(struct files *f, const struct pv_files_op *op)
         return false;
     f->ops[f->n_ops++] = *op;
     return true;
+}
+
+/* The pair's key as it is now: a transfer that fails by an older one is tried again. */
+static void prove(const struct files *f, struct pv_files_op *op)
+{
+    const struct pv_node *n = f->node;
+    const struct pv_file_entry *entry = pv_filelink_find(f->link, op->op.number);
+    struct pv_files_proof *proof = &op->proof;
+    if (op->op.type != PV_FILEOP_FETCH || entry == NULL)
+        return;
+    proof->wanted = pv_linkkeys_state(n->linkkeys, entry->peer) != PV_LINKKEYS_OLD;
+    /* Without a key it is tried with none, which no daemon answers. */
+    if (!proof->wanted || !pv_linkkeys_key(n->linkkeys, entry->peer, proof->key))
+        return;
+    pv_rng_fill(&n->rng, proof->nonce, sizeof(proof->nonce));
+    memcpy(proof->opener, n->identity->sign_pk, sizeof(proof->opener));
+    memcpy(proof->acceptor, entry->peer, sizeof(proof->acceptor));
 }
 
 int pv_files_part_poll_op(struct pv_node *n, struct pv_files_op *ret_op)
@@ -216,6 +254,7 @@ int pv_files_part_poll_op(struct pv_node *n, struct pv_files_op *ret_op)
     if (self != NULL)
         /* The connection leaves from our address in the network: the other side knows us by it. */
         ret_op->local = op.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
+    prove(f, ret_op);
     return PV_OK;
 }
 
@@ -331,6 +370,13 @@ static pv_ns next_timeout(const void *part)
 {
     const struct files *f = part;
     return pv_min_ns(pv_filelink_next_timeout(f->link), f->save_at);
+}
+
+static void show_status(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct files *f = part;
+    (void)now;
+    pv_statuspage_drop(st, "file-unproven", pv_filelink_unproven(f->link));
 }
 
 /* --- commands -------------------------------------------------------------------------------- */
@@ -488,12 +534,16 @@ static const struct pv_command commands[] = {
 
 static const struct pv_inband_handler inband[] = {{PV_INBAND_FILE, take_notice}};
 
-/* Whoever takes a connection over writes to it and closes it: there is no output here. */
+/* The only output here is the answer to a HELLO: whoever takes a connection over writes the rest to
+ * it and closes it. */
 static const struct pv_stream_handler streams[] = {{
     .kind = PV_STREAM_FILE,
     .accepted = accepted,
     .bytes = take_bytes,
     .closed = closed,
+    .poll_writable = poll_writable,
+    .out = output,
+    .wrote = wrote,
 }};
 
 const struct pv_part pv_part_files = {
@@ -508,6 +558,7 @@ const struct pv_part pv_part_files = {
     .on_job = on_job,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
+    .status = show_status,
     .inband = inband,
     .n_inband = PV_ARRAY_LEN(inband),
     .commands = commands,

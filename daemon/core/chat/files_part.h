@@ -25,12 +25,21 @@ struct pv_files_passed {
 /* sid: of the control client, as ctlsrv gave it. */
 void pv_files_part_passed(struct pv_node *n, uint32_t sid, const struct pv_files_passed *file);
 
+/* By which a FETCH and its sender's daemon know each other (proto/chat/proof.h). */
+struct pv_files_proof {
+    bool wanted; /* false: the sender's daemon is older than that */
+    uint8_t key[PV_PROOF_KEY_LEN];
+    uint8_t nonce[PV_PROOF_NONCE_LEN]; /* ours */
+    uint8_t opener[PV_PROOF_PK_LEN], acceptor[PV_PROOF_PK_LEN];
+};
+
 /* What the shell is to do. */
 struct pv_files_op {
     bool pass; /* give the received file op.number, op.id to the control client op.sid, with what
                   is written to it next */
-    struct pv_fileop op;  /* its sid as streams of the engine have it (stream.h) */
-    struct pv_addr local; /* FETCH: own overlay address to bind */
+    struct pv_fileop op;         /* its sid as streams of the engine have it (stream.h) */
+    struct pv_addr local;        /* FETCH: own overlay address to bind */
+    struct pv_files_proof proof; /* FETCH; wipe it */
 };
 /* PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_files_part_poll_op(struct pv_node *n, struct pv_files_op *ret_op);

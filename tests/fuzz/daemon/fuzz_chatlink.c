@@ -2,11 +2,14 @@
 /*
  * The chat machine, driven by the input: each byte is a call, its argument follows. Invariants:
  * output is bounded, every stream that was opened or accepted is known until it is closed, jobs
- * and time never stand still in a loop, and everything is freed (ASan).
+ * and time never stand still in a loop, and everything is freed (ASan). Peer 1 is older than the
+ * proof of the daemon, peer 2 proves itself, and a right proof can be made for it.
  */
 #include <stdio.h>
 
+#include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/linkkeys.h"
 #include "tests/fuzz/fuzz_util.h"
 #include "tests/unit/daemon/store/chat_memstore.h"
 
@@ -17,6 +20,8 @@ enum {
 
 static struct {
     struct pv_chatlink *link;
+    struct pv_linkkeys *keys;
+    uint8_t nonce[PV_PROOF_NONCE_LEN]; /* ours, the newest that went out */
     struct memstore store;
     pv_ns now;
     uint64_t rng;
@@ -81,6 +86,7 @@ static void call_bytes(void)
         "{\"x\":1}\n",
         "{\"room\":\"AAECAwQFBgcICQoLDA0ODw\",\"list\":[]}\n",
         "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n",
+        "{\"prove\":\"AAAAAAAAAAAAAAAAAAAAAA\"}\n",
     };
     uint32_t sid = stream();
     uint8_t what = next();
@@ -105,6 +111,59 @@ static void call_ack(void)
     enum pv_chat_state state = next() % 2 == 0 ? PV_CHAT_DELIVERED : PV_CHAT_READ;
     if (pv_chat_write_ack(m->id, state, line, &n) == PV_OK)
         pv_chatlink_handle_bytes(f.link, stream(), pv_view(line, n), 5, f.now);
+}
+
+/* Peer 2 answers the newest nonce as its daemon would, as the side that opened or that accepted. */
+static void call_prove(void)
+{
+    static const uint8_t own[PV_PROOF_PK_LEN] = {9}, bob[PV_PROOF_PK_LEN] = {2};
+    static const uint8_t zero[PV_PROOF_NONCE_LEN];
+    struct pv_proof_line line = {.has_mac = true};
+    uint8_t key[PV_PROOF_KEY_LEN];
+    char buf[PV_PROOF_LINE_MAX];
+    bool opener = next() % 2 == 0;
+    must(pv_linkkeys_key(f.keys, bob, key));
+    const struct pv_proof proof = {.key = key,
+                                   .opener = opener ? bob : own,
+                                   .acceptor = opener ? own : bob,
+                                   .opener_nonce = opener ? zero : f.nonce,
+                                   .acceptor_nonce = opener ? f.nonce : zero};
+    line.has_nonce = !opener;
+    pv_proof_mac(&proof, opener ? PV_PROOF_CHAT_OPENED : PV_PROOF_CHAT_ACCEPTED, line.mac);
+    size_t n = pv_proof_line_write(&line, buf);
+    pv_chatlink_handle_bytes(f.link, stream(), pv_view(buf, n), 5, f.now);
+}
+
+static void note_nonce(struct pv_view out)
+{
+    struct pv_proof_line line;
+    const uint8_t *end = out.len == 0 ? NULL : memchr(out.ptr, '\n', out.len);
+    if (end != NULL &&
+        pv_proof_line_parse(pv_view(out.ptr, (size_t)(end - out.ptr)), &line) == PV_OK &&
+        line.has_nonce)
+        memcpy(f.nonce, line.nonce, sizeof(f.nonce));
+}
+
+static void know_peers(void)
+{
+    static const uint8_t own[PV_PROOF_PK_LEN] = {9}, anna[PV_PROOF_PK_LEN] = {1},
+                         bob[PV_PROOF_PK_LEN] = {2};
+    const struct pv_rng rng = {.fill = fuzz_fill_mix, .ctx = &f.rng};
+    const struct pv_linkkeys_seen old = {.described = true, .there = true};
+    struct pv_proof_secret secret = {.secret = {5}};
+    struct pv_linkkeys_transmit tx;
+    struct pv_proof_secret ours;
+    uint8_t body[PV_PROOF_BODY_LEN];
+    must(pv_linkkeys_new(&f.keys, &rng, own, pv_view(NULL, 0)) == PV_OK);
+    (void)pv_linkkeys_look(f.keys, anna, &old, f.now);
+    pv_proof_secret_build(&secret, body);
+    (void)pv_linkkeys_take(f.keys, bob, pv_view(body, sizeof(body)), f.now);
+    must(pv_linkkeys_poll_transmit(f.keys, &tx) == PV_OK);
+    must(pv_proof_secret_parse(pv_view(tx.body, sizeof(tx.body)), &ours) == PV_OK);
+    pv_proof_tag(ours.secret, secret.known);
+    pv_proof_secret_build(&secret, body);
+    (void)pv_linkkeys_take(f.keys, bob, pv_view(body, sizeof(body)), f.now);
+    must(pv_linkkeys_state(f.keys, bob) == PV_LINKKEYS_CONFIRMED);
 }
 
 static void call_send(void)
@@ -161,6 +220,7 @@ static void drain(void)
         struct pv_view out = pv_chatlink_out(f.link, sid);
         if (out.len > PV_CHATLINK_MAX_OUT)
             abort();
+        note_nonce(out);
         if (out.len > 0)
             pv_chatlink_wrote(f.link, sid, 1 + next() % out.len, f.now);
     }
@@ -173,7 +233,7 @@ static void drain(void)
 static void step(void)
 {
     uint32_t sid;
-    switch (next() % 12) {
+    switch (next() % 14) {
     case 0:
         call_accept();
         break;
@@ -207,6 +267,12 @@ static void step(void)
     case 10:
         call_time();
         break;
+    case 12:
+        call_prove();
+        break;
+    case 13:
+        pv_chatlink_peer_keyed(f.link, peer(), f.now);
+        break;
     default:
         call_ack();
         break;
@@ -220,11 +286,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     memset(&f, 0, sizeof(f));
     f.in = pv_view(data, len);
     f.now = PV_S(10);
+    must(pv_crypto_init() == PV_OK);
+    know_peers();
+    cfg.keys = f.keys;
     if (pv_chatlink_new(&f.link, &cfg, f.now) < 0)
         return 0;
     for (int i = 0; i < MAX_STEPS && f.in.len > 0; i++)
         step();
     pv_chatlink_free(f.link);
+    pv_linkkeys_free(f.keys);
     memstore_done(&f.store);
     return 0;
 }

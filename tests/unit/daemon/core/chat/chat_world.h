@@ -9,7 +9,9 @@
 
 #include <stdio.h>
 
+#include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/linkkeys.h"
 #include "tests/unit/daemon/store/chat_memstore.h"
 #include "tests/unit/test_util.h"
 
@@ -53,6 +55,9 @@ struct node {
     struct pv_addr addr;
     bool sees_peer;           /* what it was told about the other */
     struct pv_chatlink *link; /* NULL: killed */
+    struct pv_linkkeys *keys; /* NULL: its daemon is older than the proof; lives with link */
+    bool proves;              /* it has keys when it starts */
+    bool mute;                /* its in-band messages are lost */
     struct memstore store;
     struct job jobs[MAX_JOBS];
     size_t n_jobs;
@@ -71,6 +76,7 @@ static struct {
     struct node nodes[2];
     struct pipe pipes[MAX_PIPES];
     bool network;         /* connections can be made */
+    bool plain_off;       /* of nodes that start */
     unsigned job_fail_pc; /* jobs that fail, per cent */
     bool fails_kind;      /* jobs of fail_kind fail */
     enum pv_chatjob_kind fail_kind;
@@ -94,10 +100,36 @@ static uint64_t wall_ms(void)
 static void start(int i)
 {
     struct node *n = &w.nodes[i];
-    struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng}};
+    struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
+                                     .plain_off = w.plain_off};
     memcpy(cfg.own_pk, n->pk, sizeof(cfg.own_pk));
+    if (n->proves)
+        assert_int_equal(pv_linkkeys_new(&n->keys, &cfg.rng, n->pk, pv_view(NULL, 0)), PV_OK);
+    cfg.keys = n->keys;
     assert_int_equal(pv_chatlink_new(&n->link, &cfg, w.now), PV_OK);
     n->sees_peer = false;
+}
+
+/* What node i knows of the other's daemon, and what the two tell each other in-band. */
+static void look(int i)
+{
+    struct node *n = &w.nodes[i], *peer = &w.nodes[1 - i];
+    const struct pv_linkkeys_seen seen = {
+        .described = n->sees_peer, .capable = peer->proves, .there = n->sees_peer};
+    if (n->keys != NULL && pv_linkkeys_look(n->keys, peer->pk, &seen, w.now))
+        pv_chatlink_peer_keyed(n->link, peer->pk, w.now);
+}
+
+static void tell_secrets(int i)
+{
+    struct node *n = &w.nodes[i], *peer = &w.nodes[1 - i];
+    struct pv_linkkeys_transmit tx;
+    while (n->keys != NULL && pv_linkkeys_poll_transmit(n->keys, &tx) == PV_OK) {
+        if (peer->keys == NULL || n->mute)
+            continue;
+        if (pv_linkkeys_take(peer->keys, n->pk, pv_view(tx.body, sizeof(tx.body)), w.now))
+            pv_chatlink_peer_keyed(peer->link, n->pk, w.now);
+    }
 }
 
 static void online(int i, bool yes)
@@ -106,6 +138,7 @@ static void online(int i, bool yes)
     n->sees_peer = yes;
     if (n->link == NULL)
         return;
+    look(i);
     if (yes)
         assert_int_equal(pv_chatlink_peer_online(n->link, peer->pk, peer->name, &peer->addr, w.now),
                          PV_OK);
@@ -149,6 +182,7 @@ static void kill_node(int i)
 {
     struct node *n = &w.nodes[i];
     n->link = pv_chatlink_free(n->link);
+    n->keys = pv_linkkeys_free(n->keys);
     for (size_t k = 0; k < n->n_jobs; k++)
         job_free(&n->jobs[k]);
     n->n_jobs = 0;
@@ -369,6 +403,8 @@ static pv_ns next_event(void)
         if (n->link == NULL)
             continue;
         next = pv_min_ns(next, pv_chatlink_next_timeout(n->link));
+        if (n->keys != NULL)
+            next = pv_min_ns(next, pv_linkkeys_next_timeout(n->keys));
         if (n->n_jobs > 0)
             next = pv_min_ns(next, n->jobs[0].done ? n->jobs[0].told_at : n->jobs[0].done_at);
     }
@@ -390,6 +426,8 @@ static void run_for(pv_ns duration)
     pv_ns end = w.now + duration;
     unsigned turns = 0;
     for (;;) {
+        for (int i = 0; i < 4; i++) /* there and back */
+            tell_secrets(i % 2);
         drain(0);
         drain(1);
         pv_ns next = next_event();
@@ -411,6 +449,10 @@ static void run_for(pv_ns duration)
             serve_jobs(i);
             if (w.nodes[i].link != NULL && pv_chatlink_next_timeout(w.nodes[i].link) <= w.now)
                 pv_chatlink_handle_timeout(w.nodes[i].link, w.now);
+            if (w.nodes[i].keys != NULL) {
+                pv_linkkeys_handle_timeout(w.nodes[i].keys, w.now);
+                (void)pv_linkkeys_take_dirty(w.nodes[i].keys, w.now);
+            }
         }
     }
     w.now = end;
@@ -458,6 +500,7 @@ static size_t open_pipes(void)
 static int setup(void **state)
 {
     (void)state;
+    assert_int_equal(pv_crypto_init(), PV_OK);
     memset(&w, 0, sizeof(w));
     w.rng.state = 1;
     w.now = PV_S(100);

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/* Who speaks in a connection is the peer's daemon: nobody else on its machine gets a message, a
+ * room or a receipt, or speaks for it, and no number of connections keeps others out. */
+#include "tests/unit/daemon/core/chat/chat_world.h"
+
+/* Two daemons that prove themselves, and that see each other. */
+static int begin(void **state)
+{
+    setup(state);
+    for (int i = 0; i < 2; i++) {
+        kill_node(i);
+        w.nodes[i].proves = true;
+        start(i);
+    }
+    both_online();
+    run_for(PV_S(1));
+    return 0;
+}
+
+/* A connection to node 1 from node 0's address, by whoever is there. */
+static uint32_t dial(void)
+{
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "anna"};
+    uint32_t sid = 0;
+    memcpy(source.pk, w.nodes[0].pk, sizeof(source.pk));
+    assert_int_equal(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid), PV_OK);
+    return sid;
+}
+
+static void type_line(uint32_t sid, const char *text)
+{
+    pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(text, strlen(text)), wall_ms(), w.now);
+}
+
+/* What node 1 says there, which is taken; empty: nothing. */
+static const char *heard(uint32_t sid)
+{
+    static char text[512];
+    struct pv_view out = pv_chatlink_out(w.nodes[1].link, sid);
+    assert_true(out.len < sizeof(text));
+    if (out.len > 0)
+        memcpy(text, out.ptr, out.len);
+    text[out.len] = '\0';
+    pv_chatlink_wrote(w.nodes[1].link, sid, out.len, w.now);
+    return text;
+}
+
+/* Has node 1 asked for this connection's end? */
+static bool closes(uint32_t sid)
+{
+    struct pv_chatlink_stream_op op;
+    while (pv_chatlink_poll_stream_op(w.nodes[1].link, &op) == PV_OK) {
+        if (!op.open && op.sid == sid)
+            return true;
+    }
+    return false;
+}
+
+static void type_proof(uint32_t sid, const struct pv_proof_line *line)
+{
+    char buf[PV_PROOF_LINE_MAX + 1];
+    size_t n = pv_proof_line_write(line, buf);
+    buf[n] = '\0';
+    type_line(sid, buf);
+}
+
+/* As node 0's daemon would: the opener's proof for this nonce of node 1. */
+static void prove(const uint8_t *nonce, const char *answer, struct pv_proof_line *ret_line)
+{
+    struct pv_proof_line theirs;
+    uint8_t key[PV_PROOF_KEY_LEN];
+    assert_int_equal(pv_proof_line_parse(pv_view(answer, strlen(answer) - 1), &theirs), PV_OK);
+    assert_true(pv_linkkeys_key(w.nodes[0].keys, w.nodes[1].pk, key));
+    const struct pv_proof proof = {.key = key,
+                                   .opener = w.nodes[0].pk,
+                                   .acceptor = w.nodes[1].pk,
+                                   .opener_nonce = nonce,
+                                   .acceptor_nonce = theirs.nonce};
+    assert_true(pv_proof_is_right(&proof, PV_PROOF_CHAT_ACCEPTED, theirs.mac));
+    *ret_line = (struct pv_proof_line){.has_mac = true};
+    pv_proof_mac(&proof, PV_PROOF_CHAT_OPENED, ret_line->mac);
+}
+
+static void two_daemons_prove_themselves_and_talk(void **state)
+{
+    (void)state;
+    assert_int_equal(pv_linkkeys_state(w.nodes[0].keys, w.nodes[1].pk), PV_LINKKEYS_CONFIRMED);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(send_text(0, "hello"), PV_OK);
+        assert_int_equal(send_text(1, "hello to you"), PV_OK);
+    }
+    run_for(PV_S(5));
+    assert_conversation(0, true);
+    assert_conversation(1, true);
+    assert_in_range(open_pipes(), 1, 2);
+    assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, 0);
+}
+
+/* Frames by which a stranger on the peer's machine took messages, rooms and receipts. */
+static void a_frame_without_a_proof_ends_the_connection(void **state)
+{
+    static const char *const frames[] = {
+        "{\"ack\":\"AAECAwQFBgcICQoLDA0ODw\",\"state\":\"delivered\"}\n",
+        "{\"id\":\"AAECAwQFBgcICQoLDA0ODw\",\"seq\":1,\"time\":1,\"text\":\"I quit\"}\n",
+        "{\"room\":\"AAECAwQFBgcICQoLDA0ODw\",\"list\":[]}\n",
+        "{\"copy\":\"AAECAwQFBgcICQoLDA0ODw\",\"to\":\"x\",\"drop\":true}\n",
+        "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n",
+        "{\"proof\":\"AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8\"}\n",
+    };
+    (void)state;
+    w.network = false; /* node 1 cannot reach the daemon itself */
+    assert_int_equal(send_text(1, "a secret"), PV_OK);
+    run_for(PV_S(1));
+    for (size_t i = 0; i < PV_ARRAY_LEN(frames); i++) {
+        uint32_t sid = dial();
+        type_line(sid, frames[i]);
+        assert_string_equal(heard(sid), "");
+        assert_true(closes(sid));
+        assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, i + 1);
+    }
+    assert_int_equal(w.nodes[1].messages, 0);
+    assert_int_equal(w.nodes[1].store.rows[0].rec.state, PV_CHAT_QUEUED);
+}
+
+static void plain_text_goes_in_and_nothing_comes_out(void **state)
+{
+    (void)state;
+    w.network = false;
+    uint32_t sid = dial();
+    type_line(sid, "typed by somebody\n");
+    assert_int_equal(send_text(1, "a secret"), PV_OK);
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].messages, 1);
+    assert_int_equal(w.nodes[1].store.rows[0].rec.seq, 0); /* which is how it is told apart */
+    assert_string_equal(heard(sid), "");
+}
+
+static void plain_text_can_be_refused(void **state)
+{
+    (void)state;
+    kill_node(1);
+    w.plain_off = true;
+    start(1);
+    uint32_t sid = dial();
+    type_line(sid, "\nhello\n");
+    assert_true(closes(sid));
+    sid = dial();
+    type_line(sid, "no newline");
+    pv_chatlink_closed(w.nodes[1].link, sid, w.now);
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].messages, 0);
+    assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, 2);
+}
+
+/* Somebody has taken the peer's port while its daemon did not listen. */
+static void who_only_has_the_port_gets_nothing(void **state)
+{
+    static const char *const answers[] = {
+        "{\"ack\":\"AAECAwQFBgcICQoLDA0ODw\",\"state\":\"delivered\"}\n",
+        "hello\n{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n",
+        "{\"proof\":\"AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8\"}\n",
+        "{\"prove\":\"AAECAwQFBgcICQoLDA0ODw\"}\n",
+        "{\"prove\":\"AAECAwQFBgcICQoLDA0ODw\","
+        "\"proof\":\"AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8\"}\n",
+    };
+    struct pv_chatlink *link = w.nodes[0].link;
+    struct pv_chatlink_stream_op op;
+    (void)state;
+    w.network = false;
+    assert_int_equal(send_text(0, "a secret"), PV_OK);
+    for (size_t i = 0; i < PV_ARRAY_LEN(answers); i++) {
+        /* The daemon's attempt, taken out of the world's hands. */
+        do {
+            w.now += PV_MS(100);
+            tell_secrets(0);
+            take_jobs(&w.nodes[0]);
+            serve_jobs(0);
+            if (pv_chatlink_next_timeout(link) <= w.now)
+                pv_chatlink_handle_timeout(link, w.now);
+        } while (pv_chatlink_poll_stream_op(link, &op) != PV_OK || !op.open);
+        pv_chatlink_connected(link, op.sid, w.now);
+        struct pv_view out = pv_chatlink_out(link, op.sid);
+        assert_int_equal(out.len, strlen("{\"prove\":\"AAECAwQFBgcICQoLDA0ODw\"}\n"));
+        pv_chatlink_wrote(link, op.sid, out.len, w.now);
+        pv_chatlink_handle_bytes(link, op.sid, pv_view(answers[i], strlen(answers[i])), wall_ms(),
+                                 w.now);
+        assert_int_equal(pv_chatlink_out(link, op.sid).len, 0);
+    }
+    assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_QUEUED);
+}
+
+static void a_proof_counts_for_its_connection_only(void **state)
+{
+    const struct pv_proof_line hello = {.has_nonce = true, .nonce = {1, 2, 3}};
+    struct pv_proof_line proof;
+    (void)state;
+    uint32_t first = dial(), second = dial();
+    type_proof(first, &hello);
+    prove(hello.nonce, heard(first), &proof);
+    type_proof(second, &hello);
+    heard(second);
+    type_proof(second, &proof); /* the same nonce, another connection */
+    assert_true(closes(second));
+    assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, 1);
+    type_proof(first, &proof);
+    assert_int_equal(pv_chatlink_counts(w.nodes[1].link).unproven, 1);
+    assert_int_equal(pv_chatlink_say(w.nodes[1].link, w.nodes[0].pk, pv_view("x\n", 2)), PV_OK);
+}
+
+static void an_acceptors_proof_is_none_of_an_opener(void **state)
+{
+    const struct pv_proof_line hello = {.has_nonce = true, .nonce = {1, 2, 3}};
+    struct pv_proof_line echo;
+    (void)state;
+    uint32_t sid = dial();
+    type_proof(sid, &hello);
+    const char *answer = heard(sid);
+    assert_int_equal(pv_proof_line_parse(pv_view(answer, strlen(answer) - 1), &echo), PV_OK);
+    echo.has_nonce = false;
+    type_proof(sid, &echo);
+    assert_true(closes(sid));
+    sid = dial(); /* nor may it ask twice for another nonce */
+    type_proof(sid, &hello);
+    type_proof(sid, &hello);
+    assert_true(closes(sid));
+}
+
+static void another_life_of_the_daemon_needs_another_proof(void **state)
+{
+    (void)state;
+    assert_int_equal(send_text(0, "one"), PV_OK);
+    run_for(PV_S(2));
+    assert_int_equal(w.nodes[1].messages, 1);
+    /* Node 0's machine dies; its end of the connection stays open for node 1. */
+    struct pipe *p = w.pipes;
+    while (!p->used)
+        p++;
+    uint32_t sid = p->node[0] == 1 ? p->sid[0] : p->sid[1];
+    pipe_free(p);
+    kill_node(0);
+    start(0);
+    online(0, true);
+    tell_secrets(0);
+    assert_true(closes(sid));
+    run_for(PV_S(2));
+    assert_int_equal(send_text(1, "two"), PV_OK);
+    run_for(PV_S(5));
+    assert_int_equal(w.nodes[0].messages, 1);
+}
+
+static void nothing_is_opened_before_there_is_a_key(void **state)
+{
+    (void)state;
+    kill_node(0);
+    w.nodes[1].mute = true;
+    start(0);
+    online(0, true);
+    assert_int_equal(send_text(0, "hello"), PV_OK);
+    run_for(PV_S(100));
+    assert_int_equal(w.nodes[0].opens, 0);
+    w.nodes[1].mute = false;
+    run_for(PV_S(PV_LINKKEYS_RETRY_MAX_S));
+    assert_int_equal(w.nodes[1].messages, 1);
+}
+
+static void an_older_daemon_is_taken_as_it_is(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        kill_node(i);
+        w.nodes[i].proves = i == 1;
+        start(i);
+    }
+    both_online();
+    assert_int_equal(send_text(0, "from the old one"), PV_OK);
+    assert_int_equal(send_text(1, "from the new one"), PV_OK);
+    run_for(PV_S(10));
+    assert_conversation(0, true);
+    assert_conversation(1, true);
+    /* From the first time that it says it can, nothing else is taken. */
+    kill_node(0);
+    w.nodes[0].proves = true;
+    online(1, true);
+    uint32_t sid = dial();
+    type_line(sid, "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n");
+    assert_true(closes(sid));
+    w.nodes[0].proves = false;
+    online(1, true);
+    sid = dial();
+    type_line(sid, "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n");
+    assert_true(closes(sid));
+}
+
+static int connect_as(uint8_t peer, uint32_t *ret_sid)
+{
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "m"};
+    source.pk[0] = peer;
+    return pv_chatlink_accepted(w.nodes[1].link, &source, w.now, ret_sid);
+}
+
+/* Is this connection still there? One that is gives its plain text to the store. */
+static bool is_there(uint32_t sid)
+{
+    size_t rows = w.nodes[1].store.n_rows;
+    type_line(sid, "hello\n");
+    run_for(PV_MS(100));
+    return w.nodes[1].store.n_rows > rows;
+}
+
+static void many_connections_of_some_keep_nobody_out(void **state)
+{
+    uint32_t sid = 0, honest = 0;
+    (void)state;
+    assert_int_equal(connect_as(200, &honest), PV_OK);
+    for (uint8_t round = 0; round < 20; round++) {
+        for (uint8_t bad = 0; bad < 32; bad++) {
+            w.now += PV_MS(1);
+            assert_int_equal(connect_as((uint8_t)(100 + bad), &sid), PV_OK);
+        }
+    }
+    assert_true(is_there(honest));
+    assert_int_equal(connect_as(201, &sid), PV_OK);
+    assert_true(is_there(sid));
+    /* And the daemons still find a place. */
+    assert_int_equal(send_text(0, "from the daemon"), PV_OK);
+    run_for(PV_S(3));
+    assert_string_equal(w.nodes[1].last_text, "from the daemon");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, begin, teardown)
+        T(two_daemons_prove_themselves_and_talk),
+        T(a_frame_without_a_proof_ends_the_connection),
+        T(plain_text_goes_in_and_nothing_comes_out),
+        T(plain_text_can_be_refused),
+        T(who_only_has_the_port_gets_nothing),
+        T(a_proof_counts_for_its_connection_only),
+        T(an_acceptors_proof_is_none_of_an_opener),
+        T(another_life_of_the_daemon_needs_another_proof),
+        T(nothing_is_opened_before_there_is_a_key),
+        T(an_older_daemon_is_taken_as_it_is),
+        T(many_connections_of_some_keep_nobody_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
