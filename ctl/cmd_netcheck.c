@@ -257,7 +257,9 @@ static void family_rows(struct pv_table *t, const struct check *c, size_t f)
     for (size_t i = 1; i < r->n_publics; i++)
         row(t, "", PV_BOLD, pv_addr_format_ip(&r->publics[i], a));
     row(t, "  NAT", r->name == PV_NETCHECK_SYMMETRIC ? PV_YELLOW : PV_GREEN,
-        pv_netcheck_name_text(r->name));
+        r->name == PV_NETCHECK_NAME_UNKNOWN && r->translated == PV_NETCHECK_NO
+            ? "none"
+            : pv_netcheck_name_text(r->name));
     if (r->translated == PV_NETCHECK_YES)
         rule_row(t, "  mapping", r->mapping, r->mapping_port);
     rule_row(t, "  filtering", r->filtering, r->filtering_port);

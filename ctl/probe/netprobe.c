@@ -71,6 +71,19 @@ static int resolve_name(const char *host, uint16_t port, struct pv_netprobe_serv
     return PV_OK;
 }
 
+/* An address, also an IPv6 one in brackets without a port, as URLs have it. */
+static int parse_ip(const char *text, struct pv_addr *ret_addr)
+{
+    char inner[PV_ADDR_TEXT];
+    size_t len = strlen(text);
+    if (text[0] != '[' || len < 2 || text[len - 1] != ']' || len - 2 >= sizeof(inner))
+        return pv_addr_parse_ip(text, ret_addr);
+    memcpy(inner, text + 1, len - 2);
+    inner[len - 2] = '\0';
+    int r = pv_addr_parse_ip(inner, ret_addr);
+    return r == PV_OK && ret_addr->family != PV_AF_INET6 ? PV_ERR_MALFORMED : r;
+}
+
 /* Addresses are tried before names, so that "::1:80" is never taken for a host with a port; a name
  * is checked before the resolver sees it. */
 static int resolve_one(const char *text, uint16_t port, struct pv_netprobe_servers *s,
@@ -85,7 +98,7 @@ static int resolve_one(const char *text, uint16_t port, struct pv_netprobe_serve
         add_server(s, &a);
         return PV_OK;
     }
-    if (pv_addr_parse_ip(text, &a) == PV_OK) {
+    if (parse_ip(text, &a) == PV_OK) {
         a.port = port;
         add_server(s, &a);
         return PV_OK;

@@ -153,6 +153,11 @@ static const char *fault(struct w_world *w, const struct cell *c, unsigned *hist
         return "the network overflowed";
     if (!w_agree(w))
         return "the agreement did not last";
+    for (int i = 0; i < 2; i++) {
+        struct pv_ice_path path;
+        if (c->loss == 0 && pv_ice_selected(w->hosts[i].agent, &path) == PV_OK && path.loss > 0)
+            return "loss is said of a path that loses nothing";
+    }
     return NULL;
 }
 

@@ -309,7 +309,7 @@ static bool direct_narrow(const struct scene *s, struct pv_cause *c)
 static bool direct_lossy(const struct scene *s, struct pv_cause *c)
 {
     struct pv_ice_path path;
-    return selected(s, &path) && path.loss >= LOSSY &&
+    return selected(s, &path) && path.loss_of >= PV_ICE_LOSS_MIN && path.loss >= LOSSY &&
            say(c, "look at the radio link or the queue of the slowest line",
                "the path loses packets: %.0f %% of the recent checks", (double)path.loss / 10);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/member/coordinator.h"
 #include "daemon/core/member/presence.h"
@@ -232,10 +233,36 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     free(st);
 }
 
-static int add_peer(json_t *list, struct pv_peer *p, pv_ns now)
+/* Whether what comes from its machine can be told from what its daemon says. */
+static const char *proof_of(const struct pv_node *n, const struct pv_peer *p)
+{
+    enum pv_linkkeys_state state =
+        pv_peer_is_static(p) ? PV_LINKKEYS_UNKNOWN : pv_linkkeys_state(n->linkkeys, pv_peer_pk(p));
+    if (state == PV_LINKKEYS_UNKNOWN)
+        return NULL;
+    return state == PV_LINKKEYS_OLD ? "none" : "daemon";
+}
+
+/* A peer as clients see it; of one whose name changed hands they are told. */
+static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv_ns now)
 {
     struct pv_ctlapi_peer shown;
     pv_peer_show(p, &shown, now);
+    /* Paths and keys outlive `down`, but nothing goes over them. */
+    if (!n->up && !pv_peer_is_static(p)) {
+        shown.online = false;
+        shown.path = (struct pv_ctlapi_path){.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1};
+    }
+    shown.proof = proof_of(n, p);
+    struct pv_roster_former former;
+    const struct pv_member *m = pv_peer_is_static(p) || n->roster == NULL
+                                    ? NULL
+                                    : pv_roster_by_node(n->roster, pv_peer_pk(p));
+    shown.former = NULL;
+    if (m != NULL && pv_roster_former(n->roster, m, &former) == PV_OK) {
+        shown.former = former.node;
+        shown.another_since_s = former.since;
+    }
     return pv_ctlapi_peers_add(list, &shown);
 }
 
@@ -245,9 +272,9 @@ static void answer_peers(struct pv_node *n, uint64_t handle, pv_ns now)
     bool ok = list != NULL;
     struct pv_peer *p;
     for (p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
-        ok = ok && add_peer(list, p, now) == PV_OK;
+        ok = ok && add_peer(n, list, p, now) == PV_OK;
     for (p = NULL; (p = pv_peers_next_static(n->peers, p)) != NULL;)
-        ok = ok && add_peer(list, p, now) == PV_OK;
+        ok = ok && add_peer(n, list, p, now) == PV_OK;
     if (ok && n->roster != NULL && !n->online) /* what is shown is what was known */
         ok = json_object_set_new(list, "code", json_integer(PV_CTLAPI_UNREACHABLE)) == 0;
     if (!ok) {

@@ -311,6 +311,11 @@ static void do_ping(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
                     pv_ns now)
 {
     struct waits *ws = part;
+    if (!ws->node->up) {
+        pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_FAILED,
+                       "ping: this machine is down: `p2pvpnctl up` first");
+        return;
+    }
     struct wait *w = add_wait(ws, p, "ping", handle);
     if (w == NULL)
         return;

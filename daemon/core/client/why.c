@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/client/cause.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/nat/mapper.h"
@@ -257,6 +259,16 @@ static void why_relays(const struct pv_node *n, const struct pv_peer *p, json_t 
     }
 }
 
+/* Who can be behind what comes from its machine by chat. */
+static void why_proof(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
+{
+    if (pv_peer_is_static(p) || pv_linkkeys_state(n->linkkeys, pv_peer_pk(p)) != PV_LINKKEYS_OLD)
+        return;
+    line(lines,
+         "  its p2pvpnd is too old to prove that chat and files come from it: any user of its "
+         "machine can speak for it");
+}
+
 static void why_cause(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_ns now)
 {
     struct pv_cause cause;
@@ -278,6 +290,20 @@ static void why_cause(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_n
         json_decref(*lines);
         *lines = NULL;
     }
+}
+
+/* Messages to it wait, although it is there. */
+static void why_held(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
+{
+    enum pv_chat_later held = pv_peer_is_static(p) || n->chatlink == NULL
+                                  ? PV_CHAT_LATER_NO
+                                  : pv_chatlink_held(n->chatlink, pv_peer_pk(p));
+    if (held != PV_CHAT_LATER_NO)
+        line(lines, "  messages are queued: %s's machine takes no more from you for now (%s)",
+             pv_peer_name(p),
+             held == PV_CHAT_LATER_DISK
+                 ? "its disk is nearly full"
+                 : "as many as it takes from one are unread there, or stored");
 }
 
 struct why {
@@ -304,16 +330,20 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
     struct pv_node *n = ((struct why *)part)->node;
     (void)req;
     json_t *lines = pv_ctlapi_lines_new();
-    if (pv_peer_path(p) != NULL)
+    if (!n->up && !pv_peer_is_static(p))
+        line(&lines, "%s is not reached: this machine is down", pv_peer_name(p));
+    else if (pv_peer_path(p) != NULL)
         why_path(p, &lines, now);
     else
         why_no_path(n, p, &lines);
     why_cause(n, p, &lines, now);
+    why_held(n, p, &lines);
     if (pv_peer_path(p) != NULL)
         why_found(n, p, &lines);
     if (pv_peer_session(p) != NULL && !pv_session_has_keys(pv_peer_session(p), now))
         line(&lines, "  there are no session keys%s",
              pv_session_is_trying(pv_peer_session(p)) ? "; a handshake is under way" : "");
+    why_proof(n, p, &lines);
     why_udp(n, p, &lines);
     why_relays(n, p, &lines);
     why_portmap(n, p, &lines);

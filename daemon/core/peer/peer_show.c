@@ -28,7 +28,8 @@ void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
     if (p->ice != NULL && pv_ice_selected(p->ice, &ice) == PV_OK) {
         if (ice.rtt != 0)
             ret_path->rtt_ms = (double)ice.rtt / 1e6;
-        ret_path->loss = (double)ice.loss / 1000.0;
+        if (ice.loss_of >= PV_ICE_LOSS_MIN)
+            ret_path->loss = (double)ice.loss / 1000.0;
     }
 }
 

@@ -414,6 +414,7 @@ static void fill_path(const struct pv_ice_agent *a, int index, struct pv_ice_pat
         .mapped = p->mapped,
         .rtt = p->srtt,
         .loss = pv_ice_pair_loss(p),
+        .loss_of = p->loss_n,
         .valid = p->state == PV_ICE_PAIR_VALID,
         .selected = index == a->selected,
         .nominated = index == a->nominated,

@@ -52,6 +52,7 @@ enum {
     PV_ICE_MAX_LOCAL = 16,  /* ours: candidates, and bases, of our side */
     PV_ICE_MAX_REMOTE = 32, /* ours: candidates of the other side, peer-reflexive ones included */
     PV_ICE_MAX_PAIRS = 100, /* RFC 8445 s6.1.2.5 */
+    PV_ICE_LOSS_MIN = 4,    /* ours: checks that a figure of loss needs at least */
     PV_ICE_MTU = 256,       /* ours: bytes; no check or answer is larger */
     PV_ICE_DEAF = 3,        /* ours: so many unanswered checks are not just late or lost */
 };
@@ -74,7 +75,6 @@ struct pv_ice_carrier {
     uint8_t kind; /* enum pv_ice_carrier_kind */
     /* UDP: socket id, 0 = the main sockets, family by the address. CHANNEL: number of the relay. */
     uint16_t sock;
-    uint16_t channel; /* CHANNEL: number of the channel where the owner tells them apart, else 0 */
     struct pv_addr local; /* source address and port to send from; PV_AF_NONE: unknown (received) */
 };
 
@@ -242,7 +242,8 @@ struct pv_ice_path {
     enum pv_ice_cand_type remote_type;
     struct pv_addr mapped; /* our address as the other side sees it; PV_AF_NONE before an answer */
     pv_ns rtt;             /* smoothed; 0 = unknown */
-    unsigned loss;         /* of recent checks, in 1/1000 */
+    unsigned loss;         /* of recent checks, in 1/1000, */
+    unsigned loss_of;      /* which are so many; of fewer than PV_ICE_LOSS_MIN it says nothing */
     bool valid;            /* proven both ways, and lately */
     bool selected;
     bool nominated;   /* the last nomination names it */

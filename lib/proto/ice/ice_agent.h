@@ -133,6 +133,7 @@ struct pv_ice_pair {
     pv_ns check_end;        /* when cur is over; PV_NEVER while it has sends left */
     pv_ns next_keep;        /* next maintenance check of a valid pair */
     pv_ns last_answer;      /* when a check was last answered; 0 = never */
+    pv_ns open_since;       /* when the first one was sent that was answered, since it is valid */
     pv_ns srtt;             /* smoothed round trip time; 0 = unknown */
     pv_ns hold_until;       /* not chosen before, unless nothing else works */
     unsigned holds;         /* times this path died in use */

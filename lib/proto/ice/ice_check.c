@@ -62,7 +62,8 @@ static void account_lost(const struct pv_ice_agent *a, struct pv_ice_pair *p,
     if (p->answers == 0)
         return;
     for (unsigned i = 0; i < txn->sends; i++)
-        if (((txn->answered >> i) & 1u) == 0 &&
+        /* What was sent before the way was open on both sides says nothing of what it loses. */
+        if (((txn->answered >> i) & 1u) == 0 && txn->sent[i] >= p->open_since &&
             a->now >= txn->sent[i] + pv_ice_max_ns(SINGLE_MIN, 4 * p->srtt))
             push_loss(p, true);
 }
@@ -653,8 +654,10 @@ static int handle_success(struct pv_ice_agent *a, int index, struct pv_ice_txn *
     p->answers++;
     p->unanswered = p->heard = 0;
     p->proven = true;
-    if (p->state != PV_ICE_PAIR_VALID)
+    if (p->state != PV_ICE_PAIR_VALID) {
         forget_outage(p);
+        p->open_since = t->sent[n];
+    }
     push_loss(p, false);
     note_rtt(p, a->now - t->sent[n]);
     p->last_answer = a->now;

@@ -35,8 +35,7 @@ static bool has_address(const struct pv_ice_cand *cands, size_t n, const struct 
 
 static bool same_carrier(const struct pv_ice_carrier *a, const struct pv_ice_carrier *b)
 {
-    return a->kind == b->kind && a->sock == b->sock && a->channel == b->channel &&
-           pv_addr_equal(&a->local, &b->local);
+    return a->kind == b->kind && a->sock == b->sock && pv_addr_equal(&a->local, &b->local);
 }
 
 /* Bases keep their slot over a change, because pairs name them by index; a base that no candidate
@@ -98,7 +97,7 @@ int pv_ice_base_find(const struct pv_ice_agent *a, const struct pv_ice_carrier *
     for (int i = 0; i < PV_ICE_MAX_LOCAL; i++) {
         const struct pv_ice_base *b = &a->bases[i];
         if (!b->used || b->carrier.kind != carrier->kind || b->carrier.sock != carrier->sock ||
-            b->carrier.channel != carrier->channel || b->carrier.local.family != family)
+            b->carrier.local.family != family)
             continue;
         if (pv_addr_equal_ip(&b->carrier.local, &carrier->local))
             return i;

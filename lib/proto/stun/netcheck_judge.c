@@ -370,6 +370,22 @@ static const char *symmetric_verdict(const struct pv_netcheck_result *r)
     }
 }
 
+/* With one address of one server something is known all the same: what it sees may be our own
+ * address, or the same port from both of its ports. */
+static const char *partial_verdict(const struct pv_netcheck_result *r)
+{
+    if (r->translated == PV_NETCHECK_NO)
+        return "No NAT: this machine has its public address itself. Whether a firewall lets in "
+               "only "
+               "what was asked for cannot be told with this server: name one with --alt-address.";
+    if (r->translated == PV_NETCHECK_YES && r->mapping_port == PV_NETCHECK_NO)
+        return "A NAT that keeps one public port for both ports of the server, as ordinary ones "
+               "do: "
+               "direct paths are likely. A second server, or one with --alt-address, tells more.";
+    return "UDP works; the kind of NAT cannot be told: the server has no second address (RFC "
+           "5780). Name a second server, or one with --alt-address.";
+}
+
 const char *pv_netcheck_verdict(const struct pv_netcheck_result *r)
 {
     switch (r->name) {
@@ -393,6 +409,5 @@ const char *pv_netcheck_verdict(const struct pv_netcheck_result *r)
     case PV_NETCHECK_NAME_UNKNOWN:
         break;
     }
-    return "UDP works; the kind of NAT cannot be told: the server has no second address (RFC "
-           "5780). Name a second server, or one with --alt-address.";
+    return partial_verdict(r);
 }

@@ -35,8 +35,8 @@ static void what_is_no_server_is_refused_without_a_look_up(void **state)
 {
     (void)state;
     static const char *const rows[] = {
-        "",        ",",           ":3478", "host:0",      "host:65536", "host:x",      "a host",
-        "host:1:", "192.0.2.1:0", "[::1]", "http://host", "192.0.2.1,", "192.0.2.1,-!"};
+        "",        ",",           ":3478", "host:0", "host:65536",  "host:x",     "a host",
+        "host:1:", "192.0.2.1:0", "[::1",  "[host]", "http://host", "192.0.2.1,", "192.0.2.1,-!"};
     char longest[PV_NETPROBE_TEXT_MAX + 1];
     struct pv_netprobe_servers s;
     char error[PV_NETPROBE_ERROR];
@@ -46,6 +46,7 @@ static void what_is_no_server_is_refused_without_a_look_up(void **state)
         if (r != (trailing ? PV_OK : PV_ERR_MALFORMED) || error[0] == '\0')
             fail_msg("\"%s\": %d", rows[i], r);
     }
+    assert_int_equal(pv_netprobe_resolve("[::1]", 3478, &s, error), PV_OK); /* as in URLs */
     memset(longest, 'a', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = '\0';
     assert_int_equal(pv_netprobe_resolve(longest, 3478, &s, error), PV_ERR_MALFORMED);

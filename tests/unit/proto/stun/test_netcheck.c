@@ -210,6 +210,19 @@ static void calls_too_early_or_too_late_are_harmless(void **state)
     assert_false(next_request(&f));
 }
 
+static void one_server_address_tells_something_too(void **state)
+{
+    (void)state;
+    struct pv_netcheck_result res = {.reached = true, .translated = PV_NETCHECK_NO};
+    assert_non_null(strstr(pv_netcheck_verdict(&res), "No NAT: "));
+    res.translated = PV_NETCHECK_YES;
+    assert_non_null(strstr(pv_netcheck_verdict(&res), "cannot be told"));
+    res.mapping_port = PV_NETCHECK_YES;
+    assert_non_null(strstr(pv_netcheck_verdict(&res), "cannot be told"));
+    res.mapping_port = PV_NETCHECK_NO;
+    assert_non_null(strstr(pv_netcheck_verdict(&res), "keeps one public port for both ports"));
+}
+
 static void everything_has_its_words(void **state)
 {
     (void)state;
@@ -236,6 +249,7 @@ int main(void)
         cmocka_unit_test(a_server_that_falls_silent_or_refuses_leaves_all_unknown),
         cmocka_unit_test(a_lying_server_sends_us_nowhere_special),
         cmocka_unit_test(calls_too_early_or_too_late_are_harmless),
+        cmocka_unit_test(one_server_address_tells_something_too),
         cmocka_unit_test(everything_has_its_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
