@@ -511,6 +511,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .max_pps = s->max_pps,
         .chat_store = s->chat_store,
         .chat_hold = s->chat_hold,
+        .chat_keep_s = s->chat_keep_s,
         .chat_plain_off = s->chat_plain_off,
         .notify = d->notify_fd >= 0,
         .confined = d->confined,

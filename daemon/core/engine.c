@@ -14,6 +14,7 @@
 #include "daemon/core/chat/linkkeys_part.h"
 #include "daemon/core/chat/messages.h"
 #include "daemon/core/chat/notifier.h"
+#include "daemon/core/chat/retention.h"
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/client/commands.h"
 #include "daemon/core/client/dns.h"
@@ -84,6 +85,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_copies,
     &pv_part_rooms,
     &pv_part_messages,
+    &pv_part_retention,
     &pv_part_chat,
     &pv_part_files,
     &pv_part_notifier,

@@ -12,10 +12,15 @@
 #include "daemon/core/peer/peers.h"
 
 /* The part has no state but the node: a job's tag is the handle of the request that waits for it,
- * and in its lowest bit whether that is `inbox`. */
-static uint64_t tag_of(uint64_t handle, bool inbox)
+ * and in its lowest bits what that wants. */
+enum asked {
+    ASKED_LIST,
+    ASKED_INBOX, /* what it lists is read by that */
+    ASKED_READ,
+};
+static uint64_t tag_of(uint64_t handle, enum asked what)
 {
-    return handle << 1 | inbox;
+    return handle << 2 | (uint64_t)what;
 }
 
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -34,12 +39,20 @@ static void free_messages(void *part)
 
 /* --- send ------------------------------------------------------------------------------------ */
 
-static void send_to(struct pv_node *n, struct pv_peer *p, const char *text, uint64_t handle,
-                    pv_ns now)
+static void send_to(struct pv_node *n, struct pv_peer *p, const struct pv_ctlapi_request *req,
+                    uint64_t handle, pv_ns now)
 {
+    uint8_t id[PV_CHAT_ID_LEN];
+    bool chosen = req->message[0] != '\0';
+    if (chosen && pv_chat_id_parse(req->message, id) != PV_OK) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
+                       "send: an id is 22 characters of base64url, as another send named it");
+        return;
+    }
     const struct pv_chatlink_message msg = {.pk = pv_peer_pk(p),
                                             .name = pv_peer_name(p),
-                                            .text = text,
+                                            .text = req->text,
+                                            .id = chosen ? id : NULL,
                                             .wall_ms = pv_node_wall_ms(n, now)};
     int r = pv_chatlink_send(n->chatlink, handle, &msg, now);
     if (r != PV_OK) {
@@ -59,13 +72,14 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     struct pv_node *n = part;
     (void)p;
+    /* The id of a room's text is the hash of what is signed: nobody can choose it. */
     if (req->peer[0] == '#') {
         pv_rooms_part_send(n, req->peer, req->text, handle, now);
         return;
     }
     p = pv_peer_need(n, req->peer, "send", true, handle);
     if (p != NULL)
-        send_to(n, p, req->text, handle, now);
+        send_to(n, p, req, handle, now);
 }
 
 /* --- inbox, history -------------------------------------------------------------------------- */
@@ -73,7 +87,7 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 /* What the store is asked for, of the conversation with this key or, NULL, of all. */
 static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req, const uint8_t *key)
 {
-    bool inbox = req->cmd == PV_CTLAPI_INBOX;
+    bool inbox = req->cmd != PV_CTLAPI_HISTORY;
     struct pv_chatjob *job = pv_chatjob_new(inbox ? PV_CHATJOB_INBOX : PV_CHATJOB_HISTORY);
     if (job == NULL)
         return NULL;
@@ -82,6 +96,9 @@ static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req, const ui
     if (inbox) {
         job->mark_read = !req->peek;
         job->of_peer = key != NULL;
+        job->after = pv_chat_id_parse(req->after, job->id) == PV_OK;
+        job->through =
+            req->cmd == PV_CTLAPI_READ && pv_chat_id_parse(req->through, job->id) == PV_OK;
     } else {
         job->all_peers = key == NULL;
         job->limit = req->limit;
@@ -96,7 +113,16 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_node *n = part;
     uint8_t room_key[PV_CHATJOB_PK_LEN];
     const uint8_t *key = NULL;
+    uint8_t id[PV_CHAT_ID_LEN];
+    const enum asked what = req->cmd == PV_CTLAPI_READ                  ? ASKED_READ
+                            : req->cmd == PV_CTLAPI_INBOX && !req->peek ? ASKED_INBOX
+                                                                        : ASKED_LIST;
     (void)now;
+    /* Without this everything would be read. */
+    if (what == ASKED_READ && pv_chat_id_parse(req->through, id) != PV_OK) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE, "read: \"through\" is the id of a message");
+        return;
+    }
     if (req->peer[0] == '#') {
         const uint8_t *room = pv_rooms_part_need(n, req->peer, true, handle);
         if (room == NULL)
@@ -113,8 +139,29 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         key = former != NULL ? former->node : pv_peer_pk(p);
     }
     if (!pv_jobqueue_submit_chat(&n->jobs, make_job(req, key), &pv_part_messages,
-                                 tag_of(handle, req->cmd == PV_CTLAPI_INBOX)))
+                                 tag_of(handle, what)))
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
+}
+
+/* Says so when the name of the conversation's other side was another machine's before. Of several
+ * conversations each line says it. */
+static void tell_change(const struct pv_node *n, json_t **list,
+                        const struct pv_chatjob_result *result)
+{
+    struct pv_roster_former former;
+    const struct pv_member *m = NULL;
+    for (size_t i = 0; i < result->n_msgs; i++) {
+        const struct pv_chat_record *rec = &result->msgs[i];
+        if (rec->in_room || memcmp(rec->peer, result->msgs[0].peer, sizeof(rec->peer)) != 0)
+            return;
+    }
+    if (result->n_msgs > 0 && n->roster != NULL)
+        m = pv_roster_by_node(n->roster, result->msgs[0].peer);
+    if (*list == NULL || m == NULL || pv_roster_former(n->roster, m, &former) != PV_OK ||
+        pv_ctlapi_messages_changed(*list, former.since, former.node) == PV_OK)
+        return;
+    json_decref(*list);
+    *list = NULL;
 }
 
 static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_result *list)
@@ -128,25 +175,30 @@ static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_resul
             return NULL;
         }
     }
+    tell_change(n, &out, list);
     return out;
 }
 
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct pv_node *n = part;
-    uint64_t handle = tag >> 1;
+    uint64_t handle = tag >> 2;
     if (result->status != PV_OK || result->chat == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
         return;
     }
-    pv_ctlsrv_answer(n->ctl, handle, shown_list(n, result->chat));
-    if (tag == tag_of(handle, true))
+    if (tag == tag_of(handle, ASKED_READ))
+        pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_read_json(result->chat->n_msgs));
+    else
+        pv_ctlsrv_answer(n->ctl, handle, shown_list(n, result->chat));
+    if (tag != tag_of(handle, ASKED_LIST))
         pv_chatlink_read(n->chatlink, result->chat, now);
 }
 
 static const struct pv_command commands[] = {
     {PV_CTLAPI_SEND, PV_NEEDS_NOTHING, cmd_send},
     {PV_CTLAPI_INBOX, PV_NEEDS_NOTHING, cmd_list},
+    {PV_CTLAPI_READ, PV_NEEDS_NOTHING, cmd_list},
     {PV_CTLAPI_HISTORY, PV_NEEDS_NOTHING, cmd_list},
 };
 

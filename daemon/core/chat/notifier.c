@@ -39,7 +39,8 @@ static struct pv_job *make_job(const struct pv_ctlapi_message *msg)
     if (job->u.notify == NULL || job->u.notify->text == NULL)
         return pv_job_free(job);
     struct pv_job_notify *n = job->u.notify;
-    snprintf(n->from, sizeof(n->from), "%s", msg->from);
+    /* No name begins so: a program that does what a peer says must not do it for anybody else. */
+    snprintf(n->from, sizeof(n->from), "%s%s", msg->unproven ? "?" : "", msg->from);
     snprintf(n->to, sizeof(n->to), "%s", msg->to);
     snprintf(n->room, sizeof(n->room), "%s", msg->room == NULL ? "" : msg->room);
     pv_chat_id_format(msg->id, n->id);

@@ -2,23 +2,42 @@
 /* tell.c - finds the names of who said what to whom, and tells control clients. */
 #include "daemon/core/chat/tell.h"
 
+#include <string.h>
+
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/peer/peers.h"
+
+/* The key of whoever stands behind the line's name, when the name is another machine's by now: what
+ * one wrote must not be taken for the other's. NULL: it is not. */
+static const uint8_t *former_key(const struct pv_node *n, const struct pv_chat_record *rec)
+{
+    const uint8_t *key = rec->in_room ? rec->author : rec->peer;
+    const struct pv_member *m =
+        n->roster == NULL ? NULL : pv_roster_by_name(n->roster, rec->peer_name);
+    return m == NULL || memcmp(m->node, key, sizeof(m->node)) == 0 ? NULL : key;
+}
 
 struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
                                        char room[static PV_ROOMS_NAME_BUF])
 {
     const char *other = rec->in_room ? pv_rooms_name(n->rooms, rec->peer, room) : rec->peer_name;
     const char *from = rec->outgoing ? n->node_name : rec->peer_name;
+    bool waits = rec->outgoing && !rec->in_room && rec->state <= PV_CHAT_SENT;
+    enum pv_chat_later held = waits ? pv_chatlink_held(n->chatlink, rec->peer) : PV_CHAT_LATER_NO;
     return (struct pv_ctlapi_message){
         .id = rec->id,
         .from = from,
+        .unproven = !rec->outgoing && !rec->in_room && rec->seq == 0,
         .to = rec->outgoing || rec->in_room ? other : n->node_name,
         .room = rec->in_room ? other : NULL,
+        .from_former = rec->outgoing ? NULL : former_key(n, rec),
+        .to_former = rec->outgoing && !rec->in_room ? former_key(n, rec) : NULL,
         .text = rec->text,
         .time_ms = rec->time_ms,
-        .state = rec->state,
+        /* Handed over and not taken: it waits here. */
+        .state = held == PV_CHAT_LATER_NO ? rec->state : PV_CHAT_QUEUED,
+        .held = held,
     };
 }
 
@@ -27,9 +46,10 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
     char room[PV_ROOMS_NAME_BUF];
     const struct pv_ctlapi_message msg = pv_tell_shown(n, rec, room);
     /* Asked before they are told: a listener that goes because it cannot be written to saw it. */
-    bool seen = pv_watch_is_seen(&n->watch) && !rec->outgoing;
+    bool unread = !rec->outgoing && rec->state == PV_CHAT_UNREAD; /* not of a muted peer */
+    bool seen = pv_watch_is_seen(&n->watch) && unread;
     pv_watch_tell(&n->watch, n->ctl, "message", pv_ctlapi_watch_message_json(&msg));
-    if (!rec->outgoing)
+    if (unread)
         pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg, now);
     if (seen)
         pv_chatlink_seen(n->chatlink, rec->peer, rec->id, now);
@@ -57,5 +77,5 @@ void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_recor
 {
     char room[PV_ROOMS_NAME_BUF];
     const struct pv_ctlapi_message msg = pv_tell_shown(n, rec, room);
-    pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_sent_json(&msg, online));
+    pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_sent_json(&msg, online, !n->up));
 }

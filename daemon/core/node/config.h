@@ -112,6 +112,7 @@ struct pv_engine_config {
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
     bool chat_hold;             /* [chat] hold = on: sealed copies are held for other members */
     bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
+    uint64_t chat_keep_s;       /* [chat] keep: what was read is deleted after it; 0: never */
     bool chat_plain_off;        /* [chat] plain = off: text that is not proven is refused */
     bool dns;                   /* a name server listens on the overlay address */
     bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */

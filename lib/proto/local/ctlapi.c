@@ -174,10 +174,29 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
 {
     char id[PV_CHAT_ID_TEXT_BUF];
-    return pv_ctlapi_pack(
-        "{s:s, s:s, s:s, s:s?, s:s, s:o, s:s}", "id", pv_chat_id_format(msg->id, id), "from",
-        msg->from, "to", msg->to, "room", msg->room, "text", msg->text, "time",
-        json_real((double)msg->time_ms / 1000.0), "state", pv_chat_state_name(msg->state));
+    json_t *obj = pv_ctlapi_pack(
+        "{s:s, s:s, s:b, s:s, s:s?, s:s, s:o, s:s}", "id", pv_chat_id_format(msg->id, id), "from",
+        msg->from, "unproven", msg->unproven, "to", msg->to, "room", msg->room, "text", msg->text,
+        "time", json_real((double)msg->time_ms / 1000.0), "state", pv_chat_state_name(msg->state));
+    bool ok = obj != NULL;
+    /* What is rare is left out where it does not apply. */
+    if (ok && msg->held != PV_CHAT_LATER_NO)
+        ok = json_object_set_new(obj, "held", json_string(pv_chat_later_name(msg->held))) == 0;
+    if (ok && msg->from_former != NULL)
+        ok = json_object_set_new(obj, "from_former", pv_ctlapi_key(msg->from_former)) == 0;
+    if (ok && msg->to_former != NULL)
+        ok = json_object_set_new(obj, "to_former", pv_ctlapi_key(msg->to_former)) == 0;
+    if (ok)
+        return obj;
+    json_decref(obj);
+    return NULL;
+}
+
+int pv_ctlapi_messages_changed(json_t *messages, uint64_t since_s, const uint8_t *former)
+{
+    json_t *changed =
+        pv_ctlapi_pack("{s:I, s:o}", "since", (json_int_t)since_s, "key", pv_ctlapi_key(former));
+    return json_object_set_new(messages, "changed", changed) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
 /* Without "more" there is nothing older: only a full page can be continued. */
@@ -194,6 +213,26 @@ json_t *pv_ctlapi_messages_new(bool more)
 int pv_ctlapi_messages_add(json_t *messages, const struct pv_ctlapi_message *msg)
 {
     return pv_ctlapi_append(messages, "messages", pv_ctlapi_message_json(msg));
+}
+
+json_t *pv_ctlapi_cleared_json(uint64_t deleted)
+{
+    return pv_ctlapi_pack("{s:I}", "deleted", (json_int_t)deleted);
+}
+
+json_t *pv_ctlapi_muted_json(bool changed)
+{
+    return pv_ctlapi_pack("{s:b}", "changed", changed);
+}
+
+json_t *pv_ctlapi_mutes_new(void)
+{
+    return list_new("muted");
+}
+
+int pv_ctlapi_mutes_add(json_t *mutes, const char *name)
+{
+    return pv_ctlapi_append(mutes, "muted", json_string(name));
 }
 
 /* --- status -------------------------------------------------------------------------------- */
@@ -463,9 +502,15 @@ json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
                           wgkey_json(wg_key));
 }
 
-json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online)
+json_t *pv_ctlapi_read_json(size_t n)
 {
-    return pv_ctlapi_pack("{s:o, s:b}", "message", pv_ctlapi_message_json(msg), "online", online);
+    return pv_ctlapi_pack("{s:I}", "read", (json_int_t)n);
+}
+
+json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online, bool down)
+{
+    return pv_ctlapi_pack("{s:o, s:b, s:b}", "message", pv_ctlapi_message_json(msg), "online",
+                          online, "down", down);
 }
 
 json_t *pv_ctlapi_pong_json(uint32_t seq, double rtt_ms, const struct pv_ctlapi_path *path)

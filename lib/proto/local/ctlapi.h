@@ -78,7 +78,12 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_REMOVE,
     PV_CTLAPI_SEND,
     PV_CTLAPI_INBOX,
+    PV_CTLAPI_READ,
     PV_CTLAPI_HISTORY,
+    PV_CTLAPI_HISTORY_CLEAR, /* of peer, or without one of all */
+    PV_CTLAPI_MUTE,
+    PV_CTLAPI_UNMUTE,
+    PV_CTLAPI_MUTED, /* list */
     PV_CTLAPI_WATCH,
     PV_CTLAPI_WHY,
     PV_CTLAPI_TRACE,
@@ -103,11 +108,11 @@ enum pv_ctlapi_cmd {
 struct pv_ctlapi_request {
     uint64_t id; /* chosen by the client, repeated in every reply; <= 2^53 */
     enum pv_ctlapi_cmd cmd;
-    char
-        peer[PV_CTLAPI_PEER_BUF]; /* PING REMOVE SEND WHY TRACE; WAIT IP INBOX HISTORY: may be "" */
-    char network[PV_NAME_BUF];    /* CREATE, may be "" */
-    char name[PV_NAME_BUF];       /* CREATE JOIN: of this node, may be "" */
-    char cidr[PV_ADDR_TEXT];      /* CREATE, may be "" */
+    char peer[PV_CTLAPI_PEER_BUF]; /* PING REMOVE SEND WHY TRACE MUTE UNMUTE; WAIT IP INBOX HISTORY
+                                      HISTORY_CLEAR: may be "" */
+    char network[PV_NAME_BUF];     /* CREATE, may be "" */
+    char name[PV_NAME_BUF];        /* CREATE JOIN: of this node, may be "" */
+    char cidr[PV_ADDR_TEXT];       /* CREATE, may be "" */
     char invite[PV_CTLAPI_INVITE_BUF]; /* INVITE_REVOKE */
     char room[PV_CTLAPI_ROOM_BUF];     /* ROOM_*, LIST excepted */
     char word[PV_CTLAPI_WORD_BUF];     /* LOG: level; WATCH: "chat" */
@@ -130,6 +135,9 @@ struct pv_ctlapi_request {
     bool seen;                         /* WATCH: messages told are read from then on */
     uint32_t number;                   /* FILE_ACCEPT STOP GET SAVED: "id" in the list */
     char before[PV_CHAT_ID_TEXT_BUF];  /* HISTORY: id of a message, may be "" */
+    char after[PV_CHAT_ID_TEXT_BUF];   /* INBOX: the same; only later ones */
+    char through[PV_CHAT_ID_TEXT_BUF]; /* READ: the last message that the client has */
+    char message[PV_CHAT_ID_TEXT_BUF]; /* SEND: the id it shall have, may be "" */
     uint32_t limit;                    /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
 };
 
@@ -204,17 +212,35 @@ json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path);
 struct pv_ctlapi_message {
     const uint8_t *id; /* PV_CHAT_ID_LEN bytes */
     const char *from;  /* node names */
-    const char *to;    /* in a room: the room */
-    const char *room;  /* "#name"; NULL: null */
+    bool unproven;  /* somebody on the machine of from typed it: its daemon does not vouch for it */
+    const char *to; /* in a room: the room */
+    const char *room; /* "#name"; NULL: null */
+    /* Key of the machine that had the name of from, or of to, then; NULL: it still has it. */
+    const uint8_t *from_former, *to_former;
     const char *text;
     uint64_t time_ms;
     enum pv_chat_state state;
+    enum pv_chat_later held; /* it stays queued because the other machine takes no more for now */
 };
-/* {"id","from","to","room","text","time","state"} */
+/* {"id","from","to","room","text","time","state"}, and "held": "full" or "disk", and
+ * "from_former" or "to_former": a key */
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
 /* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again). */
 json_t *pv_ctlapi_messages_new(bool more);
 PV_MUST_CHECK int pv_ctlapi_messages_add(json_t *messages, const struct pv_ctlapi_message *msg);
+
+/* Adds "changed":{"since","key"} to the list of one peer: since then its name is this machine's,
+ * and before it was that of another key. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_messages_changed(json_t *messages, uint64_t since_s,
+                                             const uint8_t *former);
+
+/* HISTORY_CLEAR: {"deleted"}: messages */
+json_t *pv_ctlapi_cleared_json(uint64_t deleted);
+/* MUTE, UNMUTE: {"changed"}: it was not so before */
+json_t *pv_ctlapi_muted_json(bool changed);
+/* MUTED: {"version":1,"muted":[names of peers and rooms]} */
+json_t *pv_ctlapi_mutes_new(void);
+PV_MUST_CHECK int pv_ctlapi_mutes_add(json_t *mutes, const char *name);
 
 struct pv_ctlapi_status {
     const char *state;         /* "none" (not joined), "static", "down", "connecting", "up" */
@@ -365,8 +391,10 @@ PV_MUST_CHECK int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_
 /* IP: {"ip4","ip6","wg_key"} */
 json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
                           const uint8_t wg_key[static PV_DH_LEN]);
-/* SEND: {"message":{…},"online"} */
-json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online);
+/* READ: {"read"}: how many messages are read by that. */
+json_t *pv_ctlapi_read_json(size_t n);
+/* SEND: {"message":{…},"online","down"}: whether the other, and not even this machine is there */
+json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online, bool down);
 /* PING: event "pong" {"seq","rtt_ms","path"}, event "timeout" {"seq"}, answer {"sent","received"}
  */
 json_t *pv_ctlapi_pong_json(uint32_t seq, double rtt_ms, const struct pv_ctlapi_path *path);

@@ -59,6 +59,9 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     a.number = 9;
     a.timeout_ms = 5000;
     snprintf(a.before, sizeof(a.before), "AAAAAAAAAAAAAAAAAAAAAA");
+    snprintf(a.after, sizeof(a.after), "BAAAAAAAAAAAAAAAAAAAAA");
+    snprintf(a.through, sizeof(a.through), "CAAAAAAAAAAAAAAAAAAAAA");
+    snprintf(a.message, sizeof(a.message), "DAAAAAAAAAAAAAAAAAAAAA");
     a.admin = a.forget = a.direct = a.online = a.peek = a.seen = true;
 
     char *line = pv_ctlapi_request_write(&a);
@@ -245,13 +248,16 @@ static void only_commands_that_change_nothing_are_for_everybody(void **state)
 {
     (void)state;
     static const enum pv_ctlapi_cmd everybody[] = {
-        PV_CTLAPI_VERSION,     PV_CTLAPI_INVITE_LIST, PV_CTLAPI_STATUS,     PV_CTLAPI_PEERS,
-        PV_CTLAPI_PING,        PV_CTLAPI_WAIT,        PV_CTLAPI_IP,         PV_CTLAPI_SEND,
-        PV_CTLAPI_INBOX,       PV_CTLAPI_HISTORY,     PV_CTLAPI_WATCH,      PV_CTLAPI_WHY,
-        PV_CTLAPI_TRACE,       PV_CTLAPI_FILE_SEND,   PV_CTLAPI_FILES,      PV_CTLAPI_FILE_ACCEPT,
-        PV_CTLAPI_FILE_STOP,   PV_CTLAPI_FILE_GET,    PV_CTLAPI_FILE_SAVED, PV_CTLAPI_ROOM_CREATE,
-        PV_CTLAPI_ROOM_INVITE, PV_CTLAPI_ROOM_LEAVE,  PV_CTLAPI_ROOM_LIST,  PV_CTLAPI_ROOM_MEMBERS,
-        PV_CTLAPI_METRICS,
+        PV_CTLAPI_VERSION,     PV_CTLAPI_INVITE_LIST,   PV_CTLAPI_STATUS,
+        PV_CTLAPI_PEERS,       PV_CTLAPI_PING,          PV_CTLAPI_WAIT,
+        PV_CTLAPI_IP,          PV_CTLAPI_SEND,          PV_CTLAPI_INBOX,
+        PV_CTLAPI_HISTORY,     PV_CTLAPI_WATCH,         PV_CTLAPI_WHY,
+        PV_CTLAPI_TRACE,       PV_CTLAPI_FILE_SEND,     PV_CTLAPI_FILES,
+        PV_CTLAPI_FILE_ACCEPT, PV_CTLAPI_FILE_STOP,     PV_CTLAPI_FILE_GET,
+        PV_CTLAPI_FILE_SAVED,  PV_CTLAPI_ROOM_CREATE,   PV_CTLAPI_ROOM_INVITE,
+        PV_CTLAPI_ROOM_LEAVE,  PV_CTLAPI_ROOM_LIST,     PV_CTLAPI_ROOM_MEMBERS,
+        PV_CTLAPI_METRICS,     PV_CTLAPI_HISTORY_CLEAR, PV_CTLAPI_MUTE,
+        PV_CTLAPI_UNMUTE,      PV_CTLAPI_MUTED,         PV_CTLAPI_READ,
     };
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         bool open = false;
@@ -311,14 +317,15 @@ static void messages_json_is_exactly_the_contract(void **state)
                                     .text = "a \"b\"\n\x1b",
                                     .time_ms = 1790000000123,
                                     .state = PV_CHAT_UNREAD};
-#define MSG_JSON                                                             \
-    "{\"id\":\"" ID_TEXT "\",\"from\":\"bob\",\"to\":\"lap\",\"room\":null," \
+#define MSG_JSON                                                                                \
+    "{\"id\":\"" ID_TEXT "\",\"from\":\"bob\",\"unproven\":false,\"to\":\"lap\",\"room\":null," \
     "\"text\":\"a \\\"b\\\"\\n\\u001B\",\"time\":1790000000.123,\"state\":\"unread\"}"
     json_t *list = pv_ctlapi_messages_new(false);
     assert_int_equal(pv_ctlapi_messages_add(list, &msg), PV_OK);
     assert_json(list, "{\"version\":1,\"messages\":[" MSG_JSON "]}");
     assert_json(pv_ctlapi_messages_new(true), "{\"version\":1,\"messages\":[],\"more\":true}");
-    assert_json(pv_ctlapi_sent_json(&msg, true), "{\"message\":" MSG_JSON ",\"online\":true}");
+    assert_json(pv_ctlapi_sent_json(&msg, true, false),
+                "{\"message\":" MSG_JSON ",\"online\":true,\"down\":false}");
     assert_json(pv_ctlapi_watch_message_json(&msg), "{\"message\":" MSG_JSON "}");
     assert_json(pv_ctlapi_watch_state_json(ID, "bob", PV_CHAT_DELIVERED),
                 "{\"msg_id\":\"" ID_TEXT "\",\"peer\":\"bob\",\"state\":\"delivered\"}");

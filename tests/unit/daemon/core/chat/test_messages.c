@@ -91,6 +91,47 @@ static void the_inbox_is_marked_read_unless_one_only_peeks(void **state)
     assert_reply(node, chat.client, "\"messages\":[]");
 }
 
+/* Only what a client has is read: it peeks, and says then how far it got. */
+static void what_a_client_has_is_read(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"read\",\"through\":\"AAECAwQFBgcICQoLDA0ODw\"}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    assert_true(job->u.chat->mark_read && job->u.chat->through);
+    assert_int_equal(job->u.chat->id[15], 15);
+    struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 2);
+    r->msgs[0].outgoing = r->msgs[1].outgoing = false;
+    fake_chat_answer(&chat, job, PV_OK, r);
+    assert_reply(node, chat.client, "\"read\":2");
+
+    say("{\"id\":2,\"cmd\":\"inbox\",\"peek\":true,\"after\":\"AAECAwQFBgcICQoLDA0ODw\"}");
+    job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    assert_false(job->u.chat->mark_read);
+    assert_true(job->u.chat->after);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 0));
+    assert_reply(node, chat.client, "\"messages\":[]");
+    say("{\"id\":3,\"cmd\":\"read\",\"through\":\"everything\"}");
+    assert_reply(node, chat.client, "is the id of a message");
+}
+
+static void a_send_may_choose_its_id(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hi\","
+        "\"message\":\"AAECAwQFBgcICQoLDA0ODw\"}");
+    fake_peers_settle(&chat.peers);
+    struct pv_chatjob *job = NULL;
+    uint64_t tag;
+    bool found = false;
+    while (pv_chatlink_poll_job(node->node.chatlink, &tag, &job) == PV_OK) {
+        found = found || (job->kind == PV_CHATJOB_ENQUEUE && job->msgs[0].id[15] == 15);
+        pv_chatjob_free(job);
+    }
+    assert_true(found);
+    say("{\"id\":2,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hi\",\"message\":\"x\"}");
+    assert_reply(node, chat.client, "22 characters");
+}
+
 static void history_of_all_and_of_one_are_different_questions(void **state)
 {
     (void)state;
@@ -122,6 +163,43 @@ static void what_somebody_said_who_left_is_still_found_by_name(void **state)
     assert_reply(node, chat.client, "left the network");
 }
 
+static void a_name_that_changed_hands_is_said(void **state)
+{
+    (void)state;
+    const struct keys other = keys_of(9);
+    uint8_t sk[32], pk[32];
+    fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
+    fake_peers_leaves(&chat.peers, chat.bob);
+    pv_dh_keypair(&node->node.rng, sk, pk);
+    assert_non_null(fake_chat_member(&chat, &other, pk, "bob", 9));
+    /* Old lines stay with who wrote them, or got them. */
+    say("{\"id\":1,\"cmd\":\"history\"}");
+    struct pv_chatjob_result *r = fake_chat_messages(chat.bob_keys.pk, 3);
+    r->msgs[0].outgoing = false;
+    memcpy(r->msgs[2].peer, other.pk, sizeof(r->msgs[2].peer));
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_HISTORY), PV_OK, r);
+    char key[PV_B64_LEN(32) + 1], want[96];
+    assert_int_equal(pv_b64url_encode(pv_view(chat.bob_keys.pk, 32), key, sizeof(key)), PV_OK);
+    const char *reply = fake_ctl_reply(node, chat.client);
+    snprintf(want, sizeof(want), "\"from_former\":\"%s\"", key);
+    assert_non_null(strstr(reply, want));
+    snprintf(want, sizeof(want), "\"to_former\":\"%s\"", key);
+    assert_non_null(strstr(reply, want));
+    assert_null(
+        strstr(strstr(reply, want) + strlen(want), "_former")); /* the third is the new one's */
+    assert_null(strstr(reply, "changed"));
+    /* The conversation with the new one says since when, and who it was before. */
+    say("{\"id\":2,\"cmd\":\"history\",\"peer\":\"bob\"}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_memory_equal(job->u.chat->peer, other.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(other.pk, 1));
+    reply = fake_ctl_reply(node, chat.client);
+    snprintf(want, sizeof(want), ",\"key\":\"%s\"}", key);
+    assert_non_null(strstr(reply, "\"changed\":{\"since\":"));
+    assert_non_null(strstr(reply, want));
+    assert_null(strstr(reply, "_former"));
+}
+
 static void a_store_that_fails_is_said(void **state)
 {
     (void)state;
@@ -147,8 +225,11 @@ int main(void)
         T(a_message_to_nobody_is_refused),
         T(a_message_to_a_room_goes_to_rooms),
         T(the_inbox_is_marked_read_unless_one_only_peeks),
+        T(what_a_client_has_is_read),
+        T(a_send_may_choose_its_id),
         T(history_of_all_and_of_one_are_different_questions),
         T(what_somebody_said_who_left_is_still_found_by_name),
+        T(a_name_that_changed_hands_is_said),
         T(a_store_that_fails_is_said),
         T(an_answer_for_a_client_that_is_gone_is_dropped),
     };

@@ -131,6 +131,7 @@ static void who_is_not_root_may_read_and_chat_only(void **state)
         memcpy(req.word, "chat", 5);
         memcpy(req.invite, "i", 2);
         memcpy(req.room, "#r", 3);
+        memcpy(req.through, "AAAAAAAAAAAAAAAAAAAAAA", 23);
         char *line = pv_ctlapi_request_write(&req);
         assert_non_null(line);
         say(sid, line);

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* retention.c - asks the store for one page of deletions after the other until nothing is left. */
+#include "daemon/core/chat/retention.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/chat/rooms_part.h"
+#include "daemon/core/chat/tell.h"
+#include "daemon/core/peer/peer_show.h"
+#include "daemon/core/peer/peers.h"
+
+enum {
+    PURGE_S = 3600, /* ours: between two looks at what is too old or too much */
+};
+
+/* A request under way: a job's tag is its handle, and 0 the purge, which nobody waits for. Handles
+ * are never 0. */
+struct clearing {
+    struct clearing *next;
+    uint64_t handle;
+    uint64_t deleted;
+    bool all;
+    uint8_t key[PV_CHATJOB_PK_LEN];
+};
+
+struct retention {
+    struct pv_node *node;
+    uint64_t keep_s;
+    pv_ns purge_at;
+    struct clearing *clearings;
+};
+
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    struct retention *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return PV_ERR_NOMEM;
+    r->node = node;
+    r->keep_s = cfg->chat_keep_s;
+    r->purge_at = now;
+    *ret_part = r;
+    return PV_OK;
+}
+
+static void free_retention(void *part)
+{
+    struct retention *r = part;
+    while (r->clearings != NULL) {
+        struct clearing *c = r->clearings;
+        r->clearings = c->next;
+        free(c);
+    }
+    free(r);
+}
+
+static bool submit(struct retention *r, struct pv_chatjob *job, uint64_t tag)
+{
+    return pv_jobqueue_submit_chat(&r->node->jobs, job, &pv_part_retention, tag);
+}
+
+/* --- the purge ----------------------------------------------------------------------------- */
+
+static void purge(struct retention *r, pv_ns now)
+{
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_PURGE);
+    if (job != NULL)
+        job->keep_s = r->keep_s;
+    r->purge_at = now + PV_S(PURGE_S);
+    (void)submit(r, job, 0); /* without memory: in an hour */
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct retention *r = part;
+    if (now >= r->purge_at)
+        purge(r, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct retention *r = part;
+    return r->purge_at;
+}
+
+/* --- history clear ------------------------------------------------------------------------- */
+
+static bool submit_clear(struct retention *r, const struct clearing *c)
+{
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_CLEAR);
+    if (job != NULL) {
+        job->all_peers = c->all;
+        memcpy(job->peer, c->key, sizeof(job->peer));
+    }
+    return submit(r, job, c->handle);
+}
+
+static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    struct retention *r = part;
+    struct pv_node *n = r->node;
+    (void)now;
+    if (req->peer[0] == '#') {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
+                       "history clear: a room keeps its texts, to hand them on to members that "
+                       "lack them: leave the room (p2pvpnctl room leave)");
+        return;
+    }
+    struct clearing *c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "history clear: out of memory: try again");
+        return;
+    }
+    c->handle = handle;
+    c->all = req->peer[0] == '\0';
+    if (!c->all) {
+        /* What somebody said stays until it is deleted, also when it has gone. */
+        p = pv_peers_find(n->peers, req->peer);
+        const struct pv_member *former = p == NULL ? pv_node_former_member(n, req->peer) : NULL;
+        if (former == NULL &&
+            (p = pv_peer_need(n, req->peer, "history clear", true, handle)) == NULL) {
+            free(c);
+            return;
+        }
+        memcpy(c->key, former != NULL ? former->node : pv_peer_pk(p), sizeof(c->key));
+    }
+    if (!submit_clear(r, c)) {
+        free(c);
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "history clear: out of memory: try again");
+        return;
+    }
+    c->next = r->clearings;
+    r->clearings = c;
+}
+
+/* One page is gone: asks for the next one, or answers. A client that has gone meanwhile wanted all
+ * of it deleted all the same. */
+static void cleared(struct retention *r, uint64_t handle, const struct pv_job_result *result)
+{
+    struct pv_node *n = r->node;
+    struct clearing **at = &r->clearings;
+    while (*at != NULL && (*at)->handle != handle)
+        at = &(*at)->next;
+    struct clearing *c = *at;
+    if (c == NULL)
+        return;
+    bool ok = result->status == PV_OK && result->chat != NULL;
+    if (ok) {
+        c->deleted += result->chat->n_deleted;
+        if (result->chat->more && submit_clear(r, c))
+            return;
+        pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_cleared_json(c->deleted));
+    } else {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
+    }
+    *at = c->next;
+    free(c);
+}
+
+/* --- mute ---------------------------------------------------------------------------------- */
+
+/* mute and unmute. A conversation is known by its key, so a peer that gets another name stays
+ * muted. */
+static void cmd_mute(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct retention *r = part;
+    struct pv_node *n = r->node;
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MUTE);
+    (void)now;
+    if (job == NULL) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
+        return;
+    }
+    job->mute = req->cmd == PV_CTLAPI_MUTE;
+    if (req->peer[0] == '#') {
+        const uint8_t *room = pv_rooms_part_need(n, req->peer, true, handle);
+        if (room == NULL) {
+            pv_chatjob_free(job);
+            return;
+        }
+        char name[PV_ROOMS_NAME_BUF];
+        pv_room_key(room, job->peer);
+        snprintf(job->peer_name, sizeof(job->peer_name), "%s",
+                 pv_rooms_name(n->rooms, job->peer, name));
+    } else {
+        p = pv_peer_need(n, req->peer, pv_ctlapi_cmd_name(req->cmd), true, handle);
+        if (p == NULL) {
+            pv_chatjob_free(job);
+            return;
+        }
+        memcpy(job->peer, pv_peer_pk(p), sizeof(job->peer));
+        snprintf(job->peer_name, sizeof(job->peer_name), "%s", pv_peer_name(p));
+    }
+    if (!submit(r, job, handle))
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
+}
+
+static void cmd_muted(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    struct retention *r = part;
+    (void)req;
+    (void)p;
+    (void)now;
+    if (!submit(r, pv_chatjob_new(PV_CHATJOB_MUTED), handle))
+        pv_ctlsrv_fail(r->node->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
+}
+
+/* A peer may have another name than when it was muted. */
+static json_t *muted_list(const struct pv_node *n, const struct pv_chatjob_result *list)
+{
+    json_t *out = pv_ctlapi_mutes_new();
+    for (size_t i = 0; out != NULL && i < list->n_backlog; i++) {
+        const struct pv_peer *p = pv_peers_by_pk(n->peers, list->backlog[i].peer);
+        const char *name = p != NULL ? pv_peer_name(p) : list->backlog[i].peer_name;
+        if (pv_ctlapi_mutes_add(out, name) != PV_OK) {
+            json_decref(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct retention *r = part;
+    struct pv_node *n = r->node;
+    const struct pv_chatjob_result *res = result->status == PV_OK ? result->chat : NULL;
+    bool is_clearing = false;
+    for (const struct clearing *c = r->clearings; c != NULL; c = c->next)
+        is_clearing = is_clearing || c->handle == tag;
+    if (tag == 0) {
+        /* The next page at once: others get their turn between two jobs. */
+        if (res != NULL && res->more && res->n_deleted > 0)
+            purge(r, now);
+    } else if (is_clearing) {
+        cleared(r, tag, result);
+    } else if (res == NULL) {
+        pv_ctlsrv_fail(n->ctl, tag, PV_CTLAPI_FAILED, result->error);
+    } else if (res->backlog != NULL) {
+        pv_ctlsrv_answer(n->ctl, tag, muted_list(n, res));
+    } else {
+        pv_ctlsrv_answer(n->ctl, tag, pv_ctlapi_muted_json(res->changed));
+    }
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_HISTORY_CLEAR, PV_NEEDS_NOTHING, cmd_clear},
+    {PV_CTLAPI_MUTE, PV_NEEDS_NOTHING, cmd_mute},
+    {PV_CTLAPI_UNMUTE, PV_NEEDS_NOTHING, cmd_mute},
+    {PV_CTLAPI_MUTED, PV_NEEDS_NOTHING, cmd_muted},
+};
+
+const struct pv_part pv_part_retention = {
+    .name = "retention",
+    .make = make,
+    .free = free_retention,
+    .on_job = on_job,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+};

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* What the store is asked to delete, and when; mute, unmute and history clear. */
+#include "daemon/core/chat/retention.h"
+#include "tests/unit/daemon/core/fake_chat.h"
+
+static struct fake_chat chat;
+static struct fake_node *const node = &chat.node;
+
+static int start(void **state)
+{
+    (void)state;
+    fake_chat_init(&chat, &pv_part_retention);
+    node->cfg.chat_keep_s = 90 * 86400;
+    fake_chat_make_link(&chat);
+    fake_chat_make_rooms(&chat);
+    fake_chat_start(&chat);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_chat_done(&chat, true, true);
+    return 0;
+}
+
+static void say(const char *line)
+{
+    fake_ctl_say(node, chat.client, line);
+}
+
+static struct pv_chatjob_result *deleted(size_t n, bool more)
+{
+    struct pv_chatjob_result *r = calloc(1, sizeof(*r));
+    assert_non_null(r);
+    r->n_deleted = n;
+    r->more = more;
+    return r;
+}
+
+static void old_messages_are_looked_for_at_the_start_and_every_hour(void **state)
+{
+    (void)state;
+    pv_part_retention.handle_timeout(node->self, node->now);
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_PURGE);
+    assert_int_equal(job->u.chat->keep_s, 90 * 86400);
+    /* A page was full: the next one at once. */
+    fake_chat_answer(&chat, job, PV_OK, deleted(PV_CHATJOB_MAX_PURGE, true));
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(3, false));
+    assert_null(fake_node_job(node));
+    assert_int_equal(pv_part_retention.next_timeout(node->self), node->now + PV_S(3600));
+    node->now += PV_S(3600);
+    pv_part_retention.handle_timeout(node->self, node->now);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_ERR_NO_SPACE, NULL);
+    assert_null(fake_node_job(node)); /* a store that fails is not asked in a loop */
+}
+
+static void clearing_goes_on_until_nothing_is_left(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"history_clear\",\"peer\":\"bob\"}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
+    assert_false(job->u.chat->all_peers);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, deleted(PV_CHATJOB_MAX_PURGE, true));
+    assert_string_equal(fake_ctl_reply(node, chat.client), "");
+    job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, deleted(5, false));
+    assert_reply(node, chat.client, "\"deleted\":1005");
+}
+
+static void clearing_all_and_nobody_are_told_apart(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"history_clear\"}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
+    assert_true(job->u.chat->all_peers);
+    fake_chat_answer(&chat, job, PV_ERR_NO_SPACE, NULL);
+    assert_reply(node, chat.client, "no room");
+    say("{\"id\":2,\"cmd\":\"history_clear\",\"peer\":\"dave\"}");
+    assert_reply(node, chat.client, "no peer dave");
+    say("{\"id\":3,\"cmd\":\"history_clear\",\"peer\":\"#crew\"}");
+    assert_reply(node, chat.client, "a room keeps its texts");
+    assert_null(fake_node_job(node));
+}
+
+static void what_somebody_said_who_left_can_be_deleted(void **state)
+{
+    (void)state;
+    fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
+    fake_peers_leaves(&chat.peers, chat.bob);
+    say("{\"id\":1,\"cmd\":\"history_clear\",\"peer\":\"bob\"}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, deleted(1, false));
+    assert_reply(node, chat.client, "\"deleted\":1");
+}
+
+static void muting_is_asked_of_the_store_by_key(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"mute\",\"peer\":\"bob\"}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
+    assert_true(job->u.chat->mute);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    assert_string_equal(job->u.chat->peer_name, "bob");
+    struct pv_chatjob_result *r = deleted(0, false);
+    r->changed = true;
+    fake_chat_answer(&chat, job, PV_OK, r);
+    assert_reply(node, chat.client, "\"changed\":true");
+    say("{\"id\":2,\"cmd\":\"unmute\",\"peer\":\"bob\"}");
+    job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
+    assert_false(job->u.chat->mute);
+    fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
+    assert_reply(node, chat.client, "\"changed\":false");
+    say("{\"id\":3,\"cmd\":\"mute\",\"peer\":\"dave\"}");
+    assert_reply(node, chat.client, "no peer dave");
+    say("{\"id\":4,\"cmd\":\"mute\",\"peer\":\"#crew\"}");
+    assert_reply(node, chat.client, "the rooms are not loaded yet");
+}
+
+static void the_muted_are_listed_by_their_present_names(void **state)
+{
+    (void)state;
+    say("{\"id\":1,\"cmd\":\"muted\"}");
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_MUTED);
+    struct pv_chatjob_result *r = deleted(0, false);
+    r->backlog = calloc(2, sizeof(*r->backlog));
+    assert_non_null(r->backlog);
+    r->n_backlog = 2;
+    memcpy(r->backlog[0].peer, chat.bob_keys.pk, 32);
+    memcpy(r->backlog[0].peer_name, "bobby", 6);
+    memcpy(r->backlog[1].peer_name, "gone", 5);
+    fake_chat_answer(&chat, job, PV_OK, r);
+    assert_reply(node, chat.client, "\"muted\":[\"bob\",\"gone\"]");
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        T(old_messages_are_looked_for_at_the_start_and_every_hour),
+        T(clearing_goes_on_until_nothing_is_left),
+        T(clearing_all_and_nobody_are_told_apart),
+        T(what_somebody_said_who_left_can_be_deleted),
+        T(muting_is_asked_of_the_store_by_key),
+        T(the_muted_are_listed_by_their_present_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
