@@ -13,12 +13,48 @@
 #define PEERS_FISH                                                       \
     "p2pvpnctl --timeout 1 --json peers 2>/dev/null | string match -ar " \
     "'\\''(?<=\"name\":\")[^\"]*'\\''"
+#define ROOMS_FISH                                                           \
+    "p2pvpnctl --timeout 1 --json room list 2>/dev/null | string match -ar " \
+    "'\\''(?<=\"room\":\")[^\"]*'\\''"
+#define FILE_IDS_FISH                                                    \
+    "p2pvpnctl --timeout 1 --json files 2>/dev/null | string match -ar " \
+    "'\\''(?<=\"id\":)[0-9]+'\\''"
+#define FISH_WORDS "complete -c p2pvpnctl -n '__fish_seen_subcommand_from %s' -a "
+
+/* Names of rooms with their "#", and the numbers of files. */
+#define ROOMS                                                                                   \
+    "p2pvpnctl --timeout 1 --json room list 2>/dev/null | grep -o '\"room\":\"[^\"]*\"' | cut " \
+    "-d'\"' -f4"
+#define FILE_IDS \
+    "p2pvpnctl --timeout 1 --json files 2>/dev/null | grep -o '\"id\":[0-9]*' | cut -d: -f2"
 
 #define GLOBAL_OPTIONS "--socket --json --timeout --quiet --help"
 
 static bool takes_peer(const struct pv_command *c)
 {
     return strstr(c->args, "PEER") != NULL;
+}
+
+static bool takes_room(const struct pv_command *c)
+{
+    return strstr(c->args, "ROOM") != NULL;
+}
+
+static bool takes_file_id(const struct pv_command *c)
+{
+    return strstr(c->args, "accept ID") != NULL;
+}
+
+/* What is asked of the daemon when the key is pressed, as words of bash and zsh: names change with
+ * the network. The short timeout keeps the shell from hanging. */
+static void print_asked(const struct pv_command *c, FILE *out)
+{
+    if (takes_peer(c))
+        fputs(" $(" PEERS ")", out);
+    if (takes_room(c))
+        fputs(" $(" ROOMS ")", out);
+    if (takes_file_id(c))
+        fputs(" $(" FILE_IDS ")", out);
 }
 
 /* "--peek", "-n": the way it is written for people. */
@@ -31,8 +67,7 @@ static void print_options(const struct pv_command *c, FILE *out)
     }
 }
 
-/* One function that finds the command among the words before the cursor, and a case for each. zsh
- * runs it too, by bashcompinit. */
+/* One function that finds the command among the words before the cursor, and a case for each. */
 static void bash_script(const struct pv_command *const *groups, FILE *out)
 {
     const struct pv_command *c;
@@ -50,15 +85,46 @@ static void bash_script(const struct pv_command *const *groups, FILE *out)
     for (size_t i = 0; (c = pv_command_at(groups, i)) != NULL; i++) {
         fprintf(out, "    %s) words='", c->name);
         print_options(c, out);
-        fprintf(out, " " GLOBAL_OPTIONS " %s'", c->words == NULL ? "" : c->words);
-        /* The names are asked for when the key is pressed: they change with the network. The
-         * short timeout keeps the shell from hanging. */
-        if (takes_peer(c))
-            fputs("\" $(" PEERS ")\"", out);
-        fputs(" ;;\n", out);
+        fprintf(out, " " GLOBAL_OPTIONS " %s'\"", c->words == NULL ? "" : c->words);
+        print_asked(c, out);
+        fputs("\" ;;\n", out);
     }
     fputs("    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\n"
           "complete -o default -F _p2pvpnctl p2pvpnctl\n",
+          out);
+}
+
+/* A function of zsh's own, for summaries beside the commands. As a file _p2pvpnctl in fpath
+ * (#compdef) it is the completion itself; read by `source` it registers the function. */
+static void zsh_script(const struct pv_command *const *groups, FILE *out)
+{
+    const struct pv_command *c;
+    fputs("#compdef p2pvpnctl\n"
+          "_p2pvpnctl()\n{\n    local cmd= i\n    local -a commands words_of\n"
+          "    for ((i = 2; i < CURRENT; i++)); do\n"
+          "        case ${words[i]} in\n"
+          "        --socket | --timeout | -S | -t) ((i++)) ;;\n"
+          "        -*) ;;\n"
+          "        *) cmd=${words[i]}; break ;;\n"
+          "        esac\n    done\n    case $cmd in\n    '')\n        commands=(\n",
+          out);
+    for (size_t i = 0; (c = pv_command_at(groups, i)) != NULL; i++)
+        fprintf(out, "            \"%s:%s\"\n", c->name, c->summary);
+    fputs("        )\n        _describe command commands\n"
+          "        words_of=(" GLOBAL_OPTIONS " --version) ;;\n",
+          out);
+    for (size_t i = 0; (c = pv_command_at(groups, i)) != NULL; i++) {
+        fprintf(out, "    %s) words_of=(", c->name);
+        print_options(c, out);
+        fprintf(out, " " GLOBAL_OPTIONS " %s", c->words == NULL ? "" : c->words);
+        /* Unquoted, the answer becomes one word a line. */
+        print_asked(c, out);
+        fputs(strcmp(c->name, "send-file") == 0 ? "); _files ;;\n" : ") ;;\n", out);
+    }
+    fputs("    esac\n    compadd -- $words_of\n}\n"
+          "if [[ ${funcstack[1]} == _p2pvpnctl ]]; then\n    _p2pvpnctl \"$@\"\nelse\n"
+          "    (( $+functions[compdef] )) || { autoload -U compinit && compinit }\n"
+          "    compdef _p2pvpnctl p2pvpnctl\nfi\n",
           out);
 }
 
@@ -84,13 +150,13 @@ static void fish_script(const struct pv_command *const *groups, FILE *out)
             fputs(o->has_value ? " -r\n" : "\n", out);
         }
         if (c->words != NULL)
-            fprintf(out, "complete -c p2pvpnctl -n '__fish_seen_subcommand_from %s' -a '%s'\n",
-                    c->name, c->words);
+            fprintf(out, FISH_WORDS "'%s'\n", c->name, c->words);
         if (takes_peer(c))
-            fprintf(out,
-                    "complete -c p2pvpnctl -n '__fish_seen_subcommand_from %s' -a "
-                    "'(" PEERS_FISH ")'\n",
-                    c->name);
+            fprintf(out, FISH_WORDS "'(" PEERS_FISH ")'\n", c->name);
+        if (takes_room(c))
+            fprintf(out, FISH_WORDS "'(" ROOMS_FISH ")'\n", c->name);
+        if (takes_file_id(c))
+            fprintf(out, FISH_WORDS "'(" FILE_IDS_FISH ")'\n", c->name);
     }
     fputs("complete -c p2pvpnctl -n '__fish_seen_subcommand_from send-file' -F\n", out);
 }
@@ -102,11 +168,11 @@ static int completion(struct pv_cli *cli)
         fish_script(cli->groups, cli->out);
         return PV_CTLAPI_DONE;
     }
-    /* zsh runs the script of bash by its own emulation. */
-    if (strcmp(shell, "zsh") == 0)
-        fputs("autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n",
-              cli->out);
-    else if (strcmp(shell, "bash") != 0)
+    if (strcmp(shell, "zsh") == 0) {
+        zsh_script(cli->groups, cli->out);
+        return PV_CTLAPI_DONE;
+    }
+    if (strcmp(shell, "bash") != 0)
         return pv_cli_usage(cli, "\"%.40s\": there are bash, zsh and fish", shell);
     bash_script(cli->groups, cli->out);
     return PV_CTLAPI_DONE;
@@ -117,7 +183,8 @@ const struct pv_command pv_cmds_completion[] = {
         .name = "completion",
         .args = "bash|zsh|fish",
         .summary = "a script that completes commands, options and names in a shell",
-        .details = "In ~/.bashrc: source <(p2pvpnctl completion bash)\n",
+        .details = "Installing p2pvpn puts them in their places. Where it did not, in ~/.bashrc:\n"
+                   "source <(p2pvpnctl completion bash)\n",
         .example = "p2pvpnctl completion fish >~/.config/fish/completions/p2pvpnctl.fish",
         .words = "bash zsh fish",
         .min_words = 1,

@@ -59,6 +59,17 @@ static void peer_row(struct pv_table *t, const json_t *peer, double now)
     pv_table_cell(t, PV_PLAIN, shake > 0 ? text : "never");
 }
 
+/* Who trusts a name has to hear that another machine has it now. */
+static void note_former(struct pv_cli *cli, const json_t *peer, double now)
+{
+    char when[PV_SHOW_BUF];
+    double since = pv_json_real(peer, "another_since", 0);
+    if (since > 0)
+        pv_cli_note(cli, "%s is another machine since %s: before, the name was that of %.8s...",
+                    pv_json_text(peer, "name", "?"), pv_show_time(since, now, when),
+                    pv_json_text(peer, "former", "?"));
+}
+
 static int print_peers(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"NAME", "ADDRESS",  "STATE", "PATH",     "RTT",
@@ -77,6 +88,7 @@ static int print_peers(struct pv_cli *cli, const json_t *body)
     json_array_foreach(list, i, peer)
     {
         peer_row(&t, peer, now);
+        note_former(cli, peer, now);
     }
     if (json_array_size(list) == 0)
         pv_cli_note(cli, "no other nodes yet: p2pvpnctl invite makes a token for one");
@@ -373,6 +385,8 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     status_people(&t, s);
     status_datapath(&t, s);
     status_drops(&t, s);
+    if (json_is_string(json_object_get(s, "confined")))
+        row(&t, "confined", PV_PLAIN, pv_json_text(s, "confined", ""));
     if (pv_table_print(&t, cli->out, cli->colour) < 0)
         return pv_cli_no_memory(cli);
     json_array_foreach(problems, i, problem)

@@ -2,10 +2,13 @@
 /* Commands that make, join and leave a network. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "ctl/commands.h"
+#include "ctl/lib/preflight.h"
+#include "ctl/lib/systemd.h"
 #include "proto/roster/token.h"
 #include "sys/proc/clock.h"
 
@@ -68,6 +71,7 @@ enum {
     CREATE_NETWORK,
     CREATE_NAME,
     CREATE_CIDR,
+    CREATE_NO_BOOT,
 };
 
 static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
@@ -108,12 +112,46 @@ static void set_patience(struct pv_cli *cli, struct pv_ctlapi_request *req)
             (uint32_t)((cli->timeout - pv_min_ns(cli->timeout / 4, PV_S(1))) / PV_MS(1));
 }
 
+/* Whatever would keep the interface from coming up is told before a token is used up or a network
+ * is made. Only where p2pvpnd surely is on this machine, and who asks may look. */
+static int look_ahead(struct pv_cli *cli, const struct pv_ctlapi_request *req)
+{
+    static const char usual[] = "10.66.0.0/16"; /* as --help says */
+    char why[PV_PREFLIGHT_WHY];
+    struct pv_prefix range;
+    if (geteuid() != 0 || strcmp(cli->socket, PV_CLI_SOCKET) != 0)
+        return 0;
+    if (pv_preflight_tun(why) < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", why);
+    if (req->cmd == PV_CTLAPI_CREATE &&
+        pv_prefix_parse(req->cidr[0] == '\0' ? usual : req->cidr, &range) == PV_OK &&
+        pv_preflight_range(&range, why) < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", why);
+    return 0;
+}
+
+/* A machine that has joined is a member after its next start, too, unless somebody wants it
+ * otherwise. Failing here does not undo the join: it is told, and that is all. */
+static void start_at_boot(struct pv_cli *cli, bool no_boot)
+{
+    if (no_boot || geteuid() != 0 || strcmp(cli->socket, PV_CLI_SOCKET) != 0 ||
+        !pv_systemd_has_unit())
+        return;
+    if (pv_systemd_run("enable") == PV_OK)
+        pv_cli_note(cli, "p2pvpnd starts at boot from now on (--no-boot would have left that; "
+                         "systemctl disable p2pvpnd ends it)");
+    else
+        pv_cli_note(cli, "p2pvpnd does not start at boot: `systemctl enable p2pvpnd` failed");
+}
+
 /* Makes or joins a network, unless the arguments were wrong (code); forgets the secret in req. The
  * exit code. */
-static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req, int code,
+static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req, int code, bool no_boot,
                  pv_cli_print_fn *print)
 {
     json_t *body = NULL;
+    if (code == 0)
+        code = look_ahead(cli, req);
     if (code == 0)
         code = pv_cli_connect_or_start(cli);
     set_patience(cli, req);
@@ -121,6 +159,8 @@ static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req, int code,
         code = pv_cli_call(cli, req, NULL, NULL, &body);
     /* The secret goes before anything is printed: from here on the process may wait for a pipe. */
     pv_ctlapi_request_done(req);
+    if (code == 0)
+        start_at_boot(cli, no_boot);
     if (code == 0 && cli->json)
         pv_cli_print_json(cli, body);
     else if (code == 0)
@@ -143,15 +183,21 @@ static int create(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_CREATE, 0);
-    return enter(cli, &req, create_arguments(cli, &req), print_created);
+    return enter(cli, &req, create_arguments(cli, &req), cli->args.value[CREATE_NO_BOOT] != NULL,
+                 print_created);
 }
 
 /* --- join ---------------------------------------------------------------------------------- */
 
+enum {
+    JOIN_NAME,
+    JOIN_NO_BOOT,
+};
+
 static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     struct pv_token token;
-    const char *name = cli->args.value[0];
+    const char *name = cli->args.value[JOIN_NAME];
     int code = take_secret(cli, cli->args.word[0], req);
     if (code == 0 && name != NULL)
         code = pv_cli_name(cli, "name", name, req->name);
@@ -180,7 +226,8 @@ static int join(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_JOIN, 0);
-    return enter(cli, &req, join_arguments(cli, &req), print_join);
+    return enter(cli, &req, join_arguments(cli, &req), cli->args.value[JOIN_NO_BOOT] != NULL,
+                 print_join);
 }
 
 /* --- invite -------------------------------------------------------------------------------- */
@@ -386,29 +433,34 @@ static int remove_peer(struct pv_cli *cli)
 const struct pv_command pv_cmds_network[] = {
     {
         .name = "create",
-        .args = "URL|- [--network NAME] [--name NODE] [--cidr RANGE]",
+        .args = "URL|- [--network NAME] [--name NODE] [--cidr RANGE] [--no-boot]",
         .summary = "make a new network; this node is its admin; prints an invite",
         .details =
             "URL is what \"p2pvpn-coordinator url\" prints; - reads it from standard input.\n"
             "  --network NAME  of the network (home)\n"
             "  --name NODE     of this node (the host's name)\n"
             "  --cidr RANGE    IPv4 addresses of the network (10.66.0.0/16)\n"
-            "As root this starts p2pvpnd when it is not running.\n",
+            "  --no-boot       leave it as it is whether p2pvpnd starts at boot\n"
+            "As root this starts p2pvpnd when it is not running; with systemd also at every "
+            "boot.\n",
         .example = "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/KEY?c=SECRET' --name laptop",
-        .options = {{"network", 0, true}, {"name", 0, true}, {"cidr", 0, true}},
+        .options =
+            {{"network", 0, true}, {"name", 0, true}, {"cidr", 0, true}, {"no-boot", 0, false}},
         .min_words = 1,
         .max_words = 1,
         .run = create,
     },
     {
         .name = "join",
-        .args = "TOKEN|- [--name NODE]",
+        .args = "TOKEN|- [--name NODE] [--no-boot]",
         .summary = "join a network with the token of an invite",
         .details = "Waits until this node has its address. - reads the token from standard input.\n"
                    "  --name NODE     of this node (the host's name)\n"
-                   "As root this starts p2pvpnd when it is not running.\n",
+                   "  --no-boot       leave it as it is whether p2pvpnd starts at boot\n"
+                   "As root this starts p2pvpnd when it is not running; with systemd also at every "
+                   "boot.\n",
         .example = "sudo p2pvpnctl join p2pvpn-AbC... --name pi",
-        .options = {{"name", 0, true}},
+        .options = {{"name", 0, true}, {"no-boot", 0, false}},
         .min_words = 1,
         .max_words = 1,
         .run = join,

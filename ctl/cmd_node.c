@@ -9,7 +9,8 @@ static int up(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_UP, 0);
-    return pv_cli_change(cli, &req, "up");
+    int code = pv_cli_connect_or_start(cli);
+    return code != 0 ? code : pv_cli_change(cli, &req, "up");
 }
 
 static int down(struct pv_cli *cli)
@@ -55,7 +56,7 @@ const struct pv_command pv_cmds_node[] = {
         .name = "up",
         .args = "",
         .summary = "connect this node to its network again",
-        .details = "",
+        .details = "As root this starts p2pvpnd when it is not running.\n",
         .example = "sudo p2pvpnctl up",
         .run = up,
     },

@@ -31,3 +31,51 @@ const struct pv_command *pv_command_find(const char *name)
     }
     return NULL;
 }
+
+enum {
+    NAME_MAX_LEN = 16, /* of a command; longer words are no mistyped ones */
+    MAX_EDITS = 2,
+};
+
+/* How many letters have to be put in, taken out, changed or swapped with their neighbour to turn
+ * one word into the other (optimal string alignment). */
+static size_t edits(const char *a, size_t n, const char *b, size_t m)
+{
+    size_t d[NAME_MAX_LEN + 1][NAME_MAX_LEN + 1];
+    for (size_t i = 0; i <= n; i++) {
+        for (size_t k = 0; k <= m; k++) {
+            if (i == 0 || k == 0) {
+                d[i][k] = i + k;
+                continue;
+            }
+            size_t best = d[i - 1][k - 1] + (a[i - 1] != b[k - 1]);
+            if (d[i - 1][k] + 1 < best)
+                best = d[i - 1][k] + 1;
+            if (d[i][k - 1] + 1 < best)
+                best = d[i][k - 1] + 1;
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] &&
+                d[i - 2][k - 2] + 1 < best)
+                best = d[i - 2][k - 2] + 1;
+            d[i][k] = best;
+        }
+    }
+    return d[n][m];
+}
+
+const struct pv_command *pv_command_like(const char *name)
+{
+    const struct pv_command *c, *found = NULL;
+    size_t len = strlen(name), best = MAX_EDITS + 1;
+    if (len > NAME_MAX_LEN)
+        return NULL;
+    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
+        size_t n = strlen(c->name);
+        size_t cost = n > NAME_MAX_LEN ? best : edits(name, len, c->name, n);
+        /* Of a short word two changed letters leave nothing that was meant. */
+        if (cost < best && cost < len) {
+            best = cost;
+            found = c;
+        }
+    }
+    return found;
+}

@@ -30,5 +30,7 @@ extern const struct pv_command_alias pv_command_aliases[]; /* ends with a NULL n
 
 /* The command of this name or alias; NULL: there is none. */
 const struct pv_command *pv_command_find(const char *name);
+/* The command whose name is nearest to a mistyped one: "status" for "staus"; NULL: none is near. */
+const struct pv_command *pv_command_like(const char *name);
 
 #endif /* PV_COMMANDS_H */

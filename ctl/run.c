@@ -4,6 +4,7 @@
 #include "ctl/run.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,7 +43,7 @@ static void print_overview(FILE *out)
         fprintf(out, "  %-10s %s\n", c->name, c->summary);
     fputs("\nflags, before or after the command:\n"
           "  -S, --socket PATH  p2pvpnd's control socket (" PV_CLI_SOCKET ")\n"
-          "  -j, --json         answers as JSON, one object a line\n"
+          "  -j, --json         answers and errors as JSON, one object a line\n"
           "  -t, --timeout SEC  give up after so long\n"
           "  -q, --quiet        errors only, and what scripts need (tokens, JSON)\n"
           "  -h, --help         help; also for one command: p2pvpnctl ping -h\n"
@@ -115,6 +116,8 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
         snprintf(error, sizeof(error), "more than %d words", PV_ARGS_MAX_WORDS);
         r = PV_ERR_LIMIT;
     }
+    cli->json =
+        cli->json || args.value[OPT_JSON] != NULL; /* also for what is wrong with the rest */
     if (r < 0)
         return pv_cli_usage(cli, "%s", error);
     /* Help comes before the checks of the arguments: whoever asks for it may not know them. */
@@ -134,13 +137,36 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     return 0;
 }
 
+static int unknown_command(struct pv_cli *cli, const char *name)
+{
+    const struct pv_command *like = pv_command_like(name);
+    if (like == NULL)
+        return pv_cli_usage(cli, "unknown command \"%.60s\"", name);
+    return pv_cli_usage(cli, "unknown command \"%.60s\": did you mean %s?", name, like->name);
+}
+
+/* "help" and "help COMMAND", for fingers that know it from other programs. */
+static int help(struct pv_cli *cli, const struct pv_args_rest *rest)
+{
+    const struct pv_command *c = rest->argc > 0 ? pv_command_find(rest->argv[0]) : NULL;
+    if (rest->argc > 0 && c == NULL)
+        return unknown_command(cli, rest->argv[0]);
+    if (c == NULL)
+        print_overview(cli->out);
+    else
+        print_help(c, cli->out);
+    return PV_CTLAPI_DONE;
+}
+
 /* Flags before the command first, for they may be the whole line (--help, --version); the command's
  * name says how the rest is read. */
 static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
 {
     struct pv_args args = {.n_words = 0};
     char error[PV_ARGS_ERROR];
-    if (pv_args_parse(&args, GLOBAL, N_GLOBAL, 1, rest, error) < 0)
+    int r = pv_args_parse(&args, GLOBAL, N_GLOBAL, 1, rest, error);
+    cli->json = args.value[OPT_JSON] != NULL;
+    if (r < 0)
         return pv_cli_usage(cli, "%s", error);
     if (args.value[OPT_HELP] != NULL && args.n_words == 0) {
         print_overview(cli->out);
@@ -155,9 +181,11 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
         return code;
     if (args.n_words == 0)
         return pv_cli_usage(cli, "no command given");
+    if (strcmp(args.word[0], "help") == 0)
+        return help(cli, rest);
     cli->cmd = pv_command_find(args.word[0]);
     if (cli->cmd == NULL)
-        return pv_cli_usage(cli, "unknown command \"%.60s\"", args.word[0]);
+        return unknown_command(cli, args.word[0]);
     code = parse_command(cli, rest);
     /* "p2pvpnctl -h ping" is the same question as "p2pvpnctl ping -h". */
     if (code < 0 || args.value[OPT_HELP] != NULL) {
@@ -172,6 +200,13 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
         code = PV_CTLAPI_UNREACHABLE;
     }
     return code;
+}
+
+/* Did the reader of a pipe go away ("| head -1")? It has what it wanted. */
+static bool reader_is_gone(FILE *out)
+{
+    struct pollfd p = {.fd = fileno(out), .events = POLLOUT};
+    return p.fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & POLLERR) != 0;
 }
 
 int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
@@ -194,7 +229,7 @@ int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
     int code = run_line(&cli, &rest);
     pv_client_close(&cli.client);
     /* A full disk or a closed pipe must not look like success. */
-    if ((fflush(out) != 0 || ferror(out)) && code == PV_CTLAPI_DONE) {
+    if ((fflush(out) != 0 || ferror(out)) && code == PV_CTLAPI_DONE && !reader_is_gone(out)) {
         fprintf(err, "p2pvpnctl: cannot write the answer: %s\n", strerror(errno));
         code = PV_CTLAPI_FAILED;
     }

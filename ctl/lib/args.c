@@ -6,17 +6,21 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The place of the option in the table, -1 when it is not there. */
-static int find(const struct pv_option *table, size_t n, const char *arg)
+/* The place of "--name" or "--name=value" in the table, -1 when it is not there. */
+static int find_name(const struct pv_option *table, size_t n, const char *arg)
 {
     size_t len = strcspn(arg, "=");
-    for (size_t i = 0; i < n; i++) {
-        const struct pv_option *o = &table[i];
-        if (strncmp(arg, "--", 2) == 0
-                ? strlen(o->name) == len - 2 && memcmp(o->name, arg + 2, len - 2) == 0
-                : o->letter != 0 && arg[1] == o->letter && arg[2] == '\0')
+    for (size_t i = 0; i < n; i++)
+        if (strlen(table[i].name) == len - 2 && memcmp(table[i].name, arg + 2, len - 2) == 0)
             return (int)i;
-    }
+    return -1;
+}
+
+static int find_letter(const struct pv_option *table, size_t n, char letter)
+{
+    for (size_t i = 0; i < n; i++)
+        if (table[i].letter != 0 && table[i].letter == letter)
+            return (int)i;
     return -1;
 }
 
@@ -27,28 +31,63 @@ static void drop(struct pv_args_rest *rest, int n)
     rest->argv += n;
 }
 
+static int needs_value(const char *arg, char *error)
+{
+    snprintf(error, PV_ARGS_ERROR, "flag %.60s needs a value", arg);
+    return PV_ERR_MALFORMED;
+}
+
+static int unknown_flag(const char *arg, char *error)
+{
+    snprintf(error, PV_ARGS_ERROR, "unknown flag %.60s", arg);
+    return PV_ERR_MALFORMED;
+}
+
 /* An option that wants a value has it behind "=" or in the next argument, whatever that looks like:
  * "--name -x" names something "-x". */
-static int take_option(struct pv_args *args, const struct pv_option *table, size_t n_table,
-                       struct pv_args_rest *rest, char *error)
+static int take_name(struct pv_args *args, const struct pv_option *table, size_t n_table,
+                     struct pv_args_rest *rest, char *error)
 {
     const char *arg = rest->argv[0];
-    const char *equals = strncmp(arg, "--", 2) == 0 ? strchr(arg, '=') : NULL;
-    int i = find(table, n_table, arg);
-    if (i < 0) {
-        snprintf(error, PV_ARGS_ERROR, "unknown flag %.60s", arg);
-        return PV_ERR_MALFORMED;
-    }
+    const char *equals = strchr(arg, '=');
+    int i = find_name(table, n_table, arg);
+    if (i < 0)
+        return unknown_flag(arg, error);
     if (!table[i].has_value && equals != NULL) {
         snprintf(error, PV_ARGS_ERROR, "flag --%s takes no value", table[i].name);
         return PV_ERR_MALFORMED;
     }
-    if (table[i].has_value && equals == NULL && rest->argc < 2) {
-        snprintf(error, PV_ARGS_ERROR, "flag %.60s needs a value", arg);
-        return PV_ERR_MALFORMED;
-    }
+    if (table[i].has_value && equals == NULL && rest->argc < 2)
+        return needs_value(arg, error);
     bool two = table[i].has_value && equals == NULL;
     args->value[i] = equals != NULL ? equals + 1 : two ? rest->argv[1] : "";
+    drop(rest, two ? 2 : 1);
+    return PV_OK;
+}
+
+/* Letters may be joined: "-jq" is "-j -q", and "-c1" or "-qc1" has the value of -c behind it. A
+ * word of which a later letter is unknown changes nothing. */
+static int take_letters(struct pv_args *args, const struct pv_option *table, size_t n_table,
+                        struct pv_args_rest *rest, char *error)
+{
+    const char *arg = rest->argv[0];
+    const char *value[PV_ARGS_MAX_OPTIONS];
+    bool two = false;
+    memcpy(value, args->value, sizeof(value));
+    for (const char *p = arg + 1; *p != '\0'; p++) {
+        int i = find_letter(table, n_table, *p);
+        if (i < 0)
+            return unknown_flag(arg, error);
+        value[i] = "";
+        if (!table[i].has_value)
+            continue;
+        two = p[1] == '\0';
+        if (two && rest->argc < 2)
+            return needs_value(arg, error);
+        value[i] = two ? rest->argv[1] : p + 1;
+        break;
+    }
+    memcpy(args->value, value, sizeof(value));
     drop(rest, two ? 2 : 1);
     return PV_OK;
 }
@@ -63,7 +102,8 @@ int pv_args_parse(struct pv_args *args, const struct pv_option *table, size_t n_
             options = false;
             drop(rest, 1);
         } else if (options && arg[0] == '-' && arg[1] != '\0') {
-            int r = take_option(args, table, n_table, rest, error);
+            int r = arg[1] == '-' ? take_name(args, table, n_table, rest, error)
+                                  : take_letters(args, table, n_table, rest, error);
             if (r < 0)
                 return r;
         } else if (args->n_words == PV_ARGS_MAX_WORDS) {

@@ -2,8 +2,8 @@
 /*
  * args.h - command-line arguments: options of a table, in any order among the other arguments.
  *
- * "--name value", "--name=value", "-n value", "--flag"; "--" ends the options; "-" alone is an
- * argument like any other.
+ * "--name value", "--name=value", "-n value", "-nvalue", "--flag", "-ab" for "-a -b"; "--" ends the
+ * options; "-" alone is an argument like any other.
  */
 #ifndef PV_ARGS_H
 #define PV_ARGS_H

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "ctl/lib/launch.h"
+#include "proto/local/ctlapi_pack.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -20,35 +21,47 @@ enum {
 /* --- telling the user ---------------------------------------------------------------------- */
 
 /* Texts may hold words of peers and of whoever answers on the socket: control characters are shown,
- * not sent to the terminal. */
-static void complain(struct pv_cli *cli, const char *fmt, va_list ap) PV_PRINTF(2, 0);
-static void complain(struct pv_cli *cli, const char *fmt, va_list ap)
+ * not sent to the terminal. A script that reads JSON gets errors as JSON, too. */
+void pv_cli_complain(struct pv_cli *cli, int code, const char *text)
 {
-    char text[1024];
-    vsnprintf(text, sizeof(text), fmt, ap);
-    fputs("p2pvpnctl: ", cli->err);
-    pv_show_text(cli->err, text);
-    fputc('\n', cli->err);
+    json_t *body = NULL;
+    if (cli->json)
+        body = pv_ctlapi_pack("{s:i, s:i, s:s}", "format", PV_CTLAPI_FORMAT, "code", code, "error",
+                              text);
+    size_t len = 0;
+    char *line = body != NULL ? pv_ctlapi_dump(body, &len) : NULL;
+    if (line != NULL) {
+        fwrite(line, 1, len, cli->err);
+    } else {
+        fputs("p2pvpnctl: ", cli->err);
+        pv_show_text(cli->err, text);
+        fputc('\n', cli->err);
+    }
+    free(line);
+    json_decref(body);
 }
 
-static void complain_line(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
-static void complain_line(struct pv_cli *cli, const char *fmt, ...)
+static void complain_line(struct pv_cli *cli, int code, const char *fmt, ...) PV_PRINTF(3, 4);
+static void complain_line(struct pv_cli *cli, int code, const char *fmt, ...)
 {
+    char text[1024];
     va_list ap;
     va_start(ap, fmt);
-    complain(cli, fmt, ap);
+    vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    pv_cli_complain(cli, code, text);
 }
 
 int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...)
 {
-    /* The text is shorter than that of complain(), so that the command's name fits before it. */
+    /* The text is shorter than that of complain_line(), so that the command's name fits before it.
+     */
     char text[900];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    complain_line(cli, "%s: %s", cli->cmd->name, text);
+    complain_line(cli, (int)code, "%s: %s", cli->cmd->name, text);
     return (int)code;
 }
 
@@ -65,9 +78,10 @@ int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     if (cli->cmd == NULL)
-        complain_line(cli, "%s: p2pvpnctl -h lists what there is", text);
+        complain_line(cli, PV_CTLAPI_USAGE, "%s: p2pvpnctl -h lists what there is", text);
     else
-        complain_line(cli, "%s: %s: see p2pvpnctl %s -h", cli->cmd->name, text, cli->cmd->name);
+        complain_line(cli, PV_CTLAPI_USAGE, "%s: %s: see p2pvpnctl %s -h", cli->cmd->name, text,
+                      cli->cmd->name);
     return PV_CTLAPI_USAGE;
 }
 
@@ -143,12 +157,13 @@ int pv_cli_connect(struct pv_cli *cli)
     /* Only a missing or silent socket means that no daemon runs. */
     if (r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
-                           "p2pvpnd is not running (nobody answers at %s): start it as root: "
-                           "p2pvpnd &",
+                           "p2pvpnd is not running (nobody answers at %s): start it: "
+                           "sudo p2pvpnctl up",
                            cli->socket);
     if (r == -EACCES)
         return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
-                           "not allowed to use %s: use sudo, or join the group p2pvpn",
+                           "not allowed to use %s: use sudo, or join its group once: "
+                           "sudo usermod -aG p2pvpn \"$USER\", then log in again",
                            cli->socket);
     return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "cannot use %s: %s: is the path right?",
                        cli->socket, pv_strstatus(r));
@@ -166,8 +181,11 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
         return pv_cli_connect(cli); /* which tells why not */
     if (pv_launch_daemon(&launch, cli->socket, pv_clock_now() + PV_S(START_S)) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running: %s", launch.why);
-    pv_cli_note(cli, "p2pvpnd was not running: started %s (process %d, log in %s)", launch.program,
-                launch.pid, launch.log);
+    if (launch.log == NULL)
+        pv_cli_note(cli, "p2pvpnd was not running: started %s", launch.program);
+    else
+        pv_cli_note(cli, "p2pvpnd was not running: started %s (process %d, log in %s)",
+                    launch.program, launch.pid, launch.log);
     return pv_cli_connect(cli);
 }
 
@@ -199,14 +217,14 @@ int pv_cli_lost(struct pv_cli *cli, int status)
 
 /* The daemon's text begins with the request's name ("file_send"), where users know the command's.
  */
-static void complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *text)
+static void complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text)
 {
     const char *wire = pv_ctlapi_cmd_name(cmd);
     size_t len = strlen(wire);
     if (cli->cmd != NULL && strncmp(text, wire, len) == 0 && strncmp(text + len, ": ", 2) == 0)
-        complain_line(cli, "%s%s", cli->cmd->name, text + len);
+        complain_line(cli, code, "%s%s", cli->cmd->name, text + len);
     else
-        complain_line(cli, "%s", text);
+        pv_cli_complain(cli, code, text);
 }
 
 /* Takes the answer apart. 0: its body is *ret_body. */
@@ -214,8 +232,8 @@ static int take_answer_body(struct pv_cli *cli, enum pv_ctlapi_cmd cmd,
                             struct pv_ctlapi_reply *reply, json_t **ret_body)
 {
     if (!reply->ok) {
-        complain_of(cli, cmd, reply->error);
         int code = (int)reply->code;
+        complain_of(cli, cmd, code, reply->error);
         pv_ctlapi_reply_done(reply);
         return code;
     }
@@ -307,6 +325,9 @@ void pv_cli_print_json(struct pv_cli *cli, json_t *body)
     /* These belong to the control protocol. Scripts have the exit code. */
     for (size_t i = 0; i < PV_ARRAY_LEN(envelope); i++)
         json_object_del(body, envelope[i]);
+    /* "version" says this in some answers and p2pvpnd's version in another, so scripts that came
+     * later have a key of their own. */
+    json_object_set_new(body, "format", json_integer(PV_CTLAPI_FORMAT));
     char *line = pv_ctlapi_dump(body, &len);
     if (line != NULL)
         fwrite(line, 1, len, cli->out);

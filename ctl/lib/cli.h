@@ -4,7 +4,9 @@
  * control socket, and ways to tell the user something.
  *
  * A command's run() returns the exit code (enum pv_ctlapi_code). What was asked for goes to out,
- * everything else to err; errors are one line "p2pvpnctl: what failed: why: what to do".
+ * everything else to err; errors are one line "p2pvpnctl: what failed: why: what to do", with
+ * --json
+ * {"format","code","error"}.
  */
 #ifndef PV_CLI_H
 #define PV_CLI_H
@@ -51,6 +53,9 @@ struct pv_cli {
     uint64_t last_id;
 };
 
+/* "p2pvpnctl: text", or as JSON with --json: what p2pvpnd says of a request that failed, which may
+ * hold words of others. code: as in its answer. */
+void pv_cli_complain(struct pv_cli *cli, int code, const char *text);
 /* "p2pvpnctl: COMMAND: text", returns code. */
 int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...) PV_PRINTF(3, 4);
 /* The same for a wrong argument: code 2, and says where help is. */
@@ -98,7 +103,7 @@ PV_MUST_CHECK int pv_cli_take_replies(struct pv_cli *cli, pv_cli_reply_fn *take,
 int pv_cli_lost(struct pv_cli *cli, int status);
 
 /* Prints an answer or event as one line of JSON, without the fields of the envelope ("id", "ok",
- * "code"). */
+ * "code"), and with "format", the version of all these answers. */
 void pv_cli_print_json(struct pv_cli *cli, json_t *body);
 
 /* Prints and frees a table. The exit code. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Starts p2pvpnd for create and join when it does not run, and reports its own words when it fails.
+/* Starts p2pvpnd for create, join and up when it does not run, and reports its own words when it
+ * fails.
  */
 #include "ctl/lib/launch.h"
 
@@ -9,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "ctl/lib/cli.h"
+#include "ctl/lib/systemd.h"
 #include "proto/chat/chat.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/clock.h"
@@ -27,14 +31,15 @@ enum {
     LAST_WORDS = 160, /* bytes of its last line that are repeated to the user */
 };
 
-/* Is there a p2pvpnd in this directory? Its path stays in l. */
-static bool try_program(struct pv_launch *l, const char *dir, size_t dir_len)
+/* Is there a p2pvpnd at this place below the directory? Its path stays in l. */
+static bool try_program(struct pv_launch *l, const char *dir, size_t dir_len, const char *below)
 {
-    int n = snprintf(l->program, sizeof(l->program), "%.*s/%s", (int)dir_len, dir, PROGRAM);
+    int n =
+        snprintf(l->program, sizeof(l->program), "%.*s%s/%s", (int)dir_len, dir, below, PROGRAM);
     return n > 0 && (size_t)n < sizeof(l->program) && access(l->program, X_OK) == 0;
 }
 
-/* Beside this program first: two versions that are installed side by side must not mix. */
+/* Where this program lies first: two versions that are installed side by side must not mix. */
 static bool find_program(struct pv_launch *l)
 {
     char self[PATH_MAX];
@@ -43,14 +48,17 @@ static bool find_program(struct pv_launch *l)
     if (n > 0) {
         self[n] = '\0';
         const char *slash = strrchr(self, '/');
-        if (slash != NULL && try_program(l, self, (size_t)(slash - self)))
+        size_t len = slash == NULL ? 0 : (size_t)(slash - self);
+        /* A build has both in one directory, an installation in bin and sbin. */
+        if (slash != NULL &&
+            (try_program(l, self, len, "") || try_program(l, self, len, "/../sbin")))
             return true;
     }
     const char *path = getenv("PATH");
     while (path != NULL && *path != '\0') {
         size_t len = strcspn(path, ":");
         /* An empty element of PATH means the present directory, from which root starts nothing. */
-        if (len > 0 && try_program(l, path, len))
+        if (len > 0 && try_program(l, path, len, ""))
             return true;
         path += len + (path[len] == ':');
     }
@@ -90,25 +98,53 @@ static void become_daemon(const struct pv_launch *l, const char *socket, int log
     _exit(127);
 }
 
-/* The last line of the log, for the user. */
+/* The last line that p2pvpnd wrote, for the user. What stood in the log before is no reason; what
+ * it had to say may be missing, for the log's disk may be what is full. */
 static void last_words(const struct pv_launch *l, char *dst, size_t cap)
 {
     char tail[1024] = "";
+    struct statvfs fs;
+    size_t n = 0;
     FILE *f = fopen(l->log, "re");
-    dst[0] = '\0';
-    if (f == NULL)
+    long end = -1;
+    if (f != NULL && fseek(f, 0, SEEK_END) == 0)
+        end = ftell(f);
+    long from =
+        end - (long)sizeof(tail) + 1 > l->log_size ? end - (long)sizeof(tail) + 1 : l->log_size;
+    if (f != NULL && end > l->log_size && fseek(f, from, SEEK_SET) == 0)
+        n = fread(tail, 1, sizeof(tail) - 1, f);
+    if (f != NULL)
+        fclose(f);
+    if (n == 0) {
+        bool full = statvfs(STATE_DIR, &fs) == 0 && fs.f_bavail == 0;
+        snprintf(dst, cap,
+                 full ? "the disk of %s is full: free some space"
+                      : "it said nothing in %s: run p2pvpnd by hand",
+                 full ? STATE_DIR : l->log);
         return;
-    /* A log shorter than the buffer cannot be entered from its end. */
-    if (fseek(f, -(long)sizeof(tail) + 1, SEEK_END) < 0)
-        rewind(f);
-    size_t n = fread(tail, 1, sizeof(tail) - 1, f);
-    fclose(f);
+    }
     while (n > 0 && tail[n - 1] == '\n')
         n--;
     tail[n] = '\0';
     const char *nl = strrchr(tail, '\n');
     const char *line = nl == NULL ? tail : nl + 1;
     pv_chat_show(pv_view(line, strlen(line)), dst, cap);
+}
+
+/* Does p2pvpnd answer there? A socket that takes the connection is not enough: it is open before
+ * the keys and the database are. */
+static bool is_answering(int fd, pv_ns deadline)
+{
+    static const char ask[] = "{\"id\":0,\"cmd\":\"version\"}\n";
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char byte;
+    if (send(fd, ask, sizeof(ask) - 1, MSG_NOSIGNAL) < 0)
+        return false;
+    while (pv_clock_now() < deadline) {
+        if (poll(&p, 1, POLL_MS) > 0)
+            return read(fd, &byte, 1) > 0;
+    }
+    return false;
 }
 
 /* Waits until the socket answers or the child ends. */
@@ -120,8 +156,10 @@ static int wait_for_socket(struct pv_launch *l, const char *socket, pv_ns deadli
         /* The socket may answer by another daemon that somebody else has just started; that
          * serves as well. */
         if (pv_unix_connect(socket, &fd) == PV_OK) {
+            bool answers = is_answering(fd, deadline);
             close(fd);
-            return PV_OK;
+            if (answers)
+                return PV_OK;
         }
         if (waitpid(l->pid, NULL, WNOHANG) == l->pid) {
             last_words(l, words, sizeof(words));
@@ -137,9 +175,22 @@ static int wait_for_socket(struct pv_launch *l, const char *socket, pv_ns deadli
     }
 }
 
+/* As a service: systemd keeps its log and starts it anew when it fails. */
+static int start_unit(struct pv_launch *l)
+{
+    snprintf(l->program, sizeof(l->program), "the service p2pvpnd");
+    if (pv_systemd_run("start") == PV_OK)
+        return PV_OK;
+    snprintf(l->why, sizeof(l->why),
+             "`systemctl start p2pvpnd` failed: `journalctl -u p2pvpnd` says why");
+    return PV_ERR_CLOSED;
+}
+
 int pv_launch_daemon(struct pv_launch *l, const char *socket, pv_ns deadline)
 {
     memset(l, 0, sizeof(*l));
+    if (strcmp(socket, PV_CLI_SOCKET) == 0 && pv_systemd_has_unit())
+        return start_unit(l);
     l->log = LOG_FILE;
     if (!find_program(l)) {
         snprintf(l->why, sizeof(l->why),
@@ -151,6 +202,8 @@ int pv_launch_daemon(struct pv_launch *l, const char *socket, pv_ns deadline)
         snprintf(l->why, sizeof(l->why), "cannot write %s: %s", l->log, strerror(-log));
         return log;
     }
+    off_t size = lseek(log, 0, SEEK_END);
+    l->log_size = size < 0 ? 0 : (long)size;
     pid_t pid = fork();
     if (pid == 0)
         become_daemon(l, socket, log);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * launch.h - starting p2pvpnd in the background, for create and join (DESIGN 3).
+ * launch.h - starting p2pvpnd in the background, for create, join and up (DESIGN 3).
  */
 #ifndef PV_LAUNCH_H
 #define PV_LAUNCH_H
@@ -12,12 +12,14 @@
 /* What was started, for the user. */
 struct pv_launch {
     char program[PATH_MAX];
-    const char *log; /* file its messages go to */
+    const char *log; /* file its messages go to; NULL: systemd's journal */
+    long log_size;   /* of it before, bytes */
     int pid;
     char why[256]; /* when it failed: "why: what to do" */
 };
 
-/* Finds p2pvpnd beside this program or in PATH, starts it detached with the given socket, and
+/* Starts the service p2pvpnd for the default socket where systemd has it. Else finds p2pvpnd beside
+ * this program, in ../sbin from there or in PATH, starts it detached with the given socket, and
  * waits until somebody answers there. 0, or a negative status and l->why. */
 PV_MUST_CHECK int pv_launch_daemon(struct pv_launch *l, const char *socket, pv_ns deadline);
 

@@ -142,6 +142,14 @@ void pv_show_text(FILE *out, const char *text)
     free(shown);
 }
 
+void pv_show_from(FILE *out, const json_t *msg)
+{
+    bool unproven = pv_json_bool(msg, "unproven");
+    fputs(unproven ? "somebody on " : "", out);
+    pv_show_text(out, pv_json_text(msg, "from", "?"));
+    fputs(unproven ? "'s machine" : "", out);
+}
+
 const char *pv_json_text(const json_t *obj, const char *key, const char *missing)
 {
     const char *text = json_string_value(json_object_get(obj, key));

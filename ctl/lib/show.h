@@ -53,6 +53,10 @@ const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BU
 /* Prints text of others: see pv_chat_show(). NULL prints nothing. */
 void pv_show_text(FILE *out, const char *text);
 
+/* Prints whose message it is: "bob", or "somebody on bob's machine" when bob's daemon does not
+ * vouch for it. */
+void pv_show_from(FILE *out, const json_t *msg);
+
 /* Fields of a reply; a field that is missing or of another type gives the default. */
 const char *pv_json_text(const json_t *obj, const char *key, const char *missing);
 double pv_json_real(const json_t *obj, const char *key, double missing);

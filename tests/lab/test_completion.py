@@ -37,5 +37,5 @@ def bash_offers_commands_options_and_names(lab):
     equal(offers(lab, a, "room", "mem"), ["members"], "words of room")
     equal(offers(lab, a, "log", "de"), ["debug"], "levels")
     check("complete -c p2pvpnctl" in a.ctl("completion", "fish").out, "no script for fish")
-    check("bashcompinit" in a.ctl("completion", "zsh").out, "no script for zsh")
+    check("#compdef p2pvpnctl" in a.ctl("completion", "zsh").out, "no script for zsh")
     a.ctl("completion", "tcsh", code=2)

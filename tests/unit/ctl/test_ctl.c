@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* p2pvpnctl: arguments, exit codes, and every command but those of chat (test_ctl_chat.c). */
+#include <signal.h>
+
 #include "ctl/lib/args.h"
 #include "ctl_fake.h"
 #include "proto/roster/token.h"
@@ -25,6 +27,26 @@ static void options_and_words_may_stand_in_any_order(void **state)
     assert_int_equal(rest.argc, 0);
 }
 
+/* "-fn5" is "-f -n 5". */
+static void short_flags_may_be_joined(void **state)
+{
+    (void)state;
+    static const struct pv_option table[] = {{"num", 'n', true}, {"flag", 'f', false}};
+    char a[] = "-fn5", b[] = "-n7", c[] = "-fx";
+    char *argv[] = {a, b, c};
+    struct pv_args_rest rest = {.argc = 2, .argv = argv};
+    struct pv_args args = {.n_words = 0};
+    char error[PV_ARGS_ERROR];
+    assert_int_equal(pv_args_parse(&args, table, 2, 1, &rest, error), PV_OK);
+    assert_string_equal(args.value[0], "7");
+    assert_string_equal(args.value[1], "");
+    /* Half of a word that is wrong is not taken. */
+    rest = (struct pv_args_rest){.argc = 1, .argv = argv + 2};
+    args = (struct pv_args){.n_words = 0};
+    assert_int_equal(pv_args_parse(&args, table, 2, 1, &rest, error), PV_ERR_MALFORMED);
+    assert_null(args.value[1]);
+}
+
 static void bad_options_are_named(void **state)
 {
     (void)state;
@@ -32,13 +54,10 @@ static void bad_options_are_named(void **state)
     static const struct {
         const char *arg, *error;
     } rows[] = {
-        {"--nope", "unknown flag --nope"},
-        {"-x", "unknown flag -x"},
-        {"-nf", "unknown flag -nf"},
-        {"--nu", "unknown flag --nu"},
-        {"--num", "flag --num needs a value"},
-        {"-n", "flag -n needs a value"},
-        {"--flag=1", "flag --flag takes no value"},
+        {"--nope", "unknown flag --nope"}, {"-x", "unknown flag -x"},
+        {"-fx", "unknown flag -fx"},       {"-fn", "flag -fn needs a value"},
+        {"--nu", "unknown flag --nu"},     {"--num", "flag --num needs a value"},
+        {"-n", "flag -n needs a value"},   {"--flag=1", "flag --flag takes no value"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         char arg[32];
@@ -110,6 +129,62 @@ static void wrong_usage_is_exit_code_2_without_a_word_to_the_daemon(void **state
     assert_string_equal(t.requests, "");
 }
 
+static void help_is_a_command_and_mistyped_ones_are_guessed(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("help"), 0);
+    assert_non_null(strstr(t.out, "usage: p2pvpnctl [flags] COMMAND"));
+    assert_int_equal(RUN("help", "ping"), 0);
+    assert_non_null(strstr(t.out, "usage: p2pvpnctl ping "));
+    static const char *const rows[][2] = {
+        {"staus", "status"}, {"peer", "peers"}, {"jion", "join"}, {"pign", "ping"}, {"hlp", NULL}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char want[64] = "";
+        assert_int_equal(RUN(rows[i][0]), 2);
+        if (rows[i][1] != NULL)
+            snprintf(want, sizeof(want), "did you mean %s?", rows[i][1]);
+        assert_non_null(strstr(t.err, want));
+    }
+    assert_int_equal(RUN("dance"), 2);
+    assert_null(strstr(t.err, "did you mean"));
+    assert_int_equal(RUN("help", "staus"), 2);
+    assert_non_null(strstr(t.err, "did you mean status?"));
+}
+
+static void errors_are_json_where_answers_are(void **state)
+{
+    (void)state;
+    answers("peers", "{\"id\":@,\"ok\":false,\"code\":4,\"error\":\"peers: what: why\"}\n");
+    assert_int_equal(RUN("peers", "--json"), 4);
+    assert_string_equal(t.out, "");
+    assert_string_equal(t.err, "{\"format\":1,\"code\":4,\"error\":\"peers: what: why\"}\n");
+    static const char *const rows[][4] = {
+        {"--json", "staus", NULL}, {"-j", "ping", NULL}, {"ping", "-j", "--nope", NULL}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_int_equal(run_in(NULL, rows[i]), 2);
+        assert_int_equal(strncmp(t.err, "{\"format\":1,\"code\":2,\"error\":\"", 30), 0);
+    }
+}
+
+/* "p2pvpnctl peers | head -1": the pipe is closed before the rest is written. */
+static void a_reader_that_goes_away_is_no_error(void **state)
+{
+    (void)state;
+    char program[] = "p2pvpnctl", word[] = "help";
+    char *argv[] = {program, word, NULL}, *text = NULL;
+    size_t len = 0;
+    int fds[2];
+    signal(SIGPIPE, SIG_IGN);
+    assert_int_equal(pipe(fds), 0);
+    close(fds[0]);
+    FILE *out = fdopen(fds[1], "w"), *err = open_memstream(&text, &len);
+    assert_int_equal(pv_cli_run(2, argv, stdin, out, err), 0);
+    fclose(out);
+    fclose(err);
+    assert_string_equal(text, "");
+    free(text);
+}
+
 static void a_token_that_is_none_is_exit_code_12(void **state)
 {
     (void)state;
@@ -134,7 +209,8 @@ static void flags_may_stand_before_or_behind_the_command(void **state)
     char *first = strdup(t.out);
     assert_int_equal(RUN("ip", "--json"), 0);
     assert_string_equal(t.out, first);
-    assert_string_equal(t.out, "{\"ip4\":\"10.66.0.1\",\"ip6\":null,\"wg_key\":\"k\"}\n");
+    assert_string_equal(t.out,
+                        "{\"ip4\":\"10.66.0.1\",\"ip6\":null,\"wg_key\":\"k\",\"format\":1}\n");
     free(first);
 }
 
@@ -354,6 +430,34 @@ static void something_else_behind_the_socket_is_told(void **state)
     assert_one_line_error("is the path right?");
 }
 
+static void a_name_that_changed_hands_is_told(void **state)
+{
+    (void)state;
+    answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"bob\",\"online\":"
+                     "true,\"former\":\"AbCdEfGhIjKl\",\"another_since\":1700000000}]}\n");
+    assert_int_equal(RUN("peers"), 0);
+    assert_non_null(strstr(t.err, "bob is another machine since "));
+    assert_non_null(strstr(t.err, "AbCdEfGh..."));
+}
+
+static void a_removal_says_who_knows_and_what_the_coordinator_said(void **state)
+{
+    (void)state;
+    answers("remove", "{\"id\":@,\"ok\":true,\"code\":9,\"online\":4,\"know\":3,\"coordinator\":"
+                      "\"limit\",\"invite\":{\"id\":\"AAA\",\"uses_left\":2,\"revoked\":true}}\n");
+    assert_int_equal(RUN("remove", "bob"), PV_CTLAPI_UNREACHABLE);
+    assert_non_null(strstr(t.err, "bob is removed"));
+    assert_non_null(strstr(t.err, "3 of 4 members online know"));
+    assert_non_null(strstr(t.err, "has not stored it yet: it said limit"));
+    assert_non_null(strstr(t.err, "revoked too, 2 uses were left"));
+    answers("remove", "{\"id\":@,\"ok\":true,\"online\":1,\"know\":1,\"coordinator\":\"stored\","
+                      "\"invite\":{\"id\":\"AAA\",\"uses_left\":2,\"revoked\":false}}\n");
+    assert_int_equal(RUN("remove", "--keep-invite", "bob"), 0);
+    assert_non_null(strstr(t.err, "the coordinator has stored it"));
+    assert_non_null(strstr(t.err, "p2pvpnctl invite revoke AAA"));
+    assert_non_null(strstr(t.requests, "\"keep_invite\":true"));
+}
+
 static void an_answer_from_the_cache_is_shown_with_exit_code_9(void **state)
 {
     (void)state;
@@ -370,9 +474,9 @@ static void peers_prints_json_as_it_is(void **state)
     (void)state;
     answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
     assert_int_equal(RUN("peers", "--json"), 0);
-    assert_string_equal(t.out, "{" PEERS "}\n");
+    assert_string_equal(t.out, "{" PEERS ",\"format\":1}\n");
     assert_int_equal(RUN("getu", "--json"), 0);
-    assert_string_equal(t.out, "{" PEERS "}\n");
+    assert_string_equal(t.out, "{" PEERS ",\"format\":1}\n");
     assert_string_equal(t.requests, "{\"cmd\":\"peers\"}\n{\"cmd\":\"peers\"}\n");
 }
 
@@ -470,7 +574,8 @@ static void why_and_trace_print_lines(void **state)
     assert_int_equal(RUN("trace", "pi"), 0);
     assert_string_equal(t.out, "     1.500 s ago  x\n");
     assert_int_equal(RUN("trace", "pi", "--json"), 0);
-    assert_string_equal(t.out, "{\"version\":1,\"events\":[{\"t\":1.5,\"text\":\"x\"}]}\n");
+    assert_string_equal(t.out,
+                        "{\"version\":1,\"events\":[{\"t\":1.5,\"text\":\"x\"}],\"format\":1}\n");
 }
 
 static void metrics_are_printed_as_they_come(void **state)
@@ -481,8 +586,8 @@ static void metrics_are_printed_as_they_come(void **state)
     assert_int_equal(RUN("metrics"), 0);
     assert_string_equal(t.out, "# TYPE x gauge\nx{a=\"b\"} 1\n");
     assert_int_equal(RUN("metrics", "--json"), 0);
-    assert_string_equal(t.out,
-                        "{\"version\":1,\"text\":\"# TYPE x gauge\\nx{a=\\\"b\\\"} 1\\n\"}\n");
+    assert_string_equal(
+        t.out, "{\"version\":1,\"text\":\"# TYPE x gauge\\nx{a=\\\"b\\\"} 1\\n\",\"format\":1}\n");
 }
 
 /* --- network ------------------------------------------------------------------------------- */
@@ -527,7 +632,7 @@ static void create_prints_the_token_alone(void **state)
     assert_int_equal(t.err_len, 0);
     assert_non_null(strstr(t.requests, url));
     assert_int_equal(RUN("create", url, "--json"), 0);
-    assert_string_equal(t.out, "{" JOINED ",\"token\":\"p2pvpn-XYZ\"}\n");
+    assert_string_equal(t.out, "{" JOINED ",\"token\":\"p2pvpn-XYZ\",\"format\":1}\n");
 }
 
 static void invite_prints_the_token_alone_and_lists(void **state)
@@ -577,7 +682,7 @@ static void changes_are_sent_as_they_are(void **state)
                                     "{\"cmd\":\"remove\",\"peer\":\"bob\"}\n"
                                     "{\"cmd\":\"log\",\"level\":\"debug\"}\n");
     assert_int_equal(RUN("up", "--json"), 0);
-    assert_string_equal(t.out, "{}\n");
+    assert_string_equal(t.out, "{\"format\":1}\n");
 }
 
 /* --- ping, wait ---------------------------------------------------------------------------- */
@@ -601,9 +706,9 @@ static void ping_says_which_way_each_answer_took(void **state)
     assert_int_equal(RUN("ping", "pi", "--json"), 0);
     assert_string_equal(t.out, "{\"event\":\"pong\",\"seq\":1,\"rtt_ms\":12.5,\"path\":{\"type\":"
                                "\"direct\",\"local\":null,\"remote\":\"192.0.2.9:18233\","
-                               "\"via\":\"203.0.113.5:3478\"}}\n"
-                               "{\"event\":\"timeout\",\"seq\":2}\n"
-                               "{\"sent\":2,\"received\":1}\n");
+                               "\"via\":\"203.0.113.5:3478\"},\"format\":1}\n"
+                               "{\"event\":\"timeout\",\"seq\":2,\"format\":1}\n"
+                               "{\"sent\":2,\"received\":1,\"format\":1}\n");
 }
 
 static void ping_direct_is_exit_code_10_when_relayed(void **state)
@@ -644,7 +749,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         cmocka_unit_test(options_and_words_may_stand_in_any_order),
+        cmocka_unit_test(short_flags_may_be_joined),
         cmocka_unit_test(bad_options_are_named),
+        T(help_is_a_command_and_mistyped_ones_are_guessed),
+        T(errors_are_json_where_answers_are),
+        T(a_reader_that_goes_away_is_no_error),
         T(wrong_usage_is_exit_code_2_without_a_word_to_the_daemon),
         T(a_token_that_is_none_is_exit_code_12),
         T(flags_may_stand_before_or_behind_the_command),
@@ -659,6 +768,8 @@ int main(void)
         T(a_daemon_that_is_silent_is_exit_code_3),
         T(errors_name_the_command_and_not_the_request),
         T(something_else_behind_the_socket_is_told),
+        T(a_name_that_changed_hands_is_told),
+        T(a_removal_says_who_knows_and_what_the_coordinator_said),
         T(an_answer_from_the_cache_is_shown_with_exit_code_9),
         T(peers_prints_json_as_it_is),
         T(peers_prints_an_aligned_table),

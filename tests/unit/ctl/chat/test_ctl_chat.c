@@ -22,7 +22,8 @@ static void send_joins_words_and_says_what_became_of_it(void **state)
     assert_non_null(strstr(t.out, "queued"));
     assert_int_equal(RUN("send", "--json", "pi", "x"), 0);
     assert_string_equal(
-        t.out, "{\"message\":" MSG("A", "lap", "pi", "x", "queued") ",\"online\":false}\n");
+        t.out,
+        "{\"message\":" MSG("A", "lap", "pi", "x", "queued") ",\"online\":false,\"format\":1}\n");
     assert_string_equal(t.requests,
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"see you --json -8\"}\n"
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"two\\nlines\"}\n"
@@ -52,7 +53,8 @@ static void inbox_shows_who_and_what(void **state)
     assert_string_equal(t.out, WHEN "pi: hi\xef\xbf\xbd[2J\n    there\n");
     assert_int_equal(RUN("inbox", "--json"), 0);
     assert_string_equal(t.out, "{\"version\":1,\"messages\":[" MSG(
-                                   "A", "pi", "lap", "hi\\u001B[2J\\nthere", "unread") "]}\n");
+                                   "A", "pi", "lap", "hi\\u001B[2J\\nthere", "unread") "],"
+                                   "\"format\":1}\n");
     assert_string_equal(t.requests, "{\"cmd\":\"inbox\",\"peek\":true}\n{\"cmd\":\"inbox\"}\n");
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     assert_int_equal(RUN("inbox"), 0);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * systemd.h - p2pvpnd as a service of the system, where systemd runs and has its unit.
+ */
+#ifndef PV_SYSTEMD_H
+#define PV_SYSTEMD_H
+
+#include <stdbool.h>
+
+#include "base/pv.h"
+
+/* Does systemd run here, and does it know p2pvpnd.service? */
+bool pv_systemd_has_unit(void);
+/* systemctl VERB p2pvpnd.service, and waits for its end: "start" returns when p2pvpnd is ready.
+ * PV_ERR_CLOSED: it failed, and has said why on standard error; -errno. */
+PV_MUST_CHECK int pv_systemd_run(const char *verb);
+
+#endif /* PV_SYSTEMD_H */
