@@ -23,6 +23,7 @@ enum asked_kind {
     ASKED_NOTHING,
     ASKED_WATCH,
     ASKED_INBOX,
+    ASKED_READ,
     ASKED_SEND,
     ASKED_PEERS,
 };
@@ -158,6 +159,16 @@ static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd c
     return send_asked(c, kind, &req);
 }
 
+/* Unread messages later than the message after ("": all). They become read once they are shown. */
+static int ask_inbox(struct chat *c, const char *after)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
+    req.peek = true;
+    snprintf(req.after, sizeof(req.after), "%s", after);
+    return send_asked(c, ASKED_INBOX, &req);
+}
+
 /* --- what comes in ------------------------------------------------------------------------- */
 
 static void show_message(struct chat *c, json_t *msg)
@@ -271,11 +282,29 @@ static enum asked_kind take_asked(struct chat *c, uint64_t id)
     return ASKED_NOTHING;
 }
 
+/* One page; what was written of it is read then, and the next one is asked for. */
+static int show_inbox(struct chat *c, const json_t *body)
+{
+    const json_t *list = json_object_get(body, "messages");
+    struct pv_ctlapi_request req;
+    json_t *msg;
+    size_t i;
+    json_array_foreach(list, i, msg)
+    {
+        show_message(c, msg);
+    }
+    if (json_array_size(list) == 0 || fflush(c->cli->out) != 0)
+        return 0;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_READ, 0);
+    snprintf(req.through, sizeof(req.through), "%s",
+             pv_json_text(json_array_get(list, json_array_size(list) - 1), "id", ""));
+    int code = send_asked(c, ASKED_READ, &req);
+    return code == 0 && pv_json_bool(body, "more") ? ask_inbox(c, req.through) : code;
+}
+
 static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     enum asked_kind kind = take_asked(c, reply->id);
-    json_t *msg;
-    size_t i;
     if (!reply->ok) {
         fputs("p2pvpnctl: ", c->cli->err);
         pv_show_text(c->cli->err, reply->error);
@@ -288,16 +317,8 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
         show_sent(c, reply->body);
     else if (kind == ASKED_PEERS)
         show_nodes(c, reply->body);
-    else if (kind == ASKED_INBOX) {
-        json_array_foreach(json_object_get(reply->body, "messages"), i, msg)
-        {
-            show_message(c, msg);
-        }
-        if (pv_json_bool(reply->body, "more"))
-            /* The daemon gives a page at a time, and each page was marked read: so the next one
-             * is asked for. */
-            return ask_simple(c, ASKED_INBOX, PV_CTLAPI_INBOX);
-    }
+    else if (kind == ASKED_INBOX)
+        return show_inbox(c, reply->body);
     return 0;
 }
 
@@ -457,7 +478,7 @@ int pv_chatline(struct pv_cli *cli)
     /* Watch first, then what is unread: nothing can fall between, and nothing is shown twice. */
     code = ask_simple(c, ASKED_WATCH, PV_CTLAPI_WATCH);
     if (code == 0)
-        code = ask_simple(c, ASKED_INBOX, PV_CTLAPI_INBOX);
+        code = ask_inbox(c, "");
     if (c->prompts)
         pv_cli_note(cli, "send NAME TEXT, getu, exit%s",
                     c->peer == NULL ? "" : "; every other line goes to the peer");

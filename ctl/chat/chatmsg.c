@@ -13,6 +13,13 @@ enum {
     WAIT_S = 30, /* ours: for an answer of p2pvpnd, as pv_cli_ask() */
 };
 
+/* The name before it is another machine's by now. */
+static void print_former(struct pv_cli *cli, const char *key)
+{
+    if (key[0] != '\0')
+        fprintf(cli->out, " (former, key %.4s)", key);
+}
+
 void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
 {
     char when[PV_SHOW_BUF];
@@ -22,18 +29,24 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
             pv_show_time(pv_json_real(msg, "time", 0), now, when),
             pv_colour_off(PV_DIM, cli->colour));
     fputs(pv_colour_on(PV_BOLD, cli->colour), cli->out);
-    pv_show_text(cli->out, pv_json_text(msg, "from", "?"));
+    pv_show_from(cli->out, msg);
+    print_former(cli, pv_json_text(msg, "from_former", ""));
     if (json_is_string(json_object_get(msg, "room"))) {
         fputs(" in ", cli->out);
         pv_show_text(cli->out, pv_json_text(msg, "room", "?"));
     } else if (with_receiver) {
         fputs(" to ", cli->out);
         pv_show_text(cli->out, pv_json_text(msg, "to", "?"));
+        print_former(cli, pv_json_text(msg, "to_former", ""));
     }
     fprintf(cli->out, ":%s ", pv_colour_off(PV_BOLD, cli->colour));
     pv_show_text(cli->out, pv_json_text(msg, "text", ""));
-    if (with_receiver && (strcmp(state, "queued") == 0 || strcmp(state, "sent") == 0 ||
-                          strcmp(state, "delivered") == 0))
+    if (json_is_string(json_object_get(msg, "held")))
+        fprintf(cli->out, "  %s(queued: %s takes no more from you for now)%s",
+                pv_colour_on(PV_DIM, cli->colour), pv_json_text(msg, "to", "?"),
+                pv_colour_off(PV_DIM, cli->colour));
+    else if (with_receiver && (strcmp(state, "queued") == 0 || strcmp(state, "sent") == 0 ||
+                               strcmp(state, "delivered") == 0))
         fprintf(cli->out, "  %s(%s)%s", pv_colour_on(PV_DIM, cli->colour), state,
                 pv_colour_off(PV_DIM, cli->colour));
     fputc('\n', cli->out);

@@ -24,9 +24,11 @@ struct raw {
     bool harmless; /* a terminal reads along */
     bool ended;    /* the input */
     bool stale;    /* there may be unread messages that were not asked for */
-    bool asking;   /* an inbox is under way */
-    uint64_t inbox_id, watch_id;
-    unsigned unsent; /* lines whose answer is missing */
+    bool asking;   /* an inbox is under way, or (reading) the word that it was printed */
+    bool reading;
+    uint64_t inbox_id, watch_id, read_id;
+    char last[PV_CHAT_ID_TEXT_BUF]; /* message that was printed; "" = none */
+    unsigned unsent;                /* lines whose answer is missing */
     unsigned sent, printed;
     int code;
     struct pv_chat_input in;
@@ -44,10 +46,31 @@ static int ask_inbox(struct raw *c)
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
     memcpy(req.peer, c->peer, strlen(c->peer) + 1);
+    /* They become read once they are printed: read_through(). */
+    req.peek = true;
+    memcpy(req.after, c->last, sizeof(req.after));
     int code = send_request_raw(c, &req);
     c->inbox_id = req.id;
     c->asking = true;
     c->stale = false;
+    return code;
+}
+
+/* What was printed, up to the last of these messages, is read. */
+static int read_through(struct raw *c, const json_t *messages)
+{
+    struct pv_ctlapi_request req;
+    size_t n = json_array_size(messages);
+    if (n == 0 || fflush(c->cli->out) != 0)
+        return 0;
+    snprintf(c->last, sizeof(c->last), "%s",
+             pv_json_text(json_array_get(messages, n - 1), "id", ""));
+    pv_ctlapi_request_init(&req, PV_CTLAPI_READ, 0);
+    memcpy(req.peer, c->peer, strlen(c->peer) + 1);
+    memcpy(req.through, c->last, sizeof(req.through));
+    int code = send_request_raw(c, &req);
+    c->read_id = req.id;
+    c->asking = c->reading = true; /* the next inbox waits for it */
     return code;
 }
 
@@ -64,15 +87,22 @@ static int ask_watch(struct raw *c)
 
 /* --- in ------------------------------------------------------------------------------------ */
 
-static void print_inbox(struct raw *c, const json_t *body)
+/* Is it a line of this conversation? A room's text has another audience than one of the same peer,
+ * and everybody in a room speaks there. */
+static bool is_of_it(const struct raw *c, const json_t *msg)
+{
+    const char *room = pv_json_text(msg, "room", NULL);
+    return strcmp(room != NULL ? room : pv_json_text(msg, "from", ""), c->peer) == 0;
+}
+
+static int print_inbox(struct raw *c, const json_t *body)
 {
     const json_t *msg;
     size_t i;
     json_array_foreach(json_object_get(body, "messages"), i, msg)
     {
         const char *text = pv_json_text(msg, "text", "");
-        /* A room's text of this peer has another audience: it is no line of this conversation. */
-        if (json_is_string(json_object_get(msg, "room")))
+        if (!is_of_it(c, msg))
             continue;
         /* A pipe gets the bytes as they were sent; only a terminal must be kept from obeying
          * them. */
@@ -83,9 +113,9 @@ static void print_inbox(struct raw *c, const json_t *body)
         fputc('\n', c->cli->out);
         c->printed++;
     }
-    fflush(c->cli->out);
     /* The daemon gives a page at a time. */
     c->stale = c->stale || pv_json_bool(body, "more");
+    return read_through(c, json_object_get(body, "messages"));
 }
 
 static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
@@ -93,27 +123,30 @@ static int take_reply(void *ctx, const struct pv_ctlapi_reply *reply)
     struct raw *c = ctx;
     if (reply->is_event) {
         const json_t *msg = json_object_get(reply->body, "message");
-        if (strcmp(pv_json_text(msg, "from", ""), c->peer) == 0)
+        if (is_of_it(c, msg))
             /* The event says only that there is news. The inbox tells it, and in the right
              * order. */
             c->stale = true;
         return 0;
     }
     /* Everything that is neither the watch nor an inbox answers a line. */
-    if (reply->id == c->inbox_id)
-        c->asking = false;
+    bool read = reply->id == c->read_id && c->reading;
+    if (reply->id == c->inbox_id || read)
+        c->asking = c->reading = false;
     else if (reply->id != c->watch_id && c->unsent > 0)
         c->unsent--;
     if (!reply->ok) {
         /* One line that was refused does not end the script's other lines; the exit code
          * remembers it. */
-        fprintf(c->cli->err, "p2pvpnctl: %s\n", reply->error);
+        if (read) { /* they were printed all the same, and stay unread */
+            pv_cli_complain(c->cli, (int)reply->code, reply->error);
+            return 0;
+        }
         c->code = (int)reply->code;
+        pv_cli_complain(c->cli, c->code, reply->error);
         return reply->id == c->watch_id || reply->id == c->inbox_id ? c->code : 0;
     }
-    if (reply->id == c->inbox_id)
-        print_inbox(c, reply->body);
-    return 0;
+    return reply->id == c->inbox_id ? print_inbox(c, reply->body) : 0;
 }
 
 /* --- out ----------------------------------------------------------------------------------- */
@@ -204,7 +237,7 @@ static int converse(struct raw *c)
 int pv_chatraw(struct pv_cli *cli)
 {
     if (cli->args.n_words == 0)
-        return pv_cli_usage(cli, "--raw needs PEER: whose lines?");
+        return pv_cli_usage(cli, "--raw needs PEER or #ROOM: whose lines?");
     struct raw *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return pv_cli_no_memory(cli);

@@ -3,6 +3,7 @@
  * scripts chatraw.c, one on a terminal tui.c. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl/chat/chatcmds.h"
 #include "ctl/chat/chatline.h"
@@ -10,6 +11,7 @@
 #include "ctl/chat/chatraw.h"
 #include "ctl/tui/tui.h"
 #include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
 
 /* --- send ---------------------------------------------------------------------------------- */
 
@@ -42,9 +44,15 @@ static char *take_text(struct pv_cli *cli)
 static int print_sent(struct pv_cli *cli, const json_t *body)
 {
     const char *to = cli->args.word[0];
+    const char *held = pv_json_text(json_object_get(body, "message"), "held", "");
     if (cli->quiet)
         return 0;
-    if (pv_json_bool(body, "online"))
+    if (held[0] != '\0')
+        fprintf(cli->out, "queued: %s's machine takes no more from you for now%s\n", to,
+                strcmp(held, "disk") == 0 ? ": its disk is nearly full" : "");
+    else if (pv_json_bool(body, "down"))
+        fprintf(cli->out, "queued: this machine is down: `p2pvpnctl up` sends it\n");
+    else if (pv_json_bool(body, "online"))
         fprintf(cli->out, "sent to %s\n", to);
     else if (to[0] == '#')
         fprintf(cli->out, "queued: nobody of %s is online; they get it when they are back\n", to);
@@ -53,11 +61,46 @@ static int print_sent(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+/* The message's id is chosen here, so that who repeats a send whose answer was lost sends once. */
+static int choose_id(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    uint8_t id[PV_CHAT_ID_LEN];
+    const char *given = cli->args.value[0];
+    if (req->peer[0] == '#')
+        /* A text in a room is named by the hash of what the daemon signs. */
+        return given == NULL ? 0 : pv_cli_usage(cli, "--id is for messages to a peer");
+    if (given == NULL) {
+        const struct pv_rng rng = pv_entropy();
+        pv_rng_fill(&rng, id, sizeof(id));
+        pv_chat_id_format(id, req->message);
+        return 0;
+    }
+    if (pv_chat_id_parse(given, id) != PV_OK)
+        return pv_cli_usage(cli, "--id \"%.40s\": give the 22 characters that a send named", given);
+    memcpy(req->message, given, sizeof(req->message));
+    return 0;
+}
+
+/* The daemon may have taken the message before its answer was lost. */
+static void note_doubt(struct pv_cli *cli, const struct pv_ctlapi_request *req)
+{
+    if (req->message[0] == '\0')
+        pv_cli_note(cli,
+                    "the text may still arrive: `p2pvpnctl history \"%s\"` shows whether it was "
+                    "taken",
+                    req->peer);
+    else
+        pv_cli_note(cli, "the message may still arrive; the same again with --id %s sends it once",
+                    req->message);
+}
+
 static int send_text(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
+    if (code == 0)
+        code = choose_id(cli, &req);
     if (code == 0) {
         req.text = take_text(cli);
         if (req.text == NULL)
@@ -65,8 +108,11 @@ static int send_text(struct pv_cli *cli)
         else if (!pv_chat_text_is_valid(pv_view(req.text, strlen(req.text))))
             code = pv_cli_usage(cli, "the text must be 1 to %d bytes of UTF-8", PV_CHAT_TEXT_MAX);
     }
-    if (code == 0)
+    if (code == 0) {
         code = pv_cli_ask_and_print(cli, &req, print_sent);
+        if (code == PV_CTLAPI_TIMEOUT || code == PV_CTLAPI_NOT_RUNNING)
+            note_doubt(cli, &req);
+    }
     pv_ctlapi_request_done(&req);
     return code;
 }
@@ -83,16 +129,25 @@ static void print_messages(struct pv_cli *cli, const json_t *list, bool with_rec
     }
 }
 
-/* Asks until there is no more; *ret_body is the first answer with all messages in it. What came
- * before an error is kept: it is marked read already. */
-static int fetch_inbox(struct pv_cli *cli, bool peek, json_t **ret_body)
+/* The id of the last message of a list; "" when it has none. */
+static const char *last_id(const json_t *body)
+{
+    const json_t *list = json_object_get(body, "messages");
+    size_t n = json_array_size(list);
+    return n == 0 ? "" : pv_json_text(json_array_get(list, n - 1), "id", "");
+}
+
+/* Asks page by page until there is no more; *ret_body is the first answer with all messages in it,
+ * which stay unread. */
+static int fetch_inbox(struct pv_cli *cli, json_t **ret_body)
 {
     json_t *all = NULL;
     for (;;) {
         struct pv_ctlapi_request req;
         json_t *body = NULL;
         pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
-        req.peek = peek;
+        req.peek = true;
+        snprintf(req.after, sizeof(req.after), "%s", last_id(all));
         int code = pv_cli_ask(cli, &req, &body);
         bool more = code == 0 && pv_json_bool(body, "more");
         if (code == 0)
@@ -105,9 +160,30 @@ static int fetch_inbox(struct pv_cli *cli, bool peek, json_t **ret_body)
         else
             json_decref(body);
         *ret_body = all;
-        /* With peek nothing becomes read, so the next page would be the first one again. */
-        if (code != 0 || !more || peek)
+        if (code != 0 || !more)
             return code;
+    }
+}
+
+/* The messages are in the hands of whoever reads our output: now they are read. A page at a time,
+ * as they came. */
+static void mark_read(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *list = json_object_get(body, "messages");
+    double left = (double)json_array_size(list);
+    while (left > 0) {
+        struct pv_ctlapi_request req;
+        json_t *answer = NULL;
+        pv_ctlapi_request_init(&req, PV_CTLAPI_READ, 0);
+        snprintf(req.through, sizeof(req.through), "%s", last_id(body));
+        int code = pv_cli_ask(cli, &req, &answer);
+        double read = pv_json_real(answer, "read", 0);
+        json_decref(answer);
+        if (code != 0) /* which was said; a full disk keeps nobody from reading */
+            pv_cli_note(cli, "warning: these messages stay unread");
+        if (code != 0 || read <= 0) /* nothing: another client has read them */
+            return;
+        left -= read;
     }
 }
 
@@ -115,16 +191,81 @@ static int inbox(struct pv_cli *cli)
 {
     bool peek = cli->args.value[0] != NULL;
     json_t *body = NULL;
-    int code = fetch_inbox(cli, peek, &body);
-    /* Messages of an answer before the error are printed: the daemon will not give them again. */
+    int code = fetch_inbox(cli, &body);
     if (body != NULL && cli->json)
         pv_cli_print_json(cli, body);
     else if (body != NULL)
         print_messages(cli, json_object_get(body, "messages"), false);
     if (code == 0 && json_array_size(json_object_get(body, "messages")) == 0 && !cli->json)
         pv_cli_note(cli, "no new messages");
+    /* Only what was written is read: a full pipe or disk, or an end by a signal, loses nothing. */
+    if (!peek && fflush(cli->out) == 0 && !ferror(cli->out))
+        mark_read(cli, body);
     json_decref(body);
     return code;
+}
+
+enum {
+    HISTORY_LINES,
+    HISTORY_ALL,
+    HISTORY_YES,
+};
+
+static int print_cleared(struct pv_cli *cli, const json_t *body)
+{
+    long long n = (long long)json_integer_value(json_object_get(body, "deleted"));
+    if (!cli->quiet)
+        fprintf(cli->out, "%lld message%s deleted on this machine\n", n, n == 1 ? "" : "s");
+    return 0;
+}
+
+/* What is deleted does not come back: a person is asked, a script says --yes. */
+static int confirm_clear(struct pv_cli *cli, const char *whom)
+{
+    struct pv_chat_input *in = calloc(1, sizeof(*in));
+    int r = PV_ERR_AGAIN;
+    bool yes;
+    if (in == NULL)
+        return pv_cli_no_memory(cli);
+    if (cli->json || !isatty(fileno(cli->in))) {
+        free(in);
+        return pv_cli_usage(cli, "it cannot be undone: say --yes");
+    }
+    fprintf(cli->err, "Delete the conversation with %s on this machine? [y/N] ", whom);
+    fflush(cli->err);
+    while (r == PV_ERR_AGAIN)
+        r = pv_chat_input_read(in, fileno(cli->in));
+    yes = in->line[0] == 'y' || in->line[0] == 'Y';
+    free(in);
+    return yes ? 0 : pv_cli_fail(cli, PV_CTLAPI_FAILED, "nothing was deleted");
+}
+
+/* history clear PEER, history clear --all */
+static int clear_history(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    bool all = cli->args.value[HISTORY_ALL] != NULL;
+    int code = 0;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_HISTORY_CLEAR, 0);
+    if (all == (cli->args.n_words == 2) || cli->args.value[HISTORY_LINES] != NULL)
+        return pv_cli_usage(cli, "say history clear PEER, or history clear --all");
+    if (!all)
+        code = pv_cli_peer(cli, &req, cli->args.word[1]);
+    if (code == 0 && cli->args.value[HISTORY_YES] == NULL)
+        code = confirm_clear(cli, all ? "everybody" : cli->args.word[1]);
+    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_cleared);
+}
+
+/* The name of the conversation was another machine's before. */
+static void print_change(struct pv_cli *cli, const json_t *body)
+{
+    char when[PV_SHOW_BUF];
+    const json_t *changed = json_object_get(body, "changed");
+    if (changed == NULL)
+        return;
+    pv_show_time(pv_json_real(changed, "since", 0), 0, when);
+    fprintf(cli->out, "-- %s is another machine since %s (before: key %.4s)\n", cli->args.word[0],
+            when, pv_json_text(changed, "key", "?"));
 }
 
 static int history(struct pv_cli *cli)
@@ -133,6 +274,12 @@ static int history(struct pv_cli *cli)
     json_t *body = NULL;
     uint64_t limit = 0;
     int code = 0;
+    /* A peer of that name is shown by its address or key. */
+    if (cli->args.n_words > 0 && strcmp(cli->args.word[0], "clear") == 0)
+        return clear_history(cli);
+    if (cli->args.n_words > 1 || cli->args.value[HISTORY_ALL] != NULL ||
+        cli->args.value[HISTORY_YES] != NULL)
+        return pv_cli_usage(cli, "say history PEER, or history clear PEER");
     pv_ctlapi_request_init(&req, PV_CTLAPI_HISTORY, 0);
     if (cli->args.n_words > 0)
         code = pv_cli_peer(cli, &req, cli->args.word[0]);
@@ -147,10 +294,68 @@ static int history(struct pv_cli *cli)
     json_object_del(body, "more"); /* the limit was asked for */
     if (cli->json)
         pv_cli_print_json(cli, body);
-    else
+    else {
+        if (cli->args.n_words > 0)
+            print_change(cli, body);
         print_messages(cli, json_object_get(body, "messages"), true);
+    }
     json_decref(body);
     return 0;
+}
+
+/* --- mute ---------------------------------------------------------------------------------- */
+
+static int print_mutes(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *name;
+    size_t i;
+    json_array_foreach(json_object_get(body, "muted"), i, name)
+    {
+        pv_show_text(cli->out, json_string_value(name));
+        fputc('\n', cli->out);
+    }
+    if (json_array_size(json_object_get(body, "muted")) == 0)
+        pv_cli_note(cli, "nobody is muted");
+    return 0;
+}
+
+static int print_muted(struct pv_cli *cli, const json_t *body)
+{
+    const char *already = pv_json_bool(body, "changed") ? "" : " already";
+    if (!cli->quiet)
+        fprintf(cli->out, "%s is%s muted: what it says stands in the history only\n",
+                cli->args.word[0], already);
+    return 0;
+}
+
+static int print_unmuted(struct pv_cli *cli, const json_t *body)
+{
+    if (!cli->quiet)
+        fprintf(cli->out, "%s %s muted\n", cli->args.word[0],
+                pv_json_bool(body, "changed") ? "is no longer" : "was not");
+    return 0;
+}
+
+static int set_mute(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, pv_cli_print_fn *print)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, cmd, 0);
+    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
+    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print);
+}
+
+static int mute(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    if (cli->args.n_words > 0)
+        return set_mute(cli, PV_CTLAPI_MUTE, print_muted);
+    pv_ctlapi_request_init(&req, PV_CTLAPI_MUTED, 0);
+    return pv_cli_ask_and_print(cli, &req, print_mutes);
+}
+
+static int unmute(struct pv_cli *cli)
+{
+    return set_mute(cli, PV_CTLAPI_UNMUTE, print_unmuted);
 }
 
 /* --- chat ---------------------------------------------------------------------------------- */
@@ -187,12 +392,15 @@ static int chat(struct pv_cli *cli)
 const struct pv_command pv_cmds_chat[] = {
     {
         .name = "send",
-        .args = "PEER|#ROOM TEXT...|-",
+        .args = "[--id ID] PEER|#ROOM TEXT...|-",
         .summary = "send a line to PEER or a room; waits here when PEER is away",
         .details =
             "Flags stand before PEER: what follows is text. - reads it from standard input.\n"
-            "Done (exit code 0) when the message is on this node's disk.\n",
+            "Done (exit code 0) when the message is on this node's disk.\n"
+            "  --id ID         repeats a send that got no answer, whose id it named: what was\n"
+            "                  taken already is not sent twice\n",
         .example = "p2pvpnctl send pi see you at 8",
+        .options = {{"id", 0, true}},
         .min_words = 2,
         .max_words = PV_ARGS_MAX_WORDS,
         .verbatim_after = 1,
@@ -202,20 +410,49 @@ const struct pv_command pv_cmds_chat[] = {
         .name = "inbox",
         .args = "[--peek]",
         .summary = "unread messages, oldest first; marks them read",
-        .details = "  --peek          leave them unread\n",
+        .details = "They are read once they are written: what was not stays unread.\n"
+                   "  --peek          leave them unread\n",
         .example = "p2pvpnctl inbox",
         .options = {{"peek", 0, false}},
         .run = inbox,
     },
     {
         .name = "history",
-        .args = "[PEER|#ROOM] [-n N]",
-        .summary = "messages sent and received, oldest first",
-        .details = "  -n, --lines N   the newest N (100)\n",
+        .args = "[PEER|#ROOM] [-n N] | clear PEER|--all [--yes]",
+        .summary = "messages sent and received, oldest first; clear deletes them",
+        .details =
+            "  -n, --lines N   the newest N (100)\n"
+            "  clear           deletes what was said, on this machine; what still waits to be\n"
+            "                  delivered stays, and so do rooms\n"
+            "  --all           with everybody\n"
+            "  --yes           without asking\n",
         .example = "p2pvpnctl history pi -n 20",
-        .options = {{"lines", 'n', true}},
-        .max_words = 1,
+        .words = "clear",
+        .options = {[HISTORY_LINES] = {"lines", 'n', true},
+                    [HISTORY_ALL] = {"all", 0, false},
+                    [HISTORY_YES] = {"yes", 0, false}},
+        .max_words = 2,
         .run = history,
+    },
+    {
+        .name = "mute",
+        .args = "[PEER|#ROOM]",
+        .summary = "no notification and nothing unread from PEER or a room",
+        .details = "What a muted peer or room says stands in the history, as read. The other side\n"
+                   "sees it delivered and is not told. Without PEER: who is muted.\n",
+        .example = "p2pvpnctl mute '#crew'",
+        .max_words = 1,
+        .run = mute,
+    },
+    {
+        .name = "unmute",
+        .args = "PEER|#ROOM",
+        .summary = "undo mute",
+        .details = "",
+        .example = "p2pvpnctl unmute pi",
+        .min_words = 1,
+        .max_words = 1,
+        .run = unmute,
     },
     {
         .name = "chat",
@@ -223,12 +460,12 @@ const struct pv_command pv_cmds_chat[] = {
         .summary = "a conversation: shows what comes in, sends what is typed",
         .details =
             "On a terminal with a roster, histories and delivery marks (/help says more);\n"
-            "in a pipe line by line: with PEER every line goes there. In any case:\n"
-            "  send NAME TEXT  send a line\n"
+            "in a pipe line by line. With PEER every line goes there but these:\n"
+            "  send NAME TEXT  send a line (with PEER: when NAME is known to be a member)\n"
             "  getu            who is there\n"
             "  exit            end (so does the end of the input)\n"
             "  --lines         line by line on a terminal too\n"
-            "  --raw           for scripts, with PEER: prints nothing but its lines and\n"
+            "  --raw           for scripts: prints nothing but the lines of PEER and\n"
             "                  sends those of the input, like nc on port 2047. Ends with the\n"
             "                  input when something was sent, else only listens\n",
         .example = "p2pvpnctl chat pi",

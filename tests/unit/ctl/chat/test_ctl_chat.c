@@ -1,11 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /* p2pvpnctl: send, inbox, history and the conversation of chat. */
+#include <stdlib.h>
+
 #include "tests/unit/ctl/ctl_fake.h"
 
 #define MSG(id, from, to, text, state)                                                          \
     "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" to "\",\"room\":null,\"text\":\"" text \
     "\",\"time\":1000000000.5,\"state\":\"" state "\"}"
 #define WHEN "[2001-09-09 01:46] "
+
+/* The ids that send drew are random: they are left out, once each is seen to have its form. */
+static const char *without_ids(char *requests)
+{
+    static const char field[] = ",\"message\":\"";
+    for (char *p; (p = strstr(requests, field)) != NULL;) {
+        uint8_t id[PV_CHAT_ID_LEN];
+        char *text = p + sizeof(field) - 1, *end = text + PV_CHAT_ID_TEXT;
+        assert_int_equal(*end, '"');
+        *end = '\0';
+        assert_int_equal(pv_chat_id_parse(text, id), PV_OK);
+        memmove(p, end + 1, strlen(end + 1) + 1);
+    }
+    return requests;
+}
 
 static void send_joins_words_and_says_what_became_of_it(void **state)
 {
@@ -21,13 +38,32 @@ static void send_joins_words_and_says_what_became_of_it(void **state)
     fclose(in);
     assert_non_null(strstr(t.out, "queued"));
     assert_int_equal(RUN("send", "--json", "pi", "x"), 0);
-    assert_string_equal(
-        t.out,
-        "{\"message\":" MSG("A", "lap", "pi", "x", "queued") ",\"online\":false,\"format\":1}\n");
-    assert_string_equal(t.requests,
+    assert_string_equal(t.out, "{\"message\":" MSG("A", "lap", "pi", "x",
+                                                   "queued") ",\"online\":false,\"format\":1}\n");
+    assert_string_equal(without_ids(t.requests),
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"see you --json -8\"}\n"
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"two\\nlines\"}\n"
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"x\"}\n");
+}
+
+/* What was sent and not answered may arrive: whoever repeats it can say which it was. */
+static void a_send_without_an_answer_says_how_it_is_repeated(void **state)
+{
+    (void)state;
+    answers("send", "");
+    assert_int_equal(RUN("--timeout", "1", "send", "pi", "x"), PV_CTLAPI_TIMEOUT);
+    const char *id = strstr(t.requests, "\"message\":\"");
+    assert_non_null(id);
+    const char *said = strstr(t.err, "the same again with --id ");
+    assert_non_null(said);
+    assert_memory_equal(said + 25, id + 11, PV_CHAT_ID_TEXT);
+    answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
+    t.requests[0] = '\0';
+    assert_int_equal(RUN("send", "--id", "AAECAwQFBgcICQoLDA0ODw", "pi", "x"), 0);
+    assert_string_equal(t.requests, "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"x\","
+                                    "\"message\":\"AAECAwQFBgcICQoLDA0ODw\"}\n");
+    assert_int_equal(RUN("send", "--id", "short", "pi", "x"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("send", "--id", "AAECAwQFBgcICQoLDA0ODw", "#crew", "x"), PV_CTLAPI_USAGE);
 }
 
 static void a_text_of_the_limit_passes_and_one_more_byte_does_not(void **state)
@@ -49,13 +85,23 @@ static void inbox_shows_who_and_what(void **state)
     (void)state;
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
                          "A", "pi", "lap", "hi\\u001b[2J\\nthere", "unread") "]}\n");
+    answers("read", "{\"id\":@,\"ok\":true,\"read\":1}\n");
     assert_int_equal(RUN("inbox", "--peek"), 0);
     assert_string_equal(t.out, WHEN "pi: hi\xef\xbf\xbd[2J\n    there\n");
     assert_int_equal(RUN("inbox", "--json"), 0);
-    assert_string_equal(t.out, "{\"version\":1,\"messages\":[" MSG(
-                                   "A", "pi", "lap", "hi\\u001B[2J\\nthere", "unread") "],"
-                                   "\"format\":1}\n");
-    assert_string_equal(t.requests, "{\"cmd\":\"inbox\",\"peek\":true}\n{\"cmd\":\"inbox\"}\n");
+    assert_string_equal(t.out, "{\"version\":1,\"messages\":[" MSG("A", "pi", "lap",
+                                                                   "hi\\u001B[2J\\nthere",
+                                                                   "unread") "],\"format\":1}\n");
+    /* Only what was printed is read, and only then. */
+    assert_string_equal(t.requests, "{\"cmd\":\"inbox\",\"peek\":true}\n"
+                                    "{\"cmd\":\"inbox\",\"peek\":true}\n"
+                                    "{\"cmd\":\"read\",\"through\":\"A\"}\n");
+    /* A full disk keeps nobody from reading. */
+    answers("read", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"the disk is full\"}\n");
+    assert_int_equal(RUN("inbox"), 0);
+    assert_non_null(strstr(t.out, "there"));
+    assert_non_null(strstr(t.err, "the disk is full"));
+    assert_non_null(strstr(t.err, "warning: these messages stay unread"));
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     assert_int_equal(RUN("inbox"), 0);
     assert_int_equal(t.out_len, 0);
@@ -75,6 +121,72 @@ static void history_shows_both_directions(void **state)
     assert_null(strstr(t.out, "more"));
 }
 
+static void what_the_other_machine_does_not_take_is_said(void **state)
+{
+    (void)state;
+#define HELD                                                                                \
+    "{\"id\":\"A\",\"from\":\"lap\",\"to\":\"pi\",\"room\":null,\"text\":\"yes\",\"time\":" \
+    "1790000000.5,\"state\":\"queued\",\"held\":\"full\"}"
+    answers("send", "{\"id\":@,\"ok\":true,\"message\":" HELD ",\"online\":true}\n");
+    assert_int_equal(RUN("send", "pi", "yes"), 0);
+    assert_string_equal(t.out, "queued: pi's machine takes no more from you for now\n");
+    answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" HELD "]}\n");
+    assert_int_equal(RUN("history", "pi"), 0);
+    assert_non_null(strstr(t.out, "lap to pi: yes  (queued: pi takes no more from you for now)\n"));
+}
+
+static void a_former_holder_of_a_name_is_told_apart(void **state)
+{
+    (void)state;
+    answers(
+        "history",
+        "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[{\"id\":\"A\",\"from\":\"pi\",\"to\":"
+        "\"lap\",\"room\":null,\"text\":\"hi\",\"time\":1000000000,\"state\":\"read\","
+        "\"from_former\":\"AbCdEf\"}],\"changed\":{\"since\":1000000000,\"key\":\"AbCdEf\"}}\n");
+    assert_int_equal(RUN("history", "pi"), 0);
+    assert_string_equal(t.out,
+                        "-- pi is another machine since 2001-09-09 01:46 (before: key AbCd)\n"
+                        "[2001-09-09 01:46] pi (former, key AbCd) to lap: hi\n");
+}
+
+static void history_is_cleared_when_one_is_sure(void **state)
+{
+    (void)state;
+    answers("history_clear", "{\"id\":@,\"ok\":true,\"deleted\":12}\n");
+    assert_int_equal(RUN("history", "clear", "pi", "--yes"), 0);
+    assert_string_equal(t.out, "12 messages deleted on this machine\n");
+    assert_string_equal(t.requests, "{\"cmd\":\"history_clear\",\"peer\":\"pi\"}\n");
+    assert_int_equal(RUN("history", "clear", "--all", "--yes"), 0);
+    static const char both[] = "{\"cmd\":\"history_clear\",\"peer\":\"pi\"}\n"
+                               "{\"cmd\":\"history_clear\"}\n";
+    assert_string_equal(t.requests, both);
+    /* Without a terminal nobody can be asked, and half a command deletes nothing. */
+    assert_int_equal(RUN("history", "clear", "pi"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("history", "clear", "--yes"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("history", "clear", "pi", "--all", "--yes"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("history", "clear", "pi", "-n", "2", "--yes"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("history", "pi", "--yes"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("history", "pi", "bob"), PV_CTLAPI_USAGE);
+    assert_string_equal(t.requests, both);
+}
+
+static void mute_says_what_it_does(void **state)
+{
+    (void)state;
+    answers("mute", "{\"id\":@,\"ok\":true,\"changed\":true}\n");
+    answers("unmute", "{\"id\":@,\"ok\":true,\"changed\":false}\n");
+    answers("muted", "{\"id\":@,\"ok\":true,\"version\":1,\"muted\":[\"#crew\",\"pi\"]}\n");
+    assert_int_equal(RUN("mute", "#crew"), 0);
+    assert_string_equal(t.out, "#crew is muted: what it says stands in the history only\n");
+    assert_string_equal(t.requests, "{\"cmd\":\"mute\",\"peer\":\"#crew\"}\n");
+    assert_int_equal(RUN("unmute", "pi"), 0);
+    assert_string_equal(t.out, "pi was not muted\n");
+    assert_int_equal(RUN("mute"), 0);
+    assert_string_equal(t.out, "#crew\npi\n");
+    assert_int_equal(RUN("unmute"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("mute", "pi", "bob"), PV_CTLAPI_USAGE);
+}
+
 static void chat_converses_on_a_pipe(void **state)
 {
     (void)state;
@@ -83,6 +195,7 @@ static void chat_converses_on_a_pipe(void **state)
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
                          "A", "pi", "lap", "earlier", "unread") "," MSG("B", "pi", "lap", "live",
                                                                         "unread") "]}\n");
+    answers("read", "{\"id\":@,\"ok\":true,\"read\":2}\n");
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" MSG("C", "lap", "pi", "hello",
                                                              "queued") ",\"online\":true}\n");
     answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
@@ -95,10 +208,15 @@ static void chat_converses_on_a_pipe(void **state)
     assert_non_null(strstr(t.out, "pi             10.66.1.5  online   direct\n"));
     assert_null(strstr(strstr(t.out, "live") + 1, "live")); /* told twice, shown once */
     assert_string_equal(t.err, "there is: send NAME TEXT, getu, exit\n");
-    assert_string_equal(t.requests, "{\"cmd\":\"watch\",\"what\":\"chat\",\"seen\":true}\n"
-                                    "{\"cmd\":\"inbox\"}\n"
-                                    "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"hello there\"}\n"
-                                    "{\"cmd\":\"peers\"}\n");
+    /* What is typed is read whenever it comes, so only some of the order is certain. */
+    static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\",\"seen\":true}\n"
+                                "{\"cmd\":\"inbox\",\"peek\":true}\n";
+    assert_int_equal(strncmp(t.requests, first, sizeof(first) - 1), 0);
+    assert_non_null(strstr(t.requests, "{\"cmd\":\"read\",\"through\":\"B\"}\n"));
+    const char *sent =
+        strstr(t.requests, "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"hello there\"}\n");
+    assert_non_null(sent);
+    assert_non_null(strstr(sent, "{\"cmd\":\"peers\"}\n"));
 }
 
 static void chat_with_a_peer_sends_plain_lines_there(void **state)
@@ -113,12 +231,62 @@ static void chat_with_a_peer_sends_plain_lines_there(void **state)
     assert_string_equal(t.requests,
                         "{\"cmd\":\"ip\",\"peer\":\"pi\"}\n"
                         "{\"cmd\":\"watch\",\"what\":\"chat\",\"seen\":true}\n"
-                        "{\"cmd\":\"inbox\"}\n"
+                        "{\"cmd\":\"inbox\",\"peek\":true}\n"
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"hello\"}\n"
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"send me the file\"}\n"
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"last line without "
                         "newline\"}\n");
     assert_non_null(strstr(t.err, "p2pvpnctl: send: disk full\n"));
+}
+
+#define ROOM_MSG(id, from, room, text)                                              \
+    "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" room "\",\"room\":\"" room \
+    "\",\"text\":\"" text "\",\"time\":1000000000.5,\"state\":\"unread\"}"
+
+/* A raw conversation prints the lines of the peer, or of the room, and of nobody else. */
+static void raw_prints_the_lines_of_one_conversation(void **state)
+{
+    (void)state;
+    answers("room_members", "{\"id\":@,\"ok\":true,\"room\":\"#crew\",\"members\":[]}\n");
+    answers(
+        "inbox",
+        "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" ROOM_MSG(
+            "A", "pi", "#crew",
+            "from pi") "," ROOM_MSG("B", "lap", "#crew",
+                                    "from lap") "," ROOM_MSG("C", "pi", "#other",
+                                                             "elsewhere") "," MSG("D", "pi", "lap",
+                                                                                  "private",
+                                                                                  "unread") "]}\n");
+    answers("read", "{\"id\":@,\"ok\":true,\"read\":4}\n");
+    answers("send", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"send: \\u001b[2J\"}\n");
+    FILE *in = input("hello\n");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", "--raw", "#crew", NULL}), 1);
+    fclose(in);
+    assert_string_equal(t.out, "from pi\nfrom lap\n");
+    assert_null(strchr(t.err, 0x1b)); /* whatever p2pvpnd says reaches no terminal as a command */
+    assert_non_null(strstr(t.err, "send: "));
+    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
+    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
+    in = input("hello\n");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", "--raw", "pi", NULL}), 1);
+    fclose(in);
+    assert_string_equal(t.out, "private\n");
+}
+
+static void what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command(void **state)
+{
+    char path[] = "/tmp/ctlchatXXXXXX";
+    int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0 && write(fd, "x", 1) == 1);
+    close(fd);
+    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
+    answers("file_send", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"no \\u001b[2J\"}\n");
+    int code = RUN("send-file", "pi", path);
+    unlink(path);
+    assert_int_equal(code, 1);
+    assert_non_null(strstr(t.err, "no "));
+    assert_null(strchr(t.err, 0x1b));
 }
 
 static void chat_with_an_unknown_peer_is_told_at_once(void **state)
@@ -171,11 +339,18 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(send_joins_words_and_says_what_became_of_it),
+        T(a_send_without_an_answer_says_how_it_is_repeated),
         T(a_text_of_the_limit_passes_and_one_more_byte_does_not),
         T(inbox_shows_who_and_what),
         T(history_shows_both_directions),
+        T(what_the_other_machine_does_not_take_is_said),
+        T(a_former_holder_of_a_name_is_told_apart),
+        T(history_is_cleared_when_one_is_sure),
+        T(mute_says_what_it_does),
         T(chat_converses_on_a_pipe),
         T(chat_with_a_peer_sends_plain_lines_there),
+        T(raw_prints_the_lines_of_one_conversation),
+        T(what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command),
         T(chat_with_an_unknown_peer_is_told_at_once),
         T(chat_without_a_network_ends),
         T(chat_tells_states_of_what_it_sent),
