@@ -5,15 +5,19 @@
 
 #include <curses.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <langinfo.h>
+#include <limits.h>
 #include <locale.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ctl/tui/tuiview.h"
 #include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
 
 enum {
     MAX_ASKED = 12,    /* requests without answer; the daemon takes 16 */
@@ -22,6 +26,10 @@ enum {
     ESC_MS = 25, /* what comes so soon behind an escape belongs to it */
     COLOR_GOOD = 1,
     COLOR_WARN = 2,
+    COLOR_NAMES = 3,         /* and the PV_TUI_COLOURS - 1 behind it */
+    KEY_PASTE = KEY_MAX + 1, /* our numbers for the ends of a paste */
+    KEY_PASTE_END,
+    RETRY_MS = 1000, /* between attempts to reach a daemon that is gone */
 };
 #define CTRL(letter) ((letter)&0x1f)
 
@@ -46,6 +54,10 @@ struct tui {
     SCREEN *curses;
     bool colour;
     pv_ns refresh_at;
+    bool lost;    /* the daemon is gone: what is asked waits */
+    bool pasting; /* between the ends of a paste */
+    char *paste;  /* owned; NUL-terminated when pasting */
+    size_t n_paste, cap_paste;
     struct asked asked[MAX_ASKED + 4];
     size_t n_asked;
 };
@@ -59,9 +71,10 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
     memcpy(of_room ? req->room : req->peer, action->peer, sizeof(action->peer));
     if (action->kind == PV_TUI_INVITE && action->text != NULL)
         snprintf(req->peer, sizeof(req->peer), "%s", action->text);
-    else if (action->kind == PV_TUI_SEND)
+    else if (action->kind == PV_TUI_SEND) {
         req->text = action->text;
-    else if (action->kind == PV_TUI_OLDER && action->text != NULL)
+        memcpy(req->message, action->id, sizeof(req->message));
+    } else if (action->kind == PV_TUI_OLDER && action->text != NULL)
         snprintf(req->before, sizeof(req->before), "%s", action->text);
     else if ((action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE) &&
              action->text != NULL)
@@ -90,6 +103,62 @@ static int send_request(struct tui *u, enum kind kind, enum pv_ctlapi_cmd cmd,
     return pv_client_send(&u->cli->client, &req, pv_clock_now() + PV_S(ANSWER_S));
 }
 
+/* The message's name is drawn here, once: when the daemon goes before it has answered, the same
+ * message is sent again and arrives once. Texts of rooms get theirs from the daemon. */
+static void name_message(struct pv_tui_action *action)
+{
+    uint8_t id[PV_CHAT_ID_LEN];
+    const struct pv_rng rng = pv_entropy();
+    if (action->kind != PV_TUI_SEND || action->peer[0] == '#' || action->id[0] != '\0')
+        return;
+    pv_rng_fill(&rng, id, sizeof(id));
+    pv_chat_id_format(id, action->id);
+}
+
+static int fail_file(struct tui *u, struct pv_tui_action *action, const char *why)
+{
+    char text[PV_TUI_NOTE];
+    snprintf(text, sizeof(text), "/send-file %.120s: %s", action->text, why);
+    pv_tui_take_error(&u->model, text, NULL);
+    free(action->text);
+    return PV_OK;
+}
+
+/* Opens the file as this user, whose rights count, and passes it. Takes the action's text. */
+static int offer_file(struct tui *u, struct pv_tui_action *action)
+{
+    char path[PATH_MAX];
+    struct pv_ctlapi_request req;
+    struct stat st;
+    const char *home = getenv("HOME"), *slash;
+    if (action->text == NULL)
+        return PV_OK;
+    bool at_home = strncmp(action->text, "~/", 2) == 0 && home != NULL;
+    if (snprintf(path, sizeof(path), "%s%s", at_home ? home : "", action->text + at_home) >=
+        (int)sizeof(path))
+        return fail_file(u, action, "the name is too long");
+    /* Not blocking: the name of a pipe must not hold up the chat. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return fail_file(u, action, strerror(errno));
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return fail_file(u, action, "not a regular file");
+    }
+    struct asked *a = &u->asked[u->n_asked++];
+    pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, ++u->cli->last_id);
+    *a = (struct asked){.id = req.id, .kind = ASKED_ACTION, .action = *action};
+    memcpy(req.peer, action->peer, sizeof(action->peer));
+    slash = strrchr(path, '/');
+    req.text = strdup(slash == NULL ? path : slash + 1);
+    int r = req.text == NULL
+                ? PV_ERR_NOMEM
+                : pv_client_send_fd(&u->cli->client, &req, fd, pv_clock_now() + PV_S(ANSWER_S));
+    pv_ctlapi_request_done(&req);
+    close(fd);
+    return r;
+}
+
 static int ask_action(struct tui *u, struct pv_tui_action *action)
 {
     static const enum pv_ctlapi_cmd cmds[] = {
@@ -99,6 +168,7 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
         [PV_TUI_REFUSE] = PV_CTLAPI_FILE_STOP, [PV_TUI_ROOMS] = PV_CTLAPI_ROOM_LIST,
         [PV_TUI_MAKE] = PV_CTLAPI_ROOM_CREATE, [PV_TUI_INVITE] = PV_CTLAPI_ROOM_INVITE,
         [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE, [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
+        [PV_TUI_FILES] = PV_CTLAPI_FILES,
     };
     /* Any list of peers, also one that an event asked for, puts the next refresh off. */
     if (action->kind == PV_TUI_PEERS)
@@ -108,10 +178,13 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
     if (action->kind == PV_TUI_SEND &&
         (action->text == NULL ||
          !pv_chat_text_is_valid(pv_view(action->text, strlen(action->text))))) {
-        pv_tui_take_error(&u->model, "this text cannot be sent", action->text);
+        pv_tui_take_error(&u->model, "this text cannot be sent", action);
         free(action->text);
         return PV_OK;
     }
+    if (action->kind == PV_TUI_SEND_FILE)
+        return offer_file(u, action);
+    name_message(action);
     return send_request(u, ASKED_ACTION, cmds[action->kind], action);
 }
 
@@ -122,6 +195,9 @@ static int ask_what_waits(struct tui *u)
     if (pv_clock_now() >= u->refresh_at && u->n_asked < MAX_ASKED) {
         action = (struct pv_tui_action){.kind = PV_TUI_PEERS};
         r = ask_action(u, &action);
+        action = (struct pv_tui_action){.kind = PV_TUI_FILES};
+        if (r >= 0 && u->model.files_moving)
+            r = ask_action(u, &action);
     }
     /* The daemon fails a request beyond its limit, so the rest waits in the model. */
     while (r >= 0 && u->n_asked < MAX_ASKED && pv_tui_poll(&u->model, &action) == PV_OK)
@@ -168,7 +244,10 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
         pv_tui_take_members(&u->model, body);
     else if (action->kind == PV_TUI_OLDER)
         pv_tui_take_older(&u->model, action->peer, body);
-    else if (action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE)
+    else if (action->kind == PV_TUI_FILES)
+        pv_tui_take_files(&u->model, body);
+    else if (action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE ||
+             action->kind == PV_TUI_SEND_FILE)
         pv_tui_take_file(&u->model, body);
     else if (action->kind != PV_TUI_READ)
         pv_tui_take_done(&u->model, action, body);
@@ -190,8 +269,9 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
     if (a.id == UINT64_MAX)
         return 0;
     if (!reply->ok) {
-        pv_tui_take_error(&u->model, reply->error,
-                          a.action.kind == PV_TUI_SEND ? a.action.text : NULL);
+        pv_tui_take_error(&u->model, reply->error, &a.action);
+        if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_OLDER)
+            pv_tui_take_older(&u->model, a.action.peer, NULL);
         code = a.kind == ASKED_WATCH ? (int)reply->code : 0; /* without it there is no chat */
     } else if (a.kind == ASKED_STATUS) {
         pv_tui_take_status(&u->model, reply->body);
@@ -232,6 +312,53 @@ static int read_replies(struct tui *u, char error[static PV_TUI_NOTE], int *ret_
     }
 }
 
+/* --- the daemon goes and comes back ------------------------------------------------------------
+ */
+
+/* What has no answer is asked again later, in its order; the rest was about what the daemon knew.
+ */
+static void lose_daemon(struct tui *u)
+{
+    pv_client_close(&u->cli->client);
+    for (;;) {
+        struct asked *last = NULL;
+        for (size_t i = 0; i < u->n_asked; i++)
+            last = last == NULL || u->asked[i].id > last->id ? &u->asked[i] : last;
+        if (last == NULL)
+            break;
+        if (last->kind == ASKED_ACTION && last->action.kind == PV_TUI_SEND &&
+            last->action.id[0] != '\0') {
+            pv_tui_again(&u->model, &last->action);
+        } else {
+            /* Whether a room's text was taken is not known: it is for the person to decide. */
+            if (last->kind == ASKED_ACTION)
+                pv_tui_take_error(&u->model, "perhaps not sent", &last->action);
+            free(last->action.text);
+        }
+        *last = u->asked[--u->n_asked];
+    }
+    u->lost = true;
+    u->refresh_at = pv_clock_now() + PV_MS(RETRY_MS);
+    pv_tui_take_loss(&u->model);
+}
+
+static int begin(struct tui *u);
+
+static void find_daemon(struct tui *u)
+{
+    pv_ns now = pv_clock_now();
+    if (!u->lost || now < u->refresh_at)
+        return;
+    u->refresh_at = now + PV_MS(RETRY_MS);
+    if (pv_client_open(&u->cli->client, u->cli->socket) != PV_OK)
+        return;
+    u->lost = false;
+    u->refresh_at = 0;
+    pv_tui_take_return(&u->model);
+    if (begin(u) < 0)
+        lose_daemon(u);
+}
+
 /* --- the terminal ---------------------------------------------------------------------------- */
 
 static attr_t attr_of(uint8_t attr)
@@ -246,11 +373,13 @@ static attr_t attr_of(uint8_t attr)
     return a;
 }
 
-static short pair_of(const struct tui *u, uint8_t attr)
+static short pair_of(const struct tui *u, uint8_t attr, uint8_t colour)
 {
     /* A colour on a reversed row is unreadable in many terminals. */
     if (!u->colour || (attr & PV_TUI_REVERSE) != 0)
         return 0;
+    if (colour > 0)
+        return (short)(COLOR_NAMES + colour - 1);
     return (attr & PV_TUI_GOOD) != 0 ? COLOR_GOOD : (attr & PV_TUI_WARN) != 0 ? COLOR_WARN : 0;
 }
 
@@ -270,13 +399,16 @@ static int draw(struct tui *u)
             cchar_t ch;
             /* The right half of a wide character has no text: curses fills it by itself. */
             if (c->ch[0] == L'\0' ||
-                setcchar(&ch, c->ch, attr_of(c->attr), pair_of(u, c->attr), NULL) == ERR)
+                setcchar(&ch, c->ch, attr_of(c->attr), pair_of(u, c->attr, c->colour), NULL) == ERR)
                 continue;
             (void)mvadd_wchnstr((int)row, (int)col, &ch, 1);
         }
     }
     move((int)u->screen.cursor_row, (int)u->screen.cursor_col);
     refresh();
+    if (u->model.ring)
+        beep();
+    u->model.ring = false;
     return PV_OK;
 }
 
@@ -352,12 +484,52 @@ static void key_of_character(struct tui *u, wint_t key)
     pv_tui_key(&u->model, PV_TUI_CHAR, (wchar_t)key);
 }
 
+/* One character of a paste. What would be a key is none here: only newlines and tabs stay of the
+ * control characters. */
+static void paste_character(struct tui *u, wint_t key)
+{
+    char bytes[8];
+    if (key == L'\r')
+        key = L'\n';
+    int n = key < 0x20 && key != L'\n' && key != L'\t' ? 0 : wctomb(bytes, (wchar_t)key);
+    if (n <= 0 || key == 0x7f || u->n_paste > (size_t)4 * PV_CHAT_TEXT_MAX)
+        return;
+    if (u->n_paste + (size_t)n + 1 > u->cap_paste) {
+        size_t cap = 2 * u->cap_paste + 256;
+        char *grown = realloc(u->paste, cap);
+        if (grown == NULL)
+            return;
+        u->paste = grown;
+        u->cap_paste = cap;
+    }
+    memcpy(u->paste + u->n_paste, bytes, (size_t)n);
+    u->n_paste += (size_t)n;
+    u->paste[u->n_paste] = '\0';
+}
+
+/* The terminal brackets what is pasted (xterm's mode 2004), so that a newline in it is no Enter. */
+static bool take_paste(struct tui *u, int r, wint_t key)
+{
+    if (r == KEY_CODE_YES && (key == KEY_PASTE || key == KEY_PASTE_END)) {
+        if (u->pasting && key == KEY_PASTE_END && u->n_paste > 0)
+            pv_tui_paste(&u->model, u->paste);
+        u->pasting = key == KEY_PASTE;
+        u->n_paste = 0;
+        return true;
+    }
+    if (u->pasting && r != KEY_CODE_YES)
+        paste_character(u, key);
+    return u->pasting;
+}
+
 /* Everything that was typed; false when the terminal is gone. */
 static bool read_keys(struct tui *u)
 {
     wint_t key;
     int r;
     while ((r = get_wch(&key)) != ERR) {
+        if (take_paste(u, r, key))
+            continue;
         if (r == KEY_CODE_YES)
             key_of_curses(u, key); /* KEY_RESIZE too: the next picture has the new size */
         else
@@ -390,7 +562,15 @@ static bool open_terminal(struct tui *u)
         use_default_colors();
         init_pair(COLOR_GOOD, COLOR_GREEN, -1);
         init_pair(COLOR_WARN, COLOR_YELLOW, -1);
+        static const short names[PV_TUI_COLOURS] = {COLOR_CYAN, COLOR_MAGENTA, COLOR_BLUE,
+                                                    COLOR_RED,  COLOR_GREEN,   COLOR_YELLOW};
+        for (short i = 0; i < PV_TUI_COLOURS; i++)
+            init_pair((short)(COLOR_NAMES + i), names[i], -1);
     }
+    define_key("\033[200~", KEY_PASTE);
+    define_key("\033[201~", KEY_PASTE_END);
+    fputs("\033[?2004h", u->cli->out);
+    fflush(u->cli->out);
     return true;
 }
 
@@ -399,6 +579,8 @@ static void close_terminal(struct tui *u)
     /* pv_tui_run() comes here also when no terminal was opened. */
     if (u->curses == NULL)
         return;
+    fputs("\033[?2004l", u->cli->out);
+    fflush(u->cli->out);
     endwin();
     delscreen(u->curses);
     u->curses = NULL;
@@ -419,18 +601,18 @@ bool pv_tui_is_possible(const struct pv_cli *cli)
 static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_status)
 {
     while (!u->model.ended) {
-        int r = ask_what_waits(u);
-        if (r < 0) {
-            *ret_status = r;
-            return PV_CTLAPI_FAILED;
-        }
+        find_daemon(u);
+        if (!u->lost && ask_what_waits(u) < 0)
+            lose_daemon(u);
+        u->model.now = (double)pv_clock_wall_us() / 1e6;
         if (draw(u) < 0)
             return PV_CTLAPI_FAILED;
-        struct pollfd p[2] = {{.fd = u->cli->client.fd, .events = POLLIN},
+        /* poll() passes over a descriptor below zero. */
+        struct pollfd p[2] = {{.fd = u->lost ? -1 : u->cli->client.fd, .events = POLLIN},
                               {.fd = fileno(u->cli->in), .events = POLLIN}};
         /* The timeout keeps the refresh of paths going while nobody types. A new window size
          * interrupts poll() (SIGWINCH), and the next draw() asks for the size. */
-        int n = poll(p, 2, REFRESH_MS);
+        int n = poll(p, 2, u->lost ? RETRY_MS : REFRESH_MS);
         if (n < 0 && errno != EINTR)
             return PV_CTLAPI_FAILED;
         /* Keys are read whatever poll() says: curses may hold some that it has already read
@@ -438,16 +620,20 @@ static int converse(struct tui *u, char error[static PV_TUI_NOTE], int *ret_stat
         if (!read_keys(u))
             return 0;
         int code = n > 0 && p[0].revents != 0 ? read_replies(u, error, ret_status) : 0;
-        if (code != 0)
+        /* A daemon that ended may come back; one that speaks another language will not. */
+        if (code != 0 && *ret_status == PV_ERR_CLOSED) {
+            *ret_status = PV_OK;
+            lose_daemon(u);
+        } else if (code != 0) {
             return code;
+        }
     }
     return 0;
 }
 
 /* Watch first, then what is unread: nothing can fall between. */
-static int begin(struct tui *u, const char *peer)
+static int begin(struct tui *u)
 {
-    size_t index = peer == NULL ? 0 : pv_tui_find(&u->model, peer, true);
     int r = send_request(u, ASKED_STATUS, PV_CTLAPI_STATUS, NULL);
     if (r >= 0)
         r = send_request(u, ASKED_WATCH, PV_CTLAPI_WATCH, NULL);
@@ -455,11 +641,17 @@ static int begin(struct tui *u, const char *peer)
         r = send_request(u, ASKED_ROOMS, PV_CTLAPI_ROOM_LIST, NULL);
     if (r >= 0)
         r = send_request(u, ASKED_UNREAD, PV_CTLAPI_INBOX, NULL);
+    return r;
+}
+
+static int open_first(struct tui *u, const char *peer)
+{
+    size_t index = peer == NULL ? 0 : pv_tui_find(&u->model, peer, true);
     if (index == SIZE_MAX)
         return PV_ERR_NOMEM;
     if (index > 0)
         pv_tui_open(&u->model, index);
-    return r;
+    return PV_OK;
 }
 
 static void use_locale(void)
@@ -482,7 +674,9 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
     }
     u->cli = cli;
     use_locale();
-    status = begin(u, peer);
+    status = begin(u);
+    if (status >= 0)
+        status = open_first(u, peer);
     if (status >= 0 && open_terminal(u))
         code = converse(u, error, &status);
     else if (status >= 0)
@@ -492,6 +686,7 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
     close_terminal(u);
     for (size_t i = 0; i < u->n_asked; i++)
         free(u->asked[i].action.text);
+    free(u->paste);
     pv_tui_screen_done(&u->screen);
     pv_tui_done(&u->model);
     free(u);

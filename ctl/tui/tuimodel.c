@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the chat knows: conversations, their lines, who is there; and what it wants asked. Pure: no
  * terminal and no socket, so that a test can type and answer. */
-#include "ctl/tui/tuimodel.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,10 +8,9 @@
 
 #include "base/log.h"
 #include "ctl/lib/show.h"
-#include "ctl/tui/tuiwords.h"
+#include "ctl/tui/tuimodel_int.h"
 
-static void note(struct pv_tui *t, const char *fmt, ...) PV_PRINTF(2, 3);
-static void note(struct pv_tui *t, const char *fmt, ...)
+void pv_tui_note(struct pv_tui *t, const char *fmt, ...)
 {
     char text[PV_TUI_NOTE];
     va_list ap;
@@ -24,20 +21,33 @@ static void note(struct pv_tui *t, const char *fmt, ...)
      * characters out of it that could command the terminal. */
     text[strcspn(text, "\n")] = '\0';
     pv_chat_show(pv_view(text, strlen(text)), t->note, sizeof(t->note));
+    t->note_id[0] = '\0';
 }
 
-static void want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
+void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
 {
     /* The text goes back into the input line, so that nothing that was typed is lost. */
+    struct pv_tui_action a = {.kind = kind, .text = text};
+    snprintf(a.peer, sizeof(a.peer), "%s", peer);
     if (t->n_actions == PV_TUI_MAX_ACTIONS) {
         if (text != NULL)
-            pv_tui_take_error(t, "too much at once: wait a moment", text);
+            pv_tui_take_error(t, "too much at once: wait a moment", &a);
         free(text);
         return;
     }
-    struct pv_tui_action *a = &t->actions[t->n_actions++];
-    *a = (struct pv_tui_action){.kind = kind, .text = text};
-    snprintf(a->peer, sizeof(a->peer), "%s", peer);
+    t->actions[t->n_actions++] = a;
+}
+
+void pv_tui_again(struct pv_tui *t, const struct pv_tui_action *action)
+{
+    /* Before what was typed later, so that lines arrive in their order. */
+    if (t->n_actions == PV_TUI_MAX_ACTIONS) {
+        pv_tui_take_error(t, "too much at once: wait a moment", action);
+        free(action->text);
+        return;
+    }
+    memmove(t->actions + 1, t->actions, t->n_actions++ * sizeof(t->actions[0]));
+    t->actions[0] = *action;
 }
 
 int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action)
@@ -69,8 +79,11 @@ void pv_tui_done(struct pv_tui *t)
     for (size_t i = 0; i < t->n_convs; i++) {
         drop_lines(t->convs[i].lines, t->convs[i].n_lines);
         free(t->convs[i].lines);
+        free(t->convs[i].draft);
     }
     free(t->convs);
+    free(t->order);
+    free(t->paste);
     for (size_t i = 0; i < t->n_actions; i++)
         free(t->actions[i].text);
     pv_tuiedit_done(&t->edit);
@@ -100,6 +113,10 @@ size_t pv_tui_find(struct pv_tui *t, const char *name, bool create)
         if (grown == NULL)
             return SIZE_MAX;
         t->convs = grown;
+        size_t *order = reallocarray(t->order, cap, sizeof(*order));
+        if (order == NULL)
+            return SIZE_MAX;
+        t->order = order;
         t->cap_convs = cap;
     }
     struct pv_tui_conv *c = &t->convs[low];
@@ -118,7 +135,57 @@ static void mark_read(struct pv_tui *t, struct pv_tui_conv *c)
     if (c->unread == 0)
         return;
     c->unread = 0;
-    want(t, PV_TUI_READ, c->name, NULL);
+    pv_tui_want(t, PV_TUI_READ, c->name, NULL);
+}
+
+/* What a person wants to see first: 0 the network's own, then unread, there, away, left. */
+static int rank_of(const struct pv_tui_conv *c)
+{
+    if (c->name[0] == '\0')
+        return 0;
+    if (c->unread > 0)
+        return 1;
+    return c->left ? 4 : c->online || c->is_room ? 2 : 3;
+}
+
+size_t pv_tui_sort(struct pv_tui *t)
+{
+    size_t n = 0, place = 0;
+    for (int rank = 0; rank < 5; rank++) {
+        for (size_t i = 0; i < t->n_convs; i++) {
+            if (rank_of(&t->convs[i]) != rank)
+                continue;
+            if (i == t->current)
+                place = n;
+            t->order[n++] = i;
+        }
+    }
+    return place;
+}
+
+/* Each conversation keeps its own unfinished line: what was begun for one is never sent to
+ * another. */
+static void change_draft(struct pv_tui *t, struct pv_tui_conv *from, struct pv_tui_conv *to)
+{
+    free(from->draft);
+    from->draft = t->edit.len > 0 ? strdup(t->edit.text) : NULL;
+    pv_tuiedit_set(&t->edit, to->draft == NULL ? "" : to->draft);
+    free(to->draft);
+    to->draft = NULL;
+}
+
+/* Where the unread ones begin: a line is drawn above it. */
+static void find_new(struct pv_tui_conv *c)
+{
+    unsigned left = c->unread;
+    c->new_from[0] = '\0';
+    for (size_t i = c->n_lines; i > 0 && left > 0; i--) {
+        const struct pv_tui_line *line = &c->lines[i - 1];
+        if (line->id[0] == '\0' || line->outgoing)
+            continue;
+        left--;
+        memcpy(c->new_from, line->id, sizeof(c->new_from));
+    }
 }
 
 void pv_tui_open(struct pv_tui *t, size_t index)
@@ -126,14 +193,18 @@ void pv_tui_open(struct pv_tui *t, size_t index)
     if (index >= t->n_convs)
         return;
     struct pv_tui_conv *c = &t->convs[index];
+    if (index != t->current)
+        change_draft(t, &t->convs[t->current], c);
     t->current = index;
+    c->found = 0;
+    find_new(c);
     t->note[0] = '\0';
     c->scroll = 0;
     /* Each history is asked for once: pv_tui_take_history() replaces all lines, and events keep
      * them up to date afterwards. The network's pane (index 0) has no other side to ask about. */
     if (index > 0 && !c->asked) {
         c->asked = true;
-        want(t, PV_TUI_HISTORY, c->name, NULL);
+        pv_tui_want(t, PV_TUI_HISTORY, c->name, NULL);
     }
     mark_read(t, c);
 }
@@ -185,9 +256,9 @@ static char *harmless(const char *text)
     return copy;
 }
 
-static void add_notice(struct pv_tui_conv *c, const char *text)
+void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text)
 {
-    (void)add_line(c, (struct pv_tui_line){.text = harmless(text)});
+    (void)add_line(c, (struct pv_tui_line){.text = harmless(text), .time = t->now});
 }
 
 static enum pv_chat_state state_of(const char *name)
@@ -207,6 +278,7 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg, con
     struct pv_tui_line line = {.time = pv_json_real(msg, "time", 0)};
     const char *from = pv_json_text(msg, "from", "");
     line.outgoing = strcmp(from, t->me) == 0;
+    line.unproven = pv_json_bool(msg, "unproven");
     line.state = state_of(pv_json_text(msg, "state", ""));
     snprintf(line.id, sizeof(line.id), "%s", pv_json_text(msg, "id", ""));
     /* The view prints the name as it is, so only a valid name, which cannot contain control
@@ -236,25 +308,46 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (!add_line(c, line))
         return;
     c->unread += unread;
+    t->ring = t->ring || (t->bell && unread);
     /* Messages of the open conversation are read as they appear; the bar tells of the others. */
     if (index == t->current)
         mark_read(t, c);
     else if (unread)
-        note(t, "new from %s", c->name);
+        pv_tui_note(t, "new from %s", c->name);
 }
 
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
 {
     const json_t *msg = json_object_get(body, "message");
+    size_t index = pv_tui_find(t, pv_json_text(msg, "to", ""), false);
     pv_tui_take_message(t, msg);
+    /* Who answers has seen what was new. */
+    if (index != SIZE_MAX)
+        t->convs[index].new_from[0] = '\0';
     if (!pv_json_bool(body, "online") && json_is_string(json_object_get(msg, "room")))
-        note(t, "queued: nobody else of %s is there", pv_json_text(msg, "room", "?"));
+        pv_tui_note(t, "queued: nobody else of %s is there", pv_json_text(msg, "room", "?"));
     else if (!pv_json_bool(body, "online"))
-        note(t, "queued: %s is away and gets it when it is back", pv_json_text(msg, "to", "?"));
+        pv_tui_note(t, "queued: %s is away and gets it when it is back",
+                    pv_json_text(msg, "to", "?"));
+    if (!pv_json_bool(body, "online"))
+        snprintf(t->note_id, sizeof(t->note_id), "%s", pv_json_text(msg, "id", ""));
+}
+
+/* Among lines in the order of their times; a line that has none goes to the end. */
+static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line)
+{
+    if (!add_line(c, line))
+        return;
+    size_t at = c->n_lines - 1;
+    while (line.time > 0 && at > 0 && c->lines[at - 1].time > line.time) {
+        c->lines[at] = c->lines[at - 1];
+        at--;
+    }
+    c->lines[at] = line;
 }
 
 /* The answer takes the place of what is shown: lines that came by events meanwhile, and notices,
- * which the daemon does not know, are put behind it. */
+ * which the daemon does not know, stay where their time is. */
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
 {
     size_t index = pv_tui_find(t, peer, false), i;
@@ -275,7 +368,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     /* What came in the meantime, and notices. */
     for (i = 0; i < old.n_lines; i++) {
         if (find_line(c, old.lines[i].id) == NULL)
-            (void)add_line(c, old.lines[i]);
+            insert_line(c, old.lines[i]);
         else
             free(old.lines[i].text);
     }
@@ -287,17 +380,22 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
 {
     const json_t *list = json_object_get(body, "messages"), *msg;
     size_t index = pv_tui_find(t, peer, false), n = 0, i;
-    if (index == SIZE_MAX || json_array_size(list) == 0)
+    if (index == SIZE_MAX)
         return;
     struct pv_tui_conv *c = &t->convs[index];
+    c->more = body == NULL; /* the daemon could not say: the next page up asks again */
+    if (json_array_size(list) == 0)
+        return;
     size_t total = c->n_lines + json_array_size(list);
     /* When the limit is reached the older page is dropped. add_line() would drop the newest
      * lines of the page instead. "more" stays false then, so that nobody asks for the page
      * again. */
     struct pv_tui_line *lines =
         total > PV_TUI_MAX_LINES ? NULL : reallocarray(NULL, total, sizeof(*lines));
-    if (lines == NULL)
+    if (lines == NULL) {
+        c->more = total <= PV_TUI_MAX_LINES; /* memory may be there the next time */
         return;
+    }
     json_array_foreach(list, i, msg)
     {
         const char *other;
@@ -311,65 +409,8 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
     c->lines = lines;
     c->cap = total;
     c->n_lines += n;
+    c->found = 0; /* the lines have other numbers now */
     c->more = pv_json_bool(body, "more");
-}
-
-/* At the first line there is here: the daemon may have older ones. */
-static void page_up(struct pv_tui *t, struct pv_tui_conv *c, size_t page)
-{
-    size_t first = 0;
-    c->scroll += page;
-    /* Notices have no id that the daemon knows: the first message is the place to go on from. */
-    while (first < c->n_lines && c->lines[first].id[0] == '\0')
-        first++;
-    if (!c->at_top || !c->more || first == c->n_lines)
-        return;
-    c->more = false; /* until the answer says so */
-    want(t, PV_TUI_OLDER, c->name, strdup(c->lines[first].id));
-}
-
-/* --- files ----------------------------------------------------------------------------------- */
-
-/* False: it was in this state when it was told last. */
-static bool is_news(struct pv_tui *t, uint32_t number, const char *state)
-{
-    /* The array is a ring. When a file has fallen out of it, the file is at worst announced
-     * twice. */
-    size_t n = t->n_files < PV_TUI_MAX_FILES ? t->n_files : PV_TUI_MAX_FILES, i = 0;
-    while (i < n && t->files[i].number != number)
-        i++;
-    if (i == n)
-        i = t->n_files++ % PV_TUI_MAX_FILES;
-    else if (strcmp(t->files[i].state, state) == 0)
-        return false;
-    t->files[i].number = number;
-    snprintf(t->files[i].state, sizeof(t->files[i].state), "%s", state);
-    return true;
-}
-
-void pv_tui_take_file(struct pv_tui *t, const json_t *body)
-{
-    const json_t *f = json_object_get(body, "file");
-    char line[640], size[PV_SHOW_BUF];
-    const char *peer = pv_json_text(f, "peer", ""), *name = pv_json_text(f, "name", "?");
-    const char *state = pv_json_text(f, "state", ""), *why = pv_json_text(f, "why", "");
-    unsigned long number = (unsigned long)pv_json_real(f, "id", 0);
-    bool in = strcmp(pv_json_text(f, "direction", ""), "in") == 0;
-    size_t index = peer[0] == '\0' ? SIZE_MAX : pv_tui_find(t, peer, true);
-    if (index == SIZE_MAX || !is_news(t, (uint32_t)number, state))
-        return;
-    pv_bytes_format(pv_json_real(f, "size", 0), size);
-    if (in && strcmp(state, "offered") == 0)
-        snprintf(line, sizeof(line), "offers %s (%s): /accept %lu or /refuse %lu", name, size,
-                 number, number);
-    else if (in && strcmp(state, "done") == 0)
-        snprintf(line, sizeof(line), "%s has arrived: p2pvpnctl files get %lu", name, number);
-    else
-        snprintf(line, sizeof(line), "file %s %s %s (%s)%s%s", in ? "from" : "to", peer, name,
-                 state, why[0] != '\0' ? ": " : "", why);
-    add_notice(&t->convs[index], line);
-    if (index != t->current)
-        note(t, "a file of %s: /open %s", peer, peer);
 }
 
 void pv_tui_take_state(struct pv_tui *t, const json_t *body)
@@ -382,6 +423,26 @@ void pv_tui_take_state(struct pv_tui *t, const json_t *body)
      * "read". */
     if (line != NULL && line->outgoing && state > line->state)
         line->state = state;
+    /* "queued" is no news any more. */
+    if (state >= PV_CHAT_DELIVERED && t->note_id[0] != '\0' &&
+        strcmp(t->note_id, pv_json_text(body, "msg_id", "")) == 0)
+        pv_tui_note(t, "%s", "");
+}
+
+void pv_tui_take_loss(struct pv_tui *t)
+{
+    pv_tui_note(t, "p2pvpnd is not there: what you send waits here until it is back");
+}
+
+void pv_tui_take_return(struct pv_tui *t)
+{
+    for (size_t i = 1; i < t->n_convs; i++)
+        t->convs[i].asked = false;
+    if (t->current > 0) {
+        t->convs[t->current].asked = true;
+        pv_tui_want(t, PV_TUI_HISTORY, t->convs[t->current].name, NULL);
+    }
+    pv_tui_note(t, "p2pvpnd is back");
 }
 
 /* --- who is there ---------------------------------------------------------------------------- */
@@ -399,7 +460,7 @@ static void tell_peer(struct pv_tui *t, const json_t *peer, const struct pv_tui_
     snprintf(line, sizeof(line), "%-16s %-15s %s%s%s", c->name, pv_json_text(peer, "ip4", "-"),
              c->online ? "online" : "away", strcmp(c->path, "none") == 0 ? "" : ", ",
              strcmp(c->path, "none") == 0 ? "" : c->path);
-    add_notice(&t->convs[t->current], line);
+    pv_tui_notice(t, &t->convs[t->current], line);
 }
 
 void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
@@ -426,7 +487,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
             tell_peer(t, peer, c);
     }
     if (told && json_array_size(list) == 0)
-        add_notice(&t->convs[t->current], "nobody else is in this network yet");
+        pv_tui_notice(t, &t->convs[t->current], "nobody else is in this network yet");
 }
 
 void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
@@ -437,293 +498,5 @@ void pv_tui_take_presence(struct pv_tui *t, const json_t *body)
         return;
     t->convs[index].online = pv_json_bool(body, "online");
     /* The event does not say which path the peer has now. */
-    want(t, PV_TUI_PEERS, "", NULL);
-}
-
-/* --- rooms ----------------------------------------------------------------------------------- */
-
-/* As the daemon writes it: harmless, and long enough for a '#' and more. */
-static bool is_room_name(const char *name)
-{
-    size_t len = strlen(name);
-    if (name[0] != '#' || len < 2 || len >= PV_NAME_BUF)
-        return false;
-    for (const char *c = name; *c != '\0'; c++) {
-        if (*c <= ' ' || *c > '~')
-            return false;
-    }
-    return true;
-}
-
-void pv_tui_take_rooms(struct pv_tui *t, const json_t *body)
-{
-    const json_t *room;
-    size_t i;
-    json_array_foreach(json_object_get(body, "rooms"), i, room)
-    {
-        const char *name = pv_json_text(room, "room", "");
-        /* A room that this node left gets no new pane; a pane that exists keeps its lines. */
-        bool left = pv_json_bool(room, "left");
-        size_t index = is_room_name(name) ? pv_tui_find(t, name, !left) : SIZE_MAX;
-        if (index == SIZE_MAX)
-            continue;
-        t->convs[index].left = left;
-        t->convs[index].members = (unsigned)json_integer_value(json_object_get(room, "members"));
-    }
-}
-
-void pv_tui_take_room(struct pv_tui *t, const json_t *body)
-{
-    char line[256];
-    const char *name = pv_json_text(body, "room", "");
-    bool invited = strcmp(pv_json_text(body, "what", ""), "invited") == 0;
-    size_t index = is_room_name(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
-    if (index == SIZE_MAX)
-        return;
-    snprintf(line, sizeof(line), "%s %s%s", pv_json_text(body, "peer", "?"),
-             invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "");
-    add_notice(&t->convs[index], line);
-    if (index != t->current)
-        note(t, "%s: %s", name, line);
-    want(t, PV_TUI_ROOMS, "", NULL);
-}
-
-void pv_tui_take_members(struct pv_tui *t, const json_t *body)
-{
-    const json_t *m;
-    size_t i;
-    json_array_foreach(json_object_get(body, "members"), i, m)
-    {
-        char line[128];
-        snprintf(line, sizeof(line), "%-16s %s%s", pv_json_text(m, "name", "?"),
-                 pv_json_bool(m, "online") ? "online" : "away",
-                 pv_json_bool(m, "creator") ? ", made the room" : "");
-        add_notice(&t->convs[t->current], line);
-    }
-}
-
-void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, const json_t *body)
-{
-    const char *name = pv_json_text(body, "room", "");
-    size_t index = is_room_name(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
-    if (index == SIZE_MAX)
-        return;
-    if (action->kind == PV_TUI_MAKE) {
-        pv_tui_open(t, index);
-        note(t, "%s is open: /invite NAME", name);
-    } else if (action->kind == PV_TUI_INVITE) {
-        note(t, "%s is invited to %s", action->text == NULL ? "?" : action->text, name);
-    } else {
-        note(t, "left %s; what was said stays here", name);
-    }
-    want(t, PV_TUI_ROOMS, "", NULL);
-}
-
-/* /room, /invite, /leave, /members. */
-static void run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
-{
-    const struct pv_tui_conv *c = &t->convs[t->current];
-    if (word == PV_TUI_W_ROOM && (name[0] == '\0' || (name[0] == '#' && name[1] == '\0')))
-        note(t, "/room NAME");
-    else if (word == PV_TUI_W_ROOM)
-        want(t, PV_TUI_MAKE, name, NULL);
-    else if (!c->is_room)
-        note(t, "that is for a room: /open #NAME first, or /room NAME makes one");
-    else if (word == PV_TUI_W_INVITE && name[0] == '\0')
-        note(t, "/invite NAME");
-    else if (word == PV_TUI_W_INVITE)
-        want(t, PV_TUI_INVITE, c->name, strdup(name));
-    else
-        want(t, word == PV_TUI_W_LEAVE ? PV_TUI_LEAVE : PV_TUI_MEMBERS, c->name, NULL);
-}
-
-void pv_tui_take_error(struct pv_tui *t, const char *error, const char *text)
-{
-    note(t, "%s", error);
-    /* A line that was begun since the failed one was sent must not be overwritten. */
-    if (text != NULL && t->edit.len == 0)
-        pv_tuiedit_set(&t->edit, text);
-}
-
-/* --- what is typed --------------------------------------------------------------------------- */
-
-static void send_to(struct pv_tui *t, const char *name, const char *text)
-{
-    char peer[PV_NAME_BUF];
-    size_t index = SIZE_MAX;
-    if (is_room_name(name))
-        snprintf(peer, sizeof(peer), "%s", name);
-    if (is_room_name(name) || pv_name_parse(name, strlen(name), peer) == PV_OK)
-        index = pv_tui_find(t, peer, false);
-    /* Index 0 is the network's own pane, where nobody reads. */
-    if (index == SIZE_MAX || index == 0) {
-        note(t, "no peer or room named %.63s: /peers lists them", name);
-        pv_tuiedit_set(&t->edit, text);
-        return;
-    }
-    if (index != t->current)
-        pv_tui_open(t, index);
-    want(t, PV_TUI_SEND, peer, strdup(text));
-}
-
-/* A word that begins with "/", or one of those that the line mode has too. What is wrong with it is
- * said in the bar, and the input stays. */
-static void run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
-{
-    size_t index;
-    switch (word) {
-    case PV_TUI_W_SEND:
-        if (w->text[0] != '\0')
-            send_to(t, w->name, w->text);
-        else
-            note(t, "send NAME TEXT");
-        break;
-    case PV_TUI_W_PEERS:
-        t->list_asked = true;
-        want(t, PV_TUI_PEERS, "", NULL);
-        break;
-    case PV_TUI_W_OPEN:
-        index = pv_tui_find(t, w->name, false);
-        if (index == SIZE_MAX || w->name[0] == '\0')
-            note(t, "no peer or room named \"%.63s\": /peers lists them", w->name);
-        else
-            pv_tui_open(t, index);
-        break;
-    case PV_TUI_W_CLOSE:
-        pv_tui_open(t, 0);
-        break;
-    case PV_TUI_W_HELP:
-        for (size_t i = 0; pv_tui_help[i] != NULL; i++)
-            add_notice(&t->convs[t->current], pv_tui_help[i]);
-        break;
-    case PV_TUI_W_EXIT:
-        t->ended = true;
-        break;
-    case PV_TUI_W_ROOM:
-    case PV_TUI_W_INVITE:
-    case PV_TUI_W_LEAVE:
-    case PV_TUI_W_MEMBERS:
-        run_room(t, word, w->name);
-        break;
-    case PV_TUI_W_ACCEPT:
-    case PV_TUI_W_REFUSE:
-        /* strtoul() in tui.c would make a number of any word, so the digits are checked here. */
-        if (w->name[0] == '\0' || w->name[strspn(w->name, "0123456789")] != '\0')
-            note(t, "%s NUMBER", word == PV_TUI_W_ACCEPT ? "/accept" : "/refuse");
-        else
-            want(t, word == PV_TUI_W_ACCEPT ? PV_TUI_ACCEPT : PV_TUI_REFUSE, "", strdup(w->name));
-        break;
-    case PV_TUI_W_NONE:
-        note(t, "there is no command /%.32s: /help lists them", w->name);
-        break;
-    }
-    /* The answer of a command appears at the bottom. */
-    t->convs[t->current].scroll = 0;
-}
-
-static void use_line(struct pv_tui *t, char *line)
-{
-    struct pv_tui_words w;
-    bool has_peer = t->current > 0;
-    enum pv_tui_word word = pv_tui_split(line, &w);
-    /* "send me the file" is a line for the peer, unless there is somebody of that name. */
-    bool for_peer = w.classic && word == PV_TUI_W_SEND && has_peer &&
-                    (w.text[0] == '\0' || pv_tui_find(t, w.name, false) == SIZE_MAX);
-    if (w.is_command && !for_peer) {
-        run_command(t, word, &w);
-        return;
-    }
-    if (for_peer)
-        w.plain = line;
-    if (has_peer)
-        send_to(t, t->convs[t->current].name, w.plain);
-    else
-        note(t, "to whom? /open NAME, or send NAME TEXT; /help lists what there is");
-}
-
-static void enter(struct pv_tui *t)
-{
-    char *line = pv_tuiedit_take(&t->edit);
-    t->note[0] = '\0';
-    if (line != NULL && line[strspn(line, " ")] != '\0')
-        use_line(t, line);
-    free(line);
-}
-
-/* Extends the word before the cursor as far as it is certain. */
-static void complete(struct pv_tui *t)
-{
-    struct pv_tui_choice choice;
-    pv_tui_choices_begin(&choice, t->edit.text, t->edit.cursor);
-    for (size_t i = 0; pv_tui_commands[i] != NULL; i++)
-        pv_tui_choices_add(&choice, pv_tui_commands[i], true);
-    for (size_t i = 1; i < t->n_convs; i++)
-        pv_tui_choices_add(&choice, t->convs[i].name, false);
-    if (choice.n == 0) {
-        note(t, "nothing begins like that");
-        return;
-    }
-    /* One candidate is certain, so the next word can follow at once. */
-    if (choice.n == 1) {
-        size_t len = strlen(choice.common);
-        choice.common[len] = ' ';
-        choice.common[len + 1] = '\0';
-    }
-    pv_tuiedit_replace(&t->edit, choice.len, choice.common);
-    note(t, "%s", choice.n == 1 ? "" : choice.list);
-}
-
-/* The next conversation that has something unread, around. */
-static void next_unread(struct pv_tui *t)
-{
-    for (size_t i = 1; i <= t->n_convs; i++) {
-        size_t index = (t->current + i) % t->n_convs;
-        if (t->convs[index].unread == 0)
-            continue;
-        pv_tui_open(t, index);
-        return;
-    }
-    note(t, "nothing is unread");
-}
-
-void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
-{
-    struct pv_tui_conv *c = &t->convs[t->current];
-    size_t page = arg > 0 ? (size_t)arg : 1;
-    switch (key) {
-    case PV_TUI_CHAR:
-        pv_tuiedit_insert(&t->edit, arg);
-        break;
-    case PV_TUI_EDIT:
-        pv_tuiedit_do(&t->edit, (enum pv_tuiedit_op)arg);
-        break;
-    case PV_TUI_ENTER:
-        enter(t);
-        break;
-    case PV_TUI_TAB:
-        complete(t);
-        break;
-    case PV_TUI_PAGE_UP:
-        page_up(t, c, page);
-        break;
-    case PV_TUI_PAGE_DOWN:
-        c->scroll -= c->scroll < page ? c->scroll : page;
-        break;
-    case PV_TUI_NEXT:
-        pv_tui_open(t, (t->current + 1) % t->n_convs);
-        break;
-    case PV_TUI_PREVIOUS:
-        pv_tui_open(t, (t->current + t->n_convs - 1) % t->n_convs);
-        break;
-    case PV_TUI_NEXT_UNREAD:
-        next_unread(t);
-        break;
-    case PV_TUI_EOF:
-        /* As in a shell, Ctrl-D ends an empty line only: a slip of the finger loses no text. */
-        t->ended = t->ended || t->edit.len == 0;
-        break;
-    case PV_TUI_QUIT:
-        t->ended = true;
-        break;
-    }
+    pv_tui_want(t, PV_TUI_PEERS, "", NULL);
 }

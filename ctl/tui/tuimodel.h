@@ -28,9 +28,10 @@ struct pv_tui_line {
     char id[PV_CHAT_ID_TEXT_BUF]; /* "": a notice */
     bool outgoing;
     enum pv_chat_state state;
-    double time;            /* Unix seconds */
+    double time;            /* Unix seconds; 0: of no interest */
     char *text;             /* owned; harmless: no control characters but newline and tab */
     char from[PV_NAME_BUF]; /* of what came in */
+    bool unproven;          /* typed by somebody on the machine of from, without its daemon */
 };
 
 struct pv_tui_conv {
@@ -44,30 +45,37 @@ struct pv_tui_conv {
     unsigned unread;
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
-    bool asked;    /* for its history */
-    bool more;     /* there is older history than the first line */
-    bool at_top;   /* the view shows the first line */
-    size_t scroll; /* rows above the newest; the view keeps it in bounds */
+    bool asked;                         /* for its history */
+    bool more;                          /* there is older history than the first line */
+    bool at_top;                        /* the view shows the first line */
+    size_t scroll;                      /* rows above the newest; the view keeps it in bounds */
+    size_t found;                       /* by /search: number of the line, from 1; 0 = none */
+    bool show_found;                    /* the view scrolls to it, and clears this */
+    char new_from[PV_CHAT_ID_TEXT_BUF]; /* the first message that was unread when it was opened */
+    char *draft; /* owned: its unfinished line while another conversation is open */
 };
 
 enum pv_tui_action_kind {
-    PV_TUI_SEND,    /* peer, text; peer may be a room everywhere */
-    PV_TUI_PEERS,   /* who is there */
-    PV_TUI_HISTORY, /* of peer */
-    PV_TUI_OLDER,   /* of peer, before the message text */
-    PV_TUI_ACCEPT,  /* the file of number text */
-    PV_TUI_REFUSE,  /* the same */
-    PV_TUI_READ,    /* mark what peer wrote as read */
-    PV_TUI_ROOMS,   /* which rooms there are */
-    PV_TUI_MAKE,    /* room peer */
-    PV_TUI_INVITE,  /* text (a peer's name) into room peer */
-    PV_TUI_LEAVE,   /* room peer */
-    PV_TUI_MEMBERS, /* of room peer */
+    PV_TUI_SEND,      /* peer, text; peer may be a room everywhere */
+    PV_TUI_PEERS,     /* who is there */
+    PV_TUI_HISTORY,   /* of peer */
+    PV_TUI_OLDER,     /* of peer, before the message text */
+    PV_TUI_ACCEPT,    /* the file of number text */
+    PV_TUI_REFUSE,    /* the same */
+    PV_TUI_READ,      /* mark what peer wrote as read */
+    PV_TUI_ROOMS,     /* which rooms there are */
+    PV_TUI_MAKE,      /* room peer */
+    PV_TUI_INVITE,    /* text (a peer's name) into room peer */
+    PV_TUI_LEAVE,     /* room peer */
+    PV_TUI_MEMBERS,   /* of room peer */
+    PV_TUI_SEND_FILE, /* the file with the name text, to peer */
+    PV_TUI_FILES,     /* how far files are */
 };
 struct pv_tui_action {
     enum pv_tui_action_kind kind;
     char peer[PV_NAME_BUF];
-    char *text; /* owned by the taker */
+    char *text;                   /* owned by the taker */
+    char id[PV_CHAT_ID_TEXT_BUF]; /* SEND: of the message, once it was asked for; "" before */
 };
 
 enum pv_tui_key {
@@ -98,7 +106,14 @@ struct pv_tui {
         char state[12];
     } files[PV_TUI_MAX_FILES]; /* a ring */
     size_t n_files;
-    bool list_asked; /* getu: the next list of peers is told */
+    bool list_asked;                   /* getu: the next list of peers is told */
+    size_t *order;                     /* owned: the conversations as the roster shows them */
+    char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */
+    char *paste;       /* owned: lines that wait for an answer whether to send them */
+    bool files_moving; /* the state of a file is worth asking for */
+    bool bell;         /* /bell on */
+    bool ring;         /* the bell is to be rung; the taker clears it */
+    double now;        /* Unix seconds; its owner keeps it */
     bool ended;
 };
 
@@ -115,7 +130,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body);
 void pv_tui_take_message(struct pv_tui *t, const json_t *msg);
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body);
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body);
-/* The answer to OLDER: goes before what is there. */
+/* The answer to OLDER: goes before what is there. body NULL: the request failed. */
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body);
 /* The event: a file is offered, or something became of it. */
 void pv_tui_take_file(struct pv_tui *t, const json_t *body);
@@ -127,13 +142,27 @@ void pv_tui_take_room(struct pv_tui *t, const json_t *body);
 void pv_tui_take_members(struct pv_tui *t, const json_t *body);
 /* A room was made, or left, or somebody invited to it. */
 void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, const json_t *body);
-/* A request about peer failed; text (may be NULL) was not sent and is given back to be typed. */
-void pv_tui_take_error(struct pv_tui *t, const char *error, const char *text);
+/* A request failed; what action (may be NULL; stays the caller's) wanted sent is given back to the
+ * conversation it was typed for. */
+void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action);
+/* The answer to FILES. */
+void pv_tui_take_files(struct pv_tui *t, const json_t *body);
+/* The daemon is gone: waits until it is back. */
+void pv_tui_take_loss(struct pv_tui *t);
+/* It is back: everything is asked for again. */
+void pv_tui_take_return(struct pv_tui *t);
+/* An action that has no answer is asked once more; taken. */
+void pv_tui_again(struct pv_tui *t, const struct pv_tui_action *action);
 
 /* --- the user -------------------------------------------------------------------------------- */
 
 /* arg: the character of CHAR, the enum pv_tuiedit_op of EDIT, the rows of a page. */
 void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg);
+/* Text that was pasted: several lines are sent only when the person says so. */
+void pv_tui_paste(struct pv_tui *t, const char *text);
+/* Fills order: the network's own, unread ones, who is there, who is away; each by name. Returns the
+ * place of the one that is open. */
+size_t pv_tui_sort(struct pv_tui *t);
 /* The conversation with name, made when it is not there and create says so; SIZE_MAX: none. */
 size_t pv_tui_find(struct pv_tui *t, const char *name, bool create);
 void pv_tui_open(struct pv_tui *t, size_t index);

@@ -19,7 +19,10 @@ enum {
     ROSTER_FROM = 60, /* columns of the screen from which on there is a roster */
     ROSTER = 24,
     NAME_COLS = 11,
-    INDENT = 9, /* of lines after the first: below the name */
+    INDENT = 9,       /* of lines after the first: below the name */
+    ALIGN_MAX = 16,   /* names are aligned up to so many columns */
+    ALIGN_OVER = 100, /* by the names of so many newest lines of a room */
+    CLOCK = 6,        /* columns of the clock in the bar */
 };
 
 /* --- cells ----------------------------------------------------------------------------------- */
@@ -59,7 +62,7 @@ static void add_mark(struct pv_tui_cell *to, wchar_t c)
 struct pen {
     struct pv_tui_screen *s;
     size_t row, col, start, end;
-    uint8_t attr;
+    uint8_t attr, colour;
 };
 
 /* Writes the first len bytes as far as they fit. */
@@ -86,7 +89,8 @@ static void write_n(struct pen *p, const char *text, size_t len)
          * follows must not slip into its place. */
         if (p->col + w > p->end)
             return;
-        *cell(p->s, p->row, p->col) = (struct pv_tui_cell){.ch = {c}, .attr = p->attr};
+        *cell(p->s, p->row, p->col) =
+            (struct pv_tui_cell){.ch = {c}, .attr = p->attr, .colour = p->colour};
         if (w == 2)
             *cell(p->s, p->row, p->col + 1) = (struct pv_tui_cell){.attr = p->attr};
         p->col += w;
@@ -136,13 +140,16 @@ static size_t fit(const char *text, size_t cols, size_t *ret_skip)
 /* One message on its way over the rows it needs. */
 struct walk {
     const struct pv_tui_line *line;
-    const char *who, *text;
+    const char *text;
+    char who[PV_NAME_BUF + 24];
     size_t cols, first, indent; /* of the pane; before the text in the first row, in the others */
-    bool day, begun;            /* a row with the date comes first */
+    size_t name_at;             /* where the name begins */
+    bool day, news, begun; /* rows with the date, and with where the new ones begin, come first */
+    bool action, found;    /* /me; what /search found */
 };
 
 struct row {
-    bool is_day, is_first;
+    bool is_day, is_news, is_first;
     const char *text;
     size_t len, indent;
 };
@@ -156,24 +163,64 @@ static bool same_day(double a, double b)
            x.tm_year == y.tm_year;
 }
 
+/* Whose line it is, as it is shown. */
+static void name_of(const struct pv_tui *t, const struct pv_tui_conv *c,
+                    const struct pv_tui_line *line, char *dst, size_t cap)
+{
+    const char *name = line->outgoing ? t->me : c->is_room ? line->from : c->name;
+    snprintf(dst, cap, line->unproven ? "somebody on %s's machine" : "%s", name);
+}
+
+/* Columns of the names of a conversation, so that its texts stand below each other. */
+static size_t name_columns(const struct pv_tui *t, const struct pv_tui_conv *c)
+{
+    size_t most = strlen(t->me);
+    size_t from = c->n_lines > ALIGN_OVER ? c->n_lines - ALIGN_OVER : 0;
+    if (!c->is_room)
+        most = strlen(c->name) > most ? strlen(c->name) : most;
+    for (size_t i = from; c->is_room && i < c->n_lines; i++) {
+        size_t len = strlen(c->lines[i].from);
+        most = len > most ? len : most;
+    }
+    return most < ALIGN_MAX ? most : ALIGN_MAX;
+}
+
 static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, size_t index,
                            size_t cols)
 {
     const struct pv_tui_line *line = &c->lines[index];
     struct walk w = {.line = line, .text = line->text, .cols = cols};
-    w.who = line->outgoing ? t->me : c->is_room ? line->from : c->name;
-    /* A notice has neither time nor sender, so it begins at the margin without a date above. */
-    if (line->id[0] == '\0')
+    w.found = index + 1 == c->found;
+    /* A notice has no sender, so it begins behind the time, without a date above. */
+    if (line->id[0] == '\0') {
+        w.first = w.indent = line->time > 0 && cols > INDENT + 8 ? CLOCK : 0;
         return w;
+    }
+    name_of(t, c, line, w.who, sizeof(w.who));
+    w.action = strncmp(w.text, "/me ", 4) == 0;
+    w.news = c->new_from[0] != '\0' && strcmp(line->id, c->new_from) == 0;
     size_t before = index;
     while (before > 0 && c->lines[before - 1].id[0] == '\0')
         before--; /* notices have no time */
     w.day = before == 0 || !same_day(c->lines[before - 1].time, line->time);
     w.indent = cols > INDENT + 8 ? INDENT : 0;
-    w.first = INDENT + strlen(w.who) + 2;
-    /* A narrow pane gives up the name before it gives up room for the text. */
-    if (w.first + 8 > cols)
+    size_t width = name_columns(t, c), len = strlen(w.who);
+    w.name_at = INDENT + (len < width ? width - len : 0);
+    w.first = w.name_at + len + 2;
+    if (w.action) {
+        w.text += 4;
+        w.name_at = INDENT;
+        w.first = INDENT + 2 + len + 1;
+    }
+    /* A narrow pane gives up the name before it gives up room for the text; but that a text is not
+     * the peer's own word is never left out. */
+    if (w.first + 8 > cols && line->unproven) {
+        snprintf(w.who, sizeof(w.who), "?%s", c->is_room ? line->from : c->name);
+        w.name_at = 0;
+        w.first = strlen(w.who) + 2;
+    } else if (w.first + 8 > cols) {
         w.first = w.indent;
+    }
     return w;
 }
 
@@ -183,6 +230,11 @@ static bool walk_next(struct walk *w, struct row *ret_row)
     *ret_row = (struct row){.is_day = w->day, .text = w->text};
     if (w->day) {
         w->day = false;
+        return true;
+    }
+    ret_row->is_news = w->news;
+    if (w->news) {
+        w->news = false;
         return true;
     }
     /* An empty message takes a row too: without text the walk ends only once it has begun. */
@@ -237,28 +289,76 @@ static void write_time(struct pen *p, double unix_s, bool date)
     write_text(p, text);
 }
 
+/* The same for a name everywhere and always; FNV-1a, since neighbours in the alphabet shall
+ * differ. */
+static uint8_t colour_of(const char *name)
+{
+    uint32_t h = 2166136261u;
+    for (; *name != '\0'; name++)
+        h = (h ^ (uint8_t)*name) * 16777619u;
+    return (uint8_t)(1 + (h >> 8) % PV_TUI_COLOURS);
+}
+
+static void draw_name(struct pen *p, const struct walk *w)
+{
+    p->attr = PV_TUI_BOLD;
+    p->colour = w->line->outgoing ? 0 : colour_of(w->who);
+    p->col = p->start + w->name_at;
+    write_text(p, w->action ? "* " : "");
+    write_text(p, w->who);
+    p->colour = 0;
+    write_text(p, w->action ? "" : ":");
+}
+
 static void draw_row(struct pen p, const struct walk *w, const struct row *r)
 {
     bool notice = w->line->id[0] == '\0';
     p.attr = PV_TUI_DIM;
+    if (r->is_news) {
+        p.attr = PV_TUI_WARN;
+        write_text(&p, "-- new since ");
+        write_time(&p, w->line->time, false);
+        write_text(&p, "--");
+        return;
+    }
     if (r->is_day) {
         write_time(&p, w->line->time, true);
         return;
     }
-    if (r->is_first && !notice && w->first > 0) {
+    bool cramped = w->line->unproven && w->name_at == 0; /* no room for the time */
+    if (r->is_first && !notice && cramped)
+        draw_name(&p, w);
+    else if (r->is_first && !notice && w->first > 0) {
         write_time(&p, w->line->time, false);
         p.attr = w->line->state == PV_CHAT_QUEUED ? PV_TUI_WARN : PV_TUI_GOOD;
         write_text(&p, mark_of(w->line));
-        p.col = p.start + INDENT;
-        p.attr = PV_TUI_BOLD;
-        if (w->first > INDENT) {
-            write_text(&p, w->who);
-            write_text(&p, ":");
-        }
+        if (w->first > INDENT)
+            draw_name(&p, w);
     }
+    if (r->is_first && notice && w->first > 0)
+        write_time(&p, w->line->time, false);
     p.col = p.start + r->indent;
-    p.attr = notice ? PV_TUI_DIM : 0;
+    p.attr = w->found ? PV_TUI_REVERSE : notice ? PV_TUI_DIM : 0;
     write_n(&p, r->text, r->len);
+}
+
+/* An empty screen says how to go on. */
+static void draw_welcome(const struct pv_tui *t, struct pen p)
+{
+    char text[PV_NAME_BUF + 64];
+    snprintf(text, sizeof(text), "Ctrl-N or /open %s opens a conversation",
+             t->n_convs > 1 ? t->convs[1].name : "NAME");
+    write_text(&p, text);
+}
+
+/* The line that was found stands in the middle of the pane. */
+static void scroll_to_found(const struct pv_tui *t, struct pv_tui_conv *c, size_t pane, size_t cols)
+{
+    size_t rows = 0;
+    for (size_t i = c->n_lines; i >= c->found && i > 0; i--)
+        rows += rows_of(walk_of(t, c, i - 1, cols));
+    c->scroll = rows > pane / 2 ? rows - pane / 2 : 0;
+    c->show_found = false;
 }
 
 /* The conversation in the rows [top, bottom) from column start on, the newest at the bottom. */
@@ -267,6 +367,10 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
 {
     struct pv_tui_conv *c = &t->convs[t->current];
     size_t pane = bottom - top, cols = s->cols - start, first = c->n_lines, rows = 0;
+    if (c->n_lines == 0 && t->current == 0)
+        draw_welcome(t, (struct pen){s, bottom - 1, start, start, s->cols, PV_TUI_DIM, 0});
+    if (c->show_found)
+        scroll_to_found(t, c, pane, cols);
     /* Layout goes from the newest line upwards and stops when the window is full: the cost does
      * not grow with the conversation. */
     while (first > 0 && rows < pane + c->scroll) {
@@ -289,7 +393,7 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
                 hidden--;
                 continue;
             }
-            draw_row((struct pen){s, row++, start, start, s->cols, 0}, &w, &r);
+            draw_row((struct pen){s, row++, start, start, s->cols, 0, 0}, &w, &r);
         }
     }
 }
@@ -308,7 +412,7 @@ static const char *way_of(const struct pv_tui_conv *c)
 static void draw_title(const struct pv_tui *t, struct pv_tui_screen *s)
 {
     const struct pv_tui_conv *c = &t->convs[t->current];
-    struct pen p = {s, 0, 1, 1, s->cols, PV_TUI_REVERSE | PV_TUI_BOLD};
+    struct pen p = {s, 0, 1, 1, s->cols, PV_TUI_REVERSE | PV_TUI_BOLD, 0};
     char rtt[32] = "";
     fill_row(s, 0, PV_TUI_REVERSE);
     if (t->current == 0) {
@@ -333,7 +437,7 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
 {
     const struct pv_tui_conv *c = &t->convs[index];
     uint8_t base = index == t->current ? PV_TUI_REVERSE : 0;
-    struct pen p = {s, row, 0, 0, ROSTER - 1, 0};
+    struct pen p = {s, row, 0, 0, ROSTER - 1, 0, 0};
     char unread[8];
     p.attr = base;
     /* Blanks come first, so that the reversed row of the open conversation is solid. */
@@ -347,7 +451,9 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     p.col = 2;
     /* A long name is cut, so that it leaves room for the path and the unread messages. */
     p.end = 2 + NAME_COLS;
+    p.colour = index == 0 || c->is_room ? 0 : colour_of(c->name);
     write_text(&p, index == 0 ? (t->network[0] == '\0' ? "p2pvpn" : t->network) : c->name);
+    p.colour = 0;
     p.end = ROSTER - 1;
     p.col = 2 + NAME_COLS + 1;
     p.attr = (uint8_t)(base | PV_TUI_DIM);
@@ -364,26 +470,32 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
 }
 
 /* As many as fit, so that the open one is among them. */
-static void draw_roster(const struct pv_tui *t, struct pv_tui_screen *s, size_t top, size_t bottom)
+static void draw_roster(struct pv_tui *t, struct pv_tui_screen *s, size_t top, size_t bottom)
 {
-    size_t pane = bottom - top;
-    size_t first = t->current >= pane ? t->current - pane + 1 : 0;
+    size_t pane = bottom - top, place = pv_tui_sort(t);
+    size_t first = place >= pane ? place - pane + 1 : 0;
     for (size_t row = top; row < bottom; row++) {
-        struct pen p = {s, row, ROSTER - 1, 0, ROSTER, PV_TUI_DIM};
+        struct pen p = {s, row, ROSTER - 1, 0, ROSTER, PV_TUI_DIM, 0};
         if (first + row - top < t->n_convs)
-            draw_peer(t, s, row, first + row - top);
+            draw_peer(t, s, row, t->order[first + row - top]);
         write_text(&p, "\xe2\x94\x82"); /* │ */
     }
 }
 
 static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row)
 {
-    struct pen p = {s, row, 1, 1, s->cols, PV_TUI_REVERSE};
+    struct pen p = {s, row, 1, 1, s->cols, PV_TUI_REVERSE, 0};
     unsigned elsewhere = 0;
     char text[64];
     fill_row(s, row, PV_TUI_REVERSE);
     for (size_t i = 0; i < t->n_convs; i++)
-        elsewhere += i != t->current && t->convs[i].unread > 0;
+        elsewhere += i != t->current ? t->convs[i].unread : 0;
+    if (t->now > 0 && s->cols > 4 * CLOCK) {
+        p.col = s->cols - CLOCK;
+        write_time(&p, t->now, false);
+        p.col = 1;
+        p.end = s->cols - CLOCK - 1;
+    }
     if (t->convs[t->current].scroll > 0)
         write_text(&p, "[scrolled up: PgDn]  ");
     if (elsewhere > 0) {
@@ -396,7 +508,7 @@ static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row
 /* Scrolled sideways so that the cursor is in it. */
 static void draw_input(const struct pv_tui *t, struct pv_tui_screen *s, size_t row)
 {
-    struct pen p = {s, row, 0, 0, s->cols, PV_TUI_BOLD};
+    struct pen p = {s, row, 0, 0, s->cols, PV_TUI_BOLD, 0};
     const struct pv_tuiedit *e = &t->edit;
     /* Two columns are the prompt. The third is for the cursor behind the last character. */
     size_t room = s->cols - 3, from = 0, n;
@@ -440,7 +552,7 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
         return r;
     /* Below this size the subtractions of the drawing functions would wrap around. */
     if (screen->rows < PV_TUI_MIN_ROWS || screen->cols < PV_TUI_MIN_COLS) {
-        struct pen p = {screen, 0, 0, 0, screen->cols, 0};
+        struct pen p = {screen, 0, 0, 0, screen->cols, 0, 0};
         write_text(&p, "too small");
         return PV_OK;
     }

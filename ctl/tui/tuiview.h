@@ -14,7 +14,8 @@ enum {
     PV_TUI_MIN_COLS = 20,
     PV_TUI_MAX_ROWS = 500,
     PV_TUI_MAX_COLS = 1000,
-    PV_TUI_MARKS = 3, /* a character and two combining ones */
+    PV_TUI_COLOURS = 6, /* by which names are told apart */
+    PV_TUI_MARKS = 3,   /* a character and two combining ones */
 };
 
 enum pv_tui_attr {
@@ -28,6 +29,7 @@ enum pv_tui_attr {
 struct pv_tui_cell {
     wchar_t ch[PV_TUI_MARKS + 1]; /* NUL-terminated; "": the right half of a wide one */
     uint8_t attr;
+    uint8_t colour; /* of a name: 1 to PV_TUI_COLOURS; 0: none */
 };
 
 /* Rows of cells; a zeroed one is empty. */

@@ -18,21 +18,37 @@ static const struct {
     {"room", PV_TUI_W_ROOM, false},     {"invite", PV_TUI_W_INVITE, false},
     {"leave", PV_TUI_W_LEAVE, false},   {"members", PV_TUI_W_MEMBERS, false},
     {"accept", PV_TUI_W_ACCEPT, false}, {"refuse", PV_TUI_W_REFUSE, false},
+    {"search", PV_TUI_W_SEARCH, false}, {"send-file", PV_TUI_W_SEND_FILE, false},
+    {"bell", PV_TUI_W_BELL, false},
 };
 
-const char *const pv_tui_commands[] = {"/accept", "/close",   "/exit", "/help",  "/invite",
-                                       "/leave",  "/members", "/open", "/peers", "/refuse",
-                                       "/room",   "/send",    NULL};
+const char *const pv_tui_commands[] = {
+    "/accept", "/bell",  "/close",  "/exit", "/help", "/invite",    "/leave",  "/me", "/members",
+    "/open",   "/peers", "/refuse", "/room", "/send", "/send-file", "/search", NULL};
 
+/* Each fits the pane beside the roster on a terminal of 80 columns. */
 const char *const pv_tui_help[] = {
-    "/open NAME       the conversation with NAME       /close        back to the network",
-    "/send NAME TEXT  to NAME, also \"send NAME TEXT\"  /peers        who is there, also \"getu\"",
-    "/room NAME       opens a room             /invite NAME  into the room that is shown",
-    "/members         who is in it             /leave        leaves it",
-    "/accept N        takes a file that is offered    /refuse N    does not",
-    "/exit            end, also \"exit\" and Ctrl-C      //text        a text that begins with /",
-    "Tab completes names and commands; PgUp and PgDn scroll; Up and Down: typed before;",
-    "Ctrl-N, Ctrl-P: next and previous conversation; Ctrl-G: next unread one; Ctrl-L: redraw",
+    "/open NAME       opens a conversation",
+    "/close           back to the network",
+    "/send NAME TEXT  to NAME; also: send NAME TEXT",
+    "/me TEXT         says what you do",
+    "/peers           who is there; also: getu",
+    "/send-file FILE  offers a file to whom you talk with",
+    "/accept N        takes a file that is offered",
+    "/refuse N        does not",
+    "/search TEXT     finds it; once more: what is older",
+    "/room NAME       makes a room",
+    "/invite NAME     into the room that is shown",
+    "/members         who is in it;  /leave  leaves it",
+    "/bell on         rings when something comes in",
+    "/exit            ends; also: exit, Ctrl-C",
+    "//text           is a text that begins with /",
+    "Tab completes, Up brings back what was typed before,",
+    "PgUp and PgDn scroll, Ctrl-L draws the screen anew,",
+    "Ctrl-N, Ctrl-P: next, previous; Ctrl-G: next unread",
+    "\xc2\xb7 waits here   \xe2\x86\x92 on its way   \xe2\x9c\x93 there   "
+    "\xe2\x9c\x93\xe2\x9c\x93 read",
+    "\xe2\x97\x8f online      \xe2\x97\x8b away",
     NULL,
 };
 
@@ -73,6 +89,11 @@ enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
         *ret_words = w;
         return PV_TUI_W_NONE;
     }
+    /* A text like any other; whoever shows it makes a sentence of it. */
+    if (strncmp(line, "/me ", 4) == 0) {
+        *ret_words = w;
+        return PV_TUI_W_NONE;
+    }
     const char *rest = line + !w.classic;
     struct pv_view first = next_word(&rest);
     enum pv_tui_word word = find_word(first, w.classic);
@@ -80,8 +101,11 @@ enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
     w.is_command = !w.classic || word == PV_TUI_W_SEND ||
                    (word != PV_TUI_W_NONE && *rest == '\0' && first.ptr == (const uint8_t *)line);
     if (word == PV_TUI_W_SEND || word == PV_TUI_W_OPEN || word == PV_TUI_W_ROOM ||
-        word == PV_TUI_W_INVITE || word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE) {
+        word == PV_TUI_W_INVITE || word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE ||
+        word == PV_TUI_W_BELL) {
         copy_lower(next_word(&rest), w.name);
+        w.text = rest;
+    } else if (word == PV_TUI_W_SEND_FILE || word == PV_TUI_W_SEARCH) {
         w.text = rest;
     } else if (word == PV_TUI_W_NONE) {
         copy_lower(first, w.name);

@@ -22,14 +22,17 @@ enum pv_tui_word {
     PV_TUI_W_MEMBERS,
     PV_TUI_W_ACCEPT,
     PV_TUI_W_REFUSE,
+    PV_TUI_W_SEND_FILE,
+    PV_TUI_W_SEARCH,
+    PV_TUI_W_BELL,
 };
 
 /* A line taken apart. */
 struct pv_tui_words {
     bool is_command, classic; /* classic: without a slash */
-    /* of SEND, OPEN, ROOM, INVITE, ACCEPT, REFUSE in lower case; NONE: the word; cut */
+    /* of SEND, OPEN, ROOM, INVITE, ACCEPT, REFUSE, BELL in lower case; NONE: the word; cut */
     char name[PV_NAME_BUF];
-    const char *text;  /* of SEND; "" when missing; points into line */
+    const char *text;  /* of SEND, SEND_FILE, SEARCH; "" when missing; points into line */
     const char *plain; /* no command: what is to be sent; points into line */
 };
 

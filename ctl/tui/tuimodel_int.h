@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tuimodel_int.h - what the files of the terminal chat's model share; for them only.
+ *
+ *   tuimodel.c   conversations, lines, who is there
+ *   tuirooms.c   rooms
+ *   tuifiles.c   files
+ *   tuityped.c   keys, lines that are typed, commands
+ */
+#ifndef PV_TUIMODEL_INT_H
+#define PV_TUIMODEL_INT_H
+
+#include "ctl/tui/tuimodel.h"
+#include "ctl/tui/tuiwords.h"
+
+/* Says it in the bar, made harmless, in one row. */
+void pv_tui_note(struct pv_tui *t, const char *fmt, ...) PV_PRINTF(2, 3);
+/* Asks the daemon; takes text. */
+void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text);
+/* A line that nobody wrote, with the time of now. */
+void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text);
+bool pv_tui_is_room(const char *name);
+/* /room, /invite, /leave, /members. False: it was not in order, which was said. */
+bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name);
+
+#endif /* PV_TUIMODEL_INT_H */

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/* tuityped.c - what the person at the terminal chat types: keys, lines, commands. No text ever goes
+ * to a conversation that it was not typed for: each has its own unfinished line, and what could not
+ * be done is given back whole. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "ctl/tui/tuimodel_int.h"
+
+/* A slash at the beginning would make a command of a text. */
+static char *as_typed(const char *text)
+{
+    size_t len = strlen(text);
+    char *line = malloc(len + 2);
+    if (line == NULL)
+        return NULL;
+    line[0] = '/';
+    memcpy(line + (text[0] == '/'), text, len + 1);
+    return line;
+}
+
+void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action)
+{
+    pv_tui_note(t, "%s", error);
+    if (action == NULL || action->kind != PV_TUI_SEND || action->text == NULL)
+        return;
+    size_t index = pv_tui_find(t, action->peer, false);
+    char *line = as_typed(action->text);
+    if (index == SIZE_MAX || line == NULL) {
+        free(line);
+        return;
+    }
+    struct pv_tui_conv *c = &t->convs[index];
+    /* A line that was begun since the failed one was sent must not be overwritten. */
+    if (index == t->current && t->edit.len == 0) {
+        pv_tuiedit_set(&t->edit, line);
+    } else if (index != t->current && c->draft == NULL) {
+        pv_tui_note(t, "%s: the text waits in %s", error, c->name);
+        c->draft = line;
+        return;
+    } else {
+        pv_tui_notice(t, c, "not sent:");
+        pv_tui_notice(t, c, action->text);
+    }
+    free(line);
+}
+
+/* At the first line there is here: the daemon may have older ones. */
+static void page_up(struct pv_tui *t, struct pv_tui_conv *c, size_t page)
+{
+    size_t first = 0;
+    c->scroll += page;
+    /* Notices have no id that the daemon knows: the first message is the place to go on from. */
+    while (first < c->n_lines && c->lines[first].id[0] == '\0')
+        first++;
+    if (!c->at_top || !c->more || first == c->n_lines)
+        return;
+    char *id = t->n_actions < PV_TUI_MAX_ACTIONS ? strdup(c->lines[first].id) : NULL;
+    if (id != NULL) {
+        c->more = false; /* until the answer says so */
+        pv_tui_want(t, PV_TUI_OLDER, c->name, id);
+    }
+}
+
+/* --- what is typed --------------------------------------------------------------------------- */
+
+/* False: nobody has this name, which was said. */
+static bool send_to(struct pv_tui *t, const char *name, const char *text)
+{
+    char peer[PV_NAME_BUF];
+    size_t index = SIZE_MAX;
+    if (pv_tui_is_room(name))
+        snprintf(peer, sizeof(peer), "%s", name);
+    if (pv_tui_is_room(name) || pv_name_parse(name, strlen(name), peer) == PV_OK)
+        index = pv_tui_find(t, peer, false);
+    /* Index 0 is the network's own pane, where nobody reads. */
+    if (index == SIZE_MAX || index == 0) {
+        pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
+        return false;
+    }
+    if (index != t->current)
+        pv_tui_open(t, index);
+    pv_tui_want(t, PV_TUI_SEND, peer, strdup(text));
+    return true;
+}
+
+static bool open_named(struct pv_tui *t, const char *name)
+{
+    size_t index = pv_tui_find(t, name, false);
+    if (index == SIZE_MAX || name[0] == '\0') {
+        pv_tui_note(t, "no peer or room named \"%.63s\": /peers lists them", name);
+        return false;
+    }
+    pv_tui_open(t, index);
+    return true;
+}
+
+/* The next older line that has this text, above the one that was found last. */
+static bool search(struct pv_tui *t, const char *text)
+{
+    struct pv_tui_conv *c = &t->convs[t->current];
+    size_t i = c->found > 0 ? c->found - 1 : c->n_lines;
+    if (text[0] == '\0') {
+        pv_tui_note(t, "/search TEXT; once more finds what is older");
+        return false;
+    }
+    while (i > 0 && strcasestr(c->lines[i - 1].text, text) == NULL)
+        i--;
+    if (i == 0)
+        pv_tui_note(t, c->found > 0 ? "nothing older has \"%s\"%s" : "nothing here has \"%s\"%s",
+                    text, c->more ? ": PgUp at the top loads what is older" : "");
+    c->found = i;
+    c->show_found = i > 0;
+    return true;
+}
+
+static bool set_bell(struct pv_tui *t, const char *name)
+{
+    if (pv_switch_parse(name, &t->bell) != PV_OK) {
+        pv_tui_note(t, "/bell on, or /bell off");
+        return false;
+    }
+    pv_tui_note(t, t->bell ? "the bell rings for what comes in" : "the bell is silent");
+    return true;
+}
+
+static bool send_file(struct pv_tui *t, const char *path)
+{
+    if (path[0] == '\0' || t->current == 0 || t->convs[t->current].is_room) {
+        pv_tui_note(t, path[0] == '\0' ? "/send-file FILE"
+                                       : "a file goes to a peer: /open NAME first");
+        return false;
+    }
+    pv_tui_want(t, PV_TUI_SEND_FILE, t->convs[t->current].name, strdup(path));
+    return true;
+}
+
+static bool answer_offer(struct pv_tui *t, enum pv_tui_word word, const char *number)
+{
+    /* strtoul() in tui.c would make a number of any word, so the digits are checked here. */
+    if (number[0] == '\0' || number[strspn(number, "0123456789")] != '\0') {
+        pv_tui_note(t, "%s NUMBER", word == PV_TUI_W_ACCEPT ? "/accept" : "/refuse");
+        return false;
+    }
+    pv_tui_want(t, word == PV_TUI_W_ACCEPT ? PV_TUI_ACCEPT : PV_TUI_REFUSE, "", strdup(number));
+    return true;
+}
+
+/* A word that begins with "/", or one of those that the line mode has too. False: what is wrong
+ * with it was said in the bar, and the line is given back. */
+static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
+{
+    switch (word) {
+    case PV_TUI_W_SEND:
+        if (w->text[0] != '\0')
+            return send_to(t, w->name, w->text);
+        pv_tui_note(t, "send NAME TEXT");
+        return false;
+    case PV_TUI_W_PEERS:
+        t->list_asked = true;
+        pv_tui_want(t, PV_TUI_PEERS, "", NULL);
+        return true;
+    case PV_TUI_W_OPEN:
+        return open_named(t, w->name);
+    case PV_TUI_W_CLOSE:
+        pv_tui_open(t, 0);
+        return true;
+    case PV_TUI_W_HELP:
+        for (size_t i = 0; pv_tui_help[i] != NULL; i++)
+            pv_tui_notice(t, &t->convs[t->current], pv_tui_help[i]);
+        return true;
+    case PV_TUI_W_EXIT:
+        t->ended = true;
+        return true;
+    case PV_TUI_W_ROOM:
+    case PV_TUI_W_INVITE:
+    case PV_TUI_W_LEAVE:
+    case PV_TUI_W_MEMBERS:
+        return pv_tui_run_room(t, word, w->name);
+    case PV_TUI_W_ACCEPT:
+    case PV_TUI_W_REFUSE:
+        return answer_offer(t, word, w->name);
+    case PV_TUI_W_SEND_FILE:
+        return send_file(t, w->text);
+    case PV_TUI_W_SEARCH:
+        return search(t, w->text);
+    case PV_TUI_W_BELL:
+        return set_bell(t, w->name);
+    case PV_TUI_W_NONE:
+        break;
+    }
+    pv_tui_note(t, "there is no command /%.32s: /help lists them; //%.32s is a text", w->name,
+                w->name);
+    return false;
+}
+
+/* False: nothing came of it. */
+static bool use_line(struct pv_tui *t, const char *line)
+{
+    struct pv_tui_words w;
+    bool has_peer = t->current > 0;
+    enum pv_tui_word word = pv_tui_split(line, &w);
+    /* "send me the file" is a line for the peer, unless there is somebody of that name. */
+    bool for_peer = w.classic && word == PV_TUI_W_SEND && has_peer &&
+                    (w.text[0] == '\0' || pv_tui_find(t, w.name, false) == SIZE_MAX);
+    if (w.is_command && !for_peer) {
+        /* The answer of a command appears at the bottom; a search goes elsewhere. */
+        t->convs[t->current].scroll = 0;
+        return run_command(t, word, &w);
+    }
+    if (for_peer)
+        w.plain = line;
+    if (has_peer)
+        return send_to(t, t->convs[t->current].name, w.plain);
+    pv_tui_note(t, "to whom? /open NAME, or send NAME TEXT; /help lists what there is");
+    return false;
+}
+
+static void enter(struct pv_tui *t)
+{
+    char *line = pv_tuiedit_take(&t->edit);
+    t->note[0] = '\0';
+    /* The whole line is given back: half of it could be sent to whoever is open. */
+    if (line != NULL && line[strspn(line, " ")] != '\0' && !use_line(t, line))
+        pv_tuiedit_set(&t->edit, line);
+    free(line);
+}
+
+/* --- what is pasted -------------------------------------------------------------------------- */
+
+static size_t count_lines(const char *text)
+{
+    size_t n = 1;
+    for (const char *p = text; *p != '\0'; p++)
+        n += *p == '\n' && p[1] != '\0';
+    return n;
+}
+
+void pv_tui_paste(struct pv_tui *t, const char *text)
+{
+    size_t lines = count_lines(text);
+    free(t->paste);
+    t->paste = NULL;
+    if (lines == 1) {
+        for (size_t n; *text != '\0' && *text != '\n'; text += n)
+            pv_tuiedit_insert(&t->edit, pv_tui_decode(text, &n));
+        return;
+    }
+    if (t->current == 0) {
+        pv_tui_note(t, "to whom? /open NAME, then paste the %zu lines again", lines);
+        return;
+    }
+    t->paste = strdup(text);
+    pv_tui_note(t,
+                "%zu lines pasted: Enter sends them to %s as one message, any other key does not",
+                lines, t->convs[t->current].name);
+}
+
+/* The answer to the question above. What was typed before is the message's beginning. */
+static void answer_paste(struct pv_tui *t, bool yes)
+{
+    size_t len = strlen(t->paste);
+    char *text = yes ? malloc(t->edit.len + len + 1) : NULL;
+    while (len > 0 && t->paste[len - 1] == '\n')
+        t->paste[--len] = '\0';
+    if (text != NULL) {
+        memcpy(text, t->edit.text, t->edit.len);
+        memcpy(text + t->edit.len, t->paste, len + 1);
+        if (strlen(text) > PV_CHAT_TEXT_MAX) {
+            pv_tui_note(t, "%zu bytes are too much for a message (%d): /send-file FILE",
+                        strlen(text), PV_CHAT_TEXT_MAX);
+        } else {
+            pv_tuiedit_set(&t->edit, "");
+            t->note[0] = '\0';
+            (void)send_to(t, t->convs[t->current].name, text);
+        }
+    } else {
+        pv_tui_note(t, "not sent");
+    }
+    free(text);
+    free(t->paste);
+    t->paste = NULL;
+}
+
+/* Extends the word before the cursor as far as it is certain. */
+static void complete(struct pv_tui *t)
+{
+    struct pv_tui_choice choice;
+    pv_tui_choices_begin(&choice, t->edit.text, t->edit.cursor);
+    for (size_t i = 0; pv_tui_commands[i] != NULL; i++)
+        pv_tui_choices_add(&choice, pv_tui_commands[i], true);
+    for (size_t i = 1; i < t->n_convs; i++)
+        pv_tui_choices_add(&choice, t->convs[i].name, false);
+    if (choice.n == 0) {
+        pv_tui_note(t, "nothing begins like that");
+        return;
+    }
+    /* One candidate is certain, so the next word can follow at once. */
+    if (choice.n == 1) {
+        size_t len = strlen(choice.common);
+        choice.common[len] = ' ';
+        choice.common[len + 1] = '\0';
+    }
+    pv_tuiedit_replace(&t->edit, choice.len, choice.common);
+    pv_tui_note(t, "%s", choice.n == 1 ? "" : choice.list);
+}
+
+/* The next one, or the one before, as the roster shows them. */
+static void open_beside(struct pv_tui *t, size_t step)
+{
+    size_t place = pv_tui_sort(t);
+    pv_tui_open(t, t->order[(place + step) % t->n_convs]);
+}
+
+/* The next conversation that has something unread, around. */
+static void next_unread(struct pv_tui *t)
+{
+    for (size_t i = 1; i <= t->n_convs; i++) {
+        size_t index = (t->current + i) % t->n_convs;
+        if (t->convs[index].unread == 0)
+            continue;
+        pv_tui_open(t, index);
+        return;
+    }
+    pv_tui_note(t, "nothing is unread");
+}
+
+void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
+{
+    struct pv_tui_conv *c = &t->convs[t->current];
+    size_t page = arg > 0 ? (size_t)arg : 1;
+    if (t->paste != NULL) {
+        answer_paste(t, key == PV_TUI_ENTER);
+        return;
+    }
+    switch (key) {
+    case PV_TUI_CHAR:
+        pv_tuiedit_insert(&t->edit, arg);
+        break;
+    case PV_TUI_EDIT:
+        pv_tuiedit_do(&t->edit, (enum pv_tuiedit_op)arg);
+        break;
+    case PV_TUI_ENTER:
+        enter(t);
+        break;
+    case PV_TUI_TAB:
+        complete(t);
+        break;
+    case PV_TUI_PAGE_UP:
+        page_up(t, c, page);
+        break;
+    case PV_TUI_PAGE_DOWN:
+        c->scroll -= c->scroll < page ? c->scroll : page;
+        break;
+    case PV_TUI_NEXT:
+        open_beside(t, 1);
+        break;
+    case PV_TUI_PREVIOUS:
+        open_beside(t, t->n_convs - 1);
+        break;
+    case PV_TUI_NEXT_UNREAD:
+        next_unread(t);
+        break;
+    case PV_TUI_EOF:
+        /* As in a shell, Ctrl-D ends an empty line only: a slip of the finger loses no text. */
+        t->ended = t->ended || t->edit.len == 0;
+        break;
+    case PV_TUI_QUIT:
+        t->ended = true;
+        break;
+    }
+}

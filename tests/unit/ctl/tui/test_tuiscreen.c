@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* The terminal chat without a terminal: what stands on the screen. */
+#include "tests/unit/ctl/tui/tui_fixture.h"
+
+static void the_usual_screen(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    take(t, pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
+    take(t, pv_tui_take_message, MSG("B", "lap", "pi", "gr\\u00fc\\u00dfe \\u4f60\\u597d", "read"));
+    take(t, pv_tui_take_message, MSG("C", "lap", "pi", "two\\nlines\\u001b[31m", "queued"));
+    take(t, pv_tui_take_message, MSG("D", "alice", "lap", "psst", "unread"));
+    type(t, "typing \xe4\xbd\xa0");
+    t->now = 1795168800 + 240;
+    draw(f, 12, 80);
+    static const char *const want[] = {
+        " pi  direct, 3.1 ms",
+        "  home                 │",
+        "● alice       relay   1│",
+        "● pi          direct   │",
+        "○ bob         away     │",
+        "○ bobby       away     │ -- 2026-11-20 --",
+        "                       │ 10:00     pi: hello",
+        "                       │ 10:00 ✓✓ lap: grüße 你好",
+        "                       │ 10:00 ·  lap: two",
+        "                       │          lines\xef\xbf\xbd[31m",
+        " [1 unread: Ctrl-G]  new from alice                                       10:04",
+        "> typing 你",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++)
+        assert_string_equal(row(f, i), want[i]);
+    assert_int_equal(f->screen.cursor_row, 11);
+    assert_int_equal(f->screen.cursor_col, 11);
+    drop_actions(t);
+}
+
+static void what_is_new_what_was_done_and_who_typed_it_are_seen(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_message, MSG("A", "pi", "lap", "seen", "read"));
+    take(t, pv_tui_take_message, MSG("B", "pi", "lap", "/me waves", "unread"));
+    take(t, pv_tui_take_message,
+         "{\"id\":\"C\",\"from\":\"pi\",\"to\":\"lap\",\"room\":null,\"text\":\"hi\",\"time\":" T0
+         ",\"state\":\"unread\",\"unproven\":true}");
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    draw(f, 12, 60);
+    static const char *const want[] = {
+        "10:00     pi: seen",
+        "-- new since 10:00 --",
+        "10:00    * pi waves",
+        "│ ?pi: hi",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
+        const char *got = row(f, 6 + i);
+        assert_non_null(strstr(got, want[i]));
+    }
+    draw(f, 12, 100);
+    assert_non_null(strstr(row(f, 9), "10:00    somebody on pi's machine: hi"));
+    take(t, pv_tui_take_sent,
+         "{\"message\":" MSG("D", "lap", "pi", "so", "sent") ",\"online\":true}");
+    draw(f, 12, 60);
+    for (size_t i = 0; i < 12; i++)
+        assert_null(strstr(row(f, i), "new since"));
+    /* Two names have two colours, and one's own none. */
+    const struct pv_tui_cell *c = f->screen.cells;
+    unsigned coloured = 0;
+    for (size_t i = 0; i < f->screen.rows * f->screen.cols; i++)
+        coloured += c[i].colour != 0;
+    assert_in_range(coloured, 6, 60);
+    drop_actions(t);
+}
+
+static void a_search_goes_to_what_is_older(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    size_t pi = pv_tui_find(t, "pi", false);
+    for (int i = 0; i < 60; i++) {
+        char text[256];
+        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "line %d%s", "read"), i, i,
+                 i % 25 == 3 ? " Needle" : "");
+        take(t, pv_tui_take_message, text);
+    }
+    pv_tui_open(t, pi);
+    drop_actions(t);
+    static const char *const found[] = {"line 53 Needle", "line 28 Needle", "line 3 Needle"};
+    for (size_t k = 0; k < PV_ARRAY_LEN(found); k++) {
+        bool seen = false;
+        line(t, "/search needle");
+        draw(f, 13, 50);
+        for (size_t i = 0; i < 13; i++)
+            seen = seen || strstr(row(f, i), found[k]) != NULL;
+        assert_true(seen);
+    }
+    line(t, "/search needle");
+    assert_non_null(strstr(t->note, "nothing older has \"needle\""));
+    assert_nothing_asked(t); /* nobody was sent the word */
+}
+
+static void help_fits_beside_the_roster(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; pv_tui_help[i] != NULL; i++) {
+        size_t columns = 0;
+        for (const char *p = pv_tui_help[i]; *p != '\0'; p++)
+            columns += ((unsigned char)*p & 0xc0) != 0x80;
+        assert_in_range(columns, 1, 55);
+    }
+    f->t.now = 1795168800;
+    line(&f->t, "/help");
+    draw(f, 40, 80);
+    assert_non_null(strstr(row(f, 37), "10:00 \xe2\x97\x8f online"));
+}
+
+static void an_empty_home_says_how_to_begin(void **state)
+{
+    struct fixture *f = *state;
+    draw(f, 12, 80);
+    assert_non_null(strstr(row(f, 9), "Ctrl-N or /open alice opens a conversation"));
+}
+
+static void long_texts_break_at_blanks_and_wide_characters_never_in_two(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    take(t, pv_tui_take_message,
+         MSG("A", "pi", "lap", "the quick brown fox jumps over the lazy dog", "read"));
+    take(t, pv_tui_take_message,
+         MSG("B", "pi", "lap", "\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d", "read"));
+    draw(f, 12, 26);
+    assert_string_equal(row(f, 5), "10:00     pi: the quick");
+    assert_string_equal(row(f, 6), "         brown fox jumps");
+    assert_string_equal(row(f, 7), "         over the lazy dog");
+    assert_string_equal(row(f, 8), "10:00     pi: 你好你好你好");
+    assert_string_equal(row(f, 9), "         你好");
+    drop_actions(t);
+}
+
+static void scrolling_stays_inside_what_there_is(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    size_t pi = pv_tui_find(t, "pi", false);
+    for (int i = 0; i < 30; i++) {
+        char text[256];
+        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "n%d", "read"), i, i);
+        take(t, pv_tui_take_message, text);
+    }
+    pv_tui_open(t, pi);
+    draw(f, 13, 50); /* ten rows of messages */
+    assert_string_equal(row(f, 1), "10:00     pi: n20");
+    assert_string_equal(row(f, 10), "10:00     pi: n29");
+    pv_tui_key(t, PV_TUI_PAGE_UP, (wchar_t)pv_tui_page(13));
+    draw(f, 13, 50);
+    assert_string_equal(row(f, 10), "10:00     pi: n20");
+    for (int i = 0; i < 9; i++)
+        pv_tui_key(t, PV_TUI_PAGE_UP, 1000);
+    draw(f, 13, 50);
+    assert_string_equal(row(f, 1), "-- 2026-11-20 --");
+    assert_string_equal(row(f, 2), "10:00     pi: n0");
+    assert_int_equal(t->convs[pi].scroll, 21);
+    draw(f, 40, 50); /* a larger screen shows all of it */
+    assert_string_equal(row(f, 37), "10:00     pi: n29");
+    assert_int_equal(t->convs[pi].scroll, 0);
+    pv_tui_key(t, PV_TUI_PAGE_DOWN, 5);
+    assert_int_equal(t->convs[pi].scroll, 0);
+    drop_actions(t);
+}
+
+static void every_size_can_be_drawn(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    take(t, pv_tui_take_message,
+         MSG("A", "pi", "lap", "e\\u0301\\u0302\\u0303 \\u0301 \\ttab \\u4f60\\u597d a", "read"));
+    line(t, "/help");
+    type(t, "a long line that has to be scrolled \xe4\xbd\xa0\xe5\xa5\xbd");
+    for (size_t rows = 0; rows < 30; rows++)
+        for (size_t cols = 0; cols < 90; cols++) {
+            draw(f, rows, cols);
+            assert_true(rows == 0 || cols == 0 || f->screen.cursor_col < cols);
+        }
+    draw(f, 3, 30);
+    assert_string_equal(row(f, 0), "too small");
+    draw(f, PV_TUI_MAX_ROWS + 1, PV_TUI_MAX_COLS + 1);
+    assert_int_equal(f->screen.rows, PV_TUI_MAX_ROWS);
+    draw(f, 24, 40);
+    assert_string_equal(row(f, 23), "> ong line that has to be scrolled 你好");
+    drop_actions(t);
+}
+
+static void many_peers_are_shown_around_the_open_one(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    char name[24];
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "n%02d", i);
+        assert_int_not_equal(pv_tui_find(t, name, true), SIZE_MAX);
+    }
+    pv_tui_open(t, pv_tui_find(t, "n50", false));
+    draw(f, 13, 80);
+    assert_string_equal(row(f, 10), "○ n50         away     │");
+    assert_string_equal(row(f, 9), "○ n49         away     │");
+    drop_actions(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        U(the_usual_screen),
+        U(what_is_new_what_was_done_and_who_typed_it_are_seen),
+        U(a_search_goes_to_what_is_older),
+        U(help_fits_beside_the_roster),
+        U(an_empty_home_says_how_to_begin),
+        U(long_texts_break_at_blanks_and_wide_characters_never_in_two),
+        U(scrolling_stays_inside_what_there_is),
+        U(every_size_can_be_drawn),
+        U(many_peers_are_shown_around_the_open_one),
+    };
+    setenv("TZ", "UTC", 1);
+    tzset();
+    if (setlocale(LC_CTYPE, "C.UTF-8") == NULL)
+        return 77;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
