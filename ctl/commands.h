@@ -16,6 +16,8 @@ extern const struct pv_command pv_cmds_node[];
 extern const struct pv_command pv_cmds_info[];
 extern const struct pv_command pv_cmds_ping[];
 extern const struct pv_command pv_cmds_netcheck[];
+extern const struct pv_command pv_cmds_doctor[];
+extern const struct pv_command pv_cmds_bugreport[];
 extern const struct pv_command pv_cmds_completion[];
 
 /* All groups in the order of the overview; NULL behind the last. */

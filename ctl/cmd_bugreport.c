@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cmd_bugreport.c - one file with what somebody who looks for a fault asks for: versions, status,
+ * peers, why and trace of each, metrics, the configuration. Keys that are secret are in none of
+ * these: the daemon gives none away, and the configuration names files. What looks like one is left
+ * out of the configuration all the same. --redact replaces names, addresses and public keys, each
+ * by the same word everywhere.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/addr.h"
+#include "ctl/commands.h"
+#include "sys/proc/clock.h"
+
+#define CONFIGURATION "/etc/p2pvpn/p2pvpnd.conf"
+
+enum {
+    REPORT_OUTPUT,
+    REPORT_REDACT,
+    MAX_WORDS = 1024, /* names, addresses and keys that are replaced; more become number 0 */
+    WORD_BUF = 128,   /* bytes of one, with the NUL; none of ours is longer */
+    KEY_CHARS = 43,   /* a key of 32 bytes in base64, without padding */
+};
+
+/* The report while it is made. */
+struct report {
+    struct pv_cli *cli;
+    FILE *out;
+    bool redact;
+    char (*words)[WORD_BUF]; /* replaced ones, in the order in which they were met; owned */
+    size_t n_words, n_names; /* the first n_names are names */
+};
+
+/* --- redaction ------------------------------------------------------------------------------ */
+
+/* Number of the word among those that are replaced, from 1; 0: there is no more room. */
+static size_t number_of(struct report *r, const char *word)
+{
+    for (size_t i = 0; i < r->n_words; i++) {
+        if (strcmp(r->words[i], word) == 0)
+            return i + 1;
+    }
+    if (r->n_words == MAX_WORDS)
+        return 0;
+    snprintf(r->words[r->n_words++], WORD_BUF, "%s", word);
+    return r->n_words;
+}
+
+static bool is_name(const struct report *r, const char *word)
+{
+    for (size_t i = 0; i < r->n_names; i++) {
+        if (strcmp(r->words[i], word) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_address(const char *word)
+{
+    struct pv_addr addr;
+    return strpbrk(word, ".:") != NULL && pv_addr_parse_ip(word, &addr) == PV_OK;
+}
+
+/* What may be part of a name, an address or a key. */
+static bool is_part(char c)
+{
+    return isalnum((unsigned char)c) || c == '-' || c == '_' || c == '+' || c == '=';
+}
+
+/* Prints one run of such characters, with the dots and colons of an address in it. */
+static void put_word(struct report *r, const char *text, size_t len)
+{
+    char word[WORD_BUF];
+    const char *kind = NULL;
+    snprintf(word, sizeof(word), "%.*s", (int)len, text);
+    if (len < sizeof(word) && is_address(word))
+        kind = "address";
+    else if (len >= KEY_CHARS && len < sizeof(word) && strpbrk(word, ".:") == NULL)
+        kind = "key";
+    else if (len < sizeof(word) && is_name(r, word))
+        kind = "name";
+    if (kind == NULL)
+        fwrite(text, 1, len, r->out);
+    else
+        fprintf(r->out, "%s-%zu", kind, number_of(r, word));
+}
+
+/* The longest address that begins here, else one run; its length. */
+static size_t word_at(const char *text)
+{
+    char word[PV_ADDR_TEXT];
+    size_t len = 0, run = 0;
+    while (is_part(text[len]) || text[len] == '.' || text[len] == ':')
+        len++;
+    while (is_part(text[run]))
+        run++;
+    /* "10.0.0.1:3478" and "fd00::1." end in what is no part of the address. */
+    for (size_t n = len; n > run; n--) {
+        snprintf(word, sizeof(word), "%.*s", (int)n, text);
+        if (n < sizeof(word) && is_address(word))
+            return n;
+    }
+    return run;
+}
+
+static void put_text(struct report *r, const char *text)
+{
+    if (!r->redact) {
+        fputs(text, r->out);
+        return;
+    }
+    while (*text != '\0') {
+        size_t n = word_at(text);
+        if (n > 0)
+            put_word(r, text, n);
+        else
+            fputc(*text, r->out);
+        text += n > 0 ? n : 1;
+    }
+}
+
+static void note_name(struct report *r, const char *name)
+{
+    if (name[0] != '\0' && number_of(r, name) > r->n_names)
+        r->n_names = r->n_words;
+}
+
+/* --- parts ---------------------------------------------------------------------------------- */
+
+static void put_head(struct report *r, const char *name)
+{
+    fprintf(r->out, "\n== %s\n", name);
+}
+
+static void put_json(struct report *r, const char *name, const json_t *body)
+{
+    char *text = body == NULL ? NULL : json_dumps(body, JSON_INDENT(1));
+    put_head(r, name);
+    put_text(r, text == NULL ? "(no answer)" : text);
+    fputc('\n', r->out);
+    free(text);
+}
+
+static json_t *ask(struct report *r, enum pv_ctlapi_cmd cmd, const char *peer)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, cmd, 0);
+    if (peer != NULL && pv_cli_peer(r->cli, &req, peer) != 0)
+        return NULL;
+    return pv_cli_ask(r->cli, &req, &body) == 0 ? body : NULL;
+}
+
+static void put_versions(struct report *r)
+{
+    struct utsname u;
+    char when[32];
+    time_t now = (time_t)(pv_clock_wall_us() / 1000000);
+    struct tm tm;
+    put_head(r, "versions");
+    if (gmtime_r(&now, &tm) != NULL && strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm) > 0)
+        fprintf(r->out, "made %s UTC\n", when);
+    fprintf(r->out, "p2pvpnctl %s\n", PV_VERSION);
+    if (uname(&u) == 0)
+        fprintf(r->out, "%s %s %s\n", u.sysname, u.release, u.machine);
+}
+
+/* Keys of the configuration name files; a secret that somebody has put there nevertheless, or into
+ * a comment, is not copied. */
+static void put_configuration(struct report *r)
+{
+    static const char *const secrets[] = {"password", "secret", "token", "preshared", "private"};
+    char line[4096];
+    FILE *f = fopen(CONFIGURATION, "re");
+    put_head(r, "configuration");
+    if (f == NULL)
+        fprintf(r->out, "(%s: %s)\n", CONFIGURATION, strerror(errno));
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        bool secret = line[0] == '#';
+        for (size_t i = 0; i < PV_ARRAY_LEN(secrets); i++)
+            secret = secret || strcasestr(line, secrets[i]) != NULL;
+        if (secret)
+            fputs("(a line is left out)\n", r->out);
+        else
+            put_text(r, line);
+    }
+    if (f != NULL)
+        fclose(f);
+}
+
+static void put_peers(struct report *r, const json_t *peers)
+{
+    const json_t *peer;
+    size_t i;
+    json_array_foreach(json_object_get(peers, "peers"), i, peer)
+    {
+        const char *name = pv_json_text(peer, "name", "");
+        json_t *why = ask(r, PV_CTLAPI_WHY, name), *trace = ask(r, PV_CTLAPI_TRACE, name);
+        char head[WORD_BUF];
+        snprintf(head, sizeof(head), "why, peer %zu", i + 1);
+        put_json(r, head, why);
+        snprintf(head, sizeof(head), "trace, peer %zu", i + 1);
+        put_json(r, head, trace);
+        json_decref(why);
+        json_decref(trace);
+    }
+}
+
+/* Names first, so that every part knows them. */
+static void put_all(struct report *r)
+{
+    json_t *status = ask(r, PV_CTLAPI_STATUS, NULL);
+    json_t *peers = status == NULL ? NULL : ask(r, PV_CTLAPI_PEERS, NULL);
+    json_t *metrics = status == NULL ? NULL : ask(r, PV_CTLAPI_METRICS, NULL);
+    const json_t *peer;
+    size_t i;
+    note_name(r, pv_json_text(json_object_get(status, "network"), "name", ""));
+    note_name(r, pv_json_text(json_object_get(status, "self"), "name", ""));
+    json_array_foreach(json_object_get(peers, "peers"), i, peer)
+    {
+        note_name(r, pv_json_text(peer, "name", ""));
+    }
+    put_versions(r);
+    put_json(r, "status", status);
+    put_json(r, "peers", peers);
+    put_peers(r, peers);
+    put_head(r, "metrics");
+    put_text(r, pv_json_text(metrics, "text", "(no answer)"));
+    put_configuration(r);
+    json_decref(status);
+    json_decref(peers);
+    json_decref(metrics);
+}
+
+/* The file is made first, for nobody else to read: whoever cannot write it is told before p2pvpnd
+ * is asked anything. */
+static int bugreport(struct pv_cli *cli)
+{
+    const char *path = cli->args.value[REPORT_OUTPUT];
+    struct report r = {.cli = cli, .redact = cli->args.value[REPORT_REDACT] != NULL};
+    if (path == NULL)
+        path = "p2pvpn-bugreport.txt";
+    r.words = calloc(MAX_WORDS, sizeof(*r.words));
+    if (r.words == NULL)
+        return pv_cli_no_memory(cli);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    r.out = fd < 0 ? NULL : fdopen(fd, "w");
+    if (r.out == NULL) {
+        int code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot make %s: %s: name another with -o",
+                               path, strerror(errno));
+        free(r.words);
+        return code;
+    }
+    put_all(&r);
+    bool ok = ferror(r.out) == 0;
+    ok = fclose(r.out) == 0 && ok;
+    free(r.words);
+    cli->cached = false;
+    if (!ok)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot write %s: is the disk full?", path);
+    if (!cli->quiet)
+        fprintf(cli->out, "%s: read it before you give it away\n", path);
+    return PV_CTLAPI_DONE;
+}
+
+const struct pv_command pv_cmds_bugreport[] = {
+    {
+        .name = "bugreport",
+        .args = "[-o FILE] [--redact]",
+        .summary = "one file with what is known of this node, for who looks for a fault",
+        .details = "  -o, --output FILE  instead of p2pvpn-bugreport.txt; never over a file\n"
+                   "  --redact           without names, addresses and keys: each becomes a number\n"
+                   "Versions, status, peers, why and trace of each, metrics, configuration. No\n"
+                   "secret and no message is in it.\n",
+        .example = "p2pvpnctl bugreport --redact",
+        .options =
+            {[REPORT_OUTPUT] = {"output", 'o', true}, [REPORT_REDACT] = {"redact", 0, false}},
+        .run = bugreport,
+    },
+    {.name = NULL},
+};

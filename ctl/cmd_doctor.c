@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cmd_doctor.c - one page that goes through everything a node needs, from the kernel's TUN to the
+ * way through its NAT, and says what to do. It looks at this machine and at one `status` of
+ * p2pvpnd; nothing is sent to anybody.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "ctl/commands.h"
+
+#define STATE_DIR "/var/lib/p2pvpn"
+
+enum {
+    LOW_DISK_MIB = 64, /* as p2pvpnd's own reserve */
+    MIN_MTU = 1280,    /* RFC 8200 s5 */
+    LINE = 600,        /* bytes of a sentence with the NUL: a problem of status fits */
+};
+
+/* The page while it is made. */
+struct page {
+    struct pv_cli *cli;
+    json_t *checks; /* [{"name","well","text","todo"}]; NULL: no memory */
+    bool well;
+};
+
+/* One line of the page; todo "": nothing to do. */
+static void put(struct page *p, const char *name, bool well, const char *todo, const char *fmt, ...)
+    PV_PRINTF(5, 6);
+static void put(struct page *p, const char *name, bool well, const char *todo, const char *fmt, ...)
+{
+    char text[LINE];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    p->well = p->well && well;
+    json_t *check = json_pack("{s:s, s:b, s:s, s:s?}", "name", name, "well", well, "text", text,
+                              "todo", todo[0] == '\0' ? NULL : todo);
+    if (p->checks != NULL && json_array_append_new(p->checks, check) != 0) {
+        json_decref(p->checks);
+        p->checks = NULL;
+    }
+}
+
+/* --- this machine --------------------------------------------------------------------------- */
+
+static void look_at_tun(struct page *p)
+{
+    bool there = access("/dev/net/tun", F_OK) == 0;
+    put(p, "tun", there, there ? "" : "modprobe tun, or pass /dev/net/tun into this container",
+        there ? "/dev/net/tun is there" : "/dev/net/tun is missing: no interface can be made");
+}
+
+static void look_at_disk(struct page *p)
+{
+    struct statvfs fs;
+    if (statvfs(STATE_DIR, &fs) != 0) {
+        put(p, "disk", true, "", "%s does not exist yet", STATE_DIR);
+        return;
+    }
+    unsigned long long mib = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
+    bool well = mib >= LOW_DISK_MIB;
+    put(p, "disk", well, well ? "" : "free some space: no messages and files of others are taken",
+        "%llu MiB are free below %s", mib, STATE_DIR);
+}
+
+/* Does every program know the members' names? */
+static void look_at_names(struct page *p)
+{
+    char line[512];
+    bool well = false;
+    FILE *f = fopen("/etc/nsswitch.conf", "re");
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+        well = well || (strncmp(line, "hosts:", 6) == 0 && strstr(line, "p2pvpn") != NULL);
+    if (f != NULL)
+        fclose(f);
+    put(p, "names", well, well ? "" : "p2pvpn-nss adds p2pvpn to /etc/nsswitch.conf",
+        well ? "every program knows members by name"
+             : "only p2pvpnctl knows members by name: /etc/nsswitch.conf does not ask p2pvpn");
+}
+
+/* --- what p2pvpnd says ---------------------------------------------------------------------- */
+
+static void look_at_daemon(struct page *p, const json_t *status)
+{
+    const char *version = pv_json_text(status, "daemon", "?");
+    bool same = strcmp(version, PV_VERSION) == 0;
+    put(p, "daemon", true, "", "p2pvpnd runs, and %s may use it",
+        geteuid() == 0 ? "root" : "this user");
+    put(p, "versions", same,
+        same ? "" : "restart p2pvpnd: an update is complete when the new one runs",
+        same ? "p2pvpnd and p2pvpnctl are %s" : "p2pvpnd is %s and p2pvpnctl " PV_VERSION, version);
+}
+
+static void look_at_network(struct page *p, const json_t *status)
+{
+    const json_t *network = json_object_get(status, "network"),
+                 *iface = json_object_get(status, "interface");
+    const char *state = pv_json_text(status, "state", "none");
+    bool in = json_is_object(network), down = strcmp(state, "down") == 0;
+    if (!in) {
+        put(p, "network", strcmp(state, "static") == 0, "p2pvpnctl join TOKEN, or create URL",
+            "this machine is in no network");
+        return;
+    }
+    put(p, "network", !down, down ? "p2pvpnctl up" : "",
+        down ? "%s, but this machine is down" : "%s", pv_json_text(network, "name", "?"));
+    if (down)
+        return;
+    double mtu = pv_json_real(iface, "mtu", 0);
+    put(p, "interface", json_is_object(iface),
+        json_is_object(iface) ? "" : "see the problem below, or the log of p2pvpnd",
+        json_is_object(iface) ? "%s is up" : "there is none%s",
+        json_is_object(iface) ? pv_json_text(iface, "name", "?") : "");
+    if (json_is_object(iface))
+        put(p, "mtu", mtu >= MIN_MTU, mtu >= MIN_MTU ? "" : "[interface] mtu = 1280 or more",
+            "packets of %.0f bytes", mtu);
+}
+
+static void look_at_coordinator(struct page *p, const json_t *status)
+{
+    const json_t *c = json_object_get(status, "coordinator");
+    char ms[PV_SHOW_BUF];
+    if (!json_is_object(c) || strcmp(pv_json_text(status, "state", ""), "down") == 0)
+        return;
+    if (pv_json_bool(c, "connected"))
+        put(p, "coordinator", true, "", "%s, %s", pv_json_text(c, "address", "?"),
+            pv_show_ms(pv_json_real(c, "rtt_ms", 0), ms));
+    else
+        put(p, "coordinator", false, "members that are known are reached without it meanwhile",
+            "cannot reach %s: %s", pv_json_text(c, "address", "?"),
+            pv_json_text(c, "error", "no answer yet"));
+}
+
+/* UDP, the NAT, and what the router does about it. A NAT in itself is nothing to be mended. */
+static void look_at_way_out(struct page *p, const json_t *status)
+{
+    const json_t *hard = json_object_get(status, "hard_nat"), *map;
+    const char *udp = pv_json_text(status, "udp", "unknown");
+    bool blocked = strcmp(udp, "blocked") == 0;
+    size_t i;
+    if (!json_is_object(json_object_get(status, "network")))
+        return;
+    put(p, "udp", !blocked,
+        blocked ? "let UDP out in the firewall here, or in to UDP 3478 at the coordinator" : "",
+        blocked ? "no answer by UDP: everything goes by TCP or TLS%s" : "%s", blocked ? "" : udp);
+    put(p, "nat", true, "", "mapping %s, ports %s", pv_json_text(hard, "mapping", "unknown"),
+        pv_json_text(hard, "ports", "unknown"));
+    json_array_foreach(json_object_get(status, "port_mappings"), i, map)
+    {
+        const char *why = pv_json_text(map, "why", "");
+        put(p, "port mapping", true, "", "%s: %s%s%s", pv_json_text(map, "family", "?"),
+            pv_json_text(map, "state", "?"), why[0] == '\0' ? "" : ": ", why);
+    }
+}
+
+/* What p2pvpnd names itself, the clock among it; each sentence says what to do. */
+static void look_at_problems(struct page *p, const json_t *status)
+{
+    const json_t *problem;
+    bool clock = false;
+    size_t i;
+    json_array_foreach(json_object_get(status, "problems"), i, problem)
+    {
+        const char *text = json_string_value(problem);
+        bool of_clock = text != NULL && strstr(text, "clock") != NULL;
+        clock = clock || of_clock;
+        put(p, of_clock ? "clock" : "problem", false, "", "%s", text == NULL ? "?" : text);
+    }
+    if (!clock && pv_json_bool(json_object_get(status, "coordinator"), "connected"))
+        put(p, "clock", true, "", "as the coordinator's");
+}
+
+/* --- the page ------------------------------------------------------------------------------- */
+
+static void print_page(const struct page *p)
+{
+    struct pv_cli *cli = p->cli;
+    const json_t *check;
+    size_t i;
+    json_array_foreach(p->checks, i, check)
+    {
+        bool well = pv_json_bool(check, "well");
+        const char *todo = pv_json_text(check, "todo", "");
+        enum pv_colour colour = well ? PV_GREEN : PV_RED;
+        fprintf(cli->out, "%s%-4s%s %-13s ", pv_colour_on(colour, cli->colour), well ? "ok" : "!!",
+                pv_colour_off(colour, cli->colour), pv_json_text(check, "name", "?"));
+        pv_show_text(cli->out, pv_json_text(check, "text", ""));
+        fputc('\n', cli->out);
+        if (todo[0] != '\0' && !well)
+            fprintf(cli->out, "%-19sto do: %s\n", "", todo);
+    }
+}
+
+static int doctor(struct pv_cli *cli)
+{
+    struct page p = {.cli = cli, .checks = json_array(), .well = true};
+    struct pv_ctlapi_request req;
+    json_t *status = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+    look_at_tun(&p);
+    look_at_disk(&p);
+    look_at_names(&p);
+    /* Why p2pvpnd does not answer is told as for any command, and the rest of the page stands. */
+    if (pv_cli_ask(cli, &req, &status) != 0) {
+        put(&p, "daemon", false, "p2pvpnctl up, or see above", "p2pvpnd did not answer");
+    } else {
+        look_at_daemon(&p, status);
+        look_at_network(&p, status);
+        look_at_coordinator(&p, status);
+        look_at_way_out(&p, status);
+        look_at_problems(&p, status);
+    }
+    json_decref(status);
+    if (p.checks == NULL)
+        return pv_cli_no_memory(cli);
+    if (cli->json) {
+        json_t *body =
+            json_pack("{s:i, s:b, s:O}", "version", 1, "well", p.well, "checks", p.checks);
+        if (body != NULL)
+            pv_cli_print_json(cli, body);
+        json_decref(body);
+    } else {
+        print_page(&p);
+    }
+    json_decref(p.checks);
+    cli->cached = false; /* that the coordinator is away is one of the lines */
+    return p.well ? PV_CTLAPI_DONE : PV_CTLAPI_FAILED;
+}
+
+const struct pv_command pv_cmds_doctor[] = {
+    {
+        .name = "doctor",
+        .args = "",
+        .summary = "go through everything this node needs, and say what to do",
+        .details =
+            "TUN, disk, names, p2pvpnd, versions, network, interface, MTU, coordinator, UDP,\n"
+            "NAT, port mapping, clock, and the problems of status. Exit code 0: all is well.\n",
+        .example = "p2pvpnctl doctor",
+        .run = doctor,
+    },
+    {.name = NULL},
+};

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* The command doctor, against a fake daemon. */
+#include "tests/unit/ctl/ctl_fake.h"
+
+#define DOCTOR_OF(udp, problems)                                                                  \
+    "{\"id\":@,\"ok\":true,\"version\":1,\"daemon\":\"" PV_VERSION                                \
+    "\",\"state\":\"up\",\"network\":"                                                            \
+    "{\"name\":\"home\"},\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":1},"           \
+    "\"coordinator\":"                                                                            \
+    "{\"address\":\"203.0.113.7:3478\",\"connected\":true,\"rtt_ms\":12.0,\"error\":null},"       \
+    "\"udp\":\"" udp                                                                              \
+    "\",\"hard_nat\":{\"mapping\":\"same\",\"ports\":\"random\"},\"port_mappings\":[{\"family\":" \
+    "\"ipv4\",\"state\":\"waiting\",\"why\":\"no router answers\"}],\"problems\":[" problems      \
+    "]}\n"
+
+static void doctor_goes_through_everything(void **state)
+{
+    (void)state;
+    answers("status", DOCTOR_OF("open", ""));
+    (void)RUN("doctor"); /* the exit code depends on this machine's TUN, disk and names too */
+    assert_non_null(strstr(t.out, "ok   network       home\n"));
+    assert_non_null(strstr(t.out, "ok   interface     p2pvpn0 is up\n"));
+    assert_non_null(strstr(t.out, "ok   mtu           packets of 1420 bytes\n"));
+    assert_non_null(strstr(t.out, "ok   coordinator   203.0.113.7:3478, 12.0 ms\n"));
+    assert_non_null(strstr(t.out, "ok   udp           open\n"));
+    assert_non_null(strstr(t.out, "ok   nat           mapping same, ports random\n"));
+    assert_non_null(strstr(t.out, "ok   port mapping  ipv4: waiting: no router answers\n"));
+    assert_non_null(strstr(t.out, "ok   clock "));
+    assert_string_equal(t.requests, "{\"cmd\":\"status\"}\n");
+}
+
+static void doctor_says_what_to_do(void **state)
+{
+    (void)state;
+    answers("status", DOCTOR_OF("blocked", "\"the clock is 3 days behind: set it\",\"odd\""));
+    assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
+    assert_non_null(strstr(t.out, "!!   udp           no answer by UDP"));
+    assert_non_null(strstr(t.out, "to do: let UDP out in the firewall here, or in to UDP 3478 at"));
+    assert_non_null(strstr(t.out, "!!   clock         the clock is 3 days behind: set it\n"));
+    assert_non_null(strstr(t.out, "!!   problem       odd\n"));
+    assert_int_equal(RUN("doctor", "--json"), PV_CTLAPI_FAILED);
+    assert_non_null(strstr(t.out, "\"well\":false,\"checks\":["));
+    assert_int_equal(RUN("doctor", "now"), PV_CTLAPI_USAGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(doctor_goes_through_everything),
+        T(doctor_says_what_to_do),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
