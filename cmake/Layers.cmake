@@ -34,12 +34,13 @@ function(pv_uses folder)
     target_link_libraries(${name} PUBLIC ${ARGN})
 endfunction()
 
-# pv_program(NAME FOLDER): FOLDER/main.c as a program.
-function(pv_program name folder)
+# pv_program(NAME FOLDER WHERE COMPONENT): FOLDER/main.c as a program, installed in bin (for everybody) or
+# sbin, with that component (cmake/Install.cmake).
+function(pv_program name folder where component)
     add_executable(${name} ${PROJECT_SOURCE_DIR}/${folder}/main.c)
     pv_library_of(lib ${folder})
     target_link_libraries(${name} PRIVATE ${lib})
-    install(TARGETS ${name} RUNTIME DESTINATION sbin)
+    install(TARGETS ${name} RUNTIME DESTINATION ${where} COMPONENT ${component})
 endfunction()
 
 # pv_included(VARIABLE FILE): the targets that FILE needs, by its "quoted" includes and those of the

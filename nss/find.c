@@ -6,7 +6,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -131,4 +134,42 @@ int pv_nss_by_addr(const char *dir, const struct pv_addr *addr, struct pv_nss_fo
 {
     const struct wanted want = {.addr = addr};
     return find(dir, &want, ret_found);
+}
+
+bool pv_nss_is_ours(const char *text)
+{
+    static const char suffix[] = ".p2p";
+    size_t len = strlen(text);
+    /* A dot at the end only says that no search domain may be added. */
+    len -= len > 0 && text[len - 1] == '.';
+    return len > sizeof(suffix) - 1 &&
+           strncasecmp(text + len - (sizeof(suffix) - 1), suffix, sizeof(suffix) - 1) == 0;
+}
+
+/* Is this name among the words behind the address? The line is taken apart. */
+static bool line_has(char *line, const char *name)
+{
+    static const char blanks[] = " \t\r\n";
+    char *rest = NULL;
+    line[strcspn(line, "#")] = '\0';
+    if (strtok_r(line, blanks, &rest) == NULL)
+        return false;
+    for (const char *word; (word = strtok_r(NULL, blanks, &rest)) != NULL;)
+        if (strcasecmp(word, name) == 0)
+            return true;
+    return false;
+}
+
+bool pv_nss_in_hosts(const char *path, const char *name)
+{
+    FILE *f = fopen(path, "re");
+    char *line = NULL;
+    size_t cap = 0;
+    bool found = false;
+    while (f != NULL && !found && getline(&line, &cap, f) >= 0)
+        found = line_has(line, name);
+    free(line);
+    if (f != NULL)
+        fclose(f);
+    return found;
 }

@@ -28,4 +28,14 @@ PV_MUST_CHECK int pv_nss_by_name(const char *dir, const char *text, struct pv_ns
 PV_MUST_CHECK int pv_nss_by_addr(const char *dir, const struct pv_addr *addr,
                                  struct pv_nss_found *ret_found);
 
+/* Does a hosts file (hosts(5)) have this short name, with an address of whatever family? Then it is
+ * that machine's, also where only the other family is asked for. A file that cannot be read has
+ * none. */
+bool pv_nss_in_hosts(const char *path, const char *name);
+
+/* Is it a name below .p2p, which belongs to the overlay whether somebody has it or not? Such a name
+ * must not reach a DNS server: it would tell strangers whom this machine looks for, and what a
+ * server without a .p2p answers is a stranger's address. */
+bool pv_nss_is_ours(const char *text);
+
 #endif /* PV_NSS_FIND_H */

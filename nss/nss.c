@@ -10,6 +10,7 @@
 #include "nss/answer.h"
 
 #define RUN_DIR "/run/p2pvpn" /* fixed: what runs as somebody else may not be told another */
+#define HOSTS   "/etc/hosts"
 #define PUBLIC  __attribute__((visibility("default")))
 
 PUBLIC enum nss_status _nss_p2pvpn_gethostbyname4_r(const char *name, struct gaih_addrtuple **pat,
@@ -32,6 +33,16 @@ PUBLIC enum nss_status _nss_p2pvpn_gethostbyaddr2_r(const void *addr, socklen_t 
 PUBLIC enum nss_status _nss_p2pvpn_gethostbyaddr_r(const void *addr, socklen_t len, int af,
                                                    struct hostent *result, char *buffer,
                                                    size_t buflen, int *errnop, int *h_errnop);
+
+/* The end of the search without an answer. TRYAGAIN is the one status that p2pvpn-nss can tell to
+ * end it ("[TRYAGAIN=return]") without ending it for other names, or for all names where this
+ * module is missing; what the caller sees is h_errno. */
+static enum nss_status end_search(int reason, int *errnop, int *h_errnop)
+{
+    *errnop = ENOENT;
+    *h_errnop = reason;
+    return NSS_STATUS_TRYAGAIN;
+}
 
 /* Our status in glibc's three ways. */
 static enum nss_status glibc_status(int status, int *errnop, int *h_errnop)
@@ -56,18 +67,41 @@ static enum nss_status glibc_status(int status, int *errnop, int *h_errnop)
     return NSS_STATUS_UNAVAIL;
 }
 
+/* The same for a name that was looked up: nobody else is asked for names of the overlay.
+ * found: somebody has the name, but perhaps no address of the family. */
+static enum nss_status name_status(const char *name, bool found, int status, int *errnop,
+                                   int *h_errnop)
+{
+    if (status == PV_ERR_NOT_FOUND && found)
+        return end_search(NO_DATA, errnop, h_errnop);
+    if (status != PV_OK && status != PV_ERR_NO_SPACE && pv_nss_is_ours(name))
+        return end_search(HOST_NOT_FOUND, errnop, h_errnop);
+    return glibc_status(status, errnop, h_errnop);
+}
+
+/* A short name of /etc/hosts is left to "files": what the owner of this machine wrote there means
+ * more than what a member of a network calls itself. */
+static int look_up(const char *name, struct pv_nss_found *ret_found)
+{
+    int r = pv_nss_by_name(RUN_DIR, name, ret_found);
+    if (r == PV_OK && strchr(name, '.') == NULL && pv_nss_in_hosts(HOSTS, name))
+        r = PV_ERR_NOT_FOUND;
+    return r;
+}
+
 enum nss_status _nss_p2pvpn_gethostbyname4_r(const char *name, struct gaih_addrtuple **pat,
                                              char *buffer, size_t buflen, int *errnop,
                                              int *h_errnop, int32_t *ttlp)
 {
     struct pv_nss_found found;
-    int r = pv_nss_by_name(RUN_DIR, name, &found);
+    int r = look_up(name, &found);
+    bool known = r == PV_OK;
     if (r == PV_OK)
         r = pv_nss_fill_tuples(&found, pat, buffer, buflen);
     if (r == PV_OK && ttlp != NULL)
         /* 0: nscd must not keep what may change with the network's members. */
         *ttlp = 0;
-    return glibc_status(r, errnop, h_errnop);
+    return name_status(name, known, r, errnop, h_errnop);
 }
 
 enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af, struct hostent *result,
@@ -75,7 +109,8 @@ enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af, struct ho
                                              int *h_errnop, int32_t *ttlp, char **canonp)
 {
     struct pv_nss_found found;
-    int r = pv_nss_by_name(RUN_DIR, name, &found);
+    int r = look_up(name, &found);
+    bool known = r == PV_OK;
     /* AF_UNSPEC has no meaning in one hostent; IPv4 is what old callers expect. */
     if (r == PV_OK)
         r = pv_nss_fill_host(&found, af == AF_UNSPEC ? AF_INET : af, result, buffer, buflen);
@@ -83,7 +118,7 @@ enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af, struct ho
         *ttlp = 0;
     if (r == PV_OK && canonp != NULL)
         *canonp = result->h_name;
-    return glibc_status(r, errnop, h_errnop);
+    return name_status(name, known, r, errnop, h_errnop);
 }
 
 enum nss_status _nss_p2pvpn_gethostbyname2_r(const char *name, int af, struct hostent *result,

@@ -7,6 +7,9 @@ import struct
 from lab import ROOT, Skip, check, equal, scenario, ssh_login, wait
 
 
+HOSTS_LINE = ["hosts:", "files", "p2pvpn", "[TRYAGAIN=return]", "dns"]
+
+
 def use_module(lab, host):
     """What installing does, inside the machine's own mounts: library, linker cache, nsswitch."""
     library = os.path.join(lab.build, "lib", "libnss_p2pvpn.so.2")
@@ -19,13 +22,13 @@ def use_module(lab, host):
         mount --bind /run/ld.so.cache /etc/ld.so.cache
         echo 'passwd: files' >/run/nsswitch.conf
         echo 'hosts: files dns' >>/run/nsswitch.conf
-        {ROOT}/scripts/install-nss --file /run/nsswitch.conf
+        {ROOT}/nss/p2pvpn-nss --file /run/nsswitch.conf
         mount --bind /run/nsswitch.conf /etc/nsswitch.conf
         echo 'options timeout:1 attempts:1' >/run/resolv.conf
         mount --bind /run/resolv.conf /etc/resolv.conf
     """)
-    equal(host.run("grep", "hosts", "/etc/nsswitch.conf").out.split(),
-          ["hosts:", "files", "dns", "p2pvpn"], "the line in nsswitch.conf")
+    equal(host.run("grep", "hosts", "/etc/nsswitch.conf").out.split(), HOSTS_LINE,
+          "the line in nsswitch.conf")
 
 
 def getent(host, database, name):
@@ -81,9 +84,18 @@ def installing_adds_the_names_and_removing_takes_them_out(lab):
     def hosts():
         return [x.split("#")[0].split() for x in read().splitlines() if x.startswith("hosts")]
     install = ["cmake", "--install", lab.build, "--prefix", "/run/inst"]
+    # What version 0.1.0 had installed in another place would be found first in root's PATH.
+    a.run("sh", "-ec", "mkdir -p /run/inst/sbin; touch /run/inst/sbin/p2pvpnctl; cp -a /etc /run/etc;"
+          "sed -i /p2pvpn/d /run/etc/group /run/etc/gshadow /run/etc/passwd /run/etc/shadow;"
+          "rm -f /run/etc/.pwd.lock; mount --bind /run/etc /etc; mkdir -p /run/p2pvpn")
+    a.daemon(wait_ready=True)
+    socket_of = ["stat", "-c", "%G %a", "/run/p2pvpn/p2pvpnd.sock"]
+    equal(a.run(*socket_of).out, "root 660\n", "the socket while there is no group")
     for _ in range(2):
         a.run(*install)
-        equal(hosts(), [["hosts:", "files", "dns", "p2pvpn"]], "the line after installing")
+        equal(a.run(*socket_of).out, "p2pvpn 660\n", "the socket of the daemon that runs")
+        equal(a.run("find", "/run/inst", "-name", "p2pvpnctl", "-path", "*bin/*").out, "/run/inst/bin/p2pvpnctl\n", "p2pvpnctl")
+        equal(hosts(), [HOSTS_LINE], "the line after installing")
     equal(a.run("readlink", "/etc/nsswitch.conf").out.strip(), "/run/real", "the link")
     equal(a.run("cat", "/etc/nsswitch.conf.before-p2pvpn").out, before, "the copy of the old file")
     check("libnss_p2pvpn" in a.run("find", "/run/inst").out, "the module is not installed")
@@ -120,10 +132,84 @@ def names_come_and_go_with_the_roster(lab):
     equal(getent(a, "hosts", "dave")[0], "192.0.2.9", "a name of /etc/hosts")
 
     a.run("umount", "/etc/nsswitch.conf")
-    a.run(f"{ROOT}/scripts/install-nss", "--remove", "--file", "/run/nsswitch.conf")
+    a.run(f"{ROOT}/nss/p2pvpn-nss", "--remove", "--file", "/run/nsswitch.conf")
     a.run("mount", "--bind", "/run/nsswitch.conf", "/etc/nsswitch.conf")
     equal(a.run("grep", "hosts", "/etc/nsswitch.conf").out.split(), ["hosts:", "files", "dns"],
           "the line after removal")
+
+
+# A DNS server at 127.0.0.1: "wildcard" answers every question with 192.0.2.66, as a login page does;
+# "silent" answers nothing, as one that is out of reach. Both write down what they were asked.
+STRANGER = """
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 53))
+print("ready", flush=True)
+while True:
+    data, peer = s.recvfrom(512)
+    labels, at = [], 12
+    while data[at]:
+        labels.append(data[at + 1:at + 1 + data[at]].decode())
+        at += 1 + data[at]
+    print("asked", ".".join(labels), flush=True)
+    if sys.argv[1] == "wildcard":
+        ipv4 = data[at + 1:at + 3] == bytes((0, 1))
+        rdata = bytes.fromhex("c00c0001000100000000" "0004" "c0000242") if ipv4 else b""
+        s.sendto(data[:2] + b"\\x81\\x80" + struct.pack(">HHHH", 1, int(ipv4), 0, 0) + data[12:at + 5] + rdata, peer)
+"""
+
+TIMED = """
+import socket, sys, time
+best = 1e9
+for _ in range(20):
+    start = time.perf_counter()
+    try:
+        socket.getaddrinfo(sys.argv[1], None)
+    except socket.gaierror as e:
+        assert sys.argv[2] == "unknown", e
+    else:
+        assert sys.argv[2] == "known"
+    best = min(best, time.perf_counter() - start)
+print(best)
+"""
+
+
+@scenario
+def a_dns_server_never_hears_of_members(lab):
+    coordinator = lab.coordinator()
+    a, bob = lab.host("a"), lab.host("bob")
+    lab.network(coordinator, [a, bob])
+    a.wait_peer(bob)
+    use_module(lab, a)
+    wait("bob to have a name", lambda: getent(a, "hosts", "bob"))
+    a.run("sh", "-c", "echo nameserver 127.0.0.1 >/run/resolv.conf;"
+          "echo options timeout:1 attempts:1 >>/run/resolv.conf")
+    a.run("sh", "-ec", "cp /etc/hosts /run/hosts; echo 192.0.2.9 bob2 >>/run/hosts;"
+          "mount --bind /run/hosts /etc/hosts")
+    for kind in ("wildcard", "silent"):
+        server = a.start("python3", "-c", STRANGER, kind, name=kind)
+        wait("the DNS server", lambda: "ready" in server.text())
+        for name in ("bob", "bob.home.p2p", "a"):
+            best = float(a.run("python3", "-c", TIMED, name, "known").out)
+            check(best < 0.002, f"{kind}: {name} took {best} s")
+        for name in ("nobody.home.p2p", "bob.other.p2p", "x.y.z.P2P", "nobody.p2p."):
+            best = float(a.run("python3", "-c", TIMED, name, "unknown").out)
+            check(best < 0.002, f"{kind}: {name} took {best} s")
+            equal(getent(a, "hosts", name), [], name)
+            equal(a.run("getent", "ahosts", name, check_rc=False).out, "", name)
+        equal(getent(a, "ahostsv4", "bob")[0], a.addr(bob), f"bob beside a {kind} server")
+        equal(getent(a, "ahostsv4", "bob2")[0], "192.0.2.9", "a name of /etc/hosts")
+        equal("asked" in server.text(), False, f"what the {kind} server heard")
+        # Everything else still goes there.
+        found = getent(a, "ahostsv4", "www.example.org")
+        equal(found[:1], ["192.0.2.66"] if kind == "wildcard" else [], "a name of the world")
+        check("asked www.example.org" in server.text(), "the server was not asked for a name of the world")
+        server.end()
+    # /etc/hosts wins over a member of the same name.
+    a.run("sh", "-c", "echo 192.0.2.10 bob >>/run/hosts")
+    for database in ("hosts", "ahosts", "ahostsv4"):
+        equal(getent(a, database, "bob")[0], "192.0.2.10", f"bob of /etc/hosts by {database}")
+    equal(getent(a, "ahostsv4", "bob.home.p2p")[0], a.addr(bob), "the member bob")
 
 
 # ---- the name server -----------------------------------------------------------------------------

@@ -108,6 +108,39 @@ static void a_broken_or_foreign_file_hides_nothing(void **state)
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
 }
 
+static void names_below_p2p_are_ours(void **state)
+{
+    (void)state;
+    assert_true(pv_nss_is_ours("bob.home.p2p"));
+    assert_true(pv_nss_is_ours("x.y.z.P2P."));
+    assert_true(pv_nss_is_ours("nobody.p2p"));
+    assert_false(pv_nss_is_ours("bob"));
+    assert_false(pv_nss_is_ours(""));
+    assert_false(pv_nss_is_ours("."));
+    assert_false(pv_nss_is_ours(".p2p"));
+    assert_false(pv_nss_is_ours("p2p."));
+    assert_false(pv_nss_is_ours("home.p2p.example"));
+    assert_false(pv_nss_is_ours("notp2p"));
+}
+
+static void a_hosts_file_is_read_as_hosts_5_says(void **state)
+{
+    struct fixture *f = *state;
+    static const char text[] = "127.0.0.1\tlocalhost\n192.0.2.1 long.example  Bob\tpi # carol\n"
+                               "#192.0.2.2 dave\n192.0.2.3\n\n   \n::1 last";
+    char path[128];
+    snprintf(path, sizeof(path), "%s/x", f->dir);
+    assert_int_equal(pv_file_write(path, pv_view(text, sizeof(text) - 1), 0644), PV_OK);
+    assert_true(pv_nss_in_hosts(path, "bob"));
+    assert_true(pv_nss_in_hosts(path, "pi"));
+    assert_true(pv_nss_in_hosts(path, "last"));
+    assert_false(pv_nss_in_hosts(path, "carol"));
+    assert_false(pv_nss_in_hosts(path, "dave"));
+    assert_false(pv_nss_in_hosts(path, "192.0.2.3"));
+    assert_false(pv_nss_in_hosts(path, "long"));
+    assert_false(pv_nss_in_hosts("/nonexistent", "bob"));
+}
+
 static struct pv_nss_found a_host(void)
 {
     struct pv_nss_found found = {.name = "bob", .full = "bob.home.p2p"};
@@ -195,6 +228,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(finds_in_one_network_and_in_several, make, drop),
         cmocka_unit_test_setup_teardown(without_files_nobody_is_known, make, drop),
         cmocka_unit_test_setup_teardown(a_broken_or_foreign_file_hides_nothing, make, drop),
+        cmocka_unit_test(names_below_p2p_are_ours),
+        cmocka_unit_test_setup_teardown(a_hosts_file_is_read_as_hosts_5_says, make, drop),
         cmocka_unit_test(a_hostent_fits_or_says_that_it_does_not),
         cmocka_unit_test(a_family_that_is_missing_is_not_found),
         cmocka_unit_test(tuples_fit_or_say_that_they_do_not),

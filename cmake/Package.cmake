@@ -1,0 +1,71 @@
+# The Debian packages that scripts/package makes: p2pvpn, p2pvpn-coordinator, and a package of debug
+# symbols for each. PV_SUITE is the suite they are for ("deb12", "deb13"): it ends their version, so that a
+# machine that is upgraded to the next suite takes that one's.
+set(PV_SUITE "" CACHE STRING "Debian suite of the packages: the end of their version")
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_CONTACT "p2pvpn maintainers <maintainers@p2pvpn.invalid>")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_COMPONENTS_ALL node coordinator)
+set(CPACK_COMPONENTS_GROUPING IGNORE)
+set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
+    WORLD_READ WORLD_EXECUTE)
+set(CPACK_DEBIAN_PACKAGE_RELEASE 1${PV_SUITE})
+set(CPACK_DEBIAN_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_DEBUGINFO_PACKAGE ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+
+# pv_package(COMPONENT NAME DEPENDS SUMMARY TEXT)
+macro(pv_package component name depends summary text)
+    string(TOUPPER ${component} upper)
+    set(CPACK_DEBIAN_${upper}_PACKAGE_NAME ${name})
+    set(CPACK_DEBIAN_${upper}_FILE_NAME DEB-DEFAULT)
+    set(CPACK_DEBIAN_${upper}_PACKAGE_SHLIBDEPS ON)
+    set(CPACK_DEBIAN_${upper}_DEBUGINFO_PACKAGE ON)
+    set(CPACK_DEBIAN_${upper}_PACKAGE_DEPENDS ${depends})
+    set(CPACK_DEBIAN_${upper}_DESCRIPTION "${summary}\n${text}")
+    set(CPACK_COMPONENT_${upper}_DESCRIPTION "${summary}\n${text}")
+    set(control "")
+    foreach(script postinst prerm postrm)
+        file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/deb/${component})
+        file(COPY_FILE ${PROJECT_SOURCE_DIR}/dist/deb/${component}-${script}
+             ${CMAKE_BINARY_DIR}/deb/${component}/${script} ONLY_IF_DIFFERENT)
+        list(APPEND control ${CMAKE_BINARY_DIR}/deb/${component}/${script})
+    endforeach()
+    if(EXISTS ${PROJECT_SOURCE_DIR}/dist/deb/${component}-triggers)
+        file(COPY_FILE ${PROJECT_SOURCE_DIR}/dist/deb/${component}-triggers ${CMAKE_BINARY_DIR}/deb/${component}/triggers)
+        list(APPEND control ${CMAKE_BINARY_DIR}/deb/${component}/triggers)
+    endif()
+    set(CPACK_DEBIAN_${upper}_PACKAGE_CONTROL_EXTRA "${control}")
+    set(CPACK_DEBIAN_${upper}_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+
+    # The changelog of the package says which source it is from; that of p2pvpn is for its users.
+    file(WRITE ${CMAKE_BINARY_DIR}/deb/${component}/changelog
+"${name} (${PROJECT_VERSION}-1${PV_SUITE}) stable; urgency=medium
+
+  * Made from the source by scripts/package; changelog.gz says what is new.
+
+ -- p2pvpn maintainers <maintainers@p2pvpn.invalid>  Thu, 01 Jan 2026 00:00:00 +0000
+")
+    execute_process(COMMAND gzip -9nc ${CMAKE_BINARY_DIR}/deb/${component}/changelog
+        OUTPUT_FILE ${CMAKE_BINARY_DIR}/deb/${component}/changelog.Debian.gz)
+    execute_process(COMMAND gzip -9nc ${PROJECT_SOURCE_DIR}/CHANGELOG.md
+        OUTPUT_FILE ${CMAKE_BINARY_DIR}/deb/${component}/changelog.gz)
+    pv_install(${component} ${pv_doc}/${name} ${PROJECT_SOURCE_DIR}/dist/deb/copyright
+        ${CMAKE_BINARY_DIR}/deb/${component}/changelog.Debian.gz ${CMAKE_BINARY_DIR}/deb/${component}/changelog.gz)
+    install(FILES ${PROJECT_SOURCE_DIR}/dist/deb/${component}-lintian DESTINATION share/lintian/overrides
+        RENAME ${name} COMPONENT ${component})
+endmacro()
+
+pv_package(node p2pvpn "iproute2, passwd"
+    "peer-to-peer virtual LAN with chat and files, by direct encrypted paths"
+    "p2pvpnd gives this machine an address in a private network, finds direct paths\n\
+to the other members through the NATs between them, and keeps their messages\n\
+and files. p2pvpnctl manages it. Installing starts and joins nothing.")
+pv_package(coordinator p2pvpn-coordinator "passwd"
+    "meeting point and relay of p2pvpn networks"
+    "One server with a public address on which nodes of p2pvpn networks meet; it is\n\
+also a STUN and TURN server. Installing starts nothing.")
+include(CPack)

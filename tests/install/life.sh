@@ -1,0 +1,167 @@
+#!/bin/sh
+# life: a package's life on a bare Debian: installed, used, upgraded, removed, purged. Runs in a chroot of
+# scripts/chroot --fresh, as root. What the packages depend on comes from the network; everything after that
+# happens in a network namespace of its own.
+#
+# usage: tests/install/life.sh DIR [OLD]     DIR has the .deb files; OLD the programs of an earlier version,
+#                                            whose state the packages must take over
+set -eu
+
+debs=$(realpath "$1")
+old=${2:+$(realpath "$2")}
+version=$(dpkg-deb -f "$(ls "$debs"/p2pvpn_*.deb)" Version)
+out=$(mktemp -d)
+
+fail() {
+    echo "life: $1" >&2
+    tail -n 20 "$out"/* /var/lib/p2pvpn/p2pvpnd.log 2>/dev/null >&2 || true
+    exit 1
+}
+
+ok() {
+    echo "life: $1"
+}
+
+# until_true SECONDS COMMAND...
+until_true() {
+    left=$(($1 * 20))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || fail "did not come true: $*"
+        sleep 0.05
+    done
+}
+
+nobody_runs() {
+    for exe in /proc/[0-9]*/exe; do
+        case $(readlink "$exe" 2>/dev/null) in
+        *p2pvpn*) [ ! "${exe%/exe}/root" -ef / ] || return 1 ;;
+        esac
+    done
+}
+
+# The processes called p2pvpnd, the first of them first.
+pids() {
+    cat /proc/[0-9]*/stat 2>/dev/null | sed -n 's/^\([0-9]*\) (p2pvpnd) .*/\1/p' | sort -n
+}
+
+install_debs() {
+    apt-get install -y -q --no-install-recommends "$@" >"$out/apt" 2>&1 || fail "apt-get install $*"
+}
+
+# What a node is known by, as p2pvpnctl tells it.
+identity() {
+    p2pvpnctl ip && p2pvpnctl ip --wg-key
+}
+
+if [ -z "${LIFE_INSIDE:-}" ]; then
+    apt-get update -q >"$out/apt" 2>&1 || fail "apt-get update"
+    install_debs $(for deb in "$debs"/p2pvpn_*.deb "$debs"/p2pvpn-coordinator_*.deb; do
+        dpkg-deb -f "$deb" Depends | tr ',' '\n' | sed 's/ *(.*//;s/^ *//'
+    done)
+    rm -rf "$out"
+    exec env LIFE_INSIDE=1 unshare -n sh "$0" "$@"
+fi
+ip link set lo up
+ip addr add 198.51.100.7/32 dev lo
+
+# ---- the state of an earlier version ----
+if [ -n "$old" ]; then
+    "$old/p2pvpn-coordinator" --public 198.51.100.7 >"$out/coordinator" 2>&1 &
+    coordinator=$!
+    until_true 10 test -s /var/lib/p2pvpn-coordinator/coordinator.key
+    sleep 1
+    PATH=$old:$PATH "$old/p2pvpnctl" create "$("$old/p2pvpn-coordinator" url --public 198.51.100.7)" \
+        --name lap --network home >"$out/token" 2>"$out/create" || fail "create of the earlier version"
+    before=$("$old/p2pvpnctl" ip && "$old/p2pvpnctl" ip --wg-key)
+    kill "$(pids | head -n 1)"
+    kill $coordinator
+    wait $coordinator || true
+    until_true 10 nobody_runs
+    ok "there is the state of an earlier version"
+fi
+
+# ---- install ----
+grep '^hosts' /etc/nsswitch.conf >"$out/hosts" 2>/dev/null || echo none >"$out/hosts"
+install_debs "$debs/p2pvpn_$version"_*.deb "$debs/p2pvpn-coordinator_$version"_*.deb
+nobody_runs || fail "installing has started something"
+getent group p2pvpn >/dev/null || fail "no group p2pvpn"
+getent passwd p2pvpn-coordinator >/dev/null || fail "no user p2pvpn-coordinator"
+grep -q '^hosts: .*files p2pvpn \[TRYAGAIN=return\]' /etc/nsswitch.conf || fail "names are not in nsswitch.conf"
+for file in /usr/bin/p2pvpnctl /usr/lib/systemd/system/p2pvpnd.service /usr/share/man/man1/p2pvpnctl.1.gz \
+    /usr/share/bash-completion/completions/p2pvpnctl /usr/share/zsh/vendor-completions/_p2pvpnctl; do
+    [ -e "$file" ] || fail "$file is missing"
+done
+[ -z "$(ls -d /etc/systemd/system/*.wants/p2pvpn* 2>/dev/null)" ] || fail "a unit is enabled"
+ok "installed; nothing was started"
+
+# ---- use ----
+setsid p2pvpn-coordinator --public 198.51.100.7 </dev/null >"$out/coordinator" 2>&1 &
+until_true 10 grep -q "listening on" "$out/coordinator"
+useradd --create-home me
+if [ -n "$old" ]; then
+    p2pvpnctl up >"$out/up" 2>&1 || fail "up"
+    until_true 15 p2pvpnctl ip
+    [ "$(identity)" = "$before" ] || fail "the node is another than before"
+    until_true 20 sh -c 'p2pvpnctl status --json | grep -q "\"network\":{\"name\":\"home\""'
+    ok "the state of the earlier version was taken over"
+else
+    p2pvpnctl create "$(p2pvpn-coordinator url --public 198.51.100.7)" --name lap --network home \
+        >"$out/token" 2>"$out/create" || fail "create"
+fi
+if su me -c 'p2pvpnctl peers' >"$out/peers" 2>&1; then fail "a stranger may use the socket"; fi
+grep -q 'sudo usermod -aG p2pvpn "$USER"' "$out/peers" || fail "the error does not say what to type"
+usermod -aG p2pvpn me
+su me -c 'p2pvpnctl peers' >"$out/peers" 2>&1 || fail "a member of the group may not use the socket"
+if su me -c 'p2pvpnctl down' >"$out/down" 2>&1; then fail "a member of the group may change the node"; fi
+until_true 10 sh -c "getent hosts lap | grep -q lap.home.p2p"
+ok "used, by root and by a member of the group"
+
+# ---- upgrade ----
+newer=$(mktemp -d)
+for package in p2pvpn p2pvpn-coordinator; do
+    dpkg-deb -R "$(ls "$debs/${package}_$version"_*.deb)" "$newer/$package"
+    sed -i "s/^Version: .*/&+later/" "$newer/$package/DEBIAN/control"
+    dpkg-deb --root-owner-group -b "$newer/$package" "$newer/$package.deb" >/dev/null
+done
+before=$(identity)
+first=$(pids | head -n 1)
+# Every 20 ms: does the node answer? The longest silence is what the upgrade takes from its users.
+(
+    longest=0
+    last=$(date +%s%3N)
+    while [ ! -e "$out/enough" ]; do
+        if p2pvpnctl -t 0.5 version >/dev/null 2>&1; then
+            now=$(date +%s%3N)
+            [ $((now - last)) -le $longest ] || longest=$((now - last))
+            last=$now
+        fi
+        echo $longest >"$out/longest"
+        sleep 0.02
+    done
+) &
+install_debs "$newer/p2pvpn.deb" "$newer/p2pvpn-coordinator.deb"
+until_true 10 p2pvpnctl ip
+sleep 1
+touch "$out/enough"
+wait $!
+[ "$first" != "$(pids | head -n 1)" ] || fail "the old p2pvpnd still runs"
+[ "$(identity)" = "$before" ] || fail "the upgrade has changed the node"
+until_true 20 sh -c 'p2pvpnctl status | grep -q "coordinator"'
+p2pvpn-coordinator status >"$out/status" 2>&1 || fail "the coordinator does not run after the upgrade"
+[ "$(cat "$out/longest")" -lt "${LIFE_MS:-1000}" ] || fail "the upgrade took $(cat "$out/longest") ms"
+ok "upgraded; the longest silence was $(cat "$out/longest") ms"
+
+# ---- remove, purge ----
+apt-get remove -y -q p2pvpn p2pvpn-coordinator >"$out/apt" 2>&1 || fail "apt-get remove"
+nobody_runs || fail "something runs after removing"
+[ -s /var/lib/p2pvpn/identity.key ] && [ -s /var/lib/p2pvpn-coordinator/coordinator.key ] || fail "state is gone"
+grep '^hosts' /etc/nsswitch.conf 2>/dev/null | tr -s ' ' >"$out/after" || echo none >"$out/after"
+[ "$(tr -s ' ' <"$out/hosts")" = "$(cat "$out/after")" ] || fail "the line in nsswitch.conf is not as before"
+ok "removed; state stays"
+apt-get purge -y -q p2pvpn p2pvpn-coordinator >"$out/apt" 2>&1 || fail "apt-get purge"
+left=$(find / -xdev \( -path /proc -o -path /src -o -path /tmp -o -path /var/log \) -prune -o -name '*p2pvpn*' -print)
+[ -z "$left" ] || fail "purging has left $left"
+getent passwd p2pvpn >/dev/null && fail "purging has left the account"
+ok "purged; nothing is left"
