@@ -4,6 +4,8 @@
 import importlib.machinery
 import importlib.util
 import os
+import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -123,6 +125,63 @@ class Layers(Tree):
         told = self.problems({}, folders="lib/base: lib/crypto\nlib/crypto: lib/base\n")
         self.assertEqual(told, ["cmake/folders.txt: lib/base may include lib/crypto, and stands above it: "
                                 "a folder stands below those it names"])
+
+
+class Docs(Tree):
+    """check-docs on a copy of the documents and the tables, where a step of a recipe is left out."""
+
+    def problems(self, path, old, new, check):
+        docs = load("check-docs")
+        for tree in ("docs", "lib/proto", "daemon"):
+            shutil.copytree(os.path.join(ROOT, tree), tree)
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        self.assertIn(old, text)
+        self.write(path, text.replace(old, new))
+        docs.ROOT = pathlib.Path(self.tree.name)
+        getattr(docs, check)()
+        return docs.problems
+
+    def test_what_there_is_is_documented(self):
+        self.assertEqual(self.problems("docs/PROTOCOL.md", "| type |", "| type |", "check_tables"), [])
+
+    def test_a_part_that_is_not_in_the_engine_is_named(self):
+        said = self.problems("daemon/core/engine.c", "    &pv_part_dns,\n", "", "check_parts")
+        self.assertEqual(len(said), 1)
+        self.assertIn("pv_part_dns (daemon/core/client/dns.c) is not in parts[]", said[0])
+
+    def test_a_new_in_band_type_is_documented(self):
+        said = self.problems("lib/proto/ip/inband.h", "    X(DESCRIPTION, 1,",
+                             "    X(WAVE, 77, PV_INBAND_PART_MAX, true) \\\n    X(DESCRIPTION, 1,", "check_tables")
+        self.assertEqual(len(said), 1)
+        self.assertIn("type 77 (WAVE)", said[0])
+
+    def test_a_new_command_is_documented(self):
+        said = self.problems("lib/proto/local/ctlapi_request.c", "    [PV_CTLAPI_WHY] =",
+                             '    [PV_CTLAPI_WAVE] = {"wave", false, "peer ", ""},\n    [PV_CTLAPI_WHY] =', "check_tables")
+        self.assertEqual(len(said), 1)
+        self.assertIn("the command wave of", said[0])
+
+    def test_a_new_field_of_a_command_is_documented(self):
+        said = self.problems("lib/proto/local/ctlapi_request.c", '"peer before limit "', '"peer before limit wave "',
+                             "check_tables")
+        self.assertEqual(len(said), 1)
+        self.assertIn("the field wave of history", said[0])
+
+    def test_a_new_field_of_status_is_documented(self):
+        said = self.problems("lib/proto/local/ctlapi.c", '"away_since"', '"gone_since"', "check_tables")
+        self.assertEqual(len(said), 1)
+        self.assertIn("the field gone_since", said[0])
+
+    def test_a_new_number_is_documented(self):
+        said = self.problems("daemon/core/peer/peers_report.c", '"p2pvpn_peer_online"', '"p2pvpn_peer_waves"', "check_tables")
+        self.assertEqual(len(said), 1)
+        self.assertIn("the number peer_waves of daemon/core/peer/peers_report.c", said[0])
+
+    def test_a_new_reason_for_drops_is_documented(self):
+        said = self.problems("daemon/core/packets/fastpath.c", '"junk"', '"wave"', "check_tables")
+        self.assertEqual(len(said), 1)
+        self.assertIn("the reason wave of", said[0])
 
 
 class Size(Tree):
