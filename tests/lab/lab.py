@@ -25,6 +25,7 @@ import time
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 SLOW = float(os.environ.get("PV_TEST_SLOW") or 1)
 LONG = os.environ.get("PV_LAB_LONG") == "1"
+OTHER = os.environ.get("PV_LAB_OTHER")  # the build directory of another version
 # Of every daemon that is not told otherwise; by default every second has one thread, the others two.
 WORKERS = os.environ.get("PV_LAB_WORKERS")
 SCENARIOS = []
@@ -273,8 +274,9 @@ class Lab:
         self.inet.ns.ip("link add br0 type bridge", "link set br0 up",
                         f"addr add {INET4}.1/24 dev br0", f"addr add {INET6}::1/64 dev br0 nodad")
 
-    def bin(self, name):
-        path = os.path.join(self.build, "bin", name)
+    def bin(self, name, other=False):
+        """A program of this build; other: of the version in PV_LAB_OTHER (its build directory)."""
+        path = os.path.join(OTHER if other else self.build, "bin", name)
         if not os.path.exists(path):
             raise Skip(f"{name} is not built")
         return path
@@ -437,6 +439,7 @@ class _Outside:
 class Coordinator:
     def __init__(self, lab, host, args=(), start=True):
         self.lab, self.host, self.args = lab, host, list(args)
+        self.other = False  # runs the version of PV_LAB_OTHER
         self.program = None
         if start:
             self.start()
@@ -445,7 +448,7 @@ class Coordinator:
         return self.host.ip4 or self.host.ip6
 
     def start(self):
-        self.program = self.host.start(self.lab.bin("p2pvpn-coordinator"),
+        self.program = self.host.start(self.lab.bin("p2pvpn-coordinator", self.other),
                                        "--public", self.public(), *self.args)
         self.wait_ready()
 
@@ -457,7 +460,7 @@ class Coordinator:
         wait("the coordinator to listen", listening)
 
     def url(self):
-        r = self.host.run(self.lab.bin("p2pvpn-coordinator"), "url", "--public", self.public())
+        r = self.host.run(self.lab.bin("p2pvpn-coordinator", self.other), "url", "--public", self.public())
         return r.out.strip()
 
     def end(self, sig=signal.SIGTERM):
@@ -485,6 +488,7 @@ class Host(Namespace):
         self.n_devs = 0
         self.lan = self.dev = self.ip4 = self.ip6 = None
         self.p2pvpnd = None
+        self.other = False  # runs the version of PV_LAB_OTHER
         self.tun = "p2pvpn0"
 
     # -- the daemon --
@@ -498,7 +502,7 @@ class Host(Namespace):
         if self.p2pvpnd is None:
             self.run("sh", "-c", f"cd /etc/p2pvpn; grep -qs '^workers' p2pvpnd.conf || "
                      f"printf '[interface]\\nworkers = {self.workers}\\n' >>p2pvpnd.conf")
-        self.p2pvpnd = self.start(self.lab.bin("p2pvpnd"), *args, env=env)
+        self.p2pvpnd = self.start(self.lab.bin("p2pvpnd", self.other), *args, env=env)
         if wait_ready:
             self.wait_daemon()
         return self.p2pvpnd
@@ -520,7 +524,7 @@ class Host(Namespace):
 
     def ctl(self, *args, stdin=None, check_rc=True, code=None, timeout=30):
         """Runs p2pvpnctl; code = the exit code it must have."""
-        r = self.run(self.lab.bin("p2pvpnctl"), *[str(a) for a in args], stdin=stdin,
+        r = self.run(self.lab.bin("p2pvpnctl", self.other), *[str(a) for a in args], stdin=stdin,
                      check_rc=False, timeout=timeout)
         if code is not None:
             if r.code != code:
@@ -537,6 +541,12 @@ class Host(Namespace):
             return json.loads(r.out)
         except ValueError:
             raise Failure(f"not JSON: {r}") from None
+
+    def as_user(self, name="alice"):
+        """What makes a command run as this user of USERS, with the group p2pvpn."""
+        number = dict(USERS)[name]
+        return ["setpriv", f"--reuid={number}", f"--regid={number}",
+                f"--groups={dict(USERS)['p2pvpn']}", "--bounding-set=-all", "--"]
 
     def create(self, url, *args):
         return self.ctl("create", url, "--name", self.name, *args).out.strip()
@@ -673,10 +683,28 @@ def prepare_mounts():
         sh("cp", "-a", "/etc", "/run/etc/copy")
         sh("mount", "--bind", "/run/etc/copy", "/etc")
     os.makedirs("/etc/p2pvpn", exist_ok=True)
+    add_users()
     with open("/etc/hosts", "w", encoding="ascii") as f:
         f.write("127.0.0.1 localhost\n::1 localhost\n")
     with open("/etc/resolv.conf", "w", encoding="ascii") as f:
         f.write("")
+
+
+# As a package makes them, and a person who may use p2pvpnctl: name, number.
+USERS = (("p2pvpn", 971), ("p2pvpn-coordinator", 972), ("alice", 1971))
+
+
+def add_users():
+    """They exist in the lab's own /etc."""
+    for name, line in (("passwd", "{0}:x:{1}:{1}::/nonexistent:/usr/sbin/nologin\n"),
+                       ("group", "{0}:x:{1}:{2}\n")):
+        path = f"/etc/{name}"
+        with open(path, encoding="utf-8") as f:
+            others = [x for x in f if x.split(":")[0] not in [u for u, _ in USERS]]
+        with open(path, "w", encoding="utf-8") as f:
+            f.writelines(others)
+            f.writelines(line.format(user, number, "alice" if user == "p2pvpn" else "")
+                         for user, number in USERS)
 
 
 def sanitizer_options():

@@ -234,7 +234,12 @@ def addresses_in_the_networks_range(lab):
     def problems():
         return " ".join(a.json("status")["problems"])
 
-    check("10.66.0.5/16 on lan0" in problems(), f"status: {problems()}")
+    a.ip("addr del 10.66.0.5/16 dev lan0")
+    a.ctl("create", coordinator.url(), "--name", "a")
+    a.stop_daemon()
+    a.ip("addr add 10.66.0.5/16 dev lan0")
+    a.daemon()
+    wait("status to name it", lambda: "10.66.0.5/16 on lan0" in problems())
     a.ip("addr del 10.66.0.5/16 dev lan0")
     wait("the interface to come up by itself", lambda: a.json("status")["state"] == "up")
     equal(problems(), "", "problems")

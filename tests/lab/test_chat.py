@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Chat lines: once each, in order, also when the other side was away."""
+"""Chat lines: once each, in order, also when the other side was away; and from the peer's daemon, not
+from any user of its machine."""
+import json
 import signal
 import subprocess
+import textwrap
 
-from lab import check, equal, scenario, wait
+from lab import check, equal, pause, scenario, wait
 
 
 def texts(answer):
@@ -149,3 +152,152 @@ def nc_can_chat_too(lab):
     wait("the line to arrive", lambda: "plain text" in texts(b.json("history")))
     message = b.json("history")["messages"][-1]
     equal(message["from"], "a", "who the line is from")
+
+
+# Runs as a user without any right. What it prints is what it got to see.
+ATTACKER = textwrap.dedent("""
+    import select, socket, sys, time
+    what, where, port, lines = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
+    s = socket.socket()
+    s.settimeout(0.5)
+    if what == "listen":
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind((where, port))
+        s.listen(8)
+        print("listening", flush=True)
+    end = time.time() + float(lines.pop(0))
+    def talk(c):
+        c.settimeout(0.5)
+        for line in lines:
+            try:
+                c.sendall(line.encode() + b"\\n")
+            except OSError:
+                return
+        while time.time() < end:
+            try:
+                got = c.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            if not got:
+                return
+            print("GOT", got, flush=True)
+    while time.time() < end:
+        if what == "listen":
+            try:
+                c, _ = s.accept()
+            except TimeoutError:
+                continue
+            print("ACCEPTED", flush=True)
+            talk(c)
+        else:
+            c = socket.socket()
+            c.settimeout(2)
+            try:
+                c.connect((where, port))
+                print("CONNECTED", flush=True)
+                talk(c)
+            except OSError:
+                pass
+            c.close()
+            select.select([], [], [], 0.2)
+""")
+
+# What took messages, rooms and receipts before: any frame made the connection speak.
+FRAMES = ['{"noted":"AAECAwQFBgcICQoLDA0ODw"}',
+          '{"room":"AAECAwQFBgcICQoLDA0ODw","list":[]}',
+          '{"ack":"AAECAwQFBgcICQoLDA0ODw","state":"delivered"}',
+          '{"id":"AAECAwQFBgcICQoLDA0ODw","seq":1,"time":1,"text":"I quit. signed, a"}',
+          '{"prove":"AAECAwQFBgcICQoLDA0ODw"}']
+
+
+def attack(host, what, where, port, seconds, *lines):
+    return host.start("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--",
+                      "python3", "-c", ATTACKER, what, where, str(port), str(seconds), *lines,
+                      name=f"attacker-{what}")
+
+
+def stolen(program):
+    """Of what it heard, all that is not the beginning of a proof."""
+    return [line for line in program.text().splitlines()
+            if line.startswith("GOT") and "secret" in line or "room" in line]
+
+
+@scenario
+def a_user_without_rights_gets_nothing_and_speaks_for_nobody(lab):
+    coordinator, a, b = start(lab)
+    a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "crew", "b")
+    a.ctl("send", "#crew", "room secret one")
+    a.ctl("send", "b", "secret one")
+    wait("both to arrive", lambda: len(texts(b.json("history"))) == 2)
+    equal([p["proof"] for p in a.json("peers")["peers"] if p["name"] == "b"], ["daemon"],
+          "what a knows of b's daemon")
+    # With connections of the daemons open, and right after a restart of either side.
+    for restarted in (None, b, a):
+        attackers = []
+        if restarted is not None:
+            restarted.stop_daemon()
+            restarted.daemon()
+        for line in FRAMES:
+            attackers.append(attack(b, "connect", a.addr(), 2047, 6, line))
+        secret = f"secret after {restarted.name if restarted else 'nothing'}"
+        a.ctl("send", "b", secret)
+        a.ctl("send", "#crew", "room " + secret)
+        for text in (secret, "room " + secret):
+            wait(f"b to have {text!r}", lambda text=text: text in texts(b.json("history")), 40)
+        for program in attackers:
+            program.popen.wait(timeout=20)
+            equal(stolen(program), [], "what the attacker saw")
+    check("I quit. signed, a" not in texts(a.json("history")), "an attacker spoke for b")
+    check("I quit. signed, a" not in texts(b.json("history")), "an attacker spoke")
+    status = a.json("status")
+    check(any("chat-unproven" in json.dumps(status[k]) for k in status),
+          f"status does not count who was refused: {status}")
+
+
+@scenario
+def a_port_that_was_taken_before_the_daemon_started_gives_nothing_away(lab):
+    _, a, b = start(lab)
+    b.stop_daemon()
+    # The daemon of b cannot listen. What a has to say waits, or goes on a connection that b opens.
+    for port in (2047, 2048):
+        attackers = [attack(b, "listen", "0.0.0.0", port, 30, *FRAMES)]
+        wait("the attacker to listen", lambda: "listening" in attackers[0].text())
+        b.daemon()
+        a.wait_peer(b, timeout=20)
+        a.ctl("send", "b", f"secret for port {port}")
+        pause(3, "a tries to deliver")
+        equal(stolen(attackers[0]), [], "what the attacker saw")
+        check(all(m["state"] in ("queued", "sent", "delivered", "read")
+                  for m in a.json("history")["messages"]), "states")
+        attackers[0].kill()
+        b.stop_daemon()
+    b.daemon()
+    collect(b, ["secret for port 2047", "secret for port 2048"], timeout=60)
+
+
+@scenario
+def plain_text_is_somebodys_on_that_machine(lab):
+    _, a, b = start(lab)
+    check(a.os_ping(a.addr(b)), "ping")
+    a.run("sh", "-c", f"printf 'typed\\n' | nc -q 1 {a.addr(b)} 2047", timeout=20)
+    wait("the line to arrive", lambda: "typed" in texts(b.json("history")))
+    message = b.json("history")["messages"][-1]
+    equal((message["from"], message["unproven"]), ("a", True), "who the line is from")
+    r = b.ctl("history")
+    check("somebody on a's machine" in r.out, f"history does not say who typed it: {r}")
+    a.ctl("send", "b", "from its daemon")
+    wait("the message", lambda: "from its daemon" in texts(b.json("history")))
+    equal(b.json("history")["messages"][-1]["unproven"], False, "a message of the daemon")
+    b.stop_daemon()
+    b.configure("[chat]\nplain = off\n")
+    b.daemon()
+    a.wait_peer(b, timeout=20)
+    wait("a path", lambda: a.os_ping(a.addr(b)), 30)
+    a.run("sh", "-c", f"printf 'typed again\\n' | nc -q 1 {a.addr(b)} 2047", check_rc=False,
+          timeout=20)
+    a.ctl("send", "b", "and its daemon again")
+    wait("the message", lambda: "and its daemon again" in texts(b.json("history")), 20)
+    check("typed again" not in texts(b.json("history")), "plain text came in although it is off")

@@ -12,7 +12,7 @@ from lab import Skip, check, equal, scenario, wait
 CONF = """[turn-user alice]
 password-file = /etc/p2pvpn/alice.password
 """
-PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "webrtc.html")
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "webrtc.html")
 PORT = 9222  # of Chromium's debugger, whose list of pages has their titles
 TITLES = """
 import json, urllib.request

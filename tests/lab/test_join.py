@@ -28,7 +28,8 @@ def two_commands_make_a_network(lab):
     equal(a.addr(b, 6), b.addr(family=6), "IPv6 address of b")
     row = a.peer(b)
     equal(sorted(row), sorted(["name", "ip4", "ip6", "key", "wg_key", "online", "path", "tx_bytes",
-                               "rx_bytes", "last_handshake"]), "fields of peers --json")
+                               "rx_bytes", "last_handshake", "proof", "former", "another_since"]),
+          "fields of peers --json")
 
 
 @scenario
@@ -125,6 +126,46 @@ def down_and_up(lab):
     wait("b to be offline for a", lambda: not a.peer(b)["online"], timeout=5)
     wait("ping to say that b is offline",
          lambda: a.ctl("ping", "b", "-c", "1", "--timeout", "2", check_rc=False).code == 7, timeout=5)
+    r = b.ctl("ping", "a", "-c", "1", check_rc=False, timeout=3)
+    equal(r.code, 1, "exit code of ping on a machine that is down")
+    check("this machine is down" in r.err, r.err)
+    out = b.ctl("peers", "--json", check_rc=False).out
+    check('"online":false' in out and '"type":"none"' in out, f"a as b shows it: {out}")
+    check("this machine is down" in b.ctl("send", "a", "later").out, "send says it")
+    check("a is not reached: this machine is down" in b.ctl("why", "a").out, "why says it")
     b.ctl("up")
     a.wait_peer(b)
     check(a.os_ping(a.addr(b)), "ping after up")
+    wait("what was sent to arrive", lambda: "later" in a.ctl("history", "b").out)
+
+
+SYSTEMCTL = """#!/bin/sh
+# A systemctl that writes down what it is told, and starts what the unit would start.
+echo "$*" >>/run/systemctl.log
+case "$*" in *start*) setsid {daemon} </dev/null >/run/p2pvpnd.log 2>&1 &
+    n=0; until [ -S /run/p2pvpn/p2pvpnd.sock ] || [ $n -gt 200 ]; do sleep 0.05; n=$((n + 1)); done ;; esac
+"""
+
+
+@scenario
+def with_systemd_the_service_is_started_and_enabled(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    for h in (a, b):
+        h.run("sh", "-ec", """
+            mkdir -p /run/systemd/system /run/bin/upper /run/bin/work
+            mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=/run/bin/upper,workdir=/run/bin/work /usr/bin
+            cat >/usr/bin/systemctl
+            chmod 755 /usr/bin/systemctl
+        """, stdin=SYSTEMCTL.format(daemon=lab.bin("p2pvpnd")))
+
+    def told(host):
+        return host.run("cat", "/run/systemctl.log").out.replace("--quiet ", "").splitlines()
+    r = a.ctl("create", coordinator.url(), "--name", "a", timeout=60)
+    equal(told(a), ["cat p2pvpnd.service", "start p2pvpnd.service", "cat p2pvpnd.service",
+                    "enable p2pvpnd.service"], "what systemctl was told by create")
+    check("started the service p2pvpnd" in r.err and "starts at boot from now on" in r.err, r.err)
+    equal(len(r.out.split()), 1, "words on the standard output of create")
+    b.ctl("join", r.out.strip(), "--name", "b", "--no-boot", timeout=60)
+    equal(told(b), ["cat p2pvpnd.service", "start p2pvpnd.service"], "what systemctl was told by join --no-boot")
+    a.wait_peer(b)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lab import Skip, check, equal, scenario, wait
 from turnlab import coordinator_status
 
-FLOOD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "turnflood.py")
+FLOOD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "turnflood.py")
 CONF = """[relay]
 ports = 50000-50999
 allocations-per-user = 1000

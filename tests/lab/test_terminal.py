@@ -99,9 +99,9 @@ def a_conversation_on_a_screen(lab):
 
     # A line to bob, its marks, and an answer.
     term.line("grüße, 你好")
-    term.wait_row("the check mark", 21, " " * 23 + "│ hh:mm ✓  a: grüße, 你好")
+    term.wait_row("the check mark", 21, " " * 23 + "│ hh:mm ✓    a: grüße, 你好")
     equal([m["text"] for m in b.json("inbox")["messages"]], ["grüße, 你好"], "what bob got")
-    term.wait_row("both check marks", 21, " " * 23 + "│ hh:mm ✓✓ a: grüße, 你好")
+    term.wait_row("both check marks", 21, " " * 23 + "│ hh:mm ✓✓   a: grüße, 你好")
     b.ctl("send", "a", "and \x1b[2J\x1b]0;title\x07 escapes")
     rows = term.wait("the message with escapes", "escapes")
     equal(rows[21], " " * 23 + "│ hh:mm    bob: and �[2J�]0;title� escapes", "escapes")
@@ -123,6 +123,11 @@ def a_conversation_on_a_screen(lab):
     term.wait("who is there", f"bob              {a.addr(b)}".rstrip())
     term.line("/nonsense")
     term.wait("no such command", "there is no command /nonsense")
+    term.wait_row("the whole line given back", 23, "> /nonsense")
+    term.keys("C-u")
+    term.line("/send nobody for nobody else")
+    term.wait_row("the whole line given back", 23, "> /send nobody for nobody else")
+    term.keys("C-u")
     term.line("exit")
     term.wait("the end", "ended with 0")
 
@@ -159,11 +164,76 @@ def sizes_scrolling_and_absence(lab):
     term.wait_row("bob to be away", 0, " bob  away", 40)
     term.line("see you")
     rows = term.wait("the note", "queued: bob is away")
-    term.wait_row("a copy waits for bob", 21, " " * 23 + "│ hh:mm →  a: see you")
+    term.wait_row("a copy waits for bob", 21, " " * 23 + "│ hh:mm →    a: see you")
     b.daemon()
-    term.wait_row("the message delivered", 21, " " * 23 + "│ hh:mm ✓  a: see you", 30)
+    term.wait_row("the message delivered", 21, " " * 23 + "│ hh:mm ✓    a: see you", 30)
+    wait("the bar to forget that it waited",
+         lambda: not any("queued: bob" in row for row in term.rows()))
+
+    # The chat outlives the daemon: what is typed meanwhile is sent once it is back.
     a.stop_daemon()
-    term.wait("the end of the daemon", "ended with 8")
+    term.wait("the end of the daemon", "p2pvpnd is not there")
+    term.line("typed in between")
+    a.daemon()
+    term.wait("its return", "a: typed in between", 30)
+    wait("bob to have it", lambda: [m["text"] for m in b.json("history")["messages"]].count(
+        "typed in between") == 1, 30)
+    term.line("exit")
+    term.wait("the end", "ended with 0")
+
+
+@scenario
+def screens_of_two_sizes(lab):
+    a, b = start(lab)
+    term = Terminal(lab, a)
+    term.wait_row("the empty home at 80x24", 21,
+                  " " * 23 + "│ Ctrl-N or /open bob opens a conversation")
+    check(re.search(r"hh:mm$", term.rows()[22]), f"no clock in the bar: {term.rows()[22]!r}")
+    term.resize(200, 50)
+    term.wait_row("the empty home at 200x50", 47,
+                  " " * 23 + "│ Ctrl-N or /open bob opens a conversation")
+    check(term.rows()[48].endswith("hh:mm") and len(term.rows()[48]) == 199, "the clock")
+    term.line("to nobody")
+    term.wait_row("a line that was for nobody is not lost", 49, "> to nobody")
+    term.keys("C-u")
+    b.ctl("send", "a", "one")
+    b.ctl("send", "a", "/me waves")
+    term.wait("two unread messages", "[2 unread: Ctrl-G]")
+    term.keys("C-g")
+    want = ["-- date --", "-- new since hh:mm --", "hh:mm    bob: one", "hh:mm    * bob waves"]
+    for i, row in enumerate(want):
+        term.wait_row(row, 44 + i, " " * 23 + "│ " + row)
+    term.resize(80, 24)
+    for i, row in enumerate(want):
+        term.wait_row(row, 18 + i, " " * 23 + "│ " + row)
+    term.line("/help")
+    rows = term.wait("the marks explained", "✓✓ read")
+    check(all(len(row) <= 80 for row in rows), "help is wider than the screen")
+    term.type("half a line")
+    term.keys("C-n")
+    term.wait_row("home has a line of its own", 23, ">")
+    term.keys("C-p")
+    term.wait_row("and bob his", 23, "> half a line")
+    term.keys("C-u")
+
+    # A paste of several lines asks.
+    term.tmux("set-buffer", "first\nsecond\n")
+    term.tmux("paste-buffer", "-p", "-t", "chat")
+    term.wait("the question", "2 lines pasted: Enter sends them to bob")
+    equal([m for m in b.json("inbox", "--peek")["messages"]], [], "what bob got unasked")
+    term.keys("x")
+    term.wait("the answer", "not sent")
+    term.tmux("paste-buffer", "-p", "-t", "chat")
+    term.wait("the question", "2 lines pasted")
+    term.keys("Enter")
+    wait("bob to have it as one message",
+         lambda: [m["text"] for m in b.json("inbox")["messages"]] == ["first\nsecond"])
+    a.run("sh", "-c", "head -c 3000 /dev/urandom >/run/note.txt")
+    term.line("/send-file /run/note.txt")
+    wait("bob to be offered the file",
+         lambda: [f["name"] for f in b.json("files")["files"]] == ["note.txt"])
+    term.line("/send-file /run/nothing")
+    term.wait("why not", "No such file")
 
 
 @scenario
@@ -212,7 +282,7 @@ def files_are_offered_on_the_screen(lab):
     terminal.wait("the conversation", "bob")
     b.run("sh", "-c", "head -c 3000 /dev/urandom >/run/photo.jpg")
     sender = b.start(lab.bin("p2pvpnctl"), "send-file", "a", "/run/photo.jpg")
-    terminal.wait("the offer", "offers photo.jpg (2.9 KiB): /accept 1 or /refuse 1")
+    terminal.wait("the offer", "offers photo.jpg (2.9 KiB): /accept 1, /refuse 1")
     terminal.line("/acc\t1")
     terminal.wait("its arrival", "photo.jpg has arrived: p2pvpnctl files get 1")
     equal(sender.popen.wait(timeout=10), 0, "exit code of send-file")

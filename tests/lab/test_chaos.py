@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: MIT
+"""Random faults on the real programs while people talk: nothing that was accepted is lost, doubled or
+damaged, nobody dies, and what the programs hold comes back to where it was.
+
+PV_CHAOS_SEED (1701) repeats a run, PV_CHAOS_FAULTS (24) says how many; scripts/check --long has more.
+"""
+import collections
+import hashlib
+import os
+import random
+import re
+import signal
+import threading
+import time
+
+from lab import SLOW, Failure, check, equal, pause, scenario, wait
+
+SEED = int(os.environ.get("PV_CHAOS_SEED") or 1701)
+FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or 24)
+STATE = "/var/lib/p2pvpn"
+ROOM = "#crew"
+# Seconds between two messages of one talker: an hour's must fit what history shows at a time.
+TALK = 0.4 if FAULTS <= 100 else 4
+
+
+class Talker(threading.Thread):
+    """Sends numbered texts to the others and the room, and files; knows what was accepted."""
+
+    def __init__(self, lab, host, others):
+        super().__init__(daemon=True)
+        self.lab, self.host, self.others = lab, host, others
+        self.rng = random.Random(f"{SEED} {host.name}")
+        self.accepted = collections.defaultdict(list)  # to: numbers
+        self.files = []                                # (to, name, sha256), whole at the other side
+        self.n, self.over = 0, threading.Event()
+
+    def ctl(self, *args, timeout=40):
+        """The exit code; None: it was still waiting."""
+        try:
+            return self.host.run(self.lab.bin("p2pvpnctl"), *args, check_rc=False, timeout=timeout).code
+        except OSError:
+            return None
+        except Exception as e:  # subprocess.TimeoutExpired: what came of it is not known
+            if type(e).__name__ != "TimeoutExpired":
+                raise
+            return None
+
+    def send_file(self):
+        to = self.rng.choice(self.others)
+        name = f"{self.host.name}-{self.n}.bin"
+        data = self.rng.randbytes(self.rng.randint(1, 400000))
+        path = f"/proc/{self.host.holder.pid}/root/run/{name}"
+        with open(path, "wb") as f:
+            f.write(data)
+        if self.ctl("send-file", to.name, f"/run/{name}", timeout=90) == 0:
+            self.files.append((to, name, hashlib.sha256(data).hexdigest()))
+        os.unlink(path)
+
+    def run(self):
+        while not self.over.is_set():
+            self.n += 1
+            if self.n % 10 == 5:
+                self.send_file()
+            to = ROOM if self.n % 4 == 0 else self.rng.choice(self.others).name
+            if self.ctl("send", to, f"{self.host.name}>{to} {self.n}") == 0:
+                self.accepted[to].append(self.n)
+            if self.n % 7 == 0:
+                self.ctl("inbox")
+            self.over.wait(TALK)
+
+
+class World:
+    """Four machines behind different NATs, a coordinator, and what may happen to them."""
+
+    def __init__(self, lab):
+        self.lab, self.rng = lab, random.Random(SEED)
+        self.coordinator = lab.coordinator()
+        self.lans = {"b": lab.lan("b", "profile=port-restricted"), "c": lab.lan("c", "profile=symmetric")}
+        self.hosts = {n: lab.host(n, self.lans.get(n)) for n in "abcd"}
+        self.restarted = set()
+        self.guest_in, self.guest = False, lab.host("guest")
+        self.done = collections.Counter()
+        for h in self.hosts.values():
+            h.configure("[chat]\nauto-accept = *\n")
+            h.run("sh", "-ec", f"mkdir -p {STATE}; mount -t tmpfs -o size=32m,mode=700 tmpfs {STATE}")
+        lab.network(self.coordinator, list(self.hosts.values()))
+        self.guest.daemon()
+        a = self.hosts["a"]
+        for h in self.hosts.values():
+            for other in self.hosts.values():
+                if other is not h:
+                    h.wait_peer(other, 30)
+        a.ctl("room", "create", "crew")
+        for h in self.hosts.values():
+            if h is not a:
+                a.ctl("room", "invite", "crew", h.name)
+                wait(f"{h.name} to be in the room", lambda h=h: h.json("room", "list")["rooms"], 30)
+
+    def up(self, h):
+        """Starts a daemon that a fault has ended."""
+        self.restarted.add(h.name)
+        h.daemon(wait_ready=False)
+        wait(f"p2pvpnd on {h.name} to answer", lambda: h.p2pvpnd.must_run() or
+             h.ctl("version", check_rc=False).code == 0, 60)
+
+    # -- faults: each leaves its machine running --
+
+    def kill(self, h):
+        h.p2pvpnd.kill()
+        self.up(h)
+
+    def term(self, h):
+        equal(h.stop_daemon(), 0, f"exit code of p2pvpnd on {h.name} on SIGTERM")
+        self.up(h)
+
+    def burst(self, h):
+        """Killed while it starts, too."""
+        for _ in range(3):
+            h.p2pvpnd.kill()
+            h.daemon(wait_ready=False)
+            self.restarted.add(h.name)
+            pause(self.rng.random() * 0.3, "so that the kill falls anywhere in the start")
+        self.kill(h)
+
+    def one_of_its_processes(self, h):
+        """It ends by itself, in order, when its helper or its door has died."""
+        name = self.rng.choice(["p2pvpnd-helper", "p2pvpnd-door"])
+        for line in h.run("ps", "-e", "-o", "pid=,ppid=,comm=").out.splitlines():
+            pid, parent, what = line.split(None, 2)
+            if int(parent) == h.p2pvpnd.pid and what == name:
+                os.kill(int(pid), signal.SIGKILL)
+        equal(h.p2pvpnd.popen.wait(20 * SLOW), 1, f"exit code of p2pvpnd on {h.name} without {name}")
+        self.up(h)
+
+    def full(self, h):
+        h.run("sh", "-c", f"dd if=/dev/zero of={STATE}/filler bs=4k 2>/dev/null; true")
+        pause(self.rng.uniform(0.3, 1.5), "a disk that is full for a while")
+        h.run("rm", f"{STATE}/filler")
+
+    def stopped(self, h):
+        os.kill(h.p2pvpnd.pid, signal.SIGSTOP)
+        pause(self.rng.uniform(0.3, 2), "a machine that stands still")
+        os.kill(h.p2pvpnd.pid, signal.SIGCONT)
+
+    def roam(self, h):
+        """Another address in the same network."""
+        net = h.ip4.rsplit(".", 1)[0]
+        new = f"{net}.{self.rng.randint(100, 200)}"
+        if new == h.ip4:
+            return
+        h.ip(f"addr del {h.ip4}/24 dev {h.dev}", f"addr add {new}/24 dev {h.dev}",
+             f"route replace default via {net}.1")
+        h.ip4 = new
+
+    def nat_reboot(self, _):
+        self.rng.choice(list(self.lans.values())).nat.flush()
+
+    def udp_off(self, _):
+        nat = self.rng.choice(list(self.lans.values())).nat
+        nat.set(udp="off")
+        pause(self.rng.uniform(0.5, 3), "a network that lets no UDP out")
+        nat.set(udp="all")
+
+    def bad_line(self, _):
+        nat = self.rng.choice(list(self.lans.values())).nat
+        nat.set(loss="15%", duplicate="10%", reorder="10%", delay="60ms", jitter="30ms")
+        pause(self.rng.uniform(0.5, 3), "packets that are lost, doubled, late and out of order")
+        nat.set(loss="0%", duplicate="0%", reorder="0%", delay="0ms", jitter="0ms")
+
+    def broker(self, _):
+        self.coordinator.end(self.rng.choice([signal.SIGKILL, signal.SIGTERM]))
+        pause(self.rng.uniform(0, 1), "a coordinator that is away")
+        self.coordinator.start()
+
+    def membership(self, _):
+        """An invite that ends, a machine that joins and is removed."""
+        a = self.hosts["a"]
+        token = a.ctl("invite", check_rc=False)
+        if self.guest_in:
+            a.ctl("remove", "guest", check_rc=False)
+            self.guest.ctl("leave", "--forget", check_rc=False)
+            wait("the guest's daemon", lambda: self.guest.ctl("version", check_rc=False).code == 0, 60)
+            self.guest_in = False
+        elif token.code == 0:
+            r = self.guest.ctl("join", token.out.strip(), "--name", "guest", check_rc=False)
+            self.guest_in = r.code == 0
+
+    def fault(self):
+        kinds = [self.kill, self.kill, self.term, self.burst, self.one_of_its_processes, self.full,
+                 self.full, self.stopped, self.stopped, self.roam, self.nat_reboot, self.nat_reboot,
+                 self.udp_off, self.bad_line, self.broker, self.membership]
+        kind = self.rng.choice(kinds)
+        # d is never ended: what it holds is compared.
+        ends = (self.kill, self.term, self.burst, self.one_of_its_processes)
+        host = self.hosts[self.rng.choice("abc" if kind in ends else "abcd")]
+        self.done[kind.__name__] += 1
+        try:
+            kind(host)
+        except Failure as e:
+            raise Failure(f"seed {SEED}, fault {sum(self.done.values())} ({kind.__name__} of {host.name}): "
+                          f"{e}") from None
+        for h in self.hosts.values():
+            h.p2pvpnd.must_run()
+        self.coordinator.program.must_run()
+
+
+def holds(pid):
+    """Descriptors and resident memory in MB."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        rss = int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) / 1024
+    return len(os.listdir(f"/proc/{pid}/fd")), rss
+
+
+def texts(host, *who):
+    return [m["text"] for m in host.json("history", *who, "-n", "1000")["messages"]]
+
+
+def missing(world, talkers):
+    """What was accepted and is not there; anything twice or damaged fails at once."""
+    lacking = []
+    for t in talkers:
+        for to, numbers in t.accepted.items():
+            readers = [h for h in world.hosts.values() if h is not t.host] if to == ROOM \
+                else [world.hosts[to]]
+            for h in readers:
+                start = f"{t.host.name}>{to} "
+                got = [x for x in texts(h, ROOM if to == ROOM else t.host.name) if x.startswith(start)]
+                numbers_got = [int(x[len(start):]) for x in got]
+                equal(len(numbers_got), len(set(numbers_got)), f"{start} twice at {h.name}: {got}")
+                check(max(numbers_got, default=0) <= t.n, f"{start} never sent: {got}")
+                kept = [n for n in numbers_got if n in numbers]
+                equal(kept, sorted(kept), f"order of {start} at {h.name}")
+                lacking += [(start + str(n), h.name) for n in numbers if n not in numbers_got]
+    return lacking
+
+
+def check_files(talkers):
+    for t in talkers:
+        for to, name, digest in t.files:
+            entry = [f for f in to.json("files")["files"] if f["name"] == name]
+            equal(len(entry), 1, f"{name} at {to.name}")
+            to.run("rm", "-rf", "/run/got")
+            to.run("mkdir", "/run/got")
+            to.ctl("files", "get", entry[0]["id"], "--dir", "/run/got", timeout=60)
+            equal(to.run("sha256sum", f"/run/got/{name}").out.split()[0], digest, f"{name} at {to.name}")
+
+
+@scenario(minutes=8 if FAULTS <= 100 else 10 + FAULTS / 10)
+def faults_while_people_talk(lab):
+    """Seeded: kills, bursts, full disks, NATs, addresses, blocked and bad lines, stops, members."""
+    world = World(lab)
+    hosts = list(world.hosts.values())
+    steady = {"d": world.hosts["d"].p2pvpnd.pid}
+    before = {n: holds(pid) for n, pid in steady.items()}
+    talkers = [Talker(lab, h, [o for o in hosts if o is not h]) for h in hosts]
+    for t in talkers:
+        t.start()
+    began = time.monotonic()
+    try:
+        for _ in range(FAULTS):
+            world.fault()
+            pause(world.rng.uniform(0, 0.4), "so that faults fall anywhere in the work")
+    finally:
+        for t in talkers:
+            t.over.set()
+    for t in talkers:
+        t.join(120 * SLOW)
+        check(not t.is_alive(), f"{t.host.name} is still talking")
+    took = time.monotonic() - began
+    for h in hosts:
+        for other in hosts:
+            if other is not h:
+                wait(f"{h.name} to reach {other.name} (seed {SEED})",
+                     lambda h=h, o=other: h.ping(o, check_rc=False).code == 0, 90)
+    lacking = []
+    try:
+        wait("all that was accepted", lambda: lacking.clear() or lacking.extend(missing(world, talkers)) or
+             not lacking, 120, every=1)
+    except Failure:
+        there = {h: [x for x in texts(world.hosts[h])][-6:] for _, h in lacking}
+        raise Failure(f"seed {SEED}: lost {lacking[:10]} of {len(lacking)}; the last that is there: "
+                      f"{there}") from None
+    check_files(talkers)
+    for n, pid in steady.items():
+        fds, rss = before[n]
+
+        def is_back(pid=pid, fds=fds, rss=rss):
+            now = holds(pid)
+            return now[0] <= fds + 24 and now[1] <= 3 * rss + 100
+        wait(f"{n} to hold what it held: {fds} descriptors, {rss:.0f} MB", is_back, 60)
+    for h in [*hosts, world.guest]:
+        equal(h.stop_daemon(), 0, f"exit code of p2pvpnd on {h.name}")
+    sent = sum(len(x) for t in talkers for x in t.accepted.values())
+    print(f"seed {SEED}: {FAULTS} faults in {took:.0f} s ({dict(world.done)}), {sent} messages, "
+          f"{sum(len(t.files) for t in talkers)} files", flush=True)

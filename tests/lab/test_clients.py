@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""Clients of the control socket: what one of them does holds up nobody else, and not the daemon."""
+import json
+import os
+import signal
+import time
+
+from lab import ROOT, SLOW, USERS, check, equal, scenario, wait
+
+SOCKET = "/run/p2pvpn/p2pvpnd.sock"
+FLUSH, READ, GETATTR, RELEASE, SETATTR, WRITE = 25, 15, 3, 18, 4, 16
+ALICE = dict(USERS)["alice"]
+
+
+def start(lab):
+    """Two machines; b takes every file."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    b.configure("[chat]\nauto-accept = *\n")
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    return a, b
+
+
+def files(host):
+    return host.json("files")["files"]
+
+
+def arrived(host, name):
+    return [f for f in files(host) if f["name"] == name and f["state"] in ("done", "saved")]
+
+
+def make(host, path, size, owner):
+    host.run("sh", "-c", f"head -c {size} /dev/urandom >{path}; chown {owner} {path}; chmod 600 {path}")
+
+
+def digest(host, path):
+    return host.run("sha256sum", path).out.split()[0]
+
+
+def silent_file(host, silent, line, *more):
+    """A member of the group passes a file that does not answer these requests."""
+    host.run("sh", "-c", "test -c /run/fuse || mknod -m 666 /run/fuse c 10 229; "
+             "test -d /run/alice || install -d -o alice /run/alice")
+    p = host.start(*host.as_user(), "unshare", "-Urm", "env", "FUSE_DIR=/run/alice", "python3", "-B",
+                   os.path.join(ROOT, "tests/lab/programs/fuse.py"), "/run/fuse", SOCKET,
+                   ",".join(str(x) for x in silent), json.dumps(line), *more, name="fuse")
+    wait("the file to be passed", lambda: p.must_run() or "passed" in p.text())
+    return p
+
+
+def answers(host, who=(), seconds=3):
+    """p2pvpnctl of this user gets its answer soon."""
+    began = time.monotonic()
+    r = host.run(*who, host.lab.bin("p2pvpnctl"), "version", timeout=30)
+    check(time.monotonic() - began < seconds * SLOW, f"an answer that took too long: {r}")
+
+
+def processes(host, name):
+    r = host.run("pgrep", "-x", name, check_rc=False)
+    return [int(x) for x in r.out.split()]
+
+
+@scenario
+def a_file_that_never_answers_delays_its_client_alone(lab):
+    """By any request, with the connection held or closed; the daemon ends at once all the same."""
+    a, b = start(lab)
+    for silent, line, more in (((FLUSH,), {"cmd": "version"}, ()),
+                               ((FLUSH, READ, GETATTR), {"cmd": "version"}, ("keep",)),
+                               ((FLUSH, READ, GETATTR, RELEASE, SETATTR, WRITE),
+                                {"cmd": "files"}, ()),
+                               ((READ, FLUSH), {"cmd": "file_send", "peer": "b", "file": "slow"},
+                                ("keep",))):
+        p = silent_file(a, silent, line, *more)
+        answers(a)
+        answers(a, a.as_user())
+        a.ping(b)
+        p.must_run()
+    began = time.monotonic()
+    equal(a.stop_daemon(), 0, "exit code on SIGTERM")
+    check(time.monotonic() - began < 5 * SLOW, "SIGTERM took too long")
+    a.daemon()
+    silent_file(a, (FLUSH,), {"cmd": "version"})
+    answers(a)
+    began = time.monotonic()
+    equal(a.stop_daemon(signal.SIGKILL), -signal.SIGKILL, "exit code on SIGKILL")
+    check(time.monotonic() - began < 3 * SLOW, "SIGKILL took too long")
+    a.daemon()  # neither lock nor port nor interface is held
+    a.wait_direct(b)
+
+
+@scenario
+def a_peer_fetches_a_file_that_does_not_answer(lab):
+    """The transfer waits and gives up; others go on meanwhile."""
+    a, b = start(lab)
+    make(a, "/run/honest", 3 << 20, "root")
+    silent_file(a, (READ, FLUSH), {"cmd": "file_send", "peer": "b", "file": "slow"}, "keep")
+    a.ctl("send-file", "b", "/run/honest", timeout=60)
+    check(arrived(b, "honest") and not arrived(b, "slow"), f"files of b: {files(b)}")
+    answers(a)
+
+
+@scenario
+def a_member_of_the_group_sends_and_saves_files(lab):
+    """With its own rights: a file that only this user may read."""
+    a, b = start(lab)
+    a.run("install", "-d", "-o", "alice", "/run/alice")
+    b.run("install", "-d", "-o", "alice", "/run/alice")
+    make(a, "/run/alice/private", 5 << 20, "alice")
+    ctl = lab.bin("p2pvpnctl")
+    a.run(*a.as_user(), ctl, "send-file", "b", "/run/alice/private", timeout=60)
+    number = arrived(b, "private")[0]["id"]
+    b.run(*b.as_user(), ctl, "files", "get", str(number), "--dir", "/run/alice", timeout=60)
+    equal(digest(b, "/run/alice/private"), digest(a, "/run/alice/private"), "what arrived")
+    equal(b.run("stat", "-c", "%u", "/run/alice/private").out.strip(), str(ALICE), "whose it is")
+    # What served it has ended with the offer, and nothing is left behind.
+    wait("the porters to end", lambda: not processes(a, "p2pvpnd-porter"), 20)
+
+
+@scenario
+def one_user_does_not_lock_out_root(lab):
+    """Connections of the group, more than there are places, and each of them silent."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    lab.network(coordinator, [a])
+    crowd = a.start(*a.as_user(), "python3", "-c", CROWD, SOCKET, "100", name="crowd")
+    wait("the crowd", lambda: crowd.must_run() or "there" in crowd.text())
+    answers(a)
+    a.ctl("status")
+    crowd.must_run()
+    crowd.kill()
+    wait("places for others", lambda: a.run(*a.as_user(), lab.bin("p2pvpnctl"), "version",
+                                            check_rc=False).code == 0)
+
+
+CROWD = """
+import signal, socket, sys
+all = []
+for i in range(int(sys.argv[2])):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    all.append(s)
+print("there", flush=True)
+signal.pause()
+"""

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""A disk that is full, also when a program starts on it."""
+import signal
+
+from lab import check, equal, scenario, wait
+
+STATE = "/var/lib/p2pvpn"
+COORDINATOR = "/var/lib/p2pvpn-coordinator"
+
+
+def small_disk(host, path):
+    """A disk of its own for a program's state."""
+    host.run("mkdir", "-p", path)
+    host.run("mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", path)
+
+
+def fill(host, path):
+    host.run("sh", "-c", f"cat /dev/zero >{path}/filler 2>/dev/null; df {path} | grep -q 100%")
+
+
+def make_room(host, path):
+    host.run("rm", f"{path}/filler")
+
+
+@scenario
+def both_programs_start_on_a_full_disk_and_heal(lab):
+    host = lab.host("coordinator")
+    small_disk(host, COORDINATOR)
+    coordinator = lab.coordinator(host)
+    a, b = lab.host("a"), lab.host("b")
+    small_disk(a, STATE)
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    a.ctl("send", "b", "before")
+    for shm in (True, False):
+        fill(a, STATE)
+        fill(host, COORDINATOR)
+        a.p2pvpnd.end(signal.SIGKILL)
+        coordinator.end(signal.SIGKILL)
+        if not shm:  # as after a crash of the machine
+            a.run("sh", "-c", f"rm -f {STATE}/*-shm; cat /dev/zero >>{STATE}/filler || true")
+            host.run("sh", "-c", f"rm -f {COORDINATOR}/*-shm;"
+                     f"cat /dev/zero >>{COORDINATOR}/filler || true")
+        coordinator.start()
+        a.daemon()
+        a.wait_peer(b, timeout=40)
+        wait("a, whose disk is full, to reach b",
+             lambda: a.os_ping(a.addr(b), timeout=1), timeout=40)
+        r = a.ctl("send", "b", "while it is full", check_rc=False)
+        equal(r.code, 1, "exit code of a message that cannot be stored")
+        check("disk" in r.err and "full" in r.err, f"no reason in: {r.err}")
+        check("before" in a.ctl("history", "b").out, "what was stored can be read")
+        make_room(a, STATE)
+        make_room(host, COORDINATOR)
+
+        def sends():
+            return a.ctl("send", "b", f"after {shm}", check_rc=False).code == 0
+        wait("a to store again", sends, timeout=30)
+        wait("the message to arrive",
+             lambda: f"after {shm}" in b.ctl("history", "a").out, timeout=30)
+        wait("the coordinator to store again",
+             lambda: a.ctl("invite", check_rc=False).code == 0, timeout=40)
+
+
+@scenario
+def nothing_of_others_fills_the_last_of_a_disk(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    b.run("mkdir", "-p", STATE)
+    b.run("mount", "-t", "tmpfs", "-o", "size=40m,mode=0700", "tmpfs", STATE)
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    a.ctl("send", "b", "first")
+    wait("it to arrive", lambda: "first" in b.ctl("history", "a").out)
+    # 1 MiB is left of 40: less than a twentieth.
+    b.run("sh", "-c", f"free=$(df -k --output=avail {STATE} | tail -1);"
+          f"head -c $(((free - 1024) * 1024)) /dev/zero >{STATE}/filler")
+    a.ctl("send", "b", "second")
+
+    def held():
+        return "takes no more from you for now" in a.ctl("history", "b").out
+    wait("a to be told that b takes no more", held, timeout=20)
+    out = a.ctl("send", "b", "third").out
+    check("b's machine takes no more from you for now: its disk is nearly full" in out, out)
+    check("its disk is nearly full" in a.ctl("why", "b").out, "why says nothing of it")
+    check("second" not in b.ctl("history", "a").out, "b stored it all the same")
+    b.ctl("send", "a", "own words")  # what b's users write is theirs to decide
+    make_room(b, STATE)
+
+    def arrived():
+        out = b.ctl("history", "a").out
+        return "second" in out and "third" in out
+    wait("both to arrive when there is room again", arrived, timeout=90)
+
+
+@scenario
+def a_first_start_on_a_full_disk_says_why(lab):
+    """The log cannot say it: it lies on that disk."""
+    a = lab.host("a")
+    a.run("mkdir", "-p", STATE)
+    a.run("mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", STATE)
+    fill(a, STATE)
+    r = a.ctl("up", check_rc=False)
+    equal(r.code, 8, "exit code")
+    check(f"the disk of {STATE} is full: free some space" in r.err, r.err)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""What p2pvpnd's processes may still do: /proc/PID/status of each, whose its files are."""
+
+from lab import USERS, check, equal, scenario, wait
+
+UID = dict(USERS)["p2pvpn"]
+# bits of capability numbers: SETGID, SETUID, NET_BIND_SERVICE, NET_ADMIN, NET_RAW; KILL, DAC_READ_SEARCH
+USER_CAPS = 1 << 6 | 1 << 7
+HELPER = USER_CAPS | 1 << 10 | 1 << 12 | 1 << 13
+NOTIFY = USER_CAPS | 1 << 5 | 1 << 2
+STATE = "/var/lib/p2pvpn"
+
+
+def status_of(host, pid):
+    """/proc/PID/status as a dictionary."""
+    text = host.run("cat", f"/proc/{pid}/status").out
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def children(host, pid):
+    """The processes below pid, by name."""
+    found = {}
+    for line in host.run("ps", "-e", "-o", "pid=,ppid=,comm=").out.splitlines():
+        child, parent, name = line.split(None, 2)
+        found.setdefault(int(parent), []).append((int(child), name))
+    result, todo = {}, [pid]
+    while todo:
+        for child, name in found.get(todo.pop(), []):
+            result[name] = child
+            todo.append(child)
+    return result
+
+
+def look(host, pid, uid, caps, seccomp, what, bound=None):
+    s = status_of(host, pid)
+    equal(int(s["Uid"].split()[1]), uid, f"effective user of {what}")
+    for field in ("CapEff", "CapPrm"):
+        equal(int(s[field], 16), caps, f"{field} of {what}")
+    # Without new privileges nothing comes out of it; it is as small as it can be all the same.
+    equal(int(s["CapBnd"], 16), caps if bound is None else bound, f"CapBnd of {what}")
+    equal(int(s["CapInh"], 16), 0, f"CapInh of {what}")
+    equal(int(s["CapAmb"], 16), 0, f"CapAmb of {what}")
+    equal(int(s["NoNewPrivs"]), 1, f"NoNewPrivs of {what}")
+    equal(int(s["Seccomp"]), seccomp, f"Seccomp of {what}")
+    return s
+
+
+def owner(host, path):
+    return host.run("stat", "-c", "%u %a", path).out.strip()
+
+
+@scenario
+def every_process_has_what_it_needs_and_no_more(lab):
+    """With and without a user made for it."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    a.configure("[chat]\nnotify = /bin/true\n[dns]\nlisten = on\n")
+    lab.network(coordinator, [a])
+    told = a.json("status")["confined"]
+    for word in (f"user p2pvpn ({UID}), no capabilities, no new privileges, seccomp, Landlock",
+                 "helper: user root (0), CAP_NET_ADMIN"):
+        check(word in told, f"status says: {told}")
+    check(told.split(";")[0] in a.ctl("status").out, "the line of `p2pvpnctl status`")
+    pid = a.p2pvpnd.pid
+    look(a, pid, UID, 0, 2, "p2pvpnd")
+    for task in a.run("ls", f"/proc/{pid}/task").out.split():
+        s = status_of(a, f"{pid}/task/{task}")
+        equal((int(s["CapEff"], 16), s["Seccomp"].strip(), s["NoNewPrivs"].strip()), (0, "2", "1"),
+              f"thread {s['Name'].strip()}")
+    below = children(a, pid)
+    look(a, below["p2pvpnd-helper"], 0, HELPER, 2, "the helper")
+    look(a, below["p2pvpnd-door"], 0, USER_CAPS, 2, "the door")
+    look(a, below["p2pvpnd-notify"], 0, NOTIFY, 0, "the notifier")
+    watch = a.start(*a.as_user(), lab.bin("p2pvpnctl"), "status", "--watch", name="watch")
+    porter = wait("a porter", lambda: children(a, pid).get("p2pvpnd-porter"))
+    wait("the porter to be alice's", lambda: status_of(a, porter)["Uid"].split()[1] ==
+         str(dict(USERS)["alice"]))
+    look(a, porter, dict(USERS)["alice"], 0, 2, "a porter", USER_CAPS)
+    watch.kill()
+    # Port 53 is the helper's to open.
+    check(a.run("ss", "-Hlun", "sport = :53").out.strip(), "no name server listens")
+
+
+@scenario
+def the_state_of_root_is_handed_over(lab):
+    """Files of an earlier version are the user's now; a link in their place leads nowhere."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    lab.network(coordinator, [a])
+    equal(owner(a, STATE), f"{UID} 700", "the state directory")
+    for name in ("identity.key", "transport.key", "p2pvpnd.db", "lock", "port"):
+        equal(owner(a, f"{STATE}/{name}"), f"{UID} 600", name)
+    names = "/run/p2pvpn/p2pvpnd.names"  # the helper writes it a moment after the network was made
+    wait("the names file", lambda: a.run("test", "-e", names, check_rc=False).code == 0)
+    equal(owner(a, names), "0 644", "the names file")
+    before = a.json("status")["self"]["key"]
+    a.stop_daemon()
+    check(a.run("test", "-e", "/run/p2pvpn/p2pvpnd.sock", check_rc=False).code != 0,
+          "the socket is still there")
+    a.run("sh", "-c", f"chown -R root:root {STATE}; echo mine >/run/mine; chmod 600 /run/mine; "
+          f"ln -s /run/mine {STATE}/link; ln /run/mine {STATE}/second 2>/dev/null || true; "
+          f"mkdir {STATE}/files; ln -s /run {STATE}/files/dir; echo x >{STATE}/files/1-ab")
+    a.daemon()
+    equal(a.json("status")["self"]["key"], before, "the key after the change of owner")
+    equal(owner(a, "/run/mine"), "0 600", "what links led to")
+    equal(owner(a, f"{STATE}/files/1-ab").split()[0], str(UID), "a received file")
+    equal(owner(a, f"{STATE}/files").split()[0], str(UID), "the directory of received files")
+    # The same process, another identity.
+    a.ctl("leave", "--forget")
+    a.wait_daemon()
+    wait("a new key", lambda: a.json("status").get("self") is None or
+         a.json("status")["self"]["key"] != before)
+    a.create(coordinator.url())
+    look(a, a.p2pvpnd.pid, UID, 0, 2, "p2pvpnd after a restart within the process")
+
+
+@scenario
+def without_a_user_of_its_own_it_takes_one_that_nobody_has(lab):
+    """Started by hand where no package was installed; then the package comes."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    a.run("sh", "-c", "grep -v ^p2pvpn: /etc/passwd >/run/passwd; grep -v ^p2pvpn: /etc/group >/run/group; "
+          "mount --bind /run/passwd /etc/passwd; mount --bind /run/group /etc/group")
+    lab.network(coordinator, [a])
+    uid = int(status_of(a, a.p2pvpnd.pid)["Uid"].split()[1])
+    check(61184 <= uid <= 65519, f"user {uid}")
+    look(a, a.p2pvpnd.pid, uid, 0, 2, "p2pvpnd")
+    check(f"user {uid}, no capabilities" in a.json("status")["confined"], "what status says")
+    key = a.json("status")["self"]["key"]
+    a.stop_daemon()
+    a.run("umount", "/etc/passwd", "/etc/group")
+    a.daemon()
+    look(a, a.p2pvpnd.pid, UID, 0, 2, "p2pvpnd with its user")
+    equal(a.json("status")["self"]["key"], key, "the key")
+
+
+@scenario
+def without_the_right_to_become_somebody_it_keeps_none(lab):
+    """As in a container that has CAP_NET_ADMIN and little else."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    a.p2pvpnd = a.start("setpriv", "--bounding-set=-all,+net_admin,+net_raw,+chown,+setpcap",
+                        lab.bin("p2pvpnd"))
+    a.wait_daemon()
+    a.create(coordinator.url())
+    look(a, a.p2pvpnd.pid, 0, 0, 2, "p2pvpnd")
+    check("user root (0), no capabilities" in a.json("status")["confined"], "what status says")
+    equal(owner(a, f"{STATE}/identity.key"), "0 600", "the key's owner")

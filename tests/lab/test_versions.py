@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Today's programs and those of another version, in one network and one after the other on one state.
+
+PV_LAB_OTHER names the build directory of the other version; without it these are skipped.
+scripts/check --long builds the first release for it.
+"""
+import hashlib
+import random
+
+from lab import OTHER, Skip, check, equal, scenario, wait
+
+
+def need_other():
+    if not OTHER:
+        raise Skip("PV_LAB_OTHER is not set")
+
+
+def expect_text(host, text):
+    """It comes once, and nothing else does."""
+    got = []
+
+    def there():
+        got.extend(m["text"] for m in host.json("inbox")["messages"])
+        return got
+    wait(f"a message to reach {host.name}", there)
+    equal(got, [text], f"messages of {host.name}")
+
+
+def send_file(lab, x, y):
+    """A file from x to y, whole, and nothing of it left at the daemons."""
+    data = random.Random(7).randbytes(300000)
+    with open(f"/proc/{x.holder.pid}/root/run/to-{y.name}", "wb") as f:
+        f.write(data)
+    sender = x.start(lab.bin("p2pvpnctl", x.other), "send-file", y.name, f"/run/to-{y.name}",
+                     name=f"file-{x.name}-{y.name}")
+
+    def offered():
+        return [f for f in y.json("files")["files"] if f["state"] == "offered"]
+    number = wait(f"{y.name} to hear of the file", offered)[0]["id"]
+    y.run("mkdir", "-p", "/run/got")
+    y.ctl("files", "accept", str(number), "--dir", "/run/got", timeout=60)
+    equal(sender.popen.wait(timeout=30), 0, "exit code of send-file")
+    got = y.run("sh", "-c", "sha256sum /run/got/*; rm /run/got/*").out.split()[0]
+    equal(got, hashlib.sha256(data).hexdigest(), f"checksum at {y.name}")
+
+
+def all_works(lab, a, b, tag):
+    a.wait_peer(b)
+    b.wait_peer(a)
+    for x, y in ((a, b), (b, a)):
+        # What leaves while the other side restarts is lost: as with any two versions.
+        wait(f"{x.name} to reach {y.name}",
+             lambda: x.ping(y, "-c", 1, "--timeout", 2, check_rc=False).code == 0)
+        check(x.os_ping(x.addr(y), timeout=10), f"{tag}: a ping from {x.name}")
+        x.ctl("send", y.name, f"{tag} from {x.name}")
+        expect_text(y, f"{tag} from {x.name}")
+        send_file(lab, x, y)
+
+
+def pair(lab, old, profile):
+    """A network of a and b; old: the names of those that run the other version."""
+    need_other()
+    coordinator = lab.coordinator(start=False)
+    coordinator.other = "coord" in old
+    coordinator.start()
+    a, b = (lab.host(n, lab.lan(lan, f"profile={profile}", "delay=5ms"))
+            for n, lan in (("a", "east"), ("b", "west")))
+    for h in (a, b):
+        h.other = h.name in old
+    lab.network(coordinator, [a, b])
+    return coordinator, a, b
+
+
+def mixed(lab, *old, profile="port-restricted"):
+    _, a, b = pair(lab, old, profile)
+    all_works(lab, a, b, "mixed")
+    if profile == "symmetric":
+        return
+    a.wait_direct(b)
+    equal([b.peer(a)["path"]["type"], a.peer(b)["path"]["type"]], ["direct"] * 2, "paths")
+    a.ctl("remove", "b")
+    wait("b to be out", lambda: a.peer(b) is None)
+
+
+@scenario
+def an_old_coordinator(lab):
+    mixed(lab, "coord")
+
+
+@scenario
+def an_old_node_makes_the_network(lab):
+    mixed(lab, "a")
+
+
+@scenario
+def an_old_node_joins(lab):
+    mixed(lab, "b")
+
+
+@scenario
+def only_the_coordinator_is_new(lab):
+    mixed(lab, "a", "b")
+
+
+@scenario
+def over_the_relay(lab):
+    mixed(lab, "a", profile="symmetric")
+
+
+@scenario
+def an_upgrade_keeps_everything(lab):
+    """All old; then one program after the other becomes today's, on its own state."""
+    coordinator, a, b = pair(lab, ("coord", "a", "b"), "port-restricted")
+    all_works(lab, a, b, "before")
+    addresses = a.addr(), b.addr()
+    for who in (coordinator, a, b):
+        who.other = False
+        if who is coordinator:
+            who.restart()
+        else:
+            who.restart_daemon()
+        all_works(lab, a, b, f"after {getattr(who, 'name', 'coord')}")
+    equal((a.addr(), b.addr()), addresses, "addresses")
+    texts = [m["text"] for m in a.json("history", "b")["messages"]]
+    check("before from a" in texts and "before from b" in texts, f"history of a: {texts}")
