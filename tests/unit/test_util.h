@@ -14,6 +14,8 @@
 #include <cmocka.h>
 /* clang-format on */
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,34 +57,138 @@ static inline void test_end(void *ctx)
     fail_msg("nothing was deferred for this");
 }
 
-static inline int test_teardown(void **state)
+static inline void test_end_down_to(size_t n)
 {
-    (void)state;
-    while (test_n_deferred > 0) {
+    while (test_n_deferred > n) {
         struct test_deferred d = test_deferred[--test_n_deferred];
         d.run(d.ctx);
     }
+}
+
+/* Does all that was deferred. Every test ends with it; a teardown of its own may need it sooner. */
+static inline int test_teardown(void **state)
+{
+    (void)state;
+    test_end_down_to(0);
     return 0;
 }
 
-#undef cmocka_unit_test
-#define cmocka_unit_test(f) cmocka_unit_test_teardown(f, test_teardown)
+/* --- what a failed test leaves on the heap --------------------------------------------------- */
 
-/* Whether a test of this program has failed: its body did not come to free what it had made. */
-static int test_failures;
+/* LeakSanitizer is not told of what a failed test had allocated: its body did not come to free it,
+ * and a page of leaks would only hide the assertion. Leaks of the tests that passed are reported
+ * all the same. Without AddressSanitizer these functions do not exist. */
+int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void *, size_t),
+                                              void (*on_free)(const volatile void *))
+    __attribute__((weak));
+int __sanitizer_get_ownership(const volatile void *p) __attribute__((weak));
+void __lsan_ignore_object(const void *p) __attribute__((weak));
+
+enum {
+    TEST_ALLOCATIONS = 1 << 16, /* of one test; what it allocates beyond them may be reported */
+};
+
+static const volatile void *test_allocated[TEST_ALLOCATIONS];
+static _Atomic size_t test_n_allocated;
+
+/* The hook: no lock and no allocation in here. */
+static inline void test_note_allocation(const volatile void *p, size_t size)
+{
+    (void)size;
+    size_t i = atomic_fetch_add_explicit(&test_n_allocated, 1, memory_order_relaxed);
+    if (i < TEST_ALLOCATIONS)
+        test_allocated[i] = p;
+}
+
+static inline void test_note_free(const volatile void *p)
+{
+    (void)p;
+}
+
+static inline void test_forget_allocations(void)
+{
+    size_t n = test_n_allocated;
+    for (size_t i = 0; i < n && i < TEST_ALLOCATIONS; i++) {
+        if (__sanitizer_get_ownership(test_allocated[i]))
+            __lsan_ignore_object((const void *)(uintptr_t)test_allocated[i]);
+    }
+}
+
+/* --- every test's setup, body and teardown --------------------------------------------------- */
+
+struct test_hooks {
+    CMUnitTestFunction body;
+    CMFixtureFunction setup, teardown; /* or NULL */
+};
+
+static const struct test_hooks *test_hooks;
+static size_t test_n_deferred_by_setup;
+static bool test_is_whole = true; /* the body of the last test came to its end */
+
+static inline void test_close(void)
+{
+    test_end_down_to(0);
+    if (!test_is_whole && __lsan_ignore_object != NULL)
+        test_forget_allocations();
+    test_is_whole = true;
+}
+
+static inline int test_run_setup(void **state)
+{
+    static bool hooked;
+    int rc = 0;
+    test_close(); /* a setup that failed has no teardown */
+    test_hooks = *state;
+    *state = NULL;
+    if (!hooked && __sanitizer_install_malloc_and_free_hooks != NULL)
+        (void)__sanitizer_install_malloc_and_free_hooks(test_note_allocation, test_note_free);
+    hooked = true;
+    test_n_allocated = 0;
+    test_is_whole = false;
+    if (test_hooks->setup != NULL)
+        rc = test_hooks->setup(state);
+    test_n_deferred_by_setup = test_n_deferred;
+    return rc;
+}
+
+static inline void test_run_body(void **state)
+{
+    test_hooks->body(state);
+    test_is_whole = true;
+}
+
+/* What the body deferred ends first, then what the setup made. */
+static inline int test_run_teardown(void **state)
+{
+    int rc = 0;
+    test_end_down_to(test_n_deferred_by_setup);
+    if (test_hooks->teardown != NULL)
+        rc = test_hooks->teardown(state);
+    test_close();
+    return rc;
+}
+
+/* clang-format off */
+#undef cmocka_unit_test_setup_teardown
+#define cmocka_unit_test_setup_teardown(f, setup, teardown)  \
+    {#f, test_run_body, test_run_setup, test_run_teardown,   \
+     &(struct test_hooks){f, setup, teardown}}
+/* clang-format on */
+
+#undef cmocka_unit_test
+#define cmocka_unit_test(f) cmocka_unit_test_setup_teardown(f, NULL, NULL)
+
+static inline int test_run_group(const char *name, const struct CMUnitTest *tests, size_t n,
+                                 CMFixtureFunction setup, CMFixtureFunction teardown)
+{
+    int rc = _cmocka_run_group_tests(name, tests, n, setup, teardown);
+    test_close();
+    return rc;
+}
 
 #undef cmocka_run_group_tests
-#define cmocka_run_group_tests(tests, setup, teardown)                                          \
-    (test_failures = _cmocka_run_group_tests(#tests, tests, sizeof(tests) / sizeof((tests)[0]), \
-                                             setup, teardown))
-
-/* LeakSanitizer asks the program whether to look at all; it is not told of a failed test's leaks,
- * which would only hide the assertion. */
-int __lsan_is_turned_off(void);
-int __lsan_is_turned_off(void)
-{
-    return test_failures != 0;
-}
+#define cmocka_run_group_tests(tests, setup, teardown) \
+    test_run_group(#tests, tests, sizeof(tests) / sizeof((tests)[0]), setup, teardown)
 
 /* --- random bytes and hex ------------------------------------------------------------------ */
 

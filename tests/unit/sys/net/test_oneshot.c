@@ -46,21 +46,25 @@ static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, s
     return PV_OK;
 }
 
+static void done(void *ctx)
+{
+    struct world *w = ctx;
+    if (w->fd >= 0)
+        close(w->fd);
+    pv_oneshot_free(w->oneshot);
+    pv_loop_free(w->loop);
+}
+
 static void begin(struct world *w, size_t answer_len)
 {
     struct pv_oneshot_config cfg = {.answer = answer, .ctx = w};
     const struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
     *w = (struct world){.answer_len = answer_len, .fd = -1};
+    test_defer(done, w);
     assert_int_equal(pv_loop_new(&w->loop), PV_OK);
     assert_int_equal(pv_stream_listen(&any, NULL, &cfg.fd), PV_OK);
     assert_int_equal(pv_stream_local(cfg.fd, &w->addr), PV_OK);
     assert_int_equal(pv_oneshot_new(&w->oneshot, w->loop, &cfg), PV_OK);
-}
-
-static void done(struct world *w)
-{
-    pv_oneshot_free(w->oneshot);
-    pv_loop_free(w->loop);
 }
 
 static int client(struct world *w)
@@ -122,7 +126,7 @@ static bool was_asked(struct world *w)
 static void a_question_in_parts_is_answered_once_and_the_connection_ends(void **state)
 {
     (void)state;
-    struct world w;
+    static struct world w;
     begin(&w, 5);
     w.fd = client(&w);
     say(w.fd, "how are");
@@ -131,22 +135,18 @@ static void a_question_in_parts_is_answered_once_and_the_connection_ends(void **
     say(w.fd, " you.");
     run_until(&w, has_ended);
     assert_int_equal(w.got, 5);
-    close(w.fd);
-    done(&w);
 }
 
 static void a_long_answer_comes_whole_though_more_was_said_meanwhile(void **state)
 {
     (void)state;
-    struct world w;
+    static struct world w;
     begin(&w, BIG);
     w.fd = client(&w);
     say(w.fd, "tell me all.");
     say(w.fd, "and this nobody reads: to close then would take the answer back");
     run_until(&w, has_ended);
     assert_int_equal(w.got, BIG);
-    close(w.fd);
-    done(&w);
 }
 
 static void who_is_refused_or_says_too_much_is_cut_off(void **state)
@@ -156,21 +156,20 @@ static void who_is_refused_or_says_too_much_is_cut_off(void **state)
     memset(much, 'x', PV_ONESHOT_ASK_MAX);
     const char *const said[] = {"no!", much};
     for (size_t i = 0; i < PV_ARRAY_LEN(said); i++) {
-        struct world w;
+        static struct world w;
         begin(&w, 5);
         w.fd = client(&w);
         say(w.fd, said[i]);
         run_until(&w, has_ended);
         assert_int_equal(w.got, 0);
-        close(w.fd);
-        done(&w);
+        test_end(&w);
     }
 }
 
 static void silent_clients_hold_their_places_for_two_seconds_and_no_longer(void **state)
 {
     (void)state;
-    struct world w;
+    static struct world w;
     int idle[PV_ONESHOT_CONNS];
     begin(&w, 5);
     for (size_t i = 0; i < PV_ONESHOT_CONNS; i++) {
@@ -189,24 +188,21 @@ static void silent_clients_hold_their_places_for_two_seconds_and_no_longer(void 
     assert_int_equal(w.got, 5);
     for (size_t i = 0; i < PV_ONESHOT_CONNS; i++)
         close(idle[i]);
-    close(w.fd);
-    done(&w);
 }
 
 static void freeing_it_ends_open_connections(void **state)
 {
     (void)state;
-    struct world w;
+    static struct world w;
     begin(&w, BIG);
     w.fd = client(&w);
     say(w.fd, "wait");
     run_until(&w, was_asked);
-    done(&w);
+    w.oneshot = pv_oneshot_free(w.oneshot);
     struct pollfd p = {.fd = w.fd, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 10000), 1);
     read_some(&w);
     assert_true(w.ended);
-    close(w.fd);
 }
 
 static void the_process_knows_itself(void **state)

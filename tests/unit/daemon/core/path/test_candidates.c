@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* The part that keeps the list of this node's own addresses: all kinds of them, whole each time. */
+#include "daemon/core/member/coordclient.h"
+#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/nat/stunroute.h"
+#include "daemon/core/path/candidates.h"
+#include "proto/stun/stun.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+
+static struct fake_peers x;
+static struct pv_stunroute route;
+
+static int start(void **state)
+{
+    (void)state;
+    fake_peers_init(&x, &pv_part_candidates);
+    const struct pv_coordclient_config cc = {.rng = x.f.node.rng};
+    assert_int_equal(pv_coordclient_new(&x.f.node.coord, &cc), PV_OK);
+    memset(&route, 0, sizeof(route));
+    x.f.node.stunroute = &route;
+    fake_node_enter(&x.f);
+    fake_node_start(&x.f);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    struct pv_coordclient *coord = x.f.node.coord;
+    (void)state;
+    fake_peers_done(&x);
+    pv_coordclient_free(coord);
+    return 0;
+}
+
+/* This machine has these two addresses, of eth0 and eth1; NULL: none. */
+static void set_links(const char *first, const char *second)
+{
+    const char *const ips[2] = {first, second};
+    x.f.node.n_links = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct pv_link_addr *l = &x.f.node.links[x.f.node.n_links];
+        if (ips[i] == NULL)
+            continue;
+        *l = (struct pv_link_addr){.up = true, .ifindex = 2 + i, .addr = {.bits = 24}};
+        snprintf(l->ifname, sizeof(l->ifname), "eth%u", i);
+        assert_int_equal(pv_addr_parse_ip(ips[i], &l->addr.base), PV_OK);
+        x.f.node.n_links++;
+    }
+    fake_node_raise(&x.f, PV_FACT_LINKS);
+    fake_node_settle(&x.f);
+}
+
+/* The candidate with this address and port; NULL: it is not in the list. */
+static const struct pv_ice_cand *listed(const char *text)
+{
+    struct pv_addr want;
+    assert_int_equal(pv_addr_parse(text, &want), PV_OK);
+    for (size_t i = 0; i < x.env.n_locals; i++) {
+        if (pv_addr_equal(&x.env.locals[i].addr, &want))
+            return &x.env.locals[i];
+    }
+    return NULL;
+}
+
+static void set_server(void)
+{
+    x.f.node.coord_info.servers[0] = pv_addr4(203, 0, 113, 5, 3478);
+    x.f.node.coord_info.n_servers = 1;
+    fake_node_raise(&x.f, PV_FACT_SERVERS);
+    x.f.part->handle_timeout(x.f.self, x.f.now);
+}
+
+/* The request that waits is answered by the server, which sees it come from mapped. */
+static bool answer(const char *mapped, enum pv_carrier_kind kind, bool of_ours)
+{
+    struct pv_engine_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_stun_writer w;
+    struct pv_addr addr;
+    uint8_t buf[128];
+    size_t len;
+    assert_int_equal(pv_addr_parse(mapped, &addr), PV_OK);
+    assert_true(x.f.part->poll_transmit(x.f.self, &tx));
+    assert_int_equal(pv_stun_decode(pv_view(tx.buf, tx.len), &msg), PV_OK);
+    uint8_t txid[PV_STUN_TXID_LEN];
+    memcpy(txid, msg.txid, sizeof(txid));
+    txid[0] ^= of_ours ? 0 : 1;
+    pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_SUCCESS, msg.method, txid);
+    pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &addr);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    const struct pv_carrier from = {.kind = kind, .remote = x.f.node.coord_info.servers[0]};
+    return x.f.part->handle_stun(x.f.self, &from, pv_view(buf, len), x.f.now);
+}
+
+static void addresses_of_the_machine_are_listed_and_told(void **state)
+{
+    (void)state;
+    x.f.node.n_links = 1;
+    x.f.node.links[0] = (struct pv_link_addr){
+        .up = true, .ifindex = 2, .addr = {.base = pv_addr4(192, 168, 1, 20, 0), .bits = 24}};
+    x.f.part->on_facts(x.f.self, PV_FACT_LINKS, x.f.now);
+    x.f.part->run(x.f.self, x.f.now);
+    assert_true((x.f.node.facts & PV_FACT_CANDIDATES) != 0);
+    assert_true((x.f.node.facts & PV_FACT_MOVED) != 0);
+    assert_non_null(listed("192.168.1.20:51820"));
+    x.f.node.facts = 0;
+    x.f.part->on_facts(x.f.self, PV_FACT_LINKS, x.f.now); /* the same again */
+    x.f.part->run(x.f.self, x.f.now);
+    assert_int_equal(x.f.node.facts, 0);
+}
+
+static void addresses_of_the_overlay_are_no_candidates(void **state)
+{
+    (void)state;
+    set_links("192.168.1.20", "10.66.5.1"); /* the network has 10.66.0.0/16 */
+    assert_non_null(listed("192.168.1.20:51820"));
+    assert_null(listed("10.66.5.1:51820"));
+    struct pv_roster *roster = x.f.node.roster;
+    x.f.node.roster = NULL;
+    fake_node_raise(&x.f, PV_FACT_NETWORK); /* it was left: the address is as any other */
+    x.f.node.roster = roster;
+    assert_non_null(listed("10.66.5.1:51820"));
+}
+
+static void what_a_server_sees_is_a_candidate(void **state)
+{
+    (void)state;
+    set_links("192.168.1.20", NULL);
+    set_server();
+    assert_true(pv_gatherer_is_asking(x.f.node.gatherer));
+    assert_true(answer("198.51.100.7:40000", PV_CARRIER_UDP, true));
+    assert_true((x.f.node.facts & PV_FACT_HEARD) != 0);
+    fake_node_settle(&x.f);
+    const struct pv_ice_cand *c = listed("198.51.100.7:40000");
+    assert_non_null(c);
+    assert_int_equal(c->type, PV_ICE_SRFLX);
+    assert_int_equal(fake_node_status(&x.f)->s.n_public,
+                     2); /* that, and the guess of a kept port */
+}
+
+static void answers_of_others_are_left_to_them(void **state)
+{
+    (void)state;
+    set_links("192.168.1.20", NULL);
+    set_server();
+    assert_false(answer("198.51.100.7:40000", PV_CARRIER_UDP, false));
+    fake_node_settle(&x.f);
+    assert_null(listed("198.51.100.7:40000"));
+}
+
+static void what_comes_through_a_relay_says_nothing_of_our_nat(void **state)
+{
+    (void)state;
+    set_links("192.168.1.20", NULL);
+    set_server();
+    assert_true(answer("198.51.100.7:40000", PV_CARRIER_CHANNEL, true));
+    fake_node_settle(&x.f);
+    assert_null(listed("198.51.100.7:40000"));
+}
+
+static void what_peers_see_stands_in_below_everything_else(void **state)
+{
+    (void)state;
+    set_links("192.168.1.20", NULL);
+    x.f.node.told[0] = (struct pv_told){.peer = 1,
+                                        .local = pv_addr4(192, 168, 1, 20, 0),
+                                        .mapped = pv_addr4(198, 51, 100, 7, 40000)};
+    x.f.node.told[1] = (struct pv_told){.peer = 2, /* of an address that is not here any more */
+                                        .local = pv_addr4(192, 168, 9, 9, 0),
+                                        .mapped = pv_addr4(198, 51, 100, 8, 40000)};
+    fake_node_raise(&x.f, PV_FACT_TOLD);
+    const struct pv_ice_cand *c = listed("198.51.100.7:40000");
+    assert_non_null(c);
+    assert_int_equal(c->type, PV_ICE_SRFLX);
+    assert_true(c->priority < listed("192.168.1.20:51820")->priority);
+    assert_null(listed("198.51.100.8:40000"));
+    size_t n = x.env.n_locals;
+    x.f.node.told[1] = x.f.node.told[0];
+    x.f.node.told[1].peer = 2; /* two peers see the same: it is listed once */
+    fake_node_raise(&x.f, PV_FACT_TOLD);
+    assert_int_equal(x.env.n_locals, n);
+}
+
+static void a_machine_without_addresses_is_told_so(void **state)
+{
+    (void)state;
+    assert_true(fake_node_has_problem(&x.f, "this machine has no network"));
+    set_links("192.168.1.20", NULL);
+    assert_int_equal(fake_node_status(&x.f)->n_problems, 0);
+    set_links(NULL, NULL);
+    assert_int_equal(x.env.n_locals, 0);
+    assert_true(fake_node_has_problem(&x.f, "this machine has no network"));
+    x.f.node.up = false;
+    assert_int_equal(fake_node_status(&x.f)->n_problems, 0);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(addresses_of_the_machine_are_listed_and_told),
+        T(addresses_of_the_overlay_are_no_candidates),
+        T(what_a_server_sees_is_a_candidate),
+        T(answers_of_others_are_left_to_them),
+        T(what_comes_through_a_relay_says_nothing_of_our_nat),
+        T(what_peers_see_stands_in_below_everything_else),
+        T(a_machine_without_addresses_is_told_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* The part that has the router map our port: whom it asks, by what, and when it gives it back. */
+#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/nat/mapper.h"
+#include "daemon/core/nat/stunroute.h"
+#include "daemon/core/path/portmap.h"
+#include "proto/stun/stun.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+
+static struct fake_peers x;
+static struct pv_stunroute route;
+
+static int start(void **state)
+{
+    struct pv_gatherer_config gc = {.udp_port = 51820};
+    (void)state;
+    fake_peers_init(&x, &pv_part_portmap);
+    gc.rng = x.f.node.rng;
+    assert_int_equal(pv_gatherer_new(&x.f.node.gatherer, &gc), PV_OK);
+    memset(&route, 0, sizeof(route));
+    x.f.node.stunroute = &route;
+    x.f.node.coord_info.servers[0] = pv_addr4(203, 0, 113, 5, 3478);
+    x.f.node.coord_info.n_servers = 1;
+    x.f.node.links[0] = (struct pv_link_addr){
+        .up = true, .ifindex = 3, .addr = {.base = pv_addr4(10, 9, 9, 9, 0), .bits = 24}};
+    x.f.node.links[1] = (struct pv_link_addr){
+        .up = true, .ifindex = 2, .addr = {.base = pv_addr4(172, 16, 0, 2, 0), .bits = 24}};
+    x.f.node.links[2] = (struct pv_link_addr){
+        .up = true, .ifindex = 2, .addr = {.base = pv_addr4(192, 168, 1, 20, 0), .bits = 24}};
+    x.f.node.n_links = 3;
+    x.f.node.routers[0] =
+        (struct pv_engine_router){.addr = pv_addr4(192, 168, 1, 1, 0), .ifindex = 2};
+    fake_node_enter(&x.f);
+    fake_node_start(&x.f);
+    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_portmap, .self = x.f.self};
+    x.f.node.n_parts = 1;
+    fake_node_raise(&x.f, PV_FACT_LINKS | PV_FACT_SERVERS);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    struct pv_gatherer *g = x.f.node.gatherer;
+    (void)state;
+    x.f.node.n_parts = 0;
+    fake_peers_done(&x);
+    pv_gatherer_free(g);
+    return 0;
+}
+
+static enum pv_mapper_state state4(void)
+{
+    return pv_mapper_view(pv_portmap_mapper(&x.f.node), PV_AF_INET).state;
+}
+
+/* What is sent is lost for so many tenths of a second. */
+static void pass(unsigned tenths)
+{
+    struct pv_engine_transmit tx;
+    for (unsigned i = 0; i < tenths; i++) {
+        while (x.f.part->poll_transmit(x.f.self, &tx))
+            continue;
+        x.f.now += PV_MS(100);
+        x.f.part->handle_timeout(x.f.self, x.f.now);
+        fake_node_settle(&x.f);
+    }
+}
+
+/* The router speaks no PCP: until it is asked by a job. */
+static struct pv_job *expect_job(void)
+{
+    struct pv_job *job = NULL;
+    for (int i = 0; i < 60 && job == NULL; i++) {
+        pass(10);
+        job = fake_node_job(&x.f);
+    }
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_PORTMAP);
+    return job;
+}
+
+/* The router maps the port, as it says itself. */
+static void map_it(void)
+{
+    struct pv_job_result result = {.status = PV_OK};
+    struct pv_job *job = expect_job();
+    assert_int_equal(job->u.portmap.protocol, PV_PORTMAPJOB_NATPMP);
+    result.portmap = (struct pv_portmapjob_result){
+        .external = pv_addr4(198, 51, 100, 7, 0), .external_port = 51820, .lifetime = 3600};
+    fake_node_answer(&x.f, job, &result);
+}
+
+static void the_router_is_asked_from_the_address_on_its_link(void **state)
+{
+    struct pv_engine_transmit tx;
+    (void)state;
+    assert_true(x.f.part->poll_transmit(x.f.self, &tx));
+    assert_true(tx.router);
+    const struct pv_addr router = pv_addr4(192, 168, 1, 1, 5351),
+                         own = pv_addr4(192, 168, 1, 20, 0);
+    assert_true(pv_addr_equal(&tx.dst, &router)); /* PCP, RFC 6887 s19 */
+    assert_true(pv_addr_equal_ip(&tx.local, &own));
+    assert_int_equal(state4(), PV_MAPPER_ASKING);
+}
+
+static void nothing_is_asked_without_a_network_that_is_up(void **state)
+{
+    struct pv_engine_transmit tx;
+    (void)state;
+    x.f.node.up = false;
+    fake_node_settle(&x.f);
+    pass(1000);
+    assert_false(x.f.part->poll_transmit(x.f.self, &tx));
+    assert_null(fake_node_job(&x.f));
+    assert_int_equal(state4(), PV_MAPPER_OFF);
+}
+
+static void who_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown(void **state)
+{
+    (void)state;
+    struct pv_job *job = expect_job();
+    assert_int_equal(job->u.portmap.protocol, PV_PORTMAPJOB_NATPMP);
+    assert_false(job->u.portmap.release);
+    assert_int_equal(job->u.portmap.local.port, 51820);
+    fake_node_answer(&x.f, job,
+                     &(struct pv_job_result){.status = PV_ERR_REFUSED, .error = "no helper"});
+    job = expect_job();
+    assert_int_equal(job->u.portmap.protocol, PV_PORTMAPJOB_UPNP);
+    fake_node_answer(&x.f, job,
+                     &(struct pv_job_result){.status = PV_ERR_REFUSED, .error = "no helper"});
+    assert_int_equal(state4(), PV_MAPPER_WAITING);
+    const struct pv_statuspage *page = fake_node_status(&x.f);
+    assert_int_equal(page->n_portmaps, 2);
+    assert_string_equal(page->portmaps[0].state, "waiting");
+    assert_non_null(strstr(page->portmaps[0].why, "no helper"));
+    assert_true(fake_node_has_metric(&x.f, "p2pvpn_port_mapped{family=\"ipv4\"} 0"));
+}
+
+/* What a router says counts only once the server got in through it. */
+static void a_mapping_is_proven_through_the_server(void **state)
+{
+    struct pv_engine_transmit tx;
+    (void)state;
+    map_it();
+    assert_int_equal(state4(), PV_MAPPER_CHECKING);
+    assert_int_equal(x.env.portmapped[0].family, PV_AF_NONE);
+    x.f.part->handle_timeout(x.f.self, x.f.now);
+    assert_true(x.f.part->poll_transmit(x.f.self, &tx));
+    assert_false(tx.router);
+    assert_true(pv_addr_equal(&tx.dst, &x.f.node.coord_info.servers[0]));
+    assert_int_equal(pv_stunroute_owner(&route, tx.buf + PV_STUN_TXID_AT), PV_STUN_OWNER_MAPPER);
+}
+
+static void stun_of_others_is_left_to_them(void **state)
+{
+    uint8_t msg[PV_STUN_HEADER_LEN] = {1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 9};
+    const struct pv_carrier from = {.kind = PV_CARRIER_UDP,
+                                    .remote = x.f.node.coord_info.servers[0]};
+    (void)state;
+    assert_false(x.f.part->handle_stun(x.f.self, &from, pv_view(msg, sizeof(msg)), x.f.now));
+    assert_false(x.f.part->handle_stun(x.f.self, &from, pv_view(msg, 8), x.f.now));
+}
+
+static void what_is_mapped_is_given_back_at_the_end(void **state)
+{
+    (void)state;
+    map_it();
+    x.f.part->on_stop(x.f.self, x.f.now);
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_non_null(job);
+    bool release = job->u.portmap.release;
+    pv_job_free(job);
+    assert_true(release);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(the_router_is_asked_from_the_address_on_its_link),
+        T(nothing_is_asked_without_a_network_that_is_up),
+        T(who_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown),
+        T(a_mapping_is_proven_through_the_server),
+        T(stun_of_others_is_left_to_them),
+        T(what_is_mapped_is_given_back_at_the_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Scripts that people type: what they say about themselves, and what p2pvpn-nss makes of a line."""
+import os
+import subprocess
+import tempfile
+import unittest
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
+
+
+def run(*argv):
+    return subprocess.run([os.path.join(ROOT, argv[0]), *argv[1:]], capture_output=True, text=True,
+                          timeout=60, stdin=subprocess.DEVNULL, check=False)
+
+
+class Usage(unittest.TestCase):
+    """Help and typing errors are answered before anything is installed or built."""
+
+    def test_help(self):
+        for script in ("scripts/test", "scripts/demo", "scripts/deps", "nss/p2pvpn-nss"):
+            for flag in ("-h", "--help"):
+                r = run(script, flag)
+                self.assertEqual((r.returncode, r.stderr), (0, ""), script)
+                self.assertIn("usage: ", r.stdout)
+                self.assertNotIn("== deps", r.stdout)
+                self.assertNotIn("set -eu", r.stdout)
+
+    def test_what_there_is_not(self):
+        for name in ("unt", "unit/nothing", "sim/nothing", "fuzz/nothing", "lab/nothing", "unit/check_nothing"):
+            r = run("scripts/test", name)
+            self.assertEqual(r.returncode, 2, name)
+            self.assertIn(name, r.stderr)
+            self.assertEqual(r.stdout, "", name)
+        for argv in (["scripts/demo", "--kep"], ["scripts/deps", "tests"], ["nss/p2pvpn-nss", "--fist"]):
+            self.assertEqual(run(*argv).returncode, 2, argv)
+
+
+class HostsLine(unittest.TestCase):
+    """Each line as it is found, after p2pvpn-nss, after --last, and after --remove the first again."""
+
+    LINES = [
+        ("files dns", "files p2pvpn [TRYAGAIN=return] dns", "files dns p2pvpn"),
+        ("files mdns4_minimal [NOTFOUND=return] dns", "files p2pvpn [TRYAGAIN=return] mdns4_minimal [NOTFOUND=return] dns",
+         "files mdns4_minimal [NOTFOUND=return] dns p2pvpn"),
+        ("mymachines resolve [!UNAVAIL=return] files myhostname dns",
+         "p2pvpn [TRYAGAIN=return] mymachines resolve [!UNAVAIL=return] files myhostname dns",
+         "mymachines p2pvpn resolve [!UNAVAIL=return] files myhostname dns"),
+        ("myhostname files [SUCCESS=return] dns", "myhostname files [SUCCESS=return] p2pvpn [TRYAGAIN=return] dns",
+         "myhostname files [SUCCESS=return] dns p2pvpn"),
+        ("files", "files p2pvpn [TRYAGAIN=return]", "files p2pvpn"),
+    ]
+
+    def test_lines(self):
+        with tempfile.TemporaryDirectory() as tree:
+            path = os.path.join(tree, "nsswitch.conf")
+
+            def after(*flags):
+                r = run("nss/p2pvpn-nss", *flags, "--file", path)
+                self.assertEqual(r.returncode, 0, r.stderr)
+                self.assertTrue(r.stdout.startswith("p2pvpn-nss: "), r.stdout)
+                with open(path, encoding="utf-8") as f:
+                    return " ".join(f.read().split()[1:])
+            for line, first, last in self.LINES:
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(f"hosts: {line}\n")
+                for flags, want in (([], first), (["--first"], first), (["--last"], last), ([], first),
+                                    (["--remove"], line)):
+                    self.assertEqual(after(*flags), want, (line, flags))
+
+
+if __name__ == "__main__":
+    unittest.main()
