@@ -266,12 +266,63 @@ static void pass_tar(int client, int flags, int *ret_peer)
     close(tar);
 }
 
+struct process {
+    int pid, parent;
+    char name[32], state;
+};
+
+static bool read_process(const char *pid, struct process *p)
+{
+    char path[300];
+    *p = (struct process){.pid = 0};
+    snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (f == NULL)
+        return false;
+    int n = fscanf(f, "%d (%31[^)]) %c %d", &p->pid, p->name, &p->state, &p->parent);
+    fclose(f);
+    return n == 4 && p->state != 'Z';
+}
+
+/* The process of that name whose parent this is, 0: none. */
+static pid_t find_child(pid_t of, const char *name)
+{
+    pid_t found = 0;
+    struct process p;
+    DIR *proc = opendir("/proc");
+    assert_non_null(proc);
+    for (struct dirent *e; (e = readdir(proc)) != NULL;)
+        if (read_process(e->d_name, &p) && p.parent == (int)of && strcmp(p.name, name) == 0)
+            found = p.pid;
+    closedir(proc);
+    return found;
+}
+
+/* It makes no further call before SIGCONT: kill() alone returns while the last one still runs. */
+static void halt(pid_t pid)
+{
+    struct process p;
+    char name[16];
+    snprintf(name, sizeof(name), "%d", (int)pid);
+    assert_true(pid > 0);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    do
+        assert_true(read_process(name, &p));
+    while (p.state != 'T');
+}
+
 static void what_one_client_passes_holds_up_nobody_else(void **state)
 {
     struct fixture *f = *state;
     int stuck, way, peer, client, other;
     meet(f, &stuck, &way);
+    assert_int_equal(send(stuck, "ask", 3, 0), 3);
+    assert_reads(way, "ask"); /* the porter runs */
+    const pid_t porter = find_child(find_child(getpid(), "p2pvpnd-door"), "p2pvpnd-porter");
+    /* A porter that let go of it first would leave the last close, and its wait, to this one. */
+    halt(porter);
     pass_tar(stuck, 0, &peer);
+    assert_int_equal(kill(porter, SIGCONT), 0);
     close(stuck);
     meet(f, &client, &other);
     assert_int_equal(send(client, "ask", 3, 0), 3);
@@ -280,28 +331,6 @@ static void what_one_client_passes_holds_up_nobody_else(void **state)
     close(other);
     close(way);
     close(peer);
-}
-
-/* The door's process: a child of this one with that name. */
-static pid_t find_door(void)
-{
-    pid_t found = 0;
-    DIR *proc = opendir("/proc");
-    assert_non_null(proc);
-    for (struct dirent *e; (e = readdir(proc)) != NULL;) {
-        char path[300], name[32] = "", state;
-        int pid = 0, parent = 0;
-        snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
-        FILE *f = fopen(path, "r");
-        if (f == NULL)
-            continue;
-        if (fscanf(f, "%d (%31[^)]) %c %d", &pid, name, &state, &parent) == 4 &&
-            parent == (int)getpid() && strcmp(name, "p2pvpnd-door") == 0 && state != 'Z')
-            found = pid;
-        fclose(f);
-    }
-    closedir(proc);
-    return found;
 }
 
 /* Each is sent away when its user has too many; what it passed must not be let go of here. */
@@ -314,12 +343,11 @@ static void a_user_has_a_share_and_the_door_lives(void **state)
     for (size_t i = 0; i < most; i++)
         meet(f, &clients[i], &ways[i]);
     static const int flags[] = {0, MSG_OOB, 0};
-    const pid_t door = find_door();
-    assert_true(door > 0);
+    const pid_t door = find_child(getpid(), "p2pvpnd-door");
     for (size_t i = 0; i < PV_ARRAY_LEN(peers); i++) {
         int more = -1;
         /* The descriptor shall be there before the door looks. */
-        assert_int_equal(kill(door, SIGSTOP), 0);
+        halt(door);
         assert_int_equal(pv_unix_connect(f->path, &more), PV_OK);
         pass_tar(more, flags[i], &peers[i]);
         if (i == 1) /* behind urgent data there are others */
