@@ -307,7 +307,8 @@ void pv_ice_pairs_form(struct pv_ice_agent *a)
     }
     for (int b = 0; b < PV_ICE_MAX_LOCAL; b++)
         for (int r = 0; r < PV_ICE_MAX_REMOTE && !a->bases[b].extra; r++)
-            (void)pv_ice_pair_get(a, b, r);
+            if (may_pair(a, b, r))
+                (void)pv_ice_pair_get(a, b, r);
     pv_ice_pairs_reprioritise(a);
 }
 
