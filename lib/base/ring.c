@@ -47,11 +47,12 @@ int pv_ring_new(struct pv_ring **ret_ring, size_t bytes)
     return PV_OK;
 }
 
-/* The records may hold packets of the user: wiped. */
+/* The records may hold packets of the user: wiped, as far as the ring was ever written. */
 struct pv_ring *pv_ring_free(struct pv_ring *ring)
 {
     if (ring != NULL) {
-        explicit_bzero(ring->data, ring->size);
+        uint64_t written = atomic_load(&ring->tail);
+        explicit_bzero(ring->data, written < ring->size ? (size_t)written : ring->size);
         free(ring->data);
         free(ring);
     }
