@@ -34,6 +34,11 @@ else()
     endif()
     target_link_options(pv_flags INTERFACE -pie -Wl,-z,relro,-z,now)
 endif()
+if(PV_FUZZ)
+    # libFuzzer's name for it. Some tables are smaller then: a run that clears megabytes takes
+    # milliseconds, and no input of a fuzzer fills them.
+    target_compile_definitions(pv_flags INTERFACE FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION)
+endif()
 if(PV_COVERAGE)
     target_compile_options(pv_flags INTERFACE --coverage)
     target_link_options(pv_flags INTERFACE --coverage)

@@ -18,7 +18,11 @@
 #include "coordinator/core/turn/turnauth.h"
 
 enum {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    PV_RELAYLINK_RING = 2 << 14, /* soon full */
+#else
     PV_RELAYLINK_RING = 2 << 20, /* ours: bytes each way, a thousand messages of full size */
+#endif
 };
 
 struct pv_relaylink; /* opaque */
