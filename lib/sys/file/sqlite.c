@@ -195,6 +195,10 @@ static int open_file(struct pv_sqlite *s, bool alone, char ret_error[static PV_S
         r = pv_sqlite_explain(s, "open", ret_error);
     if (r >= 0)
         sqlite3_busy_timeout(s->db, BUSY_TIMEOUT);
+    /* SQLite's files for large intermediate results lie in /var/tmp, where a confined program makes
+     * none; ours are small. */
+    if (r >= 0 && pv_sqlite_exec(s, "PRAGMA temp_store = MEMORY") < 0)
+        r = pv_sqlite_explain(s, "open", ret_error);
     /* Before the first access: then the index of the log is in memory (SQLite's "wal.html" s8). */
     if (r >= 0 && alone && pv_sqlite_exec(s, "PRAGMA locking_mode = EXCLUSIVE") < 0)
         r = pv_sqlite_explain(s, "open", ret_error);

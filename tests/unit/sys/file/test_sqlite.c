@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* What SQLite needs beside its database, in a process that may open nothing else. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <sqlite3.h>
+
+#include "sys/file/sqlite.h"
+#include "sys/proc/confine.h"
+#include "tests/unit/test_util.h"
+
+static const struct pv_sqlite_kind kind = {
+    .application_id = 0x7065, .schema = 1, .program = "the test", .remedy = "restore it"};
+
+enum {
+    UNCONFINED = 7, /* exit code: this kernel has no Landlock */
+};
+
+/* Some megabytes that are sorted, and a statement that may have to be taken back: more than
+ * SQLite keeps in memory of its own accord. */
+static const char large[] =
+    "CREATE TABLE t (a INTEGER PRIMARY KEY, b BLOB UNIQUE);"
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000)"
+    "  INSERT INTO t SELECT i, randomblob(400) FROM n;"
+    "CREATE TEMP TABLE u AS SELECT b FROM t ORDER BY b DESC;"
+    "UPDATE OR ABORT t SET b = randomblob(400);";
+
+static int use_database(const char *dir)
+{
+    const struct pv_confine_path paths[] = {{dir, PV_CONFINE_READ | PV_CONFINE_WRITE}};
+    char error[PV_SQLITE_ERROR_MAX] = "", *why = NULL;
+    struct pv_sqlite *db = NULL;
+    int abi = 0;
+    int r = pv_confine_files(paths, PV_ARRAY_LEN(paths), 0, &abi);
+    if (r == PV_ERR_UNSUPPORTED)
+        return UNCONFINED;
+    if (r == PV_OK)
+        r = pv_sqlite_open(&db, &kind, dir, "x.db", error);
+    if (r == PV_OK)
+        r = pv_sqlite_commit(db, error);
+    if (r == PV_OK && sqlite3_exec(pv_sqlite_handle(db), large, NULL, NULL, &why) != SQLITE_OK)
+        r = -1;
+    if (r < 0)
+        fprintf(stderr, "%d %s %s\n", r, error, why == NULL ? "" : why);
+    sqlite3_free(why);
+    pv_sqlite_close(db);
+    return r < 0;
+}
+
+static void large_statements_need_no_file_elsewhere(void **state)
+{
+    char dir[] = "/tmp/pvsqlite.XXXXXX", path[64];
+    int status = -1;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(use_database(dir));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    snprintf(path, sizeof(path), "%s/x.db", dir);
+    unlink(path);
+    rmdir(dir);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == UNCONFINED)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(large_statements_need_no_file_elsewhere),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
