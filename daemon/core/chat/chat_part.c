@@ -65,6 +65,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct chat *c = part;
     if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN)) == 0)
         return;
+    if (c->node->iface != PV_IFACE_UP)
+        pv_chatlink_interface_gone(c->link);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(c->node->peers, p)) != NULL;)
         look_at(c, p, now);
 }

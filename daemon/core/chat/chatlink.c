@@ -321,6 +321,17 @@ void pv_chatlink_wrote(struct pv_chatlink *link, uint32_t sid, size_t n, pv_ns n
     pv_chatlink_pump(link, c->peer, now);
 }
 
+/* An attempt from before the peer went away waits for TCP's next repetition, up to half a minute.
+ */
+static void close_attempts(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
+{
+    for (struct pv_chatlink_conn *c = peer->conns, *next; c != NULL; c = next) {
+        next = c->next_of_peer;
+        if (!c->connected)
+            pv_chatlink_conn_close(link, c);
+    }
+}
+
 /* The peer is back: does its connection wait for an answer that will not come? */
 static bool is_stale(const struct pv_chatlink_peer *peer, pv_ns now)
 {
@@ -347,6 +358,8 @@ int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_t *pk, const c
     peer->online = true;
     if (peer->active != NULL && is_stale(peer, now))
         pv_chatlink_lost_conn(link, peer->active, true, now);
+    if (peer->was_away)
+        close_attempts(link, peer);
     peer->was_away = false;
     peer->backoff_s = PV_CHATLINK_BACKOFF_MIN_S;
     /* A peer whose path flaps is not called more than once a second. */
@@ -375,6 +388,12 @@ void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns no
     lose_pending(link, peer);
     close_all(link, peer);
     pv_chatlink_peer_offline(link, pk, now);
+}
+
+void pv_chatlink_interface_gone(struct pv_chatlink *link)
+{
+    for (struct pv_chatlink_peer *p = link->peers; p != NULL; p = p->hh.next)
+        close_all(link, p);
 }
 
 size_t pv_chatlink_holding(const struct pv_chatlink *link, const char **ret_name)

@@ -91,6 +91,10 @@ void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns
  * waits for it stays in the store. */
 void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
 
+/* The interface goes, and with it every connection, also those that are being made: sockets are
+ * tied to it and hear nothing of its end. What was not acknowledged is said again. */
+void pv_chatlink_interface_gone(struct pv_chatlink *link);
+
 /* Another state or key of the peer (linkkeys.h): connections that prove an older one are closed,
  * and what waited for a key is tried at once. */
 void pv_chatlink_peer_keyed(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);

@@ -188,6 +188,46 @@ static void a_peer_that_was_away_gets_a_new_connection_at_once(void **state)
     assert_int_equal(w.nodes[0].opens, 2);
 }
 
+/* The one attempt that there is comes to nothing, and nobody hears of it. */
+static void hold_attempt(void)
+{
+    while (w.nodes[0].opens == 0)
+        run_for(PV_MS(1));
+    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
+        p->connect_at = PV_NEVER;
+}
+
+static void an_attempt_from_before_the_peer_went_away_is_not_waited_for(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "one");
+    hold_attempt();
+    online(0, false);
+    run_for(PV_S(1));
+    online(0, true);
+    run_for(PV_S(1));
+    assert_conversation(0, true);
+    assert_int_equal(w.nodes[0].opens, 2);
+}
+
+static void connections_go_with_the_interface(void **state)
+{
+    (void)state;
+    both_online();
+    send_text(0, "one");
+    run_for(PV_S(1));
+    for (struct pipe *p = w.pipes; p < w.pipes + MAX_PIPES; p++)
+        p->sid[1] = 0; /* nothing comes through any more */
+    pv_chatlink_interface_gone(w.nodes[0].link);
+    online(0, false);
+    online(0, true);
+    send_text(0, "two");
+    run_for(PV_S(2));
+    assert_conversation(0, true);
+    assert_int_equal(w.nodes[0].opens, 2);
+}
+
 static void an_idle_connection_is_closed(void **state)
 {
     (void)state;
@@ -720,6 +760,8 @@ int main(void)
         T(a_silent_connection_is_given_up),
         T(a_silent_connection_is_replaced_when_the_peer_comes_back),
         T(a_peer_that_was_away_gets_a_new_connection_at_once),
+        T(an_attempt_from_before_the_peer_went_away_is_not_waited_for),
+        T(connections_go_with_the_interface),
         T(an_idle_connection_is_closed),
         T(plain_text_from_nc_is_stored),
         T(a_file_piped_into_nc_arrives_whole),
