@@ -50,7 +50,7 @@ static void free_chat(void *part)
 static void look_at(struct chat *c, const struct pv_peer *p, pv_ns now)
 {
     const struct pv_node *n = c->node;
-    if (n->iface != PV_IFACE_UP || pv_peer_reach(p) == PV_REACH_NO) {
+    if (!pv_node_is_on_overlay(n) || pv_peer_reach(p) == PV_REACH_NO) {
         pv_chatlink_peer_offline(c->link, pv_peer_pk(p), now);
         return;
     }
@@ -63,9 +63,9 @@ static void look_at(struct chat *c, const struct pv_peer *p, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct chat *c = part;
-    if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN)) == 0)
+    if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
-    if (c->node->iface != PV_IFACE_UP)
+    if (!pv_node_is_on_overlay(c->node))
         pv_chatlink_interface_gone(c->link);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(c->node->peers, p)) != NULL;)
         look_at(c, p, now);

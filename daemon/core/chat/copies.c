@@ -202,7 +202,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     if (pv_peer_is_static(p) || (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE |
                                           PV_PEER_FACT_MEMBER | PV_PEER_FACT_AWAY)) == 0)
         return;
-    if (c->node->iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO)
+    if (pv_node_is_on_overlay(c->node) && pv_peer_reach(p) != PV_REACH_NO)
         pv_copies_members_give(c, p, now);
     else
         pv_copies_coordinator_away(c, p);

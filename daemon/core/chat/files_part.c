@@ -98,7 +98,7 @@ static struct pv_filelink_peer as_peer(const struct files *f, const struct pv_pe
 
 static bool is_there(const struct files *f, const struct pv_peer *p)
 {
-    return f->node->iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO;
+    return pv_node_is_on_overlay(f->node) && pv_peer_reach(p) != PV_REACH_NO;
 }
 
 static void look_at(struct files *f, const struct pv_peer *p, pv_ns now)
@@ -110,7 +110,7 @@ static void look_at(struct files *f, const struct pv_peer *p, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct files *f = part;
-    if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN)) == 0)
+    if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(f->node->peers, p)) != NULL;)
         look_at(f, p, now);

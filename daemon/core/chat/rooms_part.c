@@ -51,7 +51,7 @@ static void look_at(struct rooms_part *r, const struct pv_peer *p, pv_ns now)
     const struct pv_node *n = r->node;
     /* Without the interface no connection can be made, whatever the coordinator says of
      * the peer. */
-    bool there = n->iface == PV_IFACE_UP && pv_peer_reach(p) != PV_REACH_NO;
+    bool there = pv_node_is_on_overlay(n) && pv_peer_reach(p) != PV_REACH_NO;
     int status = pv_rooms_peer_online(r->rooms, pv_peer_pk(p), there, now);
     if (status != PV_OK)
         pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"rooms not told\" why=\"%s\"", pv_peer_name(p),
@@ -65,7 +65,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     /* The roster is borrowed: nothing calls rooms between its end and this. */
     if ((facts & PV_FACT_NETWORK) != 0)
         pv_rooms_set_network(r->rooms, n->roster, n->identity->sign_pk, now);
-    if ((facts & (PV_FACT_NETWORK | PV_FACT_INTERFACE | PV_FACT_TEARDOWN)) == 0)
+    if ((facts & (PV_FACT_NETWORK | PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
         look_at(r, p, now);

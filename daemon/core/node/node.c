@@ -19,6 +19,11 @@ void *pv_node_part(const struct pv_node *n, const struct pv_part *part)
     return NULL;
 }
 
+bool pv_node_is_on_overlay(const struct pv_node *n)
+{
+    return n->up && !n->removed && n->iface == PV_IFACE_UP;
+}
+
 const struct pv_member *pv_node_self(const struct pv_node *n)
 {
     return n->roster == NULL ? NULL : pv_roster_by_node(n->roster, n->identity->sign_pk);

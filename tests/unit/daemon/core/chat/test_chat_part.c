@@ -89,6 +89,23 @@ static void nobody_is_there_before_the_interface_is(void **state)
     assert_true(opens());
 }
 
+/* `down`: the interface stays a moment longer, for the word of it. */
+static void nobody_is_called_after_the_goodbye(void **state)
+{
+    (void)state;
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
+    node->node.up = false;
+    pv_node_raise(&node->node, PV_FACT_UP);
+    fake_peers_settle(&chat.peers);
+    send_to_bob();
+    fake_peers_path(&chat.peers, chat.bob, true);
+    assert_false(opens());
+    node->node.up = true;
+    pv_node_raise(&node->node, PV_FACT_UP);
+    fake_peers_settle(&chat.peers);
+    assert_true(opens());
+}
+
 static void a_lost_coordinator_makes_nobody_go_away(void **state)
 {
     (void)state;
@@ -174,6 +191,7 @@ int main(void)
         T(what_waits_goes_out_when_the_peer_is_there),
         T(a_path_is_enough_without_the_coordinators_word),
         T(nobody_is_there_before_the_interface_is),
+        T(nobody_is_called_after_the_goodbye),
         T(a_lost_coordinator_makes_nobody_go_away),
         T(only_members_may_connect),
         T(a_line_that_came_is_told_once_it_is_stored),
