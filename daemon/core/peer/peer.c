@@ -141,11 +141,11 @@ static void update_reach(struct pv_peer *p, pv_ns now)
     if (p->session == NULL)
         return;
     enum pv_session_reach reach = PV_SESSION_NOWHERE;
-    if (p->has_path && !p->doubted)
+    if (pv_peer_path_works(p))
         reach = PV_SESSION_BY_UDP;
     else if (can_signal(p))
         reach = PV_SESSION_BY_SIGNAL;
-    else if (p->has_path)
+    else if (pv_peer_has_path(p))
         reach = PV_SESSION_BY_UDP;
     pv_session_set_reach(p->session, reach, now);
 }
@@ -163,8 +163,7 @@ static void plan_leaving(struct pv_peer *p, pv_ns now)
 
 void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now)
 {
-    bool had = p->has_path;
-    p->has_path = path != NULL;
+    bool had = pv_peer_has_path(p);
     if (path != NULL) {
         /* A new path has an MTU of its own: the probing begins again. */
         if (!had || !pv_carrier_same(&p->path, path)) {
@@ -174,10 +173,9 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
         p->path = *path;
         if (path->kind == PV_CARRIER_STREAM)
             pv_mtu_stop(&p->mtu); /* no probing, DESIGN 7 */
-        p->doubted = false;
     }
+    p->path_state = path == NULL ? PV_PATH_STATE_NONE : PV_PATH_STATE_GOOD;
     p->relay_chosen = false;
-    p->on_trial = false;
     plan_leaving(p, now);
     uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(path, p->mtu.current);
     if (pv_fp_builder_set_path(p->env->fp, p->id, path, mtu) != PV_OK)
@@ -309,7 +307,7 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
         want_keys(p, now);
         return;
     }
-    if (p->state == PV_PEER_UP && !p->doubted) {
+    if (p->state == PV_PEER_UP && p->path_state != PV_PATH_STATE_SUSPECT) {
         wake(p, now);
         want_keys(p, now);
         return;
@@ -345,7 +343,7 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
         pv_ice_set_present(p->ice, false, now);
     /* Suspect and offline agree: it is gone. A path that answers outweighs the coordinator's
      * word. */
-    if (presence == PV_PRESENCE_OFFLINE && p->has_path && p->doubted)
+    if (presence == PV_PRESENCE_OFFLINE && p->path_state == PV_PATH_STATE_SUSPECT)
         pv_peer_goodbye(p, now);
     if (!came)
         return;
@@ -437,7 +435,7 @@ int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from, struct
 /* WireGuard's roaming rule for static peers (whitepaper s2.1): authenticated, so it is there. */
 static void roam(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
-    if (from->kind != PV_CARRIER_UDP || (p->has_path && pv_carrier_same(&p->path, from)))
+    if (from->kind != PV_CARRIER_UDP || (pv_peer_has_path(p) && pv_carrier_same(&p->path, from)))
         return;
     char text[PV_ADDR_TEXT];
     pv_trace_add(&p->trace, now, "now at %s", pv_addr_format(&from->remote, text));
@@ -476,7 +474,7 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
     if (r != PV_OK)
         return r;
     p->last_from = *from;
-    if (p->is_static || !p->has_path || !pv_carrier_same(&p->path, from))
+    if (p->is_static || !pv_peer_has_path(p) || !pv_carrier_same(&p->path, from))
         heard_from(p, from, PV_WGMSG_INITIATION_LEN, now);
     return PV_OK;
 }
@@ -529,8 +527,9 @@ void pv_peer_relay_changed(struct pv_peer *p, pv_ns now)
         path.carrier.kind == PV_ICE_CARRIER_UDP)
         return;
     if (pv_peer_carrier(p, &path, &c)) {
-        bool same = p->has_path && pv_carrier_same(&p->path, &c) && p->path.kind == c.kind &&
-                    p->path.sock == c.sock && p->path.channel == c.channel;
+        bool same = pv_peer_has_path(p) && pv_carrier_same(&p->path, &c) &&
+                    p->path.kind == c.kind && p->path.sock == c.sock &&
+                    p->path.channel == c.channel;
         if (same && pv_addr_equal(&p->path.relay, &c.relay))
             return;
         pv_peer_use_path(p, &c, now);
@@ -592,7 +591,7 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
 static void attempt_failed(struct pv_peer *p, pv_ns now)
 {
     bool checked = p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_FAILED;
-    if (p->on_trial)
+    if (p->path_state == PV_PATH_STATE_TRIAL)
         pv_peer_use_path(p, NULL, now);
     pv_peer_set_state(p, PV_PEER_FAILED,
                       checked ? "no check was answered" : "nothing answered for 30 s", now);
@@ -620,7 +619,7 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
                           pv_peer_is_relayed(p) ? "through the relay" : "a path answers", now);
         break;
     case PV_ICE_EV_LOST:
-        if (p->on_trial)
+        if (p->path_state == PV_PATH_STATE_TRIAL)
             break; /* another than the one that works */
         pv_peer_use_path(p, NULL, now);
         if (pv_peer_is_wanted(p, now) && p->moving) {
@@ -634,9 +633,10 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         }
         break;
     case PV_ICE_EV_DOUBT:
-        if (p->on_trial)
+        if (p->path_state == PV_PATH_STATE_TRIAL)
             break;
-        p->doubted = true;
+        if (pv_peer_has_path(p))
+            p->path_state = PV_PATH_STATE_SUSPECT;
         p->news |= PV_PEER_FACT_PATH;
         update_reach(p, now);
         if (p->presence == PV_PRESENCE_OFFLINE) {
@@ -646,10 +646,10 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         pv_descx_changed(&p->descx); /* the other side checks too */
         break;
     case PV_ICE_EV_ECHO:
-        p->echo_due = true;
+        p->due |= PV_PEER_DUE_ECHO;
         break;
     case PV_ICE_EV_SUSPECT:
-        p->ask_nat = true;
+        p->due |= PV_PEER_DUE_NAT_DOUBT;
         break;
     case PV_ICE_EV_CANDIDATES_CHANGED:
         pv_descx_changed(&p->descx);
@@ -657,8 +657,9 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
     case PV_ICE_EV_STATE:
         if (ev->state == PV_ICE_FAILED && p->state == PV_PEER_REACHING && p->descx.acked)
             attempt_failed(p, now);
-        if (p->doubted && (ev->state == PV_ICE_CONNECTED || ev->state == PV_ICE_COMPLETED)) {
-            p->doubted = false;
+        if (p->path_state == PV_PATH_STATE_SUSPECT &&
+            (ev->state == PV_ICE_CONNECTED || ev->state == PV_ICE_COMPLETED)) {
+            p->path_state = PV_PATH_STATE_GOOD;
             p->news |= PV_PEER_FACT_PATH;
             update_reach(p, now);
         }

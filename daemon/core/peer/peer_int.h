@@ -41,6 +41,13 @@ struct pv_peer_seek {
     pv_ns relayed_since; /* time counted so far on the relay; 0 = the path is none of it */
 };
 
+/* What a peer's machines want done that is not theirs to do. */
+enum pv_peer_due {
+    PV_PEER_DUE_KEEPALIVE = 1u << 0,
+    PV_PEER_DUE_ECHO = 1u << 1,      /* does its path carry data? */
+    PV_PEER_DUE_NAT_DOUBT = 1u << 2, /* has our own NAT forgotten us? */
+};
+
 struct pv_peer {
     struct pv_peer_env *env;
     uint32_t id; /* of the fast path */
@@ -58,19 +65,17 @@ struct pv_peer {
 
     /* state */
     enum pv_peer_state state;
-    pv_ns deadline;  /* REACHING: the attempt ends; FAILED: the next begins */
-    pv_ns retry;     /* wait after the next failure */
-    bool silent;     /* FAILED: nothing is sent before deadline, whoever wants it */
-    pv_ns wanted_at; /* 0 = never */
-    pv_ns sample_at; /* PV_NEVER: not in use */
-    pv_ns asked_at;  /* something in-band that wants an answer was sent; 0 = never */
-    bool has_path;
-    bool doubted;  /* the path does not answer and no other is ready */
-    bool moving;   /* our candidates have just changed */
-    bool on_trial; /* path was opened by a handshake, and the agent has not found its own yet */
+    pv_ns deadline;           /* REACHING: the attempt ends; FAILED: the next begins */
+    pv_ns retry;              /* wait after the next failure */
+    bool silent;              /* FAILED: nothing is sent before deadline, whoever wants it */
+    pv_ns wanted_at;          /* 0 = never */
+    pv_ns sample_at;          /* PV_NEVER: not in use */
+    pv_ns asked_at;           /* something in-band that wants an answer was sent; 0 = never */
+    bool moving;              /* our candidates have just changed */
     struct pv_carrier proven; /* where the newest handshake by UDP was proven both ways */
     struct pv_addr recalled;  /* where the last path on trial led; PV_AF_NONE: there was none */
-    struct pv_carrier path;
+    enum pv_path_state path_state;
+    struct pv_carrier path; /* of any state but PV_PATH_STATE_NONE */
     pv_ns path_since;
     struct pv_mtu mtu; /* of path */
 
@@ -108,11 +113,9 @@ struct pv_peer {
 
     /* for peers.c, which takes it when the peer was touched */
     unsigned news; /* enum pv_peer_fact */
-    bool keepalive_due;
-    bool reached; /* as the engine's recall knows it */
+    bool reached;  /* as the engine's recall knows it */
     struct pv_peer_notes notes;
-    bool echo_due; /* does its path carry data? */
-    bool ask_nat;  /* has our own NAT forgotten us? */
+    unsigned due; /* enum pv_peer_due: what peers.c does when the peer has settled */
     uint64_t last_handshake_ms;
     uint64_t signal_seq_seen; /* highest accepted from it */
 
@@ -138,6 +141,17 @@ void pv_peer_drop_index(struct pv_peer *p, uint32_t index);
 void pv_peer_drop_indices(struct pv_peer *p);
 /* A receiver index that no keys and no handshake under way uses. */
 uint32_t pv_peer_fresh_index(struct pv_peer *p);
+
+static inline bool pv_peer_has_path(const struct pv_peer *p)
+{
+    return p->path_state != PV_PATH_STATE_NONE;
+}
+
+/* It has one, and that answers as far as is known. */
+static inline bool pv_peer_path_works(const struct pv_peer *p)
+{
+    return p->path_state == PV_PATH_STATE_TRIAL || p->path_state == PV_PATH_STATE_GOOD;
+}
 
 /* --- shared by peer*.c --------------------------------------------------------------------- */
 

@@ -5,23 +5,19 @@
 
 enum pv_path_state pv_peer_path_state(const struct pv_peer *p)
 {
-    if (!p->has_path)
-        return PV_PATH_STATE_NONE;
-    if (p->doubted)
-        return PV_PATH_STATE_SUSPECT;
-    return p->on_trial ? PV_PATH_STATE_TRIAL : PV_PATH_STATE_GOOD;
+    return p->path_state;
 }
 
 enum pv_peer_reach pv_peer_reach(const struct pv_peer *p)
 {
-    if (p->has_path && !p->doubted)
+    if (pv_peer_path_works(p))
         return PV_REACH_PATH;
     return p->presence == PV_PRESENCE_ONLINE ? PV_REACH_ONLINE : PV_REACH_NO;
 }
 
 const struct pv_carrier *pv_peer_path(const struct pv_peer *p)
 {
-    return p->has_path ? &p->path : NULL;
+    return pv_peer_has_path(p) ? &p->path : NULL;
 }
 
 pv_ns pv_peer_path_since(const struct pv_peer *p)
@@ -31,17 +27,17 @@ pv_ns pv_peer_path_since(const struct pv_peer *p)
 
 bool pv_peer_is_relayed(const struct pv_peer *p)
 {
-    return p->has_path && (pv_carrier_is_relayed(&p->path) || p->far_relay);
+    return pv_peer_has_path(p) && (pv_carrier_is_relayed(&p->path) || p->far_relay);
 }
 
 bool pv_peer_is_direct(const struct pv_peer *p)
 {
-    return p->has_path && !pv_peer_is_relayed(p);
+    return pv_peer_has_path(p) && !pv_peer_is_relayed(p);
 }
 
 bool pv_peer_can_talk(const struct pv_peer *p, pv_ns now)
 {
-    return p->has_path && p->session != NULL && pv_session_has_keys(p->session, now);
+    return pv_peer_has_path(p) && p->session != NULL && pv_session_has_keys(p->session, now);
 }
 
 bool pv_peer_is_wanted(const struct pv_peer *p, pv_ns now)
@@ -51,7 +47,7 @@ bool pv_peer_is_wanted(const struct pv_peer *p, pv_ns now)
 
 bool pv_peer_is_used(const struct pv_peer *p)
 {
-    return p->ice != NULL || p->session != NULL || p->has_path;
+    return p->ice != NULL || p->session != NULL || pv_peer_has_path(p);
 }
 
 uint32_t pv_peer_id(const struct pv_peer *p)

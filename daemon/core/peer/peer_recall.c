@@ -43,7 +43,7 @@ int pv_peer_knock(struct pv_peer *p, pv_ns now, uint8_t ret_msg[static PV_WGMSG_
 void pv_peer_knock_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
     struct pv_session_transmit tx;
-    if (p->is_static || (p->has_path && !p->doubted) || from->kind != PV_CARRIER_UDP ||
+    if (p->is_static || pv_peer_path_works(p) || from->kind != PV_CARRIER_UDP ||
         p->n_out == PV_PEER_MAX_OUT || make_knock(p, now, &tx) != PV_OK)
         return;
     struct pv_peer_handshake *h = &p->out[p->n_out++];
@@ -56,7 +56,7 @@ void pv_peer_knock_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns 
  * it. */
 void pv_peer_check_trial(struct pv_peer *p, pv_ns now)
 {
-    if (!p->on_trial || p->ice == NULL)
+    if (p->path_state != PV_PATH_STATE_TRIAL || p->ice == NULL)
         return;
     const struct pv_ice_carrier c = pv_peer_ice_carrier(&p->path);
     pv_ice_note_stray(p->ice, &c, &p->path.remote, TRIAL_BYTES, now);
@@ -67,9 +67,10 @@ void pv_peer_check_trial(struct pv_peer *p, pv_ns now)
 static void try_proven(struct pv_peer *p, pv_ns now)
 {
     char text[PV_ADDR_TEXT];
-    bool needed = !p->has_path || (p->doubted && !p->env->signalling);
+    bool needed =
+        !pv_peer_has_path(p) || (p->path_state == PV_PATH_STATE_SUSPECT && !p->env->signalling);
     if (p->is_static || !needed || p->proven.kind != PV_CARRIER_UDP ||
-        (p->has_path && pv_carrier_same(&p->path, &p->proven)))
+        (pv_peer_has_path(p) && pv_carrier_same(&p->path, &p->proven)))
         return;
     if (p->ice == NULL || p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED)
         pv_peer_begin(p, "it answers without the coordinator", now);
@@ -81,7 +82,7 @@ static void try_proven(struct pv_peer *p, pv_ns now)
     pv_trace_add(&p->trace, now, "handshake at %s: trying that path",
                  pv_addr_format(&p->recalled, text));
     pv_peer_use_path(p, &p->proven, now);
-    p->on_trial = true;
+    p->path_state = PV_PATH_STATE_TRIAL;
     pv_descx_kick(&p->descx);
     pv_peer_check_trial(p, now);
 }

@@ -123,7 +123,7 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
             pv_fp_live_rearm_keys(l);
         break;
     case PV_SESSION_SEND_KEEPALIVE:
-        p->keepalive_due = true;
+        p->due |= PV_PEER_DUE_KEEPALIVE;
         break;
     }
     pv_wipe(&ev->keys, sizeof(ev->keys));
@@ -146,7 +146,7 @@ static void describe_handshake(struct pv_peer *p, const struct pv_session_transm
  * s2.1). */
 static void queue_handshake(struct pv_peer *p, const struct pv_session_transmit *tx)
 {
-    bool to_source = (tx->type == PV_WGMSG_RESPONSE && !tx->again) || !p->has_path;
+    bool to_source = (tx->type == PV_WGMSG_RESPONSE && !tx->again) || !pv_peer_has_path(p);
     struct pv_peer_handshake *h = &p->out[p->n_out];
     h->to = to_source ? p->last_from : p->path;
     if (h->to.kind == PV_CARRIER_NONE)

@@ -12,7 +12,7 @@
 void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
 {
     *ret_path = (struct pv_ctlapi_path){.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1};
-    if (!p->has_path)
+    if (!pv_peer_has_path(p))
         return;
     ret_path->type = p->is_static ? PV_CTLAPI_PATH_STATIC : PV_CTLAPI_PATH_DIRECT;
     ret_path->local = p->path.local;

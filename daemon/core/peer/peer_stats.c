@@ -77,7 +77,7 @@ void pv_peer_count_path(struct pv_peer *p, pv_ns now)
         return;
     pv_peer_count_relay_time(p, now);
     p->env->stats.relayed += !was_relayed && p->seek.relayed_since != 0 ? 1 : 0;
-    p->seek.direct = p->has_path && !pv_peer_is_relayed(p);
+    p->seek.direct = pv_peer_has_path(p) && !pv_peer_is_relayed(p);
     if (!p->seek.direct || p->seek.since == 0)
         return; /* nominations may cross, and move the path there and back */
     count_direct(p);

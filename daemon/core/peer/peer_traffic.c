@@ -20,8 +20,8 @@ static size_t bytes_before(const struct pv_carrier *path)
  * answer them. Data from before this path says nothing about it. */
 static void note_mtu(struct pv_peer *p, pv_ns data_sent, pv_ns now)
 {
-    if (p->is_static || !p->has_path || p->path.kind == PV_CARRIER_STREAM || p->session == NULL ||
-        !pv_session_has_keys(p->session, now) || data_sent < p->path_since)
+    if (p->is_static || !pv_peer_has_path(p) || p->path.kind == PV_CARRIER_STREAM ||
+        p->session == NULL || !pv_session_has_keys(p->session, now) || data_sent < p->path_since)
         return;
     if (p->mtu.state == PV_MTU_OFF)
         pv_mtu_start(&p->mtu, &p->env->rng, bytes_before(&p->path),
@@ -60,7 +60,7 @@ uint16_t pv_peer_inner_mtu(const struct pv_peer *p)
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
 {
     uint16_t size;
-    if (!pv_mtu_take_change(&p->mtu, &size) || !p->has_path)
+    if (!pv_mtu_take_change(&p->mtu, &size) || !pv_peer_has_path(p))
         return;
     /* The same path with another size. A smaller one must reach the packet threads soon: what is
      * too large is lost in silence. */

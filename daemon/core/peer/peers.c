@@ -287,10 +287,10 @@ struct pv_peer *pv_peers_take_news(struct pv_peers *ps, unsigned *ret_facts)
 /* The relay that carries the path is told whether anything comes through it. */
 static void tell_relay(struct pv_peer *p, pv_ns now)
 {
-    if (!p->has_path || !pv_carrier_is_relayed(&p->path))
+    if (!pv_peer_has_path(p) || !pv_carrier_is_relayed(&p->path))
         return;
     struct pv_relayway *relay = p->env->relays[p->path.via];
-    if (p->doubted)
+    if (p->path_state == PV_PATH_STATE_SUSPECT)
         pv_relayway_doubt(relay, &p->path.remote, now);
     else
         pv_relayway_healed(relay, &p->path.remote, now);
@@ -306,12 +306,13 @@ static unsigned settle(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
     unsigned news = p->news;
     p->news = 0;
     if ((news & PV_PEER_FACT_PATH) != 0) {
-        p->ask_nat = p->ask_nat || p->doubted || !p->has_path;
+        if (!pv_peer_path_works(p))
+            p->due |= PV_PEER_DUE_NAT_DOUBT;
         tell_relay(p, now);
     }
-    if (p->ask_nat)
+    if ((p->due & PV_PEER_DUE_NAT_DOUBT) != 0)
         pv_node_raise(ps->cfg.node, PV_FACT_NAT_DOUBT);
-    p->ask_nat = false;
+    p->due &= ~(unsigned)PV_PEER_DUE_NAT_DOUBT;
     pv_ns next = pv_peer_next_timeout(p);
     /* A child that is due for ever must not stop the others. */
     if (next <= now && p->timed_at == now)

@@ -91,7 +91,7 @@ bool pv_peers_take_stun(void *part, const struct pv_carrier *from, struct pv_vie
 static bool is_about(const struct pv_peers *ps, const struct pv_peer *p,
                      const struct pv_fp_punt *punt)
 {
-    return p->has_path && p->path.kind == PV_CARRIER_UDP &&
+    return pv_peer_has_path(p) && p->path.kind == PV_CARRIER_UDP &&
            pv_addr_equal(&p->path.remote, &punt->from.remote) &&
            (punt->local || pv_fp_builder_has_sent(ps->cfg.env->fp, p->id, punt->bytes));
 }

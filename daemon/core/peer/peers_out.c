@@ -104,12 +104,11 @@ static void send_echo(struct pv_peers *ps, struct pv_peer *p)
 void pv_peers_send_due(struct pv_peers *ps, struct pv_peer *p)
 {
     send_probes(ps, p);
-    if (p->echo_due)
+    if ((p->due & PV_PEER_DUE_ECHO) != 0)
         send_echo(ps, p);
-    if (p->keepalive_due)
+    if ((p->due & PV_PEER_DUE_KEEPALIVE) != 0)
         pv_peers_inject(ps, p, pv_view(NULL, 0));
-    p->echo_due = false;
-    p->keepalive_due = false;
+    p->due &= ~(unsigned)(PV_PEER_DUE_ECHO | PV_PEER_DUE_KEEPALIVE);
 }
 
 /* --- datagrams ------------------------------------------------------------------------------- */
@@ -248,7 +247,7 @@ static bool is_gone(const struct pv_node *n, const struct pv_addr *local)
 static void drop_lost_locals(struct pv_peers *ps, pv_ns now)
 {
     for (struct pv_peer *p = NULL; (p = pv_peers_next_static(ps, p)) != NULL;) {
-        if (!p->has_path || !is_gone(ps->cfg.node, &p->path.local))
+        if (!pv_peer_has_path(p) || !is_gone(ps->cfg.node, &p->path.local))
             continue;
         pv_peer_forget_local(p, now);
         pv_peers_touch(ps, p, now);

@@ -106,7 +106,7 @@ static size_t look_at_peers(struct pv_peers *ps, struct row *rows, pv_ns now)
     size_t n = 0;
     for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
         struct row *r = &rows[n++];
-        *r = (struct row){.p = p, .used = p->session != NULL || p->has_path};
+        *r = (struct row){.p = p, .used = p->session != NULL || pv_peer_has_path(p)};
         pv_peer_show(p, &r->x, now);
         if (!p->is_static)
             pv_peer_count_relay_time(p, now);

@@ -39,7 +39,8 @@ struct pv_rediscovery {
 /* Where a path without a relay leads is where to look for the member later. */
 static void note_path(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
 {
-    if (p->is_static || !p->has_path || p->doubted || p->path.kind != PV_CARRIER_UDP)
+    if (p->is_static || !pv_peer_has_path(p) || p->path_state == PV_PATH_STATE_SUSPECT ||
+        p->path.kind != PV_CARRIER_UDP)
         return;
     pv_recall_note(r->recall, p->pk, &p->path.remote, pv_node_wall_s(r->node, now), now);
 }
@@ -56,7 +57,7 @@ static struct pv_told *slot_for(struct pv_rediscovery *r, const struct pv_peer *
         const struct pv_peer *q = t->peer == 0 ? NULL : pv_peers_by_id(r->node->peers, t->peer);
         if (q == p)
             return t;
-        if (q == NULL || !q->has_path)
+        if (q == NULL || !pv_peer_has_path(q))
             free_slot = t;
     }
     return free_slot;
@@ -75,10 +76,10 @@ static bool is_own_range(const struct pv_rediscovery *r, const struct pv_addr *a
 static void learn_mapped(struct pv_rediscovery *r, const struct pv_peer *p)
 {
     struct pv_ice_path path;
-    if (r->env->signalling || p->ice == NULL || !p->has_path || p->on_trial ||
-        p->path.kind != PV_CARRIER_UDP || p->path.sock != 0 || r->node->roster == NULL ||
-        pv_ice_selected(p->ice, &path) != PV_OK || path.mapped.family == PV_AF_NONE ||
-        pv_addr_equal(&path.mapped, &path.carrier.local) ||
+    if (r->env->signalling || p->ice == NULL || !pv_peer_has_path(p) ||
+        p->path_state == PV_PATH_STATE_TRIAL || p->path.kind != PV_CARRIER_UDP ||
+        p->path.sock != 0 || r->node->roster == NULL || pv_ice_selected(p->ice, &path) != PV_OK ||
+        path.mapped.family == PV_AF_NONE || pv_addr_equal(&path.mapped, &path.carrier.local) ||
         !pv_addr_is_usable_remote(&path.mapped) || is_own_range(r, &path.mapped))
         return;
     struct pv_told *t = slot_for(r, p);

@@ -192,7 +192,7 @@ static void pass(struct world *w, pv_ns time)
 static bool is_up(const struct world *w, int i)
 {
     const struct pv_peer *p = w->n[i].peers[0];
-    return p->state == PV_PEER_UP && p->has_path && p->session != NULL;
+    return p->state == PV_PEER_UP && pv_peer_has_path(p) && p->session != NULL;
 }
 
 static void want(struct world *w, int i)
@@ -213,7 +213,8 @@ static void a_wish_makes_a_path_and_keys_on_both_sides(void **state)
     assert_true(is_up(w, 1));
     assert_true(pv_session_has_keys(w->n[0].peers[0]->session, w->now));
     assert_int_equal(w->n[0].env.n_reaching, 0);
-    assert_true(w->n[0].peers[0]->keepalive_due); /* proves the keys to the responder */
+    assert_true((w->n[0].peers[0]->due & PV_PEER_DUE_KEEPALIVE) !=
+                0); /* proves the keys to the responder */
 }
 
 static void nothing_is_sent_without_a_wish(void **state)
@@ -455,7 +456,7 @@ static void a_goodbye_ends_the_path_at_once_and_a_return_is_noticed(void **state
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_goodbye(p, w->now);
     assert_int_equal(p->state, PV_PEER_IDLE);
-    assert_false(p->has_path);
+    assert_false(pv_peer_has_path(p));
     assert_int_equal(p->presence, PV_PRESENCE_OFFLINE);
     assert_null(w->n[0].env.ufrags);
     pv_peer_goodbye(p, w->now); /* twice is as good as once */

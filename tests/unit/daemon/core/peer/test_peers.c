@@ -104,7 +104,7 @@ static void a_path_that_becomes_suspect_casts_doubt_on_our_nat(void **state)
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
     fake_peers_path(&x, bob, &there);
     x.f.node.facts = 0;
-    bob->doubted = true;
+    bob->path_state = PV_PATH_STATE_SUSPECT;
     bob->news |= PV_PEER_FACT_PATH;
     pv_peers_touch(table(), bob, x.f.now);
     assert_true((x.f.node.facts & PV_FACT_NAT_DOUBT) != 0);
@@ -126,7 +126,7 @@ static void a_path_or_the_coordinators_word_makes_a_peer_reachable(void **state)
     pv_peer_set_presence(bob, PV_PRESENCE_UNKNOWN, 0, x.f.now);
     assert_int_equal(pv_peer_reach(bob), PV_REACH_PATH); /* the coordinator is away */
     assert_int_equal(pv_peer_path_state(bob), PV_PATH_STATE_GOOD);
-    bob->doubted = true;
+    bob->path_state = PV_PATH_STATE_SUSPECT;
     assert_int_equal(pv_peer_path_state(bob), PV_PATH_STATE_SUSPECT);
     assert_int_equal(pv_peer_reach(bob), PV_REACH_NO);
     pv_peer_set_presence(bob, PV_PRESENCE_ONLINE, 2, x.f.now);
