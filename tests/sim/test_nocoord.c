@@ -21,7 +21,7 @@ enum {
     MOST = 8,
 };
 
-/* From the moment the last node is started: knocks leave after 0.5, 1.5, 3.5 and 5.5 s. Where one
+/* From the moment the last node is started: trials leave after 0.5, 1.5, 3.5 and 5.5 s. Where one
  * packet in twenty is lost each way the last of them counts too. */
 #define BACK (s.seed % 4 == 0 ? PV_S(8) : PV_S(5))
 
@@ -643,13 +643,13 @@ static void a_member_that_abuses_type_5_gets_nowhere(void **state)
 
 /* Somebody who is no member sends handshakes and what it recorded to a node that has restarted:
  * it answers less than it gets, and finds its peer all the same. */
-static int strangers_knock(uint64_t seed, void *ctx)
+static int strangers_try(uint64_t seed, void *ctx)
 {
     static const struct pv_link_config good = {.delay = PV_MS(3)};
     struct scene s;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     (void)ctx;
-    begin(&s, "strangers knock", seed);
+    begin(&s, "strangers try", seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
     if (!all_met(&s, 0, 0))
@@ -680,10 +680,10 @@ static int strangers_knock(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void strangers_who_knock_change_nothing(void **state)
+static void strangers_who_try_change_nothing(void **state)
 {
     (void)state;
-    assert_int_equal(sim_seeds("nocoord", SEEDS / 2, strangers_knock, NULL), 0);
+    assert_int_equal(sim_seeds("nocoord", SEEDS / 2, strangers_try, NULL), 0);
 }
 
 int main(void)
@@ -700,7 +700,7 @@ int main(void)
         cmocka_unit_test(a_removal_spreads_without_the_coordinator),
         cmocka_unit_test(all_commands_agree_on_who_is_there),
         cmocka_unit_test(a_member_that_abuses_type_5_gets_nowhere),
-        cmocka_unit_test(strangers_who_knock_change_nothing),
+        cmocka_unit_test(strangers_who_try_change_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

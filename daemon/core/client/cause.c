@@ -27,7 +27,7 @@ enum {
 struct seen {
     unsigned sent, heard;
     bool answers; /* a pair is proven now */
-    bool hollow;
+    bool no_data;
     struct pv_addr to; /* where most of them went */
 };
 
@@ -69,7 +69,7 @@ static struct seen look(const struct pv_peer *p)
         const struct pv_ice_path *x = &paths[i];
         if (x->carrier.kind != PV_ICE_CARRIER_UDP || x->remote_type == PV_ICE_RELAY)
             continue;
-        s.hollow = s.hollow || x->hollow;
+        s.no_data = s.no_data || x->no_data;
         s.answers = s.answers || x->valid;
         /* A silent private address proves nothing: most of them belong to some other LAN. */
         if (pv_addr_is_private(&x->remote))
@@ -287,10 +287,10 @@ static bool selected(const struct scene *s, struct pv_ice_path *ret_path)
     return agent != NULL && pv_ice_selected(agent, ret_path) == PV_OK;
 }
 
-static bool direct_hollow(const struct scene *s, struct pv_cause *c)
+static bool direct_without_data(const struct scene *s, struct pv_cause *c)
 {
     struct pv_ice_path path;
-    return (s->seen.hollow || (selected(s, &path) && path.hollow)) &&
+    return (s->seen.no_data || (selected(s, &path) && path.no_data)) &&
            say(c, "let UDP through there whatever it carries",
                "something on the way lets checks pass and drops WireGuard's packets");
 }
@@ -385,9 +385,9 @@ static bool udp_shared_nat(const struct scene *s, struct pv_cause *c)
                text);
 }
 
-static bool udp_hollow(const struct scene *s, struct pv_cause *c)
+static bool udp_without_data(const struct scene *s, struct pv_cause *c)
 {
-    return pv_peer_remote(s->p) != NULL && s->seen.hollow &&
+    return pv_peer_remote(s->p) != NULL && s->seen.no_data &&
            say(c, "let UDP through there whatever it carries",
                "something on the way lets checks pass and drops WireGuard's packets");
 }
@@ -527,7 +527,7 @@ static const struct {
     {INDIRECT, peer_unwanted},
     {INDIRECT, peer_asleep},
 
-    {DIRECT, direct_hollow},
+    {DIRECT, direct_without_data},
     {DIRECT, direct_narrow},
     {DIRECT, direct_lossy},
     {DIRECT, direct_far},
@@ -538,7 +538,7 @@ static const struct {
     {INDIRECT, udp_families},
     {INDIRECT, udp_unseen_there},
     {INDIRECT, udp_shared_nat},
-    {INDIRECT, udp_hollow},
+    {INDIRECT, udp_without_data},
     {INDIRECT, udp_one_way},
     {INDIRECT, nat_both},
     {INDIRECT, nat_ours},

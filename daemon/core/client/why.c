@@ -84,7 +84,7 @@ static void why_found(struct pv_node *n, struct pv_peer *p, json_t **lines)
 }
 
 /* Where it is being looked for. */
-static void why_knocking(struct pv_node *n, struct pv_peer *p, json_t **lines)
+static void why_trying(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
     char text[PV_ADDR_TEXT];
     struct pv_recall_item item;
@@ -93,7 +93,7 @@ static void why_knocking(struct pv_node *n, struct pv_peer *p, json_t **lines)
         line(lines, "  and no address is known at which it was reached directly before");
     for (size_t i = 0; i < item.n; i++)
         line(lines, "  %s %s",
-             pv_recall_is_knocking(pv_rediscovery_recall(n->rediscovery), pv_peer_pk(p))
+             pv_recall_is_trying(pv_rediscovery_recall(n->rediscovery), pv_peer_pk(p))
                  ? "handshakes go to its cached address"
                  : "it is looked for when it is wanted, at its cached address",
              pv_addr_format(&item.addrs[i].addr, text));
@@ -120,7 +120,7 @@ static void why_no_path(struct pv_node *n, struct pv_peer *p, json_t **lines)
     if (pv_peer_state(p) == PV_PEER_REACHING && pv_peer_remote(p) == NULL)
         line(lines, "  it has not answered our description");
     if (!pv_peer_is_static(p) && !n->online)
-        why_knocking(n, p, lines);
+        why_trying(n, p, lines);
 }
 
 static void why_pairs(struct pv_peer *p, json_t **lines)

@@ -470,7 +470,7 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
     int r = pv_session_handle_initiation(p->session, in, PV_SESSION_BY_UDP, now);
     /* Both sides began at once, and our initiation stands; it may never have reached the peer. */
     if (r == PV_ERR_REFUSED)
-        pv_peer_knock_back(p, from, now);
+        pv_peer_try_back(p, from, now);
     if (r != PV_OK)
         return r;
     p->last_from = *from;
@@ -632,7 +632,7 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
             pv_peer_set_state(p, PV_PEER_IDLE, "the path is gone, and nobody needs it", now);
         }
         break;
-    case PV_ICE_EV_DOUBT:
+    case PV_ICE_EV_SUSPECT:
         if (p->path_state == PV_PATH_STATE_TRIAL)
             break;
         if (pv_peer_has_path(p))
@@ -648,7 +648,7 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
     case PV_ICE_EV_ECHO:
         p->due |= PV_PEER_DUE_ECHO;
         break;
-    case PV_ICE_EV_SUSPECT:
+    case PV_ICE_EV_LATE:
         p->due |= PV_PEER_DUE_NAT_DOUBT;
         break;
     case PV_ICE_EV_CANDIDATES_CHANGED:

@@ -15,7 +15,7 @@
  *   FAILED   --want, news of it or of our network, or 5..60 s while wanted--> REACHING
  *   UP       --agent LOST, wanted lately-->          REACHING (new gen)
  *   UP       --agent LOST, nobody wants it-->        IDLE
- *   any      --goodbye, or doubted and offline--> IDLE
+ *   any      --goodbye, or suspect and offline--> IDLE
  *   any      --left, revoked-->            freed
  * At most PV_PEER_MAX_REACHING are REACHING by our own wish; who comes later waits in FAILED.
  * A static peer is UP while it has an endpoint, else IDLE.
@@ -304,7 +304,7 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
 /* Something authenticated came in-band, from there. */
 void pv_peer_strayed(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
 /* There is no coordinator: a message 1 for the addresses it had. PV_ERR_AGAIN: not now. */
-PV_MUST_CHECK int pv_peer_knock(struct pv_peer *p, pv_ns now,
+PV_MUST_CHECK int pv_peer_trial(struct pv_peer *p, pv_ns now,
                                 uint8_t ret_msg[static PV_WGMSG_INITIATION_LEN]);
 /* One in-band packet of it: *ret_msg, valid until the next call, once a whole message is there.
  * Statuses as pv_inband_receive(). */

@@ -170,8 +170,8 @@ enum pv_suite pv_peer_suite(const struct pv_peer *p);
 void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
 /* Lets the session say what it wants done. */
 void pv_peer_pump_session(struct pv_peer *p, pv_ns now);
-/* peer_recall.c: knocks once more, at where an initiation came from that ours stands against. */
-void pv_peer_knock_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
+/* peer_recall.c: tries once more where an initiation came from that ours stands against. */
+void pv_peer_try_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
 /* A handshake with it was proven both ways at this address: without a better path that one is
  * tried. */
 void pv_peer_proven_at(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);

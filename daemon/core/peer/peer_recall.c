@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A peer that cannot be asked through the coordinator (DESIGN 5 "Without the coordinator"): knocks
- * at addresses of before, and the path on trial that an answered handshake opens until the agents
- * have found their own.
+ * A peer that cannot be asked through the coordinator (DESIGN 5 "Without the coordinator"): trial
+ * handshakes to addresses of before, and the path on trial that an answered one opens until the
+ * agents have found their own.
  */
 #include <string.h>
 
@@ -12,10 +12,10 @@ enum {
     TRIAL_BYTES = 512, /* taken as received from a proven address: enough for checks to begin */
 };
 
-/* A test handshake is a real initiation: the answer gives keys, and no other message has to be
+/* A trial handshake is a real initiation: the answer gives keys, and no other message has to be
  * invented for it. It takes the next timestamp as every initiation does: the
  * responder refuses one that is not newer than the last (whitepaper s5.1). */
-static int make_knock(struct pv_peer *p, pv_ns now, struct pv_session_transmit *ret_tx)
+static int make_trial(struct pv_peer *p, pv_ns now, struct pv_session_transmit *ret_tx)
 {
     if (p->session == NULL) {
         int made = pv_peer_make_session(p, NULL);
@@ -23,16 +23,16 @@ static int make_knock(struct pv_peer *p, pv_ns now, struct pv_session_transmit *
             return made;
     }
     uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
-    int r = pv_session_knock(p->session, pv_peer_fresh_index(p), stamp, now, ret_tx);
+    int r = pv_session_trial(p->session, pv_peer_fresh_index(p), stamp, now, ret_tx);
     if (r == PV_OK && ret_tx->took_index && pv_peer_add_index(p, ret_tx->index) != PV_OK)
         pv_trace_add(&p->trace, now, "no room for a receiver index");
     return r;
 }
 
-int pv_peer_knock(struct pv_peer *p, pv_ns now, uint8_t ret_msg[static PV_WGMSG_INITIATION_LEN])
+int pv_peer_trial(struct pv_peer *p, pv_ns now, uint8_t ret_msg[static PV_WGMSG_INITIATION_LEN])
 {
     struct pv_session_transmit tx;
-    int r = make_knock(p, now, &tx);
+    int r = make_trial(p, now, &tx);
     if (r == PV_OK)
         memcpy(ret_msg, tx.msg, PV_WGMSG_INITIATION_LEN);
     return r;
@@ -40,11 +40,11 @@ int pv_peer_knock(struct pv_peer *p, pv_ns now, uint8_t ret_msg[static PV_WGMSG_
 
 /* Our own initiation takes precedence over the one that was refused, and may have gone to where the
  * peer is no more. It goes again to where the peer's came from. */
-void pv_peer_knock_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
+void pv_peer_try_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
     struct pv_session_transmit tx;
     if (p->is_static || pv_peer_path_works(p) || from->kind != PV_CARRIER_UDP ||
-        p->n_out == PV_PEER_MAX_OUT || make_knock(p, now, &tx) != PV_OK)
+        p->n_out == PV_PEER_MAX_OUT || make_trial(p, now, &tx) != PV_OK)
         return;
     struct pv_peer_handshake *h = &p->out[p->n_out++];
     h->to = *from;

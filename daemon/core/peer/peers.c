@@ -291,7 +291,7 @@ static void tell_relay(struct pv_peer *p, pv_ns now)
         return;
     struct pv_relayway *relay = p->env->relays[p->path.via];
     if (p->path_state == PV_PATH_STATE_SUSPECT)
-        pv_relayway_doubt(relay, &p->path.remote, now);
+        pv_relayway_suspect(relay, &p->path.remote, now);
     else
         pv_relayway_healed(relay, &p->path.remote, now);
 }

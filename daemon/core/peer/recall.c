@@ -10,27 +10,27 @@
 #include "base/map.h"
 
 enum {
-    QUICK = 4,     /* knocks before the slow ones */
-    TURN = 6,      /* knocks, then somebody else's turn */
+    QUICK = 4,     /* trials before the slow ones */
+    TURN = 6,      /* trials, then somebody else's turn */
     NOWHERE = 255, /* of the places */
 };
 
-/* When each of the quick knocks follows the one before, DESIGN 5: at 0, 1, 3, 5 s. */
+/* When each of the quick trials follows the one before, DESIGN 5: at 0, 1, 3, 5 s. */
 static const pv_ns quick_after[QUICK] = {0, PV_S(1), PV_S(2), PV_S(2)};
 
 struct entry {
     uint8_t pk[32];
     struct pv_recall_item item;
     bool reached;
-    bool wanted;      /* within PV_RECALL_FOR, and not reached since */
-    bool forgotten;   /* goes when the store was told */
-    pv_ns reason_at;  /* last wish, start or move; counts while there is a next one */
-    pv_ns knocked_at; /* 0 = never */
-    uint64_t turn;    /* among those that wait: the lower first */
-    uint8_t place;    /* NOWHERE: not knocking */
-    unsigned knocks;  /* in this place */
-    pv_ns next;       /* while knocking */
-    bool dirty;       /* in the list of what is to be stored */
+    bool wanted;     /* within PV_RECALL_FOR, and not reached since */
+    bool forgotten;  /* goes when the store was told */
+    pv_ns reason_at; /* last wish, start or move; counts while there is a next one */
+    pv_ns tried_at;  /* 0 = never */
+    uint64_t turn;   /* among those that wait: the lower first */
+    uint8_t place;   /* NOWHERE: not trying */
+    unsigned trials; /* in this place */
+    pv_ns next;      /* while trying */
+    bool dirty;      /* in the list of what is to be stored */
     pv_ns store_at;
     pv_ns stored_at; /* 0 = not in this life */
     struct entry *next_dirty;
@@ -209,7 +209,7 @@ void pv_recall_store_all(struct pv_recall *r, pv_ns now)
     mark(r, x, now);
 }
 
-/* --- whom to knock for --------------------------------------------------------------------- */
+/* --- whom to try --------------------------------------------------------------------- */
 
 static bool is_waiting(const struct entry *x, pv_ns now)
 {
@@ -232,12 +232,12 @@ static void take_place(struct pv_recall *r, struct entry *x, uint8_t place, pv_n
 {
     r->places[place] = x;
     x->place = place;
-    x->knocks = 0;
+    x->trials = 0;
     /* The grace after the loss of the coordinator holds for all: often it is back at once. */
     x->next = now > r->on_from ? now : r->on_from;
-    /* One that comes and goes is not knocked for more often than all others. */
-    if (x->knocked_at != 0 && x->next < x->knocked_at + quick_after[1])
-        x->next = x->knocked_at + quick_after[1];
+    /* One that comes and goes is not tried more often than all others. */
+    if (x->tried_at != 0 && x->next < x->tried_at + quick_after[1])
+        x->next = x->tried_at + quick_after[1];
 }
 
 /* Fills free places; a wanted member takes that of one who is not. It looks at all members, so it
@@ -270,7 +270,7 @@ static void fill_places(struct pv_recall *r, pv_ns now)
     r->settled = true;
 }
 
-/* Somebody has a reason to be knocked for. */
+/* Somebody has a reason to be tried. */
 static void give_reason(struct pv_recall *r, struct entry *x, pv_ns now)
 {
     x->reason_at = now;
@@ -278,7 +278,7 @@ static void give_reason(struct pv_recall *r, struct entry *x, pv_ns now)
     r->settled = false;
 }
 
-/* The coordinator left, or we are elsewhere: all begin again, with quick knocks. */
+/* The coordinator left, or we are elsewhere: all begin again, with quick trials. */
 static void give_all_reason(struct pv_recall *r, pv_ns now)
 {
     struct entry *x, *tmp;
@@ -330,10 +330,10 @@ void pv_recall_want(struct pv_recall *r, const uint8_t pk[static 32], pv_ns now)
         x->wanted = true;
         give_reason(r, x, now);
     }
-    /* A wish of another moment than the last: quick knocks again. */
-    if (!renewed && x->place != NOWHERE && x->knocks >= QUICK &&
-        now >= x->knocked_at + PV_RECALL_ANEW) {
-        x->knocks = 0;
+    /* A wish of another moment than the last: quick trials again. */
+    if (!renewed && x->place != NOWHERE && x->trials >= QUICK &&
+        now >= x->tried_at + PV_RECALL_ANEW) {
+        x->trials = 0;
         x->next = now;
     }
 }
@@ -378,19 +378,19 @@ static bool others_wait(const struct pv_recall *r, pv_ns now)
     return false;
 }
 
-int pv_recall_poll_knock(struct pv_recall *r, pv_ns now, struct pv_recall_item *ret_item)
+int pv_recall_poll_trial(struct pv_recall *r, pv_ns now, struct pv_recall_item *ret_item)
 {
     fill_places(r, now);
     for (size_t i = 0; r->on && i < PV_RECALL_AT_ONCE; i++) {
         struct entry *x = r->places[i];
         if (x == NULL || now < x->next)
             continue;
-        x->knocked_at = now;
-        x->knocks++;
-        x->next = now + (x->knocks < QUICK ? quick_after[x->knocks] : PV_RECALL_EVERY);
+        x->tried_at = now;
+        x->trials++;
+        x->next = now + (x->trials < QUICK ? quick_after[x->trials] : PV_RECALL_EVERY);
         *ret_item = x->item;
         /* Somebody who is wanted keeps the place: a user is waiting. */
-        if (x->knocks >= TURN && !x->wanted && others_wait(r, now)) {
+        if (x->trials >= TURN && !x->wanted && others_wait(r, now)) {
             x->turn = ++r->turns;
             leave_place(r, x);
         }
@@ -430,7 +430,7 @@ void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static 32],
         *ret_item = (struct pv_recall_item){.n = 0};
 }
 
-bool pv_recall_is_knocking(const struct pv_recall *r, const uint8_t pk[static 32])
+bool pv_recall_is_trying(const struct pv_recall *r, const uint8_t pk[static 32])
 {
     const struct entry *x = find(r, pk);
     return r->on && x != NULL && x->place != NOWHERE;

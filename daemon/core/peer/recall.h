@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * recall.h - where each member was last reached directly, and when to knock there while there is
+ * recall.h - where each member was last reached directly, and when to try there while there is
  * no coordinator to ask (DESIGN 5 "Without the coordinator").
  *
  * It keeps up to four addresses a member, newest first, says which are to be stored, and gets them
- * back after a restart. While the coordinator is away it says whom to knock for: at 0, 1, 3 and 5
+ * back after a restart. While the coordinator is away it says whom to try: at 0, 1, 3 and 5
  * s, then every 15 s, at most PV_RECALL_AT_ONCE members at a time, those first that are wanted or
  * were reached last. A member is left alone when it is reached, and 10 minutes after the last wish,
- * start or change of our own addresses. What a knock is (a WireGuard initiation to each of the
+ * start or change of our own addresses. What a trial is (a WireGuard initiation to each of the
  * addresses) is the owner's business. Not thread-safe.
  *
  * State of a member, while switched on:
- *   WAITING --a place is free, or it is wanted--> KNOCKING  (0 s)
- *   KNOCKING --not wanted, six knocks, others wait--> WAITING (behind them)
+ *   WAITING --a place is free, or it is wanted--> TRYING  (0 s)
+ *   TRYING --not wanted, six trials, others wait--> WAITING (behind them)
  *   any     --reached-->                          REACHED
  *   REACHED --path gone-->                        WAITING
  *   any     --10 minutes without a reason-->      QUIET
@@ -26,12 +26,12 @@
 #include "daemon/core/jobs/job.h"
 
 enum {
-    PV_RECALL_AT_ONCE = 32, /* members knocked for at once */
+    PV_RECALL_AT_ONCE = 32, /* members tried at once */
 };
 #define PV_RECALL_GRACE   PV_MS(300) /* ours: the coordinator gets that long to answer first */
 #define PV_RECALL_EVERY   PV_S(15)   /* DESIGN 5 */
 #define PV_RECALL_FOR     PV_S(600)  /* ours: as long as an idle path is kept */
-#define PV_RECALL_ANEW    PV_S(5)    /* ours: a new wish does not begin the quick knocks earlier */
+#define PV_RECALL_ANEW    PV_S(5)    /* ours: a new wish does not begin the quick trials earlier */
 #define PV_RECALL_STORE   PV_S(5)    /* ours: between two stores of one member's new addresses */
 #define PV_RECALL_REFRESH PV_S(600)  /* ours: between two stores of nothing but a newer time */
 
@@ -65,7 +65,7 @@ void pv_recall_retain(struct pv_recall *r, bool (*is_member)(void *arg, const ui
 void pv_recall_clear(struct pv_recall *r);
 /* Is the coordinator away? Repeating what was said changes nothing. */
 void pv_recall_set_on(struct pv_recall *r, bool on, pv_ns now);
-/* Our own addresses changed: everybody who is not reached is knocked for anew. */
+/* Our own addresses changed: everybody who is not reached is tried anew. */
 void pv_recall_moved(struct pv_recall *r, pv_ns now);
 /* A store failed: all of it is to be stored again. */
 void pv_recall_store_all(struct pv_recall *r, pv_ns now);
@@ -81,8 +81,8 @@ struct pv_recall_item {
     size_t n;
     struct pv_recall_addr addrs[PV_RECALL_ADDRS];
 };
-/* Knock there now; PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_recall_poll_knock(struct pv_recall *r, pv_ns now,
+/* Try there now; PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_recall_poll_trial(struct pv_recall *r, pv_ns now,
                                        struct pv_recall_item *ret_item);
 /* Store this now in place of what is stored of the member (n = 0: nothing); PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_recall_poll_store(struct pv_recall *r, pv_ns now,
@@ -93,7 +93,7 @@ PV_MUST_CHECK int pv_recall_poll_store(struct pv_recall *r, pv_ns now,
 /* What is known of a member; n = 0 when nothing is. */
 void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static 32],
                    struct pv_recall_item *ret_item);
-/* Is it being knocked for? */
-bool pv_recall_is_knocking(const struct pv_recall *r, const uint8_t pk[static 32]);
+/* Is it being tried? */
+bool pv_recall_is_trying(const struct pv_recall *r, const uint8_t pk[static 32]);
 
 #endif /* PV_RECALL_H */

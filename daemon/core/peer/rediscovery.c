@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rediscovery.c - finds members again while there is no coordinator to ask (DESIGN 5 "Without the
- * coordinator"): knocks at the addresses they had (recall.h says when), keeps those addresses on
+ * coordinator"): tries the addresses they had (recall.h says when), keeps those addresses on
  * disk, and takes what peers see of us for what a STUN server would say.
  */
 #include "daemon/core/peer/rediscovery.h"
@@ -13,13 +13,13 @@
 #include "daemon/core/peer/peers.h"
 
 enum {
-    /* Knocks waiting to be sent; more are dropped, and come again. Ours: two rounds of all. */
-    MAX_KNOCKS = 2 * PV_RECALL_AT_ONCE * PV_RECALL_ADDRS,
+    /* Trials waiting to be sent; more are dropped, and come again. Ours: two rounds of all. */
+    MAX_TRIALS = 2 * PV_RECALL_AT_ONCE * PV_RECALL_ADDRS,
 };
 
 /* A message 1 on its way to an address where a member once was. */
-struct knock {
-    struct knock *next;
+struct trial {
+    struct trial *next;
     struct pv_addr dst;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
 };
@@ -28,8 +28,8 @@ struct pv_rediscovery {
     struct pv_node *node;
     const struct pv_peer_env *env;
     struct pv_recall *recall;
-    struct knock *knocks, **knocks_tail;
-    size_t n_knocks;
+    struct trial *trials, **trials_tail;
+    size_t n_trials;
     bool unchecked;        /* stored addresses may be of nodes that are no members */
     uint64_t away_since_s; /* no coordinator since then, wall clock; 0 = connected, or not wanted */
 };
@@ -111,32 +111,32 @@ static void look_at_peer(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
     learn_mapped(r, p);
 }
 
-/* --- knocking -------------------------------------------------------------------------------- */
+/* --- trying -------------------------------------------------------------------------------- */
 
-static void push_knock(struct pv_rediscovery *r, const struct pv_addr *dst, const uint8_t *msg)
+static void push_trial(struct pv_rediscovery *r, const struct pv_addr *dst, const uint8_t *msg)
 {
-    struct knock *item = r->n_knocks == MAX_KNOCKS ? NULL : malloc(sizeof(*item));
+    struct trial *item = r->n_trials == MAX_TRIALS ? NULL : malloc(sizeof(*item));
     if (item == NULL)
         return;
     item->next = NULL;
     item->dst = *dst;
     memcpy(item->msg, msg, sizeof(item->msg));
-    *r->knocks_tail = item;
-    r->knocks_tail = &item->next;
-    r->n_knocks++;
+    *r->trials_tail = item;
+    r->trials_tail = &item->next;
+    r->n_trials++;
 }
 
 /* One initiation to all addresses: whichever is right answers, and the response belongs to the same
  * handshake. */
-static void knock_for(struct pv_rediscovery *r, const struct pv_recall_item *item, pv_ns now)
+static void try_addresses(struct pv_rediscovery *r, const struct pv_recall_item *item, pv_ns now)
 {
     struct pv_peer *p = pv_peers_by_pk(r->node->peers, item->pk);
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     char text[PV_ADDR_TEXT];
-    if (p == NULL || pv_peer_knock(p, now, msg) != PV_OK)
+    if (p == NULL || pv_peer_trial(p, now, msg) != PV_OK)
         return;
     for (size_t i = 0; i < item->n; i++)
-        push_knock(r, &item->addrs[i].addr, msg);
+        push_trial(r, &item->addrs[i].addr, msg);
     pv_trace_add(&p->trace, now, "no coordinator: handshake to its cached address %s%s",
                  pv_addr_format(&item->addrs[0].addr, text), item->n > 1 ? " and older ones" : "");
     pv_peers_touch(r->node->peers, p, now);
@@ -145,13 +145,13 @@ static void knock_for(struct pv_rediscovery *r, const struct pv_recall_item *ite
 static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 {
     struct pv_rediscovery *r = part;
-    struct knock *item = r->knocks;
+    struct trial *item = r->trials;
     if (item == NULL)
         return false;
-    r->knocks = item->next;
-    if (r->knocks == NULL)
-        r->knocks_tail = &r->knocks;
-    r->n_knocks--;
+    r->trials = item->next;
+    if (r->trials == NULL)
+        r->trials_tail = &r->trials;
+    r->n_trials--;
     (void)pv_transmit_to(ret_tx, &item->dst, item->msg, sizeof(item->msg));
     free(item);
     return true;
@@ -215,7 +215,7 @@ static int make_rediscovery(struct pv_node *node, const struct pv_engine_config 
     }
     r->node = node;
     r->env = pv_peers_env(node->peers);
-    r->knocks_tail = &r->knocks;
+    r->trials_tail = &r->trials;
     node->rediscovery = r;
     *ret_part = r;
     return PV_OK;
@@ -298,8 +298,8 @@ static void run(void *part, pv_ns now)
         r->away_since_s = pv_node_wall_s(r->node, now);
     pv_recall_set_on(r->recall, away, now);
     pv_recall_handle_timeout(r->recall, now);
-    while (pv_recall_poll_knock(r->recall, now, &item) == PV_OK)
-        knock_for(r, &item, now);
+    while (pv_recall_poll_trial(r->recall, now, &item) == PV_OK)
+        try_addresses(r, &item, now);
     while (pv_recall_poll_store(r->recall, now, &item) == PV_OK)
         keep(r, &item);
 }

@@ -13,7 +13,7 @@ struct pv_rediscovery; /* opaque; node.rediscovery */
 
 extern const struct pv_part pv_part_rediscovery;
 
-/* For status and why: the addresses that are known, and whom is knocked for. */
+/* For status and why: the addresses that are known, and whom is tried. */
 const struct pv_recall *pv_rediscovery_recall(const struct pv_rediscovery *r);
 
 #endif /* PV_REDISCOVERY_H */

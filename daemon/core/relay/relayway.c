@@ -402,11 +402,11 @@ void pv_relayway_kick(struct pv_relayway *r, pv_ns now)
     steer(r, now);
 }
 
-void pv_relayway_doubt(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
+void pv_relayway_suspect(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
 {
     pv_relayway_kick(r, now);
     if (r->running)
-        pv_turnc_doubt(r->turnc, peer, now);
+        pv_turnc_suspect(r->turnc, peer, now);
 }
 
 void pv_relayway_healed(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)

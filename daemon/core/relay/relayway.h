@@ -117,11 +117,11 @@ void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now);
 void pv_relayway_set_socket(struct pv_relayway *r, uint16_t sock, pv_ns now);
 /* Our address has changed: what failed may work now. */
 void pv_relayway_moved(struct pv_relayway *r, pv_ns now);
-/* The network is another, or a path through it is in doubt: is the relay still there? What waits is
+/* The network is another, or a path through it is suspect: is the relay still there? What waits is
  * tried at once. */
 void pv_relayway_kick(struct pv_relayway *r, pv_ns now);
-/* The path to this peer through it is in doubt, or lives again: as pv_turnc_doubt(), _healed(). */
-void pv_relayway_doubt(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);
+/* The path to this peer through it is suspect, or lives again: as pv_turnc_suspect(), _healed(). */
+void pv_relayway_suspect(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);
 void pv_relayway_healed(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);
 /* As pv_turnc_bind() and pv_turnc_unbind(). */
 PV_MUST_CHECK int pv_relayway_bind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);

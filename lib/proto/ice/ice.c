@@ -419,7 +419,7 @@ static void fill_path(const struct pv_ice_agent *a, int index, struct pv_ice_pat
         .selected = index == a->selected,
         .nominated = index == a->nominated,
         .failed = p->state == PV_ICE_PAIR_FAILED,
-        .hollow = p->hollow && a->now < p->hold_until,
+        .no_data = p->no_data && a->now < p->hold_until,
         .checks = p->checks,
         .answers = p->answers,
         .unanswered = p->unanswered,
@@ -444,11 +444,11 @@ int pv_ice_poll_event(struct pv_ice_agent *a, struct pv_ice_event *ret_event)
         ev.type = PV_ICE_EV_LOST;
     else if (take_flag(&a->ev_selected) && a->selected != PV_ICE_NONE)
         ev.type = PV_ICE_EV_SELECTED;
-    else if (take_flag(&a->ev_doubt) && a->doubt)
-        ev.type = PV_ICE_EV_DOUBT;
-    else if (take_flag(&a->ev_suspect) && a->probing)
+    else if (take_flag(&a->ev_suspect) && a->suspect)
         ev.type = PV_ICE_EV_SUSPECT;
-    else if (take_flag(&a->ev_echo) && a->hollow > 0)
+    else if (take_flag(&a->ev_late) && a->probing)
+        ev.type = PV_ICE_EV_LATE;
+    else if (take_flag(&a->ev_echo) && a->no_data > 0)
         ev.type = PV_ICE_EV_ECHO;
     else if (take_flag(&a->ev_state))
         ev.type = PV_ICE_EV_STATE;

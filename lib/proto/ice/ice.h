@@ -21,19 +21,19 @@
  *   CONNECTED  a pair works              --nomination-->                     COMPLETED
  *   COMPLETED  it is nominated           --another pair is nominated-->      COMPLETED (SELECTED)
  *   CONNECTED or COMPLETED               --it died, another takes over-->    CONNECTED (SELECTED)
- *                                        --it died, none is ready-->         CHECKING (DOUBT)
+ *                                        --it died, none is ready-->         CHECKING (SUSPECT)
  *                                        --no traffic for 10 min-->          DORMANT
- *   CHECKING   selected pair in doubt    --a pair answers-->                 CONNECTED or COMPLETED
+ *   CHECKING   selected pair suspect     --a pair answers-->                 CONNECTED or COMPLETED
  *                                        --none does-->                      CHECKING (LOST)
  *   DORMANT    nothing is sent           --kick, traffic-->                  CHECKING
  *                                        --the peer's check, ours answered--> COMPLETED (SELECTED)
  *   FAILED     everything was tried      --kick, new pairs, peer's check-->  CHECKING
- *   any        --restart, or new remote credentials--> CHECKING, the path in use stays, in doubt
+ *   any        --restart, or new remote credentials--> CHECKING, the path in use stays, suspect
  *
- * While the state is CHECKING the selected pair may still be set: it is doubted, not given up.
+ * While the state is CHECKING the selected pair may still be set: it is suspect, not given up.
  *
  * Between members' relayed addresses data may go before the pair is proven (DESIGN 6): such a pair
- * is selected, in doubt, while the peer is known to be there: as soon as it can be formed, and
+ * is selected, suspect, while the peer is known to be there: as soon as it can be formed, and
  * whenever the path in use fails and nothing else is proven; any proven pair takes over. DORMANT,
  * the relayed pair stands selected.
  */
@@ -248,7 +248,7 @@ struct pv_ice_path {
     bool selected;
     bool nominated;   /* the last nomination names it */
     bool failed;      /* checked without answer */
-    bool hollow;      /* left because it answered checks and carried no data; held down for that */
+    bool no_data;     /* left because it answered checks and carried no data; held down for that */
     unsigned checks;  /* ever sent */
     unsigned answers; /* ever received */
     unsigned unanswered; /* checks sent since the last answer */
@@ -260,11 +260,11 @@ enum pv_ice_event_type {
     PV_ICE_EV_SELECTED, /* use this path for traffic from now on */
     PV_ICE_EV_LOST,     /* there is no path any more */
     PV_ICE_EV_STATE,    /* the state changed */
-    PV_ICE_EV_DOUBT,    /* the selected path does not answer and no other is ready; it stays
-                           selected meanwhile: signal, use a relay */
+    PV_ICE_EV_SUSPECT,  /* the selected path does not answer and no other is ready; it stays
+                         selected meanwhile: signal, use a relay */
     /* The selected path is silent although it is used: our own NAT may have lost its binding, which
-     * only we can find out. DOUBT follows, or the path answers. */
-    PV_ICE_EV_SUSPECT,
+     * only we can find out. SUSPECT follows, or the path answers. */
+    PV_ICE_EV_LATE,
     /* Checks are answered, data is not: an authenticated answer of the peer is wanted on this path,
      * or the path is left as one that carries no data. */
     PV_ICE_EV_ECHO,
@@ -273,7 +273,7 @@ enum pv_ice_event_type {
 struct pv_ice_event {
     enum pv_ice_event_type type;
     enum pv_ice_state state; /* when the event is handed out */
-    struct pv_ice_path path; /* SELECTED, DOUBT, SUSPECT */
+    struct pv_ice_path path; /* SELECTED, SUSPECT, LATE */
 };
 /* One event, or PV_ERR_AGAIN. Events tell the present: what was superseded is not told. */
 PV_MUST_CHECK int pv_ice_poll_event(struct pv_ice_agent *agent, struct pv_ice_event *ret_event);
@@ -281,7 +281,7 @@ PV_MUST_CHECK int pv_ice_poll_event(struct pv_ice_agent *agent, struct pv_ice_ev
 /* --- questions ----------------------------------------------------------------------------- */
 
 enum pv_ice_state pv_ice_state(const struct pv_ice_agent *agent);
-/* The selected path, also while it is doubted or dormant. PV_ERR_NOT_FOUND. */
+/* The selected path, also while it is suspect or dormant. PV_ERR_NOT_FOUND. */
 PV_MUST_CHECK int pv_ice_selected(const struct pv_ice_agent *agent, struct pv_ice_path *ret_path);
 /* All pairs, best first, up to cap; returns how many were written. */
 size_t pv_ice_paths(const struct pv_ice_agent *agent, struct pv_ice_path *ret_paths, size_t cap);

@@ -34,43 +34,43 @@ enum {
     PV_ICE_MAX_OPENED = 8,
     PV_ICE_PRIMER_TTL = 2, /* through one NAT and no further, TRAVERSAL 3.5 (measured) */
     /* Ours: checks answered without data, until the peer is asked in-band for an answer. */
-    PV_ICE_HOLLOW_ECHO = 3,
+    PV_ICE_NO_DATA_ECHO = 3,
     /* Ours: checks answered without data, until the path counts as one that carries none. */
-    PV_ICE_HOLLOW_MAX = 10,
+    PV_ICE_NO_DATA_MAX = 10,
     PV_ICE_LOSS_WINDOW = 32, /* ours: checks that the loss estimate looks back; bits of loss_bits */
 };
 
-#define PV_ICE_TA_OURS         PV_MS(20)    /* DESIGN 5 */
-#define PV_ICE_TA_RFC          PV_MS(50)    /* RFC 8445 s14.2 */
-#define PV_ICE_RTO_RFC         PV_MS(500)   /* RFC 8445 s14.3 */
-#define PV_ICE_RM_RFC          16           /* RFC 8489 s6.2.1 */
-#define PV_ICE_RC_RFC          7            /* RFC 8489 s6.2.1 */
-#define PV_ICE_RESEND_OURS     PV_MS(20)    /* first interval, doubling: DESIGN 5 */
-#define PV_ICE_PATIENCE_OURS   PV_S(10)     /* ours: before FAILED */
-#define PV_ICE_PATIENCE_RFC    PV_MS(39500) /* RFC 8863 s4 */
-#define PV_ICE_LIFETIME        PV_S(25)     /* default, TRAVERSAL 3.4 */
-#define PV_ICE_CONSENT_EVERY   PV_S(5)      /* RFC 7675 s5.1 */
-#define PV_ICE_CONSENT_EXPIRES PV_S(30)     /* RFC 7675 s5.1 */
-#define PV_ICE_IN_USE          PV_S(15)     /* ours: since the last traffic */
-#define PV_ICE_IDLE_LIMIT      PV_S(600)    /* DESIGN 5: then dormant */
-#define PV_ICE_REVIVED_FOR     PV_S(10)     /* ours: awake without traffic after a peer's check */
-#define PV_ICE_STANDBY_EVERY   PV_S(15)     /* ours: below the shortest lifetimes, TRAVERSAL 3.4 */
-#define PV_ICE_MEASURE_EVERY   PV_S(2)      /* ours: a pair that looks quicker, until it is known */
-#define PV_ICE_STALE_AFTER     PV_S(45)     /* ours: a valid pair without answer for so long */
-#define PV_ICE_SILENCE_MIN     PV_MS(250)   /* DESIGN 5 */
-#define PV_ICE_DEAD_MIN        PV_MS(450)   /* DESIGN 5 */
-#define PV_ICE_NOTE_EVERY      PV_MS(100)   /* about; see pv_ice_note_traffic() */
-#define PV_ICE_DEFER           PV_MS(300) /* ours, adr/0005: one-way flows are replaced within 1 s */
-#define PV_ICE_LATE            PV_MS(20)  /* ours: beside 5/4 of the RTT an answer is late */
-#define PV_ICE_HOLD_FIRST      PV_S(10)   /* ours: doubling each time a path dies */
-#define PV_ICE_HOLD_MAX        PV_S(60)   /* ours: for a path that died */
-#define PV_ICE_HOLD_MAX_HOLLOW PV_S(300)  /* ours: for a path that carried no data */
-#define PV_ICE_RETRY_FIRST     PV_S(30)   /* ours: after a change of path, doubling */
-#define PV_ICE_RETRY_MAX       PV_S(600)  /* ours: longest wait between attempts at better pairs */
-#define PV_ICE_NOMINATE_BY     PV_S(1)    /* ours: wait for better pairs, foreign agents */
-#define PV_ICE_PRIMED_FOR      PV_S(1)    /* ours: then the peer is taken to know us */
-#define PV_ICE_PRIMER_EVERY    PV_MS(40)  /* ours: between the packets that open our own NAT */
-#define PV_ICE_KICK_MIN        PV_MS(250) /* ours: kicks closer together are one */
+#define PV_ICE_TA_OURS          PV_MS(20)    /* DESIGN 5 */
+#define PV_ICE_TA_RFC           PV_MS(50)    /* RFC 8445 s14.2 */
+#define PV_ICE_RTO_RFC          PV_MS(500)   /* RFC 8445 s14.3 */
+#define PV_ICE_RM_RFC           16           /* RFC 8489 s6.2.1 */
+#define PV_ICE_RC_RFC           7            /* RFC 8489 s6.2.1 */
+#define PV_ICE_RESEND_OURS      PV_MS(20)    /* first interval, doubling: DESIGN 5 */
+#define PV_ICE_PATIENCE_OURS    PV_S(10)     /* ours: before FAILED */
+#define PV_ICE_PATIENCE_RFC     PV_MS(39500) /* RFC 8863 s4 */
+#define PV_ICE_LIFETIME         PV_S(25)     /* default, TRAVERSAL 3.4 */
+#define PV_ICE_CONSENT_EVERY    PV_S(5)      /* RFC 7675 s5.1 */
+#define PV_ICE_CONSENT_EXPIRES  PV_S(30)     /* RFC 7675 s5.1 */
+#define PV_ICE_IN_USE           PV_S(15)     /* ours: since the last traffic */
+#define PV_ICE_IDLE_LIMIT       PV_S(600)    /* DESIGN 5: then dormant */
+#define PV_ICE_REVIVED_FOR      PV_S(10)     /* ours: awake without traffic after a peer's check */
+#define PV_ICE_STANDBY_EVERY    PV_S(15)     /* ours: below the shortest lifetimes, TRAVERSAL 3.4 */
+#define PV_ICE_MEASURE_EVERY    PV_S(2)    /* ours: a pair that looks quicker, until it is known */
+#define PV_ICE_STALE_AFTER      PV_S(45)   /* ours: a valid pair without answer for so long */
+#define PV_ICE_SILENCE_MIN      PV_MS(250) /* DESIGN 5 */
+#define PV_ICE_DEAD_MIN         PV_MS(450) /* DESIGN 5 */
+#define PV_ICE_NOTE_EVERY       PV_MS(100) /* about; see pv_ice_note_traffic() */
+#define PV_ICE_DEFER            PV_MS(300) /* ours, adr/0005: one-way flows are replaced within 1 s */
+#define PV_ICE_LATE             PV_MS(20)  /* ours: beside 5/4 of the RTT an answer is late */
+#define PV_ICE_HOLD_FIRST       PV_S(10)   /* ours: doubling each time a path dies */
+#define PV_ICE_HOLD_MAX         PV_S(60)   /* ours: for a path that died */
+#define PV_ICE_HOLD_MAX_NO_DATA PV_S(300)  /* ours: for a path that carried no data */
+#define PV_ICE_RETRY_FIRST      PV_S(30)   /* ours: after a change of path, doubling */
+#define PV_ICE_RETRY_MAX        PV_S(600)  /* ours: longest wait between attempts at better pairs */
+#define PV_ICE_NOMINATE_BY      PV_S(1)    /* ours: wait for better pairs, foreign agents */
+#define PV_ICE_PRIMED_FOR       PV_S(1)    /* ours: then the peer is taken to know us */
+#define PV_ICE_PRIMER_EVERY     PV_MS(40)  /* ours: between the packets that open our own NAT */
+#define PV_ICE_KICK_MIN         PV_MS(250) /* ours: kicks closer together are one */
 
 /* How a check is repeated. */
 enum pv_ice_plan {
@@ -151,7 +151,7 @@ struct pv_ice_pair {
     unsigned answers;      /* answers ever received */
     unsigned unanswered;   /* checks sent since the last answer */
     unsigned heard;        /* the peer's checks, since PV_ICE_DEAF of ours were not answered */
-    bool hollow;           /* it answered checks and carried no data, the last time it was used */
+    bool no_data;          /* it answered checks and carried no data, the last time it was used */
 };
 
 /* An answer to a request of the other side, to be sent at the next poll. */
@@ -195,7 +195,7 @@ struct pv_ice_agent {
     struct pv_ice_early early[PV_ICE_MAX_EARLY];
     size_t next_early; /* the slot to fill next, round robin */
 
-    int selected;        /* pair in use, also while doubted or dormant */
+    int selected;        /* pair in use, also while suspect or dormant */
     int nominated;       /* pair the newest nomination names, confirmed or (controlled) received */
     int nominating;      /* controlling: pair whose nomination is under way */
     uint32_t nomination; /* controlling: highest sent; controlled: highest seen */
@@ -203,17 +203,17 @@ struct pv_ice_agent {
     int notice;   /* controlled: pair we fell back to, until a nomination answers that */
     bool known;   /* the peer has our candidates */
     bool present; /* the peer is there: the relayed pair may be used unproven */
-    bool doubt;   /* the selected pair has to prove itself again */
+    bool suspect; /* the selected pair has to prove itself again */
     bool dormant; /* unused for long: nothing is sent until somebody wants the peer */
 
     pv_ns last_tx;     /* last data sent, by pv_ice_note_traffic() */
     pv_ns last_rx;     /* last packet received on the selected path, by pv_ice_note_traffic() */
-    pv_ns heard;       /* last_rx as the counter of hollow checks knows it */
+    pv_ns heard;       /* last_rx as the counter of checks without data knows it */
     pv_ns active_at;   /* last traffic, or when the path began */
     pv_ns unanswered;  /* about the time of the oldest unanswered data, or when what came in
                           ended; 0 = all is answered */
     pv_ns alive_at;    /* the path in use answered a check; what was before is settled */
-    unsigned hollow;   /* checks answered since data was last received, while it was sent */
+    unsigned no_data;  /* checks answered since data was last received, while it was sent */
     pv_ns defer_until; /* no suspicion before */
     bool probing;      /* the selected pair is suspected and a check of plan PROBE runs on it */
     pv_ns probe_from;  /* when that check began */
@@ -231,7 +231,7 @@ struct pv_ice_agent {
     struct pv_bucket send_bucket;
     struct pv_bucket answer_bucket;
 
-    bool ev_selected, ev_lost, ev_state, ev_doubt, ev_suspect, ev_echo, ev_cands;
+    bool ev_selected, ev_lost, ev_state, ev_suspect, ev_late, ev_echo, ev_cands;
 };
 
 /* --- ice_pair.c ---------------------------------------------------------------------------- */
@@ -321,7 +321,7 @@ void pv_ice_choose_abandon(struct pv_ice_agent *a, int index);
  * more is to be tried on the old one. */
 void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final);
 /* Data may go over the members' relay before its check is answered (DESIGN 6): where nothing better
- * is proven the relayed pair is selected, in doubt. False: there is none, nothing changed. */
+ * is proven the relayed pair is selected, suspect. False: there is none, nothing changed. */
 bool pv_ice_choose_relay(struct pv_ice_agent *a);
 /* The selected pair is gone from the tables: another takes over, or the path is lost. */
 void pv_ice_choose_selected_gone(struct pv_ice_agent *a);

@@ -42,7 +42,7 @@ void pv_ice_update_state(struct pv_ice_agent *a)
         set_state(a, PV_ICE_NEW);
     else if (a->dormant)
         set_state(a, PV_ICE_DORMANT);
-    else if (a->selected != PV_ICE_NONE && !a->doubt)
+    else if (a->selected != PV_ICE_NONE && !a->suspect)
         set_state(a, a->nominated == a->selected ? PV_ICE_COMPLETED : PV_ICE_CONNECTED);
     else if (a->selected != PV_ICE_NONE || has_open_checks(a) || a->now < a->patience_until)
         set_state(a, PV_ICE_CHECKING);
@@ -53,27 +53,27 @@ void pv_ice_update_state(struct pv_ice_agent *a)
 /* --- choosing and nominating ------------------------------------------------------------------ */
 
 /* Changes the pair in use and forgets every suspicion about the former one. Selecting the present
- * pair again is how a doubt ends. A path woken from dormancy keeps the time of its last traffic:
+ * pair again is how suspicion ends. A path woken from dormancy keeps the time of its last traffic:
  * how long it stays awake depends on which side woke it. */
 static void select_pair(struct pv_ice_agent *a, int index)
 {
     bool was_dormant = a->dormant;
     a->dormant = false;
     if (a->selected == index) {
-        if (a->doubt) {
+        if (a->suspect) {
             a->ev_selected = true; /* the event is repeated: the path works after all */
             pv_ice_keep_plan(a, &a->pairs[index]);
         }
-        a->doubt = false;
+        a->suspect = false;
         return;
     }
     a->selected = index;
-    a->doubt = false;
+    a->suspect = false;
     a->probing = false;
     a->unanswered = 0;
     a->alive_at = a->pairs[index].last_answer;
-    a->ev_suspect = false;
-    a->hollow = 0;
+    a->ev_late = false;
+    a->no_data = 0;
     a->consent_from = a->now;
     a->last_switch = a->now;
     a->retry_at = a->now + PV_ICE_RETRY_FIRST;
@@ -167,7 +167,7 @@ void pv_ice_choose_consider(struct pv_ice_agent *a)
 
     if (best != PV_ICE_NONE)
         leave_retiring(a, best);
-    if (!a->cfg.controlling || a->nominating != PV_ICE_NONE || best == PV_ICE_NONE || a->doubt)
+    if (!a->cfg.controlling || a->nominating != PV_ICE_NONE || best == PV_ICE_NONE || a->suspect)
         return;
     if (a->cfg.foreign) {
         bool may_improve = has_open_checks(a) && a->now < a->last_switch + PV_ICE_NOMINATE_BY;
@@ -187,7 +187,7 @@ void pv_ice_choose_consider(struct pv_ice_agent *a)
  * only a trial with real packets can clear it, and each trial loses some. */
 static void hold_down(struct pv_ice_agent *a, struct pv_ice_pair *p)
 {
-    pv_ns most = p->hollow ? PV_ICE_HOLD_MAX_HOLLOW : PV_ICE_HOLD_MAX;
+    pv_ns most = p->no_data ? PV_ICE_HOLD_MAX_NO_DATA : PV_ICE_HOLD_MAX;
     if (a->now > p->hold_until + 2 * most)
         p->holds = 0;
     pv_ns hold = PV_ICE_HOLD_FIRST << (p->holds < 5 ? p->holds : 5);
@@ -196,7 +196,7 @@ static void hold_down(struct pv_ice_agent *a, struct pv_ice_pair *p)
 }
 
 /* Data may go over the members' relay before it is proven, because both relayed addresses are known
- * and the relay is ours; it stands selected in doubt until its own check is answered. */
+ * and the relay is ours; it stands selected, suspect, until its own check is answered. */
 bool pv_ice_choose_relay(struct pv_ice_agent *a)
 {
     int relay = a->cfg.foreign ? PV_ICE_NONE : pv_ice_pair_relayed(a);
@@ -205,7 +205,7 @@ bool pv_ice_choose_relay(struct pv_ice_agent *a)
         return false;
     select_pair(a, relay);
     if (a->pairs[relay].state != PV_ICE_PAIR_VALID) {
-        a->doubt = true;
+        a->suspect = true;
         if (!pv_ice_check_is_running(&a->pairs[relay]))
             pv_ice_check_start(a, relay, PV_ICE_PLAN_FULL);
     }
@@ -217,7 +217,7 @@ bool pv_ice_choose_relay(struct pv_ice_agent *a)
 static void lose(struct pv_ice_agent *a)
 {
     a->selected = PV_ICE_NONE;
-    a->doubt = false;
+    a->suspect = false;
     a->dormant = false;
     a->probing = false;
     a->ev_lost = true;
@@ -253,7 +253,7 @@ static int best_proven_since(const struct pv_ice_agent *a, pv_ns since)
 
 /* No other pair has proven itself lately: all are checked at once, and the first that answers takes
  * over. Meanwhile the relay carries the data, if there is one. */
-static void doubt_selected(struct pv_ice_agent *a)
+static void suspect_selected(struct pv_ice_agent *a)
 {
     a->pairs[a->selected].state = PV_ICE_PAIR_CHECKING;
     pv_ice_check_start(a, a->selected, PV_ICE_PLAN_FULL);
@@ -261,14 +261,14 @@ static void doubt_selected(struct pv_ice_agent *a)
         if (a->pairs[i].used && a->pairs[i].state == PV_ICE_PAIR_VALID)
             pv_ice_check_start(a, i, PV_ICE_PLAN_FULL);
     (void)pv_ice_choose_relay(a); /* meanwhile */
-    a->doubt = true;
-    a->ev_doubt = true;
+    a->suspect = true;
+    a->ev_suspect = true;
     pv_ice_choose_retry_all(a);
 }
 
 /* The pair in use is dead. A pair that answered since then takes over without loss of time;
- * otherwise doubt gives all pairs, the old one included, one more chance; only when that fails too
- * (final) is the path lost. */
+ * otherwise suspicion gives all pairs, the old one included, one more chance; only when that fails
+ * too (final) is the path lost. */
 void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
 {
     int old = a->selected;
@@ -292,14 +292,14 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
         if (!pv_ice_choose_relay(a))
             lose(a);
     } else {
-        doubt_selected(a);
+        suspect_selected(a);
     }
 }
 
 /* The selected path answers checks and delivers no data, as behind a filter that lets only STUN
  * through. It is left if another pair is proven; a relayed pair is not judged, because its far end
  * may be the culprit. */
-static void leave_hollow(struct pv_ice_agent *a)
+static void leave_without_data(struct pv_ice_agent *a)
 {
     int old = a->selected;
     struct pv_ice_pair *p = &a->pairs[old];
@@ -308,7 +308,7 @@ static void leave_hollow(struct pv_ice_agent *a)
     if (a->cfg.foreign || pv_ice_pair_is_relayed(a, p) || next == PV_ICE_NONE)
         return; /* nothing is better than a path that may lie */
     pv_ice_trace_pair(a, old, "answers checks and carries no data: leaving");
-    p->hollow = true;
+    p->no_data = true;
     hold_down(a, p);
     pv_ice_check_stop(p);
     p->state = PV_ICE_PAIR_STALE;
@@ -338,11 +338,11 @@ void pv_ice_choose_selected_gone(struct pv_ice_agent *a)
  * return are counted: too many of them make it a path that carries no data. */
 static void selected_answered(struct pv_ice_agent *a, const struct pv_ice_txn *txn)
 {
-    bool doubted = a->doubt;
+    bool was_suspect = a->suspect;
 
     if (a->probing && a->last_tx > a->last_rx) {
-        a->hollow++;
-        a->ev_echo = a->hollow >= PV_ICE_HOLLOW_ECHO;
+        a->no_data++;
+        a->ev_echo = a->no_data >= PV_ICE_NO_DATA_ECHO;
     }
 
     if (a->probing)
@@ -350,8 +350,8 @@ static void selected_answered(struct pv_ice_agent *a, const struct pv_ice_txn *t
     a->probing = false;
     a->alive_at = pv_ice_max_ns(a->alive_at, txn->sent[0]); /* says nothing of what left later */
     a->unanswered = 0;
-    select_pair(a, a->selected); /* no longer doubted, no longer dormant */
-    if (doubted && !a->cfg.controlling && a->nominated == PV_ICE_NONE)
+    select_pair(a, a->selected); /* no longer suspect, no longer dormant */
+    if (was_suspect && !a->cfg.controlling && a->nominated == PV_ICE_NONE)
         give_notice(a);
 }
 
@@ -382,7 +382,7 @@ static void settle_nomination(struct pv_ice_agent *a, int index, const struct pv
 }
 
 /* Any answer makes the pair valid. Whether it is used now depends on what there is: nothing, a
- * doubted pair, or a better one to be nominated. */
+ * suspect pair, or a better one to be nominated. */
 void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_ice_txn *txn)
 {
     struct pv_ice_pair *p = &a->pairs[index];
@@ -397,11 +397,11 @@ void pv_ice_choose_answered(struct pv_ice_agent *a, int index, const struct pv_i
             pv_ice_max_ns(a->active_at, a->now - (PV_ICE_IDLE_LIMIT - PV_ICE_REVIVED_FOR));
     if (a->selected == index)
         selected_answered(a, txn);
-    else if (a->selected == PV_ICE_NONE || (a->doubt && !a->cfg.foreign))
+    else if (a->selected == PV_ICE_NONE || (a->suspect && !a->cfg.foreign))
         fall_back(a, index);
     settle_nomination(a, index, txn);
-    if (a->selected == index && a->hollow >= PV_ICE_HOLLOW_MAX)
-        leave_hollow(a);
+    if (a->selected == index && a->no_data >= PV_ICE_NO_DATA_MAX)
+        leave_without_data(a);
     pv_ice_choose_consider(a);
 }
 
@@ -426,8 +426,8 @@ void pv_ice_choose_failed(struct pv_ice_agent *a, int index)
 
     pv_ice_choose_abandon(a, index);
     if (a->selected == index) {
-        /* Undoubted it has one more chance, together with all others. */
-        pv_ice_choose_died(a, a->now, a->doubt);
+        /* Where it is not suspect it has one more chance, together with all others. */
+        pv_ice_choose_died(a, a->now, a->suspect);
     } else {
         pv_ice_trace_pair(a, index,
                           p->state == PV_ICE_PAIR_VALID ? "no longer answers:" : "no answer:");

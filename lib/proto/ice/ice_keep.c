@@ -89,7 +89,7 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
     if (a->probing && a->last_rx > a->probe_from)
         a->probing = false;
     if (a->last_rx > a->heard)
-        a->hollow = 0;
+        a->no_data = 0;
     a->heard = a->last_rx;
 }
 
@@ -99,7 +99,7 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
  * suspicion is being examined or was just refuted (defer_until). */
 static pv_ns suspicion_due(const struct pv_ice_agent *a)
 {
-    if (a->cfg.foreign || a->probing || a->doubt || a->dormant || a->unanswered == 0 ||
+    if (a->cfg.foreign || a->probing || a->suspect || a->dormant || a->unanswered == 0 ||
         !pv_ice_is_valid(a, a->selected))
         return PV_NEVER;
     pv_ns silence = pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[a->selected].srtt);
@@ -153,7 +153,7 @@ static void single_over(struct pv_ice_agent *a, int index)
 {
     pv_ns silence = pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[index].srtt);
 
-    if (index == a->selected && !a->cfg.foreign && !a->probing && !a->doubt && !a->dormant &&
+    if (index == a->selected && !a->cfg.foreign && !a->probing && !a->suspect && !a->dormant &&
         is_in_use(a) && a->now > a->last_rx + silence)
         suspect(a);
 }
@@ -206,7 +206,7 @@ static void retry_failed(struct pv_ice_agent *a)
 
 static pv_ns retry_due(const struct pv_ice_agent *a)
 {
-    if (a->cfg.foreign || a->doubt || !pv_ice_is_valid(a, a->selected) || !a->in_use)
+    if (a->cfg.foreign || a->suspect || !pv_ice_is_valid(a, a->selected) || !a->in_use)
         return PV_NEVER;
     return a->retry_at;
 }
@@ -235,7 +235,7 @@ static void go_dormant(struct pv_ice_agent *a)
     pv_ice_check_stop(&a->pairs[a->selected]);
     a->probing = false;
     a->dormant = true;
-    a->doubt = true;
+    a->suspect = true;
     a->in_use = false;
 }
 
@@ -249,7 +249,7 @@ static pv_ns dormant_due(const struct pv_ice_agent *a)
 /* RFC 7675 s5.1: no answer for 30 s means that the peer may no longer want our data. */
 static pv_ns consent_due(const struct pv_ice_agent *a)
 {
-    if (!pv_ice_is_valid(a, a->selected) || a->doubt || a->dormant || !is_in_use(a))
+    if (!pv_ice_is_valid(a, a->selected) || a->suspect || a->dormant || !is_in_use(a))
         return PV_NEVER;
     return pv_ice_max_ns(a->pairs[a->selected].last_answer, a->consent_from) +
            PV_ICE_CONSENT_EXPIRES;
@@ -339,7 +339,7 @@ void pv_ice_keep_handle_timeout(struct pv_ice_agent *a)
     if (a->now >= suspicion_due(a))
         suspect(a);
     if (a->now >= late_due(a)) {
-        a->ev_suspect = true;
+        a->ev_late = true;
         a->suspect_at = PV_NEVER;
     }
     if (a->now >= retry_due(a))
@@ -435,7 +435,7 @@ void pv_ice_keep_kick(struct pv_ice_agent *a)
 }
 
 /* Credentials changed: every pair has to prove itself again, and the selected one stays in use in
- * doubt. Its NATs are open already, so it needs no primers. */
+ * suspect. Its NATs are open already, so it needs no primers. */
 void pv_ice_keep_reset(struct pv_ice_agent *a)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
@@ -458,7 +458,7 @@ void pv_ice_keep_reset(struct pv_ice_agent *a)
     a->probing = false;
     a->unanswered = 0;
     a->dormant = false;
-    a->doubt = a->selected != PV_ICE_NONE;
+    a->suspect = a->selected != PV_ICE_NONE;
     a->next_ta = a->now;
     a->patience_until = a->now + (a->cfg.foreign ? PV_ICE_PATIENCE_RFC : PV_ICE_PATIENCE_OURS);
     if (a->selected != PV_ICE_NONE && a->has_remote)

@@ -394,7 +394,7 @@ const char *pv_netcheck_verdict(const struct pv_netcheck_result *r)
     case PV_NETCHECK_FULL_CONE:
         return "An easy NAT: direct paths to everybody whose own NAT lets packets out.";
     case PV_NETCHECK_ADDRESS_RESTRICTED:
-        return "An easy NAT: direct paths to everybody, both sides knocking at the same time.";
+        return "An easy NAT: direct paths to everybody, both sides sending at the same time.";
     case PV_NETCHECK_PORT_RESTRICTED:
         return "An ordinary NAT: direct paths to everybody but symmetric NATs, which take longer "
                "or fail.";

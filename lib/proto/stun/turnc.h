@@ -45,10 +45,10 @@ enum {
 #define PV_TURNC_REBIND PV_S(240)
 /* Ours: the shortest such interval, at a server that forgets early. */
 #define PV_TURNC_REBIND_MIN PV_S(15)
-/* Ours: between two bindings of a channel whose path is in doubt. */
-#define PV_TURNC_DOUBT PV_S(5)
-/* Ours: a path that lives this soon after a binding lives because of it; checks in doubt are at
- * most 250 ms apart. */
+/* Ours: between two bindings of a channel whose path is suspect. */
+#define PV_TURNC_SUSPECT PV_S(5)
+/* Ours: a path that lives this soon after a binding lives because of it; checks of a suspect path
+ * are at most 250 ms apart. */
 #define PV_TURNC_HEALED PV_MS(500)
 
 struct pv_turnc_config {
@@ -115,12 +115,12 @@ void pv_turnc_refresh(struct pv_turnc *c, pv_ns now);
  * PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
 /*
- * The path through this peer's channel is in doubt, or lives again. A stock server may keep
- * permissions for less than RFC 8656 says, so in doubt the channel is bound again, at most every
- * PV_TURNC_DOUBT; when that was answered at once and the path lives right after, it was that, and
- * from now on all are bound again in half the time that this one lasted.
+ * The path through this peer's channel is suspect, or lives again. A stock server may keep
+ * permissions for less than RFC 8656 says, so while it is suspect the channel is bound again, at
+ * most every PV_TURNC_SUSPECT; when that was answered at once and the path lives right after, it
+ * was that, and from now on all are bound again in half the time that this one lasted.
  */
-void pv_turnc_doubt(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
+void pv_turnc_suspect(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
 void pv_turnc_healed(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);
 /* No longer needed: the server forgets it in its time; no event follows. */
 void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now);

@@ -126,12 +126,12 @@ void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
 }
 
 /* Remembers how long the channel had been bound, for pv_turnc_healed() to learn from. */
-void pv_turnc_doubt(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+void pv_turnc_suspect(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
 {
     struct pv_turnc_chan *ch = find_channel(c, peer);
     c->now = now;
     if (!c->cfg.permissions || c->state != PV_TURNC_READY || ch == NULL || !ch->bound ||
-        ch->bind.running || now - ch->bound_at < PV_TURNC_DOUBT)
+        ch->bind.running || now - ch->bound_at < PV_TURNC_SUSPECT)
         return;
     ch->lasted = now - ch->bound_at;
     pv_turnc_bind_now(c, ch, now);

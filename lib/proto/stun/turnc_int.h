@@ -46,7 +46,7 @@ struct pv_turnc_chan {
     bool bound;                 /* data may go through it */
     bool tell;                  /* an event about it is due */
     pv_ns bound_at;             /* when a binding was last answered */
-    pv_ns lasted;               /* how long it was bound when it came in doubt; 0 = it did not */
+    pv_ns lasted;               /* how long it was bound when it became suspect; 0 = it did not */
     pv_ns again_at;             /* when it is bound again; PV_NEVER while that runs */
     struct pv_turnc_txn bind;   /* its ChannelBind */
     struct pv_turnc_txn permit; /* its CreatePermission, at servers that want one */

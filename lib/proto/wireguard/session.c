@@ -463,9 +463,9 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
     return PV_ERR_AGAIN;
 }
 
-/* The owner's own schedule decides about repetitions here: a test handshake goes to several
+/* The owner's own schedule decides about repetitions here: a trial handshake goes to several
  * addresses at once, and none of them is a path yet. */
-int pv_session_knock(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us, pv_ns now,
+int pv_session_trial(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us, pv_ns now,
                      struct pv_session_transmit *ret_tx)
 {
     struct pv_session_transmit tx = {.took_index = false};

@@ -171,7 +171,7 @@ PV_MUST_CHECK int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_
  * wish. PV_ERR_AGAIN: none may be made now, or the peer's own stands: then poll_transmit gives the
  * answer to it once more.
  */
-PV_MUST_CHECK int pv_session_knock(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us,
+PV_MUST_CHECK int pv_session_trial(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_us,
                                    pv_ns now, struct pv_session_transmit *ret_tx);
 
 enum pv_session_event_type {

@@ -126,7 +126,7 @@ static void step(struct world *w, uint8_t what, uint8_t a, uint8_t b)
         break;
     case 11:
         if (a % 2 != 0)
-            pv_relayway_doubt(w->r, &peer, w->now);
+            pv_relayway_suspect(w->r, &peer, w->now);
         else
             pv_relayway_healed(w->r, &peer, w->now);
         break;

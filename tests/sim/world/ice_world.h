@@ -91,7 +91,7 @@ struct w_host {
     pv_ns start_at; /* when this side begins and sends its description */
     pv_ns desc_at;  /* when the other side's description arrives */
     unsigned sent;  /* STUN datagrams */
-    unsigned selects, losts, doubts;
+    unsigned selects, losts, suspects;
     pv_ns first_path; /* time of the first SELECTED */
     pv_ns last_lost;
     bool sends_data;
@@ -415,8 +415,8 @@ static inline void w_drain(struct w_world *w, int host)
         } else if (ev.type == PV_ICE_EV_LOST) {
             h->losts++;
             h->last_lost = w->now;
-        } else if (ev.type == PV_ICE_EV_DOUBT) {
-            h->doubts++;
+        } else if (ev.type == PV_ICE_EV_SUSPECT) {
+            h->suspects++;
         }
     }
 }
@@ -541,9 +541,9 @@ static inline void w_print(const struct w_world *w)
 {
     for (int i = 0; i < W_HOSTS; i++) {
         const struct w_host *h = &w->hosts[i];
-        print_message("host %d: %s sent %u selects %u losts %u doubts %u\n", i,
+        print_message("host %d: %s sent %u selects %u losts %u suspects %u\n", i,
                       pv_ice_state_name(pv_ice_state(h->agent)), h->sent, h->selects, h->losts,
-                      h->doubts);
+                      h->suspects);
         for (size_t j = 0; j < pv_trace_len(&h->trace); j++) {
             const struct pv_trace_event *e = pv_trace_at(&h->trace, j);
             print_message("  %9.3f %s\n", (double)(e->when - PV_S(1)) / 1e6, e->text);

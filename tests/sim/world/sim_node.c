@@ -432,7 +432,7 @@ static void run_timers(struct sim_node *n)
         pv_engine_handle_timeout(n->engine, now);
     if (now >= pv_fp_next_timeout(n->worker))
         sim_node_flush(n);
-    sim_node_run_knocks(n);
+    sim_node_run_syns(n);
 }
 
 static void take_expired(struct sim_node *n, const struct sim_event *ev)

@@ -27,7 +27,7 @@ struct sim_job {
 };
 
 enum sim_link_state {
-    SIM_LINK_SYN, /* chat: knocking through the overlay */
+    SIM_LINK_SYN, /* chat: connecting through the overlay */
     SIM_LINK_OPENING,
     SIM_LINK_OPEN,
 };
@@ -39,8 +39,8 @@ struct sim_link {
     enum sim_link_state state;
     uint32_t stream; /* of sim_net, from OPENING on */
     struct pv_addr local, remote;
-    pv_ns knock_at;
-    unsigned knocks;
+    pv_ns syn_at;
+    unsigned syns;
 };
 
 struct sim_ask {
@@ -173,8 +173,8 @@ pv_ns sim_node_io_timeout(const struct sim_node *n);
 void sim_node_stream_op(struct sim_node *n, const struct pv_stream_op *op);
 void sim_node_writable(struct sim_node *n, uint32_t sid);
 void sim_node_stream_event(struct sim_node *n, const struct sim_event *ev);
-void sim_node_run_knocks(struct sim_node *n);
-/* An answer to a knock came, or the news that nobody is there. */
-void sim_node_knocked(struct sim_node *n, uint32_t sid, bool there);
+void sim_node_run_syns(struct sim_node *n);
+/* An answer to a SYN came, or the news that nobody is there. */
+void sim_node_syn_answered(struct sim_node *n, uint32_t sid, bool there);
 
 #endif /* PV_SIM_NODE_I_H */

@@ -12,7 +12,7 @@
 #include "tests/natcore/natcore_pkt.h"
 
 enum {
-    MAX_KNOCKS = 5, /* at 0, 1, 3, 7, 15 s, as TCP repeats its SYN */
+    MAX_SYNS = 5, /* at 0, 1, 3, 7, 15 s, as TCP repeats its SYN */
 };
 
 /* --- jobs ---------------------------------------------------------------------------------- */
@@ -171,7 +171,7 @@ pv_ns sim_node_io_timeout(const struct sim_node *n)
     pv_ns next = n->n_jobs > 0 ? n->jobs[0].due : PV_NEVER;
     for (size_t i = 0; i < n->n_links; i++) {
         if (n->links[i].state == SIM_LINK_SYN)
-            next = pv_min_ns(next, n->links[i].knock_at);
+            next = pv_min_ns(next, n->links[i].syn_at);
     }
     return next;
 }
@@ -219,25 +219,25 @@ static struct sim_ask *ask_by_sid(struct sim_node *n, uint32_t sid)
     return NULL;
 }
 
-static void knock(struct sim_node *n, struct sim_link *l)
+static void send_syn(struct sim_node *n, struct sim_link *l)
 {
     uint8_t id[4], buf[128];
     struct pv_addr src = l->local, dst = l->remote;
     pv_store_be32(id, l->sid);
     src.port = PV_CHAT_PORT;
     dst.port = SIM_PORT_ECHO;
-    l->knock_at = sim_node_now(n) + (PV_S(1) << l->knocks++);
+    l->syn_at = sim_node_now(n) + (PV_S(1) << l->syns++);
     sim_node_tun_in(n, buf, pv_natpkt_udp(buf, sizeof(buf), &src, &dst, pv_view(id, sizeof(id))));
 }
 
-void sim_node_run_knocks(struct sim_node *n)
+void sim_node_run_syns(struct sim_node *n)
 {
     for (size_t i = 0; i < n->n_links;) {
         struct sim_link *l = &n->links[i];
-        if (l->state != SIM_LINK_SYN || l->knock_at > sim_node_now(n)) {
+        if (l->state != SIM_LINK_SYN || l->syn_at > sim_node_now(n)) {
             i++;
-        } else if (l->knocks < MAX_KNOCKS) {
-            knock(n, l);
+        } else if (l->syns < MAX_SYNS) {
+            send_syn(n, l);
             i++;
         } else {
             uint32_t sid = l->sid;
@@ -247,7 +247,7 @@ void sim_node_run_knocks(struct sim_node *n)
     }
 }
 
-void sim_node_knocked(struct sim_node *n, uint32_t sid, bool there)
+void sim_node_syn_answered(struct sim_node *n, uint32_t sid, bool there)
 {
     struct sim_link *l = link_by_sid(n, sid);
     if (l == NULL || l->state != SIM_LINK_SYN)
@@ -329,7 +329,7 @@ static void open_link(struct sim_node *n, const struct pv_stream_op *op)
         l->state = SIM_LINK_OPENING;
         l->stream = sim_net_connect(n->net, n->host, &op->addr);
     } else {
-        knock(n, l);
+        send_syn(n, l);
     }
 }
 

@@ -221,7 +221,7 @@ static void take_udp(struct sim_node *n, struct pv_natpkt *pkt)
         sim_node_tun_in(n, buf, len);
     } else if (pkt->dst.port == PV_CHAT_PORT && pkt->src.port == SIM_PORT_ECHO &&
                payload.len == 4) {
-        sim_node_knocked(n, pv_load_be32(payload.ptr), true);
+        sim_node_syn_answered(n, pv_load_be32(payload.ptr), true);
     }
 }
 
@@ -232,7 +232,7 @@ static void take_error(struct sim_node *n, struct pv_natpkt *pkt)
     if (pv_natpkt_quoted(pkt, &quoted) != PV_OK || quoted.proto != PV_NATPKT_UDP ||
         quoted.src.port != PV_CHAT_PORT || quoted.len < quoted.l4 + 12)
         return;
-    sim_node_knocked(n, pv_load_be32(quoted.data + quoted.l4 + 8), false);
+    sim_node_syn_answered(n, pv_load_be32(quoted.data + quoted.l4 + 8), false);
 }
 
 static void take_reply(struct sim_node *n, const struct pv_natpkt *pkt)

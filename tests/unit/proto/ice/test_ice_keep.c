@@ -143,7 +143,7 @@ static void a_path_in_use_is_checked_every_5_seconds(void **state)
     /* 60 s: 10 to 15 checks and as many answers, and one more try of the pair that failed. */
     assert_in_range(w.hosts[0].sent - before, 28, 42);
     assert_int_equal(w.hosts[0].selects, 1);
-    assert_int_equal(w.hosts[0].losts + w.hosts[0].doubts, 0);
+    assert_int_equal(w.hosts[0].losts + w.hosts[0].suspects, 0);
 }
 
 static void an_idle_path_is_kept_then_dormant_and_silent(void **state)
@@ -179,7 +179,7 @@ static void an_idle_path_is_kept_at_the_learnt_lifetime(void **state)
     unsigned before = w.hosts[0].sent;
     w_run(&w, PV_S(530));
     assert_in_range(w.hosts[0].sent - before, 18, 30); /* 500 s: 9 to 13 checks, as many answers */
-    assert_int_equal(w.hosts[0].losts + w.hosts[0].doubts, 0);
+    assert_int_equal(w.hosts[0].losts + w.hosts[0].suspects, 0);
 }
 
 static void make_dormant(uint64_t seed, pv_ns timeout)
@@ -357,11 +357,11 @@ static void a_one_way_flow_costs_three_checks_a_second(void **state)
     unsigned before = w.hosts[0].sent;
     w_run(&w, PV_S(33));
     assert_in_range(w.hosts[0].sent - before, 55, 75);
-    assert_int_equal(w.hosts[0].doubts + w.hosts[0].losts, 0);
+    assert_int_equal(w.hosts[0].suspects + w.hosts[0].losts, 0);
     assert_int_equal(w.hosts[0].selects, 1);
 }
 
-static void the_only_path_is_doubted_before_it_is_lost(void **state)
+static void the_only_path_is_suspect_before_it_is_lost(void **state)
 {
     (void)state;
     two_nats(9);
@@ -371,7 +371,7 @@ static void the_only_path_is_doubted_before_it_is_lost(void **state)
     w_run(&w, PV_S(5));
     w.cut = true;
     w_run(&w, PV_S(6));
-    assert_int_equal(w.hosts[0].doubts, 1);
+    assert_int_equal(w.hosts[0].suspects, 1);
     assert_int_equal(w.hosts[0].losts, 0);
     assert_state(0, PV_ICE_CHECKING);
     (void)path_of(0); /* still there */
@@ -571,7 +571,7 @@ int main(void)
         cmocka_unit_test(a_dead_path_under_traffic_is_replaced_within_a_second),
         cmocka_unit_test(a_better_path_that_died_is_used_again_when_it_lives),
         cmocka_unit_test(a_one_way_flow_costs_three_checks_a_second),
-        cmocka_unit_test(the_only_path_is_doubted_before_it_is_lost),
+        cmocka_unit_test(the_only_path_is_suspect_before_it_is_lost),
         cmocka_unit_test(a_nat_that_began_anew_heals_before_the_path_is_given_up),
         cmocka_unit_test(a_reflexive_address_is_learnt_on_both_sides),
         cmocka_unit_test(a_better_candidate_that_appears_later_takes_over),

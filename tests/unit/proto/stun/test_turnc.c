@@ -446,7 +446,7 @@ static void a_stock_server_gets_permissions(void **state)
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
 }
 
-/* A permission ended early: the path comes in doubt, and lives again once the channel is bound. */
+/* A permission ended early: the path becomes suspect, and lives again once the channel is bound. */
 static void stock_up(struct fixture *f)
 {
     setup(f);
@@ -467,13 +467,13 @@ static void a_server_that_forgets_permissions_early_is_found_out(void **state)
     (void)state;
     struct fixture f;
     stock_up(&f);
-    f.now += PV_TURNC_DOUBT - 1;
-    pv_turnc_doubt(f.c, &f.peer, f.now);
+    f.now += PV_TURNC_SUSPECT - 1;
+    pv_turnc_suspect(f.c, &f.peer, f.now);
     assert_false(next_request(&f)); /* it has only just been bound */
-    f.now += PV_S(60) - PV_TURNC_DOUBT + 1;
-    pv_turnc_doubt(f.c, &f.peer, f.now);
+    f.now += PV_S(60) - PV_TURNC_SUSPECT + 1;
+    pv_turnc_suspect(f.c, &f.peer, f.now);
     expect(&f, PV_TURN_CHANNEL_BIND, "n0");
-    pv_turnc_doubt(f.c, &f.peer, f.now);
+    pv_turnc_suspect(f.c, &f.peer, f.now);
     assert_false(next_request(&f));
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     f.now += PV_MS(100);
@@ -483,7 +483,7 @@ static void a_server_that_forgets_permissions_early_is_found_out(void **state)
     expect(&f, PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     f.now += PV_S(10);
-    pv_turnc_doubt(f.c, &f.peer, f.now);
+    pv_turnc_suspect(f.c, &f.peer, f.now);
     expect(&f, PV_TURN_CHANNEL_BIND, "n0");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     pv_turnc_healed(f.c, &f.peer, f.now);
@@ -498,8 +498,8 @@ static void what_heals_for_other_reasons_teaches_nothing(void **state)
         stock_up(&f);
         pv_ns bound = f.now;
         f.now += PV_S(60);
-        if (how > 0) { /* else nobody was in doubt */
-            pv_turnc_doubt(f.c, &f.peer, f.now);
+        if (how > 0) { /* else nothing was suspect */
+            pv_turnc_suspect(f.c, &f.peer, f.now);
             expect(&f, PV_TURN_CHANNEL_BIND, "n0");
         }
         if (how == 1) { /* the way to the server was bad, too */

@@ -41,7 +41,7 @@ static int stop(void **state)
 static void call(uint8_t msg[static PV_WGMSG_INITIATION_LEN])
 {
     struct pv_peer *p = pv_peers_find(caller.f.node.peers, "x");
-    assert_int_equal(pv_peer_knock(p, caller.f.now, msg), PV_OK);
+    assert_int_equal(pv_peer_trial(p, caller.f.now, msg), PV_OK);
 }
 
 static void take(const uint8_t *msg, size_t len)

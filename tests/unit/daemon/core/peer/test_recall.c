@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom to knock for, when and where; what is stored; all in virtual time. */
+/* Whom to try, when and where; what is stored; all in virtual time. */
 #include "daemon/core/peer/recall.h"
 #include "tests/unit/test_util.h"
 
@@ -51,11 +51,11 @@ static void note(struct pv_recall *r, unsigned i, struct pv_addr a, uint64_t see
     pv_recall_note(r, pk(i), &a, seen_s, now);
 }
 
-/* Runs to the next knock until then; PV_NEVER: there is none. What is to be stored is. */
-static pv_ns next_knock(struct pv_recall *r, pv_ns *now, pv_ns until, struct pv_recall_item *item)
+/* Runs to the next trial until then; PV_NEVER: there is none. What is to be stored is. */
+static pv_ns next_trial(struct pv_recall *r, pv_ns *now, pv_ns until, struct pv_recall_item *item)
 {
     for (unsigned steps = 0; steps < 10000; steps++) {
-        if (pv_recall_poll_knock(r, *now, item) == PV_OK)
+        if (pv_recall_poll_trial(r, *now, item) == PV_OK)
             return *now;
         struct pv_recall_item stored;
         while (pv_recall_poll_store(r, *now, &stored) == PV_OK)
@@ -70,7 +70,7 @@ static pv_ns next_knock(struct pv_recall *r, pv_ns *now, pv_ns until, struct pv_
     return PV_NEVER;
 }
 
-static void knocks_leave_at_0_1_3_5_and_then_every_15_seconds(void **state)
+static void trials_leave_at_0_1_3_5_and_then_every_15_seconds(void **state)
 {
     static const unsigned at[] = {0, 1, 3, 5, 20, 35, 50};
     struct pv_recall *r = make(16);
@@ -82,7 +82,7 @@ static void knocks_leave_at_0_1_3_5_and_then_every_15_seconds(void **state)
     load(r, 1, addr(3), 20);
     pv_recall_set_on(r, true, now);
     for (size_t i = 0; i < PV_ARRAY_LEN(at); i++) {
-        assert_int_equal(next_knock(r, &now, PV_S(1000), &item),
+        assert_int_equal(next_trial(r, &now, PV_S(1000), &item),
                          PV_S(100) + PV_RECALL_GRACE + PV_S(at[i]));
         assert_int_equal(who(&item), 1);
         assert_int_equal(item.n, 3);
@@ -91,7 +91,7 @@ static void knocks_leave_at_0_1_3_5_and_then_every_15_seconds(void **state)
     }
 }
 
-static void nobody_is_knocked_for_while_the_coordinator_is_there(void **state)
+static void nobody_is_tried_while_the_coordinator_is_there(void **state)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
@@ -99,10 +99,10 @@ static void nobody_is_knocked_for_while_the_coordinator_is_there(void **state)
     (void)state;
     load(r, 1, addr(1), 10);
     pv_recall_want(r, pk(1), now);
-    assert_int_equal(next_knock(r, &now, PV_S(1000), &item), PV_NEVER);
+    assert_int_equal(next_trial(r, &now, PV_S(1000), &item), PV_NEVER);
     pv_recall_set_on(r, true, now);
     pv_recall_set_on(r, false, now + PV_MS(400)); /* it answered in time */
-    assert_int_equal(next_knock(r, &now, PV_S(1000), &item), PV_NEVER);
+    assert_int_equal(next_trial(r, &now, PV_S(1000), &item), PV_NEVER);
     assert_int_equal(pv_recall_next_timeout(r), PV_NEVER);
 }
 
@@ -114,18 +114,18 @@ static void a_member_that_is_reached_is_left_alone_until_its_path_is_gone(void *
     (void)state;
     load(r, 1, addr(1), 10);
     pv_recall_set_on(r, true, now);
-    assert_true(next_knock(r, &now, PV_S(200), &item) != PV_NEVER);
-    assert_true(pv_recall_is_knocking(r, pk(1)));
+    assert_true(next_trial(r, &now, PV_S(200), &item) != PV_NEVER);
+    assert_true(pv_recall_is_trying(r, pk(1)));
     pv_recall_set_reached(r, pk(1), true, now);
     pv_recall_want(r, pk(1), now);
-    assert_false(pv_recall_is_knocking(r, pk(1)));
-    assert_int_equal(next_knock(r, &now, PV_S(1000), &item), PV_NEVER);
+    assert_false(pv_recall_is_trying(r, pk(1)));
+    assert_int_equal(next_trial(r, &now, PV_S(1000), &item), PV_NEVER);
     now = PV_S(1000);
     pv_recall_set_reached(r, pk(1), false, now);
-    assert_int_equal(next_knock(r, &now, PV_S(1001), &item), PV_S(1000));
+    assert_int_equal(next_trial(r, &now, PV_S(1001), &item), PV_S(1000));
 }
 
-static void knocking_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew(void **state)
+static void trying_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew(void **state)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
@@ -134,18 +134,18 @@ static void knocking_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew(
     (void)state;
     load(r, 1, addr(1), 10);
     pv_recall_set_on(r, true, now);
-    for (pv_ns t; (t = next_knock(r, &now, PV_S(5000), &item)) != PV_NEVER; n++)
+    for (pv_ns t; (t = next_trial(r, &now, PV_S(5000), &item)) != PV_NEVER; n++)
         last = t;
     assert_in_range(last, PV_S(100) + PV_RECALL_FOR - PV_RECALL_EVERY, PV_S(100) + PV_RECALL_FOR);
     assert_in_range(n, 40, 45);
     now = PV_S(5000);
     pv_recall_want(r, pk(1), now);
-    assert_int_equal(next_knock(r, &now, PV_S(5001), &item), PV_S(5000));
-    while (next_knock(r, &now, PV_S(9000), &item) != PV_NEVER)
+    assert_int_equal(next_trial(r, &now, PV_S(5001), &item), PV_S(5000));
+    while (next_trial(r, &now, PV_S(9000), &item) != PV_NEVER)
         continue;
     now = PV_S(9000);
     pv_recall_moved(r, now);
-    assert_int_equal(next_knock(r, &now, PV_S(9001), &item), PV_S(9000));
+    assert_int_equal(next_trial(r, &now, PV_S(9001), &item), PV_S(9000));
 }
 
 /* The owner repeats a wish as often as it likes: that alone makes nothing due. */
@@ -163,7 +163,7 @@ static void a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest(void **st
         for (unsigned i = 0; i < PV_RECALL_AT_ONCE + 8; i++)
             pv_recall_want(r, pk(i), now);
         pv_recall_handle_timeout(r, now);
-        while (pv_recall_poll_knock(r, now, &item) == PV_OK)
+        while (pv_recall_poll_trial(r, now, &item) == PV_OK)
             continue;
     }
     for (unsigned i = 0; i < PV_RECALL_AT_ONCE + 8; i++)
@@ -171,8 +171,8 @@ static void a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest(void **st
     assert_true(pv_recall_next_timeout(r) > now);
 }
 
-/* Somebody pings every second: knocks stay 15 s apart, and do not end. */
-static void wishes_that_go_on_do_not_make_more_knocks(void **state)
+/* Somebody pings every second: trials stay 15 s apart, and do not end. */
+static void wishes_that_go_on_do_not_make_more_trials(void **state)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
@@ -183,18 +183,18 @@ static void wishes_that_go_on_do_not_make_more_knocks(void **state)
     pv_recall_set_on(r, true, now);
     for (pv_ns t = PV_S(101); t < PV_S(2101); t += PV_S(1)) {
         pv_recall_want(r, pk(1), now);
-        while (next_knock(r, &now, t, &item) != PV_NEVER)
+        while (next_trial(r, &now, t, &item) != PV_NEVER)
             n++;
         now = t;
     }
     assert_in_range(n, 130, 140);
     /* A wish after a pause is a new one. */
     now = PV_S(2300);
-    while (next_knock(r, &now, PV_S(2304), &item) != PV_NEVER)
+    while (next_trial(r, &now, PV_S(2304), &item) != PV_NEVER)
         continue;
     now = PV_S(2310);
     pv_recall_want(r, pk(1), now);
-    assert_in_range(next_knock(r, &now, PV_S(2400), &item), PV_S(2310), PV_S(2311));
+    assert_in_range(next_trial(r, &now, PV_S(2400), &item), PV_S(2310), PV_S(2311));
 }
 
 static void thirty_two_at_once_those_reached_last_first_and_all_in_turn(void **state)
@@ -210,7 +210,7 @@ static void thirty_two_at_once_those_reached_last_first_and_all_in_turn(void **s
     for (unsigned i = 0; i < MEMBERS; i++)
         load(r, i, addr(i), 1000 + i);
     pv_recall_set_on(r, true, now);
-    while (next_knock(r, &now, start + PV_S(1), &item) != PV_NEVER) {
+    while (next_trial(r, &now, start + PV_S(1), &item) != PV_NEVER) {
         assert_true(who(&item) >= MEMBERS - PV_RECALL_AT_ONCE);
         different += seen[who(&item)]++ == 0 ? 1 : 0;
     }
@@ -219,16 +219,16 @@ static void thirty_two_at_once_those_reached_last_first_and_all_in_turn(void **s
     now = start + PV_S(2);
     pv_recall_want(r, pk(3), now);
     bool found = false;
-    while (next_knock(r, &now, start + PV_S(3), &item) != PV_NEVER)
+    while (next_trial(r, &now, start + PV_S(3), &item) != PV_NEVER)
         found = found || who(&item) == 3;
     assert_true(found);
-    while (next_knock(r, &now, start + PV_S(200), &item) != PV_NEVER)
+    while (next_trial(r, &now, start + PV_S(200), &item) != PV_NEVER)
         seen[who(&item)]++;
     for (unsigned i = 0; i < MEMBERS; i++)
         assert_true(seen[i] > 0);
 }
 
-static void no_more_than_thirty_two_members_are_knocked_for_in_any_second(void **state)
+static void no_more_than_thirty_two_members_are_tried_in_any_second(void **state)
 {
     enum {
         MEMBERS = 300
@@ -262,7 +262,7 @@ static void no_more_than_thirty_two_members_are_knocked_for_in_any_second(void *
                 pv_recall_moved(r, now);
         }
         pv_ns until = now + PV_S(1);
-        while (next_knock(r, &now, until, &item) != PV_NEVER) {
+        while (next_trial(r, &now, until, &item) != PV_NEVER) {
             in_second++;
             assert_true(item.n > 0 && item.n <= PV_RECALL_ADDRS);
         }
@@ -308,13 +308,13 @@ static void a_member_that_is_gone_is_forgotten_on_disk_too(void **state)
     (void)state;
     load(r, 1, addr(1), 10);
     pv_recall_set_on(r, true, now);
-    assert_true(next_knock(r, &now, PV_S(200), &item) != PV_NEVER);
+    assert_true(next_trial(r, &now, PV_S(200), &item) != PV_NEVER);
     pv_recall_forget(r, pk(1), now);
     note(r, 1, addr(2), 11, now); /* its path is the last to hear of it */
     assert_int_equal(pv_recall_poll_store(r, now, &item), PV_OK);
     assert_int_equal(who(&item), 1);
     assert_int_equal(item.n, 0);
-    assert_int_equal(next_knock(r, &now, PV_S(900), &item), PV_NEVER);
+    assert_int_equal(next_trial(r, &now, PV_S(900), &item), PV_NEVER);
     pv_recall_forget(r, pk(1), now); /* nothing is known: nothing to be done */
     assert_int_equal(pv_recall_poll_store(r, now, &item), PV_ERR_AGAIN);
 }
@@ -367,14 +367,14 @@ static void limits_hold_and_unusable_addresses_are_ignored(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(knocks_leave_at_0_1_3_5_and_then_every_15_seconds),
-        cmocka_unit_test(nobody_is_knocked_for_while_the_coordinator_is_there),
+        cmocka_unit_test(trials_leave_at_0_1_3_5_and_then_every_15_seconds),
+        cmocka_unit_test(nobody_is_tried_while_the_coordinator_is_there),
         cmocka_unit_test(a_member_that_is_reached_is_left_alone_until_its_path_is_gone),
-        cmocka_unit_test(knocking_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew),
+        cmocka_unit_test(trying_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew),
         cmocka_unit_test(a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest),
-        cmocka_unit_test(wishes_that_go_on_do_not_make_more_knocks),
+        cmocka_unit_test(wishes_that_go_on_do_not_make_more_trials),
         cmocka_unit_test(thirty_two_at_once_those_reached_last_first_and_all_in_turn),
-        cmocka_unit_test(no_more_than_thirty_two_members_are_knocked_for_in_any_second),
+        cmocka_unit_test(no_more_than_thirty_two_members_are_tried_in_any_second),
         cmocka_unit_test(the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart),
         cmocka_unit_test(a_member_that_is_gone_is_forgotten_on_disk_too),
         cmocka_unit_test(what_failed_to_be_stored_is_stored_again),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Members found again without the coordinator: what is kept, when addresses are knocked at. */
+/* Members found again without the coordinator: what is kept, when addresses are tried. */
 #include "daemon/core/peer/rediscovery.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
@@ -37,7 +37,7 @@ static void coordinator(bool there)
 }
 
 /* Datagrams that leave for that address, and no other. */
-static unsigned knocks_at(const struct pv_addr *addr)
+static unsigned trials_at(const struct pv_addr *addr)
 {
     struct pv_engine_transmit tx;
     unsigned n = 0;
@@ -69,32 +69,32 @@ static struct pv_peer *start_with_bob(void)
     return bob;
 }
 
-static void a_lost_member_is_knocked_for_while_the_coordinator_is_away(void **state)
+static void a_lost_member_is_tried_while_the_coordinator_is_away(void **state)
 {
     (void)state;
     struct pv_peer *bob = start_with_bob();
     fake_peers_path(&x, bob, &bobs);
     fake_peers_path(&x, bob, NULL);
     wait_for(PV_S(60));
-    assert_int_equal(knocks_at(&bobs), 0);
+    assert_int_equal(trials_at(&bobs), 0);
     assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
 
     coordinator(false);
     assert_int_not_equal(fake_node_status(&x.f)->s.away_since_s, 0);
-    assert_int_equal(knocks_at(&bobs), 0); /* the coordinator gets a moment to come back */
+    assert_int_equal(trials_at(&bobs), 0); /* the coordinator gets a moment to come back */
     wait_for(PV_RECALL_GRACE + PV_MS(1));
-    assert_int_equal(knocks_at(&bobs), 1);
-    assert_true(pv_recall_is_knocking(pv_rediscovery_recall(x.f.self), pv_peer_pk(bob)));
+    assert_int_equal(trials_at(&bobs), 1);
+    assert_true(pv_recall_is_trying(pv_rediscovery_recall(x.f.self), pv_peer_pk(bob)));
 
     fake_peers_path(&x, bob, &bobs);
     wait_for(PV_S(60));
-    assert_int_equal(knocks_at(&bobs), 0);
+    assert_int_equal(trials_at(&bobs), 0);
 
     fake_peers_path(&x, bob, NULL);
     coordinator(true);
-    knocks_at(&bobs); /* sent before it was back */
+    trials_at(&bobs); /* sent before it was back */
     wait_for(PV_S(60));
-    assert_int_equal(knocks_at(&bobs), 0);
+    assert_int_equal(trials_at(&bobs), 0);
     assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
 }
 
@@ -107,7 +107,7 @@ static void nothing_is_missed_when_the_network_is_down(void **state)
     x.f.node.up = false;
     coordinator(false);
     wait_for(PV_S(60));
-    assert_int_equal(knocks_at(&bobs), 0);
+    assert_int_equal(trials_at(&bobs), 0);
     assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
 }
 
@@ -151,7 +151,7 @@ static void stored_addresses_of_nobody_are_removed(void **state)
     expect_stored(gone.pk, 0, PV_OK);
     coordinator(false);
     wait_for(PV_RECALL_GRACE + PV_MS(1));
-    assert_int_equal(knocks_at(&bobs), 1);
+    assert_int_equal(trials_at(&bobs), 1);
 }
 
 static void who_leaves_the_network_forgets_all(void **state)
@@ -186,8 +186,8 @@ static void what_peers_told_is_void_once_a_server_can_tell(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_lost_member_is_knocked_for_while_the_coordinator_is_away,
-                                        start, stop),
+        cmocka_unit_test_setup_teardown(a_lost_member_is_tried_while_the_coordinator_is_away, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(nothing_is_missed_when_the_network_is_down, start, stop),
         cmocka_unit_test_setup_teardown(addresses_are_stored_and_again_after_a_failure, start,
                                         stop),

@@ -12,11 +12,11 @@ static struct world *apart(void)
     return w;
 }
 
-/* A knock of node i; it arrives when it may. */
-static int knock(struct world *w, int i, struct pv_session_transmit *ret_tx)
+/* A trial of node i; it arrives when it may. */
+static int trial(struct world *w, int i, struct pv_session_transmit *ret_tx)
 {
     struct w_node *n = &w->n[i];
-    int r = pv_session_knock(n->session, n->next_index, n->stamp_us, w->now, ret_tx);
+    int r = pv_session_trial(n->session, n->next_index, n->stamp_us, w->now, ret_tx);
     if (r != PV_OK)
         return r;
     if (ret_tx->took_index) {
@@ -31,12 +31,12 @@ static int knock(struct world *w, int i, struct pv_session_transmit *ret_tx)
     return PV_OK;
 }
 
-static void a_knock_is_answered_and_makes_keys(void **state)
+static void a_trial_is_answered_and_makes_keys(void **state)
 {
     struct world *w = apart();
     struct pv_session_transmit tx;
     (void)state;
-    assert_int_equal(knock(w, 0, &tx), PV_OK);
+    assert_int_equal(trial(w, 0, &tx), PV_OK);
     assert_int_equal(tx.type, PV_WGMSG_INITIATION);
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 1);
@@ -55,32 +55,32 @@ static void within_five_seconds_the_same_message_is_given_again(void **state)
     (void)state;
     w->no_messages = true;
     w->cut[1] = true;
-    assert_int_equal(knock(w, 0, &first), PV_OK);
+    assert_int_equal(trial(w, 0, &first), PV_OK);
     w_run(w, PV_S(3));
     assert_int_equal(w->n[0].msg1, 1); /* the session repeats nothing by itself */
-    assert_int_equal(knock(w, 0, &second), PV_OK);
+    assert_int_equal(trial(w, 0, &second), PV_OK);
     assert_false(second.took_index);
     assert_memory_equal(first.msg, second.msg, PV_WGMSG_INITIATION_LEN);
     w_run(w, PV_S(17));
     assert_int_equal(w->n[0].msg1, 2);
-    assert_int_equal(knock(w, 0, &second), PV_OK);
+    assert_int_equal(trial(w, 0, &second), PV_OK);
     assert_true(second.took_index);
     assert_memory_not_equal(first.msg, second.msg, PV_WGMSG_INITIATION_LEN);
     w_run(w, PV_S(200));
     assert_int_equal(w->n[0].indices, 0); /* given up, nothing is left behind */
 }
 
-static void a_knock_under_load_comes_back_with_the_cookie(void **state)
+static void a_trial_under_load_comes_back_with_the_cookie(void **state)
 {
     struct world *w = apart();
     struct pv_session_transmit first, second;
     (void)state;
     w->n[1].under_load = true;
-    assert_int_equal(knock(w, 0, &first), PV_OK);
+    assert_int_equal(trial(w, 0, &first), PV_OK);
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].cookies, 1);
     assert_int_equal(w->n[1].msg2, 0);
-    assert_int_equal(knock(w, 0, &second), PV_OK);
+    assert_int_equal(trial(w, 0, &second), PV_OK);
     assert_memory_equal(first.msg, second.msg, PV_WGMSG_INITIATION_LEN - 16);
     assert_memory_not_equal(first.msg, second.msg, PV_WGMSG_INITIATION_LEN); /* mac2 */
     w_run(w, PV_S(1));
@@ -88,35 +88,35 @@ static void a_knock_under_load_comes_back_with_the_cookie(void **state)
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
 }
 
-static void knocks_that_cross_make_one_session(void **state)
+static void trials_that_cross_make_one_session(void **state)
 {
     struct world *w = apart();
     struct pv_session_transmit tx;
     (void)state;
-    assert_int_equal(knock(w, 0, &tx), PV_OK);
-    assert_int_equal(knock(w, 1, &tx), PV_OK);
+    assert_int_equal(trial(w, 0, &tx), PV_OK);
+    assert_int_equal(trial(w, 1, &tx), PV_OK);
     w_run(w, PV_S(1));
-    /* The lower identity's stands: the other side answered, and knocks no more. */
+    /* The lower identity's stands: the other side answered, and tries no more. */
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
     assert_int_equal(w->n[0].msg2, 0);
     assert_int_equal(w->n[1].msg2, 1);
-    assert_int_equal(knock(w, 1, &tx), PV_ERR_AGAIN);
+    assert_int_equal(trial(w, 1, &tx), PV_ERR_AGAIN);
 }
 
-/* The answer to the peer's message was lost: one's own next knock repeats it. */
-static void a_knock_repeats_the_answer_to_the_peers_own(void **state)
+/* The answer to the peer's message was lost: one's own next trial repeats it. */
+static void a_trial_repeats_the_answer_to_the_peers_own(void **state)
 {
     struct world *w = apart();
     struct pv_session_transmit tx;
     (void)state;
     w->cut[0] = true;
-    assert_int_equal(knock(w, 0, &tx), PV_OK);
-    assert_int_equal(knock(w, 1, &tx), PV_OK);
+    assert_int_equal(trial(w, 0, &tx), PV_OK);
+    assert_int_equal(trial(w, 1, &tx), PV_OK);
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 1);
     assert_false(pv_session_has_keys(w->n[0].session, w->now));
     w->cut[0] = false;
-    assert_int_equal(knock(w, 1, &tx), PV_ERR_AGAIN);
+    assert_int_equal(trial(w, 1, &tx), PV_ERR_AGAIN);
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 2);
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
@@ -125,11 +125,11 @@ static void a_knock_repeats_the_answer_to_the_peers_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_knock_is_answered_and_makes_keys),
+        cmocka_unit_test(a_trial_is_answered_and_makes_keys),
         cmocka_unit_test(within_five_seconds_the_same_message_is_given_again),
-        cmocka_unit_test(a_knock_under_load_comes_back_with_the_cookie),
-        cmocka_unit_test(knocks_that_cross_make_one_session),
-        cmocka_unit_test(a_knock_repeats_the_answer_to_the_peers_own),
+        cmocka_unit_test(a_trial_under_load_comes_back_with_the_cookie),
+        cmocka_unit_test(trials_that_cross_make_one_session),
+        cmocka_unit_test(a_trial_repeats_the_answer_to_the_peers_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
