@@ -127,7 +127,6 @@ static void apply(struct bindings *b, pv_ns now)
         pv_ice_set_lifetime(pv_peer_agent(p), lifetime, now);
         pv_peers_touch(ps, p, now);
     }
-    pv_node_raise(b->node, PV_FACT_BINDINGS);
 }
 
 /* The measurement may have come to its end. */

@@ -2,7 +2,7 @@
 /*
  * bindings.h - the part that measures how long the own NAT keeps a binding, once per network
  * (TRAVERSAL 3.4), with sockets of its own (proto/stun/natlife.h). What it finds sets how often
- * everybody refreshes: PV_FACT_BINDINGS.
+ * everybody refreshes.
  *
  * State:  NONE --behind a NAT--> WAITING (60 s) --online--> MEASURING --done--> KNOWN
  *         any --another network--> NONE;  MEASURING --a socket fails--> WAITING (600 s)

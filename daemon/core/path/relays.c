@@ -431,7 +431,6 @@ static void pump_udp(struct pv_relays *r, pv_ns now)
         return;
     bool blocked = pv_udpwatch_is_blocked(&r->udp);
     n->udp_blocked = blocked;
-    pv_node_raise(n, PV_FACT_UDP);
     pv_log(n->log, PV_LOG_INFO, "what=\"UDP %s\"", blocked ? "is blocked here" : "gets through");
     EACH_WAY(r, via)
     pv_relayway_set_blocked(r->ways[via], blocked, now);

@@ -5,7 +5,7 @@
  * through, which it watches (nat/udpwatch.h).
  *
  * A relay is known by its number: 0 is the coordinator's, the others are those of the configuration
- * (turnservers.h). PV_FACT_UDP says that node.udp_blocked has changed.
+ * (turnservers.h). It writes node.udp_blocked.
  */
 #ifndef PV_RELAYS_H
 #define PV_RELAYS_H

@@ -73,7 +73,8 @@ static void every_kind_of_stream_has_one_row(void **state)
         [PV_STREAM_CTL] = "CTL",
         [PV_STREAM_FILE] = "FILE",
     };
-    _Static_assert(PV_ARRAY_LEN(names) == PV_STREAM_KINDS, "all kinds");
+    _Static_assert(PV_ARRAY_LEN(names) == PV_STREAM_KINDS,
+                   "a kind of stream needs its name here, and a part that takes it");
     for (unsigned kind = 0; kind < PV_STREAM_KINDS; kind++) {
         const struct pv_part *found[2] = {NULL, NULL};
         if (names[kind] == NULL)

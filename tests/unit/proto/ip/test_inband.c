@@ -91,7 +91,7 @@ static void every_truncation_and_bad_field_is_refused(void **state)
         {{0xc1, 1, 0, 1, 0, 0, 0, 0, 0, 33, 9}, 11, PV_ERR_LIMIT, "parts one over"},
         {{0xc1, 1, 0, 0, 0, 0, 0, 0, 0, 2}, 10, PV_ERR_MALFORMED, "empty part of two"},
         {{0xc1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 9}, 11, PV_ERR_UNSUPPORTED, "type 0"},
-        {{0xc1, 11, 0, 1, 0, 0, 0, 0, 0, 1, 9}, 11, PV_ERR_UNSUPPORTED, "type 11"},
+        {{0xc1, 127, 0, 1, 0, 0, 0, 0, 0, 1, 9}, 11, PV_ERR_UNSUPPORTED, "type 127"},
         {{0xc1, 255, 0, 1, 0, 0, 0, 0, 0, 1, 9}, 11, PV_ERR_UNSUPPORTED, "type 255"},
         {{0xc1, 1, 0, 1, 0, 0, 0, 0, 0, 1, 9, 1}, 12, PV_ERR_MALFORMED, "padding not zero"},
         {{0xc1, 1, 0, 1, 0, 0, 0, 0, 0, 1, 9}, 27, PV_ERR_MALFORMED, "16 bytes of padding"},
