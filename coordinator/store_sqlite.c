@@ -139,8 +139,7 @@ static int prepare_all(struct pv_coordstore *s, char ret_error[static PV_STOREOP
     return PV_OK;
 }
 
-/* A column that older versions neither know nor mind: the number of the schema stays, and they can
- * open the database again. */
+/* The column that the first version lacks; the last programs of that version have added it. */
 static int add_marks(struct pv_coordstore *s)
 {
     sqlite3_stmt *st = NULL;

@@ -15,15 +15,16 @@
 #include "coordinator/core/member/storeop.h"
 
 enum {
-    PV_COORDSTORE_SCHEMA = 1, /* PRAGMA user_version */
+    PV_COORDSTORE_SCHEMA = 2, /* PRAGMA user_version */
 };
 
 struct pv_coordstore; /* opaque */
 
 /*
- * Opens dir/coordinator.db, made when missing. A database that is damaged, foreign or newer than
- * this program is an error and stays as it is: PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED, -errno; then
- * "what failed: why: what to do" is in ret_error.
+ * Opens dir/coordinator.db, made when missing. One of an older version is brought up to date, or
+ * stays whole, after a copy was kept (coordinator.db.before-vN, sqlite.h). A database that is
+ * damaged, foreign or newer than this program is an error and stays as it is: PV_ERR_MALFORMED,
+ * PV_ERR_UNSUPPORTED, -errno; then "what failed: why: what to do" is in ret_error.
  */
 PV_MUST_CHECK int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
                                      char ret_error[static PV_STOREOP_ERROR_MAX]);

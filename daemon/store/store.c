@@ -54,9 +54,31 @@ static int exec(struct pv_store *s, const char *sql)
     return pv_sqlite_exec(s->file, sql);
 }
 
+/* The first version kept statements by their hash. They get the order in which it gave them to the
+ * roster; claims that lost are settled again. */
+static int order_statements(struct pv_store *s)
+{
+    sqlite3_stmt *st = NULL;
+    int code = sqlite3_prepare_v2(s->db, "SELECT seq FROM statements", -1, &st, NULL);
+    sqlite3_finalize(st);
+    if (code == SQLITE_OK)
+        return PV_OK; /* it has the order */
+    return exec(s, "ALTER TABLE statements RENAME TO unordered;"
+                   "CREATE TABLE statements(seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE,"
+                   " statement BLOB NOT NULL, receipt BLOB NOT NULL);"
+                   "INSERT INTO statements(hash, statement, receipt)"
+                   " SELECT hash, statement, receipt FROM unordered ORDER BY hash;"
+                   "DROP TABLE unordered;");
+}
+
+/* Part of the first transaction: a change of an older database that breaks off leaves it as it was.
+ */
 static int make_schema(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MAX])
 {
-    int r = exec(s, schema);
+    int found = pv_sqlite_found(s->file);
+    int r = found == 1 ? order_statements(s) : PV_OK;
+    if (r >= 0)
+        r = exec(s, schema);
     if (r >= 0)
         r = pv_store_chat_schema(s->db);
     if (r >= 0)

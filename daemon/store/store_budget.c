@@ -3,7 +3,7 @@
  * store_budget.c - budgets, muting and deletion of chat. Tables:
  *   chat_usage  what each author has stored in each conversation; the row of two empty keys is the
  *               sum of everything. Triggers keep it, so that no way to store or delete a message
- *               can forget it, and an older program that opens the database keeps it too
+ *               can forget it
  *   chat_gone   deleted messages, for some weeks: one that comes again is not new
  *   chat_muted  conversations whose messages are stored as read
  */

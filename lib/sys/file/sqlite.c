@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sys/file/sqlcopy.h"
+
 enum {
     BUSY_TIMEOUT = 5000, /* ms: an administrator's sqlite3 may hold a lock for a moment */
 };
@@ -21,6 +23,7 @@ enum {
 struct pv_sqlite {
     sqlite3 *db;
     const struct pv_sqlite_kind *kind;
+    int found; /* the schema it had; 0: new */
     char path[PATH_MAX];
 };
 
@@ -98,6 +101,29 @@ static int pragma_int(struct pv_sqlite *s, const char *sql, int *ret_value)
     return r;
 }
 
+/* The name of the copy that the program of this schema kept before it changed the database. */
+static int copy_path(const struct pv_sqlite *s, int schema, char ret_path[static PATH_MAX])
+{
+    return snprintf(ret_path, PATH_MAX, "%s.before-v%d", s->path, schema) < PATH_MAX ? PV_OK
+                                                                                     : PV_ERR_NOMEM;
+}
+
+/* Who went back to an older version may have the copy that the newer one kept. */
+static int refuse_newer(const struct pv_sqlite *s, int version,
+                        char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    char copy[PATH_MAX];
+    bool kept = copy_path(s, version, copy) == PV_OK && access(copy, F_OK) == 0;
+    int n = snprintf(ret_error, PV_SQLITE_ERROR_MAX,
+                     "open %.80s: written by a newer %s (schema %d; this one knows up to %d): "
+                     "install that version",
+                     s->path, s->kind->program, version, s->kind->schema);
+    if (kept && n > 0 && n < PV_SQLITE_ERROR_MAX)
+        snprintf(ret_error + n, (size_t)(PV_SQLITE_ERROR_MAX - n),
+                 ", or put the older copy in its place, with the end .before-v%d", version);
+    return PV_ERR_UNSUPPORTED;
+}
+
 /* Whose database is it, and of which version? Nothing has been written to it yet. */
 static int check_owner(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
@@ -114,12 +140,9 @@ static int check_owner(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERRO
                  s->kind->program);
         return PV_ERR_MALFORMED;
     }
-    if (version > s->kind->schema) {
-        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
-                 "open %.120s: written by a newer %s (schema %d): install that version", s->path,
-                 s->kind->program, version);
-        return PV_ERR_UNSUPPORTED;
-    }
+    if (version > s->kind->schema)
+        return refuse_newer(s, version, ret_error);
+    s->found = version;
     return PV_OK;
 }
 
@@ -159,6 +182,11 @@ static int begin_first(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERRO
     return r < 0 ? pv_sqlite_explain(s, "open", ret_error) : PV_OK;
 }
 
+int pv_sqlite_found(const struct pv_sqlite *db)
+{
+    return db->found;
+}
+
 /* SQLite makes every name absolute. A program may work in a directory whose path it may not walk,
  * so a relative name stays as it is: this is xFullPathname of such a database's VFS. */
 static int keep_name(sqlite3_vfs *vfs, const char *name, int size, char *ret_name)
@@ -185,9 +213,23 @@ static const char *vfs_for(const char *path)
     return here.zName;
 }
 
-/* Opens the file and begins the first transaction. alone: nobody else can open it meanwhile, and no
- * room is needed for what SQLite shares with others beside it. */
-static int open_file(struct pv_sqlite *s, bool alone, char ret_error[static PV_SQLITE_ERROR_MAX])
+/* What an older program wrote is kept until somebody deletes it: a user who goes back needs it. */
+static int keep_older(const struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    char path[PATH_MAX];
+    struct pv_sqlcopy copy = {.from = s->db, .path = path, .vfs = vfs_for(s->path)};
+    if (s->found == 0 || s->found == s->kind->schema)
+        return PV_OK;
+    if (copy_path(s, s->kind->schema, path) < 0) {
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "open %.120s: the path is too long", s->path);
+        return PV_ERR_NOMEM;
+    }
+    return pv_sqlcopy(&copy, ret_error);
+}
+
+/* Opens the file, and reads that it is ours and whole. alone: nobody else can open it meanwhile,
+ * and no room is needed for what SQLite shares with others beside it. */
+static int check_file(struct pv_sqlite *s, bool alone, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
     int r = PV_OK;
     if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
@@ -204,9 +246,47 @@ static int open_file(struct pv_sqlite *s, bool alone, char ret_error[static PV_S
         r = pv_sqlite_explain(s, "open", ret_error);
     if (r >= 0)
         r = check_owner(s, ret_error);
+    return r < 0 ? r : check_whole(s, ret_error);
+}
+
+static int open_file(struct pv_sqlite *s, bool alone, char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    int r = check_file(s, alone, ret_error);
     if (r >= 0)
-        r = check_whole(s, ret_error);
+        r = keep_older(s, ret_error);
     return r < 0 ? r : begin_first(s, ret_error);
+}
+
+static struct pv_sqlite *new_file(const struct pv_sqlite_kind *kind, const char *dir,
+                                  const char *name, char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    struct pv_sqlite *s = calloc(1, sizeof(*s));
+    if (s == NULL || snprintf(s->path, sizeof(s->path), "%s/%s", dir, name) >= PATH_MAX) {
+        free(s);
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
+                 "open the database: out of memory or path too long");
+        return NULL;
+    }
+    s->kind = kind;
+    return s;
+}
+
+int pv_sqlite_open_beside(struct pv_sqlite **ret_db, const struct pv_sqlite_kind *kind,
+                          const char *dir, const char *name,
+                          char ret_error[static PV_SQLITE_ERROR_MAX])
+{
+    struct pv_sqlite *s = new_file(kind, dir, name, ret_error);
+    if (s == NULL)
+        return PV_ERR_NOMEM;
+    int r = access(s->path, F_OK) == 0 || errno != ENOENT ? check_file(s, false, ret_error)
+                                                          : PV_ERR_NOT_FOUND;
+    if (r == PV_ERR_NOT_FOUND)
+        snprintf(ret_error, PV_SQLITE_ERROR_MAX, "open %.120s: there is no database", s->path);
+    if (r < 0)
+        pv_sqlite_close(s);
+    else
+        *ret_db = s;
+    return r;
 }
 
 /* Nothing is written until the database has proven to be ours and whole: opening another program's
@@ -214,14 +294,9 @@ static int open_file(struct pv_sqlite *s, bool alone, char ret_error[static PV_S
 int pv_sqlite_open(struct pv_sqlite **ret_db, const struct pv_sqlite_kind *kind, const char *dir,
                    const char *name, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
-    struct pv_sqlite *s = calloc(1, sizeof(*s));
-    if (s == NULL || snprintf(s->path, sizeof(s->path), "%s/%s", dir, name) >= PATH_MAX) {
-        free(s);
-        snprintf(ret_error, PV_SQLITE_ERROR_MAX,
-                 "open the database: out of memory or path too long");
+    struct pv_sqlite *s = new_file(kind, dir, name, ret_error);
+    if (s == NULL)
         return PV_ERR_NOMEM;
-    }
-    s->kind = kind;
     /* Made here, so that it is never readable by others, not even for a moment; SQLite gives its
      * companions (-wal, -shm) the same mode. What goes wrong here SQLite meets again and names. */
     int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -27,7 +27,8 @@ struct pv_sqlite; /* opaque */
 /*
  * Opens dir/name (relative to the working directory, which must stay, when dir is), which is made
  * with mode 0600 when it is not there. It is checked first: this program's, of a schema it knows,
- * and whole (SQLite's quick_check reads it once); nothing is written before that. Then a
+ * and whole (SQLite's quick_check reads it once); nothing is written before that. Of one with an
+ * older schema a copy is kept beside it, NAME.before-vN with N = schema (sqlcopy.h). Then a
  * transaction is begun, in WAL mode with synchronous = FULL, for the caller to make its tables in
  * (pv_sqlite_exec) and to end with pv_sqlite_commit(). All errors come with a sentence:
  * PV_ERR_NOMEM (also a path too long), PV_ERR_MALFORMED (damaged or somebody else's),
@@ -56,6 +57,18 @@ int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
 /* What was read makes no sense: the same for the caller's own finding. PV_ERR_MALFORMED. */
 int pv_sqlite_damaged(const struct pv_sqlite *db, const char *what,
                       char ret_error[static PV_SQLITE_ERROR_MAX]);
+
+/* The schema that the database had when it was opened; 0: it is new. What its owner does about an
+ * older one is part of the first transaction: broken off, it leaves all as it was. */
+int pv_sqlite_found(const struct pv_sqlite *db);
+
+/* Opens the database of a program to read it beside a program that runs: it is checked as by
+ * pv_sqlite_open(), but neither made nor changed, and no transaction is begun. Errors as there, and
+ * PV_ERR_NOT_FOUND: there is none. */
+PV_MUST_CHECK int pv_sqlite_open_beside(struct pv_sqlite **ret_db,
+                                        const struct pv_sqlite_kind *kind, const char *dir,
+                                        const char *name,
+                                        char ret_error[static PV_SQLITE_ERROR_MAX]);
 
 /* The file, and the connection, until close. */
 const char *pv_sqlite_path(const struct pv_sqlite *db);

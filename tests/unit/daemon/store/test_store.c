@@ -421,7 +421,7 @@ static void somebody_elses_and_newer_databases_are_refused(void **state)
     assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    expect_refusal("newer p2pvpnd (schema 99)");
+    expect_refusal("newer p2pvpnd (schema 99; ");
 }
 
 /* Writes statements and a counter for ever; tells the counter after each commit. */

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* A copy is written beside its place, synced, and renamed: whoever finds a file under the name
+ * finds a whole one. */
+#include "sys/file/sqlcopy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* SQLite's companions of a file that was cut short would be taken for those of the next. */
+static void remove_part(const char *part)
+{
+    static const char *const ends[] = {"", "-journal", "-wal", "-shm"};
+    char name[PATH_MAX + 16];
+    for (size_t i = 0; i < PV_ARRAY_LEN(ends); i++) {
+        snprintf(name, sizeof(name), "%s%s", part, ends[i]);
+        unlink(name);
+    }
+}
+
+/* Made here, so that it is never readable by others; SQLite fills an empty file. */
+static int make_part(const char *part)
+{
+    remove_part(part);
+    int fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    int r = fchmod(fd, 0600) < 0 ? -errno : PV_OK;
+    close(fd);
+    return r;
+}
+
+/* SQLite's last failure; the disk's own reason counts where it has one. */
+static int status_of(sqlite3 *db)
+{
+    int code = sqlite3_errcode(db) & 0xff, err = sqlite3_system_errno(db);
+    if (code == SQLITE_FULL)
+        return -ENOSPC;
+    if (code == SQLITE_NOMEM)
+        return PV_ERR_NOMEM;
+    if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
+        return -EBUSY;
+    return (code == SQLITE_IOERR || code == SQLITE_CANTOPEN) && err > 0 ? -err : -EIO;
+}
+
+/* VACUUM INTO reads at one moment of the database, and writes no log beside the copy. */
+static int write_part(sqlite3 *from, const char *part)
+{
+    sqlite3_stmt *st = NULL;
+    int r = PV_OK;
+    if (sqlite3_prepare_v2(from, "VACUUM INTO ?1", -1, &st, NULL) != SQLITE_OK ||
+        sqlite3_bind_text(st, 1, part, -1, SQLITE_STATIC) != SQLITE_OK ||
+        sqlite3_step(st) != SQLITE_DONE)
+        r = status_of(from);
+    sqlite3_finalize(st);
+    return r;
+}
+
+static int change_part(const struct pv_sqlcopy *copy, const char *part)
+{
+    sqlite3 *db = NULL;
+    if (copy->more == NULL)
+        return PV_OK;
+    int r = sqlite3_open_v2(part, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, copy->vfs) ==
+                    SQLITE_OK
+                ? copy->more(copy->ctx, db)
+                : status_of(db);
+    if (r == -EIO)
+        r = status_of(db);
+    sqlite3_close(db);
+    return r;
+}
+
+static int sync_path(const char *path, int flags)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+    int r = fd < 0 || fsync(fd) < 0 ? -errno : PV_OK;
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* Once the name is in the directory on disk, a power cut leaves the old copy or this one. */
+static int name_part(const char *part, const char *path)
+{
+    char dir[PATH_MAX];
+    int r = sync_path(part, 0);
+    if (r == PV_OK && rename(part, path) < 0)
+        r = -errno;
+    snprintf(dir, sizeof(dir), "%s", path);
+    return r < 0 ? r : sync_path(dirname(dir), O_DIRECTORY);
+}
+
+int pv_sqlcopy(const struct pv_sqlcopy *copy, char ret_error[static PV_SQLCOPY_ERROR_MAX])
+{
+    char part[PATH_MAX];
+    int r = PV_ERR_NOMEM;
+    if (snprintf(part, sizeof(part), "%s.part", copy->path) < (int)sizeof(part))
+        r = make_part(part);
+    bool made = r == PV_OK;
+    if (r == PV_OK)
+        r = write_part(copy->from, part);
+    if (r == PV_OK)
+        r = change_part(copy, part);
+    if (r == PV_OK)
+        r = name_part(part, copy->path);
+    if (r < 0) {
+        if (made)
+            remove_part(part);
+        snprintf(ret_error, PV_SQLCOPY_ERROR_MAX, "copy the database to %.120s: %s", copy->path,
+                 r == -ENOSPC || r == -EDQUOT ? "the disk is full: free some space"
+                 : r == -EBUSY       ? "another program keeps the database locked: end that program"
+                 : r == PV_ERR_NOMEM ? "out of memory or path too long"
+                 : r > -1000         ? strerror(-r)
+                                     : pv_strstatus(r));
+    }
+    return r;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * old_database.h - databases as earlier versions wrote them, from tests/vectors/databases/NAME.sql,
+ * and what is in a database, as text to compare.
+ */
+#ifndef PV_TEST_OLD_DATABASE_H
+#define PV_TEST_OLD_DATABASE_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sqlite3.h>
+
+#include "test_util.h"
+
+enum {
+    OLD_DATABASE_MAX = 32768, /* bytes of a script */
+};
+
+/* Runs SQL on the file, which is made when it is missing. */
+static inline void old_database_exec(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    char *why = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
+        fail_msg("%s: %s", path, why);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static inline void old_database_make(const char *path, const char *name)
+{
+    static char sql[OLD_DATABASE_MAX];
+    char script[512];
+    (void)snprintf(script, sizeof(script), "%s/databases/%s.sql", PV_TEST_DATA, name);
+    FILE *f = fopen(script, "re");
+    assert_non_null(f);
+    size_t n = fread(sql, 1, sizeof(sql) - 1, f);
+    assert_true(feof(f));
+    (void)fclose(f);
+    sql[n] = '\0';
+    old_database_exec(path, sql);
+}
+
+/* Appends the rows of a query, blobs in hexadecimal. */
+static inline void old_database_rows(sqlite3 *db, const char *sql, FILE *out)
+{
+    sqlite3_stmt *st = NULL;
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+    while (sqlite3_step(st) == SQLITE_ROW) {
+        for (int i = 0; i < sqlite3_column_count(st); i++) {
+            const unsigned char *p = sqlite3_column_blob(st, i);
+            (void)fprintf(out, "%d:", sqlite3_column_type(st, i));
+            for (int k = 0; k < sqlite3_column_bytes(st, i); k++)
+                (void)fprintf(out, "%02x", p[k]);
+            (void)fputc(' ', out);
+        }
+        (void)fputc('\n', out);
+    }
+    assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
+}
+
+/* Everything in the database: its numbers, its schema, the rows of every table. Freed by the
+ * caller. */
+static inline char *old_database_dump(const char *path)
+{
+    char *text = NULL;
+    size_t len = 0;
+    sqlite3 *db = NULL;
+    sqlite3_stmt *tables = NULL;
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    old_database_rows(db, "PRAGMA application_id", out);
+    old_database_rows(db, "PRAGMA user_version", out);
+    old_database_rows(db, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name", out);
+    assert_int_equal(sqlite3_prepare_v2(db,
+                                        "SELECT name FROM sqlite_schema WHERE type = 'table'"
+                                        " ORDER BY name",
+                                        -1, &tables, NULL),
+                     SQLITE_OK);
+    while (sqlite3_step(tables) == SQLITE_ROW) {
+        char sql[128];
+        (void)snprintf(sql, sizeof(sql), "SELECT * FROM %s ORDER BY 1, 2",
+                       (const char *)sqlite3_column_text(tables, 0));
+        (void)fprintf(out, "%s\n", sql);
+        old_database_rows(db, sql, out);
+    }
+    sqlite3_finalize(tables);
+    sqlite3_close(db);
+    (void)fclose(out);
+    return text;
+}
+
+/* The number in the first row. */
+static inline int old_database_int(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    int n = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return n;
+}
+
+#endif /* PV_TEST_OLD_DATABASE_H */

@@ -1,0 +1,11 @@
+-- p2pvpnd, schema 1 as first written: statements by their hash, no chat
+PRAGMA application_id = 1882353782;
+PRAGMA user_version = 1;
+CREATE TABLE network(one INTEGER PRIMARY KEY CHECK(one = 1), id BLOB NOT NULL, name TEXT NOT NULL, node_name
+  TEXT NOT NULL);
+CREATE TABLE statements(hash BLOB PRIMARY KEY, statement BLOB NOT NULL, receipt BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO network VALUES(1, x'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', 'home', 'anna');
+INSERT INTO statements VALUES(x'2222222222222222222222222222222222222222222222222222222222222222', x'2202', x'');
+INSERT INTO statements VALUES(x'1111111111111111111111111111111111111111111111111111111111111111', x'1101', x'0909');
+INSERT INTO meta VALUES('epoch', x'07');
