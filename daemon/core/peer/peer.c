@@ -66,9 +66,9 @@ int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
 
 static void forget_ufrag(struct pv_peer *p)
 {
-    if (p->ufrag_set)
+    if (p->ufrag.peer != NULL)
         PV_MAP_DEL(p->env->ufrags, &p->ufrag);
-    p->ufrag_set = false;
+    p->ufrag.peer = NULL;
 }
 
 struct pv_peer *pv_peer_free(struct pv_peer *p)
@@ -227,7 +227,8 @@ static int new_creds(struct pv_peer *p)
     p->ufrag.peer = p;
     int status;
     PV_MAP_ADD(&p->env->ufrag_map, p->env->ufrags, ufrag, &p->ufrag, status);
-    p->ufrag_set = status == PV_OK;
+    if (status != PV_OK)
+        p->ufrag.peer = NULL;
     return status;
 }
 
@@ -271,7 +272,7 @@ static bool gate(struct pv_peer *p, pv_ns now)
         pv_bucket_take(&env->attempts, PV_PEER_NEW_PER_S, PV_PEER_NEW_PER_S, 1, now))
         return true;
     pv_peer_set_state(p, PV_PEER_FAILED, "others are being reached first", now);
-    p->silent = false;
+    p->failure = PV_PEER_FAILURE_TURN;
     p->deadline = now + PV_PEER_TURN + PV_MS(pv_rng_below(&env->rng, 250));
     return false;
 }
@@ -300,6 +301,30 @@ static void wake(struct pv_peer *p, pv_ns now)
     pv_descx_changed(&p->descx);
 }
 
+/* Does the next attempt wait for the deadline, whoever wants the peer? */
+static bool is_silent(const struct pv_peer *p)
+{
+    if (p->state != PV_PEER_FAILED)
+        return false;
+    switch (p->failure) {
+    case PV_PEER_FAILURE_TURN:
+    case PV_PEER_FAILURE_UNANSWERED:
+        return false;
+    case PV_PEER_FAILURE_CHECKS:
+        return true;
+    }
+    return false;
+}
+
+/* Does the agent suspect what it chose? Also while no relay carries that, so that a wish need not
+ * wait until the agent gives it up. */
+static bool is_suspect(const struct pv_peer *p)
+{
+    if (pv_peer_has_path(p))
+        return !pv_peer_path_works(p);
+    return p->ice != NULL && pv_ice_state(p->ice) == PV_ICE_CHECKING;
+}
+
 void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
 {
     p->wanted_at = now;
@@ -307,15 +332,14 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
         want_keys(p, now);
         return;
     }
-    if (p->state == PV_PEER_UP && p->path_state != PV_PATH_STATE_SUSPECT) {
+    if (p->state == PV_PEER_UP && !is_suspect(p)) {
         wake(p, now);
         want_keys(p, now);
         return;
     }
     if (p->presence == PV_PRESENCE_OFFLINE && live_of(p) != NULL)
         pv_fp_live_rearm_path(live_of(p)); /* it may come when this wish is long forgotten */
-    if (p->presence == PV_PRESENCE_OFFLINE || p->state == PV_PEER_REACHING ||
-        (p->state == PV_PEER_FAILED && p->silent))
+    if (p->presence == PV_PRESENCE_OFFLINE || p->state == PV_PEER_REACHING || is_silent(p))
         return; /* presence, the attempt under way or the next one goes on from here */
     reach(p, who, now);
 }
@@ -595,7 +619,7 @@ static void attempt_failed(struct pv_peer *p, pv_ns now)
         pv_peer_use_path(p, NULL, now);
     pv_peer_set_state(p, PV_PEER_FAILED,
                       checked ? "no check was answered" : "nothing answered for 30 s", now);
-    p->silent = checked;
+    p->failure = checked ? PV_PEER_FAILURE_CHECKS : PV_PEER_FAILURE_UNANSWERED;
     p->deadline = now + (checked && p->retry < PV_PEER_SILENCE ? PV_PEER_SILENCE : p->retry);
     p->retry = p->retry < PV_PEER_RETRY_SECOND ? PV_PEER_RETRY_SECOND : PV_PEER_RETRY_MAX;
     /* The next packet may ask again. */

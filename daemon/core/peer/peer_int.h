@@ -11,6 +11,13 @@
 #include "daemon/core/peer/peer.h"
 #include "proto/ip/inband.h"
 
+/* Why it is FAILED: decides whether a wish begins another attempt before the deadline. */
+enum pv_peer_failure {
+    PV_PEER_FAILURE_TURN,       /* nothing was tried: others are being reached first */
+    PV_PEER_FAILURE_UNANSWERED, /* nothing came in time */
+    PV_PEER_FAILURE_CHECKS,     /* every check failed: silence until the deadline */
+};
+
 struct pv_peer_handshake {
     struct pv_carrier to;
     size_t len;
@@ -23,7 +30,7 @@ struct pv_peer_hard {
     pv_ns wake;  /* PV_NEVER: no need */
     uint32_t n;  /* number of the present or last attempt */
     uint64_t at_us;
-    bool announced; /* our description carries n and at_us */
+    bool announced; /* our description carries n and at_us; whatever `tried` says of another one */
     pv_ns give_up;
     pv_ns backoff, not_before;
     uint16_t socks[PV_HARDNAT_KEPT]; /* of ours that are carriers of the agent */
@@ -33,11 +40,17 @@ struct pv_peer_hard {
     unsigned packets;
 };
 
+enum pv_peer_seeking {
+    PV_PEER_SEEKING_NOTHING,
+    PV_PEER_SEEKING_OPEN,    /* what came of the checks is still to be counted */
+    PV_PEER_SEEKING_COUNTED, /* that is counted, and no direct path is there yet */
+};
+
 /* The search for a direct path, for pathstats; peer_stats.c's. */
 struct pv_peer_seek {
-    pv_ns since;         /* began then; 0 = nothing is sought */
-    bool open;           /* what came of the checks is still to be counted */
-    bool direct;         /* the path is direct */
+    enum pv_peer_seeking state;
+    pv_ns since;         /* it began then; unless NOTHING */
+    bool direct;         /* the path was direct when it was last counted, whatever is sought */
     pv_ns relayed_since; /* time counted so far on the relay; 0 = the path is none of it */
 };
 
@@ -65,13 +78,13 @@ struct pv_peer {
 
     /* state */
     enum pv_peer_state state;
-    pv_ns deadline;           /* REACHING: the attempt ends; FAILED: the next begins */
-    pv_ns retry;              /* wait after the next failure */
-    bool silent;              /* FAILED: nothing is sent before deadline, whoever wants it */
-    pv_ns wanted_at;          /* 0 = never */
-    pv_ns sample_at;          /* PV_NEVER: not in use */
-    pv_ns asked_at;           /* something in-band that wants an answer was sent; 0 = never */
-    bool moving;              /* our candidates have just changed */
+    pv_ns deadline;               /* REACHING: the attempt ends; FAILED: the next begins */
+    pv_ns retry;                  /* wait after the next failure */
+    enum pv_peer_failure failure; /* FAILED */
+    pv_ns wanted_at;              /* 0 = never */
+    pv_ns sample_at;              /* PV_NEVER: not in use */
+    pv_ns asked_at;               /* something in-band that wants an answer was sent; 0 = never */
+    bool moving; /* our candidates have just changed: until the next settling, in any state */
     struct pv_carrier proven; /* where the newest handshake by UDP was proven both ways */
     struct pv_addr recalled;  /* where the last path on trial led; PV_AF_NONE: there was none */
     enum pv_path_state path_state;
@@ -81,18 +94,19 @@ struct pv_peer {
 
     /* the relay (members) */
     struct pv_addr relay_addr; /* its virtual relayed address; PV_AF_NONE: not in use */
-    bool relay_chosen;         /* the agent chose a relay; a way or the channel is still to come */
-    bool far_relay;            /* path leads to a relay of the other side's */
-    char via[PV_ADDR_TEXT];    /* of pv_engine_path_of() */
-    pv_ns leave_at;            /* on the relay: the next attempt to leave it; PV_NEVER */
+    /* The agent chose a relay; a way or the channel is still to come. Meanwhile an older path may
+     * carry packets, in whatever state. */
+    bool relay_chosen;
+    bool far_relay;         /* path, in whatever state, leads to a relay of the other side's */
+    char via[PV_ADDR_TEXT]; /* of pv_engine_path_of() */
+    pv_ns leave_at;         /* on the relay: the next attempt to leave it; PV_NEVER */
     pv_ns leave_wait;
 
     /* machines */
     struct pv_session *session; /* made on first use; static peers: always */
     struct pv_ice_agent *ice;   /* made on first use; static peers: never */
     struct pv_ice_creds creds;  /* ours, in own description */
-    struct pv_peer_ufrag ufrag; /* in env->ufrags while creds are set */
-    bool ufrag_set;
+    struct pv_peer_ufrag ufrag; /* in env->ufrags while its peer is set */
     struct pv_descx descx;
     struct pv_desc remote; /* their newest description; valid when descx.theirs.gen != 0 */
     bool chain_known;      /* their description came once in our gen: no chain needed any more */
@@ -113,7 +127,7 @@ struct pv_peer {
 
     /* for peers.c, which takes it when the peer was touched */
     unsigned news; /* enum pv_peer_fact */
-    bool reached;  /* as the engine's recall knows it */
+    bool reached;  /* what rediscovery was told last: it may lag behind the path */
     struct pv_peer_notes notes;
     unsigned due; /* enum pv_peer_due: what peers.c does when the peer has settled */
     uint64_t last_handshake_ms;
@@ -129,7 +143,7 @@ struct pv_peer {
     struct pv_heap_node timer;
     pv_ns timed_at; /* its timeout was handled then, the last time */
     struct pv_peer *ready_next;
-    bool ready;
+    bool ready;                 /* it is in the list of those that may have something to send */
     unsigned facts;             /* enum pv_peer_fact, not delivered yet */
     struct pv_peer *facts_next; /* in the list of those that have some */
     UT_hash_handle hh;          /* by pk */
@@ -144,13 +158,29 @@ uint32_t pv_peer_fresh_index(struct pv_peer *p);
 
 static inline bool pv_peer_has_path(const struct pv_peer *p)
 {
-    return p->path_state != PV_PATH_STATE_NONE;
+    switch (p->path_state) {
+    case PV_PATH_STATE_NONE:
+        return false;
+    case PV_PATH_STATE_TRIAL:
+    case PV_PATH_STATE_GOOD:
+    case PV_PATH_STATE_SUSPECT:
+        return true;
+    }
+    return false;
 }
 
 /* It has one, and that answers as far as is known. */
 static inline bool pv_peer_path_works(const struct pv_peer *p)
 {
-    return p->path_state == PV_PATH_STATE_TRIAL || p->path_state == PV_PATH_STATE_GOOD;
+    switch (p->path_state) {
+    case PV_PATH_STATE_TRIAL:
+    case PV_PATH_STATE_GOOD:
+        return true;
+    case PV_PATH_STATE_NONE:
+    case PV_PATH_STATE_SUSPECT:
+        return false;
+    }
+    return false;
 }
 
 /* --- shared by peer*.c --------------------------------------------------------------------- */

@@ -17,9 +17,10 @@ void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,
 
 void pv_peer_count_checks(struct pv_peer *p, enum pv_path_result result)
 {
-    if (p->seek.open)
-        pv_peer_count_attempt(p, PV_HARDNAT_NONE, result);
-    p->seek.open = false;
+    if (p->seek.state != PV_PEER_SEEKING_OPEN)
+        return;
+    pv_peer_count_attempt(p, PV_HARDNAT_NONE, result);
+    p->seek.state = PV_PEER_SEEKING_COUNTED;
 }
 
 /* A search begins with REACHING and is open until its first result; a restart of ICE inside it
@@ -30,10 +31,10 @@ void pv_peer_count_state(struct pv_peer *p, enum pv_peer_state state, pv_ns now)
         return;
     pv_peer_count_checks(p, pv_peer_is_relayed(p) ? PV_PATH_RELAYED : PV_PATH_FAILED);
     if (state != PV_PEER_REACHING) {
-        p->seek.since = 0;
+        p->seek.state = PV_PEER_SEEKING_NOTHING;
     } else if (!p->seek.direct) {
         p->seek.since = now;
-        p->seek.open = true;
+        p->seek.state = PV_PEER_SEEKING_OPEN;
     }
 }
 
@@ -78,10 +79,10 @@ void pv_peer_count_path(struct pv_peer *p, pv_ns now)
     pv_peer_count_relay_time(p, now);
     p->env->stats.relayed += !was_relayed && p->seek.relayed_since != 0 ? 1 : 0;
     p->seek.direct = pv_peer_has_path(p) && !pv_peer_is_relayed(p);
-    if (!p->seek.direct || p->seek.since == 0)
+    if (!p->seek.direct || p->seek.state == PV_PEER_SEEKING_NOTHING)
         return; /* nominations may cross, and move the path there and back */
     count_direct(p);
     pv_peer_count_checks(p, PV_PATH_DIRECT);
     pv_histogram_add(&p->env->stats.to_direct, (double)(now - p->seek.since) / 1e9);
-    p->seek.since = 0;
+    p->seek.state = PV_PEER_SEEKING_NOTHING;
 }

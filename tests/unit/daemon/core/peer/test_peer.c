@@ -320,6 +320,30 @@ static void without_a_wish_a_failed_attempt_is_the_last(void **state)
     assert_int_equal(w->datagrams + w->n[0].n_descs, sent);
 }
 
+/* A relay that went away leaves a peer that is up without a path. A wish begins nothing as long as
+ * the agent trusts what it chose, for the relay may be back at once. */
+static void a_wish_without_a_carrier_begins_anew_when_the_choice_is_suspect(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    struct pv_peer *p = w->n[0].peers[0];
+    want(w, 0);
+    pass(w, PV_S(1));
+    assert_true(is_up(w, 0));
+    pv_peer_use_path(p, NULL, w->now);
+    want(w, 0);
+    assert_int_equal(p->state, PV_PEER_UP);
+    w->no_network = w->no_signals = true;
+    pv_ice_kick(p->ice, w->now); /* as data does that gets no answer */
+    for (unsigned i = 0; i < 100 && pv_ice_state(p->ice) != PV_ICE_CHECKING; i++)
+        pass(w, PV_MS(100));
+    assert_int_equal(pv_ice_state(p->ice), PV_ICE_CHECKING);
+    assert_int_equal(p->state, PV_PEER_UP);
+    assert_int_equal(pv_peer_path_state(p), PV_PATH_STATE_NONE);
+    want(w, 0);
+    assert_int_equal(p->state, PV_PEER_REACHING);
+}
+
 static void another_network_is_news_for_a_failed_peer(void **state)
 {
     (void)state;
@@ -739,6 +763,7 @@ int main(void)
         cmocka_unit_test(nobody_waits_a_minute_for_a_peer_to_come),
         cmocka_unit_test(attempts_end_after_30_s_and_come_back_ever_slower),
         cmocka_unit_test(checks_that_all_failed_are_followed_by_silence),
+        cmocka_unit_test(a_wish_without_a_carrier_begins_anew_when_the_choice_is_suspect),
         cmocka_unit_test(without_a_wish_a_failed_attempt_is_the_last),
         cmocka_unit_test(another_network_is_news_for_a_failed_peer),
         cmocka_unit_test(twenty_attempts_begin_a_second_and_32_run_at_once),
