@@ -159,8 +159,9 @@ static void log_end(struct pv_coord *coord, const struct pv_log *log)
 /* The store is loaded before the first connection: a node that came earlier would be told that its
  * network does not exist. */
 static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord,
-                           struct pv_rights *rights, const struct pv_log *log)
+                           struct pv_rights *rights, struct pv_calmlog *calm)
 {
+    const struct pv_log *log = &calm->log;
     struct pv_supervisor supervisor = pv_supervisor_open();
     char error[PV_COORDSERVER_ERROR_MAX];
     struct pv_coordstore *store = NULL;
@@ -171,7 +172,7 @@ static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord
         r = pv_coordstore_load(store, take_row, coord, error);
     if (r == PV_OK) {
         pv_coord_set_wall(coord, pv_clock_wall_us(), pv_clock_now());
-        const struct pv_coordserver_parts parts = {coord, store, rights, log};
+        const struct pv_coordserver_parts parts = {coord, store, rights, calm};
         r = pv_coordserver_new(&server, set, &parts, error);
     }
     if (r == PV_OK) {
@@ -195,6 +196,7 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
 {
     char error[PV_RIGHTS_ERROR_MAX];
     struct pv_rights rights;
+    struct pv_calmlog calm; /* strangers cause most of the core's lines */
     struct pv_rng rng = pv_entropy();
     struct pv_coord *coord = NULL;
     struct pv_coordurl_list stun;
@@ -225,11 +227,12 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
                                         .stun = stun.texts,
                                         .n_stun = stun.n,
                                         .relay = pv_relaycfg_get(relay)};
-    r = pv_coord_new(&coord, &cfg, &rng, log);
+    pv_calmlog_init(&calm, log, pv_clock_now());
+    r = pv_coord_new(&coord, &cfg, &rng, &calm.log);
     pv_secret_free(keys);
     pv_relaycfg_free(relay);
     int code =
-        r == PV_OK ? serve_until_end(set, coord, &rights, log) : print_error("out of memory");
+        r == PV_OK ? serve_until_end(set, coord, &rights, &calm) : print_error("out of memory");
     pv_coord_free(coord);
     close(lock);
     return code;

@@ -230,6 +230,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     pv_coord_handle_timeout(s->coord, now);
     pv_server_end_overdue(s, now);
     look_at_cert(s, now);
+    pv_calmlog_handle_timeout(s->calm, now);
     pv_server_drain_ready(s, now);
     while (pv_coord_poll_job(s->coord, &op) == PV_OK)
         submit_job(s, op, now);
@@ -241,6 +242,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     pv_ns next = pv_min_ns(pv_coord_next_timeout(s->coord), pv_tlsgate_next_timeout(&s->gate));
     next = pv_min_ns(next, pv_metricsock_handle_timeout(&s->metrics, now));
     next = pv_min_ns(next, s->cert_look_at);
+    next = pv_min_ns(next, pv_calmlog_next_timeout(s->calm));
     if (s->end_by == 0)
         return pv_min_ns(next, s->accepting ? PV_NEVER : s->accept_at);
     pv_coord_stats(s->coord, &stats);
@@ -329,7 +331,8 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
         snprintf(ret_error, PV_COORDSERVER_ERROR_MAX, "start: out of memory");
         return PV_ERR_NOMEM;
     }
-    s->log = parts->log;
+    s->calm = parts->calm;
+    s->log = &parts->calm->log;
     s->coord = parts->coord;
     s->store = parts->store;
     s->state = set->state;
@@ -355,7 +358,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     if (r == PV_OK)
         r = open_metrics(s, set, ret_error);
     if (r == PV_OK)
-        r = pv_rights_close(parts->rights, set, parts->log, ret_error);
+        r = pv_rights_close(parts->rights, set, s->log, ret_error);
     if (r == PV_OK)
         r = start_threads(s, ret_error);
     if (r < 0) {

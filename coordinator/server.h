@@ -6,7 +6,7 @@
 #ifndef PV_COORD_SERVER_H
 #define PV_COORD_SERVER_H
 
-#include "base/log.h"
+#include "base/calmlog.h"
 #include "base/pv.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/rights.h"
@@ -26,7 +26,7 @@ struct pv_coordserver_parts {
     struct pv_coord *coord;
     struct pv_coordstore *store;
     struct pv_rights *rights;
-    const struct pv_log *log;
+    struct pv_calmlog *calm; /* borrowed; the server tells it the time */
 };
 
 /*

@@ -39,7 +39,8 @@ struct pv_server_peer {
 };
 
 struct pv_coordserver {
-    const struct pv_log *log;
+    struct pv_calmlog *calm;     /* borrowed */
+    const struct pv_log *log;    /* its end for writers */
     struct pv_coord *coord;      /* borrowed */
     struct pv_coordstore *store; /* borrowed; the store's thread alone uses it */
     struct pv_loop *loop;
@@ -62,7 +63,6 @@ struct pv_coordserver {
     pv_ns cert_look_at;                        /* next look at the certificate's files */
     pv_ns cert_warn_at;                        /* next warning about its dates, if there is cause */
     struct pv_tlsgate gate;                    /* TLS handshakes under way */
-    pv_ns gate_warn_at;                        /* no warning about the gate before */
     uint64_t gate_refused;                     /* handshakes that the gate turned away */
     pv_ns end_by;                              /* end of an orderly end; 0: not ending */
     char addresses[PV_COORDSERVER_TEXT_MAX];   /* list of the addresses that are served */

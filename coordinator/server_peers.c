@@ -11,7 +11,6 @@
 
 enum {
     ACCEPTS_A_TURN = 64, /* ours: connections taken before others get their turn */
-    GATE_WARN_S = 60,    /* ours: seconds between two warnings about handshakes turned away */
 };
 
 /* Connections that are not accepted wait in the kernel's queue. */
@@ -67,15 +66,6 @@ static bool peer_io(struct pv_server_peer *p, pv_ns now)
     return true;
 }
 
-/* Warns that clients of TLS were turned away, now and then only, or the log would be flooded. */
-static void warn_gate(struct pv_coordserver *s, pv_ns now)
-{
-    if (now < s->gate_warn_at)
-        return;
-    s->gate_warn_at = now + PV_S(GATE_WARN_S);
-    pv_log(s->log, PV_LOG_WARN, "too many TLS handshakes at once: new ones are turned away");
-}
-
 /* A step of a TLS handshake. The core must know that it has begun: it ends whoever says nothing. */
 static void handshake_io(struct pv_server_peer *p, pv_ns now)
 {
@@ -106,7 +96,7 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
         peer_lost(p, now);
     if (r == PV_ERR_LIMIT) {
         s->gate_refused++;
-        warn_gate(s, now);
+        pv_log(s->log, PV_LOG_WARN, "too many TLS handshakes at once: new ones are turned away");
     }
 }
 
