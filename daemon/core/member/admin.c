@@ -144,13 +144,21 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
 
 /* --- who knows -------------------------------------------------------------------------------- */
 
+/* The others stay in the order in which they came. */
+static struct waiting take_waiting(struct admin *a, size_t i)
+{
+    struct waiting w = a->waiting[i];
+    a->n_waiting--;
+    memmove(&a->waiting[i], &a->waiting[i + 1], (a->n_waiting - i) * sizeof(a->waiting[0]));
+    return w;
+}
+
 /* Members were told at once, and the coordinator is being told; what has come of it by now is the
  * answer. */
 static void end_waiting(struct admin *a, size_t i, pv_ns now)
 {
-    struct waiting w = a->waiting[i];
+    struct waiting w = take_waiting(a, i);
     struct pv_owed_told told;
-    a->waiting[i] = a->waiting[--a->n_waiting];
     pv_owed_told(a->node, &told);
     w.told.online = told.online;
     w.told.know = told.know;
@@ -165,13 +173,10 @@ static void end_waiting(struct admin *a, size_t i, pv_ns now)
 
 static void wait_until_told(struct admin *a, const struct waiting *w, pv_ns now)
 {
-    size_t i = a->n_waiting;
-    if (i == MAX_WAITING)
-        end_waiting(a, i = 0, now);
-    else
-        a->n_waiting++;
-    a->waiting[a->n_waiting - 1] = *w;
-    a->waiting[a->n_waiting - 1].until = now + TOLD_BY;
+    if (a->n_waiting == MAX_WAITING)
+        end_waiting(a, 0, now); /* who has waited longest */
+    a->waiting[a->n_waiting] = *w;
+    a->waiting[a->n_waiting++].until = now + TOLD_BY;
     pv_owed_hurry(a->node, now);
     pv_gossip_hurry(a->node, now);
 }
@@ -208,7 +213,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
         if (a->waiting[i - 1].deed == DEED_LEAVE)
             end_waiting(a, i - 1, now);
         else
-            a->waiting[i - 1] = a->waiting[--a->n_waiting];
+            (void)take_waiting(a, i - 1);
     }
 }
 

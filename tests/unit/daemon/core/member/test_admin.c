@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+/* What the user signs: who may, what becomes of it, and what the client hears and when. */
+#include "daemon/core/member/admin.h"
+#include "daemon/core/member/gossip.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/owed.h"
+#include "tests/unit/daemon/core/client/fake_client.h"
+#include "tests/unit/daemon/core/member/fake_coord.h"
+
+#define REMOVE_BOB "\"cmd\":\"remove\",\"peer\":\"bob\""
+
+static struct fake_peers x;
+static struct pv_peer *bob;
+static struct keys door; /* the invite that let bob in, and lets in one more */
+static uint32_t client;
+
+/* What stands in for the other parts of the folder is told, and says. */
+static struct {
+    struct pv_owed_told says;
+    unsigned told_owed, told_gossip, left;
+} others;
+
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    size_t refused = 0;
+    enum pv_roster_added added;
+    (void)now;
+    for (size_t i = 0; i < n_items; i++)
+        refused += pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added) != PV_OK;
+    (void)settle(n->roster); /* its events are the membership's business */
+    return refused;
+}
+
+void pv_membership_leave(struct pv_node *n, pv_ns now)
+{
+    pv_peers_drop_members(n->peers, now);
+    n->roster = NULL; /* the test's world frees it */
+    others.left++;
+}
+
+void pv_owed_hurry(struct pv_node *n, pv_ns now)
+{
+    (void)n, (void)now;
+    others.told_owed++;
+}
+
+void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
+{
+    (void)n;
+    *ret_told = others.says;
+}
+
+void pv_gossip_hurry(struct pv_node *n, pv_ns now)
+{
+    (void)n, (void)now;
+    others.told_gossip++;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    memset(&others, 0, sizeof(others));
+    others.says = (struct pv_owed_told){.coordinator = "silent", .online = 2, .know = 1};
+    fake_peers_init(&x, &pv_part_admin);
+    fake_node_enter(&x.f);
+    const struct keys k = keys_of(7);
+    door = keys_of(50);
+    fake_node_add(&x.f, make_invite(&x.f.world, &x.f.world.creator, &door, 2));
+    fake_node_add(&x.f, make_member(&x.f.world, &door, &k, "bob", 7));
+    const struct pv_member *m = pv_roster_by_name(x.f.node.roster, "bob");
+    assert_non_null(m);
+    assert_int_equal(pv_peers_add_member(x.f.node.peers, m, x.f.now), PV_OK);
+    bob = pv_peers_by_pk(x.f.node.peers, m->node);
+    x.f.node.online = true;
+    fake_node_start(&x.f);
+    client = fake_client_open(&x);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_coord_done();
+    fake_peers_done(&x);
+    return 0;
+}
+
+static void ask(const char *fields)
+{
+    fake_client_ask(&x, client, fields);
+}
+
+static void expect(const char *text)
+{
+    const char *all = fake_client_read(&x, client);
+    if (strstr(all, text) == NULL)
+        fail_msg("the client read: %s", all);
+}
+
+static void expect_nothing(void)
+{
+    assert_string_equal(fake_client_read(&x, client), "");
+}
+
+static bool is_member(const char *name)
+{
+    return pv_roster_by_name(x.f.node.roster, name) != NULL;
+}
+
+static struct pv_roster_invite door_now(void)
+{
+    struct pv_roster_invite inv;
+    assert_int_equal(pv_roster_invite(x.f.node.roster, door.pk, &inv), PV_OK);
+    return inv;
+}
+
+/* --- who may ---------------------------------------------------------------------------------- */
+
+static const char *const of_admins[] = {"\"cmd\":\"invite\",\"uses\":1,\"expires\":60", REMOVE_BOB,
+                                        "\"cmd\":\"invite_revoke\",\"invite\":\"x\""};
+
+static void only_an_admin_signs(void **state)
+{
+    const struct keys other = keys_of(7);
+    (void)state;
+    memcpy(x.f.identity.sign_pk, other.pk, sizeof(other.pk));
+    for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++) {
+        ask(of_admins[i]);
+        expect("this node is no admin of home");
+    }
+    assert_true(is_member("bob"));
+}
+
+static void a_node_that_is_down_signs_nothing(void **state)
+{
+    (void)state;
+    x.f.node.up = false;
+    for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++) {
+        ask(of_admins[i]);
+        expect("this node is down: `p2pvpnctl up` first");
+    }
+    assert_true(is_member("bob"));
+}
+
+/* --- invites ---------------------------------------------------------------------------------- */
+
+static uint64_t invite(void)
+{
+    uint64_t tag;
+    ask("\"cmd\":\"invite\",\"uses\":3,\"expires\":60");
+    expect_nothing(); /* a token is worth nothing before the coordinator knows it */
+    pv_ctl_msg_free(fake_coord_take(PV_CTL_PUT, &tag));
+    return tag;
+}
+
+static void answer(uint64_t tag, const struct pv_ctl_msg *msg)
+{
+    pv_part_admin.on_answer(x.f.self, tag, msg, x.f.now);
+    fake_peers_settle(&x);
+}
+
+static void an_invite_is_told_when_the_coordinator_has_it(void **state)
+{
+    const struct pv_ctl_result result = {.error = PV_CTL_E_NONE};
+    const struct pv_ctl_msg msg = {
+        .kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS, .u.receipts = {.n = 1, .results = &result}};
+    (void)state;
+    answer(invite(), &msg);
+    expect("\"token\":\"");
+}
+
+static void an_invite_that_is_refused_or_lost_is_not_told(void **state)
+{
+    const struct pv_ctl_msg no = {
+        .kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR, .u.failure.error = PV_CTL_E_LIMIT};
+    (void)state;
+    answer(invite(), &no);
+    expect("invite: the coordinator said limit: try again");
+    (void)invite();
+    fake_node_raise(&x.f, PV_FACT_OFFLINE);
+    expect("invite: the coordinator was lost: try again");
+}
+
+static void without_the_coordinator_nobody_is_invited(void **state)
+{
+    (void)state;
+    x.f.node.online = false;
+    ask("\"cmd\":\"invite\",\"uses\":1,\"expires\":60");
+    expect("invite: the coordinator cannot be reached (connecting)");
+    memcpy(x.f.node.coord_info.error, "no route", 9);
+    ask("\"cmd\":\"invite\",\"uses\":1,\"expires\":60");
+    expect("(no route)");
+    assert_int_equal(fake_coord.n, 0);
+}
+
+static void the_list_has_every_invite(void **state)
+{
+    (void)state;
+    ask("\"cmd\":\"invite_list\"");
+    expect("\"uses\":2,\"used\":1,");
+    assert_non_null(strstr(fake_client_output, "\"revoked\":false"));
+}
+
+static void revoke_door(void)
+{
+    char text[PV_KEY_TEXT_BUF], fields[PV_KEY_TEXT_BUF + 64];
+    pv_key_format(door.pk, text);
+    snprintf(fields, sizeof(fields), "\"cmd\":\"invite_revoke\",\"invite\":\"%s\"", text);
+    ask(fields);
+}
+
+static void an_invite_ends_here_at_once_and_the_client_hears_who_knows(void **state)
+{
+    (void)state;
+    revoke_door();
+    assert_true(door_now().revoked);
+    assert_int_equal(others.told_owed, 1);
+    assert_int_equal(others.told_gossip, 1);
+    expect_nothing();
+    others.says =
+        (struct pv_owed_told){.coordinator = "stored", .online = 4, .know = 4, .done = true};
+    fake_peers_settle(&x);
+    expect("\"online\":4,\"know\":4,\"coordinator\":\"stored\",\"invite\":null");
+}
+
+static void an_invite_that_does_not_exist_cannot_end(void **state)
+{
+    (void)state;
+    ask("\"cmd\":\"invite_revoke\",\"invite\":\"xyz\"");
+    expect("that is no invite id");
+    door = keys_of(51);
+    revoke_door();
+    expect("no such invite: `p2pvpnctl invite list` shows them");
+    assert_int_equal(others.told_owed, 0);
+}
+
+/* --- removing --------------------------------------------------------------------------------- */
+
+static void who_is_removed_cannot_come_back_by_the_same_token(void **state)
+{
+    (void)state;
+    ask(REMOVE_BOB);
+    assert_false(is_member("bob"));
+    assert_true(door_now().revoked);
+    others.says.done = true;
+    fake_peers_settle(&x);
+    expect("\"uses_left\":1,\"revoked\":true");
+}
+
+static void the_invite_stays_where_the_user_says_so(void **state)
+{
+    (void)state;
+    ask(REMOVE_BOB ",\"keep_invite\":true");
+    assert_false(is_member("bob"));
+    assert_false(door_now().revoked);
+    others.says.done = true;
+    fake_peers_settle(&x);
+    expect("\"uses_left\":1,\"revoked\":false");
+}
+
+static void a_client_waits_three_seconds_to_hear_who_knows(void **state)
+{
+    (void)state;
+    ask(REMOVE_BOB);
+    fake_node_wait(&x.f, PV_S(3) - PV_MS(1));
+    expect_nothing();
+    fake_node_wait(&x.f, PV_MS(1));
+    expect("\"online\":2,\"know\":1,\"coordinator\":\"silent\"");
+    assert_int_equal(pv_part_admin.next_timeout(x.f.self), PV_NEVER);
+}
+
+static void when_too_many_wait_the_oldest_hears_at_once(void **state)
+{
+    enum {
+        PLACES = 16
+    };
+    const uint32_t first = client;
+    (void)state;
+    /* Each invite that ends has a waiting client; the one who came first is the client above. */
+    for (unsigned i = 0; i < PLACES; i++) {
+        door = keys_of(60 + i);
+        fake_node_add(&x.f, make_invite(&x.f.world, &x.f.world.creator, &door, 1));
+        revoke_door();
+        expect_nothing();
+        if (i == 0)
+            client = fake_client_open(&x);
+    }
+    door = keys_of(50);
+    revoke_door();
+    expect_nothing();
+    const uint32_t others_client = client;
+    client = first;
+    expect("\"coordinator\":\"silent\"");
+    /* Nobody else was forgotten over it. */
+    others.says.done = true;
+    fake_peers_settle(&x);
+    client = others_client;
+    (void)fake_client_read(&x, client);
+    unsigned n = 0;
+    for (const char *at = fake_client_output; (at = strstr(at, "\"ok\":true")) != NULL; at++)
+        n++;
+    assert_int_equal(n, PLACES);
+}
+
+static void nobody_is_answered_who_went_away(void **state)
+{
+    (void)state;
+    ask(REMOVE_BOB);
+    fake_client_leave(&x, client);
+    assert_int_equal(pv_part_admin.next_timeout(x.f.self), PV_NEVER);
+    assert_false(is_member("bob")); /* done is done */
+}
+
+/* --- leaving ---------------------------------------------------------------------------------- */
+
+/* The store has to forget the network now; it does, or does not. */
+static void forget(bool keys, int status)
+{
+    struct pv_job *job = fake_node_job(&x.f);
+    struct pv_job_result result = {.status = status, .error = "the disk is gone"};
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_FORGET_NETWORK);
+    assert_int_equal(job->u.forget_keys, keys);
+    assert_int_equal(others.left, 1);
+    expect_nothing(); /* not before it is done */
+    fake_node_answer(&x.f, job, &result);
+}
+
+static void a_leave_is_told_to_others_before_this_node_forgets(void **state)
+{
+    (void)state;
+    ask("\"cmd\":\"leave\"");
+    assert_false(is_member("alice"));
+    assert_int_equal(others.told_owed, 1);
+    assert_int_equal(others.told_gossip, 1);
+    assert_int_equal(others.left, 0);
+    others.says =
+        (struct pv_owed_told){.coordinator = "stored", .online = 1, .know = 1, .done = true};
+    fake_peers_settle(&x);
+    forget(false, PV_OK);
+    expect("\"coordinator\":\"stored\"");
+    assert_false(x.f.node.keys_forgotten);
+}
+
+static void the_client_of_a_leave_need_not_wait_for_it(void **state)
+{
+    (void)state;
+    ask("\"cmd\":\"leave\"");
+    fake_client_leave(&x, client);
+    client = fake_client_open(&x);
+    forget(false, PV_OK);
+}
+
+static void who_can_tell_nobody_leaves_only_by_force(void **state)
+{
+    (void)state;
+    x.f.node.online = false;
+    ask("\"cmd\":\"leave\"");
+    expect("leave: neither the coordinator nor a member can be told");
+    assert_true(is_member("alice"));
+    ask("\"cmd\":\"leave\",\"forget\":true");
+    assert_false(is_member("alice"));
+    fake_node_wait(&x.f, PV_S(3));
+    forget(true, PV_OK);
+    assert_true(x.f.node.keys_forgotten);
+    expect("\"coordinator\":\"silent\"");
+}
+
+static void a_member_that_is_reached_is_enough_to_leave(void **state)
+{
+    const struct pv_addr at = pv_addr4(192, 0, 2, 7, 4711);
+    (void)state;
+    x.f.node.online = false;
+    fake_peers_path(&x, bob, &at);
+    ask("\"cmd\":\"leave\"");
+    assert_false(is_member("alice"));
+    expect_nothing();
+}
+
+static void who_is_no_member_any_more_tells_nobody(void **state)
+{
+    (void)state;
+    x.f.node.removed = true;
+    ask("\"cmd\":\"leave\"");
+    assert_int_equal(others.told_owed, 0);
+    forget(false, PV_ERR_NO_SPACE);
+    expect("the disk is gone");
+}
+
+static void keys_are_forgotten_without_a_network_too(void **state)
+{
+    (void)state;
+    pv_membership_leave(&x.f.node, x.f.now);
+    others.left = 0;
+    ask("\"cmd\":\"leave\"");
+    assert_null(fake_node_job(&x.f));
+    expect("\"error\"");
+    ask("\"cmd\":\"leave\",\"forget\":true");
+    forget(true, PV_ERR_NO_SPACE);
+    expect("the disk is gone");
+    assert_false(x.f.node.keys_forgotten);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(only_an_admin_signs, start, stop),
+        cmocka_unit_test_setup_teardown(a_node_that_is_down_signs_nothing, start, stop),
+        cmocka_unit_test_setup_teardown(an_invite_is_told_when_the_coordinator_has_it, start, stop),
+        cmocka_unit_test_setup_teardown(an_invite_that_is_refused_or_lost_is_not_told, start, stop),
+        cmocka_unit_test_setup_teardown(without_the_coordinator_nobody_is_invited, start, stop),
+        cmocka_unit_test_setup_teardown(the_list_has_every_invite, start, stop),
+        cmocka_unit_test_setup_teardown(an_invite_ends_here_at_once_and_the_client_hears_who_knows,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(an_invite_that_does_not_exist_cannot_end, start, stop),
+        cmocka_unit_test_setup_teardown(who_is_removed_cannot_come_back_by_the_same_token, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(the_invite_stays_where_the_user_says_so, start, stop),
+        cmocka_unit_test_setup_teardown(a_client_waits_three_seconds_to_hear_who_knows, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(when_too_many_wait_the_oldest_hears_at_once, start, stop),
+        cmocka_unit_test_setup_teardown(nobody_is_answered_who_went_away, start, stop),
+        cmocka_unit_test_setup_teardown(a_leave_is_told_to_others_before_this_node_forgets, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(the_client_of_a_leave_need_not_wait_for_it, start, stop),
+        cmocka_unit_test_setup_teardown(who_can_tell_nobody_leaves_only_by_force, start, stop),
+        cmocka_unit_test_setup_teardown(a_member_that_is_reached_is_enough_to_leave, start, stop),
+        cmocka_unit_test_setup_teardown(who_is_no_member_any_more_tells_nobody, start, stop),
+        cmocka_unit_test_setup_teardown(keys_are_forgotten_without_a_network_too, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
