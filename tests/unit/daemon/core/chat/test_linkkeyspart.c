@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* The part around linkkeys: what it tells the machine of peers, carries for it, and has stored. */
+#include "crypto/ct.h"
+#include "daemon/core/chat/linkkeys_part.h"
+#include "tests/unit/daemon/core/client/fake_client.h"
+
+static struct fake_peers x;
+static struct fake_far bob;
+static struct pv_linkkeys *theirs; /* bob's own machine */
+static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
+
+static void begin_with(struct pv_view provers)
+{
+    static struct pv_saved_meta meta;
+    meta = (struct pv_saved_meta){.name = "provers", .value = provers};
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    fake_peers_init(&x, &pv_part_linkkeys);
+    x.f.saved.meta = &meta;
+    x.f.saved.n_meta = 1;
+    fake_node_enter(&x.f);
+    fake_far_init(&x, &bob, 7, "bob", 7);
+    fake_node_start(&x.f);
+    fake_peers_settle(&x);
+    assert_int_equal(
+        pv_linkkeys_new(&theirs, &x.f.node.rng, pv_peer_pk(bob.peer), pv_view(NULL, 0)), PV_OK);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    begin_with(pv_view(NULL, 0));
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    theirs = pv_linkkeys_free(theirs);
+    fake_peers_done(&x);
+    return 0;
+}
+
+static enum pv_linkkeys_state state_of_bob(void)
+{
+    return pv_linkkeys_state(x.f.node.linkkeys, pv_peer_pk(bob.peer));
+}
+
+/* Its description came, and says what it can; the part hears of it. Which facts the part raised. */
+static unsigned describe(unsigned caps)
+{
+    unsigned facts = 0;
+    bob.peer->descx.theirs.gen = 1;
+    bob.peer->remote.caps = caps;
+    pv_part_linkkeys.on_peer(x.f.self, bob.peer, 0, x.f.now);
+    (void)pv_peers_take_news(x.f.node.peers, &facts);
+    fake_peers_settle(&x);
+    return facts;
+}
+
+/* What the node sends to bob reaches his machine. How many messages of linkkeys that were. */
+static unsigned carry_to_bob(void)
+{
+    struct pv_engine_inject inject;
+    unsigned n = 0;
+    while (pv_peers_poll_inject(x.f.node.peers, &inject) == PV_OK) {
+        struct pv_inband_receiver rx = {0};
+        struct pv_inband_message msg;
+        if (inject.len == 0)
+            continue; /* a keepalive */
+        assert_int_equal(pv_inband_receive(&rx, pv_view(inject.buf, inject.len), x.f.now, &msg),
+                         PV_OK);
+        if (msg.type == PV_INBAND_LINK) {
+            assert_int_equal(inject.peer, pv_peer_id(bob.peer));
+            (void)pv_linkkeys_take(theirs, x.f.identity.sign_pk, msg.body, x.f.now);
+            n++;
+        }
+        pv_inband_receiver_done(&rx);
+    }
+    return n;
+}
+
+/* What bob's machine says reaches the node. Which facts the part raised. */
+static unsigned carry_from_bob(void)
+{
+    struct pv_linkkeys_transmit tx;
+    unsigned all = 0, facts = 0;
+    assert_int_equal(pv_part_linkkeys.n_inband, 1);
+    assert_int_equal(pv_part_linkkeys.inband[0].type, PV_INBAND_LINK);
+    while (pv_linkkeys_poll_transmit(theirs, &tx) == PV_OK) {
+        pv_part_linkkeys.inband[0].take(x.f.self, bob.peer, pv_view(tx.body, sizeof(tx.body)),
+                                        x.f.now);
+        while (pv_peers_take_news(x.f.node.peers, &facts) != NULL)
+            all |= facts;
+        fake_peers_settle(&x);
+    }
+    return all;
+}
+
+static void a_description_decides_what_is_believed(void **state)
+{
+    (void)state;
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_UNKNOWN);
+    assert_int_equal(describe(0) & PV_PEER_FACT_LINK, PV_PEER_FACT_LINK);
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_OLD);
+    assert_int_equal(describe(0) & PV_PEER_FACT_LINK, 0); /* nothing new */
+    assert_int_equal(describe(PV_DESC_CAP_PROOF) & PV_PEER_FACT_LINK, PV_PEER_FACT_LINK);
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
+}
+
+static void secrets_go_in_band_until_both_have_one_key(void **state)
+{
+    uint8_t ours[PV_PROOF_KEY_LEN], his[PV_PROOF_KEY_LEN];
+    (void)state;
+    describe(PV_DESC_CAP_PROOF);
+    assert_int_equal(carry_to_bob(), 0); /* there is no path */
+    fake_far_talk(&x, &bob, &there);
+    assert_int_equal(carry_to_bob(), 1);
+    assert_int_equal(carry_from_bob() & PV_PEER_FACT_LINK, PV_PEER_FACT_LINK);
+    (void)carry_to_bob();
+    (void)carry_from_bob();
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_CONFIRMED);
+    assert_true(pv_linkkeys_key(x.f.node.linkkeys, pv_peer_pk(bob.peer), ours));
+    assert_true(pv_linkkeys_key(theirs, x.f.identity.sign_pk, his));
+    assert_memory_equal(ours, his, sizeof(ours));
+}
+
+static void what_is_lost_is_sent_again(void **state)
+{
+    struct pv_engine_inject lost;
+    (void)state;
+    describe(PV_DESC_CAP_PROOF);
+    fake_far_talk(&x, &bob, &there);
+    while (pv_peers_poll_inject(x.f.node.peers, &lost) == PV_OK)
+        ;
+    fake_node_wait(&x.f, PV_S(PV_LINKKEYS_RETRY_MIN_S));
+    assert_int_equal(carry_to_bob(), 1);
+}
+
+/* The job that has the list of who proves himself stored; it must be there, with these peers. */
+static struct pv_job *expect_saved(size_t n_peers)
+{
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_SET_META);
+    assert_string_equal(job->u.set_meta.name, "provers");
+    assert_int_equal(job->u.set_meta.len, n_peers * PV_PROOF_PK_LEN);
+    assert_memory_equal(job->u.set_meta.value, pv_peer_pk(bob.peer), PV_PROOF_PK_LEN);
+    return job;
+}
+
+static void who_proves_himself_is_stored_and_again_after_a_failure(void **state)
+{
+    struct pv_job_result failed = {.status = PV_ERR_NO_SPACE}, kept = {.status = PV_OK};
+    (void)state;
+    describe(PV_DESC_CAP_PROOF);
+    assert_null(fake_node_job(&x.f));
+    fake_node_wait(&x.f, PV_S(PV_LINKKEYS_SAVE_S));
+    fake_node_answer(&x.f, expect_saved(1), &failed);
+    fake_node_wait(&x.f, PV_S(30) - PV_MS(1));
+    assert_null(fake_node_job(&x.f));
+    fake_node_wait(&x.f, PV_MS(1));
+    fake_node_answer(&x.f, expect_saved(1), &kept);
+    fake_node_wait(&x.f, PV_S(600));
+    assert_null(fake_node_job(&x.f));
+}
+
+/* Else whoever restarts this node could speak for bob until his next description. */
+static void who_proved_himself_before_a_restart_is_still_believed_nothing_else(void **state)
+{
+    const struct keys k = keys_of(7);
+    (void)state;
+    begin_with(pv_view(k.pk, sizeof(k.pk)));
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
+    describe(0);
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
+}
+
+static void a_member_that_is_gone_is_forgotten(void **state)
+{
+    (void)state;
+    describe(PV_DESC_CAP_PROOF);
+    pv_part_linkkeys.on_member_gone(x.f.self, pv_peer_pk(bob.peer), x.f.now);
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_UNKNOWN);
+}
+
+static void chat_finds_no_machine_behind_its_end(void **state)
+{
+    (void)state;
+    assert_non_null(x.f.node.linkkeys);
+    pv_part_linkkeys.free(x.f.self);
+    x.f.self = NULL;
+    assert_null(x.f.node.linkkeys);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_description_decides_what_is_believed, start, stop),
+        cmocka_unit_test_setup_teardown(secrets_go_in_band_until_both_have_one_key, start, stop),
+        cmocka_unit_test_setup_teardown(what_is_lost_is_sent_again, start, stop),
+        cmocka_unit_test_setup_teardown(who_proves_himself_is_stored_and_again_after_a_failure,
+                                        start, stop),
+        cmocka_unit_test_teardown(
+            who_proved_himself_before_a_restart_is_still_believed_nothing_else, stop),
+        cmocka_unit_test_setup_teardown(a_member_that_is_gone_is_forgotten, start, stop),
+        cmocka_unit_test_setup_teardown(chat_finds_no_machine_behind_its_end, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/* What the coordinator owes a receipt for: told at once, told again, and who knows meanwhile. */
+#include "daemon/core/member/gossip.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/owed.h"
+#include "tests/unit/daemon/core/member/fake_coord.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+
+static struct fake_peers x;
+static struct pv_peer *bob;
+static bool bob_knows;
+
+/* Stands in for membership.c: receipts reach the roster. */
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    enum pv_roster_added added;
+    (void)now;
+    for (size_t i = 0; i < n_items; i++)
+        assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
+                         PV_OK);
+    return 0;
+}
+
+/* Stands in for gossip.c. */
+bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p)
+{
+    (void)n;
+    return p == bob && bob_knows;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    bob_knows = false;
+    fake_peers_init(&x, &pv_part_owed);
+    fake_node_enter(&x.f);
+    bob = fake_peers_member(&x, 7, "bob", 7);
+    fake_node_start(&x.f);
+    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_owed, .self = x.f.self};
+    x.f.node.n_parts = 1;
+    fake_peers_settle(&x);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_coord_done();
+    fake_peers_done(&x);
+    return 0;
+}
+
+static void go_online(bool online)
+{
+    x.f.node.online = online;
+    fake_node_raise(&x.f, online ? PV_FACT_ONLINE : PV_FACT_OFFLINE);
+}
+
+/* A statement that no coordinator has stored. */
+static void add_unstored(struct item it)
+{
+    it.r_len = 0;
+    add(x.f.node.roster, &it);
+    (void)settle(x.f.node.roster);
+    fake_node_raise(&x.f, PV_FACT_STATEMENTS);
+}
+
+static struct item removal_of(unsigned seed)
+{
+    const struct keys k = keys_of(seed);
+    return make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, k.pk, NULL, 0);
+}
+
+/* The put that was sent has n statements, and none of them a receipt; its tag. */
+static uint64_t expect_put(size_t n)
+{
+    uint64_t tag;
+    struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
+    assert_int_equal(msg->u.put.n, n);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(msg->u.put.items[i].receipt.len, 0);
+    pv_ctl_msg_free(msg);
+    return tag;
+}
+
+static void answer(uint64_t tag, const struct pv_ctl_msg *msg)
+{
+    pv_part_owed.on_answer(x.f.self, tag, msg, x.f.now);
+    fake_node_settle(&x.f);
+}
+
+/* The coordinator has stored these, in the order of the put. */
+static void answer_stored(uint64_t tag, const struct item *items, size_t n)
+{
+    struct pv_ctl_result results[PV_CTL_ITEMS_MAX] = {{.error = PV_CTL_E_NONE}};
+    struct pv_ctl_msg msg = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
+    for (size_t i = 0; i < n; i++)
+        results[i].receipt = pv_view(items[i].r, PV_RECEIPT_LEN);
+    msg.u.receipts.n = n;
+    msg.u.receipts.results = results;
+    answer(tag, &msg);
+}
+
+static void answer_refused(uint64_t tag, enum pv_ctl_error error)
+{
+    const struct pv_ctl_msg msg = {
+        .kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR, .u.failure.error = error};
+    answer(tag, &msg);
+}
+
+static struct pv_owed_told told(void)
+{
+    struct pv_owed_told t;
+    pv_owed_told(&x.f.node, &t);
+    return t;
+}
+
+static void nothing_is_owed_of_what_has_a_receipt(void **state)
+{
+    (void)state;
+    go_online(true);
+    fake_node_add(&x.f, removal_of(50));
+    fake_node_raise(&x.f, PV_FACT_STATEMENTS);
+    assert_int_equal(fake_coord.n, 0);
+    assert_string_equal(told().coordinator, "stored");
+    assert_true(told().done);
+}
+
+static void a_removal_is_put_when_the_coordinator_is_there_and_ends_with_its_receipt(void **state)
+{
+    (void)state;
+    const struct item it = removal_of(7);
+    add_unstored(it);
+    assert_int_equal(fake_coord.n, 0);
+    assert_string_equal(told().coordinator, "away");
+    assert_true(told().done); /* nobody is there who could answer */
+    go_online(true);
+    assert_string_equal(told().coordinator, "silent");
+    assert_false(told().done);
+    answer_stored(expect_put(1), &it, 1);
+    assert_string_equal(told().coordinator, "stored");
+    fake_node_wait(&x.f, PV_S(600));
+    assert_int_equal(fake_coord.n, 0);
+}
+
+static void a_leave_is_owed_like_a_removal(void **state)
+{
+    (void)state;
+    const struct keys k = keys_of(7);
+    go_online(true);
+    add_unstored(make_leave(&x.f.world, &k, 1));
+    (void)expect_put(1);
+    fake_node_wait(&x.f, PV_S(5));
+    assert_true(fake_node_has_problem(&x.f, "has not stored that bob left: it does not answer"));
+}
+
+/* The same statement would be refused for ever. */
+static void what_a_removed_admin_removed_is_not_owed(void **state)
+{
+    (void)state;
+    const struct keys carol = keys_of(8), dave = keys_of(9);
+    fake_node_member(&x.f, 8, "carol", 8);
+    fake_node_add(&x.f, make_admin(&x.f.world, &x.f.world.root, &carol, PV_RIGHT_REVOKE));
+    add_unstored(make_revocation(&x.f.world, &carol, PV_REVOKE_NODE, dave.pk, NULL, 0));
+    assert_string_equal(told().coordinator, "away");
+    fake_node_add(&x.f, removal_of(8));
+    go_online(true);
+    assert_int_equal(fake_coord.n, 0);
+    assert_string_equal(told().coordinator, "stored");
+}
+
+static void a_refusal_is_named_and_asked_again_ever_more_rarely(void **state)
+{
+    static const unsigned waits_s[] = {2, 4, 8, 16, 32, 64, 128, 256, 256};
+    (void)state;
+    go_online(true);
+    add_unstored(removal_of(7));
+    for (size_t i = 0; i < PV_ARRAY_LEN(waits_s); i++) {
+        answer_refused(expect_put(1), PV_CTL_E_LIMIT);
+        assert_string_equal(told().coordinator, "limit");
+        assert_true(told().done);
+        assert_true(
+            fake_node_has_problem(&x.f, "has not stored that bob was removed: it said limit"));
+        fake_node_wait(&x.f, PV_S(waits_s[i]) - PV_MS(1));
+        fake_node_raise(&x.f, PV_FACT_STATEMENTS); /* no news is worth another attempt */
+        assert_int_equal(fake_coord.n, 0);
+        fake_node_wait(&x.f, PV_MS(1));
+    }
+    (void)expect_put(1);
+}
+
+static void a_receipt_that_comes_after_a_long_silence_counts(void **state)
+{
+    (void)state;
+    const struct item it = removal_of(7);
+    go_online(true);
+    add_unstored(it);
+    uint64_t first = expect_put(1);
+    fake_node_wait(&x.f, PV_S(5) - PV_MS(1));
+    assert_false(told().done);
+    fake_node_wait(&x.f, PV_MS(1));
+    assert_string_equal(told().coordinator, "silent");
+    assert_true(told().done); /* nobody waits for it any longer */
+    assert_int_equal(fake_coord.n, 0);
+    fake_node_wait(&x.f, PV_S(2));
+    (void)expect_put(1);
+    answer_stored(first, &it, 1);
+    assert_string_equal(told().coordinator, "stored");
+    assert_false(fake_node_has_problem(&x.f, "has not stored"));
+}
+
+static void a_new_connection_is_asked_at_once(void **state)
+{
+    (void)state;
+    go_online(true);
+    add_unstored(removal_of(7));
+    for (unsigned i = 0; i < 5; i++) {
+        answer_refused(expect_put(1), PV_CTL_E_BUSY);
+        fake_node_wait(&x.f, PV_S(2u << i));
+    }
+    (void)expect_put(1); /* lost with the connection */
+    go_online(false);
+    assert_int_equal(pv_part_owed.next_timeout(x.f.self), PV_NEVER);
+    go_online(true);
+    answer_refused(expect_put(1), PV_CTL_E_BUSY);
+    fake_node_wait(&x.f, PV_S(2)); /* and is believed patiently anew */
+    (void)expect_put(1);
+}
+
+static void more_than_one_message_carries_goes_in_several(void **state)
+{
+    enum {
+        N = 20,
+        FIRST = 16
+    };
+    struct item items[N];
+    (void)state;
+    for (unsigned i = 0; i < N; i++) {
+        items[i] = removal_of(50 + i);
+        add_unstored(items[i]);
+    }
+    go_online(true);
+    uint64_t tag = expect_put(FIRST);
+    assert_int_equal(fake_coord.n, 0); /* one at a time */
+    /* Receipts for all that was sent, in whatever order the roster has them. */
+    struct pv_ctl_result results[FIRST] = {{.error = PV_CTL_E_NONE}};
+    struct pv_ctl_msg msg = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
+    size_t n = 0;
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(x.f.node.roster, NULL); e != NULL;
+         e = pv_roster_next_entry(x.f.node.roster, e)) {
+        for (size_t i = 0; i < N && e->receipt.len == 0 && n < FIRST; i++) {
+            if (e->st.raw.len == items[i].s.len &&
+                memcmp(e->st.raw.ptr, items[i].s.raw, items[i].s.len) == 0)
+                results[n++].receipt = pv_view(items[i].r, PV_RECEIPT_LEN);
+        }
+    }
+    assert_int_equal(n, FIRST);
+    msg.u.receipts.n = n;
+    msg.u.receipts.results = results;
+    answer(tag, &msg);
+    (void)expect_put(N - FIRST);
+}
+
+/* An answer without a receipt and without an error must not become a loop of puts. */
+static void an_answer_that_settles_nothing_is_waited_out(void **state)
+{
+    const struct pv_ctl_msg msg = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
+    (void)state;
+    go_online(true);
+    add_unstored(removal_of(7));
+    answer(expect_put(1), &msg);
+    assert_int_equal(fake_coord.n, 0);
+    fake_node_wait(&x.f, PV_S(2));
+    (void)expect_put(1);
+}
+
+static void members_that_are_there_are_waited_for_until_they_know(void **state)
+{
+    const struct pv_addr at = pv_addr4(192, 0, 2, 7, 4711);
+    (void)state;
+    assert_int_equal(told().online, 0);
+    fake_peers_path(&x, bob, &at);
+    assert_int_equal(told().online, 1);
+    assert_int_equal(told().know, 0);
+    assert_true(told().done); /* nothing in-band reaches it */
+    pv_peer_set_in_sync(bob, true);
+    assert_false(told().done);
+    bob_knows = true;
+    assert_int_equal(told().know, 1);
+    assert_true(told().done);
+}
+
+static void a_hurry_counts_what_the_facts_have_not_told_yet(void **state)
+{
+    struct item it = removal_of(7);
+    (void)state;
+    x.f.node.online = true;
+    it.r_len = 0;
+    add(x.f.node.roster, &it);
+    (void)settle(x.f.node.roster);
+    assert_string_equal(told().coordinator, "stored");
+    pv_owed_hurry(&x.f.node, x.f.now);
+    (void)expect_put(1);
+    assert_string_equal(told().coordinator, "silent");
+    pv_owed_hurry(&x.f.node, x.f.now); /* it is under way */
+    assert_int_equal(fake_coord.n, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nothing_is_owed_of_what_has_a_receipt, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_removal_is_put_when_the_coordinator_is_there_and_ends_with_its_receipt, start, stop),
+        cmocka_unit_test_setup_teardown(a_leave_is_owed_like_a_removal, start, stop),
+        cmocka_unit_test_setup_teardown(what_a_removed_admin_removed_is_not_owed, start, stop),
+        cmocka_unit_test_setup_teardown(a_refusal_is_named_and_asked_again_ever_more_rarely, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_receipt_that_comes_after_a_long_silence_counts, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_new_connection_is_asked_at_once, start, stop),
+        cmocka_unit_test_setup_teardown(more_than_one_message_carries_goes_in_several, start, stop),
+        cmocka_unit_test_setup_teardown(an_answer_that_settles_nothing_is_waited_out, start, stop),
+        cmocka_unit_test_setup_teardown(members_that_are_there_are_waited_for_until_they_know,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(a_hurry_counts_what_the_facts_have_not_told_yet, start,
+                                        stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
