@@ -10,12 +10,20 @@
 #include "base/addr.h"
 #include "base/pv.h"
 
+/*
+ * Every kind in one row. Enumerators are made from these rows, and test_engine_tables asks for a
+ * part that takes each.
+ *
+ *   COORD  TCP to a coordinator, opened by the engine
+ *   CHAT   TCP 2047 on the overlay, opened or accepted; bound to the TUN
+ *   CTL    the unix socket, accepted
+ *   FILE   TCP 2048 on the overlay, accepted; bound to the TUN
+ */
+#define PV_STREAM_ROWS(X) X(COORD) X(CHAT) X(CTL) X(FILE)
+
+#define PV_STREAM_ENUMERATOR(name) PV_STREAM_##name,
 enum pv_stream_kind {
-    PV_STREAM_COORD, /* TCP to a coordinator, opened by the engine */
-    PV_STREAM_CHAT,  /* TCP 2047 on the overlay, opened or accepted; bound to the TUN */
-    PV_STREAM_CTL,   /* the unix socket, accepted */
-    PV_STREAM_FILE,  /* TCP 2048 on the overlay, accepted; bound to the TUN */
-    PV_STREAM_KINDS,
+    PV_STREAM_ROWS(PV_STREAM_ENUMERATOR) PV_STREAM_KINDS,
 };
 
 enum {

@@ -32,7 +32,8 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
 {
     bool root = signer == r->record->signer;
 
-    switch (type) {
+    /* Without a default: the compiler names a type that is missing. */
+    switch ((enum pv_statement_type)type) {
     case PV_ST_ADMIN:
         return root;
     case PV_ST_INVITE:
@@ -46,9 +47,11 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
         return (signer->rights & PV_RIGHT_REVOKE) != 0;
     case PV_ST_COORDINATORS:
         return signer->rights != 0;
-    default:
-        return signer->rights != 0 || signer->is_node;
+    case PV_ST_NETWORK:
+    case PV_ST_RECEIPT:
+        break;
     }
+    return signer->rights != 0 || signer->is_node;
 }
 
 /* A member statement against the network record: the name must not be the network's, which is the

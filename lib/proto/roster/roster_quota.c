@@ -13,7 +13,8 @@
 
 enum pv_roster_quota pv_roster_quota_of(uint8_t type)
 {
-    switch (type) {
+    /* Without a default: the compiler names a type that is missing. */
+    switch ((enum pv_statement_type)type) {
     case PV_ST_MEMBER:
         return QUOTA_MEMBER;
     case PV_ST_TRANSPORT:
@@ -27,9 +28,10 @@ enum pv_roster_quota pv_roster_quota_of(uint8_t type)
     case PV_ST_INVITE:
     case PV_ST_REVOCATION:
         return QUOTA_NONE;
-    default:
-        return QUOTA_UNKNOWN;
+    case PV_ST_RECEIPT:
+        break;
     }
+    return QUOTA_UNKNOWN;
 }
 
 static size_t places_of(enum pv_roster_quota quota)

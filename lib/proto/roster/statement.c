@@ -16,9 +16,24 @@ static const char statement_context[] = "p2pvpn statement v1";
 static const char node_context[] = "p2pvpn node v1";
 static const char receipt_context[] = "p2pvpn receipt v1";
 
+/* It has no default, so the compiler names a type that is missing; so it is in get_fields() and
+ * put_fields(). */
 static bool known_type(uint8_t type)
 {
-    return type >= PV_ST_NETWORK && type <= PV_ST_COORDINATORS;
+    switch ((enum pv_statement_type)type) {
+    case PV_ST_NETWORK:
+    case PV_ST_ADMIN:
+    case PV_ST_INVITE:
+    case PV_ST_MEMBER:
+    case PV_ST_TRANSPORT:
+    case PV_ST_REVOCATION:
+    case PV_ST_LEAVE:
+    case PV_ST_COORDINATORS:
+        return true;
+    case PV_ST_RECEIPT:
+        break;
+    }
+    return false;
 }
 
 /* Only types with lists may be long; the limit for unknown types keeps later versions from costing
@@ -122,7 +137,12 @@ static void get_revocation(struct pv_reader *r, struct pv_st_revocation *f)
 /* Fields of an unknown type are kept as they are: only the signer can say what they mean. */
 static void get_fields(struct pv_reader *r, struct pv_statement *st)
 {
-    switch (st->type) {
+    if (!known_type(st->type)) {
+        st->u.unknown = r->rest;
+        r->rest = pv_view(r->rest.ptr + r->rest.len, 0);
+        return;
+    }
+    switch ((enum pv_statement_type)st->type) {
     case PV_ST_NETWORK:
         get_network(r, &st->u.network);
         break;
@@ -156,9 +176,7 @@ static void get_fields(struct pv_reader *r, struct pv_statement *st)
                                   ? PV_OK
                                   : PV_ERR_MALFORMED);
         break;
-    default:
-        st->u.unknown = r->rest;
-        r->rest = pv_view(r->rest.ptr + r->rest.len, 0);
+    case PV_ST_RECEIPT:
         break;
     }
 }
@@ -186,7 +204,7 @@ static void put_member(struct pv_writer *w, const struct pv_st_member *f)
 /* In the order of get_fields(); PROTOCOL.md "Statements" is the table of both. */
 static void put_fields(struct pv_writer *w, const struct pv_statement *st)
 {
-    switch (st->type) {
+    switch ((enum pv_statement_type)st->type) {
     case PV_ST_NETWORK:
         put_name(w, st->u.network.name);
         pv_put_u32(w, pv_addr_u32(&st->u.network.range.base));
@@ -226,7 +244,7 @@ static void put_fields(struct pv_writer *w, const struct pv_statement *st)
         pv_put_u64(w, st->u.coordinators.seq);
         pv_put_view16(w, st->u.coordinators.list);
         break;
-    default:
+    case PV_ST_RECEIPT:
         break;
     }
 }

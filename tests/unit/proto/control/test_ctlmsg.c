@@ -4,6 +4,7 @@
 
 #include "crypto/ct.h"
 #include "proto/control/ctlmsg.h"
+#include "proto/control/ctlmsg_words.h"
 #include "tests/unit/test_util.h"
 
 static uint8_t bytes_a[PV_CTL_BOX_MAX + 1];
@@ -530,6 +531,41 @@ static void the_signatures_bind_connection_key_and_name(void **state)
     assert_int_equal(pv_ctl_join_verify(&join, hash), PV_ERR_AUTH);
 }
 
+static void every_type_and_error_has_its_word(void **state)
+{
+    (void)state;
+    for (int t = PV_CTL_HELLO; t < PV_CTL_TYPE_COUNT; t++) {
+        const struct pv_ctl_word *w = &pv_ctl_words[t];
+        if (w->kinds == 0 || (w->word == NULL && t != PV_CTL_ERROR))
+            fail_msg("type %d of enum pv_ctl_type has no row in pv_ctl_words[] of "
+                     "lib/proto/control/ctlmsg.c: say there its word, and in which kinds it occurs",
+                     t);
+    }
+    for (int e = 0; e < PV_CTL_ERROR_COUNT; e++) {
+        if (pv_ctl_error_word((enum pv_ctl_error)e) == NULL)
+            fail_msg("error %d of enum pv_ctl_error has no row in error_words[] of "
+                     "lib/proto/control/ctlmsg.c: say there its word on the wire",
+                     e);
+    }
+}
+
+/* A type that every_message() lacks would be neither tested here nor be in the corpus. */
+static void every_type_is_tried_here_in_each_of_its_kinds(void **state)
+{
+    struct pv_ctl_msg all[40];
+    size_t n = every_message(all);
+    (void)state;
+    for (int t = PV_CTL_HELLO; t < PV_CTL_TYPE_COUNT; t++) {
+        unsigned tried = 0;
+        for (size_t i = 0; i < n; i++)
+            tried |= all[i].type == (enum pv_ctl_type)t ? 1u << all[i].kind : 0;
+        if (tried != pv_ctl_words[t].kinds)
+            fail_msg("every_message() lacks a message of type %d (\"%s\"): add one, then write the "
+                     "corpus anew: PV_WRITE_CORPUS=tests/fuzz/corpus/fuzz_ctlmsg test_ctlmsg",
+                     t, pv_ctl_words[t].word);
+    }
+}
+
 /* Writes the corpus of fuzz_ctlmsg: run by hand with PV_WRITE_CORPUS=dir after a change of form. */
 static void write_corpus(const char *dir)
 {
@@ -554,6 +590,8 @@ static void write_corpus(const char *dir)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_type_and_error_has_its_word),
+        cmocka_unit_test(every_type_is_tried_here_in_each_of_its_kinds),
         cmocka_unit_test(every_message_survives_a_round_trip),
         cmocka_unit_test(the_fields_arrive_as_they_were_sent),
         cmocka_unit_test(no_truncation_of_a_message_parses),

@@ -625,10 +625,22 @@ static void a_static_peer_is_held_to_its_allowed_ips_only(void **state)
     assert_int_equal(tx_to(&p->a, fp_ip4(1), pv_addr4(224, 0, 0, 251, 0), p->now).n_sends, 1);
 }
 
+static void every_reason_for_a_drop_has_its_name(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PV_FP_DROP_REASONS; i++) {
+        if (pv_fp_drop_name((enum pv_fp_drop)i) == NULL)
+            fail_msg("reason %d of enum pv_fp_drop has no name in pv_fp_drop_name() of "
+                     "daemon/core/packets/fastpath.c: `status` and `metrics` show it by that name",
+                     i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        cmocka_unit_test(every_reason_for_a_drop_has_its_name),
         T(a_packet_crosses_and_keeps_its_bytes),
         T(counters_start_at_zero_and_rise_by_one),
         T(a_large_batch_keeps_its_order),
