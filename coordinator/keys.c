@@ -16,8 +16,8 @@ enum {
     FILE_MAX = 256, /* bytes: a key has 44 with its end of line; editors may add some */
 };
 
-static const char key_file[] = "coordinator.key";
-static const char secret_file[] = "create.key";
+static const char key_file[] = PV_COORDKEYS_FILE;
+static const char secret_file[] = PV_COORDKEYS_SECRET_FILE;
 
 /* settings.c leaves room for the longest name in the state directory. */
 static void key_path(const char *dir, const char *name, char path[static PATH_MAX])
@@ -43,7 +43,9 @@ int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
     r = pv_file_lock(path, ret_lock_fd);
     if (r == PV_ERR_EXISTS)
         snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
-                 "state directory %.200s: in use: another p2pvpn-coordinator runs there", dir);
+                 "state directory %.200s: in use: another p2pvpn-coordinator runs there: end that "
+                 "one first",
+                 dir);
     else if (r < 0)
         snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
                  "lock %.200s: %s: check owner, mode and mount of the state directory", path,
@@ -144,4 +146,20 @@ int pv_coordkeys_make(const char *dir, const struct pv_rng *rng, struct pv_coord
                       char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
     return load_keys(dir, rng, ret_keys, ret_error);
+}
+
+bool pv_coordkeys_is_key(struct pv_view text, size_t len)
+{
+    char line[FILE_MAX];
+    uint8_t key[FILE_MAX];
+    size_t n = 0;
+    if (text.len >= sizeof(line))
+        return false;
+    memcpy(line, text.ptr, text.len);
+    line[text.len] = '\0';
+    bool is =
+        pv_b64url_decode(line, strcspn(line, "\r\n"), key, sizeof(key), &n) == PV_OK && n == len;
+    pv_wipe(line, sizeof(line));
+    pv_wipe(key, sizeof(key));
+    return is;
 }

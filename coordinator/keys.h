@@ -24,6 +24,9 @@ struct pv_coordkeys {
     uint8_t secret[PV_CTL_SECRET_LEN];
 };
 
+#define PV_COORDKEYS_FILE        "coordinator.key"
+#define PV_COORDKEYS_SECRET_FILE "create.key"
+
 /*
  * Makes the directory when it is missing and takes its lock, which is held until *ret_lock_fd is
  * closed: one coordinator a directory. PV_ERR_EXISTS: another one runs; -errno; ret_error.
@@ -38,5 +41,7 @@ PV_MUST_CHECK int pv_coordkeys_read(const char *dir, struct pv_coordkeys *ret_ke
 PV_MUST_CHECK int pv_coordkeys_make(const char *dir, const struct pv_rng *rng,
                                     struct pv_coordkeys *ret_keys,
                                     char ret_error[static PV_COORDKEYS_ERROR_MAX]);
+/* Is this what a file has in it whose key has len bytes? */
+PV_MUST_CHECK bool pv_coordkeys_is_key(struct pv_view text, size_t len);
 
 #endif /* PV_COORD_KEYS_H */

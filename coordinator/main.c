@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* p2pvpn-coordinator: start, run, end. Exit codes: 0 done, 1 failed, 2 usage; status and metrics: 5
- * not permitted, 8 none runs. */
+/* p2pvpn-coordinator: start, run, end. Exit codes: commands.h. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 
 #include "coordinator/announce.h"
 #include "coordinator/cert.h"
+#include "coordinator/commands.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/keys.h"
 #include "coordinator/relaycfg.h"
@@ -24,21 +24,6 @@
 #include "sys/file/logsink.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
-
-enum {
-    EXIT_DONE = 0,
-    EXIT_FAILED = 1,
-    EXIT_USAGE = 2,
-    EXIT_PERMISSION = 5,
-    EXIT_NOT_RUNNING = 8,
-};
-
-/* Prints one line on stderr and returns the exit code, so that it can end a function. */
-static int print_error(const char *error)
-{
-    fprintf(stderr, "p2pvpn-coordinator: %s\n", error);
-    return EXIT_FAILED;
-}
 
 /* --- url ------------------------------------------------------------------------------------- */
 
@@ -69,12 +54,13 @@ static int format_url(const struct pv_coordset *set, const struct pv_coordkeys *
     struct pv_url url = {.has_secret = !set->open};
     note[0] = '\0';
     if (pv_coordurl_address(set, &url.addr, note) < 0)
-        return print_error(note);
+        return pv_coord_print_error(note);
     memcpy(url.pk, keys->pk, sizeof(url.pk));
     memcpy(url.secret, keys->secret, sizeof(url.secret));
     int r = pv_url_format(&url, text, PV_URL_TEXT_BUF);
     pv_url_done(&url);
-    return r == PV_OK ? EXIT_DONE : print_error("the public address cannot stand in a URL");
+    return r == PV_OK ? PV_COORDEXIT_DONE
+                      : pv_coord_print_error("the public address cannot stand in a URL");
 }
 
 /* The note about a guessed address goes to stderr: stdout is for scripts. */
@@ -84,16 +70,16 @@ static int print_url(struct pv_coordset *set)
     struct pv_rights rights;
     struct pv_coordkeys *keys = pv_secret_alloc(sizeof(*keys));
     if (keys == NULL)
-        return print_error("out of memory");
+        return pv_coord_print_error("out of memory");
     /* As the user that runs it: keys made here are for it. */
     if (pv_rights_enter(&rights, set, error) < 0) {
         pv_secret_free(keys);
-        return print_error(error);
+        return pv_coord_print_error(error);
     }
     int r = keys_for_url(set->state, keys, error);
-    int code = r < 0 ? print_error(error) : format_url(set, keys, text, note);
+    int code = r < 0 ? pv_coord_print_error(error) : format_url(set, keys, text, note);
     pv_secret_free(keys);
-    if (code == EXIT_DONE) {
+    if (code == PV_COORDEXIT_DONE) {
         printf("%s\n", text);
         if (note[0] != '\0')
             fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
@@ -109,7 +95,7 @@ static void announce(const struct pv_coordset *set, const struct pv_coordkeys *k
 {
     char note[PV_COORDURL_NOTE_MAX], text[PV_URL_TEXT_BUF] = "";
     struct winsize size = {.ws_col = 0};
-    if (!isatty(STDOUT_FILENO) || format_url(set, keys, text, note) != EXIT_DONE)
+    if (!isatty(STDOUT_FILENO) || format_url(set, keys, text, note) != PV_COORDEXIT_DONE)
         return;
     (void)!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
     /* A terminal that does not know its size says 0. */
@@ -131,9 +117,11 @@ static int print_status(const struct pv_coordset *set)
                                                                       : PV_STATUSSOCK_LINES;
     int r = pv_statussock_print(set->state, form, why, sizeof(why));
     if (r == PV_OK)
-        return EXIT_DONE;
-    (void)print_error(why);
-    return r == PV_ERR_NOT_FOUND ? EXIT_NOT_RUNNING : r == -EACCES ? EXIT_PERMISSION : EXIT_FAILED;
+        return PV_COORDEXIT_DONE;
+    (void)pv_coord_print_error(why);
+    return r == PV_ERR_NOT_FOUND ? PV_COORDEXIT_NOT_RUNNING
+           : r == -EACCES        ? PV_COORDEXIT_PERMISSION
+                                 : PV_COORDEXIT_FAILED;
 }
 
 /* --- run ------------------------------------------------------------------------------------- */
@@ -187,7 +175,7 @@ static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord
     pv_supervisor_close(&supervisor);
     pv_coordserver_free(server);
     pv_coordstore_close(store);
-    return r == PV_OK ? EXIT_DONE : print_error(error);
+    return r == PV_OK ? PV_COORDEXIT_DONE : pv_coord_print_error(error);
 }
 
 /* The lock on the state directory is held to the end. Keys and passwords are copied by the core, so
@@ -208,7 +196,7 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
         r = pv_rights_enter(&rights, set, error);
     if (r < 0) {
         pv_relaycfg_free(relay);
-        return print_error(error);
+        return pv_coord_print_error(error);
     }
     struct pv_coordkeys *keys = pv_secret_alloc(sizeof(*keys));
     r = keys == NULL ? PV_ERR_NOMEM : pv_coordkeys_lock(set->state, &lock, error);
@@ -217,7 +205,7 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
     if (r < 0) {
         pv_secret_free(keys);
         pv_relaycfg_free(relay);
-        return print_error(r == PV_ERR_NOMEM ? "out of memory" : error);
+        return pv_coord_print_error(r == PV_ERR_NOMEM ? "out of memory" : error);
     }
     announce(set, keys);
     pv_coordurl_public(set, &stun);
@@ -231,8 +219,8 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
     r = pv_coord_new(&coord, &cfg, &rng, &calm.log);
     pv_secret_free(keys);
     pv_relaycfg_free(relay);
-    int code =
-        r == PV_OK ? serve_until_end(set, coord, &rights, &calm) : print_error("out of memory");
+    int code = r == PV_OK ? serve_until_end(set, coord, &rights, &calm)
+                          : pv_coord_print_error("out of memory");
     pv_coord_free(coord);
     close(lock);
     return code;
@@ -250,11 +238,11 @@ static int check_settings(const struct pv_coordset *set)
                                                                       : NULL;
     pv_relaycfg_free(relay);
     if (why != NULL) {
-        print_error(why);
-        return EXIT_USAGE;
+        pv_coord_print_error(why);
+        return PV_COORDEXIT_USAGE;
     }
     puts("p2pvpn-coordinator: the settings are right");
-    return EXIT_DONE;
+    return PV_COORDEXIT_DONE;
 }
 
 int main(int argc, char **argv)
@@ -263,24 +251,26 @@ int main(int argc, char **argv)
     struct pv_logsink sink;
     char error[PV_COORDSET_ERROR_MAX];
     if (pv_coordset_load(&set, argc, argv, error) < 0) {
-        print_error(error);
-        return EXIT_USAGE;
+        pv_coord_print_error(error);
+        return PV_COORDEXIT_USAGE;
     }
     if (set.action == PV_COORDSET_HELP || set.action == PV_COORDSET_VERSION) {
         fputs(set.action == PV_COORDSET_HELP ? pv_coordset_usage
                                              : "p2pvpn-coordinator " PV_VERSION "\n",
               stdout);
-        return EXIT_DONE;
+        return PV_COORDEXIT_DONE;
     }
     if (set.action == PV_COORDSET_STATUS || set.action == PV_COORDSET_METRICS)
         return print_status(&set);
     (void)prctl(PR_SET_DUMPABLE, 0); /* no keys in core dumps */
     if (pv_crypto_init() < 0)
-        return print_error("the crypto library does not start");
+        return pv_coord_print_error("the crypto library does not start");
     if (set.action == PV_COORDSET_CHECK)
         return check_settings(&set);
     if (set.action == PV_COORDSET_URL)
         return print_url(&set);
+    if (set.action == PV_COORDSET_BACKUP || set.action == PV_COORDSET_RESTORE)
+        return pv_coord_command(&set);
     /* A connection that its peer has closed is an error of write(), not the end of the program. */
     signal(SIGPIPE, SIG_IGN);
     struct pv_log log = pv_logsink_open(&sink, "p2pvpn-coordinator", PV_LOG_INFO);

@@ -11,7 +11,7 @@
 #include "sys/file/ini.h"
 
 enum {
-    STATE_ROOM = 32, /* characters that names of files in the state directory need behind it */
+    STATE_ROOM = 80, /* characters that names of files in the state directory need behind it */
 };
 
 const char pv_coordset_usage[] =
@@ -21,10 +21,14 @@ const char pv_coordset_usage[] =
     "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE]\n"
     "       p2pvpn-coordinator status [--state DIR] [--json]\n"
     "       p2pvpn-coordinator metrics [--state DIR]\n"
+    "       p2pvpn-coordinator backup FILE [--state DIR] [--json]\n"
+    "       p2pvpn-coordinator restore FILE [--state DIR] [--json]\n"
     "\n"
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
     "  status          what the running coordinator does: connections, relay, limits, store\n"
     "  metrics         the same and more, as text for Prometheus\n"
+    "  backup FILE     writes database and keys to a file, while it runs or not\n"
+    "  restore FILE    puts a backup in place; what was there is kept beside it\n"
     "  --listen ADDR   TCP and UDP address to serve; may be repeated (default: port 3478 on every\n"
     "                  IPv4 and IPv6 address)\n"
     "  --public ADDR   address or name under which nodes reach it, with :PORT if that is not the\n"
@@ -42,7 +46,7 @@ const char pv_coordset_usage[] =
     "  --config FILE   default " PV_COORDSET_CONFIG ", if it is there\n"
     "  --open          everybody may create networks here, without the URL's secret\n"
     "  --check         checks the settings and does nothing\n"
-    "  --json          status as JSON\n";
+    "  --json          the answer as JSON: status, backup, restore\n";
 
 /* --- values: the same on the command line and in the file ------------------------------------ */
 
@@ -421,20 +425,42 @@ static const char *value_of(int argc, char **argv, int *i)
     return *i + 1 < argc ? argv[++*i] : NULL;
 }
 
-/* Takes a switch, or a word that says what to do; both may stand anywhere on the line. */
+/* Words that say what to do; they may stand anywhere on the line. */
+static const struct action {
+    const char *name;
+    enum pv_coordset_action action;
+    const char *operand; /* what has to be behind it, as the usage names it; NULL: nothing */
+    bool json;           /* --json goes with it */
+    bool alone;          /* the configuration does not matter: a broken file does not stop it */
+} actions[] = {
+    {"url", PV_COORDSET_URL, NULL, false, false},
+    {"status", PV_COORDSET_STATUS, NULL, true, true},
+    {"metrics", PV_COORDSET_METRICS, NULL, false, true},
+    {"backup", PV_COORDSET_BACKUP, "FILE", true, true},
+    {"restore", PV_COORDSET_RESTORE, "FILE", true, true},
+    {"--check", PV_COORDSET_CHECK, NULL, false, false},
+    {"--version", PV_COORDSET_VERSION, NULL, false, true},
+    {"--help", PV_COORDSET_HELP, NULL, false, true},
+    {"-h", PV_COORDSET_HELP, NULL, false, true},
+};
+
+/* NULL: to run. */
+static const struct action *find_action(enum pv_coordset_action action)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(actions); i++) {
+        if (actions[i].action == action)
+            return &actions[i];
+    }
+    return NULL;
+}
+
+/* Takes a switch, a word that says what to do, or what belongs to that word. */
 static int take_switch(struct pv_coordset *set, const char *arg,
                        char ret_error[static PV_COORDSET_ERROR_MAX])
 {
-    static const struct {
-        const char *name;
-        enum pv_coordset_action action;
-    } actions[] = {
-        {"url", PV_COORDSET_URL},           {"status", PV_COORDSET_STATUS},
-        {"metrics", PV_COORDSET_METRICS},   {"--check", PV_COORDSET_CHECK},
-        {"--version", PV_COORDSET_VERSION}, {"--help", PV_COORDSET_HELP},
-        {"-h", PV_COORDSET_HELP},
-    };
-    for (size_t i = 0; i < PV_ARRAY_LEN(actions); i++) {
+    const struct action *now = find_action(set->action);
+    bool wants = now != NULL && now->operand != NULL && set->operand == NULL;
+    for (size_t i = 0; i < PV_ARRAY_LEN(actions) && !wants; i++) {
         if (strcmp(arg, actions[i].name) == 0) {
             set->action = actions[i].action;
             return PV_OK;
@@ -446,10 +472,25 @@ static int take_switch(struct pv_coordset *set, const char *arg,
         set->relay.off = set->relay.off_given = true;
     else if (strcmp(arg, "--json") == 0)
         set->json = true;
+    else if (wants && arg[0] != '-' && arg[0] != '\0')
+        set->operand = arg;
     else
         return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
                          "unknown; see p2pvpn-coordinator --help");
     return PV_OK;
+}
+
+/* Does everything fit the action? */
+static int check_action(const struct pv_coordset *set, const struct action *action,
+                        char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    if (set->json && (action == NULL || !action->json))
+        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", "--json",
+                         "only with status, backup and restore");
+    if (action == NULL || action->operand == NULL || set->operand != NULL)
+        return PV_OK;
+    return bad_value(ret_error, PV_COORDSET_ERROR_MAX, action->name, action->operand,
+                     "is missing; see p2pvpn-coordinator --help");
 }
 
 /* status and metrics ask the running coordinator, which has read its configuration: here only
@@ -474,12 +515,10 @@ int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
         if (r < 0)
             return r;
     }
-    if (ret_set->json && ret_set->action != PV_COORDSET_STATUS)
-        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", "--json", "only with status");
-    if (ret_set->action == PV_COORDSET_VERSION || ret_set->action == PV_COORDSET_HELP ||
-        ret_set->action == PV_COORDSET_STATUS ||
-        ret_set->action == PV_COORDSET_METRICS) /* which asks another process */
-        return PV_OK;
+    const struct action *action = find_action(ret_set->action);
+    int r = check_action(ret_set, action, ret_error);
+    if (r < 0 || (action != NULL && action->alone))
+        return r;
     return load_file(ret_set, c.config == NULL ? PV_COORDSET_CONFIG : c.config, c.config != NULL,
                      ret_error);
 }

@@ -31,6 +31,8 @@ enum pv_coordset_action {
     PV_COORDSET_URL,     /* the url subcommand */
     PV_COORDSET_STATUS,  /* the status subcommand */
     PV_COORDSET_METRICS, /* the metrics subcommand */
+    PV_COORDSET_BACKUP,  /* the backup subcommand */
+    PV_COORDSET_RESTORE, /* the restore subcommand */
     PV_COORDSET_CHECK,   /* --check: the settings are right; do nothing */
     PV_COORDSET_VERSION, /* --version */
     PV_COORDSET_HELP,    /* --help */
@@ -47,7 +49,8 @@ struct pv_coordset {
     struct pv_addr alt[2]; /* second addresses for RFC 5780, one a family; port 0 */
     size_t n_alt;
     bool open;
-    bool json; /* of status */
+    bool json;           /* the answer of a subcommand */
+    const char *operand; /* of a subcommand, such as a file; the command line's; NULL: none */
     struct pv_coordset_relay relay;
     struct pv_scrapeset metrics;
     char state[PATH_MAX];

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "sys/file/sqlite.h"
 
 enum statement {
     SQL_BEGIN,
@@ -114,7 +113,7 @@ static const char *const sql_text[SQL_COUNT] = {
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-static const struct pv_sqlite_kind our_kind = {
+const struct pv_sqlite_kind pv_coordstore_kind = {
     .application_id = 0x70327063, /* "p2pc" */
     .schema = PV_COORDSTORE_SCHEMA,
     .program = "p2pvpn-coordinator",
@@ -166,7 +165,7 @@ int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
         snprintf(ret_error, PV_STOREOP_ERROR_MAX, "open the database: out of memory");
         return PV_ERR_NOMEM;
     }
-    int r = pv_sqlite_open(&s->file, &our_kind, dir, "coordinator.db", ret_error);
+    int r = pv_sqlite_open(&s->file, &pv_coordstore_kind, dir, PV_COORDSTORE_FILE, ret_error);
     if (r >= 0) {
         s->db = pv_sqlite_handle(s->file);
         r = pv_sqlite_exec(s->file, schema) < 0 || add_marks(s) < 0

@@ -13,12 +13,18 @@
 
 #include "base/pv.h"
 #include "coordinator/core/member/storeop.h"
+#include "sys/file/sqlite.h"
 
 enum {
     PV_COORDSTORE_SCHEMA = 2, /* PRAGMA user_version */
 };
 
 struct pv_coordstore; /* opaque */
+
+#define PV_COORDSTORE_FILE "coordinator.db"
+
+/* What makes a database the coordinator's, for who opens it beside a running one. */
+extern const struct pv_sqlite_kind pv_coordstore_kind;
 
 /*
  * Opens dir/coordinator.db, made when missing. One of an older version is brought up to date, or

@@ -10,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sqlite3.h>
-
-#include "test_util.h"
+#include "sys/file/sqlite.h"
+#include "tests/unit/test_util.h"
 
 enum {
     OLD_DATABASE_MAX = 32768, /* bytes of a script */

@@ -195,12 +195,11 @@ static int keep_name(sqlite3_vfs *vfs, const char *name, int size, char *ret_nam
     return snprintf(ret_name, (size_t)size, "%s", name) < size ? SQLITE_OK : SQLITE_CANTOPEN;
 }
 
-/* The VFS for this name: NULL, the standard one, unless the name is relative. */
-static const char *vfs_for(const char *path)
+const char *pv_sqlite_vfs(void)
 {
     static sqlite3_vfs here; /* SQLite keeps it in its list for good */
     const sqlite3_vfs *standard = sqlite3_vfs_find(NULL);
-    if (path[0] == '/' || standard == NULL)
+    if (standard == NULL)
         return NULL;
     if (here.zName == NULL) {
         here = *standard;
@@ -211,6 +210,12 @@ static const char *vfs_for(const char *path)
             here.zName = NULL;
     }
     return here.zName;
+}
+
+/* NULL, the standard one, unless the name is relative. */
+static const char *vfs_for(const char *path)
+{
+    return path[0] == '/' ? NULL : pv_sqlite_vfs();
 }
 
 /* What an older program wrote is kept until somebody deletes it: a user who goes back needs it. */

@@ -70,6 +70,10 @@ PV_MUST_CHECK int pv_sqlite_open_beside(struct pv_sqlite **ret_db,
                                         const char *name,
                                         char ret_error[static PV_SQLITE_ERROR_MAX]);
 
+/* The name of a VFS of SQLite that takes names as they are, relative ones too: for a program that
+ * works in a directory whose path it may not walk. NULL: the standard one. */
+const char *pv_sqlite_vfs(void);
+
 /* The file, and the connection, until close. */
 const char *pv_sqlite_path(const struct pv_sqlite *db);
 sqlite3 *pv_sqlite_handle(const struct pv_sqlite *db);

@@ -86,6 +86,13 @@ static void options_are_taken_in_both_forms(void **state)
     assert_true(set.json);
     assert_string_equal(set.state, "/tmp/y");
     assert_int_equal(load("--json"), PV_ERR_MALFORMED);
+    assert_int_equal(load("backup --state /tmp/z status --json"), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_BACKUP);
+    assert_string_equal(set.operand, "status");
+    assert_int_equal(load("restore"), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "restore FILE: is missing"));
+    assert_int_equal(load("restore a b"), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "option b: unknown"));
     assert_int_equal(load("--version"), PV_OK);
     assert_int_equal(set.action, PV_COORDSET_VERSION);
 }

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+/* Backups are made by a process of its own, beside the coordinator that runs: SQLite lets it read
+ * one moment of the database, and the coordinator's rights do not matter. */
+#include "coordinator/backup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "coordinator/keys.h"
+#include "coordinator/rights.h"
+#include "coordinator/store_sqlite.h"
+#include "sys/file/file.h"
+#include "sys/file/sqlcopy.h"
+#include "sys/file/sqlite.h"
+
+enum {
+    BACKUP_ID = 0x70327062,  /* "p2pb", PRAGMA application_id */
+    ID_AT = 68,              /* of a database's header (SQLite's "fileformat2.html" 1.3) */
+    HEADER_LEN = 100,        /* ditto */
+    CONTENT_MAX = 64 * 1024, /* ours: bytes of a file in the table */
+};
+
+static const char certificate[] = "tls.pem";
+
+/* The files of the state directory that are in a backup beside the database. */
+static const struct kept_file {
+    const char *name;
+    size_t key_len; /* bytes of the key, without which there is no coordinator; 0: it is none */
+} kept_files[] = {{PV_COORDKEYS_FILE, PV_SIGN_SEED_LEN},
+                  {PV_COORDKEYS_SECRET_FILE, PV_CTL_SECRET_LEN},
+                  {certificate, 0}};
+
+static int fail(int r, char error[static PV_BACKUP_ERROR_MAX], const char *what, const char *name,
+                const char *why)
+{
+    snprintf(error, PV_BACKUP_ERROR_MAX, "%s %.200s: %s", what, name, why);
+    return r;
+}
+
+static int fail_errno(int r, char error[static PV_BACKUP_ERROR_MAX], const char *what,
+                      const char *name)
+{
+    return fail(r, error, what, name,
+                r == -ENOSPC || r == -EDQUOT ? "the disk is full: free some space"
+                : r > -1000                  ? strerror(-r)
+                                             : pv_strstatus(r));
+}
+
+static uint64_t number_of(sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *st = NULL;
+    uint64_t n = 0;
+    if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+        n = (uint64_t)sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return n;
+}
+
+static void count_rows(sqlite3 *db, struct pv_backup *b)
+{
+    b->networks = number_of(db, "SELECT count(DISTINCT network) FROM statements");
+    b->statements = number_of(db, "SELECT count(*) FROM statements");
+}
+
+/* --- making ---------------------------------------------------------------------------------- */
+
+/* An older backup may be replaced, as by a nightly job; a name typed wrong must not cost a file. */
+static int check_target(const char *file, char error[static PV_BACKUP_ERROR_MAX])
+{
+    static const char magic[] = "SQLite format 3";
+    static const uint8_t id[] = {BACKUP_ID >> 24, BACKUP_ID >> 16 & 255, BACKUP_ID >> 8 & 255,
+                                 BACKUP_ID & 255};
+    uint8_t head[HEADER_LEN] = {0};
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT ? PV_OK : fail_errno(-errno, error, "write", file);
+    ssize_t n = read(fd, head, sizeof(head));
+    close(fd);
+    if (n == (ssize_t)sizeof(head) && memcmp(head, magic, sizeof(magic)) == 0 &&
+        memcmp(head + ID_AT, id, sizeof(id)) == 0)
+        return PV_OK;
+    return fail(-EEXIST, error, "write", file,
+                "it is there and no backup of a coordinator: choose another name");
+}
+
+struct adding {
+    const char *state;
+    uint64_t wall;
+};
+
+/* One file of the state directory as a row. */
+static int add_file(const char *state, const struct kept_file *kept, sqlite3_stmt *st)
+{
+    char path[PATH_MAX], *text = NULL;
+    size_t len = 0;
+    if (snprintf(path, sizeof(path), "%s/%s", state, kept->name) >= (int)sizeof(path))
+        return -ENAMETOOLONG;
+    int r = pv_file_read(path, CONTENT_MAX, &text, &len);
+    if (r == PV_ERR_NOT_FOUND && kept->key_len == 0)
+        return PV_OK;
+    if (r == PV_OK && kept->key_len > 0 && !pv_coordkeys_is_key(pv_view(text, len), kept->key_len))
+        r = PV_ERR_MALFORMED;
+    if (r == PV_OK) {
+        sqlite3_bind_text(st, 1, kept->name, -1, SQLITE_STATIC);
+        sqlite3_bind_blob(st, 2, text, (int)len, SQLITE_STATIC);
+        r = sqlite3_step(st) == SQLITE_DONE ? PV_OK : -EIO;
+        sqlite3_reset(st);
+    }
+    pv_file_free(text, len);
+    return r;
+}
+
+/* Turns the copy of the store into a backup. */
+static int add_files(void *ctx, sqlite3 *copy)
+{
+    const struct adding *adding = ctx;
+    sqlite3_stmt *st = NULL;
+    char sql[320];
+    snprintf(sql, sizeof(sql),
+             "PRAGMA application_id = %d;"
+             "CREATE TABLE backup_made(wall INTEGER NOT NULL, program TEXT NOT NULL);"
+             "INSERT INTO backup_made VALUES(%llu, '" PV_VERSION "');"
+             "CREATE TABLE backup_files(name TEXT PRIMARY KEY, content BLOB NOT NULL);",
+             BACKUP_ID, (unsigned long long)adding->wall);
+    int r = sqlite3_exec(copy, sql, NULL, NULL, NULL) == SQLITE_OK &&
+                    sqlite3_prepare_v2(copy, "INSERT INTO backup_files VALUES(?1, ?2)", -1, &st,
+                                       NULL) == SQLITE_OK
+                ? PV_OK
+                : -EIO;
+    for (size_t i = 0; i < PV_ARRAY_LEN(kept_files) && r == PV_OK; i++)
+        r = add_file(adding->state, &kept_files[i], st);
+    sqlite3_finalize(st);
+    return r;
+}
+
+int pv_backup_make(const char *state, const char *file, uint64_t wall, struct pv_backup *ret_backup,
+                   char ret_error[static PV_BACKUP_ERROR_MAX])
+{
+    struct pv_backup b = {.made = wall};
+    struct adding adding = {.state = state, .wall = wall};
+    struct pv_sqlite *db = NULL;
+    struct stat st;
+    int r = check_target(file, ret_error);
+    if (r == PV_OK)
+        r = pv_sqlite_open_beside(&db, &pv_coordstore_kind, state, PV_COORDSTORE_FILE, ret_error);
+    if (r < 0)
+        return r;
+    const struct pv_sqlcopy copy = {.from = pv_sqlite_handle(db),
+                                    .path = file,
+                                    .vfs = pv_sqlite_vfs(),
+                                    .more = add_files,
+                                    .ctx = &adding};
+    count_rows(pv_sqlite_handle(db), &b);
+    r = pv_sqlcopy(&copy, ret_error);
+    pv_sqlite_close(db);
+    if (r == PV_OK && stat(file, &st) == 0)
+        b.bytes = (uint64_t)st.st_size;
+    if (r == PV_OK)
+        *ret_backup = b;
+    return r;
+}
+
+/* --- checking -------------------------------------------------------------------------------- */
+
+static bool is_whole(sqlite3 *db)
+{
+    sqlite3_stmt *st = NULL;
+    bool ok = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK &&
+              sqlite3_step(st) == SQLITE_ROW && sqlite3_column_text(st, 0) != NULL &&
+              strcmp((const char *)sqlite3_column_text(st, 0), "ok") == 0;
+    sqlite3_finalize(st);
+    return ok;
+}
+
+/* One row of the files; the statement is stepped to it, and finalized by the caller. */
+static int find_file(sqlite3 *db, const struct kept_file *kept, sqlite3_stmt **ret_st,
+                     struct pv_view *ret_content)
+{
+    int r = sqlite3_prepare_v2(db, "SELECT content FROM backup_files WHERE name = ?1", -1, ret_st,
+                               NULL) == SQLITE_OK &&
+                    sqlite3_bind_text(*ret_st, 1, kept->name, -1, SQLITE_STATIC) == SQLITE_OK
+                ? PV_OK
+                : PV_ERR_MALFORMED;
+    int code = r == PV_OK ? sqlite3_step(*ret_st) : SQLITE_ERROR;
+    if (code != SQLITE_ROW)
+        return code == SQLITE_DONE && kept->key_len == 0 ? PV_ERR_NOT_FOUND : PV_ERR_MALFORMED;
+    const void *p = sqlite3_column_blob(*ret_st, 0);
+    *ret_content = pv_view(p, p == NULL ? 0 : (size_t)sqlite3_column_bytes(*ret_st, 0));
+    bool good = kept->key_len > 0 ? pv_coordkeys_is_key(*ret_content, kept->key_len)
+                                  : ret_content->len > 0 && ret_content->len <= CONTENT_MAX;
+    return good ? PV_OK : PV_ERR_MALFORMED;
+}
+
+/* The keys must be there and be keys: a coordinator that starts without them would make new ones.
+ */
+static int check_files(sqlite3 *db)
+{
+    int r = PV_OK;
+    for (size_t i = 0; i < PV_ARRAY_LEN(kept_files) && r == PV_OK; i++) {
+        sqlite3_stmt *st = NULL;
+        struct pv_view content;
+        r = find_file(db, &kept_files[i], &st, &content);
+        sqlite3_finalize(st);
+        if (r == PV_ERR_NOT_FOUND)
+            r = PV_OK;
+    }
+    return r;
+}
+
+/* Everything is read before anything is changed. */
+static int check_backup(sqlite3 *db, const char *file, char error[static PV_BACKUP_ERROR_MAX])
+{
+    char why[120];
+    uint64_t version = number_of(db, "PRAGMA user_version");
+    if (number_of(db, "PRAGMA application_id") != BACKUP_ID)
+        return fail(PV_ERR_MALFORMED, error, "restore", file,
+                    "not a backup of a coordinator: name a file of `p2pvpn-coordinator backup`");
+    if (version > PV_COORDSTORE_SCHEMA) {
+        snprintf(why, sizeof(why),
+                 "made by a newer p2pvpn-coordinator (schema %llu; this one knows up to %d): "
+                 "install that version",
+                 (unsigned long long)version, PV_COORDSTORE_SCHEMA);
+        return fail(PV_ERR_UNSUPPORTED, error, "restore", file, why);
+    }
+    if (!is_whole(db) || check_files(db) < 0)
+        return fail(PV_ERR_MALFORMED, error, "restore", file,
+                    "the backup is damaged: take an older one");
+    return PV_OK;
+}
+
+/* The name is told apart from the content: SQLite says "unable to open" of both. */
+static int open_backup(const char *file, sqlite3 **ret_db, struct pv_backup *b,
+                       char error[static PV_BACKUP_ERROR_MAX])
+{
+    struct stat st;
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT ? fail(PV_ERR_NOT_FOUND, error, "restore", file, "no such file")
+                               : fail_errno(-errno, error, "restore", file);
+    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    close(fd);
+    if (!regular)
+        return fail(PV_ERR_MALFORMED, error, "restore", file, "not a regular file");
+    b->bytes = (uint64_t)st.st_size;
+    if (sqlite3_open_v2(file, ret_db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+                        pv_sqlite_vfs()) != SQLITE_OK)
+        return fail(-EIO, error, "restore", file, sqlite3_errmsg(*ret_db));
+    int r = check_backup(*ret_db, file, error);
+    if (r == PV_OK) {
+        count_rows(*ret_db, b);
+        b->made = number_of(*ret_db, "SELECT wall FROM backup_made");
+    }
+    return r;
+}
+
+/* --- restoring ------------------------------------------------------------------------------- */
+
+/* Turns the copy of a backup into a store. */
+static int remove_files(void *ctx, sqlite3 *copy)
+{
+    char sql[200];
+    (void)ctx;
+    snprintf(sql, sizeof(sql),
+             "PRAGMA secure_delete = ON; DROP TABLE backup_files; DROP TABLE backup_made;"
+             "PRAGMA application_id = %d; VACUUM;",
+             pv_coordstore_kind.application_id);
+    return sqlite3_exec(copy, sql, NULL, NULL, NULL) == SQLITE_OK ? PV_OK : -EIO;
+}
+
+/* Names in the state directory; settings.c leaves room for them. */
+static void name_in(const char *state, const char *name, const char *end,
+                    char path[static PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%s/%s%s", state, name, end);
+}
+
+/* A second name for a file that will be replaced; there is no moment without a file. */
+static int keep_file(const char *state, const char *name, struct pv_backup *b, const char *end)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    name_in(state, name, "", from);
+    name_in(state, name, end, to);
+    if (linkat(AT_FDCWD, from, AT_FDCWD, to, 0) < 0)
+        return errno == ENOENT ? PV_OK : -errno;
+    snprintf(b->kept, sizeof(b->kept), "%s", end);
+    return PV_OK;
+}
+
+/* SQLite's log belongs to the database that goes, and goes with it. */
+static int move_log(const char *state, const char *end)
+{
+    static const char *const logs[] = {"-wal", "-shm"};
+    int r = PV_OK;
+    for (size_t i = 0; i < PV_ARRAY_LEN(logs) && r == PV_OK; i++) {
+        char from[PATH_MAX], to[PATH_MAX], end_of_log[PV_BACKUP_END_MAX + 8];
+        snprintf(end_of_log, sizeof(end_of_log), "%s%s", end, logs[i]);
+        name_in(state, PV_COORDSTORE_FILE, logs[i], from);
+        name_in(state, PV_COORDSTORE_FILE, end_of_log, to);
+        if (rename(from, to) < 0 && errno != ENOENT)
+            r = -errno;
+    }
+    return r;
+}
+
+static int write_files(const char *state, sqlite3 *db)
+{
+    int r = PV_OK;
+    for (size_t i = 0; i < PV_ARRAY_LEN(kept_files) && r == PV_OK; i++) {
+        sqlite3_stmt *st = NULL;
+        struct pv_view content;
+        char path[PATH_MAX];
+        name_in(state, kept_files[i].name, "", path);
+        r = find_file(db, &kept_files[i], &st, &content);
+        if (r == PV_OK)
+            r = pv_file_write(path, content, 0600);
+        else if (r == PV_ERR_NOT_FOUND)
+            r = unlink(path) < 0 && errno != ENOENT ? -errno : PV_OK;
+        sqlite3_finalize(st);
+    }
+    return r;
+}
+
+static int sync_directory(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 || fsync(fd) < 0 ? -errno : PV_OK;
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* Keeps what is there, then puts the new in its place; the database comes last, under whose name
+ * there is always one. */
+static int replace_state(const char *state, sqlite3 *db, struct pv_backup *b, uint64_t wall)
+{
+    char fresh[PATH_MAX], path[PATH_MAX], end[PV_BACKUP_END_MAX];
+    time_t t = (time_t)wall;
+    struct tm tm;
+    if (gmtime_r(&t, &tm) == NULL ||
+        strftime(end, sizeof(end), ".before-restore-%Y%m%dT%H%M%SZ", &tm) == 0)
+        return PV_ERR_MALFORMED;
+    int r = keep_file(state, PV_COORDSTORE_FILE, b, end);
+    for (size_t i = 0; i < PV_ARRAY_LEN(kept_files) && r == PV_OK; i++)
+        r = keep_file(state, kept_files[i].name, b, end);
+    if (r == PV_OK)
+        r = write_files(state, db);
+    if (r == PV_OK)
+        r = move_log(state, end);
+    name_in(state, PV_COORDSTORE_FILE, ".restored", fresh);
+    name_in(state, PV_COORDSTORE_FILE, "", path);
+    if (r == PV_OK && rename(fresh, path) < 0)
+        r = -errno;
+    return r == PV_OK ? sync_directory(state) : r;
+}
+
+int pv_backup_restore(struct pv_coordset *set, const char *file, uint64_t wall,
+                      struct pv_backup *ret_backup, char ret_error[static PV_BACKUP_ERROR_MAX])
+{
+    _Static_assert((int)PV_BACKUP_ERROR_MAX >= (int)PV_RIGHTS_ERROR_MAX &&
+                       (int)PV_BACKUP_ERROR_MAX >= (int)PV_COORDKEYS_ERROR_MAX,
+                   "sentences of others fit");
+    struct pv_backup b = {.made = 0};
+    struct pv_rights rights;
+    char path[PATH_MAX];
+    sqlite3 *db = NULL;
+    int lock = -1;
+    int r = open_backup(file, &db, &b, ret_error);
+    /* The file may be root's alone, so it is open before root becomes the directory's user. */
+    if (r == PV_OK)
+        r = pv_rights_enter(&rights, set, ret_error);
+    if (r == PV_OK)
+        r = pv_coordkeys_lock(set->state, &lock, ret_error);
+    if (r == PV_OK) {
+        const struct pv_sqlcopy copy = {
+            .from = db, .path = path, .vfs = pv_sqlite_vfs(), .more = remove_files};
+        name_in(set->state, PV_COORDSTORE_FILE, ".restored", path);
+        r = pv_sqlcopy(&copy, ret_error);
+    }
+    if (r == PV_OK) {
+        r = replace_state(set->state, db, &b, wall);
+        if (r < 0)
+            fail_errno(r, ret_error, "restore into", set->state);
+    }
+    if (lock >= 0)
+        close(lock);
+    sqlite3_close(db);
+    if (r == PV_OK)
+        *ret_backup = b;
+    return r;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* `p2pvpn-coordinator backup` and `restore`, beside a coordinator that runs and alone. */
+#include "tests/unit/coordinator/coord_run.h"
+#include "tests/unit/old_database.h"
+
+static char path_buf[8][160];
+
+/* A name in the test's directory; good for eight calls. */
+static const char *in_dir(const char *name)
+{
+    static size_t next;
+    char *path = path_buf[next++ % PV_ARRAY_LEN(path_buf)];
+    (void)snprintf(path, sizeof(path_buf[0]), "%s/%s", dir, name);
+    return path;
+}
+
+static void write_text(const char *name, const char *text)
+{
+    FILE *f = fopen(in_dir(name), "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static char *read_text(const char *name)
+{
+    static char text[2][256];
+    static size_t next;
+    char *buf = text[next++ % 2];
+    FILE *f = fopen(in_dir(name), "re");
+    assert_non_null(f);
+    size_t n = fread(buf, 1, sizeof(text[0]) - 1, f);
+    buf[n] = '\0';
+    (void)fclose(f);
+    return buf;
+}
+
+/* Runs a command to its end: its exit code, and part of what it says. */
+static void expect(int code, const char *part, const char *word, const char *file,
+                   const char *option)
+{
+    struct program p = START(word, file, option);
+    int got = finish(&p);
+    if (got != code || strstr(p.text, part) == NULL)
+        fail_msg("%s %s: %d \"%s\", expected %d \"%s\"", word, file, got, p.text, code, part);
+}
+
+static struct program start_coordinator(void)
+{
+    struct program p = START("--listen", "127.0.0.1:0");
+    read_until(&p, "listening on");
+    return p;
+}
+
+static void end_coordinator(struct program *p)
+{
+    assert_int_equal(kill(p->pid, SIGTERM), 0);
+    assert_int_equal(finish(p), 0);
+}
+
+/* A state with rows, as after some weeks, and a backup of it made while it runs. */
+static void make_backup(void)
+{
+    assert_int_equal(mkdir(in_dir("s"), 0700), 0);
+    old_database_make(in_dir("s/coordinator.db"), "coordinator-v1-marks");
+    struct program p = start_coordinator();
+    expect(0, "1 network, 2 statements", "backup", in_dir("b.p2pvpn"), NULL);
+    end_coordinator(&p);
+}
+
+static void a_running_coordinator_is_backed_up_and_comes_back_elsewhere(void **state)
+{
+    (void)state;
+    struct stat st;
+    make_backup();
+    assert_int_equal(stat(in_dir("b.p2pvpn"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(access(in_dir("b.p2pvpn.part"), F_OK), -1);
+    char *before = old_database_dump(in_dir("s/coordinator.db"));
+    const char *key = read_text("s/coordinator.key");
+    assert_int_equal(rename(in_dir("s"), in_dir("lost")), 0);
+    expect(0, "1 network, 2 statements of ", "restore", in_dir("b.p2pvpn"), NULL);
+    char *after = old_database_dump(in_dir("s/coordinator.db"));
+    assert_string_equal(after, before);
+    assert_string_equal(read_text("s/coordinator.key"), key);
+    assert_string_equal(read_text("s/create.key"), read_text("lost/create.key"));
+    assert_int_equal(access(in_dir("s/tls.pem"), F_OK), 0);
+    assert_int_equal(stat(in_dir("s/coordinator.db"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    /* Whoever runs it may open it. */
+    struct program p = start_coordinator();
+    end_coordinator(&p);
+    free(before);
+    free(after);
+}
+
+static void what_was_there_is_kept_beside_it(void **state)
+{
+    (void)state;
+    make_backup();
+    write_text("s/create.key", "AAAAAAAAAAAAAAAAAAAAAA\n");
+    old_database_exec(in_dir("s/coordinator.db"), "DELETE FROM statements");
+    expect(0, "\"kept\":\".before-restore-", "restore", in_dir("b.p2pvpn"), "--json");
+    assert_int_equal(
+        old_database_int(in_dir("s/coordinator.db"), "SELECT count(*) FROM statements"), 2);
+    assert_string_not_equal(read_text("s/create.key"), "AAAAAAAAAAAAAAAAAAAAAA\n");
+    char script[256];
+    (void)snprintf(script, sizeof(script),
+                   "cd %s/s && grep -q '^AAAAAAAAAAAAAAAAAAAAAA$' create.key.before-restore-*Z && "
+                   "test -f coordinator.db.before-restore-*Z && "
+                   "test -f coordinator.key.before-restore-*Z",
+                   dir);
+    assert_int_equal(system(script), 0);
+}
+
+static void a_running_coordinator_is_not_replaced(void **state)
+{
+    (void)state;
+    make_backup();
+    struct program p = start_coordinator();
+    expect(1, "end that one first", "restore", in_dir("b.p2pvpn"), NULL);
+    end_coordinator(&p);
+}
+
+/* Nothing in the state has changed. */
+static void expect_refusal(const char *part, const char *file)
+{
+    char *before = old_database_dump(in_dir("s/coordinator.db"));
+    expect(1, part, "restore", in_dir(file), NULL);
+    char *after = old_database_dump(in_dir("s/coordinator.db"));
+    assert_string_equal(after, before);
+    free(before);
+    free(after);
+}
+
+static void what_is_no_backup_is_refused(void **state)
+{
+    (void)state;
+    make_backup();
+    expect_refusal("no such file", "none");
+    expect_refusal("not a regular file", "s");
+    write_text("text", "hello\n");
+    expect_refusal("not a backup of a coordinator", "text");
+    old_database_make(in_dir("plain.db"), "coordinator-v1-marks");
+    expect_refusal("not a backup of a coordinator", "plain.db");
+    old_database_exec(in_dir("b.p2pvpn"), "UPDATE backup_files SET content = x'00' WHERE name ="
+                                          " 'coordinator.key'");
+    expect_refusal("is damaged", "b.p2pvpn");
+    old_database_exec(in_dir("b.p2pvpn"), "DELETE FROM backup_files WHERE name = 'create.key'");
+    expect_refusal("is damaged", "b.p2pvpn");
+    old_database_exec(in_dir("b.p2pvpn"), "PRAGMA user_version = 77");
+    expect_refusal("schema 77; this one knows up to", "b.p2pvpn");
+    assert_int_equal(truncate(in_dir("b.p2pvpn"), 9000), 0);
+    expect_refusal("restore ", "b.p2pvpn");
+}
+
+static void a_backup_goes_over_a_backup_and_over_nothing_else(void **state)
+{
+    (void)state;
+    make_backup();
+    expect(0, "\"statements\":2", "backup", in_dir("b.p2pvpn"), "--json");
+    write_text("thesis.txt", "years of work\n");
+    expect(1, "no backup of a coordinator: choose another name", "backup", in_dir("thesis.txt"),
+           NULL);
+    assert_string_equal(read_text("thesis.txt"), "years of work\n");
+    expect(1, "No such file", "backup", in_dir("missing/b"), NULL);
+    expect(2, "backup FILE: is missing", "backup", NULL, NULL);
+    assert_int_equal(rename(in_dir("s"), in_dir("elsewhere")), 0);
+    expect(1, "there is no database", "backup", in_dir("b.p2pvpn"), NULL);
+}
+
+int main(void)
+{
+#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        ROW(a_running_coordinator_is_backed_up_and_comes_back_elsewhere),
+        ROW(what_was_there_is_kept_beside_it),
+        ROW(a_running_coordinator_is_not_replaced),
+        ROW(what_is_no_backup_is_refused),
+        ROW(a_backup_goes_over_a_backup_and_over_nothing_else),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
