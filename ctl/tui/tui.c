@@ -168,7 +168,8 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
         [PV_TUI_REFUSE] = PV_CTLAPI_FILE_STOP, [PV_TUI_ROOMS] = PV_CTLAPI_ROOM_LIST,
         [PV_TUI_MAKE] = PV_CTLAPI_ROOM_CREATE, [PV_TUI_INVITE] = PV_CTLAPI_ROOM_INVITE,
         [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE, [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
-        [PV_TUI_FILES] = PV_CTLAPI_FILES,
+        [PV_TUI_FILES] = PV_CTLAPI_FILES,      [PV_TUI_MUTE] = PV_CTLAPI_MUTE,
+        [PV_TUI_UNMUTE] = PV_CTLAPI_UNMUTE,
     };
     /* Any list of peers, also one that an event asked for, puts the next refresh off. */
     if (action->kind == PV_TUI_PEERS)

@@ -70,6 +70,8 @@ enum pv_tui_action_kind {
     PV_TUI_MEMBERS,   /* of room peer */
     PV_TUI_SEND_FILE, /* the file with the name text, to peer */
     PV_TUI_FILES,     /* how far files are */
+    PV_TUI_MUTE,      /* peer or room */
+    PV_TUI_UNMUTE,    /* the same */
 };
 struct pv_tui_action {
     enum pv_tui_action_kind kind;

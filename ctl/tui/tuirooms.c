@@ -69,6 +69,14 @@ void pv_tui_take_members(struct pv_tui *t, const json_t *body)
 
 void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, const json_t *body)
 {
+    if (action->kind == PV_TUI_MUTE || action->kind == PV_TUI_UNMUTE) {
+        pv_tui_note(t,
+                    action->kind == PV_TUI_MUTE
+                        ? "%s is muted: what it says stands here, as read; /unmute ends that"
+                        : "%s is not muted any more",
+                    action->peer);
+        return;
+    }
     const char *name = pv_json_text(body, "room", "");
     size_t index = pv_tui_is_room(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
     if (index == SIZE_MAX)

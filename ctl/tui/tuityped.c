@@ -126,6 +126,22 @@ static bool set_bell(struct pv_tui *t, const char *name)
     return true;
 }
 
+/* Whoever is named, or the one that is shown. */
+static bool set_mute(struct pv_tui *t, enum pv_tui_word word, const char *name)
+{
+    size_t index = name[0] == '\0' ? t->current : pv_tui_find(t, name, false);
+    if (index == SIZE_MAX) {
+        pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
+        return false;
+    }
+    if (index == 0) {
+        pv_tui_note(t, word == PV_TUI_W_MUTE ? "/mute NAME" : "/unmute NAME");
+        return false;
+    }
+    pv_tui_want(t, word == PV_TUI_W_MUTE ? PV_TUI_MUTE : PV_TUI_UNMUTE, t->convs[index].name, NULL);
+    return true;
+}
+
 static bool send_file(struct pv_tui *t, const char *path)
 {
     if (path[0] == '\0' || t->current == 0 || t->convs[t->current].is_room) {
@@ -188,6 +204,9 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         return search(t, w->text);
     case PV_TUI_W_BELL:
         return set_bell(t, w->name);
+    case PV_TUI_W_MUTE:
+    case PV_TUI_W_UNMUTE:
+        return set_mute(t, word, w->name);
     case PV_TUI_W_NONE:
         break;
     }

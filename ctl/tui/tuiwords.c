@@ -19,12 +19,14 @@ static const struct {
     {"leave", PV_TUI_W_LEAVE, false},   {"members", PV_TUI_W_MEMBERS, false},
     {"accept", PV_TUI_W_ACCEPT, false}, {"refuse", PV_TUI_W_REFUSE, false},
     {"search", PV_TUI_W_SEARCH, false}, {"send-file", PV_TUI_W_SEND_FILE, false},
-    {"bell", PV_TUI_W_BELL, false},
+    {"bell", PV_TUI_W_BELL, false},     {"mute", PV_TUI_W_MUTE, false},
+    {"unmute", PV_TUI_W_UNMUTE, false},
 };
 
-const char *const pv_tui_commands[] = {
-    "/accept", "/bell",  "/close",  "/exit", "/help", "/invite",    "/leave",  "/me", "/members",
-    "/open",   "/peers", "/refuse", "/room", "/send", "/send-file", "/search", NULL};
+const char *const pv_tui_commands[] = {"/accept",    "/bell",   "/close",  "/exit",    "/help",
+                                       "/invite",    "/leave",  "/me",     "/members", "/mute",
+                                       "/open",      "/peers",  "/refuse", "/room",    "/send",
+                                       "/send-file", "/search", "/unmute", NULL};
 
 /* Each fits the pane beside the roster on a terminal of 80 columns. */
 const char *const pv_tui_help[] = {
@@ -40,6 +42,7 @@ const char *const pv_tui_help[] = {
     "/room NAME       makes a room",
     "/invite NAME     into the room that is shown",
     "/members         who is in it;  /leave  leaves it",
+    "/mute, /unmute   silences who is shown; or NAME",
     "/bell on         rings when something comes in",
     "/exit            ends; also: exit, Ctrl-C",
     "//text           is a text that begins with /",
@@ -102,7 +105,7 @@ enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
                    (word != PV_TUI_W_NONE && *rest == '\0' && first.ptr == (const uint8_t *)line);
     if (word == PV_TUI_W_SEND || word == PV_TUI_W_OPEN || word == PV_TUI_W_ROOM ||
         word == PV_TUI_W_INVITE || word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE ||
-        word == PV_TUI_W_BELL) {
+        word == PV_TUI_W_BELL || word == PV_TUI_W_MUTE || word == PV_TUI_W_UNMUTE) {
         copy_lower(next_word(&rest), w.name);
         w.text = rest;
     } else if (word == PV_TUI_W_SEND_FILE || word == PV_TUI_W_SEARCH) {

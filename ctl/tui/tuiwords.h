@@ -25,12 +25,14 @@ enum pv_tui_word {
     PV_TUI_W_SEND_FILE,
     PV_TUI_W_SEARCH,
     PV_TUI_W_BELL,
+    PV_TUI_W_MUTE,
+    PV_TUI_W_UNMUTE,
 };
 
 /* A line taken apart. */
 struct pv_tui_words {
     bool is_command, classic; /* classic: without a slash */
-    /* of SEND, OPEN, ROOM, INVITE, ACCEPT, REFUSE, BELL in lower case; NONE: the word; cut */
+    /* of commands that take a name, a number or a switch, in lower case; NONE: the word; cut */
     char name[PV_NAME_BUF];
     const char *text;  /* of SEND, SEND_FILE, SEARCH; "" when missing; points into line */
     const char *plain; /* no command: what is to be sent; points into line */

@@ -490,6 +490,10 @@ static void rooms_are_conversations_with_unread_counts(void **state)
     next_action(t, PV_TUI_INVITE, "#crew", "bob");
     line(t, "/members");
     next_action(t, PV_TUI_MEMBERS, "#crew", NULL);
+    line(t, "/mute");
+    next_action(t, PV_TUI_MUTE, "#crew", NULL);
+    line(t, "/unmute pi");
+    next_action(t, PV_TUI_UNMUTE, "pi", NULL);
     line(t, "/leave");
     next_action(t, PV_TUI_LEAVE, "#crew", NULL);
     line(t, "/room other");
@@ -497,9 +501,14 @@ static void rooms_are_conversations_with_unread_counts(void **state)
     line(t, "/close");
     line(t, "/invite bob"); /* into what? */
     edit(t, PV_TUIEDIT_KILL_START);
-    struct pv_tui_action none;
-    assert_int_equal(pv_tui_poll(t, &none), PV_ERR_AGAIN);
+    assert_nothing_asked(t);
     assert_string_equal(t->note, "that is for a room: /open #NAME first, or /room NAME makes one");
+    line(t, "/mute"); /* whom? */
+    edit(t, PV_TUIEDIT_KILL_START);
+    assert_string_equal(t->note, "/mute NAME");
+    line(t, "/mute nobody");
+    edit(t, PV_TUIEDIT_KILL_START);
+    assert_nothing_asked(t);
     line(t, "send #crew see you");
     drop_actions(t);
     assert_int_equal(t->current, crew);
