@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+/* The part that keeps relays ready: the coordinator's offer, channels of peers in use, and the way
+ * when UDP is blocked. The server is played here. */
+#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/nat/udpwatch.h"
+#include "daemon/core/path/candidates.h"
+#include "daemon/core/path/relays.h"
+#include "proto/stun/turn.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+
+static struct fake_peers x;
+static struct pv_peer *bob;
+static const struct pv_addr server = {.family = PV_AF_INET, .ip = {203, 0, 113, 5}, .port = 3478};
+static unsigned n_composed;
+
+/* Stands in for candidates.c. */
+void pv_candidates_compose(struct pv_node *n, pv_ns now)
+{
+    (void)n, (void)now;
+    n_composed++;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    n_composed = 0;
+    fake_peers_init(&x, &pv_part_relays);
+    struct pv_node *n = &x.f.node;
+    const struct pv_gatherer_config gc = {.rng = n->rng, .udp_port = n->udp_port};
+    assert_int_equal(pv_gatherer_new(&n->gatherer, &gc), PV_OK);
+    n->fp = x.env.fp;
+    n->as_member = n->online = true;
+    n->coord_info.servers[0] = server;
+    n->coord_info.n_servers = 1;
+    n->coord_info.addr = server;
+    memcpy(x.f.cfg.relays[0].host, "turn.example", 13);
+    x.f.cfg.relays[0].port = 3478;
+    x.f.cfg.relays[0].udp = true;
+    x.f.cfg.n_relays = 1;
+    fake_node_enter(&x.f);
+    bob = fake_peers_member(&x, 7, "bob", 7);
+    fake_node_start(&x.f);
+    fake_peers_settle(&x);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    struct pv_gatherer *g = x.f.node.gatherer;
+    (void)state;
+    pv_peers_drop_members(x.f.node.peers,
+                          x.f.now); /* as the engine does it: before the parts end */
+    fake_peers_done(&x);
+    pv_gatherer_free(g);
+    return 0;
+}
+
+/* The coordinator's first word, with a relay or without. */
+static void welcome(bool has_turn)
+{
+    struct pv_ctl_msg msg = {.kind = PV_CTL_PUSH, .type = PV_CTL_WELCOME};
+    msg.u.welcome.has_turn = has_turn;
+    msg.u.welcome.turn =
+        (struct pv_ctl_turn){.user = "u", .password = "p", .realm = "r", .nonce = "n0"};
+    pv_part_relays.on_push(x.f.self, &msg, x.f.now);
+    fake_peers_settle(&x);
+}
+
+static struct pv_engine_transmit sent;
+
+/* The next request to a server; *ret_msg borrows from sent. */
+static bool next_request(struct pv_stun_msg *ret_msg)
+{
+    pv_part_relays.handle_timeout(x.f.self, x.f.now);
+    fake_peers_settle(&x);
+    if (!pv_part_relays.poll_transmit(x.f.self, &sent))
+        return false;
+    assert_int_equal(pv_stun_decode(pv_view(sent.buf, sent.len), ret_msg), PV_OK);
+    return true;
+}
+
+/* The server agrees, by the way on which the request came. */
+static void answer(const struct pv_stun_msg *req)
+{
+    const uint8_t *pk = x.f.node.coord_info.pk;
+    const struct pv_addr relayed = pv_turn_virtual_addr(pk, x.f.identity.sign_pk);
+    const struct pv_addr mapped = pv_addr4(198, 51, 100, 1, 40000);
+    struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = sent.dst};
+    uint8_t buf[512], key[PV_MD5_LEN];
+    struct pv_stun_writer w;
+    size_t len;
+    if (sent.stream != 0)
+        from = (struct pv_carrier){.kind = PV_CARRIER_STREAM, .sock = sent.stream};
+    assert_int_equal(pv_turn_key("u", "r", "p", key), PV_OK);
+    pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_SUCCESS, req);
+    if (req->method == PV_TURN_ALLOCATE) {
+        pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed);
+        pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
+    }
+    pv_stun_put_integrity(&w, pv_view(key, sizeof(key)));
+    pv_stun_put_fingerprint(&w);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    assert_true(pv_part_relays.handle_stun(x.f.self, &from, pv_view(buf, len), x.f.now));
+    fake_peers_settle(&x);
+}
+
+/* Every request so far is answered; how many had that method. */
+static unsigned serve(uint16_t method)
+{
+    struct pv_stun_msg req;
+    unsigned n = 0;
+    while (next_request(&req)) {
+        n += req.method == method ? 1 : 0;
+        answer(&req);
+    }
+    return n;
+}
+
+static const struct pv_relayway *members(void)
+{
+    return x.env.relays[0];
+}
+
+static void an_offer_becomes_an_allocation_that_everybody_hears_of(void **state)
+{
+    (void)state;
+    welcome(true);
+    assert_true(pv_relayway_is_on(members()));
+    assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
+    assert_true(pv_addr_equal(&sent.dst, &server));
+    assert_true(pv_relayway_is_reached(members()));
+    assert_true(n_composed > 0); /* the relayed address is a candidate */
+    const struct pv_statuspage *page = fake_node_status(&x.f);
+    assert_int_equal(page->n_relays, 1);
+    assert_string_equal(page->relays[0].name, "coordinator");
+    assert_string_equal(page->relays[0].state, "up");
+    assert_string_equal(page->relays[0].transport, "udp");
+    assert_true(fake_node_has_metric(&x.f, "p2pvpn_relay_up{relay=\"coordinator\"} 1"));
+    assert_true(fake_node_has_metric(&x.f, "p2pvpn_udp_blocked 0"));
+}
+
+static void only_a_member_that_is_up_allocates(void **state)
+{
+    (void)state;
+    x.f.node.as_member = false;
+    welcome(true);
+    assert_false(pv_relayway_is_on(members()));
+    assert_null(fake_node_job(&x.f));
+    x.f.node.as_member = true;
+    x.f.node.up = false;
+    welcome(true);
+    assert_false(pv_relayway_is_on(members()));
+}
+
+static void an_offer_waits_until_a_server_is_known(void **state)
+{
+    (void)state;
+    x.f.node.coord_info.n_servers = 0;
+    welcome(true);
+    assert_false(pv_relayway_is_on(members()));
+    x.f.node.coord_info.n_servers = 1;
+    fake_node_raise(&x.f, PV_FACT_SERVERS);
+    assert_true(pv_relayway_is_on(members()));
+    /* A nonce is good once: another server waits for another offer. */
+    x.f.node.coord_info.addr = x.f.node.coord_info.servers[0] = pv_addr4(192, 0, 2, 8, 3478);
+    fake_node_raise(&x.f, PV_FACT_SERVERS);
+    assert_true(pv_addr_equal(pv_relayway_server(members()), &server));
+}
+
+static void the_server_is_the_one_that_the_control_channel_proved(void **state)
+{
+    const struct pv_addr a = pv_addr4(203, 0, 113, 9, 3478), b = server;
+    const struct pv_addr six = {.family = PV_AF_INET6, .ip = {0x20, 1, 0xd, 0xb8}, .port = 3478};
+    const struct pv_addr other = pv_addr4(192, 0, 2, 77, 443);
+    const struct {
+        struct pv_addr by, servers[2], want;
+        const char *why;
+    } rows[] = {
+        {b, {a, b}, b, "the same address"},
+        {other, {six, a}, a, "the same family"},
+        {other, {a, b}, a, "the first of the family"},
+        {{.family = PV_AF_NONE}, {six, a}, six, "the first"},
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        x.f.node.coord_info.addr = rows[i].by;
+        memcpy(x.f.node.coord_info.servers, rows[i].servers, sizeof(rows[i].servers));
+        x.f.node.coord_info.n_servers = 2;
+        welcome(true);
+        if (!pv_addr_equal(pv_relayway_server(members()), &rows[i].want))
+            fail_msg("row %zu: %s", i, rows[i].why);
+        fake_node_raise(&x.f, PV_FACT_TEARDOWN);
+    }
+}
+
+static void a_coordinator_without_a_relay_ends_the_one_that_was(void **state)
+{
+    (void)state;
+    welcome(true);
+    (void)serve(PV_TURN_ALLOCATE);
+    welcome(false);
+    assert_false(pv_relayway_is_on(members()));
+}
+
+/* --- channels --------------------------------------------------------------------------------- */
+
+/* Bob is in that state now, and the part hears of it. */
+static void bob_is(enum pv_peer_state now)
+{
+    pv_peer_set_state(bob, now, "a test", x.f.now);
+    pv_part_relays.on_peer(x.f.self, bob, 0, x.f.now);
+    fake_peers_settle(&x);
+}
+
+static void a_peer_has_a_channel_while_it_is_in_use(void **state)
+{
+    const struct pv_addr want = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
+    struct pv_carrier c;
+    (void)state;
+    bob_is(PV_PEER_REACHING);
+    assert_int_equal(pv_peer_channel(bob)->family, PV_AF_NONE); /* there is no relay yet */
+    welcome(true);
+    (void)serve(PV_TURN_ALLOCATE);
+    bob_is(PV_PEER_REACHING);
+    assert_true(pv_addr_equal(pv_peer_channel(bob), &want));
+    assert_int_equal(serve(PV_TURN_CHANNEL_BIND), 1);
+    assert_true(pv_relayway_carrier(members(), &want, &c));
+    bob_is(PV_PEER_UP);
+    assert_int_equal(serve(PV_TURN_CHANNEL_BIND), 0); /* it has one */
+    bob_is(PV_PEER_IDLE);
+    assert_int_equal(pv_peer_channel(bob)->family, PV_AF_NONE);
+    assert_int_equal(pv_relayway_number(members(), &want), 0);
+}
+
+static void a_peer_that_goes_gives_its_channel_back(void **state)
+{
+    const struct pv_addr at = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
+    (void)state;
+    welcome(true);
+    (void)serve(PV_TURN_ALLOCATE);
+    bob_is(PV_PEER_UP);
+    assert_int_not_equal(pv_relayway_number(members(), &at), 0);
+    pv_peers_drop(x.f.node.peers, bob, x.f.now);
+    assert_int_equal(pv_relayway_number(members(), &at), 0);
+}
+
+static void teardown_ends_allocation_and_channels(void **state)
+{
+    (void)state;
+    welcome(true);
+    (void)serve(PV_TURN_ALLOCATE);
+    bob_is(PV_PEER_UP);
+    fake_node_raise(&x.f, PV_FACT_TEARDOWN);
+    assert_false(pv_relayway_is_on(members()));
+    assert_int_equal(pv_peer_channel(bob)->family, PV_AF_NONE);
+    assert_int_equal(fake_node_status(&x.f)->n_relays, 0);
+}
+
+/* --- without UDP ------------------------------------------------------------------------------ */
+
+static void silence_by_udp_opens_a_stream_and_is_told(void **state)
+{
+    struct pv_relayway_op op;
+    struct pv_stun_msg req;
+    (void)state;
+    welcome(true);
+    assert_int_equal(pv_relays_poll_op(&x.f.node, &op), PV_ERR_AGAIN);
+    fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
+    assert_true(x.f.node.udp_blocked);
+    assert_int_equal(x.env.caps & PV_DESC_CAP_NO_UDP, PV_DESC_CAP_NO_UDP);
+    assert_true(fake_node_has_problem(&x.f, "UDP is blocked: no server's answer comes in"));
+    assert_true(fake_node_has_metric(&x.f, "p2pvpn_udp_blocked 1"));
+    assert_int_equal(pv_relays_poll_op(&x.f.node, &op), PV_OK);
+    assert_true(op.open && pv_addr_equal(&op.to.addr, &server));
+    while (next_request(&req)) /* by UDP: lost */
+        continue;
+    pv_relays_connected(&x.f.node, op.stream, x.f.now);
+    assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
+    assert_int_equal(sent.stream, op.stream);
+    assert_string_equal(fake_node_status(&x.f)->relays[0].transport, "tcp");
+    /* The stream breaks: the next one is not the same. */
+    uint16_t first = op.stream;
+    pv_relays_closed(&x.f.node, first, "reset", x.f.now);
+    for (unsigned i = 0; i < 60 && pv_relays_poll_op(&x.f.node, &op) != PV_OK; i++)
+        fake_node_wait(&x.f, PV_S(1));
+    assert_true(op.open && op.stream != first);
+}
+
+static void one_answer_by_udp_ends_the_verdict(void **state)
+{
+    (void)state;
+    welcome(true);
+    fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
+    assert_true(x.f.node.udp_blocked);
+    fake_node_raise(&x.f, PV_FACT_HEARD);
+    assert_false(x.f.node.udp_blocked);
+    assert_int_equal(x.env.caps & PV_DESC_CAP_NO_UDP, 0);
+    assert_false(fake_node_has_problem(&x.f, "UDP is blocked"));
+}
+
+/* The relay's own answer is as good as any. */
+static void an_answer_of_the_relay_keeps_udp_open(void **state)
+{
+    (void)state;
+    welcome(true);
+    assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
+    fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
+    assert_false(x.f.node.udp_blocked);
+}
+
+static void nobody_else_speaks_on_a_relays_stream(void **state)
+{
+    const uint8_t noise[20] = {0};
+    const struct pv_carrier stream = {.kind = PV_CARRIER_STREAM, .sock = 16};
+    const struct pv_carrier udp = {.kind = PV_CARRIER_UDP, .remote = server};
+    (void)state;
+    assert_true(pv_part_relays.handle_stun(x.f.self, &stream, pv_view(noise, 20), x.f.now));
+    assert_false(pv_part_relays.handle_stun(x.f.self, &udp, pv_view(noise, 20), x.f.now));
+}
+
+/* --- other relays ----------------------------------------------------------------------------- */
+
+static void relays_of_the_configuration_begin_with_the_first_welcome(void **state)
+{
+    struct pv_job_result result = {.status = PV_OK, .n_addrs = 1};
+    char name[PV_TURNSERVERS_NAME];
+    struct pv_stun_msg req;
+    (void)state;
+    assert_null(fake_node_job(&x.f));
+    welcome(false);
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_RESOLVE);
+    result.addrs[0] = pv_addr4(192, 0, 2, 9, 3478);
+    const struct pv_addr at = result.addrs[0];
+    fake_node_answer(&x.f, job, &result);
+    assert_true(pv_relayway_is_on(x.env.relays[1]));
+    assert_string_equal(pv_relays_name(&x.f.node, 1, name), "turn:turn.example:3478");
+    assert_true(next_request(&req));
+    assert_true(pv_addr_equal(&sent.dst, &at));
+    fake_node_raise(&x.f, PV_FACT_TEARDOWN);
+    assert_false(pv_relayway_is_on(x.env.relays[1]));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_offer_becomes_an_allocation_that_everybody_hears_of,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(only_a_member_that_is_up_allocates, start, stop),
+        cmocka_unit_test_setup_teardown(an_offer_waits_until_a_server_is_known, start, stop),
+        cmocka_unit_test_setup_teardown(the_server_is_the_one_that_the_control_channel_proved,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(a_coordinator_without_a_relay_ends_the_one_that_was, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_peer_has_a_channel_while_it_is_in_use, start, stop),
+        cmocka_unit_test_setup_teardown(a_peer_that_goes_gives_its_channel_back, start, stop),
+        cmocka_unit_test_setup_teardown(teardown_ends_allocation_and_channels, start, stop),
+        cmocka_unit_test_setup_teardown(silence_by_udp_opens_a_stream_and_is_told, start, stop),
+        cmocka_unit_test_setup_teardown(one_answer_by_udp_ends_the_verdict, start, stop),
+        cmocka_unit_test_setup_teardown(an_answer_of_the_relay_keeps_udp_open, start, stop),
+        cmocka_unit_test_setup_teardown(nobody_else_speaks_on_a_relays_stream, start, stop),
+        cmocka_unit_test_setup_teardown(relays_of_the_configuration_begin_with_the_first_welcome,
+                                        start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
