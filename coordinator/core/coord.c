@@ -516,7 +516,7 @@ static void copy_stored(struct pv_coord *c, const struct pv_storeop_result *resu
     if (wait == NULL)
         return;
     struct pv_ctl_msg m = pv_copies_answer(wait, result);
-    const struct pv_ctl_msg news = {.kind = PV_CTL_PUSH, .type = PV_CTL_PARCEL};
+    const struct pv_ctl_msg news = {.kind = PV_CTL_PUSH, .type = PV_CTL_COPY};
     struct pv_conn *s = pv_coord_find(c, wait->conn);
     struct pv_conn *to =
         m.type == PV_CTL_DONE ? pv_broker_find(&c->broker, wait->net, wait->to) : NULL;

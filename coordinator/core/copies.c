@@ -126,9 +126,8 @@ struct pv_copies_wait *pv_copies_take(struct pv_copies *copies, uint64_t op)
 struct pv_ctl_msg pv_copies_answer(const struct pv_copies_wait *wait,
                                    const struct pv_storeop_result *result)
 {
-    struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER,
-                           .type = wait->keep ? PV_CTL_DONE : PV_CTL_PARCEL,
-                           .id = wait->request};
+    struct pv_ctl_msg m = {
+        .kind = PV_CTL_ANSWER, .type = wait->keep ? PV_CTL_DONE : PV_CTL_COPY, .id = wait->request};
     if (result->status != PV_OK) {
         m.type = PV_CTL_ERROR;
         m.u.failure.error = result->status == PV_ERR_REFUSED ? PV_CTL_E_FULL : PV_CTL_E_STORAGE;
@@ -136,9 +135,9 @@ struct pv_ctl_msg pv_copies_answer(const struct pv_copies_wait *wait,
                                   ? "too many copies wait already"
                                   : "the coordinator cannot store now; try again later";
     } else if (!wait->keep && result->collected != NULL) {
-        m.u.parcel.n = result->collected->n;
-        memcpy(m.u.parcel.from, result->collected->from, sizeof(m.u.parcel.from));
-        m.u.parcel.box = pv_view(result->collected->box, result->collected->len);
+        m.u.copy.n = result->collected->n;
+        memcpy(m.u.copy.from, result->collected->from, sizeof(m.u.copy.from));
+        m.u.copy.box = pv_view(result->collected->box, result->collected->len);
     }
     return m;
 }

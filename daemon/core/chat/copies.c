@@ -223,7 +223,7 @@ static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
-    if (msg->type == PV_CTL_PARCEL)
+    if (msg->type == PV_CTL_COPY)
         pv_copies_coordinator_news(part, now);
 }
 

@@ -212,7 +212,7 @@ static void take_copy(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns n
     struct pv_copies_coordinator *s = &c->coordinator;
     if (!s->collecting || c->node->roster == NULL)
         return;
-    if (msg->type != PV_CTL_PARCEL) {
+    if (msg->type != PV_CTL_COPY) {
         bool never =
             msg->type == PV_CTL_ERROR && (msg->u.failure.error == PV_CTL_E_UNKNOWN_REQUEST ||
                                           msg->u.failure.error == PV_CTL_E_NOT_ALLOWED);
@@ -220,7 +220,7 @@ static void take_copy(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns n
         s->collect_at = never ? PV_NEVER : now + COLLECT_RETRY;
         return;
     }
-    const struct pv_ctl_parcel *in = &msg->u.parcel;
+    const struct pv_ctl_copy *in = &msg->u.copy;
     if (in->n == 0) {
         /* A copy may have been stored behind our back after the last request: its news came while
          * we collected. */

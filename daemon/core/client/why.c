@@ -48,14 +48,14 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
         line(lines, "%s is a static peer, reached at %s", pv_peer_name(p), remote);
         return;
     }
-    const char *doubt =
+    const char *silent =
         pv_peer_path_state(p) == PV_PATH_STATE_SUSPECT ? ", but it does not answer now" : "";
     if (pv_peer_is_relayed(p))
         line(lines, "%s has been reached through the relay %s for %u s%s: no direct path is proven",
-             pv_peer_name(p), pv_addr_format(pv_carrier_dst(pv_peer_path(p)), via), for_s, doubt);
+             pv_peer_name(p), pv_addr_format(pv_carrier_dst(pv_peer_path(p)), via), for_s, silent);
     else
         line(lines, "%s has been reached directly at %s for %u s%s", pv_peer_name(p), remote, for_s,
-             doubt);
+             silent);
     if (pv_peer_session(p) != NULL && pv_session_has_keys(pv_peer_session(p), now))
         line(lines, "  encrypted with %s", pv_suite_name(pv_session_suite(pv_peer_session(p))));
     if (pv_peer_agent(p) != NULL && pv_ice_selected(pv_peer_agent(p), &path) == PV_OK)

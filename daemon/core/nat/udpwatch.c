@@ -7,8 +7,8 @@ static void ask(struct pv_udpwatch *w, pv_ns now)
 {
     w->ask = true;
     w->next_ask = now + PV_UDPWATCH_RETRY;
-    /* A verdict that is pending keeps its time, or doubt that is repeated would put it off for
-     * ever. */
+    /* A verdict that is pending keeps its time, or paths that are suspected again and again would
+     * put it off for ever. */
     if (w->verdict_at == 0)
         w->verdict_at = now + PV_UDPWATCH_VERDICT;
 }

@@ -6,7 +6,7 @@
  * A small machine. The owner lets the STUN servers be asked when take_ask() says so, and tells of
  * every answer that came by UDP. Nothing heard PV_UDPWATCH_VERDICT after a question: blocked, until
  * something is heard; asked again once a minute. UDP that was open is asked when a network change
- * or a path in doubt gives reason, and when nothing was heard for longer than the bindings'
+ * or a suspect path gives reason, and when nothing was heard for longer than the bindings'
  * refreshing takes. It owns no socket and sends nothing. Not thread-safe.
  */
 #ifndef PV_UDPWATCH_H
@@ -35,7 +35,7 @@ struct pv_udpwatch { /* zeroed at first: idle */
 void pv_udpwatch_start(struct pv_udpwatch *w, pv_ns now);
 /* Nobody to ask any more: not blocked, as far as we know. */
 void pv_udpwatch_stop(struct pv_udpwatch *w);
-/* The network changed, or a path is in doubt: asks. */
+/* The network changed, or a path became suspect: asks. */
 void pv_udpwatch_doubt(struct pv_udpwatch *w, pv_ns now);
 /* How often the servers are asked anyway, to keep bindings. */
 void pv_udpwatch_set_refresh(struct pv_udpwatch *w, pv_ns refresh);

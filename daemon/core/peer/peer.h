@@ -254,8 +254,8 @@ struct pv_peer_static {
 
 /* --- numbers ------------------------------------------------------------------------------ */
 
-/* An in-band message that wants an answer goes out (`ping`): silence after it casts as much doubt
- * on the path as silence after data, which alone the packets' way counts as use. */
+/* An in-band message that wants an answer goes out (`ping`): silence after it makes the path
+ * suspect, as silence after data does, which alone the packet threads count as use. */
 void pv_peer_note_asked(struct pv_peer *p, pv_ns now);
 /* Adds what went through relay via. */
 void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum);

@@ -79,7 +79,7 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_RECEIPTS] = {"receipts", ANS},
     [PV_CTL_STATEMENTS] = {"statements", ANS | PUS},
     [PV_CTL_PRESENCE] = {"presence", ANS | PUS},
-    [PV_CTL_PARCEL] = {"parcel", ANS | PUS},
+    [PV_CTL_COPY] = {"parcel", ANS | PUS},
     [PV_CTL_DONE] = {"done", ANS},
     [PV_CTL_PONG] = {"pong", ANS},
     [PV_CTL_RESERVATION] = {"reservation", ANS},
@@ -419,7 +419,7 @@ static void put_keep(struct pv_writer *w, const struct pv_ctl_keep *m)
 }
 
 /* A push has no fields: it says only that there is something to collect. */
-static void put_parcel(struct pv_writer *w, const struct pv_ctl_parcel *m)
+static void put_copy(struct pv_writer *w, const struct pv_ctl_copy *m)
 {
     if (m->n == 0)
         return;
@@ -462,8 +462,8 @@ static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
         field_u64(w, "after", msg->u.collect.after);
         field_u64(w, "taken", msg->u.collect.taken);
         break;
-    case PV_CTL_PARCEL:
-        put_parcel(w, &msg->u.parcel);
+    case PV_CTL_COPY:
+        put_copy(w, &msg->u.copy);
         break;
     case PV_CTL_FETCH:
         field_base64(w, "invite", pv_view(msg->u.fetch.invite, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);

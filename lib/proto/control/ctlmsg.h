@@ -35,7 +35,7 @@ enum {
     PV_CTL_ERROR_TEXT_MAX = 200, /* characters of an error's message */
     PV_CTL_NETWORK_LEN = 16,     /* bytes of a network id */
     PV_CTL_HASH_LEN = 32,        /* bytes: handshake hash, roster head */
-    PV_CTL_KEY_LEN = 16,         /* bytes: names a parcel */
+    PV_CTL_KEY_LEN = 16,         /* bytes: names a copy */
     PV_CTL_SECRET_LEN = 16,      /* bytes: the secret of the coordinator's URL */
     PV_CTL_PIN_LEN = 32,         /* bytes: what a TLS certificate is known by */
     PV_CTL_TURN_TEXT_MAX = 128,  /* characters of a relay user, password, realm or nonce */
@@ -63,15 +63,15 @@ enum pv_ctl_type {
     PV_CTL_FETCH,     /* "fetch"       request of a guest; answered by statements */
     PV_CTL_JOIN,      /* "join"        request of a guest; answered by reservation */
     PV_CTL_REGISTER,  /* "register"    request of a guest; answered by registered */
-    PV_CTL_KEEP,      /* "keep"        request; answered by done: a parcel for somebody away */
-    PV_CTL_COLLECT,   /* "collect"     request; answered by parcel */
+    PV_CTL_KEEP,      /* "keep"        request; answered by done: a copy for somebody away */
+    PV_CTL_COLLECT,   /* "collect"     request; answered by parcel (COPY) */
     PV_CTL_CREATE,    /* "create"      request of a guest; answered by receipts */
 
     PV_CTL_WELCOME,     /* "welcome"     answer */
     PV_CTL_RECEIPTS,    /* "receipts"    answer */
     PV_CTL_STATEMENTS,  /* "statements"  answer and push */
     PV_CTL_PRESENCE,    /* "presence"    answer and push */
-    PV_CTL_PARCEL,      /* "parcel"      answer; push without fields: there is something */
+    PV_CTL_COPY,        /* "parcel"      answer; push without fields: there is something */
     PV_CTL_DONE,        /* "done"        answer without fields */
     PV_CTL_PONG,        /* "pong"        answer */
     PV_CTL_RESERVATION, /* "reservation" answer */
@@ -239,14 +239,14 @@ struct pv_ctl_keep {
     struct pv_view box; /* 1..PV_CTL_BOX_MAX bytes */
 };
 
-/* Asks for the next of this node's parcels behind `after`. The one with the number `taken` (0:
+/* Asks for the next of this node's copies behind `after`. The one with the number `taken` (0:
  * none) is on this node's disk, and the coordinator may delete it. */
 struct pv_ctl_collect {
     uint64_t after;
     uint64_t taken;
 };
 
-struct pv_ctl_parcel {
+struct pv_ctl_copy {
     uint64_t n;                   /* 0: there is none (nothing else is set then), or a push */
     uint8_t from[PV_SIGN_PK_LEN]; /* who had it kept */
     struct pv_view box;           /* 1..PV_CTL_BOX_MAX bytes */
@@ -303,7 +303,7 @@ struct pv_ctl_msg {
         struct pv_ctl_signal signal;
         struct pv_ctl_keep keep;
         struct pv_ctl_collect collect;
-        struct pv_ctl_parcel parcel;
+        struct pv_ctl_copy copy;
         struct pv_ctl_fetch fetch;
         struct pv_ctl_join join;
         struct pv_ctl_register reg;

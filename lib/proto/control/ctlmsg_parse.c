@@ -421,7 +421,7 @@ static void get_keep(struct msg_parser *p, const json_t *obj, struct pv_ctl_keep
 
 /* Without "n" it is the push that only says that something waits; an answer's number is never 0,
  * because 0 is what the node answers when it has taken nothing. */
-static void get_parcel(struct msg_parser *p, const json_t *obj, struct pv_ctl_parcel *m)
+static void get_copy(struct msg_parser *p, const json_t *obj, struct pv_ctl_copy *m)
 {
     if (get_value(obj, "n") == NULL)
         return;
@@ -465,8 +465,8 @@ static void get_body(struct msg_parser *p, const json_t *obj, struct pv_ctl_msg 
         m->u.collect.after = get_u64(p, obj, "after", PV_CTL_U64_MAX);
         m->u.collect.taken = get_u64(p, obj, "taken", PV_CTL_U64_MAX);
         break;
-    case PV_CTL_PARCEL:
-        get_parcel(p, obj, &m->u.parcel);
+    case PV_CTL_COPY:
+        get_copy(p, obj, &m->u.copy);
         break;
     case PV_CTL_FETCH:
         get_fixed(p, obj, "invite", m->u.fetch.invite, PV_SIGN_PK_LEN);

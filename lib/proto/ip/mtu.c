@@ -106,7 +106,7 @@ static size_t largest(const struct pv_mtu *m)
 }
 
 /* What the round found: nothing (wait and ask again later), less than the wanted size (search), or
- * a size. A narrow result counts only while the path was in doubt, since a full queue loses large
+ * a size. A narrow result counts only while the size was doubted, since a full queue loses large
  * probes first and must not shrink a path that is fine. */
 static void end_round(struct pv_mtu *m, pv_ns now)
 {

@@ -41,12 +41,12 @@ static struct pv_ctl_msg collect(uint64_t after, uint64_t taken)
 /* Collects and expects this box (NULL: none) of alice; returns its number. */
 static uint64_t expect(struct scene *s, struct cw_client *c, struct pv_ctl_msg ask, const char *box)
 {
-    struct pv_ctl_msg *m = cw_ask(s->w, c, ask, PV_CTL_PARCEL);
-    uint64_t n = m->u.parcel.n;
+    struct pv_ctl_msg *m = cw_ask(s->w, c, ask, PV_CTL_COPY);
+    uint64_t n = m->u.copy.n;
     assert_true((n == 0) == (box == NULL));
     if (box != NULL) {
-        assert_memory_equal(m->u.parcel.from, s->w->alice.id.pk, 32);
-        assert_true(pv_view_equal(m->u.parcel.box, pv_view(box, strlen(box))));
+        assert_memory_equal(m->u.copy.from, s->w->alice.id.pk, 32);
+        assert_true(pv_view_equal(m->u.copy.box, pv_view(box, strlen(box))));
     }
     pv_ctl_msg_free(m);
     return n;
@@ -83,9 +83,9 @@ static void a_receiver_who_is_there_is_told(void **state)
     struct cw_client *bob = cw_member(s.w, &s.bob);
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 1, "one"), PV_CTL_DONE);
     cw_pump(s.w);
-    struct pv_ctl_msg *m = cw_take_push(bob, PV_CTL_PARCEL);
+    struct pv_ctl_msg *m = cw_take_push(bob, PV_CTL_COPY);
     assert_non_null(m);
-    assert_true(m->u.parcel.n == 0);
+    assert_true(m->u.copy.n == 0);
     pv_ctl_msg_free(m);
     expect(&s, bob, collect(0, 0), "one");
 }

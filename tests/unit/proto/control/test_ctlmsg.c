@@ -87,9 +87,9 @@ static size_t every_message(struct pv_ctl_msg out[static 40])
         .u.presence = {.n = 2, .nodes = two_presences, .more = true});
     ADD(PV_CTL_PUSH, PV_CTL_PRESENCE, .u.presence = {.n = 1, .nodes = two_presences});
     ADD(PV_CTL_PUSH, PV_CTL_SIGNAL, .u.signal = {.node = {8}, .box = {bytes_a, 1}});
-    ADD(PV_CTL_ANSWER, PV_CTL_PARCEL, .u.parcel = {.n = 9, .from = {8}, .box = {bytes_a, 300}});
-    ADD(PV_CTL_ANSWER, PV_CTL_PARCEL, .u.parcel = {0});
-    ADD(PV_CTL_PUSH, PV_CTL_PARCEL, .u.parcel = {0});
+    ADD(PV_CTL_ANSWER, PV_CTL_COPY, .u.copy = {.n = 9, .from = {8}, .box = {bytes_a, 300}});
+    ADD(PV_CTL_ANSWER, PV_CTL_COPY, .u.copy = {0});
+    ADD(PV_CTL_PUSH, PV_CTL_COPY, .u.copy = {0});
     ADD(PV_CTL_ANSWER, PV_CTL_DONE, .u.pull = {0});
     ADD(PV_CTL_ANSWER, PV_CTL_PONG, .u.pong = {.time_us = 1});
     ADD(PV_CTL_ANSWER, PV_CTL_RESERVATION,

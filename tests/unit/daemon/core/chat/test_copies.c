@@ -72,7 +72,7 @@ static void answer_error(enum pv_ctl_type asked, enum pv_ctl_error error)
 /* Nothing waits at the coordinator for this node. */
 static void nothing_to_collect(void)
 {
-    const struct pv_ctl_msg none = {.type = PV_CTL_PARCEL};
+    const struct pv_ctl_msg none = {.type = PV_CTL_COPY};
     answer(PV_CTL_COLLECT, &none);
 }
 
@@ -219,7 +219,7 @@ static void without_store_in_the_configuration_nothing_is_kept_or_collected(void
 /* A copy from bob for alice, as the coordinator hands it over. */
 static void hand_over(uint64_t number, bool forged)
 {
-    struct pv_ctl_msg msg = {.type = PV_CTL_PARCEL};
+    struct pv_ctl_msg msg = {.type = PV_CTL_COPY};
     struct pv_signal_route route;
     struct pv_noise_static bob = {.sk = chat.bob_sk};
     const struct pv_parcel_keys keys = {
@@ -234,9 +234,9 @@ static void hand_over(uint64_t number, bool forged)
     memcpy(route.to, node->identity.sign_pk, sizeof(route.to));
     assert_int_equal(pv_parcel_seal(&route, &keys, &node->node.rng, &parcel, box, &len), PV_OK);
     box[len / 2] ^= forged;
-    msg.u.parcel.n = number;
-    memcpy(msg.u.parcel.from, chat.bob_keys.pk, sizeof(msg.u.parcel.from));
-    msg.u.parcel.box = pv_view(box, len);
+    msg.u.copy.n = number;
+    memcpy(msg.u.copy.from, chat.bob_keys.pk, sizeof(msg.u.copy.from));
+    msg.u.copy.box = pv_view(box, len);
     answer(PV_CTL_COLLECT, &msg);
     free(box);
 }
@@ -298,7 +298,7 @@ static void a_forged_copy_is_deleted_there_and_the_next_asked_for(void **state)
 
 static void news_while_collecting_is_looked_at_afterwards(void **state)
 {
-    const struct pv_ctl_msg news = {.type = PV_CTL_PARCEL};
+    const struct pv_ctl_msg news = {.type = PV_CTL_COPY};
     (void)state;
     set_online(true);
     pv_part_copies.on_push(node->self, &news, node->now);
