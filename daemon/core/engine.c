@@ -591,8 +591,8 @@ void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
 {
     PV_EACH_PART(&e->node, slot)
     {
-        if (slot->part->sock_opened != NULL && slot->part->sock_opened(slot->self, sock, port, now))
-            break;
+        if (slot->part->sock_opened != NULL)
+            slot->part->sock_opened(slot->self, sock, port, now);
     }
     settle(e, now);
 }

@@ -148,7 +148,8 @@ static void the_lifetime_of_bindings_is_learnt_and_kept_to(void **state)
  */
 
 /* Both NATs end every binding after a minute. Once that is known another socket is there before:
- * with traffic all the time not one packet is lost and none comes twice. */
+ * with traffic all the time not one packet is lost and none comes twice. ctx: whether the kernels
+ * then draw ports again whose bindings still stand. */
 static int absolute_end(uint64_t seed, void *ctx)
 {
     static const char *const kinds[][2] = {
@@ -157,7 +158,7 @@ static int absolute_end(uint64_t seed, void *ctx)
     const char *const *kind = kinds[seed % 3];
     struct pair p = {.ipv6 = false};
     unsigned end = ends_s[seed / 3 % 3];
-    (void)ctx;
+    const bool *again = ctx;
     snprintf(p.what, sizeof(p.what), "%s: bindings end after %u s", kind[1], end);
     if (!met(&p, seed, kind[0], kind[1]))
         return failed(&p, "not met");
@@ -170,6 +171,8 @@ static int absolute_end(uint64_t seed, void *ctx)
     snprintf(p.w.why, sizeof(p.w.why), "absolute_s %.0f", seen);
     if (seen < 0 || seen > end || binding_number(&p, p.b, "absolute_s") < 0)
         return failed(&p, "the end was not seen:");
+    sim_node_set_draws_again(p.a, *again);
+    sim_node_set_draws_again(p.b, *again);
     load(&p, A_TO_B | B_TO_A, PV_MS(100), PV_S(100)); /* the first change, out of what was */
     sim_world_run(&p.w, SECOND);
     sim_node_flow_begin(p.a);
@@ -186,8 +189,17 @@ static int absolute_end(uint64_t seed, void *ctx)
 
 static void another_socket_is_there_before_a_binding_ends(void **state)
 {
+    bool again = false;
     (void)state;
-    assert_int_equal(sim_seeds("bindings", 6, absolute_end, NULL), 0);
+    assert_int_equal(sim_seeds("bindings", 6, absolute_end, &again), 0);
+    assert_int_equal(absolute_end(11, &again), 0); /* drew a port of an attempt by itself */
+}
+
+static void a_standby_socket_takes_no_port_whose_binding_still_stands(void **state)
+{
+    bool again = true;
+    (void)state;
+    assert_int_equal(sim_seeds("bindings", 6, absolute_end, &again), 0);
 }
 
 int main(void)
@@ -196,6 +208,7 @@ int main(void)
         cmocka_unit_test(an_idle_pair_is_silent_and_its_first_ping_answered),
         cmocka_unit_test(the_lifetime_of_bindings_is_learnt_and_kept_to),
         cmocka_unit_test(another_socket_is_there_before_a_binding_ends),
+        cmocka_unit_test(a_standby_socket_takes_no_port_whose_binding_still_stands),
     };
     if (pv_crypto_init() < 0)
         return 1;

@@ -103,7 +103,8 @@ struct pv_part {
      * to open, adopt or close; the answer to an OPEN, port 0: it failed; ICMP about a datagram of
      * one. */
     bool (*poll_sock_op)(void *part, struct pv_hardnat_op *ret_op);
-    bool (*sock_opened)(void *part, uint16_t sock, uint16_t port, pv_ns now); /* true: its own */
+    /* Every part hears of all of them; port 0: it could not be opened. */
+    void (*sock_opened)(void *part, uint16_t sock, uint16_t port, pv_ns now);
     void (*sock_bounced)(void *part, uint16_t sock, struct pv_view quoted, bool expired);
 
     /* The result of a job that this part submitted with that tag. */

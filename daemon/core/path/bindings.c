@@ -89,14 +89,14 @@ static const struct pv_addr *server_of(const struct pv_node *n)
     return NULL;
 }
 
-static bool sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
+static void sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
 {
     struct bindings *b = part;
     const struct pv_addr *server = server_of(b->node);
     if (sock < PV_BINDINGS_SOCK || sock >= PV_STANDBY_SOCK)
-        return false;
+        return;
     if (!b->sockets)
-        return true; /* closed again before the answer came */
+        return; /* closed again before the answer came */
     if (port == 0 || server == NULL) {
         close_sockets(b);
         b->start_at = now + AGAIN_AFTER;
@@ -105,7 +105,6 @@ static bool sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
     } else if (++b->n_open == PV_NATLIFE_SOCKETS) {
         pv_natlife_start(&b->nat, server, &b->node->rng, now);
     }
-    return true;
 }
 
 /* --- this network ----------------------------------------------------------------------------- */

@@ -13,8 +13,16 @@
 
 enum {
     SOCKS = 8,          /* ids in turn: a late datagram of a closed socket meets no new one */
+    DRAWS = 4,          /* ours: sockets opened for one that is new to the NAT; below SOCKS */
+    PORTS = 1024,       /* ours: newest ports kept in mind; an attempt opens 256 */
     REPLACE_TENTHS = 7, /* of the binding's age: then another one is made */
     KEEP_TENTHS = 3,    /* of it: so long the former socket stays beside the new one */
+};
+
+/* A local port and when a socket got it. */
+struct used {
+    uint16_t port;
+    pv_ns at;
 };
 
 struct standby {
@@ -26,7 +34,10 @@ struct standby {
     bool has_old;     /* the last one still serves */
     uint16_t old;
     pv_ns old_until;
-    unsigned n; /* how many there were */
+    unsigned n;               /* how many there were */
+    unsigned draws;           /* for the next one */
+    struct used ports[PORTS]; /* of all sockets beside the main one; the oldest is overwritten */
+    size_t n_ports;           /* ever */
     struct pv_sockops ops;
 };
 
@@ -76,6 +87,13 @@ static void drop_old(struct standby *s, pv_ns now)
         pv_sockops_add(&s->ops, PV_HARDNAT_CLOSE, s->old);
 }
 
+static void draw(struct standby *s)
+{
+    s->draws++;
+    s->opening = (uint16_t)(PV_STANDBY_SOCK + s->n++ % SOCKS);
+    pv_sockops_add(&s->ops, PV_HARDNAT_OPEN, s->opening);
+}
+
 /* One change at a time: with two former sockets a peer could hold pairs over a binding that is at
  * its end. */
 static void handle_timeout(void *part, pv_ns now)
@@ -84,26 +102,30 @@ static void handle_timeout(void *part, pv_ns now)
     if (s->has_old && now >= s->old_until)
         drop_old(s, now);
     if (!s->has_old && now >= due(s)) {
-        s->opening = (uint16_t)(PV_STANDBY_SOCK + s->n++ % SOCKS);
-        pv_sockops_add(&s->ops, PV_HARDNAT_OPEN, s->opening);
+        s->draws = 0;
+        draw(s);
     }
 }
 
-/* The new socket is there: pairs over the former one still serve but are no longer chosen, and
- * everybody is told the new addresses. */
-static bool sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
+/* The NAT may still have a binding of that port, born before the socket: a socket lives for up to
+ * the age at which bindings end, and the last binding of its port for as long again. Who kept one
+ * for longer, as a path does, has few. */
+static bool was_used(const struct standby *s, uint16_t port, pv_ns now)
 {
-    struct standby *s = part;
-    struct pv_node *n = s->node;
-    if (sock < PV_STANDBY_SOCK)
-        return false;
-    if (sock != s->opening)
-        return true;
-    s->opening = 0;
-    if (port == 0) {
-        s->try_at = now + TRY_AGAIN;
-        return true;
+    pv_ns kept = 2 * pv_bindings_end(s->node);
+    size_t n = s->n_ports < PORTS ? s->n_ports : PORTS;
+    for (size_t i = 0; i < n; i++) {
+        if (s->ports[i].port == port && now - s->ports[i].at < kept)
+            return true;
     }
+    return false;
+}
+
+/* The new socket serves: pairs over the former one still do but are no longer chosen, and everybody
+ * is told the new addresses. */
+static void change(struct standby *s, uint16_t sock, uint16_t port, pv_ns now)
+{
+    struct pv_node *n = s->node;
     pv_sockops_add(&s->ops, PV_HARDNAT_ADOPT, sock);
     pv_log(n->log, PV_LOG_INFO, "what=\"another socket before the NAT ends the binding\" port=%u",
            port);
@@ -119,7 +141,27 @@ static bool sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
     pv_gatherer_set_socket(n->gatherer, sock, port, now);
     n->sock = sock;
     pv_node_raise(n, PV_FACT_SOCKET);
-    return true;
+}
+
+/* The system draws ports at random, now and then one that another socket of this node just had. The
+ * age of its binding is not known, so another port is drawn; the last one is taken as it is. */
+static void sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
+{
+    struct standby *s = part;
+    bool used = port != 0 && was_used(s, port, now);
+    if (port != 0)
+        s->ports[s->n_ports++ % PORTS] = (struct used){.port = port, .at = now};
+    if (sock != s->opening)
+        return;
+    s->opening = 0;
+    if (port == 0) {
+        s->try_at = now + TRY_AGAIN;
+    } else if (used && s->draws < DRAWS) {
+        pv_sockops_add(&s->ops, PV_HARDNAT_CLOSE, sock);
+        draw(s);
+    } else {
+        change(s, sock, port, now);
+    }
 }
 
 static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)

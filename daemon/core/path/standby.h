@@ -7,6 +7,7 @@
  * until others are proven.
  *
  * State:  IDLE --70 % of the age--> OPENING --opened--> TWO --30 % of the age--> IDLE
+ *         OPENING --a port that this node just used--> OPENING, four times at most
  *         OPENING --failed--> IDLE, 10 s later again
  */
 #ifndef PV_STANDBY_H

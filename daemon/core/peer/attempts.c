@@ -436,13 +436,11 @@ static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)
     return pv_hardnat_poll_op(a->hard, ret_op) == PV_OK;
 }
 
-static bool take_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
+static void take_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
 {
     struct pv_attempts *a = part;
-    if (sock >= PV_HARDNAT_END_ID)
-        return false;
-    pv_hardnat_opened(a->hard, sock, port, now);
-    return true;
+    if (sock < PV_HARDNAT_END_ID)
+        pv_hardnat_opened(a->hard, sock, port, now);
 }
 
 static void take_bounced(void *part, uint16_t sock, struct pv_view quoted, bool expired)

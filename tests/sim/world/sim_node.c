@@ -299,10 +299,12 @@ static void open_sock(struct sim_node *n, uint16_t id, uint16_t port)
     if (s == NULL)
         stuck(n, "too many sockets");
     uint16_t used;
-    s->port = port;
+    n->drew_again = n->draws_again && port == 0 && !n->drew_again;
+    s->port = n->drew_again ? n->drawn : port;
     while (s->port == 0 || sim_node_sock_of(n, s->port, &used)) /* drawn, as the kernel does */
         s->port = (uint16_t)(32768 + pv_natrng_below(&n->gen, 28232));
     s->id = id;
+    n->drawn = s->port;
     n->most_socks = open > n->most_socks ? open : n->most_socks;
     pv_engine_sock_opened(n->engine, id, s->port, sim_node_now(n));
 }
@@ -553,6 +555,11 @@ void sim_node_set_iface(struct sim_node *n, bool broken, pv_ns delay)
 {
     n->iface_broken = broken;
     n->iface_delay = delay;
+}
+
+void sim_node_set_draws_again(struct sim_node *n, bool again)
+{
+    n->draws_again = again;
 }
 
 void sim_node_set_job_delay(struct sim_node *n, pv_ns delay)

@@ -64,6 +64,8 @@ void sim_node_hide_links(struct sim_node *n, bool hidden);
 void sim_node_set_disk_full(struct sim_node *n, bool full);
 /* Each store job takes 0 to that long; 2 ms without this call. */
 void sim_node_set_job_delay(struct sim_node *n, pv_ns delay);
+/* Its kernel draws the last port once more for every second socket, if that is free by then. */
+void sim_node_set_draws_again(struct sim_node *n, bool again);
 /* The interface cannot come up while broken, and takes that long else (0). */
 void sim_node_set_iface(struct sim_node *n, bool broken, pv_ns delay);
 void sim_node_jump_wall(struct sim_node *n, int64_t by_us);

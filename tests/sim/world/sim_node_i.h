@@ -115,6 +115,8 @@ struct sim_node {
 
     struct sim_sock socks[SIM_MAX_SOCKS];
     unsigned most_socks; /* open at once, ever */
+    uint16_t drawn;      /* the port that was drawn last; 0 = none */
+    bool draws_again, drew_again;
 
     /* the interface */
     bool tun;

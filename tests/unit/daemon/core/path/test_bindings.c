@@ -102,10 +102,10 @@ static void a_socket_that_fails_ends_the_measurement_for_ten_minutes(void **stat
     see_nat(1);
     fake_node_wait(&peers.f, PV_S(61));
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
-    assert_true(peers.f.part->sock_opened(peers.f.self, PV_BINDINGS_SOCK, 0, peers.f.now));
+    peers.f.part->sock_opened(peers.f.self, PV_BINDINGS_SOCK, 0, peers.f.now);
     assert_int_equal(take_ops(PV_HARDNAT_CLOSE), PV_NATLIFE_SOCKETS);
     /* what comes late for a socket of that attempt changes nothing */
-    assert_true(peers.f.part->sock_opened(peers.f.self, PV_BINDINGS_SOCK + 1, 4001, peers.f.now));
+    peers.f.part->sock_opened(peers.f.self, PV_BINDINGS_SOCK + 1, 4001, peers.f.now);
     fake_node_wait(&peers.f, PV_S(599));
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), 0);
     fake_node_wait(&peers.f, PV_S(2));
@@ -119,8 +119,8 @@ static void another_network_is_measured_anew(void **state)
     fake_node_wait(&peers.f, PV_S(61));
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
     for (uint16_t i = 0; i < PV_NATLIFE_SOCKETS; i++)
-        assert_true(peers.f.part->sock_opened(peers.f.self, (uint16_t)(PV_BINDINGS_SOCK + i),
-                                              (uint16_t)(5000 + i), peers.f.now));
+        peers.f.part->sock_opened(peers.f.self, (uint16_t)(PV_BINDINGS_SOCK + i),
+                                  (uint16_t)(5000 + i), peers.f.now);
     assert_true(fake_node_status(&peers.f)->binding.measuring);
     see_nat(2);
     assert_false(fake_node_status(&peers.f)->binding.measuring);
@@ -137,8 +137,8 @@ static void a_measurement_asks_the_server_from_its_own_sockets(void **state)
     see_nat(1);
     fake_node_wait(&peers.f, PV_S(61));
     for (uint16_t i = 0; i < PV_NATLIFE_SOCKETS; i++)
-        (void)peers.f.part->sock_opened(peers.f.self, (uint16_t)(PV_BINDINGS_SOCK + i),
-                                        (uint16_t)(5000 + i), peers.f.now);
+        peers.f.part->sock_opened(peers.f.self, (uint16_t)(PV_BINDINGS_SOCK + i),
+                                  (uint16_t)(5000 + i), peers.f.now);
     peers.f.part->handle_timeout(peers.f.self, peers.f.now);
     while (peers.f.part->poll_transmit(peers.f.self, &tx)) {
         assert_in_range(tx.sock, PV_BINDINGS_SOCK, PV_STANDBY_SOCK - 1);
@@ -153,8 +153,12 @@ static void a_measurement_asks_the_server_from_its_own_sockets(void **state)
 static void sockets_of_others_are_left_to_them(void **state)
 {
     (void)state;
-    assert_false(peers.f.part->sock_opened(peers.f.self, 7, 4000, peers.f.now));
-    assert_false(peers.f.part->sock_opened(peers.f.self, PV_STANDBY_SOCK, 4000, peers.f.now));
+    see_nat(1);
+    fake_node_wait(&peers.f, PV_S(61));
+    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    peers.f.part->sock_opened(peers.f.self, 7, 0, peers.f.now);
+    peers.f.part->sock_opened(peers.f.self, PV_STANDBY_SOCK, 0, peers.f.now);
+    assert_int_equal(take_ops(PV_HARDNAT_CLOSE), 0); /* as when one of ours fails */
     const struct pv_carrier from = {.kind = PV_CARRIER_UDP, .sock = 7, .remote = server};
     assert_false(peers.f.part->handle_stun(peers.f.self, &from, pv_view("x", 1), peers.f.now));
 }
@@ -208,7 +212,7 @@ static void another_socket_comes_at_seventy_percent_and_the_former_goes_at_the_e
     struct pv_hardnat_op op = take_op();
     assert_int_equal(op.type, PV_HARDNAT_OPEN);
     assert_int_equal(op.sock, PV_STANDBY_SOCK);
-    assert_true(peers.f.part->sock_opened(peers.f.self, op.sock, 4001, peers.f.now));
+    peers.f.part->sock_opened(peers.f.self, op.sock, 4001, peers.f.now);
     assert_int_equal(take_op().type, PV_HARDNAT_ADOPT);
     assert_int_equal(peers.f.node.sock, PV_STANDBY_SOCK);
     fake_node_wait(&peers.f, PV_S(69));
@@ -217,7 +221,7 @@ static void another_socket_comes_at_seventy_percent_and_the_former_goes_at_the_e
     op = take_op();
     assert_int_equal(op.type, PV_HARDNAT_OPEN);
     assert_int_equal(op.sock, PV_STANDBY_SOCK + 1);
-    assert_true(peers.f.part->sock_opened(peers.f.self, op.sock, 4002, peers.f.now));
+    peers.f.part->sock_opened(peers.f.self, op.sock, 4002, peers.f.now);
     assert_int_equal(take_op().type, PV_HARDNAT_ADOPT);
     fake_node_wait(&peers.f, PV_S(29));
     assert_int_equal(take_op().sock, 0);
@@ -233,12 +237,57 @@ static void a_socket_that_cannot_be_opened_is_tried_again(void **state)
     result->absolute = PV_S(100);
     fake_node_wait(&peers.f, PV_MS(1));
     struct pv_hardnat_op op = take_op();
-    assert_true(peers.f.part->sock_opened(peers.f.self, op.sock, 0, peers.f.now));
+    peers.f.part->sock_opened(peers.f.self, op.sock, 0, peers.f.now);
     assert_int_equal(peers.f.node.sock, 0);
     fake_node_wait(&peers.f, PV_S(9));
     assert_int_equal(take_op().sock, 0);
     fake_node_wait(&peers.f, PV_S(2));
     assert_int_equal(take_op().type, PV_HARDNAT_OPEN);
+}
+
+/* As the shell does: what the part wants opened gets these ports in turn; how many it opened until
+ * it adopted one or wanted no more. */
+static unsigned draw(const uint16_t *ports, unsigned n_ports)
+{
+    unsigned n = 0;
+    for (;;) {
+        struct pv_hardnat_op op = take_op();
+        if (op.sock == 0 || op.type == PV_HARDNAT_ADOPT)
+            return n;
+        if (op.type != PV_HARDNAT_OPEN)
+            continue;
+        assert_true(n < n_ports);
+        peers.f.part->sock_opened(peers.f.self, op.sock, ports[n++], peers.f.now);
+    }
+}
+
+static void a_port_that_was_just_used_is_drawn_again(void **state)
+{
+    static const uint16_t first[] = {4001}, then[] = {4007, 4001, 4002}, late[] = {4007};
+    (void)state;
+    peers.f.part->sock_opened(peers.f.self, 7, 4007, peers.f.now); /* of an attempt */
+    result->absolute = PV_S(100);
+    fake_node_wait(&peers.f, PV_MS(1));
+    assert_int_equal(draw(first, 1), 1);
+    const uint16_t former = peers.f.node.sock;
+    fake_node_wait(&peers.f, PV_S(71));
+    assert_int_equal(draw(then, 3), 3);
+    assert_int_not_equal(peers.f.node.sock, former);
+    fake_node_wait(&peers.f, PV_S(31)); /* the former one goes */
+    assert_int_equal(draw(NULL, 0), 0);
+    fake_node_wait(&peers.f, PV_S(210)); /* and what the NAT knew of the port of the attempt */
+    assert_int_equal(draw(late, 1), 1);
+}
+
+static void the_fourth_port_is_taken_as_it_is(void **state)
+{
+    static const uint16_t same[] = {4007, 4007, 4007, 4007};
+    (void)state;
+    peers.f.part->sock_opened(peers.f.self, 7, 4007, peers.f.now);
+    result->absolute = PV_S(100);
+    fake_node_wait(&peers.f, PV_MS(1));
+    assert_int_equal(draw(same, 4), 4);
+    assert_int_not_equal(peers.f.node.sock, 0);
 }
 
 int main(void)
@@ -259,6 +308,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             another_socket_comes_at_seventy_percent_and_the_former_goes_at_the_end, begin_standby,
             end_standby),
+        cmocka_unit_test_setup_teardown(a_port_that_was_just_used_is_drawn_again, begin_standby,
+                                        end_standby),
+        cmocka_unit_test_setup_teardown(the_fourth_port_is_taken_as_it_is, begin_standby,
+                                        end_standby),
         cmocka_unit_test_setup_teardown(a_socket_that_cannot_be_opened_is_tried_again,
                                         begin_standby, end_standby),
     };
