@@ -181,6 +181,54 @@ static void the_client_hears_who_knows(void **state)
     assert_int_equal(sim_seeds("removal", SEEDS, honest, NULL), 0);
 }
 
+/* Is the peer in that node's list within so long? */
+static bool until_gone(struct scene *s, struct sim_node *n, const char *peer, pv_ns timeout)
+{
+    pv_ns until = sim_net_now(s->w.net) + timeout;
+    while (says(s, n, "\"cmd\":\"peers\"", peer)) {
+        if (sim_net_now(s->w.net) >= until)
+            return false;
+        sim_world_run(&s->w, PV_MS(200));
+    }
+    return true;
+}
+
+/* Nobody ever wanted a path to carol, so the coordinator alone can be told that she leaves. */
+static int without_path(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!begin(&s, seed))
+        return end(&s, seed, "not begun:");
+    sim_world_run(&s.w, PV_S(2)); /* she has just joined: now she knows the others */
+    if (strcmp(sim_node_path(s.carol, "alice"), "none") != 0 ||
+        strcmp(sim_node_path(s.carol, "bob"), "none") != 0)
+        return end(&s, seed, "carol has a path:");
+    sim_coord_stop(s.w.coord);
+    sim_world_run(&s.w, PV_S(5));
+    if (sim_world_ask(&s.w, s.carol, PV_S(4), "\"cmd\":\"leave\"") != NULL ||
+        strstr(s.w.why, "neither the coordinator nor a member can be told") == NULL)
+        return end(&s, seed, "left without a word to anybody:");
+    if (!says(&s, s.carol, "\"cmd\":\"peers\"", "\"alice\""))
+        return end(&s, seed, "carol forgot the network:");
+    sim_coord_start(s.w.coord);
+    sim_world_run(&s.w, PV_S(40));
+    const char *answer = sim_world_ask(&s.w, s.carol, PV_S(4), "\"cmd\":\"leave\"");
+    if (answer == NULL || strstr(answer, "\"coordinator\":\"stored\"") == NULL ||
+        strstr(answer, "\"know\":0") == NULL)
+        return end(&s, seed, answer == NULL ? "no answer:" : answer);
+    if (!until_gone(&s, s.alice, "\"carol\"", PV_S(2)) ||
+        !until_gone(&s, s.bob, "\"carol\"", PV_S(2)))
+        return end(&s, seed, "they still have carol:");
+    return end(&s, seed, NULL);
+}
+
+static void who_has_no_path_leaves_by_the_coordinator_or_not_at_all(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("removal", SEEDS, without_path, NULL), 0);
+}
+
 /* Carol and dave have one token for three. Removing carol ends it, or not. */
 static int with_invite(uint64_t seed, void *ctx)
 {
@@ -248,6 +296,7 @@ int main(void)
         cmocka_unit_test(a_coordinator_that_refuses_prevents_no_removal),
         cmocka_unit_test(a_coordinator_that_never_answers_holds_nobody_up),
         cmocka_unit_test(the_client_hears_who_knows),
+        cmocka_unit_test(who_has_no_path_leaves_by_the_coordinator_or_not_at_all),
         cmocka_unit_test(the_token_that_let_a_removed_node_in_ends_with_it),
         cmocka_unit_test(a_coordinator_with_other_members_is_named),
     };
