@@ -133,11 +133,6 @@ uint64_t pv_fp_drops(const struct pv_fp_worker *w, enum pv_fp_drop reason)
     return atomic_load_explicit(&w->drops[reason], memory_order_relaxed);
 }
 
-size_t pv_fp_waiting(const struct pv_fp_worker *w)
-{
-    return pv_fp_queue_len(w->queue);
-}
-
 void pv_fp_worker_reset(struct pv_fp_worker *w)
 {
     pv_joiner_reset(&w->writes);

@@ -291,7 +291,5 @@ struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w);
 
 /* Packets dropped by this worker so far; any thread may ask. */
 uint64_t pv_fp_drops(const struct pv_fp_worker *w, enum pv_fp_drop reason);
-/* Packets waiting now; the worker's thread only. */
-size_t pv_fp_waiting(const struct pv_fp_worker *w);
 
 #endif /* PV_FASTPATH_H */

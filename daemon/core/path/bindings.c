@@ -38,19 +38,10 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     return PV_OK;
 }
 
-static const struct bindings *of(const struct pv_node *n)
-{
-    return pv_node_part(n, &pv_part_bindings);
-}
-
-const struct pv_natlife_result *pv_bindings_result(const struct pv_node *n)
-{
-    return pv_natlife_result(&of(n)->nat);
-}
-
 pv_ns pv_bindings_end(const struct pv_node *n)
 {
-    return pv_bindings_result(n)->absolute;
+    const struct bindings *b = pv_node_part(n, &pv_part_bindings);
+    return pv_natlife_result(&b->nat)->absolute;
 }
 
 /* --- sockets ---------------------------------------------------------------------------------- */

@@ -20,9 +20,6 @@ enum {
 
 extern const struct pv_part pv_part_bindings;
 
-struct pv_natlife_result;
-/* What was found. */
-const struct pv_natlife_result *pv_bindings_result(const struct pv_node *n);
 /* The age at which the NAT ends every binding, whatever passes; 0: no such end was seen. */
 pv_ns pv_bindings_end(const struct pv_node *n);
 

@@ -5,7 +5,7 @@
 
 /* --- words ----------------------------------------------------------------------------------- */
 
-const char *pv_natclass_name(enum pv_natclass c)
+static const char *class_name(enum pv_natclass c)
 {
     static const char *const names[PV_NATCLASSES] = {
         [PV_NATCLASS_UNKNOWN] = "unknown", [PV_NATCLASS_OPEN] = "open",
@@ -16,7 +16,7 @@ const char *pv_natclass_name(enum pv_natclass c)
     return names[c];
 }
 
-const char *pv_path_method_name(enum pv_hardnat_method method)
+static const char *method_name(enum pv_hardnat_method method)
 {
     static const char *const names[PV_PATH_METHODS] = {
         [PV_HARDNAT_NONE] = "checks",
@@ -29,7 +29,7 @@ const char *pv_path_method_name(enum pv_hardnat_method method)
     return names[method];
 }
 
-const char *pv_path_result_name(enum pv_path_result result)
+static const char *result_name(enum pv_path_result result)
 {
     static const char *const names[PV_PATH_RESULTS] = {
         [PV_PATH_DIRECT] = "direct",
@@ -39,7 +39,7 @@ const char *pv_path_result_name(enum pv_path_result result)
     return names[result];
 }
 
-const char *pv_path_end_name(enum pv_path_end end)
+static const char *end_name(enum pv_path_end end)
 {
     static const char *const names[PV_PATH_ENDS] = {
         [PV_PATH_END_HOST] = "host",
@@ -96,10 +96,10 @@ static void put_attempts(const struct pv_pathstats *s, enum pv_hardnat_method me
                 uint64_t n = s->attempts[method][result][own][theirs];
                 if (n == 0) /* there are a thousand, and few ever happen */
                     continue;
-                pv_metrics_count(m, n, "method", pv_path_method_name(method), "result",
-                                 pv_path_result_name((enum pv_path_result)result), "nat",
-                                 pv_natclass_name((enum pv_natclass)own), "peer_nat",
-                                 pv_natclass_name((enum pv_natclass)theirs), NULL);
+                pv_metrics_count(m, n, "method", method_name(method), "result",
+                                 result_name((enum pv_path_result)result), "nat",
+                                 class_name((enum pv_natclass)own), "peer_nat",
+                                 class_name((enum pv_natclass)theirs), NULL);
             }
         }
     }
@@ -118,8 +118,8 @@ void pv_pathstats_metrics(const struct pv_pathstats *s, struct pv_metrics *m)
         for (unsigned theirs = 0; theirs < PV_PATH_ENDS; theirs++) {
             if (s->direct[own][theirs] != 0)
                 pv_metrics_count(m, s->direct[own][theirs], "local",
-                                 pv_path_end_name((enum pv_path_end)own), "remote",
-                                 pv_path_end_name((enum pv_path_end)theirs), NULL);
+                                 end_name((enum pv_path_end)own), "remote",
+                                 end_name((enum pv_path_end)theirs), NULL);
         }
     }
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_relayed_paths_total",

@@ -25,7 +25,6 @@ enum pv_natclass {
     PV_NATCLASS_SYMMETRIC,  /* in no order that was seen */
     PV_NATCLASSES,
 };
-const char *pv_natclass_name(enum pv_natclass c); /* "unknown", "open", "nat", "cone", ... */
 /* From what a node says of its NAT (NULL: nothing) and its candidates. */
 enum pv_natclass pv_natclass(const struct pv_desc_nat *nat, const struct pv_ice_cand *cands,
                              size_t n);
@@ -34,7 +33,6 @@ enum pv_natclass pv_natclass(const struct pv_desc_nat *nat, const struct pv_ice_
 enum {
     PV_PATH_METHODS = PV_HARDNAT_BIRTHDAY + 1,
 };
-const char *pv_path_method_name(enum pv_hardnat_method method); /* "checks", "predicted", ... */
 
 enum pv_path_result {
     PV_PATH_DIRECT,
@@ -42,7 +40,6 @@ enum pv_path_result {
     PV_PATH_FAILED,
     PV_PATH_RESULTS,
 };
-const char *pv_path_result_name(enum pv_path_result result);
 
 /* What a direct path begins or ends at: a candidate's type, or something better known. */
 enum pv_path_end {
@@ -53,7 +50,6 @@ enum pv_path_end {
     PV_PATH_END_REMEMBERED, /* an address of former days, without the coordinator */
     PV_PATH_ENDS,
 };
-const char *pv_path_end_name(enum pv_path_end end);
 
 struct pv_pathstats {
     uint64_t attempts[PV_PATH_METHODS][PV_PATH_RESULTS][PV_NATCLASSES][PV_NATCLASSES]; /* own,

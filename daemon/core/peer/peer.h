@@ -186,9 +186,7 @@ const struct pv_addr *pv_peer_ip4(const struct pv_peer *p); /* members: in the n
 const struct pv_addr *pv_peer_ip6(const struct pv_peer *p);
 enum pv_peer_state pv_peer_state(const struct pv_peer *p);
 enum pv_presence pv_peer_presence(const struct pv_peer *p);
-uint64_t pv_peer_last_handshake_ms(const struct pv_peer *p); /* Unix; 0 = never */
 struct pv_trace *pv_peer_trace(struct pv_peer *p);
-const struct pv_trace *pv_peer_trace_of(const struct pv_peer *p);
 
 /* Its machines, to look at or to tell something that concerns all peers; NULL: not made yet. */
 struct pv_ice_agent *pv_peer_agent(const struct pv_peer *p);

@@ -95,17 +95,7 @@ enum pv_presence pv_peer_presence(const struct pv_peer *p)
     return p->presence;
 }
 
-uint64_t pv_peer_last_handshake_ms(const struct pv_peer *p)
-{
-    return p->last_handshake_ms;
-}
-
 struct pv_trace *pv_peer_trace(struct pv_peer *p)
-{
-    return &p->trace;
-}
-
-const struct pv_trace *pv_peer_trace_of(const struct pv_peer *p)
 {
     return &p->trace;
 }

@@ -4,6 +4,7 @@
  * packet}. Members with and without path and keys, one offline, a static peer for the rest. Limits
  * must hold, answers must be packets, and what is sent must have left in whole.
  */
+#include "daemon/core/packets/fp_worker.h"
 #include "proto/ip/ippkt.h"
 #include "tests/fuzz/fuzz_util.h"
 #include "tests/unit/daemon/core/packets/fp_util.h"
@@ -40,7 +41,7 @@ static void check(const struct fp_node *a)
         FP_MUST(pv_ippkt_parse(pv_view(r.writes[i].data, r.writes[i].len), &ip) == PV_OK);
         FP_MUST(ip.proto == PV_IP_PROTO_ICMP || ip.proto == PV_IP_PROTO_ICMP6);
     }
-    FP_MUST(pv_fp_waiting(a->w) <= 3 * PV_FP_QUEUE_PACKETS);
+    FP_MUST(pv_fp_queue_len(a->w->queue) <= 3 * PV_FP_QUEUE_PACKETS);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

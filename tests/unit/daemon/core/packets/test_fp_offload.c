@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Super-packets through the fast path: cut and sealed in runs, opened and joined; and ECN. */
+#include "daemon/core/packets/fp_worker.h"
 #include "fp_util.h"
 #include "proto/ip/ippkt.h"
 #include "tests/unit/test_util.h"
@@ -269,7 +270,7 @@ static void a_super_packet_waits_as_the_packets_in_it(void **state)
     fp_publish(&w->a);
     struct pv_fp_packet packet = make_super(w, SUPER, MSS);
     assert_int_equal(tx(w, &packet).n_sends, 0);
-    assert_int_equal(pv_fp_waiting(w->a.w), (SUPER + MSS - 1) / MSS);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), (SUPER + MSS - 1) / MSS);
     fp_set_path(&w->a, w->b_at_a, 2, 0);
     fp_publish(&w->a);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/packets/fastpath.h"
 #include "daemon/core/packets/fp_state.h"
+#include "daemon/core/packets/fp_worker.h"
 #include "fp_util.h"
 #include "proto/ip/inband.h"
 #include "proto/ip/ippkt.h"
@@ -98,7 +99,7 @@ static void packets_wait_for_a_path_then_keys_and_leave_in_order(void **state)
     assert_int_equal(tx_to(w, fp_ip6(2), 100, 1).n_punts, 0); /* once */
     pv_fp_live_rearm_path(live(w));
     assert_int_equal(tx_to(w, fp_ip4(2), 100, 2).n_punts, 1);
-    assert_int_equal(pv_fp_waiting(w->a.w), 3);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), 3);
 
     give_path(w, 0);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
@@ -114,7 +115,7 @@ static void packets_wait_for_a_path_then_keys_and_leave_in_order(void **state)
     assert_int_equal(receive_marks(w, &r, marks), 4);
     for (uint32_t i = 0; i < 4; i++)
         assert_int_equal(marks[i], i);
-    assert_int_equal(pv_fp_waiting(w->a.w), 0);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), 0);
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
 }
 
@@ -140,7 +141,7 @@ static void the_oldest_gives_way_when_the_queue_is_full(void **state)
 
     for (uint32_t i = 0; i < PV_FP_QUEUE_PACKETS + 5; i++)
         tx_to(w, fp_ip4(2), 100, i);
-    assert_int_equal(pv_fp_waiting(w->a.w), PV_FP_QUEUE_PACKETS);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), PV_FP_QUEUE_PACKETS);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUEUE_FULL), 5);
     assert_int_equal(atomic_load(&live(w)->drops[PV_FP_DROP_QUEUE_FULL]), 5);
     fp_set_path(&w->a, w->id, 2, 0);
@@ -166,7 +167,7 @@ static void the_queues_of_all_peers_share_one_limit(void **state)
         for (uint32_t i = 0; i < PEERS; i++)
             tx_to(w, fp_ip4(100 + i), 1400, k);
     }
-    assert_int_equal(pv_fp_waiting(w->a.w), PV_FP_QUEUE_TOTAL / 2048);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), PV_FP_QUEUE_TOTAL / 2048);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUEUE_FULL),
                      PEERS * PV_FP_QUEUE_PACKETS - PV_FP_QUEUE_TOTAL / 2048);
 }
@@ -181,12 +182,12 @@ static void packets_wait_for_30_seconds_at_most(void **state)
     tx_to(w, fp_ip4(2), 100, 1);
     assert_true(pv_fp_next_timeout(w->a.w) == first + PV_FP_QUEUE_TIME);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, first + PV_FP_QUEUE_TIME - 1));
-    assert_int_equal(pv_fp_waiting(w->a.w), 2);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), 2);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, first + PV_FP_QUEUE_TIME));
-    assert_int_equal(pv_fp_waiting(w->a.w), 1);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), 1);
     w->now = first + PV_FP_QUEUE_TIME + PV_S(1); /* any call does it */
     assert_int_equal(pv_fp_tx(w->a.w, w->a.snap, NULL, 0, w->now), 0);
-    assert_int_equal(pv_fp_waiting(w->a.w), 0);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), 0);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUEUE_OLD), 2);
 }
 
@@ -211,7 +212,7 @@ static void what_waits_for_a_peer_that_went_is_answered(void **state)
     assert_int_equal(pv_fp_builder_remove_peer(w->a.b, w->id), PV_OK);
     fp_publish(&w->a);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
-    assert_int_equal(pv_fp_waiting(w->a.w), 0);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), 0);
     assert_int_equal(pv_fp_results(w->a.w).n_writes, 1);
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_NO_PEER), 1);
 }
@@ -258,7 +259,7 @@ static void keys_expire_for_sending_exactly_at_their_time(void **state)
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(r.n_punts, 1);
     assert_int_equal(r.punts[0].kind, PV_FP_PUNT_NEED_KEYS);
-    assert_int_equal(pv_fp_waiting(w->a.w), 1);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), 1);
     assert_int_equal(tx_to(w, fp_ip4(2), 100, 1).n_punts, 0);
     pv_fp_live_rearm_keys(live(w));
     assert_int_equal(tx_to(w, fp_ip4(2), 100, 1).n_punts, 1);
@@ -315,7 +316,7 @@ static void a_member_known_to_be_offline_is_unreachable_unless_it_has_a_path(voi
     struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, 0);
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(r.n_punts, 0);
-    assert_int_equal(pv_fp_waiting(w->a.w), 0);
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue), 0);
     assert_int_equal(atomic_load(&live(w)->drops[PV_FP_DROP_OFFLINE]), 1);
     give_path(w, 0);
     give_keys(w, w->now);
@@ -423,7 +424,8 @@ static void broadcast_goes_to_those_with_a_path_and_keys(void **state)
             assert_true(pv_carrier_same(r.sends[k].to, &to));
         }
     }
-    assert_int_equal(pv_fp_waiting(w->a.w), 0); /* nobody is looked for because of a broadcast */
+    assert_int_equal(pv_fp_queue_len(w->a.w->queue),
+                     0); /* nobody is looked for because of a broadcast */
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUIET), 0);
     w->now += PV_FP_REJECT_TIME; /* nor gets one under expired keys */
     assert_int_equal(tx_to(w, pv_addr4(224, 0, 0, 251, 0), 100, 0).n_sends, 0);
