@@ -42,6 +42,8 @@ endforeach()
 pv_install(node lib/sysusers.d dist/sysusers/p2pvpn.conf)
 pv_install(coordinator lib/sysusers.d dist/sysusers/p2pvpn-coordinator.conf)
 pv_install(node lib/tmpfiles.d dist/tmpfiles/p2pvpn.conf)
+install(FILES dist/polkit.rules DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/polkit-1/rules.d RENAME p2pvpn.rules
+    COMPONENT node)
 install(PROGRAMS dist/setup DESTINATION lib/p2pvpn COMPONENT node)
 install(PROGRAMS dist/setup DESTINATION lib/p2pvpn-coordinator COMPONENT coordinator)
 
@@ -67,7 +69,7 @@ install(FILES ${completions}/zsh DESTINATION ${share}/${zsh} RENAME _p2pvpnctl C
 install(FILES ${completions}/fish DESTINATION ${share}/${fish} RENAME p2pvpnctl.fish COMPONENT node)
 
 pv_install(node ${pv_doc}/p2pvpn README.md docs/OPERATIONS.md docs/SECURITY.md docs/PROTOCOL.md docs/GLOSSARY.md)
-pv_install(node ${pv_doc}/p2pvpn/examples dist/examples/p2pvpnd.conf)
+pv_install(node ${pv_doc}/p2pvpn/examples dist/examples/p2pvpnd.conf dist/examples/notify-as-owner.conf)
 pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/examples dist/examples/coordinator.conf)
 
 # What `cmake --install` does besides copying files: on this machine (no DESTDIR: no package is being

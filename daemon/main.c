@@ -426,6 +426,7 @@ static int open_control(struct daemon *d)
 {
     char dir[PATH_MAX], names[PATH_MAX], error[PV_HELPER_ERROR_MAX];
     const char *slash = strrchr(d->socket, '/');
+    struct stat st;
     int r = PV_OK, fd = -1;
     if (names_path(d, names) != EXIT_OK)
         return EXIT_USAGE;
@@ -433,6 +434,11 @@ static int open_control(struct daemon *d)
         memcpy(dir, d->socket, (size_t)(slash - d->socket));
         dir[slash - d->socket] = '\0';
         r = pv_dir_make(dir, 0755);
+        /* A unit has given it to its user; the helper of a root without CAP_DAC_OVERRIDE could not
+         * write the names. */
+        if (r >= 0 && geteuid() == 0 && stat(dir, &st) == 0 && st.st_uid == d->user.uid &&
+            d->user.uid != 0 && chown(dir, 0, 0) < 0)
+            r = -errno;
     }
     if (r >= 0)
         r = pv_unix_listen(d->socket, GROUP, &fd);
@@ -742,7 +748,7 @@ int main(int argc, char **argv)
         return EXIT_OK;
     prepare_process();
     if (code == EXIT_OK)
-        code = d.check || geteuid() != 0 ? check(&d) : serve(&d);
+        code = d.check || !pv_rights_suffice() ? check(&d) : serve(&d);
     finish_daemon(&d);
     pv_settings_done(&d.settings);
     return code;

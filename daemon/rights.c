@@ -31,6 +31,13 @@ enum {
     PATHS_MAX = 32,
 };
 
+bool pv_rights_suffice(void)
+{
+    struct pv_confine_report now;
+    pv_confine_read(&now, 0);
+    return now.user.uid == 0 || (now.caps >> CAP_NET_ADMIN & 1) != 0;
+}
+
 void pv_rights_choose(struct pv_confine_user *ret_user)
 {
     const uint64_t needed = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETGID |
@@ -38,8 +45,13 @@ void pv_rights_choose(struct pv_confine_user *ret_user)
     struct pv_confine_report now;
     pv_confine_read(&now, 0);
     *ret_user = now.user;
-    if ((now.caps & needed) != needed)
+    if ((now.caps & needed) != needed) {
+        /* A unit has started it as that user already. */
+        struct pv_confine_user own;
+        if (pv_confine_find_user(USER, &own) == PV_OK && own.uid == now.user.uid)
+            *ret_user = own;
         return;
+    }
     if (pv_confine_find_user(USER, ret_user) < 0 && pv_confine_spare_user(USER, ret_user) < 0)
         *ret_user = now.user;
 }

@@ -12,6 +12,9 @@ enum {
     PV_RIGHTS_ERROR_MAX = 256, /* bytes, with the NUL */
 };
 
+/* True when this process may make an interface: it is root, or a service that was started as a user
+ * with CAP_NET_ADMIN. */
+PV_MUST_CHECK bool pv_rights_suffice(void);
 /* The user of the package ("p2pvpn"); where it was not made one that nobody else has; where this
  * process may not become another user (a container) the one that it is. */
 void pv_rights_choose(struct pv_confine_user *ret_user);

@@ -3,6 +3,7 @@
  */
 #include "daemon/settings.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -641,6 +642,14 @@ int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view te
     return r;
 }
 
+/* The units start the daemon as user p2pvpn. */
+static const char *why_unread(int r)
+{
+    return r == PV_ERR_NOT_FOUND ? "no such file"
+           : r == -EACCES ? "not readable for user p2pvpn: give it to that user (chown p2pvpn)"
+                          : pv_strstatus(r);
+}
+
 int pv_settings_load(struct pv_settings *s, const char *file,
                      char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
@@ -651,8 +660,7 @@ int pv_settings_load(struct pv_settings *s, const char *file,
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "%s: not a regular file of at most 256 KiB",
                  file);
     else if (r < 0)
-        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s: %s", file,
-                 r == PV_ERR_NOT_FOUND ? "no such file" : pv_strstatus(r));
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s: %s", file, why_unread(r));
     else
         r = pv_settings_parse(s, file, pv_view(text, len), ret_error);
     pv_file_free(text, len);
@@ -666,9 +674,7 @@ static int read_secret(const char *what, const char *file, size_t max, char **re
     int r = pv_file_read(file, max, ret_text, ret_len);
     if (r < 0)
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s file %s: %s", what, file,
-                 r == PV_ERR_NOT_FOUND ? "no such file"
-                 : r == PV_ERR_LIMIT   ? "longer than one line, or not a regular file"
-                                       : pv_strstatus(r));
+                 r == PV_ERR_LIMIT ? "longer than one line, or not a regular file" : why_unread(r));
     return r;
 }
 

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,11 +72,30 @@ static int search(struct pv_view bytes, const struct wanted *want, struct pv_nss
     return PV_OK;
 }
 
-/* Root wrote it (or whoever runs this program), and nobody else could have. */
-static bool is_trusted(const struct stat *st)
+/* Root wrote it, or whoever runs this program, or the user that the directory was made for (the
+ * service's), and nobody else could have. */
+static bool is_trusted(const struct stat *st, int dir_fd)
 {
-    return S_ISREG(st->st_mode) && (st->st_uid == 0 || st->st_uid == geteuid()) &&
-           (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+    struct stat dir;
+    return S_ISREG(st->st_mode) && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0 &&
+           (st->st_uid == 0 || st->st_uid == geteuid() ||
+            (fstat(dir_fd, &dir) == 0 && (dir.st_mode & (S_IWGRP | S_IWOTH)) == 0 &&
+             st->st_uid == dir.st_uid));
+}
+
+/* Read and not mapped: an owner that cuts the file meanwhile would end this program (SIGBUS).
+ * Less than size: PV_ERR_MALFORMED. */
+static int read_whole(int fd, uint8_t *dst, size_t size)
+{
+    for (size_t at = 0; at < size;) {
+        ssize_t n = pread(fd, dst + at, size - at, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return PV_ERR_MALFORMED;
+        at += (size_t)n;
+    }
+    return PV_OK;
 }
 
 /* O_NONBLOCK: a FIFO in place of the file must not hang every program that resolves a name. */
@@ -88,18 +106,18 @@ static int search_file(int dir_fd, const char *name, const struct wanted *want,
     int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return errno == ENOENT ? PV_ERR_NOT_FOUND : -errno;
-    void *map = MAP_FAILED;
+    uint8_t *bytes = NULL;
     int r = PV_ERR_MALFORMED;
-    /* The bounds come before the mapping: the file may be anything. */
-    if (fstat(fd, &st) == 0 && is_trusted(&st) && st.st_size >= PV_NAMES_HEAD &&
-        (size_t)st.st_size <= PV_NAMES_SIZE(PV_NAMES_MAX))
-        map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    /* The mapping stays when the descriptor is closed (mmap(2)). */
-    close(fd);
-    if (map != MAP_FAILED) {
-        r = search(pv_view(map, (size_t)st.st_size), want, ret_found);
-        munmap(map, (size_t)st.st_size);
+    /* The bounds come before the memory: the file may be anything. */
+    if (fstat(fd, &st) == 0 && is_trusted(&st, dir_fd) && st.st_size >= PV_NAMES_HEAD &&
+        (size_t)st.st_size <= PV_NAMES_SIZE(PV_NAMES_MAX)) {
+        bytes = malloc((size_t)st.st_size);
+        r = bytes == NULL ? PV_ERR_NOMEM : read_whole(fd, bytes, (size_t)st.st_size);
     }
+    close(fd);
+    if (r == PV_OK)
+        r = search(pv_view(bytes, (size_t)st.st_size), want, ret_found);
+    free(bytes);
     return r;
 }
 

@@ -224,8 +224,8 @@ static int open_tun(struct helper_server *s, const char *name, unsigned queues)
     if (r == -EPERM || r == -EACCES)
         return fail_reply(
             s, r,
-            "make interface %s: not permitted: run p2pvpnd as root, with CAP_NET_ADMIN "
-            "and access to /dev/net/tun",
+            "make interface %s: not permitted: p2pvpnd needs CAP_NET_ADMIN and access to "
+            "/dev/net/tun (chmod 666 /dev/net/tun, as udev does)",
             name);
     return fail_reply(s, r, "make interface %s: %s", name, pv_strstatus(r));
 }

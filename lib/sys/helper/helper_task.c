@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "sys/helper/helper_proto.h"
+#include "sys/proc/confine.h"
 
 enum {
     NOBODY = 65534,         /* user and group */
@@ -31,11 +32,24 @@ static void set_limit(int what, rlim_t most)
         _exit(1);
 }
 
+/* Nobody can read what is private. Where the helper itself was started without the right to become
+ * another user, its user has private files: then Landlock leaves those of the resolver alone. */
+static bool become_nobody(void)
+{
+    int landlock;
+    if (setgroups(0, NULL) == 0)
+        return setresgid(NOBODY, NOBODY, NOBODY) == 0 && setresuid(NOBODY, NOBODY, NOBODY) == 0;
+    if (errno != EPERM || pv_confine_become(NULL, 0) < 0)
+        return false;
+    int r = pv_confine_files(pv_confine_resolver, pv_confine_n_resolver,
+                             PV_CONFINE_NO_SIGNALS | PV_CONFINE_NO_ABSTRACT, &landlock);
+    return r == PV_OK || r == PV_ERR_UNSUPPORTED;
+}
+
 /* No way back: without rights before a byte from outside is read. */
 static void give_up_rights(void)
 {
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
-        setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !become_nobody())
         _exit(1);
     set_limit(RLIMIT_CPU, CPU_SECONDS);
     set_limit(RLIMIT_FSIZE, 0);

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #include "sys/proc/clock.h"
+#include "sys/proc/confine.h"
 
 struct notify_reply {
     int32_t status;
@@ -103,6 +105,15 @@ static bool is_firm(const char *path, uid_t owner, struct notify_reply *r)
     return true;
 }
 
+/* A unit may start the daemon as a user who cannot become another one. */
+static bool may_become(void)
+{
+    const uint64_t needed = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETGID;
+    struct pv_confine_report now;
+    pv_confine_read(&now, 0);
+    return (now.caps & needed) == needed;
+}
+
 /* Checked before each run, not once: permissions change. */
 static bool may_run(const char *path, struct stat *st, struct notify_reply *r)
 {
@@ -118,6 +129,14 @@ static bool may_run(const char *path, struct stat *st, struct notify_reply *r)
     if ((st->st_mode & 0022) != 0) {
         set_failure(r, PV_ERR_REFUSED,
                     "notify: %.120s: others than its owner may write it: chmod go-w it", path);
+        return false;
+    }
+    /* Root's program needs nobody's rights in particular; another user's runs as that user. */
+    if (getuid() != 0 && st->st_uid != 0 && st->st_uid != getuid() && !may_become()) {
+        set_failure(r, PV_ERR_REFUSED,
+                    "notify: %.120s: belongs to a user that this service may not become: give it "
+                    "to root, or see notify in p2pvpnd(8)",
+                    path);
         return false;
     }
     if (realpath(path, real) == NULL) {
@@ -141,9 +160,11 @@ static void become_program(const struct stat *st, char **argv, char **envp, int 
     if (null < 0 || dup2(text, 0) < 0 || dup2(null, 1) < 0 || chdir("/") != 0 ||
         close_range(3, ~0u, 0) != 0)
         _exit(126);
-    if (setgroups(0, NULL) != 0 || setresgid(st->st_gid, st->st_gid, st->st_gid) != 0 ||
-        setresuid(st->st_uid, st->st_uid, st->st_uid) != 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    bool stays = !may_become() && getuid() != 0; /* may_run() has looked whose program it is */
+    if (!stays && (setgroups(0, NULL) != 0 || setresgid(st->st_gid, st->st_gid, st->st_gid) != 0 ||
+                   setresuid(st->st_uid, st->st_uid, st->st_uid) != 0))
+        _exit(126);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         _exit(126);
     execve(argv[0], argv, envp);
     _exit(127);

@@ -72,13 +72,28 @@ static int read_caps(uint64_t *ret_permitted, uint64_t *ret_effective)
     return PV_OK;
 }
 
-static int write_caps(uint64_t caps)
+/* caps: what this process has; inherited: what it may hand to the programs that it runs. */
+static int write_caps(uint64_t caps, uint64_t inherited)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[CAP_WORDS] = {
-        {.effective = (uint32_t)caps, .permitted = (uint32_t)caps},
-        {.effective = (uint32_t)(caps >> 32), .permitted = (uint32_t)(caps >> 32)}};
+    struct __user_cap_data_struct data[CAP_WORDS] = {{.effective = (uint32_t)caps,
+                                                      .permitted = (uint32_t)caps,
+                                                      .inheritable = (uint32_t)inherited},
+                                                     {.effective = (uint32_t)(caps >> 32),
+                                                      .permitted = (uint32_t)(caps >> 32),
+                                                      .inheritable = (uint32_t)(inherited >> 32)}};
     return syscall(SYS_capset, &header, data) < 0 ? -errno : PV_OK;
+}
+
+/* A program that root runs has the capabilities of the bounding set; one that another user runs has
+ * the ambient ones only (since Linux 4.3). */
+static int write_ambient(uint64_t caps)
+{
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    for (unsigned long cap = 0; cap < 64; cap++)
+        if ((caps >> cap & 1) != 0 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+            return -errno;
+    return PV_OK;
 }
 
 /* The bounding set is what an exec of root's may have at most. Without CAP_SETPCAP there is nothing
@@ -113,12 +128,14 @@ int pv_confine_become(const struct pv_confine_user *user, uint64_t caps)
         r = drop_bounding(caps);
     if (r == PV_OK && user != NULL)
         r = change_user(user, caps);
+    uint64_t inherited = user == NULL && geteuid() != 0 ? caps & permitted : 0;
     if (r == PV_OK)
-        r = write_caps(caps & permitted);
+        r = write_caps(caps & permitted, inherited);
+    if (r == PV_OK)
+        r = write_ambient(inherited);
     if (r < 0)
         return r;
     (void)prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
-    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* since Linux 4.3 */
 #ifdef PV_SANITIZED
     (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 #else

@@ -49,8 +49,9 @@ PV_MUST_CHECK int pv_confine_spare_user(const char *name, struct pv_confine_user
 /*
  * Becomes this user, with its group and no others, and keeps only these capabilities (bits 1 <<
  * CAP_..., those of them that it has) in every set that an exec could give back; user NULL: stays
- * who it is. Not dumpable afterwards, but in sanitizer builds, whose leak check must look.
- * -errno: nothing or only part of it is in force, so the caller must end.
+ * who it is, and programs that it runs have them too. Not dumpable afterwards, but in sanitizer
+ * builds, whose leak check must look. -errno: nothing or only part of it is in force, so the caller
+ * must end.
  */
 PV_MUST_CHECK int pv_confine_become(const struct pv_confine_user *user, uint64_t caps);
 /* From now on no exec gives rights. Both of the lists below need it. -errno. */

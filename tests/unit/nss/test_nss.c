@@ -108,6 +108,25 @@ static void a_broken_or_foreign_file_hides_nothing(void **state)
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
 }
 
+/* A unit runs the daemon as a user of its own, and makes the directory for that user. */
+static void the_owner_of_the_directory_is_believed(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_nss_found found;
+    char path[128];
+    if (geteuid() != 0)
+        skip();
+    write_file(f, "a.names", "home", 1, 0644);
+    snprintf(path, sizeof(path), "%s/a.names", f->dir);
+    assert_int_equal(chown(path, 12345, 12345), 0);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_MALFORMED);
+    assert_int_equal(chown(f->dir, 12345, 12345), 0);
+    assert_int_equal(chmod(f->dir, 0755), 0);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_int_equal(chmod(f->dir, 01777), 0);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_MALFORMED);
+}
+
 static void names_below_p2p_are_ours(void **state)
 {
     (void)state;
@@ -228,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(finds_in_one_network_and_in_several, make, drop),
         cmocka_unit_test_setup_teardown(without_files_nobody_is_known, make, drop),
         cmocka_unit_test_setup_teardown(a_broken_or_foreign_file_hides_nothing, make, drop),
+        cmocka_unit_test_setup_teardown(the_owner_of_the_directory_is_believed, make, drop),
         cmocka_unit_test(names_below_p2p_are_ours),
         cmocka_unit_test_setup_teardown(a_hosts_file_is_read_as_hosts_5_says, make, drop),
         cmocka_unit_test(a_hostent_fits_or_says_that_it_does_not),

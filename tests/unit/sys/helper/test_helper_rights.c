@@ -3,6 +3,7 @@
  * namespace of its own; needs root. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include "sys/helper/helper.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/net/unixsock.h"
+#include "sys/proc/confine.h"
 #include "tests/unit/test_util.h"
 
 struct fixture {
@@ -158,6 +160,41 @@ static void a_confined_helper_does_its_work(void **state)
     pv_tun_close(&tun);
 }
 
+/* As a unit does it: the helper is started by a user with three capabilities, who cannot become
+ * nobody. Ends with the number of the step that failed. */
+static void serve_as_a_user(void)
+{
+    const uint64_t caps = (uint64_t)1 << CAP_NET_ADMIN | (uint64_t)1 << CAP_NET_RAW |
+                          (uint64_t)1 << CAP_NET_BIND_SERVICE;
+    struct pv_helper *h = NULL;
+    struct pv_confine_user user;
+    char error[PV_HELPER_ERROR_MAX], got[32] = "", want[32];
+    int fd = -1;
+    if (pv_confine_spare_user("p2pvpn-test", &user) < 0 || pv_confine_become(&user, caps) < 0 ||
+        pv_helper_start(&h, say_who) < 0)
+        _exit(1);
+    if (pv_helper_confine(h, error) < 0 || strstr(error, "CAP_NET_ADMIN") == NULL)
+        _exit(2);
+    if (pv_helper_run_task(h, pv_view("abc", 3), &fd, error) < 0)
+        _exit(3);
+    snprintf(want, sizeof(want), "%u 3", (unsigned)user.uid);
+    if (read(fd, got, sizeof(got) - 1) <= 0 || strcmp(got, want) != 0)
+        _exit(4);
+    pv_helper_stop(h);
+    _exit(0);
+}
+
+static void a_user_with_three_capabilities_is_enough(void **state)
+{
+    int status = 0;
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0)
+        serve_as_a_user();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 /* --- what is forbidden ----------------------------------------------------------------------- */
 
 static bool attempt(int what)
@@ -244,6 +281,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         EACH(names_and_socket_are_fixed_once),
+        EACH(a_user_with_three_capabilities_is_enough),
         EACH(a_socket_of_another_daemon_stays),
         EACH(the_name_servers_port_is_opened_at_own_addresses_only),
         EACH(a_confined_helper_does_its_work),

@@ -160,6 +160,30 @@ static void it_runs_as_the_owner_of_its_file(void **state)
     assert_string_equal(text, "12345\n12346\n");
 }
 
+/* Nobody in particular has to run what is root's; another user's program is for that user alone. */
+static void who_may_become_nobody_runs_roots_programs_only(void **state)
+{
+    int status = 0;
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    write_script("#!/bin/sh\n[ \"$(id -u)\" = 12345 ]\n", 0755);
+    assert_int_equal(chmod(dir, 0755), 0);
+    for (uid_t owner = 0; owner <= 54321; owner += 54321) {
+        assert_int_equal(chown(script, owner, owner), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            if (setgid(12345) < 0 || setuid(12345) < 0)
+                _exit(1);
+            int r = run("");
+            _exit(owner == 0 ? r != PV_OK
+                             : r != PV_ERR_REFUSED || strstr(error, "give it to root") == NULL);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
+}
+
 static void commands_are_absolute_paths_with_few_words(void **state)
 {
     char longest[PV_NOTIFY_COMMAND_MAX + 1];
@@ -186,6 +210,7 @@ int main(void)
         EACH(its_code_and_signal_are_told),
         EACH(a_program_others_may_write_is_not_run),
         EACH(it_runs_as_the_owner_of_its_file),
+        EACH(who_may_become_nobody_runs_roots_programs_only),
         EACH(a_path_that_others_may_change_is_not_run),
         EACH(commands_are_absolute_paths_with_few_words),
     };

@@ -103,6 +103,30 @@ static void root_without_capabilities_is_no_root(void **state)
     expect_fine(drop_caps, NULL);
 }
 
+/* As a unit does it: another user with ambient capabilities, and more of them than it keeps. */
+static void drop_all_but_one(void *ctx)
+{
+    struct pv_confine_user user;
+    const uint64_t bind = (uint64_t)1 << CAP_NET_BIND_SERVICE;
+    const uint64_t admin = (uint64_t)1 << CAP_NET_ADMIN;
+    char text[] = "p=$(sed -n 's/^CapEff:[^0-9]*//p' /proc/self/status); [ $p = 0000000000000400 ]";
+    char sh[] = "/bin/sh", c[] = "-c";
+    char *argv[] = {sh, c, text, NULL};
+    (void)ctx;
+    EXPECT(pv_confine_spare_user("p2pvpn-test", &user) == PV_OK);
+    EXPECT(pv_confine_become(&user, bind | admin) == PV_OK);
+    EXPECT(pv_confine_become(NULL, bind) == PV_OK);
+    execv(sh, argv);
+    EXPECT(false);
+}
+
+static void what_a_user_keeps_its_programs_have_too(void **state)
+{
+    (void)state;
+    need_root();
+    expect_fine(drop_all_but_one, NULL);
+}
+
 static void a_spare_user_is_the_same_every_time_and_nobody_else(void **state)
 {
     struct pv_confine_user a, b, c;
@@ -303,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_user_keeps_the_capabilities_that_were_named),
         cmocka_unit_test(root_without_capabilities_is_no_root),
+        cmocka_unit_test(what_a_user_keeps_its_programs_have_too),
         cmocka_unit_test(a_spare_user_is_the_same_every_time_and_nobody_else),
         cmocka_unit_test(only_named_files_can_be_opened),
         cmocka_unit_test(threads_files_and_sockets_work),

@@ -1,0 +1,154 @@
+#!/bin/sh
+# units: the units as a systemd of its own runs them, and how much they are left (systemd-analyze security).
+# As root; everything happens in namespaces of its own.
+#
+# usage: tests/install/units.sh BUILD      BUILD has bin/ and systemd/ of a build
+set -eu
+
+state=/var/lib/p2pvpn
+fail() {
+    echo "units: $1" >&2
+    [ "${UNITS_INSIDE:-}" != check ] || systemctl status --no-pager 'p2pvpn*' >&2 || true
+    exit 1
+}
+
+# until_true SECONDS COMMAND...
+until_true() {
+    left=$(($1 * 20))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || fail "did not come true: $*"
+        sleep 0.05
+    done
+}
+
+# has FILE PATTERN: the file's text is shown when it has no such line.
+has() {
+    grep -q -- "$2" "$1" || {
+        cat "$1" >&2
+        fail "nothing like '$2'"
+    }
+}
+
+# 20 is the score 2.0.
+for unit in p2pvpnd p2pvpnd@ p2pvpn-coordinator; do
+    file=${1:-/run/built}/systemd/$unit.service
+    [ -n "${UNITS_INSIDE:-}" ] || systemd-analyze security --offline=true --threshold=20 --no-pager "$file" \
+        >/tmp/units.$$ 2>&1 || {
+        cat /tmp/units.$$ >&2
+        fail "$unit is left too much"
+    }
+    rm -f /tmp/units.$$
+done
+
+case ${UNITS_INSIDE:-} in
+'')
+    build=$(realpath "$1")
+    out=$(mktemp -d)
+    trap 'rm -rf "$out"' EXIT
+    UNITS_INSIDE=start UNITS_BUILD=$build UNITS_OUT=$out timeout -s KILL 60 \
+        unshare -fpmnuiC --kill-child sh "$0" >"$out/systemd" 2>&1 || true
+    cat "$out/result" 2>/dev/null || true
+    grep -qx 'units: ok' "$out/result" 2>/dev/null || {
+        tail -n 60 "$out/systemd" "$out/log" >&2
+        exit 1
+    }
+    ;;
+start)
+    mount --make-rprivate /
+    mount -t proc proc /proc
+    mount -t tmpfs tmpfs /run
+    mkdir -p /run/built /run/out /run/units /run/rw
+    mount --bind "$UNITS_BUILD" /run/built
+    mount --bind "$UNITS_OUT" /run/out
+    cp "$0" /run/units.sh
+    cp -a /etc /run/rw/etc
+    # Nothing of this machine can change: what is written goes into memory.
+    mount --bind /run/rw/etc /etc
+    for dir in /tmp /var /usr/local /home /root; do
+        mount -t tmpfs -o mode=755 tmpfs "$dir"
+    done
+    mkdir -p /var/lib /var/log /var/tmp /usr/local/sbin /usr/local/bin
+    mount -t tmpfs -o mode=755 tmpfs /dev/net
+    # As udev makes it.
+    mknod -m 666 /dev/net/tun c 10 200
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    mount -o remount,bind,ro /run/built
+    mount -o remount,bind,ro /
+    ! touch /units-was-here 2>/dev/null || exit 1
+    cp /run/built/bin/p2pvpn* /usr/local/sbin/
+    sed -i '/^p2pvpn/d' /etc/passwd /etc/group
+    echo 'p2pvpn:x:987:987::/var/lib/p2pvpn:/usr/sbin/nologin' >>/etc/passwd
+    echo 'p2pvpn-coordinator:x:986:986::/var/lib/p2pvpn:/usr/sbin/nologin' >>/etc/passwd
+    printf 'p2pvpn:x:987:\np2pvpn-coordinator:x:986:\n' >>/etc/group
+    rm -rf /etc/p2pvpn
+    mkdir /etc/p2pvpn
+    printf '[coordinator]\npublic = 198.51.100.7\n' >/etc/p2pvpn/coordinator.conf
+    printf '[log]\nlevel = info\n' >/etc/p2pvpn/p2pvpnd.conf
+    # Only our units: those of this machine would tidy up, mount and start things.
+    cp /run/built/systemd/*.service /run/units/
+    for name in sysinit.target basic.target shutdown.target network.target network-online.target exit.target; do
+        printf '[Unit]\nDefaultDependencies=no\n' >"/run/units/$name"
+    done
+    cp /lib/systemd/system/systemd-exit.service /run/units/
+    mkdir /run/units/service.d
+    # The leak checker of a build with sanitizers needs what the units forbid.
+    cat >/run/units/service.d/log.conf <<EOF
+[Service]
+StandardOutput=append:/run/out/log
+StandardError=append:/run/out/log
+Environment=ASAN_OPTIONS=detect_leaks=0
+EOF
+    cat >/run/units/check.service <<EOF
+[Unit]
+DefaultDependencies=no
+[Service]
+Type=oneshot
+Environment=UNITS_INSIDE=check
+ExecStart=-/bin/sh /run/units.sh
+ExecStopPost=/bin/systemctl --force exit 0
+EOF
+    exec env -i container=test PATH="$PATH" SYSTEMD_UNIT_PATH=/run/units \
+        /lib/systemd/systemd --system --unit=check.service --log-target=console --show-status=no
+    ;;
+check)
+    PATH=/usr/local/sbin:$PATH
+    ip link set lo up
+    ip addr add 198.51.100.7/32 dev lo
+    systemctl start --no-block p2pvpn-coordinator.service
+    until_true 20 test -s /var/lib/p2pvpn-coordinator/coordinator.key
+    url=$(p2pvpn-coordinator url --public 198.51.100.7)
+    # A state directory that a daemon of root's made.
+    mkdir -p -m 700 $state
+    : >$state/lock
+    systemctl start --no-block p2pvpnd.service
+    until_true 20 systemctl is-active p2pvpnd.service
+    p2pvpnctl create "$url" --name lap --network home --no-boot >/run/out/token 2>/run/out/create || {
+        cat /run/out/create
+        fail create
+    }
+    p2pvpnctl status --json >/run/out/status
+    has /run/out/status 'user p2pvpn (987), no capabilities'
+    has /run/out/status 'helper: user 987, CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE'
+    ip addr show p2pvpn0 >/run/out/addr
+    has /run/out/addr 'inet 10'
+    until_true 5 test -s /run/p2pvpn/p2pvpnd.names
+    [ "$(stat -c %u /run/p2pvpn/p2pvpnd.names)" = 987 ] || fail "the names are not the service's"
+    [ "$(stat -c %u $state/lock)" = 987 ] || fail "the state is not handed over"
+    # Back after its death, with the same address, and it ends when it is told to.
+    before=$(p2pvpnctl ip)
+    systemctl kill -s KILL p2pvpnd.service
+    until_true 20 p2pvpnctl ip
+    [ "$(p2pvpnctl ip)" = "$before" ] || fail "another address after a restart"
+    : >/etc/p2pvpn/work.conf
+    chmod 600 /etc/p2pvpn/work.conf
+    ! systemctl start p2pvpnd@work.service || fail "settings that user p2pvpn may not read are ignored"
+    chown p2pvpn /etc/p2pvpn/work.conf
+    systemctl reset-failed p2pvpnd@work.service
+    systemctl start p2pvpnd@work.service || fail "p2pvpnd@work does not start"
+    systemctl stop p2pvpnd.service p2pvpnd@work.service p2pvpn-coordinator.service
+    ! ip link show p2pvpn0 2>/dev/null || fail "the interface stays"
+    echo "units: ok" >/run/out/result
+    ;;
+esac
