@@ -5,13 +5,22 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
 #include "base/text.h"
 #include "coordinator/backup.h"
 #include "coordinator/core/report.h"
+#include "coordinator/ctlsock.h"
+#include "coordinator/keys.h"
+#include "coordinator/netid.h"
+#include "coordinator/rights.h"
+#include "coordinator/store_sqlite.h"
+#include "crypto/ct.h"
 #include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
 
 int pv_coord_print_error(const char *error)
 {
@@ -88,7 +97,171 @@ static int restore(struct pv_coordset *set)
     return PV_COORDEXIT_DONE;
 }
 
+/* --- what the running coordinator does ------------------------------------------------------- */
+
+/* Asks it. 0 and the document, which is no error; or the exit code, the reason printed. */
+static int ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc, int *ret_status)
+{
+    char why[512];
+    json_t *doc = NULL;
+    int r = request == NULL ? PV_ERR_NOMEM
+                            : pv_ctlsock_ask(set->state, request, &doc, why, sizeof(why));
+    json_decref(request);
+    *ret_status = r;
+    if (r == PV_ERR_NOT_FOUND)
+        snprintf(why, sizeof(why),
+                 "no coordinator runs with this state directory (%.200s): start it, or name "
+                 "another with --state",
+                 set->state);
+    if (r < 0) {
+        if (r != PV_ERR_NOT_FOUND || set->action != PV_COORDSET_SECRET)
+            (void)pv_coord_print_error(why);
+        return r == PV_ERR_NOT_FOUND ? PV_COORDEXIT_NOT_RUNNING : exit_of(r);
+    }
+    const char *code = json_string_value(json_object_get(doc, "error"));
+    if (code != NULL) {
+        const char *text = json_string_value(json_object_get(doc, "message"));
+        bool unknown = strcmp(code, "unknown_network") == 0;
+        snprintf(why, sizeof(why), "%.300s%s", text == NULL ? code : text,
+                 unknown || strcmp(code, "bad_request") == 0
+                     ? ": `p2pvpn-coordinator networks` lists their ids"
+                     : "");
+        (void)pv_coord_print_error(why);
+        json_decref(doc);
+        return unknown ? PV_COORDEXIT_UNKNOWN : PV_COORDEXIT_FAILED;
+    }
+    *ret_doc = doc;
+    return PV_COORDEXIT_DONE;
+}
+
+/* Sets how many bytes of copies a network has, where it is in the list. */
+static void set_copies(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN], uint64_t bytes)
+{
+    char id[PV_NETID_BUF];
+    json_t *list = ctx, *n;
+    size_t i;
+    pv_netid_format(network, id);
+    json_array_foreach(list, i, n)
+    {
+        const char *text = json_string_value(json_object_get(n, "id"));
+        if (text != NULL && strcmp(text, id) == 0)
+            json_object_set_new(n, "copies", json_integer((json_int_t)bytes));
+    }
+}
+
+static json_int_t number_at(const json_t *obj, const char *key)
+{
+    return json_integer_value(json_object_get(obj, key));
+}
+
+/* One line for people. uptime: for how long nobody may have been seen without being known. */
+static void print_network(const json_t *n, uint64_t wall, json_int_t uptime)
+{
+    char size[PV_AMOUNT_BUF], time[PV_AMOUNT_BUF], seen[2 * PV_AMOUNT_BUF];
+    const char *id = json_string_value(json_object_get(n, "id"));
+    const char *name = json_string_value(json_object_get(n, "name"));
+    const json_t *at = json_object_get(n, "seen");
+    json_int_t ago = (json_int_t)wall - json_integer_value(at);
+    if (number_at(n, "online") > 0)
+        snprintf(seen, sizeof(seen), "now");
+    else if (json_is_integer(at))
+        snprintf(seen, sizeof(seen), "%s ago", pv_duration_format(ago > 0 ? (double)ago : 0, time));
+    else
+        snprintf(seen, sizeof(seen), "not for %s", pv_duration_format((double)uptime, time));
+    printf("%-32s %7lld %6lld %10lld %9s  %s%s%s\n", id == NULL ? "?" : id,
+           (long long)number_at(n, "members"), (long long)number_at(n, "online"),
+           (long long)number_at(n, "statements"),
+           pv_bytes_format((double)(number_at(n, "bytes") + number_at(n, "copies")), size), seen,
+           name == NULL ? "" : "  ", name == NULL ? "" : name);
+}
+
+static int networks(const struct pv_coordset *set)
+{
+    json_t *doc = NULL, *n;
+    size_t i;
+    int status = 0;
+    int code =
+        ask(set, json_pack("{s:s, s:b}", "do", "networks", "names", set->names), &doc, &status);
+    if (code != PV_COORDEXIT_DONE)
+        return code;
+    json_t *list = json_object_get(doc, "networks");
+    json_array_foreach(list, i, n)
+    {
+        json_object_set_new(n, "copies", json_integer(0));
+    }
+    pv_coordstore_copies(set->state, set_copies, list);
+    if (set->json)
+        return print_json(doc);
+    printf("%-32s %7s %6s %10s %9s  %s%s\n", "NETWORK", "MEMBERS", "ONLINE", "STATEMENTS", "STORED",
+           "LAST SEEN", set->names ? "  NAME" : "");
+    json_array_foreach(list, i, n)
+    {
+        print_network(n, pv_clock_wall_us() / 1000000, number_at(doc, "uptime"));
+    }
+    json_decref(doc);
+    return PV_COORDEXIT_DONE;
+}
+
+static int drop(const struct pv_coordset *set)
+{
+    json_t *doc = NULL;
+    int status = 0;
+    int code =
+        ask(set, json_pack("{s:s, s:s}", "do", "drop", "network", set->operand), &doc, &status);
+    if (code != PV_COORDEXIT_DONE)
+        return code;
+    if (set->json)
+        return print_json(doc);
+    json_decref(doc);
+    printf("%s dropped: its statements and copies are deleted here, its nodes are sent away\n",
+           set->operand);
+    return PV_COORDEXIT_DONE;
+}
+
+/* Without a coordinator that runs the file is all there is to change; the lock keeps one from
+ * starting meanwhile. */
+static int rotate_alone(struct pv_coordset *set)
+{
+    char error[PV_RIGHTS_ERROR_MAX];
+    struct pv_rights rights;
+    struct pv_rng rng = pv_entropy();
+    uint8_t secret[PV_CTL_SECRET_LEN];
+    int lock = -1;
+    int r = pv_rights_enter(&rights, set, error);
+    if (r == PV_OK)
+        r = pv_coordkeys_lock(set->state, &lock, error);
+    if (r == PV_OK)
+        r = pv_coordkeys_rotate(set->state, &rng, secret, error);
+    pv_wipe(secret, sizeof(secret));
+    if (lock >= 0)
+        close(lock);
+    if (r == PV_OK)
+        return PV_COORDEXIT_DONE;
+    (void)pv_coord_print_error(error);
+    return exit_of(r);
+}
+
+static int rotate(struct pv_coordset *set)
+{
+    json_t *doc = NULL;
+    int status = 0;
+    int code = ask(set, json_pack("{s:s}", "do", "secret"), &doc, &status);
+    json_decref(doc);
+    return status == PV_ERR_NOT_FOUND ? rotate_alone(set) : code;
+}
+
 int pv_coord_command(struct pv_coordset *set)
 {
-    return set->action == PV_COORDSET_BACKUP ? backup(set) : restore(set);
+    switch (set->action) {
+    case PV_COORDSET_NETWORKS:
+        return networks(set);
+    case PV_COORDSET_DROP:
+        return drop(set);
+    case PV_COORDSET_SECRET:
+        return rotate(set);
+    case PV_COORDSET_BACKUP:
+        return backup(set);
+    default:
+        return restore(set);
+    }
 }

@@ -13,13 +13,15 @@ enum {
     PV_COORDEXIT_FAILED = 1,
     PV_COORDEXIT_USAGE = 2,
     PV_COORDEXIT_PERMISSION = 5,
+    PV_COORDEXIT_UNKNOWN = 6, /* no such network */
     PV_COORDEXIT_NOT_RUNNING = 8,
 };
 
 /* Prints one line on stderr; returns PV_COORDEXIT_FAILED, so that it can end a function. */
 int pv_coord_print_error(const char *error);
 
-/* Does what set->action asks for, which is one of these: BACKUP, RESTORE. */
+/* Does what set->action asks for, which is one of these: NETWORKS, DROP, SECRET (whose URL the
+ * caller prints), BACKUP, RESTORE. */
 int pv_coord_command(struct pv_coordset *set);
 
 #endif /* PV_COORD_COMMANDS_H */

@@ -148,6 +148,14 @@ int pv_coordkeys_make(const char *dir, const struct pv_rng *rng, struct pv_coord
     return load_keys(dir, rng, ret_keys, ret_error);
 }
 
+int pv_coordkeys_rotate(const char *dir, const struct pv_rng *rng,
+                        uint8_t ret_secret[static PV_CTL_SECRET_LEN],
+                        char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    pv_rng_fill(rng, ret_secret, PV_CTL_SECRET_LEN);
+    return write_secret(dir, secret_file, ret_secret, PV_CTL_SECRET_LEN, ret_error);
+}
+
 bool pv_coordkeys_is_key(struct pv_view text, size_t len)
 {
     char line[FILE_MAX];

@@ -41,6 +41,12 @@ PV_MUST_CHECK int pv_coordkeys_read(const char *dir, struct pv_coordkeys *ret_ke
 PV_MUST_CHECK int pv_coordkeys_make(const char *dir, const struct pv_rng *rng,
                                     struct pv_coordkeys *ret_keys,
                                     char ret_error[static PV_COORDKEYS_ERROR_MAX]);
+/* Makes a new secret and writes it in the place of the old one; whoever holds the old one cannot
+ * create networks any more once the coordinator uses it. -errno; ret_error. */
+PV_MUST_CHECK int pv_coordkeys_rotate(const char *dir, const struct pv_rng *rng,
+                                      uint8_t ret_secret[static PV_CTL_SECRET_LEN],
+                                      char ret_error[static PV_COORDKEYS_ERROR_MAX]);
+
 /* Is this what a file has in it whose key has len bytes? */
 PV_MUST_CHECK bool pv_coordkeys_is_key(struct pv_view text, size_t len);
 

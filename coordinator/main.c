@@ -80,7 +80,7 @@ static int print_url(struct pv_coordset *set)
     int code = r < 0 ? pv_coord_print_error(error) : format_url(set, keys, text, note);
     pv_secret_free(keys);
     if (code == PV_COORDEXIT_DONE) {
-        printf("%s\n", text);
+        printf(set->json ? "{\"version\":1,\"url\":\"%s\"}\n" : "%s\n", text);
         if (note[0] != '\0')
             fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
     }
@@ -269,8 +269,11 @@ int main(int argc, char **argv)
         return check_settings(&set);
     if (set.action == PV_COORDSET_URL)
         return print_url(&set);
-    if (set.action == PV_COORDSET_BACKUP || set.action == PV_COORDSET_RESTORE)
-        return pv_coord_command(&set);
+    if (set.action != PV_COORDSET_RUN) {
+        int code = pv_coord_command(&set);
+        return code == PV_COORDEXIT_DONE && set.action == PV_COORDSET_SECRET ? print_url(&set)
+                                                                             : code;
+    }
     /* A connection that its peer has closed is an error of write(), not the end of the program. */
     signal(SIGPIPE, SIG_IGN);
     struct pv_log log = pv_logsink_open(&sink, "p2pvpn-coordinator", PV_LOG_INFO);

@@ -58,6 +58,17 @@ static void note_stored(struct pv_coordserver *s, const struct pv_storeop_result
     snprintf(s->store_error, sizeof(s->store_error), "%s", failed ? result->error : "");
 }
 
+/* The core, or who ordered what the core knows nothing of, learns how it ended. */
+static void give_result(struct pv_coordserver *s, const struct pv_storeop *op,
+                        const struct pv_storeop_result *result, pv_ns now)
+{
+    note_stored(s, result);
+    if (op->kind == PV_STOREOP_DROP)
+        pv_server_dropped(s, op, result, now);
+    else
+        pv_coord_handle_job(s->coord, result, now);
+}
+
 /* Answers come in any order; the core brings them into its own. */
 static void on_worker(void *ctx, unsigned ready, pv_ns now)
 {
@@ -66,9 +77,8 @@ static void on_worker(void *ctx, unsigned ready, pv_ns now)
     (void)ready;
     while (pv_worker_take(s->worker, &item) == PV_OK) {
         struct store_job *job = item;
-        note_stored(s, &job->result);
         pv_ns began = pv_clock_now();
-        pv_coord_handle_job(s->coord, &job->result, now);
+        give_result(s, job->op, &job->result, now);
         pv_coord_bill(s->coord, pv_clock_now() - began, now);
         free(job->result.collected);
         pv_storeop_free(job->op);
@@ -78,7 +88,7 @@ static void on_worker(void *ctx, unsigned ready, pv_ns now)
 
 /* An operation that cannot be queued is answered here, as a failure of the store: the core counts
  * on exactly one answer for each. */
-static void submit_job(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
+void pv_server_submit(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now)
 {
     struct pv_storeop_result refused = {.id = op->id, .status = PV_ERR_LIMIT};
     struct store_job *job = calloc(1, sizeof(*job));
@@ -88,10 +98,16 @@ static void submit_job(struct pv_coordserver *s, struct pv_storeop *op, pv_ns no
             return;
     }
     free(job);
-    pv_storeop_free(op);
     snprintf(refused.error, sizeof(refused.error), "too many changes wait for the disk");
-    note_stored(s, &refused);
-    pv_coord_handle_job(s->coord, &refused, now);
+    give_result(s, op, &refused, now);
+    pv_storeop_free(op);
+}
+
+void pv_server_submit_all(struct pv_coordserver *s, pv_ns now)
+{
+    struct pv_storeop *op = NULL;
+    while (pv_coord_poll_job(s->coord, &op) == PV_OK)
+        pv_server_submit(s, op, now);
 }
 
 /* --- the relay's thread ---------------------------------------------------------------------- */
@@ -224,7 +240,6 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
 static pv_ns run_turn(void *ctx, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
-    struct pv_storeop *op = NULL;
     struct pv_coord_stats stats;
     pv_coord_set_wall(s->coord, pv_clock_wall_us(), now);
     pv_coord_handle_timeout(s->coord, now);
@@ -232,8 +247,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     look_at_cert(s, now);
     pv_calmlog_handle_timeout(s->calm, now);
     pv_server_drain_ready(s, now);
-    while (pv_coord_poll_job(s->coord, &op) == PV_OK)
-        submit_job(s, op, now);
+    pv_server_submit_all(s, now);
     pv_server_drain_ready(s, now); /* what was refused at once */
     if (pv_coord_wakes_relay(s->coord))
         pv_relay_wake(s->relay);
@@ -367,6 +381,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     }
     announce_cert(s);
     open_status(s);
+    pv_server_open_ctl(s);
     *ret_server = s;
     return PV_OK;
 }
@@ -406,6 +421,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
         on_worker(s, PV_LOOP_READ, pv_clock_now());
     }
     pv_statussock_done(&s->status);
+    pv_ctlsock_done(&s->ctl);
     pv_metricsock_done(&s->metrics);
     pv_watch_free(s->worker_watch);
     pv_worker_free(s->worker);

@@ -6,6 +6,7 @@
  *   server_peers.c   connections: accepted, read, written, closed
  *   server_listen.c  the sockets that are listened on
  *   server.c         making and freeing, the turn, the threads beside it, status, certificate
+ *   server_ctl.c     what the operator asks for; it and server.c call each other
  */
 #ifndef PV_SERVER_INT_H
 #define PV_SERVER_INT_H
@@ -13,6 +14,7 @@
 #include "base/map.h"
 #include "coordinator/cert.h"
 #include "coordinator/core/report.h"
+#include "coordinator/ctlsock.h"
 #include "coordinator/metricsock.h"
 #include "coordinator/peerio.h"
 #include "coordinator/relay.h"
@@ -71,6 +73,7 @@ struct pv_coordserver {
     const struct pv_rights *rights;            /* borrowed */
     pv_ns started;                             /* the uptime counts from here */
     struct pv_statussock status;
+    struct pv_ctlsock ctl;
     struct pv_metricsock metrics;
     uint64_t store_failures;                /* store operations that failed */
     char store_error[PV_STOREOP_ERROR_MAX]; /* of the last operation; empty: it succeeded */
@@ -100,5 +103,18 @@ PV_MUST_CHECK int pv_server_open_listeners(struct pv_coordserver *s, const struc
  * named it. */
 void pv_server_explain_listen(const struct pv_addr *addr, const char *option, int r,
                               char ret_error[static PV_COORDSERVER_ERROR_MAX]);
+
+/* --- server.c -------------------------------------------------------------------------------- */
+
+/* Gives an operation, which it takes, to the store; and all that the core has. */
+void pv_server_submit(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now);
+void pv_server_submit_all(struct pv_coordserver *s, pv_ns now);
+
+/* --- server_ctl.c ---------------------------------------------------------------------------- */
+
+void pv_server_open_ctl(struct pv_coordserver *s);
+/* The store has answered an operation PV_STOREOP_DROP. */
+void pv_server_dropped(struct pv_coordserver *s, const struct pv_storeop *op,
+                       const struct pv_storeop_result *result, pv_ns now);
 
 #endif /* PV_SERVER_INT_H */

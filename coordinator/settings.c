@@ -18,15 +18,24 @@ const char pv_coordset_usage[] =
     "usage: p2pvpn-coordinator [--listen ADDR:PORT]... [--public ADDR]... [--alt-address ADDR]\n"
     "                          [--tls-listen ADDR:PORT]... [--relay-ports LO-HI] [--no-relay]\n"
     "                          [--state DIR] [--config FILE] [--open] [--check] [--version]\n"
-    "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE]\n"
+    "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE] [--json]\n"
     "       p2pvpn-coordinator status [--state DIR] [--json]\n"
     "       p2pvpn-coordinator metrics [--state DIR]\n"
+    "       p2pvpn-coordinator networks [--state DIR] [--names] [--json]\n"
+    "       p2pvpn-coordinator drop NETWORK [--state DIR] [--json]\n"
+    "       p2pvpn-coordinator secret rotate [--state DIR] [--public ADDR] [--config FILE] "
+    "[--json]\n"
     "       p2pvpn-coordinator backup FILE [--state DIR] [--json]\n"
     "       p2pvpn-coordinator restore FILE [--state DIR] [--json]\n"
     "\n"
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
     "  status          what the running coordinator does: connections, relay, limits, store\n"
     "  metrics         the same and more, as text for Prometheus\n"
+    "  networks        ids, sizes and last use of the networks here; --names: what they are "
+    "called\n"
+    "  drop NETWORK    ends a network here, by its id: forgets it and sends its nodes away\n"
+    "  secret rotate   makes a new secret for `create`, and prints the new URL; the old one is\n"
+    "                  refused from now on\n"
     "  backup FILE     writes database and keys to a file, while it runs or not\n"
     "  restore FILE    puts a backup in place; what was there is kept beside it\n"
     "  --listen ADDR   TCP and UDP address to serve; may be repeated (default: port 3478 on every\n"
@@ -46,7 +55,7 @@ const char pv_coordset_usage[] =
     "  --config FILE   default " PV_COORDSET_CONFIG ", if it is there\n"
     "  --open          everybody may create networks here, without the URL's secret\n"
     "  --check         checks the settings and does nothing\n"
-    "  --json          the answer as JSON: status, backup, restore\n";
+    "  --json          the answer of a subcommand as JSON\n";
 
 /* --- values: the same on the command line and in the file ------------------------------------ */
 
@@ -433,9 +442,12 @@ static const struct action {
     bool json;           /* --json goes with it */
     bool alone;          /* the configuration does not matter: a broken file does not stop it */
 } actions[] = {
-    {"url", PV_COORDSET_URL, NULL, false, false},
+    {"url", PV_COORDSET_URL, NULL, true, false},
     {"status", PV_COORDSET_STATUS, NULL, true, true},
     {"metrics", PV_COORDSET_METRICS, NULL, false, true},
+    {"networks", PV_COORDSET_NETWORKS, NULL, true, true},
+    {"drop", PV_COORDSET_DROP, "NETWORK", true, true},
+    {"secret", PV_COORDSET_SECRET, "rotate", true, false},
     {"backup", PV_COORDSET_BACKUP, "FILE", true, true},
     {"restore", PV_COORDSET_RESTORE, "FILE", true, true},
     {"--check", PV_COORDSET_CHECK, NULL, false, false},
@@ -472,6 +484,8 @@ static int take_switch(struct pv_coordset *set, const char *arg,
         set->relay.off = set->relay.off_given = true;
     else if (strcmp(arg, "--json") == 0)
         set->json = true;
+    else if (strcmp(arg, "--names") == 0)
+        set->names = true;
     else if (wants && arg[0] != '-' && arg[0] != '\0')
         set->operand = arg;
     else
@@ -486,7 +500,14 @@ static int check_action(const struct pv_coordset *set, const struct action *acti
 {
     if (set->json && (action == NULL || !action->json))
         return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", "--json",
-                         "only with status, backup and restore");
+                         "not with this: see p2pvpn-coordinator --help");
+    if (set->names && set->action != PV_COORDSET_NETWORKS)
+        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", "--names",
+                         "only with networks");
+    if (set->action == PV_COORDSET_SECRET && set->operand != NULL &&
+        strcmp(set->operand, "rotate") != 0)
+        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "secret", set->operand,
+                         "expected rotate");
     if (action == NULL || action->operand == NULL || set->operand != NULL)
         return PV_OK;
     return bad_value(ret_error, PV_COORDSET_ERROR_MAX, action->name, action->operand,

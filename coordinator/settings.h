@@ -28,14 +28,17 @@ enum {
 
 enum pv_coordset_action {
     PV_COORDSET_RUN,
-    PV_COORDSET_URL,     /* the url subcommand */
-    PV_COORDSET_STATUS,  /* the status subcommand */
-    PV_COORDSET_METRICS, /* the metrics subcommand */
-    PV_COORDSET_BACKUP,  /* the backup subcommand */
-    PV_COORDSET_RESTORE, /* the restore subcommand */
-    PV_COORDSET_CHECK,   /* --check: the settings are right; do nothing */
-    PV_COORDSET_VERSION, /* --version */
-    PV_COORDSET_HELP,    /* --help */
+    PV_COORDSET_URL,      /* the url subcommand */
+    PV_COORDSET_STATUS,   /* the status subcommand */
+    PV_COORDSET_METRICS,  /* the metrics subcommand */
+    PV_COORDSET_NETWORKS, /* the networks subcommand */
+    PV_COORDSET_DROP,     /* the drop subcommand */
+    PV_COORDSET_SECRET,   /* secret rotate */
+    PV_COORDSET_BACKUP,   /* the backup subcommand */
+    PV_COORDSET_RESTORE,  /* the restore subcommand */
+    PV_COORDSET_CHECK,    /* --check: the settings are right; do nothing */
+    PV_COORDSET_VERSION,  /* --version */
+    PV_COORDSET_HELP,     /* --help */
 };
 
 struct pv_coordset {
@@ -49,6 +52,7 @@ struct pv_coordset {
     struct pv_addr alt[2]; /* second addresses for RFC 5780, one a family; port 0 */
     size_t n_alt;
     bool open;
+    bool names;          /* of networks */
     bool json;           /* the answer of a subcommand */
     const char *operand; /* of a subcommand, such as a file; the command line's; NULL: none */
     struct pv_coordset_relay relay;

@@ -4,6 +4,7 @@
 #include "coordinator/store_sqlite.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,9 @@ enum statement {
     SQL_COPY_KEEP,
     SQL_COPY_DROP,
     SQL_COPY_NEXT,
+    SQL_DROP_STATEMENTS,
+    SQL_DROP_COPIES,
+    SQL_DROP_USE,
     SQL_COUNT,
 };
 
@@ -109,6 +113,9 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_COPY_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",
     [SQL_COPY_NEXT] = "SELECT n, sender, box FROM mail"
                       " WHERE network = ?1 AND receiver = ?2 AND n > ?3 ORDER BY n LIMIT 1",
+    [SQL_DROP_STATEMENTS] = "DELETE FROM statements WHERE network = ?1",
+    [SQL_DROP_COPIES] = "DELETE FROM mail WHERE network = ?1",
+    [SQL_DROP_USE] = "DELETE FROM mail_use WHERE network = ?1",
 };
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -410,6 +417,18 @@ static int collect_copy(struct pv_coordstore *s, const struct pv_storeop *op,
     return r == PV_OK ? next_copy(s, &op->copy, ret_collected) : r;
 }
 
+/* The sum goes last: each copy that goes takes its bytes from it. */
+static int drop_network(struct pv_coordstore *s, const struct pv_storeop *op)
+{
+    static const enum statement all[] = {SQL_DROP_STATEMENTS, SQL_DROP_COPIES, SQL_DROP_USE};
+    int r = PV_OK;
+    for (size_t i = 0; i < PV_ARRAY_LEN(all) && r == PV_OK; i++) {
+        bind_blob(s->sql[all[i]], 1, op->copy.network, sizeof(op->copy.network));
+        r = run_statement(s, all[i]);
+    }
+    return r;
+}
+
 /* Runs the function of an operation's kind. */
 static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
                     struct pv_storeop_result *result)
@@ -421,6 +440,8 @@ static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
         return keep_copy(s, op);
     case PV_STOREOP_COLLECT:
         return collect_copy(s, op, &result->collected);
+    case PV_STOREOP_DROP:
+        return drop_network(s, op);
     case PV_STOREOP_PUT:
         break;
     }
@@ -561,4 +582,29 @@ int pv_coordstore_load(struct pv_coordstore *store, int (*take)(void *ctx, struc
     if (!sqlite3_get_autocommit(store->db) && run_statement(store, SQL_COMMIT) < 0)
         (void)run_statement(store, SQL_ROLLBACK);
     return r;
+}
+
+/* --- looking --------------------------------------------------------------------------------- */
+
+/* The database is not checked: that would read all of it. */
+void pv_coordstore_copies(const char *dir,
+                          void (*each)(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN],
+                                       uint64_t bytes),
+                          void *ctx)
+{
+    char path[PATH_MAX];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
+    snprintf(path, sizeof(path), "%.4000s/%s", dir, PV_COORDSTORE_FILE);
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, pv_sqlite_vfs()) ==
+            SQLITE_OK &&
+        sqlite3_prepare_v2(db, "SELECT network, bytes FROM mail_use", -1, &st, NULL) == SQLITE_OK) {
+        while (sqlite3_step(st) == SQLITE_ROW) {
+            struct pv_view network = column(st, 0);
+            if (network.len == PV_NETWORK_ID_LEN)
+                each(ctx, network.ptr, (uint64_t)sqlite3_column_int64(st, 1));
+        }
+    }
+    sqlite3_finalize(st);
+    sqlite3_close(db);
 }

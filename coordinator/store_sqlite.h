@@ -36,6 +36,13 @@ PV_MUST_CHECK int pv_coordstore_open(struct pv_coordstore **ret_store, const cha
                                      char ret_error[static PV_STOREOP_ERROR_MAX]);
 struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store); /* NULL is fine */
 
+/* Calls each with the bytes of a network's copies, as the database of a state directory has them,
+ * also beside a coordinator that runs; for none when it cannot be read. */
+void pv_coordstore_copies(const char *dir,
+                          void (*each)(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN],
+                                       uint64_t bytes),
+                          void *ctx);
+
 /* Gives every row to take, in ascending (epoch, n), until it fails: its status, or PV_ERR_MALFORMED
  * (damaged), -errno with ret_error. Rows are valid during the call. */
 PV_MUST_CHECK int pv_coordstore_load(struct pv_coordstore *store,

@@ -202,6 +202,32 @@ struct pv_coord_stats {
 };
 void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats);
 
+/* --- the operator ---------------------------------------------------------------------------- */
+
+/* A network as its operator sees it. */
+struct pv_coord_network {
+    const uint8_t *id; /* PV_NETWORK_ID_LEN bytes */
+    const char *name;  /* what its root called it */
+    uint64_t members;  /* active ones */
+    uint64_t online;   /* of them */
+    uint64_t statements;
+    uint64_t bytes;  /* of the statements */
+    uint64_t seen_s; /* Unix seconds when a member was last here; 0: none has been in this run */
+};
+/* Calls each for every network. */
+void pv_coord_networks(const struct pv_coord *c, pv_ns now,
+                       void (*each)(void *ctx, const struct pv_coord_network *net), void *ctx);
+/* The secret that create must bring from now on. */
+void pv_coord_set_secret(struct pv_coord *c, const uint8_t secret[static PV_CTL_SECRET_LEN]);
+/* Begins to end a network: nothing more of it is given to the store, and its owner orders
+ * PV_STOREOP_DROP behind what was. PV_ERR_NOT_FOUND; PV_ERR_EXISTS: it is being ended. */
+PV_MUST_CHECK int pv_coord_drop_begin(struct pv_coord *c,
+                                      const uint8_t id[static PV_NETWORK_ID_LEN]);
+/* The store has answered. done: its nodes are sent away, and it is unknown from now on; else it
+ * goes on. */
+void pv_coord_drop_end(struct pv_coord *c, const uint8_t id[static PV_NETWORK_ID_LEN], bool done,
+                       pv_ns now);
+
 /* Open connections by what they are. */
 struct pv_coord_kinds {
     uint64_t members; /* a node's control channel */

@@ -107,7 +107,7 @@ static size_t member_index(const struct pv_cnet *net, const struct pv_conn *s)
 }
 
 /* The array is kept in order here, when somebody comes or goes, so that `list` need not sort. */
-static void join_net(struct pv_conn *s)
+static void join_net(struct pv_conn *s, uint64_t wall_s)
 {
     struct pv_cnet *net = s->net;
     size_t at = member_index(net, s);
@@ -115,13 +115,15 @@ static void join_net(struct pv_conn *s)
             (net->n_members - at) * sizeof(*net->members));
     net->members[at] = s;
     net->n_members++;
+    net->seen_s = wall_s;
 }
 
-static void leave_net(struct pv_conn *s)
+static void leave_net(struct pv_conn *s, uint64_t wall_s)
 {
     struct pv_cnet *net = s->net;
     size_t at = member_index(net, s);
     net->n_members--;
+    net->seen_s = wall_s;
     memmove(net->members + at, net->members + at + 1,
             (net->n_members - at) * sizeof(*net->members));
 }
@@ -155,7 +157,7 @@ int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     pv_place_leave(&s->place);
     s->requests = (struct pv_bucket){0}; /* a member's, full; a guest's was small */
     pv_regulars_note(&c->regulars, &s->source, now);
-    join_net(s);
+    join_net(s, pv_coord_wall(c, now));
     wake_subscribers(c, s);
     if (old != NULL)
         pv_coord_end(c, old, PV_CTL_E_REPLACED, "a newer connection of this node took over", now);
@@ -178,7 +180,7 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     pv_broker_leave(&c->broker, s, pv_coord_wall_us(c, now));
     if (spoke)
         pv_relaylink_offline(c->link, s->net->id, s->node);
-    leave_net(s);
+    leave_net(s, pv_coord_wall(c, now));
     if (spoke)
         wake_subscribers(c, s);
 }

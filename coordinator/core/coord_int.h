@@ -8,6 +8,7 @@
  *   request.c      what each request of a node does
  *   coord.c        making and freeing, bytes in and out, store operations, time
  *   coord_stats.c  what is counted (reads only)
+ *   coord_networks.c  what the operator asks and does
  */
 #ifndef PV_COORD_INT_H
 #define PV_COORD_INT_H

@@ -68,7 +68,7 @@ enum pv_ctl_error pv_copies_ask(struct pv_copies *copies, const struct pv_conn *
         return PV_CTL_E_NOT_ALLOWED;
     if (keep && pv_roster_by_node(s->net->roster, copy.to) == NULL)
         return PV_CTL_E_UNKNOWN_NODE;
-    if (copies->n >= PV_COPIES_PENDING)
+    if (copies->n >= PV_COPIES_PENDING || s->net->dropping)
         return PV_CTL_E_BUSY;
     if (pending_of(copies, s->id) >= PV_COPIES_PENDING_CONN)
         return PV_CTL_E_LIMIT;

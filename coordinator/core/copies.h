@@ -27,7 +27,7 @@ struct pv_copies_wait {
     uint64_t conn;              /* connection that asked */
     uint64_t request;           /* number of its request */
     bool keep;                  /* KEEP, else COLLECT */
-    struct pv_cnet *net;        /* KEEP: of sender and receiver; networks are never dropped */
+    struct pv_cnet *net;        /* KEEP: of sender and receiver; its memory stays */
     uint8_t to[PV_SIGN_PK_LEN]; /* KEEP: the receiver */
     struct pv_storeop *job;     /* owned until it was polled, then NULL */
 };

@@ -79,6 +79,9 @@ struct pv_cnet {
     struct pv_conn **members; /* connections of members, ascending by key, the older one first */
     size_t n_members;
     size_t members_cap;
+    bool dropping;   /* the operator ends it: nothing more of it is stored */
+    uint64_t seen_s; /* Unix seconds when a member last came or went; 0: none has in this run */
+    struct pv_cnet *next_dropped;
     bool changed; /* in the registry's list of changed networks */
     struct pv_cnet *next_changed;
     UT_hash_handle hh; /* in the registry, by id */

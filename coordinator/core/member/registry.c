@@ -95,6 +95,11 @@ void pv_registry_done(struct pv_registry *reg)
         PV_MAP_DEL(reg->nets, net);
         pv_cnet_free(net);
     }
+    while (reg->dropped != NULL) {
+        net = reg->dropped;
+        reg->dropped = net->next_dropped;
+        pv_cnet_free(net);
+    }
     pv_wipe(reg->mark_key, sizeof(reg->mark_key));
 }
 
@@ -104,6 +109,14 @@ struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
     struct pv_cnet *net = NULL;
     PV_MAP_FIND(&reg->map, reg->nets, id, PV_NETWORK_ID_LEN, net);
     return net;
+}
+
+/* Connections that are being closed, and operations under way, have it a little longer. */
+void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net)
+{
+    PV_MAP_DEL(reg->nets, net);
+    net->next_dropped = reg->dropped;
+    reg->dropped = net;
 }
 
 static int add_net(struct pv_registry *reg, struct pv_cnet *net)
@@ -375,6 +388,8 @@ static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t 
     size_t items[PV_CTL_ITEMS_MAX];
     size_t n = 0;
     const struct pv_ctl_put *put = &work->msg->u.put;
+    for (; work->at < put->n && work->net->dropping; work->at++)
+        work->results[work->at].error = PV_CTL_E_STORAGE;
     for (; work->at < put->n; work->at++) {
         bool known = false;
         enum pv_ctl_error e = pv_cnet_judge(work->net, put->items[work->at].statement,
@@ -470,8 +485,10 @@ static void start_register(struct pv_registry *reg, struct pv_work *work, uint64
     static const size_t first = 0;
     struct pv_cnet_register r;
     struct pv_op *op = NULL;
-    enum pv_ctl_error e =
-        pv_cnet_judge_register(work->net, work->msg->u.reg.member, &work->joiner, wall, now, &r);
+    enum pv_ctl_error e = PV_CTL_E_STORAGE;
+    if (!work->net->dropping)
+        e = pv_cnet_judge_register(work->net, work->msg->u.reg.member, &work->joiner, wall, now,
+                                   &r);
     if (e != PV_CTL_E_NONE) {
         finish_work(reg, work, e);
         return;

@@ -57,6 +57,7 @@ struct pv_registry {
     size_t n_ops;
     pv_ns complain_at; /* earliest time of the next line about a store that fails */
     struct pv_op *next_job;
+    struct pv_cnet *dropped; /* networks that the operator ended; others may still point to them */
     struct pv_cnet *changed; /* networks whose log or members changed */
     struct pv_work *done_head;
     struct pv_work *done_tail;
@@ -76,6 +77,9 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall);
 
 struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
                                  const uint8_t id[static PV_NETWORK_ID_LEN]);
+
+/* Forgets a network whose rows are gone from the store. Its memory stays until done. */
+void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net);
 
 /* Takes the work; it comes back by pv_registry_poll_done(), perhaps at once. wall: Unix seconds. */
 void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now);

@@ -57,6 +57,8 @@ enum pv_storeop_kind {
     /* Of `to` in this network: drop the copy with number copy.n (0: none), and give the next
      * behind copy.after in result.collected, which stays NULL when there is none. */
     PV_STOREOP_COLLECT,
+    /* Delete everything of copy.network: its statements and copies. */
+    PV_STOREOP_DROP,
 };
 
 /* Quotas of copies, checked as one is kept. */
@@ -124,7 +126,7 @@ PV_MUST_CHECK int pv_storeop_new(enum pv_storeop_kind kind, size_t n_rows, size_
 /* Copies row, and the bytes it points to, behind the rows added so far. PV_ERR_NO_SPACE: more than
  * was asked for. */
 PV_MUST_CHECK int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow *row);
-/* An operation KEEP (box is copied) or COLLECT (box empty). PV_ERR_NOMEM. */
+/* An operation KEEP (box is copied), COLLECT or DROP (box empty). PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_storeop_new_copy(enum pv_storeop_kind kind, const struct pv_storeop_copy *copy,
                                       struct pv_view box, struct pv_storeop **ret_op);
 struct pv_storeop *pv_storeop_free(struct pv_storeop *op); /* NULL is fine; returns NULL */

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* Both ends of the coordinator's control socket: a line in, a document out. */
+#include "coordinator/ctlsock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "sys/net/stream.h"
+#include "sys/net/unixsock.h"
+
+enum {
+    ANSWER_MAX = 8 << 20, /* ours: bytes; 4,096 networks take one */
+    PATIENCE_MS = 30000,  /* ours: a network of 100,000 members is deleted in a few seconds */
+};
+
+static int socket_path(const char *state, char ret_path[static PATH_MAX])
+{
+    const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path);
+    int n = snprintf(ret_path, PATH_MAX, "%s/control.sock", state);
+    return n < 0 || (size_t)n >= most ? PV_ERR_NO_SPACE : PV_OK;
+}
+
+/* --- the server's side ----------------------------------------------------------------------- */
+
+static void end_client(struct pv_ctlsock_client *c)
+{
+    pv_watch_free(c->watch);
+    close(c->fd);
+    free(c->out);
+    *c = (struct pv_ctlsock_client){.id = 0};
+}
+
+static void write_answer(struct pv_ctlsock_client *c)
+{
+    int r = PV_OK;
+    while (c->out_at < c->out_len && r == PV_OK) {
+        size_t n = 0;
+        r = pv_stream_write(c->fd, pv_view(c->out + c->out_at, c->out_len - c->out_at), &n);
+        c->out_at += r == PV_OK ? n : 0;
+    }
+    if (r == PV_ERR_AGAIN)
+        pv_watch_set(c->watch, PV_LOOP_WRITE);
+    else
+        end_client(c);
+}
+
+void pv_ctlsock_answer(struct pv_ctlsock *s, uint64_t id, json_t *doc)
+{
+    for (size_t i = 0; i < PV_CTLSOCK_CLIENTS; i++) {
+        struct pv_ctlsock_client *c = &s->clients[i];
+        if (c->id != id || c->out != NULL)
+            continue;
+        c->out = doc == NULL ? NULL : json_dumps(doc, JSON_COMPACT);
+        c->out_len = c->out == NULL ? 0 : strlen(c->out);
+        write_answer(c);
+    }
+    json_decref(doc);
+}
+
+/* One line is a request; what is none gets no answer. */
+static void take_request(struct pv_ctlsock_client *c, pv_ns now)
+{
+    struct pv_ctlsock *s = c->sock;
+    const char *end = memchr(c->in, '\n', c->in_len);
+    if (end == NULL) {
+        if (c->in_len == sizeof(c->in))
+            end_client(c);
+        return;
+    }
+    json_t *request = json_loadb(c->in, (size_t)(end - c->in), 0, NULL);
+    pv_watch_set(c->watch, 0);
+    if (request == NULL)
+        end_client(c);
+    else
+        s->request(s->ctx, c->id, request, now);
+    json_decref(request);
+}
+
+static void on_client(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_ctlsock_client *c = ctx;
+    size_t n = 0;
+    (void)ready;
+    if (c->out != NULL) {
+        write_answer(c);
+        return;
+    }
+    int r = pv_stream_read(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, &n);
+    if (r == PV_ERR_AGAIN)
+        return;
+    if (r < 0) {
+        end_client(c);
+        return;
+    }
+    c->in_len += n;
+    take_request(c, now);
+}
+
+/* A free place, or that of the oldest: a client that hangs must not lock out the operator. */
+static struct pv_ctlsock_client *place_for(struct pv_ctlsock *s)
+{
+    struct pv_ctlsock_client *oldest = &s->clients[0];
+    for (size_t i = 0; i < PV_CTLSOCK_CLIENTS; i++) {
+        if (s->clients[i].id < oldest->id)
+            oldest = &s->clients[i];
+    }
+    if (oldest->id != 0)
+        end_client(oldest);
+    return oldest;
+}
+
+static void on_come(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_ctlsock *s = ctx;
+    struct pv_unix_cred who;
+    int fd = -1;
+    (void)ready;
+    (void)now;
+    if (pv_unix_accept(s->fd, &fd, &who) < 0)
+        return; /* out of descriptors: it waits in the kernel */
+    struct pv_ctlsock_client *c = place_for(s);
+    *c = (struct pv_ctlsock_client){.sock = s, .fd = fd};
+    if (pv_watch_new(&c->watch, s->loop, fd, PV_LOOP_READ, on_client, c) < 0)
+        close(fd);
+    else
+        c->id = ++s->last_id;
+}
+
+int pv_ctlsock_open(struct pv_ctlsock *s, struct pv_loop *loop, const char *state)
+{
+    int fd = -1;
+    int r = socket_path(state, s->path);
+    if (r == PV_OK)
+        r = pv_unix_listen(s->path, NULL, &fd);
+    if (r < 0)
+        return r;
+    s->loop = loop;
+    r = pv_watch_new(&s->watch, loop, fd, PV_LOOP_READ, on_come, s);
+    if (r < 0)
+        close(fd);
+    else
+        s->fd = fd;
+    return r;
+}
+
+void pv_ctlsock_done(struct pv_ctlsock *s)
+{
+    if (s->watch == NULL)
+        return;
+    for (size_t i = 0; i < PV_CTLSOCK_CLIENTS; i++) {
+        if (s->clients[i].id != 0)
+            end_client(&s->clients[i]);
+    }
+    s->watch = pv_watch_free(s->watch);
+    close(s->fd);
+    unlink(s->path);
+}
+
+/* --- the other side -------------------------------------------------------------------------- */
+
+/* Writes the error as a sentence that says what to do; returns r. */
+static int explain_failure(int r, const char *path, char *why, size_t cap)
+{
+    snprintf(why, cap, "%.200s: %s", path,
+             r == PV_ERR_NOT_FOUND
+                 ? "no coordinator runs with this state directory: start it, or name another with "
+                   "--state"
+             : r == -EACCES         ? "not permitted: ask as root or as the coordinator's user"
+             : r == PV_ERR_NO_SPACE ? "the path is too long for a socket: use a shorter --state"
+             : r == PV_ERR_TIMEOUT  ? "the coordinator does not answer: look at its log"
+             : r == PV_ERR_MALFORMED
+                 ? "the answer is not understood: is the coordinator of this version?"
+                 : pv_strstatus(r));
+    return r;
+}
+
+static int write_request(int fd, const json_t *request)
+{
+    char text[PV_CTLSOCK_REQUEST_MAX];
+    size_t len = json_dumpb(request, text, sizeof(text) - 1, JSON_COMPACT), n = 0;
+    if (len == 0 || len >= sizeof(text))
+        return PV_ERR_LIMIT;
+    text[len++] = '\n';
+    int r = pv_stream_write(fd, pv_view(text, len), &n);
+    return r == PV_OK && n < len ? -EIO : r;
+}
+
+/* Reads to the end, in a buffer that grows. */
+static int read_answer(int fd, json_t **ret_doc)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    size_t len = 0, cap = 0;
+    char *buf = NULL;
+    int r = PV_OK;
+    while (r == PV_OK) {
+        size_t n = 0;
+        if (len == cap) {
+            cap = cap == 0 ? 65536 : 2 * cap;
+            char *more = cap > ANSWER_MAX ? NULL : realloc(buf, cap);
+            if (more == NULL) {
+                r = PV_ERR_NOMEM;
+                break;
+            }
+            buf = more;
+        }
+        r = poll(&p, 1, PATIENCE_MS) == 1 ? pv_stream_read(fd, buf + len, cap - len, &n)
+                                          : PV_ERR_TIMEOUT;
+        len += r == PV_OK ? n : 0;
+    }
+    if (r == PV_ERR_CLOSED) {
+        *ret_doc = json_loadb(buf, len, 0, NULL);
+        r = *ret_doc == NULL ? PV_ERR_MALFORMED : PV_OK;
+    }
+    free(buf);
+    return r;
+}
+
+int pv_ctlsock_ask(const char *state, const json_t *request, json_t **ret_doc, char *ret_why,
+                   size_t cap)
+{
+    char path[PATH_MAX];
+    int fd = -1;
+    int r = socket_path(state, path);
+    if (r == PV_OK)
+        r = pv_unix_connect(path, &fd);
+    if (r == PV_OK) {
+        r = write_request(fd, request);
+        if (r == PV_OK)
+            r = read_answer(fd, ret_doc);
+        close(fd);
+    }
+    return r == PV_OK ? r : explain_failure(r, path, ret_why, cap);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* What the operator asks of the running coordinator by its control socket. An answer is
+ * {"version":1, …}, or {"version":1,"error":CODE,"message":…}. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/keys.h"
+#include "coordinator/netid.h"
+#include "coordinator/server_int.h"
+#include "crypto/ct.h"
+#include "sys/proc/entropy.h"
+
+static json_t *error_json(const char *code, const char *message)
+{
+    return json_pack("{s:i, s:s, s:s}", "version", PV_REPORT_VERSION, "error", code, "message",
+                     message);
+}
+
+/* --- networks -------------------------------------------------------------------------------- */
+
+struct listing {
+    json_t *list;
+    bool names;
+    bool failed;
+};
+
+static void list_network(void *ctx, const struct pv_coord_network *n)
+{
+    struct listing *l = ctx;
+    char id[PV_NETID_BUF];
+    json_t *o =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "id", pv_netid_format(n->id, id), "members",
+                  (json_int_t)n->members, "online", (json_int_t)n->online, "statements",
+                  (json_int_t)n->statements, "bytes", (json_int_t)n->bytes, "seen",
+                  n->seen_s == 0 ? json_null() : json_integer((json_int_t)n->seen_s));
+    if (l->names)
+        l->failed |= json_object_set_new(o, "name", json_string(n->name)) != 0;
+    l->failed |= json_array_append_new(l->list, o) != 0;
+}
+
+/* Names are the members' own: they are told only when they are asked for. */
+static json_t *networks_json(const struct pv_coordserver *s, const json_t *request, pv_ns now)
+{
+    struct listing l = {.list = json_array(),
+                        .names = json_is_true(json_object_get(request, "names"))};
+    pv_coord_networks(s->coord, now, list_network, &l);
+    if (l.failed) {
+        json_decref(l.list);
+        return NULL;
+    }
+    return json_pack("{s:i, s:I, s:o}", "version", PV_REPORT_VERSION, "uptime",
+                     (json_int_t)((now - s->started) / PV_S(1)), "networks", l.list);
+}
+
+/* --- drop ------------------------------------------------------------------------------------ */
+
+/* Behind everything that the core has given to the store: what was under way for the network is
+ * deleted too. */
+static int order_drop(struct pv_coordserver *s, uint64_t client,
+                      const uint8_t id[static PV_NETWORK_ID_LEN], pv_ns now)
+{
+    struct pv_storeop_copy what = {.wall_s = 0};
+    struct pv_storeop *op = NULL;
+    memcpy(what.network, id, sizeof(what.network));
+    int r = pv_coord_drop_begin(s->coord, id);
+    if (r < 0)
+        return r;
+    r = pv_storeop_new_copy(PV_STOREOP_DROP, &what, pv_view(NULL, 0), &op);
+    if (r < 0) {
+        pv_coord_drop_end(s->coord, id, false, now);
+        return r;
+    }
+    op->id = client;
+    pv_server_submit_all(s, now);
+    pv_server_submit(s, op, now);
+    return PV_OK;
+}
+
+static void drop(struct pv_coordserver *s, uint64_t client, const json_t *request, pv_ns now)
+{
+    const char *text = json_string_value(json_object_get(request, "network"));
+    uint8_t id[PV_NETWORK_ID_LEN];
+    int r = text == NULL ? PV_ERR_MALFORMED : pv_netid_parse(text, id);
+    if (r == PV_OK)
+        r = order_drop(s, client, id, now);
+    if (r == PV_OK)
+        return; /* answered by pv_server_dropped() */
+    pv_ctlsock_answer(&s->ctl, client,
+                      r == PV_ERR_NOT_FOUND   ? error_json("unknown_network", "no such network")
+                      : r == PV_ERR_EXISTS    ? error_json("busy", "it is being dropped")
+                      : r == PV_ERR_MALFORMED ? error_json("bad_request", "not the id of a network")
+                                              : error_json("failed", "out of memory"));
+}
+
+void pv_server_dropped(struct pv_coordserver *s, const struct pv_storeop *op,
+                       const struct pv_storeop_result *result, pv_ns now)
+{
+    bool done = result->status == PV_OK;
+    char id[PV_NETID_BUF];
+    pv_coord_drop_end(s->coord, op->copy.network, done, now);
+    if (done)
+        pv_log(s->log, PV_LOG_INFO, "network dropped id=%s", pv_netid_format(op->copy.network, id));
+    pv_ctlsock_answer(&s->ctl, op->id,
+                      done ? json_pack("{s:i, s:s}", "version", PV_REPORT_VERSION, "network",
+                                       pv_netid_format(op->copy.network, id))
+                           : error_json("failed", result->error));
+}
+
+/* --- the secret ------------------------------------------------------------------------------ */
+
+/* On disk first: a coordinator that is killed between the two knows the new one. */
+static json_t *rotate_secret(struct pv_coordserver *s)
+{
+    char error[PV_COORDKEYS_ERROR_MAX];
+    uint8_t secret[PV_CTL_SECRET_LEN];
+    struct pv_rng rng = pv_entropy();
+    if (pv_coordkeys_rotate(s->state, &rng, secret, error) < 0)
+        return error_json("failed", error);
+    pv_coord_set_secret(s->coord, secret);
+    pv_wipe(secret, sizeof(secret));
+    pv_log(s->log, PV_LOG_INFO, "the URL has a new secret, the old one makes no more networks");
+    return json_pack("{s:i}", "version", PV_REPORT_VERSION);
+}
+
+/* --- the socket ------------------------------------------------------------------------------ */
+
+static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
+{
+    struct pv_coordserver *s = ctx;
+    const char *what = json_string_value(json_object_get(request, "do"));
+    if (what != NULL && strcmp(what, "drop") == 0)
+        drop(s, id, request, now);
+    else if (what != NULL && strcmp(what, "networks") == 0)
+        pv_ctlsock_answer(&s->ctl, id, networks_json(s, request, now));
+    else if (what != NULL && strcmp(what, "secret") == 0)
+        pv_ctlsock_answer(&s->ctl, id, rotate_secret(s));
+    else
+        pv_ctlsock_answer(&s->ctl, id, error_json("bad_request", "unknown request"));
+}
+
+/* Without the socket everything else goes on. */
+void pv_server_open_ctl(struct pv_coordserver *s)
+{
+    s->ctl.request = on_request;
+    s->ctl.ctx = s;
+    int r = pv_ctlsock_open(&s->ctl, s->loop, s->state);
+    if (r < 0)
+        pv_log(s->log, PV_LOG_WARN,
+               "`p2pvpn-coordinator networks`, `drop` and `secret` will not work: %.200s: %s",
+               s->ctl.path,
+               r == PV_ERR_NO_SPACE ? "the path is too long for a socket" : pv_strstatus(r));
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* What the running coordinator's control socket takes, and what it survives; the commands and their
+ * networks are in tests/lab/test_operator.py. */
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "coordinator/netid.h"
+#include "tests/unit/coordinator/coord_run.h"
+
+static struct program start_coordinator(void)
+{
+    struct program p = START("--listen", "127.0.0.1:0");
+    read_until(&p, "listening on");
+    return p;
+}
+
+static void end_coordinator(struct program *p)
+{
+    assert_int_equal(kill(p->pid, SIGTERM), 0);
+    assert_int_equal(finish(p), 0);
+}
+
+static int connect_to_it(void)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/s/control.sock", dir) <
+                (int)sizeof(addr.sun_path));
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    return fd;
+}
+
+/* What comes until it closes the connection. */
+static const char *rest_of(int fd)
+{
+    static char text[4096];
+    size_t len = 0;
+    ssize_t n = 1;
+    while (n > 0 && len < sizeof(text) - 1) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+        n = read(fd, text + len, sizeof(text) - 1 - len);
+        len += n > 0 ? (size_t)n : 0;
+    }
+    text[len] = '\0';
+    close(fd);
+    return text;
+}
+
+static const char *answer_to(const char *request)
+{
+    int fd = connect_to_it();
+    assert_int_equal(write(fd, request, strlen(request)), (ssize_t)strlen(request));
+    return rest_of(fd);
+}
+
+static void requests_are_answered_and_nonsense_is_not(void **state)
+{
+    (void)state;
+    char endless[1024];
+    struct program p = start_coordinator();
+    assert_non_null(strstr(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]"));
+    assert_non_null(strstr(answer_to("{\"do\":\"fly\"}\n"), "\"error\":\"bad_request\""));
+    assert_non_null(strstr(answer_to("{\"do\":\"drop\"}\n"), "\"error\":\"bad_request\""));
+    assert_non_null(
+        strstr(answer_to("{\"do\":\"drop\",\"network\":\"00112233445566778899aabbccddeeff\"}\n"),
+               "\"error\":\"unknown_network\""));
+    assert_string_equal(answer_to("hello\n"), "");
+    memset(endless, 'x', sizeof(endless) - 1);
+    endless[sizeof(endless) - 1] = '\0';
+    int fd = connect_to_it();
+    (void)!write(fd, endless, strlen(endless));
+    assert_string_equal(rest_of(fd), "");
+    end_coordinator(&p);
+}
+
+/* Clients that say nothing make room for one that does; those that go are forgotten. */
+static void silent_clients_keep_nobody_out(void **state)
+{
+    (void)state;
+    int fds[12];
+    struct program p = start_coordinator();
+    for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++)
+        fds[i] = connect_to_it();
+    assert_non_null(strstr(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]"));
+    for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    assert_non_null(strstr(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]"));
+    end_coordinator(&p);
+}
+
+static void an_id_is_read_as_it_is_written(void **state)
+{
+    (void)state;
+    uint8_t id[PV_NETWORK_ID_LEN], back[PV_NETWORK_ID_LEN];
+    char text[PV_NETID_BUF];
+    for (size_t i = 0; i < sizeof(id); i++)
+        id[i] = (uint8_t)(i * 17);
+    assert_string_equal(pv_netid_format(id, text), "00112233445566778899aabbccddeeff");
+    assert_int_equal(pv_netid_parse("00112233445566778899AABBccddeeff", back), PV_OK);
+    assert_memory_equal(back, id, sizeof(id));
+    assert_int_equal(pv_netid_parse("00112233445566778899aabbccddeef", back), PV_ERR_MALFORMED);
+    assert_int_equal(pv_netid_parse("00112233445566778899aabbccddeeff0", back), PV_ERR_MALFORMED);
+    assert_int_equal(pv_netid_parse("0011223344556677g899aabbccddeeff", back), PV_ERR_MALFORMED);
+    assert_int_equal(pv_netid_parse("", back), PV_ERR_MALFORMED);
+}
+
+int main(void)
+{
+#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        ROW(requests_are_answered_and_nonsense_is_not),
+        ROW(silent_clients_keep_nobody_out),
+        cmocka_unit_test(an_id_is_read_as_it_is_written),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
