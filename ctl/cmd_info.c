@@ -42,7 +42,9 @@ static void peer_row(struct pv_table *t, const json_t *peer, double now)
     double shake = pv_json_real(peer, "last_handshake", 0);
     bool online = pv_json_bool(peer, "online");
 
-    pv_table_cell(t, PV_BOLD, pv_json_text(peer, "name", "?"));
+    snprintf(text, sizeof(text), "%.63s%s", pv_json_text(peer, "name", "?"),
+             pv_json_bool(peer, "admin") ? " (admin)" : "");
+    pv_table_cell(t, PV_BOLD, text);
     pv_table_cell(t, PV_PLAIN, pv_json_text(peer, "ip4", pv_json_text(peer, "ip6", "-")));
     pv_table_cell(t, online ? PV_GREEN : PV_DIM, online ? "online" : "offline");
     path_cell(t, path);

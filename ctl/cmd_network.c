@@ -376,9 +376,15 @@ static int invite(struct pv_cli *cli)
 
 /* --- leave, remove ------------------------------------------------------------------------- */
 
+enum {
+    LEAVE_FORGET,
+    LEAVE_LAST,
+    LEAVE_DELETE_ROOT,
+};
+
 static int print_left(struct pv_cli *cli, const json_t *body)
 {
-    bool forget = cli->args.value[0] != NULL;
+    bool forget = cli->args.value[LEAVE_FORGET] != NULL;
     const char *done = forget ? "left the network; the keys of this node are deleted"
                               : "left the network; a new token brings this node back";
     /* A node that was no member any more has nobody to tell. */
@@ -394,8 +400,30 @@ static int leave(struct pv_cli *cli)
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
     /* Without --forget the node keeps its identity and can return under it. */
-    req.forget = cli->args.value[0] != NULL;
+    req.forget = cli->args.value[LEAVE_FORGET] != NULL;
+    req.delete_root = cli->args.value[LEAVE_DELETE_ROOT] != NULL;
+    req.last = cli->args.value[LEAVE_LAST] != NULL;
+    if (req.delete_root && !req.forget)
+        return pv_cli_usage(cli, "--delete-root-key goes with --forget");
     return ask_and_tell(cli, &req, print_left);
+}
+
+static int print_granted(struct pv_cli *cli, const json_t *body)
+{
+    char done[PV_SHOW_BUF];
+    snprintf(done, sizeof(done), "%.40s is an admin: it may invite and remove", cli->args.word[1]);
+    note_told(cli, done, body);
+    return 0;
+}
+
+static int admin(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    if (strcmp(cli->args.word[0], "grant") != 0)
+        return pv_cli_usage(cli, "there is admin grant PEER");
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ADMIN_GRANT, 0);
+    int code = pv_cli_peer(cli, &req, cli->args.word[1]);
+    return code != 0 ? code : ask_and_tell(cli, &req, print_granted);
 }
 
 static int print_removed(struct pv_cli *cli, const json_t *body)
@@ -481,12 +509,25 @@ const struct pv_command pv_cmds_network[] = {
         .run = invite,
     },
     {
+        .name = "admin",
+        .args = "grant PEER",
+        .summary = "let another node invite and remove",
+        .details = "On the machine that ran create, which has the root key. \"p2pvpnctl peers\" "
+                   "shows who is an\nadmin.\n",
+        .example = "sudo p2pvpnctl admin grant desktop",
+        .min_words = 2,
+        .max_words = 2,
+        .run = admin,
+    },
+    {
         .name = "leave",
-        .args = "[--forget]",
+        .args = "[--forget [--delete-root-key]] [--last]",
         .summary = "leave the network",
-        .details = "  --forget        delete the keys of this node too\n",
+        .details = "  --forget           delete the keys of this node too\n"
+                   "  --delete-root-key  and the root key of the network that was made here\n"
+                   "  --last             although nobody else could invite or remove any more\n",
         .example = "sudo p2pvpnctl leave",
-        .options = {{"forget", 0, false}},
+        .options = {{"forget", 0, false}, {"last", 0, false}, {"delete-root-key", 0, false}},
         .run = leave,
     },
     {

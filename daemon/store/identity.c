@@ -14,7 +14,8 @@
 #include "crypto/sign.h"
 #include "sys/file/file.h"
 
-static const char *const key_files[] = {"identity.key", "transport.key", "root.key"};
+static const char *const key_files[] = {"identity.key", "transport.key",
+                                        "root.key"}; /* root last */
 
 static void key_path(const char *dir, const char *name, char path[static PATH_MAX])
 {
@@ -109,9 +110,9 @@ int pv_identity_save_root(const char *dir, const uint8_t seed[static PV_KEY_LEN]
 }
 
 /* Files that are gone already are no failure: the user asks for an end, not for a change. */
-int pv_identity_forget(const char *dir, char ret_error[static PV_JOB_ERROR_MAX])
+int pv_identity_forget(const char *dir, bool root, char ret_error[static PV_JOB_ERROR_MAX])
 {
-    for (size_t i = 0; i < PV_ARRAY_LEN(key_files); i++) {
+    for (size_t i = 0; i < PV_ARRAY_LEN(key_files) - !root; i++) {
         char path[PATH_MAX];
         key_path(dir, key_files[i], path);
         if (unlink(path) < 0 && errno != ENOENT) {

@@ -23,7 +23,9 @@ PV_MUST_CHECK int pv_identity_load(const char *dir, const uint8_t *transport_key
 /* Stores the network's root seed. -errno; ret_error. */
 PV_MUST_CHECK int pv_identity_save_root(const char *dir, const uint8_t seed[static 32],
                                         char ret_error[static PV_JOB_ERROR_MAX]);
-/* Deletes identity, transport and root key. -errno; ret_error. */
-PV_MUST_CHECK int pv_identity_forget(const char *dir, char ret_error[static PV_JOB_ERROR_MAX]);
+/* Deletes the identity and the transport key, and the root key where root says so. -errno;
+ * ret_error. */
+PV_MUST_CHECK int pv_identity_forget(const char *dir, bool root,
+                                     char ret_error[static PV_JOB_ERROR_MAX]);
 
 #endif /* PV_IDENTITY_H */

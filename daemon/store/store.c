@@ -260,8 +260,9 @@ static void forget_keys(struct pv_store *s, const struct pv_job *job, struct pv_
 {
     /* A crash in between leaves keys without a network, which does no harm; the other order
      * would leave a network without keys. */
-    if (job->kind == PV_JOB_FORGET_NETWORK && job->u.forget_keys && result->status >= 0)
-        result->status = pv_identity_forget(s->dir, result->error);
+    if (job->kind == PV_JOB_FORGET_NETWORK && job->u.forget != PV_FORGET_NETWORK &&
+        result->status >= 0)
+        result->status = pv_identity_forget(s->dir, job->u.forget == PV_FORGET_ROOT, result->error);
 }
 
 /* Keys are stored before the transaction that may rely on them is. */

@@ -116,6 +116,34 @@ def names_leaving_and_removal(lab):
 
 
 @scenario
+def an_admin_can_be_made_and_takes_over(lab):
+    coordinator = lab.coordinator()
+    a, b, c, d = (lab.host(n) for n in "abcd")
+    lab.network(coordinator, [a, b, c])
+    for h in (b, c):
+        h.wait_peer(a)
+    r = a.ctl("leave", check_rc=False)
+    equal(r.code, 11, "exit code of leave of the only admin")
+    check("admin grant " in r.err and "--last" in r.err, r.err)
+    r = b.ctl("admin", "grant", "c", check_rc=False)
+    equal(r.code, 11, "exit code of grant without the root key")
+    check("root key of home" in r.err, r.err)
+    check("the coordinator has stored it" in a.ctl("admin", "grant", "b").err, "grant says who knows")
+    wait("c to know that b is an admin", lambda: c.peer("b")["admin"], timeout=5)
+    check("b (admin)" in c.ctl("peers").out, "peers shows it")
+    check(b.json("status")["self"]["admin"], "b knows it")
+    a.ctl("leave", "--forget")
+    check(a.run("test", "-e", "/var/lib/p2pvpn/root.key", check_rc=False).code == 0, "the root key is kept")
+    wait("a to vanish from b's roster", lambda: "a" not in b.peers(), timeout=10)
+    d.daemon()
+    d.join(b.ctl("invite").out.strip())
+    d.wait_peer(c)
+    check(d.os_ping(d.addr(c)), "ping of whom the new admin invited")
+    b.ctl("remove", "c")
+    wait("c to vanish", lambda: "c" not in d.peers(), timeout=5)
+
+
+@scenario
 def down_and_up(lab):
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")

@@ -258,6 +258,7 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
     const struct pv_member *m = pv_peer_is_static(p) || n->roster == NULL
                                     ? NULL
                                     : pv_roster_by_node(n->roster, pv_peer_pk(p));
+    shown.admin = m != NULL && m->rights != 0;
     shown.former = NULL;
     if (m != NULL && pv_roster_former(n->roster, m, &former) == PV_OK) {
         shown.former = former.node;

@@ -19,7 +19,7 @@
 enum pv_job_kind {
     PV_JOB_PUT_STATEMENTS, /* store: add statements and receipts of the network, idempotent */
     PV_JOB_SET_NETWORK,    /* store: this node is now in this network (all fields at once) */
-    PV_JOB_FORGET_NETWORK, /* store: roster, chat stays; with forget_keys: identity and root too */
+    PV_JOB_FORGET_NETWORK, /* store: roster, chat stays; and keys as forget says */
     PV_JOB_SET_META,       /* store: one named value (high-water marks, cursors, up) */
     PV_JOB_PUT_ENDPOINTS,  /* store: where one member was reached, in place of what is there */
     PV_JOB_SAVE_ROOT,  /* file: the network's root secret, mode 0600; wiped from the job after */
@@ -116,13 +116,20 @@ struct pv_job_iface {
     size_t n_domains;
 };
 
+/* What goes with a network. The root key is worth more than the node: only who says so loses it. */
+enum pv_job_forget {
+    PV_FORGET_NETWORK,
+    PV_FORGET_KEYS, /* identity and transport key, too */
+    PV_FORGET_ROOT, /* and the root key */
+};
+
 struct pv_job {
     uint64_t id;
     enum pv_job_kind kind;
     union {
         struct pv_job_put_statements put_statements;
         struct pv_job_set_network set_network;
-        bool forget_keys;
+        enum pv_job_forget forget;
         struct pv_job_set_meta set_meta;
         struct pv_job_put_endpoints put_endpoints;
         uint8_t root_seed[32];

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/ct.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
@@ -24,13 +25,14 @@ enum deed {
     DEED_REVOKE_INVITE,
     DEED_REMOVE,
     DEED_LEAVE,
+    DEED_GRANT,
 };
 
 /* A client that waits to hear who knows it. */
 struct waiting {
     uint64_t handle;
     enum deed deed;
-    bool forget; /* DEED_LEAVE: the keys too */
+    enum pv_job_forget forget; /* DEED_LEAVE */
     pv_ns until;
     struct pv_ctlapi_told told; /* of DEED_REMOVE: the invite */
 };
@@ -71,6 +73,15 @@ static void answer_error(struct admin *a, uint64_t handle, enum pv_ctlapi_code c
     pv_ctlsrv_fail(a->node->ctl, handle, code, text);
 }
 
+static bool is_up(struct admin *a, const char *what, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    snprintf(text, sizeof(text), "%s: this node is down: `p2pvpnctl up` first", what);
+    if (!a->node->up)
+        answer_error(a, handle, PV_CTLAPI_FAILED, text);
+    return a->node->up;
+}
+
 /* May this node sign that, with or without the coordinator? */
 static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t handle)
 {
@@ -83,12 +94,7 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
         answer_error(a, handle, PV_CTLAPI_REFUSED, text);
         return false;
     }
-    if (!a->node->up) {
-        snprintf(text, sizeof(text), "%s: this node is down: `p2pvpnctl up` first", what);
-        answer_error(a, handle, PV_CTLAPI_FAILED, text);
-        return false;
-    }
-    return true;
+    return is_up(a, what, handle);
 }
 
 /* An invite is of use only at the coordinator, where joiners come: while that is away nobody makes
@@ -110,7 +116,7 @@ static bool may(struct admin *a, const char *what, uint8_t right, uint64_t handl
 
 /* --- leaving ---------------------------------------------------------------------------------- */
 
-static void forget_network(struct admin *a, bool keys, uint64_t handle, pv_ns now)
+static void forget_network(struct admin *a, enum pv_job_forget what, uint64_t handle, pv_ns now)
 {
     struct pv_job *job = pv_job_new(PV_JOB_FORGET_NETWORK);
     /* The node leaves before the store forgets: from here on nothing is written that belongs to
@@ -120,8 +126,8 @@ static void forget_network(struct admin *a, bool keys, uint64_t handle, pv_ns no
         answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
         return;
     }
-    job->u.forget_keys = keys;
-    a->forgetting_keys = keys;
+    job->u.forget = what;
+    a->forgetting_keys = what != PV_FORGET_NETWORK;
     (void)pv_jobqueue_submit(&a->node->jobs, job, &pv_part_admin, handle);
 }
 
@@ -266,8 +272,8 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
         return;
     if (req->admin) {
         answer_error(a, handle, PV_CTLAPI_FAILED,
-                     "invite: admins other than the creator are not part of this version: leave "
-                     "out --admin");
+                     "invite: who joins becomes an admin afterwards: leave out --admin, then "
+                     "`p2pvpnctl admin grant NAME`");
         return;
     }
     int r = pv_invite_make(a->node, req->uses, req->expires_s, now, &put);
@@ -417,25 +423,115 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
         wait_until_told(a, &w, now);
 }
 
+/* Signs with the root key, if this machine has it. PV_ERR_NOT_FOUND: it has not. */
+static int sign_admin(const struct pv_node *n, const struct pv_st_admin *admin,
+                      struct pv_made *ret_made)
+{
+    uint8_t root_sk[PV_SIGN_SK_LEN], root_pk[PV_SIGN_PK_LEN];
+    int r = PV_ERR_NOT_FOUND;
+    pv_sign_keypair(n->identity->root_seed, root_sk, root_pk);
+    /* The key that is left over from another network is of no use here. */
+    if (n->identity->has_root && memcmp(root_pk, pv_roster_root(n->roster), sizeof(root_pk)) == 0)
+        r = pv_make_admin(pv_roster_network_id(n->roster), root_sk, admin, ret_made);
+    pv_wipe(root_sk, sizeof(root_sk));
+    return r;
+}
+
+static void fail_grant(struct admin *a, int status, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (status == PV_ERR_NOT_FOUND)
+        snprintf(text, sizeof(text),
+                 "admin grant: the root key of %s is not on this machine: use the one that ran "
+                 "`p2pvpnctl create`",
+                 pv_roster_network(a->node->roster)->name);
+    else
+        snprintf(text, sizeof(text), "admin grant: it could not be signed (%s): try again",
+                 pv_strstatus(status));
+    answer_error(a, handle, status == PV_ERR_NOT_FOUND ? PV_CTLAPI_REFUSED : PV_CTLAPI_FAILED,
+                 text);
+}
+
+/* Who is an admin already stays one, and who asks hears who knows it. */
+static void run_admin_grant(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                            uint64_t handle, pv_ns now)
+{
+    struct admin *a = part;
+    struct pv_st_admin admin = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE,
+                                .time = pv_node_wall_s(a->node, now)};
+    struct pv_made made;
+    (void)req;
+    if (!is_up(a, "admin grant", handle))
+        return;
+    memcpy(admin.node, pv_peer_pk(p), sizeof(admin.node));
+    if (pv_roster_rights(a->node->roster, admin.node) != admin.rights) {
+        int r = sign_admin(a->node, &admin, &made);
+        const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
+        if (r == PV_OK && pv_membership_add(a->node, &item, 1, now) > 0)
+            r = PV_ERR_REFUSED;
+        if (r != PV_OK) {
+            fail_grant(a, r, handle);
+            return;
+        }
+    }
+    const struct waiting w = {.handle = handle, .deed = DEED_GRANT};
+    wait_until_told(a, &w, now);
+}
+
+/* Nobody could invite or remove any more when the only admin leaves others behind. Says so, and who
+ * could take over. */
+static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint64_t handle)
+{
+    const struct pv_node *n = a->node;
+    const struct pv_member *heir = NULL;
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (req->last || pv_roster_rights(n->roster, n->identity->sign_pk) == 0)
+        return true;
+    for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
+         m = pv_roster_next(n->roster, m)) {
+        if (memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0)
+            continue;
+        if (m->rights != 0)
+            return true;
+        const struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
+        if (heir == NULL || (p != NULL && pv_peer_reach(p) != PV_REACH_NO))
+            heir = m;
+    }
+    if (heir == NULL)
+        return true; /* nobody is left behind */
+    snprintf(
+        text, sizeof(text),
+        "leave: this node is the only admin of %s, and nobody could invite or remove any more: "
+        "`p2pvpnctl admin grant %s` first, or leave --last",
+        pv_roster_network(n->roster)->name, heir->name);
+    answer_error(a, handle, PV_CTLAPI_REFUSED, text);
+    return false;
+}
+
 static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                       pv_ns now)
 {
     struct admin *a = part;
     struct pv_node *n = a->node;
     struct pv_made made;
+    const enum pv_job_forget forget = !req->forget       ? PV_FORGET_NETWORK
+                                      : req->delete_root ? PV_FORGET_ROOT
+                                                         : PV_FORGET_KEYS;
     (void)p;
     /* Keys are there to be forgotten even where no network is left. */
     if (n->roster == NULL && req->forget) {
-        forget_network(a, true, handle, now);
+        forget_network(a, forget, handle, now);
         return;
     }
     if (n->roster == NULL && !pv_node_need_network(n, "leave", handle))
         return;
     /* A removed node has nothing to sign off from, nor one that was cut off while it left. */
     if (pv_node_self(n) == NULL || n->removed || n->coord_info.unknown) {
-        forget_network(a, req->forget, handle, now);
+        forget_network(a, forget, handle, now);
         return;
     }
+    if (!may_leave(a, req, handle))
+        return;
     bool alone = !n->online && pv_peers_count_reached(n->peers) == 0;
     if (alone && !req->forget) {
         answer_error(a, handle, PV_CTLAPI_UNREACHABLE,
@@ -451,7 +547,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
     (void)pv_membership_add(n, &item, 1, now);
-    const struct waiting w = {.handle = handle, .deed = DEED_LEAVE, .forget = req->forget};
+    const struct waiting w = {.handle = handle, .deed = DEED_LEAVE, .forget = forget};
     wait_until_told(a, &w, now);
 }
 
@@ -461,6 +557,7 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_INVITE_REVOKE, PV_NEEDS_NOTHING, run_invite_revoke},
     {PV_CTLAPI_REMOVE, PV_NEEDS_MEMBER, run_remove},
     {PV_CTLAPI_LEAVE, PV_NEEDS_NOTHING, run_leave},
+    {PV_CTLAPI_ADMIN_GRANT, PV_NEEDS_MEMBER, run_admin_grant},
 };
 
 const struct pv_part pv_part_admin = {

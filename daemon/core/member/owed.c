@@ -62,21 +62,24 @@ static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
 {
     if (x->receipt.len > 0)
         return false;
-    return x->st.type == PV_ST_LEAVE ||
+    return x->st.type == PV_ST_LEAVE || x->st.type == PV_ST_ADMIN ||
            (x->st.type == PV_ST_REVOCATION && pv_roster_rights(n->roster, x->st.signer) != 0);
 }
 
 /* What has to be stored, in words; people know a node by its name, and an invite has none. */
 static void describe(struct owed *o, const struct pv_statement *st)
 {
-    bool leave = st->type == PV_ST_LEAVE;
-    const struct pv_member *m =
-        pv_roster_known(o->node->roster, leave ? st->signer : st->u.revocation.pk);
-    if (!leave && st->u.revocation.kind == PV_REVOKE_INVITE)
+    const uint8_t *pk = st->type == PV_ST_LEAVE   ? st->signer
+                        : st->type == PV_ST_ADMIN ? st->u.admin.node
+                                                  : st->u.revocation.pk;
+    const struct pv_member *m = pv_roster_known(o->node->roster, pk);
+    if (st->type == PV_ST_REVOCATION && st->u.revocation.kind == PV_REVOKE_INVITE)
         snprintf(o->first, sizeof(o->first), "an invite was revoked");
     else
         snprintf(o->first, sizeof(o->first), "%s %s", m != NULL ? m->name : "a node",
-                 leave ? "left" : "was removed");
+                 st->type == PV_ST_LEAVE   ? "left"
+                 : st->type == PV_ST_ADMIN ? "became an admin"
+                                           : "was removed");
 }
 
 static void count(struct owed *o)

@@ -76,6 +76,7 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_WAIT,
     PV_CTLAPI_IP,
     PV_CTLAPI_REMOVE,
+    PV_CTLAPI_ADMIN_GRANT,
     PV_CTLAPI_SEND,
     PV_CTLAPI_INBOX,
     PV_CTLAPI_READ,
@@ -124,6 +125,8 @@ struct pv_ctlapi_request {
     bool admin;                        /* INVITE: who uses it may invite others */
     bool forget;                       /* LEAVE: delete this node's keys too */
     bool keep_invite;                  /* REMOVE: the invite that let it in stays */
+    bool last;                         /* LEAVE: although nobody else is an admin */
+    bool delete_root;                  /* LEAVE with forget: the root key, too */
     uint32_t count;                    /* PING: 1.., default 4 */
     uint32_t interval_ms;              /* PING: 10..3600000, default 1000 */
     uint32_t size;                     /* PING: bytes of filler, default 56 */
@@ -195,6 +198,7 @@ struct pv_ctlapi_peer {
     const uint8_t *key;      /* identity key; NULL (static peers): null */
     const uint8_t *wg_key;   /* transport key */
     bool online;
+    bool admin; /* it may invite and remove */
     struct pv_ctlapi_path path;
     uint64_t tx_bytes, rx_bytes; /* inner packets sent and received */
     uint64_t last_handshake_ms;  /* 0: null */

@@ -97,6 +97,15 @@ static int make_first_member(const struct pv_create *c, struct pv_created *out)
     return pv_make_member(out->network_id, c->node_sk, c->node_sk, &m, &out->member);
 }
 
+int pv_make_admin(const uint8_t *network_id, const uint8_t *root_sk,
+                  const struct pv_st_admin *admin, struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_ADMIN, network_id);
+
+    st.u.admin = *admin;
+    return sign_short(&st, root_sk, NULL, ret_made);
+}
+
 int pv_make_coordinators(const uint8_t *network_id, const uint8_t *signer_sk, uint64_t seq,
                          struct pv_view list, struct pv_made_long *ret_made)
 {
@@ -124,11 +133,9 @@ int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
     if (r != PV_OK)
         return r;
 
-    struct pv_statement st = begin_statement(PV_ST_ADMIN, out.network_id);
-    memcpy(st.u.admin.node, pk_of(c->node_sk), PV_SIGN_PK_LEN);
-    st.u.admin.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE;
-    st.u.admin.time = c->wall;
-    r = sign_short(&st, c->root_sk, NULL, &out.admin);
+    struct pv_st_admin admin = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE, .time = c->wall};
+    memcpy(admin.node, pk_of(c->node_sk), sizeof(admin.node));
+    r = pv_make_admin(out.network_id, c->root_sk, &admin, &out.admin);
     if (r == PV_OK)
         r = make_first_member(c, &out);
     if (r == PV_OK)

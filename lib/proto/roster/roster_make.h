@@ -54,6 +54,10 @@ struct pv_created {
  */
 PV_MUST_CHECK int pv_make_create(const struct pv_create *c, struct pv_created *ret_created);
 
+/* A node becomes an admin; rights: enum pv_st_right, 1 to 3. PV_ERR_MALFORMED: rights. */
+PV_MUST_CHECK int pv_make_admin(const uint8_t *network_id, const uint8_t *root_sk,
+                                const struct pv_st_admin *admin, struct pv_made *ret_made);
+
 /* Another coordinators record: the list of places changed. PV_ERR_MALFORMED: list. */
 PV_MUST_CHECK int pv_make_coordinators(const uint8_t *network_id, const uint8_t *signer_sk,
                                        uint64_t seq, struct pv_view list,

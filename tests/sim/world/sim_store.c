@@ -205,7 +205,7 @@ static int run(struct sim_store *s, const struct pv_job *job)
     case PV_JOB_FORGET_NETWORK:
         forget_network(s);
         s->n_endpoints = 0;
-        if (job->u.forget_keys)
+        if (job->u.forget == PV_FORGET_ROOT)
             s->has_root = false;
         return PV_OK;
     case PV_JOB_SET_META:

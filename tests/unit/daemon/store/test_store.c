@@ -247,11 +247,17 @@ static void forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked(v
     assert_int_equal(second.root_seed[31], 9);
 
     job = new_job(PV_JOB_FORGET_NETWORK, 6);
-    job->u.forget_keys = true;
+    job->u.forget = PV_FORGET_KEYS;
     assert_int_equal(run(s, job), PV_OK);
     assert_int_equal(pv_identity_load(dir, NULL, &rng, &second, error), PV_OK);
     assert_memory_not_equal(first.sign_pk, second.sign_pk, 32);
     assert_memory_not_equal(first.dh_pk, second.dh_pk, 32);
+    assert_true(second.has_root);
+
+    job = new_job(PV_JOB_FORGET_NETWORK, 7);
+    job->u.forget = PV_FORGET_ROOT;
+    assert_int_equal(run(s, job), PV_OK);
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &second, error), PV_OK);
     assert_false(second.has_root);
     pv_store_close(s);
 }

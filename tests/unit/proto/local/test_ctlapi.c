@@ -295,14 +295,16 @@ static void peers_json_is_exactly_the_contract(void **state)
     assert_int_equal(pv_ctlapi_peers_add(peers, &away), PV_OK);
     assert_json(peers,
                 "{\"version\":1,\"peers\":[{\"name\":\"bob\",\"ip4\":\"10.66.1.2\",\"ip6\":null,"
-                "\"key\":\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"online\":true,"
+                "\"key\":\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL
+                "=\",\"online\":true,\"admin\":false,"
                 "\"path\":{\"type\":\"direct\",\"local\":\"192.168.1.2:4000\","
                 "\"remote\":\"192.0.2.1:5000\",\"via\":null,\"rtt_ms\":9.2,\"loss\":0.0,"
                 "\"mtu\":1420},\"tx_bytes\":12,\"rx_bytes\":9223372036854775807,"
                 "\"last_handshake\":1790000000.25,\"proof\":\"daemon\",\"former\":null,\"another_"
                 "since\":null},"
                 "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
-                "=\",\"online\":false,\"path\":{\"type\":\"none\",\"local\":null,\"remote\":null,"
+                "=\",\"online\":false,\"admin\":false,\"path\":{\"type\":\"none\",\"local\":null,"
+                "\"remote\":null,"
                 "\"via\":\"203.0.113.5:3478\",\"rtt_ms\":null,\"loss\":null,\"mtu\":null},"
                 "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"proof\":null,\"former\":"
                 "null,\"another_since\":null}]}");

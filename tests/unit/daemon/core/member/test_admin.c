@@ -312,25 +312,101 @@ static void nobody_is_answered_who_went_away(void **state)
     assert_false(is_member("bob")); /* done is done */
 }
 
+/* --- admins ----------------------------------------------------------------------------------- */
+
+#define GRANT_BOB "\"cmd\":\"admin_grant\",\"peer\":\"bob\""
+
+/* This machine made the network. */
+static void give_root(void)
+{
+    /* keys_of(): the seed is the beginning of the secret key (RFC 8032 s5.1.5, as libsodium has it)
+     */
+    memcpy(x.f.identity.root_seed, x.f.world.root.sk, sizeof(x.f.identity.root_seed));
+    x.f.identity.has_root = true;
+}
+
+static uint8_t rights_of_bob(void)
+{
+    return pv_roster_by_name(x.f.node.roster, "bob")->rights;
+}
+
+static void who_has_the_root_key_makes_admins(void **state)
+{
+    (void)state;
+    give_root();
+    ask(GRANT_BOB);
+    assert_int_equal(rights_of_bob(), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
+    assert_int_equal(others.told_owed, 1);
+    assert_int_equal(others.told_gossip, 1);
+    others.says.done = true;
+    fake_peers_settle(&x);
+    expect("\"coordinator\":\"silent\"");
+    ask(GRANT_BOB); /* once more: nothing new, and an answer */
+    fake_peers_settle(&x);
+    expect("\"ok\":true");
+}
+
+static void an_admin_without_the_root_key_makes_none(void **state)
+{
+    (void)state;
+    ask(GRANT_BOB);
+    expect("the root key of home is not on this machine");
+    give_root();
+    x.f.identity.root_seed[0] ^= 1; /* that of another network */
+    ask(GRANT_BOB);
+    expect("the root key of home is not on this machine");
+    assert_int_equal(rights_of_bob(), 0);
+}
+
 /* --- leaving ---------------------------------------------------------------------------------- */
 
 /* The store has to forget the network now; it does, or does not. */
-static void forget(bool keys, int status)
+static void forget(enum pv_job_forget what, int status)
 {
     struct pv_job *job = fake_node_job(&x.f);
     struct pv_job_result result = {.status = status, .error = "the disk is gone"};
     assert_non_null(job);
     assert_int_equal(job->kind, PV_JOB_FORGET_NETWORK);
-    assert_int_equal(job->u.forget_keys, keys);
+    assert_int_equal(job->u.forget, what);
     assert_int_equal(others.left, 1);
     expect_nothing(); /* not before it is done */
     fake_node_answer(&x.f, job, &result);
 }
 
-static void a_leave_is_told_to_others_before_this_node_forgets(void **state)
+static void the_only_admin_does_not_leave_others_behind(void **state)
 {
     (void)state;
     ask("\"cmd\":\"leave\"");
+    expect("`p2pvpnctl admin grant bob` first, or leave --last");
+    assert_true(is_member("alice"));
+    assert_null(fake_node_job(&x.f));
+    give_root();
+    ask(GRANT_BOB);
+    ask("\"cmd\":\"leave\"");
+    assert_false(is_member("alice"));
+}
+
+static void a_network_without_others_is_left_at_once(void **state)
+{
+    (void)state;
+    ask(REMOVE_BOB);
+    ask("\"cmd\":\"leave\"");
+    assert_false(is_member("alice"));
+}
+
+static void the_root_key_goes_only_when_it_is_named(void **state)
+{
+    (void)state;
+    ask("\"cmd\":\"leave\",\"forget\":true,\"delete_root\":true,\"last\":true");
+    others.says.done = true;
+    fake_peers_settle(&x);
+    forget(PV_FORGET_ROOT, PV_OK);
+}
+
+static void a_leave_is_told_to_others_before_this_node_forgets(void **state)
+{
+    (void)state;
+    ask("\"cmd\":\"leave\",\"last\":true");
     assert_false(is_member("alice"));
     assert_int_equal(others.told_owed, 1);
     assert_int_equal(others.told_gossip, 1);
@@ -338,7 +414,7 @@ static void a_leave_is_told_to_others_before_this_node_forgets(void **state)
     others.says =
         (struct pv_owed_told){.coordinator = "stored", .online = 1, .know = 1, .done = true};
     fake_peers_settle(&x);
-    forget(false, PV_OK);
+    forget(PV_FORGET_NETWORK, PV_OK);
     expect("\"coordinator\":\"stored\"");
     assert_false(x.f.node.keys_forgotten);
 }
@@ -346,23 +422,23 @@ static void a_leave_is_told_to_others_before_this_node_forgets(void **state)
 static void the_client_of_a_leave_need_not_wait_for_it(void **state)
 {
     (void)state;
-    ask("\"cmd\":\"leave\"");
+    ask("\"cmd\":\"leave\",\"last\":true");
     fake_client_leave(&x, client);
     client = fake_client_open(&x);
-    forget(false, PV_OK);
+    forget(PV_FORGET_NETWORK, PV_OK);
 }
 
 static void who_can_tell_nobody_leaves_only_by_force(void **state)
 {
     (void)state;
     x.f.node.online = false;
-    ask("\"cmd\":\"leave\"");
+    ask("\"cmd\":\"leave\",\"last\":true");
     expect("leave: neither the coordinator nor a member can be told");
     assert_true(is_member("alice"));
-    ask("\"cmd\":\"leave\",\"forget\":true");
+    ask("\"cmd\":\"leave\",\"forget\":true,\"last\":true");
     assert_false(is_member("alice"));
     fake_node_wait(&x.f, PV_S(3));
-    forget(true, PV_OK);
+    forget(PV_FORGET_KEYS, PV_OK);
     assert_true(x.f.node.keys_forgotten);
     expect("\"coordinator\":\"silent\"");
 }
@@ -373,7 +449,7 @@ static void a_member_that_is_reached_is_enough_to_leave(void **state)
     (void)state;
     x.f.node.online = false;
     fake_peers_path(&x, bob, &at);
-    ask("\"cmd\":\"leave\"");
+    ask("\"cmd\":\"leave\",\"last\":true");
     assert_false(is_member("alice"));
     expect_nothing();
 }
@@ -382,9 +458,9 @@ static void who_is_no_member_any_more_tells_nobody(void **state)
 {
     (void)state;
     x.f.node.removed = true;
-    ask("\"cmd\":\"leave\"");
+    ask("\"cmd\":\"leave\",\"last\":true");
     assert_int_equal(others.told_owed, 0);
-    forget(false, PV_ERR_NO_SPACE);
+    forget(PV_FORGET_NETWORK, PV_ERR_NO_SPACE);
     expect("the disk is gone");
 }
 
@@ -393,11 +469,11 @@ static void keys_are_forgotten_without_a_network_too(void **state)
     (void)state;
     pv_membership_leave(&x.f.node, x.f.now);
     others.left = 0;
-    ask("\"cmd\":\"leave\"");
+    ask("\"cmd\":\"leave\",\"last\":true");
     assert_null(fake_node_job(&x.f));
     expect("\"error\"");
-    ask("\"cmd\":\"leave\",\"forget\":true");
-    forget(true, PV_ERR_NO_SPACE);
+    ask("\"cmd\":\"leave\",\"forget\":true,\"last\":true");
+    forget(PV_FORGET_KEYS, PV_ERR_NO_SPACE);
     expect("the disk is gone");
     assert_false(x.f.node.keys_forgotten);
 }
@@ -421,6 +497,11 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(when_too_many_wait_the_oldest_hears_at_once, start, stop),
         cmocka_unit_test_setup_teardown(nobody_is_answered_who_went_away, start, stop),
+        cmocka_unit_test_setup_teardown(who_has_the_root_key_makes_admins, start, stop),
+        cmocka_unit_test_setup_teardown(an_admin_without_the_root_key_makes_none, start, stop),
+        cmocka_unit_test_setup_teardown(the_only_admin_does_not_leave_others_behind, start, stop),
+        cmocka_unit_test_setup_teardown(a_network_without_others_is_left_at_once, start, stop),
+        cmocka_unit_test_setup_teardown(the_root_key_goes_only_when_it_is_named, start, stop),
         cmocka_unit_test_setup_teardown(a_leave_is_told_to_others_before_this_node_forgets, start,
                                         stop),
         cmocka_unit_test_setup_teardown(the_client_of_a_leave_need_not_wait_for_it, start, stop),
