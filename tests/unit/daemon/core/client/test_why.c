@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/* What `why` and `trace` say of a peer, line by line. The cause itself is test_cause.c's. */
+#include "crypto/ct.h"
+#include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/linkkeys.h"
+#include "daemon/core/client/cause.h"
+#include "daemon/core/client/why.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/nat/mapper.h"
+#include "daemon/core/nat/udpwatch.h"
+#include "daemon/core/path/portmap.h"
+#include "daemon/core/path/relays.h"
+#include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/rediscovery.h"
+#include "tests/unit/daemon/core/client/fake_client.h"
+
+static struct fake_peers x;
+static struct pv_peer *bob;
+static uint32_t client;
+static void *attempts, *rediscovery; /* the real parts, which why asks */
+static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
+
+/* What the other parts would say. */
+static struct {
+    struct pv_cause cause;
+    struct pv_mapper_view mapper;
+    struct pv_udpwatch udp;
+    enum pv_linkkeys_state proof;
+    enum pv_chat_later held;
+} others;
+
+void pv_cause_find(const struct pv_node *n, const struct pv_cause_own *own, struct pv_peer *p,
+                   pv_ns now, struct pv_cause *ret_cause)
+{
+    (void)n, (void)own, (void)p, (void)now;
+    *ret_cause = others.cause;
+}
+
+const char *pv_membership_overlap(const struct pv_node *n, struct pv_prefix *ret_range)
+{
+    (void)n, (void)ret_range;
+    return "";
+}
+
+const struct pv_mapper *pv_portmap_mapper(const struct pv_node *n)
+{
+    (void)n;
+    return NULL;
+}
+
+struct pv_mapper_view pv_mapper_view(const struct pv_mapper *m, uint16_t family)
+{
+    (void)m, (void)family;
+    return others.mapper;
+}
+
+const char *pv_mapper_protocol_name(enum pv_mapper_protocol protocol)
+{
+    (void)protocol;
+    return "PCP";
+}
+
+const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n)
+{
+    (void)n;
+    return &others.udp;
+}
+
+const char *pv_relays_name(const struct pv_node *n, uint16_t via,
+                           char buf[static PV_TURNSERVERS_NAME])
+{
+    (void)n;
+    snprintf(buf, PV_TURNSERVERS_NAME, "relay%u", via);
+    return buf;
+}
+
+enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const uint8_t *pk)
+{
+    (void)keys, (void)pk;
+    return others.proof;
+}
+
+enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_t *pk)
+{
+    (void)link, (void)pk;
+    return others.held;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    memset(&others, 0, sizeof(others));
+    memcpy(others.cause.text, "nothing is wrong", 17);
+    others.proof = PV_LINKKEYS_CONFIRMED;
+    fake_peers_init(&x, &pv_part_why);
+    fake_node_enter(&x.f);
+    bob = fake_peers_member(&x, 7, "bob", 7);
+    x.f.node.online = true;
+    fake_node_start(&x.f);
+    assert_int_equal(pv_part_attempts.make(&x.f.node, &x.f.cfg, x.f.now, &attempts), PV_OK);
+    assert_int_equal(pv_part_rediscovery.make(&x.f.node, &x.f.cfg, x.f.now, &rediscovery), PV_OK);
+    assert_int_equal(pv_relayway_new(&x.env.relays[0], 0, &x.f.node.rng), PV_OK);
+    client = fake_client_open(&x);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    pv_part_rediscovery.free(rediscovery);
+    pv_part_attempts.free(attempts);
+    for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
+        x.env.relays[i] = pv_relayway_free(x.env.relays[i]);
+    fake_peers_done(&x);
+    return 0;
+}
+
+/* Asks why; the answer is in fake_client_output. */
+static void ask(void)
+{
+    fake_client_ask(&x, client, "\"cmd\":\"why\",\"peer\":\"bob\"");
+    (void)fake_client_read(&x, client);
+}
+
+static bool said(const char *text)
+{
+    return strstr(fake_client_output, text) != NULL;
+}
+
+static void expect(const char *text)
+{
+    ask();
+    if (!said(text))
+        fail_msg("no \"%s\" in: %s", text, fake_client_output);
+}
+
+static void expect_not(const char *text)
+{
+    ask();
+    if (said(text))
+        fail_msg("\"%s\" in: %s", text, fake_client_output);
+}
+
+/* --- how it is reached ------------------------------------------------------------------------ */
+
+static void the_first_reason_hides_those_after_it(void **state)
+{
+    (void)state;
+    expect("bob has no path because nothing wanted one: try `p2pvpnctl ping bob`");
+    pv_peer_set_state(bob, PV_PEER_REACHING, "a test", x.f.now);
+    expect("bob has no path yet: reaching");
+    assert_true(said("  it has not answered our description"));
+    x.f.node.online = false;
+    memcpy(x.f.node.coord_info.error, "no route", 9);
+    expect("bob cannot be asked: cannot reach the coordinator (no route)");
+    bob->presence = PV_PRESENCE_OFFLINE;
+    expect("bob is offline: the coordinator has no connection from it");
+    x.f.node.up = false;
+    expect("bob is not reached: this machine is down");
+    assert_false(said("offline"));
+}
+
+static void a_path_is_told_with_its_address_and_age(void **state)
+{
+    (void)state;
+    fake_peers_path(&x, bob, &there);
+    x.f.now += PV_S(12);
+    expect("bob has been reached directly at 192.0.2.7:51820 for 12 s\"");
+    bob->path_state = PV_PATH_STATE_SUSPECT;
+    expect("for 12 s, but it does not answer now");
+    bob->far_relay = true;
+    expect("bob has been reached through the relay 192.0.2.7:51820 for 12 s, but it does not");
+    assert_true(said("no direct path is proven"));
+}
+
+static void missing_keys_are_named(void **state)
+{
+    struct fake_far carol;
+    (void)state;
+    fake_far_init(&x, &carol, 8, "carol", 8);
+    fake_far_talk(&x, &carol, &there);
+    fake_client_ask(&x, client, "\"cmd\":\"why\",\"peer\":\"carol\"");
+    (void)fake_client_read(&x, client);
+    assert_true(said("  encrypted with "));
+    assert_false(said("there are no session keys"));
+    pv_peer_want(bob, "a test", x.f.now);
+    expect("there are no session keys; a handshake is under way");
+}
+
+static void the_cause_is_a_line_for_people_and_a_field_for_programs(void **state)
+{
+    (void)state;
+    ask();
+    assert_true(said("  cause: nothing is wrong"));
+    assert_true(said("\"cause\":\"nothing is wrong\",\"todo\":null"));
+    assert_false(said("to do:"));
+    memcpy(others.cause.todo, "wait", 5);
+    ask();
+    assert_true(said("  to do: wait"));
+    assert_true(said("\"todo\":\"wait\""));
+}
+
+/* --- what stands in the way ------------------------------------------------------------------- */
+
+static void blocked_udp_is_told_where_it_matters(void **state)
+{
+    (void)state;
+    expect("the coordinator offers no relay that would carry it meanwhile");
+    others.udp.blocked = true;
+    expect("UDP is blocked here, and the coordinator offers no relay");
+    x.f.node.online = false; /* nothing gets through at all */
+    expect_not("UDP is blocked");
+    x.f.node.online = true;
+    fake_peers_path(&x, bob, &there); /* it gets through, plainly */
+    expect_not("UDP is blocked");
+}
+
+static void a_relay_that_is_not_reached_is_named(void **state)
+{
+    (void)state;
+    assert_int_equal(pv_relayway_new(&x.env.relays[2], 2, &x.f.node.rng), PV_OK);
+    expect_not("cannot reach the relay");
+    pv_relayway_failed(x.env.relays[2], "its name is not found");
+    expect("  cannot reach the relay relay2: its name is not found");
+    fake_peers_path(&x, bob, &there);
+    expect_not("cannot reach the relay");
+}
+
+static void the_router_is_told_of_when_it_helps_or_could(void **state)
+{
+    (void)state;
+    memcpy(others.mapper.why, "the router is silent", 21);
+    expect("  no port is mapped here: the router is silent");
+    fake_peers_path(&x, bob, &there);
+    expect_not("no port is mapped");
+    others.mapper.state = PV_MAPPER_WORKING;
+    others.mapper.external = pv_addr4(198, 51, 100, 1, 999);
+    expect("  the router maps 198.51.100.1:999 by PCP, proven from outside");
+}
+
+static void whose_nat_stands_in_the_way_is_said_with_what_would_help(void **state)
+{
+    (void)state;
+    expect_not("NAT"); /* nobody looked at it yet */
+    bob->hard.tried = true;
+    bob->hard.packets = 170;
+    bob->hard.plan.method = PV_HARDNAT_BIRTHDAY;
+    bob->hard.not_before = x.f.now + PV_S(90);
+    bob->descx.theirs.gen = 1;
+    bob->remote.nat = (struct pv_desc_nat){
+        .mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_BLOCK, .lo = 1000, .hi = 2000};
+    expect("  our NAT has not been measured");
+    assert_true(said("  their NAT uses another public port for each destination (within 1000 to"));
+    assert_true(said("170 packets, no opening was found"));
+    assert_true(said("  the next attempt is in 90 s"));
+    assert_true(said("  their NAT stands in the way: a port forwarded there"));
+    fake_peers_path(&x, bob, &there);
+    expect_not("stands in the way");
+    assert_false(said("no opening was found"));
+}
+
+static void waiting_messages_and_old_daemons_are_told(void **state)
+{
+    static char link; /* only its address counts */
+    (void)state;
+    others.held = PV_CHAT_LATER_DISK;
+    expect_not("messages are queued"); /* chat is not there */
+    x.f.node.chatlink = (struct pv_chatlink *)(void *)&link;
+    expect("takes no more from you for now (its disk is nearly full)");
+    others.held = PV_CHAT_LATER_NO;
+    expect_not("messages are queued");
+    assert_false(said("too old to prove"));
+    others.proof = PV_LINKKEYS_OLD;
+    expect("its p2pvpnd is too old to prove that chat and files come from it");
+}
+
+/* --- without the coordinator ------------------------------------------------------------------ */
+
+static void where_it_is_looked_for_is_told_while_the_coordinator_is_away(void **state)
+{
+    (void)state;
+    expect_not("no address is known");
+    x.f.node.online = false;
+    expect("  and no address is known at which it was reached directly before");
+    assert_false(said("pass our signals"));
+    x.env.n_in_sync = 2;
+    expect("  peers that are reached pass our signals on to it: 2");
+    x.env.n_in_sync = 0;
+}
+
+static void how_it_was_found_is_told(void **state)
+{
+    (void)state;
+    struct pv_peer *carol = fake_peers_member(&x, 8, "carol", 8);
+    fake_peers_path(&x, bob, &there);
+    expect_not("found without the coordinator");
+    bob->notes.passed_by = pv_peer_id(carol);
+    expect("  found without the coordinator, through carol");
+    bob->recalled = there;
+    expect("  found without the coordinator, at its new address 192.0.2.7:51820");
+    pv_part_rediscovery.on_peer(rediscovery, bob, PV_PEER_FACT_PATH, x.f.now);
+    expect("  found without the coordinator, at its cached address 192.0.2.7:51820");
+}
+
+/* --- trace ------------------------------------------------------------------------------------ */
+
+static void a_trace_is_what_happened_and_how_long_ago(void **state)
+{
+    (void)state;
+    pv_trace_add(pv_peer_trace(bob), x.f.now, "the first thing");
+    x.f.now += PV_S(3);
+    pv_trace_add(pv_peer_trace(bob), x.f.now, "the second thing");
+    fake_client_ask(&x, client, "\"cmd\":\"trace\",\"peer\":\"bob\"");
+    (void)fake_client_read(&x, client);
+    const char *first = strstr(fake_client_output, "the first thing");
+    const char *second = strstr(fake_client_output, "the second thing");
+    assert_true(first != NULL && second != NULL && first < second);
+    assert_true(said("3.0"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_first_reason_hides_those_after_it, start, stop),
+        cmocka_unit_test_setup_teardown(a_path_is_told_with_its_address_and_age, start, stop),
+        cmocka_unit_test_setup_teardown(missing_keys_are_named, start, stop),
+        cmocka_unit_test_setup_teardown(the_cause_is_a_line_for_people_and_a_field_for_programs,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(blocked_udp_is_told_where_it_matters, start, stop),
+        cmocka_unit_test_setup_teardown(a_relay_that_is_not_reached_is_named, start, stop),
+        cmocka_unit_test_setup_teardown(the_router_is_told_of_when_it_helps_or_could, start, stop),
+        cmocka_unit_test_setup_teardown(whose_nat_stands_in_the_way_is_said_with_what_would_help,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(waiting_messages_and_old_daemons_are_told, start, stop),
+        cmocka_unit_test_setup_teardown(
+            where_it_is_looked_for_is_told_while_the_coordinator_is_away, start, stop),
+        cmocka_unit_test_setup_teardown(how_it_was_found_is_told, start, stop),
+        cmocka_unit_test_setup_teardown(a_trace_is_what_happened_and_how_long_ago, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
