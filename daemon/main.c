@@ -17,6 +17,7 @@
 #include "crypto/ct.h"
 #include "daemon/io/io.h"
 #include "daemon/io/portmapper.h"
+#include "daemon/reload.h"
 #include "daemon/rights.h"
 #include "daemon/settings.h"
 #include "daemon/store/identity.h"
@@ -62,6 +63,7 @@ struct daemon {
     const char *state, *socket, *tun, *config; /* NULL = not given */
     uint16_t port;                             /* 0 = not given */
     bool check;
+    bool reloaded; /* the settings were read again: the next life has them */
     struct pv_settings settings;
     struct pv_logsink sink;
     struct pv_log log;
@@ -567,6 +569,25 @@ static void on_ready(void *ctx)
     say(EXIT_OK, "ready: version %s, UDP port %u, socket %s", PV_VERSION, d->port, d->socket);
 }
 
+/* A new life with new settings has the sockets, the interface and the clients' door of the old. */
+static bool on_reload(void *ctx)
+{
+    struct daemon *d = ctx;
+    char error[PV_SETTINGS_ERROR_MAX], waiting[PV_RELOAD_TEXT_MAX];
+    const char *file = d->config != NULL ? d->config : DEFAULT_CONFIG;
+    if (pv_reload_settings(&d->settings, file, d->config == NULL, error, waiting) < 0) {
+        pv_log(&d->log, PV_LOG_ERROR, "what=\"nothing is changed\" why=\"%s\"", error);
+        return false;
+    }
+    if (waiting[0] != '\0')
+        pv_log(&d->log, PV_LOG_WARN, "what=\"restart p2pvpnd for some changes\" keys=\"%s\"",
+               waiting);
+    d->log.level = d->settings.log_level;
+    pv_log(&d->log, PV_LOG_INFO, "what=\"settings read again\" file=%s", file);
+    d->reloaded = true;
+    return true;
+}
+
 /* From a loaded state to the end of the loop: what the loop uses is opened before it, freed after.
  */
 static int run_loop(struct daemon *d)
@@ -591,6 +612,8 @@ static int run_loop(struct daemon *d)
         .metrics_local = pv_addr_is_loopback(&d->settings.metrics.listen),
         .ready = on_ready,
         .ready_ctx = d,
+        .reload = on_reload,
+        .reload_ctx = d,
     };
     snprintf(cfg.tun_name, sizeof(cfg.tun_name), "%s", d->tun);
     int r = pv_io_new(&d->io, &cfg);
@@ -604,13 +627,14 @@ static int run_loop(struct daemon *d)
 static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
 {
     int code = open_keys(d, transport_key);
+    d->reloaded = false;
     if (code == EXIT_OK)
         code = open_store(d);
     if (code == EXIT_OK)
         code = run_loop(d);
     /* A node that leaves its network and forgets its keys goes on as a new one, in the same
      * process and with the same sockets. */
-    *ret_again = code == EXIT_OK && pv_engine_wants_restart(d->engine);
+    *ret_again = code == EXIT_OK && (d->reloaded || pv_engine_wants_restart(d->engine));
     /* The loop is freed first: it uses the engine, the store and the identity. */
     d->io = pv_io_free(d->io);
     d->engine = pv_engine_free(d->engine);

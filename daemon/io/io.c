@@ -106,8 +106,8 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
     (void)now;
     while (pv_signals_read(io->cfg.signals_fd, &signo) == PV_OK) {
         if (signo == SIGHUP) {
-            pv_log(io->turn.log, PV_LOG_WARN,
-                   "signal=HUP what=\"ignored: restart p2pvpnd to read the configuration again\"");
+            if (io->cfg.reload != NULL && io->cfg.reload(io->cfg.reload_ctx))
+                stop(io, PV_OK);
             continue;
         }
         pv_log(io->turn.log, PV_LOG_INFO, "signal=%d what=stopping", signo);

@@ -42,6 +42,9 @@ struct pv_io_config {
      * control clients are answered. */
     void (*ready)(void *ctx);
     void *ready_ctx;
+    /* SIGHUP. True: pv_io_run() returns PV_OK, for there is to be another life. NULL: ignored. */
+    bool (*reload)(void *ctx);
+    void *reload_ctx;
 };
 
 /* Starts threads. PV_ERR_NOMEM, -errno. */

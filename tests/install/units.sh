@@ -136,6 +136,19 @@ check)
     until_true 5 test -s /run/p2pvpn/p2pvpnd.names
     [ "$(stat -c %u /run/p2pvpn/p2pvpnd.names)" = 987 ] || fail "the names are not the service's"
     [ "$(stat -c %u $state/lock)" = 987 ] || fail "the state is not handed over"
+    # A typo is named and changes nothing; what is right is taken over, by the same process.
+    pid=$(systemctl show -P MainPID p2pvpnd.service)
+    printf '[interface]\nmtu = 1300\nprot = 1\n' >/etc/p2pvpn/p2pvpnd.conf
+    systemctl reload p2pvpnd.service
+    until_true 5 grep -q 'nothing is changed.*p2pvpnd.conf:3' /run/out/log
+    ip link show p2pvpn0 >/run/out/link
+    has /run/out/link 'mtu 1420 '
+    printf '[interface]\nmtu = 1300\nport = 4242\n' >/etc/p2pvpn/p2pvpnd.conf
+    systemctl reload p2pvpnd.service
+    until_true 5 grep -q 'restart p2pvpnd for some changes.*port' /run/out/log
+    until_true 5 sh -c 'ip link show p2pvpn0 | grep -q "mtu 1300 "'
+    until_true 5 p2pvpnctl ip
+    [ "$(systemctl show -P MainPID p2pvpnd.service)" = "$pid" ] || fail "a reload is another process"
     # Back after its death, with the same address, and it ends when it is told to.
     before=$(p2pvpnctl ip)
     systemctl kill -s KILL p2pvpnd.service

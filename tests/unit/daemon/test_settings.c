@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/reload.h"
 #include "daemon/settings.h"
 #include "sys/file/file.h"
 #include "sys/net/tlscert.h"
@@ -398,6 +399,71 @@ static void metrics_are_for_this_machine_unless_said_otherwise(void **state)
     pv_settings_done(&s);
 }
 
+/* --- read again ------------------------------------------------------------------------------ */
+
+static void write_conf(const char *path, const char *text)
+{
+    assert_int_equal(pv_file_write(path, pv_view(text, strlen(text)), 0600), PV_OK);
+}
+
+static void a_reload_takes_all_or_nothing(void **state)
+{
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX], waiting[PV_RELOAD_TEXT_MAX], path[] = "/tmp/pvreload.XXXXXX";
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    pv_settings_init(&s);
+    write_conf(path, "[interface]\nmtu = 1300\n[chat]\nauto-accept = bob\n");
+    assert_int_equal(pv_reload_settings(&s, path, true, error, waiting), PV_OK);
+    assert_string_equal(waiting, "");
+    assert_int_equal(s.mtu, 1300);
+    assert_int_equal(s.n_auto_accept, 1);
+    write_conf(path, "[interface]\nmtu = 1400\n[chat]\nautoaccept = bob\n");
+    assert_int_equal(pv_reload_settings(&s, path, true, error, waiting), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, ":4: "));
+    assert_int_equal(s.mtu, 1300);
+    assert_int_equal(s.n_auto_accept, 1);
+    /* So does a file that the settings name. */
+    write_conf(path, "[interface]\nmtu = 1400\n[relay]\npassword-file = /no/such/file\n"
+                     "turn = turn:10.0.0.1:3478\nuser = a\n");
+    assert_int_not_equal(pv_reload_settings(&s, path, true, error, waiting), PV_OK);
+    assert_non_null(strstr(error, "/no/such/file"));
+    assert_int_equal(s.mtu, 1300);
+    unlink(path);
+    assert_int_equal(pv_reload_settings(&s, path, false, error, waiting), PV_ERR_NOT_FOUND);
+    assert_int_equal(s.mtu, 1300);
+    assert_int_equal(pv_reload_settings(&s, path, true, error, waiting), PV_OK);
+    assert_int_equal(s.mtu, PV_SETTINGS_MTU);
+    pv_settings_done(&s);
+}
+
+static void what_was_made_with_rights_waits_for_a_restart(void **state)
+{
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX], waiting[PV_RELOAD_TEXT_MAX], path[] = "/tmp/pvreload.XXXXXX";
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    pv_settings_init(&s);
+    write_conf(path, "[interface]\nname = new\nport = 7\nworkers = 2\nmtu = 1300\n"
+                     "private-key-file = /k\n[chat]\nnotify = /bin/true\n[metrics]\n"
+                     "listen = 127.0.0.1:9586\n");
+    assert_int_equal(pv_reload_settings(&s, path, false, error, waiting), PV_OK);
+    assert_string_equal(waiting, "[interface] name, [interface] port, [interface] workers, "
+                                 "[interface] private-key-file, [chat] notify, [metrics] listen");
+    assert_string_equal(s.tun_name, "");
+    assert_int_equal(s.port, 0);
+    assert_int_equal(s.workers, 1);
+    assert_string_equal(s.notify, "");
+    assert_int_equal(s.metrics.listen.family, PV_AF_NONE);
+    assert_int_equal(s.mtu, 1300);
+    unlink(path);
+    pv_settings_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +477,8 @@ int main(void)
         cmocka_unit_test(a_ca_file_has_to_hold_certificates),
         cmocka_unit_test(limits_hold_exactly),
         cmocka_unit_test(key_files_are_read_strictly),
+        cmocka_unit_test(a_reload_takes_all_or_nothing),
+        cmocka_unit_test(what_was_made_with_rights_waits_for_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reload.h - settings read again while p2pvpnd runs: all that is new is taken, but for what was
+ * opened or fixed before it gave up its rights.
+ */
+#ifndef PV_DAEMON_RELOAD_H
+#define PV_DAEMON_RELOAD_H
+
+#include "daemon/settings.h"
+
+enum {
+    PV_RELOAD_TEXT_MAX = 256, /* bytes, with the NUL */
+};
+
+/*
+ * Reads the file, and the files that it names, and only then changes *s. A negative status with
+ * ret_error: nothing has changed. optional: a file that does not exist is an empty one.
+ * ret_waiting: the keys whose new value needs a restart, "[interface] port, workers"; "" for none.
+ * *s has their old values.
+ */
+PV_MUST_CHECK int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
+                                     char ret_error[static PV_SETTINGS_ERROR_MAX],
+                                     char ret_waiting[static PV_RELOAD_TEXT_MAX]);
+
+#endif /* PV_DAEMON_RELOAD_H */
