@@ -274,7 +274,7 @@ static void link_entry(struct pv_roster *r, struct pv_roster_item *e, struct pv_
         e->next_about = subject->about;
         subject->about = e;
     }
-    if (pv_roster_quota_of(e->pub.st.type) != QUOTA_NONE)
+    if (pv_roster_quota_of(e->pub.st.type) != PV_ROSTER_QUOTA_NONE)
         pv_roster_quota_add(subject != NULL ? subject : signer, e);
     e->prev = r->last;
     if (r->last == NULL)
@@ -284,7 +284,7 @@ static void link_entry(struct pv_roster *r, struct pv_roster_item *e, struct pv_
     r->last = e;
     /* Of a removed node statements of unknown types are held, and listed if it turns out that it
      * was not removed. */
-    if (pv_roster_quota_of(e->pub.st.type) != QUOTA_UNKNOWN || !signer->revoked_node)
+    if (pv_roster_quota_of(e->pub.st.type) != PV_ROSTER_QUOTA_UNKNOWN || !signer->revoked_node)
         pv_roster_set_list(r, e);
     tell_statement(r, e);
 }
@@ -417,10 +417,10 @@ static struct pv_roster_item *find_held(const struct pv_roster *r, const struct 
     struct pv_roster_item *e = pv_roster_set_find(r, st->hash, sizeof(st->hash));
     const struct pv_roster_key *signer;
 
-    if (e != NULL || pv_roster_quota_of(st->type) != QUOTA_UNKNOWN)
+    if (e != NULL || pv_roster_quota_of(st->type) != PV_ROSTER_QUOTA_UNKNOWN)
         return e;
     signer = pv_roster_key(r, st->signer);
-    return signer == NULL ? NULL : pv_roster_quota_find(signer, QUOTA_UNKNOWN, st->hash);
+    return signer == NULL ? NULL : pv_roster_quota_find(signer, PV_ROSTER_QUOTA_UNKNOWN, st->hash);
 }
 
 /* Cheap checks first: the form, then whether we hold it, and only then the signatures. */
@@ -529,7 +529,7 @@ int pv_roster_new(struct pv_view record, const uint8_t *expect_id, const struct 
      * stay when their statements are dropped, so they have a limit of their own. */
     r->key_map = pv_map_make(rng, 4 * (PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE));
     r->value_map =
-        pv_map_make(rng, 2 * BIND_KINDS * (PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE));
+        pv_map_make(rng, 2 * PV_ROSTER_BIND_KINDS * (PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE));
     r->coordinator_map = pv_map_make(rng, PV_ROSTER_MAX_STATEMENTS);
     status = init_record(r, &st);
     if (status != PV_OK) {

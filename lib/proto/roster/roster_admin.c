@@ -163,9 +163,9 @@ static void report_void(struct pv_roster *r, struct pv_roster_item *e)
 {
     char who[PV_KEY_TEXT_BUF];
 
-    if (e->refused != REFUSE_NONE)
+    if (e->refused != PV_ROSTER_REFUSE_NONE)
         return;
-    e->refused = REFUSE_REVOKED;
+    e->refused = PV_ROSTER_REFUSE_REVOKED;
     pv_roster_report(r, PV_ROSTER_EV_REFUSED, NULL, "a removed admin (%s) tries to revoke",
                      pv_key_format(e->signer->pk, who));
 }
@@ -173,7 +173,7 @@ static void report_void(struct pv_roster *r, struct pv_roster_item *e)
 /* Statements of unknown types are kept of those who are in the network. */
 static void list_unknown(struct pv_roster *r, struct pv_roster_key *k)
 {
-    for (struct pv_roster_item *e = k->kept[QUOTA_UNKNOWN]; e != NULL; e = e->next_kept) {
+    for (struct pv_roster_item *e = k->kept[PV_ROSTER_QUOTA_UNKNOWN]; e != NULL; e = e->next_kept) {
         if (e->listed && k->revoked_node)
             pv_roster_set_unlist(r, e);
         else if (!e->listed && !k->revoked_node &&

@@ -16,10 +16,10 @@
 /* --- values ------------------------------------------------------------------------------------
  */
 
-static void value_key(uint8_t key[static ROSTER_BINDING_LEN], enum pv_roster_binding_kind kind,
+static void value_key(uint8_t key[static PV_ROSTER_BINDING_LEN], enum pv_roster_binding_kind kind,
                       const void *value, size_t len)
 {
-    memset(key, 0, ROSTER_BINDING_LEN);
+    memset(key, 0, PV_ROSTER_BINDING_LEN);
     key[0] = (uint8_t)kind;
     memcpy(key + 1, value, len);
 }
@@ -28,7 +28,7 @@ static struct pv_roster_value *find_value(const struct pv_roster *r,
                                           enum pv_roster_binding_kind kind, const void *value,
                                           size_t len)
 {
-    uint8_t key[ROSTER_BINDING_LEN];
+    uint8_t key[PV_ROSTER_BINDING_LEN];
     struct pv_roster_value *v;
 
     if (len > PV_NAME_MAX)
@@ -73,16 +73,17 @@ int pv_roster_link_values(struct pv_roster *r, struct pv_roster_item *e)
     int status = PV_OK;
 
     if (e->pub.st.type == PV_ST_TRANSPORT)
-        status = link_value(r, e, BIND_TRANSPORT, e->pub.st.u.transport.transport, PV_DH_LEN);
+        status =
+            link_value(r, e, PV_ROSTER_BIND_TRANSPORT, e->pub.st.u.transport.transport, PV_DH_LEN);
     if (e->pub.st.type != PV_ST_MEMBER)
         return status;
-    status = link_value(r, e, BIND_NAME, m->name, strlen(m->name));
+    status = link_value(r, e, PV_ROSTER_BIND_NAME, m->name, strlen(m->name));
     if (status == PV_OK)
-        status = link_value(r, e, BIND_IP4, m->ip4, sizeof(m->ip4));
+        status = link_value(r, e, PV_ROSTER_BIND_IP4, m->ip4, sizeof(m->ip4));
     if (status == PV_OK)
-        status = link_value(r, e, BIND_IP6, m->ip6, sizeof(m->ip6));
+        status = link_value(r, e, PV_ROSTER_BIND_IP6, m->ip6, sizeof(m->ip6));
     if (status == PV_OK)
-        status = link_value(r, e, BIND_TRANSPORT, m->transport, sizeof(m->transport));
+        status = link_value(r, e, PV_ROSTER_BIND_TRANSPORT, m->transport, sizeof(m->transport));
     if (status != PV_OK)
         pv_roster_unlink_values(r, e);
     return status;
@@ -90,7 +91,7 @@ int pv_roster_link_values(struct pv_roster *r, struct pv_roster_item *e)
 
 void pv_roster_unlink_values(struct pv_roster *r, struct pv_roster_item *e)
 {
-    for (size_t i = 0; i < BIND_KINDS; i++) {
+    for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         struct pv_roster_value *v = e->values[i];
         e->values[i] = NULL;
         if (v == NULL || --v->refs > 0)
@@ -237,7 +238,7 @@ static void lose(struct pv_roster *r, struct pv_roster_claim *c)
 {
     c->wins = false;
     touch(r, c->key);
-    for (size_t i = 0; i < BIND_KINDS; i++) {
+    for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         struct pv_roster_value *v = c->stakes[i].value;
         if (v != NULL && v->owner == c)
             free_value(r, v);
@@ -251,7 +252,7 @@ static void withdraw(struct pv_roster *r, struct pv_roster_claim *c)
 {
     bool won = c->wins;
 
-    for (size_t i = 0; i < BIND_KINDS; i++) {
+    for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         struct pv_roster_stake *s = &c->stakes[i];
         if (s->value == NULL)
             continue;
@@ -265,7 +266,7 @@ static void withdraw(struct pv_roster *r, struct pv_roster_claim *c)
     }
     if (won)
         lose(r, c);
-    for (size_t i = 0; i < BIND_KINDS; i++)
+    for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++)
         c->stakes[i].value = NULL;
     c->item = NULL; /* still queued, it is passed over */
 }
@@ -276,7 +277,7 @@ static void enter(struct pv_roster *r, struct pv_roster_claim *c, struct pv_rost
     c->key = k;
     c->item = e;
     c->rank = *rank;
-    for (size_t i = 0; i < BIND_KINDS; i++) {
+    for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         struct pv_roster_value *v = e->values[i];
         struct pv_roster_stake *s = &c->stakes[i];
         if (v == NULL)
@@ -315,7 +316,8 @@ void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_ros
      * members could each wait for the other. */
     if (!k->claim.wins)
         transport = NULL;
-    if (transport != NULL && transport->values[BIND_TRANSPORT] == member->values[BIND_TRANSPORT])
+    if (transport != NULL &&
+        transport->values[PV_ROSTER_BIND_TRANSPORT] == member->values[PV_ROSTER_BIND_TRANSPORT])
         transport = NULL;
     if (transport != NULL) {
         second = rank_of(transport);
@@ -334,24 +336,24 @@ void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_ros
 
 enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c)
 {
-    for (enum pv_roster_binding_kind i = 0; i < BIND_KINDS; i++) {
+    for (enum pv_roster_binding_kind i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         const struct pv_roster_value *v = c->stakes[i].value;
         if (v != NULL && v->owner != NULL && v->owner != c &&
             cmp_ranks(&v->owner->rank, &c->rank) < 0)
             return i;
     }
-    return BIND_KINDS;
+    return PV_ROSTER_BIND_KINDS;
 }
 
 /* c takes what it claims, unless somebody before it has any of that. */
 static void contest(struct pv_roster *r, struct pv_roster_claim *c)
 {
-    struct pv_roster_claim *losers[BIND_KINDS];
+    struct pv_roster_claim *losers[PV_ROSTER_BIND_KINDS];
     size_t n = 0;
 
-    if (c->item == NULL || c->wins || pv_roster_lacks(c) != BIND_KINDS)
+    if (c->item == NULL || c->wins || pv_roster_lacks(c) != PV_ROSTER_BIND_KINDS)
         return;
-    for (size_t i = 0; i < BIND_KINDS; i++) {
+    for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         struct pv_roster_value *v = c->stakes[i].value;
         if (v == NULL)
             continue;

@@ -18,40 +18,40 @@
 #include "proto/roster/roster.h"
 
 enum {
-    ROSTER_BINDING_LEN = 1 + PV_NAME_BUF, /* bytes: kind and value */
+    PV_ROSTER_BINDING_LEN = 1 + PV_NAME_BUF, /* bytes: kind and value */
 };
 
 /* What a value is bound as: names, addresses and transport keys share one table. */
 enum pv_roster_binding_kind {
-    BIND_NAME,
-    BIND_IP4,
-    BIND_IP6,
-    BIND_TRANSPORT,
-    BIND_KINDS,
+    PV_ROSTER_BIND_NAME,
+    PV_ROSTER_BIND_IP4,
+    PV_ROSTER_BIND_IP6,
+    PV_ROSTER_BIND_TRANSPORT,
+    PV_ROSTER_BIND_KINDS,
 };
 
 /* Statements that a key may make without anybody's consent; of each kind a few are kept. */
 enum pv_roster_quota {
-    QUOTA_MEMBER,
-    QUOTA_TRANSPORT,
-    QUOTA_LEAVE,
-    QUOTA_COORDINATORS,
-    QUOTA_UNKNOWN,
-    QUOTAS,
-    QUOTA_NONE = QUOTAS, /* statements of which there is no such limit */
+    PV_ROSTER_QUOTA_MEMBER,
+    PV_ROSTER_QUOTA_TRANSPORT,
+    PV_ROSTER_QUOTA_LEAVE,
+    PV_ROSTER_QUOTA_COORDINATORS,
+    PV_ROSTER_QUOTA_UNKNOWN,
+    PV_ROSTER_QUOTAS,
+    PV_ROSTER_QUOTA_NONE = PV_ROSTER_QUOTAS, /* statements of which there is no such limit */
 };
 
 /* Why a claim does not count. Reported when it changes. */
 enum pv_roster_refusal {
-    REFUSE_NONE,
-    REFUSE_NAME,      /* another member has the name */
-    REFUSE_ADDRESS,   /* another member has an address */
-    REFUSE_TRANSPORT, /* another member has the transport key */
-    REFUSE_WINDOW,    /* the receipt's time is outside of the invite's window */
-    REFUSE_RECEIPT,   /* its receipt's coordinator stands in no record that counts */
-    REFUSE_EXPIRY,    /* it sets an expiry, which only an admin may */
-    REFUSE_ADMITTER,  /* the invite or the admin that signed it is revoked */
-    REFUSE_REVOKED,   /* the node itself is revoked */
+    PV_ROSTER_REFUSE_NONE,
+    PV_ROSTER_REFUSE_NAME,      /* another member has the name */
+    PV_ROSTER_REFUSE_ADDRESS,   /* another member has an address */
+    PV_ROSTER_REFUSE_TRANSPORT, /* another member has the transport key */
+    PV_ROSTER_REFUSE_WINDOW,    /* the receipt's time is outside of the invite's window */
+    PV_ROSTER_REFUSE_RECEIPT,   /* its receipt's coordinator stands in no record that counts */
+    PV_ROSTER_REFUSE_EXPIRY,    /* it sets an expiry, which only an admin may */
+    PV_ROSTER_REFUSE_ADMITTER,  /* the invite or the admin that signed it is revoked */
+    PV_ROSTER_REFUSE_REVOKED,   /* the node itself is revoked */
 };
 
 /* One receipt in the order of its coordinator: enough to find two that contradict each other. */
@@ -92,7 +92,7 @@ struct pv_roster_item {
     struct pv_roster_item *prev_record, *next_record; /* all coordinators records */
     struct pv_roster_item *next_news;                 /* waiting for EV_STATEMENT or EV_DROPPED */
     /* What a member or transport key statement claims; each counts it among its refs. */
-    struct pv_roster_value *values[BIND_KINDS];
+    struct pv_roster_value *values[PV_ROSTER_BIND_KINDS];
     bool listed;                    /* part of the set */
     bool is_news;                   /* linked by next_news */
     bool told;                      /* EV_STATEMENT was given: the owner has it on disk */
@@ -129,7 +129,7 @@ struct pv_roster_claim {
     struct pv_roster_key *key;
     struct pv_roster_item *item; /* NULL = nothing is claimed */
     struct pv_roster_rank rank;
-    struct pv_roster_stake stakes[BIND_KINDS];
+    struct pv_roster_stake stakes[PV_ROSTER_BIND_KINDS];
     struct pv_roster_claim *next; /* to be looked at, while queued */
     bool queued;
     bool wins; /* it has all that it claims */
@@ -137,20 +137,20 @@ struct pv_roster_claim {
 
 /* A name, address or transport key that some statement of the set claims. */
 struct pv_roster_value {
-    uint8_t key[ROSTER_BINDING_LEN]; /* kind, value, zeros up to the end */
-    uint32_t refs;                   /* statements that claim it, eligible or not */
-    struct pv_roster_claim *owner;   /* the claim that has it; NULL = free */
-    struct pv_roster_stake *stakes;  /* of all claims to it */
+    uint8_t key[PV_ROSTER_BINDING_LEN]; /* kind, value, zeros up to the end */
+    uint32_t refs;                      /* statements that claim it, eligible or not */
+    struct pv_roster_claim *owner;      /* the claim that has it; NULL = free */
+    struct pv_roster_stake *stakes;     /* of all claims to it */
     UT_hash_handle hh;
 };
 
 /* Everything known about one public key, whatever its parts: node, admin, invite, signer. */
 struct pv_roster_key {
     uint8_t pk[PV_SIGN_PK_LEN];
-    struct pv_member member;              /* node: what is handed out about it */
-    struct pv_roster_item *about;         /* statements about this key, by next_about */
-    struct pv_roster_item *issued;        /* statements it signed, by next_issued */
-    struct pv_roster_item *kept[QUOTAS];  /* those that count to a quota, by next_kept */
+    struct pv_member member;                       /* node: what is handed out about it */
+    struct pv_roster_item *about;                  /* statements about this key, by next_about */
+    struct pv_roster_item *issued;                 /* statements it signed, by next_issued */
+    struct pv_roster_item *kept[PV_ROSTER_QUOTAS]; /* those that count to a quota, by next_kept */
     struct pv_roster_claim claim, second; /* node: member statement; transport key statement */
     struct pv_roster_key *next_dirty;     /* with is_dirty */
     struct pv_roster_key *next_revoked;   /* with is_revoked_dirty */
@@ -160,26 +160,26 @@ struct pv_roster_key {
     struct pv_roster_key *next_admin;                /* with rights: all admins but root */
     struct pv_roster_item *end; /* ended: the revocation whose receipt says when; NULL = unknown */
     uint8_t digest[PV_STATEMENT_HASH_LEN]; /* node: its part of the members' digest, digest_ok */
-    uint32_t claims;            /* invite: different nodes with a member statement under it */
-    uint32_t n_self;            /* node: its member, transport and leave statements in the set */
-    uint32_t n_dead;            /* of what it brought, counted in the roster's n_dead */
-    uint8_t n_kept[QUOTAS];     /* statements in kept */
-    uint8_t rights;             /* by its admin statements, revoked or not */
-    enum pv_roster_refusal why; /* node: why its best claim is not eligible */
-    bool is_node;               /* some member statement is about it */
-    bool is_invite;             /* some invite statement is about it */
-    bool ended;                 /* admin: a revocation in force names it */
-    bool was_ended;             /* the same before it was decided anew */
-    bool ended_by_root;         /* ended, by root's word without a receipt */
-    bool revoked_node;          /* a revocation in force names it as a node */
-    bool revoked_invite;        /* a revocation in force names it as an invite */
-    bool is_overclaimed;        /* invite: more claims than uses; reported */
-    bool is_dirty;              /* to be settled */
-    bool is_revoked_dirty;      /* the revocations of it are to be looked at */
-    bool is_touched;            /* whether it is a member is to be looked at */
-    bool is_news;               /* the owner is to be told about it */
-    bool told_active;           /* the owner was told that the node is an active member */
-    bool changed;               /* something differs from what the owner was told */
+    uint32_t claims; /* invite: different nodes with a member statement under it */
+    uint32_t n_self; /* node: its member, transport and leave statements in the set */
+    uint32_t n_dead; /* of what it brought, counted in the roster's n_dead */
+    uint8_t n_kept[PV_ROSTER_QUOTAS]; /* statements in kept */
+    uint8_t rights;                   /* by its admin statements, revoked or not */
+    enum pv_roster_refusal why;       /* node: why its best claim is not eligible */
+    bool is_node;                     /* some member statement is about it */
+    bool is_invite;                   /* some invite statement is about it */
+    bool ended;                       /* admin: a revocation in force names it */
+    bool was_ended;                   /* the same before it was decided anew */
+    bool ended_by_root;               /* ended, by root's word without a receipt */
+    bool revoked_node;                /* a revocation in force names it as a node */
+    bool revoked_invite;              /* a revocation in force names it as an invite */
+    bool is_overclaimed;              /* invite: more claims than uses; reported */
+    bool is_dirty;                    /* to be settled */
+    bool is_revoked_dirty;            /* the revocations of it are to be looked at */
+    bool is_touched;                  /* whether it is a member is to be looked at */
+    bool is_news;                     /* the owner is to be told about it */
+    bool told_active;                 /* the owner was told that the node is an active member */
+    bool changed;                     /* something differs from what the owner was told */
     bool digest_ok;
     UT_hash_handle hh;
 };
@@ -384,7 +384,7 @@ void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_ros
                      struct pv_roster_item *transport);
 /* Looks at the queued claims until every value has the owner that comes first. */
 void pv_roster_contest(struct pv_roster *r);
-/* The kind of value that another claim has; BIND_KINDS when it lacks none. */
+/* The kind of value that another claim has; PV_ROSTER_BIND_KINDS when it lacks none. */
 enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c);
 
 /* --- roster_report.c ---------------------------------------------------------------------------

@@ -45,21 +45,23 @@ const struct pv_member *pv_roster_by_node(const struct pv_roster *r,
 
 const struct pv_member *pv_roster_by_name(const struct pv_roster *r, const char *name)
 {
-    return member_of(pv_roster_owner(r, BIND_NAME, name, strnlen(name, PV_NAME_BUF)));
+    return member_of(pv_roster_owner(r, PV_ROSTER_BIND_NAME, name, strnlen(name, PV_NAME_BUF)));
 }
 
 const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct pv_addr *ip)
 {
     if (ip->family == PV_AF_INET)
-        return member_of(pv_roster_owner(r, BIND_IP4, ip->ip, PV_IP4_LEN));
-    return ip->family == PV_AF_INET6 ? member_of(pv_roster_owner(r, BIND_IP6, ip->ip, PV_IP6_LEN))
-                                     : NULL;
+        return member_of(pv_roster_owner(r, PV_ROSTER_BIND_IP4, ip->ip, PV_IP4_LEN));
+    return ip->family == PV_AF_INET6
+               ? member_of(pv_roster_owner(r, PV_ROSTER_BIND_IP6, ip->ip, PV_IP6_LEN))
+               : NULL;
 }
 
 const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
                                                const uint8_t transport[static PV_DH_LEN])
 {
-    const struct pv_member *m = member_of(pv_roster_owner(r, BIND_TRANSPORT, transport, PV_DH_LEN));
+    const struct pv_member *m =
+        member_of(pv_roster_owner(r, PV_ROSTER_BIND_TRANSPORT, transport, PV_DH_LEN));
     /* A member keeps the key that it had at first from others, although it uses another one. */
     return m == NULL || memcmp(m->transport, transport, PV_DH_LEN) == 0 ? m : NULL;
 }
@@ -95,7 +97,7 @@ int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
 
     if (holder == NULL || !holder->claim.wins)
         return PV_ERR_NOT_FOUND;
-    if (holder->claim.item->values[BIND_NAME]->refs == 1)
+    if (holder->claim.item->values[PV_ROSTER_BIND_NAME]->refs == 1)
         return PV_ERR_NOT_FOUND; /* nobody else ever claimed it */
     uint64_t since = claim_time(holder->claim.item);
     for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
@@ -157,7 +159,7 @@ int pv_roster_free_ip4(const struct pv_roster *r, const uint8_t node[static PV_S
     for (uint32_t n = pv_ip4_count(range); n > 0; n--) {
         uint8_t be[4];
         pv_store_be32(be, ip4);
-        const struct pv_roster_key *owner = pv_roster_owner(r, BIND_IP4, be, sizeof(be));
+        const struct pv_roster_key *owner = pv_roster_owner(r, PV_ROSTER_BIND_IP4, be, sizeof(be));
         if ((owner == NULL || memcmp(owner->pk, node, PV_SIGN_PK_LEN) == 0) &&
             (taken == NULL || !taken(ctx, ip4))) {
             *ret_ip4 = ip4;
@@ -292,10 +294,10 @@ int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, 
     } else if (n == NULL || n->revoked_node) {
         return PV_ERR_REFUSED;
     }
-    return is_free(r, m->node, BIND_NAME, m->name, strlen(m->name)) &&
-                   is_free(r, m->node, BIND_IP4, m->ip4, sizeof(m->ip4)) &&
-                   is_free(r, m->node, BIND_IP6, m->ip6, sizeof(m->ip6)) &&
-                   is_free(r, m->node, BIND_TRANSPORT, m->transport, sizeof(m->transport))
+    return is_free(r, m->node, PV_ROSTER_BIND_NAME, m->name, strlen(m->name)) &&
+                   is_free(r, m->node, PV_ROSTER_BIND_IP4, m->ip4, sizeof(m->ip4)) &&
+                   is_free(r, m->node, PV_ROSTER_BIND_IP6, m->ip6, sizeof(m->ip6)) &&
+                   is_free(r, m->node, PV_ROSTER_BIND_TRANSPORT, m->transport, sizeof(m->transport))
                ? PV_OK
                : PV_ERR_EXISTS;
 }

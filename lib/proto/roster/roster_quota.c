@@ -16,29 +16,29 @@ enum pv_roster_quota pv_roster_quota_of(uint8_t type)
     /* Without a default: the compiler names a type that is missing. */
     switch ((enum pv_statement_type)type) {
     case PV_ST_MEMBER:
-        return QUOTA_MEMBER;
+        return PV_ROSTER_QUOTA_MEMBER;
     case PV_ST_TRANSPORT:
-        return QUOTA_TRANSPORT;
+        return PV_ROSTER_QUOTA_TRANSPORT;
     case PV_ST_LEAVE:
-        return QUOTA_LEAVE;
+        return PV_ROSTER_QUOTA_LEAVE;
     case PV_ST_COORDINATORS:
-        return QUOTA_COORDINATORS;
+        return PV_ROSTER_QUOTA_COORDINATORS;
     case PV_ST_NETWORK:
     case PV_ST_ADMIN:
     case PV_ST_INVITE:
     case PV_ST_REVOCATION:
-        return QUOTA_NONE;
+        return PV_ROSTER_QUOTA_NONE;
     case PV_ST_RECEIPT:
         break;
     }
-    return QUOTA_UNKNOWN;
+    return PV_ROSTER_QUOTA_UNKNOWN;
 }
 
 static size_t places_of(enum pv_roster_quota quota)
 {
-    if (quota == QUOTA_COORDINATORS)
+    if (quota == PV_ROSTER_QUOTA_COORDINATORS)
         return PV_ROSTER_MAX_RECORDS;
-    return quota == QUOTA_UNKNOWN ? PV_ROSTER_MAX_UNKNOWN : PV_ROSTER_MAX_SELF;
+    return quota == PV_ROSTER_QUOTA_UNKNOWN ? PV_ROSTER_MAX_UNKNOWN : PV_ROSTER_MAX_SELF;
 }
 
 /* The number by which statements of a kind follow each other. */
@@ -93,8 +93,8 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
     const struct pv_roster_key *k = NULL;
 
     *ret_drop = NULL;
-    if (quota != QUOTA_NONE)
-        k = pv_roster_key(r, quota == QUOTA_MEMBER ? st->u.member.node : st->signer);
+    if (quota != PV_ROSTER_QUOTA_NONE)
+        k = pv_roster_key(r, quota == PV_ROSTER_QUOTA_MEMBER ? st->u.member.node : st->signer);
     if (k != NULL && k->n_kept[quota] >= places_of(quota)) {
         struct pv_roster_item *worst = find_worst(k, quota);
         if (!is_better(st, &worst->pub.st))

@@ -53,34 +53,34 @@ void pv_roster_report_refusal(struct pv_roster *r, struct pv_roster_item *e,
     struct pv_addr ip4 = pv_addr4_u32(pv_load_be32(m->ip4), 0);
     snprintf(who, sizeof(who), "\"%s\" (%s)", m->name, pv_key_format(e->subject->pk, key));
     switch (why) {
-    case REFUSE_NAME:
+    case PV_ROSTER_REFUSE_NAME:
         pv_roster_report(r, type, e->subject, "%s claims a name that belongs to another key", who);
         break;
-    case REFUSE_ADDRESS:
+    case PV_ROSTER_REFUSE_ADDRESS:
         pv_roster_report(r, type, e->subject, "%s claims %s, which belongs to \"%s\"", who,
-                         pv_addr_format_ip(&ip4, ip), owner_name(e, BIND_IP4));
+                         pv_addr_format_ip(&ip4, ip), owner_name(e, PV_ROSTER_BIND_IP4));
         break;
-    case REFUSE_TRANSPORT:
+    case PV_ROSTER_REFUSE_TRANSPORT:
         pv_roster_report(r, type, e->subject, "%s claims the transport key of \"%s\"", who,
-                         owner_name(e, BIND_TRANSPORT));
+                         owner_name(e, PV_ROSTER_BIND_TRANSPORT));
         break;
-    case REFUSE_WINDOW:
+    case PV_ROSTER_REFUSE_WINDOW:
         pv_roster_report(r, type, e->subject, "%s joined outside the time of its invite", who);
         break;
-    case REFUSE_RECEIPT:
+    case PV_ROSTER_REFUSE_RECEIPT:
         pv_roster_report(r, type, e->subject, "%s was let in by a coordinator that is none here",
                          who);
         break;
-    case REFUSE_EXPIRY:
+    case PV_ROSTER_REFUSE_EXPIRY:
         pv_roster_report(r, type, e->subject, "%s has an expiry without an admin's signature", who);
         break;
-    case REFUSE_ADMITTER:
+    case PV_ROSTER_REFUSE_ADMITTER:
         pv_roster_report(r, type, e->subject, "%s was admitted by a revoked invite or admin", who);
         break;
-    case REFUSE_REVOKED:
+    case PV_ROSTER_REFUSE_REVOKED:
         pv_roster_report(r, type, e->subject, "%s was removed and claims to be a member", who);
         break;
-    case REFUSE_NONE:
+    case PV_ROSTER_REFUSE_NONE:
         break;
     }
 }

@@ -35,7 +35,7 @@ size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_ros
 {
     size_t n = 0;
 
-    for (struct pv_roster_item *e = node->kept[QUOTA_MEMBER]; e != NULL; e = e->next_kept)
+    for (struct pv_roster_item *e = node->kept[PV_ROSTER_QUOTA_MEMBER]; e != NULL; e = e->next_kept)
         n += e->signer == signer ? 1 : 0;
     return n;
 }
@@ -61,21 +61,22 @@ static enum pv_roster_refusal judge_admitter(const struct pv_roster_key *node,
 
     if (!pv_roster_needs_receipt(signer, PV_ST_MEMBER))
         return signer->revoked_node && !pv_roster_stays(signer, PV_REVOKE_NODE, node->pk)
-                   ? REFUSE_ADMITTER
-                   : REFUSE_NONE;
+                   ? PV_ROSTER_REFUSE_ADMITTER
+                   : PV_ROSTER_REFUSE_NONE;
 
     const struct pv_roster_item *invite = pv_roster_invite_entry(signer);
     if (invite == NULL ||
         (signer->revoked_invite && !pv_roster_stays(signer, PV_REVOKE_INVITE, node->pk)) ||
         (invite->signer->revoked_node &&
          !pv_roster_stays(invite->signer, PV_REVOKE_NODE, node->pk)))
-        return REFUSE_ADMITTER;
+        return PV_ROSTER_REFUSE_ADMITTER;
     if (e->pub.st.u.member.expires != 0)
-        return REFUSE_EXPIRY;
+        return PV_ROSTER_REFUSE_EXPIRY;
     if (e->receipt == NULL || e->receipt->by->allowed == 0)
-        return REFUSE_RECEIPT;
-    return pv_roster_in_window(&invite->pub.st.u.invite, e->receipt->time) ? REFUSE_NONE
-                                                                           : REFUSE_WINDOW;
+        return PV_ROSTER_REFUSE_RECEIPT;
+    return pv_roster_in_window(&invite->pub.st.u.invite, e->receipt->time)
+               ? PV_ROSTER_REFUSE_NONE
+               : PV_ROSTER_REFUSE_WINDOW;
 }
 
 /* --- the state of one node ---------------------------------------------------------------------
@@ -133,7 +134,7 @@ static struct pv_roster_item *next_best(const struct pv_roster_key *k, enum pv_r
 /* Has the node itself withdrawn this claim, and all before it? */
 static bool has_left(const struct pv_roster_key *k, const struct pv_roster_item *claim)
 {
-    const struct pv_roster_item *leave = next_best(k, QUOTA_LEAVE, NULL);
+    const struct pv_roster_item *leave = next_best(k, PV_ROSTER_QUOTA_LEAVE, NULL);
     return leave != NULL && serial_of(leave) >= serial_of(claim);
 }
 
@@ -154,17 +155,17 @@ static bool comes_after_revocation(const struct pv_roster_item *claim)
 static struct pv_roster_item *choose_claim(struct pv_roster *r, struct pv_roster_key *k,
                                            enum pv_roster_refusal *ret_why)
 {
-    *ret_why = REFUSE_NONE;
-    for (struct pv_roster_item *e = next_best(k, QUOTA_MEMBER, NULL); e != NULL;
-         e = next_best(k, QUOTA_MEMBER, e)) {
+    *ret_why = PV_ROSTER_REFUSE_NONE;
+    for (struct pv_roster_item *e = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL); e != NULL;
+         e = next_best(k, PV_ROSTER_QUOTA_MEMBER, e)) {
         if (has_left(k, e))
             return NULL;
         enum pv_roster_refusal why = judge_admitter(k, e);
-        if (why == REFUSE_NONE)
+        if (why == PV_ROSTER_REFUSE_NONE)
             return e;
-        if (*ret_why == REFUSE_NONE)
+        if (*ret_why == PV_ROSTER_REFUSE_NONE)
             *ret_why = why;
-        if (why != REFUSE_ADMITTER || comes_after_revocation(e))
+        if (why != PV_ROSTER_REFUSE_ADMITTER || comes_after_revocation(e))
             pv_roster_report_refusal(r, e, why);
     }
     return NULL;
@@ -173,12 +174,12 @@ static struct pv_roster_item *choose_claim(struct pv_roster *r, struct pv_roster
 /* A removed node's claim is reported only when it came after the removal. */
 static void report_return(struct pv_roster *r, struct pv_roster_key *k)
 {
-    struct pv_roster_item *claim = next_best(k, QUOTA_MEMBER, NULL);
+    struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
 
     for (const struct pv_roster_item *e = k->about; e != NULL && claim != NULL; e = e->next_about) {
         if (e->pub.st.type == PV_ST_REVOCATION && e->effective && e->receipt != NULL &&
             claim->receipt != NULL && pv_roster_cmp_receipts(e->receipt, claim->receipt) < 0) {
-            pv_roster_report_refusal(r, claim, REFUSE_REVOKED);
+            pv_roster_report_refusal(r, claim, PV_ROSTER_REFUSE_REVOKED);
             return;
         }
     }
@@ -212,13 +213,13 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
     struct pv_roster_item *e = NULL, *transport = NULL;
 
     settle_uses(r, k);
-    k->why = REFUSE_NONE;
+    k->why = PV_ROSTER_REFUSE_NONE;
     if (k->revoked_node)
         report_return(r, k);
     else
         e = choose_claim(r, k, &k->why);
     if (e != NULL)
-        transport = next_best(k, QUOTA_TRANSPORT, NULL);
+        transport = next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL);
     if (transport != NULL && serial_of(transport) <= serial_of(e))
         transport = NULL;
     pv_roster_stake(r, k, e, transport);
@@ -328,7 +329,7 @@ static bool same_member(const struct pv_member *a, const struct pv_member *b)
  * one. */
 static enum pv_member_state absent_state(const struct pv_roster_key *k)
 {
-    const struct pv_roster_item *claim = next_best(k, QUOTA_MEMBER, NULL);
+    const struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
 
     if (k->revoked_node)
         return PV_MEMBER_REVOKED;
@@ -336,18 +337,21 @@ static enum pv_member_state absent_state(const struct pv_roster_key *k)
         return PV_MEMBER_NONE;
     if (has_left(k, claim))
         return PV_MEMBER_LEFT;
-    return k->why == REFUSE_ADMITTER ? PV_MEMBER_REVOKED : PV_MEMBER_NONE;
+    return k->why == PV_ROSTER_REFUSE_ADMITTER ? PV_MEMBER_REVOKED : PV_MEMBER_NONE;
 }
 
-static const enum pv_roster_refusal lacking[BIND_KINDS + 1] = {
-    [BIND_NAME] = REFUSE_NAME,           [BIND_IP4] = REFUSE_ADDRESS, [BIND_IP6] = REFUSE_ADDRESS,
-    [BIND_TRANSPORT] = REFUSE_TRANSPORT, [BIND_KINDS] = REFUSE_NONE,
+static const enum pv_roster_refusal lacking[PV_ROSTER_BIND_KINDS + 1] = {
+    [PV_ROSTER_BIND_NAME] = PV_ROSTER_REFUSE_NAME,
+    [PV_ROSTER_BIND_IP4] = PV_ROSTER_REFUSE_ADDRESS,
+    [PV_ROSTER_BIND_IP6] = PV_ROSTER_REFUSE_ADDRESS,
+    [PV_ROSTER_BIND_TRANSPORT] = PV_ROSTER_REFUSE_TRANSPORT,
+    [PV_ROSTER_BIND_KINDS] = PV_ROSTER_REFUSE_NONE,
 };
 
 /* Claims that lost are reported, those that won may be reported again when they lose. */
 static void report_outcome(struct pv_roster *r, struct pv_roster_key *k)
 {
-    const struct pv_roster_item *transport = next_best(k, QUOTA_TRANSPORT, NULL);
+    const struct pv_roster_item *transport = next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL);
 
     if (k->claim.item != NULL)
         pv_roster_report_refusal(r, k->claim.item, lacking[pv_roster_lacks(&k->claim)]);
@@ -373,7 +377,7 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
         }
         k->member = now;
     } else if (k->is_node || k->revoked_node) {
-        const struct pv_roster_item *claim = next_best(k, QUOTA_MEMBER, NULL);
+        const struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
         k->member.state = absent_state(k);
         if (claim != NULL) /* by which people know it */
             memcpy(k->member.name, claim->pub.st.u.member.name, sizeof(k->member.name));

@@ -21,13 +21,13 @@ bool pv_session_has_path(const struct pv_session *s)
  * crowded nothing is accepted and nothing made. */
 bool pv_session_is_crowded(const struct pv_session *s)
 {
-    return s->n_events > EVENTS - EVENTS_A_CALL;
+    return s->n_events > PV_SESSION_EVENTS - PV_SESSION_EVENTS_A_CALL;
 }
 
 struct pv_session_event *pv_session_push(struct pv_session *s, enum pv_session_event_type type,
                                          uint32_t index)
 {
-    struct pv_session_event *e = &s->events[(s->first_event + s->n_events) % EVENTS];
+    struct pv_session_event *e = &s->events[(s->first_event + s->n_events) % PV_SESSION_EVENTS];
     s->n_events++;
     *e = (struct pv_session_event){.type = type, .index = index};
     return e;
@@ -66,7 +66,9 @@ static void drop_pending(struct pv_session *s)
 
 pv_ns pv_session_proof_expected(const struct pv_session *s)
 {
-    pv_ns since = s->slots[NEXT].born > s->path_since ? s->slots[NEXT].born : s->path_since;
+    pv_ns since = s->slots[PV_SESSION_SLOT_NEXT].born > s->path_since
+                      ? s->slots[PV_SESSION_SLOT_NEXT].born
+                      : s->path_since;
     return since + PROOF_WITHIN;
 }
 
@@ -74,13 +76,13 @@ pv_ns pv_session_proof_expected(const struct pv_session *s)
  * handshake would only throw those keys away: the wish waits for that first. */
 void pv_session_begin(struct pv_session *s, pv_ns now)
 {
-    if (s->phase != IDLE)
+    if (s->phase != PV_SESSION_PHASE_IDLE)
         return;
     s->first_sent = PV_NEVER;
     s->give_up_at = PV_NEVER; /* the 90 s begin with the first message */
-    s->phase = WANTED;
-    if (s->slots[NEXT].used && now < pv_session_proof_expected(s)) {
-        s->phase = WAITING;
+    s->phase = PV_SESSION_PHASE_WANTED;
+    if (s->slots[PV_SESSION_SLOT_NEXT].used && now < pv_session_proof_expected(s)) {
+        s->phase = PV_SESSION_PHASE_WAITING;
         s->retry_at = pv_session_proof_expected(s);
     }
 }
@@ -88,7 +90,7 @@ void pv_session_begin(struct pv_session *s, pv_ns now)
 void pv_session_end(struct pv_session *s)
 {
     drop_pending(s);
-    s->phase = IDLE;
+    s->phase = PV_SESSION_PHASE_IDLE;
 }
 
 pv_ns pv_session_may_send_from(const struct pv_session *s)
@@ -99,7 +101,7 @@ pv_ns pv_session_may_send_from(const struct pv_session *s)
 void pv_session_send_keepalive(struct pv_session *s)
 {
     s->confirm_due = false;
-    pv_session_push(s, PV_SESSION_SEND_KEEPALIVE, s->slots[CURRENT].local);
+    pv_session_push(s, PV_SESSION_SEND_KEEPALIVE, s->slots[PV_SESSION_SLOT_CURRENT].local);
 }
 
 void pv_session_prove_keys(struct pv_session *s, pv_ns now)
@@ -113,7 +115,7 @@ void pv_session_prove_keys(struct pv_session *s, pv_ns now)
  * makes it. */
 void pv_session_check_suite(struct pv_session *s, pv_ns now)
 {
-    const struct pv_session_slot *cur = &s->slots[CURRENT];
+    const struct pv_session_slot *cur = &s->slots[PV_SESSION_SLOT_CURRENT];
     if (cur->used && cur->suite != s->suite && (!s->member || s->lower_identity))
         pv_session_begin(s, now);
 }
@@ -122,7 +124,7 @@ void pv_session_check_suite(struct pv_session *s, pv_ns now)
  * must not send under them before (whitepaper s5.1). */
 void pv_session_use_current(struct pv_session *s, pv_ns now)
 {
-    const struct pv_session_slot *cur = &s->slots[CURRENT];
+    const struct pv_session_slot *cur = &s->slots[PV_SESSION_SLOT_CURRENT];
     pv_session_push(s, PV_SESSION_USE, cur->local);
     pv_session_push(s, PV_SESSION_DONE, cur->local)->initiator = cur->initiator;
     s->last_call_made = false;
@@ -214,7 +216,7 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
     if (r < 0)
         return r;
     int age = memcmp(tai64n, s->greatest, sizeof(tai64n));
-    if (age == 0 && s->repeat && s->slots[NEXT].used) {
+    if (age == 0 && s->repeat && s->slots[PV_SESSION_SLOT_NEXT].used) {
         /* Ours: the peer still asks, so our answer was lost. It gets the same one. */
         s->give_again = true;
         s->answer_via = via;
@@ -223,8 +225,8 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
         return PV_ERR_REPLAY;
     /* Ours: counted from the first message of the attempt, not from each retry. Otherwise a peer
      * that our messages never reach could not reach us either. */
-    if (s->member && s->lower_identity && s->phase == SENT && s->first_sent != PV_NEVER &&
-        now < s->first_sent + PV_SESSION_CROSSING) {
+    if (s->member && s->lower_identity && s->phase == PV_SESSION_PHASE_SENT &&
+        s->first_sent != PV_NEVER && now < s->first_sent + PV_SESSION_CROSSING) {
         /* Ours: the peer may not have got it; where its message came from it surely can be had. */
         if (via == PV_SESSION_BY_UDP && !s->resent) {
             s->resend = true;
@@ -260,14 +262,14 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
     s->send_lifted = false; /* the peer's present life talks to us: no need to begin anew */
     /* Ours: when messages that were repeated cross, the peer drops its own for ours; were we to
      * drop ours for the peer's, both would wait for each other. */
-    bool keeps_own = s->member && s->lower_identity && s->phase == SENT;
-    if (s->phase != IDLE && !keeps_own) {
+    bool keeps_own = s->member && s->lower_identity && s->phase == PV_SESSION_PHASE_SENT;
+    if (s->phase != PV_SESSION_PHASE_IDLE && !keeps_own) {
         drop_pending(s);
-        if (s->phase == WANTED)
+        if (s->phase == PV_SESSION_PHASE_WANTED)
             s->retry_at = pv_session_jittered(s, now + PV_SESSION_REKEY_TIMEOUT);
         if (s->give_up_at == PV_NEVER)
             s->give_up_at = now + PV_SESSION_GIVE_UP_AFTER;
-        s->phase = WAITING;
+        s->phase = PV_SESSION_PHASE_WAITING;
     }
     return PV_OK;
 }
@@ -293,11 +295,14 @@ int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns n
     pv_session_end(s);
     /* Keys that we made as responder and never saw used still count as older than these, unless the
      * peer has gone on using others: then it never took them. */
-    if (s->slots[CURRENT].used && s->seen.any_received > s->slots[NEXT].born + PV_S(1))
-        pv_session_clear_slot(s, NEXT);
-    pv_session_move_slot(s, s->slots[NEXT].used ? NEXT : CURRENT, PREVIOUS);
-    pv_session_clear_slot(s, CURRENT);
-    s->slots[CURRENT] = made;
+    if (s->slots[PV_SESSION_SLOT_CURRENT].used &&
+        s->seen.any_received > s->slots[PV_SESSION_SLOT_NEXT].born + PV_S(1))
+        pv_session_clear_slot(s, PV_SESSION_SLOT_NEXT);
+    pv_session_move_slot(
+        s, s->slots[PV_SESSION_SLOT_NEXT].used ? PV_SESSION_SLOT_NEXT : PV_SESSION_SLOT_CURRENT,
+        PV_SESSION_SLOT_PREVIOUS);
+    pv_session_clear_slot(s, PV_SESSION_SLOT_CURRENT);
+    s->slots[PV_SESSION_SLOT_CURRENT] = made;
 
     struct pv_session_event *e = pv_session_push(s, PV_SESSION_KEYS, made.local);
     e->initiator = true;
@@ -341,9 +346,9 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     pv_cookie_jar_stamp(&s->jar, tx->msg, tx->len, tx->via == PV_SESSION_BY_UDP, now);
 
     memcpy(s->given, tx->msg, sizeof(s->given));
-    pv_session_clear_slot(s, PREVIOUS);
-    pv_session_clear_slot(s, NEXT);
-    s->slots[NEXT] =
+    pv_session_clear_slot(s, PV_SESSION_SLOT_PREVIOUS);
+    pv_session_clear_slot(s, PV_SESSION_SLOT_NEXT);
+    s->slots[PV_SESSION_SLOT_NEXT] =
         (struct pv_session_slot){.used = true, .suite = keys.suite, .local = index, .born = now};
     struct pv_session_event *e = pv_session_push(s, PV_SESSION_KEYS, index);
     e->keys = keys;
@@ -355,14 +360,14 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
 /* The same answer once more; false when its keys are proven or gone. */
 static bool give_again(struct pv_session *s, pv_ns now, struct pv_session_transmit *tx)
 {
-    bool is_due = s->give_again && s->slots[NEXT].used;
+    bool is_due = s->give_again && s->slots[PV_SESSION_SLOT_NEXT].used;
     s->give_again = false;
     if (!is_due)
         return false;
     tx->type = PV_WGMSG_RESPONSE;
     tx->again = true;
     tx->via = s->answer_via;
-    tx->index = s->slots[NEXT].local;
+    tx->index = s->slots[PV_SESSION_SLOT_NEXT].local;
     tx->len = PV_WGMSG_RESPONSE_LEN;
     memcpy(tx->msg, s->given, sizeof(s->given));
     pv_cookie_jar_stamp(&s->jar, tx->msg, tx->len, tx->via == PV_SESSION_BY_UDP, now);
@@ -402,7 +407,7 @@ static int make_initiation(struct pv_session *s, enum pv_session_reach via, uint
     s->last_stamp = stamp;
     s->sent_via = via;
     pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), via == PV_SESSION_BY_UDP, now);
-    s->phase = SENT;
+    s->phase = PV_SESSION_PHASE_SENT;
     s->retry_at = pv_session_jittered(s, now + PV_SESSION_REKEY_TIMEOUT);
     s->repeat_at = s->repeat ? now + PV_SESSION_REPEAT : PV_NEVER;
     if (s->first_sent == PV_NEVER)
@@ -440,7 +445,7 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
         *ret_tx = tx;
         return PV_OK;
     }
-    if (s->phase == SENT && pv_session_has_path(s) && now >= s->repeat_at) {
+    if (s->phase == PV_SESSION_PHASE_SENT && pv_session_has_path(s) && now >= s->repeat_at) {
         s->resend = true;
         pv_ns gone = s->repeat_at - s->last_sent; /* 0.5 s, then 1, 2 and 4 */
         s->repeat_at = gone < PV_SESSION_REKEY_TIMEOUT / 2 ? s->last_sent + 2 * gone : PV_NEVER;
@@ -453,7 +458,7 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
         *ret_tx = tx;
         return PV_OK;
     }
-    if (s->phase == WANTED && s->reach != PV_SESSION_NOWHERE &&
+    if (s->phase == PV_SESSION_PHASE_WANTED && s->reach != PV_SESSION_NOWHERE &&
         now >= pv_session_may_send_from(s) && now < s->give_up_at &&
         make_initiation(s, s->reach, fresh_index, stamp_us, now, &tx) == PV_OK) {
         hand_out_initiation(s, &tx);
@@ -473,15 +478,15 @@ int pv_session_trial(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_
         return PV_ERR_AGAIN;
     pv_session_want(s, now);
     pv_session_run_attempt(s, now);
-    if (s->phase == WAITING && s->slots[NEXT].used) {
+    if (s->phase == PV_SESSION_PHASE_WAITING && s->slots[PV_SESSION_SLOT_NEXT].used) {
         s->give_again = true; /* the peer's message 1 is answered: perhaps that was lost */
         s->answer_via = PV_SESSION_BY_UDP;
     }
-    if (s->phase == SENT && s->has_pending) {
+    if (s->phase == PV_SESSION_PHASE_SENT && s->has_pending) {
         s->resend = false;
         s->sent_via = PV_SESSION_BY_UDP;
         pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), true, now);
-    } else if (s->phase != WANTED || now < pv_session_may_send_from(s) ||
+    } else if (s->phase != PV_SESSION_PHASE_WANTED || now < pv_session_may_send_from(s) ||
                make_initiation(s, PV_SESSION_BY_UDP, fresh_index, stamp_us, now, &tx) != PV_OK) {
         return PV_ERR_AGAIN;
     }
@@ -497,7 +502,7 @@ int pv_session_poll_event(struct pv_session *s, struct pv_session_event *ret_eve
     struct pv_session_event *e = &s->events[s->first_event];
     *ret_event = *e;
     pv_wipe(e, sizeof(*e));
-    s->first_event = (s->first_event + 1) % EVENTS;
+    s->first_event = (s->first_event + 1) % PV_SESSION_EVENTS;
     s->n_events--;
     return PV_OK;
 }
@@ -506,15 +511,17 @@ int pv_session_poll_event(struct pv_session *s, struct pv_session_event *ret_eve
 
 bool pv_session_has_keys(const struct pv_session *s, pv_ns now)
 {
-    return s->slots[CURRENT].used && now < s->slots[CURRENT].born + PV_SESSION_REJECT_AFTER;
+    return s->slots[PV_SESSION_SLOT_CURRENT].used &&
+           now < s->slots[PV_SESSION_SLOT_CURRENT].born + PV_SESSION_REJECT_AFTER;
 }
 
 enum pv_suite pv_session_suite(const struct pv_session *s)
 {
-    return s->slots[CURRENT].used ? s->slots[CURRENT].suite : s->suite;
+    return s->slots[PV_SESSION_SLOT_CURRENT].used ? s->slots[PV_SESSION_SLOT_CURRENT].suite
+                                                  : s->suite;
 }
 
 bool pv_session_is_trying(const struct pv_session *s)
 {
-    return s->phase != IDLE;
+    return s->phase != PV_SESSION_PHASE_IDLE;
 }

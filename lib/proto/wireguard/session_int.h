@@ -10,9 +10,9 @@
 #include "proto/wireguard/session.h"
 
 enum {
-    EVENTS = 32,        /* places in the queue of events: more than three calls can fill */
-    EVENTS_A_CALL = 10, /* the most events that one call can make */
-    PROOFS = 3,         /* how often keys are proved again: after 0.5, 1.5 and 3.5 s */
+    PV_SESSION_EVENTS = 32, /* places in the queue of events: more than three calls can fill */
+    PV_SESSION_EVENTS_A_CALL = 10, /* the most events that one call can make */
+    PV_SESSION_PROOFS = 3,         /* how often keys are proved again: after 0.5, 1.5 and 3.5 s */
 };
 
 /* Nothing heard for that long after data went out: the peer may have lost its keys (WireGuard
@@ -28,10 +28,10 @@ enum {
 /* Which of a session's keys: CURRENT ones are sent under, PREVIOUS ones only receive what was late,
  * NEXT ones wait for the initiator's first packet (WireGuard s6.3). */
 enum pv_session_slot_name {
-    CURRENT,
-    PREVIOUS,
-    NEXT,
-    SLOTS,
+    PV_SESSION_SLOT_CURRENT,
+    PV_SESSION_SLOT_PREVIOUS,
+    PV_SESSION_SLOT_NEXT,
+    PV_SESSION_SLOTS,
 };
 
 /* What the session knows of a pair of keys; the keys themselves are the fast path's. */
@@ -44,10 +44,10 @@ struct pv_session_slot {
 };
 
 enum pv_session_phase { /* see the table in the header */
-    IDLE,
-    WANTED,
-    SENT,
-    WAITING,
+    PV_SESSION_PHASE_IDLE,
+    PV_SESSION_PHASE_WANTED,
+    PV_SESSION_PHASE_SENT,
+    PV_SESSION_PHASE_WAITING,
 };
 
 struct pv_session {
@@ -91,7 +91,7 @@ struct pv_session {
     bool signal_lifted; /* the peer began a new life: its next signal need not wait for that */
 
     struct pv_cookie_jar jar;
-    struct pv_session_slot slots[SLOTS];
+    struct pv_session_slot slots[PV_SESSION_SLOTS];
 
     /* traffic; deadlines are PV_NEVER while not armed */
     struct pv_session_traffic seen;
@@ -108,7 +108,7 @@ struct pv_session {
     pv_ns path_since;     /* when the last path began */
     pv_ns pathless_since; /* when the last path was lost */
 
-    struct pv_session_event events[EVENTS];
+    struct pv_session_event events[PV_SESSION_EVENTS];
     size_t first_event;
     size_t n_events;
 };

@@ -27,12 +27,12 @@ static void path_begins(struct pv_session *s, pv_ns now)
     s->keepalive_at = resumed(s, s->keepalive_at, s->owed_from, now);
     if (s->persistent > 0)
         s->persistent_at = now;
-    if (s->confirm_due && s->slots[CURRENT].used)
+    if (s->confirm_due && s->slots[PV_SESSION_SLOT_CURRENT].used)
         pv_session_prove_keys(s, now);
-    if (s->phase == SENT && s->has_pending && s->sent_via == PV_SESSION_BY_SIGNAL)
+    if (s->phase == PV_SESSION_PHASE_SENT && s->has_pending && s->sent_via == PV_SESSION_BY_SIGNAL)
         s->resend = true;
     s->path_since = now;
-    if (s->phase == WAITING && s->retry_at < pv_session_proof_expected(s))
+    if (s->phase == PV_SESSION_PHASE_WAITING && s->retry_at < pv_session_proof_expected(s))
         s->retry_at = pv_session_proof_expected(s);
 }
 
@@ -42,7 +42,8 @@ void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_
     s->reach = reach;
     if (had_path && !pv_session_has_path(s))
         s->pathless_since = now;
-    if (had_path && reach == PV_SESSION_BY_SIGNAL && s->phase == SENT && s->has_pending)
+    if (had_path && reach == PV_SESSION_BY_SIGNAL && s->phase == PV_SESSION_PHASE_SENT &&
+        s->has_pending)
         s->resend = true; /* a path that died took it along, most likely */
     if (!had_path && pv_session_has_path(s))
         path_begins(s, now);
@@ -58,11 +59,11 @@ void pv_session_set_suite(struct pv_session *s, enum pv_suite suite, pv_ns now)
  * former life and does not count as one. */
 void pv_session_want(struct pv_session *s, pv_ns now)
 {
-    if (s->phase != IDLE && s->give_up_at != PV_NEVER)
+    if (s->phase != PV_SESSION_PHASE_IDLE && s->give_up_at != PV_NEVER)
         s->give_up_at = now + PV_SESSION_GIVE_UP_AFTER;
-    if (s->phase != IDLE && s->send_lifted) {
+    if (s->phase != PV_SESSION_PHASE_IDLE && s->send_lifted) {
         /* What is under way was meant for the peer's former life. */
-        s->phase = WANTED;
+        s->phase = PV_SESSION_PHASE_WANTED;
         s->first_sent = PV_NEVER;
     }
     pv_session_begin(s, now);
@@ -70,7 +71,7 @@ void pv_session_want(struct pv_session *s, pv_ns now)
 
 void pv_session_cancel(struct pv_session *s)
 {
-    if (s->phase != IDLE)
+    if (s->phase != PV_SESSION_PHASE_IDLE)
         pv_session_end(s);
 }
 
@@ -83,7 +84,7 @@ void pv_session_peer_new_gen(struct pv_session *s)
 /* Rekey by age and count (s6.2), at the moment of sending and of receiving. */
 static void check_age(struct pv_session *s, bool sent, bool received, pv_ns now)
 {
-    const struct pv_session_slot *cur = &s->slots[CURRENT];
+    const struct pv_session_slot *cur = &s->slots[PV_SESSION_SLOT_CURRENT];
     if (!cur->used)
         return;
     uint64_t messages =
@@ -137,12 +138,14 @@ void pv_session_note_traffic(struct pv_session *s, const struct pv_session_traff
  * s5.1): only now may they be sent with. */
 void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
 {
-    if (s->slots[CURRENT].used && s->slots[CURRENT].local == local_index)
+    if (s->slots[PV_SESSION_SLOT_CURRENT].used &&
+        s->slots[PV_SESSION_SLOT_CURRENT].local == local_index)
         s->proof_at = PV_NEVER; /* the peer sends with them: it has had our proof */
-    if (pv_session_is_crowded(s) || !s->slots[NEXT].used || s->slots[NEXT].local != local_index)
+    if (pv_session_is_crowded(s) || !s->slots[PV_SESSION_SLOT_NEXT].used ||
+        s->slots[PV_SESSION_SLOT_NEXT].local != local_index)
         return;
-    pv_session_move_slot(s, CURRENT, PREVIOUS);
-    pv_session_move_slot(s, NEXT, CURRENT);
+    pv_session_move_slot(s, PV_SESSION_SLOT_CURRENT, PV_SESSION_SLOT_PREVIOUS);
+    pv_session_move_slot(s, PV_SESSION_SLOT_NEXT, PV_SESSION_SLOT_CURRENT);
     pv_session_end(s);
     pv_session_use_current(s, now);
 }
@@ -151,25 +154,26 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
 
 static void expire_keys(struct pv_session *s, pv_ns now)
 {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < PV_SESSION_SLOTS; i++) {
         if (!s->slots[i].used || now < s->slots[i].born + PV_SESSION_REJECT_AFTER)
             continue;
         pv_session_clear_slot(s, (enum pv_session_slot_name)i);
-        if (i == NEXT && s->phase == WAITING)
-            s->phase = WANTED;
+        if (i == PV_SESSION_SLOT_NEXT && s->phase == PV_SESSION_PHASE_WAITING)
+            s->phase = PV_SESSION_PHASE_WANTED;
     }
 }
 
 void pv_session_run_attempt(struct pv_session *s, pv_ns now)
 {
-    if (s->phase == IDLE)
+    if (s->phase == PV_SESSION_PHASE_IDLE)
         return;
     if (now >= s->give_up_at) {
         pv_session_end(s);
         pv_session_push(s, PV_SESSION_GIVE_UP, 0);
-    } else if ((s->phase == SENT || (s->phase == WAITING && pv_session_has_path(s))) &&
+    } else if ((s->phase == PV_SESSION_PHASE_SENT ||
+                (s->phase == PV_SESSION_PHASE_WAITING && pv_session_has_path(s))) &&
                now >= s->retry_at) {
-        s->phase = WANTED;
+        s->phase = PV_SESSION_PHASE_WANTED;
     }
 }
 
@@ -184,17 +188,18 @@ static void run_path_timers(struct pv_session *s, pv_ns now)
     if (now >= s->keepalive_at) {
         s->owed_from = 0;
         s->keepalive_at = PV_NEVER;
-        if (s->slots[CURRENT].used)
+        if (s->slots[PV_SESSION_SLOT_CURRENT].used)
             pv_session_send_keepalive(s);
     }
     if (now >= s->proof_at) {
-        s->proof_at = ++s->proofs < PROOFS ? now + (PV_SESSION_REPEAT << s->proofs) : PV_NEVER;
-        if (s->slots[CURRENT].used)
+        s->proof_at =
+            ++s->proofs < PV_SESSION_PROOFS ? now + (PV_SESSION_REPEAT << s->proofs) : PV_NEVER;
+        if (s->slots[PV_SESSION_SLOT_CURRENT].used)
             pv_session_send_keepalive(s);
     }
     if (now >= s->persistent_at) {
         s->persistent_at = now + s->persistent;
-        if (s->slots[CURRENT].used)
+        if (s->slots[PV_SESSION_SLOT_CURRENT].used)
             pv_session_send_keepalive(s);
         else
             pv_session_want(s, now);
@@ -215,17 +220,18 @@ void pv_session_handle_timeout(struct pv_session *s, pv_ns now)
 pv_ns pv_session_next_timeout(const struct pv_session *s)
 {
     pv_ns t = PV_NEVER;
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < PV_SESSION_SLOTS; i++) {
         if (s->slots[i].used)
             t = pv_min_ns(t, s->slots[i].born + PV_SESSION_REJECT_AFTER);
     }
-    if (s->phase != IDLE)
+    if (s->phase != PV_SESSION_PHASE_IDLE)
         t = pv_min_ns(t, s->give_up_at);
-    if (s->phase == SENT || (s->phase == WAITING && pv_session_has_path(s)))
+    if (s->phase == PV_SESSION_PHASE_SENT ||
+        (s->phase == PV_SESSION_PHASE_WAITING && pv_session_has_path(s)))
         t = pv_min_ns(t, s->retry_at);
-    if (s->phase == SENT && pv_session_has_path(s))
+    if (s->phase == PV_SESSION_PHASE_SENT && pv_session_has_path(s))
         t = pv_min_ns(t, s->repeat_at);
-    if (s->phase == WANTED && s->reach != PV_SESSION_NOWHERE)
+    if (s->phase == PV_SESSION_PHASE_WANTED && s->reach != PV_SESSION_NOWHERE)
         t = pv_min_ns(t, pv_session_may_send_from(s));
     if (pv_session_has_path(s))
         t = pv_min_ns(pv_min_ns(pv_min_ns(t, s->proof_at), s->unheard_at),
