@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The daemon's database after power cuts: whatever state of its files one may leave, the store
+ * starts again, and all that it had answered for is there once.
+ */
+#include "crypto/ct.h"
+#include "daemon/store/store.h"
+#include "tests/unit/crashdisk.h"
+#include "tests/unit/test_dir.h"
+
+enum {
+    OPS = 24, /* half of them before the store is closed and opened again */
+    LEFT = 3, /* states of a cut that are looked at; PV_SIM_LONG=1: LEFT_LONG */
+    LEFT_LONG = 24,
+};
+
+static const uint8_t BOB[PV_CHATJOB_PK_LEN] = {0xb0};
+
+static char dir[64], after[80];
+static size_t answered[OPS + 1]; /* events before the answer to each operation; from 1 */
+static uint64_t seqs[OPS + 1];   /* of what was enqueued */
+
+static struct pv_store *open_in(const char *where)
+{
+    struct pv_store *s = NULL;
+    char error[PV_JOB_ERROR_MAX] = "";
+    int r = pv_store_open(&s, where, error);
+    if (r != PV_OK)
+        fail_msg("%d %s", r, error);
+    return s;
+}
+
+/* --- operations: each number is one, of four kinds ---------------------------------------------
+ */
+
+enum kind {
+    STATEMENT,
+    META,
+    ENQUEUE,
+    COMMIT,
+    N_KINDS
+};
+
+static struct pv_job *new_job(enum pv_job_kind kind)
+{
+    struct pv_job *job = calloc(1, sizeof(*job));
+    assert_non_null(job);
+    job->kind = kind;
+    return job;
+}
+
+static struct pv_job *statement_job(unsigned op)
+{
+    struct pv_job *job = new_job(PV_JOB_PUT_STATEMENTS);
+    struct pv_stored_statement *item = calloc(1, sizeof(*item) + 1500);
+    assert_non_null(item);
+    uint8_t *bytes = (uint8_t *)(item + 1);
+    memset(bytes, (int)op, 1500); /* more than a third of a page */
+    item->statement = pv_view(bytes, 1400);
+    item->receipt = pv_view(bytes, 100);
+    job->u.put_statements.items = item;
+    job->u.put_statements.n = 1;
+    return job;
+}
+
+static struct pv_job *meta_job(unsigned op)
+{
+    struct pv_job *job = new_job(PV_JOB_SET_META);
+    snprintf(job->u.set_meta.name, sizeof(job->u.set_meta.name), "mark");
+    job->u.set_meta.len = 9000; /* on pages of its own */
+    job->u.set_meta.value = malloc(9000);
+    assert_non_null(job->u.set_meta.value);
+    memset(job->u.set_meta.value, (int)op, 9000);
+    return job;
+}
+
+static struct pv_job *message_job(unsigned op, enum pv_chatjob_kind kind)
+{
+    struct pv_job *job = new_job(PV_JOB_CHAT);
+    struct pv_chatjob *chat = pv_chatjob_new(kind);
+    assert_non_null(chat);
+    chat->msgs = calloc(1, sizeof(*chat->msgs));
+    chat->n_msgs = 1;
+    memcpy(chat->peer, BOB, sizeof(BOB));
+    memcpy(chat->msgs[0].peer, BOB, sizeof(BOB));
+    chat->msgs[0].id[0] = (uint8_t)op;
+    chat->msgs[0].seq = kind == PV_CHATJOB_COMMIT ? op : 0;
+    chat->msgs[0].time_ms = op;
+    chat->msgs[0].text = strdup("text");
+    snprintf(chat->msgs[0].peer_name, sizeof(chat->msgs[0].peer_name), "bob");
+    job->u.chat = chat;
+    return job;
+}
+
+static struct pv_job *job_of(unsigned op)
+{
+    switch ((enum kind)(op % N_KINDS)) {
+    case STATEMENT:
+        return statement_job(op);
+    case META:
+        return meta_job(op);
+    case ENQUEUE:
+        return message_job(op, PV_CHATJOB_ENQUEUE);
+    default:
+        return message_job(op, PV_CHATJOB_COMMIT);
+    }
+}
+
+/* Operations first to last, as one batch. */
+static void run(struct pv_store *s, unsigned first, unsigned last)
+{
+    struct pv_job *jobs[N_KINDS];
+    struct pv_job_result results[N_KINDS];
+    size_t n = last - first + 1;
+    assert_true(n <= N_KINDS);
+    for (size_t i = 0; i < n; i++)
+        jobs[i] = job_of(first + (unsigned)i);
+    pv_store_run(s, jobs, results, n);
+    for (size_t i = 0; i < n; i++) {
+        unsigned op = first + (unsigned)i;
+        if (results[i].status != PV_OK)
+            fail_msg("%u: %d %s", op, results[i].status, results[i].error);
+        if (op <= OPS)
+            answered[op] = crash.n;
+        if (op <= OPS && op % N_KINDS == ENQUEUE)
+            seqs[op] = results[i].chat->msgs[0].seq;
+        pv_job_result_done(&results[i]);
+        pv_job_free(jobs[i]);
+    }
+}
+
+/* --- what has to be there ------------------------------------------------------------------------
+ */
+
+/* What was answered before the cut is there once; what was not, once or not at all. */
+static void check_roster(struct pv_store *s, size_t cut)
+{
+    struct pv_store_saved saved;
+    char error[PV_JOB_ERROR_MAX] = "";
+    unsigned mark = 0;
+    assert_int_equal(pv_store_load(s, &saved, error), PV_OK);
+    for (size_t i = 0; i < saved.saved.n_meta; i++) {
+        const struct pv_saved_meta *m = &saved.saved.meta[i];
+        if (strcmp(m->name, "mark") != 0)
+            continue;
+        assert_int_equal(m->value.len, 9000);
+        mark = m->value.ptr[0];
+        assert_int_equal(m->value.ptr[8999], mark);
+    }
+    for (unsigned op = 1; op <= OPS; op++) {
+        unsigned n = 0;
+        for (size_t i = 0; i < saved.saved.n_statements; i++)
+            n += saved.saved.statements[i].statement.ptr[0] == op;
+        assert_true(n <= 1);
+        if (cut >= answered[op] && op % N_KINDS == STATEMENT)
+            assert_int_equal(n, 1);
+        if (cut >= answered[op] && op % N_KINDS == META)
+            assert_true(mark >= op);
+    }
+    pv_store_saved_done(&saved);
+}
+
+static void check_messages(struct pv_store *s, size_t cut)
+{
+    struct pv_job *job = new_job(PV_JOB_CHAT);
+    struct pv_job_result result;
+    job->u.chat = pv_chatjob_new(PV_CHATJOB_HISTORY);
+    assert_non_null(job->u.chat);
+    memcpy(job->u.chat->peer, BOB, sizeof(BOB));
+    pv_store_run(s, &job, &result, 1);
+    assert_int_equal(result.status, PV_OK);
+    for (unsigned op = 1; op <= OPS; op++) {
+        unsigned n = 0;
+        for (size_t i = 0; i < result.chat->n_msgs; i++) {
+            const struct pv_chat_record *m = &result.chat->msgs[i];
+            if (m->id[0] != op)
+                continue;
+            n++;
+            if (m->outgoing && cut >= answered[op])
+                assert_int_equal(m->seq, seqs[op]);
+        }
+        assert_true(n <= 1);
+        if (cut >= answered[op] && (op % N_KINDS == ENQUEUE || op % N_KINDS == COMMIT))
+            assert_int_equal(n, 1);
+    }
+    pv_job_result_done(&result);
+    pv_job_free(job);
+}
+
+static void check_state(size_t cut, unsigned left)
+{
+    snprintf(after, sizeof(after), "%s.after", dir);
+    assert_int_equal(mkdir(after, 0700), 0);
+    crash_make(after, cut, left);
+    struct pv_store *s = open_in(after);
+    check_roster(s, cut);
+    check_messages(s, cut);
+    run(s, OPS + 1, OPS + N_KINDS); /* it goes on */
+    pv_store_close(s);
+    crash_check_whole(after, "p2pvpnd.db");
+    assert_int_equal(test_dir_remove(after), 0);
+}
+
+/* --- the tests
+ * ------------------------------------------------------------------------------------ */
+
+static void nothing_answered_is_lost_by_a_power_cut(void **state)
+{
+    (void)state;
+    crash_begin(dir);
+    struct pv_store *s = open_in(dir);
+    for (unsigned op = 1; op <= OPS / 2; op++)
+        run(s, op, op);
+    pv_store_close(s);
+    s = open_in(dir);
+    for (unsigned op = OPS / 2 + 1; op <= OPS; op += N_KINDS)
+        run(s, op, op + N_KINDS - 1);
+    pv_store_close(s);
+    crash_end();
+    assert_true(crash.n > 5 * OPS);
+    unsigned n_left = getenv("PV_SIM_LONG") != NULL ? LEFT_LONG : LEFT;
+    for (size_t cut = 0; cut <= crash.n; cut++) {
+        for (unsigned left = 0; left < n_left; left++)
+            check_state(cut, left);
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/pvcrash.XXXXXX");
+    return mkdtemp(dir) == NULL || pv_crypto_init() < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    crash_end();
+    crash_forget();
+    (void)test_dir_remove(after);
+    return test_dir_remove(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nothing_answered_is_lost_by_a_power_cut, setup, teardown),
+    };
+    crash_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
