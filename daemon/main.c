@@ -175,7 +175,7 @@ static int read_flags(struct daemon *d, int argc, char **argv)
 
 /* A flag wins over the file, the file over what is built in; only a file that was named must exist.
  */
-static int read_settings(struct daemon *d, uint8_t ret_transport_key[static 32])
+static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_DH_LEN])
 {
     char error[PV_SETTINGS_ERROR_MAX];
     int r = pv_settings_load(&d->settings, d->config != NULL ? d->config : DEFAULT_CONFIG, error);
@@ -730,7 +730,7 @@ static int serve(struct daemon *d)
     if (r < 0)
         return say(EXIT_FAILED, "start: %s", pv_strstatus(r));
     /* Of [interface] private-key-file: it is needed again when the daemon forgets its identity. */
-    uint8_t *transport_key = pv_secret_alloc(32);
+    uint8_t *transport_key = pv_secret_alloc(PV_DH_LEN);
     if (transport_key == NULL)
         return say(EXIT_FAILED, "keys: no locked memory: raise the memlock limit (ulimit -l)");
     int code = read_settings(d, transport_key);
@@ -747,7 +747,7 @@ static int serve(struct daemon *d)
 /* Errors in the configuration are told to everybody, the lack of rights after them. */
 static int check(struct daemon *d)
 {
-    uint8_t transport_key[32] = {0};
+    uint8_t transport_key[PV_DH_LEN] = {0};
     int code = read_settings(d, transport_key);
     pv_wipe(transport_key, sizeof(transport_key));
     if (code != EXIT_OK)

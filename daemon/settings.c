@@ -678,7 +678,7 @@ static int read_secret(const char *what, const char *file, size_t max, char **re
     return r;
 }
 
-int pv_settings_read_key(const char *file, uint8_t ret_key[static 32],
+int pv_settings_read_key(const char *file, uint8_t ret_key[static PV_DH_LEN],
                          char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
     char *text = NULL;

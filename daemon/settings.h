@@ -78,7 +78,7 @@ PV_MUST_CHECK int pv_settings_load(struct pv_settings *s, const char *file,
                                    char ret_error[static PV_SETTINGS_ERROR_MAX]);
 /* Reads one key in wg's form (base64, one line) from a file. PV_ERR_MALFORMED, -errno; ret_error.
  */
-PV_MUST_CHECK int pv_settings_read_key(const char *file, uint8_t ret_key[static 32],
+PV_MUST_CHECK int pv_settings_read_key(const char *file, uint8_t ret_key[static PV_DH_LEN],
                                        char ret_error[static PV_SETTINGS_ERROR_MAX]);
 /* Reads the preshared keys of all peers into them, and the relays' password; sees whether the CA
  * file can be used. */

@@ -21,7 +21,8 @@ PV_MUST_CHECK int pv_identity_load(const char *dir, const uint8_t *transport_key
                                    const struct pv_rng *rng, struct pv_identity *ret_identity,
                                    char ret_error[static PV_JOB_ERROR_MAX]);
 /* Stores the network's root seed. -errno; ret_error. */
-PV_MUST_CHECK int pv_identity_save_root(const char *dir, const uint8_t seed[static 32],
+PV_MUST_CHECK int pv_identity_save_root(const char *dir,
+                                        const uint8_t seed[static PV_SIGN_SEED_LEN],
                                         char ret_error[static PV_JOB_ERROR_MAX]);
 /* Deletes the identity and the transport key, and the root key where root says so. -errno;
  * ret_error. */

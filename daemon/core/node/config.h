@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "base/text.h"
+#include "crypto/dh.h"
+#include "crypto/sign.h"
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/packets/fastpath.h"
 #include "proto/stun/turnc.h"
@@ -23,19 +25,19 @@ enum {
 /* Long-lived keys of this node, in pv_secret_alloc() memory of the shell; borrowed by the engine
  * for its whole life. The engine sets root_seed and has_root when it creates a network. */
 struct pv_identity {
-    uint8_t sign_sk[64]; /* Ed25519 */
-    uint8_t sign_pk[32];
-    uint8_t dh_sk[32]; /* X25519 transport key */
-    uint8_t dh_pk[32];
-    uint8_t root_seed[32]; /* Ed25519 seed of the network's root, when has_root */
+    uint8_t sign_sk[PV_SIGN_SK_LEN]; /* Ed25519 */
+    uint8_t sign_pk[PV_SIGN_PK_LEN];
+    uint8_t dh_sk[PV_DH_LEN]; /* X25519 transport key */
+    uint8_t dh_pk[PV_DH_LEN];
+    uint8_t root_seed[PV_SIGN_SEED_LEN]; /* Ed25519 seed of the network's root, when has_root */
     bool has_root;
 };
 
 /* One [peer NAME] of the configuration. */
 struct pv_static_peer {
     char name[PV_NAME_BUF];
-    uint8_t public_key[32];
-    uint8_t preshared_key[32]; /* zero: none */
+    uint8_t public_key[PV_DH_LEN];
+    uint8_t preshared_key[PV_DH_LEN]; /* zero: none */
     struct pv_prefix allowed[PV_ENGINE_MAX_ALLOWED];
     size_t n_allowed;
     char endpoint_host[PV_JOB_HOST_MAX]; /* "" = none (the peer comes to us) */
@@ -52,7 +54,7 @@ struct pv_saved_meta {
 
 /* One address stored by PV_JOB_PUT_ENDPOINTS. */
 struct pv_saved_endpoint {
-    uint8_t node[32];
+    uint8_t node[PV_SIGN_PK_LEN];
     struct pv_recall_addr addr;
 };
 

@@ -6,6 +6,7 @@
 #ifndef PV_HANDSHAKES_H
 #define PV_HANDSHAKES_H
 
+#include "crypto/dh.h"
 #include "daemon/core/node/node.h"
 
 struct pv_handshakes; /* opaque */
@@ -19,7 +20,7 @@ void pv_handshakes_take(struct pv_handshakes *h, const struct pv_carrier *from, 
 /* Who last began a handshake with a key that nobody here has; from.family PV_AF_NONE: nobody. */
 struct pv_handshakes_stranger {
     struct pv_addr from;
-    uint8_t key[32];
+    uint8_t key[PV_DH_LEN];
 };
 const struct pv_handshakes_stranger *pv_handshakes_stranger(const struct pv_handshakes *h);
 

@@ -36,7 +36,8 @@ static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_
 }
 
 int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
-                       const uint8_t pk[static 32], const uint8_t transport[static 32])
+                       const uint8_t pk[static PV_SIGN_PK_LEN],
+                       const uint8_t transport[static PV_DH_LEN])
 {
     struct pv_peer *p;
     int r = new_peer(&p, env, PV_FP_MEMBER, transport);

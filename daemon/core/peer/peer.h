@@ -31,6 +31,8 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "base/trace.h"
+#include "crypto/dh.h"
+#include "crypto/sign.h"
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/facts.h"
 #include "daemon/core/packets/fp_builder.h"
@@ -244,8 +246,8 @@ size_t pv_peer_count_in_sync(const struct pv_peer *p);
 
 /* What is configured of a static [peer]. */
 struct pv_peer_static {
-    uint8_t public_key[32];
-    uint8_t psk[32];               /* zero: none */
+    uint8_t public_key[PV_DH_LEN];
+    uint8_t psk[PV_DH_LEN];        /* zero: none */
     uint16_t persistent_keepalive; /* seconds, 0 = off */
     enum pv_suite suite;           /* both ways; no other is spoken with it */
 };
@@ -269,8 +271,8 @@ void pv_peer_count_relay_time(struct pv_peer *p, pv_ns now);
 
 /* A member. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH (a transport key of small order). */
 PV_MUST_CHECK int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
-                                     const uint8_t pk[static 32],
-                                     const uint8_t transport[static 32]);
+                                     const uint8_t pk[static PV_SIGN_PK_LEN],
+                                     const uint8_t transport[static PV_DH_LEN]);
 /* A static [peer]; conf: borrowed during the call. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
                                      const struct pv_peer_static *conf, pv_ns now);

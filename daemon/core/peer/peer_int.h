@@ -67,8 +67,8 @@ struct pv_peer {
     bool is_static;
 
     /* who it is */
-    uint8_t pk[32]; /* members: identity key; key of the engine's table */
-    uint8_t transport[32];
+    uint8_t pk[PV_SIGN_PK_LEN]; /* members: identity key; key of the engine's table */
+    uint8_t transport[PV_DH_LEN];
     char name[PV_NAME_BUF];
     struct pv_addr ip4, ip6; /* members */
 
@@ -224,7 +224,7 @@ struct pv_ice_carrier pv_peer_ice_carrier(const struct pv_carrier *c);
 bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
                      struct pv_carrier *ret_carrier);
 /* Relay candidates that are not this node's virtual address go: data is sent there unproven. */
-void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32]);
+void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static PV_SIGN_PK_LEN]);
 /* The largest UDP payload that a path carries, bytes, 0 = not known. probed: the largest transport
  * message, 0 = not known. */
 uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed);

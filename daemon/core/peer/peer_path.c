@@ -56,7 +56,7 @@ bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
 
 /* A virtual address names its owner. A member that offers somebody else's would have us send that
  * member's way. */
-void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static 32])
+void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
     size_t n = 0;
     for (size_t i = 0; i < desc->n_cands; i++) {

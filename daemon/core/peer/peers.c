@@ -68,7 +68,7 @@ struct pv_peer *pv_peers_by_id(const struct pv_peers *ps, uint32_t id)
     return p != NULL && p->id == id ? p : NULL; /* a slot is used again, an id is not */
 }
 
-struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[static 32])
+struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
     struct pv_peer *p;
     PV_MAP_FIND(&ps->map, ps->members, pk, sizeof(p->pk), p);
@@ -76,7 +76,8 @@ struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[stati
 }
 
 /* The roster is asked, which has an index by transport key. Static peers are few. */
-struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps, const uint8_t key[static 32])
+struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps,
+                                      const uint8_t key[static PV_DH_LEN])
 {
     const struct pv_roster *roster = ps->cfg.node->roster;
     const struct pv_member *m = roster == NULL ? NULL : pv_roster_by_transport(roster, key);
@@ -91,7 +92,7 @@ struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps, const uint8_t k
 
 static struct pv_peer *find_static(const struct pv_peers *ps, const char *text)
 {
-    uint8_t key[32];
+    uint8_t key[PV_DH_LEN];
     bool is_key = pv_wgkey_parse(text, key) == PV_OK;
     for (size_t i = 0; i < ps->n_statics; i++) {
         struct pv_peer *p = ps->statics[i];
@@ -123,7 +124,7 @@ struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text)
     const struct pv_roster *roster = ps->cfg.node->roster;
     const struct pv_member *m = NULL;
     struct pv_addr ip;
-    uint8_t key[32];
+    uint8_t key[PV_DH_LEN];
     if (roster != NULL) {
         if (pv_addr_parse_ip(text, &ip) == PV_OK)
             m = pv_roster_by_ip(roster, &ip);

@@ -46,9 +46,10 @@ struct pv_peer_env *pv_peers_env(struct pv_peers *ps);
 /* By the id of the packet threads (pv_peer_id()), which is never used twice. */
 struct pv_peer *pv_peers_by_id(const struct pv_peers *ps, uint32_t id);
 /* A member by its identity key. */
-struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[static 32]);
+struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[static PV_SIGN_PK_LEN]);
 /* A member or static peer by its WireGuard key. */
-struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps, const uint8_t key[static 32]);
+struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps,
+                                      const uint8_t key[static PV_DH_LEN]);
 /* By what a user types: a name, NAME.NETWORK, NAME.NETWORK.p2p, an overlay address or a key. */
 struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text);
 

@@ -19,7 +19,7 @@ enum {
 static const pv_ns quick_after[QUICK] = {0, PV_S(1), PV_S(2), PV_S(2)};
 
 struct entry {
-    uint8_t pk[32];
+    uint8_t pk[PV_SIGN_PK_LEN];
     struct pv_recall_item item;
     bool reached;
     bool wanted;     /* within PV_RECALL_FOR, and not reached since */
@@ -140,7 +140,7 @@ static void mark(struct pv_recall *r, struct entry *x, pv_ns at)
     r->dirty = x;
 }
 
-void pv_recall_load(struct pv_recall *r, const uint8_t pk[static 32],
+void pv_recall_load(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                     const struct pv_recall_addr *addr)
 {
     struct entry *x = pv_addr_is_usable_remote(&addr->addr) ? find_or_make(r, pk) : NULL;
@@ -158,8 +158,8 @@ void pv_recall_load(struct pv_recall *r, const uint8_t pk[static 32],
     x->item.addrs[at] = *addr;
 }
 
-void pv_recall_note(struct pv_recall *r, const uint8_t pk[static 32], const struct pv_addr *addr,
-                    uint64_t seen_s, pv_ns now)
+void pv_recall_note(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
+                    const struct pv_addr *addr, uint64_t seen_s, pv_ns now)
 {
     struct entry *x = pv_addr_is_usable_remote(addr) ? find_or_make(r, pk) : NULL;
     if (x == NULL || x->forgotten)
@@ -180,7 +180,7 @@ void pv_recall_note(struct pv_recall *r, const uint8_t pk[static 32], const stru
 }
 
 /* Kept until the store has been told, or a restart would bring it back. */
-void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static 32], pv_ns now)
+void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
     struct entry *x = find(r, pk);
     if (x == NULL)
@@ -305,8 +305,8 @@ void pv_recall_moved(struct pv_recall *r, pv_ns now)
         give_all_reason(r, now);
 }
 
-void pv_recall_set_reached(struct pv_recall *r, const uint8_t pk[static 32], bool reached,
-                           pv_ns now)
+void pv_recall_set_reached(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
+                           bool reached, pv_ns now)
 {
     struct entry *x = reached ? find_or_make(r, pk) : find(r, pk);
     if (x == NULL || x->reached == reached)
@@ -318,7 +318,7 @@ void pv_recall_set_reached(struct pv_recall *r, const uint8_t pk[static 32], boo
         give_reason(r, x, now);
 }
 
-void pv_recall_want(struct pv_recall *r, const uint8_t pk[static 32], pv_ns now)
+void pv_recall_want(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
     struct entry *x = find(r, pk);
     if (x == NULL || x->reached || x->item.n == 0)
@@ -420,7 +420,7 @@ int pv_recall_poll_store(struct pv_recall *r, pv_ns now, struct pv_recall_item *
 
 /* --- questions ----------------------------------------------------------------------------- */
 
-void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static 32],
+void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                    struct pv_recall_item *ret_item)
 {
     const struct entry *x = find(r, pk);
@@ -430,7 +430,7 @@ void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static 32],
         *ret_item = (struct pv_recall_item){.n = 0};
 }
 
-bool pv_recall_is_trying(const struct pv_recall *r, const uint8_t pk[static 32])
+bool pv_recall_is_trying(const struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
     const struct entry *x = find(r, pk);
     return r->on && x != NULL && x->place != NOWHERE;

@@ -23,6 +23,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "crypto/sign.h"
 #include "daemon/core/jobs/job.h"
 
 enum {
@@ -46,18 +47,18 @@ struct pv_recall *pv_recall_free(struct pv_recall *r); /* NULL is fine; returns 
 
 /* What was stored, at start: one address of a member. Unusable ones and those beyond the limits
  * are ignored. */
-void pv_recall_load(struct pv_recall *r, const uint8_t pk[static 32],
+void pv_recall_load(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                     const struct pv_recall_addr *addr);
 /* The member is reached directly at this address, now (wall clock seen_s). */
-void pv_recall_note(struct pv_recall *r, const uint8_t pk[static 32], const struct pv_addr *addr,
-                    uint64_t seen_s, pv_ns now);
+void pv_recall_note(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
+                    const struct pv_addr *addr, uint64_t seen_s, pv_ns now);
 /* A path to it answers (also a relayed one), or no longer. */
-void pv_recall_set_reached(struct pv_recall *r, const uint8_t pk[static 32], bool reached,
-                           pv_ns now);
+void pv_recall_set_reached(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
+                           bool reached, pv_ns now);
 /* Somebody wants to talk to it. */
-void pv_recall_want(struct pv_recall *r, const uint8_t pk[static 32], pv_ns now);
+void pv_recall_want(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
 /* It is a member no more: forgotten, on disk too. */
-void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static 32], pv_ns now);
+void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
 /* Forgets all for whom is_member() is false: they left while their rows were not yet gone. */
 void pv_recall_retain(struct pv_recall *r, bool (*is_member)(void *arg, const uint8_t *pk),
                       void *arg, pv_ns now);
@@ -77,7 +78,7 @@ pv_ns pv_recall_next_timeout(const struct pv_recall *r); /* PV_NEVER if idle */
 
 /* A member and its addresses, newest first. */
 struct pv_recall_item {
-    uint8_t pk[32];
+    uint8_t pk[PV_SIGN_PK_LEN];
     size_t n;
     struct pv_recall_addr addrs[PV_RECALL_ADDRS];
 };
@@ -91,9 +92,9 @@ PV_MUST_CHECK int pv_recall_poll_store(struct pv_recall *r, pv_ns now,
 /* --- questions ----------------------------------------------------------------------------- */
 
 /* What is known of a member; n = 0 when nothing is. */
-void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static 32],
+void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                    struct pv_recall_item *ret_item);
 /* Is it being tried? */
-bool pv_recall_is_trying(const struct pv_recall *r, const uint8_t pk[static 32]);
+bool pv_recall_is_trying(const struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
 
 #endif /* PV_RECALL_H */
