@@ -387,6 +387,7 @@ static void serve_clients(struct pv_relay *r, uint32_t sock, pv_ns now)
         bool is_long = false;
         if (pv_udp_recv_row(r->clients, fd, i, &in, &n, &is_long) < 0)
             return;
+        pv_relaystat_add(pv_turns_counters(r->turns), PV_RELAYSTAT_UDP_RECEIVED, n);
         datagrams += take_reads(&b, in, n);
         if (is_long)
             send_and_open(r, now); /* the next call writes there */

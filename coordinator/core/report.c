@@ -11,6 +11,10 @@
 #include "base/text.h"
 #include "coordinator/core/report_rows.h"
 
+enum {
+    UDP_SILENT_S = 30, /* ours: so long after the start silence by UDP says something */
+};
+
 /* --- JSON ------------------------------------------------------------------------------------ */
 
 /* JSON has signed integers (jansson: 64 bits); a counter that is larger stays at the top. */
@@ -248,6 +252,20 @@ static void put_relay(struct report_lines *l, const json_t *relay)
     put_counts(l, "not relayed", json_object_get(relay, "drops"));
 }
 
+/* A node asks by UDP as soon as it is connected, so silence there is a port that is closed: most
+ * often TCP alone was let in. A new node has a moment; a report of an older program does not say.
+ */
+static void put_problems(struct report_lines *l, const json_t *doc)
+{
+    const json_t *received = json_object_get(json_object_get(doc, "relay"), "udp_received");
+    if (!json_is_integer(received) || json_integer_value(received) > 0 ||
+        number_at(doc, "online") == 0 || number_at(doc, "uptime") < UDP_SILENT_S)
+        return;
+    put_text(l, "%-14sno UDP has come in, all nodes come by TCP only: let UDP in to the ports\n",
+             "problem");
+    put_text(l, "%-14sabove, in the firewall of this machine and in front of it\n", "");
+}
+
 /* The store is ok as long as its last operation was: a disk that is full shows here first. */
 static void put_store(struct report_lines *l, const json_t *store)
 {
@@ -278,5 +296,6 @@ int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
     put_relay(&l, json_object_get(doc, "relay"));
     put_counts(&l, "limits hit", json_object_get(doc, "limits"));
     put_store(&l, json_object_get(doc, "store"));
+    put_problems(&l, doc);
     return l.len == PV_REPORT_TEXT_MAX - 1 ? PV_ERR_NO_SPACE : PV_OK;
 }

@@ -136,6 +136,8 @@ check)
     until_true 5 test -s /run/p2pvpn/p2pvpnd.names
     [ "$(stat -c %u /run/p2pvpn/p2pvpnd.names)" = 987 ] || fail "the names are not the service's"
     [ "$(stat -c %u $state/lock)" = 987 ] || fail "the state is not handed over"
+    p2pvpn-coordinator status --json >/run/out/coordinator
+    has /run/out/coordinator '"udp_received": *[1-9]'
     # A typo is named and changes nothing; what is right is taken over, by the same process.
     pid=$(systemctl show -P MainPID p2pvpnd.service)
     printf '[interface]\nmtu = 1300\nprot = 1\n' >/etc/p2pvpn/p2pvpnd.conf

@@ -25,6 +25,7 @@ enum pv_relaystat {
     PV_RELAYSTAT_STATIC_PACKETS, /* of static users, both directions */
     PV_RELAYSTAT_STATIC_BYTES,   /* of these datagrams */
     PV_RELAYSTAT_REFUSED,        /* TURN requests answered by an error */
+    PV_RELAYSTAT_UDP_RECEIVED,   /* datagrams on the clients' ports, of anybody */
 
     /* Datagrams not relayed. */
     PV_RELAYSTAT_DROP_NO_ALLOCATION, /* the client or relay socket has no allocation */

@@ -313,6 +313,7 @@ static void lines_say_it_in_words(void **state)
     pv_relaystat_set(&stats, PV_RELAYSTAT_MEMBER_PACKETS, 4000);
     pv_relaystat_set(&stats, PV_RELAYSTAT_DROP_BANDWIDTH, 5);
     pv_relaystat_set(&stats, PV_RELAYSTAT_DROP_NO_PEER, 6);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 7);
     lines(&r, text);
     assert_string_equal(
         text, "coordinator   9.9, up 1d 1h\n"
@@ -334,6 +335,28 @@ static void lines_say_it_in_words(void **state)
               "store         failing, 2.0 KiB, 5.0 MiB left on the disk, 3 changes waiting, 12 "
               "failed\n"
               "              write: the disk is full\n");
+}
+
+static void udp_that_never_came_is_a_problem(void **state)
+{
+    (void)state;
+    struct pv_report r = busy();
+    static char text[PV_REPORT_TEXT_MAX];
+    pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
+    lines(&r, text);
+    assert_non_null(strstr(text, "problem       no UDP has come in, all nodes come by TCP only"));
+    pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 1);
+    lines(&r, text);
+    assert_null(strstr(text, "problem"));
+    pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
+    r.uptime_s = 5; /* the first node may have come just now */
+    lines(&r, text);
+    assert_null(strstr(text, "problem"));
+    r = busy();
+    pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
+    r.coord.online = 0;
+    lines(&r, text);
+    assert_null(strstr(text, "problem"));
 }
 
 static void what_is_off_or_well_is_short(void **state)
@@ -391,6 +414,7 @@ int main(void)
         cmocka_unit_test(every_number_has_its_sample),
         cmocka_unit_test(every_row_is_in_the_json_and_has_its_sample),
         cmocka_unit_test(lines_say_it_in_words),
+        cmocka_unit_test(udp_that_never_came_is_a_problem),
         cmocka_unit_test(what_is_off_or_well_is_short),
         cmocka_unit_test(other_documents_are_refused_or_survived),
     };
