@@ -313,8 +313,7 @@ static int read_replies(struct tui *u, char error[static PV_TUI_NOTE], int *ret_
     }
 }
 
-/* --- the daemon goes and comes back ------------------------------------------------------------
- */
+/* --- the daemon goes and comes back ----------------------------------------------------------- */
 
 /* What has no answer is asked again later, in its order; the rest was about what the daemon knew.
  */

@@ -417,8 +417,7 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
     return next;
 }
 
-/* --- what the shell counted, and asks for ------------------------------------------------------
- */
+/* --- what the shell counted, and asks for ----------------------------------------------------- */
 
 void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath *datapath)
 {
@@ -441,8 +440,7 @@ bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_vie
     return pv_dns_serve(&e->node, src, packet, buf, ret_len, now);
 }
 
-/* --- out ----------------------------------------------------------------------------------------
- */
+/* --- out -------------------------------------------------------------------------------------- */
 
 int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
 {
@@ -493,8 +491,7 @@ int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inje
     return pv_peers_poll_inject(e->node.peers, ret_inject);
 }
 
-/* --- datagrams -----------------------------------------------------------------------------------
- */
+/* --- datagrams -------------------------------------------------------------------------------- */
 
 static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                       pv_ns now)
@@ -565,8 +562,7 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
     settle(e, now);
 }
 
-/* --- sockets beside the main ones --------------------------------------------------------------
- */
+/* --- sockets beside the main ones ------------------------------------------------------------- */
 
 int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
 {
@@ -614,8 +610,7 @@ void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_
     settle(e, now);
 }
 
-/* --- to whom a stream belongs ------------------------------------------------------------------
- */
+/* --- to whom a stream belongs ----------------------------------------------------------------- */
 
 static const struct pv_stream_handler *find_stream(const struct pv_engine *e,
                                                    enum pv_stream_kind kind, void **ret_part)

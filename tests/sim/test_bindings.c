@@ -73,8 +73,7 @@ static void an_idle_pair_is_silent_and_its_first_ping_answered(void **state)
     assert_int_equal(sim_seeds("bindings", 4, idle, NULL), 0);
 }
 
-/* --- the lifetime of bindings ------------------------------------------------------------------
- */
+/* --- the lifetime of bindings ----------------------------------------------------------------- */
 
 static double binding_number(struct pair *p, struct sim_node *n, const char *name)
 {
@@ -144,8 +143,7 @@ static void the_lifetime_of_bindings_is_learnt_and_kept_to(void **state)
     assert_int_equal(sim_seeds("bindings", 5, lifetime_learnt, NULL), 0);
 }
 
-/* --- bindings that end whatever passes ----------------------------------------------------------
- */
+/* --- bindings that end whatever passes -------------------------------------------------------- */
 
 /* Both NATs end every binding after a minute. Once that is known another socket is there before:
  * with traffic all the time not one packet is lost and none comes twice. ctx: whether the kernels

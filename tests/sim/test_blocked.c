@@ -134,8 +134,7 @@ static void two_sides_without_udp_meet_within_three_seconds(void **state)
     assert_int_equal(sim_seeds("blocked", SEEDS, from_the_start, &both), 0);
 }
 
-/* --- only one port -----------------------------------------------------------------------------
- */
+/* --- only one port ---------------------------------------------------------------------------- */
 
 static int only_443(uint64_t seed, void *ctx)
 {
@@ -190,8 +189,7 @@ static void only_port_443_is_enough(void **state)
     assert_int_equal(sim_seeds("blocked", SEEDS, only_443, &after), 0);
 }
 
-/* --- in the middle of life, and the end of it --------------------------------------------------
- */
+/* --- in the middle of life, and the end of it ------------------------------------------------- */
 
 static int mid_life(uint64_t seed, void *ctx)
 {

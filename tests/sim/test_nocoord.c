@@ -492,8 +492,7 @@ static void a_removal_spreads_without_the_coordinator(void **state)
     assert_int_equal(sim_seeds("nocoord", SEEDS, removal, NULL), 0);
 }
 
-/* --- who is there ------------------------------------------------------------------------------
- */
+/* --- who is there ----------------------------------------------------------------------------- */
 
 /* What a is told of b, who has a path, and of c, who is switched off. */
 static bool agree(struct scene *s)

@@ -133,8 +133,7 @@ static void roaming_heals_within_a_second_of_the_new_link(void **state)
     assert_int_equal(sim_seeds("path", SEEDS, roams, NULL), 0);
 }
 
-/* --- the relay is left again -------------------------------------------------------------------
- */
+/* --- the relay is left again ------------------------------------------------------------------ */
 
 struct stuck {
     const char *text;
@@ -287,8 +286,7 @@ static void no_restart_is_needed_to_leave_the_relay(void **state)
     assert_int_equal(sim_seeds("path", 2, leaves_the_relay, NULL), 0);
 }
 
-/* --- a path that lies ---------------------------------------------------------------------------
- */
+/* --- a path that lies ------------------------------------------------------------------------- */
 
 /* Lets everything but transport data through: a firewall that knows WireGuard and not STUN. */
 static bool no_data(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
@@ -343,8 +341,7 @@ static void a_path_that_lies_is_held_down(void **state)
     assert_int_equal(sim_seeds("path", 3, path_lies, NULL), 0);
 }
 
-/* --- what is told about a path ------------------------------------------------------------------
- */
+/* --- what is told about a path ---------------------------------------------------------------- */
 
 static double path_number(struct pair *p, struct sim_node *n, const char *name)
 {

@@ -203,8 +203,7 @@ static void ten_thousand_packets_a_second_are_no_other_case(void **state)
     assert_int_equal(sim_seeds("relay", 1, switching, &heavy), 0);
 }
 
-/* --- the coordinator ---------------------------------------------------------------------------
- */
+/* --- the coordinator -------------------------------------------------------------------------- */
 
 static int restarted(uint64_t seed, void *ctx)
 {

@@ -122,8 +122,7 @@ static bool share_lan(const struct scene *s)
     return false;
 }
 
-/* --- this machine ------------------------------------------------------------------------------
- */
+/* --- this machine ----------------------------------------------------------------------------- */
 
 static bool is_direct(const struct pv_peer *p)
 {
@@ -164,8 +163,7 @@ static bool own_link(const struct scene *s, struct pv_cause *c)
                "leave from");
 }
 
-/* --- a static peer ------------------------------------------------------------------------------
- */
+/* --- a static peer ---------------------------------------------------------------------------- */
 
 static bool static_unresolved(const struct scene *s, struct pv_cause *c)
 {
@@ -236,8 +234,7 @@ static bool static_idle(const struct scene *s, struct pv_cause *c)
                pv_addr_format(&pv_peer_path(s->p)->remote, text));
 }
 
-/* --- is it there at all? ------------------------------------------------------------------------
- */
+/* --- is it there at all? ---------------------------------------------------------------------- */
 
 static bool peer_offline(const struct scene *s, struct pv_cause *c)
 {
@@ -278,8 +275,7 @@ static bool peer_asleep(const struct scene *s, struct pv_cause *c)
                s->name);
 }
 
-/* --- it is reached directly ---------------------------------------------------------------------
- */
+/* --- it is reached directly ------------------------------------------------------------------- */
 
 static bool selected(const struct scene *s, struct pv_ice_path *ret_path)
 {
@@ -328,8 +324,7 @@ static bool direct_well(const struct scene *s, struct pv_cause *c)
     return say(c, "", "nothing is wrong: packets go directly");
 }
 
-/* --- UDP does not get through -------------------------------------------------------------------
- */
+/* --- UDP does not get through ----------------------------------------------------------------- */
 
 static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
 {
@@ -402,8 +397,7 @@ static bool udp_one_way(const struct scene *s, struct pv_cause *c)
                s->name, s->name, pv_addr_format(&s->seen.to, text));
 }
 
-/* --- NATs stand in the way ----------------------------------------------------------------------
- */
+/* --- NATs stand in the way -------------------------------------------------------------------- */
 
 static const char VARIES[] = "another public port for each destination";
 
@@ -491,8 +485,7 @@ static bool still_trying(const struct scene *s, struct pv_cause *c)
                "it is being found out: %u checks have no answer yet", s->seen.sent);
 }
 
-/* --- the table ----------------------------------------------------------------------------------
- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 /* Which peers a rule is about. */
 enum {

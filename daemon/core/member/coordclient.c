@@ -179,8 +179,7 @@ int pv_coordclient_poll_event(struct pv_coordclient *c, struct pv_coordclient_ev
     return PV_OK;
 }
 
-/* --- rounds of attempts ------------------------------------------------------------------------
- */
+/* --- rounds of attempts ----------------------------------------------------------------------- */
 
 static void begin_round(struct pv_coordclient *c, pv_ns now)
 {
@@ -471,8 +470,7 @@ static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
     say_hello(c, a, now);
 }
 
-/* --- what comes in -----------------------------------------------------------------------------
- */
+/* --- what comes in ---------------------------------------------------------------------------- */
 
 static struct pending take_pending(struct pv_coordclient *c, uint64_t id)
 {
@@ -603,8 +601,7 @@ void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, p
         attempt_failed(c, a, status, false, now);
 }
 
-/* --- streams out -------------------------------------------------------------------------------
- */
+/* --- streams out ------------------------------------------------------------------------------ */
 
 int pv_coordclient_poll_stream_op(struct pv_coordclient *c, struct pv_coordclient_stream_op *ret_op)
 {
@@ -642,8 +639,7 @@ void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n)
         pv_control_wrote(a->control, n);
 }
 
-/* --- time --------------------------------------------------------------------------------------
- */
+/* --- time ------------------------------------------------------------------------------------- */
 
 static pv_ns kick_answer(const struct pv_coordclient *c)
 {
@@ -726,8 +722,7 @@ pv_ns pv_coordclient_next_timeout(const struct pv_coordclient *c)
     return pv_min_ns(ping, c->must_hear_by);
 }
 
-/* --- questions ---------------------------------------------------------------------------------
- */
+/* --- questions -------------------------------------------------------------------------------- */
 
 enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c)
 {

@@ -24,8 +24,7 @@ enum {
     FIRST_INVITE_S = 24 * 3600, /* ours: as long as `invite` by itself */
 };
 
-/* --- ends --------------------------------------------------------------------------------------
- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static void forget(struct pv_enrol *x)
 {
@@ -69,8 +68,7 @@ static void succeed(struct pv_enrol *x, const char *token)
     pv_ctlsrv_answer(n->ctl, handle, body);
 }
 
-/* --- begins -------------------------------------------------------------------------------------
- */
+/* --- begins ----------------------------------------------------------------------------------- */
 
 /* May a network be entered now? Answers the request itself when not. */
 static bool may_begin(struct pv_enrol *x, const char *what, uint64_t handle)
@@ -245,8 +243,7 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     connect_guest(x, now);
 }
 
-/* --- what comes back ---------------------------------------------------------------------------
- */
+/* --- what comes back -------------------------------------------------------------------------- */
 
 static void end_invite(struct pv_enrol *x, struct pv_put *put, enum pv_ctl_error error)
 {
@@ -329,8 +326,7 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     pv_membership_enter(x->node, r, true, now);
 }
 
-/* --- the last steps -----------------------------------------------------------------------------
- */
+/* --- the last steps --------------------------------------------------------------------------- */
 
 static void iface_is_up(struct pv_enrol *x, pv_ns now)
 {
@@ -425,8 +421,7 @@ static pv_ns next_timeout(const void *part)
     return pv_enrol_is_guest(x) || x->invite != NULL ? x->deadline : PV_NEVER;
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static int make_enrol(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                       void **ret_part)

@@ -204,8 +204,7 @@ static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now
     ask(x, &reg, PV_ENROL_REGISTER);
 }
 
-/* --- membership is certain: store it, then become it --------------------------------------------
- */
+/* --- membership is certain: store it, then become it ------------------------------------------ */
 
 /* The statements and the network are two jobs, and both must be on disk before this node acts as a
  * member: after a crash in between it would know its network but not why it belongs to it. */

@@ -44,8 +44,7 @@ static struct membership *of(const struct pv_node *n)
     return pv_node_part(n, &pv_part_membership);
 }
 
-/* --- the roster's events -----------------------------------------------------------------------
- */
+/* --- the roster's events ---------------------------------------------------------------------- */
 
 static bool is_self(const struct pv_node *n, const struct pv_member *m)
 {
@@ -286,8 +285,7 @@ void pv_membership_set_iface_problem(struct pv_node *n, const char *problem)
     snprintf(m->iface_problem, sizeof(m->iface_problem), "%s", problem);
 }
 
-/* --- up, down, in, out -------------------------------------------------------------------------
- */
+/* --- up, down, in, out ------------------------------------------------------------------------ */
 
 /* Everything the network had on this machine goes. */
 static void tear_down(struct membership *m, pv_ns now)

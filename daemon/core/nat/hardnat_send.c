@@ -237,8 +237,7 @@ static void send_meet(struct pv_hardnat *h)
     h->next = ++h->round < MEET_ROUNDS ? h->start + h->round * MEET_PAUSE : PV_NEVER;
 }
 
-/* --- many packets, one at a time ---------------------------------------------------------------
- */
+/* --- many packets, one at a time -------------------------------------------------------------- */
 
 /* When the side that probes has been through what was likely: the other one opens all it may. */
 static pv_ns likely_end(const struct pv_hardnat *h)

@@ -108,8 +108,7 @@ void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
     n->store_failed = true;
 }
 
-/* --- lines that nobody asked for ----------------------------------------------------------------
- */
+/* --- lines that nobody asked for -------------------------------------------------------------- */
 
 static const char *const source_names[PV_FROM_COUNT] = {
     [PV_FROM_STATEMENTS] = "statements",

@@ -15,8 +15,7 @@
 
 #include "proto/roster/roster_int.h"
 
-/* --- the order of removals ---------------------------------------------------------------------
- */
+/* --- the order of removals -------------------------------------------------------------------- */
 
 static bool revokes_node(const struct pv_roster_item *e)
 {
@@ -134,8 +133,7 @@ bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_i
            pv_roster_cmp_receipts(e->receipt, signer->end->receipt) < 0;
 }
 
-/* --- what they do to a key ---------------------------------------------------------------------
- */
+/* --- what they do to a key -------------------------------------------------------------------- */
 
 void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k)
 {

@@ -13,8 +13,7 @@
 
 #include "proto/roster/roster_int.h"
 
-/* --- values ------------------------------------------------------------------------------------
- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static void value_key(uint8_t key[static PV_ROSTER_BINDING_LEN], enum pv_roster_binding_kind kind,
                       const void *value, size_t len)
@@ -101,8 +100,7 @@ void pv_roster_unlink_values(struct pv_roster *r, struct pv_roster_item *e)
     }
 }
 
-/* --- order -------------------------------------------------------------------------------------
- */
+/* --- order ------------------------------------------------------------------------------------ */
 
 static int cmp_bool(bool a, bool b)
 {
@@ -160,8 +158,7 @@ static bool same_rank(const struct pv_roster_rank *a, const struct pv_roster_ran
     return a->hash == b->hash && cmp_ranks(a, b) == 0;
 }
 
-/* --- the queue ---------------------------------------------------------------------------------
- */
+/* --- the queue -------------------------------------------------------------------------------- */
 
 static void queue_claim(struct pv_roster *r, struct pv_roster_claim *c)
 {
@@ -209,8 +206,7 @@ static struct pv_roster_claim *sort_claims(struct pv_roster_claim *list)
     return list;
 }
 
-/* --- winning and losing ------------------------------------------------------------------------
- */
+/* --- winning and losing ----------------------------------------------------------------------- */
 
 static void touch(struct pv_roster *r, struct pv_roster_key *k)
 {

@@ -102,8 +102,7 @@ struct pv_roster_item {
     uint8_t raw[];                  /* the statement as it was signed */
 };
 
-/* --- who has a value that several claim --------------------------------------------------------
- */
+/* --- who has a value that several claim ------------------------------------------------------- */
 
 /* The order in which claims come: all rosters compare these fields alike, whatever came first. */
 struct pv_roster_rank {
@@ -259,8 +258,7 @@ struct pv_roster {
     size_t report_first, n_reports;
 };
 
-/* --- roster_keys.c -----------------------------------------------------------------------------
- */
+/* --- roster_keys.c ---------------------------------------------------------------------------- */
 
 struct pv_roster_key *pv_roster_key(const struct pv_roster *r,
                                     const uint8_t *pk); /* NULL when unheard of */
@@ -272,8 +270,7 @@ void pv_roster_mark_dependants(struct pv_roster *r, struct pv_roster_key *k);
 /* Members count by a receipt unless an admin signed them. */
 bool pv_roster_needs_receipt(const struct pv_roster_key *signer, uint8_t type);
 
-/* --- roster.c ----------------------------------------------------------------------------------
- */
+/* --- roster.c --------------------------------------------------------------------------------- */
 
 /* Checks form, network, and a member statement against the network record. Not the signatures. */
 PV_MUST_CHECK int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw,
@@ -284,8 +281,7 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
 /* Frees a statement that is in no list any more; NULL is fine. */
 void pv_roster_free_item(struct pv_roster *r, struct pv_roster_item *e);
 
-/* --- roster_set.c ------------------------------------------------------------------------------
- */
+/* --- roster_set.c ----------------------------------------------------------------------------- */
 
 void pv_roster_list_push(struct pv_roster_list *list, struct pv_roster_item *e);
 struct pv_roster_item *pv_roster_list_pop(struct pv_roster_list *list); /* NULL when empty */
@@ -297,8 +293,7 @@ PV_MUST_CHECK int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash
 void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e);
 void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e);
 
-/* --- roster_quota.c ----------------------------------------------------------------------------
- */
+/* --- roster_quota.c --------------------------------------------------------------------------- */
 
 enum pv_roster_quota pv_roster_quota_of(uint8_t type);
 /* Is there room for a new statement? *ret_drop: the one that gives way, or NULL. PV_ERR_LIMIT. */
@@ -312,8 +307,7 @@ struct pv_roster_item *pv_roster_quota_find(const struct pv_roster_key *k,
 /* What k brought counts to the limit of statements only while k is not removed. */
 void pv_roster_count_dead(struct pv_roster *r, struct pv_roster_key *k);
 
-/* --- roster_receipt.c --------------------------------------------------------------------------
- */
+/* --- roster_receipt.c ------------------------------------------------------------------------- */
 
 struct pv_roster_coordinator *pv_roster_coordinator(const struct pv_roster *r, const uint8_t *pk);
 /* Is it a true receipt for this hash, from a coordinator we know? PV_ERR_NOT_FOUND: signed by a key
@@ -341,8 +335,7 @@ bool pv_roster_is_ordered(const struct pv_roster_receipt *receipt);
 void pv_roster_find_breaks(struct pv_roster *r);
 void pv_roster_receipts_done(struct pv_roster *r);
 
-/* --- roster_admin.c ----------------------------------------------------------------------------
- */
+/* --- roster_admin.c --------------------------------------------------------------------------- */
 
 /* A revocation of k, or the receipt of one, came or went. */
 void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k);
@@ -355,8 +348,7 @@ bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_i
 bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind,
                      const uint8_t *node);
 
-/* --- roster_settle.c ---------------------------------------------------------------------------
- */
+/* --- roster_settle.c -------------------------------------------------------------------------- */
 
 /* False: without memory now, nothing is settled; to be tried again. */
 bool pv_roster_settle(struct pv_roster *r);
@@ -369,8 +361,7 @@ bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial);
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer);
 bool pv_roster_in_window(const struct pv_st_invite *invite, uint64_t time);
 
-/* --- roster_contest.c --------------------------------------------------------------------------
- */
+/* --- roster_contest.c ------------------------------------------------------------------------- */
 
 /* The key that holds the value; NULL when it is free. */
 struct pv_roster_key *pv_roster_owner(const struct pv_roster *r, enum pv_roster_binding_kind kind,
@@ -387,8 +378,7 @@ void pv_roster_contest(struct pv_roster *r);
 /* The kind of value that another claim has; PV_ROSTER_BIND_KINDS when it lacks none. */
 enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c);
 
-/* --- roster_report.c ---------------------------------------------------------------------------
- */
+/* --- roster_report.c -------------------------------------------------------------------------- */
 
 void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
                       struct pv_roster_key *key, const char *fmt, ...) PV_PRINTF(4, 5);

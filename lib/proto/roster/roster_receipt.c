@@ -16,8 +16,7 @@ enum {
     MAX_STAMPS = 2 * PV_ROSTER_MAX_STATEMENTS, /* ours: then they are forgotten; 8 MiB */
 };
 
-/* --- coordinators ------------------------------------------------------------------------------
- */
+/* --- coordinators ----------------------------------------------------------------------------- */
 
 struct pv_roster_coordinator *pv_roster_coordinator(const struct pv_roster *r, const uint8_t *pk)
 {
@@ -179,8 +178,7 @@ void pv_roster_settle_records(struct pv_roster *r)
     }
 }
 
-/* --- receipts ----------------------------------------------------------------------------------
- */
+/* --- receipts --------------------------------------------------------------------------------- */
 
 int pv_roster_check_receipt(const struct pv_roster *r, struct pv_view raw, const uint8_t *hash,
                             bool verified, struct pv_roster_receipt *ret_receipt)
@@ -302,8 +300,7 @@ void pv_roster_drop_receipt(struct pv_roster *r, struct pv_roster_item *e)
     e->pub.receipt = pv_view(NULL, 0);
 }
 
-/* --- contradictions ----------------------------------------------------------------------------
- */
+/* --- contradictions --------------------------------------------------------------------------- */
 
 static int cmp_stamps(const void *a, const void *b)
 {

@@ -171,8 +171,7 @@ const struct pv_roster_entry *pv_roster_bucket_at(const struct pv_roster *r, uin
     return i < b->n ? &b->v[i]->pub : NULL;
 }
 
-/* --- members -----------------------------------------------------------------------------------
- */
+/* --- members ---------------------------------------------------------------------------------- */
 
 /* What other nodes have to know alike of a member. */
 static void hash_member(struct pv_roster_key *k)

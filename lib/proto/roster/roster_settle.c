@@ -11,8 +11,7 @@
 
 #include "proto/roster/roster_int.h"
 
-/* --- is a claim eligible -----------------------------------------------------------------------
- */
+/* --- is a claim eligible ---------------------------------------------------------------------- */
 
 /* Two admins may have signed the same invite key. The choice must not depend on the order of
  * arrival, hence the lowest hash. */
@@ -79,8 +78,7 @@ static enum pv_roster_refusal judge_admitter(const struct pv_roster_key *node,
                : PV_ROSTER_REFUSE_WINDOW;
 }
 
-/* --- the state of one node ---------------------------------------------------------------------
- */
+/* --- the state of one node -------------------------------------------------------------------- */
 
 bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial)
 {
@@ -225,8 +223,7 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
     pv_roster_stake(r, k, e, transport);
 }
 
-/* --- members -----------------------------------------------------------------------------------
- */
+/* --- members ---------------------------------------------------------------------------------- */
 
 static void queue_member_event(struct pv_roster *r, struct pv_roster_key *k)
 {
@@ -391,8 +388,7 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
     pv_roster_count_dead(r, k);
 }
 
-/* --- all of it ---------------------------------------------------------------------------------
- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 /* Claims: deciding who wins marks members, whose transport key statement counts only now. */
 static void settle_claims(struct pv_roster *r)

@@ -118,8 +118,7 @@ static void do_one(struct pv_coordstore *s, unsigned op)
     answered[op] = crash.n;
 }
 
-/* --- what has to be there ----------------------------------------------------------------------
- */
+/* --- what has to be there --------------------------------------------------------------------- */
 
 struct seen {
     unsigned n[OPS + 1];
@@ -177,8 +176,7 @@ static void check_state(size_t cut, unsigned left)
     assert_int_equal(test_dir_remove(after), 0);
 }
 
-/* --- the test ----------------------------------------------------------------------------------
- */
+/* --- the test --------------------------------------------------------------------------------- */
 
 static void nothing_answered_is_lost_or_given_out_twice_after_a_power_cut(void **state)
 {

@@ -30,8 +30,7 @@ static struct pv_store *open_in(const char *where)
     return s;
 }
 
-/* --- operations: each number is one, of four kinds ---------------------------------------------
- */
+/* --- operations: each number is one, of four kinds -------------------------------------------- */
 
 enum kind {
     STATEMENT,
@@ -129,8 +128,7 @@ static void run(struct pv_store *s, unsigned first, unsigned last)
     }
 }
 
-/* --- what has to be there ------------------------------------------------------------------------
- */
+/* --- what has to be there --------------------------------------------------------------------- */
 
 /* What was answered before the cut is there once; what was not, once or not at all. */
 static void check_roster(struct pv_store *s, size_t cut)

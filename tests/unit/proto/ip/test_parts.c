@@ -189,8 +189,7 @@ static void apart_and_together_is_the_identity_and_losses_take_whole_packets(voi
     free(flight);
 }
 
-/* --- what must not come together ---------------------------------------------------------------
- */
+/* --- what must not come together -------------------------------------------------------------- */
 
 static void parts_of_different_packets_never_mix(void **state)
 {

@@ -120,8 +120,7 @@ static void a_flood_of_coordinators_records_costs_as_much_as_any_other(void **st
     assert_true(pv_roster_is_coordinator(r, w.coordinator.pk)); /* root's own record stays */
 }
 
-/* --- several admins ----------------------------------------------------------------------------
- */
+/* --- several admins --------------------------------------------------------------------------- */
 
 struct dispute {
     struct world w;

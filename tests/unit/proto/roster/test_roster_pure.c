@@ -37,8 +37,7 @@ static size_t below(struct test_rng *rng, size_t n)
 
 static struct offers *offers; /* too large for the stack */
 
-/* --- a world -----------------------------------------------------------------------------------
- */
+/* --- a world ---------------------------------------------------------------------------------- */
 
 /* A receipt from a small range of times and numbers, so that many collide, or none at all. */
 static void some_receipt(struct offers *o, struct item *it)
@@ -152,8 +151,7 @@ static void make_offers(unsigned seed)
     }
 }
 
-/* --- a roster and its disk ---------------------------------------------------------------------
- */
+/* --- a roster and its disk -------------------------------------------------------------------- */
 
 struct machine {
     struct pv_roster *r;
@@ -255,8 +253,7 @@ static void restart(struct machine *m, struct offers *o, struct test_rng *rng)
     }
 }
 
-/* --- the same outcome --------------------------------------------------------------------------
- */
+/* --- the same outcome ------------------------------------------------------------------------- */
 
 static void assert_same_key(struct pv_roster *a, struct pv_roster *b, const uint8_t *pk)
 {

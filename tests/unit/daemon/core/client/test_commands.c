@@ -8,8 +8,7 @@ static struct fake_peers peers;
 static struct pv_peer *bob;
 static uint32_t client;
 
-/* --- a part with one command of each kind ------------------------------------------------------
- */
+/* --- a part with one command of each kind ----------------------------------------------------- */
 
 static unsigned n_runs, n_cancels;
 static struct pv_peer *given;

@@ -200,8 +200,7 @@ static void status_says_where_it_is_and_why_it_is_not_reached(void **state)
     assert_int_equal(fake_node_status(&node)->n_problems, 0);
 }
 
-/* --- a coordinator that answers ----------------------------------------------------------------
- */
+/* --- a coordinator that answers --------------------------------------------------------------- */
 
 static struct pv_control *server;
 

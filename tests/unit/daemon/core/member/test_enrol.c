@@ -12,8 +12,7 @@ static uint32_t client;
 static unsigned n_entered;
 static char reply[4096];
 
-/* --- what stands in for membership.c -----------------------------------------------------------
- */
+/* --- what stands in for membership.c ---------------------------------------------------------- */
 
 void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, pv_ns now)
 {
@@ -39,8 +38,7 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
     return 0;
 }
 
-/* --- the world ----------------------------------------------------------------------------------
- */
+/* --- the world -------------------------------------------------------------------------------- */
 
 static int start(void **state)
 {
@@ -257,8 +255,7 @@ static void expect_nothing_left(void)
     expect_silence();
 }
 
-/* --- join ---------------------------------------------------------------------------------------
- */
+/* --- join ------------------------------------------------------------------------------------- */
 
 static void join_ends_as_a_member_with_an_interface(void **state)
 {
@@ -491,8 +488,7 @@ static void what_is_no_token_is_refused_at_once(void **state)
     assert_false(fake_coord.connected);
 }
 
-/* --- create -------------------------------------------------------------------------------------
- */
+/* --- create ----------------------------------------------------------------------------------- */
 
 static void create(void)
 {

@@ -11,8 +11,7 @@ static struct fake_peers x;
 static struct pv_peer *bob;
 static unsigned n_subscribed, n_heads, n_merged;
 
-/* --- what stands in for the parts below ---------------------------------------------------------
- */
+/* --- what stands in for the parts below ------------------------------------------------------- */
 
 void pv_presence_subscribe(struct pv_node *n, const uint8_t *pk)
 {

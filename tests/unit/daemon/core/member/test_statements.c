@@ -196,8 +196,7 @@ static void uploads_end_with_the_connection(void **state)
     assert_int_equal(n_added, 0);
 }
 
-/* --- a coordinator that lies -------------------------------------------------------------------
- */
+/* --- a coordinator that lies ------------------------------------------------------------------ */
 
 static void a_listing_without_end_is_not_read_to_the_end(void **state)
 {

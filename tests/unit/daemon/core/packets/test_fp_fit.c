@@ -82,8 +82,7 @@ static struct pv_fp_results carry(struct world *w, const struct pv_fp_results *r
     return pv_fp_results(w->b.w);
 }
 
-/* --- in parts ----------------------------------------------------------------------------------
- */
+/* --- in parts --------------------------------------------------------------------------------- */
 
 static void members_carry_1280_bytes_over_any_path(void **state)
 {
@@ -257,8 +256,7 @@ static void more_than_a_call_holds_is_dropped_and_counted(void **state)
     assert_true(r.n_writes + pv_fp_drops(w->b.w, PV_FP_DROP_PARTS) >= ALL);
 }
 
-/* --- in fragments ------------------------------------------------------------------------------
- */
+/* --- in fragments ----------------------------------------------------------------------------- */
 
 static void who_lets_routers_cut_gets_fragments(void **state)
 {
@@ -285,8 +283,7 @@ static void who_lets_routers_cut_gets_fragments(void **state)
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_TOO_BIG), 0);
 }
 
-/* --- answered ----------------------------------------------------------------------------------
- */
+/* --- answered --------------------------------------------------------------------------------- */
 
 /* A TCP super-packet from a to b as the TUN gives it, the L4 sums still to be made. */
 static struct pv_fp_packet make_super(struct world *w, bool v6, size_t payload)
