@@ -37,7 +37,6 @@ enum {
     PV_JOB_ERROR_MAX = 240,     /* bytes of the reason, with the NUL */
     PV_JOB_MAX_ADDRS = 16,      /* addresses of one RESOLVE answer */
     PV_JOB_META_NAME = 32,      /* bytes with the NUL */
-    PV_JOB_META_MAX = 262144,   /* bytes of one value */
     PV_JOB_HOST_MAX = 256,      /* bytes with the NUL, RFC 1035 s2.3.4 */
     PV_JOB_IFNAME = 16,         /* IFNAMSIZ */
     PV_RECALL_ADDRS = 4,        /* addresses kept of one member, DESIGN 5 */
@@ -73,7 +72,7 @@ struct pv_job_set_network {
 struct pv_job_set_meta {
     char name[PV_JOB_META_NAME];
     uint8_t *value; /* owned; len bytes */
-    size_t len;     /* <= PV_JOB_META_MAX */
+    size_t len;     /* what its owner keeps has a limit there; the longest: PV_LINKKEYS_MAX keys */
 };
 
 struct pv_job_put_endpoints {
