@@ -19,7 +19,8 @@ static void unmake(void *part)
     (void)part;
 }
 
-/* Whose command it is; NULL: nobody's, which the test of the tables forbids. */
+/* Whose command it is; NULL: nobody's, which the test of the tables forbids. A walk through all
+ * tables is short beside what a client waits for anyway. */
 static const struct pv_command *find(const struct pv_node *node, enum pv_ctlapi_cmd cmd,
                                      void **ret_part)
 {
@@ -99,7 +100,7 @@ static void closed(void *part, uint32_t sid, int status, pv_ns now)
     struct pv_node *n = part;
     (void)status;
     (void)now;
-    pv_ctlsrv_closed(n->ctl, sid);
+    pv_ctlsrv_closed(n->ctl, sid); /* the next run() cancels what it waited for */
 }
 
 static int poll_op(void *part, struct pv_stream_op *ret_op)

@@ -125,7 +125,7 @@ static void why_no_path(struct pv_node *n, struct pv_peer *p, json_t **lines)
 
 static void why_pairs(struct pv_peer *p, json_t **lines)
 {
-    struct pv_ice_path paths[12];
+    struct pv_ice_path paths[12]; /* best first: nobody reads more */
     const struct pv_ice_agent *agent = pv_peer_agent(p);
     size_t n_paths = agent == NULL ? 0 : pv_ice_paths(agent, paths, PV_ARRAY_LEN(paths));
     for (size_t i = 0; i < n_paths; i++) {

@@ -194,6 +194,7 @@ static void run_admin(void *part, pv_ns now)
     if (a->n_waiting == 0)
         return;
     pv_owed_told(a->node, &told);
+    /* From behind, for those that end are taken out. */
     for (size_t i = a->n_waiting; i > 0; i--) {
         if (told.done || now >= a->waiting[i - 1].until)
             end_waiting(a, i - 1, now);
@@ -216,6 +217,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
     for (size_t i = a->n_waiting; i > 0; i--) {
         if (a->waiting[i - 1].handle != handle)
             continue;
+        /* A leave that others were told cannot be taken back: it goes on without the client. */
         if (a->waiting[i - 1].deed == DEED_LEAVE)
             end_waiting(a, i - 1, now);
         else
@@ -225,6 +227,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 
 /* --- invites ---------------------------------------------------------------------------------- */
 
+/* The token is told only now: before the coordinator knows the invite nobody can join by it. */
 static void end_invite(struct admin *a, struct pv_put *put, enum pv_ctl_error error)
 {
     char text[PV_CTLAPI_ERROR_BUF];

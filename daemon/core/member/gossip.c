@@ -65,6 +65,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         g->can_forward || (up && pv_peer_count_in_sync(p) <= FEW_HELPERS && !g->node->online);
 }
 
+/* A peer may be freed while it is reached; the exchange would keep its place for ever. */
 static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 {
     struct gossip *g = part;
@@ -119,6 +120,7 @@ static void run_gossip(void *part, pv_ns now)
 static void take_statements(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
     struct gossip *g = part;
+    /* A member can send anything: at a higher level it could fill the log. */
     int r = pv_rostersync_handle(g->sync, pv_peer_pk(from), body, now);
     if (r != PV_OK)
         pv_log(g->node->log, PV_LOG_DEBUG, "peer=%s what=\"statements dropped\" why=\"%s\"",

@@ -82,6 +82,7 @@ static void describe(struct owed *o, const struct pv_statement *st)
                                            : "was removed");
 }
 
+/* Counted anew each time: receipts reach the roster by many ways that do not tell this part. */
 static void count(struct owed *o)
 {
     o->n = 0;
@@ -98,6 +99,7 @@ static void count(struct owed *o)
     o->retry_at = PV_NEVER;
 }
 
+/* The waits double: a coordinator that refuses for good costs a message every few minutes. */
 static void wait_again(struct owed *o, pv_ns now)
 {
     unsigned doublings = o->attempts < MAX_DOUBLINGS ? o->attempts : MAX_DOUBLINGS;
@@ -106,6 +108,7 @@ static void wait_again(struct owed *o, pv_ns now)
     o->retry_at = now + (FIRST_RETRY << doublings);
 }
 
+/* No more than one message carries: the rest goes with the answer to these. */
 static void ask(struct owed *o, pv_ns now)
 {
     struct pv_put *put = pv_put_new(PUT_MAX);
@@ -159,6 +162,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         wait_again(o, now);
 }
 
+/* Runs with every change of the roster, so it begins only what is not under way. */
 static void look(struct owed *o, pv_ns now)
 {
     count(o);
@@ -171,11 +175,12 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct owed *o = part;
     struct pv_put *put;
     while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&o->puts)) != NULL) {
-        pv_put_free(put);
+        pv_put_free(put); /* its statements are still in the roster, without a receipt */
         o->asking = false;
     }
     if ((facts & (PV_FACT_STATEMENTS | PV_FACT_NETWORK | PV_FACT_ONLINE)) == 0)
         return;
+    /* This may be another coordinator, or the same with another mind. */
     if ((facts & PV_FACT_ONLINE) != 0) {
         o->attempts = 0;
         o->refusal = NULL;
@@ -243,6 +248,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct owed *o = part;
     char text[PV_ROSTER_TEXT];
+    /* The part that talks to it names one that is away; a put on its way is no problem yet. */
     if (o->n == 0 || !o->node->online || (o->refusal == NULL && !is_silent(o, now)))
         return;
     bool quiet = o->refusal == NULL || strcmp(o->refusal, "silent") == 0;

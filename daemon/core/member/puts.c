@@ -63,8 +63,10 @@ enum pv_ctl_error pv_puts_send(struct pv_puts *ps, struct pv_put *put)
         if (x != NULL)
             items[i].receipt = x->receipt;
     }
+    /* Borrowed for the call only: the message is bytes when it returns. */
     msg.u.put.n = put->n;
     msg.u.put.items = items;
+    /* No number comes twice, so a late answer never meets another put. */
     put->number = ++ps->last_number;
     int r = pv_coord_ask(ps->node, ps->owner, &msg, put->number);
     if (r != PV_OK)
@@ -98,6 +100,7 @@ struct pv_put *pv_puts_take(struct pv_puts *ps, uint64_t tag, const struct pv_ct
             answer->type == PV_CTL_ERROR ? answer->u.failure.error : PV_CTL_E_BAD_REQUEST;
         return put;
     }
+    /* Who answers decides how many results there are: a statement without one has no receipt. */
     for (size_t i = 0; i < answer->u.receipts.n && i < put->n; i++) {
         const struct pv_ctl_result *res = &answer->u.receipts.results[i];
         /* The first refusal stands for the whole put, but the statements accepted beside it count.

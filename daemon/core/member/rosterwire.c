@@ -31,6 +31,7 @@ void pv_rosterwire_put_state(struct pv_writer *w, struct pv_roster *roster, bool
     pv_put_bytes(w, members, sizeof(members));
 }
 
+/* All of them, in order: neither numbers nor lengths have to be told. */
 void pv_rosterwire_put_digests(struct pv_writer *w, struct pv_roster *roster, bool receipts)
 {
     pv_put_u8(w, receipts ? PV_ROSTERWIRE_RECEIPTS : PV_ROSTERWIRE_DIGESTS);

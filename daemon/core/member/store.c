@@ -60,6 +60,7 @@ static void store_marks(struct store *s)
 static void run_store(void *part, pv_ns now)
 {
     struct store *s = part;
+    /* One timer for all parts: whatever fails meanwhile is written with the same attempt. */
     if (s->node->store_failed && s->retry_at == PV_NEVER)
         s->retry_at = now + STORE_RETRY;
     if (now >= s->retry_at) {
