@@ -395,8 +395,8 @@ static void settle_changes(struct pv_coord *c, pv_ns now)
     }
 }
 
-/* What was spent long ago is paid back: a network may always have its share of the time. Without
- * memory for its rest it goes on. */
+/* Charges the network that was served with the time it took. Its debt shrinks with time, so that
+ * every network always has its share. Without memory for the debt the network goes on. */
 void pv_coord_bill(struct pv_coord *c, pv_ns spent, pv_ns now)
 {
     struct pv_cnet *net = c->billed;

@@ -315,8 +315,8 @@ static int read_replies(struct tui *u, char error[static PV_TUI_NOTE], int *ret_
 
 /* --- the daemon goes and comes back ----------------------------------------------------------- */
 
-/* What has no answer is asked again later, in its order; the rest was about what the daemon knew.
- */
+/* Messages without an answer are sent again later, in their order, under the same id. Other
+ * requests are dropped: most asked what the daemon knew. */
 static void lose_daemon(struct tui *u)
 {
     pv_client_close(&u->cli->client);

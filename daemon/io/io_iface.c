@@ -59,7 +59,7 @@ static bool has_v6(const struct pv_job_iface *iface)
     return false;
 }
 
-/* What stands in its way and is not ours to change; "" = nothing. */
+/* Names a setting of others that keeps the interface from working; "" = none. */
 static void find_problem(const struct pv_job_iface *iface, bool up, unsigned mtu,
                          char text[static PROBLEM_MAX])
 {

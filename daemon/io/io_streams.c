@@ -447,7 +447,7 @@ static int take_tail(struct pv_io_stream *st, pv_ns now)
     }
 }
 
-/* What is being connected is dropped at once; else the rest is written out for CLOSE_TIME. */
+/* Drops a stream that is still connecting; writes the rest of any other, for CLOSE_TIME at most. */
 static void close_stream(struct pv_io_streams *all, uint32_t sid, pv_ns now)
 {
     struct pv_io_stream *st = find_stream(all, sid);

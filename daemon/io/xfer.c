@@ -508,8 +508,9 @@ static bool is_kept(const struct pv_xfer *x)
            (uint64_t)st.st_size == x->op.size;
 }
 
-/* What is there already is hashed and named in the request: a transfer that was cut off goes on
- * where it was, and a file that has changed since is found out before any byte moves. */
+/* Names in the request the hash of the bytes that this side already has. So a transfer that was cut
+ * off goes on where it was, and the sender finds out that the file has changed before a byte moves.
+ */
 static enum pv_file_why fetch(struct pv_xfer *x, uint8_t *buf)
 {
     uint64_t have = 0;

@@ -324,8 +324,8 @@ static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
         m.outgoing = false;
         m.state = muted ? PV_CHAT_READ : PV_CHAT_UNREAD;
         r = is_known(db, &m, &known);
-        /* What is on disk is said to be there, whatever its sender may have: it would send it for
-         * ever. */
+        /* A message that is on disk is acknowledged even when its sender's budget is spent: the
+         * sender would repeat it for ever. */
         if (r == PV_OK && !known)
             res->later = pv_store_budget_take(&budget, strlen(m.text));
         if (r < 0 || res->later != PV_CHAT_LATER_NO)

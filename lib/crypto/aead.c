@@ -121,8 +121,8 @@ enum {
     TRIAL_MAX = 1500, /* ours: bytes, a full Ethernet frame */
 };
 
-/* What one library is compared with: libsodium for ChaCha20-Poly1305. For AES-GCM OpenSSL's
- * one-message form, as libsodium has none for every processor. */
+/* Seals with another library, for comparison: libsodium for ChaCha20-Poly1305; for AES-GCM
+ * OpenSSL's calls for one message, as libsodium has AES-GCM on some processors only. */
 static void seal_known(const struct pv_aead *key, uint8_t *ct, uint64_t counter, struct pv_view pt)
 {
     if (key->suite == PV_SUITE_AES)

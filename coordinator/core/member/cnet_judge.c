@@ -309,8 +309,9 @@ static const struct pv_member *joined_before(const struct pv_cnet *net, const ui
     return m != NULL && memcmp(m->admitted_by, invite, PV_SIGN_PK_LEN) == 0 ? m : NULL;
 }
 
-/* What guests may ask of a network is apart from what its members may, or strangers with an old
- * token could keep them from removing a node. It is asked last: only who may join uses it up. */
+/* Guests have a budget of their own: if they shared the members', strangers with an old token could
+ * keep members from removing a node. It is asked last, so that only guests who may join use it up.
+ */
 static bool guests_have_room(struct pv_cnet *net, pv_ns now)
 {
     return pv_bucket_take(&net->guests, PV_CNET_GUEST_RATE, PV_CNET_GUEST_BURST, 1, now);

@@ -89,8 +89,8 @@ static void peer_free(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
     free(peer);
 }
 
-/* What is known of a peer beyond the store is worth keeping only while something goes on: a network
- * may have thousands of members. */
+/* Frees the entry of a peer with whom nothing goes on: a network may have thousands of members, and
+ * the store knows all that must be kept. */
 static void free_if_idle(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
     if (!peer->online && peer->conns == NULL && peer->pending == NULL && !peer->committing &&
@@ -133,7 +133,7 @@ static void close_all(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
     forget_window(peer);
 }
 
-/* What waits for the store is lost; whoever gave us a stored copy is told so. */
+/* Drops the messages that wait for the store, and tells whoever gave us a stored copy. */
 static void lose_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
     struct pv_chat_record none = {.outgoing = false};

@@ -36,7 +36,7 @@ static struct pv_chatlink_conn *victim(const struct pv_chatlink *link, bool unpr
 {
     struct pv_chatlink_conn *best = NULL;
     for (struct pv_chatlink_conn *c = link->conns; c != NULL; c = c->hh.next) {
-        /* What carries an outbox that is under way is nobody's to take, but for a peer's second. */
+        /* A connection that carries an outbox keeps its place, unless its peer has a second one. */
         bool spare = unproven || count_of_kind(c->peer, false) > 1 ||
                      (c->ack_deadline == PV_NEVER && now - c->last_heard >= PV_S(IDLE_S));
         if (is_unproven(c) == unproven && spare && (best == NULL || gives_way_before(c, best)))

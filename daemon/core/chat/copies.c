@@ -53,7 +53,7 @@ static void free_copies(void *part)
 
 /* --- seals ----------------------------------------------------------------------------------- */
 
-/* What is sealed is bound to network, author and receiver: a copy is of no use anywhere else. */
+/* The seal covers network, author and receiver, so a copy is of no use anywhere else. */
 static struct pv_signal_route route_of(const struct pv_node *n, const uint8_t *from,
                                        const uint8_t *to)
 {

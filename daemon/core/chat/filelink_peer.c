@@ -38,7 +38,7 @@ void pv_file_tell(struct pv_file *f, pv_ns now)
 
 static bool has_word(const struct pv_file *f)
 {
-    /* What ended at the receiver is not news to it. */
+    /* It was the receiver that ended it, so it need not be told. */
     if (f->e.outgoing)
         return f->e.state != PV_FILE_DONE && f->e.state != PV_FILE_REFUSED;
     return f->e.state != PV_FILE_WITHDRAWN;

@@ -84,7 +84,9 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 
 /* --- inbox, history -------------------------------------------------------------------------- */
 
-/* What the store is asked for, of the conversation with this key or, NULL, of all. */
+/* Makes the job that asks the store for messages: of the conversation with this key, or of all
+ * (NULL).
+ */
 static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req, const uint8_t *key)
 {
     bool inbox = req->cmd != PV_CTLAPI_HISTORY;

@@ -268,8 +268,8 @@ static bool any_attempt(const struct pv_coordclient *c)
     return false;
 }
 
-/* What says most about a round is kept: a stranger who answers more than a refusal, and that more
- * than an address without a way to it. */
+/* Keeps the failure that says most about a round of addresses: a stranger who answers says more
+ * than a refused connection, and that says more than an address to which there is no route. */
 static void note_failure(struct pv_coordclient *c, bool connected, bool heard, int status)
 {
     enum round_failure f =

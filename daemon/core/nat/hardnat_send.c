@@ -352,7 +352,8 @@ static void send_paced(struct pv_hardnat *h, pv_ns now)
 
 /* --- an attempt ------------------------------------------------------------------------------- */
 
-/* What the owner of this machine switched off is not done; the other side finds us not ready. */
+/* May this plan run here? Not when the user switched its kind off; the other side then finds this
+ * node not ready. */
 static bool is_allowed(const struct pv_hardnat *h, const struct pv_hardnat_plan *plan)
 {
     bool sequential =

@@ -29,7 +29,7 @@ enum {
 /* How many datagrams one of them makes, at most; 1 unless in parts or fragments. */
 size_t pv_fp_fit_pieces(const struct pv_fp_peer *peer, enum pv_fp_fit fit, size_t largest);
 
-/* What the sender of a packet that is too big is told: bytes. */
+/* The MTU that the sender of a packet that is too big is told, in bytes. */
 size_t pv_fp_told_mtu(const struct pv_fp_peer *peer);
 
 /* Sends the packet of len bytes in w->whole so; there is room for pv_fp_fit_pieces() datagrams, and

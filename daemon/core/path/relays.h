@@ -17,7 +17,7 @@ struct pv_relays; /* opaque; node.relays */
 
 extern const struct pv_part pv_part_relays;
 
-/* What relay via is called, for logs, status and metrics. */
+/* The name of relay via, for logs, status and metrics. */
 const char *pv_relays_name(const struct pv_node *n, uint16_t via,
                            char buf[static PV_TURNSERVERS_NAME]);
 const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n);

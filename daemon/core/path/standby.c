@@ -71,8 +71,8 @@ static pv_ns next_timeout(const void *part)
     return s->has_old ? s->old_until : due(s);
 }
 
-/* What still leads over the former socket is given up; the main one serves static peers and IPv6
- * and stays open. */
+/* Closes the former socket, with the paths that still use it. The main socket stays open: it serves
+ * static peers and IPv6. */
 static void drop_old(struct standby *s, pv_ns now)
 {
     struct pv_peers *ps = s->node->peers;

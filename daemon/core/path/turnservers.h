@@ -34,7 +34,7 @@ void pv_turnservers_handle_timeout(struct pv_turnservers *t, const struct pv_par
                                    pv_ns now);
 pv_ns pv_turnservers_next_timeout(const struct pv_turnservers *t);
 
-/* What a relay is called: "coordinator", or as in the configuration. */
+/* The name of a relay: "coordinator", or as in the configuration. */
 const char *pv_turnservers_name(const struct pv_turnservers *t, uint16_t via,
                                 char buf[static PV_TURNSERVERS_NAME]);
 

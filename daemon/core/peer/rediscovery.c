@@ -36,7 +36,7 @@ struct pv_rediscovery {
 
 /* --- what is kept ---------------------------------------------------------------------------- */
 
-/* Where a path without a relay leads is where to look for the member later. */
+/* Remembers the address that a direct path leads to: the member is sought there later. */
 static void note_path(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
 {
     if (p->is_static || !pv_peer_has_path(p) || p->path_state == PV_PATH_STATE_SUSPECT ||

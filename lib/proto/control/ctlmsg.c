@@ -292,8 +292,8 @@ static void put_addrs(struct pv_writer *w, const char *const *addrs, size_t n)
     put_raw(w, "]");
 }
 
-/* What a coordinator does not offer is null or absent, so that a node never asks a server that is
- * not there. */
+/* A service that the coordinator does not offer is null or absent, so that a node never asks a
+ * server that is not there. */
 static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
 {
     field(w, "caps");

@@ -212,9 +212,9 @@ void pv_mtu_handle_timeout(struct pv_mtu *m, pv_ns now)
     } else if (m->state == PV_MTU_WAIT) {
         begin_ask(m, now);
     } else if (m->tries < PV_MTU_TRIES) {
-        /* What has arrived is used before the round ends; a larger one may yet, and then it is
-         * raised. Not after the first try on a quick path: hosts remember for 10 minutes what they
-         * are told is too big, and a busy host answers late. */
+        /* The largest size that has arrived is used before the round ends; when a larger one
+         * arrives later, the size is raised. Not after the first try on a quick path: hosts
+         * remember for 10 minutes what they are told is too big, and a busy host answers late. */
         size_t i = largest(m);
         bool slow = m->tries >= 2 || patience(m) > PV_MS(300);
         if (m->state == PV_MTU_SEARCH && m->doubted && slow && i < m->n &&

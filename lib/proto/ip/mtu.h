@@ -4,10 +4,11 @@
  * layer path MTU discovery).
  *
  * A machine in caller's memory. It says which sizes to probe, is told which probes were answered,
- * and gives the largest size that arrives. ICMP is not needed and not believed; it makes it look. A
- * path is taken to carry all that is wanted until probes show that it does not: a small probe
- * beside each large one tells a narrow path from a silent one. The owner makes the probes
- * (inband.h, types 7 and 8) and runs it only for paths in use. Not thread-safe.
+ * and gives the largest size that arrives. It neither needs nor believes ICMP
+ * errors: one of them only makes it probe sooner. It takes a path to carry all that is wanted until
+ * probes show that it does not: a small probe beside each large one tells a narrow path from a
+ * silent one. The owner makes the probes (inband.h, types 7 and 8) and runs it only for paths in
+ * use. Not thread-safe.
  *
  * State:
  *   OFF    --start-->                           ASK

@@ -304,7 +304,7 @@ void pv_roster_quota_remove(struct pv_roster_key *k, struct pv_roster_item *e);
 /* The statement of a key's quota with this hash, listed or not. */
 struct pv_roster_item *pv_roster_quota_find(const struct pv_roster_key *k,
                                             enum pv_roster_quota quota, const uint8_t *hash);
-/* What k brought counts to the limit of statements only while k is not removed. */
+/* The statements that k brought count to the limit only while k is not removed. */
 void pv_roster_count_dead(struct pv_roster *r, struct pv_roster_key *k);
 
 /* --- roster_receipt.c ------------------------------------------------------------------------- */

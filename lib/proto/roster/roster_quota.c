@@ -103,7 +103,7 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
         return PV_OK;
     }
     size_t most = most_statements(r, st);
-    /* What does not count any more is bounded too: somebody may go on bringing it. */
+    /* Statements that do not count any more have a limit too: somebody may go on bringing them. */
     if (r->size - r->n_dead >= most || r->size >= most + PV_ROSTER_MAX_STATEMENTS)
         return PV_ERR_LIMIT;
     return PV_OK;

@@ -3,9 +3,9 @@
  * stunc.h - STUN client: one Binding transaction with one server over UDP (RFC 8489 s6.2.1).
  *
  * A machine of five calls in caller's memory: it sends the request, repeats it, and says which
- * address the server saw. It owns no socket and does not classify NATs. Answers count only from
- * the server's address, or where it was asked to answer from, and with the transaction's id. Not
- * thread-safe.
+ * address the server saw. It owns no socket and does not classify NATs. It takes an
+ * answer only with the transaction's id, and from the address that was asked (or from the one that
+ * the server was asked to answer from). Not thread-safe.
  */
 #ifndef PV_STUNC_H
 #define PV_STUNC_H

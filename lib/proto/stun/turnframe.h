@@ -4,7 +4,7 @@
  * RFC 8489 s6.2.2).
  *
  * A stream carries STUN messages and ChannelData one after the other; ChannelData is padded to a
- * multiple of four, its length says nothing of the padding. Client and server cut by the same rule.
+ * multiple of four, which its length field does not count. Client and server cut by the same rule.
  * No allocation; not thread-safe.
  */
 #ifndef PV_TURNFRAME_H

@@ -19,7 +19,7 @@ static pv_ns resumed(const struct pv_session *s, pv_ns deadline, pv_ns from, pv_
     return deadline + (now > stood ? now - stood : 0);
 }
 
-/* What waited for a path is done now: the proof of new keys, the persistent keepalive, and a
+/* Does what had to wait for a path: the proof of new keys, the persistent keepalive, and a
  * message 1 that so far went by signal only, which may have been lost. */
 static void path_begins(struct pv_session *s, pv_ns now)
 {

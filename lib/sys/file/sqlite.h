@@ -39,8 +39,8 @@ struct pv_sqlite; /* opaque */
 PV_MUST_CHECK int pv_sqlite_open(struct pv_sqlite **ret_db, const struct pv_sqlite_kind *kind,
                                  const char *dir, const char *name,
                                  char ret_error[static PV_SQLITE_ERROR_MAX]);
-/* What was not committed is undone; the caller has finalized its statements. NULL is fine; returns
- * NULL. */
+/* Undoes a transaction that was not committed, and closes. The caller has finalized its statements.
+ * NULL is fine; returns NULL. */
 struct pv_sqlite *pv_sqlite_close(struct pv_sqlite *db);
 
 /* Statements without results; -EIO: pv_sqlite_explain() says why. */

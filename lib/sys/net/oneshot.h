@@ -3,8 +3,8 @@
  * oneshot.h - a small TCP service in an event loop: a client connects, asks one thing, gets one
  * answer, and the connection ends.
  *
- * What is asked and answered is the owner's. Nothing blocks; a few connections at a time, and not
- * for long: who is too many waits in the kernel, who is too slow is cut off. One thread.
+ * The owner reads the question and makes the answer. Nothing blocks. A few clients are served at a
+ * time; further ones wait in the kernel's queue, and one that is too slow is cut off. One thread.
  */
 #ifndef PV_ONESHOT_H
 #define PV_ONESHOT_H
