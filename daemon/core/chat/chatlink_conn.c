@@ -5,11 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/chat/chatlink_int.h"
-
-enum {
-    /* Above these bits a sid carries the kind of its stream (pv_sid). */
-    MAX_SID = (1 << 28) - 1,
-};
+#include "daemon/core/node/stream.h"
 
 struct pv_chatlink_conn *pv_chatlink_conn_find(const struct pv_chatlink *link, uint32_t sid)
 {
@@ -33,7 +29,7 @@ int pv_chatlink_conn_new(struct pv_chatlink *link, struct pv_chatlink_peer *peer
     do {
         /* Numbers are used again as late as possible: what the shell still says about an ended
          * connection must not hit a new one. */
-        link->last_sid = link->last_sid >= MAX_SID ? 1 : link->last_sid + 1;
+        link->last_sid = link->last_sid >= PV_STREAM_LOCAL_MASK ? 1 : link->last_sid + 1;
     } while (pv_chatlink_conn_find(link, link->last_sid) != NULL);
     c->sid = link->last_sid;
     c->ack_deadline = PV_NEVER;

@@ -5,6 +5,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/chat/filelink_int.h"
+#include "daemon/core/node/stream.h"
 
 /* The place for one more connection of this peer. When all are taken, who has most gives its
  * oldest: a few members, or users of their machines, cannot keep the others out. Those who asked
@@ -50,7 +51,7 @@ int pv_filelink_accepted(struct pv_filelink *l, const uint8_t *pk, pv_ns now, ui
         close_conn(l, c);
     /* The upper bits of a sid name the kind of stream (pv_sid), so numbers begin again
      * below them. */
-    l->last_sid = l->last_sid % ((1u << 28) - 1) + 1;
+    l->last_sid = l->last_sid % PV_STREAM_LOCAL_MASK + 1;
     *c = (struct pv_file_conn){
         .sid = l->last_sid, .want = PV_FILE_MAGIC_LEN, .deadline = now + PV_S(PV_FILELINK_ASK_S)};
     memcpy(c->pk, pk, sizeof(c->pk));

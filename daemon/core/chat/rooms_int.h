@@ -129,7 +129,7 @@ struct pv_rooms {
     char line[PV_CHAT_LINE_MAX];
 };
 
-static inline bool room_same(const uint8_t *a, const uint8_t *b)
+static inline bool pv_rooms_same(const uint8_t *a, const uint8_t *b)
 {
     return memcmp(a, b, PV_SIGN_PK_LEN) == 0;
 }

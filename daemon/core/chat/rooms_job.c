@@ -258,7 +258,7 @@ static void forget_batch_of(struct pv_rooms_room *room, const uint8_t *author)
 {
     size_t left = 0;
     for (size_t i = 0; i < room->n_batch; i++) {
-        if (room_same(room->batch[i].author, author))
+        if (pv_rooms_same(room->batch[i].author, author))
             free(room->batch[i].text);
         else
             room->batch[left++] = room->batch[i];
@@ -275,7 +275,7 @@ static void hold_back(struct pv_rooms *rs, struct pv_rooms_room *room,
         struct pv_rooms_node *m = room->members[i];
         uint64_t end = m->last;
         for (size_t k = 0; k < result->n_msgs; k++)
-            end += room_same(result->msgs[k].author, m->pk);
+            end += pv_rooms_same(result->msgs[k].author, m->pk);
         if (end == m->flight)
             continue;
         pv_log(rs->log, PV_LOG_INFO, "what=\"texts of a room left for later\" why=\"%s\"",

@@ -74,7 +74,7 @@ const struct pv_room_record *pv_rooms_creation(const struct pv_rooms_room *room)
 size_t pv_rooms_index(const struct pv_rooms_room *room, const uint8_t *pk)
 {
     for (size_t i = 0; i < room->n_members; i++) {
-        if (room_same(room->members[i]->pk, pk))
+        if (pv_rooms_same(room->members[i]->pk, pk))
             return i;
     }
     return SIZE_MAX;
@@ -96,7 +96,7 @@ static int add_member(struct pv_rooms *rs, struct pv_rooms_room *room, const uin
     memcpy(m->pk, pk, sizeof(m->pk));
     m->tell_at = PV_NEVER;
     room->members[room->n_members++] = m;
-    if (room_same(pk, rs->own_pk))
+    if (pv_rooms_same(pk, rs->own_pk))
         room->self = m;
     return PV_OK;
 }
@@ -116,7 +116,7 @@ static bool may_stand(const struct pv_rooms_room *room, const struct pv_room_rec
     if (rec->type == PV_ROOM_LEAVE)
         return rec->round <= signer->round;
     node = pv_rooms_member_find(room, rec->node);
-    if (rec->type != PV_ROOM_INVITE || room_same(rec->node, rec->signer))
+    if (rec->type != PV_ROOM_INVITE || pv_rooms_same(rec->node, rec->signer))
         return false;
     /* Round 1 needs nothing, unless it is the creator, who has it; each later one needs that the
      * node left before. */
@@ -130,8 +130,9 @@ static size_t find_same(const struct pv_rooms_room *room, const struct pv_room_r
 {
     for (size_t i = 1; i < room->n_records; i++) {
         const struct pv_room_record *r = &room->records[i].rec;
-        if (r->type == rec->type && r->round == rec->round && room_same(r->signer, rec->signer) &&
-            (rec->type == PV_ROOM_LEAVE || room_same(r->node, rec->node)))
+        if (r->type == rec->type && r->round == rec->round &&
+            pv_rooms_same(r->signer, rec->signer) &&
+            (rec->type == PV_ROOM_LEAVE || pv_rooms_same(r->node, rec->node)))
             return i;
     }
     return SIZE_MAX;
@@ -240,7 +241,8 @@ static void make_base(const struct pv_rooms_room *room, struct pv_rooms_node *m)
         const struct pv_room_record *rec = &room->records[i].rec;
         uint64_t base[PV_ROOM_MAX_MEMBERS] = {0};
         struct pv_room_have h;
-        if (rec->type != PV_ROOM_INVITE || rec->round != m->round || !room_same(rec->node, m->pk))
+        if (rec->type != PV_ROOM_INVITE || rec->round != m->round ||
+            !pv_rooms_same(rec->node, m->pk))
             continue;
         for (size_t k = 0; pv_room_base(rec, k, &h); k++) {
             size_t author = pv_rooms_index(room, h.author);

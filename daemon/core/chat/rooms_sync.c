@@ -236,7 +236,7 @@ static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, co
     struct pv_rooms_room *room = NULL;
     for (size_t i = 0; i < rs->n_rooms; i++) {
         n += rs->rooms[i]->pending;
-        of_peer += rs->rooms[i]->pending && room_same(rs->rooms[i]->from, pk);
+        of_peer += rs->rooms[i]->pending && pv_rooms_same(rs->rooms[i]->from, pk);
     }
     /* Any member of the network can make up ids of rooms. The limit for each peer keeps one member
      * from taking all places. */
@@ -328,7 +328,7 @@ void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const ui
         memcpy(rs->out.bytes + used, rs->raw, len);
         rs->out.records[rs->out.n_records++] = pv_view(rs->out.bytes + used, len);
         used += len;
-        own = room_same(t->author, rs->own_pk) ? t->seq : own;
+        own = pv_rooms_same(t->author, rs->own_pk) ? t->seq : own;
     }
     /* Every answer costs at least 1 KiB of the allowance: many small questions are bounded
      * as well. */
@@ -466,7 +466,7 @@ static unsigned rooms_of(const struct pv_rooms *rs, const uint8_t *creator)
     unsigned n = 0;
     for (size_t i = 0; i < rs->n_rooms; i++) {
         const struct pv_room_record *made = pv_rooms_creation(rs->rooms[i]);
-        n += !rs->rooms[i]->pending && made != NULL && room_same(made->signer, creator);
+        n += !rs->rooms[i]->pending && made != NULL && pv_rooms_same(made->signer, creator);
     }
     return n;
 }
@@ -498,7 +498,7 @@ static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
         return false;
     for (size_t i = 0; i < room->n_records; i++) {
         const struct pv_room_record *rec = &room->records[i].rec;
-        if (rec->type == PV_ROOM_INVITE && room_same(rec->node, rs->own_pk) &&
+        if (rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->own_pk) &&
             rec->round == room->self->round) {
             tell_change(rs, room, rec);
             break;
@@ -591,7 +591,7 @@ static int dispatch(struct pv_rooms *rs, const uint8_t *pk, pv_ns now)
         return PV_OK;
     }
     struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
-    if (f->kind == PV_ROOM_F_RECORDS && (!room->pending || room_same(room->from, pk)))
+    if (f->kind == PV_ROOM_F_RECORDS && (!room->pending || pv_rooms_same(room->from, pk)))
         return handle_records(rs, room, f, pk, now);
     if (room->pending)
         return PV_OK;

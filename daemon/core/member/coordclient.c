@@ -9,11 +9,11 @@
 
 #include "crypto/ct.h"
 #include "crypto/sign.h"
+#include "daemon/core/node/stream.h"
 #include "proto/control/control.h"
 
 enum {
     OPS_MAX = 4 * PV_COORDCLIENT_MAX_ADDRS,
-    SID_LIMIT = 1 << 28,
 };
 /* A kicked connection must answer within 3 round trips and a bit, and this much at most. */
 #define KICK_ANSWER PV_S(3)
@@ -248,7 +248,7 @@ static void start_next(struct pv_coordclient *c, pv_ns now)
         return;
     /* Numbers of streams go round before one comes again: a late close of an old stream must not
      * end a new one. */
-    c->next_sid = c->next_sid % (SID_LIMIT - 1) + 1;
+    c->next_sid = c->next_sid % PV_STREAM_LOCAL_MASK + 1;
     a->sid = c->next_sid;
     a->addr = *addr;
     a->connected = false;

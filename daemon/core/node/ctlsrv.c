@@ -10,10 +10,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/node/outbuf.h"
-
-enum {
-    MAX_SID = (1 << 28) - 1,
-};
+#include "daemon/core/node/stream.h"
 
 /* One unanswered request. It is in its connection's list, and before it is handed out also in the
  * server's queue; when the client goes after that it waits in the server's cancelled list. */
@@ -221,7 +218,7 @@ int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid
     /* Numbers go round and skip those in use, so that a late event of a closed connection meets no
      * new one. */
     do {
-        srv->last_sid = srv->last_sid >= MAX_SID ? 1 : srv->last_sid + 1;
+        srv->last_sid = srv->last_sid >= PV_STREAM_LOCAL_MASK ? 1 : srv->last_sid + 1;
     } while (find(srv, srv->last_sid) != NULL);
     c->sid = srv->last_sid;
     c->may_change = may_change;
