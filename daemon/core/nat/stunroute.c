@@ -13,30 +13,30 @@ static size_t set_of(const uint8_t *txid)
     return pv_load_be16(txid) % PV_STUNROUTE_SETS;
 }
 
-void pv_stunroute_sent(struct pv_stunroute *t, const uint8_t txid[static PV_STUNROUTE_TXID_LEN],
+void pv_stunroute_sent(struct pv_stunroute *t, const uint8_t txid[static PV_STUN_TXID_LEN],
                        uint32_t owner)
 {
     struct pv_stunroute_slot *set = t->slots[set_of(txid)];
     struct pv_stunroute_slot *victim = &set[0];
     for (size_t i = 0; i < PV_STUNROUTE_WAYS; i++) {
-        if (set[i].owner != 0 && memcmp(set[i].txid, txid, PV_STUNROUTE_TXID_LEN) == 0) {
+        if (set[i].owner != 0 && memcmp(set[i].txid, txid, PV_STUN_TXID_LEN) == 0) {
             victim = &set[i];
             break;
         }
         if (set[i].order < victim->order)
             victim = &set[i];
     }
-    memcpy(victim->txid, txid, PV_STUNROUTE_TXID_LEN);
+    memcpy(victim->txid, txid, PV_STUN_TXID_LEN);
     victim->owner = owner;
     victim->order = ++t->next_order;
 }
 
 uint32_t pv_stunroute_owner(const struct pv_stunroute *t,
-                            const uint8_t txid[static PV_STUNROUTE_TXID_LEN])
+                            const uint8_t txid[static PV_STUN_TXID_LEN])
 {
     const struct pv_stunroute_slot *set = t->slots[set_of(txid)];
     for (size_t i = 0; i < PV_STUNROUTE_WAYS; i++) {
-        if (set[i].owner != 0 && memcmp(set[i].txid, txid, PV_STUNROUTE_TXID_LEN) == 0)
+        if (set[i].owner != 0 && memcmp(set[i].txid, txid, PV_STUN_TXID_LEN) == 0)
             return set[i].owner;
     }
     return 0;

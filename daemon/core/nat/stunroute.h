@@ -11,11 +11,10 @@
 #define PV_STUNROUTE_H
 
 #include "base/pv.h"
+#include "proto/stun/stun.h"
 
 enum {
-    PV_STUNROUTE_TXID_LEN = 12, /* bytes, RFC 8489 s5 */
-    PV_STUNROUTE_TXID_AT = 8,   /* where it stands in a message */
-    PV_STUNROUTE_SETS = 2048,   /* ours: 8,192 ids; 32 peers being reached send 1,600 a second */
+    PV_STUNROUTE_SETS = 2048, /* ours: 8,192 ids; 32 peers being reached send 1,600 a second */
     PV_STUNROUTE_WAYS = 4,
 };
 
@@ -27,7 +26,7 @@ enum {
 };
 
 struct pv_stunroute_slot {
-    uint8_t txid[PV_STUNROUTE_TXID_LEN];
+    uint8_t txid[PV_STUN_TXID_LEN];
     uint32_t owner; /* 0 = empty */
     uint64_t order; /* of insertion */
 };
@@ -39,10 +38,10 @@ struct pv_stunroute {
 };
 
 /* owner > 0 sent a request with this id. A retransmission finds its slot again. */
-void pv_stunroute_sent(struct pv_stunroute *t, const uint8_t txid[static PV_STUNROUTE_TXID_LEN],
+void pv_stunroute_sent(struct pv_stunroute *t, const uint8_t txid[static PV_STUN_TXID_LEN],
                        uint32_t owner);
 /* The owner, or 0 when nobody remembers. The entry stays: answers may be duplicated. */
 uint32_t pv_stunroute_owner(const struct pv_stunroute *t,
-                            const uint8_t txid[static PV_STUNROUTE_TXID_LEN]);
+                            const uint8_t txid[static PV_STUN_TXID_LEN]);
 
 #endif /* PV_STUNROUTE_H */

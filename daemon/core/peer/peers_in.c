@@ -69,9 +69,8 @@ bool pv_peers_take_stun(void *part, const struct pv_carrier *from, struct pv_vie
         char key[PV_ICE_UFRAG_MAX + 1] = {0}; /* the whole array is the key */
         memcpy(key, ufrag, strlen(ufrag));
         p = pv_peer_by_ufrag(ps->cfg.env, key);
-    } else if (data.len >= PV_STUNROUTE_TXID_AT + PV_STUNROUTE_TXID_LEN) {
-        uint32_t owner =
-            pv_stunroute_owner(ps->cfg.node->stunroute, data.ptr + PV_STUNROUTE_TXID_AT);
+    } else if (data.len >= PV_STUN_TXID_AT + PV_STUN_TXID_LEN) {
+        uint32_t owner = pv_stunroute_owner(ps->cfg.node->stunroute, data.ptr + PV_STUN_TXID_AT);
         if (owner > PV_STUN_OWNER_PEERS)
             p = pv_peers_by_id(ps, owner - PV_STUN_OWNER_PEERS);
     }

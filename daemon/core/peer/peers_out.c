@@ -134,7 +134,7 @@ static bool address(struct pv_peers *ps, const struct pv_peer *p, const struct p
                     struct pv_engine_transmit *ret_tx)
 {
     if (tx->is_stun)
-        pv_stunroute_sent(ps->cfg.node->stunroute, tx->buf + PV_STUNROUTE_TXID_AT,
+        pv_stunroute_sent(ps->cfg.node->stunroute, tx->buf + PV_STUN_TXID_AT,
                           p->id + PV_STUN_OWNER_PEERS);
     if (tx->relayed)
         return pv_peers_wrap(ps, tx->via, &tx->dst, pv_view(tx->buf, tx->len), ret_tx);

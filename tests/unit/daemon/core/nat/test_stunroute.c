@@ -9,7 +9,7 @@ static void an_answer_finds_the_owner_that_sent_the_request(void **state)
     assert_non_null(t);
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 1);
-    uint8_t ids[1000][PV_STUNROUTE_TXID_LEN];
+    uint8_t ids[1000][PV_STUN_TXID_LEN];
     for (uint32_t i = 0; i < 1000; i++) {
         pv_rng_fill(&rng, ids[i], sizeof(ids[i]));
         pv_stunroute_sent(t, ids[i], i + 1);
@@ -23,7 +23,7 @@ static void an_answer_finds_the_owner_that_sent_the_request(void **state)
     }
     assert_int_equal(wrong, 0);
     assert_true(found >= 995); /* a few sets of four may overflow */
-    uint8_t other[PV_STUNROUTE_TXID_LEN] = {0};
+    uint8_t other[PV_STUN_TXID_LEN] = {0};
     assert_int_equal(pv_stunroute_owner(t, other), 0);
     free(t);
 }
@@ -33,7 +33,7 @@ static void the_oldest_of_a_full_set_gives_way(void **state)
     (void)state;
     struct pv_stunroute *t = calloc(1, sizeof(*t));
     assert_non_null(t);
-    uint8_t id[PV_STUNROUTE_TXID_LEN] = {0};
+    uint8_t id[PV_STUN_TXID_LEN] = {0};
     for (uint8_t i = 0; i < PV_STUNROUTE_WAYS; i++) {
         id[11] = i;
         pv_stunroute_sent(t, id, i + 1u);
