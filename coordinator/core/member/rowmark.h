@@ -3,8 +3,8 @@
  * rowmark.h - the mark of a stored row: a MAC by which a coordinator knows at its next start that
  * it verified this very row itself, so that a start costs a hash a row and not two signatures.
  *
- * Who can write the database but has not the coordinator's key cannot make one, and damage breaks
- * it: such a row is verified like any other.
+ * Somebody who can write the database but has not the coordinator's key cannot make a mark, and
+ * damage to a row breaks its mark. A row without a right mark is verified like any other.
  */
 #ifndef PV_ROWMARK_H
 #define PV_ROWMARK_H

@@ -115,7 +115,8 @@ struct pv_job_iface {
     size_t n_domains;
 };
 
-/* What goes with a network. The root key is worth more than the node: only who says so loses it. */
+/* What is deleted with a network. The root key is worth more than the node: it is deleted only for
+ * a user who says so. */
 enum pv_job_forget {
     PV_FORGET_NETWORK,
     PV_FORGET_KEYS, /* identity and transport key, too */

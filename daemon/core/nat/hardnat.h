@@ -57,9 +57,9 @@ struct pv_hardnat_plan {
     unsigned sockets; /* opened here at most; 0: it probes ports from the main socket */
 };
 /*
- * What our side does between these two NATs; both sides come to plans that match. loose: what a
- * server with one address could not see is taken for the worse (struct pv_desc_nat). max_mappings:
- * those our NAT may still be given.
+ * Plans what our side does between these two NATs; the plans of both sides match. loose: properties
+ * that a server with one address could not measure are assumed to be the worse (struct
+ * pv_desc_nat). max_mappings: how many more mappings our NAT may be given.
  */
 struct pv_hardnat_plan pv_hardnat_plan(const struct pv_desc_nat *own,
                                        const struct pv_desc_nat *theirs, bool loose,

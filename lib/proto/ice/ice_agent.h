@@ -297,7 +297,8 @@ void pv_ice_check_forget(struct pv_ice_pair *p);
 bool pv_ice_check_is_running(const struct pv_ice_pair *p);
 /* An authenticated request asks for this pair: check it if it needs proof (RFC 8445 s7.3.1.4). */
 void pv_ice_check_trigger(struct pv_ice_agent *a, int index);
-/* What an authenticated request of the other side implies, late or at once. */
+/* Acts on an authenticated request of the other side: its source becomes a candidate, the pair is
+ * checked in return, a nomination counts. For a request that came before the description, later. */
 void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req);
 unsigned pv_ice_pair_loss(const struct pv_ice_pair *p); /* 1/1000 */
 
