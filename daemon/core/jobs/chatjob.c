@@ -13,6 +13,7 @@ struct pv_chatjob *pv_chatjob_new(enum pv_chatjob_kind kind)
     return job;
 }
 
+/* Also of a list whose allocation failed, so that callers need not look. */
 static void records_free(struct pv_chat_record *recs, size_t n)
 {
     for (size_t i = 0; recs != NULL && i < n; i++)
@@ -61,5 +62,5 @@ int pv_chat_record_copy(struct pv_chat_record *dst, const struct pv_chat_record 
 void pv_chat_record_done(struct pv_chat_record *rec)
 {
     free(rec->text);
-    memset(rec, 0, sizeof(*rec));
+    memset(rec, 0, sizeof(*rec)); /* so that a second end does no harm */
 }
