@@ -9,7 +9,7 @@
 #define PV_COORD_BACKUP_H
 
 #include "base/pv.h"
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 
 enum {
     PV_BACKUP_ERROR_MAX = 512, /* bytes of "what failed: why: what to do", with the NUL */

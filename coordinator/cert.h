@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 #include "base/pv.h"
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 #include "sys/net/tls.h"
 
 enum {

@@ -6,7 +6,7 @@
 #ifndef PV_COORD_COMMANDS_H
 #define PV_COORD_COMMANDS_H
 
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 
 enum {
     PV_COORDEXIT_DONE = 0,

@@ -16,7 +16,7 @@
 #include "coordinator/relaycfg.h"
 #include "coordinator/rights.h"
 #include "coordinator/server.h"
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 #include "coordinator/statussock.h"
 #include "coordinator/store_sqlite.h"
 #include "coordinator/url.h"
@@ -209,11 +209,14 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
     }
     announce(set, keys);
     pv_coordurl_public(set, &stun);
+    const struct pv_netlimits_table limits = {
+        .all = set->limits.all, .nets = set->limits.nets, .n = set->limits.n};
     const struct pv_coord_config cfg = {.sk = keys->sk,
                                         .secret = keys->secret,
                                         .open = set->open,
                                         .stun = stun.texts,
                                         .n_stun = stun.n,
+                                        .net_limits = &limits,
                                         .relay = pv_relaycfg_get(relay)};
     pv_calmlog_init(&calm, log, pv_clock_now());
     r = pv_coord_new(&coord, &cfg, &rng, &calm.log);

@@ -145,6 +145,8 @@ int pv_relaycfg_new(struct pv_relaycfg **ret_cfg, const struct pv_coordset *set,
         .n_allow = r->n_allow,
         .own = c->own,
         .limits = {.relays = most_relays(), .per_user = r->per_user, .bandwidth = r->bandwidth},
+        .nets = set->limits.relay, /* which outlives this */
+        .n_nets = set->limits.n,
     };
     for (size_t i = 0; i < r->n_users; i++) {
         c->names[i] = r->users[i];

@@ -8,7 +8,7 @@
 
 #include "coordinator/core/turn/turns.h"
 #include "coordinator/keys.h"
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 
 struct pv_relaycfg; /* opaque */
 

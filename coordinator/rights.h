@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "base/pv.h"
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 #include "sys/proc/confine.h"
 
 enum {

@@ -10,7 +10,7 @@
 #include "base/pv.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/rights.h"
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 #include "coordinator/store_sqlite.h"
 #include "sys/proc/supervisor.h"
 

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "coordinator/keys.h"
-#include "coordinator/netid.h"
 #include "coordinator/server_int.h"
+#include "coordinator/settings/netid.h"
 #include "crypto/ct.h"
 #include "sys/proc/entropy.h"
 

@@ -344,7 +344,8 @@ static int copy_room(struct pv_coordstore *s, const struct pv_storeop *op)
             n[i] = sqlite3_column_int64(st, i);
         bool full = n[0] >= PV_STOREOP_COPY_TO || n[1] + len > PV_STOREOP_COPY_TO_BYTES ||
                     n[2] >= PV_STOREOP_COPY_FROM || n[3] + len > PV_STOREOP_COPY_FROM_BYTES ||
-                    n[8] + len > PV_STOREOP_COPY_BYTES;
+                    n[8] + len > PV_STOREOP_COPY_BYTES ||
+                    (op->copy.room > 0 && n[7] + len > (sqlite3_int64)op->copy.room);
         /* Beyond its part a sender may go on while half of the receiver's room is free, and a
          * network while half of the disk's is. */
         bool greedy =

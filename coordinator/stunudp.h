@@ -13,7 +13,7 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "coordinator/core/turn/stuns.h"
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 
 enum {
     /* Two ports for each listening address, and for the alternate of each family. */

@@ -7,7 +7,7 @@
 #define PV_COORD_URL_H
 
 #include "base/pv.h"
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 #include "proto/roster/token.h"
 
 enum {

@@ -98,6 +98,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     memcpy(c->sk, cfg->sk, PV_SIGN_SK_LEN);
     pv_sign_sk_to_dh(c->sk, c->sk + PV_SIGN_SK_LEN);
     pv_registry_init(&c->registry, c->sk, c->limits.networks, rng, log);
+    c->registry.limits = cfg->net_limits;
     *ret_coord = c;
     return PV_OK;
 }

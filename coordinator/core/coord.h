@@ -26,6 +26,7 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/pv.h"
+#include "coordinator/core/member/netlimits.h"
 #include "coordinator/core/member/storeop.h"
 #include "coordinator/core/turn/relaycore.h"
 #include "proto/control/ctlmsg.h"
@@ -71,6 +72,7 @@ struct pv_coord_config {
     const char *const *stun; /* "HOST:PORT", told to nodes; kept until free */
     size_t n_stun;           /* <= PV_CTL_ADDRS_MAX */
     struct pv_coord_limits limits;
+    const struct pv_netlimits_table *net_limits; /* kept until free; NULL: none */
     const struct pv_turns_config *relay; /* not kept; coordinator_pk is filled in. NULL: no relay */
 };
 

@@ -42,7 +42,7 @@ static size_t pending_of(const struct pv_copies *copies, uint64_t conn)
 static struct pv_storeop_copy copy_of(const struct pv_conn *s, const struct pv_ctl_msg *msg,
                                       uint64_t wall_s)
 {
-    struct pv_storeop_copy m = {.wall_s = wall_s};
+    struct pv_storeop_copy m = {.wall_s = wall_s, .room = s->net->limits.stored};
     _Static_assert((int)PV_STOREOP_KEY_LEN == (int)PV_CTL_KEY_LEN, "a copy's name");
     memcpy(m.network, pv_roster_network_id(s->net->roster), sizeof(m.network));
     if (msg->type == PV_CTL_KEEP) {

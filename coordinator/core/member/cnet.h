@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/pv.h"
+#include "coordinator/core/member/netlimits.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/roster/roster.h"
 
@@ -52,6 +53,7 @@ struct pv_cnet_reservation {
 
 struct pv_cnet {
     uint8_t id[PV_NETWORK_ID_LEN];
+    struct pv_netlimits limits;
     struct pv_roster *roster;
     struct pv_cnet_entry *log; /* ascending by place */
     size_t log_len;

@@ -109,6 +109,14 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     }
 }
 
+/* The operator's limit. What ends something always has room, or a full network could not get rid of
+ * anybody; and a new admin, who may have to. */
+static bool statement_has_room(const struct pv_cnet *net, uint8_t type)
+{
+    return net->limits.statements == 0 || pv_roster_size(net->roster) < net->limits.statements ||
+           type == PV_ST_REVOCATION || type == PV_ST_LEAVE || type == PV_ST_ADMIN;
+}
+
 /* Known statements pass first, so repeating a put is cheap; the signature is checked before
  * anything that depends on who signed. */
 enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statement,
@@ -126,7 +134,7 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
         return PV_CTL_E_BAD_REQUEST;
     if (pv_statement_verify(&st) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;
-    if (pv_roster_check_room(net->roster, &st) != PV_OK)
+    if (pv_roster_check_room(net->roster, &st) != PV_OK || !statement_has_room(net, st.type))
         return PV_CTL_E_FULL;
     if (st.type == PV_ST_MEMBER)
         return judge_member(net, &st, receipt, wall);
@@ -317,6 +325,20 @@ static bool guests_have_room(struct pv_cnet *net, pv_ns now)
     return pv_bucket_take(&net->guests, PV_CNET_GUEST_RATE, PV_CNET_GUEST_BURST, 1, now);
 }
 
+/* The operator's limit of members, and of what makes one. Nodes that are being registered count:
+ * the store may have them already. */
+static bool member_has_room(const struct pv_cnet *net, const uint8_t *node)
+{
+    size_t n = pv_roster_count(net->roster);
+    if (!statement_has_room(net, PV_ST_MEMBER))
+        return false;
+    if (net->limits.members == 0 || pv_roster_by_node(net->roster, node) != NULL)
+        return true;
+    for (const struct pv_cnet_reservation *r = net->reservations; r != NULL; r = r->next)
+        n += r->pinned > 0 && memcmp(r->node, node, PV_SIGN_PK_LEN) != 0 ? 1 : 0;
+    return n < net->limits.members;
+}
+
 /* A repeated join gets the same answer, with its time begun anew: a node whose connection broke
  * gets the name that it was promised. */
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
@@ -334,6 +356,8 @@ enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *jo
                      pv_roster_check_invite(net->roster, join->invite, join->node, wall));
     if (e != PV_CTL_E_NONE)
         return e;
+    if (!member_has_room(net, join->node))
+        return PV_CTL_E_FULL;
     if (!guests_have_room(net, now))
         return PV_CTL_E_LIMIT;
     struct pv_cnet_reservation *r = find_reservation(net, join->invite, join->node);
@@ -427,6 +451,8 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
         if (name_is_reserved(&claim, reg.st.u.member.name) ||
             ip4_is_reserved(&claim, pv_load_be32(reg.st.u.member.ip4)))
             return PV_CTL_E_TAKEN;
+        if (!member_has_room(net, node))
+            return PV_CTL_E_FULL;
         if (before != NULL && before->state == PV_MEMBER_LEFT)
             reg.min_serial = reg.st.u.member.serial;
     }

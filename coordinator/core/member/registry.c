@@ -122,6 +122,7 @@ void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net)
 static int add_net(struct pv_registry *reg, struct pv_cnet *net)
 {
     int r = PV_OK;
+    net->limits = pv_netlimits_of(reg->limits, net->id);
     PV_MAP_ADD(&reg->map, reg->nets, id, net, r);
     return r;
 }

@@ -47,8 +47,9 @@ struct pv_registry {
     struct pv_map map;
     struct pv_cnet *nets;
     size_t max_nets;
-    uint64_t known_epoch; /* the highest seen in the store */
-    uint64_t epoch;       /* of the receipts given in this run; 0 until start */
+    const struct pv_netlimits_table *limits; /* borrowed; NULL: none */
+    uint64_t known_epoch;                    /* the highest seen in the store */
+    uint64_t epoch;                          /* of the receipts given in this run; 0 until start */
     uint64_t next_n;
     uint64_t last_time; /* Unix seconds of the newest receipt: they never fall */
     uint64_t next_op;

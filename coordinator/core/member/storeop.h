@@ -82,6 +82,7 @@ struct pv_storeop_copy {
     uint8_t to[PV_SIGN_PK_LEN];      /* the receiver */
     uint8_t key[PV_STOREOP_KEY_LEN]; /* KEEP: names the copy */
     uint64_t wall_s;                 /* wall clock, Unix seconds */
+    uint64_t room;  /* KEEP: bytes of all copies of this network; 0: only the quotas count */
     uint64_t n;     /* COLLECT: number of the copy that was stored and goes; 0: none */
     uint64_t after; /* COLLECT: the next copy has a higher number */
 };

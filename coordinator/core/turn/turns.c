@@ -98,6 +98,8 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
         return PV_ERR_NOMEM;
     t->rng = *rng;
     t->enabled = cfg->enabled;
+    t->nets = cfg->nets;
+    t->n_nets = cfg->n_nets;
     t->stuns = stuns;
     pv_heap_init(&t->timers);
     pv_turnauth_init(&t->auth, rng);

@@ -40,6 +40,7 @@ enum {
     PV_TURNS_DATAGRAM_MAX = 2048,   /* ours: bytes, above any Ethernet MTU in use but jumbo */
     PV_TURNS_UNAUTH_MAX = 160,      /* ours: bytes of an answer to an unauthenticated request */
     PV_TURNS_USERS_MAX = 64,        /* ours: static users */
+    PV_TURNS_NETS_MAX = 256,        /* ours: networks with a bandwidth of their own */
     PV_TURNS_ALLOW_MAX = 16,        /* ours: ranges of peers allowed by the configuration */
     PV_TURNS_OWN_MAX = 32,          /* ours: own addresses */
     PV_TURNS_RELAY0 = 1024,         /* ours: number of the first relay socket; below: listeners */
@@ -69,6 +70,12 @@ struct pv_turns_limits {
     uint32_t bandwidth;   /* bytes a second in each direction of one user or member; 0: no limit */
 };
 
+/* The bandwidth of one network's members, in the place of that of the limits; 0: no limit. */
+struct pv_turns_net {
+    uint8_t net[PV_TURNAUTH_NET_LEN];
+    uint32_t bandwidth;
+};
+
 struct pv_turns_config {
     bool enabled;                      /* false: Binding requests only */
     const uint8_t *coordinator_pk;     /* PV_SIGN_PK_LEN bytes, not kept */
@@ -85,6 +92,8 @@ struct pv_turns_config {
     const struct pv_addr *own; /* addresses of this machine, refused as peers, copied */
     size_t n_own;
     struct pv_turns_limits limits;
+    const struct pv_turns_net *nets; /* kept until free */
+    size_t n_nets;                   /* <= PV_TURNS_NETS_MAX */
 };
 
 struct pv_turns; /* opaque */

@@ -108,6 +108,7 @@ struct pv_tmember {
     struct pv_talloc *alloc;           /* its allocation; NULL: none */
     uint8_t former[PV_TWAY_KEY];       /* the 5-tuple that the allocation had before it moved */
     pv_ns former_until;                /* data from `former` counts until then; 0: there is none */
+    uint32_t bandwidth;                /* bytes a second, of its network; 0: no limit */
     struct pv_bucket up, down;         /* bandwidth from it and to it */
     struct pv_bucket unsigned_answers; /* to its 5-tuple: a nonce that has expired, above all */
     struct pv_ttimer timer;            /* offline: the end of its allocation, and of this */
@@ -183,6 +184,8 @@ struct pv_turns {
     struct pv_turnauth auth;
     uint8_t prefix[8]; /* of virtual addresses */
     struct pv_turns_limits limits;
+    const struct pv_turns_net *nets; /* borrowed */
+    size_t n_nets;
     uint16_t port_lo, port_hi;                                     /* of relay sockets */
     struct pv_addr relay_bind[2], relay_public[2], relay_other[2]; /* as in pv_turns_config */
     struct pv_prefix allow[PV_TURNS_ALLOW_MAX];

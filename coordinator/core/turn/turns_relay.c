@@ -8,9 +8,8 @@
 
 /* Takes a datagram out of a bandwidth bucket that holds a second's worth, but at least one datagram
  * of any size: with a low limit large ones would never pass. */
-static bool has_bandwidth(const struct pv_turns *t, struct pv_bucket *b, size_t len, pv_ns now)
+static bool has_bandwidth(uint32_t rate, struct pv_bucket *b, size_t len, pv_ns now)
 {
-    uint32_t rate = t->limits.bandwidth;
     return rate == 0 || pv_bucket_take(b, rate, rate > 65536 ? rate : 65536, (uint32_t)len, now);
 }
 
@@ -67,8 +66,8 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
         return;
     }
     /* Both directions count: one member must neither flood nor be flooded. */
-    if (!has_bandwidth(t, &from->member->up, data.len, now) ||
-        !has_bandwidth(t, &to->member->down, data.len, now)) {
+    if (!has_bandwidth(from->member->bandwidth, &from->member->up, data.len, now) ||
+        !has_bandwidth(to->member->bandwidth, &to->member->down, data.len, now)) {
         count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
@@ -113,7 +112,7 @@ static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struc
         count_drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
-    if (!has_bandwidth(t, &a->user->down, data.len, now)) {
+    if (!has_bandwidth(t->limits.bandwidth, &a->user->down, data.len, now)) {
         count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
@@ -148,7 +147,7 @@ static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_add
         count_drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
-    if (!has_bandwidth(t, &a->user->up, data.len, now)) {
+    if (!has_bandwidth(t->limits.bandwidth, &a->user->up, data.len, now)) {
         count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 #include "coordinator/url.h"
 #include "tests/unit/test_util.h"
 
@@ -332,6 +332,47 @@ static void one_alternate_address_a_family_is_taken(void **state)
     assert_int_equal(set.alt[0].ip[3], 9);
 }
 
+static void networks_have_limits_of_their_own(void **state)
+{
+    (void)state;
+    write_config("[network 00112233445566778899AABBCCDDEEFF]\nmembers = 500\nrelay-bandwidth = 0\n"
+                 "[limits]\nmembers = 100\nstored = 10M\n"
+                 "[network 11112233445566778899aabbccddeeff]\nstatements = 9k\nstored = 0\n"
+                 "[relay]\nbandwidth = 1M\n");
+    assert_int_equal(load(""), PV_OK);
+    const struct pv_coordset_limits *l = &set.limits;
+    assert_int_equal(l->n, 2);
+    assert_true(l->all.members == 100 && l->all.statements == 0 && l->all.stored == 10000000);
+    assert_int_equal(l->nets[0].id[1], 0x11);
+    assert_true(l->nets[0].limits.members == 500 && l->nets[0].limits.stored == 10000000);
+    assert_int_equal(l->relay[0].bandwidth, 0);
+    assert_true(l->nets[1].limits.members == 100 && l->nets[1].limits.statements == 9000);
+    assert_true(l->nets[1].limits.stored == 0 && l->relay[1].bandwidth == 1000000);
+    assert_memory_equal(l->relay[1].net, l->nets[1].id, sizeof(l->nets[1].id));
+    static const struct {
+        const char *text, *part;
+    } bad[] = {
+        {"[network home]\n", ":1: network home: expected an id of 32 digits"},
+        {"[limits]\nmembers = many\n", ":2: members many: expected 0 (no limit) or a number"},
+        {"[limits]\nmembers = 1\nmembers = 2\n", ":3: members 2: given twice"},
+        {"[limits]\nstored = 5G\n", ":2: stored 5G: expected 0 (no limit) or bytes up to 4G"},
+        {"[limits]\nrelay-bandwidth = 1M\n", "unknown key relay-bandwidth in [limits]: there are "
+                                             "members, statements, stored"},
+        {"[network 00112233445566778899aabbccddeeff]\nrelay-bandwidth = 5\n",
+         ":2: relay-bandwidth 5"},
+        {"[network 00112233445566778899aabbccddeeff]\n[network 00112233445566778899aabbccddeefF]\n",
+         ":2: network 00112233445566778899aabbccddeefF: given twice"},
+        {"[network 00112233445566778899aabbccddeeff]\nname = x\n", "there are members, statements, "
+                                                                   "stored, relay-bandwidth"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        write_config(bad[i].text);
+        assert_int_equal(load(""), PV_ERR_MALFORMED);
+        if (strstr(error, bad[i].part) == NULL)
+            fail_msg("%s", error);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +387,7 @@ int main(void)
         TEST(the_file_fills_what_the_command_line_left_out),
         TEST(the_relay_is_set_up_by_the_file_and_the_command_line),
         TEST(wrong_lines_are_named_with_file_and_line),
+        TEST(networks_have_limits_of_their_own),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

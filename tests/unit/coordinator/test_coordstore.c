@@ -317,6 +317,46 @@ static void one_sender_leaves_room_for_others(void)
     assert_int_equal(keep(2, 14, 3, t, 1), PV_ERR_REFUSED);
 }
 
+static void expect_dropped(const uint8_t network[static PV_NETWORK_ID_LEN])
+{
+    struct pv_storeop_copy what = {.wall_s = 0};
+    memcpy(what.network, network, sizeof(what.network));
+    assert_int_equal(run_copy(PV_STOREOP_DROP, what, 0).status, PV_OK);
+}
+
+static void a_network_is_dropped_whole_and_no_other(void **state)
+{
+    (void)state;
+    static const uint8_t copies_of[PV_NETWORK_ID_LEN] = {1};
+    uint64_t n = 0;
+    disk = open_ok();
+    assert_int_equal(run(disk, network_op(1)).status, PV_OK);
+    assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
+    expect_dropped(world->created.network_id);
+    assert_int_equal(all_of(disk).n, 0);
+    assert_int_equal(next(2, &n, false, 0), 1);
+    assert_int_equal(run(disk, network_op(20)).status, PV_OK);
+    expect_dropped(copies_of);
+    n = 0;
+    assert_int_equal(next(2, &n, false, 0), 0);
+    assert_int_equal(all_of(disk).n, 4);
+    disk = pv_coordstore_close(disk);
+}
+
+static void a_network_may_have_less_room_for_copies(void **state)
+{
+    (void)state;
+    struct pv_storeop_copy m = {.network = {1}, .from = {1}, .to = {2}, .room = 250};
+    disk = open_ok();
+    for (uint8_t i = 1; i <= 3; i++) {
+        m.key[0] = i;
+        assert_int_equal(run_copy(PV_STOREOP_KEEP, m, 100).status, i < 3 ? PV_OK : PV_ERR_REFUSED);
+    }
+    m.network[0] = 2; /* another one's */
+    assert_int_equal(run_copy(PV_STOREOP_KEEP, m, 100).status, PV_OK);
+    disk = pv_coordstore_close(disk);
+}
+
 static void copies_wait_and_have_quotas_in_both_stores(void **state)
 {
     (void)state;
@@ -656,6 +696,8 @@ int main(void)
         TEST(what_was_put_is_there_after_a_restart_in_order),
         TEST(an_invite_is_redeemed_as_often_as_it_says),
         TEST(copies_wait_and_have_quotas_in_both_stores),
+        TEST(a_network_is_dropped_whole_and_no_other),
+        TEST(a_network_may_have_less_room_for_copies),
         TEST(uses_taken_by_repaired_statements_count),
         TEST(of_many_redemptions_in_one_transaction_the_first_win),
         TEST(one_bad_operation_does_not_undo_its_neighbours),

@@ -605,6 +605,26 @@ static void turn_is_told_from_binding_and_junk(void **state)
     assert_false(pv_turns_is_turn(pv_view(wireguard, sizeof(wireguard))));
 }
 
+/* TW_NET has a limit of its own here, the others that of all. */
+static void a_network_may_have_its_own_bandwidth(void **state)
+{
+    (void)state;
+    struct pv_turns_net own[2] = {{.net = {0xee}, .bandwidth = 1000}, {.bandwidth = 200000}};
+    memcpy(own[1].net, TW_NET, sizeof(own[1].net));
+    struct tw *w = tw_new_with(&(struct pv_turns_config){
+        .limits = {.bandwidth = 65536}, .nets = own, .n_nets = PV_ARRAY_LEN(own)});
+    struct tw_client a = tw_member(w, 1);
+    struct tw_client b = tw_member(w, 2);
+    struct pv_addr vb = tw_virtual(2);
+    static char text[401];
+    size_t passed = 0;
+    (void)b;
+    memset(text, 'x', 400);
+    for (int i = 0; i < 600; i++)
+        passed += tw_send(w, &a, &vb, text, false) ? 1 : 0;
+    assert_int_equal(passed, 200000 / 400);
+}
+
 static void drops_are_counted_by_their_reason(void **state)
 {
     (void)state;
@@ -663,6 +683,7 @@ int main(void)
         cmocka_unit_test(channel_numbers_have_bounds),
         cmocka_unit_test(channels_of_one_member_have_a_limit),
         cmocka_unit_test(bandwidth_has_a_limit),
+        cmocka_unit_test(a_network_may_have_its_own_bandwidth),
         cmocka_unit_test(a_member_is_answered_while_strangers_flood),
         cmocka_unit_test(the_nonce_of_welcome_is_good_for_one_allocate),
         cmocka_unit_test(nonces_expire),

@@ -12,7 +12,8 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
-#include "coordinator/settings_relay.h"
+#include "coordinator/settings/settings_limits.h"
+#include "coordinator/settings/settings_relay.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/local/scrapeset.h"
 #include "proto/roster/statement.h"
@@ -56,6 +57,7 @@ struct pv_coordset {
     bool json;           /* the answer of a subcommand */
     const char *operand; /* of a subcommand, such as a file; the command line's; NULL: none */
     struct pv_coordset_relay relay;
+    struct pv_coordset_limits limits;
     struct pv_scrapeset metrics;
     char state[PATH_MAX];
     char tls_cert[PATH_MAX]; /* both or neither */

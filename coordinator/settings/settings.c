@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The command line, then coordinator.conf. Both go through the same functions for values, so a key
  * and an option of one name cannot differ; every error names its place and what was expected. */
-#include "coordinator/settings.h"
+#include "coordinator/settings/settings.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -275,12 +275,14 @@ static int take_item(void *ctx, const struct pv_ini_item *item, char *error, siz
     struct file_settings *f = ctx;
     if (pv_coordset_relay_is(item->section))
         return pv_coordset_relay_item(&f->set->relay, item, error, cap);
+    if (pv_coordset_limits_is(item->section))
+        return pv_coordset_limits_item(&f->set->limits, item, error, cap);
     if (strcmp(item->section, "metrics") == 0)
         return metrics_item(f->set, item, error, cap);
     if (strcmp(item->section, "coordinator") != 0) {
         snprintf(error, cap,
-                 "unknown section [%.60s]: there are [coordinator], [relay], [turn-user NAME] and "
-                 "[metrics]",
+                 "unknown section [%.60s]: there are [coordinator], [relay], [turn-user NAME], "
+                 "[limits], [network ID] and [metrics]",
                  item->section);
         return PV_ERR_MALFORMED;
     }
@@ -302,6 +304,7 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
     struct pv_ini_error error = {0};
     int r = pv_ini_parse(text, take_item, &f, &error);
     if (r == PV_OK) {
+        pv_coordset_limits_end(&set->limits, set->relay.bandwidth);
         r = pv_coordset_relay_end(&set->relay, error.text, sizeof(error.text));
         const char *why = error.text;
         if (r == PV_OK)

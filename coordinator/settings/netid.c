@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Ids as hexadecimal digits, both ways. */
-#include "coordinator/netid.h"
+#include "coordinator/settings/netid.h"
 
 #include <string.h>
 

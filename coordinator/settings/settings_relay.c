@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* [relay] and [turn-user NAME] of coordinator.conf. Keys are a table, so an unknown one can be
  * answered with those there are. */
-#include "coordinator/settings_relay.h"
+#include "coordinator/settings/settings_relay.h"
 
 #include <stdio.h>
 #include <string.h>

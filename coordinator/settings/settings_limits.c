@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* Limits of networks. The sections may stand in any order, so a network's own values are completed
+ * at the end of the file. */
+#include "coordinator/settings/settings_limits.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "coordinator/settings/netid.h"
+
+enum {
+    SEEN_MEMBERS = 1 << 0,
+    SEEN_STATEMENTS = 1 << 1,
+    SEEN_STORED = 1 << 2,
+    SEEN_BANDWIDTH = 1 << 3,
+    BANDWIDTH_MIN = 1000, /* as [relay] bandwidth: less would pass nothing */
+};
+
+static const char all_section[] = "limits";
+static const char net_prefix[] = "network ";
+
+static int bad_limit(char *error, size_t cap, const char *what, const char *value, const char *why)
+{
+    snprintf(error, cap, "%.40s %.60s: %s", what, value, why);
+    return PV_ERR_MALFORMED;
+}
+
+/* "1000", or with a unit "10M", up to max. */
+static int parse_amount(const char *value, uint64_t max, uint64_t *ret_n)
+{
+    char digits[16];
+    size_t len = strlen(value);
+    uint64_t n = 0, unit = 1;
+    if (len > 0 && strchr("kMG", value[len - 1]) != NULL) {
+        unit = value[len - 1] == 'k' ? 1000 : value[len - 1] == 'M' ? 1000000 : 1000000000;
+        len--;
+    }
+    if (len == 0 || len >= sizeof(digits))
+        return PV_ERR_MALFORMED;
+    memcpy(digits, value, len);
+    digits[len] = '\0';
+    if (pv_u64_parse(digits, 0, max, &n) < 0 || n > max / unit)
+        return PV_ERR_MALFORMED;
+    *ret_n = n * unit;
+    return PV_OK;
+}
+
+/* Where the values of a section go. bandwidth NULL: not in this one. */
+struct section {
+    struct pv_netlimits *limits;
+    uint32_t *bandwidth;
+    unsigned *seen;
+};
+
+static int take_value(const struct section *s, unsigned key, const char *name, const char *value,
+                      char *error, size_t cap)
+{
+    uint64_t n = 0;
+    int r = parse_amount(value, UINT32_MAX, &n);
+    if ((*s->seen & key) != 0)
+        return bad_limit(error, cap, name, value, "given twice");
+    *s->seen |= key;
+    if (key == SEEN_BANDWIDTH && r == PV_OK && n > 0 && n < BANDWIDTH_MIN)
+        r = PV_ERR_MALFORMED;
+    if (r < 0)
+        return bad_limit(
+            error, cap, name, value,
+            key == SEEN_BANDWIDTH ? "expected 0 (no limit) or 1k to 4G bytes a second, such as 500k"
+            : key == SEEN_STORED  ? "expected 0 (no limit) or bytes up to 4G, such as 10M"
+                                  : "expected 0 (no limit) or a number, such as 100");
+    if (key == SEEN_MEMBERS)
+        s->limits->members = (uint32_t)n;
+    else if (key == SEEN_STATEMENTS)
+        s->limits->statements = (uint32_t)n;
+    else if (key == SEEN_STORED)
+        s->limits->stored = n;
+    else
+        *s->bandwidth = (uint32_t)n;
+    return PV_OK;
+}
+
+static const struct {
+    const char *name;
+    unsigned key;
+} keys[PV_COORDSET_LIMIT_KEYS] = {
+    {"members", SEEN_MEMBERS},
+    {"statements", SEEN_STATEMENTS},
+    {"stored", SEEN_STORED},
+    {"relay-bandwidth", SEEN_BANDWIDTH}, /* the last, as [limits] lacks it: [relay] has it */
+};
+
+static int take_key(const struct section *s, const struct pv_ini_item *item, char *error,
+                    size_t cap)
+{
+    size_t n_keys = PV_ARRAY_LEN(keys) - (s->bandwidth == NULL ? 1 : 0);
+    for (size_t i = 0; i < n_keys; i++) {
+        if (strcmp(item->key, keys[i].name) == 0)
+            return take_value(s, keys[i].key, keys[i].name, item->value, error, cap);
+    }
+    int n =
+        snprintf(error, cap, "unknown key %.40s in [%.50s]: there are", item->key, item->section);
+    for (size_t i = 0; n > 0 && (size_t)n < cap && i < n_keys; i++)
+        n += snprintf(error + n, cap - (size_t)n, "%s %s", i == 0 ? "" : ",", keys[i].name);
+    return PV_ERR_MALFORMED;
+}
+
+/* The id is the text that `p2pvpn-coordinator networks` prints. */
+static int begin_network(struct pv_coordset_limits *l, const char *text, char *error, size_t cap)
+{
+    uint8_t id[PV_NETWORK_ID_LEN];
+    if (pv_netid_parse(text, id) < 0)
+        return bad_limit(error, cap, "network", text,
+                         "expected an id of 32 digits: `p2pvpn-coordinator networks` lists them");
+    for (size_t i = 0; i < l->n; i++) {
+        if (memcmp(l->nets[i].id, id, sizeof(id)) == 0)
+            return bad_limit(error, cap, "network", text, "given twice");
+    }
+    if (l->n == PV_COORDSET_NETS_MAX)
+        return bad_limit(error, cap, "network", text, "at most 256 are supported");
+    _Static_assert((int)PV_TURNAUTH_NET_LEN == (int)PV_NETWORK_ID_LEN, "the relay's network id");
+    l->nets[l->n] = (struct pv_netlimits_of){.limits = {0}};
+    l->relay[l->n] = (struct pv_turns_net){.bandwidth = 0};
+    memcpy(l->nets[l->n].id, id, sizeof(id));
+    memcpy(l->relay[l->n].net, id, sizeof(id));
+    l->seen_of[l->n++] = 0;
+    return PV_OK;
+}
+
+bool pv_coordset_limits_is(const char *section)
+{
+    return strcmp(section, all_section) == 0 ||
+           strncmp(section, net_prefix, sizeof(net_prefix) - 1) == 0;
+}
+
+int pv_coordset_limits_item(struct pv_coordset_limits *l, const struct pv_ini_item *item,
+                            char *error, size_t cap)
+{
+    bool all = strcmp(item->section, all_section) == 0;
+    if (item->key == NULL)
+        return all ? PV_OK : begin_network(l, item->section + sizeof(net_prefix) - 1, error, cap);
+    size_t last = l->n == 0 ? 0 : l->n - 1;
+    const struct section general = {&l->all, NULL, &l->seen};
+    const struct section own = {&l->nets[last].limits, &l->relay[last].bandwidth,
+                                &l->seen_of[last]};
+    return take_key(all ? &general : &own, item, error, cap);
+}
+
+void pv_coordset_limits_end(struct pv_coordset_limits *l, uint32_t bandwidth)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct pv_netlimits *own = &l->nets[i].limits;
+        if ((l->seen_of[i] & SEEN_MEMBERS) == 0)
+            own->members = l->all.members;
+        if ((l->seen_of[i] & SEEN_STATEMENTS) == 0)
+            own->statements = l->all.statements;
+        if ((l->seen_of[i] & SEEN_STORED) == 0)
+            own->stored = l->all.stored;
+        if ((l->seen_of[i] & SEEN_BANDWIDTH) == 0)
+            l->relay[i].bandwidth = bandwidth;
+    }
+}

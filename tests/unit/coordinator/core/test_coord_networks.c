@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* What the operator says about networks: their limits, and their end. */
+#include "crypto/ct.h"
+#include "tests/unit/coordinator/core/coord_world.h"
+
+static struct pv_netlimits_table table;
+static struct pv_netlimits_of own;
+
+static struct cw *begin(uint64_t seed, struct pv_netlimits all)
+{
+    struct cw *w = cw_new(seed);
+    table = (struct pv_netlimits_table){.all = all, .nets = &own, .n = 1};
+    own = (struct pv_netlimits_of){.id = {0}};
+    w->cfg.net_limits = &table;
+    cw_start(w);
+    cw_create(w);
+    return w;
+}
+
+/* Another start, with limits of the network's own. */
+static struct cw_client *restart_with(struct cw *w, struct pv_netlimits limits)
+{
+    memcpy(own.id, w->created.network_id, sizeof(own.id));
+    own.limits = limits;
+    cw_drop_clients(w);
+    pv_coord_free(w->coord);
+    cw_start(w);
+    return cw_member(w, &w->alice);
+}
+
+static enum pv_ctl_error revoke(struct cw *w, struct cw_client *alice, uint8_t kind,
+                                const uint8_t *pk)
+{
+    struct pv_made_long made;
+    struct pv_statement st = {.type = PV_ST_REVOCATION,
+                              .u.revocation = {.kind = kind, .time = CW_WALL}};
+    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
+    memcpy(st.u.revocation.pk, pk, sizeof(st.u.revocation.pk));
+    assert_int_equal(
+        pv_statement_make(&st, w->alice.id.sk, NULL, made.raw, sizeof(made.raw), &made.len), PV_OK);
+    return cw_put(w, alice, pv_view(made.raw, made.len));
+}
+
+static void expect_join(struct cw *w, const struct cw_keys *invite, const struct cw_node *node,
+                        enum pv_ctl_error error)
+{
+    struct cw_client *c = cw_login(w, node, w->created.network_id, PV_CTL_GUEST);
+    cw_ask_error(w, c, cw_join_msg(c, invite, node, "x"), error);
+    cw_hang_up(w, c);
+}
+
+static void a_network_has_so_many_members(void **state)
+{
+    (void)state;
+    struct cw *w = begin(1, (struct pv_netlimits){.members = 2});
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 9);
+    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w), dan = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    expect_join(w, &invite, &carol, PV_CTL_E_FULL);
+    /* Who is a member already may repeat it; who goes makes room. */
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    cw_ask_ok(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
+    assert_int_equal(revoke(w, alice, PV_REVOKE_NODE, bob.id.pk), PV_CTL_E_NONE);
+    cw_join(w, &invite, &carol, "carol");
+    expect_join(w, &invite, &dan, PV_CTL_E_FULL);
+    (void)restart_with(w, (struct pv_netlimits){.members = 3});
+    cw_join(w, &invite, &dan, "dan");
+}
+
+/* The last place is promised to many, and taken by one. */
+static void the_last_place_is_taken_once(void **state)
+{
+    (void)state;
+    struct cw *w = begin(2, (struct pv_netlimits){.members = 2});
+    struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 9);
+    struct cw_node nodes[2] = {cw_node_make(w), cw_node_make(w)};
+    struct cw_client *c[2];
+    struct pv_made made[2];
+    for (size_t i = 0; i < 2; i++) {
+        c[i] = cw_login(w, &nodes[i], w->created.network_id, PV_CTL_GUEST);
+        struct pv_ctl_msg *r =
+            cw_ask(w, c[i], cw_join_msg(c[i], &invite, &nodes[i], "n"), PV_CTL_RESERVATION);
+        made[i] = cw_member_statement(
+            w, &invite, &nodes[i],
+            (struct cw_claim){r->u.reservation.name, r->u.reservation.ip4, 0, CW_WALL});
+        pv_ctl_msg_free(r);
+    }
+    w->hold_jobs = true; /* the first is at the store */
+    uint64_t id = cw_send(c[0], cw_register_msg(&made[0]));
+    cw_pump(w);
+    cw_ask_error(w, c[1], cw_register_msg(&made[1]), PV_CTL_E_FULL);
+    cw_release(w, false);
+    struct pv_ctl_msg *m = cw_take(c[0], id);
+    assert_int_equal(m->type, PV_CTL_REGISTERED);
+    pv_ctl_msg_free(m);
+}
+
+static void a_full_log_still_takes_what_ends_something(void **state)
+{
+    (void)state;
+    struct cw *w = begin(3, (struct pv_netlimits){.members = 0});
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 9);
+    struct cw_node bob = cw_node_make(w);
+    alice = restart_with(w, (struct pv_netlimits){.statements = 5});
+    struct pv_st_invite more = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
+    struct pv_made made;
+    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &more, &made), PV_OK);
+    assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_FULL);
+    expect_join(w, &invite, &bob, PV_CTL_E_FULL);
+    assert_int_equal(revoke(w, alice, PV_REVOKE_INVITE, invite.pk), PV_CTL_E_NONE);
+}
+
+static uint64_t count_networks(struct cw *w)
+{
+    struct pv_coord_stats stats;
+    pv_coord_stats(w->coord, &stats);
+    return stats.networks;
+}
+
+static void note_network(void *ctx, const struct pv_coord_network *n)
+{
+    *(struct pv_coord_network *)ctx = *n;
+}
+
+static void a_dropped_network_is_gone_with_what_was_under_way(void **state)
+{
+    (void)state;
+    struct cw *w = begin(4, (struct pv_netlimits){.members = 0});
+    const uint8_t *id = w->created.network_id;
+    struct pv_coord_network seen = {.members = 0};
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 9);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_client *guest = cw_login(w, &bob, id, PV_CTL_GUEST);
+    static const uint8_t other[PV_NETWORK_ID_LEN] = {9};
+    pv_coord_networks(w->coord, w->now, note_network, &seen);
+    assert_memory_equal(seen.id, id, PV_NETWORK_ID_LEN);
+    assert_true(seen.members == 1 && seen.online == 1 && seen.statements == 5 && seen.bytes > 500);
+    assert_true(seen.seen_s >= CW_WALL);
+
+    assert_int_equal(pv_coord_drop_begin(w->coord, other), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_coord_drop_begin(w->coord, id), PV_OK);
+    assert_int_equal(pv_coord_drop_begin(w->coord, id), PV_ERR_EXISTS);
+    assert_int_equal(revoke(w, alice, PV_REVOKE_INVITE, invite.pk), PV_CTL_E_STORAGE);
+    /* The store could not: it goes on. */
+    pv_coord_drop_end(w->coord, id, false, w->now);
+    assert_int_equal(revoke(w, alice, PV_REVOKE_INVITE, invite.pk), PV_CTL_E_NONE);
+    assert_int_equal(count_networks(w), 1);
+
+    w->hold_jobs = true; /* one is at the store when it ends */
+    struct pv_st_invite more = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
+    struct pv_made made;
+    assert_int_equal(pv_make_invite(id, w->alice.id.sk, &more, &made), PV_OK);
+    struct pv_ctl_item item = cw_item(pv_made_view(&made));
+    (void)cw_send(alice,
+                  (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
+    cw_pump(w);
+    assert_int_equal(pv_coord_drop_begin(w->coord, id), PV_OK);
+    pv_coord_drop_end(w->coord, id, true, w->now);
+    cw_release(w, false);
+    assert_true(alice->closed && guest->closed);
+    assert_int_equal(count_networks(w), 0);
+    struct cw_client *c = cw_connect(w, &w->alice);
+    cw_ask_error(w, c, cw_hello(c, &w->alice, id, PV_CTL_MEMBER), PV_CTL_E_UNKNOWN_NETWORK);
+    pv_coord_drop_end(w->coord, id, true, w->now); /* a second answer is none */
+    cw_sleep(w, PV_S(60));
+}
+
+static void a_new_secret_counts_at_once(void **state)
+{
+    (void)state;
+    struct cw *w = begin(5, (struct pv_netlimits){.members = 0});
+    struct pv_ctl_item items[4];
+    uint8_t secret[PV_CTL_SECRET_LEN] = {7};
+    pv_coord_set_secret(w->coord, secret);
+    cw_make_network(w);
+    struct cw_client *c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    cw_ask_error(w, c, cw_create_msg(w, items), PV_CTL_E_NOT_ALLOWED);
+    memcpy(w->secret, secret, sizeof(secret));
+    cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_network_has_so_many_members),
+        cmocka_unit_test(the_last_place_is_taken_once),
+        cmocka_unit_test(a_full_log_still_takes_what_ends_something),
+        cmocka_unit_test(a_dropped_network_is_gone_with_what_was_under_way),
+        cmocka_unit_test(a_new_secret_counts_at_once),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
