@@ -104,6 +104,7 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
 /* The daemon gives up a little before the user does: it knows what stands in the way. */
 static void set_patience(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
+    req->insist = cli->timeout != 0; /* the user said how long */
     pv_cli_set_timeout(cli, JOIN_S);
     /* A quarter, at most a second: enough for the daemon's reason to arrive before this side's
      * own "timeout". */

@@ -66,6 +66,42 @@ def no_udp_at_all(lab):
 
 
 @scenario
+def create_and_join_from_where_only_tcp_443_gets_out(lab):
+    """Neither the URL nor the token says where TLS is: 443 of the same address is tried."""
+    coordinator = Coordinator(lab, lab.host("coord"), args=["--tls-listen", "0.0.0.0:443"])
+    url = coordinator.url()
+    check("443" not in url, f"the URL says it already: {url}")
+    lans = [lab.lan(n, "profile=port-restricted", "udp=off", "tcp=443") for n in ("east", "west")]
+    a, b = lab.host("a", lans[0]), lab.host("b", lans[1])
+    for h in (a, b):
+        h.daemon()
+    b.join(a.create(url), "--timeout", "20")
+    for h in (a, b):
+        wait(f"{h.name} to be connected", lambda h=h: h.json("status")["coordinator"]["connected"])
+        wait(f"{h.name} to use TLS", lambda h=h: by(h, "tls"))
+    a.wait_peer(b)
+    check(a.os_ping(a.addr(b), timeout=10), "a does not reach b")
+
+
+@scenario
+def a_coordinator_that_does_not_answer_is_told_within_ten_seconds(lab):
+    """It is filtered, or off: the reason comes before anybody has given up waiting."""
+    coordinator = Coordinator(lab, lab.host("coord"))
+    url = coordinator.url()
+    filtered = lab.host("a", lab.lan("east", "profile=port-restricted", "udp=off", "tcp=off"))
+    refused = lab.host("b")
+    coordinator.end()
+    for h, why in ((filtered, "does TCP reach it?"), (refused, "refuses the connection")):
+        h.daemon()
+        begun = time.monotonic()
+        r = h.ctl("create", url, "--name", "a", check_rc=False, timeout=60)
+        took = time.monotonic() - begun
+        equal(r.code, 9, f"exit code of create, {why}")
+        check(why in r.err, r.err)
+        check(took < 10.5 * SLOW, f"it took {took:.1f} s to say so")
+
+
+@scenario
 def only_tcp_443(lab):
     """What hotels let out: control channel and relay go through TLS on 443, proven by its pin."""
     coordinator = Coordinator(lab, lab.host("coord"), args=["--tls-listen", "0.0.0.0:443"])

@@ -25,22 +25,47 @@ void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list)
         a->n_hosts++;
 }
 
-/* Plain addresses stand before those with TLS: TLS costs a handshake more, and is meant for
- * networks that let nothing else out. */
-void pv_coordaddrs_add(struct pv_coordaddrs *a, const struct pv_addr *addr, bool tls)
+enum {
+    HTTPS = 443, /* what the narrowest networks let out */
+};
+
+static unsigned rank(const struct pv_coordclient_addr *addr)
 {
-    size_t at = a->n_addrs;
+    return addr->guess ? 2 : addr->tls ? 1 : 0;
+}
+
+/* Before those that are tried later. What is known already is no guess any more. */
+static void insert(struct pv_coordaddrs *a, const struct pv_coordclient_addr *addr)
+{
+    size_t at = 0;
     for (size_t i = 0; i < a->n_addrs; i++) {
-        if (a->addrs[i].tls == tls && pv_addr_equal(&a->addrs[i].addr, addr))
+        struct pv_coordclient_addr *x = &a->addrs[i];
+        if (x->tls == addr->tls && pv_addr_equal(&x->addr, &addr->addr)) {
+            x->guess = x->guess && addr->guess;
             return;
-        if (!tls && a->addrs[i].tls && i < at)
-            at = i;
+        }
+        if (rank(x) <= rank(addr))
+            at = i + 1;
     }
+    /* A guess must not keep out what somebody wrote down. */
+    if (a->n_addrs == PV_COORDCLIENT_MAX_ADDRS && !addr->guess && a->addrs[a->n_addrs - 1].guess)
+        a->n_addrs--;
     if (a->n_addrs == PV_COORDCLIENT_MAX_ADDRS)
         return;
     memmove(&a->addrs[at + 1], &a->addrs[at], (a->n_addrs - at) * sizeof(a->addrs[0]));
-    a->addrs[at] = (struct pv_coordclient_addr){.addr = *addr, .tls = tls};
+    a->addrs[at] = *addr;
     a->n_addrs++;
+}
+
+void pv_coordaddrs_add(struct pv_coordaddrs *a, const struct pv_addr *addr, bool tls)
+{
+    struct pv_coordclient_addr x = {.addr = *addr, .tls = tls};
+    insert(a, &x);
+    if (tls || !a->guessing)
+        return;
+    x.addr.port = HTTPS;
+    x.tls = x.guess = true;
+    insert(a, &x);
 }
 
 /* Numeric addresses are used as they are; names are asked for and come later. */
@@ -61,6 +86,9 @@ void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_le
                         const struct pv_part *owner)
 {
     a->n_addrs = 0;
+    a->guessing = !with_learnt;
+    for (size_t i = 0; i < a->n_hosts; i++)
+        a->guessing = a->guessing && !a->hosts[i].tls;
     for (size_t i = 0; i < a->n_hosts; i++)
         find_host(a, n, &a->hosts[i], owner);
     for (size_t i = 0; with_learnt && i < a->n_tls_hosts; i++)

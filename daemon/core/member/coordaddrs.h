@@ -22,8 +22,10 @@ struct pv_coordaddrs {
     size_t n_hosts;
     struct pv_hostport tls_hosts[PV_CTL_ADDRS_MAX]; /* of the last welcome */
     size_t n_tls_hosts;
-    struct pv_coordclient_addr addrs[PV_COORDCLIENT_MAX_ADDRS]; /* plain ones first */
+    /* plain ones first, guessed ones last */
+    struct pv_coordclient_addr addrs[PV_COORDCLIENT_MAX_ADDRS];
     size_t n_addrs;
+    bool guessing;
 };
 
 /* Has the shell look a name up, for owner's on_job() with tag. */
@@ -39,7 +41,8 @@ enum pv_coordaddrs_tag {
     PV_COORDADDRS_TAGS, /* the owner's own tags begin here */
 };
 /* Looks for all of them anew: those known at once are in addrs; jobs of owner bring the others.
- * with_learnt: also where a coordinator said that it speaks TLS. */
+ * with_learnt: also where a coordinator said that it speaks TLS. Else, where the hosts name no
+ * place with TLS, port 443 of each is guessed: a network may let nothing else out. */
 void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
                         const struct pv_part *owner);
 /* Plain ones stand before those with TLS: they are quicker where both get through. */

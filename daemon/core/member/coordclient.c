@@ -259,6 +259,20 @@ static void start_next(struct pv_coordclient *c, pv_ns now)
         (struct pv_coordclient_stream_op){.open = true, .sid = a->sid, .to = *addr};
 }
 
+/* Do all that still run go to guessed addresses? */
+static bool only_guesses(const struct pv_coordclient *c)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
+        if (c->attempts[i].sid != 0 && !c->attempts[i].addr.guess)
+            return false;
+    }
+    for (size_t i = c->next_addr; i < c->n_addrs; i++) {
+        if (!c->addrs[i].guess)
+            return false;
+    }
+    return true;
+}
+
 static bool any_attempt(const struct pv_coordclient *c)
 {
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
@@ -285,7 +299,7 @@ static void note_failure(struct pv_coordclient *c, bool connected, bool heard, i
 static const char *round_text(const struct pv_coordclient *c)
 {
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (c->attempts[i].sid != 0 && c->attempts[i].connected)
+        if (c->attempts[i].sid != 0 && c->attempts[i].connected && !c->attempts[i].addr.guess)
             return "the coordinator's address accepts the connection and says nothing: the "
                    "program there hangs, or is no coordinator";
     switch (c->round) {
@@ -319,13 +333,16 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
                            pv_ns now)
 {
     bool was_used = a == c->used;
-    bool connected = a->connected, heard = a->heard;
+    bool connected = a->connected, heard = a->heard, guess = a->addr.guess;
     drop_attempt(c, a, close);
     if (was_used) {
         fail(c, status, "the connection was closed", now);
         return;
     }
-    note_failure(c, connected, heard, status);
+    if (!guess)
+        note_failure(c, connected, heard, status);
+    if (!guess && c->state == PV_COORDCLIENT_CONNECTING && only_guesses(c))
+        c->deadline = pv_min_ns(c->deadline, now + PV_COORDCLIENT_GUESS);
     if (any_attempt(c))
         return;
     if (c->next_addr < c->n_addrs)

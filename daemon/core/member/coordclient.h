@@ -31,6 +31,7 @@ enum {
 };
 #define PV_COORDCLIENT_STAGGER  PV_MS(250) /* RFC 8305 s5 */
 #define PV_COORDCLIENT_CONNECT  PV_S(10)   /* ours: from connect to welcome */
+#define PV_COORDCLIENT_GUESS    PV_S(2)    /* ours: a few round trips, TLS and all */
 #define PV_COORDCLIENT_PING     PV_S(10)   /* between pings, DESIGN 4 */
 #define PV_COORDCLIENT_DEAD     PV_S(25)   /* of silence, DESIGN 4 */
 #define PV_COORDCLIENT_WAIT_MIN PV_MS(500) /* DESIGN 4 */
@@ -66,6 +67,9 @@ enum pv_coordclient_state {
 struct pv_coordclient_addr {
     struct pv_addr addr;
     bool tls; /* inside TLS, which proves nothing: the handshake inside does */
+    /* Nobody said that it is there: its failure says nothing about the coordinator, and when all
+     * others have failed it gets PV_COORDCLIENT_GUESS more. */
+    bool guess;
 };
 
 struct pv_coordclient; /* opaque */

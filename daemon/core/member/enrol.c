@@ -97,14 +97,16 @@ static void begin(struct pv_enrol *x, bool create, const struct pv_ctlapi_reques
     x->attempt++;
     x->create = create;
     x->handle = handle;
-    x->deadline = now + (req->timeout_ms == 0 ? PV_ENROL_TIME : PV_MS(req->timeout_ms));
+    x->until = now + (req->timeout_ms == 0 ? PV_ENROL_TIME : PV_MS(req->timeout_ms));
+    x->deadline = req->insist ? x->until : pv_min_ns(x->until, now + PV_ENROL_ANSWER);
 }
 
 static void connect_guest(struct pv_enrol *x, pv_ns now)
 {
     x->step = PV_ENROL_CONNECT;
-    snprintf(x->why, sizeof(x->why),
-             "the coordinator does not answer: is it running, and is the address right?");
+    snprintf(
+        x->why, sizeof(x->why),
+        "the coordinator does not answer: does it run, is the address right, does TCP reach it?");
     pv_coord_connect(x->node, pv_view(x->list, x->list_len), PV_CTL_GUEST,
                      x->create ? NULL : x->network_id, now);
 }

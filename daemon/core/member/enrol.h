@@ -18,7 +18,8 @@
 
 #include "daemon/core/node/part.h"
 
-#define PV_ENROL_TIME PV_S(30) /* DESIGN 3: a guest has 30 s */
+#define PV_ENROL_TIME   PV_S(30) /* DESIGN 3: a guest has 30 s */
+#define PV_ENROL_ANSWER PV_S(9)  /* ours: from whom nothing was heard by then nothing comes */
 
 extern const struct pv_part pv_part_enrol;
 

@@ -101,6 +101,7 @@ static void guest_is_refused(struct pv_enrol *x, const struct pv_ctl_msg *msg, p
 
 void pv_enrol_guest_push(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
+    x->deadline = x->until; /* it is there */
     if (msg->type == PV_CTL_WELCOME)
         guest_is_there(x, &msg->u.welcome);
     else if (msg->type == PV_CTL_ERROR)

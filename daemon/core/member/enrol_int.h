@@ -30,8 +30,9 @@ struct pv_enrol {
     /* this attempt; wiped at its end */
     enum pv_enrol_step step;
     bool create;
-    uint64_t handle; /* ctl */
-    pv_ns deadline;
+    uint64_t handle;        /* ctl */
+    pv_ns deadline;         /* of this step */
+    pv_ns until;            /* of all, until membership is certain */
     char name[PV_NAME_BUF]; /* of this node, as asked for */
     bool name_given;        /* by the user: another one will not do */
     char network[PV_NAME_BUF];

@@ -124,19 +124,20 @@ struct pv_ctlapi_request {
     uint64_t expires_s;                /* INVITE: seconds from now, default 24 h */
     bool admin;                        /* INVITE: who uses it may invite others */
     bool forget;                       /* LEAVE: delete this node's keys too */
-    bool keep_invite;                  /* REMOVE: the invite that let it in stays */
-    bool last;                         /* LEAVE: although nobody else is an admin */
-    bool delete_root;                  /* LEAVE with forget: the root key, too */
-    uint32_t count;                    /* PING: 1.., default 4 */
-    uint32_t interval_ms;              /* PING: 10..3600000, default 1000 */
-    uint32_t size;                     /* PING: bytes of filler, default 56 */
-    uint32_t timeout_ms;               /* CREATE JOIN: not done by then, it ends and says why;
-                                          0 (default): after 30 s */
-    bool direct;                       /* WAIT: until the path leads through no relay */
-    bool online;                       /* WAIT: until the peer, or this node, is online */
-    bool peek;                         /* INBOX: leave them unread */
-    bool seen;                         /* WATCH: messages told are read from then on */
-    uint32_t number;                   /* FILE_ACCEPT STOP GET SAVED: "id" in the list */
+    bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
+    bool keep_invite;     /* REMOVE: the invite that let it in stays */
+    bool last;            /* LEAVE: although nobody else is an admin */
+    bool delete_root;     /* LEAVE with forget: the root key, too */
+    uint32_t count;       /* PING: 1.., default 4 */
+    uint32_t interval_ms; /* PING: 10..3600000, default 1000 */
+    uint32_t size;        /* PING: bytes of filler, default 56 */
+    uint32_t timeout_ms;  /* CREATE JOIN: not done by then, it ends and says why;
+                             0 (default): after 30 s */
+    bool direct;          /* WAIT: until the path leads through no relay */
+    bool online;          /* WAIT: until the peer, or this node, is online */
+    bool peek;            /* INBOX: leave them unread */
+    bool seen;            /* WATCH: messages told are read from then on */
+    uint32_t number;      /* FILE_ACCEPT STOP GET SAVED: "id" in the list */
     char before[PV_CHAT_ID_TEXT_BUF];  /* HISTORY: id of a message, may be "" */
     char after[PV_CHAT_ID_TEXT_BUF];   /* INBOX: the same; only later ones */
     char through[PV_CHAT_ID_TEXT_BUF]; /* READ: the last message that the client has */

@@ -63,6 +63,7 @@ static const struct request_field {
     {"direct", F_BOOL, AT(direct), 0, 0, 0},
     {"online", F_BOOL, AT(online), 0, 0, 0},
     {"peek", F_BOOL, AT(peek), 0, 0, 0},
+    {"insist", F_BOOL, AT(insist), 0, 0, 0},
     {"keep_invite", F_BOOL, AT(keep_invite), 0, 0, 0},
     {"last", F_BOOL, AT(last), 0, 0, 0},
     {"delete_root", F_BOOL, AT(delete_root), 0, 0, 0},
@@ -86,11 +87,11 @@ static const struct command_row {
     const char *may;
 } COMMANDS[PV_CTLAPI_N_CMDS] = {
     [PV_CTLAPI_VERSION] = {"version", false, "", ""},
-    [PV_CTLAPI_CREATE] = {"create", true, "url ", "network name cidr timeout_ms "},
+    [PV_CTLAPI_CREATE] = {"create", true, "url ", "network name cidr timeout_ms insist "},
     [PV_CTLAPI_INVITE] = {"invite", true, "", "uses expires admin "},
     [PV_CTLAPI_INVITE_LIST] = {"invite_list", false, "", ""},
     [PV_CTLAPI_INVITE_REVOKE] = {"invite_revoke", true, "invite ", ""},
-    [PV_CTLAPI_JOIN] = {"join", true, "token ", "name timeout_ms "},
+    [PV_CTLAPI_JOIN] = {"join", true, "token ", "name timeout_ms insist "},
     [PV_CTLAPI_UP] = {"up", true, "", ""},
     [PV_CTLAPI_DOWN] = {"down", true, "", ""},
     [PV_CTLAPI_LEAVE] = {"leave", true, "", "forget last delete_root "},

@@ -270,6 +270,17 @@ static void start(struct world *w, uint8_t n_addrs)
     assert_int_equal(pv_coordclient_start(w->client, &target, addrs, n_addrs, w->now), PV_OK);
 }
 
+/* One address, and a guess beside it. */
+static void start_guessing(struct world *w)
+{
+    struct pv_coordclient_target target = {.role = PV_CTL_GUEST, .has_network = true};
+    const struct pv_coordclient_addr addrs[] = {{.addr = addr_of(0)},
+                                                {.addr = addr_of(1), .tls = true, .guess = true}};
+    memcpy(target.coordinator, w->coord_pk, sizeof(target.coordinator));
+    assert_int_equal(pv_coordclient_start(w->client, &target, addrs, PV_ARRAY_LEN(addrs), w->now),
+                     PV_OK);
+}
+
 static struct stream *the_stream(struct world *w)
 {
     struct stream *s = NULL;
@@ -417,6 +428,31 @@ static void only_what_goes_through_tls_gets_through(void **state)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
     assert_true(the_stream(w)->tls);
     assert_true(pv_coordclient_is_tls(w->client));
+}
+
+static void a_guess_is_tried_beside_what_hangs(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = HANGS;
+    start_guessing(w);
+    pass(w, PV_MS(260));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+    assert_true(the_stream(w)->tls);
+}
+
+static void a_guess_keeps_nobody_waiting_and_says_nothing(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = REFUSES;
+    w->behaviours[1] = MUTE; /* some web server */
+    start_guessing(w);
+    pass(w, PV_COORDCLIENT_GUESS - PV_MS(1));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    pass(w, PV_MS(300));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "refuses the connection"));
 }
 
 static void addresses_may_come_later(void **state)
@@ -734,6 +770,8 @@ int main(void)
         cmocka_unit_test(while_somebody_waits_the_pauses_stay_short),
         cmocka_unit_test(a_round_that_hangs_ends_after_ten_seconds),
         cmocka_unit_test(only_what_goes_through_tls_gets_through),
+        cmocka_unit_test(a_guess_is_tried_beside_what_hangs),
+        cmocka_unit_test(a_guess_keeps_nobody_waiting_and_says_nothing),
         cmocka_unit_test(addresses_may_come_later),
         cmocka_unit_test(an_attempt_that_runs_outlives_a_change_of_the_addresses),
         cmocka_unit_test(a_stream_that_was_never_opened_is_not_closed),

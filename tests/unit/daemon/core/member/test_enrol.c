@@ -350,11 +350,24 @@ static void time_over_says_what_stood_in_the_way(void **state)
 {
     (void)state;
     join();
-    fake_node_wait(&node, PV_S(29));
+    fake_node_wait(&node, PV_ENROL_ANSWER - PV_S(1));
+    expect_silence();
+    fake_node_wait(&node, PV_S(1));
+    expect_failure("does it run, is the address right, does TCP reach it?");
+    expect_nothing_left();
+}
+
+static void a_coordinator_that_is_there_has_all_the_time(void **state)
+{
+    (void)state;
+    join();
+    fake_node_wait(&node, PV_S(8));
+    welcome();
+    (void)expect_asked(PV_CTL_FETCH);
+    fake_node_wait(&node, PV_S(21));
     expect_silence();
     fake_node_wait(&node, PV_S(2));
-    expect_failure("is it running, and is the address right?");
-    expect_nothing_left();
+    expect_failure("cannot reach the coordinator");
 }
 
 static void a_request_that_cannot_be_sent_waits_for_another_connection(void **state)
@@ -622,6 +635,7 @@ int main(void)
         T(a_refused_hello_ends_it_unless_the_coordinator_may_change_its_mind),
         T(a_connection_lost_in_any_step_is_made_again_and_asked_again),
         T(time_over_says_what_stood_in_the_way),
+        T(a_coordinator_that_is_there_has_all_the_time),
         T(a_request_that_cannot_be_sent_waits_for_another_connection),
         T(a_client_that_goes_away_ends_it),
         T(membership_that_is_certain_is_not_cancelled),
