@@ -14,6 +14,7 @@
 
 #include "coordinator/store_sqlite.h"
 #include "tests/unit/coordinator/core/coord_world.h"
+#include "tests/unit/test_dir.h"
 
 static char dir[64];
 static struct cw *world; /* makes statements; its coordinator never starts */
@@ -29,8 +30,7 @@ static const char *db_path(void)
 static int setup(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof(dir), "/tmp/pvcoord.XXXXXX");
-    if (mkdtemp(dir) == NULL)
+    if (test_dir_make(dir, sizeof(dir)) == NULL)
         return -1;
     world = cw_new(1);
     cw_make_network(world);

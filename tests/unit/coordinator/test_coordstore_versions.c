@@ -15,8 +15,7 @@ static char dir[64], path[96], kept[128];
 
 static void make_old(const char *name)
 {
-    (void)snprintf(dir, sizeof(dir), "/tmp/pvversions.XXXXXX");
-    assert_non_null(mkdtemp(dir));
+    assert_non_null(test_dir_make(dir, sizeof(dir)));
     (void)snprintf(path, sizeof(path), "%s/coordinator.db", dir);
     (void)snprintf(kept, sizeof(kept), "%s.before-v%d", path, PV_COORDSTORE_SCHEMA);
     old_database_make(path, name);

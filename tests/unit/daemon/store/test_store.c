@@ -18,6 +18,7 @@
 #include "daemon/store/store.h"
 #include "daemon/store/store_chat.h"
 #include "sys/file/file.h"
+#include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
 /* Chat's part has a test of its own; here it is something that writes a row and then fails. */
@@ -49,8 +50,7 @@ static const char *db_path(void)
 static int setup(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof(dir), "/tmp/pvstore.XXXXXX");
-    return mkdtemp(dir) == NULL || pv_crypto_init() < 0 ? -1 : 0;
+    return test_dir_make(dir, sizeof(dir)) == NULL || pv_crypto_init() < 0 ? -1 : 0;
 }
 
 static int teardown(void **state)
