@@ -28,7 +28,8 @@ struct pv_rooms_node {
     uint8_t digest[PV_BLAKE2B_LEN];      /* of its records, as far as we heard */
     uint64_t told;                       /* version of the room told on this connection */
     pv_ns tell_at;                       /* tell it then; PV_NEVER */
-    pv_ns list_at; /* the same list for the same digest is not sent to it before */
+    unsigned again; /* how often it was told the same, and still lacked something */
+    pv_ns list_at;  /* the same list for the same digest is not sent to it before */
     uint8_t listed[PV_BLAKE2B_LEN], listed_for[PV_BLAKE2B_LEN];
     bool reading; /* texts are being fetched for it */
 };

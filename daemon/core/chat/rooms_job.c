@@ -389,26 +389,28 @@ void pv_rooms_reload(struct pv_rooms *rs, pv_ns now)
     rs->load_at = now + PV_S(RELOAD_S);
 }
 
-/* A room as it is on disk; what is damaged in it is left out. */
-static void load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
+/* A room as it is on disk; what is damaged in it is left out. PV_ERR_NOMEM: it is not whole. */
+static int load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
 {
     struct pv_rooms_room *room = NULL;
-    if (pv_rooms_room_new(rs, from->id, &room) < 0)
-        return;
+    int r = pv_rooms_room_new(rs, from->id, &room);
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < from->n_records; i++) {
         struct pv_room_record rec;
         struct pv_view raw = pv_view(from->records[i].bytes, from->records[i].len);
         uint8_t replaced[PV_BLAKE2B_LEN];
         bool replaces;
         /* Signatures are not checked again: each record was verified before it was stored. */
-        if (pv_room_record_parse(raw, NULL, &rec) == PV_OK)
-            (void)!pv_rooms_add(rs, room, raw, &rec, &replaces, replaced);
+        if (pv_room_record_parse(raw, NULL, &rec) == PV_OK &&
+            pv_rooms_add(rs, room, raw, &rec, &replaces, replaced) == PV_ERR_NOMEM)
+            return PV_ERR_NOMEM;
     }
     /* Without a creation nobody's place in the room can be checked, and a room that does not name
      * us is not ours. */
     if (room->n_records == 0 || room->self == NULL) {
         pv_rooms_room_free(rs, room);
-        return;
+        return PV_OK;
     }
     for (size_t i = 0; i < from->n_haves; i++) {
         struct pv_rooms_node *m = pv_rooms_member_find(room, from->haves[i].author);
@@ -416,6 +418,7 @@ static void load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
             m->last = m->flight = m->taken = from->haves[i].seq;
     }
     pv_rooms_settle(room);
+    return PV_OK;
 }
 
 static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatjob_result *result,
@@ -426,8 +429,13 @@ static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatj
         rs->load_at = now + PV_S(RELOAD_S);
         return;
     }
-    for (size_t i = 0; i < result->room->n_rooms; i++)
-        load_room(rs, &result->room->rooms[i]);
+    for (size_t i = 0; i < result->room->n_rooms; i++) {
+        /* A room that is not whole would tell the others less than it has, and refuse its users. */
+        if (load_room(rs, &result->room->rooms[i]) == PV_ERR_NOMEM) {
+            pv_rooms_reload(rs, now);
+            return;
+        }
+    }
     rs->loaded = true;
     /* Peers may have come before the rooms were there. Each is treated as if it came now. */
     HASH_ITER(hh, rs->peers, peer, tmp)

@@ -243,9 +243,11 @@ static void run(void *part, pv_ns now)
     do {
         send_lines(r, now);
     } while (take_lines(r, now));
-    while (pv_rooms_poll_job(r->rooms, &tag, &job) == PV_OK)
-        /* A job that the queue refuses has no result: its deadline in rooms ends it. */
-        (void)pv_jobqueue_submit_chat(&r->node->jobs, job, &pv_part_rooms, tag);
+    while (pv_rooms_poll_job(r->rooms, &tag, &job) == PV_OK) {
+        /* A job that the queue refuses has no other result: who waits for it is told at once. */
+        if (!pv_jobqueue_submit_chat(&r->node->jobs, job, &pv_part_rooms, tag))
+            pv_rooms_handle_job(r->rooms, tag, PV_ERR_NOMEM, NULL, now);
+    }
     while (pv_rooms_poll_event(r->rooms, &ev) == PV_OK) {
         take_event(r->node, &ev, now);
         pv_chat_record_done(&ev.msg);

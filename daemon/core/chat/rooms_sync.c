@@ -12,6 +12,8 @@ enum {
     PENDING_S = 30,  /* ours: an invitation is fetched within this, or forgotten */
     UNSAID_S = 1,    /* ours: until what could not be sent is said again */
     ONLINE_MS = 500, /* ours: who comes online is not told by all at once */
+    RETELL_S = 10,   /* ours: whoever still lacks something is told again after 10, 20, 40 s */
+    RETELLS = 3,     /* ours: so often; then it waits for the next connection */
 };
 
 bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)
@@ -114,9 +116,12 @@ static void send_have(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv
             add_have(rs, room->members[i]->pk, room->members[i]->last);
     }
     /* HAVE is built from the state of this version. A change after it raises the version, and m is
-     * told again. */
+     * told again. So it is without one, a few times: its store may have failed, which we do not
+     * see. */
+    m->again = m->told == room->version ? m->again + 1 : 0;
     m->told = room->version;
-    m->tell_at = PV_NEVER;
+    m->tell_at =
+        m->again < RETELLS && lacks(room, m) ? rs->now + (PV_S(RETELL_S) << m->again) : PV_NEVER;
     pv_rooms_put(rs, m->pk);
 }
 
@@ -176,7 +181,8 @@ void pv_rooms_run(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
             continue;
         struct pv_rooms_peer *peer = pv_rooms_peer_find(rs, m->pk);
         m->tell_at = PV_NEVER; /* who is away is told when it comes */
-        if (peer == NULL || m->told == room->version || !pv_rooms_may_talk(rs, m->pk))
+        if (peer == NULL || (m->told == room->version && !lacks(room, m)) ||
+            !pv_rooms_may_talk(rs, m->pk))
             continue;
         if (peer->up)
             send_have(rs, room, m);
