@@ -17,6 +17,7 @@
 #include "daemon/core/peer/peers.h"
 
 #define IFACE_RETRY    PV_S(5)    /* ours: until an interface that did not come up is tried again */
+#define MEMBER_RETRY   PV_S(1)    /* ours: until members that found no memory are added again */
 #define TEARDOWN_AFTER PV_MS(100) /* ours: goodbyes leave before their paths go */
 
 enum {
@@ -34,6 +35,7 @@ struct membership {
     bool dns;                  /* the name server listens: the interface says which domains */
     pv_ns teardown_at;         /* going down: peers are told, then the interface goes; PV_NEVER */
     pv_ns retry_at;            /* the interface did not come up; PV_NEVER */
+    pv_ns members_at;          /* a member found no memory for its peer; PV_NEVER */
     char overlap[PV_JOB_ERROR_MAX]; /* an address here that is in the network's range; "": none */
     struct pv_prefix overlap_net;   /* its range */
     char iface_problem[PV_JOB_ERROR_MAX]; /* what others did to it; "" = nothing */
@@ -60,6 +62,8 @@ static void member_here(struct pv_node *n, const struct pv_member *m, bool added
         return;
     }
     int r = pv_peers_add_member(n->peers, m, now);
+    if (r == PV_ERR_NOMEM)
+        of(n)->members_at = now + MEMBER_RETRY;
     if (r != PV_OK)
         pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"not added\" why=\"%s\"", m->name,
                pv_strstatus(r));
@@ -183,7 +187,7 @@ static void set_iface(struct pv_node *n, enum pv_iface_state state, const char *
     pv_node_raise(n, PV_FACT_INTERFACE);
 }
 
-static void tell_fast_path(struct pv_node *n, const struct pv_job_iface *i)
+static int tell_fast_path(struct pv_node *n, const struct pv_job_iface *i)
 {
     struct pv_fp_interface f = {.mtu = n->mtu};
     for (size_t k = 0; k < i->n_addrs && f.n_own < PV_FP_MAX_OWN; k++)
@@ -195,25 +199,45 @@ static void tell_fast_path(struct pv_node *n, const struct pv_job_iface *i)
     int r = pv_fp_builder_set_interface(n->fp, &f);
     if (r != PV_OK)
         pv_log(n->log, PV_LOG_ERROR, "what=\"interface not set\" why=\"%s\"", pv_strstatus(r));
+    return r;
 }
 
-static void raise_iface(struct membership *m)
+/* The job of raise_iface(); NULL without memory. */
+static struct pv_job *new_iface_job(void)
+{
+    struct pv_job *job = pv_job_new(PV_JOB_IFACE_UP);
+    if (job == NULL)
+        return NULL;
+    job->u.iface = calloc(1, sizeof(*job->u.iface));
+    return job->u.iface != NULL ? job : pv_job_free(job);
+}
+
+/* There is no memory: it is tried again, as after an interface that did not come up. */
+static void postpone_iface(struct membership *m, pv_ns now)
+{
+    m->retry_at = now + IFACE_RETRY;
+    set_iface(m->node, PV_IFACE_DOWN, "out of memory: it is tried again");
+}
+
+static void raise_iface(struct membership *m, pv_ns now)
 {
     struct pv_node *n = m->node;
-    struct pv_job *job = pv_job_new(PV_JOB_IFACE_UP);
-    struct pv_job_iface *i = calloc(1, sizeof(*i));
-    if (job == NULL || i == NULL) {
-        free(i);
-        pv_job_free(job);
+    struct pv_job *job = new_iface_job();
+    if (job == NULL) {
+        postpone_iface(m, now);
         return;
     }
+    struct pv_job_iface *i = job->u.iface;
     size_t n_routes;
     const struct pv_prefix *routes = pv_peers_static_routes(n->peers, &n_routes);
     pv_iface_fill(i, n, m->dns, routes, n_routes);
     /* The fast path knows the addresses before the kernel does: it is ready for the first packet.
      */
-    tell_fast_path(n, i);
-    job->u.iface = i;
+    if (tell_fast_path(n, i) == PV_ERR_NOMEM) {
+        pv_job_free(job);
+        postpone_iface(m, now);
+        return;
+    }
     n->iface = PV_IFACE_RISING;
     pv_node_raise(n, PV_FACT_INTERFACE);
     (void)pv_jobqueue_submit(&n->jobs, job, &pv_part_membership, TAG_IFACE_UP);
@@ -224,7 +248,7 @@ static void lower_iface(struct membership *m)
     struct pv_job *job = pv_job_new(PV_JOB_IFACE_DOWN);
     const struct pv_job_iface none = {.n_addrs = 0};
     set_iface(m->node, PV_IFACE_DOWN, "");
-    tell_fast_path(m->node, &none);
+    (void)tell_fast_path(m->node, &none);
     if (job != NULL)
         (void)pv_jobqueue_submit(&m->node->jobs, job, &pv_part_membership, TAG_IFACE_DOWN);
 }
@@ -294,7 +318,7 @@ static void tear_down(struct membership *m, pv_ns now)
     m->teardown_at = PV_NEVER;
     pv_node_raise(n, PV_FACT_TEARDOWN);
     if (n->n_own_addrs > 0)
-        raise_iface(m); /* of a plain WireGuard node: with its own addresses only */
+        raise_iface(m, now); /* of a plain WireGuard node: with its own addresses only */
     else if (n->iface != PV_IFACE_DOWN)
         lower_iface(m);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
@@ -322,7 +346,7 @@ static void apply_up(struct membership *m, pv_ns now)
         pv_coord_disconnect(n, now);
     if (n->up && !n->removed && pv_node_self(n) != NULL) {
         m->teardown_at = PV_NEVER;
-        raise_iface(m);
+        raise_iface(m, now);
         return;
     }
     if (n->iface == PV_IFACE_DOWN) {
@@ -417,7 +441,7 @@ static int make_membership(struct pv_node *node, const struct pv_engine_config *
         return PV_ERR_NOMEM;
     m->node = node;
     m->dns = cfg->dns;
-    m->teardown_at = m->retry_at = PV_NEVER;
+    m->teardown_at = m->retry_at = m->members_at = PV_NEVER;
     *ret_part = m;
     return PV_OK;
 }
@@ -449,6 +473,10 @@ static int load_roster(struct pv_node *n, const struct pv_saved *saved,
         enum pv_roster_added added;
         int x =
             pv_roster_add(r, saved->statements[i].statement, saved->statements[i].receipt, &added);
+        if (x == PV_ERR_NOMEM) {
+            pv_roster_free(r); /* what is missing here would be missing until the next start */
+            return x;
+        }
         if (x != PV_OK)
             pv_log(n->log, PV_LOG_WARN, "what=\"stored statement refused\" why=\"%s\"",
                    pv_strstatus(x));
@@ -521,24 +549,37 @@ static void run_membership(void *part, pv_ns now)
         m->retired = pv_roster_free(m->retired);
 }
 
+/* The roster tells of a member once, so those that found no memory then are added by its list. */
+static void add_missing(struct membership *m, pv_ns now)
+{
+    struct pv_node *n = m->node;
+    m->members_at = PV_NEVER;
+    for (const struct pv_member *x = n->roster == NULL ? NULL : pv_roster_next(n->roster, NULL);
+         x != NULL && m->members_at == PV_NEVER; x = pv_roster_next(n->roster, x))
+        member_here(n, x, false, now);
+    settle_roster(m, now);
+}
+
 static void handle_timeout(void *part, pv_ns now)
 {
     struct membership *m = part;
     const struct pv_node *n = m->node;
     if (now >= m->teardown_at)
         tear_down(m, now);
+    if (now >= m->members_at)
+        add_missing(m, now);
     if (now < m->retry_at)
         return;
     m->retry_at = PV_NEVER;
     if (pv_node_self(n) != NULL && n->up && !n->removed && n->iface == PV_IFACE_DOWN &&
         n->iface_error[0] != '\0')
-        raise_iface(m);
+        raise_iface(m, now);
 }
 
 static pv_ns next_timeout(const void *part)
 {
     const struct membership *m = part;
-    return pv_min_ns(m->teardown_at, m->retry_at);
+    return pv_min_ns(pv_min_ns(m->teardown_at, m->retry_at), m->members_at);
 }
 
 /* --- what it says of itself ------------------------------------------------------------------- */
