@@ -67,7 +67,7 @@ void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
 }
 
 /* The fast path copies the keys; the caller wipes those of the event. */
-static void take_keys(struct pv_peer *p, struct pv_session_event *ev)
+static void take_keys(struct pv_peer *p, struct pv_session_event *ev, pv_ns now)
 {
     struct pv_fp_key_init init = {
         .local_index = ev->index,
@@ -81,22 +81,27 @@ static void take_keys(struct pv_peer *p, struct pv_session_event *ev)
     if (r != PV_OK)
         pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not taken\" why=\"%s\"", p->name,
                pv_strstatus(r));
+    if (r != PV_OK)
+        pv_session_want(p->session, now);
     pv_wipe(&init, sizeof(init));
 }
 
 /* Keys go to the fast path in three steps: first it receives with them, then it sends with them,
- * and at the end their index goes. A wish for keys that was answered or given up is rearmed, so
- * that packets can ask again. */
+ * and at the end their index goes. Keys for which it has no memory carry nothing, so others are
+ * agreed on. A wish for keys that was answered or given up is rearmed, so that packets can ask
+ * again. */
 static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, pv_ns now)
 {
     struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
     switch (ev->type) {
     case PV_SESSION_KEYS:
-        take_keys(p, ev);
+        take_keys(p, ev, now);
         break;
     case PV_SESSION_USE:
-        if (pv_fp_builder_send_with(p->env->fp, p->id, ev->index) != PV_OK)
+        if (pv_fp_builder_send_with(p->env->fp, p->id, ev->index) != PV_OK) {
             pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not used\"", p->name);
+            pv_session_want(p->session, now);
+        }
         if (l != NULL)
             pv_fp_live_rearm_keys(l);
         break;
