@@ -31,7 +31,7 @@ struct base {
 
 struct pv_gatherer {
     struct pv_gatherer_config cfg;
-    struct pv_link_addr *links; /* owned copy */
+    struct pv_link_addr links[PV_NODE_LINKS];
     size_t n_links;
     struct pv_prefix exclude[PV_GATHERER_MAX_EXCLUDE];
     size_t n_exclude;
@@ -62,7 +62,6 @@ struct pv_gatherer *pv_gatherer_free(struct pv_gatherer *g)
 {
     if (g == NULL)
         return NULL;
-    free(g->links);
     free(g);
     return NULL;
 }
@@ -201,16 +200,9 @@ static void ask_all(struct pv_gatherer *g, pv_ns now)
 bool pv_gatherer_set_links(struct pv_gatherer *g, const struct pv_link_addr *links, size_t n,
                            pv_ns now)
 {
-    struct pv_link_addr *copy = NULL;
-    if (n > 0) {
-        copy = malloc(n * sizeof(*copy));
-        if (copy == NULL)
-            return false; /* the old picture stands; the next change tries again */
-        memcpy(copy, links, n * sizeof(*copy));
-    }
-    free(g->links);
-    g->links = copy;
-    g->n_links = n;
+    g->n_links = n < PV_NODE_LINKS ? n : PV_NODE_LINKS;
+    if (g->n_links > 0)
+        memcpy(g->links, links, g->n_links * sizeof(*links));
     bool gone = rebuild(g, now);
     ask_all(g, now); /* the way out may have changed although the addresses did not */
     return gone;
