@@ -437,7 +437,11 @@ int pv_coordclient_request(struct pv_coordclient *c, struct pv_ctl_msg *msg, uin
 {
     if (c->state != PV_COORDCLIENT_ONLINE)
         return PV_ERR_STATE;
-    return send_msg(c, c->used, msg, tag);
+    int r = send_msg(c, c->used, msg, tag);
+    /* Who asks once a connection, as for the statements, asks again on the next one. */
+    if (r == PV_ERR_NOMEM)
+        c->must_hear_by = 0;
+    return r;
 }
 
 /* A ping that could not leave is tried again an interval later; must_hear_by ends a dead connection
