@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "sim_coord.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/sign.h"
+#include "sim_faults.h"
 #include "tests/unit/coordinator/core/copies_mem.h"
 
 enum {
@@ -270,6 +272,11 @@ static int redeem(const struct sim_coord *c, const struct pv_storeop *op, uint8_
 static void do_op(struct sim_coord *c, const struct pv_storeop *op, struct pv_storeop_result *res)
 {
     *res = (struct pv_storeop_result){.id = op->id};
+    if (sim_fault(SIM_FAULT_STORE)) {
+        res->status = -ENOSPC;
+        snprintf(res->error, sizeof(res->error), "write: the disk is full: free some space");
+        return;
+    }
     if (copymem_run(&c->copies, op, res))
         return;
     if (op->kind == PV_STOREOP_REGISTER)
@@ -284,7 +291,9 @@ static void serve(struct sim_coord *c, pv_ns now)
         struct pv_storeop_result res;
         struct pv_storeop *op = c->ops[0].op;
         memmove(c->ops, c->ops + 1, --c->n_ops * sizeof(c->ops[0]));
+        sim_own_enter();
         do_op(c, op, &res);
+        sim_own_leave();
         pv_storeop_free(op);
         pv_coord_handle_job(c->core, &res, now);
         free(res.collected);
@@ -415,7 +424,27 @@ static void drain(struct sim_coord *c, pv_ns now)
 static void begin(struct sim_coord *c, pv_ns now)
 {
     speaker = c;
+    sim_machine_enter();
     pv_coord_set_wall(c->core, WALL_S * UINT64_C(1000000) + now / 1000, now);
+}
+
+static void end(struct sim_coord *c)
+{
+    drain(c, sim_net_now(c->net));
+    sim_machine_leave();
+    speaker = NULL;
+}
+
+static int boot(struct sim_coord *c, const struct pv_coord_config *cfg)
+{
+    sim_machine_enter();
+    int r = pv_coord_new(&c->core, cfg, &c->rng, getenv("PV_SIM_LOG") != NULL ? &c->log : NULL);
+    for (size_t i = 0; r == PV_OK && i < c->n_rows; i++)
+        r = pv_coord_load(c->core, &c->rows[i]->rows[0]);
+    sim_machine_leave();
+    if (r != PV_OK)
+        c->core = pv_coord_free(c->core);
+    return r;
 }
 
 void sim_coord_start(struct sim_coord *c)
@@ -423,20 +452,20 @@ void sim_coord_start(struct sim_coord *c)
     static const struct pv_turns_config relay = {.enabled = true};
     struct pv_coord_config cfg = {
         .sk = c->sk, .secret = c->secret, .stun = c->stun_list, .n_stun = 1, .relay = &relay};
-    bool loud = getenv("PV_SIM_LOG") != NULL;
-    if (c->core != NULL || pv_coord_new(&c->core, &cfg, &c->rng, loud ? &c->log : NULL) != PV_OK)
+    if (c->core != NULL)
+        abort();
+    /* A program that finds no memory for its start ends, and is started again. */
+    int r = boot(c, &cfg);
+    while (r == PV_ERR_NOMEM && sim_faults_failed() > 0)
+        r = boot(c, &cfg);
+    if (r != PV_OK)
         abort();
     const struct pv_ctl_tls tls = {.n = 1, .addrs = c->tls_list};
     if (c->tls_list[0] != NULL)
         pv_coord_set_tls(c->core, &tls);
-    for (size_t i = 0; i < c->n_rows; i++) {
-        if (pv_coord_load(c->core, &c->rows[i]->rows[0]) != PV_OK)
-            abort();
-    }
     sim_net_power(c->net, c->host, true);
     begin(c, sim_net_now(c->net));
-    drain(c, sim_net_now(c->net));
-    speaker = NULL;
+    end(c);
 }
 
 /* Some of what was under way had reached the disk. */
@@ -466,8 +495,7 @@ void sim_coord_stop(struct sim_coord *c)
     pv_ns now = sim_net_now(c->net);
     begin(c, now);
     pv_coord_shutdown(c->core, now);
-    drain(c, now);
-    speaker = NULL;
+    end(c);
     for (size_t i = 0; i < c->n_conns; i++)
         sim_net_close(c->net, c->conns[i].stream);
     half_done(c);
@@ -509,9 +537,7 @@ static void take_bytes(struct sim_coord *c, const struct sim_event *ev)
     struct conn *conn = conn_of(c, ev->stream);
     if (conn == NULL)
         return;
-    conn->in = realloc(conn->in, conn->n_in + ev->data.len);
-    if (conn->in == NULL)
-        abort();
+    conn->in = sim_realloc(conn->in, conn->n_in + ev->data.len);
     memcpy(conn->in + conn->n_in, ev->data.ptr, ev->data.len);
     conn->n_in += ev->data.len;
     pump_conn(c, ev->stream, ev->now);
@@ -554,6 +580,5 @@ void sim_coord_handle(struct sim_coord *c, const struct sim_event *ev)
         take_stream(c, ev);
         break;
     }
-    drain(c, ev->now);
-    speaker = NULL;
+    end(c);
 }

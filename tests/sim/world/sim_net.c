@@ -87,6 +87,13 @@ uint64_t sim_net_unroutable(const struct sim_net *net)
     return net->unroutable;
 }
 
+void sim_link_send(struct pv_link *link, struct pv_view data, uint64_t tag, pv_ns now)
+{
+    sim_own_enter();
+    pv_link_send(link, data.ptr, data.len, tag, now);
+    sim_own_leave();
+}
+
 void sim_wake(struct sim_net *net, struct sim_wake *wake, pv_ns when)
 {
     if (!wake->reserved) {
@@ -289,7 +296,7 @@ static void route(struct sim_net *net, unsigned zone, bool may_rise, uint8_t *da
         struct sim_host *host = net->hosts[i];
         if (host->zone != zone || !host->on || !sim_host_has(host, &pkt.dst, false))
             continue;
-        pv_link_send(&host->down, data, len, 0, net->now);
+        sim_link_send(&host->down, pv_view(data, len), 0, net->now);
         sim_wake(net, &host->down_wake, pv_link_next(&host->down));
         return;
     }
@@ -310,6 +317,8 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
 {
     struct sim_host *host = net->hosts[id];
     struct pv_addr from = *src;
+    if (sim_fault(SIM_FAULT_SEND))
+        return false;
     if (net->tap != NULL && !net->tap(net->tap_ctx, id, dst, payload))
         return true;
     if (host->no_datagrams)
@@ -335,7 +344,7 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
     (void)r;
     while (ttl != 0 && pkt.ttl > ttl)
         pv_natpkt_hop(&pkt);
-    pv_link_send(&host->up, buf, len, 0, net->now);
+    sim_link_send(&host->up, pv_view(buf, len), 0, net->now);
     sim_wake(net, &host->up_wake, pv_link_next(&host->up));
     return true;
 }

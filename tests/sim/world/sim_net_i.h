@@ -4,6 +4,7 @@
 #define PV_SIM_NET_I_H
 
 #include "base/heap.h"
+#include "sim_faults.h"
 #include "sim_net.h"
 
 enum sim_wake_kind {
@@ -92,6 +93,8 @@ struct sim_net {
     uint8_t *data; /* of the event handed over last */
 };
 
+/* pv_link_send() of the simulator's own: what is on a line does not get lost for want of memory. */
+void sim_link_send(struct pv_link *link, struct pv_view data, uint64_t tag, pv_ns now);
 void sim_wake(struct sim_net *net, struct sim_wake *wake, pv_ns when);
 void sim_hold(struct sim_net *net, uint8_t *data);
 bool sim_host_has(const struct sim_host *host, const struct pv_addr *ip, bool overlay);

@@ -156,6 +156,19 @@ static void tell_links(struct sim_node *n)
     pv_engine_handle_links(n->engine, links, n_addrs, sim_node_now(n));
 }
 
+/* A program that finds no memory for its start ends, and is started again. */
+static int boot(struct sim_node *n, const struct pv_engine_config *cfg)
+{
+    sim_machine_enter();
+    int r = pv_fp_worker_new(&n->worker);
+    if (r == PV_OK)
+        r = pv_engine_new(&n->engine, cfg, sim_node_now(n));
+    sim_machine_leave();
+    if (r != PV_OK)
+        n->worker = pv_fp_worker_free(n->worker);
+    return r;
+}
+
 void sim_node_start(struct sim_node *n)
 {
     bool loud = getenv("PV_SIM_LOG") != NULL;
@@ -183,9 +196,11 @@ void sim_node_start(struct sim_node *n)
     if (root != NULL)
         memcpy(n->identity.root_seed, root, sizeof(n->identity.root_seed));
     sim_net_power(n->net, n->host, true);
-    if (n->engine != NULL || pv_fp_worker_new(&n->worker) != PV_OK)
+    if (n->engine != NULL)
         abort();
-    int r = pv_engine_new(&n->engine, &cfg, sim_node_now(n));
+    int r = boot(n, &cfg);
+    while (r == PV_ERR_NOMEM && sim_faults_failed() > 0)
+        r = boot(n, &cfg);
     if (r != PV_OK) {
         fprintf(stderr, "node %s does not start: %s\n", n->name, pv_strstatus(r));
         abort();
@@ -259,6 +274,7 @@ void sim_node_begin(struct sim_node *n)
     if (n->in_turn)
         stuck(n, "a turn within a turn");
     n->in_turn = true;
+    sim_machine_enter();
     pv_engine_set_wall(n->engine, wall(n), sim_node_now(n));
 }
 
@@ -418,6 +434,7 @@ void sim_node_end(struct sim_node *n)
     next = pv_min_ns(next, sim_node_io_timeout(n));
     sim_net_timer(n->net, n->host, next);
     n->in_turn = false;
+    sim_machine_leave();
     if (pv_engine_wants_restart(n->engine))
         begin_anew(n);
 }
@@ -486,13 +503,15 @@ unsigned sim_node_ask(struct sim_node *n, const char *fields)
     struct sim_ask *ask = &n->asks[n->n_asks++];
     *ask = (struct sim_ask){.open = true};
     sim_node_begin(n);
-    if (pv_engine_stream_accepted(n->engine, PV_STREAM_CTL, &who, sim_node_now(n), &ask->sid) !=
-        PV_OK)
+    int r = pv_engine_stream_accepted(n->engine, PV_STREAM_CTL, &who, sim_node_now(n), &ask->sid);
+    if (r != PV_OK && sim_faults_failed() == 0)
         stuck(n, "it takes no request");
+    ask->open = r == PV_OK;
     int len = snprintf(line, sizeof(line), "{\"id\":%u,%s}\n", n->n_asks, fields);
     if (len < 0 || len >= (int)sizeof(line))
         abort();
-    pv_engine_stream_bytes(n->engine, ask->sid, pv_view(line, (size_t)len), sim_node_now(n));
+    if (ask->open)
+        pv_engine_stream_bytes(n->engine, ask->sid, pv_view(line, (size_t)len), sim_node_now(n));
     sim_node_end(n);
     return n->n_asks;
 }

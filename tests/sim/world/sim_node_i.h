@@ -8,6 +8,7 @@
 #include "daemon/core/packets/fp_builder.h"
 #include "proto/chat/chat.h"
 #include "proto/stun/turnframe.h"
+#include "sim_faults.h"
 #include "sim_node.h"
 #include "sim_store.h"
 

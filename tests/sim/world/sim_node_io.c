@@ -108,7 +108,7 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
     *res = (struct pv_job_result){.id = job->id, .kind = job->kind};
     switch (job->kind) {
     case PV_JOB_CHAT:
-        if (n->disk_full)
+        if (n->disk_full || sim_fault(SIM_FAULT_STORE))
             set_error(res, PV_ERR_NO_SPACE, "store: disk full: free some space");
         else
             do_chat(n, job->u.chat, res);
@@ -280,10 +280,9 @@ static void close_ask(struct sim_node *n, struct sim_ask *ask)
 
 static void take_line(struct sim_node *n, struct sim_ask *ask, const char *text, size_t len)
 {
-    char *line = strndup(text, len);
-    n->lines = realloc(n->lines, (n->n_lines + 1) * sizeof(char *));
-    if (line == NULL || n->lines == NULL)
-        abort();
+    char *line = sim_calloc(1, len + 1);
+    memcpy(line, text, len);
+    n->lines = sim_realloc(n->lines, (n->n_lines + 1) * sizeof(char *));
     n->lines[n->n_lines++] = line;
     if (strstr(line, "\"ok\":") != NULL && ask->answer == NULL)
         ask->answer = line;
@@ -293,9 +292,7 @@ static void read_ask(struct sim_node *n, struct sim_ask *ask)
 {
     struct pv_view out;
     while (ask->open && (out = pv_engine_stream_out(n->engine, ask->sid)).len > 0) {
-        ask->text = realloc(ask->text, ask->n_text + out.len);
-        if (ask->text == NULL)
-            abort();
+        ask->text = sim_realloc(ask->text, ask->n_text + out.len);
         memcpy(ask->text + ask->n_text, out.ptr, out.len);
         ask->n_text += out.len;
         pv_engine_stream_wrote(n->engine, ask->sid, out.len, sim_node_now(n));

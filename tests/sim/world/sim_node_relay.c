@@ -34,8 +34,9 @@ void sim_node_relay_op(struct sim_node *n, const struct pv_relayway_op *op)
         }
         return;
     }
-    if (l == NULL || (l->in = calloc(1, sizeof(*l->in))) == NULL)
+    if (l == NULL)
         abort();
+    l->in = sim_calloc(1, sizeof(*l->in));
     l->number = op->stream;
     l->stream = sim_net_connect(n->net, n->host, &op->to.addr);
     n->relay_opened++;

@@ -30,10 +30,9 @@ void sim_node_results(struct sim_node *n)
                            pv_view(r.sends[i].data, r.sends[i].len));
     }
     for (size_t i = 0; i < r.n_writes; i++) {
-        uint8_t *copy = malloc(r.writes[i].len);
-        if (copy == NULL || n->n_inner == SIM_MAX_INNER)
+        if (n->n_inner == SIM_MAX_INNER)
             abort();
-        memcpy(copy, r.writes[i].data, r.writes[i].len);
+        uint8_t *copy = sim_copy(r.writes[i].data, r.writes[i].len);
         n->inner[n->n_inner++] = (struct sim_inner_packet){r.writes[i].len, copy};
     }
     for (size_t i = 0; i < r.n_punts; i++)

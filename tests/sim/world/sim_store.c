@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim_faults.h"
+
 enum {
     MAX_META = 64,
     MAX_ENDPOINTS = 1024,
@@ -58,11 +60,7 @@ static struct pv_view copy_view(struct pv_view v)
 {
     if (v.len == 0)
         return pv_view(NULL, 0);
-    uint8_t *p = malloc(v.len);
-    if (p == NULL)
-        abort();
-    memcpy(p, v.ptr, v.len);
-    return pv_view(p, v.len);
+    return pv_view(sim_copy(v.ptr, v.len), v.len);
 }
 
 static void forget_network(struct sim_store *s)
@@ -138,9 +136,7 @@ static void put_one(struct sim_store *s, const struct pv_stored_statement *item)
     if (item->forget)
         return;
     struct pv_stored_statement *grown =
-        realloc(s->statements, (s->n_statements + 1) * sizeof(*grown));
-    if (grown == NULL)
-        abort();
+        sim_realloc(s->statements, (s->n_statements + 1) * sizeof(*grown));
     s->statements = grown;
     s->statements[s->n_statements].statement = copy_view(item->statement);
     s->statements[s->n_statements].receipt = copy_view(item->receipt);
@@ -162,11 +158,7 @@ static int set_meta(struct sim_store *s, const struct pv_job_set_meta *job)
         memcpy(m->name, job->name, sizeof(m->name));
     }
     free(m->value);
-    m->value = malloc(job->len + 1);
-    if (m->value == NULL)
-        abort();
-    if (job->len > 0)
-        memcpy(m->value, job->value, job->len);
+    m->value = sim_copy(job->value, job->len);
     m->len = job->len;
     return PV_OK;
 }
@@ -233,7 +225,7 @@ void sim_store_run(struct sim_store *store, const struct pv_job *job,
                    struct pv_job_result *ret_result)
 {
     *ret_result = (struct pv_job_result){.id = job->id, .kind = job->kind};
-    if (store->full) {
+    if (store->full || sim_fault(SIM_FAULT_STORE)) {
         ret_result->status = PV_ERR_NO_SPACE;
         snprintf(ret_result->error, sizeof(ret_result->error), "store: disk full: free some space");
         return;

@@ -41,7 +41,7 @@ static void put(struct sim_net *net, uint32_t to, struct pv_view data, uint64_t 
         end->in.config.delay = PV_S(CONNECT_TIMEOUT_S);
     else if (pv_natrng_chance(&net->rng, s->loss))
         end->in.config.delay += PV_MS(LATE_MS);
-    pv_link_send(&end->in, data.ptr, data.len, tag, net->now);
+    sim_link_send(&end->in, data, tag, net->now);
     end->in.config.delay = delay;
     sim_wake(net, &end->wake, pv_link_next(&end->in));
 }
@@ -151,11 +151,9 @@ static uint32_t new_stream(struct sim_net *net)
 {
     if (net->n_streams == net->cap_streams) {
         net->cap_streams = net->cap_streams == 0 ? 64 : net->cap_streams * 2;
-        net->streams = realloc(net->streams, net->cap_streams * sizeof(struct sim_stream *));
-        assert(net->streams != NULL);
+        net->streams = sim_realloc(net->streams, net->cap_streams * sizeof(struct sim_stream *));
     }
-    struct sim_stream *s = calloc(1, sizeof(*s));
-    assert(s != NULL);
+    struct sim_stream *s = sim_calloc(1, sizeof(*s));
     uint32_t id = net->n_streams * 2;
     net->streams[net->n_streams++] = s;
     for (unsigned i = 0; i < 2; i++) {

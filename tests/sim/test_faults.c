@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_faults.c - a short life of a network, again and again: the n-th allocation, datagram or
+ * operation of a store fails, for each n. Nobody crashes, and afterwards the network is what its
+ * users were told: what was said to be done is, all that was taken arrives once, and everything
+ * works.
+ */
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "tests/sim/world/sim_faults.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    SAMPLE = 40,    /* places of a fault, of each kind and length */
+    MAX_LINES = 99, /* of chat */
+    TRIES = 40,     /* a user's patience: minutes, with faults that end */
+};
+
+struct line {
+    unsigned from, to; /* nodes; to = ROOM: all of the room */
+    unsigned ask;
+};
+
+enum {
+    ALICE,
+    BOB,
+    CAROL,
+    NODES,
+    ROOM = NODES,
+};
+
+static const char *const names[] = {"alice", "bob", "carol", "#crew"};
+
+struct scene {
+    struct sim_world w;
+    struct sim_node *node[NODES];
+    struct line lines[MAX_LINES];
+    unsigned n_lines;
+    const char *failure;
+};
+
+/* --- users --------------------------------------------------------------------------------------
+ */
+
+static bool ask(struct scene *s, unsigned who, const char *fields)
+{
+    return sim_world_ask(&s->w, s->node[who], PV_S(20), fields) != NULL;
+}
+
+/* Says it again until it is done, or until another request shows that it is (has: with the text in
+ * its answer, else without): the answer may have been lost. */
+struct proof {
+    const char *request;
+    bool has;
+    const char *text;
+};
+
+static bool is_shown(struct scene *s, unsigned who, const struct proof *proof)
+{
+    const char *answer = sim_world_ask(&s->w, s->node[who], PV_S(20), proof->request);
+    return answer != NULL && (strstr(answer, proof->text) != NULL) == proof->has;
+}
+
+static bool insist(struct scene *s, unsigned who, const char *fields, const struct proof *proof)
+{
+    for (unsigned i = 0; i < TRIES; i++) {
+        if (ask(s, who, fields) || is_shown(s, who, proof))
+            return true;
+        sim_world_run(&s->w, PV_S(2));
+    }
+    return false;
+}
+
+static const struct proof is_member = {"\"cmd\":\"status\"", true, "\"network\":{"};
+static const struct proof has_room = {"\"cmd\":\"rooms\"", true, "crew"};
+static const struct proof bob_has_room = {"\"cmd\":\"room_members\",\"room\":\"#crew\"", true,
+                                          "\"bob\""};
+static const struct proof is_removed = {"\"cmd\":\"peers\"", false, "\"carol\""};
+
+static bool create(struct scene *s)
+{
+    char fields[1024];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"create\",\"url\":\"%s\",\"name\":\"alice\"",
+             sim_coord_url(s->w.coord));
+    return insist(s, ALICE, fields, &is_member);
+}
+
+/* With an invite of its own for each try, as one asks for a new one when joining went wrong. */
+static bool join(struct scene *s, unsigned who)
+{
+    char fields[6000], token[4096];
+    for (unsigned i = 0; i < TRIES; i++) {
+        const char *answer =
+            sim_world_ask(&s->w, s->node[ALICE], PV_S(20), "\"cmd\":\"invite\",\"uses\":1");
+        if (answer != NULL && sim_world_field(answer, "token", token, sizeof(token))) {
+            snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"",
+                     token, names[who]);
+            if (ask(s, who, fields) || is_shown(s, who, &is_member))
+                return true;
+        }
+        sim_world_run(&s->w, PV_S(2));
+    }
+    return false;
+}
+
+/* A line until one is taken. */
+static bool say(struct scene *s, unsigned from, unsigned to)
+{
+    char fields[128];
+    for (unsigned i = 0; i < TRIES && s->n_lines < MAX_LINES; i++) {
+        struct line *l = &s->lines[s->n_lines];
+        snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"line %u\"",
+                 names[to], s->n_lines++);
+        *l = (struct line){.from = from, .to = to};
+        bool taken = ask(s, from, fields);
+        l->ask = taken;
+        if (taken)
+            return true;
+        sim_world_run(&s->w, PV_S(5));
+    }
+    return false;
+}
+
+static bool have_addresses(struct sim_world *w, void *ctx)
+{
+    struct sim_node *const *two = ctx;
+    (void)w;
+    return sim_node_overlay(two[0], PV_AF_INET).family != PV_AF_NONE &&
+           sim_node_overlay(two[1], PV_AF_INET).family != PV_AF_NONE;
+}
+
+static bool reach(struct scene *s, unsigned from, unsigned to)
+{
+    struct sim_node *two[2] = {s->node[from], s->node[to]};
+    return sim_world_until(&s->w, PV_S(60), have_addresses, two) &&
+           sim_world_reach(&s->w, two[0], two[1], PV_MS(200), PV_S(60)) != PV_NEVER;
+}
+
+static bool make_room(struct scene *s)
+{
+    static const char invite[] = "\"cmd\":\"room_invite\",\"room\":\"#crew\",\"peer\":\"bob\"";
+    return insist(s, ALICE, "\"cmd\":\"room_create\",\"room\":\"crew\"", &has_room) &&
+           insist(s, ALICE, invite, &bob_has_room);
+}
+
+/* How often the text of a line is in the history of a node; -1: it does not say. */
+static int count(struct scene *s, unsigned who, unsigned line)
+{
+    char text[32];
+    size_t i;
+    json_t *m;
+    int n = 0;
+    const char *answer =
+        sim_world_ask(&s->w, s->node[who], PV_S(20), "\"cmd\":\"history\",\"limit\":1000");
+    if (answer == NULL)
+        return -1;
+    snprintf(text, sizeof(text), "line %u", line);
+    json_t *root = json_loads(answer, 0, NULL);
+    json_array_foreach(json_object_get(root, "messages"), i, m)
+    {
+        const char *x = json_string_value(json_object_get(m, "text"));
+        n += x != NULL && strcmp(x, text) == 0;
+    }
+    json_decref(root);
+    return n;
+}
+
+/* What was taken is with its receivers once; what was not, at most once. */
+static bool is_delivered(struct scene *s)
+{
+    for (unsigned i = 0; i < s->n_lines; i++) {
+        const struct line *l = &s->lines[i];
+        for (unsigned who = ALICE; who < CAROL; who++) {
+            if (l->to != who && l->to != ROOM && l->from != who)
+                continue;
+            int n = count(s, who, i);
+            if (n > 1)
+                s->failure = "a line is there twice";
+            if (n > 1 || n < (l->ask != 0))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* --- the scenario -------------------------------------------------------------------------------
+ */
+
+static const struct pv_link_config line = {.delay = PV_MS(15), .jitter = PV_MS(5)};
+
+static void begin(struct scene *s)
+{
+    memset(s, 0, sizeof(*s));
+    sim_world_init(&s->w, 1, &line);
+    unsigned zone = sim_world_nat(&s->w, SIM_PUBLIC, "port-restricted", &line);
+    s->node[ALICE] = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
+    s->node[BOB] = sim_world_node(&s->w, zone, "bob", false);
+    s->node[CAROL] = sim_world_node(&s->w, SIM_PUBLIC, "carol", false);
+}
+
+/* Restarts in between read back what was stored. */
+static const char *live(struct scene *s)
+{
+    if (!create(s))
+        return "create";
+    if (!join(s, BOB) || !join(s, CAROL))
+        return "join";
+    if (!reach(s, BOB, ALICE))
+        return "meet";
+    if (!say(s, ALICE, BOB) || !say(s, BOB, ALICE))
+        return "send";
+    if (!make_room(s))
+        return "room";
+    if (!say(s, BOB, ROOM))
+        return "send to the room";
+    sim_node_kill(s->node[BOB]);
+    if (!say(s, ALICE, BOB))
+        return "send to a node that is off";
+    sim_node_start(s->node[BOB]);
+    sim_coord_kill(s->w.coord);
+    sim_coord_start(s->w.coord);
+    if (!reach(s, ALICE, BOB))
+        return "meet again";
+    if (!insist(s, ALICE, "\"cmd\":\"remove\",\"peer\":\"carol\"", &is_removed))
+        return "remove";
+    return NULL;
+}
+
+/* No more faults. */
+static const char *heal(struct scene *s)
+{
+    sim_node_kill(s->node[ALICE]);
+    sim_node_start(s->node[ALICE]);
+    if (!reach(s, ALICE, BOB) || !say(s, BOB, ALICE))
+        return "a restart";
+    for (unsigned waited = 0; !is_delivered(s); waited++) {
+        if (s->failure != NULL || waited == 60)
+            return s->failure != NULL ? s->failure : "a line that was taken is lost";
+        sim_world_run(&s->w, PV_S(2));
+    }
+    const char *answer = sim_world_ask(&s->w, s->node[BOB], PV_S(20), "\"cmd\":\"peers\"");
+    if (answer == NULL || strstr(answer, "carol") != NULL)
+        return "carol is a member still";
+    return NULL;
+}
+
+/* One life with this fault; says what went wrong. */
+static const char *run(enum sim_fault kind, uint64_t first, uint64_t n, uint64_t *ret_calls)
+{
+    struct scene *s = calloc(1, sizeof(*s));
+    assert_non_null(s);
+    sim_faults_plan(kind, first, n);
+    begin(s);
+    const char *why = live(s);
+    if (ret_calls != NULL)
+        *ret_calls = sim_faults_calls(kind);
+    sim_faults_plan(kind, 0, 0);
+    if (why == NULL)
+        why = heal(s);
+    if (why != NULL)
+        printf("%s: %s\n", why, s->w.why);
+    sim_world_done(&s->w);
+    free(s);
+    return why;
+}
+
+static const char *const kinds[] = {"alloc", "send", "store"};
+
+/* The places of a sample lie equally far apart; SEED=N moves them by N, PV_SIM_LONG=1 takes every
+ * place there is, PV_FAULT=KIND:FIRST:N one. */
+static void fail_at_each(enum sim_fault kind, uint64_t n, unsigned sample)
+{
+    uint64_t calls = 0;
+    unsigned failed = 0;
+    char one[16] = "";
+    unsigned long long first = 0, length = 0;
+    const char *wanted = getenv("PV_FAULT");
+    if (wanted != NULL && sscanf(wanted, "%15[a-z]:%llu:%llu", one, &first, &length) != 3)
+        fail_msg("PV_FAULT is not KIND:FIRST:N");
+    if (wanted != NULL) {
+        if (strcmp(one, kinds[kind]) == 0 && length == n)
+            assert_null(run(kind, first, n, NULL));
+        return;
+    }
+    assert_null(run(kind, 0, 0, &calls));
+    assert_true(calls > 0);
+    uint64_t step = sim_is_long() || calls < sample ? 1 : calls / sample;
+    const char *seed = getenv("SEED");
+    uint64_t begin_at = 1 + (seed == NULL ? 0 : strtoull(seed, NULL, 10) % step);
+    for (uint64_t at = begin_at; at <= calls; at += step) {
+        if (run(kind, at, n, NULL) == NULL)
+            continue;
+        failed++;
+        printf("PV_FAULT=%s:%llu:%llu scripts/test sim/faults\n", kinds[kind],
+               (unsigned long long)at, (unsigned long long)n);
+    }
+    assert_int_equal(failed, 0);
+}
+
+static void the_network_outlives_an_allocation_that_fails(void **state)
+{
+    (void)state;
+    fail_at_each(SIM_FAULT_ALLOC, 1, SAMPLE);
+}
+
+static void the_network_outlives_a_while_without_memory(void **state)
+{
+    (void)state;
+    fail_at_each(SIM_FAULT_ALLOC, 30, SAMPLE);
+}
+
+static void the_network_outlives_datagrams_that_are_not_sent(void **state)
+{
+    (void)state;
+    fail_at_each(SIM_FAULT_SEND, 1, SAMPLE);
+    fail_at_each(SIM_FAULT_SEND, 20, SAMPLE);
+}
+
+static void the_network_outlives_a_store_that_fails(void **state)
+{
+    (void)state;
+    fail_at_each(SIM_FAULT_STORE, 1, SAMPLE);
+    fail_at_each(SIM_FAULT_STORE, 5, SAMPLE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_network_outlives_an_allocation_that_fails),
+        cmocka_unit_test(the_network_outlives_a_while_without_memory),
+        cmocka_unit_test(the_network_outlives_datagrams_that_are_not_sent),
+        cmocka_unit_test(the_network_outlives_a_store_that_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
