@@ -561,6 +561,46 @@ static void forged_senders_are_refused_and_counted(void **state)
     assert_string_equal(w.n[ANNA].said, "all is well");
 }
 
+static void records_out_of_form_are_counted_and_those_before_them_stay(void **state)
+{
+    static uint8_t raw[PV_ROOM_RECORD_MAX], bad[PV_ROOM_RECORD_MAX];
+    struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    connect(ANNA, EVE, true);
+    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).bad_frames, 0);
+
+    /* The next text, and behind it one of a type that there is not. */
+    text.seq = 2;
+    text.text = pv_view("there", 5);
+    struct pv_room_make with = {.network = w.world.created.network_id, .sk = w.n[EVE].keys.sk};
+    size_t len = 0;
+    memcpy(text.signer, w.n[EVE].keys.pk, sizeof(text.signer));
+    memcpy(text.room, room_of(ANNA, "crew"), sizeof(text.room));
+    assert_int_equal(pv_room_record_make(&with, &text, raw, &len), PV_OK);
+    memcpy(bad, raw, len);
+    bad[1] = 0xff;
+    frame.records[0] = pv_view(raw, len);
+    frame.records[1] = pv_view(bad, len);
+    frame.n_records = 2;
+    assert_int_equal(eve_says(ANNA), PV_ERR_REFUSED);
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).bad_frames, 1);
+    assert_string_equal(w.n[ANNA].said, "hi there");
+
+    /* A good record in a frame that names another room. */
+    text.seq = 3;
+    text.room[0] ^= 1;
+    assert_int_equal(pv_room_record_make(&with, &text, raw, &len), PV_OK);
+    frame.records[0] = pv_view(raw, len);
+    frame.n_records = 1;
+    assert_int_equal(eve_says(ANNA), PV_ERR_REFUSED);
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).bad_frames, 2);
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).forged, 0);
+    assert_string_equal(w.n[ANNA].said, "hi there");
+}
+
 static void a_member_cannot_speak_for_another_nor_say_a_number_twice(void **state)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
@@ -700,6 +740,7 @@ int main(void)
         T(what_cannot_be_is_refused_with_its_reason),
         T(rooms_are_limited_in_number),
         T(forged_senders_are_refused_and_counted),
+        T(records_out_of_form_are_counted_and_those_before_them_stay),
         T(a_member_cannot_speak_for_another_nor_say_a_number_twice),
         T(a_stranger_gets_nothing_of_a_room),
         T(only_members_of_the_network_can_be_invited),

@@ -126,6 +126,8 @@ static void a_peer_that_sends_nonsense_is_cut_off(void **state)
     fake_peers_settle(&chat.peers);
     assert_int_equal(pv_chatlink_poll_stream_op(node->node.chatlink, &op), PV_OK);
     assert_false(op.open);
+    assert_int_equal(fake_node_drops(node, "room-frame"), 1);
+    assert_int_equal(fake_node_drops(node, "room-flood"), 0);
 }
 
 int main(void)
