@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """p2pvpnctl completion: what bash offers, with a daemon that knows names."""
+import os
+
 from lab import check, equal, scenario
 
 ASK = r"""
@@ -39,3 +41,33 @@ def bash_offers_commands_options_and_names(lab):
     check("complete -c p2pvpnctl" in a.ctl("completion", "fish").out, "no script for fish")
     check("#compdef p2pvpnctl" in a.ctl("completion", "zsh").out, "no script for zsh")
     a.ctl("completion", "tcsh", code=2)
+
+
+ASK_COORDINATOR = r"""
+PATH=$1:$PATH
+. "$2"
+shift 2
+COMP_WORDS=(p2pvpn-coordinator "$@")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_p2pvpn_coordinator
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+@scenario
+def bash_offers_what_the_coordinator_takes(lab):
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    lab.network(coordinator, [a])
+    script = os.path.join(os.path.dirname(__file__), "../../dist/completion/p2pvpn-coordinator")
+
+    def of(*words):
+        r = coordinator.host.run("bash", "-c", ASK_COORDINATOR, "bash", lab.build + "/bin", script, *words)
+        equal(r.err, "", "complaints of bash")
+        return sorted(set(r.out.split()))
+    equal(of("re"), ["restore"], "subcommands")
+    equal(of("networks", "--na"), ["--names"], "options")
+    equal(of("secret", ""), ["rotate"], "words of secret")
+    equal([len(x) for x in of("drop", "")], [32], "ids of networks")
+    equal(of("drop", "--state", "/nowhere", ""), of(""), "words after a value")
+    equal(of("backup", "/etc/p2p"), ["/etc/p2pvpn"], "files")

@@ -130,3 +130,28 @@ def an_upgrade_can_be_taken_back(lab):
         host.run("sh", "-c", f"cd {STATE} && rm -f coordinator.db-wal coordinator.db-shm && "
                  "mv coordinator.db.before-v2 coordinator.db")
         equal(coordinator.sql("PRAGMA user_version"), "1", "schema of the older version")
+
+
+@scenario
+def a_network_is_as_large_as_the_operator_lets_it(lab):
+    coordinator = lab.coordinator()
+    host = coordinator.host
+    a, b, c = (lab.host(n) for n in "abc")
+    lab.network(coordinator, [a, b])
+    token = a.ctl("invite", "--uses", "9").out.strip()
+    network = networks(coordinator)[0]["id"]
+
+    def limit(text):
+        host.run("sh", "-c", "cat >/etc/p2pvpn/coordinator.conf", stdin=text)
+        coordinator.restart()
+        wait("a and b to come back", lambda: networks(coordinator)[0]["online"] == 2, timeout=40)
+    limit("[limits]\nmembers = 2\n")
+    c.daemon()
+    r = c.ctl("join", token, "--name", "c", check_rc=False)
+    check(r.code != 0 and "full" in r.err, str(r))
+    check(a.os_ping(a.addr(b)), "those who are in stay")
+    limit(f"[limits]\nmembers = 2\n[network {network}]\nmembers = 3\n")
+    c.join(token)
+    a.wait_peer(c)
+    host.run("sh", "-c", "cat >/etc/p2pvpn/coordinator.conf", stdin="[network home]\nmembers = 3\n")
+    check("expected an id of 32 digits" in run(coordinator, "--check", code=2).err, "no reason")
