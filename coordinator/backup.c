@@ -277,7 +277,7 @@ static int remove_files(void *ctx, sqlite3 *copy)
 static void name_in(const char *state, const char *name, const char *end,
                     char path[static PATH_MAX])
 {
-    snprintf(path, PATH_MAX, "%s/%s%s", state, name, end);
+    snprintf(path, PATH_MAX, "%.*s/%s%s", PATH_MAX - NAME_MAX - 2, state, name, end);
 }
 
 /* A second name for a file that will be replaced; there is no moment without a file. */
