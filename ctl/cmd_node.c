@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands about p2pvpnd itself: up, down, version, log. */
+/* Commands about p2pvpnd itself: up, down, version, log, reload. */
 #include <string.h>
 
 #include "base/log.h"
@@ -51,6 +51,37 @@ static int version(struct pv_cli *cli)
     return 0;
 }
 
+static void print_keys(struct pv_cli *cli, const char *what, const json_t *keys)
+{
+    size_t i;
+    const json_t *key;
+    if (json_array_size(keys) == 0)
+        return;
+    fputs(what, cli->out);
+    json_array_foreach(keys, i, key)
+        fprintf(cli->out, "%s %s", i == 0 ? "" : ",", json_string_value(key));
+    fputc('\n', cli->out);
+}
+
+static int print_reloaded(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *changed = json_object_get(body, "changed");
+    const json_t *restart = json_object_get(body, "restart");
+    fprintf(cli->out, "read %s%s\n", pv_json_text(body, "file", "?"),
+            json_array_size(changed) + json_array_size(restart) == 0 ? ": nothing has changed"
+                                                                     : "");
+    print_keys(cli, "changed:", changed);
+    print_keys(cli, "waits for a restart of p2pvpnd:", restart);
+    return 0;
+}
+
+static int reload(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_RELOAD, 0);
+    return pv_cli_ask_and_print(cli, &req, print_reloaded);
+}
+
 const struct pv_command pv_cmds_node[] = {
     {
         .name = "up",
@@ -86,6 +117,15 @@ const struct pv_command pv_cmds_node[] = {
         .min_words = 1,
         .max_words = 1,
         .run = set_log,
+    },
+    {
+        .name = "reload",
+        .args = "",
+        .summary = "have p2pvpnd read its configuration again",
+        .details = "All of it is read before anything changes: a typo is named with file and line, "
+                   "and\nchanges nothing. Says what changed and what waits for a restart.\n",
+        .example = "sudo p2pvpnctl reload",
+        .run = reload,
     },
     {.name = NULL},
 };

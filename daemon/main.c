@@ -64,6 +64,10 @@ struct daemon {
     uint16_t port;                             /* 0 = not given */
     bool check;
     bool reloaded; /* the settings were read again: the next life has them */
+    struct {
+        struct pv_reload_keys keys;
+        char error[PV_SETTINGS_ERROR_MAX];
+    } reload; /* what the last one said */
     struct pv_settings settings;
     struct pv_logsink sink;
     struct pv_log log;
@@ -570,20 +574,24 @@ static void on_ready(void *ctx)
 }
 
 /* A new life with new settings has the sockets, the interface and the clients' door of the old. */
-static bool on_reload(void *ctx)
+static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
 {
     struct daemon *d = ctx;
-    char error[PV_SETTINGS_ERROR_MAX], waiting[PV_RELOAD_TEXT_MAX];
     const char *file = d->config != NULL ? d->config : DEFAULT_CONFIG;
-    if (pv_reload_settings(&d->settings, file, d->config == NULL, error, waiting) < 0) {
-        pv_log(&d->log, PV_LOG_ERROR, "what=\"nothing is changed\" why=\"%s\"", error);
+    *ret_done = (struct pv_engine_reloaded){
+        .file = file, .changed = d->reload.keys.changed, .waiting = d->reload.keys.waiting};
+    if (pv_reload_settings(&d->settings, file, d->config == NULL, d->reload.error,
+                           &d->reload.keys) < 0) {
+        pv_log(&d->log, PV_LOG_ERROR, "what=\"nothing is changed\" why=\"%s\"", d->reload.error);
+        ret_done->error = d->reload.error;
         return false;
     }
-    if (waiting[0] != '\0')
+    if (d->reload.keys.waiting[0] != '\0')
         pv_log(&d->log, PV_LOG_WARN, "what=\"restart p2pvpnd for some changes\" keys=\"%s\"",
-               waiting);
+               d->reload.keys.waiting);
     d->log.level = d->settings.log_level;
-    pv_log(&d->log, PV_LOG_INFO, "what=\"settings read again\" file=%s", file);
+    pv_log(&d->log, PV_LOG_INFO, "what=\"settings read again\" file=%s changed=\"%s\"", file,
+           d->reload.keys.changed);
     d->reloaded = true;
     return true;
 }

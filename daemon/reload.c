@@ -39,17 +39,51 @@ static void keep_fixed(struct pv_settings *now, const struct pv_settings *old, c
               waiting);
     if (!pv_addr_equal(&now->metrics.listen, &old->metrics.listen))
         add_key(waiting, "[metrics] listen");
+    if (now->metrics.remote != old->metrics.remote)
+        add_key(waiting, "[metrics] allow-remote");
     now->port = old->port;
     now->workers = old->workers;
     now->metrics = old->metrics;
 }
 
+static bool secrets_differ(const struct pv_settings *a, const struct pv_settings *b)
+{
+    /* Other peers, or other files of theirs, are seen in what the file says. */
+    for (size_t i = 0; a->n_peers == b->n_peers && i < a->n_peers; i++) {
+        const struct pv_static_peer *p = &a->peers[i].peer, *q = &b->peers[i].peer;
+        if (strcmp(p->name, q->name) == 0 &&
+            !pv_ct_equal(p->preshared_key, q->preshared_key, sizeof(p->preshared_key)))
+            return true;
+    }
+    return false;
+}
+
+/* By what the files say: a key that is there now with its default value counts as changed, and so
+ * does a file with a secret that has another one. */
+static void name_changed(const struct pv_settings *now, const struct pv_settings *old,
+                         char *changed)
+{
+    static const char fixed[] = "[interface] name, [interface] port, [interface] workers, "
+                                "[interface] private-key-file, [chat] notify, [relay] ca-file, "
+                                "[metrics] listen, [metrics] allow-remote";
+    char key[PV_SETTINGS_KEY_BUF];
+    bool psk = secrets_differ(now, old);
+    bool password = strcmp(now->relay_password, old->relay_password) != 0;
+    for (size_t i = 0; i < PV_SETTINGS_MAX_KEYS && pv_settings_key(i, key); i++) {
+        bool differs = now->said[i] != old->said[i] ||
+                       (psk && strcmp(key, "[peer] preshared-key-file") == 0) ||
+                       (password && strcmp(key, "[relay] password-file") == 0);
+        if (differs && strstr(fixed, key) == NULL)
+            add_key(changed, key);
+    }
+}
+
 int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
                        char ret_error[static PV_SETTINGS_ERROR_MAX],
-                       char ret_waiting[static PV_RELOAD_TEXT_MAX])
+                       struct pv_reload_keys *ret_keys)
 {
     struct pv_settings now;
-    ret_waiting[0] = '\0';
+    *ret_keys = (struct pv_reload_keys){.changed = ""};
     pv_settings_init(&now);
     int r = pv_settings_load(&now, file, ret_error);
     if (r == PV_ERR_NOT_FOUND && optional)
@@ -60,7 +94,8 @@ int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
         pv_settings_done(&now);
         return r;
     }
-    keep_fixed(&now, s, ret_waiting);
+    keep_fixed(&now, s, ret_keys->waiting);
+    name_changed(&now, s, ret_keys->changed);
     pv_settings_done(s);
     *s = now; /* with what it owns */
     pv_wipe(now.relay_password, sizeof(now.relay_password));

@@ -9,17 +9,21 @@
 #include "daemon/settings.h"
 
 enum {
-    PV_RELOAD_TEXT_MAX = 256, /* bytes, with the NUL */
+    PV_RELOAD_TEXT_MAX = 1024, /* bytes, with the NUL */
+};
+
+/* Names of keys, "[interface] port, [chat] keep"; "" = none. */
+struct pv_reload_keys {
+    char changed[PV_RELOAD_TEXT_MAX]; /* taken over */
+    char waiting[PV_RELOAD_TEXT_MAX]; /* need a restart: *s has their old values */
 };
 
 /*
  * Reads the file, and the files that it names, and only then changes *s. A negative status with
  * ret_error: nothing has changed. optional: a file that does not exist is an empty one.
- * ret_waiting: the keys whose new value needs a restart, "[interface] port, workers"; "" for none.
- * *s has their old values.
  */
 PV_MUST_CHECK int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
                                      char ret_error[static PV_SETTINGS_ERROR_MAX],
-                                     char ret_waiting[static PV_RELOAD_TEXT_MAX]);
+                                     struct pv_reload_keys *ret_keys);
 
 #endif /* PV_DAEMON_RELOAD_H */

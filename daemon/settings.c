@@ -565,6 +565,39 @@ static int unknown_key(struct ctx *c, const struct section *section, const char 
     return PV_ERR_MALFORMED;
 }
 
+bool pv_settings_key(size_t i, char ret_name[static PV_SETTINGS_KEY_BUF])
+{
+    for (size_t s = 0; s < PV_ARRAY_LEN(sections); i -= sections[s++].n_keys) {
+        if (i >= sections[s].n_keys)
+            continue;
+        snprintf(ret_name, PV_SETTINGS_KEY_BUF, "[%s] %s", sections[s].name,
+                 sections[s].keys[i].name);
+        return true;
+    }
+    return false;
+}
+
+/* FNV-1a, with the NUL: "ab" and "c" differ from "a" and "bc". */
+static uint64_t mix(uint64_t digest, const char *text)
+{
+    if (digest == 0)
+        digest = 0xcbf29ce484222325;
+    do
+        digest = (digest ^ (uint8_t)*text) * 0x100000001b3;
+    while (*text++ != '\0');
+    return digest;
+}
+
+/* Whose peer's it is counts as much as the value. */
+static void note_said(struct ctx *c, const struct section *section, size_t key,
+                      const struct pv_ini_item *item)
+{
+    for (const struct section *s = sections; s < section; s++)
+        key += s->n_keys;
+    if (key < PV_SETTINGS_MAX_KEYS)
+        c->s->said[key] = mix(mix(c->s->said[key], item->section), item->value);
+}
+
 static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
 {
     struct ctx *c = ctx;
@@ -585,6 +618,7 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
         }
         c->seen |= 1u << i;
         c->value = item->value;
+        note_said(c, section, i, item);
         return key->take(c);
     }
     return unknown_key(c, section, item->key);

@@ -19,6 +19,8 @@ enum {
     PV_SETTINGS_MAX_RULES = 256, /* auto-accept lines */
     PV_SETTINGS_PATH_MAX = 200,  /* a line is no longer */
     PV_SETTINGS_ERROR_MAX = 512, /* "FILE:LINE: what: what to do", with the NUL */
+    PV_SETTINGS_MAX_KEYS = 48,   /* in all sections */
+    PV_SETTINGS_KEY_BUF = 48,    /* "[interface] private-key-file", with the NUL */
     PV_SETTINGS_MTU = 1420,      /* bytes, DESIGN 7 */
     PV_SETTINGS_MTU_MIN = 1280,  /* bytes, RFC 8200 s5 */
 };
@@ -61,11 +63,16 @@ struct pv_settings {
     bool birthday_off;     /* none with many sockets and ports */
     unsigned max_mappings; /* of such an attempt; 0 = not given */
     unsigned max_pps;      /* packets a second of it; 0 = not given */
+    /* A digest of all that the file says with each key; 0 = it does not have the key. */
+    uint64_t said[PV_SETTINGS_MAX_KEYS];
 };
 
 /* The defaults, nothing owned. */
 void pv_settings_init(struct pv_settings *s);
 void pv_settings_done(struct pv_settings *s); /* wipes keys */
+
+/* The name of the key that said[i] is of, "[chat] keep"; false: there are no more. */
+PV_MUST_CHECK bool pv_settings_key(size_t i, char ret_name[static PV_SETTINGS_KEY_BUF]);
 
 /*
  * Parses the text of a configuration file; file is its name for messages. PV_ERR_MALFORMED with

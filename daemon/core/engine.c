@@ -429,6 +429,16 @@ void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process 
     pv_info_set_process(&e->node, process);
 }
 
+bool pv_engine_poll_reload(struct pv_engine *e)
+{
+    return pv_info_poll_reload(&e->node);
+}
+
+void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *done)
+{
+    pv_info_reloaded(&e->node, done);
+}
+
 int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *ret_len)
 {
     return pv_info_metrics(&e->node, now, ret_text, ret_len);

@@ -69,6 +69,11 @@ void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process 
 PV_MUST_CHECK int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text,
                                     size_t *ret_len);
 
+/* A client wants the settings to be read again (`reload`): true once for each. The shell reads them
+ * and says what came of it, before it ends this engine for new ones. */
+PV_MUST_CHECK bool pv_engine_poll_reload(struct pv_engine *e);
+void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *done);
+
 /* What others did to the interface that stands in its way, as a sentence; "" = nothing. */
 void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem);
 

@@ -98,6 +98,17 @@ static void stop(struct pv_io *io, int status)
     pv_loop_stop(io->turn.loop);
 }
 
+/* by_client: it waits for the answer, which pv_io_run() writes as its last output. */
+static void reload(struct pv_io *io, bool by_client)
+{
+    struct pv_engine_reloaded done = {.error = "this p2pvpnd reads no settings again"};
+    bool again = io->cfg.reload != NULL && io->cfg.reload(io->cfg.reload_ctx, &done);
+    if (by_client)
+        pv_engine_reloaded(io->turn.engine, &done);
+    if (again)
+        stop(io, PV_OK);
+}
+
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io *io = ctx;
@@ -106,8 +117,7 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
     (void)now;
     while (pv_signals_read(io->cfg.signals_fd, &signo) == PV_OK) {
         if (signo == SIGHUP) {
-            if (io->cfg.reload != NULL && io->cfg.reload(io->cfg.reload_ctx))
-                stop(io, PV_OK);
+            reload(io, false);
             continue;
         }
         pv_log(io->turn.log, PV_LOG_INFO, "signal=%d what=stopping", signo);
@@ -314,6 +324,8 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     struct pv_io *io = ctx;
     pv_io_turn_begin(&io->turn, now);
     check_timers(io, now);
+    if (pv_engine_poll_reload(io->turn.engine))
+        reload(io, true);
     bool more = drain(io, now);
     if (!io->ready && pv_io_iface_is_settled(io->iface))
         become_ready(io);

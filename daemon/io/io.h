@@ -42,8 +42,9 @@ struct pv_io_config {
      * control clients are answered. */
     void (*ready)(void *ctx);
     void *ready_ctx;
-    /* SIGHUP. True: pv_io_run() returns PV_OK, for there is to be another life. NULL: ignored. */
-    bool (*reload)(void *ctx);
+    /* SIGHUP, or a client's reload. True: pv_io_run() returns PV_OK, for there is to be another
+     * life. *ret_done, which is filled either way, is valid until the next call. NULL: ignored. */
+    bool (*reload)(void *ctx, struct pv_engine_reloaded *ret_done);
     void *reload_ctx;
 };
 

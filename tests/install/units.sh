@@ -151,6 +151,16 @@ check)
     until_true 5 sh -c 'ip link show p2pvpn0 | grep -q "mtu 1300 "'
     until_true 5 p2pvpnctl ip
     [ "$(systemctl show -P MainPID p2pvpnd.service)" = "$pid" ] || fail "a reload is another process"
+    # A client that asks for it hears what came of it.
+    printf '[interface]\nmtu = 1310\n[log]\nlevel = loud\n' >/etc/p2pvpn/p2pvpnd.conf
+    if p2pvpnctl reload >/run/out/reload 2>&1; then fail "a reload took a mistake"; fi
+    has /run/out/reload 'nothing is changed: .*p2pvpnd.conf:4: '
+    printf '[interface]\nmtu = 1310\nport = 4243\n' >/etc/p2pvpn/p2pvpnd.conf
+    p2pvpnctl reload >/run/out/reload
+    has /run/out/reload 'changed: \[interface\] mtu'
+    has /run/out/reload 'restart of p2pvpnd: \[interface\] port'
+    until_true 5 sh -c 'ip link show p2pvpn0 | grep -q "mtu 1310 "'
+    until_true 5 p2pvpnctl ip
     # Back after its death, with the same address, and it ends when it is told to.
     before=$(p2pvpnctl ip)
     systemctl kill -s KILL p2pvpnd.service

@@ -26,6 +26,8 @@ struct info {
     struct pv_metrics_process process;
     uint64_t asking[MAX_ASKING]; /* clients of `peers` that wait for the coordinator's list */
     size_t n_asking;
+    uint64_t reload;  /* ours: the client whose reload the shell has not answered; 0: none */
+    bool reload_told; /* to the shell */
 };
 
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -394,6 +396,46 @@ static void do_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
     pv_ctlsrv_done(x->node->ctl, handle);
 }
 
+/* The settings are the shell's. It may end this engine for new ones, after the answer. */
+static void do_reload(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    struct info *x = part;
+    (void)req;
+    (void)p;
+    (void)now;
+    if (x->reload != 0) {
+        pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED,
+                       "reload: another one is under way: try again");
+        return;
+    }
+    x->reload = handle;
+    x->reload_told = false;
+}
+
+bool pv_info_poll_reload(struct pv_node *n)
+{
+    struct info *x = pv_node_part(n, &pv_part_info);
+    bool wanted = x->reload != 0 && !x->reload_told;
+    x->reload_told = wanted || x->reload_told;
+    return wanted;
+}
+
+void pv_info_reloaded(struct pv_node *n, const struct pv_engine_reloaded *done)
+{
+    struct info *x = pv_node_part(n, &pv_part_info);
+    uint64_t handle = x->reload;
+    x->reload = 0;
+    if (done->error != NULL) {
+        char text[PV_CTLAPI_ERROR_BUF];
+        snprintf(text, sizeof(text), "reload: nothing is changed: %s", done->error);
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+        return;
+    }
+    pv_ctlsrv_answer(n->ctl, handle,
+                     pv_ctlapi_reloaded_json(done->file, done->changed, done->waiting));
+}
+
 static void do_metrics(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
@@ -429,6 +471,7 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_METRICS, PV_NEEDS_NOTHING, do_metrics},
     {PV_CTLAPI_IP, PV_NEEDS_NOTHING, do_ip},
     {PV_CTLAPI_LOG, PV_NEEDS_NOTHING, do_log},
+    {PV_CTLAPI_RELOAD, PV_NEEDS_NOTHING, do_reload},
 };
 
 const struct pv_part pv_part_info = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * info.h - the part that tells control clients what is so: `version`, `status`, `peers`, `ip`,
- * `log` and `metrics`. It knows no other part: each writes its own share of `status` and of
- * `metrics` (part.h), and this one gathers them. Its own share is what the node is, the users'
+ * `log`, `reload` and `metrics`. It knows no other part: each writes its own share of `status` and
+ * of `metrics` (part.h), and this one gathers them. Its own share is what the node is, the users'
  * reports, and the packets that were dropped.
  *
  * `status` waits for the store, which counts unread messages; `peers` in a large network for the
@@ -20,6 +20,10 @@ extern const struct pv_part pv_part_info;
 /* What the shell counted, whenever somebody may want to see it. */
 void pv_info_set_datapath(struct pv_node *n, const struct pv_engine_datapath *datapath);
 void pv_info_set_process(struct pv_node *n, const struct pv_metrics_process *process);
+
+/* A client wants the settings to be read again: true once for each. The shell owes the answer. */
+bool pv_info_poll_reload(struct pv_node *n);
+void pv_info_reloaded(struct pv_node *n, const struct pv_engine_reloaded *done);
 
 /* All numbers as text for Prometheus (metrics.h), with a NUL: free() it. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_info_metrics(struct pv_node *n, pv_ns now, char **ret_text, size_t *ret_len);

@@ -23,4 +23,11 @@ struct pv_engine_datapath {
     uint64_t not_relayed;  /* to and from streams to relays, which were full */
 };
 
+/* What came of reading the settings again. */
+struct pv_engine_reloaded {
+    const char *error;             /* nothing has changed, and why; NULL: all was read */
+    const char *file;              /* the configuration */
+    const char *changed, *waiting; /* keys, "[chat] keep, [log] level"; waiting: for a restart */
+};
+
 #endif /* PV_NODE_DATAPATH_H */

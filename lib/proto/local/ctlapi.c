@@ -442,6 +442,27 @@ json_t *pv_ctlapi_version_json(void)
     return pv_ctlapi_pack("{s:s}", "version", PV_VERSION);
 }
 
+static json_t *words_json(const char *list)
+{
+    json_t *words = json_array();
+    while (words != NULL && *list != '\0') {
+        size_t len = strcspn(list, ",");
+        if (json_array_append_new(words, json_stringn(list, len)) < 0) {
+            json_decref(words);
+            return NULL;
+        }
+        list += len;
+        list += strspn(list, ", ");
+    }
+    return words;
+}
+
+json_t *pv_ctlapi_reloaded_json(const char *file, const char *changed, const char *waiting)
+{
+    return pv_ctlapi_pack("{s:i, s:s, s:o, s:o}", "version", PV_CTLAPI_FORMAT, "file", file,
+                          "changed", words_json(changed), "restart", words_json(waiting));
+}
+
 /* A token is there only when an invite was made at once, for the second node. */
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
                               const struct pv_addr *ip6, const char *token)

@@ -89,6 +89,7 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_WHY,
     PV_CTLAPI_TRACE,
     PV_CTLAPI_LOG,
+    PV_CTLAPI_RELOAD,
     PV_CTLAPI_FILE_SEND,   /* with a descriptor of the file (SCM_RIGHTS) */
     PV_CTLAPI_FILES,       /* list */
     PV_CTLAPI_FILE_ACCEPT, /* an incoming one */
@@ -360,6 +361,8 @@ PV_MUST_CHECK int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_c
 /* {"version":1,"text"}: what Prometheus reads (base/metrics.h). */
 json_t *pv_ctlapi_metrics_json(const char *text);
 json_t *pv_ctlapi_version_json(void);
+/* RELOAD: {"version":1,"file","changed":[KEY…],"restart":[KEY…]}; the lists come as "KEY, KEY". */
+json_t *pv_ctlapi_reloaded_json(const char *file, const char *changed, const char *waiting);
 /* CREATE, JOIN: {"network","name","ip4","ip6"} and "token" unless NULL. */
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
                               const struct pv_addr *ip6, const char *token);

@@ -115,6 +115,7 @@ static const struct command_row {
     [PV_CTLAPI_WHY] = {"why", false, "peer ", ""},
     [PV_CTLAPI_TRACE] = {"trace", false, "peer ", ""},
     [PV_CTLAPI_LOG] = {"log", true, "level ", ""},
+    [PV_CTLAPI_RELOAD] = {"reload", true, "", ""},
     [PV_CTLAPI_FILE_SEND] = {"file_send", false, "peer file ", ""},
     [PV_CTLAPI_FILES] = {"files", false, "", ""},
     [PV_CTLAPI_FILE_ACCEPT] = {"file_accept", false, "number ", ""},

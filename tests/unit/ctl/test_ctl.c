@@ -685,6 +685,16 @@ static void changes_are_sent_as_they_are(void **state)
     assert_string_equal(t.out, "{\"format\":1}\n");
 }
 
+static void a_reload_says_what_came_of_it(void **state)
+{
+    (void)state;
+    answers("reload", "{\"id\":@,\"ok\":true,\"version\":1,\"file\":\"/c\",\"changed\":"
+                      "[\"[a] b\",\"[c] d\"],\"restart\":[\"[e] f\"]}\n");
+    assert_int_equal(RUN("reload"), 0);
+    assert_string_equal(t.out, "read /c\nchanged: [a] b, [c] d\n"
+                               "waits for a restart of p2pvpnd: [e] f\n");
+}
+
 /* --- ping, wait ---------------------------------------------------------------------------- */
 
 #define PONG(type)                                                                      \
@@ -780,6 +790,7 @@ int main(void)
         T(create_prints_the_token_alone),
         T(invite_prints_the_token_alone_and_lists),
         T(changes_are_sent_as_they_are),
+        T(a_reload_says_what_came_of_it),
         T(ping_says_which_way_each_answer_took),
         T(ping_direct_is_exit_code_10_when_relayed),
         T(ping_without_an_answer_is_exit_code_3),

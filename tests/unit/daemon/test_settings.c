@@ -409,32 +409,33 @@ static void write_conf(const char *path, const char *text)
 static void a_reload_takes_all_or_nothing(void **state)
 {
     struct pv_settings s;
-    char error[PV_SETTINGS_ERROR_MAX], waiting[PV_RELOAD_TEXT_MAX], path[] = "/tmp/pvreload.XXXXXX";
+    struct pv_reload_keys keys;
+    char error[PV_SETTINGS_ERROR_MAX], path[] = "/tmp/pvreload.XXXXXX";
     (void)state;
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
     pv_settings_init(&s);
     write_conf(path, "[interface]\nmtu = 1300\n[chat]\nauto-accept = bob\n");
-    assert_int_equal(pv_reload_settings(&s, path, true, error, waiting), PV_OK);
-    assert_string_equal(waiting, "");
+    assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
+    assert_string_equal(keys.waiting, "");
     assert_int_equal(s.mtu, 1300);
     assert_int_equal(s.n_auto_accept, 1);
     write_conf(path, "[interface]\nmtu = 1400\n[chat]\nautoaccept = bob\n");
-    assert_int_equal(pv_reload_settings(&s, path, true, error, waiting), PV_ERR_MALFORMED);
+    assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_ERR_MALFORMED);
     assert_non_null(strstr(error, ":4: "));
     assert_int_equal(s.mtu, 1300);
     assert_int_equal(s.n_auto_accept, 1);
     /* So does a file that the settings name. */
     write_conf(path, "[interface]\nmtu = 1400\n[relay]\npassword-file = /no/such/file\n"
                      "turn = turn:10.0.0.1:3478\nuser = a\n");
-    assert_int_not_equal(pv_reload_settings(&s, path, true, error, waiting), PV_OK);
+    assert_int_not_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
     assert_non_null(strstr(error, "/no/such/file"));
     assert_int_equal(s.mtu, 1300);
     unlink(path);
-    assert_int_equal(pv_reload_settings(&s, path, false, error, waiting), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_reload_settings(&s, path, false, error, &keys), PV_ERR_NOT_FOUND);
     assert_int_equal(s.mtu, 1300);
-    assert_int_equal(pv_reload_settings(&s, path, true, error, waiting), PV_OK);
+    assert_int_equal(pv_reload_settings(&s, path, true, error, &keys), PV_OK);
     assert_int_equal(s.mtu, PV_SETTINGS_MTU);
     pv_settings_done(&s);
 }
@@ -442,7 +443,8 @@ static void a_reload_takes_all_or_nothing(void **state)
 static void what_was_made_with_rights_waits_for_a_restart(void **state)
 {
     struct pv_settings s;
-    char error[PV_SETTINGS_ERROR_MAX], waiting[PV_RELOAD_TEXT_MAX], path[] = "/tmp/pvreload.XXXXXX";
+    struct pv_reload_keys keys;
+    char error[PV_SETTINGS_ERROR_MAX], path[] = "/tmp/pvreload.XXXXXX";
     (void)state;
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -450,10 +452,13 @@ static void what_was_made_with_rights_waits_for_a_restart(void **state)
     pv_settings_init(&s);
     write_conf(path, "[interface]\nname = new\nport = 7\nworkers = 2\nmtu = 1300\n"
                      "private-key-file = /k\n[chat]\nnotify = /bin/true\n[metrics]\n"
-                     "listen = 127.0.0.1:9586\n");
-    assert_int_equal(pv_reload_settings(&s, path, false, error, waiting), PV_OK);
-    assert_string_equal(waiting, "[interface] name, [interface] port, [interface] workers, "
-                                 "[interface] private-key-file, [chat] notify, [metrics] listen");
+                     "listen = 127.0.0.1:9586\nallow-remote = on\n");
+    assert_int_equal(pv_reload_settings(&s, path, false, error, &keys), PV_OK);
+    assert_string_equal(keys.waiting,
+                        "[interface] name, [interface] port, [interface] workers, "
+                        "[interface] private-key-file, [chat] notify, [metrics] listen, "
+                        "[metrics] allow-remote");
+    assert_string_equal(keys.changed, "[interface] mtu");
     assert_string_equal(s.tun_name, "");
     assert_int_equal(s.port, 0);
     assert_int_equal(s.workers, 1);
@@ -462,6 +467,45 @@ static void what_was_made_with_rights_waits_for_a_restart(void **state)
     assert_int_equal(s.mtu, 1300);
     unlink(path);
     pv_settings_done(&s);
+}
+
+static void what_changed_is_named(void **state)
+{
+    struct pv_settings s;
+    struct pv_reload_keys keys;
+    char error[PV_SETTINGS_ERROR_MAX], path[] = "/tmp/pvreload.XXXXXX";
+    static const struct {
+        const char *text, *changed;
+    } rows[] = {
+        {"[chat]\nauto-accept = bob\nauto-accept = eve\n", "[chat] auto-accept"},
+        {"[chat]\nauto-accept = bob\nauto-accept = eve\n", ""},
+        {"# other words\n[chat]\n\nauto-accept = bob\nauto-accept = eve\n", ""},
+        {"[chat]\nauto-accept = bob\n[log]\nlevel = debug\n", "[chat] auto-accept, [log] level"},
+        {"", "[chat] auto-accept, [log] level"},
+    };
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    pv_settings_init(&s);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        write_conf(path, rows[i].text);
+        assert_int_equal(pv_reload_settings(&s, path, false, error, &keys), PV_OK);
+        assert_string_equal(keys.changed, rows[i].changed);
+        assert_string_equal(keys.waiting, "");
+    }
+    unlink(path);
+    pv_settings_done(&s);
+}
+
+/* Without room for all of them a change would go unnamed. */
+static void every_key_has_a_place_for_what_was_said(void **state)
+{
+    char key[PV_SETTINGS_KEY_BUF];
+    (void)state;
+    assert_true(pv_settings_key(0, key));
+    assert_string_equal(key, "[interface] name");
+    assert_false(pv_settings_key(PV_SETTINGS_MAX_KEYS, key));
 }
 
 int main(void)
@@ -478,6 +522,8 @@ int main(void)
         cmocka_unit_test(limits_hold_exactly),
         cmocka_unit_test(key_files_are_read_strictly),
         cmocka_unit_test(a_reload_takes_all_or_nothing),
+        cmocka_unit_test(what_changed_is_named),
+        cmocka_unit_test(every_key_has_a_place_for_what_was_said),
         cmocka_unit_test(what_was_made_with_rights_waits_for_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -324,6 +324,30 @@ static void the_log_level_is_set_at_once(void **state)
     expect_said(PV_VERSION);
 }
 
+static void a_reload_is_asked_of_the_shell_once(void **state)
+{
+    const struct pv_engine_reloaded good = {
+        .file = "/c", .changed = "[chat] keep, [log] level", .waiting = "[interface] port"};
+    const struct pv_engine_reloaded bad = {.file = "/c", .error = "/c:4: level: no such level"};
+    (void)state;
+    assert_false(pv_info_poll_reload(&x.f.node));
+    fake_client_ask(&x, client, "\"cmd\":\"reload\"");
+    assert_string_equal(fake_client_read(&x, client), "");
+    assert_true(pv_info_poll_reload(&x.f.node));
+    assert_false(pv_info_poll_reload(&x.f.node));
+    /* A second one must not be answered with what the first one found. */
+    fake_client_ask(&x, client, "\"cmd\":\"reload\"");
+    expect_said("another one is under way");
+    assert_false(pv_info_poll_reload(&x.f.node));
+    pv_info_reloaded(&x.f.node, &good);
+    expect_said("\"file\":\"/c\",\"changed\":[\"[chat] keep\",\"[log] level\"],"
+                "\"restart\":[\"[interface] port\"]");
+    fake_client_ask(&x, client, "\"cmd\":\"reload\"");
+    assert_true(pv_info_poll_reload(&x.f.node));
+    pv_info_reloaded(&x.f.node, &bad);
+    expect_said("reload: nothing is changed: /c:4: level: no such level");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
@@ -341,6 +365,7 @@ int main(void)
         TEST(the_presence_of_all_is_asked_for_page_by_page),
         TEST(ip_is_that_of_this_node_or_of_the_named_peer),
         TEST(the_log_level_is_set_at_once),
+        TEST(a_reload_is_asked_of_the_shell_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
