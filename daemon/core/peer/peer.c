@@ -162,7 +162,10 @@ static void plan_leaving(struct pv_peer *p, pv_ns now)
     }
 }
 
-void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now)
+/* Whether the path leads to a relay of the other side's changes together with the path: the carrier
+ * of such a path is a plain UDP one, so nothing else could tell later that the flag is of an older
+ * path. */
+static void use_path(struct pv_peer *p, const struct pv_carrier *path, bool far_relay, pv_ns now)
 {
     bool had = pv_peer_has_path(p);
     if (path != NULL) {
@@ -175,6 +178,7 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
         if (path->kind == PV_CARRIER_STREAM)
             pv_mtu_stop(&p->mtu); /* no probing, DESIGN 7 */
     }
+    p->far_relay = far_relay;
     p->path_state = path == NULL ? PV_PATH_STATE_NONE : PV_PATH_STATE_GOOD;
     p->relay_chosen = false;
     plan_leaving(p, now);
@@ -187,6 +191,11 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
     p->news |= PV_PEER_FACT_PATH;
     pv_peer_count_path(p, now);
     update_reach(p, now);
+}
+
+void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now)
+{
+    use_path(p, path, false, now);
 }
 
 /* --- beginning ----------------------------------------------------------------------------- */
@@ -571,7 +580,7 @@ void pv_peer_forget_local(struct pv_peer *p, pv_ns now)
     struct pv_carrier path = p->path;
     path.local = (struct pv_addr){.family = PV_AF_NONE};
     pv_trace_add(&p->trace, now, "our address is gone: sending from another one");
-    pv_peer_use_path(p, &path, now);
+    use_path(p, &path, p->far_relay, now); /* it ends where it did */
 }
 
 /* --- the fast path's facts ------------------------------------------------------------------- */
@@ -638,8 +647,7 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
             p->relay_chosen = true;
             break;
         }
-        p->far_relay = c.kind == PV_CARRIER_UDP && ev->path.remote_type == PV_ICE_RELAY;
-        pv_peer_use_path(p, &c, now);
+        use_path(p, &c, c.kind == PV_CARRIER_UDP && ev->path.remote_type == PV_ICE_RELAY, now);
         pv_peer_set_state(p, PV_PEER_UP,
                           pv_peer_is_relayed(p) ? "through the relay" : "a path answers", now);
         break;

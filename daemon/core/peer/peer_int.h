@@ -187,7 +187,8 @@ static inline bool pv_peer_path_works(const struct pv_peer *p)
 
 /* peer.c */
 void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now);
-/* The fast path sends there from now on; NULL: there is no path. */
+/* The fast path sends there from now on; NULL: there is no path. None that is set here leads to a
+ * relay of the other side's: only the agent knows of such a path, when it selects one. */
 void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns now);
 /* A new gen: new credentials, everything is checked anew; REACHING. */
 void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now);

@@ -712,6 +712,18 @@ static void an_initiation_out_of_the_blue_is_answered_to_its_source(void **state
     pv_session_free(s);
 }
 
+static void a_path_on_trial_is_not_relayed_because_the_last_one_was(void **state)
+{
+    struct world *w = make_world();
+    struct pv_peer *p = w->n[0].peers[0];
+    const struct pv_carrier there = {.kind = PV_CARRIER_UDP, .remote = w->n[1].addr};
+    (void)state;
+    p->far_relay = true;
+    pv_peer_proven_at(p, &there, w->now);
+    assert_int_equal(p->path_state, PV_PATH_STATE_TRIAL);
+    assert_true(pv_peer_is_direct(p));
+}
+
 static void stun_for_a_peer_without_an_agent_is_dropped(void **state)
 {
     (void)state;
@@ -780,6 +792,7 @@ int main(void)
         cmocka_unit_test(descriptions_without_use_do_no_harm),
         cmocka_unit_test(two_wishes_at_once_make_one_session),
         cmocka_unit_test(an_initiation_out_of_the_blue_is_answered_to_its_source),
+        cmocka_unit_test(a_path_on_trial_is_not_relayed_because_the_last_one_was),
         cmocka_unit_test(stun_for_a_peer_without_an_agent_is_dropped),
         cmocka_unit_test(all_indices_of_a_peer_are_one_workers),
     };
