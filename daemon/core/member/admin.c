@@ -364,7 +364,7 @@ static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct 
                               uint64_t handle, pv_ns now)
 {
     struct admin *a = part;
-    uint8_t pk[32];
+    uint8_t pk[PV_SIGN_PK_LEN];
     (void)p;
     if (!may_sign(a, "invite revoke", PV_RIGHT_INVITE, handle))
         return;

@@ -52,7 +52,7 @@ struct event_item {
 struct pv_coordclient {
     struct pv_coordclient_config cfg;
     struct pv_coordclient_target target;
-    uint8_t dh_pk[32]; /* the coordinator's key in X25519 form */
+    uint8_t dh_pk[PV_DH_LEN]; /* the coordinator's key in X25519 form */
     struct pv_coordclient_addr addrs[PV_COORDCLIENT_MAX_ADDRS];
     size_t n_addrs;
 
@@ -365,7 +365,7 @@ int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_t
 {
     /* The key is checked before anything is dropped: an unusable target leaves the running
      * connection alone. */
-    uint8_t dh_pk[32];
+    uint8_t dh_pk[PV_DH_LEN];
     int r = pv_sign_pk_to_dh(target->coordinator, dh_pk);
     if (r != PV_OK)
         return r;

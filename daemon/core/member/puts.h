@@ -18,13 +18,13 @@ enum {
 };
 
 struct pv_put {
-    struct pv_put *next; /* puts.c's */
-    uint64_t number;     /* puts.c's */
-    int kind;            /* the owner's */
-    uint64_t handle;     /* ctl: who waits; 0 = nobody */
-    bool force;          /* the owner's */
-    char *token;         /* owned, a secret: of an invite; NULL = none */
-    uint8_t invite[32];  /* of that token */
+    struct pv_put *next;            /* puts.c's */
+    uint64_t number;                /* puts.c's */
+    int kind;                       /* the owner's */
+    uint64_t handle;                /* ctl: who waits; 0 = nobody */
+    bool force;                     /* the owner's */
+    char *token;                    /* owned, a secret: of an invite; NULL = none */
+    uint8_t invite[PV_SIGN_PK_LEN]; /* of that token */
     size_t n;
     struct pv_made_long *statements; /* owned: n of them */
 };

@@ -237,7 +237,7 @@ static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal
 /* A box proves a transport key, and the roster alone says whose key that is. */
 static bool is_sender(const struct pv_peer *p, const uint8_t *transport)
 {
-    return p != NULL && memcmp(pv_peer_transport(p), transport, 32) == 0;
+    return p != NULL && memcmp(pv_peer_transport(p), transport, PV_DH_LEN) == 0;
 }
 
 /* Statements that introduce the sender are merged before it is looked up: they verify themselves.
@@ -303,7 +303,7 @@ static struct pv_peer *take_box(struct signals *s, const uint8_t *from, struct p
     memcpy(route.to, n->identity->sign_pk, sizeof(route.to));
 
     uint8_t *text = malloc(PV_SIGNAL_TEXT_MAX);
-    uint8_t transport[32];
+    uint8_t transport[PV_DH_LEN];
     if (text == NULL)
         return NULL;
     int r = pv_signal_open(&route, &s->noise, box, transport, text);
