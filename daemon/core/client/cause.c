@@ -203,6 +203,8 @@ static bool static_nowhere(const struct scene *s, struct pv_cause *c)
                "no endpoint is configured for %s, and it has not called us", s->name);
 }
 
+/* WireGuard mixes the preshared key into the last step only: a wrong one shows as an answer that
+ * arrives and does not open, where another key would bring no answer at all. */
 static bool static_misfit(const struct scene *s, struct pv_cause *c)
 {
     char text[PV_ADDR_TEXT];
@@ -261,6 +263,8 @@ static bool peer_unwanted(const struct scene *s, struct pv_cause *c)
            say(c, todo, "nobody has asked for a path to %s yet", s->name);
 }
 
+/* The coordinator believes in a connection until its keep-alives fail, so for half a minute a
+ * machine that sleeps is online there. */
 static bool peer_asleep(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_descx *x = pv_peer_descx(s->p);
@@ -351,6 +355,8 @@ static bool udp_families(const struct scene *s, struct pv_cause *c)
                here == HAS_IPV4 ? "IPv4" : "IPv6", s->name, there == HAS_IPV4 ? "IPv4" : "IPv6");
 }
 
+/* A node learns its public address from servers by UDP, so one that talks to the coordinator and
+ * offers none most likely got no answer from them. */
 static bool udp_unseen_there(const struct scene *s, struct pv_cause *c)
 {
     return pv_peer_remote(s->p) != NULL && s->their_public == NULL && s->our_public != NULL &&

@@ -269,6 +269,8 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
     return pv_ctlapi_peers_add(list, &shown);
 }
 
+/* Without the coordinator the list is complete and may be out of date: the code tells clients so.
+ */
 static void answer_peers(struct pv_node *n, uint64_t handle, pv_ns now)
 {
     json_t *list = pv_ctlapi_peers_new();
@@ -380,6 +382,7 @@ static void do_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, 
     }
 }
 
+/* Only the level of the running daemon changes: the next start takes the configured one again. */
 static void do_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                    pv_ns now)
 {

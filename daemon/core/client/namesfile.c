@@ -102,6 +102,8 @@ static void run(void *part, pv_ns now)
     f->not_before = now + WRITE_RETRY;
 }
 
+/* A file that could not be written is written again later: the resolver reads names from it, and
+ * would miss members until the next change of the roster. */
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct namesfile *f = part;

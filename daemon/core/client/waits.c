@@ -13,8 +13,8 @@
 
 struct wait {
     struct wait *next;
-    uint64_t handle;  /* ctl */
-    uint8_t peer[32]; /* identity key */
+    uint64_t handle;              /* ctl */
+    uint8_t peer[PV_SIGN_PK_LEN]; /* identity key */
     bool has_peer;
     bool is_ping;
     /* wait: for a direct path; for being online */
@@ -84,6 +84,7 @@ static uint8_t path_kind(const struct pv_peer *p)
     return pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT;
 }
 
+/* Counted as over, since the client waits for as many ends as it asked for echoes. */
 static void tell_lost(struct waits *ws, struct wait *w, uint32_t seq)
 {
     w->ended++;
@@ -267,6 +268,8 @@ static pv_ns next_timeout(const void *part)
     return next;
 }
 
+/* A client that went away leaves its ping behind: without this it would keep its peer wanted, and a
+ * path to it alive, for nobody. */
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct waits *ws = part;

@@ -123,6 +123,8 @@ static void why_no_path(struct pv_node *n, struct pv_peer *p, json_t **lines)
         why_trying(n, p, lines);
 }
 
+/* Both directions are counted: a pair whose checks arrive here while ours stay without an answer
+ * shows a filter on the way there. */
 static void why_pairs(struct pv_peer *p, json_t **lines)
 {
     struct pv_ice_path paths[12]; /* best first: nobody reads more */
@@ -352,6 +354,8 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
     pv_ctlsrv_answer(n->ctl, handle, lines);
 }
 
+/* A client learns how long ago an event was: its time is of the monotonic clock, which means
+ * nothing outside this process. */
 static void do_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {

@@ -21,6 +21,7 @@ static void records_free(struct pv_chat_record *recs, size_t n)
     free(recs);
 }
 
+/* The control thread frees a job after its result was taken: the store's thread only borrows it. */
 struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
 {
     if (job == NULL)

@@ -163,6 +163,8 @@ struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n)
     return n->coordinator->cursor;
 }
 
+/* The cursor is stored, so that a node that starts again asks for what came since, and not for the
+ * whole log of its network. */
 void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor)
 {
     n->coordinator->cursor = cursor;
@@ -287,6 +289,7 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     push_to_all(c, welcome, now);
 }
 
+/* A guest's loss is told by its error alone: enrolment decides whether to go on. */
 static void go_offline(struct pv_coord *c, const char *why, pv_ns now)
 {
     struct pv_node *n = c->node;
@@ -300,6 +303,8 @@ static void go_offline(struct pv_coord *c, const char *why, pv_ns now)
         pv_coordclient_set_addrs(n->coord, c->addrs.addrs, c->addrs.n_addrs, now);
 }
 
+/* A coordinator that does not know this node, or knows it as revoked, will not change its mind by
+ * itself: `unknown` keeps that apart from one that is away. */
 static void take_refusal(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_node *n = c->node;

@@ -101,6 +101,8 @@ static void begin(struct pv_enrol *x, bool create, const struct pv_ctlapi_reques
     x->deadline = req->insist ? x->until : pv_min_ns(x->until, now + PV_ENROL_ANSWER);
 }
 
+/* The reason that a user reads at the deadline is set before anything is tried: most failures here
+ * are silence, which brings no error of its own. */
 static void connect_guest(struct pv_enrol *x, pv_ns now)
 {
     x->step = PV_ENROL_CONNECT;
@@ -268,6 +270,8 @@ static void end_invite(struct pv_enrol *x, struct pv_put *put, enum pv_ctl_error
     pv_put_free(put);
 }
 
+/* An invite that cannot be sent does not undo the network that was made: its user can make another.
+ */
 static void send_invite(struct pv_enrol *x)
 {
     struct pv_put *put = x->invite;
@@ -349,6 +353,8 @@ static void iface_is_up(struct pv_enrol *x, pv_ns now)
         send_invite(x);
 }
 
+/* The user is a member by now and stays one. Only the interface is missing, which is tried again,
+ * so the message says both. */
 static void iface_is_not_up(struct pv_enrol *x)
 {
     char text[PV_CTLAPI_ERROR_BUF];

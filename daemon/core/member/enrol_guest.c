@@ -10,6 +10,8 @@
 #include "daemon/core/member/refusal.h"
 #include "daemon/core/member/unsaved.h"
 
+/* Refusals that a user can do something about have words of their own; the others show what the
+ * coordinator wrote. */
 static void explain_refusal(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (msg->type != PV_CTL_ERROR) {
@@ -149,6 +151,8 @@ static int take_record(struct pv_enrol *x, const struct pv_ctl_statements *st)
     return status;
 }
 
+/* The request to join is bound to this connection by its handshake hash: a coordinator that
+ * recorded it cannot use it on another connection. */
 static void fetched(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (msg->type != PV_CTL_STATEMENTS) {
@@ -176,6 +180,8 @@ static void fetched(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
         pv_enrol_fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "try again");
 }
 
+/* The coordinator chooses address and serial, for it alone knows which are free. The node signs
+ * them itself, so that the coordinator cannot change them later. */
 static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (msg->type != PV_CTL_RESERVATION) {

@@ -75,6 +75,8 @@ static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
     pv_peer_set_in_sync(p, false);
 }
 
+/* While the coordinator is there it tells every member what changed, and members need not repeat it
+ * to each other at once. Without it this exchange is the only way. */
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct gossip *g = part;

@@ -22,6 +22,8 @@ static int make_token(const struct pv_node *n, struct pv_token *token, char *tex
     return pv_token_format(token, text, PV_TOKEN_TEXT_BUF);
 }
 
+/* The window is measured by the coordinator's clock where it is known: the coordinator is who
+ * judges it, and the clock of this machine may be wrong. */
 int pv_invite_make(struct pv_node *n, uint32_t uses, uint64_t expires_s, pv_ns now,
                    struct pv_put **ret_put)
 {

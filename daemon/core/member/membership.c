@@ -187,6 +187,8 @@ static void set_iface(struct pv_node *n, enum pv_iface_state state, const char *
     pv_node_raise(n, PV_FACT_INTERFACE);
 }
 
+/* Own addresses and the network's ranges decide which packets of the TUN are members' and which are
+ * nobody's. A node that was removed has no ranges: nothing of it reaches members any more. */
 static int tell_fast_path(struct pv_node *n, const struct pv_job_iface *i)
 {
     struct pv_fp_interface f = {.mtu = n->mtu};
@@ -243,6 +245,7 @@ static void raise_iface(struct membership *m, pv_ns now)
     (void)pv_jobqueue_submit(&n->jobs, job, &pv_part_membership, TAG_IFACE_UP);
 }
 
+/* The fast path stops first: packets that the kernel still hands over meanwhile go nowhere. */
 static void lower_iface(struct membership *m)
 {
     struct pv_job *job = pv_job_new(PV_JOB_IFACE_DOWN);
@@ -253,6 +256,7 @@ static void lower_iface(struct membership *m)
         (void)pv_jobqueue_submit(&m->node->jobs, job, &pv_part_membership, TAG_IFACE_DOWN);
 }
 
+/* A result that comes after the user said `down` must not make the interface count as up. */
 static void iface_done(struct membership *m, const struct pv_job_result *result, pv_ns now)
 {
     struct pv_node *n = m->node;
@@ -327,6 +331,7 @@ static void tear_down(struct membership *m, pv_ns now)
     }
 }
 
+/* A peer that hears of it gives up the path at once, instead of after checks without an answer. */
 static void say_goodbye(struct pv_node *n, pv_ns now)
 {
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
@@ -335,6 +340,8 @@ static void say_goodbye(struct pv_node *n, pv_ns now)
     }
 }
 
+/* Brings connection and interface in line with what the user wants and what the roster allows. It
+ * runs for each change of either, so every step must bear being done twice. */
 static void apply_up(struct membership *m, pv_ns now)
 {
     struct pv_node *n = m->node;

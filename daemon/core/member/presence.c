@@ -81,6 +81,8 @@ static void subscribe_again(struct pv_node *n)
 
 /* --- hearing ---------------------------------------------------------------------------------- */
 
+/* Parts hear of a change only: the coordinator repeats the whole list after each connect, and most
+ * of it is known. */
 void pv_presence_take(struct pv_node *n, const struct pv_ctl_presences *list, pv_ns now)
 {
     for (size_t i = 0; i < list->n; i++) {
