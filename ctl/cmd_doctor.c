@@ -141,13 +141,19 @@ static void look_at_way_out(struct page *p, const json_t *status)
 {
     const json_t *hard = json_object_get(status, "hard_nat"), *map;
     const char *udp = pv_json_text(status, "udp", "unknown");
-    bool blocked = strcmp(udp, "blocked") == 0;
+    bool there = strcmp(udp, "blocked-there") == 0;
+    bool blocked = there || strcmp(udp, "blocked") == 0;
     size_t i;
     if (!json_is_object(json_object_get(status, "network")))
         return;
     put(p, "udp", !blocked,
-        blocked ? "let UDP out in the firewall here, or in to UDP 3478 at the coordinator" : "",
-        blocked ? "no answer by UDP: everything goes by TCP or TLS%s" : "%s", blocked ? "" : udp);
+        there     ? "have the coordinator's operator let UDP 3478 in, as TCP"
+        : blocked ? "let UDP out in the firewall here, or in to UDP 3478 at the coordinator"
+                  : "",
+        "%s",
+        there     ? "closed at the coordinator: UDP from here reaches others"
+        : blocked ? "no answer by UDP: everything goes by TCP or TLS"
+                  : udp);
     put(p, "nat", true, "", "mapping %s, ports %s", pv_json_text(hard, "mapping", "unknown"),
         pv_json_text(hard, "ports", "unknown"));
     json_array_foreach(json_object_get(status, "port_mappings"), i, map)

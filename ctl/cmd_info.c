@@ -175,6 +175,8 @@ static void status_relays(struct pv_table *t, const json_t *s)
     if (strcmp(pv_json_text(s, "udp", "unknown"), "blocked") == 0)
         row(t, "UDP", PV_YELLOW,
             "blocked here: everything goes through the coordinator by TCP or TLS");
+    if (strcmp(pv_json_text(s, "udp", "unknown"), "blocked-there") == 0)
+        row(t, "UDP", PV_YELLOW, "closed at the coordinator, which answers by TCP or TLS only");
 }
 
 /* " since 14:03"; "" when that is not known. */

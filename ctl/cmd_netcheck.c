@@ -40,8 +40,9 @@ static void row(struct pv_table *t, const char *name, enum pv_colour colour, con
 
 /* --- which server -------------------------------------------------------------------------- */
 
-/* The coordinator of the daemon on this machine, if there is one. */
-static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap)
+/* The coordinator of the daemon on this machine, if there is one. *ret_elsewhere: UDP reaches
+ * others from here, as that daemon knows. */
+static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap, bool *ret_elsewhere)
 {
     struct pv_ctlapi_request req;
     json_t *body = NULL;
@@ -58,6 +59,7 @@ static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap)
         found = a[0] != '\0' && strlen(a) < cap;
         if (found)
             memcpy(buf, a, strlen(a) + 1);
+        *ret_elsewhere = strcmp(pv_json_text(body, "udp", ""), "blocked-there") == 0;
         json_decref(body);
     }
     cli->err = err;
@@ -66,11 +68,11 @@ static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap)
 }
 
 static int find_servers(struct pv_cli *cli, const char *given, uint16_t port,
-                        struct pv_netprobe_servers *servers)
+                        struct pv_netprobe_servers *servers, bool *ret_elsewhere)
 {
     char text[PV_NETPROBE_TEXT_MAX];
     char error[PV_NETPROBE_ERROR];
-    if (given == NULL && !ask_daemon(cli, text, sizeof(text)))
+    if (given == NULL && !ask_daemon(cli, text, sizeof(text), ret_elsewhere))
         return pv_cli_usage(cli, "no server: name a STUN server, such as your coordinator, with "
                                  "--server HOST:PORT");
     int r = pv_netprobe_resolve(given != NULL ? given : text, port, servers, error);
@@ -85,7 +87,8 @@ struct check {
     struct pv_netprobe_servers servers;
     struct pv_netprobe_report report;
     bool lifetime;
-    bool tcp; /* the server answered by TCP; asked when UDP got no answer */
+    bool tcp;       /* the server answered by TCP; asked when UDP got no answer */
+    bool elsewhere; /* UDP reaches others from here: p2pvpnd says so */
     const char *verdict;
 };
 
@@ -311,11 +314,16 @@ static int print_text(struct pv_cli *cli, const struct check *c)
 
 static const char *judge(const struct check *c)
 {
+    if (!reached(c) && c->tcp && c->elsewhere)
+        return "UDP is closed at the coordinator: UDP from here reaches others, and the "
+               "coordinator answers by TCP only. Its operator must let UDP 3478 in; until then "
+               "your public address is not known.";
     if (!reached(c) && c->tcp)
         /* The order matters: the TCP answer is what makes silence by UDP a statement about this
          * machine's network. */
-        return "UDP is blocked: the server answers by TCP only. Direct paths are possible inside "
-               "the own network only; everything else needs a relay.";
+        return "UDP is blocked: the server answers by TCP only. A firewall here must let UDP out, "
+               "or the server's must let it in (UDP 3478); --server with another STUN server "
+               "tells which. Until then everything but the own network needs a relay.";
     if (!reached(c))
         return "The server answers neither by UDP nor by TCP: it is down, or this machine has no "
                "way out.";
@@ -325,7 +333,8 @@ static const char *judge(const struct check *c)
 static int netcheck(struct pv_cli *cli)
 {
     struct check c = {.lifetime = cli->args.value[OPT_LIFETIME] != NULL};
-    int code = find_servers(cli, cli->args.value[OPT_SERVER], PV_NETPROBE_PORT, &c.servers);
+    int code =
+        find_servers(cli, cli->args.value[OPT_SERVER], PV_NETPROBE_PORT, &c.servers, &c.elsewhere);
     if (code != 0)
         return code;
     if (c.lifetime && !cli->json)
@@ -400,7 +409,9 @@ static int stun(struct pv_cli *cli)
     json_t *list = json_array();
     if (secure || strncmp(given, "stun:", 5) == 0)
         given = strchr(given, ':') + 1;
-    int code = find_servers(cli, given, secure ? PV_NETPROBE_TLS_PORT : PV_NETPROBE_PORT, &servers);
+    bool elsewhere = false; /* not asked */
+    int code = find_servers(cli, given, secure ? PV_NETPROBE_TLS_PORT : PV_NETPROBE_PORT, &servers,
+                            &elsewhere);
     for (size_t f = 0; code == 0 && f < PV_NETPROBE_FAMILIES; f++)
         for (size_t i = 0; i < servers.n[f]; i++)
             /* ask_server() stands first: "||" would skip the other servers after the first

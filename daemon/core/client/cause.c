@@ -332,8 +332,12 @@ static bool direct_well(const struct scene *s, struct pv_cause *c)
 
 static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
 {
+    if (s->n->udp_blocked && pv_peers_udp_elsewhere(s->n->peers))
+        return say(c, "have the coordinator's operator let UDP 3478 in, as TCP",
+                   "UDP is closed at the coordinator: UDP from here reaches others, and the "
+                   "coordinator answers by TCP only");
     return s->n->udp_blocked &&
-           say(c, "let UDP out in the firewall here",
+           say(c, "let UDP out in the firewall here, or UDP 3478 in at the coordinator",
                "UDP is blocked here: no server's answer comes in, though TCP gets through");
 }
 

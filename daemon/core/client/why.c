@@ -240,11 +240,13 @@ static void why_udp(const struct pv_node *n, const struct pv_peer *p, json_t **l
     }
     if (!n->online)
         return; /* nothing gets through at all */
+    const char *where =
+        pv_peers_udp_elsewhere(n->peers) ? "closed at the coordinator" : "blocked here";
     if (pv_relayway_is_on(r))
-        line(lines, "  UDP is blocked here: everything goes through %s on %u",
+        line(lines, "  UDP is %s: everything goes through %s on %u", where,
              pv_relayway_stream_to(r)->tls ? "TLS" : "TCP", pv_relayway_stream_to(r)->addr.port);
     else
-        line(lines, "  UDP is blocked here, and the coordinator offers no relay");
+        line(lines, "  UDP is %s, and the coordinator offers no relay", where);
 }
 
 /* Which relays do not carry it. */

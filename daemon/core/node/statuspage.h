@@ -45,7 +45,7 @@ struct pv_statuspage {
     size_t n_portmaps;
     char portmap_why[2][PV_CTLAPI_ERROR_BUF];
 
-    const char *udp; /* "open", "blocked", "unknown" */
+    const char *udp; /* "open", "blocked", "blocked-there" (at the coordinator), "unknown" */
     struct pv_ctlapi_relay relays[PV_FP_MAX_RELAYS];
     size_t n_relays;
     char relay_names[PV_FP_MAX_RELAYS][PV_STATUSPAGE_RELAY_NAME];

@@ -545,9 +545,14 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
 {
     char name[PV_TURNSERVERS_NAME], what[PV_TURNSERVERS_NAME + 32];
-    if (r->node->udp_blocked && r->node->online) /* else nothing passes */
+    if (r->node->udp_blocked && r->node->online && pv_peers_udp_elsewhere(r->node->peers))
+        pv_statuspage_problem(st, "UDP is closed at the coordinator: ",
+                              "it reaches others from here: the coordinator's operator must let "
+                              "UDP 3478 in, as TCP");
+    else if (r->node->udp_blocked && r->node->online) /* else nothing passes */
         pv_statuspage_problem(st, "UDP is blocked: ",
-                              "no server's answer comes in: a firewall here must let UDP out");
+                              "no server's answer comes in: a firewall here must let UDP out, or "
+                              "the coordinator's must let UDP 3478 in");
     EACH_WAY(r, via)
     {
         const char *error = pv_relayway_error(r->ways[via]);
@@ -591,6 +596,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     /* Where nothing gets through at all, nobody can tell what stops UDP. */
     st->udp =
         r->node->online || !pv_udpwatch_is_blocked(&r->udp) ? pv_udpwatch_word(&r->udp) : "unknown";
+    if (strcmp(st->udp, "blocked") == 0 && pv_peers_udp_elsewhere(r->node->peers))
+        st->udp = "blocked-there";
     show_problems(r, st);
 }
 

@@ -72,6 +72,10 @@ const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t
 /* Bytes of inner packets that went through relay via, of all peers there are and were. */
 struct pv_peer_relayed pv_peers_relayed(const struct pv_peers *ps, uint16_t via);
 
+/* Has UDP over the internet an answer from somebody other than the coordinator: a member reached
+ * directly at a public address, or another relay? */
+bool pv_peers_udp_elsewhere(const struct pv_peers *ps);
+
 /* --- coming and going ------------------------------------------------------------------------ */
 
 /* The peer of this member: made when it is not there yet, made anew when its WireGuard key is

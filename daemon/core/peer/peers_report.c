@@ -16,6 +16,24 @@ void pv_peers_status(void *part, struct pv_statuspage *st, pv_ns now)
         st->s.online += pv_peer_reach(p) != PV_REACH_NO ? 1 : 0;
 }
 
+/* A static peer's path is what the configuration says, and proves nothing. */
+bool pv_peers_udp_elsewhere(const struct pv_peers *ps)
+{
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
+        const struct pv_carrier *path = pv_peer_path(p);
+        if (path != NULL && pv_peer_is_direct(p) && pv_peer_path_works(p) &&
+            pv_addr_is_usable_remote(&path->remote) && !pv_addr_is_private(&path->remote))
+            return true;
+    }
+    /* 0 is the coordinator's own. */
+    for (unsigned via = 1; via < PV_FP_MAX_RELAYS; via++) {
+        const struct pv_relayway *r = ps->cfg.env->relays[via];
+        if (r != NULL && pv_relayway_is_reached(r) && pv_relayway_way(r) == PV_RELAYWAY_UDP)
+            return true;
+    }
+    return false;
+}
+
 /* --- metrics: of each peer -------------------------------------------------------------------- */
 
 /* One peer, looked at once for all families. */

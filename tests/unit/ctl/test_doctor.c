@@ -38,6 +38,10 @@ static void doctor_says_what_to_do(void **state)
     assert_non_null(strstr(t.out, "to do: let UDP out in the firewall here, or in to UDP 3478 at"));
     assert_non_null(strstr(t.out, "!!   clock         the clock is 3 days behind: set it\n"));
     assert_non_null(strstr(t.out, "!!   problem       odd\n"));
+    answers("status", DOCTOR_OF("blocked-there", ""));
+    assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
+    assert_non_null(strstr(t.out, "!!   udp           closed at the coordinator"));
+    assert_non_null(strstr(t.out, "to do: have the coordinator's operator let UDP 3478 in"));
     assert_int_equal(RUN("doctor", "--json"), PV_CTLAPI_FAILED);
     assert_non_null(strstr(t.out, "\"well\":false,\"checks\":["));
     assert_int_equal(RUN("doctor", "now"), PV_CTLAPI_USAGE);

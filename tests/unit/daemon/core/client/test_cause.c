@@ -120,6 +120,9 @@ static void a_member_that_is_being_reached_is_given_time(void **state)
     expect_cause("it is being found out: 0 checks have no answer yet");
     x.f.node.udp_blocked = true;
     expect_cause("UDP is blocked here");
+    struct pv_peer *eve = fake_peers_member(&x, 8, "eve", 8);
+    fake_peers_path(&x, eve, &there);
+    expect_cause("UDP is closed at the coordinator: UDP from here reaches others");
 }
 
 int main(void)

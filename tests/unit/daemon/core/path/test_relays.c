@@ -270,6 +270,7 @@ static void silence_by_udp_opens_a_stream_and_is_told(void **state)
     assert_int_equal(x.env.caps & PV_DESC_CAP_NO_UDP, PV_DESC_CAP_NO_UDP);
     assert_true(fake_node_has_problem(&x.f, "UDP is blocked: no server's answer comes in"));
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_udp_blocked 1"));
+    assert_string_equal(fake_node_status(&x.f)->udp, "blocked");
     assert_int_equal(pv_relays_poll_op(&x.f.node, &op), PV_OK);
     assert_true(op.open && pv_addr_equal(&op.to.addr, &server));
     while (next_request(&req)) /* by UDP: lost */
@@ -284,6 +285,27 @@ static void silence_by_udp_opens_a_stream_and_is_told(void **state)
     for (unsigned i = 0; i < 60 && pv_relays_poll_op(&x.f.node, &op) != PV_OK; i++)
         fake_node_wait(&x.f, PV_S(1));
     assert_true(op.open && op.stream != first);
+}
+
+/* A member that is reached at a public address proves that UDP gets out; one in the same network
+ * does not. */
+static void closed_at_the_coordinator_is_not_blocked_here(void **state)
+{
+    (void)state;
+    const struct pv_addr near = pv_addr4(192, 168, 1, 9, 1), far = pv_addr4(198, 51, 100, 9, 1);
+    struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = near};
+    welcome(true);
+    fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
+    pv_peer_use_path(bob, &path, x.f.now);
+    assert_string_equal(fake_node_status(&x.f)->udp, "blocked");
+    assert_true(fake_node_has_problem(&x.f, "UDP is blocked: "));
+    path.remote = far;
+    pv_peer_use_path(bob, &path, x.f.now);
+    assert_string_equal(fake_node_status(&x.f)->udp, "blocked-there");
+    assert_true(fake_node_has_problem(&x.f, "UDP is closed at the coordinator: it reaches others"));
+    assert_false(fake_node_has_problem(&x.f, "UDP is blocked: "));
+    pv_peer_use_path(bob, NULL, x.f.now);
+    assert_string_equal(fake_node_status(&x.f)->udp, "blocked");
 }
 
 static void one_answer_by_udp_ends_the_verdict(void **state)
@@ -358,6 +380,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(teardown_ends_allocation_and_channels, start, stop),
         cmocka_unit_test_setup_teardown(silence_by_udp_opens_a_stream_and_is_told, start, stop),
         cmocka_unit_test_setup_teardown(one_answer_by_udp_ends_the_verdict, start, stop),
+        cmocka_unit_test_setup_teardown(closed_at_the_coordinator_is_not_blocked_here, start, stop),
         cmocka_unit_test_setup_teardown(an_answer_of_the_relay_keeps_udp_open, start, stop),
         cmocka_unit_test_setup_teardown(nobody_else_speaks_on_a_relays_stream, start, stop),
         cmocka_unit_test_setup_teardown(relays_of_the_configuration_begin_with_the_first_welcome,
