@@ -44,7 +44,8 @@ enum {
 struct pv_engine; /* opaque */
 struct pv_part;
 
-/* Every part there is, in the order in which facts are delivered and timeouts handled. */
+/* Every part there is, in the order in which facts are delivered and timeouts handled. For
+ * the test that names a command or a type that no part takes, or that two take. */
 const struct pv_part *const *pv_engine_parts(size_t *ret_n);
 /* What all parts see, for tests to look at; borrowed from e. */
 const struct pv_node *pv_engine_node(const struct pv_engine *e);

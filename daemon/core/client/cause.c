@@ -147,6 +147,8 @@ static bool own_interface(const struct scene *s, struct pv_cause *c)
                "the interface is not up: %s", s->own->iface_error);
 }
 
+/* The address must be the peer's to be its cause: another range that overlaps takes only some
+ * members away. */
 static bool own_overlap(const struct scene *s, struct pv_cause *c)
 {
     return s->own->overlap[0] != '\0' &&
@@ -155,6 +157,8 @@ static bool own_overlap(const struct scene *s, struct pv_cause *c)
                "packets to %s leave by another interface: %s", s->name, s->own->overlap);
 }
 
+/* A path that works is better evidence than the list of addresses, which the kernel may be changing
+ * just then. */
 static bool own_link(const struct scene *s, struct pv_cause *c)
 {
     return s->env->n_locals == 0 && !is_direct(s->p) &&
@@ -173,6 +177,7 @@ static bool static_unresolved(const struct scene *s, struct pv_cause *c)
                "the endpoint %s of %s is not found", host, s->name);
 }
 
+/* Keys that are in force are proof enough: a handshake needs both directions. */
 static bool static_well(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_session *session = pv_peer_session(s->p);
@@ -196,6 +201,7 @@ static bool static_stranger(const struct scene *s, struct pv_cause *c)
                pv_addr_format(&who->from, text), key);
 }
 
+/* WireGuard learns an address from whoever speaks first, so one side must have been told one. */
 static bool static_nowhere(const struct scene *s, struct pv_cause *c)
 {
     return pv_peer_path(s->p) == NULL &&
@@ -245,6 +251,8 @@ static bool peer_offline(const struct scene *s, struct pv_cause *c)
                "%s is offline: the coordinator has no connection from it", s->name);
 }
 
+/* Without the coordinator a peer is found only at addresses where it was before, or by way of
+ * members that are reached: the remedy names what is left. */
 static bool peer_unasked(const struct scene *s, struct pv_cause *c)
 {
     const char *error = s->own->coord_error;
@@ -287,6 +295,8 @@ static bool selected(const struct scene *s, struct pv_ice_path *ret_path)
     return agent != NULL && pv_ice_selected(agent, ret_path) == PV_OK;
 }
 
+/* Some filters know STUN and pass it. The agent notices that checks are answered while data is not.
+ */
 static bool direct_without_data(const struct scene *s, struct pv_cause *c)
 {
     struct pv_ice_path path;
@@ -306,6 +316,7 @@ static bool direct_narrow(const struct scene *s, struct pv_cause *c)
                (unsigned)mtu->current - (unsigned)PV_FP_OVERHEAD);
 }
 
+/* A share of a few checks would be chance, so nothing is said before enough of them were sent. */
 static bool direct_lossy(const struct scene *s, struct pv_cause *c)
 {
     struct pv_ice_path path;
@@ -349,6 +360,8 @@ static bool udp_blocked_there(const struct scene *s, struct pv_cause *c)
                s->name);
 }
 
+/* Relayed addresses do not count here: they join the two kinds, and would hide that nothing else
+ * does. */
 static bool udp_families(const struct scene *s, struct pv_cause *c)
 {
     unsigned here = families(s->env->locals, s->env->n_locals);
@@ -411,6 +424,7 @@ static bool udp_one_way(const struct scene *s, struct pv_cause *c)
 
 static const char VARIES[] = "another public port for each destination";
 
+/* Users may switch both methods off, and then their absence explains more than any NAT does. */
 static bool attempts_off(const struct scene *s)
 {
     const struct pv_hardnat_counts h = pv_hardnat_counts(pv_attempts_hardnat(s->n->attempts));

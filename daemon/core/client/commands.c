@@ -90,6 +90,7 @@ static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_
     return pv_ctlsrv_accepted(n->ctl, who->may_change, ret_sid);
 }
 
+/* A request that these bytes complete is served by run(), which follows every event of a stream. */
 static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
     struct pv_node *n = part;

@@ -83,6 +83,8 @@ static const struct pv_member *find(const struct pv_node *n, const struct pv_dns
                                                           : NULL;
 }
 
+/* An address of the other family is no reason for NXDOMAIN: resolvers ask for both, and would take
+ * that answer for the whole name (RFC 8020 s2). */
 static void answer_name(const struct pv_member *m, const struct pv_dns_query *q,
                         struct pv_dns_answer *a)
 {
@@ -147,6 +149,8 @@ static void decide(const struct pv_node *n, const struct pv_dns_query *q, const 
     }
 }
 
+/* A query that cannot be parsed is answered with its error, so that a member's resolver does not
+ * wait and ask again. */
 bool pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view packet,
                   uint8_t buf[static PV_DNS_MAX], size_t *ret_len, pv_ns now)
 {

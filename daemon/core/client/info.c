@@ -69,6 +69,8 @@ static const char *state_name(const struct pv_node *n)
     return n->iface == PV_IFACE_UP && n->online ? "up" : "connecting";
 }
 
+/* Packets are counted by threads that know no parts: their figures come from the shell, a little
+ * older than the rest of the page. */
 static void show_datapath(const struct pv_engine_datapath *d, struct pv_statuspage *st)
 {
     st->datapath = (struct pv_ctlapi_datapath){

@@ -34,6 +34,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     return PV_OK;
 }
 
+/* Names in the file go with the roster alone: whether a member is online changes nothing in it. */
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct namesfile *f = part;

@@ -79,6 +79,7 @@ static bool send_echo(struct waits *ws, struct pv_peer *p, const struct pv_inban
     return true;
 }
 
+/* Each side says how its own packets travel: the two directions need not take the same way. */
 static uint8_t path_kind(const struct pv_peer *p)
 {
     return pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT;
@@ -310,6 +311,8 @@ static struct wait *add_wait(struct waits *ws, const struct pv_peer *p, const ch
     return w;
 }
 
+/* The first echo leaves with the next run, as all others do: so one place decides whether a path is
+ * there. */
 static void do_ping(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                     pv_ns now)
 {

@@ -34,6 +34,7 @@ struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
     return NULL;
 }
 
+/* Results of other kinds have none, nor has one whose job could not begin. */
 struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *result)
 {
     if (result == NULL)

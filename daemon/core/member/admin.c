@@ -73,6 +73,8 @@ static void answer_error(struct admin *a, uint64_t handle, enum pv_ctlapi_code c
     pv_ctlsrv_fail(a->node->ctl, handle, code, text);
 }
 
+/* What is signed here has to reach others, and a node that is down sends nothing: it would tell its
+ * user of a removal that no member heard of. */
 static bool is_up(struct admin *a, const char *what, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
@@ -177,6 +179,8 @@ static void end_waiting(struct admin *a, size_t i, pv_ns now)
     pv_ctlsrv_answer(a->node->ctl, w.handle, pv_ctlapi_told_json(&w.told));
 }
 
+/* The client waits a moment for the others: a removal is of use only where it is known, and the
+ * answer says how many know it. */
 static void wait_until_told(struct admin *a, const struct waiting *w, pv_ns now)
 {
     if (a->n_waiting == MAX_WAITING)
@@ -254,6 +258,8 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     end_invite(a, put, result.error);
 }
 
+/* An invite whose answer was lost with the connection is given up: its token was shown to nobody,
+ * so nobody can use it. */
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct admin *a = part;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Names are looked up by a job: a name server that does not answer must not hold up packets. */
 void pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
                            const struct pv_part *owner, uint64_t tag)
 {
@@ -29,6 +30,8 @@ enum {
     HTTPS = 443, /* what the narrowest networks let out */
 };
 
+/* Plain TCP is tried first, as it costs least; TLS is for networks that let nothing else out, and a
+ * guessed port comes last because nobody said that something listens there. */
 static unsigned rank(const struct pv_coordclient_addr *addr)
 {
     return addr->guess ? 2 : addr->tls ? 1 : 0;

@@ -95,6 +95,8 @@ int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_m
     return pv_coordclient_request(n->coord, msg, (uint64_t)i << OWNER_SHIFT | (tag & TAG_MASK));
 }
 
+/* Parts hear of a change only: each fact makes them ask or give up things, which must happen once.
+ */
 static void set_online(struct pv_node *n, bool online)
 {
     if (n->online == online)
@@ -216,6 +218,9 @@ static void add_server(struct pv_node *n, const struct pv_addr *addr)
         n->coord_info.servers[n->coord_info.n_servers++] = *addr;
 }
 
+/* The list replaces the one before: a server that the coordinator does not name any more is not
+ * used.
+ */
 static void take_servers(struct pv_coord *c, const struct pv_ctl_welcome *w)
 {
     struct pv_node *n = c->node;
@@ -247,6 +252,7 @@ static void take_tls(struct pv_coord *c, const struct pv_ctl_welcome *w)
 
 /* --- events ----------------------------------------------------------------------------------- */
 
+/* A push has no owner: any part may want what the coordinator tells of its own accord. */
 static void push_to_all(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns now)
 {
     PV_EACH_PART(c->node, slot)
@@ -327,6 +333,7 @@ static void take_answer(struct pv_coord *c, const struct pv_coordclient_event *e
         owner->on_answer(self, ev->tag & TAG_MASK, ev->msg, now);
 }
 
+/* Before a roster is there no part could tell whom a push is about. */
 static void take_push(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_node *n = c->node;

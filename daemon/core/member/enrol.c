@@ -305,6 +305,8 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
         pv_enrol_guest_push(x, msg, now);
 }
 
+/* The attempt's number in the tag keeps results of an attempt that was given up from moving the
+ * next one on. */
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct pv_enrol *x = part;

@@ -36,6 +36,8 @@ static void ask(struct pv_enrol *x, struct pv_ctl_msg *msg, enum pv_enrol_step s
         snprintf(x->why, sizeof(x->why), "a request could not be sent: %s", pv_strstatus(r));
 }
 
+/* The secret in the coordinator's URL allows a network to be made there: the message is wiped,
+ * since whoever has it can make others. */
 static void ask_create(struct pv_enrol *x)
 {
     const struct pv_created *c = &x->created;

@@ -26,6 +26,8 @@ static bool is_on_link(const struct pv_job_iface *i, const struct pv_prefix *rou
     return false;
 }
 
+/* The system's resolver sends only these domains to our name server: whatever else users look up
+ * stays with their own servers. */
 static void add_domains(struct pv_job_iface *i, const struct pv_node *n)
 {
     const struct pv_st_network *net = pv_roster_network(n->roster);
@@ -39,6 +41,8 @@ static void add_domains(struct pv_job_iface *i, const struct pv_node *n)
     }
 }
 
+/* A plain WireGuard node has addresses of its own and no network: its interface is up regardless of
+ * what the network does. */
 void pv_iface_fill(struct pv_job_iface *i, const struct pv_node *n, bool dns,
                    const struct pv_prefix *routes, size_t n_routes)
 {

@@ -48,11 +48,14 @@ static struct membership *of(const struct pv_node *n)
 
 /* --- the roster's events ---------------------------------------------------------------------- */
 
+/* Identity keys are compared, since names may change hands and addresses may be given anew. */
 static bool is_self(const struct pv_node *n, const struct pv_member *m)
 {
     return memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0;
 }
 
+/* This node's own record is not a peer: it shows that the node is a member, and under which name.
+ */
 static void member_here(struct pv_node *n, const struct pv_member *m, bool added, pv_ns now)
 {
     pv_node_raise(n, PV_FACT_ROSTER);
@@ -82,6 +85,7 @@ static void tell_member_gone(struct pv_node *n, const uint8_t *pk, pv_ns now)
     }
 }
 
+/* A node that left by its own wish is not told that it was removed. */
 static void member_gone(struct pv_node *n, const struct pv_member *m, pv_ns now)
 {
     pv_node_raise(n, PV_FACT_ROSTER);
@@ -538,6 +542,7 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         iface_done(m, result, now);
 }
 
+/* Members hear that this node stops and need not find out by checks without an answer. */
 static void on_stop(void *part, pv_ns now)
 {
     struct membership *m = part;
@@ -606,6 +611,8 @@ static void show_problems(const struct membership *m, struct pv_statuspage *st)
                               "`p2pvpnctl leave --forget`, then join with a new token");
 }
 
+/* A node that was removed still shows its network, so that its user sees what it was removed from.
+ */
 static void show_network(const struct pv_node *n, struct pv_statuspage *st)
 {
     const struct pv_member *self = pv_node_self(n);

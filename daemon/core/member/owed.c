@@ -189,6 +189,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     look(o, now);
 }
 
+/* A coordinator that keeps the connection and never answers is as bad as one that refuses, and is
+ * named the same way. */
 static bool is_silent(const struct owed *o, pv_ns now)
 {
     return o->asking && now >= o->asked_at + SILENT;

@@ -53,6 +53,8 @@ void pv_presence_subscribe(struct pv_node *n, const uint8_t *pk)
     subscribe(n, (const uint8_t(*)[PV_SIGN_PK_LEN])nodes, 1);
 }
 
+/* In a small network everybody's presence costs little and lists are complete at once; in a large
+ * one each change would reach thousands of nodes that do not care. */
 static bool is_small(const struct pv_node *n)
 {
     return n->roster != NULL && pv_roster_count(n->roster) <= PV_PRESENCE_ALL;
@@ -107,6 +109,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         pv_presence_take(x->node, &msg->u.presence, now);
 }
 
+/* A guest's welcome counts for nothing here: it has no network whose members could be there. */
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct presence *x = part;

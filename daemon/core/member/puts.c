@@ -39,6 +39,7 @@ void pv_puts_init(struct pv_puts *ps, struct pv_node *node, const struct pv_part
     *ps = (struct pv_puts){.node = node, .owner = owner, .last_number = PV_PUTS_TAGS};
 }
 
+/* Nobody will hear of these any more: their owner is about to be freed. */
 void pv_puts_done(struct pv_puts *ps)
 {
     struct pv_put *put;

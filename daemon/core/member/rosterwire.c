@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+/* Statements and receipts have digests of their own: a receipt that comes later changes no
+ * statement, and members must still find out who lacks it. */
 static uint32_t digest_of(struct pv_roster *roster, size_t bucket, bool receipts)
 {
     return receipts ? pv_roster_receipts_digest(roster, (uint8_t)bucket)

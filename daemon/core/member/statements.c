@@ -57,6 +57,8 @@ static void free_statements(void *part)
 
 /* --- uploading -------------------------------------------------------------------------------- */
 
+/* A refusal is only logged: the statement stays in the roster, and a later listing of what the
+ * coordinator has brings it up again. */
 static void end_upload(struct statements *s, struct pv_put *put, enum pv_ctl_error error, pv_ns now)
 {
     const char *why = pv_ctl_error_word(error);

@@ -27,6 +27,8 @@ void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_ros
     add(u, n, (struct pv_stored_statement){.statement = entry->st.raw, .receipt = entry->receipt});
 }
 
+/* Dropped statements go through the same list: the store must see an addition and the drop after it
+ * in their order. */
 void pv_unsaved_forget(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster_entry *entry)
 {
     add(u, n, (struct pv_stored_statement){.statement = entry->st.raw, .forget = true});
@@ -61,6 +63,8 @@ static struct pv_stored_statement *copy_items(const struct pv_stored_statement *
     return copy;
 }
 
+/* The list is empty afterwards whatever happens: what found no memory is written with the whole
+ * roster by the store's next attempt. */
 bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_part *owner,
                       uint64_t tag)
 {
