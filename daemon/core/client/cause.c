@@ -124,6 +124,8 @@ static bool share_lan(const struct scene *s)
 
 /* --- this machine ----------------------------------------------------------------------------- */
 
+/* A path that does not answer now is no direct one here: its rules would say that nothing is wrong.
+ */
 static bool is_direct(const struct pv_peer *p)
 {
     return pv_peer_is_direct(p) && pv_peer_reach(p) == PV_REACH_PATH;
@@ -221,6 +223,7 @@ static bool static_misfit(const struct scene *s, struct pv_cause *c)
                pv_addr_format(&pv_peer_path(s->p)->remote, text));
 }
 
+/* Three reasons look the same from here, so all of them are named. */
 static bool static_silent(const struct scene *s, struct pv_cause *c)
 {
     char text[PV_ADDR_TEXT];
@@ -235,6 +238,7 @@ static bool static_silent(const struct scene *s, struct pv_cause *c)
                pv_addr_format(&pv_peer_path(s->p)->remote, text));
 }
 
+/* WireGuard says nothing without a packet to carry, so silence of both sides is no fault. */
 static bool static_idle(const struct scene *s, struct pv_cause *c)
 {
     char text[PV_ADDR_TEXT];
@@ -305,6 +309,7 @@ static bool direct_without_data(const struct scene *s, struct pv_cause *c)
                "something on the way lets checks pass and drops WireGuard's packets");
 }
 
+/* The MTU is told as packets of the TUN see it, since that is what users set and measure. */
 static bool direct_narrow(const struct scene *s, struct pv_cause *c)
 {
     const struct pv_mtu *mtu = pv_peer_mtu(s->p);
@@ -341,6 +346,7 @@ static bool direct_well(const struct scene *s, struct pv_cause *c)
 
 /* --- UDP does not get through ----------------------------------------------------------------- */
 
+/* This machine's own trouble comes first: its user can mend it without asking anybody. */
 static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
 {
     if (s->n->udp_blocked && pv_peers_udp_elsewhere(s->n->peers))
@@ -352,6 +358,7 @@ static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
                "UDP is blocked here: no server's answer comes in, though TCP gets through");
 }
 
+/* Its own word is better than what could be guessed from here. */
 static bool udp_blocked_there(const struct scene *s, struct pv_cause *c)
 {
     return (s->theirs->caps & PV_DESC_CAP_NO_UDP) != 0 &&
@@ -458,6 +465,7 @@ static bool nat_both(const struct scene *s, struct pv_cause *c)
                "both NATs are symmetric: they use %s%s", VARIES, attempt_words(s));
 }
 
+/* The remedy begins with the switch where the methods are off, since that costs the least. */
 static bool nat_ours(const struct scene *s, struct pv_cause *c)
 {
     return ours_varies(s) &&

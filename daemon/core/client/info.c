@@ -120,6 +120,8 @@ static void gauge(struct pv_metrics *m, const char *name, const char *help, doub
     pv_metrics_real(m, value, NULL);
 }
 
+/* Words such as the cipher's name are labels of a sample that is always 1: samples are numbers
+ * only, and dashboards join them by label. */
 static void put_datapath(const struct pv_engine_datapath *d, struct pv_metrics *m)
 {
     gauge(m, "p2pvpn_workers", "Pairs of threads, or one thread, that carry packets.", d->workers);
@@ -337,6 +339,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 }
 
 /* The presence of all members, page by page. */
+/* The coordinator lists presence page by page, and its client is answered after the last one: a
+ * list that is half known would show members as offline that are there. */
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct info *x = part;
@@ -359,6 +363,8 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         answer_peers(x->node, tag, now);
 }
 
+/* A plain WireGuard node has no member's address, so it tells the first that its configuration
+ * gives the interface. */
 static void do_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                   pv_ns now)
 {

@@ -51,6 +51,8 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     return PV_OK;
 }
 
+/* The place is given as the pointer that leads to it, so that the first needs no case of its own.
+ */
 static void unlink_wait(struct waits *ws, struct wait **at)
 {
     struct wait *w = *at;

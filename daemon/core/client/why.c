@@ -310,6 +310,8 @@ static void why_held(const struct pv_node *n, const struct pv_peer *p, json_t **
                  : "as many as it takes from one are unread there, or stored");
 }
 
+/* The part keeps nothing of its own: each answer is made from what the others know at that moment.
+ */
 struct why {
     struct pv_node *node;
 };
@@ -375,6 +377,7 @@ static void do_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     pv_ctlsrv_answer(n->ctl, handle, events);
 }
 
+/* Both need a peer of any kind: static peers fail for reasons of their own. */
 static const struct pv_command commands[] = {
     {PV_CTLAPI_WHY, PV_NEEDS_PEER, do_why},
     {PV_CTLAPI_TRACE, PV_NEEDS_PEER, do_trace},

@@ -60,6 +60,7 @@ static int make_admin(struct pv_node *node, const struct pv_engine_config *cfg, 
     return PV_OK;
 }
 
+/* Clients that wait are not answered here: their streams end with the engine. */
 static void free_admin(void *part)
 {
     struct admin *a = part;

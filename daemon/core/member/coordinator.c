@@ -380,6 +380,8 @@ static void run_coordinator(void *part, pv_ns now)
 
 /* --- names, time ------------------------------------------------------------------------------ */
 
+/* A name that is not found is the error that users see: without an address no attempt would bring
+ * another one. */
 static void host_found(struct pv_coord *c, bool tls, const struct pv_job_result *result, pv_ns now)
 {
     if (result->status != PV_OK) {
@@ -540,6 +542,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     show_problems(n, st, now);
 }
 
+/* The round trip is left out while the connection is away: an old figure would look like a good
+ * one. */
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct pv_coord *c = part;
