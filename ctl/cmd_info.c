@@ -40,13 +40,18 @@ static void peer_row(struct pv_table *t, const json_t *peer, double now)
     const json_t *path = json_object_get(peer, "path");
     double rtt = pv_json_real(path, "rtt_ms", -1), loss = pv_json_real(path, "loss", -1);
     double shake = pv_json_real(peer, "last_handshake", 0);
+    double seen = pv_json_real(peer, "last_seen", 0);
     bool online = pv_json_bool(peer, "online");
 
     snprintf(text, sizeof(text), "%.63s%s", pv_json_text(peer, "name", "?"),
              pv_json_bool(peer, "admin") ? " (admin)" : "");
     pv_table_cell(t, PV_BOLD, text);
     pv_table_cell(t, PV_PLAIN, pv_json_text(peer, "ip4", pv_json_text(peer, "ip6", "-")));
-    pv_table_cell(t, online ? PV_GREEN : PV_DIM, online ? "online" : "offline");
+    if (!online && seen > 0)
+        snprintf(text, sizeof(text), "offline, seen %.60s ago", pv_duration_format(now - seen, rx));
+    else
+        snprintf(text, sizeof(text), "%s", online ? "online" : "offline");
+    pv_table_cell(t, online ? PV_GREEN : PV_DIM, text);
     path_cell(t, path);
     /* -1 stands for "not measured": a round trip of 0 ms is a value. */
     pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : pv_show_ms(rtt, text));

@@ -360,6 +360,10 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
     bool came = presence == PV_PRESENCE_ONLINE &&
                 (p->presence != PV_PRESENCE_ONLINE || since_us != p->since_us);
     bool changed = presence != p->presence;
+    if (changed && p->presence == PV_PRESENCE_ONLINE)
+        p->gone_us = pv_peer_env_wall(p->env, now);
+    if (presence == PV_PRESENCE_OFFLINE && since_us != 0)
+        p->gone_us = since_us;
     p->presence = presence;
     p->news |= changed ? PV_PEER_FACT_PRESENCE : 0;
     if (presence == PV_PRESENCE_ONLINE)

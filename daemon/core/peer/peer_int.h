@@ -74,6 +74,7 @@ struct pv_peer {
 
     /* what is known about its presence (members) */
     enum pv_presence presence;
+    uint64_t gone_us;  /* Unix time when it was last online, as far as was told; 0 = never */
     uint64_t since_us; /* of its last hello, coordinator's clock */
 
     /* state */

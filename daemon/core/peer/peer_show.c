@@ -46,6 +46,7 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
     };
     const struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
     pv_peer_show_path(p, &x.path);
+    uint64_t wall = pv_peer_env_wall(p->env, now), seen = p->gone_us;
     if (l != NULL) {
         x.tx_bytes = atomic_load_explicit(&l->tx_bytes, memory_order_relaxed);
         x.rx_bytes = atomic_load_explicit(&l->rx_bytes, memory_order_relaxed);
@@ -54,7 +55,12 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
          * could still be in use. */
         if (p->is_static)
             x.online = heard != 0 && now - heard < PV_SESSION_REJECT_AFTER;
+        if (heard != 0 && heard <= now && wall - (now - heard) / 1000 > seen)
+            seen = wall - (now - heard) / 1000;
     }
+    /* The coordinator's clock may be ahead of ours. */
+    if (!x.online)
+        x.last_seen_ms = (seen < wall ? seen : wall) / 1000;
     *ret_peer = x;
 }
 

@@ -161,15 +161,15 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
 {
     return pv_ctlapi_append(
         peers, "peers",
-        pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:s?, s:o, s:o}",
-                       "name", peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6),
-                       "key", pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key),
-                       "online", peer->online, "admin", peer->admin, "path",
-                       pv_ctlapi_path_json(&peer->path), "tx_bytes", u64_json(peer->tx_bytes),
-                       "rx_bytes", u64_json(peer->rx_bytes), "last_handshake",
-                       time_json(peer->last_handshake_ms), "proof", peer->proof, "former",
-                       pv_ctlapi_key(peer->former), "another_since",
-                       peer->former == NULL ? json_null() : u64_json(peer->another_since_s)));
+        pv_ctlapi_pack(
+            "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:o}", "name",
+            peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6), "key",
+            pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online", peer->online,
+            "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path), "tx_bytes",
+            u64_json(peer->tx_bytes), "rx_bytes", u64_json(peer->rx_bytes), "last_handshake",
+            time_json(peer->last_handshake_ms), "last_seen", time_json(peer->last_seen_ms), "proof",
+            peer->proof, "former", pv_ctlapi_key(peer->former), "another_since",
+            peer->former == NULL ? json_null() : u64_json(peer->another_since_s)));
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)

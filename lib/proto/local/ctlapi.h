@@ -204,6 +204,7 @@ struct pv_ctlapi_peer {
     struct pv_ctlapi_path path;
     uint64_t tx_bytes, rx_bytes; /* inner packets sent and received */
     uint64_t last_handshake_ms;  /* 0: null */
+    uint64_t last_seen_ms;       /* online, or heard; 0: null, it is online or nobody knows */
     const uint8_t *former;    /* identity key of the machine that had the name before; NULL: null */
     uint64_t another_since_s; /* with former: Unix seconds since when it is another machine */
     const char *proof; /* "daemon": its connections are proven to be its daemon's; "none": its

@@ -192,6 +192,7 @@ static inline void assert_one_line_error(const char *part)
     "\"last_handshake\":null},{\"name\":\"a-longer-name\",\"ip4\":null,\"ip6\":null,"      \
     "\"key\":\"K\",\"wg_key\":\"W\",\"online\":false,\"path\":{\"type\":\"none\","         \
     "\"local\":null,\"remote\":null,\"via\":null,\"rtt_ms\":null,\"loss\":null,"           \
-    "\"mtu\":null},\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null}]"
+    "\"mtu\":null},\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,"                 \
+    "\"last_seen\":32503680000.0}]" /* our clock is behind: it was just now */
 
 #endif /* PV_CTL_FAKE_H */

@@ -485,14 +485,15 @@ static void peers_prints_an_aligned_table(void **state)
     (void)state;
     answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
     assert_int_equal(RUN("peers"), 0);
-    assert_string_equal(
-        t.out,
-        "NAME           ADDRESS    STATE    PATH                     RTT      LOSS  RECEIVED  "
-        "SENT     HANDSHAKE\n"
-        "pi             10.66.1.5  online   direct 192.0.2.44:51002  31.2 ms  0 %   12 B      "
-        "1.0 MiB  never\n"
-        "a-longer-name  -          offline  -                        -        -     0 B       "
-        "0 B      never\n");
+    assert_string_equal(t.out, "NAME           ADDRESS    STATE                  PATH              "
+                               "       RTT      LOSS  RECEIVED  "
+                               "SENT     HANDSHAKE\n"
+                               "pi             10.66.1.5  online                 direct "
+                               "192.0.2.44:51002  31.2 ms  0 %   12 B      "
+                               "1.0 MiB  never\n"
+                               "a-longer-name  -          offline, seen 0 s ago  -                 "
+                               "       -        -     0 B       "
+                               "0 B      never\n");
     assert_int_equal(RUN("-q", "peers"), 0);
     assert_int_equal(t.out_len + t.err_len, 0);
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[]}\n");
@@ -688,11 +689,10 @@ static void changes_are_sent_as_they_are(void **state)
 static void a_reload_says_what_came_of_it(void **state)
 {
     (void)state;
-    answers("reload", "{\"id\":@,\"ok\":true,\"version\":1,\"file\":\"/c\",\"changed\":"
-                      "[\"[a] b\",\"[c] d\"],\"restart\":[\"[e] f\"]}\n");
+    answers("reload", "{\"id\":@,\"ok\":true,\"file\":\"c\",\"changed\":[\"[a] b\"],"
+                      "\"restart\":[\"[e] f\"]}\n");
     assert_int_equal(RUN("reload"), 0);
-    assert_string_equal(t.out, "read /c\nchanged: [a] b, [c] d\n"
-                               "waits for a restart of p2pvpnd: [e] f\n");
+    assert_string_equal(t.out, "read c\nchanged: [a] b\nwaits for a restart of p2pvpnd: [e] f\n");
 }
 
 /* --- ping, wait ---------------------------------------------------------------------------- */

@@ -289,8 +289,10 @@ static void peers_json_is_exactly_the_contract(void **state)
         .last_handshake_ms = 1790000000250,
         .proof = "daemon",
     };
-    struct pv_ctlapi_peer away = {
-        .name = "wg", .wg_key = KEY, .path = {.rtt_ms = -1, .loss = -1, .via = "203.0.113.5:3478"}};
+    struct pv_ctlapi_peer away = {.name = "wg",
+                                  .wg_key = KEY,
+                                  .last_seen_ms = 1790000000500,
+                                  .path = {.rtt_ms = -1, .loss = -1, .via = "203.0.113.5:3478"}};
     assert_int_equal(pv_ctlapi_peers_add(peers, &direct), PV_OK);
     assert_int_equal(pv_ctlapi_peers_add(peers, &away), PV_OK);
     assert_json(peers,
@@ -300,13 +302,15 @@ static void peers_json_is_exactly_the_contract(void **state)
                 "\"path\":{\"type\":\"direct\",\"local\":\"192.168.1.2:4000\","
                 "\"remote\":\"192.0.2.1:5000\",\"via\":null,\"rtt_ms\":9.2,\"loss\":0.0,"
                 "\"mtu\":1420},\"tx_bytes\":12,\"rx_bytes\":9223372036854775807,"
-                "\"last_handshake\":1790000000.25,\"proof\":\"daemon\",\"former\":null,\"another_"
+                "\"last_handshake\":1790000000.25,\"last_seen\":null,\"proof\":\"daemon\","
+                "\"former\":null,\"another_"
                 "since\":null},"
                 "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
                 "=\",\"online\":false,\"admin\":false,\"path\":{\"type\":\"none\",\"local\":null,"
                 "\"remote\":null,"
                 "\"via\":\"203.0.113.5:3478\",\"rtt_ms\":null,\"loss\":null,\"mtu\":null},"
-                "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"proof\":null,\"former\":"
+                "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"last_seen\":1790000000.5,"
+                "\"proof\":null,\"former\":"
                 "null,\"another_since\":null}]}");
 }
 

@@ -348,6 +348,34 @@ static void a_reload_is_asked_of_the_shell_once(void **state)
     expect_said("reload: nothing is changed: /c:4: level: no such level");
 }
 
+/* By the coordinator's word, or since it does not tell of the peer any more. */
+static void a_peer_that_went_was_last_seen_then(void **state)
+{
+    (void)state;
+    struct pv_peer *p = fake_peers_member(&x, 7, "bob", 7);
+    struct pv_ctlapi_peer seen;
+    const uint64_t start_us = 1790000000000000;
+    const pv_ns now = x.f.now;
+    x.env.wall_us = start_us;
+    x.env.wall_at = now;
+    pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
+    pv_peer_show(p, &seen, now);
+    assert_int_equal(seen.last_seen_ms, 0); /* never */
+    pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, start_us - 7000000, now);
+    pv_peer_show(p, &seen, now);
+    assert_int_equal(seen.last_seen_ms, (start_us - 7000000) / 1000);
+    pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 5, now);
+    pv_peer_show(p, &seen, now);
+    assert_int_equal(seen.last_seen_ms, 0); /* it is there */
+    pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now + PV_S(3));
+    pv_peer_show(p, &seen, now + PV_S(60));
+    assert_int_equal(seen.last_seen_ms, start_us / 1000 + 3000);
+    /* A clock that is ahead of ours does not make it the future. */
+    pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, start_us + 900000000, now + PV_S(60));
+    pv_peer_show(p, &seen, now + PV_S(60));
+    assert_int_equal(seen.last_seen_ms, start_us / 1000 + 60000);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
@@ -366,6 +394,7 @@ int main(void)
         TEST(ip_is_that_of_this_node_or_of_the_named_peer),
         TEST(the_log_level_is_set_at_once),
         TEST(a_reload_is_asked_of_the_shell_once),
+        TEST(a_peer_that_went_was_last_seen_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
