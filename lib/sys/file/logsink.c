@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,6 +43,44 @@ static void begin_new_file(struct pv_logsink *sink)
     close(fd);
 }
 
+/* Where the value of key ("peer=") begins, outside of quoted values, which may hold anybody's text;
+ * ret_len: up to the next blank. NULL: there is none, or it is quoted. */
+static const char *find_key(const char *line, const char *key, int *ret_len)
+{
+    bool quoted = false;
+    for (const char *p = line; *p != '\0'; p++) {
+        if (*p == '"')
+            quoted = !quoted;
+        if (quoted || (p > line && p[-1] != ' ') || strncmp(p, key, strlen(key)) != 0)
+            continue;
+        p += strlen(key);
+        *ret_len = (int)strcspn(p, " ");
+        return *p == '"' || *ret_len == 0 ? NULL : p;
+    }
+    return NULL;
+}
+
+/* One entry of the journal's own protocol. A line has no control characters (log.h), so no value
+ * needs the form with a length. False: the journal did not take it. */
+static bool send_entry(const struct pv_logsink *sink, int priority, const char *line)
+{
+    static const struct {
+        const char *key, *field;
+    } fields[] = {{"peer=", "PEER"}, {"network=", "NETWORK"}};
+    char text[2 * PV_LOG_LINE_MAX + 128];
+    int len = 0;
+    int n = snprintf(text, sizeof(text), "MESSAGE=%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=%s\n", line,
+                     priority, sink->program);
+    for (size_t i = 0; i < PV_ARRAY_LEN(fields) && n > 0 && (size_t)n < sizeof(text); i++) {
+        const char *value = find_key(line, fields[i].key, &len);
+        if (value != NULL)
+            n += snprintf(text + n, sizeof(text) - (size_t)n, "%s=%.*s\n", fields[i].field, len,
+                          value);
+    }
+    return n > 0 && (size_t)n < sizeof(text) &&
+           send(sink->journal_fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) == n;
+}
+
 /* One write(2) for a line, so that lines of several threads do not mix; stdio would need a lock. */
 static void write_log_line(void *ctx, enum pv_log_level level, const char *line)
 {
@@ -49,6 +89,8 @@ static void write_log_line(void *ctx, enum pv_log_level level, const char *line)
     struct pv_logsink *sink = ctx;
     char text[PV_LOG_LINE_MAX + 96], when[32];
     int n;
+    if (sink->journal_fd >= 0 && send_entry(sink, syslog_level[level], line))
+        return;
     if (sink->journal) {
         n = snprintf(text, sizeof(text), "<%d>%s\n", syslog_level[level], line);
     } else {
@@ -97,14 +139,37 @@ static void find_file(struct pv_logsink *sink, const struct stat *st)
     sink->room = size < PV_LOGSINK_FILE_MAX ? PV_LOGSINK_FILE_MAX - size : 0;
 }
 
-struct pv_log pv_logsink_open(struct pv_logsink *sink, const char *program, enum pv_log_level level)
+/* Connected at once: later this program may have no right to. The socket is systemd's and outlives
+ * the journal's restarts. */
+static int connect_journal(const char *path)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    if (snprintf(to.sun_path, sizeof(to.sun_path), "%s", path) >= (int)sizeof(to.sun_path))
+        return -1;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+struct pv_log pv_logsink_open_at(struct pv_logsink *sink, const char *program,
+                                 enum pv_log_level level, const char *journal_socket)
 {
     struct stat st;
-    *sink = (struct pv_logsink){.program = program};
+    *sink = (struct pv_logsink){.program = program, .journal_fd = -1};
     pthread_mutex_init(&sink->lock, NULL);
     if (fstat(STDERR_FILENO, &st) == 0) {
         sink->journal = is_journal(&st);
         find_file(sink, &st);
     }
+    if (sink->journal)
+        sink->journal_fd = connect_journal(journal_socket);
     return (struct pv_log){.level = level, .sink = write_log_line, .ctx = sink};
+}
+
+struct pv_log pv_logsink_open(struct pv_logsink *sink, const char *program, enum pv_log_level level)
+{
+    return pv_logsink_open_at(sink, program, level, PV_LOGSINK_JOURNAL);
 }

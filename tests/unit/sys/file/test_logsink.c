@@ -2,7 +2,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "sys/file/logsink.h"
@@ -72,23 +74,63 @@ static void lines_have_a_time_and_a_level(void **state)
     assert_string_equal(text + end, " other: warn: it rains: where=here\n");
 }
 
-static void the_journal_gets_levels_only_where_it_listens(void **state)
+/* Standard error is what systemd says it gave us. */
+static void pretend_journal(const struct fixture *f)
 {
-    struct fixture *f = *state;
-    struct pv_logsink sink;
     struct stat st;
     char stream[64];
     assert_int_equal(fstat(f->fd, &st), 0);
     snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
              (unsigned long long)st.st_ino);
     setenv("JOURNAL_STREAM", stream, 1);
-    struct pv_log log = pv_logsink_open(&sink, "other", PV_LOG_INFO);
+}
+
+static void expect_entry(int fd, const char *text)
+{
+    char got[1024];
+    ssize_t n = recv(fd, got, sizeof(got) - 1, MSG_DONTWAIT);
+    assert_true(n > 0);
+    got[n] = '\0';
+    assert_string_equal(got, text);
+}
+
+static void the_journal_gets_fields(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_logsink sink;
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    snprintf(at.sun_path, sizeof(at.sun_path), "%s/journal", f->dir);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&at, sizeof(at)), 0);
+    pretend_journal(f);
+    struct pv_log log = pv_logsink_open_at(&sink, "other", PV_LOG_INFO, at.sun_path);
+    pv_log(&log, PV_LOG_WARN, "peer=%s network=%s what=\"not told\"", "pi", "home");
+    expect_entry(fd, "MESSAGE=not told: peer=pi network=home\nPRIORITY=4\n"
+                     "SYSLOG_IDENTIFIER=other\nPEER=pi\nNETWORK=home\n");
+    /* What somebody else wrote is no field. */
+    pv_log(&log, PV_LOG_INFO, "what=said why=\"%s\"", "no peer=eve\nPRIORITY=0");
+    expect_entry(fd, "MESSAGE=said: why=\"no peer=eve?PRIORITY=0\"\nPRIORITY=6\n"
+                     "SYSLOG_IDENTIFIER=other\n");
+    assert_string_equal(content(f->file), "");
+    close(fd); /* nobody takes entries any more: the line goes to standard error */
+    pv_log(&log, PV_LOG_ERROR, "what=alone");
+    assert_string_equal(content(f->file), "<3>alone\n");
+    close(sink.journal_fd);
+    unlink(at.sun_path);
+}
+
+static void the_journal_gets_levels_only_where_it_listens(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_logsink sink;
+    pretend_journal(f);
+    struct pv_log log = pv_logsink_open_at(&sink, "other", PV_LOG_INFO, "/nonexistent/socket");
     pv_log(&log, PV_LOG_ERROR, "what=broken");
     assert_string_equal(content(f->file), "<3>broken\n");
     static const char *const wrong[] = {"1:2", "", "x", "99999999999999999999:1"};
     for (unsigned i = 0; i < PV_ARRAY_LEN(wrong); i++) {
         setenv("JOURNAL_STREAM", wrong[i], 1);
-        log = pv_logsink_open(&sink, "other", PV_LOG_INFO);
+        log = pv_logsink_open_at(&sink, "other", PV_LOG_INFO, "/nonexistent/socket");
         assert_false(sink.journal);
     }
 }
@@ -125,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(lines_have_a_time_and_a_level, make, drop),
+        cmocka_unit_test_setup_teardown(the_journal_gets_fields, make, drop),
         cmocka_unit_test_setup_teardown(the_journal_gets_levels_only_where_it_listens, make, drop),
         cmocka_unit_test_setup_teardown(a_full_file_steps_aside, make, drop),
         cmocka_unit_test_setup_teardown(files_of_others_are_left_alone, make, drop),
