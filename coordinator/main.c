@@ -29,7 +29,7 @@
 
 /* Reads the keys, and makes them in a new directory: `url` works before the first start, so that
  * the URL can be handed out early. */
-static int keys_for_url(const char *dir, struct pv_coordkeys *keys,
+static int keys_for_url(const char *dir, struct pv_coordkeys *keys, bool *ret_made,
                         char error[static PV_COORDKEYS_ERROR_MAX])
 {
     struct pv_rng rng = pv_entropy();
@@ -41,6 +41,7 @@ static int keys_for_url(const char *dir, struct pv_coordkeys *keys,
     if (r < 0)
         return r;
     r = pv_coordkeys_make(dir, &rng, keys, error);
+    *ret_made = r == PV_OK;
     close(lock);
     return r;
 }
@@ -63,26 +64,36 @@ static int format_url(const struct pv_coordset *set, const struct pv_coordkeys *
                       : pv_coord_print_error("the public address cannot stand in a URL");
 }
 
-/* The note about a guessed address goes to stderr: stdout is for scripts. */
+/* Notes go to stderr: stdout is for scripts. With a --state that is not the coordinator's, new keys
+ * are keys that nobody serves, so they are told of. */
 static int print_url(struct pv_coordset *set)
 {
     char error[PV_RIGHTS_ERROR_MAX], note[PV_COORDURL_NOTE_MAX], text[PV_URL_TEXT_BUF] = "";
+    char state[PATH_MAX]; /* as it was given */
+    bool made = false;
     struct pv_rights rights;
     struct pv_coordkeys *keys = pv_secret_alloc(sizeof(*keys));
     if (keys == NULL)
         return pv_coord_print_error("out of memory");
+    memcpy(state, set->state, sizeof(state));
     /* As the user that runs it: keys made here are for it. */
     if (pv_rights_enter(&rights, set, error) < 0) {
         pv_secret_free(keys);
         return pv_coord_print_error(error);
     }
-    int r = keys_for_url(set->state, keys, error);
+    int r = keys_for_url(set->state, keys, &made, error);
     int code = r < 0 ? pv_coord_print_error(error) : format_url(set, keys, text, note);
     pv_secret_free(keys);
     if (code == PV_COORDEXIT_DONE) {
         printf(set->json ? "{\"version\":1,\"url\":\"%s\"}\n" : "%s\n", text);
         if (note[0] != '\0')
             fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
+        fflush(stdout);
+        if (made)
+            fprintf(stderr,
+                    "p2pvpn-coordinator: made new keys in %s: this URL is right for a coordinator "
+                    "with this --state\n",
+                    state);
     }
     pv_wipe(text, sizeof(text));
     return code;
