@@ -14,6 +14,7 @@ enum {
     SOURCE_SLOTS = 4096, /* ours: source networks remembered for rates; older ones give way */
     NODES_MAX = 1 << 20, /* ours: nodes online or asked for; 1024 for each of 1000 connections */
     SK_LEN = PV_SIGN_SK_LEN + PV_DH_LEN, /* signing key, then the same key for handshakes */
+    GUARDED_LEN = SK_LEN + PV_CTL_SECRET_LEN,
 };
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -72,7 +73,6 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     c->open = cfg->open;
     c->stun = cfg->stun;
     c->n_stun = cfg->n_stun;
-    memcpy(c->secret, cfg->secret, sizeof(c->secret));
     c->map = pv_map_make(rng, c->limits.conns);
     pv_heap_init(&c->timers);
     pv_heap_init(&c->rests);
@@ -81,7 +81,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     /* One network may take half, so that the other half is for all others also in quiet times. */
     pv_places_init(&c->strangers, c->limits.guests, (c->limits.guests + 1) / 2, rng);
     pv_places_init(&c->members_places, c->limits.regulars, c->limits.regulars, rng);
-    c->sk = pv_secret_alloc(SK_LEN);
+    c->sk = pv_secret_alloc(GUARDED_LEN);
     int r = c->sk == NULL ? PV_ERR_NOMEM : pv_regulars_init(&c->regulars, rng);
     if (r == PV_OK)
         r = pv_bucket_table_new(&c->sources, SOURCE_SLOTS, c->limits.source_rate,
@@ -97,6 +97,8 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     }
     memcpy(c->sk, cfg->sk, PV_SIGN_SK_LEN);
     pv_sign_sk_to_dh(c->sk, c->sk + PV_SIGN_SK_LEN);
+    c->secret = c->sk + SK_LEN;
+    memcpy(c->secret, cfg->secret, PV_CTL_SECRET_LEN);
     pv_registry_init(&c->registry, c->sk, c->limits.networks, rng, log);
     c->registry.limits = cfg->net_limits;
     *ret_coord = c;
@@ -127,7 +129,6 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     pv_heap_done(&c->timers);
     pv_heap_done(&c->rests);
     pv_secret_free(c->sk);
-    pv_wipe(c->secret, sizeof(c->secret));
     free(c);
     return NULL;
 }

@@ -25,7 +25,7 @@ void pv_coord_networks(const struct pv_coord *c, pv_ns now,
 
 void pv_coord_set_secret(struct pv_coord *c, const uint8_t secret[static PV_CTL_SECRET_LEN])
 {
-    memcpy(c->secret, secret, sizeof(c->secret));
+    memcpy(c->secret, secret, PV_CTL_SECRET_LEN);
 }
 
 int pv_coord_drop_begin(struct pv_coord *c, const uint8_t id[static PV_NETWORK_ID_LEN])

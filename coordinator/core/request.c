@@ -240,7 +240,7 @@ static bool may_create(struct pv_coord *c, const struct pv_conn *s, const struct
                        pv_ns now, enum pv_ctl_error *ret_error)
 {
     *ret_error = PV_CTL_E_NOT_ALLOWED;
-    if (put->has_secret && pv_ct_equal(put->secret, c->secret, sizeof(c->secret)))
+    if (put->has_secret && pv_ct_equal(put->secret, c->secret, PV_CTL_SECRET_LEN))
         return true;
     if (!c->open)
         return false;
