@@ -2,13 +2,30 @@
 /* p2pvpnctl: the program around run.h. */
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "crypto/ct.h"
 #include "ctl/run.h"
 #include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_wipe.h"
+#include "sys/proc/confine.h"
+
+/* Tokens, URLs and messages pass through this memory: no core dump and no debugger of the same user
+ * gets them. (The leak checker needs what PR_SET_DUMPABLE takes away.) */
+static void keep_memory_private(void)
+{
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    (void)!setrlimit(RLIMIT_CORE, &none);
+#ifndef PV_SANITIZED
+    (void)prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
 
 int main(int argc, char **argv)
 {
+    keep_memory_private();
+    pv_ctlapi_wipe_freed();
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is told by the write */
     if (pv_crypto_init() < 0) {
         fputs("p2pvpnctl: the crypto library does not work\n", stderr);

@@ -22,6 +22,7 @@
 #include "daemon/settings.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/store.h"
+#include "proto/local/ctlapi_wipe.h"
 #include "sys/file/file.h"
 #include "sys/file/logsink.h"
 #include "sys/net/stream.h"
@@ -737,6 +738,7 @@ static int serve(struct daemon *d)
         r = pv_crypto_init();
     if (r < 0)
         return say(EXIT_FAILED, "start: %s", pv_strstatus(r));
+    pv_ctlapi_wipe_freed();
     /* Of [interface] private-key-file: it is needed again when the daemon forgets its identity. */
     uint8_t *transport_key = pv_secret_alloc(PV_DH_LEN);
     if (transport_key == NULL)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "crypto/ct.h"
 #include "ctl/lib/launch.h"
 #include "proto/local/ctlapi_pack.h"
 #include "sys/proc/clock.h"
@@ -249,6 +250,9 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
 {
     req->id = ++cli->last_id;
     int r = pv_client_send(&cli->client, req, cli->deadline);
+    /* The answer may take a minute, in which a token or URL needs to be in the daemon only. */
+    if (req->secret != NULL)
+        pv_wipe(req->secret, strlen(req->secret));
     while (r == PV_OK) {
         struct pv_ctlapi_reply reply;
         r = pv_client_next(&cli->client, cli->deadline, &reply);

@@ -82,8 +82,8 @@ PV_MUST_CHECK int pv_cli_connect_or_start(struct pv_cli *cli);
 
 /* Something that happened while a request ran; borrowed. */
 typedef void pv_cli_event_fn(struct pv_cli *cli, const struct pv_ctlapi_reply *event, void *ctx);
-/* Sends req and waits for its answer. 0: *ret_body is the answer's object, a new reference. Else
- * an exit code, and the user has been told why. on_event may be NULL. */
+/* Sends req, wipes its secret and waits for its answer. 0: *ret_body is the answer's object, a new
+ * reference. Else an exit code, and the user has been told why. on_event may be NULL. */
 PV_MUST_CHECK int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req,
                               pv_cli_event_fn *on_event, void *ctx, json_t **ret_body);
 /* What most commands do: connects, sends req, waits at most 30 s (or --timeout) for its answer. As

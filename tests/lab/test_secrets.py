@@ -4,10 +4,12 @@ import base64
 import glob
 import os
 import re
+import signal
 
 from lab import check, equal, scenario, wait
 
 STATE = "/var/lib/p2pvpn"
+NETWORK_ID = 16  # bytes
 
 
 def mappings(pid):
@@ -136,6 +138,78 @@ def keys_are_once_in_locked_memory_and_in_their_files(lab):
         on_disk(coordinator.host, "", both)
         said = a.ctl("status", "--json").out + a.ctl("peers", "--json").out
         check(both[1].decode() not in said, f"{what} in an answer")
+        for path in glob.glob(os.path.join(lab.logs, "*.log")):
+            with open(path, "rb") as f:
+                check(both[1] not in f.read(), f"{what} in {os.path.basename(path)}")
+
+
+def stalled(host, *argv):
+    """A command of p2pvpnctl that has to wait: its process, once it sleeps in poll() for the daemon."""
+    program = host.start(host.lab.bin("p2pvpnctl"), *argv)
+
+    def sleeps():
+        program.must_run()
+        with open(f"/proc/{program.pid}/comm", encoding="ascii") as f:
+            started = f.read().strip() == "p2pvpnctl"
+        with open(f"/proc/{program.pid}/stat", encoding="ascii") as f:
+            asleep = f.read().rsplit(")", 1)[1].split()[0] == "S"
+        return started and asleep and any(
+            os.readlink(x).startswith("socket:") for x in glob.glob(f"/proc/{program.pid}/fd/*"))
+    wait("p2pvpnctl to wait for the daemon", sleeps)
+    return program
+
+
+def look_at_waiting(host, what, forms, *argv):
+    """While p2pvpnctl waits for a daemon that stands still, its arguments, environment and memory are
+    searched, and nobody gets a core of it."""
+    host.p2pvpnd.popen.send_signal(signal.SIGSTOP)
+    try:
+        program = stalled(host, *argv)
+        wait(f"{what} to leave the memory of p2pvpnctl",
+             lambda: not any(places(program.pid, x) for x in forms))
+        look(program.pid, what, forms, False)
+        program.kill()
+    finally:
+        host.p2pvpnd.popen.send_signal(signal.SIGCONT)
+
+
+def invite_forms(token):
+    """The seed of an invite, and the text that has it: version, network, seed, coordinators."""
+    text = token.removeprefix("p2pvpn-")
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return raw[1 + NETWORK_ID:][:32], text.encode()
+
+
+@scenario
+def coordinators_secrets_and_invites_are_nowhere_else(lab):
+    """The coordinator's key and create secret, and tokens that were used or not: after create and
+    join, in each process, answer, log and directory; and in p2pvpnctl while it waits."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    url = coordinator.url()
+    for host in (a, b):
+        host.daemon()
+    directory = "/var/lib/p2pvpn-coordinator"
+    own = {"coordinator": f"{directory}/coordinator.key", "create": f"{directory}/create.key"}
+    forms = {what: read_key(coordinator.host, path) for what, path in own.items()}
+    look_at_waiting(a, "create", forms["create"], "create", url, "--name", "a")
+    forms["first invite"] = invite_forms(a.create(url))
+    used, kept = (a.ctl("invite").out.strip() for _ in range(2))
+    forms["used invite"], forms["kept invite"] = invite_forms(used), invite_forms(kept)
+    look_at_waiting(b, "used invite", forms["used invite"], "join", used, "--name", "b")
+    wait("b to be a member", lambda: b.ctl("join", used, "--name", "b", check_rc=False) and
+         b.json("status").get("network"), 30)
+    a.wait_direct(b)
+    for what, both in forms.items():
+        path = own.get(what, "")
+        look(coordinator.program.pid, what, both, what in own)
+        on_disk(coordinator.host, path, both)
+        for host in (a, b):
+            look(host.p2pvpnd.pid, what, both, False)
+            on_disk(host, "", both)
+            said = "".join(host.ctl(*x, "--json").out for x in (["status"], ["peers"]))
+            said += a.ctl("invite", "list", "--json").out
+            check(both[1].decode() not in said, f"{what} in an answer")
         for path in glob.glob(os.path.join(lab.logs, "*.log")):
             with open(path, "rb") as f:
                 check(both[1] not in f.read(), f"{what} in {os.path.basename(path)}")
