@@ -583,6 +583,10 @@ static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
 {
     struct pv_heap_node *node;
+    if (c->registry.retry_at <= now) {
+        pv_registry_retry(&c->registry, pv_coord_wall(c, now), now);
+        settle_changes(c, now);
+    }
     while ((node = pv_heap_pop_due(&c->rests, now)) != NULL)
         end_rest(c, PV_CONTAINER_OF(node, struct pv_cnet, rest));
     while ((node = pv_heap_pop_due(&c->timers, now)) != NULL)
@@ -591,7 +595,8 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
 
 pv_ns pv_coord_next_timeout(const struct pv_coord *c)
 {
-    return pv_min_ns(pv_heap_next(&c->timers), pv_heap_next(&c->rests));
+    return pv_min_ns(c->registry.retry_at,
+                     pv_min_ns(pv_heap_next(&c->timers), pv_heap_next(&c->rests)));
 }
 
 /* Each connection gets its bye; poll_ready closes them as they are written out, or their time to

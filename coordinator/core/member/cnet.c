@@ -137,7 +137,8 @@ static int add_to_roster(struct pv_cnet *net, const struct pv_cnet_row *row, str
                          : pv_roster_add(net->roster, row->statement, receipt, &added);
 }
 
-/* Room in the log comes first, the roster second: the roster keeps what it has taken. A foreign
+/* Room in the log comes first, the roster second: the roster keeps what it has taken, and the
+ * network notes as unlisted what got no further, so that the same row goes on from there. A foreign
  * receipt is added after ours; of two the lower time counts, and one that does no good does no harm
  * either. */
 int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row)
@@ -146,10 +147,14 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row)
     pv_statement_hash(row->statement, hash);
     const struct pv_roster_entry *entry = pv_roster_find(net->roster, hash);
     /* The record is in the roster from the start, and in the log when its row comes. */
-    bool listed = entry != NULL && (entry->st.type != PV_ST_NETWORK || net->record != NULL);
+    bool listed = entry != NULL && entry != net->unlisted &&
+                  (entry->st.type != PV_ST_NETWORK || net->record != NULL);
     int r = reserve_place((void **)&net->log, net->log_len, &net->log_cap, sizeof(*net->log));
     if (r == PV_OK)
         r = add_to_roster(net, row, row->receipt);
+    entry = pv_roster_find(net->roster, hash);
+    if (!listed)
+        net->unlisted = entry;
     if (r == PV_OK && row->foreign.len > 0 && add_to_roster(net, row, row->foreign) == PV_ERR_NOMEM)
         r = PV_ERR_NOMEM;
     if (r < 0)
@@ -157,13 +162,13 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row)
     net->head_known = false;
     if (listed)
         return PV_OK;
-    entry = pv_roster_find(net->roster, hash);
     if (entry == NULL)
         return PV_ERR_REFUSED; /* put aside: the statement that gives its signer the right is not
                                   here */
     r = index_entry(net, entry);
     if (r < 0)
         return r;
+    net->unlisted = NULL;
     net->log[net->log_len++] = (struct pv_cnet_entry){.at = row->at, .entry = entry};
     return PV_OK;
 }
@@ -197,6 +202,8 @@ static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entr
                 (net->n_admins - i) * sizeof(struct pv_roster_entry *));
         break;
     }
+    if (net->unlisted == entry)
+        net->unlisted = NULL;
     net->head_known = false;
     if (net->n_dropped < PV_CNET_DROPPED)
         memcpy(net->dropped[net->n_dropped++], entry->st.hash, PV_STATEMENT_HASH_LEN);

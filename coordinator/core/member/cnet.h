@@ -58,7 +58,8 @@ struct pv_cnet {
     struct pv_cnet_entry *log; /* ascending by place */
     size_t log_len;
     size_t log_cap;
-    uint8_t (*gone)[PV_SIGN_PK_LEN]; /* members that went since the owner last looked */
+    const struct pv_roster_entry *unlisted; /* in the roster, without memory for its place here */
+    uint8_t (*gone)[PV_SIGN_PK_LEN];        /* members that went since the owner last looked */
     size_t n_gone;
     uint8_t dropped[PV_CNET_DROPPED][PV_STATEMENT_HASH_LEN]; /* rows that the store may forget */
     size_t n_dropped;
@@ -114,9 +115,8 @@ struct pv_cnet_row {
     struct pv_view foreign;
     bool verified;
 };
-/* Takes in a row. It
- * counts after the next pv_cnet_settle(). PV_ERR_REFUSED: the roster does not want it (nothing
- * changed). PV_ERR_NOMEM. */
+/* Takes in a row. It counts after the next pv_cnet_settle(). PV_ERR_REFUSED: the roster does not
+ * want it (nothing changed). PV_ERR_NOMEM: the same row is to be taken again, before any other. */
 PV_MUST_CHECK int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row);
 /* Lets what was taken count: members that went are noted in gone, what the roster reports is
  * logged. */

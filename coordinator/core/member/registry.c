@@ -10,6 +10,7 @@
 
 enum {
     COMPLAIN_S = 10, /* ours: seconds between lines about a store that fails */
+    RETRY_S = 1,     /* ours: seconds until memory is looked for again */
 };
 
 /* A store operation under way, and what has to be taken in when it is done. */
@@ -20,6 +21,7 @@ struct pv_op {
     struct pv_work *work;
     struct pv_cnet *net;
     bool answered;
+    bool starved; /* no memory for its rows: until pv_registry_retry() */
     struct pv_storeop_result result;
     /* The statements of this operation: places in work's list, and what they got. */
     size_t n;
@@ -38,6 +40,7 @@ void pv_registry_init(struct pv_registry *reg, const uint8_t *sk, size_t max_net
     pv_rowmark_key(sk, reg->mark_key);
     reg->next_n = 1;
     reg->next_op = 1;
+    reg->retry_at = PV_NEVER;
 }
 
 /* Results and receipts lie behind the work, in one block: their number is known from the
@@ -421,8 +424,9 @@ static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_w
     struct pv_cnet *net = NULL;
     enum pv_roster_added added;
     struct pv_roster_event event;
-    if (pv_cnet_new(&net, put->items[0].statement, &reg->rng) < 0)
-        return PV_CTL_E_BAD_SIGNATURE;
+    int made = pv_cnet_new(&net, put->items[0].statement, &reg->rng);
+    if (made < 0)
+        return made == PV_ERR_NOMEM ? PV_CTL_E_STORAGE : PV_CTL_E_BAD_SIGNATURE;
     enum pv_ctl_error e = PV_CTL_E_NONE;
     for (size_t i = 1; i < put->n && e == PV_CTL_E_NONE; i++) {
         int r = pv_roster_add(net->roster, put->items[i].statement, pv_view(NULL, 0), &added);
@@ -553,24 +557,52 @@ struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg)
     return net;
 }
 
-/* Takes stored statements into the network in memory. A statement that the roster refuses after all
- * stays in the store, where it does no harm: it is refused again at the next start. */
-static void take_rows(struct pv_registry *reg, struct pv_op *op)
+/* The network of a create becomes the registry's. Two creates of one network may have crossed; the
+ * store kept what came first, and so does this. */
+static int place_fresh(struct pv_registry *reg, struct pv_op *op)
 {
-    for (size_t i = 0; i < op->n; i++) {
+    struct pv_work *work = op->work;
+    struct pv_cnet *net = pv_registry_find(reg, work->fresh->id);
+    if (net == NULL) {
+        int r = add_net(reg, work->fresh);
+        if (r < 0)
+            return r;
+        net = work->fresh;
+        work->fresh = NULL;
+    }
+    op->net = net;
+    work->net = net;
+    return PV_OK;
+}
+
+/* Takes what the store has into the network in memory. A statement that the roster refuses after
+ * all stays in the store, where it does no harm: it is refused again at the next start. One for
+ * which there is no memory would be missing until then, and nobody could put it again, as the store
+ * has it: the operation waits with it (PV_ERR_NOMEM). PV_ERR_LIMIT: no room for the network. */
+static int take_rows(struct pv_registry *reg, struct pv_op *op)
+{
+    int r = PV_OK;
+    if (op->result.status != PV_OK)
+        return PV_OK;
+    if (op->work->fresh != NULL)
+        r = place_fresh(reg, op);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < op->n && r != PV_ERR_NOMEM; i++) {
         size_t item = op->parts[i].item;
         const struct pv_cnet_row row = {.at = op->parts[i].at,
                                         .statement = statement_of(op->work, item),
                                         .receipt = pv_view(op->parts[i].receipt, PV_RECEIPT_LEN),
                                         .foreign = foreign_of(op->work, op->net, item),
                                         .verified = true}; /* judged before it was stored */
-        int r = pv_cnet_take(op->net, &row);
-        if (r < 0)
+        r = pv_cnet_take(op->net, &row);
+        if (r < 0 && r != PV_ERR_NOMEM)
             pv_log(reg->log, PV_LOG_WARN, "statement stored but not counted why=\"%s\"",
                    pv_strstatus(r));
     }
     pv_cnet_settle(op->net, reg->log);
     mark_changed(reg, op->net);
+    return r == PV_ERR_NOMEM ? r : PV_OK;
 }
 
 /* When the store failed, the rest of the list is not tried: it could rest on the statement that is
@@ -586,31 +618,20 @@ static void finish_put(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
         finish_work(reg, work, PV_CTL_E_NONE);
         return;
     }
-    take_rows(reg, op);
     for (size_t i = 0; i < op->n; i++)
         give_result(work, op->parts[i].item, op->net);
     advance_put(reg, work, wall);
 }
 
-/* Two creates of one network may have crossed; the store kept what came first, and so does this. */
-static void finish_create(struct pv_registry *reg, struct pv_op *op)
+/* One whose network has become the registry's ends as a put. This is one that failed, or that came
+ * second (place_fresh). */
+static void finish_create(struct pv_registry *reg, struct pv_op *op, int taken)
 {
     struct pv_work *work = op->work;
-    if (op->result.status != PV_OK) {
-        finish_work(reg, work, PV_CTL_E_STORAGE);
+    if (op->result.status != PV_OK || taken < 0) {
+        finish_work(reg, work, taken < 0 ? PV_CTL_E_FULL : PV_CTL_E_STORAGE);
         return;
     }
-    struct pv_cnet *first = pv_registry_find(reg, op->net->id);
-    if (first != NULL) {
-        op->net = first; /* two creates of one network crossed; the store kept what came first */
-    } else if (add_net(reg, op->net) < 0) {
-        finish_work(reg, work, PV_CTL_E_FULL);
-        return;
-    } else {
-        work->fresh = NULL;
-    }
-    work->net = op->net;
-    take_rows(reg, op);
     for (size_t i = 0; i < op->n; i++)
         give_result(work, op->parts[i].item, op->net);
     finish_work(reg, work, PV_CTL_E_NONE);
@@ -629,11 +650,9 @@ static void finish_register(struct pv_registry *reg, struct pv_op *op)
         return;
     }
     memcpy(hash, st.hash, sizeof(hash));
-    if (op->result.status == PV_OK)
-        take_rows(reg, op);
-    else if (op->result.status == PV_ERR_EXISTS)
+    if (op->result.status == PV_ERR_EXISTS)
         memcpy(hash, op->result.existing, sizeof(hash));
-    else
+    else if (op->result.status != PV_OK)
         e = op->result.status == PV_ERR_EXPIRED ? PV_CTL_E_INVITE_USED : PV_CTL_E_STORAGE;
     pv_cnet_unpin(op->net, st.signer, work->joiner.node, e == PV_CTL_E_NONE);
     if (e == PV_CTL_E_NONE) {
@@ -655,13 +674,13 @@ static void warn_store(struct pv_registry *reg, const struct pv_storeop_result *
            result->error[0] != '\0' ? result->error : pv_strstatus(result->status));
 }
 
-/* Ends the work of an operation that the store has answered, by the kind of its request. */
-static void take_in(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
+/* Ends the work of an operation whose rows were taken, by the kind of its request. */
+static void take_in(struct pv_registry *reg, struct pv_op *op, int taken, uint64_t wall)
 {
     switch (op->work->msg->type) {
     case PV_CTL_CREATE:
         if (op->work->fresh != NULL)
-            finish_create(reg, op);
+            finish_create(reg, op, taken);
         else
             finish_put(reg, op, wall);
         break;
@@ -679,7 +698,7 @@ static void take_in(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 static struct pv_op **next_ripe(struct pv_registry *reg)
 {
     for (struct pv_op **at = &reg->ops_head; *at != NULL; at = &(*at)->next) {
-        if (!(*at)->answered)
+        if (!(*at)->answered || (*at)->starved)
             continue;
         bool waits = false;
         for (struct pv_op *e = reg->ops_head; e != *at && !waits; e = e->next)
@@ -690,8 +709,40 @@ static struct pv_op **next_ripe(struct pv_registry *reg)
     return NULL;
 }
 
-/* An answer may make several operations ripe, which waited for it. Second answers, and those of
- * unknown operations, are ignored. */
+/* Takes in what is ripe; each may make others so, which waited for it. */
+static void take_ripe(struct pv_registry *reg, uint64_t wall, pv_ns now)
+{
+    for (struct pv_op **at = next_ripe(reg); at != NULL; at = next_ripe(reg)) {
+        struct pv_op *ripe = *at;
+        int taken = take_rows(reg, ripe);
+        if (taken == PV_ERR_NOMEM) {
+            ripe->starved = true;
+            reg->retry_at = now + PV_S(RETRY_S);
+            continue;
+        }
+        *at = ripe->next;
+        if (reg->ops_tail == ripe) {
+            reg->ops_tail = reg->ops_head;
+            while (reg->ops_tail != NULL && reg->ops_tail->next != NULL)
+                reg->ops_tail = reg->ops_tail->next;
+        }
+        reg->n_ops--;
+        take_in(reg, ripe, taken, wall);
+        op_free(ripe);
+    }
+}
+
+void pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns now)
+{
+    if (now < reg->retry_at)
+        return;
+    reg->retry_at = PV_NEVER;
+    for (struct pv_op *op = reg->ops_head; op != NULL; op = op->next)
+        op->starved = false;
+    take_ripe(reg, wall, now);
+}
+
+/* Second answers, and those of unknown operations, are ignored. */
 struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
                                        const struct pv_storeop_result *result, uint64_t wall,
                                        pv_ns now)
@@ -706,17 +757,6 @@ struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
     op->result = *result;
     memcpy(id, op->net->id, sizeof(id));
     warn_store(reg, result, now);
-    for (struct pv_op **at = next_ripe(reg); at != NULL; at = next_ripe(reg)) {
-        struct pv_op *ripe = *at;
-        *at = ripe->next;
-        if (reg->ops_tail == ripe) {
-            reg->ops_tail = reg->ops_head;
-            while (reg->ops_tail != NULL && reg->ops_tail->next != NULL)
-                reg->ops_tail = reg->ops_tail->next;
-        }
-        reg->n_ops--;
-        take_in(reg, ripe, wall);
-        op_free(ripe);
-    }
+    take_ripe(reg, wall, now);
     return pv_registry_find(reg, id); /* one whose creation failed is gone */
 }

@@ -57,6 +57,7 @@ struct pv_registry {
     struct pv_op *ops_tail;
     size_t n_ops;
     pv_ns complain_at; /* earliest time of the next line about a store that fails */
+    pv_ns retry_at;    /* of pv_registry_retry(); PV_NEVER: not needed */
     struct pv_op *next_job;
     struct pv_cnet *dropped; /* networks that the operator ended; others may still point to them */
     struct pv_cnet *changed; /* networks whose log or members changed */
@@ -90,6 +91,8 @@ PV_MUST_CHECK int pv_registry_poll_job(struct pv_registry *reg, struct pv_storeo
 struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
                                        const struct pv_storeop_result *result, uint64_t wall,
                                        pv_ns now);
+/* Takes in at retry_at what the store has and for which there was no memory. */
+void pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns now);
 /* A finished work; free it with pv_work_free(). NULL: none. */
 struct pv_work *pv_registry_poll_done(struct pv_registry *reg);
 
