@@ -215,8 +215,9 @@ static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now
 
 /* --- membership is certain: store it, then become it ------------------------------------------ */
 
-/* The statements and the network are two jobs, and both must be on disk before this node acts as a
- * member: after a crash in between it would know its network but not why it belongs to it. */
+/* The statements, all of them, and the network are two jobs, and both must be on disk before this
+ * node acts as a member: after a crash in between it would know its network but not why it belongs
+ * to it, and could not start. */
 static void save(struct pv_enrol *x, pv_ns now)
 {
     struct pv_unsaved unsaved = {.n = 0};
@@ -228,8 +229,9 @@ static void save(struct pv_enrol *x, pv_ns now)
         return;
     }
     struct pv_job *job = pv_job_new(PV_JOB_SET_NETWORK);
-    pv_unsaved_add_all(&unsaved, x->node, x->roster);
-    if (job == NULL || !pv_unsaved_flush(&unsaved, x->node, &pv_part_enrol, pv_enrol_job_tag(x))) {
+    bool all = pv_unsaved_add_all(&unsaved, x->node, x->roster);
+    if (job == NULL || !all ||
+        !pv_unsaved_flush(&unsaved, x->node, &pv_part_enrol, pv_enrol_job_tag(x))) {
         pv_unsaved_done(&unsaved);
         pv_job_free(job);
         pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");

@@ -246,7 +246,8 @@ static void raise_iface(struct membership *m, pv_ns now)
     }
     n->iface = PV_IFACE_RISING;
     pv_node_raise(n, PV_FACT_INTERFACE);
-    (void)pv_jobqueue_submit(&n->jobs, job, &pv_part_membership, TAG_IFACE_UP);
+    if (!pv_jobqueue_submit(&n->jobs, job, &pv_part_membership, TAG_IFACE_UP))
+        postpone_iface(m, now);
 }
 
 /* The fast path stops first: packets that the kernel still hands over meanwhile go nowhere. */
@@ -528,7 +529,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         note_overlap(m);
     m->retired_told = m->retired_told || (facts & PV_FACT_NETWORK) != 0;
     if ((facts & PV_FACT_STORE) != 0 && m->node->roster != NULL) {
-        pv_unsaved_add_all(&m->unsaved, m->node, m->node->roster);
+        (void)pv_unsaved_add_all(&m->unsaved, m->node, m->node->roster);
         (void)pv_unsaved_flush(&m->unsaved, m->node, &pv_part_membership, TAG_STORE);
     }
 }

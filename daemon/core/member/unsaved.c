@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 
-static void add(struct pv_unsaved *u, struct pv_node *n, struct pv_stored_statement item)
+static bool add(struct pv_unsaved *u, struct pv_node *n, struct pv_stored_statement item)
 {
     if (u->n == u->cap) {
         size_t cap = u->cap == 0 ? 64 : 2 * u->cap;
@@ -14,31 +14,39 @@ static void add(struct pv_unsaved *u, struct pv_node *n, struct pv_stored_statem
         if (grown == NULL) {
             /* The store's next attempt takes the whole roster, and this statement with it. */
             n->store_failed = true;
-            return;
+            return false;
         }
         u->items = grown;
         u->cap = cap;
     }
     u->items[u->n++] = item;
+    return true;
+}
+
+static struct pv_stored_statement stored(const struct pv_roster_entry *entry)
+{
+    return (struct pv_stored_statement){.statement = entry->st.raw, .receipt = entry->receipt};
 }
 
 void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster_entry *entry)
 {
-    add(u, n, (struct pv_stored_statement){.statement = entry->st.raw, .receipt = entry->receipt});
+    (void)add(u, n, stored(entry));
 }
 
 /* Dropped statements go through the same list: the store must see an addition and the drop after it
  * in their order. */
 void pv_unsaved_forget(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster_entry *entry)
 {
-    add(u, n, (struct pv_stored_statement){.statement = entry->st.raw, .forget = true});
+    (void)add(u, n, (struct pv_stored_statement){.statement = entry->st.raw, .forget = true});
 }
 
-void pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster)
+bool pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster)
 {
+    bool all = true;
     for (const struct pv_roster_entry *x = pv_roster_next_entry(roster, NULL); x != NULL;
          x = pv_roster_next_entry(roster, x))
-        pv_unsaved_add(u, n, x);
+        all = add(u, n, stored(x)) && all;
+    return all;
 }
 
 /* A copy of the views and of the bytes behind them, in one allocation: the roster may be gone

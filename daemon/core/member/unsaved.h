@@ -20,8 +20,8 @@ void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_ros
  * is asked for its next event, which frees the entry. */
 void pv_unsaved_forget(struct pv_unsaved *u, struct pv_node *n,
                        const struct pv_roster_entry *entry);
-/* Adds every statement of the roster. */
-void pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster);
+/* Adds every statement of the roster. False: not all, without memory (n->store_failed). */
+bool pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster);
 /* Queues one job for all, whose result goes to owner, and is empty then. False: no job was queued
  * because there was nothing, or no memory (n->store_failed). */
 bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_part *owner,

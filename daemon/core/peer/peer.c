@@ -270,6 +270,14 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
     p->deadline = now + PV_PEER_REACH_TIME;
 }
 
+/* It asks again by itself: the packets that want it may not be reported another time. */
+static void ask_later(struct pv_peer *p, const char *why, pv_ns now)
+{
+    pv_peer_set_state(p, PV_PEER_FAILED, why, now);
+    p->failure = PV_PEER_FAILURE_TURN;
+    p->deadline = now + PV_PEER_TURN + PV_MS(pv_rng_below(&p->env->rng, 250));
+}
+
 /* May one more peer be reached of our own accord? Where not, it asks again a little later. A subnet
  * scan wakes many peers at once. Without a limit all their checks would leave together and fill a
  * NAT's table. */
@@ -281,9 +289,7 @@ static bool gate(struct pv_peer *p, pv_ns now)
     if (env->n_reaching < PV_PEER_MAX_REACHING &&
         pv_bucket_take(&env->attempts, PV_PEER_NEW_PER_S, PV_PEER_NEW_PER_S, 1, now))
         return true;
-    pv_peer_set_state(p, PV_PEER_FAILED, "others are being reached first", now);
-    p->failure = PV_PEER_FAILURE_TURN;
-    p->deadline = now + PV_PEER_TURN + PV_MS(pv_rng_below(&env->rng, 250));
+    ask_later(p, "others are being reached first", now);
     return false;
 }
 
@@ -299,6 +305,10 @@ static void reach(struct pv_peer *p, const char *why, pv_ns now)
     if (!gate(p, now))
         return;
     pv_peer_begin(p, why, now);
+    if (p->state != PV_PEER_REACHING) {
+        ask_later(p, "out of memory", now);
+        return;
+    }
     want_keys(p, now);
 }
 

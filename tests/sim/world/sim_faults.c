@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The linker's wraps have no context, so this is the process's. */
+/* The linker's wraps have no context, so this is the process's. The compiler takes it that no
+ * allocator reads own, and would leave it out around one where it optimises. */
 static struct {
     enum sim_fault kind;
     uint64_t first, n, failed;
     uint64_t calls[SIM_FAULT_KINDS];
-    unsigned machine, own;
+    volatile unsigned machine, own;
 } faults;
 
 void sim_faults_plan(enum sim_fault kind, uint64_t first, uint64_t n)
