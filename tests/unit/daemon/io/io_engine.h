@@ -321,6 +321,17 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
     return PV_OK;
 }
 
+bool pv_engine_poll_reload(struct pv_engine *e)
+{
+    (void)e;
+    return false;
+}
+
+void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *done)
+{
+    (void)e, (void)done;
+}
+
 int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op)
 {
     if (!e->has_relay_op)
