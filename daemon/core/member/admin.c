@@ -199,9 +199,11 @@ static void run_admin(void *part, pv_ns now)
     if (a->n_waiting == 0)
         return;
     pv_owed_told(a->node, &told);
+    /* Who was told that somebody is removed finds it so after a crash, too. */
+    const bool done = told.done && pv_membership_is_stored(a->node);
     /* From behind, for those that end are taken out. */
     for (size_t i = a->n_waiting; i > 0; i--) {
-        if (told.done || now >= a->waiting[i - 1].until)
+        if (done || now >= a->waiting[i - 1].until)
             end_waiting(a, i - 1, now);
     }
 }

@@ -22,6 +22,7 @@
 
 enum {
     TAG_STORE,
+    TAG_STATEMENTS,
     TAG_IFACE_UP,
     TAG_IFACE_DOWN,
 };
@@ -29,6 +30,7 @@ enum {
 struct membership {
     struct pv_node *node;
     struct pv_unsaved unsaved;
+    size_t writing;            /* jobs that store statements and have not come back */
     struct pv_roster *retired; /* owned: of the network that was left; others may still hold it */
     bool retired_told;         /* that PV_FACT_NETWORK reached everybody */
     bool news;                 /* statements came or went since the last settling */
@@ -44,6 +46,13 @@ struct membership {
 static struct membership *of(const struct pv_node *n)
 {
     return pv_node_part(n, &pv_part_membership);
+}
+
+/* What could not become a job is written with the whole roster later: node.store_failed. */
+static void save(struct membership *m)
+{
+    if (pv_unsaved_flush(&m->unsaved, m->node, &pv_part_membership, TAG_STATEMENTS))
+        m->writing++;
 }
 
 /* --- the roster's events ---------------------------------------------------------------------- */
@@ -112,7 +121,7 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
         break;
     case PV_ROSTER_EV_DROPPED:
         pv_unsaved_forget(&m->unsaved, m->node, ev->entry);
-        (void)pv_unsaved_flush(&m->unsaved, m->node, &pv_part_membership, TAG_STORE);
+        save(m);
         m->news = true;
         break;
     case PV_ROSTER_EV_MEMBER_ADDED:
@@ -135,6 +144,12 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
 
 static void apply_up(struct membership *m, pv_ns now);
 
+bool pv_membership_is_stored(const struct pv_node *n)
+{
+    const struct membership *m = of(n);
+    return m->writing == 0 && m->unsaved.n == 0 && !n->store_failed;
+}
+
 static void settle_roster(struct membership *m, pv_ns now)
 {
     struct pv_node *n = m->node;
@@ -147,7 +162,7 @@ static void settle_roster(struct membership *m, pv_ns now)
     if (m->news)
         pv_node_raise(n, PV_FACT_STATEMENTS);
     m->news = false;
-    (void)pv_unsaved_flush(&m->unsaved, n, &pv_part_membership, TAG_STORE);
+    save(m);
     if (n->removed != was_removed) {
         pv_node_raise(n, PV_FACT_UP);
         apply_up(m, now);
@@ -530,14 +545,16 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     m->retired_told = m->retired_told || (facts & PV_FACT_NETWORK) != 0;
     if ((facts & PV_FACT_STORE) != 0 && m->node->roster != NULL) {
         (void)pv_unsaved_add_all(&m->unsaved, m->node, m->node->roster);
-        (void)pv_unsaved_flush(&m->unsaved, m->node, &pv_part_membership, TAG_STORE);
+        save(m);
     }
 }
 
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct membership *m = part;
-    if (tag == TAG_STORE)
+    if (tag == TAG_STATEMENTS && m->writing > 0)
+        m->writing--;
+    if (tag == TAG_STORE || tag == TAG_STATEMENTS)
         pv_node_stored(m->node, result);
     else if (tag == TAG_IFACE_UP)
         iface_done(m, result, now);

@@ -23,6 +23,9 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 /* Somebody else merged statements into node.roster: acts on what follows. */
 void pv_membership_settle(struct pv_node *n, pv_ns now);
 
+/* Is everything that the roster holds on the disk? */
+bool pv_membership_is_stored(const struct pv_node *n);
+
 /* Becomes a node of this roster's network (taken): peers, interface, coordinator. */
 void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, pv_ns now);
 /* Leaves it without a word to anybody; the store is the caller's business. */

@@ -18,6 +18,7 @@ static uint32_t client;
 static struct {
     struct pv_owed_told says;
     unsigned told_owed, told_gossip, left;
+    bool unsaved;
 } others;
 
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
@@ -30,6 +31,12 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
         refused += pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added) != PV_OK;
     (void)settle(n->roster); /* its events are the membership's business */
     return refused;
+}
+
+bool pv_membership_is_stored(const struct pv_node *n)
+{
+    (void)n;
+    return !others.unsaved;
 }
 
 void pv_membership_leave(struct pv_node *n, pv_ns now)
@@ -257,6 +264,18 @@ static void the_invite_stays_where_the_user_says_so(void **state)
     others.says.done = true;
     fake_peers_settle(&x);
     expect("\"uses_left\":1,\"revoked\":false");
+}
+
+static void nobody_hears_of_a_removal_that_is_not_on_the_disk(void **state)
+{
+    (void)state;
+    others.says.done = others.unsaved = true;
+    ask(REMOVE_BOB);
+    fake_peers_settle(&x);
+    expect_nothing();
+    others.unsaved = false;
+    fake_peers_settle(&x);
+    expect("\"ok\":true");
 }
 
 static void a_client_waits_three_seconds_to_hear_who_knows(void **state)
@@ -493,6 +512,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_is_removed_cannot_come_back_by_the_same_token, start,
                                         stop),
         cmocka_unit_test_setup_teardown(the_invite_stays_where_the_user_says_so, start, stop),
+        cmocka_unit_test_setup_teardown(nobody_hears_of_a_removal_that_is_not_on_the_disk, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(a_client_waits_three_seconds_to_hear_who_knows, start,
                                         stop),
         cmocka_unit_test_setup_teardown(when_too_many_wait_the_oldest_hears_at_once, start, stop),
