@@ -500,7 +500,7 @@ const struct pv_command pv_cmds_network[] = {
         .summary = "print a token with which another machine can join",
         .details = "  --uses N        so many machines can join with it (1)\n"
                    "  --expires TIME  90m, 24h, 7d (24h)\n"
-                   "  --admin         who joins with it may invite too\n"
+                   "  --admin         refused: use \"admin grant\" once it has joined\n"
                    "  list            invites made so far\n"
                    "  revoke ID       nobody else joins with it\n",
         .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
