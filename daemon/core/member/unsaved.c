@@ -90,7 +90,9 @@ bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_p
     }
     job->u.put_statements.items = copy;
     job->u.put_statements.n = count;
-    return pv_jobqueue_submit(&n->jobs, job, owner, tag);
+    bool queued = pv_jobqueue_submit(&n->jobs, job, owner, tag);
+    n->store_failed = n->store_failed || !queued;
+    return queued;
 }
 
 void pv_unsaved_clear(struct pv_unsaved *u)
