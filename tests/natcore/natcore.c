@@ -80,6 +80,8 @@ struct pv_nat *pv_nat_new(const struct pv_nat_config *config, uint64_t seed)
     nat->rng.state = seed;
     pv_link_init(&nat->line_out, pv_natrng_u64(&nat->rng));
     pv_link_init(&nat->line_in, pv_natrng_u64(&nat->rng));
+    nat->line_out.mend = pv_natpkt_mend;
+    nat->line_in.mend = pv_natpkt_mend;
     pv_link_init(&nat->to_inside, 0);
     return nat;
 }

@@ -85,6 +85,24 @@ static bool grow(struct pv_link *link)
     return true;
 }
 
+/* One to four bytes in a row, of which the first is certainly another one: wherever it falls, and
+ * so in every field. */
+static void damage(struct pv_link *link, uint8_t *data, size_t len)
+{
+    if (len == 0 || !pv_natrng_chance(&link->rng, link->config.damage))
+        return;
+    size_t at = pv_natrng_below(&link->rng, (uint32_t)len);
+    size_t n = 1 + pv_natrng_below(&link->rng, 4);
+    data[at] ^= (uint8_t)(1 + pv_natrng_below(&link->rng, 255));
+    for (size_t i = 1; i < n && at + i < len; i++)
+        data[at + i] ^= (uint8_t)pv_natrng_u64(&link->rng);
+    link->stats.damaged++;
+    if (link->mend != NULL && pv_natrng_chance(&link->rng, link->config.mended)) {
+        link->mend(data, len);
+        link->stats.mended++;
+    }
+}
+
 static void put(struct pv_link *link, const uint8_t *data, size_t len, uint64_t tag, pv_ns due)
 {
     uint8_t *copy = malloc(len == 0 ? 1 : len);
@@ -95,6 +113,7 @@ static void put(struct pv_link *link, const uint8_t *data, size_t len, uint64_t 
     }
     if (len > 0)
         memcpy(copy, data, len);
+    damage(link, copy, len);
     size_t i = link->len++;
     link->items[i] = (struct pv_link_item){
         .due = due, .order = link->next_order++, .tag = tag, .data = copy, .len = len};

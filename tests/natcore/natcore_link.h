@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * natcore_link.h - one direction of an imperfect line: rate and queue, delay, jitter, loss,
- * reordering, duplication.
+ * reordering, duplication, damage.
  *
  * Used by the NAT emulator for its outer line and by the simulator for every line. Carries blocks
  * of bytes with a small tag; what they mean is the owner's business. Pure, repeatable from the
@@ -30,6 +30,9 @@ struct pv_link_config {
     pv_ns delay;       /* one way */
     pv_ns jitter;      /* uniform 0..jitter on top; never changes the order */
     pv_ns reorder_by;  /* hold-back of a reordered packet */
+    double damage;     /* probability that a few bytes of a packet are not what was sent */
+    double mended;     /* share of damaged packets whose checksums are right again: by a router with
+                          bad memory, or a line with an error that its checksum does not see */
     uint64_t rate_bps; /* bits a second; 0 = no limit */
     size_t queue;      /* bytes that may wait for the rate; 0 = PV_LINK_QUEUE; more is dropped */
 };
@@ -44,6 +47,7 @@ struct pv_link_stats {
     uint64_t lost;           /* by loss */
     uint64_t overflow;       /* queue, PV_LINK_PACKETS or no memory */
     uint64_t duplicated, reordered;
+    uint64_t damaged, mended; /* the second are among the first */
 };
 
 struct pv_link_item; /* private */
@@ -57,6 +61,8 @@ struct pv_link {
     uint64_t next_order;
     pv_ns last_due;  /* of packets in order */
     pv_ns line_free; /* when the rate limit has sent everything before */
+    /* Makes the checksums of a damaged packet right; NULL: nobody does, whatever config.mended. */
+    void (*mend)(uint8_t *data, size_t len);
 };
 
 void pv_link_init(struct pv_link *link, uint64_t seed);

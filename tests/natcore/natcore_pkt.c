@@ -43,6 +43,13 @@ static void sum_replace(uint8_t *at, const uint8_t *old, const uint8_t *new, siz
     pv_store_be16(at, (uint16_t)~sum_fold(sum));
 }
 
+/* The checksum of an IPv4 header, anew. */
+static void v4_sum(uint8_t *ip)
+{
+    pv_store_be16(ip + 10, 0);
+    pv_store_be16(ip + 10, (uint16_t)~sum_fold(sum_bytes(0, ip, (size_t)(ip[0] & 0x0f) * 4)));
+}
+
 static bool is_v6(const struct pv_natpkt *pkt)
 {
     return pkt->src.family == PV_AF_INET6;
@@ -321,12 +328,10 @@ void pv_natpkt_answer_echo(struct pv_natpkt *pkt)
 
 void pv_natpkt_set_df(uint8_t *packet, bool df)
 {
-    size_t header = (size_t)(packet[0] & 0x0f) * 4;
     if (packet[0] >> 4 != 4)
         return;
     packet[6] = (uint8_t)((packet[6] & ~0x40) | (df ? 0x40 : 0));
-    pv_store_be16(packet + 10, 0);
-    pv_store_be16(packet + 10, (uint16_t)~sum_fold(sum_bytes(0, packet, header)));
+    v4_sum(packet);
 }
 
 static void put_header(uint8_t *p, const struct pv_addr *src, const struct pv_addr *dst,
@@ -350,7 +355,7 @@ static void put_header(uint8_t *p, const struct pv_addr *src, const struct pv_ad
     p[9] = proto;
     memcpy(p + 12, src->ip, 4);
     memcpy(p + 16, dst->ip, 4);
-    pv_store_be16(p + 10, (uint16_t)~sum_fold(sum_bytes(0, p, V4_HEADER)));
+    v4_sum(p);
 }
 
 static void error_type(enum pv_natpkt_why why, bool v6, uint8_t type_code[static 2])
@@ -413,8 +418,7 @@ int pv_natpkt_piece(const struct pv_natpkt *pkt, size_t mtu, unsigned i, uint8_t
     bool more = (frag & 0x2000) != 0 || at + n < body;
     pv_store_be16(buf + 2, (uint16_t)(header + n));
     pv_store_be16(buf + 6, (uint16_t)(offset | (more ? 0x2000 : 0)));
-    pv_store_be16(buf + 10, 0);
-    pv_store_be16(buf + 10, (uint16_t)~sum_fold(sum_bytes(0, buf, header)));
+    v4_sum(buf);
     *ret_len = header + n;
     return PV_OK;
 }
@@ -461,6 +465,23 @@ size_t pv_natpkt_echo(uint8_t *buf, size_t cap, const struct pv_addr *src,
         .data = buf, .len = len, .proto = PV_NATPKT_ICMP, .l4 = header, .src = *src, .dst = *dst};
     icmp_sum(&made);
     return len;
+}
+
+void pv_natpkt_mend(uint8_t *data, size_t len)
+{
+    struct pv_natpkt pkt;
+    if (pv_natpkt_parse(data, len, &pkt) < 0)
+        return;
+    if (!is_v6(&pkt))
+        v4_sum(data);
+    uint8_t *sum = pkt.fragment ? NULL : l4_checksum(&pkt);
+    if (sum == NULL)
+        return;
+    size_t l4_len = pkt.len - pkt.l4;
+    uint32_t start = has_pseudo(&pkt) ? sum_pseudo(&pkt, l4_len) : 0;
+    pv_store_be16(sum, 0);
+    uint16_t made = (uint16_t)~sum_fold(sum_bytes(start, pkt.data + pkt.l4, l4_len));
+    pv_store_be16(sum, made == 0 && pkt.proto == PV_NATPKT_UDP ? 0xffff : made);
 }
 
 struct pv_view pv_natpkt_payload(const struct pv_natpkt *pkt)

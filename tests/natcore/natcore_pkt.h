@@ -112,6 +112,11 @@ size_t pv_natpkt_udp(uint8_t *buf, size_t cap, const struct pv_addr *src, const 
 size_t pv_natpkt_echo(uint8_t *buf, size_t cap, const struct pv_addr *src,
                       const struct pv_addr *dst, uint32_t id_seq, struct pv_view payload);
 
+/* Computes the checksums of a packet anew, whatever they were: of the IP header, and of the whole
+ * transport part unless this is a fragment or a datagram without one. Nothing where data cannot be
+ * taken apart. */
+void pv_natpkt_mend(uint8_t *data, size_t len);
+
 /* The payload of a UDP packet (kind FLOW, not a fragment); valid as long as pkt's data. */
 struct pv_view pv_natpkt_payload(const struct pv_natpkt *pkt);
 

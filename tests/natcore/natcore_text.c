@@ -112,6 +112,7 @@ static const struct setting line_settings[] = {
     {"reorder", CHANCE, LINE(reorder), NULL}, {"delay", TIME, LINE(delay), NULL},
     {"jitter", TIME, LINE(jitter), NULL},     {"reorder-by", TIME, LINE(reorder_by), NULL},
     {"rate", RATE, LINE(rate_bps), NULL},     {"queue", SIZE, LINE(queue), NULL},
+    {"damage", CHANCE, LINE(damage), NULL},   {"mended", CHANCE, LINE(mended), NULL},
 };
 
 /* A whole number with the rest of the text behind it; false when there is none. */
@@ -387,10 +388,11 @@ static void reply_line(struct pv_nattext *t, const char *name, const struct pv_l
 {
     pv_nattext_add(t,
                    "\"%s\":{\"packets\":%llu,\"bytes\":%llu,\"lost\":%llu,\"overflow\":%llu,"
-                   "\"duplicated\":%llu,\"reordered\":%llu}",
+                   "\"duplicated\":%llu,\"reordered\":%llu,\"damaged\":%llu,\"mended\":%llu}",
                    name, (unsigned long long)s->packets, (unsigned long long)s->bytes,
                    (unsigned long long)s->lost, (unsigned long long)s->overflow,
-                   (unsigned long long)s->duplicated, (unsigned long long)s->reordered);
+                   (unsigned long long)s->duplicated, (unsigned long long)s->reordered,
+                   (unsigned long long)s->damaged, (unsigned long long)s->mended);
 }
 
 static void reply_stats(struct pv_nat *nat, pv_ns now, struct pv_nattext *t)

@@ -688,6 +688,22 @@ static void both_lines_of_the_box_are_bad_as_told(void **state)
     assert_int_equal(pv_nat_next(w.nat), PV_NEVER);
 }
 
+static void both_lines_of_the_box_damage_packets(void **state)
+{
+    (void)state;
+    struct world w = start("damage=100% mended=100% delay=1s");
+    for (unsigned i = 0; i < 100; i++)
+        assert_false(send_udp(&w, i % 2 == 0 ? PV_NAT_INSIDE : PV_NAT_OUTSIDE, host, server));
+    const struct pv_link_stats *out = pv_nat_line_stats(w.nat, PV_NAT_INSIDE);
+    const struct pv_link_stats *in = pv_nat_line_stats(w.nat, PV_NAT_OUTSIDE);
+    assert_int_equal(out->packets, 50);
+    assert_int_equal(out->damaged, 50);
+    assert_int_equal(out->mended, 50);
+    assert_int_equal(in->packets, 50);
+    assert_int_equal(in->damaged, 50);
+    assert_int_equal(in->mended, 50);
+}
+
 static void commands_answer_in_json(void **state)
 {
     (void)state;
@@ -768,6 +784,7 @@ int main(void)
         cmocka_unit_test(a_closed_connection_is_forgotten_soon),
         cmocka_unit_test(ipv6_is_filtered_but_not_translated),
         cmocka_unit_test(both_lines_of_the_box_are_bad_as_told),
+        cmocka_unit_test(both_lines_of_the_box_damage_packets),
         cmocka_unit_test(commands_answer_in_json),
         cmocka_unit_test(broken_packets_are_dropped),
     };

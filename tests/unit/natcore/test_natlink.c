@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The bad line of the NAT emulator and the simulator, and the words a NAT is configured with. */
 #include "tests/natcore/natcore_link.h"
+#include "tests/natcore/natcore_pkt.h"
 #include "tests/natcore/natcore_text.h"
 #include "tests/unit/test_util.h"
 
@@ -72,6 +73,89 @@ static void the_line_has_a_rate_and_a_queue(void **state)
     pv_link_done(&link);
 }
 
+/* A packet over a line with this configuration, and what came out of it. */
+static void cross(struct pv_link *link, uint8_t *packet, size_t len)
+{
+    uint8_t *data = NULL;
+    size_t n = 0;
+    pv_link_send(link, packet, len, 0, PV_MS(1));
+    assert_int_equal(pv_link_receive(link, PV_MS(1), &data, &n, NULL), PV_OK);
+    assert_int_equal(n, len);
+    memcpy(packet, data, len);
+    free(data);
+}
+
+static void damage_falls_everywhere_and_checksums_see_it(void **state)
+{
+    (void)state;
+    struct pv_addr src, dst;
+    assert_int_equal(pv_addr_parse("192.0.2.1:1000", &src), PV_OK);
+    assert_int_equal(pv_addr_parse("198.51.100.2:53", &dst), PV_OK);
+    static const uint8_t payload[100];
+    struct pv_link link;
+    pv_link_init(&link, 5);
+    link.config = (struct pv_link_config){.damage = 1};
+    bool fell[128] = {false};
+    for (unsigned i = 0; i < 5000; i++) {
+        uint8_t sent[128], packet[128];
+        size_t len =
+            pv_natpkt_udp(sent, sizeof(sent), &src, &dst, pv_view(payload, sizeof(payload)));
+        assert_int_equal(len, sizeof(sent));
+        memcpy(packet, sent, len);
+        cross(&link, packet, len);
+        unsigned others = 0;
+        for (size_t at = 0; at < len; at++) {
+            others += packet[at] != sent[at] ? 1 : 0;
+            fell[at] = fell[at] || packet[at] != sent[at];
+        }
+        assert_true(others >= 1 && others <= 4);
+        struct pv_natpkt pkt;
+        if (memcmp(sent, packet, 28) == 0 && pv_natpkt_parse(packet, len, &pkt) == PV_OK)
+            assert_false(pv_natpkt_checksum_ok(&pkt));
+    }
+    for (size_t at = 0; at < sizeof(fell); at++)
+        assert_true(fell[at]);
+    assert_int_equal(link.stats.damaged, 5000);
+    pv_link_done(&link);
+}
+
+static void mended_damage_is_seen_by_no_checksum(void **state)
+{
+    (void)state;
+    static const char *const ends[][2] = {{"192.0.2.1:1000", "198.51.100.2:53"},
+                                          {"[2001:db8::1]:1000", "[2001:db8::2]:53"}};
+    static const uint8_t payload[101];
+    for (unsigned family = 0; family < 2; family++) {
+        struct pv_addr src, dst;
+        assert_int_equal(pv_addr_parse(ends[family][0], &src), PV_OK);
+        assert_int_equal(pv_addr_parse(ends[family][1], &dst), PV_OK);
+        struct pv_link link;
+        pv_link_init(&link, 5);
+        link.config = (struct pv_link_config){.damage = 1, .mended = 1};
+        link.mend = pv_natpkt_mend;
+        unsigned looked_at = 0;
+        for (unsigned i = 0; i < 5000; i++) {
+            uint8_t sent[256], packet[256];
+            struct pv_natpkt pkt;
+            size_t len = i % 2 == 0 ? pv_natpkt_udp(sent, sizeof(sent), &src, &dst,
+                                                    pv_view(payload, sizeof(payload)))
+                                    : pv_natpkt_echo(sent, sizeof(sent), &src, &dst, i,
+                                                     pv_view(payload, sizeof(payload)));
+            memcpy(packet, sent, len);
+            cross(&link, packet, len);
+            /* A damaged header may be that of anything: of no packet, of a fragment, of another
+             * protocol. */
+            if (pv_natpkt_parse(packet, len, &pkt) < 0 || pkt.fragment || pkt.proto == 6)
+                continue;
+            assert_true(pv_natpkt_checksum_ok(&pkt));
+            looked_at++;
+        }
+        assert_true(looked_at > 4000);
+        assert_int_equal(link.stats.mended, 5000);
+        pv_link_done(&link);
+    }
+}
+
 static void settings_are_taken_whole_or_not_at_all(void **state)
 {
     (void)state;
@@ -91,6 +175,8 @@ static void settings_are_taken_whole_or_not_at_all(void **state)
         {"loss", "5%", PV_OK, "percent, both lines"},
         {"in-loss", "0.5", PV_OK, "one line"},
         {"loss", "many", PV_ERR_MALFORMED, "not a number"},
+        {"damage", "5%", PV_OK, "damage, both lines"},
+        {"out-mended", "50%", PV_OK, "half of it unseen"},
         {"delay", "30", PV_OK, "milliseconds"},
         {"delay", "-1", PV_ERR_MALFORMED, "negative"},
         {"rate", "2M", PV_OK, "bits a second"},
@@ -125,6 +211,8 @@ int main(void)
         cmocka_unit_test(the_line_delays_loses_and_repeats),
         cmocka_unit_test(the_line_reorders_only_when_told),
         cmocka_unit_test(the_line_has_a_rate_and_a_queue),
+        cmocka_unit_test(damage_falls_everywhere_and_checksums_see_it),
+        cmocka_unit_test(mended_damage_is_seen_by_no_checksum),
         cmocka_unit_test(settings_are_taken_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
