@@ -44,7 +44,8 @@ void pv_copies_coordinator_away(struct pv_copies *c, const struct pv_peer *p)
     }
     if (s->n_waiting == s->cap) {
         size_t cap = s->cap == 0 ? 16 : 2 * s->cap;
-        uint8_t(*grown)[32] = cap > MAX_WAITING ? NULL : realloc(s->waiting, cap * sizeof(*grown));
+        uint8_t(*grown)[PV_SIGN_PK_LEN] =
+            cap > MAX_WAITING ? NULL : realloc(s->waiting, cap * sizeof(*grown));
         if (grown == NULL)
             return; /* it is told again when it goes away the next time */
         s->waiting = grown;

@@ -7,6 +7,7 @@
 
 #include "base/bucket.h"
 #include "base/map.h"
+#include "crypto/sign.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/copies.h"
 #include "daemon/core/node/node.h"
@@ -37,11 +38,12 @@ enum pv_copies_job {
 
 /* The store at the coordinator: one message on its way there, one from there, at a time. */
 struct pv_copies_coordinator {
-    bool refused;           /* this coordinator does not store, until the next connection */
-    uint8_t (*waiting)[32]; /* owned: peers that are away and may have messages waiting */
+    bool refused; /* this coordinator does not store, until the next connection */
+    uint8_t (
+        *waiting)[PV_SIGN_PK_LEN]; /* owned: peers that are away and may have messages waiting */
     size_t n_waiting, cap;
     bool sending;                   /* copies of peer's messages are made */
-    uint8_t peer[32];               /* receiver of those */
+    uint8_t peer[PV_SIGN_PK_LEN];   /* receiver of those */
     struct pv_chatjob_result *list; /* owned: its messages; NULL: asked for, or none */
     size_t at;                      /* in list: the one under way */
     pv_ns send_at;                  /* not before */
@@ -57,7 +59,7 @@ struct pv_copies_members {
     pv_ns look_at; /* for messages without copies; PV_NEVER while the coordinator is there */
     bool looking;  /* a job does */
     struct {
-        uint8_t to[32], holder[32];
+        uint8_t to[PV_SIGN_PK_LEN], holder[PV_SIGN_PK_LEN];
     } tasks[PV_COPIES_TASKS];
     size_t n_tasks;
     bool sending;                   /* the first task is under way: list, or its job */
@@ -69,7 +71,7 @@ struct pv_copies_members {
     uint64_t total; /* copies held for others */
     struct {
         bool used;
-        uint8_t from[32], to[32], key[PV_CHAT_ID_LEN];
+        uint8_t from[PV_SIGN_PK_LEN], to[PV_SIGN_PK_LEN], key[PV_CHAT_ID_LEN];
     } puts[PV_COPIES_PUTS];
     struct {
         bool used;
@@ -81,7 +83,7 @@ struct pv_copies_members {
     /* receiver: copies on their way to the disk */
     struct {
         uint64_t number; /* 0: free */
-        uint8_t holder[32], from[32], key[PV_CHAT_ID_LEN];
+        uint8_t holder[PV_SIGN_PK_LEN], from[PV_SIGN_PK_LEN], key[PV_CHAT_ID_LEN];
     } takes[PV_COPIES_TAKES];
     uint64_t last_number;
 };

@@ -99,7 +99,7 @@ static bool has_place(const struct pv_filelink *l, const uint8_t *pk, bool decid
     size_t waiting = 0, all = 0;
     for (size_t i = 0; i < l->n; i++) {
         const struct pv_file *f = &l->files[i];
-        if (f->e.outgoing || pv_file_is_spent(f) || memcmp(f->e.peer, pk, 32) != 0)
+        if (f->e.outgoing || pv_file_is_spent(f) || memcmp(f->e.peer, pk, sizeof(f->e.peer)) != 0)
             continue;
         all++;
         waiting += f->e.state == PV_FILE_OFFERED;

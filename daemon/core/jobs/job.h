@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "base/text.h"
+#include "crypto/sign.h"
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/jobs/portmapjob.h"
 
@@ -76,7 +77,7 @@ struct pv_job_set_meta {
 };
 
 struct pv_job_put_endpoints {
-    uint8_t node[32];
+    uint8_t node[PV_SIGN_PK_LEN];
     size_t n; /* 0: nothing is known any more */
     struct pv_recall_addr addrs[PV_RECALL_ADDRS];
 };
@@ -132,7 +133,7 @@ struct pv_job {
         enum pv_job_forget forget;
         struct pv_job_set_meta set_meta;
         struct pv_job_put_endpoints put_endpoints;
-        uint8_t root_seed[32];
+        uint8_t root_seed[PV_SIGN_SEED_LEN];
         struct pv_job_resolve resolve;
         struct pv_job_iface *iface; /* owned */
         struct pv_chatjob *chat;    /* owned */

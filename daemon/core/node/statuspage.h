@@ -33,7 +33,7 @@ struct pv_statuspage_drop {
 
 struct pv_statuspage {
     struct pv_ctlapi_status s;
-    uint8_t head[32];
+    uint8_t head[PV_STATEMENT_HASH_LEN];
     struct pv_addr publics[PV_STATUSPAGE_MAX_PUBLIC];
     char coordinator[PV_HOSTPORT_BUF];
     char relay[PV_ADDR_TEXT];

@@ -41,8 +41,8 @@ struct pv_fp_key_init {
     uint32_t local_index;  /* in what we receive; from pv_fp_builder_draw_index() */
     uint32_t remote_index; /* in what we send */
     enum pv_suite suite;
-    uint8_t send_key[32];
-    uint8_t recv_key[32];
+    uint8_t send_key[PV_AEAD_KEY_LEN];
+    uint8_t recv_key[PV_AEAD_KEY_LEN];
     pv_ns birth; /* when the handshake completed */
 };
 

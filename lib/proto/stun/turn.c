@@ -69,8 +69,8 @@ static void hash_key(const uint8_t *pk, uint8_t out[static PV_BLAKE2B_LEN])
 
 /* A unique local prefix (RFC 4193) never routes, so the address cannot be confused with a relayed
  * address of a stock server, and nobody can make us send to it outside a channel. */
-struct pv_addr pv_turn_virtual_addr(const uint8_t coordinator_pk[static 32],
-                                    const uint8_t node_pk[static 32])
+struct pv_addr pv_turn_virtual_addr(const uint8_t coordinator_pk[static PV_SIGN_PK_LEN],
+                                    const uint8_t node_pk[static PV_SIGN_PK_LEN])
 {
     uint8_t hash[PV_BLAKE2B_LEN];
     uint8_t ip[16] = {0xfd};
@@ -92,7 +92,7 @@ bool pv_turn_is_virtual(const struct pv_addr *addr)
     return addr->family == PV_AF_INET6 && addr->ip[0] == 0xfd && addr->port == PV_TURN_VIRTUAL_PORT;
 }
 
-bool pv_turn_is_virtual_of(const struct pv_addr *addr, const uint8_t node_pk[static 32])
+bool pv_turn_is_virtual_of(const struct pv_addr *addr, const uint8_t node_pk[static PV_SIGN_PK_LEN])
 {
     uint8_t hash[PV_BLAKE2B_LEN];
     hash_key(node_pk, hash);

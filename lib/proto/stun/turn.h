@@ -13,6 +13,7 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "crypto/hash.h"
+#include "crypto/sign.h"
 #include "proto/stun/stun.h"
 
 enum pv_turn_method { /* RFC 8656 s17 */
@@ -89,14 +90,15 @@ PV_MUST_CHECK int pv_turn_key(const char *user, const char *realm, const char *p
 
 /* The virtual relayed address of a member: fd + 40 bits of BLAKE2b-256(coordinator pk), subnet 0,
  * 64 bits of BLAKE2b-256(node pk), port 3478 (DESIGN 6). Keys of 32 bytes. */
-struct pv_addr pv_turn_virtual_addr(const uint8_t coordinator_pk[static 32],
-                                    const uint8_t node_pk[static 32]);
+struct pv_addr pv_turn_virtual_addr(const uint8_t coordinator_pk[static PV_SIGN_PK_LEN],
+                                    const uint8_t node_pk[static PV_SIGN_PK_LEN]);
 /* Are both virtual addresses at one coordinator? (their /64 are equal) */
 bool pv_turn_same_relay(const struct pv_addr *a, const struct pv_addr *b);
 /* May it be a virtual address at all? A relayed address of a stock server is not. */
 bool pv_turn_is_virtual(const struct pv_addr *addr);
 /* Is it the virtual address of this node, at whatever coordinator? */
-bool pv_turn_is_virtual_of(const struct pv_addr *addr, const uint8_t node_pk[static 32]);
+bool pv_turn_is_virtual_of(const struct pv_addr *addr,
+                           const uint8_t node_pk[static PV_SIGN_PK_LEN]);
 
 /* ChannelData over UDP (RFC 8656 s12.4): the length may be shorter than the datagram (padding).
  * PV_ERR_TRUNCATED, PV_ERR_MALFORMED (no channel number). */

@@ -272,7 +272,7 @@ int pv_wgmsg_identify(const struct pv_wg_device *dev, struct pv_view msg,
         return r;
     in.suite = (enum pv_suite)msg.ptr[SUITE];
     in.remote_index = pv_load_le32(msg.ptr + I_SENDER);
-    memcpy(in.ephemeral_pk, msg.ptr + I_EPHEMERAL, 32);
+    memcpy(in.ephemeral_pk, msg.ptr + I_EPHEMERAL, sizeof(in.ephemeral_pk));
     memcpy(in.sealed_timestamp, msg.ptr + I_TIMESTAMP, I_TIMESTAMP_LEN);
 
     start_handshake(&in.sym, in.suite, dev->keys.pk);
