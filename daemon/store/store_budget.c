@@ -284,8 +284,8 @@ int pv_store_budget_read(sqlite3 *db, const uint8_t *conversation, const uint8_t
                      " (SELECT bytes FROM chat_usage WHERE author = x'' AND peer = x'')"
                      " FROM chat_usage WHERE author = ?3");
     pv_bind_u64(&q, terms->wall_s / DAY_S);
-    pv_bind_blob(&q, conversation, PV_CHATJOB_PK_LEN);
-    pv_bind_blob(&q, author, PV_CHATJOB_PK_LEN);
+    pv_bind_blob(&q, conversation, PV_SIGN_PK_LEN);
+    pv_bind_blob(&q, author, PV_SIGN_PK_LEN);
     if (pv_query_next(&q)) {
         b.bytes = left_of(max / PV_CHATJOB_SENDER_SHARE, pv_column_u64(&q, 0));
         b.bytes = least(b.bytes, left_of(PV_CHATJOB_MAX_DAY_BYTES, pv_column_u64(&q, 1)));
@@ -295,7 +295,7 @@ int pv_store_budget_read(sqlite3 *db, const uint8_t *conversation, const uint8_t
     }
     int r = pv_query_end(&q);
     uint64_t rooms = 0;
-    bool in_room = memcmp(conversation, author, PV_CHATJOB_PK_LEN) != 0;
+    bool in_room = memcmp(conversation, author, PV_SIGN_PK_LEN) != 0;
     if (r == PV_OK && in_room)
         r = rooms_sum(db, &rooms);
     if (in_room)
@@ -322,7 +322,7 @@ enum pv_chat_later pv_store_budget_take(struct pv_store_budget *budget, size_t t
 int pv_store_is_muted(sqlite3 *db, const uint8_t *conversation, bool *ret_muted)
 {
     struct pv_query q = pv_query(db, "SELECT 1 FROM chat_muted WHERE peer = ?");
-    pv_bind_blob(&q, conversation, PV_CHATJOB_PK_LEN);
+    pv_bind_blob(&q, conversation, PV_SIGN_PK_LEN);
     bool muted = pv_query_next(&q);
     int r = pv_query_end(&q);
     if (r == PV_OK)

@@ -102,7 +102,7 @@ int pv_store_chat_schema(sqlite3 *db)
 
 static void bind_peer(struct pv_query *q, const uint8_t *pk)
 {
-    pv_bind_blob(q, pk, PV_CHATJOB_PK_LEN);
+    pv_bind_blob(q, pk, PV_SIGN_PK_LEN);
 }
 
 static void bind_id(struct pv_query *q, const uint8_t *id)

@@ -17,7 +17,7 @@ enum {
 struct pv_chatlink_peer *pv_chatlink_peer_find(const struct pv_chatlink *link, const uint8_t *pk)
 {
     struct pv_chatlink_peer *peer = NULL;
-    PV_MAP_FIND(&link->peer_map, link->peers, pk, PV_CHATJOB_PK_LEN, peer);
+    PV_MAP_FIND(&link->peer_map, link->peers, pk, PV_SIGN_PK_LEN, peer);
     return peer;
 }
 

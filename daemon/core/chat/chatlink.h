@@ -66,7 +66,7 @@ enum {
 
 struct pv_chatlink_config {
     struct pv_rng rng;
-    uint8_t own_pk[PV_CHATJOB_PK_LEN];
+    uint8_t own_pk[PV_SIGN_PK_LEN];
     const struct pv_log *log;       /* borrowed; may be NULL */
     const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
     bool plain_off;                 /* plain text is refused ([chat] plain = off) */
@@ -162,8 +162,8 @@ enum pv_chatlink_who {
 /* Whose the source address of an accepted connection is, now. */
 struct pv_chatlink_source {
     enum pv_chatlink_who who;
-    uint8_t pk[PV_CHATJOB_PK_LEN]; /* MEMBER */
-    char name[PV_NAME_BUF];        /* MEMBER */
+    uint8_t pk[PV_SIGN_PK_LEN]; /* MEMBER */
+    char name[PV_NAME_BUF];     /* MEMBER */
 };
 /* sids are never 0 and below 2^28. PV_ERR_REFUSED (anybody but a member), PV_ERR_LIMIT,
  * PV_ERR_NOMEM: close it. */
@@ -180,7 +180,7 @@ void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now);
 struct pv_chatlink_stream_op {
     bool open;    /* else: close; the sid is forgotten, no closed() is wanted */
     uint32_t sid; /* open: new, chosen here */
-    uint8_t pk[PV_CHATJOB_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     struct pv_addr addr; /* open: overlay address and PV_CHAT_PORT */
 };
 PV_MUST_CHECK int pv_chatlink_poll_stream_op(struct pv_chatlink *link,

@@ -70,7 +70,7 @@ struct pv_chatlink_pending {
 };
 
 struct pv_chatlink_peer {
-    uint8_t pk[PV_CHATJOB_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     char name[PV_NAME_BUF];
     struct pv_addr addr;
     bool online;
@@ -124,7 +124,7 @@ struct pv_chatlink_job {
     uint64_t tag;
     uint64_t send_tag; /* ENQUEUE */
     enum pv_chatjob_kind kind;
-    uint8_t pk[PV_CHATJOB_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     enum pv_chat_state state;     /* MARK */
     size_t n_ids;                 /* MARK */
     uint64_t after_seq;           /* OUTBOX */
@@ -146,7 +146,7 @@ struct pv_chatlink_op_item {
 
 struct pv_chatlink {
     struct pv_rng rng;
-    uint8_t own_pk[PV_CHATJOB_PK_LEN];
+    uint8_t own_pk[PV_SIGN_PK_LEN];
     const struct pv_log *log;
     const struct pv_linkkeys *keys; /* borrowed; NULL: nobody proves anything */
     bool plain;                     /* plain text is taken */

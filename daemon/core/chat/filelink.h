@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "base/text.h"
+#include "crypto/sign.h"
 #include "proto/chat/file.h"
 
 enum {
@@ -43,7 +44,6 @@ enum {
     PV_FILELINK_RETRY_MIN_S = 1,   /* between attempts, doubling */
     PV_FILELINK_RETRY_MAX_S = 60,
     PV_FILELINK_TELLS = 4, /* a change of state is told so often: at 0, 1, 3 and 7 s */
-    PV_FILELINK_PK_LEN = 32,
 };
 
 /* Tells one state of a file from another without reading it. */
@@ -56,7 +56,7 @@ struct pv_file_entry {
     uint32_t number; /* on this node; never 0, never used twice */
     bool outgoing;
     uint8_t id[PV_FILE_ID_LEN];
-    uint8_t peer[PV_FILELINK_PK_LEN];
+    uint8_t peer[PV_SIGN_PK_LEN];
     char peer_name[PV_NAME_BUF];
     char name[PV_FILE_NAME_BUF]; /* clean */
     uint64_t size, done;         /* bytes; done: known to have arrived, or sent just now */
@@ -74,7 +74,7 @@ struct pv_filelink_config {
     struct pv_rng rng;
     const struct pv_log *log;       /* borrowed; may be NULL */
     const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
-    uint8_t own_pk[PV_FILELINK_PK_LEN];
+    uint8_t own_pk[PV_SIGN_PK_LEN];
 };
 
 /* saved: what pv_filelink_save() gave, or empty. What cannot be read of it is left out, and said in
@@ -134,7 +134,7 @@ const struct pv_file_entry *pv_filelink_find(const struct pv_filelink *link, uin
 void pv_filelink_handle_notice(struct pv_filelink *link, const struct pv_filelink_peer *from,
                                struct pv_view body, pv_ns now);
 struct pv_filelink_transmit {
-    uint8_t pk[PV_FILELINK_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     size_t len;
     uint8_t buf[PV_FILE_NOTICE_MAX];
 };

@@ -42,7 +42,7 @@ struct pv_file {
 
 struct pv_file_conn {
     uint32_t sid; /* 0: free */
-    uint8_t pk[PV_FILELINK_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     uint8_t buf[PV_PROOF_MAC_LEN + PV_FILE_GET_LEN];
     size_t len, want; /* bytes in buf, and of the frame that is coming */
     bool challenged;  /* out was asked for: a proof must come next */
@@ -54,7 +54,7 @@ struct pv_file_conn {
 };
 
 struct pv_file_word {
-    uint8_t pk[PV_FILELINK_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     struct pv_file_notice notice;
 };
 
@@ -62,7 +62,7 @@ struct pv_filelink {
     struct pv_rng rng;
     const struct pv_log *log;
     const struct pv_linkkeys *keys;
-    uint8_t own_pk[PV_FILELINK_PK_LEN];
+    uint8_t own_pk[PV_SIGN_PK_LEN];
     uint64_t unproven;
     struct pv_file files[PV_FILELINK_MAX]; /* in order of their numbers, without gaps */
     size_t n;

@@ -10,8 +10,8 @@ enum {
     FLAG_OUTGOING = 1,
     FLAG_TELL = 2, /* the present state may not be known to the other side */
     /* Bytes of the longest entry: all of them fit PV_FILELINK_SAVE_MAX. */
-    ENTRY_MAX = 4 + 3 + PV_FILE_ID_LEN + PV_FILELINK_PK_LEN + 6 * 8 + 2 + PV_NAME_MAX + 2 +
-                PV_FILE_NAME_MAX,
+    ENTRY_MAX =
+        4 + 3 + PV_FILE_ID_LEN + PV_SIGN_PK_LEN + 6 * 8 + 2 + PV_NAME_MAX + 2 + PV_FILE_NAME_MAX,
 };
 _Static_assert(7 + PV_FILELINK_MAX * ENTRY_MAX <= PV_FILELINK_SAVE_MAX, "the table fits");
 

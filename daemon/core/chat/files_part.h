@@ -30,7 +30,7 @@ struct pv_files_proof {
     bool wanted; /* false: the sender's daemon is older than that */
     uint8_t key[PV_PROOF_KEY_LEN];
     uint8_t nonce[PV_PROOF_NONCE_LEN]; /* ours */
-    uint8_t opener[PV_PROOF_PK_LEN], acceptor[PV_PROOF_PK_LEN];
+    uint8_t opener[PV_SIGN_PK_LEN], acceptor[PV_SIGN_PK_LEN];
 };
 
 /* What the shell is to do. */

@@ -12,7 +12,7 @@
 #include "crypto/hash.h"
 
 struct entry {
-    uint8_t pk[PV_PROOF_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     bool described; /* by a description of this life */
     bool capable;   /* it said so once; never false again */
     bool has_theirs;
@@ -28,7 +28,7 @@ struct entry {
 };
 
 struct pv_linkkeys {
-    uint8_t own_pk[PV_PROOF_PK_LEN];
+    uint8_t own_pk[PV_SIGN_PK_LEN];
     uint8_t *seed; /* PV_PROOF_SECRET_LEN in guarded memory; every secret of ours follows from it */
     struct pv_map map;
     struct entry *entries;
@@ -40,7 +40,7 @@ struct pv_linkkeys {
 static struct entry *find(const struct pv_linkkeys *keys, const uint8_t *pk)
 {
     struct entry *e = NULL;
-    PV_MAP_FIND(&keys->map, keys->entries, pk, PV_PROOF_PK_LEN, e);
+    PV_MAP_FIND(&keys->map, keys->entries, pk, PV_SIGN_PK_LEN, e);
     return e;
 }
 
@@ -81,7 +81,7 @@ static void drop(struct pv_linkkeys *keys, struct entry *e)
 }
 
 int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
-                    const uint8_t own_pk[static PV_PROOF_PK_LEN], struct pv_view saved)
+                    const uint8_t own_pk[static PV_SIGN_PK_LEN], struct pv_view saved)
 {
     struct pv_linkkeys *keys = calloc(1, sizeof(*keys));
     if (keys == NULL)
@@ -96,7 +96,7 @@ int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
         return PV_ERR_NOMEM;
     }
     pv_rng_fill(rng, keys->seed, PV_PROOF_SECRET_LEN);
-    for (size_t at = 0; at + PV_PROOF_PK_LEN <= saved.len; at += PV_PROOF_PK_LEN) {
+    for (size_t at = 0; at + PV_SIGN_PK_LEN <= saved.len; at += PV_SIGN_PK_LEN) {
         struct entry *e = get(keys, saved.ptr + at);
         if (e == NULL)
             break; /* it is told again by what it says */
@@ -122,7 +122,7 @@ struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys)
 static void own_secret(const struct pv_linkkeys *keys, const uint8_t *pk,
                        uint8_t ret_secret[static PV_PROOF_SECRET_LEN])
 {
-    pv_hmac_blake2s(ret_secret, keys->seed, PV_PROOF_SECRET_LEN, pv_view(pk, PV_PROOF_PK_LEN),
+    pv_hmac_blake2s(ret_secret, keys->seed, PV_PROOF_SECRET_LEN, pv_view(pk, PV_SIGN_PK_LEN),
                     pv_view("link", 4));
 }
 
@@ -303,12 +303,12 @@ uint8_t *pv_linkkeys_save(const struct pv_linkkeys *keys, size_t *ret_len)
 {
     /* One more than needed: calloc() of nothing may return NULL, which would look like
      * no memory. */
-    uint8_t *list = calloc(HASH_CNT(hh, keys->entries) + 1, PV_PROOF_PK_LEN);
+    uint8_t *list = calloc(HASH_CNT(hh, keys->entries) + 1, PV_SIGN_PK_LEN);
     size_t n = 0;
     for (const struct entry *e = keys->entries; list != NULL && e != NULL; e = e->hh.next) {
         if (e->capable)
-            memcpy(list + PV_PROOF_PK_LEN * n++, e->pk, sizeof(e->pk));
+            memcpy(list + PV_SIGN_PK_LEN * n++, e->pk, sizeof(e->pk));
     }
-    *ret_len = n * PV_PROOF_PK_LEN;
+    *ret_len = n * PV_SIGN_PK_LEN;
     return list;
 }

@@ -49,7 +49,7 @@ struct pv_linkkeys; /* opaque */
 
 /* saved: what pv_linkkeys_save() gave, or empty. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
-                                  const uint8_t own_pk[static PV_PROOF_PK_LEN],
+                                  const uint8_t own_pk[static PV_SIGN_PK_LEN],
                                   struct pv_view saved);
 /* Wipes; NULL is fine; returns NULL. */
 struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys);
@@ -76,7 +76,7 @@ bool pv_linkkeys_key(const struct pv_linkkeys *keys, const uint8_t *pk,
                      uint8_t ret_key[static PV_PROOF_KEY_LEN]);
 
 struct pv_linkkeys_transmit {
-    uint8_t pk[PV_PROOF_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     uint8_t body[PV_PROOF_BODY_LEN];
 };
 /* The next message to send; one that cannot be sent is lost, as on the way. PV_ERR_AGAIN. */

@@ -113,7 +113,7 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                      pv_ns now)
 {
     struct pv_node *n = part;
-    uint8_t room_key[PV_CHATJOB_PK_LEN];
+    uint8_t room_key[PV_SIGN_PK_LEN];
     const uint8_t *key = NULL;
     uint8_t id[PV_CHAT_ID_LEN];
     const enum asked what = req->cmd == PV_CTLAPI_READ                  ? ASKED_READ

@@ -21,7 +21,7 @@ struct clearing {
     uint64_t handle;
     uint64_t deleted;
     bool all;
-    uint8_t key[PV_CHATJOB_PK_LEN];
+    uint8_t key[PV_SIGN_PK_LEN];
 };
 
 struct retention {

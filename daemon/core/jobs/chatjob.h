@@ -12,12 +12,12 @@
 
 #include "base/pv.h"
 #include "base/text.h"
+#include "crypto/sign.h"
 #include "daemon/core/jobs/copyjob.h"
 #include "daemon/core/jobs/roomjob.h"
 #include "proto/chat/chat.h"
 
 enum {
-    PV_CHATJOB_PK_LEN = 32,         /* bytes, Ed25519 identity key of a node */
     PV_CHATJOB_MAX_LIST = 1000,     /* messages of one answer */
     PV_CHATJOB_MAX_BATCH = 4096,    /* messages of one COMMIT, ids of one job */
     PV_CHATJOB_MAX_QUEUED = 10000,  /* undelivered messages to one peer; more is PV_ERR_LIMIT */
@@ -50,11 +50,11 @@ struct pv_chatjob_terms {
 /* One stored message. */
 struct pv_chat_record {
     uint8_t id[PV_CHAT_ID_LEN];
-    uint8_t peer[PV_CHATJOB_PK_LEN];   /* the other node */
-    char peer_name[PV_NAME_BUF];       /* its name when the message was stored */
-    bool outgoing;                     /* this node is the sender */
-    bool in_room;                      /* peer is pv_room_key(), peer_name the author's name */
-    uint8_t author[PV_CHATJOB_PK_LEN]; /* in_room */
+    uint8_t peer[PV_SIGN_PK_LEN];   /* the other node */
+    char peer_name[PV_NAME_BUF];    /* its name when the message was stored */
+    bool outgoing;                  /* this node is the sender */
+    bool in_room;                   /* peer is pv_room_key(), peer_name the author's name */
+    uint8_t author[PV_SIGN_PK_LEN]; /* in_room */
     enum pv_chat_state state;
     uint64_t seq;     /* the sender's; 0 = plain text */
     uint64_t time_ms; /* the sender's clock, Unix milliseconds; plain text: the receiver's */
@@ -124,14 +124,14 @@ enum pv_chatjob_kind {
 
 struct pv_chatjob {
     enum pv_chatjob_kind kind;
-    uint8_t peer[PV_CHATJOB_PK_LEN]; /* all of one peer; INBOX with of_peer */
-    bool all_peers;                  /* HISTORY */
-    bool of_peer;                    /* INBOX */
-    bool before;                     /* HISTORY */
-    bool mark_read;                  /* INBOX */
-    bool mute;                       /* MUTE */
-    char peer_name[PV_NAME_BUF];     /* MUTE: as it is shown in the list */
-    uint64_t keep_s;                 /* PURGE */
+    uint8_t peer[PV_SIGN_PK_LEN]; /* all of one peer; INBOX with of_peer */
+    bool all_peers;               /* HISTORY */
+    bool of_peer;                 /* INBOX */
+    bool before;                  /* HISTORY */
+    bool mark_read;               /* INBOX */
+    bool mute;                    /* MUTE */
+    char peer_name[PV_NAME_BUF];  /* MUTE: as it is shown in the list */
+    uint64_t keep_s;              /* PURGE */
     struct pv_chatjob_terms terms;
     bool after, through;         /* INBOX, one of them at most */
     enum pv_chat_state state;    /* MARK */
@@ -148,7 +148,7 @@ struct pv_chatjob {
 
 /* What one peer still has to get from this node. */
 struct pv_chat_backlog {
-    uint8_t peer[PV_CHATJOB_PK_LEN];
+    uint8_t peer[PV_SIGN_PK_LEN];
     char peer_name[PV_NAME_BUF]; /* of the newest message exchanged with it */
     uint64_t queued;             /* outgoing messages not delivered */
     uint64_t owed;               /* read receipts not sent */

@@ -40,6 +40,7 @@ enum {
     PV_JOB_META_NAME = 32,      /* bytes with the NUL */
     PV_JOB_HOST_MAX = 256,      /* bytes with the NUL, RFC 1035 s2.3.4 */
     PV_JOB_IFNAME = 16,         /* IFNAMSIZ */
+    PV_JOB_NETWORK_LEN = 16,    /* bytes of a network id, PV_NETWORK_ID_LEN */
     PV_RECALL_ADDRS = 4,        /* addresses kept of one member, DESIGN 5 */
     PV_IFACE_MAX_DOMAINS = 3,   /* the network's and two of addresses */
     PV_IFACE_DOMAIN_BUF = 140,  /* bytes with the NUL */
@@ -65,7 +66,7 @@ struct pv_job_put_statements {
 };
 
 struct pv_job_set_network {
-    uint8_t network_id[16];
+    uint8_t network_id[PV_JOB_NETWORK_LEN];
     char name[PV_NAME_BUF];      /* of the network */
     char node_name[PV_NAME_BUF]; /* of this node */
 };

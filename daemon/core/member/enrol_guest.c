@@ -238,6 +238,7 @@ static void save(struct pv_enrol *x, pv_ns now)
         return;
     }
     pv_unsaved_done(&unsaved);
+    _Static_assert((int)PV_JOB_NETWORK_LEN == (int)PV_NETWORK_ID_LEN, "one id");
     memcpy(job->u.set_network.network_id, x->network_id, sizeof(x->network_id));
     memcpy(job->u.set_network.name, pv_roster_network(x->roster)->name,
            sizeof(job->u.set_network.name));

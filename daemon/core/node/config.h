@@ -14,6 +14,7 @@
 #include "crypto/sign.h"
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/packets/fastpath.h"
+#include "proto/roster/statement.h"
 #include "proto/stun/turnc.h"
 
 enum {
@@ -61,7 +62,7 @@ struct pv_saved_endpoint {
 /* Everything the store held at start; borrowed during pv_engine_new() only. */
 struct pv_saved {
     bool has_network;
-    uint8_t network_id[16];
+    uint8_t network_id[PV_NETWORK_ID_LEN];
     char network_name[PV_NAME_BUF];
     char node_name[PV_NAME_BUF];
     const struct pv_stored_statement *statements;

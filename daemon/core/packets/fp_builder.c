@@ -462,11 +462,6 @@ bool pv_fp_builder_has_sent(const struct pv_fp_builder *b, uint32_t peer, struct
     return counter < next && next - counter <= RECENT;
 }
 
-uint32_t pv_fp_builder_index_owner(const struct pv_fp_builder *b, uint32_t local_index)
-{
-    return pv_fp_index_find(b->index, local_index);
-}
-
 /* A receiver index stands where STUN has its magic cookie (bytes 4 to 7), so an index equal to the
  * cookie would make data look like STUN. */
 uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv_rng *rng,

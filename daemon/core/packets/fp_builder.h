@@ -98,8 +98,6 @@ PV_MUST_CHECK int pv_fp_builder_remove_keys(struct pv_fp_builder *b, uint32_t pe
 /* Does the datagram, of which at least 16 bytes are here, begin as one of the last that were sealed
  * for this peer? Nobody can know who has not seen it. */
 bool pv_fp_builder_has_sent(const struct pv_fp_builder *b, uint32_t peer, struct pv_view datagram);
-/* Whose keys these are: 0 = nobody's. */
-uint32_t pv_fp_builder_index_owner(const struct pv_fp_builder *b, uint32_t local_index);
 /* A receiver index of no keys here: random, low byte = the owning rx worker, neither 0 nor, in
  * either byte order, the STUN cookie (DESIGN 5, 7). Handshakes still under way are the caller's to
  * compare. */

@@ -69,14 +69,14 @@ void pv_proof_key(const struct pv_proof_side *a, const struct pv_proof_side *b,
                   uint8_t ret_key[static PV_PROOF_KEY_LEN])
 {
     /* Both sides must hash the same bytes, so the lower identity key comes first. */
-    bool first = memcmp(a->pk, b->pk, PV_PROOF_PK_LEN) < 0;
+    bool first = memcmp(a->pk, b->pk, PV_SIGN_PK_LEN) < 0;
     const struct pv_proof_side *sides[] = {first ? a : b, first ? b : a};
-    uint8_t all[2 * (PV_PROOF_PK_LEN + PV_PROOF_SECRET_LEN)];
+    uint8_t all[2 * (PV_SIGN_PK_LEN + PV_PROOF_SECRET_LEN)];
     uint8_t *p = all;
     for (size_t i = 0; i < 2; i++) {
-        memcpy(p, sides[i]->pk, PV_PROOF_PK_LEN);
-        memcpy(p + PV_PROOF_PK_LEN, sides[i]->secret, PV_PROOF_SECRET_LEN);
-        p += PV_PROOF_PK_LEN + PV_PROOF_SECRET_LEN;
+        memcpy(p, sides[i]->pk, PV_SIGN_PK_LEN);
+        memcpy(p + PV_SIGN_PK_LEN, sides[i]->secret, PV_PROOF_SECRET_LEN);
+        p += PV_SIGN_PK_LEN + PV_PROOF_SECRET_LEN;
     }
     pv_blake2b(ret_key, pv_view(LABEL, sizeof(LABEL)), pv_view("key", 4),
                pv_view(all, sizeof(all)));
@@ -86,12 +86,12 @@ void pv_proof_key(const struct pv_proof_side *a, const struct pv_proof_side *b,
 void pv_proof_mac(const struct pv_proof *proof, enum pv_proof_role role,
                   uint8_t ret_mac[static PV_PROOF_MAC_LEN])
 {
-    uint8_t said[1 + 2 * PV_PROOF_PK_LEN + 2 * PV_PROOF_NONCE_LEN];
+    uint8_t said[1 + 2 * PV_SIGN_PK_LEN + 2 * PV_PROOF_NONCE_LEN];
     uint8_t *p = said;
     *p++ = (uint8_t)role;
-    memcpy(p, proof->opener, PV_PROOF_PK_LEN);
-    memcpy(p + PV_PROOF_PK_LEN, proof->acceptor, PV_PROOF_PK_LEN);
-    p += (size_t)2 * PV_PROOF_PK_LEN;
+    memcpy(p, proof->opener, PV_SIGN_PK_LEN);
+    memcpy(p + PV_SIGN_PK_LEN, proof->acceptor, PV_SIGN_PK_LEN);
+    p += (size_t)2 * PV_SIGN_PK_LEN;
     memcpy(p, proof->opener_nonce, PV_PROOF_NONCE_LEN);
     memcpy(p + PV_PROOF_NONCE_LEN, proof->acceptor_nonce, PV_PROOF_NONCE_LEN);
     pv_hmac_blake2s(ret_mac, proof->key, PV_PROOF_KEY_LEN, pv_view(LABEL, sizeof(LABEL)),

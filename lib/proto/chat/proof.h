@@ -13,6 +13,7 @@
 #define PV_PROOF_H
 
 #include "base/pv.h"
+#include "crypto/sign.h"
 
 enum {
     PV_PROOF_SECRET_LEN = 32, /* bytes, random, of one daemon's life and one peer */
@@ -20,7 +21,6 @@ enum {
     PV_PROOF_KEY_LEN = 32,
     PV_PROOF_NONCE_LEN = 16,
     PV_PROOF_MAC_LEN = 32,
-    PV_PROOF_PK_LEN = 32,    /* identity keys */
     PV_PROOF_BODY_LEN = 43,  /* of the in-band message */
     PV_PROOF_LINE_MAX = 128, /* bytes of a line with its newline */
 };
@@ -45,7 +45,7 @@ void pv_proof_tag(const uint8_t secret[static PV_PROOF_SECRET_LEN],
 
 /* One side of a pair, and what it told the other. */
 struct pv_proof_side {
-    const uint8_t *pk;     /* PV_PROOF_PK_LEN */
+    const uint8_t *pk;     /* PV_SIGN_PK_LEN */
     const uint8_t *secret; /* PV_PROOF_SECRET_LEN */
 };
 /* The key of the pair: the same whichever side is a. */

@@ -41,7 +41,7 @@ static uint8_t next(void)
 
 static const uint8_t *peer(void)
 {
-    static const uint8_t pks[3][PV_CHATJOB_PK_LEN] = {{1}, {2}, {9}}; /* 9: ourselves */
+    static const uint8_t pks[3][PV_SIGN_PK_LEN] = {{1}, {2}, {9}}; /* 9: ourselves */
     return pks[next() % 3];
 }
 
@@ -116,7 +116,7 @@ static void call_ack(void)
 /* Peer 2 answers the newest nonce as its daemon would, as the side that opened or that accepted. */
 static void call_prove(void)
 {
-    static const uint8_t own[PV_PROOF_PK_LEN] = {9}, bob[PV_PROOF_PK_LEN] = {2};
+    static const uint8_t own[PV_SIGN_PK_LEN] = {9}, bob[PV_SIGN_PK_LEN] = {2};
     static const uint8_t zero[PV_PROOF_NONCE_LEN];
     struct pv_proof_line line = {.has_mac = true};
     uint8_t key[PV_PROOF_KEY_LEN];
@@ -146,8 +146,8 @@ static void note_nonce(struct pv_view out)
 
 static void know_peers(void)
 {
-    static const uint8_t own[PV_PROOF_PK_LEN] = {9}, anna[PV_PROOF_PK_LEN] = {1},
-                         bob[PV_PROOF_PK_LEN] = {2};
+    static const uint8_t own[PV_SIGN_PK_LEN] = {9}, anna[PV_SIGN_PK_LEN] = {1},
+                         bob[PV_SIGN_PK_LEN] = {2};
     const struct pv_rng rng = {.fill = fuzz_fill_mix, .ctx = &f.rng};
     const struct pv_linkkeys_seen old = {.described = true, .there = true};
     struct pv_proof_secret secret = {.secret = {5}};

@@ -36,7 +36,7 @@ static void check_notice(struct pv_view body)
 /* Each piece of the input, by its first byte: a notice, bytes of a connection, time. */
 static void drive(struct pv_filelink *link, struct pv_view in)
 {
-    const uint8_t pk[PV_FILELINK_PK_LEN] = {1};
+    const uint8_t pk[PV_SIGN_PK_LEN] = {1};
     struct pv_filelink_peer peer = {.pk = pk, .name = "eve", .online = true};
     struct pv_filelink_transmit tx;
     struct pv_fileop op;

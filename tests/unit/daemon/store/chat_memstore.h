@@ -18,7 +18,7 @@ struct memstore_row {
 };
 
 struct memstore_seq {
-    uint8_t peer[PV_CHATJOB_PK_LEN];
+    uint8_t peer[PV_SIGN_PK_LEN];
     uint64_t last;
 };
 
@@ -42,7 +42,7 @@ static inline void memstore_done(struct memstore *s)
 
 static inline bool memstore_same(const uint8_t *a, const uint8_t *b)
 {
-    return memcmp(a, b, PV_CHATJOB_PK_LEN) == 0;
+    return memcmp(a, b, PV_SIGN_PK_LEN) == 0;
 }
 
 static inline struct memstore_row *memstore_find(struct memstore *s, const uint8_t *peer,
@@ -81,7 +81,7 @@ static inline uint64_t memstore_next_seq(struct memstore *s, const uint8_t *peer
     s->seqs = reallocarray(s->seqs, s->n_seqs + 1, sizeof(*s->seqs));
     if (s->seqs == NULL)
         abort();
-    memcpy(s->seqs[s->n_seqs].peer, peer, PV_CHATJOB_PK_LEN);
+    memcpy(s->seqs[s->n_seqs].peer, peer, PV_SIGN_PK_LEN);
     s->seqs[s->n_seqs++].last = 1;
     return 1;
 }

@@ -12,8 +12,8 @@
 #include "tests/unit/daemon/store/chat_memstore.h"
 #include "tests/unit/test_util.h"
 
-static const uint8_t BOB[PV_CHATJOB_PK_LEN] = {0xb0};
-static const uint8_t CAROL[PV_CHATJOB_PK_LEN] = {0xca};
+static const uint8_t BOB[PV_SIGN_PK_LEN] = {0xb0};
+static const uint8_t CAROL[PV_SIGN_PK_LEN] = {0xca};
 
 static struct {
     bool sqlite;
@@ -116,7 +116,7 @@ static inline bool mark(const uint8_t *peer, uint8_t id, enum pv_chat_state stat
     job.state = state;
     struct pv_chatjob_result *res = must(&job);
     bool changed = res->n_msgs == 1 && res->msgs[0].id[0] == id &&
-                   memcmp(res->msgs[0].peer, peer, PV_CHATJOB_PK_LEN) == 0 &&
+                   memcmp(res->msgs[0].peer, peer, PV_SIGN_PK_LEN) == 0 &&
                    res->msgs[0].state == state && res->msgs[0].text == NULL;
     assert_true(changed || res->n_msgs == 0);
     pv_chatjob_result_free(res);

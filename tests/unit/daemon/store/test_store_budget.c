@@ -29,7 +29,7 @@ static void a_muted_conversation_has_nothing_unread(void **state)
     res = must(&list);
     assert_int_equal(res->n_backlog, 1);
     assert_string_equal(res->backlog[0].peer_name, "bob");
-    assert_memory_equal(res->backlog[0].peer, BOB, PV_CHATJOB_PK_LEN);
+    assert_memory_equal(res->backlog[0].peer, BOB, PV_SIGN_PK_LEN);
     pv_chatjob_result_free(res);
     mute.mute = false;
     assert_true(changes(mute));
@@ -195,7 +195,7 @@ static void a_sender_has_a_share_of_all_there_is(void **state)
     assert_int_equal(flood(CAROL, 1, 1000, 1024, &terms, &later), share);
     /* Four such senders are the whole: then there is nothing for the fifth. */
     for (uint8_t i = 1; i < 4; i++) {
-        const uint8_t peer[PV_CHATJOB_PK_LEN] = {i};
+        const uint8_t peer[PV_SIGN_PK_LEN] = {i};
         size_t taken = flood(peer, 1, 1000, 1024, &terms, &later);
         assert_true(i == 3 ? taken < 10 : taken == share);
     }
@@ -251,7 +251,7 @@ static void a_full_history_loses_its_oldest_read_messages_first(void **state)
     const size_t size = 1024 + PV_CHATJOB_ROW_BYTES;
     /* Four senders with a quarter each; half of it is read. */
     for (uint8_t i = 0; i < 4; i++) {
-        const uint8_t peer[PV_CHATJOB_PK_LEN] = {(uint8_t)(1 + i)};
+        const uint8_t peer[PV_SIGN_PK_LEN] = {(uint8_t)(1 + i)};
         assert_int_equal(flood(peer, 1, 1000, 1024, &terms, &later), (1 << 20) / size);
     }
     struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);

@@ -14,7 +14,7 @@ enum {
     LEFT_LONG = 24,
 };
 
-static const uint8_t BOB[PV_CHATJOB_PK_LEN] = {0xb0};
+static const uint8_t BOB[PV_SIGN_PK_LEN] = {0xb0};
 
 static char dir[64], after[80];
 static size_t answered[OPS + 1]; /* events before the answer to each operation; from 1 */

@@ -3,7 +3,7 @@
 #include "proto/chat/proof.h"
 #include "tests/unit/test_util.h"
 
-static const uint8_t alice[PV_PROOF_PK_LEN] = {1}, bob[PV_PROOF_PK_LEN] = {2};
+static const uint8_t alice[PV_SIGN_PK_LEN] = {1}, bob[PV_SIGN_PK_LEN] = {2};
 static const uint8_t one[PV_PROOF_SECRET_LEN] = {10}, two[PV_PROOF_SECRET_LEN] = {20};
 
 static struct pv_view text(const char *s)

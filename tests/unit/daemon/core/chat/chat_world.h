@@ -50,7 +50,7 @@ struct job {
 };
 
 struct node {
-    uint8_t pk[PV_CHATJOB_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     const char *name;
     struct pv_addr addr;
     bool sees_peer;           /* what it was told about the other */

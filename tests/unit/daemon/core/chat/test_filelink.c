@@ -13,7 +13,7 @@ enum {
 /* One daemon and its disk. */
 struct side {
     struct pv_filelink *link;
-    uint8_t pk[PV_FILELINK_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     const char *name;
     bool up;
     uint64_t auto_max;
@@ -539,7 +539,7 @@ static void a_table_full_of_living_files_takes_no_more_and_old_ones_give_way(voi
 
 static void only_the_receiver_gets_a_file(void **state)
 {
-    const uint8_t eve[PV_FILELINK_PK_LEN] = {66};
+    const uint8_t eve[PV_SIGN_PK_LEN] = {66};
     uint8_t get[PV_FILE_GET_LEN];
     struct pv_fileop op;
     uint32_t sid = 0;

@@ -10,7 +10,7 @@ static struct {
     struct pv_rng rng;
     pv_ns now;
     struct pv_linkkeys *side[2];
-    uint8_t pk[2][PV_PROOF_PK_LEN];
+    uint8_t pk[2][PV_SIGN_PK_LEN];
 } w;
 
 static void start(int i, struct pv_view saved)
@@ -198,7 +198,7 @@ static void who_once_proved_itself_is_never_old_again(void **state)
     assert_false(pv_linkkeys_take_dirty(w.side[0], w.now));
     uint8_t *saved = pv_linkkeys_save(w.side[0], &len);
     assert_non_null(saved);
-    assert_int_equal(len, PV_PROOF_PK_LEN);
+    assert_int_equal(len, PV_SIGN_PK_LEN);
     w.side[0] = pv_linkkeys_free(w.side[0]);
     start(0, pv_view(saved, len));
     free(saved);

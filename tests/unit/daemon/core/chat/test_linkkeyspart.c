@@ -143,8 +143,8 @@ static struct pv_job *expect_saved(size_t n_peers)
     assert_non_null(job);
     assert_int_equal(job->kind, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, "provers");
-    assert_int_equal(job->u.set_meta.len, n_peers * PV_PROOF_PK_LEN);
-    assert_memory_equal(job->u.set_meta.value, pv_peer_pk(bob.peer), PV_PROOF_PK_LEN);
+    assert_int_equal(job->u.set_meta.len, n_peers * PV_SIGN_PK_LEN);
+    assert_memory_equal(job->u.set_meta.value, pv_peer_pk(bob.peer), PV_SIGN_PK_LEN);
     return job;
 }
 

@@ -94,7 +94,7 @@ static void check_usable(struct pv_fp_builder *b, const struct pv_fp_snapshot *o
     assert_true(snapshot(b, &snap));
     for (uint32_t i = 0; i < 70; i++) {
         const struct pv_fp_peer *p = pv_fp_snapshot_route(snap, 4, fp_ip4(2 + i).ip);
-        uint32_t owner = pv_fp_builder_index_owner(b, (i + 1) << 8);
+        uint32_t owner = pv_fp_index_find(snap->index, (i + 1) << 8);
         struct pv_fp_keys *keys;
         if (owner != 0) {
             assert_non_null(p);
