@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads the files of the configuration: the configuration itself, and the keys and passwords that
+ * it names. What a file says wrongly is told with the file's name. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/settings.h"
+#include "sys/file/file.h"
+#include "sys/net/tls.h"
+
+/* The units start the daemon as user p2pvpn. */
+static const char *why_unread(int r)
+{
+    return r == PV_ERR_NOT_FOUND ? "no such file"
+           : r == -EACCES ? "not readable for user p2pvpn: give it to that user (chown p2pvpn)"
+                          : pv_strstatus(r);
+}
+
+int pv_settings_load(struct pv_settings *s, const char *file,
+                     char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    char *text = NULL;
+    size_t len = 0;
+    int r = pv_file_read(file, PV_INI_FILE_MAX, &text, &len);
+    if (r == PV_ERR_LIMIT)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "%s: not a regular file of at most 256 KiB",
+                 file);
+    else if (r < 0)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s: %s", file, why_unread(r));
+    else
+        r = pv_settings_parse(s, file, pv_view(text, len), ret_error);
+    pv_file_free(text, len);
+    return r;
+}
+
+/* The whole of a small file that what ("key", "password") names; free it with pv_file_free(). */
+static int read_secret(const char *what, const char *file, size_t max, char **ret_text,
+                       size_t *ret_len, char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    int r = pv_file_read(file, max, ret_text, ret_len);
+    if (r < 0)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s file %s: %s", what, file,
+                 r == PV_ERR_LIMIT ? "longer than one line, or not a regular file" : why_unread(r));
+    return r;
+}
+
+int pv_settings_read_key(const char *file, uint8_t ret_key[static PV_DH_LEN],
+                         char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    char *text = NULL;
+    size_t len = 0;
+    int r = read_secret("key", file, 256, &text, &len, ret_error);
+    if (r < 0)
+        return r;
+    /* An editor may have added a line end, also one of another system. */
+    text[strcspn(text, "\r\n")] = '\0';
+    r = pv_wgkey_parse(text, ret_key);
+    if (r < 0)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
+                 "read key file %s: not a key: expected one line as `wg genkey` prints it", file);
+    pv_file_free(text, len);
+    return r;
+}
+
+/* The password of the relays: one line of at most 128 printable characters. */
+static int read_password(const char *file, char ret_password[static PV_TURNC_TEXT_MAX + 1],
+                         char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    char *text = NULL;
+    size_t len = 0;
+    int r = read_secret("password", file, 1024, &text, &len, ret_error);
+    if (r < 0)
+        return r;
+    /* Only line ends may follow: a second line means that the file is another one than was
+     * meant. */
+    size_t n = strcspn(text, "\r\n");
+    bool ok = n > 0 && n <= PV_TURNC_TEXT_MAX && n + strspn(text + n, "\r\n") == len;
+    /* RFC 8489 would have other characters prepared with OpaqueString (RFC 8265), which the TURN
+     * client does not do. */
+    for (size_t i = 0; ok && i < n; i++)
+        ok = text[i] >= 0x20 && text[i] < 0x7f;
+    if (ok) {
+        memcpy(ret_password, text, n);
+        ret_password[n] = '\0';
+    } else {
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
+                 "read password file %s: expected one line of at most 128 ASCII characters", file);
+        r = PV_ERR_MALFORMED;
+    }
+    pv_file_free(text, len);
+    return r;
+}
+
+/* The file is read again by who uses it: what is wrong with it is to be said before anything runs.
+ */
+static int check_ca_file(const char *file, char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    char why[PV_TLS_ERROR_MAX] = "out of memory";
+    struct pv_tls_ctx *ctx = NULL;
+    int r = pv_tls_ctx_new_client(&ctx, file, why);
+    if (r < 0)
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "[relay] ca-file %s", why);
+    pv_tls_ctx_free(ctx);
+    return r;
+}
+
+int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTINGS_ERROR_MAX])
+{
+    for (size_t i = 0; i < s->n_peers; i++) {
+        struct pv_settings_peer *p = &s->peers[i];
+        /* The key is optional; all zeros mean none, as in WireGuard. */
+        if (p->preshared_key_file[0] == '\0')
+            continue;
+        int r = pv_settings_read_key(p->preshared_key_file, p->peer.preshared_key, ret_error);
+        if (r < 0)
+            return r;
+    }
+    int r = PV_OK;
+    if (s->relay_password_file[0] != '\0')
+        r = read_password(s->relay_password_file, s->relay_password, ret_error);
+    if (r >= 0 && s->relay_ca_file[0] != '\0')
+        r = check_ca_file(s->relay_ca_file, ret_error);
+    return r;
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/* p2pvpnctl: what the commands about peers, the network and waiting ask the daemon, and how they
+ * show its answers. */
+#include "ctl_fake.h"
+#include "proto/roster/token.h"
+
+/* --- peers, status, ip --------------------------------------------------------------------- */
+
+static void peers_prints_json_as_it_is(void **state)
+{
+    (void)state;
+    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
+    assert_int_equal(RUN("peers", "--json"), 0);
+    assert_string_equal(t.out, "{" PEERS ",\"format\":1}\n");
+    assert_int_equal(RUN("getu", "--json"), 0);
+    assert_string_equal(t.out, "{" PEERS ",\"format\":1}\n");
+    assert_string_equal(t.requests, "{\"cmd\":\"peers\"}\n{\"cmd\":\"peers\"}\n");
+}
+
+static void peers_prints_an_aligned_table(void **state)
+{
+    (void)state;
+    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
+    assert_int_equal(RUN("peers"), 0);
+    assert_string_equal(t.out, "NAME           ADDRESS    STATE                  PATH              "
+                               "       RTT      LOSS  RECEIVED  "
+                               "SENT     HANDSHAKE\n"
+                               "pi             10.66.1.5  online                 direct "
+                               "192.0.2.44:51002  31.2 ms  0 %   12 B      "
+                               "1.0 MiB  never\n"
+                               "a-longer-name  -          offline, seen 0 s ago  -                 "
+                               "       -        -     0 B       "
+                               "0 B      never\n");
+    assert_int_equal(RUN("-q", "peers"), 0);
+    assert_int_equal(t.out_len + t.err_len, 0);
+    answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[]}\n");
+    assert_int_equal(RUN("peers"), 0);
+    assert_non_null(strstr(t.err, "invite"));
+}
+
+static void status_shows_what_matters(void **state)
+{
+    (void)state;
+    answers("status",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"daemon\":\"0.1.0\",\"state\":\"up\","
+            "\"uptime\":3700,\"network\":{\"name\":\"home\",\"id\":\"I\",\"cidr\":"
+            "\"10.66.0.0/16\",\"ip6\":null},\"self\":{\"name\":\"lap\",\"ip4\":\"10.66.3.9\","
+            "\"ip6\":\"fd00::9\",\"key\":\"K\",\"wg_key\":\"W\",\"admin\":true},\"interface\":"
+            "{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},\"coordinator\":{\"address\":"
+            "\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,\"error\":null},"
+            "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"abcdefghij\","
+            "\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"
+            "\"problems\":[\"disk full\\u001b\"],\"drops\":{\"replay\":3,\"none\":0},"
+            "\"hard_nat\":{\"mapping\":\"varies\",\"ports\":\"random\",\"attempts\":2,"
+            "\"packets\":300,\"max_packets\":2048,\"max_mappings\":256,\"max_pps\":200},"
+            "\"nat_binding\":{\"measuring\":false,\"idle_s\":105.0,\"idle_max_s\":138.0,"
+            "\"absolute_s\":null,\"refresh_s\":84.0},"
+            "\"datapath\":{\"workers\":2,\"threads\":4,\"aead\":\"ipsec-mb\","
+            "\"tcp_offload\":true,\"udp_offload\":true,\"off\":[{\"what\":\"udp_segment\","
+            "\"why\":\"EIO: an interface cannot checksum what it must cut\"}]}}\n");
+    assert_int_equal(RUN("status"), 0);
+    assert_string_equal(t.out,
+                        "state           up, running for 1h 1m\n"
+                        "network         home  10.66.0.0/16\n"
+                        "this node       lap  (admin)\n"
+                        "addresses       10.66.3.9  fd00::9\n"
+                        "interface       p2pvpn0  mtu 1420  UDP port 40015\n"
+                        "coordinator     203.0.113.5:3478  connected  18.4 ms\n"
+                        "seen as         198.51.100.7:40015\n"
+                        "NAT             symmetric: another port for each destination (random)\n"
+                        "symmetric NATs  2 attempts, 300 of 2048 packets, at most 256 mappings, "
+                        "200/s\n"
+                        "NAT binding     kept 105 s when idle (138 s was too long); refreshed "
+                        "every 84 s\n"
+                        "members         4, 2 online  roster abcdefgh\n"
+                        "messages        1 unread, 2 queued\n"
+                        "packets         2 workers, 4 threads, ipsec-mb, offload: TCP and UDP\n"
+                        "                not used: udp_segment: EIO: an interface cannot checksum "
+                        "what it must cut\n"
+                        "dropped         3 replay\n"
+                        "problem: disk full\xef\xbf\xbd\n");
+    answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"none\"}\n");
+    assert_int_equal(RUN("status"), 0);
+    assert_string_equal(t.out, "state  not joined: p2pvpnctl join TOKEN, or create URL\n");
+}
+
+static void ip_prints_one_word(void **state)
+{
+    (void)state;
+    answers("ip",
+            "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.0.1\",\"ip6\":\"fd00::1\",\"wg_key\":\"W=\"}\n");
+    assert_int_equal(RUN("ip"), 0);
+    assert_string_equal(t.out, "10.66.0.1\n");
+    assert_int_equal(RUN("ip", "-6", "bob"), 0);
+    assert_string_equal(t.out, "fd00::1\n");
+    assert_int_equal(RUN("ip", "bob", "--wg-key"), 0);
+    assert_string_equal(t.out, "W=\n");
+    assert_string_equal(t.requests, "{\"cmd\":\"ip\"}\n{\"cmd\":\"ip\",\"peer\":\"bob\"}\n"
+                                    "{\"cmd\":\"ip\",\"peer\":\"bob\"}\n");
+    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":null,\"ip6\":null,\"wg_key\":\"W=\"}\n");
+    assert_int_equal(RUN("ip"), 1);
+}
+
+static void why_and_trace_print_lines(void **state)
+{
+    (void)state;
+    answers("why", "{\"id\":@,\"ok\":true,\"version\":1,\"lines\":[\"one\",\"  two\"]}\n");
+    answers("trace",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"events\":[{\"t\":1.5,\"text\":\"x\"}]}\n");
+    assert_int_equal(RUN("why", "pi"), 0);
+    assert_string_equal(t.out, "one\n  two\n");
+    assert_int_equal(RUN("trace", "pi"), 0);
+    assert_string_equal(t.out, "     1.500 s ago  x\n");
+    assert_int_equal(RUN("trace", "pi", "--json"), 0);
+    assert_string_equal(t.out,
+                        "{\"version\":1,\"events\":[{\"t\":1.5,\"text\":\"x\"}],\"format\":1}\n");
+}
+
+static void metrics_are_printed_as_they_come(void **state)
+{
+    (void)state;
+    answers("metrics", "{\"id\":@,\"ok\":true,\"version\":1,"
+                       "\"text\":\"# TYPE x gauge\\nx{a=\\\"b\\\"} 1\\n\"}\n");
+    assert_int_equal(RUN("metrics"), 0);
+    assert_string_equal(t.out, "# TYPE x gauge\nx{a=\"b\"} 1\n");
+    assert_int_equal(RUN("metrics", "--json"), 0);
+    assert_string_equal(
+        t.out, "{\"version\":1,\"text\":\"# TYPE x gauge\\nx{a=\\\"b\\\"} 1\\n\",\"format\":1}\n");
+}
+
+/* --- network ------------------------------------------------------------------------------- */
+
+#define JOINED "\"network\":\"home\",\"name\":\"lap\",\"ip4\":\"10.66.0.1\",\"ip6\":null"
+
+static void make_url(char *buf, size_t cap)
+{
+    struct pv_url url = {.addr = {.port = 3478}, .has_secret = true};
+    struct test_rng r;
+    struct pv_rng rng = test_rng_make(&r, 5);
+    uint8_t seed[32], sk[PV_SIGN_SK_LEN];
+    pv_rng_fill(&rng, seed, sizeof(seed));
+    pv_sign_keypair(seed, sk, url.pk);
+    snprintf(url.addr.host, sizeof(url.addr.host), "192.0.2.1");
+    assert_int_equal(pv_url_format(&url, buf, cap), PV_OK);
+}
+
+static void create_prints_the_token_alone(void **state)
+{
+    (void)state;
+    char url[PV_URL_TEXT_BUF], want[512];
+    make_url(url, sizeof(url));
+    answers("create", "{\"id\":@,\"ok\":true," JOINED ",\"token\":\"p2pvpn-XYZ\"}\n");
+    assert_int_equal(
+        RUN("create", url, "--name", "LAP", "--network", "home", "--cidr", "10.7.0.0/16"), 0);
+    assert_string_equal(t.out, "p2pvpn-XYZ\n");
+    assert_non_null(strstr(t.err, "created network home: this node is lap, address 10.66.0.1"));
+    snprintf(want, sizeof(want),
+             "{\"cmd\":\"create\",\"network\":\"home\",\"name\":\"lap\",\"cidr\":\"10.7.0.0/16\","
+             "\"url\":\"%s\",\"timeout_ms\":0}\n",
+             url);
+    assert_string_equal(t.requests, want);
+
+    t.requests[0] = '\0';
+    char line[PV_URL_TEXT_BUF + 2];
+    snprintf(line, sizeof(line), "%s\n", url);
+    FILE *in = input(line);
+    assert_int_equal(run_in(in, (const char *const[]){"create", "-", "-q", NULL}), 0);
+    fclose(in);
+    assert_string_equal(t.out, "p2pvpn-XYZ\n");
+    assert_int_equal(t.err_len, 0);
+    assert_non_null(strstr(t.requests, url));
+    assert_int_equal(RUN("create", url, "--json"), 0);
+    assert_string_equal(t.out, "{" JOINED ",\"token\":\"p2pvpn-XYZ\",\"format\":1}\n");
+}
+
+static void invite_prints_the_token_alone_and_lists(void **state)
+{
+    (void)state;
+    answers("invite", "{\"id\":@,\"ok\":true,\"token\":\"p2pvpn-XYZ\",\"invite\":\"I\"}\n");
+    answers("invite_list",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"invites\":["
+            "{\"id\":\"AAA\",\"uses\":5,\"used\":1,\"not_before\":1,\"not_after\":null,"
+            "\"revoked\":false},{\"id\":\"BBB\",\"uses\":1,\"used\":1,\"not_before\":1,"
+            "\"not_after\":null,\"revoked\":false},{\"id\":\"CCC\",\"uses\":1,\"used\":0,"
+            "\"not_before\":1,\"not_after\":null,\"revoked\":true}]}\n");
+    answers("invite_revoke", "{\"id\":@,\"ok\":true}\n");
+    assert_int_equal(RUN("invite", "--uses", "5", "--expires", "2h", "--admin"), 0);
+    assert_string_equal(t.out, "p2pvpn-XYZ\n");
+    assert_int_equal(t.err_len, 0);
+    assert_int_equal(RUN("invite", "list"), 0);
+    assert_string_equal(t.out, "INVITE  USED    EXPIRES  STATE\n"
+                               "AAA     1 of 5  never    open\n"
+                               "BBB     1 of 1  never    used up\n"
+                               "CCC     0 of 1  never    revoked\n");
+    assert_int_equal(RUN("invite", "revoke", "AAA"), 0);
+    assert_string_equal(t.requests,
+                        "{\"cmd\":\"invite\",\"uses\":5,\"expires\":7200,\"admin\":true}\n"
+                        "{\"cmd\":\"invite_list\"}\n"
+                        "{\"cmd\":\"invite_revoke\",\"invite\":\"AAA\"}\n");
+}
+
+static void changes_are_sent_as_they_are(void **state)
+{
+    (void)state;
+    const char *done = "{\"id\":@,\"ok\":true}\n";
+    answers("up", done);
+    answers("down", done);
+    answers("leave", done);
+    answers("remove", done);
+    answers("log", done);
+    assert_int_equal(RUN("up"), 0);
+    assert_int_equal(RUN("down"), 0);
+    assert_int_equal(RUN("exit"), 0);
+    assert_int_equal(RUN("leave", "--forget"), 0);
+    assert_int_equal(RUN("remove", "bob"), 0);
+    assert_int_equal(RUN("log", "debug"), 0);
+    assert_int_equal(t.out_len, 0);
+    assert_string_equal(t.requests, "{\"cmd\":\"up\"}\n{\"cmd\":\"down\"}\n{\"cmd\":\"down\"}\n"
+                                    "{\"cmd\":\"leave\",\"forget\":true}\n"
+                                    "{\"cmd\":\"remove\",\"peer\":\"bob\"}\n"
+                                    "{\"cmd\":\"log\",\"level\":\"debug\"}\n");
+    assert_int_equal(RUN("up", "--json"), 0);
+    assert_string_equal(t.out, "{\"format\":1}\n");
+}
+
+static void a_reload_says_what_came_of_it(void **state)
+{
+    (void)state;
+    answers("reload", "{\"id\":@,\"ok\":true,\"file\":\"c\",\"changed\":[\"[a] b\"],"
+                      "\"restart\":[\"[e] f\"]}\n");
+    assert_int_equal(RUN("reload"), 0);
+    assert_string_equal(t.out, "read c\nchanged: [a] b\nwaits for a restart of p2pvpnd: [e] f\n");
+}
+
+/* --- ping, wait ---------------------------------------------------------------------------- */
+
+#define PONG(type)                                                                      \
+    "{\"id\":@,\"event\":\"pong\",\"seq\":1,\"rtt_ms\":12.5,\"path\":{\"type\":\"" type \
+    "\",\"local\":null,\"remote\":\"192.0.2.9:18233\",\"via\":\"203.0.113.5:3478\"}}\n"
+#define LOST "{\"id\":@,\"event\":\"timeout\",\"seq\":2}\n"
+
+static void ping_says_which_way_each_answer_took(void **state)
+{
+    (void)state;
+    answers("ping", PONG("direct") LOST "{\"id\":@,\"ok\":true,\"sent\":2,\"received\":1}\n");
+    assert_int_equal(RUN("ping", "pi", "-c", "2", "-i", "0.5", "-s", "100", "--direct"), 0);
+    assert_string_equal(t.out, "1 from pi: 12.5 ms via direct 192.0.2.9:18233\n"
+                               "2 from pi: no answer\n"
+                               "2 sent, 1 received; round trip 12.5 / 12.5 / 12.5 ms "
+                               "(least, mean, most)\n");
+    assert_string_equal(t.requests, "{\"cmd\":\"ping\",\"peer\":\"pi\",\"count\":2,"
+                                    "\"interval_ms\":500,\"size\":100}\n");
+    assert_int_equal(RUN("ping", "pi", "--json"), 0);
+    assert_string_equal(t.out, "{\"event\":\"pong\",\"seq\":1,\"rtt_ms\":12.5,\"path\":{\"type\":"
+                               "\"direct\",\"local\":null,\"remote\":\"192.0.2.9:18233\","
+                               "\"via\":\"203.0.113.5:3478\"},\"format\":1}\n"
+                               "{\"event\":\"timeout\",\"seq\":2,\"format\":1}\n"
+                               "{\"sent\":2,\"received\":1,\"format\":1}\n");
+}
+
+static void ping_direct_is_exit_code_10_when_relayed(void **state)
+{
+    (void)state;
+    answers("ping", PONG("relay") "{\"id\":@,\"ok\":true,\"sent\":1,\"received\":1}\n");
+    assert_int_equal(RUN("ping", "pi", "-c", "1"), 0);
+    assert_non_null(strstr(t.out, "1 from pi: 12.5 ms via relay 203.0.113.5:3478\n"));
+    assert_int_equal(RUN("ping", "pi", "-c", "1", "--direct"), PV_CTLAPI_RELAYED);
+    assert_one_line_error("not directly");
+}
+
+static void ping_without_an_answer_is_exit_code_3(void **state)
+{
+    (void)state;
+    answers("ping", LOST "{\"id\":@,\"ok\":true,\"sent\":1,\"received\":0}\n");
+    assert_int_equal(RUN("ping", "pi", "-c", "1"), PV_CTLAPI_TIMEOUT);
+    assert_one_line_error("did not answer");
+}
+
+static void wait_blocks_until_the_answer(void **state)
+{
+    (void)state;
+    answers("wait", "{\"id\":@,\"ok\":true}\n");
+    assert_int_equal(RUN("wait", "--peer", "pi", "--direct", "--online"), 0);
+    assert_int_equal(t.out_len + t.err_len, 0);
+    assert_string_equal(t.requests,
+                        "{\"cmd\":\"wait\",\"peer\":\"pi\",\"direct\":true,\"online\":true}\n");
+    answers("wait", "");
+    assert_int_equal(RUN("wait", "--timeout", "0.05"), PV_CTLAPI_TIMEOUT);
+}
+
+int main(void)
+{
+    setenv("TZ", "UTC", 1);
+    if (pv_crypto_init() < 0)
+        return 1;
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(peers_prints_json_as_it_is),
+        T(peers_prints_an_aligned_table),
+        T(status_shows_what_matters),
+        T(ip_prints_one_word),
+        T(why_and_trace_print_lines),
+        T(metrics_are_printed_as_they_come),
+        T(create_prints_the_token_alone),
+        T(invite_prints_the_token_alone_and_lists),
+        T(changes_are_sent_as_they_are),
+        T(a_reload_says_what_came_of_it),
+        T(ping_says_which_way_each_answer_took),
+        T(ping_direct_is_exit_code_10_when_relayed),
+        T(ping_without_an_answer_is_exit_code_3),
+        T(wait_blocks_until_the_answer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
