@@ -2,6 +2,7 @@
 """Where keys are: in locked memory that no core dump holds, once; in their files; nowhere else."""
 import base64
 import glob
+import mmap
 import os
 import re
 import signal
@@ -12,41 +13,59 @@ STATE = "/var/lib/p2pvpn"
 NETWORK_ID = 16  # bytes
 
 
+class Mapping:
+    """A range of memory that can be read: locked, left out of core dumps, and what it maps."""
+
+    def __init__(self, first, end, name):
+        self.first, self.end, self.name = first, end, name
+        self.locked = self.dontdump = False
+
+
 def mappings(pid):
-    """(first, end, locked, left out of core dumps, name) of each mapping that can be read."""
+    """The mappings of a process that can be read."""
     found = []
+    one = None
     with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="replace") as f:
         for line in f:
             m = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ *(.*)", line)
-            if m and m[3].startswith("r"):
-                found.append([int(m[1], 16), int(m[2], 16), False, False, m[4].strip()])
-            elif m:
-                found.append(None)
-            elif line.startswith("VmFlags:") and found and found[-1]:
-                found[-1][2], found[-1][3] = " lo" in line, " dd" in line
-    return [x for x in found if x]
+            if m:
+                one = Mapping(int(m[1], 16), int(m[2], 16), m[4].strip())
+                if m[3].startswith("r") and one.name not in ("[vvar]", "[vsyscall]", "[vvar_vclock]"):
+                    found.append(one)
+            elif line.startswith("VmFlags:"):
+                one.locked, one.dontdump = " lo" in line, " dd" in line
+    return found
 
 
-def places(pid, secret):
-    """The mappings that hold these bytes, one entry for each occurrence."""
-    found = []
-    try:
-        mem = open(f"/proc/{pid}/mem", "rb", buffering=0)
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    with mem:
-        for first, end, locked, dontdump, name in mappings(pid):
-            if name in ("[vvar]", "[vsyscall]", "[vvar_vclock]"):
-                continue
-            try:
-                mem.seek(first)
-                data = mem.read(min(end - first, 1 << 28))
-            except (OSError, ValueError, OverflowError):
-                continue
-            at = data.find(secret)
-            while at >= 0:
-                found.append((hex(first + at), locked, dontdump, name))
-                at = data.find(secret, at + 1)
+def present(pagemap, mapping):
+    """(first, length) of each run of pages that hold something, of the first 256 MB: ASan's shadow has
+    terabytes that nobody wrote."""
+    pages = min(mapping.end - mapping.first, 1 << 28) // mmap.PAGESIZE
+    pagemap.seek(mapping.first // mmap.PAGESIZE * 8)
+    # The two highest bits of an entry: in memory, or in swap.
+    flags = pagemap.read(pages * 8)[7::8]
+    for run in re.finditer(rb"[\x40-\xff]+", flags):
+        yield mapping.first + run.start() * mmap.PAGESIZE, len(run[0]) * mmap.PAGESIZE
+
+
+def search(pid, needles):
+    """Where the memory of a process holds each of these: a list of (address, mapping) for each needle.
+    All are looked for in one reading, which is what takes the time."""
+    found = {needle: [] for needle in needles}
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as mem, \
+            open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
+        for mapping in mappings(pid):
+            for first, length in present(pagemap, mapping):
+                try:
+                    mem.seek(first)
+                    data = mem.read(length)
+                except OSError:
+                    continue  # unmapped meanwhile
+                for needle, where in found.items():
+                    at = data.find(needle)
+                    while at >= 0:
+                        where.append((first + at, mapping))
+                        at = data.find(needle, at + 1)
     return found
 
 
@@ -62,54 +81,83 @@ def below(pid):
     return result
 
 
-def read_key(host, path):
-    """The 32 bytes of a key file, and the text they are written as."""
+class Secret:
+    """A secret's bytes, the text they are written as, and who may have it: a process and a file."""
+
+    def __init__(self, what, raw, text, pid=0, path=""):
+        self.what, self.raw, self.text, self.pid, self.path = what, raw, text, pid, path
+
+
+def key_of(what, host, pid, path):
+    """The 32 bytes of a key file."""
     text = host.run("cat", path).out.strip()
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), text.encode()
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return Secret(what, raw, text.encode(), pid, f"/proc/{host.holder.pid}/root{path}")
 
 
-def look(pid, what, forms, owner):
-    """In the process that owns it once, locked and left out of dumps; elsewhere not at all, and
-    neither as it stands in its file."""
+def look_at_memory(pid, name, secrets):
+    """In the process that owns a secret its bytes are once, locked and left out of dumps; elsewhere
+    not at all, and nowhere as it stands in its file."""
+    found = search(pid, [x for one in secrets for x in (one.raw, one.text)])
+    sanitized = any("libasan" in x.name for x in mappings(pid))
+    for one in secrets:
+        places = found[one.raw]
+        if sanitized:
+            # The sanitizer keeps the frames of functions that have returned, and its mlock() does nothing.
+            places = [x for x in places if x[1].dontdump]
+        told = [(hex(where), x.name) for where, x in places]
+        equal(len(places), 1 if one.pid == pid else 0, f"copies of {one.what} in {name} at {told}")
+        for where, x in places:
+            check(x.dontdump and (x.locked or sanitized), f"{one.what} at {hex(where)} of {name}: "
+                  f"locked {x.locked}, dontdump {x.dontdump}")
+        told = [(hex(where), x.name) for where, x in found[one.text]]
+        equal(told, [], f"{one.what} as text in {name}")
+
+
+def look(pid, secrets):
+    """The memory, arguments and environment of a process and all below it; none of them dumps core."""
     for one in below(pid):
         try:
             with open(f"/proc/{one}/comm", encoding="ascii") as f:
                 name = f.read().strip()
-            mappings(one)
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # a porter or a task that has ended meanwhile
-        found = places(one, forms[0])
-        if any("libasan" in x[4] for x in mappings(one)):
-            # The sanitizer keeps the frames of functions that have returned.
-            found = [x for x in found if x[1]]
-        most = 1 if owner and one == pid else 0
-        check(len(found) <= most, f"{what} in {name}: {found}")
-        for where, locked, dontdump, _ in found:
-            check(locked and dontdump, f"{what} at {where} of {name}: locked {locked}, dontdump {dontdump}")
-        equal(places(one, forms[1]), [], f"{what} as text in {name}")
-        try:
+            look_at_memory(one, name, secrets)
             for part in ("cmdline", "environ"):
                 with open(f"/proc/{one}/{part}", "rb") as f:
-                    check(forms[1] not in f.read(), f"{what} in {part} of {name}")
+                    data = f.read()
+                for x in secrets:
+                    check(x.text not in data, f"{x.what} in {part} of {name}")
             with open(f"/proc/{one}/limits", encoding="ascii") as f:
                 core = [x for x in f if x.startswith("Max core file size")]
         except (FileNotFoundError, ProcessLookupError):
-            continue
+            continue  # a porter or a task that has ended meanwhile
         equal(core[0].split()[4], "0", f"limit of core dumps of {name}")
 
 
-def on_disk(host, own, forms):
-    """Files of a state directory that hold a secret beside its own."""
+def on_disk(host, secrets):
+    """Files of the state directories that hold a secret beside its own."""
     root = f"/proc/{host.holder.pid}/root"
     for directory in (STATE, "/var/lib/p2pvpn-coordinator", "/run", "/tmp"):
         for folder, _, names in os.walk(root + directory):
             for name in names:
                 path = os.path.join(folder, name)
-                if not os.path.isfile(path) or path == root + own:
+                if not os.path.isfile(path):
                     continue
                 with open(path, "rb") as f:
                     data = f.read()
-                check(not any(x in data for x in forms), f"{own} is in {path[len(root):]} too")
+                for one in secrets:
+                    check(path == one.path or (one.raw not in data and one.text not in data),
+                          f"{one.what} is in {path[len(root):]} too")
+
+
+def in_answers_and_logs(lab, answers, secrets):
+    """What p2pvpnctl was told, and what all programs logged."""
+    for one in secrets:
+        check(one.text.decode() not in answers, f"{one.what} in an answer")
+    for path in glob.glob(os.path.join(lab.logs, "*.log")):
+        with open(path, "rb") as f:
+            data = f.read()
+        for one in secrets:
+            check(one.text not in data, f"{one.what} in {os.path.basename(path)}")
 
 
 @scenario
@@ -125,22 +173,13 @@ def keys_are_once_in_locked_memory_and_in_their_files(lab):
     wait("the coordinator", lambda: all((h.json("status")["coordinator"] or {}).get("connected")
                                         for h in (a, b)), 30)
     a.ping(b)
-    forms = {}
-    for host, keys in ((a, ("identity", "transport", "root")), (b, ("identity", "transport"))):
-        for key in keys:
-            own = f"{STATE}/{key}.key"
-            forms[host.name + " " + key] = host, own, read_key(host, own)
-    for what, (host, own, both) in forms.items():
-        for other in (a, b):
-            look(other.p2pvpnd.pid, what, both, other is host)
-            on_disk(other, own if other is host else "", both)
-        look(coordinator.program.pid, what, both, False)
-        on_disk(coordinator.host, "", both)
-        said = a.ctl("status", "--json").out + a.ctl("peers", "--json").out
-        check(both[1].decode() not in said, f"{what} in an answer")
-        for path in glob.glob(os.path.join(lab.logs, "*.log")):
-            with open(path, "rb") as f:
-                check(both[1] not in f.read(), f"{what} in {os.path.basename(path)}")
+    secrets = [key_of(f"{host.name} {key}", host, host.p2pvpnd.pid, f"{STATE}/{key}.key")
+               for host, keys in ((a, ("identity", "transport", "root")), (b, ("identity", "transport")))
+               for key in keys]
+    for host, program in ((a, a.p2pvpnd), (b, b.p2pvpnd), (coordinator.host, coordinator.program)):
+        look(program.pid, secrets)
+        on_disk(host, secrets)
+    in_answers_and_logs(lab, a.ctl("status", "--json").out + a.ctl("peers", "--json").out, secrets)
 
 
 def stalled(host, *argv):
@@ -159,25 +198,25 @@ def stalled(host, *argv):
     return program
 
 
-def look_at_waiting(host, what, forms, *argv):
+def look_at_waiting(host, secret, *argv):
     """While p2pvpnctl waits for a daemon that stands still, its arguments, environment and memory are
     searched, and nobody gets a core of it."""
     host.p2pvpnd.popen.send_signal(signal.SIGSTOP)
     try:
         program = stalled(host, *argv)
-        wait(f"{what} to leave the memory of p2pvpnctl",
-             lambda: not any(places(program.pid, x) for x in forms))
-        look(program.pid, what, forms, False)
+        wait(f"{secret.what} to leave the memory of p2pvpnctl",
+             lambda: not any(search(program.pid, [secret.raw, secret.text]).values()))
+        look(program.pid, [secret])
         program.kill()
     finally:
         host.p2pvpnd.popen.send_signal(signal.SIGCONT)
 
 
-def invite_forms(token):
+def invite(what, token):
     """The seed of an invite, and the text that has it: version, network, seed, coordinators."""
     text = token.removeprefix("p2pvpn-")
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    return raw[1 + NETWORK_ID:][:32], text.encode()
+    return Secret(what, raw[1 + NETWORK_ID:][:32], text.encode())
 
 
 @scenario
@@ -190,26 +229,20 @@ def coordinators_secrets_and_invites_are_nowhere_else(lab):
     for host in (a, b):
         host.daemon()
     directory = "/var/lib/p2pvpn-coordinator"
-    own = {"coordinator": f"{directory}/coordinator.key", "create": f"{directory}/create.key"}
-    forms = {what: read_key(coordinator.host, path) for what, path in own.items()}
-    look_at_waiting(a, "create", forms["create"], "create", url, "--name", "a")
-    forms["first invite"] = invite_forms(a.create(url))
+    pid = coordinator.program.pid
+    own, create = (key_of(x, coordinator.host, pid, f"{directory}/{x}.key")
+                   for x in ("coordinator", "create"))
+    look_at_waiting(a, create, "create", url, "--name", "a")
+    first = invite("first invite", a.create(url))
     used, kept = (a.ctl("invite").out.strip() for _ in range(2))
-    forms["used invite"], forms["kept invite"] = invite_forms(used), invite_forms(kept)
-    look_at_waiting(b, "used invite", forms["used invite"], "join", used, "--name", "b")
+    secrets = [own, create, first, invite("used invite", used), invite("kept invite", kept)]
+    look_at_waiting(b, secrets[3], "join", used, "--name", "b")
     wait("b to be a member", lambda: b.ctl("join", used, "--name", "b", check_rc=False) and
          b.json("status").get("network"), 30)
     a.wait_direct(b)
-    for what, both in forms.items():
-        path = own.get(what, "")
-        look(coordinator.program.pid, what, both, what in own)
-        on_disk(coordinator.host, path, both)
-        for host in (a, b):
-            look(host.p2pvpnd.pid, what, both, False)
-            on_disk(host, "", both)
-            said = "".join(host.ctl(*x, "--json").out for x in (["status"], ["peers"]))
-            said += a.ctl("invite", "list", "--json").out
-            check(both[1].decode() not in said, f"{what} in an answer")
-        for path in glob.glob(os.path.join(lab.logs, "*.log")):
-            with open(path, "rb") as f:
-                check(both[1] not in f.read(), f"{what} in {os.path.basename(path)}")
+    said = "".join(host.ctl(*x, "--json").out for host in (a, b) for x in (["status"], ["peers"]))
+    said += a.ctl("invite", "list", "--json").out
+    for host, program in ((coordinator.host, coordinator.program), (a, a.p2pvpnd), (b, b.p2pvpnd)):
+        look(program.pid, secrets)
+        on_disk(host, secrets)
+    in_answers_and_logs(lab, said, secrets)
