@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rooms_world.h - rooms between four nodes: each a machine on the daemon's own tables in memory;
+ * lines between them arrive at once and in order while their connection is up. The fourth node does
+ * as it likes.
+ */
+#ifndef PV_ROOMS_WORLD_H
+#define PV_ROOMS_WORLD_H
+
+#include <stdio.h>
+
+#include <sqlite3.h>
+
+#include "daemon/core/chat/rooms.h"
+#include "daemon/store/store_chat.h"
+#include "tests/unit/proto/roster/roster_fixture.h"
+
+enum {
+    NODES = 4,
+    ANNA = 0,
+    BOB = 1,
+    CARL = 2,
+    EVE = 3, /* has no machine: its lines are written by hand */
+    MAX_LINES = 256,
+};
+
+struct node {
+    struct keys keys;
+    struct pv_rooms *rooms;
+    sqlite3 *db;
+    bool full;       /* its disk */
+    bool low_disk;   /* nearly */
+    char said[4096]; /* texts that came, in order */
+    unsigned invited, left, sent, failed, delivered;
+    int last_status;
+    bool choked;         /* its lines do not get out */
+    bool refuses[NODES]; /* whose connections were closed for what came on them */
+};
+
+static struct {
+    struct world world;
+    struct pv_roster *roster;
+    struct test_rng rng;
+    pv_ns now;
+    struct node n[NODES];
+    bool up[NODES][NODES];
+    unsigned lines;
+} w;
+
+static inline int index_of(const uint8_t *pk)
+{
+    for (int i = 0; i < NODES; i++) {
+        if (memcmp(w.n[i].keys.pk, pk, PV_SIGN_PK_LEN) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static inline void start(int i)
+{
+    struct pv_rooms_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
+                                  .sk = w.n[i].keys.sk};
+    memcpy(cfg.own_pk, w.n[i].keys.pk, sizeof(cfg.own_pk));
+    assert_int_equal(pv_rooms_new(&w.n[i].rooms, &cfg), PV_OK);
+    pv_rooms_set_network(w.n[i].rooms, w.roster, w.n[i].keys.pk, w.now);
+}
+
+static inline int setup(void **state)
+{
+    static const char *const names[NODES] = {"anna", "bob", "carl", "eve"};
+    (void)state;
+    memset(&w, 0, sizeof(w));
+    w.world = world_make(3);
+    w.roster = roster_of(&w.world);
+    w.rng.state = 7;
+    w.now = PV_S(100);
+    for (int i = 0; i < NODES; i++) {
+        w.n[i].keys = keys_of((unsigned)i + 1);
+        struct item m =
+            make_member(&w.world, &w.world.creator, &w.n[i].keys, names[i], (uint16_t)(100 + i));
+        add(w.roster, &m);
+        settle(w.roster);
+        assert_int_equal(sqlite3_open(":memory:", &w.n[i].db), SQLITE_OK);
+        assert_int_equal(pv_store_chat_schema(w.n[i].db), PV_OK);
+        if (i != EVE)
+            start(i);
+    }
+    return 0;
+}
+
+static inline int teardown(void **state)
+{
+    for (int i = 0; i < NODES; i++) {
+        pv_rooms_free(w.n[i].rooms);
+        sqlite3_close(w.n[i].db);
+    }
+    return test_teardown(state); /* the roster */
+}
+
+/* --- the world ----------------------------------------------------------------------------- */
+
+static inline void run_jobs(struct node *n)
+{
+    uint64_t tag;
+    struct pv_chatjob *job;
+    while (pv_rooms_poll_job(n->rooms, &tag, &job) == PV_OK) {
+        struct pv_chatjob_result *res = NULL;
+        assert_int_equal(sqlite3_exec(n->db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
+        job->terms.low_disk = n->low_disk;
+        int r = n->full ? PV_ERR_NO_SPACE : pv_store_chat_run(n->db, job, &res);
+        assert_int_equal(sqlite3_exec(n->db, r < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL),
+                         SQLITE_OK);
+        pv_rooms_handle_job(n->rooms, tag, r, res, w.now);
+        pv_chatjob_free(job);
+        pv_chatjob_result_free(res);
+    }
+}
+
+static inline void take_events(struct node *n)
+{
+    struct pv_rooms_event e;
+    while (pv_rooms_poll_event(n->rooms, &e) == PV_OK) {
+        if (e.type == PV_ROOMS_MESSAGE) {
+            size_t at = strlen(n->said);
+            assert_true(at + strlen(e.msg.text) + 2 < sizeof(n->said));
+            snprintf(n->said + at, sizeof(n->said) - at, "%s%s", at > 0 ? " " : "", e.msg.text);
+        }
+        n->invited += e.type == PV_ROOMS_INVITED;
+        n->left += e.type == PV_ROOMS_LEFT;
+        n->sent += e.type == PV_ROOMS_SENT && e.status == PV_OK;
+        n->failed += (e.type == PV_ROOMS_SENT || e.type == PV_ROOMS_DONE) && e.status < 0;
+        n->delivered += e.type == PV_ROOMS_STATE && e.msg.state == PV_CHAT_DELIVERED;
+        if (e.type == PV_ROOMS_DONE)
+            n->last_status = e.status;
+        pv_chat_record_done(&e.msg);
+    }
+}
+
+static inline void connect(int a, int b, bool up);
+
+static inline bool drain(int i)
+{
+    struct node *n = &w.n[i];
+    struct pv_rooms_line line;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    bool any = false;
+    run_jobs(n);
+    take_events(n);
+    while (pv_rooms_poll_transmit(n->rooms, &line) == PV_OK) {
+        int to = index_of(line.pk);
+        w.lines++;
+        any = true;
+        if (n->choked)
+            pv_rooms_unsaid(n->rooms, line.pk, w.now);
+        else if (to >= 0 && w.up[i][to] && w.n[to].rooms != NULL &&
+                 pv_rooms_handle_frame(w.n[to].rooms, n->keys.pk, pv_view(line.bytes, line.len - 1),
+                                       w.now) == PV_ERR_REFUSED)
+            w.n[to].refuses[i] = true;
+        free(line.bytes);
+    }
+    while (pv_rooms_poll_want(n->rooms, pk) == PV_OK) {
+        int to = index_of(pk);
+        assert_true(to >= 0);
+        if (!w.up[i][to])
+            connect(i, to, true);
+        any = true;
+    }
+    return any;
+}
+
+static inline void run_for(pv_ns duration)
+{
+    pv_ns end = w.now + duration;
+    for (unsigned turns = 0;; turns++) {
+        bool any = false;
+        pv_ns next = PV_NEVER;
+        for (int i = 0; i < NODES; i++) {
+            if (w.n[i].rooms == NULL)
+                continue;
+            any = drain(i) || any;
+            next = pv_min_ns(next, pv_rooms_next_timeout(w.n[i].rooms));
+        }
+        assert_true(turns < 20000); /* somebody says things for ever */
+        if (any)
+            continue;
+        if (next > end)
+            break;
+        w.now = next > w.now ? next : w.now;
+        for (int i = 0; i < NODES; i++) {
+            if (w.n[i].rooms != NULL && pv_rooms_next_timeout(w.n[i].rooms) <= w.now)
+                pv_rooms_handle_timeout(w.n[i].rooms, w.now);
+        }
+    }
+    w.now = end;
+}
+
+static inline void tell_up(int a, int b, bool up)
+{
+    if (w.n[a].rooms == NULL)
+        return;
+    assert_int_equal(pv_rooms_peer_online(w.n[a].rooms, w.n[b].keys.pk, up, w.now), PV_OK);
+    pv_rooms_peer_up(w.n[a].rooms, w.n[b].keys.pk, up, w.now);
+}
+
+static inline void connect(int a, int b, bool up)
+{
+    w.up[a][b] = w.up[b][a] = up;
+    tell_up(a, b, up);
+    tell_up(b, a, up);
+}
+
+static inline void all_meet(void)
+{
+    for (int a = 0; a < EVE; a++) {
+        for (int b = 0; b < a; b++)
+            connect(a, b, true);
+    }
+    run_for(PV_S(1));
+}
+
+static inline void alone(int i)
+{
+    for (int b = 0; b < NODES; b++) {
+        if (b != i)
+            connect(i, b, false);
+    }
+}
+
+static inline void restart(int i)
+{
+    bool up[NODES];
+    memcpy(up, w.up[i], sizeof(up));
+    alone(i);
+    pv_rooms_free(w.n[i].rooms);
+    start(i);
+    run_for(PV_MS(10));
+    for (int b = 0; b < NODES; b++) {
+        if (up[b])
+            connect(i, b, true);
+    }
+}
+
+/* --- what they do -------------------------------------------------------------------------- */
+
+static inline const uint8_t *room_of(int i, const char *name)
+{
+    return pv_rooms_find(w.n[i].rooms, name, false);
+}
+
+static inline int open_room(int i, const char *name)
+{
+    int r = pv_rooms_open(w.n[i].rooms, 1, name, 1790000000000u + w.now / PV_MS(1), w.now);
+    run_for(PV_S(1));
+    return r < 0 ? r : w.n[i].last_status;
+}
+
+static inline int invite(int i, const char *room, int whom)
+{
+    const uint8_t *id = room_of(i, room);
+    int r = id == NULL ? PV_ERR_STATE
+                       : pv_rooms_invite(w.n[i].rooms, 2, id, w.n[whom].keys.pk, 5, w.now);
+    run_for(PV_S(1));
+    return r < 0 ? r : w.n[i].last_status;
+}
+
+static inline int leave(int i, const char *room)
+{
+    const uint8_t *id = room_of(i, room);
+    int r = id == NULL ? PV_ERR_STATE : pv_rooms_leave(w.n[i].rooms, 3, id, 6, w.now);
+    run_for(PV_S(1));
+    return r;
+}
+
+static inline int say(int i, const char *room, const char *text)
+{
+    const uint8_t *id = room_of(i, room);
+    int r = id == NULL ? PV_ERR_STATE
+                       : pv_rooms_say(w.n[i].rooms, 4, id, text, 7 + w.now / PV_MS(1), w.now);
+    run_for(PV_MS(100));
+    return r;
+}
+
+static inline void anna_and_bob(void)
+{
+    run_for(PV_MS(1));
+    all_meet();
+    assert_int_equal(open_room(ANNA, "crew"), PV_OK);
+    assert_int_equal(invite(ANNA, "crew", BOB), PV_OK);
+}
+
+#endif /* PV_ROOMS_WORLD_H */
