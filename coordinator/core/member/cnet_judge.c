@@ -99,6 +99,9 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
         return (rights & PV_RIGHT_INVITE) != 0;
     case PV_ST_REVOCATION:
         return (rights & PV_RIGHT_REVOKE) != 0;
+    case PV_ST_END: /* others' rights, or its own */
+        return (rights & PV_RIGHT_REVOKE) != 0 ||
+               (rights != 0 && memcmp(st->signer, st->u.end.about, PV_SIGN_PK_LEN) == 0);
     case PV_ST_COORDINATORS:
         return rights != 0;
     case PV_ST_TRANSPORT:
@@ -114,7 +117,8 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
 static bool statement_has_room(const struct pv_cnet *net, uint8_t type)
 {
     return net->limits.statements == 0 || pv_roster_size(net->roster) < net->limits.statements ||
-           type == PV_ST_REVOCATION || type == PV_ST_LEAVE || type == PV_ST_ADMIN;
+           type == PV_ST_REVOCATION || type == PV_ST_END || type == PV_ST_LEAVE ||
+           type == PV_ST_ADMIN;
 }
 
 /* Known statements pass first, so repeating a put is cheap; the signature is checked before

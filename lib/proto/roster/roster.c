@@ -46,6 +46,7 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
     case PV_ST_REVOCATION:
         return (signer->rights & PV_RIGHT_REVOKE) != 0;
     case PV_ST_COORDINATORS:
+    case PV_ST_END: /* settling looks whether the right is one that allows it */
         return signer->rights != 0;
     case PV_ST_NETWORK:
     case PV_ST_RECEIPT:
@@ -137,6 +138,8 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
             r->admins = k;
         }
         k->rights |= e->pub.st.u.admin.rights;
+        e->next_office = k->grants;
+        k->grants = e;
         pv_roster_mark_revoked(r, k);
         pv_roster_mark_dependants(r, k);
         wake_orphans(r, k->pk);
@@ -161,6 +164,12 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
     case PV_ST_LEAVE:
         k->n_self++;
         pv_roster_mark(r, k);
+        break;
+    case PV_ST_END:
+        e->next_office = k->ends;
+        k->ends = e;
+        pv_roster_mark_revoked(r, k);
+        pv_roster_mark(r, e->signer);
         break;
     case PV_ST_REVOCATION:
         pv_roster_mark_revoked(r, k);
@@ -237,6 +246,8 @@ static const uint8_t *subject_pk(const struct pv_statement *st)
         return st->u.member.node;
     case PV_ST_REVOCATION:
         return st->u.revocation.pk;
+    case PV_ST_END:
+        return st->u.end.about;
     case PV_ST_TRANSPORT:
     case PV_ST_LEAVE:
         return st->signer;
@@ -292,12 +303,7 @@ static void link_entry(struct pv_roster *r, struct pv_roster_item *e, struct pv_
 /* Something depends on the receipt of e, which is another now. */
 static void receipt_changed(struct pv_roster *r, struct pv_roster_item *e)
 {
-    if (e->pub.st.type == PV_ST_REVOCATION)
-        pv_roster_mark_revoked(r, e->subject);
-    else if (e->pub.st.type == PV_ST_COORDINATORS)
-        r->records_dirty = true;
-    else if (e->subject != NULL)
-        pv_roster_mark(r, e->subject);
+    pv_roster_mark_receipt(r, e);
     tell_statement(r, e);
 }
 

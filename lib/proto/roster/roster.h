@@ -24,8 +24,8 @@
 
 enum {
     PV_ROSTER_MAX_STATEMENTS = 131072, /* of one network; about 1 KiB each */
-    PV_ROSTER_RESERVE = 4096,          /* beyond these: half for revocations, all of it for root */
-    PV_ROSTER_MAX_UNKNOWN = 8,         /* statements of unknown types a signer, DESIGN 3 */
+    PV_ROSTER_RESERVE = 4096,  /* beyond these: half for revocations and ends, all of it for root */
+    PV_ROSTER_MAX_UNKNOWN = 8, /* statements of unknown types a signer, DESIGN 3 */
     /* Member, transport key and leave statements a node, of each: the highest serials, as older
      * ones count no more. */
     PV_ROSTER_MAX_SELF = 8,
@@ -171,8 +171,17 @@ struct pv_roster_former {
 PV_MUST_CHECK int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
                                    struct pv_roster_former *ret_former);
 
-/* Rights of a key: both for root, those of its admin statements unless revoked, else 0. */
+/* Rights of a key: both for root, those of its admin statements that have not ended, else 0. */
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
+/* The admin statements by which a key has rights: prev = NULL for the first; NULL after the last.
+ */
+const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
+                                                   const uint8_t pk[static PV_SIGN_PK_LEN],
+                                                   const struct pv_roster_entry *prev);
+/* Does the membership of m, which is active, rest on a word of this key that no receipt in order
+ * dates before since (Unix seconds)? Then it would fall with the key's rights. */
+bool pv_roster_rests_on(const struct pv_roster *r, const struct pv_member *m,
+                        const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t since);
 /* The coordinators record in force: its list, empty when there is none. */
 struct pv_view pv_roster_coordinators(const struct pv_roster *r);
 /* May this key sign receipts: it stands in a coordinators record of an unrevoked signer. */

@@ -1,42 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * roster_admin.c - which revocations are in force, when several admins sign them.
+ * roster_admin.c - who has which rights since when, and which revocations are in force, when
+ * several admins sign them.
  *
- * The removal of an admin ends what it says after it, not what it said before. What came before is
- * told by the receipts of the coordinators that root named: an admin could name one of its own and
- * have itself any receipt. Revocations are looked at in this order; one whose signer was removed by
- * one before it is void. Those without such a receipt come after all others: root's first, then
+ * Rights end by the removal of an admin, or by an end of the statement that granted them. Either
+ * ends what the admin says after it, not what it said before. What came before is told by the
+ * receipts of the coordinators that root named: an admin could name one of its own and have itself
+ * any receipt. Removals and ends are looked at in this order; one whose signer had lost the right
+ * by one before it is void. Those without such a receipt come after all others: root's first, then
  * those of admins all at once, so that two admins that remove each other while the coordinator is
  * away are both out until it has told an order, or root decides. Nobody's word ends root. So the
- * outcome depends on the statements and receipts alone (adr 0019).
+ * outcome depends on the statements and receipts alone (adr 0019, adr 0022).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/roster/roster_int.h"
 
-/* --- the order of removals -------------------------------------------------------------------- */
+/* --- the order of removals and ends ------------------------------------------------------------
+ */
 
 static bool revokes_node(const struct pv_roster_item *e)
 {
     return e->pub.st.type == PV_ST_REVOCATION && e->pub.st.u.revocation.kind == PV_REVOKE_NODE;
 }
 
-static int cmp_removals(const void *a, const void *b)
+static bool names(const struct pv_roster_item *end, const struct pv_roster_item *ended)
+{
+    return memcmp(end->pub.st.u.end.hash, ended->pub.st.hash, PV_STATEMENT_HASH_LEN) == 0;
+}
+
+static int cmp_ends(const void *a, const void *b)
 {
     const struct pv_roster_item *const *x = a, *const *y = b;
     return pv_roster_cmp_receipts((*x)->receipt, (*y)->receipt);
 }
 
-/* All removals of admins. The first *ret_ordered have a place in order, ascending. PV_ERR_NOMEM. */
-static int list_removals(const struct pv_roster *r, struct pv_roster_item ***ret_all,
-                         size_t *ret_ordered, size_t *ret_n)
+/* Everything by which an admin may lose a right. The first *ret_ordered have a place in order,
+ * ascending. PV_ERR_NOMEM. */
+static int list_ends(const struct pv_roster *r, struct pv_roster_item ***ret_all,
+                     size_t *ret_ordered, size_t *ret_n)
 {
     size_t n = 0, low = 0;
 
     for (const struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
         for (const struct pv_roster_item *e = k->about; e != NULL; e = e->next_about)
-            n += revokes_node(e) ? 1 : 0;
+            n += revokes_node(e) || e->pub.st.type == PV_ST_END ? 1 : 0;
     }
     struct pv_roster_item **all = malloc((n + 1) * sizeof(*all));
     if (all == NULL)
@@ -44,7 +53,7 @@ static int list_removals(const struct pv_roster *r, struct pv_roster_item ***ret
     *ret_n = n;
     for (const struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
         for (struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
-            if (!revokes_node(e))
+            if (!revokes_node(e) && e->pub.st.type != PV_ST_END)
                 continue;
             if (pv_roster_is_ordered(e->receipt))
                 all[low++] = e;
@@ -52,35 +61,85 @@ static int list_removals(const struct pv_roster *r, struct pv_roster_item ***ret
                 all[--n] = e;
         }
     }
-    qsort(all, low, sizeof(struct pv_roster_item *), cmp_removals);
+    qsort(all, low, sizeof(struct pv_roster_item *), cmp_ends);
     *ret_ordered = low;
     *ret_all = all;
     return PV_OK;
 }
 
-/* Applies removals in order, and then those without one. */
-static void apply_removals(struct pv_roster *r, struct pv_roster_item **all, size_t ordered,
-                           size_t n)
+/* May the signer of e say this, as far as ends have been applied? Anybody gives up its own rights.
+ */
+static bool may_end(const struct pv_roster *r, const struct pv_roster_item *e)
 {
-    const struct pv_roster_key *root = r->record->signer;
+    if (e->signer == r->record->signer || (e->pub.st.type == PV_ST_END && e->signer == e->subject))
+        return true;
+    for (const struct pv_roster_item *g = e->signer->grants; g != NULL; g = g->next_office) {
+        if ((g->pub.st.u.admin.rights & PV_RIGHT_REVOKE) != 0 && g->ended_by == NULL)
+            return true;
+    }
+    return false;
+}
 
+/* A removal ends all that was granted. */
+static void apply_end(struct pv_roster_item *e)
+{
+    for (struct pv_roster_item *g = e->subject->grants; g != NULL; g = g->next_office) {
+        if (g->ended_by == NULL && (e->pub.st.type != PV_ST_END || names(e, g)))
+            g->ended_by = e;
+    }
+}
+
+/* Applies removals and ends in order, and then those without one. */
+static void apply_ends(struct pv_roster *r, struct pv_roster_item **all, size_t ordered, size_t n)
+{
     for (size_t i = 0; i < ordered; i++) {
-        struct pv_roster_key *k = all[i]->subject;
-        if (k->ended || (all[i]->signer != root && all[i]->signer->ended))
-            continue;
-        k->ended = true;
-        k->end = all[i];
+        if (may_end(r, all[i]))
+            apply_end(all[i]);
     }
     for (size_t i = ordered; i < n; i++) {
-        struct pv_roster_key *k = all[i]->subject;
-        if (all[i]->signer == root && !k->ended)
-            k->ended = k->ended_by_root = true;
+        if (all[i]->signer == r->record->signer)
+            apply_end(all[i]);
     }
     /* All at once: who is ended by one of these still ends others. */
+    for (size_t i = ordered; i < n; i++)
+        all[i] = may_end(r, all[i]) ? all[i] : NULL;
     for (size_t i = ordered; i < n; i++) {
-        const struct pv_roster_key *signer = all[i]->signer;
-        if (!signer->ended || (signer->end == NULL && !signer->ended_by_root))
-            all[i]->subject->ended = true;
+        if (all[i] != NULL)
+            apply_end(all[i]);
+    }
+}
+
+/* Of two ends of a key's rights the later one: those without a place in order come last, and of
+ * these root's first. */
+static struct pv_roster_item *later_end(const struct pv_roster *r, struct pv_roster_item *a,
+                                        struct pv_roster_item *b)
+{
+    bool ordered = pv_roster_is_ordered(b->receipt);
+
+    if (a == NULL)
+        return b;
+    if (pv_roster_is_ordered(a->receipt) != ordered)
+        return ordered ? a : b;
+    if (ordered)
+        return pv_roster_cmp_receipts(a->receipt, b->receipt) < 0 ? b : a;
+    return a->signer == r->record->signer ? b : a;
+}
+
+/* A right that was granted several times ends with the last of the grants. */
+static void settle_rights(const struct pv_roster *r, struct pv_roster_key *k)
+{
+    for (size_t i = 0; i < PV_ROSTER_RIGHTS; i++) {
+        bool has = false;
+        k->end[i] = NULL;
+        for (const struct pv_roster_item *g = k->grants; g != NULL; g = g->next_office) {
+            if ((g->pub.st.u.admin.rights & 1u << i) == 0)
+                continue;
+            has = has || g->ended_by == NULL;
+            if (g->ended_by != NULL)
+                k->end[i] = later_end(r, k->end[i], g->ended_by);
+        }
+        if (has)
+            k->end[i] = NULL;
     }
 }
 
@@ -89,48 +148,99 @@ static void mark_end(struct pv_roster *r, struct pv_roster_key *k)
 {
     pv_roster_mark_revoked(r, k);
     for (struct pv_roster_item *e = k->issued; e != NULL; e = e->next_issued) {
-        if (e->pub.st.type == PV_ST_REVOCATION)
+        if (e->pub.st.type == PV_ST_REVOCATION || e->pub.st.type == PV_ST_END)
             pv_roster_mark_revoked(r, e->subject);
     }
     r->records_dirty = true;
     pv_roster_mark_dependants(r, k);
 }
 
-/* Decides which admins are removed, and since when. Few networks have more than a handful of
+/* Has any right of k ended? */
+static bool has_end(const struct pv_roster_key *k)
+{
+    bool any = false;
+    for (size_t i = 0; i < PV_ROSTER_RIGHTS; i++)
+        any = any || k->end[i] != NULL;
+    return any;
+}
+
+/* Decides which rights have ended, and since when. Few networks have more than a handful of
  * removals of admins, so all are looked at anew. */
 static int settle_admins(struct pv_roster *r)
 {
     size_t ordered = 0, n = 0;
     struct pv_roster_item **all = NULL;
-    int status = list_removals(r, &all, &ordered, &n);
+    int status = list_ends(r, &all, &ordered, &n);
 
     if (status != PV_OK)
         return status;
     for (struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
-        k->was_ended = k->ended;
-        k->ended = k->ended_by_root = false;
-        k->end = NULL;
+        k->was_ended = has_end(k);
+        for (struct pv_roster_item *g = k->grants; g != NULL; g = g->next_office)
+            g->ended_by = NULL;
     }
-    apply_removals(r, all, ordered, n);
+    apply_ends(r, all, ordered, n);
     for (struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
-        if (k->ended || k->was_ended)
+        settle_rights(r, k);
+        if (has_end(k) || k->was_ended)
             mark_end(r, k);
     }
     free(all);
     return PV_OK;
 }
 
+/* --- what was said in office -------------------------------------------------------------------
+ */
+
+uint8_t pv_roster_rights_of(const struct pv_roster_key *k)
+{
+    uint8_t rights = k->revoked_node ? 0 : k->rights;
+
+    for (size_t i = 0; i < PV_ROSTER_RIGHTS; i++)
+        rights &= (uint8_t) ~(k->end[i] != NULL ? 1u << i : 0u);
+    return rights;
+}
+
+/* The right that a statement needs; of several, one will do. */
+static uint8_t needed_right(uint8_t type)
+{
+    if (type == PV_ST_REVOCATION || type == PV_ST_END)
+        return PV_RIGHT_REVOKE;
+    return type == PV_ST_COORDINATORS ? PV_RIGHT_INVITE | PV_RIGHT_REVOKE : PV_RIGHT_INVITE;
+}
+
+/* Was e said before this end of a right that it needs? */
+static bool came_before(const struct pv_roster *r, const struct pv_roster_item *e,
+                        const struct pv_roster_item *end)
+{
+    if (!pv_roster_is_ordered(end->receipt)) /* nobody knows when it ended */
+        return pv_roster_is_ordered(e->receipt) ||
+               ((e->pub.st.type == PV_ST_REVOCATION || e->pub.st.type == PV_ST_END) &&
+                end->signer != r->record->signer);
+    return pv_roster_is_ordered(e->receipt) && pv_roster_cmp_receipts(e->receipt, end->receipt) < 0;
+}
+
 bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_item *e)
 {
-    const struct pv_roster_key *signer = e->signer;
+    const struct pv_roster_key *k = e->signer;
+    uint8_t rights = k->rights & needed_right(e->pub.st.type);
 
-    if (signer == r->record->signer || !signer->ended)
+    if (e->pub.st.type == PV_ST_END && k == e->subject)
         return true;
-    if (signer->end == NULL) /* nobody knows when it ended */
-        return pv_roster_is_ordered(e->receipt) ||
-               (e->pub.st.type == PV_ST_REVOCATION && !signer->ended_by_root);
-    return pv_roster_is_ordered(e->receipt) &&
-           pv_roster_cmp_receipts(e->receipt, signer->end->receipt) < 0;
+    for (size_t i = 0; i < PV_ROSTER_RIGHTS; i++) {
+        if ((rights & 1u << i) != 0 && (k->end[i] == NULL || came_before(r, e, k->end[i])))
+            return true;
+    }
+    return false;
+}
+
+bool pv_roster_is_ended(const struct pv_roster_item *record)
+{
+    for (const struct pv_roster_item *e = record->signer->ends; e != NULL; e = e->next_office) {
+        if (e->effective && names(e, record))
+            return true;
+    }
+    return false;
 }
 
 /* --- what they do to a key -------------------------------------------------------------------- */
@@ -145,10 +255,35 @@ void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k)
     r->revoked = k;
 }
 
-/* Those that a revocation lets stay. */
+void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
+{
+    switch (e->pub.st.type) {
+    case PV_ST_REVOCATION:
+    case PV_ST_END:
+        pv_roster_mark_revoked(r, e->subject);
+        break;
+    case PV_ST_COORDINATORS:
+        r->records_dirty = true;
+        break;
+    case PV_ST_INVITE: /* whether it was made in office may be another thing now */
+        pv_roster_mark_dependants(r, e->subject);
+        break;
+    default:
+        if (e->subject != NULL)
+            pv_roster_mark(r, e->subject);
+        break;
+    }
+}
+
+static struct pv_view stay_list(const struct pv_roster_item *e)
+{
+    return e->pub.st.type == PV_ST_END ? e->pub.st.u.end.stay : e->pub.st.u.revocation.stay;
+}
+
+/* Those that a revocation or an end lets stay. */
 static void mark_staying(struct pv_roster *r, const struct pv_roster_item *e)
 {
-    struct pv_view stay = e->pub.st.u.revocation.stay;
+    struct pv_view stay = stay_list(e);
 
     for (size_t i = 0; i < stay.len; i += PV_SIGN_PK_LEN) {
         struct pv_roster_key *k = pv_roster_key(r, stay.ptr + i);
@@ -164,7 +299,8 @@ static void report_void(struct pv_roster *r, struct pv_roster_item *e)
     if (e->refused != PV_ROSTER_REFUSE_NONE)
         return;
     e->refused = PV_ROSTER_REFUSE_REVOKED;
-    pv_roster_report(r, PV_ROSTER_EV_REFUSED, NULL, "a removed admin (%s) tries to revoke",
+    pv_roster_report(r, PV_ROSTER_EV_REFUSED, NULL,
+                     "%s, who has no right to it any more, tries to revoke",
                      pv_key_format(e->signer->pk, who));
 }
 
@@ -180,14 +316,14 @@ static void list_unknown(struct pv_roster *r, struct pv_roster_key *k)
     }
 }
 
-/* Looks at all revocations of k again. A further revocation of what is revoked already concerns
- * only those that it lets stay. */
+/* Looks at all revocations and ends of k again. A further revocation of what is revoked already
+ * concerns only those that it lets stay. */
 static void settle_key(struct pv_roster *r, struct pv_roster_key *k)
 {
     bool node = false, invite = false, ended_one = false;
 
     for (struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
-        if (e->pub.st.type != PV_ST_REVOCATION)
+        if (e->pub.st.type != PV_ST_REVOCATION && e->pub.st.type != PV_ST_END)
             continue;
         bool effective = pv_roster_was_in_office(r, e) && k != r->record->signer;
         if (!effective && k != r->record->signer)
@@ -195,10 +331,12 @@ static void settle_key(struct pv_roster *r, struct pv_roster_key *k)
         ended_one = ended_one || (e->effective && !effective);
         if (effective && !e->effective)
             mark_staying(r, e);
+        r->records_dirty =
+            r->records_dirty || (e->pub.st.type == PV_ST_END && e->effective != effective);
         e->effective = effective;
         if (revokes_node(e))
             node = node || effective;
-        else
+        else if (e->pub.st.type == PV_ST_REVOCATION)
             invite = invite || effective;
     }
     if (node == k->revoked_node && invite == k->revoked_invite && !ended_one)
@@ -225,24 +363,40 @@ int pv_roster_settle_revocations(struct pv_roster *r)
     return PV_OK;
 }
 
+/* Is node in this list, which ascends strictly? */
+static bool holds(struct pv_view stay, const uint8_t *node)
+{
+    size_t lo = 0, hi = stay.len / PV_SIGN_PK_LEN;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = memcmp(stay.ptr + mid * PV_SIGN_PK_LEN, node, PV_SIGN_PK_LEN);
+        if (c == 0)
+            return true;
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return false;
+}
+
 bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind,
                      const uint8_t *node)
 {
     for (const struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
-        const struct pv_st_revocation *rv = &e->pub.st.u.revocation;
-        if (e->pub.st.type != PV_ST_REVOCATION || !e->effective || rv->kind != kind)
-            continue;
-        size_t lo = 0, hi = rv->stay.len / PV_SIGN_PK_LEN; /* strictly ascending */
-        while (lo < hi) {
-            size_t mid = lo + (hi - lo) / 2;
-            int c = memcmp(rv->stay.ptr + mid * PV_SIGN_PK_LEN, node, PV_SIGN_PK_LEN);
-            if (c == 0)
-                return true;
-            if (c < 0)
-                lo = mid + 1;
-            else
-                hi = mid;
-        }
+        if (e->pub.st.type == PV_ST_REVOCATION && e->effective &&
+            e->pub.st.u.revocation.kind == kind && holds(stay_list(e), node))
+            return true;
+    }
+    return false;
+}
+
+bool pv_roster_stays_after_end(const struct pv_roster_key *k, const uint8_t *node)
+{
+    for (const struct pv_roster_item *e = k->ends; e != NULL; e = e->next_office) {
+        if (e->effective && holds(stay_list(e), node))
+            return true;
     }
     return false;
 }

@@ -18,6 +18,7 @@
 #include "proto/roster/roster.h"
 
 enum {
+    PV_ROSTER_RIGHTS = 2,                    /* bits of enum pv_st_right */
     PV_ROSTER_BINDING_LEN = 1 + PV_NAME_BUF, /* bytes: kind and value */
 };
 
@@ -89,6 +90,9 @@ struct pv_roster_item {
     struct pv_roster_item *prev_issued, *next_issued; /* same signer */
     struct pv_roster_item *prev, *next;               /* order of arrival */
     struct pv_roster_item *next_kept;                 /* same key and quota */
+    /* Of a grant of rights, or of an end: the next one about the same key. */
+    struct pv_roster_item *next_office;
+    struct pv_roster_item *ended_by; /* of a grant: what ended it; NULL = it stands */
     struct pv_roster_item *prev_record, *next_record; /* all coordinators records */
     struct pv_roster_item *next_news;                 /* waiting for EV_STATEMENT or EV_DROPPED */
     /* What a member or transport key statement claims; each counts it among its refs. */
@@ -97,7 +101,7 @@ struct pv_roster_item {
     bool is_news;                   /* linked by next_news */
     bool told;                      /* EV_STATEMENT was given: the owner has it on disk */
     bool gone;                      /* out of the set for good, freed when nobody needs it */
-    bool effective;                 /* revocation, coordinators record: it is in force */
+    bool effective;                 /* revocation, end, coordinators record: it is in force */
     enum pv_roster_refusal refused; /* the reason last reported */
     uint8_t raw[];                  /* the statement as it was signed */
 };
@@ -157,19 +161,20 @@ struct pv_roster_key {
     struct pv_roster_key *next_news;      /* with is_news */
     struct pv_roster_key *prev_active, *next_active; /* node: the list of active members */
     struct pv_roster_key *next_admin;                /* with rights: all admins but root */
-    struct pv_roster_item *end; /* ended: the revocation whose receipt says when; NULL = unknown */
+    struct pv_roster_item *grants;                   /* admin statements about it, by next_office */
+    struct pv_roster_item *ends;                     /* ends about it, by next_office */
+    /* For each bit of rights: what ended it last; NULL = it has that right, if it ever had. */
+    struct pv_roster_item *end[PV_ROSTER_RIGHTS];
     uint8_t digest[PV_STATEMENT_HASH_LEN]; /* node: its part of the members' digest, digest_ok */
     uint32_t claims; /* invite: different nodes with a member statement under it */
     uint32_t n_self; /* node: its member, transport and leave statements in the set */
     uint32_t n_dead; /* of what it brought, counted in the roster's n_dead */
     uint8_t n_kept[PV_ROSTER_QUOTAS]; /* statements in kept */
-    uint8_t rights;                   /* by its admin statements, revoked or not */
+    uint8_t rights;                   /* by its admin statements, ended or not */
     enum pv_roster_refusal why;       /* node: why its best claim is not eligible */
     bool is_node;                     /* some member statement is about it */
     bool is_invite;                   /* some invite statement is about it */
-    bool ended;                       /* admin: a revocation in force names it */
-    bool was_ended;                   /* the same before it was decided anew */
-    bool ended_by_root;               /* ended, by root's word without a receipt */
+    bool was_ended;                   /* admin: some right had ended before it was decided anew */
     bool revoked_node;                /* a revocation in force names it as a node */
     bool revoked_invite;              /* a revocation in force names it as an invite */
     bool is_overclaimed;              /* invite: more claims than uses; reported */
@@ -337,13 +342,22 @@ void pv_roster_receipts_done(struct pv_roster *r);
 
 /* --- roster_admin.c --------------------------------------------------------------------------- */
 
-/* A revocation of k, or the receipt of one, came or went. */
+/* A revocation or end of k, or the receipt of one, came or went. */
 void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k);
+/* The receipt of e is another now, or is worth something else: marks what rests on it. */
+void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e);
 /* Decides which revocations are in force; marks what depends on them. PV_ERR_NOMEM: nothing was
  * decided anew. */
 PV_MUST_CHECK int pv_roster_settle_revocations(struct pv_roster *r);
-/* Does what this signer said count, revoked or not: it is no removed admin, or said it before? */
+/* Had the signer of this the right to it when it said it: by what came first, it or the end of the
+ * signer's rights? */
 bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_item *e);
+/* The rights that k has now. */
+uint8_t pv_roster_rights_of(const struct pv_roster_key *k);
+/* Is this coordinators record ended by name? */
+bool pv_roster_is_ended(const struct pv_roster_item *record);
+/* Does an end in force, about k, name node as one that stays? */
+bool pv_roster_stays_after_end(const struct pv_roster_key *k, const uint8_t *node);
 /* Does some revocation in force, of k and of this kind, name node as one that stays? */
 bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind,
                      const uint8_t *node);
@@ -352,9 +366,14 @@ bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind
 
 /* False: without memory now, nothing is settled; to be tried again. */
 bool pv_roster_settle(struct pv_roster *r);
-/* The invite statement that counts for an invite key: of an unrevoked signer if there is one, then
+/* The invite statement that counts for an invite key: of a signer in office if there is one, then
  * the lowest hash. NULL when k is no invite. */
-struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster_key *k);
+struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
+                                              const struct pv_roster_key *k);
+/* Does this invite, or member statement of an admin, admit node as far as its signer goes? Who
+ * removes an admin or ends its rights may name nodes that stay. node NULL: anybody. */
+bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_item *e,
+                             const uint8_t *node);
 /* The serial of a node's own statement; false for other types. */
 bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial);
 /* How many member statements of node this signer signed. */

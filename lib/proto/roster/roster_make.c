@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    SURELY_BEFORE_S = 24 * 3600, /* ours: clocks of two coordinators do not differ by so much */
+};
+
 static const uint8_t *pk_of(const uint8_t *sk)
 {
     return sk + PV_SIGN_SEED_LEN;
@@ -143,12 +147,13 @@ int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
     return r;
 }
 
-/* --- revocations ----------------------------------------------------------------------------- */
+/* --- revocations and ends
+ * ----------------------------------------------------------------------------- */
 
 /* Is this member here because of the key that is about to be revoked? */
-static bool depends_on(const struct pv_roster *r, const struct pv_member *m,
-                       const struct pv_st_revocation *what)
+static bool depends_on(const struct pv_roster *r, const struct pv_member *m, const void *ctx)
 {
+    const struct pv_st_revocation *what = ctx;
     struct pv_roster_invite invite;
 
     if (memcmp(m->node, what->pk, sizeof(m->node)) == 0)
@@ -157,6 +162,14 @@ static bool depends_on(const struct pv_roster *r, const struct pv_member *m,
         return true;
     return what->kind == PV_REVOKE_NODE && pv_roster_invite(r, m->admitted_by, &invite) == PV_OK &&
            memcmp(invite.signer, what->pk, sizeof(invite.signer)) == 0;
+}
+
+/* Would this member fall with the rights that are about to end? */
+static bool falls_with(const struct pv_roster *r, const struct pv_member *m, const void *ctx)
+{
+    const struct pv_st_end *end = ctx;
+    return pv_roster_rests_on(r, m, end->about,
+                              end->time - (end->time < SURELY_BEFORE_S ? 0 : SURELY_BEFORE_S));
 }
 
 /* The encoding wants them ascending. */
@@ -168,8 +181,10 @@ static int cmp_pks(const void *a, const void *b)
 /* Ascending keys of the members that stay although what admitted them is revoked; NULL without
  * memory. Without such a list the revocation of an invite would remove everybody who ever joined by
  * it. */
-static uint8_t *list_staying(const struct pv_roster *r, const struct pv_st_revocation *what,
-                             size_t *ret_n)
+static uint8_t *list_staying(const struct pv_roster *r,
+                             bool (*is_one)(const struct pv_roster *r, const struct pv_member *m,
+                                            const void *ctx),
+                             const void *ctx, size_t *ret_n)
 {
     uint8_t *pks = malloc((pv_roster_count(r) + 1) * PV_SIGN_PK_LEN);
     size_t n = 0;
@@ -177,7 +192,7 @@ static uint8_t *list_staying(const struct pv_roster *r, const struct pv_st_revoc
     if (pks == NULL)
         return NULL;
     for (const struct pv_member *m = pv_roster_next(r, NULL); m != NULL; m = pv_roster_next(r, m)) {
-        if (depends_on(r, m, what))
+        if (is_one(r, m, ctx))
             memcpy(pks + n++ * PV_SIGN_PK_LEN, m->node, PV_SIGN_PK_LEN);
     }
     qsort(pks, n, PV_SIGN_PK_LEN, cmp_pks);
@@ -199,7 +214,7 @@ int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
             ? pv_roster_invite(r, what->pk, &invite) != PV_OK
             : pv_roster_known(r, what->pk) == NULL && pv_roster_rights(r, what->pk) == 0)
         return PV_ERR_NOT_FOUND;
-    uint8_t *pks = list_staying(r, what, &n);
+    uint8_t *pks = list_staying(r, depends_on, what, &n);
     if (pks == NULL)
         return PV_ERR_NOMEM;
 
@@ -211,6 +226,39 @@ int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
                                    &ret_made->len);
     if (status == PV_OK)
         *iter = first + count < n ? first + count : 0;
+    free(pks);
+    return status;
+}
+
+/* Each grant is ended by one statement at least; who stays may need more, and these name the last
+ * grant again. */
+int pv_make_rights_end(const struct pv_roster *r, const uint8_t *signer_sk,
+                       const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t wall, size_t *iter,
+                       struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_END, pv_roster_network_id(r));
+    const struct pv_roster_entry *grant = NULL;
+    size_t grants = 0, n, i = *iter;
+
+    for (const struct pv_roster_entry *g = NULL; (g = pv_roster_next_grant(r, pk, g)) != NULL;) {
+        if (grants++ <= i)
+            grant = g;
+    }
+    if (grant == NULL)
+        return PV_ERR_NOT_FOUND;
+    memcpy(st.u.end.about, pk, sizeof(st.u.end.about));
+    memcpy(st.u.end.hash, grant->st.hash, sizeof(st.u.end.hash));
+    st.u.end.time = wall;
+    uint8_t *pks = list_staying(r, falls_with, &st.u.end, &n);
+    if (pks == NULL)
+        return PV_ERR_NOMEM;
+
+    size_t first = i * PV_END_STAY_MAX < n ? i * PV_END_STAY_MAX : n;
+    size_t count = n - first < PV_END_STAY_MAX ? n - first : PV_END_STAY_MAX;
+    st.u.end.stay = pv_view(pks + first * PV_SIGN_PK_LEN, count * PV_SIGN_PK_LEN);
+    int status = sign_short(&st, signer_sk, NULL, ret_made);
+    if (status == PV_OK)
+        *iter = i + 1 < grants || first + count < n ? i + 1 : 0;
     free(pks);
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * roster_make.h - makes the statements a person's actions need: create a network, invite, join,
- * remove a member, revoke an invite, leave.
+ * remove a member, revoke an invite, end an admin's rights, leave.
  *
  * Thin: fields in, signed bytes out. Keys are Ed25519 secret keys (PV_SIGN_SK_LEN), borrowed for
  * the call. Nothing is added to a roster here. Pure; any thread.
@@ -85,5 +85,14 @@ PV_MUST_CHECK int pv_make_leave(const uint8_t *network_id, const uint8_t *node_s
 PV_MUST_CHECK int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
                                      const struct pv_st_revocation *what, size_t *iter,
                                      struct pv_made_long *ret_made);
+
+/*
+ * Ends all rights that a key has; who is a member by its word stays, also where no receipt shows
+ * that this came before. wall: Unix seconds. As with pv_make_revocation() this may take several
+ * calls. PV_ERR_NOT_FOUND  the key has no rights, or they are root's
+ */
+PV_MUST_CHECK int pv_make_rights_end(const struct pv_roster *r, const uint8_t *signer_sk,
+                                     const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t wall,
+                                     size_t *iter, struct pv_made *ret_made);
 
 #endif /* PV_ROSTER_MAKE_H */

@@ -123,7 +123,35 @@ size_t pv_roster_count(const struct pv_roster *r)
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
     const struct pv_roster_key *k = pv_roster_key(r, pk);
-    return k == NULL || k->revoked_node ? 0 : k->rights;
+    return k == NULL ? 0 : pv_roster_rights_of(k);
+}
+
+const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
+                                                   const uint8_t pk[static PV_SIGN_PK_LEN],
+                                                   const struct pv_roster_entry *prev)
+{
+    const struct pv_roster_key *k = pv_roster_key(r, pk);
+    /* pub is the first member of struct pv_roster_item. */
+    const struct pv_roster_item *e =
+        prev != NULL ? ((const struct pv_roster_item *)(const void *)prev)->next_office
+        : k != NULL  ? k->grants
+                     : NULL;
+
+    while (e != NULL && e->ended_by != NULL)
+        e = e->next_office;
+    return e == NULL ? NULL : &e->pub;
+}
+
+bool pv_roster_rests_on(const struct pv_roster *r, const struct pv_member *m,
+                        const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t since)
+{
+    const struct pv_roster_key *k = pv_roster_key(r, m->node);
+    const struct pv_roster_item *word = k == NULL ? NULL : k->claim.item;
+
+    if (word != NULL && pv_roster_needs_receipt(word->signer, PV_ST_MEMBER))
+        word = pv_roster_invite_entry(r, word->signer);
+    return word != NULL && memcmp(word->signer->pk, pk, PV_SIGN_PK_LEN) == 0 &&
+           !(pv_roster_is_ordered(word->receipt) && word->receipt->time < since);
 }
 
 struct pv_view pv_roster_coordinators(const struct pv_roster *r)
@@ -172,8 +200,8 @@ int pv_roster_free_ip4(const struct pv_roster *r, const uint8_t node[static PV_S
 
 /* --- invites --------------------------------------------------------------------------------- */
 
-static void describe_invite(const struct pv_roster_key *k, const struct pv_roster_item *e,
-                            struct pv_roster_invite *ret_invite)
+static void describe_invite(const struct pv_roster *r, const struct pv_roster_key *k,
+                            const struct pv_roster_item *e, struct pv_roster_invite *ret_invite)
 {
     const struct pv_st_invite *st = &e->pub.st.u.invite;
     struct pv_roster_invite inv = {
@@ -181,7 +209,7 @@ static void describe_invite(const struct pv_roster_key *k, const struct pv_roste
         .not_after = st->not_after,
         .uses = st->uses,
         .used = k->claims,
-        .revoked = k->revoked_invite || e->signer->revoked_node,
+        .revoked = k->revoked_invite || !pv_roster_signer_counts(r, e, NULL),
     };
     memcpy(inv.invite, k->pk, sizeof(inv.invite));
     memcpy(inv.signer, e->signer->pk, sizeof(inv.signer));
@@ -192,11 +220,11 @@ int pv_roster_invite(const struct pv_roster *r, const uint8_t invite[static PV_S
                      struct pv_roster_invite *ret_invite)
 {
     const struct pv_roster_key *k = pv_roster_key(r, invite);
-    const struct pv_roster_item *e = k == NULL ? NULL : pv_roster_invite_entry(k);
+    const struct pv_roster_item *e = k == NULL ? NULL : pv_roster_invite_entry(r, k);
 
     if (e == NULL)
         return PV_ERR_NOT_FOUND;
-    describe_invite(k, e, ret_invite);
+    describe_invite(r, k, e, ret_invite);
     return PV_OK;
 }
 
@@ -212,10 +240,10 @@ int pv_roster_next_invite(const struct pv_roster *r, const void **iter,
     if (k == NULL)
         return PV_ERR_NOT_FOUND;
     *iter = k;
-    const struct pv_roster_item *e = pv_roster_invite_entry(k);
+    const struct pv_roster_item *e = pv_roster_invite_entry(r, k);
     if (e == NULL)
         return PV_ERR_NOT_FOUND;
-    describe_invite(k, e, ret_invite);
+    describe_invite(r, k, e, ret_invite);
     return PV_OK;
 }
 
@@ -226,13 +254,13 @@ int pv_roster_check_invite(const struct pv_roster *r, const uint8_t invite[stati
 {
     const struct pv_roster_key *k = pv_roster_key(r, invite);
     const struct pv_roster_key *n = pv_roster_key(r, node);
-    const struct pv_roster_item *e = k == NULL ? NULL : pv_roster_invite_entry(k);
+    const struct pv_roster_item *e = k == NULL ? NULL : pv_roster_invite_entry(r, k);
 
     if (e == NULL)
         return PV_ERR_NOT_FOUND;
     if ((n != NULL && n->revoked_node) ||
         (k->revoked_invite && !pv_roster_stays(k, PV_REVOKE_INVITE, node)) ||
-        (e->signer->revoked_node && !pv_roster_stays(e->signer, PV_REVOKE_NODE, node)))
+        !pv_roster_signer_counts(r, e, node))
         return PV_ERR_REFUSED;
     if (!pv_roster_in_window(&e->pub.st.u.invite, wall))
         return PV_ERR_EXPIRED;
@@ -267,7 +295,8 @@ static int check_new_member(const struct pv_roster *r, const struct pv_statement
             return status;
         if (m->expires != 0)
             return PV_ERR_REFUSED;
-    } else if (signer->revoked_node || (node != NULL && node->revoked_node)) {
+    } else if ((pv_roster_rights_of(signer) & PV_RIGHT_INVITE) == 0 ||
+               (node != NULL && node->revoked_node)) {
         return PV_ERR_REFUSED;
     }
     return m->serial < pv_roster_next_serial(r, m->node) ? PV_ERR_REPLAY : PV_OK;

@@ -27,6 +27,7 @@ enum pv_roster_quota pv_roster_quota_of(uint8_t type)
     case PV_ST_ADMIN:
     case PV_ST_INVITE:
     case PV_ST_REVOCATION:
+    case PV_ST_END:
         return PV_ROSTER_QUOTA_NONE;
     case PV_ST_RECEIPT:
         break;
@@ -82,8 +83,9 @@ static size_t most_statements(const struct pv_roster *r, const struct pv_stateme
 {
     if (memcmp(st->signer, r->root, sizeof(r->root)) == 0)
         return PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE;
-    return st->type == PV_ST_REVOCATION ? PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE / 2
-                                        : PV_ROSTER_MAX_STATEMENTS;
+    return st->type == PV_ST_REVOCATION || st->type == PV_ST_END
+               ? PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE / 2
+               : PV_ROSTER_MAX_STATEMENTS;
 }
 
 int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st,
@@ -145,17 +147,29 @@ struct pv_roster_item *pv_roster_quota_find(const struct pv_roster_key *k,
     return e;
 }
 
-/* Of a removed node its own statements; of a removed admin also its invites, which admit nobody,
+/* Does a statement of a former admin count no more? */
+static bool is_dead(const struct pv_roster *r, const struct pv_roster_item *e)
+{
+    switch (e->pub.st.type) {
+    case PV_ST_INVITE:
+        return !pv_roster_signer_counts(r, e, NULL);
+    case PV_ST_REVOCATION:
+    case PV_ST_END:
+        return !e->effective;
+    default:
+        return false;
+    }
+}
+
+/* Of a removed node its own statements; of a former admin also its invites, if they admit nobody,
  * and revocations that are void. */
 void pv_roster_count_dead(struct pv_roster *r, struct pv_roster_key *k)
 {
     uint32_t n = k->member.state == PV_MEMBER_REVOKED ? k->n_self : 0;
 
-    for (const struct pv_roster_item *e = k->ended ? k->issued : NULL; e != NULL;
-         e = e->next_issued)
-        n += e->pub.st.type == PV_ST_INVITE || (e->pub.st.type == PV_ST_REVOCATION && !e->effective)
-                 ? 1
-                 : 0;
+    for (const struct pv_roster_item *e = pv_roster_rights_of(k) != k->rights ? k->issued : NULL;
+         e != NULL; e = e->next_issued)
+        n += is_dead(r, e) ? 1 : 0;
     r->n_dead = r->n_dead - k->n_dead + n;
     k->n_dead = n;
 }

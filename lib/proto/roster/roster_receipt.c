@@ -64,12 +64,8 @@ static int get_or_add(struct pv_roster *r, const uint8_t *pk, struct pv_roster_c
 static void mark_receipts_of(struct pv_roster *r, const struct pv_roster_coordinator *c)
 {
     for (struct pv_roster_item *e = c->receipts == 0 ? NULL : r->first; e != NULL; e = e->next) {
-        if (e->receipt == NULL || e->receipt->by != c || e->subject == NULL)
-            continue;
-        if (e->pub.st.type == PV_ST_REVOCATION)
-            pv_roster_mark_revoked(r, e->subject);
-        else
-            pv_roster_mark(r, e->subject);
+        if (e->receipt != NULL && e->receipt->by == c)
+            pv_roster_mark_receipt(r, e);
     }
 }
 
@@ -169,7 +165,7 @@ void pv_roster_settle_records(struct pv_roster *r)
         bool effective = pv_roster_was_in_office(r, e);
         if (e->effective != effective)
             set_effective(r, e, effective);
-        if (effective && (best == NULL || outranks(e, best)))
+        if (effective && !pv_roster_is_ended(e) && (best == NULL || outranks(e, best)))
             best = e;
     }
     if (best != r->in_force) {
@@ -235,8 +231,12 @@ static bool is_usable(const struct pv_roster_item *e, const struct pv_roster_rec
 {
     if (e->pub.st.type != PV_ST_MEMBER || !pv_roster_needs_receipt(e->signer, PV_ST_MEMBER))
         return true;
-    const struct pv_roster_item *invite = pv_roster_invite_entry(e->signer);
-    return invite != NULL && pv_roster_in_window(&invite->pub.st.u.invite, receipt->time);
+    for (const struct pv_roster_item *i = e->signer->about; i != NULL; i = i->next_about) {
+        if (i->pub.st.type == PV_ST_INVITE &&
+            pv_roster_in_window(&i->pub.st.u.invite, receipt->time))
+            return true;
+    }
+    return false;
 }
 
 bool pv_roster_prefers(const struct pv_roster_item *e, const struct pv_roster_receipt *receipt)

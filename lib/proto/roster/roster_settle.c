@@ -15,19 +15,35 @@
 
 /* Two admins may have signed the same invite key. The choice must not depend on the order of
  * arrival, hence the lowest hash. */
-struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster_key *k)
+struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
+                                              const struct pv_roster_key *k)
 {
     struct pv_roster_item *best = NULL;
+    bool best_counts = false;
 
     for (struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
         if (e->pub.st.type != PV_ST_INVITE)
             continue;
-        if (best == NULL || (best->signer->revoked_node && !e->signer->revoked_node) ||
-            (best->signer->revoked_node == e->signer->revoked_node &&
-             memcmp(e->pub.st.hash, best->pub.st.hash, PV_STATEMENT_HASH_LEN) < 0))
+        bool counts = pv_roster_signer_counts(r, e, NULL);
+        if (best == NULL || (counts && !best_counts) ||
+            (counts == best_counts &&
+             memcmp(e->pub.st.hash, best->pub.st.hash, PV_STATEMENT_HASH_LEN) < 0)) {
             best = e;
+            best_counts = counts;
+        }
     }
     return best;
+}
+
+/* A removal of the signer ends what it admitted whenever that was, an end of its rights what it
+ * admitted afterwards. */
+bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_item *e,
+                             const uint8_t *node)
+{
+    if (e->signer->revoked_node)
+        return node != NULL && pv_roster_stays(e->signer, PV_REVOKE_NODE, node);
+    return pv_roster_was_in_office(r, e) ||
+           (node != NULL && pv_roster_stays_after_end(e->signer, node));
 }
 
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer)
@@ -53,21 +69,20 @@ bool pv_roster_in_window(const struct pv_st_invite *invite, uint64_t time)
 /* May the claim count as far as its invite or admin goes? The uses of an invite are counted by the
  * coordinator when it lets a node in, and not here: whoever could make claims that come before
  * those of members could else throw these out (adr 0019). */
-static enum pv_roster_refusal judge_admitter(const struct pv_roster_key *node,
+static enum pv_roster_refusal judge_admitter(const struct pv_roster *r,
+                                             const struct pv_roster_key *node,
                                              const struct pv_roster_item *e)
 {
     const struct pv_roster_key *signer = e->signer;
 
     if (!pv_roster_needs_receipt(signer, PV_ST_MEMBER))
-        return signer->revoked_node && !pv_roster_stays(signer, PV_REVOKE_NODE, node->pk)
-                   ? PV_ROSTER_REFUSE_ADMITTER
-                   : PV_ROSTER_REFUSE_NONE;
+        return pv_roster_signer_counts(r, e, node->pk) ? PV_ROSTER_REFUSE_NONE
+                                                       : PV_ROSTER_REFUSE_ADMITTER;
 
-    const struct pv_roster_item *invite = pv_roster_invite_entry(signer);
+    const struct pv_roster_item *invite = pv_roster_invite_entry(r, signer);
     if (invite == NULL ||
         (signer->revoked_invite && !pv_roster_stays(signer, PV_REVOKE_INVITE, node->pk)) ||
-        (invite->signer->revoked_node &&
-         !pv_roster_stays(invite->signer, PV_REVOKE_NODE, node->pk)))
+        !pv_roster_signer_counts(r, invite, node->pk))
         return PV_ROSTER_REFUSE_ADMITTER;
     if (e->pub.st.u.member.expires != 0)
         return PV_ROSTER_REFUSE_EXPIRY;
@@ -158,7 +173,7 @@ static struct pv_roster_item *choose_claim(struct pv_roster *r, struct pv_roster
          e = next_best(k, PV_ROSTER_QUOTA_MEMBER, e)) {
         if (has_left(k, e))
             return NULL;
-        enum pv_roster_refusal why = judge_admitter(k, e);
+        enum pv_roster_refusal why = judge_admitter(r, k, e);
         if (why == PV_ROSTER_REFUSE_NONE)
             return e;
         if (*ret_why == PV_ROSTER_REFUSE_NONE)
@@ -187,7 +202,7 @@ static void report_return(struct pv_roster *r, struct pv_roster_key *k)
  * because a coordinator has lied or forgotten. */
 static void settle_uses(struct pv_roster *r, struct pv_roster_key *k)
 {
-    const struct pv_roster_item *invite = k->is_invite ? pv_roster_invite_entry(k) : NULL;
+    const struct pv_roster_item *invite = k->is_invite ? pv_roster_invite_entry(r, k) : NULL;
     bool over = invite != NULL && k->claims > invite->pub.st.u.invite.uses;
     char who[PV_KEY_TEXT_BUF];
 
@@ -299,7 +314,7 @@ static struct pv_member describe_member(const struct pv_roster_key *k)
     memset(&m, 0, sizeof(m));
     memcpy(m.node, k->pk, sizeof(m.node));
     m.state = PV_MEMBER_ACTIVE;
-    m.rights = k->rights;
+    m.rights = pv_roster_rights_of(k);
     memcpy(m.transport, transport, sizeof(m.transport));
     memcpy(m.name, st->name, sizeof(m.name));
     m.ip4 = pv_addr4_u32(pv_load_be32(st->ip4), 0);
@@ -378,7 +393,7 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
         k->member.state = absent_state(k);
         if (claim != NULL) /* by which people know it */
             memcpy(k->member.name, claim->pub.st.u.member.name, sizeof(k->member.name));
-        k->member.rights = k->revoked_node ? 0 : k->rights;
+        k->member.rights = pv_roster_rights_of(k);
         if (was) {
             remove_active(r, k);
             r->members_ok = false;

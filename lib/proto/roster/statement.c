@@ -29,6 +29,7 @@ static bool known_type(uint8_t type)
     case PV_ST_REVOCATION:
     case PV_ST_LEAVE:
     case PV_ST_COORDINATORS:
+    case PV_ST_END:
         return true;
     case PV_ST_RECEIPT:
         break;
@@ -119,19 +120,32 @@ static void get_member(struct pv_reader *r, struct pv_st_member *f)
 }
 
 /* The list has to ascend strictly, so that the same set of nodes has one encoding. */
+static void get_stay(struct pv_reader *r, struct pv_view *stay, size_t max)
+{
+    *stay = pv_get_view16(r, max);
+    if (r->status != PV_OK)
+        return;
+    require_that(r, stay->len % PV_SIGN_PK_LEN == 0);
+    for (size_t i = PV_SIGN_PK_LEN; i < stay->len; i += PV_SIGN_PK_LEN)
+        require_that(r, memcmp(stay->ptr + i - PV_SIGN_PK_LEN, stay->ptr + i, PV_SIGN_PK_LEN) < 0);
+}
+
 static void get_revocation(struct pv_reader *r, struct pv_st_revocation *f)
 {
     f->kind = pv_get_u8(r);
     pv_get_copy(r, f->pk, sizeof(f->pk));
-    f->stay = pv_get_view16(r, PV_STATEMENT_LIST_MAX);
+    get_stay(r, &f->stay, PV_STATEMENT_LIST_MAX);
     f->time = pv_get_u64(r);
-    if (r->status != PV_OK)
-        return;
-    require_that(r, f->kind == PV_REVOKE_NODE || f->kind == PV_REVOKE_INVITE);
-    require_that(r, f->stay.len % PV_SIGN_PK_LEN == 0);
-    for (size_t i = PV_SIGN_PK_LEN; i < f->stay.len; i += PV_SIGN_PK_LEN)
-        require_that(r,
-                     memcmp(f->stay.ptr + i - PV_SIGN_PK_LEN, f->stay.ptr + i, PV_SIGN_PK_LEN) < 0);
+    if (r->status == PV_OK)
+        require_that(r, f->kind == PV_REVOKE_NODE || f->kind == PV_REVOKE_INVITE);
+}
+
+static void get_end(struct pv_reader *r, struct pv_st_end *f)
+{
+    pv_get_copy(r, f->about, sizeof(f->about));
+    pv_get_copy(r, f->hash, sizeof(f->hash));
+    get_stay(r, &f->stay, PV_END_STAY_MAX * PV_SIGN_PK_LEN);
+    f->time = pv_get_u64(r);
 }
 
 /* Fields of an unknown type are kept as they are: only the signer can say what they mean. */
@@ -175,6 +189,9 @@ static void get_fields(struct pv_reader *r, struct pv_statement *st)
                                       PV_OK
                                   ? PV_OK
                                   : PV_ERR_MALFORMED);
+        break;
+    case PV_ST_END:
+        get_end(r, &st->u.end);
         break;
     case PV_ST_RECEIPT:
         break;
@@ -243,6 +260,12 @@ static void put_fields(struct pv_writer *w, const struct pv_statement *st)
     case PV_ST_COORDINATORS:
         pv_put_u64(w, st->u.coordinators.seq);
         pv_put_view16(w, st->u.coordinators.list);
+        break;
+    case PV_ST_END:
+        pv_put_bytes(w, st->u.end.about, sizeof(st->u.end.about));
+        pv_put_bytes(w, st->u.end.hash, sizeof(st->u.end.hash));
+        pv_put_view16(w, st->u.end.stay);
+        pv_put_u64(w, st->u.end.time);
         break;
     case PV_ST_RECEIPT:
         break;

@@ -21,6 +21,7 @@ enum {
     PV_STATEMENT_HASH_LEN = 32,   /* BLAKE2b-256 over the whole statement, signature included */
     PV_STATEMENT_LIST_MAX = 2048, /* ours: bytes of the list in types 6 and 8 */
     PV_STATEMENT_SHORT_MAX = 512, /* ours: bytes; every other type, unknown ones included */
+    PV_END_STAY_MAX = 10,         /* nodes in the list of type 9: what fits a short statement */
     PV_STATEMENT_MAX = 2205,      /* bytes; type 6 with a full list, the longest there is */
     PV_RECEIPT_LEN = 170,         /* bytes, fixed: PROTOCOL.md "Receipts" */
     PV_COORDINATORS_MAX = 8,      /* ours: coordinators in one list */
@@ -38,6 +39,7 @@ enum pv_statement_type {
     PV_ST_REVOCATION = 6,
     PV_ST_LEAVE = 7,
     PV_ST_COORDINATORS = 8,
+    PV_ST_END = 9,
     PV_ST_RECEIPT = 128, /* not a statement: pv_receipt_decode() */
 };
 
@@ -106,9 +108,17 @@ struct pv_st_coordinators {
     struct pv_view list; /* read with pv_coordlist_next() */
 };
 
+/* Ends another statement: a grant of rights (type 2), a coordinators record (adr 0022). */
+struct pv_st_end {
+    uint8_t about[PV_SIGN_PK_LEN];       /* the key that statement is about; of type 8 its signer */
+    uint8_t hash[PV_STATEMENT_HASH_LEN]; /* of the statement that ends */
+    struct pv_view stay;                 /* as in a revocation, at most PV_END_STAY_MAX nodes */
+    uint64_t time;                       /* Unix seconds */
+};
+
 /* One statement. Views point into raw, so it lives as long as the bytes it was decoded from. */
 struct pv_statement {
-    uint8_t type; /* enum pv_statement_type, or unknown (9..127, 129..255) */
+    uint8_t type; /* enum pv_statement_type, or unknown (10..127, 129..255) */
     uint8_t network_id[PV_NETWORK_ID_LEN];
     uint8_t signer[PV_SIGN_PK_LEN];
     uint8_t hash[PV_STATEMENT_HASH_LEN]; /* set by decode, not read by make */
@@ -122,6 +132,7 @@ struct pv_statement {
         struct pv_st_revocation revocation;
         struct pv_st_leave leave;
         struct pv_st_coordinators coordinators;
+        struct pv_st_end end;
         struct pv_view unknown; /* fields of an unknown type */
     } u;
 };

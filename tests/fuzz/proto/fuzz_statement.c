@@ -51,6 +51,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         require(st.u.revocation.stay.len <= PV_STATEMENT_LIST_MAX);
         require(st.u.revocation.stay.len % 32 == 0);
         break;
+    case PV_ST_END:
+        require(st.u.end.stay.len <= PV_END_STAY_MAX * 32 && st.u.end.stay.len % 32 == 0);
+        break;
     case PV_ST_COORDINATORS:
         check_list(st.u.coordinators.list);
         break;

@@ -96,6 +96,42 @@ static void the_last_place_is_taken_once(void **state)
     pv_ctl_msg_free(m);
 }
 
+/* A statement of the network's own, of any type. */
+static enum pv_ctl_error put_statement(struct cw *w, struct cw_client *c, struct pv_statement *st,
+                                       const uint8_t *sk, uint8_t *ret_hash)
+{
+    struct pv_made_long made;
+    memcpy(st->network_id, w->created.network_id, sizeof(st->network_id));
+    assert_int_equal(pv_statement_make(st, sk, NULL, made.raw, sizeof(made.raw), &made.len), PV_OK);
+    pv_statement_hash(pv_view(made.raw, made.len), ret_hash);
+    return cw_put(w, c, pv_view(made.raw, made.len));
+}
+
+/* Whose rights have ended is believed no more; and a full log has room for both. */
+static void rights_end_by_who_may_revoke(void **state)
+{
+    (void)state;
+    struct cw *w = begin(6, (struct pv_netlimits){.members = 0});
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 9);
+    struct cw_node bob = cw_node_make(w);
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    cw_join(w, &invite, &bob, "bob");
+    alice = restart_with(w, (struct pv_netlimits){.statements = 5});
+    struct pv_statement grant = {.type = PV_ST_ADMIN, .u.admin = {.rights = 1, .time = CW_WALL}};
+    memcpy(grant.u.admin.node, bob.id.pk, PV_SIGN_PK_LEN);
+    assert_int_equal(put_statement(w, alice, &grant, w->root.sk, hash), PV_CTL_E_NONE);
+    struct pv_statement end = {.type = PV_ST_END, .u.end.time = CW_WALL};
+    memcpy(end.u.end.hash, hash, sizeof(hash));
+    /* Who may only invite ends nobody's rights but its own. */
+    memcpy(end.u.end.about, w->alice.id.pk, PV_SIGN_PK_LEN);
+    assert_int_equal(put_statement(w, alice, &end, bob.id.sk, hash), PV_CTL_E_NOT_ALLOWED);
+    memcpy(end.u.end.about, bob.id.pk, PV_SIGN_PK_LEN);
+    assert_int_equal(put_statement(w, alice, &end, w->alice.id.sk, hash), PV_CTL_E_NONE);
+    end.u.end.time++;
+    assert_int_equal(put_statement(w, alice, &end, bob.id.sk, hash), PV_CTL_E_NOT_ALLOWED);
+}
+
 static void a_full_log_still_takes_what_ends_something(void **state)
 {
     (void)state;
@@ -188,6 +224,7 @@ int main(void)
         cmocka_unit_test(a_network_has_so_many_members),
         cmocka_unit_test(the_last_place_is_taken_once),
         cmocka_unit_test(a_full_log_still_takes_what_ends_something),
+        cmocka_unit_test(rights_end_by_who_may_revoke),
         cmocka_unit_test(a_dropped_network_is_gone_with_what_was_under_way),
         cmocka_unit_test(a_new_secret_counts_at_once),
     };

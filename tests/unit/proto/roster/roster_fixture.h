@@ -177,6 +177,17 @@ static inline struct item make_revocation(struct world *w, const struct keys *si
     return make_statement(w, &st, signer);
 }
 
+static inline struct item make_end(struct world *w, const struct keys *signer, const uint8_t *about,
+                                   const uint8_t *hash, const uint8_t *stay, size_t n_stay)
+{
+    struct pv_statement st = {.type = PV_ST_END};
+    memcpy(st.u.end.about, about, PV_SIGN_PK_LEN);
+    memcpy(st.u.end.hash, hash, PV_STATEMENT_HASH_LEN);
+    st.u.end.stay = pv_view(stay, n_stay * PV_SIGN_PK_LEN);
+    st.u.end.time = T0;
+    return make_statement(w, &st, signer);
+}
+
 static inline struct item make_admin(struct world *w, const struct keys *signer,
                                      const struct keys *node, uint8_t rights)
 {

@@ -2,8 +2,9 @@
 /*
  * Membership is a function of the statements and receipts held: whatever the order in which they
  * come, in batches of whatever size, with restarts in between, the same members and the same told
- * events remain. Several admins remove each other and what they let in, a coordinator gives several
- * receipts, also against each other, and an admin names a coordinator of its own.
+ * events remain. Several admins remove each other, end each other's rights and what they let in, a
+ * coordinator gives several receipts, also against each other, and an admin names a coordinator of
+ * its own.
  *
  * SEED=N runs one world; PV_TEST_WORLDS=N so many of them.
  */
@@ -15,6 +16,7 @@ enum {
     ADMINS = 4,
     NODES = 8,
     INVITES = 4,
+    GRANTS = 6,    /* some admins have two */
     OFFERS = 72,   /* statements, each with one of its receipts or none */
     CASES = 40,    /* draws of offers from a world */
     ROSTERS = 3,   /* that get the same offers in different ways */
@@ -25,6 +27,7 @@ struct offers {
     struct world w;
     struct keys second; /* a coordinator that only an admin names */
     struct keys admins[ADMINS], nodes[NODES], invites[INVITES];
+    uint8_t grants[GRANTS][PV_STATEMENT_HASH_LEN]; /* of the admin with this number, modulo */
     struct item items[OFFERS];
     size_t n;
     struct test_rng rng;
@@ -102,6 +105,19 @@ static void offer_revocation(struct offers *o)
                              pk, stays->pk, below(&o->rng, 2)));
 }
 
+/* Of an admin's grant, of the record of an admin's own coordinator, or of nothing that is there. */
+static void offer_end(struct offers *o)
+{
+    size_t i = below(&o->rng, GRANTS);
+    const struct keys *about = &o->admins[i % ADMINS];
+    const struct keys *by = below(&o->rng, 5) == 0 ? about : some_admin(o);
+    const uint8_t *hash = o->grants[i];
+    if (below(&o->rng, 8) == 0)
+        hash = o->grants[(i + 1) % GRANTS]; /* of another key, perhaps */
+    const struct keys *stays = &o->nodes[below(&o->rng, NODES)];
+    offer(o, make_end(&o->w, by, about->pk, hash, stays->pk, below(&o->rng, 2)));
+}
+
 static void offer_record(struct offers *o)
 {
     struct pv_statement st = {.type = PV_ST_COORDINATORS};
@@ -112,7 +128,25 @@ static void offer_record(struct offers *o)
     pv_coordlist_put(&w, o->second.pk, &hp, 1);
     st.u.coordinators.seq = below(&o->rng, 5);
     st.u.coordinators.list = pv_written(&w);
-    offer(o, make_statement(&o->w, &st, &o->admins[below(&o->rng, ADMINS)]));
+    struct item it = make_statement(&o->w, &st, &o->admins[below(&o->rng, ADMINS)]);
+    offer(o, it);
+    if (below(&o->rng, 3) == 0) {
+        uint8_t hash[PV_STATEMENT_HASH_LEN];
+        pv_statement_hash(pv_view(it.s.raw, it.s.len), hash);
+        offer(o, make_end(&o->w, some_admin(o), it.s.raw + 2 + PV_NETWORK_ID_LEN, hash, NULL, 0));
+    }
+}
+
+/* All grants of rights but the creator's first one. */
+static void offer_grants(struct offers *o)
+{
+    for (size_t i = 0; i < GRANTS; i++) {
+        struct item it = i == 0 ? item_of(&o->w, &o->w.created.admin)
+                                : make_admin(&o->w, &o->w.root, &o->admins[i % ADMINS],
+                                             (uint8_t)(1 + below(&o->rng, 3)));
+        pv_statement_hash(pv_view(it.s.raw, it.s.len), o->grants[i]);
+        offer(o, it);
+    }
 }
 
 static void make_offers(unsigned seed)
@@ -130,14 +164,12 @@ static void make_offers(unsigned seed)
     for (unsigned i = 0; i < INVITES; i++)
         o->invites[i] = keys_of(940 + i);
     offer(o, item_of_long(&o->w, &o->w.created.coordinators));
-    offer(o, item_of(&o->w, &o->w.created.admin));
+    offer_grants(o);
     offer(o, item_of(&o->w, &o->w.created.member));
-    for (unsigned i = 1; i < ADMINS; i++)
-        offer(o, make_admin(&o->w, &o->w.root, &o->admins[i], (uint8_t)(1 + below(&o->rng, 3))));
     for (unsigned i = 0; i < INVITES; i++)
         offer(o, make_invite(&o->w, some_admin(o), &o->invites[i], 1 + (uint32_t)(i % 2)));
     while (o->n < OFFERS) {
-        size_t what = below(&o->rng, 16);
+        size_t what = below(&o->rng, 19);
         if (what < 7)
             offer_member(o);
         else if (what < 9)
@@ -146,6 +178,8 @@ static void make_offers(unsigned seed)
             offer(o, make_leave(&o->w, &o->nodes[below(&o->rng, NODES)], below(&o->rng, 12)));
         else if (what < 11)
             offer_record(o);
+        else if (what < 14)
+            offer_end(o);
         else
             offer_revocation(o);
     }

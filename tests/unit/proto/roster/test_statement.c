@@ -105,6 +105,13 @@ static struct pv_statement sample(uint8_t type)
         st.u.leave.serial = 9;
         st.u.leave.time = 1700000005;
         break;
+    case PV_ST_END:
+        memcpy(st.u.end.about, node.pk, 32);
+        memset(st.u.end.hash, 0x66, 32);
+        memset(test_stay, 1, 32);
+        st.u.end.stay = pv_view(test_stay, 32);
+        st.u.end.time = 1700000006;
+        break;
     default:
         st.u.coordinators.seq = 1;
         st.u.coordinators.list = pv_view(test_list, list_of(test_list, sizeof(test_list), 2, 2));
@@ -124,7 +131,7 @@ static void what_is_made_reads_back_the_same(void **state)
 {
     (void)state;
     struct keys signer = keys_of(1);
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_COORDINATORS; type++) {
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_END; type++) {
         struct pv_statement want = sample(type), got;
         struct made m = make_sample(type);
         assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
@@ -141,6 +148,10 @@ static void what_is_made_reads_back_the_same(void **state)
         if (type == PV_ST_REVOCATION) {
             assert_true(pv_view_equal(got.u.revocation.stay, want.u.revocation.stay));
             assert_int_equal(got.u.revocation.time, want.u.revocation.time);
+        } else if (type == PV_ST_END) {
+            assert_true(pv_view_equal(got.u.end.stay, want.u.end.stay));
+            assert_memory_equal(&got.u.end, &want.u.end, offsetof(struct pv_st_end, stay));
+            assert_int_equal(got.u.end.time, want.u.end.time);
         } else if (type == PV_ST_COORDINATORS) {
             assert_true(pv_view_equal(got.u.coordinators.list, want.u.coordinators.list));
         } else if (type == PV_ST_MEMBER) {
@@ -171,8 +182,9 @@ static void encodings_do_not_change(void **state)
         "4ef59a38096d204e9551375ffeebf3022db2b8aae12945ccdda009d1654ea5ee",
         "0542b614406a882b0bee2315066766ca1f268983a9c25b7f41643e551d06b58f",
         "9fc65c9265f969d470f47e1a50fb6c24ec8196bdedef374ca9a0fbaa5423ff18",
+        "39df43a81cda11182697bbaa10c27a6b4a787261e5af13661edcb238d81766ce",
     };
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_COORDINATORS; type++) {
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_END; type++) {
         struct made m = make_sample(type);
         uint8_t hash[PV_STATEMENT_HASH_LEN];
         char hex[2 * sizeof(hash) + 1];
@@ -186,7 +198,7 @@ static void encodings_do_not_change(void **state)
 static void decode_rejects_every_truncation(void **state)
 {
     (void)state;
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_COORDINATORS; type++) {
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_END; type++) {
         struct made m = make_sample(type);
         struct pv_statement st;
         for (size_t len = 0; len < m.len; len++) {
@@ -202,7 +214,7 @@ static void decode_rejects_every_truncation(void **state)
 static void decode_rejects_one_trailing_byte(void **state)
 {
     (void)state;
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_COORDINATORS; type++) {
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_END; type++) {
         struct made m = make_sample(type);
         struct pv_statement st;
         m.buf[m.len] = 0;
@@ -213,7 +225,7 @@ static void decode_rejects_one_trailing_byte(void **state)
 static void every_flipped_bit_is_noticed(void **state)
 {
     (void)state;
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_COORDINATORS; type++) {
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_END; type++) {
         struct made m = make_sample(type);
         struct pv_statement st;
         for (size_t bit = 0; bit < m.len * 8; bit += 3) {
@@ -379,6 +391,15 @@ static void stay_lists_are_ascending_and_bounded(void **state)
     expect_unmakeable(&st, "the same node twice");
     memset(test_stay, 2, 32);
     expect_unmakeable(&st, "descending");
+
+    for (size_t i = 0; i <= PV_END_STAY_MAX; i++)
+        memset(test_stay + 32 * i, (int)i + 1, 32);
+    st = sample(PV_ST_END);
+    st.u.end.stay = pv_view(test_stay, PV_END_STAY_MAX * 32);
+    m = make(&st, &signer, NULL);
+    assert_true(m.len <= PV_STATEMENT_SHORT_MAX); /* as earlier versions take an unknown type */
+    st.u.end.stay.len += 32;
+    expect_unmakeable(&st, "eleven nodes");
 }
 
 static void places_of_tls_are_added_as_far_as_they_fit(void **state)
