@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* Shows the URL on a terminal of so many columns. The URL holds a secret: only for a terminal,
+/* Shows the URL on a terminal of this many columns. The URL holds a secret: only for a terminal,
  * never for a log. utf8: the terminal knows block characters, which the QR code is made of; it is
  * left out where it does not fit, or where libqrencode was missing when this was built. */
 void pv_announce_url(const char *url, unsigned columns, bool utf8, FILE *out);

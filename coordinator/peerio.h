@@ -27,8 +27,8 @@ struct pv_peerio { /* zeroed at first, with fd, gate, source */
     bool begun;   /* the first byte has come */
     bool full;    /* the kernel takes no more: wait until it is writable */
     struct pv_tls *tls;
-    bool inner_begun; /* and the first byte inside TLS */
-    bool stun;        /* which was STUN's */
+    bool inner_begun; /* the first byte inside TLS has come */
+    bool stun;        /* that byte was STUN's */
     struct pv_tlsgate_pass pass;
 };
 

@@ -498,7 +498,7 @@ const struct pv_command pv_cmds_network[] = {
         .name = "invite",
         .args = "[--uses N] [--expires TIME] [--admin] | list | revoke ID",
         .summary = "print a token with which another machine can join",
-        .details = "  --uses N        so many machines can join with it (1)\n"
+        .details = "  --uses N        how many machines can join with it (1)\n"
                    "  --expires TIME  90m, 24h, 7d (24h)\n"
                    "  --admin         refused: use \"admin grant\" once it has joined\n"
                    "  list            invites made so far\n"

@@ -182,7 +182,7 @@ const struct pv_command pv_cmds_ping[] = {
         .name = "ping",
         .args = "PEER [-c N] [-i SEC] [-s BYTES] [--direct]",
         .summary = "ask PEER for answers and say which way each came",
-        .details = "  -c, --count N   so many (4)\n"
+        .details = "  -c, --count N   echoes to send (4)\n"
                    "  -i, --interval SEC  so long between two (1)\n"
                    "  -s, --size BYTES  so much filler in each (56)\n"
                    "  --direct        exit code 10 when no answer came directly\n",

@@ -21,14 +21,14 @@ struct pv_bnode {
     struct pv_bnode_key key;
     struct pv_cnet *net;
     struct pv_conn *conn; /* its newest connection; NULL: offline */
-    uint64_t since_us;    /* wall clock of its last hello, or of the end of that; 0: unknown */
+    uint64_t since_us;    /* wall clock when it came, or went if it is offline; 0: unknown */
     struct pv_sub *subs;  /* subscriptions to it */
     UT_hash_handle hh;
 };
 
 enum {
     /* Ours: entries of a network beyond the number of its members. A subscription to somebody who
-     * is no member is fine, but a network fills only a share of the table with such. */
+     * is no member is fine, but such entries of one network may fill only a share of the table. */
     PV_BROKER_STRANGE_MAX = 4096,
 };
 

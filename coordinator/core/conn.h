@@ -58,7 +58,7 @@ struct pv_conn {
     bool begun;                 /* the first byte has come */
     struct pv_control *control; /* owned; unused when the connection speaks STUN */
     struct pv_stunconn *stun;   /* owned; NULL: the connection does not speak STUN */
-    bool relaying;              /* STUN: it holds an allocation, and lives as long */
+    bool relaying;              /* STUN: it holds an allocation, and stays open as long as that */
 
     uint8_t node[PV_SIGN_PK_LEN];      /* GUEST, MEMBER: identity of the node */
     uint8_t transport[PV_DH_LEN];      /* from HELLO on: the key that did the handshake */
@@ -90,7 +90,7 @@ struct pv_conn {
     size_t n_subs;          /* length of subs */
     size_t n_dirty;         /* subscriptions whose presence has changed */
 
-    bool woken;                              /* its network has rested: what waited goes on */
+    bool woken;                              /* its network has rested: its requests go on */
     bool is_ready;                           /* stands in the list of poll_ready */
     bool dead;                               /* is to be closed without writing its output */
     struct pv_conn *ready_prev, *ready_next; /* the list of poll_ready */

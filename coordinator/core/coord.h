@@ -33,9 +33,9 @@
 
 /* Every limit of the coordinator with its answer. Zero in the configuration = the default. */
 struct pv_coord_limits {
-    uint32_t conns;         /* 20000; accept says PV_ERR_LIMIT */
-    uint32_t guests;        /* 2048 connections without a member's hello; one more ends another */
-    uint32_t regulars;      /* 512 of them more, for addresses that members came from lately */
+    uint32_t conns;    /* 20000; accept says PV_ERR_LIMIT */
+    uint32_t guests;   /* 2048 connections without a member's hello; for one more, another ends */
+    uint32_t regulars; /* 512 such connections more, from addresses where members were lately */
     uint32_t source_rate;   /* 500 connections a second and /24 or /56; accept: PV_ERR_LIMIT */
     uint32_t source_burst;  /* 1000 */
     uint32_t request_rate;  /* 50 requests a second and connection; error "limit" */
@@ -52,18 +52,19 @@ struct pv_coord_limits {
 
 enum {
     PV_COORD_GUEST_S = 30, /* seconds a guest may take in all, DESIGN 3 */
-    PV_COORD_HELLO_S = 10, /* ours: seconds from accept to a valid hello; all that STUN gets */
+    PV_COORD_HELLO_S = 10, /* ours: seconds from accept to a valid hello, or to the end of STUN */
     /* Ours: while more than half of the guests' places are taken, seconds to the first byte, and
-     * from it to a hello. Three round trips of the slowest line need one and a half. */
+     * from it to a hello. Three round trips take one and a half seconds on the slowest line. */
     PV_COORD_HURRY_BYTE_S = 1,
     PV_COORD_HURRY_HELLO_S = 2,
-    PV_COORD_SHARE = 4,    /* ours: a busy network has one part in so many of the control thread */
+    PV_COORD_SHARE = 4,    /* ours: a busy network gets a quarter of the control thread's time */
     PV_COORD_DEAD_S = 25,  /* seconds of silence after which a member is offline, DESIGN 4 */
     PV_COORD_LINGER_S = 2, /* ours: seconds to write out a last message */
 };
 
-#define PV_COORD_DEBT \
-    PV_MS(20) /* ours: beyond it a network rests; half of what others may notice */
+/* Ours: a network that owes this much of the control thread's time rests. It is half of
+ * the delay that the members of other networks would notice. */
+#define PV_COORD_DEBT PV_MS(20)
 
 struct pv_coord_config {
     const uint8_t *sk;       /* PV_SIGN_SK_LEN bytes, copied to guarded memory */
@@ -120,9 +121,10 @@ bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id);
 struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id);
 void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now);
 /*
- * How long the last handle_bytes or handle_job took, by the owner's clock: its network pays. One
- * that took PV_COORD_DEBT within a moment rests until it has had no more than a quarter of the
- * time: its members' requests wait in their sockets, and other networks have theirs.
+ * How long the last handle_bytes or handle_job took, by the owner's clock. The network that it
+ * worked for owes this time and pays back a quarter of all time that passes. A network that owes
+ * PV_COORD_DEBT rests until it has paid: the requests of its members wait in their sockets, and the
+ * control thread has time for other networks.
  */
 void pv_coord_bill(struct pv_coord *c, pv_ns spent, pv_ns now);
 /* The transport is gone; the id is forgotten. */
@@ -155,13 +157,15 @@ void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *res
  * pv_coord_free(): this machine speaks with it by its link only.
  */
 struct pv_relaycore *pv_coord_relay(struct pv_coord *c);
-/* Has the relay's owner to be woken? Once true for all that happened since the last call. */
+/* Does the relay's owner have to be woken? The answer is yes once for everything that happened
+ * since the last call. */
 bool pv_coord_wakes_relay(struct pv_coord *c);
 /* Takes the relay's messages for connections by TCP; call it when the relay's owner says so. False:
  * there is more, call again after others had their turn. */
 PV_MUST_CHECK bool pv_coord_handle_relay(struct pv_coord *c, pv_ns now);
 /* Counters of the relay: for any thread, until pv_coord_free(). */
 const struct pv_relaystats *pv_coord_relay_stats(const struct pv_coord *c);
+
 /* --- time and end ---------------------------------------------------------------------------- */
 
 void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now);
@@ -178,8 +182,8 @@ enum pv_coord_limit {
     PV_COORD_LIMIT_SOURCE,
     PV_COORD_LIMIT_REQUESTS,
     PV_COORD_LIMIT_NETWORK,
-    PV_COORD_LIMIT_SIGNALS, /* and copies of messages */
-    PV_COORD_LIMIT_COPIES,  /* storeop.h: quotas of copies */
+    PV_COORD_LIMIT_SIGNALS, /* the rate of signals and of copies of messages */
+    PV_COORD_LIMIT_COPIES,  /* the room for copies, quotas in storeop.h */
     PV_COORD_LIMIT_CREATES,
     PV_COORD_LIMIT_SUBSCRIPTIONS,
     PV_COORD_LIMIT_FULL, /* no more networks here, or no more addresses in one */

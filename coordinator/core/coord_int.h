@@ -55,8 +55,8 @@ struct pv_coord {
     struct pv_registry registry;
     struct pv_broker broker;
     struct pv_copies copies;
-    struct pv_relaycore *relay; /* another thread's, but for its link: */
-    struct pv_relaylink *link;
+    struct pv_relaycore *relay;      /* may be another thread's: only its link is used here */
+    struct pv_relaylink *link;       /* the relay's link, this end of it */
     struct pv_bucket_table *sources; /* connections */
     struct pv_bucket_table *creates; /* networks, with --open */
     struct pv_coord_stats stats;     /* the counters of it */

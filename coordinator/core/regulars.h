@@ -31,7 +31,8 @@ struct pv_regulars {
 /* PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_regulars_init(struct pv_regulars *t, const struct pv_rng *rng);
 void pv_regulars_done(struct pv_regulars *t);
-/* A member has shown who it is from here. The least recently seen of a few others is forgotten. */
+/* A member has shown from here who it is. When the address's set is full, the one of the four that
+ * was seen longest ago is forgotten. */
 void pv_regulars_note(struct pv_regulars *t, const struct pv_addr *source, pv_ns now);
 PV_MUST_CHECK bool pv_regulars_has(const struct pv_regulars *t, const struct pv_addr *source,
                                    pv_ns now);

@@ -50,11 +50,11 @@ struct pv_report {
  * NULL: out of memory. */
 json_t *pv_report_json(const struct pv_report *r);
 
-/* A report, which may be of another version of the program, as lines. PV_ERR_MALFORMED: it is none
- * of this format; PV_ERR_NO_SPACE. */
+/* Turns a report into lines; another version of the program may have made it. PV_ERR_MALFORMED: it
+ * has another format; PV_ERR_NO_SPACE. */
 PV_MUST_CHECK int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX]);
-/* A report as text for Prometheus (base/metrics.h): free() it. PV_ERR_MALFORMED: it is none of this
- * format; PV_ERR_NOMEM. */
+/* Turns a report into text for Prometheus (base/metrics.h), which the caller frees with free().
+ * PV_ERR_MALFORMED: it has another format; PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_report_metrics(const json_t *doc, char **ret_text, size_t *ret_len);
 
 #endif /* PV_REPORT_H */

@@ -12,8 +12,7 @@
 struct pv_report_row {
     const char *object;      /* of the document; NULL: the document itself */
     size_t offset;           /* of a uint64_t in struct pv_report */
-    struct pv_stat_row stat; /* without a family where `limits` says all, or other rows add up to it
-                              */
+    struct pv_stat_row stat; /* no family: `limits`, or a sum of other rows, already shows it */
 };
 
 /* All of them, objects and families in the order in which they are shown. */

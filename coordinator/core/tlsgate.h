@@ -4,9 +4,10 @@
  * they begin, and how long they take. Each costs 0.2 ms and 45 KiB (measured) for a client that has
  * shown no key yet.
  *
- * Places are shared by source as places.h has it: when none is free, the oldest of the source with
- * the most is overdue at once. Members' addresses have places and a rate of their own, and sources
- * that were quiet a rate beside that of all. Knows nothing of TLS. One thread.
+ * Sources share the places as in places.h: when none is free, the oldest handshake of the source
+ * with the most is overdue at once. Addresses of members have places and a rate of their own, and
+ * quiet sources have a rate of their own, so a flood from elsewhere does not shut them out. This
+ * file knows nothing of TLS. One thread.
  */
 #ifndef PV_TLSGATE_H
 #define PV_TLSGATE_H
@@ -25,19 +26,22 @@ enum {
     PV_TLSGATE_BURST = 800,        /* ours: at once, two seconds' worth */
     PV_TLSGATE_SOURCE_RATE = 50,   /* ours: a second from one /24 or /56 */
     PV_TLSGATE_SOURCE_BURST = 200, /* ours: at once from one of them */
-    PV_TLSGATE_QUIET_RATE = 1,     /* ours: a source with no more than this a second is quiet, */
-    PV_TLSGATE_QUIET_BURST = 4,    /* and with so many at once; */
-    PV_TLSGATE_OWN_RATE = 200,     /* ours: a second of all quiet ones, and as many of members' */
-    PV_TLSGATE_OWN_BURST = 400,    /* addresses, which the rate in all does not count */
-    PV_TLSGATE_TIME_S = 5,         /* ours: seconds one may take, ten times a slow path's */
-    PV_TLSGATE_HURRY_S = 2,        /* ours: the same while more than half of the places are taken */
+    /* Ours: a source that begins no more than this a second, and at once, is quiet. */
+    PV_TLSGATE_QUIET_RATE = 1,
+    PV_TLSGATE_QUIET_BURST = 4,
+    /* Ours: a second, and at once, of all quiet sources; the same again of members' addresses.
+     * PV_TLSGATE_RATE does not count these. */
+    PV_TLSGATE_OWN_RATE = 200,
+    PV_TLSGATE_OWN_BURST = 400,
+    PV_TLSGATE_TIME_S = 5,  /* ours: seconds one may take, ten times a slow path's */
+    PV_TLSGATE_HURRY_S = 2, /* ours: the same while more than half of the places are taken */
 };
 
 /* One handshake; the owner's memory, zeroed at first. */
 struct pv_tlsgate_pass {
     bool inside; /* the handshake is under way */
     struct pv_place place;
-    struct pv_heap_node timer; /* it is overdue then */
+    struct pv_heap_node timer; /* when it becomes overdue */
 };
 
 struct pv_tlsgate {
@@ -55,10 +59,10 @@ PV_MUST_CHECK int pv_tlsgate_init(struct pv_tlsgate *g, const struct pv_rng *rng
 void pv_tlsgate_done(struct pv_tlsgate *g); /* every pass is outside again */
 
 /* A handshake from this source wants to begin; regular: members came from there lately. False: it
- * may not. Another one may be overdue from now on, for its place. */
+ * may not begin. When it may, another handshake may have lost its place and be overdue. */
 PV_MUST_CHECK bool pv_tlsgate_enter(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass,
                                     const struct pv_addr *source, bool regular, pv_ns now);
-/* It is done or has ended; harmless when it is outside. */
+/* The handshake is done or has failed; harmless when it is outside. */
 void pv_tlsgate_leave(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass);
 /* One that takes too long or lost its place, to be ended now; each is told once. NULL: none. */
 struct pv_tlsgate_pass *pv_tlsgate_overdue(struct pv_tlsgate *g, pv_ns now);

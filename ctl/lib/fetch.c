@@ -17,7 +17,7 @@
 #include "proto/chat/file.h"
 
 enum {
-    MODE = 0666, /* and what the user's umask leaves of it */
+    MODE = 0666, /* the user's umask takes away from it */
     AT_ONCE = 1 << 20,
 };
 

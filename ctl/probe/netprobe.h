@@ -20,7 +20,7 @@ enum {
     PV_NETPROBE_ERROR = 300,     /* bytes of an error text with the NUL */
     PV_NETPROBE_FAMILIES = 2,    /* 0 = IPv4, 1 = IPv6 */
     PV_NETPROBE_STUN_MS = 3000,  /* until a server counts as silent by UDP */
-    PV_NETPROBE_TCP_MS = 1500,   /* and by TCP */
+    PV_NETPROBE_TCP_MS = 1500,   /* until a server counts as silent by TCP */
     PV_NETPROBE_TEXT_MAX = 1024, /* bytes of a list of servers */
 };
 

@@ -21,12 +21,12 @@
 
 enum {
     MAX_ASKED = 12,    /* requests without answer; the daemon takes 16 */
-    REFRESH_MS = 3000, /* paths change without an event: asked again so often */
+    REFRESH_MS = 3000, /* paths change without an event, so the peers are asked for again */
     ANSWER_S = 30,
-    ESC_MS = 25, /* what comes so soon behind an escape belongs to it */
+    ESC_MS = 25, /* what comes within this time behind an escape belongs to it */
     COLOR_GOOD = 1,
     COLOR_WARN = 2,
-    COLOR_NAMES = 3,         /* and the PV_TUI_COLOURS - 1 behind it */
+    COLOR_NAMES = 3,         /* the first of PV_TUI_COLOURS colours for names */
     KEY_PASTE = KEY_MAX + 1, /* our numbers for the ends of a paste */
     KEY_PASTE_END,
     RETRY_MS = 1000, /* between attempts to reach a daemon that is gone */

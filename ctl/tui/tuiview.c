@@ -20,8 +20,8 @@ enum {
     ROSTER = 24,
     NAME_COLS = 11,
     INDENT = 9,       /* of lines after the first: below the name */
-    ALIGN_MAX = 16,   /* names are aligned up to so many columns */
-    ALIGN_OVER = 100, /* by the names of so many newest lines of a room */
+    ALIGN_MAX = 16,   /* names are aligned up to this many columns */
+    ALIGN_OVER = 100, /* the newest lines of a room by whose names they are aligned */
     CLOCK = 6,        /* columns of the clock in the bar */
 };
 
@@ -116,7 +116,7 @@ static size_t columns(const char *text, size_t len)
 
 /* --- lines ----------------------------------------------------------------------------------- */
 
-/* How many bytes of text one row of so many columns takes, and (ret_skip) how many after them are
+/* How many bytes of text one row of this many columns takes, and (ret_skip) how many after them are
  * not shown: the blank at a break, the newline and the blanks pv_chat_show() put behind it. */
 static size_t fit(const char *text, size_t cols, size_t *ret_skip)
 {

@@ -44,7 +44,7 @@ struct pv_tui_screen {
 PV_MUST_CHECK int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols,
                                 struct pv_tui_screen *screen);
 void pv_tui_screen_done(struct pv_tui_screen *screen);
-/* Rows of messages on a screen of so many rows: a page to scroll. */
+/* How many rows of a screen with this many rows show messages: a page to scroll. */
 size_t pv_tui_page(size_t rows);
 
 #endif /* PV_TUIVIEW_H */

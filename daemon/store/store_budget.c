@@ -369,7 +369,8 @@ int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
  * them; so rooms keep theirs. What is not delivered yet is no past. */
 #define DELETABLE "author IS NULL AND (outgoing = 0 OR state > 0)"
 
-/* Runs a deletion of at most so many rows and adds them up. */
+/* Runs a deletion of at most limit rows and adds them up. When it has deleted as many as it may,
+ * there may be more, which the next job deletes. */
 static int delete_rows(struct pv_query *q, size_t limit, struct pv_chatjob_result *res)
 {
     sqlite3 *db = q->stmt == NULL ? NULL : sqlite3_db_handle(q->stmt);
@@ -416,7 +417,7 @@ static int read_sum(sqlite3 *db, uint64_t *ret_bytes)
     return r;
 }
 
-/* Deletes the oldest messages, read or unread ones, until so many bytes are gone. */
+/* Deletes the oldest messages, read or unread ones, until that many bytes are gone. */
 static int make_room(sqlite3 *db, bool unread, uint64_t bytes, struct pv_chatjob_result *res)
 {
     /* The sum runs over the oldest rows only: the limit stands inside. */

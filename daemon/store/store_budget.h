@@ -26,7 +26,7 @@ struct pv_store_budget {
 PV_MUST_CHECK int pv_store_budget_read(sqlite3 *db, const uint8_t *conversation,
                                        const uint8_t *author, const struct pv_chatjob_terms *terms,
                                        struct pv_store_budget *ret_budget);
-/* Takes a message of so many bytes out of it, or says why not. */
+/* Takes the room for a message of this many bytes from the budget, or says why not. */
 enum pv_chat_later pv_store_budget_take(struct pv_store_budget *budget, size_t text_len);
 
 /* Is the conversation muted? -EIO. */

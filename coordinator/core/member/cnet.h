@@ -24,10 +24,10 @@ enum {
     /* Ours: under one invite at once, beside one for each of its uses. */
     PV_CNET_INVITE_RESERVATIONS = 64,
     PV_COORD_RESERVE_S = 60,    /* seconds a reservation is held, DESIGN 3 */
-    PV_CNET_GUEST_RATE = 500,   /* ours: joins and registrations a second, of those that may */
+    PV_CNET_GUEST_RATE = 500,   /* ours: joins and registrations a second with a good invite */
     PV_CNET_GUEST_BURST = 2000, /* ours: at once: a thousand machines */
-    /* Ours: statements that newer ones have replaced, until the store is told; of more the rows
-     * stay until the next start. */
+    /* Ours: replaced statements that the store is still to be told of. When there are more, the
+     * rows of the rest stay until the next start. */
     PV_CNET_DROPPED = 64,
 };
 
@@ -58,7 +58,7 @@ struct pv_cnet {
     struct pv_cnet_entry *log; /* ascending by place */
     size_t log_len;
     size_t log_cap;
-    const struct pv_roster_entry *unlisted; /* in the roster, without memory for its place here */
+    const struct pv_roster_entry *unlisted; /* in the roster, not in the log for want of memory */
     uint8_t (*gone)[PV_SIGN_PK_LEN];        /* members that went since the owner last looked */
     size_t n_gone;
     uint8_t dropped[PV_CNET_DROPPED][PV_STATEMENT_HASH_LEN]; /* rows that the store may forget */
@@ -70,15 +70,15 @@ struct pv_cnet {
     size_t n_admins;
     struct pv_cnet_reservation *reservations; /* in order of until */
     size_t n_reservations;
-    bool head_known;                     /* head is that of the present roster */
+    bool head_known;                     /* head is current: nothing has changed since */
     uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash over the roster */
     struct pv_bucket work;               /* members' statements, pv_coord_limits.network_rate */
     struct pv_bucket guests;             /* of guests whose invite is good, PV_CNET_GUEST_RATE */
     pv_ns debt;                          /* time that its requests took lately, not yet paid back */
-    pv_ns debt_at;                       /* when that was so */
+    pv_ns debt_at;                       /* when debt was counted */
     bool resting;                        /* its members' requests wait until it has paid back */
-    struct pv_heap_node rest;            /* when it has */
-    size_t n_presence;                   /* entries of the broker */
+    struct pv_heap_node rest;            /* when its rest ends */
+    size_t n_presence;                   /* entries of the broker that are of this network */
     struct pv_conn **members; /* connections of members, ascending by key, the older one first */
     size_t n_members;
     size_t members_cap;
@@ -143,8 +143,8 @@ const uint8_t *pv_cnet_head(struct pv_cnet *net);
 
 /* --- joining --------------------------------------------------------------------------------- */
 
-/* Reserves name and addresses (60 s), or gives the same again. Its signature is the caller's to
- * check. wall: Unix seconds. */
+/* Reserves a name and addresses for 60 s; a node that asks again gets the same ones. The caller has
+ * checked the signature of join. wall: Unix seconds. */
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
                                pv_ns now, struct pv_ctl_reservation *ret_reservation);
 
@@ -165,7 +165,7 @@ struct pv_cnet_register {
 enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view member,
                                          const struct pv_cnet_joiner *joiner, uint64_t wall,
                                          pv_ns now, struct pv_cnet_register *ret_register);
-/* The store has answered: registered = the reservation is used up. */
+/* The store has answered; registered: the node is a member, so its reservation goes. */
 void pv_cnet_unpin(struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
                    const uint8_t node[static PV_SIGN_PK_LEN], bool registered);
 

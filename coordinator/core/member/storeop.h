@@ -51,8 +51,9 @@ enum pv_storeop_kind {
      *   PV_OK           inserted
      */
     PV_STOREOP_REGISTER,
-    /* Keep a copy: copy, box. One with the same network, from, to and key is there already: as it
-     * is. PV_ERR_REFUSED: a quota (below) is full. Those older than PV_STOREOP_COPY_S go first. */
+    /* Keep a copy: copy, box. When one with the same network, from, to and key is there already,
+     * that one stays, and the answer is the same. PV_ERR_REFUSED: a quota (below) is full. Copies
+     * older than PV_STOREOP_COPY_S are deleted first. */
     PV_STOREOP_KEEP,
     /* Of `to` in this network: drop the copy with number copy.n (0: none), and give the next
      * behind copy.after in result.collected, which stays NULL when there is none. */
@@ -69,8 +70,8 @@ enum {
     PV_STOREOP_COPY_FROM = 2000,           /* ours: copies of one node, for all others */
     PV_STOREOP_COPY_FROM_BYTES = 16 << 20, /* ours: bytes of the copies of one node */
     PV_STOREOP_COPY_BYTES = 1 << 30,       /* ours: bytes of all copies of all networks */
-    /* Ours: the part of these that one sender has at a receiver, and one network of the disk,
-     * whatever others do; more while half of the whole is free. */
+    /* Ours: the part of one receiver's room that each sender may always use, and the part of the
+     * disk that each network may always use. They may use more while half of the whole is free. */
     PV_STOREOP_COPY_PAIR = PV_STOREOP_COPY_TO / 8,
     PV_STOREOP_COPY_PAIR_BYTES = PV_STOREOP_COPY_TO_BYTES / 8,
     PV_STOREOP_COPY_NET_BYTES = PV_STOREOP_COPY_BYTES / 16,
@@ -82,7 +83,7 @@ struct pv_storeop_copy {
     uint8_t to[PV_SIGN_PK_LEN];      /* the receiver */
     uint8_t key[PV_STOREOP_KEY_LEN]; /* KEEP: names the copy */
     uint64_t wall_s;                 /* wall clock, Unix seconds */
-    uint64_t room;  /* KEEP: bytes of all copies of this network; 0: only the quotas count */
+    uint64_t room;  /* KEEP: bytes that all copies of this network may have; 0: no such limit */
     uint64_t n;     /* COLLECT: number of the copy that was stored and goes; 0: none */
     uint64_t after; /* COLLECT: the next copy has a higher number */
 };

@@ -6,8 +6,8 @@
  *
  * Each function belongs to one end. Commands about members and closed connections never get lost:
  * data of streams leaves half of the ring to them. Should the ring be full all the same, the relay
- * is told to forget all members and streams: nobody relays who may not (they are back with their
- * next welcome).
+ * is told to forget all members and streams, so that nobody goes on relaying who may no longer.
+ * Members relay again after their next welcome.
  */
 #ifndef PV_RELAYLINK_H
 #define PV_RELAYLINK_H
@@ -55,16 +55,17 @@ void pv_relaylink_message(struct pv_relaylink *l, uint64_t stream, const struct 
 void pv_relaylink_ask(struct pv_relaylink *l, uint64_t stream);
 /* The connection is gone. */
 void pv_relaylink_closed(struct pv_relaylink *l, uint64_t stream);
-/* Data for a connection that does not take it is counted so. */
+/* Counts a message that was dropped because its connection takes no more. */
 void pv_relaylink_dropped(struct pv_relaylink *l);
-/* Has the relay to be woken? Once true for all that was said since the last call. */
+/* Does the relay have to be woken? The answer is yes once for all that was said since the last
+ * call. */
 bool pv_relaylink_take_wake_relay(struct pv_relaylink *l);
 
 /* One message of the relay about a connection. */
 struct pv_relaynews {
     uint64_t stream;
     bool holds;          /* it has an allocation, or one that is being made */
-    bool broken;         /* what it said is neither STUN nor TURN: end it */
+    bool broken;         /* its bytes are neither STUN nor TURN: end it */
     struct pv_view data; /* to be written to it; may be empty; in the ring, until polled() */
 };
 /* The oldest. PV_ERR_AGAIN: none. */

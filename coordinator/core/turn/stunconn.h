@@ -42,8 +42,9 @@ PV_MUST_CHECK int pv_stunconn_handle_bytes(struct pv_stunconn *s, struct pv_view
 /* The message has been looked at. */
 void pv_stunconn_next(struct pv_stunconn *s);
 
-/* Queues a message, padded to a multiple of 4. PV_ERR_LIMIT: PV_STUNCONN_OUT_MAX, for what a peer
- * has sent less, by what the line takes (base/linewait.h); PV_ERR_NOMEM. */
+/* Queues a message, padded to a multiple of 4. PV_ERR_LIMIT: PV_STUNCONN_OUT_MAX bytes wait; data
+ * of a peer is refused sooner, when more waits than the line takes in 50 ms (base/linewait.h).
+ * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_stunconn_put(struct pv_stunconn *s, struct pv_view message);
 /* Bytes to be written; valid until the next put or wrote. */
 struct pv_view pv_stunconn_out(const struct pv_stunconn *s);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * stuns.h - the coordinator's STUN server: one Binding request in, at most one answer out
- * (RFC 8489 s6.3), with the behaviour discovery of RFC 5780 and for clients of RFC 3489 in their
- * own form.
+ * (RFC 8489 s6.3), with the behaviour discovery of RFC 5780. Clients of RFC 3489 get their
+ * answers in the form of that RFC.
  *
  * A pure function over two token buckets: nothing is remembered about who asked. It does not know
  * TURN: its methods get no answer. Deviations, so that nobody gains by asking (DESIGN 6): no
@@ -17,11 +17,10 @@
 #include "base/pv.h"
 
 enum {
-    /* Bytes, DESIGN 6: no answer is larger, without and with a second address; by IPv4 12 and 24
-     * less. Errors and answers by streams. */
-    PV_STUNS_PLAIN_ANSWER = 76,
-    PV_STUNS_MAX_ANSWER = 100,
-    PV_STUNS_SHORT_ANSWER = 52,
+    /* Bytes of the longest answer, DESIGN 6. By IPv4 the first has 12 less, the second 24. */
+    PV_STUNS_PLAIN_ANSWER = 76, /* the server has one address */
+    PV_STUNS_MAX_ANSWER = 100,  /* it has two and names the other */
+    PV_STUNS_SHORT_ANSWER = 52, /* errors, and answers by a stream */
 
     /* Ours: answers a second and at once to one source network (/24, /56) and to all. A network
      * of 1,000 nodes behind one address refreshes 40 times a second. */
@@ -47,8 +46,8 @@ struct pv_stuns_place {
 };
 
 struct pv_stuns_reply {
-    struct pv_addr from; /* send it from there: place.local, or what CHANGE-REQUEST made of it */
-    struct pv_addr to;   /* the source, or its port that RESPONSE-PORT named */
+    struct pv_addr from; /* where to send it from: place.local, or as CHANGE-REQUEST asked */
+    struct pv_addr to;   /* the source, with the port that RESPONSE-PORT named, if it did */
     size_t len;
     uint8_t buf[PV_STUNS_MAX_ANSWER];
 };
@@ -74,8 +73,8 @@ PV_MUST_CHECK int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *
  * (DESIGN 6). False: none is left, or nothing may be sent there. */
 PV_MUST_CHECK bool pv_stuns_may_answer(struct pv_stuns *stuns, const struct pv_addr *src,
                                        pv_ns now);
-/* The same for a 5-tuple from which a member relays: first from buckets apart from those, the
- * member's own and that of all members, which no stranger can empty. */
+/* The same for a 5-tuple from which a member relays. It first takes from buckets that no stranger
+ * can empty: the member's own, and the one of all members. */
 PV_MUST_CHECK bool pv_stuns_may_answer_member(struct pv_stuns *stuns, struct pv_bucket *own,
                                               const struct pv_addr *src, pv_ns now);
 

@@ -15,8 +15,8 @@
 #include "crypto/hash.h"
 
 enum {
-    /* A member as the relay knows it, which never sees a roster: the first is PV_NETWORK_ID_LEN,
-     * the second PV_SIGN_PK_LEN (checked where both are seen, coord_int.h). */
+    /* The relay never sees a roster and knows a member by these lengths only: PV_NETWORK_ID_LEN,
+     * then PV_SIGN_PK_LEN (coord_int.h, which sees both, checks that they are equal). */
     PV_TURNAUTH_NET_LEN = 16,
     PV_TURNAUTH_NODE_LEN = 32,
     PV_TURNAUTH_MEMBER_LEN = PV_TURNAUTH_NET_LEN + PV_TURNAUTH_NODE_LEN,

@@ -49,8 +49,8 @@ enum {
     PV_TURNS_LIFETIME_MAX_S = 3600, /* RFC 8656 s7.2 */
     PV_TURNS_GRACE_S = 30,   /* ours: a member's allocation outlives its control channel by this */
     PV_TURNS_RESERVE_S = 30, /* an odd port is held, RFC 8656 s7.2 */
-    /* Ours: of the allocations that a user may have so many may be odd ports held for later, and
-     * two in any case. Stock clients reserve one with each allocation, and many share a user. */
+    /* Ours: one in this many of a user's allocations may be an odd port held for later, and two in
+     * any case. Stock clients reserve one with each allocation, and many share a user. */
     PV_TURNS_RESERVED_PART = 4,
     PV_TURNS_RESERVED_MIN = 2,
     PV_TURNS_PORT_TRIES = 16, /* ours: ports tried for one relay socket, then 508 */

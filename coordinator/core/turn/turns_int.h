@@ -169,12 +169,12 @@ struct pv_talloc {
     struct pv_trelay *relays[2]; /* IPv4, IPv6; NULL: no relayed address of that family */
     bool pending;                /* not answered yet: sockets are being opened */
     bool sha256;                 /* the Allocate is answered with MESSAGE-INTEGRITY-SHA256 */
-    bool sha_key;                /* by a key made with SHA-256 */
-    bool fingerprint;            /* and with FINGERPRINT */
+    bool sha_key;                /* the key of that answer is made with SHA-256 */
+    bool fingerprint;            /* that answer has FINGERPRINT */
     bool has_token;              /* a port was reserved for it */
     uint8_t token[PV_TTOKEN_LEN];
     uint16_t family_error; /* of the additional family, 0: none */
-    bool old_numbers;      /* it is told by the attribute's number of before RFC 8656 */
+    bool old_numbers;      /* that error is told by the attribute number from before RFC 8656 */
 };
 
 struct pv_turns {
@@ -278,12 +278,12 @@ PV_MUST_CHECK int pv_talloc_new(struct pv_turns *t, const struct pv_tway *way,
                                 struct pv_talloc **ret_alloc);
 void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a); /* with all that it has */
 struct pv_talloc *pv_talloc_find(const struct pv_turns *t, const struct pv_tway *way);
-/* Whose data it is: the allocation there, or one that has just moved away from there. */
+/* The allocation that data from there belongs to: it is there, or has just moved away. */
 struct pv_talloc *pv_talloc_of_data(const struct pv_turns *t, const struct pv_tway *way, pv_ns now);
 /* Moves a member's to another 5-tuple, which must be free. PV_ERR_NOMEM: it is detached. */
 PV_MUST_CHECK int pv_talloc_move(struct pv_turns *t, struct pv_talloc *a, const struct pv_tway *way,
                                  pv_ns now);
-/* The member's former 5-tuple counts no more. */
+/* Data from the member's former 5-tuple is nobody's from now on. */
 void pv_tmember_settled(struct pv_turns *t, struct pv_tmember *m);
 void pv_talloc_detach(struct pv_turns *t, struct pv_talloc *a);
 
@@ -311,7 +311,7 @@ bool pv_trelay_can(const struct pv_turns *t, size_t family, const struct pv_addr
 /* A relay socket for a's family; it is asked for. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool even,
                                  bool reserve);
-/* The odd port that r's request has promised is odd's from now on, of the same user. */
+/* The odd port that was promised to r's request is kept by odd from now on, for the same user. */
 void pv_trelay_hand_on(struct pv_trelay *r, struct pv_trelay *odd);
 /* The reserved socket of a token, now a's; NULL: none. */
 struct pv_trelay *pv_trelay_redeem(struct pv_turns *t, struct pv_talloc *a,

@@ -198,9 +198,9 @@ static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_tal
 struct allocate_wish {
     unsigned families; /* FAMILY_BIT */
     bool additional;   /* IPv6 besides IPv4: the allocation counts without it too */
-    bool old_numbers;  /* it asked by the attribute's number of before RFC 8656 */
+    bool old_numbers;  /* it asked by the attribute number from before RFC 8656 */
     bool even;         /* an even port */
-    bool reserve;      /* and the odd one above it, for later */
+    bool reserve;      /* the odd port above that is wanted, too, for later */
     bool has_token;    /* a port reserved before */
     uint8_t token[PV_TTOKEN_LEN];
 };

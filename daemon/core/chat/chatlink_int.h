@@ -85,9 +85,9 @@ struct pv_chatlink_peer {
     bool more_queued;        /* the store has, or may have, undelivered ones above loaded_seq */
     bool loading;            /* an OUTBOX job is out */
     bool missed;             /* one was stored meanwhile */
-    enum pv_chat_later held; /* it takes no more for now, */
-    pv_ns held_until;        /* and is not tried before; */
-    unsigned held_s;         /* the next pause is so long */
+    enum pv_chat_later held; /* why the peer takes no more messages for now */
+    pv_ns held_until;        /* it is not tried before */
+    unsigned held_s;         /* length of the next pause */
     bool wanted;             /* others have something to say to it */
     bool owed;               /* read receipts are owed */
     bool owed_loading;

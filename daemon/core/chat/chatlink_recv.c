@@ -16,8 +16,8 @@ static void put_or_close(struct pv_chatlink *link, struct pv_chatlink_conn *c, s
         pv_chatlink_lost_conn(link, c, true, now);
 }
 
-/* Tells the owner what became of stored copies: of the first so many status, of the others that
- * there is no room for them. */
+/* Tells the owner what became of stored copies: status is that of the first n_taken, and there is
+ * no room for the others. */
 static void tell_copies(struct pv_chatlink *link, const struct pv_chatlink_ack *acks, size_t n,
                         int status, size_t n_taken)
 {

@@ -13,8 +13,8 @@
  *   OFFERED  --receiver's user or rule--> ACCEPTED --all bytes, hash right--> DONE --saved--> SAVED
  *   OFFERED, ACCEPTED --receiver--> REFUSED   OFFERED, ACCEPTED --sender--> WITHDRAWN
  *   OFFERED, ACCEPTED --changed, unreadable, corrupt three times--> FAILED
- * The last four are final. Where both say different things the receiver's word about DONE and
- * REFUSED and the sender's about WITHDRAWN counts.
+ * The last four are final. Where both sides say different things, the receiver decides about DONE
+ * and REFUSED, and the sender about WITHDRAWN.
  *
  * The sender's file is an open descriptor, given by who offered it: the daemon opens no path for a
  * user. It is lost when the daemon ends; then the file waits (WHY_ABSENT) until the same user
@@ -99,7 +99,7 @@ struct pv_filelink_peer {
     const char *name;
     struct pv_addr addr; /* overlay address, port 0 */
     bool online;
-    uint64_t auto_max; /* files up to so many bytes are accepted unasked; 0 = none */
+    uint64_t auto_max; /* files of at most this many bytes are accepted unasked; 0 = none */
 };
 /* Presence, path or address of a member changed. */
 void pv_filelink_set_peer(struct pv_filelink *link, const struct pv_filelink_peer *peer, pv_ns now);

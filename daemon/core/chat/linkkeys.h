@@ -57,7 +57,7 @@ struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys);
 /* What is known of a peer now. */
 struct pv_linkkeys_seen {
     bool described; /* it sent a description */
-    bool capable;   /* which says that it proves itself */
+    bool capable;   /* its description says that it proves itself */
     bool there;     /* in-band messages reach it */
 };
 /* Cheap when nothing has changed. True when its state is another now. */

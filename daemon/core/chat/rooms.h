@@ -26,8 +26,8 @@
 #include "proto/roster/roster.h"
 
 enum {
-    PV_ROOMS_MAX_PENDING = 32,     /* invitations that are being fetched, */
-    PV_ROOMS_MAX_PEER_PENDING = 8, /* of them on the word of one peer */
+    PV_ROOMS_MAX_PENDING = 32,     /* invitations that are being fetched */
+    PV_ROOMS_MAX_PEER_PENDING = 8, /* of these, on the word of one peer */
     PV_ROOMS_MAX_OF_CREATOR = 32,  /* rooms of one other node that we are drawn into */
     PV_ROOMS_MAX_PEERS = 16384,
     PV_ROOMS_MAX_BATCH = PV_ROOMJOB_MAX_TEXTS,

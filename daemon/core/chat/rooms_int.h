@@ -18,9 +18,9 @@ struct pv_rooms_node {
     uint64_t left_seq;                  /* of the last text before it left */
     uint64_t base[PV_ROOM_MAX_MEMBERS]; /* it does not get texts up to here, by author */
 
-    uint64_t last;     /* its log as it is on our disk */
-    uint64_t flight;   /* and with the TAKE job that is under way */
-    uint64_t taken;    /* and with the batch behind that */
+    uint64_t last;     /* how far its log goes on our disk */
+    uint64_t flight;   /* how far once the TAKE job that is under way is done */
+    uint64_t taken;    /* how far once the batch behind that job is stored, too */
     pv_ns asked_until; /* somebody was asked for more of it */
     pv_ns full_until;  /* the store takes no more of it before */
 
@@ -66,8 +66,8 @@ struct pv_rooms_room {
     size_t n_batch;
     struct pv_rooms_say_item *says; /* own texts in batch and in flight; owned */
     size_t n_says, cap_says;
-    bool taking;                    /* a TAKE job is under way, */
-    size_t n_flight;                /* with so many texts */
+    bool taking;                    /* a TAKE job is under way */
+    size_t n_flight;                /* texts in that job */
     uint8_t source[PV_SIGN_PK_LEN]; /* who gave us the last texts */
     bool has_source;
     pv_ns ask_at; /* look for more to ask for */

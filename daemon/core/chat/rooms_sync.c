@@ -6,14 +6,14 @@
 #include "daemon/core/chat/rooms_int.h"
 
 enum {
-    ASK_S = 10,      /* ours: what was asked for and did not come is asked for again */
+    ASK_S = 10,      /* ours: until the node asks again for texts that did not come */
     LIST_S = 60,     /* ours: until the same list is sent to a member again */
-    AGAIN_MS = 200,  /* ours: until who got records is told again what there is */
+    AGAIN_MS = 200,  /* ours: until a member that got records is told again what there is */
     PENDING_S = 30,  /* ours: an invitation is fetched within this, or forgotten */
-    UNSAID_S = 1,    /* ours: until what could not be sent is said again */
-    ONLINE_MS = 500, /* ours: who comes online is not told by all at once */
-    RETELL_S = 10,   /* ours: whoever still lacks something is told again after 10, 20, 40 s */
-    RETELLS = 3,     /* ours: so often; then it waits for the next connection */
+    UNSAID_S = 1,    /* ours: until the node says again what it could not send */
+    ONLINE_MS = 500, /* ours: one that comes online is told within this, not by all at once */
+    RETELL_S = 10, /* ours: a member that still lacks something is told again after 10, 20, 40 s */
+    RETELLS = 3,   /* ours: those three times; then it waits for the next connection */
 };
 
 bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)

@@ -13,8 +13,8 @@
 struct pv_cause_own {
     const char *coord_error;      /* why there is no connection to the coordinator */
     const char *iface_error;      /* why the interface is not up */
-    const char *overlap;          /* an address of another interface is in the network's range, */
-    struct pv_prefix overlap_net; /* and takes away the packets to this part of it */
+    const char *overlap;          /* another interface has an address in the network's range */
+    struct pv_prefix overlap_net; /* the part of the range whose packets go to that interface */
 };
 
 /* The reason why a peer's path is what it is, and what would help: one sentence each. */

@@ -121,8 +121,8 @@ struct pv_job_iface {
  * a user who says so. */
 enum pv_job_forget {
     PV_FORGET_NETWORK,
-    PV_FORGET_KEYS, /* identity and transport key, too */
-    PV_FORGET_ROOT, /* and the root key */
+    PV_FORGET_KEYS, /* the network, and the identity and transport keys */
+    PV_FORGET_ROOT, /* all of these, and the root key */
 };
 
 struct pv_job {

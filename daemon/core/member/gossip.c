@@ -11,7 +11,7 @@
 #include "daemon/core/peer/peers.h"
 
 enum {
-    FEW_HELPERS = 3, /* ours: so many first ones are news for peers that wait for a signal */
+    FEW_HELPERS = 3, /* ours: when one of the first comes, peers that wait for a signal are told */
 };
 
 struct gossip {

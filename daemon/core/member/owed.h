@@ -27,7 +27,7 @@ void pv_owed_hurry(struct pv_node *n, pv_ns now);
 /* Who knows of all removals and leaves. */
 struct pv_owed_told {
     size_t online; /* members that are there, by presence or path */
-    size_t know;   /* of these, those that have told the same head */
+    size_t know;   /* online members that have told the same head */
     /* "stored", "away", "silent" or the coordinator's error word; static */
     const char *coordinator;
     bool done; /* nobody is left who may still answer */

@@ -23,8 +23,8 @@ struct pv_put {
     int kind;                       /* the owner's */
     uint64_t handle;                /* ctl: who waits; 0 = nobody */
     bool force;                     /* the owner's */
-    char *token;                    /* owned, a secret: of an invite; NULL = none */
-    uint8_t invite[PV_SIGN_PK_LEN]; /* of that token */
+    char *token;                    /* owned: an invite's token, which is secret; NULL = none */
+    uint8_t invite[PV_SIGN_PK_LEN]; /* the invite that token belongs to */
     size_t n;
     struct pv_made_long *statements; /* owned: n of them */
 };

@@ -91,7 +91,7 @@ struct pv_hardnat {
     size_t n_ops, op_first;
 };
 
-/* Asks for sockets until there are so many. */
+/* Asks for sockets until there are that many. */
 void pv_hardnat_open_upto(struct pv_hardnat *h, size_t upto);
 /* A datagram to be sent; NULL: too many wait. */
 struct pv_hardnat_out *pv_hardnat_push_out(struct pv_hardnat *h, uint16_t sock,

@@ -102,8 +102,8 @@ struct pv_coord_info {
     char error[PV_CTL_ERROR_TEXT_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
     bool unknown;                          /* it says that this node is no member */
     uint64_t connects;                     /* as a member, ever */
-    uint8_t pk[PV_SIGN_PK_LEN];            /* of the connection wanted or there */
-    struct pv_addr addr;                   /* of that in use or tried last; PV_AF_NONE: none */
+    uint8_t pk[PV_SIGN_PK_LEN];            /* of the coordinator that is or shall be connected */
+    struct pv_addr addr;                   /* its address, in use or tried last; PV_AF_NONE: none */
     bool tls;                              /* is it inside TLS? */
     bool has_pin;                          /* of its certificate, as its welcome says */
     uint8_t pin[PV_CTL_PIN_LEN];

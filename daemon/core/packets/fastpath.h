@@ -150,7 +150,7 @@ struct pv_fp_packet {
     const uint8_t *data;
     size_t len;
     struct pv_offload offload; /* all zero: one packet as it goes on the wire */
-    bool lose_first; /* of those in it: its flow makes others wait and is told so (fp_fair.h) */
+    bool lose_first; /* drop the first packet in it: its flow makes others wait (fp_fair.h) */
 };
 
 /* What a UDP socket gave, possibly several datagrams merged by the kernel (UDP_GRO). */

@@ -20,7 +20,7 @@ enum pv_fp_fit {
     PV_FP_TOO_BIG,
 };
 
-/* How the packets inside ip, the largest of so many bytes, get over the path. */
+/* How the packets inside ip, the largest of which has this many bytes, get over the path. */
 enum pv_fp_fit pv_fp_fit(const struct pv_fp_peer *peer, const struct pv_ippkt *ip, size_t largest);
 
 enum {

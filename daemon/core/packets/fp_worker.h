@@ -49,7 +49,7 @@ struct pv_fp_source {
 };
 
 struct pv_fp_worker {
-    unsigned number, of; /* pair number of so many */
+    unsigned number, of; /* this pair's number, and how many pairs there are */
     _Atomic uint64_t drops[PV_FP_DROP_REASONS];
 
     /* results of the last call */

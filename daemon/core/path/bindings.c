@@ -19,8 +19,8 @@ struct bindings {
     struct pv_natlife nat;
     struct pv_addr inside, outside; /* our address and the NAT's, without port: this network */
     pv_ns start_at;                 /* of the measurement; PV_NEVER */
-    bool sockets;                   /* they were asked for */
-    unsigned n_open;                /* so many of them are there */
+    bool sockets;                   /* its sockets were asked for */
+    unsigned n_open;                /* how many of them are open */
     struct pv_sockops ops;
 };
 

@@ -88,7 +88,7 @@ bool pv_descx_take_due(struct pv_descx *x, pv_ns now)
         return false;
     x->due = false;
     x->sends++;
-    /* Nobody is there to hear it after so many: presence or an attempt begins it anew. */
+    /* After PV_DESCX_MAX_SENDS nobody is there to hear it: presence or an attempt begins anew. */
     if (x->acked || x->sends >= PV_DESCX_MAX_SENDS) {
         x->resend_at = PV_NEVER;
     } else {

@@ -15,7 +15,7 @@
 
 enum {
     PV_HIGHWATER_AHEAD_US = 120 * 1000000, /* the mark is set this far ahead of the last value */
-    PV_HIGHWATER_SLACK_US = 60 * 1000000,  /* and again when less than this is left */
+    PV_HIGHWATER_SLACK_US = 60 * 1000000,  /* it is set anew when less than this is left */
 };
 
 struct pv_highwater {

@@ -16,12 +16,13 @@
 /* What stands between a node and the world in IPv4, as far as it is known. */
 enum pv_natclass {
     PV_NATCLASS_UNKNOWN,
-    PV_NATCLASS_OPEN,       /* an address of its own is public */
-    PV_NATCLASS_SOME,       /* a NAT that nobody had to look at more closely */
-    PV_NATCLASS_CONE,       /* one port per socket */
-    PV_NATCLASS_SEQUENTIAL, /* another port per destination, from here on: one after the other, */
-    PV_NATCLASS_BLOCK,      /* from a small block, */
-    PV_NATCLASS_RANDOM,     /* from all, */
+    PV_NATCLASS_OPEN, /* an address of its own is public */
+    PV_NATCLASS_SOME, /* a NAT that nobody had to look at more closely */
+    PV_NATCLASS_CONE, /* one port per socket */
+    /* From here on every destination gets another port: */
+    PV_NATCLASS_SEQUENTIAL, /* the next one in order */
+    PV_NATCLASS_BLOCK,      /* any one of a small block */
+    PV_NATCLASS_RANDOM,     /* any one of all */
     PV_NATCLASS_SYMMETRIC,  /* in no order that was seen */
     PV_NATCLASSES,
 };

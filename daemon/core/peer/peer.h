@@ -325,8 +325,8 @@ pv_ns pv_peer_next_timeout(const struct pv_peer *p);
 /* --- decisions out ------------------------------------------------------------------------- */
 
 struct pv_peer_transmit {
-    bool relayed; /* to be wrapped for a relay, */
-    uint16_t via; /* this one; dst is where it shall go from there */
+    bool relayed; /* it goes through a relay, which sends it on to dst */
+    uint16_t via; /* relayed: the number of that relay */
     uint16_t sock;
     struct pv_addr local; /* PV_AF_NONE: the kernel chooses */
     struct pv_addr dst;

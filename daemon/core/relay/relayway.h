@@ -143,11 +143,11 @@ pv_ns pv_relayway_next_timeout(const struct pv_relayway *r); /* PV_NEVER if idle
 
 /* A message for the server. */
 struct pv_relayway_message {
-    uint8_t *buf; /* the caller's, */
-    size_t cap;   /* of so many bytes */
+    uint8_t *buf; /* the caller's */
+    size_t cap;   /* its size in bytes */
     size_t len;
-    uint16_t stream; /* 0 = a datagram to its address, */
-    uint16_t sock;   /* from this socket */
+    uint16_t stream; /* 0: it goes as a datagram to the server's address */
+    uint16_t sock;   /* stream 0: the socket that sends it */
 };
 /* The next one, or PV_ERR_AGAIN. cap >= PV_TURNC_MTU. */
 PV_MUST_CHECK int pv_relayway_poll_transmit(struct pv_relayway *r, struct pv_relayway_message *m);

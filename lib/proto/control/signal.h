@@ -32,7 +32,7 @@ struct pv_signal_item {
 struct pv_signal {
     uint64_t seq; /* microseconds of wall clock, strictly increasing; 0 = none (in-band) */
     uint8_t head[PV_STATEMENT_HASH_LEN];    /* of the sender's roster */
-    bool has_members;                       /* older nodes do not tell: */
+    bool has_members;                       /* older nodes do not tell members */
     uint8_t members[PV_STATEMENT_HASH_LEN]; /* digest of the sender's active members */
     bool has_desc;
     struct pv_desc desc;

@@ -54,7 +54,7 @@ enum {
     PV_ICE_MAX_PAIRS = 100, /* RFC 8445 s6.1.2.5 */
     PV_ICE_LOSS_MIN = 4,    /* ours: checks that a figure of loss needs at least */
     PV_ICE_MTU = 256,       /* ours: bytes; no check or answer is larger */
-    PV_ICE_DEAF = 3,        /* ours: so many unanswered checks are not just late or lost */
+    PV_ICE_DEAF = 3,        /* ours: this many unanswered checks are not just late or lost */
 };
 
 enum pv_ice_cand_type { /* value = type preference, RFC 8445 s5.1.2.2 */
@@ -242,8 +242,8 @@ struct pv_ice_path {
     enum pv_ice_cand_type remote_type;
     struct pv_addr mapped; /* our address as the other side sees it; PV_AF_NONE before an answer */
     pv_ns rtt;             /* smoothed; 0 = unknown */
-    unsigned loss;         /* of recent checks, in 1/1000, */
-    unsigned loss_of;      /* which are so many; of fewer than PV_ICE_LOSS_MIN it says nothing */
+    unsigned loss;         /* lost in 1,000 of the recent checks */
+    unsigned loss_of;      /* how many these are; below PV_ICE_LOSS_MIN loss says nothing */
     bool valid;            /* proven both ways, and lately */
     bool selected;
     bool nominated;   /* the last nomination names it */

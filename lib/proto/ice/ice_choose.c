@@ -9,8 +9,8 @@
 #include "proto/ice/ice_agent.h"
 
 #define UPGRADE_MARGIN   PV_MS(2)  /* ours: a better kind of path must also not be slower */
-#define RTT_MARGIN       PV_MS(10) /* ours: a path of no better kind must be faster by this, */
-#define RTT_MARGIN_SHARE 4         /* and by this share of the round trip in use */
+#define RTT_MARGIN       PV_MS(10) /* ours: a path of no better kind must be faster by this */
+#define RTT_MARGIN_SHARE 4         /* ours: it must also be faster by a quarter of that in use */
 #define RTT_UPGRADE_REST PV_S(10)  /* ours: between changes for the RTT's sake */
 
 /* --- state ------------------------------------------------------------------------------------ */

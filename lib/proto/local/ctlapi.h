@@ -379,7 +379,7 @@ enum pv_ctlapi_invite_end {
 /* Who knows of a removal, the end of an invite, or this node's leaving. */
 struct pv_ctlapi_told {
     size_t online;           /* members that are there */
-    size_t know;             /* of these, those that have said so */
+    size_t know;             /* online members that have said that they know */
     const char *coordinator; /* "stored", "away", "silent" or its error word */
     enum pv_ctlapi_invite_end invite;
     uint32_t uses_left;                /* of the invite, before */

@@ -64,10 +64,10 @@ struct pv_roster_stamp {
 /* A key that some record names as coordinator. It goes when no record and no receipt needs it. */
 struct pv_roster_coordinator {
     uint8_t pk[PV_SIGN_PK_LEN];
-    uint32_t records;               /* coordinators records in the set that name it */
-    uint32_t by_root;               /* of these, signed by root */
-    uint32_t allowed;               /* of these, those that count: it may sign receipts */
-    uint32_t receipts;              /* statements that hold one of its receipts */
+    uint32_t records;  /* coordinators records in the set that name it */
+    uint32_t by_root;  /* how many of the records are signed by root */
+    uint32_t allowed;  /* how many of the records count: above 0 it may sign receipts */
+    uint32_t receipts; /* statements that hold one of its receipts */
     struct pv_roster_stamp *stamps; /* owned; the first n_sorted ascending by (epoch, n) */
     size_t n, n_sorted, cap;
     UT_hash_handle hh;
@@ -229,7 +229,7 @@ struct pv_roster {
     struct pv_roster_item *in_force;     /* the coordinators record in force, NULL = none */
     struct pv_roster_key *admins;        /* all keys with rights but root */
     size_t size;                         /* listed statements: those that the head covers */
-    size_t n_dead;                       /* of these, those that do not count to the limit */
+    size_t n_dead;                       /* listed statements that the limit does not count */
     struct pv_roster_bucket buckets[PV_ROSTER_BUCKETS];
     uint8_t *scratch;                       /* room for size hashes, so that the head cannot fail */
     size_t scratch_cap;                     /* hashes that fit in scratch */

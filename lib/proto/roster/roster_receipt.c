@@ -12,7 +12,7 @@
 #include "proto/roster/roster_int.h"
 
 enum {
-    FEW_STAMPS = 32, /* ours: so many new receipts are put in place one by one */
+    FEW_STAMPS = 32, /* ours: up to this many new receipts are put in place one by one */
     MAX_STAMPS = 2 * PV_ROSTER_MAX_STATEMENTS, /* ours: then they are forgotten; 8 MiB */
 };
 

@@ -237,8 +237,9 @@ struct pv_coordlist_more {
 };
 /*
  * Writes a checked list of one coordinator to buf, cap bytes, with these addresses behind its own.
- * What is no address, stands there already or is more than fits is left out; a list of several
- * stays as it is. PV_ERR_NO_SPACE: not even the old one fits.
+ * It leaves out a text that is no address, an address that is there already, and addresses that do
+ * not fit. A list of several coordinators stays as it is. PV_ERR_NO_SPACE: not even the old list
+ * fits.
  */
 PV_MUST_CHECK int pv_coordlist_with(struct pv_view list, const struct pv_coordlist_more *more,
                                     uint8_t *buf, size_t cap, size_t *ret_len);

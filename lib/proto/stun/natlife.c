@@ -26,7 +26,8 @@ enum {
     STUN_PADDING = 20, /* bytes: no answer is larger than its request, DESIGN 6 */
     /* Ours: questions to a silent binding; one lost datagram must not look like a dead binding. */
     ASK_SENDS = 3,
-    /* Ours: so many ends of the watch's binding, no two at the same age: no absolute lifetime. */
+    /* Ours: when the watch's binding has ended this often, never twice at the same age, the NAT has
+     * no absolute lifetime. */
     MAX_ENDS = 4,
 };
 #define STUN_RTO     PV_MS(250)

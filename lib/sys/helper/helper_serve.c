@@ -40,8 +40,8 @@ struct helper_server {
     bool notify;                  /* its command is fixed */
     bool v6;                      /* IPv6 addresses are set on it */
     struct pv_helper_reply reply; /* under construction */
-    int fds[PV_HELPER_MAX_FDS];   /* go with it */
-    bool close_fds;               /* and are closed here afterwards */
+    int fds[PV_HELPER_MAX_FDS];   /* descriptors that go with the reply */
+    bool close_fds;               /* they are closed here when it is sent */
     pv_helper_task *task;         /* NULL: there are none */
     struct pv_helper_tasks tasks;
     struct pv_helper_files files;

@@ -34,7 +34,7 @@ struct way {
     size_t len, done;
     int pass;    /* -1: none */
     bool ended;  /* nothing comes any more */
-    bool closed; /* and the other side was told */
+    bool closed; /* the other side was told of that end */
 };
 
 struct carrier {

@@ -9,7 +9,7 @@
  *   daemon -> reader   struct pv_source_request
  *   reader -> daemon   what = INFO: struct pv_source_info
  *                      what = READ: chunks up to the range's or the file's end; each a length
- *                      (uint32_t, at most PV_SOURCE_CHUNK_MAX), then so many bytes. 0: the file
+ *                      (uint32_t, at most PV_SOURCE_CHUNK_MAX), then that many bytes. 0: the file
  * ends here. PV_SOURCE_FAILED: it cannot be read.
  *
  * Both ends are the same program, so structs travel as they are.

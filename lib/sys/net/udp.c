@@ -127,7 +127,7 @@ static int check_free(const struct pv_addr *addr)
 /* What a socket is within the group of its port. */
 struct membership {
     bool shares;       /* it is in a group */
-    unsigned steer_to; /* not 0: it is the first, and so many receive */
+    unsigned steer_to; /* how many sockets of the group receive; 0: it is not the first */
 };
 
 /* The program is attached before bind, so that no datagram is ever distributed without it. */

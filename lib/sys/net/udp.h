@@ -117,8 +117,8 @@ struct pv_udp_out {
     struct pv_view data;  /* one datagram, or a run of them (segment) */
     uint8_t ttl;          /* of the IP header; 0 = the system's default */
     uint8_t ecn;          /* ECN field of the IP header */
-    uint16_t segment; /* not 0: data is many datagrams of so many bytes, the last may be shorter;
-                       * at most 64 and 65,000 bytes */
+    uint16_t segment;     /* not 0: data is datagrams of this many bytes, the last may be shorter;
+                           * at most 64 and 65,000 bytes */
     const struct pv_view *parts; /* not NULL: such a run whose datagrams lie apart, one each; data
                                   * is not looked at */
     size_t n_parts;              /* datagrams in parts, 1..PV_UDP_BATCH */

@@ -28,7 +28,7 @@ enum {
 
 struct pv_udp_receiver {
     size_t n, cap, rows;
-    size_t use;       /* so many of the n in the next call */
+    size_t use;       /* how many of the n the next call uses */
     bool full;        /* the last call used all it might */
     uint8_t *buffers; /* rows * n * cap */
     uint8_t *shared;  /* deep: n * (cap + MERGED_MAX), else NULL */

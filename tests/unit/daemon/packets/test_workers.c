@@ -409,25 +409,25 @@ static void run_world(unsigned workers, unsigned threads)
     assert_int_equal(c.drops[PV_FP_DROP_REPLAY] + c.drops[PV_FP_DROP_AUTH], 0);
 }
 
-static void one_thread_for_both_ways(void **state)
+static void one_thread_carries_both_ways(void **state)
 {
     (void)state;
     run_world(1, 1);
 }
 
-static void one_pair_of_threads(void **state)
+static void one_pair_of_threads_carries_packets(void **state)
 {
     (void)state;
     run_world(1, 2);
 }
 
-static void two_pairs(void **state)
+static void two_pairs_carry_packets(void **state)
 {
     (void)state;
     run_world(2, 2);
 }
 
-static void four_pairs(void **state)
+static void four_pairs_carry_packets(void **state)
 {
     (void)state;
     run_world(4, 2);
@@ -436,10 +436,10 @@ static void four_pairs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_thread_for_both_ways),
-        cmocka_unit_test(one_pair_of_threads),
-        cmocka_unit_test(two_pairs),
-        cmocka_unit_test(four_pairs),
+        cmocka_unit_test(one_thread_carries_both_ways),
+        cmocka_unit_test(one_pair_of_threads_carries_packets),
+        cmocka_unit_test(two_pairs_carry_packets),
+        cmocka_unit_test(four_pairs_carry_packets),
     };
     assert_int_equal(pv_crypto_init(), PV_OK);
     return cmocka_run_group_tests(tests, NULL, NULL);

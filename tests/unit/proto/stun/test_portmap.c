@@ -424,7 +424,7 @@ static void asking_again_is_at_once(void **state)
     assert_memory_equal(buf + 24, NONCE, 12);
 }
 
-static void it_is_given_back_with_its_own_nonce(void **state)
+static void a_mapping_is_given_back_with_its_own_nonce(void **state)
 {
     (void)state;
     struct pv_portmap p;
@@ -466,7 +466,7 @@ int main(void)
         cmocka_unit_test(an_update_of_the_router_is_believed),
         cmocka_unit_test(an_announced_restart_makes_it_ask_again),
         cmocka_unit_test(asking_again_is_at_once),
-        cmocka_unit_test(it_is_given_back_with_its_own_nonce),
+        cmocka_unit_test(a_mapping_is_given_back_with_its_own_nonce),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

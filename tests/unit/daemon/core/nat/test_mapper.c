@@ -534,7 +534,7 @@ static void the_nonce_outlives_the_daemon(void **state)
     assert_memory_equal(w.last_nonce, nonce, 12);
 }
 
-static void it_is_given_back_at_the_end(void **state)
+static void the_mapping_is_given_back_at_the_end(void **state)
 {
     (void)state;
     for (int upnp = 0; upnp < 2; upnp++) {
@@ -657,7 +657,7 @@ int main(void)
         cmocka_unit_test(another_network_begins_anew),
         cmocka_unit_test(the_same_addresses_may_be_another_network),
         cmocka_unit_test(the_nonce_outlives_the_daemon),
-        cmocka_unit_test(it_is_given_back_at_the_end),
+        cmocka_unit_test(the_mapping_is_given_back_at_the_end),
         cmocka_unit_test(down_and_up_at_once_gives_back_by_the_old_protocol),
         cmocka_unit_test(a_port_that_is_taken_makes_it_ask_for_another),
         cmocka_unit_test(a_renewal_without_answer_is_tried_again_until_it_ends),

@@ -120,7 +120,7 @@ static void the_header_of_a_channel_counts_against_the_mtu(void **state)
     }
 }
 
-static void a_data_indication_is_the_same_way(void **state)
+static void data_is_received_by_indications_too(void **state)
 {
     (void)state;
     static struct pair p;
@@ -287,7 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packets_go_through_channels),
         cmocka_unit_test(the_header_of_a_channel_counts_against_the_mtu),
-        cmocka_unit_test(a_data_indication_is_the_same_way),
+        cmocka_unit_test(data_is_received_by_indications_too),
         cmocka_unit_test(control_messages_inside_come_from_the_virtual_address),
         cmocka_unit_test(what_is_not_of_our_server_is_dropped),
         cmocka_unit_test(a_thousand_switches_lose_and_double_nothing),

@@ -124,7 +124,7 @@ static void a_batch_is_one_message_for_each_packet(void **state)
     assert_int_equal(pv_fp_drops(p.a.w, PV_FP_DROP_STREAM), 1);
 }
 
-static void a_data_indication_is_the_same_way(void **state)
+static void data_is_received_by_indications_too(void **state)
 {
     (void)state;
     static struct pair p;
@@ -245,7 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packets_go_through_streams),
         cmocka_unit_test(a_batch_is_one_message_for_each_packet),
-        cmocka_unit_test(a_data_indication_is_the_same_way),
+        cmocka_unit_test(data_is_received_by_indications_too),
         cmocka_unit_test(what_is_not_from_the_present_stream_is_dropped),
         cmocka_unit_test(the_servers_own_words_go_up_with_their_stream),
         cmocka_unit_test(bytes_are_counted_for_the_relay_they_went_through),
