@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver.c - rounds of facts, bounded. */
+/* deliver.c - tells all parts what has changed, round by round, until nothing is left to tell. The
+ * number of rounds is bounded, so that a mistake in two parts cannot hang the daemon. */
 #include "daemon/core/deliver.h"
 
 #include "daemon/core/peer/peers.h"
@@ -10,6 +11,7 @@ enum {
     MAX_ROUNDS = 64,
 };
 
+/* One peer a turn: telling about it may free it, or give others news that come first. */
 static void deliver_peer(struct pv_node *n, pv_ns now)
 {
     unsigned facts;
@@ -25,6 +27,8 @@ static void deliver_peer(struct pv_node *n, pv_ns now)
         pv_peers_told(n->peers, p, now);
 }
 
+/* The set is emptied before anybody is told: what parts raise meanwhile belongs to the next round.
+ */
 static void deliver_facts(struct pv_node *n, pv_ns now)
 {
     unsigned facts = n->facts;

@@ -107,6 +107,8 @@ const struct pv_part *const *pv_engine_parts(size_t *ret_n)
     return parts;
 }
 
+/* n_parts counts the parts that are there: when one cannot be made, pv_engine_free() frees exactly
+ * those before it. */
 static int make_parts(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
     int r = PV_OK;
@@ -120,6 +122,8 @@ static int make_parts(struct pv_engine *e, const struct pv_engine_config *cfg, p
     return r;
 }
 
+/* A pass of its own, since parts build on what others restore: rediscovery takes up the addresses
+ * of members, whom membership brings back. */
 static int restore_parts(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
     PV_EACH_PART(&e->node, slot)
@@ -157,6 +161,7 @@ static void peer_gone(void *arg, struct pv_peer *p, pv_ns now)
     }
 }
 
+/* The first row decides: one type has one receiver (unit/test_engine_tables). */
 static bool give_inband(struct pv_engine *e, struct pv_peer *from,
                         const struct pv_inband_message *msg, pv_ns now)
 {
@@ -172,21 +177,20 @@ static bool give_inband(struct pv_engine *e, struct pv_peer *from,
     return false;
 }
 
-/* Parts hear what has changed, act on what their machines have to say, and hear what that changed.
- */
+/* Parts act on what their machines have to say. */
 static void run_parts(struct pv_engine *e, pv_ns now)
 {
-    (void)pv_deliver(&e->node, now);
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->run != NULL)
             slot->part->run(slot->self, now);
     }
-    (void)pv_deliver(&e->node, now);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+/* Parts read these fields of the node as soon as they are made. The log is copied, because cfg is
+ * borrowed for the time of pv_engine_new() only. */
 static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
     e->node.rng = cfg->rng;
@@ -216,13 +220,17 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->node.fp = e->fp;
     e->env.mtu = e->node.mtu;
     e->env.workers = cfg->workers;
+    /* What our descriptions say that we can do. Every node of this version proves itself on
+     * connections of chat and files; there is no setting for it. */
     e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | (cfg->chat_hold ? PV_DESC_CAP_HOLD : 0) |
                   PV_DESC_CAP_PROOF;
     e->node.wall = (struct pv_wall){.us = cfg->wall_us, .at = now};
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;
+    /* The part `store` moves both marks ahead on the disk, before a number above them is used. */
     e->node.marks[PV_MARK_GEN] = &e->env.gen;
     e->node.marks[PV_MARK_TAI] = &e->env.tai;
+    /* Until the part `bindings` has measured how long this NAT keeps a silent binding. */
     e->env.binding_lifetime = PV_GATHERER_REFRESH;
     pv_pathstats_init(&e->env.stats);
     e->env.index_map = pv_map_make(&e->node.rng, PV_PEER_MAX_INDICES);
@@ -260,15 +268,13 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
         pv_engine_free(e);
         return r;
     }
+    /* The parts hear what restoring has raised, and what they owe others for it is there when the
+     * shell drains the engine for the first time. */
     (void)pv_deliver(&e->node, now);
     run_parts(e, now);
+    (void)pv_deliver(&e->node, now);
     *ret_engine = e;
     return PV_OK;
-}
-
-static void free_queues(struct pv_engine *e)
-{
-    pv_jobqueue_done(&e->node.jobs);
 }
 
 struct pv_engine *pv_engine_free(struct pv_engine *e)
@@ -276,7 +282,8 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     if (e == NULL)
         return NULL;
     free_parts(e);
-    free_queues(e);
+    pv_jobqueue_done(&e->node.jobs);
+    /* The machines go after the parts, which borrow them. */
     if (e->node.peers != NULL)
         pv_peers_drop_members(e->node.peers, 0);
     pv_peers_free(e->node.peers);
@@ -301,6 +308,8 @@ bool pv_engine_wants_restart(const struct pv_engine *e)
     return e->node.keys_forgotten;
 }
 
+/* The parts only write what is still to be said. The shell drains the output once and then frees
+ * the engine, so a part that waits for an answer would wait in vain. */
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 {
     PV_EACH_PART(&e->node, slot)
@@ -310,7 +319,7 @@ void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
     }
 }
 
-/* --- facts ------------------------------------------------------------------------------------ */
+/* --- facts in --------------------------------------------------------------------------------- */
 
 void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
 {
@@ -324,6 +333,7 @@ void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *link
     if (n > 0)
         memcpy(e->node.links, links, e->node.n_links * sizeof(*links));
     pv_node_raise(&e->node, PV_FACT_LINKS);
+    /* The old connection may be dead without anybody knowing, and a new one possible at last. */
     pv_coordclient_kick(e->node.coord, now);
     settle(e, now);
 }
@@ -368,24 +378,15 @@ void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *wh
     settle(e, now);
 }
 
-/* Every machine acts on what it was told. */
-static void run_all(struct pv_engine *e, pv_ns now)
-{
-    PV_EACH_PART(&e->node, slot)
-    {
-        if (slot->part->run != NULL)
-            slot->part->run(slot->self, now);
-    }
-}
-
-/* What a gatherer's or a machine's change means for the others. */
+/* Ends every call that tells the engine something: the parts hear what has changed and act on it,
+ * until nothing is left to hear. The shell drains the output afterwards. */
 static void settle(struct pv_engine *e, pv_ns now)
 {
     if (!pv_deliver(&e->node, now))
         return;
     /* What machines do about news may be news to others: none may be left when this returns. */
     for (int round = 0; round < MAX_ROUNDS; round++) {
-        run_all(e, now);
+        run_parts(e, now);
         if (e->node.facts == 0 && !pv_peers_has_news(e->node.peers))
             return;
         if (!pv_deliver(&e->node, now))
@@ -455,6 +456,8 @@ bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_vie
 int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
 {
     ret_tx->router = false; /* all but the mapper's are for the network */
+    /* Each call begins at the first part again: handshakes and messages to relays leave before what
+     * the peers have to send. */
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->poll_transmit != NULL && slot->part->poll_transmit(slot->self, ret_tx))
@@ -486,6 +489,8 @@ void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why
     settle(e, now);
 }
 
+/* Without memory the workers go on with the snapshot they have. The builder still counts as
+ * changed, so the shell's next turn tries again. */
 int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
 {
     if (!pv_fp_builder_changed(e->fp))
@@ -503,6 +508,8 @@ int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inje
 
 /* --- datagrams -------------------------------------------------------------------------------- */
 
+/* STUN does not say to whom it belongs: each part knows its own messages by socket, server or
+ * transaction id, and the first to recognise one keeps it. */
 static void take_stun(struct pv_engine *e, const struct pv_carrier *from, struct pv_view data,
                       pv_ns now)
 {
@@ -533,6 +540,8 @@ static void take_datagram(struct pv_engine *e, const struct pv_carrier *from, st
     }
 }
 
+/* Only members of a network talk in-band; a static peer is a stock WireGuard, whose packets with
+ * this first byte mean nothing. */
 static void take_inband(struct pv_engine *e, struct pv_peer *p, struct pv_view packet, pv_ns now)
 {
     struct pv_inband_message msg;
@@ -584,6 +593,7 @@ int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
     return PV_ERR_AGAIN;
 }
 
+/* Each part knows the ids of its own sockets, and passes over the others. */
 void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
 {
     PV_EACH_PART(&e->node, slot)
@@ -622,6 +632,8 @@ void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_
 
 /* --- to whom a stream belongs ----------------------------------------------------------------- */
 
+/* The engine puts the kind into the number that the shell sees (pv_sid()), so that every later call
+ * about a stream leads back here without a table. */
 static const struct pv_stream_handler *find_stream(const struct pv_engine *e,
                                                    enum pv_stream_kind kind, void **ret_part)
 {
@@ -637,12 +649,8 @@ static const struct pv_stream_handler *find_stream(const struct pv_engine *e,
     return NULL;
 }
 
-/* What a stream brought is acted on at once. */
-static void pump(struct pv_engine *e, pv_ns now)
-{
-    settle(e, now);
-}
-
+/* The part counts its streams by numbers of its own; the shell gets a number with the kind in it.
+ */
 int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
                               const struct pv_stream_peer *who, pv_ns now, uint32_t *ret_sid)
 {
@@ -664,7 +672,7 @@ void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)
     const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
     if (h != NULL && h->connected != NULL)
         h->connected(part, pv_sid_local(sid), now);
-    pump(e, now);
+    settle(e, now);
 }
 
 void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now)
@@ -673,7 +681,7 @@ void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view by
     const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
     if (h != NULL)
         h->bytes(part, pv_sid_local(sid), bytes, now);
-    pump(e, now);
+    settle(e, now);
 }
 
 void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now)
@@ -682,7 +690,7 @@ void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_n
     const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
     if (h != NULL)
         h->closed(part, pv_sid_local(sid), status, now);
-    pump(e, now);
+    settle(e, now);
 }
 
 int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
@@ -731,5 +739,5 @@ void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns n
     if (h == NULL || h->wrote == NULL)
         return;
     h->wrote(part, pv_sid_local(sid), n, now);
-    pump(e, now);
+    settle(e, now);
 }

@@ -137,6 +137,7 @@ static void end_request(struct request *r)
 
 /* --- output -------------------------------------------------------------------------------- */
 
+/* out_total must fall with it: it bounds the memory of all clients together. */
 static void drop_output(struct pv_ctlsrv *srv, struct conn *c)
 {
     srv->out_total -= pv_outbuf_view(&c->out).len;
@@ -350,6 +351,7 @@ static void handle_lines(struct pv_ctlsrv *srv, struct conn *c)
         start += len + 1;
     }
     size_t left = c->in_len - start;
+    /* The beginning of the next line moves to the front, where the rest of it will be added. */
     memmove(c->in, c->in + start, left);
     pv_wipe(c->in + left, start); /* requests may carry secrets */
     c->in_len = left;
@@ -378,6 +380,8 @@ void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view 
 
 /* --- answers ------------------------------------------------------------------------------- */
 
+/* The request stays in its connection's list until it is answered, so the owner is told when the
+ * client goes first. */
 int pv_ctlsrv_poll_request(struct pv_ctlsrv *srv, struct pv_ctlapi_request *ret_req,
                            uint64_t *ret_handle)
 {
@@ -450,6 +454,8 @@ void pv_ctlsrv_fail(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code 
         finish(srv, r, pv_ctlapi_error(r->id, code, text));
 }
 
+/* An event for which there is no memory is left out, since another one will follow; an answer is
+ * not, because the client waits for it (pv_ctlsrv_answer()). */
 void pv_ctlsrv_event(struct pv_ctlsrv *srv, uint64_t handle, const char *event, json_t *body)
 {
     const struct request *r = find_request(srv, handle);

@@ -19,6 +19,7 @@ void *pv_node_part(const struct pv_node *n, const struct pv_part *part)
     return NULL;
 }
 
+/* A removed node may keep an interface for static peers, without an address of the network. */
 bool pv_node_is_on_overlay(const struct pv_node *n)
 {
     return n->up && !n->removed && n->iface == PV_IFACE_UP;
@@ -53,6 +54,8 @@ uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now)
     return c->us == 0 ? 0 : c->us + (now > c->at ? (now - c->at) / PV_US(1) : 0);
 }
 
+/* The shell tells the wall clock once a turn, so that all parts see the same. Between two turns it
+ * runs on with `now`. */
 uint64_t pv_node_wall_us(const struct pv_node *n, pv_ns now)
 {
     return n->wall.us + (now > n->wall.at ? (now - n->wall.at) / PV_US(1) : 0);
@@ -95,7 +98,7 @@ void pv_node_put_meta_u64(struct pv_node *n, const char *name, uint64_t value,
     pv_node_put_meta(n, name, pv_view(buf, sizeof(buf)), owner, tag);
 }
 
-/* The first failure is remembered until something has been stored, so that `status` shows a full
+/* The newest failure is remembered until something has been stored, so that `status` shows a full
  * disk for as long as it is full. */
 void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
 {
@@ -118,6 +121,8 @@ static const char *const source_names[PV_FROM_COUNT] = {
     [PV_FROM_NOTIFICATIONS] = "notifications",
 };
 
+/* Others can cause these lines as often as they like, so each source has a rate; what was held back
+ * is counted in the next line, or by pv_node_log_rest(). */
 bool pv_node_may_log(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now,
                      char ret_more[static PV_NODE_MORE])
 {
@@ -183,6 +188,8 @@ static void make_room(struct pv_node *n, enum pv_report_source source)
 
 void pv_node_report(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now)
 {
+    /* A text that is there already counts up, and so does the newest one for a text that may not be
+     * said any more: `status` then shows that there was more. */
     struct pv_report *same = find_report(n, source, text);
     char more[PV_NODE_MORE];
     bool say = pv_node_may_log(n, source, text, now, more);
@@ -204,6 +211,7 @@ void pv_node_report(struct pv_node *n, enum pv_report_source source, const char 
 bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
+    /* A removed node still has its roster, and `join` would not help it: this is asked first. */
     if (n->removed) {
         snprintf(text, sizeof(text),
                  "%s: this machine was removed from network %s: `p2pvpnctl leave --forget` makes a "

@@ -59,6 +59,7 @@ size_t pv_outbuf_wrote(struct pv_outbuf *b, size_t n)
         n = b->len - b->off;
     if (n == 0)
         return 0;
+    /* At once, since a slow reader may keep the block for long. */
     pv_wipe(b->buf + b->off, n);
     b->off += n;
     if (b->off < b->len)

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+/* A page that is full keeps the problems it has: the parts come in the order of the engine. */
 void pv_statuspage_problem(struct pv_statuspage *st, const char *what, const char *why)
 {
     if (st->n_problems == PV_STATUSPAGE_MAX_PROBLEMS)
@@ -34,6 +35,8 @@ static int add_rest(const struct pv_statuspage *st, json_t *status)
     return r;
 }
 
+/* A reason that has dropped nothing is left out: parts tell all of theirs, and a person wants to
+ * see what happened. */
 json_t *pv_statuspage_json(struct pv_statuspage *st)
 {
     const char *names[PV_STATUSPAGE_MAX_DROPS];
