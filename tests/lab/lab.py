@@ -777,6 +777,9 @@ def load(name):
     """Imports tests/lab/test_NAME.py and returns its scenarios in order."""
     import importlib.util
     path = os.path.join(ROOT, "tests", "lab", f"test_{name}.py")
+    shared = os.path.join(ROOT, "tests", "lab", "shared")  # modules of several files of scenarios
+    if shared not in sys.path:
+        sys.path.append(shared)
     spec = importlib.util.spec_from_file_location(f"test_{name}", path)
     module = importlib.util.module_from_spec(spec)
     before = len(SCENARIOS)
