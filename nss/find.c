@@ -121,17 +121,27 @@ static int search_file(int dir_fd, const char *name, const struct wanted *want,
     return r;
 }
 
+/* A short name that two networks have is nobody's: whom a message reaches must not depend on the
+ * order of files. */
 static int find(const char *path, const struct wanted *want, struct pv_nss_found *ret_found)
 {
     struct file_names files;
+    struct pv_nss_found found;
     DIR *dir = opendir(path);
     int status = PV_ERR_NOT_FOUND;
+    bool may_be_several = want->name != NULL && want->network[0] == '\0';
     if (dir == NULL)
         return errno == ENOENT || errno == ENOTDIR ? PV_ERR_NOT_FOUND : -errno;
     list_files(dir, &files);
-    for (size_t i = 0; status != PV_OK && i < files.n; i++) {
-        int r = search_file(dirfd(dir), files.name[i], want, ret_found);
-        if (r != PV_ERR_NOT_FOUND)
+    for (size_t i = 0; i < files.n && (status != PV_OK || may_be_several); i++) {
+        int r = search_file(dirfd(dir), files.name[i], want, &found);
+        if (r == PV_OK && status == PV_OK) {
+            closedir(dir);
+            return PV_ERR_NOT_FOUND;
+        }
+        if (r == PV_OK)
+            *ret_found = found;
+        if (r == PV_OK || (r != PV_ERR_NOT_FOUND && status != PV_OK))
             status = r; /* a broken file must not hide what a whole one has */
     }
     closedir(dir);

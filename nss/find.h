@@ -22,8 +22,9 @@ struct pv_nss_found {
     struct pv_addr ip6;
 };
 
-/* "bob" (first network that has one), "bob.home.p2p". PV_ERR_NOT_FOUND: nobody, also when there is
- * no file; PV_ERR_MALFORMED: only what is no names file stood in the way; -EMFILE and its like. */
+/* "bob" (where only one of this machine's networks has one), "bob.home.p2p". PV_ERR_NOT_FOUND:
+ * nobody, also when there is no file; PV_ERR_MALFORMED: only what is no names file stood in the
+ * way; -EMFILE and its like. */
 PV_MUST_CHECK int pv_nss_by_name(const char *dir, const char *text, struct pv_nss_found *ret_found);
 PV_MUST_CHECK int pv_nss_by_addr(const char *dir, const struct pv_addr *addr,
                                  struct pv_nss_found *ret_found);
