@@ -81,10 +81,11 @@ static bool may_begin(struct pv_enrol *x, const char *what, uint64_t handle)
         return false;
     }
     if (n->roster != NULL) {
-        snprintf(text, sizeof(text),
-                 "%s: this machine is in network %s already: `p2pvpnctl leave` first, or run a "
-                 "second p2pvpnd with its own --state, --socket and --tun",
-                 what, pv_roster_network(n->roster)->name);
+        snprintf(
+            text, sizeof(text),
+            "%s: this node is in network %s already: `p2pvpnctl leave` first, or have a second "
+            "network beside it: `p2pvpnctl -n NAME %s`",
+            what, pv_roster_network(n->roster)->name, what);
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
         return false;
     }

@@ -153,6 +153,23 @@ static int take_record(struct pv_enrol *x, const struct pv_ctl_statements *st)
     return status;
 }
 
+/* Would the interface's addresses be in another network's way? Asked before anything is used up. */
+static bool is_in_the_way(struct pv_enrol *x, pv_ns now)
+{
+    char why[PV_CTLAPI_ERROR_BUF / 2], range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
+    const struct pv_st_network *net = pv_roster_network(x->roster);
+    const struct pv_link_addr *link = pv_node_link_in(x->node, &net->range);
+    if (link == NULL)
+        return false;
+    snprintf(why, sizeof(why), "the range %s of network %s overlaps %s on %s",
+             pv_prefix_format(&net->range, range), net->name, pv_prefix_format(&link->addr, other),
+             link->ifname);
+    pv_enrol_fail(x, PV_CTLAPI_FAILED, now, why,
+                  "take that address away, or join a network that was made with another range "
+                  "(create --cidr); the token is not used up");
+    return true;
+}
+
 /* The request to join is bound to this connection by its handshake hash: a coordinator that
  * recorded it cannot use it on another connection. */
 static void fetched(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
@@ -167,6 +184,8 @@ static void fetched(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
                       "do not trust it; ask who gave you the token");
         return;
     }
+    if (is_in_the_way(x, now))
+        return;
     struct pv_ctl_msg ask_join = {.type = PV_CTL_JOIN};
     struct pv_ctl_join *j = &ask_join.u.join;
     uint8_t hash[PV_CTL_HASH_LEN];

@@ -304,19 +304,17 @@ static void note_overlap(struct membership *m)
         return;
     const struct pv_prefix nets[2] = {pv_roster_network(n->roster)->range,
                                       pv_network_ula(pv_roster_network_id(n->roster))};
-    for (size_t i = 0; i < n->n_links; i++) {
-        const struct pv_link_addr *link = &n->links[i];
-        for (size_t k = 0; link->up && k < PV_ARRAY_LEN(nets); k++) {
-            if (!pv_prefix_overlaps(&link->addr, &nets[k]))
-                continue;
-            m->overlap_net = link->addr;
-            snprintf(m->overlap, sizeof(m->overlap),
-                     "%s on %s is in this network's range %s: packets to members there go "
-                     "astray: remove it, or move to a network with another range (create "
-                     "--cidr)",
-                     pv_prefix_format(&link->addr, other), link->ifname,
-                     pv_prefix_format(&nets[k], range));
-        }
+    for (size_t k = 0; k < PV_ARRAY_LEN(nets); k++) {
+        const struct pv_link_addr *link = pv_node_link_in(n, &nets[k]);
+        if (link == NULL)
+            continue;
+        m->overlap_net = link->addr;
+        snprintf(m->overlap, sizeof(m->overlap),
+                 "%s on %s is in this network's range %s: packets to members there go "
+                 "astray: remove it, or move to a network with another range (create "
+                 "--cidr)",
+                 pv_prefix_format(&link->addr, other), link->ifname,
+                 pv_prefix_format(&nets[k], range));
     }
 }
 

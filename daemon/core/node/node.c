@@ -66,6 +66,16 @@ uint64_t pv_node_wall_ms(const struct pv_node *n, pv_ns now)
     return pv_node_wall_us(n, now) / 1000;
 }
 
+const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct pv_prefix *range)
+{
+    for (size_t i = 0; i < n->n_links; i++) {
+        const struct pv_link_addr *link = &n->links[i];
+        if (link->up && pv_prefix_overlaps(&link->addr, range))
+            return link;
+    }
+    return NULL;
+}
+
 uint64_t pv_node_wall_s(const struct pv_node *n, pv_ns now)
 {
     return pv_node_wall_us(n, now) / 1000000;

@@ -209,6 +209,10 @@ const struct pv_member *pv_node_self(const struct pv_node *n);
  * the moment on in which this node says goodbye. */
 bool pv_node_is_on_overlay(const struct pv_node *n);
 
+/* An address of another interface of this machine in this range; NULL: there is none. Two networks
+ * that share addresses take each other's packets. */
+const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct pv_prefix *range);
+
 /* Who had this name and is no member any more; NULL: nobody. Walks over all statements. */
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name);
 

@@ -311,6 +311,28 @@ static void a_refusal_in_any_step_ends_the_attempt(void **state)
     expect_nothing_left();
 }
 
+/* Two networks that share addresses take each other's packets. */
+static void a_range_in_the_way_is_named_before_the_token_is_used(void **state)
+{
+    (void)state;
+    struct pv_link_addr *link = &node.node.links[0];
+    *link = (struct pv_link_addr){.addr = {.base = pv_addr4(10, 66, 9, 1, 0), .bits = 24},
+                                  .ifname = "p2p-work"};
+    node.node.n_links = 1;
+    join();
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+    refuse(expect_asked(PV_CTL_JOIN), PV_CTL_E_BUSY); /* one that is down is in nobody's way */
+    expect_failure("because");
+    link->up = true;
+    join();
+    welcome();
+    hand_out(expect_asked(PV_CTL_FETCH), true);
+    expect_failure("overlaps 10.66.9.1/24 on p2p-work: take that address away");
+    node.node.n_links = 0;
+    expect_nothing_left();
+}
+
 static void a_refused_hello_ends_it_unless_the_coordinator_may_change_its_mind(void **state)
 {
     (void)state;
@@ -488,7 +510,7 @@ static void one_attempt_at_a_time_and_none_in_a_network(void **state)
     fake_node_enter(&node);
     fake_node_settle(&node);
     join();
-    expect_failure("this machine is in network home already");
+    expect_failure("this node is in network home already");
 }
 
 static void what_is_no_token_is_refused_at_once(void **state)
@@ -632,6 +654,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(join_ends_as_a_member_with_an_interface),
         T(a_refusal_in_any_step_ends_the_attempt),
+        T(a_range_in_the_way_is_named_before_the_token_is_used),
         T(a_refused_hello_ends_it_unless_the_coordinator_may_change_its_mind),
         T(a_connection_lost_in_any_step_is_made_again_and_asked_again),
         T(time_over_says_what_stood_in_the_way),
