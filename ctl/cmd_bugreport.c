@@ -19,8 +19,6 @@
 #include "ctl/commands.h"
 #include "sys/proc/clock.h"
 
-#define CONFIGURATION "/etc/p2pvpn/p2pvpnd.conf"
-
 enum {
     REPORT_OUTPUT,
     REPORT_REDACT,
@@ -178,10 +176,10 @@ static void put_configuration(struct report *r)
 {
     static const char *const secrets[] = {"password", "secret", "token", "preshared", "private"};
     char line[4096];
-    FILE *f = fopen(CONFIGURATION, "re");
+    FILE *f = fopen(r->cli->node.config, "re");
     put_head(r, "configuration");
     if (f == NULL)
-        fprintf(r->out, "(%s: %s)\n", CONFIGURATION, strerror(errno));
+        fprintf(r->out, "(%s: %s)\n", r->cli->node.config, strerror(errno));
     while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
         bool secret = line[0] == '#';
         for (size_t i = 0; i < PV_ARRAY_LEN(secrets); i++)

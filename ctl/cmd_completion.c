@@ -28,7 +28,7 @@
 #define FILE_IDS \
     "p2pvpnctl --timeout 1 --json files 2>/dev/null | grep -o '\"id\":[0-9]*' | cut -d: -f2"
 
-#define GLOBAL_OPTIONS "--socket --json --timeout --quiet --help"
+#define GLOBAL_OPTIONS "--net --socket --json --timeout --quiet --help"
 
 static bool takes_peer(const struct pv_command *c)
 {
@@ -74,7 +74,7 @@ static void bash_script(const struct pv_command *const *groups, FILE *out)
     fputs("_p2pvpnctl()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]} cmd= words= i\n"
           "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
           "        case ${COMP_WORDS[i]} in\n"
-          "        --socket | --timeout | -S | -t) ((i++)) ;;\n"
+          "        --net | --socket | --timeout | -n | -S | -t) ((i++)) ;;\n"
           "        -*) ;;\n"
           "        *) cmd=${COMP_WORDS[i]}; break ;;\n"
           "        esac\n    done\n    case $cmd in\n    '') words='",
@@ -103,7 +103,7 @@ static void zsh_script(const struct pv_command *const *groups, FILE *out)
           "_p2pvpnctl()\n{\n    local cmd= i\n    local -a commands words_of\n"
           "    for ((i = 2; i < CURRENT; i++)); do\n"
           "        case ${words[i]} in\n"
-          "        --socket | --timeout | -S | -t) ((i++)) ;;\n"
+          "        --net | --socket | --timeout | -n | -S | -t) ((i++)) ;;\n"
           "        -*) ;;\n"
           "        *) cmd=${words[i]}; break ;;\n"
           "        esac\n    done\n    case $cmd in\n    '')\n        commands=(\n",
@@ -134,7 +134,8 @@ static void fish_script(const struct pv_command *const *groups, FILE *out)
 {
     const struct pv_command *c;
     fputs("complete -c p2pvpnctl -f\n"
-          "complete -c p2pvpnctl -l socket -s S -rF\ncomplete -c p2pvpnctl -l json -s j\n"
+          "complete -c p2pvpnctl -l net -s n -r\ncomplete -c p2pvpnctl -l socket -s S "
+          "-rF\ncomplete -c p2pvpnctl -l json -s j\n"
           "complete -c p2pvpnctl -l timeout -s t -r\ncomplete -c p2pvpnctl -l quiet -s q\n"
           "complete -c p2pvpnctl -l help -s h\n"
           "complete -c p2pvpnctl -n __fish_use_subcommand -l version -s V\n",

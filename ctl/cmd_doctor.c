@@ -12,8 +12,6 @@
 
 #include "ctl/commands.h"
 
-#define STATE_DIR "/var/lib/p2pvpn"
-
 enum {
     LOW_DISK_MIB = 64, /* as p2pvpnd's own reserve */
     MIN_MTU = 1280,    /* RFC 8200 s5 */
@@ -58,14 +56,15 @@ static void look_at_tun(struct page *p)
 static void look_at_disk(struct page *p)
 {
     struct statvfs fs;
-    if (statvfs(STATE_DIR, &fs) != 0) {
-        put(p, "disk", true, "", "%s does not exist yet", STATE_DIR);
+    const char *state = p->cli->node.state;
+    if (statvfs(state, &fs) != 0) {
+        put(p, "disk", true, "", "%s does not exist yet", state);
         return;
     }
     unsigned long long mib = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
     bool well = mib >= LOW_DISK_MIB;
     put(p, "disk", well, well ? "" : "free some space: no messages and files of others are taken",
-        "%llu MiB are free below %s", mib, STATE_DIR);
+        "%llu MiB are free below %s", mib, state);
 }
 
 /* Does every program know the members' names? */

@@ -80,8 +80,10 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     struct pv_prefix range;
     struct pv_url url;
     int code = take_secret(cli, cli->args.word[0], req);
-    if (code == 0 && value[CREATE_NETWORK] != NULL)
-        code = pv_cli_name(cli, "network", value[CREATE_NETWORK], req->network);
+    /* Whoever says "-n work create" means a network called work. */
+    const char *network = value[CREATE_NETWORK] != NULL ? value[CREATE_NETWORK] : cli->node.name;
+    if (code == 0 && network[0] != '\0')
+        code = pv_cli_name(cli, "network", network, req->network);
     if (code == 0 && value[CREATE_NAME] != NULL)
         code = pv_cli_name(cli, "name", value[CREATE_NAME], req->name);
     if (code != 0)
@@ -120,13 +122,13 @@ static int look_ahead(struct pv_cli *cli, const struct pv_ctlapi_request *req)
     static const char usual[] = "10.66.0.0/16"; /* as --help says */
     char why[PV_PREFLIGHT_WHY];
     struct pv_prefix range;
-    if (geteuid() != 0 || strcmp(cli->socket, PV_CLI_SOCKET) != 0)
+    if (geteuid() != 0 || !cli->node.is_usual)
         return 0;
     if (pv_preflight_tun(why) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", why);
     if (req->cmd == PV_CTLAPI_CREATE &&
         pv_prefix_parse(req->cidr[0] == '\0' ? usual : req->cidr, &range) == PV_OK &&
-        pv_preflight_range(&range, why) < 0)
+        pv_preflight_range(&range, cli->node.tun, why) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", why);
     return 0;
 }
@@ -135,14 +137,16 @@ static int look_ahead(struct pv_cli *cli, const struct pv_ctlapi_request *req)
  * otherwise. Failing here does not undo the join: it is told, and that is all. */
 static void start_at_boot(struct pv_cli *cli, bool no_boot)
 {
-    if (no_boot || geteuid() != 0 || strcmp(cli->socket, PV_CLI_SOCKET) != 0 ||
-        !pv_systemd_has_unit())
+    const char *unit = cli->node.unit;
+    if (no_boot || geteuid() != 0 || !cli->node.is_usual || !pv_systemd_has(unit))
         return;
-    if (pv_systemd_run("enable") == PV_OK)
-        pv_cli_note(cli, "p2pvpnd starts at boot from now on (--no-boot would have left that; "
-                         "systemctl disable p2pvpnd ends it)");
+    if (pv_systemd_run("enable", unit) == PV_OK)
+        pv_cli_note(cli,
+                    "%s starts at boot from now on (--no-boot would have left that; "
+                    "systemctl disable %s ends it)",
+                    unit, unit);
     else
-        pv_cli_note(cli, "p2pvpnd does not start at boot: `systemctl enable p2pvpnd` failed");
+        pv_cli_note(cli, "%s does not start at boot: `systemctl enable %s` failed", unit, unit);
 }
 
 /* Makes or joins a network, unless the arguments were wrong (code); forgets the secret in req. The

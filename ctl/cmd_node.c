@@ -9,7 +9,9 @@ static int up(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_UP, 0);
-    int code = pv_cli_connect_or_start(cli);
+    int code = pv_cli_check_node(cli);
+    if (code == 0)
+        code = pv_cli_connect_or_start(cli);
     return code != 0 ? code : pv_cli_change(cli, &req, "up");
 }
 

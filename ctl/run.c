@@ -18,6 +18,7 @@ enum {
 /* Options of every command; in a command's table its own come after them. */
 enum {
     OPT_SOCKET,
+    OPT_NET,
     OPT_JSON,
     OPT_TIMEOUT,
     OPT_QUIET,
@@ -26,9 +27,10 @@ enum {
     N_GLOBAL,
 };
 static const struct pv_option GLOBAL[N_GLOBAL] = {
-    [OPT_SOCKET] = {"socket", 'S', true},   [OPT_JSON] = {"json", 'j', false},
-    [OPT_TIMEOUT] = {"timeout", 't', true}, [OPT_QUIET] = {"quiet", 'q', false},
-    [OPT_HELP] = {"help", 'h', false},      [OPT_VERSION] = {"version", 'V', false},
+    [OPT_SOCKET] = {"socket", 'S', true},    [OPT_NET] = {"net", 'n', true},
+    [OPT_JSON] = {"json", 'j', false},       [OPT_TIMEOUT] = {"timeout", 't', true},
+    [OPT_QUIET] = {"quiet", 'q', false},     [OPT_HELP] = {"help", 'h', false},
+    [OPT_VERSION] = {"version", 'V', false},
 };
 
 /* --- help ---------------------------------------------------------------------------------- */
@@ -42,7 +44,9 @@ static void print_overview(FILE *out)
     for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++)
         fprintf(out, "  %-10s %s\n", c->name, c->summary);
     fputs("\nflags, before or after the command:\n"
-          "  -S, --socket PATH  p2pvpnd's control socket (" PV_CLI_SOCKET ")\n"
+          "  -n, --net NAME     the node in this network, where the machine is in several: see "
+          "networks\n"
+          "  -S, --socket PATH  p2pvpnd's control socket (/run/p2pvpn/p2pvpnd.sock)\n"
           "  -j, --json         answers and errors as JSON, one object a line\n"
           "  -t, --timeout SEC  give up after so long\n"
           "  -q, --quiet        errors only, and what scripts need (tokens, JSON)\n"
@@ -65,12 +69,28 @@ static void print_help(const struct pv_command *c, FILE *out)
 
 /* --- the command line ---------------------------------------------------------------------- */
 
+/* Which of this machine's nodes is meant. */
+static int pick_node(struct pv_cli *cli, const char *net, const char *socket)
+{
+    if (net != NULL && socket != NULL)
+        return pv_cli_usage(cli, "--net and --socket name one node each: give one of them");
+    if (net != NULL && pv_instance_named(net, &cli->node) < 0)
+        return pv_cli_usage(cli,
+                            "--net \"%.40s\": a network's name here has 1 to 11 of a-z, 0-9 and "
+                            "-, such as work",
+                            net);
+    if (socket != NULL && pv_instance_behind(socket, &cli->node) < 0)
+        return pv_cli_usage(cli, "--socket: the path is too long");
+    return 0;
+}
+
 /* Takes the values of the options every command has. */
 static int use_globals(struct pv_cli *cli, const struct pv_args *args)
 {
     const char *timeout = args->value[OPT_TIMEOUT];
-    if (args->value[OPT_SOCKET] != NULL)
-        cli->socket = args->value[OPT_SOCKET];
+    int code = pick_node(cli, args->value[OPT_NET], args->value[OPT_SOCKET]);
+    if (code != 0)
+        return code;
     /* A flag counts before the command and behind it: either one is enough. */
     cli->json = cli->json || args->value[OPT_JSON] != NULL;
     cli->quiet = cli->quiet || args->value[OPT_QUIET] != NULL;
@@ -215,12 +235,12 @@ int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
         .in = in,
         .out = out,
         .err = err,
-        .socket = PV_CLI_SOCKET,
         .deadline = PV_NEVER,
         .client = {.fd = -1},
         .groups = pv_commands,
     };
     struct pv_args_rest rest = {.argc = argc - 1, .argv = argv + 1};
+    (void)!pv_instance_named("", &cli.node);
     const char *no_colour = getenv("NO_COLOR");
     /* NO_COLOR counts when it is set and not empty (no-color.org). */
     cli.colour =

@@ -171,7 +171,7 @@ static int come_back(struct pv_cli *cli, struct job *j)
         nanosleep(&pause, NULL);
         /* The old connection is of no use: the daemon at its other end is gone. */
         pv_client_close(&cli->client);
-        if (pv_client_open(&cli->client, cli->socket) != PV_OK)
+        if (pv_client_open(&cli->client, cli->node.socket) != PV_OK)
             continue;
         int code = j->pass >= 0 ? offer(cli, j, &status) : 0;
         /* Any status but PV_OK means that the daemon went away again before it answered. */

@@ -16,9 +16,11 @@ static int find_name(const struct pv_option *table, size_t n, const char *arg)
     return -1;
 }
 
+/* The later row wins: a command's own "-n" is meant where it stands behind one that every command
+ * has. */
 static int find_letter(const struct pv_option *table, size_t n, char letter)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = n; i-- > 0;)
         if (table[i].letter != 0 && table[i].letter == letter)
             return (int)i;
     return -1;

@@ -148,26 +148,39 @@ void pv_cli_set_timeout(struct pv_cli *cli, unsigned seconds)
 
 /* --- the daemon ---------------------------------------------------------------------------- */
 
+int pv_cli_check_node(struct pv_cli *cli)
+{
+    if (pv_instance_exists(&cli->node))
+        return 0;
+    return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
+                       "this machine has no network called %s: p2pvpnctl networks lists what it "
+                       "has, sudo p2pvpnctl -n %s join TOKEN makes one",
+                       cli->node.name, cli->node.name);
+}
+
 int pv_cli_connect(struct pv_cli *cli)
 {
     if (cli->client.fd >= 0)
         return 0;
-    int r = pv_client_open(&cli->client, cli->socket);
+    int r = pv_client_open(&cli->client, cli->node.socket);
     if (r == PV_OK)
         return 0;
     /* Only a missing or silent socket means that no daemon runs. */
+    if (r == PV_ERR_NOT_FOUND && pv_cli_check_node(cli) != 0)
+        return PV_CTLAPI_NOT_RUNNING;
     if (r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                            "p2pvpnd is not running (nobody answers at %s): start it: "
-                           "sudo p2pvpnctl up",
-                           cli->socket);
+                           "sudo p2pvpnctl%s%s up",
+                           cli->node.socket, cli->node.name[0] == '\0' ? "" : " -n ",
+                           cli->node.name);
     if (r == -EACCES)
         return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
                            "not allowed to use %s: use sudo, or join its group once: "
                            "sudo usermod -aG p2pvpn \"$USER\", then log in again",
-                           cli->socket);
+                           cli->node.socket);
     return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "cannot use %s: %s: is the path right?",
-                       cli->socket, pv_strstatus(r));
+                       cli->node.socket, pv_strstatus(r));
 }
 
 /* Only for root: a daemon that an ordinary user starts could neither open a TUN nor keep its state.
@@ -175,14 +188,14 @@ int pv_cli_connect(struct pv_cli *cli)
 int pv_cli_connect_or_start(struct pv_cli *cli)
 {
     struct pv_launch launch;
-    int r = pv_client_open(&cli->client, cli->socket);
+    int r = pv_client_open(&cli->client, cli->node.socket);
     if (r == PV_OK)
         return 0;
     if (r != PV_ERR_NOT_FOUND || geteuid() != 0)
         return pv_cli_connect(cli); /* which tells why not */
-    if (pv_launch_daemon(&launch, cli->socket, pv_clock_now() + PV_S(START_S)) < 0)
+    if (pv_launch_daemon(&launch, &cli->node, pv_clock_now() + PV_S(START_S)) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running: %s", launch.why);
-    if (launch.log == NULL)
+    if (launch.log[0] == '\0')
         pv_cli_note(cli, "p2pvpnd was not running: started %s", launch.program);
     else
         pv_cli_note(cli, "p2pvpnd was not running: started %s (process %d, log in %s)",
@@ -209,7 +222,7 @@ int pv_cli_lost(struct pv_cli *cli, int status)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "%s does not speak p2pvpnd's language: is the "
                            "path right?",
-                           cli->socket);
+                           cli->node.socket);
     default:
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "talking to p2pvpnd failed: %s",
                            pv_strstatus(status));

@@ -16,10 +16,9 @@
 #include "base/pv.h"
 #include "ctl/lib/args.h"
 #include "ctl/lib/client.h"
+#include "ctl/lib/instance.h"
 #include "ctl/lib/show.h"
 #include "proto/local/ctlapi.h"
-
-#define PV_CLI_SOCKET "/run/p2pvpn/p2pvpnd.sock"
 
 struct pv_cli;
 
@@ -40,7 +39,7 @@ const struct pv_command *pv_command_at(const struct pv_command *const *groups, s
 
 struct pv_cli {
     FILE *in, *out, *err;
-    const char *socket;
+    struct pv_instance node; /* whose p2pvpnd is asked */
     bool json, quiet, colour;
     pv_ns timeout;                /* --timeout; 0: not given */
     pv_ns deadline;               /* of the command; PV_NEVER: none */
@@ -75,6 +74,8 @@ PV_MUST_CHECK int pv_cli_name(struct pv_cli *cli, const char *flag, const char *
 PV_MUST_CHECK int pv_cli_number(struct pv_cli *cli, const char *flag, const char *text,
                                 uint64_t min, uint64_t max, uint64_t *ret_value);
 
+/* Has -n a node on this machine that somebody made? Else an exit code, told to the user. */
+PV_MUST_CHECK int pv_cli_check_node(struct pv_cli *cli);
 /* Connects unless connected. 0 or an exit code (5, 8), told to the user. */
 PV_MUST_CHECK int pv_cli_connect(struct pv_cli *cli);
 /* As pv_cli_connect(); starts p2pvpnd when it is not running and the user is root. */

@@ -16,15 +16,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ctl/lib/cli.h"
 #include "ctl/lib/systemd.h"
 #include "proto/chat/chat.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/clock.h"
 
-#define PROGRAM   "p2pvpnd"
-#define STATE_DIR "/var/lib/p2pvpn"
-#define LOG_FILE  STATE_DIR "/p2pvpnd.log"
+#define PROGRAM "p2pvpnd"
 
 enum {
     POLL_MS = 20,
@@ -66,25 +63,26 @@ static bool find_program(struct pv_launch *l)
 }
 
 /* The log, readable by root only: it names peers and addresses. */
-static int open_log(void)
+static int open_log(const struct pv_launch *l, const struct pv_instance *node)
 {
-    if (mkdir(STATE_DIR, 0700) < 0 && errno != EEXIST)
+    if (mkdir(node->state, 0700) < 0 && errno != EEXIST)
         return -errno;
     /* O_NOFOLLOW: root must not append to a file that a link names. */
-    int fd = open(LOG_FILE, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = open(l->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     return fd < 0 ? -errno : fd;
 }
 
 /* In the child: becomes p2pvpnd, with nothing of this terminal. */
-static void become_daemon(const struct pv_launch *l, const char *socket, int log)
+static void become_daemon(const struct pv_launch *l, const struct pv_instance *node, int log)
 {
-    char program[] = PROGRAM, flag[] = "--socket";
-    char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s", socket);
-    char *argv[] = {program, flag, path, NULL};
-    /* The default stays unsaid, so that "ps" shows the plain command. */
-    if (strcmp(socket, PV_CLI_SOCKET) == 0)
-        argv[1] = NULL;
+    char program[] = PROGRAM;
+    char socket[] = "--socket", state[] = "--state", config[] = "--config", tun[] = "--tun";
+    struct pv_instance at = *node; /* execv() wants texts that may be written to */
+    char *argv[] = {program, socket,    at.socket, state,  at.state,
+                    config,  at.config, tun,       at.tun, NULL};
+    /* Defaults stay unsaid, so that "ps" shows the plain command. */
+    if (node->name[0] == '\0')
+        argv[node->is_usual ? 1 : 3] = NULL;
 
     int null = open("/dev/null", O_RDWR);
     /* setsid() parts the daemon from the terminal, whose end would send it SIGHUP. */
@@ -116,11 +114,11 @@ static void last_words(const struct pv_launch *l, char *dst, size_t cap)
     if (f != NULL)
         fclose(f);
     if (n == 0) {
-        bool full = statvfs(STATE_DIR, &fs) == 0 && fs.f_bavail == 0;
+        bool full = statvfs(l->log, &fs) == 0 && fs.f_bavail == 0;
         snprintf(dst, cap,
                  full ? "the disk of %s is full: free some space"
                       : "it said nothing in %s: run p2pvpnd by hand",
-                 full ? STATE_DIR : l->log);
+                 l->log);
         return;
     }
     while (n > 0 && tail[n - 1] == '\n')
@@ -176,28 +174,33 @@ static int wait_for_socket(struct pv_launch *l, const char *socket, pv_ns deadli
 }
 
 /* As a service: systemd keeps its log and starts it anew when it fails. */
-static int start_unit(struct pv_launch *l)
+static int start_unit(struct pv_launch *l, const struct pv_instance *node)
 {
-    snprintf(l->program, sizeof(l->program), "the service p2pvpnd");
-    if (pv_systemd_run("start") == PV_OK)
+    snprintf(l->program, sizeof(l->program), "the service %s", node->unit);
+    if (pv_systemd_run("start", node->unit) == PV_OK)
         return PV_OK;
-    snprintf(l->why, sizeof(l->why),
-             "`systemctl start p2pvpnd` failed: `journalctl -u p2pvpnd` says why");
+    snprintf(l->why, sizeof(l->why), "`systemctl start %s` failed: `journalctl -u %s` says why",
+             node->unit, node->unit);
     return PV_ERR_CLOSED;
 }
 
-int pv_launch_daemon(struct pv_launch *l, const char *socket, pv_ns deadline)
+int pv_launch_daemon(struct pv_launch *l, const struct pv_instance *node, pv_ns deadline)
 {
     memset(l, 0, sizeof(*l));
-    if (strcmp(socket, PV_CLI_SOCKET) == 0 && pv_systemd_has_unit())
-        return start_unit(l);
-    l->log = LOG_FILE;
+    int r = node->name[0] == '\0' ? PV_OK : pv_instance_make_config(node);
+    if (r < 0) {
+        snprintf(l->why, sizeof(l->why), "cannot write %s: %s", node->config, strerror(-r));
+        return r;
+    }
+    if (node->is_usual && pv_systemd_has(node->unit))
+        return start_unit(l, node);
+    snprintf(l->log, sizeof(l->log), "%s/p2pvpnd.log", node->state);
     if (!find_program(l)) {
         snprintf(l->why, sizeof(l->why),
                  "p2pvpnd is neither beside p2pvpnctl nor in PATH: install it or start it by hand");
         return PV_ERR_NOT_FOUND;
     }
-    int log = open_log();
+    int log = open_log(l, node);
     if (log < 0) {
         snprintf(l->why, sizeof(l->why), "cannot write %s: %s", l->log, strerror(-log));
         return log;
@@ -206,7 +209,7 @@ int pv_launch_daemon(struct pv_launch *l, const char *socket, pv_ns deadline)
     l->log_size = size < 0 ? 0 : (long)size;
     pid_t pid = fork();
     if (pid == 0)
-        become_daemon(l, socket, log);
+        become_daemon(l, node, log);
     int err = errno;
     close(log);
     if (pid < 0) {
@@ -214,5 +217,5 @@ int pv_launch_daemon(struct pv_launch *l, const char *socket, pv_ns deadline)
         return -err;
     }
     l->pid = pid;
-    return wait_for_socket(l, socket, deadline);
+    return wait_for_socket(l, node->socket, deadline);
 }

@@ -7,20 +7,22 @@
 
 #include <limits.h>
 
-#include "base/pv.h"
+#include "ctl/lib/instance.h"
 
 /* What was started, for the user. */
 struct pv_launch {
     char program[PATH_MAX];
-    const char *log; /* file its messages go to; NULL: systemd's journal */
-    long log_size;   /* of it before, bytes */
+    char log[PV_INSTANCE_PATH_BUF + 16]; /* file its messages go to; "": systemd's journal */
+    long log_size;                       /* of it before, bytes */
     int pid;
     char why[256]; /* when it failed: "why: what to do" */
 };
 
-/* Starts the service p2pvpnd for the default socket where systemd has it. Else finds p2pvpnd beside
- * this program, in ../sbin from there or in PATH, starts it detached with the given socket, and
- * waits until somebody answers there. 0, or a negative status and l->why. */
-PV_MUST_CHECK int pv_launch_daemon(struct pv_launch *l, const char *socket, pv_ns deadline);
+/* Starts the node's service where systemd has it. Else finds p2pvpnd beside this program, in
+ * ../sbin from there or in PATH, starts it detached with the node's paths, and waits until somebody
+ * answers at its socket. Makes the settings file of a named node. 0, or a negative status and
+ * l->why. */
+PV_MUST_CHECK int pv_launch_daemon(struct pv_launch *l, const struct pv_instance *node,
+                                   pv_ns deadline);
 
 #endif /* PV_LAUNCH_H */

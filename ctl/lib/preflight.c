@@ -42,7 +42,8 @@ static bool addr_of(const struct ifaddrs *i, struct pv_prefix *ret_addr)
     return true;
 }
 
-int pv_preflight_range(const struct pv_prefix *range, char ret_why[static PV_PREFLIGHT_WHY])
+int pv_preflight_range(const struct pv_prefix *range, const char *own,
+                       char ret_why[static PV_PREFLIGHT_WHY])
 {
     struct ifaddrs *all = NULL;
     struct pv_prefix addr;
@@ -51,7 +52,7 @@ int pv_preflight_range(const struct pv_prefix *range, char ret_why[static PV_PRE
     if (getifaddrs(&all) < 0)
         return PV_OK; /* p2pvpnd looks again */
     for (const struct ifaddrs *i = all; r == PV_OK && i != NULL; i = i->ifa_next) {
-        if (strncmp(i->ifa_name, "p2p", 3) == 0 || !addr_of(i, &addr) ||
+        if (strcmp(i->ifa_name, own) == 0 || !addr_of(i, &addr) ||
             !pv_prefix_overlaps(&addr, range))
             continue;
         snprintf(ret_why, PV_PREFLIGHT_WHY,

@@ -14,8 +14,9 @@ enum {
 
 /* Can this process open /dev/net/tun? For root on the machine of p2pvpnd. PV_ERR_UNSUPPORTED. */
 PV_MUST_CHECK int pv_preflight_tun(char ret_why[static PV_PREFLIGHT_WHY]);
-/* Has no interface but those called p2p... an IPv4 address in this range? PV_ERR_EXISTS. */
-PV_MUST_CHECK int pv_preflight_range(const struct pv_prefix *range,
+/* Has no interface but this one, which is p2pvpnd's own, an IPv4 address in this range?
+ * PV_ERR_EXISTS. */
+PV_MUST_CHECK int pv_preflight_range(const struct pv_prefix *range, const char *own,
                                      char ret_why[static PV_PREFLIGHT_WHY]);
 
 #endif /* PV_PREFLIGHT_H */

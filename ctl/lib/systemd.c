@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Asks systemctl about p2pvpnd.service. */
+/* Asks systemctl about the units of p2pvpnd. */
 #include "ctl/lib/systemd.h"
 
 #include <errno.h>
@@ -9,16 +9,16 @@
 #include <unistd.h>
 
 #define RUNS "/run/systemd/system" /* exists where systemd is the init (sd_booted(3)) */
-#define UNIT "p2pvpnd.service"
 
 /* quiet: what it prints goes nowhere. Its answers never go to our standard output, which is for
  * tokens. */
-static int run_systemctl(const char *verb, bool quiet)
+static int run_systemctl(const char *verb, const char *unit, bool quiet)
 {
-    char program[] = "systemctl", flag[] = "--quiet", unit[] = UNIT, what[32];
-    char *argv[] = {program, flag, what, unit, NULL};
+    char program[] = "systemctl", flag[] = "--quiet", what[32], which[64];
+    char *argv[] = {program, flag, what, which, NULL};
     int status = 0;
     snprintf(what, sizeof(what), "%s", verb);
+    snprintf(which, sizeof(which), "%s", unit);
     pid_t pid = fork();
     if (pid < 0)
         return -errno;
@@ -37,12 +37,12 @@ static int run_systemctl(const char *verb, bool quiet)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? PV_OK : PV_ERR_CLOSED;
 }
 
-bool pv_systemd_has_unit(void)
+bool pv_systemd_has(const char *unit)
 {
-    return access(RUNS, F_OK) == 0 && run_systemctl("cat", true) == PV_OK;
+    return access(RUNS, F_OK) == 0 && run_systemctl("cat", unit, true) == PV_OK;
 }
 
-int pv_systemd_run(const char *verb)
+int pv_systemd_run(const char *verb, const char *unit)
 {
-    return run_systemctl(verb, false);
+    return run_systemctl(verb, unit, false);
 }

@@ -9,10 +9,10 @@
 
 #include "base/pv.h"
 
-/* Does systemd run here, and does it know p2pvpnd.service? */
-bool pv_systemd_has_unit(void);
-/* systemctl VERB p2pvpnd.service, and waits for its end: "start" returns when p2pvpnd is ready.
+/* Does systemd run here, and does it know this unit ("p2pvpnd.service")? */
+bool pv_systemd_has(const char *unit);
+/* systemctl VERB UNIT, and waits for its end: "start" returns when p2pvpnd is ready.
  * PV_ERR_CLOSED: it failed, and has said why on standard error; -errno. */
-PV_MUST_CHECK int pv_systemd_run(const char *verb);
+PV_MUST_CHECK int pv_systemd_run(const char *verb, const char *unit);
 
 #endif /* PV_SYSTEMD_H */

@@ -350,7 +350,7 @@ static void find_daemon(struct tui *u)
     if (!u->lost || now < u->refresh_at)
         return;
     u->refresh_at = now + PV_MS(RETRY_MS);
-    if (pv_client_open(&u->cli->client, u->cli->socket) != PV_OK)
+    if (pv_client_open(&u->cli->client, u->cli->node.socket) != PV_OK)
         return;
     u->lost = false;
     u->refresh_at = 0;

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cmd_networks.c - the networks that this machine is in: each has a p2pvpnd of its own, which is
+ * asked for its status. One that is silent holds the others up for two seconds at most.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "ctl/commands.h"
+#include "sys/proc/clock.h"
+
+enum {
+    ASK_S = 2, /* ours: for one p2pvpnd's answer */
+};
+
+/* 0: *ret_status is a new reference. Else a status of client.h. */
+static int ask_status(const struct pv_instance *node, json_t **ret_status)
+{
+    struct pv_client client = {.fd = -1};
+    struct pv_ctlapi_request req;
+    struct pv_ctlapi_reply reply;
+    pv_ns deadline = pv_clock_now() + PV_S(ASK_S);
+    int r = pv_client_open(&client, node->socket);
+    if (r < 0)
+        return r;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 1);
+    r = pv_client_send(&client, &req, deadline);
+    if (r == PV_OK)
+        r = pv_client_next(&client, deadline, &reply);
+    if (r == PV_OK) {
+        r = reply.ok && !reply.is_event ? PV_OK : PV_ERR_MALFORMED;
+        if (r == PV_OK)
+            *ret_status = json_incref(reply.body);
+        pv_ctlapi_reply_done(&reply);
+    }
+    pv_client_close(&client);
+    return r;
+}
+
+/* Why there is no status, in a word that a script may compare. */
+static const char *silence(int status)
+{
+    return status == PV_ERR_NOT_FOUND ? "not running"
+           : status == -EACCES        ? "no permission"
+                                      : "no answer";
+}
+
+/* {"name","state","network","cidr","self","ip4","interface","online","members"}; what is not known
+ * is null. NULL: no memory. */
+static json_t *describe(const struct pv_instance *node)
+{
+    json_t *s = NULL;
+    int r = ask_status(node, &s);
+    const json_t *net = json_object_get(s, "network"), *self = json_object_get(s, "self"),
+                 *iface = json_object_get(s, "interface"), *roster = json_object_get(s, "roster");
+    json_t *row =
+        json_pack("{s:s, s:s, s:O?, s:O?, s:O?, s:O?, s:O?, s:O?, s:O?}", "name",
+                  node->name[0] == '\0' ? PV_INSTANCE_DEFAULT : node->name, "state",
+                  s == NULL ? silence(r) : pv_json_text(s, "state", "?"), "network",
+                  json_object_get(net, "name"), "cidr", json_object_get(net, "cidr"), "self",
+                  json_object_get(self, "name"), "ip4", json_object_get(self, "ip4"), "interface",
+                  json_object_get(iface, "name"), "online", json_object_get(roster, "online"),
+                  "members", json_object_get(roster, "members"));
+    json_decref(s);
+    return row;
+}
+
+static void print_row(struct pv_table *t, const json_t *row)
+{
+    static const char *const texts[] = {"network", "self", "ip4", "cidr", "interface"};
+    char people[PV_SHOW_BUF] = "-";
+    const char *state = pv_json_text(row, "state", "?");
+    bool up = strcmp(state, "up") == 0 || strcmp(state, "static") == 0;
+    if (json_is_number(json_object_get(row, "members")))
+        snprintf(people, sizeof(people), "%.0f of %.0f", pv_json_real(row, "online", 0),
+                 pv_json_real(row, "members", 0));
+    pv_table_cell(t, PV_BOLD, pv_json_text(row, "name", "?"));
+    for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
+        pv_table_cell(t, PV_PLAIN, pv_json_text(row, texts[i], "-"));
+    pv_table_cell(t, PV_PLAIN, people);
+    pv_table_cell(t, up ? PV_GREEN : PV_YELLOW, strcmp(state, "none") == 0 ? "not joined" : state);
+}
+
+static int print_networks(struct pv_cli *cli, const json_t *list)
+{
+    static const char *const head[] = {"NAME",  "NETWORK",   "THIS NODE", "ADDRESS",
+                                       "RANGE", "INTERFACE", "ONLINE",    "STATE"};
+    const json_t *row;
+    struct pv_table t;
+    size_t i;
+    pv_table_begin(&t, PV_ARRAY_LEN(head));
+    for (i = 0; i < PV_ARRAY_LEN(head); i++)
+        pv_table_cell(&t, PV_BOLD, head[i]);
+    json_array_foreach(list, i, row) print_row(&t, row);
+    return pv_cli_print_table(cli, &t);
+}
+
+static int networks(struct pv_cli *cli)
+{
+    char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF];
+    size_t n = pv_instance_list(PV_INSTANCE_RUN, PV_INSTANCE_ETC, names);
+    json_t *list = json_array();
+    int code = list == NULL ? pv_cli_no_memory(cli) : 0;
+    for (size_t i = 0; code == 0 && i < n; i++) {
+        struct pv_instance node;
+        /* The list has only names that make one. */
+        if (pv_instance_named(names[i], &node) == PV_OK &&
+            json_array_append_new(list, describe(&node)) != 0)
+            code = pv_cli_no_memory(cli);
+    }
+    if (code == 0 && cli->json) {
+        json_t *body = json_pack("{s:O}", "networks", list);
+        if (body != NULL)
+            pv_cli_print_json(cli, body);
+        json_decref(body);
+    } else if (code == 0) {
+        code = print_networks(cli, list);
+    }
+    json_decref(list);
+    return code;
+}
+
+const struct pv_command pv_cmds_networks[] = {
+    {
+        .name = "networks",
+        .args = "",
+        .summary = "the networks that this machine is in, one node each",
+        .details =
+            "The first is called default. \"p2pvpnctl -n work join TOKEN\" makes another one "
+            "beside\n"
+            "it, with a p2pvpnd, state, interface (p2p-work), port and unit of its own, and -n "
+            "work\n"
+            "picks it in every command. To take it away: \"p2pvpnctl -n work leave --forget\".\n",
+        .example = "p2pvpnctl networks",
+        .run = networks,
+    },
+    {.name = NULL},
+};

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* What follows from the name of a network's node on this machine, and which of them there are. */
+#include "ctl/lib/instance.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STATE  "/var/lib/p2pvpn"
+#define USUAL  "p2pvpnd" /* the file name of the first network's socket and settings */
+#define SOCK   ".sock"
+#define CONFIG ".conf"
+
+/* As strict as a unit's name, an interface's and a file's together. The files of the first network
+ * and of the coordinator lie in the same directories. */
+static bool is_name(const char *name, size_t len)
+{
+    static const char *const taken[] = {USUAL, PV_INSTANCE_DEFAULT, "coordinator"};
+    if (len == 0 || len >= PV_INSTANCE_NAME_BUF || name[0] == '-' || name[len - 1] == '-')
+        return false;
+    for (size_t i = 0; i < PV_ARRAY_LEN(taken); i++)
+        if (strlen(taken[i]) == len && memcmp(taken[i], name, len) == 0)
+            return false;
+    for (size_t i = 0; i < len; i++)
+        if (!(name[i] >= 'a' && name[i] <= 'z') && !(name[i] >= '0' && name[i] <= '9') &&
+            name[i] != '-')
+            return false;
+    return true;
+}
+
+static void fill_usual(struct pv_instance *ret)
+{
+    *ret = (struct pv_instance){.is_usual = true,
+                                .socket = PV_INSTANCE_RUN "/" USUAL SOCK,
+                                .state = STATE,
+                                .config = PV_INSTANCE_ETC "/" USUAL CONFIG,
+                                .tun = "p2pvpn0",
+                                .unit = "p2pvpnd.service"};
+}
+
+/* The same paths as in dist/systemd/p2pvpnd@.service.in. */
+static void fill_named(const char *name, size_t len, struct pv_instance *ret)
+{
+    int n = (int)len;
+    *ret = (struct pv_instance){.is_usual = true};
+    snprintf(ret->name, sizeof(ret->name), "%.*s", n, name);
+    snprintf(ret->socket, sizeof(ret->socket), PV_INSTANCE_RUN "/%s" SOCK, ret->name);
+    snprintf(ret->state, sizeof(ret->state), STATE "-%s", ret->name);
+    snprintf(ret->config, sizeof(ret->config), PV_INSTANCE_ETC "/%s" CONFIG, ret->name);
+    snprintf(ret->tun, sizeof(ret->tun), "p2p-%s", ret->name);
+    snprintf(ret->unit, sizeof(ret->unit), "p2pvpnd@%s.service", ret->name);
+}
+
+int pv_instance_named(const char *name, struct pv_instance *ret)
+{
+    size_t len = strlen(name);
+    if (len == 0 || strcmp(name, PV_INSTANCE_DEFAULT) == 0)
+        fill_usual(ret);
+    else if (is_name(name, len))
+        fill_named(name, len, ret);
+    else
+        return PV_ERR_MALFORMED;
+    return PV_OK;
+}
+
+/* The name in "work.sock" before this suffix; 0: it is no such file's name. */
+static size_t stem_len(const char *file, const char *suffix)
+{
+    size_t len = strlen(file), tail = strlen(suffix);
+    if (len <= tail || strcmp(file + len - tail, suffix) != 0)
+        return 0;
+    return len - tail;
+}
+
+int pv_instance_behind(const char *socket, struct pv_instance *ret)
+{
+    static const char dir[] = PV_INSTANCE_RUN "/";
+    fill_usual(ret);
+    if (strcmp(socket, ret->socket) == 0)
+        return PV_OK;
+    if (strncmp(socket, dir, sizeof(dir) - 1) == 0) {
+        const char *file = socket + sizeof(dir) - 1;
+        size_t len = stem_len(file, SOCK);
+        if (is_name(file, len)) {
+            fill_named(file, len, ret);
+            return PV_OK;
+        }
+    }
+    size_t len = strlen(socket);
+    if (len >= sizeof(ret->socket))
+        return PV_ERR_LIMIT;
+    /* Started by hand, with paths that nobody here knows: the usual ones are the best guess. */
+    memcpy(ret->socket, socket, len + 1);
+    ret->is_usual = false;
+    return PV_OK;
+}
+
+bool pv_instance_exists(const struct pv_instance *i)
+{
+    return i->name[0] == '\0' || access(i->config, F_OK) == 0 || access(i->socket, F_OK) == 0 ||
+           errno == EACCES;
+}
+
+/* Keeps the names in order and each of them once. */
+static size_t insert(char names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], size_t n,
+                     const char *name, size_t len)
+{
+    char text[PV_INSTANCE_NAME_BUF];
+    size_t at = 0;
+    snprintf(text, sizeof(text), "%.*s", (int)len, name);
+    while (at < n && strcmp(names[at], text) < 0)
+        at++;
+    if (n == PV_INSTANCE_MAX || (at < n && strcmp(names[at], text) == 0))
+        return n;
+    memmove(names[at + 1], names[at], (n - at) * sizeof(names[0]));
+    memcpy(names[at], text, sizeof(text));
+    return n + 1;
+}
+
+static size_t list_dir(const char *path, const char *suffix,
+                       char names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], size_t n)
+{
+    const struct dirent *entry;
+    DIR *dir = opendir(path);
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        size_t len = stem_len(entry->d_name, suffix);
+        if (is_name(entry->d_name, len))
+            n = insert(names, n, entry->d_name, len);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return n;
+}
+
+size_t pv_instance_list(const char *run, const char *etc,
+                        char ret_names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF])
+{
+    size_t n = insert(ret_names, 0, "", 0);
+    n = list_dir(run, SOCK, ret_names, n);
+    return list_dir(etc, CONFIG, ret_names, n);
+}
+
+int pv_instance_make_config(const struct pv_instance *i)
+{
+    if (mkdir(PV_INSTANCE_ETC, 0755) == 0)
+        (void)!chmod(PV_INSTANCE_ETC, 0755);
+    else if (errno != EEXIST)
+        return -errno;
+    /* O_EXCL: what an owner wrote there stays. It is created at once with its whole content or not
+     * at all, as far as anybody can tell: a comment that is cut is still a comment. */
+    int fd = open(i->config, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return errno == EEXIST ? PV_OK : -errno;
+    /* The user that the unit runs as reads it, whatever root's umask is. */
+    int r =
+        fchmod(fd, 0644) < 0 ||
+                dprintf(fd, "# This machine's node in network %s: see p2pvpnd(8).\n", i->name) < 0
+            ? -errno
+            : PV_OK;
+    close(fd);
+    return r;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * instance.h - the nodes of this machine, one a network: each is a p2pvpnd of its own, with a
+ * socket, state, settings, interface and unit that follow from its name.
+ *
+ * The first network's node has no name and the usual paths; `p2pvpnctl -n work` is the one with
+ * /run/p2pvpn/work.sock, /var/lib/p2pvpn-work, /etc/p2pvpn/work.conf, p2p-work and
+ * p2pvpnd@work.service.
+ */
+#ifndef PV_INSTANCE_H
+#define PV_INSTANCE_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include "base/pv.h"
+
+#define PV_INSTANCE_RUN     "/run/p2pvpn"
+#define PV_INSTANCE_ETC     "/etc/p2pvpn"
+#define PV_INSTANCE_DEFAULT "default" /* how lists and -n call the node without a name */
+
+enum {
+    PV_INSTANCE_NAME_BUF = 12, /* with "p2p-" before it an interface's name (IFNAMSIZ), and a NUL */
+    PV_INSTANCE_PATH_BUF = 48, /* any of its paths, with the NUL */
+    PV_INSTANCE_MAX = 64,      /* on one machine; more are not listed */
+};
+
+struct pv_instance {
+    char name[PV_INSTANCE_NAME_BUF];   /* "": the first network's */
+    bool is_usual;                     /* its socket is where units have it, so the rest is known */
+    char socket[PATH_MAX];             /* p2pvpnd's control socket */
+    char state[PV_INSTANCE_PATH_BUF];  /* keys and database */
+    char config[PV_INSTANCE_PATH_BUF]; /* settings; the default's need not exist */
+    char tun[PV_INSTANCE_PATH_BUF];    /* interface */
+    char unit[PV_INSTANCE_PATH_BUF];   /* of systemd */
+};
+
+/* The node of this name: 1 to 11 of a-z, 0-9 and '-' (not at the ends), but not "p2pvpnd" or
+ * "coordinator", whose files lie beside; "default" and "" are the first network's.
+ * PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_instance_named(const char *name, struct pv_instance *ret);
+/* The node behind a socket: one of the above, or a p2pvpnd that somebody started with paths of his
+ * own. PV_ERR_LIMIT: the path is too long. */
+PV_MUST_CHECK int pv_instance_behind(const char *socket, struct pv_instance *ret);
+
+/* Has anybody made it here: are there settings, or a socket? True where that cannot be known. */
+bool pv_instance_exists(const struct pv_instance *i);
+/* The names of all that have a socket in run or settings in etc, "" among them, in alphabetical
+ * order. Returns how many. */
+size_t pv_instance_list(const char *run, const char *etc,
+                        char ret_names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF]);
+
+/* Makes the settings file that its unit wants, with a comment only, unless it is there. -errno. */
+PV_MUST_CHECK int pv_instance_make_config(const struct pv_instance *i);
+
+#endif /* PV_INSTANCE_H */

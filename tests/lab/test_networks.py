@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""One machine in several networks: a p2pvpnd each, side by side."""
+from lab import check, equal, scenario, wait
+from nsslab import getent, use_module
+
+
+def rows(host):
+    return {n["name"]: n for n in host.json("networks")["networks"]}
+
+
+@scenario
+def a_machine_is_in_two_networks_at_once(lab):
+    coordinator = lab.coordinator()
+    a, bob, other = lab.host("a"), lab.host("bob"), lab.host("other")
+    lab.network(coordinator, [a, bob])
+    other.daemon()
+    token = other.ctl("create", coordinator.url(), "--network", "work", "--name", "bob",
+                      "--cidr", "10.77.0.0/16").out.strip()
+
+    r = a.ctl("-n", "work", "peers", code=8)
+    check("no network called work" in r.err and "-n work join" in r.err, r)
+    a.ctl("-n", "work", "up", code=8)
+    a.ctl("-n", "Work", "peers", code=2)
+    a.ctl("-n", "work", "-S", "/run/p2pvpn/work.sock", "peers", code=2)
+    check("is in network home already" in a.ctl("join", token, code=1).err, "join twice")
+
+    a.ctl("-n", "work", "join", token, "--name", "a")
+    have = rows(a)
+    equal(sorted(have), ["default", "work"], "the networks of a")
+    equal([have[n]["network"] for n in sorted(have)], ["home", "work"], "their names")
+    equal([have[n]["interface"] for n in sorted(have)], ["p2pvpn0", "p2p-work"], "interfaces")
+    equal([have[n]["state"] for n in sorted(have)], ["up", "up"], "states")
+    check("p2p-work" in a.ctl("networks").out, "the table")
+
+    # Both reach their bob, by overlay address, and the messages go where -n says.
+    a.wait_peer(bob)
+    wait("bob of work to be online",
+         lambda: a.json("-n", "work", "peers")["peers"][0]["online"])
+    a.ping(bob)
+    a.ctl("-n", "work", "ping", "bob", "-c", 1)
+    far = a.json("-n", "work", "ip", "bob")["ip4"]
+    check(far.startswith("10.77.") and a.addr(bob).startswith("10.66."), "two ranges")
+    check(a.os_ping(far) and a.os_ping(a.addr(bob)), "both bobs answer")
+    a.ctl("-n", "work", "send", "bob", "to work")
+    a.ctl("send", "bob", "to home")
+    wait("work to have its line", lambda: "to work" in other.ctl("inbox", "--peek").out)
+    wait("home to have its line", lambda: "to home" in bob.ctl("inbox", "--peek").out)
+    check("to home" not in other.ctl("history", "a").out, "home's line came to work")
+    check("to work" in a.ctl("-n", "work", "history", "bob", "-n", 1).out, "-n behind history")
+
+    # Names of both resolve; a short one that both have is nobody's.
+    use_module(lab, a)
+    wait("bob of work to have a name", lambda: getent(a, "hosts", "bob.work.p2p"))
+    equal(getent(a, "ahostsv4", "bob.work.p2p")[0], far, "bob.work.p2p")
+    equal(getent(a, "ahostsv4", "bob.home.p2p")[0], a.addr(bob), "bob.home.p2p")
+    equal(getent(a, "hosts", "bob"), [], "bob, whom both have")
+
+    # The second one ends and is started again by its own words, the first goes on.
+    a.ctl("-n", "work", "leave", "--forget")
+    equal(rows(a)["work"]["state"], "none", "after leave")
+    equal(rows(a)["default"]["state"], "up", "the other one")
+    a.ping(bob)
+
+
+@scenario
+def a_range_that_is_taken_is_named_before_anything_is_made(lab):
+    coordinator = lab.coordinator()
+    a, bob, other = lab.host("a"), lab.host("bob"), lab.host("other")
+    lab.network(coordinator, [a, bob])
+    other.daemon()
+    token = other.ctl("create", coordinator.url(), "--network", "work").out.strip()
+    r = a.ctl("-n", "work", "join", token, code=1)
+    check("10.66.0.0/16" in r.err and "overlaps" in r.err and "p2pvpn0" in r.err, r)
+    check("p2p-work" not in a.run("ip", "link").out, "an interface was made")
+    equal(other.json("invite", "list")["invites"][0]["used"], 0, "uses of the token")
+    r = a.ctl("-n", "games", "create", coordinator.url(), code=1)
+    check("overlaps" in r.err and "--cidr" in r.err, r)
+    check("games" not in rows(a), "something was made for games")
+    a.ctl("-n", "games", "create", coordinator.url(), "--cidr", "10.88.0.0/16")
+    equal(rows(a)["games"]["network"], "games", "the network's name")

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* Names of this machine's nodes, and what follows from them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/lib/instance.h"
+#include "tests/unit/test_dir.h"
+#include "tests/unit/test_util.h"
+
+static void paths_follow_from_the_name(void **state)
+{
+    (void)state;
+    struct pv_instance i;
+    assert_int_equal(pv_instance_named("", &i), PV_OK);
+    assert_string_equal(i.socket, "/run/p2pvpn/p2pvpnd.sock");
+    assert_string_equal(i.tun, "p2pvpn0");
+    assert_int_equal(pv_instance_named("default", &i), PV_OK);
+    assert_string_equal(i.name, "");
+    assert_int_equal(pv_instance_named("work-at-ho1", &i), PV_OK);
+    assert_string_equal(i.socket, "/run/p2pvpn/work-at-ho1.sock");
+    assert_string_equal(i.state, "/var/lib/p2pvpn-work-at-ho1");
+    assert_string_equal(i.config, "/etc/p2pvpn/work-at-ho1.conf");
+    assert_string_equal(i.tun, "p2p-work-at-ho1");
+    assert_true(strlen(i.tun) < 16); /* IFNAMSIZ */
+    assert_string_equal(i.unit, "p2pvpnd@work-at-ho1.service");
+}
+
+static void names_that_could_be_another_file_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"work-at-home", "-work",   "work-", "Work", "a/b",
+                                      "..",           "w.x",     "a b",   "@",    "p2pvpnd",
+                                      "coordinator",  "\xc3\xa4"};
+    struct pv_instance i;
+    for (size_t k = 0; k < PV_ARRAY_LEN(bad); k++)
+        assert_int_equal(pv_instance_named(bad[k], &i), PV_ERR_MALFORMED);
+}
+
+static void a_socket_tells_the_node(void **state)
+{
+    (void)state;
+    char longer[PATH_MAX + 8];
+    struct pv_instance i;
+    assert_int_equal(pv_instance_behind("/run/p2pvpn/work.sock", &i), PV_OK);
+    assert_string_equal(i.name, "work");
+    assert_true(i.is_usual);
+    assert_int_equal(pv_instance_behind("/run/p2pvpn/p2pvpnd.sock", &i), PV_OK);
+    assert_string_equal(i.unit, "p2pvpnd.service");
+    assert_true(i.is_usual);
+    assert_int_equal(pv_instance_behind("/tmp/work.sock", &i), PV_OK);
+    assert_string_equal(i.socket, "/tmp/work.sock");
+    assert_string_equal(i.name, "");
+    assert_false(i.is_usual);
+    assert_int_equal(pv_instance_behind("/run/p2pvpn/Work.sock", &i), PV_OK);
+    assert_false(i.is_usual);
+    memset(longer, 'x', sizeof(longer));
+    longer[sizeof(longer) - 1] = '\0';
+    assert_int_equal(pv_instance_behind(longer, &i), PV_ERR_LIMIT);
+}
+
+static void remove_dir(void *dir)
+{
+    (void)test_dir_remove(dir);
+    free(dir);
+}
+
+static void touch(const char *dir, const char *file)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", dir, file);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    fclose(f);
+}
+
+static void lists_what_has_a_socket_or_settings_once_and_in_order(void **state)
+{
+    (void)state;
+    char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], dir[64], run[96], etc[96], many[32];
+    assert_non_null(test_dir_make(dir, sizeof(dir)));
+    test_defer(remove_dir, strdup(dir));
+    snprintf(run, sizeof(run), "%s/run", dir);
+    snprintf(etc, sizeof(etc), "%s/etc", dir);
+    assert_int_equal(pv_instance_list(run, etc, names), 1); /* neither is there yet */
+    assert_string_equal(names[0], "");
+    assert_int_equal(mkdir(run, 0700), 0);
+    assert_int_equal(mkdir(etc, 0700), 0);
+    touch(run, "p2pvpnd.sock");
+    touch(run, "work.sock");
+    touch(run, "work.names");
+    touch(run, "Odd.sock");
+    touch(etc, "p2pvpnd.conf");
+    touch(etc, "coordinator.conf");
+    touch(etc, "work.conf");
+    touch(etc, "games.conf");
+    touch(etc, ".conf");
+    assert_int_equal(pv_instance_list(run, etc, names), 3);
+    assert_string_equal(names[1], "games");
+    assert_string_equal(names[2], "work");
+    for (int i = 0; i < PV_INSTANCE_MAX + 8; i++) {
+        snprintf(many, sizeof(many), "n%d.conf", i);
+        touch(etc, many);
+    }
+    assert_int_equal(pv_instance_list(run, etc, names), PV_INSTANCE_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(paths_follow_from_the_name),
+        cmocka_unit_test(names_that_could_be_another_file_are_refused),
+        cmocka_unit_test(a_socket_tells_the_node),
+        cmocka_unit_test(lists_what_has_a_socket_or_settings_once_and_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
