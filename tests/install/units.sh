@@ -166,6 +166,16 @@ check)
     systemctl kill -s KILL p2pvpnd.service
     until_true 20 p2pvpnctl ip
     [ "$(p2pvpnctl ip)" = "$before" ] || fail "another address after a restart"
+    # A second network has a unit of its own, which its name starts.
+    p2pvpnctl -n work create "$url" --name lap --cidr 10.77.0.0/16 --no-boot >/run/out/token 2>/run/out/create || {
+        cat /run/out/create
+        fail "create of a second network"
+    }
+    systemctl is-active p2pvpnd@work.service || fail "p2pvpnd@work.service does not run"
+    p2pvpnctl networks >/run/out/networks
+    has /run/out/networks '^work *work *lap *10[.]77.* p2p-work .* up'
+    p2pvpnctl -n work leave --forget
+    systemctl stop p2pvpnd@work.service
     : >/etc/p2pvpn/work.conf
     chmod 600 /etc/p2pvpn/work.conf
     ! systemctl start p2pvpnd@work.service || fail "settings that user p2pvpn may not read are ignored"
