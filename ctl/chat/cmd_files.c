@@ -12,6 +12,7 @@
 #include "ctl/lib/fetch.h"
 #include "proto/chat/file.h"
 #include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
 
 enum {
     WAIT_S = 30, /* for an answer of p2pvpnd */
@@ -25,9 +26,10 @@ enum {
 struct job {
     uint32_t number;
     const char *peer;
-    int pass;         /* send-file: the file; else -1 */
-    const char *name; /* send-file: its name */
-    pv_ns began;      /* the first bytes of this watch */
+    int pass;                           /* send-file: the file; else -1 */
+    const char *name;                   /* send-file: its name */
+    char transfer[PV_CHAT_ID_TEXT_BUF]; /* send-file: its id; offered again it is sent once */
+    pv_ns began;                        /* the first bytes of this watch */
     double from, last;
     bool moving, on_line;
     char said[PV_SHOW_BUF]; /* the last note */
@@ -149,6 +151,7 @@ static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
     pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, 0);
     int code = pv_cli_peer(cli, &req, j->peer);
     req.text = strdup(j->name);
+    memcpy(req.transfer, j->transfer, sizeof(req.transfer));
     if (code == 0)
         code = ask_daemon(cli, &req, j->pass, ret_status, &body);
     if (code == 0)
@@ -159,7 +162,7 @@ static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
 }
 
 /* p2pvpnd went away: waits until it is there again, and offers the file again, for it has lost the
- * descriptor. What has arrived stays. */
+ * descriptor. What has arrived stays, and by its id it is still the same file. */
 static int come_back(struct pv_cli *cli, struct job *j)
 {
     note_once(cli, j, "p2pvpnd has ended: waiting for it to come back");
@@ -326,6 +329,10 @@ static int send_file(struct pv_cli *cli)
 {
     char name[PV_FILE_NAME_BUF];
     struct job j = {.peer = cli->args.word[0], .pass = -1, .name = name};
+    const struct pv_rng rng = pv_entropy();
+    uint8_t id[PV_CHAT_ID_LEN];
+    pv_rng_fill(&rng, id, sizeof(id));
+    pv_chat_id_format(id, j.transfer);
     base_name(cli->args.word[1], name);
     int code = open_file(cli, cli->args.word[1], &j.pass);
     if (code == 0)

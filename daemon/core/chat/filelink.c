@@ -102,6 +102,7 @@ struct pv_file *pv_filelink_add(struct pv_filelink *l)
                           .fetch_at = PV_NEVER,
                           .doubt_at = PV_NEVER,
                           .tell_at = PV_NEVER,
+                          .save = l->n_saves + 1,
                           .changed = true};
     l->dirty = true;
     return f;
@@ -124,6 +125,7 @@ void pv_file_set(struct pv_filelink *l, struct pv_file *f, enum pv_file_state st
     f->e.state = state;
     f->e.why = why;
     f->changed = true;
+    f->save = l->n_saves + 1;
     l->dirty = true;
     pv_file_tell(f, now);
     if (!pv_file_is_final(f))
@@ -165,6 +167,20 @@ static struct pv_file *find_same(struct pv_filelink *l, const struct pv_filelink
     return NULL;
 }
 
+/* The file that this offer means: that of its id, or one that waits for it. */
+static int find_meant(struct pv_filelink *l, const struct pv_filelink_offer *o, const char *name,
+                      struct pv_file **ret_file)
+{
+    *ret_file = o->id == NULL ? NULL : pv_filelink_by_id(l, o->peer.pk, o->id, true);
+    const struct pv_file *f = *ret_file;
+    if (f == NULL)
+        *ret_file = find_same(l, o, name);
+    else if (f->e.size != o->size || memcmp(&f->stamp, &o->stamp, sizeof(f->stamp)) != 0 ||
+             strcmp(f->e.name, name) != 0)
+        return PV_ERR_EXISTS;
+    return PV_OK;
+}
+
 static void know_peer(struct pv_file *f, const struct pv_filelink_peer *peer)
 {
     memcpy(f->e.peer, peer->pk, sizeof(f->e.peer));
@@ -180,10 +196,12 @@ int pv_filelink_offer(struct pv_filelink *l, const struct pv_filelink_offer *o, 
     char name[PV_FILE_NAME_BUF];
     if (o->size > PV_FILE_SIZE_MAX || o->name.len == 0)
         return PV_ERR_MALFORMED;
+    struct pv_file *f = NULL;
     int r = pv_file_name_clean(o->name, name);
+    if (r == PV_OK)
+        r = find_meant(l, o, name, &f);
     if (r != PV_OK)
         return r;
-    struct pv_file *f = find_same(l, o, name);
     if (f == NULL) {
         f = pv_filelink_add(l);
         if (f == NULL)
@@ -193,14 +211,21 @@ int pv_filelink_offer(struct pv_filelink *l, const struct pv_filelink_offer *o, 
         f->e.time_ms = o->time_ms;
         f->stamp = o->stamp;
         memcpy(f->e.name, name, sizeof(f->e.name));
-        pv_rng_fill(&l->rng, f->e.id, sizeof(f->e.id));
+        if (o->id != NULL)
+            memcpy(f->e.id, o->id, sizeof(f->e.id));
+        else
+            pv_rng_fill(&l->rng, f->e.id, sizeof(f->e.id));
     }
+    *ret_number = f->e.number;
     release(l, f);
     f->handle = o->handle;
+    if (pv_file_is_final(f)) {
+        release(l, f);
+        return PV_OK;
+    }
     know_peer(f, &o->peer);
     pv_file_set_why(l, f, PV_FILE_WHY_NONE);
     pv_file_tell(f, now); /* the receiver may be waiting for it */
-    *ret_number = f->e.number;
     return PV_OK;
 }
 
@@ -349,6 +374,13 @@ bool pv_filelink_take_dirty(struct pv_filelink *l, pv_ns now)
     }
     l->dirty = false;
     return true;
+}
+
+void pv_filelink_kept(struct pv_filelink *l, uint64_t save, pv_ns now)
+{
+    if (save > l->kept)
+        l->kept = save;
+    pv_filelink_run(l, now);
 }
 
 int pv_filelink_poll_event(struct pv_filelink *l, uint32_t *ret_number)

@@ -19,6 +19,8 @@
  * The sender's file is an open descriptor, given by who offered it: the daemon opens no path for a
  * user. It is lost when the daemon ends; then the file waits (WHY_ABSENT) until the same user
  * offers the same file again (same peer, name, size and stamp), which goes on with the old offer.
+ * Who offers may name the file by an id of its own; then the same offer is the same file whatever
+ * became of it, also where the daemon ended before the disk had it: no file comes twice.
  */
 #ifndef PV_FILELINK_H
 #define PV_FILELINK_H
@@ -85,8 +87,12 @@ struct pv_filelink *pv_filelink_free(struct pv_filelink *link); /* NULL is fine;
 /* True once after something changed that a restart must know: then save it. Changes that come in a
  * flood are saved together, a little later. */
 bool pv_filelink_take_dirty(struct pv_filelink *link, pv_ns now);
-/* The table as bytes; returns how many. */
-size_t pv_filelink_save(const struct pv_filelink *link, uint8_t buf[static PV_FILELINK_SAVE_MAX]);
+/* The table as bytes; returns how many. *ret_save: which save this is. */
+size_t pv_filelink_save(struct pv_filelink *link, uint8_t buf[static PV_FILELINK_SAVE_MAX],
+                        uint64_t *ret_save);
+/* The disk has what that save gave. What comes in is fetched only then: of a file that its sender
+ * was told is whole, the next life of this process must know. */
+void pv_filelink_kept(struct pv_filelink *link, uint64_t save, pv_ns now);
 
 /* The process ends: descriptors are given back (poll_op). */
 void pv_filelink_stop_all(struct pv_filelink *link);
@@ -113,10 +119,11 @@ struct pv_filelink_offer {
     struct pv_view name; /* any UTF-8 */
     uint64_t size, time_ms;
     struct pv_file_stamp stamp;
-    int handle; /* descriptor, taken on success; given back by an operation RELEASE */
+    int handle;        /* descriptor, taken on success; given back by an operation RELEASE */
+    const uint8_t *id; /* of PV_FILE_ID_LEN bytes; NULL: a new one is drawn */
 };
-/* *ret_number: of a new file, or of an old one that goes on. PV_ERR_MALFORMED (name, size),
- * PV_ERR_LIMIT: nothing is taken. */
+/* *ret_number: of a new file, or of an old one that goes on or is over. PV_ERR_MALFORMED (name,
+ * size), PV_ERR_EXISTS (another file for this peer has the id), PV_ERR_LIMIT: nothing is taken. */
 PV_MUST_CHECK int pv_filelink_offer(struct pv_filelink *link, const struct pv_filelink_offer *offer,
                                     pv_ns now, uint32_t *ret_number);
 /* All return PV_ERR_NOT_FOUND (no such number), PV_ERR_STATE (not in this state). */

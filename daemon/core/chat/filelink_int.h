@@ -35,6 +35,7 @@ struct pv_file {
     pv_ns fetch_at; /* incoming ACCEPTED: not before */
     unsigned tells; /* how often the present state was told */
     pv_ns tell_at;  /* PV_NEVER: all is said */
+    uint64_t save;  /* which the disk must have before the file may come; 0: it has it */
     bool tell_now;  /* poll_transmit() gives it */
     bool heard;     /* outgoing: the receiver knows of it */
     bool changed;   /* poll_event() gives it */
@@ -67,6 +68,7 @@ struct pv_filelink {
     struct pv_file files[PV_FILELINK_MAX]; /* in order of their numbers, without gaps */
     size_t n;
     uint32_t last_number;
+    uint64_t n_saves, kept; /* the last save, and the last that is on disk */
     uint64_t last_tag;
     uint32_t last_sid;
     bool dirty;

@@ -149,8 +149,12 @@ static void take_offer(struct pv_filelink *l, const struct pv_filelink_peer *fro
     }
     f->e.online = true;
     f->tell_now = true; /* once: it asks again when this is lost */
-    if (f->e.state == PV_FILE_OFFERED && may_come(from, n))
+    /* Its daemon knew nothing of it when it was asked, and was told again since. */
+    bool back = f->e.state == PV_FILE_WITHDRAWN && f->e.why == PV_FILE_WHY_GONE;
+    if (may_come(from, n) && (back || f->e.state == PV_FILE_OFFERED))
         pv_file_set(l, f, PV_FILE_ACCEPTED, PV_FILE_WHY_NONE, now);
+    else if (back)
+        pv_file_set(l, f, PV_FILE_OFFERED, PV_FILE_WHY_NONE, now);
     /* A full disk does not empty because the sender speaks: the long retry in fetched() stays. */
     if (f->e.state != PV_FILE_ACCEPTED || f->e.why == PV_FILE_WHY_DISK_FULL)
         return;
@@ -223,11 +227,12 @@ static void fetch(struct pv_filelink *l, struct pv_file *f, pv_ns now)
 }
 
 /* Is it to be fetched when its time has come? Not before its sender's daemon can be told from
- * another program with its address: the key comes in-band, and pv_filelink_set_peer() wakes it. */
+ * another program with its address: the key comes in-band, and pv_filelink_set_peer() wakes it. And
+ * not before the disk has it, of which pv_filelink_kept() tells. */
 static bool waits(const struct pv_filelink *l, const struct pv_file *f)
 {
     enum pv_linkkeys_state state = pv_linkkeys_state(l->keys, f->e.peer);
-    return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0 &&
+    return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0 && f->save <= l->kept &&
            (state == PV_LINKKEYS_OLD || state == PV_LINKKEYS_CONFIRMED);
 }
 

@@ -35,7 +35,8 @@ static void save_file(struct pv_writer *w, const struct pv_file *f)
     pv_put_view16(w, pv_view(e->name, strlen(e->name)));
 }
 
-size_t pv_filelink_save(const struct pv_filelink *l, uint8_t buf[static PV_FILELINK_SAVE_MAX])
+size_t pv_filelink_save(struct pv_filelink *l, uint8_t buf[static PV_FILELINK_SAVE_MAX],
+                        uint64_t *ret_save)
 {
     struct pv_writer w = pv_writer(buf, PV_FILELINK_SAVE_MAX);
     pv_put_u8(&w, VERSION);
@@ -43,6 +44,7 @@ size_t pv_filelink_save(const struct pv_filelink *l, uint8_t buf[static PV_FILEL
     pv_put_u16(&w, (uint16_t)l->n);
     for (size_t i = 0; i < l->n; i++)
         save_file(&w, &l->files[i]);
+    *ret_save = ++l->n_saves;
     return w.len;
 }
 

@@ -331,8 +331,9 @@ static void save(struct files *f)
     uint8_t *buf = malloc(PV_FILELINK_SAVE_MAX);
     if (buf == NULL)
         return;
-    size_t len = pv_filelink_save(f->link, buf);
-    pv_node_put_meta(f->node, META_FILES, pv_view(buf, len), &pv_part_files, 0);
+    uint64_t number;
+    size_t len = pv_filelink_save(f->link, buf, &number);
+    pv_node_put_meta(f->node, META_FILES, pv_view(buf, len), &pv_part_files, number);
     free(buf);
 }
 
@@ -353,9 +354,10 @@ static void run(void *part, pv_ns now)
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct files *f = part;
-    (void)tag;
-    if (result->status == PV_OK)
+    if (result->status == PV_OK) {
+        pv_filelink_kept(f->link, tag, now);
         return;
+    }
     pv_log(f->node->log, PV_LOG_ERROR, "what=\"files not stored\" why=\"%s\"", result->error);
     f->save_at = now + SAVE_RETRY;
 }
@@ -397,7 +399,15 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     struct files *f = part;
     struct pv_node *n = f->node;
+    uint8_t id[PV_FILE_ID_LEN];
     uint32_t number;
+    _Static_assert((int)PV_FILE_ID_LEN == (int)PV_CHAT_ID_LEN, "both are written alike");
+    bool has_id = req->transfer[0] != '\0';
+    if (has_id && pv_chat_id_parse(req->transfer, id) != PV_OK) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
+                       "send-file: a transfer has 22 characters, as an id of a message");
+        return;
+    }
     /* The descriptor must have come on the connection of the request: a client cannot send the file
      * of another. */
     if (f->passed.handle < 0 || f->passed_by != pv_ctlsrv_sid(n->ctl, handle)) {
@@ -413,13 +423,16 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         .time_ms = pv_node_wall_ms(n, now),
         .stamp = f->passed.stamp,
         .handle = f->passed.handle,
+        .id = has_id ? id : NULL,
     };
     int r = pv_filelink_offer(f->link, &offer, now, &number);
     if (r != PV_OK) {
         char text[PV_CTLAPI_ERROR_BUF];
         snprintf(text, sizeof(text), "send-file: %s: %s", pv_strstatus(r),
                  r == PV_ERR_LIMIT ? "too many files are under way: `p2pvpnctl files` lists them"
-                                   : "the name of the file is not UTF-8, or the file too large");
+                 : r == PV_ERR_EXISTS
+                     ? "another file has this transfer's id: send it with a new one"
+                     : "the name of the file is not UTF-8, or the file too large");
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
         return;
     }

@@ -139,11 +139,12 @@ struct pv_ctlapi_request {
     bool peek;            /* INBOX: leave them unread */
     bool seen;            /* WATCH: messages told are read from then on */
     uint32_t number;      /* FILE_ACCEPT STOP GET SAVED: "id" in the list */
-    char before[PV_CHAT_ID_TEXT_BUF];  /* HISTORY: id of a message, may be "" */
-    char after[PV_CHAT_ID_TEXT_BUF];   /* INBOX: the same; only later ones */
-    char through[PV_CHAT_ID_TEXT_BUF]; /* READ: the last message that the client has */
-    char message[PV_CHAT_ID_TEXT_BUF]; /* SEND: the id it shall have, may be "" */
-    uint32_t limit;                    /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
+    char before[PV_CHAT_ID_TEXT_BUF];   /* HISTORY: id of a message, may be "" */
+    char after[PV_CHAT_ID_TEXT_BUF];    /* INBOX: the same; only later ones */
+    char through[PV_CHAT_ID_TEXT_BUF];  /* READ: the last message that the client has */
+    char message[PV_CHAT_ID_TEXT_BUF];  /* SEND: the id it shall have, may be "" */
+    char transfer[PV_CHAT_ID_TEXT_BUF]; /* FILE_SEND: the id it shall have, may be "" */
+    uint32_t limit;                     /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
 };
 
 /* Makes a request of this command with the defaults above. */

@@ -74,6 +74,7 @@ static const struct request_field {
     {"after", F_WORD, BUF(after), 0, 0},
     {"through", F_WORD, BUF(through), 0, 0},
     {"message", F_WORD, BUF(message), 0, 0},
+    {"transfer", F_WORD, BUF(transfer), 0, 0},
     {"limit", F_U32, AT(limit), 0, 1, PV_CTLAPI_MAX_HISTORY},
 #undef AT
 #undef BUF
@@ -116,7 +117,7 @@ static const struct command_row {
     [PV_CTLAPI_TRACE] = {"trace", false, "peer ", ""},
     [PV_CTLAPI_LOG] = {"log", true, "level ", ""},
     [PV_CTLAPI_RELOAD] = {"reload", true, "", ""},
-    [PV_CTLAPI_FILE_SEND] = {"file_send", false, "peer file ", ""},
+    [PV_CTLAPI_FILE_SEND] = {"file_send", false, "peer file ", "transfer "},
     [PV_CTLAPI_FILES] = {"files", false, "", ""},
     [PV_CTLAPI_FILE_ACCEPT] = {"file_accept", false, "number ", ""},
     [PV_CTLAPI_FILE_STOP] = {"file_stop", false, "number ", ""},

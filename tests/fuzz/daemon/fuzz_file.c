@@ -80,7 +80,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (pv_filelink_new(&link, &cfg, pv_view(data, len)) != PV_OK)
         abort();
     drive(link, pv_view(data, len));
-    size_t n = pv_filelink_save(link, saved);
+    uint64_t save;
+    size_t n = pv_filelink_save(link, saved, &save);
+    pv_filelink_kept(link, save, PV_S(1));
     pv_filelink_free(link);
     if (n > sizeof(saved) || pv_filelink_new(&link, &cfg, pv_view(saved, n)) != PV_OK)
         abort();

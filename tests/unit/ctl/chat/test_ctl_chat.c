@@ -289,6 +289,28 @@ static void what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command(void
     assert_null(strchr(t.err, 0x1b));
 }
 
+static void each_file_that_is_sent_has_an_id_of_its_own(void **state)
+{
+    char path[] = "/tmp/ctlchatXXXXXX";
+    int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0 && write(fd, "x", 1) == 1);
+    close(fd);
+    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
+    answers("file_send", "{\"id\":@,\"ok\":true,\"file\":{\"id\":3}}\n");
+    int first = RUN("send-file", "--no-wait", "pi", path);
+    int second = RUN("send-file", "--no-wait", "pi", path);
+    unlink(path);
+    assert_int_equal(first, 0);
+    assert_int_equal(second, 0);
+    const char *one = strstr(t.requests, "\"transfer\":\"");
+    assert_non_null(one);
+    const char *two = strstr(one + 1, "\"transfer\":\"");
+    assert_non_null(two);
+    assert_int_equal(strcspn(one + 12, "\""), PV_CHAT_ID_TEXT);
+    assert_memory_not_equal(one, two, 12 + PV_CHAT_ID_TEXT);
+}
+
 static void chat_with_an_unknown_peer_is_told_at_once(void **state)
 {
     (void)state;
@@ -351,6 +373,7 @@ int main(void)
         T(chat_with_a_peer_sends_plain_lines_there),
         T(raw_prints_the_lines_of_one_conversation),
         T(what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command),
+        T(each_file_that_is_sent_has_an_id_of_its_own),
         T(chat_with_an_unknown_peer_is_told_at_once),
         T(chat_without_a_network_ends),
         T(chat_tells_states_of_what_it_sent),

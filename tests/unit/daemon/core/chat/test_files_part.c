@@ -153,20 +153,44 @@ static void a_small_offer_of_a_trusted_peer_is_fetched_from_its_address(void **s
 {
     (void)state;
     bob_offers(1, 900);
+    expect_no_op(); /* not before the disk knows of it */
+    expect_saved(PV_OK);
     struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
     assert_true(pv_addr_equal_ip(&op.op.addr, pv_peer_ip4(bob)));
     const struct pv_member *self = pv_node_self(&node.node);
     assert_true(pv_addr_equal_ip(&op.local, &self->ip4));
-    expect_saved(PV_OK);
+}
+
+static void a_transfer_that_is_named_is_one_file_however_often_it_is_offered(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAA",
+                                      "AQAAAAAAAAAAAAAAAAAAAA", "short"};
+    static const char *const answers[] = {"\"id\":1,", "\"id\":1,", "\"id\":1,", "22 characters"};
+    for (unsigned i = 0; i < PV_ARRAY_LEN(ids); i++) {
+        char line[256];
+        pass_descriptor((int)i + 5);
+        snprintf(
+            line, sizeof(line),
+            "{\"id\":%u,\"cmd\":\"file_send\",\"peer\":\"bob\",\"file\":\"a.txt\",\"transfer\":"
+            "\"%s\"}",
+            i + 1, ids[i]);
+        fake_ctl_say(&node, client, line);
+        assert_reply(&node, client, answers[i]);
+    }
 }
 
 static void a_large_offer_waits_for_the_user(void **state)
 {
     (void)state;
     bob_offers(1, 5000);
+    expect_saved(PV_OK);
     expect_no_op();
     fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
     assert_reply(&node, client, "\"ok\":true");
+    expect_no_op();
+    fake_peers_settle(&peers);
+    expect_saved(PV_OK);
     expect_op(PV_FILEOP_FETCH);
     fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"file_get\",\"number\":1}");
     assert_reply(&node, client, "file 1 is accepted and not whole yet");
@@ -178,6 +202,7 @@ static void a_whole_file_is_passed_to_the_client_that_gets_it(void **state)
 {
     (void)state;
     bob_offers(1, 900);
+    expect_saved(PV_OK);
     struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
     pv_files_part_progress(&node.node, op.op.tag, 400, node.now);
     pv_files_part_done(&node.node, op.op.tag, PV_FILE_WHY_NONE, 900, node.now);
@@ -197,6 +222,7 @@ static void nobody_is_asked_while_the_interface_is_down(void **state)
     fake_peers_settle(&peers);
     fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
     bob_offers(1, 900);
+    expect_saved(PV_OK);
     struct pv_files_op op;
     while (pv_files_part_poll_op(&node.node, &op) == PV_OK)
         pv_files_part_done(&node.node, op.op.tag, PV_FILE_WHY_LOST, 0, node.now);
@@ -255,6 +281,7 @@ int main(void)
         T(a_descriptor_goes_back_when_another_comes_or_the_client_goes),
         T(a_descriptor_goes_back_when_the_daemon_ends),
         T(a_small_offer_of_a_trusted_peer_is_fetched_from_its_address),
+        T(a_transfer_that_is_named_is_one_file_however_often_it_is_offered),
         T(a_large_offer_waits_for_the_user),
         T(a_whole_file_is_passed_to_the_client_that_gets_it),
         T(nobody_is_asked_while_the_interface_is_down),
