@@ -28,6 +28,15 @@ void pv_coord_set_secret(struct pv_coord *c, const uint8_t secret[static PV_CTL_
     memcpy(c->secret, secret, PV_CTL_SECRET_LEN);
 }
 
+void pv_coord_set_policy(struct pv_coord *c, const struct pv_coord_policy *policy)
+{
+    c->open = policy->open;
+    c->stun = policy->stun;
+    c->n_stun = policy->n_stun;
+    pv_registry_set_limits(&c->registry, policy->net_limits);
+    pv_relaylink_set_policy(c->link, policy->relay);
+}
+
 int pv_coord_drop_begin(struct pv_coord *c, const uint8_t id[static PV_NETWORK_ID_LEN])
 {
     struct pv_cnet *net = pv_registry_find(&c->registry, id);

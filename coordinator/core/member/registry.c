@@ -130,6 +130,13 @@ static int add_net(struct pv_registry *reg, struct pv_cnet *net)
     return r;
 }
 
+void pv_registry_set_limits(struct pv_registry *reg, const struct pv_netlimits_table *limits)
+{
+    reg->limits = limits;
+    for (struct pv_cnet *net = reg->nets; net != NULL; net = net->hh.next)
+        net->limits = pv_netlimits_of(limits, net->id);
+}
+
 /* --- loading --------------------------------------------------------------------------------- */
 
 /* Notes our own receipts, also those that came back from members: after an old backup was restored

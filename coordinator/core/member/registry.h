@@ -80,6 +80,9 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall);
 struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
                                  const uint8_t id[static PV_NETWORK_ID_LEN]);
 
+/* Other limits from now on; borrowed. What is there already stays. */
+void pv_registry_set_limits(struct pv_registry *reg, const struct pv_netlimits_table *limits);
+
 /* Forgets a network whose rows are gone from the store. Its memory stays until done. */
 void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net);
 

@@ -149,6 +149,12 @@ static void handle_closed(struct pv_relaycore *r, const struct pv_relaycmd *cmd,
     pv_turns_stream_closed(r->turns, cmd->stream);
 }
 
+static void handle_policy(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
+{
+    (void)now;
+    pv_turns_set_policy(r->turns, cmd->policy);
+}
+
 static void handle_forget(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
     (void)cmd;
@@ -162,7 +168,7 @@ static void (*const handlers[PV_RELAYCMD_N])(struct pv_relaycore *r, const struc
     [PV_RELAYCMD_ONLINE] = handle_online, [PV_RELAYCMD_OFFLINE] = handle_offline,
     [PV_RELAYCMD_GONE] = handle_gone,     [PV_RELAYCMD_MESSAGE] = handle_message,
     [PV_RELAYCMD_ASK] = handle_ask,       [PV_RELAYCMD_CLOSED] = handle_closed,
-    [PV_RELAYCMD_FORGET] = handle_forget,
+    [PV_RELAYCMD_POLICY] = handle_policy, [PV_RELAYCMD_FORGET] = handle_forget,
 };
 
 bool pv_relaycore_is_handled(enum pv_relaycmd_kind kind)

@@ -27,10 +27,13 @@ struct pv_relaylink {
     uint32_t serial;
     bool wake_relay;
     _Atomic bool lost; /* something that must not be: the relay has to forget everything */
+    _Atomic(struct pv_turns_policy *)
+        policy; /* owned, beside the ring: no message can crowd it out */
 
     /* The relay's. */
     _Alignas(64) bool wake_control;
-    bool forgetting; /* the last command was of our own making */
+    bool forgetting;                  /* the last command was of our own making */
+    struct pv_turns_policy *policing; /* owned: of the last command; NULL: it was another */
 };
 
 int pv_relaylink_new(struct pv_relaylink **ret_link, const struct pv_relaylink_config *cfg)
@@ -41,6 +44,7 @@ int pv_relaylink_new(struct pv_relaylink **ret_link, const struct pv_relaylink_c
     if (l == NULL)
         return PV_ERR_NOMEM;
     memset(l, 0, sizeof(*l));
+    atomic_init(&l->policy, NULL);
     l->ring = cfg->bytes == 0 ? (size_t)PV_RELAYLINK_RING : cfg->bytes;
     l->auth = *cfg->auth;
     l->has_relay = cfg->has_relay;
@@ -61,6 +65,8 @@ struct pv_relaylink *pv_relaylink_free(struct pv_relaylink *l)
     if (l != NULL) {
         pv_ring_free(l->commands);
         pv_ring_free(l->news);
+        free(atomic_load_explicit(&l->policy, memory_order_acquire));
+        free(l->policing);
         pv_turnauth_done(&l->auth);
         free(l);
     }
@@ -172,6 +178,13 @@ void pv_relaylink_closed(struct pv_relaylink *l, uint64_t stream)
     push_or_mark_lost(l, &cmd);
 }
 
+/* One that the relay has not seen yet is out of date. */
+void pv_relaylink_set_policy(struct pv_relaylink *l, struct pv_turns_policy *policy)
+{
+    free(atomic_exchange_explicit(&l->policy, policy, memory_order_acq_rel));
+    l->wake_relay = true;
+}
+
 bool pv_relaylink_take_wake_relay(struct pv_relaylink *l)
 {
     bool wake = l->wake_relay;
@@ -207,6 +220,12 @@ void pv_relaylink_polled(struct pv_relaylink *l)
 int pv_relaylink_command(struct pv_relaylink *l, struct pv_relaycmd *ret_cmd)
 {
     struct pv_view record;
+    if (l->policing == NULL)
+        l->policing = atomic_exchange_explicit(&l->policy, NULL, memory_order_acq_rel);
+    if (l->policing != NULL) {
+        *ret_cmd = (struct pv_relaycmd){.kind = PV_RELAYCMD_POLICY, .policy = l->policing};
+        return PV_OK;
+    }
     if (pv_ring_peek(l->commands, &record) < 0) {
         /* Everything before the loss has been handled now, so forgetting comes at its place. */
         if (!atomic_load_explicit(&l->lost, memory_order_acquire))
@@ -221,11 +240,13 @@ int pv_relaylink_command(struct pv_relaylink *l, struct pv_relaycmd *ret_cmd)
     return PV_OK;
 }
 
-/* The command to forget was made up here and is in no ring. */
+/* The command to forget was made up here and is in no ring, and neither is a policy. */
 void pv_relaylink_taken(struct pv_relaylink *l)
 {
-    if (!l->forgetting)
+    if (l->policing == NULL && !l->forgetting)
         pv_ring_pop(l->commands);
+    free(l->policing);
+    l->policing = NULL;
     l->forgetting = false;
 }
 

@@ -16,6 +16,7 @@
 #include "base/pv.h"
 #include "coordinator/core/turn/relaystats.h"
 #include "coordinator/core/turn/turnauth.h"
+#include "coordinator/core/turn/turns.h"
 
 enum {
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
@@ -55,6 +56,8 @@ void pv_relaylink_message(struct pv_relaylink *l, uint64_t stream, const struct 
 void pv_relaylink_ask(struct pv_relaylink *l, uint64_t stream);
 /* The connection is gone. */
 void pv_relaylink_closed(struct pv_relaylink *l, uint64_t stream);
+/* What the operator changed. Takes it, a block of malloc(); the relay sees the last one. */
+void pv_relaylink_set_policy(struct pv_relaylink *l, struct pv_turns_policy *policy);
 /* Counts a message that was dropped because its connection takes no more. */
 void pv_relaylink_dropped(struct pv_relaylink *l);
 /* Does the relay have to be woken? The answer is yes once for all that was said since the last
@@ -82,17 +85,19 @@ enum pv_relaycmd_kind {
     PV_RELAYCMD_MESSAGE, /* a connection over TCP brought a STUN or TURN message */
     PV_RELAYCMD_ASK,     /* does this connection still hold an allocation? */
     PV_RELAYCMD_CLOSED,  /* this connection is gone */
+    PV_RELAYCMD_POLICY,  /* the operator has changed something */
     PV_RELAYCMD_FORGET,  /* all members and streams: a command about them got lost */
     PV_RELAYCMD_N,
 };
 struct pv_relaycmd {
     enum pv_relaycmd_kind kind;
-    uint32_t serial;                    /* ONLINE: of the nonce in the member's welcome */
-    uint64_t stream;                    /* MESSAGE, ASK, CLOSED: number of the connection */
-    struct pv_addr source;              /* MESSAGE: address of the client */
-    uint8_t net[PV_TURNAUTH_NET_LEN];   /* ONLINE, OFFLINE, GONE: network id */
-    uint8_t node[PV_TURNAUTH_NODE_LEN]; /* ONLINE, OFFLINE, GONE: the member's identity key */
-    struct pv_view data;                /* MESSAGE: in the ring, until taken() */
+    uint32_t serial;                      /* ONLINE: of the nonce in the member's welcome */
+    uint64_t stream;                      /* MESSAGE, ASK, CLOSED: number of the connection */
+    struct pv_addr source;                /* MESSAGE: address of the client */
+    uint8_t net[PV_TURNAUTH_NET_LEN];     /* ONLINE, OFFLINE, GONE: network id */
+    uint8_t node[PV_TURNAUTH_NODE_LEN];   /* ONLINE, OFFLINE, GONE: the member's identity key */
+    struct pv_view data;                  /* MESSAGE: in the ring, until taken() */
+    const struct pv_turns_policy *policy; /* POLICY: until taken() */
 };
 /* The oldest command. PV_ERR_AGAIN: none. */
 PV_MUST_CHECK int pv_relaylink_command(struct pv_relaylink *l, struct pv_relaycmd *ret_cmd);

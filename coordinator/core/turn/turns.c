@@ -13,8 +13,6 @@
 
 enum {
     WAYS_MAX = 1 << 18,   /* ours: 5-tuples, four times PV_TURNS_MEMBERS_MAX for static users */
-    PORT_LO = 49152,      /* RFC 8656 s7.2 */
-    PORT_HI = 65535,      /* RFC 8656 s7.2 */
     METHOD_MASK = 0x3eef, /* of a message type: all but the two bits of the class, RFC 8489 s5 */
     PASSWORD_MAX = 512,   /* ours: characters; with the name and realm it fits pv_turnauth_key() */
 };
@@ -54,13 +52,31 @@ static int take_users(struct pv_turns *t, const struct pv_turns_config *cfg)
     return PV_OK;
 }
 
+/* The part of the configuration that may change later goes the way that its changes go. */
+static void take_policy(struct pv_turns *t, const struct pv_turns_config *cfg)
+{
+    struct pv_turns_policy policy = {.per_user = cfg->limits.per_user,
+                                     .bandwidth = cfg->limits.bandwidth,
+                                     .port_lo = cfg->port_lo,
+                                     .port_hi = cfg->port_hi,
+                                     .n_allow = cfg->n_allow,
+                                     .n_nets = cfg->n_nets};
+    memcpy(policy.relay_public, cfg->relay_public, sizeof(policy.relay_public));
+    /* memcpy() from NULL is undefined even for no bytes. */
+    if (cfg->n_allow > 0)
+        memcpy(policy.allow, cfg->allow, cfg->n_allow * sizeof(policy.allow[0]));
+    if (cfg->n_nets > 0)
+        memcpy(policy.nets, cfg->nets, cfg->n_nets * sizeof(policy.nets[0]));
+    pv_turns_set_policy(t, &policy);
+}
+
 /* Copies the configuration. The virtual prefix is a ULA (RFC 4193) made of the coordinator's key,
  * so each node can compute the relayed address of any other without asking. */
 static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
 {
     uint8_t hash[PV_BLAKE2B_LEN];
     if (cfg->n_allow > PV_TURNS_ALLOW_MAX || cfg->n_own > PV_TURNS_OWN_MAX ||
-        cfg->port_hi < cfg->port_lo)
+        cfg->n_nets > PV_TURNS_NETS_MAX || cfg->port_hi < cfg->port_lo)
         return PV_ERR_LIMIT;
     pv_blake2b(hash, pv_view(cfg->coordinator_pk, PV_SIGN_PK_LEN), pv_view(NULL, 0),
                pv_view(NULL, 0));
@@ -68,23 +84,15 @@ static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
     memcpy(t->prefix + 1, hash, 5); /* as pv_turn_virtual_addr() */
     t->limits = (struct pv_turns_limits){
         .relays = or_default(cfg->limits.relays, 4096),
-        .per_user = or_default(cfg->limits.per_user, 128),
         .permissions = or_default(cfg->limits.permissions, 256),
         .channels = or_default(cfg->limits.channels, 1024),
-        .bandwidth = cfg->limits.bandwidth,
     };
-    t->port_lo = cfg->port_lo == 0 ? PORT_LO : cfg->port_lo;
-    t->port_hi = cfg->port_hi == 0 ? PORT_HI : cfg->port_hi;
     memcpy(t->relay_bind, cfg->relay_bind, sizeof(t->relay_bind));
-    memcpy(t->relay_public, cfg->relay_public, sizeof(t->relay_public));
     memcpy(t->relay_other, cfg->relay_other, sizeof(t->relay_other));
-    /* memcpy() from NULL is undefined even for no bytes. */
-    if (cfg->n_allow > 0)
-        memcpy(t->allow, cfg->allow, cfg->n_allow * sizeof(t->allow[0]));
     if (cfg->n_own > 0)
         memcpy(t->own, cfg->own, cfg->n_own * sizeof(t->own[0]));
-    t->rules = (struct pv_turnpeer_rules){
-        .allow = t->allow, .n_allow = cfg->n_allow, .own = t->own, .n_own = cfg->n_own};
+    t->rules = (struct pv_turnpeer_rules){.allow = t->allow, .own = t->own, .n_own = cfg->n_own};
+    take_policy(t, cfg);
     return take_users(t, cfg);
 }
 
@@ -98,8 +106,6 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
         return PV_ERR_NOMEM;
     t->rng = *rng;
     t->enabled = cfg->enabled;
-    t->nets = cfg->nets;
-    t->n_nets = cfg->n_nets;
     t->stuns = stuns;
     pv_heap_init(&t->timers);
     pv_turnauth_init(&t->auth, rng);

@@ -76,6 +76,17 @@ struct pv_turns_net {
     uint32_t bandwidth;
 };
 
+/* What the operator may change while it runs; zero as in the limits. */
+struct pv_turns_policy {
+    uint32_t per_user, bandwidth; /* as in pv_turns_limits */
+    uint16_t port_lo, port_hi;    /* the rest as in pv_turns_config */
+    struct pv_addr relay_public[2];
+    struct pv_prefix allow[PV_TURNS_ALLOW_MAX];
+    size_t n_allow;
+    struct pv_turns_net nets[PV_TURNS_NETS_MAX];
+    size_t n_nets;
+};
+
 struct pv_turns_config {
     bool enabled;                      /* false: Binding requests only */
     const uint8_t *coordinator_pk;     /* PV_SIGN_PK_LEN bytes, not kept */
@@ -92,7 +103,7 @@ struct pv_turns_config {
     const struct pv_addr *own; /* addresses of this machine, refused as peers, copied */
     size_t n_own;
     struct pv_turns_limits limits;
-    const struct pv_turns_net *nets; /* kept until free */
+    const struct pv_turns_net *nets; /* copied */
     size_t n_nets;                   /* <= PV_TURNS_NETS_MAX */
 };
 
@@ -104,6 +115,9 @@ PV_MUST_CHECK int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turn
                                struct pv_stuns *stuns, const struct pv_rng *rng);
 struct pv_turns *pv_turns_free(struct pv_turns *t); /* wipes; NULL is fine; returns NULL */
 
+/* Holds from now on, for the members and allocations that are there, too; permissions that were
+ * given stay until they expire. The counts of the policy are within their limits. */
+void pv_turns_set_policy(struct pv_turns *t, const struct pv_turns_policy *policy);
 /* Is it switched on? */
 bool pv_turns_enabled(const struct pv_turns *t);
 

@@ -12,6 +12,7 @@
  *   turns_relay.c   the way of relayed datagrams
  *   turns_request.c what each request does
  *   turns_open.c    what became of opening a relay socket
+ *   turns_policy.c  what the operator may change while it runs
  *   turns_member.c  members: online, offline, gone
  *   turns.c         making and freeing, the batch, time
  */
@@ -184,7 +185,7 @@ struct pv_turns {
     struct pv_turnauth auth;
     uint8_t prefix[8]; /* of virtual addresses */
     struct pv_turns_limits limits;
-    const struct pv_turns_net *nets; /* borrowed */
+    struct pv_turns_net nets[PV_TURNS_NETS_MAX];
     size_t n_nets;
     uint16_t port_lo, port_hi;                                     /* of relay sockets */
     struct pv_addr relay_bind[2], relay_public[2], relay_other[2]; /* as in pv_turns_config */
@@ -346,6 +347,11 @@ void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct 
                     pv_ns now);
 /* A datagram on a relay socket. */
 void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now);
+
+/* --- turns_policy.c -------------------------------------------------------------------------- */
+
+/* Bytes a second that a member of this network may have; 0: no limit. */
+uint32_t pv_tpolicy_bandwidth(const struct pv_turns *t, const uint8_t *net);
 
 /* --- turns_member.c -------------------------------------------------------------------------- */
 

@@ -43,16 +43,6 @@ void pv_tmember_forget(struct pv_turns *t, struct pv_tmember *m)
     free(m);
 }
 
-/* The network's own, else that of all. */
-static uint32_t bandwidth_of(const struct pv_turns *t, const uint8_t *net)
-{
-    for (size_t i = 0; i < t->n_nets; i++) {
-        if (memcmp(t->nets[i].net, net, PV_TURNAUTH_NET_LEN) == 0)
-            return t->nets[i].bandwidth;
-    }
-    return t->limits.bandwidth;
-}
-
 /* Name and password are derived again here rather than handed over by the control thread: both ends
  * have the same secret (turnauth.h), so secrets need not cross the ring. */
 static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
@@ -66,7 +56,7 @@ static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *nod
         return PV_ERR_NOMEM;
     }
     m->timer.kind = PV_TTIMER_MEMBER;
-    m->bandwidth = bandwidth_of(t, net);
+    m->bandwidth = pv_tpolicy_bandwidth(t, net);
     m->addr = virtual_addr(t, node);
     pv_tmember_id(net, &m->addr, m->id);
     memcpy(m->who, net, PV_TURNAUTH_NET_LEN);

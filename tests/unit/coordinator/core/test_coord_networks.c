@@ -218,6 +218,39 @@ static void a_new_secret_counts_at_once(void **state)
     cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
 }
 
+/* Limits hold for networks that are there, addresses for who comes next, and whoever creates needs
+ * no secret any more. */
+static void a_policy_holds_from_now_on(void **state)
+{
+    (void)state;
+    static const char *const stun[] = {"new.example:3478"};
+    static const struct pv_netlimits_table none = {.nets = NULL};
+    struct cw *w = begin(6, (struct pv_netlimits){.members = 1});
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 9);
+    struct cw_node bob = cw_node_make(w);
+    struct pv_ctl_item items[4];
+    expect_join(w, &invite, &bob, PV_CTL_E_FULL);
+    struct pv_coord_policy policy = {.open = true,
+                                     .stun = stun,
+                                     .n_stun = 1,
+                                     .net_limits = &none,
+                                     .relay = calloc(1, sizeof(struct pv_turns_policy))};
+    assert_non_null(policy.relay);
+    pv_coord_set_policy(w->coord, &policy);
+    cw_join(w, &invite, &bob, "bob");
+    struct cw_client *c = cw_connect(w, &bob);
+    struct pv_ctl_msg *welcome =
+        cw_ask(w, c, cw_hello(c, &bob, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    assert_int_equal(welcome->u.welcome.n_stun, 1);
+    assert_string_equal(welcome->u.welcome.stun[0], stun[0]);
+    pv_ctl_msg_free(welcome);
+    memset(w->secret, 0, sizeof(w->secret));
+    cw_make_network(w);
+    c = cw_login(w, &w->alice, NULL, PV_CTL_GUEST);
+    cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +260,7 @@ int main(void)
         cmocka_unit_test(rights_end_by_who_may_revoke),
         cmocka_unit_test(a_dropped_network_is_gone_with_what_was_under_way),
         cmocka_unit_test(a_new_secret_counts_at_once),
+        cmocka_unit_test(a_policy_holds_from_now_on),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/core/turn/relaycore.h"
@@ -161,6 +162,43 @@ static void without_a_relay_members_are_no_matter(void **state)
     pv_relaylink_free(w.link);
 }
 
+static struct pv_turns_policy *policy_of(uint32_t bandwidth)
+{
+    struct pv_turns_policy *policy = calloc(1, sizeof(*policy));
+    assert_non_null(policy);
+    policy->bandwidth = bandwidth;
+    return policy;
+}
+
+/* However full the ring is; one that was never read gives way to the next. */
+static void the_last_policy_arrives_once(void **state)
+{
+    (void)state;
+    struct world w;
+    struct pv_relaycmd cmd;
+    make(&w, true, 16384);
+    for (int i = 0; i < 1000; i++)
+        pv_relaylink_gone(w.link, NET, NODE);
+    (void)pv_relaylink_take_wake_relay(w.link);
+    pv_relaylink_set_policy(w.link, policy_of(1));
+    pv_relaylink_set_policy(w.link, policy_of(2));
+    assert_true(pv_relaylink_take_wake_relay(w.link));
+    for (int i = 0; i < 2; i++) { /* looking does not take it */
+        assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+        assert_int_equal(cmd.kind, PV_RELAYCMD_POLICY);
+        assert_int_equal(cmd.policy->bandwidth, 2);
+    }
+    pv_relaylink_taken(w.link);
+    assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+    assert_int_equal(cmd.kind, PV_RELAYCMD_GONE);
+    pv_relaylink_set_policy(w.link, policy_of(3)); /* this command is taken all the same */
+    pv_relaylink_taken(w.link);
+    assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+    assert_int_equal(cmd.policy->bandwidth, 3);
+    pv_relaylink_set_policy(w.link, policy_of(4));
+    pv_relaylink_free(w.link); /* with both */
+}
+
 static void every_command_has_its_handler(void **state)
 {
     (void)state;
@@ -181,6 +219,7 @@ int main(void)
         cmocka_unit_test(what_is_lost_all_the_same_makes_the_relay_forget_everything),
         cmocka_unit_test(news_come_back_and_answers_have_room_before_data),
         cmocka_unit_test(without_a_relay_members_are_no_matter),
+        cmocka_unit_test(the_last_policy_arrives_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

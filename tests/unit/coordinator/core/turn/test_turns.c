@@ -625,6 +625,36 @@ static void a_network_may_have_its_own_bandwidth(void **state)
     assert_int_equal(passed, 200000 / 400);
 }
 
+/* How many of 600 messages of 400 bytes pass at once. */
+static size_t count_passed(struct tw *w, struct tw_client *a)
+{
+    static char text[401];
+    struct pv_addr to = tw_virtual(2);
+    size_t passed = 0;
+    memset(text, 'x', 400);
+    for (int i = 0; i < 600; i++)
+        passed += tw_send(w, a, &to, text, false) ? 1 : 0;
+    return passed;
+}
+
+/* Members that are there have the new limits, and so have those who come. */
+static void a_policy_takes_effect_at_once(void **state)
+{
+    (void)state;
+    static struct pv_turns_policy policy = {.nets = {{.bandwidth = 100000}}, .n_nets = 1};
+    struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.bandwidth = 65536}});
+    struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
+    (void)b;
+    assert_int_equal(count_passed(w, &a), 65536 / 400);
+    memcpy(policy.nets[0].net, TW_NET, sizeof(policy.nets[0].net));
+    pv_turns_set_policy(w->turns, &policy);
+    w->now += PV_S(10);
+    assert_int_equal(count_passed(w, &a), 100000 / 400);
+    policy = (struct pv_turns_policy){.bandwidth = 0};
+    pv_turns_set_policy(w->turns, &policy);
+    assert_int_equal(count_passed(w, &a), 600);
+}
+
 static void drops_are_counted_by_their_reason(void **state)
 {
     (void)state;
@@ -692,6 +722,7 @@ int main(void)
         cmocka_unit_test(wrong_credentials_are_refused),
         cmocka_unit_test(a_member_gets_no_real_address),
         cmocka_unit_test(a_disabled_relay_says_nothing),
+        cmocka_unit_test(a_policy_takes_effect_at_once),
         cmocka_unit_test(drops_are_counted_by_their_reason),
         cmocka_unit_test(ten_thousand_allocations_come_and_go),
         cmocka_unit_test(a_batch_answers_each_of_its_datagrams),
