@@ -61,36 +61,18 @@ static int make_own(const char *file, const struct pv_coordset *set,
 
 /* --- files ----------------------------------------------------------------------------------- */
 
-/* Stays zero for a file that is missing, so one that vanishes or appears has changed too. */
-static void take_stamp(const char *file, struct pv_coordcert_stamp *stamp)
+static void take_stamps(const struct pv_coordcert *c, struct pv_filestamp stamps[static 2])
 {
-    struct stat st;
-    memset(stamp, 0, sizeof(*stamp));
-    if (stat(file, &st) < 0)
-        return;
-    stamp->inode = st.st_ino;
-    stamp->size = st.st_size;
-    stamp->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-}
-
-/* The inode counts too: a renewal writes another file and renames it, perhaps of the same size
- * within one tick of the clock. */
-static bool same_stamp(const struct pv_coordcert_stamp *a, const struct pv_coordcert_stamp *b)
-{
-    return a->inode == b->inode && a->size == b->size && a->mtime_ns == b->mtime_ns;
-}
-
-static void take_stamps(const struct pv_coordcert *c, struct pv_coordcert_stamp stamps[static 2])
-{
-    take_stamp(c->cert_file, &stamps[0]);
-    take_stamp(c->key_file, &stamps[1]);
+    stamps[0] = pv_filestamp_of(c->cert_file);
+    stamps[1] = pv_filestamp_of(c->key_file);
 }
 
 bool pv_coordcert_changed(const struct pv_coordcert *cert)
 {
-    struct pv_coordcert_stamp now[2];
+    struct pv_filestamp now[2];
     take_stamps(cert, now);
-    return !same_stamp(&now[0], &cert->read[0]) || !same_stamp(&now[1], &cert->read[1]);
+    return !pv_filestamp_equal(&now[0], &cert->read[0]) ||
+           !pv_filestamp_equal(&now[1], &cert->read[1]);
 }
 
 /* A damaged file of our own has another cure than one of the operator's. */

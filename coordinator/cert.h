@@ -8,9 +8,8 @@
 #ifndef PV_COORD_CERT_H
 #define PV_COORD_CERT_H
 
-#include <sys/types.h>
-
 #include "base/pv.h"
+#include "coordinator/filestamp.h"
 #include "coordinator/settings/settings.h"
 #include "sys/net/tls.h"
 
@@ -19,20 +18,13 @@ enum {
     PV_COORDCERT_SOON_S = 14 * 86400, /* ours: seconds before its end that people are warned */
 };
 
-/* Identifies one version of a file: another stamp means that the file has changed. */
-struct pv_coordcert_stamp {
-    ino_t inode;
-    off_t size;
-    int64_t mtime_ns;
-};
-
 struct pv_coordcert {
     char cert_file[PATH_MAX];
     char key_file[PATH_MAX];
     bool own;               /* tls.pem */
     struct pv_tls_ctx *ctx; /* owned */
     struct pv_tls_cert is;  /* of ctx */
-    struct pv_coordcert_stamp read[2];
+    struct pv_filestamp read[2];
 };
 
 /*

@@ -102,7 +102,7 @@ static int restore(struct pv_coordset *set)
 /* Asks it. 0 and the document, which is no error; or the exit code, the reason printed. */
 static int ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc, int *ret_status)
 {
-    char why[512];
+    char why[700];
     json_t *doc = NULL;
     int r = request == NULL ? PV_ERR_NOMEM
                             : pv_ctlsock_ask(set->state, request, &doc, why, sizeof(why));
@@ -122,7 +122,7 @@ static int ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc,
     if (code != NULL) {
         const char *text = json_string_value(json_object_get(doc, "message"));
         bool unknown = strcmp(code, "unknown_network") == 0;
-        snprintf(why, sizeof(why), "%.300s%s", text == NULL ? code : text,
+        snprintf(why, sizeof(why), "%.600s%s", text == NULL ? code : text,
                  unknown || strcmp(code, "bad_request") == 0
                      ? ": `p2pvpn-coordinator networks` lists their ids"
                      : "");
@@ -250,6 +250,36 @@ static int rotate(struct pv_coordset *set)
     return status == PV_ERR_NOT_FOUND ? rotate_alone(set) : code;
 }
 
+static void print_names(const char *what, const json_t *list)
+{
+    const json_t *name;
+    size_t i;
+    json_array_foreach(list, i, name)
+    {
+        printf("%s %s%s", i == 0 ? what : "", json_string_value(name),
+               i + 1 == json_array_size(list) ? "\n" : ",");
+    }
+}
+
+static int reload(const struct pv_coordset *set)
+{
+    json_t *doc = NULL;
+    int status = 0;
+    int code = ask(set, json_pack("{s:s}", "do", "reload"), &doc, &status);
+    if (code != PV_COORDEXIT_DONE)
+        return code;
+    if (set->json)
+        return print_json(doc);
+    const json_t *changed = json_object_get(doc, "changed");
+    const json_t *restart = json_object_get(doc, "restart");
+    printf("read %s%s\n", json_string_value(json_object_get(doc, "file")),
+           json_array_size(changed) + json_array_size(restart) == 0 ? ": nothing has changed" : "");
+    print_names("changed:", changed);
+    print_names("waits for a restart:", restart);
+    json_decref(doc);
+    return PV_COORDEXIT_DONE;
+}
+
 int pv_coord_command(struct pv_coordset *set)
 {
     switch (set->action) {
@@ -259,6 +289,8 @@ int pv_coord_command(struct pv_coordset *set)
         return drop(set);
     case PV_COORDSET_SECRET:
         return rotate(set);
+    case PV_COORDSET_RELOAD:
+        return reload(set);
     case PV_COORDSET_BACKUP:
         return backup(set);
     default:

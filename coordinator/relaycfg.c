@@ -82,6 +82,16 @@ static void set_first(struct pv_addr slots[static 2], const struct pv_addr *a)
     slot->port = 0;
 }
 
+/* What clients are told, where it is an address and no name. */
+static void take_public(const struct pv_coordset *set, struct pv_addr slots[static 2])
+{
+    for (size_t i = 0; i < set->n_public; i++) {
+        struct pv_addr a;
+        if (pv_addr_parse_ip(set->public[i].host, &a) == PV_OK)
+            set_first(slots, &a);
+    }
+}
+
 /* Relay sockets are bound to a listening address that is a real one, and clients are told that or,
  * behind a 1:1 NAT, --public; else both follow from the client's or the machine's addresses. */
 static void take_addresses(struct pv_relaycfg *c, const struct pv_coordset *set)
@@ -95,11 +105,10 @@ static void take_addresses(struct pv_relaycfg *c, const struct pv_coordset *set)
     }
     for (size_t i = 0; i < set->n_public; i++) {
         struct pv_addr a;
-        if (pv_addr_parse_ip(set->public[i].host, &a) < 0)
-            continue;
-        add_own(c, &a);
-        set_first(c->cfg.relay_public, &a);
+        if (pv_addr_parse_ip(set->public[i].host, &a) == PV_OK)
+            add_own(c, &a);
     }
+    take_public(set, c->cfg.relay_public);
     for (size_t i = 0; i < set->n_alt; i++)
         add_own(c, &set->alt[i]);
     if (pv_net_addrs(addrs, ADDRS_MAX, &n) < 0)
@@ -160,6 +169,22 @@ int pv_relaycfg_new(struct pv_relaycfg **ret_cfg, const struct pv_coordset *set,
     take_addresses(c, set);
     *ret_cfg = c;
     return PV_OK;
+}
+
+void pv_relaycfg_policy(const struct pv_coordset *set, struct pv_turns_policy *ret_policy)
+{
+    const struct pv_coordset_relay *r = &set->relay;
+    *ret_policy = (struct pv_turns_policy){.per_user = r->per_user,
+                                           .bandwidth = r->bandwidth,
+                                           .port_lo = r->port_lo,
+                                           .port_hi = r->port_hi,
+                                           .n_allow = r->n_allow,
+                                           .n_nets = set->limits.n};
+    _Static_assert(sizeof(ret_policy->allow) == sizeof(r->allow), "all of them fit");
+    memcpy(ret_policy->allow, r->allow, sizeof(ret_policy->allow));
+    _Static_assert(sizeof(ret_policy->nets) == sizeof(set->limits.relay), "all of them fit");
+    memcpy(ret_policy->nets, set->limits.relay, sizeof(ret_policy->nets));
+    take_public(set, ret_policy->relay_public);
 }
 
 const struct pv_turns_config *pv_relaycfg_get(const struct pv_relaycfg *cfg)

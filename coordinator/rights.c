@@ -19,7 +19,7 @@
 
 enum {
     LOW_PORTS = 1024, /* below: CAP_NET_BIND_SERVICE (ip(7), ip_unprivileged_port_start) */
-    PATHS_MAX = 8,
+    PATHS_MAX = 10,
 };
 
 static uint64_t bit(unsigned cap)
@@ -102,16 +102,6 @@ static int give_directory(const char *state, const struct pv_confine_user *user)
     return r;
 }
 
-/* Names of files count from where the program was started; it changes to the state directory. */
-static void make_absolute(char path[static PATH_MAX])
-{
-    char cwd[PATH_MAX / 2], whole[PATH_MAX];
-    if (path[0] == '\0' || path[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL)
-        return;
-    if (snprintf(whole, sizeof(whole), "%s/%.2000s", cwd, path) < (int)sizeof(whole))
-        snprintf(path, PATH_MAX, "%s", whole);
-}
-
 static bool is_low(const struct pv_addr *addr)
 {
     return addr->port > 0 && addr->port < LOW_PORTS;
@@ -171,8 +161,6 @@ int pv_rights_enter(struct pv_rights *ret_rights, struct pv_coordset *set,
     if (r < 0)
         return fail(r, ret_error, "state directory", set->state,
                     "check owner, mode and mount, or choose another --state");
-    make_absolute(set->tls_cert);
-    make_absolute(set->tls_key);
     r = become(&rights, set);
     if (r < 0)
         return fail(r, ret_error, "become user", rights.user.name,
@@ -198,9 +186,25 @@ static size_t add_directories(const char *file, char dirs[static 2][PATH_MAX],
     return n;
 }
 
-static int confine_files(const struct pv_coordset *set, int *ret_landlock)
+/* The configuration is read again. Who may read every file gets no directory full of keys for it: a
+ * file that was replaced since is read after a restart. */
+static size_t add_config(const struct pv_coordset *set, bool reads_all,
+                         char dirs[static 2][PATH_MAX], struct pv_confine_path *paths)
 {
-    char cert[2][PATH_MAX], key[2][PATH_MAX];
+    char path[PATH_MAX];
+    if (set->config == NULL)
+        return 0;
+    pv_coordset_path(set, set->config, path);
+    if (!reads_all)
+        return add_directories(path, dirs, paths);
+    memcpy(dirs[0], path, sizeof(path));
+    paths[0] = (struct pv_confine_path){dirs[0], PV_CONFINE_READ};
+    return 1;
+}
+
+static int confine_files(const struct pv_coordset *set, bool reads_all, int *ret_landlock)
+{
+    char cert[2][PATH_MAX], key[2][PATH_MAX], config[2][PATH_MAX];
     struct pv_confine_path paths[PATHS_MAX] = {
         {set->state, PV_CONFINE_READ | PV_CONFINE_WRITE},
         {"/proc/self", PV_CONFINE_READ},     /* the metrics of this process */
@@ -210,6 +214,7 @@ static int confine_files(const struct pv_coordset *set, int *ret_landlock)
     size_t n = 4;
     n += add_directories(set->tls_cert, cert, paths + n);
     n += add_directories(set->tls_key, key, paths + n);
+    n += add_config(set, reads_all, config, paths + n);
     /* Whoever started it may want to be told how it is (sd_notify), by an abstract socket. */
     const char *notify = getenv("NOTIFY_SOCKET");
     unsigned deny = PV_CONFINE_NO_TCP_BIND | PV_CONFINE_NO_TCP_CONNECT | PV_CONFINE_NO_SIGNALS |
@@ -225,7 +230,7 @@ int pv_rights_close(struct pv_rights *rights, const struct pv_coordset *set,
     struct pv_confine_report report;
     int r = pv_confine_no_new_privs();
     if (r == PV_OK)
-        r = confine_files(set, &rights->landlock);
+        r = confine_files(set, (rights->keep & bit(CAP_DAC_READ_SEARCH)) != 0, &rights->landlock);
     if (r == PV_ERR_UNSUPPORTED) {
         rights->keep &= ~bit(CAP_DAC_READ_SEARCH);
         r = PV_OK;

@@ -138,14 +138,14 @@ static json_t *make_report(void *ctx, pv_ns now)
         .rights = s->rights->text,
         .handshakes = s->gate.n,
         .tls_refused = s->gate_refused,
-        .relay_on = !s->relay_set->off,
+        .relay_on = !s->set->relay.off,
         .relay = pv_coord_relay_stats(s->coord),
         .store = {.failed = s->store_failures,
                   .error = s->store_error[0] == '\0' ? NULL : s->store_error},
     };
     _Static_assert((int)PV_TURNS_USERS_MAX == (int)PV_RELAYSTAT_USERS, "each has a place");
-    for (; r.n_users < s->relay_set->n_users; r.n_users++)
-        r.users[r.n_users] = s->relay_set->users[r.n_users].name;
+    for (; r.n_users < s->set->relay.n_users; r.n_users++)
+        r.users[r.n_users] = s->set->relay.users[r.n_users].name;
     memcpy(addrs, s->addresses, sizeof(addrs));
     for (char *a = strtok_r(addrs, " ", &rest); a != NULL && r.n_addrs < PV_REPORT_ADDRS_MAX;
          a = strtok_r(NULL, " ", &rest))
@@ -174,38 +174,36 @@ static void open_status(struct pv_coordserver *s)
 
 /* --- the turn -------------------------------------------------------------------------------- */
 
-/* Tells the core the pin, which nodes compare instead of asking an authority, and the addresses of
- * TLS. */
-static void announce_cert(struct pv_coordserver *s)
+/* Nodes compare the pin instead of asking an authority. */
+void pv_server_tell_tls(struct pv_coordserver *s)
 {
-    struct pv_ctl_tls tls = {.n = s->tls_addrs.n, .addrs = s->tls_addrs.texts};
-    char pin[PV_KEY_TEXT_BUF];
+    const struct pv_coordurl_list *addrs = s->reloaded == NULL ? &s->tls_addrs : &s->reloaded->tls;
+    struct pv_ctl_tls tls = {.n = addrs->n, .addrs = addrs->texts};
     memcpy(tls.pin, s->cert.is.pin, sizeof(tls.pin));
     pv_coord_set_tls(s->coord, &tls);
-    pv_log(s->log, PV_LOG_INFO, "tls certificate=%.200s pin=%s", s->cert.cert_file,
-           pv_key_format(tls.pin, pin));
-    s->cert_warn_at = 0;
 }
 
-/* SIGHUP and a changed file lead here. */
-static void reload_cert(struct pv_coordserver *s)
+void pv_server_log_cert(struct pv_coordserver *s)
 {
-    char error[PV_COORDCERT_ERROR_MAX];
-    if (pv_coordcert_reload(&s->cert, error) == PV_OK)
-        announce_cert(s);
-    else
-        pv_log(s->log, PV_LOG_WARN, "%s: the certificate in use stays", error);
+    char pin[PV_KEY_TEXT_BUF];
+    pv_log(s->log, PV_LOG_INFO, "tls certificate=%.200s pin=%s", s->cert.cert_file,
+           pv_key_format(s->cert.is.pin, pin));
+    s->cert_warn_at = 0;
 }
 
 /* Certificates are renewed by other programs, and run out. Looking is a stat() a minute; a warning
  * comes once a day. */
 static void look_at_cert(struct pv_coordserver *s, pv_ns now)
 {
-    char text[PV_COORDCERT_ERROR_MAX];
+    char text[PV_COORDCERT_ERROR_MAX] = "";
     if (now >= s->cert_look_at) {
         s->cert_look_at = now + PV_S(CERT_LOOK_S);
-        if (pv_coordcert_changed(&s->cert))
-            reload_cert(s);
+        if (pv_coordcert_changed(&s->cert) && pv_coordcert_reload(&s->cert, text) == PV_OK) {
+            pv_server_tell_tls(s);
+            pv_server_log_cert(s);
+        } else if (text[0] != '\0') {
+            pv_log(s->log, PV_LOG_WARN, "%s: the certificate in use stays", text);
+        }
     }
     if (now < s->cert_warn_at)
         return;
@@ -215,16 +213,17 @@ static void look_at_cert(struct pv_coordserver *s, pv_ns now)
         pv_log(s->log, PV_LOG_WARN, "%s", text);
 }
 
-/* The first SIGTERM or SIGINT begins an orderly end, later ones do not hurry it; SIGHUP reads the
- * certificate. */
+/* The first SIGTERM or SIGINT begins an orderly end, later ones do not hurry it. SIGHUP reads the
+ * settings again; the log says what came of it. */
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
+    char error[PV_COORDSERVER_ERROR_MAX];
     int signal = 0;
     (void)ready;
     while (pv_signals_read(s->signals, &signal) == PV_OK) {
-        if (signal == SIGHUP)
-            reload_cert(s);
+        if (signal == SIGHUP && s->end_by == 0)
+            (void)!pv_server_reload(s, error);
         if (signal == SIGHUP || s->end_by != 0)
             continue;
         pv_log(s->log, PV_LOG_INFO, "ending signal=%d", signal);
@@ -350,7 +349,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     s->coord = parts->coord;
     s->store = parts->store;
     s->state = set->state;
-    s->relay_set = &set->relay;
+    s->set = set;
     s->rights = parts->rights;
     s->signals = -1;
     pv_coordurl_tls(set, &s->tls_addrs);
@@ -379,7 +378,9 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
         pv_coordserver_free(s);
         return r;
     }
-    announce_cert(s);
+    pv_server_note_passwords(s);
+    pv_server_tell_tls(s);
+    pv_server_log_cert(s);
     open_status(s);
     pv_server_open_ctl(s);
     *ret_server = s;
@@ -394,6 +395,7 @@ const char *pv_coordserver_addresses(const struct pv_coordserver *server)
 void pv_coordserver_run(struct pv_coordserver *server, struct pv_supervisor *supervisor)
 {
     const struct pv_loop_owner owner = {.turn = run_turn, .ctx = server};
+    server->supervisor = supervisor;
     pv_supervisor_ready(supervisor, server->loop);
     pv_loop_run(server->loop, &owner);
     pv_supervisor_leave_loop(supervisor);
@@ -435,6 +437,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
         pv_loop_free(s->loop);
     pv_coordcert_done(&s->cert);
     pv_tlsgate_done(&s->gate);
+    free(s->reloaded);
     free(s);
     return NULL;
 }

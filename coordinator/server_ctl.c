@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the operator asks of the running coordinator by its control socket. An answer is
  * {"version":1, …}, or {"version":1,"error":CODE,"message":…}. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,6 +123,34 @@ static json_t *rotate_secret(struct pv_coordserver *s)
     return json_pack("{s:i}", "version", PV_REPORT_VERSION);
 }
 
+/* --- settings -------------------------------------------------------------------------------- */
+
+/* Takes "a, b, c" apart. */
+static json_t *names_json(const char *names)
+{
+    json_t *list = json_array();
+    while (*names != '\0') {
+        const char *end = strstr(names, ", ");
+        size_t len = end == NULL ? strlen(names) : (size_t)(end - names);
+        json_array_append_new(list, json_stringn(names, len));
+        names += len + (end == NULL ? 0 : 2);
+    }
+    return list;
+}
+
+static json_t *reload(struct pv_coordserver *s)
+{
+    char error[PV_COORDSERVER_ERROR_MAX], path[PATH_MAX];
+    char text[PV_COORDSERVER_ERROR_MAX + 32];
+    if (pv_server_reload(s, error) < 0) {
+        snprintf(text, sizeof(text), "nothing is changed: %s", error);
+        return error_json("settings", text);
+    }
+    return json_pack("{s:i, s:s, s:o, s:o}", "version", PV_REPORT_VERSION, "file",
+                     pv_coordset_path(s->set, s->set->config, path), "changed",
+                     names_json(s->reloaded->changed), "restart", names_json(s->reloaded->waiting));
+}
+
 /* --- the socket ------------------------------------------------------------------------------ */
 
 static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
@@ -134,6 +163,8 @@ static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
         pv_ctlsock_answer(&s->ctl, id, networks_json(s, request, now));
     else if (what != NULL && strcmp(what, "secret") == 0)
         pv_ctlsock_answer(&s->ctl, id, rotate_secret(s));
+    else if (what != NULL && strcmp(what, "reload") == 0)
+        pv_ctlsock_answer(&s->ctl, id, reload(s));
     else
         pv_ctlsock_answer(&s->ctl, id, error_json("bad_request", "unknown request"));
 }
@@ -146,7 +177,8 @@ void pv_server_open_ctl(struct pv_coordserver *s)
     int r = pv_ctlsock_open(&s->ctl, s->loop, s->state);
     if (r < 0)
         pv_log(s->log, PV_LOG_WARN,
-               "`p2pvpn-coordinator networks`, `drop` and `secret` will not work: %.200s: %s",
+               "`p2pvpn-coordinator networks`, `drop`, `secret` and `reload` will not work: "
+               "%.200s: %s",
                s->ctl.path,
                r == PV_ERR_NO_SPACE ? "the path is too long for a socket" : pv_strstatus(r));
 }

@@ -6,6 +6,7 @@
  *   server_peers.c   connections: accepted, read, written, closed
  *   server_listen.c  the sockets that are listened on
  *   server.c         making and freeing, the turn, the threads beside it, status, certificate
+ *   server_reload.c  the settings read again
  *   server_ctl.c     what the operator asks for; it and server.c call each other
  */
 #ifndef PV_SERVER_INT_H
@@ -18,6 +19,7 @@
 #include "coordinator/metricsock.h"
 #include "coordinator/peerio.h"
 #include "coordinator/relay.h"
+#include "coordinator/reload.h"
 #include "coordinator/server.h"
 #include "coordinator/statussock.h"
 #include "coordinator/stunudp.h"
@@ -61,17 +63,20 @@ struct pv_coordserver {
     struct pv_relay *relay;
     struct pv_watch *relay_watch;
     struct pv_coordcert cert;
-    struct pv_coordurl_list tls_addrs;         /* told to nodes */
-    pv_ns cert_look_at;                        /* next look at the certificate's files */
-    pv_ns cert_warn_at;                        /* next warning about its dates, if there is cause */
-    struct pv_tlsgate gate;                    /* TLS handshakes under way */
-    uint64_t gate_refused;                     /* handshakes that the gate turned away */
-    pv_ns end_by;                              /* end of an orderly end; 0: not ending */
-    char addresses[PV_COORDSERVER_TEXT_MAX];   /* list of the addresses that are served */
-    const char *state;                         /* directory; borrowed */
-    const struct pv_coordset_relay *relay_set; /* borrowed */
-    const struct pv_rights *rights;            /* borrowed */
-    pv_ns started;                             /* the uptime counts from here */
+    struct pv_coordurl_list tls_addrs;       /* told to nodes */
+    pv_ns cert_look_at;                      /* next look at the certificate's files */
+    pv_ns cert_warn_at;                      /* next warning about its dates, if there is cause */
+    struct pv_tlsgate gate;                  /* TLS handshakes under way */
+    uint64_t gate_refused;                   /* handshakes that the gate turned away */
+    pv_ns end_by;                            /* end of an orderly end; 0: not ending */
+    char addresses[PV_COORDSERVER_TEXT_MAX]; /* list of the addresses that are served */
+    const char *state;                       /* directory; borrowed */
+    const struct pv_coordset *set;           /* of now: that of the start, borrowed, or: */
+    struct pv_coordreload *reloaded;         /* owned; NULL: never */
+    struct pv_filestamp passwords[PV_TURNS_USERS_MAX]; /* of the relay's users, as they are used */
+    struct pv_supervisor *supervisor;                  /* borrowed; NULL: nobody */
+    const struct pv_rights *rights;                    /* borrowed */
+    pv_ns started;                                     /* the uptime counts from here */
     struct pv_statussock status;
     struct pv_ctlsock ctl;
     struct pv_metricsock metrics;
@@ -109,6 +114,20 @@ void pv_server_explain_listen(const struct pv_addr *addr, const char *option, in
 /* Gives an operation, which it takes, to the store; and all that the core has. */
 void pv_server_submit(struct pv_coordserver *s, struct pv_storeop *op, pv_ns now);
 void pv_server_submit_all(struct pv_coordserver *s, pv_ns now);
+
+/* Tells the core the certificate in use and the addresses of TLS, for nodes that come. */
+void pv_server_tell_tls(struct pv_coordserver *s);
+/* Logs a certificate that was read; its dates are looked at soon. */
+void pv_server_log_cert(struct pv_coordserver *s);
+
+/* --- server_reload.c ------------------------------------------------------------------------- */
+
+/* To be called when the rights are given up: what is looked at later is looked at with the same. */
+void pv_server_note_passwords(struct pv_coordserver *s);
+/* Reads all settings and files again, and only then changes anything; logs what came of it. A
+ * negative status and ret_error: nothing has changed. */
+PV_MUST_CHECK int pv_server_reload(struct pv_coordserver *s,
+                                   char ret_error[static PV_COORDSERVER_ERROR_MAX]);
 
 /* --- server_ctl.c ---------------------------------------------------------------------------- */
 

@@ -579,12 +579,14 @@ static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
 {
     struct daemon *d = ctx;
     const char *file = d->config != NULL ? d->config : DEFAULT_CONFIG;
+    pv_supervisor_reloading(&d->supervisor);
     *ret_done = (struct pv_engine_reloaded){
         .file = file, .changed = d->reload.keys.changed, .waiting = d->reload.keys.waiting};
     if (pv_reload_settings(&d->settings, file, d->config == NULL, d->reload.error,
                            &d->reload.keys) < 0) {
         pv_log(&d->log, PV_LOG_ERROR, "what=\"nothing is changed\" why=\"%s\"", d->reload.error);
         ret_done->error = d->reload.error;
+        pv_supervisor_reloaded(&d->supervisor);
         return false;
     }
     if (d->reload.keys.waiting[0] != '\0')

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "sys/file/file.h"
@@ -21,6 +22,7 @@ const char pv_coordset_usage[] =
     "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE] [--json]\n"
     "       p2pvpn-coordinator status [--state DIR] [--json]\n"
     "       p2pvpn-coordinator metrics [--state DIR]\n"
+    "       p2pvpn-coordinator reload [--state DIR] [--json]\n"
     "       p2pvpn-coordinator networks [--state DIR] [--names] [--json]\n"
     "       p2pvpn-coordinator drop NETWORK [--state DIR] [--json]\n"
     "       p2pvpn-coordinator secret rotate [--state DIR] [--public ADDR] [--config FILE] "
@@ -31,6 +33,9 @@ const char pv_coordset_usage[] =
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
     "  status          what the running coordinator does: connections, relay, limits, store\n"
     "  metrics         the same and more, as text for Prometheus\n"
+    "  reload          the running one reads its configuration again: all of it or, after a "
+    "mistake,\n"
+    "                  nothing; says what has changed and what waits for a restart\n"
     "  networks        ids, sizes and last use of the networks here; --names: what they are "
     "called\n"
     "  drop NETWORK    ends a network here, by its id: forgets it and sends its nodes away\n"
@@ -328,13 +333,25 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
     return r;
 }
 
+const char *pv_coordset_path(const struct pv_coordset *set, const char *file,
+                             char ret_path[static PATH_MAX])
+{
+    bool relative = file[0] != '\0' && file[0] != '/' && set->dir[0] != '\0';
+    size_t n = relative ? strlen(set->dir) : 0;
+    if (n + strlen(file) + 2 > PATH_MAX)
+        n = 0; /* too long for any file: it is not found */
+    memcpy(ret_path, set->dir, n);
+    snprintf(ret_path + n, PATH_MAX - n, "%s%s", n > 0 ? "/" : "", file);
+    return ret_path;
+}
+
 /* The default file may be missing; one that was named must be there. */
 static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
                      char ret_error[static PV_COORDSET_ERROR_MAX])
 {
-    char *text = NULL;
+    char *text = NULL, path[PATH_MAX];
     size_t len = 0;
-    int r = pv_file_read(file, PV_INI_FILE_MAX, &text, &len);
+    int r = pv_file_read(pv_coordset_path(set, file, path), PV_INI_FILE_MAX, &text, &len);
     if (r == PV_ERR_NOT_FOUND && !must_exist)
         return PV_OK;
     if (r == PV_OK)
@@ -453,6 +470,7 @@ static const struct action {
     {"secret", PV_COORDSET_SECRET, "rotate", true, false},
     {"backup", PV_COORDSET_BACKUP, "FILE", true, true},
     {"restore", PV_COORDSET_RESTORE, "FILE", true, true},
+    {"reload", PV_COORDSET_RELOAD, NULL, true, true},
     {"--check", PV_COORDSET_CHECK, NULL, false, false},
     {"--version", PV_COORDSET_VERSION, NULL, false, true},
     {"--help", PV_COORDSET_HELP, NULL, false, true},
@@ -517,21 +535,28 @@ static int check_action(const struct pv_coordset *set, const struct action *acti
                      "is missing; see p2pvpn-coordinator --help");
 }
 
-/* status and metrics ask the running coordinator, which has read its configuration: here only
- * --state counts, and a broken file does not keep them from working. */
-int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
-                     char ret_error[static PV_COORDSET_ERROR_MAX])
+static void make_absolute(const struct pv_coordset *set, char file[static PATH_MAX])
 {
-    struct command_line c = {.set = ret_set};
-    memset(ret_set, 0, sizeof(*ret_set));
-    snprintf(ret_set->state, sizeof(ret_set->state), "%s", PV_COORDSET_STATE);
+    char path[PATH_MAX];
+    memcpy(file, pv_coordset_path(set, file, path), PATH_MAX);
+}
+
+/* set->dir is known. status and metrics ask the running coordinator, which has read its
+ * configuration: there only --state counts, and a broken file does not keep them from working. */
+static int load(struct pv_coordset *set, int argc, char **argv,
+                char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    struct command_line c = {.set = set};
+    set->argc = argc;
+    set->argv = argv;
+    snprintf(set->state, sizeof(set->state), "%s", PV_COORDSET_STATE);
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
         const struct command_option *option = find_option(arg);
         const char *value = option == NULL ? NULL : value_of(argc, argv, &i);
         int r = PV_OK;
         if (option == NULL)
-            r = take_switch(ret_set, arg, ret_error);
+            r = take_switch(set, arg, ret_error);
         else if (value == NULL)
             r = bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", arg, "its value is missing");
         else
@@ -539,12 +564,32 @@ int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
         if (r < 0)
             return r;
     }
-    const struct action *action = find_action(ret_set->action);
-    int r = check_action(ret_set, action, ret_error);
+    const struct action *action = find_action(set->action);
+    int r = check_action(set, action, ret_error);
     if (r < 0 || (action != NULL && action->alone))
         return r;
-    return load_file(ret_set, c.config == NULL ? PV_COORDSET_CONFIG : c.config, c.config != NULL,
-                     ret_error);
+    set->config = c.config == NULL ? PV_COORDSET_CONFIG : c.config;
+    r = load_file(set, set->config, c.config != NULL, ret_error);
+    make_absolute(set, set->tls_cert);
+    make_absolute(set, set->tls_key);
+    return r;
+}
+
+int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
+                     char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    memset(ret_set, 0, sizeof(*ret_set));
+    if (getcwd(ret_set->dir, sizeof(ret_set->dir)) == NULL)
+        ret_set->dir[0] = '\0'; /* names count from wherever we are */
+    return load(ret_set, argc, argv, ret_error);
+}
+
+int pv_coordset_reload(struct pv_coordset *ret_set, const struct pv_coordset *old,
+                       char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    memset(ret_set, 0, sizeof(*ret_set));
+    memcpy(ret_set->dir, old->dir, sizeof(ret_set->dir));
+    return load(ret_set, old->argc, old->argv, ret_error);
 }
 
 /* Port 0 is the kernel's choice and cannot be told to anybody. */

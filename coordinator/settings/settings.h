@@ -37,6 +37,7 @@ enum pv_coordset_action {
     PV_COORDSET_SECRET,   /* secret rotate */
     PV_COORDSET_BACKUP,   /* the backup subcommand */
     PV_COORDSET_RESTORE,  /* the restore subcommand */
+    PV_COORDSET_RELOAD,   /* the reload subcommand */
     PV_COORDSET_CHECK,    /* --check: the settings are right; do nothing */
     PV_COORDSET_VERSION,  /* --version */
     PV_COORDSET_HELP,     /* --help */
@@ -56,11 +57,15 @@ struct pv_coordset {
     bool names;          /* of networks */
     bool json;           /* the answer of a subcommand */
     const char *operand; /* of a subcommand, such as a file; the command line's; NULL: none */
+    const char *config;  /* the file as it was named, which may be missing; NULL: none was read */
+    int argc;            /* the command line, borrowed */
+    char **argv;
+    char dir[PATH_MAX]; /* where the program was started; relative names begin there */
     struct pv_coordset_relay relay;
     struct pv_coordset_limits limits;
     struct pv_scrapeset metrics;
     char state[PATH_MAX];
-    char tls_cert[PATH_MAX]; /* both or neither */
+    char tls_cert[PATH_MAX]; /* both or neither; absolute once it is loaded */
     char tls_key[PATH_MAX];
 };
 
@@ -70,6 +75,13 @@ struct pv_coordset {
  */
 PV_MUST_CHECK int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
                                    char ret_error[static PV_COORDSET_ERROR_MAX]);
+/* The same command line and today's file, for a program that may have left its directory since.
+ * Nothing else has changed when it fails. */
+PV_MUST_CHECK int pv_coordset_reload(struct pv_coordset *ret_set, const struct pv_coordset *old,
+                                     char ret_error[static PV_COORDSET_ERROR_MAX]);
+/* A file by its absolute name. */
+const char *pv_coordset_path(const struct pv_coordset *set, const char *file,
+                             char ret_path[static PATH_MAX]);
 /* The file's part alone, of the text of a file with this name. PV_ERR_MALFORMED, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view text,
                                     char ret_error[static PV_COORDSET_ERROR_MAX]);

@@ -160,3 +160,15 @@ void pv_coordset_limits_end(struct pv_coordset_limits *l, uint32_t bandwidth)
             l->relay[i].bandwidth = bandwidth;
     }
 }
+
+/* What a network leaves to [limits] and [relay] is theirs, not its own. */
+bool pv_coordset_limits_same(const struct pv_coordset_limits *a, size_t i,
+                             const struct pv_coordset_limits *b, size_t k)
+{
+    const struct pv_netlimits *x = &a->nets[i].limits, *y = &b->nets[k].limits;
+    unsigned seen = a->seen_of[i];
+    return seen == b->seen_of[k] && ((seen & SEEN_MEMBERS) == 0 || x->members == y->members) &&
+           ((seen & SEEN_STATEMENTS) == 0 || x->statements == y->statements) &&
+           ((seen & SEEN_STORED) == 0 || x->stored == y->stored) &&
+           ((seen & SEEN_BANDWIDTH) == 0 || a->relay[i].bandwidth == b->relay[k].bandwidth);
+}

@@ -29,6 +29,9 @@ bool pv_coordset_limits_is(const char *section);
 /* One line of such a section, or its beginning. PV_ERR_MALFORMED; error. */
 PV_MUST_CHECK int pv_coordset_limits_item(struct pv_coordset_limits *l,
                                           const struct pv_ini_item *item, char *error, size_t cap);
+/* Does the file say the same of this network of a as of this one of b? */
+PV_MUST_CHECK bool pv_coordset_limits_same(const struct pv_coordset_limits *a, size_t i,
+                                           const struct pv_coordset_limits *b, size_t k);
 /* At the end of the file: sections of networks get what they left to [limits], and to [relay]. */
 void pv_coordset_limits_end(struct pv_coordset_limits *l, uint32_t bandwidth);
 

@@ -78,6 +78,7 @@ start)
     mount -o remount,bind,ro /
     ! touch /units-was-here 2>/dev/null || exit 1
     cp /run/built/bin/p2pvpn* /usr/local/sbin/
+    mv /usr/local/sbin/p2pvpnctl /usr/local/bin/
     sed -i '/^p2pvpn/d' /etc/passwd /etc/group
     echo 'p2pvpn:x:987:987::/var/lib/p2pvpn:/usr/sbin/nologin' >>/etc/passwd
     echo 'p2pvpn-coordinator:x:986:986::/var/lib/p2pvpn:/usr/sbin/nologin' >>/etc/passwd
@@ -113,7 +114,7 @@ EOF
         /lib/systemd/systemd --system --unit=check.service --log-target=console --show-status=no
     ;;
 check)
-    PATH=/usr/local/sbin:$PATH
+    PATH=/usr/local/sbin:/usr/local/bin:$PATH
     ip link set lo up
     ip addr add 198.51.100.7/32 dev lo
     systemctl start --no-block p2pvpn-coordinator.service
@@ -141,13 +142,14 @@ check)
     # A typo is named and changes nothing; what is right is taken over, by the same process.
     pid=$(systemctl show -P MainPID p2pvpnd.service)
     printf '[interface]\nmtu = 1300\nprot = 1\n' >/etc/p2pvpn/p2pvpnd.conf
-    systemctl reload p2pvpnd.service
-    until_true 5 grep -q 'nothing is changed.*p2pvpnd.conf:3' /run/out/log
+    ! systemctl reload p2pvpnd.service || fail "a reload with a mistake is none that failed"
+    has /run/out/log 'nothing is changed.*p2pvpnd.conf:3'
+    systemctl is-active p2pvpnd.service || fail "a mistake in the settings ends it"
     ip link show p2pvpn0 >/run/out/link
     has /run/out/link 'mtu 1420 '
     printf '[interface]\nmtu = 1300\nport = 4242\n' >/etc/p2pvpn/p2pvpnd.conf
     systemctl reload p2pvpnd.service
-    until_true 5 grep -q 'restart p2pvpnd for some changes.*port' /run/out/log
+    has /run/out/log 'restart p2pvpnd for some changes.*port'
     until_true 5 sh -c 'ip link show p2pvpn0 | grep -q "mtu 1300 "'
     until_true 5 p2pvpnctl ip
     [ "$(systemctl show -P MainPID p2pvpnd.service)" = "$pid" ] || fail "a reload is another process"
@@ -161,6 +163,19 @@ check)
     has /run/out/reload 'restart of p2pvpnd: \[interface\] port'
     until_true 5 sh -c 'ip link show p2pvpn0 | grep -q "mtu 1310 "'
     until_true 5 p2pvpnctl ip
+    # The coordinator's.
+    printf '[coordinator]\npublic = 198.51.100.7\nlisten = 0.0.0.0:3479\n[limits]\nmembers = 9\n' \
+        >/etc/p2pvpn/coordinator.conf
+    systemctl reload p2pvpn-coordinator.service || fail "the coordinator is not reloaded"
+    has /run/out/log 'settings read again.*members'
+    has /run/out/log 'restart the coordinator for some changes.*listen'
+    printf '[limits]\nmembres = 9\n' >>/etc/p2pvpn/coordinator.conf
+    ! systemctl reload p2pvpn-coordinator.service || fail "its reload with a mistake is none that failed"
+    has /run/out/log 'nothing is changed: .*coordinator.conf:7: '
+    # By a signal, which waits for nobody, the service is as good afterwards.
+    systemctl kill -s HUP p2pvpnd.service p2pvpn-coordinator.service
+    until_true 5 p2pvpnctl ip
+    systemctl is-active p2pvpnd.service p2pvpn-coordinator.service || fail "a SIGHUP ends a service"
     # Back after its death, with the same address, and it ends when it is told to.
     before=$(p2pvpnctl ip)
     systemctl kill -s KILL p2pvpnd.service

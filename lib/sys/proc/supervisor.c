@@ -3,11 +3,13 @@
 #include "sys/proc/supervisor.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -90,6 +92,25 @@ void pv_supervisor_ready(struct pv_supervisor *s, struct pv_loop *loop)
         pv_watch_new(&s->watch, loop, s->timer, PV_LOOP_READ, on_timer, s) < 0)
         s->watch = NULL; /* without memory for it the supervisor starts us anew, which may help */
     tell(s, "READY=1");
+}
+
+/* With the time, by which Type=notify-reload tells this from an earlier reload (sd_notify(3)). */
+void pv_supervisor_reloading(const struct pv_supervisor *s)
+{
+    char text[64];
+    struct timespec now = {0};
+    if (s == NULL)
+        return;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
+             (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    tell(s, text);
+}
+
+void pv_supervisor_reloaded(const struct pv_supervisor *s)
+{
+    if (s != NULL)
+        tell(s, "READY=1");
 }
 
 void pv_supervisor_leave_loop(struct pv_supervisor *s)

@@ -28,6 +28,10 @@ struct pv_supervisor pv_supervisor_open(void);
  * started anew. A second call, for another loop, follows pv_supervisor_leave_loop(). NULL is
  * fine in both. */
 void pv_supervisor_ready(struct pv_supervisor *s, struct pv_loop *loop);
+/* "RELOADING=1": the settings are read again; what came of it, good or bad, is told by
+ * pv_supervisor_reloaded(), or by pv_supervisor_ready() for a loop of its own. NULL is fine. */
+void pv_supervisor_reloading(const struct pv_supervisor *s);
+void pv_supervisor_reloaded(const struct pv_supervisor *s);
 /* The loop is about to be freed. */
 void pv_supervisor_leave_loop(struct pv_supervisor *s);
 /* "STOPPING=1"; s is PV_SUPERVISOR_NONE then. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sys/proc/supervisor.h"
@@ -94,6 +95,23 @@ static void ready_alive_and_ending_are_told(void **state)
     assert_string_equal(heard(f), "");
 }
 
+static void a_reload_is_told_with_its_time_and_its_end(void **state)
+{
+    struct fixture *f = *state;
+    struct timespec now;
+    long long us = 0;
+    setenv("NOTIFY_SOCKET", f->path, 1);
+    f->s = pv_supervisor_open();
+    pv_supervisor_reloading(&f->s);
+    assert_int_equal(sscanf(heard(f), "RELOADING=1\nMONOTONIC_USEC=%lld", &us), 1);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    assert_in_range(us, 1, (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    pv_supervisor_reloaded(&f->s);
+    assert_string_equal(heard(f), "READY=1");
+    pv_supervisor_reloading(NULL);
+    pv_supervisor_reloaded(NULL);
+}
+
 static void a_watchdog_for_another_process_is_not_ours(void **state)
 {
     struct fixture *f = *state;
@@ -125,6 +143,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(ready_alive_and_ending_are_told, make, drop),
+        cmocka_unit_test_setup_teardown(a_reload_is_told_with_its_time_and_its_end, make, drop),
         cmocka_unit_test_setup_teardown(a_watchdog_for_another_process_is_not_ours, make, drop),
         cmocka_unit_test_setup_teardown(without_a_supervisor_nothing_happens, make, drop),
     };

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* New settings beside the old ones: read as a whole, compared, and what was opened or fixed at the
+ * start taken back. */
+#include "coordinator/reload.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "coordinator/settings/netid.h"
+
+/* A list that is full ends with dots. */
+void pv_coordreload_name(char list[static PV_COORDRELOAD_TEXT_MAX], const char *name)
+{
+    static const char more[] = ", ...";
+    size_t used = strlen(list), len = strlen(name);
+    for (const char *at = strstr(list, name); at != NULL; at = strstr(at + 1, name)) {
+        if ((at == list || at[-1] == ' ') && (at[len] == '\0' || at[len] == ','))
+            return;
+    }
+    if (used + len + 2 + sizeof(more) <= PV_COORDRELOAD_TEXT_MAX)
+        snprintf(list + used, PV_COORDRELOAD_TEXT_MAX - used, "%s%s", used == 0 ? "" : ", ", name);
+    else if (used < sizeof(more) || strcmp(list + used + 1 - sizeof(more), more) != 0)
+        snprintf(list + used, PV_COORDRELOAD_TEXT_MAX - used, "%s", more);
+}
+
+static bool same_addrs(const struct pv_addr *a, size_t n, const struct pv_addr *b, size_t m)
+{
+    for (size_t i = 0; n == m && i < n; i++) {
+        if (!pv_addr_equal(&a[i], &b[i]))
+            return false;
+    }
+    return n == m;
+}
+
+static bool same_public(const struct pv_coordset *a, const struct pv_coordset *b)
+{
+    for (size_t i = 0; a->n_public == b->n_public && i < a->n_public; i++) {
+        if (a->public[i].port != b->public[i].port ||
+            strcmp(a->public[i].host, b->public[i].host) != 0)
+            return false;
+    }
+    return a->n_public == b->n_public;
+}
+
+static bool same_allow(const struct pv_coordset_relay *a, const struct pv_coordset_relay *b)
+{
+    for (size_t i = 0; a->n_allow == b->n_allow && i < a->n_allow; i++) {
+        if (a->allow[i].bits != b->allow[i].bits ||
+            !pv_addr_equal_ip(&a->allow[i].base, &b->allow[i].base))
+            return false;
+    }
+    return a->n_allow == b->n_allow;
+}
+
+/* --- what waits ------------------------------------------------------------------------------ */
+
+/* NULL: none of this name. */
+static const struct pv_coordset_user *user_named(const struct pv_coordset_relay *r,
+                                                 const char *name)
+{
+    for (size_t i = 0; i < r->n_users; i++) {
+        if (strcmp(r->users[i].name, name) == 0)
+            return &r->users[i];
+    }
+    return NULL;
+}
+
+/* Names the users of a that b has not, or not so. */
+static void name_users(const struct pv_coordset_relay *a, const struct pv_coordset_relay *b,
+                       char *waiting)
+{
+    char text[PV_TURNAUTH_USER_BUF + 16];
+    for (size_t i = 0; i < a->n_users; i++) {
+        const struct pv_coordset_user *u = &a->users[i], *other = user_named(b, u->name);
+        snprintf(text, sizeof(text), "[turn-user %s]", u->name);
+        if (other == NULL || strcmp(u->password_file, other->password_file) != 0)
+            pv_coordreload_name(waiting, text);
+    }
+}
+
+/* Sockets, and passwords and certificates in other places than before, were opened with rights that
+ * are gone. */
+static void name_waiting(const struct pv_coordset *now, const struct pv_coordset *old,
+                         char *waiting)
+{
+    if (!same_addrs(now->listen, now->n_listen, old->listen, old->n_listen))
+        pv_coordreload_name(waiting, "listen");
+    if (!same_addrs(now->alt, now->n_alt, old->alt, old->n_alt))
+        pv_coordreload_name(waiting, "alt-address");
+    if (!same_addrs(now->tls_listen, now->n_tls_listen, old->tls_listen, old->n_tls_listen))
+        pv_coordreload_name(waiting, "tls-listen");
+    if (strcmp(now->tls_cert, old->tls_cert) != 0)
+        pv_coordreload_name(waiting, "tls-cert");
+    if (strcmp(now->tls_key, old->tls_key) != 0)
+        pv_coordreload_name(waiting, "tls-key");
+    if (now->relay.off != old->relay.off)
+        pv_coordreload_name(waiting, "[relay] enabled");
+    name_users(&now->relay, &old->relay, waiting);
+    name_users(&old->relay, &now->relay, waiting);
+    if (!pv_addr_equal(&now->metrics.listen, &old->metrics.listen))
+        pv_coordreload_name(waiting, "[metrics] listen");
+    if (now->metrics.remote != old->metrics.remote)
+        pv_coordreload_name(waiting, "[metrics] allow-remote");
+}
+
+static void keep_old(struct pv_coordset *now, const struct pv_coordset *old)
+{
+    memcpy(now->listen, old->listen, sizeof(now->listen));
+    now->n_listen = old->n_listen;
+    memcpy(now->alt, old->alt, sizeof(now->alt));
+    now->n_alt = old->n_alt;
+    memcpy(now->tls_listen, old->tls_listen, sizeof(now->tls_listen));
+    now->n_tls_listen = old->n_tls_listen;
+    memcpy(now->tls_cert, old->tls_cert, sizeof(now->tls_cert));
+    memcpy(now->tls_key, old->tls_key, sizeof(now->tls_key));
+    now->relay.off = old->relay.off;
+    memcpy(now->relay.users, old->relay.users, sizeof(now->relay.users));
+    now->relay.n_users = old->relay.n_users;
+    now->metrics = old->metrics;
+    memcpy(now->state, old->state, sizeof(now->state)); /* as the running program reaches it */
+}
+
+/* --- what has changed ------------------------------------------------------------------------ */
+
+/* Names the networks of a about which b says something else, or nothing. */
+static void name_networks(const struct pv_coordset_limits *a, const struct pv_coordset_limits *b,
+                          char *changed)
+{
+    char id[PV_NETID_BUF], text[PV_NETID_BUF + 16];
+    for (size_t i = 0; i < a->n; i++) {
+        size_t k = 0;
+        while (k < b->n && memcmp(a->nets[i].id, b->nets[k].id, sizeof(a->nets[i].id)) != 0)
+            k++;
+        snprintf(text, sizeof(text), "[network %s]", pv_netid_format(a->nets[i].id, id));
+        if (k == b->n || !pv_coordset_limits_same(a, i, b, k))
+            pv_coordreload_name(changed, text);
+    }
+}
+
+static void name_changed(const struct pv_coordset *now, const struct pv_coordset *old,
+                         char *changed)
+{
+    const struct pv_coordset_relay *r = &now->relay, *q = &old->relay;
+    const struct pv_netlimits *l = &now->limits.all, *m = &old->limits.all;
+    if (!same_public(now, old))
+        pv_coordreload_name(changed, "public");
+    if (now->open != old->open)
+        pv_coordreload_name(changed, "open");
+    if (r->port_lo != q->port_lo || r->port_hi != q->port_hi)
+        pv_coordreload_name(changed, "[relay] ports");
+    if (r->per_user != q->per_user)
+        pv_coordreload_name(changed, "[relay] allocations-per-user");
+    if (r->bandwidth != q->bandwidth)
+        pv_coordreload_name(changed, "[relay] bandwidth");
+    if (!same_allow(r, q))
+        pv_coordreload_name(changed, "[relay] allow-peer");
+    if (l->members != m->members)
+        pv_coordreload_name(changed, "[limits] members");
+    if (l->statements != m->statements)
+        pv_coordreload_name(changed, "[limits] statements");
+    if (l->stored != m->stored)
+        pv_coordreload_name(changed, "[limits] stored");
+    name_networks(&now->limits, &old->limits, changed);
+    name_networks(&old->limits, &now->limits, changed);
+}
+
+int pv_coordreload_read(struct pv_coordreload *ret_reload, const struct pv_coordset *old,
+                        char ret_error[static PV_COORDSET_ERROR_MAX])
+{
+    struct pv_coordset *now = &ret_reload->set;
+    ret_reload->changed[0] = ret_reload->waiting[0] = '\0';
+    int r = pv_coordset_reload(now, old, ret_error);
+    if (r < 0)
+        return r;
+    name_waiting(now, old, ret_reload->waiting);
+    name_changed(now, old, ret_reload->changed);
+    keep_old(now, old);
+    pv_coordurl_public(now, &ret_reload->stun);
+    pv_coordurl_tls(now, &ret_reload->tls);
+    ret_reload->net_limits = (struct pv_netlimits_table){
+        .all = now->limits.all, .nets = now->limits.nets, .n = now->limits.n};
+    return PV_OK;
+}

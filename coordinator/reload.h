@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reload.h - settings read again while the coordinator runs: what may change beside its sockets,
+ * and the names of what has changed.
+ */
+#ifndef PV_COORD_RELOAD_H
+#define PV_COORD_RELOAD_H
+
+#include "coordinator/settings/settings.h"
+#include "coordinator/url.h"
+
+enum {
+    PV_COORDRELOAD_TEXT_MAX = 1024, /* bytes of names, with the NUL */
+};
+
+/* Settings as the core is told them. */
+struct pv_coordreload {
+    struct pv_coordset set; /* with the old values of what waits */
+    struct pv_coordurl_list stun, tls;
+    struct pv_netlimits_table net_limits; /* points into set */
+    /* Names of keys, "[limits] members, open"; "": none. */
+    char changed[PV_COORDRELOAD_TEXT_MAX]; /* taken over */
+    char waiting[PV_COORDRELOAD_TEXT_MAX]; /* need a restart */
+};
+
+/* Reads command line and file again. Not to be copied: it points into itself. PV_ERR_MALFORMED:
+ * ret_error, and nothing has changed. */
+PV_MUST_CHECK int pv_coordreload_read(struct pv_coordreload *ret_reload,
+                                      const struct pv_coordset *old,
+                                      char ret_error[static PV_COORDSET_ERROR_MAX]);
+/* Adds a name to a list of them, once. */
+void pv_coordreload_name(char list[static PV_COORDRELOAD_TEXT_MAX], const char *name);
+
+#endif /* PV_COORD_RELOAD_H */

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/* The settings read again: what is compared, and what the running program makes of it. */
+#include "coordinator/ctlsock.h"
+#include "coordinator/reload.h"
+#include "tests/unit/coordinator/coord_run.h"
+
+#define BEGIN "[coordinator]\nlisten = 127.0.0.1:0\n"
+#define NET   "[network 0123456789abcdef0123456789abcdef]\n"
+
+static char config[96];
+
+static void write_config(const char *text)
+{
+    snprintf(config, sizeof(config), "%s/conf", dir);
+    FILE *f = fopen(config, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    fclose(f);
+    assert_int_equal(chmod(config, 0644), 0);
+}
+
+static void write_password(const char *name, const char *password)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fprintf(f, "%s\n", password) > 0);
+    fclose(f);
+}
+
+/* --- comparing ------------------------------------------------------------------------------- */
+
+static struct pv_coordset set;
+static struct pv_coordreload again;
+static char error[PV_COORDSET_ERROR_MAX];
+
+/* The first text is that of the start, the second that of now. */
+static int reload(const char *before, const char *after)
+{
+    static char name[] = "p2pvpn-coordinator", option[] = "--config", open[] = "--open";
+    static char *argv[] = {name, option, config, open, NULL};
+    write_config(before);
+    assert_int_equal(pv_coordset_load(&set, 4, argv, error), PV_OK);
+    write_config(after);
+    return pv_coordreload_read(&again, &set, error);
+}
+
+static void expect(const char *before, const char *after, const char *changed, const char *waiting)
+{
+    assert_int_equal(reload(before, after), PV_OK);
+    assert_string_equal(again.changed, changed);
+    assert_string_equal(again.waiting, waiting);
+}
+
+static void what_changes_is_named_by_its_key(void **state)
+{
+    (void)state;
+    expect(BEGIN, BEGIN, "", "");
+    expect(BEGIN, BEGIN "public = c.example\n", "public", "");
+    assert_string_equal(again.stun.texts[0], "c.example:3478");
+    expect(BEGIN "public = c.example\n", BEGIN "public = c.example:9\n", "public", "");
+    expect(BEGIN, BEGIN "open = off\n", "", ""); /* the command line stands */
+    expect(BEGIN,
+           BEGIN "[relay]\nbandwidth = 1M\nports = 2000-3000\nallocations-per-user = 3\n"
+                 "allow-peer = 10.0.0.0/8\n",
+           "[relay] ports, [relay] allocations-per-user, [relay] bandwidth, [relay] allow-peer",
+           "");
+    expect(BEGIN "[relay]\nallow-peer = 10.0.0.0/8\n", BEGIN "[relay]\nallow-peer = 10.0.0.0/9\n",
+           "[relay] allow-peer", "");
+    expect(BEGIN "[limits]\nmembers = 3\n",
+           BEGIN "[limits]\nmembers = 4\nstatements = 9\nstored = 1M\n",
+           "[limits] members, [limits] statements, [limits] stored", "");
+    assert_int_equal(again.net_limits.all.members, 4);
+}
+
+/* One that leaves something to [limits] has not changed when they have. */
+static void networks_are_compared_by_what_they_say(void **state)
+{
+    (void)state;
+    static const char named[] = "[network 0123456789abcdef0123456789abcdef]";
+    expect(BEGIN, BEGIN NET "members = 3\n", named, "");
+    assert_int_equal(again.net_limits.n, 1);
+    assert_int_equal(again.net_limits.nets[0].limits.members, 3);
+    expect(BEGIN NET "members = 3\n", BEGIN, named, "");
+    expect(BEGIN NET "members = 3\n", BEGIN NET "members = 3\nstored = 1M\n", named, "");
+    expect(BEGIN NET "relay-bandwidth = 1M\n", BEGIN NET "relay-bandwidth = 2M\n", named, "");
+    expect(BEGIN NET "members = 3\n", BEGIN "[limits]\nstored = 1M\n" NET "members = 3\n",
+           "[limits] stored", "");
+    assert_int_equal(again.net_limits.nets[0].limits.stored, 1000000);
+}
+
+static void what_was_opened_at_the_start_waits(void **state)
+{
+    (void)state;
+    expect(
+        BEGIN "tls-listen = 127.0.0.1:4443\n",
+        "[coordinator]\nlisten = 127.0.0.1:9\nalt-address = 127.0.0.2\n"
+        "tls-listen = 127.0.0.1:4444\ntls-cert = c.pem\ntls-key = k.pem\n[relay]\nenabled = off\n"
+        "[turn-user web]\npassword-file = w\n[metrics]\nlisten = 192.0.2.1:9\n"
+        "allow-remote = on\n",
+        "",
+        "listen, alt-address, tls-listen, tls-cert, tls-key, [relay] enabled, [turn-user web], "
+        "[metrics] listen, [metrics] allow-remote");
+    /* ... and stays what it was. */
+    assert_int_equal(again.set.listen[0].port, 0);
+    assert_int_equal(again.set.n_alt, 0);
+    assert_int_equal(again.set.tls_listen[0].port, 4443);
+    assert_string_equal(again.set.tls_cert, "");
+    assert_false(again.set.relay.off);
+    assert_int_equal(again.set.relay.n_users, 0);
+    assert_int_equal(again.set.metrics.listen.family, PV_AF_NONE);
+    expect("[turn-user a]\npassword-file = a\n[turn-user b]\npassword-file = b\n",
+           "[turn-user c]\npassword-file = c\n[turn-user b]\npassword-file = d\n", "",
+           "[turn-user c], [turn-user b], [turn-user a]");
+}
+
+static void a_mistake_is_named_with_file_and_line(void **state)
+{
+    (void)state;
+    assert_int_equal(reload(BEGIN, BEGIN "opne = yes\n"), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "conf:3: unknown key opne"));
+}
+
+static void a_list_of_names_that_is_full_says_so(void **state)
+{
+    (void)state;
+    char list[PV_COORDRELOAD_TEXT_MAX] = "", name[64];
+    for (int i = 0; i < 200; i++) {
+        snprintf(name, sizeof(name), "[turn-user somebody-%d]", i);
+        pv_coordreload_name(list, name);
+        pv_coordreload_name(list, name); /* each once */
+    }
+    assert_non_null(strstr(list, "[turn-user somebody-1], [turn-user somebody-2], "));
+    assert_string_equal(list + strlen(list) - 5, ", ...");
+    assert_null(strstr(list, "..., "));
+}
+
+/* --- the running program --------------------------------------------------------------------- */
+
+static struct program start_coordinator(void)
+{
+    struct program p = START("--config", config);
+    read_until(&p, "listening on");
+    return p;
+}
+
+static json_t *ask(const char *what)
+{
+    char state[96], why[512];
+    json_t *request = json_pack("{s:s}", "do", what), *doc = NULL;
+    snprintf(state, sizeof(state), "%s/s", dir);
+    if (pv_ctlsock_ask(state, request, &doc, why, sizeof(why)) < 0)
+        fail_msg("%s", why);
+    json_decref(request);
+    return doc;
+}
+
+static void expect_answer(const char *key, const char *want)
+{
+    json_t *doc = ask("reload");
+    char *text = json_dumps(json_object_get(doc, key), JSON_COMPACT | JSON_ENCODE_ANY);
+    assert_non_null(text);
+    if (strstr(text, want) == NULL)
+        fail_msg("%s is %s, not %s", key, text, want);
+    free(text);
+    json_decref(doc);
+}
+
+static void it_takes_all_or_nothing(void **state)
+{
+    (void)state;
+    write_password("web", "sesame");
+    write_config(BEGIN "[turn-user web]\npassword-file = web\n");
+    char *cwd = getcwd(NULL, 0);
+    assert_int_equal(chdir(dir), 0); /* where relative names begin */
+    struct program p = start_coordinator();
+    assert_int_equal(chdir(cwd), 0);
+    free(cwd);
+    expect_answer("changed", "[]");
+    expect_answer("restart", "[]");
+
+    write_config(BEGIN "public = c.example\nlisten = 127.0.0.1:1\n[turn-user web]\n"
+                       "password-file = web\n[limits]\nmembers = 2\n");
+    expect_answer("changed", "[\"public\",\"[limits] members\"]");
+    expect_answer("restart", "[\"listen\"]"); /* still */
+    expect_answer("changed", "[]");
+    write_password("web2", "open");
+    char from[128], to[128];
+    snprintf(from, sizeof(from), "%s/web2", dir);
+    snprintf(to, sizeof(to), "%s/web", dir);
+    assert_int_equal(rename(from, to), 0);
+    expect_answer("restart", "[\"listen\",\"[turn-user web]\"]");
+
+    write_config(BEGIN "public = other.example\nmembres = 2\n");
+    expect_answer("message", "nothing is changed: ");
+    expect_answer("message", "conf:4: unknown key membres");
+    p.len = 0;
+    p.text[0] = '\0';
+    write_config(BEGIN "public = other.example\nlisten = nowhere\n");
+    kill(p.pid, SIGHUP);
+    read_until(&p, "conf:4: listen nowhere: expected");
+    write_config(BEGIN "public = other.example\n[turn-user web]\npassword-file = web\n");
+    kill(p.pid, SIGHUP);
+    read_until(&p, "changed=\"public, [limits] members\"");
+    assert_int_equal(unlink(config), 0);
+    expect_answer("message", "no such file");
+    assert_int_equal(stop(&p), 0);
+}
+
+int main(void)
+{
+#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        ROW(what_changes_is_named_by_its_key),
+        ROW(networks_are_compared_by_what_they_say),
+        ROW(what_was_opened_at_the_start_waits),
+        ROW(a_mistake_is_named_with_file_and_line),
+        cmocka_unit_test(a_list_of_names_that_is_full_says_so),
+        ROW(it_takes_all_or_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
