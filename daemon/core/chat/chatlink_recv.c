@@ -452,13 +452,22 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
     }
     if (f->kind != PV_CHAT_PLAIN)
         pv_chatlink_conn_speaks(link, c);
-    if (f->kind == PV_CHAT_LATER) {
+    bool taken = true;
+    switch (f->kind) {
+    case PV_CHAT_MESSAGE:
+    case PV_CHAT_PLAIN:
+        taken = receive(link, c, f);
+        break;
+    case PV_CHAT_ACK:
+        taken = handle_ack(c, f, now);
+        break;
+    case PV_CHAT_NOTED:
+        taken = handle_noted(c, f, now);
+        break;
+    case PV_CHAT_LATER:
         pv_chatlink_handle_later(link, c->peer, f, now);
-        return true;
+        break;
     }
-    bool taken = f->kind == PV_CHAT_ACK     ? handle_ack(c, f, now)
-                 : f->kind == PV_CHAT_NOTED ? handle_noted(c, f, now)
-                                            : receive(link, c, f);
     link->counts.floods += !taken;
     return taken;
 }

@@ -187,6 +187,15 @@ static void take_state(struct pv_filelink *l, const struct pv_filelink_peer *fro
     f->tell_at = now + PV_FILELINK_REFRESH;
 }
 
+static void take_withdrawal(struct pv_filelink *l, const struct pv_filelink_peer *from,
+                            const struct pv_file_notice *n, pv_ns now)
+{
+    struct pv_file *f = pv_filelink_by_id(l, from->pk, n->id, false);
+    /* While it is being fetched the connection says more: the reason, which this outran. */
+    if (f != NULL && !pv_file_is_final(f) && f->tag == 0)
+        pv_file_set(l, f, PV_FILE_WITHDRAWN, PV_FILE_WHY_NONE, now);
+}
+
 void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_peer *from,
                                struct pv_view body, pv_ns now)
 {
@@ -197,14 +206,17 @@ void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_p
                pv_strstatus(r));
         return;
     }
-    struct pv_file *f = pv_filelink_by_id(l, from->pk, n.id, false);
-    if (n.kind == PV_FILE_OFFER)
+    switch (n.kind) {
+    case PV_FILE_OFFER:
         take_offer(l, from, &n, now);
-    else if (n.kind == PV_FILE_STATE)
+        break;
+    case PV_FILE_STATE:
         take_state(l, from, &n, now);
-    else if (f != NULL && !pv_file_is_final(f) && f->tag == 0)
-        pv_file_set(l, f, PV_FILE_WITHDRAWN, PV_FILE_WHY_NONE, now);
-    /* While it is being fetched the connection says more: the reason, which this outran. */
+        break;
+    case PV_FILE_WITHDRAW:
+        take_withdrawal(l, from, &n, now);
+        break;
+    }
     pv_filelink_run(l, now);
 }
 

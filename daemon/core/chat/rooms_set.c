@@ -103,26 +103,36 @@ static int add_member(struct pv_rooms *rs, struct pv_rooms_room *room, const uin
 
 /* --- records ------------------------------------------------------------------------------- */
 
+/* Round 1 needs nothing, unless it is the creator, who has it; each later one needs that the node
+ * left before. */
+static bool may_invite(const struct pv_rooms_room *room, const struct pv_room_record *rec)
+{
+    const struct pv_rooms_node *node = pv_rooms_member_find(room, rec->node);
+    if (pv_rooms_same(rec->node, rec->signer))
+        return false;
+    return node == NULL
+               ? rec->round == 1
+               : rec->round <= node->left + 1 && (node != room->members[0] || rec->round > 1);
+}
+
 /* May the record stand on those that are here? Rights are not lost: who was ever in the room may
  * have invited, so that the order in which records come does not matter. */
 static bool may_stand(const struct pv_rooms_room *room, const struct pv_room_record *rec)
 {
     const struct pv_rooms_node *signer = pv_rooms_member_find(room, rec->signer);
-    const struct pv_rooms_node *node;
-    if (rec->type == PV_ROOM_CREATE)
-        return room->n_records == 0 && memcmp(rec->room, room->id, sizeof(room->id)) == 0;
-    if (signer == NULL || memcmp(rec->room, room->id, sizeof(room->id)) != 0)
+    if (memcmp(rec->room, room->id, sizeof(room->id)) != 0)
         return false;
-    if (rec->type == PV_ROOM_LEAVE)
-        return rec->round <= signer->round;
-    node = pv_rooms_member_find(room, rec->node);
-    if (rec->type != PV_ROOM_INVITE || pv_rooms_same(rec->node, rec->signer))
+    switch (rec->type) {
+    case PV_ROOM_CREATE:
+        return room->n_records == 0;
+    case PV_ROOM_INVITE:
+        return signer != NULL && may_invite(room, rec);
+    case PV_ROOM_LEAVE:
+        return signer != NULL && rec->round <= signer->round;
+    case PV_ROOM_TEXT: /* it stands in a log */
         return false;
-    /* Round 1 needs nothing, unless it is the creator, who has it; each later one needs that the
-     * node left before. */
-    return node == NULL
-               ? rec->round == 1
-               : rec->round <= node->left + 1 && (node != room->members[0] || rec->round > 1);
+    }
+    return false;
 }
 
 /* The record that says the same: of several the one with the lowest hash stands, everywhere. */
@@ -147,25 +157,36 @@ static bool is_known(const struct pv_rooms_room *room, const struct pv_room_reco
     return false;
 }
 
+static int count_member(struct pv_rooms *rs, struct pv_rooms_room *room, const uint8_t *pk,
+                        uint32_t round)
+{
+    int r = pv_rooms_member_find(room, pk) != NULL ? PV_OK : add_member(rs, room, pk);
+    struct pv_rooms_node *m = r < 0 ? NULL : pv_rooms_member_find(room, pk);
+    if (m == NULL)
+        return r < 0 ? r : PV_ERR_NOMEM;
+    m->round = round > m->round ? round : m->round;
+    return PV_OK;
+}
+
 /* What a record that stands says about members. */
 static int count_record(struct pv_rooms *rs, struct pv_rooms_room *room,
                         const struct pv_room_record *rec)
 {
     struct pv_rooms_node *m = pv_rooms_member_find(room, rec->signer);
-    if (rec->type == PV_ROOM_LEAVE) {
+    switch (rec->type) {
+    case PV_ROOM_CREATE:
+        return count_member(rs, room, rec->signer, 1);
+    case PV_ROOM_INVITE:
+        return count_member(rs, room, rec->node, rec->round);
+    case PV_ROOM_LEAVE:
         /* Records may come in any order: only the newest LEAVE says where the log ends. */
         if (rec->round >= m->left)
             m->left_seq = rec->seq;
         m->left = rec->round > m->left ? rec->round : m->left;
         return PV_OK;
+    case PV_ROOM_TEXT: /* may_stand() lets none through */
+        return PV_OK;
     }
-    const uint8_t *pk = rec->type == PV_ROOM_CREATE ? rec->signer : rec->node;
-    uint32_t round = rec->type == PV_ROOM_CREATE ? 1 : rec->round;
-    int r = pv_rooms_member_find(room, pk) != NULL ? PV_OK : add_member(rs, room, pk);
-    m = r < 0 ? NULL : pv_rooms_member_find(room, pk);
-    if (m == NULL)
-        return r < 0 ? r : PV_ERR_NOMEM;
-    m->round = round > m->round ? round : m->round;
     return PV_OK;
 }
 

@@ -597,24 +597,32 @@ static int dispatch(struct pv_rooms *rs, const uint8_t *pk, pv_ns now)
         return PV_OK;
     }
     struct pv_rooms_node *m = pv_rooms_member_find(room, pk);
-    if (f->kind == PV_ROOM_F_RECORDS && (!room->pending || pv_rooms_same(room->from, pk)))
-        return handle_records(rs, room, f, pk, now);
-    if (room->pending)
-        return PV_OK;
+    if (room->pending) /* only the records of who invited us are of use */
+        return f->kind == PV_ROOM_F_RECORDS && pv_rooms_same(room->from, pk)
+                   ? handle_records(rs, room, f, pk, now)
+                   : PV_OK;
     if (m == NULL && f->kind == PV_ROOM_F_HAVE) { /* who invited it may not have told us yet */
         send_list(rs, room, pk);
         return PV_OK;
     }
-    if (m == NULL) {
+    if (m == NULL && f->kind != PV_ROOM_F_RECORDS) { /* these are signed, whoever sends them */
         rs->counts.strangers++;
         return PV_OK;
     }
-    if (f->kind == PV_ROOM_F_HAVE)
+    switch (f->kind) {
+    case PV_ROOM_F_HAVE:
         handle_have(rs, room, m, f, now);
-    else if (f->kind == PV_ROOM_F_WANT)
+        break;
+    case PV_ROOM_F_WANT:
         handle_want(rs, room, m, f);
-    else if (f->kind == PV_ROOM_F_LIST && room_is_in(m))
-        handle_list(rs, room, m, f, now);
+        break;
+    case PV_ROOM_F_LIST:
+        if (room_is_in(m))
+            handle_list(rs, room, m, f, now);
+        break;
+    case PV_ROOM_F_RECORDS:
+        return handle_records(rs, room, f, pk, now);
+    }
     return PV_OK;
 }
 

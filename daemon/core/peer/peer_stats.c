@@ -40,9 +40,16 @@ void pv_peer_count_state(struct pv_peer *p, enum pv_peer_state state, pv_ns now)
 
 static enum pv_path_end end_of(enum pv_ice_cand_type type)
 {
-    return type == PV_ICE_HOST    ? PV_PATH_END_HOST
-           : type == PV_ICE_SRFLX ? PV_PATH_END_SRFLX
-                                  : PV_PATH_END_PRFLX;
+    switch (type) {
+    case PV_ICE_HOST:
+        return PV_PATH_END_HOST;
+    case PV_ICE_SRFLX:
+        return PV_PATH_END_SRFLX;
+    case PV_ICE_PRFLX:
+    case PV_ICE_RELAY: /* no end of a direct path */
+        break;
+    }
+    return PV_PATH_END_PRFLX;
 }
 
 /* A direct path without an agent's choice was found at a remembered address. */

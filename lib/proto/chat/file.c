@@ -56,6 +56,43 @@ enum pv_file_why pv_file_why_parse(uint8_t byte)
 
 /* --- notices ------------------------------------------------------------------------------- */
 
+static bool notice_is_known(uint8_t kind)
+{
+    switch ((enum pv_file_notice_kind)kind) {
+    case PV_FILE_OFFER:
+    case PV_FILE_STATE:
+    case PV_FILE_WITHDRAW:
+        return true;
+    }
+    return false;
+}
+
+static void get_notice_fields(struct pv_reader *r, struct pv_file_notice *n)
+{
+    struct pv_view name;
+    uint8_t state, why;
+    switch (n->kind) {
+    case PV_FILE_OFFER:
+        n->size = pv_get_u64(r);
+        n->time_ms = pv_get_u64(r);
+        name = pv_get_view16(r, PV_FILE_NAME_MAX);
+        if (r->status == PV_OK && (n->size > PV_FILE_SIZE_MAX || name.len == 0 ||
+                                   pv_file_name_clean(name, n->name) != PV_OK))
+            pv_reader_fail(r, PV_ERR_MALFORMED);
+        break;
+    case PV_FILE_STATE:
+        state = pv_get_u8(r);
+        why = pv_get_u8(r);
+        if (r->status == PV_OK && (state >= PV_FILE_N_STATES || why >= PV_FILE_N_WHYS))
+            pv_reader_fail(r, PV_ERR_MALFORMED);
+        n->state = (enum pv_file_state)state;
+        n->why = (enum pv_file_why)why;
+        break;
+    case PV_FILE_WITHDRAW:
+        break;
+    }
+}
+
 /* Version and kind come first: what follows is of unknown form when they are not known. */
 int pv_file_notice_parse(struct pv_view body, struct pv_file_notice *ret_notice)
 {
@@ -63,30 +100,38 @@ int pv_file_notice_parse(struct pv_view body, struct pv_file_notice *ret_notice)
     struct pv_file_notice n = {0};
     uint8_t version = pv_get_u8(&r);
     uint8_t kind = pv_get_u8(&r);
-    if (r.status == PV_OK &&
-        (version != VERSION || kind < PV_FILE_OFFER || kind > PV_FILE_WITHDRAW))
+    if (r.status == PV_OK && (version != VERSION || !notice_is_known(kind)))
         return PV_ERR_UNSUPPORTED;
     n.kind = (enum pv_file_notice_kind)kind;
     pv_get_copy(&r, n.id, sizeof(n.id));
-    if (n.kind == PV_FILE_OFFER) {
-        n.size = pv_get_u64(&r);
-        n.time_ms = pv_get_u64(&r);
-        struct pv_view name = pv_get_view16(&r, PV_FILE_NAME_MAX);
-        if (r.status == PV_OK && (n.size > PV_FILE_SIZE_MAX || name.len == 0 ||
-                                  pv_file_name_clean(name, n.name) != PV_OK))
-            return PV_ERR_MALFORMED;
-    } else if (n.kind == PV_FILE_STATE) {
-        uint8_t state = pv_get_u8(&r);
-        uint8_t why = pv_get_u8(&r);
-        if (r.status == PV_OK && (state >= PV_FILE_N_STATES || why >= PV_FILE_N_WHYS))
-            return PV_ERR_MALFORMED;
-        n.state = (enum pv_file_state)state;
-        n.why = (enum pv_file_why)why;
-    }
+    get_notice_fields(&r, &n);
     int status = pv_reader_end(&r);
     if (status == PV_OK)
         *ret_notice = n;
     return status;
+}
+
+static int put_notice_fields(struct pv_writer *w, const struct pv_file_notice *n)
+{
+    size_t len = strlen(n->name);
+    switch (n->kind) {
+    case PV_FILE_OFFER:
+        if (n->size > PV_FILE_SIZE_MAX || len == 0)
+            return PV_ERR_MALFORMED;
+        pv_put_u64(w, n->size);
+        pv_put_u64(w, n->time_ms);
+        pv_put_view16(w, pv_view(n->name, len));
+        break;
+    case PV_FILE_STATE:
+        if (n->state >= PV_FILE_N_STATES || n->why >= PV_FILE_N_WHYS)
+            return PV_ERR_MALFORMED;
+        pv_put_u8(w, (uint8_t)n->state);
+        pv_put_u8(w, (uint8_t)n->why);
+        break;
+    case PV_FILE_WITHDRAW:
+        break;
+    }
+    return w->status;
 }
 
 int pv_file_notice_build(const struct pv_file_notice *notice,
@@ -96,22 +141,10 @@ int pv_file_notice_build(const struct pv_file_notice *notice,
     pv_put_u8(&w, VERSION);
     pv_put_u8(&w, (uint8_t)notice->kind);
     pv_put_bytes(&w, notice->id, sizeof(notice->id));
-    if (notice->kind == PV_FILE_OFFER) {
-        size_t len = strlen(notice->name);
-        if (notice->size > PV_FILE_SIZE_MAX || len == 0)
-            return PV_ERR_MALFORMED;
-        pv_put_u64(&w, notice->size);
-        pv_put_u64(&w, notice->time_ms);
-        pv_put_view16(&w, pv_view(notice->name, len));
-    } else if (notice->kind == PV_FILE_STATE) {
-        if (notice->state >= PV_FILE_N_STATES || notice->why >= PV_FILE_N_WHYS)
-            return PV_ERR_MALFORMED;
-        pv_put_u8(&w, (uint8_t)notice->state);
-        pv_put_u8(&w, (uint8_t)notice->why);
-    }
-    if (w.status == PV_OK)
+    int r = put_notice_fields(&w, notice);
+    if (r == PV_OK)
         *ret_len = w.len;
-    return w.status;
+    return r;
 }
 
 /* --- frames -------------------------------------------------------------------------------- */

@@ -57,6 +57,18 @@ static void get_room_name(struct pv_reader *in, struct pv_room_record *rec)
         pv_reader_fail(in, PV_ERR_MALFORMED);
 }
 
+static bool record_is_known(uint8_t type)
+{
+    switch ((enum pv_room_type)type) {
+    case PV_ROOM_CREATE:
+    case PV_ROOM_INVITE:
+    case PV_ROOM_LEAVE:
+    case PV_ROOM_TEXT:
+        return true;
+    }
+    return false;
+}
+
 /* The fields between head and signature. Limits are checked here, before the signature: a record
  * that no member may make need not be verified. */
 static void get_record_fields(struct pv_reader *in, struct pv_room_record *rec)
@@ -105,7 +117,7 @@ int pv_room_record_parse(struct pv_view raw, const uint8_t *network,
         return PV_ERR_TRUNCATED;
     if (raw.len > PV_ROOM_RECORD_MAX)
         return PV_ERR_LIMIT;
-    if (raw.ptr[0] != VERSION || raw.ptr[1] < PV_ROOM_CREATE || raw.ptr[1] > PV_ROOM_TEXT)
+    if (raw.ptr[0] != VERSION || !record_is_known(raw.ptr[1]))
         return PV_ERR_UNSUPPORTED;
     struct pv_view body = pv_view(raw.ptr, raw.len - PV_SIGN_LEN);
     struct pv_reader in = pv_reader(pv_view(body.ptr + 2, body.len - 2));

@@ -33,6 +33,45 @@ static void message_survives_the_wire(void **state)
     assert_int_equal(frame.text_len, strlen(text));
 }
 
+/* A line of this kind, which the compiler names when it is missing here; false: there is none. */
+static bool write_sample(unsigned kind, char line[static PV_CHAT_LINE_MAX], size_t *ret_len)
+{
+    int r = PV_OK;
+    *ret_len = 0;
+    switch ((enum pv_chat_frame_kind)kind) {
+    case PV_CHAT_MESSAGE:
+        r = pv_chat_write_message(ID, 1, 1790000000123, "hi", line, ret_len);
+        break;
+    case PV_CHAT_ACK:
+        r = pv_chat_write_ack(ID, PV_CHAT_READ, line, ret_len);
+        break;
+    case PV_CHAT_NOTED:
+        r = pv_chat_write_noted(ID, line, ret_len);
+        break;
+    case PV_CHAT_LATER:
+        r = pv_chat_write_later(ID, PV_CHAT_LATER_FULL, 30, line, ret_len);
+        break;
+    case PV_CHAT_PLAIN:
+        memcpy(line, "hi\n", *ret_len = 3);
+        break;
+    }
+    assert_int_equal(r, PV_OK);
+    return *ret_len > 0;
+}
+
+static void frames_of_every_kind_are_known_again(void **state)
+{
+    static char line[PV_CHAT_LINE_MAX];
+    size_t len = 0;
+    (void)state;
+    for (unsigned kind = 0; write_sample(kind, line, &len); kind++) {
+        assert_int_equal(pv_chat_frame_parse(pv_view(line, len - 1), &frame), PV_OK);
+        if (frame.kind != kind)
+            fail_msg("pv_chat_frame_parse() takes %.*s, of kind %u, for kind %u", (int)len - 1,
+                     line, kind, frame.kind);
+    }
+}
+
 static void message_has_the_fields_of_the_design_in_order(void **state)
 {
     (void)state;
@@ -253,6 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(message_survives_the_wire),
+        cmocka_unit_test(frames_of_every_kind_are_known_again),
         cmocka_unit_test(message_has_the_fields_of_the_design_in_order),
         cmocka_unit_test(ack_survives_the_wire),
         cmocka_unit_test(later_is_a_noted_with_two_more_fields),

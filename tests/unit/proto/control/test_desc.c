@@ -62,6 +62,36 @@ static void descriptions_read_back(void **state)
     json_decref(obj);
 }
 
+/* The compiler names a type that is missing here. */
+static bool is_type(unsigned value)
+{
+    switch ((enum pv_ice_cand_type)value) {
+    case PV_ICE_HOST:
+    case PV_ICE_SRFLX:
+    case PV_ICE_PRFLX:
+    case PV_ICE_RELAY:
+        return true;
+    }
+    return false;
+}
+
+static void candidates_of_every_type_read_back(void **state)
+{
+    (void)state;
+    for (unsigned value = 0; value < 256; value++) {
+        struct pv_desc want = sample(1), got;
+        if (!is_type(value))
+            continue;
+        want.cands[0].type = (enum pv_ice_cand_type)value;
+        json_t *obj = pv_desc_to_json(&want);
+        assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+        json_decref(obj);
+        if (got.n_cands != 1 || got.cands[0].type != want.cands[0].type)
+            fail_msg("candidates of type %u (\"%s\") have no word in cand_types[] of desc.c", value,
+                     pv_ice_cand_type_name(want.cands[0].type));
+    }
+}
+
 static void more_local_candidates_than_allowed_are_left_out(void **state)
 {
     (void)state;
@@ -267,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(descriptions_read_back),
+        cmocka_unit_test(candidates_of_every_type_read_back),
         cmocka_unit_test(more_local_candidates_than_allowed_are_left_out),
         cmocka_unit_test(the_form_is_the_documented_one),
         cmocka_unit_test(what_is_unknown_is_skipped),
