@@ -17,6 +17,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ SCENARIOS = []
 INET4 = "198.51.100"    # the public network's bridge: hosts .2 and up
 INET6 = "2001:db8"  # its IPv6
 NAT4 = "203.0.113"      # public addresses of NATs
+CLOCK = "/run/wallclock"  # on a machine with a wall clock of its own: how far it is from the true one
 
 
 class Failure(Exception):
@@ -142,18 +144,31 @@ class Namespace:
         self.enter = ["nsenter", "-t", str(self.holder.pid), "-n", "-m", "-u", "--"]
         self.netns = f"/proc/{self.holder.pid}/ns/net"
         self.programs = []
+        self.before = []  # what every command of this machine begins with
 
     def run(self, *argv, stdin=None, check_rc=True, timeout=30):
-        return sh(*self.enter, *argv, stdin=stdin, check_rc=check_rc, timeout=timeout)
+        return sh(*self.enter, *self.before, *argv, stdin=stdin, check_rc=check_rc, timeout=timeout)
 
     def ip(self, *lines):
         """ip -batch: one line, one command."""
         self.run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
 
     def start(self, *argv, name=None, env=None, stdin=subprocess.DEVNULL, stdout=None):
-        program = Program(self, argv, name or os.path.basename(argv[0]), env, stdin, stdout)
+        program = Program(self, [*self.before, *argv], name or os.path.basename(argv[0]), env, stdin, stdout)
         self.programs.append(program)
         return program
+
+    def own_clock(self):
+        """Gives it a wall clock of its own; before anything starts. See programs/wallclock.c."""
+        self.set_clock(0)
+        self.before = ["env", f"LD_PRELOAD={self.lab.bin('libwallclock.so')}", f"PV_LAB_CLOCK={CLOCK}",
+                       f"ASAN_OPTIONS={os.environ['ASAN_OPTIONS']}:verify_asan_link_order=0"]
+
+    def set_clock(self, seconds):
+        """How far its wall clock is from the true one, from now on."""
+        path = f"/proc/{self.holder.pid}/root{CLOCK}"
+        with open(path, "r+b" if os.path.exists(path) else "wb", buffering=0) as f:
+            f.write(struct.pack("=q", int(seconds * 1e9)))
 
     def nft(self, rules):
         self.run("nft", "-f", "-", stdin=rules)

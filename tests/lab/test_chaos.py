@@ -2,7 +2,7 @@
 """Random faults on the real programs while people talk: nothing that was accepted is lost, doubled or
 damaged, nobody dies, and what the programs hold comes back to where it was.
 
-PV_CHAOS_SEED (1701) repeats a run, PV_CHAOS_FAULTS (24) says how many; scripts/check --long has more.
+PV_CHAOS_SEED (1701) repeats a run, PV_CHAOS_FAULTS (16) says how many; scripts/check --long has more.
 """
 import collections
 import hashlib
@@ -16,7 +16,7 @@ import time
 from lab import SLOW, Failure, check, equal, pause, scenario, wait
 
 SEED = int(os.environ.get("PV_CHAOS_SEED") or 1701)
-FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or 24)
+FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or 16)
 STATE = "/var/lib/p2pvpn"
 ROOM = "#crew"
 # Seconds between two messages of one talker: an hour's must fit what history shows at a time.
@@ -74,12 +74,16 @@ class World:
 
     def __init__(self, lab):
         self.lab, self.rng = lab, random.Random(SEED)
-        self.coordinator = lab.coordinator()
+        self.coordinator = lab.coordinator(start=False)
         self.lans = {"b": lab.lan("b", "profile=port-restricted"), "c": lab.lan("c", "profile=symmetric")}
         self.hosts = {n: lab.host(n, self.lans.get(n)) for n in "abcd"}
         self.restarted = set()
         self.guest_in, self.guest = False, lab.host("guest")
         self.done = collections.Counter()
+        self.clocks = [*self.hosts.values(), self.guest, self.coordinator.host]
+        for h in self.clocks:
+            h.own_clock()
+        self.coordinator.start()
         for h in self.hosts.values():
             h.configure("[chat]\nauto-accept = *\n")
             h.run("sh", "-ec", f"mkdir -p {STATE}; mount -t tmpfs -o size=32m,mode=700 tmpfs {STATE}")
@@ -163,9 +167,23 @@ class World:
 
     def bad_line(self, _):
         nat = self.rng.choice(list(self.lans.values())).nat
-        nat.set(loss="15%", duplicate="10%", reorder="10%", delay="60ms", jitter="30ms")
+        nat.set(loss="15%", duplicate="10%", reorder="10%", reorder_by="40ms", delay="60ms", jitter="30ms")
         pause(self.rng.uniform(0.5, 3), "packets that are lost, doubled, late and out of order")
         nat.set(loss="0%", duplicate="0%", reorder="0%", delay="0ms", jitter="0ms")
+
+    def damage(self, _):
+        """Half of what is damaged has right checksums: only our own integrity can find it."""
+        nat = self.rng.choice(list(self.lans.values())).nat
+        nat.set(damage=f"{self.rng.choice([2, 10, 40])}%", mended="50%")
+        pause(self.rng.uniform(0.5, 3), "packets whose bits are not what was sent")
+        nat.set(damage="0%")
+
+    def clock(self, _):
+        """A wall clock jumps: to days before the truth or hours behind it, or to the truth."""
+        h = self.rng.choice(self.clocks)
+        seconds = self.rng.choice([0, self.rng.uniform(0, 5 * 86400), -self.rng.uniform(0, 12 * 3600)])
+        h.set_clock(seconds)
+        is_set(h, seconds)
 
     def broker(self, _):
         self.coordinator.end(self.rng.choice([signal.SIGKILL, signal.SIGTERM]))
@@ -188,7 +206,8 @@ class World:
     def fault(self):
         kinds = [self.kill, self.kill, self.term, self.burst, self.one_of_its_processes, self.full,
                  self.full, self.stopped, self.stopped, self.roam, self.nat_reboot, self.nat_reboot,
-                 self.udp_off, self.bad_line, self.broker, self.membership]
+                 self.udp_off, self.bad_line, self.damage, self.damage, self.clock, self.clock, self.broker,
+                 self.membership]
         kind = self.rng.choice(kinds)
         # d is never ended: what it holds is compared.
         ends = (self.kill, self.term, self.burst, self.one_of_its_processes)
@@ -202,6 +221,24 @@ class World:
         for h in self.hosts.values():
             h.p2pvpnd.must_run()
         self.coordinator.program.must_run()
+
+
+def is_set(host, seconds):
+    """A machine's wall clock is so far from the true one."""
+    off = float(host.run("date", "+%s.%N").out) - time.time() - seconds
+    check(abs(off) < 20 * SLOW, f"the clock of {host.name} is wrong by {off:.1f} s more than it was set")
+
+
+def check_clock(world):
+    """The programs themselves have their machine's clock: a message says when it was written."""
+    a, d = world.hosts["a"], world.hosts["d"]
+    a.set_clock(86400)
+    is_set(a, 86400)
+    a.ctl("send", "d", "tomorrow")
+    at = wait("the message of tomorrow", lambda: [m for m in d.json("history", "a")["messages"]
+                                                 if m["text"] == "tomorrow"])[0]["time"]
+    check(abs(at - time.time() - 86400) < 60 * SLOW, f"a's clock is set, and its message is of {at}")
+    a.set_clock(0)
 
 
 def holds(pid):
@@ -238,7 +275,7 @@ def check_files(talkers):
     for t in talkers:
         for to, name, digest in t.files:
             entry = [f for f in to.json("files")["files"] if f["name"] == name]
-            equal(len(entry), 1, f"{name} at {to.name}")
+            check(len(entry) == 1, f"{name} is not once at {to.name}: {entry}")
             to.run("rm", "-rf", "/run/got")
             to.run("mkdir", "/run/got")
             to.ctl("files", "get", entry[0]["id"], "--dir", "/run/got", timeout=60)
@@ -249,6 +286,7 @@ def check_files(talkers):
 def faults_while_people_talk(lab):
     """Seeded: kills, bursts, full disks, NATs, addresses, blocked and bad lines, stops, members."""
     world = World(lab)
+    check_clock(world)
     hosts = list(world.hosts.values())
     steady = {"d": world.hosts["d"].p2pvpnd.pid}
     before = {n: holds(pid) for n, pid in steady.items()}
@@ -281,6 +319,8 @@ def faults_while_people_talk(lab):
         raise Failure(f"seed {SEED}: lost {lacking[:10]} of {len(lacking)}; the last that is there: "
                       f"{there}") from None
     check_files(talkers)
+    damaged = [lan.nat.stats()[line] for lan in world.lans.values() for line in ("line_in", "line_out")]
+    check(not world.done["damage"] or sum(x["mended"] for x in damaged), "no packet was damaged")
     for n, pid in steady.items():
         fds, rss = before[n]
 
@@ -288,8 +328,11 @@ def faults_while_people_talk(lab):
             now = holds(pid)
             return now[0] <= fds + 24 and now[1] <= 3 * rss + 100
         wait(f"{n} to hold what it held: {fds} descriptors, {rss:.0f} MB", is_back, 60)
+    held = ", ".join(f"{n} held {before[n][0]} descriptors, {before[n][1]:.0f} MB, and in the end {now[0]}, "
+                     f"{now[1]:.0f} MB" for n, pid in steady.items() for now in [holds(pid)])
     for h in [*hosts, world.guest]:
         equal(h.stop_daemon(), 0, f"exit code of p2pvpnd on {h.name}")
     sent = sum(len(x) for t in talkers for x in t.accepted.values())
     print(f"seed {SEED}: {FAULTS} faults in {took:.0f} s ({dict(world.done)}), {sent} messages, "
-          f"{sum(len(t.files) for t in talkers)} files", flush=True)
+          f"{sum(len(t.files) for t in talkers)} files, {sum(x['damaged'] for x in damaged)} packets damaged; "
+          f"{held}", flush=True)
