@@ -84,8 +84,8 @@ struct pv_roster_entry {
 
 enum pv_roster_event_type {
     PV_ROSTER_EV_STATEMENT, /* entry is new, or has a new receipt: store it, pass it on */
-    /* entry has left the set, for a newer one of its kind: forget it. It is freed by the next call
-     * of pv_roster_poll_event() or pv_roster_free(). */
+    /* entry has left the set, for a newer one of its kind: forget it, told of before or not. It is
+     * freed by the next call of pv_roster_poll_event() or pv_roster_free(). */
     PV_ROSTER_EV_DROPPED,
     PV_ROSTER_EV_MEMBER_ADDED,   /* member: not active when last told, now is */
     PV_ROSTER_EV_MEMBER_CHANGED, /* member: still active, something differs */

@@ -99,7 +99,6 @@ struct pv_roster_item {
     struct pv_roster_value *values[PV_ROSTER_BIND_KINDS];
     bool listed;                    /* part of the set */
     bool is_news;                   /* linked by next_news */
-    bool told;                      /* EV_STATEMENT was given: the owner has it on disk */
     bool gone;                      /* out of the set for good, freed when nobody needs it */
     bool effective;                 /* revocation, end, coordinators record: it is in force */
     enum pv_roster_refusal refused; /* the reason last reported */

@@ -360,7 +360,8 @@ static bool poll_member(struct pv_roster *r, struct pv_roster_event *ev)
     return false;
 }
 
-/* The next statement to be stored; one that was dropped before it could be told was never here. */
+/* The next statement to be stored. One that was dropped before it could be told is told as dropped
+ * all the same: whoever added it may have looked it up. */
 static struct pv_roster_item *next_statement_news(struct pv_roster *r)
 {
     struct pv_roster_item *e;
@@ -369,10 +370,7 @@ static struct pv_roster_item *next_statement_news(struct pv_roster *r)
         e->is_news = false;
         if (!e->gone)
             return e;
-        if (e->told)
-            pv_roster_list_push(&r->dropped, e);
-        else
-            pv_roster_free_item(r, e);
+        pv_roster_list_push(&r->dropped, e);
     }
     return NULL;
 }
@@ -389,11 +387,12 @@ int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
     pv_roster_free_item(r, r->told_dropped);
     r->told_dropped = pv_roster_list_pop(&r->dropped);
     struct pv_roster_item *e = r->told_dropped == NULL ? next_statement_news(r) : NULL;
+    if (e == NULL && r->told_dropped == NULL)
+        r->told_dropped = pv_roster_list_pop(&r->dropped); /* all the news had gone */
     if (r->told_dropped != NULL) {
         ev.type = PV_ROSTER_EV_DROPPED;
         ev.entry = &r->told_dropped->pub;
     } else if (e != NULL) {
-        e->told = true;
         ev.type = PV_ROSTER_EV_STATEMENT;
         ev.entry = &e->pub;
     } else if (r->coordinators_news) {

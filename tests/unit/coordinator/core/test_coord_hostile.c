@@ -684,7 +684,8 @@ static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state
     struct cw_node bob = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
     struct cw_client *b = cw_member(w, &bob);
-    size_t stored = 0;
+    cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+    size_t stored = 0, told = 0;
     for (uint64_t k = 0; k < 6; k++) {
         for (uint64_t i = 0; i < 60; i++) {
             struct pv_statement st = {.type = PV_ST_TRANSPORT};
@@ -701,9 +702,17 @@ static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state
         for (size_t i = 0; i < 60; i++)
             stored += m->u.receipts.results[i].error == PV_CTL_E_NONE ? 1 : 0;
         pv_ctl_msg_free(m);
+        /* Others are told of what is left, once. */
+        for (m = cw_take_push(alice, PV_CTL_STATEMENTS); m != NULL;
+             m = cw_take_push(alice, PV_CTL_STATEMENTS)) {
+            told += m->u.statements.n;
+            assert_false(m->u.statements.more);
+            pv_ctl_msg_free(m);
+        }
     }
     /* Newer ones replace them, so each list finds as much room as the first. */
     assert_int_equal(stored, 6 * PV_ROSTER_MAX_SELF);
+    assert_int_equal(told, stored);
 }
 
 int main(void)
