@@ -248,7 +248,7 @@ static int clear_history(struct pv_cli *cli)
     int code = 0;
     pv_ctlapi_request_init(&req, PV_CTLAPI_HISTORY_CLEAR, 0);
     if (all == (cli->args.n_words == 2) || cli->args.value[HISTORY_LINES] != NULL)
-        return pv_cli_usage(cli, "say history clear PEER, or history clear --all");
+        return pv_cli_usage(cli, "say history clear PEER, '#ROOM', or --all");
     if (!all)
         code = pv_cli_peer(cli, &req, cli->args.word[1]);
     if (code == 0 && cli->args.value[HISTORY_YES] == NULL)
@@ -418,12 +418,12 @@ const struct pv_command pv_cmds_chat[] = {
     },
     {
         .name = "history",
-        .args = "[PEER|#ROOM] [-n N] | clear PEER|--all [--yes]",
+        .args = "[PEER|#ROOM] [-n N] | clear PEER|#ROOM|--all [--yes]",
         .summary = "messages sent and received, oldest first; clear deletes them",
         .details =
             "  -n, --lines N   the newest N (100)\n"
             "  clear           deletes what was said, on this machine; what still waits to be\n"
-            "                  delivered stays, and so do rooms\n"
+            "                  delivered stays\n"
             "  --all           with everybody\n"
             "  --yes           without asking\n",
         .example = "p2pvpnctl history pi -n 20",

@@ -260,7 +260,8 @@ static uint64_t limit_of(const struct pv_chatjob_terms *terms)
     return terms->max_bytes == 0 ? PV_CHATJOB_MAX_TOTAL : terms->max_bytes;
 }
 
-/* Texts of all rooms: they are not deleted, so they have their own part of the whole. */
+/* Texts of others in all rooms: they may have to stay for members that lack them, so they have
+ * their own part of the whole. */
 static int rooms_sum(sqlite3 *db, uint64_t *ret_bytes)
 {
     struct pv_query q =
@@ -366,11 +367,12 @@ int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
 /* --- deletion ------------------------------------------------------------------------------ */
 
 /* A text of a room is handed on to members that lack it, and a log with a hole would end there for
- * them; so rooms keep theirs. What is not delivered yet is no past. */
+ * them; so they are hidden at first (store_room_drop.c deletes them). What is not delivered yet is
+ * no past. */
 #define DELETABLE "author IS NULL AND (outgoing = 0 OR state > 0)"
 
-/* Runs a deletion of at most limit rows and adds them up. When it has deleted as many as it may,
- * there may be more, which the next job deletes. */
+/* Runs a deletion (or hiding) of at most limit rows and adds them up. When it has done as many as it
+ * may, there may be more, which the next job takes. */
 static int delete_rows(struct pv_query *q, size_t limit, struct pv_chatjob_result *res)
 {
     sqlite3 *db = q->stmt == NULL ? NULL : sqlite3_db_handle(q->stmt);
@@ -393,6 +395,21 @@ static int forget_gone(sqlite3 *db, const struct pv_chatjob_terms *terms)
     return pv_query_run(&q);
 }
 
+/* The texts of rooms that CLEAR is about. */
+static int hide_texts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q =
+        pv_query(db, "UPDATE chat_message SET hidden = 1,"
+                     " state = CASE WHEN outgoing = 0 AND state = 3 THEN 2 ELSE state END"
+                     " WHERE n IN (SELECT n FROM chat_message WHERE (?1 OR peer = ?2)"
+                     " AND author IS NOT NULL AND hidden = 0 AND (outgoing = 0 OR state > 0)"
+                     " ORDER BY n LIMIT ?3)");
+    pv_bind_u64(&q, job->all_peers);
+    pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
+    return delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+}
+
 int pv_store_clear(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
     struct pv_query q = pv_query(db, "DELETE FROM chat_message WHERE n IN (SELECT n"
@@ -402,6 +419,8 @@ int pv_store_clear(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     pv_bind_blob(&q, job->peer, sizeof(job->peer));
     pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
     int r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+    if (r == PV_OK)
+        r = hide_texts(db, job, res);
     return r < 0 ? r : forget_gone(db, &job->terms);
 }
 
@@ -460,4 +479,43 @@ int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     if (r == PV_OK && over > 0 && !res->more && sum > max - max / 20)
         r = make_room(db, true, sum - (max - max / 10), res);
     return r < 0 ? r : forget_gone(db, &job->terms);
+}
+
+/* By how many bytes rooms are above what they may have; a tenth more than is needed goes. */
+static int rooms_over(sqlite3 *db, const struct pv_chatjob_terms *terms, uint64_t *ret_bytes)
+{
+    const uint64_t max = limit_of(terms), part = max / 2;
+    uint64_t rooms = 0, sum = 0;
+    int r = rooms_sum(db, &rooms);
+    if (r == PV_OK)
+        r = read_sum(db, &sum);
+    uint64_t over = rooms > part - part / 20 ? rooms - (part - part / 10) : 0;
+    /* The purge of other conversations came before: what is still too much are rooms, own texts
+     * too. */
+    uint64_t all = sum > max - max / 20 ? sum - (max - max / 10) : 0;
+    if (r == PV_OK)
+        *ret_bytes = over > all ? over : all;
+    return r;
+}
+
+int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatjob_terms *terms, bool unread,
+                          uint64_t *ret_through)
+{
+    uint64_t over = 0;
+    int r = rooms_over(db, terms, &over);
+    *ret_through = 0;
+    if (r < 0 || over == 0)
+        return r;
+    struct pv_query q = pv_query(
+        db, "SELECT coalesce(max(n), 0) FROM (SELECT n, sum(size) OVER (ORDER BY n) - size AS"
+            " before FROM (SELECT n, " SIZE_OF(
+                "m") " AS size FROM chat_message AS m"
+                     " WHERE author IS NOT NULL AND (outgoing = 1 OR state <> 3 OR ?1)"
+                     " ORDER BY n LIMIT ?2)) WHERE before < ?3");
+    pv_bind_u64(&q, unread);
+    pv_bind_u64(&q, PV_ROOMJOB_MAX_SCAN);
+    pv_bind_u64(&q, over);
+    if (pv_query_next(&q))
+        *ret_through = pv_column_u64(&q, 0);
+    return pv_query_end(&q);
 }

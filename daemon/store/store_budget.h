@@ -41,5 +41,10 @@ PV_MUST_CHECK int pv_store_clear(sqlite3 *db, const struct pv_chatjob *job,
                                  struct pv_chatjob_result *res);
 PV_MUST_CHECK int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job,
                                  struct pv_chatjob_result *res);
+/* Have rooms more than their part, or is everything more than it may be? *ret_through is the row of
+ * chat_message up to which texts of rooms have to go then, the oldest first, unread ones only with
+ * unread; else 0. -EIO. */
+PV_MUST_CHECK int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatjob_terms *terms,
+                                        bool unread, uint64_t *ret_through);
 
 #endif /* PV_STORE_BUDGET_H */

@@ -35,6 +35,7 @@ static const char SCHEMA[] =
     " sent INTEGER NOT NULL DEFAULT 0,"      /* outgoing, not delivered: handed over */
     " author BLOB,"                          /* of a text in a room, whose key peer then is */
     " arrived_s INTEGER NOT NULL DEFAULT 0," /* our clock when it was stored; 0: not known */
+    " hidden INTEGER NOT NULL DEFAULT 0,"    /* deleted, but for members of its room */
     " UNIQUE (peer, id, outgoing)) STRICT;"
     "CREATE INDEX IF NOT EXISTS chat_outbox ON chat_message (peer, seq)"
     " WHERE outgoing = 1 AND state = 0;"
@@ -56,6 +57,7 @@ static const struct {
     {"author", "ALTER TABLE chat_message ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;"
                "ALTER TABLE chat_message ADD COLUMN author BLOB;"},
     {"arrived_s", "ALTER TABLE chat_message ADD COLUMN arrived_s INTEGER NOT NULL DEFAULT 0;"},
+    {"hidden", "ALTER TABLE chat_message ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;"},
 };
 
 /* On disk, and in the partial indexes above, a state is 0 until the message is delivered, then 1
@@ -504,14 +506,16 @@ static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
 {
     const char *sql =
         /* The newest rows are the wanted ones, so the query goes backwards. */
-        job->all_peers ? "SELECT " COLUMNS " FROM chat_message ORDER BY n DESC LIMIT ?"
-        : !job->before
-            ? "SELECT " COLUMNS " FROM chat_message WHERE peer = ? ORDER BY n DESC LIMIT ?"
-            /* An unknown id makes the coalesce() bound the largest integer: the answer then
-             * begins at the newest. */
-            : "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND n < coalesce((SELECT MIN(n)"
-              " FROM chat_message WHERE peer = ? AND id = ?), 9223372036854775807)"
-              " ORDER BY n DESC LIMIT ?";
+        job->all_peers ? "SELECT " COLUMNS " FROM chat_message WHERE hidden = 0"
+                         " ORDER BY n DESC LIMIT ?"
+        : !job->before ? "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND hidden = 0"
+                         " ORDER BY n DESC LIMIT ?"
+                       /* An unknown id makes the coalesce() bound the largest integer: the answer
+                        * then begins at the newest. */
+                       : "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND hidden = 0"
+                         " AND n < coalesce((SELECT MIN(n)"
+                         " FROM chat_message WHERE peer = ? AND id = ?), 9223372036854775807)"
+                         " ORDER BY n DESC LIMIT ?";
     struct pv_query q = pv_query(db, sql);
     if (!job->all_peers)
         bind_peer(&q, job->peer);

@@ -3,7 +3,7 @@
  * Tables:
  *   room         the rooms of a network
  *   room_record  their signed records, texts not; n is the order in which they can be checked
- *   room_log     how far each author's texts go
+ *   room_log     how far each author's texts go, and up to which they are deleted
  *   room_text    what a text's record has besides its row n in chat_message
  */
 #include "daemon/store/store_room.h"
@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "daemon/store/store_budget.h"
+#include "daemon/store/store_room_drop.h"
 #include "daemon/store/store_sql.h"
 
 static const char SCHEMA[] = "CREATE TABLE IF NOT EXISTS room ("
@@ -28,6 +29,7 @@ static const char SCHEMA[] = "CREATE TABLE IF NOT EXISTS room ("
                              " room BLOB NOT NULL,"
                              " author BLOB NOT NULL,"
                              " last INTEGER NOT NULL,"
+                             " low INTEGER NOT NULL DEFAULT 0,"
                              " PRIMARY KEY (room, author)) STRICT, WITHOUT ROWID;"
                              "CREATE TABLE IF NOT EXISTS room_text ("
                              " room BLOB NOT NULL,"
@@ -38,9 +40,22 @@ static const char SCHEMA[] = "CREATE TABLE IF NOT EXISTS room ("
                              " PRIMARY KEY (room, author, seq)) STRICT, WITHOUT ROWID;"
                              "CREATE INDEX IF NOT EXISTS room_text_n ON room_text (room, n);";
 
+/* Tables of a version that deleted nothing in rooms. */
+static int add_low(sqlite3 *db)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(db, "SELECT low FROM room_log", -1, &st, NULL);
+    sqlite3_finalize(st);
+    if (rc != SQLITE_ERROR)
+        return PV_OK;
+    return pv_query_status(sqlite3_exec(
+        db, "ALTER TABLE room_log ADD COLUMN low INTEGER NOT NULL DEFAULT 0;", NULL, NULL, NULL));
+}
+
 int pv_store_room_schema(sqlite3 *db)
 {
-    return pv_query_status(sqlite3_exec(db, SCHEMA, NULL, NULL, NULL));
+    int r = pv_query_status(sqlite3_exec(db, SCHEMA, NULL, NULL, NULL));
+    return r < 0 ? r : add_low(db);
 }
 
 static void bind_room(struct pv_query *q, const uint8_t *room)
@@ -84,11 +99,12 @@ static int load_records(sqlite3 *db, struct pv_roomjob_room *room)
 
 static int load_logs(sqlite3 *db, struct pv_roomjob_room *room)
 {
-    struct pv_query q = pv_query(db, "SELECT author, last FROM room_log WHERE room = ?");
+    struct pv_query q = pv_query(db, "SELECT author, last, low FROM room_log WHERE room = ?");
     bind_room(&q, room->id);
     while (room->n_haves < PV_ROOM_MAX_MEMBERS && pv_query_next(&q)) {
         struct pv_room_have *h = &room->haves[room->n_haves];
         h->seq = pv_column_u64(&q, 1);
+        room->gone[room->n_haves] = pv_column_u64(&q, 2);
         if (!pv_column_bytes(&q, 0, h->author, sizeof(h->author))) {
             (void)pv_query_end(&q);
             return PV_ERR_MALFORMED;
@@ -168,16 +184,20 @@ static int keep(sqlite3 *db, const struct pv_roomjob *job)
 
 /* --- TAKE ---------------------------------------------------------------------------------- */
 
-/* Moves the end of the author's log from seq - 1 to seq. */
+/* Moves the end of the author's log from seq - 1 to seq, or over those that are done without. */
 static int advance(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t,
                    bool *ret_next)
 {
-    struct pv_query q = pv_query(
+    const char *sql =
+        t->skips ? "INSERT INTO room_log (room, author, last, low) VALUES (?1, ?2, ?3, ?3 - 1)"
+                   " ON CONFLICT (room, author) DO UPDATE SET last = ?3, low = ?3 - 1"
+                   " WHERE last < ?3"
         /* The condition on "last" makes a text that is missing its predecessor change nothing. */
-        db, t->seq == 1 ? "INSERT INTO room_log (room, author, last) VALUES (?1, ?2, ?3)"
-                          " ON CONFLICT (room, author) DO UPDATE SET last = 1 WHERE last = 0"
-                        : "UPDATE room_log SET last = ?3"
-                          " WHERE room = ?1 AND author = ?2 AND last = ?3 - 1");
+        : t->seq == 1 ? "INSERT INTO room_log (room, author, last) VALUES (?1, ?2, ?3)"
+                        " ON CONFLICT (room, author) DO UPDATE SET last = 1 WHERE last = 0"
+                      : "UPDATE room_log SET last = ?3"
+                        " WHERE room = ?1 AND author = ?2 AND last = ?3 - 1";
+    struct pv_query q = pv_query(db, sql);
     bind_room(&q, job->room);
     bind_author(&q, t->author);
     pv_bind_u64(&q, t->seq);
@@ -424,6 +444,8 @@ int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,
         return read_texts(db, job, res->room);
     case PV_ROOMJOB_MARK:
         return mark(db, job, res);
+    case PV_ROOMJOB_DROP:
+        return pv_store_room_drop(db, job, terms, res);
     }
     return PV_ERR_MALFORMED;
 }

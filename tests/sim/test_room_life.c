@@ -3,6 +3,8 @@
  * test_room_life.c - three nodes and a coordinator that are killed, stopped, cut off and brought
  * together again at any moment, a thousand times, while everybody writes to everybody and into a
  * room: what `send` has taken is at its receiver, or at all members of the room, once and in order.
+ * Then the same while members clear the room, and one keeps a day only: what is deleted does not
+ * come back, and everything else is at everybody.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +15,13 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 1,     /* PV_SIM_SEEDS sets another number */
-    EVENTS = 1000, /* kills, cuts and reunions */
+    SEEDS = 1,      /* PV_SIM_SEEDS sets another number */
+    EVENTS = 1000,  /* kills, cuts and reunions */
+    DELETING = 400, /* the same, where lines are deleted */
+    MAX_DAYS = 12,  /* that pass meanwhile; after 14 nobody is waited for */
     NODES = 3,
-    TO_ROOM = NODES, /* a receiver */
+    KEEPS = NODES - 1, /* who keeps a day */
+    TO_ROOM = NODES,   /* a receiver */
     MAX_LINES = 330, /* of one sender to one receiver; three times that is one answer of history */
 };
 
@@ -28,12 +33,16 @@ struct side {
     bool full; /* its disk */
     unsigned ask[NODES + 1][MAX_LINES];
     unsigned n[NODES + 1];
+    unsigned since[NODES]; /* lines of the room from here on were not deleted, by sender, */
+    bool deleted[NODES][MAX_LINES]; /* and these certainly were */
 };
 
 struct talk {
     struct sim_world w;
     struct side side[NODES];
     uint64_t seed;
+    bool deletes; /* lines of the room */
+    unsigned days;
     char missing[96]; /* a line that is not there yet */
 };
 
@@ -51,17 +60,20 @@ static uint32_t draw(struct talk *t, uint32_t bound)
     return pv_natrng_below(sim_net_rng(t->w.net), bound);
 }
 
-static bool begin(struct talk *t, uint64_t seed)
+static bool begin(struct talk *t, uint64_t seed, bool deletes)
 {
     static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
     static const char *const nats[NODES] = {"port-restricted", "address-restricted", "full-cone"};
     memset(t, 0, sizeof(*t));
     t->seed = seed;
+    t->deletes = deletes;
     sim_world_init(&t->w, seed, &good);
     for (int i = 0; i < NODES; i++) {
         t->side[i].zone = sim_world_nat(&t->w, SIM_PUBLIC, nats[i], &good);
         t->side[i].node = sim_world_node(&t->w, t->side[i].zone, NAMES[i], false);
         sim_node_set_job_delay(t->side[i].node, PV_MS(10));
+        if (t->deletes && i == KEEPS)
+            sim_node_set_chat_keep(t->side[i].node, 86400);
     }
     return sim_world_join_all(&t->w);
 }
@@ -83,7 +95,8 @@ static bool meet(struct talk *t)
 static void say(struct talk *t)
 {
     char fields[128];
-    uint32_t from = draw(t, NODES), to = draw(t, 2) == 0 ? TO_ROOM : draw(t, NODES);
+    uint32_t from = draw(t, NODES);
+    uint32_t to = t->deletes || draw(t, 2) == 0 ? TO_ROOM : draw(t, NODES);
     struct side *s = &t->side[from];
     if (!sim_node_runs(s->node) || to == from || s->n[to] == MAX_LINES)
         return;
@@ -91,6 +104,82 @@ static void say(struct talk *t)
              to == TO_ROOM ? "#dev" : NAMES[to], s->n[to]);
     s->ask[to][s->n[to]++] = sim_node_ask(s->node, fields);
 }
+
+/* --- deleting ------------------------------------------------------------------------------ */
+
+/* Which lines of the room does the node show? */
+static bool list_shown(struct talk *t, int at, bool ret_shown[NODES][MAX_LINES])
+{
+    const char *answer = ask(t, at, "\"cmd\":\"history\",\"limit\":1000,\"peer\":\"#dev\"");
+    json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL);
+    json_t *m;
+    size_t i;
+    memset(ret_shown, 0, NODES * sizeof(ret_shown[0]));
+    json_array_foreach(json_object_get(root, "messages"), i, m)
+    {
+        const char *text = json_string_value(json_object_get(m, "text"));
+        const char *from = json_string_value(json_object_get(m, "from"));
+        unsigned line = 0;
+        for (int k = 0; k < NODES; k++) {
+            if (strcmp(from, NAMES[k]) == 0 && sscanf(text, "line %u", &line) == 1 &&
+                line < MAX_LINES)
+                ret_shown[k][line] = true;
+        }
+    }
+    json_decref(root);
+    return root != NULL;
+}
+
+/* Everything that was said until now may be deleted at this node. */
+static void begin_anew(struct talk *t, struct side *s)
+{
+    for (int from = 0; from < NODES; from++)
+        s->since[from] = t->side[from].n[TO_ROOM];
+}
+
+/* Clears the room at a node, and notes which lines that deleted. */
+static void clear_room(struct talk *t, int at)
+{
+    static bool before[NODES][MAX_LINES], after[NODES][MAX_LINES];
+    struct side *s = &t->side[at];
+    if (!sim_node_runs(s->node) || s->full || !list_shown(t, at, before))
+        return;
+    const char *answer = ask(t, at, "\"cmd\":\"history_clear\",\"peer\":\"#dev\"");
+    begin_anew(t, s);
+    if (answer == NULL || strstr(answer, "\"ok\":true") == NULL || !list_shown(t, at, after))
+        return;
+    for (int from = 0; from < NODES; from++) {
+        for (unsigned line = 0; line < MAX_LINES; line++)
+            s->deleted[from][line] |= before[from][line] && !after[from][line];
+    }
+}
+
+/* A day passes, for everybody's clock; who keeps no more than that may delete all it has. */
+static void pass_day(struct talk *t)
+{
+    if (t->days == MAX_DAYS)
+        return;
+    t->days++;
+    for (int i = 0; i < NODES; i++)
+        sim_node_jump_wall(t->side[i].node, INT64_C(86400) * 1000000);
+    if (sim_node_runs(t->side[KEEPS].node))
+        (void)ask(t, KEEPS, "\"cmd\":\"inbox\",\"mark_read\":true");
+    if (sim_node_runs(t->side[KEEPS].node))
+        sim_node_stop(t->side[KEEPS].node);
+    sim_node_start(t->side[KEEPS].node); /* then old lines are looked for */
+    sim_world_run(&t->w, PV_S(10));
+    begin_anew(t, &t->side[KEEPS]);
+}
+
+static void delete_some(struct talk *t)
+{
+    if (draw(t, 16) == 0)
+        pass_day(t);
+    else if (draw(t, 4) == 0)
+        clear_room(t, (int)draw(t, NODES));
+}
+
+/* --- trouble ------------------------------------------------------------------------------- */
 
 /* One kill, cut or reunion. (A node whose disk is full is not killed: the marks of the numbers that
  * must grow for ever are on that disk.) */
@@ -155,8 +244,8 @@ static bool was_taken(const struct side *s, unsigned to, unsigned line)
 
 /* What node at has of the lines from `from` to `to`, in one list of its history. NULL when it is as
  * it should be; *ret_missing: a line is not there yet. */
-static const char *check_list(struct talk *t, const json_t *list, unsigned from, unsigned to,
-                              bool *ret_missing)
+static const char *check_list(struct talk *t, const json_t *list, const struct side *at,
+                              unsigned from, unsigned to, bool *ret_missing)
 {
     const struct side *s = &t->side[from];
     bool got[MAX_LINES] = {false}, any = false;
@@ -173,13 +262,15 @@ static const char *check_list(struct talk *t, const json_t *list, unsigned from,
             return "a line that nobody said";
         if (got[line])
             return "a line came twice";
+        if (to == TO_ROOM && at->deleted[from][line])
+            return "a deleted line came back";
         if (any && line < last)
             return "a line came too late";
         got[line] = any = true;
         last = line;
     }
     for (unsigned line = 0; line < s->n[to]; line++) {
-        if (!was_taken(s, to, line) || got[line])
+        if (!was_taken(s, to, line) || got[line] || (to == TO_ROOM && line < at->since[from]))
             continue;
         *ret_missing = true;
         snprintf(t->missing, sizeof(t->missing), "line %u of %s to %s, last was %u", line,
@@ -202,17 +293,51 @@ static const char *check(struct talk *t, unsigned at, unsigned with, bool *ret_m
     const json_t *list = json_object_get(root, "messages");
     for (unsigned from = 0; why == NULL && from < NODES; from++) {
         if (with == TO_ROOM)
-            why = check_list(t, list, from, TO_ROOM, ret_missing);
+            why = check_list(t, list, &t->side[at], from, TO_ROOM, ret_missing);
         else if (from == with)
-            why = check_list(t, list, from, at, ret_missing);
+            why = check_list(t, list, &t->side[at], from, at, ret_missing);
     }
     json_decref(root);
     return why;
 }
 
+/* Does every member know all that was said in the room, also what it has deleted? */
+static const char *check_logs(struct talk *t, bool *ret_missing)
+{
+    json_int_t first[NODES] = {0};
+    for (int at = 0; at < NODES; at++) {
+        const char *answer = ask(t, at, "\"cmd\":\"room_members\",\"room\":\"#dev\"");
+        json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL);
+        const json_t *members = json_object_get(root, "members");
+        size_t n = json_array_size(members);
+        for (size_t i = 0; i < n; i++) {
+            const json_t *m = json_array_get(members, i);
+            unsigned from = 0, taken = 0;
+            while (from < NODES &&
+                   strcmp(json_string_value(json_object_get(m, "name")), NAMES[from]) != 0)
+                from++;
+            if (from == NODES)
+                continue;
+            for (unsigned line = 0; line < t->side[from].n[TO_ROOM]; line++)
+                taken += was_taken(&t->side[from], TO_ROOM, line);
+            json_int_t texts = json_integer_value(json_object_get(m, "texts"));
+            first[from] = at == 0 ? texts : first[from];
+            if (texts >= taken && texts == first[from])
+                continue;
+            *ret_missing = true;
+            snprintf(t->missing, sizeof(t->missing), "%s knows %lld lines of %s, %u were taken",
+                     NAMES[at], (long long)texts, NAMES[from], taken);
+        }
+        json_decref(root);
+        if (n != NODES)
+            return "room members:";
+    }
+    return NULL;
+}
+
 static const char *check_all(struct talk *t, bool *ret_missing)
 {
-    const char *why = NULL;
+    const char *why = check_logs(t, ret_missing);
     for (unsigned at = 0; why == NULL && at < NODES; at++) {
         for (unsigned with = 0; why == NULL && with <= TO_ROOM; with++) {
             if (with != at)
@@ -225,18 +350,21 @@ static const char *check_all(struct talk *t, bool *ret_missing)
 static int converse(uint64_t seed, void *ctx)
 {
     struct talk *t = calloc(1, sizeof(*t));
+    const bool *deletes = ctx;
+    const unsigned events = *deletes ? DELETING : EVENTS;
     unsigned said = 0;
-    (void)ctx;
     if (t == NULL)
         abort();
-    if (!begin(t, seed) || !meet(t))
+    if (!begin(t, seed, *deletes) || !meet(t))
         return failed(t, "beginning:");
-    for (unsigned i = 0; i < EVENTS; i++) {
+    for (unsigned i = 0; i < events; i++) {
         for (uint32_t n = draw(t, 6); n > 0; n--) {
             say(t);
             sim_world_run(&t->w, PV_MS(draw(t, 40)));
         }
         trouble(t);
+        if (t->deletes)
+            delete_some(t);
         sim_world_run(&t->w, PV_MS(draw(t, draw(t, 8) == 0 ? 20000 : 800)));
     }
     repair(t);
@@ -257,7 +385,7 @@ static int converse(uint64_t seed, void *ctx)
         for (unsigned to = 0; to <= TO_ROOM; to++)
             said += t->side[i].n[to];
     }
-    if (said < EVENTS)
+    if (said < events)
         return failed(t, "too little was said");
     sim_world_done(&t->w);
     free(t);
@@ -266,14 +394,23 @@ static int converse(uint64_t seed, void *ctx)
 
 static void a_thousand_kills_cuts_and_reunions_lose_nothing(void **state)
 {
+    bool deletes = false;
     (void)state;
-    assert_int_equal(sim_seeds("room_life", SEEDS, converse, NULL), 0);
+    assert_int_equal(sim_seeds("room_life", SEEDS, converse, &deletes), 0);
+}
+
+static void what_is_deleted_stays_away_and_nothing_else_is_lost(void **state)
+{
+    bool deletes = true;
+    (void)state;
+    assert_int_equal(sim_seeds("room_life", SEEDS, converse, &deletes), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_thousand_kills_cuts_and_reunions_lose_nothing),
+        cmocka_unit_test(what_is_deleted_stays_away_and_nothing_else_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,35 +96,43 @@ static bool submit_clear(struct retention *r, const struct clearing *c)
     return submit(r, job, c->handle);
 }
 
+/* The key of the conversation that is to be cleared; false: the client is told that there is none.
+ */
+static bool find_conversation(struct pv_node *n, const char *name, uint64_t handle,
+                              uint8_t ret_key[static PV_SIGN_PK_LEN])
+{
+    if (name[0] == '#') {
+        const uint8_t *room = pv_rooms_part_need(n, name, true, handle);
+        if (room != NULL)
+            pv_room_key(room, ret_key);
+        return room != NULL;
+    }
+    /* What somebody said stays until it is deleted, also when it has gone. */
+    struct pv_peer *p = pv_peers_find(n->peers, name);
+    const struct pv_member *former = p == NULL ? pv_node_former_member(n, name) : NULL;
+    if (former == NULL && (p = pv_peer_need(n, name, "history clear", true, handle)) == NULL)
+        return false;
+    memcpy(ret_key, former != NULL ? former->node : pv_peer_pk(p), PV_SIGN_PK_LEN);
+    return true;
+}
+
 static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                       pv_ns now)
 {
     struct retention *r = part;
     struct pv_node *n = r->node;
-    (void)now;
-    if (req->peer[0] == '#') {
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
-                       "history clear: a room keeps its texts, to hand them on to members that "
-                       "lack them: leave the room (p2pvpnctl room leave)");
-        return;
-    }
     struct clearing *c = calloc(1, sizeof(*c));
+    (void)now;
+    (void)p;
     if (c == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "history clear: out of memory: try again");
         return;
     }
     c->handle = handle;
     c->all = req->peer[0] == '\0';
-    if (!c->all) {
-        /* What somebody said stays until it is deleted, also when it has gone. */
-        p = pv_peers_find(n->peers, req->peer);
-        const struct pv_member *former = p == NULL ? pv_node_former_member(n, req->peer) : NULL;
-        if (former == NULL &&
-            (p = pv_peer_need(n, req->peer, "history clear", true, handle)) == NULL) {
-            free(c);
-            return;
-        }
-        memcpy(c->key, former != NULL ? former->node : pv_peer_pk(p), sizeof(c->key));
+    if (!c->all && !find_conversation(n, req->peer, handle, c->key)) {
+        free(c);
+        return;
     }
     if (!submit_clear(r, c)) {
         free(c);
@@ -137,7 +145,8 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer 
 
 /* One page is gone: asks for the next one, or answers. A client that has gone meanwhile wanted all
  * of it deleted all the same. */
-static void cleared(struct retention *r, uint64_t handle, const struct pv_job_result *result)
+static void cleared(struct retention *r, uint64_t handle, const struct pv_job_result *result,
+                    pv_ns now)
 {
     struct pv_node *n = r->node;
     struct clearing **at = &r->clearings;
@@ -152,6 +161,8 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_job_re
         if (result->chat->more && submit_clear(r, c))
             return;
         pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_cleared_json(c->deleted));
+        /* Texts of rooms are only hidden until it is known who lacks them. */
+        pv_rooms_sweep(n->rooms, r->keep_s, now);
     } else {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
     }
@@ -236,8 +247,10 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         /* The next page at once: others get their turn between two jobs. */
         if (res != NULL && res->more && res->n_deleted > 0)
             purge(r, now);
+        else if (res != NULL)
+            pv_rooms_sweep(n->rooms, r->keep_s, now);
     } else if (is_clearing) {
-        cleared(r, tag, result);
+        cleared(r, tag, result, now);
     } else if (res == NULL) {
         pv_ctlsrv_fail(n->ctl, tag, PV_CTLAPI_FAILED, result->error);
     } else if (res->backlog != NULL) {

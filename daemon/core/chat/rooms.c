@@ -341,25 +341,13 @@ int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint
     return len < 0 ? len : add_own(rooms, room, &rec, (size_t)len, tag);
 }
 
-/* Do others have more of our own log than we? Then this disk is an older one, and a new text would
- * get a number that is given away. */
-static bool is_behind_itself(const struct pv_rooms_room *room)
-{
-    size_t self = pv_rooms_index(room, room->self->pk);
-    for (size_t i = 0; i < room->n_members; i++) {
-        if (room->members[i]->known[self] > room->self->taken)
-            return true;
-    }
-    return false;
-}
-
 int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, const char *text,
                  uint64_t wall_ms, pv_ns now)
 {
     struct pv_room_record rec = {.type = PV_ROOM_TEXT, .time_ms = wall_ms};
     struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, id) : NULL;
     rooms->now = now;
-    if (room == NULL || !room_is_in(room->self) || is_behind_itself(room))
+    if (room == NULL || !room_is_in(room->self) || pv_rooms_is_behind_itself(room, now))
         return PV_ERR_STATE;
     if (room->self->taken >= PV_ROOM_MAX_TEXTS)
         return PV_ERR_LIMIT;

@@ -123,6 +123,11 @@ PV_MUST_CHECK int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uin
 PV_MUST_CHECK int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const uint8_t *room,
                                const char *text, uint64_t wall_ms, pv_ns now);
 
+/* Has the store delete what is older than keep_s seconds (0: nothing is too old), what is hidden by
+ * history clear, and the oldest when all is too much; but nothing that a member of the room may
+ * still have to get from us (PV_ROOMJOB_DROP). */
+void pv_rooms_sweep(struct pv_rooms *rooms, uint64_t keep_s, pv_ns now);
+
 /* --- store, time, events ------------------------------------------------------------------- */
 
 /* The next job, owned by the caller, and the tag to bring back with its result. PV_ERR_AGAIN. */

@@ -18,18 +18,24 @@ struct pv_rooms_node {
     uint64_t left_seq;                  /* of the last text before it left */
     uint64_t base[PV_ROOM_MAX_MEMBERS]; /* it does not get texts up to here, by author */
 
-    uint64_t last;     /* how far its log goes on our disk */
+    uint64_t last;     /* how far its log goes on our disk, */
+    uint64_t low;      /* and up to where it is deleted there */
     uint64_t flight;   /* how far once the TAKE job that is under way is done */
     uint64_t taken;    /* how far once the batch behind that job is stored, too */
     pv_ns asked_until; /* somebody was asked for more of it */
     pv_ns full_until;  /* the store takes no more of it before */
+    pv_ns gap_since;   /* nobody within reach has its next text any more; 0: somebody has */
+    uint64_t skip_to;  /* so the texts up to this one are done without; 0: none */
 
-    uint64_t known[PV_ROOM_MAX_MEMBERS]; /* logs it has, as far as we heard, by author */
-    uint8_t digest[PV_BLAKE2B_LEN];      /* of its records, as far as we heard */
-    uint64_t told;                       /* version of the room told on this connection */
-    pv_ns tell_at;                       /* tell it then; PV_NEVER */
-    unsigned again; /* how often it was told the same, and still lacked something */
-    pv_ns list_at;  /* the same list for the same digest is not sent to it before */
+    uint64_t known[PV_ROOM_MAX_MEMBERS]; /* logs it has, as far as we heard, by author, */
+    uint64_t gone[PV_ROOM_MAX_MEMBERS];  /* and what it deleted of them */
+    uint64_t had[PV_ROOM_MAX_MEMBERS];   /* known of the connection before, until it tells */
+    pv_ns claims_since;             /* it says that our own log is longer than we know; 0: never */
+    uint8_t digest[PV_BLAKE2B_LEN]; /* of its records, as far as we heard */
+    uint64_t told;                  /* version of the room told on this connection */
+    pv_ns tell_at;                  /* tell it then; PV_NEVER */
+    unsigned again;                 /* how often it was told the same, and still lacked something */
+    pv_ns list_at;                  /* the same list for the same digest is not sent to it before */
     uint8_t listed[PV_BLAKE2B_LEN], listed_for[PV_BLAKE2B_LEN];
     bool reading; /* texts are being fetched for it */
 };
@@ -101,6 +107,14 @@ struct pv_rooms_event_item {
     struct pv_rooms_event event;
 };
 
+/* One look after the other at what may be deleted, room by room. */
+struct pv_rooms_sweep {
+    bool on, again; /* under way; begin anew at its end */
+    bool unread;    /* there is too much: texts that were not read go too */
+    size_t next;    /* room */
+    uint64_t keep_s;
+};
+
 struct pv_rooms {
     struct pv_rng rng;
     const uint8_t *sk;
@@ -124,6 +138,7 @@ struct pv_rooms {
     size_t n_lines;
     struct pv_rooms_event_item *events, **events_end;
     struct pv_rooms_counts counts;
+    struct pv_rooms_sweep sweep;
 
     struct pv_room_frame in, out; /* scratch */
     uint8_t raw[PV_ROOM_RECORD_MAX];
@@ -184,6 +199,27 @@ void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const ui
                        const struct pv_roomjob_result *result);
 /* A member of the network that is not revoked? */
 bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk);
+
+/* --- rooms_age.c: what is deleted, here and elsewhere --------------------------------------- */
+
+/* Is there nobody within reach who has the author's next text, although there are later ones? Then
+ * skip_to is set after a while. */
+void pv_rooms_look_for_gap(struct pv_rooms *rs, struct pv_rooms_room *room, size_t author,
+                           pv_ns now);
+/* Above which number can m be asked for more of the author's log? False: it has nothing for us. */
+bool pv_rooms_can_ask(const struct pv_rooms_room *room, const struct pv_rooms_node *m,
+                      size_t author, uint64_t *ret_above);
+/* Does the text with this number come next in the author's log here? */
+bool pv_rooms_is_next(const struct pv_rooms_node *author, uint64_t seq);
+/* Texts were stored: where a log begins behind a gap, what is missing counts as deleted. */
+void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatjob_result *result,
+                        pv_ns now);
+/* Do others have more of our own log than we? */
+bool pv_rooms_is_behind_itself(struct pv_rooms_room *room, pv_ns now);
+void pv_rooms_note_claim(struct pv_rooms_room *room, struct pv_rooms_node *m, pv_ns now);
+/* What the store deleted of a room; status < 0: the look ends. */
+void pv_rooms_handle_dropped(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
+                             const struct pv_chatjob_result *result);
 
 /* --- rooms_job.c: queues ------------------------------------------------------------------- */
 

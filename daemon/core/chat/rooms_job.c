@@ -91,6 +91,9 @@ static void tell_done(struct pv_rooms *rs, const struct pv_rooms_job *entry, int
 
 void pv_rooms_drop_jobs(struct pv_rooms *rs)
 {
+    /* A look that was begun begins anew with the rooms that are loaded. */
+    rs->sweep.again = rs->sweep.again || rs->sweep.on;
+    rs->sweep.on = false;
     while (rs->jobs != NULL) {
         struct pv_rooms_job *entry = take_entry(rs, rs->jobs->tag);
         tell_done(rs, entry, PV_ERR_CLOSED);
@@ -186,6 +189,7 @@ int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_ro
     struct pv_room_text *t = &room->batch[room->n_batch++];
     const struct pv_member *known = pv_roster_known(rs->roster, author->pk);
     *t = (struct pv_room_text){.seq = rec->seq, .time_ms = rec->time_ms, .text = text};
+    t->skips = rec->seq != author->taken + 1;
     t->own = author == room->self;
     memcpy(t->author, author->pk, sizeof(t->author));
     snprintf(t->author_name, sizeof(t->author_name), "%s", known == NULL ? "?" : known->name);
@@ -194,6 +198,8 @@ int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_ro
     /* From here on the next text of this author is expected, although the store has not seen this
      * one yet. */
     author->taken = rec->seq;
+    author->skip_to = 0;
+    author->gap_since = 0;
     return PV_OK;
 }
 
@@ -274,8 +280,10 @@ static void hold_back(struct pv_rooms *rs, struct pv_rooms_room *room,
     for (size_t i = 0; i < room->n_members; i++) {
         struct pv_rooms_node *m = room->members[i];
         uint64_t end = m->last;
-        for (size_t k = 0; k < result->n_msgs; k++)
-            end += pv_rooms_same(result->msgs[k].author, m->pk);
+        for (size_t k = 0; k < result->n_msgs; k++) {
+            const struct pv_chat_record *msg = &result->msgs[k];
+            end = pv_rooms_same(msg->author, m->pk) && msg->seq > end ? msg->seq : end;
+        }
         if (end == m->flight)
             continue;
         pv_log(rs->log, PV_LOG_INFO, "what=\"texts of a room left for later\" why=\"%s\"",
@@ -302,10 +310,9 @@ static void handle_taken(struct pv_rooms *rs, struct pv_rooms_room *room, int st
         pv_rooms_reload(rs, now);
         return;
     }
+    pv_rooms_note_gaps(room, result, now);
     for (size_t i = 0; i < room->n_members; i++) {
         struct pv_rooms_node *m = room->members[i];
-        /* A log that grew may be asked for at once: its next page is probably there. */
-        m->asked_until = m->flight > m->last ? 0 : m->asked_until;
         m->last = m->flight;
     }
     for (size_t i = 0; i < result->n_msgs; i++) {
@@ -414,8 +421,10 @@ static int load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
     }
     for (size_t i = 0; i < from->n_haves; i++) {
         struct pv_rooms_node *m = pv_rooms_member_find(room, from->haves[i].author);
-        if (m != NULL)
-            m->last = m->flight = m->taken = from->haves[i].seq;
+        if (m == NULL)
+            continue;
+        m->last = m->flight = m->taken = from->haves[i].seq;
+        m->low = from->gone[i];
     }
     pv_rooms_settle(room);
     return PV_OK;
@@ -437,6 +446,8 @@ static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatj
         }
     }
     rs->loaded = true;
+    if (rs->sweep.again)
+        pv_rooms_sweep(rs, rs->sweep.keep_s, now);
     /* Peers may have come before the rooms were there. Each is treated as if it came now. */
     HASH_ITER(hh, rs->peers, peer, tmp)
     {
@@ -500,6 +511,8 @@ void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
         room->sent = room->delivered = 0; /* it is marked again */
     } else if (entry->kind == PV_ROOMJOB_TAKE && room != NULL) {
         handle_taken(rooms, room, status, result, now);
+    } else if (entry->kind == PV_ROOMJOB_DROP) {
+        pv_rooms_handle_dropped(rooms, room, status, result);
     } else if (entry->kind == PV_ROOMJOB_READ && room != NULL) {
         pv_rooms_hand_out(rooms, room, entry->pk, status < 0 ? NULL : result->room);
     }

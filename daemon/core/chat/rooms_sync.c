@@ -51,8 +51,10 @@ static bool lacks(const struct pv_rooms_room *room, const struct pv_rooms_node *
     if (memcmp(m->digest, room->digest, sizeof(m->digest)) != 0)
         return true;
     for (size_t i = 0; i < room->n_members; i++) {
-        /* Texts from before the invitation of m (base) are not for m, so m does not lack them. */
-        if (room->members[i]->last > m->known[i] && room->members[i]->last > m->base[i])
+        const struct pv_rooms_node *author = room->members[i];
+        /* Texts from before the invitation of m (base) are not for m, and deleted ones are for
+         * nobody: m does not lack them. */
+        if (author->last > m->known[i] && author->last > m->base[i] && author->last > author->low)
             return true;
     }
     return false;
@@ -96,7 +98,7 @@ static void begin_frame(struct pv_rooms *rs, const struct pv_rooms_room *room,
 {
     struct pv_room_frame *f = &rs->out;
     f->kind = kind;
-    f->n_have = f->n_prefix = f->n_records = 0;
+    f->n_have = f->n_gone = f->n_prefix = f->n_records = 0;
     memcpy(f->room, room->id, sizeof(f->room));
 }
 
@@ -112,8 +114,14 @@ static void send_have(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv
     begin_frame(rs, room, PV_ROOM_F_HAVE);
     memcpy(rs->out.digest, room->digest, sizeof(rs->out.digest));
     for (size_t i = 0; i < room->n_members; i++) {
-        if (room->members[i]->last > 0)
-            add_have(rs, room->members[i]->pk, room->members[i]->last);
+        const struct pv_rooms_node *author = room->members[i];
+        if (author->last > 0)
+            add_have(rs, author->pk, author->last);
+        if (author->low > 0) {
+            struct pv_room_have *gone = &rs->out.gone[rs->out.n_gone++];
+            memcpy(gone->author, author->pk, sizeof(gone->author));
+            gone->seq = author->low;
+        }
     }
     /* HAVE is built from the state of this version. A change after it raises the version, and m is
      * told again. So it is without one, a few times: its store may have failed, which we do not
@@ -149,6 +157,8 @@ static void send_list_to(struct pv_rooms *rs, struct pv_rooms_room *room, struct
 void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
 {
     bool waiting = false;
+    for (size_t i = 0; i < room->n_members; i++)
+        pv_rooms_look_for_gap(rs, room, i, now);
     for (size_t p = 0; room_is_in(room->self) && p < room->n_members; p++) {
         const struct pv_rooms_node *m = room->members[p];
         if (m == room->self || !is_up(rs, m->pk))
@@ -156,16 +166,19 @@ void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
         begin_frame(rs, room, PV_ROOM_F_WANT);
         for (size_t i = 0; i < room->n_members; i++) {
             struct pv_rooms_node *author = room->members[i];
+            uint64_t above = 0;
             if (m->known[i] <= author->taken || author->taken >= log_end(author) ||
                 is_revoked(rs, author->pk))
                 continue;
             waiting = true;
+            if (!pv_rooms_can_ask(room, m, i, &above))
+                continue;
             /* asked_until belongs to the author: two members are not asked for the same log at
              * once, or each text would come twice. */
             if (author->asked_until > now || author->full_until > now)
                 continue;
             author->asked_until = now + PV_S(ASK_S);
-            add_have(rs, author->pk, author->taken);
+            add_have(rs, author->pk, above);
         }
         if (rs->out.n_have > 0)
             pv_rooms_put(rs, m->pk);
@@ -258,24 +271,34 @@ static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, co
     pv_rooms_rearm(rs, room);
 }
 
+static void read_numbers(const struct pv_rooms_room *room, const struct pv_room_have *list,
+                         size_t n, uint64_t numbers[static PV_ROOM_MAX_MEMBERS])
+{
+    memset(numbers, 0, PV_ROOM_MAX_MEMBERS * sizeof(numbers[0]));
+    for (size_t i = 0; i < n; i++) {
+        size_t author = pv_rooms_index(room, list[i].author);
+        if (author != SIZE_MAX)
+            numbers[author] = list[i].seq;
+    }
+}
+
 static void handle_have(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_rooms_node *m,
                         const struct pv_room_frame *f, pv_ns now)
 {
     memcpy(m->digest, f->digest, sizeof(m->digest));
-    memset(m->known, 0, sizeof(m->known));
-    for (size_t i = 0; i < f->n_have; i++) {
-        size_t author = pv_rooms_index(room, f->have[i].author);
-        if (author != SIZE_MAX)
-            m->known[author] = f->have[i].seq;
-    }
+    read_numbers(room, f->have, f->n_have, m->known);
+    read_numbers(room, f->gone, f->n_gone, m->gone);
+    memcpy(m->had, m->known, sizeof(m->had));
+    pv_rooms_note_claim(room, m, now);
     if (memcmp(m->digest, room->digest, sizeof(m->digest)) != 0)
         send_list_to(rs, room, m, now);
     pv_rooms_note_delivered(rs, room);
     pv_rooms_ask(rs, room, now);
+    m->tell_at = PV_NEVER;
     if (room_is_in(m) && lacks(room, m))
         pv_rooms_tell(room, m, now);
-    else
-        m->tell_at = PV_NEVER;
+    else if (room_is_in(m)) /* it must know that we have all, to delete its own */
+        pv_rooms_tell(room, m, now + PV_MS(AGAIN_MS));
     pv_rooms_run(rs, room, now);
 }
 
@@ -288,16 +311,28 @@ static void handle_want(struct pv_rooms *rs, struct pv_rooms_room *room, struct 
         rs->counts.strangers += !room_is_in(m);
         return;
     }
+    bool outdated = false;
     struct pv_chatjob *job = m->reading ? NULL : pv_rooms_job_new(rs, PV_ROOMJOB_READ, room->id);
     for (size_t i = 0; job != NULL && i < f->n_have; i++) {
         size_t author = pv_rooms_index(room, f->have[i].author);
         if (author == SIZE_MAX || is_revoked(rs, f->have[i].author))
             continue;
-        struct pv_room_have *h = &job->room->haves[job->room->n_haves++];
-        *h = f->have[i];
-        if (m->base[author] > h->seq) /* from before it was invited */
-            h->seq = m->base[author];
+        struct pv_room_have h = f->have[i];
+        if (m->base[author] > h.seq) /* from before it was invited */
+            h.seq = m->base[author];
+        if (h.seq < room->members[author]->low)
+            outdated = true;
+        else
+            job->room->haves[job->room->n_haves++] = h;
     }
+    /* It does not know yet what is deleted here, and must ask somebody else. */
+    if (outdated) {
+        m->told = 0;
+        pv_rooms_tell(room, m, rs->now);
+        pv_rooms_rearm(rs, room);
+    }
+    if (job != NULL && job->room->n_haves == 0)
+        job = pv_chatjob_free(job);
     /* The mark on m comes only with the job: without memory for the job no result would ever clear
      * it. */
     struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
@@ -421,7 +456,7 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
         rs->counts.strangers++;
         return PV_OK;
     }
-    if (room->pending || !room_is_in(room->self) || rec->seq != author->taken + 1 ||
+    if (room->pending || !room_is_in(room->self) || !pv_rooms_is_next(author, rec->seq) ||
         author->full_until > rs->now)
         return PV_OK; /* known, or something before it is missing, or there is no room for it */
     if (rec->seq > log_end(author)) {
@@ -669,6 +704,7 @@ void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns 
         /* A new connection: what was said on the old one may be lost, and so may the other's
          * memory. */
         memset(m->known, 0, sizeof(m->known));
+        memset(m->gone, 0, sizeof(m->gone));
         memset(m->digest, 0, sizeof(m->digest));
         m->told = 0;
         m->list_at = 0;

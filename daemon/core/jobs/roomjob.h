@@ -16,6 +16,9 @@ enum {
     PV_ROOM_MAX_TEXTS = 100000, /* of one author in one room */
     PV_ROOMJOB_MAX_TEXTS = 256, /* of one job */
     PV_ROOMJOB_MAX_SCAN = 4096, /* rows looked at by one READ */
+    PV_ROOMJOB_MAX_DROP = 1000, /* texts deleted by one DROP */
+    PV_ROOMJOB_HOLD_DAYS = 14,  /* so long a text is kept for members that lack it: as long as
+                                   copies of messages are kept for who is away */
 };
 
 enum pv_roomjob_kind {
@@ -34,6 +37,13 @@ enum pv_roomjob_kind {
     /* Own texts up to seq got that far. In: room, seq, state (SENT or DELIVERED). Out: messages
      * without text = those that had not yet. */
     PV_ROOMJOB_MARK,
+    /* Hide texts that came more than keep_s seconds ago and were read or delivered (0: none), then
+     * delete hidden ones, and the oldest of all when there is too much (unread ones only with
+     * unread): of each log from its beginning, as far as haves say that nobody lacks them, or
+     * further when they are PV_ROOMJOB_HOLD_DAYS old. An own text that nobody has stays, unless
+     * haves say PV_CHAT_SEQ_MAX. In: room, haves, keep_s, unread. Out: n_deleted, more; room =
+     * haves (logs are deleted up to these), over (there is still too much). */
+    PV_ROOMJOB_DROP,
 };
 
 /* One record to add; the one with the hash `replaced` makes room for it, in its place. */
@@ -49,6 +59,7 @@ struct pv_room_text {
     char author_name[PV_NAME_BUF];
     bool own;
     uint8_t id[PV_CHAT_ID_LEN]; /* begins the record's hash */
+    bool skips;                 /* those before it in the log are done without */
     uint64_t seq, time_ms;
     uint8_t sig[PV_SIGN_LEN];
     char *text; /* owned */
@@ -66,6 +77,8 @@ struct pv_roomjob {
     size_t n_texts;
     uint64_t seq;
     enum pv_chat_state state;
+    uint64_t keep_s;
+    bool unread;
 };
 
 struct pv_roomjob_room {
@@ -74,6 +87,7 @@ struct pv_roomjob_room {
     size_t n_records;
     struct pv_room_have haves[PV_ROOM_MAX_MEMBERS];
     size_t n_haves;
+    uint64_t gone[PV_ROOM_MAX_MEMBERS]; /* of each in haves: deleted up to here */
 };
 
 struct pv_roomjob_result {
@@ -81,6 +95,9 @@ struct pv_roomjob_result {
     size_t n_rooms;
     struct pv_room_text *texts; /* READ: owned; author_name is "" */
     size_t n_texts;
+    struct pv_room_have haves[PV_ROOM_MAX_MEMBERS]; /* DROP */
+    size_t n_haves;
+    bool over; /* DROP */
 };
 
 /* A room's conversation among those of peers: its id and zeros. */

@@ -93,7 +93,7 @@ bool pv_room_name_is_valid(const char *name);
 /* --- frames: lines of a chat connection that begin with {"room": --------------------------- */
 
 enum pv_room_frame_kind {
-    PV_ROOM_F_HAVE, /* what the sender has; digest over its records, texts not counted */
+    PV_ROOM_F_HAVE, /* what the sender has, and has no more; digest over its records, not texts */
     PV_ROOM_F_WANT, /* texts it asks for: of each author those above seq */
     PV_ROOM_F_LIST, /* which records it has: it asks for the others */
     PV_ROOM_F_RECORDS,
@@ -105,6 +105,8 @@ struct pv_room_frame {
     uint8_t digest[PV_BLAKE2B_LEN];                /* HAVE */
     struct pv_room_have have[PV_ROOM_MAX_MEMBERS]; /* HAVE, WANT */
     size_t n_have;
+    struct pv_room_have gone[PV_ROOM_MAX_MEMBERS]; /* HAVE: texts up to these are deleted there */
+    size_t n_gone;
     uint8_t prefix[PV_ROOM_MAX_RECORDS][PV_ROOM_PREFIX_LEN]; /* LIST */
     size_t n_prefix;
     struct pv_view records[PV_ROOM_FRAME_MAX_RECORDS]; /* RECORDS: into bytes; writing: anywhere */

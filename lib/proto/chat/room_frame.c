@@ -35,7 +35,8 @@ static bool parse_fixed(const json_t *v, uint8_t *dst, size_t len)
 }
 
 /* Counts are checked before the loop, because the arrays of the frame have exactly that size. */
-static int parse_have(const json_t *list, struct pv_room_frame *f)
+static int parse_have(const json_t *list, struct pv_room_have have[static PV_ROOM_MAX_MEMBERS],
+                      size_t *ret_n)
 {
     const json_t *pair;
     size_t i;
@@ -46,7 +47,7 @@ static int parse_have(const json_t *list, struct pv_room_frame *f)
     json_array_foreach(list, i, pair)
     {
         const json_t *seq = json_array_get(pair, 1);
-        struct pv_room_have *h = &f->have[f->n_have++];
+        struct pv_room_have *h = &have[i];
         if (json_array_size(pair) != 2 ||
             !parse_fixed(json_array_get(pair, 0), h->author, sizeof(h->author)) ||
             !json_is_integer(seq) || json_integer_value(seq) < 0 ||
@@ -54,6 +55,7 @@ static int parse_have(const json_t *list, struct pv_room_frame *f)
             return PV_ERR_MALFORMED;
         h->seq = (uint64_t)json_integer_value(seq);
     }
+    *ret_n = i;
     return PV_OK;
 }
 
@@ -96,6 +98,12 @@ static int parse_records(const json_t *list, struct pv_room_frame *f)
     return PV_OK;
 }
 
+/* Programs before this field neither send nor read it. */
+static int parse_gone(const json_t *list, struct pv_room_frame *f)
+{
+    return list == NULL ? PV_OK : parse_have(list, f->gone, &f->n_gone);
+}
+
 /* The kind follows from the one field that is there. */
 static int parse_frame(const json_t *obj, struct pv_room_frame *f)
 {
@@ -104,13 +112,14 @@ static int parse_frame(const json_t *obj, struct pv_room_frame *f)
         return PV_ERR_MALFORMED;
     if ((v = json_object_get(obj, "have")) != NULL) {
         f->kind = PV_ROOM_F_HAVE;
-        return parse_fixed(json_object_get(obj, "digest"), f->digest, sizeof(f->digest))
-                   ? parse_have(v, f)
-                   : PV_ERR_MALFORMED;
+        if (!parse_fixed(json_object_get(obj, "digest"), f->digest, sizeof(f->digest)))
+            return PV_ERR_MALFORMED;
+        int r = parse_have(v, f->have, &f->n_have);
+        return r < 0 ? r : parse_gone(json_object_get(obj, "gone"), f);
     }
     if ((v = json_object_get(obj, "want")) != NULL) {
         f->kind = PV_ROOM_F_WANT;
-        return parse_have(v, f);
+        return parse_have(v, f->have, &f->n_have);
     }
     if ((v = json_object_get(obj, "list")) != NULL) {
         f->kind = PV_ROOM_F_LIST;
@@ -128,7 +137,7 @@ int pv_room_frame_parse(struct pv_view line, struct pv_room_frame *ret_frame)
     int r = pv_jsonline_parse(line, DEPTH, MAX_VALUES, &obj);
     if (r < 0)
         return r;
-    ret_frame->n_have = ret_frame->n_prefix = ret_frame->n_records = 0;
+    ret_frame->n_have = ret_frame->n_gone = ret_frame->n_prefix = ret_frame->n_records = 0;
     r = parse_frame(obj, ret_frame);
     json_decref(obj);
     return r;
@@ -165,13 +174,13 @@ static void pen_put_bytes(struct frame_pen *p, const uint8_t *bytes, size_t len)
     pen_put(p, "\"");
 }
 
-static void pen_put_have(struct frame_pen *p, const struct pv_room_frame *f)
+static void pen_put_have(struct frame_pen *p, const struct pv_room_have *have, size_t n)
 {
     char number[32];
-    for (size_t i = 0; i < f->n_have; i++) {
+    for (size_t i = 0; i < n; i++) {
         pen_put(p, i == 0 ? "[" : ",[");
-        pen_put_bytes(p, f->have[i].author, sizeof(f->have[i].author));
-        snprintf(number, sizeof(number), ",%llu]", (unsigned long long)f->have[i].seq);
+        pen_put_bytes(p, have[i].author, sizeof(have[i].author));
+        snprintf(number, sizeof(number), ",%llu]", (unsigned long long)have[i].seq);
         pen_put(p, number);
     }
 }
@@ -187,11 +196,14 @@ int pv_room_frame_write(const struct pv_room_frame *frame, char buf[static PV_CH
         pen_put(&p, ",\"digest\":");
         pen_put_bytes(&p, frame->digest, sizeof(frame->digest));
         pen_put(&p, ",\"have\":[");
-        pen_put_have(&p, frame);
+        pen_put_have(&p, frame->have, frame->n_have);
+        if (frame->n_gone > 0)
+            pen_put(&p, "],\"gone\":[");
+        pen_put_have(&p, frame->gone, frame->n_gone);
         break;
     case PV_ROOM_F_WANT:
         pen_put(&p, ",\"want\":[");
-        pen_put_have(&p, frame);
+        pen_put_have(&p, frame->have, frame->n_have);
         break;
     case PV_ROOM_F_LIST:
         pen_put(&p, ",\"list\":[");

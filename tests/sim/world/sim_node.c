@@ -122,7 +122,7 @@ bool sim_node_runs(const struct sim_node *n)
     return n->engine != NULL;
 }
 
-static uint64_t wall(const struct sim_node *n)
+uint64_t sim_node_wall_us(const struct sim_node *n)
 {
     return WALL_S * UINT64_C(1000000) + sim_node_now(n) / 1000 + (uint64_t)n->wall_offset_us;
 }
@@ -185,7 +185,8 @@ void sim_node_start(struct sim_node *n)
         .chat_store = true,
         .aes = n->host % 3 != 0, /* old processors among the others */
         .chat_hold = true,
-        .wall_us = wall(n),
+        .chat_keep_s = n->chat_keep_s,
+        .wall_us = sim_node_wall_us(n),
     };
     snprintf(cfg.hostname, sizeof(cfg.hostname), "%s", n->name);
     cfg.static_peers = n->static_peers;
@@ -275,7 +276,7 @@ void sim_node_begin(struct sim_node *n)
         stuck(n, "a turn within a turn");
     n->in_turn = true;
     sim_machine_enter();
-    pv_engine_set_wall(n->engine, wall(n), sim_node_now(n));
+    pv_engine_set_wall(n->engine, sim_node_wall_us(n), sim_node_now(n));
 }
 
 bool sim_node_port_of(const struct sim_node *n, uint16_t id, uint16_t *ret_port)
@@ -568,6 +569,11 @@ void sim_node_hide_links(struct sim_node *n, bool hidden)
 void sim_node_jump_wall(struct sim_node *n, int64_t by_us)
 {
     n->wall_offset_us += by_us;
+}
+
+void sim_node_set_chat_keep(struct sim_node *n, uint64_t seconds)
+{
+    n->chat_keep_s = seconds;
 }
 
 void sim_node_set_iface(struct sim_node *n, bool broken, pv_ns delay)

@@ -69,6 +69,8 @@ void sim_node_set_draws_again(struct sim_node *n, bool again);
 /* The interface cannot come up while broken, and takes that long else (0). */
 void sim_node_set_iface(struct sim_node *n, bool broken, pv_ns delay);
 void sim_node_jump_wall(struct sim_node *n, int64_t by_us);
+/* [chat] keep from the next start on; 0: for ever. */
+void sim_node_set_chat_keep(struct sim_node *n, uint64_t seconds);
 const uint8_t *sim_node_pk(const struct sim_node *n);
 
 /* Its kernel has got an ICMP error that says "too big" (pv_udp_read_error). */

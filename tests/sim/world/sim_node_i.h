@@ -80,6 +80,7 @@ struct sim_node {
     struct pv_rng rng;
     struct pv_log log;
     int64_t wall_offset_us;
+    uint64_t chat_keep_s;
 
     /* its configuration */
     struct pv_prefix own;
@@ -155,6 +156,7 @@ void sim_node_flush(struct sim_node *n);
 void sim_node_tun_in(struct sim_node *n, const uint8_t *packet, size_t len);
 void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev);
 /* Packets for the host; true when there were any. */
+uint64_t sim_node_wall_us(const struct sim_node *n);
 bool sim_node_run_host(struct sim_node *n);
 void sim_node_drop_inner(struct sim_node *n);
 

@@ -198,6 +198,13 @@ static void frames_survive_the_wire_up_to_their_bounds(void **state)
     assert_int_equal(in.n_have, PV_ROOM_MAX_MEMBERS);
     assert_int_equal(in.have[3].seq, UINT64_C(1) << 53);
     assert_memory_equal(in.digest, out.digest, sizeof(in.digest));
+    assert_int_equal(in.n_gone, 0);
+    for (size_t i = 0; i < PV_ROOM_MAX_MEMBERS; i++)
+        out.gone[i] = base[i];
+    out.n_gone = PV_ROOM_MAX_MEMBERS;
+    cross();
+    assert_int_equal(in.n_gone, PV_ROOM_MAX_MEMBERS);
+    assert_memory_equal(in.gone, base, sizeof(in.gone));
     out.kind = PV_ROOM_F_WANT;
     out.n_have = 1;
     cross();
@@ -259,6 +266,8 @@ static void a_frame_that_is_none_is_refused(void **state)
         "{\"room\":\"short\",\"records\":[]}",
         "{\"room\":\"" ID "\",\"have\":[]}",
         "{\"room\":\"" ID "\",\"digest\":\"" KEY "\",\"have\":{}}",
+        "{\"room\":\"" ID "\",\"digest\":\"" KEY "\",\"have\":[],\"gone\":1}",
+        "{\"room\":\"" ID "\",\"digest\":\"" KEY "\",\"have\":[],\"gone\":[[\"" KEY "\"]]}",
         "{\"room\":\"" ID "\",\"want\":[[\"" KEY "\"]]}",
         "{\"room\":\"" ID "\",\"want\":[[\"" KEY "\",-1]]}",
         "{\"room\":\"" ID "\",\"want\":[[\"" KEY "\",9007199254740993]]}",

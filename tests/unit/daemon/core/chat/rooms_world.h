@@ -45,6 +45,7 @@ static struct {
     struct node n[NODES];
     bool up[NODES][NODES];
     unsigned lines;
+    uint64_t wall_s, max_bytes; /* of what the stores are told */
 } w;
 
 static inline int index_of(const uint8_t *pk)
@@ -74,6 +75,7 @@ static inline int setup(void **state)
     w.roster = roster_of(&w.world);
     w.rng.state = 7;
     w.now = PV_S(100);
+    w.wall_s = 1790000000;
     for (int i = 0; i < NODES; i++) {
         w.n[i].keys = keys_of((unsigned)i + 1);
         struct item m =
@@ -106,7 +108,8 @@ static inline void run_jobs(struct node *n)
     while (pv_rooms_poll_job(n->rooms, &tag, &job) == PV_OK) {
         struct pv_chatjob_result *res = NULL;
         assert_int_equal(sqlite3_exec(n->db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
-        job->terms.low_disk = n->low_disk;
+        job->terms = (struct pv_chatjob_terms){
+            .wall_s = w.wall_s, .max_bytes = w.max_bytes, .low_disk = n->low_disk};
         int r = n->full ? PV_ERR_NO_SPACE : pv_store_chat_run(n->db, job, &res);
         assert_int_equal(sqlite3_exec(n->db, r < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL),
                          SQLITE_OK);

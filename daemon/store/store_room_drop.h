@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_room_drop.h - deletion of texts of rooms (PV_ROOMJOB_DROP): from the beginning of each log,
+ * as far as no member of the room lacks them. Called by store_room.c, under the rules of
+ * store_chat.h.
+ */
+#ifndef PV_STORE_ROOM_DROP_H
+#define PV_STORE_ROOM_DROP_H
+
+#include <sqlite3.h>
+
+#include "base/pv.h"
+#include "daemon/core/jobs/chatjob.h"
+
+/* Serves the job into res, of which room is there. -EIO: SQLite's error is in db. */
+PV_MUST_CHECK int pv_store_room_drop(sqlite3 *db, const struct pv_roomjob *job,
+                                     const struct pv_chatjob_terms *terms,
+                                     struct pv_chatjob_result *res);
+
+#endif /* PV_STORE_ROOM_DROP_H */

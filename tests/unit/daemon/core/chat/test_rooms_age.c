@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* Texts of rooms that are cleared or too old: they go, do not come back, and are there for members
+ * that still lack them. */
+#include "tests/unit/daemon/core/chat/rooms_world.h"
+
+enum {
+    DAY_S = 86400,
+    KEEP_S = 90 * DAY_S,
+};
+
+static uint64_t number(int i, const char *query)
+{
+    sqlite3_stmt *st = NULL;
+    assert_int_equal(sqlite3_prepare_v2(w.n[i].db, query, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    uint64_t n = (uint64_t)sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return n;
+}
+
+static uint64_t on_disk(int i)
+{
+    uint64_t n = number(i, "SELECT count(*) FROM room_text");
+    assert_int_equal(n, number(i, "SELECT count(*) FROM chat_message"));
+    return n;
+}
+
+/* What history shows. */
+static uint64_t shown(int i)
+{
+    struct pv_chatjob job = {.kind = PV_CHATJOB_HISTORY, .all_peers = true};
+    struct pv_chatjob_result *res = NULL;
+    assert_int_equal(pv_store_chat_run(w.n[i].db, &job, &res), PV_OK);
+    uint64_t n = res->n_msgs;
+    pv_chatjob_result_free(res);
+    return n;
+}
+
+static void run_store(int i, enum pv_chatjob_kind kind)
+{
+    struct pv_chatjob job = {.kind = kind, .terms = {.wall_s = w.wall_s}};
+    struct pv_chatjob_result *res = NULL;
+    if (kind == PV_CHATJOB_INBOX)
+        job.mark_read = true;
+    else
+        pv_room_key(room_of(i, "crew"), job.peer);
+    assert_int_equal(pv_store_chat_run(w.n[i].db, &job, &res), PV_OK);
+    pv_chatjob_result_free(res);
+}
+
+static void sweep(int i, uint64_t keep_s)
+{
+    pv_rooms_sweep(w.n[i].rooms, keep_s, w.now);
+    run_for(PV_MS(10));
+}
+
+static void clear(int i)
+{
+    run_store(i, PV_CHATJOB_CLEAR);
+    sweep(i, 0);
+}
+
+static void say_many(int i, unsigned from, unsigned to)
+{
+    for (unsigned k = from; k <= to; k++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%u", k);
+        assert_int_equal(say(i, "crew", text), PV_OK);
+    }
+    run_for(PV_S(60)); /* everybody tells everybody that it has it */
+}
+
+static void all_three(void)
+{
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
+}
+
+static void what_is_cleared_goes_from_the_disk_and_does_not_come_back(void **state)
+{
+    (void)state;
+    all_three();
+    say_many(ANNA, 1, 5);
+    assert_int_equal(shown(BOB), 5);
+    clear(BOB);
+    assert_int_equal(shown(BOB), 0);
+    assert_int_equal(on_disk(BOB), 1); /* the last of the log proves how long it is */
+    assert_int_equal(number(BOB, "SELECT count(*) FROM chat_message WHERE state = 3"), 0);
+    run_for(PV_S(600));
+    restart(BOB);
+    run_for(PV_S(600));
+    assert_int_equal(shown(BOB), 0);
+    assert_int_equal(shown(CARL), 5);
+    say_many(ANNA, 6, 6);
+    assert_int_equal(shown(BOB), 1);
+    assert_string_equal(w.n[BOB].said, "1 2 3 4 5 6");
+    assert_string_equal(w.n[CARL].said, "1 2 3 4 5 6");
+}
+
+static void what_a_member_lacks_stays_until_it_has_it(void **state)
+{
+    (void)state;
+    all_three();
+    say_many(ANNA, 1, 2);
+    alone(CARL);
+    say_many(ANNA, 3, 5);
+    clear(ANNA);
+    clear(BOB);
+    assert_int_equal(shown(ANNA), 0);
+    assert_int_equal(shown(BOB), 0);
+    assert_int_equal(on_disk(BOB), 3);
+    alone(ANNA); /* bob has them for carl */
+    connect(BOB, CARL, true);
+    run_for(PV_S(60));
+    assert_string_equal(w.n[CARL].said, "1 2 3 4 5");
+    sweep(BOB, 0);
+    assert_int_equal(on_disk(BOB), 1);
+    /* Nobody waits for who has left the room. */
+    assert_int_equal(leave(CARL, "crew"), PV_OK);
+    connect(ANNA, BOB, true);
+    run_for(PV_S(60));
+    sweep(ANNA, 0);
+    assert_int_equal(on_disk(ANNA), 1);
+}
+
+static void old_texts_go_after_the_time_that_was_set(void **state)
+{
+    (void)state;
+    all_three();
+    say_many(ANNA, 1, 3);
+    run_store(BOB, PV_CHATJOB_INBOX); /* carl did not read his */
+    w.wall_s += KEEP_S - DAY_S;
+    say_many(ANNA, 4, 5);
+    run_store(BOB, PV_CHATJOB_INBOX);
+    sweep(BOB, KEEP_S);
+    assert_int_equal(shown(BOB), 5);
+    w.wall_s += 2 * (uint64_t)DAY_S;
+    sweep(BOB, 0);
+    assert_int_equal(shown(BOB), 5);
+    for (int i = ANNA; i <= CARL; i++)
+        sweep(i, KEEP_S);
+    assert_int_equal(shown(ANNA), 2);
+    assert_int_equal(shown(BOB), 2);
+    assert_int_equal(on_disk(BOB), 2);
+    assert_int_equal(shown(CARL), 5);
+}
+
+/* The author and bob have deleted what carl, away for too long, lacks. */
+static void carl_is_away_too_long(void)
+{
+    all_three();
+    say_many(ANNA, 1, 2);
+    alone(CARL);
+    say_many(ANNA, 3, 5);
+    w.wall_s += (PV_ROOMJOB_HOLD_DAYS + 1) * (uint64_t)DAY_S;
+    say_many(ANNA, 6, 7);
+    clear(ANNA);
+    assert_int_equal(on_disk(ANNA), 2);
+}
+
+static void who_was_away_for_too_long_goes_on_behind_the_gap(void **state)
+{
+    (void)state;
+    carl_is_away_too_long();
+    clear(BOB);
+    connect(ANNA, CARL, true);
+    connect(BOB, CARL, true);
+    unsigned before = w.lines;
+    run_for(PV_S(500));
+    assert_string_equal(w.n[CARL].said, "1 2"); /* somebody else may still have them */
+    assert_in_range(w.lines - before, 1, 40);
+    run_for(PV_S(200));
+    assert_string_equal(w.n[CARL].said, "1 2 6 7");
+    say_many(ANNA, 8, 8);
+    assert_string_equal(w.n[CARL].said, "1 2 6 7 8");
+    /* That is on its disk too; and carl has nothing to hand out of what it lacks. */
+    restart(CARL);
+    assert_int_equal(number(CARL, "SELECT low FROM room_log WHERE last = 8"), 5);
+    say_many(CARL, 9, 9);
+    assert_string_equal(w.n[ANNA].said, "9");
+    before = w.lines;
+    run_for(PV_S(1000));
+    assert_in_range(w.lines - before, 0, 40);
+}
+
+static void who_still_has_it_is_asked_first(void **state)
+{
+    (void)state;
+    carl_is_away_too_long(); /* bob has not cleared */
+    connect(ANNA, CARL, true);
+    run_for(PV_S(300));
+    assert_string_equal(w.n[CARL].said, "1 2");
+    connect(BOB, CARL, true);
+    run_for(PV_S(60));
+    assert_string_equal(w.n[CARL].said, "1 2 3 4 5 6 7");
+}
+
+static void rooms_give_way_when_there_is_too_much(void **state)
+{
+    char text[1900];
+    (void)state;
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    w.max_bytes = 200000; /* rooms: half of it, one author: a quarter */
+    all_three();
+    for (unsigned i = 0; i < 24; i++) {
+        for (int k = ANNA; k <= CARL; k++)
+            w.n[k].said[0] = '\0';
+        assert_int_equal(say(ANNA, "crew", text), PV_OK);
+        assert_int_equal(say(BOB, "crew", text), PV_OK);
+        assert_int_equal(say(CARL, "crew", text), PV_OK);
+        run_for(PV_S(60));
+        for (int k = ANNA; k <= CARL; k++) {
+            if (i % 2 == 0)
+                run_store(k, PV_CHATJOB_INBOX);
+            sweep(k, 0);
+        }
+        uint64_t others = number(BOB, "SELECT sum(length(text) + 512) FROM chat_message"
+                                      " WHERE outgoing = 0");
+        assert_true(others <= w.max_bytes / 2);
+    }
+    run_for(PV_S(700));
+    assert_int_equal(number(BOB, "SELECT max(last) FROM room_log"), 24);
+    assert_int_equal(number(BOB, "SELECT min(last) FROM room_log"), 24);
+    /* The newest are there. */
+    assert_int_equal(number(BOB, "SELECT count(*) FROM room_text WHERE seq = 24"), 3);
+    assert_true(number(BOB, "SELECT min(low) FROM room_log") > 0);
+}
+
+static void made_up_numbers_silence_nobody(void **state)
+{
+    char line[512], room[32], own[64], anna[64];
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    connect(EVE, BOB, true);
+    assert_int_equal(say(BOB, "crew", "one"), PV_OK);
+    assert_int_equal(pv_b64url_encode(pv_view(room_of(BOB, "crew"), 16), room, sizeof(room)),
+                     PV_OK);
+    assert_int_equal(pv_b64url_encode(pv_view(w.n[BOB].keys.pk, 32), own, sizeof(own)), PV_OK);
+    assert_int_equal(pv_b64url_encode(pv_view(w.n[ANNA].keys.pk, 32), anna, sizeof(anna)), PV_OK);
+    snprintf(line, sizeof(line),
+             "{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",90000],[\"%s\",90000]],"
+             "\"gone\":[[\"%s\",80000],[\"%s\",90000]]}",
+             room, own, own, anna, own, anna);
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(pv_rooms_handle_frame(w.n[BOB].rooms, w.n[EVE].keys.pk,
+                                               pv_view(line, strlen(line)), w.now),
+                         PV_OK);
+        run_for(PV_S(30));
+        if (i == 0) /* it may be true */
+            assert_int_equal(say(BOB, "crew", "two"), PV_ERR_STATE);
+    }
+    assert_int_equal(say(BOB, "crew", "two"), PV_OK);
+    assert_int_equal(say(ANNA, "crew", "three"), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "one two");
+    assert_string_equal(w.n[BOB].said, "three");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(what_is_cleared_goes_from_the_disk_and_does_not_come_back),
+        T(what_a_member_lacks_stays_until_it_has_it),
+        T(old_texts_go_after_the_time_that_was_set),
+        T(who_was_away_for_too_long_goes_on_behind_the_gap),
+        T(who_still_has_it_is_asked_first),
+        T(rooms_give_way_when_there_is_too_much),
+        T(made_up_numbers_silence_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
