@@ -66,9 +66,6 @@ static int choose_id(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     uint8_t id[PV_CHAT_ID_LEN];
     const char *given = cli->args.value[0];
-    if (req->peer[0] == '#')
-        /* A text in a room is named by the hash of what the daemon signs. */
-        return given == NULL ? 0 : pv_cli_usage(cli, "--id is for messages to a peer");
     if (given == NULL) {
         const struct pv_rng rng = pv_entropy();
         pv_rng_fill(&rng, id, sizeof(id));
@@ -84,14 +81,8 @@ static int choose_id(struct pv_cli *cli, struct pv_ctlapi_request *req)
 /* The daemon may have taken the message before its answer was lost. */
 static void note_doubt(struct pv_cli *cli, const struct pv_ctlapi_request *req)
 {
-    if (req->message[0] == '\0')
-        pv_cli_note(cli,
-                    "the text may still arrive: `p2pvpnctl history \"%s\"` shows whether it was "
-                    "taken",
-                    req->peer);
-    else
-        pv_cli_note(cli, "the message may still arrive; the same again with --id %s sends it once",
-                    req->message);
+    pv_cli_note(cli, "the message may still arrive; the same again with --id %s sends it once",
+                req->message);
 }
 
 static int send_text(struct pv_cli *cli)

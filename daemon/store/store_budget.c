@@ -371,8 +371,8 @@ int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
  * no past. */
 #define DELETABLE "author IS NULL AND (outgoing = 0 OR state > 0)"
 
-/* Runs a deletion (or hiding) of at most limit rows and adds them up. When it has done as many as it
- * may, there may be more, which the next job takes. */
+/* Runs a deletion (or hiding) of at most limit rows and adds them up. When it has done as many as
+ * it may, there may be more, which the next job takes. */
 static int delete_rows(struct pv_query *q, size_t limit, struct pv_chatjob_result *res)
 {
     sqlite3 *db = q->stmt == NULL ? NULL : sqlite3_db_handle(q->stmt);

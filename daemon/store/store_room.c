@@ -37,25 +37,34 @@ static const char SCHEMA[] = "CREATE TABLE IF NOT EXISTS room ("
                              " seq INTEGER NOT NULL,"
                              " n INTEGER NOT NULL,"
                              " sig BLOB NOT NULL,"
+                             " said BLOB," /* what our client called it */
                              " PRIMARY KEY (room, author, seq)) STRICT, WITHOUT ROWID;"
                              "CREATE INDEX IF NOT EXISTS room_text_n ON room_text (room, n);";
 
-/* Tables of a version that deleted nothing in rooms. */
-static int add_low(sqlite3 *db)
-{
-    sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(db, "SELECT low FROM room_log", -1, &st, NULL);
-    sqlite3_finalize(st);
-    if (rc != SQLITE_ERROR)
-        return PV_OK;
-    return pv_query_status(sqlite3_exec(
-        db, "ALTER TABLE room_log ADD COLUMN low INTEGER NOT NULL DEFAULT 0;", NULL, NULL, NULL));
-}
+/* What earlier versions of the tables lack, and a query that shows it. */
+static const struct {
+    const char *query, *sql;
+} ADDITIONS[] = {
+    {"SELECT low FROM room_log", "ALTER TABLE room_log ADD COLUMN low INTEGER NOT NULL DEFAULT 0;"},
+    {"SELECT said FROM room_text", "ALTER TABLE room_text ADD COLUMN said BLOB;"},
+};
+
+static const char INDEX_SAID[] = "CREATE UNIQUE INDEX IF NOT EXISTS room_said"
+                                 " ON room_text (room, said) WHERE said IS NOT NULL;";
 
 int pv_store_room_schema(sqlite3 *db)
 {
-    int r = pv_query_status(sqlite3_exec(db, SCHEMA, NULL, NULL, NULL));
-    return r < 0 ? r : add_low(db);
+    int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
+    for (size_t i = 0; i < PV_ARRAY_LEN(ADDITIONS) && rc == SQLITE_OK; i++) {
+        sqlite3_stmt *st = NULL;
+        int found = sqlite3_prepare_v2(db, ADDITIONS[i].query, -1, &st, NULL);
+        sqlite3_finalize(st);
+        if (found == SQLITE_ERROR)
+            rc = sqlite3_exec(db, ADDITIONS[i].sql, NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db, INDEX_SAID, NULL, NULL, NULL);
+    return pv_query_status(rc);
 }
 
 static void bind_room(struct pv_query *q, const uint8_t *room)
@@ -231,12 +240,15 @@ static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct 
     if (r < 0)
         return r;
     /* last_insert_rowid() below is that of the message above: nothing is inserted between. */
-    q = pv_query(db, "INSERT INTO room_text (room, author, seq, n, sig) VALUES (?,?,?,?,?)");
+    q = pv_query(db, "INSERT INTO room_text (room, author, seq, n, sig, said)"
+                     " VALUES (?,?,?,?,?,?)");
     bind_room(&q, job->room);
     bind_author(&q, t->author);
     pv_bind_u64(&q, t->seq);
     pv_bind_u64(&q, (uint64_t)sqlite3_last_insert_rowid(db));
     pv_bind_blob(&q, t->sig, sizeof(t->sig));
+    if (t->has_said) /* else the column stays NULL */
+        pv_bind_blob(&q, t->said, sizeof(t->said));
     return pv_query_run(&q);
 }
 
@@ -427,6 +439,43 @@ static int mark(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_res
     return r < 0 ? r : end;
 }
 
+/* --- SAID ---------------------------------------------------------------------------------- */
+
+/* The row of find_said() as a record. */
+static int get_said(const struct pv_query *q, const uint8_t *room, struct pv_chat_record *m)
+{
+    const char *text = (const char *)sqlite3_column_text(q->stmt, 5);
+    if (text == NULL || !pv_column_bytes(q, 0, m->id, sizeof(m->id)) ||
+        !pv_column_bytes(q, 2, m->author, sizeof(m->author)))
+        return PV_ERR_MALFORMED;
+    pv_room_key(room, m->peer);
+    pv_column_text(q, 1, m->peer_name, sizeof(m->peer_name));
+    m->outgoing = m->in_room = true;
+    m->seq = pv_column_u64(q, 3);
+    m->time_ms = pv_column_u64(q, 4);
+    m->state = (enum pv_chat_state)pv_column_u64(q, 6);
+    m->text = strdup(text);
+    return m->text == NULL ? PV_ERR_NOMEM : PV_OK;
+}
+
+static int find_said(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q =
+        pv_query(db, "SELECT m.id, m.peer_name, m.author, m.seq, m.time_ms, m.text,"
+                     " CASE m.state WHEN 0 THEN m.sent ELSE m.state + 1 END FROM room_text AS t"
+                     " JOIN chat_message AS m ON m.n = t.n WHERE t.room = ? AND t.said = ?");
+    bind_room(&q, job->room);
+    pv_bind_blob(&q, job->said, sizeof(job->said));
+    int r = PV_OK;
+    if (pv_query_next(&q)) {
+        res->msgs = calloc(1, sizeof(*res->msgs));
+        r = res->msgs == NULL ? PV_ERR_NOMEM : get_said(&q, job->room, &res->msgs[0]);
+        res->n_msgs = r == PV_OK ? 1 : 0;
+    }
+    int end = pv_query_end(&q);
+    return r < 0 ? r : end;
+}
+
 int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,
                       const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res)
 {
@@ -444,6 +493,8 @@ int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,
         return read_texts(db, job, res->room);
     case PV_ROOMJOB_MARK:
         return mark(db, job, res);
+    case PV_ROOMJOB_SAID:
+        return find_said(db, job, res);
     case PV_ROOMJOB_DROP:
         return pv_store_room_drop(db, job, terms, res);
     }

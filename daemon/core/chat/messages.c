@@ -40,19 +40,12 @@ static void free_messages(void *part)
 /* --- send ------------------------------------------------------------------------------------ */
 
 static void send_to(struct pv_node *n, struct pv_peer *p, const struct pv_ctlapi_request *req,
-                    uint64_t handle, pv_ns now)
+                    const uint8_t *id, uint64_t handle, pv_ns now)
 {
-    uint8_t id[PV_CHAT_ID_LEN];
-    bool chosen = req->message[0] != '\0';
-    if (chosen && pv_chat_id_parse(req->message, id) != PV_OK) {
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
-                       "send: an id is 22 characters of base64url, as another send named it");
-        return;
-    }
     const struct pv_chatlink_message msg = {.pk = pv_peer_pk(p),
                                             .name = pv_peer_name(p),
                                             .text = req->text,
-                                            .id = chosen ? id : NULL,
+                                            .id = id,
                                             .wall_ms = pv_node_wall_ms(n, now)};
     int r = pv_chatlink_send(n->chatlink, handle, &msg, now);
     if (r != PV_OK) {
@@ -71,15 +64,23 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                      pv_ns now)
 {
     struct pv_node *n = part;
+    uint8_t bytes[PV_CHAT_ID_LEN];
+    const uint8_t *id = req->message[0] == '\0' ? NULL : bytes;
     (void)p;
-    /* The id of a room's text is the hash of what is signed: nobody can choose it. */
+    if (id != NULL && pv_chat_id_parse(req->message, bytes) != PV_OK) {
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
+                       "send: an id is 22 characters of base64url, as another send named it");
+        return;
+    }
+    /* The message id of a room's text is the hash of what is signed, which nobody can choose: this
+     * one is kept beside it. */
     if (req->peer[0] == '#') {
-        pv_rooms_part_send(n, req->peer, req->text, handle, now);
+        pv_rooms_part_send(n, req->peer, req->text, id, handle, now);
         return;
     }
     p = pv_peer_need(n, req->peer, "send", true, handle);
     if (p != NULL)
-        send_to(n, p, req, handle, now);
+        send_to(n, p, req, id, handle, now);
 }
 
 /* --- inbox, history -------------------------------------------------------------------------- */

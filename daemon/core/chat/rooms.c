@@ -208,7 +208,7 @@ bool pv_rooms_member(const struct pv_rooms *rooms, const uint8_t *id, size_t i,
 
 /* --- users --------------------------------------------------------------------------------- */
 
-/* Signs rec, adds it to the room and has it stored. */
+/* Signs rec into rs->raw; room may be NULL. Its length, or PV_ERR_MALFORMED, PV_ERR_NOMEM. */
 static int make_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_room_record *rec,
                        const struct pv_room_have *base, size_t n_base)
 {
@@ -341,37 +341,121 @@ int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint
     return len < 0 ? len : add_own(rooms, room, &rec, (size_t)len, tag);
 }
 
-int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, const char *text,
-                 uint64_t wall_ms, pv_ns now)
+/* --- what they say ------------------------------------------------------------------------- */
+
+/* Memory for one more who waits for a text. */
+static int reserve_say(struct pv_rooms_room *room)
+{
+    if (room->n_says < room->cap_says)
+        return PV_OK;
+    size_t cap = room->cap_says == 0 ? 16 : 2 * room->cap_says;
+    struct pv_rooms_say_item *grown = reallocarray(room->says, cap, sizeof(*grown));
+    if (grown == NULL)
+        return PV_ERR_NOMEM;
+    room->says = grown;
+    room->cap_says = cap;
+    return PV_OK;
+}
+
+/* Is the text with this id on its way to the store? Then this client waits for it too. */
+static bool join_say(struct pv_rooms_room *room, uint64_t tag, const uint8_t *id)
+{
+    for (size_t i = 0; i < room->n_says; i++) {
+        struct pv_rooms_say_item item = room->says[i];
+        if (!item.has_id || memcmp(item.id, id, sizeof(item.id)) != 0)
+            continue;
+        item.tag = tag;
+        room->says[room->n_says++] = item;
+        return true;
+    }
+    return false;
+}
+
+/* Signs the text and hands it to the store. Memory comes first: once the text is in the batch
+ * nothing may fail, or its sender would never hear of it. */
+static int say_now(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t tag,
+                   const struct pv_rooms_say *say, uint64_t wall_ms)
 {
     struct pv_room_record rec = {.type = PV_ROOM_TEXT, .time_ms = wall_ms};
-    struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, id) : NULL;
-    rooms->now = now;
-    if (room == NULL || !room_is_in(room->self) || pv_rooms_is_behind_itself(room, now))
+    if (!room_is_in(room->self) || pv_rooms_is_behind_itself(room, rs->now))
         return PV_ERR_STATE;
     if (room->self->taken >= PV_ROOM_MAX_TEXTS)
         return PV_ERR_LIMIT;
-    /* Memory comes first: once the text is in the batch nothing may fail, or its sender would never
-     * hear of it. */
-    if (room->n_says == room->cap_says) {
-        size_t cap = room->cap_says == 0 ? 16 : 2 * room->cap_says;
-        struct pv_rooms_say_item *grown = reallocarray(room->says, cap, sizeof(*grown));
-        if (grown == NULL)
-            return PV_ERR_NOMEM;
-        room->says = grown;
-        room->cap_says = cap;
-    }
+    int r = reserve_say(room);
+    if (r < 0 || (say->id != NULL && join_say(room, tag, say->id)))
+        return r;
     rec.seq = room->self->taken + 1;
-    rec.text = pv_view(text, strlen(text));
-    int len = make_record(rooms, room, &rec, NULL, 0);
+    rec.text = pv_view(say->text, strlen(say->text));
+    int len = make_record(rs, room, &rec, NULL, 0);
     if (len < 0)
         return len;
-    int r = pv_rooms_batch(rooms, room, room->self, &rec, rooms->raw + len - PV_SIGN_LEN);
+    r = pv_rooms_batch(rs, room, room->self, &rec, rs->raw + len - PV_SIGN_LEN);
     if (r < 0)
         return r;
-    room->says[room->n_says++] = (struct pv_rooms_say_item){.tag = tag, .seq = rec.seq};
-    pv_rooms_take(rooms, room);
+    struct pv_rooms_say_item item = {.tag = tag, .seq = rec.seq, .has_id = say->id != NULL};
+    if (item.has_id) {
+        struct pv_room_text *t = &room->batch[room->n_batch - 1];
+        memcpy(item.id, say->id, sizeof(item.id));
+        memcpy(t->said, say->id, sizeof(t->said));
+        t->has_said = true;
+    }
+    room->says[room->n_says++] = item;
+    pv_rooms_take(rs, room);
     return PV_OK;
+}
+
+/* Asks the store whether the text was said before. */
+static int look_for_said(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t tag,
+                         const struct pv_rooms_say *say, uint64_t wall_ms)
+{
+    char *text = strdup(say->text);
+    struct pv_chatjob *job = text == NULL ? NULL : pv_rooms_job_new(rs, PV_ROOMJOB_SAID, room->id);
+    if (job != NULL)
+        memcpy(job->room->said, say->id, sizeof(job->room->said));
+    struct pv_rooms_job *entry = pv_rooms_emit(rs, job);
+    if (entry == NULL) {
+        free(text);
+        return PV_ERR_NOMEM;
+    }
+    entry->has_user = true;
+    entry->user = tag;
+    entry->text = text;
+    entry->wall_ms = wall_ms;
+    memcpy(entry->id, say->id, sizeof(entry->id));
+    return PV_OK;
+}
+
+int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const struct pv_rooms_say *say,
+                 uint64_t wall_ms, pv_ns now)
+{
+    struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, say->room) : NULL;
+    rooms->now = now;
+    if (room == NULL || !room_is_in(room->self))
+        return PV_ERR_STATE;
+    /* Its form is seen to before the store is asked: the client hears of it at once. */
+    if (!pv_chat_text_is_valid(pv_view(say->text, strlen(say->text))))
+        return PV_ERR_MALFORMED;
+    return say->id == NULL ? say_now(rooms, room, tag, say, wall_ms)
+                           : look_for_said(rooms, room, tag, say, wall_ms);
+}
+
+void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
+                          const struct pv_rooms_job *entry, int status,
+                          const struct pv_chatjob_result *result, pv_ns now)
+{
+    struct pv_rooms_event e = {.type = PV_ROOMS_SENT, .tag = entry->user, .status = status};
+    memcpy(e.room, entry->room, sizeof(e.room));
+    rs->now = now;
+    if (status == PV_OK && result->n_msgs > 0) {
+        e.status = pv_chat_record_copy(&e.msg, &result->msgs[0]);
+    } else if (status == PV_OK) {
+        const struct pv_rooms_say say = {.room = entry->room, .text = entry->text, .id = entry->id};
+        e.status =
+            room == NULL ? PV_ERR_STATE : say_now(rs, room, entry->user, &say, entry->wall_ms);
+        if (e.status == PV_OK)
+            return; /* the event comes when it is stored */
+    }
+    pv_rooms_event_push(rs, &e);
 }
 
 /* --- time ---------------------------------------------------------------------------------- */

@@ -120,8 +120,14 @@ PV_MUST_CHECK int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const ui
                                   const uint8_t *pk, uint64_t wall_ms, pv_ns now);
 PV_MUST_CHECK int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *room,
                                  uint64_t wall_ms, pv_ns now);
-PV_MUST_CHECK int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const uint8_t *room,
-                               const char *text, uint64_t wall_ms, pv_ns now);
+struct pv_rooms_say {
+    const uint8_t *room;
+    const char *text;
+    const uint8_t *id; /* PV_CHAT_ID_LEN, of who repeats a send: what was said in this room with it
+                          is not said again, SENT has that; NULL: always a new one */
+};
+PV_MUST_CHECK int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const struct pv_rooms_say *say,
+                               uint64_t wall_ms, pv_ns now);
 
 /* Has the store delete what is older than keep_s seconds (0: nothing is too old), what is hidden by
  * history clear, and the oldest when all is too much; but nothing that a member of the room may

@@ -51,6 +51,8 @@ struct pv_rooms_record {
 struct pv_rooms_say_item {
     uint64_t tag;
     uint64_t seq;
+    bool has_id;
+    uint8_t id[PV_CHAT_ID_LEN]; /* what the client calls it */
 };
 
 struct pv_rooms_room {
@@ -94,6 +96,9 @@ struct pv_rooms_job {
     enum pv_roomjob_kind kind;
     uint8_t room[PV_ROOM_ID_LEN];
     uint8_t pk[PV_SIGN_PK_LEN]; /* READ: for whom */
+    char *text;                 /* SAID: what is said when it was not; owned */
+    uint8_t id[PV_CHAT_ID_LEN]; /* SAID */
+    uint64_t wall_ms;           /* SAID */
     pv_ns deadline;
     struct pv_chatjob *out; /* NULL once handed out */
 };
@@ -200,6 +205,13 @@ void pv_rooms_hand_out(struct pv_rooms *rs, struct pv_rooms_room *room, const ui
 /* A member of the network that is not revoked? */
 bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk);
 
+/* --- rooms.c: what users say --------------------------------------------------------------- */
+
+/* Whether the text was said before is known now: says it, or tells the client that it was. */
+void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
+                          const struct pv_rooms_job *entry, int status,
+                          const struct pv_chatjob_result *result, pv_ns now);
+
 /* --- rooms_age.c: what is deleted, here and elsewhere --------------------------------------- */
 
 /* Is there nobody within reach who has the author's next text, although there are later ones? Then
@@ -230,6 +242,7 @@ struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job);
 struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
                                     const uint8_t *room);
 void pv_rooms_drop_jobs(struct pv_rooms *rs);
+void pv_rooms_job_free(struct pv_rooms_job *entry);
 /* Queues rs->out as a line for pk. */
 void pv_rooms_put(struct pv_rooms *rs, const uint8_t *pk);
 void pv_rooms_drop_lines(struct pv_rooms *rs);

@@ -81,9 +81,19 @@ static struct pv_rooms_job *take_entry(struct pv_rooms *rs, uint64_t tag)
     return NULL;
 }
 
+void pv_rooms_job_free(struct pv_rooms_job *entry)
+{
+    pv_chatjob_free(entry->out);
+    free(entry->text);
+    free(entry);
+}
+
 static void tell_done(struct pv_rooms *rs, const struct pv_rooms_job *entry, int status)
 {
-    struct pv_rooms_event e = {.type = PV_ROOMS_DONE, .tag = entry->user, .status = status};
+    struct pv_rooms_event e = {.type =
+                                   entry->kind == PV_ROOMJOB_SAID ? PV_ROOMS_SENT : PV_ROOMS_DONE,
+                               .tag = entry->user,
+                               .status = status};
     memcpy(e.room, entry->room, sizeof(e.room));
     if (entry->has_user)
         pv_rooms_event_push(rs, &e);
@@ -97,8 +107,7 @@ void pv_rooms_drop_jobs(struct pv_rooms *rs)
     while (rs->jobs != NULL) {
         struct pv_rooms_job *entry = take_entry(rs, rs->jobs->tag);
         tell_done(rs, entry, PV_ERR_CLOSED);
-        pv_chatjob_free(entry->out);
-        free(entry);
+        pv_rooms_job_free(entry);
     }
 }
 
@@ -511,10 +520,12 @@ void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
         room->sent = room->delivered = 0; /* it is marked again */
     } else if (entry->kind == PV_ROOMJOB_TAKE && room != NULL) {
         handle_taken(rooms, room, status, result, now);
+    } else if (entry->kind == PV_ROOMJOB_SAID) {
+        pv_rooms_handle_said(rooms, room, entry, status, result, now);
     } else if (entry->kind == PV_ROOMJOB_DROP) {
         pv_rooms_handle_dropped(rooms, room, status, result);
     } else if (entry->kind == PV_ROOMJOB_READ && room != NULL) {
         pv_rooms_hand_out(rooms, room, entry->pk, status < 0 ? NULL : result->room);
     }
-    free(entry);
+    pv_rooms_job_free(entry);
 }

@@ -292,13 +292,14 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
     return id;
 }
 
-void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, uint64_t handle,
-                        pv_ns now)
+void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, const uint8_t *id,
+                        uint64_t handle, pv_ns now)
 {
-    const uint8_t *id = pv_rooms_part_need(n, room, false, handle);
-    if (id == NULL)
+    const struct pv_rooms_say say = {
+        .room = pv_rooms_part_need(n, room, false, handle), .text = text, .id = id};
+    if (say.room == NULL)
         return;
-    int r = pv_rooms_say(n->rooms, handle, id, text, pv_node_wall_ms(n, now), now);
+    int r = pv_rooms_say(n->rooms, handle, &say, pv_node_wall_ms(n, now), now);
     if (r != PV_OK)
         answer_failed(n, "send", r, handle);
 }

@@ -14,7 +14,7 @@ extern const struct pv_part pv_part_rooms;
  * we left. */
 const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, uint64_t handle);
 /* `send` to a room; answers handle, at once or once the text is stored. */
-void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, uint64_t handle,
-                        pv_ns now);
+void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, const uint8_t *id,
+                        uint64_t handle, pv_ns now);
 
 #endif /* PV_ROOMS_PART_H */

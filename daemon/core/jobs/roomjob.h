@@ -37,6 +37,8 @@ enum pv_roomjob_kind {
     /* Own texts up to seq got that far. In: room, seq, state (SENT or DELIVERED). Out: messages
      * without text = those that had not yet. */
     PV_ROOMJOB_MARK,
+    /* Our own text that a client repeats. In: room, said. Out: messages = the one, or none. */
+    PV_ROOMJOB_SAID,
     /* Hide texts that came more than keep_s seconds ago and were read or delivered (0: none), then
      * delete hidden ones, and the oldest of all when there is too much (unread ones only with
      * unread): of each log from its beginning, as far as haves say that nobody lacks them, or
@@ -60,6 +62,8 @@ struct pv_room_text {
     bool own;
     uint8_t id[PV_CHAT_ID_LEN]; /* begins the record's hash */
     bool skips;                 /* those before it in the log are done without */
+    bool has_said;
+    uint8_t said[PV_CHAT_ID_LEN]; /* own: what the client called it, should it repeat it */
     uint64_t seq, time_ms;
     uint8_t sig[PV_SIGN_LEN];
     char *text; /* owned */
@@ -79,6 +83,7 @@ struct pv_roomjob {
     enum pv_chat_state state;
     uint64_t keep_s;
     bool unread;
+    uint8_t said[PV_CHAT_ID_LEN];
 };
 
 struct pv_roomjob_room {

@@ -63,7 +63,11 @@ static void a_send_without_an_answer_says_how_it_is_repeated(void **state)
     assert_string_equal(t.requests, "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"x\","
                                     "\"message\":\"AAECAwQFBgcICQoLDA0ODw\"}\n");
     assert_int_equal(RUN("send", "--id", "short", "pi", "x"), PV_CTLAPI_USAGE);
-    assert_int_equal(RUN("send", "--id", "AAECAwQFBgcICQoLDA0ODw", "#crew", "x"), PV_CTLAPI_USAGE);
+    answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
+    t.requests[0] = '\0';
+    assert_int_equal(RUN("send", "--id", "AAECAwQFBgcICQoLDA0ODw", "#crew", "x"), 0);
+    assert_string_equal(t.requests, "{\"cmd\":\"send\",\"peer\":\"#crew\",\"text\":\"x\","
+                                    "\"message\":\"AAECAwQFBgcICQoLDA0ODw\"}\n");
 }
 
 static void a_text_of_the_limit_passes_and_one_more_byte_does_not(void **state)

@@ -26,6 +26,38 @@ static void what_is_said_reaches_every_member_at_once(void **state)
     assert_int_equal(w.lines, before);
 }
 
+static void a_send_that_is_repeated_is_said_once(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(say_as(ANNA, "crew", "one", 1), PV_OK);
+    assert_int_equal(say_as(ANNA, "crew", "one", 1), PV_OK);
+    assert_int_equal(say_as(ANNA, "crew", "two", 2), PV_OK);
+    assert_int_equal(w.n[ANNA].sent, 3); /* each is answered */
+    restart(ANNA);
+    assert_int_equal(say_as(ANNA, "crew", "one", 1), PV_OK);
+    assert_int_equal(w.n[ANNA].sent, 4);
+    assert_string_equal(w.n[BOB].said, "one two");
+    /* Two at once, before the store knows of either. */
+    uint8_t id[PV_CHAT_ID_LEN] = {3};
+    const struct pv_rooms_say twice = {.room = room_of(ANNA, "crew"), .text = "three", .id = id};
+    assert_int_equal(pv_rooms_say(w.n[ANNA].rooms, 5, &twice, 8, w.now), PV_OK);
+    assert_int_equal(pv_rooms_say(w.n[ANNA].rooms, 6, &twice, 8, w.now), PV_OK);
+    run_for(PV_S(1));
+    assert_int_equal(w.n[ANNA].sent, 6);
+    assert_string_equal(w.n[BOB].said, "one two three");
+    /* One that could not be stored is said when it is repeated; another's name is another's. */
+    w.n[ANNA].full = true;
+    assert_int_equal(say_as(ANNA, "crew", "four", 4), PV_OK);
+    assert_int_equal(w.n[ANNA].failed, 1);
+    w.n[ANNA].full = false;
+    run_for(PV_S(20));
+    assert_int_equal(say_as(ANNA, "crew", "four", 4), PV_OK);
+    assert_int_equal(say_as(BOB, "crew", "five", 4), PV_OK);
+    assert_string_equal(w.n[BOB].said, "one two three four");
+    assert_string_equal(w.n[ANNA].said, "five");
+}
+
 static void what_found_no_room_in_the_output_is_said_again(void **state)
 {
     (void)state;
@@ -447,6 +479,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(what_is_said_reaches_every_member_at_once),
+        T(a_send_that_is_repeated_is_said_once),
         T(what_found_no_room_in_the_output_is_said_again),
         T(who_was_away_gets_it_from_anybody),
         T(who_comes_late_gets_what_was_said_since_the_invitation),
