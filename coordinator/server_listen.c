@@ -111,6 +111,20 @@ static int open_tls_listeners(struct pv_coordserver *s, const struct pv_coordset
     return r;
 }
 
+/* A socket for all addresses would take one that is not ours without a word, and nodes would wait
+ * for answers from it. */
+static int check_ours(const struct pv_addr *addr)
+{
+    static const struct pv_udp_opts opts = {0};
+    struct pv_addr at = *addr;
+    int fd = -1;
+    at.port = 0;
+    int r = pv_udp_open(&at, &opts, &fd);
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
 /* Opens the second port of everything, and the second address where one was asked for. Without the
  * port STUN answers all the same; without the address the operator's wish would be ignored in
  * silence. */
@@ -124,11 +138,18 @@ static int open_alternates(struct pv_coordserver *s, const struct pv_coordset *s
         char text[PV_ADDR_TEXT];
         struct pv_addr first;
         struct pv_addr at = set->alt[i];
-        r = pv_coordurl_first(set, &set->alt[i], &first);
+        r = check_ours(&set->alt[i]);
+        if (r == PV_OK)
+            r = pv_coordurl_first(set, &set->alt[i], &first);
         if (r == PV_OK)
             r = pv_stunudp_set_second(s->udp, &first, &set->alt[i], &at);
         pv_addr_format(&at, text);
-        if (r == PV_ERR_NOT_FOUND)
+        if (r == -EADDRNOTAVAIL)
+            snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
+                     "alternate address %s: not an address of this machine: give it this address, "
+                     "or leave --alt-address out",
+                     pv_addr_format_ip(&set->alt[i], text));
+        else if (r == PV_ERR_NOT_FOUND)
             snprintf(ret_error, PV_COORDSERVER_ERROR_MAX,
                      "alternate address %s: no other address of its family is served here: give "
                      "this machine one, or leave --alt-address out",

@@ -117,6 +117,16 @@ static bool take_rest(struct pv_args *args, const struct pv_args_rest *rest)
     return true;
 }
 
+/* A line that is not understood is not read to its end, where --json may stand. */
+static bool asks_for_json(const struct pv_args_rest *rest)
+{
+    for (int i = 0; i < rest->argc; i++) {
+        if (strcmp(rest->argv[i], "--json") == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Parses what stands behind the command's name. 0 or an exit code; -1: help was asked for. */
 static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
 {
@@ -136,8 +146,7 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
         snprintf(error, sizeof(error), "more than %d words", PV_ARGS_MAX_WORDS);
         r = PV_ERR_LIMIT;
     }
-    cli->json =
-        cli->json || args.value[OPT_JSON] != NULL; /* also for what is wrong with the rest */
+    cli->json = cli->json || args.value[OPT_JSON] != NULL || (r < 0 && asks_for_json(rest));
     if (r < 0)
         return pv_cli_usage(cli, "%s", error);
     /* Help comes before the checks of the arguments: whoever asks for it may not know them. */
@@ -204,8 +213,10 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     if (strcmp(args.word[0], "help") == 0)
         return help(cli, rest);
     cli->cmd = pv_command_find(args.word[0]);
-    if (cli->cmd == NULL)
+    if (cli->cmd == NULL) {
+        cli->json = cli->json || asks_for_json(rest);
         return unknown_command(cli, args.word[0]);
+    }
     code = parse_command(cli, rest);
     /* "p2pvpnctl -h ping" is the same question as "p2pvpnctl ping -h". */
     if (code < 0 || args.value[OPT_HELP] != NULL) {

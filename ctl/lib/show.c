@@ -11,6 +11,7 @@
 enum {
     GAP = 2,             /* blanks between columns */
     MAX_CELLS = 1000000, /* 100,000 rows; ours: a daemon gone mad must not eat the memory */
+    CELL_MAX = 512, /* ours: bytes with the NUL; the longest of our own is the list of rights */
 };
 
 struct pv_cell {
@@ -40,12 +41,13 @@ void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text)
         t->cells = cells;
         t->cap = cap;
     }
-    char *copy = malloc(PV_SHOW_BUF);
+    char shown[CELL_MAX];
+    pv_chat_show(pv_view(text, strlen(text)), shown, sizeof(shown));
+    char *copy = strdup(shown);
     if (copy == NULL) {
         t->status = PV_ERR_NOMEM;
         return;
     }
-    pv_chat_show(pv_view(text, strlen(text)), copy, PV_SHOW_BUF);
     t->cells[t->n_cells++] = (struct pv_cell){.text = copy, .colour = colour};
 }
 

@@ -9,7 +9,7 @@
 
 enum {
     PV_TRACE_EVENTS = 64, /* newest kept */
-    PV_TRACE_TEXT = 104,  /* bytes with the NUL; longer text is cut */
+    PV_TRACE_TEXT = 136,  /* bytes with the NUL: two IPv6 addresses, and why; longer text is cut */
 };
 
 struct pv_trace_event {

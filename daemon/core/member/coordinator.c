@@ -22,8 +22,11 @@ enum {
     TAG_STORE,
 
     CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
+
+    AWAY_REASONS = 4, /* ours: lines about a coordinator that is away before only each hour */
 };
-#define TAG_MASK (((uint64_t)1 << OWNER_SHIFT) - 1)
+#define AWAY_AGAIN PV_S(3600) /* ours: from one line to the next about one that is away */
+#define TAG_MASK   (((uint64_t)1 << OWNER_SHIFT) - 1)
 
 struct pv_coord {
     struct pv_node *node;
@@ -31,6 +34,9 @@ struct pv_coord {
     struct pv_ctl_cursor cursor;
     const struct pv_part *owners[MAX_OWNERS]; /* parts that ever asked */
     size_t n_owners;
+    char said[PV_CTL_ERROR_TEXT_MAX + 1]; /* why it is away, as the log has it */
+    unsigned n_said;                      /* times since it was there */
+    pv_ns said_at;
 };
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -295,6 +301,23 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     push_to_all(c, welcome, now);
 }
 
+/* Attempts go on every few seconds, for days if need be: the log has the loss, the first reasons
+ * that differ, and a line an hour. status always knows the last reason. */
+static void log_away(struct pv_coord *c, const char *why, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    bool again = c->n_said > 0 && strcmp(c->said, why) == 0;
+    if (n->online)
+        c->n_said = 0;
+    else if ((again || c->n_said >= AWAY_REASONS) && now - c->said_at < AWAY_AGAIN)
+        return;
+    snprintf(c->said, sizeof(c->said), "%s", why);
+    c->n_said++;
+    c->said_at = now;
+    pv_log(n->log, PV_LOG_INFO, "what=\"%s\" why=\"%s\"",
+           n->online ? "coordinator lost" : "coordinator not reached", why);
+}
+
 /* A guest's loss is told by its error alone: enrolment decides whether to go on. */
 static void go_offline(struct pv_coord *c, const char *why, pv_ns now)
 {
@@ -302,7 +325,7 @@ static void go_offline(struct pv_coord *c, const char *why, pv_ns now)
     set_error(n, why);
     if (!n->as_member)
         return;
-    pv_log(n->log, PV_LOG_INFO, "what=\"coordinator lost\" why=\"%s\"", why);
+    log_away(c, why, now);
     set_online(n, false);
     find_addrs(c); /* names may point elsewhere by now */
     if (c->addrs.n_addrs > 0)

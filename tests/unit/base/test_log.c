@@ -153,6 +153,11 @@ static void a_trace_keeps_the_newest_events(void **state)
     assert_string_equal(pv_trace_at(&t, 0)->text, "event 10");
     assert_true(pv_trace_at(&t, 0)->when == 10);
     assert_string_equal(pv_trace_at(&t, PV_TRACE_EVENTS - 1)->text, "event 73");
+    /* The longest pair of addresses is whole. */
+    static const char address[] = "[fdd1:5a1c:d70a:1000:1234:5678:9abc:def0]:65535";
+    pv_trace_add(&t, 98, "the peer nominated %s -> %s (12345.6 ms)", address, address);
+    const char *last = pv_trace_at(&t, PV_TRACE_EVENTS - 1)->text;
+    assert_string_equal(last + strlen(last) - 4, " ms)");
     pv_trace_add(&t, 99, "%0200d", 1);
     assert_int_equal(strlen(pv_trace_at(&t, PV_TRACE_EVENTS - 1)->text), PV_TRACE_TEXT - 1);
 }

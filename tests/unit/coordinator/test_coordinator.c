@@ -292,6 +292,15 @@ static struct pv_ctl_msg *tcp_says_hello(const struct pv_addr *server, const uin
     return msg;
 }
 
+/* A socket for all addresses would take it: nodes would ask it in vain. */
+static void an_alternate_address_of_somebody_else_is_refused(void **state)
+{
+    (void)state;
+    struct program p = START("--listen", "0.0.0.0:0", "--alt-address", "203.0.113.99");
+    assert_int_equal(finish(&p), 1);
+    assert_non_null(strstr(p.text, "203.0.113.99: not an address of this machine"));
+}
+
 static void it_answers_on_tcp_and_udp_over_both_families(void **state)
 {
     (void)state;
@@ -331,6 +340,7 @@ int main(void)
         TEST(status_asks_the_one_that_runs),
         TEST(a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop),
         TEST(broken_keys_and_databases_are_named_and_left_alone),
+        TEST(an_alternate_address_of_somebody_else_is_refused),
         TEST(it_answers_on_tcp_and_udp_over_both_families),
 #undef TEST
     };

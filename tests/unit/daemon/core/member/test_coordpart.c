@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The coordinator's part: where it looks for the coordinator, and what it tells when that fails. */
+#include <errno.h>
+
 #include "crypto/sign.h"
 #include "daemon/core/member/coordinator.h"
 #include "proto/control/control.h"
@@ -115,6 +117,46 @@ static void a_connection_that_fails_is_told_and_made_again(void **state)
     assert_false(node.node.online);
     fake_node_wait(&node, PV_S(31));
     assert_true(next_open(&op));
+}
+
+static void count_line(void *ctx, enum pv_log_level level, const char *line)
+{
+    (void)level;
+    if (strncmp(line, "coordinator not reached: ", 25) == 0)
+        ++*(unsigned *)ctx;
+}
+
+/* One attempt, which fails so. */
+static void fail_with(int status)
+{
+    struct pv_stream_op op;
+    for (int i = 0; i < 100 && !next_open(&op); i++)
+        fake_node_wait(&node, PV_S(1));
+    pv_part_coordinator.streams[0].closed(node.self, op.sid, status, node.now);
+    fake_node_settle(&node);
+}
+
+static void attempts_without_end_fill_no_log(void **state)
+{
+    unsigned lines = 0;
+    const struct pv_log log = {.level = PV_LOG_INFO, .sink = count_line, .ctx = &lines};
+    (void)state;
+    node.node.log = &log;
+    fake_node_start(&node);
+    at("192.0.2.9");
+    connect_as(PV_CTL_MEMBER);
+    for (int i = 0; i < 20; i++)
+        fail_with(-ECONNREFUSED);
+    assert_int_equal(lines, 1);
+    fail_with(-ENETUNREACH); /* another reason is news */
+    assert_int_equal(lines, 2);
+    for (int i = 0; i < 10; i++)
+        fail_with(i % 2 == 0 ? -ECONNREFUSED : -EHOSTUNREACH);
+    assert_int_equal(lines, 4); /* but not for ever */
+    fake_node_wait(&node, PV_S(3600));
+    fail_with(-ECONNREFUSED);
+    fail_with(-ECONNREFUSED);
+    assert_int_equal(lines, 5);
 }
 
 static void only_members_are_looked_for_where_it_once_spoke_tls(void **state)
@@ -345,6 +387,7 @@ int main(void)
         T(a_name_is_looked_up_and_its_failure_told),
         T(addresses_of_a_name_are_tried_when_they_come),
         T(a_connection_that_fails_is_told_and_made_again),
+        T(attempts_without_end_fill_no_log),
         T(only_members_are_looked_for_where_it_once_spoke_tls),
         T(nobody_can_ask_without_a_connection),
         T(the_cursor_is_kept_over_restarts),
