@@ -421,14 +421,39 @@ static int print_granted(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+static int print_rights_end(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *invites = json_object_get(body, "invites");
+    double open = pv_json_real(invites, "open", 0);
+    char done[PV_SHOW_BUF];
+    snprintf(done, sizeof(done), "%.40s is no admin any more, and stays a member",
+             cli->args.word[1]);
+    note_told(cli, done, body);
+    if (open > 0 && pv_json_bool(invites, "revoked"))
+        pv_cli_note(cli,
+                    "its invites that were open are revoked too (%.0f): who joined by them stays "
+                    "(--keep-invites leaves them)",
+                    open);
+    else if (open > 0)
+        pv_cli_note(cli,
+                    "invites of it still let in (%.0f): `p2pvpnctl invite list` shows them, "
+                    "`p2pvpnctl invite revoke ID` ends one",
+                    open);
+    return 0;
+}
+
 static int admin(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
-    if (strcmp(cli->args.word[0], "grant") != 0)
-        return pv_cli_usage(cli, "there is admin grant PEER");
-    pv_ctlapi_request_init(&req, PV_CTLAPI_ADMIN_GRANT, 0);
+    bool keep = cli->args.value[0] != NULL;
+    bool revoke = strcmp(cli->args.word[0], "revoke") == 0;
+    if (!revoke && (strcmp(cli->args.word[0], "grant") != 0 || keep))
+        return pv_cli_usage(cli, "there is admin grant PEER and admin revoke PEER "
+                                 "[--keep-invites]");
+    pv_ctlapi_request_init(&req, revoke ? PV_CTLAPI_ADMIN_REVOKE : PV_CTLAPI_ADMIN_GRANT, 0);
+    req.keep_invite = keep;
     int code = pv_cli_peer(cli, &req, cli->args.word[1]);
-    return code != 0 ? code : ask_and_tell(cli, &req, print_granted);
+    return code != 0 ? code : ask_and_tell(cli, &req, revoke ? print_rights_end : print_granted);
 }
 
 static int print_removed(struct pv_cli *cli, const json_t *body)
@@ -515,11 +540,16 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "admin",
-        .args = "grant PEER",
-        .summary = "let another node invite and remove",
-        .details = "On the machine that ran create, which has the root key. \"p2pvpnctl peers\" "
-                   "shows who is an\nadmin.\n",
+        .args = "grant PEER | revoke PEER [--keep-invites]",
+        .summary = "let another node invite and remove, or no longer",
+        .details = "  grant   on the machine that ran create, which has the root key\n"
+                   "  revoke  what it said as an admin stays, what it says from now on has no "
+                   "effect; it stays a member\n"
+                   "  --keep-invites  leave its invites that are open\n"
+                   "\"p2pvpnctl peers\" shows who is an admin.\n",
         .example = "sudo p2pvpnctl admin grant desktop",
+        .words = "grant revoke",
+        .options = {{"keep-invites", 0, false}},
         .min_words = 2,
         .max_words = 2,
         .run = admin,

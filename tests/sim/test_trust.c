@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_trust.c - who is in and who is out, as the nodes see it: a token for one, taken by two at
- * the same instant; a member that is removed while everybody talks to it.
+ * the same instant; a member that is removed while everybody talks to it; two admins who end each
+ * other's rights while the coordinator is away.
  */
 #include <stdio.h>
 
@@ -240,11 +241,101 @@ static void a_removed_member_is_out_everywhere_within_2_s(void **state)
     assert_int_equal(sim_seeds("trust", SEEDS / 2, removal, NULL), 0);
 }
 
+/* --- admins ---------------------------------------------------------------------------------- */
+
+/* The names of those that n takes for admins, "b c ". */
+static bool list_admins(struct sim_world *w, struct sim_node *n, char *out, size_t cap)
+{
+    const char *answer = sim_world_ask(w, n, PV_S(2), "\"cmd\":\"peers\"");
+    json_t *root = answer == NULL ? NULL : json_loads(answer, 0, NULL), *peer;
+    size_t i, len = 0;
+    out[0] = '\0';
+    json_array_foreach(json_object_get(root, "peers"), i, peer)
+    {
+        if (json_is_true(json_object_get(peer, "admin")) && len < cap)
+            len += (size_t)snprintf(out + len, cap - len, "%s ",
+                                    json_string_value(json_object_get(peer, "name")));
+    }
+    json_decref(root);
+    return answer != NULL;
+}
+
+/* a has made admins of b and c; everybody has met everybody. */
+static bool make_admins(struct sim_world *w)
+{
+    static const char *const names[] = {"a", "b", "c", "d"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
+        struct pv_link_config line = draw_line(w);
+        line.loss = 0;
+        sim_world_node(w, sim_world_nat(w, SIM_PUBLIC, "port-restricted", &line), names[i], false);
+    }
+    if (!sim_world_join_all(w))
+        return false;
+    for (size_t i = 1; i < 3; i++) {
+        char fields[64];
+        snprintf(fields, sizeof(fields), "\"cmd\":\"admin_grant\",\"peer\":\"%s\"", names[i]);
+        if (sim_world_ask(w, w->nodes[0], PV_S(10), fields) == NULL)
+            return false;
+    }
+    for (int i = 0; i < 20; i++) {
+        ping_all(w);
+        sim_world_run(w, PV_MS(100));
+    }
+    return true;
+}
+
+static int mutual_ends(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    char seen[2][128];
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    if (!make_admins(&w))
+        return failed(&w, seed, "beginning:");
+    sim_coord_kill(w.coord);
+    sim_world_run(&w, PV_MS(pv_natrng_below(sim_net_rng(w.net), 3000)));
+    (void)sim_node_ask(w.nodes[1], "\"cmd\":\"admin_revoke\",\"peer\":\"c\"");
+    sim_world_run(&w, PV_MS(pv_natrng_below(sim_net_rng(w.net), 10)));
+    (void)sim_node_ask(w.nodes[2], "\"cmd\":\"admin_revoke\",\"peer\":\"b\"");
+    sim_world_run(&w, PV_S(5));
+    if (!list_admins(&w, w.nodes[3], seen[0], sizeof(seen[0])))
+        return failed(&w, seed, "peers:");
+    snprintf(w.why, sizeof(w.why), "d sees %s", seen[0]);
+    if (strcmp(seen[0], "a ") != 0)
+        return failed(&w, seed, "without the coordinator's order both are out:");
+    sim_coord_start(w.coord);
+    sim_world_run(&w, PV_S(30)); /* who lost the connection comes back within 15 s */
+    if (!list_admins(&w, w.nodes[0], seen[0], sizeof(seen[0])) ||
+        !list_admins(&w, w.nodes[3], seen[1], sizeof(seen[1])))
+        return failed(&w, seed, "peers:");
+    snprintf(w.why, sizeof(w.why), "a sees %s, d sees %s", seen[0], seen[1]);
+    bool b = strcmp(seen[0], "b ") == 0, c = strcmp(seen[0], "c ") == 0;
+    if ((!b && !c) || strstr(seen[1], seen[0]) == NULL || strlen(seen[1]) != strlen("a b "))
+        return failed(&w, seed, "not one of them is left to everybody:");
+    for (size_t i = 0; i < w.n_nodes; i++) {
+        const char *status = sim_world_ask(&w, w.nodes[i], PV_S(2), "\"cmd\":\"status\"");
+        const char *problems = status == NULL ? NULL : strstr(status, "\"problems\":");
+        snprintf(w.why, sizeof(w.why), "%.300s", problems == NULL ? "no status" : problems);
+        if (problems == NULL || strstr(problems, "has not stored") != NULL)
+            return failed(&w, seed, "somebody still waits for the coordinator:");
+    }
+    sim_world_done(&w);
+    return 0;
+}
+
+static void of_two_admins_who_end_each_other_the_coordinator_keeps_one(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("trust", SEEDS / 3, mutual_ends, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_two_joins_with_one_use_exactly_one_wins),
         cmocka_unit_test(a_removed_member_is_out_everywhere_within_2_s),
+        cmocka_unit_test(of_two_admins_who_end_each_other_the_coordinator_keeps_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,7 +101,8 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
         return (rights & PV_RIGHT_REVOKE) != 0;
     case PV_ST_END: /* others' rights, or its own */
         return (rights & PV_RIGHT_REVOKE) != 0 ||
-               (rights != 0 && memcmp(st->signer, st->u.end.about, PV_SIGN_PK_LEN) == 0);
+               (pv_roster_was_admin(net->roster, st->signer) &&
+                memcmp(st->signer, st->u.end.about, PV_SIGN_PK_LEN) == 0);
     case PV_ST_COORDINATORS:
         return rights != 0;
     case PV_ST_TRANSPORT:

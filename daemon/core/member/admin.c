@@ -11,6 +11,7 @@
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
+#include "daemon/core/member/rootkey.h"
 #include "daemon/core/peer/peers.h"
 
 /* Ours: so long a client waits to hear who knows; p2pvpnctl waits longer. */
@@ -26,6 +27,7 @@ enum deed {
     DEED_REMOVE,
     DEED_LEAVE,
     DEED_GRANT,
+    DEED_END_RIGHTS,
 };
 
 /* A client that waits to hear who knows it. */
@@ -332,10 +334,11 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
     pv_ctlsrv_answer(a->node->ctl, handle, out);
 }
 
-/* Revokes a key here and now: whoever is removed must not stay because the coordinator is away, or
- * does not want it. Returns PV_ERR_NOT_FOUND: there is no such key; PV_ERR_REFUSED: this node's
- * roster does not take it. */
-static int revoke_here(struct admin *a, enum pv_st_revoked_kind kind, const uint8_t *pk, pv_ns now)
+/* Revokes a key here and now, signed with sk: whoever is removed must not stay because the
+ * coordinator is away, or does not want it. Returns PV_ERR_NOT_FOUND: there is no such key;
+ * PV_ERR_REFUSED: this node's roster does not take it. */
+static int revoke_with(struct admin *a, const uint8_t *sk, enum pv_st_revoked_kind kind,
+                       const uint8_t *pk, pv_ns now)
 {
     struct pv_st_revocation what = {.kind = (uint8_t)kind, .time = pv_node_wall_s(a->node, now)};
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
@@ -347,8 +350,7 @@ static int revoke_here(struct admin *a, enum pv_st_revoked_kind kind, const uint
         if (r == PV_OK && n == PV_CTL_ITEMS_MAX)
             r = PV_ERR_LIMIT;
         if (r == PV_OK)
-            r = pv_make_revocation(a->node->roster, a->node->identity->sign_sk, &what, &iter,
-                                   &made->statements[n]);
+            r = pv_make_revocation(a->node->roster, sk, &what, &iter, &made->statements[n]);
         if (r == PV_OK) {
             items[n] = (struct pv_ctl_item){
                 .statement = pv_view(made->statements[n].raw, made->statements[n].len)};
@@ -359,6 +361,11 @@ static int revoke_here(struct admin *a, enum pv_st_revoked_kind kind, const uint
         r = PV_ERR_REFUSED;
     pv_put_free(made);
     return r;
+}
+
+static int revoke_here(struct admin *a, enum pv_st_revoked_kind kind, const uint8_t *pk, pv_ns now)
+{
+    return revoke_with(a, a->node->identity->sign_sk, kind, pk, now);
 }
 
 static void fail_revocation(struct admin *a, const char *what, int status, uint64_t handle)
@@ -435,19 +442,7 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
         wait_until_told(a, &w, now);
 }
 
-/* Signs with the root key, if this machine has it. PV_ERR_NOT_FOUND: it has not. */
-static int sign_admin(const struct pv_node *n, const struct pv_st_admin *admin,
-                      struct pv_made *ret_made)
-{
-    uint8_t root_sk[PV_SIGN_SK_LEN], root_pk[PV_SIGN_PK_LEN];
-    int r = PV_ERR_NOT_FOUND;
-    pv_sign_keypair(n->identity->root_seed, root_sk, root_pk);
-    /* The key that is left over from another network is of no use here. */
-    if (n->identity->has_root && memcmp(root_pk, pv_roster_root(n->roster), sizeof(root_pk)) == 0)
-        r = pv_make_admin(pv_roster_network_id(n->roster), root_sk, admin, ret_made);
-    pv_wipe(root_sk, sizeof(root_sk));
-    return r;
-}
+/* --- admins ----------------------------------------------------------------------------------- */
 
 static void fail_grant(struct admin *a, int status, uint64_t handle)
 {
@@ -469,26 +464,102 @@ static void run_admin_grant(void *part, struct pv_ctlapi_request *req, struct pv
                             uint64_t handle, pv_ns now)
 {
     struct admin *a = part;
-    struct pv_st_admin admin = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE,
-                                .time = pv_node_wall_s(a->node, now)};
-    struct pv_made made;
+    int r = PV_OK;
     (void)req;
     if (!is_up(a, "admin grant", handle))
         return;
-    memcpy(admin.node, pv_peer_pk(p), sizeof(admin.node));
-    if (pv_roster_rights(a->node->roster, admin.node) != admin.rights) {
-        int r = sign_admin(a->node, &admin, &made);
-        const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
-        if (r == PV_OK && pv_membership_add(a->node, &item, 1, now) > 0)
-            r = PV_ERR_REFUSED;
-        if (r != PV_OK) {
-            fail_grant(a, r, handle);
-            return;
-        }
+    if (pv_roster_rights(a->node->roster, pv_peer_pk(p)) != (PV_RIGHT_INVITE | PV_RIGHT_REVOKE))
+        r = pv_rootkey_grant(a->node, pv_peer_pk(p), now);
+    if (r != PV_OK) {
+        fail_grant(a, r, handle);
+        return;
     }
     const struct waiting w = {.handle = handle, .deed = DEED_GRANT};
     wait_until_told(a, &w, now);
 }
+
+/* Ends all rights of a key here and now, signed with sk. Errors as of revoke_with(). */
+static int end_rights(struct admin *a, const uint8_t *sk, const uint8_t *pk, pv_ns now)
+{
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    struct pv_made *made = calloc(PV_CTL_ITEMS_MAX, sizeof(*made));
+    size_t iter = 0, n = 0;
+    int r = made == NULL ? PV_ERR_NOMEM : PV_OK;
+    do {
+        if (r == PV_OK && n == PV_CTL_ITEMS_MAX)
+            r = PV_ERR_LIMIT;
+        if (r == PV_OK)
+            r = pv_make_rights_end(a->node->roster, sk, pk, pv_node_wall_s(a->node, now), &iter,
+                                   &made[n]);
+        if (r == PV_OK) {
+            items[n] = (struct pv_ctl_item){.statement = pv_made_view(&made[n])};
+            n++;
+        }
+    } while (r == PV_OK && iter != 0);
+    if (r == PV_OK && pv_membership_add(a->node, items, n, now) > 0)
+        r = PV_ERR_REFUSED;
+    free(made);
+    return r;
+}
+
+/* The open invites of a former admin, who has their tokens: revokes them, unless they are to be
+ * kept. How many there were is told. */
+static int end_invites(struct admin *a, const uint8_t *sk, const uint8_t *pk, bool keep,
+                       struct pv_ctlapi_told *told, pv_ns now)
+{
+    const uint64_t wall = pv_node_wall_s(a->node, now);
+    const void *iter = NULL;
+    struct pv_roster_invite inv;
+    int r = PV_OK;
+    told->invites_kept = keep;
+    while (r == PV_OK && pv_roster_next_invite(a->node->roster, &iter, &inv) == PV_OK) {
+        if (memcmp(inv.signer, pk, sizeof(inv.signer)) != 0 || inv.revoked ||
+            inv.used >= inv.uses || wall > inv.not_after)
+            continue;
+        told->invites++;
+        if (!keep)
+            r = revoke_with(a, sk, PV_REVOKE_INVITE, inv.invite, now);
+    }
+    return r;
+}
+
+/* The root key signs where it is here: its word stands above that of admins, who might end each
+ * other's rights. */
+static void run_admin_revoke(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                             uint64_t handle, pv_ns now)
+{
+    struct admin *a = part;
+    struct waiting w = {.handle = handle, .deed = DEED_END_RIGHTS};
+    char text[PV_CTLAPI_ERROR_BUF];
+    uint8_t root[PV_SIGN_SK_LEN];
+    bool has_root = pv_rootkey_open(a->node, root) == PV_OK;
+    const uint8_t *sk = has_root ? root : a->node->identity->sign_sk;
+    if (has_root ? !is_up(a, "admin revoke", handle)
+                 : !may_sign(a, "admin revoke", PV_RIGHT_REVOKE, handle)) {
+        pv_wipe(root, sizeof(root));
+        return;
+    }
+    int r = pv_roster_rights(a->node->roster, pv_peer_pk(p)) == 0 ? PV_ERR_NOT_FOUND : PV_OK;
+    if (r == PV_OK)
+        r = end_invites(a, sk, pv_peer_pk(p), req->keep_invite, &w.told, now);
+    if (r == PV_OK)
+        r = end_rights(a, sk, pv_peer_pk(p), now);
+    pv_wipe(root, sizeof(root));
+    if (r == PV_ERR_NOT_FOUND) {
+        snprintf(text, sizeof(text),
+                 "admin revoke: %s is no admin: `p2pvpnctl peers` shows who is one",
+                 pv_peer_name(p));
+        answer_error(a, handle, PV_CTLAPI_FAILED, text);
+    } else if (r != PV_OK) {
+        snprintf(text, sizeof(text), "admin revoke: it could not be signed (%s): try again",
+                 pv_strstatus(r));
+        answer_error(a, handle, PV_CTLAPI_FAILED, text);
+    } else {
+        wait_until_told(a, &w, now);
+    }
+}
+
+/* --- the command leave ------------------------------------------------------------------------ */
 
 /* Nobody could invite or remove any more when the only admin leaves others behind. Says so, and who
  * could take over. */
@@ -570,6 +641,7 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_REMOVE, PV_NEEDS_MEMBER, run_remove},
     {PV_CTLAPI_LEAVE, PV_NEEDS_NOTHING, run_leave},
     {PV_CTLAPI_ADMIN_GRANT, PV_NEEDS_MEMBER, run_admin_grant},
+    {PV_CTLAPI_ADMIN_REVOKE, PV_NEEDS_MEMBER, run_admin_revoke},
 };
 
 const struct pv_part pv_part_admin = {

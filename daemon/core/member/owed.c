@@ -57,13 +57,15 @@ static void free_owed(void *part)
     free(o);
 }
 
-/* A removal by an admin that was removed before is void: no coordinator takes it. */
-static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
+/* A removal by an admin whose rights had ended before is void: no coordinator takes it. One that is
+ * in force is owed although its signer is out of office, too: of two admins who end each other the
+ * coordinator's receipts say who was first. */
+static bool is_owed(const struct pv_roster_entry *x)
 {
     if (x->receipt.len > 0)
         return false;
     return x->st.type == PV_ST_LEAVE || x->st.type == PV_ST_ADMIN ||
-           (x->st.type == PV_ST_REVOCATION && pv_roster_rights(n->roster, x->st.signer) != 0);
+           ((x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END) && pv_roster_in_force(x));
 }
 
 /* What has to be stored, in words; people know a node by its name, and an invite has none. */
@@ -71,6 +73,7 @@ static void describe(struct owed *o, const struct pv_statement *st)
 {
     const uint8_t *pk = st->type == PV_ST_LEAVE   ? st->signer
                         : st->type == PV_ST_ADMIN ? st->u.admin.node
+                        : st->type == PV_ST_END   ? st->u.end.about
                                                   : st->u.revocation.pk;
     const struct pv_member *m = pv_roster_known(o->node->roster, pk);
     if (st->type == PV_ST_REVOCATION && st->u.revocation.kind == PV_REVOKE_INVITE)
@@ -79,6 +82,7 @@ static void describe(struct owed *o, const struct pv_statement *st)
         snprintf(o->first, sizeof(o->first), "%s %s", m != NULL ? m->name : "a node",
                  st->type == PV_ST_LEAVE   ? "left"
                  : st->type == PV_ST_ADMIN ? "became an admin"
+                 : st->type == PV_ST_END   ? "is no admin any more"
                                            : "was removed");
 }
 
@@ -89,7 +93,7 @@ static void count(struct owed *o)
     for (const struct pv_roster_entry *x =
              o->node->roster == NULL ? NULL : pv_roster_next_entry(o->node->roster, NULL);
          x != NULL; x = pv_roster_next_entry(o->node->roster, x)) {
-        if (is_owed(o->node, x) && o->n++ == 0)
+        if (is_owed(x) && o->n++ == 0)
             describe(o, &x->st);
     }
     if (o->n > 0)
@@ -119,7 +123,7 @@ static void ask(struct owed *o, pv_ns now)
     put->n = 0;
     for (const struct pv_roster_entry *x = pv_roster_next_entry(o->node->roster, NULL);
          x != NULL && put->n < PUT_MAX; x = pv_roster_next_entry(o->node->roster, x)) {
-        if (!is_owed(o->node, x))
+        if (!is_owed(x))
             continue;
         memcpy(put->statements[put->n].raw, x->st.raw.ptr, x->st.raw.len);
         put->statements[put->n++].len = x->st.raw.len;

@@ -489,9 +489,12 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
                          : pv_ctlapi_pack("{s:o, s:i, s:b}", "id", pv_ctlapi_key(told->invite_id),
                                           "uses_left", (int)told->uses_left, "revoked",
                                           told->invite == PV_CTLAPI_INVITE_ENDED);
-    json_t *out =
-        pv_ctlapi_pack("{s:i, s:i, s:s, s:o}", "online", (int)told->online, "know", (int)told->know,
-                       "coordinator", told->coordinator, "invite", invite);
+    json_t *invites = told->invites == 0 ? json_null()
+                                         : pv_ctlapi_pack("{s:i, s:b}", "open", (int)told->invites,
+                                                          "revoked", !told->invites_kept);
+    json_t *out = pv_ctlapi_pack("{s:i, s:i, s:s, s:o, s:o}", "online", (int)told->online, "know",
+                                 (int)told->know, "coordinator", told->coordinator, "invite",
+                                 invite, "invites", invites);
     if (out != NULL && strcmp(told->coordinator, "stored") != 0 &&
         json_object_set_new(out, "code", json_integer(PV_CTLAPI_UNREACHABLE)) < 0) {
         json_decref(out);

@@ -77,6 +77,7 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_IP,
     PV_CTLAPI_REMOVE,
     PV_CTLAPI_ADMIN_GRANT,
+    PV_CTLAPI_ADMIN_REVOKE,
     PV_CTLAPI_SEND,
     PV_CTLAPI_INBOX,
     PV_CTLAPI_READ,
@@ -126,7 +127,7 @@ struct pv_ctlapi_request {
     bool admin;                        /* INVITE: who uses it may invite others */
     bool forget;                       /* LEAVE: delete this node's keys too */
     bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
-    bool keep_invite;     /* REMOVE: the invite that let it in stays */
+    bool keep_invite;     /* REMOVE, ADMIN_REVOKE: the invite that let it in, or its own, stay */
     bool last;            /* LEAVE: although nobody else is an admin */
     bool delete_root;     /* LEAVE with forget: the root key, too */
     uint32_t count;       /* PING: 1.., default 4 */
@@ -377,7 +378,7 @@ enum pv_ctlapi_invite_end {
     PV_CTLAPI_INVITE_KEPT,  /* it still admits others */
     PV_CTLAPI_INVITE_ENDED, /* it was revoked as well */
 };
-/* Who knows of a removal, the end of an invite, or this node's leaving. */
+/* Who knows of a removal, the end of an invite or of rights, or this node's leaving. */
 struct pv_ctlapi_told {
     size_t online;           /* members that are there */
     size_t know;             /* online members that have said that they know */
@@ -385,9 +386,11 @@ struct pv_ctlapi_told {
     enum pv_ctlapi_invite_end invite;
     uint32_t uses_left;                /* of the invite, before */
     uint8_t invite_id[PV_SIGN_PK_LEN]; /* unless INVITE_NONE */
+    uint32_t invites;                  /* ADMIN_REVOKE: open ones that the former admin had made */
+    bool invites_kept;                 /* these still let in */
 };
-/* {"online","know","coordinator","invite":null or {"id","uses_left","revoked"}}, with code 9 unless
- * the coordinator has stored it; NULL without memory. */
+/* {"online","know","coordinator","invite":null or {"id","uses_left","revoked"},"invites":null or
+ * {"open","revoked"}}, with code 9 unless the coordinator has stored it; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);
 struct pv_ctlapi_invite {
     uint8_t id[PV_SIGN_PK_LEN];

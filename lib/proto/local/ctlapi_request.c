@@ -104,6 +104,7 @@ static const struct command_row {
     [PV_CTLAPI_IP] = {"ip", false, "", "peer "},
     [PV_CTLAPI_REMOVE] = {"remove", true, "peer ", "keep_invite "},
     [PV_CTLAPI_ADMIN_GRANT] = {"admin_grant", true, "peer ", ""},
+    [PV_CTLAPI_ADMIN_REVOKE] = {"admin_revoke", true, "peer ", "keep_invite "},
     [PV_CTLAPI_SEND] = {"send", false, "peer text ", "message "},
     [PV_CTLAPI_INBOX] = {"inbox", false, "", "peer peek after "},
     [PV_CTLAPI_READ] = {"read", false, "through ", "peer "},

@@ -173,6 +173,10 @@ PV_MUST_CHECK int pv_roster_former(const struct pv_roster *r, const struct pv_me
 
 /* Rights of a key: both for root, those of its admin statements that have not ended, else 0. */
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
+/* Is this revocation, end or coordinators record in force: its signer had the right to it? */
+bool pv_roster_in_force(const struct pv_roster_entry *entry);
+/* Did some admin statement ever give it rights, whatever has become of them? */
+bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
 /* The admin statements by which a key has rights: prev = NULL for the first; NULL after the last.
  */
 const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,

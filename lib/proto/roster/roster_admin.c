@@ -292,16 +292,21 @@ static void mark_staying(struct pv_roster *r, const struct pv_roster_item *e)
     }
 }
 
+/* By the name that people know, from whatever claim: only for them. */
 static void report_void(struct pv_roster *r, struct pv_roster_item *e)
 {
+    const struct pv_roster_item *claim = e->signer->kept[PV_ROSTER_QUOTA_MEMBER];
     char who[PV_KEY_TEXT_BUF];
 
     if (e->refused != PV_ROSTER_REFUSE_NONE)
         return;
     e->refused = PV_ROSTER_REFUSE_REVOKED;
-    pv_roster_report(r, PV_ROSTER_EV_REFUSED, NULL,
-                     "%s, who has no right to it any more, tries to revoke",
-                     pv_key_format(e->signer->pk, who));
+    pv_roster_report(
+        r, PV_ROSTER_EV_REFUSED, NULL,
+        "\"%s\" (%s) revokes something without the right to it, or after it lost that: "
+        "it has no effect",
+        claim == NULL ? "somebody" : claim->pub.st.u.member.name,
+        pv_key_format(e->signer->pk, who));
 }
 
 /* Statements of unknown types are kept of those who are in the network. */
@@ -392,11 +397,22 @@ bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind
     return false;
 }
 
-bool pv_roster_stays_after_end(const struct pv_roster_key *k, const uint8_t *node)
+/* Does an end in force, about k, name node as one that stays? */
+static bool stays_after_end(const struct pv_roster_key *k, const uint8_t *node)
 {
     for (const struct pv_roster_item *e = k->ends; e != NULL; e = e->next_office) {
         if (e->effective && holds(stay_list(e), node))
             return true;
     }
     return false;
+}
+
+/* A removal of the signer ends what it admitted whenever that was, an end of its rights what it
+ * admitted afterwards. */
+bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_item *e,
+                             const uint8_t *node)
+{
+    if (e->signer->revoked_node)
+        return node != NULL && pv_roster_stays(e->signer, PV_REVOKE_NODE, node);
+    return pv_roster_was_in_office(r, e) || (node != NULL && stays_after_end(e->signer, node));
 }

@@ -355,8 +355,10 @@ bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_i
 uint8_t pv_roster_rights_of(const struct pv_roster_key *k);
 /* Is this coordinators record ended by name? */
 bool pv_roster_is_ended(const struct pv_roster_item *record);
-/* Does an end in force, about k, name node as one that stays? */
-bool pv_roster_stays_after_end(const struct pv_roster_key *k, const uint8_t *node);
+/* Does this invite, or member statement of an admin, admit node as far as its signer goes? Who
+ * removes an admin or ends its rights may name nodes that stay. node NULL: anybody. */
+bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_item *e,
+                             const uint8_t *node);
 /* Does some revocation in force, of k and of this kind, name node as one that stays? */
 bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind,
                      const uint8_t *node);
@@ -369,10 +371,6 @@ bool pv_roster_settle(struct pv_roster *r);
  * the lowest hash. NULL when k is no invite. */
 struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
                                               const struct pv_roster_key *k);
-/* Does this invite, or member statement of an admin, admit node as far as its signer goes? Who
- * removes an admin or ends its rights may name nodes that stay. node NULL: anybody. */
-bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_item *e,
-                             const uint8_t *node);
 /* The serial of a node's own statement; false for other types. */
 bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial);
 /* How many member statements of node this signer signed. */

@@ -126,6 +126,18 @@ uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_S
     return k == NULL ? 0 : pv_roster_rights_of(k);
 }
 
+bool pv_roster_in_force(const struct pv_roster_entry *entry)
+{
+    /* pub is the first member of struct pv_roster_item. */
+    return ((const struct pv_roster_item *)(const void *)entry)->effective;
+}
+
+bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN])
+{
+    const struct pv_roster_key *k = pv_roster_key(r, pk);
+    return k != NULL && k->grants != NULL;
+}
+
 const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
                                                    const uint8_t pk[static PV_SIGN_PK_LEN],
                                                    const struct pv_roster_entry *prev)

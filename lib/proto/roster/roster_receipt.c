@@ -184,7 +184,7 @@ int pv_roster_check_receipt(const struct pv_roster *r, struct pv_view raw, const
 
     if (status != PV_OK)
         return status;
-    if (memcmp(receipt.network_id, pv_roster_network_id(r), PV_NETWORK_ID_LEN) != 0 ||
+    if (memcmp(receipt.network_id, r->record->pub.st.network_id, PV_NETWORK_ID_LEN) != 0 ||
         memcmp(receipt.hash, hash, PV_STATEMENT_HASH_LEN) != 0)
         return PV_ERR_AUTH;
     struct pv_roster_coordinator *by = pv_roster_coordinator(r, receipt.coordinator);

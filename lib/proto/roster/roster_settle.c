@@ -35,17 +35,6 @@ struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
     return best;
 }
 
-/* A removal of the signer ends what it admitted whenever that was, an end of its rights what it
- * admitted afterwards. */
-bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_item *e,
-                             const uint8_t *node)
-{
-    if (e->signer->revoked_node)
-        return node != NULL && pv_roster_stays(e->signer, PV_REVOKE_NODE, node);
-    return pv_roster_was_in_office(r, e) ||
-           (node != NULL && pv_roster_stays_after_end(e->signer, node));
-}
-
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer)
 {
     size_t n = 0;

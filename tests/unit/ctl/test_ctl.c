@@ -461,6 +461,23 @@ static void a_removal_says_who_knows_and_what_the_coordinator_said(void **state)
     assert_non_null(strstr(t.requests, "\"keep_invite\":true"));
 }
 
+static void the_end_of_rights_says_what_became_of_invites(void **state)
+{
+    (void)state;
+    answers("admin_revoke", "{\"id\":@,\"ok\":true,\"online\":2,\"know\":2,\"coordinator\":"
+                            "\"stored\",\"invites\":{\"open\":3,\"revoked\":true}}\n");
+    assert_int_equal(RUN("admin", "revoke", "bob"), 0);
+    assert_non_null(strstr(t.err, "bob is no admin any more, and stays a member: 2 of 2"));
+    assert_non_null(strstr(t.err, "revoked too (3)"));
+    answers("admin_revoke", "{\"id\":@,\"ok\":true,\"online\":2,\"know\":2,\"coordinator\":"
+                            "\"stored\",\"invites\":{\"open\":1,\"revoked\":false}}\n");
+    assert_int_equal(RUN("admin", "revoke", "bob", "--keep-invites"), 0);
+    assert_non_null(strstr(t.err, "still let in (1)"));
+    assert_non_null(strstr(t.requests, "\"keep_invite\":true"));
+    assert_int_equal(RUN("admin", "grant", "bob", "--keep-invites"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("admin", "bless", "bob"), PV_CTLAPI_USAGE);
+}
+
 static void an_answer_from_the_cache_is_shown_with_exit_code_9(void **state)
 {
     (void)state;
@@ -499,6 +516,7 @@ int main(void)
         T(something_else_behind_the_socket_is_told),
         T(a_name_that_changed_hands_is_told),
         T(a_removal_says_who_knows_and_what_the_coordinator_said),
+        T(the_end_of_rights_says_what_became_of_invites),
         T(an_answer_from_the_cache_is_shown_with_exit_code_9),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

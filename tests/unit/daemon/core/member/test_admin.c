@@ -377,6 +377,64 @@ static void an_admin_without_the_root_key_makes_none(void **state)
     assert_int_equal(rights_of_bob(), 0);
 }
 
+#define REVOKE_BOB "\"cmd\":\"admin_revoke\",\"peer\":\"bob\""
+
+static void who_is_an_admin_no_more_stays_a_member(void **state)
+{
+    (void)state;
+    ask(REVOKE_BOB);
+    expect("admin revoke: bob is no admin");
+    give_root();
+    ask(GRANT_BOB);
+    x.f.identity.has_root = false; /* an admin's own word does it as well */
+    ask(REVOKE_BOB);
+    assert_int_equal(rights_of_bob(), 0);
+    assert_true(is_member("bob"));
+    assert_int_equal(others.told_owed, 2);
+    others.says.done = true;
+    fake_peers_settle(&x);
+    expect("\"invites\":null");
+    give_root();
+    ask(GRANT_BOB); /* again, within the same second */
+    assert_int_equal(rights_of_bob(), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
+}
+
+/* Bob as an admin has made an invite that is open; he knows its token. */
+static struct keys invite_of_bob(void)
+{
+    struct keys k = keys_of(7), inv = keys_of(51);
+    give_root();
+    ask(GRANT_BOB);
+    fake_node_add(&x.f, make_invite(&x.f.world, &k, &inv, 2));
+    return inv;
+}
+
+static void expect_invite_of_bob(const struct keys *inv, const char *answer, bool revoked)
+{
+    struct pv_roster_invite now;
+    others.says.done = true;
+    fake_peers_settle(&x);
+    expect(answer);
+    assert_int_equal(pv_roster_invite(x.f.node.roster, inv->pk, &now), PV_OK);
+    assert_int_equal(now.revoked, revoked);
+}
+
+static void open_invites_of_a_former_admin_are_revoked(void **state)
+{
+    (void)state;
+    struct keys inv = invite_of_bob();
+    ask(REVOKE_BOB);
+    expect_invite_of_bob(&inv, "\"invites\":{\"open\":1,\"revoked\":true}", true);
+}
+
+static void open_invites_of_a_former_admin_stay_where_the_user_says_so(void **state)
+{
+    (void)state;
+    struct keys inv = invite_of_bob();
+    ask(REVOKE_BOB ",\"keep_invite\":true");
+    expect_invite_of_bob(&inv, "\"invites\":{\"open\":1,\"revoked\":false}", false);
+}
+
 /* --- leaving ---------------------------------------------------------------------------------- */
 
 /* The store has to forget the network now; it does, or does not. */
@@ -520,6 +578,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_is_answered_who_went_away, start, stop),
         cmocka_unit_test_setup_teardown(who_has_the_root_key_makes_admins, start, stop),
         cmocka_unit_test_setup_teardown(an_admin_without_the_root_key_makes_none, start, stop),
+        cmocka_unit_test_setup_teardown(who_is_an_admin_no_more_stays_a_member, start, stop),
+        cmocka_unit_test_setup_teardown(open_invites_of_a_former_admin_are_revoked, start, stop),
+        cmocka_unit_test_setup_teardown(open_invites_of_a_former_admin_stay_where_the_user_says_so,
+                                        start, stop),
         cmocka_unit_test_setup_teardown(the_only_admin_does_not_leave_others_behind, start, stop),
         cmocka_unit_test_setup_teardown(a_network_without_others_is_left_at_once, start, stop),
         cmocka_unit_test_setup_teardown(the_root_key_goes_only_when_it_is_named, start, stop),

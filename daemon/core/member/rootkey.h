@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rootkey.h - what the root key of the network is used for where this node has it: it makes admins,
+ * and its word about them stands above theirs.
+ */
+#ifndef PV_ROOTKEY_H
+#define PV_ROOTKEY_H
+
+#include "daemon/core/node/node.h"
+
+/* The root key of this network, to be wiped after use. PV_ERR_NOT_FOUND: it is not here; a key that
+ * is left over from another network is of no use. */
+PV_MUST_CHECK int pv_rootkey_open(const struct pv_node *n, uint8_t ret_sk[static PV_SIGN_SK_LEN]);
+bool pv_rootkey_is_here(const struct pv_node *n);
+
+/* Makes a key an admin with all rights. PV_ERR_NOT_FOUND (no root key), PV_ERR_REFUSED (the roster
+ * does not take it), PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_rootkey_grant(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                                   pv_ns now);
+
+#endif /* PV_ROOTKEY_H */
