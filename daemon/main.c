@@ -432,20 +432,21 @@ static int names_path(const struct daemon *d, char path[static PATH_MAX])
 static int open_control(struct daemon *d)
 {
     char dir[PATH_MAX], names[PATH_MAX], error[PV_HELPER_ERROR_MAX];
+    char other[PATH_MAX];
     const char *slash = strrchr(d->socket, '/');
-    struct stat st;
     int r = PV_OK, fd = -1;
     if (names_path(d, names) != EXIT_OK)
         return EXIT_USAGE;
     if (slash != NULL && slash != d->socket && (size_t)(slash - d->socket) < sizeof(dir)) {
         memcpy(dir, d->socket, (size_t)(slash - d->socket));
         dir[slash - d->socket] = '\0';
-        r = pv_dir_make(dir, 0755);
-        /* A unit has given it to its user; the helper of a root without CAP_DAC_OVERRIDE could not
-         * write the names. */
-        if (r >= 0 && geteuid() == 0 && stat(dir, &st) == 0 && st.st_uid == d->user.uid &&
-            d->user.uid != 0 && chown(dir, 0, 0) < 0)
-            r = -errno;
+        r = pv_rights_take_directory(dir, &d->user, other);
+        if (r == PV_ERR_EXISTS && strcmp(other, d->socket) != 0)
+            return say(EXIT_FAILED,
+                       "%s belongs to user %s, whose p2pvpnd listens on %s: start this one as a "
+                       "service too (systemctl start p2pvpnd@NAME), or choose a --socket in "
+                       "another directory",
+                       dir, d->user.name, other);
     }
     if (r >= 0)
         r = pv_unix_listen(d->socket, GROUP, &fd);

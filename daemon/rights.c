@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "sys/file/file.h"
+#include "sys/net/unixsock.h"
 
 #define USER "p2pvpn"
 
@@ -134,6 +135,46 @@ int pv_rights_hand_over(const char *state, struct pv_confine_user *user)
         *user = (struct pv_confine_user){.name = "root"};
         return pv_rights_hand_over(state, user);
     }
+    return r;
+}
+
+/* --- the directory of the socket ----------------------------------------------------------- */
+
+/* PV_ERR_EXISTS: somebody listens in there. */
+static int find_listener(const char *dir, char ret_other[static PATH_MAX])
+{
+    static const char end[] = ".sock";
+    const struct dirent *e;
+    int r = PV_OK;
+    DIR *d = opendir(dir);
+    if (d == NULL)
+        return -errno;
+    while (r == PV_OK && (e = readdir(d)) != NULL) {
+        size_t len = strlen(e->d_name);
+        int fd = -1;
+        if (len < sizeof(end) || strcmp(e->d_name + len + 1 - sizeof(end), end) != 0 ||
+            snprintf(ret_other, PATH_MAX, "%s/%s", dir, e->d_name) >= PATH_MAX)
+            continue;
+        if (pv_unix_connect(ret_other, &fd) == PV_OK) {
+            close(fd);
+            r = PV_ERR_EXISTS;
+        }
+    }
+    closedir(d);
+    return r;
+}
+
+/* A unit has given it to its user (RuntimeDirectory=). */
+int pv_rights_take_directory(const char *dir, const struct pv_confine_user *user,
+                             char ret_other[static PATH_MAX])
+{
+    struct stat st;
+    int r = pv_dir_make(dir, 0755);
+    if (r < 0 || geteuid() != 0 || user->uid == 0 || stat(dir, &st) < 0 || st.st_uid != user->uid)
+        return r;
+    r = find_listener(dir, ret_other);
+    if (r == PV_OK && chown(dir, 0, 0) < 0)
+        r = -errno;
     return r;
 }
 

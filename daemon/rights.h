@@ -6,6 +6,8 @@
 #ifndef PV_DAEMON_RIGHTS_H
 #define PV_DAEMON_RIGHTS_H
 
+#include <limits.h>
+
 #include "sys/proc/confine.h"
 
 enum {
@@ -26,6 +28,14 @@ void pv_rights_choose(struct pv_confine_user *ret_user);
  * root: *user says so then. -errno.
  */
 PV_MUST_CHECK int pv_rights_hand_over(const char *state, struct pv_confine_user *user);
+
+/*
+ * Makes the directory of the control socket. As root it is root's from then on, since the helper
+ * writes the names there without a right to others' directories; but for one of the user in which
+ * another daemon listens: PV_ERR_EXISTS, and ret_other is its socket. -errno.
+ */
+PV_MUST_CHECK int pv_rights_take_directory(const char *dir, const struct pv_confine_user *user,
+                                           char ret_other[static PATH_MAX]);
 
 struct pv_rights_config {
     const char *state;   /* directory, to write in */

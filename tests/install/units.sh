@@ -101,6 +101,16 @@ StandardOutput=append:/run/out/log
 StandardError=append:/run/out/log
 Environment=ASAN_OPTIONS=detect_leaks=0
 EOF
+    # The journal gets what p2pvpnd@work says. It opens its own sockets.
+    mkdir /run/units/p2pvpnd@work.service.d
+    printf '[Service]\nStandardOutput=journal\nStandardError=journal\n' >/run/units/p2pvpnd@work.service.d/to-journal.conf
+    cat >/run/units/journal.service <<EOF
+[Unit]
+DefaultDependencies=no
+[Service]
+Type=notify
+ExecStart=/lib/systemd/systemd-journald
+EOF
     cat >/run/units/check.service <<EOF
 [Unit]
 DefaultDependencies=no
@@ -115,6 +125,7 @@ EOF
     ;;
 check)
     PATH=/usr/local/sbin:/usr/local/bin:$PATH
+    systemctl start journal.service
     ip link set lo up
     ip addr add 198.51.100.7/32 dev lo
     systemctl start --no-block p2pvpn-coordinator.service
@@ -163,6 +174,13 @@ check)
     has /run/out/reload 'restart of p2pvpnd: \[interface\] port'
     until_true 5 sh -c 'ip link show p2pvpn0 | grep -q "mtu 1310 "'
     until_true 5 p2pvpnctl ip
+    # One that root starts by hand leaves a service's directory alone, and names who is there.
+    for socket in p2pvpnd other; do
+        ! p2pvpnd --state /tmp/byhand --tun byhand --socket /run/p2pvpn/$socket.sock >/run/out/byhand 2>&1 ||
+            fail "a second daemon takes the service's directory"
+        has /run/out/byhand 'listens on /run/p2pvpn/p2pvpnd.sock: '
+        [ "$(stat -c %U /run/p2pvpn)" = p2pvpn ] || fail "the service has lost its directory"
+    done
     # The coordinator's.
     printf '[coordinator]\npublic = 198.51.100.7\nlisten = 0.0.0.0:3479\n[limits]\nmembers = 9\n' \
         >/etc/p2pvpn/coordinator.conf
@@ -191,12 +209,22 @@ check)
     has /run/out/networks '^work *work *lap *10[.]77.* p2p-work .* up'
     p2pvpnctl -n work leave --forget
     systemctl stop p2pvpnd@work.service
-    : >/etc/p2pvpn/work.conf
+    printf '[log]\nlevel = debug\n[peer pi]\npublic-key = %s\nendpoint = 198.51.100.9:9\nallowed-ips = 192.0.2.9/32\n' \
+        "$(head -c 32 /dev/urandom | base64)" >/etc/p2pvpn/work.conf
     chmod 600 /etc/p2pvpn/work.conf
     ! systemctl start p2pvpnd@work.service || fail "settings that user p2pvpn may not read are ignored"
     chown p2pvpn /etc/p2pvpn/work.conf
     systemctl reset-failed p2pvpnd@work.service
     systemctl start p2pvpnd@work.service || fail "p2pvpnd@work does not start"
+    # Lines about a peer are found by it, with their priority, as the unit's.
+    ping -c1 -W1 192.0.2.9 >/dev/null 2>&1 || true
+    until_true 10 sh -c 'journalctl -o json PEER=pi | grep -q .'
+    journalctl -o json PEER=pi >/run/out/journal
+    has /run/out/journal '"PRIORITY":"7"'
+    has /run/out/journal '"SYSLOG_IDENTIFIER":"p2pvpnd"'
+    has /run/out/journal '"_SYSTEMD_UNIT":"p2pvpnd@work.service"'
+    journalctl -o json -p info -u p2pvpnd@work.service >/run/out/journal
+    has /run/out/journal '"PRIORITY":"6".*interface up\|interface up.*"PRIORITY":"6"'
     systemctl stop p2pvpnd.service p2pvpnd@work.service p2pvpn-coordinator.service
     ! ip link show p2pvpn0 2>/dev/null || fail "the interface stays"
     echo "units: ok" >/run/out/result

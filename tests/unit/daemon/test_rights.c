@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/rights.h"
+#include "sys/net/unixsock.h"
 #include "tests/unit/test_util.h"
 
 static struct pv_confine_user nobody = {.uid = 61999, .gid = 61999, .name = "61999"};
@@ -74,6 +75,28 @@ static uid_t owner_of(const char *dir, const char *name)
 }
 
 /* --- the state directory --------------------------------------------------------------------- */
+
+/* What a unit left is taken over, what a unit's daemon listens in is not. */
+static void the_sockets_directory_is_not_taken_from_one_that_runs(void **state)
+{
+    struct fixture *f = *state;
+    char dir[64], path[96], other[PATH_MAX];
+    int fd = -1;
+    need_root();
+    snprintf(dir, sizeof(dir), "%s/run", f->base);
+    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_OK); /* makes it */
+    assert_int_equal(owner_of(f->base, "run"), 0);
+    snprintf(path, sizeof(path), "%s/work.sock", dir);
+    assert_int_equal(pv_unix_listen(path, NULL, &fd), PV_OK);
+    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_OK); /* both are root's */
+    assert_int_equal(chown(dir, nobody.uid, nobody.gid), 0);
+    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_ERR_EXISTS);
+    assert_string_equal(other, path);
+    assert_int_equal(owner_of(f->base, "run"), nobody.uid);
+    close(fd); /* it died and left its socket */
+    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_OK);
+    assert_int_equal(owner_of(f->base, "run"), 0);
+}
 
 static void the_directory_and_its_own_files_change_their_owner(void **state)
 {
@@ -313,6 +336,7 @@ static void what_an_intruder_would_do_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        EACH(the_sockets_directory_is_not_taken_from_one_that_runs),
         EACH(the_directory_and_its_own_files_change_their_owner),
         EACH(a_link_is_no_state_directory),
         EACH(below_a_closed_directory_it_stays_roots),
