@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Ids as hexadecimal digits, both ways. */
+/* Ids as hexadecimal digits, both ways. Operators type them, so capitals are read, too. */
 #include "coordinator/settings/netid.h"
 
 #include <string.h>
@@ -19,6 +19,7 @@ const char *pv_netid_format(const uint8_t id[static PV_NETWORK_ID_LEN],
 
 int pv_netid_parse(const char *text, uint8_t ret_id[static PV_NETWORK_ID_LEN])
 {
+    /* In memory of its own: ret_id is written when all digits are good, or not at all. */
     uint8_t id[PV_NETWORK_ID_LEN] = {0};
     if (strlen(text) != 2 * PV_NETWORK_ID_LEN)
         return PV_ERR_MALFORMED;

@@ -256,6 +256,7 @@ static int coordinator_item(struct file_settings *f, const struct pv_ini_item *i
         if (strcmp(item->key, keys[i].name) == 0)
             return keys[i].take(f, item->value, error, cap);
     }
+    /* snprintf() returns what it would have written, so n may pass cap: then the list ends. */
     int n = snprintf(error, cap, "unknown key %.60s in [coordinator]: there are", item->key);
     for (size_t i = 0; n > 0 && (size_t)n < cap && i < PV_ARRAY_LEN(keys); i++)
         n += snprintf(error + n, cap - (size_t)n, "%s %s", i == 0 ? "" : ",", keys[i].name);
@@ -319,6 +320,7 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
             return r;
         }
     }
+    /* What belongs together may stand in any order, so it is compared when all has been read. */
     if (r == PV_OK && (set->tls_cert[0] == '\0') != (set->tls_key[0] == '\0')) {
         bool has = set->tls_cert[0] != '\0';
         snprintf(ret_error, PV_COORDSET_ERROR_MAX,
@@ -422,7 +424,7 @@ static int option_state(struct command_line *c, const char *value, char *error, 
     return PV_OK;
 }
 
-/* Options that have a value. */
+/* Options that have a value. The switches, which have none, are in take_switch(). */
 static const struct command_option {
     const char *name;
     int (*take)(struct command_line *c, const char *value, char *error, size_t cap);
@@ -515,7 +517,8 @@ static int take_switch(struct pv_coordset *set, const char *arg,
     return PV_OK;
 }
 
-/* Does everything fit the action? */
+/* Does everything fit the action? Only the whole line shows it, since the words may come in any
+ * order. */
 static int check_action(const struct pv_coordset *set, const struct action *action,
                         char ret_error[static PV_COORDSET_ERROR_MAX])
 {
@@ -541,8 +544,9 @@ static void make_absolute(const struct pv_coordset *set, char file[static PATH_M
     memcpy(file, pv_coordset_path(set, file, path), PATH_MAX);
 }
 
-/* set->dir is known. status and metrics ask the running coordinator, which has read its
- * configuration: there only --state counts, and a broken file does not keep them from working. */
+/* set->dir is known. Subcommands that are `alone` in the table ask the running coordinator, which
+ * has read its configuration, or work on its files: for them only --state counts, and a broken file
+ * does not keep them from working. */
 static int load(struct pv_coordset *set, int argc, char **argv,
                 char ret_error[static PV_COORDSET_ERROR_MAX])
 {

@@ -80,6 +80,7 @@ static int take_value(const struct section *s, unsigned key, const char *name, c
     return PV_OK;
 }
 
+/* The keys of [limits] and of [network ID]. */
 static const struct {
     const char *name;
     unsigned key;
@@ -139,6 +140,7 @@ int pv_coordset_limits_item(struct pv_coordset_limits *l, const struct pv_ini_it
     bool all = strcmp(item->section, all_section) == 0;
     if (item->key == NULL)
         return all ? PV_OK : begin_network(l, item->section + sizeof(net_prefix) - 1, error, cap);
+    /* A key of a network is always that of the network that began last. */
     size_t last = l->n == 0 ? 0 : l->n - 1;
     const struct section general = {&l->all, NULL, &l->seen};
     const struct section own = {&l->nets[last].limits, &l->relay[last].bandwidth,
@@ -146,6 +148,7 @@ int pv_coordset_limits_item(struct pv_coordset_limits *l, const struct pv_ini_it
     return take_key(all ? &general : &own, item, error, cap);
 }
 
+/* 0 is a value, "no limit": `seen` tells what a network was given from what it lacks. */
 void pv_coordset_limits_end(struct pv_coordset_limits *l, uint32_t bandwidth)
 {
     for (size_t i = 0; i < l->n; i++) {

@@ -109,6 +109,7 @@ static void reload(struct pv_io *io, bool by_client)
         stop(io, PV_OK);
 }
 
+/* More than one may have come since the last turn; SIGHUP does not end the loop, the others do. */
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io *io = ctx;
@@ -247,6 +248,7 @@ static bool drain_injects(struct pv_io *io)
     return any;
 }
 
+/* Operations first: one of them may open the stream that has output. */
 static bool drain_streams(struct pv_io *io, pv_ns now)
 {
     struct pv_stream_op op;

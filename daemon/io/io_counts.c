@@ -9,6 +9,7 @@
 /* Ours: reading /proc costs more than a client that asks every few milliseconds should cause. */
 #define LOOK_AGAIN PV_MS(500)
 
+/* The engine does not see the packet threads: it shows what it is told here. */
 void pv_io_counts_tell(struct pv_io_counts *counts)
 {
     const struct pv_datapath_counts c = pv_datapath_counts(counts->datapath);

@@ -33,6 +33,8 @@ int pv_io_dns_new(struct pv_io_dns **ret_dns, const struct pv_io_dns_config *cfg
     return PV_OK;
 }
 
+/* A few rounds a turn: whoever asks without end gets slow answers, and the rest of the loop its
+ * turn. */
 static void on_query(void *ctx, unsigned ready, pv_ns now)
 {
     struct dns_socket *d = ctx;
@@ -76,6 +78,7 @@ static int add_one(struct pv_io_dns *dns, int fd)
     return PV_OK;
 }
 
+/* The old sockets go first: they are bound to addresses that the interface may have lost. */
 void pv_io_dns_listen(struct pv_io_dns *dns, struct pv_io_dns_fds *sockets)
 {
     while (dns->sockets != NULL) {

@@ -250,6 +250,7 @@ pv_ns pv_io_files_timeout(struct pv_io_files *files, pv_ns now)
 
 /* --- life ---------------------------------------------------------------------------------- */
 
+/* A thread for each transfer that may run: they block on disk and socket. */
 int pv_io_files_new(struct pv_io_files **ret_files, const struct pv_io_files_config *cfg)
 {
     const struct pv_worker_config worker = {.name = "pv-files",

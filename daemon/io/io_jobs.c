@@ -310,6 +310,7 @@ int pv_io_submit(struct pv_io_jobs *jobs, struct pv_job *job, bool own, pv_ns no
 
 /* --- life ---------------------------------------------------------------------------------- */
 
+/* Each lane has threads of its own, so that a slow one does not keep the others waiting. */
 static int start_lane(struct pv_io_jobs *jobs, enum lane lane, void *ctx)
 {
     struct running *l = &jobs->lanes[lane];

@@ -13,6 +13,7 @@ struct pv_io_metrics {
     struct pv_oneshot *server; /* NULL: nobody is served */
 };
 
+/* Numbers are gathered for an answer that has them: a wrong request costs no more than a line. */
 static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, size_t *ret_len)
 {
     const struct pv_io_metrics_config *cfg = &((struct pv_io_metrics *)ctx)->cfg;

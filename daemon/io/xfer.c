@@ -92,6 +92,7 @@ static bool is_cancelled(const struct pv_xfer *x)
     return poll(&p, 1, 0) > 0;
 }
 
+/* The socket does not block, so that a user's cancel and the time limit end a wait. */
 static int send_all(const struct pv_xfer *x, const void *data, size_t len)
 {
     struct pv_view v = pv_view(data, len);
@@ -338,6 +339,7 @@ static enum pv_file_why make_room(int fd, uint64_t have, uint64_t size)
     return PV_FILE_WHY_NONE;
 }
 
+/* A write of nothing without an error would go on for ever, so it counts as a full disk. */
 static enum pv_file_why write_all(int fd, const uint8_t *p, size_t len, uint64_t at)
 {
     while (len > 0) {

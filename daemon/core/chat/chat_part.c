@@ -15,6 +15,8 @@ struct chat {
     struct pv_chatlink *link; /* owned; node.chatlink is the same */
 };
 
+/* rooms, copies and messages reach the machine by node->chatlink: one connection carries the lines
+ * of all of them to a peer. */
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                 void **ret_part)
 {

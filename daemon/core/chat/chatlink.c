@@ -188,6 +188,8 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     return PV_OK;
 }
 
+/* The peers go first, and their connections with them, which stand in both heaps. Then what nobody
+ * took: jobs and events own texts. */
 struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
 {
     struct pv_chatlink_event event;
@@ -396,6 +398,7 @@ void pv_chatlink_interface_gone(struct pv_chatlink *link)
         close_all(link, p);
 }
 
+/* For `status`, which names one of them and how many there are. */
 size_t pv_chatlink_holding(const struct pv_chatlink *link, const char **ret_name)
 {
     size_t n = 0;

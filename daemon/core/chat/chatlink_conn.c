@@ -168,6 +168,7 @@ int pv_chatlink_poll_stream_op(struct pv_chatlink *link, struct pv_chatlink_stre
     return PV_OK;
 }
 
+/* A connection is out of the list until it has output again, so each has its turn. */
 int pv_chatlink_poll_writable(struct pv_chatlink *link, uint32_t *ret_sid)
 {
     struct pv_chatlink_conn *c = link->writable;

@@ -5,6 +5,9 @@
 
 #include "daemon/core/chat/chatlink_int.h"
 
+/* Takes job in any case. The entry stays until the result, when job itself is long with the store:
+ * so it has a copy of what the result is handled by. The limit bounds what a store that hangs lets
+ * pile up. */
 int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
                          struct pv_chatlink_job **ret_job)
 {
@@ -53,6 +56,7 @@ struct pv_chatlink_job *pv_chatlink_job_free(struct pv_chatlink_job *job)
     return NULL;
 }
 
+/* An entry whose job was taken stays in the list until its result comes; `out` tells the others. */
 int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_tag, struct pv_chatjob **ret_job)
 {
     for (struct pv_chatlink_job *entry = link->jobs; entry != NULL; entry = entry->next) {
@@ -66,6 +70,7 @@ int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_tag, struct pv_
     return PV_ERR_AGAIN;
 }
 
+/* Takes what msg owns in any case; without memory the event is not told. */
 void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_reader reader,
                             enum pv_chatlink_event_type type, uint64_t tag, int status,
                             struct pv_chat_record *msg)

@@ -200,6 +200,8 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     return true;
 }
 
+/* A copy goes the way of a line that a connection brought: it waits with the others of its sender,
+ * within the same limits, and is told once the disk has it. */
 int pv_chatlink_take_copy(struct pv_chatlink *link, const struct pv_chatlink_copy *copy, pv_ns now)
 {
     struct pv_chatlink_peer *peer = NULL;
@@ -235,6 +237,8 @@ int pv_chatlink_take_copy(struct pv_chatlink *link, const struct pv_chatlink_cop
 
 /* --- acknowledgements ---------------------------------------------------------------------- */
 
+/* False: no room or no memory. The connection ends then, and the peer says the same again on the
+ * next one. */
 static bool add_id(struct pv_chatlink_ids *list, const uint8_t *id)
 {
     if (list->n == PV_CHATLINK_MAX_ACKS)

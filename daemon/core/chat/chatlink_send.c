@@ -230,6 +230,8 @@ void pv_chatlink_pump(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
     }
 }
 
+/* Nothing is sent from here. The message goes to the disk, and the outbox of its peer takes it from
+ * there: what the user was told is sent cannot be lost by a power cut. */
 int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_chatlink_message *msg,
                      pv_ns now)
 {
@@ -327,6 +329,8 @@ void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlin
     peer->missed = false;
 }
 
+/* What an earlier run of the daemon left: who still has to get messages, or receipts for what was
+ * read. A store that fails is asked again, as those messages would wait for the next new one. */
 void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
                                 const struct pv_chatjob_result *result, pv_ns now)
 {

@@ -196,6 +196,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_copies_coordinator_online(c, now);
 }
 
+/* Whoever is there gets what is held for it. Of whoever is not, messages may wait that need a copy
+ * at the coordinator. */
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct pv_copies *c = part;

@@ -163,6 +163,7 @@ static void begin_task(struct pv_copies *c, pv_ns now)
         memcpy(job->copies->holder, s->tasks[0].holder, sizeof(job->copies->holder));
     }
     s->sending = true;
+    /* From here on, so that a job that does not come back ends the task, too. */
     s->answer_by = now + PATIENCE;
     if (!pv_copies_submit(c, job, PV_COPIES_JOB_MISSING, 0))
         end_task(c);
@@ -269,6 +270,7 @@ static bool is_welcome(const struct pv_copies *c, const struct pv_peer *p,
            memcmp(f->node, c->node->identity->sign_pk, sizeof(f->node)) != 0;
 }
 
+/* The box is copied: the frame lies in the buffer of its connection. */
 static struct pv_chatjob *put_job(const struct pv_copies *c, const struct pv_peer *p,
                                   const struct pv_copy_frame *f, pv_ns now)
 {
@@ -489,6 +491,8 @@ void pv_copies_members_frame(struct pv_copies *c, struct pv_peer *p, const struc
     }
 }
 
+/* A new connection, perhaps after a long time: the holder is given the copy it did not confirm, the
+ * peer gets what is held for it, and a holder hears which copies of ours are delivered by now. */
 void pv_copies_members_up(struct pv_copies *c, const uint8_t *pk, pv_ns now)
 {
     struct pv_copies_members *s = &c->members;

@@ -154,6 +154,7 @@ bool pv_filelink_has_room(const struct pv_filelink *l, const struct pv_file *f)
 
 /* --- requests of users --------------------------------------------------------------------- */
 
+/* The stamp tells the file from another of the same name and size, without reading it. */
 static struct pv_file *find_same(struct pv_filelink *l, const struct pv_filelink_offer *o,
                                  const char *name)
 {
@@ -229,6 +230,8 @@ int pv_filelink_offer(struct pv_filelink *l, const struct pv_filelink_offer *o, 
     return PV_OK;
 }
 
+/* A file that was accepted already is tried anew at once: the user does not want to wait for the
+ * next attempt. */
 int pv_filelink_accept(struct pv_filelink *l, uint32_t number, pv_ns now)
 {
     struct pv_file *f = by_number(l, number);
@@ -309,6 +312,7 @@ void pv_filelink_set_peer(struct pv_filelink *l, const struct pv_filelink_peer *
     pv_filelink_run(l, now);
 }
 
+/* Its files fail without a word to it: a node that is no member any more is told nothing. */
 void pv_filelink_peer_gone(struct pv_filelink *l, const uint8_t *pk, pv_ns now)
 {
     for (size_t i = 0; i < l->n; i++) {
@@ -332,6 +336,8 @@ void pv_filelink_peer_gone(struct pv_filelink *l, const uint8_t *pk, pv_ns now)
 
 /* --- life ---------------------------------------------------------------------------------- */
 
+/* A list that cannot be read does not stop the daemon: new files move all the same, and the log
+ * says what happened to the old ones. */
 int pv_filelink_new(struct pv_filelink **ret_link, const struct pv_filelink_config *cfg,
                     struct pv_view saved)
 {

@@ -132,6 +132,8 @@ static void take_get(struct pv_filelink *l, const struct pv_file_conn *c, const 
 
 /* --- the proof ----------------------------------------------------------------------------- */
 
+/* Is the opener's proof right? With ours true, puts our own proof into mac instead. Without the
+ * peer's secret neither can be done, and the connection ends. */
 static bool check(const struct pv_filelink *l, const struct pv_file_conn *c, bool ours,
                   uint8_t mac[static PV_PROOF_MAC_LEN])
 {

@@ -59,6 +59,7 @@ static struct pv_file_notice notice_of(const struct pv_file *f)
     return n;
 }
 
+/* Words first: they are told once, while what the table has is told several times. */
 int pv_filelink_poll_transmit(struct pv_filelink *l, struct pv_filelink_transmit *ret_tx)
 {
     if (l->n_words > 0) {
@@ -222,6 +223,7 @@ void pv_filelink_handle_notice(struct pv_filelink *l, const struct pv_filelink_p
 
 /* --- transfers ----------------------------------------------------------------------------- */
 
+/* Each run has a tag of its own, so that what is reported late of an earlier run finds no file. */
 static void fetch(struct pv_filelink *l, struct pv_file *f, pv_ns now)
 {
     struct pv_fileop op = {.type = PV_FILEOP_FETCH,
@@ -321,6 +323,8 @@ static void fetched(struct pv_filelink *l, struct pv_file *f, enum pv_file_why w
     pv_file_set_why(l, f, why);
 }
 
+/* The end of a run is not the end of the file: served() and fetched() decide whether there is
+ * another one. */
 void pv_filelink_done(struct pv_filelink *l, uint64_t tag, enum pv_file_why why, uint64_t done,
                       pv_ns now)
 {
@@ -354,6 +358,7 @@ static void doubt(struct pv_filelink *l, struct pv_file *f, pv_ns now)
     f->doubt_at = PV_NEVER;
 }
 
+/* A connection that does not say what it wants loses its place, of which there are few. */
 void pv_filelink_handle_timeout(struct pv_filelink *l, pv_ns now)
 {
     for (size_t i = 0; i < l->n; i++) {

@@ -442,6 +442,7 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     answer_file(f, number, handle);
 }
 
+/* Without memory for all of them the answer says so: a part of a list would look like the whole. */
 static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
@@ -498,6 +499,7 @@ static const char *state_words(enum pv_file_state state)
     return words[state];
 }
 
+/* A command that does not fit the file's state names the state, so that the user sees why. */
 static void answer_failed(const struct files *f, uint32_t number, int status, uint64_t handle)
 {
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);

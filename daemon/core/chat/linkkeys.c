@@ -143,6 +143,7 @@ enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const u
     return e == NULL ? PV_LINKKEYS_UNKNOWN : state_of(e);
 }
 
+/* Our own secret is derived when it is needed and wiped at once. */
 bool pv_linkkeys_key(const struct pv_linkkeys *keys, const uint8_t *pk,
                      uint8_t ret_key[static PV_PROOF_KEY_LEN])
 {
@@ -179,6 +180,8 @@ static void tell_until_known(struct pv_linkkeys *keys, struct entry *e, pv_ns no
         e->retry_s = PV_LINKKEYS_RETRY_MAX_S;
 }
 
+/* Written to the disk after a moment, with others that become known meanwhile: after the next
+ * start, too, nothing unproven is taken for this peer. */
 static void learn_capable(struct pv_linkkeys *keys, struct entry *e, pv_ns now)
 {
     if (e->capable)
@@ -188,6 +191,8 @@ static void learn_capable(struct pv_linkkeys *keys, struct entry *e, pv_ns now)
         keys->save_at = now + PV_S(PV_LINKKEYS_SAVE_S);
 }
 
+/* While the peer is away nothing is repeated. When it comes, or is found to prove itself, the
+ * pauses begin anew with the shortest. */
 bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
                       const struct pv_linkkeys_seen *seen, pv_ns now)
 {
@@ -259,6 +264,7 @@ bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_vie
     return fresh || state_of(e) != before;
 }
 
+/* The message is made when it leaves, so it names the newest secret that we have of the peer. */
 int pv_linkkeys_poll_transmit(struct pv_linkkeys *keys, struct pv_linkkeys_transmit *ret_tx)
 {
     struct entry *e = keys->tells;

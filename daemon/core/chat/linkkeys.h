@@ -32,9 +32,9 @@ enum {
     PV_LINKKEYS_MAX = 16384,     /* peers, as chatlink's */
     PV_LINKKEYS_RETRY_MIN_S = 1, /* between repetitions, doubling */
     PV_LINKKEYS_RETRY_MAX_S = 60,
-    PV_LINKKEYS_ANSWER_RATE = 1,   /* answers a second and peer; */
-    PV_LINKKEYS_ANSWER_BURST = 10, /* what is not answered is repeated by the peer */
-    PV_LINKKEYS_SAVE_S = 5,        /* what became known meanwhile is written at once */
+    PV_LINKKEYS_ANSWER_RATE = 1,   /* answers a second to one peer, which repeats what got none */
+    PV_LINKKEYS_ANSWER_BURST = 10, /* answers at once to one peer */
+    PV_LINKKEYS_SAVE_S = 5, /* between learning something and writing it, with what follows */
 };
 
 enum pv_linkkeys_state {

@@ -44,6 +44,7 @@ static void free_part(void *part)
     free(l);
 }
 
+/* A static peer has no p2pvpnd that could prove anything. */
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct linkkeys_part *l = part;
@@ -98,6 +99,7 @@ static void run(void *part, pv_ns now)
         save(l);
 }
 
+/* Tried again: without the list somebody could pose as such a peer after the next start. */
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct linkkeys_part *l = part;

@@ -55,6 +55,7 @@ static void send_to(struct pv_node *n, struct pv_peer *p, const struct pv_ctlapi
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, why);
         return;
     }
+    /* A path is sought while the message is on its way to the disk. */
     pv_peer_want(p, "a message waits", now);
     pv_peers_touch(n->peers, p, now);
 }
@@ -182,6 +183,7 @@ static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_resul
     return out;
 }
 
+/* INBOX and READ make messages read, which their senders are told; a list makes none. */
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct pv_node *n = part;

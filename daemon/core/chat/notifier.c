@@ -66,6 +66,7 @@ void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *
         n->n_out += pv_jobqueue_submit(&n->node->jobs, job, &pv_part_notifier, 0);
 }
 
+/* A program that fails does so with each message, so the lines about it have a rate. */
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct pv_notifier *n = part;

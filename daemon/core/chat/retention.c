@@ -39,6 +39,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
         return PV_ERR_NOMEM;
     r->node = node;
     r->keep_s = cfg->chat_keep_s;
+    /* At the start, too: messages may have become too old while the daemon was not running. */
     r->purge_at = now;
     *ret_part = r;
     return PV_OK;

@@ -153,6 +153,7 @@ const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *id,
     return buf;
 }
 
+/* Compared without the "#", which is often left out, since a shell wants it quoted. */
 static struct pv_rooms_room *find_by_name(const struct pv_rooms *rs, const char *name, bool left)
 {
     char buf[PV_ROOMS_NAME_BUF];
@@ -185,6 +186,7 @@ bool pv_rooms_info(const struct pv_rooms *rooms, size_t i, struct pv_rooms_info 
         const struct pv_rooms_room *room = rooms->rooms[k];
         if (!is_listed(room) || i-- > 0)
             continue;
+        /* The first member is the node that made the room. */
         *ret_info = (struct pv_rooms_info){.id = room->id,
                                            .creator = room->members[0]->pk,
                                            .left = !room_is_in(room->self),

@@ -19,6 +19,7 @@ enum {
 
 /* --- jobs ---------------------------------------------------------------------------------- */
 
+/* Rows name their network: rooms of another one that this node was in are not found. */
 struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
                                     const uint8_t *room)
 {
@@ -113,6 +114,8 @@ void pv_rooms_drop_jobs(struct pv_rooms *rs)
 
 /* --- lines and events ---------------------------------------------------------------------- */
 
+/* A line that finds no room is lost, and nobody minds: the next "have" shows again what the member
+ * lacks. */
 void pv_rooms_put(struct pv_rooms *rs, const uint8_t *pk)
 {
     size_t len = 0;
@@ -391,6 +394,8 @@ void pv_rooms_ask_load(struct pv_rooms *rs)
         rs->load_at = rs->now + PV_S(RELOAD_S);
 }
 
+/* Nobody knows what the disk has of what is in memory, so all of it is given up, and whoever waits
+ * for a text of his own to be stored is told. */
 void pv_rooms_reload(struct pv_rooms *rs, pv_ns now)
 {
     pv_log(rs->log, PV_LOG_WARN, "rooms: the store failed: they are loaded again");

@@ -304,6 +304,7 @@ void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, c
         answer_failed(n, "send", r, handle);
 }
 
+/* Without memory for all of them the answer says so: a part of a list would look like the whole. */
 static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
@@ -328,6 +329,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     pv_ctlsrv_answer(r->node->ctl, handle, out);
 }
 
+/* Whoever has left keeps its place in the room's records, but is no member. Online is one question
+ * for the whole daemon (pv_peer_reach()), so that `peers` and `room members` agree. */
 static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
 {
     struct pv_rooms_member m;

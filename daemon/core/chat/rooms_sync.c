@@ -271,6 +271,8 @@ static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, co
     pv_rooms_rearm(rs, room);
 }
 
+/* A list is the whole vector, so an author that it does not name is one of whom the member has
+ * nothing. */
 static void read_numbers(const struct pv_rooms_room *room, const struct pv_room_have *list,
                          size_t n, uint64_t numbers[static PV_ROOM_MAX_MEMBERS])
 {
@@ -282,6 +284,7 @@ static void read_numbers(const struct pv_rooms_room *room, const struct pv_room_
     }
 }
 
+/* A member that lacks something is told how far we are, and asks. */
 static void handle_have(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_rooms_node *m,
                         const struct pv_room_frame *f, pv_ns now)
 {

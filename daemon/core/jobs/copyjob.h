@@ -22,9 +22,8 @@ enum {
 };
 
 enum pv_copyjob_kind {
-    /* Hold a copy. In: from, to, key, box, wall_s. PV_ERR_REFUSED: a quota is full, or
-     * nearly the disk. What is older
-     * than PV_COPIES_DAYS is deleted first. */
+    /* Hold a copy. In: from, to, key, box, wall_s. PV_ERR_REFUSED: a quota is full, or the disk
+     * nearly is. Copies older than PV_COPIES_DAYS are deleted first. */
     PV_COPYJOB_PUT,
     /* The next copy for `to` behind n; none when there is none. In: to, n. Out: copy. */
     PV_COPYJOB_NEXT,

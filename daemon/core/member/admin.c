@@ -276,6 +276,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 /* --- commands --------------------------------------------------------------------------------- */
 
+/* The client gets its token once the coordinator has the invite: nobody could join earlier. */
 static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
@@ -376,6 +377,8 @@ static void fail_revocation(struct admin *a, const char *what, int status, uint6
     answer_error(a, handle, PV_CTLAPI_FAILED, text);
 }
 
+/* It holds here at once. The client is answered when everybody who is there has said so, or after a
+ * while with how many have. */
 static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                               uint64_t handle, pv_ns now)
 {
@@ -444,6 +447,7 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
 
 /* --- admins ----------------------------------------------------------------------------------- */
 
+/* Without the root key another machine has to do it, which is no failure to try again. */
 static void fail_grant(struct admin *a, int status, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];

@@ -512,6 +512,8 @@ static void note_time(struct pv_coordclient *c, uint64_t time_us, pv_ns now)
     c->time_at = now;
 }
 
+/* The hello is a ping, too, so the round trip is known from the first answer. Whether a refusal is
+ * the end is for the owner to decide, by its word. */
 static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_coordclient_event ev = {.type = PV_COORDCLIENT_EV_ONLINE, .msg = msg};
@@ -531,6 +533,7 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
     return emit(c, ev);
 }
 
+/* An answer to a request that nobody waits for any more is dropped. */
 static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pending p = take_pending(c, msg->id);

@@ -208,6 +208,8 @@ static bool is_believed(const struct pv_addr *coordinator, const struct pv_addr 
     return pv_addr_is_usable_remote(&a);
 }
 
+/* A name may lead anywhere, and this node would send to every address it got: so only those are
+ * used that can belong to the coordinator (is_believed()). */
 static void add_server(struct pv_node *n, const struct pv_addr *addr)
 {
     char text[PV_ADDR_TEXT];

@@ -337,6 +337,7 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
 
 /* --- the last steps --------------------------------------------------------------------------- */
 
+/* A network of one node is of no use, so `create` makes its first invite before it is done. */
 static void iface_is_up(struct pv_enrol *x, pv_ns now)
 {
     if (!x->create) {
@@ -414,6 +415,7 @@ static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_enrol *x = part;
     char why[PV_CTL_ERROR_TEXT_MAX + 1];
+    /* The network is there, and only the token is missing: the client is told so. */
     if (x->invite != NULL && now >= x->deadline) {
         struct pv_put *put = x->invite;
         x->invite = NULL;

@@ -79,6 +79,8 @@ static void learn_addrs(struct pv_enrol *x, const struct pv_coordlist_more *more
     x->created.coordinators = made;
 }
 
+/* The coordinator is reached, and its key is the one of the URL or token. A network that is made
+ * here records all addresses it tells of, so that members have more than the one in the URL. */
 static void guest_is_there(struct pv_enrol *x, const struct pv_ctl_welcome *w)
 {
     if (x->create) {
@@ -268,6 +270,7 @@ static void save(struct pv_enrol *x, pv_ns now)
         pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
 }
 
+/* A receipt that does not verify would be refused by every member, so nothing is stored of it. */
 static void registered(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (msg->type != PV_CTL_REGISTERED) {

@@ -598,6 +598,7 @@ static void handle_timeout(void *part, pv_ns now)
         add_missing(m, now);
     if (now < m->retry_at)
         return;
+    /* What kept the interface from coming up may be gone by now, as another program's address. */
     m->retry_at = PV_NEVER;
     if (pv_node_self(n) != NULL && n->up && !n->removed && n->iface == PV_IFACE_DOWN &&
         n->iface_error[0] != '\0')

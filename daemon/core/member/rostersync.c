@@ -116,6 +116,7 @@ static void touch(struct pv_rostersync *s, struct peer *p, pv_ns now)
                 output && p->send_at > now ? pv_min_ns(p->due, p->send_at) : p->due);
 }
 
+/* The list has one link a peer, so its end is found anew on the way. */
 static void unready(struct pv_rostersync *s, struct peer *p)
 {
     struct peer **at = &s->ready_first;
@@ -649,6 +650,7 @@ static void peer_timeout(struct pv_rostersync *s, struct peer *p, pv_ns now)
     touch(s, p, now);
 }
 
+/* A head is told only to those that do not have the same: to the others it would say nothing. */
 void pv_rostersync_handle_timeout(struct pv_rostersync *s, pv_ns now)
 {
     struct pv_heap_node *node;

@@ -210,6 +210,8 @@ static void take_statements(struct statements *s, const struct pv_ctl_msg *msg, 
     }
 }
 
+/* Two kinds of requests share the tags: those that pull have small numbers of this part, uploads
+ * have those of puts.h. What an upload answers with are receipts, which go into the roster. */
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct statements *s = part;

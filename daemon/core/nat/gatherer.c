@@ -243,6 +243,7 @@ void pv_gatherer_set_interval(struct pv_gatherer *g, pv_ns interval, pv_ns now)
     }
 }
 
+/* The router maps the main socket, so the candidate's base has its port. */
 void pv_gatherer_set_mapped(struct pv_gatherer *g, const struct pv_addr *local,
                             const struct pv_addr *external)
 {

@@ -24,6 +24,7 @@ enum {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+/* The configuration may lower these limits, not raise them. */
 int pv_hardnat_new(struct pv_hardnat **ret_hardnat, const struct pv_hardnat_config *cfg)
 {
     struct pv_hardnat *h = calloc(1, sizeof(*h));
@@ -121,6 +122,8 @@ void pv_hardnat_release(struct pv_hardnat *h, uint16_t sock)
 
 /* --- sending --------------------------------------------------------------------------------- */
 
+/* What is waiting moves to the front only when the end of the array is reached, so that most pushes
+ * copy nothing. */
 struct pv_hardnat_out *pv_hardnat_push_out(struct pv_hardnat *h, uint16_t sock,
                                            const struct pv_addr *dst)
 {
@@ -229,6 +232,7 @@ static void choose_range(struct pv_hardnat *h)
 
 static void measured(struct pv_hardnat *h, pv_ns now)
 {
+    /* Found by a question of its own, which the samples do not answer. */
     bool early = h->nat.early;
     for (size_t i = 0; i < PV_HARDNAT_SAMPLES; i++)
         h->samples.local[i] = h->socks[i].port;

@@ -290,6 +290,8 @@ void pv_hardnat_look(struct pv_hardnat *h, pv_ns now)
     }
 }
 
+/* ICMP quotes the packet that it is about. Its transaction id tells which one that was, and so with
+ * which TTL it went. */
 void pv_hardnat_bounced(struct pv_hardnat *h, uint16_t sock, struct pv_view quoted, bool expired)
 {
     if (h->phase != PV_HARDNAT_RUNNING || sock != h->looker || quoted.len < PV_STUN_HEADER_LEN)
@@ -477,6 +479,7 @@ void pv_hardnat_go_on(struct pv_hardnat *h, pv_ns now)
         else
             send_paced(h, now);
     }
+    /* Last, so that what is due at the same time is still sent. */
     if (now >= h->over_at)
         h->phase = PV_HARDNAT_OVER;
 }

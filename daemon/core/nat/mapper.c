@@ -447,6 +447,8 @@ void pv_mapper_handle_job(struct pv_mapper *m, uint64_t tag,
         job_failed(m, l, &r, now);
 }
 
+/* NAT-PMP and UPnP are left to libraries that block, so they are jobs, and they know IPv4 only. PCP
+ * is done here (pv_mapper_poll_transmit()). */
 int pv_mapper_poll_job(struct pv_mapper *m, struct pv_portmapjob *ret_job, uint64_t *ret_tag)
 {
     struct line *l = line_of(m, PV_AF_INET);
@@ -637,6 +639,7 @@ pv_ns pv_mapper_next_timeout(const struct pv_mapper *m)
 
 /* --- decisions out ------------------------------------------------------------------------- */
 
+/* Requests go to the router, the proof of a mapping to the coordinator. */
 int pv_mapper_poll_transmit(struct pv_mapper *m, struct pv_mapper_transmit *ret_tx)
 {
     for (size_t i = 0; i < FAMILIES; i++) {
@@ -688,6 +691,7 @@ static void explain_off(const struct pv_mapper *m, const struct line *l, char *b
     snprintf(buf, cap, "%s", why);
 }
 
+/* Each protocol that was tried has failed for a reason of its own. */
 static void explain_failures(const struct line *l, char *buf, size_t cap)
 {
     size_t len = 0;

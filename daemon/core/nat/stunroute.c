@@ -13,6 +13,7 @@ static size_t set_of(const uint8_t *txid)
     return pv_load_be16(txid) % PV_STUNROUTE_SETS;
 }
 
+/* A full set loses its oldest id, whose answer is the least likely still to come. */
 void pv_stunroute_sent(struct pv_stunroute *t, const uint8_t txid[static PV_STUN_TXID_LEN],
                        uint32_t owner)
 {

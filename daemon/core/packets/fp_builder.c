@@ -125,6 +125,7 @@ static int copy_routes(const struct pv_fp_routes *routes, struct pv_fp_routes **
     return PV_OK;
 }
 
+/* A snapshot that workers still read keeps the old table; the copy is changed. */
 static int own_routes(struct pv_fp_builder *b)
 {
     struct pv_fp_routes *copy;
@@ -282,6 +283,7 @@ static void drop_routes(struct pv_fp_builder *b, uint32_t id)
     s->n_routes = 0;
 }
 
+/* Everything that may fail comes first: the peer goes wholly or not at all. */
 int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer)
 {
     struct pv_fp_peer *p;
@@ -427,6 +429,8 @@ int pv_fp_builder_send_with(struct pv_fp_builder *b, uint32_t peer, uint32_t loc
     return PV_OK;
 }
 
+/* Everything that may fail comes first. Keys that are sent with go, too: the peer is silent then
+ * until it has others. */
 int pv_fp_builder_remove_keys(struct pv_fp_builder *b, uint32_t peer, uint32_t local_index)
 {
     struct pv_fp_peer *p;

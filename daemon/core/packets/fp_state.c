@@ -209,6 +209,7 @@ struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay)
 
 /* --- snapshots ----------------------------------------------------------------------------- */
 
+/* Takes a void pointer: QSBR, which knows no types, calls it when no worker reads the snapshot. */
 void pv_fp_snapshot_free(void *snapshot)
 {
     struct pv_fp_snapshot *snap = snapshot;

@@ -219,6 +219,8 @@ static bool has_room_for(const struct pv_fp_worker *w, const struct pv_fp_peer *
     return has_room(w, pieces, bytes_of(in) + pieces * PV_FP_PIECE_HEADER);
 }
 
+/* Most packets are cut straight into their datagrams. One that is larger than the path carries is
+ * put together first, for parts or fragments. */
 static void send_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                      const struct pv_fp_peer *peer, const struct inner *in, enum pv_fp_fit fit,
                      pv_ns now)

@@ -71,6 +71,7 @@ static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)
     return pv_sockops_poll(&b->ops, ret_op);
 }
 
+/* Only IPv4 is measured: the standby socket, for which the age counts, is of IPv4, too. */
 static const struct pv_addr *server_of(const struct pv_node *n)
 {
     for (size_t i = 0; i < n->coord_info.n_servers; i++) {
@@ -89,10 +90,10 @@ static void sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
     if (!b->sockets)
         return; /* closed again before the answer came */
     if (port == 0 || server == NULL) {
-        close_sockets(b);
-        b->start_at = now + AGAIN_AFTER;
         /* All sockets or none: the measurement compares bindings that were made at the same time.
          */
+        close_sockets(b);
+        b->start_at = now + AGAIN_AFTER;
     } else if (++b->n_open == PV_NATLIFE_SOCKETS) {
         pv_natlife_start(&b->nat, server, &b->node->rng, now);
     }
@@ -172,6 +173,8 @@ static void handle_timeout(void *part, pv_ns now)
     struct bindings *b = part;
     const struct pv_node *n = b->node;
     if (now >= b->start_at) {
+        /* The coordinator's STUN server answers the questions, so without it there is nothing to
+         * measure with. */
         bool able = n->up && n->online && server_of(n) != NULL;
         b->start_at = able ? PV_NEVER : now + AGAIN_AFTER;
         if (able)
@@ -187,6 +190,8 @@ static pv_ns next_timeout(const void *part)
     return pv_min_ns(b->start_at, pv_natlife_next_timeout(&b->nat));
 }
 
+/* All that comes to these sockets ends here, also what the measurement has no use for: no path is
+ * on them. */
 static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
 {
     struct bindings *b = part;
@@ -209,12 +214,14 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
         return false;
     ret_tx->len = len; /* the bytes are there already */
     ret_tx->sock = (uint16_t)(PV_BINDINGS_SOCK + sock);
+    /* From the address whose NAT is measured: a machine may have several networks. */
     ret_tx->local = b->inside;
     return true;
 }
 
 /* --- shown ------------------------------------------------------------------------------------ */
 
+/* -1 is how the answer says that something is not known. */
 static double seconds(pv_ns t)
 {
     return t == 0 || t == PV_NEVER ? -1 : (double)t / 1e9;

@@ -63,6 +63,7 @@ static size_t base_at(const struct pv_peer_env *env, const struct pv_addr *local
     return env->n_locals;
 }
 
+/* RFC 8445 s5.1.3: the same address twice would only have its pairs checked twice. */
 static bool is_listed(const struct pv_peer_env *env, const struct pv_addr *addr)
 {
     for (size_t i = 0; i < env->n_locals; i++) {
@@ -168,6 +169,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void run(void *part, pv_ns now)
 {
     struct candidates *c = part;
+    /* An address that is still being asked for is one that peers do not know yet, which the agents
+     * take into account (pv_ice_set_known()). */
     pv_peers_env(c->node->peers)->gathering = pv_gatherer_is_asking(c->gatherer);
     if (!pv_gatherer_take_changed(c->gatherer))
         return;
@@ -225,6 +228,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     struct candidates *c = part;
     const struct pv_node *n = c->node;
     struct pv_ice_cand cands[PV_ICE_MAX_LOCAL];
+    /* The gatherer's list has neither relayed addresses nor those that only peers told. */
     size_t count = pv_gatherer_candidates(c->gatherer, cands);
     (void)now;
     st->s.public_addrs = st->publics;

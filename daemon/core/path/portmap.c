@@ -142,6 +142,7 @@ static void run(void *part, pv_ns now)
     struct pv_node *n = pm->node;
     struct pv_portmapjob args;
     uint64_t tag;
+    /* A node that is down, or in no network, opens no port to the world. */
     pv_mapper_want(pm->mapper, !pm->stopping && n->up && !n->removed && pv_node_self(n) != NULL,
                    now);
     if (pv_mapper_take_changed(pm->mapper))
@@ -198,6 +199,8 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
     if (pv_mapper_poll_transmit(pm->mapper, &tx) != PV_OK ||
         !pv_transmit_to(ret_tx, &tx.dst, tx.buf, tx.len))
         return false;
+    /* The mapper proves a mapping by STUN, whose answers come to a socket that many parts use; a
+     * router answers to a socket of its own. */
     if (!tx.router)
         pv_stunroute_sent(pm->node->stunroute, tx.buf + PV_STUN_TXID_AT, PV_STUN_OWNER_MAPPER);
     ret_tx->router = tx.router;
@@ -225,6 +228,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
         const struct pv_mapper_view v = pv_mapper_view(pm->mapper, FAMILIES[i]);
         bool there = v.claimed.family != PV_AF_NONE;
+        /* Before a router was asked no protocol has been chosen. */
         bool asked = v.state != PV_MAPPER_OFF && v.state != PV_MAPPER_WAITING;
         memcpy(st->portmap_why[i], v.why, sizeof(v.why));
         st->portmaps[i] = (struct pv_ctlapi_portmap){
@@ -241,6 +245,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->n_portmaps = PV_NODE_ROUTERS;
 }
 
+/* Only a mapping that was proven from outside counts, not one that a router merely claims. */
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct portmap *pm = part;

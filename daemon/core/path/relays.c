@@ -61,6 +61,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     if (r == NULL)
         return PV_ERR_NOMEM;
     r->node = node;
+    /* The ways stand where peers look them up: a path names its relay by the number. */
     r->ways = pv_peers_env(node->peers)->relays;
     int status = pv_relayway_new(&r->ways[MEMBERS], MEMBERS, &node->rng);
     if (status == PV_OK)
@@ -305,8 +306,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 /* --- what relays say -------------------------------------------------------------------------- */
 
-/* Called often, before and behind all events: the builder makes no snapshot when nothing changed.
- */
+/* Called often, before and behind all events: without a change the builder makes no snapshot. */
 static void tell_fast_path(struct pv_relays *r, uint16_t via)
 {
     const struct pv_fp_relay_way way = pv_relayway_fp_way(r->ways[via]);
@@ -316,6 +316,7 @@ static void tell_fast_path(struct pv_relays *r, uint16_t via)
                "what=\"relay not changed in the fast path: out of memory\"");
 }
 
+/* A way that is off without an error has nothing to tell: this node does not want it now. */
 static void log_way(const struct pv_relays *r, uint16_t via)
 {
     char text[PV_ADDR_TEXT], name[PV_TURNSERVERS_NAME];
@@ -337,7 +338,8 @@ static void take_event(struct pv_relays *r, uint16_t via, const struct pv_relayw
         return;
     }
     if (t->type == PV_TURNC_CHANNEL) {
-        /* stock servers: bound where it was needed; what comes in it is for the fast path */
+        /* At a stock server the way binds channels itself, where one is needed. Data in it is for
+         * the packet threads, which have to know its number. */
         if (via != MEMBERS && t->channel != 0 &&
             pv_fp_builder_set_channel(r->node->fp, via, t->channel, &t->peer) != PV_OK)
             pv_log(r->node->log, PV_LOG_WARN, "what=\"no room for a channel\"");
@@ -474,6 +476,7 @@ static pv_ns next_timeout(const void *part)
 
 /* --- streams ---------------------------------------------------------------------------------- */
 
+/* Each call begins with the first way again; the shell asks until none has anything to open. */
 int pv_relays_poll_op(struct pv_node *n, struct pv_relayway_op *ret_op)
 {
     EACH_WAY(n->relays, via)
@@ -517,6 +520,7 @@ static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_vie
     return from->kind == PV_CARRIER_STREAM && from->remote.family == PV_AF_NONE;
 }
 
+/* No source address is chosen: a relay is reached by whatever way the kernel takes to it. */
 static void address(const struct pv_relays *r, uint16_t via, const struct pv_relayway_message *m,
                     struct pv_engine_transmit *tx)
 {
@@ -542,6 +546,8 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 
 /* --- shown ------------------------------------------------------------------------------------ */
 
+/* UDP is a problem of its own only while the coordinator is reached: otherwise nothing passes,
+ * which the part `coordinator` says. */
 static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
 {
     char name[PV_TURNSERVERS_NAME], what[PV_TURNSERVERS_NAME + 32];
@@ -549,7 +555,7 @@ static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
         pv_statuspage_problem(st, "UDP is closed at the coordinator: ",
                               "it reaches others from here: the coordinator's operator must let "
                               "UDP 3478 in, as TCP");
-    else if (r->node->udp_blocked && r->node->online) /* else nothing passes */
+    else if (r->node->udp_blocked && r->node->online)
         pv_statuspage_problem(st, "UDP is blocked: ",
                               "no server's answer comes in: a firewall here must let UDP out, or "
                               "the coordinator's must let UDP 3478 in");
@@ -576,8 +582,10 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         size_t k = st->n_relays;
         st->s.relay_tx_bytes += sum.tx;
         st->s.relay_rx_bytes += sum.rx;
+        /* The field `relay` has room for one: the first that has given us an address. */
         if (st->s.relay == NULL && pv_relayway_relayed(way)->family != PV_AF_NONE)
             st->s.relay = pv_addr_format(pv_relayway_server(way), st->relay);
+        /* A way that is off is shown only to say why: its name was not found, for example. */
         if (!pv_relayway_is_on(way) && pv_relayway_error(way)[0] == '\0')
             continue;
         pv_addr_format(pv_relayway_server(way), st->relay_addresses[k]);

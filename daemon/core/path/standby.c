@@ -15,8 +15,8 @@ enum {
     SOCKS = 8,          /* ids in turn: a late datagram of a closed socket meets no new one */
     DRAWS = 4,          /* ours: sockets opened for one that is new to the NAT; below SOCKS */
     PORTS = 1024,       /* ours: newest ports kept in mind; an attempt opens 256 */
-    REPLACE_TENTHS = 7, /* of the binding's age: then another one is made */
-    KEEP_TENTHS = 3,    /* of it: so long the former socket stays beside the new one */
+    REPLACE_TENTHS = 7, /* of the binding's age at its end: when another one is made */
+    KEEP_TENTHS = 3,    /* of the binding's age: how long the former socket stays beside it */
 };
 
 /* A local port and when a socket got it. */
@@ -87,6 +87,7 @@ static void drop_old(struct standby *s, pv_ns now)
         pv_sockops_add(&s->ops, PV_HARDNAT_CLOSE, s->old);
 }
 
+/* Ids go round, so that an answer about a closed socket is not taken for the next one's. */
 static void draw(struct standby *s)
 {
     s->draws++;

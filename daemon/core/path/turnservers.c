@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* turnservers.c - finds the configured TURN servers, and begins with each at the addresses found.
- */
+/* turnservers.c - looks up the addresses of the configured TURN servers, and begins with each at
+ * those that were found. */
 #include "daemon/core/path/turnservers.h"
 
 #include <stdio.h>
@@ -41,6 +41,7 @@ int pv_turnservers_new(struct pv_turnservers **ret_servers, struct pv_node *node
     t->n = cfg->n_relays < PV_ENGINE_MAX_RELAYS ? cfg->n_relays : PV_ENGINE_MAX_RELAYS;
     memcpy(t->user, cfg->relay_user, sizeof(t->user));
     memcpy(t->password, cfg->relay_password, sizeof(t->password));
+    /* Number 0 is the coordinator's relay, so the configured ones begin at 1. */
     for (uint16_t via = 1; r == PV_OK && via <= t->n; via++) {
         t->list[via - 1] = (struct server){.conf = cfg->relays[via - 1], .retry_at = PV_NEVER};
         r = pv_relayway_new(&relays[via], via, &node->rng);
@@ -51,6 +52,7 @@ int pv_turnservers_new(struct pv_turnservers **ret_servers, struct pv_node *node
     return r;
 }
 
+/* The ways belong to the part `relays`, which frees them. */
 struct pv_turnservers *pv_turnservers_free(struct pv_turnservers *t)
 {
     if (t != NULL)
@@ -71,6 +73,7 @@ static void begin(struct pv_turnservers *t, uint16_t via, bool blocked,
     cfg.turn.server = addrs[0];
     cfg.n_others = (n < PV_RELAYADDRS_MAX ? n : PV_RELAYADDRS_MAX) - 1;
     memcpy(cfg.others, addrs + 1, cfg.n_others * sizeof(cfg.others[0]));
+    /* RFC 8656 s9; only the coordinator's relay needs none between members. */
     cfg.turn.permissions = true;
     memcpy(cfg.turn.user, t->user, sizeof(cfg.turn.user));
     memcpy(cfg.turn.password, t->password, sizeof(cfg.turn.password));
@@ -165,6 +168,7 @@ const char *pv_turnservers_name(const struct pv_turnservers *t, uint16_t via,
     if (via == 0 || t == NULL)
         return "coordinator";
     const struct pv_relayway_server *s = &t->list[via - 1].conf;
+    /* As in a configuration: "turn:[2001:db8::1]:3478". */
     bool is_ip6 = strchr(s->host, ':') != NULL;
     snprintf(buf, PV_TURNSERVERS_NAME, "%s:%s%s%s:%u", s->tls ? "turns" : "turn", is_ip6 ? "[" : "",
              s->host, is_ip6 ? "]" : "", s->port);

@@ -347,6 +347,7 @@ void pv_relayway_stop(struct pv_relayway *r, pv_ns now)
     r->on = r->running = r->by_stream = false;
     r->keep_at = PV_NEVER;
     r->relayed = (struct pv_addr){.family = PV_AF_NONE};
+    /* It holds the password of a static user, or that of the last welcome. */
     pv_wipe(&r->cfg, sizeof(r->cfg));
 }
 
@@ -579,6 +580,7 @@ static void no_answer(struct pv_relayway *r, pv_ns now)
     }
 }
 
+/* In words of what a user sees, for `status`; the number is told beside it. */
 static const char *meaning(unsigned error)
 {
     switch (error) {

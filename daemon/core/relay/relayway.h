@@ -53,10 +53,11 @@ enum {
 struct pv_relayway_to {
     struct pv_addr addr; /* PV_AF_NONE: there is none */
     bool tls;
-    bool pinned; /* TLS: only the key with this hash will do; else */
+    bool pinned; /* TLS: the server must have the key with the hash pin */
     uint8_t pin[PV_RELAYWAY_PIN_LEN];
-    char host[PV_RELAYWAY_HOST_MAX]; /* a certificate for this name; "" = any: what goes through it
-                                     is sealed, and the relay proves itself by the password */
+    /* TLS, not pinned: the name that its certificate must have. "": any certificate will do, since
+     * what goes through is sealed and the relay proves itself by the password. */
+    char host[PV_RELAYWAY_HOST_MAX];
 };
 
 struct pv_relayway_config {

@@ -196,6 +196,8 @@ static int parse_plain(struct pv_view line, struct pv_chat_frame *ret_frame)
     return PV_OK;
 }
 
+/* A line that is no JSON object is plain text, as somebody types it into nc. Programs that end
+ * lines by CR LF are understood, too. */
 int pv_chat_frame_parse(struct pv_view line, struct pv_chat_frame *ret_frame)
 {
     if (line.len > 0 && line.ptr[line.len - 1] == '\r')

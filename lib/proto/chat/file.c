@@ -111,6 +111,7 @@ int pv_file_notice_parse(struct pv_view body, struct pv_file_notice *ret_notice)
     return status;
 }
 
+/* Refuses what its own parser would refuse, so that a mistake here shows at the sender. */
 static int put_notice_fields(struct pv_writer *w, const struct pv_file_notice *n)
 {
     size_t len = strlen(n->name);

@@ -83,6 +83,8 @@ void pv_proof_key(const struct pv_proof_side *a, const struct pv_proof_side *b,
     pv_wipe(all, sizeof(all));
 }
 
+/* Who opened and who accepted are in it, and both nonces: a proof is of no use on another
+ * connection, in the other direction, or another time. */
 void pv_proof_mac(const struct pv_proof *proof, enum pv_proof_role role,
                   uint8_t ret_mac[static PV_PROOF_MAC_LEN])
 {
