@@ -51,6 +51,7 @@ static size_t number_of(struct report *r, const char *word)
     return r->n_words;
 }
 
+/* A name is no pattern like an address or a key: only those that the answers list are known. */
 static bool is_name(const struct report *r, const char *word)
 {
     for (size_t i = 0; i < r->n_names; i++) {
@@ -132,6 +133,7 @@ static void note_name(struct report *r, const char *name)
 
 /* --- parts ---------------------------------------------------------------------------------- */
 
+/* Heads are printed as they are, so they must hold nothing that is redacted: peers have numbers. */
 static void put_head(struct report *r, const char *name)
 {
     fprintf(r->out, "\n== %s\n", name);
@@ -146,6 +148,8 @@ static void put_json(struct report *r, const char *name, const json_t *body)
     free(text);
 }
 
+/* NULL: no answer. The report goes on without it, since a daemon that does not answer is what many
+ * reports are about. */
 static json_t *ask(struct report *r, enum pv_ctlapi_cmd cmd, const char *peer)
 {
     struct pv_ctlapi_request req;
@@ -215,6 +219,7 @@ static void put_peers(struct report *r, const json_t *peers)
 static void put_all(struct report *r)
 {
     json_t *status = ask(r, PV_CTLAPI_STATUS, NULL);
+    /* After one question without an answer the others would only say the same again. */
     json_t *peers = status == NULL ? NULL : ask(r, PV_CTLAPI_PEERS, NULL);
     json_t *metrics = status == NULL ? NULL : ask(r, PV_CTLAPI_METRICS, NULL);
     const json_t *peer;

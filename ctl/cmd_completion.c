@@ -4,7 +4,8 @@
 
 #include "ctl/commands.h"
 
-/* Names of peers as the daemon has them now; nothing when it does not answer. */
+/* Names of peers as the daemon has them now; nothing when it does not answer. Made of tools that
+ * every system has: a program that reads JSON may be missing. */
 #define PEERS                                                                                      \
     "p2pvpnctl --timeout 1 --json peers 2>/dev/null | grep -o '\"name\":\"[^\"]*\"' | cut -d'\"' " \
     "-f4"
@@ -30,6 +31,7 @@
 
 #define GLOBAL_OPTIONS "--net --socket --json --timeout --quiet --help"
 
+/* The arguments as they are written for people also say what completes them. */
 static bool takes_peer(const struct pv_command *c)
 {
     return strstr(c->args, "PEER") != NULL;

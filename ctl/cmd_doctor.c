@@ -46,6 +46,7 @@ static void put(struct page *p, const char *name, bool well, const char *todo, c
 
 /* --- this machine --------------------------------------------------------------------------- */
 
+/* Only whether it exists: p2pvpnd opens it with rights that this user may lack. */
 static void look_at_tun(struct page *p)
 {
     bool there = access("/dev/net/tun", F_OK) == 0;
@@ -61,6 +62,7 @@ static void look_at_disk(struct page *p)
         put(p, "disk", true, "", "%s does not exist yet", state);
         return;
     }
+    /* f_bavail: what only root may fill is of no use to p2pvpnd, which is another user. */
     unsigned long long mib = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
     bool well = mib >= LOW_DISK_MIB;
     put(p, "disk", well, well ? "" : "free some space: no messages and files of others are taken",
@@ -84,6 +86,7 @@ static void look_at_names(struct page *p)
 
 /* --- what p2pvpnd says ---------------------------------------------------------------------- */
 
+/* After an update the old p2pvpnd may still run, which no other check would show. */
 static void look_at_daemon(struct page *p, const json_t *status)
 {
     const char *version = pv_json_text(status, "daemon", "?");
@@ -172,6 +175,7 @@ static void look_at_problems(struct page *p, const json_t *status)
     json_array_foreach(json_object_get(status, "problems"), i, problem)
     {
         const char *text = json_string_value(problem);
+        /* A problem is a sentence and has no kind, so the word in it has to do. */
         bool of_clock = text != NULL && strstr(text, "clock") != NULL;
         clock = clock || of_clock;
         put(p, of_clock ? "clock" : "problem", false, "", "%s", text == NULL ? "?" : text);
@@ -182,6 +186,7 @@ static void look_at_problems(struct page *p, const json_t *status)
 
 /* --- the page ------------------------------------------------------------------------------- */
 
+/* Good lines are printed, too: what was looked at is half of the answer. */
 static void print_page(const struct page *p)
 {
     struct pv_cli *cli = p->cli;

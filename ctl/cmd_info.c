@@ -10,6 +10,7 @@ enum {
     WATCH_MS = 1000, /* between two screens of status --watch */
 };
 
+/* The daemon tells points of time by the wall clock; ages are made here, when they are shown. */
 static double wall_s(void)
 {
     return (double)pv_clock_wall_us() / 1e6;
@@ -146,6 +147,7 @@ static void status_network(struct pv_table *t, const json_t *s)
     }
 }
 
+/* what: whose bytes these are, where several lines show some. */
 static void traffic(struct pv_table *t, const char *label, const json_t *x, const char *what)
 {
     char text[PV_SHOW_BUF], sent[PV_AMOUNT_BUF], received[PV_AMOUNT_BUF];
@@ -329,6 +331,7 @@ static void status_people(struct pv_table *t, const json_t *s)
                  pv_json_text(roster, "head", "-"));
         row(t, "members", PV_PLAIN, text);
     }
+    /* Nothing is said of an empty mailbox. */
     double unread = pv_json_real(chat, "unread", 0), queued = pv_json_real(chat, "queued", 0);
     if (unread > 0 || queued > 0) {
         snprintf(text, sizeof(text), "%.0f unread, %.0f queued", unread, queued);
@@ -338,7 +341,7 @@ static void status_people(struct pv_table *t, const json_t *s)
     }
 }
 
-/* Who carries the packets. */
+/* Which threads carry packets, and what of the kernel's help they do without. */
 static void status_datapath(struct pv_table *t, const json_t *s)
 {
     char text[PV_SHOW_BUF];
@@ -361,7 +364,7 @@ static void status_datapath(struct pv_table *t, const json_t *s)
     }
 }
 
-/* Packets thrown away, by reason: on one line each. */
+/* Packets that were thrown away: a line for each reason. */
 static void status_drops(struct pv_table *t, const json_t *s)
 {
     json_t *drops = json_object_get(s, "drops");
@@ -386,6 +389,8 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     struct pv_table t;
     size_t i;
     pv_table_begin(&t, 2);
+    /* From the node outwards; what does not apply leaves no row. Problems come last, where a person
+     * looks first. */
     status_network(&t, s);
     status_outside(&t, s);
     status_nat(&t, s);
@@ -479,6 +484,7 @@ static int ask_about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, pv_cli_print_fn
     return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print);
 }
 
+/* The daemon composes the lines. They name peers, so they are filtered for the terminal. */
 static int print_why(struct pv_cli *cli, const json_t *body)
 {
     const json_t *line;

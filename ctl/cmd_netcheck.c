@@ -67,6 +67,7 @@ static bool ask_daemon(struct pv_cli *cli, char *buf, size_t cap, bool *ret_else
     return found;
 }
 
+/* A server that was named comes first: somebody may want to compare it with the coordinator. */
 static int find_servers(struct pv_cli *cli, const char *given, uint16_t port,
                         struct pv_netprobe_servers *servers, bool *ret_elsewhere)
 {
@@ -299,6 +300,7 @@ static void router_rows(struct pv_table *t, const struct check *c)
         row(t, "  outside", PV_PLAIN, pv_addr_format_ip(&r->external, a));
 }
 
+/* The findings first, then one sentence of what they mean. */
 static int print_text(struct pv_cli *cli, const struct check *c)
 {
     struct pv_table t;
@@ -312,6 +314,8 @@ static int print_text(struct pv_cli *cli, const struct check *c)
     return 0;
 }
 
+/* Without an answer by UDP the reason is told from what else is known; with one, netcheck_judge
+ * knows what the NAT means for meeting others. */
 static const char *judge(const struct check *c)
 {
     if (!reached(c) && c->tcp && c->elsewhere)

@@ -52,6 +52,7 @@ static int take_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request 
     return 0;
 }
 
+/* The token is printed with --quiet, too: it is what a script wants of this command. */
 static int print_token(struct pv_cli *cli, const json_t *body)
 {
     fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
@@ -324,6 +325,7 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
         (pv_duration_parse(value[INVITE_EXPIRES], &req->expires_s) < 0 || req->expires_s == 0))
         return pv_cli_usage(cli, "--expires \"%.40s\": give a time such as 90m, 24h or 7d",
                             value[INVITE_EXPIRES]);
+    /* The daemon refuses it, and says what to do instead. */
     req->admin = value[INVITE_ADMIN] != NULL;
     return 0;
 }
@@ -413,6 +415,7 @@ static int leave(struct pv_cli *cli)
     return ask_and_tell(cli, &req, print_left);
 }
 
+/* Only the root key makes admins, so this succeeds on one machine of the network only. */
 static int print_granted(struct pv_cli *cli, const json_t *body)
 {
     char done[PV_SHOW_BUF];
@@ -465,6 +468,8 @@ static int print_removed(struct pv_cli *cli, const json_t *body)
     note_told(cli, done, body);
     if (!json_is_object(invite))
         return 0;
+    /* With uses left the removed machine could come back with the same token, under a new key: the
+     * user has to know. */
     double left = pv_json_real(invite, "uses_left", 0);
     if (json_is_true(json_object_get(invite, "revoked")))
         pv_cli_note(cli,

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "ctl/commands.h"
 
+/* Only this command, create and join start p2pvpnd: the user wants the node to run from now on. */
 static int up(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
@@ -34,6 +35,7 @@ static int set_log(struct pv_cli *cli)
     return pv_cli_change(cli, &req, "done");
 }
 
+/* The own version comes before p2pvpnd is asked, so that it is there when p2pvpnd is not. */
 static int version(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
@@ -65,6 +67,7 @@ static void print_keys(struct pv_cli *cli, const char *what, const json_t *keys)
     fputc('\n', cli->out);
 }
 
+/* "nothing has changed" is said in words: an empty answer would leave open whether it was read. */
 static int print_reloaded(struct pv_cli *cli, const json_t *body)
 {
     const json_t *changed = json_object_get(body, "changed");

@@ -73,6 +73,7 @@ static void on_ping_event(struct pv_cli *cli, const struct pv_ctlapi_reply *even
     fflush(cli->out);
 }
 
+/* What is not given stays as pv_ctlapi_request_init() has it, which the help names. */
 static int ping_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *const *value = cli->args.value;
@@ -183,8 +184,8 @@ const struct pv_command pv_cmds_ping[] = {
         .args = "PEER [-c N] [-i SEC] [-s BYTES] [--direct]",
         .summary = "ask PEER for answers and say which way each came",
         .details = "  -c, --count N   echoes to send (4)\n"
-                   "  -i, --interval SEC  so long between two (1)\n"
-                   "  -s, --size BYTES  so much filler in each (56)\n"
+                   "  -i, --interval SEC  seconds between two (1)\n"
+                   "  -s, --size BYTES  bytes of filler in each (56)\n"
                    "  --direct        exit code 10 when no answer came directly\n",
         .example = "p2pvpnctl ping pi -c 3",
         .options = {{"count", 'c', true},

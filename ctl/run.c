@@ -48,7 +48,7 @@ static void print_overview(FILE *out)
           "networks\n"
           "  -S, --socket PATH  p2pvpnd's control socket (/run/p2pvpn/p2pvpnd.sock)\n"
           "  -j, --json         answers and errors as JSON, one object a line\n"
-          "  -t, --timeout SEC  give up after so long\n"
+          "  -t, --timeout SEC  give up after SEC seconds\n"
           "  -q, --quiet        errors only, and what scripts need (tokens, JSON)\n"
           "  -h, --help         help; also for one command: p2pvpnctl ping -h\n"
           "  -V, --version      version of p2pvpnctl; p2pvpnctl version tells p2pvpnd's too\n\n"
@@ -166,6 +166,7 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     return 0;
 }
 
+/* It guesses and runs nothing: another command may have been meant, and some remove. */
 static int unknown_command(struct pv_cli *cli, const char *name)
 {
     const struct pv_command *like = pv_command_like(name);

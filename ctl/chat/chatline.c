@@ -302,6 +302,7 @@ static int show_inbox(struct chat *c, const json_t *body)
     return code == 0 && pv_json_bool(body, "more") ? ask_inbox(c, req.through) : code;
 }
 
+/* Several requests are under way at a time: the id says to which of them this is the answer. */
 static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     enum asked_kind kind = take_asked(c, reply->id);
@@ -383,6 +384,7 @@ static int use_line(struct chat *c, char *line)
     if (strcmp(line, "getu") == 0)
         return ask_simple(c, ASKED_PEERS, PV_CTLAPI_PEERS);
     bool is_send = strncmp(line, "send ", 5) == 0;
+    /* With a peer most lines are for it; only a "send" to a member is taken for a command. */
     if (c->peer != NULL && !(is_send && names_a_node(c, line)))
         return send_to(c, c->peer, line);
     char *text = cut_send(line, &name);
@@ -396,6 +398,7 @@ static int end_line(struct chat *c)
 {
     struct pv_chat_input *in = &c->in;
     int code = 0;
+    /* A part of a line could mean something else than the whole, so all of it is refused. */
     if (in->too_long)
         (void)pv_cli_usage(c->cli, "a line of more than %zu bytes was not sent",
                            sizeof(in->line) - 1);

@@ -63,7 +63,7 @@ static int call(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, js
     return code != 0 ? code : pv_cli_call(cli, &req, NULL, NULL, ret_body);
 }
 
-/* Is there such a room? */
+/* Is there such a room? Its members are asked for only to see whether the daemon knows it. */
 static int call_room(struct pv_cli *cli, const char *room, json_t **ret_body)
 {
     struct pv_ctlapi_request req;
@@ -97,6 +97,7 @@ int pv_chat_peer_name(struct pv_cli *cli, const char *peer, char ret_name[static
     int code = call(cli, PV_CTLAPI_IP, peer, &ip);
     if (code == 0)
         code = call(cli, PV_CTLAPI_PEERS, NULL, &peers);
+    /* The answer to `ip` has addresses and no name, and an address belongs to one member. */
     json_array_foreach(json_object_get(peers, "peers"), i, p)
     {
         if (strcmp(pv_json_text(p, "ip4", ""), pv_json_text(ip, "ip4", "-")) == 0)

@@ -188,6 +188,7 @@ static int read_input(struct raw *c)
 
 /* --- the conversation ---------------------------------------------------------------------- */
 
+/* A script that listens has nothing to send, and its input is often empty from the beginning. */
 static bool is_over(const struct raw *c)
 {
     /* A listener that has sent nothing goes on after the end of its input (cmd_chat.c, --raw). */

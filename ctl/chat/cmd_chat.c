@@ -41,6 +41,7 @@ static char *take_text(struct pv_cli *cli)
     return text;
 }
 
+/* Done means that the message is on this node's disk; the words say what it still waits for. */
 static int print_sent(struct pv_cli *cli, const json_t *body)
 {
     const char *to = cli->args.word[0];
@@ -238,6 +239,7 @@ static int clear_history(struct pv_cli *cli)
     bool all = cli->args.value[HISTORY_ALL] != NULL;
     int code = 0;
     pv_ctlapi_request_init(&req, PV_CTLAPI_HISTORY_CLEAR, 0);
+    /* Either one peer or --all: half a command must not delete more than was meant. */
     if (all == (cli->args.n_words == 2) || cli->args.value[HISTORY_LINES] != NULL)
         return pv_cli_usage(cli, "say history clear PEER, '#ROOM', or --all");
     if (!all)
@@ -310,6 +312,7 @@ static int print_mutes(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+/* The other side is not told, so the words here are the only sign of it. */
 static int print_muted(struct pv_cli *cli, const json_t *body)
 {
     const char *already = pv_json_bool(body, "changed") ? "" : " already";
@@ -373,6 +376,7 @@ static int chat(struct pv_cli *cli)
     int code = pv_cli_connect(cli);
     if (code != 0)
         return code;
+    /* --raw comes first: a script may run on a terminal and wants no screen. */
     if (cli->args.value[CHAT_RAW] != NULL)
         return pv_chatraw(cli);
     if (cli->args.value[CHAT_LINES] == NULL && pv_tui_is_possible(cli))

@@ -19,8 +19,8 @@ enum {
     BAR = 20,    /* characters of the progress bar */
     LINE = 79,   /* columns of the progress line */
 };
-#define LOOK  PV_MS(200) /* so often progress is looked at */
-#define AGAIN PV_MS(500) /* so often a p2pvpnd that is being started again is looked for */
+#define LOOK  PV_MS(200) /* between two looks at the progress */
+#define AGAIN PV_MS(500) /* between two attempts to find a p2pvpnd that is being started again */
 
 /* One file that is watched until it is where it should be. */
 struct job {

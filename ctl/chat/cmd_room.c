@@ -29,6 +29,7 @@ static int print_rooms(struct pv_cli *cli, const json_t *body)
     return pv_cli_print_table(cli, &t);
 }
 
+/* Online is the daemon's word on reach, as everywhere: by presence or by a path. */
 static int print_members(struct pv_cli *cli, const json_t *body)
 {
     const json_t *list = json_object_get(body, "members"), *m;
@@ -48,6 +49,7 @@ static int print_members(struct pv_cli *cli, const json_t *body)
 static int print_created(struct pv_cli *cli, const json_t *body)
 {
     const char *room = pv_json_text(body, "room", "#?");
+    /* Without its #, which a shell takes for a comment unless it is quoted. */
     if (!cli->quiet)
         fprintf(cli->out, "%s is open: p2pvpnctl room invite %s PEER\n", room, room + 1);
     return 0;

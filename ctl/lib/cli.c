@@ -16,7 +16,7 @@
 
 enum {
     WAIT_S = 30,  /* ours: for an answer that may need the coordinator, unless --timeout is given */
-    START_S = 15, /* p2pvpnd must answer so long after it was started */
+    START_S = 15, /* until a p2pvpnd that was started has to answer */
 };
 
 /* --- telling the user ---------------------------------------------------------------------- */
