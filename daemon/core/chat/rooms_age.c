@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rooms_age.c - texts that are deleted: here, when nobody lacks them any more, and at others, whose
- * logs then have a beginning that cannot be fetched (adr/0022).
+ * logs then have a beginning that cannot be fetched (adr/0023).
  */
 #include <stdlib.h>
 #include <string.h>
