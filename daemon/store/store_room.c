@@ -108,7 +108,13 @@ static int load_records(sqlite3 *db, struct pv_roomjob_room *room)
 
 static int load_logs(sqlite3 *db, struct pv_roomjob_room *room)
 {
-    struct pv_query q = pv_query(db, "SELECT author, last, low FROM room_log WHERE room = ?");
+    /* A node that gave its place to another has its log all the same, should it come back. Named
+     * are the signer of type 1 and who type 2 invites (PROTOCOL.md "Rooms"). */
+    struct pv_query q =
+        pv_query(db, "SELECT author, last, low FROM room_log WHERE room = ?1 AND author IN"
+                     " (SELECT CASE substr(raw, 2, 1) WHEN x'01' THEN substr(raw, 3, 32)"
+                     " ELSE substr(raw, 51, 32) END FROM room_record WHERE room = ?1"
+                     " AND substr(raw, 2, 1) IN (x'01', x'02'))");
     bind_room(&q, room->id);
     while (room->n_haves < PV_ROOM_MAX_MEMBERS && pv_query_next(&q)) {
         struct pv_room_have *h = &room->haves[room->n_haves];
@@ -177,6 +183,12 @@ static int keep(sqlite3 *db, const struct pv_roomjob *job)
     bind_room(&q, job->room);
     pv_bind_blob(&q, job->network, sizeof(job->network));
     int r = pv_query_run(&q);
+    for (size_t i = 0; r == PV_OK && i < job->n_forget; i++) {
+        q = pv_query(db, "DELETE FROM room_record WHERE room = ? AND hash = ?");
+        bind_room(&q, job->room);
+        pv_bind_blob(&q, job->forget[i], sizeof(job->forget[i]));
+        r = pv_query_run(&q);
+    }
     for (size_t i = 0; r == PV_OK && i < job->n_records; i++)
         r = keep_record(db, job, &job->records[i]);
     for (size_t i = 0; r == PV_OK && i < job->n_haves; i++) {

@@ -241,6 +241,7 @@ static int add_own(struct pv_rooms *rs, struct pv_rooms_room *room,
     }
     memcpy(raw->bytes, rs->raw, len);
     raw->len = len;
+    rs->n_ahead = rs->n_forgotten = 0;
     int r = pv_rooms_add(rs, room, pv_view(rs->raw, len), rec, &raw->replaces, raw->replaced);
     if (r < 0) {
         pv_room_raws_free(raw, 1);

@@ -146,6 +146,10 @@ struct pv_rooms {
     struct pv_rooms_sweep sweep;
 
     struct pv_room_frame in, out; /* scratch */
+    size_t n_ahead;               /* records of in that were not looked at yet */
+    /* Records that gave way to others in the call under way, to be forgotten by the store, too. */
+    uint8_t forgotten[PV_ROOM_MAX_RECORDS][PV_BLAKE2B_LEN];
+    size_t n_forgotten;
     uint8_t raw[PV_ROOM_RECORD_MAX];
     char line[PV_CHAT_LINE_MAX];
 };
@@ -172,7 +176,8 @@ struct pv_rooms_room *pv_rooms_room_find(const struct pv_rooms *rs, const uint8_
 struct pv_rooms_node *pv_rooms_member_find(const struct pv_rooms_room *room, const uint8_t *pk);
 size_t pv_rooms_index(const struct pv_rooms_room *room, const uint8_t *pk); /* SIZE_MAX: none */
 /* Adds a record whose signature is right, if it may stand: PV_OK; *ret_replaces says whether it
- * took the place of the one with hash ret_replaced. PV_ERR_EXISTS (known, or a better one is),
+ * took the place of the one with hash ret_replaced. Without a place records of a node that is out
+ * of the room give way (rs->forgotten). PV_ERR_EXISTS (known, or a better one is),
  * PV_ERR_REFUSED (its signer may not, or what it rests on is missing), PV_ERR_LIMIT, PV_ERR_NOMEM.
  */
 PV_MUST_CHECK int pv_rooms_add(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_view raw,

@@ -368,6 +368,15 @@ int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_roo
     /* The job owns raws from here: emitting it takes them also when it fails. */
     job->room->records = raws;
     job->room->n_records = n;
+    if (rs->n_forgotten > 0) { /* without memory: they give way again after the next start */
+        size_t len = rs->n_forgotten * sizeof(*job->room->forget);
+        job->room->forget = malloc(len);
+        if (job->room->forget != NULL) {
+            memcpy(job->room->forget, rs->forgotten, len);
+            job->room->n_forget = rs->n_forgotten;
+        }
+        rs->n_forgotten = 0;
+    }
     for (size_t i = 0; i < room->n_members; i++) {
         struct pv_room_have *h = &job->room->haves[job->room->n_haves];
         if (room->members[i]->last == 0)
@@ -417,6 +426,7 @@ static int load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
     int r = pv_rooms_room_new(rs, from->id, &room);
     if (r < 0)
         return r;
+    rs->n_ahead = 0;
     for (size_t i = 0; i < from->n_records; i++) {
         struct pv_room_record rec;
         struct pv_view raw = pv_view(from->records[i].bytes, from->records[i].len);
@@ -433,6 +443,7 @@ static int load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
         pv_rooms_room_free(rs, room);
         return PV_OK;
     }
+    rs->n_forgotten = 0;
     for (size_t i = 0; i < from->n_haves; i++) {
         struct pv_rooms_node *m = pv_rooms_member_find(room, from->haves[i].author);
         if (m == NULL)

@@ -190,6 +190,145 @@ static int count_record(struct pv_rooms *rs, struct pv_rooms_room *room,
     return PV_OK;
 }
 
+/* --- places -------------------------------------------------------------------------------- */
+
+/* Did it leave the network, or was it removed? */
+static bool is_gone(const struct pv_rooms *rs, const uint8_t *pk)
+{
+    const struct pv_member *known = pv_roster_known(rs->roster, pk);
+    return known != NULL && (known->state == PV_MEMBER_LEFT || known->state == PV_MEMBER_REVOKED);
+}
+
+static bool is_former(const struct pv_rooms *rs, const struct pv_rooms_node *m)
+{
+    return !room_is_in(m) || is_gone(rs, m->pk);
+}
+
+/* When it left by its own word; 0: it did not. */
+static uint64_t left_at(const struct pv_rooms_room *room, const struct pv_rooms_node *m)
+{
+    uint64_t at = 0;
+    for (size_t i = 0; i < room->n_records; i++) {
+        const struct pv_room_record *r = &room->records[i].rec;
+        if (r->type == PV_ROOM_LEAVE && r->round == m->left && pv_rooms_same(r->signer, m->pk))
+            at = r->time_ms;
+    }
+    return at;
+}
+
+/* Members that it invited stand by its invitation. */
+static bool has_invited(const struct pv_rooms_room *room, const uint8_t *pk)
+{
+    for (size_t i = 0; i < room->n_records; i++) {
+        const struct pv_room_record *r = &room->records[i].rec;
+        if (r->type == PV_ROOM_INVITE && pv_rooms_same(r->signer, pk))
+            return true;
+    }
+    return false;
+}
+
+/* Who gives way first? Who left first, and who has been removed before all; everywhere the same, or
+ * members would hand each other for ever what the other has forgotten. */
+static bool left_before(uint64_t at, const uint8_t *pk, uint64_t other_at, const uint8_t *other_pk)
+{
+    return at != other_at ? at < other_at : memcmp(pk, other_pk, PV_SIGN_PK_LEN) < 0;
+}
+
+/* The place that is given up for rec: SIZE_MAX: none can be. */
+static size_t find_former(const struct pv_rooms *rs, const struct pv_rooms_room *room,
+                          const struct pv_room_record *rec, uint64_t *ret_at)
+{
+    size_t found = SIZE_MAX;
+    for (size_t i = 1; i < room->n_members; i++) {
+        const struct pv_rooms_node *m = room->members[i];
+        if (m == room->self || !is_former(rs, m) || has_invited(room, m->pk) ||
+            pv_rooms_same(m->pk, rec->signer) || pv_rooms_same(m->pk, rec->node))
+            continue;
+        uint64_t at = left_at(room, m);
+        if (found == SIZE_MAX || left_before(at, m->pk, *ret_at, room->members[found]->pk)) {
+            found = i;
+            *ret_at = at;
+        }
+    }
+    return found;
+}
+
+/* Is the node which rec invites gone from the network, or does the frame at hand say that it has
+ * left again, and when? */
+static bool leaves_again(const struct pv_rooms *rs, const struct pv_room_record *rec,
+                         uint64_t *ret_at)
+{
+    *ret_at = 0;
+    if (is_gone(rs, rec->node))
+        return true;
+    for (size_t i = rs->in.n_records - rs->n_ahead; i < rs->in.n_records; i++) {
+        struct pv_room_record later;
+        if (pv_room_record_parse(rs->in.records[i], NULL, &later) == PV_OK &&
+            later.type == PV_ROOM_LEAVE && later.round >= rec->round &&
+            pv_rooms_same(later.signer, rec->node)) {
+            *ret_at = later.time_ms;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Forgets a node and the records that are about it. */
+static void forget_node(struct pv_rooms *rs, struct pv_rooms_room *room, size_t node)
+{
+    struct pv_rooms_node *gone = room->members[node];
+    size_t left = 0;
+    for (size_t i = 0; i < room->n_records; i++) {
+        struct pv_rooms_record *r = &room->records[i];
+        bool about = (r->rec.type == PV_ROOM_INVITE && pv_rooms_same(r->rec.node, gone->pk)) ||
+                     (r->rec.type == PV_ROOM_LEAVE && pv_rooms_same(r->rec.signer, gone->pk));
+        if (!about) {
+            room->records[left++] = *r;
+            continue;
+        }
+        if (rs->n_forgotten < PV_ARRAY_LEN(rs->forgotten))
+            memcpy(rs->forgotten[rs->n_forgotten++], r->rec.hash, PV_BLAKE2B_LEN);
+        free(r->raw);
+    }
+    room->n_records = left;
+    free(gone);
+    room->n_members--;
+    memmove(&room->members[node], &room->members[node + 1],
+            (room->n_members - node) * sizeof(room->members[0]));
+    /* What is known of logs stands by the author's place. */
+    for (size_t i = 0; i < room->n_members; i++) {
+        uint64_t *lists[] = {room->members[i]->known, room->members[i]->gone,
+                             room->members[i]->had};
+        for (size_t k = 0; k < PV_ARRAY_LEN(lists); k++) {
+            memmove(&lists[k][node], &lists[k][node + 1],
+                    (room->n_members - node) * sizeof(lists[k][0]));
+            lists[k][room->n_members] = 0;
+        }
+    }
+}
+
+/* A place for the record. PV_ERR_LIMIT: all are taken by who is in the room, or stands for who is.
+ * PV_ERR_REFUSED: it is about a node that left before all who have places. */
+static int make_place(struct pv_rooms *rs, struct pv_rooms_room *room,
+                      const struct pv_room_record *rec)
+{
+    uint64_t at = 0, former_at = 0;
+    bool new_node = rec->type == PV_ROOM_INVITE && pv_rooms_member_find(room, rec->node) == NULL;
+    if (room->n_records < PV_ROOM_MAX_RECORDS &&
+        (!new_node || room->n_members < PV_ROOM_MAX_MEMBERS))
+        return PV_OK;
+    size_t former = find_former(rs, room, rec, &former_at);
+    if (former == SIZE_MAX)
+        return PV_ERR_LIMIT;
+    if (new_node && leaves_again(rs, rec, &at) &&
+        left_before(at, rec->node, former_at, room->members[former]->pk))
+        return PV_ERR_REFUSED;
+    forget_node(rs, room, former);
+    return PV_OK;
+}
+
+/* --- adding -------------------------------------------------------------------------------- */
+
 int pv_rooms_add(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_view raw,
                  const struct pv_room_record *rec, bool *ret_replaces,
                  uint8_t ret_replaced[static PV_BLAKE2B_LEN])
@@ -205,14 +344,15 @@ int pv_rooms_add(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_view
      * agree, in whatever order the records came. */
     if (same != SIZE_MAX && memcmp(room->records[same].rec.hash, rec->hash, sizeof(rec->hash)) < 0)
         return PV_ERR_EXISTS;
-    if (same == SIZE_MAX && room->n_records == PV_ROOM_MAX_RECORDS)
-        return PV_ERR_LIMIT;
+    int r = same == SIZE_MAX ? make_place(rs, room, rec) : PV_OK;
+    if (r < 0)
+        return r;
     uint8_t *copy = malloc(raw.len);
     if (copy == NULL)
         return PV_ERR_NOMEM;
     memcpy(copy, raw.ptr, raw.len);
     /* Views of the record must point into our copy: the caller's bytes end with the frame. */
-    int r = pv_room_record_parse(pv_view(copy, raw.len), NULL, &again);
+    r = pv_room_record_parse(pv_view(copy, raw.len), NULL, &again);
     if (r == PV_OK && same == SIZE_MAX) {
         struct pv_rooms_record *grown =
             reallocarray(room->records, room->n_records + 1, sizeof(*grown));

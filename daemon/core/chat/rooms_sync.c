@@ -557,6 +557,7 @@ static void settle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
 {
     if (room->pending) {
         pv_room_raws_free(raws, n);
+        rs->n_forgotten = 0;
         if (room_is_in(room->self)) {
             room->closed = !adopt(rs, room);
         } else if (n > 0) {
@@ -566,7 +567,7 @@ static void settle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
         }
         if (room->closed)
             room->pending_until = now;
-    } else if (n > 0) {
+    } else if (n > 0 || rs->n_forgotten > 0) {
         pv_rooms_settle(room);
         pv_rooms_begin_logs(room);
         /* Records that are in memory but not on disk must not be told to anybody. The
@@ -587,8 +588,10 @@ static int handle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
     struct pv_room_raw *raws = calloc(PV_ROOM_FRAME_MAX_RECORDS, sizeof(*raws));
     size_t n = 0;
     int r = raws == NULL ? PV_ERR_NOMEM : PV_OK;
+    rs->n_forgotten = 0;
     for (size_t i = 0; r == PV_OK && i < f->n_records; i++) {
         struct pv_room_record rec;
+        rs->n_ahead = f->n_records - i - 1;
         if (pv_room_record_parse(f->records[i], NULL, &rec) < 0 ||
             memcmp(rec.room, room->id, sizeof(rec.room)) != 0) {
             rs->counts.bad_frames++;

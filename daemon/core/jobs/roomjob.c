@@ -32,6 +32,7 @@ struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job)
     if (job == NULL)
         return NULL;
     pv_room_raws_free(job->records, job->n_records);
+    free(job->forget);
     pv_room_texts_free(job->texts, job->n_texts);
     free(job);
     return NULL;

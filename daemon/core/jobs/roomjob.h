@@ -24,8 +24,9 @@ enum {
 enum pv_roomjob_kind {
     /* All rooms of a network. In: network. Out: rooms. */
     PV_ROOMJOB_LOAD,
-    /* Add records of a room (not texts) in their order, and say where logs begin; all or none.
-     * In: network, room, records, haves (a log goes at least so far). */
+    /* Delete records of a room (not texts) by their hashes, add others in their order, and say
+     * where logs begin; all or none. In: network, room, forget, records, haves (a log goes at least
+     * so far). */
     PV_ROOMJOB_KEEP,
     /* Store texts of a room; one that does not follow its author's last is skipped, and so is one
      * of another author that is beyond what that author may have stored here (then later says
@@ -75,6 +76,8 @@ struct pv_roomjob {
     uint8_t room[PV_ROOM_ID_LEN];
     struct pv_room_raw *records; /* owned */
     size_t n_records;
+    uint8_t (*forget)[PV_BLAKE2B_LEN]; /* owned */
+    size_t n_forget;
     struct pv_room_have haves[PV_ROOM_MAX_MEMBERS];
     size_t n_haves;
     struct pv_room_text *texts; /* owned */

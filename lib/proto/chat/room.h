@@ -21,7 +21,7 @@ enum {
     PV_ROOM_NETWORK_LEN = 16,
     PV_ROOM_NONCE_LEN = 16,
     PV_ROOM_NAME_MAX = 32,     /* characters, without the '#' */
-    PV_ROOM_MAX_MEMBERS = 64,  /* ours: nodes ever named in one room, its creator included */
+    PV_ROOM_MAX_MEMBERS = 64,  /* ours: nodes named in one room, its creator included */
     PV_ROOM_MAX_RECORDS = 256, /* ours: of one room, texts not counted */
     PV_ROOM_PREFIX_LEN = 8,    /* bytes of a record's hash */
 

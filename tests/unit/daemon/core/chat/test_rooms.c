@@ -289,6 +289,123 @@ static int eve_hands(int i, struct pv_room_record rec, int signer, int author)
     return eve_says(i);
 }
 
+/* --- places -------------------------------------------------------------------------------- */
+
+enum {
+    GHOSTS = PV_ROOM_MAX_MEMBERS, /* members of the network without a machine here */
+};
+
+static struct keys ghost[GHOSTS];
+
+static void make_ghosts(void)
+{
+    for (unsigned i = 0; i < GHOSTS; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "ghost%u", i);
+        ghost[i] = keys_of(100 + i);
+        struct item m =
+            make_member(&w.world, &w.world.creator, &ghost[i], name, (uint16_t)(500 + i));
+        add(w.roster, &m);
+    }
+    settle(w.roster);
+}
+
+static int invite_ghost(unsigned i)
+{
+    int r = pv_rooms_invite(w.n[ANNA].rooms, 2, room_of(ANNA, "crew"), ghost[i].pk, 5, w.now);
+    run_for(PV_S(1));
+    return r < 0 ? r : w.n[ANNA].last_status;
+}
+
+/* The ghost's own word, which eve brings. */
+static void ghost_leaves(unsigned i, uint64_t time_ms)
+{
+    static uint8_t raw[PV_ROOM_RECORD_MAX];
+    struct pv_room_record rec = {.type = PV_ROOM_LEAVE, .round = 1, .time_ms = time_ms};
+    struct pv_room_make with = {.network = w.world.created.network_id, .sk = ghost[i].sk};
+    size_t len = 0;
+    memcpy(rec.signer, ghost[i].pk, sizeof(rec.signer));
+    memcpy(rec.room, room_of(ANNA, "crew"), sizeof(rec.room));
+    assert_int_equal(pv_room_record_make(&with, &rec, raw, &len), PV_OK);
+    memset(&frame, 0, sizeof(frame));
+    frame.kind = PV_ROOM_F_RECORDS;
+    memcpy(frame.room, rec.room, sizeof(frame.room));
+    frame.records[0] = pv_view(raw, len);
+    frame.n_records = 1;
+    assert_int_equal(eve_says(ANNA), PV_OK);
+    run_for(PV_S(2));
+}
+
+/* Has the room of node i a place for the ghost? */
+static bool has_place(int i, unsigned k)
+{
+    struct pv_rooms_member m;
+    for (size_t at = 0; pv_rooms_member(w.n[i].rooms, room_of(i, "crew"), at, &m); at++) {
+        if (memcmp(m.pk, ghost[k].pk, PV_SIGN_PK_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void who_is_gone_gives_its_place_to_who_comes(void **state)
+{
+    (void)state;
+    make_ghosts();
+    anna_and_bob();
+    connect(ANNA, EVE, true);
+    assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
+    for (unsigned i = 0; i < GHOSTS - 3; i++)
+        assert_int_equal(invite_ghost(i), PV_OK);
+    assert_int_equal(say(BOB, "crew", "full"), PV_OK);
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_ERR_LIMIT);
+    ghost_leaves(5, 100);
+    ghost_leaves(7, 50);
+    struct item gone =
+        make_revocation(&w.world, &w.world.creator, PV_REVOKE_NODE, ghost[9].pk, NULL, 0);
+    add(w.roster, &gone);
+    settle(w.roster);
+    alone(CARL); /* it hears of all that later, from who has forgotten them */
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_false(has_place(ANNA, 9));
+    assert_true(has_place(ANNA, 7));
+    assert_int_equal(invite_ghost(GHOSTS - 3), PV_OK);
+    assert_false(has_place(ANNA, 7));
+    restart(ANNA);
+    assert_int_equal(invite_ghost(GHOSTS - 2), PV_OK);
+    assert_int_equal(invite_ghost(GHOSTS - 1), PV_ERR_LIMIT);
+    connect(CARL, BOB, true);
+    run_for(PV_S(200));
+    for (int i = ANNA; i <= CARL; i++) {
+        assert_false(has_place(i, 5) || has_place(i, 7) || has_place(i, 9));
+        assert_true(has_place(i, 4) && has_place(i, GHOSTS - 3) && has_place(i, GHOSTS - 2));
+    }
+    /* They agree: nobody lists anything any more, and what was said is where it belongs. */
+    unsigned before = w.lines;
+    run_for(PV_S(600));
+    assert_int_equal(w.lines, before);
+    assert_int_equal(say(CARL, "crew", "still"), PV_OK);
+    assert_int_equal(say(BOB, "crew", "here"), PV_OK);
+    assert_string_equal(w.n[CARL].said, "full here");
+    restart(BOB);
+    run_for(PV_S(5));
+    assert_false(has_place(BOB, 5) || has_place(BOB, 7) || has_place(BOB, 9));
+    assert_int_equal(say(CARL, "crew", "now"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "still now");
+    /* Who gave its place away comes back: its own word from before is heard once more. */
+    assert_int_equal(leave(CARL, "crew"), PV_OK);
+    assert_int_equal(invite_ghost(GHOSTS - 1), PV_OK);
+    assert_true(has_place(ANNA, GHOSTS - 1));
+    ghost_leaves(4, 200);
+    assert_int_equal(invite(BOB, "crew", CARL), PV_OK);
+    run_for(PV_S(5));
+    assert_null(room_of(CARL, "crew"));
+    assert_int_equal(invite(BOB, "crew", CARL), PV_OK);
+    assert_int_equal(say(CARL, "crew", "again"), PV_OK);
+    run_for(PV_S(60));
+    assert_string_equal(w.n[BOB].said, "still now again");
+    assert_string_equal(w.n[ANNA].said, "full still here now again");
+}
+
 static void forged_senders_are_refused_and_counted(void **state)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
@@ -490,6 +607,7 @@ int main(void)
         T(two_rooms_of_one_name_are_told_apart),
         T(what_cannot_be_is_refused_with_its_reason),
         T(rooms_are_limited_in_number),
+        T(who_is_gone_gives_its_place_to_who_comes),
         T(forged_senders_are_refused_and_counted),
         T(records_out_of_form_are_counted_and_those_before_them_stay),
         T(a_member_cannot_speak_for_another_nor_say_a_number_twice),
