@@ -199,10 +199,9 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
     if (e->pub.st.type == PV_ST_COORDINATORS)
         pv_roster_remove_record(r, e);
     if (e->subject != NULL) {
-        struct pv_roster_item **at = &k->about;
-        while (*at != e)
-            at = &(*at)->next_about;
-        *at = e->next_about;
+        *(e->prev_about == NULL ? &k->about : &e->prev_about->next_about) = e->next_about;
+        if (e->next_about != NULL)
+            e->next_about->prev_about = e->prev_about;
         k->n_self--;
         pv_roster_mark(r, k);
     }
@@ -283,6 +282,8 @@ static void link_entry(struct pv_roster *r, struct pv_roster_item *e, struct pv_
     signer->issued = e;
     if (subject != NULL) {
         e->next_about = subject->about;
+        if (subject->about != NULL)
+            subject->about->prev_about = e;
         subject->about = e;
     }
     if (pv_roster_quota_of(e->pub.st.type) != PV_ROSTER_QUOTA_NONE)
@@ -323,7 +324,7 @@ static int merge_known(struct pv_roster *r, struct pv_roster_item *e, struct pv_
     }
     if (status != PV_OK || !pv_roster_prefers(e, &receipt))
         return status;
-    status = pv_roster_give_receipt(e, &receipt);
+    status = pv_roster_give_receipt(r, e, &receipt);
     if (status != PV_OK)
         return status;
     receipt_changed(r, e);
@@ -342,7 +343,7 @@ static int prepare_item(struct pv_roster *r, const struct pv_statement *st,
     if (status == PV_OK)
         status = pv_roster_link_values(r, e);
     if (status == PV_OK && receipt != NULL)
-        status = pv_roster_give_receipt(e, receipt);
+        status = pv_roster_give_receipt(r, e, receipt);
     if (status != PV_OK) {
         pv_roster_free_item(r, e);
         return status;

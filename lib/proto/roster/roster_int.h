@@ -70,6 +70,9 @@ struct pv_roster_coordinator {
     uint32_t receipts; /* statements that hold one of its receipts */
     struct pv_roster_stamp *stamps; /* owned; the first n_sorted ascending by (epoch, n) */
     size_t n, n_sorted, cap;
+    struct pv_roster_item *dated;               /* the statements with its receipts */
+    struct pv_roster_coordinator *next_stamped; /* with is_stamped */
+    bool is_stamped;                            /* some stamps are to be put in place */
     UT_hash_handle hh;
 };
 
@@ -86,7 +89,7 @@ struct pv_roster_item {
     struct pv_roster_receipt *receipt; /* owned; NULL = none */
     struct pv_roster_key *subject;     /* the key it is about; NULL for types 1, 8 and unknown */
     struct pv_roster_key *signer;      /* the key that signed it */
-    struct pv_roster_item *next_about; /* same subject */
+    struct pv_roster_item *prev_about, *next_about;   /* same subject */
     struct pv_roster_item *prev_issued, *next_issued; /* same signer */
     struct pv_roster_item *prev, *next;               /* order of arrival */
     struct pv_roster_item *next_kept;                 /* same key and quota */
@@ -94,6 +97,7 @@ struct pv_roster_item {
     struct pv_roster_item *next_office;
     struct pv_roster_item *ended_by; /* of a grant: what ended it; NULL = it stands */
     struct pv_roster_item *prev_record, *next_record; /* all coordinators records */
+    struct pv_roster_item *prev_dated, *next_dated;   /* receipts of the same coordinator */
     struct pv_roster_item *next_news;                 /* waiting for EV_STATEMENT or EV_DROPPED */
     /* What a member or transport key statement claims; each counts it among its refs. */
     struct pv_roster_value *values[PV_ROSTER_BIND_KINDS];
@@ -184,6 +188,7 @@ struct pv_roster_key {
     bool told_active;                 /* the owner was told that the node is an active member */
     bool changed;                     /* something differs from what the owner was told */
     bool digest_ok;
+    bool is_by_pk; /* node: it stands in by_pk */
     UT_hash_handle hh;
 };
 
@@ -234,12 +239,14 @@ struct pv_roster {
     size_t scratch_cap;                     /* hashes that fit in scratch */
     uint8_t head[PV_STATEMENT_HASH_LEN];    /* hash of the whole set, while head_ok */
     bool head_ok;                           /* nothing has come since head was computed */
-    struct pv_roster_key **by_pk;           /* owned: active members, ascending by key */
+    struct pv_roster_key **by_pk;           /* owned: active members, and some that were */
     size_t by_pk_cap;                       /* at least as many as there are keys */
+    size_t n_by_pk, n_ordered;              /* in by_pk; the first of these ascend by key */
     uint8_t members[PV_STATEMENT_HASH_LEN]; /* digest of the active members, while members_ok */
     bool members_ok;
 
     struct pv_roster_coordinator *coordinators; /* every key that a record names */
+    struct pv_roster_coordinator *stamped;      /* those that gave receipts lately */
 
     struct pv_roster_orphan orphans[PV_ROSTER_MAX_ORPHANS];
     size_t next_orphan; /* the slot to fill, round robin */
@@ -323,7 +330,7 @@ PV_MUST_CHECK int pv_roster_check_receipt(const struct pv_roster *r, struct pv_v
  * lets its claim count, then one by a coordinator that root named, then the earliest. */
 bool pv_roster_prefers(const struct pv_roster_item *e, const struct pv_roster_receipt *receipt);
 /* Gives e the receipt, which it prefers. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_roster_give_receipt(struct pv_roster_item *e,
+PV_MUST_CHECK int pv_roster_give_receipt(struct pv_roster *r, struct pv_roster_item *e,
                                          const struct pv_roster_receipt *receipt);
 void pv_roster_drop_receipt(struct pv_roster *r, struct pv_roster_item *e);
 /* A coordinators record enters or leaves the set. PV_ERR_NOMEM. */

@@ -33,8 +33,14 @@ bool pv_roster_is_coordinator(const struct pv_roster *r, const uint8_t pk[static
 
 static void forget_unused(struct pv_roster *r, struct pv_roster_coordinator *c)
 {
+    struct pv_roster_coordinator **at = &r->stamped;
+
     if (c->records > 0 || c->receipts > 0)
         return;
+    while (c->is_stamped && *at != c)
+        at = &(*at)->next_stamped;
+    if (c->is_stamped)
+        *at = c->next_stamped;
     PV_MAP_DEL(r->coordinators, c);
     free(c->stamps);
     free(c);
@@ -63,10 +69,8 @@ static int get_or_add(struct pv_roster *r, const uint8_t *pk, struct pv_roster_c
 /* What c's receipts are good for has changed, and with it what rests on them. */
 static void mark_receipts_of(struct pv_roster *r, const struct pv_roster_coordinator *c)
 {
-    for (struct pv_roster_item *e = c->receipts == 0 ? NULL : r->first; e != NULL; e = e->next) {
-        if (e->receipt != NULL && e->receipt->by == c)
-            pv_roster_mark_receipt(r, e);
-    }
+    for (struct pv_roster_item *e = c->dated; e != NULL; e = e->next_dated)
+        pv_roster_mark_receipt(r, e);
 }
 
 /* Takes a record out of the first n coordinators that it names. A record costs what it names,
@@ -254,9 +258,14 @@ bool pv_roster_prefers(const struct pv_roster_item *e, const struct pv_roster_re
 
 /* Notes the receipt's place for pv_roster_find_breaks(). Without memory one place is missing, and
  * perhaps a report. */
-static void note_stamp(struct pv_roster_coordinator *c, const struct pv_roster_receipt *receipt,
-                       const uint8_t *hash)
+static void note_stamp(struct pv_roster *r, struct pv_roster_coordinator *c,
+                       const struct pv_roster_receipt *receipt, const uint8_t *hash)
 {
+    if (!c->is_stamped) {
+        c->is_stamped = true;
+        c->next_stamped = r->stamped;
+        r->stamped = c;
+    }
     if (c->n >= MAX_STAMPS)
         c->n = c->n_sorted = 0;
     if (c->n == c->cap) {
@@ -272,20 +281,45 @@ static void note_stamp(struct pv_roster_coordinator *c, const struct pv_roster_r
     memcpy(&s->mark, hash, sizeof(s->mark));
 }
 
-int pv_roster_give_receipt(struct pv_roster_item *e, const struct pv_roster_receipt *receipt)
+/* Each coordinator knows its statements: what depends on it costs what it said, and not the
+ * network. */
+static void link_dated(struct pv_roster_item *e)
+{
+    struct pv_roster_coordinator *c = e->receipt->by;
+
+    e->prev_dated = NULL;
+    e->next_dated = c->dated;
+    if (c->dated != NULL)
+        c->dated->prev_dated = e;
+    c->dated = e;
+    c->receipts++;
+}
+
+static void unlink_dated(struct pv_roster_item *e)
+{
+    struct pv_roster_coordinator *c = e->receipt->by;
+
+    *(e->prev_dated == NULL ? &c->dated : &e->prev_dated->next_dated) = e->next_dated;
+    if (e->next_dated != NULL)
+        e->next_dated->prev_dated = e->prev_dated;
+    c->receipts--;
+}
+
+int pv_roster_give_receipt(struct pv_roster *r, struct pv_roster_item *e,
+                           const struct pv_roster_receipt *receipt)
 {
     if (e->receipt == NULL) {
         e->receipt = calloc(1, sizeof(*e->receipt));
         if (e->receipt == NULL)
             return PV_ERR_NOMEM;
     } else {
-        e->receipt->by->receipts--;
+        unlink_dated(e);
     }
     /* In place: the owner may hold a view of it. */
     *e->receipt = *receipt;
-    receipt->by->receipts++;
+    link_dated(e);
     e->pub.receipt = pv_view(e->receipt->raw, sizeof(e->receipt->raw));
-    note_stamp(receipt->by, receipt, e->pub.st.hash);
+    note_stamp(r, receipt->by, receipt, e->pub.st.hash);
     return PV_OK;
 }
 
@@ -293,7 +327,7 @@ void pv_roster_drop_receipt(struct pv_roster *r, struct pv_roster_item *e)
 {
     if (e->receipt == NULL)
         return;
-    e->receipt->by->receipts--;
+    unlink_dated(e);
     forget_unused(r, e->receipt->by);
     free(e->receipt);
     e->receipt = NULL;
@@ -372,7 +406,10 @@ static void sort_stamps(struct pv_roster *r, struct pv_roster_coordinator *c)
 
 void pv_roster_find_breaks(struct pv_roster *r)
 {
-    for (struct pv_roster_coordinator *c = r->coordinators; c != NULL; c = c->hh.next) {
+    while (r->stamped != NULL) {
+        struct pv_roster_coordinator *c = r->stamped;
+        r->stamped = c->next_stamped;
+        c->is_stamped = false;
         if (c->n - c->n_sorted > FEW_STAMPS)
             sort_stamps(r, c);
         while (c->n_sorted < c->n)

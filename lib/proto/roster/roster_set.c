@@ -189,13 +189,64 @@ static void hash_member(struct pv_roster_key *k)
     k->digest_ok = true;
 }
 
+static int cmp_pk(const void *a, const void *b)
+{
+    const struct pv_roster_key *const *x = a, *const *y = b;
+    return memcmp((*x)->pk, (*y)->pk, PV_SIGN_PK_LEN);
+}
+
+/* Takes those that are no members any more out of n of by_pk. Returns how many are left. */
+static size_t sift_active(struct pv_roster_key **v, size_t n)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        v[i]->is_by_pk = v[i]->member.state == PV_MEMBER_ACTIVE;
+        if (v[i]->is_by_pk)
+            v[kept++] = v[i];
+    }
+    return kept;
+}
+
+/* Puts the active members in order of their keys. Those that came since the last time are sorted
+ * and moved to their places, from the last on, so that each of the others moves once, however many
+ * came. The scratch has room for them. */
+static void order_active(struct pv_roster *r)
+{
+    struct pv_roster_key **v = r->by_pk, **late = (void *)r->scratch;
+    size_t n = sift_active(v, r->n_ordered);
+    size_t n_late = sift_active(v + r->n_ordered, r->n_by_pk - r->n_ordered);
+
+    if (n_late > 0) {
+        memcpy(late, v + r->n_ordered, n_late * sizeof(struct pv_roster_key *));
+        qsort(late, n_late, sizeof(struct pv_roster_key *), cmp_pk);
+    }
+    r->n_by_pk = r->n_ordered = n + n_late;
+    while (n_late > 0) {
+        struct pv_roster_key *k = late[--n_late];
+        size_t lo = 0, hi = n;
+        while (lo < hi) {
+            size_t mid = lo + (hi - lo) / 2;
+            if (memcmp(v[mid]->pk, k->pk, PV_SIGN_PK_LEN) < 0)
+                lo = mid + 1;
+            else
+                hi = mid;
+        }
+        memmove(v + lo + n_late + 1, v + lo, (n - lo) * sizeof(struct pv_roster_key *));
+        v[lo + n_late] = k;
+        n = lo;
+    }
+}
+
 /* The scratch has room for as many hashes as there are statements, so also for the members. */
 void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN])
 {
     struct pv_view none = pv_view(NULL, 0);
     uint8_t *p = r->scratch;
 
-    for (size_t i = 0; !r->members_ok && i < r->n_active; i++, p += PV_STATEMENT_HASH_LEN) {
+    if (!r->members_ok)
+        order_active(r);
+    for (size_t i = 0; !r->members_ok && i < r->n_by_pk; i++, p += PV_STATEMENT_HASH_LEN) {
         if (!r->by_pk[i]->digest_ok)
             hash_member(r->by_pk[i]);
         memcpy(p, r->by_pk[i]->digest, PV_STATEMENT_HASH_LEN);

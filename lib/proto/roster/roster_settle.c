@@ -242,29 +242,13 @@ static void queue_member_event(struct pv_roster *r, struct pv_roster_key *k)
     r->key_news_last = k;
 }
 
-/* Place of a key among the active ones by key. */
-static size_t place_by_pk(const struct pv_roster *r, const uint8_t *pk)
-{
-    size_t lo = 0, hi = r->n_active;
-
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (memcmp(r->by_pk[mid]->pk, pk, PV_SIGN_PK_LEN) < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
 /* The list of active members is kept in the order of joining, in which listings show them; by_pk
- * has room for every key that there is. */
+ * has room for every key that there is, and is put in order when somebody asks. */
 static void append_active(struct pv_roster *r, struct pv_roster_key *k)
 {
-    size_t i = place_by_pk(r, k->pk);
-
-    memmove(r->by_pk + i + 1, r->by_pk + i, (r->n_active - i) * sizeof(struct pv_roster_key *));
-    r->by_pk[i] = k;
+    if (!k->is_by_pk)
+        r->by_pk[r->n_by_pk++] = k;
+    k->is_by_pk = true;
     k->next_active = NULL;
     k->prev_active = r->active_last;
     if (r->active_last == NULL)
@@ -277,9 +261,6 @@ static void append_active(struct pv_roster *r, struct pv_roster_key *k)
 
 static void remove_active(struct pv_roster *r, struct pv_roster_key *k)
 {
-    size_t i = place_by_pk(r, k->pk);
-
-    memmove(r->by_pk + i, r->by_pk + i + 1, (r->n_active - i - 1) * sizeof(struct pv_roster_key *));
     if (k->prev_active != NULL)
         k->prev_active->next_active = k->next_active;
     else
