@@ -4,6 +4,7 @@
  * way through its NAT, and says what to do. It looks at this machine and at one `status` of
  * p2pvpnd; nothing is sent to anybody.
  */
+#include <grp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 #include "ctl/commands.h"
+
+#define GROUP "p2pvpn" /* as p2pvpnd gives its socket to */
 
 enum {
     LOW_DISK_MIB = 64, /* as p2pvpnd's own reserve */
@@ -84,6 +87,31 @@ static void look_at_names(struct page *p)
              : "only p2pvpnctl knows members by name: /etc/nsswitch.conf does not ask p2pvpn");
 }
 
+static bool is_in_group(gid_t gid)
+{
+    gid_t groups[256];
+    int n = getgroups((int)PV_ARRAY_LEN(groups), groups);
+    bool in = getegid() == gid;
+    for (int i = 0; i < n; i++)
+        in = in || groups[i] == gid;
+    return in;
+}
+
+/* May people use p2pvpnd, and this one? */
+static void look_at_group(struct page *p)
+{
+    const struct group *g = getgrnam(GROUP);
+    if (g == NULL)
+        put(p, "group", false,
+            "sudo groupadd --system " GROUP ", then sudo usermod -aG " GROUP " USER for each user",
+            "there is no group " GROUP ": root alone may use p2pvpnd");
+    else if (geteuid() != 0 && !is_in_group(g->gr_gid))
+        put(p, "group", false, "sudo usermod -aG " GROUP " \"$USER\", then log in again",
+            "this user is not in group " GROUP);
+    else
+        put(p, "group", true, "", "who is in group " GROUP " may ping, chat and read");
+}
+
 /* --- what p2pvpnd says ---------------------------------------------------------------------- */
 
 /* After an update the old p2pvpnd may still run, which no other check would show. */
@@ -138,10 +166,35 @@ static void look_at_coordinator(struct page *p, const json_t *status)
             pv_json_text(c, "error", "no answer yet"));
 }
 
+/* p2pvpnd gives up root's rights by itself, so what is missing here is the system's to allow. */
+static void look_at_rights(struct page *p, const json_t *status)
+{
+    const char *confined = pv_json_text(status, "confined", "");
+    bool well = strstr(confined, "no capabilities") != NULL && strstr(confined, "seccomp") != NULL;
+    if (confined[0] != '\0')
+        put(p, "rights", well,
+            well ? "" : "start it by its unit, or give it what OPERATIONS.md \"Rights\" names",
+            "%.*s", (int)strcspn(confined, ";"), confined);
+}
+
+/* Measured where it is in the way only; what the coordinator sees is known always. */
+static void look_at_nat(struct page *p, const json_t *status)
+{
+    const json_t *hard = json_object_get(status, "hard_nat");
+    const char *mapping = pv_json_text(hard, "mapping", "unknown");
+    const char *seen = json_string_value(json_array_get(json_object_get(status, "public"), 0));
+    if (strcmp(mapping, "unknown") == 0)
+        put(p, "nat", true, "", "seen as %s; `p2pvpnctl netcheck` measures more",
+            seen == NULL ? "nobody yet" : seen);
+    else
+        put(p, "nat", true, "", "mapping %s, ports %s", mapping,
+            pv_json_text(hard, "ports", "unknown"));
+}
+
 /* UDP, the NAT, and what the router does about it. A NAT in itself is nothing to be mended. */
 static void look_at_way_out(struct page *p, const json_t *status)
 {
-    const json_t *hard = json_object_get(status, "hard_nat"), *map;
+    const json_t *map;
     const char *udp = pv_json_text(status, "udp", "unknown");
     bool there = strcmp(udp, "blocked-there") == 0;
     bool blocked = there || strcmp(udp, "blocked") == 0;
@@ -156,8 +209,7 @@ static void look_at_way_out(struct page *p, const json_t *status)
         there     ? "closed at the coordinator: UDP from here reaches others"
         : blocked ? "no answer by UDP: everything goes by TCP or TLS"
                   : udp);
-    put(p, "nat", true, "", "mapping %s, ports %s", pv_json_text(hard, "mapping", "unknown"),
-        pv_json_text(hard, "ports", "unknown"));
+    look_at_nat(p, status);
     json_array_foreach(json_object_get(status, "port_mappings"), i, map)
     {
         const char *why = pv_json_text(map, "why", "");
@@ -215,11 +267,13 @@ static int doctor(struct pv_cli *cli)
     look_at_tun(&p);
     look_at_disk(&p);
     look_at_names(&p);
+    look_at_group(&p);
     /* Why p2pvpnd does not answer is told as for any command, and the rest of the page stands. */
     if (pv_cli_ask(cli, &req, &status) != 0) {
         put(&p, "daemon", false, "p2pvpnctl up, or see above", "p2pvpnd did not answer");
     } else {
         look_at_daemon(&p, status);
+        look_at_rights(&p, status);
         look_at_network(&p, status);
         look_at_coordinator(&p, status);
         look_at_way_out(&p, status);
@@ -248,8 +302,9 @@ const struct pv_command pv_cmds_doctor[] = {
         .args = "",
         .summary = "go through everything this node needs, and say what to do",
         .details =
-            "TUN, disk, names, p2pvpnd, versions, network, interface, MTU, coordinator, UDP,\n"
-            "NAT, port mapping, clock, and the problems of status. Exit code 0: all is well.\n",
+            "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
+            "coordinator, UDP, NAT, port mapping, clock, and the problems of status. Exit code\n"
+            "0: all is well.\n",
         .example = "p2pvpnctl doctor",
         .run = doctor,
     },

@@ -44,6 +44,14 @@ def doctor_is_content_with_a_node_that_works(lab):
     a.wait_peer(b)
     wait("doctor to say that all is well",
          lambda: a.ctl("doctor", check_rc=False).code == 0, timeout=20)
+    out = a.ctl("doctor").out
+    for name in ("tun", "disk", "names", "group", "daemon", "versions", "rights", "network", "interface", "mtu",
+                 "coordinator", "udp", "nat", "port mapping", "clock"):
+        check(f"\nok   {name} " in "\n" + out, f"{name} is not looked at, or not well: {out}")
+    equal(a.run(*a.as_user(), lab.bin("p2pvpnctl"), "doctor", check_rc=False).code, 0, "exit code for alice")
+    stranger = ["setpriv", "--reuid=1972", "--regid=1972", "--clear-groups", "--"]
+    r = a.run(*stranger, lab.bin("p2pvpnctl"), "doctor", check_rc=False)
+    check(r.code != 0 and 'usermod -aG p2pvpn "$USER"' in r.out, f"a user who may not: {r}")
     a.ctl("down")
     r = a.ctl("doctor", check_rc=False)
     equal(r.code, 1, "exit code of doctor on a machine that is down")

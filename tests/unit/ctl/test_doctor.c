@@ -5,7 +5,8 @@
 #define DOCTOR_OF(udp, problems)                                                                  \
     "{\"id\":@,\"ok\":true,\"version\":1,\"daemon\":\"" PV_VERSION                                \
     "\",\"state\":\"up\",\"network\":"                                                            \
-    "{\"name\":\"home\"},\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":1},"           \
+    "{\"name\":\"home\"},\"confined\":\"user 62575, no capabilities, seccomp; helper: root\","    \
+    "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":1},"                               \
     "\"coordinator\":"                                                                            \
     "{\"address\":\"203.0.113.7:3478\",\"connected\":true,\"rtt_ms\":12.0,\"error\":null},"       \
     "\"udp\":\"" udp                                                                              \
@@ -22,11 +23,36 @@ static void doctor_goes_through_everything(void **state)
     assert_non_null(strstr(t.out, "ok   interface     p2pvpn0 is up\n"));
     assert_non_null(strstr(t.out, "ok   mtu           packets of 1420 bytes\n"));
     assert_non_null(strstr(t.out, "ok   coordinator   203.0.113.7:3478, 12.0 ms\n"));
+    assert_non_null(strstr(t.out, "ok   rights        user 62575, no capabilities, seccomp\n"));
     assert_non_null(strstr(t.out, "ok   udp           open\n"));
     assert_non_null(strstr(t.out, "ok   nat           mapping same, ports random\n"));
     assert_non_null(strstr(t.out, "ok   port mapping  ipv4: waiting: no router answers\n"));
     assert_non_null(strstr(t.out, "ok   clock "));
     assert_string_equal(t.requests, "{\"cmd\":\"status\"}\n");
+}
+
+/* A line for each thing that the page promises, and a remedy for each that is not well. */
+static void no_line_is_missing_and_each_that_is_not_well_has_a_remedy(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "tun",       "disk", "names",       "group", "daemon", "versions",     "rights", "network",
+        "interface", "mtu",  "coordinator", "udp",   "nat",    "port mapping", "clock"};
+    answers("status", DOCTOR_OF("open", ""));
+    (void)RUN("doctor", "--json");
+    json_t *doc = json_loads(t.out, 0, NULL), *check;
+    size_t i, n = 0;
+    json_array_foreach(json_object_get(doc, "checks"), i, check)
+    {
+        const char *name = json_string_value(json_object_get(check, "name"));
+        if (n < PV_ARRAY_LEN(names) && strcmp(name, names[n]) == 0)
+            n++;
+        if (!json_is_true(json_object_get(check, "well")))
+            assert_true(json_is_string(json_object_get(check, "todo")));
+    }
+    json_decref(doc);
+    if (n != PV_ARRAY_LEN(names))
+        fail_msg("%s is not looked at", names[n]);
 }
 
 static void doctor_says_what_to_do(void **state)
@@ -52,6 +78,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(doctor_goes_through_everything),
+        T(no_line_is_missing_and_each_that_is_not_well_has_a_remedy),
         T(doctor_says_what_to_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
