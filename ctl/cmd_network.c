@@ -270,7 +270,7 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
         pv_table_cell(&t, PV_BOLD, head[i]);
     json_array_foreach(list, i, invite)
     {
-        char used[PV_SHOW_BUF], when[PV_SHOW_BUF];
+        char used[PV_SHOW_BUF], when[PV_SHOW_BUF], text[PV_SHOW_BUF];
         double end = pv_json_real(invite, "not_after", 0);
         const char *state = invite_state(invite, now);
         snprintf(used, sizeof(used), "%.0f of %.0f", pv_json_real(invite, "used", 0),
@@ -278,7 +278,9 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
         pv_table_cell(&t, PV_PLAIN, pv_json_text(invite, "id", "?"));
         pv_table_cell(&t, PV_PLAIN, used);
         pv_table_cell(&t, PV_PLAIN, end > 0 ? pv_show_time(end, now, when) : "never");
-        pv_table_cell(&t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, state);
+        snprintf(text, sizeof(text), "%s%s", state,
+                 pv_json_bool(invite, "admin") ? " (for an admin)" : "");
+        pv_table_cell(&t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, text);
     }
     if (json_array_size(list) == 0)
         pv_cli_note(cli, "no invites: p2pvpnctl invite makes one");
@@ -369,6 +371,15 @@ static int print_revoked(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+static int print_invite(struct pv_cli *cli, const json_t *body)
+{
+    if (cli->args.value[INVITE_ADMIN] != NULL)
+        pv_cli_note(cli,
+                    "who joins with it becomes an admin as soon as this node hears of it: hand "
+                    "it over as you would the key of your house");
+    return print_token(cli, body);
+}
+
 static int invite(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
@@ -378,7 +389,7 @@ static int invite(struct pv_cli *cli)
     if (req.cmd == PV_CTLAPI_INVITE_REVOKE)
         return ask_and_tell(cli, &req, print_revoked);
     return pv_cli_ask_and_print(cli, &req,
-                                req.cmd == PV_CTLAPI_INVITE ? print_token : print_invites);
+                                req.cmd == PV_CTLAPI_INVITE ? print_invite : print_invites);
 }
 
 /* --- leave, remove ------------------------------------------------------------------------- */
@@ -534,7 +545,7 @@ const struct pv_command pv_cmds_network[] = {
         .summary = "print a token with which another machine can join",
         .details = "  --uses N        how many machines can join with it (1)\n"
                    "  --expires TIME  90m, 24h, 7d (24h)\n"
-                   "  --admin         refused: use \"admin grant\" once it has joined\n"
+                   "  --admin         who joins becomes an admin; where the root key is\n"
                    "  list            invites made so far\n"
                    "  revoke ID       nobody else joins with it\n",
         .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",

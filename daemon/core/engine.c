@@ -31,6 +31,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/presence.h"
+#include "daemon/core/member/rootkey.h"
 #include "daemon/core/member/signals.h"
 #include "daemon/core/member/statements.h"
 #include "daemon/core/member/store.h"
@@ -77,6 +78,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_statements,
     &pv_part_owed,
     &pv_part_admin,
+    &pv_part_rootkey,
     &pv_part_gossip,
     &pv_part_signals,
     &pv_part_enrol,

@@ -36,3 +36,28 @@ def what_a_former_admin_says_has_no_effect(lab):
     b.ctl("remove", "c")
     wait("c to vanish", lambda: "c" not in d.peers(), timeout=5)
     equal(sorted(a.peers()), ["b", "d"], "members at the end")
+
+
+@scenario
+def who_joins_by_an_invite_for_admins_becomes_one(lab):
+    coordinator = lab.coordinator()
+    a, b, c = (lab.host(n) for n in "abc")
+    for h in (a, b, c):
+        h.daemon()
+    a.create(coordinator.url())
+    r = a.ctl("invite", "--admin")
+    check("becomes an admin" in r.err, r.err)
+    check("open (for an admin)" in a.ctl("invite", "list").out, "invite list shows it")
+    b.join(r.out.strip())
+    wait("b to be an admin", lambda: b.json("status")["self"]["admin"], timeout=5)
+    r = b.ctl("invite", "--admin", code=11)
+    check("root key of home" in r.err, r.err)
+    token = a.ctl("invite", "--admin").out.strip()
+    a.stop_daemon()
+    c.join(token)
+    check(not c.json("status")["self"]["admin"], "nobody who may has said it yet")
+    a.daemon()
+    wait("c to be an admin", lambda: c.json("status")["self"]["admin"], timeout=10)
+    c.wait_peer(b)
+    c.ctl("remove", "b")
+    wait("b to vanish", lambda: "b" not in a.peers(), timeout=5)

@@ -103,20 +103,16 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
 }
 
 /* An invite is of use only at the coordinator, where joiners come: while that is away nobody makes
- * one. A revocation needs no more than may_sign. */
-static bool may(struct admin *a, const char *what, uint8_t right, uint64_t handle)
+ * one. */
+static bool is_online(struct admin *a, const char *what, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
-    if (!may_sign(a, what, right, handle))
-        return false;
-    if (!a->node->online) {
-        snprintf(text, sizeof(text),
-                 "%s: the coordinator cannot be reached (%s): try again when it is back", what,
-                 a->node->coord_info.error[0] != '\0' ? a->node->coord_info.error : "connecting");
+    snprintf(text, sizeof(text),
+             "%s: the coordinator cannot be reached (%s): try again when it is back", what,
+             a->node->coord_info.error[0] != '\0' ? a->node->coord_info.error : "connecting");
+    if (!a->node->online)
         answer_error(a, handle, PV_CTLAPI_UNREACHABLE, text);
-        return false;
-    }
-    return true;
+    return a->node->online;
 }
 
 /* --- leaving ---------------------------------------------------------------------------------- */
@@ -276,22 +272,40 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 /* --- commands --------------------------------------------------------------------------------- */
 
+/* Root itself signs an invite for admins: by that those who may make admins know it (adr 0022). */
+static bool may_invite(struct admin *a, bool admin, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (!admin)
+        return may_sign(a, "invite", PV_RIGHT_INVITE, handle) && is_online(a, "invite", handle);
+    if (!pv_node_need_network(a->node, "invite", handle))
+        return false;
+    if (!pv_rootkey_is_here(a->node)) {
+        snprintf(text, sizeof(text),
+                 "invite: --admin needs the root key of %s, which is not on this machine: use the "
+                 "one that ran `p2pvpnctl create`, or invite without it",
+                 pv_roster_network(a->node->roster)->name);
+        answer_error(a, handle, PV_CTLAPI_REFUSED, text);
+        return false;
+    }
+    return is_up(a, "invite", handle) && is_online(a, "invite", handle);
+}
+
 /* The client gets its token once the coordinator has the invite: nobody could join earlier. */
 static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
     struct admin *a = part;
+    uint8_t root[PV_SIGN_SK_LEN];
     struct pv_put *put;
     (void)p;
-    if (!may(a, "invite", PV_RIGHT_INVITE, handle))
+    if (!may_invite(a, req->admin, handle))
         return;
-    if (req->admin) {
-        answer_error(a, handle, PV_CTLAPI_FAILED,
-                     "invite: who joins becomes an admin afterwards: leave out --admin, then "
-                     "`p2pvpnctl admin grant NAME`");
-        return;
-    }
-    int r = pv_invite_make(a->node, req->uses, req->expires_s, now, &put);
+    int r = req->admin ? pv_rootkey_open(a->node, root) : PV_OK;
+    if (r == PV_OK)
+        r = pv_invite_make(a->node, req->admin ? root : a->node->identity->sign_sk, req->uses,
+                           req->expires_s, now, &put);
+    pv_wipe(root, sizeof(root));
     if (r != PV_OK) {
         char text[PV_CTLAPI_ERROR_BUF];
         snprintf(text, sizeof(text), "invite: %s: try again", pv_strstatus(r));
@@ -325,6 +339,7 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
             .not_before_s = inv.not_before,
             .not_after_s = inv.not_after == UINT64_MAX ? 0 : inv.not_after,
             .revoked = inv.revoked,
+            .admin = memcmp(inv.signer, pv_roster_root(a->node->roster), PV_SIGN_PK_LEN) == 0,
         };
         memcpy(x.id, inv.invite, sizeof(x.id));
         if (pv_ctlapi_invites_add(out, &x) != PV_OK) {

@@ -24,11 +24,11 @@ static int make_token(const struct pv_node *n, struct pv_token *token, char *tex
 
 /* The window is measured by the coordinator's clock where it is known: the coordinator is who
  * judges it, and the clock of this machine may be wrong. */
-int pv_invite_make(struct pv_node *n, uint32_t uses, uint64_t expires_s, pv_ns now,
-                   struct pv_put **ret_put)
+int pv_invite_make(struct pv_node *n, const uint8_t *sk, uint32_t uses, uint64_t expires_s,
+                   pv_ns now, struct pv_put **ret_put)
 {
     struct pv_token token = {0};
-    uint8_t sk[PV_SIGN_SK_LEN];
+    uint8_t invite_sk[PV_SIGN_SK_LEN];
     struct pv_st_invite inv = {.uses = uses};
     struct pv_made made;
     uint64_t theirs = pv_node_coord_us(n, now) / 1000000;
@@ -41,14 +41,14 @@ int pv_invite_make(struct pv_node *n, uint32_t uses, uint64_t expires_s, pv_ns n
         return PV_ERR_NOMEM;
     }
     pv_rng_fill(&n->rng, token.seed, sizeof(token.seed));
-    pv_sign_keypair(token.seed, sk, inv.invite);
-    pv_wipe(sk, sizeof(sk));
+    pv_sign_keypair(token.seed, invite_sk, inv.invite);
+    pv_wipe(invite_sk, sizeof(invite_sk));
     inv.not_before = wall > INVITE_EARLY_S ? wall - INVITE_EARLY_S : 0;
     inv.not_after = wall + expires_s;
     int r = make_token(n, &token, put->token);
     pv_token_done(&token);
     if (r == PV_OK)
-        r = pv_make_invite(pv_roster_network_id(n->roster), n->identity->sign_sk, &inv, &made);
+        r = pv_make_invite(pv_roster_network_id(n->roster), sk, &inv, &made);
     if (r != PV_OK) {
         pv_put_free(put);
         return r;

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rootkey.h - what the root key of the network is used for where this node has it: it makes admins,
- * and its word about them stands above theirs.
+ * and its word about them stands above theirs. The part makes admins of those who join by an invite
+ * that root itself signed (adr 0022).
  */
 #ifndef PV_ROOTKEY_H
 #define PV_ROOTKEY_H
 
 #include "daemon/core/node/node.h"
+
+extern const struct pv_part pv_part_rootkey;
 
 /* The root key of this network, to be wiped after use. PV_ERR_NOT_FOUND: it is not here; a key that
  * is left over from another network is of no use. */

@@ -513,11 +513,11 @@ int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite
 {
     return pv_ctlapi_append(
         invites, "invites",
-        pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b}", "id", pv_ctlapi_key(invite->id), "uses",
-                       (int)invite->uses, "used", (int)invite->used, "not_before",
+        pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b, s:b}", "id", pv_ctlapi_key(invite->id),
+                       "uses", (int)invite->uses, "used", (int)invite->used, "not_before",
                        u64_json(invite->not_before_s), "not_after",
                        invite->not_after_s == 0 ? json_null() : u64_json(invite->not_after_s),
-                       "revoked", invite->revoked));
+                       "revoked", invite->revoked, "admin", invite->admin));
 }
 
 json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,

@@ -124,7 +124,7 @@ struct pv_ctlapi_request {
                                           FILE_SEND: name of the file */
     uint32_t uses;                     /* INVITE: 1.., default 1 */
     uint64_t expires_s;                /* INVITE: seconds from now, default 24 h */
-    bool admin;                        /* INVITE: who uses it may invite others */
+    bool admin;                        /* INVITE: who joins by it becomes an admin */
     bool forget;                       /* LEAVE: delete this node's keys too */
     bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
     bool keep_invite;     /* REMOVE, ADMIN_REVOKE: the invite that let it in, or its own, stay */
@@ -397,8 +397,10 @@ struct pv_ctlapi_invite {
     uint32_t uses, used;
     uint64_t not_before_s, not_after_s; /* Unix seconds; not_after 0: null */
     bool revoked;
+    bool admin; /* who joins by it becomes an admin */
 };
-/* {"version":1,"invites":[{"id","uses","used","not_before","not_after","revoked"}]} */
+/* {"version":1,"invites":[{"id","uses","used","not_before","not_after","revoked",
+ * "admin"}]} */
 json_t *pv_ctlapi_invites_new(void);
 PV_MUST_CHECK int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite);
 /* IP: {"ip4","ip6","wg_key"} */

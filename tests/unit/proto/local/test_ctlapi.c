@@ -504,7 +504,8 @@ static void small_answers_are_exactly_the_contract(void **state)
     (void)state;
     struct pv_addr ip4 = pv_addr4(10, 66, 1, 2, 0), ip6 = {0};
     struct pv_ctlapi_path path = {.rtt_ms = -1, .loss = -1};
-    struct pv_ctlapi_invite invite = {.uses = 2, .used = 1, .not_before_s = 5, .not_after_s = 9};
+    struct pv_ctlapi_invite invite = {
+        .uses = 2, .used = 1, .not_before_s = 5, .not_after_s = 9, .admin = true};
     memcpy(invite.id, KEY, sizeof(KEY));
 
     assert_json(pv_ctlapi_version_json(), "{\"version\":\"" PV_VERSION "\"}");
@@ -519,7 +520,7 @@ static void small_answers_are_exactly_the_contract(void **state)
     assert_int_equal(pv_ctlapi_invites_add(list, &invite), PV_OK);
     assert_json(list, "{\"version\":1,\"invites\":[{\"id\":\"" KEY_B64URL
                       "\",\"uses\":2,\"used\":1,\"not_before\":5,\"not_after\":9,"
-                      "\"revoked\":false}]}");
+                      "\"revoked\":false,\"admin\":true}]}");
     assert_json(pv_ctlapi_ip_json(&ip4, &ip6, KEY),
                 "{\"ip4\":\"10.66.1.2\",\"ip6\":null,\"wg_key\":\"" KEY_B64URL "=\"}");
     assert_json(pv_ctlapi_pong_json(1, 0.125, &path),

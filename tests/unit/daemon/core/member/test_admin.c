@@ -377,6 +377,22 @@ static void an_admin_without_the_root_key_makes_none(void **state)
     assert_int_equal(rights_of_bob(), 0);
 }
 
+static void root_itself_signs_an_invite_for_admins(void **state)
+{
+    (void)state;
+    uint64_t tag;
+    struct pv_statement st;
+    ask("\"cmd\":\"invite\",\"admin\":true");
+    expect("--admin needs the root key of home");
+    give_root();
+    ask("\"cmd\":\"invite\",\"admin\":true");
+    struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
+    assert_int_equal(pv_statement_decode(msg->u.put.items[0].statement, &st), PV_OK);
+    assert_int_equal(st.type, PV_ST_INVITE);
+    assert_memory_equal(st.signer, x.f.world.root.pk, sizeof(st.signer));
+    pv_ctl_msg_free(msg);
+}
+
 #define REVOKE_BOB "\"cmd\":\"admin_revoke\",\"peer\":\"bob\""
 
 static void who_is_an_admin_no_more_stays_a_member(void **state)
@@ -578,6 +594,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_is_answered_who_went_away, start, stop),
         cmocka_unit_test_setup_teardown(who_has_the_root_key_makes_admins, start, stop),
         cmocka_unit_test_setup_teardown(an_admin_without_the_root_key_makes_none, start, stop),
+        cmocka_unit_test_setup_teardown(root_itself_signs_an_invite_for_admins, start, stop),
         cmocka_unit_test_setup_teardown(who_is_an_admin_no_more_stays_a_member, start, stop),
         cmocka_unit_test_setup_teardown(open_invites_of_a_former_admin_are_revoked, start, stop),
         cmocka_unit_test_setup_teardown(open_invites_of_a_former_admin_stay_where_the_user_says_so,
