@@ -22,19 +22,22 @@ static bool is_up(const struct pv_rooms *rs, const struct pv_rooms_node *m)
     return p != NULL && p->up;
 }
 
-void pv_rooms_look_for_gap(struct pv_rooms *rs, struct pv_rooms_room *room, size_t author,
-                           pv_ns now)
+/* Is there nobody within reach who has the author's next text, although there are later ones? Then
+ * skip_to is set after a while. True when somebody says that there is more. */
+static bool look_for_gap(struct pv_rooms *rs, struct pv_rooms_room *room, size_t author, pv_ns now)
 {
     struct pv_rooms_node *a = room->members[author];
     uint64_t lowest = UINT64_MAX;
+    bool more = false;
     a->skip_to = 0;
     for (size_t i = 0; i < room->n_members; i++) {
         const struct pv_rooms_node *m = room->members[i];
-        if (m == room->self || !is_up(rs, m) || m->known[author] <= a->taken)
+        if (m == room->self || m->known[author] <= a->taken || !is_up(rs, m))
             continue;
+        more = true;
         if (m->gone[author] <= a->taken) {
             a->gap_since = 0;
-            return;
+            return true;
         }
         /* A text behind the gap proves that its author wrote those before it. Who has none could
          * have made the number up. */
@@ -42,19 +45,52 @@ void pv_rooms_look_for_gap(struct pv_rooms *rs, struct pv_rooms_room *room, size
             lowest = m->gone[author];
     }
     if (lowest == UINT64_MAX)
-        return;
+        return more;
     a->gap_since = a->gap_since == 0 ? now : a->gap_since;
     if (now - a->gap_since >= PV_S(a == room->self ? OWN_GAP_S : GAP_S))
         a->skip_to = lowest;
+    return true;
 }
 
-bool pv_rooms_can_ask(const struct pv_rooms_room *room, const struct pv_rooms_node *m,
-                      size_t author, uint64_t *ret_above)
+/* Can m be asked for more of the author's log, by what it says? */
+static bool can_ask(const struct pv_rooms *rs, const struct pv_rooms_room *room,
+                    const struct pv_rooms_node *m, size_t author, uint64_t *ret_above)
 {
     const struct pv_rooms_node *a = room->members[author];
     bool skips = m->gone[author] > a->taken;
     *ret_above = skips ? a->skip_to : a->taken;
-    return !skips || (a->skip_to != 0 && m->gone[author] == a->skip_to);
+    return m != room->self && m->known[author] > *ret_above && is_up(rs, m) &&
+           (!skips || (a->skip_to != 0 && m->gone[author] == a->skip_to));
+}
+
+/* Two members are not asked for one log at once, or each text would come twice. Who gave nothing
+ * stands behind all others the next time: anybody can say that it has texts. Only the author itself
+ * is asked at any time, for nobody else's word keeps its texts away. */
+bool pv_rooms_find_source(struct pv_rooms *rs, struct pv_rooms_room *room, size_t author, pv_ns now,
+                          struct pv_rooms_source *ret_source)
+{
+    static const uint8_t nobody[PV_SIGN_PK_LEN];
+    const struct pv_rooms_node *a = room->members[author];
+    const size_t asked = pv_rooms_index(room, a->asked);
+    bool more = look_for_gap(rs, room, author, now);
+    ret_source->member = SIZE_MAX;
+    if (!more || a->full_until > now)
+        return more;
+    if (asked != author && can_ask(rs, room, a, author, &ret_source->above)) {
+        ret_source->member = author;
+        return true;
+    }
+    if (a->asked_until > now && memcmp(a->asked, nobody, sizeof(nobody)) != 0)
+        return true;
+    size_t first = asked == SIZE_MAX ? 0 : asked + 1;
+    for (size_t k = 0; k < room->n_members; k++) {
+        size_t i = (first + k) % room->n_members;
+        if (!can_ask(rs, room, room->members[i], author, &ret_source->above))
+            continue;
+        ret_source->member = i;
+        break;
+    }
+    return true;
 }
 
 bool pv_rooms_is_next(const struct pv_rooms_node *author, uint64_t seq)
@@ -97,6 +133,7 @@ void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatjob_resu
         m->last = msg->seq;
         /* A log that grew may be asked for at once: its next page is probably there. */
         m->asked_until = 0;
+        memset(m->asked, 0, sizeof(m->asked));
     }
 }
 

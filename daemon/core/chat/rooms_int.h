@@ -18,14 +18,15 @@ struct pv_rooms_node {
     uint64_t left_seq;                  /* of the last text before it left */
     uint64_t base[PV_ROOM_MAX_MEMBERS]; /* it does not get texts up to here, by author */
 
-    uint64_t last;     /* how far its log goes on our disk, */
-    uint64_t low;      /* and up to where it is deleted there */
-    uint64_t flight;   /* how far once the TAKE job that is under way is done */
-    uint64_t taken;    /* how far once the batch behind that job is stored, too */
-    pv_ns asked_until; /* somebody was asked for more of it */
-    pv_ns full_until;  /* the store takes no more of it before */
-    pv_ns gap_since;   /* nobody within reach has its next text any more; 0: somebody has */
-    uint64_t skip_to;  /* so the texts up to this one are done without; 0: none */
+    uint64_t last;                 /* how far its log goes on our disk, */
+    uint64_t low;                  /* and up to where it is deleted there */
+    uint64_t flight;               /* how far once the TAKE job that is under way is done */
+    uint64_t taken;                /* how far once the batch behind that job is stored, too */
+    pv_ns asked_until;             /* somebody was asked for more of it: */
+    uint8_t asked[PV_SIGN_PK_LEN]; /* who; zeros: nobody since it grew */
+    pv_ns full_until;              /* the store takes no more of it before */
+    pv_ns gap_since;  /* nobody within reach has its next text any more; 0: somebody has */
+    uint64_t skip_to; /* so the texts up to this one are done without; 0: none */
 
     uint64_t known[PV_ROOM_MAX_MEMBERS]; /* logs it has, as far as we heard, by author, */
     uint64_t gone[PV_ROOM_MAX_MEMBERS];  /* and what it deleted of them */
@@ -217,15 +218,16 @@ void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
                           const struct pv_rooms_job *entry, int status,
                           const struct pv_chatjob_result *result, pv_ns now);
 
-/* --- rooms_age.c: what is deleted, here and elsewhere --------------------------------------- */
+/* --- rooms_age.c: what is deleted, here and elsewhere; who is asked ------------------------- */
 
-/* Is there nobody within reach who has the author's next text, although there are later ones? Then
- * skip_to is set after a while. */
-void pv_rooms_look_for_gap(struct pv_rooms *rs, struct pv_rooms_room *room, size_t author,
-                           pv_ns now);
-/* Above which number can m be asked for more of the author's log? False: it has nothing for us. */
-bool pv_rooms_can_ask(const struct pv_rooms_room *room, const struct pv_rooms_node *m,
-                      size_t author, uint64_t *ret_above);
+/* Who is asked for more of an author's log, and above which number. */
+struct pv_rooms_source {
+    size_t member; /* SIZE_MAX: nobody, now */
+    uint64_t above;
+};
+/* True when somebody within reach says that there is more. */
+bool pv_rooms_find_source(struct pv_rooms *rs, struct pv_rooms_room *room, size_t author, pv_ns now,
+                          struct pv_rooms_source *ret_source);
 /* Does the text with this number come next in the author's log here? */
 bool pv_rooms_is_next(const struct pv_rooms_node *author, uint64_t seq);
 /* Texts were stored: where a log begins behind a gap, what is missing counts as deleted. */

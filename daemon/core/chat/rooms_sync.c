@@ -29,12 +29,6 @@ static bool is_revoked(const struct pv_rooms *rs, const uint8_t *pk)
     return m == NULL || m->state == PV_MEMBER_REVOKED;
 }
 
-static bool is_up(const struct pv_rooms *rs, const uint8_t *pk)
-{
-    const struct pv_rooms_peer *p = pv_rooms_peer_find(rs, pk);
-    return p != NULL && p->up;
-}
-
 /* How far the author's log may go here. */
 static uint64_t log_end(const struct pv_rooms_node *author)
 {
@@ -156,32 +150,31 @@ static void send_list_to(struct pv_rooms *rs, struct pv_rooms_room *room, struct
 
 void pv_rooms_ask(struct pv_rooms *rs, struct pv_rooms_room *room, pv_ns now)
 {
+    struct pv_rooms_source source[PV_ROOM_MAX_MEMBERS];
     bool waiting = false;
-    for (size_t i = 0; i < room->n_members; i++)
-        pv_rooms_look_for_gap(rs, room, i, now);
-    for (size_t p = 0; room_is_in(room->self) && p < room->n_members; p++) {
-        const struct pv_rooms_node *m = room->members[p];
-        if (m == room->self || !is_up(rs, m->pk))
+    if (!room_is_in(room->self)) {
+        room->ask_at = PV_NEVER;
+        return;
+    }
+    for (size_t i = 0; i < room->n_members; i++) {
+        struct pv_rooms_node *author = room->members[i];
+        source[i].member = SIZE_MAX;
+        if (author->taken >= log_end(author) || is_revoked(rs, author->pk))
             continue;
+        waiting = pv_rooms_find_source(rs, room, i, now, &source[i]) || waiting;
+        if (source[i].member == SIZE_MAX)
+            continue;
+        author->asked_until = now + PV_S(ASK_S);
+        memcpy(author->asked, room->members[source[i].member]->pk, sizeof(author->asked));
+    }
+    for (size_t p = 0; waiting && p < room->n_members; p++) {
         begin_frame(rs, room, PV_ROOM_F_WANT);
         for (size_t i = 0; i < room->n_members; i++) {
-            struct pv_rooms_node *author = room->members[i];
-            uint64_t above = 0;
-            if (m->known[i] <= author->taken || author->taken >= log_end(author) ||
-                is_revoked(rs, author->pk))
-                continue;
-            waiting = true;
-            if (!pv_rooms_can_ask(room, m, i, &above))
-                continue;
-            /* asked_until belongs to the author: two members are not asked for the same log at
-             * once, or each text would come twice. */
-            if (author->asked_until > now || author->full_until > now)
-                continue;
-            author->asked_until = now + PV_S(ASK_S);
-            add_have(rs, author->pk, above);
+            if (source[i].member == p)
+                add_have(rs, room->members[i]->pk, source[i].above);
         }
         if (rs->out.n_have > 0)
-            pv_rooms_put(rs, m->pk);
+            pv_rooms_put(rs, room->members[p]->pk);
     }
     room->ask_at = waiting ? now + PV_S(ASK_S) : PV_NEVER;
 }

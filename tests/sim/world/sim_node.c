@@ -22,7 +22,10 @@ enum {
 
 static void log_line(void *ctx, enum pv_log_level level, const char *line)
 {
-    const struct sim_node *n = ctx;
+    struct sim_node *n = ctx;
+    n->logged++;
+    if (n->log.level != PV_LOG_DEBUG)
+        return;
     fprintf(stderr, "%10.4f %s [%s] %s\n", (double)sim_net_now(n->net) / 1e9, n->name,
             pv_log_level_name(level), line);
 }
@@ -64,7 +67,9 @@ struct sim_node *sim_node_new(struct sim_net *net, unsigned host, const char *na
     snprintf(n->name, sizeof(n->name), "%s", name);
     n->gen.state = pv_natrng_u64(sim_net_rng(net));
     n->rng = sim_rng(&n->gen);
-    n->log = (struct pv_log){.level = PV_LOG_DEBUG, .sink = log_line, .ctx = n};
+    n->log = (struct pv_log){.level = getenv("PV_SIM_LOG") != NULL ? PV_LOG_DEBUG : PV_LOG_INFO,
+                             .sink = log_line,
+                             .ctx = n};
     n->wall_offset_us = (int64_t)pv_natrng_below(&n->gen, 2 * SKEW_US) - SKEW_US;
     n->sunk = calloc(SIM_MAX_SINK, sizeof(*n->sunk));
     if (n->sunk == NULL)
@@ -171,11 +176,10 @@ static int boot(struct sim_node *n, const struct pv_engine_config *cfg)
 
 void sim_node_start(struct sim_node *n)
 {
-    bool loud = getenv("PV_SIM_LOG") != NULL;
     const uint8_t *root = sim_store_root(n->store);
     struct pv_engine_config cfg = {
         .rng = n->rng,
-        .log = loud ? &n->log : NULL,
+        .log = &n->log,
         .identity = &n->identity,
         .saved = sim_store_load(n->store),
         .tun_name = "p2p0",
@@ -569,6 +573,16 @@ void sim_node_hide_links(struct sim_node *n, bool hidden)
 void sim_node_jump_wall(struct sim_node *n, int64_t by_us)
 {
     n->wall_offset_us += by_us;
+}
+
+void sim_node_count_log(struct sim_node *n)
+{
+    n->logged = 0;
+}
+
+unsigned sim_node_logged(const struct sim_node *n)
+{
+    return n->logged;
 }
 
 void sim_node_set_chat_keep(struct sim_node *n, uint64_t seconds)

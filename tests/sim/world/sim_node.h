@@ -69,6 +69,9 @@ void sim_node_set_draws_again(struct sim_node *n, bool again);
 /* The interface cannot come up while broken, and takes that long else (0). */
 void sim_node_set_iface(struct sim_node *n, bool broken, pv_ns delay);
 void sim_node_jump_wall(struct sim_node *n, int64_t by_us);
+/* Lines of its log, above debug, since the beginning or the last call of sim_node_count_log(). */
+void sim_node_count_log(struct sim_node *n);
+unsigned sim_node_logged(const struct sim_node *n);
 /* [chat] keep from the next start on; 0: for ever. */
 void sim_node_set_chat_keep(struct sim_node *n, uint64_t seconds);
 const uint8_t *sim_node_pk(const struct sim_node *n);

@@ -79,6 +79,7 @@ struct sim_node {
     struct pv_natrng gen;
     struct pv_rng rng;
     struct pv_log log;
+    unsigned logged;
     int64_t wall_offset_us;
     uint64_t chat_keep_s;
 

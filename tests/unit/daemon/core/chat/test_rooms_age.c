@@ -257,6 +257,34 @@ static void made_up_numbers_silence_nobody(void **state)
     assert_string_equal(w.n[BOB].said, "three");
 }
 
+/* She says that she has what anna said, and gives nothing. */
+static void who_gives_nothing_is_asked_behind_the_others(void **state)
+{
+    char line[512], room[32], anna[64];
+    (void)state;
+    anna_and_bob();
+    alone(BOB);
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    alone(ANNA);
+    connect(BOB, EVE, true);
+    assert_int_equal(pv_b64url_encode(pv_view(room_of(BOB, "crew"), 16), room, sizeof(room)),
+                     PV_OK);
+    assert_int_equal(pv_b64url_encode(pv_view(w.n[ANNA].keys.pk, 32), anna, sizeof(anna)), PV_OK);
+    snprintf(line, sizeof(line), "{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",9]]}", room,
+             anna, anna);
+    bool connected = false;
+    for (int i = 0; i < 30; i++) {
+        (void)!pv_rooms_handle_frame(w.n[BOB].rooms, w.n[EVE].keys.pk, pv_view(line, strlen(line)),
+                                     w.now);
+        if (!connected)
+            connect(BOB, CARL, connected = true);
+        run_for(PV_S(1));
+    }
+    assert_string_equal(w.n[BOB].said, "one");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +296,7 @@ int main(void)
         T(who_still_has_it_is_asked_first),
         T(rooms_give_way_when_there_is_too_much),
         T(made_up_numbers_silence_nobody),
+        T(who_gives_nothing_is_asked_behind_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

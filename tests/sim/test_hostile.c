@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_hostile.c - a member with a valid key that sends another one everything that members can
+ * send: each in-band type and each frame of chat, rooms and copies, malformed, out of order, too
+ * many and too large. The victim lives, keeps bounded disk, memory and log, answers no more than it
+ * is asked, and others' messages arrive meanwhile.
+ */
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+#include <sqlite3.h>
+
+#include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/rooms.h"
+#include "daemon/core/engine.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peers.h"
+#include "proto/chat/copy.h"
+#include "proto/chat/file.h"
+#include "tests/sim/world/sim_node_i.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    ROUNDS = 250,
+    EACH = 200, /* of each flood in a round: 50,000 of each in all */
+    ROUND_MS = 100,
+    KINDS = 12,     /* numbers of in-band types that are tried, known and not */
+    MAX_LINES = 64, /* of the victim's log, above debug */
+    MAX_DISK = 48 << 20,
+    MAX_MEMORY = 96 << 20, /* of the whole simulation, above what it had before */
+    PATIENCE_S = 5,        /* within which another member's line arrives */
+};
+
+/* Where AddressSanitizer is, malloc's own numbers say nothing. */
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+struct scene {
+    struct sim_world w;
+    struct sim_node *victim, *friend, *mallory;
+    uint8_t room[PV_ROOM_ID_LEN];
+    uint64_t seq; /* of mallory's messages */
+    size_t memory, most_memory;
+    unsigned said, late;
+};
+
+static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
+
+static const struct pv_node *node_of(const struct sim_node *n)
+{
+    return pv_engine_node(n->engine);
+}
+
+static size_t memory_now(void)
+{
+    return __sanitizer_get_current_allocated_bytes != NULL
+               ? __sanitizer_get_current_allocated_bytes()
+               : mallinfo2().uordblks;
+}
+
+static int failed(struct scene *s, uint64_t seed, const char *what)
+{
+    printf("seed %llu: %s %s\n", (unsigned long long)seed, what, s->w.why);
+    sim_world_done(&s->w);
+    return 1;
+}
+
+static uint32_t draw(struct scene *s, uint32_t bound)
+{
+    return pv_natrng_below(sim_net_rng(s->w.net), bound);
+}
+
+static void scribble(struct scene *s, uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)draw(s, 256);
+}
+
+static bool ask(struct scene *s, struct sim_node *n, const char *fields)
+{
+    return sim_world_ask(&s->w, n, PV_S(10), fields) != NULL;
+}
+
+/* --- in-band --------------------------------------------------------------------------------- */
+
+/* A body of some kind: nothing, one byte, noise of any length, or what the type's parser likes. */
+static size_t make_body(struct scene *s, uint8_t *body, size_t cap)
+{
+    struct pv_file_notice offer = {.kind = PV_FILE_OFFER, .size = 1000, .time_ms = 1};
+    size_t len = 0;
+    switch (draw(s, 4)) {
+    case 0:
+        return 0;
+    case 1:
+        len = 1 + draw(s, 64);
+        break;
+    case 2:
+        len = draw(s, (uint32_t)cap);
+        break;
+    case 3:
+        scribble(s, offer.id, sizeof(offer.id));
+        snprintf(offer.name, sizeof(offer.name), "file%u", draw(s, 1000000));
+        assert_int_equal(pv_file_notice_build(&offer, body, &len), PV_OK);
+        return len;
+    }
+    scribble(s, body, len);
+    if (len > 1 && draw(s, 2) == 0)
+        body[0] = 1; /* the version that most have */
+    return len;
+}
+
+/* Whole messages, and packets that are none. */
+static void send_inband(struct scene *s, unsigned n)
+{
+    static uint8_t body[PV_INBAND_WHOLE_MAX];
+    struct pv_peers *peers = node_of(s->mallory)->peers;
+    struct pv_peer *p = pv_peers_find(peers, "victim");
+    sim_node_begin(s->mallory);
+    for (unsigned i = 0; p != NULL && i < n; i++) {
+        uint8_t packet[PV_INBAND_PACKET_MAX];
+        unsigned type = draw(s, KINDS);
+        /* Saying goodbye, or another secret, ends what is to be flooded: seldom. */
+        if ((type == PV_INBAND_GOODBYE || type == PV_INBAND_LINK) && draw(s, 200) != 0)
+            type = PV_INBAND_FILE;
+        size_t len = make_body(s, body, draw(s, 50) == 0 ? sizeof(body) : PV_INBAND_PART_MAX);
+        if (draw(s, 4) != 0) {
+            pv_peers_send(peers, p, (enum pv_inband_type)type, pv_view(body, len));
+            continue;
+        }
+        /* A part of something that never comes to an end, or whose numbers are wrong. */
+        scribble(s, packet, PV_INBAND_HEADER);
+        packet[0] = PV_INBAND_FIRST;
+        packet[1] = (uint8_t)type;
+        packet[8] &= 63;
+        packet[9] &= 63;
+        len = len < PV_INBAND_PART_MAX ? len : PV_INBAND_PART_MAX;
+        memcpy(packet + PV_INBAND_HEADER, body, len);
+        pv_peers_inject(peers, p, pv_view(packet, PV_INBAND_HEADER + len));
+    }
+    sim_node_end(s->mallory);
+}
+
+/* --- lines of chat connections --------------------------------------------------------------- */
+
+static size_t message_line(struct scene *s, char *buf)
+{
+    uint8_t id[PV_CHAT_ID_LEN];
+    char text[64];
+    size_t len = 0;
+    scribble(s, id, sizeof(id));
+    snprintf(text, sizeof(text), "buy %u", draw(s, 1000000));
+    switch (draw(s, 8)) {
+    case 0:
+        assert_int_equal(
+            pv_chat_write_ack(id, draw(s, 2) ? PV_CHAT_READ : PV_CHAT_DELIVERED, buf, &len), PV_OK);
+        break;
+    case 1:
+        assert_int_equal(pv_chat_write_noted(id, buf, &len), PV_OK);
+        break;
+    case 2:
+        assert_int_equal(pv_chat_write_later(id, PV_CHAT_LATER_FULL, 3600, buf, &len), PV_OK);
+        break;
+    default: /* now and then a number that came before */
+        s->seq += draw(s, 20) != 0;
+        assert_int_equal(pv_chat_write_message(id, s->seq > 0 ? s->seq : 1, 1, text, buf, &len),
+                         PV_OK);
+    }
+    return len;
+}
+
+static size_t room_line(struct scene *s, char *buf)
+{
+    static struct pv_room_frame f;
+    static uint8_t noise[4096];
+    size_t len = 0;
+    memset(&f, 0, sizeof(f));
+    f.kind = (enum pv_room_frame_kind)draw(s, 4);
+    memcpy(f.room, s->room, sizeof(f.room));
+    if (draw(s, 4) == 0)
+        scribble(s, f.room, sizeof(f.room)); /* invitations to nowhere */
+    scribble(s, f.digest, sizeof(f.digest));
+    f.n_have = draw(s, PV_ROOM_MAX_MEMBERS + 1);
+    for (size_t i = 0; i < f.n_have; i++) {
+        scribble(s, f.have[i].author, sizeof(f.have[i].author));
+        if (draw(s, 3) == 0)
+            memcpy(f.have[i].author, sim_node_pk(draw(s, 2) ? s->victim : s->friend),
+                   sizeof(f.have[i].author));
+        f.have[i].seq = draw(s, 2) ? 0 : UINT64_C(1) << draw(s, 54);
+    }
+    f.n_gone = draw(s, 2) ? f.n_have : 0;
+    memcpy(f.gone, f.have, sizeof(f.gone));
+    f.n_prefix = draw(s, PV_ROOM_MAX_RECORDS + 1);
+    if (f.kind == PV_ROOM_F_RECORDS && draw(s, 20) != 0)
+        f.kind = PV_ROOM_F_WANT; /* what is no record closes the connection: seldom */
+    if (f.kind == PV_ROOM_F_RECORDS) {
+        scribble(s, noise, 256);
+        noise[0] = 1;
+        noise[1] = (uint8_t)(1 + draw(s, 4));
+        memcpy(noise + 2, s->room, sizeof(s->room));
+        f.n_records = 1 + draw(s, 3);
+        for (size_t i = 0; i < f.n_records; i++)
+            f.records[i] = pv_view(noise, 100 + draw(s, 3996));
+    }
+    return pv_room_frame_write(&f, buf, &len) == PV_OK ? len : 0;
+}
+
+static size_t copy_line(struct scene *s, char *buf)
+{
+    static struct pv_copy_frame f;
+    size_t len = 0;
+    memset(&f, 0, sizeof(f));
+    f.kind = (enum pv_copy_kind)draw(s, PV_COPY_TAKEN + 1);
+    scribble(s, f.key, sizeof(f.key));
+    memcpy(f.node, sim_node_pk(draw(s, 2) ? s->friend : s->mallory), sizeof(f.node));
+    f.yes = draw(s, 2) != 0;
+    f.box_len = 1 + draw(s, 2000);
+    scribble(s, f.box, 64);
+    return pv_copy_frame_write(&f, buf, &len) == PV_OK ? len : 0;
+}
+
+/* Each closes the connection: noise, JSON that is none, too deep, or too long. */
+static size_t bad_line(struct scene *s, char *buf)
+{
+    size_t len = 2 + draw(s, 400);
+    switch (draw(s, 4)) {
+    case 0:
+        scribble(s, (uint8_t *)buf, len);
+        break;
+    case 1:
+        memset(buf, '[', len);
+        buf[0] = '{';
+        break;
+    case 2:
+        len = PV_CHAT_LINE_MAX - 1;
+        memset(buf, 'x', len);
+        buf[0] = '{';
+        break;
+    case 3:
+        len = (size_t)snprintf(buf, 200, "{\"%s\":%u", draw(s, 2) ? "prove" : "copy", draw(s, 9));
+        break;
+    }
+    for (size_t i = 0; i < len; i++)
+        buf[i] = buf[i] == '\n' ? ' ' : buf[i];
+    buf[len] = '\n';
+    return len + 1;
+}
+
+static void send_lines(struct scene *s, unsigned n)
+{
+    static char buf[PV_CHAT_LINE_MAX];
+    struct pv_chatlink *link = node_of(s->mallory)->chatlink;
+    const uint8_t *to = sim_node_pk(s->victim);
+    sim_node_begin(s->mallory);
+    (void)!pv_chatlink_want(link, to, sim_node_now(s->mallory));
+    for (unsigned i = 0; i < n; i++) {
+        size_t len = draw(s, 2000) == 0 ? bad_line(s, buf)
+                     : draw(s, 8) == 0  ? room_line(s, buf)
+                     : draw(s, 40) == 0 ? copy_line(s, buf)
+                                        : message_line(s, buf);
+        /* Its own output is full, or the victim has closed: the next round. */
+        if (len > 0 && pv_chatlink_say(link, to, pv_view(buf, len)) != PV_OK)
+            break;
+    }
+    sim_node_end(s->mallory);
+}
+
+/* --- the scene ------------------------------------------------------------------------------- */
+
+static bool find_room(struct scene *s)
+{
+    struct pv_rooms_info info;
+    if (!pv_rooms_info(node_of(s->mallory)->rooms, 0, &info))
+        return false;
+    memcpy(s->room, info.id, sizeof(s->room));
+    return true;
+}
+
+static bool begin(struct scene *s, uint64_t seed)
+{
+    memset(s, 0, sizeof(*s));
+    sim_world_init(&s->w, seed, &line);
+    s->friend = sim_world_node(&s->w, SIM_PUBLIC, "friend", false);
+    s->victim = sim_world_node(&s->w, SIM_PUBLIC, "victim", false);
+    s->mallory = sim_world_node(&s->w, SIM_PUBLIC, "mallory", false);
+    if (!sim_world_join_all(&s->w))
+        return false;
+    sim_world_run(&s->w, PV_S(3));
+    if (!ask(s, s->friend, "\"cmd\":\"room_create\",\"room\":\"crew\"") ||
+        !ask(s, s->friend, "\"cmd\":\"room_invite\",\"room\":\"#crew\",\"peer\":\"victim\"") ||
+        !ask(s, s->friend, "\"cmd\":\"room_invite\",\"room\":\"#crew\",\"peer\":\"mallory\"") ||
+        !ask(s, s->mallory, "\"cmd\":\"send\",\"peer\":\"victim\",\"text\":\"hello\"") ||
+        !ask(s, s->friend, "\"cmd\":\"send\",\"peer\":\"victim\",\"text\":\"hello\""))
+        return false;
+    sim_world_run(&s->w, PV_S(5));
+    s->memory = memory_now();
+    sim_node_count_log(s->victim);
+    return find_room(s);
+}
+
+static uint64_t disk_of(const struct sim_node *n)
+{
+    uint64_t pages = 0, size = 0;
+    static const char *const sql[] = {"PRAGMA page_count", "PRAGMA page_size"};
+    uint64_t *const values[] = {&pages, &size};
+    for (int i = 0; i < 2; i++) {
+        sqlite3_stmt *st = NULL;
+        assert_int_equal(sqlite3_prepare_v2(n->chat, sql[i], -1, &st, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+        *values[i] = (uint64_t)sqlite3_column_int64(st, 0);
+        sqlite3_finalize(st);
+    }
+    return pages * size;
+}
+
+static unsigned count_from(const struct sim_node *n, const char *pattern)
+{
+    sqlite3_stmt *st = NULL;
+    assert_int_equal(sqlite3_prepare_v2(n->chat,
+                                        "SELECT count(*) FROM chat_message WHERE outgoing = 0"
+                                        " AND text LIKE ?",
+                                        -1, &st, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_bind_text(st, 1, pattern, -1, SQLITE_STATIC), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    unsigned count = (unsigned)sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    return count;
+}
+
+/* The friend says something, to the victim and into the room by turns. */
+static void say(struct scene *s)
+{
+    char fields[128];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"%s\",\"text\":\"kind %u\"",
+             s->said % 2 == 0 ? "victim" : "#crew", s->said);
+    (void)sim_node_ask(s->friend, fields);
+    s->said++;
+}
+
+static int attack(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char why[200];
+    (void)ctx;
+    if (!begin(&s, seed))
+        return failed(&s, seed, "beginning:");
+    uint64_t sent = sim_node_sent(s.victim), asked = sim_node_sent(s.mallory);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        send_inband(&s, EACH);
+        send_lines(&s, EACH * 2);
+        if (round % 10 == 0)
+            say(&s);
+        sim_world_run(&s.w, PV_MS(ROUND_MS));
+        size_t now = memory_now();
+        s.most_memory = now > s.most_memory ? now : s.most_memory;
+        unsigned due = round < PATIENCE_S * 10 ? 0 : (round - PATIENCE_S * 10) / 10 + 1;
+        if (count_from(s.victim, "kind %") < due)
+            s.late++;
+    }
+    sent = sim_node_sent(s.victim) - sent;
+    asked = sim_node_sent(s.mallory) - asked;
+    sim_world_run(&s.w, PV_S(PATIENCE_S));
+    unsigned kind = count_from(s.victim, "kind %"), bad = count_from(s.victim, "buy %");
+    uint64_t disk = disk_of(s.victim);
+    size_t memory = s.most_memory > s.memory ? s.most_memory - s.memory : 0;
+    unsigned lines = sim_node_logged(s.victim);
+    snprintf(why, sizeof(why),
+             "%u of %u lines came, %u times late; %u of mallory's; disk %llu, memory %zu, log %u, "
+             "%llu packets for %llu:",
+             kind, s.said, s.late, bad, (unsigned long long)disk, memory, lines,
+             (unsigned long long)sent, (unsigned long long)asked);
+    if (!sim_node_runs(s.victim) || kind != s.said || s.late > 0)
+        return failed(&s, seed, why);
+    if (bad == 0 || bad > PV_CHATJOB_MAX_UNREAD || disk > MAX_DISK || memory > MAX_MEMORY ||
+        lines > MAX_LINES || sent > 2 * asked)
+        return failed(&s, seed, why);
+    printf("%s\n", why);
+    /* And it goes on: with the member that did this, too. */
+    if (!ask(&s, s.victim, "\"cmd\":\"ping\",\"peer\":\"friend\",\"count\":1") ||
+        !ask(&s, s.victim, "\"cmd\":\"status\"") ||
+        !ask(&s, s.victim, "\"cmd\":\"history_clear\",\"peer\":\"mallory\""))
+        return failed(&s, seed, "afterwards:");
+    sim_world_done(&s.w);
+    return 0;
+}
+
+static void a_member_that_sends_everything_harms_nobody(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("hostile", 1, attack, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_member_that_sends_everything_harms_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
