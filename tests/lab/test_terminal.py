@@ -10,12 +10,12 @@ from lab import SLOW, Skip, check, equal, scenario, wait
 class Terminal:
     """A terminal of 80x24 on a host with `p2pvpnctl chat` in it."""
 
-    def __init__(self, lab, host, *args):
+    def __init__(self, lab, host, *args, env=""):
         if shutil.which("tmux") is None:
             raise Skip("tmux is not installed: scripts/deps test")
         self.host = host
         self.name = host.name
-        command = " ".join([lab.bin("p2pvpnctl"), "chat", *args]) + "; echo ended with $?; cat"
+        command = " ".join([env, lab.bin("p2pvpnctl"), "chat", *args]) + "; echo ended with $?; cat"
         self.tmux("new-session", "-d", "-s", "chat", "-x", "80", "-y", "24", command)
         self.tmux("set-option", "-g", "status", "off")
         self.resize(80, 24)
@@ -44,6 +44,11 @@ class Terminal:
         text = re.sub(r"-- \d{4}-\d\d-\d\d --", "-- date --", text)
         text = re.sub(r"direct, [\d.]+ ms", "direct, N ms", text)
         return [row.rstrip() for row in text.split("\n")]
+
+    def colours(self):
+        """The foreground colours on the screen (ECMA-48 SGR 30 to 37)."""
+        codes = re.findall(r"\x1b\[([0-9;]*)m", self.tmux("capture-pane", "-e", "-p", "-t", "chat"))
+        return {c for code in codes for c in code.split(";") if re.fullmatch("3[0-7]", c)}
 
     def wait(self, what, text, timeout=10):
         """Until text stands somewhere; returns the rows."""
@@ -128,8 +133,13 @@ def a_conversation_on_a_screen(lab):
     term.line("/send nobody for nobody else")
     term.wait_row("the whole line given back", 23, "> /send nobody for nobody else")
     term.keys("C-u")
+    check(term.colours(), "bob's name has no colour")
     term.line("exit")
     term.wait("the end", "ended with 0")
+    term.tmux("kill-session", "-t", "chat")
+    term = Terminal(lab, a, "bob", env="NO_COLOR=1")
+    term.wait("the conversation", "a: once more")
+    equal(term.colours(), set(), "colours though NO_COLOR is set")
 
 
 @scenario

@@ -183,6 +183,62 @@ static void files_are_told_once_and_answered(void **state)
     assert_non_null(strstr(c->lines[1].text, "files get 7"));
 }
 
+/* A chat that begins, or a daemon that comes back, is told of all files: what is over is no news. A
+ * transfer under way shows how far it is. */
+static void files_that_are_over_are_no_news_and_others_show_how_far_they_are(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    line(t, "/open pi");
+    drop_actions(t);
+    take(t, pv_tui_take_file, FILE_EVENT("saved", "old.bin"));
+    assert_int_equal(t->convs[t->current].n_lines, 0);
+    take(t, pv_tui_take_files,
+         "{\"files\":[{\"id\":8,\"direction\":\"out\",\"peer\":\"pi\",\"name\":\"new.bin\","
+         "\"size\":2048,"
+         "\"done\":512,\"state\":\"accepted\",\"running\":true}]}");
+    assert_true(t->files_moving);
+    assert_string_equal(t->note, "new.bin to pi: 25 % of 2.0 KiB");
+    take(t, pv_tui_take_files, "{\"files\":[]}");
+    assert_false(t->files_moving);
+}
+
+/* Silent until it is asked for, and only for what somebody else wrote. */
+static void the_bell_rings_for_who_asked_for_it(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_message, MSG("A", "bob", "lap", "one", "unread"));
+    assert_false(t->ring);
+    line(t, "/bell on");
+    assert_string_equal(t->note, "the bell rings for what comes in");
+    take(t, pv_tui_take_message, MSG("B", "lap", "bob", "mine", "queued"));
+    assert_false(t->ring);
+    take(t, pv_tui_take_message, MSG("C", "bob", "lap", "two", "unread"));
+    assert_true(t->ring);
+    t->ring = false;
+    line(t, "/bell off");
+    take(t, pv_tui_take_message, MSG("D", "bob", "lap", "three", "unread"));
+    assert_false(t->ring);
+    line(t, "/bell loud");
+    assert_string_equal(t->note, "/bell on, or /bell off");
+}
+
+static void unread_comes_first_and_who_is_away_last(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    static const char *const before[] = {"alice", "pi", "bob", "bobby"};
+    static const char *const after[] = {"bobby", "alice", "pi", "bob"};
+    (void)pv_tui_sort(t);
+    for (size_t i = 0; i < PV_ARRAY_LEN(before); i++)
+        assert_string_equal(t->convs[t->order[i + 1]].name, before[i]);
+    take(t, pv_tui_take_message, MSG("A", "bobby", "lap", "one", "unread"));
+    (void)pv_tui_sort(t);
+    for (size_t i = 0; i < PV_ARRAY_LEN(after); i++)
+        assert_string_equal(t->convs[t->order[i + 1]].name, after[i]);
+}
+
 static void getu_lists_who_is_there(void **state)
 {
     struct fixture *f = *state;
@@ -528,6 +584,9 @@ int main(void)
         U(lines_go_where_they_belong),
         U(older_history_comes_page_by_page),
         U(files_are_told_once_and_answered),
+        U(files_that_are_over_are_no_news_and_others_show_how_far_they_are),
+        U(the_bell_rings_for_who_asked_for_it),
+        U(unread_comes_first_and_who_is_away_last),
         U(getu_lists_who_is_there),
         U(tab_completes_as_far_as_it_is_certain),
         U(a_long_list_of_choices_is_cut),
