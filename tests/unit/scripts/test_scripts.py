@@ -36,6 +36,32 @@ class Usage(unittest.TestCase):
             self.assertEqual(run(*argv).returncode, 2, argv)
 
 
+class Patience(unittest.TestCase):
+    """scripts/demo says every ten seconds what it waits for, and keeps the command's exit code."""
+
+    # A command that ends at the 450th look, with 3; sleep takes no time here.
+    LOOKS = """
+looks=0
+sleep() { looks=$((looks + 1)); [ $looks -lt 450 ] || echo end >&9; }
+mkfifo "$1/pipe"
+sh -c 'read word <"$1"; exit 3' sh "$1/pipe" &
+command=$!
+exec 9<>"$1/pipe"
+attend $command "a slow thing" || echo "code $?"
+"""
+
+    def test_lines(self):
+        with open(os.path.join(ROOT, "scripts/demo"), encoding="utf-8") as f:
+            text = f.read()
+        attend = text[text.index("attend() {"):].split("\n}\n")[0] + "\n}\n"
+        with tempfile.TemporaryDirectory() as tree:
+            r = subprocess.run(["sh", "-c", attend + self.LOOKS, "sh", tree], capture_output=True, text=True,
+                               timeout=60, stdin=subprocess.DEVNULL, check=False)
+        lines = r.stdout.splitlines()
+        self.assertEqual(lines[:2], ["... 10 s: a slow thing", "... 20 s: a slow thing"], r)
+        self.assertEqual(lines[-1], "code 3", r)
+
+
 class HostsLine(unittest.TestCase):
     """Each line as it is found, after p2pvpn-nss, after --last, and after --remove the first again."""
 
