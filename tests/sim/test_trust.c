@@ -330,11 +330,69 @@ static void of_two_admins_who_end_each_other_the_coordinator_keeps_one(void **st
     assert_int_equal(sim_seeds("trust", SEEDS / 3, mutual_ends, NULL), 0);
 }
 
+/* --- a coordinator whose clock was wrong ------------------------------------------------------ */
+
+/* Something is stored while the clock is wrong; then it is put right. */
+static int wrong_clock(uint64_t seed, void *ctx)
+{
+    static const int64_t days[] = {1, 5, 3650, -1};
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    const int64_t jump = days[seed % 4] * INT64_C(86400000000);
+    struct sim_world w;
+    char early[4096], token[4096];
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    for (int i = 0; i < 4; i++)
+        sim_world_node(&w, SIM_PUBLIC, (const char *const[]){"a", "b", "c", "d"}[i], false);
+    struct sim_node *a = w.nodes[0];
+    if (!create(&w) || !invite(&w, a, 9, early, sizeof(early)))
+        return failed(&w, seed, "create:");
+    sim_coord_jump_wall(w.coord, jump);
+    if (seed % 3 == 0) { /* the node hears of it */
+        sim_coord_kill(w.coord);
+        sim_coord_start(w.coord);
+        sim_world_run(&w, PV_S(20));
+    }
+    for (int i = 1; i < 3; i++) {
+        if (!invite(&w, a, 1, token, sizeof(token)))
+            return failed(&w, seed, "no invite:");
+        struct race r = {.n = {w.nodes[i], w.nodes[i]}};
+        r.ask[0] = r.ask[1] = (unsigned)ask_to_join(w.nodes[i], token);
+        if (!sim_world_until(&w, PV_S(60), both_answered, &r))
+            return failed(&w, seed, "a join has no answer");
+        /* With a new clock the token may be of another time, which is said; the next one is not. */
+        const char *answer = sim_node_answer(w.nodes[i], r.ask[0]);
+        snprintf(w.why, sizeof(w.why), "%.300s", answer);
+        if (strstr(answer, "\"ok\":true") == NULL &&
+            (i != 1 || seed % 3 == 0 || strstr(answer, "expired") == NULL))
+            return failed(&w, seed, "not let in:");
+        if (i == 1)
+            sim_coord_jump_wall(w.coord, -jump);
+    }
+    struct race old = {.n = {w.nodes[3], w.nodes[3]}};
+    old.ask[0] = old.ask[1] = (unsigned)ask_to_join(w.nodes[3], early);
+    if (!sim_world_until(&w, PV_S(60), both_answered, &old))
+        return failed(&w, seed, "a join with the first token has no answer");
+    const char *answer = sim_node_answer(w.nodes[3], old.ask[0]);
+    snprintf(w.why, sizeof(w.why), "%.300s", answer);
+    if (strstr(answer, "\"ok\":true") == NULL && strstr(answer, "expired") == NULL)
+        return failed(&w, seed, "neither let in nor told that the token has expired:");
+    sim_world_done(&w);
+    return 0;
+}
+
+static void a_coordinator_whose_clock_was_put_right_lets_nodes_in(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("trust", 12, wrong_clock, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_two_joins_with_one_use_exactly_one_wins),
         cmocka_unit_test(a_removed_member_is_out_everywhere_within_2_s),
+        cmocka_unit_test(a_coordinator_whose_clock_was_put_right_lets_nodes_in),
         cmocka_unit_test(of_two_admins_who_end_each_other_the_coordinator_keeps_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

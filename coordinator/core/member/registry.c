@@ -257,6 +257,11 @@ static struct pv_view foreign_of(const struct pv_work *work, const struct pv_cne
     return it->receipt;
 }
 
+uint64_t pv_registry_time(const struct pv_registry *reg, uint64_t wall)
+{
+    return wall > reg->last_time ? wall : reg->last_time;
+}
+
 /* Makes a receipt for the statement, at the next place of the log. Times never fall, whatever the
  * wall clock does, so the order of the log is also the order of its times. */
 static int give_receipt(struct pv_registry *reg, const struct pv_cnet *net,
@@ -264,8 +269,7 @@ static int give_receipt(struct pv_registry *reg, const struct pv_cnet *net,
                         uint8_t ret_receipt[static PV_RECEIPT_LEN])
 {
     struct pv_receipt r = {.epoch = reg->epoch, .n = reg->next_n};
-    if (wall > reg->last_time)
-        reg->last_time = wall;
+    reg->last_time = pv_registry_time(reg, wall);
     r.time = reg->last_time;
     memcpy(r.network_id, net->id, PV_NETWORK_ID_LEN);
     pv_statement_hash(statement, r.hash);
@@ -527,6 +531,7 @@ static void start_register(struct pv_registry *reg, struct pv_work *work, uint64
  * still gets an answer. */
 void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
 {
+    wall = pv_registry_time(reg, wall);
     switch (work->msg->type) {
     case PV_CTL_PUT:
         advance_put(reg, work, wall);
@@ -746,7 +751,7 @@ void pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns now)
     reg->retry_at = PV_NEVER;
     for (struct pv_op *op = reg->ops_head; op != NULL; op = op->next)
         op->starved = false;
-    take_ripe(reg, wall, now);
+    take_ripe(reg, pv_registry_time(reg, wall), now);
 }
 
 /* Second answers, and those of unknown operations, are ignored. */
@@ -764,6 +769,6 @@ struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
     op->result = *result;
     memcpy(id, op->net->id, sizeof(id));
     warn_store(reg, result, now);
-    take_ripe(reg, wall, now);
+    take_ripe(reg, pv_registry_time(reg, wall), now);
     return pv_registry_find(reg, id); /* one whose creation failed is gone */
 }

@@ -86,6 +86,11 @@ void pv_registry_set_limits(struct pv_registry *reg, const struct pv_netlimits_t
 /* Forgets a network whose rows are gone from the store. Its memory stays until done. */
 void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net);
 
+/* The time that a receipt given now has, Unix seconds: it never falls, and stands still while a
+ * clock that was set back is behind it. What is let in is judged at this time, as everybody judges
+ * it by the receipt. */
+uint64_t pv_registry_time(const struct pv_registry *reg, uint64_t wall);
+
 /* Takes the work; it comes back by pv_registry_poll_done(), perhaps at once. wall: Unix seconds. */
 void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now);
 /* The next operation for the store; the caller owns it. PV_ERR_AGAIN. */

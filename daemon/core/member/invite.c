@@ -22,8 +22,32 @@ static int make_token(const struct pv_node *n, struct pv_token *token, char *tex
     return pv_token_format(token, text, PV_TOKEN_TEXT_BUF);
 }
 
+/* The newest time of a receipt, Unix seconds; 0: none. */
+static uint64_t newest_receipt(const struct pv_roster *roster)
+{
+    uint64_t newest = 0;
+    for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_entry(roster, e)) != NULL;) {
+        struct pv_receipt r;
+        if (e->receipt.len > 0 && pv_receipt_decode(e->receipt, &r) == PV_OK && r.time > newest)
+            newest = r.time;
+    }
+    return newest;
+}
+
 /* The window is measured by the coordinator's clock where it is known: the coordinator is who
- * judges it, and the clock of this machine may be wrong. */
+ * judges it, and the clock of this machine may be wrong. The receipts of a coordinator whose clock
+ * was set back stand still until that has caught up; the window holds this time, too. */
+static void set_window(const struct pv_node *n, uint64_t expires_s, pv_ns now,
+                       struct pv_st_invite *inv)
+{
+    uint64_t theirs = pv_node_coord_us(n, now) / 1000000;
+    uint64_t wall = theirs != 0 ? theirs : pv_node_wall_s(n, now);
+    uint64_t receipts = newest_receipt(n->roster);
+    uint64_t last = receipts > wall ? receipts : wall;
+    inv->not_before = wall > INVITE_EARLY_S ? wall - INVITE_EARLY_S : 0;
+    inv->not_after = last < UINT64_MAX - expires_s ? last + expires_s : UINT64_MAX;
+}
+
 int pv_invite_make(struct pv_node *n, const uint8_t *sk, uint32_t uses, uint64_t expires_s,
                    pv_ns now, struct pv_put **ret_put)
 {
@@ -31,8 +55,6 @@ int pv_invite_make(struct pv_node *n, const uint8_t *sk, uint32_t uses, uint64_t
     uint8_t invite_sk[PV_SIGN_SK_LEN];
     struct pv_st_invite inv = {.uses = uses};
     struct pv_made made;
-    uint64_t theirs = pv_node_coord_us(n, now) / 1000000;
-    uint64_t wall = theirs != 0 ? theirs : pv_node_wall_s(n, now);
     struct pv_put *put = pv_put_new(1);
     if (put != NULL)
         put->token = calloc(1, PV_TOKEN_TEXT_BUF);
@@ -43,8 +65,7 @@ int pv_invite_make(struct pv_node *n, const uint8_t *sk, uint32_t uses, uint64_t
     pv_rng_fill(&n->rng, token.seed, sizeof(token.seed));
     pv_sign_keypair(token.seed, invite_sk, inv.invite);
     pv_wipe(invite_sk, sizeof(invite_sk));
-    inv.not_before = wall > INVITE_EARLY_S ? wall - INVITE_EARLY_S : 0;
-    inv.not_after = wall + expires_s;
+    set_window(n, expires_s, now, &inv);
     int r = make_token(n, &token, put->token);
     pv_token_done(&token);
     if (r == PV_OK)

@@ -33,6 +33,7 @@ struct sim_coord {
     struct sim_net *net;
     unsigned host;
     pv_ns job_delay;
+    int64_t wall_offset_us;
     struct pv_natrng gen;
     struct pv_rng rng;
     struct pv_log log;
@@ -425,7 +426,13 @@ static void begin(struct sim_coord *c, pv_ns now)
 {
     speaker = c;
     sim_machine_enter();
-    pv_coord_set_wall(c->core, WALL_S * UINT64_C(1000000) + now / 1000, now);
+    pv_coord_set_wall(c->core,
+                      WALL_S * UINT64_C(1000000) + now / 1000 + (uint64_t)c->wall_offset_us, now);
+}
+
+void sim_coord_jump_wall(struct sim_coord *c, int64_t by_us)
+{
+    c->wall_offset_us += by_us;
 }
 
 static void end(struct sim_coord *c)

@@ -34,6 +34,8 @@ void sim_coord_offer_tls(struct sim_coord *c, uint16_t port);
 void sim_coord_set_store_delay(struct sim_coord *c, pv_ns delay);
 /* Power off: of the store operations under way the first few were done. And on again. */
 void sim_coord_kill(struct sim_coord *c);
+/* Its wall clock is set. */
+void sim_coord_jump_wall(struct sim_coord *c, int64_t by_us);
 void sim_coord_start(struct sim_coord *c);
 /* SIGTERM: says bye. */
 void sim_coord_stop(struct sim_coord *c);

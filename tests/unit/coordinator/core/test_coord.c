@@ -584,6 +584,22 @@ static void receipts_never_go_back_in_time(void **state)
     pv_ctl_msg_free(m);
 }
 
+static void joins_are_judged_at_the_time_that_their_receipt_will_have(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(17);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys ends = cw_invite(w, alice, 1);
+    pv_coord_set_wall(w->coord, (CW_WALL + 5 * 86400) * UINT64_C(1000000), w->now);
+    cw_invite(w, alice, 1); /* its receipt is of that day */
+    pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000), w->now);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    cw_ask_error(w, c, cw_join_msg(c, &ends, &bob, "bob"), PV_CTL_E_INVITE_EXPIRED);
+}
+
 static void every_request_of_the_protocol_has_its_row(void **state)
 {
     (void)state;
@@ -622,6 +638,7 @@ int main(void)
         cmocka_unit_test(answers_of_the_store_in_any_order_keep_the_log_in_order),
         cmocka_unit_test(a_restart_brings_everything_back_under_a_higher_epoch),
         cmocka_unit_test(receipts_never_go_back_in_time),
+        cmocka_unit_test(joins_are_judged_at_the_time_that_their_receipt_will_have),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;
