@@ -23,14 +23,15 @@ static void keep_text(char *now, const char *old, size_t size, const char *key, 
     add_key(waiting, key);
 }
 
-/* The interface's name, the sockets and the notifier are made with rights that are gone; the files
- * of keys and authorities may lie where the daemon cannot read any more. */
+/* The keys that are KEPT (settings.c). The interface's name, the sockets and the notifier are made
+ * with rights that are gone; the files of keys and authorities may lie where the daemon cannot read
+ * any more. */
 static void keep_fixed(struct pv_settings *now, const struct pv_settings *old, char *waiting)
 {
     keep_text(now->tun_name, old->tun_name, sizeof(now->tun_name), "[interface] name", waiting);
     if (now->port != old->port)
         add_key(waiting, "[interface] port");
-    if (now->workers != old->workers)
+    if (now->workers != old->workers || now->threads != old->threads)
         add_key(waiting, "[interface] workers");
     keep_text(now->private_key_file, old->private_key_file, sizeof(now->private_key_file),
               "[interface] private-key-file", waiting);
@@ -43,6 +44,7 @@ static void keep_fixed(struct pv_settings *now, const struct pv_settings *old, c
         add_key(waiting, "[metrics] allow-remote");
     now->port = old->port;
     now->workers = old->workers;
+    now->threads = old->threads;
     now->metrics = old->metrics;
 }
 
@@ -63,17 +65,15 @@ static bool secrets_differ(const struct pv_settings *a, const struct pv_settings
 static void name_changed(const struct pv_settings *now, const struct pv_settings *old,
                          char *changed)
 {
-    static const char fixed[] = "[interface] name, [interface] port, [interface] workers, "
-                                "[interface] private-key-file, [chat] notify, [relay] ca-file, "
-                                "[metrics] listen, [metrics] allow-remote";
     char key[PV_SETTINGS_KEY_BUF];
+    bool kept = false;
     bool psk = secrets_differ(now, old);
     bool password = strcmp(now->relay_password, old->relay_password) != 0;
-    for (size_t i = 0; i < PV_SETTINGS_MAX_KEYS && pv_settings_key(i, key); i++) {
+    for (size_t i = 0; i < PV_SETTINGS_MAX_KEYS && pv_settings_key(i, key, &kept); i++) {
         bool differs = now->said[i] != old->said[i] ||
                        (psk && strcmp(key, "[peer] preshared-key-file") == 0) ||
                        (password && strcmp(key, "[relay] password-file") == 0);
-        if (differs && strstr(fixed, key) == NULL)
+        if (differs && !kept)
             add_key(changed, key);
     }
 }

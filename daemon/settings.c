@@ -422,50 +422,56 @@ struct key {
     const char *name;
     int (*take)(struct ctx *c);
     bool repeats;
+    /* KEPT: opened or fixed before rights are given up, so that a reload keeps the old value
+     * (reload.c), and only a restart takes the new one. */
+    enum {
+        TAKEN,
+        KEPT
+    } reload;
 };
 
 static const struct key interface_keys[] = {
-    {"name", take_tun_name, false},
-    {"address", take_address, true},
-    {"port", take_port, false},
-    {"mtu", take_mtu, false},
-    {"private-key-file", take_private_key_file, false},
-    {"workers", take_workers, false},
+    {"name", take_tun_name, false, KEPT},
+    {"address", take_address, true, TAKEN},
+    {"port", take_port, false, KEPT},
+    {"mtu", take_mtu, false, TAKEN},
+    {"private-key-file", take_private_key_file, false, KEPT},
+    {"workers", take_workers, false, KEPT},
 };
 static const struct key peer_keys[] = {
-    {"public-key", take_public_key, false},
-    {"allowed-ips", take_allowed_ips, true},
-    {"endpoint", take_endpoint, false},
-    {"preshared-key-file", take_preshared_key_file, false},
-    {"persistent-keepalive", take_keepalive, false},
-    {"suite", take_suite, false},
+    {"public-key", take_public_key, false, TAKEN},
+    {"allowed-ips", take_allowed_ips, true, TAKEN},
+    {"endpoint", take_endpoint, false, TAKEN},
+    {"preshared-key-file", take_preshared_key_file, false, TAKEN},
+    {"persistent-keepalive", take_keepalive, false, TAKEN},
+    {"suite", take_suite, false, TAKEN},
 };
 static const struct key traversal_keys[] = {
-    {"predict", take_predict, false},           {"birthday", take_birthday, false},
-    {"max-mappings", take_max_mappings, false}, {"max-pps", take_max_pps, false},
-    {"portmap", take_portmap, false},
+    {"predict", take_predict, false, TAKEN},           {"birthday", take_birthday, false, TAKEN},
+    {"max-mappings", take_max_mappings, false, TAKEN}, {"max-pps", take_max_pps, false, TAKEN},
+    {"portmap", take_portmap, false, TAKEN},
 };
 static const struct key chat_keys[] = {
-    {"store", take_store, false},       {"hold", take_hold, false},
-    {"plain", take_plain, false},       {"keep", take_keep, false},
-    {"max-size", take_max_size, false}, {"auto-accept", take_auto_accept, true},
-    {"notify", take_notify, false},
+    {"store", take_store, false, TAKEN},       {"hold", take_hold, false, TAKEN},
+    {"plain", take_plain, false, TAKEN},       {"keep", take_keep, false, TAKEN},
+    {"max-size", take_max_size, false, TAKEN}, {"auto-accept", take_auto_accept, true, TAKEN},
+    {"notify", take_notify, false, KEPT},
 };
 static const struct key dns_keys[] = {
-    {"listen", take_listen, false},
+    {"listen", take_listen, false, TAKEN},
 };
 static const struct key relay_keys[] = {
-    {"turn", take_turn, true},
-    {"user", take_relay_user, false},
-    {"password-file", take_password_file, false},
-    {"ca-file", take_ca_file, false},
+    {"turn", take_turn, true, TAKEN},
+    {"user", take_relay_user, false, TAKEN},
+    {"password-file", take_password_file, false, TAKEN},
+    {"ca-file", take_ca_file, false, KEPT},
 };
 static const struct key metrics_keys[] = {
-    {"listen", take_metrics_listen, false},
-    {"allow-remote", take_metrics_remote, false},
+    {"listen", take_metrics_listen, false, KEPT},
+    {"allow-remote", take_metrics_remote, false, KEPT},
 };
 static const struct key log_keys[] = {
-    {"level", take_level, false},
+    {"level", take_level, false, TAKEN},
 };
 
 struct section {
@@ -562,13 +568,14 @@ static int unknown_key(struct ctx *c, const struct section *section, const char 
     return PV_ERR_MALFORMED;
 }
 
-bool pv_settings_key(size_t i, char ret_name[static PV_SETTINGS_KEY_BUF])
+bool pv_settings_key(size_t i, char ret_name[static PV_SETTINGS_KEY_BUF], bool *ret_kept)
 {
     for (size_t s = 0; s < PV_ARRAY_LEN(sections); i -= sections[s++].n_keys) {
         if (i >= sections[s].n_keys)
             continue;
         snprintf(ret_name, PV_SETTINGS_KEY_BUF, "[%s] %s", sections[s].name,
                  sections[s].keys[i].name);
+        *ret_kept = sections[s].keys[i].reload == KEPT;
         return true;
     }
     return false;

@@ -71,8 +71,10 @@ struct pv_settings {
 void pv_settings_init(struct pv_settings *s);
 void pv_settings_done(struct pv_settings *s); /* wipes keys */
 
-/* The name of the key that said[i] is of, "[chat] keep"; false: there are no more. */
-PV_MUST_CHECK bool pv_settings_key(size_t i, char ret_name[static PV_SETTINGS_KEY_BUF]);
+/* The name of the key that said[i] is of, "[chat] keep", and whether a reload keeps its old value;
+ * false: there are no more. */
+PV_MUST_CHECK bool pv_settings_key(size_t i, char ret_name[static PV_SETTINGS_KEY_BUF],
+                                   bool *ret_kept);
 
 /*
  * Parses the text of a configuration file; file is its name for messages. PV_ERR_MALFORMED with

@@ -37,45 +37,70 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_int_equal(s.n_peers + s.n_addrs, 0);
 }
 
+/* Every key with another value than its default; @ stands for the directory of files. */
+static const char WHOLE[] = "[interface]\n"
+                            "name = wg0\n"
+                            "address = 10.0.0.1/24\n"
+                            "address = fd00::1/64\n"
+                            "port = 51820\n"
+                            "mtu = 1380\n"
+                            "workers = 2\n"
+                            "private-key-file = @/key\n"
+                            "[peer Bob]\n"
+                            "public-key = " KEY_A "\n"
+                            "allowed-ips = 10.0.0.2/32\n"
+                            "allowed-ips = 192.168.7.0/24\n"
+                            "endpoint = vpn.example.org:51821\n"
+                            "preshared-key-file = @/psk\n"
+                            "persistent-keepalive = 25\n"
+                            "[peer carol]\n"
+                            "public-key = " KEY_B "\n"
+                            "endpoint = [2001:db8::5]:9\n"
+                            "persistent-keepalive = off\n"
+                            "suite = aes\n"
+                            "[traversal]\n"
+                            "predict = off\n"
+                            "birthday = off\n"
+                            "portmap = off\n"
+                            "max-mappings = 64\n"
+                            "max-pps = 50\n"
+                            "[chat]\n"
+                            "store = off\nhold = on\nplain = off\nkeep = 90d\nmax-size = 2G\n"
+                            "auto-accept = Bob 2G\n"
+                            "auto-accept = *\n"
+                            "notify = /usr/bin/notify-send -u low\n"
+                            "[dns]\n"
+                            "listen = on\n"
+                            "[relay]\n"
+                            "turn = turn:192.0.2.9:3478\n"
+                            "user = joe\n"
+                            "password-file = @/password\n"
+                            "ca-file = @/ca.pem\n"
+                            "[metrics]\n"
+                            "listen = 192.0.2.1:9586\n"
+                            "allow-remote = on\n"
+                            "[log]\n"
+                            "level = debug\n";
+
+/* WHOLE with a directory. */
+static void write_whole(const char *dir, char *buf, size_t cap)
+{
+    size_t n = 0;
+    for (const char *c = WHOLE; *c != '\0'; c++) {
+        int used = *c == '@' ? snprintf(buf + n, cap - n, "%s", dir)
+                             : snprintf(buf + n, cap - n, "%c", *c);
+        assert_true(used > 0 && n + (size_t)used < cap);
+        n += (size_t)used;
+    }
+}
+
 static void every_key_reaches_its_field(void **state)
 {
     (void)state;
     struct pv_settings s;
-    char error[PV_SETTINGS_ERROR_MAX], text[PV_ADDR_TEXT];
-    static const char *const conf = "[interface]\n"
-                                    "name = wg0\n"
-                                    "address = 10.0.0.1/24\n"
-                                    "address = fd00::1/64\n"
-                                    "port = 51820\n"
-                                    "mtu = 1380\n"
-                                    "private-key-file = /etc/p2pvpn/key\n"
-                                    "[peer Bob]\n"
-                                    "public-key = " KEY_A "\n"
-                                    "allowed-ips = 10.0.0.2/32\n"
-                                    "allowed-ips = 192.168.7.0/24\n"
-                                    "endpoint = vpn.example.org:51821\n"
-                                    "preshared-key-file = /etc/p2pvpn/psk\n"
-                                    "persistent-keepalive = 25\n"
-                                    "[peer carol]\n"
-                                    "public-key = " KEY_B "\n"
-                                    "endpoint = [2001:db8::5]:9\n"
-                                    "persistent-keepalive = off\n"
-                                    "suite = aes\n"
-                                    "[traversal]\n"
-                                    "predict = off\n"
-                                    "birthday = off\n"
-                                    "portmap = off\n"
-                                    "max-mappings = 64\n"
-                                    "max-pps = 50\n"
-                                    "[chat]\n"
-                                    "store = off\nhold = on\nkeep = 90d\nmax-size = 2G\n"
-                                    "auto-accept = Bob 2G\n"
-                                    "auto-accept = *\n"
-                                    "notify = /usr/bin/notify-send -u low\n"
-                                    "[dns]\n"
-                                    "listen = on\n"
-                                    "[log]\n"
-                                    "level = debug\n";
+    char error[PV_SETTINGS_ERROR_MAX], text[PV_ADDR_TEXT], conf[2048], name[PV_SETTINGS_KEY_BUF];
+    bool kept;
+    write_whole("/etc/p2pvpn", conf, sizeof(conf));
     int r = parse(&s, conf, error);
     assert_string_equal(error, "");
     assert_int_equal(r, PV_OK);
@@ -83,7 +108,11 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.n_addrs, 2);
     assert_string_equal(pv_prefix_format(&s.addrs[0], text), "10.0.0.1/24");
     assert_string_equal(pv_prefix_format(&s.addrs[1], text), "fd00::1/64");
-    assert_true(s.port == 51820 && s.mtu == 1380);
+    for (size_t i = 0; pv_settings_key(i, name, &kept); i++) {
+        if (s.said[i] == 0)
+            fail_msg("WHOLE of unit/test_settings lacks %s: add it, and a look at its field", name);
+    }
+    assert_true(s.port == 51820 && s.mtu == 1380 && s.workers == 2);
     assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
     assert_int_equal(s.log_level, PV_LOG_DEBUG);
     assert_true(s.predict_off);
@@ -91,7 +120,11 @@ static void every_key_reaches_its_field(void **state)
     assert_true(s.portmap_off);
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
-    assert_true(!s.chat_store && s.chat_hold);
+    assert_true(!s.chat_store && s.chat_hold && s.chat_plain_off);
+    assert_true(s.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
+    assert_string_equal(s.relay_user, "joe");
+    assert_string_equal(s.relay_password_file, "/etc/p2pvpn/password");
+    assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
     assert_true(s.chat_keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
     assert_int_equal(s.n_auto_accept, 2);
     assert_string_equal(s.auto_accept[0].name, "bob");
@@ -469,6 +502,54 @@ static void what_was_made_with_rights_waits_for_a_restart(void **state)
     pv_settings_done(&s);
 }
 
+static void write_in(const char *dir, const char *name, const char *text)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    write_conf(path, text);
+}
+
+static void each_key_is_taken_over_or_kept_and_named(void **state)
+{
+    static const char *const files[] = {"conf", "key", "psk", "password", "ca.pem"};
+    struct pv_settings s;
+    struct pv_reload_keys keys;
+    struct pv_tlscert made;
+    char dir[] = "/tmp/pvreload.XXXXXX", conf[2048], path[128], error[PV_SETTINGS_ERROR_MAX] = "";
+    char name[PV_SETTINGS_KEY_BUF];
+    bool kept;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    write_whole(dir, conf, sizeof(conf));
+    assert_int_equal(pv_tlscert_make(&made, NULL, 0), PV_OK);
+    write_in(dir, "conf", conf);
+    write_in(dir, "psk", KEY_A);
+    write_in(dir, "password", "secret");
+    write_in(dir, "ca.pem", made.cert);
+    snprintf(path, sizeof(path), "%s/conf", dir);
+    pv_settings_init(&s);
+    int r = pv_reload_settings(&s, path, false, error, &keys);
+    assert_string_equal(error, "");
+    assert_int_equal(r, PV_OK);
+    for (size_t i = 0; pv_settings_key(i, name, &kept); i++) {
+        bool waits = strstr(keys.waiting, name) != NULL;
+        bool changed = strstr(keys.changed, name) != NULL;
+        if (waits != kept || changed == kept)
+            fail_msg(
+                "%s is %s in settings.c, and a reload calls it %s: see keep_fixed() of reload.c",
+                name, kept ? "KEPT" : "TAKEN",
+                waits     ? "kept"
+                : changed ? "taken"
+                          : "unchanged");
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
+        snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+        (void)unlink(path);
+    }
+    (void)rmdir(dir);
+    pv_settings_done(&s);
+}
+
 static void what_changed_is_named(void **state)
 {
     struct pv_settings s;
@@ -502,10 +583,12 @@ static void what_changed_is_named(void **state)
 static void every_key_has_a_place_for_what_was_said(void **state)
 {
     char key[PV_SETTINGS_KEY_BUF];
+    bool kept;
     (void)state;
-    assert_true(pv_settings_key(0, key));
+    assert_true(pv_settings_key(0, key, &kept));
     assert_string_equal(key, "[interface] name");
-    assert_false(pv_settings_key(PV_SETTINGS_MAX_KEYS, key));
+    if (pv_settings_key(PV_SETTINGS_MAX_KEYS, key, &kept))
+        fail_msg("there are more keys than PV_SETTINGS_MAX_KEYS of settings.h, such as %s", key);
 }
 
 int main(void)
@@ -522,6 +605,7 @@ int main(void)
         cmocka_unit_test(limits_hold_exactly),
         cmocka_unit_test(key_files_are_read_strictly),
         cmocka_unit_test(a_reload_takes_all_or_nothing),
+        cmocka_unit_test(each_key_is_taken_over_or_kept_and_named),
         cmocka_unit_test(what_changed_is_named),
         cmocka_unit_test(every_key_has_a_place_for_what_was_said),
         cmocka_unit_test(what_was_made_with_rights_waits_for_a_restart),
