@@ -127,7 +127,7 @@ static size_t list_unknown(const struct binding_request *ask, bool change,
         PV_STUN_ATTR_REALM,
         PV_STUN_ATTR_NONCE,
         PV_STUN_ATTR_MESSAGE_INTEGRITY,
-        PV_STUN_ATTR_INTEGRITY_SHA256,
+        PV_STUN_ATTR_MESSAGE_INTEGRITY_SHA256,
         PV_STUN_ATTR_PADDING,
         0, /* two more, where they are granted */
         0,

@@ -147,7 +147,7 @@ struct pv_view pv_tauth_key(const struct pv_treq *q)
  * is told the same as a wrong password: names cannot be found out. */
 bool pv_tauth_check(struct pv_turns *t, struct pv_treq *q)
 {
-    bool sha256 = pv_stun_has(q->msg, PV_STUN_ATTR_INTEGRITY_SHA256);
+    bool sha256 = pv_stun_has(q->msg, PV_STUN_ATTR_MESSAGE_INTEGRITY_SHA256);
     if (!sha256 && !pv_stun_has(q->msg, PV_STUN_ATTR_MESSAGE_INTEGRITY)) {
         answer_unsigned(t, q, PV_STUN_E_UNAUTHENTICATED);
         return false;

@@ -25,7 +25,7 @@ static bool refuse_unknown(struct pv_turns *t, const struct pv_treq *q)
         PV_STUN_ATTR_REALM,
         PV_STUN_ATTR_NONCE,
         PV_STUN_ATTR_MESSAGE_INTEGRITY,
-        PV_STUN_ATTR_INTEGRITY_SHA256,
+        PV_STUN_ATTR_MESSAGE_INTEGRITY_SHA256,
         PV_STUN_ATTR_PASSWORD_ALGORITHM,
         PV_STUN_ATTR_PADDING,
         PV_TURN_ATTR_CHANNEL_NUMBER,

@@ -519,7 +519,7 @@ static bool answer_faults(struct pv_ice_agent *a, const struct pv_ice_carrier *c
 {
     static const uint16_t KNOWN[] = {
         PV_STUN_ATTR_USERNAME,      PV_STUN_ATTR_PRIORITY, PV_STUN_ATTR_MESSAGE_INTEGRITY,
-        PV_STUN_ATTR_USE_CANDIDATE, PV_STUN_ATTR_PADDING,  PV_STUN_ATTR_INTEGRITY_SHA256,
+        PV_STUN_ATTR_USE_CANDIDATE, PV_STUN_ATTR_PADDING,  PV_STUN_ATTR_MESSAGE_INTEGRITY_SHA256,
     };
     uint16_t unknown[4];
     uint32_t priority;

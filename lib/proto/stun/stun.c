@@ -118,8 +118,8 @@ int pv_stun_decode_classic(struct pv_view data, struct pv_stun_msg *ret_msg)
 /* Attributes that close the part of a message which integrity covers. */
 static bool is_trailer(uint16_t type)
 {
-    return type == PV_STUN_ATTR_MESSAGE_INTEGRITY || type == PV_STUN_ATTR_INTEGRITY_SHA256 ||
-           type == PV_STUN_ATTR_FINGERPRINT;
+    return type == PV_STUN_ATTR_MESSAGE_INTEGRITY ||
+           type == PV_STUN_ATTR_MESSAGE_INTEGRITY_SHA256 || type == PV_STUN_ATTR_FINGERPRINT;
 }
 
 /* `covered` ends at the first trailer, so that an attacker cannot append an attribute to a signed
@@ -317,7 +317,8 @@ int pv_stun_check_integrity(const struct pv_stun_msg *msg, struct pv_view key)
 
 int pv_stun_check_integrity_sha256(const struct pv_stun_msg *msg, struct pv_view key)
 {
-    return check_mac(msg, PV_STUN_ATTR_INTEGRITY_SHA256, PV_STUN_SHA256_LEN, mac_sha256, key);
+    return check_mac(msg, PV_STUN_ATTR_MESSAGE_INTEGRITY_SHA256, PV_STUN_SHA256_LEN, mac_sha256,
+                     key);
 }
 
 int pv_stun_check_fingerprint(const struct pv_stun_msg *msg)
@@ -482,7 +483,7 @@ void pv_stun_put_integrity(struct pv_stun_writer *w, struct pv_view key)
 
 void pv_stun_put_integrity_sha256(struct pv_stun_writer *w, struct pv_view key)
 {
-    put_mac(w, PV_STUN_ATTR_INTEGRITY_SHA256, PV_STUN_SHA256_LEN, mac_sha256, key);
+    put_mac(w, PV_STUN_ATTR_MESSAGE_INTEGRITY_SHA256, PV_STUN_SHA256_LEN, mac_sha256, key);
 }
 
 void pv_stun_put_fingerprint(struct pv_stun_writer *w)

@@ -36,33 +36,32 @@ enum pv_stun_class {
 
 /* Types below 0x8000 are comprehension-required (RFC 8489 s14). */
 enum pv_stun_attr_type {
-    PV_STUN_ATTR_MAPPED_ADDRESS = 0x0001,      /* RFC 8489 s14.1 */
-    PV_STUN_ATTR_CHANGE_REQUEST = 0x0003,      /* RFC 5780 s7.2 */
-    PV_STUN_ATTR_SOURCE_ADDRESS = 0x0004,      /* RFC 3489 s11.2.5 */
-    PV_STUN_ATTR_CHANGED_ADDRESS = 0x0005,     /* RFC 3489 s11.2.3 */
-    PV_STUN_ATTR_USERNAME = 0x0006,            /* RFC 8489 s14.3 */
-    PV_STUN_ATTR_MESSAGE_INTEGRITY = 0x0008,   /* RFC 8489 s14.5 */
-    PV_STUN_ATTR_ERROR_CODE = 0x0009,          /* RFC 8489 s14.8 */
-    PV_STUN_ATTR_UNKNOWN_ATTRIBUTES = 0x000A,  /* RFC 8489 s14.13 */
-    PV_STUN_ATTR_REALM = 0x0014,               /* RFC 8489 s14.9 */
-    PV_STUN_ATTR_NONCE = 0x0015,               /* RFC 8489 s14.10 */
-    PV_STUN_ATTR_INTEGRITY_SHA256 = 0x001C,    /* RFC 8489 s14.6 */
-    PV_STUN_ATTR_PASSWORD_ALGORITHM = 0x001D,  /* RFC 8489 s14.12 */
-    PV_STUN_ATTR_USERHASH = 0x001E,            /* RFC 8489 s14.4 */
-    PV_STUN_ATTR_XOR_MAPPED_ADDRESS = 0x0020,  /* RFC 8489 s14.2 */
-    PV_STUN_ATTR_PRIORITY = 0x0024,            /* RFC 8445 s16.1 */
-    PV_STUN_ATTR_USE_CANDIDATE = 0x0025,       /* RFC 8445 s16.1 */
-    PV_STUN_ATTR_PADDING = 0x0026,             /* RFC 5780 s7.6 */
-    PV_STUN_ATTR_RESPONSE_PORT = 0x0027,       /* RFC 5780 s7.5 */
-    PV_STUN_ATTR_PASSWORD_ALGORITHMS = 0x8002, /* RFC 8489 s14.11 */
-    PV_STUN_ATTR_SOFTWARE = 0x8022,            /* RFC 8489 s14.14; never sent */
-    PV_STUN_ATTR_ALTERNATE_SERVER = 0x8023,    /* RFC 8489 s14.15 */
-    PV_STUN_ATTR_FINGERPRINT = 0x8028,         /* RFC 8489 s14.7 */
-    PV_STUN_ATTR_ICE_CONTROLLED = 0x8029,      /* RFC 8445 s16.1 */
-    PV_STUN_ATTR_ICE_CONTROLLING = 0x802A,     /* RFC 8445 s16.1 */
-    PV_STUN_ATTR_RESPONSE_ORIGIN = 0x802B,     /* RFC 5780 s7.3 */
-    PV_STUN_ATTR_OTHER_ADDRESS = 0x802C,       /* RFC 5780 s7.4 */
-    PV_STUN_ATTR_NOMINATION = 0xC001,          /* draft-thatcher-ice-renomination; u32 */
+    PV_STUN_ATTR_MAPPED_ADDRESS = 0x0001,           /* RFC 8489 s14.1 */
+    PV_STUN_ATTR_CHANGE_REQUEST = 0x0003,           /* RFC 5780 s7.2 */
+    PV_STUN_ATTR_SOURCE_ADDRESS = 0x0004,           /* RFC 3489 s11.2.5 */
+    PV_STUN_ATTR_CHANGED_ADDRESS = 0x0005,          /* RFC 3489 s11.2.3 */
+    PV_STUN_ATTR_USERNAME = 0x0006,                 /* RFC 8489 s14.3 */
+    PV_STUN_ATTR_MESSAGE_INTEGRITY = 0x0008,        /* RFC 8489 s14.5 */
+    PV_STUN_ATTR_ERROR_CODE = 0x0009,               /* RFC 8489 s14.8 */
+    PV_STUN_ATTR_UNKNOWN_ATTRIBUTES = 0x000A,       /* RFC 8489 s14.13 */
+    PV_STUN_ATTR_REALM = 0x0014,                    /* RFC 8489 s14.9 */
+    PV_STUN_ATTR_NONCE = 0x0015,                    /* RFC 8489 s14.10 */
+    PV_STUN_ATTR_MESSAGE_INTEGRITY_SHA256 = 0x001C, /* RFC 8489 s14.6 */
+    PV_STUN_ATTR_PASSWORD_ALGORITHM = 0x001D,       /* RFC 8489 s14.12 */
+    PV_STUN_ATTR_USERHASH = 0x001E,                 /* RFC 8489 s14.4 */
+    PV_STUN_ATTR_XOR_MAPPED_ADDRESS = 0x0020,       /* RFC 8489 s14.2 */
+    PV_STUN_ATTR_PRIORITY = 0x0024,                 /* RFC 8445 s16.1 */
+    PV_STUN_ATTR_USE_CANDIDATE = 0x0025,            /* RFC 8445 s16.1 */
+    PV_STUN_ATTR_PADDING = 0x0026,                  /* RFC 5780 s7.6 */
+    PV_STUN_ATTR_RESPONSE_PORT = 0x0027,            /* RFC 5780 s7.5 */
+    PV_STUN_ATTR_PASSWORD_ALGORITHMS = 0x8002,      /* RFC 8489 s14.11 */
+    PV_STUN_ATTR_ALTERNATE_SERVER = 0x8023,         /* RFC 8489 s14.15 */
+    PV_STUN_ATTR_FINGERPRINT = 0x8028,              /* RFC 8489 s14.7 */
+    PV_STUN_ATTR_ICE_CONTROLLED = 0x8029,           /* RFC 8445 s16.1 */
+    PV_STUN_ATTR_ICE_CONTROLLING = 0x802A,          /* RFC 8445 s16.1 */
+    PV_STUN_ATTR_RESPONSE_ORIGIN = 0x802B,          /* RFC 5780 s7.3 */
+    PV_STUN_ATTR_OTHER_ADDRESS = 0x802C,            /* RFC 5780 s7.4 */
+    PV_STUN_ATTR_NOMINATION = 0xC001,               /* draft-thatcher-ice-renomination; u32 */
 };
 
 enum pv_stun_error {

@@ -38,7 +38,6 @@ enum pv_turn_attr { /* RFC 8656 s18 */
     PV_TURN_ATTR_RESERVATION_TOKEN = 0x0022,
     PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY = 0x8000,
     PV_TURN_ATTR_ADDRESS_ERROR_CODE = 0x8001,
-    PV_TURN_ATTR_ICMP = 0x8004,
     /* The numbers that coturn's programs have for the two above, from before they were assigned. */
     PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY_OLD = 0x8032,
     PV_TURN_ATTR_ADDRESS_ERROR_CODE_OLD = 0x8033,

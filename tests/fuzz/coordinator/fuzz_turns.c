@@ -71,7 +71,7 @@ static void check_answer(struct world *w, const struct pv_turns_out *out, int wh
     struct pv_view v;
     must(pv_stun_decode(out->data, &msg) == PV_OK);
     bool is_signed = pv_stun_has(&msg, PV_STUN_ATTR_MESSAGE_INTEGRITY) ||
-                     pv_stun_has(&msg, PV_STUN_ATTR_INTEGRITY_SHA256);
+                     pv_stun_has(&msg, PV_STUN_ATTR_MESSAGE_INTEGRITY_SHA256);
     if (msg.cls == PV_STUN_ERROR && !is_signed)
         must(out->data.len <= PV_TURNS_UNAUTH_MAX);
     if (msg.cls == PV_STUN_SUCCESS)

@@ -320,7 +320,7 @@ static void sha256_integrity_is_made_and_checked(void **state)
     }
     /* A shorter one is allowed by the RFC only to usages that say so. */
     pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_REQUEST, PV_STUN_BINDING, txid);
-    pv_stun_put(&w, PV_STUN_ATTR_INTEGRITY_SHA256, pv_view(buf, 16));
+    pv_stun_put(&w, PV_STUN_ATTR_MESSAGE_INTEGRITY_SHA256, pv_view(buf, 16));
     assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
     assert_int_equal(pv_stun_decode(pv_view(buf, len), &msg), PV_OK);
     assert_int_equal(pv_stun_check_integrity_sha256(&msg, key_view("k")), PV_ERR_AUTH);
