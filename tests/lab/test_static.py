@@ -82,6 +82,8 @@ def we_begin(lab):
     equal(row["wg_key"], pair.stock_public, "wg_key")
     equal(row["key"], None, "key of a static peer")
     check(row["last_handshake"], "no time of the last handshake")
+    said = pair.ours.ctl("why", "phone").out
+    check("nothing is wrong: the last handshake with phone succeeded" in said, said)
 
 
 @scenario

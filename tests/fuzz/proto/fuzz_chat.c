@@ -9,18 +9,34 @@
 static struct pv_chat_frame a, b;
 static char line[PV_CHAT_LINE_MAX];
 
+/* What was decoded as a line; plain text as it is. */
+static int write_frame(size_t *ret_len)
+{
+    switch (a.kind) {
+    case PV_CHAT_MESSAGE:
+        return pv_chat_write_message(a.id, a.seq, a.time_ms, a.text, line, ret_len);
+    case PV_CHAT_ACK:
+        return pv_chat_write_ack(a.id, a.state, line, ret_len);
+    case PV_CHAT_NOTED:
+        return pv_chat_write_noted(a.id, line, ret_len);
+    case PV_CHAT_LATER:
+        return pv_chat_write_later(a.id, a.later, a.wait_s, line, ret_len);
+    case PV_CHAT_PLAIN:
+        break;
+    }
+    return PV_ERR_UNSUPPORTED;
+}
+
 static void check_again(void)
 {
     size_t n = 0;
-    int r = a.kind == PV_CHAT_NOTED ? pv_chat_write_noted(a.id, line, &n)
-            : a.kind == PV_CHAT_ACK
-                ? pv_chat_write_ack(a.id, a.state, line, &n)
-                : pv_chat_write_message(a.id, a.seq, a.time_ms, a.text, line, &n);
-    if (r < 0 || pv_chat_frame_parse(pv_view(line, n - 1), &b) < 0 || b.kind != a.kind ||
-        memcmp(a.id, b.id, sizeof(a.id)) != 0)
+    if (write_frame(&n) < 0 || pv_chat_frame_parse(pv_view(line, n - 1), &b) < 0 ||
+        b.kind != a.kind || memcmp(a.id, b.id, sizeof(a.id)) != 0)
         abort();
     if (a.kind == PV_CHAT_MESSAGE &&
         (a.seq != b.seq || a.time_ms != b.time_ms || strcmp(a.text, b.text) != 0))
+        abort();
+    if (a.kind == PV_CHAT_LATER && (a.later != b.later || a.wait_s != b.wait_s))
         abort();
 }
 

@@ -125,6 +125,41 @@ static void a_member_that_is_being_reached_is_given_time(void **state)
     expect_cause("UDP is closed at the coordinator: UDP from here reaches others");
 }
 
+static void a_static_peer_needs_something_to_send(void **state)
+{
+    (void)state;
+    const struct pv_static_peer conf = {.name = "phone", .public_key = {9}};
+    assert_int_equal(pv_peers_add_static(x.f.node.peers, &conf, x.f.now), PV_OK);
+    bob = pv_peers_find(x.f.node.peers, "phone");
+    assert_non_null(bob);
+    expect_cause("no endpoint is configured for phone, and it has not called us");
+    fake_peers_path(&x, bob, &there);
+    expect_cause("no handshake was tried: nothing was sent to 192.0.2.7:51820");
+}
+
+/* Their public addresses and what they say of themselves come in their descriptions. */
+static void bob_says(unsigned rev, unsigned caps)
+{
+    struct pv_desc d = {.gen = 1, .rev = rev, .caps = caps, .n_cands = 1};
+    snprintf(d.creds.ufrag, sizeof(d.creds.ufrag), "abcdEF12");
+    snprintf(d.creds.pwd, sizeof(d.creds.pwd), "0123456789+/ABCDEFGHabcd");
+    d.cands[0] =
+        (struct pv_ice_cand){.type = PV_ICE_HOST, .addr = pv_addr4(10, 0, 9, 2, 5), .priority = 1};
+    pv_peer_handle_desc(bob, &d, x.f.now);
+}
+
+static void a_peer_without_udp_is_told_by_its_description(void **state)
+{
+    (void)state;
+    x.env.locals[x.env.n_locals++] =
+        (struct pv_ice_cand){.type = PV_ICE_SRFLX, .addr = pv_addr4(198, 51, 100, 1, 5)};
+    pv_peer_want(bob, "test", x.f.now);
+    bob_says(1, 0);
+    expect_cause("UDP is blocked at bob: it offers no public address");
+    bob_says(2, PV_DESC_CAP_NO_UDP);
+    expect_cause("UDP is blocked at bob: it says so itself");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
@@ -136,6 +171,8 @@ int main(void)
         TEST(a_direct_path_is_well_whatever_the_coordinator_knows),
         TEST(a_peer_that_does_not_answer_descriptions_is_asleep),
         TEST(a_member_that_is_being_reached_is_given_time),
+        TEST(a_static_peer_needs_something_to_send),
+        TEST(a_peer_without_udp_is_told_by_its_description),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
