@@ -304,13 +304,13 @@ static int take(sqlite3 *db, const struct pv_roomjob *job, const struct pv_chatj
                 struct pv_chatjob_result *res)
 {
     uint8_t key[PV_SIGN_PK_LEN];
-    bool muted = false;
+    bool room_muted = false;
     pv_room_key(job->room, key);
     /* "+ 1" because calloc(0) may return NULL. */
     res->msgs = calloc(job->n_texts + 1, sizeof(*res->msgs));
     if (res->msgs == NULL)
         return PV_ERR_NOMEM;
-    int r = pv_store_is_muted(db, key, &muted);
+    int r = pv_store_is_muted(db, key, &room_muted);
     for (size_t i = 0; r == PV_OK && i < job->n_texts; i++) {
         enum pv_chat_later later;
         bool next = false;
@@ -322,6 +322,9 @@ static int take(sqlite3 *db, const struct pv_roomjob *job, const struct pv_chatj
             r = advance(db, job, &job->texts[i], &next);
         /* A text that is not the next of its log is left out; its author or another member sends
          * it again. */
+        bool muted = room_muted;
+        if (r == PV_OK && next && !muted)
+            r = pv_store_is_muted(db, job->texts[i].author, &muted);
         if (r == PV_OK && next)
             r = take_message(db, job, &job->texts[i], terms->wall_s, muted);
         if (r == PV_OK && next)

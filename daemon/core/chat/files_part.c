@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/core/chat/linkkeys.h"
+#include "daemon/core/chat/retention.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_file.h"
 
@@ -318,7 +319,9 @@ static struct pv_ctlapi_file shown(const struct pv_file_entry *f)
 static void tell_watchers(const struct files *f, uint32_t number)
 {
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
-    if (entry == NULL)
+    /* Who is muted calls nobody to the screen: its offers stand in the list of files. */
+    if (entry == NULL || (!entry->outgoing && entry->state == PV_FILE_OFFERED &&
+                          pv_retention_is_muted(f->node, entry->peer)))
         return;
     const struct pv_ctlapi_file file = shown(entry);
     pv_watch_tell(&f->node->watch, f->node->ctl, "file", pv_ctlapi_one_file_json(&file));

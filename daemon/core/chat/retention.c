@@ -14,8 +14,11 @@ enum {
     PURGE_S = 3600, /* ours: between two looks at what is too old or too much */
 };
 
+/* The tag of the job that lists who is muted, for this part itself. */
+#define TAG_MUTED UINT64_MAX
+
 /* A request under way: a job's tag is its handle, and 0 the purge, which nobody waits for. Handles
- * are never 0. */
+ * are neither 0 nor TAG_MUTED. */
 struct clearing {
     struct clearing *next;
     uint64_t handle;
@@ -29,6 +32,9 @@ struct retention {
     uint64_t keep_s;
     pv_ns purge_at;
     struct clearing *clearings;
+    uint8_t (*muted)[PV_SIGN_PK_LEN]; /* conversations; owned */
+    size_t n_muted;
+    bool knows_muted;
 };
 
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -53,6 +59,7 @@ static void free_retention(void *part)
         r->clearings = c->next;
         free(c);
     }
+    free(r->muted);
     free(r);
 }
 
@@ -70,13 +77,6 @@ static void purge(struct retention *r, pv_ns now)
         job->keep_s = r->keep_s;
     r->purge_at = now + PV_S(PURGE_S);
     (void)submit(r, job, 0); /* without memory: in an hour */
-}
-
-static void handle_timeout(void *part, pv_ns now)
-{
-    struct retention *r = part;
-    if (now >= r->purge_at)
-        purge(r, now);
 }
 
 static pv_ns next_timeout(const void *part)
@@ -171,6 +171,48 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_job_re
     free(c);
 }
 
+/* --- who is muted ---------------------------------------------------------------------------- */
+
+bool pv_retention_is_muted(const struct pv_node *n, const uint8_t *pk)
+{
+    const struct retention *r = pv_node_part(n, &pv_part_retention);
+    for (size_t i = 0; r != NULL && i < r->n_muted; i++) {
+        if (memcmp(r->muted[i], pk, PV_SIGN_PK_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void ask_for_muted(struct retention *r)
+{
+    r->knows_muted = submit(r, pv_chatjob_new(PV_CHATJOB_MUTED), TAG_MUTED);
+}
+
+/* What the store says stands until somebody is muted or unmuted. */
+static void keep_muted(struct retention *r, const struct pv_chatjob_result *list)
+{
+    free(r->muted);
+    r->muted = NULL;
+    r->n_muted = 0;
+    r->knows_muted = list != NULL;
+    if (list == NULL || list->n_backlog == 0)
+        return;
+    r->muted = calloc(list->n_backlog, sizeof(*r->muted));
+    r->knows_muted = r->muted != NULL;
+    for (size_t i = 0; r->muted != NULL && i < list->n_backlog; i++)
+        memcpy(r->muted[r->n_muted++], list->backlog[i].peer, sizeof(*r->muted));
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct retention *r = part;
+    if (now < r->purge_at)
+        return;
+    purge(r, now);
+    if (!r->knows_muted)
+        ask_for_muted(r);
+}
+
 /* --- mute ---------------------------------------------------------------------------------- */
 
 /* mute and unmute. A conversation is known by its key, so a peer that gets another name stays
@@ -250,6 +292,8 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
             purge(r, now);
         else if (res != NULL)
             pv_rooms_sweep(n->rooms, r->keep_s, now);
+    } else if (tag == TAG_MUTED) {
+        keep_muted(r, res);
     } else if (is_clearing) {
         cleared(r, tag, result, now);
     } else if (res == NULL) {
@@ -258,6 +302,7 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         pv_ctlsrv_answer(n->ctl, tag, muted_list(n, res));
     } else {
         pv_ctlsrv_answer(n->ctl, tag, pv_ctlapi_muted_json(res->changed));
+        ask_for_muted(r);
     }
 }
 

@@ -4,9 +4,9 @@
  * too old or too much ([chat] keep, max-size), at the start and every hour, and serves the commands
  * history clear, mute and unmute.
  *
- * Muting is local and silent: what the peer or the room says is stored as read, with no
- * notification and nothing in the inbox, and stands in the history. The other side sees
- * "delivered", as of a message that is never read.
+ * Muting is local and silent: what the peer (in rooms, too) or the room says is stored as read,
+ * with no notification and nothing in the inbox, and stands in the history. The other side sees
+ * "delivered", as of a message that is never read. Files that it offers stand in the list.
  */
 #ifndef PV_RETENTION_H
 #define PV_RETENTION_H
@@ -14,5 +14,8 @@
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_retention;
+
+/* Is this peer muted? Not before the store has said so, after the start. */
+bool pv_retention_is_muted(const struct pv_node *n, const uint8_t *pk);
 
 #endif /* PV_RETENTION_H */

@@ -208,6 +208,23 @@ bool pv_rooms_member(const struct pv_rooms *rooms, const uint8_t *id, size_t i,
     return true;
 }
 
+bool pv_rooms_holding(const struct pv_rooms *rooms, pv_ns now, const uint8_t **ret_author,
+                      const uint8_t **ret_room)
+{
+    for (size_t i = 0; i < rooms->n_rooms; i++) {
+        const struct pv_rooms_room *room = rooms->rooms[i];
+        for (size_t k = 0; k < room->n_members; k++) {
+            const struct pv_rooms_node *m = room->members[k];
+            if (!m->full || m->full_until <= now)
+                continue;
+            *ret_author = m->pk;
+            *ret_room = room->id;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --- users --------------------------------------------------------------------------------- */
 
 /* Signs rec into rs->raw; room may be NULL. Its length, or PV_ERR_MALFORMED, PV_ERR_NOMEM. */

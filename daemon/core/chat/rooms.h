@@ -129,6 +129,10 @@ struct pv_rooms_say {
 PV_MUST_CHECK int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const struct pv_rooms_say *say,
                                uint64_t wall_ms, pv_ns now);
 
+/* Whose texts are left for later now, because their author has as much here as it may: the author
+ * and the room of one, borrowed until the next call. False: nobody's. */
+bool pv_rooms_holding(const struct pv_rooms *rooms, pv_ns now, const uint8_t **ret_author,
+                      const uint8_t **ret_room);
 /* Has the store delete what is older than keep_s seconds (0: nothing is too old), what is hidden by
  * history clear, and the oldest when all is too much; but nothing that a member of the room may
  * still have to get from us (PV_ROOMJOB_DROP). */

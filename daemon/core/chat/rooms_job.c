@@ -303,6 +303,7 @@ static void hold_back(struct pv_rooms *rs, struct pv_rooms_room *room,
                                                    : "their author has as many here as it may");
         forget_batch_of(room, m->pk);
         m->flight = m->taken = end;
+        m->full = result->later == PV_CHAT_LATER_FULL;
         m->full_until = now + PV_S(result->later == PV_CHAT_LATER_DISK ? DISK_S : FULL_S);
     }
 }

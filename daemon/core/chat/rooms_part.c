@@ -398,7 +398,16 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct rooms_part *r = part;
     const struct pv_rooms_counts counts = pv_rooms_counts(r->rooms);
-    (void)now;
+    const uint8_t *author, *room;
+    if (pv_rooms_holding(r->rooms, now, &author, &room)) {
+        char why[256], name[PV_ROOMS_NAME_BUF];
+        pv_rooms_name(r->rooms, room, name);
+        snprintf(why, sizeof(why),
+                 "%s in %s: read them (p2pvpnctl inbox), or p2pvpnctl history clear '%s'",
+                 node_name(r->node, author), name, name);
+        pv_statuspage_problem(
+            st, "no more lines are taken for now, for what is unread or stored here, of ", why);
+    }
     pv_statuspage_drop(st, "room-forged", counts.forged);
     pv_statuspage_drop(st, "room-frame", counts.bad_frames);
     pv_statuspage_drop(st, "room-stranger", counts.strangers);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The part around filelink: descriptors of clients, notices, what is kept, what commands answer. */
 #include "daemon/core/chat/files_part.h"
+#include "daemon/core/chat/retention.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/fake_peers.h"
 
@@ -102,6 +103,48 @@ static void a_file_is_offered_with_the_descriptor_that_came_before_the_request(v
     assert_reply(&node, client, "a.txt");
     fake_peers_settle(&peers);
     expect_saved(PV_OK);
+}
+
+/* Whom the store lists as muted from now on. */
+static void mute(void *retention, const uint8_t *pk)
+{
+    struct pv_chatjob_result *list = calloc(1, sizeof(*list));
+    assert_non_null(list);
+    list->backlog = calloc(1, sizeof(*list->backlog));
+    assert_non_null(list->backlog);
+    list->n_backlog = pk != NULL;
+    if (pk != NULL)
+        memcpy(list->backlog[0].peer, pk, PV_SIGN_PK_LEN);
+    pv_part_retention.on_job(retention, UINT64_MAX, &(struct pv_job_result){.chat = list},
+                             node.now);
+    pv_chatjob_result_free(list);
+}
+
+static void an_offer_of_a_muted_peer_is_listed_and_not_told(void **state)
+{
+    uint32_t watcher = fake_ctl_open(&node);
+    void *retention = NULL;
+    (void)state;
+    assert_int_equal(pv_part_retention.make(&node.node, &node.cfg, node.now, &retention), PV_OK);
+    node.node.parts[1] = (struct pv_part_slot){&pv_part_retention, retention};
+    node.node.n_parts = 2;
+    struct pv_view ask = pv_view("{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n", 38);
+    struct pv_ctlapi_request req;
+    uint64_t handle;
+    pv_ctlsrv_handle_bytes(node.node.ctl, watcher, ask);
+    assert_int_equal(pv_ctlsrv_poll_request(node.node.ctl, &req, &handle), PV_OK);
+    pv_ctlapi_request_done(&req);
+    assert_int_equal(pv_watch_add(&node.node.watch, handle, false), PV_OK);
+    mute(retention, pv_peer_pk(bob));
+    bob_offers(1, 5000);
+    assert_null(strstr(fake_ctl_reply(&node, watcher), "b.txt"));
+    fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"files\"}");
+    assert_reply(&node, client, "b.txt");
+    mute(retention, NULL);
+    bob_offers(2, 5000);
+    assert_reply(&node, watcher, "b.txt");
+    pv_part_retention.free(retention);
+    node.node.n_parts = 1;
 }
 
 static void without_a_descriptor_there_is_no_offer(void **state)
@@ -276,6 +319,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         T(a_file_is_offered_with_the_descriptor_that_came_before_the_request),
+        T(an_offer_of_a_muted_peer_is_listed_and_not_told),
         T(without_a_descriptor_there_is_no_offer),
         T(a_descriptor_of_another_client_is_not_used),
         T(a_descriptor_goes_back_when_another_comes_or_the_client_goes),

@@ -44,6 +44,7 @@ static void old_messages_are_looked_for_at_the_start_and_every_hour(void **state
     pv_part_retention.handle_timeout(node->self, node->now);
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_PURGE);
     assert_int_equal(job->u.chat->keep_s, 90 * 86400);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
     /* A page was full: the next one at once. */
     fake_chat_answer(&chat, job, PV_OK, deleted(PV_CHATJOB_MAX_PURGE, true));
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(3, false));
@@ -109,11 +110,19 @@ static void muting_is_asked_of_the_store_by_key(void **state)
     r->changed = true;
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "\"changed\":true");
+    /* The list is asked for again, for those who are told of files. */
+    r = deleted(0, false);
+    r->backlog = calloc(1, sizeof(*r->backlog));
+    assert_non_null(r->backlog);
+    r->n_backlog = 1;
+    memcpy(r->backlog[0].peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, r);
     say("{\"id\":2,\"cmd\":\"unmute\",\"peer\":\"bob\"}");
     job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
     assert_false(job->u.chat->mute);
     fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
     assert_reply(node, chat.client, "\"changed\":false");
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
     say("{\"id\":3,\"cmd\":\"mute\",\"peer\":\"dave\"}");
     assert_reply(node, chat.client, "no peer dave");
     say("{\"id\":4,\"cmd\":\"mute\",\"peer\":\"#crew\"}");

@@ -285,6 +285,63 @@ static void who_gives_nothing_is_asked_behind_the_others(void **state)
     assert_string_equal(w.n[BOB].said, "one");
 }
 
+static void mute(int i, const uint8_t *key, bool on)
+{
+    struct pv_chatjob job = {.kind = PV_CHATJOB_MUTE, .mute = on, .peer_name = "x"};
+    struct pv_chatjob_result *res = NULL;
+    memcpy(job.peer, key, sizeof(job.peer));
+    assert_int_equal(pv_store_chat_run(w.n[i].db, &job, &res), PV_OK);
+    pv_chatjob_result_free(res);
+}
+
+static void a_muted_room_and_a_muted_member_leave_nothing_unread(void **state)
+{
+    static const char unread[] =
+        "SELECT count(*) FROM chat_message WHERE outgoing = 0 AND state = 3";
+    uint8_t key[PV_SIGN_PK_LEN];
+    (void)state;
+    all_three();
+    mute(BOB, w.n[ANNA].keys.pk, true);
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_int_equal(say(CARL, "crew", "two"), PV_OK);
+    assert_int_equal(number(BOB, unread), 1);
+    mute(BOB, w.n[ANNA].keys.pk, false);
+    assert_int_equal(say(ANNA, "crew", "three"), PV_OK);
+    assert_int_equal(number(BOB, unread), 2);
+    pv_room_key(room_of(BOB, "crew"), key);
+    mute(BOB, key, true);
+    assert_int_equal(say(ANNA, "crew", "four"), PV_OK);
+    assert_int_equal(say(CARL, "crew", "five"), PV_OK);
+    assert_int_equal(number(BOB, unread), 2);
+    assert_int_equal(shown(BOB), 5);
+    assert_string_equal(w.n[BOB].said, "one two three four five");
+}
+
+/* One author has in a room what a sender has in a conversation; the others are not concerned. */
+static void an_author_fills_its_own_part_of_the_disk(void **state)
+{
+    (void)state;
+    w.max_bytes = 40000; /* an author: a quarter, 19 short texts */
+    all_three();
+    for (int i = 0; i < 40; i++)
+        (void)!say(ANNA, "crew", "spam");
+    assert_int_equal(on_disk(BOB), 10000 / (PV_CHATJOB_ROW_BYTES + 4));
+    assert_int_equal(say(CARL, "crew", "hello"), PV_OK);
+    assert_non_null(strstr(w.n[BOB].said, "hello"));
+    const uint8_t *author = NULL, *room = NULL;
+    assert_true(pv_rooms_holding(w.n[BOB].rooms, w.now, &author, &room));
+    assert_memory_equal(author, w.n[ANNA].keys.pk, PV_SIGN_PK_LEN);
+    assert_memory_equal(room, room_of(BOB, "crew"), PV_ROOM_ID_LEN);
+    assert_false(pv_rooms_holding(w.n[ANNA].rooms, w.now, &author, &room));
+    /* Cleared, there is room again, but for the last one, which stays as the proof of the others:
+     * so many more come. */
+    run_for(PV_S(60));
+    clear(BOB);
+    clear(CARL);
+    run_for(PV_S(700));
+    assert_int_equal(number(BOB, "SELECT max(last) FROM room_log"), 2 * 19 - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +353,8 @@ int main(void)
         T(who_still_has_it_is_asked_first),
         T(rooms_give_way_when_there_is_too_much),
         T(made_up_numbers_silence_nobody),
+        T(a_muted_room_and_a_muted_member_leave_nothing_unread),
+        T(an_author_fills_its_own_part_of_the_disk),
         T(who_gives_nothing_is_asked_behind_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
