@@ -115,10 +115,12 @@ static void last_words(const struct pv_launch *l, char *dst, size_t cap)
         fclose(f);
     if (n == 0) {
         bool full = statvfs(l->log, &fs) == 0 && fs.f_bavail == 0;
-        snprintf(dst, cap,
-                 full ? "the disk of %s is full: free some space"
-                      : "it said nothing in %s: run p2pvpnd by hand",
-                 l->log);
+        const char *slash = strrchr(l->log, '/');
+        if (full && slash != NULL)
+            snprintf(dst, cap, "the disk of %.*s is full: free some space", (int)(slash - l->log),
+                     l->log);
+        else
+            snprintf(dst, cap, "it said nothing in %s: run p2pvpnd by hand", l->log);
         return;
     }
     while (n > 0 && tail[n - 1] == '\n')

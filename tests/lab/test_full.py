@@ -32,6 +32,8 @@ def both_programs_start_on_a_full_disk_and_heal(lab):
     lab.network(coordinator, [a, b])
     a.wait_peer(b)
     a.ctl("send", "b", "before")
+    b.ctl("send", "a", "to be read")
+    wait("it to arrive", lambda: "to be read" in a.ctl("inbox", "--peek").out)
     for shm in (True, False):
         fill(a, STATE)
         fill(host, COORDINATOR)
@@ -50,6 +52,12 @@ def both_programs_start_on_a_full_disk_and_heal(lab):
         equal(r.code, 1, "exit code of a message that cannot be stored")
         check("disk" in r.err and "full" in r.err, f"no reason in: {r.err}")
         check("before" in a.ctl("history", "b").out, "what was stored can be read")
+        status = a.ctl("status").out
+        check(any("full" in line for line in status.splitlines() if line.startswith("problem:")), status)
+        if shm:  # what is read and cannot be marked is shown, and stays unread
+            for _ in range(2):
+                r = a.ctl("inbox", check_rc=False)
+                check("to be read" in r.out and "full" in r.err, f"inbox on a full disk: {r}")
         make_room(a, STATE)
         make_room(host, COORDINATOR)
 
@@ -58,8 +66,31 @@ def both_programs_start_on_a_full_disk_and_heal(lab):
         wait("a to store again", sends, timeout=30)
         wait("the message to arrive",
              lambda: f"after {shm}" in b.ctl("history", "a").out, timeout=30)
+        wait("status to name no full disk any more", lambda: "full" not in a.ctl("status").out, timeout=40)
+        if shm:
+            check("to be read" in a.ctl("inbox").out, "it was marked as read without being stored")
+            equal(a.ctl("inbox").out, "", "the inbox when all is read")
         wait("the coordinator to store again",
              lambda: a.ctl("invite", check_rc=False).code == 0, timeout=40)
+
+
+@scenario
+def a_send_that_ran_out_of_time_is_repeated_without_being_sent_twice(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    # The request of a client that gave up on a daemon that hung may be read afterwards.
+    a.p2pvpnd.popen.send_signal(signal.SIGSTOP)
+    r = a.ctl("--timeout", "1", "send", "b", "only once", check_rc=False)
+    a.p2pvpnd.popen.send_signal(signal.SIGCONT)
+    equal(r.code, 3, f"exit code: {r}")
+    check("may still arrive" in r.err and " --id " in r.err, r.err)
+    message = r.err.split(" --id ")[1].split()[0].strip("`,.:;)")
+    a.ctl("send", "--id", message, "b", "only once")
+    a.ctl("send", "b", "the last")
+    wait("what follows it", lambda: "the last" in b.ctl("history", "a").out)
+    equal(b.ctl("history", "a").out.count("only once"), 1, "how often b has it")
 
 
 @scenario
