@@ -284,6 +284,16 @@ def check_files(talkers):
             equal(to.run("sha256sum", f"/run/got/{name}").out.split()[0], digest, f"{name} at {to.name}")
 
 
+def check_databases(host):
+    program = ("import glob, sqlite3\n"
+               "for f in glob.glob('/var/lib/p2pvpn*/**/*.db', recursive=True):\n"
+               "    db = sqlite3.connect(f'file:{f}?mode=ro', uri=True)\n"
+               "    print(db.execute('pragma integrity_check').fetchone()[0], db.execute("
+               "'pragma foreign_key_check').fetchall())")
+    lines = set(host.run("python3", "-c", program).out.splitlines())
+    equal(lines, {"ok []"}, f"what SQLite says of the databases of {host.name}")
+
+
 @scenario(minutes=8 if FAULTS <= 100 else 10 + FAULTS / 10)
 def faults_while_people_talk(lab):
     """Seeded: kills, bursts, full disks, NATs, addresses, blocked and bad lines, stops, members."""
@@ -336,6 +346,9 @@ def faults_while_people_talk(lab):
                      f"{now[1]:.0f} MB" for n, pid in steady.items() for now in [holds(pid)])
     for h in [*hosts, world.guest]:
         equal(h.stop_daemon(), 0, f"exit code of p2pvpnd on {h.name}")
+    equal(world.coordinator.end(), 0, "exit code of the coordinator")
+    for h in [*hosts, world.coordinator.host]:
+        check_databases(h)
     sent = sum(len(x) for t in talkers for x in t.accepted.values())
     print(f"seed {SEED}: {FAULTS} faults in {took:.0f} s ({dict(world.done)}), {sent} messages, "
           f"{sum(len(t.files) for t in talkers)} files, {sum(x['damaged'] for x in damaged)} packets damaged; "
