@@ -332,7 +332,7 @@ def faults_while_people_talk(lab):
                       f"{there}") from None
     check_files(talkers)
     damaged = [lan.nat.stats()[line] for lan in world.lans.values() for line in ("line_in", "line_out")]
-    check(not world.done["damage"] or sum(x["mended"] for x in damaged), "no packet was damaged")
+    check(world.done["damage"] < 10 or sum(x["mended"] for x in damaged), "no packet was damaged")
     for n, pid in steady.items():
         fds, rss = before[n]
 
