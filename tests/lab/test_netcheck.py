@@ -244,6 +244,34 @@ def blocked_udp_and_a_lesser_server(lab):
 
 
 @scenario
+def one_address_of_a_server_tells_what_it_can(lab):
+    """The README's own coordinator, which has no second address."""
+    coordinator = lab.coordinator()
+    lan = lab.lan("home", "delay=10ms")
+    pub, a = lab.host("pub"), lab.host("a", lan)
+
+    def words(host):
+        return host.ctl("netcheck", "--server", coordinator.public()).out
+
+    def has(out, *lines):
+        rows = [" ".join(row.split()) for row in out.splitlines()]
+        for line in lines:
+            check(line in rows or any(line in row for row in rows[-1:]), f"not {line!r} in: {out}")
+
+    r = netcheck(pub, coordinator.public())["ipv4"]
+    equal((r["nat"], r["name"]), ("no", "unknown"), "a public machine")
+    has(words(pub), "NAT none", "filtering not by port; by address: unknown",
+        "No NAT: this machine has its public address itself.")
+    lan.nat.set(profile="port-restricted")
+    has(words(a), "mapping not by port; by address: unknown", "A NAT that keeps one public port")
+    equal(netcheck(a, coordinator.public())["ipv4"]["nat"], "yes", "behind a NAT")
+    lan.nat.set(profile="symmetric")
+    lan.nat.flush()
+    r = netcheck(a, coordinator.public())["ipv4"]
+    check("one public port" not in words(a), f"another port for each of the server's: {r}")
+
+
+@scenario
 def ipv6_and_the_daemons_own_coordinator(lab):
     """Both families at once, IPv6 behind a firewall; and no --server where a daemon knows one."""
     host = lab.host("coord")
