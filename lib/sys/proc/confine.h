@@ -98,10 +98,11 @@ PV_MUST_CHECK int pv_confine_files(const struct pv_confine_path *paths, size_t n
 /* Groups of calls, each as wide as a program with libc, threads, libev, SQLite and OpenSSL needs.
  */
 enum {
-    PV_CONFINE_CALLS_RUN = 1 << 0,     /* memory, threads, time, waiting, open descriptors */
-    PV_CONFINE_CALLS_FILES = 1 << 1,   /* files by name: open, rename, remove, ... */
-    PV_CONFINE_CALLS_SOCKETS = 1 << 2, /* unix, IPv4, IPv6 and route netlink sockets, no others */
-    PV_CONFINE_CALLS_SPAWN = 1 << 3,   /* fork, exec, wait, signals to others */
+    PV_CONFINE_CALLS_RUN = 1 << 0,   /* memory, threads, time, waiting, open descriptors */
+    PV_CONFINE_CALLS_FILES = 1 << 1, /* files by name: open, rename, remove, ... */
+    PV_CONFINE_CALLS_SOCKETS =
+        1 << 2, /* unix, IPv4, IPv6, route and diag netlink sockets, no others */
+    PV_CONFINE_CALLS_SPAWN = 1 << 3, /* fork, exec, wait, signals to others */
 };
 
 enum {

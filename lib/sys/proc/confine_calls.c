@@ -287,14 +287,19 @@ static int allow_threads(scmp_filter_ctx f)
 static int allow_sockets(scmp_filter_ctx f)
 {
     static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
-    const struct scmp_arg_cmp route[] = {
-        {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_NETLINK},
-        {.arg = 2, .op = SCMP_CMP_EQ, .datum_a = NETLINK_ROUTE},
-    };
+    /* Routes; and whose a socket of this machine is, which anybody may ask. */
+    static const int netlink[] = {NETLINK_ROUTE, NETLINK_SOCK_DIAG};
     int r = allow_all(f, socket_calls);
     for (size_t i = 0; i < PV_ARRAY_LEN(families) && r == PV_OK; i++)
         r = allow_if(f, "socket", 0, (uint64_t)families[i]);
-    return r < 0 ? r : add_rule(f, SCMP_ACT_ALLOW, "socket", PV_ARRAY_LEN(route), route);
+    for (size_t i = 0; i < PV_ARRAY_LEN(netlink) && r == PV_OK; i++) {
+        const struct scmp_arg_cmp c[] = {
+            {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_NETLINK},
+            {.arg = 2, .op = SCMP_CMP_EQ, .datum_a = (uint64_t)netlink[i]},
+        };
+        r = add_rule(f, SCMP_ACT_ALLOW, "socket", PV_ARRAY_LEN(c), c);
+    }
+    return r;
 }
 
 #ifndef PV_SANITIZED

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* sockowner.c - one question to the kernel by NETLINK_SOCK_DIAG (sock_diag(7)), and two files. */
+#include "sys/net/sockowner.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum {
+    WAIT_MS = 500,      /* ours: the kernel answers at once */
+    MAX_ENTRY = 65536,  /* ours: bytes of one line of /etc/group; longer ones are not ours */
+    MAX_GROUPS = 65536, /* ours: entries that are read */
+    ESTABLISHED = 1,    /* TCP_ESTABLISHED and so on of the kernel's net/tcp_states.h */
+    FIN_WAIT1 = 4,
+    FIN_WAIT2 = 5,
+    CLOSE_WAIT = 8,
+};
+
+/* --- the socket ---------------------------------------------------------------------------- */
+
+struct question {
+    struct nlmsghdr hdr;
+    struct inet_diag_req_v2 req;
+};
+
+static void make_question(const struct pv_addr *local, const struct pv_addr *remote,
+                          struct question *q)
+{
+    size_t len = local->family == PV_AF_INET6 ? 16 : 4;
+    memset(q, 0, sizeof(*q));
+    q->hdr.nlmsg_len = sizeof(*q);
+    q->hdr.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    q->hdr.nlmsg_flags = NLM_F_REQUEST;
+    q->hdr.nlmsg_seq = 1;
+    q->req.sdiag_family = local->family == PV_AF_INET6 ? AF_INET6 : AF_INET;
+    q->req.sdiag_protocol = IPPROTO_TCP;
+    q->req.idiag_states = UINT32_MAX;
+    q->req.id.idiag_sport = htons(local->port);
+    q->req.id.idiag_dport = htons(remote->port);
+    memcpy(q->req.id.idiag_src, local->ip, len);
+    memcpy(q->req.id.idiag_dst, remote->ip, len);
+    q->req.id.idiag_cookie[0] = q->req.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+}
+
+/* Without such a connection the kernel shows a listener on that port; of one that was closed it has
+ * no user left, and says 0. Neither is an answer. */
+static int read_answer(const uint8_t *buf, size_t len, const struct question *q, uint32_t *ret_uid)
+{
+    struct nlmsghdr hdr;
+    struct inet_diag_msg msg;
+    if (len < sizeof(hdr))
+        return PV_ERR_TRUNCATED;
+    memcpy(&hdr, buf, sizeof(hdr));
+    if (hdr.nlmsg_type == NLMSG_ERROR) {
+        struct nlmsgerr e;
+        if (len < NLMSG_HDRLEN + sizeof(e))
+            return PV_ERR_TRUNCATED;
+        memcpy(&e, buf + NLMSG_HDRLEN, sizeof(e));
+        return e.error == -ENOENT ? PV_ERR_NOT_FOUND : e.error < 0 ? e.error : PV_ERR_MALFORMED;
+    }
+    if (hdr.nlmsg_type != SOCK_DIAG_BY_FAMILY || len < NLMSG_HDRLEN + sizeof(msg))
+        return PV_ERR_MALFORMED;
+    memcpy(&msg, buf + NLMSG_HDRLEN, sizeof(msg));
+    bool open = msg.idiag_state == ESTABLISHED || msg.idiag_state == FIN_WAIT1 ||
+                msg.idiag_state == FIN_WAIT2 || msg.idiag_state == CLOSE_WAIT;
+    size_t ip = q->req.sdiag_family == AF_INET6 ? 16 : 4;
+    bool same = msg.id.idiag_sport == q->req.id.idiag_sport &&
+                msg.id.idiag_dport == q->req.id.idiag_dport &&
+                memcmp(msg.id.idiag_src, q->req.id.idiag_src, ip) == 0 &&
+                memcmp(msg.id.idiag_dst, q->req.id.idiag_dst, ip) == 0;
+    if (!open || !same || msg.idiag_inode == 0)
+        return PV_ERR_NOT_FOUND;
+    *ret_uid = msg.idiag_uid;
+    return PV_OK;
+}
+
+int pv_sockowner_find(const struct pv_addr *local, const struct pv_addr *remote, uint32_t *ret_uid)
+{
+    const struct timeval wait = {.tv_usec = WAIT_MS * 1000};
+    struct question q;
+    uint8_t buf[4096];
+    if (local->family != remote->family ||
+        (local->family != PV_AF_INET && local->family != PV_AF_INET6))
+        return PV_ERR_UNSUPPORTED;
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    if (fd < 0)
+        return errno == EPROTONOSUPPORT || errno == ENOSYS ? PV_ERR_UNSUPPORTED : -errno;
+    make_question(local, remote, &q);
+    ssize_t n = -1;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0 &&
+        send(fd, &q, sizeof(q), 0) == (ssize_t)sizeof(q))
+        n = recv(fd, buf, sizeof(buf), 0);
+    int r = n < 0 ? -errno : read_answer(buf, (size_t)n, &q, ret_uid);
+    close(fd);
+    return r;
+}
+
+/* --- the user ------------------------------------------------------------------------------ */
+
+/* The user's name and own group. False: it has no entry. */
+static bool find_user(uint32_t uid, const char *path, char *ret_name, size_t cap, gid_t *ret_gid)
+{
+    FILE *f = fopen(path, "re");
+    struct passwd pw, *found = NULL;
+    char entry[4096];
+    bool is_there = false;
+    for (int i = 0; f != NULL && i < MAX_GROUPS && !is_there &&
+                    fgetpwent_r(f, &pw, entry, sizeof(entry), &found) == 0;
+         i++) {
+        if (found->pw_uid != uid || strlen(found->pw_name) >= cap)
+            continue;
+        snprintf(ret_name, cap, "%s", found->pw_name);
+        *ret_gid = found->pw_gid;
+        is_there = true;
+    }
+    if (f != NULL)
+        fclose(f);
+    return is_there;
+}
+
+bool pv_sockowner_in_group(uint32_t uid, const char *name, const char *passwd, const char *group)
+{
+    struct group gr, *found = NULL;
+    char user[256];
+    gid_t own = 0;
+    bool in = false;
+    if (!find_user(uid, passwd, user, sizeof(user), &own))
+        return false;
+    char *entry = malloc(MAX_ENTRY);
+    FILE *f = entry == NULL ? NULL : fopen(group, "re");
+    for (int i = 0;
+         f != NULL && i < MAX_GROUPS && !in && fgetgrent_r(f, &gr, entry, MAX_ENTRY, &found) == 0;
+         i++) {
+        if (strcmp(found->gr_name, name) != 0)
+            continue;
+        in = found->gr_gid == own;
+        for (char **m = found->gr_mem; !in && *m != NULL; m++)
+            in = strcmp(*m, user) == 0;
+    }
+    if (f != NULL)
+        fclose(f);
+    free(entry);
+    return in;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* Whose a connection of this machine is, by the kernel; and who is in a group, by two files. */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/net/sockaddr.h"
+#include "sys/net/sockowner.h"
+#include "tests/unit/test_dir.h"
+#include "tests/unit/test_util.h"
+
+static int listener, client, server;
+static struct pv_addr local, remote;
+
+static struct pv_addr name_of(int fd)
+{
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof(ss);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&ss, &len), 0);
+    return pv_sockaddr_to(&ss);
+}
+
+/* A connection over the loopback, opened by the calling process. */
+static int connect_to(int family)
+{
+    struct sockaddr_storage ss = {.ss_family = (sa_family_t)family};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = family == AF_INET6 ? sizeof(six) : sizeof(four);
+    if (family == AF_INET6)
+        memcpy(&ss, &six, sizeof(six));
+    else
+        memcpy(&ss, &four, sizeof(four));
+    listener = socket(family, SOCK_STREAM, 0);
+    client = socket(family, SOCK_STREAM, 0);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&ss, len) < 0)
+        return -1;
+    assert_int_equal(listen(listener, 1), 0);
+    len = sizeof(ss);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&ss, &len), 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&ss, len), 0);
+    server = accept(listener, NULL, NULL);
+    assert_true(server >= 0);
+    local = name_of(client);
+    remote = name_of(server);
+    return 0;
+}
+
+static void hang_up(void)
+{
+    close(client);
+    close(server);
+    close(listener);
+}
+
+static void the_holder_of_a_connection_is_found(void **state)
+{
+    static const int families[] = {AF_INET, AF_INET6};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(families); i++) {
+        uint32_t uid = UINT32_MAX;
+        if (connect_to(families[i]) < 0)
+            continue; /* no IPv6 here */
+        int r = pv_sockowner_find(&local, &remote, &uid);
+        if (r == PV_ERR_UNSUPPORTED)
+            skip();
+        assert_int_equal(r, PV_OK);
+        assert_int_equal(uid, getuid());
+        /* It still counts when it has said all it has to say. */
+        assert_int_equal(shutdown(client, SHUT_WR), 0);
+        assert_int_equal(pv_sockowner_find(&local, &remote, &uid), PV_OK);
+        /* Another port: what listens there is no connection. */
+        struct pv_addr other = remote;
+        other.port = 9;
+        assert_int_equal(pv_sockowner_find(&remote, &other, &uid), PV_ERR_NOT_FOUND);
+        hang_up();
+    }
+}
+
+static void what_nobody_holds_any_more_is_nobodys(void **state)
+{
+    uint32_t uid = 4711;
+    (void)state;
+    assert_int_equal(connect_to(AF_INET), 0);
+    close(client); /* the kernel goes on with it, and would say that it is root's */
+    int r = pv_sockowner_find(&local, &remote, &uid);
+    if (r == PV_ERR_UNSUPPORTED)
+        skip();
+    assert_int_equal(r, PV_ERR_NOT_FOUND);
+    assert_int_equal(uid, 4711);
+    close(server);
+    close(listener);
+}
+
+static void another_users_connection_is_that_users(void **state)
+{
+    uint32_t uid = 0;
+    int pipe_fd[2];
+    char c;
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    assert_int_equal(pipe(pipe_fd), 0);
+    assert_int_equal(connect_to(AF_INET), 0);
+    const struct pv_addr mine = remote;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct sockaddr_storage ss;
+        struct pv_addr to = mine;
+        to.port = name_of(listener).port;
+        socklen_t len = pv_sockaddr_from(&to, &ss);
+        int fd = setuid(65534) == 0 ? socket(AF_INET, SOCK_STREAM, 0) : -1;
+        bool ok = fd >= 0 && connect(fd, (struct sockaddr *)&ss, len) == 0 &&
+                  write(pipe_fd[1], "x", 1) == 1;
+        close(pipe_fd[1]);
+        while (ok && read(fd, &c, 1) > 0) /* until the other end closes */
+            ;
+        _exit(ok ? 0 : 1);
+    }
+    close(pipe_fd[1]);
+    assert_int_equal(read(pipe_fd[0], &c, 1), 1);
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof(ss);
+    int theirs = accept(listener, (struct sockaddr *)&ss, &len);
+    assert_true(theirs >= 0);
+    const struct pv_addr from = pv_sockaddr_to(&ss), to = name_of(theirs);
+    int r = pv_sockowner_find(&from, &to, &uid);
+    close(theirs);
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(pipe_fd[0]);
+    hang_up();
+    if (r == PV_ERR_UNSUPPORTED)
+        skip();
+    assert_int_equal(r, PV_OK);
+    assert_int_equal(uid, 65534);
+}
+
+static void a_user_is_in_a_group_by_its_entry_or_the_groups(void **state)
+{
+    char dir[64], passwd[96], group[96];
+    (void)state;
+    assert_non_null(test_dir_make(dir, sizeof(dir)));
+    snprintf(passwd, sizeof(passwd), "%s/passwd", dir);
+    snprintf(group, sizeof(group), "%s/group", dir);
+    FILE *f = fopen(passwd, "we");
+    assert_non_null(f);
+    fputs("root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/:/bin/sh\nbob:x:1001:900::/:/bin/sh\n"
+          "carl:x:1002:1002::/:/bin/sh\nann:x:1003:1003::/:/bin/sh\nbroken\n",
+          f);
+    fclose(f);
+    f = fopen(group, "we");
+    assert_non_null(f);
+    fputs("others:x:800:carl\nbroken\np2pvpn:x:900:anna,dora\n", f);
+    fclose(f);
+    assert_true(pv_sockowner_in_group(1000, "p2pvpn", passwd, group));
+    assert_true(pv_sockowner_in_group(1001, "p2pvpn", passwd, group));
+    assert_false(pv_sockowner_in_group(1002, "p2pvpn", passwd, group));
+    assert_false(pv_sockowner_in_group(1003, "p2pvpn", passwd, group)); /* no part of a name */
+    assert_false(pv_sockowner_in_group(65534, "p2pvpn", passwd, group));
+    assert_false(pv_sockowner_in_group(1000, "p2pvpn", passwd, "/nowhere"));
+    assert_false(pv_sockowner_in_group(1000, "p2pvpn", "/nowhere", group));
+    assert_int_equal(test_dir_remove(dir), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_holder_of_a_connection_is_found),
+        cmocka_unit_test(what_nobody_holds_any_more_is_nobodys),
+        cmocka_unit_test(another_users_connection_is_that_users),
+        cmocka_unit_test(a_user_is_in_a_group_by_its_entry_or_the_groups),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
