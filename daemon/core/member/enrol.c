@@ -175,6 +175,20 @@ static bool take_url(const char *text, struct pv_enrol *x)
     return w.status == PV_OK && pv_coordlist_check(pv_written(&w), sizeof(x->list)) == PV_OK;
 }
 
+/* Would the interface's addresses be in another network's way? Then no network is made. */
+static bool is_range_taken(struct pv_enrol *x, pv_ns now)
+{
+    char why[PV_CTLAPI_ERROR_BUF / 2], range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
+    const struct pv_link_addr *link = pv_node_link_in(x->node, &x->range);
+    if (link == NULL)
+        return false;
+    snprintf(why, sizeof(why), "%s overlaps %s on %s", pv_prefix_format(&x->range, range),
+             pv_prefix_format(&link->addr, other), link->ifname);
+    pv_enrol_fail(x, PV_CTLAPI_FAILED, now, why,
+                  "choose another range with --cidr, such as 10.99.0.0/16");
+    return true;
+}
+
 /* Everything that the user gave is checked before the root secret is made or anybody is asked: a
  * typing error costs nothing. */
 static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -205,6 +219,8 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
                       "--cidr takes an IPv4 range of 8 to 30 bits such as 10.66.0.0/16");
         return;
     }
+    if (is_range_taken(x, now))
+        return;
     int r = make_network(x, now);
     if (r != PV_OK) {
         pv_enrol_fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "try again");

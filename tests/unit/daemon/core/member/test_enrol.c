@@ -535,6 +535,21 @@ static void create(void)
     run_command(PV_CTLAPI_CREATE, text, "alice");
 }
 
+static void no_network_is_made_in_a_range_that_is_taken(void **state)
+{
+    (void)state;
+    node.node.links[0] = (struct pv_link_addr){
+        .addr = {.base = pv_addr4(10, 66, 9, 1, 0), .bits = 24}, .ifname = "eth0", .up = true};
+    node.node.n_links = 1;
+    create();
+    expect_failure("create: 10.66.0.0/16 overlaps 10.66.9.1/24 on eth0: choose another range");
+    assert_null(fake_node_job(&node)); /* no root key either */
+    assert_false(node.identity.has_root);
+    assert_false(fake_coord.connected);
+    node.node.n_links = 0;
+    expect_nothing_left();
+}
+
 static void save_root(int status)
 {
     struct pv_job *job = fake_node_job(&node);
@@ -654,6 +669,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(join_ends_as_a_member_with_an_interface),
         T(a_refusal_in_any_step_ends_the_attempt),
+        T(no_network_is_made_in_a_range_that_is_taken),
         T(a_range_in_the_way_is_named_before_the_token_is_used),
         T(a_refused_hello_ends_it_unless_the_coordinator_may_change_its_mind),
         T(a_connection_lost_in_any_step_is_made_again_and_asked_again),
