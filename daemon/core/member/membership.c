@@ -343,6 +343,8 @@ static void tear_down(struct membership *m, pv_ns now)
         raise_iface(m, now); /* of a plain WireGuard node: with its own addresses only */
     else if (n->iface != PV_IFACE_DOWN)
         lower_iface(m);
+    else
+        set_iface(n, PV_IFACE_DOWN, ""); /* what kept it from coming up matters no more */
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
         pv_peer_goodbye(p, now);
         pv_peers_touch(n->peers, p, now);

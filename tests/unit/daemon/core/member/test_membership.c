@@ -87,6 +87,21 @@ static void an_interface_that_fails_is_tried_again(void **state)
     assert_string_equal(x.f.node.iface_error, "");
 }
 
+/* Nor is it tried again. */
+static void what_kept_the_interface_down_is_no_problem_after_leaving(void **state)
+{
+    (void)state;
+    enter();
+    finish(expect_job(PV_JOB_IFACE_UP), PV_ERR_REFUSED);
+    pv_membership_leave(&x.f.node, x.f.now);
+    fake_peers_settle(&x);
+    assert_string_equal(x.f.node.iface_error, "");
+    while (fake_node_job(&x.f) != NULL) { /* what the store forgets */
+    }
+    fake_node_wait(&x.f, PV_S(60));
+    assert_null(fake_node_job(&x.f));
+}
+
 static void a_result_that_comes_after_the_interface_was_taken_down_is_nothing(void **state)
 {
     (void)state;
@@ -266,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(entering_a_network_brings_up_its_interface),
         T(an_interface_that_fails_is_tried_again),
+        T(what_kept_the_interface_down_is_no_problem_after_leaving),
         T(a_result_that_comes_after_the_interface_was_taken_down_is_nothing),
         T(a_member_gets_a_peer_and_its_statement_is_stored),
         T(a_statement_that_could_not_be_stored_is_written_again),
