@@ -96,7 +96,7 @@ static void numbers_one_over_their_bounds_are_refused(void **state)
     buf[0] = 2;
     assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_UNSUPPORTED);
     buf[0] = 1;
-    buf[1] = 4;
+    buf[1] = UINT8_MAX;
     assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_UNSUPPORTED);
 }
 
