@@ -47,7 +47,8 @@ PV_MUST_CHECK int pv_names_build(const char *network, struct pv_names_entry *ent
 
 /* PV_ERR_TRUNCATED, PV_ERR_UNSUPPORTED (another magic), PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_names_open(struct pv_view file, struct pv_names *ret_names);
-/* Looks at every record and every order: PV_ERR_MALFORMED. Lookups do not need it. */
+/* Looks at every record and every order: PV_ERR_MALFORMED. Lookups do not need it, as they check
+ * what they read. (tests) */
 PV_MUST_CHECK int pv_names_check(const struct pv_names *names);
 
 /* name in its canonical form; one label. PV_ERR_NOT_FOUND, PV_ERR_MALFORMED (the file). */

@@ -110,8 +110,7 @@ static void report(struct world *w, const char *what, size_t n)
     w->refused = 0;
 }
 
-/* --- moving bytes ------------------------------------------------------------------------------
- */
+/* --- moving bytes ------------------------------------------------------------------------ */
 
 /* The store keeps everything, and answers at once. */
 static void serve(struct world *w, struct pv_storeop *op)
@@ -212,8 +211,7 @@ static struct pv_ctl_msg *ask(struct world *w, struct client *c, struct pv_ctl_m
     return m;
 }
 
-/* --- keys and connections -----------------------------------------------------------------------
- */
+/* --- keys and connections ---------------------------------------------------------------- */
 
 static struct keys keys_make(struct world *w)
 {
@@ -261,8 +259,7 @@ static void hang_up(struct world *w, struct client *c)
     pv_control_free(c->control);
 }
 
-/* --- putting statements --------------------------------------------------------------------------
- */
+/* --- putting statements ------------------------------------------------------------------ */
 
 static void flush(struct world *w)
 {
@@ -362,8 +359,7 @@ static void put_record(struct world *w, const struct keys *signer, uint64_t seq,
     put_statement(w, &st, signer, NULL, 0);
 }
 
-/* --- the network ---------------------------------------------------------------------------------
- */
+/* --- the network ------------------------------------------------------------------------- */
 
 static void create(struct world *w)
 {
@@ -406,8 +402,7 @@ static void create(struct world *w)
     pv_ctl_msg_free(page); /* from here on it is told of everything, as members are */
 }
 
-/* --- filling it
- * ----------------------------------------------------------------------------------- */
+/* --- filling it -------------------------------------------------------------------------- */
 
 /* Members of one admin, whose removal concerns them all. */
 static void fill_members(struct world *w, size_t n)
@@ -463,8 +458,7 @@ static void fill_invites(struct world *w, size_t n)
     report(w, "invites", n);
 }
 
-/* --- attacks on what is there
- * ---------------------------------------------------------------------- */
+/* --- attacks on what is there ------------------------------------------------------------ */
 
 /* Root names its own coordinator, so it can date removals as it likes: each of these takes the one
  * before it back, and with it the removal of the admin of all members. */
@@ -569,8 +563,7 @@ static void join(struct world *w, size_t n)
     report(w, "guests that ask for an address", n);
 }
 
-/* --- the next start
- * --------------------------------------------------------------------------------- */
+/* --- the next start ---------------------------------------------------------------------- */
 
 static void start(struct world *w)
 {

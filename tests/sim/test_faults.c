@@ -42,8 +42,7 @@ struct scene {
     const char *failure;
 };
 
-/* --- users --------------------------------------------------------------------------------------
- */
+/* --- users ------------------------------------------------------------------------------- */
 
 static bool ask(struct scene *s, unsigned who, const char *fields)
 {
@@ -186,8 +185,7 @@ static bool is_delivered(struct scene *s)
     return true;
 }
 
-/* --- the scenario -------------------------------------------------------------------------------
- */
+/* --- the scenario ------------------------------------------------------------------------ */
 
 static const struct pv_link_config line = {.delay = PV_MS(15), .jitter = PV_MS(5)};
 

@@ -21,7 +21,7 @@ struct pv_fp_queue; /* opaque */
 PV_MUST_CHECK int pv_fp_queue_new(struct pv_fp_queue **ret_queue);
 struct pv_fp_queue *pv_fp_queue_free(struct pv_fp_queue *q); /* NULL is fine; returns NULL */
 
-size_t pv_fp_queue_len(const struct pv_fp_queue *q); /* packets in all */
+size_t pv_fp_queue_len(const struct pv_fp_queue *q); /* packets in all (tests) */
 /* Does this peer have packets waiting? */
 bool pv_fp_queue_has(const struct pv_fp_queue *q, uint32_t peer);
 /* Would one more packet of len bytes keep this peer, and all together, within the limits? */

@@ -14,7 +14,6 @@
 #include "base/pv.h"
 
 enum {
-    PV_DNS_PORT = 53,        /* RFC 1035 s4.2.1 */
     PV_DNS_MAX = 512,        /* bytes of an answer, RFC 1035 s2.3.4 */
     PV_DNS_QUERY_MAX = 4096, /* bytes of a query looked at */
     PV_DNS_NAME_BUF = 256,   /* a name in text without the last dot, and the NUL */

@@ -17,8 +17,7 @@
 
 #include "proto/roster/roster_int.h"
 
-/* --- the order of removals and ends ------------------------------------------------------------
- */
+/* --- the order of removals and ends ------------------------------------------------------ */
 
 static bool revokes_node(const struct pv_roster_item *e)
 {
@@ -189,8 +188,7 @@ static int settle_admins(struct pv_roster *r)
     return PV_OK;
 }
 
-/* --- what was said in office -------------------------------------------------------------------
- */
+/* --- what was said in office ------------------------------------------------------------- */
 
 uint8_t pv_roster_rights_of(const struct pv_roster_key *k)
 {

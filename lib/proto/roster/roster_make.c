@@ -147,8 +147,7 @@ int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
     return r;
 }
 
-/* --- revocations and ends
- * ----------------------------------------------------------------------------- */
+/* --- revocations and ends ---------------------------------------------------------------- */
 
 /* Is this member here because of the key that is about to be revoked? */
 static bool depends_on(const struct pv_roster *r, const struct pv_member *m, const void *ctx)

@@ -437,14 +437,3 @@ int pv_receipt_make(const struct pv_receipt *receipt, const uint8_t sk[static PV
         memcpy(ret_data, out, sizeof(out));
     return r;
 }
-
-/* The epoch is the coordinator's start: a database restored from a backup counts in a new epoch and
- * cannot give a number twice. */
-int pv_receipt_cmp(const struct pv_receipt *a, const struct pv_receipt *b)
-{
-    if (a->epoch != b->epoch)
-        return a->epoch < b->epoch ? -1 : 1;
-    if (a->n != b->n)
-        return a->n < b->n ? -1 : 1;
-    return 0;
-}

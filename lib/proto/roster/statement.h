@@ -183,8 +183,6 @@ PV_MUST_CHECK int pv_receipt_verify(struct pv_view data);
 PV_MUST_CHECK int pv_receipt_make(const struct pv_receipt *receipt,
                                   const uint8_t sk[static PV_SIGN_SK_LEN],
                                   uint8_t ret_data[static PV_RECEIPT_LEN]);
-/* Order of two receipts by (epoch, n): < 0, 0, > 0. */
-int pv_receipt_cmp(const struct pv_receipt *a, const struct pv_receipt *b);
 
 /* --- addresses derived from keys ----------------------------------------------------------- */
 

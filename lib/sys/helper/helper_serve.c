@@ -28,6 +28,7 @@
 #include "sys/proc/confine.h"
 
 enum {
+    DNS_PORT = 53,     /* RFC 1035 s4.2.1 */
     MTU_MIN_V6 = 1280, /* bytes, RFC 8200 s5 */
     TX_QUEUE = 1000,   /* packets, DATAPATH 3: 500 is no burst limit a fast local sender meets */
     HOST_ADDRS_MAX = 1024, /* addresses of this host looked at for overlaps */
@@ -483,7 +484,7 @@ static int open_dns(struct helper_server *s, const struct pv_addr *asked)
     struct pv_addr addr = *asked;
     const struct pv_udp_opts opts = {.ifname = s->now.name};
     int fd = -1;
-    addr.port = 53;
+    addr.port = DNS_PORT;
     if (s->tun.n == 0 || !is_own_address(s, &addr))
         return fail_reply(s, -EINVAL, "open port 53: not an address of the interface");
     int r = pv_udp_open(&addr, &opts, &fd);

@@ -236,6 +236,12 @@ class Comments(Tree):
         self.assertEqual(len(self.problems(head + "/* --- a section --- */\n" + body(26))), 1)
         self.assertEqual(self.problems(head + body(26).replace("static ", "")), [])
 
+    def test_a_ruler_is_one_line(self):
+        head = "/* f.c - adds one to another. */\n\n"
+        self.assertEqual(self.problems(head + "/* --- a section ---- */\n"), [])
+        self.assertEqual(self.problems(head + "/* --- a section ----\n */\n"),
+                         ["f.c:3: a ruler of two lines: shorten it"])
+
     def test_a_folder_has_a_least_share_of_comments(self):
         thin = load("check-comments").thin
         self.assertEqual(thin({"a": 100, "b": 50, "all": 150}, {"a": 8, "b": 4, "all": 12}), [])

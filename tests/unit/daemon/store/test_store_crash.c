@@ -199,8 +199,7 @@ static void check_state(size_t cut, unsigned left)
     assert_int_equal(test_dir_remove(after), 0);
 }
 
-/* --- the tests
- * ------------------------------------------------------------------------------------ */
+/* --- the tests --------------------------------------------------------------------------- */
 
 static void nothing_answered_is_lost_by_a_power_cut(void **state)
 {

@@ -666,15 +666,6 @@ static void receipts_read_back_and_notice_every_change(void **state)
     }
 }
 
-static void receipts_are_ordered_by_epoch_then_number(void **state)
-{
-    (void)state;
-    struct pv_receipt a = {.epoch = 1, .n = 9}, b = {.epoch = 2, .n = 1}, c = {.epoch = 2, .n = 2};
-    assert_true(pv_receipt_cmp(&a, &b) < 0);
-    assert_true(pv_receipt_cmp(&c, &b) > 0);
-    assert_int_equal(pv_receipt_cmp(&b, &b), 0);
-}
-
 static void a_signature_for_one_purpose_serves_no_other(void **state)
 {
     (void)state;
@@ -760,7 +751,6 @@ int main(void)
         cmocka_unit_test(unknown_types_are_read_up_to_512_bytes),
         cmocka_unit_test(make_leaves_a_short_buffer_alone),
         cmocka_unit_test(receipts_read_back_and_notice_every_change),
-        cmocka_unit_test(receipts_are_ordered_by_epoch_then_number),
         cmocka_unit_test(a_signature_for_one_purpose_serves_no_other),
         cmocka_unit_test(the_search_visits_every_address_once),
         cmocka_unit_test(ip6_is_the_networks_ula_and_a_hash_of_the_key),
