@@ -61,6 +61,10 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
     ret_note[0] = '\0';
     if (set->n_public > 0) {
         *ret_addr = with_port(set, set->public[0]);
+        if (pv_addr_parse_ip(ret_addr->host, &best) == PV_OK && pv_addr_is_private(&best))
+            snprintf(ret_note, PV_COORDURL_NOTE_MAX,
+                     "note: %.45s is a private address: only nodes of its own network reach it",
+                     ret_addr->host);
         return PV_OK;
     }
     for (size_t i = 0; i < set->n_listen; i++)

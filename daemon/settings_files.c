@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/settings.h"
 #include "sys/file/file.h"
@@ -105,6 +106,22 @@ static int check_ca_file(const char *file, char ret_error[static PV_SETTINGS_ERR
     return r;
 }
 
+/* Of the command the program: it runs as its owner, who may have it where we may not look, so only
+ * what is surely wrong is an error. */
+static int check_notify(const char *command, char error[static PV_SETTINGS_ERROR_MAX])
+{
+    char path[PV_SETTINGS_PATH_MAX];
+    snprintf(path, sizeof(path), "%.*s", (int)strcspn(command, " \t"), command);
+    if (access(path, X_OK) == 0)
+        return PV_OK;
+    bool missing = errno == ENOENT || errno == ENOTDIR;
+    if (!missing && (errno != EACCES || geteuid() != 0))
+        return PV_OK;
+    snprintf(error, PV_SETTINGS_ERROR_MAX, "[chat] notify = %s: %s", path,
+             missing ? "no such file: give the path of a program" : "not executable: chmod +x it");
+    return PV_ERR_MALFORMED;
+}
+
 int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
     for (size_t i = 0; i < s->n_peers; i++) {
@@ -121,5 +138,7 @@ int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTIN
         r = read_password(s->relay_password_file, s->relay_password, ret_error);
     if (r >= 0 && s->relay_ca_file[0] != '\0')
         r = check_ca_file(s->relay_ca_file, ret_error);
+    if (r >= 0 && s->notify[0] != '\0')
+        r = check_notify(s->notify, ret_error);
     return r;
 }

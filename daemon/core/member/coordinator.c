@@ -3,7 +3,6 @@
  * its welcome says of itself. */
 #include "daemon/core/member/coordinator.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -526,15 +525,15 @@ static int64_t clock_off(const struct pv_node *n, pv_ns now)
 static void show_problems(const struct pv_node *n, struct pv_statuspage *st, pv_ns now)
 {
     int64_t off = clock_off(n, now);
-    char text[120];
+    char text[120], time[PV_AMOUNT_BUF];
     /* To be offline is a problem only where the user wants to be online. A removed node has a line
      * of its own. */
     if (n->roster != NULL && n->up && !n->removed && !n->online && n->coord_info.error[0] != '\0')
         pv_statuspage_problem(st, "cannot reach the coordinator: ", n->coord_info.error);
     if (off == 0)
         return;
-    snprintf(text, sizeof(text),
-             "this machine's clock is %" PRId64 " s %s the coordinator's: ", off < 0 ? -off : off,
+    snprintf(text, sizeof(text), "this machine's clock is %s %s the coordinator's: ",
+             pv_duration_format((double)(off < 0 ? -off : off), time),
              off < 0 ? "behind" : "ahead of");
     pv_statuspage_problem(st, text, "set it (timedatectl set-ntp true)");
 }

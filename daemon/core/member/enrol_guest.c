@@ -213,7 +213,8 @@ static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now
     }
     const struct pv_ctl_reservation *res = &msg->u.reservation;
     if (x->name_given && strcmp(res->name, x->name) != 0) {
-        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "the name is taken", "choose another with --name");
+        const struct pv_refusal *taken = pv_refusal_find(PV_CTL_E_TAKEN);
+        pv_enrol_fail(x, taken->code, now, taken->why, taken->remedy);
         return;
     }
     struct pv_st_member m = {0};

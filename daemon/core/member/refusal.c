@@ -14,7 +14,9 @@ static const struct pv_refusal refusals[] = {
      "`p2pvpnctl leave --forget` makes a new identity; then ask for a new token"},
     {PV_CTL_E_NOT_ALLOWED, PV_CTLAPI_REFUSED, "the coordinator's secret is missing or wrong",
      "use what `p2pvpn-coordinator url` prints"},
-    {PV_CTL_E_TAKEN, PV_CTLAPI_FAILED, "the name is taken", "choose another with --name"},
+    {PV_CTL_E_TAKEN, PV_CTLAPI_FAILED, "the name is taken",
+     "choose another with --name; that of a machine that is gone an admin frees by `p2pvpnctl "
+     "remove NAME`"},
 };
 
 const struct pv_refusal *pv_refusal_find(enum pv_ctl_error error)

@@ -306,6 +306,23 @@ static void wrong_lines_are_named_with_file_and_line(void **state)
     assert_int_equal(load("--listen 127.0.0.1:5"), PV_ERR_MALFORMED);
 }
 
+static void a_private_public_address_is_noted(void **state)
+{
+    (void)state;
+    struct pv_hostport addr;
+    char note[PV_COORDURL_NOTE_MAX];
+    assert_int_equal(load("--public 10.0.0.5"), PV_OK);
+    assert_int_equal(pv_coordurl_address(&set, &addr, note), PV_OK);
+    assert_non_null(strstr(note, "10.0.0.5 is a private address: only nodes of its own network"));
+    static const char *const fine[] = {"--public 203.0.113.7", "--public c.example",
+                                       "--public 2001:db8::7"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(fine); i++) {
+        assert_int_equal(load(fine[i]), PV_OK);
+        assert_int_equal(pv_coordurl_address(&set, &addr, note), PV_OK);
+        assert_string_equal(note, "");
+    }
+}
+
 static void one_alternate_address_a_family_is_taken(void **state)
 {
     (void)state;
@@ -380,6 +397,7 @@ int main(void)
         TEST(without_anything_it_runs_on_every_address),
         TEST(options_are_taken_in_both_forms),
         TEST(public_takes_names_and_addresses_with_and_without_port),
+        TEST(a_private_public_address_is_noted),
         TEST(one_alternate_address_a_family_is_taken),
         TEST(nodes_are_told_where_tls_is),
         TEST(wrong_options_say_what_and_why),

@@ -68,7 +68,7 @@ static const char WHOLE[] = "[interface]\n"
                             "store = off\nhold = on\nplain = off\nkeep = 90d\nmax-size = 2G\n"
                             "auto-accept = Bob 2G\n"
                             "auto-accept = *\n"
-                            "notify = /usr/bin/notify-send -u low\n"
+                            "notify = /usr/bin/env -u low\n"
                             "[dns]\n"
                             "listen = on\n"
                             "[relay]\n"
@@ -131,7 +131,7 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.auto_accept[0].max, UINT64_C(2) << 30);
     assert_string_equal(s.auto_accept[1].name, "");
     assert_int_equal(s.auto_accept[1].max, PV_FILE_SIZE_MAX);
-    assert_string_equal(s.notify, "/usr/bin/notify-send -u low");
+    assert_string_equal(s.notify, "/usr/bin/env -u low");
     assert_true(s.dns);
     assert_int_equal(s.n_peers, 2);
     const struct pv_static_peer *bob = &s.peers[0].peer, *carol = &s.peers[1].peer;
@@ -439,6 +439,27 @@ static void write_conf(const char *path, const char *text)
     assert_int_equal(pv_file_write(path, pv_view(text, strlen(text)), 0600), PV_OK);
 }
 
+static void a_program_that_is_not_there_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *notify, *why;
+    } rows[] = {{"/no/such/program -u low", "[chat] notify = /no/such/program: no such file"},
+                {"/etc/passwd/x", "/etc/passwd/x: no such file"},
+                {"/bin/true -x", NULL}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_settings s;
+        char error[PV_SETTINGS_ERROR_MAX] = "";
+        pv_settings_init(&s);
+        snprintf(s.notify, sizeof(s.notify), "%s", rows[i].notify);
+        assert_int_equal(pv_settings_load_keys(&s, error),
+                         rows[i].why == NULL ? PV_OK : PV_ERR_MALFORMED);
+        if (rows[i].why != NULL)
+            assert_non_null(strstr(error, rows[i].why));
+        pv_settings_done(&s);
+    }
+}
+
 static void a_reload_takes_all_or_nothing(void **state)
 {
     struct pv_settings s;
@@ -604,6 +625,7 @@ int main(void)
         cmocka_unit_test(a_ca_file_has_to_hold_certificates),
         cmocka_unit_test(limits_hold_exactly),
         cmocka_unit_test(key_files_are_read_strictly),
+        cmocka_unit_test(a_program_that_is_not_there_is_named),
         cmocka_unit_test(a_reload_takes_all_or_nothing),
         cmocka_unit_test(each_key_is_taken_over_or_kept_and_named),
         cmocka_unit_test(what_changed_is_named),
