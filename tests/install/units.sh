@@ -199,11 +199,18 @@ check)
     systemctl kill -s KILL p2pvpnd.service
     until_true 20 p2pvpnctl ip
     [ "$(p2pvpnctl ip)" = "$before" ] || fail "another address after a restart"
+    systemctl stop p2pvpnd.service
+    p2pvpnctl up 2>/run/out/up
+    systemctl is-active p2pvpnd.service || fail "up does not start the service"
+    until_true 5 p2pvpnctl ip
     # A second network has a unit of its own, which its name starts.
-    p2pvpnctl -n work create "$url" --name lap --cidr 10.77.0.0/16 --no-boot >/run/out/token 2>/run/out/create || {
+    p2pvpnctl -n work create "$url" --name lap --cidr 10.77.0.0/16 >/run/out/token 2>/run/out/create || {
         cat /run/out/create
         fail "create of a second network"
     }
+    has /run/out/create 'p2pvpnd@work.service starts at boot from now on (--no-boot would have left that'
+    [ -L /etc/systemd/system/multi-user.target.wants/p2pvpnd@work.service ] || fail "create does not enable its unit"
+    [ ! -e /etc/systemd/system/multi-user.target.wants/p2pvpnd.service ] || fail "--no-boot enables its unit"
     systemctl is-active p2pvpnd@work.service || fail "p2pvpnd@work.service does not run"
     p2pvpnctl networks >/run/out/networks
     has /run/out/networks '^work *work *lap *10[.]77.* p2p-work .* up'
