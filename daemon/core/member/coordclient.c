@@ -380,6 +380,20 @@ int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_t
     return PV_OK;
 }
 
+int pv_coordclient_turn(struct pv_coordclient *c, const struct pv_coordclient_target *target)
+{
+    uint8_t dh_pk[PV_DH_LEN];
+    if (c->state != PV_COORDCLIENT_WAITING)
+        return PV_ERR_STATE;
+    int r = pv_sign_pk_to_dh(target->coordinator, dh_pk);
+    if (r != PV_OK)
+        return r;
+    c->target = *target;
+    memcpy(c->dh_pk, dh_pk, sizeof(dh_pk));
+    c->n_addrs = 0;
+    return PV_OK;
+}
+
 void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordclient_addr *addrs,
                               size_t n, pv_ns now)
 {

@@ -87,6 +87,10 @@ PV_MUST_CHECK int pv_coordclient_start(struct pv_coordclient *c,
                                        const struct pv_coordclient_target *target,
                                        const struct pv_coordclient_addr *addrs, size_t n,
                                        pv_ns now);
+/* Another coordinator is tried from the next attempt on, after the same wait. PV_ERR_STATE: it is
+ * not WAITING; PV_ERR_AUTH: the key is no coordinator's key. Then nothing changes. */
+PV_MUST_CHECK int pv_coordclient_turn(struct pv_coordclient *c,
+                                      const struct pv_coordclient_target *target);
 /* Fresh addresses (names resolved again). Used from the next attempt on; at once while it had
  * none. */
 void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordclient_addr *addrs,

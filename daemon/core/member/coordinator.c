@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/ct.h"
 #include "daemon/core/member/coordaddrs.h"
 #include "daemon/core/member/coordclient.h"
 #include "daemon/core/node/node.h"
@@ -20,6 +21,8 @@ enum {
     TAG_STUN = PV_COORDADDRS_TAGS, /* the name of a STUN server */
     TAG_STORE,
 
+    PREFER_S = 900, /* ours: seconds on another coordinator until the first is tried again */
+
     CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
 
     AWAY_REASONS = 4, /* ours: lines about a coordinator that is away before only each hour */
@@ -29,8 +32,13 @@ enum {
 
 struct pv_coord {
     struct pv_node *node;
-    struct pv_coordaddrs addrs;
-    struct pv_ctl_cursor cursor;
+    uint8_t list[PV_STATEMENT_MAX]; /* of coordinators, as the record or the token has it */
+    size_t list_len;
+    size_t at;                           /* place in it of the one that is tried or used */
+    struct pv_coordclient_target target; /* that one */
+    pv_ns prefer_at;                     /* when the first is tried again; PV_NEVER: it is used */
+    struct pv_coordaddrs addrs;          /* of that one */
+    struct pv_ctl_cursor cursor;         /* in the log of that one */
     const struct pv_part *owners[MAX_OWNERS]; /* parts that ever asked */
     size_t n_owners;
     char said[PV_CTL_ERROR_TEXT_MAX + 1]; /* why it is away, as the log has it */
@@ -62,6 +70,7 @@ static int make_coordinator(struct pv_node *node, const struct pv_engine_config 
     if (c == NULL)
         return PV_ERR_NOMEM;
     c->node = node;
+    c->prefer_at = PV_NEVER;
     int r = pv_coordclient_new(&node->coord, &cc);
     if (r != PV_OK) {
         free(c);
@@ -122,35 +131,104 @@ static void find_addrs(struct pv_coord *c)
     pv_coordaddrs_find(&c->addrs, c->node, c->node->as_member, &pv_part_coordinator);
 }
 
-void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
-                      const uint8_t *network_id, pv_ns now)
+/* The one at this place of the list; false: it has fewer. */
+static bool named_at(const struct pv_coord *c, size_t at, struct pv_coordinator *ret_named)
 {
-    struct pv_coord *c = n->coordinator;
+    struct pv_view list = pv_view(c->list, c->list_len);
+    for (size_t i = 0; pv_coordlist_next(&list, ret_named); i++)
+        if (i == at)
+            return true;
+    return false;
+}
+
+/* Takes aim at one of the list. Logs and TLS ports are each coordinator's own. */
+static bool aim(struct pv_coord *c, size_t at)
+{
     struct pv_coordinator named;
-    struct pv_coordclient_target target = {.role = role, .has_network = network_id != NULL};
-    n->as_member = role == PV_CTL_MEMBER;
-    /* Parts stop relying on the old connection before the new one begins. */
-    set_online(n, false);
-    if (!pv_coordlist_next(&list, &named)) {
-        pv_coordaddrs_set_hosts(&c->addrs, pv_view(NULL, 0));
-        return;
+    if (!named_at(c, at, &named))
+        return false;
+    if (memcmp(c->target.coordinator, named.pk, sizeof(c->target.coordinator)) != 0 &&
+        !pv_ct_is_zero(c->target.coordinator, sizeof(c->target.coordinator))) {
+        c->cursor = (struct pv_ctl_cursor){0};
+        c->addrs.n_tls_hosts = 0;
     }
+    c->at = at;
     pv_coordaddrs_set_hosts(&c->addrs, named.addrs);
-    memcpy(target.coordinator, named.pk, sizeof(target.coordinator));
-    memcpy(n->coord_info.pk, named.pk, sizeof(n->coord_info.pk));
-    if (network_id != NULL)
-        memcpy(target.network, network_id, sizeof(target.network));
-    if (role == PV_CTL_MEMBER)
-        target.have = c->cursor;
+    memcpy(c->target.coordinator, named.pk, sizeof(c->target.coordinator));
+    memcpy(c->node->coord_info.pk, named.pk, sizeof(c->node->coord_info.pk));
+    if (c->target.role == PV_CTL_MEMBER)
+        c->target.have = c->cursor;
     find_addrs(c);
-    int r = pv_coordclient_start(n->coord, &target, c->addrs.addrs, c->addrs.n_addrs, now);
+    return true;
+}
+
+static void start(struct pv_coord *c, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    int r = pv_coordclient_start(n->coord, &c->target, c->addrs.addrs, c->addrs.n_addrs, now);
     if (r != PV_OK)
         snprintf(n->coord_info.error, sizeof(n->coord_info.error),
                  "the coordinator's key is unusable: %s", pv_strstatus(r));
 }
 
+void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
+                      const uint8_t *network_id, pv_ns now)
+{
+    struct pv_coord *c = n->coordinator;
+    n->as_member = role == PV_CTL_MEMBER;
+    /* Parts stop relying on the old connection before the new one begins. */
+    set_online(n, false);
+    c->list_len = list.len <= sizeof(c->list) ? list.len : 0;
+    if (c->list_len > 0)
+        memcpy(c->list, list.ptr, c->list_len);
+    c->target.role = role;
+    c->target.has_network = network_id != NULL;
+    if (network_id != NULL)
+        memcpy(c->target.network, network_id, sizeof(c->target.network));
+    c->target.have = (struct pv_ctl_cursor){0};
+    c->prefer_at = PV_NEVER;
+    if (aim(c, 0))
+        start(c, now);
+    else
+        pv_coordaddrs_set_hosts(&c->addrs, pv_view(NULL, 0));
+}
+
+void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now)
+{
+    struct pv_coord *c = n->coordinator;
+    struct pv_view rest = list;
+    struct pv_coordinator first;
+    if (!n->as_member || pv_coordclient_state(n->coord) == PV_COORDCLIENT_STOPPED ||
+        (list.len == c->list_len && memcmp(list.ptr, c->list, list.len) == 0) ||
+        !pv_coordlist_next(&rest, &first))
+        return;
+    if (!n->online || list.len > sizeof(c->list) ||
+        memcmp(first.pk, c->target.coordinator, sizeof(c->target.coordinator)) != 0) {
+        pv_coord_connect(n, list, PV_CTL_MEMBER, c->target.network, now);
+        return;
+    }
+    memcpy(c->list, list.ptr, list.len);
+    c->list_len = list.len;
+    c->prefer_at = PV_NEVER;
+    if (aim(c, 0))
+        pv_coordclient_set_addrs(n->coord, c->addrs.addrs, c->addrs.n_addrs, now);
+}
+
+/* This one does not let us in: the next attempt is another's, where there is one. */
+static void turn_to_next(struct pv_coord *c, pv_ns now)
+{
+    struct pv_coordinator other;
+    struct pv_node *n = c->node;
+    if (!named_at(c, 1, &other) || pv_coordclient_state(n->coord) != PV_COORDCLIENT_WAITING ||
+        !aim(c, named_at(c, c->at + 1, &other) ? c->at + 1 : 0))
+        return;
+    if (pv_coordclient_turn(n->coord, &c->target) == PV_OK)
+        pv_coordclient_set_addrs(n->coord, c->addrs.addrs, c->addrs.n_addrs, now);
+}
+
 void pv_coord_disconnect(struct pv_node *n, pv_ns now)
 {
+    n->coordinator->prefer_at = PV_NEVER;
     set_online(n, false);
     pv_coordclient_stop(n->coord, now);
 }
@@ -287,6 +365,9 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     n->coord_info.error[0] = '\0';
     n->coord_info.unknown = false;
     show_connection(c, now);
+    if (c->at > 0 && n->as_member)
+        c->prefer_at = now + PV_S(PREFER_S / 2) +
+                       PV_S(pv_rng_below(&n->rng, PREFER_S / 2)); /* not all at once */
     /* The network was left while this welcome waited to be taken. */
     if (n->as_member && n->roster == NULL)
         return;
@@ -323,11 +404,15 @@ static void log_away(struct pv_coord *c, const char *why, pv_ns now)
 static void go_offline(struct pv_coord *c, const char *why, pv_ns now)
 {
     struct pv_node *n = c->node;
+    bool was_online = n->online;
     set_error(n, why);
     if (!n->as_member)
         return;
     log_away(c, why, now);
     set_online(n, false);
+    /* One that is lost is most likely back in a moment, so it is asked once more. */
+    if (!was_online)
+        turn_to_next(c, now);
     find_addrs(c); /* names may point elsewhere by now */
     if (c->addrs.n_addrs > 0)
         pv_coordclient_set_addrs(n->coord, c->addrs.addrs, c->addrs.n_addrs, now);
@@ -439,12 +524,19 @@ static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_coord *c = part;
     pv_coordclient_handle_timeout(c->node->coord, now);
+    if (now < c->prefer_at)
+        return;
+    /* Members that use different coordinators do not see each other come and go. */
+    c->prefer_at = PV_NEVER;
+    set_online(c->node, false);
+    if (aim(c, 0))
+        start(c, now);
 }
 
 static pv_ns next_timeout(const void *part)
 {
     const struct pv_coord *c = part;
-    return pv_coordclient_next_timeout(c->node->coord);
+    return pv_min_ns(c->prefer_at, pv_coordclient_next_timeout(c->node->coord));
 }
 
 /* --- its streams ------------------------------------------------------------------------------ */

@@ -12,6 +12,10 @@
  *                connecting --refused--> every part is pushed the error; tried again later
  *   any --lost--> connecting, at every address the coordinator may have by now
  *   any --disconnect--> nothing
+ *
+ * A network may name several coordinators, the preferred one first. One that does not let this node
+ * in makes way for the next of the list, in a circle; while another than the first is used, that is
+ * tried again from time to time.
  */
 #ifndef PV_COORDINATOR_H
 #define PV_COORDINATOR_H
@@ -39,6 +43,9 @@ PV_MUST_CHECK int pv_coord_ask(struct pv_node *n, const struct pv_part *owner,
  * = to create a network. What was there before is dropped. */
 void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
                       const uint8_t *network_id, pv_ns now);
+/* The network's record names these coordinators now: a member's connection follows. To another
+ * coordinator it changes over at once; new addresses of the one in use are for its next attempt. */
+void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now);
 void pv_coord_disconnect(struct pv_node *n, pv_ns now);
 /* Binds signatures to this connection (join). PV_ERR_STATE: there is none. */
 PV_MUST_CHECK int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN]);

@@ -134,7 +134,8 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
         member_gone(m->node, ev->member, now);
         break;
     case PV_ROSTER_EV_COORDINATORS:
-        break; /* used when the connection is made next */
+        pv_coord_follow(m->node, pv_roster_coordinators(m->node->roster), now);
+        break;
     case PV_ROSTER_EV_REFUSED:
     case PV_ROSTER_EV_BREAK:
         pv_node_report(m->node, PV_FROM_STATEMENTS, ev->text, now);

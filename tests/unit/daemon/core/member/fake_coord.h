@@ -23,6 +23,8 @@ static struct {
     size_t n;
     bool connected; /* pv_coord_connect() was called, and pv_coord_disconnect() not after it */
     bool as_member; /* by the last connect */
+    uint8_t pk[PV_SIGN_PK_LEN]; /* of the first coordinator that was connected to last */
+    unsigned n_follow;
     unsigned n_hurry;
     struct pv_ctl_cursor cursor;
 } fake_coord;
@@ -48,9 +50,18 @@ int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_m
 void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
                       const uint8_t *network_id, pv_ns now)
 {
-    (void)list, (void)network_id, (void)now;
+    struct pv_coordinator first;
+    (void)network_id, (void)now;
+    if (pv_coordlist_next(&list, &first))
+        memcpy(fake_coord.pk, first.pk, sizeof(fake_coord.pk));
     fake_coord.connected = true;
     fake_coord.as_member = n->as_member = role == PV_CTL_MEMBER;
+}
+
+void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now)
+{
+    (void)n, (void)list, (void)now;
+    fake_coord.n_follow++;
 }
 
 void pv_coord_disconnect(struct pv_node *n, pv_ns now)

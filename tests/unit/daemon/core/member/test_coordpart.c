@@ -159,6 +159,78 @@ static void attempts_without_end_fill_no_log(void **state)
     assert_int_equal(lines, 5);
 }
 
+/* The preferred one and a second one. */
+static void at_two(const char *first, const char *second, const uint8_t *second_pk)
+{
+    struct pv_hostport hp = {.port = 3478};
+    at(first);
+    struct pv_writer w = pv_writer(list + list_len, sizeof(list) - list_len);
+    snprintf(hp.host, sizeof(hp.host), "%s", second);
+    pv_coordlist_put(&w, second_pk, &hp, 1);
+    list_len += w.len;
+}
+
+/* The next address that is tried within the longest pause; streams that are closed are passed over.
+ */
+static void wait_open(struct pv_stream_op *ret_op)
+{
+    bool open = false;
+    for (int i = 0; i < 620 && !open; i++) {
+        fake_node_wait(&node, PV_MS(50));
+        while (!open && pv_part_coordinator.streams[0].poll_op(node.self, ret_op) == PV_OK)
+            open = ret_op->type == PV_STREAM_OPEN;
+    }
+    assert_true(open);
+}
+
+static void refuse_connection(const struct pv_stream_op *op)
+{
+    pv_part_coordinator.streams[0].closed(node.self, op->sid, -111, node.now);
+    fake_node_settle(&node);
+}
+
+static void one_that_does_not_answer_makes_way_for_the_next_in_a_circle(void **state)
+{
+    static const uint8_t tried[] = {9, 7, 9, 7};
+    const struct keys other = keys_of(77);
+    struct pv_stream_op op;
+    (void)state;
+    fake_node_start(&node);
+    at_two("192.0.2.9", "192.0.2.7", other.pk);
+    connect_as(PV_CTL_MEMBER);
+    for (size_t i = 0; i < PV_ARRAY_LEN(tried); i++) {
+        wait_open(&op);
+        assert_int_equal(op.addr.ip[3], tried[i]);
+        assert_memory_equal(node.node.coord_info.pk,
+                            tried[i] == 9 ? node.world.coordinator.pk : other.pk, PV_SIGN_PK_LEN);
+        refuse_connection(&op);
+        assert_false(next_open(&op)); /* not without a pause */
+    }
+}
+
+static void a_record_that_names_another_is_followed_at_once(void **state)
+{
+    const struct keys other = keys_of(77);
+    struct pv_stream_op op;
+    (void)state;
+    fake_node_start(&node);
+    at("192.0.2.9");
+    connect_as(PV_CTL_MEMBER);
+    assert_true(next_open(&op));
+    pv_coord_follow(&node.node, pv_view(list, list_len), node.now); /* the same list */
+    assert_false(next_open(&op));
+    struct pv_hostport hp = {.host = "192.0.2.7", .port = 3478};
+    struct pv_writer w = pv_writer(list, sizeof(list));
+    pv_coordlist_put(&w, other.pk, &hp, 1);
+    pv_coord_follow(&node.node, pv_view(list, w.len), node.now);
+    wait_open(&op);
+    assert_int_equal(op.addr.ip[3], 7);
+    pv_coord_disconnect(&node.node, node.now);
+    fake_node_settle(&node);
+    pv_coord_follow(&node.node, pv_view(list, list_len), node.now);
+    assert_false(next_open(&op)); /* down stays down */
+}
+
 static void only_members_are_looked_for_where_it_once_spoke_tls(void **state)
 {
     static const char learnt[] = "tls:192.0.2.10:8443\n";
@@ -388,6 +460,8 @@ int main(void)
         T(addresses_of_a_name_are_tried_when_they_come),
         T(a_connection_that_fails_is_told_and_made_again),
         T(attempts_without_end_fill_no_log),
+        T(one_that_does_not_answer_makes_way_for_the_next_in_a_circle),
+        T(a_record_that_names_another_is_followed_at_once),
         T(only_members_are_looked_for_where_it_once_spoke_tls),
         T(nobody_can_ask_without_a_connection),
         T(the_cursor_is_kept_over_restarts),
