@@ -143,7 +143,11 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
         return PV_CTL_E_FULL;
     if (st.type == PV_ST_MEMBER)
         return judge_member(net, &st, receipt, wall);
-    return may_sign(net, &st) ? PV_CTL_E_NONE : PV_CTL_E_NOT_ALLOWED;
+    /* What counted at another coordinator belongs to the set although its signer is out of office
+     * since: a network that moves here brings it in any order. */
+    return may_sign(net, &st) || pv_cnet_receipt_is_good(net, statement, receipt)
+               ? PV_CTL_E_NONE
+               : PV_CTL_E_NOT_ALLOWED;
 }
 
 /* --- reservations ---------------------------------------------------------------------------- */

@@ -252,7 +252,8 @@ static struct pv_view foreign_of(const struct pv_work *work, const struct pv_cne
     if (work->msg->type == PV_CTL_REGISTER)
         return pv_view(NULL, 0);
     const struct pv_ctl_item *it = &work->msg->u.put.items[item];
-    if (!pv_cnet_receipt_is_good(net, it->statement, it->receipt))
+    const struct pv_cnet *judge = work->trial != NULL ? work->trial : net;
+    if (!pv_cnet_receipt_is_good(judge, it->statement, it->receipt))
         return pv_view(NULL, 0);
     return it->receipt;
 }
@@ -427,7 +428,8 @@ static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t 
 /* --- create ---------------------------------------------------------------------------------- */
 
 /* Judges the first statements of a network on a trial copy: all of them must be right, the network
- * must have a member, and must name this coordinator, or nobody could ever change it here. */
+ * must have a member, and must name this coordinator, or nobody could ever change it here. A
+ * network that moves here brings receipts of its former coordinators. */
 static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_work *work,
                                       struct pv_cnet **ret_net)
 {
@@ -440,7 +442,7 @@ static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_w
         return made == PV_ERR_NOMEM ? PV_CTL_E_STORAGE : PV_CTL_E_BAD_SIGNATURE;
     enum pv_ctl_error e = PV_CTL_E_NONE;
     for (size_t i = 1; i < put->n && e == PV_CTL_E_NONE; i++) {
-        int r = pv_roster_add(net->roster, put->items[i].statement, pv_view(NULL, 0), &added);
+        int r = pv_roster_add(net->roster, put->items[i].statement, put->items[i].receipt, &added);
         if (r < 0)
             e = r == PV_ERR_AUTH ? PV_CTL_E_BAD_SIGNATURE : PV_CTL_E_BAD_REQUEST;
         else if (added != PV_ROSTER_NEW)
@@ -460,23 +462,13 @@ static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_w
     return e;
 }
 
-/* Repeating a create is a put: a node whose answer got lost asks again and gets its receipts. */
-static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t wall)
+/* A network that nobody has here yet: its rows go to the store, and it counts when they are there.
+ */
+static void place_create(struct pv_registry *reg, struct pv_work *work, const struct pv_cnet *trial,
+                         uint64_t wall)
 {
     size_t items[PV_CTL_ITEMS_MAX];
-    struct pv_cnet *trial = NULL;
     size_t n = work->msg->u.put.n;
-    enum pv_ctl_error e = judge_create(reg, work, &trial);
-    if (e != PV_CTL_E_NONE) {
-        finish_work(reg, work, e);
-        return;
-    }
-    work->net = pv_registry_find(reg, trial->id);
-    pv_cnet_free(trial);
-    if (work->net != NULL) {
-        advance_put(reg, work, wall);
-        return;
-    }
     if (HASH_CNT(hh, reg->nets) >= reg->max_nets) {
         finish_work(reg, work, PV_CTL_E_FULL);
         return;
@@ -488,8 +480,27 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
     for (size_t i = 0; i < n; i++)
         items[i] = i;
     work->at = n;
+    work->trial = trial; /* it knows all coordinators whose receipts may come along */
     if (queue_op(reg, work, work->fresh, items, n, wall) == NULL)
         finish_work(reg, work, PV_CTL_E_STORAGE);
+    work->trial = NULL;
+}
+
+/* Repeating a create is a put: a node whose answer got lost asks again and gets its receipts. */
+static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t wall)
+{
+    struct pv_cnet *trial = NULL;
+    enum pv_ctl_error e = judge_create(reg, work, &trial);
+    if (e != PV_CTL_E_NONE) {
+        finish_work(reg, work, e);
+        return;
+    }
+    work->net = pv_registry_find(reg, trial->id);
+    if (work->net == NULL)
+        place_create(reg, work, trial, wall);
+    else
+        advance_put(reg, work, wall);
+    pv_cnet_free(trial);
 }
 
 /* --- register -------------------------------------------------------------------------------- */

@@ -33,6 +33,7 @@ struct pv_work {
     /* The registry's own. */
     struct pv_work *next;
     struct pv_cnet *fresh;               /* CREATE: the network being made */
+    const struct pv_cnet *trial;         /* CREATE: all of it, while its rows are made */
     size_t at;                           /* first statement that is not decided */
     uint8_t (*receipts)[PV_RECEIPT_LEN]; /* results point here */
 };
