@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "daemon/core/chat/copies_int.h"
-#include "daemon/core/member/coordinator.h"
+#include "daemon/core/coord/coordinator.h"
 
 enum {
     AT_ONCE = 16,        /* ours: messages taken out of the store at a time */

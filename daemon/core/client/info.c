@@ -9,8 +9,8 @@
 
 #include "base/log.h"
 #include "daemon/core/chat/linkkeys.h"
+#include "daemon/core/coord/coordinator.h"
 #include "daemon/core/jobs/chatjob.h"
-#include "daemon/core/member/coordinator.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"

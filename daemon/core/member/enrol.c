@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/member/coordinator.h"
+#include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/enrol_int.h"
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"

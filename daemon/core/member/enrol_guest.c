@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/member/coordinator.h"
+#include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/enrol_int.h"
 #include "daemon/core/member/refusal.h"
 #include "daemon/core/member/unsaved.h"

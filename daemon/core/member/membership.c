@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/member/coordinator.h"
+#include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/ifacejob.h"
 #include "daemon/core/member/unsaved.h"
 #include "daemon/core/nat/gatherer.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/member/coordinator.h"
+#include "daemon/core/coord/coordinator.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/ice/ice.h"

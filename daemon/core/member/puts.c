@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/member/coordinator.h"
+#include "daemon/core/coord/coordinator.h"
 #include "proto/roster/roster.h"
 
 struct pv_put *pv_put_new(size_t n)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/member/coordinator.h"
+#include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/forwards.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/member/coordclient.h"
+#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/peer/peers.h"

@@ -6,7 +6,7 @@
 #ifndef PV_FAKE_COORD_H
 #define PV_FAKE_COORD_H
 
-#include "daemon/core/member/coordinator.h"
+#include "daemon/core/coord/coordinator.h"
 #include "tests/unit/daemon/core/fake_node.h"
 
 enum {

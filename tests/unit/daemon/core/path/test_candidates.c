@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that keeps the list of this node's own addresses: all kinds of them, whole each time. */
-#include "daemon/core/member/coordclient.h"
+#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/path/candidates.h"

@@ -5,7 +5,7 @@
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "crypto/sign.h"
-#include "daemon/core/member/coordclient.h"
+#include "daemon/core/coord/coordclient.h"
 #include "proto/control/control.h"
 #include "tests/unit/test_util.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* coordclient.c - finds an address of the coordinator that answers, says hello there, and keeps the
  * connection: handshake, pings, requests in order, and a jittered wait before the next attempt. */
-#include "daemon/core/member/coordclient.h"
+#include "daemon/core/coord/coordclient.h"
 
 #include <errno.h>
 #include <stdlib.h>

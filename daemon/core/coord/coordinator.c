@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* coordinator.c - the connection to the coordinator: who asked for what, where it may be, and what
  * its welcome says of itself. */
-#include "daemon/core/member/coordinator.h"
+#include "daemon/core/coord/coordinator.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/member/coordaddrs.h"
-#include "daemon/core/member/coordclient.h"
+#include "daemon/core/coord/coordaddrs.h"
+#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
 

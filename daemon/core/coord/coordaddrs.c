@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* coordaddrs.c - names to addresses, and the places where the coordinator speaks TLS. */
-#include "daemon/core/member/coordaddrs.h"
+#include "daemon/core/coord/coordaddrs.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "crypto/sign.h"
-#include "daemon/core/member/coordinator.h"
+#include "daemon/core/coord/coordinator.h"
 #include "proto/control/control.h"
 #include "tests/unit/daemon/core/fake_node.h"
 

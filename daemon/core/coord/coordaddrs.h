@@ -9,7 +9,7 @@
 #ifndef PV_COORDADDRS_H
 #define PV_COORDADDRS_H
 
-#include "daemon/core/member/coordclient.h"
+#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/node/node.h"
 #include "proto/roster/statement.h"
 
