@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * token.c - the text forms of an invite (token) and of a coordinator's address (URL). A token is a
- * secret: whoever has it can join. Buffers that held one are wiped.
+ * token.c - the text forms of an invite (token), of another coordinator (move token) and of a
+ * coordinator's address (URL). An invite's token is a secret: whoever has it can join. Buffers that
+ * held one are wiped.
  */
 #include "proto/roster/token.h"
 
@@ -106,6 +107,58 @@ void pv_token_done(struct pv_token *token)
 {
     pv_wipe(token, sizeof(*token));
 }
+
+/* --- move tokens ------------------------------------------------------------------------------ */
+
+enum {
+    MOVE_VERSION = 2, /* programs that do not know it call it a token of a later version */
+};
+
+int pv_movetoken_parse(const char *text, size_t len, struct pv_movetoken *ret_token)
+{
+    uint8_t sum[TOKEN_CHECK_LEN];
+    size_t bin_len;
+    if (len < TOKEN_PREFIX_LEN || memcmp(text, token_prefix, TOKEN_PREFIX_LEN) != 0 ||
+        pv_b64url_decode(text + TOKEN_PREFIX_LEN, len - TOKEN_PREFIX_LEN, ret_token->bin,
+                         sizeof(ret_token->bin), &bin_len) != PV_OK ||
+        bin_len <= TOKEN_CHECK_LEN)
+        return PV_ERR_MALFORMED;
+    struct pv_view body = pv_view(ret_token->bin, bin_len - TOKEN_CHECK_LEN);
+    token_checksum(body, sum);
+    if (!pv_ct_equal(sum, body.ptr + body.len, sizeof(sum)))
+        return PV_ERR_MALFORMED;
+    struct pv_reader r = pv_reader(body);
+    if (pv_get_u8(&r) != MOVE_VERSION)
+        return PV_ERR_UNSUPPORTED;
+    pv_get_copy(&r, ret_token->network_id, sizeof(ret_token->network_id));
+    ret_token->n = pv_get_u8(&r);
+    if (ret_token->n == 0 || ret_token->n > PV_MOVETOKEN_ITEMS)
+        return PV_ERR_MALFORMED;
+    for (size_t i = 0; i < ret_token->n; i++)
+        ret_token->items[i] = pv_get_view16(&r, PV_STATEMENT_MAX);
+    return pv_reader_end(&r) == PV_OK ? PV_OK : PV_ERR_MALFORMED;
+}
+
+int pv_movetoken_format(const struct pv_movetoken *token, char *buf, size_t cap)
+{
+    uint8_t bin[PV_MOVETOKEN_BIN_MAX], sum[TOKEN_CHECK_LEN];
+    struct pv_writer w = pv_writer(bin, sizeof(bin));
+    pv_put_u8(&w, MOVE_VERSION);
+    pv_put_bytes(&w, token->network_id, sizeof(token->network_id));
+    pv_put_u8(&w, (uint8_t)token->n);
+    for (size_t i = 0; i < token->n; i++)
+        pv_put_view16(&w, token->items[i]);
+    token_checksum(pv_written(&w), sum);
+    pv_put_bytes(&w, sum, sizeof(sum));
+    if (w.status != PV_OK)
+        return w.status;
+    if (cap < TOKEN_PREFIX_LEN + PV_B64_LEN(w.len) + 1)
+        return PV_ERR_NO_SPACE;
+    memcpy(buf, token_prefix, TOKEN_PREFIX_LEN);
+    return pv_b64url_encode(pv_written(&w), buf + TOKEN_PREFIX_LEN, cap - TOKEN_PREFIX_LEN);
+}
+
+/* --- URLs ------------------------------------------------------------------------------------- */
 
 /* "?c=SECRET" */
 static int parse_secret(const char *text, size_t len, struct pv_url *url)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * token.h - the two texts people hand to each other: the invite token (p2pvpn-...) and the
- * coordinator's URL (p2pvpn://HOST:3478/KEY?c=SECRET). docs/PROTOCOL.md "Token" and "URL".
+ * token.h - the texts people hand to each other: the invite token (p2pvpn-...), the token that
+ * tells members of another coordinator (p2pvpn-..., too), and the coordinator's URL
+ * (p2pvpn://HOST:3478/KEY?c=SECRET). docs/PROTOCOL.md "Token" and "URL".
  *
- * Both carry secrets (the invite's seed, the create secret): wipe the structs and buffers after
- * use, never log them. No I/O, no allocation. Any thread. Fuzz targets: fuzz_token, fuzz_url.
+ * Invite tokens and URLs carry secrets (the invite's seed, the create secret): wipe the structs and
+ * buffers after use, never log them. No I/O, no allocation. Any thread. Fuzz targets: fuzz_token,
+ * fuzz_url.
  */
 #ifndef PV_TOKEN_H
 #define PV_TOKEN_H
@@ -34,6 +36,26 @@ PV_MUST_CHECK int pv_token_parse(const char *text, size_t len, struct pv_token *
 PV_MUST_CHECK int pv_token_format(const struct pv_token *token, char *buf, size_t cap);
 /* Wipes. */
 void pv_token_done(struct pv_token *token);
+
+/* For members who can reach neither the old coordinator nor a member: the coordinators record in
+ * force, and what gives its signer the right. It holds no secret, and says nothing that these
+ * statements do not prove. */
+enum {
+    PV_MOVETOKEN_ITEMS = 4,      /* the record, and grants of its signer before it */
+    PV_MOVETOKEN_BIN_MAX = 2560, /* ours: lists that p2pvpn makes are below 512 bytes */
+    PV_MOVETOKEN_TEXT_BUF = 7 + (PV_MOVETOKEN_BIN_MAX * 4 + 2) / 3 + 1, /* with the NUL */
+};
+struct pv_movetoken {
+    uint8_t network_id[PV_NETWORK_ID_LEN];
+    size_t n;                                 /* 1..PV_MOVETOKEN_ITEMS */
+    struct pv_view items[PV_MOVETOKEN_ITEMS]; /* statements; of a parsed one they lie in bin */
+    uint8_t bin[PV_MOVETOKEN_BIN_MAX];
+};
+
+/* As pv_token_parse(); fills *ret_token in place, which must not be copied then. */
+PV_MUST_CHECK int pv_movetoken_parse(const char *text, size_t len, struct pv_movetoken *ret_token);
+/* From network_id, n and items. PV_ERR_NO_SPACE: they do not fit. */
+PV_MUST_CHECK int pv_movetoken_format(const struct pv_movetoken *token, char *buf, size_t cap);
 
 struct pv_url {
     struct pv_hostport addr; /* tls is false */

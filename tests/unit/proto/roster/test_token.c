@@ -73,6 +73,44 @@ static void a_cut_or_mistyped_token_is_refused(void **state)
     assert_int_equal(pv_token_parse(text, len + 1, &got), PV_ERR_MALFORMED);
 }
 
+static void move_tokens_read_back_and_damaged_ones_are_refused(void **state)
+{
+    (void)state;
+    static struct pv_movetoken want, got;
+    static char text[PV_MOVETOKEN_TEXT_BUF + 1];
+    struct pv_token invite = sample_token();
+    want = (struct pv_movetoken){.n = 2, .items = {pv_view("grant", 5), pv_view("record", 6)}};
+    memset(want.network_id, 0x11, sizeof(want.network_id));
+    assert_int_equal(pv_movetoken_format(&want, text, sizeof(text)), PV_OK);
+    size_t len = strlen(text);
+    assert_int_equal(pv_movetoken_parse(text, len, &got), PV_OK);
+    assert_int_equal(got.n, 2);
+    assert_memory_equal(got.network_id, want.network_id, sizeof(got.network_id));
+    assert_int_equal(got.items[1].len, 6);
+    assert_memory_equal(got.items[1].ptr, "record", 6);
+    for (size_t cut = 0; cut < len; cut++)
+        assert_int_equal(pv_movetoken_parse(text, cut, &got), PV_ERR_MALFORMED);
+    for (size_t i = 0; i < len; i++) {
+        char was = text[i];
+        text[i] = was == 'x' ? 'y' : 'x';
+        assert_int_equal(pv_movetoken_parse(text, len, &got), PV_ERR_MALFORMED);
+        text[i] = was;
+    }
+    /* Neither kind is taken for the other. */
+    assert_int_equal(pv_token_parse(text, len, &invite), PV_ERR_UNSUPPORTED);
+    invite = sample_token();
+    assert_int_equal(pv_token_format(&invite, text, sizeof(text)), PV_OK);
+    assert_int_equal(pv_movetoken_parse(text, strlen(text), &got), PV_ERR_UNSUPPORTED);
+    /* None, and more than fits. */
+    want.n = 0;
+    assert_int_equal(pv_movetoken_format(&want, text, sizeof(text)), PV_OK);
+    assert_int_equal(pv_movetoken_parse(text, strlen(text), &got), PV_ERR_MALFORMED);
+    static uint8_t longest[PV_STATEMENT_MAX];
+    want.n = 2;
+    want.items[0] = want.items[1] = pv_view(longest, sizeof(longest));
+    assert_int_equal(pv_movetoken_format(&want, text, sizeof(text)), PV_ERR_NO_SPACE);
+}
+
 static void a_token_holds_512_bytes_of_coordinators_and_no_more(void **state)
 {
     (void)state;
@@ -165,6 +203,7 @@ int main(void)
         cmocka_unit_test(tokens_read_back),
         cmocka_unit_test(the_text_of_a_token_does_not_change),
         cmocka_unit_test(a_cut_or_mistyped_token_is_refused),
+        cmocka_unit_test(move_tokens_read_back_and_damaged_ones_are_refused),
         cmocka_unit_test(a_token_holds_512_bytes_of_coordinators_and_no_more),
         cmocka_unit_test(urls_read_back_with_and_without_a_secret),
         cmocka_unit_test(only_the_one_form_of_a_url_passes),
