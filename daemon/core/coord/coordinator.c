@@ -32,7 +32,7 @@ enum {
 
 struct pv_coord {
     struct pv_node *node;
-    uint8_t list[PV_STATEMENT_MAX]; /* of coordinators, as the record or the token has it */
+    uint8_t list[PV_STATEMENT_LIST_MAX]; /* of coordinators, as the record or the token has it */
     size_t list_len;
     size_t at;                           /* place in it of the one that is tried or used */
     struct pv_coordclient_target target; /* that one */

@@ -112,6 +112,7 @@ static void member_gone(struct pv_node *n, const struct pv_member *m, pv_ns now)
         pv_peers_drop(n->peers, p, now);
 }
 
+/* What each event of the roster means for the store, for peers and for the connection. */
 static void take_event(struct membership *m, const struct pv_roster_event *ev, pv_ns now)
 {
     switch (ev->type) {

@@ -65,12 +65,18 @@ static bool is_owed(const struct pv_roster_entry *x)
     if (x->receipt.len > 0)
         return false;
     return x->st.type == PV_ST_LEAVE || x->st.type == PV_ST_ADMIN ||
-           ((x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END) && pv_roster_in_force(x));
+           ((x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END ||
+             x->st.type == PV_ST_COORDINATORS) &&
+            pv_roster_in_force(x));
 }
 
 /* What has to be stored, in words; people know a node by its name, and an invite has none. */
 static void describe(struct owed *o, const struct pv_statement *st)
 {
+    if (st->type == PV_ST_COORDINATORS) {
+        snprintf(o->first, sizeof(o->first), "the coordinators changed");
+        return;
+    }
     const uint8_t *pk = st->type == PV_ST_LEAVE   ? st->signer
                         : st->type == PV_ST_ADMIN ? st->u.admin.node
                         : st->type == PV_ST_END   ? st->u.end.about

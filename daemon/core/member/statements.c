@@ -232,7 +232,7 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     struct statements *s = part;
     if (msg->type == PV_CTL_STATEMENTS) {
         take_statements(s, msg, TAG_PULL, now);
-    } else if (msg->type == PV_CTL_WELCOME && s->node->online) {
+    } else if (msg->type == PV_CTL_WELCOME && s->node->online && !s->node->visiting) {
         s->relisted = s->differs = false;
         s->n_paged = 0;
         drop_listed(s);

@@ -146,6 +146,9 @@ struct pv_node {
     struct pv_coordclient *coord;
     bool as_member; /* the connection wanted or there is a member's; else a guest's */
     bool online;    /* a member's connection is there: the coordinator hears this node */
+    /* Written by relocation: that connection is to a coordinator that is only being given this
+     * network. Nothing is pulled from it, or its list would count before it has everybody. */
+    bool visiting;
 
     /* the store */
     struct pv_highwater *marks[PV_MARKS]; /* each borrowed from its owner, who sets it */

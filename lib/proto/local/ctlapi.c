@@ -520,6 +520,37 @@ int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite
                        "revoked", invite->revoked, "admin", invite->admin));
 }
 
+json_t *pv_ctlapi_coordinators_new(void)
+{
+    return list_new("coordinators");
+}
+
+int pv_ctlapi_coordinators_add(json_t *coordinators, const uint8_t *key, const char *const *addrs,
+                               size_t n_addrs, bool used)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n_addrs && list != NULL; i++) {
+        if (json_array_append_new(list, json_string(addrs[i])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    return pv_ctlapi_append(coordinators, "coordinators",
+                            pv_ctlapi_pack("{s:o, s:o, s:b}", "key", pv_ctlapi_key(key),
+                                           "addresses", list, "used", used));
+}
+
+json_t *pv_ctlapi_moved_json(size_t online, size_t know, bool former)
+{
+    return pv_ctlapi_pack("{s:i, s:i, s:b}", "online", (int)online, "know", (int)know, "former",
+                          former);
+}
+
+json_t *pv_ctlapi_token_json(const char *token)
+{
+    return pv_ctlapi_pack("{s:s}", "token", token);
+}
+
 json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
                           const uint8_t wg_key[static PV_DH_LEN])
 {

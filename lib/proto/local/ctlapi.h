@@ -25,21 +25,22 @@
 #include "proto/ip/offload.h"
 
 enum {
-    PV_CTLAPI_NETWORK_LEN = 16,     /* bytes of a network id, PV_NETWORK_ID_LEN */
-    PV_CTLAPI_LINE_MAX = 65536,     /* bytes of a request line with its newline */
-    PV_CTLAPI_REPLY_MAX = 16777216, /* bytes of an answer or event line with its newline */
-    PV_CTLAPI_DEPTH = 4,            /* ours: nesting of a request; ours need 1 */
-    PV_CTLAPI_REPLY_DEPTH = 8,      /* ours: nesting of a reply; ours need 5 */
-    PV_CTLAPI_PEER_BUF = 160,       /* "bob", "bob.home.p2p", an address or a key, and the NUL */
-    PV_CTLAPI_SECRET_MAX = 4096,    /* characters of a token or coordinator URL */
-    PV_CTLAPI_INVITE_BUF = 64,      /* an invite's id in text, and the NUL */
-    PV_CTLAPI_ROOM_BUF = 64,        /* "#name" or "#name~abcd", and the NUL */
-    PV_CTLAPI_WORD_BUF = 16,        /* a log level, or what to watch, and the NUL */
-    PV_CTLAPI_ERROR_BUF = 512,      /* "what failed: why: what to do", and the NUL */
-    PV_CTLAPI_MAX_USES = 1000000,   /* ours: nodes that one invite may admit */
-    PV_CTLAPI_MAX_PINGS = 1000000,  /* ours: echoes of one `ping` */
-    PV_CTLAPI_MAX_PING_SIZE = 1190, /* bytes of filler that fit in one packet */
-    PV_CTLAPI_MAX_HISTORY = 1000,   /* ours: messages in one answer */
+    PV_CTLAPI_NETWORK_LEN = 16,      /* bytes of a network id, PV_NETWORK_ID_LEN */
+    PV_CTLAPI_LINE_MAX = 65536,      /* bytes of a request line with its newline */
+    PV_CTLAPI_REPLY_MAX = 16777216,  /* bytes of an answer or event line with its newline */
+    PV_CTLAPI_DEPTH = 4,             /* ours: nesting of a request; ours need 1 */
+    PV_CTLAPI_REPLY_DEPTH = 8,       /* ours: nesting of a reply; ours need 5 */
+    PV_CTLAPI_PEER_BUF = 160,        /* "bob", "bob.home.p2p", an address or a key, and the NUL */
+    PV_CTLAPI_COORDINATOR_BUF = 268, /* bytes of "tls:HOST:PORT" or a key, with the NUL */
+    PV_CTLAPI_SECRET_MAX = 4096,     /* characters of a token or coordinator URL */
+    PV_CTLAPI_INVITE_BUF = 64,       /* an invite's id in text, and the NUL */
+    PV_CTLAPI_ROOM_BUF = 64,         /* "#name" or "#name~abcd", and the NUL */
+    PV_CTLAPI_WORD_BUF = 16,         /* a log level, or what to watch, and the NUL */
+    PV_CTLAPI_ERROR_BUF = 512,       /* "what failed: why: what to do", and the NUL */
+    PV_CTLAPI_MAX_USES = 1000000,    /* ours: nodes that one invite may admit */
+    PV_CTLAPI_MAX_PINGS = 1000000,   /* ours: echoes of one `ping` */
+    PV_CTLAPI_MAX_PING_SIZE = 1190,  /* bytes of filler that fit in one packet */
+    PV_CTLAPI_MAX_HISTORY = 1000,    /* ours: messages in one answer */
 };
 
 /* Exit codes of p2pvpnctl, and "code" of a failed answer (DESIGN 9). */
@@ -78,6 +79,12 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_REMOVE,
     PV_CTLAPI_ADMIN_GRANT,
     PV_CTLAPI_ADMIN_REVOKE,
+    PV_CTLAPI_COORDINATORS,    /* list */
+    PV_CTLAPI_COORDINATOR_ADD, /* url: it becomes the preferred one */
+    PV_CTLAPI_COORDINATOR_REMOVE,
+    PV_CTLAPI_COORDINATOR_ADDRESS, /* it is at these addresses, and no other */
+    PV_CTLAPI_COORDINATOR_TOKEN,   /* for members who hear of a change by nobody else */
+    PV_CTLAPI_COORDINATOR_TAKE,    /* such a token */
     PV_CTLAPI_SEND,
     PV_CTLAPI_INBOX,
     PV_CTLAPI_READ,
@@ -116,16 +123,20 @@ struct pv_ctlapi_request {
     char network[PV_NAME_BUF];     /* CREATE, may be "" */
     char name[PV_NAME_BUF];        /* CREATE JOIN: of this node, may be "" */
     char cidr[PV_ADDR_TEXT];       /* CREATE, may be "" */
-    char invite[PV_CTLAPI_INVITE_BUF]; /* INVITE_REVOKE */
-    char room[PV_CTLAPI_ROOM_BUF];     /* ROOM_*, LIST excepted */
-    char word[PV_CTLAPI_WORD_BUF];     /* LOG: level; WATCH: "chat" */
-    char *secret;                      /* CREATE: url, JOIN: token; owned, wiped when freed */
-    char *text;                        /* SEND: owned, valid for pv_chat_text_is_valid();
-                                          FILE_SEND: name of the file */
-    uint32_t uses;                     /* INVITE: 1.., default 1 */
-    uint64_t expires_s;                /* INVITE: seconds from now, default 24 h */
-    bool admin;                        /* INVITE: who joins by it becomes an admin */
-    bool forget;                       /* LEAVE: delete this node's keys too */
+    char invite[PV_CTLAPI_INVITE_BUF];           /* INVITE_REVOKE */
+    char room[PV_CTLAPI_ROOM_BUF];               /* ROOM_*, LIST excepted */
+    char word[PV_CTLAPI_WORD_BUF];               /* LOG: level; WATCH: "chat" */
+    char coordinator[PV_CTLAPI_COORDINATOR_BUF]; /* COORDINATOR_REMOVE, _ADDRESS: key, address or
+                                          host; may be "" where there is one only */
+    char *secret;         /* CREATE, COORDINATOR_ADD: url, JOIN, COORDINATOR_TAKE:
+                             token; owned, wiped when freed */
+    char *text;           /* SEND: owned, valid for pv_chat_text_is_valid();
+                             FILE_SEND: name of the file; COORDINATOR_ADDRESS:
+                             addresses, commas between */
+    uint32_t uses;        /* INVITE: 1.., default 1 */
+    uint64_t expires_s;   /* INVITE: seconds from now, default 24 h */
+    bool admin;           /* INVITE: who joins by it becomes an admin */
+    bool forget;          /* LEAVE: delete this node's keys too */
     bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
     bool keep_invite;     /* REMOVE, ADMIN_REVOKE: the invite that let it in, or its own, stay */
     bool last;            /* LEAVE: although nobody else is an admin */
@@ -403,6 +414,16 @@ struct pv_ctlapi_invite {
  * "admin"}]} */
 json_t *pv_ctlapi_invites_new(void);
 PV_MUST_CHECK int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite);
+/* {"version":1,"coordinators":[{"key","addresses":[…],"used"}]}, the preferred one first; key:
+ * PV_SIGN_PK_LEN bytes. */
+json_t *pv_ctlapi_coordinators_new(void);
+PV_MUST_CHECK int pv_ctlapi_coordinators_add(json_t *coordinators, const uint8_t *key,
+                                             const char *const *addrs, size_t n_addrs, bool used);
+/* COORDINATOR_ADD, _REMOVE, _ADDRESS: {"online","know","former"}: members that are there, and those
+ * of them that have the new list; whether the former coordinator has it. */
+json_t *pv_ctlapi_moved_json(size_t online, size_t know, bool former);
+/* COORDINATOR_TOKEN: {"token"} */
+json_t *pv_ctlapi_token_json(const char *token);
 /* IP: {"ip4","ip6","wg_key"} */
 json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
                           const uint8_t wg_key[static PV_DH_LEN]);

@@ -47,6 +47,7 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     snprintf(a.cidr, sizeof(a.cidr), "10.7.0.0/16");
     snprintf(a.invite, sizeof(a.invite), KEY_B64URL);
     snprintf(a.word, sizeof(a.word), "chat");
+    snprintf(a.coordinator, sizeof(a.coordinator), "192.0.2.1:3478");
     snprintf(a.room, sizeof(a.room), "#crew");
     a.secret = copy_of("p2pvpn-token");
     a.text = copy_of("hello\n\x1b you \xc3\xa9");
@@ -248,16 +249,22 @@ static void only_commands_that_change_nothing_are_for_everybody(void **state)
 {
     (void)state;
     static const enum pv_ctlapi_cmd everybody[] = {
-        PV_CTLAPI_VERSION,     PV_CTLAPI_INVITE_LIST,   PV_CTLAPI_STATUS,
-        PV_CTLAPI_PEERS,       PV_CTLAPI_PING,          PV_CTLAPI_WAIT,
-        PV_CTLAPI_IP,          PV_CTLAPI_SEND,          PV_CTLAPI_INBOX,
-        PV_CTLAPI_HISTORY,     PV_CTLAPI_WATCH,         PV_CTLAPI_WHY,
-        PV_CTLAPI_TRACE,       PV_CTLAPI_FILE_SEND,     PV_CTLAPI_FILES,
-        PV_CTLAPI_FILE_ACCEPT, PV_CTLAPI_FILE_STOP,     PV_CTLAPI_FILE_GET,
-        PV_CTLAPI_FILE_SAVED,  PV_CTLAPI_ROOM_CREATE,   PV_CTLAPI_ROOM_INVITE,
-        PV_CTLAPI_ROOM_LEAVE,  PV_CTLAPI_ROOM_LIST,     PV_CTLAPI_ROOM_MEMBERS,
-        PV_CTLAPI_METRICS,     PV_CTLAPI_HISTORY_CLEAR, PV_CTLAPI_MUTE,
-        PV_CTLAPI_UNMUTE,      PV_CTLAPI_MUTED,         PV_CTLAPI_READ,
+        PV_CTLAPI_VERSION,      PV_CTLAPI_INVITE_LIST,
+        PV_CTLAPI_STATUS,       PV_CTLAPI_PEERS,
+        PV_CTLAPI_PING,         PV_CTLAPI_WAIT,
+        PV_CTLAPI_IP,           PV_CTLAPI_SEND,
+        PV_CTLAPI_INBOX,        PV_CTLAPI_HISTORY,
+        PV_CTLAPI_WATCH,        PV_CTLAPI_WHY,
+        PV_CTLAPI_TRACE,        PV_CTLAPI_FILE_SEND,
+        PV_CTLAPI_FILES,        PV_CTLAPI_FILE_ACCEPT,
+        PV_CTLAPI_FILE_STOP,    PV_CTLAPI_FILE_GET,
+        PV_CTLAPI_FILE_SAVED,   PV_CTLAPI_ROOM_CREATE,
+        PV_CTLAPI_ROOM_INVITE,  PV_CTLAPI_ROOM_LEAVE,
+        PV_CTLAPI_ROOM_LIST,    PV_CTLAPI_ROOM_MEMBERS,
+        PV_CTLAPI_METRICS,      PV_CTLAPI_HISTORY_CLEAR,
+        PV_CTLAPI_MUTE,         PV_CTLAPI_UNMUTE,
+        PV_CTLAPI_MUTED,        PV_CTLAPI_READ,
+        PV_CTLAPI_COORDINATORS, PV_CTLAPI_COORDINATOR_TOKEN,
     };
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         bool open = false;

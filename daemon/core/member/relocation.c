@@ -1,0 +1,728 @@
+/* SPDX-License-Identifier: MIT */
+/* relocation.c - signs lists of coordinators, and gives a new coordinator the network. */
+#include "daemon/core/member/relocation.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/coord/coordinator.h"
+#include "daemon/core/member/coordedit.h"
+#include "daemon/core/member/gossip.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/owed.h"
+#include "daemon/core/member/puts.h"
+#include "daemon/core/member/refusal.h"
+#include "daemon/core/member/rootkey.h"
+
+enum {
+    TAG_FOUND,      /* answer to the request to take the network */
+    PUT_SIZE = 16,  /* ours: statements of one put; all of them fit any message */
+    GRANTS_MAX = 8, /* ours: grants of one key that go along; root grants all rights at once */
+};
+#define SILENCE  PV_S(10) /* ours: a coordinator that is there does a step in less */
+#define TELL_BY  PV_S(5)  /* ours: the former one may be gone for good */
+#define KNOWN_BY PV_S(3)  /* ours: as for removals */
+
+enum step {
+    NONE,
+    GUEST,
+    FOUND,
+    SEED,
+    TELL,
+    SPREAD,
+};
+
+_Static_assert((int)PV_CTLAPI_COORDINATOR_BUF >= (int)PV_HOSTPORT_BUF, "any address fits");
+
+struct relocation {
+    struct pv_node *node;
+    struct pv_puts puts;
+
+    /* this change; wiped at its end */
+    enum step step;
+    uint64_t handle;
+    pv_ns until;             /* the step ends then */
+    struct pv_url url;       /* add: of the new coordinator */
+    struct pv_coordedit one; /* add: a list of it alone */
+    struct pv_coordedit list;
+    struct pv_made_long record;
+    uint8_t receipt[PV_RECEIPT_LEN]; /* of the record, by who took it first */
+    size_t receipt_len;
+    size_t n_seeded; /* statements of the roster, in order of arrival, that were put */
+    bool told;       /* the former coordinator has the record */
+};
+
+static int make_relocation(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                           void **ret_part)
+{
+    struct relocation *x = calloc(1, sizeof(*x));
+    (void)cfg;
+    (void)now;
+    if (x == NULL)
+        return PV_ERR_NOMEM;
+    x->node = node;
+    pv_puts_init(&x->puts, node, &pv_part_relocation);
+    *ret_part = x;
+    return PV_OK;
+}
+
+static void free_relocation(void *part)
+{
+    struct relocation *x = part;
+    pv_puts_done(&x->puts);
+    pv_url_done(&x->url);
+    free(x);
+}
+
+/* --- ends ------------------------------------------------------------------------------------- */
+
+/* Puts under way keep their places: their answers end them. */
+static void forget(struct relocation *x)
+{
+    struct pv_node *n = x->node;
+    const struct pv_puts puts = x->puts;
+    n->visiting = false;
+    pv_wipe(x, sizeof(*x));
+    x->node = n;
+    x->puts = puts;
+}
+
+/* Back to the coordinators of the roster, if this node was elsewhere. */
+static void go_home(struct relocation *x, pv_ns now)
+{
+    struct pv_node *n = x->node;
+    n->visiting = false;
+    if (n->up && n->roster != NULL && x->step != SPREAD)
+        pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_MEMBER,
+                         pv_roster_network_id(n->roster), now);
+}
+
+static void fail(struct relocation *x, enum pv_ctlapi_code code, const char *why,
+                 const char *remedy, pv_ns now)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    uint64_t handle = x->handle;
+    snprintf(text, sizeof(text), "network coordinators: %s: %s", why, remedy);
+    pv_log(x->node->log, PV_LOG_WARN, "what=\"coordinators not changed\" why=\"%s\"", text);
+    go_home(x, now);
+    forget(x);
+    pv_ctlsrv_fail(x->node->ctl, handle, code, text);
+}
+
+/* Scripts see how far the list has come; who does not know it yet hears it by and by. */
+static void succeed(struct relocation *x)
+{
+    struct pv_owed_told told;
+    struct pv_node *n = x->node;
+    uint64_t handle = x->handle;
+    bool former = x->told;
+    pv_owed_told(n, &told);
+    forget(x);
+    pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_moved_json(told.online, told.know, former));
+}
+
+/* --- signing ---------------------------------------------------------------------------------- */
+
+/* The key that signs here: root's where this machine has it, for receipts of a coordinator that
+ * root names count for more (adr/0019); else this node's own. */
+static void signing_key(const struct pv_node *n, uint8_t ret_sk[static PV_SIGN_SK_LEN])
+{
+    if (pv_rootkey_open(n, ret_sk) != PV_OK)
+        memcpy(ret_sk, n->identity->sign_sk, PV_SIGN_SK_LEN);
+}
+
+/* The record in force, which is the newest with its list. */
+static const struct pv_roster_entry *record_in_force(const struct pv_roster *r)
+{
+    const struct pv_view list = pv_roster_coordinators(r);
+    const struct pv_roster_entry *found = NULL;
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
+         e = pv_roster_next_entry(r, e)) {
+        const struct pv_st_coordinators *c = &e->st.u.coordinators;
+        if (e->st.type == PV_ST_COORDINATORS && c->list.len == list.len &&
+            memcmp(c->list.ptr, list.ptr, list.len) == 0 &&
+            (found == NULL || c->seq > found->st.u.coordinators.seq))
+            found = e;
+    }
+    return found;
+}
+
+/* Above every record that anybody holds, also those whose signers are out of office. */
+static uint64_t next_seq(const struct pv_roster *r)
+{
+    uint64_t seq = 0;
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
+         e = pv_roster_next_entry(r, e))
+        if (e->st.type == PV_ST_COORDINATORS && e->st.u.coordinators.seq > seq)
+            seq = e->st.u.coordinators.seq;
+    return seq + 1;
+}
+
+static int sign_record(struct relocation *x)
+{
+    const struct pv_roster *r = x->node->roster;
+    uint8_t sk[PV_SIGN_SK_LEN];
+    signing_key(x->node, sk);
+    int status = pv_make_coordinators(pv_roster_network_id(r), sk, next_seq(r),
+                                      pv_view(x->list.bytes, x->list.len), &x->record);
+    pv_wipe(sk, sizeof(sk));
+    return status;
+}
+
+static struct pv_view record_view(const struct relocation *x)
+{
+    return pv_view(x->record.raw, x->record.len);
+}
+
+/* --- telling ---------------------------------------------------------------------------------- */
+
+static void enter(struct relocation *x, enum step step, pv_ns limit, pv_ns now)
+{
+    x->step = step;
+    x->until = now + limit;
+}
+
+/* From here on the record counts: connections follow it, gossip spreads it. */
+static void publish(struct relocation *x, pv_ns now)
+{
+    struct pv_node *n = x->node;
+    const struct pv_ctl_item item = {.statement = record_view(x),
+                                     .receipt = pv_view(x->receipt, x->receipt_len)};
+    enter(x, SPREAD, KNOWN_BY, now);
+    if (pv_membership_add(n, &item, 1, now) > 0) {
+        x->step = TELL; /* go_home() */
+        fail(x, PV_CTLAPI_FAILED, "this node does not take the new list", "see its log", now);
+        return;
+    }
+    pv_gossip_hurry(n, now);
+}
+
+static void put_record(struct relocation *x, pv_ns now)
+{
+    struct pv_put *put = pv_put_new(1);
+    if (put != NULL)
+        put->statements[0] = x->record;
+    if (put == NULL || pv_puts_send(&x->puts, put) != PV_CTL_E_NONE) {
+        pv_put_free(put);
+        publish(x, now);
+    }
+}
+
+/* The coordinator that members listen to now tells those whom no member reaches. */
+static void tell(struct relocation *x, pv_ns now)
+{
+    struct pv_node *n = x->node;
+    n->visiting = false;
+    enter(x, TELL, TELL_BY, now);
+    if (x->one.len > 0) /* this node is at the new one */
+        pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_MEMBER,
+                         pv_roster_network_id(n->roster), now);
+    else if (n->online)
+        put_record(x, now);
+    else
+        publish(x, now);
+}
+
+/* --- giving a new one the network ------------------------------------------------------------- */
+
+/* What a coordinator must have before it believes anybody: who it is, who signs, and why this node
+ * is a member. Each statement stands behind what it rests on. */
+struct chain {
+    size_t n;
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+};
+
+static void add_item(struct chain *c, const struct pv_roster_entry *e)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (c->items[i].statement.ptr == e->st.raw.ptr)
+            return;
+    if (c->n < PV_CTL_ITEMS_MAX - 1) /* the new record has room, always */
+        c->items[c->n++] = (struct pv_ctl_item){.statement = e->st.raw, .receipt = e->receipt};
+}
+
+static void add_grants(struct chain *c, const struct pv_roster *r, const uint8_t *pk)
+{
+    const struct pv_roster_entry *e = pv_roster_next_grant(r, pk, NULL);
+    for (size_t i = 0; i < GRANTS_MAX && e != NULL; i++, e = pv_roster_next_grant(r, pk, e))
+        add_item(c, e);
+}
+
+/* All of this type that are about, or by, this key. */
+static void add_all(struct chain *c, const struct pv_roster *r, enum pv_statement_type type,
+                    const uint8_t *pk)
+{
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
+         e = pv_roster_next_entry(r, e)) {
+        const struct pv_statement *st = &e->st;
+        const uint8_t *about = st->type == PV_ST_INVITE   ? st->u.invite.invite
+                               : st->type == PV_ST_MEMBER ? st->u.member.node
+                                                          : st->signer;
+        if (st->type == type && memcmp(about, pk, PV_SIGN_PK_LEN) == 0)
+            add_item(c, e);
+    }
+}
+
+/* Former coordinators come first: the receipts of all that follows are theirs. */
+static void build_chain(const struct relocation *x, struct chain *c)
+{
+    const struct pv_node *n = x->node;
+    const struct pv_roster *r = n->roster;
+    const struct pv_member *self = pv_node_self(n);
+    const struct pv_roster_entry *record = record_in_force(r);
+    struct pv_roster_invite invite;
+    c->n = 0;
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
+         e = pv_roster_next_entry(r, e))
+        if (e->st.type == PV_ST_NETWORK)
+            add_item(c, e);
+    add_all(c, r, PV_ST_COORDINATORS, pv_roster_root(r));
+    add_grants(c, r, n->identity->sign_pk);
+    if (record != NULL) {
+        add_grants(c, r, record->st.signer);
+        add_item(c, record);
+    }
+    if (pv_roster_invite(r, self->admitted_by, &invite) == PV_OK) {
+        add_grants(c, r, invite.signer);
+        add_all(c, r, PV_ST_INVITE, self->admitted_by);
+    } else {
+        add_grants(c, r, self->admitted_by);
+    }
+    c->items[c->n++] = (struct pv_ctl_item){.statement = record_view(x)};
+    add_all(c, r, PV_ST_MEMBER, n->identity->sign_pk);
+    add_all(c, r, PV_ST_TRANSPORT, n->identity->sign_pk);
+}
+
+/* The new coordinator says where else it is, in which address family, and where it speaks TLS. */
+static void learn_addrs(struct relocation *x, const struct pv_coordlist_more *more)
+{
+    struct pv_coordedit with;
+    if (pv_coordlist_with(pv_view(x->one.bytes, x->one.len), more, with.bytes, sizeof(with.bytes),
+                          &with.len) == PV_OK)
+        x->one = with;
+}
+
+/* The new coordinator was reached: it gets the list that names it, and what shows that this node
+ * may sign one. The secret of its URL allows a network to be made there, so the message is wiped.
+ */
+static void ask_to_take(struct relocation *x, const struct pv_ctl_welcome *w, pv_ns now)
+{
+    struct pv_node *n = x->node;
+    struct pv_ctl_msg msg = {.type = PV_CTL_CREATE};
+    struct chain *chain = calloc(1, sizeof(*chain));
+    learn_addrs(x, &(struct pv_coordlist_more){.addrs = w->stun, .n = w->n_stun});
+    learn_addrs(x, &(struct pv_coordlist_more){.addrs = w->tls.addrs, .n = w->tls.n, .tls = true});
+    int r = chain == NULL ? PV_ERR_NOMEM
+                          : pv_coordedit_put_first(pv_roster_coordinators(n->roster),
+                                                   pv_view(x->one.bytes, x->one.len), &x->list);
+    if (r == PV_OK)
+        r = sign_record(x);
+    if (r == PV_OK) {
+        build_chain(x, chain);
+        msg.u.put.has_secret = x->url.has_secret;
+        memcpy(msg.u.put.secret, x->url.secret, sizeof(msg.u.put.secret));
+        msg.u.put.n = chain->n;
+        msg.u.put.items = chain->items;
+        r = pv_coord_ask(n, &pv_part_relocation, &msg, TAG_FOUND);
+    }
+    free(chain);
+    pv_wipe(&msg, sizeof(msg));
+    if (r == PV_OK)
+        enter(x, FOUND, SILENCE, now);
+    else
+        fail(x, PV_CTLAPI_FAILED, pv_strstatus(r),
+             r == PV_ERR_NO_SPACE || r == PV_ERR_LIMIT
+                 ? "the list is full: remove a coordinator first"
+                 : "try again",
+             now);
+}
+
+/* Refusals that a user can do something about have words of their own. */
+static void explain_refusal(struct relocation *x, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    const struct pv_refusal *f =
+        msg->type == PV_CTL_ERROR ? pv_refusal_find(msg->u.failure.error) : NULL;
+    if (f != NULL)
+        fail(x, f->code, f->why, f->remedy, now);
+    else if (msg->type == PV_CTL_ERROR)
+        fail(x, PV_CTLAPI_REFUSED, msg->u.failure.message, "is it the whole URL of that one?", now);
+    else
+        fail(x, PV_CTLAPI_FAILED, "the new coordinator's answer makes no sense",
+             "is it of this version?", now);
+}
+
+/* It has the network in name; members are still unknown there, so nobody may come yet. */
+static void taken(struct relocation *x, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct pv_node *n = x->node;
+    if (msg->type != PV_CTL_RECEIPTS) {
+        explain_refusal(x, msg, now);
+        return;
+    }
+    for (size_t i = 0; i < msg->u.receipts.n; i++) {
+        if (msg->u.receipts.results[i].error == PV_CTL_E_NONE)
+            continue;
+        fail(x, PV_CTLAPI_REFUSED, pv_ctl_error_word(msg->u.receipts.results[i].error),
+             "the new coordinator does not take this network: see its log", now);
+        return;
+    }
+    enter(x, SEED, SILENCE, now);
+    pv_coord_connect(n, pv_view(x->one.bytes, x->one.len), PV_CTL_MEMBER,
+                     pv_roster_network_id(n->roster), now);
+}
+
+/* The next statements in order of arrival. What is there already costs the coordinator little. */
+static void put_more(struct relocation *x, pv_ns now)
+{
+    const struct pv_roster *r = x->node->roster;
+    const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL);
+    struct pv_put *put = pv_put_new(PUT_SIZE);
+    for (size_t i = 0; i < x->n_seeded && e != NULL; i++)
+        e = pv_roster_next_entry(r, e);
+    if (put == NULL || e == NULL) {
+        pv_put_free(put);
+        tell(x, now); /* without memory: members bring the rest */
+        return;
+    }
+    put->n = 0;
+    for (; e != NULL && put->n < PUT_SIZE; e = pv_roster_next_entry(r, e)) {
+        struct pv_made_long *to = &put->statements[put->n++];
+        to->len = e->st.raw.len;
+        memcpy(to->raw, e->st.raw.ptr, to->len);
+    }
+    if (pv_puts_send(&x->puts, put) != PV_CTL_E_NONE) {
+        pv_put_free(put);
+        return; /* the step's time says so */
+    }
+    x->until = now + SILENCE;
+}
+
+/* --- what comes back -------------------------------------------------------------------------- */
+
+static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct relocation *x = part;
+    struct pv_put_result result;
+    if (tag < PV_PUTS_TAGS) {
+        if (x->step == FOUND)
+            taken(x, msg, now);
+        return;
+    }
+    struct pv_put *put = pv_puts_take(&x->puts, tag, msg, &result);
+    if (put == NULL)
+        return;
+    if (x->step == SEED) {
+        /* A coordinator that has enough for now gets the same again, a moment later. */
+        if (result.error == PV_CTL_E_LIMIT) {
+            x->until = now + PV_S(1);
+        } else {
+            x->n_seeded += put->n;
+            put_more(x, now);
+        }
+    } else if (x->step == TELL) {
+        x->told = result.n_items == 1;
+        if (x->told && result.items[0].receipt.len == sizeof(x->receipt)) {
+            x->receipt_len = sizeof(x->receipt);
+            memcpy(x->receipt, result.items[0].receipt.ptr, x->receipt_len);
+        }
+        publish(x, now);
+    }
+    pv_put_free(put);
+}
+
+static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct relocation *x = part;
+    if (x->step != GUEST || x->node->as_member)
+        return;
+    if (msg->type == PV_CTL_WELCOME)
+        ask_to_take(x, &msg->u.welcome, now);
+    else if (msg->type == PV_CTL_ERROR)
+        explain_refusal(x, msg, now);
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct relocation *x = part;
+    struct pv_put *put;
+    while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&x->puts)) != NULL)
+        pv_put_free(put);
+    if (x->step == NONE)
+        return;
+    if ((facts & (PV_FACT_UP | PV_FACT_NETWORK)) != 0 &&
+        (!x->node->up || x->node->roster == NULL || pv_node_self(x->node) == NULL)) {
+        fail(x, PV_CTLAPI_FAILED, "this node went down meanwhile", "p2pvpnctl up, and again", now);
+        return;
+    }
+    if ((facts & PV_FACT_ONLINE) == 0)
+        return;
+    if (x->step == SEED)
+        put_more(x, now);
+    else if (x->step == TELL)
+        put_record(x, now);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct relocation *x = part;
+    char why[PV_CTL_ERROR_TEXT_MAX + 64];
+    if (x->step == NONE || now < x->until)
+        return;
+    if (x->step == SPREAD) {
+        succeed(x);
+    } else if (x->step == TELL) {
+        publish(x, now); /* it is gone, and others tell who listens there */
+    } else if (x->step == SEED && x->node->online && x->puts.first == NULL) {
+        put_more(x, now); /* after a pause that it asked for */
+    } else {
+        const char *error = x->node->coord_info.error;
+        snprintf(why, sizeof(why), "the new coordinator: %s",
+                 error[0] == '\0' ? "no answer" : error);
+        fail(x, PV_CTLAPI_UNREACHABLE, why, "does it run, and is the URL right?", now);
+    }
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct relocation *x = part;
+    return x->step == NONE ? PV_NEVER : x->until;
+}
+
+static void run_relocation(void *part, pv_ns now)
+{
+    struct relocation *x = part;
+    struct pv_owed_told told;
+    if (x->step != SPREAD || !x->node->online)
+        return;
+    pv_owed_told(x->node, &told);
+    if (told.done && pv_membership_is_stored(x->node))
+        succeed(x);
+    (void)now;
+}
+
+/* What is begun goes on: half of it would leave members at different coordinators. */
+static void on_cancel(void *part, uint64_t handle, pv_ns now)
+{
+    struct relocation *x = part;
+    (void)now;
+    if (x->step != NONE && x->handle == handle)
+        x->handle = 0;
+}
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+/* May this node change the list now? Answers the request itself when not. */
+static bool may_begin(struct relocation *x, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    struct pv_node *n = x->node;
+    uint8_t sk[PV_SIGN_SK_LEN];
+    const char *why = NULL;
+    if (!pv_node_need_network(n, "network coordinators", handle))
+        return false;
+    signing_key(n, sk);
+    /* Ed25519 secret keys end with the public one. */
+    if (pv_roster_rights(n->roster, sk + PV_SIGN_SEED_LEN) == 0)
+        why = "this node is no admin: ask one who is";
+    else if (!n->up)
+        why = "this node is down: `p2pvpnctl up` first";
+    else if (x->step != NONE)
+        why = "another change is under way: wait for it";
+    pv_wipe(sk, sizeof(sk));
+    if (why == NULL)
+        return true;
+    snprintf(text, sizeof(text), "network coordinators: %s", why);
+    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, text);
+    return false;
+}
+
+/* {"coordinators":[{"key","addresses":[...],"used"}],"signer"} */
+static void run_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct relocation *x = part;
+    struct pv_node *n = x->node;
+    json_t *out = pv_ctlapi_coordinators_new();
+    (void)req;
+    (void)p;
+    (void)now;
+    struct pv_view list = pv_roster_coordinators(n->roster);
+    struct pv_coordinator c;
+    while (out != NULL && pv_coordlist_next(&list, &c)) {
+        struct pv_hostport hosts[PV_COORDINATOR_ADDRS_MAX];
+        char texts[PV_COORDINATOR_ADDRS_MAX][PV_HOSTPORT_BUF];
+        const char *addrs[PV_COORDINATOR_ADDRS_MAX];
+        size_t n_addrs = 0;
+        while (n_addrs < PV_COORDINATOR_ADDRS_MAX &&
+               pv_coordlist_next_addr(&c.addrs, &hosts[n_addrs])) {
+            addrs[n_addrs] = pv_hostport_format(&hosts[n_addrs], texts[n_addrs]);
+            n_addrs++;
+        }
+        bool used = n->online && memcmp(n->coord_info.pk, c.pk, PV_SIGN_PK_LEN) == 0;
+        if (pv_ctlapi_coordinators_add(out, c.pk, addrs, n_addrs, used) != PV_OK) {
+            json_decref(out);
+            out = NULL;
+        }
+    }
+    pv_ctlsrv_answer(n->ctl, handle, out);
+}
+
+/* The connection to the former coordinator ends for the time being: a node has one control channel.
+ * Paths between members do not need it. */
+static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                    pv_ns now)
+{
+    struct relocation *x = part;
+    struct pv_node *n = x->node;
+    (void)p;
+    if (!may_begin(x, handle))
+        return;
+    forget(x);
+    x->handle = handle;
+    if (req->secret == NULL || pv_url_parse(req->secret, strlen(req->secret), &x->url) != PV_OK) {
+        x->step = SPREAD; /* nothing was left */
+        fail(x, PV_CTLAPI_USAGE, "not a coordinator URL",
+             "copy it whole from what `p2pvpn-coordinator url` prints", now);
+        return;
+    }
+    struct pv_writer w = pv_writer(x->one.bytes, sizeof(x->one.bytes));
+    pv_coordlist_put(&w, x->url.pk, &x->url.addr, 1);
+    x->one.len = w.len;
+    enter(x, GUEST, SILENCE, now);
+    n->visiting = true;
+    pv_coord_connect(n, pv_view(x->one.bytes, x->one.len), PV_CTL_GUEST, NULL, now);
+}
+
+/* What remove and address have in common: which is meant, and what comes of the new list. */
+static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint64_t handle,
+                       bool removed, pv_ns now)
+{
+    uint8_t pk[PV_SIGN_PK_LEN];
+    if (!may_begin(x, handle))
+        return;
+    const struct pv_view list = pv_roster_coordinators(x->node->roster);
+    forget(x);
+    x->handle = handle;
+    x->step = SPREAD; /* until it is signed a failure changes nothing */
+    if (pv_coordedit_find(list, req->coordinator, pk) != PV_OK) {
+        fail(x, PV_CTLAPI_USAGE, "which one?",
+             "give its key, or an address of its own: `p2pvpnctl network coordinators` lists them",
+             now);
+        return;
+    }
+    int r = removed ? pv_coordedit_remove(list, pk, &x->list)
+                    : pv_coordedit_move(list, pk, req->text == NULL ? "" : req->text, &x->list);
+    if (r == PV_OK)
+        r = sign_record(x);
+    if (r == PV_ERR_STATE)
+        fail(x, PV_CTLAPI_REFUSED, "a network needs a coordinator",
+             "`p2pvpnctl network coordinators add URL` first", now);
+    else if (r == PV_ERR_MALFORMED)
+        fail(x, PV_CTLAPI_USAGE, "these are no addresses",
+             "give HOST:PORT, or tls:HOST:PORT, with commas between", now);
+    else if (r != PV_OK)
+        fail(x, PV_CTLAPI_FAILED, pv_strstatus(r), "give fewer or shorter addresses", now);
+    else
+        tell(x, now);
+}
+
+static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    (void)p;
+    run_change(part, req, handle, true, now);
+}
+
+static void run_address(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                        uint64_t handle, pv_ns now)
+{
+    (void)p;
+    run_change(part, req, handle, false, now);
+}
+
+/* --- move tokens ------------------------------------------------------------------------------ */
+
+/* Everybody may make one: it says what this node knows, and proves itself. */
+static void run_token(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    struct relocation *x = part;
+    struct pv_node *n = x->node;
+    struct pv_movetoken *token = calloc(1, sizeof(*token));
+    char text[PV_MOVETOKEN_TEXT_BUF];
+    (void)req;
+    (void)p;
+    (void)now;
+    const struct pv_roster_entry *record = record_in_force(n->roster);
+    int r = token == NULL || record == NULL ? PV_ERR_NOMEM : PV_OK;
+    if (r == PV_OK) {
+        memcpy(token->network_id, pv_roster_network_id(n->roster), sizeof(token->network_id));
+        for (const struct pv_roster_entry *e =
+                 pv_roster_next_grant(n->roster, record->st.signer, NULL);
+             e != NULL && token->n < PV_MOVETOKEN_ITEMS - 1;
+             e = pv_roster_next_grant(n->roster, record->st.signer, e))
+            token->items[token->n++] = e->st.raw;
+        token->items[token->n++] = record->st.raw;
+        r = pv_movetoken_format(token, text, sizeof(text));
+    }
+    free(token);
+    if (r == PV_OK)
+        pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_token_json(text));
+    else
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "out of memory: try again");
+}
+
+/* Whoever hands such a token out cannot lie: its statements are checked like any other's, and one
+ * that is older than what this node has changes nothing. */
+static void run_take(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct relocation *x = part;
+    struct pv_node *n = x->node;
+    struct pv_ctl_item items[PV_MOVETOKEN_ITEMS];
+    struct pv_movetoken *token = calloc(1, sizeof(*token));
+    const char *why = NULL;
+    (void)p;
+    if (token == NULL || pv_movetoken_parse(req->secret, strlen(req->secret), token) != PV_OK)
+        why = "join: a damaged token: copy it whole, from p2pvpn- to its end";
+    else if (n->roster == NULL)
+        why = "join: this token tells members of a network of its new coordinator, and this "
+              "machine is in none: ask for an invite (p2pvpnctl invite)";
+    else if (memcmp(token->network_id, pv_roster_network_id(n->roster), PV_NETWORK_ID_LEN) != 0)
+        why = "join: this token is about another network than this node's";
+    for (size_t i = 0; why == NULL && i < token->n; i++)
+        items[i] = (struct pv_ctl_item){.statement = token->items[i]};
+    if (why == NULL && pv_membership_add(n, items, token->n, now) > 0)
+        why = "join: who signed this token may not move the network: ask an admin for another";
+    free(token);
+    if (why != NULL)
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_BAD_TOKEN, why);
+    else
+        pv_ctlsrv_done(n->ctl, handle);
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_COORDINATORS, PV_NEEDS_NETWORK, run_list},
+    {PV_CTLAPI_COORDINATOR_ADD, PV_NEEDS_NOTHING, run_add},
+    {PV_CTLAPI_COORDINATOR_REMOVE, PV_NEEDS_NOTHING, run_remove},
+    {PV_CTLAPI_COORDINATOR_ADDRESS, PV_NEEDS_NOTHING, run_address},
+    {PV_CTLAPI_COORDINATOR_TOKEN, PV_NEEDS_NETWORK, run_token},
+    {PV_CTLAPI_COORDINATOR_TAKE, PV_NEEDS_NOTHING, run_take},
+};
+
+const struct pv_part pv_part_relocation = {
+    .name = "relocation",
+    .make = make_relocation,
+    .free = free_relocation,
+    .on_facts = on_facts,
+    .run = run_relocation,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .on_answer = on_answer,
+    .on_push = on_push,
+    .on_cancel = on_cancel,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+};

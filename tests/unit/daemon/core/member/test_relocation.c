@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/* A network moves to another coordinator step by step, and how each step may fail. */
+#include "daemon/core/member/gossip.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/owed.h"
+#include "daemon/core/member/relocation.h"
+#include "proto/roster/token.h"
+#include "tests/unit/daemon/core/member/fake_coord.h"
+
+static struct fake_node node;
+static struct keys fresh; /* the new coordinator */
+static uint32_t client;
+static char reply[4096];
+static size_t n_added; /* statements that came to count here */
+static struct pv_owed_told told;
+
+/* --- what stands in for other parts ----------------------------------------------------------- */
+
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    size_t refused = 0;
+    (void)now;
+    for (size_t i = 0; i < n_items; i++) {
+        enum pv_roster_added added;
+        refused += pv_roster_add(n->roster, items[i].statement, pv_view(NULL, 0), &added) < 0;
+    }
+    (void)settle(n->roster);
+    n_added += n_items - refused;
+    return refused;
+}
+
+bool pv_membership_is_stored(const struct pv_node *n)
+{
+    (void)n;
+    return true;
+}
+
+void pv_gossip_hurry(struct pv_node *n, pv_ns now)
+{
+    (void)n, (void)now;
+}
+
+void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
+{
+    (void)n;
+    *ret_told = told;
+}
+
+/* --- the world -------------------------------------------------------------------------------- */
+
+static int start(void **state)
+{
+    (void)state;
+    fake_node_init(&node, &pv_part_relocation);
+    fresh = keys_of(90);
+    n_added = 0;
+    told = (struct pv_owed_told){.online = 2, .know = 1, .coordinator = "stored", .done = true};
+    assert_int_equal(pv_ctlsrv_accepted(node.node.ctl, true, &client), PV_OK);
+    fake_node_start(&node);
+    fake_node_enter(&node);
+    fake_node_member(&node, 60, "bob", 7);
+    node.node.up = node.node.online = node.node.as_member = true;
+    fake_node_settle(&node);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_coord_done();
+    fake_node_done(&node);
+    return 0;
+}
+
+static const char *read_reply(void)
+{
+    struct pv_view out = pv_ctlsrv_out(node.node.ctl, client);
+    assert_true(out.len < sizeof(reply));
+    if (out.len > 0)
+        memcpy(reply, out.ptr, out.len);
+    reply[out.len] = '\0';
+    pv_ctlsrv_wrote(node.node.ctl, client, out.len);
+    return reply;
+}
+
+static void expect_reply(const char *text)
+{
+    const char *got = read_reply();
+    if (strstr(got, text) == NULL)
+        fail_msg("\"%s\" is not in \"%s\"", text, got);
+}
+
+static void run_line(const char *line)
+{
+    struct pv_ctlapi_request req;
+    uint64_t handle;
+    pv_ctlsrv_handle_bytes(node.node.ctl, client, pv_view(line, strlen(line)));
+    assert_int_equal(pv_ctlsrv_poll_request(node.node.ctl, &req, &handle), PV_OK);
+    for (size_t i = 0; i < pv_part_relocation.n_commands; i++) {
+        if (pv_part_relocation.commands[i].cmd == req.cmd)
+            pv_part_relocation.commands[i].run(node.self, &req, NULL, handle, node.now);
+    }
+    pv_ctlapi_request_done(&req);
+    fake_node_settle(&node);
+}
+
+static void add_fresh(void)
+{
+    struct pv_url url = {.addr = {.host = "192.0.2.9", .port = 3478}};
+    char text[PV_URL_TEXT_BUF], line[PV_URL_TEXT_BUF + 64];
+    memcpy(url.pk, fresh.pk, sizeof(url.pk));
+    assert_int_equal(pv_url_format(&url, text, sizeof(text)), PV_OK);
+    snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"coordinator_add\",\"url\":\"%s\"}\n", text);
+    run_line(line);
+}
+
+static void push(struct pv_ctl_msg msg)
+{
+    msg.kind = PV_CTL_ANSWER;
+    pv_part_relocation.on_push(node.self, &msg, node.now);
+    fake_node_settle(&node);
+}
+
+/* The request of this type gets receipts for everything, or for nothing. */
+static struct pv_ctl_msg *answer_all(enum pv_ctl_type type, enum pv_ctl_error error)
+{
+    struct pv_ctl_result results[PV_CTL_ITEMS_MAX];
+    uint64_t tag;
+    struct pv_ctl_msg *asked = fake_coord_take(type, &tag);
+    struct pv_ctl_msg msg = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
+    for (size_t i = 0; i < asked->u.put.n; i++)
+        results[i] = (struct pv_ctl_result){.error = error};
+    msg.u.receipts = (struct pv_ctl_receipts){.n = asked->u.put.n, .results = results};
+    pv_part_relocation.on_answer(node.self, tag, &msg, node.now);
+    fake_node_settle(&node);
+    return asked;
+}
+
+static void come_online(void)
+{
+    assert_true(fake_coord.connected && fake_coord.as_member);
+    node.node.online = true;
+    fake_node_raise(&node, PV_FACT_ONLINE);
+}
+
+static void expect_home(void)
+{
+    assert_true(fake_coord.connected && fake_coord.as_member);
+    assert_memory_equal(fake_coord.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
+    assert_false(node.node.visiting);
+    assert_int_equal(n_added, 0);
+    assert_true(pv_part_relocation.next_timeout(node.self) == PV_NEVER);
+}
+
+/* The first of the list in force. */
+static void expect_preferred(const uint8_t *pk, size_t n_all)
+{
+    struct pv_view list = pv_roster_coordinators(node.node.roster);
+    struct pv_coordinator c;
+    size_t n = 0;
+    assert_true(pv_coordlist_next(&list, &c));
+    assert_memory_equal(c.pk, pk, PV_SIGN_PK_LEN);
+    do
+        n++;
+    while (pv_coordlist_next(&list, &c));
+    assert_int_equal(n, n_all);
+}
+
+/* --- add -------------------------------------------------------------------------------------- */
+
+static void a_new_coordinator_is_given_everything_before_the_list_counts(void **state)
+{
+    (void)state;
+    add_fresh();
+    assert_false(fake_coord.as_member);
+    assert_memory_equal(fake_coord.pk, fresh.pk, PV_SIGN_PK_LEN);
+    assert_true(node.node.visiting);
+    node.node.online = false;
+    push((struct pv_ctl_msg){.type = PV_CTL_WELCOME});
+
+    struct pv_ctl_msg *asked = answer_all(PV_CTL_CREATE, PV_CTL_E_NONE);
+    struct pv_statement st;
+    assert_int_equal(pv_statement_decode(asked->u.put.items[0].statement, &st), PV_OK);
+    assert_int_equal(st.type, PV_ST_NETWORK); /* what all else rests on */
+    pv_ctl_msg_free(asked);
+    assert_memory_equal(fake_coord.pk, fresh.pk, PV_SIGN_PK_LEN);
+    come_online();
+    size_t seeded = 0;
+    while (fake_coord.n > 0) {
+        asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);
+        seeded += asked->u.put.n;
+        pv_ctl_msg_free(asked);
+        assert_int_equal(n_added, 0);
+    }
+    assert_int_equal(seeded, pv_roster_size(node.node.roster));
+
+    /* Back at the former one, which tells those who listen there. */
+    assert_memory_equal(fake_coord.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
+    assert_false(node.node.visiting);
+    come_online();
+    told.done = false;
+    asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);
+    assert_int_equal(asked->u.put.n, 1);
+    pv_ctl_msg_free(asked);
+    assert_int_equal(n_added, 1);
+    expect_preferred(fresh.pk, 2);
+    assert_string_equal(read_reply(), "");
+    fake_node_wait(&node, PV_S(3));
+    expect_reply("\"online\":2,\"know\":1,\"former\":true");
+}
+
+static void a_former_one_that_is_gone_is_not_waited_for(void **state)
+{
+    (void)state;
+    add_fresh();
+    node.node.online = false;
+    push((struct pv_ctl_msg){.type = PV_CTL_WELCOME});
+    pv_ctl_msg_free(answer_all(PV_CTL_CREATE, PV_CTL_E_NONE));
+    come_online();
+    while (fake_coord.n > 0)
+        pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
+    node.node.online = false;
+    fake_node_wait(&node, PV_S(9));
+    expect_preferred(fresh.pk, 2);
+    expect_reply("\"former\":false");
+}
+
+static void a_new_one_that_refuses_or_is_silent_changes_nothing(void **state)
+{
+    (void)state;
+    add_fresh();
+    push((struct pv_ctl_msg){.type = PV_CTL_ERROR,
+                             .u.failure = {.error = PV_CTL_E_BUSY, .message = "because"}});
+    expect_reply("because");
+    expect_home();
+    add_fresh();
+    push((struct pv_ctl_msg){.type = PV_CTL_WELCOME});
+    pv_ctl_msg_free(answer_all(PV_CTL_CREATE, PV_CTL_E_FULL));
+    expect_reply("does not take this network");
+    expect_home();
+    add_fresh();
+    snprintf(node.node.coord_info.error, sizeof(node.node.coord_info.error), "no answer there");
+    fake_node_wait(&node, PV_S(10));
+    expect_reply("the new coordinator: no answer there");
+    expect_home();
+    /* It has enough for now, and gets the same once more; then the node goes down. */
+    add_fresh();
+    push((struct pv_ctl_msg){.type = PV_CTL_WELCOME});
+    pv_ctl_msg_free(answer_all(PV_CTL_CREATE, PV_CTL_E_NONE));
+    come_online();
+    struct pv_ctl_msg *first = answer_all(PV_CTL_PUT, PV_CTL_E_LIMIT);
+    assert_int_equal(fake_coord.n, 0);
+    fake_node_wait(&node, PV_S(1));
+    uint64_t tag;
+    struct pv_ctl_msg *again = fake_coord_take(PV_CTL_PUT, &tag);
+    assert_int_equal(first->u.put.n, again->u.put.n);
+    pv_ctl_msg_free(first);
+    pv_ctl_msg_free(again);
+    node.node.up = false;
+    fake_node_raise(&node, PV_FACT_UP);
+    expect_reply("went down");
+    assert_int_equal(n_added, 0);
+}
+
+/* --- remove, address, token ------------------------------------------------------------------- */
+
+static void the_last_one_stays_and_addresses_are_checked(void **state)
+{
+    (void)state;
+    run_line("{\"id\":1,\"cmd\":\"coordinator_remove\",\"coordinator\":\"192.0.2.77\"}\n");
+    expect_reply("which one");
+    run_line("{\"id\":1,\"cmd\":\"coordinators\"}\n");
+    expect_reply("\"addresses\":[\"");
+    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"nonsense\"}\n");
+    expect_reply("no addresses");
+    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99,tls:x.example:"
+             "443\"}\n");
+    pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
+    expect_reply("\"former\":true");
+    expect_preferred(node.world.coordinator.pk, 1);
+    run_line("{\"id\":1,\"cmd\":\"coordinator_remove\",\"coordinator\":\"192.0.2.5\"}\n");
+    expect_reply("needs a coordinator");
+}
+
+static void who_is_no_admin_changes_nothing(void **state)
+{
+    const struct keys bob = keys_of(60);
+    (void)state;
+    memcpy(node.identity.sign_sk, bob.sk, sizeof(bob.sk));
+    memcpy(node.identity.sign_pk, bob.pk, sizeof(bob.pk));
+    add_fresh();
+    expect_reply("no admin");
+    assert_false(fake_coord.connected);
+}
+
+static void a_token_tells_the_list_to_members_only(void **state)
+{
+    char line[PV_MOVETOKEN_TEXT_BUF + 64], text[PV_MOVETOKEN_TEXT_BUF];
+    (void)state;
+    run_line("{\"id\":1,\"cmd\":\"coordinator_token\"}\n");
+    const char *at = strstr(read_reply(), "p2pvpn-");
+    assert_non_null(at);
+    snprintf(text, sizeof(text), "%.*s", (int)strcspn(at, "\""), at);
+    snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}\n",
+             text);
+    run_line(line);
+    expect_reply("\"ok\":true");
+    struct pv_movetoken *token = calloc(1, sizeof(*token));
+    test_defer(free, token);
+    assert_int_equal(pv_movetoken_parse(text, strlen(text), token), PV_OK);
+    token->network_id[0] ^= 1;
+    assert_int_equal(pv_movetoken_format(token, text, sizeof(text)), PV_OK);
+    snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}\n",
+             text);
+    run_line(line);
+    expect_reply("another network");
+    run_line("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"p2pvpn-AAAA\"}\n");
+    expect_reply("damaged");
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(a_new_coordinator_is_given_everything_before_the_list_counts),
+        T(a_former_one_that_is_gone_is_not_waited_for),
+        T(a_new_one_that_refuses_or_is_silent_changes_nothing),
+        T(the_last_one_stays_and_addresses_are_checked),
+        T(who_is_no_admin_changes_nothing),
+        T(a_token_tells_the_list_to_members_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
