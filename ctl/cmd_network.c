@@ -8,49 +8,14 @@
 #include "crypto/ct.h"
 #include "ctl/commands.h"
 #include "ctl/lib/preflight.h"
+#include "ctl/lib/secret.h"
 #include "ctl/lib/systemd.h"
 #include "proto/roster/token.h"
 #include "sys/proc/clock.h"
 
 enum {
     JOIN_S = 60, /* create and join talk to the coordinator and bring the interface up */
-    SECRET_BUF = PV_CTLAPI_SECRET_MAX + 2, /* one more than allowed, to see that it is too long */
 };
-
-/* Reads the first line of standard input without blanks around it. */
-static void read_secret(struct pv_cli *cli, char *buf, size_t cap)
-{
-    size_t n = 0;
-    int c = fgetc(cli->in);
-    while (c == ' ' || c == '\t')
-        c = fgetc(cli->in);
-    /* One byte more than allowed is kept: the parser then refuses what is too long instead of
-     * using a shortened secret. */
-    for (; c != EOF && c != '\n' && n + 1 < cap; c = fgetc(cli->in))
-        buf[n++] = (char)c;
-    while (n > 0 && (buf[n - 1] == ' ' || buf[n - 1] == '\t' || buf[n - 1] == '\r'))
-        n--;
-    buf[n] = '\0';
-}
-
-/* The token or URL, "-" from standard input, into req->secret. Overwrites the argument, so that
- * it is not to be seen in the process list any longer than it must. 0 or an exit code. */
-static int take_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request *req)
-{
-    char *secret = calloc(1, SECRET_BUF);
-    if (secret == NULL)
-        return pv_cli_no_memory(cli);
-    req->secret = secret;
-    if (strcmp(word, "-") == 0) {
-        read_secret(cli, secret, SECRET_BUF);
-        return 0;
-    }
-    size_t len = strlen(word);
-    memcpy(secret, word, len < SECRET_BUF ? len : SECRET_BUF - 1);
-    /* The length of a secret may stay visible; its text may not. */
-    pv_wipe(word, len);
-    return 0;
-}
 
 /* The token is printed with --quiet, too: it is what a script wants of this command. */
 static int print_token(struct pv_cli *cli, const json_t *body)
@@ -80,7 +45,7 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     const char *const *value = cli->args.value;
     struct pv_prefix range;
     struct pv_url url;
-    int code = take_secret(cli, cli->args.word[0], req);
+    int code = pv_cli_secret(cli, cli->args.word[0], req);
     /* Whoever says "-n work create" means a network called work. */
     const char *network = value[CREATE_NETWORK] != NULL ? value[CREATE_NETWORK] : cli->node.name;
     if (code == 0 && network[0] != '\0')
@@ -200,17 +165,28 @@ enum {
     JOIN_NO_BOOT,
 };
 
+/* Such a token tells a member where the coordinator is now. */
+static bool is_movetoken(const char *text)
+{
+    struct pv_movetoken token;
+    return pv_movetoken_parse(text, strlen(text), &token) == PV_OK;
+}
+
 static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     struct pv_token token;
     const char *name = cli->args.value[JOIN_NAME];
-    int code = take_secret(cli, cli->args.word[0], req);
+    int code = pv_cli_secret(cli, cli->args.word[0], req);
     if (code == 0 && name != NULL)
         code = pv_cli_name(cli, "name", name, req->name);
     if (code != 0)
         return code;
     /* The parse is only a check, so the parts are wiped at once; the daemon gets the text. */
     int r = pv_token_parse(req->secret, strlen(req->secret), &token);
+    if (r == PV_ERR_UNSUPPORTED && is_movetoken(req->secret)) {
+        req->cmd = PV_CTLAPI_COORDINATOR_TAKE;
+        return 0;
+    }
     if (r == PV_ERR_UNSUPPORTED)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "the token is of a later version: update p2pvpn on this machine");
@@ -232,8 +208,13 @@ static int join(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_JOIN, 0);
-    return enter(cli, &req, join_arguments(cli, &req), cli->args.value[JOIN_NO_BOOT] != NULL,
-                 print_join);
+    int code = join_arguments(cli, &req);
+    if (code == 0 && req.cmd == PV_CTLAPI_COORDINATOR_TAKE) {
+        code = pv_cli_change(cli, &req, "this node looks for its network at the new coordinator");
+        pv_ctlapi_request_done(&req);
+        return code;
+    }
+    return enter(cli, &req, code, cli->args.value[JOIN_NO_BOOT] != NULL, print_join);
 }
 
 /* --- invite -------------------------------------------------------------------------------- */
@@ -529,6 +510,7 @@ const struct pv_command pv_cmds_network[] = {
         .args = "TOKEN|- [--name NODE] [--no-boot]",
         .summary = "join a network with the token of an invite",
         .details = "Waits until this node has its address. - reads the token from standard input.\n"
+                   "A member takes a token of \"network coordinators token\", too.\n"
                    "  --name NODE     of this node (the host's name)\n"
                    "  --no-boot       leave it as it is whether p2pvpnd starts at boot\n"
                    "As root this starts p2pvpnd when it is not running; with systemd also at every "

@@ -12,6 +12,7 @@
 
 /* One group each; the last row has a NULL name. */
 extern const struct pv_command pv_cmds_network[];
+extern const struct pv_command pv_cmds_coordinators[];
 extern const struct pv_command pv_cmds_networks[];
 extern const struct pv_command pv_cmds_node[];
 extern const struct pv_command pv_cmds_info[];

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What the operator of a coordinator does: networks, drop, secret rotate, backup, restore, upgrade."""
+"""What the operator of a coordinator does: networks, drop, secret rotate, backup, restore, upgrade; and how
+a network moves to another coordinator, or follows to another address: by it, by gossip, by a token."""
 import json
 import signal
 
-from lab import check, equal, scenario, wait
+from lab import Coordinator, check, equal, scenario, wait
 
 STATE = "/var/lib/p2pvpn-coordinator"
 
@@ -155,3 +156,147 @@ def a_network_is_as_large_as_the_operator_lets_it(lab):
     a.wait_peer(c)
     host.run("sh", "-c", "cat >/etc/p2pvpn/coordinator.conf", stdin="[network home]\nmembers = 3\n")
     check("expected an id of 32 digits" in run(coordinator, "--check", code=2).err, "no reason")
+
+
+# ---- moving ----
+
+
+def used(host):
+    """The address of the coordinator that a node is connected to; "" while it is to none."""
+    c = host.json("status")["coordinator"]
+    return c["address"] if c and c["connected"] else ""
+
+
+def at(hosts, coordinator, timeout=10):
+    for h in hosts:
+        wait(f"{h.name} to follow to {coordinator.public()}",
+             lambda: coordinator.public() in used(h), timeout)
+
+
+def members(hosts):
+    return [sorted(h.peers()) for h in hosts]
+
+
+@scenario
+def a_network_moves_while_its_old_coordinator_lives(lab):
+    old = lab.coordinator()
+    new = Coordinator(lab, lab.host("new"))
+    a, b, c, late = (lab.host(n) for n in ("a", "b", "c", "late"))
+    lab.network(old, [a, b, c])
+    a.wait_peer(b)
+    before = (b.addr(), members([a, b, c]))
+    check("no admin" in b.ctl("network", "coordinators", "add", new.url(), code=11).err, "not an admin")
+    r = a.ctl("network", "coordinators", "add", new.url())
+    check("has it and tells everybody" in r.err, r)
+    at([a, b, c], new)
+    listed = a.json("network", "coordinators")["coordinators"]
+    equal([k["used"] for k in listed], [True, False], "which is used")
+    a.ctl("network", "coordinators", "remove", listed[1]["key"])
+    old.end()
+    equal((b.addr(), members([a, b, c])), before, "names, addresses, members")
+    for h in (a, b, c):
+        h.ping({a: b, b: c, c: a}[h])
+    # Everything works at the new one: invites, joining, removals, restarts.
+    token = a.ctl("invite").out.strip()
+    late.daemon()
+    late.join(token)
+    late.wait_peer(c)
+    late.ping(c)
+    a.ctl("remove", "late")
+    wait("c to know", lambda: "late" not in c.peers())
+    new.restart()
+    b.restart_daemon()
+    at([a, b, c], new, 40)
+    equal(members([a, b, c]), before[1], "members after restarts")
+    check("needs a coordinator" in a.ctl("network", "coordinators", "remove", listed[0]["key"], code=11).err,
+          "the last one was taken away")
+
+
+@scenario
+def a_network_whose_coordinator_is_gone_for_good_moves_by_one_command(lab):
+    old = lab.coordinator()
+    new = Coordinator(lab, lab.host("new"))
+    a, b, away = (lab.host(n) for n in ("a", "b", "away"))
+    lab.network(old, [a, b, away])
+    for h in (b, away):
+        a.wait_direct(h)
+    away.stop_daemon()
+    old.end()
+    r = a.ctl("network", "coordinators", "add", new.url())
+    check("could not be told" in r.err and "coordinators token" in r.err, r)
+    at([a, b], new)  # b by gossip
+
+    # One that slept meanwhile, and reaches nobody: it has the old list only.
+    away.nft("""
+        table inet alone {
+            chain out {
+                type filter hook output priority 0;
+                udp dport != 3478 drop
+            }
+        }""")
+    away.daemon()
+    check(new.public() not in used(away), "it knew")
+    token = b.ctl("network", "coordinators", "token").out.strip()
+    before = away.addr()
+    away.ctl("join", token)
+    at([away], new, 40)
+    equal(away.addr(), before, "its address")
+    away.ctl("join", token)  # again: nothing changes
+    check("damaged" in away.ctl("join", token[:-5] + "AAAAA", code=12).err, "a damaged one")
+    stranger = lab.host("stranger")
+    stranger.daemon()
+    check("in none" in stranger.ctl("join", token, code=12).err, "a stranger")
+
+
+@scenario
+def a_coordinator_gets_another_address_and_port(lab):
+    c = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(c, [a, b])
+    a.wait_direct(b)
+
+    # Its machine has another address: the admin's node is told, b hears it from there.
+    c.end()
+    c.host.ip(f"addr del {c.host.ip4}/24 dev {c.host.dev}", f"addr add 198.51.100.77/24 dev {c.host.dev}")
+    c.host.ip4 = "198.51.100.77"
+    c.start()
+    r = a.ctl("network", "coordinators", "address", "198.51.100.77:3478")
+    check("signed" in r.err, r)
+    at([a, b], c, 40)
+
+    # Another port, and IPv6 beside it; this time both hear it while it lives.
+    c.end()
+    both = f"198.51.100.77:4478,[{c.host.ip6}]:4478"
+    c.program = c.host.start(lab.bin("p2pvpn-coordinator"), "--public", c.host.ip4, "--public", c.host.ip6,
+                             "--listen", "0.0.0.0:4478", "--listen", "[::]:4478")
+    a.ctl("network", "coordinators", "address", c.host.ip4, both)
+    for h in (a, b):
+        wait(f"{h.name} to find the port", lambda: used(h).endswith(":4478"), 40)
+    equal(b.json("network", "coordinators")["coordinators"][0]["addresses"], both.split(","), "the list")
+    b.restart_daemon()
+    wait("b to come back", lambda: used(b).endswith(":4478"), 40)
+    a.wait_direct(b)
+    check("no addresses" in a.ctl("network", "coordinators", "address", "nonsense", code=2).err, "nonsense")
+    check("which one" in a.ctl("network", "coordinators", "remove", "198.51.100.200", code=2).err, "which")
+
+
+@scenario
+def a_coordinator_with_a_new_key_takes_the_network_over(lab):
+    c = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(c, [a, b])
+    a.wait_direct(b)
+    url = c.url()
+    c.end()
+    c.host.run("sh", "-c", "rm -rf /var/lib/p2pvpn-coordinator/*")
+    c.start()
+    c.wait_ready()
+    check(c.url() != url, "the same key")
+    a.ctl("network", "coordinators", "add", c.url())
+    at([a, b], c, 20)
+    equal(len(a.json("network", "coordinators")["coordinators"]), 2, "coordinators")
+    old = [k for k in a.json("network", "coordinators")["coordinators"] if not k["used"]][0]["key"]
+    a.ctl("network", "coordinators", "remove", old)
+    b.restart_daemon()
+    at([a, b], c, 20)
+    a.wait_direct(b)

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* `network coordinators`: where this network's coordinators are, and moving it to another. */
+#include <string.h>
+
+#include "ctl/commands.h"
+#include "ctl/lib/secret.h"
+
+enum {
+    MOVE_S = 60, /* a new coordinator is given everything, and the former one is told */
+};
+
+static int print_list(struct pv_cli *cli, const json_t *body)
+{
+    static const char *const head[] = {"COORDINATOR", "ADDRESS", "STATE"};
+    const json_t *c, *addr;
+    struct pv_table t;
+    size_t i, k;
+    pv_table_begin(&t, PV_ARRAY_LEN(head));
+    for (i = 0; i < PV_ARRAY_LEN(head); i++)
+        pv_table_cell(&t, PV_BOLD, head[i]);
+    json_array_foreach(json_object_get(body, "coordinators"), i, c)
+    {
+        const char *state = pv_json_bool(c, "used") ? "in use" : i == 0 ? "preferred" : "";
+        json_array_foreach(json_object_get(c, "addresses"), k, addr)
+        {
+            const char *text = json_string_value(addr);
+            pv_table_cell(&t, PV_PLAIN, k == 0 ? pv_json_text(c, "key", "?") : "");
+            pv_table_cell(&t, PV_PLAIN, text == NULL ? "?" : text);
+            pv_table_cell(&t, PV_GREEN, k == 0 ? state : "");
+        }
+    }
+    return pv_cli_print_table(cli, &t);
+}
+
+/* "the list is signed: 2 of 3 members online have it; the former coordinator has it" */
+static int print_moved(struct pv_cli *cli, const json_t *body)
+{
+    double online = pv_json_real(body, "online", 0);
+    char members[PV_SHOW_BUF] = "no member is online";
+    if (online > 0)
+        snprintf(members, sizeof(members), "%.0f of %.0f members online have it",
+                 pv_json_real(body, "know", 0), online);
+    pv_cli_note(cli, "the new list is signed: %s; the former coordinator %s", members,
+                pv_json_bool(body, "former") ? "has it and tells everybody who asks there"
+                                             : "could not be told");
+    if (!pv_json_bool(body, "former"))
+        pv_cli_note(cli,
+                    "a member that nobody reaches: `p2pvpnctl network coordinators token`, and "
+                    "`p2pvpnctl join TOKEN` there");
+    return 0;
+}
+
+static int print_token(struct pv_cli *cli, const json_t *body)
+{
+    fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
+    return 0;
+}
+
+/* It takes longer than most requests, for it speaks to two coordinators in turn. */
+static int change(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    json_t *body = NULL;
+    int code = pv_cli_connect(cli);
+    pv_cli_set_timeout(cli, MOVE_S);
+    if (code == 0)
+        code = pv_cli_call(cli, req, NULL, NULL, &body);
+    if (code == 0 && cli->json)
+        pv_cli_print_json(cli, body);
+    else if (code == 0)
+        code = print_moved(cli, body);
+    json_decref(body);
+    return code;
+}
+
+static int bounded(struct pv_cli *cli, const char *word, char *dst, size_t cap)
+{
+    size_t len = strlen(word);
+    if (len == 0 || len >= cap)
+        return pv_cli_usage(cli, "\"%.60s\" is no coordinator's key, address or host", word);
+    memcpy(dst, word, len + 1);
+    return 0;
+}
+
+/* The addresses are the last word; which of several coordinators is meant stands before. */
+static int change_address(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    int n = cli->args.n_words, code = 0;
+    if (n < 3 || n > 4)
+        return pv_cli_usage(cli, "give the new addresses: address [COORDINATOR] HOST:PORT[,...]");
+    if (n == 4)
+        code = bounded(cli, cli->args.word[2], req->coordinator, sizeof(req->coordinator));
+    req->text = strdup(cli->args.word[n - 1]);
+    if (code == 0 && req->text == NULL)
+        code = pv_cli_no_memory(cli);
+    return code;
+}
+
+/* Several commands in one word, as with invite: the words behind it say which. */
+static int network(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    char **word = cli->args.word;
+    int n = cli->args.n_words, code = 0;
+    const char *what = n > 1 ? word[1] : "";
+    if (strcmp(word[0], "coordinators") != 0)
+        return pv_cli_usage(cli, "there is network coordinators");
+    if (n == 1) {
+        pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATORS, 0);
+        return pv_cli_ask_and_print(cli, &req, print_list);
+    }
+    if (strcmp(what, "token") == 0 && n == 2) {
+        pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_TOKEN, 0);
+        return pv_cli_ask_and_print(cli, &req, print_token);
+    }
+    if (strcmp(what, "add") == 0 && n == 3) {
+        pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_ADD, 0);
+        code = pv_cli_secret(cli, word[2], &req);
+    } else if (strcmp(what, "remove") == 0 && n == 3) {
+        pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_REMOVE, 0);
+        code = bounded(cli, word[2], req.coordinator, sizeof(req.coordinator));
+    } else if (strcmp(what, "address") == 0) {
+        pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_ADDRESS, 0);
+        code = change_address(cli, &req);
+    } else {
+        return pv_cli_usage(cli, "there is network coordinators, and behind it add URL, remove "
+                                 "COORDINATOR, address [COORDINATOR] HOST:PORT[,...] and token");
+    }
+    if (code == 0)
+        code = change(cli, &req);
+    pv_ctlapi_request_done(&req);
+    return code;
+}
+
+const struct pv_command pv_cmds_coordinators[] = {
+    {
+        .name = "network",
+        .args = "coordinators [add URL|- | remove COORDINATOR | address [COORDINATOR] ADDRESSES | "
+                "token]",
+        .summary = "where this network's coordinators are; move it to another",
+        .details =
+            "  add URL      another coordinator takes the network in and is preferred from now "
+            "on;\n"
+            "               the former ones stay in the list, for when it is away\n"
+            "  remove       COORDINATOR is a key, an address or a host of the list\n"
+            "  address      it is at ADDRESSES now: HOST:PORT or tls:HOST:PORT, commas between\n"
+            "  token        for members who hear of a change by nobody: \"join TOKEN\" there\n"
+            "Changes need an admin's node. Members follow by themselves.\n",
+        .example =
+            "sudo p2pvpnctl network coordinators add 'p2pvpn://203.0.113.9:3478/KEY?c=SECRET'",
+        .words = "coordinators",
+        .min_words = 1,
+        .max_words = 4,
+        .run = network,
+    },
+    {.name = NULL},
+};
