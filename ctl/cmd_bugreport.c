@@ -268,8 +268,15 @@ static int bugreport(struct pv_cli *cli)
     cli->cached = false;
     if (!ok)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot write %s: is the disk full?", path);
-    if (!cli->quiet)
+    if (cli->json) {
+        json_t *body = json_pack("{s:s}", "file", path);
+        if (body == NULL)
+            return pv_cli_no_memory(cli);
+        pv_cli_print_json(cli, body);
+        json_decref(body);
+    } else if (!cli->quiet) {
         fprintf(cli->out, "%s: read it before you give it away\n", path);
+    }
     return PV_CTLAPI_DONE;
 }
 

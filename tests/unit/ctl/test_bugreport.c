@@ -59,6 +59,7 @@ static void a_redacted_report_names_nobody(void **state)
     read_report();
     for (size_t i = 0; i < PV_ARRAY_LEN(gone); i++)
         assert_null(strstr(text, gone[i]));
+    assert_non_null(strstr(t.out, "read it before you give it away"));
     /* The same word everywhere, ports and other words as they are. */
     assert_non_null(strstr(text, "\"name\": \"name-3\""));
     assert_non_null(strstr(text, "name-3 is at address-"));
@@ -76,9 +77,21 @@ static void a_file_that_is_there_stays(void **state)
     fputs("mine", f);
     fclose(f);
     assert_int_equal(RUN("bugreport", "-o", path), PV_CTLAPI_FAILED);
+    assert_int_equal(RUN("bugreport", "-o", path, "--json"), PV_CTLAPI_FAILED);
+    assert_int_equal(strncmp(t.err, "{\"format\":1,\"code\":1,", 22), 0);
     read_report();
     assert_string_equal(text, "mine");
     free(text);
+}
+
+static void a_script_hears_where_it_is(void **state)
+{
+    char want[256];
+    (void)state;
+    script();
+    assert_int_equal(RUN("bugreport", "--json", "-o", path), 0);
+    snprintf(want, sizeof(want), "{\"file\":\"%s\",\"format\":1}\n", path);
+    assert_string_equal(t.out, want);
 }
 
 int main(void)
@@ -88,6 +101,7 @@ int main(void)
         T(the_report_has_every_part),
         T(a_redacted_report_names_nobody),
         T(a_file_that_is_there_stays),
+        T(a_script_hears_where_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
