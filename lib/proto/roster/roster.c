@@ -195,6 +195,8 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
 
     if (e->listed)
         pv_roster_set_unlist(r, e);
+    pv_roster_set_let_go(r, e);
+    pv_roster_count_end(r, &e->pub.st, false);
     pv_roster_quota_remove(k, e);
     if (e->pub.st.type == PV_ST_COORDINATORS)
         pv_roster_remove_record(r, e);
@@ -294,6 +296,8 @@ static void link_entry(struct pv_roster *r, struct pv_roster_item *e, struct pv_
     else
         r->last->next = e;
     r->last = e;
+    pv_roster_set_hold(r, e);
+    pv_roster_count_end(r, &e->pub.st, true);
     /* Of a removed node statements of unknown types are held, and listed if it turns out that it
      * was not removed. */
     if (pv_roster_quota_of(e->pub.st.type) != PV_ROSTER_QUOTA_UNKNOWN || !signer->revoked_node)
@@ -340,6 +344,8 @@ static int prepare_item(struct pv_roster *r, const struct pv_statement *st,
     struct pv_roster_item *e = make_entry(st);
     int status = e == NULL ? PV_ERR_NOMEM : pv_roster_set_reserve(r, st->hash);
 
+    if (status == PV_OK)
+        status = pv_roster_reserve_end(r, st);
     if (status == PV_OK)
         status = pv_roster_link_values(r, e);
     if (status == PV_OK && receipt != NULL)
@@ -450,17 +456,24 @@ static int add_one(struct pv_roster *r, struct pv_view raw, struct pv_view recei
     return merge_new(r, &st, receipt, verified, ret_added);
 }
 
-/* Adds the orphans whose time has come, and those that come of age through them. */
+/* Adds the orphans whose time has come, and those that come of age through them. One for which
+ * there is no memory goes on waiting: what is merged next tries it again. */
 static void add_orphans(struct pv_roster *r)
 {
+    r->orphans_wait = false;
     for (size_t i = 0; i < PV_ROSTER_MAX_ORPHANS; i++) {
         struct pv_roster_orphan o = r->orphans[i];
         enum pv_roster_added added;
         if (o.raw == NULL || !o.ready)
             continue;
-        r->orphans[i].raw = NULL;
+        r->orphans[i].raw = NULL; /* its place may be needed by what it leads to */
         int status = add_one(r, pv_view(o.raw, o.len), pv_view(o.raw + o.len, o.receipt_len),
                              o.verified, &added);
+        if (status == PV_ERR_NOMEM && r->orphans[i].raw == NULL) {
+            r->orphans[i] = o;
+            r->orphans_wait = true;
+            continue;
+        }
         free(o.raw);
         if (status == PV_OK && added == PV_ROSTER_NEW)
             i = (size_t)-1; /* it may have woken an earlier one: look again from the start */
@@ -475,7 +488,7 @@ static int add(struct pv_roster *r, struct pv_view statement, struct pv_view rec
 
     if (status != PV_OK)
         return status;
-    if (added == PV_ROSTER_NEW)
+    if (added == PV_ROSTER_NEW || r->orphans_wait)
         add_orphans(r);
     *ret_added = added;
     return PV_OK;
@@ -581,6 +594,7 @@ struct pv_roster *pv_roster_free(struct pv_roster *r)
         free(r->orphans[i].raw);
     pv_roster_receipts_done(r);
     free(r->by_pk);
+    free(r->ends);
     free(r->scratch);
     free(r);
     return NULL;

@@ -35,35 +35,59 @@ static int cmp_ends(const void *a, const void *b)
     return pv_roster_cmp_receipts((*x)->receipt, (*y)->receipt);
 }
 
-/* Everything by which an admin may lose a right. The first *ret_ordered have a place in order,
- * ascending. PV_ERR_NOMEM. */
-static int list_ends(const struct pv_roster *r, struct pv_roster_item ***ret_all,
-                     size_t *ret_ordered, size_t *ret_n)
+/* May somebody lose a right by it? Any key may become an admin later. */
+static bool may_be_end(const struct pv_statement *st)
 {
-    size_t n = 0, low = 0;
+    return st->type == PV_ST_END ||
+           (st->type == PV_ST_REVOCATION && st->u.revocation.kind == PV_REVOKE_NODE);
+}
+
+int pv_roster_reserve_end(struct pv_roster *r, const struct pv_statement *st)
+{
+    if (!may_be_end(st) || r->n_ends < r->ends_cap)
+        return PV_OK;
+    size_t cap = r->ends_cap == 0 ? 4 : r->ends_cap * 2;
+    struct pv_roster_item **ends = realloc(r->ends, cap * sizeof(struct pv_roster_item *));
+    if (ends == NULL)
+        return PV_ERR_NOMEM;
+    r->ends = ends;
+    r->ends_cap = cap;
+    return PV_OK;
+}
+
+void pv_roster_count_end(struct pv_roster *r, const struct pv_statement *st, bool comes)
+{
+    if (!may_be_end(st))
+        return;
+    if (comes)
+        r->n_ends++;
+    else
+        r->n_ends--;
+}
+
+/* Lists everything by which an admin may lose a right; the first *ret_ordered have a place in
+ * order, ascending. Returns how many. */
+static size_t list_ends(struct pv_roster *r, size_t *ret_ordered)
+{
+    size_t low = 0, high = r->n_ends;
 
     for (const struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
-        for (const struct pv_roster_item *e = k->about; e != NULL; e = e->next_about)
-            n += revokes_node(e) || e->pub.st.type == PV_ST_END ? 1 : 0;
-    }
-    struct pv_roster_item **all = malloc((n + 1) * sizeof(*all));
-    if (all == NULL)
-        return PV_ERR_NOMEM;
-    *ret_n = n;
-    for (const struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
         for (struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
-            if (!revokes_node(e) && e->pub.st.type != PV_ST_END)
+            if (!may_be_end(&e->pub.st))
                 continue;
             if (pv_roster_is_ordered(e->receipt))
-                all[low++] = e;
+                r->ends[low++] = e;
             else
-                all[--n] = e;
+                r->ends[--high] = e;
         }
     }
-    qsort(all, low, sizeof(struct pv_roster_item *), cmp_ends);
+    size_t bare = r->n_ends - high;
+    if (low > 1)
+        qsort(r->ends, low, sizeof(struct pv_roster_item *), cmp_ends);
+    if (bare > 0)
+        memmove(r->ends + low, r->ends + high, bare * sizeof(struct pv_roster_item *));
     *ret_ordered = low;
-    *ret_all = all;
-    return PV_OK;
+    return low + bare;
 }
 
 /* May the signer of e say this, as far as ends have been applied? Anybody gives up its own rights.
@@ -89,8 +113,10 @@ static void apply_end(struct pv_roster_item *e)
 }
 
 /* Applies removals and ends in order, and then those without one. */
-static void apply_ends(struct pv_roster *r, struct pv_roster_item **all, size_t ordered, size_t n)
+static void apply_ends(struct pv_roster *r, size_t ordered, size_t n)
 {
+    struct pv_roster_item **all = r->ends;
+
     for (size_t i = 0; i < ordered; i++) {
         if (may_end(r, all[i]))
             apply_end(all[i]);
@@ -165,27 +191,22 @@ static bool has_end(const struct pv_roster_key *k)
 
 /* Decides which rights have ended, and since when. Few networks have more than a handful of
  * removals of admins, so all are looked at anew. */
-static int settle_admins(struct pv_roster *r)
+static void settle_admins(struct pv_roster *r)
 {
-    size_t ordered = 0, n = 0;
-    struct pv_roster_item **all = NULL;
-    int status = list_ends(r, &all, &ordered, &n);
+    size_t ordered = 0;
+    size_t n = list_ends(r, &ordered);
 
-    if (status != PV_OK)
-        return status;
     for (struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
         k->was_ended = has_end(k);
         for (struct pv_roster_item *g = k->grants; g != NULL; g = g->next_office)
             g->ended_by = NULL;
     }
-    apply_ends(r, all, ordered, n);
+    apply_ends(r, ordered, n);
     for (struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
         settle_rights(r, k);
         if (has_end(k) || k->was_ended)
             mark_end(r, k);
     }
-    free(all);
-    return PV_OK;
 }
 
 /* --- what was said in office ------------------------------------------------------------- */
@@ -313,8 +334,7 @@ static void list_unknown(struct pv_roster *r, struct pv_roster_key *k)
     for (struct pv_roster_item *e = k->kept[PV_ROSTER_QUOTA_UNKNOWN]; e != NULL; e = e->next_kept) {
         if (e->listed && k->revoked_node)
             pv_roster_set_unlist(r, e);
-        else if (!e->listed && !k->revoked_node &&
-                 pv_roster_set_reserve(r, e->pub.st.hash) == PV_OK)
+        else if (!e->listed && !k->revoked_node)
             pv_roster_set_list(r, e);
     }
 }
@@ -350,12 +370,10 @@ static void settle_key(struct pv_roster *r, struct pv_roster_key *k)
     pv_roster_mark_dependants(r, k);
 }
 
-int pv_roster_settle_revocations(struct pv_roster *r)
+void pv_roster_settle_revocations(struct pv_roster *r)
 {
-    int status = r->admins_dirty ? settle_admins(r) : PV_OK;
-
-    if (status != PV_OK)
-        return status;
+    if (r->admins_dirty)
+        settle_admins(r);
     r->admins_dirty = false; /* also where marking has set it again: it was decided just now */
     while (r->revoked != NULL) {
         struct pv_roster_key *k = r->revoked;
@@ -363,7 +381,6 @@ int pv_roster_settle_revocations(struct pv_roster *r)
         k->is_revoked_dirty = false;
         settle_key(r, k);
     }
-    return PV_OK;
 }
 
 /* Is node in this list, which ascends strictly? */

@@ -197,6 +197,7 @@ struct pv_roster_key {
 struct pv_roster_bucket {
     struct pv_roster_item **v; /* owned; ascending hash */
     uint32_t n, cap;           /* statements in v, and its room */
+    uint32_t n_held;           /* statements of it that are held, listed or not: at most cap */
     uint32_t digest;           /* of the hashes, while digest_ok */
     bool digest_ok;            /* nothing has come since it was computed */
 };
@@ -235,13 +236,16 @@ struct pv_roster {
     size_t size;                         /* listed statements: those that the head covers */
     size_t n_dead;                       /* listed statements that the limit does not count */
     struct pv_roster_bucket buckets[PV_ROSTER_BUCKETS];
-    uint8_t *scratch;                       /* room for size hashes, so that the head cannot fail */
-    size_t scratch_cap;                     /* hashes that fit in scratch */
-    uint8_t head[PV_STATEMENT_HASH_LEN];    /* hash of the whole set, while head_ok */
-    bool head_ok;                           /* nothing has come since head was computed */
-    struct pv_roster_key **by_pk;           /* owned: active members, and some that were */
-    size_t by_pk_cap;                       /* at least as many as there are keys */
-    size_t n_by_pk, n_ordered;              /* in by_pk; the first of these ascend by key */
+    uint8_t *scratch;                    /* room for size hashes, so that the head cannot fail */
+    size_t scratch_cap;                  /* hashes that fit in scratch */
+    size_t n_held;                       /* statements held, listed or not: room for all */
+    struct pv_roster_item **ends;        /* owned: room for settling, n_ends at least */
+    size_t n_ends, ends_cap;             /* statements by which somebody may lose a right; places */
+    uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash of the whole set, while head_ok */
+    bool head_ok;                        /* nothing has come since head was computed */
+    struct pv_roster_key **by_pk;        /* owned: active members, and some that were */
+    size_t by_pk_cap;                    /* at least as many as there are keys */
+    size_t n_by_pk, n_ordered;           /* in by_pk; the first of these ascend by key */
     uint8_t members[PV_STATEMENT_HASH_LEN]; /* digest of the active members, while members_ok */
     bool members_ok;
 
@@ -250,6 +254,7 @@ struct pv_roster {
 
     struct pv_roster_orphan orphans[PV_ROSTER_MAX_ORPHANS];
     size_t next_orphan; /* the slot to fill, round robin */
+    bool orphans_wait;  /* some are ready, and there was no memory for them */
 
     struct pv_roster_key *dirty;   /* keys whose claims are to be settled */
     struct pv_roster_key *revoked; /* keys whose revocations are to be looked at */
@@ -301,6 +306,9 @@ struct pv_roster_item *pv_roster_set_find(const struct pv_roster *r, const uint8
                                           size_t len);
 /* Room for one more statement in its bucket and in the scratch of the head. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash);
+/* The reserved room is a statement's from now until it is let go, listed or not. */
+void pv_roster_set_hold(struct pv_roster *r, const struct pv_roster_item *e);
+void pv_roster_set_let_go(struct pv_roster *r, const struct pv_roster_item *e);
 void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e);
 void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e);
 
@@ -352,9 +360,12 @@ void pv_roster_receipts_done(struct pv_roster *r);
 void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k);
 /* The receipt of e is another now, or is worth something else: marks what rests on it. */
 void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e);
-/* Decides which revocations are in force; marks what depends on them. PV_ERR_NOMEM: nothing was
- * decided anew. */
-PV_MUST_CHECK int pv_roster_settle_revocations(struct pv_roster *r);
+/* Room for one more statement, if somebody may lose a right by it. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_roster_reserve_end(struct pv_roster *r, const struct pv_statement *st);
+/* A statement that may be such a one comes into the set, or leaves it. */
+void pv_roster_count_end(struct pv_roster *r, const struct pv_statement *st, bool comes);
+/* Decides which revocations are in force; marks what depends on them. */
+void pv_roster_settle_revocations(struct pv_roster *r);
 /* Had the signer of this the right to it when it said it: by what came first, it or the end of the
  * signer's rights? */
 bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_item *e);
@@ -372,8 +383,7 @@ bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind
 
 /* --- roster_settle.c -------------------------------------------------------------------------- */
 
-/* False: without memory now, nothing is settled; to be tried again. */
-bool pv_roster_settle(struct pv_roster *r);
+void pv_roster_settle(struct pv_roster *r);
 /* The invite statement that counts for an invite key: of a signer in office if there is one, then
  * the lowest hash. NULL when k is no invite. */
 struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,

@@ -394,8 +394,7 @@ int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
     struct pv_roster_event ev;
 
     memset(&ev, 0, sizeof(ev));
-    if (!pv_roster_settle(r))
-        return PV_ERR_AGAIN;
+    pv_roster_settle(r);
     pv_roster_free_item(r, r->told_dropped);
     r->told_dropped = pv_roster_list_pop(&r->dropped);
     struct pv_roster_item *e = r->told_dropped == NULL ? next_statement_news(r) : NULL;

@@ -62,7 +62,7 @@ int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash)
 {
     struct pv_roster_bucket *b = &r->buckets[hash[0]];
 
-    if (b->n == b->cap) {
+    if (b->n_held == b->cap) {
         uint32_t cap = b->cap == 0 ? 4 : b->cap * 2;
         struct pv_roster_item **v = realloc(b->v, cap * sizeof(struct pv_roster_item *));
         if (v == NULL)
@@ -70,7 +70,7 @@ int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash)
         b->v = v;
         b->cap = cap;
     }
-    if (r->size == r->scratch_cap) {
+    if (r->n_held == r->scratch_cap) {
         size_t cap = r->scratch_cap == 0 ? 64 : r->scratch_cap * 2;
         uint8_t *scratch = realloc(r->scratch, cap * PV_STATEMENT_HASH_LEN);
         if (scratch == NULL)
@@ -79,6 +79,18 @@ int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash)
         r->scratch_cap = cap;
     }
     return PV_OK;
+}
+
+void pv_roster_set_hold(struct pv_roster *r, const struct pv_roster_item *e)
+{
+    r->buckets[e->pub.st.hash[0]].n_held++;
+    r->n_held++;
+}
+
+void pv_roster_set_let_go(struct pv_roster *r, const struct pv_roster_item *e)
+{
+    r->buckets[e->pub.st.hash[0]].n_held--;
+    r->n_held--;
 }
 
 void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e)

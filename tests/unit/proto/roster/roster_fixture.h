@@ -198,6 +198,22 @@ static inline struct item make_admin(struct world *w, const struct keys *signer,
     return make_statement(w, &st, signer);
 }
 
+/* Of a type that this program does not know. */
+static inline struct item make_unknown(struct world *w, const struct keys *signer, uint8_t filler)
+{
+    struct item it = {.s.len = 50 + 8 + PV_SIGN_LEN};
+    it.s.raw[0] = 1;
+    it.s.raw[1] = 77;
+    memcpy(it.s.raw + 2, w->created.network_id, 16);
+    memcpy(it.s.raw + 18, signer->pk, 32);
+    memset(it.s.raw + 50, filler, 8);
+    assert_int_equal(pv_sign(it.s.raw + 58, "p2pvpn statement v1", pv_view(it.s.raw, 58),
+                             pv_view(NULL, 0), signer->sk),
+                     PV_OK);
+    receipt_next(w, &it);
+    return it;
+}
+
 static inline int add_status(struct pv_roster *r, const struct item *it,
                              enum pv_roster_added *added)
 {

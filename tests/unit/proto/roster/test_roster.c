@@ -466,21 +466,6 @@ static void the_newest_coordinators_record_wins(void **state)
 
 /* --- unknown types --------------------------------------------------------------------------- */
 
-static struct item make_unknown(struct world *w, const struct keys *signer, uint8_t filler)
-{
-    struct item it = {.s.len = 50 + 8 + PV_SIGN_LEN};
-    it.s.raw[0] = 1;
-    it.s.raw[1] = 77;
-    memcpy(it.s.raw + 2, w->created.network_id, 16);
-    memcpy(it.s.raw + 18, signer->pk, 32);
-    memset(it.s.raw + 50, filler, 8);
-    assert_int_equal(pv_sign(it.s.raw + 58, "p2pvpn statement v1", pv_view(it.s.raw, 58),
-                             pv_view(NULL, 0), signer->sk),
-                     PV_OK);
-    receipt_next(w, &it);
-    return it;
-}
-
 static void unknown_types_are_kept_from_members_eight_each(void **state)
 {
     (void)state;
