@@ -17,6 +17,20 @@ struct pv_cnet_invite {
     UT_hash_handle hh;
 };
 
+/* Room for one more element of size bytes in a list that doubles. */
+static int reserve_place(void **list, size_t len, size_t *cap, size_t size)
+{
+    if (len < *cap)
+        return PV_OK;
+    size_t more = *cap == 0 ? (size_t)LIST_FIRST : *cap * 2;
+    void *p = realloc(*list, more * size);
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    *list = p;
+    *cap = more;
+    return PV_OK;
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 /* The record stands in the roster from the start; it comes into the log with its row
@@ -27,6 +41,8 @@ int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, const struct pv
     if (net == NULL)
         return PV_ERR_NOMEM;
     int r = pv_roster_new(record, NULL, rng, &net->roster);
+    if (r == PV_OK)
+        r = reserve_place((void **)&net->gone, 0, &net->gone_cap, sizeof(*net->gone));
     if (r < 0) {
         pv_cnet_free(net);
         return r;
@@ -64,20 +80,6 @@ struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
 }
 
 /* --- taking in ------------------------------------------------------------------------------- */
-
-/* Room for one more element of size bytes in a list that doubles. */
-static int reserve_place(void **list, size_t len, size_t *cap, size_t size)
-{
-    if (len < *cap)
-        return PV_OK;
-    size_t more = *cap == 0 ? (size_t)LIST_FIRST : *cap * 2;
-    void *p = realloc(*list, more * size);
-    if (p == NULL)
-        return PV_ERR_NOMEM;
-    *list = p;
-    *cap = more;
-    return PV_OK;
-}
 
 /* The first statement of an invite stands, as in the roster: a second one with the same key changes
  * nothing. */
@@ -173,17 +175,6 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row)
     return PV_OK;
 }
 
-/* Without memory the connection stays until it ends by itself; the node is refused at its next
- * hello, and by all members at once. */
-static void note_gone(struct pv_cnet *net, const uint8_t *node)
-{
-    uint8_t(*gone)[PV_SIGN_PK_LEN] = realloc(net->gone, (net->n_gone + 1) * sizeof(*gone));
-    if (gone == NULL)
-        return;
-    net->gone = gone;
-    memcpy(net->gone[net->n_gone++], node, PV_SIGN_PK_LEN);
-}
-
 /* A newer statement has replaced this one: it leaves the log, where its place stays empty, and the
  * store when the next statements go there. Most were stored lately, so the search begins there. */
 static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
@@ -210,13 +201,19 @@ static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entr
 }
 
 /* Takes the roster's events of a whole operation: members that went are noted, refused statements
- * are logged for the operator. */
-void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
+ * are logged for the operator. An event that was taken does not come again, so there is a place for
+ * a member that went before each. */
+int pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
 {
     struct pv_roster_event event;
-    while (pv_roster_poll_event(net->roster, &event) == PV_OK) {
+    for (;;) {
+        int r = reserve_place((void **)&net->gone, net->n_gone, &net->gone_cap, sizeof(*net->gone));
+        if (r < 0)
+            return r;
+        if (pv_roster_poll_event(net->roster, &event) != PV_OK)
+            return PV_OK;
         if (event.type == PV_ROSTER_EV_MEMBER_GONE)
-            note_gone(net, event.member->node);
+            memcpy(net->gone[net->n_gone++], event.member->node, PV_SIGN_PK_LEN);
         else if (event.type == PV_ROSTER_EV_DROPPED)
             forget_entry(net, event.entry);
         else if (event.type == PV_ROSTER_EV_REFUSED || event.type == PV_ROSTER_EV_BREAK)

@@ -59,8 +59,10 @@ struct pv_cnet {
     size_t log_len;
     size_t log_cap;
     const struct pv_roster_entry *unlisted; /* in the roster, not in the log for want of memory */
-    uint8_t (*gone)[PV_SIGN_PK_LEN];        /* members that went since the owner last looked */
+    /* Members that went since the owner last looked; there are some places from the start. */
+    uint8_t (*gone)[PV_SIGN_PK_LEN];
     size_t n_gone;
+    size_t gone_cap;
     uint8_t dropped[PV_CNET_DROPPED][PV_STATEMENT_HASH_LEN]; /* rows that the store may forget */
     size_t n_dropped;
     struct pv_map invite_map;
@@ -119,8 +121,8 @@ struct pv_cnet_row {
  * want it (nothing changed). PV_ERR_NOMEM: the same row is to be taken again, before any other. */
 PV_MUST_CHECK int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row);
 /* Lets what was taken count: members that went are noted in gone, what the roster reports is
- * logged. */
-void pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log);
+ * logged. PV_ERR_NOMEM: gone is full; to be called again, at once when the owner has emptied it. */
+PV_MUST_CHECK int pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log);
 
 /* --- reading --------------------------------------------------------------------------------- */
 

@@ -205,8 +205,11 @@ int pv_registry_load(struct pv_registry *reg, struct pv_storerow *row)
 void pv_registry_start(struct pv_registry *reg, uint64_t wall)
 {
     for (struct pv_cnet *net = reg->nets; net != NULL; net = net->hh.next) {
-        pv_cnet_settle(net, reg->log);
-        net->n_gone = 0; /* nobody is connected yet */
+        int r;
+        do {
+            r = pv_cnet_settle(net, reg->log);
+            net->n_gone = 0; /* nobody is connected yet */
+        } while (r < 0);
     }
     reg->epoch = wall > reg->known_epoch ? wall : reg->known_epoch + 1;
 }
@@ -623,9 +626,9 @@ static int take_rows(struct pv_registry *reg, struct pv_op *op)
             pv_log(reg->log, PV_LOG_WARN, "statement stored but not counted why=\"%s\"",
                    pv_strstatus(r));
     }
-    pv_cnet_settle(op->net, reg->log);
+    int settled = pv_cnet_settle(op->net, reg->log);
     mark_changed(reg, op->net);
-    return r == PV_ERR_NOMEM ? r : PV_OK;
+    return r == PV_ERR_NOMEM ? r : settled;
 }
 
 /* When the store failed, the rest of the list is not tried: it could rest on the statement that is

@@ -103,11 +103,52 @@ static void an_invite_is_good_when_there_is_memory_again(void **state)
     assert_true(n > 2); /* the invite, and the table */
 }
 
+/* Those who came by one invite, more than there are places for from the start. */
+static void everybody_who_is_removed_is_dropped(void **state)
+{
+    enum {
+        GUESTS = 20
+    };
+    (void)state;
+    unsigned n = 0;
+    bool failed = true;
+    while (failed) {
+        struct cw_client *guests[GUESTS];
+        struct pv_made_long made;
+        struct cw *w = cw_new(++n);
+        cw_start(w);
+        cw_create(w);
+        struct cw_client *alice = cw_member(w, &w->alice);
+        struct cw_keys invite = cw_invite(w, alice, GUESTS);
+        for (unsigned i = 0; i < GUESTS; i++) {
+            struct cw_node guest = cw_node_make(w);
+            char name[16];
+            snprintf(name, sizeof(name), "guest%u", i);
+            cw_join(w, &invite, &guest, name);
+            guests[i] = cw_member(w, &guest);
+        }
+        struct pv_statement st = {.type = PV_ST_REVOCATION,
+                                  .u.revocation = {.kind = PV_REVOKE_INVITE, .time = CW_WALL}};
+        memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
+        memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
+        assert_int_equal(
+            pv_statement_make(&st, w->alice.id.sk, NULL, made.raw, sizeof(made.raw), &made.len),
+            PV_OK);
+        struct pv_ctl_item item = cw_item(pv_view(made.raw, made.len));
+        struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+        failed = is_taken(w, alice, put, n);
+        for (unsigned i = 0; i < GUESTS; i++)
+            assert_true(guests[i]->closed);
+    }
+    assert_true(n > 2); /* the list of those who went grows twice */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_network_is_created_when_there_is_memory_again),
         cmocka_unit_test(an_invite_is_good_when_there_is_memory_again),
+        cmocka_unit_test(everybody_who_is_removed_is_dropped),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;
