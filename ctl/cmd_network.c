@@ -334,15 +334,22 @@ static void note_told(struct pv_cli *cli, const char *done, const json_t *body)
         pv_cli_note(cli,
                     "%s: %s; the coordinator has not stored it yet: it said %s, and is told again",
                     done, members, word);
+    if (cli->not_on_disk)
+        pv_cli_note(cli,
+                    "this machine's disk does not have it yet (%.200s): p2pvpnd tries again every "
+                    "30 s, but when it is restarted before it has to hear of it from others",
+                    pv_json_text(body, "disk", "unknown"));
 }
 
-/* The deed is done whatever the coordinator says; scripts see by the code that it has not stored it
- * yet. */
+/* The deed is done whatever the disk and the coordinator say; scripts see by the code that one of
+ * them has not stored it yet. */
 static int ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print)
 {
     int code = pv_cli_ask_and_print(cli, req, print);
     bool late = cli->cached;
     cli->cached = false;
+    if (code == 0 && cli->not_on_disk)
+        return PV_CTLAPI_FAILED;
     return code == 0 && late ? PV_CTLAPI_UNREACHABLE : code;
 }
 

@@ -253,6 +253,7 @@ static int take_answer_body(struct pv_cli *cli, enum pv_ctlapi_cmd cmd,
     }
     /* The flag lasts over several requests: one old answer makes the whole result old. */
     cli->cached = cli->cached || reply->code == PV_CTLAPI_UNREACHABLE;
+    cli->not_on_disk = cli->not_on_disk || reply->code == PV_CTLAPI_FAILED;
     *ret_body = json_incref(reply->body);
     pv_ctlapi_reply_done(reply);
     return 0;

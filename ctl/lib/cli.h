@@ -45,6 +45,7 @@ struct pv_cli {
     pv_ns deadline;               /* of the command; PV_NEVER: none */
     const char *peer;             /* whom the command is about; NULL: nobody */
     bool cached;                  /* an answer came from the cache: the coordinator is away */
+    bool not_on_disk;             /* what was done is not on this machine's disk */
     const struct pv_command *cmd; /* the one that runs; NULL: none was named yet */
     const struct pv_command *const *groups; /* all commands, for completion; NULL-terminated */
     struct pv_args args;                    /* of the command: its words, its options by place */

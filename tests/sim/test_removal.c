@@ -182,6 +182,40 @@ static void the_client_hears_who_knows(void **state)
 }
 
 /* Is the peer in that node's list within so long? */
+/* --- a full disk ------------------------------------------------------------------------------ */
+
+static int on_a_full_disk(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!begin(&s, seed))
+        return end(&s, seed, "joining:");
+    sim_node_set_disk_full(s.alice, true);
+    const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), REMOVE);
+    if (answer == NULL)
+        return end(&s, seed, "not removed:");
+    if (strstr(answer, "\"disk\":\"store: disk full") == NULL ||
+        strstr(answer, "\"code\":1") == NULL)
+        return end(&s, seed, "the answer does not say that the disk lacks it");
+    sim_node_set_disk_full(s.alice, false);
+    sim_world_run(&s.w, PV_S(40));
+    /* Nobody is there to hear it from again. */
+    sim_coord_kill(s.w.coord);
+    sim_node_kill(s.bob);
+    sim_node_kill(s.alice);
+    sim_node_start(s.alice);
+    if (!says(&s, s.alice, "\"cmd\":\"peers\"", "\"bob\"") ||
+        says(&s, s.alice, "\"cmd\":\"peers\"", "\"carol\""))
+        return end(&s, seed, "the removal was never written");
+    return end(&s, seed, NULL);
+}
+
+static void a_disk_that_lacks_a_removal_is_told_and_gets_it_later(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("removal", SEEDS, on_a_full_disk, NULL), 0);
+}
+
 static bool until_gone(struct scene *s, struct sim_node *n, const char *peer, pv_ns timeout)
 {
     pv_ns until = sim_net_now(s->w.net) + timeout;
@@ -296,6 +330,7 @@ int main(void)
         cmocka_unit_test(a_coordinator_that_refuses_prevents_no_removal),
         cmocka_unit_test(a_coordinator_that_never_answers_holds_nobody_up),
         cmocka_unit_test(the_client_hears_who_knows),
+        cmocka_unit_test(a_disk_that_lacks_a_removal_is_told_and_gets_it_later),
         cmocka_unit_test(who_has_no_path_leaves_by_the_coordinator_or_not_at_all),
         cmocka_unit_test(the_token_that_let_a_removed_node_in_ends_with_it),
         cmocka_unit_test(a_coordinator_with_other_members_is_named),

@@ -170,11 +170,14 @@ static void end_waiting(struct admin *a, size_t i, pv_ns now)
     w.told.online = told.online;
     w.told.know = told.know;
     w.told.coordinator = told.coordinator;
-    if (w.deed == DEED_LEAVE) {
+    w.told.disk = "stored";
+    if (w.deed == DEED_LEAVE) { /* the disk is to forget */
         a->left = w.told;
         forget_network(a, w.forget, w.handle, now);
         return;
     }
+    if (!pv_membership_is_stored(a->node))
+        w.told.disk = a->node->store_error[0] != '\0' ? a->node->store_error : "not written yet";
     pv_ctlsrv_answer(a->node->ctl, w.handle, pv_ctlapi_told_json(&w.told));
 }
 
@@ -444,16 +447,18 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
         return;
     memcpy(pk, pv_peer_pk(p), sizeof(pk)); /* the peer goes with the member */
     bool open = open_invite(a, pv_roster_by_node(a->node->roster, pk), now, &invite);
-    int r = revoke_here(a, PV_REVOKE_NODE, pk, now);
-    if (r == PV_OK && open) {
-        w.told.invite = PV_CTLAPI_INVITE_KEPT;
+    int r = PV_OK;
+    if (open) {
+        w.told.invite = req->keep_invite ? PV_CTLAPI_INVITE_KEPT : PV_CTLAPI_INVITE_ENDED;
         w.told.uses_left = invite.uses - invite.used;
         memcpy(w.told.invite_id, invite.invite, sizeof(w.told.invite_id));
-        if (!req->keep_invite) {
-            w.told.invite = PV_CTLAPI_INVITE_ENDED;
-            r = revoke_here(a, PV_REVOKE_INVITE, invite.invite, now);
-        }
     }
+    /* The invite first: where the second of the two fails there is somebody left to remove, and the
+     * user is told to try again. */
+    if (w.told.invite == PV_CTLAPI_INVITE_ENDED)
+        r = revoke_here(a, PV_REVOKE_INVITE, invite.invite, now);
+    if (r == PV_OK)
+        r = revoke_here(a, PV_REVOKE_NODE, pk, now);
     if (r != PV_OK)
         fail_revocation(a, "remove", r, handle);
     else

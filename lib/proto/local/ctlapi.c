@@ -492,11 +492,16 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
     json_t *invites = told->invites == 0 ? json_null()
                                          : pv_ctlapi_pack("{s:i, s:b}", "open", (int)told->invites,
                                                           "revoked", !told->invites_kept);
-    json_t *out = pv_ctlapi_pack("{s:i, s:i, s:s, s:o, s:o}", "online", (int)told->online, "know",
-                                 (int)told->know, "coordinator", told->coordinator, "invite",
-                                 invite, "invites", invites);
-    if (out != NULL && strcmp(told->coordinator, "stored") != 0 &&
-        json_object_set_new(out, "code", json_integer(PV_CTLAPI_UNREACHABLE)) < 0) {
+    json_t *out = pv_ctlapi_pack("{s:i, s:i, s:s, s:s, s:o, s:o}", "online", (int)told->online,
+                                 "know", (int)told->know, "coordinator", told->coordinator, "disk",
+                                 told->disk, "invite", invite, "invites", invites);
+    enum pv_ctlapi_code code = PV_CTLAPI_DONE;
+    if (strcmp(told->disk, "stored") != 0)
+        code = PV_CTLAPI_FAILED;
+    else if (strcmp(told->coordinator, "stored") != 0)
+        code = PV_CTLAPI_UNREACHABLE;
+    if (out != NULL && code != PV_CTLAPI_DONE &&
+        json_object_set_new(out, "code", json_integer(code)) < 0) {
         json_decref(out);
         out = NULL;
     }

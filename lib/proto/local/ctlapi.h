@@ -46,7 +46,7 @@ enum {
 /* Exit codes of p2pvpnctl, and "code" of a failed answer (DESIGN 9). */
 enum pv_ctlapi_code {
     PV_CTLAPI_DONE = 0,
-    PV_CTLAPI_FAILED = 1,
+    PV_CTLAPI_FAILED = 1, /* an answer that is ok may carry it: done, but not on this disk */
     PV_CTLAPI_USAGE = 2,
     PV_CTLAPI_TIMEOUT = 3,
     PV_CTLAPI_NOT_JOINED = 4,
@@ -394,14 +394,16 @@ struct pv_ctlapi_told {
     size_t online;           /* members that are there */
     size_t know;             /* online members that have said that they know */
     const char *coordinator; /* "stored", "away", "silent" or its error word */
+    const char *disk;        /* of this machine: "stored", or why not */
     enum pv_ctlapi_invite_end invite;
     uint32_t uses_left;                /* of the invite, before */
     uint8_t invite_id[PV_SIGN_PK_LEN]; /* unless INVITE_NONE */
     uint32_t invites;                  /* ADMIN_REVOKE: open ones that the former admin had made */
     bool invites_kept;                 /* these still let in */
 };
-/* {"online","know","coordinator","invite":null or {"id","uses_left","revoked"},"invites":null or
- * {"open","revoked"}}, with code 9 unless the coordinator has stored it; NULL without memory. */
+/* {"online","know","coordinator","disk","invite":null or
+ * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, with code 1 unless this disk
+ * has stored it, else 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);
 struct pv_ctlapi_invite {
     uint8_t id[PV_SIGN_PK_LEN];

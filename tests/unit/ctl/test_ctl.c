@@ -461,6 +461,19 @@ static void a_removal_says_who_knows_and_what_the_coordinator_said(void **state)
     assert_non_null(strstr(t.requests, "\"keep_invite\":true"));
 }
 
+static void a_removal_that_this_disk_lacks_fails_for_scripts(void **state)
+{
+    (void)state;
+    answers("remove",
+            "{\"id\":@,\"ok\":true,\"code\":1,\"online\":1,\"know\":1,\"coordinator\":\"away\","
+            "\"disk\":\"store: disk full: free some space\",\"invite\":null}\n");
+    assert_int_equal(RUN("remove", "bob"), PV_CTLAPI_FAILED);
+    assert_non_null(strstr(t.err, "bob is removed"));
+    assert_non_null(strstr(t.err, "does not have it yet (store: disk full: free some space)"));
+    assert_int_equal(RUN("remove", "--json", "bob"), PV_CTLAPI_FAILED);
+    assert_non_null(strstr(t.out, "\"disk\":\"store: disk full"));
+}
+
 static void the_end_of_rights_says_what_became_of_invites(void **state)
 {
     (void)state;
@@ -516,6 +529,7 @@ int main(void)
         T(something_else_behind_the_socket_is_told),
         T(a_name_that_changed_hands_is_told),
         T(a_removal_says_who_knows_and_what_the_coordinator_said),
+        T(a_removal_that_this_disk_lacks_fails_for_scripts),
         T(the_end_of_rights_says_what_became_of_invites),
         T(an_answer_from_the_cache_is_shown_with_exit_code_9),
     };

@@ -228,7 +228,8 @@ static void an_invite_ends_here_at_once_and_the_client_hears_who_knows(void **st
     others.says =
         (struct pv_owed_told){.coordinator = "stored", .online = 4, .know = 4, .done = true};
     fake_peers_settle(&x);
-    expect("\"online\":4,\"know\":4,\"coordinator\":\"stored\",\"invite\":null");
+    expect(
+        "\"online\":4,\"know\":4,\"coordinator\":\"stored\",\"disk\":\"stored\",\"invite\":null");
 }
 
 static void an_invite_that_does_not_exist_cannot_end(void **state)
@@ -275,7 +276,22 @@ static void nobody_hears_of_a_removal_that_is_not_on_the_disk(void **state)
     expect_nothing();
     others.unsaved = false;
     fake_peers_settle(&x);
-    expect("\"ok\":true");
+    expect("\"disk\":\"stored\"");
+}
+
+static void a_full_disk_is_told_after_three_seconds(void **state)
+{
+    (void)state;
+    others.says = (struct pv_owed_told){.coordinator = "stored", .done = true};
+    others.unsaved = true;
+    memcpy(x.f.node.store_error, "disk full", 10);
+    ask(REMOVE_BOB);
+    fake_node_wait(&x.f, PV_S(3) - PV_MS(1));
+    expect_nothing();
+    fake_node_wait(&x.f, PV_MS(1));
+    expect("\"disk\":\"disk full\"");
+    assert_non_null(strstr(fake_client_output, "\"ok\":true"));
+    assert_non_null(strstr(fake_client_output, "\"code\":1"));
 }
 
 static void a_client_waits_three_seconds_to_hear_who_knows(void **state)
@@ -588,6 +604,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_invite_stays_where_the_user_says_so, start, stop),
         cmocka_unit_test_setup_teardown(nobody_hears_of_a_removal_that_is_not_on_the_disk, start,
                                         stop),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_told_after_three_seconds, start, stop),
         cmocka_unit_test_setup_teardown(a_client_waits_three_seconds_to_hear_who_knows, start,
                                         stop),
         cmocka_unit_test_setup_teardown(when_too_many_wait_the_oldest_hears_at_once, start, stop),
