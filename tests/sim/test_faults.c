@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_faults.c - a short life of a network, again and again: the n-th allocation, datagram or
- * operation of a store fails, for each n. Nobody crashes, and afterwards the network is what its
- * users were told: what was said to be done is, all that was taken arrives once, and everything
- * works.
+ * test_faults.c - a short life of a network, again and again: the n-th allocation, datagram,
+ * operation of a store or write to a stream fails, for each n. Nobody crashes, and afterwards the
+ * network is what its users were told: what was said to be done is, all that was taken arrives
+ * once, and everything works.
  */
 #include <stdio.h>
 
@@ -193,10 +193,26 @@ static void begin(struct scene *s)
 {
     memset(s, 0, sizeof(*s));
     sim_world_init(&s->w, 1, &line);
+    sim_coord_offer_tls(s->w.coord, 443); /* told from its next start on */
+    sim_coord_stop(s->w.coord);
+    sim_coord_start(s->w.coord);
     unsigned zone = sim_world_nat(&s->w, SIM_PUBLIC, "port-restricted", &line);
     s->node[ALICE] = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
     s->node[BOB] = sim_world_node(&s->w, zone, "bob", false);
     s->node[CAROL] = sim_world_node(&s->w, SIM_PUBLIC, "carol", false);
+}
+
+/* Nothing of bob's passes but streams to port 443, where the coordinator takes TLS: the relay by a
+ * stream. */
+static bool reach_by_443(struct scene *s)
+{
+    const unsigned host = sim_node_host(s->node[BOB]);
+    sim_net_block_datagrams(s->w.net, host, true);
+    sim_net_only_port(s->w.net, host, 443);
+    bool reached = reach(s, BOB, ALICE) && say(s, BOB, ALICE);
+    sim_net_block_datagrams(s->w.net, host, false);
+    sim_net_only_port(s->w.net, host, 0);
+    return reached;
 }
 
 /* Restarts in between read back what was stored. */
@@ -222,6 +238,8 @@ static const char *live(struct scene *s)
     sim_coord_start(s->w.coord);
     if (!reach(s, ALICE, BOB))
         return "meet again";
+    if (!reach_by_443(s))
+        return "meet without UDP";
     if (!insist(s, ALICE, "\"cmd\":\"remove\",\"peer\":\"carol\"", &is_removed))
         return "remove";
     return NULL;
@@ -245,96 +263,132 @@ static const char *heal(struct scene *s)
     return NULL;
 }
 
-/* One life with this fault; says what went wrong. */
-static const char *run(enum sim_fault kind, uint64_t first, uint64_t n, uint64_t *ret_calls)
+/* One life as it was planned; says what went wrong. */
+static const char *run(void)
 {
     struct scene *s = calloc(1, sizeof(*s));
     assert_non_null(s);
-    sim_faults_plan(kind, first, n);
     begin(s);
     const char *why = live(s);
-    if (ret_calls != NULL)
-        *ret_calls = sim_faults_calls(kind);
-    sim_faults_plan(kind, 0, 0);
+    sim_faults_stop();
     if (why == NULL)
         why = heal(s);
     if (why != NULL)
         printf("%s: %s\n", why, s->w.why);
     sim_world_done(&s->w);
     free(s);
+    sim_faults_end(why == NULL);
     return why;
 }
 
-static const char *const kinds[] = {"alloc", "send", "store"};
+static const char *run_with(enum sim_fault kind, uint64_t first, uint64_t n)
+{
+    sim_faults_plan(kind, first, n);
+    return run();
+}
+
+/* Does PV_FAULT=KIND:FIRST:N or KIND:FIRST-LAST:N ask for faults of this kind and length? */
+static bool is_wanted(const char *wanted, enum sim_fault kind, uint64_t n, struct sim_places *ret)
+{
+    char word[16] = "", places[48] = "";
+    unsigned long long first = 0, last = 0, length = 0;
+    if (sscanf(wanted, "%15[a-z]:%47[0-9-]:%llu", word, places, &length) != 3)
+        fail_msg("PV_FAULT is not KIND:FIRST:N or KIND:FIRST-LAST:N");
+    if (sscanf(places, "%llu-%llu", &first, &last) != 2)
+        last = first;
+    *ret = (struct sim_places){.first = first, .last = last, .step = 1};
+    return strcmp(word, sim_fault_name(kind)) == 0 && length == n;
+}
 
 /* The places of a sample lie equally far apart; SEED=N moves them by N, PV_SIM_LONG=1 takes every
- * place there is, PV_FAULT=KIND:FIRST:N one. */
-static void fail_at_each(enum sim_fault kind, uint64_t n, unsigned sample)
+ * place there is. */
+static struct sim_places choose(enum sim_fault kind, uint64_t n)
 {
-    uint64_t calls = 0;
-    unsigned failed = 0;
-    char one[16] = "";
-    unsigned long long first = 0, length = 0;
+    const char *seed = getenv("SEED");
+    assert_null(run_with(kind, 0, 0));
+    uint64_t calls = sim_faults_calls(kind);
+    assert_true(calls > 0);
+    uint64_t step = sim_is_long() || calls < SAMPLE ? 1 : calls / SAMPLE;
+    printf("%s: %llu calls, %llu fail at once, one place in %llu is tried\n", sim_fault_name(kind),
+           (unsigned long long)calls, (unsigned long long)n, (unsigned long long)step);
+    return (struct sim_places){.first = 1 + (seed == NULL ? 0 : strtoull(seed, NULL, 10) % step),
+                               .last = calls,
+                               .step = step};
+}
+
+/* One place is looked at in this process, for a debugger. */
+static void fail_at_each(enum sim_fault kind, uint64_t n)
+{
+    struct sim_places places;
     const char *wanted = getenv("PV_FAULT");
-    if (wanted != NULL && sscanf(wanted, "%15[a-z]:%llu:%llu", one, &first, &length) != 3)
-        fail_msg("PV_FAULT is not KIND:FIRST:N");
-    if (wanted != NULL) {
-        if (strcmp(one, kinds[kind]) == 0 && length == n)
-            assert_null(run(kind, first, n, NULL));
+    if (wanted == NULL)
+        places = choose(kind, n);
+    else if (!is_wanted(wanted, kind, n, &places))
+        return;
+    if (places.first == places.last) {
+        assert_null(run_with(kind, places.first, n));
+        if (sim_faults_failed() == 0)
+            printf("no call failed: there are %llu\n", (unsigned long long)sim_faults_calls(kind));
         return;
     }
-    assert_null(run(kind, 0, 0, &calls));
-    assert_true(calls > 0);
-    uint64_t step = sim_is_long() || calls < sample ? 1 : calls / sample;
-    printf("%s: %llu calls, %llu fail at once, one place in %llu is tried\n", kinds[kind],
-           (unsigned long long)calls, (unsigned long long)n, (unsigned long long)step);
-    const char *seed = getenv("SEED");
-    uint64_t begin_at = 1 + (seed == NULL ? 0 : strtoull(seed, NULL, 10) % step);
-    for (uint64_t at = begin_at; at <= calls; at += step) {
-        if (run(kind, at, n, NULL) == NULL)
-            continue;
-        failed++;
-        printf("PV_FAULT=%s:%llu:%llu scripts/test sim/faults\n", kinds[kind],
-               (unsigned long long)at, (unsigned long long)n);
-    }
-    assert_int_equal(failed, 0);
+    sim_faults_sweep(kind, &places, n);
+    assert_null(run());
+    assert_int_equal(sim_faults_bad(), 0);
 }
 
 static void the_network_outlives_an_allocation_that_fails(void **state)
 {
     (void)state;
-    fail_at_each(SIM_FAULT_ALLOC, 1, SAMPLE);
+    fail_at_each(SIM_FAULT_ALLOC, 1);
 }
 
-/* Places where it once did not: the coordinator's admins, statements of a node that
- * joins, the job that raises its interface, a peer that packets wait for, the proof of a room. They
- * move a little with the code. */
+/* Around the places where it once did not: the coordinator's admins and its list of removals,
+ * statements of a node that joins, the job that raises its interface, a peer that packets wait for,
+ * the proof of a room. They move a little with the code. */
 static void the_network_outlives_what_it_once_did_not(void **state)
 {
-    static const uint64_t places[] = {414, 419, 476, 496, 839, 865, 1454, 1693};
+    static const struct sim_places places[] = {{426, 450, 1}, {488, 516, 1},   {852, 862, 1},
+                                               {876, 886, 1}, {1464, 1486, 2}, {1700, 1720, 2}};
     (void)state;
-    for (size_t i = 0; i < PV_ARRAY_LEN(places) && getenv("PV_FAULT") == NULL; i++)
-        assert_null(run(SIM_FAULT_ALLOC, places[i], 1, NULL));
+    for (size_t i = 0; i < PV_ARRAY_LEN(places) && getenv("PV_FAULT") == NULL; i++) {
+        sim_faults_sweep(SIM_FAULT_ALLOC, &places[i], 1);
+        assert_null(run());
+        assert_int_equal(sim_faults_bad(), 0);
+    }
 }
 
 static void the_network_outlives_a_while_without_memory(void **state)
 {
     (void)state;
-    fail_at_each(SIM_FAULT_ALLOC, 30, SAMPLE);
+    fail_at_each(SIM_FAULT_ALLOC, 30);
 }
 
 static void the_network_outlives_datagrams_that_are_not_sent(void **state)
 {
     (void)state;
-    fail_at_each(SIM_FAULT_SEND, 1, SAMPLE);
-    fail_at_each(SIM_FAULT_SEND, 20, SAMPLE);
+    fail_at_each(SIM_FAULT_SEND, 1);
+    fail_at_each(SIM_FAULT_SEND, 20);
 }
 
 static void the_network_outlives_a_store_that_fails(void **state)
 {
     (void)state;
-    fail_at_each(SIM_FAULT_STORE, 1, SAMPLE);
-    fail_at_each(SIM_FAULT_STORE, 5, SAMPLE);
+    fail_at_each(SIM_FAULT_STORE, 1);
+    fail_at_each(SIM_FAULT_STORE, 5);
+}
+
+static void the_network_outlives_streams_that_are_reset(void **state)
+{
+    (void)state;
+    fail_at_each(SIM_FAULT_STREAM, 1);
+    fail_at_each(SIM_FAULT_STREAM, 3);
+}
+
+static void the_network_outlives_streams_that_take_little(void **state)
+{
+    (void)state;
+    fail_at_each(SIM_FAULT_SHORT, 1);
+    fail_at_each(SIM_FAULT_SHORT, 20);
 }
 
 int main(void)
@@ -345,6 +399,8 @@ int main(void)
         cmocka_unit_test(the_network_outlives_a_while_without_memory),
         cmocka_unit_test(the_network_outlives_datagrams_that_are_not_sent),
         cmocka_unit_test(the_network_outlives_a_store_that_fails),
+        cmocka_unit_test(the_network_outlives_streams_that_are_reset),
+        cmocka_unit_test(the_network_outlives_streams_that_take_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 /* The simulated world itself: what the scenarios stand on. */
 #include <stdio.h>
 
+#include "tests/sim/world/sim_faults.h"
 #include "tests/sim/world/sim_net.h"
 #include "tests/unit/test_util.h"
 
@@ -211,6 +212,41 @@ static void a_power_cut_is_silent_until_the_host_is_back(void **state)
     sim_net_free(net);
 }
 
+static void a_stream_is_short_or_reset_where_that_was_planned(void **state)
+{
+    (void)state;
+    struct sim_event e;
+    struct sim_net *net = sim_net_new(1);
+    unsigned a = add_host(net, SIM_PUBLIC, "198.51.100.2");
+    unsigned server = add_host(net, SIM_PUBLIC, "198.51.100.1");
+    struct pv_addr to = addr("198.51.100.1:3478");
+    sim_net_listen(net, server, 3478);
+    uint32_t s = sim_net_connect(net, a, &to);
+    assert_true(next_event(net, &e) && next_event(net, &e));
+    sim_faults_plan(SIM_FAULT_SHORT, 2, 1);
+    assert_int_equal(sim_net_write(net, s, pv_view("abcd", 4)), 4);
+    assert_int_equal(sim_net_write(net, s, pv_view("abcd", 4)), 2);
+    assert_int_equal(sim_net_write(net, s, pv_view("cd", 2)), 0);
+    bool writable = false;
+    size_t n = 0;
+    while (next_event(net, &e)) {
+        writable = writable || (e.kind == SIM_WRITABLE && e.host == a && e.stream == s);
+        n += e.kind == SIM_BYTES ? e.data.len : 0;
+    }
+    assert_true(writable);
+    assert_int_equal(n, 6);
+    assert_int_equal(sim_net_write(net, s, pv_view("cd", 2)), 2);
+    sim_faults_plan(SIM_FAULT_STREAM, 1, 1);
+    assert_int_equal(sim_net_write(net, s, pv_view("abcd", 4)), 4);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(next_event(net, &e));
+        assert_int_equal(e.kind, SIM_CLOSED);
+    }
+    assert_false(next_event(net, &e));
+    sim_faults_plan(SIM_FAULT_STREAM, 0, 0);
+    sim_net_free(net);
+}
+
 static void an_overlay_address_is_reached_through_any_nat(void **state)
 {
     (void)state;
@@ -294,6 +330,7 @@ int main(void)
         cmocka_unit_test(double_nat_shows_the_outer_address),
         cmocka_unit_test(streams_connect_carry_and_end),
         cmocka_unit_test(a_power_cut_is_silent_until_the_host_is_back),
+        cmocka_unit_test(a_stream_is_short_or_reset_where_that_was_planned),
         cmocka_unit_test(an_overlay_address_is_reached_through_any_nat),
         cmocka_unit_test(timers_come_in_order),
         cmocka_unit_test(a_seed_repeats_a_run_exactly),

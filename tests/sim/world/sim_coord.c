@@ -366,9 +366,12 @@ static bool pump_conn(struct sim_coord *c, uint32_t stream, pv_ns now)
     }
     struct pv_view out;
     while ((out = pv_coord_out(c->core, id)).len > 0) {
-        sim_net_write(c->net, stream, out);
-        pv_coord_wrote(c->core, id, out.len, now);
-        moved = true;
+        size_t n = sim_net_write(c->net, stream, out);
+        if (n > 0)
+            pv_coord_wrote(c->core, id, n, now);
+        moved = moved || n > 0;
+        if (n < out.len)
+            break; /* the rest after SIM_WRITABLE */
     }
     return moved;
 }

@@ -97,7 +97,9 @@ void sim_link_send(struct pv_link *link, struct pv_view data, uint64_t tag, pv_n
 void sim_wake(struct sim_net *net, struct sim_wake *wake, pv_ns when)
 {
     if (!wake->reserved) {
+        sim_own_enter();
         int r = pv_heap_reserve(&net->heap, ++net->n_wakes);
+        sim_own_leave();
         assert(r == PV_OK);
         (void)r;
         wake->reserved = true;

@@ -41,6 +41,7 @@ enum sim_event_kind {
     SIM_ACCEPTED,  /* host, stream, local, remote: somebody connected */
     SIM_CONNECTED, /* host, stream */
     SIM_BYTES,     /* host, stream, data */
+    SIM_WRITABLE,  /* host, stream: sim_net_write() took less than it got, and takes more now */
     SIM_CLOSED,    /* host, stream, status; the stream id is gone */
     SIM_AT,        /* tag: sim_net_at() is due */
 };
@@ -123,7 +124,8 @@ void sim_net_only_port(struct sim_net *net, unsigned host, uint16_t port);
 void sim_net_listen(struct sim_net *net, unsigned host, uint16_t port);
 /* The answer is CONNECTED or CLOSED (REFUSED by a host that does not listen, else TIMEOUT). */
 uint32_t sim_net_connect(struct sim_net *net, unsigned host, const struct pv_addr *remote);
-void sim_net_write(struct sim_net *net, uint32_t stream, struct pv_view data);
+/* Returns how many bytes it took: all, unless sim_faults.h says otherwise. SIM_WRITABLE follows. */
+size_t sim_net_write(struct sim_net *net, uint32_t stream, struct pv_view data);
 /* No further event comes for this end; the other one gets CLOSED after what was written. */
 void sim_net_close(struct sim_net *net, uint32_t stream);
 /* Cuts it for both ends at once (CLOSED). */

@@ -56,6 +56,7 @@ struct sim_end {
     unsigned host;
     bool open;    /* the owner still knows it */
     bool started; /* CONNECTED or ACCEPTED has been given */
+    bool full;    /* takes nothing until WRITABLE */
     struct pv_link in;
     struct sim_wake wake;
 };

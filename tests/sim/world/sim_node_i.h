@@ -20,6 +20,7 @@ enum {
     SIM_PING_ID = 77,
     SIM_MAX_SOCKS = 512,
     SIM_MAX_RELAY_LINKS = 16,
+    SIM_RELAY_OUT = 65536,
 };
 
 struct sim_job {
@@ -63,6 +64,8 @@ struct sim_relay_link {
     uint32_t stream; /* of sim_net */
     bool open;
     struct pv_turnframe *in; /* owned */
+    uint8_t *out;            /* owned: SIM_RELAY_OUT bytes, n_out of them not written yet */
+    size_t n_out;
 };
 
 struct sim_inner_packet {

@@ -266,8 +266,11 @@ static void write_out(struct sim_node *n, struct sim_link *l)
 {
     struct pv_view out;
     while (l->state == SIM_LINK_OPEN && (out = pv_engine_stream_out(n->engine, l->sid)).len > 0) {
-        sim_net_write(n->net, l->stream, out);
-        pv_engine_stream_wrote(n->engine, l->sid, out.len, sim_node_now(n));
+        size_t taken = sim_net_write(n->net, l->stream, out);
+        if (taken > 0)
+            pv_engine_stream_wrote(n->engine, l->sid, taken, sim_node_now(n));
+        if (taken < out.len)
+            return; /* the rest after SIM_WRITABLE */
     }
 }
 
@@ -372,6 +375,8 @@ void sim_node_stream_event(struct sim_node *n, const struct sim_event *ev)
     } else if (ev->kind == SIM_CONNECTED) {
         l->state = SIM_LINK_OPEN;
         pv_engine_stream_connected(n->engine, l->sid, ev->now);
+    } else if (ev->kind == SIM_WRITABLE) {
+        write_out(n, l);
     } else if (ev->kind == SIM_BYTES) {
         pv_engine_stream_bytes(n->engine, l->sid, ev->data, ev->now);
     } else if (ev->kind == SIM_CLOSED) {

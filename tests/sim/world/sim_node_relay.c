@@ -21,6 +21,7 @@ static struct sim_relay_link *link_of(struct sim_node *n, uint16_t number)
 static void drop(struct sim_relay_link *l)
 {
     free(l->in);
+    free(l->out);
     *l = (struct sim_relay_link){0};
 }
 
@@ -37,19 +38,30 @@ void sim_node_relay_op(struct sim_node *n, const struct pv_relayway_op *op)
     if (l == NULL)
         abort();
     l->in = sim_calloc(1, sizeof(*l->in));
+    l->out = sim_calloc(1, SIM_RELAY_OUT);
     l->number = op->stream;
     l->stream = sim_net_connect(n->net, n->host, &op->to.addr);
     n->relay_opened++;
 }
 
+static void write_out(struct sim_node *n, struct sim_relay_link *l)
+{
+    size_t taken = sim_net_write(n->net, l->stream, pv_view(l->out, l->n_out));
+    memmove(l->out, l->out + taken, l->n_out -= taken);
+}
+
+/* A message that finds no room is lost, as on any path. */
 void sim_node_relay_send(struct sim_node *n, uint16_t number, struct pv_view message)
 {
-    uint8_t buf[MESSAGE_MAX + 4] = {0};
-    const struct sim_relay_link *l = link_of(n, number);
-    if (l == NULL || !l->open || message.len > MESSAGE_MAX)
+    struct sim_relay_link *l = link_of(n, number);
+    size_t padding = pv_turnframe_padding(message.len);
+    if (l == NULL || !l->open || message.len > MESSAGE_MAX ||
+        message.len + padding > SIM_RELAY_OUT - l->n_out)
         return;
-    memcpy(buf, message.ptr, message.len);
-    sim_net_write(n->net, l->stream, pv_view(buf, message.len + pv_turnframe_padding(message.len)));
+    memcpy(l->out + l->n_out, message.ptr, message.len);
+    memset(l->out + l->n_out + message.len, 0, padding);
+    l->n_out += message.len + padding;
+    write_out(n, l);
 }
 
 static void take_bytes(struct sim_node *n, struct sim_relay_link *l, struct pv_view data)
@@ -79,6 +91,8 @@ bool sim_node_relay_event(struct sim_node *n, const struct sim_event *ev)
             pv_engine_relay_connected(n->engine, number, ev->now);
         } else if (ev->kind == SIM_BYTES) {
             take_bytes(n, l, ev->data);
+        } else if (ev->kind == SIM_WRITABLE) {
+            write_out(n, l);
         } else {
             drop(l);
             pv_engine_relay_closed(n->engine, number, "closed", ev->now);

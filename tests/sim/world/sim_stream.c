@@ -20,7 +20,8 @@ enum {
     TAG_REFUSED,
     TAG_TIMEOUT,
     TAG_END,
-    TAG_RESET
+    TAG_RESET,
+    TAG_WRITABLE,
 };
 
 static struct sim_stream *stream_of(const struct sim_net *net, uint32_t id)
@@ -194,21 +195,40 @@ uint32_t sim_net_connect(struct sim_net *net, unsigned host, const struct pv_add
     return id;
 }
 
-void sim_net_write(struct sim_net *net, uint32_t id, struct pv_view data)
+/* What of data a stream takes that the plan of sim_faults.h may have reset or filled. */
+static size_t take(struct sim_net *net, uint32_t id, size_t len)
+{
+    struct sim_end *end = &stream_of(net, id)->ends[id & 1];
+    if (end->full)
+        return 0;
+    if (sim_fault(SIM_FAULT_STREAM)) {
+        sim_net_cut(net, id);
+        return len;
+    }
+    if (!sim_fault(SIM_FAULT_SHORT))
+        return len;
+    end->full = true;
+    put(net, id, pv_view(NULL, 0), TAG_WRITABLE);
+    return len / 2;
+}
+
+size_t sim_net_write(struct sim_net *net, uint32_t id, struct pv_view data)
 {
     struct sim_stream *s = stream_of(net, id);
     if (!net->hosts[s->ends[id & 1].host]->on || data.len == 0)
-        return;
+        return data.len;
     /* The other host came back without its memory: it answers with a reset. */
     if (s->dead[1 - (id & 1)] && net->hosts[s->ends[1 - (id & 1)].host]->on) {
         put(net, id, pv_view(NULL, 0), TAG_RESET);
-        return;
+        return data.len;
     }
+    size_t taken = data.len = take(net, id, data.len);
     while (data.len > 0) {
         size_t n = data.len < CHUNK ? data.len : CHUNK;
         put(net, id ^ 1, pv_view(data.ptr, n), TAG_DATA);
         data = pv_view(data.ptr + n, data.len - n);
     }
+    return taken;
 }
 
 void sim_net_close(struct sim_net *net, uint32_t id)
@@ -280,6 +300,10 @@ bool sim_streams_run(struct sim_net *net, struct sim_wake *wake, struct sim_even
         event->kind = (id & 1) == 1 ? SIM_ACCEPTED : SIM_CONNECTED;
         if ((id & 1) == 1 && s->ends[0].open)
             put(net, id ^ 1, pv_view(NULL, 0), TAG_OPEN);
+        return true;
+    case TAG_WRITABLE:
+        end->full = false;
+        event->kind = SIM_WRITABLE;
         return true;
     case TAG_REFUSED:
         event->status = PV_ERR_REFUSED;
