@@ -78,7 +78,7 @@ static void a_file_that_is_there_stays(void **state)
     fclose(f);
     assert_int_equal(RUN("bugreport", "-o", path), PV_CTLAPI_FAILED);
     assert_int_equal(RUN("bugreport", "-o", path, "--json"), PV_CTLAPI_FAILED);
-    assert_int_equal(strncmp(t.err, "{\"format\":1,\"code\":1,", 22), 0);
+    assert_int_equal(strncmp(t.err, "{\"format\":1,\"code\":1,", 21), 0);
     read_report();
     assert_string_equal(text, "mine");
     free(text);
