@@ -80,7 +80,7 @@ struct pv_gatherer_transmit {
     struct pv_addr local; /* source address to use */
     struct pv_addr dst;
     size_t len;
-    uint8_t buf[PV_STUNC_MTU]; /* the transaction id is at buf + 8 */
+    uint8_t buf[PV_STUNC_MTU]; /* the transaction id is at PV_STUN_TXID_AT */
 };
 PV_MUST_CHECK int pv_gatherer_poll_transmit(struct pv_gatherer *g,
                                             struct pv_gatherer_transmit *ret_tx);

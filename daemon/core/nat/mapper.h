@@ -104,7 +104,7 @@ struct pv_mapper_transmit {
     struct pv_addr local; /* source address to use */
     struct pv_addr dst;
     size_t len;
-    uint8_t buf[128]; /* STUN: the transaction id is at buf + 8 */
+    uint8_t buf[128]; /* STUN: the transaction id is at PV_STUN_TXID_AT */
 };
 PV_MUST_CHECK int pv_mapper_poll_transmit(struct pv_mapper *m, struct pv_mapper_transmit *ret_tx);
 /* A request for NAT-PMP or UPnP, answered by pv_mapper_handle_job(). */

@@ -231,7 +231,8 @@ struct pv_ice_transmit {
     size_t len;  /* bytes used in buf */
     uint8_t buf[PV_ICE_MTU];
 };
-/* One datagram to send now, or PV_ERR_AGAIN. A request's transaction id is at buf + 8. */
+/* One datagram to send now, or PV_ERR_AGAIN. A request's transaction id is at
+ * buf + PV_STUN_TXID_AT. */
 PV_MUST_CHECK int pv_ice_poll_transmit(struct pv_ice_agent *agent, struct pv_ice_transmit *ret_tx);
 
 /* A pair of addresses and what is known about it. */

@@ -36,8 +36,8 @@ static int parse4(struct pv_view p, struct pv_ippkt *ip)
     ip->version = 4;
     ip->proto = p.ptr[9];
     ip->later_fragment = (pv_load_be16(p.ptr + 6) & 0x1fff) != 0;
-    ip->src = p.ptr + 12;
-    ip->dst = p.ptr + 16;
+    ip->src = p.ptr + PV_IP4_ADDRS;
+    ip->dst = ip->src + PV_IP4_ADDRS_LEN / 2;
     ip->l4 = pv_view(p.ptr + header, total - header);
     return PV_OK;
 }
@@ -91,8 +91,8 @@ static int parse6(struct pv_view p, struct pv_ippkt *ip)
         return PV_ERR_TRUNCATED;
     ip->whole = pv_view(p.ptr, total);
     ip->version = 6;
-    ip->src = p.ptr + 8;
-    ip->dst = p.ptr + 24;
+    ip->src = p.ptr + PV_IP6_ADDRS;
+    ip->dst = ip->src + PV_IP6_ADDRS_LEN / 2;
     skip_extensions(ip, p.ptr[6], pv_view(p.ptr + IP6_LEN, total - IP6_LEN));
     return PV_OK;
 }
@@ -249,7 +249,8 @@ static void put_error6(const struct pv_ippkt *ip, enum pv_ippkt_error error, uin
     pv_put_u32(w, error == PV_IPPKT_TOO_BIG ? mtu : 0);
     pv_put_bytes(w, ip->whole.ptr, quote);
     /* Pseudo header: addresses, length, next header (RFC 8200 s8.1). */
-    uint32_t sum = pv_ippkt_sum(pv_view(w->buf + 8, 32), (uint32_t)l4 + PV_IP_PROTO_ICMP6);
+    uint32_t sum = pv_ippkt_sum(pv_view(w->buf + PV_IP6_ADDRS, PV_IP6_ADDRS_LEN),
+                                (uint32_t)l4 + PV_IP_PROTO_ICMP6);
     pv_store_be16(w->buf + 42, checksum(pv_view(w->buf + IP6_LEN, l4), sum));
 }
 

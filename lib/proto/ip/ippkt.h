@@ -17,6 +17,12 @@ enum {
     PV_IP_PROTO_TCP = 6,
     PV_IP_PROTO_UDP = 17,
     PV_IP_PROTO_ICMP6 = 58,
+    /* Where the source address begins in a header; the destination follows it. RFC 791 s3.1, RFC
+     * 8200 s3. Then the bytes of both. */
+    PV_IP4_ADDRS = 12,
+    PV_IP6_ADDRS = 8,
+    PV_IP4_ADDRS_LEN = 8,
+    PV_IP6_ADDRS_LEN = 32,
     PV_IPPKT_UNKNOWN = 255,      /* protocol not found: damaged or too many extension headers */
     PV_IPPKT_MAX_EXTENSIONS = 8, /* ours */
     PV_IPPKT_MIN_MTU6 = 1280,    /* bytes, RFC 8200 s5 */

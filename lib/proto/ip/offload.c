@@ -96,7 +96,8 @@ void pv_vnet_encode(uint8_t header[static PV_VNET_LEN], const struct pv_offload 
 /* Of both addresses and the protocol; the length is added by whoever knows it. */
 static uint32_t pseudo_sum(uint8_t version, const uint8_t *packet, uint8_t proto)
 {
-    struct pv_view addresses = version == 4 ? pv_view(packet + 12, 8) : pv_view(packet + 8, 32);
+    struct pv_view addresses = version == 4 ? pv_view(packet + PV_IP4_ADDRS, PV_IP4_ADDRS_LEN)
+                                            : pv_view(packet + PV_IP6_ADDRS, PV_IP6_ADDRS_LEN);
     return pv_ippkt_sum(addresses, proto);
 }
 
@@ -316,8 +317,11 @@ static bool is_same_flow(const struct pv_joiner *j, const struct pv_join_flow *f
     const uint8_t *h = flow_head(j, f);
     if (h[0] >> 4 != p->version || memcmp(h + f->l4, p->packet + p->l4, 4) != 0)
         return false;
-    return p->version == 4 ? h[9] == p->proto && memcmp(h + 12, p->packet + 12, 8) == 0
-                           : h[6] == p->proto && memcmp(h + 8, p->packet + 8, 32) == 0;
+    return p->version == 4
+               ? h[9] == p->proto &&
+                     memcmp(h + PV_IP4_ADDRS, p->packet + PV_IP4_ADDRS, PV_IP4_ADDRS_LEN) == 0
+               : h[6] == p->proto &&
+                     memcmp(h + PV_IP6_ADDRS, p->packet + PV_IP6_ADDRS, PV_IP6_ADDRS_LEN) == 0;
 }
 
 /* Are both checksums there and right? UDP over IPv4 may have none (RFC 768), which would come out

@@ -135,7 +135,7 @@ pv_ns pv_turnc_next_timeout(const struct pv_turnc *c); /* PV_NEVER if idle */
 /* --- decisions out ------------------------------------------------------------------------- */
 
 /* The next datagram for the server, or PV_ERR_AGAIN. cap >= PV_TURNC_MTU. The transaction id is at
- * buf + 8. */
+ * buf + PV_STUN_TXID_AT. */
 PV_MUST_CHECK int pv_turnc_poll_transmit(struct pv_turnc *c, uint8_t *buf, size_t cap,
                                          size_t *ret_len);
 /* The next event, or PV_ERR_AGAIN. */
