@@ -145,6 +145,47 @@ static void faulty_requests_get_the_errors_of_the_rfc(void **state)
     assert_int_equal(drain(&l), 0);
 }
 
+/* The other side of l as an agent. */
+static struct pv_ice_agent *make_other(struct lone *l)
+{
+    struct pv_ice_config cfg = {.rng = l->rng, .local = l->theirs};
+    struct pv_ice_agent *other;
+    struct pv_ice_cand host = {.type = PV_ICE_HOST,
+                               .addr = l->remote,
+                               .priority = pv_ice_priority(PV_ICE_HOST, 65000),
+                               .carrier = {.local = l->remote}};
+    assert_int_equal(pv_ice_new(&other, &cfg, l->now), PV_OK);
+    test_defer(lone_free, other);
+    pv_ice_set_local(other, &host, 1, l->now);
+    host.addr = l->local;
+    assert_int_equal(pv_ice_set_remote(other, &l->mine, &host, 1, l->now), PV_OK);
+    return other;
+}
+
+static void a_check_carries_nothing_that_another_agent_refuses(void **state)
+{
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_view unknown;
+    (void)state;
+    lone_begin(&l, true, false, true);
+    struct pv_ice_agent *other = make_other(&l);
+    const struct pv_ice_carrier at = {.local = l.remote};
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(pv_ice_handle_input(other, &at, &l.local, pv_view(tx.buf, tx.len), l.now),
+                     PV_OK);
+    do {
+        assert_int_equal(pv_ice_poll_transmit(other, &tx), PV_OK);
+        assert_int_equal(pv_stun_decode(pv_view(tx.buf, tx.len), &msg), PV_OK);
+    } while (msg.cls == PV_STUN_REQUEST);
+    if (pv_stun_find(&msg, PV_STUN_ATTR_UNKNOWN_ATTRIBUTES, &unknown) == PV_OK && unknown.len >= 2)
+        fail_msg("a check is answered by 420: known[] of ice_check.c lacks attribute 0x%02x%02x",
+                 unknown.ptr[0], unknown.ptr[1]);
+    assert_int_equal(msg.cls, PV_STUN_SUCCESS);
+}
+
 static void the_ufrag_is_found_only_within_its_bounds(void **state)
 {
     (void)state;
@@ -709,6 +750,7 @@ int main(void)
         cmocka_unit_test(a_request_is_answered_only_when_it_is_authentic),
         cmocka_unit_test(every_truncation_of_a_request_is_dropped),
         cmocka_unit_test(faulty_requests_get_the_errors_of_the_rfc),
+        cmocka_unit_test(a_check_carries_nothing_that_another_agent_refuses),
         cmocka_unit_test(the_ufrag_is_found_only_within_its_bounds),
         cmocka_unit_test(a_flood_of_authentic_requests_is_bounded),
         cmocka_unit_test(answers_count_only_from_the_pair_with_its_secret),
