@@ -109,7 +109,8 @@ void pv_server_end_overdue(struct pv_coordserver *s, pv_ns now)
 }
 
 /* Every limit is the core's: a connection that it does not accept is closed without a word. */
-static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *remote, pv_ns now)
+static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *remote,
+                     const struct pv_addr *local, pv_ns now)
 {
     struct pv_addr source = pv_addr_unmap(*remote);
     struct pv_server_peer *p = calloc(1, sizeof(*p));
@@ -133,6 +134,8 @@ static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *rem
         r = pv_coord_accept(s->coord, p->id, &source, now);
     if (r < 0)
         pv_server_peer_free(p);
+    else
+        pv_coord_came_to(s->coord, p->id, local);
 }
 
 /* When the descriptors are used up, the listeners rest for a second: else the loop would spin on a
@@ -154,7 +157,7 @@ void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
         }
         if (r < 0)
             return;
-        add_peer(l->server, fd, &remote, now);
+        add_peer(l->server, fd, &remote, &local, now);
     }
 }
 

@@ -54,6 +54,7 @@ struct pv_sub;   /* broker.c */
 struct pv_conn {
     uint64_t id;           /* chosen by the owner, never used again */
     struct pv_addr source; /* of the TCP connection, for rates */
+    struct pv_addr local;  /* to which it came; PV_AF_NONE: not known */
     enum pv_conn_state state;
     bool begun;                 /* the first byte has come */
     struct pv_control *control; /* owned; unused when the connection speaks STUN */

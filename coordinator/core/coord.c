@@ -205,6 +205,13 @@ void pv_coord_speaks_tls(struct pv_coord *c, uint64_t id)
         s->tls = true;
 }
 
+void pv_coord_came_to(struct pv_coord *c, uint64_t id, const struct pv_addr *local)
+{
+    struct pv_conn *s = pv_coord_find(c, id);
+    if (s != NULL)
+        s->local = pv_addr_unmap(*local);
+}
+
 bool pv_coord_is_regular(const struct pv_coord *c, const struct pv_addr *source, pv_ns now)
 {
     return pv_regulars_has(&c->regulars, source, now);
@@ -285,7 +292,7 @@ static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data
             pv_relaylink_dropped(c->link);
             continue;
         }
-        pv_relaylink_message(c->link, s->id, &s->source, message);
+        pv_relaylink_message(c->link, s->id, &s->source, &s->local, message);
         pv_stunconn_next(s->stun);
     }
     if (data.len > 0)

@@ -108,6 +108,8 @@ void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls);
  */
 PV_MUST_CHECK int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source,
                                   pv_ns now);
+/* The address of this machine that the connection came to: STUN tells its client. */
+void pv_coord_came_to(struct pv_coord *c, uint64_t id, const struct pv_addr *local);
 /* The connection speaks TLS, whose handshake the owner limits in time (tlsgate.h). */
 void pv_coord_speaks_tls(struct pv_coord *c, uint64_t id);
 /* Did members come from this address lately? */

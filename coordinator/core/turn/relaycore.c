@@ -107,7 +107,8 @@ static void handle_message(struct pv_relaycore *r, const struct pv_relaycmd *cmd
         r->n_in++;
         return;
     }
-    if (pv_stuns_answer(r->stuns, &cmd->source, NULL, cmd->data, now, &reply) == PV_OK)
+    const struct pv_stuns_place place = {.local = cmd->local, .stream = true};
+    if (pv_stuns_answer(r->stuns, &cmd->source, &place, cmd->data, now, &reply) == PV_OK)
         news.data = pv_view(reply.buf, reply.len);
     else
         news.broken = true;

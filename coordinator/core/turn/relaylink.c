@@ -156,11 +156,12 @@ void pv_relaylink_dropped(struct pv_relaylink *l)
 }
 
 void pv_relaylink_message(struct pv_relaylink *l, uint64_t stream, const struct pv_addr *source,
-                          struct pv_view message)
+                          const struct pv_addr *local, struct pv_view message)
 {
     struct pv_relaycmd cmd = about_member(PV_RELAYCMD_MESSAGE, NULL, NULL);
     cmd.stream = stream;
     cmd.source = *source;
+    cmd.local = *local;
     push_or_drop(l, &cmd, message);
 }
 

@@ -49,9 +49,10 @@ PV_MUST_CHECK int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net
 /* Its control channel ended; it was removed. */
 void pv_relaylink_offline(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node);
 void pv_relaylink_gone(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node);
-/* A STUN or TURN message of a connection over TCP; dropped when the ring is half full. */
+/* A STUN or TURN message of a connection over TCP, from its client to the address local; dropped
+ * when the ring is half full. */
 void pv_relaylink_message(struct pv_relaylink *l, uint64_t stream, const struct pv_addr *source,
-                          struct pv_view message);
+                          const struct pv_addr *local, struct pv_view message);
 /* Does this connection still hold an allocation? The answer comes as news; both may be dropped. */
 void pv_relaylink_ask(struct pv_relaylink *l, uint64_t stream);
 /* The connection is gone. */
@@ -94,6 +95,7 @@ struct pv_relaycmd {
     uint32_t serial;                      /* ONLINE: of the nonce in the member's welcome */
     uint64_t stream;                      /* MESSAGE, ASK, CLOSED: number of the connection */
     struct pv_addr source;                /* MESSAGE: address of the client */
+    struct pv_addr local;                 /* MESSAGE: ours; PV_AF_NONE: not known */
     uint8_t net[PV_TURNAUTH_NET_LEN];     /* ONLINE, OFFLINE, GONE: network id */
     uint8_t node[PV_TURNAUTH_NODE_LEN];   /* ONLINE, OFFLINE, GONE: the member's identity key */
     struct pv_view data;                  /* MESSAGE: in the ring, until taken() */

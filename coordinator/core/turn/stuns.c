@@ -135,7 +135,7 @@ static size_t list_unknown(const struct binding_request *ask, bool change,
     size_t n_known = PV_ARRAY_LEN(known) - 2;
     if (change)
         known[n_known++] = PV_STUN_ATTR_CHANGE_REQUEST;
-    if (ask->place != NULL && !ask->msg->classic)
+    if (ask->place != NULL && !ask->place->stream && !ask->msg->classic)
         known[n_known++] = PV_STUN_ATTR_RESPONSE_PORT;
     size_t n = pv_stun_list_unknown(ask->msg, known, n_known, types, MAX_UNKNOWN);
     /* RFC 3489 s11.2.10: attributes have no padding, so an odd list repeats one. */

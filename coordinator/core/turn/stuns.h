@@ -43,6 +43,7 @@ struct pv_stuns_place {
     struct pv_addr local; /* Da:Dp, the request's destination */
     struct pv_addr other; /* Ca:Cp; no family: there is no second address, no change of address is
                              granted and none told; port 0: no second port either */
+    bool stream;          /* a connection: its answers go back on it, to no other port */
 };
 
 struct pv_stuns_reply {

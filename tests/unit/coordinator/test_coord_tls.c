@@ -9,6 +9,7 @@
 #include "proto/control/control.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/roster/token.h"
+#include "proto/stun/stun.h"
 #include "sys/file/file.h"
 #include "sys/net/stream.h"
 #include "sys/net/tls.h"
@@ -121,6 +122,9 @@ static void stun_is_answered(struct wire *w)
     assert_int_equal(answer[0], 1); /* success */
     assert_int_equal(answer[1], 1);
     assert_memory_equal(answer + 4, request + 4, 16);
+    struct pv_stun_msg msg;
+    assert_int_equal(pv_stun_decode(pv_view(answer, n), &msg), PV_OK);
+    assert_true(pv_stun_has(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN));
 }
 
 /* Says hello as a guest who wants to create; the welcome. */

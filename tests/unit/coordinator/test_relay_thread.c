@@ -25,6 +25,8 @@ static const uint8_t COORD_PK[32] = {0xc0};
 static const uint8_t NET[16] = {1};
 static const struct pv_udp_opts PLAIN = {0};
 
+static const struct pv_addr LOCAL = {.family = PV_AF_NONE};
+
 struct world {
     struct pv_relaycore *core;
     struct pv_relaylink *link;
@@ -410,12 +412,13 @@ static void a_stream_relays_through_the_link(void **state)
     struct pv_addr relayed;
     struct pv_stun_writer sw;
     uint8_t buf[512], got[2048];
-    pv_relaylink_message(w->link, 5, &source,
+    pv_relaylink_message(w->link, 5, &source, &LOCAL,
                          pv_view(UNSIGNED_ALLOCATE, sizeof(UNSIGNED_ALLOCATE)));
     struct pv_relaynews news = next_news(w, got, sizeof(got));
     assert_false(news.holds);
     take_nonce(news.data, &creds);
-    pv_relaylink_message(w->link, 5, &source, write_allocate(&creds, false, buf, sizeof(buf)));
+    pv_relaylink_message(w->link, 5, &source, &LOCAL,
+                         write_allocate(&creds, false, buf, sizeof(buf)));
     news = next_news(w, got, sizeof(got));
     assert_true(news.stream == 5 && news.holds && !news.broken);
     expect_success(news.data, &msg);
@@ -423,17 +426,18 @@ static void a_stream_relays_through_the_link(void **state)
     begin(&sw, buf, sizeof(buf), PV_TURN_CHANNEL_BIND);
     pv_stun_put_u32(&sw, PV_TURN_ATTR_CHANNEL_NUMBER, 0x4005u << 16);
     pv_stun_put_xor_addr(&sw, PV_TURN_ATTR_XOR_PEER_ADDRESS, &peer.at);
-    pv_relaylink_message(w->link, 5, &source, finish(&sw, &creds));
+    pv_relaylink_message(w->link, 5, &source, &LOCAL, finish(&sw, &creds));
     expect_success(next_news(w, got, sizeof(got)).data, &msg);
     static const uint8_t data[] = {0x40, 0x05, 0, 5, 'h', 'e', 'l', 'l', 'o'};
-    pv_relaylink_message(w->link, 5, &source, pv_view(data, sizeof(data)));
+    pv_relaylink_message(w->link, 5, &source, &LOCAL, pv_view(data, sizeof(data)));
     wake(w);
     assert_true(pv_view_equal(receive(&peer), pv_view("hello", 5)));
     send_to(&peer, &relayed, pv_view("hello", 5));
     assert_true(pv_view_equal(next_news(w, got, sizeof(got)).data, pv_view(data, sizeof(data))));
     /* What is neither STUN nor TURN ends the stream; a closed one holds nothing, and its socket is
      * gone. */
-    pv_relaylink_message(w->link, 6, &source, pv_view("\x16\x03\x01 is a ClientHello...", 24));
+    pv_relaylink_message(w->link, 6, &source, &LOCAL,
+                         pv_view("\x16\x03\x01 is a ClientHello...", 24));
     news = next_news(w, got, sizeof(got));
     assert_true(news.stream == 6 && news.broken);
     pv_relaylink_closed(w->link, 5);

@@ -8,6 +8,8 @@
 static const uint8_t NET[16] = {1};
 static const uint8_t NODE[32] = {2};
 
+static const struct pv_addr LOCAL = {.family = PV_AF_NONE};
+
 struct world {
     struct test_rng rng_state;
     struct pv_turnauth auth;
@@ -38,7 +40,7 @@ static void commands_arrive_whole_and_in_order(void **state)
     assert_int_equal(pv_relaylink_online(w.link, NET, NODE, PV_S(1), &again), PV_OK);
     assert_string_equal(creds.user, again.user);
     assert_string_not_equal(creds.nonce, again.nonce);
-    pv_relaylink_message(w.link, 7, &from, pv_view("hello", 5));
+    pv_relaylink_message(w.link, 7, &from, &LOCAL, pv_view("hello", 5));
     pv_relaylink_ask(w.link, 7);
     pv_relaylink_closed(w.link, 7);
     pv_relaylink_offline(w.link, NET, NODE);
@@ -79,7 +81,7 @@ static void data_of_streams_leaves_room_for_what_must_not_be_lost(void **state)
     size_t messages = 0, gone = 0;
     make(&w, true, 16384);
     for (int i = 0; i < 100; i++)
-        pv_relaylink_message(w.link, 7, &from, pv_view(message, sizeof(message)));
+        pv_relaylink_message(w.link, 7, &from, &LOCAL, pv_view(message, sizeof(message)));
     assert_true(pv_relaystat_get(&w.stats, PV_RELAYSTAT_DROP_STREAM) > 50);
     for (int i = 0; i < 50; i++)
         pv_relaylink_gone(w.link, NET, NODE);

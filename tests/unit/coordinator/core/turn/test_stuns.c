@@ -352,6 +352,33 @@ static void plain_answers_stay_within_their_bounds(void **state)
     }
 }
 
+/* RFC 5780 s6.1: every answer names its origin; a port to answer to makes no sense on a
+ * connection. */
+static void a_connection_is_told_its_origin_and_granted_nothing(void **state)
+{
+    (void)state;
+    struct pv_stuns *s = server();
+    struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024), origin;
+    const struct pv_stuns_place place = {.local = server_at(0, 0, 443), .stream = true};
+    struct discovery d = {.change = -1, .response_port = -1, .padding = -1};
+    uint8_t req[64];
+    struct pv_stuns_reply a;
+    struct pv_stun_msg msg;
+    struct pv_view r = discovery_request(req, sizeof(req), &d);
+    assert_int_equal(pv_stuns_answer(s, &from, &place, r, PV_S(1), &a), PV_OK);
+    assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+    assert_int_equal(msg.cls, PV_STUN_SUCCESS);
+    assert_int_equal(pv_stun_get_addr(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN, &origin), PV_OK);
+    assert_true(pv_addr_equal(&origin, &place.local));
+    assert_false(pv_stun_has(&msg, PV_STUN_ATTR_OTHER_ADDRESS));
+    d.response_port = 4000;
+    r = discovery_request(req, sizeof(req), &d);
+    assert_int_equal(pv_stuns_answer(s, &from, &place, r, PV_S(1), &a), PV_OK);
+    assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+    assert_int_equal(msg.cls, PV_STUN_ERROR);
+    assert_int_equal(a.to.port, from.port);
+}
+
 static void classic_answers_name_source_and_changed_address(void **state)
 {
     (void)state;
@@ -475,6 +502,7 @@ int main(void)
         cmocka_unit_test(classic_requests_get_classic_answers),
         cmocka_unit_test(answers_come_from_where_the_change_request_says),
         cmocka_unit_test(plain_answers_stay_within_their_bounds),
+        cmocka_unit_test(a_connection_is_told_its_origin_and_granted_nothing),
         cmocka_unit_test(classic_answers_name_source_and_changed_address),
         cmocka_unit_test(requests_of_behaviour_discovery_are_granted_or_refused),
         cmocka_unit_test(a_classic_client_is_not_served_at_another_port),
