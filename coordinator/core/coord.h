@@ -227,13 +227,13 @@ void pv_coord_networks(const struct pv_coord *c, pv_ns now,
                        void (*each)(void *ctx, const struct pv_coord_network *net), void *ctx);
 /* The secret that create must bring from now on. */
 void pv_coord_set_secret(struct pv_coord *c, const uint8_t secret[static PV_CTL_SECRET_LEN]);
-/* What the operator may change while it runs. */
+/* The settings that an operator may change while the coordinator runs. */
 struct pv_coord_policy {
     bool open;               /* as in pv_coord_config, with what is kept until the next policy */
     const char *const *stun; /* nodes are told when they come the next time */
     size_t n_stun;
     const struct pv_netlimits_table *net_limits; /* what is there already stays */
-    struct pv_turns_policy *relay;               /* taken: a block of malloc() */
+    struct pv_turns_policy *relay;               /* a block of malloc(), which is taken */
 };
 void pv_coord_set_policy(struct pv_coord *c, const struct pv_coord_policy *policy);
 /* Begins to end a network: nothing more of it is given to the store, and its owner orders

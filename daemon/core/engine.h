@@ -75,7 +75,8 @@ PV_MUST_CHECK int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_t
 PV_MUST_CHECK bool pv_engine_poll_reload(struct pv_engine *e);
 void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *done);
 
-/* What others did to the interface that stands in its way, as a sentence; "" = nothing. */
+/* A sentence about what another program did to the interface that keeps it from working; "" =
+ * nothing. */
 void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem);
 
 /* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */

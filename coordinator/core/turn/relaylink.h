@@ -57,7 +57,8 @@ void pv_relaylink_message(struct pv_relaylink *l, uint64_t stream, const struct 
 void pv_relaylink_ask(struct pv_relaylink *l, uint64_t stream);
 /* The connection is gone. */
 void pv_relaylink_closed(struct pv_relaylink *l, uint64_t stream);
-/* What the operator changed. Takes it, a block of malloc(); the relay sees the last one. */
+/* The operator changed the policy. Takes it, a block of malloc(); when several are set before the
+ * relay looks, it sees the last one. */
 void pv_relaylink_set_policy(struct pv_relaylink *l, struct pv_turns_policy *policy);
 /* Counts a message that was dropped because its connection takes no more. */
 void pv_relaylink_dropped(struct pv_relaylink *l);

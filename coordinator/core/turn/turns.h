@@ -76,7 +76,7 @@ struct pv_turns_net {
     uint32_t bandwidth;
 };
 
-/* What the operator may change while it runs; zero as in the limits. */
+/* The settings that an operator may change while the server runs; zero as in the limits. */
 struct pv_turns_policy {
     uint32_t per_user, bandwidth; /* as in pv_turns_limits */
     uint16_t port_lo, port_hi;    /* the rest as in pv_turns_config */

@@ -159,7 +159,7 @@ enum pv_chatlink_who {
     PV_CHATLINK_STATIC, /* a static [peer]: may not chat (DESIGN 8) */
     PV_CHATLINK_MEMBER,
 };
-/* Whose the source address of an accepted connection is, now. */
+/* Who has the source address of an accepted connection now. */
 struct pv_chatlink_source {
     enum pv_chatlink_who who;
     uint8_t pk[PV_SIGN_PK_LEN]; /* MEMBER */

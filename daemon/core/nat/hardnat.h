@@ -69,13 +69,13 @@ struct pv_hardnat_plan pv_hardnat_plan(const struct pv_desc_nat *own,
 struct pv_hardnat_samples {
     uint16_t ports[PV_HARDNAT_SAMPLES];
     uint16_t local[PV_HARDNAT_SAMPLES]; /* the sockets' own; 0 = not known */
-    uint16_t second;                    /* of the first socket towards another destination */
-    bool one_address;                   /* that had the same address and another port */
+    uint16_t second;                    /* the first socket's port towards a second destination */
+    bool one_address;                   /* that destination had the same address, another port */
 };
 enum {
     PV_HARDNAT_OWN_RANGE = 64, /* local ports we open when the NAT keeps them */
 };
-/* What they tell; "unknown" where they do not tell. */
+/* What the samples say about the NAT; "unknown" where they do not say it. */
 struct pv_desc_nat pv_hardnat_judge(const struct pv_hardnat_samples *samples);
 /* Does a socket keep its port towards its first destination, and gets another one towards others?
  */

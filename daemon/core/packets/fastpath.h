@@ -283,7 +283,7 @@ const char *pv_fp_worker_aead_why(const struct pv_fp_worker *w);
 /* A send of the last results could not be handed on (a full stream): counted as dropped. */
 void pv_fp_send_lost(struct pv_fp_worker *w, const struct pv_fp_send *send);
 
-/* What was handed over did not reach its worker: counted as dropped. */
+/* A packet that was handed to another worker did not reach it: counts it as dropped. */
 void pv_fp_handed_lost(struct pv_fp_worker *w, const struct pv_fp_handed *handed);
 
 /* What the last call produced. */

@@ -52,7 +52,8 @@ struct pv_proof_side {
 void pv_proof_key(const struct pv_proof_side *a, const struct pv_proof_side *b,
                   uint8_t ret_key[static PV_PROOF_KEY_LEN]);
 
-/* What the connection is for, and who proves: a proof of one is none of another. */
+/* What the connection is for, and which end proves itself: a proof for one role is wrong for the
+ * others. */
 enum pv_proof_role {
     PV_PROOF_CHAT_ACCEPTED = 1, /* TCP 2047, by who accepted it */
     PV_PROOF_CHAT_OPENED = 2,

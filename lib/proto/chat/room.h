@@ -63,7 +63,8 @@ struct pv_room_record {
     struct pv_view text;              /* TEXT: pv_chat_text_is_valid() */
 };
 
-/* What an invited node does not get: entry i of an INVITE's base, NULL-terminated by false. */
+/* Entry i of an INVITE's base: up to which text of that author the invited node gets none. False:
+ * there are no more entries. */
 bool pv_room_base(const struct pv_room_record *record, size_t i, struct pv_room_have *ret_have);
 
 /* Parses and, with network, verifies a record. PV_ERR_TRUNCATED, PV_ERR_LIMIT, PV_ERR_UNSUPPORTED

@@ -60,8 +60,8 @@ enum pv_ippkt_ecn {
     PV_ECN_CE = 3,
 };
 uint8_t pv_ippkt_ecn(const struct pv_ippkt *ip);
-/* What the way outside has marked goes into the packet, which ip was parsed from (RFC 6040 s4.2).
- * False: drop it, it met congestion and its ends could not be told. */
+/* Puts the ECN mark of the outer header into packet, from which ip was parsed (RFC 6040 s4.2).
+ * False: drop it: it met congestion, and its ends do not understand the mark. */
 bool pv_ippkt_take_ecn(const struct pv_ippkt *ip, uint8_t *packet, uint8_t outer);
 
 /* Internet checksum (RFC 1071) of bytes, started with the folded sum so far; network order when

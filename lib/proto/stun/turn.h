@@ -76,10 +76,11 @@ static inline bool pv_turn_is_data(struct pv_view message)
     return message.len == 0 || (message.ptr[0] & 0xc1) != 0x01;
 }
 
-/* What the answer to an Allocate says. The first relayed address that is one: coturn gives
- * 0.0.0.0:0 before an IPv6 one. PV_ERR_NOT_FOUND. */
+/* The first relayed address in an answer to Allocate that is of use: coturn gives 0.0.0.0:0 before
+ * an IPv6 one. PV_ERR_NOT_FOUND. */
 PV_MUST_CHECK int pv_turn_find_relayed(const struct pv_stun_msg *msg, struct pv_addr *ret_addr);
-/* And how long it lives, 10 s to an hour; PV_TURN_LIFETIME when it does not say so. */
+/* How long the allocation lives by that answer, 10 s to an hour; PV_TURN_LIFETIME when the answer
+ * does not say so. */
 pv_ns pv_turn_find_lifetime(const struct pv_stun_msg *msg);
 
 /* The long-term key MD5(user ":" realm ":" password), RFC 8489 s9.2.2. No SASLprep: ours are ASCII.

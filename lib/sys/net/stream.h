@@ -48,7 +48,8 @@ void pv_stream_set_shallow(int fd);
 
 /* Also for unix sockets. At least one byte. PV_ERR_AGAIN, PV_ERR_CLOSED (orderly), -errno. */
 PV_MUST_CHECK int pv_stream_read(int fd, void *buf, size_t cap, size_t *ret_n);
-/* What the kernel takes now, at least one byte. PV_ERR_AGAIN, -errno (EPIPE, ECONNRESET, ...). */
+/* Writes as much as the kernel takes now, at least one byte. PV_ERR_AGAIN, -errno (EPIPE,
+ * ECONNRESET, ...). */
 PV_MUST_CHECK int pv_stream_write(int fd, struct pv_view data, size_t *ret_n);
 
 #endif /* PV_STREAM_H */

@@ -105,8 +105,8 @@ PV_MUST_CHECK int pv_tls_handle_bytes(struct pv_tls *tls, struct pv_view data);
 /* At least one byte for the program. PV_ERR_AGAIN: none (yet). PV_ERR_CLOSED: the other side has
  * ended its stream in order. Or as pv_tls_handle_bytes(). */
 PV_MUST_CHECK int pv_tls_read(struct pv_tls *tls, void *buf, size_t cap, size_t *ret_n);
-/* What it takes now, at least one byte; data.len > 0. PV_ERR_AGAIN: the handshake is not done, or
- * PV_TLS_OUT_MAX waits for the wire. PV_ERR_STATE: after pv_tls_close(). Or as
+/* Takes as much as there is room for, at least one byte; data.len > 0. PV_ERR_AGAIN: the handshake
+ * is not done, or PV_TLS_OUT_MAX waits for the wire. PV_ERR_STATE: after pv_tls_close(). Or as
  * pv_tls_handle_bytes(). */
 PV_MUST_CHECK int pv_tls_write(struct pv_tls *tls, struct pv_view data, size_t *ret_n);
 /* Ends our stream in order: the last bytes are in pv_tls_out(). Nothing more can be written. */

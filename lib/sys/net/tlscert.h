@@ -2,8 +2,8 @@
 /*
  * tlscert.h - makes a self-signed certificate and its key, for a server nobody gave one to.
  *
- * It writes no file. Who connects knows it by its pin (tls.h) or authenticates inside TLS: that it
- * is signed by itself is no weakness there, and browsers do not take it. Any thread.
+ * It writes no file. Nodes know the certificate by its pin (tls.h), or authenticate inside TLS, so
+ * that it needs nobody else's signature; browsers refuse it. Any thread.
  */
 #ifndef PV_TLSCERT_H
 #define PV_TLSCERT_H
