@@ -13,7 +13,5 @@
  * never for a log. utf8: the terminal knows block characters, which the QR code is made of; it is
  * left out where it does not fit, or where libqrencode was missing when this was built. */
 void pv_announce_url(const char *url, unsigned columns, bool utf8, FILE *out);
-/* Does the environment (LC_ALL, LC_CTYPE, LANG) say that text is UTF-8? */
-bool pv_announce_is_utf8(void);
 
 #endif /* PV_COORD_ANNOUNCE_H */

@@ -24,6 +24,7 @@
 #include "sys/file/logsink.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
+#include "sys/term/qr.h"
 
 /* --- url ------------------------------------------------------------------------------------- */
 
@@ -110,7 +111,7 @@ static void announce(const struct pv_coordset *set, const struct pv_coordkeys *k
         return;
     (void)!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
     /* A terminal that does not know its size says 0. */
-    pv_announce_url(text, size.ws_col == 0 ? 80 : size.ws_col, pv_announce_is_utf8(), stdout);
+    pv_announce_url(text, size.ws_col == 0 ? 80 : size.ws_col, pv_term_is_utf8(), stdout);
     if (note[0] != '\0')
         fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
     fflush(stdout);

@@ -46,28 +46,11 @@ static void a_code_is_drawn_where_it_fits(void **state)
 #endif
 }
 
-static void the_locale_says_whether_text_is_utf8(void **state)
-{
-    (void)state;
-    unsetenv("LC_ALL");
-    unsetenv("LC_CTYPE");
-    setenv("LANG", "de_DE.UTF-8", 1);
-    assert_true(pv_announce_is_utf8());
-    setenv("LC_ALL", "C", 1);
-    assert_false(pv_announce_is_utf8());
-    setenv("LC_ALL", "C.utf8", 1);
-    assert_true(pv_announce_is_utf8());
-    unsetenv("LC_ALL");
-    unsetenv("LANG");
-    assert_false(pv_announce_is_utf8());
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_command_is_shown_whole),
         cmocka_unit_test(a_code_is_drawn_where_it_fits),
-        cmocka_unit_test(the_locale_says_whether_text_is_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* qr.c - draws QR codes with block characters. */
+#include "sys/term/qr.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "crypto/ct.h"
+
+#ifdef PV_HAVE_QRENCODE
+#include <qrencode.h>
+
+enum {
+    QUIET = 2, /* light modules around the code; the standard's 4 would not fit every terminal */
+};
+
+/* Is this module dark? Those around the code are light. */
+static bool is_dark(const QRcode *code, int x, int y)
+{
+    if (x < 0 || y < 0 || x >= code->width || y >= code->width)
+        return false;
+    return (code->data[y * code->width + x] & 1) != 0;
+}
+
+/* Two rows of modules are one line of text. Light modules are drawn, since most terminals are dark;
+ * cameras read both. */
+static void draw(const QRcode *code, FILE *out)
+{
+    static const char *const block[2][2] = {{"\u2588", "\u2580"}, {"\u2584", " "}};
+    for (int y = -QUIET; y < code->width + QUIET; y += 2) {
+        for (int x = -QUIET; x < code->width + QUIET; x++)
+            fputs(block[is_dark(code, x, y)][is_dark(code, x, y + 1)], out);
+        fputc('\n', out);
+    }
+}
+
+bool pv_qr_print(const char *text, unsigned columns, FILE *out)
+{
+    QRcode *code = QRcode_encodeString(text, 0, QR_ECLEVEL_L, QR_MODE_8, 1);
+    if (code == NULL)
+        return false;
+    bool fits = (unsigned)code->width + 2 * QUIET <= columns;
+    if (fits)
+        draw(code, out);
+    pv_wipe(code->data, (size_t)code->width * (size_t)code->width);
+    QRcode_free(code);
+    return fits;
+}
+#else
+bool pv_qr_print(const char *text, unsigned columns, FILE *out)
+{
+    (void)text;
+    (void)columns;
+    (void)out;
+    return false;
+}
+#endif
+
+bool pv_term_is_utf8(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *value = getenv(names[i]);
+        /* The first that is set and not empty counts (locale(7)). */
+        if (value == NULL || value[0] == '\0')
+            continue;
+        const char *dot = strchr(value, '.');
+        return dot != NULL && (strcasecmp(dot, ".UTF-8") == 0 || strcasecmp(dot, ".utf8") == 0);
+    }
+    return false;
+}

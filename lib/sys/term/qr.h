@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* qr.h - a QR code on a terminal or on paper, for what is long to type. */
+#ifndef PV_QR_H
+#define PV_QR_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Draws the text with block characters (UTF-8) if that takes at most so many columns. False: it
+ * does not fit, or libqrencode was missing when this was built. The text may be a secret: what is
+ * made of it is wiped. */
+bool pv_qr_print(const char *text, unsigned columns, FILE *out);
+/* Does the environment (LC_ALL, LC_CTYPE, LANG) say that text is UTF-8? */
+bool pv_term_is_utf8(void);
+
+#endif /* PV_QR_H */
