@@ -138,8 +138,11 @@ static void status_network(struct pv_table *t, const json_t *s)
         row(t, "network", PV_PLAIN, text);
     }
     if (json_is_object(self)) {
-        snprintf(text, sizeof(text), "%.63s%s", pv_json_text(self, "name", "?"),
-                 pv_json_bool(self, "admin") ? "  (admin)" : "");
+        bool admin = pv_json_bool(self, "admin"), key = pv_json_bool(self, "root_key");
+        snprintf(text, sizeof(text), "%.63s%s%s%s%s", pv_json_text(self, "name", "?"),
+                 admin || key ? "  (" : "", admin ? "admin" : "",
+                 key ? admin ? ", has the root key" : "has the root key" : "",
+                 admin || key ? ")" : "");
         row(t, "this node", PV_BOLD, text);
         snprintf(text, sizeof(text), "%.20s  %.45s", pv_json_text(self, "ip4", "-"),
                  pv_json_text(self, "ip6", ""));

@@ -359,6 +359,8 @@ static int print_revoked(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+/* Of a token for admins people are warned, on standard error: the token stays alone on standard
+ * output. */
 static int print_invite(struct pv_cli *cli, const json_t *body)
 {
     if (cli->args.value[INVITE_ADMIN] != NULL)
@@ -423,6 +425,8 @@ static int print_granted(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+/* What became of invites is told either way: their tokens are in the hands of somebody who is no
+ * admin any more. */
 static int print_rights_end(struct pv_cli *cli, const json_t *body)
 {
     const json_t *invites = json_object_get(body, "invites");

@@ -14,6 +14,7 @@
 extern const struct pv_command pv_cmds_network[];
 extern const struct pv_command pv_cmds_coordinators[];
 extern const struct pv_command pv_cmds_networks[];
+extern const struct pv_command pv_cmds_root[];
 extern const struct pv_command pv_cmds_node[];
 extern const struct pv_command pv_cmds_info[];
 extern const struct pv_command pv_cmds_ping[];

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* rootkey_part.c - makes admins of those who joined by an invite of root's, as soon as this node
- * hears of them. */
+ * hears of them; and hands the root key out and takes it, sealed with a key that the client made of
+ * a passphrase: neither the root key nor the passphrase passes the control socket. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/ct.h"
 #include "daemon/core/member/rootkey.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/roster/paperkey.h"
 
 struct rootkey {
     struct pv_node *node;
-    bool pending; /* somebody may be due */
+    bool pending;    /* somebody may be due */
+    bool saving;     /* an imported key is being written */
+    uint64_t handle; /* of the client that waits for it, and may be gone */
 };
 
 static int make_rootkey(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -84,6 +90,190 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     k->pending = k->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ONLINE)) != 0;
 }
 
+/* --- export and import ------------------------------------------------------------------------ */
+
+static void answer_error(struct rootkey *k, uint64_t handle, enum pv_ctlapi_code code,
+                         const char *text)
+{
+    pv_ctlsrv_fail(k->node->ctl, handle, code, text);
+}
+
+/* The key in the request; answers itself when it is none. */
+static bool take_key(struct rootkey *k, const struct pv_ctlapi_request *req, const char *what,
+                     uint8_t ret_key[static PV_PWHASH_KEY_LEN], uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (pv_key_parse(req->secret, ret_key) == PV_OK)
+        return true;
+    snprintf(text, sizeof(text), "%s: \"key\" is no key: use p2pvpnctl", what);
+    answer_error(k, handle, PV_CTLAPI_USAGE, text);
+    return false;
+}
+
+/* A key that is left over from another network is given out as well: it may be the only one. */
+static void run_root_export(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                            uint64_t handle, pv_ns now)
+{
+    struct rootkey *k = part;
+    struct pv_node *n = k->node;
+    uint8_t key[PV_PWHASH_KEY_LEN], box[PV_PAPERKEY_BOX_LEN];
+    (void)p;
+    (void)now;
+    if (!n->identity->has_root) {
+        answer_error(k, handle, PV_CTLAPI_REFUSED,
+                     "root export: there is no root key on this machine: use the one that ran "
+                     "`p2pvpnctl create`, or where it was imported");
+        return;
+    }
+    if (!take_key(k, req, "root export", key, handle))
+        return;
+    pv_paperkey_seal(box, key, n->identity->root_seed);
+    pv_wipe(key, sizeof(key));
+    pv_ctlsrv_answer(
+        n->ctl, handle,
+        pv_ctlapi_root_json(pv_rootkey_is_here(n) ? pv_roster_network(n->roster)->name : NULL,
+                            pv_view(box, sizeof(box))));
+}
+
+/* Opens the box and looks whose key it is. PV_ERR_MALFORMED, PV_ERR_AUTH (another passphrase),
+ * PV_ERR_REFUSED (of another network), PV_ERR_EXISTS (another network's root key is here). */
+static int open_box(const struct pv_node *n, const char *text, const uint8_t *key,
+                    uint8_t ret_seed[static PV_SIGN_SEED_LEN])
+{
+    uint8_t box[PV_PAPERKEY_BOX_LEN], sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    size_t len = 0;
+    int r = pv_b64url_decode(text, strlen(text), box, sizeof(box), &len);
+    if (r != PV_OK || len != sizeof(box))
+        return PV_ERR_MALFORMED;
+    r = pv_paperkey_open(ret_seed, key, box);
+    if (r != PV_OK)
+        return r;
+    pv_sign_keypair(ret_seed, sk, pk);
+    pv_wipe(sk, sizeof(sk));
+    if (memcmp(pk, pv_roster_root(n->roster), sizeof(pk)) != 0)
+        r = PV_ERR_REFUSED;
+    else if (n->identity->has_root && !pv_rootkey_is_here(n))
+        r = PV_ERR_EXISTS;
+    if (r != PV_OK)
+        pv_wipe(ret_seed, PV_SIGN_SEED_LEN);
+    return r;
+}
+
+/* Each of these has another remedy. A wrong passphrase has the exit code of a wrong token, so that
+ * scripts may ask for it again. */
+static void fail_import(struct rootkey *k, int status, uint64_t handle)
+{
+    const char *network = pv_roster_network(k->node->roster)->name;
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (status == PV_ERR_AUTH)
+        snprintf(text, sizeof(text),
+                 "root import: the passphrase is not the one it was exported with: try again");
+    else if (status == PV_ERR_REFUSED)
+        snprintf(text, sizeof(text),
+                 "root import: that is the root key of another network than %s: import it on a "
+                 "node of that one",
+                 network);
+    else if (status == PV_ERR_EXISTS)
+        snprintf(text, sizeof(text),
+                 "root import: the root key of another network is on this machine: keep it by "
+                 "`p2pvpnctl root export`, delete STATE/root.key, restart p2pvpnd, try again");
+    else
+        snprintf(text, sizeof(text), "root import: %s: use p2pvpnctl", pv_strstatus(status));
+    answer_error(k, handle, status == PV_ERR_AUTH ? PV_CTLAPI_BAD_TOKEN : PV_CTLAPI_REFUSED, text);
+}
+
+/* The key is here and on disk: this node acts as an admin from now on. */
+static void imported(struct rootkey *k, uint64_t handle, pv_ns now)
+{
+    struct pv_node *n = k->node;
+    int r = PV_OK;
+    bool granted =
+        pv_roster_rights(n->roster, n->identity->sign_pk) != (PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
+    if (granted)
+        r = pv_rootkey_grant(n, n->identity->sign_pk, now);
+    k->pending = true; /* those who joined by an invite of root's while it was nowhere */
+    if (r == PV_OK)
+        pv_ctlsrv_answer(n->ctl, handle,
+                         pv_ctlapi_imported_json(pv_roster_network(n->roster)->name, granted));
+    else
+        answer_error(k, handle, PV_CTLAPI_FAILED,
+                     "root import: the key is here, but this node could not be made an admin: "
+                     "run it again");
+}
+
+/* A key that is here already is not written again; the node becomes an admin all the same, as its
+ * rights may have ended since. */
+static void run_root_import(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                            uint64_t handle, pv_ns now)
+{
+    struct rootkey *k = part;
+    struct pv_node *n = k->node;
+    uint8_t key[PV_PWHASH_KEY_LEN], seed[PV_SIGN_SEED_LEN];
+    struct pv_job *job = NULL;
+    (void)p;
+    if (k->saving) {
+        answer_error(k, handle, PV_CTLAPI_FAILED, "root import: another one is under way: wait");
+        return;
+    }
+    if (!take_key(k, req, "root import", key, handle))
+        return;
+    int r = open_box(n, req->text, key, seed);
+    pv_wipe(key, sizeof(key));
+    if (r != PV_OK) {
+        fail_import(k, r, handle);
+        return;
+    }
+    if (n->identity->has_root) {
+        pv_wipe(seed, sizeof(seed));
+        imported(k, handle, now);
+        return;
+    }
+    /* It waits in the identity's locked memory until it is on disk. */
+    memcpy(n->identity->root_seed, seed, sizeof(n->identity->root_seed));
+    job = pv_job_new(PV_JOB_SAVE_ROOT);
+    if (job != NULL)
+        memcpy(job->u.root_seed, seed, sizeof(job->u.root_seed));
+    pv_wipe(seed, sizeof(seed));
+    k->saving = job != NULL && pv_jobqueue_submit(&n->jobs, job, &pv_part_rootkey, 0);
+    k->handle = handle;
+    if (!k->saving)
+        answer_error(k, handle, PV_CTLAPI_FAILED, "root import: out of memory: try again");
+}
+
+/* Only what is on disk counts: a key that were gone after the next crash would be no safe place for
+ * it. */
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct rootkey *k = part;
+    struct pv_node *n = k->node;
+    (void)tag;
+    k->saving = false;
+    /* The network may have been left while the disk was slow; the key stays as that of create
+     * does. */
+    n->identity->has_root = result->status == PV_OK;
+    if (result->status != PV_OK)
+        pv_wipe(n->identity->root_seed, sizeof(n->identity->root_seed));
+    if (result->status != PV_OK)
+        answer_error(k, k->handle, PV_CTLAPI_FAILED, result->error);
+    else if (n->roster == NULL)
+        answer_error(k, k->handle, PV_CTLAPI_NOT_JOINED,
+                     "root import: this machine left the network meanwhile; the key is kept");
+    else
+        imported(k, k->handle, now);
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct rootkey *k = part;
+    (void)now;
+    st->s.root_key = pv_rootkey_is_here(k->node);
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_ROOT_EXPORT, PV_NEEDS_NOTHING, run_root_export},
+    {PV_CTLAPI_ROOT_IMPORT, PV_NEEDS_NETWORK, run_root_import},
+};
+
 const struct pv_part pv_part_rootkey = {
     .name = "rootkey",
     .make = make_rootkey,
@@ -91,4 +281,8 @@ const struct pv_part pv_part_rootkey = {
     .on_facts = on_facts,
     .on_peer = on_peer,
     .run = run_rootkey,
+    .on_job = on_job,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+    .status = show,
 };

@@ -255,9 +255,10 @@ static json_t *self_json(const struct pv_ctlapi_status *s)
 {
     if (s->name == NULL)
         return json_null();
-    return pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:b}", "name", s->name, "ip4",
+    return pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b}", "name", s->name, "ip4",
                           ip_json(&s->ip4), "ip6", ip_json(&s->ip6), "key", pv_ctlapi_key(s->key),
-                          "wg_key", wgkey_json(s->wg_key), "admin", s->admin);
+                          "wg_key", wgkey_json(s->wg_key), "admin", s->admin, "root_key",
+                          s->root_key);
 }
 
 static json_t *interface_json(const struct pv_ctlapi_status *s)
@@ -480,6 +481,19 @@ json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struc
 json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_SIGN_PK_LEN])
 {
     return pv_ctlapi_pack("{s:s, s:o}", "token", token, "invite", pv_ctlapi_key(invite));
+}
+
+json_t *pv_ctlapi_root_json(const char *network, struct pv_view box)
+{
+    char text[PV_B64_LEN(64) + 1];
+    if (pv_b64url_encode(box, text, sizeof(text)) != PV_OK)
+        return NULL;
+    return pv_ctlapi_pack("{s:o, s:s}", "network", or_null(network), "box", text);
+}
+
+json_t *pv_ctlapi_imported_json(const char *network, bool granted)
+{
+    return pv_ctlapi_pack("{s:s, s:b}", "network", network, "granted", granted);
 }
 
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)

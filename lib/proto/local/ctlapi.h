@@ -85,6 +85,8 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_COORDINATOR_ADDRESS, /* it is at these addresses, and no other */
     PV_CTLAPI_COORDINATOR_TOKEN,   /* for members who hear of a change by nobody else */
     PV_CTLAPI_COORDINATOR_TAKE,    /* such a token */
+    PV_CTLAPI_ROOT_EXPORT, /* the root key, sealed with the key that comes with the request */
+    PV_CTLAPI_ROOT_IMPORT,
     PV_CTLAPI_SEND,
     PV_CTLAPI_INBOX,
     PV_CTLAPI_READ,
@@ -129,8 +131,8 @@ struct pv_ctlapi_request {
     char coordinator[PV_CTLAPI_COORDINATOR_BUF]; /* COORDINATOR_REMOVE, _ADDRESS: key, address or
                                           host; may be "" where there is one only */
     char *secret;         /* CREATE, COORDINATOR_ADD: url, JOIN, COORDINATOR_TAKE:
-                             token; owned, wiped when freed */
-    char *text;           /* SEND: owned, valid for pv_chat_text_is_valid();
+                             token, ROOT_*: key; owned, wiped when freed */
+    char *text;           /* ROOT_IMPORT: box; SEND: owned, valid for pv_chat_text_is_valid();
                              FILE_SEND: name of the file; COORDINATOR_ADDRESS:
                              addresses, commas between */
     uint32_t uses;        /* INVITE: 1.., default 1 */
@@ -272,6 +274,7 @@ struct pv_ctlapi_status {
     struct pv_addr ip4, ip6;
     const uint8_t *key, *wg_key;
     bool admin;
+    bool root_key;         /* the root key of this network is here */
     const char *interface; /* NULL: "interface" is null */
     unsigned mtu;
     unsigned udp_port;
@@ -296,7 +299,8 @@ struct pv_ctlapi_status {
     size_t n_drops;
 };
 /* {"version":1,"daemon","state","uptime","network":{"name","id","cidr","ip6"},
- *  "self":{"name","ip4","ip6","key","wg_key","admin"},"interface":{"name","mtu","port"},
+ *  "self":{"name","ip4","ip6","key","wg_key","admin",
+ *  "root_key"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","rtt_ms","error","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
  *  "roster":{"head","members","online"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined"}
@@ -382,6 +386,11 @@ json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struc
                               const struct pv_addr *ip6, const char *token);
 /* INVITE: {"token","invite"} */
 json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_SIGN_PK_LEN]);
+
+/* ROOT_EXPORT: {"network","box"}; network: null when this node is in none that the key is for. */
+json_t *pv_ctlapi_root_json(const char *network, struct pv_view box);
+/* ROOT_IMPORT: {"network","granted"}: this node became an admin by it. */
+json_t *pv_ctlapi_imported_json(const char *network, bool granted);
 
 /* What REMOVE did about the invite that let the node in. */
 enum pv_ctlapi_invite_end {

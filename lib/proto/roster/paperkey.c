@@ -162,7 +162,8 @@ static int collect(const char *text, size_t len, uint8_t digits[static PV_PAPERK
         char c = text[i];
         comment = begins ? c == '#' : comment;
         begins = c == '\n' || (begins && (c == ' ' || c == '\t' || c == '\r'));
-        if (comment || c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '-')
+        /* Beyond ASCII is what a QR code below the letters is drawn with. */
+        if (comment || (c != '\0' && strchr(" \t\r\n-", c) != NULL) || (uint8_t)c > 127)
             continue;
         int d = digit_of(c);
         *ret_line = (unsigned)(n / LINE_CHARS + 1);

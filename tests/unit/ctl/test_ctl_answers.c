@@ -45,7 +45,8 @@ static void status_shows_what_matters(void **state)
             "{\"id\":@,\"ok\":true,\"version\":1,\"daemon\":\"0.1.0\",\"state\":\"up\","
             "\"uptime\":3700,\"network\":{\"name\":\"home\",\"id\":\"I\",\"cidr\":"
             "\"10.66.0.0/16\",\"ip6\":null},\"self\":{\"name\":\"lap\",\"ip4\":\"10.66.3.9\","
-            "\"ip6\":\"fd00::9\",\"key\":\"K\",\"wg_key\":\"W\",\"admin\":true},\"interface\":"
+            "\"ip6\":\"fd00::9\",\"key\":\"K\",\"wg_key\":\"W\",\"admin\":true,\"root_key\":true},"
+            "\"interface\":"
             "{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},\"coordinator\":{\"address\":"
             "\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,\"error\":null},"
             "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"abcdefghij\","
@@ -62,7 +63,7 @@ static void status_shows_what_matters(void **state)
     assert_string_equal(t.out,
                         "state           up, running for 1h 1m\n"
                         "network         home  10.66.0.0/16\n"
-                        "this node       lap  (admin)\n"
+                        "this node       lap  (admin, has the root key)\n"
                         "addresses       10.66.3.9  fd00::9\n"
                         "interface       p2pvpn0  mtu 1420  UDP port 40015\n"
                         "coordinator     203.0.113.5:3478  connected  18.4 ms\n"

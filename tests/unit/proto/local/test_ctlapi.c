@@ -371,6 +371,7 @@ static void status_json_is_exactly_the_contract(void **state)
         .key = KEY,
         .wg_key = KEY,
         .admin = true,
+        .root_key = true,
         .interface = "p2pvpn0",
         .mtu = 1420,
         .udp_port = 40015,
@@ -399,7 +400,8 @@ static void status_json_is_exactly_the_contract(void **state)
         "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"up\",\"uptime\":60,"
         "\"network\":{\"name\":\"home\",\"id\":\"" ID_TEXT "\",\"cidr\":\"10.66.0.0/16\","
         "\"ip6\":null},\"self\":{\"name\":\"lap\",\"ip4\":\"10.66.3.9\",\"ip6\":null,\"key\":"
-        "\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"admin\":true},"
+        "\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"admin\":true,"
+        "\"root_key\":true},"
         "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},"
         "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,"
         "\"error\":null,\"away_since\":null,\"reached_without\":0},"

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Who joins by an invite of root's becomes an admin where the root key is. */
+/* Who joins by an invite of root's becomes an admin where the root key is; the key goes out and
+ * comes in sealed. */
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rootkey.h"
-#include "tests/unit/daemon/core/peer/fake_peers.h"
+#include "proto/roster/paperkey.h"
+#include "tests/unit/daemon/core/client/fake_client.h"
 
 static struct fake_peers x;
+static uint32_t client;
 static struct keys door; /* an invite that root has signed, for two */
 
 /* Stands in for membership.c. */
@@ -36,6 +39,7 @@ static int start(void **state)
     give_root();
     fake_node_start(&x.f);
     fake_peers_settle(&x);
+    client = fake_client_open(&x);
     return 0;
 }
 
@@ -130,6 +134,107 @@ static void a_revoked_invite_makes_none(void **state)
     assert_int_equal(rights_of(7), 0);
 }
 
+/* --- export and import ------------------------------------------------------------------------ */
+
+/* The key that a client made of a passphrase. */
+#define KEY   "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"
+#define OTHER "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI"
+
+static char box[128]; /* as an export gave it out */
+
+static const char *ask(const char *cmd, const char *key, const char *sealed)
+{
+    char fields[512];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"%s\",\"key\":\"%s\"%s%s%s", cmd, key,
+             sealed == NULL ? "" : ",\"box\":\"", sealed == NULL ? "" : sealed,
+             sealed == NULL ? "" : "\"");
+    fake_client_ask(&x, client, fields);
+    return fake_client_read(&x, client);
+}
+
+static void export_it(void)
+{
+    const char *at = strstr(ask("root_export", KEY, NULL), "\"box\":\"");
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, "\"box\":\"%127[^\"]", box), 1);
+}
+
+/* Another machine: the same network, no root key. This node's own rights may have ended. */
+static void lose_root(bool rights)
+{
+    struct pv_made made;
+    size_t iter = 0;
+    if (!rights) {
+        assert_int_equal(pv_make_rights_end(x.f.node.roster, x.f.world.root.sk,
+                                            x.f.world.creator.pk, T0, &iter, &made),
+                         PV_OK);
+        fake_node_add(&x.f, item_of(&x.f.world, &made));
+    }
+    x.f.identity.has_root = false;
+    memset(x.f.identity.root_seed, 0, sizeof(x.f.identity.root_seed));
+}
+
+/* The disk takes the key, or does not. */
+static const char *save(int status)
+{
+    struct pv_job *job = fake_node_job(&x.f);
+    struct pv_job_result result = {.status = status, .error = "the disk is gone"};
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_SAVE_ROOT);
+    assert_memory_equal(job->u.root_seed, x.f.world.root.sk, sizeof(job->u.root_seed));
+    assert_false(x.f.identity.has_root); /* not before it is on disk */
+    fake_node_answer(&x.f, job, &result);
+    return fake_client_read(&x, client);
+}
+
+static void an_exported_key_is_usable_where_it_is_imported(void **state)
+{
+    (void)state;
+    export_it();
+    lose_root(false);
+    assert_int_equal(pv_roster_rights(x.f.node.roster, x.f.world.creator.pk), 0);
+    assert_non_null(strstr(ask("root_export", KEY, NULL), "there is no root key on this machine"));
+    assert_string_equal(ask("root_import", KEY, box), "");
+    assert_non_null(strstr(save(PV_OK), "\"network\":\"home\",\"granted\":true"));
+    assert_true(x.f.identity.has_root);
+    assert_int_equal(pv_roster_rights(x.f.node.roster, x.f.world.creator.pk), 3);
+    /* Once more: nothing to write, nothing to grant. */
+    assert_non_null(strstr(ask("root_import", KEY, box), "\"granted\":false"));
+    assert_null(fake_node_job(&x.f));
+}
+
+static void a_key_that_cannot_be_opened_changes_nothing(void **state)
+{
+    (void)state;
+    export_it();
+    lose_root(true);
+    assert_non_null(strstr(ask("root_import", OTHER, box), "the passphrase is not the one"));
+    assert_non_null(strstr(ask("root_import", "x", box), "is no key"));
+    assert_non_null(strstr(ask("root_import", KEY, "AAAA"), "\"ok\":false"));
+    assert_null(fake_node_job(&x.f));
+    assert_false(x.f.identity.has_root);
+    assert_string_equal(ask("root_import", KEY, box), "");
+    assert_non_null(strstr(ask("root_import", KEY, box), "another one is under way"));
+    assert_non_null(strstr(save(PV_ERR_NO_SPACE), "the disk is gone"));
+    assert_false(x.f.identity.has_root);
+}
+
+static void the_key_of_another_network_is_not_mistaken(void **state)
+{
+    (void)state;
+    export_it();
+    x.f.identity.root_seed[0] ^= 1;
+    assert_non_null(
+        strstr(ask("root_import", KEY, box), "the root key of another network is on this machine"));
+    const char *other =
+        ask("root_export", KEY, NULL); /* it is left over, and may be the only one */
+    assert_non_null(strstr(other, "\"network\":null"));
+    assert_int_equal(sscanf(strstr(other, "\"box\":\""), "\"box\":\"%127[^\"]", box), 1);
+    lose_root(true);
+    assert_non_null(strstr(ask("root_import", KEY, box), "of another network than home"));
+    assert_null(fake_node_job(&x.f));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +246,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             who_came_while_the_root_key_was_away_becomes_one_when_it_is_back, start, stop),
         cmocka_unit_test_setup_teardown(a_revoked_invite_makes_none, start, stop),
+        cmocka_unit_test_setup_teardown(an_exported_key_is_usable_where_it_is_imported, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_key_that_cannot_be_opened_changes_nothing, start, stop),
+        cmocka_unit_test_setup_teardown(the_key_of_another_network_is_not_mistaken, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cmd_root.c - the root key of a network on paper or on a stick. The passphrase stays in this
+ * program: p2pvpnd gets the key that Argon2id makes of it, and seals or opens with that.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "crypto/ct.h"
+#include "ctl/commands.h"
+#include "proto/roster/paperkey.h"
+#include "sys/proc/entropy.h"
+#include "sys/term/ask.h"
+#include "sys/term/qr.h"
+
+enum {
+    PASSPHRASE_MIN = 8, /* ours: characters of a new one */
+    PASSPHRASE_BUF = 1024,
+    FILE_MAX = 65536, /* ours: bytes of what may hold a key */
+    PAPER_COLUMNS = 80,
+};
+
+enum {
+    ROOT_PASSPHRASE_FILE,
+    ROOT_QR,
+};
+
+/* --- passphrases ------------------------------------------------------------------------------ */
+
+/* The first line of a file, or of standard input for "-", as it is. 0 or an exit code. */
+static int read_passphrase(struct pv_cli *cli, const char *path, char buf[static PASSPHRASE_BUF])
+{
+    FILE *f = strcmp(path, "-") == 0 ? cli->in : fopen(path, "re");
+    if (f == NULL)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "cannot read %.200s: %s: is the path right?",
+                           path, strerror(errno));
+    size_t n = 0;
+    int c;
+    while ((c = fgetc(f)) != EOF && c != '\n' && n + 1 < PASSPHRASE_BUF)
+        buf[n++] = (char)c;
+    while (n > 0 && buf[n - 1] == '\r')
+        n--;
+    buf[n] = '\0';
+    if (f != cli->in)
+        fclose(f);
+    return 0;
+}
+
+/* On the terminal itself, so that standard output may go to a printer and standard input come from
+ * a file. */
+static int ask_passphrase(struct pv_cli *cli, const char *prompt, char buf[static PASSPHRASE_BUF])
+{
+    int r = pv_ask_secret(prompt, buf, PASSPHRASE_BUF);
+    if (r == PV_ERR_NOT_FOUND)
+        return pv_cli_usage(cli, "there is no terminal to ask for the passphrase: give "
+                                 "--passphrase-file FILE (- is standard input)");
+    if (r < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "the passphrase could not be read: %s: try again",
+                           pv_strstatus(r));
+    return 0;
+}
+
+/* fresh: it is chosen now, so it is asked for twice and must not be short. */
+static int get_passphrase(struct pv_cli *cli, bool fresh, char buf[static PASSPHRASE_BUF])
+{
+    const char *path = cli->args.value[ROOT_PASSPHRASE_FILE];
+    char again[PASSPHRASE_BUF];
+    int code = path != NULL ? read_passphrase(cli, path, buf)
+                            : ask_passphrase(cli, fresh ? "New passphrase: " : "Passphrase: ", buf);
+    if (code != 0)
+        return code;
+    if (fresh && strlen(buf) < PASSPHRASE_MIN)
+        return pv_cli_usage(cli,
+                            "the passphrase is too short: who finds the paper could guess it: "
+                            "take at least %d characters, better six words",
+                            PASSPHRASE_MIN);
+    if (!fresh || path != NULL)
+        return 0;
+    code = ask_passphrase(cli, "Again: ", again);
+    if (code == 0 && strcmp(buf, again) != 0)
+        code = pv_cli_usage(cli, "the two passphrases differ: try again");
+    pv_wipe(again, sizeof(again));
+    return code;
+}
+
+/* The key of a passphrase, as the request carries it. The passphrase is gone before p2pvpnd is
+ * asked: waiting for an answer must not prolong its life. 0 or an exit code. */
+static int make_key(struct pv_cli *cli, bool fresh, const struct pv_paperkey *paper,
+                    struct pv_ctlapi_request *req)
+{
+    char passphrase[PASSPHRASE_BUF];
+    uint8_t key[PV_PWHASH_KEY_LEN];
+    int code = get_passphrase(cli, fresh, passphrase);
+    req->secret = code == 0 ? calloc(1, PV_KEY_TEXT_BUF) : NULL;
+    if (code == 0 && req->secret == NULL)
+        code = pv_cli_no_memory(cli);
+    if (code == 0) {
+        int r = pv_pwhash(key, pv_view(passphrase, strlen(passphrase)), paper->salt, paper->cost);
+        if (r == PV_OK)
+            (void)pv_key_format(key, req->secret);
+        else if (r == PV_ERR_NOMEM)
+            code = pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                               "the passphrase needs %u MiB of free memory for a moment: close "
+                               "something, or do it on a larger machine",
+                               (unsigned)(((uint64_t)1 << paper->cost.memory) >> 20));
+        else
+            code = pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
+                               "the text asks for more than p2pvpn ever writes: is it a root key?");
+    }
+    pv_wipe(passphrase, sizeof(passphrase));
+    pv_wipe(key, sizeof(key));
+    return code;
+}
+
+/* --- export ----------------------------------------------------------------------------------- */
+
+/* What is printed explains itself: it may be found in a drawer in ten years. The lines for people
+ * begin with '#', which import leaves out, so the whole page can be given back. */
+static void print_paper(struct pv_cli *cli, const struct pv_paperkey *paper, const char *network)
+{
+    char text[PV_PAPERKEY_TEXT_BUF], code[PV_PAPERKEY_CHARS + 1];
+    pv_paperkey_format(paper, text);
+    pv_paperkey_format_code(paper, code);
+    fprintf(cli->out,
+            "# The root key of %s%s, sealed with a passphrase. On a node of it:\n"
+            "#   sudo p2pvpnctl root import FILE\n"
+            "%s",
+            network != NULL ? "p2pvpn network " : "a p2pvpn network",
+            network != NULL ? network : "", text);
+    if (cli->args.value[ROOT_QR] == NULL)
+        return;
+    fputc('\n', cli->out);
+    if (!pv_term_is_utf8() || !pv_qr_print(code, PAPER_COLUMNS, cli->out))
+        pv_cli_note(cli, "no QR code: it needs a UTF-8 locale, and p2pvpnctl built with "
+                         "libqrencode");
+}
+
+static int print_export(struct pv_cli *cli, struct pv_paperkey *paper, const json_t *body)
+{
+    const char *box = pv_json_text(body, "box", "");
+    const char *network = pv_json_text(body, "network", NULL);
+    size_t len = 0;
+    if (pv_b64url_decode(box, strlen(box), paper->box, sizeof(paper->box), &len) != PV_OK ||
+        len != sizeof(paper->box))
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "p2pvpnd is of another version: restart it");
+    if (cli->json) {
+        char code[PV_PAPERKEY_CHARS + 1];
+        pv_paperkey_format_code(paper, code);
+        json_t *out = json_pack("{s:s?, s:s}", "network", network, "text", code);
+        if (out == NULL)
+            return pv_cli_no_memory(cli);
+        pv_cli_print_json(cli, out);
+        json_decref(out);
+        return 0;
+    }
+    print_paper(cli, paper, network);
+    pv_cli_note(cli, "who has this and the passphrase can do everything in the network, and nobody "
+                     "can open it without: keep the two apart");
+    return 0;
+}
+
+/* The salt is drawn for this one text: two exports of a key have nothing in common, and who has
+ * both learns no more than from one. */
+static int export_root(struct pv_cli *cli)
+{
+    struct pv_paperkey paper = {.cost = PV_PWHASH_COST};
+    struct pv_ctlapi_request req;
+    const struct pv_rng rng = pv_entropy();
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOT_EXPORT, 0);
+    pv_rng_fill(&rng, paper.salt, sizeof(paper.salt));
+    int code = make_key(cli, true, &paper, &req);
+    if (code == 0)
+        code = pv_cli_ask(cli, &req, &body);
+    pv_ctlapi_request_done(&req);
+    if (code == 0)
+        code = print_export(cli, &paper, body);
+    json_decref(body);
+    return code;
+}
+
+/* --- import ----------------------------------------------------------------------------------- */
+
+/* What was typed or scanned, from a file or standard input. 0 or an exit code.
+ * Each kind of slip is told in words of its own, and with its line: who types 119 letters wants to
+ * know where to look. */
+static int read_paper(struct pv_cli *cli, const char *path, struct pv_paperkey *ret_paper)
+{
+    FILE *f = strcmp(path, "-") == 0 ? cli->in : fopen(path, "re");
+    char *text = malloc(FILE_MAX);
+    unsigned line = 0;
+    if (f == NULL || text == NULL) {
+        int code = text == NULL ? pv_cli_no_memory(cli)
+                                : pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                                              "cannot read %.200s: %s: is the path right?", path,
+                                              strerror(errno));
+        free(text);
+        if (f != NULL && f != cli->in)
+            fclose(f);
+        return code;
+    }
+    size_t n = fread(text, 1, FILE_MAX, f);
+    if (f != cli->in)
+        fclose(f);
+    int r = pv_paperkey_parse(text, n, ret_paper, &line);
+    free(text); /* what is in it is sealed */
+    if (r == PV_OK)
+        return 0;
+    if (r == PV_ERR_UNSUPPORTED)
+        return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
+                           "the root key is of a later version: update p2pvpn on this machine");
+    if (r == PV_ERR_TRUNCATED)
+        return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
+                           "that is no whole root key: it has %d lines, and here are %u",
+                           PV_PAPERKEY_LINES, line);
+    if (line != 0)
+        return pv_cli_fail(
+            cli, PV_CTLAPI_BAD_TOKEN,
+            "there is a slip in line %u of the root key: compare it letter by letter", line);
+    return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
+                       "that is no root key, or a damaged one: it is what `p2pvpnctl root export` "
+                       "printed");
+}
+
+/* Whether the node became an admin is told, since it may sign for the network from now on. */
+static int print_import(struct pv_cli *cli, const json_t *body)
+{
+    pv_cli_note(cli, "the root key of %s is on this machine now%s",
+                pv_json_text(body, "network", "?"),
+                pv_json_bool(body, "granted") ? ", and this node is an admin" : "");
+    return 0;
+}
+
+/* The text comes before the passphrase: nobody types a passphrase for a text with a slip in it. */
+static int import_root(struct pv_cli *cli)
+{
+    const char *file = cli->args.word[1], *pass = cli->args.value[ROOT_PASSPHRASE_FILE];
+    struct pv_ctlapi_request req;
+    struct pv_paperkey paper;
+    char box[PV_B64_LEN(PV_PAPERKEY_BOX_LEN) + 1];
+    if (pass != NULL && strcmp(pass, "-") == 0 && strcmp(file, "-") == 0)
+        return pv_cli_usage(cli, "key and passphrase cannot both come from standard input");
+    int code = read_paper(cli, file, &paper);
+    if (code != 0)
+        return code;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOT_IMPORT, 0);
+    code = make_key(cli, false, &paper, &req);
+    if (code == 0 &&
+        pv_b64url_encode(pv_view(paper.box, sizeof(paper.box)), box, sizeof(box)) == PV_OK)
+        req.text = strdup(box);
+    if (code == 0 && req.text == NULL)
+        code = pv_cli_no_memory(cli);
+    if (code == 0)
+        code = pv_cli_ask_and_print(cli, &req, print_import);
+    pv_ctlapi_request_done(&req);
+    return code;
+}
+
+static int root(struct pv_cli *cli)
+{
+    const char *what = cli->args.word[0];
+    if (strcmp(what, "export") == 0 && cli->args.n_words == 1)
+        return export_root(cli);
+    if (strcmp(what, "import") == 0 && cli->args.n_words == 2 && cli->args.value[ROOT_QR] == NULL)
+        return import_root(cli);
+    return pv_cli_usage(cli, "there is root export [--qr] and root import FILE");
+}
+
+const struct pv_command pv_cmds_root[] = {
+    {
+        .name = "root",
+        .args = "export [--qr] | import FILE|- [--passphrase-file FILE|-]",
+        .summary = "keep the root key of the network on paper or on a stick",
+        .details =
+            "  export  print it, sealed with a passphrase: five lines that can be typed in again\n"
+            "  import  have it on this node, which becomes an admin; - is standard input\n"
+            "  --qr    a QR code as well\n"
+            "  --passphrase-file FILE  its first line instead of asking; - is standard input\n"
+            "The root key makes admins, and its word stands above theirs. It is on the machine "
+            "that "
+            "ran\ncreate.\n",
+        .example = "sudo p2pvpnctl root export --qr | lp",
+        .words = "export import",
+        .options = {{"passphrase-file", 0, true}, {"qr", 0, false}},
+        .min_words = 1,
+        .max_words = 2,
+        .run = root,
+    },
+    {.name = NULL},
+};

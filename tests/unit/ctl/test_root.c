@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* p2pvpnctl root: what leaves this program is a key made of the passphrase, and a sealed box. */
+#include "base/text.h"
+#include "ctl_fake.h"
+#include "proto/roster/paperkey.h"
+
+/* A cheap one (unit/test_paperkey): 8 KiB, "open sesame". */
+static const char PAPER[] = "# root key of home\n"
+                            "040GT PJTB9 D5MPJ TB9D5 MPJT8\n"
+                            "B9D5M PJRC8 R464C TAM2M 4EAB0\n"
+                            "7G2QF 6Y3HC FPZVV HFBP8 5BX5R\n"
+                            "WSXB4 DNXPN YNYE5 MKFDP ERE4N\n"
+                            "R9GT5 50WDG 49RNT 854Z\n";
+
+#define EXPORTED                                      \
+    "{\"id\":@,\"ok\":true,\"network\":%s,\"box\":\"" \
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}\n"
+
+/* A file with this text, below the test's directory; its path. */
+static const char *file_of(const char *name, const char *text)
+{
+    static char path[2][128];
+    static int next;
+    char *p = path[next++ % 2];
+    snprintf(p, sizeof(path[0]), "%s/%s", t.dir, name);
+    FILE *f = fopen(p, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    return p;
+}
+
+static int teardown_files(void **state)
+{
+    char path[128];
+    static const char *const names[] = {"paper", "pass"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof(path), "%s/%s", t.dir, names[i]);
+        unlink(path);
+    }
+    return teardown(state);
+}
+
+static void export_prints_lines_that_import_reads(void **state)
+{
+    (void)state;
+    char lines[256], paper[1024];
+    struct pv_paperkey p;
+    unsigned line;
+    snprintf(lines, sizeof(lines), EXPORTED, "\"home\"");
+    answers("root_export", lines);
+    FILE *in = input("six words would be better\n");
+    assert_int_equal(
+        run_in(in, (const char *const[]){"root", "export", "--passphrase-file", "-", NULL}), 0);
+    fclose(in);
+    assert_non_null(strstr(t.out, "# The root key of p2pvpn network home"));
+    assert_non_null(strstr(t.err, "keep the two apart"));
+    assert_null(strstr(t.requests, "six words"));
+    assert_int_equal(pv_paperkey_parse(t.out, t.out_len, &p, &line), PV_OK);
+    assert_int_equal(p.cost.memory, PV_PWHASH_COST.memory);
+    /* What it printed goes back as the same box, with the same key. */
+    snprintf(paper, sizeof(paper), "%s", t.out);
+    char first[256], *second;
+    snprintf(first, sizeof(first), "%.43s", strstr(t.requests, "\"key\":\"") + 7);
+    t.requests[0] = '\0';
+    answers("root_import", "{\"id\":@,\"ok\":true,\"network\":\"home\",\"granted\":true}\n");
+    const char *pass = file_of("pass", "six words would be better\r\n");
+    in = input(paper);
+    assert_int_equal(
+        run_in(in, (const char *const[]){"root", "import", "-", "--passphrase-file", pass, NULL}),
+        0);
+    fclose(in);
+    second = strstr(t.requests, "\"key\":\"");
+    assert_non_null(second);
+    assert_memory_equal(second + 7, first, 43);
+    assert_non_null(strstr(t.requests, "\"box\":\"AAAA"));
+    assert_non_null(strstr(t.err, "the root key of home is on this machine now, and this node is "
+                                  "an admin"));
+}
+
+static void import_takes_what_was_typed(void **state)
+{
+    (void)state;
+    answers("root_import", "{\"id\":@,\"ok\":true,\"network\":\"home\",\"granted\":false}\n");
+    const char *paper = file_of("paper", PAPER), *pass = file_of("pass", "open sesame");
+    assert_int_equal(RUN("root", "import", paper, "--passphrase-file", pass), 0);
+    struct pv_paperkey p;
+    uint8_t key[PV_PWHASH_KEY_LEN], seed[PV_SIGN_SEED_LEN];
+    char text[PV_KEY_TEXT + 1];
+    unsigned line;
+    snprintf(text, sizeof(text), "%.43s", strstr(t.requests, "\"key\":\"") + 7);
+    assert_int_equal(pv_key_parse(text, key), PV_OK);
+    assert_int_equal(pv_paperkey_parse(PAPER, sizeof(PAPER) - 1, &p, &line), PV_OK);
+    assert_int_equal(pv_paperkey_open(seed, key, p.box), PV_OK);
+}
+
+static void a_slip_is_told_before_anybody_is_asked(void **state)
+{
+    (void)state;
+    char slip[sizeof(PAPER)];
+    memcpy(slip, PAPER, sizeof(PAPER));
+    *strstr(slip, "7G2QF") = '8';
+    assert_int_equal(RUN("root", "import", file_of("paper", slip)), PV_CTLAPI_BAD_TOKEN);
+    assert_one_line_error("a slip in line 3");
+    slip[80] = '\0';
+    assert_int_equal(RUN("root", "import", file_of("paper", slip)), PV_CTLAPI_BAD_TOKEN);
+    assert_one_line_error("it has 5 lines, and here are 2");
+    assert_int_equal(RUN("root", "import", "/nonexistent/paper"), PV_CTLAPI_FAILED);
+    assert_one_line_error("is the path right?");
+    assert_string_equal(t.requests, "");
+}
+
+static void a_passphrase_that_could_be_guessed_is_not_taken(void **state)
+{
+    (void)state;
+    const char *pass = file_of("pass", "1234567\n");
+    assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_USAGE);
+    assert_one_line_error("the passphrase is too short");
+    assert_int_equal(RUN("root", "import", "-", "--passphrase-file", "-"), PV_CTLAPI_USAGE);
+    assert_one_line_error("cannot both come from standard input");
+    assert_int_equal(RUN("root", "import"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("root", "burn"), PV_CTLAPI_USAGE);
+    assert_string_equal(t.requests, "");
+}
+
+int main(void)
+{
+    setenv("TZ", "UTC", 1);
+    if (pv_crypto_init() < 0)
+        return 1;
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown_files)
+        T(export_prints_lines_that_import_reads),
+        T(import_takes_what_was_typed),
+        T(a_slip_is_told_before_anybody_is_asked),
+        T(a_passphrase_that_could_be_guessed_is_not_taken),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
