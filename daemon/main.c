@@ -16,6 +16,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/io/io.h"
+#include "daemon/io/io_jobs.h"
 #include "daemon/io/portmapper.h"
 #include "daemon/reload.h"
 #include "daemon/rights.h"
@@ -47,7 +48,6 @@ enum {
 #define DEFAULT_SOCKET "/run/p2pvpn/p2pvpnd.sock"
 #define DEFAULT_CONFIG "/etc/p2pvpn/p2pvpnd.conf"
 #define DEFAULT_TUN    "p2pvpn0"
-#define GROUP          "p2pvpn"
 
 static const char usage[] =
     "usage: p2pvpnd [--state DIR] [--socket PATH] [--tun NAME] [--port UDP] [--config FILE]\n"
@@ -449,7 +449,7 @@ static int open_control(struct daemon *d)
                        dir, d->user.name, other);
     }
     if (r >= 0)
-        r = pv_unix_listen(d->socket, GROUP, &fd);
+        r = pv_unix_listen(d->socket, PV_IO_GROUP, &fd);
     /* The helper removes it in the end, and before that if anything fails from here on. */
     if (r >= 0 && pv_helper_fix_files(d->helper, d->socket, names, error) < 0)
         return say(EXIT_FAILED, "%s", error);

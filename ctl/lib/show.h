@@ -53,8 +53,10 @@ const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BU
 /* Prints text of others: see pv_chat_show(). NULL prints nothing. */
 void pv_show_text(FILE *out, const char *text);
 
-/* Prints whose message it is: "bob", or "somebody on bob's machine" when bob's daemon does not
- * vouch for it. */
+/* Who typed a message that is not the daemon's own: "somebody", or by the daemon's word "root" or
+ * "a p2pvpn user". */
+const char *pv_show_typist(const json_t *msg);
+/* Prints whose message it is: "bob", or "somebody on bob's machine" when it is not his daemon's. */
 void pv_show_from(FILE *out, const json_t *msg);
 
 /* Fields of a reply; a field that is missing or of another type gives the default. */

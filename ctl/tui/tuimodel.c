@@ -279,6 +279,7 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg, con
     const char *from = pv_json_text(msg, "from", "");
     line.outgoing = strcmp(from, t->me) == 0;
     line.unproven = pv_json_bool(msg, "unproven");
+    line.typist = pv_show_typist(msg);
     line.state = state_of(pv_json_text(msg, "state", ""));
     snprintf(line.id, sizeof(line.id), "%s", pv_json_text(msg, "id", ""));
     /* The view prints the name as it is, so only a valid name, which cannot contain control

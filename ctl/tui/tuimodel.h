@@ -31,7 +31,8 @@ struct pv_tui_line {
     double time;            /* Unix seconds; 0: of no interest */
     char *text;             /* owned; harmless: no control characters but newline and tab */
     char from[PV_NAME_BUF]; /* of what came in */
-    bool unproven;          /* typed by somebody on the machine of from, without its daemon */
+    bool unproven;          /* typed by somebody on the machine of from, without its daemon: */
+    const char *typist;     /* "somebody", "root", ...; a constant */
 };
 
 struct pv_tui_conv {

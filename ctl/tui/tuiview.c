@@ -141,7 +141,7 @@ static size_t fit(const char *text, size_t cols, size_t *ret_skip)
 struct walk {
     const struct pv_tui_line *line;
     const char *text;
-    char who[PV_NAME_BUF + 24];
+    char who[PV_NAME_BUF + 40];
     size_t cols, first, indent; /* of the pane; before the text in the first row, in the others */
     size_t name_at;             /* where the name begins */
     bool day, news, begun; /* rows with the date, and with where the new ones begin, come first */
@@ -168,7 +168,10 @@ static void name_of(const struct pv_tui *t, const struct pv_tui_conv *c,
                     const struct pv_tui_line *line, char *dst, size_t cap)
 {
     const char *name = line->outgoing ? t->me : c->is_room ? line->from : c->name;
-    snprintf(dst, cap, line->unproven ? "somebody on %s's machine" : "%s", name);
+    if (line->unproven)
+        snprintf(dst, cap, "%s on %s's machine", line->typist, name);
+    else
+        snprintf(dst, cap, "%s", name);
 }
 
 /* Columns of the names of a conversation, so that its texts stand below each other. */

@@ -15,6 +15,7 @@
 #include "daemon/io/portmapper.h"
 #include "sys/helper/notify.h"
 #include "sys/net/sockaddr.h"
+#include "sys/net/sockowner.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/worker.h"
 
@@ -200,6 +201,21 @@ static void run_portmap(void *ctx, struct work *w)
                       &w->result.portmap);
 }
 
+/* Who may use the control socket speaks for this machine. */
+static void run_owner(void *ctx, struct work *w)
+{
+    const struct pv_job_owner *job = &w->job->u.owner;
+    uint32_t uid = UINT32_MAX;
+    (void)ctx;
+    int r = pv_sockowner_find(&job->local, &job->remote, &uid);
+    if (r < 0)
+        result_error(&w->result, r, "find whose a connection is", pv_strstatus(r));
+    else if (uid == 0)
+        w->result.typist = PV_CHAT_ROOT;
+    else if (pv_sockowner_in_group(uid, PV_IO_GROUP, "/etc/passwd", "/etc/group"))
+        w->result.typist = PV_CHAT_GROUP;
+}
+
 /* What serves a job of each kind, but for those that pv_store_serves(): the store takes them in
  * batches. ctx is that of the lane. */
 static const struct handler {
@@ -213,6 +229,8 @@ static const struct handler {
     /* The helper process has no part in it, but its lane does things one by one. */
     [PV_JOB_NAMES] = {LANE_HELPER, run_names},
     [PV_JOB_PORTMAP] = {LANE_PORTMAP, run_portmap},
+    /* It waits for nobody: a name that is being resolved holds it up at most. */
+    [PV_JOB_OWNER] = {LANE_RESOLVER, run_owner},
 };
 
 bool pv_io_jobs_serve(enum pv_job_kind kind)

@@ -12,6 +12,9 @@
 #include "sys/helper/helper.h"
 #include "sys/net/tun.h"
 
+/* Whose members may use the control socket, and so speak for this machine. */
+#define PV_IO_GROUP "p2pvpn"
+
 struct pv_io_jobs; /* opaque */
 
 /* Sockets of the name server, in the order of the interface's addresses. */

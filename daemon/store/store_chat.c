@@ -36,6 +36,7 @@ static const char SCHEMA[] =
     " author BLOB,"                          /* of a text in a room, whose key peer then is */
     " arrived_s INTEGER NOT NULL DEFAULT 0," /* our clock when it was stored; 0: not known */
     " hidden INTEGER NOT NULL DEFAULT 0,"    /* deleted, but for members of its room */
+    " typist INTEGER NOT NULL DEFAULT 0,"    /* of plain text */
     " UNIQUE (peer, id, outgoing)) STRICT;"
     "CREATE INDEX IF NOT EXISTS chat_outbox ON chat_message (peer, seq)"
     " WHERE outgoing = 1 AND state = 0;"
@@ -58,6 +59,7 @@ static const struct {
                "ALTER TABLE chat_message ADD COLUMN author BLOB;"},
     {"arrived_s", "ALTER TABLE chat_message ADD COLUMN arrived_s INTEGER NOT NULL DEFAULT 0;"},
     {"hidden", "ALTER TABLE chat_message ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;"},
+    {"typist", "ALTER TABLE chat_message ADD COLUMN typist INTEGER NOT NULL DEFAULT 0;"},
 };
 
 /* On disk, and in the partial indexes above, a state is 0 until the message is delivered, then 1
@@ -68,7 +70,7 @@ _Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_SENT == 1 && PV_CHAT_DELIVERED == 
                "states are stored as numbers");
 
 #define STATE   "CASE state WHEN 0 THEN sent ELSE state + 1 END"
-#define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text, author"
+#define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text, author, typist"
 
 static bool lacks_column(sqlite3 *db, const char *column)
 {
@@ -132,6 +134,8 @@ static int get_record(const struct pv_query *q, bool with_text, struct pv_chat_r
     rec.time_ms = pv_column_u64(q, 6);
     /* The author is NULL outside rooms. */
     rec.in_room = pv_column_bytes(q, 8, rec.author, sizeof(rec.author));
+    rec.typist = pv_column_u64(q, 9) < PV_CHAT_TYPISTS ? (enum pv_chat_typist)pv_column_u64(q, 9)
+                                                       : PV_CHAT_SOMEBODY;
     if (with_text) {
         rec.text = strdup(text);
         if (rec.text == NULL)
@@ -191,11 +195,11 @@ static int insert(sqlite3 *db, const struct pv_chat_record *m, uint64_t wall_s, 
 {
     /* A message that arrives a second time, over another path or from the coordinator's copy, is
      * ignored by its id, also when it was deleted meanwhile. */
-    struct pv_query q =
-        pv_query(db, "INSERT OR IGNORE INTO chat_message"
-                     " (id, peer, peer_name, outgoing, state, seq, time_ms, text, arrived_s)"
-                     " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9 WHERE ?4 OR NOT EXISTS"
-                     " (SELECT 1 FROM chat_gone WHERE peer = ?2 AND id = ?1)");
+    struct pv_query q = pv_query(
+        db, "INSERT OR IGNORE INTO chat_message"
+            " (id, peer, peer_name, outgoing, state, seq, time_ms, text, arrived_s, typist)"
+            " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10 WHERE ?4 OR NOT EXISTS"
+            " (SELECT 1 FROM chat_gone WHERE peer = ?2 AND id = ?1)");
     bind_id(&q, m->id);
     bind_peer(&q, m->peer);
     /* The name is stored too: the sender may be removed from the roster later, but the history
@@ -207,6 +211,7 @@ static int insert(sqlite3 *db, const struct pv_chat_record *m, uint64_t wall_s, 
     pv_bind_u64(&q, m->time_ms);
     pv_bind_text(&q, m->text);
     pv_bind_u64(&q, wall_s);
+    pv_bind_u64(&q, m->typist);
     int r = pv_query_run(&q);
     *ret_new = sqlite3_changes(db) > 0;
     return r;

@@ -282,12 +282,23 @@ def a_port_that_was_taken_before_the_daemon_started_gives_nothing_away(lab):
 def plain_text_is_somebodys_on_that_machine(lab):
     _, a, b = start(lab)
     check(a.os_ping(a.addr(b)), "ping")
-    a.run("sh", "-c", f"printf 'typed\\n' | nc -q 1 {a.addr(b)} 2047", timeout=20)
-    wait("the line to arrive", lambda: "typed" in texts(b.json("history")))
-    message = b.json("history")["messages"][-1]
-    equal((message["from"], message["unproven"]), ("a", True), "who the line is from")
-    r = b.ctl("history")
-    check("somebody on a's machine" in r.out, f"history does not say who typed it: {r}")
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    for who, enter, typist, shown in (("nobody", nobody, None, "somebody on a's machine"),
+                                      ("alice", a.as_user(), "group", "a p2pvpn user on a's machine"),
+                                      ("root", [], "root", "root on a's machine")):
+        a.run(*enter, "sh", "-c", f"printf 'by {who}\\n' | nc -q 1 {a.addr(b)} 2047", timeout=20)
+        wait("the line to arrive", lambda who=who: f"by {who}" in texts(b.json("history")))
+        message = b.json("history")["messages"][-1]
+        equal((message["from"], message["unproven"], message.get("typist")), ("a", True, typist),
+              f"who the line of {who} is from")
+        r = b.ctl("history")
+        check(f"{shown} to b: by {who}" in r.out, f"history does not say who typed it: {r}")
+    # A connection that its process has closed is the kernel's, which says that it is root's.
+    hangs_up = ("import socket,sys; s = socket.create_connection((sys.argv[1], 2047));"
+                "s.sendall(b'gone\\n')")
+    a.run(*nobody, "python3", "-c", hangs_up, a.addr(b))
+    wait("the line to arrive", lambda: "gone" in texts(b.json("history")))
+    check("typist" not in b.json("history")["messages"][-1], "a user without rights posed as root")
     a.ctl("send", "b", "from its daemon")
     wait("the message", lambda: "from its daemon" in texts(b.json("history")))
     equal(b.json("history")["messages"][-1]["unproven"], False, "a message of the daemon")

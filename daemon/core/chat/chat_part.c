@@ -10,9 +10,27 @@
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/peer/peers.h"
 
+enum {
+    MAX_QUESTIONS = 16,   /* ours: of peers, whose a connection is, that are being looked up */
+    QUESTION_RATE = 20,   /* ours: a second, of all peers; */
+    QUESTION_BURST = 100, /* more are not answered */
+};
+
+/* The tag of a job that looks for an owner: this, and its number. Chatlink's are small. */
+#define TAG_OWNER (UINT64_C(1) << 63)
+
+/* A peer asks whose a connection is that came to it from here. */
+struct question {
+    bool used;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    struct pv_proof_owner owner;
+};
+
 struct chat {
     struct pv_node *node;
     struct pv_chatlink *link; /* owned; node.chatlink is the same */
+    struct question questions[MAX_QUESTIONS];
+    struct pv_bucket asked;
 };
 
 /* rooms, copies and messages reach the machine by node->chatlink: one connection carries the lines
@@ -127,7 +145,8 @@ static struct pv_chatlink_source source_of(const struct pv_node *n, const struct
 static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
 {
     struct chat *c = part;
-    const struct pv_chatlink_source source = source_of(c->node, &who->remote);
+    struct pv_chatlink_source source = source_of(c->node, &who->remote);
+    source.remote = who->remote;
     return pv_chatlink_accepted(c->link, &source, now, ret_sid);
 }
 
@@ -196,6 +215,78 @@ static void answer_failed(struct pv_node *n, const struct pv_chatlink_event *ev)
     pv_ctlsrv_fail(n->ctl, ev->tag, PV_CTLAPI_FAILED, text);
 }
 
+/* --- who typed -------------------------------------------------------------------------------- */
+
+static void send_owner(struct pv_node *n, const uint8_t *pk, const struct pv_proof_owner *owner)
+{
+    uint8_t body[PV_PROOF_OWNER_LEN];
+    struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
+    pv_proof_owner_build(owner, body);
+    if (p != NULL)
+        pv_peers_send(n->peers, p, PV_INBAND_OWNER, pv_view(body, sizeof(body)));
+}
+
+/* Plain text came in: the daemon of that machine is asked who types it. */
+static void ask_owner(struct pv_node *n, const struct pv_chatlink_event *ev)
+{
+    const struct pv_proof_owner question = {.ip6 = ev->status == 6, .port = (uint16_t)ev->tag};
+    send_owner(n, ev->msg.peer, &question);
+}
+
+/* Looks up whose the connection is that a peer asks about. Without an answer it counts as
+ * anybody's.
+ */
+static void look_up(struct chat *c, const struct pv_peer *from, const struct pv_proof_owner *owner,
+                    pv_ns now)
+{
+    const struct pv_member *self = pv_node_self(c->node);
+    const struct pv_member *other = pv_roster_by_node(c->node->roster, pv_peer_pk(from));
+    size_t i = 0;
+    while (i < MAX_QUESTIONS && c->questions[i].used)
+        i++;
+    if (self == NULL || other == NULL || i == MAX_QUESTIONS ||
+        !pv_bucket_take(&c->asked, QUESTION_RATE, QUESTION_BURST, 1, now))
+        return;
+    struct pv_job *job = pv_job_new(PV_JOB_OWNER);
+    if (job == NULL)
+        return;
+    job->u.owner.local = owner->ip6 ? self->ip6 : self->ip4;
+    job->u.owner.remote = owner->ip6 ? other->ip6 : other->ip4;
+    job->u.owner.local.port = owner->port;
+    job->u.owner.remote.port = PV_CHAT_PORT;
+    c->questions[i] = (struct question){.used = true, .owner = *owner};
+    memcpy(c->questions[i].pk, pv_peer_pk(from), sizeof(c->questions[i].pk));
+    if (pv_jobqueue_submit(&c->node->jobs, job, &pv_part_chat, TAG_OWNER | i) == 0)
+        c->questions[i].used = false;
+}
+
+static void take_owner(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    struct chat *c = part;
+    struct pv_proof_owner owner;
+    if (pv_proof_owner_parse(body, &owner) != PV_OK || c->node->roster == NULL)
+        return;
+    if (owner.answer)
+        pv_chatlink_owner(c->link, pv_peer_pk(from), &owner, now);
+    else
+        look_up(c, from, &owner, now);
+}
+
+static void answer_owner(struct chat *c, size_t i, const struct pv_job_result *result)
+{
+    struct question *q = &c->questions[i];
+    struct pv_proof_owner answer = q->owner;
+    answer.answer = true;
+    answer.typist = result->status == PV_OK ? result->typist : PV_CHAT_SOMEBODY;
+    pv_log(c->node->log, PV_LOG_DEBUG,
+           "what=\"a peer asked whose a connection is\" typist=%d why=\"%s\"", (int)answer.typist,
+           result->error);
+    send_owner(c->node, q->pk, &answer);
+    q->used = false;
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
 static void take_event(struct chat *c, const struct pv_chatlink_event *ev, pv_ns now)
 {
     struct pv_node *n = c->node;
@@ -220,6 +311,9 @@ static void take_event(struct chat *c, const struct pv_chatlink_event *ev, pv_ns
             break;
         pv_peer_want(p, "a message waits", now);
         pv_peers_touch(n->peers, p, now);
+        break;
+    case PV_CHATLINK_OWNER:
+        ask_owner(n, ev);
         break;
     case PV_CHATLINK_UP:
     case PV_CHATLINK_DOWN:
@@ -250,7 +344,10 @@ static void run(void *part, pv_ns now)
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct chat *c = part;
-    pv_chatlink_handle_job(c->link, tag, result->status, result->chat, now);
+    if ((tag & TAG_OWNER) != 0)
+        answer_owner(c, tag & ~TAG_OWNER, result);
+    else
+        pv_chatlink_handle_job(c->link, tag, result->status, result->chat, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -297,6 +394,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         st, "no more messages are taken for now, for what is unread or stored here, from ", why);
 }
 
+static const struct pv_inband_handler inband[] = {{PV_INBAND_OWNER, take_owner}};
+
 const struct pv_part pv_part_chat = {
     .name = "chat",
     .make = make,
@@ -310,5 +409,7 @@ const struct pv_part pv_part_chat = {
     .next_timeout = next_timeout,
     .streams = streams,
     .n_streams = PV_ARRAY_LEN(streams),
+    .inband = inband,
+    .n_inband = PV_ARRAY_LEN(inband),
     .status = show,
 };

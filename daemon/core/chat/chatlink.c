@@ -254,6 +254,7 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
         return r;
     }
     c->connected = true;
+    c->remote = source->remote;
     c->last_heard = now;
     pv_chatlink_conn_rearm(link, c);
     *ret_sid = c->sid;
@@ -296,15 +297,53 @@ void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_
     free_if_idle(link, peer);
 }
 
+/* "printf hello | nc": the last line of plain text may have no newline. */
+static void take_last_line(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
+{
+    if (!c->speaks && c->in_len > 0 && c->in[0] != '{')
+        (void)pv_chatlink_handle_line(link, c, pv_view(c->in, c->in_len), now);
+}
+
+/* The word on who typed what waits on c is there, or does not come. */
+static void release(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
+{
+    struct pv_chatlink_peer *peer = c->peer;
+    bool good = pv_chatlink_release_input(link, c, now);
+    if (good && c->ended)
+        take_last_line(link, c, now);
+    if (good && !c->ended)
+        pv_chatlink_conn_rearm(link, c);
+    else
+        pv_chatlink_lost_conn(link, c, !c->ended, now);
+    pv_chatlink_commit(link, peer, now);
+    pv_chatlink_pump(link, peer, now);
+    free_if_idle(link, peer);
+}
+
+void pv_chatlink_owner(struct pv_chatlink *link, const uint8_t *pk,
+                       const struct pv_proof_owner *owner, pv_ns now)
+{
+    struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
+    struct pv_chatlink_conn *c = peer == NULL ? NULL : peer->conns;
+    while (c != NULL && (c->owner_until == PV_NEVER || c->remote.port != owner->port ||
+                         (c->remote.family == PV_AF_INET6) != owner->ip6))
+        c = c->next_of_peer;
+    if (c == NULL)
+        return;
+    c->typist = owner->typist;
+    release(link, c, now);
+}
+
 void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now)
 {
     struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
     if (c == NULL)
         return;
     struct pv_chatlink_peer *peer = c->peer;
-    /* "printf hello | nc": the last line of plain text may have no newline. */
-    if (!c->speaks && c->in_len > 0 && c->in[0] != '{')
-        (void)pv_chatlink_handle_line(link, c, pv_view(c->in, c->in_len), now);
+    c->ended = c->owner_until != PV_NEVER;
+    if (c->ended)
+        return;
+    take_last_line(link, c, now);
     pv_chatlink_lost_conn(link, c, false, now);
     pv_chatlink_commit(link, peer, now);
     pv_chatlink_pump(link, peer, now);
@@ -469,6 +508,10 @@ void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now)
     while ((node = pv_heap_pop_due(&link->conn_timers, now)) != NULL) {
         struct pv_chatlink_conn *c = PV_CONTAINER_OF(node, struct pv_chatlink_conn, timer);
         struct pv_chatlink_peer *peer = c->peer;
+        if (c->owner_until <= now) {
+            release(link, c, now);
+            continue;
+        }
         pv_chatlink_conn_rearm(link, c);
         if (c->timer.when > now)
             continue; /* heard of meanwhile */

@@ -41,6 +41,11 @@ struct pv_chatlink_conn {
     bool asked;  /* own_nonce went out */
     uint8_t own_nonce[PV_PROOF_NONCE_LEN], peer_nonce[PV_PROOF_NONCE_LEN];
     uint8_t key_tag[PV_PROOF_TAG_LEN];
+    struct pv_addr remote; /* accepted: where it came from */
+    pv_ns owner_until;     /* who typed is asked for: input waits; PV_NEVER: not asked, or known */
+    bool owner_asked;
+    bool ended;                 /* the stream is gone, and only input that waits is left of it */
+    enum pv_chat_typist typist; /* of plain text */
     pv_ns last_heard;
     uint64_t last_wall_ms; /* at the last bytes */
     uint64_t refused_seq;  /* not 0: messages from there on were left for later, and none behind is
@@ -292,6 +297,10 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
                               struct pv_view bytes, pv_ns now);
 /* Gives the store the acknowledgements that have come in. */
 void pv_chatlink_flush_acks(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
+/* Takes the input that waited for the word on who typed it. False when the connection must be
+ * closed.
+ */
+bool pv_chatlink_release_input(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now);
 /* One line of it. */
 bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                              struct pv_view line, pv_ns now);

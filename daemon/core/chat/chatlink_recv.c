@@ -192,6 +192,7 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
          * acknowledgement. */
         pv_rng_fill(&link->rng, p->rec.id, sizeof(p->rec.id));
         p->rec.time_ms = c->last_wall_ms;
+        p->rec.typist = c->typist;
     }
     *peer->pending_end = p;
     peer->pending_end = &p->next;
@@ -497,9 +498,48 @@ static bool keep_input(struct pv_chatlink_conn *c, struct pv_view bytes)
     return true;
 }
 
+/* Does plain text begin, of which it is not known who types it? Then the daemon of that machine is
+ * asked, as long as the connection is open there. */
+static bool asks_owner(struct pv_chatlink *link, struct pv_chatlink_conn *c, struct pv_view bytes,
+                       pv_ns now)
+{
+    struct pv_chat_record none = {.outgoing = false};
+    uint8_t first = c->in_len > 0 ? (uint8_t)c->in[0] : bytes.len > 0 ? bytes.ptr[0] : '{';
+    if (c->owner_until != PV_NEVER)
+        return true;
+    if (c->owner_asked || c->speaks || c->opened || !link->plain || first == '{' ||
+        c->remote.family == PV_AF_NONE)
+        return false;
+    c->owner_asked = true;
+    c->owner_until = now + PV_MS(PV_CHATLINK_OWNER_MS);
+    memcpy(none.peer, c->peer->pk, sizeof(none.peer));
+    pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_OWNER, c->remote.port,
+                           c->remote.family == PV_AF_INET6 ? 6 : 4, &none);
+    return true;
+}
+
+bool pv_chatlink_release_input(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
+{
+    char *in = c->in;
+    size_t len = c->in_len;
+    c->owner_until = PV_NEVER;
+    c->in = NULL;
+    c->in_len = c->in_cap = 0;
+    bool good = pv_chatlink_handle_input(link, c, pv_view(in, len), now);
+    free(in);
+    return good;
+}
+
 bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                               struct pv_view bytes, pv_ns now)
 {
+    if (asks_owner(link, c, bytes, now)) {
+        if (keep_input(c, bytes))
+            return true;
+        /* More than waits here comes before the word does. */
+        if (!pv_chatlink_release_input(link, c, now))
+            return false;
+    }
     while (bytes.len > 0) {
         const uint8_t *nl = memchr(bytes.ptr, '\n', bytes.len);
         if (nl == NULL) {

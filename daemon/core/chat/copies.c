@@ -179,6 +179,7 @@ static void take_event(struct pv_copies *c, const struct pv_chatlink_event *ev, 
     case PV_CHATLINK_SEND_FAILED:
     case PV_CHATLINK_DOWN:
     case PV_CHATLINK_NO_KEY:
+    case PV_CHATLINK_OWNER:
         break; /* for the other readers */
     }
 }

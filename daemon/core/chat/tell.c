@@ -29,6 +29,7 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
         .id = rec->id,
         .from = from,
         .unproven = !rec->outgoing && !rec->in_room && rec->seq == 0,
+        .typist = rec->typist,
         .to = rec->outgoing || rec->in_room ? other : n->node_name,
         .room = rec->in_room ? other : NULL,
         .from_former = rec->outgoing ? NULL : former_key(n, rec),

@@ -31,6 +31,7 @@ enum pv_job_kind {
     PV_JOB_NOTIFY,     /* notifier: run the configured program for one message */
     PV_JOB_NAMES,      /* file: replace the names file (base/names.h), or remove it */
     PV_JOB_PORTMAP,    /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
+    PV_JOB_OWNER,      /* worker: whose a TCP connection of this machine is */
     PV_JOB_KINDS,      /* no kind: how many there are */
 };
 
@@ -117,6 +118,11 @@ struct pv_job_iface {
     size_t n_domains;
 };
 
+/* The connection from local to remote, both with ports. */
+struct pv_job_owner {
+    struct pv_addr local, remote;
+};
+
 /* What is deleted with a network. The root key is worth more than the node: it is deleted only for
  * a user who says so. */
 enum pv_job_forget {
@@ -141,6 +147,7 @@ struct pv_job {
         struct pv_job_names names;
         struct pv_job_notify *notify; /* owned */
         struct pv_portmapjob portmap;
+        struct pv_job_owner owner;
     } u;
 };
 
@@ -154,6 +161,7 @@ struct pv_job_result {
     size_t n_addrs;
     struct pv_chatjob_result *chat;      /* CHAT: owned; NULL otherwise or on failure */
     struct pv_portmapjob_result portmap; /* PORTMAP, with a status of its own */
+    enum pv_chat_typist typist;          /* OWNER */
 };
 
 /* Frees what the job owns (secrets wiped) and the job itself; NULL is fine; returns NULL. */

@@ -181,6 +181,9 @@ json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
         "time", json_real((double)msg->time_ms / 1000.0), "state", pv_chat_state_name(msg->state));
     bool ok = obj != NULL;
     /* What is rare is left out where it does not apply. */
+    if (ok && msg->unproven && msg->typist != PV_CHAT_SOMEBODY)
+        ok = json_object_set_new(obj, "typist",
+                                 json_string(msg->typist == PV_CHAT_ROOT ? "root" : "group")) == 0;
     if (ok && msg->held != PV_CHAT_LATER_NO)
         ok = json_object_set_new(obj, "held", json_string(pv_chat_later_name(msg->held))) == 0;
     if (ok && msg->from_former != NULL)

@@ -234,9 +234,10 @@ json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path);
 struct pv_ctlapi_message {
     const uint8_t *id; /* PV_CHAT_ID_LEN bytes */
     const char *from;  /* node names */
-    bool unproven;  /* somebody on the machine of from typed it: its daemon does not vouch for it */
-    const char *to; /* in a room: the room */
-    const char *room; /* "#name"; NULL: null */
+    bool unproven; /* somebody on the machine of from typed it: its daemon does not vouch for it */
+    enum pv_chat_typist typist; /* unproven: who, by that daemon's word */
+    const char *to;             /* in a room: the room */
+    const char *room;           /* "#name"; NULL: null */
     /* Key of the machine that had the name of from, or of to, then; NULL: it still has it. */
     const uint8_t *from_former, *to_former;
     const char *text;
@@ -244,8 +245,8 @@ struct pv_ctlapi_message {
     enum pv_chat_state state;
     enum pv_chat_later held; /* it stays queued because the other machine takes no more for now */
 };
-/* {"id","from","to","room","text","time","state"}, and "held": "full" or "disk", and
- * "from_former" or "to_former": a key */
+/* {"id","from","to","room","text","time","state"}, and "typist": "root" or "group" of unproven
+ * text, and "held": "full" or "disk", and "from_former" or "to_former": a key */
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
 /* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again). */
 json_t *pv_ctlapi_messages_new(bool more);

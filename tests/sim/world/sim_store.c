@@ -108,6 +108,7 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
     case PV_JOB_PORTMAP:
+    case PV_JOB_OWNER:
     case PV_JOB_KINDS:
         break;
     }
@@ -215,6 +216,7 @@ static int run(struct sim_store *s, const struct pv_job *job)
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
     case PV_JOB_PORTMAP:
+    case PV_JOB_OWNER:
     case PV_JOB_KINDS:
         break;
     }

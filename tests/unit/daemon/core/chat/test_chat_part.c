@@ -138,6 +138,14 @@ static void only_members_may_connect(void **state)
     assert_int_equal(accept_from(&pv_node_self(&node->node)->ip4, &sid), PV_ERR_REFUSED);
 }
 
+/* Plain text waits for the word on who typed it, which does not come. */
+static void wait_for_word(void)
+{
+    node->now += PV_MS(PV_CHATLINK_OWNER_MS);
+    pv_part_chat.handle_timeout(node->self, node->now);
+    fake_peers_settle(&chat.peers);
+}
+
 static void a_line_that_came_is_told_once_it_is_stored(void **state)
 {
     static const char line[] = "hi there\n";
@@ -146,7 +154,7 @@ static void a_line_that_came_is_told_once_it_is_stored(void **state)
     watch(true);
     assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
     pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
-    fake_peers_settle(&chat.peers);
+    wait_for_word();
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COMMIT);
     assert_string_equal(job->u.chat->msgs[0].text, "hi there");
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
@@ -167,7 +175,7 @@ static void a_line_that_is_not_stored_is_not_told(void **state)
     watch(true);
     assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
     pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
-    fake_peers_settle(&chat.peers);
+    wait_for_word();
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_COMMIT), PV_ERR_NO_SPACE, NULL);
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
 }
@@ -184,10 +192,42 @@ static void connections_of_a_member_that_leaves_are_closed(void **state)
     assert_int_equal(op.sid, sid);
 }
 
+/* Bob asks whose a connection is; the shell looks, and answers. */
+static void a_peer_is_told_whose_a_connection_is(void **state)
+{
+    const struct pv_proof_owner question = {.port = 40000};
+    uint8_t body[PV_PROOF_OWNER_LEN];
+    (void)state;
+    pv_proof_owner_build(&question, body);
+    assert_int_equal(pv_part_chat.inband[0].type, PV_INBAND_OWNER);
+    pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, sizeof(body)), node->now);
+    struct pv_job *job = fake_node_job(node);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_OWNER);
+    assert_true(pv_addr_equal_ip(&job->u.owner.local, &pv_node_self(&node->node)->ip4));
+    assert_int_equal(job->u.owner.local.port, 40000);
+    assert_true(pv_addr_equal_ip(&job->u.owner.remote, pv_peer_ip4(chat.bob)));
+    assert_int_equal(job->u.owner.remote.port, PV_CHAT_PORT);
+    fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK, .typist = PV_CHAT_ROOT});
+    assert_null(fake_node_job(node));
+    /* So many at once, and not more; what is no question asks for nothing. */
+    unsigned jobs = 0;
+    for (int i = 0; i < 50; i++)
+        pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, sizeof(body)), node->now);
+    while ((job = fake_node_job(node)) != NULL) {
+        jobs++;
+        fake_node_answer(node, job, &(struct pv_job_result){.status = PV_ERR_NOT_FOUND});
+    }
+    assert_int_equal(jobs, 16);
+    pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, 3), node->now);
+    assert_null(fake_node_job(node));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_peer_is_told_whose_a_connection_is, start, stop),
         T(what_waits_goes_out_when_the_peer_is_there),
         T(a_path_is_enough_without_the_coordinators_word),
         T(nobody_is_there_before_the_interface_is),

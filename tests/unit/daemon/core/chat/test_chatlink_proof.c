@@ -135,6 +135,92 @@ static void plain_text_goes_in_and_nothing_comes_out(void **state)
     assert_string_equal(heard(sid), "");
 }
 
+/* --- who typed ------------------------------------------------------------------------------- */
+
+static uint32_t dial_from(uint16_t port)
+{
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "anna"};
+    uint32_t sid = 0;
+    memcpy(source.pk, w.nodes[0].pk, sizeof(source.pk));
+    source.remote = (struct pv_addr){.family = PV_AF_INET, .ip = {10, 66, 0, 1}, .port = port};
+    assert_int_equal(pv_chatlink_accepted(w.nodes[1].link, &source, w.now, &sid), PV_OK);
+    return sid;
+}
+
+static void the_daemon_says(uint16_t port, enum pv_chat_typist typist)
+{
+    const struct pv_proof_owner owner = {.answer = true, .port = port, .typist = typist};
+    pv_chatlink_owner(w.nodes[1].link, w.nodes[0].pk, &owner, w.now);
+}
+
+static const struct pv_chat_record *stored(size_t i)
+{
+    return &w.nodes[1].store.rows[i].rec;
+}
+
+static void plain_text_waits_for_the_word_on_who_types_it(void **state)
+{
+    (void)state;
+    uint32_t sid = dial_from(4000);
+    type_line(sid, "first\nsec");
+    run_for(PV_MS(500));
+    assert_int_equal(w.nodes[1].messages, 0);
+    the_daemon_says(4001, PV_CHAT_ROOT); /* of another connection */
+    type_line(sid, "ond\n");
+    run_for(PV_MS(100));
+    assert_int_equal(w.nodes[1].messages, 0);
+    the_daemon_says(4000, PV_CHAT_GROUP);
+    run_for(PV_MS(100));
+    assert_int_equal(w.nodes[1].messages, 2);
+    assert_string_equal(stored(1)->text, "second");
+    assert_int_equal(stored(0)->typist, PV_CHAT_GROUP);
+    assert_int_equal(stored(1)->typist, PV_CHAT_GROUP);
+    the_daemon_says(4000, PV_CHAT_ROOT); /* it was not asked again */
+    type_line(sid, "third\n");
+    run_for(PV_MS(100));
+    assert_int_equal(stored(2)->typist, PV_CHAT_GROUP);
+    assert_int_equal(stored(2)->seq, 0);
+}
+
+static void without_a_word_it_was_somebody(void **state)
+{
+    static char much[PV_CHAT_LINE_MAX];
+    (void)state;
+    uint32_t sid = dial_from(4000);
+    type_line(sid, "no answer\n");
+    run_for(PV_S(2));
+    assert_int_equal(w.nodes[1].messages, 1);
+    assert_int_equal(stored(0)->typist, PV_CHAT_SOMEBODY);
+    the_daemon_says(4000, PV_CHAT_ROOT); /* too late */
+    type_line(sid, "later\n");
+    run_for(PV_MS(100));
+    assert_int_equal(stored(1)->typist, PV_CHAT_SOMEBODY);
+    /* Who hangs up at once, and who says more than waits. */
+    sid = dial_from(4002);
+    type_line(sid, "gone\nwithout a newline");
+    pv_chatlink_closed(w.nodes[1].link, sid, w.now);
+    run_for(PV_S(2));
+    assert_int_equal(w.nodes[1].messages, 4);
+    assert_string_equal(stored(3)->text, "without a newline");
+    assert_int_equal(stored(3)->typist, PV_CHAT_SOMEBODY);
+    sid = dial_from(4004);
+    type_line(sid, "gone too");
+    pv_chatlink_closed(w.nodes[1].link, sid, w.now);
+    the_daemon_says(4004, PV_CHAT_ROOT); /* it looked before the end came there */
+    run_for(PV_MS(100));
+    assert_int_equal(w.nodes[1].messages, 5);
+    assert_int_equal(stored(4)->typist, PV_CHAT_ROOT);
+    sid = dial_from(4003);
+    memset(much, 'x', sizeof(much) - 1);
+    for (size_t i = 999; i < sizeof(much) - 1; i += 1000)
+        much[i] = '\n';
+    type_line(sid, much);
+    type_line(sid, "end\n");
+    run_for(PV_MS(100));
+    assert_true(w.nodes[1].messages > 50);
+    assert_int_equal(stored(51)->typist, PV_CHAT_SOMEBODY);
+}
+
 static void plain_text_can_be_refused(void **state)
 {
     (void)state;
@@ -334,6 +420,8 @@ int main(void)
         T(two_daemons_prove_themselves_and_talk),
         T(a_frame_without_a_proof_ends_the_connection),
         T(plain_text_goes_in_and_nothing_comes_out),
+        T(plain_text_waits_for_the_word_on_who_types_it),
+        T(without_a_word_it_was_somebody),
         T(plain_text_can_be_refused),
         T(who_only_has_the_port_gets_nothing),
         T(a_proof_counts_for_its_connection_only),
