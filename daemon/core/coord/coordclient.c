@@ -9,6 +9,7 @@
 
 #include "crypto/ct.h"
 #include "crypto/sign.h"
+#include "daemon/core/coord/coordround.h"
 #include "daemon/core/node/stream.h"
 #include "proto/control/control.h"
 
@@ -27,15 +28,6 @@ struct attempt {
     bool connected;
     bool heard;    /* bytes came back */
     bool writable; /* not yet told by poll_writable */
-};
-
-/* How the attempts of a round ended; what says most comes last. */
-enum round_failure {
-    ROUND_SILENT, /* no answer; so far */
-    ROUND_NO_WAY,
-    ROUND_REFUSED,
-    ROUND_CLOSED,   /* connected, and closed before a byte came back */
-    ROUND_STRANGER, /* connected, and what came back did not prove the key */
 };
 
 struct pending {
@@ -59,7 +51,7 @@ struct pv_coordclient {
     enum pv_coordclient_state state;
     struct attempt attempts[PV_COORDCLIENT_MAX_ADDRS];
     size_t next_addr; /* of this round */
-    enum round_failure round;
+    enum pv_coordround round;
     pv_ns stagger_at;     /* start the next address */
     struct attempt *used; /* HELLO, ONLINE */
     struct pv_coordclient_addr last_addr;
@@ -185,7 +177,7 @@ static void begin_round(struct pv_coordclient *c, pv_ns now)
 {
     /* Without an address the round stands still until pv_coordclient_set_addrs brings one. */
     c->state = PV_COORDCLIENT_CONNECTING;
-    c->round = ROUND_SILENT;
+    c->round = PV_COORDROUND_SILENT;
     c->next_addr = 0;
     c->stagger_at = c->n_addrs > 0 ? now : PV_NEVER;
     c->deadline = c->n_addrs > 0 ? now + PV_COORDCLIENT_CONNECT : PV_NEVER;
@@ -286,45 +278,33 @@ static bool any_attempt(const struct pv_coordclient *c)
  * than a refused connection, and that says more than an address to which there is no route. */
 static void note_failure(struct pv_coordclient *c, bool connected, bool heard, int status)
 {
-    enum round_failure f =
-        heard                                                                       ? ROUND_STRANGER
-        : connected                                                                 ? ROUND_CLOSED
-        : status == -ECONNREFUSED                                                   ? ROUND_REFUSED
-        : status == -ENETUNREACH || status == -ENETDOWN || status == -EADDRNOTAVAIL ? ROUND_NO_WAY
-                                                                                    : ROUND_SILENT;
+    enum pv_coordround f =
+        heard                     ? PV_COORDROUND_STRANGER
+        : connected               ? PV_COORDROUND_CLOSED
+        : status == -ECONNREFUSED ? PV_COORDROUND_REFUSED
+        : status == -ENETUNREACH || status == -ENETDOWN || status == -EADDRNOTAVAIL
+            ? PV_COORDROUND_NO_WAY
+            : PV_COORDROUND_SILENT;
     if (f > c->round)
         c->round = f;
 }
 
+static bool has_family(const struct pv_coordclient *c, uint16_t family)
+{
+    for (size_t i = 0; i < c->n_addrs; i++) {
+        if (c->addrs[i].addr.family == family)
+            return true;
+    }
+    return false;
+}
+
 static const char *round_text(const struct pv_coordclient *c)
 {
+    bool v6 = c->last_addr.addr.family == PV_AF_INET6;
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
         if (c->attempts[i].sid != 0 && c->attempts[i].connected && !c->attempts[i].addr.guess)
-            return "the coordinator's address accepts the connection and says nothing: the "
-                   "program there hangs, or is no coordinator";
-    switch (c->round) {
-    case ROUND_STRANGER:
-        return "what answers at the coordinator's address does not prove the coordinator's key: "
-               "it has another key now, or is another program (a login page of this network?)";
-    case ROUND_CLOSED:
-        /* A coordinator cannot say anything to a node that does not know its key, nor does one that
-         * is flooded to those whose place it gives away. */
-        return "the coordinator's address closes the connection without an answer: the program "
-               "there has another key than the one looked for, has no place for newcomers at the "
-               "moment, or is no coordinator (a login page of this network?)";
-    case ROUND_REFUSED:
-        return "the coordinator's address refuses the connection: does p2pvpn-coordinator run "
-               "there?";
-    case ROUND_NO_WAY:
-        return c->last_addr.addr.family == PV_AF_INET6
-                   ? "there is no route to the coordinator's IPv6 address: is this machine's "
-                     "network up, and has it IPv6?"
-                   : "there is no route to the coordinator's IPv4 address: is this machine's "
-                     "network up, and has it IPv4?";
-    case ROUND_SILENT:
-        break;
-    }
-    return "no answer from the coordinator's address: it is off, or TCP to it is filtered";
+            return pv_coordround_text(PV_COORDROUND_MUTE, v6, false);
+    return pv_coordround_text(c->round, v6, has_family(c, v6 ? PV_AF_INET : PV_AF_INET6));
 }
 
 /* Only the loss of the connection in use goes to the owner at once. A lost attempt leaves the

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/coord/coordround.h"
+#include "tests/unit/test_util.h"
+
+/* A machine with one kind of address and a coordinator with the other is told so. */
+static void no_way_to_the_only_kind_of_address_is_said(void **state)
+{
+    (void)state;
+    static const char *const only[] = {
+        "no route to the coordinator's IPv4 address, and no IPv6 address of it is known",
+        "no route to the coordinator's IPv6 address, and no IPv4 address of it is known"};
+    for (int v6 = 0; v6 < 2; v6++) {
+        assert_non_null(strstr(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, false), only[v6]));
+        assert_null(strstr(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true), "is known"));
+        assert_non_null(strstr(pv_coordround_text(PV_COORDROUND_NO_WAY, v6, true),
+                               v6 ? "has it IPv6?" : "has it IPv4?"));
+    }
+}
+
+static void every_end_has_a_sentence_of_its_own(void **state)
+{
+    (void)state;
+    for (int i = PV_COORDROUND_SILENT; i <= PV_COORDROUND_MUTE; i++)
+        for (int k = PV_COORDROUND_SILENT; k < i; k++)
+            assert_string_not_equal(pv_coordround_text((enum pv_coordround)i, false, false),
+                                    pv_coordround_text((enum pv_coordround)k, false, false));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_way_to_the_only_kind_of_address_is_said),
+        cmocka_unit_test(every_end_has_a_sentence_of_its_own),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
