@@ -109,6 +109,7 @@ static size_t word_at(const char *text)
     return run;
 }
 
+/* Texts of others go through here, all of them: what is redacted is decided in one place. */
 static void put_text(struct report *r, const char *text)
 {
     if (!r->redact) {

@@ -9,6 +9,7 @@ enum {
     MOVE_S = 60, /* a new coordinator is given everything, and the former one is told */
 };
 
+/* A coordinator with several addresses has a row for each, with its key in the first. */
 static int print_list(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"COORDINATOR", "ADDRESS", "STATE"};
@@ -50,6 +51,7 @@ static int print_moved(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+/* With --quiet, too: the token is what a script wants. */
 static int print_token(struct pv_cli *cli, const json_t *body)
 {
     fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));

@@ -38,6 +38,7 @@ static void put(struct page *p, const char *name, bool well, const char *todo, c
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    /* Without memory for one line the whole page is given up: a part of it might look well. */
     p->well = p->well && well;
     json_t *check = json_pack("{s:s, s:b, s:s, s:s?}", "name", name, "well", well, "text", text,
                               "todo", todo[0] == '\0' ? NULL : todo);
@@ -126,6 +127,7 @@ static void look_at_daemon(struct page *p, const json_t *status)
         same ? "p2pvpnd and p2pvpnctl are %s" : "p2pvpnd is %s and p2pvpnctl " PV_VERSION, version);
 }
 
+/* A node with static peers alone is well without a network. */
 static void look_at_network(struct page *p, const json_t *status)
 {
     const json_t *network = json_object_get(status, "network"),
@@ -155,6 +157,7 @@ static void look_at_coordinator(struct page *p, const json_t *status)
 {
     const json_t *c = json_object_get(status, "coordinator");
     char ms[PV_SHOW_BUF];
+    /* A node that is down does not connect, and that is no fault. */
     if (!json_is_object(c) || strcmp(pv_json_text(status, "state", ""), "down") == 0)
         return;
     if (pv_json_bool(c, "connected"))

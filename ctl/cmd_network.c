@@ -452,6 +452,7 @@ static int admin(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     bool keep = cli->args.value[0] != NULL;
+    /* --keep-invites means something to revoke only. */
     bool revoke = strcmp(cli->args.word[0], "revoke") == 0;
     if (!revoke && (strcmp(cli->args.word[0], "grant") != 0 || keep))
         return pv_cli_usage(cli, "there is admin grant PEER and admin revoke PEER "

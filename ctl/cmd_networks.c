@@ -65,9 +65,11 @@ static json_t *describe(const struct pv_instance *node)
     return row;
 }
 
+/* A node that did not answer has its name, the reason, and "-" for the rest. */
 static void print_row(struct pv_table *t, const json_t *row)
 {
     static const char *const texts[] = {"network", "self", "ip4", "cidr", "interface"};
+    /* "3 of 5": members that are online, of all. */
     char people[PV_SHOW_BUF] = "-";
     const char *state = pv_json_text(row, "state", "?");
     bool up = strcmp(state, "up") == 0 || strcmp(state, "static") == 0;

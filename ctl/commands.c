@@ -19,6 +19,7 @@ const struct pv_command_alias pv_command_aliases[] = {
     {NULL, NULL},
 };
 
+/* An alias stands for a name, so help, options and exit codes are those of the command. */
 const struct pv_command *pv_command_find(const char *name)
 {
     const struct pv_command *c;

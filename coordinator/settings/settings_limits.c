@@ -61,6 +61,7 @@ static int take_value(const struct section *s, unsigned key, const char *name, c
     if ((*s->seen & key) != 0)
         return bad_limit(error, cap, name, value, "given twice");
     *s->seen |= key;
+    /* 0 is no limit, and no low one. */
     if (key == SEEN_BANDWIDTH && r == PV_OK && n > 0 && n < BANDWIDTH_MIN)
         r = PV_ERR_MALFORMED;
     if (r < 0)

@@ -36,6 +36,7 @@ static bool is(const struct pv_coordinator *c, const uint8_t *pk)
     return memcmp(c->pk, pk, PV_SIGN_PK_LEN) == 0;
 }
 
+/* A coordinator that is in the list already moves to the front, and does not count twice. */
 int pv_coordedit_put_first(struct pv_view list, struct pv_view one, struct pv_coordedit *ret)
 {
     struct pv_writer w = pv_writer(ret->bytes, sizeof(ret->bytes));
@@ -54,6 +55,7 @@ int pv_coordedit_put_first(struct pv_view list, struct pv_view one, struct pv_co
     return finish(&w, ret);
 }
 
+/* The last one stays: a list names at least one coordinator. */
 int pv_coordedit_remove(struct pv_view list, const uint8_t pk[static PV_SIGN_PK_LEN],
                         struct pv_coordedit *ret)
 {
@@ -91,6 +93,7 @@ static int parse_addresses(const char *text,
     return PV_OK;
 }
 
+/* The others keep their places, since the order is that of preference. */
 int pv_coordedit_move(struct pv_view list, const uint8_t pk[static PV_SIGN_PK_LEN],
                       const char *addresses, struct pv_coordedit *ret)
 {
@@ -128,6 +131,7 @@ static bool is_meant(const struct pv_coordinator *c, const char *which)
     return false;
 }
 
+/* When several are meant the user has to say it more exactly, so that is as good as none. */
 int pv_coordedit_find(struct pv_view list, const char *which, uint8_t ret_pk[static PV_SIGN_PK_LEN])
 {
     struct pv_coordinator c;

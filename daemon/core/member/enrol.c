@@ -56,6 +56,7 @@ void pv_enrol_fail(struct pv_enrol *x, enum pv_ctlapi_code code, pv_ns now, cons
     pv_ctlsrv_fail(n->ctl, handle, code, text);
 }
 
+/* The attempt is over before its client hears of it: the client may begin another at once. */
 static void succeed(struct pv_enrol *x, const char *token)
 {
     struct pv_node *n = x->node;
@@ -161,6 +162,7 @@ static void save_root(struct pv_enrol *x, pv_ns now)
     pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
 }
 
+/* The URL's coordinator becomes a list of one, in the form that statements have. */
 static bool take_url(const char *text, struct pv_enrol *x)
 {
     struct pv_url url;

@@ -40,6 +40,8 @@ static unsigned find_helpers(const struct pv_node *n, const struct pv_peer *to,
     return found;
 }
 
+/* What others pass on for this node costs them, so it has a rate here; and where no member is in
+ * sync with the receiver, nobody could pass it on. */
 unsigned pv_forwards_send(struct pv_forwards *f, struct pv_node *n, struct pv_peer *to,
                           struct pv_view box, pv_ns now)
 {

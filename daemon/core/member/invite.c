@@ -64,6 +64,7 @@ int pv_invite_make(struct pv_node *n, const uint8_t *sk, uint32_t uses, uint64_t
     }
     pv_rng_fill(&n->rng, token.seed, sizeof(token.seed));
     pv_sign_keypair(token.seed, invite_sk, inv.invite);
+    /* Only the public half is needed here: who joins makes the secret one of the token's seed. */
     pv_wipe(invite_sk, sizeof(invite_sk));
     set_window(n, expires_s, now, &inv);
     int r = make_token(n, &token, put->token);

@@ -545,6 +545,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & (PV_FACT_LINKS | PV_FACT_NETWORK)) != 0)
         note_overlap(m);
     m->retired_told = m->retired_told || (facts & PV_FACT_NETWORK) != 0;
+    /* Nobody knows which writes failed, so every statement is written again. */
     if ((facts & PV_FACT_STORE) != 0 && m->node->roster != NULL) {
         (void)pv_unsaved_add_all(&m->unsaved, m->node, m->node->roster);
         save(m);

@@ -447,6 +447,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct relocation *x = part;
     struct pv_put *put;
+    /* What was under way is lost with the connection, and is put again on the next one. */
     while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&x->puts)) != NULL)
         pv_put_free(put);
     if (x->step == NONE)
@@ -496,6 +497,7 @@ static void run_relocation(void *part, pv_ns now)
     struct pv_owed_told told;
     if (x->step != SPREAD || !x->node->online)
         return;
+    /* Done when all members who are there have said that they know, and it is on this disk. */
     pv_owed_told(x->node, &told);
     if (told.done && pv_membership_is_stored(x->node))
         succeed(x);

@@ -59,6 +59,7 @@ static void run_rootkey(void *part, pv_ns now)
     if (!pv_rootkey_is_here(n))
         return;
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL), *next; m != NULL; m = next) {
+        /* Taken first, since a grant changes the roster. */
         next = pv_roster_next(n->roster, m);
         if (!is_due(n, m))
             continue;

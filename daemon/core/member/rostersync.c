@@ -374,6 +374,7 @@ void pv_rostersync_head_seen(struct pv_rostersync *s, const uint8_t *peer,
     struct peer *p = find(s, peer);
     if (p == NULL)
         return;
+    /* Older nodes do not tell the digest of the members. */
     if (members != NULL) {
         memcpy(p->members, members, sizeof(p->members));
         p->has_members = true;

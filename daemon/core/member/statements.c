@@ -227,6 +227,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     end_upload(s, put, result.error, now);
 }
 
+/* After a welcome this node asks for what the log has behind the last connection's end. */
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct statements *s = part;
