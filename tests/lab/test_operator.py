@@ -144,18 +144,28 @@ def a_network_is_as_large_as_the_operator_lets_it(lab):
 
     def limit(text):
         host.run("sh", "-c", "cat >/etc/p2pvpn/coordinator.conf", stdin=text)
-        coordinator.restart()
-        wait("a and b to come back", lambda: networks(coordinator)[0]["online"] == 2, timeout=40)
     limit("[limits]\nmembers = 2\n")
+    coordinator.restart()
+    wait("a and b to come back", lambda: networks(coordinator)[0]["online"] == 2, timeout=40)
     c.daemon()
     r = c.ctl("join", token, "--name", "c", check_rc=False)
     check(r.code != 0 and "full" in r.err, str(r))
     check(a.os_ping(a.addr(b)), "those who are in stay")
-    limit(f"[limits]\nmembers = 2\n[network {network}]\nmembers = 3\n")
+    # While it runs: everything or nothing.
+    limit("[limits]\nmembers = 2\n[network home]\nmembers = 3\n")
+    check("expected an id of 32 digits" in run(coordinator, "--check", code=2).err, "no reason")
+    r = run(coordinator, "reload", code=1)
+    check("nothing is changed: " in r.err and "coordinator.conf:3: network home: expected an id" in r.err, str(r))
+    check("full" in c.ctl("join", token, "--name", "c", check_rc=False).err, "a mistake changed something")
+    limit(f"[limits]\nmembers = 2\n[network {network}]\nmembers = 3\n[metrics]\nlisten = 127.0.0.1:9\n")
+    r = json.loads(run(coordinator, "reload", "--json").out)
+    equal((r["changed"], r["restart"]), ([f"[network {network}]"], ["[metrics] listen"]), "what changed, what waits")
+    equal(networks(coordinator)[0]["online"], 2, "who is online, just after a reload")
     c.join(token)
     a.wait_peer(c)
-    host.run("sh", "-c", "cat >/etc/p2pvpn/coordinator.conf", stdin="[network home]\nmembers = 3\n")
-    check("expected an id of 32 digits" in run(coordinator, "--check", code=2).err, "no reason")
+    check("changed" not in run(coordinator, "reload").out, "something has changed twice")
+    coordinator.end()
+    check("start it" in run(coordinator, "reload", code=8).err, "no reason")
 
 
 # ---- moving ----
