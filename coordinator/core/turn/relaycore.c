@@ -121,7 +121,7 @@ static void handle_message(struct pv_relaycore *r, const struct pv_relaycmd *cmd
 static void handle_online(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
     (void)now;
-    /* Without memory for the member, its Allocate is refused. */
+    /* Without memory for the member it is tried again when its Allocate comes. */
     (void)!pv_turns_online(r->turns, cmd->net, cmd->node, cmd->serial);
 }
 

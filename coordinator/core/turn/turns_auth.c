@@ -84,6 +84,10 @@ static bool find_user(struct pv_turns *t, struct pv_treq *q)
         q->user = user_by_name(t, v);
         if (q->user == NULL && v.len == PV_TMEMBER_USER)
             q->member = pv_turntab_find(&t->by_user, v.ptr);
+        if (q->user == NULL && q->member == NULL && v.len == PV_TMEMBER_USER && t->n_unmet > 0) {
+            pv_tmember_meet(t);
+            q->member = pv_turntab_find(&t->by_user, v.ptr);
+        }
     } else if (pv_stun_find(q->msg, PV_STUN_ATTR_USERHASH, &v) == PV_OK) {
         q->user = user_by_hash(t, v);
     }

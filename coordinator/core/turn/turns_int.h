@@ -178,6 +178,17 @@ struct pv_talloc {
     bool old_numbers;      /* that error is told by the attribute number from before RFC 8656 */
 };
 
+enum {
+    PV_TUNMET_MAX = 64, /* ours: about 3 KiB */
+};
+
+/* A member that is online, and for which there was no memory. */
+struct pv_tunmet {
+    uint8_t net[PV_TURNAUTH_NET_LEN];
+    uint8_t node[PV_TURNAUTH_NODE_LEN];
+    uint32_t serial; /* of the nonce in its welcome */
+};
+
 struct pv_turns {
     struct pv_rng rng;
     bool enabled;
@@ -194,6 +205,9 @@ struct pv_turns {
     struct pv_turnpeer_rules rules; /* points to allow and own */
     struct pv_tuser *users;
     size_t n_users;
+
+    struct pv_tunmet unmet[PV_TUNMET_MAX]; /* oldest first */
+    size_t n_unmet;
 
     struct pv_turntab ways;     /* struct pv_talloc by way.key */
     struct pv_turntab formers;  /* struct pv_tmember by former */
@@ -229,6 +243,8 @@ void pv_tout_end(struct pv_turns *t, struct pv_turns_out *out, struct pv_stun_wr
 
 /* Room in the heap of timers for one more thing that has one. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_tturns_reserve(struct pv_turns *t);
+/* Tries again to make members for which there was no memory. */
+void pv_tmember_meet(struct pv_turns *t);
 /* The key of a member in t->members. */
 void pv_tmember_id(const uint8_t *net, const struct pv_addr *addr,
                    uint8_t id[static PV_TMEMBER_KEY]);

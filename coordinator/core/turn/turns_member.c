@@ -84,14 +84,51 @@ static int new_member(struct pv_turns *t, const uint8_t *net, const uint8_t *nod
     return PV_OK;
 }
 
+/* --- without memory --------------------------------------------------------------------------- */
+
+static void forget_unmet(struct pv_turns *t, const uint8_t *net, const uint8_t *node)
+{
+    for (size_t i = 0; i < t->n_unmet; i++) {
+        struct pv_tunmet *u = &t->unmet[i];
+        if (memcmp(u->net, net, sizeof(u->net)) != 0 || memcmp(u->node, node, sizeof(u->node)) != 0)
+            continue;
+        memmove(u, u + 1, (--t->n_unmet - i) * sizeof(*u));
+        return;
+    }
+}
+
+/* Its connection may last for weeks without another welcome, so it is remembered until its Allocate
+ * comes. Of too many the oldest relays again after its next welcome. */
+static void remember_unmet(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
+                           uint32_t serial)
+{
+    if (t->n_unmet == PV_TUNMET_MAX)
+        memmove(t->unmet, t->unmet + 1, --t->n_unmet * sizeof(t->unmet[0]));
+    struct pv_tunmet *u = &t->unmet[t->n_unmet++];
+    memcpy(u->net, net, sizeof(u->net));
+    memcpy(u->node, node, sizeof(u->node));
+    u->serial = serial;
+}
+
+void pv_tmember_meet(struct pv_turns *t)
+{
+    for (size_t n = t->n_unmet; n > 0; n--) {
+        const struct pv_tunmet u = t->unmet[0];
+        (void)!pv_turns_online(t, u.net, u.node, u.serial); /* else it is the last one now */
+    }
+}
+
 /* A newer serial makes the nonces of all earlier welcomes worthless, so only the newest connection
  * of a node can allocate. */
 int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node, uint32_t serial)
 {
     if (!t->enabled)
         return PV_ERR_UNSUPPORTED;
+    forget_unmet(t, net, node);
     struct pv_tmember *m = pv_tmember_find(t, net, node);
     int r = m == NULL ? new_member(t, net, node, &m) : PV_OK;
+    if (r == PV_ERR_NOMEM)
+        remember_unmet(t, net, node, serial);
     if (r < 0)
         return r;
     m->online = true;
@@ -105,6 +142,7 @@ int pv_turns_online(struct pv_turns *t, const uint8_t *net, const uint8_t *node,
 void pv_turns_offline(struct pv_turns *t, const uint8_t *net, const uint8_t *node, pv_ns now)
 {
     struct pv_tmember *m = pv_tmember_find(t, net, node);
+    forget_unmet(t, net, node);
     if (m == NULL || !m->online)
         return;
     m->online = false;
@@ -115,6 +153,7 @@ void pv_turns_offline(struct pv_turns *t, const uint8_t *net, const uint8_t *nod
 void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node)
 {
     struct pv_tmember *m = pv_tmember_find(t, net, node);
+    forget_unmet(t, net, node);
     if (m != NULL)
         pv_tmember_forget(t, m);
 }
@@ -125,6 +164,7 @@ void pv_turns_gone(struct pv_turns *t, const uint8_t *net, const uint8_t *node)
 void pv_turns_forget(struct pv_turns *t)
 {
     struct pv_tmember *m;
+    t->n_unmet = 0;
     while ((m = pv_turntab_any(&t->members)) != NULL)
         pv_tmember_forget(t, m);
     for (size_t i = 0; i < t->ways.n_slots;) {

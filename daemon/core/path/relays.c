@@ -23,8 +23,9 @@ struct pv_relays {
     struct pv_node *node;
     struct pv_relayway **ways; /* by number, in the peers' env; NULL: not configured */
     struct pv_turnservers *servers;
-    struct pv_turnc_config *offer; /* owned: of the last welcome; NULL = none, or used up */
-    struct pv_addr mapped;         /* our address as the coordinator's relay sees it by UDP */
+    struct pv_turnc_config offer; /* of the last welcome, when there is one */
+    bool has_offer;               /* and it is not used up */
+    struct pv_addr mapped;        /* our address as the coordinator's relay sees it by UDP */
     struct pv_udpwatch udp;
 };
 
@@ -36,10 +37,8 @@ struct pv_relays {
 /* An offer is a user name and a password; both are wiped with it. */
 static void forget_offer(struct pv_relays *r)
 {
-    if (r->offer != NULL)
-        pv_wipe(r->offer, sizeof(*r->offer));
-    free(r->offer);
-    r->offer = NULL;
+    pv_wipe(&r->offer, sizeof(r->offer));
+    r->has_offer = false;
 }
 
 static void unmake(void *part)
@@ -207,12 +206,12 @@ static void start_members(struct pv_relays *r, pv_ns now)
         return;
     /* Also without an offer: the watch needs a server to ask, not a relay. */
     pv_udpwatch_start(&r->udp, now);
-    if (r->offer == NULL)
+    if (!r->has_offer)
         return;
     if (!pv_addr_equal(pv_relayway_server(way), server))
         drop_channels(r, now);
     struct pv_relayway_config cfg = {
-        .turn = *r->offer, .udp = true, .to = stream_target(&n->coord_info)};
+        .turn = r->offer, .udp = true, .to = stream_target(&n->coord_info)};
     cfg.turn.server = *server;
     int status = pv_relayway_start(way, &cfg, now);
     pv_wipe(&cfg, sizeof(cfg));
@@ -242,20 +241,19 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     if (msg->type != PV_CTL_WELCOME || !r->node->as_member)
         return;
     forget_offer(r);
-    if (w->has_turn)
-        r->offer = calloc(1, sizeof(*r->offer));
-    if (r->offer == NULL)
+    r->has_offer = w->has_turn;
+    if (!r->has_offer)
         stop_members(r, now);
     pv_turnservers_start(r->servers, &pv_part_relays);
     if (r->node->coord_info.n_servers > 0)
         pv_udpwatch_start(&r->udp, now);
-    if (r->offer == NULL)
+    if (!r->has_offer)
         return;
-    set_text(r->offer->user, sizeof(r->offer->user), w->turn.user);
-    set_text(r->offer->password, sizeof(r->offer->password), w->turn.password);
-    set_text(r->offer->realm, sizeof(r->offer->realm), w->turn.realm);
-    set_text(r->offer->nonce, sizeof(r->offer->nonce), w->turn.nonce);
-    r->offer->ipv6 = true; /* a virtual address */
+    set_text(r->offer.user, sizeof(r->offer.user), w->turn.user);
+    set_text(r->offer.password, sizeof(r->offer.password), w->turn.password);
+    set_text(r->offer.realm, sizeof(r->offer.realm), w->turn.realm);
+    set_text(r->offer.nonce, sizeof(r->offer.nonce), w->turn.nonce);
+    r->offer.ipv6 = true; /* a virtual address */
     start_members(r, now);
 }
 

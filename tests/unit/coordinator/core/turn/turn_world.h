@@ -303,20 +303,27 @@ static inline struct pv_addr tw_virtual(uint8_t i)
     return pv_turn_virtual_addr(TW_COORD_PK, pk);
 }
 
-/* A member's control channel comes up: the client has what welcome gives. */
-static inline void tw_welcome(struct tw *w, struct tw_client *c, const uint8_t *net,
-                              const uint8_t *pk)
+/* A member's control channel comes up, and the relay says this of it: the client has what welcome
+ * gives. */
+static inline void tw_welcome_as(struct tw *w, struct tw_client *c, const uint8_t *net,
+                                 const uint8_t *pk, int status)
 {
     struct pv_turnauth_creds creds;
     uint8_t who[48];
     memcpy(who, net, 16);
     memcpy(who + 16, pk, 32);
-    assert_int_equal(pv_turns_online(w->turns, net, pk, ++w->serial), PV_OK);
+    assert_int_equal(pv_turns_online(w->turns, net, pk, ++w->serial), status);
     pv_turnauth_welcome(pv_turns_auth(w->turns), pv_view(who, sizeof(who)), w->serial, w->now,
                         &creds);
     snprintf(c->user, sizeof(c->user), "%s", creds.user);
     snprintf(c->password, sizeof(c->password), "%s", creds.password);
     snprintf(c->nonce, sizeof(c->nonce), "%s", creds.nonce);
+}
+
+static inline void tw_welcome(struct tw *w, struct tw_client *c, const uint8_t *net,
+                              const uint8_t *pk)
+{
+    tw_welcome_as(w, c, net, pk, PV_OK);
 }
 
 /* The same of node i. */

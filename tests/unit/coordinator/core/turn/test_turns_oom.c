@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Members that come online while the relay has no memory for them. The source is included so that
+ * its allocations can be made to fail.
+ */
+#include <stdbool.h>
+#include <stdlib.h>
+
+static bool no_memory;
+
+static void *try_calloc(size_t n, size_t size)
+{
+    return no_memory ? NULL : calloc(n, size);
+}
+#define calloc try_calloc
+/* clang-format off */
+#include "coordinator/core/turn/turns_member.c"
+/* clang-format on */
+#undef calloc
+
+#include "tests/unit/coordinator/core/turn/turn_world.h"
+
+/* Has the credentials of a welcome of which the relay had no memory to take note. */
+static struct tw_client unmet(struct tw *w, uint8_t i)
+{
+    uint8_t pk[32];
+    struct tw_client c = tw_client(i, (uint16_t)(40000 + i));
+    tw_node(i, pk);
+    no_memory = true;
+    tw_welcome_as(w, &c, TW_NET, pk, PV_ERR_NOMEM);
+    no_memory = false;
+    return c;
+}
+
+static void who_came_without_memory_relays_when_there_is_some(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client a = unmet(w, 1), b = unmet(w, 2), patient = a;
+    struct pv_addr va = tw_virtual(1);
+    no_memory = true;
+    assert_int_not_equal(tw_allocate(w, &patient, 6), 0);
+    no_memory = false;
+    assert_int_equal(tw_allocate(w, &a, 6), 0);
+    assert_int_equal(tw_allocate(w, &b, 6), 0);
+    assert_true(tw_send(w, &b, &va, "hello", false));
+}
+
+static void who_went_meanwhile_does_not(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client left = unmet(w, 1), removed = unmet(w, 2), lost = unmet(w, 3);
+    uint8_t pk[32];
+    tw_node(1, pk);
+    pv_turns_offline(w->turns, TW_NET, pk, w->now);
+    tw_node(2, pk);
+    pv_turns_gone(w->turns, TW_NET, pk);
+    assert_int_not_equal(tw_allocate(w, &left, 6), 0);
+    assert_int_not_equal(tw_allocate(w, &removed, 6), 0);
+    pv_turns_forget(w->turns);
+    assert_int_not_equal(tw_allocate(w, &lost, 6), 0);
+}
+
+static void of_too_many_the_oldest_waits_for_its_next_welcome(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client first = unmet(w, 1), last = {.user = ""};
+    for (uint8_t i = 2; i <= PV_TUNMET_MAX + 1; i++)
+        last = unmet(w, i);
+    assert_int_equal(tw_allocate(w, &last, 6), 0);
+    assert_int_not_equal(tw_allocate(w, &first, 6), 0);
+    tw_online(w, &first, TW_NET, 1);
+    assert_int_equal(tw_allocate(w, &first, 6), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_came_without_memory_relays_when_there_is_some),
+        cmocka_unit_test(who_went_meanwhile_does_not),
+        cmocka_unit_test(of_too_many_the_oldest_waits_for_its_next_welcome),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
