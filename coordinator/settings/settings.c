@@ -3,6 +3,7 @@
  * and an option of one name cannot differ; every error names its place and what was expected. */
 #include "coordinator/settings/settings.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -362,7 +363,9 @@ static int load_file(struct pv_coordset *set, const char *file, bool must_exist,
         snprintf(ret_error, PV_COORDSET_ERROR_MAX, "read %.200s: %s", file,
                  r == PV_ERR_NOT_FOUND ? "no such file"
                  : r == PV_ERR_LIMIT   ? "not a regular file of at most 256 KiB"
-                                       : pv_strstatus(r));
+                 : r == -EACCES ? "not permitted: make it readable for the coordinator's user; a "
+                                  "directory that is new needs a restart"
+                                : pv_strstatus(r));
     pv_file_free(text, len);
     return r < 0 ? PV_ERR_MALFORMED : PV_OK;
 }

@@ -203,6 +203,8 @@ static void it_takes_all_or_nothing(void **state)
     write_config(BEGIN "public = other.example\n[turn-user web]\npassword-file = web\n");
     kill(p.pid, SIGHUP);
     read_until(&p, "changed=\"public, [limits] members\"");
+    assert_int_equal(chmod(config, 0), 0);
+    expect_answer("message", "not permitted: make it readable for the coordinator's user");
     assert_int_equal(unlink(config), 0);
     expect_answer("message", "no such file");
     assert_int_equal(stop(&p), 0);
