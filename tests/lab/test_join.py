@@ -75,6 +75,10 @@ def invites_are_listed_revoked_and_expire(lab):
     check(next(i for i in a.json("invite", "list")["invites"] if i["id"] == mine[0]["id"])
           ["revoked"], "the revoked invite is not marked")
     b.ctl("peers", code=4)
+    token = a.ctl("invite", "--expires", "1s").out.strip()
+    wait("the invite to end", lambda: "expired" in a.ctl("invite", "list").out, timeout=5)
+    r = b.ctl("join", token, "--name", "b", code=12)
+    check("expired" in r.err, r.err)
     b.join(a.ctl("invite").out.strip())
     a.wait_peer(b)
 

@@ -348,6 +348,14 @@ static bool member_has_room(const struct pv_cnet *net, const uint8_t *node)
     return n < net->limits.members;
 }
 
+/* Has the invite ended, by this coordinator's clock? The roster's window is wider, because receipts
+ * of several coordinators have to agree; but a person who says one hour means it. */
+static bool invite_has_ended(const struct pv_cnet *net, const uint8_t *invite_pk, uint64_t wall)
+{
+    struct pv_roster_invite invite;
+    return pv_roster_invite(net->roster, invite_pk, &invite) == PV_OK && wall >= invite.not_after;
+}
+
 /* A repeated join gets the same answer, with its time begun anew: a node whose connection broke
  * gets the name that it was promised. */
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
@@ -363,6 +371,8 @@ enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *jo
     enum pv_ctl_error e =
         invite_error(net, join->invite, join->node, wall,
                      pv_roster_check_invite(net->roster, join->invite, join->node, wall));
+    if (e == PV_CTL_E_NONE && invite_has_ended(net, join->invite, wall))
+        e = PV_CTL_E_INVITE_EXPIRED;
     if (e != PV_CTL_E_NONE)
         return e;
     if (!member_has_room(net, join->node))
@@ -455,6 +465,10 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
         const struct pv_member *before = pv_roster_known(net->roster, node);
         enum pv_ctl_error e = invite_error(net, reg.st.signer, node, wall,
                                            pv_roster_check_member(net->roster, member, wall));
+        /* Who was promised a place in time has the time of the promise to take it. */
+        if (e == PV_CTL_E_NONE && wall > PV_COORD_RESERVE_S &&
+            invite_has_ended(net, reg.st.signer, wall - PV_COORD_RESERVE_S))
+            e = PV_CTL_E_INVITE_EXPIRED;
         if (e != PV_CTL_E_NONE)
             return e;
         if (name_is_reserved(&claim, reg.st.u.member.name) ||

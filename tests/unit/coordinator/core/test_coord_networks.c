@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the operator says about networks: their limits, and their end. */
+#include "coordinator/core/member/cnet.h"
 #include "crypto/ct.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 
@@ -107,7 +108,7 @@ static enum pv_ctl_error put_statement(struct cw *w, struct cw_client *c, struct
     return cw_put(w, c, pv_view(made.raw, made.len));
 }
 
-/* Whose rights have ended is believed no more; and a full log has room for both. */
+/* Whose rights have ended is believed no more. */
 static void rights_end_by_who_may_revoke(void **state)
 {
     (void)state;
@@ -117,7 +118,6 @@ static void rights_end_by_who_may_revoke(void **state)
     struct cw_node bob = cw_node_make(w);
     uint8_t hash[PV_STATEMENT_HASH_LEN];
     cw_join(w, &invite, &bob, "bob");
-    alice = restart_with(w, (struct pv_netlimits){.statements = 5});
     struct pv_statement grant = {.type = PV_ST_ADMIN, .u.admin = {.rights = 1, .time = CW_WALL}};
     memcpy(grant.u.admin.node, bob.id.pk, PV_SIGN_PK_LEN);
     assert_int_equal(put_statement(w, alice, &grant, w->root.sk, hash), PV_CTL_E_NONE);
@@ -128,8 +128,11 @@ static void rights_end_by_who_may_revoke(void **state)
     assert_int_equal(put_statement(w, alice, &end, bob.id.sk, hash), PV_CTL_E_NOT_ALLOWED);
     memcpy(end.u.end.about, bob.id.pk, PV_SIGN_PK_LEN);
     assert_int_equal(put_statement(w, alice, &end, w->alice.id.sk, hash), PV_CTL_E_NONE);
+    /* A former admin may repeat that it is none, and no more. */
     end.u.end.time++;
-    assert_int_equal(put_statement(w, alice, &end, bob.id.sk, hash), PV_CTL_E_NOT_ALLOWED);
+    assert_int_equal(put_statement(w, alice, &end, bob.id.sk, hash), PV_CTL_E_NONE);
+    struct pv_statement more = {.type = PV_ST_INVITE, .u.invite = {.not_after = 9, .uses = 1}};
+    assert_int_equal(put_statement(w, alice, &more, bob.id.sk, hash), PV_CTL_E_NOT_ALLOWED);
 }
 
 static void a_full_log_still_takes_what_ends_something(void **state)
@@ -146,6 +149,37 @@ static void a_full_log_still_takes_what_ends_something(void **state)
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_FULL);
     expect_join(w, &invite, &bob, PV_CTL_E_FULL);
     assert_int_equal(revoke(w, alice, PV_REVOKE_INVITE, invite.pk), PV_CTL_E_NONE);
+    struct pv_statement end = {.type = PV_ST_END, .u.end.time = CW_WALL};
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    assert_int_equal(put_statement(w, alice, &end, w->alice.id.sk, hash), PV_CTL_E_NONE);
+}
+
+static void set_wall(struct cw *w, uint64_t seconds)
+{
+    pv_coord_set_wall(w->coord, seconds * UINT64_C(1000000), w->now);
+}
+
+/* The window of receipts is wider than that: whoever was promised a place in time may take it. */
+static void an_invite_ends_when_it_says(void **state)
+{
+    (void)state;
+    struct cw *w = begin(7, (struct pv_netlimits){.members = 0});
+    const uint64_t end = CW_WALL + 86400; /* as cw_invite() has it */
+    struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 9);
+    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    set_wall(w, end - 1);
+    struct pv_ctl_msg *r = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
+    struct pv_made made = cw_member_statement(
+        w, &invite, &bob,
+        (struct cw_claim){r->u.reservation.name, r->u.reservation.ip4, 0, CW_WALL});
+    pv_ctl_msg_free(r);
+    set_wall(w, end);
+    expect_join(w, &invite, &carol, PV_CTL_E_INVITE_EXPIRED);
+    set_wall(w, end + PV_COORD_RESERVE_S);
+    cw_ask_error(w, c, cw_register_msg(&made), PV_CTL_E_INVITE_EXPIRED);
+    set_wall(w, end + PV_COORD_RESERVE_S - 1);
+    cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
 }
 
 static uint64_t count_networks(struct cw *w)
@@ -258,6 +292,7 @@ int main(void)
         cmocka_unit_test(the_last_place_is_taken_once),
         cmocka_unit_test(a_full_log_still_takes_what_ends_something),
         cmocka_unit_test(rights_end_by_who_may_revoke),
+        cmocka_unit_test(an_invite_ends_when_it_says),
         cmocka_unit_test(a_dropped_network_is_gone_with_what_was_under_way),
         cmocka_unit_test(a_new_secret_counts_at_once),
         cmocka_unit_test(a_policy_holds_from_now_on),
