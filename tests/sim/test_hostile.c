@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_hostile.c - a member with a valid key that sends another one everything that members can
- * send: each in-band type and each frame of chat, rooms and copies, malformed, out of order, too
- * many and too large. The victim lives, keeps bounded disk, memory and log, answers no more than it
- * is asked, and others' messages arrive meanwhile.
+ * send: each in-band type, each frame of chat, rooms and copies, and connections for chat and files
+ * that prove nothing, malformed, out of order, too many and too large. The victim lives, keeps
+ * bounded disk, memory and log, answers no more than it is asked, and others' messages arrive
+ * meanwhile.
  */
 #include <malloc.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@ enum {
     MAX_DISK = 48 << 20,
     MAX_MEMORY = 96 << 20, /* of the whole simulation, above what it had before */
     PATIENCE_S = 5,        /* within which another member's line arrives */
+    RAWS = 24,             /* connections at once that prove nothing */
 };
 
 /* Where AddressSanitizer is, malloc's own numbers say nothing. */
@@ -42,6 +44,13 @@ struct scene {
     struct sim_node *victim, *friend, *mallory;
     uint8_t room[PV_ROOM_ID_LEN];
     uint64_t seq; /* of mallory's messages */
+    struct {
+        bool used, wrote;
+        uint32_t stream;
+        uint16_t port;
+        unsigned born;
+    } raws[RAWS];
+    unsigned n_raw;
     size_t memory, most_memory;
     unsigned said, late;
 };
@@ -266,6 +275,67 @@ static void send_lines(struct scene *s, unsigned n)
     sim_node_end(s->mallory);
 }
 
+/* --- connections that prove nothing ---------------------------------------------------------- */
+
+/* What somebody on mallory's machine says to a port: text, frames of others, files' frames, noise.
+ */
+static size_t raw_bytes(struct scene *s, uint16_t port, uint8_t *buf, size_t cap)
+{
+    static const char *const lines[] = {"hello\n", "{\"prove\":\"AAECAwQFBgcICQoLDA0ODw\"}\n",
+                                        "{\"ack\":\"AAECAwQFBgcICQoLDA0ODw\",\"state\":\"read\"}\n",
+                                        "\n\r\n", "no end"};
+    uint8_t id[PV_FILE_ID_LEN], nonce[PV_PROOF_NONCE_LEN];
+    size_t len = 1 + draw(s, (uint32_t)cap);
+    scribble(s, buf, len);
+    if (draw(s, 3) == 0)
+        return len;
+    if (port == PV_CHAT_PORT) {
+        const char *text = lines[draw(s, PV_ARRAY_LEN(lines))];
+        len = strlen(text);
+        memcpy(buf, text, len);
+    } else if (draw(s, 2) == 0) {
+        scribble(s, id, sizeof(id));
+        pv_file_get_build(id, UINT64_C(1) << draw(s, 63), buf);
+        len = PV_FILE_GET_LEN;
+    } else { /* and noise behind it, in place of a proof */
+        scribble(s, nonce, sizeof(nonce));
+        pv_file_hello_build(nonce, buf);
+        len = len < PV_FILE_HELLO_LEN ? PV_FILE_HELLO_LEN : len;
+    }
+    return len;
+}
+
+/* Opens some, says something on those that are there, and hangs up on old ones. */
+static void connect_raw(struct scene *s, unsigned round)
+{
+    static uint8_t buf[4096];
+    struct pv_addr to = sim_node_overlay(s->victim, PV_AF_INET);
+    for (size_t i = 0; i < RAWS; i++) {
+        uint32_t stream = s->raws[i].stream;
+        if (!s->raws[i].used) {
+            to.port = draw(s, 2) ? PV_CHAT_PORT : PV_FILE_PORT;
+            s->raws[i].used = true;
+            s->raws[i].wrote = false;
+            s->raws[i].born = round;
+            s->raws[i].port = to.port;
+            s->raws[i].stream = sim_net_connect(s->w.net, sim_node_host(s->mallory), &to);
+            s->n_raw++;
+            continue;
+        }
+        if (!sim_net_is_open(s->w.net, stream)) {
+            s->raws[i].used = false;
+        } else if (!s->raws[i].wrote) {
+            s->raws[i].wrote = true;
+            (void)sim_net_write(
+                s->w.net, stream,
+                pv_view(buf, raw_bytes(s, s->raws[i].port, buf, sizeof(buf) - 100)));
+        } else if (round > s->raws[i].born + 20) {
+            sim_net_close(s->w.net, stream);
+            s->raws[i].used = false;
+        }
+    }
+}
+
 /* --- the scene ------------------------------------------------------------------------------- */
 
 static bool find_room(struct scene *s)
@@ -350,6 +420,7 @@ static int attack(uint64_t seed, void *ctx)
     for (unsigned round = 0; round < ROUNDS; round++) {
         send_inband(&s, EACH);
         send_lines(&s, EACH * 2);
+        connect_raw(&s, round);
         if (round % 10 == 0)
             say(&s);
         sim_world_run(&s.w, PV_MS(ROUND_MS));
@@ -367,14 +438,14 @@ static int attack(uint64_t seed, void *ctx)
     size_t memory = s.most_memory > s.memory ? s.most_memory - s.memory : 0;
     unsigned lines = sim_node_logged(s.victim);
     snprintf(why, sizeof(why),
-             "%u of %u lines came, %u times late; %u of mallory's; disk %llu, memory %zu, log %u, "
-             "%llu packets for %llu:",
-             kind, s.said, s.late, bad, (unsigned long long)disk, memory, lines,
+             "%u of %u lines came, %u times late; %u of mallory's, %u connections; disk %llu, "
+             "memory %zu, log %u, %llu packets for %llu:",
+             kind, s.said, s.late, bad, s.n_raw, (unsigned long long)disk, memory, lines,
              (unsigned long long)sent, (unsigned long long)asked);
     if (!sim_node_runs(s.victim) || kind != s.said || s.late > 0)
         return failed(&s, seed, why);
-    if (bad == 0 || bad > PV_CHATJOB_MAX_UNREAD || disk > MAX_DISK || memory > MAX_MEMORY ||
-        lines > MAX_LINES || sent > 2 * asked)
+    if (s.n_raw < 500 || bad == 0 || bad > PV_CHATJOB_MAX_UNREAD || disk > MAX_DISK ||
+        memory > MAX_MEMORY || lines > MAX_LINES || sent > 2 * asked)
         return failed(&s, seed, why);
     printf("%s\n", why);
     /* And it goes on: with the member that did this, too. */

@@ -149,6 +149,13 @@ struct pv_chatlink_op_item {
     struct pv_chatlink_stream_op op;
 };
 
+/* What others can cause is logged once a minute, and counted meanwhile: over all peers, for a peer
+ * is forgotten with its last connection. */
+struct pv_chatlink_quiet {
+    pv_ns until;
+    unsigned more;
+};
+
 struct pv_chatlink {
     struct pv_rng rng;
     uint8_t own_pk[PV_SIGN_PK_LEN];
@@ -178,6 +185,7 @@ struct pv_chatlink {
     struct pv_chatlink_op_item **ops_end;
 
     struct pv_chatlink_counts counts;
+    struct pv_chatlink_quiet refused, floods;
 
     char line[PV_CHAT_LINE_MAX]; /* scratch for one outgoing frame */
     struct pv_chat_frame frame;  /* scratch for one incoming frame */

@@ -8,6 +8,22 @@
 #include "daemon/core/chat/chatlink_int.h"
 #include "proto/chat/copy.h"
 
+enum {
+    QUIET_S = 60, /* ours: between two lines of a kind in the log */
+};
+
+/* May a line of this kind be logged now? *ret_more: so many were not since the last one. */
+static bool may_log(struct pv_chatlink_quiet *q, pv_ns now, unsigned *ret_more)
+{
+    if (now < q->until) {
+        q->more++;
+        return false;
+    }
+    *ret_more = q->more;
+    *q = (struct pv_chatlink_quiet){.until = now + PV_S(QUIET_S)};
+    return true;
+}
+
 /* Output does not get shorter: closes the connection, which starts over. */
 static void put_or_close(struct pv_chatlink *link, struct pv_chatlink_conn *c, size_t len,
                          pv_ns now)
@@ -390,7 +406,10 @@ void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlin
     uint32_t useless = read ? (uint32_t)(job->n_ids - result->n_msgs) : 0;
     if (useless > 0 && !pv_bucket_take(&peer->useless, PV_CHATLINK_USELESS_RATE,
                                        PV_CHATLINK_USELESS_BURST, useless, now)) {
-        pv_log(link->log, PV_LOG_WARN, "chat peer=%s floods with receipts", peer->name);
+        unsigned more;
+        if (may_log(&link->floods, now, &more))
+            pv_log(link->log, PV_LOG_WARN, "peer=%s what=\"chat floods with receipts\" more=%u",
+                   peer->name, more);
         link->counts.floods++;
         pv_chatlink_refuse_peer(link, peer, now);
         return;
@@ -416,15 +435,18 @@ static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c,
 /* What may come before the other end has proven itself: the proof, and plain text where that is
  * taken; of a peer whose daemon is older than the proof, everything. */
 static bool may_come(struct pv_chatlink *link, const struct pv_chatlink_conn *c,
-                     struct pv_view line)
+                     struct pv_view line, pv_ns now)
 {
+    unsigned more;
     bool frame = line.len > 0 && line.ptr[0] == '{';
     bool may = c->speaks || (frame ? pv_chatlink_takes_unproven(link, c->peer) : link->plain);
     if (may || line.len == 0 || (line.len == 1 && line.ptr[0] == '\r'))
         return true;
     link->counts.unproven++;
-    pv_log(link->log, PV_LOG_INFO, "chat peer=%s what=\"connection refused\" why=\"%s\"",
-           c->peer->name, frame ? "who opened it is not the peer's daemon" : "plain text is off");
+    if (may_log(&link->refused, now, &more))
+        pv_log(link->log, PV_LOG_INFO,
+               "peer=%s what=\"chat connection refused\" why=\"%s\" more=%u", c->peer->name,
+               frame ? "who opened it is not the peer's daemon" : "plain text is off", more);
     return false;
 }
 
@@ -437,7 +459,7 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
         link->counts.unproven += !good;
         return good;
     }
-    if (!may_come(link, c, line))
+    if (!may_come(link, c, line, now))
         return false;
     /* Rooms and copies share the connection, each with its reader; the rest is chat's own. */
     if (pv_room_is_frame(line))

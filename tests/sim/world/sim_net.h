@@ -125,6 +125,8 @@ void sim_net_listen(struct sim_net *net, unsigned host, uint16_t port);
 /* The answer is CONNECTED or CLOSED (REFUSED by a host that does not listen, else TIMEOUT). */
 uint32_t sim_net_connect(struct sim_net *net, unsigned host, const struct pv_addr *remote);
 /* Returns how many bytes it took: all, unless sim_faults.h says otherwise. SIM_WRITABLE follows. */
+/* Is there still an end to write to? Ids are not given twice. */
+bool sim_net_is_open(const struct sim_net *net, uint32_t stream);
 size_t sim_net_write(struct sim_net *net, uint32_t stream, struct pv_view data);
 /* No further event comes for this end; the other one gets CLOSED after what was written. */
 void sim_net_close(struct sim_net *net, uint32_t stream);

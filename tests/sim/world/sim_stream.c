@@ -164,6 +164,11 @@ static uint32_t new_stream(struct sim_net *net)
     return id;
 }
 
+bool sim_net_is_open(const struct sim_net *net, uint32_t stream)
+{
+    return net->streams[stream / 2] != NULL && net->streams[stream / 2]->ends[stream & 1].open;
+}
+
 uint32_t sim_net_connect(struct sim_net *net, unsigned host, const struct pv_addr *remote)
 {
     struct way way = find_way(net, host, remote);
