@@ -241,7 +241,9 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     struct pv_coordserver *s = ctx;
     struct pv_coord_stats stats;
     pv_coord_set_wall(s->coord, pv_clock_wall_us(), now);
+    pv_ns began = pv_clock_now();
     pv_coord_handle_timeout(s->coord, now);
+    pv_coord_bill(s->coord, pv_clock_now() - began, now);
     pv_server_end_overdue(s, now);
     look_at_cert(s, now);
     pv_calmlog_handle_timeout(s->calm, now);

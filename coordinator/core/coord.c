@@ -57,6 +57,7 @@ static struct pv_coord_limits fill_limits(const struct pv_coord_limits *given)
         .open_rate = or_default(given->open_rate, 1),
         .open_burst = or_default(given->open_burst, 20),
         .subscriptions = or_default(given->subscriptions, 1024),
+        .steps = or_default(given->steps, 8192),
     };
 }
 
@@ -101,6 +102,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     memcpy(c->secret, cfg->secret, PV_CTL_SECRET_LEN);
     pv_registry_init(&c->registry, c->sk, c->limits.networks, rng, log);
     c->registry.limits = cfg->net_limits;
+    c->registry.steps = c->limits.steps;
     *ret_coord = c;
     return PV_OK;
 }
@@ -423,9 +425,10 @@ void pv_coord_bill(struct pv_coord *c, pv_ns spent, pv_ns now)
 }
 
 /* Its members go on as each has its turn in poll_ready: the array must not change in this loop. */
-static void end_rest(struct pv_coord *c, struct pv_cnet *net)
+static void end_rest(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
 {
     net->resting = false;
+    pv_registry_rested(&c->registry, now);
     for (size_t i = 0; i < net->n_members; i++) {
         net->members[i]->woken = true;
         pv_coord_mark_ready(c, net->members[i]);
@@ -590,12 +593,13 @@ static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
 {
     struct pv_heap_node *node;
+    while ((node = pv_heap_pop_due(&c->rests, now)) != NULL)
+        end_rest(c, PV_CONTAINER_OF(node, struct pv_cnet, rest), now);
+    c->billed = NULL;
     if (c->registry.retry_at <= now) {
-        pv_registry_retry(&c->registry, pv_coord_wall(c, now), now);
+        c->billed = pv_registry_retry(&c->registry, pv_coord_wall(c, now), now);
         settle_changes(c, now);
     }
-    while ((node = pv_heap_pop_due(&c->rests, now)) != NULL)
-        end_rest(c, PV_CONTAINER_OF(node, struct pv_cnet, rest));
     while ((node = pv_heap_pop_due(&c->timers, now)) != NULL)
         conn_due(c, PV_CONTAINER_OF(node, struct pv_conn, timer), now);
 }

@@ -48,6 +48,7 @@ struct pv_coord_limits {
     uint32_t open_rate;     /* 1 network a second and source with --open; error "limit" */
     uint32_t open_burst;    /* 20 */
     uint32_t subscriptions; /* 1024 nodes a connection; error "limit" */
+    uint32_t steps;         /* 8192 of settling a network's statements, then others are served */
 };
 
 enum {
@@ -123,10 +124,11 @@ bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id);
 struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id);
 void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now);
 /*
- * How long the last handle_bytes or handle_job took, by the owner's clock. The network that it
- * worked for owes this time and pays back a quarter of all time that passes. A network that owes
- * PV_COORD_DEBT rests until it has paid: the requests of its members wait in their sockets, and the
- * control thread has time for other networks.
+ * How long the last handle_bytes, handle_job or handle_timeout took, by the owner's clock. The
+ * network that it worked for owes this time and pays back a quarter of all time that passes. A
+ * network that owes PV_COORD_DEBT rests until it has paid: the requests of its members wait in
+ * their sockets, answers of the store to it here, and the control thread has time for other
+ * networks.
  */
 void pv_coord_bill(struct pv_coord *c, pv_ns spent, pv_ns now);
 /* The transport is gone; the id is forgotten. */

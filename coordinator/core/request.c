@@ -93,6 +93,10 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
         return PV_CTL_E_UNKNOWN_NETWORK;
     *ret_net = net;
     const struct pv_member *known = pv_roster_known(net->roster, h->node);
+    /* Who is a member is not decided yet, and a node would believe that it is none. */
+    if (net->unsettled && (known != NULL || h->role == PV_CTL_MEMBER) &&
+        pv_roster_by_node(net->roster, h->node) == NULL)
+        return PV_CTL_E_STORAGE;
     /* Removed nodes are told so even as guests: with the same key they cannot come back. */
     if (known != NULL && known->state == PV_MEMBER_REVOKED)
         return PV_CTL_E_REVOKED;

@@ -203,10 +203,12 @@ static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entr
 /* Takes the roster's events of a whole operation: members that went are noted, refused statements
  * are logged for the operator. An event that was taken does not come again, so there is a place for
  * a member that went before each. */
-int pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
+int pv_cnet_settle(struct pv_cnet *net, size_t steps, const struct pv_log *log)
 {
     struct pv_roster_event event;
-    for (;;) {
+    if (!pv_roster_settle_some(net->roster, steps))
+        return PV_ERR_AGAIN;
+    for (size_t i = 0; i < steps; i++) {
         int r = reserve_place((void **)&net->gone, net->n_gone, &net->gone_cap, sizeof(*net->gone));
         if (r < 0)
             return r;
@@ -220,6 +222,7 @@ int pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log)
             pv_log(log, PV_LOG_WARN, "network=%s %s", pv_roster_network(net->roster)->name,
                    event.text);
     }
+    return PV_ERR_AGAIN;
 }
 
 /* --- reading --------------------------------------------------------------------------------- */

@@ -87,6 +87,8 @@ struct pv_cnet {
     bool dropping;   /* the operator ends it: nothing more of it is stored */
     uint64_t seen_s; /* Unix seconds when a member last came or went; 0: none has in this run */
     struct pv_cnet *next_dropped;
+    bool unsettled; /* in the list of networks that are not settled yet */
+    struct pv_cnet *next_unsettled;
     bool changed; /* in the registry's list of changed networks */
     struct pv_cnet *next_changed;
     UT_hash_handle hh; /* in the registry, by id */
@@ -121,8 +123,10 @@ struct pv_cnet_row {
  * want it (nothing changed). PV_ERR_NOMEM: the same row is to be taken again, before any other. */
 PV_MUST_CHECK int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row);
 /* Lets what was taken count: members that went are noted in gone, what the roster reports is
- * logged. PV_ERR_NOMEM: gone is full; to be called again, at once when the owner has emptied it. */
-PV_MUST_CHECK int pv_cnet_settle(struct pv_cnet *net, const struct pv_log *log);
+ * logged. To be called again when it is not PV_OK, and nothing is taken before: PV_ERR_AGAIN, it
+ * needs more than so many steps (unsettled.h); PV_ERR_NOMEM, gone is full, at once when the owner
+ * has emptied it. */
+PV_MUST_CHECK int pv_cnet_settle(struct pv_cnet *net, size_t steps, const struct pv_log *log);
 
 /* --- reading --------------------------------------------------------------------------------- */
 

@@ -10,7 +10,6 @@
 
 enum {
     COMPLAIN_S = 10, /* ours: seconds between lines about a store that fails */
-    RETRY_S = 1,     /* ours: seconds until memory is looked for again */
 };
 
 /* A store operation under way, and what has to be taken in when it is done. */
@@ -118,6 +117,7 @@ struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
 void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net)
 {
     PV_MAP_DEL(reg->nets, net);
+    pv_unsettled_remove(&reg->unsettled, net);
     net->next_dropped = reg->dropped;
     reg->dropped = net;
 }
@@ -207,9 +207,11 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall)
     for (struct pv_cnet *net = reg->nets; net != NULL; net = net->hh.next) {
         int r;
         do {
-            r = pv_cnet_settle(net, reg->log);
+            r = pv_unsettled_settle(&reg->unsettled, net, PV_UNSETTLED_START, reg->log);
             net->n_gone = 0; /* nobody is connected yet */
-        } while (r < 0);
+        } while (r == PV_ERR_NOMEM);
+        if (r == PV_ERR_AGAIN)
+            reg->retry_at = 0;
     }
     reg->epoch = wall > reg->known_epoch ? wall : reg->known_epoch + 1;
 }
@@ -564,25 +566,6 @@ void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t 
 
 /* --- taking in ------------------------------------------------------------------------------- */
 
-static void mark_changed(struct pv_registry *reg, struct pv_cnet *net)
-{
-    if (net->changed)
-        return;
-    net->changed = true;
-    net->next_changed = reg->changed;
-    reg->changed = net;
-}
-
-struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg)
-{
-    struct pv_cnet *net = reg->changed;
-    if (net == NULL)
-        return NULL;
-    reg->changed = net->next_changed;
-    net->changed = false;
-    return net;
-}
-
 /* The network of a create becomes the registry's. Two creates of one network may have crossed; the
  * store kept what came first, and so does this. */
 static int place_fresh(struct pv_registry *reg, struct pv_op *op)
@@ -604,8 +587,9 @@ static int place_fresh(struct pv_registry *reg, struct pv_op *op)
 /* Takes what the store has into the network in memory. A statement that the roster refuses after
  * all stays in the store, where it does no harm: it is refused again at the next start. One for
  * which there is no memory would be missing until then, and nobody could put it again, as the store
- * has it: the operation waits with it (PV_ERR_NOMEM). PV_ERR_LIMIT: no room for the network. */
-static int take_rows(struct pv_registry *reg, struct pv_op *op)
+ * has it: the operation waits with it (PV_ERR_NOMEM). PV_ERR_AGAIN: it waits until the network is
+ * settled, and is taken again. PV_ERR_LIMIT: no room for the network. */
+static int take_rows(struct pv_registry *reg, struct pv_op *op, pv_ns now)
 {
     int r = PV_OK;
     if (op->result.status != PV_OK)
@@ -626,9 +610,7 @@ static int take_rows(struct pv_registry *reg, struct pv_op *op)
             pv_log(reg->log, PV_LOG_WARN, "statement stored but not counted why=\"%s\"",
                    pv_strstatus(r));
     }
-    int settled = pv_cnet_settle(op->net, reg->log);
-    mark_changed(reg, op->net);
-    return r == PV_ERR_NOMEM ? r : settled;
+    return r == PV_ERR_NOMEM ? r : pv_registry_settle_some(reg, op->net, now);
 }
 
 /* When the store failed, the rest of the list is not tried: it could rest on the statement that is
@@ -724,7 +706,7 @@ static void take_in(struct pv_registry *reg, struct pv_op *op, int taken, uint64
 static struct pv_op **next_ripe(struct pv_registry *reg)
 {
     for (struct pv_op **at = &reg->ops_head; *at != NULL; at = &(*at)->next) {
-        if (!(*at)->answered || (*at)->starved)
+        if (!(*at)->answered || (*at)->starved || (*at)->net->unsettled || (*at)->net->resting)
             continue;
         bool waits = false;
         for (struct pv_op *e = reg->ops_head; e != *at && !waits; e = e->next)
@@ -740,10 +722,12 @@ static void take_ripe(struct pv_registry *reg, uint64_t wall, pv_ns now)
 {
     for (struct pv_op **at = next_ripe(reg); at != NULL; at = next_ripe(reg)) {
         struct pv_op *ripe = *at;
-        int taken = take_rows(reg, ripe);
+        int taken = take_rows(reg, ripe, now);
+        if (taken == PV_ERR_AGAIN)
+            continue;
         if (taken == PV_ERR_NOMEM) {
             ripe->starved = true;
-            reg->retry_at = now + PV_S(RETRY_S);
+            reg->retry_at = pv_min_ns(reg->retry_at, now + PV_S(PV_REGISTRY_RETRY_S));
             continue;
         }
         *at = ripe->next;
@@ -758,14 +742,20 @@ static void take_ripe(struct pv_registry *reg, uint64_t wall, pv_ns now)
     }
 }
 
-void pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns now)
+struct pv_cnet *pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns now)
 {
     if (now < reg->retry_at)
-        return;
+        return NULL;
     reg->retry_at = PV_NEVER;
     for (struct pv_op *op = reg->ops_head; op != NULL; op = op->next)
         op->starved = false;
+    struct pv_cnet *net = pv_unsettled_next(&reg->unsettled);
+    if (net != NULL)
+        (void)!pv_registry_settle_some(reg, net, now);
+    if (pv_unsettled_next(&reg->unsettled) != NULL && reg->retry_at == PV_NEVER)
+        reg->retry_at = now;
     take_ripe(reg, pv_registry_time(reg, wall), now);
+    return net;
 }
 
 /* Second answers, and those of unknown operations, are ignored. */

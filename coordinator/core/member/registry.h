@@ -16,6 +16,7 @@
 #include "coordinator/core/member/cnet.h"
 #include "coordinator/core/member/rowmark.h"
 #include "coordinator/core/member/storeop.h"
+#include "coordinator/core/member/unsettled.h"
 
 /* A request that changes something, from the connection that got it to its answer. */
 struct pv_work {
@@ -36,6 +37,10 @@ struct pv_work {
     const struct pv_cnet *trial;         /* CREATE: all of it, while its rows are made */
     size_t at;                           /* first statement that is not decided */
     uint8_t (*receipts)[PV_RECEIPT_LEN]; /* results point here */
+};
+
+enum {
+    PV_REGISTRY_RETRY_S = 1, /* ours: seconds until memory is looked for again */
 };
 
 struct pv_op; /* a store operation under way */
@@ -61,6 +66,8 @@ struct pv_registry {
     pv_ns retry_at;    /* of pv_registry_retry(); PV_NEVER: not needed */
     struct pv_op *next_job;
     struct pv_cnet *dropped; /* networks that the operator ended; others may still point to them */
+    struct pv_unsettled unsettled;
+    size_t steps;            /* of settling a network at once */
     struct pv_cnet *changed; /* networks whose log or members changed */
     struct pv_work *done_head;
     struct pv_work *done_tail;
@@ -100,14 +107,23 @@ PV_MUST_CHECK int pv_registry_poll_job(struct pv_registry *reg, struct pv_storeo
 struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
                                        const struct pv_storeop_result *result, uint64_t wall,
                                        pv_ns now);
-/* Takes in at retry_at what the store has and for which there was no memory. */
-void pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns now);
+/* Goes on at retry_at: settles the next network a little further, and takes in what the store has
+ * and what waited for that, for memory, or for its network to rest. The network that was settled;
+ * NULL: none. */
+struct pv_cnet *pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns now);
+/* A network has rested. */
+void pv_registry_rested(struct pv_registry *reg, pv_ns now);
 /* A finished work; free it with pv_work_free(). NULL: none. */
 struct pv_work *pv_registry_poll_done(struct pv_registry *reg);
 
 /* A network that changed since it was last polled: push its log, drop who is in gone (and set
  * n_gone to 0). NULL: none. */
 struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg);
+
+/* Between the files of the registry: a network changed; one is settled a little further
+ * (PV_ERR_AGAIN: it is not done). */
+void pv_registry_mark_changed(struct pv_registry *reg, struct pv_cnet *net);
+PV_MUST_CHECK int pv_registry_settle_some(struct pv_registry *reg, struct pv_cnet *net, pv_ns now);
 
 /* A work for the message, which it takes; the caller fills conn, net and joiner. PV_ERR_NOMEM: the
  * message is still the caller's. */

@@ -204,6 +204,7 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
         *(e->prev_about == NULL ? &k->about : &e->prev_about->next_about) = e->next_about;
         if (e->next_about != NULL)
             e->next_about->prev_about = e->prev_about;
+        k->n_about--;
         k->n_self--;
         pv_roster_mark(r, k);
     }
@@ -287,6 +288,7 @@ static void link_entry(struct pv_roster *r, struct pv_roster_item *e, struct pv_
         if (subject->about != NULL)
             subject->about->prev_about = e;
         subject->about = e;
+        subject->n_about++;
     }
     if (pv_roster_quota_of(e->pub.st.type) != PV_ROSTER_QUOTA_NONE)
         pv_roster_quota_add(subject != NULL ? subject : signer, e);

@@ -137,6 +137,10 @@ PV_MUST_CHECK int pv_roster_add(struct pv_roster *r, struct pv_view statement,
 PV_MUST_CHECK int pv_roster_load(struct pv_roster *r, struct pv_view statement,
                                  struct pv_view receipt, enum pv_roster_added *ret_added);
 
+/* Settles what was added in so many steps, of about a microsecond each, and not by its first event:
+ * for a coordinator, which has other networks. True: settled. Until then nothing is added, no event
+ * is polled, and answers may be of before or after. */
+PV_MUST_CHECK bool pv_roster_settle_some(struct pv_roster *r, size_t steps);
 /* Settles what was added, then gives one event. PV_ERR_AGAIN: all told. */
 PV_MUST_CHECK int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event);
 

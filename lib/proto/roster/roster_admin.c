@@ -370,17 +370,26 @@ static void settle_key(struct pv_roster *r, struct pv_roster_key *k)
     pv_roster_mark_dependants(r, k);
 }
 
-void pv_roster_settle_revocations(struct pv_roster *r)
+/* Looking at it, and marking what depends on it. */
+static size_t cost_of(const struct pv_roster_key *k)
+{
+    return 1 + k->n_about / PV_ROSTER_CHEAP;
+}
+
+bool pv_roster_settle_revocations(struct pv_roster *r)
 {
     if (r->admins_dirty)
         settle_admins(r);
     r->admins_dirty = false; /* also where marking has set it again: it was decided just now */
     while (r->revoked != NULL) {
         struct pv_roster_key *k = r->revoked;
+        if (!pv_roster_spend(r, cost_of(k)))
+            return false;
         r->revoked = k->next_revoked;
         k->is_revoked_dirty = false;
         settle_key(r, k);
     }
+    return true;
 }
 
 /* Is node in this list, which ascends strictly? */

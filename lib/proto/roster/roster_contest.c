@@ -13,6 +13,10 @@
 
 #include "proto/roster/roster_int.h"
 
+enum {
+    BATCH = 4096, /* ours: claims that are sorted at once where others wait */
+};
+
 /* --- values ----------------------------------------------------------------------------------- */
 
 static void value_key(uint8_t key[static PV_ROSTER_BINDING_LEN], enum pv_roster_binding_kind kind,
@@ -366,11 +370,27 @@ static void contest(struct pv_roster *r, struct pv_roster_claim *c)
     }
 }
 
-void pv_roster_contest(struct pv_roster *r)
+/* Takes the first n claims off the queue; fewer when there are no more. */
+static struct pv_roster_claim *take_claims(struct pv_roster *r, size_t n)
+{
+    struct pv_roster_claim *first = r->queue, **end = &first;
+
+    while (n > 0 && *end != NULL) {
+        end = &(*end)->next;
+        n--;
+    }
+    r->queue = *end;
+    *end = NULL;
+    return first;
+}
+
+bool pv_roster_contest(struct pv_roster *r)
 {
     while (r->queue != NULL) {
-        struct pv_roster_claim *list = sort_claims(r->queue);
-        r->queue = NULL;
+        size_t n = r->steps < BATCH ? r->steps : BATCH;
+        if (!pv_roster_spend(r, n))
+            return false;
+        struct pv_roster_claim *list = sort_claims(take_claims(r, n));
         while (list != NULL) {
             struct pv_roster_claim *c = list;
             list = c->next;
@@ -378,4 +398,5 @@ void pv_roster_contest(struct pv_roster *r)
             contest(r, c);
         }
     }
+    return true;
 }

@@ -20,6 +20,7 @@
 enum {
     PV_ROSTER_RIGHTS = 2,                    /* bits of enum pv_st_right */
     PV_ROSTER_BINDING_LEN = 1 + PV_NAME_BUF, /* bytes: kind and value */
+    PV_ROSTER_CHEAP = 16,                    /* ours: statements that are passed in one step */
 };
 
 /* What a value is bound as: names, addresses and transport keys share one table. */
@@ -169,6 +170,7 @@ struct pv_roster_key {
     /* For each bit of rights: what ended it last; NULL = it has that right, if it ever had. */
     struct pv_roster_item *end[PV_ROSTER_RIGHTS];
     uint8_t digest[PV_STATEMENT_HASH_LEN]; /* node: its part of the members' digest, digest_ok */
+    uint32_t n_about;                      /* statements in about */
     uint32_t claims; /* invite: different nodes with a member statement under it */
     uint32_t n_self; /* node: its member, transport and leave statements in the set */
     uint32_t n_dead; /* of what it brought, counted in the roster's n_dead */
@@ -177,9 +179,9 @@ struct pv_roster_key {
     enum pv_roster_refusal why;       /* node: why its best claim is not eligible */
     bool is_node;                     /* some member statement is about it */
     bool is_invite;                   /* some invite statement is about it */
-    bool was_ended;                   /* admin: some right had ended before it was decided anew */
     bool revoked_node;                /* a revocation in force names it as a node */
     bool revoked_invite;              /* a revocation in force names it as an invite */
+    bool was_ended;                   /* admin: some right had ended before it was decided anew */
     bool is_overclaimed;              /* invite: more claims than uses; reported */
     bool is_dirty;                    /* to be settled */
     bool is_revoked_dirty;            /* the revocations of it are to be looked at */
@@ -256,6 +258,7 @@ struct pv_roster {
     size_t next_orphan; /* the slot to fill, round robin */
     bool orphans_wait;  /* some are ready, and there was no memory for them */
 
+    size_t steps;                  /* that settling may still take */
     struct pv_roster_key *dirty;   /* keys whose claims are to be settled */
     struct pv_roster_key *revoked; /* keys whose revocations are to be looked at */
     struct pv_roster_key *touched; /* nodes whose claims won or lost */
@@ -365,7 +368,7 @@ PV_MUST_CHECK int pv_roster_reserve_end(struct pv_roster *r, const struct pv_sta
 /* A statement that may be such a one comes into the set, or leaves it. */
 void pv_roster_count_end(struct pv_roster *r, const struct pv_statement *st, bool comes);
 /* Decides which revocations are in force; marks what depends on them. */
-void pv_roster_settle_revocations(struct pv_roster *r);
+PV_MUST_CHECK bool pv_roster_settle_revocations(struct pv_roster *r);
 /* Had the signer of this the right to it when it said it: by what came first, it or the end of the
  * signer's rights? */
 bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_item *e);
@@ -384,6 +387,8 @@ bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind
 /* --- roster_settle.c -------------------------------------------------------------------------- */
 
 void pv_roster_settle(struct pv_roster *r);
+/* Takes steps from those that pv_roster_settle_some() may take. False: none are left. */
+PV_MUST_CHECK bool pv_roster_spend(struct pv_roster *r, size_t steps);
 /* The invite statement that counts for an invite key: of a signer in office if there is one, then
  * the lowest hash. NULL when k is no invite. */
 struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
@@ -406,8 +411,9 @@ void pv_roster_unlink_values(struct pv_roster *r, struct pv_roster_item *e);
  * queued. */
 void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_roster_item *member,
                      struct pv_roster_item *transport);
-/* Looks at the queued claims until every value has the owner that comes first. */
-void pv_roster_contest(struct pv_roster *r);
+/* Looks at the queued claims until every value has the owner that comes first. False: the steps
+ * ended. */
+PV_MUST_CHECK bool pv_roster_contest(struct pv_roster *r);
 /* The kind of value that another claim has; PV_ROSTER_BIND_KINDS when it lacks none. */
 enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c);
 

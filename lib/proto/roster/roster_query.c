@@ -194,9 +194,10 @@ int pv_roster_free_ip4(const struct pv_roster *r, const uint8_t node[static PV_S
                        uint32_t *ret_ip4)
 {
     const struct pv_prefix *range = &pv_roster_network(r)->range;
-    uint32_t ip4 = pv_ip4_first(range, node);
+    uint32_t own = pv_ip4_first(range, node);
 
-    for (uint32_t n = pv_ip4_count(range); n > 0; n--) {
+    for (uint32_t n = 0; n < pv_ip4_tries(range); n++) {
+        uint32_t ip4 = pv_ip4_try(range, own, n);
         uint8_t be[4];
         pv_store_be32(be, ip4);
         const struct pv_roster_key *owner = pv_roster_owner(r, PV_ROSTER_BIND_IP4, be, sizeof(be));
@@ -205,7 +206,6 @@ int pv_roster_free_ip4(const struct pv_roster *r, const uint8_t node[static PV_S
             *ret_ip4 = ip4;
             return PV_OK;
         }
-        ip4 = pv_ip4_next(range, ip4);
     }
     return PV_ERR_LIMIT;
 }

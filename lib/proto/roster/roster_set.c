@@ -207,11 +207,14 @@ static int cmp_pk(const void *a, const void *b)
     return memcmp((*x)->pk, (*y)->pk, PV_SIGN_PK_LEN);
 }
 
-/* Takes those that are no members any more out of n of by_pk. Returns how many are left. */
-static size_t sift_active(struct pv_roster_key **v, size_t n)
+/* Takes those that are no members any more out of n of by_pk, when they are most of it: they may
+ * come back. Returns how many are left. */
+static size_t sift_active(const struct pv_roster *r, struct pv_roster_key **v, size_t n)
 {
     size_t kept = 0;
 
+    if (r->n_by_pk / 2 <= r->n_active)
+        return n;
     for (size_t i = 0; i < n; i++) {
         v[i]->is_by_pk = v[i]->member.state == PV_MEMBER_ACTIVE;
         if (v[i]->is_by_pk)
@@ -226,8 +229,8 @@ static size_t sift_active(struct pv_roster_key **v, size_t n)
 static void order_active(struct pv_roster *r)
 {
     struct pv_roster_key **v = r->by_pk, **late = (void *)r->scratch;
-    size_t n = sift_active(v, r->n_ordered);
-    size_t n_late = sift_active(v + r->n_ordered, r->n_by_pk - r->n_ordered);
+    size_t n = sift_active(r, v, r->n_ordered);
+    size_t n_late = sift_active(r, v + r->n_ordered, r->n_by_pk - r->n_ordered);
 
     if (n_late > 0) {
         memcpy(late, v + r->n_ordered, n_late * sizeof(struct pv_roster_key *));
@@ -258,10 +261,13 @@ void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEME
 
     if (!r->members_ok)
         order_active(r);
-    for (size_t i = 0; !r->members_ok && i < r->n_by_pk; i++, p += PV_STATEMENT_HASH_LEN) {
+    for (size_t i = 0; !r->members_ok && i < r->n_by_pk; i++) {
+        if (r->by_pk[i]->member.state != PV_MEMBER_ACTIVE)
+            continue;
         if (!r->by_pk[i]->digest_ok)
             hash_member(r->by_pk[i]);
         memcpy(p, r->by_pk[i]->digest, PV_STATEMENT_HASH_LEN);
+        p += PV_STATEMENT_HASH_LEN;
     }
     if (!r->members_ok) {
         pv_blake2b(r->members, pv_view(r->scratch, (size_t)(p - r->scratch)), none, none);

@@ -351,20 +351,24 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
     r->members_ok = r->members_ok && k->digest_ok;
     if (k->claim.wins) {
         struct pv_member now = describe_member(k);
+        bool same = same_member(&k->member, &now);
+        k->digest_ok = k->digest_ok && same;
         if (!was)
             append_active(r, k);
-        if (!was || !same_member(&k->member, &now)) {
+        if (!was || !same) {
             k->changed = true;
-            k->digest_ok = r->members_ok = false;
+            r->members_ok = false;
             queue_member_event(r, k);
         }
         k->member = now;
     } else if (k->is_node || k->revoked_node) {
         const struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
         k->member.state = absent_state(k);
+        struct pv_member before = k->member;
         if (claim != NULL) /* by which people know it */
             memcpy(k->member.name, claim->pub.st.u.member.name, sizeof(k->member.name));
         k->member.rights = pv_roster_rights_of(k);
+        k->digest_ok = k->digest_ok && same_member(&before, &k->member);
         if (was) {
             remove_active(r, k);
             r->members_ok = false;
@@ -376,32 +380,70 @@ static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
 
 /* --- all of it -------------------------------------------------------------------------------- */
 
-/* Claims: deciding who wins marks members, whose transport key statement counts only now. */
-static void settle_claims(struct pv_roster *r)
+bool pv_roster_spend(struct pv_roster *r, size_t steps)
+{
+    if (r->steps == 0)
+        return false;
+    r->steps -= steps < r->steps ? steps : r->steps;
+    return true;
+}
+
+/* Settling a claim looks at the revocations of those who admitted its node. */
+static size_t cost_of(const struct pv_roster_key *k)
+{
+    size_t n = 1;
+
+    for (const struct pv_roster_item *e = k->kept[PV_ROSTER_QUOTA_MEMBER]; e != NULL;
+         e = e->next_kept)
+        n += 1 + e->signer->n_about / PV_ROSTER_CHEAP;
+    return n;
+}
+
+/* Claims: deciding who wins marks members, whose transport key statement counts only now. False:
+ * the steps ended. */
+static bool settle_claims(struct pv_roster *r)
 {
     while (r->dirty != NULL || r->queue != NULL) {
         while (r->dirty != NULL) {
             struct pv_roster_key *k = r->dirty;
+            if (!pv_roster_spend(r, cost_of(k)))
+                return false;
             r->dirty = k->next_dirty;
             k->is_dirty = false;
             settle_claim(r, k);
         }
-        pv_roster_contest(r);
+        if (!pv_roster_contest(r))
+            return false;
     }
+    return true;
 }
 
-void pv_roster_settle(struct pv_roster *r)
+/* Each step leaves the roster whole, so that it can be asked and go on later. */
+bool pv_roster_settle_some(struct pv_roster *r, size_t steps)
 {
-    while (r->admins_dirty || r->revoked != NULL || r->records_dirty || r->dirty != NULL) {
-        pv_roster_settle_revocations(r);
+    r->steps = steps;
+    while (r->admins_dirty || r->revoked != NULL || r->records_dirty || r->dirty != NULL ||
+           r->queue != NULL) {
+        if (!pv_roster_settle_revocations(r))
+            return false;
         pv_roster_settle_records(r);
-        settle_claims(r);
+        if (!settle_claims(r))
+            return false;
     }
     while (r->touched != NULL) {
         struct pv_roster_key *k = r->touched;
+        if (!pv_roster_spend(r, 1))
+            return false;
         r->touched = k->next_touched;
         k->is_touched = false;
         settle_member(r, k);
     }
     pv_roster_find_breaks(r);
+    return true;
+}
+
+void pv_roster_settle(struct pv_roster *r)
+{
+    while (!pv_roster_settle_some(r, SIZE_MAX))
+        ;
 }

@@ -199,8 +199,11 @@ bool pv_ip4_is_usable(const struct pv_prefix *range, uint32_t ip4);
 uint32_t pv_ip4_count(const struct pv_prefix *range);
 /* Where the search for a free address begins: from the second 64 bits of BLAKE2b-256(node pk). */
 uint32_t pv_ip4_first(const struct pv_prefix *range, const uint8_t node[static PV_SIGN_PK_LEN]);
-/* The address to try after ip4: the next higher, from the last to the first. */
-uint32_t pv_ip4_next(const struct pv_prefix *range, uint32_t ip4);
+/* The address to look at as the n-th, from 0 to below pv_ip4_tries(): own itself, the next higher
+ * ones (from the last to the first), some all over the range, for somebody may have filled it from
+ * there on, and then all. */
+uint32_t pv_ip4_try(const struct pv_prefix *range, uint32_t own, uint32_t n);
+uint32_t pv_ip4_tries(const struct pv_prefix *range);
 
 /* --- coordinator lists (type 8 and the token) ------------------------------------------------ */
 

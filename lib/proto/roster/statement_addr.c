@@ -9,6 +9,11 @@
 #include "crypto/hash.h"
 #include "proto/roster/statement.h"
 
+enum {
+    NEAR_TRIES = 256, /* ours: addresses behind a node's own that are looked at first */
+    FAR_TRIES = 1024, /* ours: then addresses all over the range, before all of them */
+};
+
 static void hash_pk(const uint8_t pk[static PV_SIGN_PK_LEN], uint8_t out[static PV_BLAKE2B_LEN])
 {
     struct pv_view none = pv_view(NULL, 0);
@@ -75,8 +80,21 @@ uint32_t pv_ip4_first(const struct pv_prefix *range, const uint8_t node[static P
     return range_first(range) + (uint32_t)(pv_load_be64(hash + 8) % pv_ip4_count(range));
 }
 
-uint32_t pv_ip4_next(const struct pv_prefix *range, uint32_t ip4)
+uint32_t pv_ip4_tries(const struct pv_prefix *range)
+{
+    return pv_ip4_count(range) + FAR_TRIES;
+}
+
+uint32_t pv_ip4_try(const struct pv_prefix *range, uint32_t own, uint32_t n)
 {
     uint32_t first = range_first(range);
-    return first + (ip4 - first + 1) % pv_ip4_count(range);
+    uint64_t off = own - first;
+
+    if (n < NEAR_TRIES)
+        off += n;
+    else if (n < NEAR_TRIES + FAR_TRIES)
+        off += n * UINT64_C(2654435761); /* 2^32 by the golden ratio: spreads them evenly */
+    else
+        off += n - FAR_TRIES;
+    return first + (uint32_t)(off % pv_ip4_count(range));
 }

@@ -163,6 +163,88 @@ static void a_network_that_takes_long_rests(void **state)
     assert_true(pv_coord_wants_bytes(w->coord, alice->conn));
 }
 
+/* What concerns a whole network is decided a few steps at a time, and others are served between.
+ * Who asks for that network meanwhile is not told that it is no member. */
+static void a_network_that_takes_long_to_settle_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(93);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 100);
+    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
+    for (size_t i = 0; i < 20; i++) {
+        struct cw_node node = i == 0 ? bob : cw_node_make(w);
+        cw_join(w, &invite, &node, "x");
+    }
+    cw_drop_clients(w);
+    pv_coord_free(w->coord);
+    w->cfg.limits.steps = 4;
+    cw_start(w);
+    alice = cw_member(w, &w->alice);
+    struct cw_client *b = cw_member(w, &bob);
+    struct cw_client *guest = cw_login(w, &carol, NULL, PV_CTL_GUEST);
+    struct pv_statement st = {.type = PV_ST_REVOCATION,
+                              .u.revocation = {.kind = PV_REVOKE_INVITE, .time = CW_WALL}};
+    struct pv_made made;
+    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
+    memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
+    assert_int_equal(
+        pv_statement_make(&st, w->alice.id.sk, NULL, made.raw, sizeof(made.raw), &made.len), PV_OK);
+    struct pv_ctl_item item = cw_item(pv_made_view(&made));
+    uint64_t id =
+        cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
+    struct pv_ctl_msg *answer = NULL;
+    size_t turns = 0;
+    cw_pump(w);
+    for (answer = cw_take(alice, id); answer == NULL; answer = cw_take(alice, id)) {
+        assert_true(pv_coord_next_timeout(w->coord) <= w->now);
+        cw_ask_ok(w, guest, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+        struct cw_client *late = cw_connect(w, &carol);
+        cw_ask_error(w, late, cw_hello(late, &carol, w->created.network_id, PV_CTL_MEMBER),
+                     PV_CTL_E_STORAGE);
+        pv_coord_handle_timeout(w->coord, w->now);
+        cw_pump(w);
+        turns++;
+    }
+    assert_true(turns > 5);
+    assert_int_equal(answer->type, PV_CTL_RECEIPTS);
+    pv_ctl_msg_free(answer);
+    assert_true(b->closed);
+    struct cw_client *late = cw_connect(w, &bob);
+    cw_ask_error(w, late, cw_hello(late, &bob, w->created.network_id, PV_CTL_MEMBER),
+                 PV_CTL_E_REVOKED);
+}
+
+/* Answers of the store wait too while a network rests. */
+static void a_network_that_rests_takes_nothing_in(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(94);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys key = cw_keys_make(w);
+    struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
+    struct pv_made made;
+    memcpy(invite.invite, key.pk, sizeof(invite.invite));
+    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &invite, &made), PV_OK);
+    struct pv_ctl_item item = cw_item(pv_made_view(&made));
+    w->hold_jobs = true;
+    uint64_t id =
+        cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
+    cw_pump(w);
+    pv_coord_bill(w->coord, PV_COORD_DEBT, w->now); /* what it asked for took long */
+    cw_release(w, false);
+    assert_null(cw_take(alice, id));
+    cw_sleep(w, (PV_COORD_SHARE - 1) * PV_COORD_DEBT);
+    struct pv_ctl_msg *m = cw_take(alice, id);
+    assert_non_null(m);
+    assert_int_equal(m->type, PV_CTL_RECEIPTS);
+    pv_ctl_msg_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +253,8 @@ int main(void)
         cmocka_unit_test(guests_do_not_use_up_what_members_need),
         cmocka_unit_test(a_network_has_a_share_of_presence),
         cmocka_unit_test(a_network_that_takes_long_rests),
+        cmocka_unit_test(a_network_that_takes_long_to_settle_keeps_nobody_waiting),
+        cmocka_unit_test(a_network_that_rests_takes_nothing_in),
     };
     if (pv_crypto_init() < 0)
         return 1;

@@ -228,12 +228,59 @@ static void a_coordinator_that_an_admin_named_gives_it_no_place_in_order(void **
     assert_false(pv_roster_is_coordinator(d.r, own.pk));
 }
 
+/* Settles a few steps at a time; how often it took that. */
+static size_t settle_by_steps(struct pv_roster *r)
+{
+    size_t n = 1;
+    while (!pv_roster_settle_some(r, 7)) {
+        n++;
+        (void)pv_roster_next(r, pv_roster_by_name(r, "alice")); /* it can be asked meanwhile */
+    }
+    return n;
+}
+
+static void settling_in_steps_comes_to_the_same(void **state)
+{
+    (void)state;
+    struct world w = world_make(6), again = world_make(6);
+    struct pv_roster *at_once = roster_of(&w), *by_steps = roster_of(&again);
+    struct keys bad = keys_of(2), some = keys_of(4000);
+    struct item invite = make_invite(&w, &w.creator, &bad, 9);
+    struct item ghost = make_member(&w, &bad, &some, "ghosts", 7);
+    struct item end = make_revocation(&w, &w.creator, PV_REVOKE_INVITE, bad.pk, NULL, 0);
+    uint8_t digest[2][PV_STATEMENT_HASH_LEN];
+
+    add(at_once, &invite);
+    add(by_steps, &invite);
+    for (uint32_t i = 1; i <= 500; i++) {
+        forge_member(&ghost, &w, i);
+        assert_int_equal(load(at_once, &ghost), PV_OK);
+        assert_int_equal(load(by_steps, &ghost), PV_OK);
+    }
+    for (size_t round = 0; round < 2; round++) {
+        if (round == 1) {
+            add(at_once, &end);
+            add(by_steps, &end);
+        }
+        assert_true(settle_by_steps(by_steps) > 100);
+        struct heard a = settle(at_once), b = settle(by_steps);
+        assert_int_equal(a.added, b.added);
+        assert_int_equal(a.gone, b.gone);
+        assert_int_equal(round == 0 ? a.added : a.gone, 500);
+        pv_roster_members(at_once, digest[0]);
+        pv_roster_members(by_steps, digest[1]);
+        assert_memory_equal(digest[0], digest[1], sizeof(digest[0]));
+        assert_true(same_head(at_once, by_steps));
+    }
+}
+
 int main(void)
 {
     if (pv_crypto_init() != PV_OK)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_roster_can_be_repaired),
+        cmocka_unit_test(settling_in_steps_comes_to_the_same),
         cmocka_unit_test(a_flood_of_coordinators_records_costs_as_much_as_any_other),
         cmocka_unit_test(a_removed_admin_counts_no_more_in_whatever_order_it_is_heard),
         cmocka_unit_test(what_an_admin_said_before_its_removal_stays),

@@ -684,7 +684,7 @@ static void a_signature_for_one_purpose_serves_no_other(void **state)
 
 /* --- addresses ------------------------------------------------------------------------------- */
 
-static void the_search_visits_every_address_once(void **state)
+static void the_search_visits_every_address(void **state)
 {
     (void)state;
     struct keys k = keys_of(5);
@@ -693,20 +693,42 @@ static void the_search_visits_every_address_once(void **state)
     assert_int_equal(pv_prefix_parse("10.66.7.0/24", &range), PV_OK);
     assert_int_equal(pv_ip4_count(&range), 254);
 
-    uint32_t ip = pv_ip4_first(&range, k.pk);
-    for (size_t i = 0; i < 254; i++) {
+    uint32_t own = pv_ip4_first(&range, k.pk);
+    assert_int_equal(pv_ip4_try(&range, own, 0), own);
+    for (uint32_t i = 0; i < 254; i++) {
+        uint32_t ip = pv_ip4_try(&range, own, i);
         assert_true(pv_ip4_is_usable(&range, ip));
         assert_false(seen[ip & 255]);
         seen[ip & 255] = true;
-        ip = pv_ip4_next(&range, ip);
     }
-    assert_int_equal(ip, pv_ip4_first(&range, k.pk));
     assert_false(seen[0]);
     assert_false(seen[255]);
     assert_false(pv_ip4_is_usable(&range, pv_addr_u32(&range.base)));
     assert_false(pv_ip4_is_usable(&range, pv_addr_u32(&range.base) + 255));
     assert_false(pv_ip4_is_usable(&range, pv_addr_u32(&range.base) + 256));
     assert_false(pv_ip4_is_usable(&range, pv_addr_u32(&range.base) - 1));
+}
+
+static void a_search_leaves_a_part_of_the_range_that_is_full(void **state)
+{
+    (void)state;
+    struct pv_prefix range;
+    size_t far = 0;
+    assert_int_equal(pv_prefix_parse("10.0.0.0/8", &range), PV_OK);
+    uint32_t own = pv_addr_u32(&range.base) + 1000, last = own - 1;
+    for (uint32_t i = 0; i < 300; i++) {
+        uint32_t ip = pv_ip4_try(&range, own, i);
+        assert_true(pv_ip4_is_usable(&range, ip));
+        far += ip - own > 1000000 ? 1 : 0;
+    }
+    assert_true(far > 30);
+    /* In the end it has looked at all: behind the jumps it goes on where it left off. */
+    uint32_t near = 0;
+    while (pv_ip4_try(&range, own, near) == own + near)
+        near++;
+    assert_int_equal(pv_ip4_try(&range, own, near + pv_ip4_tries(&range) - pv_ip4_count(&range)),
+                     own + near);
+    assert_int_equal(pv_ip4_try(&range, own, pv_ip4_tries(&range) - 1), last);
 }
 
 static void ip6_is_the_networks_ula_and_a_hash_of_the_key(void **state)
@@ -752,7 +774,8 @@ int main(void)
         cmocka_unit_test(make_leaves_a_short_buffer_alone),
         cmocka_unit_test(receipts_read_back_and_notice_every_change),
         cmocka_unit_test(a_signature_for_one_purpose_serves_no_other),
-        cmocka_unit_test(the_search_visits_every_address_once),
+        cmocka_unit_test(the_search_visits_every_address),
+        cmocka_unit_test(a_search_leaves_a_part_of_the_range_that_is_full),
         cmocka_unit_test(ip6_is_the_networks_ula_and_a_hash_of_the_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
