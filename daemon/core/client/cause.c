@@ -528,49 +528,54 @@ enum {
     ANY = STATIC | MEMBER,
 };
 
+#define RULE(about, speak)   \
+    {                        \
+        about, speak, #speak \
+    }
 static const struct {
     unsigned about;
     bool (*speak)(const struct scene *s, struct pv_cause *c); /* false: the rule does not apply */
+    const char *code; /* for programs; PROTOCOL.md "Control socket" lists them */
 } RULES[] = {
     /* Static peers need neither membership nor `up`. */
-    {MEMBER, own_removed},
-    {MEMBER, own_down},
-    {ANY, own_interface},
-    {ANY, own_overlap},
-    {ANY, own_link},
+    RULE(MEMBER, own_removed),
+    RULE(MEMBER, own_down),
+    RULE(ANY, own_interface),
+    RULE(ANY, own_overlap),
+    RULE(ANY, own_link),
 
-    {STATIC, static_unresolved},
-    {STATIC, static_well},
-    {STATIC, static_stranger},
-    {STATIC, static_nowhere},
-    {STATIC, static_misfit},
-    {STATIC, static_silent},
-    {STATIC, static_idle},
+    RULE(STATIC, static_unresolved),
+    RULE(STATIC, static_well),
+    RULE(STATIC, static_stranger),
+    RULE(STATIC, static_nowhere),
+    RULE(STATIC, static_misfit),
+    RULE(STATIC, static_silent),
+    RULE(STATIC, static_idle),
 
-    {MEMBER, peer_offline},
-    {INDIRECT, peer_unasked},
-    {INDIRECT, peer_unwanted},
-    {INDIRECT, peer_asleep},
+    RULE(MEMBER, peer_offline),
+    RULE(INDIRECT, peer_unasked),
+    RULE(INDIRECT, peer_unwanted),
+    RULE(INDIRECT, peer_asleep),
 
-    {DIRECT, direct_without_data},
-    {DIRECT, direct_narrow},
-    {DIRECT, direct_lossy},
-    {DIRECT, direct_far},
-    {DIRECT, direct_well},
+    RULE(DIRECT, direct_without_data),
+    RULE(DIRECT, direct_narrow),
+    RULE(DIRECT, direct_lossy),
+    RULE(DIRECT, direct_far),
+    RULE(DIRECT, direct_well),
 
-    {INDIRECT, udp_blocked_here},
-    {INDIRECT, udp_blocked_there},
-    {INDIRECT, udp_families},
-    {INDIRECT, udp_unseen_there},
-    {INDIRECT, udp_shared_nat},
-    {INDIRECT, udp_without_data},
-    {INDIRECT, udp_one_way},
-    {INDIRECT, nat_both},
-    {INDIRECT, nat_ours},
-    {INDIRECT, nat_theirs},
-    {INDIRECT, nat_unmeasured},
-    {INDIRECT, nat_filtered},
-    {INDIRECT, still_trying},
+    RULE(INDIRECT, udp_blocked_here),
+    RULE(INDIRECT, udp_blocked_there),
+    RULE(INDIRECT, udp_families),
+    RULE(INDIRECT, udp_unseen_there),
+    RULE(INDIRECT, udp_shared_nat),
+    RULE(INDIRECT, udp_without_data),
+    RULE(INDIRECT, udp_one_way),
+    RULE(INDIRECT, nat_both),
+    RULE(INDIRECT, nat_ours),
+    RULE(INDIRECT, nat_theirs),
+    RULE(INDIRECT, nat_unmeasured),
+    RULE(INDIRECT, nat_filtered),
+    RULE(INDIRECT, still_trying),
 };
 
 void pv_cause_find(const struct pv_node *n, const struct pv_cause_own *own, struct pv_peer *p,
@@ -596,7 +601,9 @@ void pv_cause_find(const struct pv_node *n, const struct pv_cause_own *own, stru
     unsigned kind = pv_peer_is_static(p) ? STATIC : is_direct(p) ? DIRECT : INDIRECT;
     memset(ret_cause, 0, sizeof(*ret_cause));
     for (size_t i = 0; i < PV_ARRAY_LEN(RULES); i++) {
-        if ((RULES[i].about & kind) != 0 && RULES[i].speak(&s, ret_cause))
+        if ((RULES[i].about & kind) != 0 && RULES[i].speak(&s, ret_cause)) {
+            ret_cause->code = RULES[i].code;
             return;
+        }
     }
 }

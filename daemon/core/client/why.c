@@ -289,6 +289,7 @@ static void why_cause(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_n
     /* Programs read the cause as fields of their own, people read the lines. */
     if (*lines != NULL &&
         (json_object_set_new(*lines, "cause", json_string(cause.text)) != 0 ||
+         json_object_set_new(*lines, "cause_code", json_string(cause.code)) != 0 ||
          json_object_set_new(*lines, "todo",
                              cause.todo[0] == '\0' ? json_null() : json_string(cause.todo)) != 0)) {
         json_decref(*lines);

@@ -42,6 +42,7 @@ static struct pv_cause find(void)
 static void expect_cause(const char *text)
 {
     const struct pv_cause c = find();
+    assert_non_null(c.code); /* whatever it is */
     if (strstr(c.text, text) == NULL)
         fail_msg("the cause is: %s", c.text);
 }
@@ -51,6 +52,7 @@ static void what_is_wrong_here_hides_all_else(void **state)
     (void)state;
     pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
     expect_cause("bob is offline");
+    assert_string_equal(find().code, "peer_offline");
     x.env.n_locals = 0;
     expect_cause("this machine has no network");
     own.overlap = "10.66.0.5/16 on lan0 is in this network's range";

@@ -91,6 +91,7 @@ static int start(void **state)
     (void)state;
     assert_int_equal(pv_crypto_init(), PV_OK);
     memset(&others, 0, sizeof(others));
+    others.cause.code = "direct_well";
     memcpy(others.cause.text, "nothing is wrong", 17);
     others.proof = PV_LINKKEYS_CONFIRMED;
     fake_peers_init(&x, &pv_part_why);
@@ -193,7 +194,8 @@ static void the_cause_is_a_line_for_people_and_a_field_for_programs(void **state
     (void)state;
     ask();
     assert_true(said("  cause: nothing is wrong"));
-    assert_true(said("\"cause\":\"nothing is wrong\",\"todo\":null"));
+    assert_true(
+        said("\"cause\":\"nothing is wrong\",\"cause_code\":\"direct_well\",\"todo\":null"));
     assert_false(said("to do:"));
     memcpy(others.cause.todo, "wait", 5);
     ask();
