@@ -12,6 +12,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/rootkey.h"
+#include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 
 /* Ours: so long a client waits to hear who knows; p2pvpnctl waits longer. */
@@ -94,8 +95,15 @@ static bool may_sign(struct admin *a, const char *what, uint8_t right, uint64_t 
     if (!pv_node_need_network(a->node, what, handle))
         return false;
     if ((pv_roster_rights(a->node->roster, a->node->identity->sign_pk) & right) == 0) {
-        snprintf(text, sizeof(text), "%s: this node is no admin of %s: ask one who is", what,
-                 pv_roster_network(a->node->roster)->name);
+        const struct pv_member *self = pv_node_self(a->node);
+        if (self != NULL && pv_rootkey_is_here(a->node))
+            snprintf(text, sizeof(text),
+                     "%s: this node is no admin of %s, but has its root key: `p2pvpnctl admin "
+                     "grant %s` first",
+                     what, pv_roster_network(a->node->roster)->name, self->name);
+        else
+            snprintf(text, sizeof(text), "%s: this node is no admin of %s: ask one who is", what,
+                     pv_roster_network(a->node->roster)->name);
         answer_error(a, handle, PV_CTLAPI_REFUSED, text);
         return false;
     }
@@ -488,12 +496,18 @@ static void run_admin_grant(void *part, struct pv_ctlapi_request *req, struct pv
                             uint64_t handle, pv_ns now)
 {
     struct admin *a = part;
+    const struct pv_member *self = pv_node_self(a->node);
+    const uint8_t *pk = self == NULL ? NULL : self->node;
     int r = PV_OK;
-    (void)req;
-    if (!is_up(a, "admin grant", handle))
+    /* This node, too: another admin may have ended its rights. */
+    if (self == NULL || strcmp(req->peer, self->name) != 0) {
+        p = pv_peer_need(a->node, req->peer, "admin grant", true, handle);
+        pk = p == NULL ? NULL : pv_peer_pk(p);
+    }
+    if (pk == NULL || !is_up(a, "admin grant", handle))
         return;
-    if (pv_roster_rights(a->node->roster, pv_peer_pk(p)) != (PV_RIGHT_INVITE | PV_RIGHT_REVOKE))
-        r = pv_rootkey_grant(a->node, pv_peer_pk(p), now);
+    if (pv_roster_rights(a->node->roster, pk) != (PV_RIGHT_INVITE | PV_RIGHT_REVOKE))
+        r = pv_rootkey_grant(a->node, pk, now);
     if (r != PV_OK) {
         fail_grant(a, r, handle);
         return;
@@ -664,7 +678,7 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_INVITE_REVOKE, PV_NEEDS_NOTHING, run_invite_revoke},
     {PV_CTLAPI_REMOVE, PV_NEEDS_MEMBER, run_remove},
     {PV_CTLAPI_LEAVE, PV_NEEDS_NOTHING, run_leave},
-    {PV_CTLAPI_ADMIN_GRANT, PV_NEEDS_MEMBER, run_admin_grant},
+    {PV_CTLAPI_ADMIN_GRANT, PV_NEEDS_NOTHING, run_admin_grant},
     {PV_CTLAPI_ADMIN_REVOKE, PV_NEEDS_MEMBER, run_admin_revoke},
 };
 

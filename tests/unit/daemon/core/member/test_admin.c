@@ -431,6 +431,28 @@ static void who_is_an_admin_no_more_stays_a_member(void **state)
     assert_int_equal(rights_of_bob(), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
 }
 
+/* Another admin has ended the rights of the machine that made the network; its root key stands
+ * above that. */
+static void the_root_key_makes_its_own_node_an_admin_again(void **state)
+{
+    (void)state;
+    struct pv_made made;
+    size_t iter = 0;
+    const uint8_t *own = x.f.world.creator.pk;
+    give_root();
+    assert_int_equal(
+        pv_make_rights_end(x.f.node.roster, x.f.world.creator.sk, own, T0, &iter, &made), PV_OK);
+    fake_node_add(&x.f, item_of(&x.f.world, &made));
+    ask(REMOVE_BOB);
+    expect("but has its root key: `p2pvpnctl admin grant alice` first");
+    ask("\"cmd\":\"admin_grant\",\"peer\":\"alice\"");
+    assert_int_equal(pv_roster_rights(x.f.node.roster, own), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
+    ask("\"cmd\":\"admin_grant\",\"peer\":\"nobody\"");
+    expect("admin grant: no peer nobody");
+    ask(REMOVE_BOB);
+    assert_false(is_member("bob"));
+}
+
 /* Bob as an admin has made an invite that is open; he knows its token. */
 static struct keys invite_of_bob(void)
 {
@@ -613,6 +635,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_admin_without_the_root_key_makes_none, start, stop),
         cmocka_unit_test_setup_teardown(root_itself_signs_an_invite_for_admins, start, stop),
         cmocka_unit_test_setup_teardown(who_is_an_admin_no_more_stays_a_member, start, stop),
+        cmocka_unit_test_setup_teardown(the_root_key_makes_its_own_node_an_admin_again, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(open_invites_of_a_former_admin_are_revoked, start, stop),
         cmocka_unit_test_setup_teardown(open_invites_of_a_former_admin_stay_where_the_user_says_so,
                                         start, stop),
