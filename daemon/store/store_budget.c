@@ -395,6 +395,37 @@ static int forget_gone(sqlite3 *db, const struct pv_chatjob_terms *terms)
     return pv_query_run(&q);
 }
 
+/* Rooms of a network that this node has left: nobody gets their texts from here any more. */
+#define FOREIGN " NOT IN (SELECT id FROM room WHERE network = ?1)"
+
+static int clear_foreign(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q =
+        pv_query(db, "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE"
+                     " author IS NOT NULL AND substr(peer, 1, 16)" FOREIGN
+                     " AND (?2 OR peer = ?3) AND (outgoing = 0 OR state > 0)"
+                     " ORDER BY n LIMIT ?4)");
+    pv_bind_blob(&q, job->network, sizeof(job->network));
+    pv_bind_u64(&q, job->all_peers);
+    pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
+    int r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+    if (r < 0 || sqlite3_changes(db) == 0)
+        return r;
+    q = pv_query(db, "DELETE FROM room_text WHERE room" FOREIGN
+                     " AND n NOT IN (SELECT n FROM chat_message)");
+    pv_bind_blob(&q, job->network, sizeof(job->network));
+    r = pv_query_run(&q);
+    if (r < 0)
+        return r;
+    /* Should it come back there, its logs begin behind what is deleted. */
+    q = pv_query(db, "UPDATE room_log AS l SET low = max(low, coalesce((SELECT min(seq) - 1"
+                     " FROM room_text AS t WHERE t.room = l.room AND t.author = l.author), last))"
+                     " WHERE room" FOREIGN);
+    pv_bind_blob(&q, job->network, sizeof(job->network));
+    return pv_query_run(&q);
+}
+
 /* The texts of rooms that CLEAR is about. */
 static int hide_texts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
@@ -419,6 +450,8 @@ int pv_store_clear(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     pv_bind_blob(&q, job->peer, sizeof(job->peer));
     pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
     int r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
+    if (r == PV_OK)
+        r = clear_foreign(db, job, res);
     if (r == PV_OK)
         r = hide_texts(db, job, res);
     return r < 0 ? r : forget_gone(db, &job->terms);

@@ -92,6 +92,8 @@ static bool submit_clear(struct retention *r, const struct clearing *c)
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_CLEAR);
     if (job != NULL) {
         job->all_peers = c->all;
+        if (r->node->roster != NULL)
+            memcpy(job->network, pv_roster_network_id(r->node->roster), sizeof(job->network));
         memcpy(job->peer, c->key, sizeof(job->peer));
     }
     return submit(r, job, c->handle);

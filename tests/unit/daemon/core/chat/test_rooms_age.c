@@ -40,6 +40,7 @@ static void run_store(int i, enum pv_chatjob_kind kind)
 {
     struct pv_chatjob job = {.kind = kind, .terms = {.wall_s = w.wall_s}};
     struct pv_chatjob_result *res = NULL;
+    memcpy(job.network, w.world.created.network_id, sizeof(job.network));
     if (kind == PV_CHATJOB_INBOX)
         job.mark_read = true;
     else
@@ -95,6 +96,31 @@ static void what_is_cleared_goes_from_the_disk_and_does_not_come_back(void **sta
     assert_int_equal(shown(BOB), 1);
     assert_string_equal(w.n[BOB].said, "1 2 3 4 5 6");
     assert_string_equal(w.n[CARL].said, "1 2 3 4 5 6");
+}
+
+/* Who has left a network hands nothing on: what is cleared goes at once, and back there it goes on
+ * behind it. */
+static void what_is_cleared_of_a_network_that_was_left_goes_at_once(void **state)
+{
+    struct pv_chatjob job = {.kind = PV_CHATJOB_CLEAR, .all_peers = true};
+    struct pv_chatjob_result *res = NULL;
+    (void)state;
+    all_three();
+    say_many(ANNA, 1, 3);
+    alone(BOB);
+    assert_int_equal(say(BOB, "crew", "waits"), PV_OK);
+    memset(job.network, 7, sizeof(job.network));
+    assert_int_equal(pv_store_chat_run(w.n[BOB].db, &job, &res), PV_OK);
+    assert_int_equal(res->n_deleted, 3);
+    pv_chatjob_result_free(res);
+    assert_int_equal(on_disk(BOB), 1); /* what is not delivered yet */
+    restart(BOB);
+    connect(BOB, ANNA, true);
+    run_for(PV_S(60));
+    assert_string_equal(w.n[ANNA].said, "waits");
+    say_many(ANNA, 4, 4);
+    assert_string_equal(w.n[BOB].said, "1 2 3 4");
+    assert_int_equal(on_disk(BOB), 2);
 }
 
 static void what_a_member_lacks_stays_until_it_has_it(void **state)
@@ -347,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(what_is_cleared_goes_from_the_disk_and_does_not_come_back),
+        T(what_is_cleared_of_a_network_that_was_left_goes_at_once),
         T(what_a_member_lacks_stays_until_it_has_it),
         T(old_texts_go_after_the_time_that_was_set),
         T(who_was_away_for_too_long_goes_on_behind_the_gap),
