@@ -87,6 +87,88 @@ static void a_full_roster_can_be_repaired(void **state)
     assert_int_equal(settle(r).added, 1);
 }
 
+/* A transport key statement of this node. */
+static struct item make_transport(struct world *w, const struct keys *node, uint64_t serial)
+{
+    struct pv_statement st = {.type = PV_ST_TRANSPORT};
+    st.u.transport = (struct pv_st_transport){.serial = serial, .time = T0};
+    memset(st.u.transport.transport, (int)serial, sizeof(st.u.transport.transport));
+    return make_statement(w, &st, node);
+}
+
+static struct item make_record(struct world *w, const struct keys *signer)
+{
+    struct pv_statement st = {.type = PV_ST_COORDINATORS}, first;
+    assert_int_equal(pv_statement_decode(
+                         pv_view(w->created.coordinators.raw, w->created.coordinators.len), &first),
+                     PV_OK);
+    st.u.coordinators = (struct pv_st_coordinators){.seq = 9, .list = first.u.coordinators.list};
+    return make_statement(w, &st, signer);
+}
+
+/* For every type of statement and whoever may sign it. A coordinator asks check_room before it
+ * gives a receipt, and a node add: both have the same limit. */
+static void each_finds_the_room_that_is_its_own_in_a_full_roster(void **state)
+{
+    (void)state;
+    struct world w = world_make(7);
+    struct pv_roster *r = roster_of(&w);
+    struct keys bad = keys_of(2), bob = keys_of(4), carol = keys_of(5), dave = keys_of(6),
+                erin = keys_of(7), frank = keys_of(8), one = keys_of(9), two = keys_of(10);
+    struct item begin[] = {
+        make_invite(&w, &w.creator, &bad, 9), make_member(&w, &bad, &bob, "bob", 60001),
+        make_member(&w, &bad, &carol, "carol", 60002), make_admin(&w, &w.root, &dave, 1)};
+    for (size_t i = 0; i < PV_ARRAY_LEN(begin); i++)
+        add(r, &begin[i]);
+    for (uint64_t i = 1; i <= PV_ROSTER_MAX_SELF; i++) {
+        struct item own = make_transport(&w, &bob, i);
+        add(r, &own);
+    }
+    (void)fill(r, &w, &bad);
+    settle(r);
+    struct pv_statement grant;
+    assert_int_equal(pv_statement_decode(pv_view(begin[3].s.raw, begin[3].s.len), &grant), PV_OK);
+    const struct {
+        const char *what;
+        struct item item;
+        int status;
+    } rows[] = {
+        {"root makes an admin", make_admin(&w, &w.root, &erin, 3), PV_OK},
+        {"root invites", make_invite(&w, &w.root, &one, 1), PV_OK},
+        {"root names coordinators", make_record(&w, &w.root), PV_OK},
+        {"root removes a node", make_revocation(&w, &w.root, PV_REVOKE_NODE, frank.pk, NULL, 0),
+         PV_OK},
+        {"root ends an invite", make_revocation(&w, &w.root, PV_REVOKE_INVITE, one.pk, NULL, 0),
+         PV_OK},
+        {"root ends rights", make_end(&w, &w.root, dave.pk, grant.hash, NULL, 0), PV_OK},
+        {"an admin removes a node",
+         make_revocation(&w, &w.creator, PV_REVOKE_NODE, frank.pk, NULL, 0), PV_OK},
+        {"an admin ends an invite",
+         make_revocation(&w, &w.creator, PV_REVOKE_INVITE, one.pk, NULL, 0), PV_OK},
+        {"an admin ends rights", make_end(&w, &w.creator, dave.pk, grant.hash, NULL, 0), PV_OK},
+        {"an admin gives up its rights", make_end(&w, &dave, dave.pk, grant.hash, NULL, 0), PV_OK},
+        {"an admin invites", make_invite(&w, &w.creator, &two, 1), PV_ERR_LIMIT},
+        {"an admin names coordinators", make_record(&w, &w.creator), PV_ERR_LIMIT},
+        {"an admin makes a member", make_member(&w, &w.creator, &frank, "frank", 60003),
+         PV_ERR_LIMIT},
+        {"a node joins", make_member(&w, &bad, &frank, "frank", 60003), PV_ERR_LIMIT},
+        {"a member has its first new key", make_transport(&w, &carol, 1), PV_ERR_LIMIT},
+        {"a member replaces its oldest key", make_transport(&w, &bob, 100), PV_OK},
+        {"a member leaves", make_leave(&w, &carol, 1), PV_ERR_LIMIT},
+        {"a member says something new", make_unknown(&w, &bob, 1), PV_ERR_LIMIT},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_statement st;
+        enum pv_roster_added added;
+        const struct item *it = &rows[i].item;
+        assert_int_equal(pv_statement_decode(pv_view(it->s.raw, it->s.len), &st), PV_OK);
+        int room = pv_roster_check_room(r, &st), status = add_status(r, it, &added);
+        if (room != rows[i].status || status != rows[i].status)
+            fail_msg("%s: check_room %s, add %s", rows[i].what, pv_strstatus(room),
+                     pv_strstatus(status));
+    }
+}
+
 static void a_flood_of_coordinators_records_costs_as_much_as_any_other(void **state)
 {
     (void)state;
@@ -281,6 +363,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_roster_can_be_repaired),
         cmocka_unit_test(settling_in_steps_comes_to_the_same),
+        cmocka_unit_test(each_finds_the_room_that_is_its_own_in_a_full_roster),
         cmocka_unit_test(a_flood_of_coordinators_records_costs_as_much_as_any_other),
         cmocka_unit_test(a_removed_admin_counts_no_more_in_whatever_order_it_is_heard),
         cmocka_unit_test(what_an_admin_said_before_its_removal_stays),
