@@ -442,6 +442,17 @@ static bool open_invite(struct admin *a, const struct pv_member *m, pv_ns now,
            pv_node_wall_s(a->node, now) <= ret_invite->not_after;
 }
 
+/* An admin may remove this node in turn, and only root's word stands above both. */
+static int revoke_node(struct admin *a, const uint8_t *pk, pv_ns now)
+{
+    uint8_t root[PV_SIGN_SK_LEN];
+    if (pv_roster_rights(a->node->roster, pk) == 0 || pv_rootkey_open(a->node, root) != PV_OK)
+        return revoke_here(a, PV_REVOKE_NODE, pk, now);
+    int r = revoke_with(a, root, PV_REVOKE_NODE, pk, now);
+    pv_wipe(root, sizeof(root));
+    return r;
+}
+
 /* Who is removed must not come back by the token that let it in, so its invite goes too when it has
  * uses left, unless the client says otherwise. */
 static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -466,7 +477,7 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (w.told.invite == PV_CTLAPI_INVITE_ENDED)
         r = revoke_here(a, PV_REVOKE_INVITE, invite.invite, now);
     if (r == PV_OK)
-        r = revoke_here(a, PV_REVOKE_NODE, pk, now);
+        r = revoke_node(a, pk, now);
     if (r != PV_OK)
         fail_revocation(a, "remove", r, handle);
     else

@@ -453,6 +453,37 @@ static void the_root_key_makes_its_own_node_an_admin_again(void **state)
     assert_false(is_member("bob"));
 }
 
+/* The key that signed the one removal of a node. */
+static const uint8_t *remover(void)
+{
+    const struct pv_roster_entry *e = NULL;
+    while ((e = pv_roster_next_entry(x.f.node.roster, e)) != NULL) {
+        if (e->st.type == PV_ST_REVOCATION && e->st.u.revocation.kind == PV_REVOKE_NODE)
+            return e->st.signer;
+    }
+    fail_msg("nobody was removed");
+    return NULL;
+}
+
+static void an_admin_is_removed_by_the_root_key_where_it_is(void **state)
+{
+    (void)state;
+    give_root();
+    ask(GRANT_BOB);
+    ask(REMOVE_BOB);
+    assert_false(is_member("bob"));
+    assert_memory_equal(remover(), x.f.world.root.pk, PV_SIGN_PK_LEN);
+}
+
+static void a_member_is_removed_by_the_admins_own_key(void **state)
+{
+    (void)state;
+    give_root();
+    ask(REMOVE_BOB);
+    assert_false(is_member("bob"));
+    assert_memory_equal(remover(), x.f.world.creator.pk, PV_SIGN_PK_LEN);
+}
+
 /* Bob as an admin has made an invite that is open; he knows its token. */
 static struct keys invite_of_bob(void)
 {
@@ -637,6 +668,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_is_an_admin_no_more_stays_a_member, start, stop),
         cmocka_unit_test_setup_teardown(the_root_key_makes_its_own_node_an_admin_again, start,
                                         stop),
+        cmocka_unit_test_setup_teardown(an_admin_is_removed_by_the_root_key_where_it_is, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_member_is_removed_by_the_admins_own_key, start, stop),
         cmocka_unit_test_setup_teardown(open_invites_of_a_former_admin_are_revoked, start, stop),
         cmocka_unit_test_setup_teardown(open_invites_of_a_former_admin_stay_where_the_user_says_so,
                                         start, stop),
