@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Where keys are: in locked memory that no core dump holds, once; in their files; nowhere else."""
 import base64
+import contextlib
 import glob
 import mmap
 import os
 import re
+import resource
 import signal
 
-from lab import check, equal, scenario, wait
+from lab import Skip, check, equal, scenario, wait
 
 STATE = "/var/lib/p2pvpn"
 NETWORK_ID = 16  # bytes
@@ -246,3 +248,65 @@ def coordinators_secrets_and_invites_are_nowhere_else(lab):
         look(program.pid, secrets)
         on_disk(host, secrets)
     in_answers_and_logs(lab, said, secrets)
+
+
+def cores_in(directory):
+    return {x for x in os.listdir(directory) if re.fullmatch(r"core(\.\d+)?", x)}
+
+
+def crash(pid, died):
+    """SIGSEGV, with no limit of core dumps if this machine lets us lift that of the program. The names
+    of those that it left where it stood."""
+    where = os.open(f"/proc/{pid}/cwd", os.O_RDONLY | os.O_DIRECTORY)
+    before = cores_in(where)
+    with contextlib.suppress(PermissionError):
+        resource.prlimit(pid, resource.RLIMIT_CORE,
+                         (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    os.kill(pid, signal.SIGSEGV)
+    wait(f"{pid} to die", died)
+    left = cores_in(where) - before
+    for name in left:
+        os.unlink(name, dir_fd=where)
+    os.close(where)
+    return left
+
+
+def is_private(pid):
+    """Does the kernel keep this process from being dumped? Then what is in /proc is root's, though the
+    process is not. None: it is root's anyway."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        uid = next(int(x.split()[1]) for x in f if x.startswith("Uid:"))
+    return None if uid == 0 else os.stat(f"/proc/{pid}/maps").st_uid == 0
+
+
+def state_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        return f.read().rsplit(")", 1)[1].split()[0]
+
+
+@scenario
+def a_crash_leaves_no_core(lab):
+    """Programs that hold secrets die by SIGSEGV, and what they are leaves no core."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    lab.network(coordinator, [a])
+    if any("libasan" in x.name for x in mappings(a.p2pvpnd.pid)):
+        raise Skip("the leak checker needs programs that can be dumped")
+    plain = a.start("sleep", "1000")
+    wait("sleep to begin", lambda: open(f"/proc/{plain.pid}/comm").read().strip() == "sleep")
+    if not crash(plain.pid, lambda: not plain.running()):
+        raise Skip("this machine does not write core dumps where a program stands")
+
+    a.p2pvpnd.popen.send_signal(signal.SIGSTOP)
+    waiting = stalled(a, "invite")
+    equal(crash(waiting.pid, lambda: not waiting.running()), set(), "cores of p2pvpnctl")
+    a.p2pvpnd.popen.send_signal(signal.SIGCONT)
+
+    private = [is_private(pid) for program in (coordinator.program, a.p2pvpnd)
+               for pid in below(program.pid)]
+    check(False not in private and private.count(True) >= 2, f"can be dumped: {private}")
+    for program in (coordinator.program, a.p2pvpnd):
+        for pid in reversed(below(program.pid)):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # gone with another
+                equal(crash(pid, lambda: not os.path.exists(f"/proc/{pid}") or state_of(pid) == "Z"),
+                      set(), f"cores of {program.name}")
