@@ -74,6 +74,7 @@ struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
     pv_roster_free(net->roster);
     free(net->admins);
     free(net->gone);
+    free(net->dropped);
     free(net->log);
     free(net);
     return NULL;
@@ -196,7 +197,10 @@ static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entr
     if (net->unlisted == entry)
         net->unlisted = NULL;
     net->head_known = false;
-    if (net->n_dropped < PV_CNET_DROPPED)
+    /* Few networks have any. Without memory the row stays until the next start. */
+    if (net->dropped == NULL)
+        net->dropped = malloc(PV_CNET_DROPPED * sizeof(*net->dropped));
+    if (net->dropped != NULL && net->n_dropped < PV_CNET_DROPPED)
         memcpy(net->dropped[net->n_dropped++], entry->st.hash, PV_STATEMENT_HASH_LEN);
 }
 

@@ -26,9 +26,9 @@ enum {
     PV_COORD_RESERVE_S = 60,    /* seconds a reservation is held, DESIGN 3 */
     PV_CNET_GUEST_RATE = 500,   /* ours: joins and registrations a second with a good invite */
     PV_CNET_GUEST_BURST = 2000, /* ours: at once: a thousand machines */
-    /* Ours: replaced statements that the store is still to be told of. When there are more, the
-     * rows of the rest stay until the next start. */
-    PV_CNET_DROPPED = 64,
+    /* Ours: replaced statements that the store is still to be told of, with the next put; one put
+     * replaces at most as many as it has, so two of them fit. */
+    PV_CNET_DROPPED = 2 * PV_CTL_ITEMS_MAX,
 };
 
 /* A place in the log. */
@@ -63,7 +63,7 @@ struct pv_cnet {
     uint8_t (*gone)[PV_SIGN_PK_LEN];
     size_t n_gone;
     size_t gone_cap;
-    uint8_t dropped[PV_CNET_DROPPED][PV_STATEMENT_HASH_LEN]; /* rows that the store may forget */
+    uint8_t (*dropped)[PV_STATEMENT_HASH_LEN]; /* rows that the store may forget; NULL: none yet */
     size_t n_dropped;
     struct pv_map invite_map;
     struct pv_cnet_invite *invites;       /* by the invite's key */

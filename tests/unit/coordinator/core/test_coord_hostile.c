@@ -685,11 +685,12 @@ static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state
     cw_join(w, &invite, &bob, "bob");
     struct cw_client *b = cw_member(w, &bob);
     cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
-    size_t stored = 0, told = 0;
+    size_t stored = 0, told = 0, forgotten = 0;
     for (uint64_t k = 0; k < 6; k++) {
-        for (uint64_t i = 0; i < 60; i++) {
+        for (uint64_t i = 0; i < PV_CTL_ITEMS_MAX; i++) {
             struct pv_statement st = {.type = PV_ST_TRANSPORT};
-            st.u.transport = (struct pv_st_transport){.serial = 1 + k * 60 + i, .time = CW_WALL};
+            st.u.transport =
+                (struct pv_st_transport){.serial = 1 + k * PV_CTL_ITEMS_MAX + i, .time = CW_WALL};
             pv_rng_fill(&w->rng, st.u.transport.transport, 32);
             memcpy(st.network_id, w->created.network_id, 16);
             assert_int_equal(pv_statement_make(&st, bob.id.sk, NULL, made[i].raw,
@@ -697,9 +698,10 @@ static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state
                              PV_OK);
             items[i] = cw_item(pv_made_view(&made[i]));
         }
-        struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 60, .items = items}};
+        struct pv_ctl_msg put = {.type = PV_CTL_PUT,
+                                 .u.put = {.n = PV_CTL_ITEMS_MAX, .items = items}};
         struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
-        for (size_t i = 0; i < 60; i++)
+        for (size_t i = 0; i < PV_CTL_ITEMS_MAX; i++)
             stored += m->u.receipts.results[i].error == PV_CTL_E_NONE ? 1 : 0;
         pv_ctl_msg_free(m);
         /* Others are told of what is left, once. */
@@ -713,6 +715,12 @@ static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state
     /* Newer ones replace them, so each list finds as much room as the first. */
     assert_int_equal(stored, 6 * PV_ROSTER_MAX_SELF);
     assert_int_equal(told, stored);
+    /* What was replaced leaves the disk with the next request. */
+    for (size_t i = 0; i < w->n_rows; i++) {
+        for (size_t k = 0; k < w->rows[i]->n_rows; k++)
+            forgotten += w->rows[i]->rows[k].statement.len == 0 ? 1 : 0;
+    }
+    assert_int_equal(forgotten, 5 * PV_CTL_ITEMS_MAX - PV_ROSTER_MAX_SELF);
 }
 
 int main(void)
