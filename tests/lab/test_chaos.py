@@ -19,8 +19,9 @@ SEED = int(os.environ.get("PV_CHAOS_SEED") or 77)
 FAULTS = int(os.environ.get("PV_CHAOS_FAULTS") or 16)
 STATE = "/var/lib/p2pvpn"
 ROOM = "#crew"
-# Seconds between two messages of one talker: an hour's must fit what history shows at a time.
-TALK = 0.4 if FAULTS <= 100 else 4
+# Seconds between two messages of one talker, and between its later ones: what all of them say in the
+# room must fit what history shows at a time.
+TALK, LATER_TALK, MANY = 0.4 if FAULTS <= 100 else 1.5, 10, 700
 
 
 class Talker(threading.Thread):
@@ -66,7 +67,7 @@ class Talker(threading.Thread):
                 self.accepted[to].append(self.n)
             if self.n % 7 == 0:
                 self.ctl("inbox")
-            self.over.wait(TALK)
+            self.over.wait(TALK if self.n < MANY else LATER_TALK)
 
 
 class World:

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_chaos.c - everything at once, at random: requests of every kind, also hung up halfway,
- * nodes that die, sleep, move, go down and leave, full disks, clocks that jump, NATs that forget, a
- * coordinator that comes and goes. Nothing may crash, hang or hear what is not for it; and once the
- * trouble is over everybody who is a member can reach everybody.
+ * nodes that die, sleep, move, go down and leave, full disks, clocks that jump, NATs that forget,
+ * lines that damage packets so that no checksum sees it, a coordinator that comes and goes. Nothing
+ * may crash, hang or hear what is not for it; and once the trouble is over everybody who is a
+ * member can reach everybody.
  */
 #include <stdio.h>
 
@@ -288,8 +289,11 @@ static const char *repair(struct chaos *c)
 
 static int run(uint64_t seed, void *ctx)
 {
-    struct pv_link_config good = {
-        .delay = PV_MS(15), .jitter = PV_MS(5), .loss = seed % 2 == 0 ? 0.03 : 0};
+    struct pv_link_config good = {.delay = PV_MS(15),
+                                  .jitter = PV_MS(5),
+                                  .loss = seed % 2 == 0 ? 0.03 : 0,
+                                  .damage = seed % 3 == 0 ? 0.02 : 0,
+                                  .mended = 0.5};
     static struct chaos c;
     (void)ctx;
     memset(&c, 0, sizeof(c));

@@ -147,6 +147,7 @@ unsigned sim_net_add_host(struct sim_net *net, unsigned zone, const struct pv_li
     host->on = true;
     pv_link_init(&host->up, pv_natrng_u64(&net->rng));
     pv_link_init(&host->down, pv_natrng_u64(&net->rng));
+    host->up.mend = host->down.mend = pv_natpkt_mend;
     host->up_wake = (struct sim_wake){.kind = SIM_WAKE_UP, .index = id};
     host->down_wake = (struct sim_wake){.kind = SIM_WAKE_DOWN, .index = id};
     host->timer = (struct sim_wake){.kind = SIM_WAKE_TIMER, .index = id};
@@ -469,7 +470,7 @@ static bool run_down(struct sim_net *net, unsigned id, struct sim_event *event)
         return false;
     sim_hold(net, data);
     struct pv_natpkt pkt;
-    if (pv_natpkt_parse(data, len, &pkt) < 0)
+    if (pv_natpkt_parse(data, len, &pkt) < 0 || (!pkt.fragment && !pv_natpkt_checksum_ok(&pkt)))
         return false;
     if (pkt.kind == PV_NATPKT_ERROR && pkt.src.family == PV_AF_INET)
         return take_error(&pkt, id, event);
