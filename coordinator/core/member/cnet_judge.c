@@ -105,6 +105,10 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
                 memcmp(st->signer, st->u.end.about, PV_SIGN_PK_LEN) == 0);
     case PV_ST_COORDINATORS:
         return rights != 0;
+    case PV_ST_PLACE: /* its own, or with the right anybody's */
+        return (rights & PV_RIGHT_INVITE) != 0 ||
+               (member != NULL && member->state != PV_MEMBER_REVOKED &&
+                memcmp(st->signer, st->u.place.node, PV_SIGN_PK_LEN) == 0);
     case PV_ST_TRANSPORT:
     case PV_ST_LEAVE:
         return member != NULL && member->state != PV_MEMBER_REVOKED;
@@ -241,8 +245,7 @@ static bool name_is_reserved(const struct address_claim *c, const char *name)
  * nobody has reserved it. */
 static bool name_is_free(const struct address_claim *c, const char *name)
 {
-    const struct pv_member *holder = pv_roster_by_name(c->net->roster, name);
-    if (holder != NULL && memcmp(holder->node, c->node, PV_SIGN_PK_LEN) != 0)
+    if (!pv_roster_name_is_free(c->net->roster, name, c->node))
         return false;
     if (strcmp(pv_roster_network(c->net->roster)->name, name) == 0)
         return false;

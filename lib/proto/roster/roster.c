@@ -40,6 +40,8 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
         return (signer->rights & PV_RIGHT_INVITE) != 0;
     case PV_ST_MEMBER:
         return signer->is_invite || (!root && (signer->rights & PV_RIGHT_INVITE) != 0);
+    case PV_ST_PLACE: /* about itself, or with the right about any node: may_sign_about() */
+        return signer->is_node || root || (signer->rights & PV_RIGHT_INVITE) != 0;
     case PV_ST_TRANSPORT:
     case PV_ST_LEAVE:
         return signer->is_node;
@@ -55,18 +57,23 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
     return signer->rights != 0 || signer->is_node;
 }
 
-/* A member statement against the network record: the name must not be the network's, which is the
- * DNS zone; IPv4 has to lie in the range; IPv6 has to follow from the key, or members could take
- * each other's. */
+/* Against the network record: the name must not be the network's, which is the DNS zone; IPv4 has
+ * to lie in the range. */
+static bool place_fits(const struct pv_roster *r, const char *name,
+                       const uint8_t ip4[static PV_IP4_LEN])
+{
+    const struct pv_st_network *net = &r->record->pub.st.u.network;
+    return strcmp(name, net->name) != 0 && pv_ip4_is_usable(&net->range, pv_load_be32(ip4));
+}
+
+/* IPv6 has to follow from the key, or members could take each other's. */
 static bool member_fits(const struct pv_roster *r, const struct pv_st_member *m)
 {
     const struct pv_statement *record = &r->record->pub.st;
     uint8_t ip6[PV_IP6_LEN];
 
     pv_node_ip6(record->network_id, m->node, ip6);
-    return strcmp(m->name, record->u.network.name) != 0 &&
-           pv_ip4_is_usable(&record->u.network.range, pv_load_be32(m->ip4)) &&
-           memcmp(ip6, m->ip6, sizeof(ip6)) == 0;
+    return place_fits(r, m->name, m->ip4) && memcmp(ip6, m->ip6, sizeof(ip6)) == 0;
 }
 
 int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw, struct pv_statement *ret_st)
@@ -78,7 +85,8 @@ int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw, struct p
         return status;
     if (memcmp(st.network_id, r->record->pub.st.network_id, sizeof(st.network_id)) != 0)
         return PV_ERR_AUTH;
-    if (st.type == PV_ST_MEMBER && !member_fits(r, &st.u.member))
+    if ((st.type == PV_ST_MEMBER && !member_fits(r, &st.u.member)) ||
+        (st.type == PV_ST_PLACE && !place_fits(r, st.u.place.name, st.u.place.ip4)))
         return PV_ERR_MALFORMED;
     *ret_st = st;
     return PV_OK;
@@ -161,6 +169,7 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
         wake_orphans(r, k->pk);
         break;
     case PV_ST_TRANSPORT:
+    case PV_ST_PLACE:
     case PV_ST_LEAVE:
         k->n_self++;
         pv_roster_mark(r, k);
@@ -246,6 +255,8 @@ static const uint8_t *subject_pk(const struct pv_statement *st)
         return st->u.invite.invite;
     case PV_ST_MEMBER:
         return st->u.member.node;
+    case PV_ST_PLACE:
+        return st->u.place.node;
     case PV_ST_REVOCATION:
         return st->u.revocation.pk;
     case PV_ST_END:
@@ -370,6 +381,17 @@ static int receipt_for(struct pv_roster *r, struct pv_view raw, const struct pv_
     return pv_roster_check_receipt(r, raw, st->hash, verified, ret_receipt);
 }
 
+/* A place is the node's own business, and that of admins. */
+static bool may_sign_about(const struct pv_roster *r, const struct pv_roster_key *signer,
+                           const struct pv_statement *st)
+{
+    if (st->type == PV_ST_PLACE && signer != r->record->signer &&
+        (signer->rights & PV_RIGHT_INVITE) == 0 &&
+        memcmp(st->u.place.node, st->signer, PV_SIGN_PK_LEN) != 0)
+        return false;
+    return pv_roster_signer_may(r, signer, st->type);
+}
+
 /* A statement whose form, signatures and network are right and that we do not hold. */
 static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct pv_view raw_receipt,
                      bool verified, enum pv_roster_added *ret_added)
@@ -381,7 +403,7 @@ static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct 
     if (st->type == PV_ST_ADMIN && memcmp(st->signer, r->root, sizeof(r->root)) != 0)
         return PV_ERR_REFUSED;
     struct pv_roster_key *signer = pv_roster_key(r, st->signer);
-    if (signer == NULL || !pv_roster_signer_may(r, signer, st->type)) {
+    if (signer == NULL || !may_sign_about(r, signer, st)) {
         *ret_added = PV_ROSTER_ORPHAN;
         return adopt_orphan(r, st->signer, st->raw, raw_receipt, verified);
     }

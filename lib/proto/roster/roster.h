@@ -155,6 +155,11 @@ const struct pv_member *pv_roster_by_node(const struct pv_roster *r,
                                           const uint8_t node[static PV_SIGN_PK_LEN]);
 const struct pv_member *pv_roster_by_name(const struct pv_roster *r, const char *name);
 const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct pv_addr *ip);
+/* Has no other node this name, or address? One that was renamed keeps its first one from others. */
+bool pv_roster_name_is_free(const struct pv_roster *r, const char *name,
+                            const uint8_t node[static PV_SIGN_PK_LEN]);
+bool pv_roster_ip4_is_free(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
+                           const uint8_t node[static PV_SIGN_PK_LEN]);
 const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
                                                const uint8_t transport[static PV_DH_LEN]);
 /* Any key some node statement is about, whatever its state; NULL when unheard of. */

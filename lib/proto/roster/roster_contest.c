@@ -73,19 +73,22 @@ static int link_value(struct pv_roster *r, struct pv_roster_item *e,
 int pv_roster_link_values(struct pv_roster *r, struct pv_roster_item *e)
 {
     const struct pv_st_member *m = &e->pub.st.u.member;
+    const struct pv_st_place *p = &e->pub.st.u.place;
+    bool is_place = e->pub.st.type == PV_ST_PLACE;
     int status = PV_OK;
 
     if (e->pub.st.type == PV_ST_TRANSPORT)
         status =
             link_value(r, e, PV_ROSTER_BIND_TRANSPORT, e->pub.st.u.transport.transport, PV_DH_LEN);
-    if (e->pub.st.type != PV_ST_MEMBER)
+    if (e->pub.st.type != PV_ST_MEMBER && !is_place)
         return status;
-    status = link_value(r, e, PV_ROSTER_BIND_NAME, m->name, strlen(m->name));
+    const char *name = is_place ? p->name : m->name;
+    status = link_value(r, e, PV_ROSTER_BIND_NAME, name, strlen(name));
     if (status == PV_OK)
-        status = link_value(r, e, PV_ROSTER_BIND_IP4, m->ip4, sizeof(m->ip4));
-    if (status == PV_OK)
+        status = link_value(r, e, PV_ROSTER_BIND_IP4, is_place ? p->ip4 : m->ip4, PV_IP4_LEN);
+    if (status == PV_OK && !is_place)
         status = link_value(r, e, PV_ROSTER_BIND_IP6, m->ip6, sizeof(m->ip6));
-    if (status == PV_OK)
+    if (status == PV_OK && !is_place)
         status = link_value(r, e, PV_ROSTER_BIND_TRANSPORT, m->transport, sizeof(m->transport));
     if (status != PV_OK)
         pv_roster_unlink_values(r, e);
@@ -137,7 +140,7 @@ static int cmp_ranks(const struct pv_roster_rank *a, const struct pv_roster_rank
         c = memcmp(a->coordinator, b->coordinator, sizeof(a->coordinator));
     if (c == 0)
         c = memcmp(a->hash, b->hash, PV_STATEMENT_HASH_LEN);
-    return c != 0 ? c : cmp_bool(a->second, b->second);
+    return c != 0 ? c : a->turn - b->turn;
 }
 
 static struct pv_roster_rank rank_of(const struct pv_roster_item *e)
@@ -243,9 +246,11 @@ static void lose(struct pv_roster *r, struct pv_roster_claim *c)
         if (v != NULL && v->owner == c)
             free_value(r, v);
     }
-    /* Without its membership a node has no other transport key either. */
-    if (c == &c->key->claim)
+    /* Without its membership a node has no other transport key, name or address either. */
+    if (c == &c->key->claim) {
         withdraw(r, &c->key->second);
+        withdraw(r, &c->key->third);
+    }
 }
 
 static void withdraw(struct pv_roster *r, struct pv_roster_claim *c)
@@ -280,7 +285,8 @@ static void enter(struct pv_roster *r, struct pv_roster_claim *c, struct pv_rost
     for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         struct pv_roster_value *v = e->values[i];
         struct pv_roster_stake *s = &c->stakes[i];
-        if (v == NULL)
+        /* What the node has by its member statement it need not win again. */
+        if (v == NULL || (c != &k->claim && v == k->claim.item->values[i]))
             continue;
         *s = (struct pv_roster_stake){.value = v, .claim = c, .next = v->stakes};
         if (v->stakes != NULL)
@@ -303,34 +309,42 @@ static void set_claim(struct pv_roster *r, struct pv_roster_claim *c, struct pv_
         enter(r, c, k, e, rank);
 }
 
-void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_roster_item *member,
-                     struct pv_roster_item *transport)
+/* A further claim of a member, by e; NULL: none. It is looked at once the node is a member, and
+ * comes after the node's own claim, or two members could each wait for the other. */
+static void stake_further(struct pv_roster *r, struct pv_roster_claim *c, struct pv_roster_key *k,
+                          struct pv_roster_item *e, uint8_t turn)
 {
-    struct pv_roster_rank rank = {.bare = true}, second;
+    struct pv_roster_rank rank;
+    bool news = false;
+
+    c->key = k;
+    for (size_t i = 0; e != NULL && k->claim.wins && i < PV_ROSTER_BIND_KINDS; i++)
+        news = news || (e->values[i] != NULL && e->values[i] != k->claim.item->values[i]);
+    if (!news) {
+        set_claim(r, c, k, NULL, NULL);
+        return;
+    }
+    rank = rank_of(e);
+    if (cmp_ranks(&rank, &k->claim.rank) < 0) {
+        const uint8_t *hash = rank.hash;
+        rank = k->claim.rank;
+        rank.hash = hash;
+    }
+    rank.turn = turn;
+    set_claim(r, c, k, e, &rank);
+}
+
+void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_roster_item *member,
+                     struct pv_roster_item *transport, struct pv_roster_item *place)
+{
+    struct pv_roster_rank rank = {.bare = true};
 
     if (member != NULL)
         rank = rank_of(member);
+    k->claim.key = k;
     set_claim(r, &k->claim, k, member, &rank);
-    k->claim.key = k->second.key = k;
-    /* It is looked at once the node is a member, and comes after the node's own claim, or two
-     * members could each wait for the other. */
-    if (!k->claim.wins)
-        transport = NULL;
-    if (transport != NULL &&
-        transport->values[PV_ROSTER_BIND_TRANSPORT] == member->values[PV_ROSTER_BIND_TRANSPORT])
-        transport = NULL;
-    if (transport != NULL) {
-        second = rank_of(transport);
-        if (cmp_ranks(&second, &rank) < 0) {
-            const uint8_t *hash = second.hash;
-            second = rank;
-            second.hash = hash;
-        }
-        second.second = true;
-        set_claim(r, &k->second, k, transport, &second);
-    } else {
-        set_claim(r, &k->second, k, NULL, NULL);
-    }
+    stake_further(r, &k->second, k, transport, 1);
+    stake_further(r, &k->third, k, place, 2);
     touch(r, k);
 }
 

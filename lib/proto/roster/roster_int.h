@@ -36,6 +36,7 @@ enum pv_roster_binding_kind {
 enum pv_roster_quota {
     PV_ROSTER_QUOTA_MEMBER,
     PV_ROSTER_QUOTA_TRANSPORT,
+    PV_ROSTER_QUOTA_PLACE,
     PV_ROSTER_QUOTA_LEAVE,
     PV_ROSTER_QUOTA_COORDINATORS,
     PV_ROSTER_QUOTA_UNKNOWN,
@@ -100,7 +101,7 @@ struct pv_roster_item {
     struct pv_roster_item *prev_record, *next_record; /* all coordinators records */
     struct pv_roster_item *prev_dated, *next_dated;   /* receipts of the same coordinator */
     struct pv_roster_item *next_news;                 /* waiting for EV_STATEMENT or EV_DROPPED */
-    /* What a member or transport key statement claims; each counts it among its refs. */
+    /* What a member, transport key or place statement claims; each counts it among its refs. */
     struct pv_roster_value *values[PV_ROSTER_BIND_KINDS];
     bool listed;                    /* part of the set */
     bool is_news;                   /* linked by next_news */
@@ -120,7 +121,7 @@ struct pv_roster_rank {
     uint64_t time, epoch, n;
     uint8_t coordinator[PV_SIGN_PK_LEN]; /* zeros when bare */
     const uint8_t *hash;                 /* of the statement */
-    bool second;                         /* the transport key statement of a member */
+    uint8_t turn; /* 0: a member statement; of one node its further claims come after it */
 };
 
 /* A claim's stake in one value. */
@@ -130,8 +131,8 @@ struct pv_roster_stake {
     struct pv_roster_stake *prev, *next; /* of the same value */
 };
 
-/* What a node claims at present: by its member statement all kinds of values, and by a transport
- * key statement another transport key. Part of its key. */
+/* What a node claims at present: by its member statement all kinds of values, by a transport key
+ * statement another transport key, by a place another name and address. Part of its key. */
 struct pv_roster_claim {
     struct pv_roster_key *key;
     struct pv_roster_item *item; /* NULL = nothing is claimed */
@@ -158,11 +159,12 @@ struct pv_roster_key {
     struct pv_roster_item *about;                  /* statements about this key, by next_about */
     struct pv_roster_item *issued;                 /* statements it signed, by next_issued */
     struct pv_roster_item *kept[PV_ROSTER_QUOTAS]; /* those that count to a quota, by next_kept */
-    struct pv_roster_claim claim, second; /* node: member statement; transport key statement */
-    struct pv_roster_key *next_dirty;     /* with is_dirty */
-    struct pv_roster_key *next_revoked;   /* with is_revoked_dirty */
-    struct pv_roster_key *next_touched;   /* with is_touched */
-    struct pv_roster_key *next_news;      /* with is_news */
+    /* node: what it claims by its member statement, transport key statement, and place */
+    struct pv_roster_claim claim, second, third;
+    struct pv_roster_key *next_dirty;                /* with is_dirty */
+    struct pv_roster_key *next_revoked;              /* with is_revoked_dirty */
+    struct pv_roster_key *next_touched;              /* with is_touched */
+    struct pv_roster_key *next_news;                 /* with is_news */
     struct pv_roster_key *prev_active, *next_active; /* node: the list of active members */
     struct pv_roster_key *next_admin;                /* with rights: all admins but root */
     struct pv_roster_item *grants;                   /* admin statements about it, by next_office */
@@ -172,7 +174,7 @@ struct pv_roster_key {
     uint8_t digest[PV_STATEMENT_HASH_LEN]; /* node: its part of the members' digest, digest_ok */
     uint32_t n_about;                      /* statements in about */
     uint32_t claims; /* invite: different nodes with a member statement under it */
-    uint32_t n_self; /* node: its member, transport and leave statements in the set */
+    uint32_t n_self; /* node: member, transport, place and leave statements about it in the set */
     uint32_t n_dead; /* of what it brought, counted in the roster's n_dead */
     uint8_t n_kept[PV_ROSTER_QUOTAS]; /* statements in kept */
     uint8_t rights;                   /* by its admin statements, ended or not */
@@ -404,13 +406,13 @@ bool pv_roster_in_window(const struct pv_st_invite *invite, uint64_t time);
 /* The key that holds the value; NULL when it is free. */
 struct pv_roster_key *pv_roster_owner(const struct pv_roster *r, enum pv_roster_binding_kind kind,
                                       const void *value, size_t len);
-/* Links the values that a member or transport key statement claims. PV_ERR_NOMEM: none. */
+/* Links the values that a member, transport key or place statement claims. PV_ERR_NOMEM: none. */
 PV_MUST_CHECK int pv_roster_link_values(struct pv_roster *r, struct pv_roster_item *e);
 void pv_roster_unlink_values(struct pv_roster *r, struct pv_roster_item *e);
 /* From now on key claims by these statements; NULL = nothing. Claims that this concerns are
  * queued. */
 void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_roster_item *member,
-                     struct pv_roster_item *transport);
+                     struct pv_roster_item *transport, struct pv_roster_item *place);
 /* Looks at the queued claims until every value has the owner that comes first. False: the steps
  * ended. */
 PV_MUST_CHECK bool pv_roster_contest(struct pv_roster *r);

@@ -38,7 +38,7 @@ struct pv_roster_key *pv_roster_get_or_add_key(struct pv_roster *r, const uint8_
         return NULL;
     memcpy(k->pk, pk, sizeof(k->pk));
     memcpy(k->member.node, pk, sizeof(k->member.node));
-    k->claim.key = k->second.key = k;
+    k->claim.key = k->second.key = k->third.key = k;
     PV_MAP_ADD(&r->key_map, r->keys, pk, k, status);
     if (status != PV_OK) {
         free(k);
@@ -69,7 +69,7 @@ void pv_roster_mark_dependants(struct pv_roster *r, struct pv_roster_key *k)
 {
     pv_roster_mark(r, k);
     for (struct pv_roster_item *e = k->issued; e != NULL; e = e->next_issued) {
-        if (e->pub.st.type == PV_ST_MEMBER)
+        if (e->pub.st.type == PV_ST_MEMBER || e->pub.st.type == PV_ST_PLACE)
             pv_roster_mark(r, e->subject);
         if (e->pub.st.type != PV_ST_INVITE)
             continue;

@@ -43,15 +43,40 @@ const struct pv_member *pv_roster_by_node(const struct pv_roster *r,
     return k != NULL && k->member.state == PV_MEMBER_ACTIVE ? &k->member : NULL;
 }
 
+static bool is_free(const struct pv_roster *r, const uint8_t *node,
+                    enum pv_roster_binding_kind kind, const void *value, size_t len)
+{
+    const struct pv_roster_key *owner = pv_roster_owner(r, kind, value, len);
+    return owner == NULL || memcmp(owner->pk, node, PV_SIGN_PK_LEN) == 0;
+}
+
 const struct pv_member *pv_roster_by_name(const struct pv_roster *r, const char *name)
 {
-    return member_of(pv_roster_owner(r, PV_ROSTER_BIND_NAME, name, strnlen(name, PV_NAME_BUF)));
+    const struct pv_member *m =
+        member_of(pv_roster_owner(r, PV_ROSTER_BIND_NAME, name, strnlen(name, PV_NAME_BUF)));
+    /* A member keeps the name that it had at first from others, although it has another one. */
+    return m == NULL || strcmp(m->name, name) == 0 ? m : NULL;
+}
+
+bool pv_roster_name_is_free(const struct pv_roster *r, const char *name,
+                            const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    return is_free(r, node, PV_ROSTER_BIND_NAME, name, strnlen(name, PV_NAME_BUF));
+}
+
+bool pv_roster_ip4_is_free(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
+                           const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    return is_free(r, node, PV_ROSTER_BIND_IP4, ip4, PV_IP4_LEN);
 }
 
 const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct pv_addr *ip)
 {
-    if (ip->family == PV_AF_INET)
-        return member_of(pv_roster_owner(r, PV_ROSTER_BIND_IP4, ip->ip, PV_IP4_LEN));
+    if (ip->family == PV_AF_INET) {
+        const struct pv_member *m =
+            member_of(pv_roster_owner(r, PV_ROSTER_BIND_IP4, ip->ip, PV_IP4_LEN));
+        return m == NULL || pv_addr_equal_ip(&m->ip4, ip) ? m : NULL;
+    }
     return ip->family == PV_AF_INET6
                ? member_of(pv_roster_owner(r, PV_ROSTER_BIND_IP6, ip->ip, PV_IP6_LEN))
                : NULL;
@@ -78,7 +103,16 @@ const struct pv_member *pv_roster_next(const struct pv_roster *r, const struct p
 /* When a claim was made, for people: by its receipt, else by its own word. */
 static uint64_t claim_time(const struct pv_roster_item *e)
 {
-    return e->receipt != NULL ? e->receipt->time : e->pub.st.u.member.issued;
+    if (e->receipt != NULL)
+        return e->receipt->time;
+    return e->pub.st.type == PV_ST_PLACE ? e->pub.st.u.place.time : e->pub.st.u.member.issued;
+}
+
+static const char *claimed_name(const struct pv_roster_item *e)
+{
+    return e->pub.st.type == PV_ST_MEMBER  ? e->pub.st.u.member.name
+           : e->pub.st.type == PV_ST_PLACE ? e->pub.st.u.place.name
+                                           : NULL;
 }
 
 /* Had this other node the name? A claim that never counted, because somebody else had the name, is
@@ -97,13 +131,14 @@ int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
 
     if (holder == NULL || !holder->claim.wins)
         return PV_ERR_NOT_FOUND;
-    if (holder->claim.item->values[PV_ROSTER_BIND_NAME]->refs == 1)
+    const struct pv_roster_item *by = holder->third.wins ? holder->third.item : holder->claim.item;
+    if (by->values[PV_ROSTER_BIND_NAME]->refs == 1)
         return PV_ERR_NOT_FOUND; /* nobody else ever claimed it */
-    uint64_t since = claim_time(holder->claim.item);
+    uint64_t since = claim_time(by);
     for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
-        if (e->pub.st.type != PV_ST_MEMBER || e->subject == holder ||
-            strcmp(e->pub.st.u.member.name, m->name) != 0 || claim_time(e) > since ||
-            !has_lost_name(e->subject, m->name))
+        const char *name = claimed_name(e);
+        if (name == NULL || e->subject == holder || strcmp(name, m->name) != 0 ||
+            claim_time(e) > since || !has_lost_name(e->subject, m->name))
             continue;
         if (best == NULL || claim_time(e) >= claim_time(best))
             best = e;
@@ -278,13 +313,6 @@ int pv_roster_check_invite(const struct pv_roster *r, const uint8_t invite[stati
         return PV_ERR_EXPIRED;
     bool again = n != NULL && pv_roster_claims_by(n, k) > 0;
     return again || k->claims < e->pub.st.u.invite.uses ? PV_OK : PV_ERR_EXPIRED;
-}
-
-static bool is_free(const struct pv_roster *r, const uint8_t *node,
-                    enum pv_roster_binding_kind kind, const void *value, size_t len)
-{
-    const struct pv_roster_key *owner = pv_roster_owner(r, kind, value, len);
-    return owner == NULL || memcmp(owner->pk, node, PV_SIGN_PK_LEN) == 0;
 }
 
 /* The checks of a member statement that the roster does not hold; signer and node are what it knows

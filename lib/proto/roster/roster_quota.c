@@ -19,6 +19,8 @@ enum pv_roster_quota pv_roster_quota_of(uint8_t type)
         return PV_ROSTER_QUOTA_MEMBER;
     case PV_ST_TRANSPORT:
         return PV_ROSTER_QUOTA_TRANSPORT;
+    case PV_ST_PLACE:
+        return PV_ROSTER_QUOTA_PLACE;
     case PV_ST_LEAVE:
         return PV_ROSTER_QUOTA_LEAVE;
     case PV_ST_COORDINATORS:
@@ -50,6 +52,8 @@ static uint64_t number_of(const struct pv_statement *st)
         return st->u.member.serial;
     case PV_ST_TRANSPORT:
         return st->u.transport.serial;
+    case PV_ST_PLACE:
+        return st->u.place.serial;
     case PV_ST_LEAVE:
         return st->u.leave.serial;
     case PV_ST_COORDINATORS:
@@ -96,7 +100,9 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
 
     *ret_drop = NULL;
     if (quota != PV_ROSTER_QUOTA_NONE)
-        k = pv_roster_key(r, quota == PV_ROSTER_QUOTA_MEMBER ? st->u.member.node : st->signer);
+        k = pv_roster_key(r, quota == PV_ROSTER_QUOTA_MEMBER  ? st->u.member.node
+                             : quota == PV_ROSTER_QUOTA_PLACE ? st->u.place.node
+                                                              : st->signer);
     if (k != NULL && k->n_kept[quota] >= places_of(quota)) {
         struct pv_roster_item *worst = find_worst(k, quota);
         if (!is_better(st, &worst->pub.st))

@@ -33,8 +33,8 @@ static const struct pv_st_member *claim_of(const struct pv_roster_key *k)
 static const char *owner_name(const struct pv_roster_item *e, enum pv_roster_binding_kind kind)
 {
     const struct pv_roster_value *v = e->values[kind];
-    const struct pv_st_member *m = v == NULL || v->owner == NULL ? NULL : claim_of(v->owner->key);
-    return m == NULL ? "somebody else" : m->name;
+    const struct pv_roster_key *owner = v == NULL || v->owner == NULL ? NULL : v->owner->key;
+    return owner == NULL || owner->member.name[0] == '\0' ? "somebody else" : owner->member.name;
 }
 
 /* Reported once for each reason: a person wants to know why a machine is not a member, not how

@@ -94,6 +94,9 @@ bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial)
     case PV_ST_TRANSPORT:
         *ret_serial = e->pub.st.u.transport.serial;
         return true;
+    case PV_ST_PLACE:
+        *ret_serial = e->pub.st.u.place.serial;
+        return true;
     case PV_ST_LEAVE:
         *ret_serial = e->pub.st.u.leave.serial;
         return true;
@@ -210,10 +213,23 @@ static void settle_uses(struct pv_roster *r, struct pv_roster_key *k)
                          pv_key_format(k->pk, who), invite->pub.st.u.invite.uses, k->claims);
 }
 
+/* The node's newest place by itself or by somebody who was in office; NULL: none is newer than its
+ * member statement, which says where it is then. */
+static struct pv_roster_item *choose_place(const struct pv_roster *r, const struct pv_roster_key *k,
+                                           const struct pv_roster_item *claim)
+{
+    for (struct pv_roster_item *e = next_best(k, PV_ROSTER_QUOTA_PLACE, NULL);
+         e != NULL && serial_of(e) > serial_of(claim); e = next_best(k, PV_ROSTER_QUOTA_PLACE, e)) {
+        if (e->signer == k || pv_roster_signer_counts(r, e, k->pk))
+            return e;
+    }
+    return NULL;
+}
+
 /* What the node claims from now on. */
 static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
 {
-    struct pv_roster_item *e = NULL, *transport = NULL;
+    struct pv_roster_item *e = NULL, *transport = NULL, *place = NULL;
 
     settle_uses(r, k);
     k->why = PV_ROSTER_REFUSE_NONE;
@@ -225,7 +241,9 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
         transport = next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL);
     if (transport != NULL && serial_of(transport) <= serial_of(e))
         transport = NULL;
-    pv_roster_stake(r, k, e, transport);
+    if (e != NULL)
+        place = choose_place(r, k, e);
+    pv_roster_stake(r, k, e, transport, place);
 }
 
 /* --- members ---------------------------------------------------------------------------------- */
@@ -280,6 +298,7 @@ static struct pv_member describe_member(const struct pv_roster_key *k)
     const struct pv_st_member *st = &e->pub.st.u.member;
     const uint8_t *transport =
         k->second.wins ? k->second.item->pub.st.u.transport.transport : st->transport;
+    const struct pv_st_place *place = k->third.wins ? &k->third.item->pub.st.u.place : NULL;
     struct pv_member m;
 
     memset(&m, 0, sizeof(m));
@@ -287,8 +306,8 @@ static struct pv_member describe_member(const struct pv_roster_key *k)
     m.state = PV_MEMBER_ACTIVE;
     m.rights = pv_roster_rights_of(k);
     memcpy(m.transport, transport, sizeof(m.transport));
-    memcpy(m.name, st->name, sizeof(m.name));
-    m.ip4 = pv_addr4_u32(pv_load_be32(st->ip4), 0);
+    memcpy(m.name, place != NULL ? place->name : st->name, sizeof(m.name));
+    m.ip4 = pv_addr4_u32(pv_load_be32(place != NULL ? place->ip4 : st->ip4), 0);
     m.ip6 = pv_addr6(st->ip6, 0);
     m.serial = st->serial;
     m.issued = st->issued;
@@ -340,6 +359,8 @@ static void report_outcome(struct pv_roster *r, struct pv_roster_key *k)
         pv_roster_report_refusal(r, k->claim.item, lacking[pv_roster_lacks(&k->claim)]);
     if (k->claim.wins && k->second.item != NULL && k->second.item == transport)
         pv_roster_report_refusal(r, k->second.item, lacking[pv_roster_lacks(&k->second)]);
+    if (k->claim.wins && k->third.item != NULL)
+        pv_roster_report_refusal(r, k->third.item, lacking[pv_roster_lacks(&k->third)]);
 }
 
 /* A node whose claim won or lost: is it a member now, and does the owner have to know? */

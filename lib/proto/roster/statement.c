@@ -30,6 +30,7 @@ static bool known_type(uint8_t type)
     case PV_ST_LEAVE:
     case PV_ST_COORDINATORS:
     case PV_ST_END:
+    case PV_ST_PLACE:
         return true;
     case PV_ST_RECEIPT:
         break;
@@ -148,6 +149,15 @@ static void get_end(struct pv_reader *r, struct pv_st_end *f)
     f->time = pv_get_u64(r);
 }
 
+static void get_place(struct pv_reader *r, struct pv_st_place *f)
+{
+    pv_get_copy(r, f->node, sizeof(f->node));
+    f->serial = pv_get_u64(r);
+    get_name(r, f->name);
+    pv_get_copy(r, f->ip4, sizeof(f->ip4));
+    f->time = pv_get_u64(r);
+}
+
 /* Fields of an unknown type are kept as they are: only the signer can say what they mean. */
 static void get_fields(struct pv_reader *r, struct pv_statement *st)
 {
@@ -192,6 +202,9 @@ static void get_fields(struct pv_reader *r, struct pv_statement *st)
         break;
     case PV_ST_END:
         get_end(r, &st->u.end);
+        break;
+    case PV_ST_PLACE:
+        get_place(r, &st->u.place);
         break;
     case PV_ST_RECEIPT:
         break;
@@ -266,6 +279,13 @@ static void put_fields(struct pv_writer *w, const struct pv_statement *st)
         pv_put_bytes(w, st->u.end.hash, sizeof(st->u.end.hash));
         pv_put_view16(w, st->u.end.stay);
         pv_put_u64(w, st->u.end.time);
+        break;
+    case PV_ST_PLACE:
+        pv_put_bytes(w, st->u.place.node, sizeof(st->u.place.node));
+        pv_put_u64(w, st->u.place.serial);
+        put_name(w, st->u.place.name);
+        pv_put_bytes(w, st->u.place.ip4, sizeof(st->u.place.ip4));
+        pv_put_u64(w, st->u.place.time);
         break;
     case PV_ST_RECEIPT:
         break;

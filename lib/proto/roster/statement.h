@@ -40,6 +40,7 @@ enum pv_statement_type {
     PV_ST_LEAVE = 7,
     PV_ST_COORDINATORS = 8,
     PV_ST_END = 9,
+    PV_ST_PLACE = 10,
     PV_ST_RECEIPT = 128, /* not a statement: pv_receipt_decode() */
 };
 
@@ -116,9 +117,19 @@ struct pv_st_end {
     uint64_t time;                       /* Unix seconds */
 };
 
+/* Another name and address of a member (adr 0022). Signed by the node itself, or by root or an
+ * admin with PV_RIGHT_INVITE. */
+struct pv_st_place {
+    uint8_t node[PV_SIGN_PK_LEN];
+    uint64_t serial; /* of the node's statements, the highest counts */
+    char name[PV_NAME_BUF];
+    uint8_t ip4[PV_IP4_LEN];
+    uint64_t time; /* Unix seconds */
+};
+
 /* One statement. Views point into raw, so it lives as long as the bytes it was decoded from. */
 struct pv_statement {
-    uint8_t type; /* enum pv_statement_type, or unknown (10..127, 129..255) */
+    uint8_t type; /* enum pv_statement_type, or unknown (11..127, 129..255) */
     uint8_t network_id[PV_NETWORK_ID_LEN];
     uint8_t signer[PV_SIGN_PK_LEN];
     uint8_t hash[PV_STATEMENT_HASH_LEN]; /* set by decode, not read by make */
@@ -133,6 +144,7 @@ struct pv_statement {
         struct pv_st_leave leave;
         struct pv_st_coordinators coordinators;
         struct pv_st_end end;
+        struct pv_st_place place;
         struct pv_view unknown; /* fields of an unknown type */
     } u;
 };

@@ -54,6 +54,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     case PV_ST_END:
         require(st.u.end.stay.len <= PV_END_STAY_MAX * 32 && st.u.end.stay.len % 32 == 0);
         break;
+    case PV_ST_PLACE:
+        require(pv_name_is_valid(st.u.place.name));
+        break;
     case PV_ST_COORDINATORS:
         check_list(st.u.coordinators.list);
         break;

@@ -188,6 +188,22 @@ static inline struct item make_end(struct world *w, const struct keys *signer, c
     return make_statement(w, &st, signer);
 }
 
+/* Another name, and the last two bytes of another address, of a node. */
+static inline struct item make_place(struct world *w, const struct keys *signer,
+                                     const struct keys *node, const char *name, uint16_t ip,
+                                     uint64_t serial)
+{
+    struct pv_statement st = {.type = PV_ST_PLACE};
+    memcpy(st.u.place.node, node->pk, sizeof(st.u.place.node));
+    st.u.place.serial = serial;
+    memcpy(st.u.place.name, name, strlen(name));
+    st.u.place.ip4[0] = 10;
+    st.u.place.ip4[1] = 66;
+    pv_store_be16(st.u.place.ip4 + 2, ip);
+    st.u.place.time = T0;
+    return make_statement(w, &st, signer);
+}
+
 static inline struct item make_admin(struct world *w, const struct keys *signer,
                                      const struct keys *node, uint8_t rights)
 {

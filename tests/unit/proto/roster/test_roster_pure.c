@@ -93,6 +93,19 @@ static void offer_transport(struct offers *o)
     offer(o, make_statement(&o->w, &st, &o->nodes[below(&o->rng, NODES)]));
 }
 
+/* By the node, by an admin, or by another node that may not. */
+static void offer_place(struct offers *o)
+{
+    static const char *const names[] = {"bob", "carol", "dave", "erin"};
+    const struct keys *node = &o->nodes[below(&o->rng, NODES)];
+    size_t who = below(&o->rng, 6);
+    const struct keys *by = who < 3   ? node
+                            : who < 5 ? some_admin(o)
+                                      : &o->nodes[below(&o->rng, NODES)];
+    offer(o, make_place(&o->w, by, node, names[below(&o->rng, 4)],
+                        (uint16_t)(1 + below(&o->rng, 5)), below(&o->rng, 8)));
+}
+
 /* Of a node, an invite, or another admin; some name nodes that stay. */
 static void offer_revocation(struct offers *o)
 {
@@ -169,8 +182,10 @@ static void make_offers(unsigned seed)
     for (unsigned i = 0; i < INVITES; i++)
         offer(o, make_invite(&o->w, some_admin(o), &o->invites[i], 1 + (uint32_t)(i % 2)));
     while (o->n < OFFERS) {
-        size_t what = below(&o->rng, 19);
-        if (what < 7)
+        size_t what = below(&o->rng, 22);
+        if (what >= 19)
+            offer_place(o);
+        else if (what < 7)
             offer_member(o);
         else if (what < 9)
             offer_transport(o);

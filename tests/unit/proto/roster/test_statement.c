@@ -112,6 +112,13 @@ static struct pv_statement sample(uint8_t type)
         st.u.end.stay = pv_view(test_stay, 32);
         st.u.end.time = 1700000006;
         break;
+    case PV_ST_PLACE:
+        memcpy(st.u.place.node, node.pk, 32);
+        st.u.place.serial = 10;
+        snprintf(st.u.place.name, sizeof(st.u.place.name), "rob");
+        memcpy(st.u.place.ip4, (uint8_t[]){10, 66, 1, 3}, 4);
+        st.u.place.time = 1700000007;
+        break;
     default:
         st.u.coordinators.seq = 1;
         st.u.coordinators.list = pv_view(test_list, list_of(test_list, sizeof(test_list), 2, 2));
@@ -131,7 +138,7 @@ static void what_is_made_reads_back_the_same(void **state)
 {
     (void)state;
     struct keys signer = keys_of(1);
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_END; type++) {
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_PLACE; type++) {
         struct pv_statement want = sample(type), got;
         struct made m = make_sample(type);
         assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
@@ -152,6 +159,8 @@ static void what_is_made_reads_back_the_same(void **state)
             assert_true(pv_view_equal(got.u.end.stay, want.u.end.stay));
             assert_memory_equal(&got.u.end, &want.u.end, offsetof(struct pv_st_end, stay));
             assert_int_equal(got.u.end.time, want.u.end.time);
+        } else if (type == PV_ST_PLACE) {
+            assert_memory_equal(&got.u.place, &want.u.place, sizeof(got.u.place));
         } else if (type == PV_ST_COORDINATORS) {
             assert_true(pv_view_equal(got.u.coordinators.list, want.u.coordinators.list));
         } else if (type == PV_ST_MEMBER) {
@@ -183,8 +192,9 @@ static void encodings_do_not_change(void **state)
         "0542b614406a882b0bee2315066766ca1f268983a9c25b7f41643e551d06b58f",
         "9fc65c9265f969d470f47e1a50fb6c24ec8196bdedef374ca9a0fbaa5423ff18",
         "39df43a81cda11182697bbaa10c27a6b4a787261e5af13661edcb238d81766ce",
+        "369e2ca7bcaaafb2b34d7c926b8b1397ce640199269f74c7b7eaed17fd728058",
     };
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_END; type++) {
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_PLACE; type++) {
         struct made m = make_sample(type);
         uint8_t hash[PV_STATEMENT_HASH_LEN];
         char hex[2 * sizeof(hash) + 1];
@@ -198,7 +208,7 @@ static void encodings_do_not_change(void **state)
 static void decode_rejects_every_truncation(void **state)
 {
     (void)state;
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_END; type++) {
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_PLACE; type++) {
         struct made m = make_sample(type);
         struct pv_statement st;
         for (size_t len = 0; len < m.len; len++) {
@@ -214,7 +224,7 @@ static void decode_rejects_every_truncation(void **state)
 static void decode_rejects_one_trailing_byte(void **state)
 {
     (void)state;
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_END; type++) {
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_PLACE; type++) {
         struct made m = make_sample(type);
         struct pv_statement st;
         m.buf[m.len] = 0;
@@ -225,7 +235,7 @@ static void decode_rejects_one_trailing_byte(void **state)
 static void every_flipped_bit_is_noticed(void **state)
 {
     (void)state;
-    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_END; type++) {
+    for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_PLACE; type++) {
         struct made m = make_sample(type);
         struct pv_statement st;
         for (size_t bit = 0; bit < m.len * 8; bit += 3) {

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* Places (type 10): another name and address of a member, by itself or by an admin. */
+#include "roster_fixture.h"
+
+/* bob at 10.66.0.5 and carol at 10.66.0.6, both let in by the creator. */
+static struct roster_of_two {
+    struct world w;
+    struct keys bob, carol;
+    struct pv_roster *r;
+} t;
+
+static int start(void **state)
+{
+    (void)state;
+    t.w = world_make(15);
+    t.bob = keys_of(2);
+    t.carol = keys_of(3);
+    t.r = roster_of(&t.w);
+    struct item b = make_member(&t.w, &t.w.creator, &t.bob, "bob", 5);
+    struct item c = make_member(&t.w, &t.w.creator, &t.carol, "carol", 6);
+    add(t.r, &b);
+    add(t.r, &c);
+    (void)settle(t.r);
+    return 0;
+}
+
+static void assert_is(const struct keys *node, const char *name, uint8_t last)
+{
+    const struct pv_member *m = pv_roster_by_node(t.r, node->pk);
+    assert_non_null(m);
+    assert_string_equal(m->name, name);
+    assert_int_equal(m->ip4.ip[3], last);
+    assert_ptr_equal(pv_roster_by_name(t.r, name), m);
+    assert_ptr_equal(pv_roster_by_ip(t.r, &m->ip4), m);
+}
+
+static struct heard place(const struct keys *by, const struct keys *node, const char *name,
+                          uint16_t ip, uint64_t serial)
+{
+    struct item it = make_place(&t.w, by, node, name, ip, serial);
+    add(t.r, &it);
+    return settle(t.r);
+}
+
+static void a_member_is_where_its_newest_place_says(void **state)
+{
+    (void)state;
+    assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 1);
+    assert_int_equal(place(&t.bob, &t.bob, "rob", 5, 1).changed, 1);
+    assert_is(&t.bob, "rob", 5);
+    assert_int_equal(place(&t.bob, &t.bob, "rob", 9, 3).changed, 1);
+    assert_is(&t.bob, "rob", 9);
+    assert_int_equal(place(&t.bob, &t.bob, "bert", 7, 2).changed, 0); /* older than that */
+    assert_is(&t.bob, "rob", 9);
+    assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 4);
+    assert_int_equal(place(&t.bob, &t.bob, "bob", 5, 4).changed, 1); /* back again */
+    assert_is(&t.bob, "bob", 5);
+}
+
+static void its_first_name_stays_its_own(void **state)
+{
+    (void)state;
+    (void)place(&t.bob, &t.bob, "rob", 9, 1);
+    assert_null(pv_roster_by_name(t.r, "bob"));
+    assert_false(pv_roster_name_is_free(t.r, "bob", t.carol.pk));
+    assert_true(pv_roster_name_is_free(t.r, "bob", t.bob.pk));
+    assert_int_equal(place(&t.carol, &t.carol, "bob", 6, 1).refused, 1);
+    assert_is(&t.carol, "carol", 6); /* who loses a name keeps the old one, and stays a member */
+    const uint8_t five[4] = {10, 66, 0, 5}, seven[4] = {10, 66, 0, 7};
+    assert_false(pv_roster_ip4_is_free(t.r, five, t.carol.pk));
+    assert_true(pv_roster_ip4_is_free(t.r, seven, t.carol.pk));
+}
+
+static void a_removed_node_leaves_name_and_address_to_its_successor(void **state)
+{
+    (void)state;
+    struct keys fresh = keys_of(4);
+    struct item m = make_member(&t.w, &t.w.creator, &fresh, "bob-2", 8);
+    add(t.r, &m);
+    (void)settle(t.r);
+    struct item gone = make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, t.bob.pk, NULL, 0);
+    add(t.r, &gone);
+    (void)settle(t.r);
+    assert_int_equal(place(&t.w.creator, &fresh, "bob", 5, 1).changed, 1);
+    assert_is(&fresh, "bob", 5);
+    struct pv_roster_former former;
+    assert_int_equal(pv_roster_former(t.r, pv_roster_by_name(t.r, "bob"), &former), PV_OK);
+    assert_memory_equal(former.node, t.bob.pk, PV_SIGN_PK_LEN);
+}
+
+static void who_may_not_say_it_changes_nothing(void **state)
+{
+    (void)state;
+    struct item it = make_place(&t.w, &t.carol, &t.bob, "fool", 9, 9);
+    enum pv_roster_added added;
+    assert_int_equal(add_status(t.r, &it, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN); /* carol may become an admin yet */
+    (void)settle(t.r);
+    assert_is(&t.bob, "bob", 5);
+    struct item grant = make_admin(&t.w, &t.w.root, &t.carol, PV_RIGHT_INVITE);
+    add(t.r, &grant);
+    (void)settle(t.r);
+    assert_is(&t.bob, "fool", 9);
+    /* What a former admin said in office stays; afterwards its word is nothing. */
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    pv_statement_hash(pv_view(grant.s.raw, grant.s.len), hash);
+    struct item end = make_end(&t.w, &t.w.root, t.carol.pk, hash, NULL, 0);
+    add(t.r, &end);
+    (void)settle(t.r);
+    assert_is(&t.bob, "fool", 9);
+    (void)place(&t.carol, &t.bob, "knave", 10, 10);
+    assert_is(&t.bob, "fool", 9);
+    (void)place(&t.w.root, &t.bob, "bob", 5, 11);
+    assert_is(&t.bob, "bob", 5);
+}
+
+static void a_place_outside_the_network_is_refused(void **state)
+{
+    (void)state;
+    enum pv_roster_added added;
+    struct item it = make_place(&t.w, &t.bob, &t.bob, "home", 9, 1); /* the network's own name */
+    assert_int_equal(add_status(t.r, &it, &added), PV_ERR_MALFORMED);
+    struct pv_statement st = {.type = PV_ST_PLACE};
+    memcpy(st.u.place.node, t.bob.pk, sizeof(st.u.place.node));
+    st.u.place.serial = 1;
+    memcpy(st.u.place.name, "rob", 3);
+    memcpy(st.u.place.ip4, (const uint8_t[]){192, 168, 1, 1}, 4);
+    it = make_statement(&t.w, &st, &t.bob);
+    assert_int_equal(add_status(t.r, &it, &added), PV_ERR_MALFORMED);
+}
+
+static void of_a_node_eight_places_are_kept(void **state)
+{
+    (void)state;
+    char name[8];
+    for (unsigned i = 1; i <= 12; i++) {
+        snprintf(name, sizeof(name), "n%u", i);
+        (void)place(&t.bob, &t.bob, name, (uint16_t)(20 + i), i);
+    }
+    assert_is(&t.bob, "n12", 32);
+    assert_true(pv_roster_name_is_free(t.r, "n4", t.carol.pk));
+    size_t n = 0;
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(t.r, NULL); e != NULL;
+         e = pv_roster_next_entry(t.r, e))
+        n += e->st.type == PV_ST_PLACE;
+    assert_int_equal(n, 8);
+}
+
+#define T(name) cmocka_unit_test_setup(name, start)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(a_member_is_where_its_newest_place_says),
+        T(its_first_name_stays_its_own),
+        T(a_removed_node_leaves_name_and_address_to_its_successor),
+        T(who_may_not_say_it_changes_nothing),
+        T(a_place_outside_the_network_is_refused),
+        T(of_a_node_eight_places_are_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
