@@ -497,6 +497,62 @@ static int remove_peer(struct pv_cli *cli)
     return code != 0 ? code : ask_and_tell(cli, &req, print_removed);
 }
 
+/* --- rename, address, replace ---------------------------------------------------------------- */
+
+static int print_moved(struct pv_cli *cli, const json_t *body)
+{
+    note_told(cli, "done", body);
+    return 0;
+}
+
+/* "rename NAME" is about this node, "rename PEER NAME" about another. */
+static int rename_node(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    int n = cli->args.n_words, code = 0;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_RENAME, 0);
+    if (n == 2)
+        code = pv_cli_peer(cli, &req, cli->args.word[0]);
+    if (code == 0 &&
+        pv_name_parse(cli->args.word[n - 1], strlen(cli->args.word[n - 1]), req.name) < 0)
+        return pv_cli_usage(cli,
+                            "\"%.80s\" is not a name: use 1 to 63 of a-z 0-9 and -, not at the "
+                            "ends, not localhost",
+                            cli->args.word[n - 1]);
+    return code != 0 ? code : ask_and_tell(cli, &req, print_moved);
+}
+
+static int address(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    struct pv_addr ip4;
+    int n = cli->args.n_words, code = 0;
+    const char *text = cli->args.word[n - 1];
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ADDRESS_SET, 0);
+    if (strcmp(cli->args.word[0], "set") != 0)
+        return pv_cli_usage(cli, "there is address set [PEER] ADDRESS");
+    if (pv_addr_parse_ip(text, &ip4) < 0 || ip4.family != PV_AF_INET)
+        return pv_cli_usage(cli, "\"%.60s\": give an IPv4 address of the network, as 10.66.0.9",
+                            text);
+    snprintf(req.word, sizeof(req.word), "%s", text);
+    if (n == 3)
+        code = pv_cli_peer(cli, &req, cli->args.word[1]);
+    return code != 0 ? code : ask_and_tell(cli, &req, print_moved);
+}
+
+static int replace(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    const char *fresh = cli->args.word[2];
+    pv_ctlapi_request_init(&req, PV_CTLAPI_REPLACE, 0);
+    if (strcmp(cli->args.word[0], "replace") != 0)
+        return pv_cli_usage(cli, "there is node replace OLD NEW");
+    int code = pv_cli_peer(cli, &req, cli->args.word[1]);
+    if (code == 0 && pv_name_parse(fresh, strlen(fresh), req.name) < 0)
+        return pv_cli_usage(cli, "\"%.80s\" is not a member's name: see p2pvpnctl peers", fresh);
+    return code != 0 ? code : ask_and_tell(cli, &req, print_moved);
+}
+
 const struct pv_command pv_cmds_network[] = {
     {
         .name = "create",
@@ -563,6 +619,43 @@ const struct pv_command pv_cmds_network[] = {
         .min_words = 2,
         .max_words = 2,
         .run = admin,
+    },
+    {
+        .name = "rename",
+        .args = "[PEER] NAME",
+        .summary = "give this node, or as an admin another one, another name",
+        .details =
+            "Its first name stays its own: nobody else gets it. Messages of before stay with "
+            "who wrote\nthem.\n",
+        .example = "sudo p2pvpnctl rename old-laptop",
+        .min_words = 1,
+        .max_words = 2,
+        .run = rename_node,
+    },
+    {
+        .name = "address",
+        .args = "set [PEER] ADDRESS",
+        .summary = "give this node, or as an admin another one, another overlay address",
+        .details =
+            "ADDRESS is a free IPv4 address of the network's range. Connections that use the "
+            "old one end.\n",
+        .example = "sudo p2pvpnctl address set printer 10.66.0.9",
+        .words = "set",
+        .min_words = 2,
+        .max_words = 3,
+        .run = address,
+    },
+    {
+        .name = "node",
+        .args = "replace OLD NEW",
+        .summary = "let a reinstalled machine take the place of its dead self",
+        .details = "An admin's word. The machine joins by any name, NEW; then OLD is removed for "
+                   "good, and NEW\nhas its name and address.\n",
+        .example = "sudo p2pvpnctl node replace laptop laptop-2",
+        .words = "replace",
+        .min_words = 3,
+        .max_words = 3,
+        .run = replace,
     },
     {
         .name = "leave",

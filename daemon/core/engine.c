@@ -30,6 +30,7 @@
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
+#include "daemon/core/member/place.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/relocation.h"
 #include "daemon/core/member/rootkey.h"
@@ -84,6 +85,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_signals,
     &pv_part_enrol,
     &pv_part_relocation,
+    &pv_part_place,
     &pv_part_why,
     &pv_part_linkkeys, /* chat and files ask it */
     &pv_part_copies,

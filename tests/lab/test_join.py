@@ -202,3 +202,55 @@ def with_systemd_the_service_is_started_and_enabled(lab):
     b.ctl("join", r.out.strip(), "--name", "b", "--no-boot", timeout=60)
     equal(told(b), ["cat p2pvpnd.service", "start p2pvpnd.service"], "what systemctl was told by join --no-boot")
     a.wait_peer(b)
+
+
+@scenario
+def names_and_addresses_change_hands_as_told(lab):
+    coordinator = lab.coordinator()
+    a, b, c = (lab.host(n) for n in ("a", "b", "c"))
+    lab.network(coordinator, [a, b, c])
+    a.wait_direct(b)
+    b.ctl("send", "a", "from before")
+    wait("a to have it", lambda: "from before" in a.ctl("inbox", "--peek").out)
+
+    # By itself, and by an admin; nobody takes what is somebody else's.
+    b.ctl("rename", "rob")
+    wait("a to know rob", lambda: "rob" in a.peers())
+    check("b" not in a.peers(), "two names")
+    equal(b.json("status")["self"]["name"], "rob", "its own name")
+    check("from before" in a.ctl("history", "rob").out, "the old line went with its writer")
+    a.ctl("ping", "rob", "-c", 1)
+    check("is taken" in c.ctl("rename", "b", code=11).err, "the first name of another")
+    check("is taken" in c.ctl("rename", "rob", code=11).err, "the name of another")
+    c.ctl("rename", "Not A Name", code=2)
+    check("no admin" in c.ctl("rename", "rob", "slave", code=11).err, "not an admin")
+    check("outside" in a.ctl("address", "set", "rob", "192.168.9.9", code=11).err, "outside the range")
+    check("another member's" in a.ctl("address", "set", "rob", a.addr(), code=11).err, "taken")
+
+    # Another address: the interface has it, and everything goes there.
+    old = b.addr()
+    a.ctl("address", "set", "rob", "10.66.77.7")
+    wait("rob to be there", lambda: b.addr() == "10.66.77.7")
+    wait("its interface", lambda: "10.66.77.7" in b.run("ip", "addr", "show", "p2pvpn0").out)
+    check(old not in b.run("ip", "addr", "show", "p2pvpn0").out, "the old address")
+    wait("a to reach it there", lambda: a.os_ping("10.66.77.7"))
+    a.ctl("send", "rob", "at the new place")
+    wait("rob to have it", lambda: "at the new place" in b.ctl("inbox", "--peek").out)
+    for h in (a, b, c):
+        h.restart_daemon()
+    wait("all to agree", lambda: a.peers().get("rob", {}).get("ip4") == "10.66.77.7"
+         and c.peers().get("rob", {}).get("ip4") == "10.66.77.7")
+
+    # A machine that died comes back as itself: another key, the same place.
+    b.stop_daemon()
+    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/*")
+    token = a.ctl("invite").out.strip()
+    b.daemon()
+    b.ctl("join", token, "--name", "rob-2")
+    wait("a to see it", lambda: "rob-2" in a.peers())
+    check("no other member is called" in a.ctl("node", "replace", "rob", "nobody", code=6).err, "nobody")
+    a.ctl("node", "replace", "rob", "rob-2")
+    wait("it to be rob", lambda: b.json("status")["self"]["name"] == "rob")
+    equal(b.addr(), "10.66.77.7", "its address")
+    wait("a to reach it", lambda: a.os_ping("10.66.77.7"), timeout=20)
+    equal(sorted(a.peers()), ["c", "rob"], "members")

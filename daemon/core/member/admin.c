@@ -29,6 +29,7 @@ enum deed {
     DEED_LEAVE,
     DEED_GRANT,
     DEED_END_RIGHTS,
+    DEED_PLACE,
 };
 
 /* A client that waits to hear who knows it. */
@@ -606,6 +607,33 @@ static void run_admin_revoke(void *part, struct pv_ctlapi_request *req, struct p
     } else {
         wait_until_told(a, &w, now);
     }
+}
+
+/* --- for the part "place" --------------------------------------------------------------------- */
+
+static struct admin *of(const struct pv_node *n)
+{
+    return pv_node_part(n, &pv_part_admin);
+}
+
+bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
+{
+    static const uint8_t each[] = {PV_RIGHT_INVITE, PV_RIGHT_REVOKE};
+    for (size_t i = 0; i < PV_ARRAY_LEN(each); i++)
+        if ((rights & each[i]) != 0 && !may_sign(of(n), what, each[i], handle))
+            return false;
+    return true;
+}
+
+int pv_admin_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    return revoke_with(of(n), n->identity->sign_sk, PV_REVOKE_NODE, pk, now);
+}
+
+void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
+{
+    const struct waiting w = {.handle = handle, .deed = DEED_PLACE};
+    wait_until_told(of(n), &w, now);
 }
 
 /* --- the command leave ------------------------------------------------------------------------ */

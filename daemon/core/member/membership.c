@@ -28,6 +28,8 @@ enum {
 };
 
 struct membership {
+    struct pv_addr ip4; /* this node's */
+    bool moved;         /* it is another one than the interface has */
     struct pv_node *node;
     struct pv_unsaved unsaved;
     size_t writing;            /* jobs that store statements and have not come back */
@@ -71,6 +73,8 @@ static void member_here(struct pv_node *n, const struct pv_member *m, bool added
     if (is_self(n, m)) {
         n->removed = false;
         memcpy(n->node_name, m->name, sizeof(n->node_name));
+        of(n)->moved = of(n)->moved || !pv_addr_equal_ip(&of(n)->ip4, &m->ip4);
+        of(n)->ip4 = m->ip4;
         return;
     }
     int r = pv_peers_add_member(n->peers, m, now);
@@ -145,6 +149,7 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
 }
 
 static void apply_up(struct membership *m, pv_ns now);
+static void raise_iface(struct membership *m, pv_ns now);
 
 bool pv_membership_is_stored(const struct pv_node *n)
 {
@@ -165,6 +170,10 @@ static void settle_roster(struct membership *m, pv_ns now)
         pv_node_raise(n, PV_FACT_STATEMENTS);
     m->news = false;
     save(m);
+    /* The interface has the address of before. */
+    if (m->moved && n->iface != PV_IFACE_DOWN)
+        raise_iface(m, now);
+    m->moved = false;
     if (n->removed != was_removed) {
         pv_node_raise(n, PV_FACT_UP);
         apply_up(m, now);

@@ -57,13 +57,23 @@ static void free_owed(void *part)
     free(o);
 }
 
+/* Is the member where this place says? One that lost, or is old, is nobody's loss. */
+static bool is_where(const struct pv_node *n, const struct pv_st_place *place)
+{
+    const struct pv_member *m = pv_roster_by_node(n->roster, place->node);
+    return m != NULL && strcmp(m->name, place->name) == 0 &&
+           memcmp(m->ip4.ip, place->ip4, sizeof(place->ip4)) == 0;
+}
+
 /* A removal by an admin whose rights had ended before is void: no coordinator takes it. One that is
  * in force is owed although its signer is out of office, too: of two admins who end each other the
  * coordinator's receipts say who was first. */
-static bool is_owed(const struct pv_roster_entry *x)
+static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
 {
     if (x->receipt.len > 0)
         return false;
+    if (x->st.type == PV_ST_PLACE)
+        return is_where(n, &x->st.u.place);
     return x->st.type == PV_ST_LEAVE || x->st.type == PV_ST_ADMIN ||
            ((x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END ||
              x->st.type == PV_ST_COORDINATORS) &&
@@ -75,6 +85,10 @@ static void describe(struct owed *o, const struct pv_statement *st)
 {
     if (st->type == PV_ST_COORDINATORS) {
         snprintf(o->first, sizeof(o->first), "the coordinators changed");
+        return;
+    }
+    if (st->type == PV_ST_PLACE) {
+        snprintf(o->first, sizeof(o->first), "%s has another place", st->u.place.name);
         return;
     }
     const uint8_t *pk = st->type == PV_ST_LEAVE   ? st->signer
@@ -99,7 +113,7 @@ static void count(struct owed *o)
     for (const struct pv_roster_entry *x =
              o->node->roster == NULL ? NULL : pv_roster_next_entry(o->node->roster, NULL);
          x != NULL; x = pv_roster_next_entry(o->node->roster, x)) {
-        if (is_owed(x) && o->n++ == 0)
+        if (is_owed(o->node, x) && o->n++ == 0)
             describe(o, &x->st);
     }
     if (o->n > 0)
@@ -129,7 +143,7 @@ static void ask(struct owed *o, pv_ns now)
     put->n = 0;
     for (const struct pv_roster_entry *x = pv_roster_next_entry(o->node->roster, NULL);
          x != NULL && put->n < PUT_MAX; x = pv_roster_next_entry(o->node->roster, x)) {
-        if (!is_owed(x))
+        if (!is_owed(o->node, x))
             continue;
         memcpy(put->statements[put->n].raw, x->st.raw.ptr, x->st.raw.len);
         put->statements[put->n++].len = x->st.raw.len;

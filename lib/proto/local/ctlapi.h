@@ -79,6 +79,9 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_REMOVE,
     PV_CTLAPI_ADMIN_GRANT,
     PV_CTLAPI_ADMIN_REVOKE,
+    PV_CTLAPI_RENAME,          /* peer, or without one this node */
+    PV_CTLAPI_ADDRESS_SET,     /* the same */
+    PV_CTLAPI_REPLACE,         /* peer by the member called name */
     PV_CTLAPI_COORDINATORS,    /* list */
     PV_CTLAPI_COORDINATOR_ADD, /* url: it becomes the preferred one */
     PV_CTLAPI_COORDINATOR_REMOVE,
@@ -123,11 +126,12 @@ struct pv_ctlapi_request {
     char peer[PV_CTLAPI_PEER_BUF]; /* PING REMOVE SEND WHY TRACE MUTE UNMUTE; WAIT IP INBOX HISTORY
                                       HISTORY_CLEAR: may be "" */
     char network[PV_NAME_BUF];     /* CREATE, may be "" */
-    char name[PV_NAME_BUF];        /* CREATE JOIN: of this node, may be "" */
+    char name[PV_NAME_BUF];        /* CREATE JOIN: of this node, may be ""; RENAME REPLACE */
     char cidr[PV_ADDR_TEXT];       /* CREATE, may be "" */
     char invite[PV_CTLAPI_INVITE_BUF];           /* INVITE_REVOKE */
     char room[PV_CTLAPI_ROOM_BUF];               /* ROOM_*, LIST excepted */
-    char word[PV_CTLAPI_WORD_BUF];               /* LOG: level; WATCH: "chat" */
+    char word[PV_CTLAPI_WORD_BUF];               /* LOG: level; WATCH: "chat"; ADDRESS_SET:
+                                                    address */
     char coordinator[PV_CTLAPI_COORDINATOR_BUF]; /* COORDINATOR_REMOVE, _ADDRESS: key, address or
                                           host; may be "" where there is one only */
     char *secret;         /* CREATE, COORDINATOR_ADD: url, JOIN, COORDINATOR_TAKE:

@@ -63,6 +63,15 @@ int pv_make_member(const uint8_t *network_id, const uint8_t *signer_sk, const ui
     return sign_short(&st, signer_sk, node_sk, ret_made);
 }
 
+int pv_make_place(const uint8_t *network_id, const uint8_t *signer_sk,
+                  const struct pv_st_place *place, struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_PLACE, network_id);
+
+    st.u.place = *place;
+    return sign_short(&st, signer_sk, NULL, ret_made);
+}
+
 int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial, uint64_t wall,
                   struct pv_made *ret_made)
 {

@@ -73,6 +73,11 @@ PV_MUST_CHECK int pv_make_member(const uint8_t *network_id, const uint8_t *signe
                                  const uint8_t *node_sk, const struct pv_st_member *member,
                                  struct pv_made *ret_made);
 
+/* Another name and address of a member. signer_sk: the node's, root's or an admin's.
+ * PV_ERR_MALFORMED: the name. */
+PV_MUST_CHECK int pv_make_place(const uint8_t *network_id, const uint8_t *signer_sk,
+                                const struct pv_st_place *place, struct pv_made *ret_made);
+
 PV_MUST_CHECK int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial,
                                 uint64_t wall, struct pv_made *ret_made);
 

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* place.c - who may say where a member is, whether that is free, and the statement. */
+#include "daemon/core/member/place.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/member/admin.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/rootkey.h"
+#include "daemon/core/peer/peer_show.h"
+#include "daemon/core/peer/peers.h"
+#include "proto/roster/roster_make.h"
+
+static int make_part(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                     void **ret_part)
+{
+    (void)cfg;
+    (void)now;
+    *ret_part = node; /* it keeps nothing */
+    return PV_OK;
+}
+
+static void free_part(void *part)
+{
+    (void)part;
+}
+
+static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *what,
+                 const char *text)
+{
+    char line[PV_CTLAPI_ERROR_BUF];
+    snprintf(line, sizeof(line), "%s: %s", what, text);
+    pv_ctlsrv_fail(n->ctl, handle, code, line);
+}
+
+/* The member that is meant: req->peer, or this node where none is named. NULL: it was answered why
+ * there is none, or that this node may not say it. */
+static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi_request *req,
+                                       const char *what, uint64_t handle)
+{
+    const struct pv_member *self;
+    const struct pv_peer *p;
+    if (!pv_node_need_network(n, what, handle))
+        return NULL;
+    self = pv_node_self(n);
+    if (self != NULL && (req->peer[0] == '\0' || strcmp(req->peer, self->name) == 0)) {
+        if (!n->up)
+            fail(n, handle, PV_CTLAPI_FAILED, what, "this node is down: `p2pvpnctl up` first");
+        return n->up ? self : NULL;
+    }
+    p = pv_peer_need(n, req->peer, what, true, handle);
+    if (p == NULL ||
+        (!pv_rootkey_is_here(n) && !pv_admin_may_sign(n, what, PV_RIGHT_INVITE, handle)))
+        return NULL;
+    return pv_roster_by_node(n->roster, pv_peer_pk(p));
+}
+
+/* The word of the node itself, or of root or an admin about another one. */
+static int sign_place(struct pv_node *n, const struct pv_st_place *place, struct pv_made *ret_made)
+{
+    uint8_t root[PV_SIGN_SK_LEN];
+    bool own = memcmp(place->node, n->identity->sign_pk, sizeof(place->node)) == 0;
+    bool has_root = !own && pv_rootkey_open(n, root) == PV_OK;
+    int r = pv_make_place(pv_roster_network_id(n->roster), has_root ? root : n->identity->sign_sk,
+                          place, ret_made);
+    pv_wipe(root, sizeof(root));
+    return r;
+}
+
+static struct pv_st_place at(const char *name, const struct pv_addr *ip4)
+{
+    struct pv_st_place to = {.serial = 0};
+    snprintf(to.name, sizeof(to.name), "%s", name);
+    memcpy(to.ip4, ip4->ip, sizeof(to.ip4));
+    return to;
+}
+
+/* Moves a member to this name and address. It must be free, or the statement would be for
+ * nothing. */
+static void move(struct pv_node *n, const struct pv_member *m, const struct pv_st_place *to,
+                 const char *what, uint64_t handle, pv_ns now)
+{
+    const char *name = to->name;
+    const uint8_t *ip4 = to->ip4;
+    struct pv_st_place place = *to;
+    const struct pv_st_network *net = pv_roster_network(n->roster);
+    struct pv_made made;
+    char text[PV_CTLAPI_ERROR_BUF / 2], range[PV_ADDR_TEXT];
+    if (!pv_roster_name_is_free(n->roster, name, m->node) || strcmp(name, net->name) == 0) {
+        snprintf(text, sizeof(text),
+                 "%s is taken: names of members, and those they had before, stay theirs; choose "
+                 "another",
+                 name);
+        fail(n, handle, PV_CTLAPI_REFUSED, what, text);
+        return;
+    }
+    if (!pv_ip4_is_usable(&net->range, pv_load_be32(ip4)) ||
+        !pv_roster_ip4_is_free(n->roster, ip4, m->node)) {
+        snprintf(text, sizeof(text), "that address is another member's, or outside of %s",
+                 pv_prefix_format(&net->range, range));
+        fail(n, handle, PV_CTLAPI_REFUSED, what, text);
+        return;
+    }
+    memcpy(place.node, m->node, sizeof(place.node));
+    place.serial = pv_roster_next_serial(n->roster, m->node);
+    place.time = pv_node_wall_s(n, now);
+    int r = sign_place(n, &place, &made);
+    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
+    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
+        r = PV_ERR_REFUSED;
+    if (r == PV_OK)
+        pv_admin_answer_when_told(n, handle, now);
+    else
+        fail(n, handle, PV_CTLAPI_FAILED, what, pv_strstatus(r));
+}
+
+static void run_rename(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    struct pv_node *n = part;
+    const struct pv_member *m = subject(n, req, "rename", handle);
+    (void)p;
+    if (m == NULL)
+        return;
+    struct pv_st_place to = at(req->name, &m->ip4);
+    move(n, m, &to, "rename", handle, now);
+}
+
+static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                            uint64_t handle, pv_ns now)
+{
+    static const char what[] = "address set";
+    struct pv_node *n = part;
+    struct pv_addr ip4;
+    (void)p;
+    if (pv_addr_parse_ip(req->word, &ip4) != PV_OK || ip4.family != PV_AF_INET) {
+        fail(n, handle, PV_CTLAPI_USAGE, what, "give an IPv4 address such as 10.66.0.9");
+        return;
+    }
+    const struct pv_member *m = subject(n, req, what, handle);
+    if (m == NULL)
+        return;
+    struct pv_st_place to = at(m->name, &ip4);
+    move(n, m, &to, what, handle, now);
+}
+
+/* The old one is removed for good, which frees what it had; then the new one is there. */
+static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                        uint64_t handle, pv_ns now)
+{
+    static const char what[] = "replace";
+    struct pv_node *n = part;
+    const struct pv_member *fresh = pv_roster_by_name(n->roster, req->name);
+    const struct pv_member *old = pv_roster_by_node(n->roster, pv_peer_pk(p));
+    char text[PV_CTLAPI_ERROR_BUF / 2];
+    if (!pv_admin_may_sign(n, what, PV_RIGHT_INVITE | PV_RIGHT_REVOKE, handle))
+        return;
+    if (fresh == NULL || old == NULL || fresh == old) {
+        snprintf(text, sizeof(text),
+                 "no other member is called %s: the reinstalled machine joins first, by any name",
+                 req->name);
+        fail(n, handle, PV_CTLAPI_UNKNOWN_PEER, what, text);
+        return;
+    }
+    struct pv_st_place to = at(old->name, &old->ip4);
+    int r = pv_admin_remove(n, old->node, now);
+    fresh = pv_roster_by_name(n->roster, req->name);
+    if (r != PV_OK || fresh == NULL)
+        fail(n, handle, PV_CTLAPI_FAILED, what, pv_strstatus(r));
+    else
+        move(n, fresh, &to, what, handle, now);
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_RENAME, PV_NEEDS_NOTHING, run_rename},
+    {PV_CTLAPI_ADDRESS_SET, PV_NEEDS_NOTHING, run_address_set},
+    {PV_CTLAPI_REPLACE, PV_NEEDS_MEMBER, run_replace},
+};
+
+const struct pv_part pv_part_place = {
+    .name = "place",
+    .make = make_part,
+    .free = free_part,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+};
