@@ -344,12 +344,13 @@ static void the_network_outlives_an_allocation_that_fails(void **state)
 
 /* Around the places where it once did not: the coordinator's admins and its list of removals,
  * statements of a node that joins, the job that raises its interface, a peer that packets wait for,
- * the proof of a room, the relay's members, a node's relay. They move a little with the code. */
+ * the proof and the records of a room, the relay's members, a node's relay. They move a little with
+ * the code. */
 static void the_network_outlives_what_it_once_did_not(void **state)
 {
-    static const struct sim_places places[] = {{426, 450, 1},  {488, 516, 1},   {852, 862, 1},
-                                               {876, 886, 1},  {1464, 1486, 2}, {1700, 1720, 2},
-                                               {2605, 2618, 1}};
+    static const struct sim_places places[] = {{426, 450, 1},   {488, 516, 1},   {852, 862, 1},
+                                               {876, 886, 1},   {1464, 1486, 2}, {1700, 1720, 2},
+                                               {1820, 1834, 1}, {2605, 2618, 1}};
     (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(places) && getenv("PV_FAULT") == NULL; i++) {
         sim_faults_sweep(SIM_FAULT_ALLOC, &places[i], 1);

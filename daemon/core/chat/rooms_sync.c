@@ -459,9 +459,11 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
         rs->counts.full++;
         return PV_OK;
     }
-    if (pv_room_record_parse(raw, pv_roster_network_id(rs->roster), &verified) < 0)
+    int r = pv_room_record_parse(raw, pv_roster_network_id(rs->roster), &verified);
+    if (r < 0 && r != PV_ERR_NOMEM)
         return PV_ERR_AUTH;
-    int r = pv_rooms_batch(rs, room, author, rec, raw.ptr + raw.len - PV_SIGN_LEN);
+    if (r == PV_OK)
+        r = pv_rooms_batch(rs, room, author, rec, raw.ptr + raw.len - PV_SIGN_LEN);
     return r == PV_ERR_LIMIT || r == PV_ERR_NOMEM ? PV_OK : r; /* it is asked for again */
 }
 
@@ -474,8 +476,9 @@ static int take_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
         if (memcmp(room->records[i].rec.hash, rec->hash, sizeof(rec->hash)) == 0)
             return PV_ERR_EXISTS;
     }
-    if (pv_room_record_parse(raw, pv_roster_network_id(rs->roster), &verified) < 0)
-        return PV_ERR_AUTH;
+    int r = pv_room_record_parse(raw, pv_roster_network_id(rs->roster), &verified);
+    if (r < 0)
+        return r == PV_ERR_NOMEM ? r : PV_ERR_AUTH;
     /* Nobody we have heard of: made up, to fill the room's places, or newer than our roster; then
      * it comes again with the next list. */
     if (rec->type == PV_ROOM_INVITE && pv_roster_known(rs->roster, rec->node) == NULL) {
@@ -489,7 +492,7 @@ static int take_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
     ret_raw->len = raw.len;
     /* The copy for the store is made before the record enters the room: the room then never has a
      * record that could not be stored. */
-    int r = pv_rooms_add(rs, room, raw, rec, &ret_raw->replaces, ret_raw->replaced);
+    r = pv_rooms_add(rs, room, raw, rec, &ret_raw->replaces, ret_raw->replaced);
     if (r < 0) {
         free(ret_raw->bytes);
         ret_raw->bytes = NULL;
