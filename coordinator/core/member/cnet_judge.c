@@ -72,9 +72,10 @@ static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv
     struct pv_receipt receipt;
     if (pv_cnet_receipt_is_good(net, st->raw, receipt_data) &&
         pv_receipt_decode(receipt_data, &receipt) == PV_OK) {
-        /* It counted somewhere once, so it belongs to the set even where it does not count now. */
+        /* It counted somewhere once, so it belongs to the set even where it does not count now, as
+         * when word of the node's removal came here first. */
         int r = pv_roster_check_member(net->roster, st->raw, receipt.time);
-        if (r == PV_ERR_EXISTS || r == PV_ERR_REPLAY || r == PV_ERR_EXPIRED)
+        if (r == PV_ERR_EXISTS || r == PV_ERR_REPLAY || r == PV_ERR_EXPIRED || r == PV_ERR_REFUSED)
             return PV_CTL_E_NONE;
         return invite_error(net, st->signer, st->u.member.node, receipt.time, r);
     }

@@ -28,6 +28,8 @@ struct pv_op {
         size_t item;
         struct pv_ctl_cursor at;
         uint8_t receipt[PV_RECEIPT_LEN];
+        bool has_foreign; /* it came with a genuine one: a new network knows no coordinators yet
+                             when its rows are taken */
     } parts[];
 };
 
@@ -251,16 +253,21 @@ static struct pv_view statement_of(const struct pv_work *work, size_t item)
     return work->msg->u.put.items[item].statement;
 }
 
-/* The receipt that the statement came with, if it is genuine: no other reaches the disk. */
-static struct pv_view foreign_of(const struct pv_work *work, const struct pv_cnet *net, size_t item)
+/* Did the statement come with a genuine receipt? No other reaches the disk. */
+static bool has_foreign(const struct pv_work *work, const struct pv_cnet *net, size_t item)
 {
     if (work->msg->type == PV_CTL_REGISTER)
-        return pv_view(NULL, 0);
+        return false;
     const struct pv_ctl_item *it = &work->msg->u.put.items[item];
     const struct pv_cnet *judge = work->trial != NULL ? work->trial : net;
-    if (!pv_cnet_receipt_is_good(judge, it->statement, it->receipt))
+    return pv_cnet_receipt_is_good(judge, it->statement, it->receipt);
+}
+
+static struct pv_view foreign_of(const struct pv_op *op, size_t part)
+{
+    if (!op->parts[part].has_foreign)
         return pv_view(NULL, 0);
-    return it->receipt;
+    return op->work->msg->u.put.items[op->parts[part].item].receipt;
 }
 
 uint64_t pv_registry_time(const struct pv_registry *reg, uint64_t wall)
@@ -296,12 +303,13 @@ static int fill_job(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
         int r = give_receipt(reg, op->net, statement, wall, &op->parts[i].at, op->parts[i].receipt);
         if (r < 0)
             return r;
+        op->parts[i].has_foreign = has_foreign(op->work, op->net, op->parts[i].item);
         struct pv_storerow row = {
             .epoch = op->parts[i].at.epoch,
             .n = op->parts[i].at.n,
             .statement = statement,
             .receipt = pv_view(op->parts[i].receipt, PV_RECEIPT_LEN),
-            .foreign = foreign_of(op->work, op->net, op->parts[i].item),
+            .foreign = foreign_of(op, i),
         };
         memcpy(row.network, op->net->id, PV_NETWORK_ID_LEN);
         pv_statement_hash(statement, row.hash);
@@ -603,7 +611,7 @@ static int take_rows(struct pv_registry *reg, struct pv_op *op, pv_ns now)
         const struct pv_cnet_row row = {.at = op->parts[i].at,
                                         .statement = statement_of(op->work, item),
                                         .receipt = pv_view(op->parts[i].receipt, PV_RECEIPT_LEN),
-                                        .foreign = foreign_of(op->work, op->net, item),
+                                        .foreign = foreign_of(op, i),
                                         .verified = true}; /* judged before it was stored */
         r = pv_cnet_take(op->net, &row);
         if (r < 0 && r != PV_ERR_NOMEM)

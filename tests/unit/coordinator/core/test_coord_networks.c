@@ -285,6 +285,65 @@ static void a_policy_holds_from_now_on(void **state)
     cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
 }
 
+/* Makes the receipt that a former coordinator gave, and the item to put. */
+static struct pv_ctl_item received(const struct cw *w, const struct cw_keys *former,
+                                   const struct pv_made *made, uint64_t n,
+                                   uint8_t ret_receipt[static PV_RECEIPT_LEN])
+{
+    struct pv_receipt r = {.epoch = 1, .n = n, .time = CW_WALL - 9 * 86400};
+    memcpy(r.network_id, w->created.network_id, sizeof(r.network_id));
+    pv_statement_hash(pv_made_view(made), r.hash);
+    assert_int_equal(pv_receipt_make(&r, former->sk, ret_receipt), PV_OK);
+    return (struct pv_ctl_item){.statement = pv_made_view(made),
+                                .receipt = pv_view(ret_receipt, PV_RECEIPT_LEN)};
+}
+
+/* The former coordinator is gone for good. An invite that has ended since let two nodes in there:
+ * bob, who moves the network, and carol, of whose removal this one hears first. */
+static void whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves(void **state)
+{
+    (void)state;
+    static const struct pv_hostport addr = {.host = "former.example", .port = 3478};
+    struct cw *w = cw_new(10);
+    uint8_t list[PV_STATEMENT_LIST_MAX], receipts[2][PV_RECEIPT_LEN];
+    struct pv_writer lw = pv_writer(list, sizeof(list));
+    struct pv_ctl_item items[7];
+    struct pv_made_long record;
+    struct pv_made made[3];
+    cw_start(w);
+    cw_make_network(w);
+    struct cw_keys former = cw_keys_make(w), ended = cw_keys_make(w);
+    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
+    pv_coordlist_put(&lw, former.pk, &addr, 1);
+    assert_int_equal(
+        pv_make_coordinators(w->created.network_id, w->root.sk, 7, pv_written(&lw), &record),
+        PV_OK);
+    struct pv_st_invite invite = {
+        .not_before = CW_WALL - 10 * 86400, .not_after = CW_WALL - 8 * 86400, .uses = 2};
+    memcpy(invite.invite, ended.pk, sizeof(invite.invite));
+    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &invite, &made[0]),
+                     PV_OK);
+    made[1] = cw_member_statement(
+        w, &ended, &bob, (struct cw_claim){"bob", (const uint8_t[]){10, 66, 0, 7}, 0, CW_WALL});
+    made[2] = cw_member_statement(
+        w, &ended, &carol, (struct cw_claim){"carol", (const uint8_t[]){10, 66, 0, 8}, 0, CW_WALL});
+
+    struct pv_ctl_msg create = cw_create_msg(w, items);
+    items[4] = cw_item(pv_view(record.raw, record.len));
+    items[5] = cw_item(pv_made_view(&made[0]));
+    items[6] = received(w, &former, &made[1], 1, receipts[0]);
+    create.u.put.n = PV_ARRAY_LEN(items);
+    cw_ask_ok(w, cw_login(w, &bob, NULL, PV_CTL_GUEST), create, PV_CTL_RECEIPTS);
+    struct cw_client *b = cw_member(w, &bob), *alice = cw_member(w, &w->alice);
+
+    assert_int_equal(revoke(w, alice, PV_REVOKE_NODE, carol.id.pk), PV_CTL_E_NONE);
+    struct pv_ctl_item late = received(w, &former, &made[2], 2, receipts[1]);
+    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &late}};
+    struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
+    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
+    pv_ctl_msg_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_dropped_network_is_gone_with_what_was_under_way),
         cmocka_unit_test(a_new_secret_counts_at_once),
         cmocka_unit_test(a_policy_holds_from_now_on),
+        cmocka_unit_test(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;
