@@ -128,6 +128,8 @@ static void who_is_not_root_may_read_and_chat_only(void **state)
         req.text = text;
         req.number = 1;
         memcpy(req.peer, "bob", 4);
+        memcpy(req.name, "rob", 4);
+        memcpy(req.coordinator, "192.0.2.1", 10);
         memcpy(req.word, "chat", 5);
         memcpy(req.invite, "i", 2);
         memcpy(req.room, "#r", 3);
