@@ -132,7 +132,7 @@ class Docs(Tree):
 
     def problems(self, path, old, new, check):
         docs = load("check-docs")
-        for tree in ("docs", "lib/proto", "daemon"):
+        for tree in ("docs", "lib/proto", "daemon", "coordinator"):
             shutil.copytree(os.path.join(ROOT, tree), tree)
         with open(path, encoding="utf-8") as f:
             text = f.read()
