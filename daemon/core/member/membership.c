@@ -40,6 +40,7 @@ struct membership {
     pv_ns teardown_at;         /* going down: peers are told, then the interface goes; PV_NEVER */
     pv_ns retry_at;            /* the interface did not come up; PV_NEVER */
     pv_ns members_at;          /* a member found no memory for its peer; PV_NEVER */
+    bool clashed; /* a member came before who had its name or address had given it up */
     char overlap[PV_JOB_ERROR_MAX]; /* an address here that is in the network's range; "": none */
     struct pv_prefix overlap_net;   /* its range */
     char iface_problem[PV_JOB_ERROR_MAX]; /* what others did to it; "" = nothing */
@@ -80,6 +81,7 @@ static void member_here(struct pv_node *n, const struct pv_member *m, bool added
     int r = pv_peers_add_member(n->peers, m, now);
     if (r == PV_ERR_NOMEM)
         of(n)->members_at = now + MEMBER_RETRY;
+    of(n)->clashed = of(n)->clashed || r == PV_ERR_EXISTS;
     if (r != PV_OK)
         pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"not added\" why=\"%s\"", m->name,
                pv_strstatus(r));
@@ -157,6 +159,18 @@ bool pv_membership_is_stored(const struct pv_node *n)
     return m->writing == 0 && m->unsaved.n == 0 && !n->store_failed;
 }
 
+/* Once more, now that all have the names and addresses that the roster says. */
+static void add_again(struct membership *m, pv_ns now)
+{
+    const struct pv_node *n = m->node;
+    m->clashed = false;
+    for (const struct pv_member *x = n->roster == NULL ? NULL : pv_roster_next(n->roster, NULL);
+         x != NULL; x = pv_roster_next(n->roster, x)) {
+        if (!is_self(n, x) && pv_peers_add_member(n->peers, x, now) == PV_ERR_NOMEM)
+            m->members_at = now + MEMBER_RETRY;
+    }
+}
+
 static void settle_roster(struct membership *m, pv_ns now)
 {
     struct pv_node *n = m->node;
@@ -166,6 +180,8 @@ static void settle_roster(struct membership *m, pv_ns now)
      */
     while (n->roster != NULL && pv_roster_poll_event(n->roster, &ev) == PV_OK)
         take_event(m, &ev, now);
+    if (m->clashed)
+        add_again(m, now);
     if (m->news)
         pv_node_raise(n, PV_FACT_STATEMENTS);
     m->news = false;

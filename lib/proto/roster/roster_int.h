@@ -274,6 +274,7 @@ struct pv_roster {
     struct pv_roster_list dropped;       /* statements that left the set */
     struct pv_roster_item *told_dropped; /* told of last: freed with the next event */
     struct pv_roster_key *key_news_first, *key_news_last; /* keys to tell the owner of */
+    bool key_news_sorted;                                 /* those who are gone come first */
     bool coordinators_news; /* the owner is to be told that the coordinators changed */
     struct pv_roster_report reports[PV_ROSTER_MAX_REPORTS];
     size_t report_first, n_reports;

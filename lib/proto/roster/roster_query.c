@@ -373,10 +373,33 @@ int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, 
 
 /* --- events ---------------------------------------------------------------------------------- */
 
+/* Who is gone is told first: somebody else may have the name and the address by now, and the owner
+ * has room for one of each. */
+static void sort_key_news(struct pv_roster *r)
+{
+    struct pv_roster_key *lists[2] = {NULL, NULL}, **ends[2] = {&lists[0], &lists[1]};
+
+    if (r->key_news_sorted)
+        return;
+    for (struct pv_roster_key *k = r->key_news_first, *next; k != NULL; k = next) {
+        bool active = k->member.state == PV_MEMBER_ACTIVE;
+        next = k->next_news;
+        k->next_news = NULL;
+        *ends[active] = k;
+        ends[active] = &k->next_news;
+        if (active || lists[1] == NULL)
+            r->key_news_last = k;
+    }
+    *ends[0] = lists[1];
+    r->key_news_first = lists[0];
+    r->key_news_sorted = true;
+}
+
 /* Only what differs from what the owner was told last is told: a member that came and went within
  * one batch is no news. */
 static bool poll_member(struct pv_roster *r, struct pv_roster_event *ev)
 {
+    sort_key_news(r);
     while (r->key_news_first != NULL) {
         struct pv_roster_key *k = r->key_news_first;
         bool active = k->member.state == PV_MEMBER_ACTIVE;

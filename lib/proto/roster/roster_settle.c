@@ -250,6 +250,7 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
 
 static void queue_member_event(struct pv_roster *r, struct pv_roster_key *k)
 {
+    r->key_news_sorted = false;
     if (k->is_news)
         return;
     k->is_news = true;

@@ -148,12 +148,45 @@ static void of_a_node_eight_places_are_kept(void **state)
 
 #define T(name) cmocka_unit_test_setup(name, start)
 
+/* The owner has one name and one address for each, so it hears of the former node's end first,
+ * whichever of the two statements came first. */
+static void a_former_node_is_told_gone_before_its_successor_takes_its_place(void **state)
+{
+    (void)state;
+    struct keys fresh = keys_of(4);
+    struct item m = make_member(&t.w, &t.w.creator, &fresh, "bob-2", 8);
+    struct item taken = make_place(&t.w, &t.w.creator, &fresh, "bob", 5, 1);
+    struct item gone = make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, t.bob.pk, NULL, 0);
+    for (int order = 0; order < 2; order++) {
+        struct pv_roster *r = roster_of(&t.w);
+        struct item b = make_member(&t.w, &t.w.creator, &t.bob, "bob", 5);
+        add(r, &m);
+        add(r, &b);
+        (void)settle(r);
+        add(r, order == 0 ? &taken : &gone);
+        add(r, order == 0 ? &gone : &taken);
+        struct pv_roster_event ev;
+        enum pv_roster_event_type told[2] = {PV_ROSTER_EV_STATEMENT, PV_ROSTER_EV_STATEMENT};
+        size_t n = 0;
+        while (pv_roster_poll_event(r, &ev) == PV_OK) {
+            bool member =
+                ev.type == PV_ROSTER_EV_MEMBER_GONE || ev.type == PV_ROSTER_EV_MEMBER_CHANGED;
+            if (member && n < PV_ARRAY_LEN(told))
+                told[n++] = ev.type;
+        }
+        assert_int_equal(n, 2);
+        assert_int_equal(told[0], PV_ROSTER_EV_MEMBER_GONE);
+        assert_int_equal(told[1], PV_ROSTER_EV_MEMBER_CHANGED);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(a_member_is_where_its_newest_place_says),
         T(its_first_name_stays_its_own),
         T(a_removed_node_leaves_name_and_address_to_its_successor),
+        T(a_former_node_is_told_gone_before_its_successor_takes_its_place),
         T(who_may_not_say_it_changes_nothing),
         T(a_place_outside_the_network_is_refused),
         T(of_a_node_eight_places_are_kept),
