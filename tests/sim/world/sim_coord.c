@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/core/coord_int.h" /* the rosters are nobody else's business */
 #include "crypto/sign.h"
 #include "sim_faults.h"
 #include "tests/unit/coordinator/core/copies_mem.h"
@@ -95,6 +96,17 @@ static void make_url(struct sim_coord *c, const struct pv_addr *addr)
         abort();
 }
 
+static void take_ip(struct sim_coord *c, const struct pv_addr *ip)
+{
+    struct pv_addr addr = *ip;
+    c->ip = *ip;
+    addr.port = SIM_COORD_PORT;
+    pv_addr_format(&addr, c->stun);
+    c->stun_list[0] = c->stun;
+    make_url(c, &addr);
+    sim_net_add_addr(c->net, c->host, ip);
+}
+
 struct sim_coord *sim_coord_new(struct sim_net *net, const struct pv_addr *ip,
                                 const struct pv_link_config *line)
 {
@@ -111,13 +123,7 @@ struct sim_coord *sim_coord_new(struct sim_net *net, const struct pv_addr *ip,
     pv_rng_fill(&c->rng, seed, sizeof(seed));
     pv_sign_keypair(seed, c->sk, c->pk);
     pv_rng_fill(&c->rng, c->secret, sizeof(c->secret));
-    struct pv_addr addr = *ip;
-    c->ip = *ip;
-    addr.port = SIM_COORD_PORT;
-    pv_addr_format(&addr, c->stun);
-    c->stun_list[0] = c->stun;
-    make_url(c, &addr);
-    sim_net_add_addr(net, c->host, ip);
+    take_ip(c, ip);
     sim_net_listen(net, c->host, SIM_COORD_PORT);
     sim_coord_start(c);
     return c;
@@ -510,6 +516,28 @@ void sim_coord_stop(struct sim_coord *c)
         sim_net_close(c->net, c->conns[i].stream);
     half_done(c);
     go_down(c);
+}
+
+void sim_coord_move(struct sim_coord *c, const struct pv_addr *ip)
+{
+    sim_coord_stop(c);
+    sim_net_power(c->net, c->host, false); /* streams to the address of before go silent */
+    sim_net_del_addr(c->net, c->host, &c->ip);
+    take_ip(c, ip);
+    sim_coord_start(c);
+}
+
+const uint8_t *sim_coord_pk(const struct sim_coord *c)
+{
+    return c->pk;
+}
+
+struct pv_roster *sim_coord_roster(const struct sim_coord *c,
+                                   const uint8_t network[static PV_NETWORK_ID_LEN])
+{
+    const struct pv_cnet *net =
+        c->core == NULL ? NULL : pv_registry_find(&c->core->registry, network);
+    return net == NULL ? NULL : net->roster;
 }
 
 static void take_turn(struct sim_coord *c, const struct sim_event *ev)

@@ -37,6 +37,12 @@ void sim_coord_kill(struct sim_coord *c);
 /* Its wall clock is set. */
 void sim_coord_jump_wall(struct sim_coord *c, int64_t by_us);
 void sim_coord_start(struct sim_coord *c);
+/* Its machine has this address instead of the one it had, and it has started again. */
+void sim_coord_move(struct sim_coord *c, const struct pv_addr *ip);
+const uint8_t *sim_coord_pk(const struct sim_coord *c);
+/* Its roster of a network; NULL: it is down, or has none. Until its next event. */
+struct pv_roster *sim_coord_roster(const struct sim_coord *c,
+                                   const uint8_t network[static PV_NETWORK_ID_LEN]);
 /* SIGTERM: says bye. */
 void sim_coord_stop(struct sim_coord *c);
 

@@ -31,7 +31,18 @@ void sim_world_done(struct sim_world *w)
     for (size_t i = 0; i < w->n_nodes; i++)
         sim_node_free(w->nodes[i]);
     sim_coord_free(w->coord);
+    for (size_t i = 0; i < w->n_coords; i++)
+        sim_coord_free(w->coords[i]);
     sim_net_free(w->net);
+}
+
+struct sim_coord *sim_world_coord(struct sim_world *w, uint8_t last,
+                                  const struct pv_link_config *line)
+{
+    assert(w->n_coords < SIM_WORLD_COORDS);
+    struct pv_addr ip = pv_addr4(198, 51, 100, last, 0);
+    w->coords[w->n_coords] = sim_coord_new(w->net, &ip, line);
+    return w->coords[w->n_coords++];
 }
 
 unsigned sim_world_nat(struct sim_world *w, unsigned outer, const char *profile,
@@ -93,6 +104,10 @@ bool sim_world_step(struct sim_world *w, pv_ns until)
         return true;
     if (e.host == sim_coord_host(w->coord))
         sim_coord_handle(w->coord, &e);
+    for (size_t i = 0; i < w->n_coords; i++) {
+        if (sim_coord_host(w->coords[i]) == e.host)
+            sim_coord_handle(w->coords[i], &e);
+    }
     for (size_t i = 0; i < w->n_routers; i++) {
         if (w->routers[i].host == e.host)
             sim_router_handle(&w->routers[i], &e);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sim_world.h - a coordinator and nodes behind NATs in one process, run until something is true.
+ * sim_world.h - coordinators and nodes behind NATs in one process, run until something is true.
  */
 #ifndef PV_SIM_WORLD_H
 #define PV_SIM_WORLD_H
@@ -13,11 +13,14 @@
 enum {
     SIM_WORLD_NODES = 64,
     SIM_WORLD_ROUTERS = 8,
+    SIM_WORLD_COORDS = 8, /* beside the first */
 };
 
 struct sim_world {
     struct sim_net *net;
     struct sim_coord *coord;
+    struct sim_coord *coords[SIM_WORLD_COORDS]; /* further ones */
+    size_t n_coords;
     struct sim_node *nodes[SIM_WORLD_NODES];
     size_t n_nodes;
     struct sim_router routers[SIM_WORLD_ROUTERS];
@@ -28,6 +31,10 @@ struct sim_world {
 /* A network with a coordinator at 198.51.100.10 on a line of that quality. */
 void sim_world_init(struct sim_world *w, uint64_t seed, const struct pv_link_config *line);
 void sim_world_done(struct sim_world *w);
+
+/* A further coordinator, of its own key, at 198.51.100.LAST. */
+struct sim_coord *sim_world_coord(struct sim_world *w, uint8_t last,
+                                  const struct pv_link_config *line);
 
 /* A private zone 192.168.x.0/24 (and 2001:db8:x::/64) behind a NAT with that profile (see
  * pv_nat_set()), whose public address is 203.0.113.x; x counts from 1. */

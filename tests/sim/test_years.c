@@ -1,0 +1,702 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_years.c - a network that lives for years, at random: machines join, leave, are removed, come
+ * back with new keys, are off or asleep for months, break for good; admins come and go; the
+ * coordinator moves, changes its address, is away, dies; wall clocks lie. A model beside it knows
+ * who should be a member. When all is up again those are members at every node and at the
+ * coordinator, all digests are equal, members reach each other, and nobody else reaches them.
+ *
+ * What a machine was told "ok" for holds, with one exception that adr/0019 names: without an order
+ * that root's coordinators give, what an admin said may fall with the admin. So an admin is ended
+ * only when all that it has said is in such an order (settled(), loose).
+ */
+#include <stdio.h>
+
+#include "tests/sim/world/years_world.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    SEEDS = 6, /* PV_SIM_SEEDS sets another number */
+    FIRST = 4, /* members at the beginning */
+    DAY_S = 86400,
+};
+
+/* Who had to take another coordinator of the list tries the first again within 900 s. */
+#define BACK_HOME PV_S(1000)
+
+static int failed(struct years *y, const char *what)
+{
+    printf("years, seed %llu at %.3f s: %s %s\n", (unsigned long long)y->seed,
+           (double)(sim_net_now(y->w.net) - PV_S(3600)) / 1e9, what, y->w.why);
+    sim_world_done(&y->w);
+    return 1;
+}
+
+static const char *ask(struct years *y, unsigned i, const char *fields)
+{
+    return sim_world_ask(&y->w, y->m[i].n, PV_S(40), fields);
+}
+
+static bool was_refused(const struct years *y)
+{
+    return strstr(y->w.why, ": no answer to \"cmd") == NULL;
+}
+
+/* The answer to what i has said as a member or as an admin. */
+static void said(struct years *y, unsigned i, const char *answer, bool as_admin)
+{
+    bool stored = strstr(answer, "\"coordinator\":\"stored\"") != NULL;
+    y->m[i].owes = y->m[i].owes || !stored;
+    y->m[i].loose = y->m[i].loose || (as_admin && !(stored && y->rooted));
+}
+
+/* --- members come and go ------------------------------------------------------------------------
+ */
+
+static bool invite(struct years *y, unsigned by, char *token, size_t cap)
+{
+    const char *answer = ask(y, by, "\"cmd\":\"invite\",\"uses\":1");
+    return answer != NULL && sim_world_field(answer, "token", token, cap);
+}
+
+/* Whoever is told of a failure may be a member all the same, and asks again in the end. */
+static bool join(struct years *y, unsigned i)
+{
+    char token[4096], fields[6000];
+    unsigned by = any_admin(y);
+    struct machine *m = &y->m[i];
+    if (by == MOST || !invite(y, by, token, sizeof(token)))
+        return by == MOST || was_refused(y);
+    y->m[by].loose = y->m[by].loose || !y->rooted;
+    note(y, "join", sim_node_name(m->n), sim_node_name(y->m[by].n));
+    m->wants = true;
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
+             sim_node_name(m->n));
+    if (ask(y, i, fields) == NULL) {
+        note(y, "not joined", y->w.why, "");
+        return was_refused(y);
+    }
+    m->member = true;
+    return true;
+}
+
+/* Those who heard a leave pass it on. When perhaps nobody did, the user is told and an admin has to
+ * remove the key in the end. */
+static void left(struct years *y, const uint8_t *pk, const char *answer)
+{
+    if (answer != NULL && strstr(answer, "\"coordinator\":\"stored\"") != NULL)
+        return;
+    memcpy(y->unheard[y->n_unheard++], pk, PV_SIGN_PK_LEN);
+    for (unsigned i = 0; i < y->count; i++)
+        y->m[i].owes = y->m[i].owes || is_up(y, i);
+}
+
+/* Root's machine stays, and so does the last admin. */
+static bool leave(struct years *y, unsigned i)
+{
+    struct machine *m = &y->m[i];
+    if (i == 0 || (m->admin && count_admins(y) < 2) || (m->owes && !settled(y)))
+        return true;
+    bool anew = draw(y, 3) == 0;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    memcpy(pk, sim_node_pk(m->n), sizeof(pk));
+    note(y, "leave", sim_node_name(m->n), anew ? "and forgets" : "");
+    const char *answer = ask(y, i,
+                             anew ? "\"cmd\":\"leave\",\"forget\":true,\"last\":true"
+                                  : "\"cmd\":\"leave\",\"last\":true");
+    if (answer == NULL && (roster_of(y, i) != NULL || !was_refused(y))) {
+        note(y, "not left", y->w.why, "");
+        return was_refused(y);
+    }
+    m->owes = false;
+    left(y, pk, answer);
+    m->member = m->wants = false;
+    m->admin = m->admin && !anew; /* rights are the key's, should it come back */
+    return true;
+}
+
+static bool remove_one(struct years *y, unsigned i)
+{
+    struct machine *m = &y->m[i];
+    unsigned by = any_admin(y);
+    char fields[256];
+    if (i == 0 && m->power != BROKEN)
+        return true;
+    if (by == MOST || by == i || (m->admin && (m->loose || count_admins(y) < 2 || !settled(y))))
+        return true;
+    if (!may(y, by) || name_of(y, by, i) == NULL)
+        return true;
+    unsigned heir = draw(y, y->count);
+    const char *to = heir == by || !y->m[heir].member ? NULL : name_of(y, by, heir);
+    if (m->power == BROKEN && to != NULL) { /* whose machine takes its name and address */
+        note(y, "replace", sim_node_name(m->n), sim_node_name(y->m[heir].n));
+        snprintf(fields, sizeof(fields), "\"cmd\":\"replace\",\"peer\":\"%s\",\"name\":\"%s\"",
+                 name_of(y, by, i), to);
+    } else {
+        note(y, "remove", sim_node_name(y->m[by].n), sim_node_name(m->n));
+        snprintf(fields, sizeof(fields), "\"cmd\":\"remove\",\"peer\":\"%s\"", name_of(y, by, i));
+    }
+    const char *answer = ask(y, by, fields);
+    if (answer == NULL)
+        return false;
+    said(y, by, answer, true);
+    m->member = m->admin = m->wants = false;
+    m->removed = true;
+    return true;
+}
+
+/* Some admin gives it a name that nobody had. */
+static bool rename_one(struct years *y, unsigned i)
+{
+    unsigned by = any_admin(y);
+    char fields[192];
+    if (by == MOST || by == i || name_of(y, by, i) == NULL)
+        return true;
+    note(y, "rename", sim_node_name(y->m[by].n), sim_node_name(y->m[i].n));
+    snprintf(fields, sizeof(fields), "\"cmd\":\"rename\",\"peer\":\"%s\",\"name\":\"%s%u\"",
+             name_of(y, by, i), sim_node_name(y->m[i].n), draw(y, 1000000));
+    const char *answer = ask(y, by, fields);
+    if (answer != NULL)
+        said(y, by, answer, true);
+    return answer != NULL;
+}
+
+/* --- admins --------------------------------------------------------------------------------------
+ */
+
+static bool grant(struct years *y, unsigned i)
+{
+    char fields[128];
+    if (!is_up(y, 0) || !pv_engine_node(y->m[0].n->engine)->up || name_of(y, 0, i) == NULL)
+        return true;
+    note(y, "grant", sim_node_name(y->m[0].n), sim_node_name(y->m[i].n));
+    snprintf(fields, sizeof(fields), "\"cmd\":\"admin_grant\",\"peer\":\"%s\"", name_of(y, 0, i));
+    const char *answer = ask(y, 0, fields);
+    if (answer == NULL)
+        return false;
+    said(y, 0, answer, false);
+    y->m[i].admin = true;
+    return true;
+}
+
+static bool revoke(struct years *y, unsigned i)
+{
+    unsigned by = any_admin(y);
+    char fields[128];
+    if (by == MOST || by == i || !y->m[i].admin || y->m[i].loose || count_admins(y) < 2 ||
+        !settled(y) || !may(y, by) || name_of(y, by, i) == NULL)
+        return true;
+    note(y, "revoke", sim_node_name(y->m[by].n), sim_node_name(y->m[i].n));
+    snprintf(fields, sizeof(fields), "\"cmd\":\"admin_revoke\",\"peer\":\"%s\"", name_of(y, by, i));
+    const char *answer = ask(y, by, fields);
+    if (answer == NULL)
+        return false;
+    said(y, by, answer, true);
+    y->m[i].admin = false;
+    return true;
+}
+
+/* --- coordinators --------------------------------------------------------------------------------
+ */
+
+static struct pv_link_config draw_line(struct years *y)
+{
+    return (struct pv_link_config){.delay = PV_MS(1 + draw(y, 40)),
+                                   .jitter = PV_MS(draw(y, 10)),
+                                   .loss = y->seed % 4 == 0 ? 0.03 : 0};
+}
+
+/* The network moves to a new one; the former one goes when it is told to. */
+static bool relocate(struct years *y)
+{
+    unsigned by = is_up(y, 0) && draw(y, 3) > 0 ? 0 : any_admin(y);
+    struct pv_link_config line = draw_line(y);
+    char fields[512];
+    if (by == MOST || !may(y, by) || y->n_servers == COORDS)
+        return true;
+    struct server *s = &y->s[y->n_servers];
+    s->last = (uint8_t)(11 + y->n_servers);
+    s->c = sim_world_coord(&y->w, s->last, &line);
+    sim_coord_jump_wall(s->c, y->passed_us);
+    y->n_servers++;
+    note(y, "move", sim_node_name(y->m[by].n), home(y)->gone ? "from a dead one" : "");
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_add\",\"url\":\"%s\"",
+             sim_coord_url(s->c));
+    const char *answer = ask(y, by, fields);
+    if (answer == NULL)
+        note(y, "not moved", y->w.why, "");
+    if (answer == NULL && !home(y)->gone)
+        return was_refused(y);
+    if (answer == NULL)
+        return false;
+    y->home = y->n_servers - 1;
+    y->rooted = by == 0;
+    y->m[by].owes = true; /* until all is there */
+    return true;
+}
+
+/* Its machine is gone for good, and some admin moves the network. */
+static bool lose_coordinator(struct years *y)
+{
+    if (home(y)->gone || y->n_servers == COORDS || any_admin(y) == MOST || !settled(y))
+        return true;
+    note(y, "the coordinator dies", "", "");
+    if (sim_coord_core(home(y)->c) != NULL)
+        sim_coord_kill(home(y)->c);
+    home(y)->gone = true;
+    sim_world_run(&y->w, PV_S(draw(y, 60)));
+    return any_admin(y) == MOST || relocate(y);
+}
+
+static void coordinator_away(struct years *y)
+{
+    struct server *s = home(y);
+    if (s->gone)
+        return;
+    note(y, sim_coord_core(s->c) == NULL ? "the coordinator is back" : "the coordinator is away",
+         "", "");
+    if (sim_coord_core(s->c) == NULL)
+        sim_coord_start(s->c);
+    else if (draw(y, 2) == 0)
+        sim_coord_kill(s->c);
+    else
+        sim_coord_stop(s->c);
+}
+
+/* Its address changes, and an admin says so before or after. */
+static bool readdress(struct years *y)
+{
+    unsigned by = any_admin(y);
+    struct server *s = home(y);
+    uint8_t next = (uint8_t)(60 + y->home * 30 + draw(y, 30));
+    struct pv_addr ip = pv_addr4(198, 51, 100, next, 0);
+    char fields[256];
+    if (by == MOST || s->gone || sim_coord_core(s->c) == NULL || next == s->last || !settled(y) ||
+        !may(y, by))
+        return true;
+    bool before = draw(y, 2) == 0;
+    note(y, "the coordinator has another address", before ? "told before" : "told after", "");
+    if (!before)
+        sim_coord_move(s->c, &ip);
+    snprintf(fields, sizeof(fields),
+             "\"cmd\":\"coordinator_address\",\"addresses\":\"198.51.100.%u:%u\","
+             "\"coordinator\":\"198.51.100.%u:%u\"",
+             next, SIM_COORD_PORT, s->last, SIM_COORD_PORT);
+    const char *answer = ask(y, by, fields);
+    if (before)
+        sim_coord_move(s->c, &ip);
+    s->last = next;
+    y->m[by].owes = true;
+    return answer != NULL;
+}
+
+/* --- machines and clocks -------------------------------------------------------------------------
+ */
+
+static void wake(struct machine *m)
+{
+    if (m->power == ASLEEP)
+        sim_node_wake(m->n);
+    else if (m->power == OFF)
+        sim_node_start(m->n);
+    if (m->power != BROKEN)
+        m->power = ON;
+}
+
+static void switch_power(struct years *y, unsigned i)
+{
+    struct machine *m = &y->m[i];
+    if (m->power != ON) {
+        wake(m);
+        return;
+    }
+    uint32_t how = draw(y, 3);
+    m->power = how == 2 ? ASLEEP : OFF;
+    note(y, how == 2 ? "sleep" : "off", sim_node_name(m->n), "");
+    if (how == 0)
+        sim_node_kill(m->n);
+    else if (how == 1)
+        sim_node_stop(m->n);
+    else
+        sim_node_sleep(m->n);
+}
+
+/* A machine that breaks takes with it what only it knew, so others know it all by then. It is
+ * removed, by and by. */
+static bool break_one(struct years *y, unsigned i)
+{
+    struct machine *m = &y->m[i];
+    if (m->power == BROKEN || !m->member || (m->admin && count_admins(y) < 2) || !settled(y) ||
+        (m->power != ON && draw(y, 2) == 0))
+        return true;
+    note(y, "broken", sim_node_name(m->n), "");
+    if (m->power == ASLEEP)
+        sim_node_wake(m->n);
+    if (sim_node_runs(m->n))
+        sim_node_kill(m->n);
+    m->power = BROKEN;
+    m->wants = false;
+    return true;
+}
+
+/* Off by minutes, days or years. */
+static int64_t draw_skew(struct years *y)
+{
+    static const int64_t units[] = {60, DAY_S, INT64_C(365) * DAY_S};
+    int64_t by = units[draw(y, 3)] * (int64_t)(1 + draw(y, 9)) * 1000000;
+    return draw(y, 2) == 0 ? by : -by;
+}
+
+static void set_clock(struct years *y)
+{
+    unsigned i = draw(y, y->count + 1);
+    int64_t *skew = i < y->count ? &y->m[i].skew_us : &home(y)->skew_us;
+    int64_t next = *skew == 0 ? draw_skew(y) : 0;
+    if (i == y->count && home(y)->gone)
+        return;
+    note(y, next == 0 ? "clock put right" : "clock wrong",
+         i < y->count ? sim_node_name(y->m[i].n) : "coordinator", "");
+    if (i < y->count)
+        sim_node_jump_wall(y->m[i].n, next - *skew);
+    else
+        sim_coord_jump_wall(home(y)->c, next - *skew);
+    *skew = next;
+}
+
+/* Days go by, for all clocks alike. */
+static void pass_days(struct years *y)
+{
+    int64_t us = (int64_t)(1 + draw(y, 40)) * DAY_S * 1000000;
+    y->passed_us += us;
+    for (unsigned i = 0; i < y->count; i++)
+        sim_node_jump_wall(y->m[i].n, us);
+    for (unsigned i = 0; i < y->n_servers; i++)
+        sim_coord_jump_wall(y->s[i].c, us);
+}
+
+/* --- a life
+ * --------------------------------------------------------------------------------------- */
+
+static bool one_more(struct years *y, unsigned i)
+{
+    struct machine *m = &y->m[i];
+    bool on = m->power == ON;
+    switch (draw(y, 17)) {
+    case 0:
+    case 1:
+    case 2:
+        if (on && !m->member && !m->removed && roster_of(y, i) == NULL)
+            return join(y, i);
+        if (on && m->removed) { /* its user makes it a new node */
+            if (ask(y, i, "\"cmd\":\"leave\",\"forget\":true,\"last\":true") == NULL)
+                return was_refused(y);
+            m->removed = roster_of(y, i) != NULL;
+        }
+        return true;
+    case 3:
+        return !is_up(y, i) || leave(y, i);
+    case 4:
+    case 5:
+        return !m->member || (m->power != BROKEN && draw(y, 2) == 0) || remove_one(y, i);
+    case 6:
+        return !m->member || m->power == BROKEN || grant(y, i);
+    case 7:
+        return !m->member || revoke(y, i);
+    case 8:
+        return draw(y, 3) > 0 || home(y)->gone || relocate(y);
+    case 9:
+        return draw(y, 3) > 0 || (home(y)->gone ? relocate(y) : lose_coordinator(y));
+    case 10:
+        coordinator_away(y);
+        return true;
+    case 11:
+        return readdress(y);
+    case 12:
+        return draw(y, 3) > 0 || break_one(y, i);
+    case 13:
+        set_clock(y);
+        return true;
+    case 14:
+        return !m->member || m->removed || rename_one(y, i);
+    default:
+        switch_power(y, i);
+        return true;
+    }
+}
+
+static void add_machine(struct years *y)
+{
+    static const char *const names[MOST] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
+    static const char *const kinds[] = {"full-cone", "address-restricted", "port-restricted"};
+    struct pv_link_config line = draw_line(y);
+    unsigned zone = SIM_PUBLIC;
+    if (draw(y, 4) > 0)
+        zone = sim_world_nat(&y->w, SIM_PUBLIC, kinds[draw(y, 3)], &line);
+    y->m[y->count].n = sim_world_node(&y->w, zone, names[y->count], false);
+    y->count++;
+}
+
+static bool begin(struct years *y)
+{
+    static const struct pv_link_config good = {.delay = PV_MS(10)};
+    unsigned most = 6 + (unsigned)(y->seed % 5);
+    sim_world_init(&y->w, y->seed, &good);
+    y->s[0] = (struct server){.c = y->w.coord, .last = 10};
+    y->n_servers = 1;
+    y->rooted = true;
+    while (y->count < FIRST)
+        add_machine(y);
+    if (!sim_world_join_all(&y->w))
+        return false;
+    for (unsigned i = 0; i < FIRST; i++)
+        y->m[i].member = y->m[i].wants = true;
+    y->m[0].admin = true;
+    memcpy(y->network, pv_roster_network_id(roster_of(y, 0)), sizeof(y->network));
+    while (y->count < most)
+        add_machine(y);
+    return grant(y, 1);
+}
+
+/* Is it connected to the coordinator that the network has moved to? A former one that was away
+ * meanwhile knows nothing of that. */
+static bool is_at_home(struct years *y, unsigned i)
+{
+    const struct pv_node *n = pv_engine_node(y->m[i].n->engine);
+    const uint8_t *pk = sim_coord_pk(home(y)->c);
+    return n->online && memcmp(n->coord_info.pk, pk, sizeof(n->coord_info.pk)) == 0;
+}
+
+static bool all_at_home(struct sim_world *w, void *ctx)
+{
+    struct years *y = ctx;
+    (void)w;
+    for (unsigned i = 0; i < y->count; i++) {
+        if (is_up(y, i) && !is_at_home(y, i))
+            return false;
+    }
+    return true;
+}
+
+/* The token that tells where the coordinator is, from one to another. */
+static bool pass_token(struct years *y, unsigned from, unsigned to)
+{
+    char token[4096], fields[6000];
+    const char *answer = ask(y, from, "\"cmd\":\"coordinator_token\"");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return false;
+    note(y, "token", sim_node_name(y->m[from].n), sim_node_name(y->m[to].n));
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
+    return ask(y, to, fields) != NULL;
+}
+
+/* Tells everybody who is up and has not heard of it where the coordinator is. Two admins who moved
+ * the network without knowing of each other tell each other; which of the two counts is a matter of
+ * their records. */
+static bool tell_where(struct years *y)
+{
+    struct pv_coordinator first;
+    unsigned by = 0;
+    while (by < y->count && !(is_up(y, by) && is_at_home(y, by)))
+        by++;
+    if (by == y->count)
+        return false;
+    for (unsigned i = 0; i < y->count; i++) {
+        if (is_up(y, i) && !is_at_home(y, i) && !(pass_token(y, i, by) && pass_token(y, by, i)))
+            return false;
+    }
+    struct pv_view list = pv_roster_coordinators(roster_of(y, by));
+    if (!pv_coordlist_next(&list, &first))
+        return false;
+    for (unsigned i = 0; i < y->n_servers; i++) {
+        if (memcmp(sim_coord_pk(y->s[i].c), first.pk, PV_SIGN_PK_LEN) == 0)
+            y->home = i;
+    }
+    return true;
+}
+
+/* Whose leave was heard by nobody is still a member, until an admin ends that. */
+static bool remove_unheard(struct years *y)
+{
+    for (unsigned u = 0; u < y->n_unheard; u++) {
+        unsigned by = any_admin(y), owner = 0;
+        char fields[128];
+        while (owner < y->count &&
+               memcmp(sim_node_pk(y->m[owner].n), y->unheard[u], PV_SIGN_PK_LEN) != 0)
+            owner++;
+        if (by == MOST)
+            return false;
+        const struct pv_member *m = pv_roster_by_node(roster_of(y, by), y->unheard[u]);
+        if (m == NULL || (owner < y->count && y->m[owner].wants))
+            continue;
+        note(y, "nobody heard it leave", m->name, "");
+        snprintf(fields, sizeof(fields), "\"cmd\":\"remove\",\"peer\":\"%s\"", m->name);
+        if (ask(y, by, fields) == NULL)
+            return false;
+    }
+    return true;
+}
+
+/* All is up, clocks are right, everybody is told where the coordinator is, and whoever wants to be
+ * in the network joins it. */
+static const char *repair(struct years *y)
+{
+    for (unsigned i = 0; i < y->n_servers; i++) {
+        sim_coord_jump_wall(y->s[i].c, -y->s[i].skew_us);
+        if (!y->s[i].gone && sim_coord_core(y->s[i].c) == NULL)
+            sim_coord_start(y->s[i].c);
+    }
+    for (unsigned i = 0; i < y->count; i++) {
+        sim_node_jump_wall(y->m[i].n, -y->m[i].skew_us);
+        wake(&y->m[i]);
+    }
+    sim_world_run(&y->w, PV_S(40));
+    if (home(y)->gone && (!relocate(y) || home(y)->gone))
+        return "the network cannot be moved:";
+    (void)sim_world_until(&y->w, BACK_HOME, all_at_home, y);
+    for (int round = 0; round < 2; round++) {
+        if (!tell_where(y))
+            return "a node cannot be told where the coordinator is:";
+        sim_world_run(&y->w, PV_S(20));
+    }
+    if (!settled(y) || !remove_unheard(y))
+        return "not everybody has the coordinator's statements:";
+    for (unsigned i = 0; i < y->count; i++) {
+        struct machine *m = &y->m[i];
+        for (int tries = 0; tries < 3 && m->wants && !m->member; tries++) {
+            if (!join(y, i))
+                break;
+        }
+        if (m->wants && !m->member)
+            return "who wants to be a member cannot:";
+    }
+    return settled(y) ? NULL : "not everybody has the coordinator's statements:";
+}
+
+/* Are exactly those members who should be? A broken machine may still be one. */
+static bool lists_all(struct years *y, struct pv_roster *r, const char *where)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < y->count; i++) {
+        bool is = pv_roster_by_node(r, sim_node_pk(y->m[i].n)) != NULL;
+        n += is ? 1 : 0;
+        if (is == y->m[i].member)
+            continue;
+        snprintf(y->w.why, sizeof(y->w.why), "%s says that %s is %s member", where,
+                 sim_node_name(y->m[i].n), is ? "a" : "no");
+        return false;
+    }
+    snprintf(y->w.why, sizeof(y->w.why), "%s has %zu members, %zu of them unknown", where,
+             pv_roster_count(r), pv_roster_count(r) - n);
+    return pv_roster_count(r) == n;
+}
+
+static const char *compare(struct years *y)
+{
+    uint8_t digest[2][PV_STATEMENT_HASH_LEN];
+    struct pv_roster *r = sim_coord_roster(home(y)->c, y->network);
+    if (r == NULL || !lists_all(y, r, "the coordinator"))
+        return "wrong members:";
+    pv_roster_members(r, digest[0]);
+    for (unsigned i = 0; i < y->count; i++) {
+        const struct machine *m = &y->m[i];
+        if (m->power == BROKEN || !m->member)
+            continue;
+        if (roster_of(y, i) == NULL || !lists_all(y, roster_of(y, i), sim_node_name(m->n)))
+            return "wrong members:";
+        pv_roster_members(roster_of(y, i), digest[1]);
+        snprintf(y->w.why, sizeof(y->w.why), "%s", sim_node_name(m->n));
+        if (memcmp(digest[0], digest[1], sizeof(digest[0])) != 0)
+            return "another digest than the coordinator's:";
+        if ((pv_roster_rights(roster_of(y, i), sim_node_pk(m->n)) != 0) != m->admin)
+            return "is an admin and should not be, or the other way round:";
+    }
+    return NULL;
+}
+
+static bool is_in(const struct machine *m)
+{
+    return m->member && m->power != BROKEN;
+}
+
+static const char *reach(struct years *y)
+{
+    for (unsigned i = 0; i < y->count; i++) {
+        for (unsigned k = 0; k < y->count; k++) {
+            if (i == k || !is_in(&y->m[i]) || !is_in(&y->m[k]))
+                continue;
+            snprintf(y->w.why, sizeof(y->w.why), "%s to %s", sim_node_name(y->m[i].n),
+                     sim_node_name(y->m[k].n));
+            if (sim_world_reach(&y->w, y->m[i].n, y->m[k].n, PV_MS(300), PV_S(20)) == PV_NEVER)
+                return "a member does not reach another:";
+        }
+    }
+    return NULL;
+}
+
+/* Who is out and has not deleted the network still knows its addresses. */
+static const char *keep_out(struct years *y)
+{
+    unsigned before[MOST];
+    for (unsigned i = 0; i < y->count; i++)
+        before[i] = sim_node_pings(y->m[i].n).answered;
+    for (unsigned round = 0; round < 5; round++) {
+        for (unsigned i = 0; i < y->count; i++) {
+            for (unsigned k = 0; k < y->count; k++) {
+                struct pv_addr to = sim_node_overlay(y->m[k].n, PV_AF_INET);
+                if (y->m[i].power == ON && y->m[k].power == ON &&
+                    is_in(&y->m[i]) != is_in(&y->m[k]) && to.family != PV_AF_NONE)
+                    sim_node_ping(y->m[i].n, &to, 32);
+            }
+        }
+        sim_world_run(&y->w, PV_MS(500));
+    }
+    for (unsigned i = 0; i < y->count; i++) {
+        snprintf(y->w.why, sizeof(y->w.why), "%s", sim_node_name(y->m[i].n));
+        if (!is_in(&y->m[i]) && sim_node_pings(y->m[i].n).answered != before[i])
+            return "a member answers one who is out:";
+        if (sim_node_pings(y->m[i].n).strangers > 0)
+            return "a node was given a packet for another address:";
+    }
+    return NULL;
+}
+
+static int run(uint64_t seed, void *ctx)
+{
+    static struct years y;
+    (void)ctx;
+    memset(&y, 0, sizeof(y));
+    y.seed = seed;
+    if (!begin(&y))
+        return failed(&y, "beginning:");
+    for (unsigned i = 0; i < EVENTS; i++) {
+        if (!one_more(&y, draw(&y, y.count)))
+            return failed(&y, "a command failed:");
+        if (draw(&y, 4) == 0)
+            pass_days(&y);
+        sim_world_run(&y.w, draw(&y, 4) == 0 ? PV_MS(draw(&y, 40000)) : PV_MS(draw(&y, 2000)));
+    }
+    note(&y, "repair", "", "");
+    const char *why = repair(&y);
+    why = why != NULL ? why : compare(&y);
+    why = why != NULL ? why : reach(&y);
+    why = why != NULL ? why : keep_out(&y);
+    why = why != NULL ? why : compare(&y);
+    if (why != NULL)
+        return failed(&y, why);
+    sim_world_done(&y.w);
+    return 0;
+}
+
+static void after_years_the_right_ones_are_members_everywhere(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("years", SEEDS, run, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(after_years_the_right_ones_are_members_everywhere),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
