@@ -148,8 +148,7 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
         k->rights |= e->pub.st.u.admin.rights;
         e->next_office = k->grants;
         k->grants = e;
-        pv_roster_mark_revoked(r, k);
-        pv_roster_mark_dependants(r, k);
+        pv_roster_mark_rights(r, k); /* what it said without this right may count now */
         wake_orphans(r, k->pk);
         break;
     case PV_ST_INVITE:

@@ -168,8 +168,7 @@ static void settle_rights(const struct pv_roster *r, struct pv_roster_key *k)
     }
 }
 
-/* Everything that k said may count otherwise now. */
-static void mark_end(struct pv_roster *r, struct pv_roster_key *k)
+void pv_roster_mark_rights(struct pv_roster *r, struct pv_roster_key *k)
 {
     pv_roster_mark_revoked(r, k);
     for (struct pv_roster_item *e = k->issued; e != NULL; e = e->next_issued) {
@@ -205,7 +204,7 @@ static void settle_admins(struct pv_roster *r)
     for (struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
         settle_rights(r, k);
         if (has_end(k) || k->was_ended)
-            mark_end(r, k);
+            pv_roster_mark_rights(r, k);
     }
 }
 

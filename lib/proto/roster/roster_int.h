@@ -364,6 +364,9 @@ void pv_roster_receipts_done(struct pv_roster *r);
 
 /* A revocation or end of k, or the receipt of one, came or went. */
 void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k);
+/* What rights k has, or since when it has none, may be another thing now: marks all that it said.
+ */
+void pv_roster_mark_rights(struct pv_roster *r, struct pv_roster_key *k);
 /* The receipt of e is another now, or is worth something else: marks what rests on it. */
 void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e);
 /* Room for one more statement, if somebody may lose a right by it. PV_ERR_NOMEM. */

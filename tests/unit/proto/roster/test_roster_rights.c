@@ -240,6 +240,31 @@ static void an_ended_coordinators_record_is_not_in_force(void **state)
     assert_true(pv_roster_is_coordinator(o.r, anna.pk));
 }
 
+/* What somebody ended without the right to it has ended once root grants that right, whichever of
+ * the two came first. */
+static void a_right_counts_for_what_was_said_before_it_came(void **state)
+{
+    (void)state;
+    struct office o = office_make(7);
+    struct keys dora = keys_of(5);
+    struct item inviter = make_admin(&o.w, &o.w.root, &dora, PV_RIGHT_INVITE);
+    struct item full = make_admin(&o.w, &o.w.root, &dora, PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
+    struct item top = record_by(&o, &o.anna, UINT64_MAX), mine = record_by(&o, &o.ben, 2);
+    struct item end = end_of(&o, &dora, &o.anna, &top);
+
+    add(o.r, &mine);
+    settle(o.r);
+    struct pv_view before = pv_roster_coordinators(o.r);
+    add(o.r, &top);
+    add(o.r, &inviter);
+    add(o.r, &end);
+    settle(o.r);
+    assert_false(pv_view_equal(pv_roster_coordinators(o.r), before)); /* it is void */
+    add(o.r, &full);
+    assert_int_equal(settle(o.r).coordinators, 1);
+    assert_true(pv_view_equal(pv_roster_coordinators(o.r), before));
+}
+
 int main(void)
 {
     if (pv_crypto_init() != PV_OK)
@@ -251,6 +276,7 @@ int main(void)
         cmocka_unit_test(only_some_may_end_rights),
         cmocka_unit_test(who_rests_on_a_word_without_receipt_stays_if_named),
         cmocka_unit_test(an_ended_coordinators_record_is_not_in_force),
+        cmocka_unit_test(a_right_counts_for_what_was_said_before_it_came),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
