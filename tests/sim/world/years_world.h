@@ -148,7 +148,6 @@ static inline bool all_equal(struct sim_world *w, void *ctx)
                      sim_node_name(y->m[i].n), pv_roster_size(roster_of(y, i)), pv_roster_size(r));
             return false;
         }
-        y->m[i].owes = false;
     }
     return true;
 }
@@ -159,6 +158,7 @@ static inline bool settled(struct years *y)
     if (!sim_world_until(&y->w, PV_S(60), all_equal, y))
         return false;
     for (unsigned i = 0; i < y->count; i++) {
+        y->m[i].owes = y->m[i].owes && !is_up(y, i);
         snprintf(y->w.why, sizeof(y->w.why), "%s owes", sim_node_name(y->m[i].n));
         if (y->m[i].member && y->m[i].owes)
             return false;
