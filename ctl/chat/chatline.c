@@ -51,6 +51,7 @@ struct chat {
     struct known known[KNOWN];
     size_t n_known; /* ever */
     json_t *nodes;  /* names seen in answers to getu: {"pi": true} */
+    json_t *told;   /* names whose change of hands was said: {"pi": since} */
     struct pv_chat_input in;
 };
 
@@ -171,6 +172,17 @@ static int ask_inbox(struct chat *c, const char *after)
 
 /* --- what comes in ------------------------------------------------------------------------- */
 
+/* Once a conversation: the name one reads, or writes to, was another machine's before. */
+static void tell_change(struct chat *c, const json_t *msg)
+{
+    char text[PV_SHOW_CHANGE_BUF];
+    if (pv_show_change_once(c->told, msg, text) == NULL)
+        return;
+    fputs("-- ", c->cli->out);
+    pv_show_text(c->cli->out, text);
+    fputc('\n', c->cli->out);
+}
+
 static void show_message(struct chat *c, json_t *msg)
 {
     if (!remember(c, msg))
@@ -182,6 +194,7 @@ static void show_message(struct chat *c, json_t *msg)
         json_decref(event);
         return;
     }
+    tell_change(c, msg);
     pv_chat_print(c->cli, msg, false);
 }
 
@@ -229,6 +242,8 @@ static void show_sent(struct chat *c, json_t *body)
     const json_t *msg = json_object_get(body, "message");
     const char *to = pv_json_text(msg, "to", "?");
     remember(c, msg);
+    if (!c->cli->json)
+        tell_change(c, msg);
     /* The other words are for people; a script gets every answer. */
     if (c->cli->json)
         print_event(c, "sent", body);
@@ -471,7 +486,11 @@ int pv_chatline(struct pv_cli *cli)
     struct chat *c = calloc(1, sizeof(*c));
     if (c != NULL)
         c->nodes = json_object();
-    if (c == NULL || c->nodes == NULL) {
+    if (c != NULL)
+        c->told = json_object();
+    if (c == NULL || c->nodes == NULL || c->told == NULL) {
+        if (c != NULL)
+            json_decref(c->nodes);
         free(c);
         return pv_cli_no_memory(cli);
     }
@@ -490,6 +509,7 @@ int pv_chatline(struct pv_cli *cli)
         code = converse(c);
     above_prompt(c);
     json_decref(c->nodes);
+    json_decref(c->told);
     free(c);
     return code;
 }

@@ -252,13 +252,13 @@ static int clear_history(struct pv_cli *cli)
 /* The name of the conversation was another machine's before. */
 static void print_change(struct pv_cli *cli, const json_t *body)
 {
-    char when[PV_SHOW_BUF];
+    char text[PV_SHOW_CHANGE_BUF];
     const json_t *changed = json_object_get(body, "changed");
     if (changed == NULL)
         return;
-    pv_show_time(pv_json_real(changed, "since", 0), 0, when);
-    fprintf(cli->out, "-- %s is another machine since %s (before: key %.4s)\n", cli->args.word[0],
-            when, pv_json_text(changed, "key", "?"));
+    fprintf(cli->out, "-- %s\n",
+            pv_show_change(cli->args.word[0], pv_json_real(changed, "since", 0),
+                           pv_json_text(changed, "key", "?"), text));
 }
 
 static int history(struct pv_cli *cli)

@@ -161,6 +161,30 @@ void pv_show_from(FILE *out, const json_t *msg)
     fputs(unproven ? "'s machine" : "", out);
 }
 
+const char *pv_show_change(const char *name, double since_s, const char *key,
+                           char buf[static PV_SHOW_CHANGE_BUF])
+{
+    char when[PV_SHOW_BUF];
+    snprintf(buf, PV_SHOW_CHANGE_BUF, "%.64s is another machine since %s (before: key %.4s)", name,
+             pv_show_time(since_s, 0, when), key);
+    return buf;
+}
+
+/* The daemon says it of what is unread, and of what is on its way: the state tells on which side
+ * the name is. A name that changes hands once more is said again. */
+const char *pv_show_change_once(json_t *told, const json_t *msg,
+                                char buf[static PV_SHOW_CHANGE_BUF])
+{
+    double since = pv_json_real(msg, "another_since", 0);
+    bool came = strcmp(pv_json_text(msg, "state", ""), "unread") == 0;
+    const char *name = pv_json_text(msg, came ? "from" : "to", "?");
+    if (since <= 0 || pv_json_real(told, name, 0) >= since)
+        return NULL;
+    /* Without memory it is said again the next time. */
+    (void)json_object_set_new(told, name, json_real(since));
+    return pv_show_change(name, since, pv_json_text(msg, "former", "?"), buf);
+}
+
 const char *pv_json_text(const json_t *obj, const char *key, const char *missing)
 {
     const char *text = json_string_value(json_object_get(obj, key));

@@ -13,7 +13,8 @@
 #include "base/text.h"
 
 enum {
-    PV_SHOW_BUF = 96,      /* bytes for any of the short texts below, with the NUL */
+    PV_SHOW_BUF = 96, /* bytes for any of the short texts below, with the NUL */
+    PV_SHOW_CHANGE_BUF = 256,
     PV_TABLE_COLUMNS = 10, /* at most */
 };
 
@@ -58,6 +59,14 @@ void pv_show_text(FILE *out, const char *text);
 const char *pv_show_typist(const json_t *msg);
 /* Prints whose message it is: "bob", or "somebody on bob's machine" when it is not his daemon's. */
 void pv_show_from(FILE *out, const json_t *msg);
+/* "pi is another machine since ... (before: key AbCd)"; key: of the machine that had the name
+ * before. Not harmless yet: name and key are as the daemon gave them. */
+const char *pv_show_change(const char *name, double since_s, const char *key,
+                           char buf[static PV_SHOW_CHANGE_BUF]);
+/* The same for the other side of a message that says so. told (an object) keeps what was said, so
+ * that each change is said once. NULL: there is nothing to say. */
+const char *pv_show_change_once(json_t *told, const json_t *msg,
+                                char buf[static PV_SHOW_CHANGE_BUF]);
 
 /* Fields of a reply; a field that is missing or of another type gives the default. */
 const char *pv_json_text(const json_t *obj, const char *key, const char *missing);

@@ -65,7 +65,11 @@ int pv_tui_init(struct pv_tui *t)
 {
     /* Index 0 exists from the beginning: "current" points to it, and notices need a pane. */
     memset(t, 0, sizeof(*t));
-    return pv_tui_find(t, "", true) == SIZE_MAX ? PV_ERR_NOMEM : PV_OK;
+    t->told = json_object();
+    if (t->told != NULL && pv_tui_find(t, "", true) != SIZE_MAX)
+        return PV_OK;
+    pv_tui_done(t);
+    return PV_ERR_NOMEM;
 }
 
 static void drop_lines(struct pv_tui_line *lines, size_t n)
@@ -87,6 +91,7 @@ void pv_tui_done(struct pv_tui *t)
     for (size_t i = 0; i < t->n_actions; i++)
         free(t->actions[i].text);
     pv_tuiedit_done(&t->edit);
+    json_decref(t->told);
     memset(t, 0, sizeof(*t));
 }
 
@@ -304,6 +309,9 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     struct pv_tui_line *known = find_line(c, line.id);
     if (known != NULL)
         return;
+    char change[PV_SHOW_CHANGE_BUF];
+    if (pv_show_change_once(t->told, msg, change) != NULL)
+        pv_tui_notice(t, c, change);
     line.text = harmless(pv_json_text(msg, "text", ""));
     bool unread = !line.outgoing && line.state == PV_CHAT_UNREAD;
     if (!add_line(c, line))
@@ -347,6 +355,17 @@ static void insert_line(struct pv_tui_conv *c, struct pv_tui_line line)
     c->lines[at] = line;
 }
 
+/* The name of the conversation was another machine's before: said once, unless a message did. */
+static void tell_change(struct pv_tui *t, struct pv_tui_conv *c, const json_t *changed)
+{
+    char text[PV_SHOW_CHANGE_BUF];
+    double since = pv_json_real(changed, "since", 0);
+    if (since <= pv_json_real(t->told, c->name, 0))
+        return;
+    (void)json_object_set_new(t->told, c->name, json_real(since));
+    pv_tui_notice(t, c, pv_show_change(c->name, since, pv_json_text(changed, "key", "?"), text));
+}
+
 /* The answer takes the place of what is shown: lines that came by events meanwhile, and notices,
  * which the daemon does not know, stay where their time is. */
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
@@ -375,6 +394,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     }
     free(old.lines);
     c->more = pv_json_bool(body, "more");
+    tell_change(t, c, json_object_get(body, "changed"));
 }
 
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)

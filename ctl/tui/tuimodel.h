@@ -109,6 +109,7 @@ struct pv_tui {
         char state[12];
     } files[PV_TUI_MAX_FILES]; /* a ring */
     size_t n_files;
+    json_t *told;                      /* names whose change of hands was said: {"pi": since} */
     bool list_asked;                   /* getu: the next list of peers is told */
     size_t *order;                     /* owned: the conversations as the roster shows them */
     char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */

@@ -18,6 +18,23 @@ static const uint8_t *former_key(const struct pv_node *n, const struct pv_chat_r
     return m == NULL || memcmp(m->node, key, sizeof(m->node)) == 0 ? NULL : key;
 }
 
+/* Whoever reads or writes something new has to hear that the name it goes by was another machine's
+ * before. Old lines say so themselves (former_key), and of a list of one conversation its head. */
+static void note_change(const struct pv_node *n, const struct pv_chat_record *rec,
+                        struct pv_ctlapi_message *msg)
+{
+    struct pv_roster_former former;
+    bool is_new = rec->outgoing ? rec->state <= PV_CHAT_SENT : rec->state == PV_CHAT_UNREAD;
+    if (!is_new || n->roster == NULL || (rec->outgoing && rec->in_room))
+        return;
+    const struct pv_member *m =
+        pv_roster_by_node(n->roster, rec->in_room ? rec->author : rec->peer);
+    if (m == NULL || pv_roster_former(n->roster, m, &former) != PV_OK)
+        return;
+    msg->another_since_s = former.since;
+    memcpy(msg->former, former.node, sizeof(msg->former));
+}
+
 struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
                                        char room[static PV_ROOMS_NAME_BUF])
 {
@@ -25,7 +42,7 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
     const char *from = rec->outgoing ? n->node_name : rec->peer_name;
     bool waits = rec->outgoing && !rec->in_room && rec->state <= PV_CHAT_SENT;
     enum pv_chat_later held = waits ? pv_chatlink_held(n->chatlink, rec->peer) : PV_CHAT_LATER_NO;
-    return (struct pv_ctlapi_message){
+    struct pv_ctlapi_message msg = {
         .id = rec->id,
         .from = from,
         .unproven = !rec->outgoing && !rec->in_room && rec->seq == 0,
@@ -40,6 +57,8 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
         .state = held == PV_CHAT_LATER_NO ? rec->state : PV_CHAT_QUEUED,
         .held = held,
     };
+    note_change(n, rec, &msg);
+    return msg;
 }
 
 void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns now)

@@ -190,6 +190,9 @@ json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
         ok = json_object_set_new(obj, "from_former", pv_ctlapi_key(msg->from_former)) == 0;
     if (ok && msg->to_former != NULL)
         ok = json_object_set_new(obj, "to_former", pv_ctlapi_key(msg->to_former)) == 0;
+    if (ok && msg->another_since_s != 0)
+        ok = json_object_set_new(obj, "former", pv_ctlapi_key(msg->former)) == 0 &&
+             json_object_set_new(obj, "another_since", u64_json(msg->another_since_s)) == 0;
     if (ok)
         return obj;
     json_decref(obj);

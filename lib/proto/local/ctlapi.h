@@ -244,13 +244,18 @@ struct pv_ctlapi_message {
     const char *room;           /* "#name"; NULL: null */
     /* Key of the machine that had the name of from, or of to, then; NULL: it still has it. */
     const uint8_t *from_former, *to_former;
+    /* Of news only: since when (Unix seconds) the name of the other side is another machine's, and
+     * the key that had it before; 0: nobody else had it. */
+    uint64_t another_since_s;
+    uint8_t former[PV_SIGN_PK_LEN];
     const char *text;
     uint64_t time_ms;
     enum pv_chat_state state;
     enum pv_chat_later held; /* it stays queued because the other machine takes no more for now */
 };
 /* {"id","from","to","room","text","time","state"}, and "typist": "root" or "group" of unproven
- * text, and "held": "full" or "disk", and "from_former" or "to_former": a key */
+ * text, and "held": "full" or "disk", and "from_former" or "to_former": a key, and "former" (a
+ * key) with "another_since" */
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
 /* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again). */
 json_t *pv_ctlapi_messages_new(bool more);

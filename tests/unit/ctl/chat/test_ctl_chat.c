@@ -223,6 +223,43 @@ static void chat_converses_on_a_pipe(void **state)
     assert_non_null(strstr(sent, "{\"cmd\":\"peers\"}\n"));
 }
 
+#define NEWS(id, from, to, state)                                               \
+    "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" to                     \
+    "\",\"room\":null,\"text\":\"hi\",\"time\":1000000000.5,\"state\":\"" state \
+    "\",\"former\":\"AbCdEf\",\"another_since\":1000000000}"
+
+/* Who knew the former pi has to hear it before the first line, and once. */
+static void chat_says_that_a_name_changed_hands(void **state)
+{
+    (void)state;
+    static const char said[] =
+        "-- pi is another machine since 2001-09-09 01:46 (before: key AbCd)\n";
+    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" NEWS(
+                         "A", "pi", "lap", "unread") "," NEWS("B", "pi", "lap", "unread") "]}\n");
+    answers("read", "{\"id\":@,\"ok\":true,\"read\":2}\n");
+    FILE *in = input("exit\n");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
+    fclose(in);
+    const char *first = strstr(t.out, said);
+    assert_non_null(first);
+    assert_ptr_equal(strstr(first, WHEN "pi: hi\n"), first + sizeof(said) - 1);
+    assert_null(strstr(first + sizeof(said) - 1, "another machine"));
+    /* Who writes first hears it with the answer. */
+    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    answers("send", "{\"id\":@,\"ok\":true,\"message\":" NEWS("C", "lap", "pi",
+                                                              "queued") ",\"online\":true}\n");
+    in = input("send pi hi\nexit\n");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
+    fclose(in);
+    assert_non_null(strstr(t.out, said));
+    /* A script has the fields. */
+    in = input("send pi hi\nexit\n");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", "--json", NULL}), 0);
+    fclose(in);
+    assert_null(strstr(t.out, "another machine"));
+    assert_non_null(strstr(t.out, "\"another_since\":1000000000"));
+}
+
 static void chat_with_a_peer_sends_plain_lines_there(void **state)
 {
     (void)state;
@@ -374,6 +411,7 @@ int main(void)
         T(history_is_cleared_when_one_is_sure),
         T(mute_says_what_it_does),
         T(chat_converses_on_a_pipe),
+        T(chat_says_that_a_name_changed_hands),
         T(chat_with_a_peer_sends_plain_lines_there),
         T(raw_prints_the_lines_of_one_conversation),
         T(what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command),

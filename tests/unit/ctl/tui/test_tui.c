@@ -224,6 +224,41 @@ static void the_bell_rings_for_who_asked_for_it(void **state)
     assert_string_equal(t->note, "/bell on, or /bell off");
 }
 
+/* Once, where the message stands, and again when the name goes to yet another machine. */
+static void a_name_that_changed_hands_is_said_before_the_first_message(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+#define NEWS(id, from, to, state, since)                                  \
+    "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" to               \
+    "\",\"room\":null,\"text\":\"hi\",\"time\":" T0 ",\"state\":\"" state \
+    "\",\"former\":\"AbCdEf\",\"another_since\":" since "}"
+    take(t, pv_tui_take_message, NEWS("A", "bob", "lap", "unread", T0));
+    take(t, pv_tui_take_message, NEWS("B", "bob", "lap", "unread", T0));
+    const struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "bob", false)];
+    assert_int_equal(c->n_lines, 3);
+    assert_string_equal(c->lines[0].id, ""); /* a notice */
+    assert_non_null(strstr(c->lines[0].text, "bob is another machine since "));
+    assert_non_null(strstr(c->lines[0].text, "(before: key AbCd)"));
+    assert_int_equal(c->unread, 2); /* it is no message */
+    take(t, pv_tui_take_message, NEWS("C", "lap", "pi", "queued", T0));
+    c = &t->convs[pv_tui_find(t, "pi", false)];
+    assert_non_null(strstr(c->lines[0].text, "pi is another machine since "));
+    take(t, pv_tui_take_message, NEWS("D", "bob", "lap", "unread", "1795168801"));
+    assert_int_equal(t->convs[pv_tui_find(t, "bob", false)].n_lines, 5);
+    /* A history that is opened without news says it too. */
+    size_t alice = pv_tui_find(t, "alice", false);
+    json_t *body = json_loads(
+        "{\"messages\":[" MSG("E", "alice", "lap", "old", "read") "],\"changed\":{\"since\":" T0
+                                                                  ",\"key\":\"AbCdEf\"}}",
+        0, NULL);
+    pv_tui_take_history(t, "alice", body);
+    pv_tui_take_history(t, "alice", body);
+    json_decref(body);
+    assert_int_equal(t->convs[alice].n_lines, 2);
+    assert_non_null(strstr(t->convs[alice].lines[1].text, "alice is another machine since "));
+}
+
 static void unread_comes_first_and_who_is_away_last(void **state)
 {
     struct fixture *f = *state;
@@ -591,6 +626,7 @@ int main(void)
         U(tab_completes_as_far_as_it_is_certain),
         U(a_long_list_of_choices_is_cut),
         U(messages_are_counted_until_they_are_seen),
+        U(a_name_that_changed_hands_is_said_before_the_first_message),
         U(history_and_live_messages_make_one_list),
         U(a_conversation_keeps_the_newest_lines),
         U(a_failed_send_is_given_back),

@@ -198,6 +198,15 @@ static void a_name_that_changed_hands_is_said(void **state)
     assert_non_null(strstr(reply, "\"changed\":{\"since\":"));
     assert_non_null(strstr(reply, want));
     assert_null(strstr(reply, "_former"));
+    /* News of the new one says it with each message, for whoever reads along. */
+    say("{\"id\":3,\"cmd\":\"inbox\",\"peek\":true}");
+    r = fake_chat_messages(other.pk, 1);
+    r->msgs[0].outgoing = false;
+    r->msgs[0].state = PV_CHAT_UNREAD;
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_INBOX), PV_OK, r);
+    reply = fake_ctl_reply(node, chat.client);
+    snprintf(want, sizeof(want), ",\"former\":\"%s\",\"another_since\":", key);
+    assert_non_null(strstr(reply, want));
 }
 
 static void a_store_that_fails_is_said(void **state)
