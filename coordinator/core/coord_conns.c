@@ -157,6 +157,7 @@ int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     pv_place_leave(&s->place);
     s->requests = (struct pv_bucket){0}; /* a member's, full; a guest's was small */
     pv_regulars_note(&c->regulars, &s->source, now);
+    pv_relaylink_seen(c->link, &s->source);
     join_net(s, pv_coord_wall(c, now));
     wake_subscribers(c, s);
     if (old != NULL)

@@ -19,7 +19,7 @@
 #include "coordinator/core/copies.h"
 #include "coordinator/core/member/registry.h"
 #include "coordinator/core/places.h"
-#include "coordinator/core/regulars.h"
+#include "coordinator/core/turn/regulars.h"
 
 _Static_assert((int)PV_TURNAUTH_NET_LEN == (int)PV_NETWORK_ID_LEN, "the relay's network id");
 _Static_assert((int)PV_TURNAUTH_NODE_LEN == (int)PV_SIGN_PK_LEN, "the relay's node is its key");

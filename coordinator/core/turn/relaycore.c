@@ -136,6 +136,11 @@ static void handle_gone(struct pv_relaycore *r, const struct pv_relaycmd *cmd, p
     pv_turns_gone(r->turns, cmd->net, cmd->node);
 }
 
+static void handle_seen(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
+{
+    pv_stuns_note_member(r->stuns, &cmd->source, now);
+}
+
 static void handle_ask(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
     const struct pv_relaynews news = {.stream = cmd->stream,
@@ -170,6 +175,7 @@ static void (*const handlers[PV_RELAYCMD_N])(struct pv_relaycore *r, const struc
     [PV_RELAYCMD_GONE] = handle_gone,     [PV_RELAYCMD_MESSAGE] = handle_message,
     [PV_RELAYCMD_ASK] = handle_ask,       [PV_RELAYCMD_CLOSED] = handle_closed,
     [PV_RELAYCMD_POLICY] = handle_policy, [PV_RELAYCMD_FORGET] = handle_forget,
+    [PV_RELAYCMD_SEEN] = handle_seen,
 };
 
 bool pv_relaycore_is_handled(enum pv_relaycmd_kind kind)

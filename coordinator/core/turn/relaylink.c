@@ -130,6 +130,15 @@ int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net, const uint8_
     return PV_OK;
 }
 
+/* Until it comes again, its requests share the rates of strangers, and nothing worse. */
+void pv_relaylink_seen(struct pv_relaylink *l, const struct pv_addr *source)
+{
+    struct pv_relaycmd cmd = about_member(PV_RELAYCMD_SEEN, NULL, NULL);
+    cmd.source = *source;
+    if (pv_ring_room(l->commands) > l->ring / 2)
+        (void)!push_command(l, &cmd, pv_view(NULL, 0));
+}
+
 void pv_relaylink_offline(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node)
 {
     struct pv_relaycmd cmd = about_member(PV_RELAYCMD_OFFLINE, net, node);

@@ -46,6 +46,9 @@ struct pv_relaylink *pv_relaylink_free(struct pv_relaylink *l); /* wipes; NULL i
 PV_MUST_CHECK int pv_relaylink_online(struct pv_relaylink *l, const uint8_t *net,
                                       const uint8_t *node, pv_ns now,
                                       struct pv_turnauth_creds *ret_creds);
+/* A member has shown who it is from this address: its STUN requests have a share of their own.
+ * Told without a relay too; dropped when the ring is half full. */
+void pv_relaylink_seen(struct pv_relaylink *l, const struct pv_addr *source);
 /* Its control channel ended; it was removed. */
 void pv_relaylink_offline(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node);
 void pv_relaylink_gone(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node);
@@ -84,6 +87,7 @@ enum pv_relaycmd_kind {
     PV_RELAYCMD_ONLINE,  /* a member's control channel is up */
     PV_RELAYCMD_OFFLINE, /* it has ended */
     PV_RELAYCMD_GONE,    /* the member was removed, or has left */
+    PV_RELAYCMD_SEEN,    /* a member has come from this address */
     PV_RELAYCMD_MESSAGE, /* a connection over TCP brought a STUN or TURN message */
     PV_RELAYCMD_ASK,     /* does this connection still hold an allocation? */
     PV_RELAYCMD_CLOSED,  /* this connection is gone */
@@ -95,7 +99,7 @@ struct pv_relaycmd {
     enum pv_relaycmd_kind kind;
     uint32_t serial;                      /* ONLINE: of the nonce in the member's welcome */
     uint64_t stream;                      /* MESSAGE, ASK, CLOSED: number of the connection */
-    struct pv_addr source;                /* MESSAGE: address of the client */
+    struct pv_addr source;                /* MESSAGE: address of the client; SEEN: the member's */
     struct pv_addr local;                 /* MESSAGE: ours; PV_AF_NONE: not known */
     uint8_t net[PV_TURNAUTH_NET_LEN];     /* ONLINE, OFFLINE, GONE: network id */
     uint8_t node[PV_TURNAUTH_NODE_LEN];   /* ONLINE, OFFLINE, GONE: the member's identity key */

@@ -7,6 +7,7 @@
 
 #include "base/bucket.h"
 #include "base/bytes.h"
+#include "coordinator/core/turn/regulars.h"
 #include "proto/stun/stun.h"
 
 enum {
@@ -16,8 +17,9 @@ enum {
 };
 
 struct pv_stuns {
-    struct pv_bucket total, members;
-    struct pv_bucket_table *sources;
+    struct pv_bucket total, members, of_regulars;
+    struct pv_bucket_table *sources, *regular_sources;
+    struct pv_regulars regulars;
 };
 
 int pv_stuns_new(struct pv_stuns **ret_stuns, const struct pv_rng *rng)
@@ -27,20 +29,41 @@ int pv_stuns_new(struct pv_stuns **ret_stuns, const struct pv_rng *rng)
         return PV_ERR_NOMEM;
     int r = pv_bucket_table_new(&s->sources, PV_STUNS_SOURCES, PV_STUNS_SOURCE_RATE,
                                 PV_STUNS_SOURCE_BURST, rng);
-    if (r < 0) {
-        free(s);
-        return r;
-    }
-    *ret_stuns = s;
-    return PV_OK;
+    if (r == PV_OK)
+        r = pv_bucket_table_new(&s->regular_sources, PV_STUNS_SOURCES, PV_STUNS_SOURCE_RATE,
+                                PV_STUNS_SOURCE_BURST, rng);
+    if (r == PV_OK)
+        r = pv_regulars_init(&s->regulars, rng);
+    if (r < 0)
+        pv_stuns_free(s);
+    else
+        *ret_stuns = s;
+    return r;
 }
 
 struct pv_stuns *pv_stuns_free(struct pv_stuns *stuns)
 {
-    if (stuns != NULL)
+    if (stuns != NULL) {
         pv_bucket_table_free(stuns->sources);
+        pv_bucket_table_free(stuns->regular_sources);
+        pv_regulars_done(&stuns->regulars);
+    }
     free(stuns);
     return NULL;
+}
+
+void pv_stuns_note_member(struct pv_stuns *s, const struct pv_addr *src, pv_ns now)
+{
+    const struct pv_addr seen = pv_addr_unmap(*src);
+    pv_regulars_note(&s->regulars, &seen, now);
+}
+
+/* Whoever forges the addresses of members uses up their share, and takes nothing from others. */
+static bool may_answer_regular(struct pv_stuns *s, const struct pv_addr *src, pv_ns now)
+{
+    return pv_regulars_has(&s->regulars, src, now) &&
+           pv_bucket_table_take(s->regular_sources, src, 1, now) &&
+           pv_bucket_take(&s->of_regulars, PV_STUNS_REGULARS_RATE, PV_STUNS_REGULARS_BURST, 1, now);
 }
 
 /* The source's bucket is asked first, so a source that floods does not empty the bucket of all.
@@ -50,8 +73,9 @@ bool pv_stuns_may_answer(struct pv_stuns *s, const struct pv_addr *src, pv_ns no
     if (pv_addr_ip_len(src) == 0 || src->port == 0 || pv_addr_is_unspecified(src) ||
         pv_addr_is_multicast(src) || pv_addr_is_broadcast(src))
         return false;
-    return pv_bucket_table_take(s->sources, src, 1, now) &&
-           pv_bucket_take(&s->total, PV_STUNS_TOTAL_RATE, PV_STUNS_TOTAL_BURST, 1, now);
+    return may_answer_regular(s, src, now) ||
+           (pv_bucket_table_take(s->sources, src, 1, now) &&
+            pv_bucket_take(&s->total, PV_STUNS_TOTAL_RATE, PV_STUNS_TOTAL_BURST, 1, now));
 }
 
 bool pv_stuns_may_answer_member(struct pv_stuns *s, struct pv_bucket *own,

@@ -4,7 +4,7 @@
  * (RFC 8489 s6.3), with the behaviour discovery of RFC 5780. Clients of RFC 3489 get their
  * answers in the form of that RFC.
  *
- * A pure function over two token buckets: nothing is remembered about who asked. It does not know
+ * A pure function over token buckets: nothing is remembered about who asked. It does not know
  * TURN: its methods get no answer. Deviations, so that nobody gains by asking (DESIGN 6): no
  * attribute of RFC 5780 but OTHER-ADDRESS unless the request has one, MAPPED-ADDRESS only for old
  * clients, PADDING is never echoed, RESPONSE-ADDRESS (RFC 3489) is unknown. One thread at a time.
@@ -33,6 +33,10 @@ enum {
     PV_STUNS_MEMBERS_BURST = 10000,
     PV_STUNS_MEMBER_RATE = 2,
     PV_STUNS_MEMBER_BURST = 10,
+    /* Ours: beside both, to addresses from which members came lately, in all; to the network of
+     * each as many as to any source. */
+    PV_STUNS_REGULARS_RATE = 5000,
+    PV_STUNS_REGULARS_BURST = 10000,
     PV_STUNS_SOURCES = 4096, /* ours: source networks remembered */
 };
 
@@ -70,7 +74,12 @@ PV_MUST_CHECK int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *
                                   const struct pv_stuns_place *place, struct pv_view request,
                                   pv_ns now, struct pv_stuns_reply *ret_reply);
 
-/* Takes a token for an answer to src from the buckets that all unauthenticated answers share
+/* A member has shown from here who it is: from now on its address has a share of the answers that
+ * strangers cannot use up (regulars.h). */
+void pv_stuns_note_member(struct pv_stuns *stuns, const struct pv_addr *src, pv_ns now);
+
+/* Takes a token for an answer to src: of an address from which members came lately from a bucket of
+ * theirs, else, or when that is empty, from those that all unauthenticated answers share
  * (DESIGN 6). False: none is left, or nothing may be sent there. */
 PV_MUST_CHECK bool pv_stuns_may_answer(struct pv_stuns *stuns, const struct pv_addr *src,
                                        pv_ns now);

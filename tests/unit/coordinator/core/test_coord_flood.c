@@ -245,6 +245,35 @@ static void a_network_that_rests_takes_nothing_in(void **state)
     pv_ctl_msg_free(m);
 }
 
+static bool is_answered(struct cw *w, const struct pv_addr *src)
+{
+    static const uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42};
+    const struct pv_stuns_place place = {.local = pv_addr4(192, 0, 2, 1, 3478)};
+    struct pv_stuns_reply reply;
+    return pv_relaycore_answer(pv_coord_relay(w->coord), src, &place,
+                               pv_view(request, sizeof(request)), w->now, &reply) == PV_OK;
+}
+
+/* The relay hears from control where members come from. */
+static void strangers_leave_members_their_stun_answers(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(21);
+    const struct pv_addr member = pv_addr4(203, 0, 113, 9, 5000);
+    const struct pv_addr stranger = pv_addr4(203, 0, 113, 10, 5000);
+    cw_start(w);
+    cw_create(w);
+    w->source = member;
+    cw_member(w, &w->alice);
+    cw_relay(w);
+    for (unsigned i = 0; i < 2 * PV_STUNS_TOTAL_BURST; i++) {
+        const struct pv_addr src = pv_addr4_u32((11u << 24) + i * 256, 9);
+        (void)is_answered(w, &src);
+    }
+    assert_false(is_answered(w, &stranger));
+    assert_true(is_answered(w, &member));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_network_that_takes_long_rests),
         cmocka_unit_test(a_network_that_takes_long_to_settle_keeps_nobody_waiting),
         cmocka_unit_test(a_network_that_rests_takes_nothing_in),
+        cmocka_unit_test(strangers_leave_members_their_stun_answers),
     };
     if (pv_crypto_init() < 0)
         return 1;

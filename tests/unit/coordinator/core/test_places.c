@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/core/places.h"
-#include "coordinator/core/regulars.h"
+#include "coordinator/core/turn/regulars.h"
 #include "tests/unit/test_util.h"
 
 enum {

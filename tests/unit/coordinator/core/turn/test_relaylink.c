@@ -45,17 +45,20 @@ static void commands_arrive_whole_and_in_order(void **state)
     pv_relaylink_closed(w.link, 7);
     pv_relaylink_offline(w.link, NET, NODE);
     pv_relaylink_gone(w.link, NET, NODE);
+    pv_relaylink_seen(w.link, &from);
     assert_true(pv_relaylink_take_wake_relay(w.link));
     assert_false(pv_relaylink_take_wake_relay(w.link));
     static const enum pv_relaycmd_kind want[] = {
         PV_RELAYCMD_ONLINE, PV_RELAYCMD_ONLINE,  PV_RELAYCMD_MESSAGE, PV_RELAYCMD_ASK,
-        PV_RELAYCMD_CLOSED, PV_RELAYCMD_OFFLINE, PV_RELAYCMD_GONE};
+        PV_RELAYCMD_CLOSED, PV_RELAYCMD_OFFLINE, PV_RELAYCMD_GONE,    PV_RELAYCMD_SEEN};
     for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
         assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
         assert_int_equal(cmd.kind, want[i]);
         if (i < 2)
             assert_int_equal(cmd.serial, i + 1);
-        if (i < 2 || i > 4) {
+        if (cmd.kind == PV_RELAYCMD_SEEN) {
+            assert_true(pv_addr_equal(&cmd.source, &from));
+        } else if (i < 2 || i > 4) {
             assert_memory_equal(cmd.net, NET, 16);
             assert_memory_equal(cmd.node, NODE, 32);
         } else {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/bytes.h"
+#include "coordinator/core/turn/regulars.h"
 #include "coordinator/core/turn/stuns.h"
 #include "proto/stun/stun.h"
 #include "tests/unit/test_util.h"
@@ -222,6 +223,48 @@ static unsigned flood(struct pv_stuns *s, struct pv_addr from, unsigned n, uint3
         answered += pv_stuns_answer(s, &at, &PLAIN, r, now, &a) == PV_OK;
     }
     return answered;
+}
+
+/* Strangers from everywhere, and from the member's own network, leave it its answers. */
+static void members_have_answers_of_their_own_under_a_flood(void **state)
+{
+    (void)state;
+    struct pv_stuns *s = server();
+    struct pv_addr member = pv_addr4(198, 51, 100, 7, 5000);
+    struct pv_addr neighbour = pv_addr4(198, 51, 100, 8, 5000);
+    struct pv_addr member6 = pv_addr6(IP6, 1024);
+    const pv_ns now = PV_S(1);
+    pv_stuns_note_member(s, &member, now);
+    pv_stuns_note_member(s, &member6, now);
+    assert_int_equal(flood(s, pv_addr4(11, 0, 0, 1, 9), 20000, 256, now), PV_STUNS_TOTAL_BURST);
+    assert_int_equal(flood(s, neighbour, 1, 0, now), 0);
+    assert_int_equal(flood(s, member, 1, 0, now), 1);
+    assert_int_equal(flood(s, member6, 1, 0, now), 1);
+    /* Its address, forged, is worth as many answers as any: a burst of its own, and no more while
+     * those of strangers are used up. */
+    assert_int_equal(flood(s, member, 1000, 0, now), PV_STUNS_SOURCE_BURST - 1);
+    assert_int_equal(flood(s, member6, 1, 0, now), 1);
+    /* After a week without it the address is a stranger's. */
+    const pv_ns later = now + PV_S(PV_REGULARS_KEEP_S);
+    assert_int_equal(flood(s, pv_addr4(11, 0, 0, 1, 9), 20000, 256, later), PV_STUNS_TOTAL_BURST);
+    assert_int_equal(flood(s, member, 1, 0, later), 0);
+}
+
+/* Whoever forges the addresses of all members takes nothing from strangers' answers beyond theirs.
+ */
+static void the_answers_of_members_are_bounded_in_all(void **state)
+{
+    (void)state;
+    struct pv_stuns *s = server();
+    unsigned answered = 0;
+    for (uint8_t i = 0; i < 60; i++) {
+        const struct pv_addr at = pv_addr4(10, 0, i, 1, 9);
+        pv_stuns_note_member(s, &at, PV_S(1));
+        answered += flood(s, at, PV_STUNS_SOURCE_BURST, 0, PV_S(1));
+    }
+    assert_int_equal(answered, 60 * PV_STUNS_SOURCE_BURST);
+    assert_int_equal(flood(s, pv_addr4(11, 0, 0, 0, 9), 20000, 256, PV_S(1)),
+                     PV_STUNS_TOTAL_BURST - (answered - PV_STUNS_REGULARS_BURST));
 }
 
 static void a_flood_is_bounded_per_network_and_in_all(void **state)
@@ -509,6 +552,8 @@ int main(void)
         cmocka_unit_test(a_response_port_may_lack_its_padding_but_nothing_else),
         cmocka_unit_test(everything_else_gets_no_answer),
         cmocka_unit_test(unanswerable_sources_are_refused),
+        cmocka_unit_test(members_have_answers_of_their_own_under_a_flood),
+        cmocka_unit_test(the_answers_of_members_are_bounded_in_all),
         cmocka_unit_test(a_flood_is_bounded_per_network_and_in_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * regulars.h - addresses from which members came lately, in a table of fixed size: whoever comes
- * from one of them has places of its own (places.h), which strangers cannot take.
+ * from one of them has places of its own (coordinator/core/places.h), and answers of its own from
+ * the STUN server (stuns.h), which strangers cannot take.
  *
  * An address is an IPv4 address or an IPv6 /64. Pure; one thread.
  */

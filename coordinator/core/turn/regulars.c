@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Addresses of members: a table whose hash is keyed, so that nobody can choose whom a new address
  * displaces. */
-#include "coordinator/core/regulars.h"
+#include "coordinator/core/turn/regulars.h"
 
 #include <stdlib.h>
 #include <string.h>
