@@ -385,6 +385,24 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
     net->n_gone = 0;
 }
 
+/* Statements that replace others leave empty places behind, without end: these go when they are
+ * most of the log. What was sent to a member ends at the same statement as before. Without memory
+ * the places stay until the next change. */
+static void compact_log(struct pv_cnet *net)
+{
+    if (!pv_cnet_is_sparse(net))
+        return;
+    struct pv_ctl_cursor *sent = calloc(net->n_members + 1, sizeof(*sent));
+    if (sent == NULL)
+        return;
+    for (size_t i = 0; i < net->n_members; i++)
+        sent[i] = pv_cnet_before(net, net->members[i]->log_at);
+    pv_cnet_compact(net);
+    for (size_t i = 0; i < net->n_members; i++)
+        net->members[i]->log_at = pv_cnet_seek(net, &sent[i]);
+    free(sent);
+}
+
 /* Answers finished works of the registry, and wakes the members of changed networks. It follows
  * everything that may have reached the registry, so that no answer waits for another event. */
 static void settle_changes(struct pv_coord *c, pv_ns now)
@@ -401,6 +419,7 @@ static void settle_changes(struct pv_coord *c, pv_ns now)
     }
     while ((net = pv_registry_poll_changed(&c->registry)) != NULL) {
         drop_gone(c, net, now);
+        compact_log(net);
         for (size_t i = 0; i < net->n_members; i++)
             pv_coord_mark_ready(c, net->members[i]);
     }

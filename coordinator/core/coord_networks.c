@@ -14,7 +14,7 @@ void pv_coord_networks(const struct pv_coord *c, pv_ns now,
                                        .name = pv_roster_network(n->roster)->name,
                                        .members = pv_roster_count(n->roster),
                                        .online = n->n_members,
-                                       .statements = n->log_len,
+                                       .statements = n->log_len - n->n_empty,
                                        .seen_s =
                                            n->n_members > 0 ? pv_coord_wall(c, now) : n->seen_s};
         for (size_t i = 0; i < n->log_len; i++)

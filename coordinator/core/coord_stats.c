@@ -32,7 +32,7 @@ void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats)
     ret_stats->jobs = c->registry.n_ops + c->copies.n;
     ret_stats->statements = 0;
     for (const struct pv_cnet *n = c->registry.nets; n != NULL; n = n->hh.next)
-        ret_stats->statements += n->log_len;
+        ret_stats->statements += n->log_len - n->n_empty;
 }
 
 /* Every connection is in exactly one kind, so they add up to `open`. */

@@ -184,6 +184,7 @@ static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entr
         if (net->log[i - 1].entry != entry)
             continue;
         net->log[i - 1].entry = NULL;
+        net->n_empty++;
         break;
     }
     for (size_t i = 0; i < net->n_admins; i++) {
@@ -254,11 +255,41 @@ size_t pv_cnet_seek(const struct pv_cnet *net, const struct pv_ctl_cursor *have)
     return lo;
 }
 
+struct pv_ctl_cursor pv_cnet_before(const struct pv_cnet *net, size_t index)
+{
+    return index == 0 ? (struct pv_ctl_cursor){0} : net->log[index - 1].at;
+}
+
 struct pv_ctl_cursor pv_cnet_end(const struct pv_cnet *net)
 {
-    if (net->log_len == 0)
-        return (struct pv_ctl_cursor){0};
-    return net->log[net->log_len - 1].at;
+    return pv_cnet_before(net, net->log_len);
+}
+
+bool pv_cnet_is_sparse(const struct pv_cnet *net)
+{
+    return net->log_len >= PV_CNET_COMPACT && net->n_empty > net->log_len / 2;
+}
+
+/* The last place stays, also when it is empty: nodes were told its cursor as the end of the log,
+ * which must not go back. */
+void pv_cnet_compact(struct pv_cnet *net)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < net->log_len; i++) {
+        if (net->log[i].entry != NULL || i + 1 == net->log_len)
+            net->log[n++] = net->log[i];
+    }
+    net->log_len = n;
+    net->n_empty = n > 0 && net->log[n - 1].entry == NULL ? 1 : 0;
+    /* Half as much again is free for what comes next. Where less memory cannot be had, the log
+     * keeps what it has. */
+    size_t cap = n + n / 2 + LIST_FIRST;
+    struct pv_cnet_entry *less =
+        cap < net->log_cap ? realloc(net->log, cap * sizeof(*net->log)) : NULL;
+    if (less == NULL)
+        return;
+    net->log = less;
+    net->log_cap = cap;
 }
 
 static struct pv_ctl_item item_of(const struct pv_roster_entry *entry)

@@ -29,6 +29,7 @@ enum {
     /* Ours: replaced statements that the store is still to be told of, with the next put; one put
      * replaces at most as many as it has, so two of them fit. */
     PV_CNET_DROPPED = 2 * PV_CTL_ITEMS_MAX,
+    PV_CNET_COMPACT = 64, /* ours: a log shorter than this may be empty by more than half */
 };
 
 /* A place in the log. */
@@ -58,6 +59,7 @@ struct pv_cnet {
     struct pv_cnet_entry *log; /* ascending by place */
     size_t log_len;
     size_t log_cap;
+    size_t n_empty;                         /* places of the log whose statement was replaced */
     const struct pv_roster_entry *unlisted; /* in the roster, not in the log for want of memory */
     /* Members that went since the owner last looked; there are some places from the start. */
     uint8_t (*gone)[PV_SIGN_PK_LEN];
@@ -132,6 +134,13 @@ PV_MUST_CHECK int pv_cnet_settle(struct pv_cnet *net, size_t steps, const struct
 
 /* The first entry behind a cursor: 0..log_len. */
 size_t pv_cnet_seek(const struct pv_cnet *net, const struct pv_ctl_cursor *have);
+/* Is more than half of the log empty? Then pv_cnet_compact() is due. */
+bool pv_cnet_is_sparse(const struct pv_cnet *net);
+/* Takes the empty places out of the log. Every place may have another number then: whoever keeps
+ * one seeks it again, by the cursor of the entry before it (pv_cnet_before()). */
+void pv_cnet_compact(struct pv_cnet *net);
+/* The cursor of the entry before place index (0..log_len); of the first place: all zero. */
+struct pv_ctl_cursor pv_cnet_before(const struct pv_cnet *net, size_t index);
 /* The cursor behind the last entry. */
 struct pv_ctl_cursor pv_cnet_end(const struct pv_cnet *net);
 /* Fills items with entries from *index on, as many as fit in room characters of a message, and

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The coordinator's core against clients that do not play by the rules. */
 #include "coord_world.h"
+#include "coordinator/core/coord_int.h"
 
 static struct pv_coord_stats stats(const struct cw *w)
 {
@@ -721,6 +722,21 @@ static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state
             forgotten += w->rows[i]->rows[k].statement.len == 0 ? 1 : 0;
     }
     assert_int_equal(forgotten, 5 * PV_CTL_ITEMS_MAX - PV_ROSTER_MAX_SELF);
+    /* Nor the memory: the log is at most twice as long as what is left of it. */
+    const struct pv_cnet *net = pv_registry_find(&w->coord->registry, w->created.network_id);
+    assert_non_null(net);
+    assert_true(net->log_len < PV_CNET_COMPACT ||
+                net->log_len <= 2 * (net->log_len - net->n_empty));
+    assert_true(net->log_cap < 4 * PV_CTL_ITEMS_MAX + PV_CNET_COMPACT);
+    /* Who reads from the start, and who goes on from the end, gets what there is. */
+    struct pv_ctl_msg *all =
+        cw_ask(w, b, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+    assert_int_equal(all->u.statements.n, net->log_len - net->n_empty);
+    struct pv_ctl_msg again = {.type = PV_CTL_PULL, .u.pull = all->u.statements.have};
+    pv_ctl_msg_free(all);
+    all = cw_ask(w, b, again, PV_CTL_STATEMENTS);
+    assert_int_equal(all->u.statements.n, 0);
+    pv_ctl_msg_free(all);
 }
 
 int main(void)
