@@ -127,7 +127,7 @@ static bool remove_one(struct years *y, unsigned i)
     if (!may(y, by) || name_of(y, by, i) == NULL)
         return true;
     unsigned heir = draw(y, y->count);
-    const char *to = heir == by || !y->m[heir].member ? NULL : name_of(y, by, heir);
+    const char *to = heir == by || heir == i || !y->m[heir].member ? NULL : name_of(y, by, heir);
     if (m->power == BROKEN && to != NULL) { /* whose machine takes its name and address */
         note(y, "replace", sim_node_name(m->n), sim_node_name(y->m[heir].n));
         snprintf(fields, sizeof(fields), "\"cmd\":\"replace\",\"peer\":\"%s\",\"name\":\"%s\"",
