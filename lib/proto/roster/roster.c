@@ -573,7 +573,11 @@ int pv_roster_new(struct pv_view record, const uint8_t *expect_id, const struct 
     r->key_map = pv_map_make(rng, 4 * (PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE));
     r->value_map =
         pv_map_make(rng, 2 * PV_ROSTER_BIND_KINDS * (PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE));
-    r->coordinator_map = pv_map_make(rng, PV_ROSTER_MAX_STATEMENTS);
+    /* A record names a few coordinators and a statement keeps the receipt of one, so the limits of
+     * statements are met first: with one met by order of arrival, rosters could decide otherwise.
+     */
+    r->coordinator_map = pv_map_make(rng, (PV_COORDINATORS_MAX + 1) *
+                                              (2 * PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE));
     status = init_record(r, &st);
     if (status != PV_OK) {
         pv_roster_free(r);

@@ -202,6 +202,49 @@ static void a_flood_of_coordinators_records_costs_as_much_as_any_other(void **st
     assert_true(pv_roster_is_coordinator(r, w.coordinator.pk)); /* root's own record stays */
 }
 
+/* As many admins as make more coordinators than there may be statements: none is left out, whoever
+ * comes first. */
+static void all_whom_records_name_are_coordinators(void **state)
+{
+    (void)state;
+    enum {
+        EACH = PV_COORDINATORS_MAX,
+        ADMINS = PV_ROSTER_MAX_STATEMENTS / EACH / PV_ROSTER_MAX_RECORDS + 1,
+        SIGNER_AT = 2 + PV_NETWORK_ID_LEN,
+        FIELDS_AT = SIGNER_AT + PV_SIGN_PK_LEN,
+    };
+    struct world w = world_make(8);
+    struct pv_roster *r = roster_of(&w);
+    uint8_t list[PV_STATEMENT_LIST_MAX];
+    struct pv_writer writer = pv_writer(list, sizeof(list));
+    struct pv_hostport hp = {.host = "192.0.2.9", .port = 1};
+    struct item grant = make_admin(&w, &w.root, &w.creator, 3), record = {.r_len = 0};
+
+    grant.r_len = 0; /* it is for another hash */
+    for (unsigned i = 0; i < EACH; i++)
+        pv_coordlist_put(&writer, keys_of(500 + i).pk, &hp, 1);
+    struct pv_view all = pv_written(&writer);
+    assert_int_equal(pv_make_coordinators(w.created.network_id, w.creator.sk, 1, all, &record.s),
+                     PV_OK);
+    uint8_t *named = record.s.raw + record.s.len - PV_SIGN_LEN - all.len;
+    for (uint32_t a = 0; a < ADMINS; a++) {
+        pv_store_be32(grant.s.raw + FIELDS_AT, a);
+        pv_store_be32(record.s.raw + SIGNER_AT, a);
+        memcpy(grant.s.raw + FIELDS_AT + 4, record.s.raw + SIGNER_AT + 4, PV_SIGN_PK_LEN - 4);
+        assert_int_equal(load(r, &grant), PV_OK);
+        for (uint32_t i = 0; i < PV_ROSTER_MAX_RECORDS; i++) {
+            pv_store_be64(record.s.raw + FIELDS_AT, i);
+            for (uint32_t k = 0; k < EACH; k++)
+                pv_store_be32(named + k * all.len / EACH,
+                              (a * PV_ROSTER_MAX_RECORDS + i) * EACH + k);
+            assert_int_equal(load(r, &record), PV_OK);
+        }
+    }
+    settle(r);
+    assert_true(pv_roster_is_coordinator(r, named));
+    assert_true(pv_roster_is_coordinator(r, named + (EACH - 1) * all.len / EACH));
+}
+
 /* --- several admins --------------------------------------------------------------------------- */
 
 struct dispute {
@@ -365,6 +408,7 @@ int main(void)
         cmocka_unit_test(settling_in_steps_comes_to_the_same),
         cmocka_unit_test(each_finds_the_room_that_is_its_own_in_a_full_roster),
         cmocka_unit_test(a_flood_of_coordinators_records_costs_as_much_as_any_other),
+        cmocka_unit_test(all_whom_records_name_are_coordinators),
         cmocka_unit_test(a_removed_admin_counts_no_more_in_whatever_order_it_is_heard),
         cmocka_unit_test(what_an_admin_said_before_its_removal_stays),
         cmocka_unit_test(without_the_coordinators_word_both_are_out_and_with_it_the_first_stays),
