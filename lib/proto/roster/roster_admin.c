@@ -189,7 +189,8 @@ static bool has_end(const struct pv_roster_key *k)
 }
 
 /* Decides which rights have ended, and since when. Few networks have more than a handful of
- * removals of admins, so all are looked at anew. */
+ * removals of admins, so all are looked at anew, and all that those said whose rights have ended:
+ * the same end may have another receipt, and so another place in order. */
 static void settle_admins(struct pv_roster *r)
 {
     size_t ordered = 0;

@@ -73,6 +73,7 @@ void pv_roster_mark_dependants(struct pv_roster *r, struct pv_roster_key *k)
             pv_roster_mark(r, e->subject);
         if (e->pub.st.type != PV_ST_INVITE)
             continue;
+        pv_roster_mark(r, e->subject); /* of several of one key another may count now */
         for (struct pv_roster_item *m = e->subject->issued; m != NULL; m = m->next_issued) {
             if (m->pub.st.type == PV_ST_MEMBER)
                 pv_roster_mark(r, m->subject);

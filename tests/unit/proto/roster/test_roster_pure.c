@@ -3,8 +3,12 @@
  * Membership is a function of the statements and receipts held: whatever the order in which they
  * come, in batches of whatever size, with restarts in between, the same members and the same told
  * events remain. Several admins remove each other, end each other's rights and what they let in, a
- * coordinator gives several receipts, also against each other, and an admin names a coordinator of
- * its own.
+ * coordinator gives several receipts, also against each other, an admin names a coordinator of its
+ * own, and several sign one invite key.
+ *
+ * In some worlds, root names that coordinator too, and invites of one key have different windows:
+ * which receipt a roster has dropped depends there on what it knew then. They have to agree once
+ * each has what the others hold.
  *
  * SEED=N runs one world; PV_TEST_WORLDS=N so many of them.
  */
@@ -30,6 +34,7 @@ struct offers {
     uint8_t grants[GRANTS][PV_STATEMENT_HASH_LEN]; /* of the admin with this number, modulo */
     struct item items[OFFERS];
     size_t n;
+    bool shifting; /* what receipts are worth may change after one was chosen */
     struct test_rng rng;
 };
 
@@ -141,13 +146,30 @@ static void offer_record(struct offers *o)
     pv_coordlist_put(&w, o->second.pk, &hp, 1);
     st.u.coordinators.seq = below(&o->rng, 5);
     st.u.coordinators.list = pv_written(&w);
-    struct item it = make_statement(&o->w, &st, &o->admins[below(&o->rng, ADMINS)]);
+    bool by_root = o->shifting && below(&o->rng, 2) == 0;
+    struct item it =
+        make_statement(&o->w, &st, by_root ? &o->w.root : &o->admins[below(&o->rng, ADMINS)]);
     offer(o, it);
     if (below(&o->rng, 3) == 0) {
         uint8_t hash[PV_STATEMENT_HASH_LEN];
         pv_statement_hash(pv_view(it.s.raw, it.s.len), hash);
         offer(o, make_end(&o->w, some_admin(o), it.s.raw + 2 + PV_NETWORK_ID_LEN, hash, NULL, 0));
     }
+}
+
+/* Of a key that another admin may have signed as well. */
+static void offer_invite(struct offers *o, const struct keys *invite, uint32_t uses)
+{
+    struct pv_st_invite f = {.not_before = T0, .not_after = T0 + 86400, .uses = uses};
+    struct pv_made m;
+
+    memcpy(f.invite, invite->pk, sizeof(f.invite));
+    if (o->shifting) {
+        f.not_before = T0 - 300 + below(&o->rng, 4) * 200;
+        f.not_after = f.not_before + below(&o->rng, 4) * 100;
+    }
+    assert_int_equal(pv_make_invite(o->w.created.network_id, some_admin(o)->sk, &f, &m), PV_OK);
+    offer(o, item_of(&o->w, &m));
 }
 
 /* All grants of rights but the creator's first one. */
@@ -169,6 +191,7 @@ static void make_offers(unsigned seed)
     memset(o, 0, sizeof(*o));
     o->w = world_make(seed);
     o->rng.state = seed;
+    o->shifting = seed % 4 == 0;
     o->second = keys_of(900);
     for (unsigned i = 0; i < ADMINS; i++)
         o->admins[i] = i == 0 ? o->w.creator : keys_of(910 + i);
@@ -180,10 +203,12 @@ static void make_offers(unsigned seed)
     offer_grants(o);
     offer(o, item_of(&o->w, &o->w.created.member));
     for (unsigned i = 0; i < INVITES; i++)
-        offer(o, make_invite(&o->w, some_admin(o), &o->invites[i], 1 + (uint32_t)(i % 2)));
+        offer_invite(o, &o->invites[i], 1 + i % 2);
     while (o->n < OFFERS) {
-        size_t what = below(&o->rng, 22);
-        if (what >= 19)
+        size_t what = below(&o->rng, 23);
+        if (what >= 22)
+            offer_invite(o, &o->invites[below(&o->rng, INVITES)], 1 + (uint32_t)below(&o->rng, 3));
+        else if (what >= 19)
             offer_place(o);
         else if (what < 7)
             offer_member(o);
@@ -355,6 +380,22 @@ static void assert_same(const struct machine *a, const struct machine *b, const 
 
 static struct machine *machines;
 
+/* Gives to all that the other holds, as members do whose heads agree and decisions do not. */
+static void copy_disk(struct machine *to, const struct machine *from, struct test_rng *rng)
+{
+    for (size_t i = 0; i < from->n_disk; i++)
+        give(to, rng, &from->disk[i], OFFERS);
+    take_events(to);
+}
+
+static void exchange(struct test_rng *rng)
+{
+    for (size_t k = 1; k < ROSTERS; k++)
+        copy_disk(&machines[0], &machines[k], rng);
+    for (size_t k = 1; k < ROSTERS; k++)
+        copy_disk(&machines[k], &machines[0], rng);
+}
+
 static void run_case(struct offers *o, struct test_rng *rng)
 {
     size_t order[OFFERS], n = 0;
@@ -380,9 +421,15 @@ static void run_case(struct offers *o, struct test_rng *rng)
                 restart(&machines[k], o, rng);
         }
         take_events(&machines[k]);
-        if (k > 0)
+        if (k > 0 && o->shifting)
+            assert_true(same_head(machines[0].r, machines[k].r));
+        else if (k > 0)
             assert_same(&machines[0], &machines[k], o);
     }
+    if (o->shifting)
+        exchange(rng);
+    for (size_t k = 1; k < ROSTERS; k++)
+        assert_same(&machines[0], &machines[k], o);
     for (size_t k = 0; k < ROSTERS; k++)
         test_end(machines[k].r);
 }

@@ -265,6 +265,36 @@ static void a_right_counts_for_what_was_said_before_it_came(void **state)
     assert_true(pv_view_equal(pv_roster_coordinators(o.r), before));
 }
 
+/* Two admins signed one invite key. Once the rights of the one whose word counted have ended, the
+ * other's says how many may join. */
+static void the_other_invite_of_a_key_counts_once_the_first_does_not(void **state)
+{
+    (void)state;
+    struct office o = office_make(8);
+    struct keys key, dave = keys_of(6), erin = keys_of(7);
+    struct item many, one;
+    unsigned i = 8;
+
+    do { /* the lower hash goes first */
+        key = keys_of(i++);
+        many = make_invite(&o.w, &o.anna, &key, 5);
+        one = make_invite(&o.w, &o.ben, &key, 1);
+    } while (memcmp(hash_of(&many).bytes, hash_of(&one).bytes, PV_STATEMENT_HASH_LEN) > 0);
+    many.r_len = 0; /* nobody can tell whether she said it before her end */
+    struct item items[] = {many, one, make_member(&o.w, &key, &dave, "dave", 6),
+                           make_member(&o.w, &key, &erin, "erin", 7)};
+    for (size_t k = 0; k < PV_ARRAY_LEN(items); k++)
+        add(o.r, &items[k]);
+    struct heard h = settle(o.r);
+    assert_int_equal(h.added, 2);
+    assert_int_equal(h.breaks, 0);
+    struct item end = end_of(&o, &o.w.creator, &o.anna, &o.grant_anna);
+    add(o.r, &end);
+    h = settle(o.r);
+    assert_int_equal(h.gone, 0);
+    assert_int_equal(h.breaks, 1); /* one may join by it, and two have */
+}
+
 int main(void)
 {
     if (pv_crypto_init() != PV_OK)
@@ -277,6 +307,7 @@ int main(void)
         cmocka_unit_test(who_rests_on_a_word_without_receipt_stays_if_named),
         cmocka_unit_test(an_ended_coordinators_record_is_not_in_force),
         cmocka_unit_test(a_right_counts_for_what_was_said_before_it_came),
+        cmocka_unit_test(the_other_invite_of_a_key_counts_once_the_first_does_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
