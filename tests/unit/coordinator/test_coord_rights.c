@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What the coordinator gives up: children take its rights and try what it may not, and the program
  * is started by root. Without root most of it is skipped. */
+#include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -105,6 +110,93 @@ static void only_its_state_is_in_reach(void **state)
     expect_fine(make_world(), try_files_and_sockets);
 }
 
+/* --- what only an intruder would do ---------------------------------------------------------- */
+
+static bool become_root(void)
+{
+    return setresuid(0, 0, 0) == 0;
+}
+
+static bool see_packets(void)
+{
+    return socket(AF_PACKET, SOCK_RAW, 0) >= 0 || socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0;
+}
+
+/* To a port where nobody listens: a call that is let through is refused there by another name. */
+static bool connect_out(void)
+{
+    const struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    return fd >= 0 && (connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0 ||
+                       errno == ECONNREFUSED || errno == ETIMEDOUT);
+}
+
+static bool bind_low_port(void)
+{
+    const struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(53)};
+    return bind(socket(AF_INET, SOCK_DGRAM, 0), (const struct sockaddr *)&at, sizeof(at)) == 0;
+}
+
+static bool end_parent(void)
+{
+    return kill(getppid(), 0) == 0;
+}
+
+static bool trace_parent(void)
+{
+    return ptrace(PTRACE_SEIZE, getppid(), NULL, NULL) == 0;
+}
+
+static bool mount_something(void)
+{
+    return mount("tmpfs", "/tmp", "tmpfs", 0, NULL) == 0;
+}
+
+static bool enter_namespace(void)
+{
+    return unshare(CLONE_NEWUSER) == 0;
+}
+
+static bool (*attempt)(void);
+
+static void try_once(const struct world *w)
+{
+    (void)w;
+    EXPECT(!attempt());
+}
+
+static void what_an_intruder_would_do_fails(void **state)
+{
+    static const struct {
+        const char *what;
+        bool (*attempt)(void);
+    } rows[] = {
+        {"become root", become_root},
+        {"see packets", see_packets},
+        {"connect by TCP", connect_out},
+        {"bind a low port", bind_low_port},
+        {"send a signal to another process", end_parent},
+        {"trace another process", trace_parent},
+        {"mount", mount_something},
+        {"enter a user namespace", enter_namespace},
+    };
+    (void)state;
+    struct world *w = make_world();
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        attempt = rows[i].attempt;
+        int status = run_child(w, try_once);
+        /* A call that nobody but an intruder makes ends the process. */
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+            continue;
+        assert_true(WIFEXITED(status));
+        if (WEXITSTATUS(status) == NO_LANDLOCK)
+            skip();
+        if (WEXITSTATUS(status) != 0)
+            fail_msg("it could %s", rows[i].what);
+    }
+}
+
 static void try_exec(const struct world *w)
 {
     (void)w;
@@ -202,6 +294,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_its_state_is_in_reach),
+        cmocka_unit_test(what_an_intruder_would_do_fails),
         cmocka_unit_test(who_runs_a_program_is_ended),
         cmocka_unit_test(a_certificate_of_roots_can_be_read_again),
         cmocka_unit_test(what_root_left_is_given_to_the_user),
