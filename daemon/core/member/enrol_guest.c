@@ -10,6 +10,9 @@
 #include "daemon/core/member/refusal.h"
 #include "daemon/core/member/unsaved.h"
 
+/* Ours: coordinators hand out serials of 32 bits; a clock that shows a year after 2096 is wrong. */
+#define SERIAL_MAX UINT64_C(4000000000)
+
 /* Refusals that a user can do something about have words of their own; the others show what the
  * coordinator wrote. */
 static void explain_refusal(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
@@ -220,10 +223,14 @@ static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now
     struct pv_st_member m = {0};
     struct pv_made made;
     memcpy(m.transport, x->node->identity->dh_pk, sizeof(m.transport));
-    m.serial = res->serial; /* who was a member before, and left, needs a higher one */
+    m.issued = pv_node_wall_s(x->node, now);
+    /* Who was a member before, and left, needs a higher one. This coordinator may not have heard of
+     * the leave yet, and the node has forgotten it; as serials begin at the time of joining, the
+     * present time is above the leave's. A clock that is absurdly wrong must leave room for more.
+     */
+    m.serial = m.issued > res->serial && m.issued < SERIAL_MAX ? m.issued : res->serial;
     memcpy(m.name, res->name, sizeof(m.name));
     memcpy(m.ip4, res->ip4, sizeof(m.ip4));
-    m.issued = pv_node_wall_s(x->node, now);
     int r = pv_make_member(x->network_id, x->invite_sk, x->node->identity->sign_sk, &m, &made);
     if (r != PV_OK) {
         pv_enrol_fail(x, PV_CTLAPI_FAILED, now,
