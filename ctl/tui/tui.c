@@ -418,7 +418,7 @@ static void key_of_curses(struct tui *u, wint_t key)
     static const struct {
         wint_t key;
         enum pv_tui_key to;
-        int arg;
+        wchar_t arg;
     } KEYS[] = {
         {KEY_ENTER, PV_TUI_ENTER, 0},
         {KEY_PPAGE, PV_TUI_PAGE_UP, 0},
@@ -432,7 +432,7 @@ static void key_of_curses(struct tui *u, wint_t key)
         {KEY_BACKSPACE, PV_TUI_EDIT, PV_TUIEDIT_BACKSPACE},
         {KEY_DC, PV_TUI_EDIT, PV_TUIEDIT_DELETE},
     };
-    int page = (int)pv_tui_page((size_t)getmaxy(stdscr));
+    wchar_t page = (wchar_t)pv_tui_page((size_t)getmaxy(stdscr));
     for (size_t i = 0; i < PV_ARRAY_LEN(KEYS); i++) {
         if (KEYS[i].key == key) {
             bool is_page = KEYS[i].to == PV_TUI_PAGE_UP || KEYS[i].to == PV_TUI_PAGE_DOWN;
@@ -448,7 +448,7 @@ static void key_of_character(struct tui *u, wint_t key)
     static const struct {
         wint_t key;
         enum pv_tui_key to;
-        int arg;
+        wchar_t arg;
     } KEYS[] = {
         {L'\r', PV_TUI_ENTER, 0},
         {L'\n', PV_TUI_ENTER, 0},

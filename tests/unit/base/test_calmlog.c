@@ -31,7 +31,7 @@ static int setup(void **state)
 static void a_flood_of_one_line_is_one_line_and_a_number(void **state)
 {
     (void)state;
-    for (int i = 0; i < 1000000; i++)
+    for (int i = 0; i < 100000; i++)
         pv_log(&w.calm.log, PV_LOG_WARN, "network=evil bad statement");
     assert_int_equal(w.n[PV_LOG_WARN], 1);
     pv_ns due = pv_calmlog_next_timeout(&w.calm);
@@ -39,7 +39,7 @@ static void a_flood_of_one_line_is_one_line_and_a_number(void **state)
     pv_calmlog_handle_timeout(&w.calm, due - 1);
     assert_int_equal(w.n[PV_LOG_WARN], 1);
     pv_calmlog_handle_timeout(&w.calm, due);
-    assert_string_equal(w.last, "more of the like: more=999999");
+    assert_string_equal(w.last, "more of the like: more=99999");
     assert_int_equal(pv_calmlog_next_timeout(&w.calm), PV_NEVER);
 }
 

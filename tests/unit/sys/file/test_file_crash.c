@@ -66,7 +66,7 @@ int fsync(int fd)
 
 int rename(const char *from, const char *to)
 {
-    return note(RENAMED, 0) ? (int)syscall(SYS_rename, from, to) : -1;
+    return note(RENAMED, 0) ? (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0) : -1;
 }
 
 static char dir[64], path[96];
