@@ -9,7 +9,8 @@ set -eu
 
 debs=$(realpath "$1")
 old=${2:+$(realpath "$2")}
-version=$(dpkg-deb -f "$(ls "$debs"/p2pvpn_*.deb)" Version)
+arch=$(dpkg --print-architecture)
+version=$(dpkg-deb -f "$(ls "$debs"/p2pvpn_*"_$arch.deb")" Version)
 out=$(mktemp -d)
 
 fail() {
@@ -57,7 +58,7 @@ identity() {
 
 if [ -z "${LIFE_INSIDE:-}" ]; then
     apt-get update -q >"$out/apt" 2>&1 || fail "apt-get update"
-    install_debs $(for deb in "$debs"/p2pvpn_*.deb "$debs"/p2pvpn-coordinator_*.deb; do
+    install_debs $(for deb in "$debs"/p2pvpn_*"_$arch.deb" "$debs"/p2pvpn-coordinator_*"_$arch.deb"; do
         dpkg-deb -f "$deb" Depends | tr ',' '\n' | sed 's/ *(.*//;s/^ *//'
     done)
     rm -rf "$out"
@@ -84,7 +85,7 @@ fi
 
 # ---- install ----
 grep '^hosts' /etc/nsswitch.conf >"$out/hosts" 2>/dev/null || echo none >"$out/hosts"
-install_debs "$debs/p2pvpn_$version"_*.deb "$debs/p2pvpn-coordinator_$version"_*.deb
+install_debs "$debs/p2pvpn_${version}_$arch.deb" "$debs/p2pvpn-coordinator_${version}_$arch.deb"
 nobody_runs || fail "installing has started something"
 getent group p2pvpn >/dev/null || fail "no group p2pvpn"
 getent passwd p2pvpn-coordinator >/dev/null || fail "no user p2pvpn-coordinator"
@@ -121,7 +122,7 @@ ok "used, by root and by a member of the group"
 # ---- upgrade ----
 newer=$(mktemp -d)
 for package in p2pvpn p2pvpn-coordinator; do
-    dpkg-deb -R "$(ls "$debs/${package}_$version"_*.deb)" "$newer/$package"
+    dpkg-deb -R "$debs/${package}_${version}_$arch.deb" "$newer/$package"
     sed -i "s/^Version: .*/&+later/" "$newer/$package/DEBIAN/control"
     dpkg-deb --root-owner-group -b "$newer/$package" "$newer/$package.deb" >/dev/null
 done
