@@ -325,11 +325,8 @@ static void stake_further(struct pv_roster *r, struct pv_roster_claim *c, struct
         return;
     }
     rank = rank_of(e);
-    if (cmp_ranks(&rank, &k->claim.rank) < 0) {
-        const uint8_t *hash = rank.hash;
-        rank = k->claim.rank;
-        rank.hash = hash;
-    }
+    if (cmp_ranks(&rank, &k->claim.rank) < 0)
+        rank = k->claim.rank; /* with its hash: by the lower one of e it could come before it */
     rank.turn = turn;
     set_claim(r, c, k, e, &rank);
 }
