@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 /* The place of "--name" or "--name=value" in the table, -1 when it is not there. */
 static int find_name(const struct pv_option *table, size_t n, const char *arg)
 {
@@ -94,6 +96,13 @@ static int take_letters(struct pv_args *args, const struct pv_option *table, siz
     return PV_OK;
 }
 
+/* Keys, and ids of invites, are base64url: one in 64 begins with a hyphen, and is no flag. */
+static bool is_key(const char *arg)
+{
+    uint8_t key[PV_KEY_LEN];
+    return pv_key_parse(arg, key) == PV_OK;
+}
+
 int pv_args_parse(struct pv_args *args, const struct pv_option *table, size_t n_table,
                   int max_words, struct pv_args_rest *rest, char error[static PV_ARGS_ERROR])
 {
@@ -103,7 +112,7 @@ int pv_args_parse(struct pv_args *args, const struct pv_option *table, size_t n_
         if (options && strcmp(arg, "--") == 0) {
             options = false;
             drop(rest, 1);
-        } else if (options && arg[0] == '-' && arg[1] != '\0') {
+        } else if (options && arg[0] == '-' && arg[1] != '\0' && !is_key(arg)) {
             int r = arg[1] == '-' ? take_name(args, table, n_table, rest, error)
                                   : take_letters(args, table, n_table, rest, error);
             if (r < 0)

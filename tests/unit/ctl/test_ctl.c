@@ -47,6 +47,21 @@ static void short_flags_may_be_joined(void **state)
     assert_null(args.value[1]);
 }
 
+/* One key in 64 begins like a flag. */
+static void a_key_is_no_flag(void **state)
+{
+    (void)state;
+    static const struct pv_option table[] = {{"num", 'n', true}};
+    char key[] = "-8DU7oKT-LooyxIcoxNhwTUR-8xC3CHvi99TfDWssow";
+    char *argv[] = {key};
+    struct pv_args_rest rest = {.argc = 1, .argv = argv};
+    struct pv_args args = {.n_words = 0};
+    char error[PV_ARGS_ERROR];
+    assert_int_equal(pv_args_parse(&args, table, 1, 99, &rest, error), PV_OK);
+    assert_int_equal(args.n_words, 1);
+    assert_string_equal(args.word[0], key);
+}
+
 static void bad_options_are_named(void **state)
 {
     (void)state;
@@ -509,6 +524,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         cmocka_unit_test(options_and_words_may_stand_in_any_order),
         cmocka_unit_test(short_flags_may_be_joined),
+        cmocka_unit_test(a_key_is_no_flag),
         cmocka_unit_test(bad_options_are_named),
         T(help_is_a_command_and_mistyped_ones_are_guessed),
         T(errors_are_json_where_answers_are),
