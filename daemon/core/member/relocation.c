@@ -133,31 +133,13 @@ static void signing_key(const struct pv_node *n, uint8_t ret_sk[static PV_SIGN_S
         memcpy(ret_sk, n->identity->sign_sk, PV_SIGN_SK_LEN);
 }
 
-/* The record in force, which is the newest with its list. */
-static const struct pv_roster_entry *record_in_force(const struct pv_roster *r)
-{
-    const struct pv_view list = pv_roster_coordinators(r);
-    const struct pv_roster_entry *found = NULL;
-    for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
-         e = pv_roster_next_entry(r, e)) {
-        const struct pv_st_coordinators *c = &e->st.u.coordinators;
-        if (e->st.type == PV_ST_COORDINATORS && c->list.len == list.len &&
-            memcmp(c->list.ptr, list.ptr, list.len) == 0 &&
-            (found == NULL || c->seq > found->st.u.coordinators.seq))
-            found = e;
-    }
-    return found;
-}
-
-/* Above every record that anybody holds, also those whose signers are out of office. */
+/* Only the record in force counts: whoever had no right to sign one could otherwise take the last
+ * number, and nobody would change the list again. */
 static uint64_t next_seq(const struct pv_roster *r)
 {
-    uint64_t seq = 0;
-    for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
-         e = pv_roster_next_entry(r, e))
-        if (e->st.type == PV_ST_COORDINATORS && e->st.u.coordinators.seq > seq)
-            seq = e->st.u.coordinators.seq;
-    return seq + 1;
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(r);
+    uint64_t seq = record == NULL ? 0 : record->st.u.coordinators.seq;
+    return seq == UINT64_MAX ? seq : seq + 1;
 }
 
 static int sign_record(struct relocation *x)
@@ -271,7 +253,7 @@ static void build_chain(const struct relocation *x, struct chain *c)
     const struct pv_node *n = x->node;
     const struct pv_roster *r = n->roster;
     const struct pv_member *self = pv_node_self(n);
-    const struct pv_roster_entry *record = record_in_force(r);
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(r);
     struct pv_roster_invite invite;
     c->n = 0;
     for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
@@ -526,7 +508,9 @@ static bool may_begin(struct relocation *x, uint64_t handle)
         return false;
     signing_key(n, sk);
     /* Ed25519 secret keys end with the public one. */
-    if (pv_roster_rights(n->roster, sk + PV_SIGN_SEED_LEN) == 0)
+    if (pv_node_self(n) == NULL)
+        why = "this node is no member: `p2pvpnctl status` says why";
+    else if (pv_roster_rights(n->roster, sk + PV_SIGN_SEED_LEN) == 0)
         why = "this node is no admin: ask one who is";
     else if (!n->up)
         why = "this node is down: `p2pvpnctl up` first";
@@ -657,7 +641,7 @@ static void run_token(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     (void)req;
     (void)p;
     (void)now;
-    const struct pv_roster_entry *record = record_in_force(n->roster);
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
     int r = token == NULL || record == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r == PV_OK) {
         memcpy(token->network_id, pv_roster_network_id(n->roster), sizeof(token->network_id));

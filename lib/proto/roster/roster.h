@@ -195,7 +195,10 @@ const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
  * dates before since (Unix seconds)? Then it would fall with the key's rights. */
 bool pv_roster_rests_on(const struct pv_roster *r, const struct pv_member *m,
                         const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t since);
-/* The coordinators record in force: its list, empty when there is none. */
+/* The coordinators record in force, valid until the roster changes; NULL when there is none. The
+ * next one follows its seq: records that ended, or whose signers had no right, do not count. */
+const struct pv_roster_entry *pv_roster_coordinators_record(const struct pv_roster *r);
+/* The list of that record, empty when there is none. */
 struct pv_view pv_roster_coordinators(const struct pv_roster *r);
 /* May this key sign receipts: it stands in a coordinators record of an unrevoked signer. */
 bool pv_roster_is_coordinator(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);

@@ -201,6 +201,11 @@ bool pv_roster_rests_on(const struct pv_roster *r, const struct pv_member *m,
            !(pv_roster_is_ordered(word->receipt) && word->receipt->time < since);
 }
 
+const struct pv_roster_entry *pv_roster_coordinators_record(const struct pv_roster *r)
+{
+    return r->in_force == NULL ? NULL : &r->in_force->pub;
+}
+
 struct pv_view pv_roster_coordinators(const struct pv_roster *r)
 {
     return r->in_force == NULL ? pv_view(NULL, 0) : r->in_force->pub.st.u.coordinators.list;

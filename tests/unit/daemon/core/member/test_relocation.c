@@ -294,6 +294,53 @@ static void who_is_no_admin_changes_nothing(void **state)
     assert_false(fake_coord.connected);
 }
 
+static void add_statement(struct pv_view statement)
+{
+    enum pv_roster_added added;
+    assert_int_equal(pv_roster_add(node.node.roster, statement, pv_view(NULL, 0), &added), PV_OK);
+    (void)settle(node.node.roster);
+}
+
+/* An admin signs a list with the last number there is, and loses its rights: the list is void, and
+ * the next one has a number all the same. */
+static void the_last_number_in_a_void_list_stops_nobody(void **state)
+{
+    const struct keys bob = keys_of(60);
+    struct pv_st_admin right = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE, .time = T0};
+    struct pv_made made;
+    struct pv_made_long list_made;
+    struct pv_view list = pv_roster_coordinators(node.node.roster);
+    const uint8_t *network_id = pv_roster_network_id(node.node.roster);
+    const uint64_t in_force =
+        pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq;
+    size_t iter = 0;
+    (void)state;
+    memcpy(right.node, bob.pk, sizeof(right.node));
+    assert_int_equal(pv_make_admin(network_id, node.world.root.sk, &right, &made), PV_OK);
+    add_statement(pv_view(made.raw, made.len));
+    assert_int_equal(pv_make_coordinators(network_id, bob.sk, UINT64_MAX, list, &list_made), PV_OK);
+    add_statement(pv_view(list_made.raw, list_made.len));
+    assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq ==
+                UINT64_MAX);
+    assert_int_equal(
+        pv_make_rights_end(node.node.roster, node.world.root.sk, bob.pk, T0 + 9, &iter, &made),
+        PV_OK);
+    add_statement(pv_view(made.raw, made.len));
+    assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq == in_force);
+    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99\"}\n");
+    struct pv_ctl_msg *asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);
+    struct pv_statement st;
+    assert_int_equal(pv_statement_decode(asked->u.put.items[0].statement, &st), PV_OK);
+    assert_int_equal(st.u.coordinators.seq, in_force + 1);
+    pv_ctl_msg_free(asked);
+    struct pv_coordinator c;
+    struct pv_hostport hp;
+    list = pv_roster_coordinators(node.node.roster);
+    assert_true(pv_coordlist_next(&list, &c));
+    assert_true(pv_coordlist_next_addr(&c.addrs, &hp));
+    assert_int_equal(hp.port, 99);
+}
+
 static void a_token_tells_the_list_to_members_only(void **state)
 {
     char line[PV_MOVETOKEN_TEXT_BUF + 64], text[PV_MOVETOKEN_TEXT_BUF];
@@ -329,6 +376,7 @@ int main(void)
         T(a_new_one_that_refuses_or_is_silent_changes_nothing),
         T(the_last_one_stays_and_addresses_are_checked),
         T(who_is_no_admin_changes_nothing),
+        T(the_last_number_in_a_void_list_stops_nobody),
         T(a_token_tells_the_list_to_members_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
