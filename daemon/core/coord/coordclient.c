@@ -10,6 +10,7 @@
 #include "crypto/ct.h"
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordround.h"
+#include "daemon/core/coord/coordwait.h"
 #include "daemon/core/node/stream.h"
 #include "proto/control/control.h"
 
@@ -64,9 +65,8 @@ struct pv_coordclient {
     pv_ns rtt;
     uint64_t time_us; /* the coordinator's clock at time_at; 0 = never told */
     pv_ns time_at;
-    unsigned failures; /* rounds since the last welcome */
-    bool patient;      /* WAITING for a reason that haste would make worse */
-    pv_ns hurry_until;
+    struct pv_coordwait wait;
+    bool patient;  /* WAITING for a reason that haste would make worse */
     bool replaced; /* another connection of this node's key pushed this one out */
     uint64_t next_id;
     uint32_t next_sid;
@@ -183,32 +183,14 @@ static void begin_round(struct pv_coordclient *c, pv_ns now)
     c->deadline = c->n_addrs > 0 ? now + PV_COORDCLIENT_CONNECT : PV_NEVER;
 }
 
-/* Full jitter over a window that doubles (DESIGN 4). */
-static pv_ns backoff(struct pv_coordclient *c, pv_ns now)
-{
-    pv_ns most = now < c->hurry_until ? PV_COORDCLIENT_HURRY : PV_COORDCLIENT_WAIT_MAX;
-    pv_ns window = PV_COORDCLIENT_WAIT_MIN;
-    for (unsigned i = 0; i < c->failures && window < most; i++)
-        window *= 2;
-    window = pv_min_ns(window, most);
-    uint32_t span_ms = (uint32_t)((window - PV_COORDCLIENT_WAIT_MIN) / PV_MS(1));
-    return PV_COORDCLIENT_WAIT_MIN + PV_MS(pv_rng_below(&c->cfg.rng, span_ms + 1));
-}
-
-/* Two machines with one key would push each other out for ever: take turns slowly. */
-static pv_ns long_wait(struct pv_coordclient *c)
-{
-    pv_ns half = PV_COORDCLIENT_WAIT_MAX / 2;
-    return half + PV_MS(pv_rng_below(&c->cfg.rng, (uint32_t)(half / PV_MS(1)) + 1));
-}
-
 static void wait_for_next(struct pv_coordclient *c, pv_ns now)
 {
     drop_all(c);
     c->state = PV_COORDCLIENT_WAITING;
     c->stagger_at = PV_NEVER;
-    c->failures++;
-    c->deadline = now + (c->replaced ? long_wait(c) : backoff(c, now));
+    c->wait.failures++;
+    c->deadline = now + (c->replaced ? pv_coordwait_long(&c->cfg.rng)
+                                     : pv_coordwait_pause(&c->wait, &c->cfg.rng, now));
     /* pv_coordclient_hurry must not shorten a wait that keeps two machines with one key apart. */
     c->patient = c->replaced;
     c->replaced = false;
@@ -218,6 +200,8 @@ static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns n
 {
     struct pv_coordclient_event ev = {
         .type = PV_COORDCLIENT_EV_OFFLINE, .status = status, .text = text};
+    if (c->state == PV_COORDCLIENT_CONNECTING)
+        pv_coordwait_note(&c->wait, c->round, now);
     wait_for_next(c, now);
     /* Losing this event for want of memory only delays what the owner says of the state. */
     if (emit(c, ev) != PV_OK)
@@ -352,7 +336,7 @@ int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_t
     drop_all(c);
     c->target = *target;
     memcpy(c->dh_pk, dh_pk, sizeof(dh_pk));
-    c->failures = 0;
+    pv_coordwait_reset(&c->wait);
     c->n_addrs = 0;
     c->state = PV_COORDCLIENT_CONNECTING;
     c->deadline = c->stagger_at = PV_NEVER;
@@ -514,7 +498,7 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
     if (msg->type == PV_CTL_WELCOME) {
         c->state = PV_COORDCLIENT_ONLINE;
         c->deadline = PV_NEVER;
-        c->failures = 0;
+        pv_coordwait_reset(&c->wait);
         c->must_hear_by = now + PV_COORDCLIENT_DEAD;
         c->ping_at = now + PV_COORDCLIENT_PING;
         c->rtt = now - c->pinged_at;
@@ -667,7 +651,7 @@ static pv_ns kick_answer(const struct pv_coordclient *c)
 void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now)
 {
     if (c->state == PV_COORDCLIENT_WAITING) {
-        c->failures = 0;
+        pv_coordwait_reset(&c->wait);
         begin_round(c, now);
     } else if (c->state == PV_COORDCLIENT_ONLINE && !c->kicked) {
         /* A connection over a link that went looks alive. The ping finds out in a few round trips,
@@ -680,12 +664,11 @@ void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now)
 
 void pv_coordclient_hurry(struct pv_coordclient *c, pv_ns until, pv_ns now)
 {
-    if (until > c->hurry_until)
-        c->hurry_until = until;
+    if (until > c->wait.hurry_until)
+        c->wait.hurry_until = until;
     /* The new wait keeps its jitter: every node that lost the same coordinator hurries now. */
-    if (c->state == PV_COORDCLIENT_WAITING && !c->patient &&
-        c->deadline > now + PV_COORDCLIENT_HURRY)
-        c->deadline = now + backoff(c, now);
+    if (c->state == PV_COORDCLIENT_WAITING && !c->patient && c->deadline > now + PV_COORDWAIT_HURRY)
+        c->deadline = now + pv_coordwait_pause(&c->wait, &c->cfg.rng, now);
 }
 
 void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)
@@ -697,7 +680,7 @@ void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)
         fail(c, PV_ERR_CLOSED, "this node's address changed", now);
     else
         drop_all(c);
-    c->failures = 0;
+    pv_coordwait_reset(&c->wait);
     begin_round(c, now);
 }
 

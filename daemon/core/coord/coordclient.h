@@ -12,7 +12,7 @@
  *   HELLO      --welcome-->                                 ONLINE        (event ONLINE)
  *   HELLO      --refused-->                                 WAITING       (event REFUSED)
  *   any        --closed, silent, all addresses failed-->    WAITING       (event OFFLINE)
- *   WAITING    --0.5 to 30 s, full jitter; kick-->          CONNECTING
+ *   WAITING    --0.5 to 30 s (coordwait.h); kick-->         CONNECTING
  *   ONLINE     --moved, silent after a kick-->              CONNECTING    (event OFFLINE)
  *
  * Whoever was replaced by a newer connection of its own key (a cloned machine) waits 15 to 30 s.
@@ -29,14 +29,11 @@ enum {
     PV_COORDCLIENT_MAX_ADDRS = 16,     /* tried in one round */
     PV_COORDCLIENT_MAX_PENDING = 1024, /* requests without an answer */
 };
-#define PV_COORDCLIENT_STAGGER  PV_MS(250) /* RFC 8305 s5 */
-#define PV_COORDCLIENT_CONNECT  PV_S(10)   /* ours: from connect to welcome */
-#define PV_COORDCLIENT_GUESS    PV_S(2)    /* ours: a few round trips, TLS and all */
-#define PV_COORDCLIENT_PING     PV_S(10)   /* between pings, DESIGN 4 */
-#define PV_COORDCLIENT_DEAD     PV_S(25)   /* of silence, DESIGN 4 */
-#define PV_COORDCLIENT_WAIT_MIN PV_MS(500) /* DESIGN 4 */
-#define PV_COORDCLIENT_WAIT_MAX PV_S(30)   /* DESIGN 4 */
-#define PV_COORDCLIENT_HURRY    PV_S(3)    /* ours: the same, while somebody waits for it */
+#define PV_COORDCLIENT_STAGGER PV_MS(250) /* RFC 8305 s5 */
+#define PV_COORDCLIENT_CONNECT PV_S(10)   /* ours: from connect to welcome */
+#define PV_COORDCLIENT_GUESS   PV_S(2)    /* ours: a few round trips, TLS and all */
+#define PV_COORDCLIENT_PING    PV_S(10)   /* between pings, DESIGN 4 */
+#define PV_COORDCLIENT_DEAD    PV_S(25)   /* of silence, DESIGN 4 */
 
 struct pv_coordclient_config {
     struct pv_rng rng;

@@ -6,6 +6,7 @@
 #include "crypto/dh.h"
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordclient.h"
+#include "daemon/core/coord/coordwait.h"
 #include "proto/control/control.h"
 #include "tests/unit/test_util.h"
 
@@ -392,7 +393,7 @@ static void while_somebody_waits_the_pauses_stay_short(void **state)
         longest = w->now - last > longest ? w->now - last : longest;
         last = w->now;
     }
-    assert_true(longest <= PV_COORDCLIENT_HURRY + PV_MS(20));
+    assert_true(longest <= PV_COORDWAIT_HURRY + PV_MS(20));
     for (unsigned i = 0; i < 30; i++) { /* and then again */
         while (w->n_opened == opened)
             pass(w, PV_MS(10));

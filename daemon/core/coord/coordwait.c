@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* The pauses between attempts to reach the coordinator. */
+#include "daemon/core/coord/coordwait.h"
+
+void pv_coordwait_note(struct pv_coordwait *w, enum pv_coordround round, pv_ns now)
+{
+    w->refuses = round == PV_COORDROUND_REFUSED;
+    if (w->refuses && w->refused_at == 0)
+        w->refused_at = now;
+}
+
+void pv_coordwait_reset(struct pv_coordwait *w)
+{
+    *w = (struct pv_coordwait){.hurry_until = w->hurry_until};
+}
+
+static pv_ns longest_window(const struct pv_coordwait *w, pv_ns now)
+{
+    if (now < w->hurry_until)
+        return PV_COORDWAIT_HURRY;
+    return w->refuses && now < w->refused_at + PV_COORDWAIT_MINUTE ? PV_COORDWAIT_REFUSE
+                                                                   : PV_COORDWAIT_MAX;
+}
+
+pv_ns pv_coordwait_pause(const struct pv_coordwait *w, const struct pv_rng *rng, pv_ns now)
+{
+    pv_ns most = longest_window(w, now), window = PV_COORDWAIT_MIN;
+    for (unsigned i = 0; i < w->failures && window < most; i++)
+        window *= 2;
+    window = pv_min_ns(window, most);
+    uint32_t span_ms = (uint32_t)((window - PV_COORDWAIT_MIN) / PV_MS(1));
+    return PV_COORDWAIT_MIN + PV_MS(pv_rng_below(rng, span_ms + 1));
+}
+
+pv_ns pv_coordwait_long(const struct pv_rng *rng)
+{
+    pv_ns half = PV_COORDWAIT_MAX / 2;
+    return half + PV_MS(pv_rng_below(rng, (uint32_t)(half / PV_MS(1)) + 1));
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * coordwait.h - how long a node waits before it tries its coordinator again: full jitter over a
+ * window that doubles, so that thousands of nodes do not come back in one second (DESIGN 4).
+ *
+ * An address that refuses belongs to a machine that is up and a program that is not: a restart, and
+ * no overload. For its first minute nobody waits long, else the slowest would be away for half a
+ * minute after a restart of three seconds. Pure; zeroed = nothing has failed.
+ */
+#ifndef PV_COORDWAIT_H
+#define PV_COORDWAIT_H
+
+#include "base/pv.h"
+#include "daemon/core/coord/coordround.h"
+
+#define PV_COORDWAIT_MIN    PV_MS(500) /* DESIGN 4 */
+#define PV_COORDWAIT_MAX    PV_S(30)   /* DESIGN 4 */
+#define PV_COORDWAIT_HURRY  PV_S(3)    /* ours: the same, while somebody waits for it */
+#define PV_COORDWAIT_REFUSE PV_S(5)    /* ours: the same, while the address refuses */
+#define PV_COORDWAIT_MINUTE PV_S(60)   /* ours: since its first refusal */
+
+struct pv_coordwait {
+    unsigned failures; /* since the last welcome */
+    pv_ns hurry_until; /* packets may wait for the coordinator until then */
+    pv_ns refused_at;  /* the first refusal since the last welcome; 0: none */
+    bool refuses;      /* the last round ended so */
+};
+
+/* A round of attempts has ended so. */
+void pv_coordwait_note(struct pv_coordwait *w, enum pv_coordround round, pv_ns now);
+/* Welcome, or there is reason to begin anew. */
+void pv_coordwait_reset(struct pv_coordwait *w);
+/* The pause after the failures so far. */
+pv_ns pv_coordwait_pause(const struct pv_coordwait *w, const struct pv_rng *rng, pv_ns now);
+/* Two machines with one key would push each other out for ever: take turns slowly. */
+pv_ns pv_coordwait_long(const struct pv_rng *rng);
+
+#endif /* PV_COORDWAIT_H */

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/coord/coordwait.h"
+#include "tests/unit/test_util.h"
+
+#define BEGIN PV_S(1000)
+
+/* The longest and the shortest of many pauses. */
+static void range_of(const struct pv_coordwait *w, pv_ns now, pv_ns *ret_least, pv_ns *ret_most)
+{
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 1);
+    *ret_least = PV_NEVER;
+    *ret_most = 0;
+    for (unsigned i = 0; i < 2000; i++) {
+        pv_ns pause = pv_coordwait_pause(w, &rng, now);
+        *ret_least = pv_min_ns(*ret_least, pause);
+        *ret_most = pause > *ret_most ? pause : *ret_most;
+    }
+}
+
+static void expect_window(const struct pv_coordwait *w, pv_ns now, pv_ns window)
+{
+    pv_ns least, most;
+    range_of(w, now, &least, &most);
+    assert_true(most <= window && most >= window - window / 10);
+    assert_true(least >= PV_COORDWAIT_MIN && least <= PV_COORDWAIT_MIN + window / 10);
+}
+
+static void the_window_doubles_up_to_half_a_minute(void **state)
+{
+    (void)state;
+    struct pv_coordwait w = {.failures = 1};
+    for (pv_ns window = PV_S(1); window <= PV_S(16); window *= 2, w.failures++)
+        expect_window(&w, BEGIN, window);
+    w.failures = UINT32_MAX;
+    expect_window(&w, BEGIN, PV_COORDWAIT_MAX);
+}
+
+/* The slowest of those that a restart refused come soon after it, and after a minute it is taken
+ * for more than a restart. */
+static void the_window_stays_short_in_the_first_minute_of_refusals(void **state)
+{
+    (void)state;
+    struct pv_coordwait w = {.failures = 20};
+    pv_coordwait_note(&w, PV_COORDROUND_REFUSED, BEGIN);
+    expect_window(&w, BEGIN, PV_COORDWAIT_REFUSE);
+    pv_coordwait_note(&w, PV_COORDROUND_REFUSED, BEGIN + PV_S(30));
+    expect_window(&w, BEGIN + PV_S(59), PV_COORDWAIT_REFUSE);
+    expect_window(&w, BEGIN + PV_S(60), PV_COORDWAIT_MAX);
+}
+
+/* Who closes connections has too many of them, and who is silent is away. */
+static void the_window_is_short_for_refusals_only(void **state)
+{
+    (void)state;
+    for (int i = PV_COORDROUND_SILENT; i <= PV_COORDROUND_MUTE; i++) {
+        struct pv_coordwait w = {.failures = 20};
+        pv_coordwait_note(&w, PV_COORDROUND_REFUSED, BEGIN);
+        pv_coordwait_note(&w, (enum pv_coordround)i, BEGIN + 1);
+        expect_window(&w, BEGIN + 1,
+                      i == PV_COORDROUND_REFUSED ? PV_COORDWAIT_REFUSE : PV_COORDWAIT_MAX);
+    }
+}
+
+static void a_welcome_begins_the_minute_anew_but_not_the_hurry(void **state)
+{
+    (void)state;
+    struct pv_coordwait w = {.failures = 20, .hurry_until = BEGIN + PV_S(200)};
+    pv_coordwait_note(&w, PV_COORDROUND_REFUSED, BEGIN);
+    expect_window(&w, BEGIN, PV_COORDWAIT_HURRY);
+    pv_coordwait_reset(&w);
+    w.failures = 20;
+    pv_coordwait_note(&w, PV_COORDROUND_REFUSED, BEGIN + PV_S(190));
+    expect_window(&w, BEGIN + PV_S(190), PV_COORDWAIT_HURRY);
+    expect_window(&w, BEGIN + PV_S(249), PV_COORDWAIT_REFUSE);
+    expect_window(&w, BEGIN + PV_S(250), PV_COORDWAIT_MAX);
+}
+
+static void two_machines_with_one_key_wait_long(void **state)
+{
+    (void)state;
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 1);
+    for (unsigned i = 0; i < 1000; i++) {
+        pv_ns pause = pv_coordwait_long(&rng);
+        assert_true(pause >= PV_COORDWAIT_MAX / 2 && pause <= PV_COORDWAIT_MAX);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_window_doubles_up_to_half_a_minute),
+        cmocka_unit_test(the_window_stays_short_in_the_first_minute_of_refusals),
+        cmocka_unit_test(the_window_is_short_for_refusals_only),
+        cmocka_unit_test(a_welcome_begins_the_minute_anew_but_not_the_hurry),
+        cmocka_unit_test(two_machines_with_one_key_wait_long),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
