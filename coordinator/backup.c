@@ -14,7 +14,7 @@
 
 #include "coordinator/keys.h"
 #include "coordinator/rights.h"
-#include "coordinator/store_sqlite.h"
+#include "coordinator/store/store_sqlite.h"
 #include "sys/file/file.h"
 #include "sys/file/sqlcopy.h"
 #include "sys/file/sqlite.h"

@@ -17,7 +17,7 @@
 #include "coordinator/keys.h"
 #include "coordinator/rights.h"
 #include "coordinator/settings/netid.h"
-#include "coordinator/store_sqlite.h"
+#include "coordinator/store/store_sqlite.h"
 #include "crypto/ct.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"

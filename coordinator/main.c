@@ -18,7 +18,7 @@
 #include "coordinator/server.h"
 #include "coordinator/settings/settings.h"
 #include "coordinator/statussock.h"
-#include "coordinator/store_sqlite.h"
+#include "coordinator/store/store_sqlite.h"
 #include "coordinator/url.h"
 #include "crypto/ct.h"
 #include "sys/file/logsink.h"
@@ -167,7 +167,7 @@ static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord
     struct pv_coordstore *store = NULL;
     struct pv_coordserver *server = NULL;
     struct pv_coord_stats stats;
-    int r = pv_coordstore_open(&store, set->state, error);
+    int r = pv_coordstore_open_sqlite(&store, set->state, error);
     if (r == PV_OK)
         r = pv_coordstore_load(store, take_row, coord, error);
     if (r == PV_OK) {

@@ -11,7 +11,7 @@
 #include "coordinator/core/coord.h"
 #include "coordinator/rights.h"
 #include "coordinator/settings/settings.h"
-#include "coordinator/store_sqlite.h"
+#include "coordinator/store/store.h"
 #include "sys/proc/supervisor.h"
 
 enum {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * copies_mem.h - the coordinator's copies in memory, for tests and the simulator; the same
- * operations and quotas as coordinator/store_sqlite.c (test_coordstore.c runs one list over both).
- * Aborts without memory.
+ * operations and quotas as coordinator/store/store_sqlite.c (test_coordstore.c runs one list over
+ * both). Aborts without memory.
  */
 #ifndef PV_COPIES_MEM_H
 #define PV_COPIES_MEM_H

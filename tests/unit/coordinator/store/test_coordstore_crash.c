@@ -3,7 +3,7 @@
  * The coordinator's database after power cuts: whatever state of its files one may leave, the store
  * starts again, has what it had answered for, and gives nothing out twice.
  */
-#include "coordinator/store_sqlite.h"
+#include "coordinator/store/store_sqlite.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 #include "tests/unit/crashdisk.h"
 #include "tests/unit/old_database.h"
@@ -37,7 +37,7 @@ static struct pv_coordstore *open_in(const char *where)
 {
     struct pv_coordstore *s = NULL;
     char error[PV_STOREOP_ERROR_MAX] = "";
-    int r = pv_coordstore_open(&s, where, error);
+    int r = pv_coordstore_open_sqlite(&s, where, error);
     if (r != PV_OK)
         fail_msg("%d %s", r, error);
     return s;

@@ -12,7 +12,7 @@
 
 #include <sqlite3.h>
 
-#include "coordinator/store_sqlite.h"
+#include "coordinator/store/store_sqlite.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 #include "tests/unit/test_dir.h"
 
@@ -54,7 +54,7 @@ static struct pv_coordstore *open_ok(void)
 {
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;
-    int r = pv_coordstore_open(&s, dir, error);
+    int r = pv_coordstore_open_sqlite(&s, dir, error);
     if (r != PV_OK)
         fail_msg("%d %s", r, error);
     return s;
@@ -64,7 +64,7 @@ static void open_fails(int status, const char *part)
 {
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;
-    int r = pv_coordstore_open(&s, dir, error);
+    int r = pv_coordstore_open_sqlite(&s, dir, error);
     if (r != status || strstr(error, part) == NULL)
         fail_msg("%d \"%s\", expected %d and \"%s\"", r, error, status, part);
     assert_null(s);
@@ -560,7 +560,7 @@ static void a_directory_without_rights_is_named(void **state)
         struct pv_coordstore *s = NULL;
         if (seteuid(65534) < 0)
             _exit(2);
-        int r = pv_coordstore_open(&s, dir, error);
+        int r = pv_coordstore_open_sqlite(&s, dir, error);
         _exit(r == -EACCES && strstr(error, "not writable") != NULL ? 0 : 1);
     }
     int status = 0;

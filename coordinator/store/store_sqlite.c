@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The operations of core/storeop.h in SQL. Statements are prepared once; each operation is a
  * savepoint of one transaction, so that one fsync serves all that wait together. */
-#include "coordinator/store_sqlite.h"
+#include "coordinator/store/store_sqlite.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -34,7 +34,8 @@ enum statement {
     SQL_COUNT,
 };
 
-struct pv_coordstore {
+struct sqlitestore {
+    struct pv_coordstore base;
     struct pv_sqlite *file;
     sqlite3 *db;                  /* of file */
     sqlite3_stmt *sql[SQL_COUNT]; /* prepared, by enum statement */
@@ -128,14 +129,14 @@ const struct pv_sqlite_kind pv_coordstore_kind = {
 };
 
 /* Writes why the database fails, as SQLite says it; returns a status. */
-static int explain_database(const struct pv_coordstore *s, const char *what,
+static int explain_database(const struct sqlitestore *s, const char *what,
                             char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     return pv_sqlite_explain(s->file, what, ret_error);
 }
 
 /* When a statement cannot be prepared, the schema is not ours. */
-static int prepare_all(struct pv_coordstore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
+static int prepare_all(struct sqlitestore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     for (int i = 0; i < SQL_COUNT; i++) {
         if (sqlite3_prepare_v3(s->db, sql_text[i], -1, SQLITE_PREPARE_PERSISTENT, &s->sql[i],
@@ -146,7 +147,7 @@ static int prepare_all(struct pv_coordstore *s, char ret_error[static PV_STOREOP
 }
 
 /* The column that the first version lacks; the last programs of that version have added it. */
-static int add_marks(struct pv_coordstore *s)
+static int add_marks(struct sqlitestore *s)
 {
     sqlite3_stmt *st = NULL;
     int there = -1;
@@ -162,48 +163,21 @@ static int add_marks(struct pv_coordstore *s)
     return pv_sqlite_exec(s->file, "ALTER TABLE statements ADD COLUMN mark BLOB");
 }
 
-/* A file that is no database of ours is refused by pv_sqlite_open() and stays as it is; in ours the
- * schema is made where it is missing. */
-int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
-                       char ret_error[static PV_STOREOP_ERROR_MAX])
-{
-    struct pv_coordstore *s = calloc(1, sizeof(*s));
-    if (s == NULL) {
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "open the database: out of memory");
-        return PV_ERR_NOMEM;
-    }
-    int r = pv_sqlite_open(&s->file, &pv_coordstore_kind, dir, PV_COORDSTORE_FILE, ret_error);
-    if (r >= 0) {
-        s->db = pv_sqlite_handle(s->file);
-        r = pv_sqlite_exec(s->file, schema) < 0 || add_marks(s) < 0
-                ? explain_database(s, "open", ret_error)
-                : pv_sqlite_commit(s->file, ret_error);
-    }
-    if (r >= 0)
-        r = prepare_all(s, ret_error);
-    if (r < 0)
-        pv_coordstore_close(s);
-    else
-        *ret_store = s;
-    return r;
-}
-
 /* SQLite folds the write-ahead log into the database as the last connection ends. */
-struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store)
+static struct pv_coordstore *close_store(struct pv_coordstore *store)
 {
-    if (store == NULL)
-        return NULL;
+    struct sqlitestore *s = (struct sqlitestore *)store;
     for (int i = 0; i < SQL_COUNT; i++)
-        sqlite3_finalize(store->sql[i]);
-    pv_sqlite_close(store->file);
-    free(store);
+        sqlite3_finalize(s->sql[i]);
+    pv_sqlite_close(s->file);
+    free(s);
     return NULL;
 }
 
 /* --- operations ------------------------------------------------------------------------------ */
 
 /* Runs a prepared statement that gives no rows, and makes it ready for the next time. */
-static int run_statement(struct pv_coordstore *s, enum statement which)
+static int run_statement(struct sqlitestore *s, enum statement which)
 {
     int code = sqlite3_step(s->sql[which]);
     sqlite3_reset(s->sql[which]);
@@ -256,7 +230,7 @@ static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
 
 /* A row that is there already is skipped by its UNIQUE(network, hash): repeating a put changes
  * nothing. */
-static int put_statements(struct pv_coordstore *s, const struct pv_storeop *op)
+static int put_statements(struct sqlitestore *s, const struct pv_storeop *op)
 {
     int r = PV_OK;
     for (size_t i = 0; i < op->n_rows && r == PV_OK; i++) {
@@ -275,7 +249,7 @@ static int put_statements(struct pv_coordstore *s, const struct pv_storeop *op)
 }
 
 /* Nothing was inserted: is it this node's own statement that stands there, or are the uses gone? */
-static int why_not_redeemed(struct pv_coordstore *s, const struct pv_storeop *op,
+static int why_not_redeemed(struct sqlitestore *s, const struct pv_storeop *op,
                             uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
 {
     sqlite3_stmt *st = s->sql[SQL_FIND_MEMBER];
@@ -295,7 +269,7 @@ static int why_not_redeemed(struct pv_coordstore *s, const struct pv_storeop *op
 
 /* Checking the uses and taking one is a single SQL statement, so two registrations never get the
  * last use both. The number of changed rows says whether it inserted. */
-static int redeem_invite(struct pv_coordstore *s, const struct pv_storeop *op,
+static int redeem_invite(struct sqlitestore *s, const struct pv_storeop *op,
                          uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
 {
     sqlite3_stmt *st = s->sql[SQL_REDEEM];
@@ -313,7 +287,7 @@ static int redeem_invite(struct pv_coordstore *s, const struct pv_storeop *op,
 /* --- copies --------------------------------------------------------------------------------- */
 
 /* Drops copies whose time is over. KEEP and COLLECT call it, so it needs no timer. */
-static int drop_old_copies(struct pv_coordstore *s, uint64_t wall_s)
+static int drop_old_copies(struct sqlitestore *s, uint64_t wall_s)
 {
     uint64_t from = wall_s < PV_STOREOP_COPY_S ? 0 : wall_s - PV_STOREOP_COPY_S;
     sqlite3_bind_int64(s->sql[SQL_COPY_OLD], 1, (sqlite3_int64)from);
@@ -330,7 +304,7 @@ static void bind_copy(sqlite3_stmt *st, const struct pv_storeop_copy *m)
 /* PV_OK: there is room; PV_ERR_EXISTS: it is there already, which counts before any quota;
  * PV_ERR_REFUSED: a quota of storeop.h is full, the receiver's, the sender's or that of the whole
  * disk. */
-static int copy_room(struct pv_coordstore *s, const struct pv_storeop *op)
+static int copy_room(struct sqlitestore *s, const struct pv_storeop *op)
 {
     sqlite3_stmt *st = s->sql[SQL_COPY_ROOM];
     int r = -EIO;
@@ -359,7 +333,7 @@ static int copy_room(struct pv_coordstore *s, const struct pv_storeop *op)
 }
 
 /* A copy that is there already counts as kept: the sender did not get the answer the first time. */
-static int keep_copy(struct pv_coordstore *s, const struct pv_storeop *op)
+static int keep_copy(struct sqlitestore *s, const struct pv_storeop *op)
 {
     sqlite3_stmt *st = s->sql[SQL_COPY_KEEP];
     int r = drop_old_copies(s, op->copy.wall_s);
@@ -378,7 +352,7 @@ static int keep_copy(struct pv_coordstore *s, const struct pv_storeop *op)
 
 /* Gives the oldest copy behind `after`, in memory of its own, as the row is gone with the next step
  * of the statement. */
-static int next_copy(struct pv_coordstore *s, const struct pv_storeop_copy *m,
+static int next_copy(struct sqlitestore *s, const struct pv_storeop_copy *m,
                      struct pv_storeop_collected **ret_collected)
 {
     sqlite3_stmt *st = s->sql[SQL_COPY_NEXT];
@@ -405,7 +379,7 @@ static int next_copy(struct pv_coordstore *s, const struct pv_storeop_copy *m,
 
 /* Drops the copy that the receiver has stored, and gives the next: nothing is lost when a
  * connection breaks between the two. */
-static int collect_copy(struct pv_coordstore *s, const struct pv_storeop *op,
+static int collect_copy(struct sqlitestore *s, const struct pv_storeop *op,
                         struct pv_storeop_collected **ret_collected)
 {
     sqlite3_stmt *st = s->sql[SQL_COPY_DROP];
@@ -419,7 +393,7 @@ static int collect_copy(struct pv_coordstore *s, const struct pv_storeop *op,
 }
 
 /* The sum goes last: each copy that goes takes its bytes from it. */
-static int drop_network(struct pv_coordstore *s, const struct pv_storeop *op)
+static int drop_network(struct sqlitestore *s, const struct pv_storeop *op)
 {
     static const enum statement all[] = {SQL_DROP_STATEMENTS, SQL_DROP_COPIES, SQL_DROP_USE};
     int r = PV_OK;
@@ -431,7 +405,7 @@ static int drop_network(struct pv_coordstore *s, const struct pv_storeop *op)
 }
 
 /* Runs the function of an operation's kind. */
-static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
+static int run_kind(struct sqlitestore *s, const struct pv_storeop *op,
                     struct pv_storeop_result *result)
 {
     switch (op->kind) {
@@ -451,7 +425,7 @@ static int run_kind(struct pv_coordstore *s, const struct pv_storeop *op,
 
 /* Runs one operation inside its savepoint, so that a failure undoes it alone. A full quota or a
  * used-up invite is an answer, not a failure. */
-static void run_operation(struct pv_coordstore *s, const struct pv_storeop *op,
+static void run_operation(struct sqlitestore *s, const struct pv_storeop *op,
                           struct pv_storeop_result *result)
 {
     int r = run_statement(s, SQL_SAVE);
@@ -469,7 +443,7 @@ static void run_operation(struct pv_coordstore *s, const struct pv_storeop *op,
 
 /* The transaction could not be begun or ended: none of them is on disk. The first operation that
  * failed, if any did, knows the reason best: a full disk undoes the whole transaction at once. */
-static void fail_operations(struct pv_coordstore *s, struct pv_storeop_result *results, size_t n)
+static void fail_operations(struct sqlitestore *s, struct pv_storeop_result *results, size_t n)
 {
     char error[PV_STOREOP_ERROR_MAX];
     int status = explain_database(s, "write", error);
@@ -490,19 +464,20 @@ static void fail_operations(struct pv_coordstore *s, struct pv_storeop_result *r
 }
 
 /* Answers count only when the transaction is committed; before that nobody sees them. */
-void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *ops,
-                       struct pv_storeop_result *results, size_t n)
+static void run_operations(struct pv_coordstore *store, struct pv_storeop *const *ops,
+                           struct pv_storeop_result *results, size_t n)
 {
+    struct sqlitestore *s = (struct sqlitestore *)store;
     for (size_t i = 0; i < n; i++)
         results[i] = (struct pv_storeop_result){.id = ops[i]->id};
-    if (run_statement(store, SQL_BEGIN) < 0) {
-        fail_operations(store, results, n);
+    if (run_statement(s, SQL_BEGIN) < 0) {
+        fail_operations(s, results, n);
         return;
     }
     for (size_t i = 0; i < n; i++)
-        run_operation(store, ops[i], &results[i]);
-    if (run_statement(store, SQL_COMMIT) < 0)
-        fail_operations(store, results, n);
+        run_operation(s, ops[i], &results[i]);
+    if (run_statement(s, SQL_COMMIT) < 0)
+        fail_operations(s, results, n);
 }
 
 /* --- loading --------------------------------------------------------------------------------- */
@@ -537,7 +512,7 @@ static int read_statement_row(sqlite3_stmt *st, struct pv_storerow *row)
 
 /* Gives a row to its taker, and stores the mark that this may have made. The row's place does not
  * change, so the scan goes on undisturbed. */
-static int give_row(struct pv_coordstore *s, struct pv_storerow *row,
+static int give_row(struct sqlitestore *s, struct pv_storerow *row,
                     int (*take)(void *ctx, struct pv_storerow *row), void *ctx)
 {
     const struct pv_storerow before = *row;
@@ -554,34 +529,66 @@ static int give_row(struct pv_coordstore *s, struct pv_storerow *row,
 }
 
 /* The primary key has the order of the log, so one scan gives it. */
-int pv_coordstore_load(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
-                       void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
+static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
+                     void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
+    struct sqlitestore *s = (struct sqlitestore *)store;
     static const char text[] =
         "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
         " FROM statements ORDER BY epoch, n";
     sqlite3_stmt *st = NULL;
     int r = PV_OK;
     int code = SQLITE_ROW;
-    if (sqlite3_prepare_v2(store->db, text, -1, &st, NULL) != SQLITE_OK)
-        return explain_database(store, "read", ret_error);
-    (void)run_statement(store, SQL_BEGIN); /* of the marks */
+    if (sqlite3_prepare_v2(s->db, text, -1, &st, NULL) != SQLITE_OK)
+        return explain_database(s, "read", ret_error);
+    (void)run_statement(s, SQL_BEGIN); /* of the marks */
     while (r == PV_OK && (code = sqlite3_step(st)) == SQLITE_ROW) {
         struct pv_storerow row;
         r = read_statement_row(st, &row);
         if (r == PV_OK)
-            r = give_row(store, &row, take, ctx);
+            r = give_row(s, &row, take, ctx);
     }
     if (r == PV_ERR_MALFORMED)
-        pv_sqlite_damaged(store->file, "read", ret_error);
+        pv_sqlite_damaged(s->file, "read", ret_error);
     else if (r < 0)
-        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read %.120s: %s", pv_sqlite_path(store->file),
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read %.120s: %s", pv_sqlite_path(s->file),
                  pv_strstatus(r));
     else if (code != SQLITE_DONE)
-        r = explain_database(store, "read", ret_error);
+        r = explain_database(s, "read", ret_error);
     sqlite3_finalize(st);
-    if (!sqlite3_get_autocommit(store->db) && run_statement(store, SQL_COMMIT) < 0)
-        (void)run_statement(store, SQL_ROLLBACK);
+    if (!sqlite3_get_autocommit(s->db) && run_statement(s, SQL_COMMIT) < 0)
+        (void)run_statement(s, SQL_ROLLBACK);
+    return r;
+}
+
+/* --- the store ------------------------------------------------------------------------------- */
+
+static const struct pv_coordstore_ops store_ops = {load_rows, run_operations, close_store};
+
+/* A file that is no database of ours is refused by pv_sqlite_open() and stays as it is; in ours the
+ * schema is made where it is missing. */
+int pv_coordstore_open_sqlite(struct pv_coordstore **ret_store, const char *dir,
+                              char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct sqlitestore *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "open the database: out of memory");
+        return PV_ERR_NOMEM;
+    }
+    s->base.ops = &store_ops;
+    int r = pv_sqlite_open(&s->file, &pv_coordstore_kind, dir, PV_COORDSTORE_FILE, ret_error);
+    if (r >= 0) {
+        s->db = pv_sqlite_handle(s->file);
+        r = pv_sqlite_exec(s->file, schema) < 0 || add_marks(s) < 0
+                ? explain_database(s, "open", ret_error)
+                : pv_sqlite_commit(s->file, ret_error);
+    }
+    if (r >= 0)
+        r = prepare_all(s, ret_error);
+    if (r < 0)
+        close_store(&s->base);
+    else
+        *ret_store = &s->base;
     return r;
 }
 

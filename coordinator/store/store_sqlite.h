@@ -5,21 +5,17 @@
  *
  * WAL and synchronous = FULL: an answered change survives a power cut. Operations that wait
  * together are one transaction, so that one fsync serves many; each is a savepoint of it and done
- * wholly or not at all. One thread at a time (the store's worker; the main thread before it
- * starts).
+ * wholly or not at all.
  */
 #ifndef PV_STORE_SQLITE_H
 #define PV_STORE_SQLITE_H
 
-#include "base/pv.h"
-#include "coordinator/core/member/storeop.h"
+#include "coordinator/store/store.h"
 #include "sys/file/sqlite.h"
 
 enum {
     PV_COORDSTORE_SCHEMA = 2, /* PRAGMA user_version */
 };
-
-struct pv_coordstore; /* opaque */
 
 #define PV_COORDSTORE_FILE "coordinator.db"
 
@@ -32,9 +28,8 @@ extern const struct pv_sqlite_kind pv_coordstore_kind;
  * damaged, foreign or newer than this program is an error and stays as it is: PV_ERR_MALFORMED,
  * PV_ERR_UNSUPPORTED, -errno; then "what failed: why: what to do" is in ret_error.
  */
-PV_MUST_CHECK int pv_coordstore_open(struct pv_coordstore **ret_store, const char *dir,
-                                     char ret_error[static PV_STOREOP_ERROR_MAX]);
-struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store); /* NULL is fine */
+PV_MUST_CHECK int pv_coordstore_open_sqlite(struct pv_coordstore **ret_store, const char *dir,
+                                            char ret_error[static PV_STOREOP_ERROR_MAX]);
 
 /* Calls each with the bytes of a network's copies, as the database of a state directory has them,
  * also beside a coordinator that runs; for none when it cannot be read. */
@@ -42,15 +37,5 @@ void pv_coordstore_copies(const char *dir,
                           void (*each)(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN],
                                        uint64_t bytes),
                           void *ctx);
-
-/* Gives every row to take, in ascending (epoch, n), until it fails: its status, or PV_ERR_MALFORMED
- * (damaged), -errno with ret_error. Rows are valid during the call. */
-PV_MUST_CHECK int pv_coordstore_load(struct pv_coordstore *store,
-                                     int (*take)(void *ctx, struct pv_storerow *row), void *ctx,
-                                     char ret_error[static PV_STOREOP_ERROR_MAX]);
-
-/* Runs n operations in order; results[i], written whole, answers ops[i]. */
-void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *ops,
-                       struct pv_storeop_result *results, size_t n);
 
 #endif /* PV_STORE_SQLITE_H */

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "coordinator/store_sqlite.h"
+#include "coordinator/store/store_sqlite.h"
 #include "tests/unit/old_database.h"
 #include "tests/unit/test_dir.h"
 
@@ -35,7 +35,7 @@ static void expect_statements(void)
     struct pv_coordstore *s = NULL;
     char error[PV_STOREOP_ERROR_MAX] = "";
     size_t n = 0;
-    if (pv_coordstore_open(&s, dir, error) < 0)
+    if (pv_coordstore_open_sqlite(&s, dir, error) < 0)
         fail_msg("%s", error);
     assert_int_equal(pv_coordstore_load(s, count_row, &n, error), PV_OK);
     assert_int_equal(n, 2);
@@ -72,7 +72,7 @@ static void a_migration_that_breaks_off_leaves_the_old_database_whole(void **sta
     make_old("coordinator-v1-first");
     old_database_exec(path, "CREATE VIEW mail AS SELECT 1 AS network");
     char *before = old_database_dump(path);
-    assert_true(pv_coordstore_open(&s, dir, error) < 0);
+    assert_true(pv_coordstore_open_sqlite(&s, dir, error) < 0);
     assert_non_null(strstr(error, "open "));
     char *after = old_database_dump(path);
     assert_string_equal(after, before);
@@ -90,7 +90,7 @@ static void a_newer_database_is_refused_with_both_versions_and_the_remedy(void *
     struct pv_coordstore *s = NULL;
     make_old("coordinator-v1-marks");
     old_database_exec(path, "PRAGMA user_version = 77");
-    assert_int_equal(pv_coordstore_open(&s, dir, error), PV_ERR_UNSUPPORTED);
+    assert_int_equal(pv_coordstore_open_sqlite(&s, dir, error), PV_ERR_UNSUPPORTED);
     assert_non_null(strstr(error, "newer p2pvpn-coordinator (schema 77; this one knows up to 2): "
                                   "install that version"));
     assert_int_equal(test_dir_remove(dir), 0);

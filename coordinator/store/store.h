@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.h - where a coordinator keeps what must outlive it: the operations of
+ * core/member/storeop.h, served by SQLite (store_sqlite.h) or by PostgreSQL (store_pg.h).
+ *
+ * One thread at a time uses a store: the main thread before the store's worker starts, that worker
+ * from then on.
+ */
+#ifndef PV_COORDSTORE_H
+#define PV_COORDSTORE_H
+
+#include "base/pv.h"
+#include "coordinator/core/member/storeop.h"
+
+struct pv_coordstore;
+
+/* What every kind of store does; see the functions below, which call these. */
+struct pv_coordstore_ops {
+    int (*load)(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
+                void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
+    void (*run)(struct pv_coordstore *store, struct pv_storeop *const *ops,
+                struct pv_storeop_result *results, size_t n);
+    struct pv_coordstore *(*close)(struct pv_coordstore *store);
+};
+
+/* The first member of each kind's own struct. */
+struct pv_coordstore {
+    const struct pv_coordstore_ops *ops;
+};
+
+/* Gives every row to take, in ascending (epoch, n), until it fails: its status, or PV_ERR_MALFORMED
+ * (damaged), -errno with ret_error. Rows are valid during the call; a mark that take sets is
+ * stored. */
+PV_MUST_CHECK int pv_coordstore_load(struct pv_coordstore *store,
+                                     int (*take)(void *ctx, struct pv_storerow *row), void *ctx,
+                                     char ret_error[static PV_STOREOP_ERROR_MAX]);
+
+/* Runs n operations in order; results[i], written whole, answers ops[i]. */
+void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *ops,
+                       struct pv_storeop_result *results, size_t n);
+
+struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store); /* NULL is fine */
+
+#endif /* PV_COORDSTORE_H */
