@@ -31,6 +31,7 @@ static void end_client(struct pv_ctlsock_client *c)
 {
     pv_watch_free(c->watch);
     close(c->fd);
+    pv_spare_refill(c->sock->spare);
     free(c->out);
     *c = (struct pv_ctlsock_client){.id = 0};
 }
@@ -114,15 +115,23 @@ static struct pv_ctlsock_client *place_for(struct pv_ctlsock *s)
     return oldest;
 }
 
+/* The operator is let in by what is in reserve; what else the request needs may come of that, too.
+ * With nothing in reserve the socket rests: it stays readable, and the loop would spin. */
 static void on_come(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_ctlsock *s = ctx;
     struct pv_unix_cred who;
     int fd = -1;
     (void)ready;
-    (void)now;
-    if (pv_unix_accept(s->fd, &fd, &who) < 0)
-        return; /* out of descriptors: it waits in the kernel */
+    int r = pv_unix_accept(s->fd, &fd, &who);
+    if (r == PV_ERR_LIMIT && pv_spare_lend(s->spare))
+        r = pv_unix_accept(s->fd, &fd, &who);
+    if (r == PV_ERR_LIMIT) {
+        pv_watch_set(s->watch, 0);
+        s->rest_until = now + PV_S(1);
+    }
+    if (r < 0)
+        return;
     struct pv_ctlsock_client *c = place_for(s);
     *c = (struct pv_ctlsock_client){.sock = s, .fd = fd};
     if (pv_watch_new(&c->watch, s->loop, fd, PV_LOOP_READ, on_client, c) < 0)
@@ -146,6 +155,17 @@ int pv_ctlsock_open(struct pv_ctlsock *s, struct pv_loop *loop, const char *stat
     else
         s->fd = fd;
     return r;
+}
+
+pv_ns pv_ctlsock_handle_timeout(struct pv_ctlsock *s, pv_ns now)
+{
+    if (s->rest_until == 0)
+        return PV_NEVER;
+    if (now < s->rest_until)
+        return s->rest_until;
+    s->rest_until = 0;
+    pv_watch_set(s->watch, PV_LOOP_READ);
+    return PV_NEVER;
 }
 
 void pv_ctlsock_done(struct pv_ctlsock *s)

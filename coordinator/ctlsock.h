@@ -15,6 +15,7 @@
 
 #include "base/pv.h"
 #include "sys/proc/loop.h"
+#include "sys/proc/spare.h"
 
 enum {
     PV_CTLSOCK_CLIENTS = 4,       /* ours: at once; one more ends the oldest */
@@ -40,17 +41,21 @@ struct pv_ctlsock { /* zeroed at first */
     struct pv_loop *loop;
     char path[PATH_MAX];
     uint64_t last_id;
+    pv_ns rest_until;       /* not watched until then: out of descriptors; 0: it is */
+    struct pv_spare *spare; /* borrowed: what clients are let in with then */
     struct pv_ctlsock_client clients[PV_CTLSOCK_CLIENTS];
     /* Works on a request and answers it by pv_ctlsock_answer() with its id, at once or later. */
     void (*request)(void *ctx, uint64_t id, const json_t *request, pv_ns now);
     void *ctx;
 };
 
-/* Listens; request and ctx are set before. PV_ERR_NO_SPACE (the path is too long for a socket),
- * PV_ERR_NOMEM, and those of pv_unix_listen(). */
+/* Listens; spare, request and ctx are set before. PV_ERR_NO_SPACE (the path is too long for a
+ * socket), PV_ERR_NOMEM, and those of pv_unix_listen(). */
 PV_MUST_CHECK int pv_ctlsock_open(struct pv_ctlsock *s, struct pv_loop *loop, const char *state);
 /* Takes the document; NULL is an answer too: out of memory. A client that went away is none. */
 void pv_ctlsock_answer(struct pv_ctlsock *s, uint64_t id, json_t *doc);
+/* Watches it again in time; when to call again. */
+pv_ns pv_ctlsock_handle_timeout(struct pv_ctlsock *s, pv_ns now);
 void pv_ctlsock_done(struct pv_ctlsock *s); /* removes it; harmless when it is not open */
 
 /* The other side: asks the coordinator of a state directory. PV_OK and a document;

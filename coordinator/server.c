@@ -138,6 +138,8 @@ static json_t *make_report(void *ctx, pv_ns now)
         .rights = s->rights->text,
         .handshakes = s->gate.n,
         .tls_refused = s->gate_refused,
+        .no_fds = s->no_fds,
+        .waiting = s->end_by == 0 && !s->accepting,
         .relay_on = !s->set->relay.off,
         .relay = pv_coord_relay_stats(s->coord),
         .store = {.failed = s->store_failures,
@@ -163,6 +165,7 @@ static json_t *make_report(void *ctx, pv_ns now)
 static void open_status(struct pv_coordserver *s)
 {
     s->started = pv_clock_now();
+    s->status.spare = &s->spare;
     s->status.report = make_report;
     s->status.ctx = s;
     int r = pv_statussock_open(&s->status, s->loop, s->state);
@@ -252,10 +255,14 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     pv_server_drain_ready(s, now); /* what was refused at once */
     if (pv_coord_wakes_relay(s->coord))
         pv_relay_wake(s->relay);
-    if (s->end_by == 0 && !s->accepting && now >= s->accept_at)
+    if (s->end_by == 0 && !s->accepting && now >= s->accept_at) {
+        pv_spare_refill(&s->spare); /* before strangers take what was closed */
         pv_server_watch_listeners(s, true);
+    }
     pv_ns next = pv_min_ns(pv_coord_next_timeout(s->coord), pv_tlsgate_next_timeout(&s->gate));
     next = pv_min_ns(next, pv_metricsock_handle_timeout(&s->metrics, now));
+    next = pv_min_ns(next, pv_statussock_handle_timeout(&s->status, now));
+    next = pv_min_ns(next, pv_ctlsock_handle_timeout(&s->ctl, now));
     next = pv_min_ns(next, s->cert_look_at);
     next = pv_min_ns(next, pv_calmlog_next_timeout(s->calm));
     if (s->end_by == 0)
@@ -383,6 +390,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     pv_server_note_passwords(s);
     pv_server_tell_tls(s);
     pv_server_log_cert(s);
+    pv_spare_open(&s->spare, s->signals);
     open_status(s);
     pv_server_open_ctl(s);
     *ret_server = s;
@@ -427,6 +435,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
     pv_statussock_done(&s->status);
     pv_ctlsock_done(&s->ctl);
     pv_metricsock_done(&s->metrics);
+    pv_spare_done(&s->spare);
     pv_watch_free(s->worker_watch);
     pv_worker_free(s->worker);
     pv_watch_free(s->relay_watch);

@@ -172,6 +172,7 @@ static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
 /* Without the socket everything else goes on. */
 void pv_server_open_ctl(struct pv_coordserver *s)
 {
+    s->ctl.spare = &s->spare;
     s->ctl.request = on_request;
     s->ctl.ctx = s;
     int r = pv_ctlsock_open(&s->ctl, s->loop, s->state);

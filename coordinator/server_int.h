@@ -55,6 +55,8 @@ struct pv_coordserver {
     struct pv_server_listener listeners[2 * PV_COORDSET_LISTEN_MAX]; /* --listen, --tls-listen */
     size_t n_listeners;
     bool accepting;  /* the listeners are watched */
+    uint64_t no_fds; /* how often they were not, for want of descriptors */
+    struct pv_spare spare;
     pv_ns accept_at; /* when they are watched again after the system ran out of descriptors */
     struct pv_map map;
     struct pv_server_peer *peers; /* open connections, by id */

@@ -151,6 +151,7 @@ void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
         int r = pv_stream_accept(l->tcp, &fd, &remote, &local);
         if (r == PV_ERR_LIMIT) {
             pv_log(l->server->log, PV_LOG_WARN, "out of descriptors: new connections wait");
+            l->server->no_fds++;
             pv_server_watch_listeners(l->server, false);
             l->server->accept_at = now + PV_S(1);
             return;

@@ -62,19 +62,46 @@ static void send_report(const struct pv_statussock *s, int fd, pv_ns now)
     json_decref(doc);
 }
 
-/* Every client may ask: the mode of the socket has let it in. */
-static void on_asked(void *ctx, unsigned ready, pv_ns now)
+/* Every client may ask: the mode of the socket has let it in. When strangers have all descriptors,
+ * that is what it wants to know. */
+static int serve_one(struct pv_statussock *s, pv_ns now)
 {
-    struct pv_statussock *s = ctx;
-    (void)ready;
-    for (int i = 0; i < ASKED_A_TURN; i++) {
-        struct pv_unix_cred who;
-        int fd = -1;
-        if (pv_unix_accept(s->fd, &fd, &who) < 0)
-            return; /* nobody, or out of descriptors: it waits in the kernel */
+    struct pv_unix_cred who;
+    int fd = -1;
+    int r = pv_unix_accept(s->fd, &fd, &who);
+    if (r == PV_ERR_LIMIT && pv_spare_lend(s->spare))
+        r = pv_unix_accept(s->fd, &fd, &who);
+    if (r == PV_OK) {
         send_report(s, fd, now);
         close(fd);
     }
+    pv_spare_refill(s->spare);
+    return r;
+}
+
+/* With nothing in reserve the socket rests: it stays readable, and the loop would spin. */
+static void on_asked(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_statussock *s = ctx;
+    int r = PV_OK;
+    (void)ready;
+    for (int i = 0; i < ASKED_A_TURN && r == PV_OK; i++)
+        r = serve_one(s, now);
+    if (r == PV_ERR_LIMIT) {
+        pv_watch_set(s->watch, 0);
+        s->rest_until = now + PV_S(1);
+    }
+}
+
+pv_ns pv_statussock_handle_timeout(struct pv_statussock *s, pv_ns now)
+{
+    if (s->rest_until == 0)
+        return PV_NEVER;
+    if (now < s->rest_until)
+        return s->rest_until;
+    s->rest_until = 0;
+    pv_watch_set(s->watch, PV_LOOP_READ);
+    return PV_NEVER;
 }
 
 int pv_statussock_open(struct pv_statussock *s, struct pv_loop *loop, const char *state)

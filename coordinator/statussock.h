@@ -15,11 +15,14 @@
 
 #include "coordinator/core/report.h"
 #include "sys/proc/loop.h"
+#include "sys/proc/spare.h"
 
 struct pv_statussock { /* zeroed at first */
     int fd;            /* listening; valid while watch is not NULL */
     struct pv_watch *watch;
     char path[PATH_MAX];
+    pv_ns rest_until;       /* not watched until then: out of descriptors; 0: it is */
+    struct pv_spare *spare; /* borrowed: what clients are let in with then */
     json_t *(*report)(void *ctx, pv_ns now); /* a new document; NULL: out of memory */
     void *ctx;
 };
@@ -29,10 +32,12 @@ PV_MUST_CHECK int pv_statussock_path(const char *state, char ret_path[static PAT
 /* Sets r->store.bytes, the size of the store of a state directory, and .free, the rest of its disk;
  * 0 where it cannot be known. */
 void pv_statussock_disk(const char *state, struct pv_report *r);
-/* Listens; report and ctx are set before. PV_ERR_NO_SPACE, PV_ERR_NOMEM, and those of
+/* Listens; spare, report and ctx are set before. PV_ERR_NO_SPACE, PV_ERR_NOMEM, and those of
  * pv_unix_listen(). */
 PV_MUST_CHECK int pv_statussock_open(struct pv_statussock *s, struct pv_loop *loop,
                                      const char *state);
+/* Watches it again in time; when to call again. */
+pv_ns pv_statussock_handle_timeout(struct pv_statussock *s, pv_ns now);
 void pv_statussock_done(struct pv_statussock *s); /* removes it; harmless when it is not open */
 
 enum pv_statussock_form {

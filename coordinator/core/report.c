@@ -255,7 +255,7 @@ static void put_relay(struct report_lines *l, const json_t *relay)
 /* A node asks by UDP as soon as it is connected, so silence there is a port that is closed: most
  * often TCP alone was let in. A new node has a moment; a report of an older program does not say.
  */
-static void put_problems(struct report_lines *l, const json_t *doc)
+static void put_udp_problem(struct report_lines *l, const json_t *doc)
 {
     const json_t *received = json_object_get(json_object_get(doc, "relay"), "udp_received");
     if (!json_is_integer(received) || json_integer_value(received) > 0 ||
@@ -264,6 +264,18 @@ static void put_problems(struct report_lines *l, const json_t *doc)
     put_text(l, "%-14sno UDP has come in, all nodes come by TCP only: let UDP in to the ports\n",
              "problem");
     put_text(l, "%-14sabove, in the firewall of this machine and in front of it\n", "");
+}
+
+static void put_problems(struct report_lines *l, const json_t *doc)
+{
+    put_udp_problem(l, doc);
+    if (number_at(json_object_get(doc, "connections"), "waiting") == 0)
+        return;
+    put_text(l, "%-14sall %" JSON_INTEGER_FORMAT " descriptors are in use, new connections wait:\n",
+             "problem", number_at(json_object_get(doc, "process"), "max_fds"));
+    put_text(l,
+             "%-14sset a higher LimitNOFILE= (`systemctl edit p2pvpn-coordinator`) and restart\n",
+             "");
 }
 
 /* The store is ok as long as its last operation was: a disk that is full shows here first. */

@@ -31,6 +31,8 @@ struct pv_report {
     uint64_t tls;         /* connections through TLS */
     uint64_t handshakes;  /* of TLS, under way */
     uint64_t tls_refused; /* turned away: too many handshakes */
+    uint64_t no_fds;      /* times when connections had to wait for descriptors */
+    uint64_t waiting;     /* 1: they do now */
     bool relay_on;
     const struct pv_relaystats *relay;
     const char *users[PV_RELAYSTAT_USERS]; /* static users, as the relay numbers them */

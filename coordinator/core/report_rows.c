@@ -36,6 +36,10 @@ static const struct pv_report_row rows[] = {
     {"connections",
      OF(handshakes),
      {"tls_handshakes", GAUGE, PLAIN("tls_handshakes"), "TLS handshakes under way."}},
+    {"connections",
+     OF(waiting),
+     {"waiting", GAUGE, PLAIN("connections_waiting"),
+      "1 while new connections wait because all descriptors are in use."}},
 
     {"requests",
      OF(coord.signals),
@@ -50,6 +54,7 @@ static const struct pv_report_row rows[] = {
 
     /* All of `limits` is one family, by name; those of enum pv_coord_limit follow this one. */
     {"limits", OF(tls_refused), {"tls_handshakes", NO_SAMPLE}},
+    {"limits", OF(no_fds), {"descriptors", NO_SAMPLE}},
 
     {"store",
      OF(coord.jobs),

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,7 +21,8 @@ enum {
     WAIT_MS = 20000, /* for things that take milliseconds on an idle machine */
 };
 
-static char dir[64]; /* of this test */
+static char dir[64];       /* of this test */
+static unsigned files_max; /* descriptors of programs started from now on; 0: as many as here */
 
 /* A running program: its standard output, with standard error behind it. */
 struct program {
@@ -64,6 +66,9 @@ static inline struct program start_as(unsigned uid, const char *const *args)
         close(fds[0]);
         /* Opened before: the tree may lie below a directory that only root may enter. */
         int exe = open(PV_BIN_DIR "/p2pvpn-coordinator", O_RDONLY | O_CLOEXEC);
+        const struct rlimit files = {files_max, files_max};
+        if (files_max != 0 && setrlimit(RLIMIT_NOFILE, &files) < 0)
+            _exit(97);
         if (uid != 0 && setuid(uid) < 0)
             _exit(99);
         fexecve(exe, (char *const *)(uintptr_t)argv, environ);

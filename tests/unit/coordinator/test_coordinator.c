@@ -201,6 +201,41 @@ static void status_asks_the_one_that_runs(void **state)
     assert_int_equal(stop(&p), 0);
 }
 
+/* Strangers have all descriptors: new connections wait without costing anything, and the operator
+ * is told. */
+static void status_answers_while_all_descriptors_are_in_use(void **state)
+{
+    (void)state;
+    enum {
+        FILES = 80,
+        STRANGERS = 2 * FILES
+    };
+    static int fds[STRANGERS];
+    files_max = FILES;
+    struct program p = START("--listen", "127.0.0.1:0");
+    struct pv_addr addr = listening(&p);
+    files_max = 0;
+    const struct pv_stream_bind nowhere = {.ifname = NULL};
+    for (size_t i = 0; i < STRANGERS; i++)
+        assert_int_equal(pv_stream_connect(&addr, &nowhere, &fds[i]), PV_OK);
+    read_until(&p, "out of descriptors");
+    struct program q = START("status");
+    assert_int_equal(finish(&q), 0);
+    assert_non_null(strstr(q.text, "all 80 descriptors are in use"));
+    assert_non_null(strstr(q.text, "LimitNOFILE="));
+    q = START("networks");
+    assert_int_equal(finish(&q), 0);
+    for (size_t i = 0; i < STRANGERS; i++)
+        close(fds[i]);
+    while (true) {
+        q = START("status");
+        assert_int_equal(finish(&q), 0);
+        if (strstr(q.text, "descriptors are in use") == NULL)
+            break;
+    }
+    assert_int_equal(stop(&p), 0);
+}
+
 /* A path of 107 bytes is the longest that a socket can have. */
 static void a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop(void **state)
 {
@@ -338,6 +373,7 @@ int main(void)
         TEST(a_second_one_in_the_same_directory_or_port_is_refused),
         TEST(a_state_directory_without_rights_is_named),
         TEST(status_asks_the_one_that_runs),
+        TEST(status_answers_while_all_descriptors_are_in_use),
         TEST(a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop),
         TEST(broken_keys_and_databases_are_named_and_left_alone),
         TEST(an_alternate_address_of_somebody_else_is_refused),

@@ -22,6 +22,8 @@ static struct pv_report busy(void)
         .tls = 7,
         .handshakes = 9,
         .tls_refused = 11,
+        .no_fds = 22,
+        .waiting = 1,
         .relay_on = true,
         .relay = &stats,
         .users = {"alice", "bob"},
@@ -80,6 +82,8 @@ static void every_number_has_its_place(void **state)
         {"requests", "signals", 14},
         {"requests", "failed", 13},
         {"limits", "tls_handshakes", 11},
+        {"limits", "descriptors", 22},
+        {"connections", "waiting", 1},
         {"limits", "connections", 100 + PV_COORD_LIMIT_CONNS},
         {"limits", "guests", 100 + PV_COORD_LIMIT_GUESTS},
         {"limits", "connections_of_a_source", 100 + PV_COORD_LIMIT_SOURCE},
@@ -113,7 +117,7 @@ static void every_number_has_its_place(void **state)
     assert_int_equal(at(bob, NULL, "packets"), 71);
     assert_int_equal(at(bob, NULL, "bytes"), 72);
     assert_int_equal(at(bob, NULL, "allocations"), 73);
-    assert_int_equal(json_object_size(json_object_get(doc, "limits")), PV_COORD_LIMITS + 1);
+    assert_int_equal(json_object_size(json_object_get(doc, "limits")), PV_COORD_LIMITS + 2);
     assert_string_equal(json_string_value(json_object_get(json_object_get(doc, "store"), "error")),
                         r.store.error);
     assert_int_equal(json_array_size(json_object_get(doc, "listen")), 2);
@@ -331,10 +335,13 @@ static void lines_say_it_in_words(void **state)
               "              72 B in 71 packets for bob, 73 allocations now\n"
               "              0 requests answered by an error\n"
               "not relayed   no_peer 6, bandwidth 5\n"
-              "limits hit    tls_handshakes 11, signals 3\n"
+              "limits hit    tls_handshakes 11, descriptors 22, signals 3\n"
               "store         failing, 2.0 KiB, 5.0 MiB left on the disk, 3 changes waiting, 12 "
               "failed\n"
-              "              write: the disk is full\n");
+              "              write: the disk is full\n"
+              "problem       all 20 descriptors are in use, new connections wait:\n"
+              "              set a higher LimitNOFILE= (`systemctl edit p2pvpn-coordinator`) and "
+              "restart\n");
 }
 
 static void udp_that_never_came_is_a_problem(void **state)
@@ -342,6 +349,7 @@ static void udp_that_never_came_is_a_problem(void **state)
     (void)state;
     struct pv_report r = busy();
     static char text[PV_REPORT_TEXT_MAX];
+    r.waiting = 0;
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
     lines(&r, text);
     assert_non_null(strstr(text, "problem       no UDP has come in, all nodes come by TCP only"));
@@ -353,6 +361,7 @@ static void udp_that_never_came_is_a_problem(void **state)
     lines(&r, text);
     assert_null(strstr(text, "problem"));
     r = busy();
+    r.waiting = 0;
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
     r.coord.online = 0;
     lines(&r, text);
