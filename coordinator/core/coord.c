@@ -371,6 +371,9 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
     for (size_t i = 0; i < net->n_gone; i++) {
         struct pv_conn *s = pv_broker_find(&c->broker, net, net->gone[i]);
         const struct pv_member *m = pv_roster_known(net->roster, net->gone[i]);
+        /* One that has expired and is connected renews itself at once. */
+        if (s != NULL && m != NULL && m->state == PV_MEMBER_EXPIRED)
+            continue;
         pv_relaylink_gone(c->link, net->id, net->gone[i]);
         if (s == NULL)
             continue;

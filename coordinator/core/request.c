@@ -95,15 +95,16 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
     const struct pv_member *known = pv_roster_known(net->roster, h->node);
     /* Who is a member is not decided yet, and a node would believe that it is none. */
     if (net->unsettled && (known != NULL || h->role == PV_CTL_MEMBER) &&
-        pv_roster_by_node(net->roster, h->node) == NULL)
+        pv_roster_enrolled(net->roster, h->node) == NULL)
         return PV_CTL_E_STORAGE;
     /* Removed nodes are told so even as guests: with the same key they cannot come back. */
     if (known != NULL && known->state == PV_MEMBER_REVOKED)
         return PV_CTL_E_REVOKED;
     if (h->role == PV_CTL_GUEST)
         return PV_CTL_E_NONE;
-    const struct pv_member *m = pv_roster_by_node(net->roster, h->node);
-    if (m == NULL)
+    /* Who has expired renews its membership by what it puts. */
+    const struct pv_member *m = pv_roster_enrolled(net->roster, h->node);
+    if (m == NULL || m->state == PV_MEMBER_WAITING)
         return PV_CTL_E_UNKNOWN_NODE;
     /* Both keys have to be the node's: the identity signed, the transport key did the handshake. */
     return memcmp(m->transport, s->transport, sizeof(s->transport)) == 0 ? PV_CTL_E_NONE

@@ -124,6 +124,7 @@ static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
         net->record = entry;
         return PV_OK;
     case PV_ST_INVITE:
+    case PV_ST_CONDITIONAL:
         return index_invite(net, entry);
     case PV_ST_ADMIN:
     case PV_ST_COORDINATORS:

@@ -97,6 +97,8 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     case PV_ST_ADMIN:
         return memcmp(st->signer, pv_roster_root(net->roster), PV_SIGN_PK_LEN) == 0;
     case PV_ST_INVITE:
+    case PV_ST_CONDITIONAL:
+    case PV_ST_ADMISSION:
         return (rights & PV_RIGHT_INVITE) != 0;
     case PV_ST_REVOCATION:
         return (rights & PV_RIGHT_REVOKE) != 0;
@@ -119,12 +121,12 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
 }
 
 /* The operator's limit. What ends something always has room, or a full network could not get rid of
- * anybody; and a new admin, who may have to. */
+ * anybody; and a new admin, who may have to; and the admission of who has a place already. */
 static bool statement_has_room(const struct pv_cnet *net, uint8_t type)
 {
     return net->limits.statements == 0 || pv_roster_size(net->roster) < net->limits.statements ||
            type == PV_ST_REVOCATION || type == PV_ST_END || type == PV_ST_LEAVE ||
-           type == PV_ST_ADMIN;
+           type == PV_ST_ADMIN || type == PV_ST_ADMISSION;
 }
 
 /* Known statements pass first, so repeating a put is cheap; the signature is checked before
@@ -321,12 +323,12 @@ static enum pv_ctl_error new_reservation(struct pv_cnet *net, const struct pv_ct
     return PV_CTL_E_NONE;
 }
 
-/* Is node an active member by this very invite? Then joining again is a repetition, whose first
- * answer got lost. */
+/* Has node joined by this very invite? Then joining again is a repetition, whose first answer got
+ * lost; or the node still waits for an admin's word. */
 static const struct pv_member *joined_before(const struct pv_cnet *net, const uint8_t *invite,
                                              const uint8_t *node)
 {
-    const struct pv_member *m = pv_roster_by_node(net->roster, node);
+    const struct pv_member *m = pv_roster_enrolled(net->roster, node);
     return m != NULL && memcmp(m->admitted_by, invite, PV_SIGN_PK_LEN) == 0 ? m : NULL;
 }
 
@@ -342,11 +344,11 @@ static bool guests_have_room(struct pv_cnet *net, pv_ns now)
  * the store may have them already. */
 static bool member_has_room(const struct pv_cnet *net, const uint8_t *node)
 {
-    size_t n = pv_roster_count(net->roster);
     if (!statement_has_room(net, PV_ST_MEMBER))
         return false;
-    if (net->limits.members == 0 || pv_roster_by_node(net->roster, node) != NULL)
+    if (net->limits.members == 0 || pv_roster_enrolled(net->roster, node) != NULL)
         return true;
+    size_t n = pv_roster_count(net->roster) + pv_roster_count_aside(net->roster);
     for (const struct pv_cnet_reservation *r = net->reservations; r != NULL; r = r->next)
         n += r->pinned > 0 && memcmp(r->node, node, PV_SIGN_PK_LEN) != 0 ? 1 : 0;
     return n < net->limits.members;

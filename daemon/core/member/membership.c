@@ -140,6 +140,9 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
     case PV_ROSTER_EV_MEMBER_GONE:
         member_gone(m->node, ev->member, now);
         break;
+    case PV_ROSTER_EV_MEMBER_WAITS:
+        pv_node_raise(m->node, PV_FACT_ROSTER);
+        break;
     case PV_ROSTER_EV_COORDINATORS:
         pv_coord_follow(m->node, pv_roster_coordinators(m->node->roster), now);
         break;

@@ -239,9 +239,10 @@ static void add_all(struct chain *c, const struct pv_roster *r, enum pv_statemen
     for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
          e = pv_roster_next_entry(r, e)) {
         const struct pv_statement *st = &e->st;
-        const uint8_t *about = st->type == PV_ST_INVITE   ? st->u.invite.invite
-                               : st->type == PV_ST_MEMBER ? st->u.member.node
-                                                          : st->signer;
+        const uint8_t *about = pv_st_is_invite(st->type)     ? st->u.invite.invite
+                               : st->type == PV_ST_MEMBER    ? st->u.member.node
+                               : st->type == PV_ST_ADMISSION ? st->u.admission.node
+                                                             : st->signer;
         if (st->type == type && memcmp(about, pk, PV_SIGN_PK_LEN) == 0)
             add_item(c, e);
     }
@@ -269,6 +270,11 @@ static void build_chain(const struct relocation *x, struct chain *c)
     if (pv_roster_invite(r, self->admitted_by, &invite) == PV_OK) {
         add_grants(c, r, invite.signer);
         add_all(c, r, PV_ST_INVITE, self->admitted_by);
+        add_all(c, r, PV_ST_CONDITIONAL, self->admitted_by);
+        const struct pv_roster_entry *yes = pv_roster_admission(r, n->identity->sign_pk);
+        if (yes != NULL)
+            add_grants(c, r, yes->st.signer);
+        add_all(c, r, PV_ST_ADMISSION, n->identity->sign_pk);
     } else {
         add_grants(c, r, self->admitted_by);
     }

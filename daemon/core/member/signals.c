@@ -66,7 +66,8 @@ static void put_item(struct pv_signal *sig, const struct pv_roster_entry *entry)
 /*
  * What introduces this node to somebody who has only the network record: the coordinators (whose
  * receipts count), the admin and the invite that admitted it, its member statement, its newest
- * transport key. In this order, so that each is understood when it comes.
+ * transport key, and if an admin approved of it, that admin and the admission. In this order, so
+ * that each is understood when it comes.
  */
 static void put_chain(struct signals *s, struct pv_signal *sig)
 {
@@ -74,12 +75,12 @@ static void put_chain(struct signals *s, struct pv_signal *sig)
     const uint8_t *own = s->node->identity->sign_pk;
     if (self == NULL)
         return;
-    const struct pv_roster_entry *last[5] = {NULL};
+    const struct pv_roster_entry *last[7] = {NULL};
     for (const struct pv_roster_entry *x = pv_roster_next_entry(s->node->roster, NULL); x != NULL;
          x = pv_roster_next_entry(s->node->roster, x)) {
         if (x->st.type == PV_ST_COORDINATORS)
             last[0] = x;
-        else if (x->st.type == PV_ST_INVITE &&
+        else if (pv_st_is_invite(x->st.type) &&
                  memcmp(x->st.u.invite.invite, self->admitted_by, PV_SIGN_PK_LEN) == 0)
             last[2] = x;
         else if (x->st.type == PV_ST_MEMBER && x->st.u.member.serial == self->serial &&
@@ -89,10 +90,15 @@ static void put_chain(struct signals *s, struct pv_signal *sig)
             last[4] = x;
     }
     const uint8_t *admin = last[2] != NULL ? last[2]->st.signer : self->admitted_by;
+    last[6] = pv_roster_admission(s->node->roster, own);
+    const uint8_t *approver = last[6] != NULL ? last[6]->st.signer : admin;
     for (const struct pv_roster_entry *x = pv_roster_next_entry(s->node->roster, NULL); x != NULL;
          x = pv_roster_next_entry(s->node->roster, x)) {
         if (x->st.type == PV_ST_ADMIN && memcmp(x->st.u.admin.node, admin, PV_SIGN_PK_LEN) == 0)
             last[1] = x;
+        else if (x->st.type == PV_ST_ADMIN &&
+                 memcmp(x->st.u.admin.node, approver, PV_SIGN_PK_LEN) == 0)
+            last[5] = x;
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(last); i++) {
         if (last[i] != NULL)

@@ -37,6 +37,8 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
     case PV_ST_ADMIN:
         return root;
     case PV_ST_INVITE:
+    case PV_ST_CONDITIONAL:
+    case PV_ST_ADMISSION:
         return (signer->rights & PV_RIGHT_INVITE) != 0;
     case PV_ST_MEMBER:
         return signer->is_invite || (!root && (signer->rights & PV_RIGHT_INVITE) != 0);
@@ -152,6 +154,7 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
         wake_orphans(r, k->pk);
         break;
     case PV_ST_INVITE:
+    case PV_ST_CONDITIONAL:
         k->is_invite = true;
         pv_roster_mark_dependants(r, k);
         pv_roster_mark(r, e->signer);
@@ -171,6 +174,9 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
     case PV_ST_PLACE:
     case PV_ST_LEAVE:
         k->n_self++;
+        pv_roster_mark(r, k);
+        break;
+    case PV_ST_ADMISSION:
         pv_roster_mark(r, k);
         break;
     case PV_ST_END:
@@ -251,11 +257,14 @@ static const uint8_t *subject_pk(const struct pv_statement *st)
     case PV_ST_ADMIN:
         return st->u.admin.node;
     case PV_ST_INVITE:
+    case PV_ST_CONDITIONAL:
         return st->u.invite.invite;
     case PV_ST_MEMBER:
         return st->u.member.node;
     case PV_ST_PLACE:
         return st->u.place.node;
+    case PV_ST_ADMISSION:
+        return st->u.admission.node;
     case PV_ST_REVOCATION:
         return st->u.revocation.pk;
     case PV_ST_END:
@@ -570,6 +579,7 @@ int pv_roster_new(struct pv_view record, const uint8_t *expect_id, const struct 
         return PV_ERR_NOMEM;
     /* Each statement brings at most a signer and a subject, and claims at most four values. Keys
      * stay when their statements are dropped, so they have a limit of their own. */
+    r->next_expiry = UINT64_MAX;
     r->key_map = pv_map_make(rng, 4 * (PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE));
     r->value_map =
         pv_map_make(rng, 2 * PV_ROSTER_BIND_KINDS * (PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE));

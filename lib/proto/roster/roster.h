@@ -15,7 +15,8 @@
  * or restarts (adr 0019). Only leaves and revocations take a membership away; who comes later with
  * a better claim to a name takes the name.
  *
- * Does not: store, send, read a clock, keep secrets, expire members. One thread.
+ * Does not: store, send, read a clock, keep secrets. Memberships expire by the time in receipts
+ * (adr 0022). One thread.
  */
 #ifndef PV_ROSTER_H
 #define PV_ROSTER_H
@@ -46,10 +47,16 @@ enum pv_member_state {
     /* Removed by a revocation: of the node, or of its invite or admin without naming the node as
      * one that stays. */
     PV_MEMBER_REVOKED, /* a claim that lost its name or address to another is PV_MEMBER_NONE */
+    /* Joined by an invite with approval, and no admin in office has admitted it: holds nothing. */
+    PV_MEMBER_WAITING,
+    /* Was not heard of for the lifetime of its invite: keeps name, addresses and transport key, and
+     * is a member again with its next statement that gets a receipt. */
+    PV_MEMBER_EXPIRED,
 };
 
 /* A node. Valid until the roster is freed; the contents change when the roster settles. Of one that
- * is no member only node, state, rights and the name it claimed last are to be relied on. */
+ * is no member only node, state, rights and the name it claimed last are to be relied on, unless it
+ * waits or has expired. */
 struct pv_member {
     uint8_t node[PV_SIGN_PK_LEN];
     enum pv_member_state state;
@@ -60,7 +67,8 @@ struct pv_member {
     struct pv_addr ip6;                  /* port 0 */
     uint64_t serial;                     /* of the member statement */
     uint64_t issued;                     /* Unix seconds, the node's claim */
-    uint64_t expires;                    /* Unix seconds, 0 = never */
+    uint32_t lifetime;                   /* seconds, of its invite; 0 = for ever */
+    uint64_t expires;                    /* with a lifetime: Unix seconds, unless it is renewed */
     uint8_t admitted_by[PV_SIGN_PK_LEN]; /* invite pk or admin pk */
     uint64_t joined;                     /* Unix seconds of the receipt, 0 = no receipt */
 };
@@ -72,7 +80,9 @@ struct pv_roster_invite {
     uint64_t not_after;  /* Unix seconds, UINT64_MAX = never ends */
     uint32_t uses;
     uint32_t used; /* different nodes that claim under it, those gone included; may exceed uses */
-    bool revoked;  /* it, or the admin who signed it */
+    uint8_t flags; /* enum pv_st_invite_flag */
+    uint32_t lifetime; /* of members by it: seconds, 0 = for ever */
+    bool revoked;      /* it, or the admin who signed it */
 };
 
 /* One statement of the set. Valid until EV_DROPPED names it or the roster is freed; its receipt may
@@ -90,6 +100,7 @@ enum pv_roster_event_type {
     PV_ROSTER_EV_MEMBER_ADDED,   /* member: not active when last told, now is */
     PV_ROSTER_EV_MEMBER_CHANGED, /* member: still active, something differs */
     PV_ROSTER_EV_MEMBER_GONE,    /* member: not active any more, state says why */
+    PV_ROSTER_EV_MEMBER_WAITS,   /* member: asks to be admitted, and was not a member before */
     PV_ROSTER_EV_COORDINATORS,   /* another coordinators record is in force */
     PV_ROSTER_EV_REFUSED, /* text: a claim was refused and why (for the status of a person) */
     PV_ROSTER_EV_BREAK,   /* text: a coordinator lies: receipts that contradict, uses exceeded */
@@ -155,7 +166,8 @@ const struct pv_member *pv_roster_by_node(const struct pv_roster *r,
                                           const uint8_t node[static PV_SIGN_PK_LEN]);
 const struct pv_member *pv_roster_by_name(const struct pv_roster *r, const char *name);
 const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct pv_addr *ip);
-/* Has no other node this name, or address? One that was renamed keeps its first one from others. */
+/* Has no other node this name, or address, or waits with it? One that was renamed keeps its first
+ * one from others. */
 bool pv_roster_name_is_free(const struct pv_roster *r, const char *name,
                             const uint8_t node[static PV_SIGN_PK_LEN]);
 bool pv_roster_ip4_is_free(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
@@ -168,6 +180,17 @@ const struct pv_member *pv_roster_known(const struct pv_roster *r,
 /* All active members, oldest first: prev = NULL for the first; NULL after the last. */
 const struct pv_member *pv_roster_next(const struct pv_roster *r, const struct pv_member *prev);
 size_t pv_roster_count(const struct pv_roster *r); /* active members */
+/* Those who wait, and those who have expired, in the order in which they began to: as
+ * pv_roster_next(). */
+const struct pv_member *pv_roster_next_aside(const struct pv_roster *r,
+                                             const struct pv_member *prev);
+size_t pv_roster_count_aside(const struct pv_roster *r);
+/* A node that is a member, or waits, or has expired; NULL: it is none of these. */
+const struct pv_member *pv_roster_enrolled(const struct pv_roster *r,
+                                           const uint8_t node[static PV_SIGN_PK_LEN]);
+/* The latest time in any receipt by a coordinator that root names, Unix seconds: by it memberships
+ * expire. 0: there is none. */
+uint64_t pv_roster_time(const struct pv_roster *r);
 
 /* A name that changed hands: the key that had it last before its present holder. */
 struct pv_roster_former {
@@ -195,6 +218,9 @@ const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
  * dates before since (Unix seconds)? Then it would fall with the key's rights. */
 bool pv_roster_rests_on(const struct pv_roster *r, const struct pv_member *m,
                         const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t since);
+/* The admission of node that counts; NULL: nobody in office admitted it. */
+const struct pv_roster_entry *pv_roster_admission(const struct pv_roster *r,
+                                                  const uint8_t node[static PV_SIGN_PK_LEN]);
 /* The coordinators record in force, valid until the roster changes; NULL when there is none. The
  * next one follows its seq: records that ended, or whose signers had no right, do not count. */
 const struct pv_roster_entry *pv_roster_coordinators_record(const struct pv_roster *r);

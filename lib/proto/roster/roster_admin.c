@@ -285,6 +285,7 @@ void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
         r->records_dirty = true;
         break;
     case PV_ST_INVITE: /* whether it was made in office may be another thing now */
+    case PV_ST_CONDITIONAL:
         pv_roster_mark_dependants(r, e->subject);
         break;
     default:

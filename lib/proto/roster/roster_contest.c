@@ -27,9 +27,8 @@ static void value_key(uint8_t key[static PV_ROSTER_BINDING_LEN], enum pv_roster_
     memcpy(key + 1, value, len);
 }
 
-static struct pv_roster_value *find_value(const struct pv_roster *r,
-                                          enum pv_roster_binding_kind kind, const void *value,
-                                          size_t len)
+struct pv_roster_value *pv_roster_value(const struct pv_roster *r, enum pv_roster_binding_kind kind,
+                                        const void *value, size_t len)
 {
     uint8_t key[PV_ROSTER_BINDING_LEN];
     struct pv_roster_value *v;
@@ -44,14 +43,14 @@ static struct pv_roster_value *find_value(const struct pv_roster *r,
 struct pv_roster_key *pv_roster_owner(const struct pv_roster *r, enum pv_roster_binding_kind kind,
                                       const void *value, size_t len)
 {
-    const struct pv_roster_value *v = find_value(r, kind, value, len);
+    const struct pv_roster_value *v = pv_roster_value(r, kind, value, len);
     return v == NULL || v->owner == NULL ? NULL : v->owner->key;
 }
 
 static int link_value(struct pv_roster *r, struct pv_roster_item *e,
                       enum pv_roster_binding_kind kind, const void *value, size_t len)
 {
-    struct pv_roster_value *v = find_value(r, kind, value, len);
+    struct pv_roster_value *v = pv_roster_value(r, kind, value, len);
     int status = PV_OK;
 
     if (v == NULL) {
@@ -160,6 +159,12 @@ static struct pv_roster_rank rank_of(const struct pv_roster_item *e)
     return rank;
 }
 
+bool pv_roster_goes_first(const struct pv_roster_item *a, const struct pv_roster_item *b)
+{
+    struct pv_roster_rank x = rank_of(a), y = rank_of(b);
+    return cmp_ranks(&x, &y) < 0;
+}
+
 static bool same_rank(const struct pv_roster_rank *a, const struct pv_roster_rank *b)
 {
     return a->hash == b->hash && cmp_ranks(a, b) == 0;
@@ -215,7 +220,7 @@ static struct pv_roster_claim *sort_claims(struct pv_roster_claim *list)
 
 /* --- winning and losing ----------------------------------------------------------------------- */
 
-static void touch(struct pv_roster *r, struct pv_roster_key *k)
+void pv_roster_touch(struct pv_roster *r, struct pv_roster_key *k)
 {
     if (k->is_touched)
         return;
@@ -240,7 +245,7 @@ static void withdraw(struct pv_roster *r, struct pv_roster_claim *c);
 static void lose(struct pv_roster *r, struct pv_roster_claim *c)
 {
     c->wins = false;
-    touch(r, c->key);
+    pv_roster_touch(r, c->key);
     for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         struct pv_roster_value *v = c->stakes[i].value;
         if (v != NULL && v->owner == c)
@@ -331,18 +336,32 @@ static void stake_further(struct pv_roster *r, struct pv_roster_claim *c, struct
     set_claim(r, c, k, e, &rank);
 }
 
-void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_roster_item *member,
-                     struct pv_roster_item *transport, struct pv_roster_item *place)
+/* A claim that waited comes in order when it was admitted: a coordinator that dates it back takes
+ * nothing from anybody. */
+static struct pv_roster_rank rank_of_member(const struct pv_roster_claims *by)
 {
-    struct pv_roster_rank rank = {.bare = true};
+    struct pv_roster_rank rank = {.bare = true}, admitted;
 
-    if (member != NULL)
-        rank = rank_of(member);
+    if (by->member == NULL)
+        return rank;
+    rank = rank_of(by->member);
+    if (by->admission == NULL)
+        return rank;
+    admitted = rank_of(by->admission);
+    admitted.overclaimed = rank.overclaimed;
+    return cmp_ranks(&rank, &admitted) < 0 ? admitted : rank;
+}
+
+void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k,
+                     const struct pv_roster_claims *by)
+{
+    struct pv_roster_rank rank = rank_of_member(by);
+
     k->claim.key = k;
-    set_claim(r, &k->claim, k, member, &rank);
-    stake_further(r, &k->second, k, transport, 1);
-    stake_further(r, &k->third, k, place, 2);
-    touch(r, k);
+    set_claim(r, &k->claim, k, by->member, &rank);
+    stake_further(r, &k->second, k, by->transport, 1);
+    stake_further(r, &k->third, k, by->place, 2);
+    pv_roster_touch(r, k);
 }
 
 enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c)
@@ -373,7 +392,7 @@ static void contest(struct pv_roster *r, struct pv_roster_claim *c)
         v->owner = c;
     }
     c->wins = true;
-    touch(r, c->key);
+    pv_roster_touch(r, c->key);
     pv_roster_mark(r, c->key); /* its transport key statement may count now */
     for (size_t i = 0; i < n; i++) {
         if (losers[i]->wins)

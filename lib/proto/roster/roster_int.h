@@ -5,7 +5,8 @@
  * roster_keys.c has the table of keys, roster.c merges (chains, orphans), roster_set.c keeps the
  * set and what two rosters compare, roster_quota.c says for what there is room, roster_receipt.c
  * knows coordinators and receipts, roster_admin.c decides which revocations are in force,
- * roster_settle.c which claims are eligible and who is a member, roster_contest.c who has a name
+ * roster_terms.c what conditions of invites mean, roster_settle.c which claims are eligible and who
+ * is a member, roster_contest.c who has a name
  * that several claim, roster_report.c says why not, roster_query.c answers.
  *
  * All that is decided is a function of the statements and receipts held, never of their order of
@@ -55,6 +56,8 @@ enum pv_roster_refusal {
     PV_ROSTER_REFUSE_EXPIRY,    /* it sets an expiry, which only an admin may */
     PV_ROSTER_REFUSE_ADMITTER,  /* the invite or the admin that signed it is revoked */
     PV_ROSTER_REFUSE_REVOKED,   /* the node itself is revoked */
+    PV_ROSTER_REFUSE_TERMS,     /* its invite has conditions that this version does not know */
+    PV_ROSTER_REFUSE_WAITS,     /* its invite wants an admission, and there is none; not reported */
 };
 
 /* One receipt in the order of its coordinator: enough to find two that contradict each other. */
@@ -147,6 +150,7 @@ struct pv_roster_claim {
 struct pv_roster_value {
     uint8_t key[PV_ROSTER_BINDING_LEN]; /* kind, value, zeros up to the end */
     uint32_t refs;                      /* statements that claim it, eligible or not */
+    uint32_t wanted;                    /* nodes that wait to be admitted with it */
     struct pv_roster_claim *owner;      /* the claim that has it; NULL = free */
     struct pv_roster_stake *stakes;     /* of all claims to it */
     UT_hash_handle hh;
@@ -161,14 +165,17 @@ struct pv_roster_key {
     struct pv_roster_item *kept[PV_ROSTER_QUOTAS]; /* those that count to a quota, by next_kept */
     /* node: what it claims by its member statement, transport key statement, and place */
     struct pv_roster_claim claim, second, third;
-    struct pv_roster_key *next_dirty;                /* with is_dirty */
-    struct pv_roster_key *next_revoked;              /* with is_revoked_dirty */
-    struct pv_roster_key *next_touched;              /* with is_touched */
-    struct pv_roster_key *next_news;                 /* with is_news */
-    struct pv_roster_key *prev_active, *next_active; /* node: the list of active members */
-    struct pv_roster_key *next_admin;                /* with rights: all admins but root */
-    struct pv_roster_item *grants;                   /* admin statements about it, by next_office */
-    struct pv_roster_item *ends;                     /* ends about it, by next_office */
+    struct pv_roster_item *waits;     /* node: its member statement that wants an admission; NULL */
+    struct pv_roster_key *next_dirty; /* with is_dirty */
+    struct pv_roster_key *next_revoked; /* with is_revoked_dirty */
+    struct pv_roster_key *next_touched; /* with is_touched */
+    struct pv_roster_key *next_news;    /* with is_news */
+    /* node: the list of active members, or of those who wait or have expired, with is_aside */
+    struct pv_roster_key *prev_active, *next_active;
+    struct pv_roster_key *next_mortal; /* with is_mortal */
+    struct pv_roster_key *next_admin;  /* with rights: all admins but root */
+    struct pv_roster_item *grants;     /* admin statements about it, by next_office */
+    struct pv_roster_item *ends;       /* ends about it, by next_office */
     /* For each bit of rights: what ended it last; NULL = it has that right, if it ever had. */
     struct pv_roster_item *end[PV_ROSTER_RIGHTS];
     uint8_t digest[PV_STATEMENT_HASH_LEN]; /* node: its part of the members' digest, digest_ok */
@@ -189,7 +196,10 @@ struct pv_roster_key {
     bool is_revoked_dirty;            /* the revocations of it are to be looked at */
     bool is_touched;                  /* whether it is a member is to be looked at */
     bool is_news;                     /* the owner is to be told about it */
+    bool is_aside;                    /* node: it waits or has expired */
+    bool is_mortal;                   /* node: it claimed by an invite with a lifetime once */
     bool told_active;                 /* the owner was told that the node is an active member */
+    bool told_waiting;                /* the owner was told that it waits */
     bool changed;                     /* something differs from what the owner was told */
     bool digest_ok;
     bool is_by_pk; /* node: it stands in by_pk */
@@ -268,7 +278,15 @@ struct pv_roster {
     bool admins_dirty;             /* which admins are revoked is to be decided anew */
     bool records_dirty;            /* which coordinators records count is to be decided anew */
     struct pv_roster_key *active_first, *active_last;
-    size_t n_active;
+    struct pv_roster_key *aside_first, *aside_last; /* who waits or has expired */
+    size_t n_active, n_aside;
+
+    uint64_t time;                 /* the latest in a receipt by a coordinator of root's; 0: none */
+    size_t n_latest;               /* listed statements with such a receipt of that time */
+    bool time_dirty;               /* it is to be looked for anew */
+    uint64_t judged_at;            /* the time by which members' expiry was looked at */
+    uint64_t next_expiry;          /* nobody expires before it; UINT64_MAX = nobody at all */
+    struct pv_roster_key *mortals; /* by next_mortal */
 
     struct pv_roster_list news;          /* statements to tell the owner of, in order */
     struct pv_roster_list dropped;       /* statements that left the set */
@@ -291,6 +309,10 @@ void pv_roster_mark(struct pv_roster *r, struct pv_roster_key *k); /* to be sett
 void pv_roster_mark_dependants(struct pv_roster *r, struct pv_roster_key *k);
 /* Members count by a receipt unless an admin signed them. */
 bool pv_roster_needs_receipt(const struct pv_roster_key *signer, uint8_t type);
+
+bool pv_roster_in_window(const struct pv_st_invite *invite, uint64_t time);
+/* Takes steps from those that pv_roster_settle_some() may take. False: none are left. */
+PV_MUST_CHECK bool pv_roster_spend(struct pv_roster *r, size_t steps);
 
 /* --- roster.c --------------------------------------------------------------------------------- */
 
@@ -347,6 +369,8 @@ bool pv_roster_prefers(const struct pv_roster_item *e, const struct pv_roster_re
 PV_MUST_CHECK int pv_roster_give_receipt(struct pv_roster *r, struct pv_roster_item *e,
                                          const struct pv_roster_receipt *receipt);
 void pv_roster_drop_receipt(struct pv_roster *r, struct pv_roster_item *e);
+/* The listed statement e has its receipt from now on, or will not have it any more. */
+void pv_roster_count_time(struct pv_roster *r, const struct pv_roster_item *e, bool comes);
 /* A coordinators record enters or leaves the set. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_roster_add_record(struct pv_roster *r, struct pv_roster_item *e);
 void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e);
@@ -393,30 +417,57 @@ bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind
 /* --- roster_settle.c -------------------------------------------------------------------------- */
 
 void pv_roster_settle(struct pv_roster *r);
-/* Takes steps from those that pv_roster_settle_some() may take. False: none are left. */
-PV_MUST_CHECK bool pv_roster_spend(struct pv_roster *r, size_t steps);
-/* The invite statement that counts for an invite key: of a signer in office if there is one, then
- * the lowest hash. NULL when k is no invite. */
-struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
-                                              const struct pv_roster_key *k);
 /* The serial of a node's own statement; false for other types. */
 bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial);
 /* How many member statements of node this signer signed. */
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer);
-bool pv_roster_in_window(const struct pv_st_invite *invite, uint64_t time);
+
+/* --- roster_terms.c --------------------------------------------------------------------------- */
+
+/* The invite statement that counts for an invite key: of a signer in office if there is one, then
+ * the lowest hash. NULL when k is no invite. */
+struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
+                                              const struct pv_roster_key *k);
+/* Looks whose membership ends or is renewed by the time of now; touches these. */
+void pv_roster_settle_time(struct pv_roster *r);
+/* The admission of k that counts, of several the first in order; NULL when nobody admitted it. */
+struct pv_roster_item *pv_roster_find_admission(const struct pv_roster *r,
+                                                const struct pv_roster_key *k);
+/* The invite by which a member statement claims; NULL: it is signed by an admin. */
+const struct pv_st_invite *pv_roster_terms(const struct pv_roster *r,
+                                           const struct pv_roster_item *claim);
+/* Fills in lifetime and end of the membership that k claims, and notes that it may expire. True:
+ * it has expired. */
+bool pv_roster_judge_life(struct pv_roster *r, struct pv_roster_key *k, struct pv_member *m);
+/* k waits for an admission by this statement from now on; NULL: it does not wait. Names and
+ * addresses of those who wait are kept from others. */
+void pv_roster_set_waiting(struct pv_roster_key *k, struct pv_roster_item *claim);
 
 /* --- roster_contest.c ------------------------------------------------------------------------- */
 
+/* To be looked at: is k a member now? */
+void pv_roster_touch(struct pv_roster *r, struct pv_roster_key *k);
+/* Does claim or admission a come before b in the order of claims? */
+bool pv_roster_goes_first(const struct pv_roster_item *a, const struct pv_roster_item *b);
+
+/* What some statement claims; NULL when none does. */
+struct pv_roster_value *pv_roster_value(const struct pv_roster *r, enum pv_roster_binding_kind kind,
+                                        const void *value, size_t len);
 /* The key that holds the value; NULL when it is free. */
 struct pv_roster_key *pv_roster_owner(const struct pv_roster *r, enum pv_roster_binding_kind kind,
                                       const void *value, size_t len);
 /* Links the values that a member, transport key or place statement claims. PV_ERR_NOMEM: none. */
 PV_MUST_CHECK int pv_roster_link_values(struct pv_roster *r, struct pv_roster_item *e);
 void pv_roster_unlink_values(struct pv_roster *r, struct pv_roster_item *e);
-/* From now on key claims by these statements; NULL = nothing. Claims that this concerns are
- * queued. */
-void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k, struct pv_roster_item *member,
-                     struct pv_roster_item *transport, struct pv_roster_item *place);
+/* The statements by which a key claims; NULL = nothing. */
+struct pv_roster_claims {
+    struct pv_roster_item *member;
+    struct pv_roster_item *admission; /* that the member statement needed to count */
+    struct pv_roster_item *transport, *place;
+};
+/* From now on key claims by these. Claims that this concerns are queued. */
+void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k,
+                     const struct pv_roster_claims *by);
 /* Looks at the queued claims until every value has the owner that comes first. False: the steps
  * ended. */
 PV_MUST_CHECK bool pv_roster_contest(struct pv_roster *r);

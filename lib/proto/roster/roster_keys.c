@@ -69,9 +69,10 @@ void pv_roster_mark_dependants(struct pv_roster *r, struct pv_roster_key *k)
 {
     pv_roster_mark(r, k);
     for (struct pv_roster_item *e = k->issued; e != NULL; e = e->next_issued) {
-        if (e->pub.st.type == PV_ST_MEMBER || e->pub.st.type == PV_ST_PLACE)
+        if (e->pub.st.type == PV_ST_MEMBER || e->pub.st.type == PV_ST_PLACE ||
+            e->pub.st.type == PV_ST_ADMISSION)
             pv_roster_mark(r, e->subject);
-        if (e->pub.st.type != PV_ST_INVITE)
+        if (!pv_st_is_invite(e->pub.st.type))
             continue;
         pv_roster_mark(r, e->subject); /* of several of one key another may count now */
         for (struct pv_roster_item *m = e->subject->issued; m != NULL; m = m->next_issued) {
@@ -79,4 +80,23 @@ void pv_roster_mark_dependants(struct pv_roster *r, struct pv_roster_key *k)
                 pv_roster_mark(r, m->subject);
         }
     }
+}
+
+bool pv_roster_in_window(const struct pv_st_invite *invite, uint64_t time)
+{
+    uint64_t from = invite->not_before > PV_ROSTER_WINDOW_SLACK
+                        ? invite->not_before - PV_ROSTER_WINDOW_SLACK
+                        : 0;
+    uint64_t to = invite->not_after < UINT64_MAX - PV_ROSTER_WINDOW_SLACK
+                      ? invite->not_after + PV_ROSTER_WINDOW_SLACK
+                      : UINT64_MAX;
+    return time >= from && time <= to;
+}
+
+bool pv_roster_spend(struct pv_roster *r, size_t steps)
+{
+    if (r->steps == 0)
+        return false;
+    r->steps -= steps < r->steps ? steps : r->steps;
+    return true;
 }

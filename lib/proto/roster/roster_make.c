@@ -46,7 +46,9 @@ static int sign_short(const struct pv_statement *st, const uint8_t *signer_sk,
 int pv_make_invite(const uint8_t *network_id, const uint8_t *signer_sk,
                    const struct pv_st_invite *invite, struct pv_made *ret_made)
 {
-    struct pv_statement st = begin_statement(PV_ST_INVITE, network_id);
+    bool conditions = invite->flags != 0 || invite->lifetime != 0;
+    struct pv_statement st =
+        begin_statement(conditions ? PV_ST_CONDITIONAL : PV_ST_INVITE, network_id);
 
     st.u.invite = *invite;
     return sign_short(&st, signer_sk, NULL, ret_made);
@@ -70,6 +72,31 @@ int pv_make_place(const uint8_t *network_id, const uint8_t *signer_sk,
 
     st.u.place = *place;
     return sign_short(&st, signer_sk, NULL, ret_made);
+}
+
+int pv_make_admission(const uint8_t *network_id, const uint8_t *signer_sk,
+                      const uint8_t node[static PV_SIGN_PK_LEN], uint64_t wall,
+                      struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_ADMISSION, network_id);
+
+    memcpy(st.u.admission.node, node, sizeof(st.u.admission.node));
+    st.u.admission.time = wall;
+    return sign_short(&st, signer_sk, NULL, ret_made);
+}
+
+int pv_make_renewal(const struct pv_roster *r, const uint8_t *node_sk, uint64_t wall,
+                    struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_TRANSPORT, pv_roster_network_id(r));
+    const struct pv_member *m = pv_roster_enrolled(r, pk_of(node_sk));
+
+    if (m == NULL)
+        return PV_ERR_NOT_FOUND;
+    st.u.transport.serial = pv_roster_next_serial(r, m->node);
+    memcpy(st.u.transport.transport, m->transport, sizeof(st.u.transport.transport));
+    st.u.transport.time = wall;
+    return sign_short(&st, node_sk, NULL, ret_made);
 }
 
 int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial, uint64_t wall,
@@ -162,14 +189,12 @@ int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
 static bool depends_on(const struct pv_roster *r, const struct pv_member *m, const void *ctx)
 {
     const struct pv_st_revocation *what = ctx;
-    struct pv_roster_invite invite;
 
     if (memcmp(m->node, what->pk, sizeof(m->node)) == 0)
         return false;
     if (memcmp(m->admitted_by, what->pk, sizeof(m->admitted_by)) == 0)
         return true;
-    return what->kind == PV_REVOKE_NODE && pv_roster_invite(r, m->admitted_by, &invite) == PV_OK &&
-           memcmp(invite.signer, what->pk, sizeof(invite.signer)) == 0;
+    return what->kind == PV_REVOKE_NODE && pv_roster_rests_on(r, m, what->pk, 0);
 }
 
 /* Would this member fall with the rights that are about to end? */
@@ -186,21 +211,26 @@ static int cmp_pks(const void *a, const void *b)
     return memcmp(a, b, PV_SIGN_PK_LEN);
 }
 
-/* Ascending keys of the members that stay although what admitted them is revoked; NULL without
- * memory. Without such a list the revocation of an invite would remove everybody who ever joined by
- * it. */
+/* Ascending keys of the members, and of those that were for a time, that stay although what
+ * admitted them is revoked; NULL without memory. Without such a list the revocation of an invite
+ * would remove everybody who ever joined by it. */
 static uint8_t *list_staying(const struct pv_roster *r,
                              bool (*is_one)(const struct pv_roster *r, const struct pv_member *m,
                                             const void *ctx),
                              const void *ctx, size_t *ret_n)
 {
-    uint8_t *pks = malloc((pv_roster_count(r) + 1) * PV_SIGN_PK_LEN);
+    uint8_t *pks = malloc((pv_roster_count(r) + pv_roster_count_aside(r) + 1) * PV_SIGN_PK_LEN);
     size_t n = 0;
 
     if (pks == NULL)
         return NULL;
     for (const struct pv_member *m = pv_roster_next(r, NULL); m != NULL; m = pv_roster_next(r, m)) {
         if (is_one(r, m, ctx))
+            memcpy(pks + n++ * PV_SIGN_PK_LEN, m->node, PV_SIGN_PK_LEN);
+    }
+    /* Who has expired comes back; who still waits was never let in. */
+    for (const struct pv_member *m = NULL; (m = pv_roster_next_aside(r, m)) != NULL;) {
+        if (m->state == PV_MEMBER_EXPIRED && is_one(r, m, ctx))
             memcpy(pks + n++ * PV_SIGN_PK_LEN, m->node, PV_SIGN_PK_LEN);
     }
     qsort(pks, n, PV_SIGN_PK_LEN, cmp_pks);

@@ -63,7 +63,8 @@ PV_MUST_CHECK int pv_make_coordinators(const uint8_t *network_id, const uint8_t 
                                        uint64_t seq, struct pv_view list,
                                        struct pv_made_long *ret_made);
 
-/* invite_pk: of the key pair made from the token's seed. not_after: UINT64_MAX = never ends. */
+/* invite_pk: of the key pair made from the token's seed. not_after: UINT64_MAX = never ends. With
+ * flags or a lifetime it is an invite with conditions (type 11). */
 PV_MUST_CHECK int pv_make_invite(const uint8_t *network_id, const uint8_t *signer_sk,
                                  const struct pv_st_invite *invite, struct pv_made *ret_made);
 
@@ -77,6 +78,17 @@ PV_MUST_CHECK int pv_make_member(const uint8_t *network_id, const uint8_t *signe
  * PV_ERR_MALFORMED: the name. */
 PV_MUST_CHECK int pv_make_place(const uint8_t *network_id, const uint8_t *signer_sk,
                                 const struct pv_st_place *place, struct pv_made *ret_made);
+
+/* Lets a node in that joined by an invite with PV_INVITE_APPROVAL. signer_sk: root's or an
+ * admin's. */
+PV_MUST_CHECK int pv_make_admission(const uint8_t *network_id, const uint8_t *signer_sk,
+                                    const uint8_t node[static PV_SIGN_PK_LEN], uint64_t wall,
+                                    struct pv_made *ret_made);
+
+/* Shows that the node lives, by its present transport key once more: that renews a membership with
+ * a lifetime. PV_ERR_NOT_FOUND: the node is no member and was none. */
+PV_MUST_CHECK int pv_make_renewal(const struct pv_roster *r, const uint8_t *node_sk, uint64_t wall,
+                                  struct pv_made *ret_made);
 
 PV_MUST_CHECK int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial,
                                 uint64_t wall, struct pv_made *ret_made);

@@ -29,6 +29,12 @@ static const struct pv_member *member_of(const struct pv_roster_key *k)
     return k == NULL ? NULL : &k->member;
 }
 
+/* Who has expired keeps what it has, and is no member. */
+static const struct pv_member *active_of(const struct pv_roster_key *k)
+{
+    return k == NULL || k->member.state != PV_MEMBER_ACTIVE ? NULL : &k->member;
+}
+
 const struct pv_member *pv_roster_known(const struct pv_roster *r,
                                         const uint8_t node[static PV_SIGN_PK_LEN])
 {
@@ -39,21 +45,37 @@ const struct pv_member *pv_roster_known(const struct pv_roster *r,
 const struct pv_member *pv_roster_by_node(const struct pv_roster *r,
                                           const uint8_t node[static PV_SIGN_PK_LEN])
 {
+    return active_of(pv_roster_key(r, node));
+}
+
+const struct pv_member *pv_roster_enrolled(const struct pv_roster *r,
+                                           const uint8_t node[static PV_SIGN_PK_LEN])
+{
     const struct pv_roster_key *k = pv_roster_key(r, node);
-    return k != NULL && k->member.state == PV_MEMBER_ACTIVE ? &k->member : NULL;
+    return k != NULL && (k->member.state == PV_MEMBER_ACTIVE || k->is_aside) ? &k->member : NULL;
+}
+
+uint64_t pv_roster_time(const struct pv_roster *r)
+{
+    return r->time;
 }
 
 static bool is_free(const struct pv_roster *r, const uint8_t *node,
                     enum pv_roster_binding_kind kind, const void *value, size_t len)
 {
-    const struct pv_roster_key *owner = pv_roster_owner(r, kind, value, len);
-    return owner == NULL || memcmp(owner->pk, node, PV_SIGN_PK_LEN) == 0;
+    const struct pv_roster_value *v = pv_roster_value(r, kind, value, len);
+    const struct pv_roster_key *k = pv_roster_key(r, node);
+    if (v == NULL)
+        return true;
+    if (v->owner != NULL && v->owner->key != k)
+        return false;
+    return v->wanted == (k != NULL && k->waits != NULL && k->waits->values[kind] == v ? 1u : 0u);
 }
 
 const struct pv_member *pv_roster_by_name(const struct pv_roster *r, const char *name)
 {
     const struct pv_member *m =
-        member_of(pv_roster_owner(r, PV_ROSTER_BIND_NAME, name, strnlen(name, PV_NAME_BUF)));
+        active_of(pv_roster_owner(r, PV_ROSTER_BIND_NAME, name, strnlen(name, PV_NAME_BUF)));
     /* A member keeps the name that it had at first from others, although it has another one. */
     return m == NULL || strcmp(m->name, name) == 0 ? m : NULL;
 }
@@ -74,11 +96,11 @@ const struct pv_member *pv_roster_by_ip(const struct pv_roster *r, const struct 
 {
     if (ip->family == PV_AF_INET) {
         const struct pv_member *m =
-            member_of(pv_roster_owner(r, PV_ROSTER_BIND_IP4, ip->ip, PV_IP4_LEN));
+            active_of(pv_roster_owner(r, PV_ROSTER_BIND_IP4, ip->ip, PV_IP4_LEN));
         return m == NULL || pv_addr_equal_ip(&m->ip4, ip) ? m : NULL;
     }
     return ip->family == PV_AF_INET6
-               ? member_of(pv_roster_owner(r, PV_ROSTER_BIND_IP6, ip->ip, PV_IP6_LEN))
+               ? active_of(pv_roster_owner(r, PV_ROSTER_BIND_IP6, ip->ip, PV_IP6_LEN))
                : NULL;
 }
 
@@ -86,7 +108,7 @@ const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
                                                const uint8_t transport[static PV_DH_LEN])
 {
     const struct pv_member *m =
-        member_of(pv_roster_owner(r, PV_ROSTER_BIND_TRANSPORT, transport, PV_DH_LEN));
+        active_of(pv_roster_owner(r, PV_ROSTER_BIND_TRANSPORT, transport, PV_DH_LEN));
     /* A member keeps the key that it had at first from others, although it uses another one. */
     return m == NULL || memcmp(m->transport, transport, PV_DH_LEN) == 0 ? m : NULL;
 }
@@ -98,6 +120,20 @@ const struct pv_member *pv_roster_next(const struct pv_roster *r, const struct p
         return member_of(r->active_first);
     const struct pv_roster_key *k = pv_roster_key(r, prev->node);
     return k == NULL ? NULL : member_of(k->next_active);
+}
+
+size_t pv_roster_count_aside(const struct pv_roster *r)
+{
+    return r->n_aside;
+}
+
+const struct pv_member *pv_roster_next_aside(const struct pv_roster *r,
+                                             const struct pv_member *prev)
+{
+    if (prev == NULL)
+        return member_of(r->aside_first);
+    const struct pv_roster_key *k = pv_roster_key(r, prev->node);
+    return k == NULL || !k->is_aside ? NULL : member_of(k->next_active);
 }
 
 /* When a claim was made, for people: by its receipt, else by its own word. */
@@ -119,8 +155,9 @@ static const char *claimed_name(const struct pv_roster_item *e)
  * none: its node is no member, and never was one. */
 static bool has_lost_name(const struct pv_roster_key *k, const char *name)
 {
-    return k->member.state == PV_MEMBER_ACTIVE ? strcmp(k->member.name, name) != 0
-                                               : k->member.state != PV_MEMBER_NONE;
+    if (k->member.state == PV_MEMBER_ACTIVE || k->member.state == PV_MEMBER_EXPIRED)
+        return strcmp(k->member.name, name) != 0;
+    return k->member.state != PV_MEMBER_NONE && k->member.state != PV_MEMBER_WAITING;
 }
 
 int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
@@ -189,16 +226,32 @@ const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
     return e == NULL ? NULL : &e->pub;
 }
 
+/* Did the key say this, and is it not shown to be of before since? */
+static bool is_word_of(const struct pv_roster_item *word, const uint8_t *pk, uint64_t since)
+{
+    return word != NULL && memcmp(word->signer->pk, pk, PV_SIGN_PK_LEN) == 0 &&
+           !(pv_roster_is_ordered(word->receipt) && word->receipt->time < since);
+}
+
 bool pv_roster_rests_on(const struct pv_roster *r, const struct pv_member *m,
                         const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t since)
 {
     const struct pv_roster_key *k = pv_roster_key(r, m->node);
-    const struct pv_roster_item *word = k == NULL ? NULL : k->claim.item;
+    const struct pv_roster_item *word = k == NULL ? NULL : k->claim.item, *invite = NULL;
 
     if (word != NULL && pv_roster_needs_receipt(word->signer, PV_ST_MEMBER))
-        word = pv_roster_invite_entry(r, word->signer);
-    return word != NULL && memcmp(word->signer->pk, pk, PV_SIGN_PK_LEN) == 0 &&
-           !(pv_roster_is_ordered(word->receipt) && word->receipt->time < since);
+        word = invite = pv_roster_invite_entry(r, word->signer);
+    return is_word_of(word, pk, since) ||
+           (invite != NULL && (invite->pub.st.u.invite.flags & PV_INVITE_APPROVAL) != 0 &&
+            is_word_of(pv_roster_find_admission(r, k), pk, since));
+}
+
+const struct pv_roster_entry *pv_roster_admission(const struct pv_roster *r,
+                                                  const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct pv_roster_key *k = pv_roster_key(r, node);
+    const struct pv_roster_item *e = k == NULL ? NULL : pv_roster_find_admission(r, k);
+    return e == NULL ? NULL : &e->pub;
 }
 
 const struct pv_roster_entry *pv_roster_coordinators_record(const struct pv_roster *r)
@@ -240,8 +293,7 @@ int pv_roster_free_ip4(const struct pv_roster *r, const uint8_t node[static PV_S
         uint32_t ip4 = pv_ip4_try(range, own, n);
         uint8_t be[4];
         pv_store_be32(be, ip4);
-        const struct pv_roster_key *owner = pv_roster_owner(r, PV_ROSTER_BIND_IP4, be, sizeof(be));
-        if ((owner == NULL || memcmp(owner->pk, node, PV_SIGN_PK_LEN) == 0) &&
+        if (is_free(r, node, PV_ROSTER_BIND_IP4, be, sizeof(be)) &&
             (taken == NULL || !taken(ctx, ip4))) {
             *ret_ip4 = ip4;
             return PV_OK;
@@ -261,6 +313,8 @@ static void describe_invite(const struct pv_roster *r, const struct pv_roster_ke
         .not_after = st->not_after,
         .uses = st->uses,
         .used = k->claims,
+        .flags = st->flags,
+        .lifetime = st->lifetime,
         .revoked = k->revoked_invite || !pv_roster_signer_counts(r, e, NULL),
     };
     memcpy(inv.invite, k->pk, sizeof(inv.invite));
@@ -408,6 +462,7 @@ static bool poll_member(struct pv_roster *r, struct pv_roster_event *ev)
     while (r->key_news_first != NULL) {
         struct pv_roster_key *k = r->key_news_first;
         bool active = k->member.state == PV_MEMBER_ACTIVE;
+        bool waits = k->member.state == PV_MEMBER_WAITING, waited = k->told_waiting;
         bool was = k->told_active, changed = k->changed;
 
         r->key_news_first = k->next_news;
@@ -415,13 +470,15 @@ static bool poll_member(struct pv_roster *r, struct pv_roster_event *ev)
             r->key_news_last = NULL;
         k->is_news = k->changed = false;
         k->told_active = active;
-        if (!active && !was)
+        k->told_waiting = waits;
+        if (!active && !was && (!waits || waited))
             continue;
         if (active && was && !changed)
             continue;
-        ev->type = !active ? PV_ROSTER_EV_MEMBER_GONE
-                   : was   ? PV_ROSTER_EV_MEMBER_CHANGED
-                           : PV_ROSTER_EV_MEMBER_ADDED;
+        ev->type = !active && !was ? PV_ROSTER_EV_MEMBER_WAITS
+                   : !active       ? PV_ROSTER_EV_MEMBER_GONE
+                   : was           ? PV_ROSTER_EV_MEMBER_CHANGED
+                                   : PV_ROSTER_EV_MEMBER_ADDED;
         ev->member = &k->member;
         return true;
     }

@@ -30,6 +30,8 @@ enum pv_roster_quota pv_roster_quota_of(uint8_t type)
     case PV_ST_INVITE:
     case PV_ST_REVOCATION:
     case PV_ST_END:
+    case PV_ST_CONDITIONAL:
+    case PV_ST_ADMISSION:
         return PV_ROSTER_QUOTA_NONE;
     case PV_ST_RECEIPT:
         break;
@@ -158,6 +160,8 @@ static bool is_dead(const struct pv_roster *r, const struct pv_roster_item *e)
 {
     switch (e->pub.st.type) {
     case PV_ST_INVITE:
+    case PV_ST_CONDITIONAL:
+    case PV_ST_ADMISSION:
         return !pv_roster_signer_counts(r, e, NULL);
     case PV_ST_REVOCATION:
     case PV_ST_END:

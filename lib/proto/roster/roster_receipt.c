@@ -69,6 +69,7 @@ static int get_or_add(struct pv_roster *r, const uint8_t *pk, struct pv_roster_c
 /* What c's receipts are good for has changed, and with it what rests on them. */
 static void mark_receipts_of(struct pv_roster *r, const struct pv_roster_coordinator *c)
 {
+    r->time_dirty = r->time_dirty || c->dated != NULL;
     for (struct pv_roster_item *e = c->dated; e != NULL; e = e->next_dated)
         pv_roster_mark_receipt(r, e);
 }
@@ -236,7 +237,7 @@ static bool is_usable(const struct pv_roster_item *e, const struct pv_roster_rec
     if (e->pub.st.type != PV_ST_MEMBER || !pv_roster_needs_receipt(e->signer, PV_ST_MEMBER))
         return true;
     for (const struct pv_roster_item *i = e->signer->about; i != NULL; i = i->next_about) {
-        if (i->pub.st.type == PV_ST_INVITE &&
+        if (pv_st_is_invite(i->pub.st.type) &&
             pv_roster_in_window(&i->pub.st.u.invite, receipt->time))
             return true;
     }
@@ -254,6 +255,19 @@ bool pv_roster_prefers(const struct pv_roster_item *e, const struct pv_roster_re
     if (ordered != ordered_now)
         return ordered;
     return pv_roster_cmp_receipts(receipt, e->receipt) < 0;
+}
+
+void pv_roster_count_time(struct pv_roster *r, const struct pv_roster_item *e, bool comes)
+{
+    if (!e->listed || !pv_roster_is_ordered(e->receipt) || e->receipt->time < r->time)
+        return;
+    if (!comes) {
+        r->n_latest -= r->n_latest > 0 ? 1 : 0;
+        r->time_dirty = r->time_dirty || r->n_latest == 0;
+        return;
+    }
+    r->n_latest = e->receipt->time > r->time ? 1 : r->n_latest + 1;
+    r->time = e->receipt->time;
 }
 
 /* Notes the receipt's place for pv_roster_find_breaks(). Without memory one place is missing, and
@@ -313,11 +327,13 @@ int pv_roster_give_receipt(struct pv_roster *r, struct pv_roster_item *e,
         if (e->receipt == NULL)
             return PV_ERR_NOMEM;
     } else {
+        pv_roster_count_time(r, e, false);
         unlink_dated(e);
     }
     /* In place: the owner may hold a view of it. */
     *e->receipt = *receipt;
     link_dated(e);
+    pv_roster_count_time(r, e, true);
     e->pub.receipt = pv_view(e->receipt->raw, sizeof(e->receipt->raw));
     note_stamp(r, receipt->by, receipt, e->pub.st.hash);
     return PV_OK;

@@ -80,6 +80,12 @@ void pv_roster_report_refusal(struct pv_roster *r, struct pv_roster_item *e,
     case PV_ROSTER_REFUSE_REVOKED:
         pv_roster_report(r, type, e->subject, "%s was removed and claims to be a member", who);
         break;
+    case PV_ROSTER_REFUSE_TERMS:
+        pv_roster_report(r, type, e->subject,
+                         "%s joined under conditions that this version does not know: update it",
+                         who);
+        break;
+    case PV_ROSTER_REFUSE_WAITS:
     case PV_ROSTER_REFUSE_NONE:
         break;
     }

@@ -103,6 +103,7 @@ void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e)
     b->n++;
     r->size++;
     e->listed = true;
+    pv_roster_count_time(r, e, true);
     b->digest_ok = r->head_ok = false;
 }
 
@@ -114,6 +115,7 @@ void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e)
     b->n--;
     memmove(b->v + i, b->v + i + 1, (b->n - i) * sizeof(struct pv_roster_item *));
     r->size--;
+    pv_roster_count_time(r, e, false);
     e->listed = false;
     b->digest_ok = r->head_ok = false;
 }

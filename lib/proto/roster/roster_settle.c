@@ -14,28 +14,6 @@
 
 /* --- is a claim eligible ---------------------------------------------------------------------- */
 
-/* Two admins may have signed the same invite key. The choice must not depend on the order of
- * arrival, hence the lowest hash. */
-struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
-                                              const struct pv_roster_key *k)
-{
-    struct pv_roster_item *best = NULL;
-    bool best_counts = false;
-
-    for (struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
-        if (e->pub.st.type != PV_ST_INVITE)
-            continue;
-        bool counts = pv_roster_signer_counts(r, e, NULL);
-        if (best == NULL || (counts && !best_counts) ||
-            (counts == best_counts &&
-             memcmp(e->pub.st.hash, best->pub.st.hash, PV_STATEMENT_HASH_LEN) < 0)) {
-            best = e;
-            best_counts = counts;
-        }
-    }
-    return best;
-}
-
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer)
 {
     size_t n = 0;
@@ -43,17 +21,6 @@ size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_ros
     for (struct pv_roster_item *e = node->kept[PV_ROSTER_QUOTA_MEMBER]; e != NULL; e = e->next_kept)
         n += e->signer == signer ? 1 : 0;
     return n;
-}
-
-bool pv_roster_in_window(const struct pv_st_invite *invite, uint64_t time)
-{
-    uint64_t from = invite->not_before > PV_ROSTER_WINDOW_SLACK
-                        ? invite->not_before - PV_ROSTER_WINDOW_SLACK
-                        : 0;
-    uint64_t to = invite->not_after < UINT64_MAX - PV_ROSTER_WINDOW_SLACK
-                      ? invite->not_after + PV_ROSTER_WINDOW_SLACK
-                      : UINT64_MAX;
-    return time >= from && time <= to;
 }
 
 /* May the claim count as far as its invite or admin goes? The uses of an invite are counted by the
@@ -78,9 +45,13 @@ static enum pv_roster_refusal judge_admitter(const struct pv_roster *r,
         return PV_ROSTER_REFUSE_EXPIRY;
     if (e->receipt == NULL || e->receipt->by->allowed == 0)
         return PV_ROSTER_REFUSE_RECEIPT;
-    return pv_roster_in_window(&invite->pub.st.u.invite, e->receipt->time)
-               ? PV_ROSTER_REFUSE_NONE
-               : PV_ROSTER_REFUSE_WINDOW;
+    const struct pv_st_invite *terms = &invite->pub.st.u.invite;
+    if (!pv_roster_in_window(terms, e->receipt->time))
+        return PV_ROSTER_REFUSE_WINDOW;
+    if ((terms->flags & ~PV_INVITE_APPROVAL) != 0)
+        return PV_ROSTER_REFUSE_TERMS;
+    return terms->flags == 0 || pv_roster_find_admission(r, node) != NULL ? PV_ROSTER_REFUSE_NONE
+                                                                          : PV_ROSTER_REFUSE_WAITS;
 }
 
 /* --- the state of one node -------------------------------------------------------------------- */
@@ -157,9 +128,11 @@ static bool comes_after_revocation(const struct pv_roster_item *claim)
 }
 
 /* The claim that the node makes: the best one that is eligible, whether or not somebody else has
- * its name; NULL when none is, and *ret_why says why the best one is not. */
+ * its name; NULL when none is, and *ret_why says why the best one is not, *ret_waits which one only
+ * lacks an admission. */
 static struct pv_roster_item *choose_claim(struct pv_roster *r, struct pv_roster_key *k,
-                                           enum pv_roster_refusal *ret_why)
+                                           enum pv_roster_refusal *ret_why,
+                                           struct pv_roster_item **ret_waits)
 {
     *ret_why = PV_ROSTER_REFUSE_NONE;
     for (struct pv_roster_item *e = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL); e != NULL;
@@ -171,7 +144,9 @@ static struct pv_roster_item *choose_claim(struct pv_roster *r, struct pv_roster
             return e;
         if (*ret_why == PV_ROSTER_REFUSE_NONE)
             *ret_why = why;
-        if (why != PV_ROSTER_REFUSE_ADMITTER || comes_after_revocation(e))
+        if (why == PV_ROSTER_REFUSE_WAITS)
+            *ret_waits = *ret_waits == NULL ? e : *ret_waits;
+        else if (why != PV_ROSTER_REFUSE_ADMITTER || comes_after_revocation(e))
             pv_roster_report_refusal(r, e, why);
     }
     return NULL;
@@ -213,6 +188,36 @@ static void settle_uses(struct pv_roster *r, struct pv_roster_key *k)
                          pv_key_format(k->pk, who), invite->pub.st.u.invite.uses, k->claims);
 }
 
+/* Does x say the same as e, with as much right? */
+static bool repeats(const struct pv_roster *r, const struct pv_roster_key *k,
+                    const struct pv_roster_item *x, const struct pv_roster_item *e)
+{
+    for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
+        if (x->values[i] != e->values[i])
+            return false;
+    }
+    return x->pub.st.type != PV_ST_PLACE || x->signer == k || pv_roster_signer_counts(r, x, k->pk);
+}
+
+/* A node says the same again to show that it lives. Such a claim keeps its place in order: else
+ * somebody who claims the same value in vain would get it with the repetition. */
+static struct pv_roster_item *first_said(const struct pv_roster *r, const struct pv_roster_key *k,
+                                         const struct pv_roster_item *claim,
+                                         struct pv_roster_item *e)
+{
+    struct pv_roster_item *first = e;
+
+    if (e == NULL)
+        return NULL;
+    for (struct pv_roster_item *x = k->kept[pv_roster_quota_of(e->pub.st.type)]; x != NULL;
+         x = x->next_kept) {
+        if (serial_of(x) > serial_of(claim) && pv_roster_goes_first(x, first) &&
+            repeats(r, k, x, e))
+            first = x;
+    }
+    return first;
+}
+
 /* The node's newest place by itself or by somebody who was in office; NULL: none is newer than its
  * member statement, which says where it is then. */
 static struct pv_roster_item *choose_place(const struct pv_roster *r, const struct pv_roster_key *k,
@@ -229,21 +234,27 @@ static struct pv_roster_item *choose_place(const struct pv_roster *r, const stru
 /* What the node claims from now on. */
 static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
 {
-    struct pv_roster_item *e = NULL, *transport = NULL, *place = NULL;
+    struct pv_roster_item *e = NULL, *waits = NULL, *transport = NULL;
+    struct pv_roster_claims by = {.member = NULL};
 
     settle_uses(r, k);
     k->why = PV_ROSTER_REFUSE_NONE;
     if (k->revoked_node)
         report_return(r, k);
     else
-        e = choose_claim(r, k, &k->why);
-    if (e != NULL)
+        e = choose_claim(r, k, &k->why, &waits);
+    pv_roster_set_waiting(k, e == NULL ? waits : NULL);
+    if (e != NULL) {
+        const struct pv_st_invite *terms = pv_roster_terms(r, e);
+        by.member = e;
+        if (terms != NULL && terms->flags != 0)
+            by.admission = pv_roster_find_admission(r, k);
         transport = next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL);
-    if (transport != NULL && serial_of(transport) <= serial_of(e))
-        transport = NULL;
-    if (e != NULL)
-        place = choose_place(r, k, e);
-    pv_roster_stake(r, k, e, transport, place);
+        if (transport != NULL && serial_of(transport) > serial_of(e))
+            by.transport = first_said(r, k, e, transport);
+        by.place = first_said(r, k, e, choose_place(r, k, e));
+    }
+    pv_roster_stake(r, k, &by);
 }
 
 /* --- members ---------------------------------------------------------------------------------- */
@@ -262,6 +273,24 @@ static void queue_member_event(struct pv_roster *r, struct pv_roster_key *k)
     r->key_news_last = k;
 }
 
+/* A key is in one of the two lists at most. */
+static void append(struct pv_roster_key **first, struct pv_roster_key **last,
+                   struct pv_roster_key *k)
+{
+    k->next_active = NULL;
+    k->prev_active = *last;
+    *(*last == NULL ? first : &(*last)->next_active) = k;
+    *last = k;
+}
+
+static void take_out(struct pv_roster_key **first, struct pv_roster_key **last,
+                     struct pv_roster_key *k)
+{
+    *(k->prev_active != NULL ? &k->prev_active->next_active : first) = k->next_active;
+    *(k->next_active != NULL ? &k->next_active->prev_active : last) = k->prev_active;
+    k->prev_active = k->next_active = NULL;
+}
+
 /* The list of active members is kept in the order of joining, in which listings show them; by_pk
  * has room for every key that there is, and is put in order when somebody asks. */
 static void append_active(struct pv_roster *r, struct pv_roster_key *k)
@@ -269,33 +298,33 @@ static void append_active(struct pv_roster *r, struct pv_roster_key *k)
     if (!k->is_by_pk)
         r->by_pk[r->n_by_pk++] = k;
     k->is_by_pk = true;
-    k->next_active = NULL;
-    k->prev_active = r->active_last;
-    if (r->active_last == NULL)
-        r->active_first = k;
-    else
-        r->active_last->next_active = k;
-    r->active_last = k;
+    append(&r->active_first, &r->active_last, k);
     r->n_active++;
 }
 
 static void remove_active(struct pv_roster *r, struct pv_roster_key *k)
 {
-    if (k->prev_active != NULL)
-        k->prev_active->next_active = k->next_active;
-    else
-        r->active_first = k->next_active;
-    if (k->next_active != NULL)
-        k->next_active->prev_active = k->prev_active;
-    else
-        r->active_last = k->prev_active;
-    k->prev_active = k->next_active = NULL;
+    take_out(&r->active_first, &r->active_last, k);
     r->n_active--;
 }
 
-static struct pv_member describe_member(const struct pv_roster_key *k)
+/* Who leaves the list of members is taken out of that before. */
+static void set_aside(struct pv_roster *r, struct pv_roster_key *k, bool aside)
 {
-    const struct pv_roster_item *e = k->claim.item;
+    if (aside == k->is_aside)
+        return;
+    k->is_aside = aside;
+    if (aside)
+        append(&r->aside_first, &r->aside_last, k);
+    else
+        take_out(&r->aside_first, &r->aside_last, k);
+    r->n_aside += aside ? 1 : (size_t)-1;
+}
+
+/* As it claims by e, which counts or waits to do so. */
+static struct pv_member describe_member(const struct pv_roster_key *k,
+                                        const struct pv_roster_item *e)
+{
     const struct pv_st_member *st = &e->pub.st.u.member;
     const uint8_t *transport =
         k->second.wins ? k->second.item->pub.st.u.transport.transport : st->transport;
@@ -312,7 +341,6 @@ static struct pv_member describe_member(const struct pv_roster_key *k)
     m.ip6 = pv_addr6(st->ip6, 0);
     m.serial = st->serial;
     m.issued = st->issued;
-    m.expires = st->expires;
     memcpy(m.admitted_by, e->signer->pk, sizeof(m.admitted_by));
     m.joined = e->receipt == NULL ? 0 : e->receipt->time;
     return m;
@@ -325,6 +353,7 @@ static bool same_member(const struct pv_member *a, const struct pv_member *b)
            memcmp(a->transport, b->transport, sizeof(a->transport)) == 0 &&
            strcmp(a->name, b->name) == 0 && pv_addr_equal_ip(&a->ip4, &b->ip4) &&
            a->serial == b->serial && a->expires == b->expires && a->issued == b->issued &&
+           a->lifetime == b->lifetime &&
            memcmp(a->admitted_by, b->admitted_by, sizeof(a->admitted_by)) == 0;
 }
 
@@ -340,6 +369,8 @@ static enum pv_member_state absent_state(const struct pv_roster_key *k)
         return PV_MEMBER_NONE;
     if (has_left(k, claim))
         return PV_MEMBER_LEFT;
+    if (k->waits != NULL)
+        return PV_MEMBER_WAITING;
     return k->why == PV_ROSTER_REFUSE_ADMITTER ? PV_MEMBER_REVOKED : PV_MEMBER_NONE;
 }
 
@@ -354,61 +385,63 @@ static const enum pv_roster_refusal lacking[PV_ROSTER_BIND_KINDS + 1] = {
 /* Claims that lost are reported, those that won may be reported again when they lose. */
 static void report_outcome(struct pv_roster *r, struct pv_roster_key *k)
 {
-    const struct pv_roster_item *transport = next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL);
-
     if (k->claim.item != NULL)
         pv_roster_report_refusal(r, k->claim.item, lacking[pv_roster_lacks(&k->claim)]);
-    if (k->claim.wins && k->second.item != NULL && k->second.item == transport)
+    if (k->claim.wins && k->second.item != NULL)
         pv_roster_report_refusal(r, k->second.item, lacking[pv_roster_lacks(&k->second)]);
     if (k->claim.wins && k->third.item != NULL)
         pv_roster_report_refusal(r, k->third.item, lacking[pv_roster_lacks(&k->third)]);
 }
 
-/* A node whose claim won or lost: is it a member now, and does the owner have to know? */
+/* A node that is no member: by what people know it. */
+static struct pv_member describe_absent(const struct pv_roster_key *k)
+{
+    const struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
+    struct pv_member m = k->member;
+
+    m.state = absent_state(k);
+    if (m.state == PV_MEMBER_WAITING) {
+        m = describe_member(k, k->waits);
+        m.state = PV_MEMBER_WAITING;
+    } else if (claim != NULL) {
+        memcpy(m.name, claim->pub.st.u.member.name, sizeof(m.name));
+    }
+    m.rights = pv_roster_rights_of(k);
+    return m;
+}
+
+/* A node whose claim won or lost, or whose time is over: is it a member now, and does the owner
+ * have to know? */
 static void settle_member(struct pv_roster *r, struct pv_roster_key *k)
 {
-    bool was = k->member.state == PV_MEMBER_ACTIVE;
+    bool was = k->member.state == PV_MEMBER_ACTIVE, waited = k->member.state == PV_MEMBER_WAITING;
+    struct pv_member now = k->member;
 
     report_outcome(r, k);
-    r->members_ok = r->members_ok && k->digest_ok;
     if (k->claim.wins) {
-        struct pv_member now = describe_member(k);
-        bool same = same_member(&k->member, &now);
-        k->digest_ok = k->digest_ok && same;
-        if (!was)
-            append_active(r, k);
-        if (!was || !same) {
-            k->changed = true;
-            r->members_ok = false;
-            queue_member_event(r, k);
-        }
-        k->member = now;
+        now = describe_member(k, k->claim.item);
+        if (pv_roster_judge_life(r, k, &now))
+            now.state = PV_MEMBER_EXPIRED;
     } else if (k->is_node || k->revoked_node) {
-        const struct pv_roster_item *claim = next_best(k, PV_ROSTER_QUOTA_MEMBER, NULL);
-        k->member.state = absent_state(k);
-        struct pv_member before = k->member;
-        if (claim != NULL) /* by which people know it */
-            memcpy(k->member.name, claim->pub.st.u.member.name, sizeof(k->member.name));
-        k->member.rights = pv_roster_rights_of(k);
-        k->digest_ok = k->digest_ok && same_member(&before, &k->member);
-        if (was) {
-            remove_active(r, k);
-            r->members_ok = false;
-            queue_member_event(r, k);
-        }
+        now = describe_absent(k);
     }
+    bool is = now.state == PV_MEMBER_ACTIVE, waits = now.state == PV_MEMBER_WAITING;
+    bool same = same_member(&k->member, &now);
+    r->members_ok = r->members_ok && k->digest_ok && is == was && (same || !is);
+    k->digest_ok = k->digest_ok && same;
+    if (was && !is)
+        remove_active(r, k);
+    set_aside(r, k, waits || now.state == PV_MEMBER_EXPIRED);
+    if (is && !was)
+        append_active(r, k);
+    k->changed = k->changed || (is && (!was || !same));
+    k->member = now;
+    if (is != was || (is && !same) || waits != waited)
+        queue_member_event(r, k);
     pv_roster_count_dead(r, k);
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
-
-bool pv_roster_spend(struct pv_roster *r, size_t steps)
-{
-    if (r->steps == 0)
-        return false;
-    r->steps -= steps < r->steps ? steps : r->steps;
-    return true;
-}
 
 /* Settling a claim looks at the revocations of those who admitted its node. */
 static size_t cost_of(const struct pv_roster_key *k)
@@ -452,6 +485,7 @@ bool pv_roster_settle_some(struct pv_roster *r, size_t steps)
         if (!settle_claims(r))
             return false;
     }
+    pv_roster_settle_time(r);
     while (r->touched != NULL) {
         struct pv_roster_key *k = r->touched;
         if (!pv_roster_spend(r, 1))

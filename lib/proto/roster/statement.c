@@ -31,6 +31,8 @@ static bool known_type(uint8_t type)
     case PV_ST_COORDINATORS:
     case PV_ST_END:
     case PV_ST_PLACE:
+    case PV_ST_CONDITIONAL:
+    case PV_ST_ADMISSION:
         return true;
     case PV_ST_RECEIPT:
         break;
@@ -101,6 +103,16 @@ static void get_invite(struct pv_reader *r, struct pv_st_invite *f)
     f->uses = pv_get_u32(r);
     if (r->status == PV_OK)
         require_that(r, f->not_before <= f->not_after && f->uses >= 1);
+}
+
+/* Without a condition it is a type 3: one encoding for each. */
+static void get_conditional(struct pv_reader *r, struct pv_st_invite *f)
+{
+    get_invite(r, f);
+    f->flags = pv_get_u8(r);
+    f->lifetime = pv_get_u32(r);
+    if (r->status == PV_OK)
+        require_that(r, f->flags != 0 || f->lifetime != 0);
 }
 
 /* An expiry before the time of issue can only be a mistake, and would make the member one that
@@ -206,6 +218,13 @@ static void get_fields(struct pv_reader *r, struct pv_statement *st)
     case PV_ST_PLACE:
         get_place(r, &st->u.place);
         break;
+    case PV_ST_CONDITIONAL:
+        get_conditional(r, &st->u.invite);
+        break;
+    case PV_ST_ADMISSION:
+        pv_get_copy(r, st->u.admission.node, sizeof(st->u.admission.node));
+        st->u.admission.time = pv_get_u64(r);
+        break;
     case PV_ST_RECEIPT:
         break;
     }
@@ -231,6 +250,14 @@ static void put_member(struct pv_writer *w, const struct pv_st_member *f)
     pv_put_u64(w, f->expires);
 }
 
+static void put_invite(struct pv_writer *w, const struct pv_st_invite *f)
+{
+    pv_put_bytes(w, f->invite, sizeof(f->invite));
+    pv_put_u64(w, f->not_before);
+    pv_put_u64(w, f->not_after);
+    pv_put_u32(w, f->uses);
+}
+
 /* In the order of get_fields(); PROTOCOL.md "Statements" is the table of both. */
 static void put_fields(struct pv_writer *w, const struct pv_statement *st)
 {
@@ -247,10 +274,7 @@ static void put_fields(struct pv_writer *w, const struct pv_statement *st)
         pv_put_u64(w, st->u.admin.time);
         break;
     case PV_ST_INVITE:
-        pv_put_bytes(w, st->u.invite.invite, sizeof(st->u.invite.invite));
-        pv_put_u64(w, st->u.invite.not_before);
-        pv_put_u64(w, st->u.invite.not_after);
-        pv_put_u32(w, st->u.invite.uses);
+        put_invite(w, &st->u.invite);
         break;
     case PV_ST_MEMBER:
         put_member(w, &st->u.member);
@@ -286,6 +310,15 @@ static void put_fields(struct pv_writer *w, const struct pv_statement *st)
         put_name(w, st->u.place.name);
         pv_put_bytes(w, st->u.place.ip4, sizeof(st->u.place.ip4));
         pv_put_u64(w, st->u.place.time);
+        break;
+    case PV_ST_CONDITIONAL:
+        put_invite(w, &st->u.invite);
+        pv_put_u8(w, st->u.invite.flags);
+        pv_put_u32(w, st->u.invite.lifetime);
+        break;
+    case PV_ST_ADMISSION:
+        pv_put_bytes(w, st->u.admission.node, sizeof(st->u.admission.node));
+        pv_put_u64(w, st->u.admission.time);
         break;
     case PV_ST_RECEIPT:
         break;

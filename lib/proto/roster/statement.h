@@ -41,12 +41,18 @@ enum pv_statement_type {
     PV_ST_COORDINATORS = 8,
     PV_ST_END = 9,
     PV_ST_PLACE = 10,
+    PV_ST_CONDITIONAL = 11,
+    PV_ST_ADMISSION = 12,
     PV_ST_RECEIPT = 128, /* not a statement: pv_receipt_decode() */
 };
 
 enum pv_st_right { /* bits */
     PV_RIGHT_INVITE = 1,
     PV_RIGHT_REVOKE = 2,
+};
+
+enum pv_st_invite_flag {    /* bits of type 11; others are of later versions and admit nobody */
+    PV_INVITE_APPROVAL = 1, /* who joins counts only beside an admission (type 12) */
 };
 
 enum pv_st_revoked_kind {
@@ -67,11 +73,14 @@ struct pv_st_admin {
     uint64_t time;  /* Unix seconds */
 };
 
+/* Type 3, and with conditions type 11 (adr 0022). */
 struct pv_st_invite {
     uint8_t invite[PV_SIGN_PK_LEN];
     uint64_t not_before; /* Unix seconds, <= not_after */
     uint64_t not_after;  /* Unix seconds; UINT64_MAX = never ends */
     uint32_t uses;       /* >= 1 */
+    uint8_t flags;       /* enum pv_st_invite_flag; type 3: 0 */
+    uint32_t lifetime;   /* seconds that a member lives on unused, 0: for ever; type 3: 0 */
 };
 
 struct pv_st_member {
@@ -127,9 +136,16 @@ struct pv_st_place {
     uint64_t time; /* Unix seconds */
 };
 
+/* Lets a node in that joined by an invite with PV_INVITE_APPROVAL. Signed by root, or by an admin
+ * with PV_RIGHT_INVITE. */
+struct pv_st_admission {
+    uint8_t node[PV_SIGN_PK_LEN];
+    uint64_t time; /* Unix seconds */
+};
+
 /* One statement. Views point into raw, so it lives as long as the bytes it was decoded from. */
 struct pv_statement {
-    uint8_t type; /* enum pv_statement_type, or unknown (11..127, 129..255) */
+    uint8_t type; /* enum pv_statement_type, or unknown (13..127, 129..255) */
     uint8_t network_id[PV_NETWORK_ID_LEN];
     uint8_t signer[PV_SIGN_PK_LEN];
     uint8_t hash[PV_STATEMENT_HASH_LEN]; /* set by decode, not read by make */
@@ -145,9 +161,16 @@ struct pv_statement {
         struct pv_st_coordinators coordinators;
         struct pv_st_end end;
         struct pv_st_place place;
+        struct pv_st_admission admission;
         struct pv_view unknown; /* fields of an unknown type */
     } u;
 };
+
+/* Is it an invite, with conditions or without? Both are in u.invite. */
+static inline bool pv_st_is_invite(uint8_t type)
+{
+    return type == PV_ST_INVITE || type == PV_ST_CONDITIONAL;
+}
 
 /*
  * Reads one statement and checks its form, not its signatures: call pv_statement_verify() before

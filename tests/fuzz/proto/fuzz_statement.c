@@ -57,6 +57,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     case PV_ST_PLACE:
         require(pv_name_is_valid(st.u.place.name));
         break;
+    case PV_ST_CONDITIONAL:
+        require(st.u.invite.uses > 0 && (st.u.invite.flags != 0 || st.u.invite.lifetime != 0));
+        require(pv_st_is_invite(st.type));
+        break;
+    case PV_ST_ADMISSION:
+        require(len == 2 + 16 + 32 + 40 + 64);
+        break;
     case PV_ST_COORDINATORS:
         check_list(st.u.coordinators.list);
         break;

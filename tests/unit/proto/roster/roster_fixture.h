@@ -117,6 +117,27 @@ static inline struct item make_invite(struct world *w, const struct keys *signer
     return item_of(w, &m);
 }
 
+/* An invite with conditions. */
+static inline struct item make_terms(struct world *w, const struct keys *signer,
+                                     const struct keys *invite, uint8_t flags, uint32_t lifetime)
+{
+    struct pv_st_invite f = {
+        .not_before = T0, .not_after = T0 + 86400, .uses = 9, .flags = flags, .lifetime = lifetime};
+    struct pv_made m;
+    memcpy(f.invite, invite->pk, sizeof(f.invite));
+    assert_int_equal(pv_make_invite(w->created.network_id, signer->sk, &f, &m), PV_OK);
+    return item_of(w, &m);
+}
+
+static inline struct item make_admission(struct world *w, const struct keys *signer,
+                                         const struct keys *node)
+{
+    struct pv_made m;
+    assert_int_equal(pv_make_admission(w->created.network_id, signer->sk, node->pk, w->time, &m),
+                     PV_OK);
+    return item_of(w, &m);
+}
+
 /* Name and last two address bytes; the transport key follows from both keys' first bytes. */
 static inline struct pv_st_member member_fields(const struct keys *node, const char *name,
                                                 uint16_t ip, uint64_t serial)
@@ -246,7 +267,7 @@ static inline void add(struct pv_roster *r, const struct item *it)
 
 /* What a round of events said. */
 struct heard {
-    size_t statements, added, changed, gone, refused, breaks, coordinators;
+    size_t statements, added, changed, gone, waits, refused, breaks, coordinators;
     char text[PV_ROSTER_TEXT]; /* the last report */
 };
 
@@ -261,6 +282,7 @@ static inline struct heard settle(struct pv_roster *r)
         h.added += ev.type == PV_ROSTER_EV_MEMBER_ADDED;
         h.changed += ev.type == PV_ROSTER_EV_MEMBER_CHANGED;
         h.gone += ev.type == PV_ROSTER_EV_MEMBER_GONE;
+        h.waits += ev.type == PV_ROSTER_EV_MEMBER_WAITS;
         h.coordinators += ev.type == PV_ROSTER_EV_COORDINATORS;
         h.refused += ev.type == PV_ROSTER_EV_REFUSED;
         h.breaks += ev.type == PV_ROSTER_EV_BREAK;

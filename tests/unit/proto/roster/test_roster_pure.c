@@ -4,7 +4,7 @@
  * come, in batches of whatever size, with restarts in between, the same members and the same told
  * events remain. Several admins remove each other, end each other's rights and what they let in, a
  * coordinator gives several receipts, also against each other, an admin names a coordinator of its
- * own, and several sign one invite key.
+ * own, and several sign one invite key. Some invites let members expire, or want an admission.
  *
  * In some worlds, root names that coordinator too, and invites of one key have different windows:
  * which receipt a roster has dropped depends there on what it knew then. They have to agree once
@@ -157,18 +157,33 @@ static void offer_record(struct offers *o)
     }
 }
 
-/* Of a key that another admin may have signed as well. */
+/* Of a key that another admin may have signed as well; half of them have conditions. */
 static void offer_invite(struct offers *o, const struct keys *invite, uint32_t uses)
 {
     struct pv_st_invite f = {.not_before = T0, .not_after = T0 + 86400, .uses = uses};
     struct pv_made m;
 
     memcpy(f.invite, invite->pk, sizeof(f.invite));
+    if (below(&o->rng, 3) == 0)
+        f.flags = below(&o->rng, 6) == 0 ? 2 : PV_INVITE_APPROVAL;
+    if (below(&o->rng, 3) == 0)
+        f.lifetime = 60 + 60 * (uint32_t)below(&o->rng, 10);
     if (o->shifting) {
         f.not_before = T0 - 300 + below(&o->rng, 4) * 200;
         f.not_after = f.not_before + below(&o->rng, 4) * 100;
     }
     assert_int_equal(pv_make_invite(o->w.created.network_id, some_admin(o)->sk, &f, &m), PV_OK);
+    offer(o, item_of(&o->w, &m));
+}
+
+static void offer_admission(struct offers *o)
+{
+    const struct keys *node = &o->nodes[below(&o->rng, NODES)];
+    struct pv_made m;
+
+    assert_int_equal(pv_make_admission(o->w.created.network_id, some_admin(o)->sk, node->pk,
+                                       T0 + below(&o->rng, 2), &m),
+                     PV_OK);
     offer(o, item_of(&o->w, &m));
 }
 
@@ -205,8 +220,10 @@ static void make_offers(unsigned seed)
     for (unsigned i = 0; i < INVITES; i++)
         offer_invite(o, &o->invites[i], 1 + i % 2);
     while (o->n < OFFERS) {
-        size_t what = below(&o->rng, 23);
-        if (what >= 22)
+        size_t what = below(&o->rng, 26);
+        if (what >= 23)
+            offer_admission(o);
+        else if (what >= 22)
             offer_invite(o, &o->invites[below(&o->rng, INVITES)], 1 + (uint32_t)below(&o->rng, 3));
         else if (what >= 19)
             offer_place(o);
@@ -339,14 +356,41 @@ static void assert_same_key(struct pv_roster *a, struct pv_roster *b, const uint
     if (x == NULL)
         return;
     assert_int_equal(x->state, y->state);
-    if (x->state != PV_MEMBER_ACTIVE)
+    if (x->state != PV_MEMBER_ACTIVE && x->state != PV_MEMBER_WAITING &&
+        x->state != PV_MEMBER_EXPIRED)
         return;
+    assert_true(pv_roster_enrolled(a, pk) == x);
+    assert_int_equal(x->lifetime, y->lifetime);
+    assert_int_equal(x->expires, y->expires);
     assert_string_equal(x->name, y->name);
     assert_memory_equal(x->transport, y->transport, sizeof(x->transport));
     assert_memory_equal(x->admitted_by, y->admitted_by, sizeof(x->admitted_by));
     assert_true(pv_addr_equal_ip(&x->ip4, &y->ip4));
     assert_int_equal(x->serial, y->serial);
     assert_int_equal(x->joined, y->joined);
+}
+
+/* What the worlds of a run had: they are to have all of it. */
+static size_t seen_waiting, seen_expired, seen_admitted;
+
+static size_t count_aside(const struct pv_roster *r)
+{
+    size_t n = 0;
+
+    for (const struct pv_member *m = NULL; (m = pv_roster_next_aside(r, m)) != NULL; n++) {
+        assert_true(pv_roster_by_node(r, m->node) == NULL);
+        assert_true(m->state == PV_MEMBER_WAITING || m->expires < pv_roster_time(r));
+        seen_waiting += m->state == PV_MEMBER_WAITING;
+        seen_expired += m->state == PV_MEMBER_EXPIRED;
+    }
+    for (const struct pv_member *m = NULL; (m = pv_roster_next(r, m)) != NULL;) {
+        struct pv_roster_invite invite;
+        assert_true(m->lifetime == 0 || m->expires >= pv_roster_time(r));
+        if (pv_roster_invite(r, m->admitted_by, &invite) == PV_OK)
+            seen_admitted += invite.flags == PV_INVITE_APPROVAL;
+    }
+    assert_int_equal(n, pv_roster_count_aside(r));
+    return n;
 }
 
 static void assert_same(const struct machine *a, const struct machine *b, const struct offers *o)
@@ -358,6 +402,8 @@ static void assert_same(const struct machine *a, const struct machine *b, const 
     for (size_t k = 0; k < PV_ROSTER_BUCKETS; k++)
         assert_int_equal(pv_roster_receipts_digest(a->r, (uint8_t)k),
                          pv_roster_receipts_digest(b->r, (uint8_t)k));
+    assert_int_equal(pv_roster_time(a->r), pv_roster_time(b->r));
+    assert_int_equal(count_aside(a->r), count_aside(b->r));
     pv_roster_members(a->r, x);
     pv_roster_members(b->r, y);
     assert_int_equal(pv_roster_count(a->r), pv_roster_count(b->r));
@@ -463,6 +509,7 @@ static void members_do_not_depend_on_order_batches_or_restarts(void **state)
     assert_true(offers != NULL && machines != NULL);
     for (unsigned i = 0; i < worlds; i++)
         run_world(first + i);
+    assert_true(one != NULL || (seen_waiting > 0 && seen_expired > 0 && seen_admitted > 0));
     /* Here a further claim of a member had come before its own one, by its hash. */
     if (one == NULL)
         run_world(289);
