@@ -13,6 +13,10 @@
 
 #include "proto/roster/roster_int.h"
 
+enum {
+    ORPHANS_FIRST = 8, /* ours: slots, which double */
+};
+
 /* A statement is told once, although it may get its receipt in the same batch. */
 static void tell_statement(struct pv_roster *r, struct pv_roster_item *e)
 {
@@ -102,14 +106,45 @@ static const uint8_t *receipt_signer(struct pv_view receipt)
     return receipt.ptr + 2 + PV_NETWORK_ID_LEN;
 }
 
+/* Room for one more orphan. There is none without memory, and none above the limit: then one gives
+ * way. */
+static void grow_orphans(struct pv_roster *r)
+{
+    size_t n = r->n_orphans == 0 ? ORPHANS_FIRST : r->n_orphans * 2;
+    struct pv_roster_orphan *orphans =
+        n > PV_ROSTER_MAX_ORPHANS ? NULL : realloc(r->orphans, n * sizeof(*orphans));
+
+    if (orphans == NULL)
+        return;
+    memset(orphans + r->n_orphans, 0, (n - r->n_orphans) * sizeof(*orphans));
+    r->orphans = orphans;
+    r->next_orphan = r->n_orphans;
+    r->n_orphans = n;
+}
+
+/* The next slot in the round, free ones first while there may be more. NULL: no memory. */
+static struct pv_roster_orphan *orphan_slot(struct pv_roster *r)
+{
+    for (size_t i = 0; i < r->n_orphans && r->n_orphans < PV_ROSTER_MAX_ORPHANS; i++) {
+        size_t at = (r->next_orphan + i) % r->n_orphans;
+        if (r->orphans[at].raw == NULL) {
+            r->next_orphan = at;
+            return &r->orphans[at];
+        }
+    }
+    if (r->n_orphans < PV_ROSTER_MAX_ORPHANS)
+        grow_orphans(r);
+    return r->n_orphans == 0 ? NULL : &r->orphans[r->next_orphan];
+}
+
 /* Puts a statement aside until the key it wants is granted something. The ring overwrites the
  * oldest: a stranger can fill it with statements of unknown signers, but the real ones are
  * exchanged again by the next comparison of heads. */
 static int adopt_orphan(struct pv_roster *r, const uint8_t *wants, struct pv_view raw,
                         struct pv_view receipt, bool verified)
 {
-    struct pv_roster_orphan *o = &r->orphans[r->next_orphan];
-    uint8_t *copy = malloc(raw.len + receipt.len);
+    struct pv_roster_orphan *o = orphan_slot(r);
+    uint8_t *copy = o == NULL ? NULL : malloc(raw.len + receipt.len);
 
     if (copy == NULL)
         return PV_ERR_NOMEM;
@@ -120,13 +155,13 @@ static int adopt_orphan(struct pv_roster *r, const uint8_t *wants, struct pv_vie
     *o = (struct pv_roster_orphan){
         .len = raw.len, .receipt_len = receipt.len, .raw = copy, .verified = verified};
     memcpy(o->wants, wants, sizeof(o->wants));
-    r->next_orphan = (r->next_orphan + 1) % PV_ROSTER_MAX_ORPHANS;
+    r->next_orphan = (r->next_orphan + 1) % r->n_orphans;
     return PV_OK;
 }
 
 static void wake_orphans(struct pv_roster *r, const uint8_t *pk)
 {
-    for (size_t i = 0; i < PV_ROSTER_MAX_ORPHANS; i++) {
+    for (size_t i = 0; i < r->n_orphans; i++) {
         struct pv_roster_orphan *o = &r->orphans[i];
         if (o->raw != NULL && memcmp(o->wants, pk, sizeof(o->wants)) == 0)
             o->ready = true;
@@ -493,7 +528,7 @@ static int add_one(struct pv_roster *r, struct pv_view raw, struct pv_view recei
 static void add_orphans(struct pv_roster *r)
 {
     r->orphans_wait = false;
-    for (size_t i = 0; i < PV_ROSTER_MAX_ORPHANS; i++) {
+    for (size_t i = 0; i < r->n_orphans; i++) {
         struct pv_roster_orphan o = r->orphans[i];
         enum pv_roster_added added;
         if (o.raw == NULL || !o.ready)
@@ -625,14 +660,14 @@ struct pv_roster *pv_roster_free(struct pv_roster *r)
         PV_MAP_DEL(r->keys, k);
         free(k);
     }
-    for (size_t i = 0; i < PV_ROSTER_BUCKETS; i++)
-        free(r->buckets[i].v);
-    for (size_t i = 0; i < PV_ROSTER_MAX_ORPHANS; i++)
+    for (size_t i = 0; i < r->n_orphans; i++)
         free(r->orphans[i].raw);
+    free(r->orphans);
+    free(r->reports);
+    pv_roster_set_done(r);
     pv_roster_receipts_done(r);
     free(r->by_pk);
     free(r->ends);
-    free(r->scratch);
     free(r);
     return NULL;
 }

@@ -249,7 +249,10 @@ struct pv_roster {
     struct pv_roster_key *admins;        /* all keys with rights but root */
     size_t size;                         /* listed statements: those that the head covers */
     size_t n_dead;                       /* listed statements that the limit does not count */
-    struct pv_roster_bucket buckets[PV_ROSTER_BUCKETS];
+    /* Most networks are small, so their statements stand in one bucket, whatever their hashes, and
+     * get PV_ROSTER_BUCKETS of them when they become too many to be moved for each new one. */
+    struct pv_roster_bucket few;
+    struct pv_roster_bucket *buckets;    /* owned; NULL: all stand in few */
     uint8_t *scratch;                    /* room for size hashes, so that the head cannot fail */
     size_t scratch_cap;                  /* hashes that fit in scratch */
     size_t n_held;                       /* statements held, listed or not: room for all */
@@ -266,9 +269,10 @@ struct pv_roster {
     struct pv_roster_coordinator *coordinators; /* every key that a record names */
     struct pv_roster_coordinator *stamped;      /* those that gave receipts lately */
 
-    struct pv_roster_orphan orphans[PV_ROSTER_MAX_ORPHANS];
-    size_t next_orphan; /* the slot to fill, round robin */
-    bool orphans_wait;  /* some are ready, and there was no memory for them */
+    struct pv_roster_orphan *orphans; /* owned: n_orphans slots */
+    size_t n_orphans;                 /* grows up to PV_ROSTER_MAX_ORPHANS */
+    size_t next_orphan;               /* the slot to fill when there may be no more, round robin */
+    bool orphans_wait;                /* some are ready, and there was no memory for them */
 
     size_t steps;                  /* that settling may still take */
     struct pv_roster_key *dirty;   /* keys whose claims are to be settled */
@@ -293,9 +297,9 @@ struct pv_roster {
     struct pv_roster_item *told_dropped; /* told of last: freed with the next event */
     struct pv_roster_key *key_news_first, *key_news_last; /* keys to tell the owner of */
     bool key_news_sorted;                                 /* those who are gone come first */
-    bool coordinators_news; /* the owner is to be told that the coordinators changed */
-    struct pv_roster_report reports[PV_ROSTER_MAX_REPORTS];
-    size_t report_first, n_reports;
+    bool coordinators_news;           /* the owner is to be told that the coordinators changed */
+    struct pv_roster_report *reports; /* owned: a ring of reports_cap; NULL: none waits */
+    size_t reports_cap, report_first, n_reports;
 };
 
 /* --- roster_keys.c ---------------------------------------------------------------------------- */
@@ -334,6 +338,7 @@ struct pv_roster_item *pv_roster_set_find(const struct pv_roster *r, const uint8
                                           size_t len);
 /* Room for one more statement in its bucket and in the scratch of the head. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash);
+void pv_roster_set_done(struct pv_roster *r); /* frees what was reserved */
 /* The reserved room is a statement's from now until it is let go, listed or not. */
 void pv_roster_set_hold(struct pv_roster *r, const struct pv_roster_item *e);
 void pv_roster_set_let_go(struct pv_roster *r, const struct pv_roster_item *e);
@@ -478,6 +483,8 @@ enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c);
 
 void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
                       struct pv_roster_key *key, const char *fmt, ...) PV_PRINTF(4, 5);
+/* Takes the oldest. PV_ERR_AGAIN: none waits. */
+PV_MUST_CHECK int pv_roster_take_report(struct pv_roster *r, struct pv_roster_report *ret_report);
 /* Once for each reason. */
 void pv_roster_report_refusal(struct pv_roster *r, struct pv_roster_item *e,
                               enum pv_roster_refusal why);

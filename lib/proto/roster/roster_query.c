@@ -505,6 +505,7 @@ static struct pv_roster_item *next_statement_news(struct pv_roster *r)
 int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
 {
     struct pv_roster_event ev;
+    struct pv_roster_report report;
 
     memset(&ev, 0, sizeof(ev));
     pv_roster_settle(r);
@@ -522,13 +523,10 @@ int pv_roster_poll_event(struct pv_roster *r, struct pv_roster_event *ret_event)
     } else if (r->coordinators_news) {
         r->coordinators_news = false;
         ev.type = PV_ROSTER_EV_COORDINATORS;
-    } else if (r->n_reports > 0) {
-        const struct pv_roster_report *rep = &r->reports[r->report_first];
-        r->report_first = (r->report_first + 1) % PV_ROSTER_MAX_REPORTS;
-        r->n_reports--;
-        ev.type = rep->type;
-        ev.member = member_of(rep->key);
-        memcpy(ev.text, rep->text, sizeof(ev.text));
+    } else if (pv_roster_take_report(r, &report) == PV_OK) {
+        ev.type = report.type;
+        ev.member = member_of(report.key);
+        memcpy(ev.text, report.text, sizeof(ev.text));
     } else if (!poll_member(r, &ev)) {
         return PV_ERR_AGAIN;
     }

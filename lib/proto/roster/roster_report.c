@@ -2,26 +2,67 @@
 /* roster_report.c - says in words why a claim does not count. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/roster/roster_int.h"
 
-/* A full ring drops the oldest report: reports are for people, and the newest says more. */
+enum {
+    REPORTS_FIRST = 4, /* ours: places of the ring, which doubles */
+};
+
+/* Room for one more report in a ring that doubles. */
+static void reserve_report(struct pv_roster *r)
+{
+    size_t cap = r->reports_cap == 0 ? REPORTS_FIRST : r->reports_cap * 2;
+
+    if (r->n_reports < r->reports_cap || cap > PV_ROSTER_MAX_REPORTS)
+        return;
+    struct pv_roster_report *reports = malloc(cap * sizeof(*reports));
+    if (reports == NULL)
+        return;
+    for (size_t i = 0; i < r->n_reports; i++)
+        reports[i] = r->reports[(r->report_first + i) % r->reports_cap];
+    free(r->reports);
+    r->reports = reports;
+    r->reports_cap = cap;
+    r->report_first = 0;
+}
+
+/* A full ring drops the oldest report: reports are for people, and the newest says more. Without
+ * memory for the first one there is none. */
 void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
                       struct pv_roster_key *key, const char *fmt, ...)
 {
-    if (r->n_reports == PV_ROSTER_MAX_REPORTS) {
-        r->report_first = (r->report_first + 1) % PV_ROSTER_MAX_REPORTS;
+    reserve_report(r);
+    if (r->reports_cap == 0)
+        return;
+    if (r->n_reports == r->reports_cap) {
+        r->report_first = (r->report_first + 1) % r->reports_cap;
         r->n_reports--;
     }
-    struct pv_roster_report *rep =
-        &r->reports[(r->report_first + r->n_reports++) % PV_ROSTER_MAX_REPORTS];
+    struct pv_roster_report *rep = &r->reports[(r->report_first + r->n_reports++) % r->reports_cap];
     rep->type = type;
     rep->key = key;
     va_list args;
     va_start(args, fmt);
     vsnprintf(rep->text, sizeof(rep->text), fmt, args);
     va_end(args);
+}
+
+/* Few networks ever have a report, so the ring goes with its last one. */
+int pv_roster_take_report(struct pv_roster *r, struct pv_roster_report *ret_report)
+{
+    if (r->n_reports == 0)
+        return PV_ERR_AGAIN;
+    *ret_report = r->reports[r->report_first];
+    r->report_first = (r->report_first + 1) % r->reports_cap;
+    if (--r->n_reports == 0) {
+        free(r->reports);
+        r->reports = NULL;
+        r->reports_cap = 0;
+    }
+    return PV_OK;
 }
 
 /* The member statement by which a key claims what it claims at present. */

@@ -10,6 +10,12 @@
 #include "crypto/hash.h"
 #include "proto/roster/roster_int.h"
 
+enum {
+    FEW_MAX = 64,      /* ours: statements that one bucket has before each first byte gets one */
+    BUCKET_FIRST = 4,  /* ours: places of a bucket that grows */
+    SCRATCH_FIRST = 8, /* ours: hashes */
+};
+
 void pv_roster_list_push(struct pv_roster_list *list, struct pv_roster_item *e)
 {
     e->next_news = NULL;
@@ -49,29 +55,92 @@ static size_t bucket_search(const struct pv_roster_bucket *b, const uint8_t *has
     return lo;
 }
 
+static struct pv_roster_bucket *bucket_of(const struct pv_roster *r, const uint8_t *hash)
+{
+    return r->buckets == NULL ? (struct pv_roster_bucket *)(uintptr_t)&r->few
+                              : &r->buckets[hash[0]];
+}
+
+/* The statements whose hashes begin with this byte, ascending; returns how many. */
+static size_t statements_of(const struct pv_roster *r, uint8_t bucket,
+                            struct pv_roster_item *const **ret_first)
+{
+    const struct pv_roster_bucket *b = bucket_of(r, &bucket);
+    uint8_t behind = (uint8_t)(bucket + 1);
+
+    *ret_first = b->v;
+    if (r->buckets != NULL)
+        return b->n;
+    size_t from = bucket_search(b, &bucket, 1);
+    *ret_first += from;
+    return (behind == 0 ? b->n : bucket_search(b, &behind, 1)) - from;
+}
+
 struct pv_roster_item *pv_roster_set_find(const struct pv_roster *r, const uint8_t *hash,
                                           size_t len)
 {
-    const struct pv_roster_bucket *b = &r->buckets[hash[0]];
+    const struct pv_roster_bucket *b = bucket_of(r, hash);
     size_t i = bucket_search(b, hash, len);
 
     return i < b->n && memcmp(b->v[i]->pub.st.hash, hash, len) == 0 ? b->v[i] : NULL;
 }
 
+static int grow_bucket(struct pv_roster_bucket *b, uint32_t cap)
+{
+    struct pv_roster_item **v = realloc(b->v, cap * sizeof(struct pv_roster_item *));
+
+    if (v == NULL)
+        return PV_ERR_NOMEM;
+    b->v = v;
+    b->cap = cap;
+    return PV_OK;
+}
+
+static void free_buckets(struct pv_roster_bucket *buckets)
+{
+    for (size_t i = 0; buckets != NULL && i < PV_ROSTER_BUCKETS; i++)
+        free(buckets[i].v);
+    free(buckets);
+}
+
+/* Gives each first byte a bucket of its own. Without memory all stay in one, which costs more time
+ * and is tried again with the next statement. */
+static void split_few(struct pv_roster *r)
+{
+    struct pv_roster_bucket *buckets = calloc(PV_ROSTER_BUCKETS, sizeof(*buckets));
+
+    if (buckets == NULL)
+        return;
+    for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
+        struct pv_roster_bucket *b = &buckets[e->pub.st.hash[0]];
+        b->n_held++;
+        if (b->n_held > b->cap && grow_bucket(b, b->cap == 0 ? BUCKET_FIRST : b->cap * 2) < 0) {
+            free_buckets(buckets);
+            return;
+        }
+    }
+    /* They come in the order that the buckets need. */
+    for (size_t i = 0; i < r->few.n; i++) {
+        struct pv_roster_bucket *b = &buckets[r->few.v[i]->pub.st.hash[0]];
+        b->v[b->n++] = r->few.v[i];
+    }
+    free(r->few.v);
+    r->few = (struct pv_roster_bucket){.v = NULL};
+    r->buckets = buckets;
+}
+
 int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash)
 {
-    struct pv_roster_bucket *b = &r->buckets[hash[0]];
-
+    if (r->buckets == NULL && r->few.n_held >= FEW_MAX)
+        split_few(r);
+    struct pv_roster_bucket *b = bucket_of(r, hash);
     if (b->n_held == b->cap) {
-        uint32_t cap = b->cap == 0 ? 4 : b->cap * 2;
-        struct pv_roster_item **v = realloc(b->v, cap * sizeof(struct pv_roster_item *));
-        if (v == NULL)
-            return PV_ERR_NOMEM;
-        b->v = v;
-        b->cap = cap;
+        int status = grow_bucket(b, b->cap == 0 ? BUCKET_FIRST : b->cap * 2);
+        if (status != PV_OK)
+            return status;
     }
     if (r->n_held == r->scratch_cap) {
-        size_t cap = r->scratch_cap == 0 ? 64 : r->scratch_cap * 2;
+        size_t cap = r->scratch_cap == 0 ? SCRATCH_FIRST : r->scratch_cap * 2;
         uint8_t *scratch = realloc(r->scratch, cap * PV_STATEMENT_HASH_LEN);
         if (scratch == NULL)
             return PV_ERR_NOMEM;
@@ -81,21 +150,28 @@ int pv_roster_set_reserve(struct pv_roster *r, const uint8_t *hash)
     return PV_OK;
 }
 
+void pv_roster_set_done(struct pv_roster *r)
+{
+    free_buckets(r->buckets);
+    free(r->few.v);
+    free(r->scratch);
+}
+
 void pv_roster_set_hold(struct pv_roster *r, const struct pv_roster_item *e)
 {
-    r->buckets[e->pub.st.hash[0]].n_held++;
+    bucket_of(r, e->pub.st.hash)->n_held++;
     r->n_held++;
 }
 
 void pv_roster_set_let_go(struct pv_roster *r, const struct pv_roster_item *e)
 {
-    r->buckets[e->pub.st.hash[0]].n_held--;
+    bucket_of(r, e->pub.st.hash)->n_held--;
     r->n_held--;
 }
 
 void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e)
 {
-    struct pv_roster_bucket *b = &r->buckets[e->pub.st.hash[0]];
+    struct pv_roster_bucket *b = bucket_of(r, e->pub.st.hash);
     size_t i = bucket_search(b, e->pub.st.hash, PV_STATEMENT_HASH_LEN);
 
     memmove(b->v + i + 1, b->v + i, (b->n - i) * sizeof(struct pv_roster_item *));
@@ -109,7 +185,7 @@ void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e)
 
 void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e)
 {
-    struct pv_roster_bucket *b = &r->buckets[e->pub.st.hash[0]];
+    struct pv_roster_bucket *b = bucket_of(r, e->pub.st.hash);
     size_t i = bucket_search(b, e->pub.st.hash, PV_STATEMENT_HASH_LEN);
 
     b->n--;
@@ -141,38 +217,45 @@ size_t pv_roster_size(const struct pv_roster *r)
     return r->size;
 }
 
-/* Hash over the ascending hashes of n_buckets buckets from the first on. The scratch was reserved
- * when the statements were merged, so comparing rosters cannot fail for want of memory. */
-static void hash_buckets(struct pv_roster *r, size_t first, size_t n_buckets,
+static uint8_t *put_hashes(uint8_t *p, struct pv_roster_item *const *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++, p += PV_STATEMENT_HASH_LEN)
+        memcpy(p, v[i]->pub.st.hash, PV_STATEMENT_HASH_LEN);
+    return p;
+}
+
+/* The scratch was reserved when the statements were merged, so comparing rosters cannot fail for
+ * want of memory. */
+static void hash_scratch(const struct pv_roster *r, const uint8_t *end,
                          uint8_t out[static PV_BLAKE2B_LEN])
 {
     struct pv_view none = pv_view(NULL, 0);
-    uint8_t *p = r->scratch;
-
-    for (size_t b = first; b < first + n_buckets; b++) {
-        for (size_t i = 0; i < r->buckets[b].n; i++, p += PV_STATEMENT_HASH_LEN)
-            memcpy(p, r->buckets[b].v[i]->pub.st.hash, PV_STATEMENT_HASH_LEN);
-    }
-    pv_blake2b(out, pv_view(r->scratch, (size_t)(p - r->scratch)), none, none);
+    pv_blake2b(out, pv_view(r->scratch, (size_t)(end - r->scratch)), none, none);
 }
 
 void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HASH_LEN])
 {
     if (!r->head_ok) {
-        hash_buckets(r, 0, PV_ROSTER_BUCKETS, r->head);
+        uint8_t *p = put_hashes(r->scratch, r->few.v, r->few.n);
+        for (size_t i = 0; r->buckets != NULL && i < PV_ROSTER_BUCKETS; i++)
+            p = put_hashes(p, r->buckets[i].v, r->buckets[i].n);
+        hash_scratch(r, p, r->head);
         r->head_ok = true;
     }
     memcpy(ret_head, r->head, sizeof(r->head));
 }
 
+/* Of few statements it is computed anew each time. */
 uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket)
 {
-    struct pv_roster_bucket *b = &r->buckets[bucket];
+    struct pv_roster_bucket *b = bucket_of(r, &bucket);
+    struct pv_roster_item *const *v;
+    size_t n = statements_of(r, bucket, &v);
 
-    if (!b->digest_ok) {
+    if (r->buckets == NULL || !b->digest_ok) {
         uint8_t hash[PV_BLAKE2B_LEN];
-        hash_buckets(r, bucket, 1, hash);
-        b->digest = b->n == 0 ? 0 : pv_load_be32(hash);
+        hash_scratch(r, put_hashes(r->scratch, v, n), hash);
+        b->digest = n == 0 ? 0 : pv_load_be32(hash);
         b->digest_ok = true;
     }
     return b->digest;
@@ -181,8 +264,8 @@ uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket)
 const struct pv_roster_entry *pv_roster_bucket_at(const struct pv_roster *r, uint8_t bucket,
                                                   size_t i)
 {
-    const struct pv_roster_bucket *b = &r->buckets[bucket];
-    return i < b->n ? &b->v[i]->pub : NULL;
+    struct pv_roster_item *const *v;
+    return i < statements_of(r, bucket, &v) ? &v[i]->pub : NULL;
 }
 
 /* --- members ---------------------------------------------------------------------------------- */
@@ -281,11 +364,12 @@ void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEME
 /* Asked for only when heads agree and members do not, so it is computed anew each time. */
 uint32_t pv_roster_receipts_digest(const struct pv_roster *r, uint8_t bucket)
 {
-    const struct pv_roster_bucket *b = &r->buckets[bucket];
+    struct pv_roster_item *const *v;
+    size_t n = statements_of(r, bucket, &v);
     uint8_t hash[PV_BLAKE2B_LEN] = {0};
 
-    for (size_t i = 0; i < b->n; i++)
+    for (size_t i = 0; i < n; i++)
         pv_blake2b(hash, pv_view(hash, sizeof(hash)),
-                   pv_view(b->v[i]->pub.st.hash, PV_STATEMENT_HASH_LEN), b->v[i]->pub.receipt);
-    return b->n == 0 ? 0 : pv_load_be32(hash);
+                   pv_view(v[i]->pub.st.hash, PV_STATEMENT_HASH_LEN), v[i]->pub.receipt);
+    return n == 0 ? 0 : pv_load_be32(hash);
 }

@@ -79,13 +79,14 @@ static void settle_all(struct pv_roster *r)
     assert_int_equal(n_allocs, before);
 }
 
-/* Adds the items in this order. starve: each allocation fails once before it is made. Returns how
+/* Adds n items in this order. starve: each allocation fails once before it is made. Returns how
  * often one failed. */
-static unsigned add_all(struct pv_roster *r, const struct item *items, bool backwards, bool starve)
+static unsigned add_all(struct pv_roster *r, const struct item *items, size_t n_items,
+                        bool backwards, bool starve)
 {
     unsigned failures = 0;
-    for (size_t i = 0; i < ITEMS; i++) {
-        const struct item *it = &items[backwards ? ITEMS - 1 - i : i];
+    for (size_t i = 0; i < n_items; i++) {
+        const struct item *it = &items[backwards ? n_items - 1 - i : i];
         enum pv_roster_added added;
         for (unsigned n = 1;; n++) {
             countdown = starve ? n : 0;
@@ -110,12 +111,12 @@ static void without_memory_a_roster_decides_as_others_do(void **state)
     struct item items[ITEMS];
     struct pv_roster *clean = roster_of(&w);
     make_items(&w, items);
-    assert_int_equal(add_all(clean, items, false, false), 0);
+    assert_int_equal(add_all(clean, items, ITEMS, false, false), 0);
     assert_null(pv_roster_by_name(clean, "bob"));
     for (unsigned backwards = 0; backwards < 2; backwards++) {
         uint8_t a[PV_STATEMENT_HASH_LEN], b[PV_STATEMENT_HASH_LEN];
         struct pv_roster *starved = roster_of(&w);
-        unsigned failures = add_all(starved, items, backwards != 0, true);
+        unsigned failures = add_all(starved, items, ITEMS, backwards != 0, true);
         assert_true(failures > ITEMS);
         assert_true(same_head(clean, starved));
         pv_roster_members(clean, a);
@@ -124,10 +125,35 @@ static void without_memory_a_roster_decides_as_others_do(void **state)
     }
 }
 
+/* The room that a large network needs is many allocations at once, and without it the roster goes
+ * on as a small one. */
+static void without_memory_a_roster_grows_as_others_do(void **state)
+{
+    (void)state;
+    enum {
+        DOORS = 80
+    };
+    static struct item items[DOORS];
+    struct world w = world_make(2);
+    struct pv_roster *clean = roster_of(&w), *starved = roster_of(&w);
+    for (unsigned i = 0; i < DOORS; i++) {
+        struct keys door = keys_of(100 + i);
+        items[i] = make_invite(&w, &w.creator, &door, 1);
+    }
+    assert_int_equal(add_all(clean, items, DOORS, false, false), 0);
+    assert_non_null(clean->buckets);
+    assert_true(add_all(starved, items, DOORS - 1, false, true) > DOORS);
+    assert_null(starved->buckets);
+    assert_int_equal(add_all(starved, items + DOORS - 1, 1, false, false), 0);
+    assert_non_null(starved->buckets);
+    assert_true(same_head(clean, starved));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_memory_a_roster_decides_as_others_do),
+        cmocka_unit_test(without_memory_a_roster_grows_as_others_do),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;
