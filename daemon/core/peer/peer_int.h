@@ -91,7 +91,8 @@ struct pv_peer {
     enum pv_path_state path_state;
     struct pv_carrier path; /* of any state but PV_PATH_STATE_NONE */
     pv_ns path_since;
-    struct pv_mtu mtu; /* of path */
+    struct pv_mtu mtu;      /* of path */
+    uint64_t sampled_bytes; /* of inner packets ever sent, at the last sample */
 
     /* the relay (members) */
     struct pv_addr relay_addr; /* its virtual relayed address; PV_AF_NONE: not in use */

@@ -18,15 +18,18 @@ static size_t bytes_before(const struct pv_carrier *path)
 
 /* Probes begin with use: a path nobody sends data over may carry what it likes. Static peers cannot
  * answer them. Data from before this path says nothing about it. */
-static void note_mtu(struct pv_peer *p, pv_ns data_sent, pv_ns now)
+static void note_mtu(struct pv_peer *p, pv_ns data_sent, uint64_t bytes, pv_ns now)
 {
+    uint64_t more = bytes - p->sampled_bytes;
+
+    p->sampled_bytes = bytes;
     if (p->is_static || !pv_peer_has_path(p) || p->path.kind == PV_CARRIER_STREAM ||
         p->session == NULL || !pv_session_has_keys(p->session, now) || data_sent < p->path_since)
         return;
     if (p->mtu.state == PV_MTU_OFF)
         pv_mtu_start(&p->mtu, &p->env->rng, bytes_before(&p->path),
                      (uint16_t)(p->env->mtu + PV_FP_OVERHEAD), now);
-    pv_mtu_note_use(&p->mtu, data_sent);
+    pv_mtu_note_sent(&p->mtu, more == 0 ? 0 : more + PV_FP_OVERHEAD, data_sent);
 }
 
 void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum)
@@ -98,7 +101,7 @@ void pv_peer_sample(struct pv_peer *p, pv_ns now)
     if (p->ice != NULL)
         pv_ice_note_traffic(p->ice, sent,
                             atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed), now);
-    note_mtu(p, t.data_sent, now);
+    note_mtu(p, t.data_sent, atomic_load_explicit(&l->tx_bytes, memory_order_relaxed), now);
     pv_ns last = sent > t.data_received ? sent : t.data_received;
     if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at)
         p->wanted_at = last;

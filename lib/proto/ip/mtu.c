@@ -89,11 +89,21 @@ static void settle_size(struct pv_mtu *m, uint16_t size, pv_ns now)
 {
     uint16_t current = size >= m->wanted ? 0 : size;
     m->changed = m->changed || current != m->current;
+    if (m->state != PV_MTU_CHECK)
+        m->every = PV_MTU_CHECK_EVERY;
+    else if (m->sent_data < PV_MTU_MUCH)
+        m->every = pv_min_ns(2 * m->every, PV_MTU_CHECK_MAX);
+    else if (m->every > PV_MTU_CHECK_EVERY)
+        m->every /= 2;
     m->current = current;
     m->state = PV_MTU_KNOWN;
     m->doubted = false;
     m->wait = 0;
-    m->deadline = now + PV_MTU_CHECK_EVERY;
+    m->known_at = now;
+    m->sent_data = 0;
+    m->deadline = now + m->every;
+    if (current != 0)
+        m->deadline = pv_min_ns(m->deadline, m->raise_at);
 }
 
 /* Index of the largest size answered in this round; n when none was. */
@@ -143,6 +153,7 @@ void pv_mtu_start(struct pv_mtu *m, const struct pv_rng *rng, size_t header, uin
 {
     *m = (struct pv_mtu){.rng = *rng, .header = (uint16_t)header, .wanted = wanted};
     m->used_at = now;
+    m->large_at = now;
     m->raise_wait = PV_MTU_RAISE_EVERY;
     m->doubted = true;
     if (m->wanted <= small_one(m))
@@ -180,6 +191,25 @@ void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at)
 {
     if (used_at > m->used_at)
         m->used_at = used_at;
+    if (used_at > m->large_at)
+        m->large_at = used_at;
+    m->sent_data = PV_MTU_MUCH;
+    if (m->state == PV_MTU_KNOWN)
+        m->deadline = pv_min_ns(m->deadline, m->known_at + PV_MTU_CHECK_EVERY);
+}
+
+/* A narrow path harms large packets only, and probes must not cost more than what they protect. */
+void pv_mtu_note_sent(struct pv_mtu *m, size_t bytes, pv_ns used_at)
+{
+    size_t room = PV_MTU_MUCH - m->sent_data;
+
+    m->sent_data += bytes < room ? bytes : room;
+    if (used_at > m->used_at)
+        m->used_at = used_at;
+    if (bytes > small_one(m) && used_at > m->large_at)
+        m->large_at = used_at;
+    if (m->sent_data == PV_MTU_MUCH && bytes > small_one(m))
+        pv_mtu_note_use(m, used_at);
 }
 
 /* The token says which try and size; the answer of the newest try also measures the round trip. The
@@ -232,8 +262,9 @@ pv_ns pv_mtu_next_timeout(const struct pv_mtu *m)
 {
     if (m->state == PV_MTU_OFF)
         return PV_NEVER;
-    /* Of a path that is not in use nobody wants to know. */
-    if (m->state != PV_MTU_TOLD && !is_probing(m) && m->used_at + USED_FOR < m->deadline)
+    /* Of a path that is not in use nobody wants to know, nor what it carries where all is small. */
+    pv_ns used_at = m->state == PV_MTU_KNOWN ? m->large_at : m->used_at;
+    if (m->state != PV_MTU_TOLD && !is_probing(m) && used_at + USED_FOR < m->deadline)
         return PV_NEVER;
     return m->deadline;
 }

@@ -15,7 +15,7 @@
  *   ASK    --the wanted size is answered-->     KNOWN
  *   ASK    --only the small one is-->           SEARCH
  *   SEARCH --some size is answered-->           KNOWN
- *   KNOWN  --2 s of use-->                      CHECK (is the size still carried?)
+ *   KNOWN  --2 s of use, longer if thin-->      CHECK (is the size still carried?)
  *   KNOWN  --10 min, narrower than wanted-->    ASK (15 s, 1 min, 4 min first where it narrowed)
  *   CHECK  --answered--> KNOWN   --only the small one is--> SEARCH
  *   any of the three, nothing answered: WAIT, 2 s doubling to 60 s, then ASK; what was known stays
@@ -31,8 +31,10 @@ enum {
     PV_MTU_SIZES = 24,
     PV_MTU_TRIES = 3,      /* MAX_PROBES, RFC 8899 s5.1.2 */
     PV_MTU_SMALLEST = 576, /* bytes of IP packet every path carries, RFC 791 s3.1 */
+    PV_MTU_MUCH = 16384,   /* ours: bytes of data that are worth a check of 2,056 */
 };
 #define PV_MTU_CHECK_EVERY PV_S(2)   /* ours: with 3 tries a narrowed path is found within 5 s */
+#define PV_MTU_CHECK_MAX   PV_S(64)  /* ours: thin use of a size that has held; doubling up to it */
 #define PV_MTU_RAISE_EVERY PV_S(600) /* PMTU_RAISE_TIMER, RFC 8899 s5.1.1 */
 #define PV_MTU_WAIT_MAX    PV_S(60)  /* ours: between rounds on a path that answers nothing */
 
@@ -57,6 +59,10 @@ struct pv_mtu {
     uint16_t header;  /* bytes of the headers before it */
     pv_ns rtt;        /* of the last answer; 0 = unknown */
     pv_ns used_at;    /* when data was last sent over the path */
+    pv_ns large_at;   /* when data was that may not have been small */
+    size_t sent_data; /* bytes since the size was last found to hold, up to PV_MTU_MUCH */
+    pv_ns known_at;   /* when it was */
+    pv_ns every;      /* the wait until the next check in thin use, doubling while it holds */
     pv_ns deadline;   /* of this try, of the next check, or of the wait */
     pv_ns raise_at;   /* when a narrow path is asked again for more */
     pv_ns raise_wait; /* the wait before the time after that */
@@ -79,8 +85,11 @@ void pv_mtu_stop(struct pv_mtu *m);
 void pv_mtu_tell(struct pv_mtu *m, uint16_t size, uint16_t wanted, pv_ns now);
 /* Somebody says that something was too big: looked into at once, not in up to 2 s. */
 void pv_mtu_doubt(struct pv_mtu *m, pv_ns now);
-/* Data was last sent over the path at used_at. */
+/* Much data is sent over the path, last at used_at. */
 void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at);
+/* So many bytes were sent over the path since the last call, the last of them at used_at. While
+ * they can only be small packets nothing is checked, and while they are few ever more rarely. */
+void pv_mtu_note_sent(struct pv_mtu *m, size_t bytes, pv_ns used_at);
 /* A probe was answered. Tokens of earlier rounds and paths are ignored. */
 void pv_mtu_handle_answer(struct pv_mtu *m, uint32_t token, pv_ns now);
 void pv_mtu_handle_timeout(struct pv_mtu *m, pv_ns now);

@@ -24,6 +24,7 @@ struct path {
     unsigned loss; /* percent */
     pv_ns rtt;
     bool idle;
+    size_t packet; /* bytes, one a second; 0 = much is sent */
     uint16_t size; /* as told; 0 = all */
     unsigned changes;
     size_t probes, bytes;
@@ -64,7 +65,9 @@ static void send_probes(struct path *p)
 static void run(struct path *p, pv_ns time)
 {
     for (pv_ns end = p->now + time; p->now < end; p->now += PV_MS(1)) {
-        if (!p->idle && p->now % PV_MS(100) == 0)
+        if (p->packet != 0 && p->now % PV_S(1) == 0)
+            pv_mtu_note_sent(&p->m, p->packet, p->now);
+        else if (p->packet == 0 && !p->idle && p->now % PV_MS(100) == 0)
             pv_mtu_note_use(&p->m, p->now);
         for (size_t i = 0; i < p->n_flights; i++) {
             if (p->flight[i].at == 0 || p->flight[i].at > p->now)
@@ -215,6 +218,55 @@ static void an_idle_path_is_not_probed(void **state)
     assert_int_equal(used(&p), 1300);
 }
 
+/* What is small passes everywhere. The first large packet after an hour has the size looked at. */
+static void small_packets_need_no_checks(void **state)
+{
+    struct path p;
+    (void)state;
+    start(&p, 1500, PV_MS(20), 9);
+    p.packet = 200;
+    run(&p, PV_S(10));
+    size_t before = p.probes;
+    run(&p, PV_S(3600));
+    assert_int_equal(p.probes, before);
+    p.link = 1300;
+    p.packet = 1452;
+    run(&p, PV_S(2));
+    assert_int_equal(used(&p), 1300);
+}
+
+/* A silent path is asked again even so: it is not known yet. */
+static void small_packets_ask_what_is_not_known(void **state)
+{
+    struct path p;
+    (void)state;
+    start(&p, 0, PV_MS(20), 10);
+    p.packet = 200;
+    run(&p, PV_S(20));
+    p.link = 1400;
+    run(&p, PV_S(40));
+    assert_int_equal(used(&p), 1400);
+}
+
+static void few_large_packets_are_checked_ever_more_rarely(void **state)
+{
+    struct path p;
+    (void)state;
+    start(&p, 1500, PV_MS(20), 11);
+    p.packet = 1452;
+    run(&p, PV_S(60));
+    size_t before = p.bytes;
+    run(&p, PV_S(600));
+    assert_true((p.bytes - before) * 6 < 600 * p.packet); /* a sixth of the data, at most */
+    p.link = 1300;
+    run(&p, PV_S(15)); /* PV_MTU_MUCH of it */
+    assert_int_equal(used(&p), 1300);
+    p.packet = 0; /* and much is checked as often as ever */
+    p.link = 1200;
+    run(&p, PV_S(5));
+    assert_int_equal(used(&p), 1200);
+}
+
 static void jumbo_paths_are_used_as_far_as_they_go(void **state)
 {
     struct path p;
@@ -312,6 +364,9 @@ int main(void)
         cmocka_unit_test(loss_alone_does_not_narrow_a_path),
         cmocka_unit_test(a_silent_path_keeps_what_was_known_and_is_asked_ever_less),
         cmocka_unit_test(an_idle_path_is_not_probed),
+        cmocka_unit_test(small_packets_need_no_checks),
+        cmocka_unit_test(small_packets_ask_what_is_not_known),
+        cmocka_unit_test(few_large_packets_are_checked_ever_more_rarely),
         cmocka_unit_test(jumbo_paths_are_used_as_far_as_they_go),
         cmocka_unit_test(a_doubt_is_looked_into_at_once),
         cmocka_unit_test(what_is_told_of_a_path_holds_for_10_minutes),
