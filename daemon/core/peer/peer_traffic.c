@@ -98,9 +98,11 @@ void pv_peer_sample(struct pv_peer *p, pv_ns now)
     if (p->session != NULL)
         pv_session_note_traffic(p->session, &t, now);
     pv_ns sent = t.data_sent > p->asked_at ? t.data_sent : p->asked_at;
-    if (p->ice != NULL)
+    if (p->ice != NULL) {
+        pv_ice_note_data(p->ice, t.data_received, now);
         pv_ice_note_traffic(p->ice, sent,
                             atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed), now);
+    }
     note_mtu(p, t.data_sent, atomic_load_explicit(&l->tx_bytes, memory_order_relaxed), now);
     pv_ns last = sent > t.data_received ? sent : t.data_received;
     if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at)

@@ -355,6 +355,16 @@ void pv_ice_note_traffic(struct pv_ice_agent *a, pv_ns last_tx_data, pv_ns last_
     pv_ice_update_state(a);
 }
 
+void pv_ice_note_data(struct pv_ice_agent *a, pv_ns last_rx_data, pv_ns now)
+{
+    pv_ns at = pv_min_ns(last_rx_data, now);
+
+    a->now = now;
+    a->told_data = true;
+    if (at > a->last_data)
+        pv_ice_keep_data(a, at);
+}
+
 /* An authenticated packet proves the peer, not the address: it may have been captured and sent
  * again from a victim's address. Hence the check with at most three times the bytes received (RFC
  * 9000 s8.1 has the same rule of three). */

@@ -192,6 +192,11 @@ void pv_ice_set_lifetime(struct pv_ice_agent *agent, pv_ns lifetime, pv_ns now);
 void pv_ice_note_traffic(struct pv_ice_agent *agent, pv_ns last_tx_data, pv_ns last_rx_selected,
                          pv_ns now);
 
+/* When data of the peer was last received, on whatever path (0 = never): before
+ * pv_ice_note_traffic(). The agent learns from it how long silence is nothing new in the rhythm of
+ * this traffic; without it every pause makes it look. */
+void pv_ice_note_data(struct pv_ice_agent *agent, pv_ns last_rx_data, pv_ns now);
+
 /* An authenticated packet of the peer, of len bytes of UDP payload, came from an address that is
  * not the selected one: it is checked, with no more than 3 times the bytes received from there. */
 void pv_ice_note_stray(struct pv_ice_agent *agent, const struct pv_ice_carrier *carrier,

@@ -13,6 +13,7 @@
 
 #include "base/bucket.h"
 #include "proto/ice/ice.h"
+#include "proto/ice/rhythm.h"
 #include "proto/stun/stun.h"
 
 enum {
@@ -37,6 +38,7 @@ enum {
     PV_ICE_NO_DATA_ECHO = 3,
     /* Ours: checks answered without data, until the path counts as one that carries none. */
     PV_ICE_NO_DATA_MAX = 10,
+    PV_ICE_MAX_DOUBTS = 3,   /* ours: of one path, after the last data that came in */
     PV_ICE_LOSS_WINDOW = 32, /* ours: checks that the loss estimate looks back; bits of loss_bits */
 };
 
@@ -55,11 +57,13 @@ enum {
 #define PV_ICE_IDLE_LIMIT       PV_S(600)    /* DESIGN 5: then dormant */
 #define PV_ICE_REVIVED_FOR      PV_S(10)     /* ours: awake without traffic after a peer's check */
 #define PV_ICE_STANDBY_EVERY    PV_S(15)     /* ours: below the shortest lifetimes, TRAVERSAL 3.4 */
-#define PV_ICE_MEASURE_EVERY    PV_S(2)    /* ours: a pair that looks quicker, until it is known */
-#define PV_ICE_STALE_AFTER      PV_S(45)   /* ours: a valid pair without answer for so long */
-#define PV_ICE_SILENCE_MIN      PV_MS(250) /* DESIGN 5 */
-#define PV_ICE_DEAD_MIN         PV_MS(450) /* DESIGN 5 */
-#define PV_ICE_NOTE_EVERY       PV_MS(100) /* about; see pv_ice_note_traffic() */
+#define PV_ICE_RELAY_EVERY      PV_S(30)     /* ours: its binding is kept by refreshes of its own */
+#define PV_ICE_MEASURE_EVERY    PV_S(2)     /* ours: a pair that looks quicker, until it is known */
+#define PV_ICE_STALE_AFTER      PV_S(45)    /* ours: a valid pair without answer for so long */
+#define PV_ICE_SILENCE_MIN      PV_MS(250)  /* DESIGN 5 */
+#define PV_ICE_REPLY_MAX        PV_MS(1200) /* ours: what takes longer is no reply */
+#define PV_ICE_DEAD_MIN         PV_MS(450)  /* DESIGN 5 */
+#define PV_ICE_NOTE_EVERY       PV_MS(100)  /* about; see pv_ice_note_traffic() */
 #define PV_ICE_DEFER            PV_MS(300) /* ours, adr/0005: one-way flows are replaced within 1 s */
 #define PV_ICE_LATE             PV_MS(20)  /* ours: beside 5/4 of the RTT an answer is late */
 #define PV_ICE_HOLD_FIRST       PV_S(10)   /* ours: doubling each time a path dies */
@@ -206,17 +210,22 @@ struct pv_ice_agent {
     bool suspect; /* the selected pair has to prove itself again */
     bool dormant; /* unused for long: nothing is sent until somebody wants the peer */
 
-    pv_ns last_tx;     /* last data sent, by pv_ice_note_traffic() */
-    pv_ns last_rx;     /* last packet received on the selected path, by pv_ice_note_traffic() */
-    pv_ns heard;       /* last_rx as the counter of checks without data knows it */
-    pv_ns active_at;   /* last traffic, or when the path began */
-    pv_ns unanswered;  /* about the time of the oldest unanswered data, or when what came in
-                          ended; 0 = all is answered */
-    pv_ns alive_at;    /* the path in use answered a check; what was before is settled */
-    unsigned no_data;  /* checks answered since data was last received, while it was sent */
-    pv_ns defer_until; /* no suspicion before */
-    bool probing;      /* the selected pair is suspected and a check of plan PROBE runs on it */
-    pv_ns probe_from;  /* when that check began */
+    pv_ns last_tx;    /* last data sent, by pv_ice_note_traffic() */
+    pv_ns last_rx;    /* last packet received on the selected path, by pv_ice_note_traffic() */
+    pv_ns heard;      /* last_rx as the counter of checks without data knows it */
+    pv_ns active_at;  /* last traffic, or when the path began */
+    pv_ns unanswered; /* about the time of the oldest unanswered data; 0 = all is answered */
+    pv_ns last_data;  /* last data received on any path, by pv_ice_note_data() */
+    bool told_data;   /* that function is called: data is told from messages in-band */
+    unsigned doubts;  /* suspicions refuted by an answer since then */
+    pv_ns sent_from;  /* about when the first data was sent since; 0 = none was */
+    struct pv_rhythm replies; /* from data sent until data came in */
+    struct pv_rhythm pauses;  /* between data that came in */
+    pv_ns alive_at;           /* the path in use answered a check; what was before is settled */
+    unsigned no_data;         /* checks answered since data was last received, while it was sent */
+    pv_ns defer_until;        /* no suspicion before */
+    bool probing;     /* the selected pair is suspected and a check of plan PROBE runs on it */
+    pv_ns probe_from; /* when that check began */
     /* When that check's answer is late, which gives SUSPECT; PV_NEVER: given already. */
     pv_ns suspect_at;
     bool in_use;          /* there was traffic lately, and begin_use() has been called for it */
@@ -336,6 +345,8 @@ void pv_ice_keep_plan(struct pv_ice_agent *a, struct pv_ice_pair *p);
 /* How often a valid pair that is not selected is checked, as long as it is worth it. */
 pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
 void pv_ice_keep_traffic(struct pv_ice_agent *a);
+/* Data came in at this time, after last_data. */
+void pv_ice_keep_data(struct pv_ice_agent *a, pv_ns at);
 void pv_ice_keep_handle_timeout(struct pv_ice_agent *a);
 pv_ns pv_ice_keep_next_timeout(const struct pv_ice_agent *a);
 /* The other side has news: is our path still good, as it sees it? */
@@ -349,6 +360,12 @@ void pv_ice_keep_reset(struct pv_ice_agent *a);
 static inline pv_ns pv_ice_max_ns(pv_ns a, pv_ns b)
 {
     return a > b ? a : b;
+}
+
+/* An answer that takes longer is late. */
+static inline pv_ns pv_ice_late_after(const struct pv_ice_pair *p)
+{
+    return p->srtt * 5 / 4 + PV_ICE_LATE;
 }
 
 static inline bool pv_ice_is_valid(const struct pv_ice_agent *a, int index)

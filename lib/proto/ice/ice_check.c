@@ -24,7 +24,7 @@ enum {
 #define BLOCKED_FOR  PV_MS(5)   /* until the send bucket is asked again */
 #define CONFIRM_MIN  PV_MS(150) /* ours: first interval on a proven pair */
 #define SINGLE_MIN   PV_S(1)    /* ours: a lone check unanswered for so long is lost */
-#define PROBE_SECOND PV_MS(100) /* DESIGN 5: 0, +100, +250 ms */
+#define PROBE_SECOND PV_MS(100) /* DESIGN 5: 0, +100, +250 ms, later where the RTT is longer */
 #define PROBE_THIRD  PV_MS(150) /* DESIGN 5: after the second */
 
 /* --- transactions -------------------------------------------------------------------------- */
@@ -93,6 +93,21 @@ static unsigned count_pairs(const struct pv_ice_agent *a)
     return n;
 }
 
+/* The verdict on a suspected pair. */
+static pv_ns dead_after(const struct pv_ice_pair *p)
+{
+    return pv_ice_max_ns(PV_ICE_DEAD_MIN, 2 * p->srtt);
+}
+
+/* Before the second probe of a suspected pair: until the answer to the first is late, but so soon
+ * that its own is here before the verdict. */
+static pv_ns second_probe(const struct pv_ice_pair *p)
+{
+    pv_ns late = pv_ice_late_after(p);
+
+    return pv_ice_max_ns(PROBE_SECOND, pv_min_ns(late, dead_after(p) - p->srtt * 5 / 4));
+}
+
 /* First interval before a repetition. For foreign agents RFC 8445 s14.3 scales it with the number
  * of pairs, so that all checks together stay within the pace Ta. */
 static pv_ns plan_interval(const struct pv_ice_agent *a, const struct pv_ice_pair *p,
@@ -106,7 +121,7 @@ static pv_ns plan_interval(const struct pv_ice_agent *a, const struct pv_ice_pai
     case PV_ICE_PLAN_CONFIRM:
         return pv_ice_max_ns(CONFIRM_MIN, 2 * p->srtt);
     case PV_ICE_PLAN_PROBE:
-        return PROBE_SECOND;
+        return second_probe(p);
     case PV_ICE_PLAN_SINGLE:
         break;
     }
@@ -134,8 +149,7 @@ void pv_ice_check_start(struct pv_ice_agent *a, int index, enum pv_ice_plan plan
         p->cur.nomination = a->nomination;
     pv_rng_fill(&a->cfg.rng, p->cur.id, sizeof(p->cur.id));
     p->next_send = a->now;
-    p->check_end =
-        plan == PV_ICE_PLAN_PROBE ? a->now + pv_ice_max_ns(PV_ICE_DEAD_MIN, 2 * p->srtt) : PV_NEVER;
+    p->check_end = plan == PV_ICE_PLAN_PROBE ? a->now + dead_after(p) : PV_NEVER;
     if (p->state != PV_ICE_PAIR_VALID)
         p->state = PV_ICE_PAIR_CHECKING;
 }

@@ -345,8 +345,11 @@ static void selected_answered(struct pv_ice_agent *a, const struct pv_ice_txn *t
         a->ev_echo = a->no_data >= PV_ICE_NO_DATA_ECHO;
     }
 
-    if (a->probing)
+    if (a->probing) {
         a->defer_until = a->now + PV_ICE_DEFER;
+        pv_ice_keep_plan(a, &a->pairs[a->selected]); /* consent is renewed as well */
+        a->doubts++;
+    }
     a->probing = false;
     a->alive_at = pv_ice_max_ns(a->alive_at, txn->sent[0]); /* says nothing of what left later */
     a->unanswered = 0;

@@ -44,7 +44,8 @@ static void begin_use(struct pv_ice_agent *a)
             pv_min_ns(a->pairs[a->selected].next_keep, a->now + PV_ICE_CONSENT_EVERY / 5);
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++)
         if (a->pairs[i].used && a->pairs[i].state == PV_ICE_PAIR_VALID && i != a->selected)
-            a->pairs[i].next_keep = a->now;
+            a->pairs[i].next_keep =
+                a->pairs[i].last_answer + pv_ice_keep_standby_every(a, &a->pairs[i]);
     for (int n = 0; n < PV_ICE_STANDBY; n++) {
         int stale = pv_ice_pair_best(a, PV_ICE_PAIR_STALE, a->selected);
         if (stale != PV_ICE_NONE)
@@ -52,20 +53,38 @@ static void begin_use(struct pv_ice_agent *a)
     }
 }
 
-/* Since when has the path given no sign of life although it should have; 0: it has. Data that went
- * out wants an answer. Where data came in and then ended, either there is no more or the way is
- * broken, and only we can find out: a NAT of ours that lost its binding is silent to the sender. */
-static pv_ns waiting_since(const struct pv_ice_agent *a)
+/* Since when has data that went out wanted an answer; 0: since never. */
+static pv_ns unanswered_since(const struct pv_ice_agent *a)
 {
     pv_ns alive = pv_ice_max_ns(a->last_rx, a->alive_at);
 
-    if (a->last_tx < a->last_rx)
-        return a->last_rx > a->alive_at ? a->last_rx : 0;
-    if (a->last_tx == 0 || a->last_tx <= a->alive_at)
+    if (a->last_tx < a->last_rx || a->last_tx == 0 || a->last_tx <= a->alive_at)
         return 0;
     if (a->unanswered != 0 && a->unanswered >= alive)
         return a->unanswered; /* data was waiting before this */
     return pv_ice_max_ns(alive, a->last_tx - pv_min_ns(a->last_tx, PV_ICE_NOTE_EVERY));
+}
+
+/* How long data was waited for is what silence means from now on. A wait in which the path changed,
+ * or that ended the use of the path, says nothing; what takes longer than PV_ICE_REPLY_MAX is no
+ * reply. */
+void pv_ice_keep_data(struct pv_ice_agent *a, pv_ns at)
+{
+    if (a->last_data > a->last_switch && at < a->last_data + PV_ICE_IN_USE)
+        pv_rhythm_note(&a->pauses, at - a->last_data);
+    if (a->sent_from > a->last_switch && at > a->sent_from && at < a->sent_from + PV_ICE_REPLY_MAX)
+        pv_rhythm_note(&a->replies, at - a->sent_from);
+    a->last_data = at;
+    a->sent_from = 0;
+    a->doubts = 0;
+}
+
+/* A reply is waited for from the first data that was sent since data came in. */
+static void await_reply(struct pv_ice_agent *a)
+{
+    if (a->sent_from == 0 && a->last_tx != 0 && a->last_tx >= a->last_data)
+        a->sent_from =
+            pv_ice_max_ns(a->last_data, a->last_tx - pv_min_ns(a->last_tx, PV_ICE_NOTE_EVERY));
 }
 
 /* Called with what the packet threads saw, about ten times a second: it only compares times. */
@@ -85,25 +104,70 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
     if (in_use && !a->in_use)
         begin_use(a);
     a->in_use = in_use;
-    a->unanswered = waiting_since(a);
     if (a->probing && a->last_rx > a->probe_from)
         a->probing = false;
     if (a->last_rx > a->heard)
         a->no_data = 0;
     a->heard = a->last_rx;
+    await_reply(a);
+    a->unanswered = unanswered_since(a);
 }
 
 /* --- suspicion -------------------------------------------------------------------------------- */
 
-/* Silence for two round trips, at least PV_ICE_SILENCE_MIN, makes a path suspect, but not while a
- * suspicion is being examined or was just refuted (defer_until). */
+static pv_ns silence_min(const struct pv_ice_agent *a)
+{
+    return pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[a->selected].srtt);
+}
+
+/* Data that went out is not answered. Who sends on without an answer does not wait for one that
+ * usually takes long. */
+static pv_ns reply_due(const struct pv_ice_agent *a)
+{
+    if (a->unanswered == 0)
+        return PV_NEVER;
+    bool goes_on = a->last_tx > a->unanswered + PV_ICE_SILENCE_MIN;
+    return a->unanswered +
+           pv_ice_max_ns(silence_min(a), goes_on ? 0 : pv_rhythm_unusual(&a->replies));
+}
+
+/* What comes in a beat is overdue, whatever was checked before it was due. */
+static pv_ns beat_due(const struct pv_ice_agent *a)
+{
+    pv_ns beat = pv_rhythm_beat(&a->pauses);
+
+    if (beat == 0 || pv_ice_max_ns(a->alive_at, a->last_rx) >= a->last_data + beat)
+        return PV_NEVER;
+    return pv_ice_max_ns(a->last_data + pv_rhythm_late(beat), a->last_switch + silence_min(a));
+}
+
+/* Where data came in and then ended, either there is no more or the way is broken, and only we can
+ * find out: a NAT of ours that lost its binding is silent to the sender. An answer says that there
+ * was no more until then: the doubt comes back, more slowly each time. What comes in a beat alone
+ * is not in doubt before beat_due(). */
+static pv_ns end_due(const struct pv_ice_agent *a)
+{
+    static const unsigned WAITS[PV_ICE_MAX_DOUBTS] = {1, 1, 2};
+
+    if (!a->told_data)
+        return a->last_tx < a->last_rx && a->alive_at < a->last_rx ? a->last_rx + silence_min(a)
+                                                                   : PV_NEVER;
+    if (a->last_data == 0 || a->doubts >= PV_ICE_MAX_DOUBTS ||
+        (a->doubts == 0 && pv_rhythm_is_steady(&a->pauses)))
+        return PV_NEVER;
+    pv_ns alive = pv_ice_max_ns(a->last_rx, pv_ice_max_ns(a->alive_at, a->last_switch));
+    return alive + WAITS[a->doubts] * pv_ice_max_ns(silence_min(a), pv_rhythm_unusual(&a->pauses));
+}
+
+/* Silence that is longer than usual, and than two round trips and PV_ICE_SILENCE_MIN, makes a path
+ * suspect, but not while a suspicion is being examined or was just refuted (defer_until). */
 static pv_ns suspicion_due(const struct pv_ice_agent *a)
 {
-    if (a->cfg.foreign || a->probing || a->suspect || a->dormant || a->unanswered == 0 ||
+    if (a->cfg.foreign || a->probing || a->suspect || a->dormant ||
         !pv_ice_is_valid(a, a->selected))
         return PV_NEVER;
-    pv_ns silence = pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[a->selected].srtt);
-    return pv_ice_max_ns(a->unanswered + silence, a->defer_until);
+    return pv_ice_max_ns(pv_min_ns(reply_due(a), pv_min_ns(beat_due(a), end_due(a))),
+                         a->defer_until);
 }
 
 /* The cheapest valid pair that shares neither end with the selected one: what killed the selected
@@ -130,14 +194,21 @@ static void ask_once(struct pv_ice_agent *a, int index)
         pv_ice_check_start(a, index, PV_ICE_PLAN_SINGLE);
 }
 
-/* The selected pair is probed, and beside it the best fallback and the best independent one, so
- * that by the time of the verdict it is known which of them works. */
 static void suspect(struct pv_ice_agent *a)
 {
     a->probing = true;
     a->probe_from = a->now;
-    a->suspect_at = a->now + a->pairs[a->selected].srtt * 5 / 4 + PV_ICE_LATE;
+    a->suspect_at = a->now + pv_ice_late_after(&a->pairs[a->selected]);
     pv_ice_check_start(a, a->selected, PV_ICE_PLAN_PROBE);
+}
+
+/* The suspected pair's answer is late. The best fallback and the best independent pair are asked,
+ * so that by the time of the verdict it is known which of them works. Not before: nearly every
+ * suspicion ends with the answer, and one of the two is the relay, which others pay for. */
+static void be_late(struct pv_ice_agent *a)
+{
+    a->ev_late = true;
+    a->suspect_at = PV_NEVER;
     ask_once(a, pv_ice_pair_best_valid(a, a->selected));
     ask_once(a, best_disjoint(a));
 }
@@ -154,8 +225,10 @@ static void single_over(struct pv_ice_agent *a, int index)
     pv_ns silence = pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[index].srtt);
 
     if (index == a->selected && !a->cfg.foreign && !a->probing && !a->suspect && !a->dormant &&
-        is_in_use(a) && a->now > a->last_rx + silence)
+        is_in_use(a) && a->now > a->last_rx + silence) {
         suspect(a);
+        be_late(a); /* by the answer that did not come */
+    }
 }
 
 /* A check has had all its time without an answer; what follows depends on what it was for. */
@@ -271,7 +344,9 @@ pv_ns pv_ice_keep_standby_every(const struct pv_ice_agent *a, const struct pv_ic
     bool promising = !a->cfg.foreign && pv_ice_is_valid(a, a->selected) &&
                      p->answers < PV_ICE_MEASURES &&
                      pv_ice_pair_is_better(a, p, &a->pairs[a->selected]);
-    return promising ? PV_ICE_MEASURE_EVERY : PV_ICE_STANDBY_EVERY;
+    if (promising)
+        return PV_ICE_MEASURE_EVERY;
+    return pv_ice_pair_is_members(a, p) ? PV_ICE_RELAY_EVERY : PV_ICE_STANDBY_EVERY;
 }
 
 /* The maintenance check of one valid pair. Pairs beyond the standby limit are allowed to go stale:
@@ -338,10 +413,8 @@ void pv_ice_keep_handle_timeout(struct pv_ice_agent *a)
     }
     if (a->now >= suspicion_due(a))
         suspect(a);
-    if (a->now >= late_due(a)) {
-        a->ev_late = true;
-        a->suspect_at = PV_NEVER;
-    }
+    if (a->now >= late_due(a))
+        be_late(a);
     if (a->now >= retry_due(a))
         retry_failed(a);
     if (a->now >= consent_due(a)) {

@@ -361,6 +361,33 @@ static void a_one_way_flow_costs_three_checks_a_second(void **state)
     assert_int_equal(w.hosts[0].selects, 1);
 }
 
+/* Each packet has its check, which is answered in time: nobody else is asked. */
+static void standbys_are_asked_only_when_the_answer_is_late(void **state)
+{
+    (void)state;
+    two_homes(10);
+    meet(false);
+    w_run(&w, PV_S(3));
+    w.hosts[0].sends_data = true;
+    w.hosts[0].data_every = w.hosts[1].data_every = PV_S(1);
+    w.hosts[0].next_data = w.now;
+    w_run(&w, PV_S(33));
+    unsigned before = w.hosts[0].sent;
+    w_run(&w, PV_S(93));
+    /* 60 s: a check a second and, as the other side looks too, an answer; of two standbys each 15 s
+     * as many checks and answers. Were they asked as well, it would be 240 more. */
+    assert_in_range(w.hosts[0].sent - before, 130, 180);
+    assert_int_equal(w.hosts[0].suspects + w.hosts[0].losts, 0);
+
+    struct pv_ice_path p = path_of(0);
+    w.blocked = p.remote;
+    pv_ns begin = w.now;
+    w_run(&w, begin + PV_S(1) + PV_MS(900)); /* up to a second passes until the next packet */
+    struct pv_ice_path after = path_of(0);
+    assert_false(pv_addr_equal(&after.remote, &p.remote));
+    assert_int_equal(w.hosts[0].losts, 0);
+}
+
 static void the_only_path_is_suspect_before_it_is_lost(void **state)
 {
     (void)state;
@@ -571,6 +598,7 @@ int main(void)
         cmocka_unit_test(a_dead_path_under_traffic_is_replaced_within_a_second),
         cmocka_unit_test(a_better_path_that_died_is_used_again_when_it_lives),
         cmocka_unit_test(a_one_way_flow_costs_three_checks_a_second),
+        cmocka_unit_test(standbys_are_asked_only_when_the_answer_is_late),
         cmocka_unit_test(the_only_path_is_suspect_before_it_is_lost),
         cmocka_unit_test(a_nat_that_began_anew_heals_before_the_path_is_given_up),
         cmocka_unit_test(a_reflexive_address_is_learnt_on_both_sides),
