@@ -48,7 +48,10 @@ static void peer_row(struct pv_table *t, const json_t *peer, double now)
              pv_json_bool(peer, "admin") ? " (admin)" : "");
     pv_table_cell(t, PV_BOLD, text);
     pv_table_cell(t, PV_PLAIN, pv_json_text(peer, "ip4", pv_json_text(peer, "ip6", "-")));
-    if (!online && seen > 0)
+    if (strcmp(pv_json_text(peer, "state", "member"), "expired") == 0)
+        snprintf(text, sizeof(text), "expired %.60s ago",
+                 pv_duration_format(now - pv_json_real(peer, "expires", now), rx));
+    else if (!online && seen > 0)
         snprintf(text, sizeof(text), "offline, seen %.60s ago", pv_duration_format(now - seen, rx));
     else
         snprintf(text, sizeof(text), "%s", online ? "online" : "offline");
@@ -118,6 +121,19 @@ static void row(struct pv_table *t, const char *what, enum pv_colour colour, con
     pv_table_cell(t, colour, text);
 }
 
+/* Most memberships have no end. */
+static void status_life(struct pv_table *t, const json_t *self)
+{
+    char text[PV_SHOW_BUF], when[PV_SHOW_BUF];
+    double end = pv_json_real(self, "expires", 0);
+
+    if (end <= 0)
+        return;
+    snprintf(text, sizeof(text), "until %.30s, renewed while this node is used",
+             pv_show_time(end, wall_s(), when));
+    row(t, "membership", PV_PLAIN, text);
+}
+
 /* Which network, and who this node is in it; without one, how to get into one. */
 static void status_network(struct pv_table *t, const json_t *s)
 {
@@ -147,6 +163,7 @@ static void status_network(struct pv_table *t, const json_t *s)
         snprintf(text, sizeof(text), "%.20s  %.45s", pv_json_text(self, "ip4", "-"),
                  pv_json_text(self, "ip6", ""));
         row(t, "addresses", PV_PLAIN, text);
+        status_life(t, self);
     }
 }
 

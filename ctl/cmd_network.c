@@ -223,6 +223,7 @@ enum {
     INVITE_USES,
     INVITE_EXPIRES,
     INVITE_ADMIN,
+    INVITE_MEMBER_FOR,
 };
 
 static const char *invite_state(const json_t *invite, double now)
@@ -252,6 +253,8 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
     json_array_foreach(list, i, invite)
     {
         char used[PV_SHOW_BUF], when[PV_SHOW_BUF], text[PV_SHOW_BUF];
+        char life[PV_AMOUNT_BUF + 24] = "";
+        double member_for = pv_json_real(invite, "member_for", 0);
         double end = pv_json_real(invite, "not_after", 0);
         const char *state = invite_state(invite, now);
         snprintf(used, sizeof(used), "%.0f of %.0f", pv_json_real(invite, "used", 0),
@@ -259,8 +262,10 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
         pv_table_cell(&t, PV_PLAIN, pv_json_text(invite, "id", "?"));
         pv_table_cell(&t, PV_PLAIN, used);
         pv_table_cell(&t, PV_PLAIN, end > 0 ? pv_show_time(end, now, when) : "never");
-        snprintf(text, sizeof(text), "%s%s", state,
-                 pv_json_bool(invite, "admin") ? " (for an admin)" : "");
+        if (member_for > 0)
+            snprintf(life, sizeof(life), " (member for %s)", pv_duration_format(member_for, when));
+        snprintf(text, sizeof(text), "%s%s%s", state,
+                 pv_json_bool(invite, "admin") ? " (for an admin)" : "", life);
         pv_table_cell(&t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, text);
     }
     if (json_array_size(list) == 0)
@@ -275,12 +280,12 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
     const char *const *value = cli->args.value;
     const char *what = cli->args.n_words > 0 ? cli->args.word[0] : "";
     uint64_t n = 1;
-    bool has_options =
-        value[INVITE_USES] != NULL || value[INVITE_EXPIRES] != NULL || value[INVITE_ADMIN] != NULL;
+    bool has_options = value[INVITE_USES] != NULL || value[INVITE_EXPIRES] != NULL ||
+                       value[INVITE_ADMIN] != NULL || value[INVITE_MEMBER_FOR] != NULL;
 
     /* "invite list --uses 3" would silently ignore the option. */
     if (what[0] != '\0' && has_options)
-        return pv_cli_usage(cli, "--uses, --expires and --admin are for new invites");
+        return pv_cli_usage(cli, "the options of invite are for new invites");
     if (strcmp(what, "list") == 0 && cli->args.n_words == 1) {
         pv_ctlapi_request_init(req, PV_CTLAPI_INVITE_LIST, 0);
         return 0;
@@ -308,6 +313,11 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
         (pv_duration_parse(value[INVITE_EXPIRES], &req->expires_s) < 0 || req->expires_s == 0))
         return pv_cli_usage(cli, "--expires \"%.40s\": give a time such as 90m, 24h or 7d",
                             value[INVITE_EXPIRES]);
+    if (value[INVITE_MEMBER_FOR] != NULL &&
+        (pv_duration_parse(value[INVITE_MEMBER_FOR], &req->lifetime_s) < 0 ||
+         req->lifetime_s < PV_CTLAPI_MIN_MEMBER_S || req->lifetime_s > PV_CTLAPI_MAX_MEMBER_S))
+        return pv_cli_usage(cli, "--member-for \"%.40s\": give a time from 1h to 520w, such as 90d",
+                            value[INVITE_MEMBER_FOR]);
     /* The daemon refuses it, and says what to do instead. */
     req->admin = value[INVITE_ADMIN] != NULL;
     return 0;
@@ -591,16 +601,20 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "invite",
-        .args = "[--uses N] [--expires TIME] [--admin] | list | revoke ID",
+        .args = "[--uses N] [--expires TIME] [--admin | --member-for TIME] | list | revoke ID",
         .summary = "print a token with which another machine can join",
-        .details = "  --uses N        how many machines can join with it (1)\n"
-                   "  --expires TIME  90m, 24h, 7d (24h)\n"
-                   "  --admin         who joins becomes an admin; where the root key is\n"
-                   "  list            invites made so far\n"
-                   "  revoke ID       nobody else joins with it\n",
+        .details =
+            "  --uses N        how many machines can join with it (1)\n"
+            "  --expires TIME  90m, 24h, 7d (24h)\n"
+            "  --admin         who joins becomes an admin; where the root key is\n"
+            "  --member-for TIME  who joins is a member until it was not used for so long: 1h "
+            "to 520w; 90d\n"
+            "  list            invites made so far\n"
+            "  revoke ID       nobody else joins with it\n",
         .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
         .words = "list revoke",
-        .options = {{"uses", 0, true}, {"expires", 0, true}, {"admin", 0, false}},
+        .options =
+            {{"uses", 0, true}, {"expires", 0, true}, {"admin", 0, false}, {"member-for", 0, true}},
         .max_words = 2,
         .run = invite,
     },

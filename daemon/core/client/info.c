@@ -64,6 +64,9 @@ static const char *state_name(const struct pv_node *n)
         return pv_peers_count_statics(n->peers) > 0 ? "static" : "none";
     if (n->removed)
         return "removed";
+    const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
+    if (self != NULL && self->state == PV_MEMBER_EXPIRED)
+        return "expired";
     if (!n->up)
         return "down";
     return n->iface == PV_IFACE_UP && n->online ? "up" : "connecting";
@@ -265,11 +268,30 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
                                     ? NULL
                                     : pv_roster_by_node(n->roster, pv_peer_pk(p));
     shown.admin = m != NULL && m->rights != 0;
+    shown.standing = "member";
+    shown.expires_s = m != NULL && m->lifetime > 0 ? m->expires : 0;
     shown.former = NULL;
     if (m != NULL && pv_roster_former(n->roster, m, &former) == PV_OK) {
         shown.former = former.node;
         shown.another_since_s = former.since;
     }
+    return pv_ctlapi_peers_add(list, &shown);
+}
+
+/* One that was a member and may be one again. */
+static int add_aside(json_t *list, const struct pv_member *m)
+{
+    const struct pv_ctlapi_peer shown = {
+        .name = m->name,
+        .standing = "expired",
+        .ip4 = m->ip4,
+        .ip6 = m->ip6,
+        .key = m->node,
+        .wg_key = m->transport,
+        .admin = m->rights != 0,
+        .expires_s = m->expires,
+        .path = {.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1},
+    };
     return pv_ctlapi_peers_add(list, &shown);
 }
 
@@ -284,6 +306,10 @@ static void answer_peers(struct pv_node *n, uint64_t handle, pv_ns now)
         ok = ok && add_peer(n, list, p, now) == PV_OK;
     for (p = NULL; (p = pv_peers_next_static(n->peers, p)) != NULL;)
         ok = ok && add_peer(n, list, p, now) == PV_OK;
+    for (const struct pv_member *m = n->roster == NULL ? NULL
+                                                       : pv_roster_next_aside(n->roster, NULL);
+         ok && m != NULL; m = pv_roster_next_aside(n->roster, m))
+        ok = m->state != PV_MEMBER_EXPIRED || add_aside(list, m) == PV_OK;
     if (ok && n->roster != NULL && !n->online) /* what is shown is what was known */
         ok = json_object_set_new(list, "code", json_integer(PV_CTLAPI_UNREACHABLE)) == 0;
     if (!ok) {

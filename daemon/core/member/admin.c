@@ -310,13 +310,22 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
     struct admin *a = part;
     uint8_t root[PV_SIGN_SK_LEN];
     struct pv_put *put;
+    const struct pv_invite_terms terms = {
+        .uses = req->uses, .expires_s = req->expires_s, .lifetime = (uint32_t)req->lifetime_s};
     (void)p;
+    /* Rights do not end with a membership: such an admin would be none that anybody sees. */
+    if (req->admin && terms.lifetime > 0) {
+        answer_error(a, handle, PV_CTLAPI_USAGE,
+                     "invite: the membership of an admin does not expire: leave out --admin, and "
+                     "grant it later, or --member-for");
+        return;
+    }
     if (!may_invite(a, req->admin, handle))
         return;
     int r = req->admin ? pv_rootkey_open(a->node, root) : PV_OK;
     if (r == PV_OK)
-        r = pv_invite_make(a->node, req->admin ? root : a->node->identity->sign_sk, req->uses,
-                           req->expires_s, now, &put);
+        r = pv_invite_make(a->node, req->admin ? root : a->node->identity->sign_sk, &terms, now,
+                           &put);
     pv_wipe(root, sizeof(root));
     if (r != PV_OK) {
         char text[PV_CTLAPI_ERROR_BUF];
@@ -351,6 +360,7 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
             .not_before_s = inv.not_before,
             .not_after_s = inv.not_after == UINT64_MAX ? 0 : inv.not_after,
             .revoked = inv.revoked,
+            .lifetime_s = inv.lifetime,
             .admin = memcmp(inv.signer, pv_roster_root(a->node->roster), PV_SIGN_PK_LEN) == 0,
         };
         memcpy(x.id, inv.invite, sizeof(x.id));
@@ -463,10 +473,15 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     struct waiting w = {.handle = handle, .deed = DEED_REMOVE};
     struct pv_roster_invite invite;
     uint8_t pk[PV_SIGN_PK_LEN];
-    if (!may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
+    const struct pv_member *m = a->node->roster == NULL ? NULL : pv_node_aside(a->node, req->peer);
+    if (m == NULL) { /* who has expired is nobody's peer any more */
+        p = pv_peer_need(a->node, req->peer, "remove", true, handle);
+        m = p == NULL ? NULL : pv_roster_by_node(a->node->roster, pv_peer_pk(p));
+    }
+    if (m == NULL || !may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
         return;
-    memcpy(pk, pv_peer_pk(p), sizeof(pk)); /* the peer goes with the member */
-    bool open = open_invite(a, pv_roster_by_node(a->node->roster, pk), now, &invite);
+    memcpy(pk, m->node, sizeof(pk)); /* the peer goes with the member */
+    bool open = open_invite(a, m, now, &invite);
     int r = PV_OK;
     if (open) {
         w.told.invite = req->keep_invite ? PV_CTLAPI_INVITE_KEPT : PV_CTLAPI_INVITE_ENDED;
@@ -715,7 +730,7 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_INVITE, PV_NEEDS_NOTHING, run_invite},
     {PV_CTLAPI_INVITE_LIST, PV_NEEDS_NOTHING, run_invite_list},
     {PV_CTLAPI_INVITE_REVOKE, PV_NEEDS_NOTHING, run_invite_revoke},
-    {PV_CTLAPI_REMOVE, PV_NEEDS_MEMBER, run_remove},
+    {PV_CTLAPI_REMOVE, PV_NEEDS_NOTHING, run_remove},
     {PV_CTLAPI_LEAVE, PV_NEEDS_NOTHING, run_leave},
     {PV_CTLAPI_ADMIN_GRANT, PV_NEEDS_NOTHING, run_admin_grant},
     {PV_CTLAPI_ADMIN_REVOKE, PV_NEEDS_MEMBER, run_admin_revoke},

@@ -364,7 +364,8 @@ static void iface_is_up(struct pv_enrol *x, pv_ns now)
     }
     x->step = PV_ENROL_INVITE;
     x->deadline = now + PV_ENROL_TIME;
-    int r = pv_invite_make(x->node, x->node->identity->sign_sk, 1, FIRST_INVITE_S, now, &x->invite);
+    const struct pv_invite_terms terms = {.uses = 1, .expires_s = FIRST_INVITE_S};
+    int r = pv_invite_make(x->node, x->node->identity->sign_sk, &terms, now, &x->invite);
     if (r != PV_OK)
         pv_enrol_fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r),
                       "make one with `p2pvpnctl invite`");

@@ -48,12 +48,13 @@ static void set_window(const struct pv_node *n, uint64_t expires_s, pv_ns now,
     inv->not_after = last < UINT64_MAX - expires_s ? last + expires_s : UINT64_MAX;
 }
 
-int pv_invite_make(struct pv_node *n, const uint8_t *sk, uint32_t uses, uint64_t expires_s,
+int pv_invite_make(struct pv_node *n, const uint8_t *sk, const struct pv_invite_terms *terms,
                    pv_ns now, struct pv_put **ret_put)
 {
     struct pv_token token = {0};
     uint8_t invite_sk[PV_SIGN_SK_LEN];
-    struct pv_st_invite inv = {.uses = uses};
+    struct pv_st_invite inv = {
+        .uses = terms->uses, .flags = terms->flags, .lifetime = terms->lifetime};
     struct pv_made made;
     struct pv_put *put = pv_put_new(1);
     if (put != NULL)
@@ -66,7 +67,7 @@ int pv_invite_make(struct pv_node *n, const uint8_t *sk, uint32_t uses, uint64_t
     pv_sign_keypair(token.seed, invite_sk, inv.invite);
     /* Only the public half is needed here: who joins makes the secret one of the token's seed. */
     pv_wipe(invite_sk, sizeof(invite_sk));
-    set_window(n, expires_s, now, &inv);
+    set_window(n, terms->expires_s, now, &inv);
     int r = make_token(n, &token, put->token);
     pv_token_done(&token);
     if (r == PV_OK)

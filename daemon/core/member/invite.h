@@ -6,11 +6,20 @@
 
 #include "daemon/core/member/puts.h"
 
+/* What is wished for. */
+struct pv_invite_terms {
+    uint32_t uses;
+    uint64_t expires_s; /* seconds from now */
+    uint8_t flags;      /* enum pv_st_invite_flag */
+    uint32_t lifetime;  /* of members by it: seconds, 0 = for ever */
+};
+
 /* A put of the invite with its token, to be sent by the caller, signed with sk: this node's key, or
  * root's, by which whoever joins becomes an admin (rootkey.h). The coordinator's clock judges the
  * window, so the window follows it where it is known. PV_ERR_NOMEM, PV_ERR_LIMIT (the coordinators
  * do not fit a token), or why the statement cannot be made. */
-PV_MUST_CHECK int pv_invite_make(struct pv_node *n, const uint8_t *sk, uint32_t uses,
-                                 uint64_t expires_s, pv_ns now, struct pv_put **ret_put);
+PV_MUST_CHECK int pv_invite_make(struct pv_node *n, const uint8_t *sk,
+                                 const struct pv_invite_terms *terms, pv_ns now,
+                                 struct pv_put **ret_put);
 
 #endif /* PV_INVITE_H */

@@ -41,6 +41,7 @@ struct membership {
     pv_ns retry_at;            /* the interface did not come up; PV_NEVER */
     pv_ns members_at;          /* a member found no memory for its peer; PV_NEVER */
     bool clashed; /* a member came before who had its name or address had given it up */
+    enum pv_member_state standing;  /* this node's, when it was looked at last */
     char overlap[PV_JOB_ERROR_MAX]; /* an address here that is in the network's range; "": none */
     struct pv_prefix overlap_net;   /* its range */
     char iface_problem[PV_JOB_ERROR_MAX]; /* what others did to it; "" = nothing */
@@ -72,7 +73,6 @@ static void member_here(struct pv_node *n, const struct pv_member *m, bool added
 {
     pv_node_raise(n, PV_FACT_ROSTER);
     if (is_self(n, m)) {
-        n->removed = false;
         memcpy(n->node_name, m->name, sizeof(n->node_name));
         of(n)->moved = of(n)->moved || !pv_addr_equal_ip(&of(n)->ip4, &m->ip4);
         of(n)->ip4 = m->ip4;
@@ -105,10 +105,10 @@ static void member_gone(struct pv_node *n, const struct pv_member *m, pv_ns now)
 {
     pv_node_raise(n, PV_FACT_ROSTER);
     if (is_self(n, m)) {
-        if (m->state != PV_MEMBER_LEFT) {
-            n->removed = true;
+        if (m->state == PV_MEMBER_EXPIRED)
+            pv_log(n->log, PV_LOG_WARN, "what=\"this node's membership has expired\"");
+        else if (m->state != PV_MEMBER_LEFT)
             pv_log(n->log, PV_LOG_WARN, "what=\"this node is no member of the network any more\"");
-        }
         return;
     }
     pv_log(n->log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
@@ -174,11 +174,26 @@ static void add_again(struct membership *m, pv_ns now)
     }
 }
 
+/* Is this node something else than before? Who left by its own wish is not told that it was
+ * removed. */
+static bool look_at_self(struct membership *m)
+{
+    struct pv_node *n = m->node;
+    const struct pv_member *self =
+        n->roster == NULL ? NULL : pv_roster_known(n->roster, n->identity->sign_pk);
+    enum pv_member_state before = m->standing;
+    m->standing = self == NULL ? PV_MEMBER_NONE : self->state;
+    if (m->standing == before)
+        return false;
+    n->removed = m->standing == PV_MEMBER_REVOKED ||
+                 (m->standing == PV_MEMBER_NONE && before != PV_MEMBER_LEFT);
+    return m->standing != PV_MEMBER_LEFT;
+}
+
 static void settle_roster(struct membership *m, pv_ns now)
 {
     struct pv_node *n = m->node;
     struct pv_roster_event ev;
-    bool was_removed = n->removed;
     /* All events are taken first: many statements that come together become one job of the store.
      */
     while (n->roster != NULL && pv_roster_poll_event(n->roster, &ev) == PV_OK)
@@ -193,7 +208,7 @@ static void settle_roster(struct membership *m, pv_ns now)
     if (m->moved && n->iface != PV_IFACE_DOWN)
         raise_iface(m, now);
     m->moved = false;
-    if (n->removed != was_removed) {
+    if (look_at_self(m)) {
         pv_node_raise(n, PV_FACT_UP);
         apply_up(m, now);
     }
@@ -418,9 +433,11 @@ static void apply_up(struct membership *m, pv_ns now)
 void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, pv_ns now)
 {
     struct membership *m = of(n);
+    const struct pv_member *self = pv_roster_known(roster, n->identity->sign_pk);
     n->roster = roster;
     n->up = up;
-    n->removed = false;
+    m->standing = self == NULL ? PV_MEMBER_NONE : self->state;
+    n->removed = m->standing == PV_MEMBER_REVOKED;
     pv_node_raise(n, PV_FACT_NETWORK | PV_FACT_UP);
     /* Its events were told while it was being filled: take what it says now. */
     for (const struct pv_member *x = pv_roster_next(roster, NULL); x != NULL;
@@ -443,6 +460,7 @@ void pv_membership_leave(struct pv_node *n, pv_ns now)
     m->retired = n->roster;
     m->retired_told = false;
     n->roster = NULL;
+    m->standing = PV_MEMBER_NONE;
     n->removed = false;
     n->n_reports = 0;
     n->coord_info.unknown = false;

@@ -65,6 +65,13 @@ static bool is_where(const struct pv_node *n, const struct pv_st_place *place)
            memcmp(m->ip4.ip, place->ip4, sizeof(place->ip4)) == 0;
 }
 
+/* Does the node have the key that this statement says? One of before is nobody's loss. */
+static bool is_key_of(const struct pv_node *n, const struct pv_statement *st)
+{
+    const struct pv_member *m = pv_roster_enrolled(n->roster, st->signer);
+    return m != NULL && memcmp(m->transport, st->u.transport.transport, sizeof(m->transport)) == 0;
+}
+
 /* A removal by an admin whose rights had ended before is void: no coordinator takes it. One that is
  * in force is owed although its signer is out of office, too: of two admins who end each other the
  * coordinator's receipts say who was first. */
@@ -74,6 +81,8 @@ static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
         return false;
     if (x->st.type == PV_ST_PLACE)
         return is_where(n, &x->st.u.place);
+    if (x->st.type == PV_ST_TRANSPORT)
+        return is_key_of(n, &x->st);
     return x->st.type == PV_ST_LEAVE || x->st.type == PV_ST_ADMIN ||
            ((x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END ||
              x->st.type == PV_ST_COORDINATORS) &&
@@ -91,19 +100,20 @@ static void describe(struct owed *o, const struct pv_statement *st)
         snprintf(o->first, sizeof(o->first), "%s has another place", st->u.place.name);
         return;
     }
-    const uint8_t *pk = st->type == PV_ST_LEAVE   ? st->signer
-                        : st->type == PV_ST_ADMIN ? st->u.admin.node
-                        : st->type == PV_ST_END   ? st->u.end.about
-                                                  : st->u.revocation.pk;
+    const uint8_t *pk = st->type == PV_ST_LEAVE || st->type == PV_ST_TRANSPORT ? st->signer
+                        : st->type == PV_ST_ADMIN                              ? st->u.admin.node
+                        : st->type == PV_ST_END                                ? st->u.end.about
+                                                : st->u.revocation.pk;
     const struct pv_member *m = pv_roster_known(o->node->roster, pk);
     if (st->type == PV_ST_REVOCATION && st->u.revocation.kind == PV_REVOKE_INVITE)
         snprintf(o->first, sizeof(o->first), "an invite was revoked");
     else
         snprintf(o->first, sizeof(o->first), "%s %s", m != NULL ? m->name : "a node",
-                 st->type == PV_ST_LEAVE   ? "left"
-                 : st->type == PV_ST_ADMIN ? "became an admin"
-                 : st->type == PV_ST_END   ? "is no admin any more"
-                                           : "was removed");
+                 st->type == PV_ST_LEAVE       ? "left"
+                 : st->type == PV_ST_TRANSPORT ? "is still there"
+                 : st->type == PV_ST_ADMIN     ? "became an admin"
+                 : st->type == PV_ST_END       ? "is no admin any more"
+                                               : "was removed");
 }
 
 /* Counted anew each time: receipts reach the roster by many ways that do not tell this part. */

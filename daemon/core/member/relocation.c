@@ -253,7 +253,7 @@ static void build_chain(const struct relocation *x, struct chain *c)
 {
     const struct pv_node *n = x->node;
     const struct pv_roster *r = n->roster;
-    const struct pv_member *self = pv_node_self(n);
+    const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
     const struct pv_roster_entry *record = pv_roster_coordinators_record(r);
     struct pv_roster_invite invite;
     c->n = 0;

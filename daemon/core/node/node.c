@@ -30,6 +30,18 @@ const struct pv_member *pv_node_self(const struct pv_node *n)
     return n->roster == NULL ? NULL : pv_roster_by_node(n->roster, n->identity->sign_pk);
 }
 
+const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name)
+{
+    const struct pv_member *m = NULL;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    bool is_key = pv_key_parse(name, pk) == PV_OK;
+    while ((m = pv_roster_next_aside(n->roster, m)) != NULL) {
+        if (strcmp(m->name, name) == 0 || (is_key && memcmp(m->node, pk, sizeof(pk)) == 0))
+            break;
+    }
+    return m;
+}
+
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name)
 {
     const struct pv_member *found = NULL;
@@ -227,6 +239,16 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
                  "%s: this machine was removed from network %s: `p2pvpnctl leave --forget` makes a "
                  "new identity; then ask for a new token",
                  what, pv_roster_network(n->roster)->name);
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, text);
+        return false;
+    }
+    const struct pv_member *self =
+        n->roster == NULL ? NULL : pv_roster_enrolled(n->roster, n->identity->sign_pk);
+    if (self != NULL && self->state == PV_MEMBER_EXPIRED) {
+        snprintf(text, sizeof(text),
+                 "%s: the membership of this machine has expired: it is renewed as soon as the "
+                 "coordinator is reached: `p2pvpnctl status` says why it is not",
+                 what);
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, text);
         return false;
     }

@@ -217,6 +217,10 @@ bool pv_node_is_on_overlay(const struct pv_node *n);
 const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct pv_prefix *range);
 
 /* Who had this name and is no member any more; NULL: nobody. Walks over all statements. */
+/* Who waits to be admitted, or has expired, by this name or key; NULL: nobody. There is a roster.
+ */
+const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name);
+/* A former member by its name, the last one that had it; NULL: none. */
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name);
 
 /* Wall clock at now: Unix microseconds, milliseconds, seconds. */

@@ -65,6 +65,11 @@ static json_t *u64_json(uint64_t v)
     return json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v);
 }
 
+static json_t *u64_or_null(uint64_t v)
+{
+    return v == 0 ? json_null() : u64_json(v);
+}
+
 /* Unix seconds with decimals, as the field's tools (jq, date) take them. */
 static json_t *time_json(uint64_t ms)
 {
@@ -162,14 +167,16 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
     return pv_ctlapi_append(
         peers, "peers",
         pv_ctlapi_pack(
-            "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:o}", "name",
-            peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6), "key",
+            "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:o, s:s, "
+            "s:o}",
+            "name", peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6), "key",
             pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online", peer->online,
             "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path), "tx_bytes",
             u64_json(peer->tx_bytes), "rx_bytes", u64_json(peer->rx_bytes), "last_handshake",
             time_json(peer->last_handshake_ms), "last_seen", time_json(peer->last_seen_ms), "proof",
             peer->proof, "former", pv_ctlapi_key(peer->former), "another_since",
-            peer->former == NULL ? json_null() : u64_json(peer->another_since_s)));
+            peer->former == NULL ? json_null() : u64_json(peer->another_since_s), "state",
+            peer->standing, "expires", u64_or_null(peer->expires_s)));
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
@@ -261,10 +268,10 @@ static json_t *self_json(const struct pv_ctlapi_status *s)
 {
     if (s->name == NULL)
         return json_null();
-    return pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b}", "name", s->name, "ip4",
+    return pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "name", s->name, "ip4",
                           ip_json(&s->ip4), "ip6", ip_json(&s->ip6), "key", pv_ctlapi_key(s->key),
                           "wg_key", wgkey_json(s->wg_key), "admin", s->admin, "root_key",
-                          s->root_key);
+                          s->root_key, "expires", u64_or_null(s->expires_s));
 }
 
 static json_t *interface_json(const struct pv_ctlapi_status *s)
@@ -538,11 +545,12 @@ int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite
 {
     return pv_ctlapi_append(
         invites, "invites",
-        pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b, s:b}", "id", pv_ctlapi_key(invite->id),
+        pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b, s:b, s:o}", "id", pv_ctlapi_key(invite->id),
                        "uses", (int)invite->uses, "used", (int)invite->used, "not_before",
                        u64_json(invite->not_before_s), "not_after",
                        invite->not_after_s == 0 ? json_null() : u64_json(invite->not_after_s),
-                       "revoked", invite->revoked, "admin", invite->admin));
+                       "revoked", invite->revoked, "admin", invite->admin, "member_for",
+                       u64_or_null(invite->lifetime_s)));
 }
 
 json_t *pv_ctlapi_coordinators_new(void)

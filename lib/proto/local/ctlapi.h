@@ -37,10 +37,12 @@ enum {
     PV_CTLAPI_ROOM_BUF = 64,         /* "#name" or "#name~abcd", and the NUL */
     PV_CTLAPI_WORD_BUF = 16,         /* a log level, or what to watch, and the NUL */
     PV_CTLAPI_ERROR_BUF = 512,       /* "what failed: why: what to do", and the NUL */
-    PV_CTLAPI_MAX_USES = 1000000,    /* ours: nodes that one invite may admit */
-    PV_CTLAPI_MAX_PINGS = 1000000,   /* ours: echoes of one `ping` */
-    PV_CTLAPI_MAX_PING_SIZE = 1190,  /* bytes of filler that fit in one packet */
-    PV_CTLAPI_MAX_HISTORY = 1000,    /* ours: messages in one answer */
+    PV_CTLAPI_MIN_MEMBER_S = 3600,   /* ours: a shorter lifetime is renewed all the time */
+    PV_CTLAPI_MAX_MEMBER_S = 314496000, /* ours: 520 weeks, ten years */
+    PV_CTLAPI_MAX_USES = 1000000,       /* ours: nodes that one invite may admit */
+    PV_CTLAPI_MAX_PINGS = 1000000,      /* ours: echoes of one `ping` */
+    PV_CTLAPI_MAX_PING_SIZE = 1190,     /* bytes of filler that fit in one packet */
+    PV_CTLAPI_MAX_HISTORY = 1000,       /* ours: messages in one answer */
 };
 
 /* Exit codes of p2pvpnctl, and "code" of a failed answer (DESIGN 9). */
@@ -141,6 +143,7 @@ struct pv_ctlapi_request {
                              addresses, commas between */
     uint32_t uses;        /* INVITE: 1.., default 1 */
     uint64_t expires_s;   /* INVITE: seconds from now, default 24 h */
+    uint64_t lifetime_s;  /* INVITE: seconds that who joins stays unused, default 0: for ever */
     bool admin;           /* INVITE: who joins by it becomes an admin */
     bool forget;          /* LEAVE: delete this node's keys too */
     bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
@@ -218,6 +221,8 @@ struct pv_ctlapi_peer {
     struct pv_addr ip4, ip6; /* overlay; PV_AF_NONE: null */
     const uint8_t *key;      /* identity key; NULL (static peers): null */
     const uint8_t *wg_key;   /* transport key */
+    const char *standing;    /* "member", also of static peers; "expired" */
+    uint64_t expires_s;      /* Unix seconds, when its membership ends or ended; 0: null, never */
     bool online;
     bool admin; /* it may invite and remove */
     struct pv_ctlapi_path path;
@@ -275,14 +280,16 @@ json_t *pv_ctlapi_mutes_new(void);
 PV_MUST_CHECK int pv_ctlapi_mutes_add(json_t *mutes, const char *name);
 
 struct pv_ctlapi_status {
-    const char *state;         /* "none" (not joined), "static", "down", "connecting", "up" */
-    uint64_t uptime_s;         /* of the daemon */
+    const char *state; /* "none" (not joined), "static", "removed", "expired", "down", "connecting",
+                          "up" */
+    uint64_t uptime_s; /* of the daemon */
     const char *network;       /* NULL: "network" is null */
     const uint8_t *network_id; /* PV_CTLAPI_NETWORK_LEN bytes */
     struct pv_prefix cidr, ula;
     const char *name; /* of this node; NULL: "self" is null */
     struct pv_addr ip4, ip6;
     const uint8_t *key, *wg_key;
+    uint64_t expires_s; /* Unix seconds, when its membership ends; 0: null, never */
     bool admin;
     bool root_key;         /* the root key of this network is here */
     const char *interface; /* NULL: "interface" is null */
@@ -429,10 +436,11 @@ struct pv_ctlapi_invite {
     uint32_t uses, used;
     uint64_t not_before_s, not_after_s; /* Unix seconds; not_after 0: null */
     bool revoked;
-    bool admin; /* who joins by it becomes an admin */
+    bool admin;          /* who joins by it becomes an admin */
+    uint32_t lifetime_s; /* seconds that who joins stays unused; 0: null, for ever */
 };
-/* {"version":1,"invites":[{"id","uses","used","not_before","not_after","revoked",
- * "admin"}]} */
+/* {"version":1,"invites":[{"id","uses","used","not_before","not_after","revoked","admin",
+ * "member_for"}]} */
 json_t *pv_ctlapi_invites_new(void);
 PV_MUST_CHECK int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite);
 /* {"version":1,"coordinators":[{"key","addresses":[…],"used"}]}, the preferred one first; key:

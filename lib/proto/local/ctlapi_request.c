@@ -58,6 +58,7 @@ static const struct request_field {
     {"box", F_TEXT, AT(text), 0, 0, 0},
     {"uses", F_U32, AT(uses), 0, 1, PV_CTLAPI_MAX_USES},
     {"expires", F_U64, AT(expires_s), 0, 1, MAX_EXPIRES_S},
+    {"member_for", F_U64, AT(lifetime_s), 0, PV_CTLAPI_MIN_MEMBER_S, PV_CTLAPI_MAX_MEMBER_S},
     {"admin", F_BOOL, AT(admin), 0, 0, 0},
     {"forget", F_BOOL, AT(forget), 0, 0, 0},
     {"count", F_U32, AT(count), 0, 1, PV_CTLAPI_MAX_PINGS},
@@ -94,7 +95,7 @@ static const struct command_row {
 } COMMANDS[PV_CTLAPI_N_CMDS] = {
     [PV_CTLAPI_VERSION] = {"version", false, "", ""},
     [PV_CTLAPI_CREATE] = {"create", true, "url ", "network name cidr timeout_ms insist "},
-    [PV_CTLAPI_INVITE] = {"invite", true, "", "uses expires admin "},
+    [PV_CTLAPI_INVITE] = {"invite", true, "", "uses expires admin member_for "},
     [PV_CTLAPI_INVITE_LIST] = {"invite_list", false, "", ""},
     [PV_CTLAPI_INVITE_REVOKE] = {"invite_revoke", true, "invite ", ""},
     [PV_CTLAPI_JOIN] = {"join", true, "token ", "name timeout_ms insist "},
@@ -422,9 +423,10 @@ static json_t *field_json(const struct request_field *f, const struct pv_ctlapi_
 }
 
 /* Fields that may be left out have an empty default, and the daemon would read the same. */
-static bool is_empty(const json_t *v)
+static bool is_empty(const struct request_field *f, const json_t *v)
 {
-    return json_is_false(v) || (json_is_string(v) && json_string_length(v) == 0);
+    return json_is_false(v) || (json_is_string(v) && json_string_length(v) == 0) ||
+           (json_is_integer(v) && json_integer_value(v) == 0 && f->min > 0);
 }
 
 char *pv_ctlapi_request_write(const struct pv_ctlapi_request *req)
@@ -443,7 +445,7 @@ char *pv_ctlapi_request_write(const struct pv_ctlapi_request *req)
         if (!need && !list_has(cmd->may, f->key))
             continue;
         json_t *v = field_json(f, req);
-        if (v != NULL && !need && is_empty(v))
+        if (v != NULL && !need && is_empty(f, v))
             json_decref(v);
         else
             ok = json_object_set_new(obj, f->key, v) == 0;

@@ -38,6 +38,30 @@ static void peers_prints_an_aligned_table(void **state)
     assert_non_null(strstr(t.err, "invite"));
 }
 
+/* A membership with an end: as it ends, in the table of peers and of invites. */
+static void memberships_that_end_are_shown(void **state)
+{
+    (void)state;
+    answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"old\",\"ip4\":"
+                     "\"10.66.0.9\",\"online\":false,\"state\":\"expired\",\"expires\":1}]}\n");
+    assert_int_equal(RUN("peers"), 0);
+    assert_non_null(strstr(t.out, "expired "));
+    answers("status",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"self\":{\"name\":\"lap\","
+            "\"expires\":1790000000}}\n");
+    assert_int_equal(RUN("status"), 0);
+    assert_non_null(strstr(t.out, "membership"));
+    assert_non_null(strstr(t.out, "renewed while this node is used"));
+    answers("invite_list",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"invites\":[{\"id\":\"I\",\"uses\":1,"
+            "\"used\":0,\"not_after\":null,\"member_for\":7776000}]}\n");
+    assert_int_equal(RUN("invite", "list"), 0);
+    assert_non_null(strstr(t.out, "open (member for 90d 0h)"));
+    answers("invite", "{\"id\":@,\"ok\":true,\"token\":\"p2pvpn-XYZ\",\"invite\":\"I\"}\n");
+    assert_int_equal(RUN("invite", "--member-for", "90d"), 0);
+    assert_non_null(strstr(t.requests, "\"member_for\":7776000"));
+}
+
 static void status_shows_what_matters(void **state)
 {
     (void)state;
@@ -301,6 +325,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(peers_prints_json_as_it_is),
         T(peers_prints_an_aligned_table),
+        T(memberships_that_end_are_shown),
         T(status_shows_what_matters),
         T(ip_prints_one_word),
         T(why_and_trace_print_lines),

@@ -53,6 +53,7 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     a.text = copy_of("hello\n\x1b you \xc3\xa9");
     a.uses = 3;
     a.expires_s = 9;
+    a.lifetime_s = 7776000;
     a.count = 2;
     a.interval_ms = 20;
     a.size = 0;
@@ -176,6 +177,8 @@ static void bad_requests_are_refused_with_their_reason(void **state)
         {"{\"id\":4,\"cmd\":\"invite\",\"uses\":1000001}", PV_ERR_MALFORMED, 4, "bad uses"},
         {"{\"id\":4,\"cmd\":\"invite\",\"uses\":1.0}", PV_ERR_MALFORMED, 4, "bad uses"},
         {"{\"id\":4,\"cmd\":\"invite\",\"admin\":1}", PV_ERR_MALFORMED, 4, "bad admin"},
+        {"{\"id\":4,\"cmd\":\"invite\",\"member_for\":3599}", PV_ERR_MALFORMED, 4,
+         "bad member_for"},
         {"{\"id\":4,\"cmd\":\"create\",\"url\":\"u\",\"cidr\":\"10.0.0.1/16\"}", PV_ERR_MALFORMED,
          4, "create: bad cidr"},
         {"{\"id\":4,\"cmd\":\"create\",\"url\":\"u\",\"cidr\":\"fd00::/8\"}", PV_ERR_MALFORMED, 4,
@@ -291,6 +294,7 @@ static void peers_json_is_exactly_the_contract(void **state)
                  .rtt_ms = 9.2,
                  .loss = 0.0,
                  .mtu = 1420},
+        .standing = "member",
         .tx_bytes = 12,
         .rx_bytes = UINT64_MAX,
         .last_handshake_ms = 1790000000250,
@@ -298,6 +302,8 @@ static void peers_json_is_exactly_the_contract(void **state)
     };
     struct pv_ctlapi_peer away = {.name = "wg",
                                   .wg_key = KEY,
+                                  .standing = "expired",
+                                  .expires_s = 1790000001,
                                   .last_seen_ms = 1790000000500,
                                   .path = {.rtt_ms = -1, .loss = -1, .via = "203.0.113.5:3478"}};
     assert_int_equal(pv_ctlapi_peers_add(peers, &direct), PV_OK);
@@ -311,14 +317,14 @@ static void peers_json_is_exactly_the_contract(void **state)
                 "\"mtu\":1420},\"tx_bytes\":12,\"rx_bytes\":9223372036854775807,"
                 "\"last_handshake\":1790000000.25,\"last_seen\":null,\"proof\":\"daemon\","
                 "\"former\":null,\"another_"
-                "since\":null},"
+                "since\":null,\"state\":\"member\",\"expires\":null},"
                 "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
                 "=\",\"online\":false,\"admin\":false,\"path\":{\"type\":\"none\",\"local\":null,"
                 "\"remote\":null,"
                 "\"via\":\"203.0.113.5:3478\",\"rtt_ms\":null,\"loss\":null,\"mtu\":null},"
                 "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"last_seen\":1790000000.5,"
                 "\"proof\":null,\"former\":"
-                "null,\"another_since\":null}]}");
+                "null,\"another_since\":null,\"state\":\"expired\",\"expires\":1790000001}]}");
 }
 
 static void messages_json_is_exactly_the_contract(void **state)
@@ -363,6 +369,7 @@ static void status_json_is_exactly_the_contract(void **state)
     struct pv_ctlapi_status up = {
         .state = "up",
         .uptime_s = 60,
+        .expires_s = 1790000002,
         .network = "home",
         .network_id = ID,
         .cidr = {.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16},
@@ -401,7 +408,7 @@ static void status_json_is_exactly_the_contract(void **state)
         "\"network\":{\"name\":\"home\",\"id\":\"" ID_TEXT "\",\"cidr\":\"10.66.0.0/16\","
         "\"ip6\":null},\"self\":{\"name\":\"lap\",\"ip4\":\"10.66.3.9\",\"ip6\":null,\"key\":"
         "\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"admin\":true,"
-        "\"root_key\":true},"
+        "\"root_key\":true,\"expires\":1790000002},"
         "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},"
         "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,"
         "\"error\":null,\"away_since\":null,\"reached_without\":0},"
@@ -513,8 +520,12 @@ static void small_answers_are_exactly_the_contract(void **state)
     (void)state;
     struct pv_addr ip4 = pv_addr4(10, 66, 1, 2, 0), ip6 = {0};
     struct pv_ctlapi_path path = {.rtt_ms = -1, .loss = -1};
-    struct pv_ctlapi_invite invite = {
-        .uses = 2, .used = 1, .not_before_s = 5, .not_after_s = 9, .admin = true};
+    struct pv_ctlapi_invite invite = {.uses = 2,
+                                      .used = 1,
+                                      .not_before_s = 5,
+                                      .not_after_s = 9,
+                                      .admin = true,
+                                      .lifetime_s = 7776000};
     memcpy(invite.id, KEY, sizeof(KEY));
 
     assert_json(pv_ctlapi_version_json(), "{\"version\":\"" PV_VERSION "\"}");
@@ -529,7 +540,7 @@ static void small_answers_are_exactly_the_contract(void **state)
     assert_int_equal(pv_ctlapi_invites_add(list, &invite), PV_OK);
     assert_json(list, "{\"version\":1,\"invites\":[{\"id\":\"" KEY_B64URL
                       "\",\"uses\":2,\"used\":1,\"not_before\":5,\"not_after\":9,"
-                      "\"revoked\":false,\"admin\":true}]}");
+                      "\"revoked\":false,\"admin\":true,\"member_for\":7776000}]}");
     assert_json(pv_ctlapi_ip_json(&ip4, &ip6, KEY),
                 "{\"ip4\":\"10.66.1.2\",\"ip6\":null,\"wg_key\":\"" KEY_B64URL "=\"}");
     assert_json(pv_ctlapi_pong_json(1, 0.125, &path),

@@ -409,6 +409,41 @@ static void root_itself_signs_an_invite_for_admins(void **state)
     pv_ctl_msg_free(msg);
 }
 
+static void an_invite_says_how_long_members_stay(void **state)
+{
+    (void)state;
+    uint64_t tag;
+    struct pv_statement st;
+    ask("\"cmd\":\"invite\",\"member_for\":7776000");
+    struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
+    assert_int_equal(pv_statement_decode(msg->u.put.items[0].statement, &st), PV_OK);
+    assert_int_equal(st.type, PV_ST_CONDITIONAL);
+    assert_int_equal(st.u.invite.lifetime, 7776000);
+    assert_int_equal(st.u.invite.flags, 0);
+    pv_ctl_msg_free(msg);
+    give_root();
+    ask("\"cmd\":\"invite\",\"member_for\":7776000,\"admin\":true");
+    expect("the membership of an admin does not expire");
+}
+
+/* Nobody's peer any more, but still to be removed for good. */
+static void who_has_expired_can_be_removed(void **state)
+{
+    (void)state;
+    const struct keys guest = keys_of(51), eve = keys_of(52);
+    fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &guest, 0, 3600));
+    fake_node_add(&x.f, make_member(&x.f.world, &guest, &eve, "eve", 9));
+    x.f.world.time += 7200;
+    const struct keys later = keys_of(53);
+    fake_node_add(&x.f, make_invite(&x.f.world, &x.f.world.creator, &later, 1));
+    assert_int_equal(pv_roster_known(x.f.node.roster, eve.pk)->state, PV_MEMBER_EXPIRED);
+    others.says.done = true;
+    ask("\"cmd\":\"remove\",\"peer\":\"eve\"");
+    fake_peers_settle(&x);
+    expect("\"ok\":true");
+    assert_int_equal(pv_roster_known(x.f.node.roster, eve.pk)->state, PV_MEMBER_REVOKED);
+}
+
 #define REVOKE_BOB "\"cmd\":\"admin_revoke\",\"peer\":\"bob\""
 
 static void who_is_an_admin_no_more_stays_a_member(void **state)
@@ -665,6 +700,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_has_the_root_key_makes_admins, start, stop),
         cmocka_unit_test_setup_teardown(an_admin_without_the_root_key_makes_none, start, stop),
         cmocka_unit_test_setup_teardown(root_itself_signs_an_invite_for_admins, start, stop),
+        cmocka_unit_test_setup_teardown(an_invite_says_how_long_members_stay, start, stop),
+        cmocka_unit_test_setup_teardown(who_has_expired_can_be_removed, start, stop),
         cmocka_unit_test_setup_teardown(who_is_an_admin_no_more_stays_a_member, start, stop),
         cmocka_unit_test_setup_teardown(the_root_key_makes_its_own_node_an_admin_again, start,
                                         stop),

@@ -155,6 +155,26 @@ static void a_leave_is_owed_like_a_removal(void **state)
     assert_true(fake_node_has_problem(&x.f, "has not stored that bob left: it does not answer"));
 }
 
+/* A node that does not reach the coordinator itself is renewed by whoever does. */
+static void the_renewal_of_another_is_owed_until_a_newer_key_holds(void **state)
+{
+    (void)state;
+    const struct keys k = keys_of(7);
+    struct pv_statement st = {.type = PV_ST_TRANSPORT, .u.transport = {.serial = 3, .time = T0}};
+    memcpy(st.u.transport.transport, pv_roster_by_name(x.f.node.roster, "bob")->transport,
+           PV_DH_LEN);
+    go_online(true);
+    add_unstored(make_statement(&x.f.world, &st, &k));
+    (void)expect_put(1);
+    fake_node_wait(&x.f, PV_S(5));
+    assert_true(fake_node_has_problem(&x.f, "has not stored that bob is still there"));
+    st.u.transport.serial = 4;
+    st.u.transport.transport[0] ^= 1;
+    fake_node_add(&x.f, make_statement(&x.f.world, &st, &k));
+    fake_node_raise(&x.f, PV_FACT_STATEMENTS);
+    assert_string_equal(told().coordinator, "stored");
+}
+
 /* The same statement would be refused for ever. */
 static void what_a_removed_admin_removed_is_not_owed(void **state)
 {
@@ -314,6 +334,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_removal_is_put_when_the_coordinator_is_there_and_ends_with_its_receipt, start, stop),
         cmocka_unit_test_setup_teardown(a_leave_is_owed_like_a_removal, start, stop),
+        cmocka_unit_test_setup_teardown(the_renewal_of_another_is_owed_until_a_newer_key_holds,
+                                        start, stop),
         cmocka_unit_test_setup_teardown(what_a_removed_admin_removed_is_not_owed, start, stop),
         cmocka_unit_test_setup_teardown(a_refusal_is_named_and_asked_again_ever_more_rarely, start,
                                         stop),

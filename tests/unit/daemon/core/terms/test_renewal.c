@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* A membership with a lifetime: when it is renewed, how often, and whose end is told. */
+#include "daemon/core/member/membership.h"
+#include "daemon/core/terms/renewal.h"
+#include "tests/unit/daemon/core/fake_node.h"
+
+enum {
+    DAY = 86400,
+    LIFETIME = 90 * DAY,
+};
+
+static struct fake_node f;
+static struct keys guest;
+static size_t made; /* renewals */
+
+/* Stands in for membership.c: the statement reaches the roster, without a receipt. */
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    enum pv_roster_added added;
+    (void)now;
+    for (size_t i = 0; i < n_items; i++)
+        assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
+                         PV_OK);
+    made += n_items;
+    (void)settle(n->roster);
+    return 0;
+}
+
+static uint64_t clock_s(void)
+{
+    return (uint64_t)T0 + (f.now - PV_S(1000)) / PV_S(1);
+}
+
+/* This node joined by an invite with that lifetime. */
+static void join(uint32_t lifetime)
+{
+    fake_node_enter(&f);
+    fake_node_add(&f, make_terms(&f.world, &f.world.creator, &guest, 0, lifetime));
+    struct pv_st_member m = member_fields(&f.world.creator, "alice", 9, 1);
+    fake_node_add(&f, make_member_f(&f.world, &guest, &f.world.creator, &m));
+    fake_node_settle(&f);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    made = 0;
+    guest = keys_of(31);
+    fake_node_init(&f, &pv_part_renewal);
+    fake_node_start(&f);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_node_done(&f);
+    return 0;
+}
+
+static void wait_days(unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        fake_node_wait(&f, PV_S(DAY));
+}
+
+/* The coordinator stores what has no receipt, by its clock, which is right. */
+static void coordinator_stores(void)
+{
+    struct item items[8];
+    size_t n = 0;
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(f.node.roster, NULL); e != NULL;
+         e = pv_roster_next_entry(f.node.roster, e)) {
+        if (e->st.type != PV_ST_TRANSPORT || e->receipt.len > 0)
+            continue;
+        items[n].s.len = e->st.raw.len;
+        memcpy(items[n++].s.raw, e->st.raw.ptr, e->st.raw.len);
+    }
+    f.world.time = clock_s();
+    for (size_t i = 0; i < n; i++) {
+        receipt_next(&f.world, &items[i]);
+        add(f.node.roster, &items[i]);
+    }
+    (void)settle(f.node.roster);
+    fake_node_raise(&f, PV_FACT_STATEMENTS | PV_FACT_ROSTER);
+}
+
+static void a_third_before_the_end_it_is_renewed_once(void **state)
+{
+    (void)state;
+    join(LIFETIME);
+    wait_days(50);
+    assert_int_equal(made, 0);
+    wait_days(11);
+    assert_int_equal(made, 1);
+    wait_days(20); /* nobody takes it: another one would not help */
+    assert_int_equal(made, 1);
+    coordinator_stores();
+    assert_int_equal(pv_roster_by_node(f.node.roster, f.identity.sign_pk)->expires,
+                     clock_s() + LIFETIME);
+    wait_days(50);
+    assert_int_equal(made, 1);
+    wait_days(11);
+    assert_int_equal(made, 2);
+}
+
+static void who_came_by_a_plain_invite_never_renews(void **state)
+{
+    (void)state;
+    fake_node_enter(&f);
+    fake_node_settle(&f);
+    wait_days(400);
+    assert_int_equal(made, 0);
+    assert_int_equal(fake_node_status(&f)->s.expires_s, 0);
+}
+
+static void a_node_that_is_down_is_not_in_use(void **state)
+{
+    (void)state;
+    f.node.up = false;
+    join(LIFETIME);
+    wait_days(80);
+    assert_int_equal(made, 0);
+    f.node.up = true;
+    fake_node_raise(&f, PV_FACT_UP);
+    assert_int_equal(made, 1);
+}
+
+/* Switched on after half a year: its own roster knows nothing of that time, but the coordinator's
+ * clock does. */
+static void after_a_long_absence_the_coordinators_clock_counts(void **state)
+{
+    (void)state;
+    join(LIFETIME);
+    f.node.wall = (struct pv_wall){.us = 1, .at = f.now}; /* its battery is empty */
+    fake_node_raise(&f, PV_FACT_ROSTER);
+    assert_int_equal(made, 0);
+    f.node.coord_clock = (struct pv_wall){.us = (uint64_t)(T0 + 180 * DAY) * 1000000, .at = f.now};
+    fake_node_raise(&f, PV_FACT_ONLINE);
+    assert_int_equal(made, 1);
+}
+
+/* A coordinator that gives receipts of long ago: no end is reached by renewing, and not in a hurry.
+ */
+static void a_renewal_that_does_not_help_is_not_repeated_in_a_loop(void **state)
+{
+    (void)state;
+    join(LIFETIME);
+    f.node.coord_clock = (struct pv_wall){.us = (uint64_t)(T0 + 180 * DAY) * 1000000, .at = f.now};
+    fake_node_raise(&f, PV_FACT_ONLINE);
+    for (unsigned i = 0; i < 24 * 60; i++) {
+        fake_node_wait(&f, PV_S(60));
+        coordinator_stores();
+    }
+    assert_in_range(made, 2, 12);
+}
+
+/* --- what it says ----------------------------------------------------------------------------- */
+
+static void a_node_is_warned_fourteen_days_before(void **state)
+{
+    (void)state;
+    join(LIFETIME);
+    assert_int_equal(fake_node_status(&f)->s.expires_s,
+                     pv_roster_by_node(f.node.roster, f.identity.sign_pk)->expires);
+    wait_days(75);
+    assert_false(fake_node_has_problem(&f, "membership ends"));
+    wait_days(2);
+    assert_true(fake_node_has_problem(&f, "this node's membership ends in 13d"));
+    assert_true(fake_node_has_problem(&f, "reach the coordinator"));
+}
+
+static void of_a_short_membership_the_last_quarter_is_told(void **state)
+{
+    (void)state;
+    join(4 * DAY);
+    wait_days(2);
+    assert_false(fake_node_has_problem(&f, "membership ends"));
+    fake_node_wait(&f, PV_S(DAY + 60));
+    assert_true(fake_node_has_problem(&f, "this node's membership ends in 23h"));
+}
+
+/* Others renew themselves: of whom an admin is told were away for long. */
+static void an_admin_is_told_of_machines_that_are_about_to_go(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"bob", "carol", "dave", "erin"};
+    fake_node_enter(&f);
+    fake_node_add(&f, make_terms(&f.world, &f.world.creator, &guest, 0, LIFETIME));
+    for (unsigned i = 0; i < PV_ARRAY_LEN(names); i++) {
+        const struct keys k = keys_of(60 + i);
+        fake_node_add(&f, make_member(&f.world, &guest, &k, names[i], (uint16_t)(20 + i)));
+    }
+    fake_node_settle(&f);
+    wait_days(60);
+    assert_false(fake_node_has_problem(&f, "memberships end"));
+    wait_days(20);
+    assert_true(fake_node_has_problem(&f, "bob's in 10d"));
+    assert_true(fake_node_has_problem(&f, "and those of 1 more"));
+}
+
+/* Here nobody else is there to tell it the time: it says so of itself once others did. */
+static void who_has_expired_is_told_what_it_needs(void **state)
+{
+    (void)state;
+    join(LIFETIME);
+    f.world.time = T0 + 100 * DAY;
+    const struct keys other = keys_of(77);
+    fake_node_add(&f, make_invite(&f.world, &f.world.creator, &other, 1));
+    fake_node_settle(&f);
+    assert_int_equal(made, 1);
+    assert_true(fake_node_has_problem(&f, "this node's membership has expired"));
+    f.now += PV_S(100 * DAY);
+    coordinator_stores();
+    assert_false(fake_node_has_problem(&f, "expired"));
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        T(a_third_before_the_end_it_is_renewed_once),
+        T(who_came_by_a_plain_invite_never_renews),
+        T(a_node_that_is_down_is_not_in_use),
+        T(after_a_long_absence_the_coordinators_clock_counts),
+        T(a_renewal_that_does_not_help_is_not_repeated_in_a_loop),
+        T(a_node_is_warned_fourteen_days_before),
+        T(of_a_short_membership_the_last_quarter_is_told),
+        T(an_admin_is_told_of_machines_that_are_about_to_go),
+        T(who_has_expired_is_told_what_it_needs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
