@@ -189,7 +189,7 @@ static int networks(const struct pv_coordset *set)
     {
         json_object_set_new(n, "copies", json_integer(0));
     }
-    pv_coordstore_copies(set->state, set_copies, list);
+    pv_coordstore_bytes(set->state, set_copies, list);
     if (set->json)
         return print_json(doc);
     printf("%-32s %7s %6s %10s %9s  %s%s\n", "NETWORK", "MEMBERS", "ONLINE", "STATEMENTS", "STORED",

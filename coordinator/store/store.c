@@ -14,6 +14,20 @@ void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *op
     store->ops->run(store, ops, results, n);
 }
 
+int pv_coordstore_copies(struct pv_coordstore *store,
+                         int (*take)(void *ctx, const struct pv_storeop_copy *copy,
+                                     struct pv_view box),
+                         void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    return store->ops->copies(store, take, ctx, ret_error);
+}
+
+void pv_coordstore_stop(struct pv_coordstore *store)
+{
+    if (store->ops->stop != NULL)
+        store->ops->stop(store);
+}
+
 struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store)
 {
     return store == NULL ? NULL : store->ops->close(store);

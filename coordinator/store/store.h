@@ -20,6 +20,10 @@ struct pv_coordstore_ops {
                 void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
     void (*run)(struct pv_coordstore *store, struct pv_storeop *const *ops,
                 struct pv_storeop_result *results, size_t n);
+    int (*copies)(struct pv_coordstore *store,
+                  int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
+                  void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
+    void (*stop)(struct pv_coordstore *store); /* NULL: nothing waits */
     struct pv_coordstore *(*close)(struct pv_coordstore *store);
 };
 
@@ -38,6 +42,17 @@ PV_MUST_CHECK int pv_coordstore_load(struct pv_coordstore *store,
 /* Runs n operations in order; results[i], written whole, answers ops[i]. */
 void pv_coordstore_run(struct pv_coordstore *store, struct pv_storeop *const *ops,
                        struct pv_storeop_result *results, size_t n);
+
+/* Gives every copy that waits for a member to take, the oldest first, as it was kept; room is 0.
+ * Errors as above. */
+PV_MUST_CHECK int pv_coordstore_copies(struct pv_coordstore *store,
+                                       int (*take)(void *ctx, const struct pv_storeop_copy *copy,
+                                                   struct pv_view box),
+                                       void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
+
+/* The program ends, as any thread may say: operations that wait for a database to come back are
+ * given up, and answered as failed although they may have been done. */
+void pv_coordstore_stop(struct pv_coordstore *store);
 
 struct pv_coordstore *pv_coordstore_close(struct pv_coordstore *store); /* NULL is fine */
 

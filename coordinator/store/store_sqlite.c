@@ -561,9 +561,51 @@ static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct 
     return r;
 }
 
+/* --- copies, all of them --------------------------------------------------------------------- */
+
+/* Lengths are checked: the file may have been written by anybody. */
+static int take_copy(sqlite3_stmt *st,
+                     int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
+                     void *ctx)
+{
+    struct pv_storeop_copy m = {.wall_s = (uint64_t)sqlite3_column_int64(st, 4)};
+    struct pv_view network = column(st, 0), from = column(st, 1), to = column(st, 2),
+                   key = column(st, 3);
+    if (network.len != sizeof(m.network) || from.len != sizeof(m.from) || to.len != sizeof(m.to) ||
+        key.len != sizeof(m.key))
+        return PV_ERR_MALFORMED;
+    memcpy(m.network, network.ptr, network.len);
+    memcpy(m.from, from.ptr, from.len);
+    memcpy(m.to, to.ptr, to.len);
+    memcpy(m.key, key.ptr, key.len);
+    return take(ctx, &m, column(st, 5));
+}
+
+static int each_copy(struct pv_coordstore *store,
+                     int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
+                     void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct sqlitestore *s = (struct sqlitestore *)store;
+    sqlite3_stmt *st = NULL;
+    int r = PV_OK, code = SQLITE_ROW;
+    if (sqlite3_prepare_v2(s->db,
+                           "SELECT network, sender, receiver, key, time, box FROM mail ORDER BY n",
+                           -1, &st, NULL) != SQLITE_OK)
+        return explain_database(s, "read", ret_error);
+    while (r == PV_OK && (code = sqlite3_step(st)) == SQLITE_ROW)
+        r = take_copy(st, take, ctx);
+    if (r == PV_ERR_MALFORMED)
+        pv_sqlite_damaged(s->file, "read", ret_error);
+    else if (r == PV_OK && code != SQLITE_DONE)
+        r = explain_database(s, "read", ret_error);
+    sqlite3_finalize(st);
+    return r;
+}
+
 /* --- the store ------------------------------------------------------------------------------- */
 
-static const struct pv_coordstore_ops store_ops = {load_rows, run_operations, close_store};
+static const struct pv_coordstore_ops store_ops = {
+    .load = load_rows, .run = run_operations, .copies = each_copy, .close = close_store};
 
 /* A file that is no database of ours is refused by pv_sqlite_open() and stays as it is; in ours the
  * schema is made where it is missing. */
@@ -595,10 +637,10 @@ int pv_coordstore_open_sqlite(struct pv_coordstore **ret_store, const char *dir,
 /* --- looking --------------------------------------------------------------------------------- */
 
 /* The database is not checked: that would read all of it. */
-void pv_coordstore_copies(const char *dir,
-                          void (*each)(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN],
-                                       uint64_t bytes),
-                          void *ctx)
+void pv_coordstore_bytes(const char *dir,
+                         void (*each)(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN],
+                                      uint64_t bytes),
+                         void *ctx)
 {
     char path[PATH_MAX];
     sqlite3 *db = NULL;

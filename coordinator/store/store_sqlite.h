@@ -33,9 +33,9 @@ PV_MUST_CHECK int pv_coordstore_open_sqlite(struct pv_coordstore **ret_store, co
 
 /* Calls each with the bytes of a network's copies, as the database of a state directory has them,
  * also beside a coordinator that runs; for none when it cannot be read. */
-void pv_coordstore_copies(const char *dir,
-                          void (*each)(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN],
-                                       uint64_t bytes),
-                          void *ctx);
+void pv_coordstore_bytes(const char *dir,
+                         void (*each)(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN],
+                                      uint64_t bytes),
+                         void *ctx);
 
 #endif /* PV_STORE_SQLITE_H */

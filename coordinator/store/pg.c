@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT */
+/* libpq without blocking calls of its own: every wait is a poll() with an end. */
+#include "coordinator/store/pg.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "base/bytes.h"
+#include "sys/proc/clock.h"
+
+struct pv_pg {
+    struct pv_pg_config cfg;
+    PGconn *conn; /* NULL: not connected */
+    bool prepared;
+    size_t n_sent;    /* statements of the batch under way, BEGIN among them */
+    bool send_failed; /* one could not be sent */
+};
+
+/* --- values ---------------------------------------------------------------------------------- */
+
+struct pv_pg_value pv_pg_bytes(const void *ptr, size_t len)
+{
+    return (struct pv_pg_value){.type = PV_PG_BYTES, .ptr = len == 0 ? NULL : ptr, .len = len};
+}
+
+struct pv_pg_value pv_pg_int(int64_t n)
+{
+    return (struct pv_pg_value){.type = PV_PG_INT, .n = n};
+}
+
+struct pv_pg_value pv_pg_text(const char *text)
+{
+    return (struct pv_pg_value){.type = PV_PG_TEXT, .ptr = text};
+}
+
+struct pv_view pv_pg_get_bytes(const PGresult *res, int row, int column)
+{
+    return PQgetisnull(res, row, column)
+               ? pv_view(NULL, 0)
+               : pv_view(PQgetvalue(res, row, column), (size_t)PQgetlength(res, row, column));
+}
+
+int64_t pv_pg_get_int(const PGresult *res, int row, int column)
+{
+    struct pv_view v = pv_pg_get_bytes(res, row, column);
+    return v.len == 8 ? (int64_t)pv_load_be64(v.ptr) : 0;
+}
+
+/* --- errors ---------------------------------------------------------------------------------- */
+
+/* The first line of what libpq says, without its "ERROR: ". */
+static const char *first_line(const char *message, char line[static PV_PG_ERROR_MAX])
+{
+    const char *colon = strstr(message, ":  ");
+    const char *begin = colon == NULL ? message : colon + 3;
+    snprintf(line, PV_PG_ERROR_MAX, "%.*s", (int)strcspn(begin, "\n"), begin);
+    return line;
+}
+
+/* SQLSTATE classes that have a remedy of their own. */
+static const struct {
+    const char *begins;
+    int status;
+    const char *remedy;
+} causes[] = {
+    {PV_PG_FENCED, PV_ERR_REFUSED, "this one ends"},
+    {"53100", -ENOSPC, "make room on the disk of the database"},
+    {"53", -EIO, "give the database more memory or connections"},
+    {"25006", -EROFS, "name the primary: target_session_attrs=read-write"},
+    {"42501", -EACCES, "give the database user these rights"},
+    {"28", PV_ERR_AUTH, "see user and password of [store] postgres"},
+    {"57", PV_ERR_CLOSED, "it comes back by itself"},
+    {"08", PV_ERR_CLOSED, "it comes back by itself"},
+};
+
+static int explain(const char *what, const char *message, const char *sqlstate,
+                   char ret_error[static PV_PG_ERROR_MAX])
+{
+    char line[PV_PG_ERROR_MAX];
+    int status = -EIO;
+    const char *remedy = "see the log of the database";
+    for (size_t i = 0; sqlstate != NULL && i < PV_ARRAY_LEN(causes); i++) {
+        if (strncmp(sqlstate, causes[i].begins, strlen(causes[i].begins)) != 0)
+            continue;
+        status = causes[i].status;
+        remedy = causes[i].remedy;
+        break;
+    }
+    snprintf(ret_error, PV_PG_ERROR_MAX, "%s the database: %.120s: %s", what,
+             first_line(message, line), remedy);
+    return status;
+}
+
+/* A connection that has failed once is not used again. */
+static int explain_away(struct pv_pg *pg, const char *what, char ret_error[static PV_PG_ERROR_MAX])
+{
+    char line[PV_PG_ERROR_MAX];
+    const char *message = pg->conn == NULL ? "" : PQerrorMessage(pg->conn);
+    snprintf(ret_error, PV_PG_ERROR_MAX, "%s the database: %.120s: is it running and reachable?",
+             what, message[0] == '\0' ? "no answer" : first_line(message, line));
+    pv_pg_disconnect(pg);
+    return PV_ERR_CLOSED;
+}
+
+/* --- connecting ------------------------------------------------------------------------------ */
+
+int pv_pg_new(struct pv_pg **ret_pg, const struct pv_pg_config *cfg,
+              char ret_error[static PV_PG_ERROR_MAX])
+{
+    char *why = NULL, line[PV_PG_ERROR_MAX];
+    PQconninfoOption *options = PQconninfoParse(cfg->conninfo, &why);
+    if (options == NULL) {
+        snprintf(ret_error, PV_PG_ERROR_MAX, "[store] postgres: %.120s",
+                 why == NULL ? "out of memory" : first_line(why, line));
+        PQfreemem(why);
+        return PV_ERR_MALFORMED;
+    }
+    PQconninfoFree(options);
+    struct pv_pg *pg = calloc(1, sizeof(*pg));
+    if (pg == NULL) {
+        snprintf(ret_error, PV_PG_ERROR_MAX, "open the database: out of memory");
+        return PV_ERR_NOMEM;
+    }
+    pg->cfg = *cfg;
+    *ret_pg = pg;
+    return PV_OK;
+}
+
+struct pv_pg *pv_pg_free(struct pv_pg *pg)
+{
+    if (pg != NULL)
+        pv_pg_disconnect(pg);
+    free(pg);
+    return NULL;
+}
+
+void pv_pg_disconnect(struct pv_pg *pg)
+{
+    PQfinish(pg->conn);
+    pg->conn = NULL;
+    pg->prepared = false;
+}
+
+bool pv_pg_is_connected(const struct pv_pg *pg)
+{
+    return pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_OK;
+}
+
+/* Waits until the socket is ready, at most to the deadline. */
+static bool wait_socket(PGconn *conn, bool write, pv_ns until)
+{
+    pv_ns now = pv_clock_now();
+    struct pollfd p = {.fd = PQsocket(conn), .events = (short)(POLLIN | (write ? POLLOUT : 0))};
+    if (p.fd < 0 || now >= until)
+        return false;
+    int n = poll(&p, 1, (int)((until - now) / PV_MS(1)) + 1);
+    return n > 0 || (n < 0 && errno == EINTR);
+}
+
+/* libpq's own wait would ignore our limit and signals (PQconnectPoll, libpq 34.1). */
+static bool connect_by(PGconn *conn, pv_ns until)
+{
+    PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+    while (PQstatus(conn) != CONNECTION_BAD) {
+        if (state == PGRES_POLLING_OK)
+            return PQsetnonblocking(conn, 1) == 0;
+        if (state == PGRES_POLLING_FAILED ||
+            !wait_socket(conn, state == PGRES_POLLING_WRITING, until))
+            return false;
+        state = PQconnectPoll(conn);
+    }
+    return false;
+}
+
+/* A transaction that its client has left must not hold the fence, and one that waits for somebody
+ * else's lock not for ever. What conninfo says itself stands. */
+static PGconn *start(const struct pv_pg *pg)
+{
+    const char *const keys[] = {"dbname", "fallback_application_name", "options", "client_encoding",
+                                NULL};
+    const char *const values[] = {
+        pg->cfg.conninfo, pg->cfg.who,
+        "-c idle_in_transaction_session_timeout=2s -c lock_timeout=5s -c search_path=pg_catalog"
+        " -c client_min_messages=error",
+        "UTF8", NULL};
+    return PQconnectStartParams(keys, values, 1);
+}
+
+int pv_pg_connect(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
+{
+    if (pv_pg_is_connected(pg))
+        return PV_OK;
+    pv_pg_disconnect(pg);
+    pg->conn = start(pg);
+    if (pg->conn != NULL && connect_by(pg->conn, pv_clock_now() + pg->cfg.wait))
+        return PV_OK;
+    bool asked = pg->conn != NULL && (PQconnectionNeedsPassword(pg->conn) ||
+                                      strstr(PQerrorMessage(pg->conn), "authentication") != NULL);
+    int r = explain_away(pg, "connect to", ret_error);
+    return asked ? PV_ERR_AUTH : r;
+}
+
+/* --- results --------------------------------------------------------------------------------- */
+
+/* The next result, or NULL at the end of one statement's. PV_ERR_CLOSED: the connection broke, or
+ * nothing moved for the whole wait. */
+static int next_result(struct pv_pg *pg, PGresult **ret_res)
+{
+    pv_ns until = pv_clock_now() + pg->cfg.wait;
+    for (;;) {
+        int left = PQflush(pg->conn);
+        if (left < 0)
+            return PV_ERR_CLOSED;
+        if (!PQisBusy(pg->conn))
+            break;
+        if (!wait_socket(pg->conn, left > 0, until) || !PQconsumeInput(pg->conn))
+            return PV_ERR_CLOSED;
+    }
+    *ret_res = PQgetResult(pg->conn);
+    return PQstatus(pg->conn) == CONNECTION_OK ? PV_OK : PV_ERR_CLOSED;
+}
+
+static bool is_good(const PGresult *res)
+{
+    ExecStatusType status = PQresultStatus(res);
+    return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_SINGLE_TUPLE;
+}
+
+/* Of the first statement that failed; the others say only that they were not tried. */
+static int note_failure(const PGresult *res, const char *what, int before,
+                        char ret_error[static PV_PG_ERROR_MAX])
+{
+    if (before != PV_OK || PQresultStatus(res) == PGRES_PIPELINE_ABORTED)
+        return before == PV_OK ? -EIO : before;
+    return explain(what, PQresultErrorMessage(res), PQresultErrorField(res, PG_DIAG_SQLSTATE),
+                   ret_error);
+}
+
+/* --- batches --------------------------------------------------------------------------------- */
+
+/* A failure to send is remembered: whoever sends many looks once, at the end. */
+static void send_text(struct pv_pg *pg, const char *sql)
+{
+    pg->send_failed |= PQsendQueryParams(pg->conn, sql, 0, NULL, NULL, NULL, NULL, 1) != 1;
+    pg->n_sent++;
+}
+
+/* Reads what came while nobody looked: a database that goes says so, and then the connection ends.
+ */
+static bool has_ended(struct pv_pg *pg)
+{
+    struct pollfd p = {.fd = PQsocket(pg->conn), .events = POLLIN};
+    while (pv_pg_is_connected(pg) && poll(&p, 1, 0) > 0) {
+        if (PQconsumeInput(pg->conn) != 1)
+            return true;
+        (void)PQisBusy(pg->conn); /* looks at what was read */
+    }
+    return !pv_pg_is_connected(pg);
+}
+
+/* A connection that has ended is noticed before anything is sent by it. */
+int pv_pg_begin(struct pv_pg *pg)
+{
+    if (pg->conn == NULL || has_ended(pg) || PQenterPipelineMode(pg->conn) != 1)
+        return PV_ERR_CLOSED;
+    pg->n_sent = 0;
+    pg->send_failed = false;
+    send_text(pg, "BEGIN");
+    return PV_OK;
+}
+
+void pv_pg_send(struct pv_pg *pg, const char *statement, const struct pv_pg_value *values,
+                size_t n_values)
+{
+    const char *ptrs[PV_PG_VALUES_MAX];
+    int lens[PV_PG_VALUES_MAX], formats[PV_PG_VALUES_MAX];
+    uint8_t ints[PV_PG_VALUES_MAX][8];
+    for (size_t i = 0; i < n_values; i++) {
+        const struct pv_pg_value *v = &values[i];
+        if (v->type == PV_PG_INT)
+            pv_store_be64(ints[i], (uint64_t)v->n);
+        ptrs[i] = v->type == PV_PG_INT ? (const char *)ints[i] : v->ptr;
+        lens[i] = v->type == PV_PG_INT ? (int)sizeof(ints[i]) : (int)v->len;
+        formats[i] = v->type != PV_PG_TEXT;
+    }
+    pg->send_failed |=
+        PQsendQueryPrepared(pg->conn, statement, (int)n_values, ptrs, lens, formats, 1) != 1;
+    pg->n_sent++;
+}
+
+/* Reads the results of all statements and of the sync behind them. */
+static int drain(struct pv_pg *pg, void (*take)(void *ctx, size_t i, PGresult *res), void *ctx,
+                 char ret_error[static PV_PG_ERROR_MAX])
+{
+    int failed = PV_OK;
+    for (size_t i = 0; i <= pg->n_sent;) {
+        PGresult *res = NULL;
+        if (next_result(pg, &res) < 0) {
+            PQclear(res);
+            return PV_ERR_CLOSED;
+        }
+        if (res == NULL) { /* the end of one statement */
+            i++;
+            continue;
+        }
+        if (PQresultStatus(res) == PGRES_PIPELINE_SYNC) {
+            PQclear(res);
+            return failed;
+        }
+        if (!is_good(res))
+            failed = note_failure(res, "write to", failed, ret_error);
+        else if (take != NULL && i > 0 && i + 1 < pg->n_sent) /* BEGIN and COMMIT are ours */
+            take(ctx, i - 1, res);
+        PQclear(res);
+    }
+    return PV_ERR_CLOSED; /* more results than statements: never so */
+}
+
+/* After a failure the transaction is over for the database, but the session is in it still. */
+static int roll_back(struct pv_pg *pg)
+{
+    PGresult *res = NULL;
+    bool good = PQsendQueryParams(pg->conn, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) == 1;
+    while (good && next_result(pg, &res) == PV_OK) {
+        if (res == NULL)
+            return PV_OK;
+        PQclear(res);
+    }
+    return PV_ERR_CLOSED;
+}
+
+int pv_pg_finish(struct pv_pg *pg, void (*take)(void *ctx, size_t i, PGresult *res), void *ctx,
+                 char ret_error[static PV_PG_ERROR_MAX])
+{
+    send_text(pg, "COMMIT");
+    int r = PV_ERR_CLOSED;
+    if (!pg->send_failed && PQpipelineSync(pg->conn) == 1)
+        r = drain(pg, take, ctx, ret_error);
+    if (r != PV_ERR_CLOSED && PQexitPipelineMode(pg->conn) != 1)
+        r = PV_ERR_CLOSED;
+    if (r == PV_OK)
+        return PV_OK;
+    if (r == PV_ERR_CLOSED)
+        return explain_away(pg, "write to", ret_error);
+    if (roll_back(pg) < 0)
+        pv_pg_disconnect(pg); /* nothing was committed: a new session is as good */
+    return r;
+}
+
+/* --- outside batches ------------------------------------------------------------------------- */
+
+/* Reads what was sent, to its end, so that the connection is free again. */
+static int collect(struct pv_pg *pg, const char *what, int (*take)(void *ctx, PGresult *row),
+                   void *ctx, char ret_error[static PV_PG_ERROR_MAX])
+{
+    int failed = PV_OK, said = PV_OK;
+    for (PGresult *res = NULL;;) {
+        if (next_result(pg, &res) < 0) {
+            PQclear(res);
+            return explain_away(pg, what, ret_error);
+        }
+        if (res == NULL)
+            return failed != PV_OK ? failed : said;
+        if (!is_good(res))
+            failed = note_failure(res, what, failed, ret_error);
+        else if (take != NULL && said == PV_OK && PQntuples(res) > 0)
+            said = take(ctx, res);
+        PQclear(res);
+    }
+}
+
+/* The rows are not gathered first: a start reads a hundred thousand. */
+int pv_pg_each(struct pv_pg *pg, const char *statement, int (*take)(void *ctx, PGresult *row),
+               void *ctx, char ret_error[static PV_PG_ERROR_MAX])
+{
+    if (!pv_pg_is_connected(pg) ||
+        PQsendQueryPrepared(pg->conn, statement, 0, NULL, NULL, NULL, 1) != 1)
+        return explain_away(pg, "read", ret_error);
+    (void)PQsetSingleRowMode(pg->conn); /* without it all rows come at once, in more memory */
+    return collect(pg, "read", take, ctx, ret_error);
+}
+
+int pv_pg_exec(struct pv_pg *pg, const char *sql, int (*take)(void *ctx, PGresult *res), void *ctx,
+               char ret_error[static PV_PG_ERROR_MAX])
+{
+    if (!pv_pg_is_connected(pg) || PQsendQuery(pg->conn, sql) != 1)
+        return explain_away(pg, "set up", ret_error);
+    return collect(pg, "set up", take, ctx, ret_error);
+}
+
+/* A plan belongs to its session, so each new one prepares again. */
+int pv_pg_prepare(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
+{
+    for (size_t i = 0; !pg->prepared && i < pg->cfg.n_statements; i++) {
+        const struct pv_pg_statement *s = &pg->cfg.statements[i];
+        if (PQsendPrepare(pg->conn, s->name, s->sql, 0, NULL) != 1)
+            return explain_away(pg, "read", ret_error);
+        int r = collect(pg, "read", NULL, NULL, ret_error);
+        if (r < 0)
+            return r;
+    }
+    pg->prepared = true;
+    return PV_OK;
+}
+
+/* --- looking --------------------------------------------------------------------------------- */
+
+size_t pv_pg_files(const char *conninfo, char ret_files[static PV_PG_FILES_MAX][PATH_MAX])
+{
+    static const char *const keywords[PV_PG_FILES_MAX] = {"sslcert", "sslkey", "sslrootcert",
+                                                          "sslcrl", "passfile"};
+    PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+    size_t n = 0;
+    for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++) {
+        for (size_t i = 0; i < PV_PG_FILES_MAX; i++) {
+            if (o->val != NULL && o->val[0] != '\0' && strcmp(o->keyword, keywords[i]) == 0 &&
+                n < PV_PG_FILES_MAX)
+                snprintf(ret_files[n++], PATH_MAX, "%s", o->val);
+        }
+    }
+    PQconninfoFree(options);
+    return n;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* The lease is one row; the functions that change it are in pg_schema.c. */
+#include "coordinator/store/pg_lease.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "coordinator/store/pg_schema.h"
+
+enum {
+    WAIT_MS = 2000, /* without a sign of the database: it is away */
+};
+
+struct pv_pg_lease {
+    struct pv_pg_lease_config cfg;
+    struct pv_pg *pg;
+    int64_t fence;
+};
+
+static const struct pv_pg_statement statements[] = {
+    {"belong", "INSERT INTO p2pvpn.installation(pk) VALUES($1) ON CONFLICT DO NOTHING"},
+    {"owner", "SELECT pk FROM p2pvpn.installation"},
+    {"take", "SELECT got, other FROM p2pvpn.take_lease($1, $2, $3)"},
+    {"renew", "SELECT got FROM p2pvpn.renew_lease($1, $2, $3)"},
+    {"release", "SELECT p2pvpn.release_lease($1, $2)"},
+};
+
+int pv_pg_lease_new(struct pv_pg_lease **ret_lease, const struct pv_pg_lease_config *cfg,
+                    char ret_error[static PV_PG_ERROR_MAX])
+{
+    const struct pv_pg_config pg = {.conninfo = cfg->conninfo,
+                                    .who = "p2pvpn-coordinator lease",
+                                    .wait = PV_MS(WAIT_MS),
+                                    .statements = statements,
+                                    .n_statements = PV_ARRAY_LEN(statements)};
+    struct pv_pg_lease *l = calloc(1, sizeof(*l));
+    if (l == NULL) {
+        snprintf(ret_error, PV_PG_ERROR_MAX, "open the database: out of memory");
+        return PV_ERR_NOMEM;
+    }
+    l->cfg = *cfg;
+    int r = pv_pg_new(&l->pg, &pg, ret_error);
+    if (r < 0)
+        free(l);
+    else
+        *ret_lease = l;
+    return r;
+}
+
+struct pv_pg_lease *pv_pg_lease_free(struct pv_pg_lease *l)
+{
+    if (l != NULL)
+        pv_pg_free(l->pg);
+    free(l);
+    return NULL;
+}
+
+int64_t pv_pg_lease_fence(const struct pv_pg_lease *l)
+{
+    return l->fence;
+}
+
+/* --- asking ---------------------------------------------------------------------------------- */
+
+/* What one question brings back. */
+struct answer {
+    bool got; /* fence is ours */
+    int64_t fence;
+    char *other; /* NULL: not wanted */
+    uint8_t pk[PV_SIGN_PK_LEN];
+    bool has_pk;
+};
+
+/* Both take and renew say the fence that is ours, or NULL; take also says who has it. */
+static void take_lease_row(void *ctx, size_t i, PGresult *res)
+{
+    struct answer *a = ctx;
+    (void)i;
+    if (PQntuples(res) != 1)
+        return;
+    a->got = !PQgetisnull(res, 0, 0);
+    a->fence = pv_pg_get_int(res, 0, 0);
+    if (a->other == NULL || PQnfields(res) < 2)
+        return;
+    struct pv_view name = pv_pg_get_bytes(res, 0, 1);
+    snprintf(a->other, PV_PG_NAME_MAX, "%.*s", (int)name.len, (const char *)name.ptr);
+}
+
+static void take_owner(void *ctx, size_t i, PGresult *res)
+{
+    struct answer *a = ctx;
+    if (i != 1 || PQntuples(res) != 1)
+        return;
+    struct pv_view pk = pv_pg_get_bytes(res, 0, 0);
+    a->has_pk = pk.len == sizeof(a->pk);
+    if (a->has_pk)
+        memcpy(a->pk, pk.ptr, pk.len);
+}
+
+/* One statement, in a transaction of its own. */
+static int ask(struct pv_pg_lease *l, const char *statement, const struct pv_pg_value *values,
+               size_t n_values, struct answer *a, char ret_error[static PV_PG_ERROR_MAX])
+{
+    int r = pv_pg_begin(l->pg);
+    if (r < 0) {
+        pv_pg_disconnect(l->pg);
+        snprintf(ret_error, PV_PG_ERROR_MAX, "the connection to the database has ended");
+        return r;
+    }
+    pv_pg_send(l->pg, statement, values, n_values);
+    return pv_pg_finish(l->pg, take_lease_row, a, ret_error);
+}
+
+/* The first coordinator writes its key into the database, the others must have the same: nodes know
+ * all of them by it. */
+static int check_owner(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_MAX])
+{
+    const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.pk, sizeof(l->cfg.pk))};
+    struct answer a = {.has_pk = false};
+    int r = pv_pg_begin(l->pg);
+    if (r < 0)
+        return r;
+    pv_pg_send(l->pg, "belong", v, PV_ARRAY_LEN(v));
+    pv_pg_send(l->pg, "owner", NULL, 0);
+    r = pv_pg_finish(l->pg, take_owner, &a, ret_error);
+    if (r < 0 || (a.has_pk && memcmp(a.pk, l->cfg.pk, sizeof(a.pk)) == 0))
+        return r;
+    snprintf(ret_error, PV_PG_ERROR_MAX,
+             "the database belongs to coordinators with another key: copy coordinator.key and "
+             "create.key from the state directory of one of them, or name another database");
+    return PV_ERR_EXISTS;
+}
+
+/* Each new connection looks at the schema and the owner again: the database may be another one than
+ * before, such as a standby that was promoted or a backup that was restored. */
+static int get_ready(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_MAX])
+{
+    if (pv_pg_is_connected(l->pg))
+        return PV_OK;
+    int r = pv_pg_connect(l->pg, ret_error);
+    if (r == PV_OK)
+        r = pv_pg_migrate(l->pg, ret_error);
+    if (r == PV_OK)
+        r = pv_pg_prepare(l->pg, ret_error);
+    if (r == PV_OK)
+        r = check_owner(l, ret_error);
+    if (r < 0)
+        pv_pg_disconnect(l->pg);
+    return r;
+}
+
+int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX],
+                     char ret_error[static PV_PG_ERROR_MAX])
+{
+    const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.holder, sizeof(l->cfg.holder)),
+                                    pv_pg_text(l->cfg.name), pv_pg_int(PV_PG_LEASE_MS)};
+    struct answer a = {.other = ret_other};
+    ret_other[0] = '\0';
+    int r = get_ready(l, ret_error);
+    if (r == PV_OK)
+        r = ask(l, "take", v, PV_ARRAY_LEN(v), &a, ret_error);
+    if (r < 0)
+        return r;
+    if (!a.got)
+        return PV_ERR_AGAIN;
+    l->fence = a.fence;
+    return PV_OK;
+}
+
+int pv_pg_lease_renew(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_MAX])
+{
+    const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.holder, sizeof(l->cfg.holder)),
+                                    pv_pg_int(l->fence), pv_pg_int(PV_PG_LEASE_MS)};
+    struct answer a = {.got = false};
+    int r = get_ready(l, ret_error);
+    if (r == PV_OK)
+        r = ask(l, "renew", v, PV_ARRAY_LEN(v), &a, ret_error);
+    if (r < 0)
+        return r;
+    if (a.got)
+        return PV_OK;
+    snprintf(ret_error, PV_PG_ERROR_MAX, "another coordinator has taken over");
+    return PV_ERR_REFUSED;
+}
+
+/* Without it the others wait until the lease is over, so a failure costs seconds and no more. */
+void pv_pg_lease_release(struct pv_pg_lease *l)
+{
+    const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.holder, sizeof(l->cfg.holder)),
+                                    pv_pg_int(l->fence)};
+    struct answer a = {.got = false};
+    char error[PV_PG_ERROR_MAX];
+    if (get_ready(l, error) == PV_OK)
+        (void)!ask(l, "release", v, PV_ARRAY_LEN(v), &a, error);
+}

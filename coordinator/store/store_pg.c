@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: MIT */
+/* Operations become calls of prepared statements, and their results answers. */
+#include "coordinator/store/store_pg.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <libpq-fe.h>
+
+#include "base/bytes.h"
+#include "proto/roster/statement.h"
+#include "sys/proc/clock.h"
+
+enum {
+    WAIT_S = 10,         /* without a sign of the database: it is away */
+    RETRY_MS = 250,      /* between two attempts to connect */
+    OPS_MAX = 64,        /* of a call of run_operations() */
+    MARKS_AT_ONCE = 512, /* rows that are marked in one transaction */
+};
+
+struct pgstore {
+    struct pv_coordstore base;
+    struct pv_pg *pg;
+    int64_t fence;
+    atomic_bool stop;
+    pv_ns retry_at; /* no attempt to connect before */
+    char away[PV_STOREOP_ERROR_MAX];
+};
+
+static const struct pv_pg_statement statements[] = {
+    {"fence", "SELECT p2pvpn.check_fence($1)"},
+    {"put", "INSERT INTO p2pvpn.statements VALUES($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)"
+            " ON CONFLICT(network, hash) DO NOTHING"},
+    {"delete", "DELETE FROM p2pvpn.statements WHERE network = $1 AND hash = $2"},
+    {"redeem", "SELECT code, existing FROM p2pvpn.redeem($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,"
+               "$13)"},
+    {"keep", "SELECT p2pvpn.keep($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)"},
+    {"collect", "SELECT num, snd, bx FROM p2pvpn.collect($1,$2,$3,$4,$5)"},
+    {"drop", "SELECT p2pvpn.drop_network($1)"},
+    {"mark", "UPDATE p2pvpn.statements SET mark = $3 WHERE epoch = $1 AND n = $2"},
+    {"load", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
+             " FROM p2pvpn.statements ORDER BY epoch, n"},
+    {"copies", "SELECT network, sender, receiver, key, time, box FROM p2pvpn.mail ORDER BY n"},
+};
+
+/* --- sending --------------------------------------------------------------------------------- */
+
+/* The first statement of every transaction that writes: it fails when another coordinator has taken
+ * the lease, and the transaction with it. */
+static void send_fence(struct pgstore *s)
+{
+    const struct pv_pg_value v[] = {pv_pg_int(s->fence)};
+    pv_pg_send(s->pg, "fence", v, PV_ARRAY_LEN(v));
+}
+
+/* PostgreSQL's integers are signed; this keeps the order of unsigned ones. */
+static int64_t sortable(uint64_t v)
+{
+    return (int64_t)(v ^ ((uint64_t)1 << 63));
+}
+
+/* $1 to $11 of "put" and "redeem". The decoded statement must live as long as the batch is sent:
+ * pv_pg_send() copies. A statement that does not decode was never given a place by the core. */
+static void row_values(const struct pv_storerow *row, struct pv_statement *decoded,
+                       struct pv_pg_value v[static 11])
+{
+    bool member =
+        pv_statement_decode(row->statement, decoded) == PV_OK && decoded->type == PV_ST_MEMBER;
+    v[0] = pv_pg_int((int64_t)row->epoch);
+    v[1] = pv_pg_int((int64_t)row->n);
+    v[2] = pv_pg_bytes(row->network, sizeof(row->network));
+    v[3] = pv_pg_bytes(row->hash, sizeof(row->hash));
+    v[4] = pv_pg_bytes(row->statement.ptr, row->statement.len);
+    v[5] = pv_pg_bytes(row->receipt.ptr, row->receipt.len);
+    v[6] = pv_pg_bytes(row->foreign.ptr, row->foreign.len);
+    v[7] = pv_pg_bytes(decoded->signer, member ? sizeof(decoded->signer) : 0);
+    v[8] = pv_pg_bytes(decoded->u.member.node, member ? sizeof(decoded->u.member.node) : 0);
+    v[9] = member ? pv_pg_int(sortable(decoded->u.member.serial)) : pv_pg_text(NULL);
+    v[10] = pv_pg_bytes(row->mark, row->has_mark ? sizeof(row->mark) : 0);
+}
+
+/* One statement a row: those of a put are answered together, so nobody looks at their results. */
+static void send_rows(struct pgstore *s, const struct pv_storeop *op)
+{
+    for (size_t i = 0; i < op->n_rows; i++) {
+        const struct pv_storerow *row = &op->rows[i];
+        struct pv_statement decoded;
+        struct pv_pg_value v[11] = {pv_pg_bytes(row->network, sizeof(row->network)),
+                                    pv_pg_bytes(row->hash, sizeof(row->hash))};
+        if (row->statement.len == 0) {
+            pv_pg_send(s->pg, "delete", v, 2);
+            continue;
+        }
+        row_values(row, &decoded, v);
+        pv_pg_send(s->pg, "put", v, PV_ARRAY_LEN(v));
+    }
+}
+
+/* The function in the database looks at the uses and takes one, in one call: of two registrations
+ * that come at once only one gets the last use. */
+static void send_redeem(struct pgstore *s, const struct pv_storeop *op)
+{
+    struct pv_statement decoded;
+    struct pv_pg_value v[13];
+    row_values(&op->rows[0], &decoded, v);
+    v[11] = pv_pg_int(op->uses);
+    v[12] = pv_pg_int(sortable(op->min_serial));
+    pv_pg_send(s->pg, "redeem", v, PV_ARRAY_LEN(v));
+}
+
+/* Copies of before this time are over. */
+static int64_t oldest(const struct pv_storeop_copy *m)
+{
+    return m->wall_s < PV_STOREOP_COPY_S ? 0 : (int64_t)(m->wall_s - PV_STOREOP_COPY_S);
+}
+
+/* The quotas are written once, in storeop.h, and travel with each call. */
+static void send_keep(struct pgstore *s, const struct pv_storeop *op)
+{
+    const struct pv_storeop_copy *m = &op->copy;
+    const struct pv_pg_value v[] = {
+        pv_pg_bytes(m->network, sizeof(m->network)),
+        pv_pg_bytes(m->to, sizeof(m->to)),
+        pv_pg_bytes(m->from, sizeof(m->from)),
+        pv_pg_bytes(m->key, sizeof(m->key)),
+        pv_pg_int((int64_t)m->wall_s),
+        pv_pg_bytes(op->box.ptr, op->box.len),
+        pv_pg_int((int64_t)m->room),
+        pv_pg_int(oldest(m)),
+        pv_pg_int(PV_STOREOP_COPY_TO),
+        pv_pg_int(PV_STOREOP_COPY_TO_BYTES),
+        pv_pg_int(PV_STOREOP_COPY_FROM),
+        pv_pg_int(PV_STOREOP_COPY_FROM_BYTES),
+        pv_pg_int(PV_STOREOP_COPY_BYTES),
+        pv_pg_int(PV_STOREOP_COPY_PAIR),
+        pv_pg_int(PV_STOREOP_COPY_PAIR_BYTES),
+        pv_pg_int(PV_STOREOP_COPY_NET_BYTES),
+    };
+    pv_pg_send(s->pg, "keep", v, PV_ARRAY_LEN(v));
+}
+
+static void send_collect(struct pgstore *s, const struct pv_storeop_copy *m)
+{
+    const struct pv_pg_value v[] = {pv_pg_bytes(m->network, sizeof(m->network)),
+                                    pv_pg_bytes(m->to, sizeof(m->to)), pv_pg_int((int64_t)m->n),
+                                    pv_pg_int((int64_t)m->after), pv_pg_int(oldest(m))};
+    pv_pg_send(s->pg, "collect", v, PV_ARRAY_LEN(v));
+}
+
+static void send_drop(struct pgstore *s, const struct pv_storeop_copy *m)
+{
+    const struct pv_pg_value v[] = {pv_pg_bytes(m->network, sizeof(m->network))};
+    pv_pg_send(s->pg, "drop", v, PV_ARRAY_LEN(v));
+}
+
+/* Sends an operation; returns how many statements that were. */
+static size_t send_operation(struct pgstore *s, const struct pv_storeop *op)
+{
+    switch (op->kind) {
+    case PV_STOREOP_REGISTER:
+        send_redeem(s, op);
+        return 1;
+    case PV_STOREOP_KEEP:
+        send_keep(s, op);
+        return 1;
+    case PV_STOREOP_COLLECT:
+        send_collect(s, &op->copy);
+        return 1;
+    case PV_STOREOP_DROP:
+        send_drop(s, &op->copy);
+        return 1;
+    case PV_STOREOP_PUT:
+        break;
+    }
+    send_rows(s, op);
+    return op->n_rows;
+}
+
+/* --- answers --------------------------------------------------------------------------------- */
+
+/* A batch under way: which statement belongs to which operation. */
+struct batch {
+    struct pv_storeop *const *ops;
+    struct pv_storeop_result *results;
+    size_t n;
+    size_t first[OPS_MAX + 1]; /* number of each operation's first statement */
+    size_t at;                 /* the operation whose results come */
+    bool again;                /* these were sent before, with an unknown outcome */
+};
+
+/* A node whose statement stands there is told so; when it is this very statement, it was stored by
+ * the attempt whose outcome nobody heard. */
+static void take_redeemed(const struct batch *b, const struct pv_storeop *op, const PGresult *res,
+                          struct pv_storeop_result *result)
+{
+    int64_t code = pv_pg_get_int(res, 0, 0);
+    struct pv_view existing = pv_pg_get_bytes(res, 0, 1);
+    result->status = code == 0 ? PV_OK : code == 1 ? PV_ERR_EXISTS : PV_ERR_EXPIRED;
+    if (code != 1 || existing.len != sizeof(result->existing))
+        return;
+    memcpy(result->existing, existing.ptr, existing.len);
+    if (b->again && memcmp(result->existing, op->rows[0].hash, sizeof(result->existing)) == 0)
+        result->status = PV_OK;
+}
+
+/* The copy gets memory of its own, as the result is cleared behind it. */
+static void take_collected(const PGresult *res, struct pv_storeop_result *result)
+{
+    if (PQntuples(res) == 0)
+        return;
+    struct pv_view from = pv_pg_get_bytes(res, 0, 1), box = pv_pg_get_bytes(res, 0, 2);
+    struct pv_storeop_collected *c = malloc(sizeof(*c) + box.len);
+    if (c == NULL || from.len != sizeof(c->from)) {
+        free(c);
+        result->status = c == NULL ? PV_ERR_NOMEM : PV_ERR_MALFORMED;
+        snprintf(result->error, sizeof(result->error), "read a copy: %s",
+                 pv_strstatus(result->status));
+        return;
+    }
+    c->n = (uint64_t)pv_pg_get_int(res, 0, 0);
+    memcpy(c->from, from.ptr, from.len);
+    c->len = box.len;
+    if (box.len > 0)
+        memcpy(c->box, box.ptr, box.len);
+    result->collected = c;
+}
+
+/* Result i of a batch, in order; the first is that of the fence. */
+static void take_result(void *ctx, size_t i, PGresult *res)
+{
+    struct batch *b = ctx;
+    if (i == 0)
+        return;
+    while (b->at + 1 < b->n && i - 1 >= b->first[b->at + 1])
+        b->at++;
+    const struct pv_storeop *op = b->ops[b->at];
+    struct pv_storeop_result *result = &b->results[b->at];
+    if (op->kind == PV_STOREOP_REGISTER && PQntuples(res) == 1)
+        take_redeemed(b, op, res, result);
+    else if (op->kind == PV_STOREOP_KEEP)
+        result->status = pv_pg_get_int(res, 0, 0) == 0 ? PV_OK : PV_ERR_REFUSED;
+    else if (op->kind == PV_STOREOP_COLLECT)
+        take_collected(res, result);
+}
+
+/* A batch that is sent again is answered again. */
+static void clear_results(const struct batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        free(b->results[i].collected);
+        b->results[i] = (struct pv_storeop_result){.id = b->ops[i]->id};
+    }
+}
+
+static void fail_results(const struct batch *b, int status, const char *error)
+{
+    clear_results(b);
+    for (size_t i = 0; i < b->n; i++) {
+        b->results[i].status = status;
+        snprintf(b->results[i].error, sizeof(b->results[i].error), "%s", error);
+    }
+}
+
+/* --- running --------------------------------------------------------------------------------- */
+
+/* Connects when it is time to try again. */
+static int connect_now(struct pgstore *s)
+{
+    if (pv_pg_is_connected(s->pg))
+        return PV_OK;
+    pv_ns now = pv_clock_now();
+    if (now < s->retry_at)
+        return PV_ERR_CLOSED;
+    int r = pv_pg_connect(s->pg, s->away);
+    if (r == PV_OK)
+        r = pv_pg_prepare(s->pg, s->away);
+    if (r < 0)
+        pv_pg_disconnect(s->pg);
+    s->retry_at = pv_clock_now() + PV_MS(RETRY_MS);
+    return r;
+}
+
+/* *ret_sent: it was sent, so without an answer nobody knows whether it was done. */
+static int send_batch(struct pgstore *s, struct batch *b, bool *ret_sent,
+                      char error[static PV_STOREOP_ERROR_MAX])
+{
+    clear_results(b);
+    b->at = 0;
+    b->first[0] = 0;
+    *ret_sent = pv_pg_begin(s->pg) == PV_OK;
+    if (!*ret_sent) {
+        pv_pg_disconnect(s->pg);
+        memcpy(error, s->away, PV_STOREOP_ERROR_MAX);
+        return PV_ERR_CLOSED;
+    }
+    send_fence(s);
+    for (size_t i = 0; i < b->n; i++)
+        b->first[i + 1] = b->first[i] + send_operation(s, b->ops[i]);
+    return pv_pg_finish(s->pg, take_result, b, error);
+}
+
+static void nap(void)
+{
+    const struct timespec t = {.tv_nsec = RETRY_MS * 1000000L};
+    (void)nanosleep(&t, NULL);
+}
+
+/* Does a batch wholly or not at all. Once it was sent and the connection broke, nobody knows what
+ * came of it: then it is sent again until the database says, or the program ends. A database that
+ * was away before is a reason to refuse. */
+static int do_batch(struct pgstore *s, struct batch *b, char error[static PV_STOREOP_ERROR_MAX])
+{
+    b->again = false;
+    for (;;) {
+        bool sent = false;
+        int r = connect_now(s);
+        if (r == PV_OK)
+            r = send_batch(s, b, &sent, error);
+        else
+            memcpy(error, s->away, PV_STOREOP_ERROR_MAX);
+        b->again |= sent;
+        if ((sent && r != PV_ERR_CLOSED) || !b->again || atomic_load(&s->stop))
+            return r;
+        nap();
+    }
+}
+
+/* An operation that fails undoes the whole transaction; its neighbours must not suffer. */
+static void run_batch(struct pgstore *s, struct pv_storeop *const *ops,
+                      struct pv_storeop_result *results, size_t n)
+{
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    struct batch b = {.ops = ops, .results = results, .n = n};
+    int r = do_batch(s, &b, error);
+    if (r == PV_OK)
+        return;
+    fail_results(&b, r == PV_ERR_REFUSED ? -ESTALE : r, error);
+    /* One of them failed, and undid its neighbours: each for itself, then. */
+    if (n > 1 && r != PV_ERR_REFUSED && r != PV_ERR_CLOSED)
+        for (size_t i = 0; i < n; i++)
+            run_batch(s, &ops[i], &results[i], 1);
+}
+
+static void run_operations(struct pv_coordstore *store, struct pv_storeop *const *ops,
+                           struct pv_storeop_result *results, size_t n)
+{
+    struct pgstore *s = (struct pgstore *)store;
+    memset(results, 0, n * sizeof(*results));
+    for (size_t i = 0; i < n; i += OPS_MAX)
+        run_batch(s, ops + i, results + i, n - i < OPS_MAX ? n - i : OPS_MAX);
+}
+
+/* --- loading --------------------------------------------------------------------------------- */
+
+/* Rows whose mark is new; they are stored when the scan, which needs the connection, is over. */
+struct marks {
+    int (*take)(void *ctx, struct pv_storerow *row);
+    void *ctx;
+    struct mark {
+        uint64_t epoch, n;
+        uint8_t mark[PV_STOREOP_MARK_LEN];
+    } * all;
+    size_t n, cap;
+};
+
+/* Without memory the row is verified again at the next start. */
+static void note_mark(struct marks *m, const struct pv_storerow *row)
+{
+    if (m->n == m->cap) {
+        size_t cap = m->cap == 0 ? MARKS_AT_ONCE : 2 * m->cap;
+        struct mark *all = reallocarray(m->all, cap, sizeof(*all));
+        if (all == NULL)
+            return;
+        m->all = all;
+        m->cap = cap;
+    }
+    m->all[m->n] = (struct mark){.epoch = row->epoch, .n = row->n};
+    memcpy(m->all[m->n++].mark, row->mark, sizeof(row->mark));
+}
+
+/* Lengths are checked: the table may have been written by anybody. */
+static int take_row(void *ctx, PGresult *res)
+{
+    struct marks *m = ctx;
+    struct pv_storerow row = {.epoch = (uint64_t)pv_pg_get_int(res, 0, 0),
+                              .n = (uint64_t)pv_pg_get_int(res, 0, 1),
+                              .statement = pv_pg_get_bytes(res, 0, 4),
+                              .receipt = pv_pg_get_bytes(res, 0, 5),
+                              .foreign = pv_pg_get_bytes(res, 0, 6)};
+    struct pv_view network = pv_pg_get_bytes(res, 0, 2), hash = pv_pg_get_bytes(res, 0, 3),
+                   mark = pv_pg_get_bytes(res, 0, 7);
+    if (network.len != sizeof(row.network) || hash.len != sizeof(row.hash))
+        return PV_ERR_MALFORMED;
+    memcpy(row.network, network.ptr, network.len);
+    memcpy(row.hash, hash.ptr, hash.len);
+    row.has_mark = mark.len == sizeof(row.mark);
+    if (row.has_mark)
+        memcpy(row.mark, mark.ptr, mark.len);
+    int r = m->take(m->ctx, &row);
+    if (r == PV_OK && row.has_mark &&
+        (mark.len != sizeof(row.mark) || memcmp(mark.ptr, row.mark, mark.len) != 0))
+        note_mark(m, &row);
+    return r;
+}
+
+/* What fails here costs time at the next start, and nothing else. */
+static void store_marks(struct pgstore *s, const struct marks *m)
+{
+    char error[PV_STOREOP_ERROR_MAX];
+    for (size_t i = 0; i < m->n;) {
+        if (pv_pg_begin(s->pg) < 0)
+            return;
+        send_fence(s);
+        for (size_t end = i + MARKS_AT_ONCE; i < m->n && i < end; i++) {
+            const struct mark *at = &m->all[i];
+            const struct pv_pg_value v[] = {pv_pg_int((int64_t)at->epoch),
+                                            pv_pg_int((int64_t)at->n),
+                                            pv_pg_bytes(at->mark, sizeof(at->mark))};
+            pv_pg_send(s->pg, "mark", v, PV_ARRAY_LEN(v));
+        }
+        if (pv_pg_finish(s->pg, NULL, NULL, error) < 0)
+            return;
+    }
+}
+
+/* A start needs all rows in the order of the log; they come one by one, so that memory holds one.
+ */
+static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
+                     void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct pgstore *s = (struct pgstore *)store;
+    struct marks m = {.take = take, .ctx = ctx};
+    ret_error[0] = '\0';
+    int r = pv_pg_each(s->pg, "load", take_row, &m, ret_error);
+    if (r < 0 && ret_error[0] == '\0')
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read the database: %s", pv_strstatus(r));
+    if (r == PV_OK)
+        store_marks(s, &m);
+    free(m.all);
+    return r;
+}
+
+/* --- copies, all of them --------------------------------------------------------------------- */
+
+struct copies {
+    int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box);
+    void *ctx;
+};
+
+static int take_copy(void *ctx, PGresult *res)
+{
+    const struct copies *c = ctx;
+    struct pv_storeop_copy m = {.wall_s = (uint64_t)pv_pg_get_int(res, 0, 4)};
+    struct pv_view network = pv_pg_get_bytes(res, 0, 0), from = pv_pg_get_bytes(res, 0, 1),
+                   to = pv_pg_get_bytes(res, 0, 2), key = pv_pg_get_bytes(res, 0, 3);
+    if (network.len != sizeof(m.network) || from.len != sizeof(m.from) || to.len != sizeof(m.to) ||
+        key.len != sizeof(m.key))
+        return PV_ERR_MALFORMED;
+    memcpy(m.network, network.ptr, network.len);
+    memcpy(m.from, from.ptr, from.len);
+    memcpy(m.to, to.ptr, to.len);
+    memcpy(m.key, key.ptr, key.len);
+    return c->take(c->ctx, &m, pv_pg_get_bytes(res, 0, 5));
+}
+
+static int each_copy(struct pv_coordstore *store,
+                     int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
+                     void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct pgstore *s = (struct pgstore *)store;
+    struct copies c = {take, ctx};
+    ret_error[0] = '\0';
+    int r = pv_pg_each(s->pg, "copies", take_copy, &c, ret_error);
+    if (r < 0 && ret_error[0] == '\0')
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read the database: %s", pv_strstatus(r));
+    return r;
+}
+
+/* --- the store ------------------------------------------------------------------------------- */
+
+/* Any thread may say this, so it is all that is touched. */
+static void stop_waiting(struct pv_coordstore *store)
+{
+    atomic_store(&((struct pgstore *)store)->stop, true);
+}
+
+static struct pv_coordstore *close_store(struct pv_coordstore *store)
+{
+    struct pgstore *s = (struct pgstore *)store;
+    pv_pg_free(s->pg);
+    free(s);
+    return NULL;
+}
+
+static const struct pv_coordstore_ops store_ops = {.load = load_rows,
+                                                   .run = run_operations,
+                                                   .copies = each_copy,
+                                                   .stop = stop_waiting,
+                                                   .close = close_store};
+
+int pv_coordstore_open_pg(struct pv_coordstore **ret_store, const struct pv_store_pg_config *cfg,
+                          char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    const struct pv_pg_config pg = {.conninfo = cfg->conninfo,
+                                    .who = "p2pvpn-coordinator",
+                                    .wait = PV_S(WAIT_S),
+                                    .statements = statements,
+                                    .n_statements = PV_ARRAY_LEN(statements)};
+    struct pgstore *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        snprintf(ret_error, PV_STOREOP_ERROR_MAX, "open the database: out of memory");
+        return PV_ERR_NOMEM;
+    }
+    s->base.ops = &store_ops;
+    s->fence = cfg->fence;
+    snprintf(s->away, sizeof(s->away), "the database is away: it is asked again");
+    int r = pv_pg_new(&s->pg, &pg, ret_error);
+    if (r == PV_OK)
+        r = connect_now(s);
+    if (r < 0 && s->pg != NULL)
+        memcpy(ret_error, s->away, PV_STOREOP_ERROR_MAX);
+    if (r < 0)
+        close_store(&s->base);
+    else
+        *ret_store = &s->base;
+    return r;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_pg.h - the operations of core/member/storeop.h in a PostgreSQL database that several
+ * coordinators share, of which the one with the lease (pg_lease.h) writes.
+ *
+ * Operations that wait together are one transaction, sent in one go (pg.h): one round trip and one
+ * commit serve all. Each such transaction checks the fence, so a coordinator that was paused while
+ * another took over stores nothing. All operations may be done twice: when the connection breaks
+ * around a commit, whose outcome is then unknown, they are done again on the next connection, and
+ * only then answered. While the database is away nothing new is begun: such operations fail at once
+ * with a reason.
+ */
+#ifndef PV_STORE_PG_H
+#define PV_STORE_PG_H
+
+#include "coordinator/store/pg.h"
+#include "coordinator/store/store.h"
+
+struct pv_store_pg_config {
+    const char *conninfo; /* kept */
+    int64_t fence;        /* of the lease */
+};
+
+/* Connects; the lease has set the schema up. Errors of pv_pg_connect(), with ret_error. */
+PV_MUST_CHECK int pv_coordstore_open_pg(struct pv_coordstore **ret_store,
+                                        const struct pv_store_pg_config *cfg,
+                                        char ret_error[static PV_STOREOP_ERROR_MAX]);
+
+#endif /* PV_STORE_PG_H */

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pg_server.h - a PostgreSQL server of a test's own: in a directory that goes away with it, on a
+ * unix socket there, run by a user without rights (it refuses root).
+ */
+#ifndef PV_PG_SERVER_H
+#define PV_PG_SERVER_H
+
+#include <glob.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/test_dir.h"
+
+enum {
+    PG_SERVER_UID = 65534, /* nobody's */
+};
+
+struct pg_server {
+    char dir[64];
+    char bin[128]; /* where initdb and postgres are */
+    pid_t pid;     /* 0: it does not run */
+};
+
+/* Runs a program of PostgreSQL's as its user, in silence; returns its pid. */
+static inline pid_t pg_server_spawn(const struct pg_server *s, const char *program,
+                                    const char *const *args)
+{
+    char path[192];
+    snprintf(path, sizeof(path), "%s/%s", s->bin, program);
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    bool quiet = freopen("/dev/null", "w", stdout) != NULL &&
+                 freopen("/dev/null", "w", stderr) != NULL &&
+                 freopen("/dev/null", "r", stdin) != NULL;
+    if (geteuid() == 0 &&
+        (setgroups(0, NULL) < 0 || setgid(PG_SERVER_UID) < 0 || setuid(PG_SERVER_UID) < 0))
+        _exit(126);
+    if (quiet && chdir(s->dir) == 0)
+        execv(path, (char *const *)(uintptr_t)args);
+    _exit(127);
+}
+
+static inline bool pg_server_wait(pid_t pid)
+{
+    int status = 0;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
+}
+
+/* Starts it; it answers soon. */
+static inline void pg_server_start(struct pg_server *s)
+{
+    char data[96], socket[96];
+    snprintf(data, sizeof(data), "%s/data", s->dir);
+    snprintf(socket, sizeof(socket), "unix_socket_directories=%s", s->dir);
+    const char *const args[] = {"postgres",
+                                "-D",
+                                data,
+                                "-c",
+                                socket,
+                                "-c",
+                                "listen_addresses=",
+                                "-c",
+                                "dynamic_shared_memory_type=mmap",
+                                NULL};
+    s->pid = pg_server_spawn(s, "postgres", args);
+}
+
+/* SIGINT: in order, without waiting for clients. SIGQUIT: at once, as if it had crashed. */
+static inline void pg_server_stop(struct pg_server *s, int signal)
+{
+    if (s->pid > 0) {
+        kill(s->pid, signal);
+        waitpid(s->pid, NULL, 0);
+    }
+    s->pid = 0;
+}
+
+/* Its address for libpq, of a user of the database ("postgres" may do everything). */
+static inline const char *pg_server_conninfo(const struct pg_server *s, const char *user)
+{
+    static char text[4][192];
+    static unsigned n;
+    char *t = text[n++ % 4];
+    snprintf(t, sizeof(text[0]), "host=%s dbname=postgres user=%s", s->dir, user);
+    return t;
+}
+
+/* Makes a server and starts it. False: PostgreSQL is not installed. */
+static inline bool pg_server_make(struct pg_server *s)
+{
+    glob_t found;
+    *s = (struct pg_server){.pid = 0};
+    if (glob("/usr/lib/postgresql/*/bin/postgres", 0, NULL, &found) != 0)
+        return false;
+    const char *last = found.gl_pathv[found.gl_pathc - 1];
+    snprintf(s->bin, sizeof(s->bin), "%.*s", (int)(strrchr(last, '/') - last), last);
+    globfree(&found);
+    char data[96];
+    const char *const args[] = {"initdb", "-D", data,          "-U", "postgres", "-A",
+                                "trust",  "-N", "--no-locale", "-E", "UTF8",     NULL};
+    bool made = test_dir_make(s->dir, sizeof(s->dir)) != NULL && chmod(s->dir, 0755) == 0 &&
+                (geteuid() != 0 || chown(s->dir, PG_SERVER_UID, PG_SERVER_UID) == 0);
+    snprintf(data, sizeof(data), "%s/data", s->dir);
+    if (!made || !pg_server_wait(pg_server_spawn(s, "initdb", args)))
+        return false;
+    pg_server_start(s);
+    return true;
+}
+
+static inline void pg_server_done(struct pg_server *s)
+{
+    pg_server_stop(s, SIGQUIT);
+    (void)test_dir_remove(s->dir);
+}
+
+#endif /* PV_PG_SERVER_H */

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_list.h - what every kind of store must do: one list of tests, run over SQLite, PostgreSQL
+ * and the store in memory.
+ */
+#ifndef PV_STORE_LIST_H
+#define PV_STORE_LIST_H
+
+#include <sys/stat.h>
+
+#include "coordinator/store/store.h"
+#include "tests/unit/coordinator/core/coord_world.h"
+
+static struct cw *world; /* makes statements; its coordinator never starts */
+static struct cw_keys invite;
+
+/* Opens the store that a test is about, as it was left. */
+static struct pv_coordstore *open_ok(void);
+
+static void list_begin(void)
+{
+    world = cw_new(1);
+    cw_make_network(world);
+    invite = cw_keys_make(world);
+}
+
+/* A member statement of a node by the invite, as the core would hand it over. */
+static struct pv_storeop *member_op(const struct cw_node *node, uint64_t n, uint64_t serial,
+                                    uint32_t uses)
+{
+    static const uint8_t ip4[4] = {10, 66, 1, 1};
+    struct pv_made made =
+        cw_member_statement(world, &invite, node, (struct cw_claim){"bob", ip4, serial, 1});
+    uint8_t receipt[PV_RECEIPT_LEN];
+    struct pv_storeop *op = NULL;
+    struct pv_storerow row = {
+        .epoch = 7, .n = n, .statement = pv_made_view(&made), .receipt = pv_view(receipt, 170)};
+    memset(receipt, (int)n, sizeof(receipt));
+    memcpy(row.network, world->created.network_id, sizeof(row.network));
+    pv_statement_hash(row.statement, row.hash);
+    assert_int_equal(pv_storeop_new(PV_STOREOP_REGISTER, 1, 1000, &op), PV_OK);
+    assert_int_equal(pv_storeop_add(op, &row), PV_OK);
+    op->id = n;
+    op->uses = uses;
+    op->serial = serial;
+    memcpy(op->invite, invite.pk, 32);
+    memcpy(op->node, node->id.pk, 32);
+    return op;
+}
+
+/* The statements of the created network in one PUT. */
+static struct pv_storeop *network_op(uint64_t n)
+{
+    const struct pv_view st[4] = {
+        pv_made_view(&world->created.network),
+        pv_view(world->created.coordinators.raw, world->created.coordinators.len),
+        pv_made_view(&world->created.admin), pv_made_view(&world->created.member)};
+    uint8_t receipt[PV_RECEIPT_LEN] = {1};
+    struct pv_storeop *op = NULL;
+    assert_int_equal(pv_storeop_new(PV_STOREOP_PUT, 4, 4096, &op), PV_OK);
+    op->id = n;
+    for (uint64_t i = 0; i < 4; i++) {
+        struct pv_storerow row = {.epoch = 7,
+                                  .n = n + i,
+                                  .statement = st[i],
+                                  .receipt = pv_view(receipt, sizeof(receipt))};
+        if (i == 3)
+            row.foreign = pv_view(receipt, sizeof(receipt));
+        memcpy(row.network, world->created.network_id, sizeof(row.network));
+        pv_statement_hash(row.statement, row.hash);
+        assert_int_equal(pv_storeop_add(op, &row), PV_OK);
+    }
+    return op;
+}
+
+static struct pv_storeop_result run(struct pv_coordstore *s, struct pv_storeop *op)
+{
+    struct pv_storeop_result res;
+    pv_coordstore_run(s, &op, &res, 1);
+    assert_true(res.id == op->id);
+    pv_storeop_free(op);
+    return res;
+}
+
+struct seen {
+    size_t n;
+    uint64_t last;
+    bool foreign;
+    uint8_t hashes[256][PV_STATEMENT_HASH_LEN];
+};
+
+static int see(void *ctx, struct pv_storerow *row)
+{
+    struct seen *s = ctx;
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    assert_true(row->n > s->last);
+    s->last = row->n;
+    s->foreign |= row->foreign.len > 0;
+    assert_int_equal(row->receipt.len, PV_RECEIPT_LEN);
+    pv_statement_hash(row->statement, hash);
+    assert_memory_equal(hash, row->hash, sizeof(hash));
+    assert_true(s->n < PV_ARRAY_LEN(s->hashes));
+    memcpy(s->hashes[s->n++], hash, sizeof(hash));
+    return PV_OK;
+}
+
+static struct seen all_of(struct pv_coordstore *s)
+{
+    char error[PV_STOREOP_ERROR_MAX];
+    struct seen seen = {0};
+    assert_int_equal(pv_coordstore_load(s, see, &seen, error), PV_OK);
+    return seen;
+}
+
+/* --- operations ---------------------------------------------------------------------------- */
+
+static void what_was_put_is_there_after_a_restart_in_order(void **state)
+{
+    (void)state;
+    struct pv_coordstore *s = open_ok();
+    struct cw_node a = cw_node_make(world);
+    assert_int_equal(run(s, member_op(&a, 9, 0, 5)).status, PV_OK);
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    pv_coordstore_close(s);
+    s = open_ok();
+    struct seen seen = all_of(s);
+    assert_int_equal(seen.n, 5);
+    assert_true(seen.last == 9);
+    assert_true(seen.foreign);
+    /* Again, under other numbers: skipped, not doubled. */
+    assert_int_equal(run(s, network_op(20)).status, PV_OK);
+    assert_int_equal(all_of(s).n, 5);
+    pv_coordstore_close(s);
+}
+
+static void an_invite_is_redeemed_as_often_as_it_says(void **state)
+{
+    (void)state;
+    struct pv_coordstore *s = open_ok();
+    struct cw_node a = cw_node_make(world);
+    struct cw_node b = cw_node_make(world);
+    struct cw_node c = cw_node_make(world);
+    struct pv_storeop *op = member_op(&a, 1, 0, 2);
+    uint8_t first[PV_STATEMENT_HASH_LEN];
+    memcpy(first, op->rows[0].hash, sizeof(first));
+    assert_int_equal(run(s, op).status, PV_OK);
+    /* The same node again: what stands there is the answer. */
+    struct pv_storeop_result res = run(s, member_op(&a, 2, 1, 2));
+    assert_int_equal(res.status, PV_ERR_EXISTS);
+    assert_memory_equal(res.existing, first, sizeof(first));
+    assert_int_equal(run(s, member_op(&b, 3, 0, 2)).status, PV_OK);
+    assert_int_equal(run(s, member_op(&c, 4, 0, 2)).status, PV_ERR_EXPIRED);
+    /* After a leave the first node comes back with a higher serial: no further use. */
+    op = member_op(&a, 5, 3, 2);
+    op->min_serial = 3;
+    assert_int_equal(run(s, op).status, PV_OK);
+    op = member_op(&a, 6, UINT64_MAX, 2);
+    op->min_serial = UINT64_MAX; /* the largest there is, beyond SQLite's signed integers */
+    assert_int_equal(run(s, op).status, PV_OK);
+    op = member_op(&a, 7, 5, 2);
+    op->min_serial = 4;
+    assert_int_equal(run(s, op).status, PV_ERR_EXISTS);
+    assert_int_equal(all_of(s).n, 4);
+    pv_coordstore_close(s);
+}
+
+/* --- copies: one list over both stores ------------------------------------------------------ */
+
+static struct pv_coordstore *disk; /* NULL: the one in memory */
+static struct copymem memory;
+
+static struct pv_storeop_result run_copy(enum pv_storeop_kind kind, struct pv_storeop_copy m,
+                                         size_t box_len)
+{
+    struct pv_storeop_result res = {.id = 5};
+    struct pv_storeop *op = NULL;
+    uint8_t *box = calloc(1, box_len + 1);
+    assert_non_null(box);
+    box[0] = m.key[0];
+    m.wall_s += 1795161600;
+    assert_int_equal(pv_storeop_new_copy(kind, &m, pv_view(box, box_len), &op), PV_OK);
+    op->id = 5;
+    free(box);
+    if (disk != NULL)
+        return run(disk, op);
+    assert_true(copymem_run(&memory, op, &res));
+    pv_storeop_free(op);
+    return res;
+}
+
+static int keep(uint8_t from, uint8_t to, uint8_t key, uint64_t wall_s, size_t len)
+{
+    return run_copy(PV_STOREOP_KEEP,
+                    (struct pv_storeop_copy){.network = {1},
+                                             .from = {from},
+                                             .to = {to},
+                                             .key = {key, (uint8_t)(wall_s >> 8), (uint8_t)wall_s},
+                                             .wall_s = wall_s},
+                    len)
+        .status;
+}
+
+/* The first byte of the next copy; 0: none. Its number in *n, from which it goes on. */
+static uint8_t next(uint8_t to, uint64_t *n, bool take, uint64_t wall_s)
+{
+    struct pv_storeop_result res =
+        run_copy(PV_STOREOP_COLLECT,
+                 (struct pv_storeop_copy){
+                     .network = {1}, .to = {to}, .n = take ? *n : 0, .after = *n, .wall_s = wall_s},
+                 0);
+    uint8_t key = res.collected == NULL ? 0 : res.collected->box[0];
+    assert_int_equal(res.status, PV_OK);
+    if (res.collected != NULL)
+        *n = res.collected->n;
+    free(res.collected);
+    return key;
+}
+
+static void copies_wait_in_order_until_they_are_taken(void)
+{
+    uint64_t n = 0;
+    assert_int_equal(keep(7, 8, 1, 0, 100), PV_OK);
+    assert_int_equal(keep(7, 9, 2, 0, 100), PV_OK);
+    assert_int_equal(keep(6, 8, 3, 0, 100), PV_OK);
+    assert_int_equal(keep(7, 8, 1, 0, 100), PV_OK); /* there already */
+    assert_int_equal(next(8, &n, false, 0), 1);
+    assert_int_equal(next(8, &n, true, 0), 3);
+    assert_int_equal(next(8, &n, false, 0), 0);
+    n = 0;
+    assert_int_equal(next(8, &n, false, 0), 3);
+    assert_int_equal(next(8, &n, true, 0), 0);
+    n = 0;
+    assert_int_equal(next(8, &n, false, 0), 0);
+    assert_int_equal(next(9, &n, false, PV_STOREOP_COPY_S), 2);
+    n = 0;
+    assert_int_equal(next(9, &n, false, PV_STOREOP_COPY_S + 1), 0); /* fourteen days are over */
+}
+
+static void quotas_of_copies_hold_at_their_edge(void)
+{
+    const uint64_t t = 3 * PV_STOREOP_COPY_S; /* what was before is too old */
+    for (unsigned i = 0; i < PV_STOREOP_COPY_TO; i++)
+        assert_int_equal(keep((uint8_t)(i % 8), 8, (uint8_t)(1 + i % 250), t + i / 250, 10), PV_OK);
+    assert_int_equal(keep(1, 8, 255, t, 10), PV_ERR_REFUSED);
+    assert_int_equal(keep(1, 8, 2, t, 10), PV_OK); /* of those there, not one more */
+    assert_int_equal(keep(1, 9, 255, t, 10), PV_OK);
+    assert_int_equal(keep(5, 10, 1, t, PV_STOREOP_COPY_TO_BYTES / 2), PV_OK);
+    assert_int_equal(keep(5, 12, 2, t, PV_STOREOP_COPY_TO_BYTES / 2 - 4000), PV_OK);
+    assert_int_equal(keep(5, 11, 2, t, 4000), PV_ERR_REFUSED); /* the sender's bytes */
+    for (uint8_t i = 20; i < 24; i++)
+        assert_int_equal(keep(i, 10, 1, t, PV_STOREOP_COPY_PAIR_BYTES), PV_OK);
+    assert_int_equal(keep(24, 10, 2, t, 1), PV_ERR_REFUSED); /* the receiver's */
+    assert_int_equal(keep(24, 11, 2, t, 1), PV_OK);
+}
+
+/* Whoever writes the most leaves room for others: half of the receiver's is the most. */
+static void one_sender_leaves_room_for_others(void)
+{
+    const uint64_t t = 5 * PV_STOREOP_COPY_S;
+    for (unsigned i = 0; i < PV_STOREOP_COPY_TO / 2; i++)
+        assert_int_equal(keep(1, 13, (uint8_t)(1 + i % 250), t + i / 250, 10), PV_OK);
+    assert_int_equal(keep(1, 13, 255, t, 10), PV_ERR_REFUSED);
+    assert_int_equal(keep(2, 13, 255, t, 10), PV_OK);
+    assert_int_equal(keep(1, 14, 1, t, PV_STOREOP_COPY_TO_BYTES / 2), PV_OK);
+    assert_int_equal(keep(1, 14, 2, t, 1), PV_ERR_REFUSED);
+    assert_int_equal(keep(2, 14, 2, t, PV_STOREOP_COPY_PAIR_BYTES), PV_OK);
+    assert_int_equal(keep(2, 14, 3, t, 1), PV_ERR_REFUSED);
+}
+
+static void expect_dropped(const uint8_t network[static PV_NETWORK_ID_LEN])
+{
+    struct pv_storeop_copy what = {.wall_s = 0};
+    memcpy(what.network, network, sizeof(what.network));
+    assert_int_equal(run_copy(PV_STOREOP_DROP, what, 0).status, PV_OK);
+}
+
+static void a_network_is_dropped_whole_and_no_other(void **state)
+{
+    (void)state;
+    static const uint8_t copies_of[PV_NETWORK_ID_LEN] = {1};
+    uint64_t n = 0;
+    disk = open_ok();
+    assert_int_equal(run(disk, network_op(1)).status, PV_OK);
+    assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
+    expect_dropped(world->created.network_id);
+    assert_int_equal(all_of(disk).n, 0);
+    assert_int_equal(next(2, &n, false, 0), 1);
+    assert_int_equal(run(disk, network_op(20)).status, PV_OK);
+    expect_dropped(copies_of);
+    n = 0;
+    assert_int_equal(next(2, &n, false, 0), 0);
+    assert_int_equal(all_of(disk).n, 4);
+    disk = pv_coordstore_close(disk);
+}
+
+static void a_network_may_have_less_room_for_copies(void **state)
+{
+    (void)state;
+    struct pv_storeop_copy m = {.network = {1}, .from = {1}, .to = {2}, .room = 250};
+    disk = open_ok();
+    for (uint8_t i = 1; i <= 3; i++) {
+        m.key[0] = i;
+        assert_int_equal(run_copy(PV_STOREOP_KEEP, m, 100).status, i < 3 ? PV_OK : PV_ERR_REFUSED);
+    }
+    m.network[0] = 2; /* another one's */
+    assert_int_equal(run_copy(PV_STOREOP_KEEP, m, 100).status, PV_OK);
+    disk = pv_coordstore_close(disk);
+}
+
+static void copies_wait_and_have_quotas(void **state)
+{
+    (void)state;
+    copies_wait_in_order_until_they_are_taken();
+    quotas_of_copies_hold_at_their_edge();
+    one_sender_leaves_room_for_others();
+    copymem_done(&memory);
+    disk = open_ok();
+    copies_wait_in_order_until_they_are_taken();
+    pv_coordstore_close(disk);
+    disk = open_ok(); /* and after a restart */
+    quotas_of_copies_hold_at_their_edge();
+    one_sender_leaves_room_for_others();
+    disk = pv_coordstore_close(disk);
+}
+
+static void uses_taken_by_repaired_statements_count(void **state)
+{
+    (void)state;
+    struct pv_coordstore *s = open_ok();
+    struct cw_node a = cw_node_make(world);
+    struct cw_node b = cw_node_make(world);
+    struct pv_storeop *op = member_op(&a, 1, 0, 1);
+    op->kind = PV_STOREOP_PUT; /* a node brought it back, with its receipt */
+    assert_int_equal(run(s, op).status, PV_OK);
+    assert_int_equal(run(s, member_op(&b, 2, 0, 1)).status, PV_ERR_EXPIRED);
+    pv_coordstore_close(s);
+}
+
+static void of_many_redemptions_in_one_transaction_the_first_win(void **state)
+{
+    (void)state;
+    struct pv_coordstore *s = open_ok();
+    struct pv_storeop *ops[10];
+    struct pv_storeop_result res[10];
+    for (uint64_t i = 0; i < 10; i++) {
+        struct cw_node n = cw_node_make(world);
+        ops[i] = member_op(&n, i + 1, 0, 3);
+    }
+    pv_coordstore_run(s, ops, res, 10);
+    for (size_t i = 0; i < 10; i++) {
+        assert_int_equal(res[i].status, i < 3 ? PV_OK : PV_ERR_EXPIRED);
+        pv_storeop_free(ops[i]);
+    }
+    assert_int_equal(all_of(s).n, 3);
+    pv_coordstore_close(s);
+}
+
+static void one_bad_operation_does_not_undo_its_neighbours(void **state)
+{
+    (void)state;
+    struct pv_coordstore *s = open_ok();
+    struct cw_node a = cw_node_make(world);
+    struct cw_node b = cw_node_make(world);
+    struct pv_storeop *ops[3] = {member_op(&a, 1, 0, 9), network_op(1), member_op(&b, 9, 0, 9)};
+    struct pv_storeop_result res[3];
+    pv_coordstore_run(s, ops, res, 3); /* the second takes a place that is taken */
+    assert_int_equal(res[0].status, PV_OK);
+    assert_true(res[1].status != PV_OK && res[1].error[0] != '\0');
+    assert_int_equal(res[2].status, PV_OK);
+    for (size_t i = 0; i < 3; i++)
+        pv_storeop_free(ops[i]);
+    assert_int_equal(all_of(s).n, 2);
+    pv_coordstore_close(s);
+}
+
+/* Each starts with an empty store. */
+#define STORE_LIST(T)                                                                             \
+    T(what_was_put_is_there_after_a_restart_in_order),                                            \
+        T(an_invite_is_redeemed_as_often_as_it_says), T(a_network_is_dropped_whole_and_no_other), \
+        T(a_network_may_have_less_room_for_copies), T(copies_wait_and_have_quotas),               \
+        T(uses_taken_by_repaired_statements_count),                                               \
+        T(of_many_redemptions_in_one_transaction_the_first_win),                                  \
+        T(one_bad_operation_does_not_undo_its_neighbours)
+
+#endif /* PV_STORE_LIST_H */

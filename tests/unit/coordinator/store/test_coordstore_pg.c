@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: MIT */
+/* The store in PostgreSQL: the same list as SQLite's, a connection that breaks around a commit, a
+ * database that goes and comes back, the lease and its fence, schemas and rights. */
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "coordinator/core/member/rowmark.h"
+#include "coordinator/store/pg_lease.h"
+#include "coordinator/store/pg_schema.h"
+#include "coordinator/store/store_pg.h"
+#include "coordinator/store/store_sqlite.h"
+#include "coordinator/store/transfer.h"
+#include "sys/proc/clock.h"
+#include "tests/unit/coordinator/store/pg_server.h"
+#include "tests/unit/coordinator/store/store_list.h"
+
+static struct pg_server server;
+static const char *conninfo; /* of the database that a test works with */
+static int64_t fence;
+
+/* --- the server ------------------------------------------------------------------------------ */
+
+static struct pv_pg_lease_config lease_config(uint8_t holder)
+{
+    struct pv_pg_lease_config cfg = {
+        .conninfo = pg_server_conninfo(&server, "postgres"), .pk = {1}, .holder = {holder}};
+    snprintf(cfg.name, sizeof(cfg.name), "machine %u", holder);
+    return cfg;
+}
+
+static struct pv_pg_lease *lease_new(const struct pv_pg_lease_config *cfg)
+{
+    char error[PV_PG_ERROR_MAX] = "";
+    struct pv_pg_lease *l = NULL;
+    if (pv_pg_lease_new(&l, cfg, error) != PV_OK)
+        fail_msg("%s", error);
+    return l;
+}
+
+/* Asks as often as a holder that stands by does, while the answer is this one. */
+static int take_while(struct pv_pg_lease *l, int status, pv_ns most,
+                      char other[static PV_PG_NAME_MAX], char error[static PV_PG_ERROR_MAX])
+{
+    const pv_ns until = pv_clock_now() + most;
+    int r;
+    while ((r = pv_pg_lease_take(l, other, error)) == status && pv_clock_now() < until)
+        poll(NULL, 0, PV_PG_LEASE_ASK_MS / 10);
+    return r;
+}
+
+static void run_sql(const char *sql)
+{
+    char error[PV_PG_ERROR_MAX] = "";
+    const struct pv_pg_config cfg = {
+        .conninfo = pg_server_conninfo(&server, "postgres"), .who = "test", .wait = PV_S(60)};
+    struct pv_pg *pg = NULL;
+    if (pv_pg_new(&pg, &cfg, error) < 0 || pv_pg_connect(pg, error) < 0 ||
+        pv_pg_exec(pg, sql, NULL, NULL, error) < 0)
+        fail_msg("%s: %s", sql, error);
+    pv_pg_free(pg);
+}
+
+/* A lease that is taken, and the schema with it. The server may be starting still. */
+static int setup(void **state)
+{
+    const struct pv_pg_lease_config cfg = lease_config(1);
+    char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
+    (void)state;
+    list_begin();
+    struct pv_pg_lease *l = lease_new(&cfg);
+    if (take_while(l, PV_ERR_CLOSED, PV_S(60), other, error) != PV_OK)
+        fail_msg("%s", error);
+    fence = pv_pg_lease_fence(l);
+    conninfo = pg_server_conninfo(&server, "postgres");
+    pv_pg_lease_free(l);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    if (server.pid == 0)
+        pg_server_start(&server);
+    run_sql("DROP SCHEMA IF EXISTS p2pvpn CASCADE");
+    return test_teardown(state);
+}
+
+static int open_with(const char *with, struct pv_coordstore **ret_store,
+                     char error[static PV_STOREOP_ERROR_MAX])
+{
+    const struct pv_store_pg_config cfg = {.conninfo = with, .fence = fence};
+    return pv_coordstore_open_pg(ret_store, &cfg, error);
+}
+
+static struct pv_coordstore *open_ok(void)
+{
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    struct pv_coordstore *s = NULL;
+    int r = open_with(conninfo, &s, error);
+    if (r != PV_OK)
+        fail_msg("%d %s", r, error);
+    return s;
+}
+
+/* --- a line that breaks ---------------------------------------------------------------------- */
+
+enum cut {
+    CUT_BEFORE_COMMIT, /* the database does not get it */
+    CUT_AFTER_COMMIT,  /* its answer does not come back */
+};
+
+struct line {
+    char dir[64];
+    pid_t pid;
+};
+
+static int unix_socket(const char *where, bool listening)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/.s.PGSQL.5432", where);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int r = listening ? bind(fd, (struct sockaddr *)&addr, sizeof(addr))
+                      : connect(fd, (struct sockaddr *)&addr, sizeof(addr));
+    if (r == 0 && listening)
+        r = listen(fd, 8);
+    return r == 0 ? fd : -1;
+}
+
+/* Copies what is there; false: the end, or the word that the line breaks at. */
+static bool copy(int from, int to, const char *word)
+{
+    static char buf[1 << 20];
+    ssize_t n = read(from, buf, sizeof(buf));
+    if (n <= 0 || (word != NULL && memmem(buf, (size_t)n, word, strlen(word)) != NULL))
+        return false;
+    return write(to, buf, (size_t)n) == n;
+}
+
+/* One connection. The first breaks at its commit; later ones are whole. */
+static void serve(int client, enum cut cut, bool breaks)
+{
+    int db = unix_socket(server.dir, false);
+    struct pollfd p[2] = {{.fd = client, .events = POLLIN}, {.fd = db, .events = POLLIN}};
+    const char *to_db = breaks && cut == CUT_BEFORE_COMMIT ? "COMMIT" : NULL;
+    const char *to_client = breaks && cut == CUT_AFTER_COMMIT ? "COMMIT" : NULL;
+    while (db >= 0 && poll(p, 2, -1) > 0) {
+        if (p[0].revents != 0 && !copy(client, db, to_db))
+            break;
+        if (p[1].revents != 0 && !copy(db, client, to_client))
+            break;
+    }
+    close(db);
+    close(client);
+}
+
+static void line_make(struct line *l, enum cut cut)
+{
+    assert_non_null(test_dir_make(l->dir, sizeof(l->dir)));
+    int fd = unix_socket(l->dir, true);
+    assert_true(fd >= 0);
+    l->pid = fork();
+    assert_true(l->pid >= 0);
+    if (l->pid > 0) {
+        close(fd);
+        return;
+    }
+    for (bool breaks = true;; breaks = false) {
+        int client = accept(fd, NULL, NULL);
+        if (client < 0)
+            _exit(0);
+        serve(client, cut, breaks);
+    }
+}
+
+static void line_done(struct line *l)
+{
+    kill(l->pid, SIGKILL);
+    assert_int_equal(waitpid(l->pid, NULL, 0), l->pid);
+    assert_int_equal(test_dir_remove(l->dir), 0);
+}
+
+/* Stores one of each kind over a line that breaks at the first commit: everything is there once,
+ * and answered as if nothing had happened. */
+static void store_over(enum cut cut)
+{
+    char through[192];
+    struct line line;
+    struct cw_node a = cw_node_make(world);
+    line_make(&line, cut);
+    snprintf(through, sizeof(through), "host=%s dbname=postgres user=postgres", line.dir);
+    conninfo = through;
+    struct pv_coordstore *s = open_ok();
+    struct pv_storeop *ops[2] = {member_op(&a, 9, 0, 1), network_op(1)};
+    struct pv_storeop_result res[2];
+    pv_coordstore_run(s, ops, res, 2);
+    for (size_t i = 0; i < 2; i++) {
+        if (res[i].status != PV_OK)
+            fail_msg("%zu: %d %s", i, res[i].status, res[i].error);
+        pv_storeop_free(ops[i]);
+    }
+    assert_int_equal(all_of(s).n, 5);
+    /* The one use is taken, and by this node. */
+    struct cw_node b = cw_node_make(world);
+    assert_int_equal(run(s, member_op(&b, 10, 0, 1)).status, PV_ERR_EXPIRED);
+    assert_int_equal(run(s, member_op(&a, 11, 0, 1)).status, PV_ERR_EXISTS);
+    pv_coordstore_close(s);
+    line_done(&line);
+}
+
+static void a_commit_whose_answer_is_lost_counts_once(void **state)
+{
+    (void)state;
+    store_over(CUT_AFTER_COMMIT);
+}
+
+static void a_commit_that_never_came_is_done_again(void **state)
+{
+    (void)state;
+    store_over(CUT_BEFORE_COMMIT);
+}
+
+/* --- a database that goes -------------------------------------------------------------------- */
+
+static void a_database_that_is_away_refuses_with_a_reason_and_comes_back(void **state)
+{
+    (void)state;
+    struct pv_coordstore *s = open_ok();
+    struct cw_node a = cw_node_make(world);
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    pg_server_stop(&server, SIGQUIT);
+    struct pv_storeop_result res = run(s, member_op(&a, 9, 0, 1));
+    assert_int_equal(res.status, PV_ERR_CLOSED);
+    assert_non_null(strstr(res.error, "database"));
+    pg_server_start(&server);
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    do {
+        poll(NULL, 0, 50);
+        res = run(s, member_op(&a, 9, 0, 1));
+    } while (res.status != PV_OK && pv_clock_now() < until);
+    if (res.status != PV_OK)
+        fail_msg("%d %s", res.status, res.error);
+    assert_int_equal(all_of(s).n, 5);
+    pv_coordstore_close(s);
+}
+
+/* --- lease and fence ------------------------------------------------------------------------- */
+
+static void who_lost_the_lease_stores_nothing(void **state)
+{
+    (void)state;
+    const struct pv_pg_lease_config first = lease_config(1), second = lease_config(2);
+    char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
+    struct pv_pg_lease *one = lease_new(&first), *two = lease_new(&second);
+    /* The same holder again need not wait; another one waits until it is over. */
+    assert_int_equal(pv_pg_lease_take(one, other, error), PV_OK);
+    assert_true(pv_pg_lease_fence(one) > fence);
+    fence = pv_pg_lease_fence(one);
+    struct pv_coordstore *s = open_ok();
+    assert_int_equal(pv_pg_lease_take(two, other, error), PV_ERR_AGAIN);
+    assert_string_equal(other, "machine 1");
+    assert_int_equal(pv_pg_lease_renew(one, error), PV_OK);
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+
+    assert_int_equal(take_while(two, PV_ERR_AGAIN, PV_S(60), other, error), PV_OK);
+    assert_true(pv_pg_lease_fence(two) > fence);
+    struct cw_node a = cw_node_make(world);
+    struct pv_storeop_result res = run(s, member_op(&a, 9, 0, 1));
+    assert_int_equal(res.status, -ESTALE);
+    assert_non_null(strstr(res.error, "another coordinator has taken over"));
+    assert_int_equal(all_of(s).n, 4);
+    assert_int_equal(pv_pg_lease_renew(one, error), PV_ERR_REFUSED);
+    pv_coordstore_close(s);
+
+    pv_pg_lease_release(one); /* of what it has no more: nothing happens */
+    assert_int_equal(pv_pg_lease_renew(two, error), PV_OK);
+    pv_pg_lease_release(two);
+    assert_int_equal(pv_pg_lease_take(one, other, error), PV_OK);
+    pv_pg_lease_free(one);
+    pv_pg_lease_free(two);
+}
+
+static void coordinators_of_another_key_are_refused(void **state)
+{
+    (void)state;
+    struct pv_pg_lease_config cfg = lease_config(2);
+    char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
+    cfg.pk[0] = 2;
+    struct pv_pg_lease *l = lease_new(&cfg);
+    assert_int_equal(pv_pg_lease_take(l, other, error), PV_ERR_EXISTS);
+    assert_non_null(strstr(error, "another key"));
+    pv_pg_lease_free(l);
+}
+
+/* --- schemas and rights ---------------------------------------------------------------------- */
+
+static void of_many_that_start_at_once_one_makes_the_schema(void **state)
+{
+    (void)state;
+    pid_t pids[4];
+    run_sql("DROP SCHEMA p2pvpn CASCADE");
+    for (uint8_t i = 0; i < 4; i++) {
+        pids[i] = fork();
+        assert_true(pids[i] >= 0);
+        if (pids[i] > 0)
+            continue;
+        const struct pv_pg_lease_config cfg = lease_config((uint8_t)(10 + i));
+        char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
+        int r = pv_pg_lease_take(lease_new(&cfg), other, error);
+        if (r != PV_OK && r != PV_ERR_AGAIN)
+            fprintf(stderr, "%d %s\n", r, error);
+        _exit(r == PV_OK ? 1 : r == PV_ERR_AGAIN ? 0 : 2);
+    }
+    unsigned n_holders = 0;
+    for (size_t i = 0; i < 4; i++) {
+        int status = 0;
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+        n_holders += (unsigned)WEXITSTATUS(status);
+    }
+    assert_int_equal(n_holders, 1);
+}
+
+static void a_newer_database_is_refused(void **state)
+{
+    (void)state;
+    const struct pv_pg_lease_config cfg = lease_config(1);
+    char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
+    run_sql("UPDATE p2pvpn.version SET version = 99");
+    struct pv_pg_lease *l = lease_new(&cfg);
+    assert_int_equal(pv_pg_lease_take(l, other, error), PV_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error, "newer"));
+    pv_pg_lease_free(l);
+}
+
+/* A user who may read and write rows, and nothing else, is enough where the schema is made; without
+ * these rights it is told what it lacks. */
+static void a_user_with_few_rights_is_enough(void **state)
+{
+    (void)state;
+    struct pv_pg_lease_config cfg = lease_config(1);
+    char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
+    run_sql("DO $$ BEGIN CREATE ROLE few LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
+            "GRANT USAGE ON SCHEMA p2pvpn TO few");
+    cfg.conninfo = pg_server_conninfo(&server, "few");
+    struct pv_pg_lease *l = lease_new(&cfg);
+    assert_int_equal(pv_pg_lease_take(l, other, error), -EACCES);
+    assert_non_null(strstr(error, "permission denied"));
+    run_sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA p2pvpn TO few;"
+            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA p2pvpn TO few");
+    assert_int_equal(pv_pg_lease_take(l, other, error), PV_OK);
+    fence = pv_pg_lease_fence(l);
+    conninfo = cfg.conninfo;
+    struct pv_coordstore *s = open_ok();
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    disk = s;
+    assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
+    disk = NULL;
+    pv_coordstore_close(s);
+    pv_pg_lease_free(l);
+    conninfo = pg_server_conninfo(&server, "postgres");
+    run_sql("DROP OWNED BY few; DROP ROLE few");
+}
+
+static void what_is_no_address_of_a_database_is_named(void **state)
+{
+    (void)state;
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    struct pv_coordstore *s = NULL;
+    assert_int_equal(open_with("host", &s, error), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "[store] postgres"));
+    assert_int_equal(open_with("host=/nonexistent", &s, error), PV_ERR_CLOSED);
+    assert_non_null(strstr(error, "/nonexistent"));
+    assert_null(s);
+}
+
+/* --- marks ----------------------------------------------------------------------------------- */
+
+struct marker {
+    uint8_t key[PV_ROWMARK_KEY_LEN];
+    size_t good;
+};
+
+static int mark_row(void *ctx, struct pv_storerow *row)
+{
+    struct marker *m = ctx;
+    m->good += pv_rowmark_is_good(m->key, row) ? 1 : 0;
+    pv_rowmark_set(m->key, row);
+    return PV_OK;
+}
+
+static void marks_that_a_load_made_are_there_at_the_next(void **state)
+{
+    (void)state;
+    struct marker m = {.key = {5}};
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    struct pv_coordstore *s = open_ok();
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_int_equal(pv_coordstore_load(s, mark_row, &m, error), PV_OK);
+    assert_int_equal(m.good, 0);
+    assert_int_equal(pv_coordstore_load(s, mark_row, &m, error), PV_OK);
+    assert_int_equal(m.good, 4);
+    pv_coordstore_close(s);
+}
+
+/* --- to SQLite and back ---------------------------------------------------------------------- */
+
+static struct pv_coordstore *open_sqlite(const char *dir)
+{
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    struct pv_coordstore *s = NULL;
+    if (pv_coordstore_open_sqlite(&s, dir, error) != PV_OK)
+        fail_msg("%s", error);
+    return s;
+}
+
+static void transfer(struct pv_coordstore *from, struct pv_coordstore *to, uint64_t statements,
+                     uint64_t copies)
+{
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    struct pv_transfer t;
+    if (pv_transfer(from, to, &t, error) != PV_OK)
+        fail_msg("%s", error);
+    assert_true(t.statements == statements && t.copies == copies);
+}
+
+/* Hundreds of members and of copies go there and back, and are what they were: places, hashes, the
+ * uses of an invite, the order of copies. */
+static void all_of_it_goes_to_sqlite_and_back(void **state)
+{
+    char where[64];
+    uint64_t n = 0;
+    (void)state;
+    assert_non_null(test_dir_make(where, sizeof(where)));
+    struct pv_coordstore *pg = open_ok(), *file = open_sqlite(where);
+    assert_int_equal(run(pg, network_op(1)).status, PV_OK);
+    for (uint64_t i = 0; i < 200; i++) {
+        struct cw_node a = cw_node_make(world);
+        assert_int_equal(run(pg, member_op(&a, 10 + i, 0, 200)).status, PV_OK);
+    }
+    disk = pg;
+    for (uint8_t i = 1; i <= 100; i++)
+        assert_int_equal(keep(i, 8, i, 0, 100000), PV_OK);
+    const struct seen before = all_of(pg);
+    transfer(pg, file, 204, 100);
+    pv_coordstore_close(pg);
+    run_sql("TRUNCATE p2pvpn.statements, p2pvpn.mail, p2pvpn.mail_use, p2pvpn.redeemed,"
+            " p2pvpn.invites");
+    pg = open_ok();
+    assert_int_equal(all_of(pg).n, 0);
+    transfer(file, pg, 204, 100);
+    transfer(file, pg, 204, 100); /* again: nothing is there twice */
+    const struct seen after = all_of(pg);
+    assert_memory_equal(&before, &after, sizeof(after));
+    struct cw_node b = cw_node_make(world);
+    assert_int_equal(run(pg, member_op(&b, 999, 0, 200)).status, PV_ERR_EXPIRED);
+    disk = pg;
+    for (uint8_t i = 1; i <= 100; i++)
+        assert_int_equal(next(8, &n, true, 0), i);
+    assert_int_equal(next(8, &n, true, 0), 0);
+    disk = NULL;
+    pv_coordstore_close(pg);
+    pv_coordstore_close(file);
+    assert_int_equal(test_dir_remove(where), 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORE_LIST(TEST),
+        TEST(a_commit_whose_answer_is_lost_counts_once),
+        TEST(a_commit_that_never_came_is_done_again),
+        TEST(a_database_that_is_away_refuses_with_a_reason_and_comes_back),
+        TEST(who_lost_the_lease_stores_nothing),
+        TEST(coordinators_of_another_key_are_refused),
+        TEST(of_many_that_start_at_once_one_makes_the_schema),
+        TEST(a_newer_database_is_refused),
+        TEST(a_user_with_few_rights_is_enough),
+        TEST(what_is_no_address_of_a_database_is_named),
+        TEST(marks_that_a_load_made_are_there_at_the_next),
+        TEST(all_of_it_goes_to_sqlite_and_back),
+    };
+    if (!pg_server_make(&server)) {
+        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
+        return 77;
+    }
+    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    pg_server_done(&server);
+    return r;
+}
