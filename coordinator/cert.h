@@ -9,8 +9,8 @@
 #define PV_COORD_CERT_H
 
 #include "base/pv.h"
-#include "coordinator/filestamp.h"
 #include "coordinator/settings/settings.h"
+#include "sys/file/filestamp.h"
 #include "sys/net/tls.h"
 
 enum {

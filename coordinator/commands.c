@@ -14,6 +14,7 @@
 #include "coordinator/backup.h"
 #include "coordinator/core/report.h"
 #include "coordinator/ctlsock.h"
+#include "coordinator/exchange.h"
 #include "coordinator/keys.h"
 #include "coordinator/rights.h"
 #include "coordinator/settings/netid.h"
@@ -94,6 +95,29 @@ static int restore(struct pv_coordset *set)
            pv_duration_format(wall > b.made ? (double)(wall - b.made) : 0, age));
     if (b.kept[0] != '\0')
         printf("What was there is kept beside it: coordinator.db%s and so on.\n", b.kept);
+    return PV_COORDEXIT_DONE;
+}
+
+/* --- between SQLite and PostgreSQL ----------------------------------------------------------- */
+
+static int exchange(struct pv_coordset *set)
+{
+    char error[PV_EXCHANGE_ERROR_MAX];
+    struct pv_transfer t;
+    bool import = set->action == PV_COORDSET_IMPORT;
+    int r = pv_exchange(set, import, &t, error);
+    if (r < 0) {
+        (void)pv_coord_print_error(error);
+        return r == PV_ERR_STATE ? PV_COORDEXIT_USAGE : exit_of(r);
+    }
+    if (set->json)
+        return print_json(json_pack("{s:i, s:I, s:I}", "version", PV_REPORT_VERSION, "statements",
+                                    (json_int_t)t.statements, "copies", (json_int_t)t.copies));
+    printf("%llu statement%s and %llu message%s for members %s\n", (unsigned long long)t.statements,
+           t.statements == 1 ? "" : "s", (unsigned long long)t.copies, t.copies == 1 ? "" : "s",
+           import ? "are in PostgreSQL now: start the coordinator with the same configuration"
+                  : "are in the state directory now: take [store] postgres out of the "
+                    "configuration before you start the coordinator");
     return PV_COORDEXIT_DONE;
 }
 
@@ -293,6 +317,9 @@ int pv_coord_command(struct pv_coordset *set)
         return reload(set);
     case PV_COORDSET_BACKUP:
         return backup(set);
+    case PV_COORDSET_IMPORT:
+    case PV_COORDSET_EXPORT:
+        return exchange(set);
     default:
         return restore(set);
     }

@@ -17,7 +17,9 @@
 #include "coordinator/rights.h"
 #include "coordinator/server.h"
 #include "coordinator/settings/settings.h"
+#include "coordinator/standby.h"
 #include "coordinator/statussock.h"
+#include "coordinator/store/store_pg.h"
 #include "coordinator/store/store_sqlite.h"
 #include "coordinator/url.h"
 #include "crypto/ct.h"
@@ -156,38 +158,73 @@ static void log_end(struct pv_coord *coord, const struct pv_log *log)
            (unsigned long long)pv_relaystat_drops(st));
 }
 
+/* Opens the store that the settings name. lease: NULL for SQLite. */
+static int open_store(const struct pv_coordset *set, const struct pv_pg_lease *lease,
+                      struct pv_coordstore **ret_store, char error[static PV_STOREOP_ERROR_MAX])
+{
+    if (lease == NULL)
+        return pv_coordstore_open_sqlite(ret_store, set->state, error);
+    const struct pv_store_pg_config cfg = {.conninfo = set->store.postgres,
+                                           .fence = pv_pg_lease_fence(lease)};
+    return pv_coordstore_open_pg(ret_store, &cfg, error);
+}
+
 /* The store is loaded before the first connection: a node that came earlier would be told that its
  * network does not exist. */
-static int serve_until_end(const struct pv_coordset *set, struct pv_coord *coord,
-                           struct pv_rights *rights, struct pv_calmlog *calm)
+static int serve(const struct pv_coordset *set, struct pv_coordserver_parts *parts,
+                 struct pv_supervisor *supervisor, char error[static PV_COORDSERVER_ERROR_MAX])
 {
-    const struct pv_log *log = &calm->log;
-    struct pv_supervisor supervisor = pv_supervisor_open();
-    char error[PV_COORDSERVER_ERROR_MAX];
-    struct pv_coordstore *store = NULL;
+    const struct pv_log *log = &parts->calm->log;
     struct pv_coordserver *server = NULL;
     struct pv_coord_stats stats;
-    int r = pv_coordstore_open_sqlite(&store, set->state, error);
+    int r = open_store(set, parts->lease, &parts->store, error);
     if (r == PV_OK)
-        r = pv_coordstore_load(store, take_row, coord, error);
+        r = pv_coordstore_load(parts->store, take_row, parts->coord, error);
     if (r == PV_OK) {
-        pv_coord_set_wall(coord, pv_clock_wall_us(), pv_clock_now());
-        const struct pv_coordserver_parts parts = {coord, store, rights, calm};
-        r = pv_coordserver_new(&server, set, &parts, error);
+        pv_coord_set_wall(parts->coord, pv_clock_wall_us(), pv_clock_now());
+        r = pv_coordserver_new(&server, set, parts, error);
     }
     if (r == PV_OK) {
-        pv_coord_stats(coord, &stats);
+        pv_coord_stats(parts->coord, &stats);
         pv_log(log, PV_LOG_INFO, "started networks=%llu statements=%llu open=%d",
                (unsigned long long)stats.networks, (unsigned long long)stats.statements, set->open);
         printf("p2pvpn-coordinator: listening on %s\n", pv_coordserver_addresses(server));
         fflush(stdout);
-        pv_coordserver_run(server, &supervisor);
-        log_end(coord, log);
+        pv_coordserver_run(server, supervisor);
+        log_end(parts->coord, log);
+        if (pv_coordserver_lost_lease(server)) {
+            snprintf(error, PV_COORDSERVER_ERROR_MAX,
+                     "another coordinator has taken over: start this one again to stand by");
+            r = PV_ERR_REFUSED;
+        }
     }
-    pv_supervisor_close(&supervisor);
     pv_coordserver_free(server);
-    pv_coordstore_close(store);
-    return r == PV_OK ? PV_COORDEXIT_DONE : pv_coord_print_error(error);
+    pv_coordstore_close(parts->store);
+    return r;
+}
+
+/* Of several coordinators with one database, this one waits for its turn. */
+static int serve_until_end(const struct pv_coordset *set, const uint8_t *pk,
+                           struct pv_coordserver_parts *parts)
+{
+    _Static_assert((int)PV_STANDBY_ERROR_MAX <= (int)PV_COORDSERVER_ERROR_MAX, "it fits");
+    struct pv_supervisor supervisor = pv_supervisor_open();
+    char error[PV_COORDSERVER_ERROR_MAX] = "";
+    int r = PV_OK;
+    if (set->store.postgres[0] != '\0') {
+        r = pv_standby_lease(&parts->lease, set, pk, error);
+        if (r == PV_OK)
+            r = pv_standby_wait(parts->lease, set, &supervisor, &parts->calm->log, error);
+    }
+    bool ended = r == PV_ERR_CLOSED; /* before its turn came */
+    if (r == PV_OK) {
+        r = serve(set, parts, &supervisor, error);
+        if (parts->lease != NULL && r != PV_ERR_REFUSED)
+            pv_pg_lease_release(parts->lease);
+    }
+    pv_pg_lease_free(parts->lease);
+    pv_supervisor_close(&supervisor);
+    return r == PV_OK || ended ? PV_COORDEXIT_DONE : pv_coord_print_error(error);
 }
 
 /* The lock on the state directory is held to the end. Keys and passwords are copied by the core, so
@@ -232,10 +269,13 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
                                         .relay = pv_relaycfg_get(relay)};
     pv_calmlog_init(&calm, log, pv_clock_now());
     r = pv_coord_new(&coord, &cfg, &rng, &calm.log);
+    uint8_t pk[PV_SIGN_PK_LEN];
+    memcpy(pk, keys->pk, sizeof(pk));
     pv_secret_free(keys);
     pv_relaycfg_free(relay);
-    int code = r == PV_OK ? serve_until_end(set, coord, &rights, &calm)
-                          : pv_coord_print_error("out of memory");
+    struct pv_coordserver_parts parts = {.coord = coord, .rights = &rights, .calm = &calm};
+    int code =
+        r == PV_OK ? serve_until_end(set, pk, &parts) : pv_coord_print_error("out of memory");
     pv_coord_free(coord);
     close(lock);
     return code;

@@ -97,6 +97,8 @@ static void name_waiting(const struct pv_coordset *now, const struct pv_coordset
         pv_coordreload_name(waiting, "[relay] enabled");
     name_users(&now->relay, &old->relay, waiting);
     name_users(&old->relay, &now->relay, waiting);
+    if (strcmp(now->store.postgres, old->store.postgres) != 0)
+        pv_coordreload_name(waiting, "[store] postgres");
     if (!pv_addr_equal(&now->metrics.listen, &old->metrics.listen))
         pv_coordreload_name(waiting, "[metrics] listen");
     if (now->metrics.remote != old->metrics.remote)
@@ -117,6 +119,7 @@ static void keep_old(struct pv_coordset *now, const struct pv_coordset *old)
     memcpy(now->relay.users, old->relay.users, sizeof(now->relay.users));
     now->relay.n_users = old->relay.n_users;
     now->metrics = old->metrics;
+    now->store = old->store;
     memcpy(now->state, old->state, sizeof(now->state)); /* as the running program reaches it */
 }
 

@@ -15,11 +15,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "coordinator/store/pg.h"
 #include "sys/file/file.h"
 
 enum {
     LOW_PORTS = 1024, /* below: CAP_NET_BIND_SERVICE (ip(7), ip_unprivileged_port_start) */
-    PATHS_MAX = 10,
+    PATHS_MAX = 48,
 };
 
 static uint64_t bit(unsigned cap)
@@ -202,9 +203,37 @@ static size_t add_config(const struct pv_coordset *set, bool reads_all,
     return 1;
 }
 
+/* What connecting to the database reads again each time: names of machines, and the files that the
+ * conninfo names. Who may read every file gets no directory of the system whole for it. */
+static size_t add_postgres(const struct pv_coordset *set, bool reads_all,
+                           char dirs[static 2 * PV_PG_FILES_MAX][PATH_MAX],
+                           struct pv_confine_path *paths)
+{
+    static const struct pv_confine_path names[] = {
+        {"/etc/resolv.conf", PV_CONFINE_READ},   {"/etc/hosts", PV_CONFINE_READ},
+        {"/etc/nsswitch.conf", PV_CONFINE_READ}, {"/etc/gai.conf", PV_CONFINE_READ},
+        {"/etc/host.conf", PV_CONFINE_READ},     {"/etc/passwd", PV_CONFINE_READ},
+        {"/etc/ssl/certs", PV_CONFINE_READ},     {"/etc/ssl/openssl.cnf", PV_CONFINE_READ}};
+    size_t n = 0;
+    if (set->store.postgres[0] == '\0')
+        return 0;
+    for (size_t i = 0; i < pv_confine_n_resolver; i++)
+        if (!reads_all || strcmp(pv_confine_resolver[i].path, "/etc") != 0)
+            paths[n++] = pv_confine_resolver[i];
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        paths[n++] = names[i];
+    paths[n++] = (struct pv_confine_path){"/usr/share/ca-certificates", PV_CONFINE_READ};
+    char files[PV_PG_FILES_MAX][PATH_MAX];
+    size_t n_files = reads_all ? 0 : pv_pg_files(set->store.postgres, files);
+    for (size_t i = 0; i < n_files; i++)
+        n += add_directories(files[i], dirs + 2 * i, paths + n);
+    return n;
+}
+
 static int confine_files(const struct pv_coordset *set, bool reads_all, int *ret_landlock)
 {
     char cert[2][PATH_MAX], key[2][PATH_MAX], config[2][PATH_MAX];
+    char postgres[2 * PV_PG_FILES_MAX][PATH_MAX];
     struct pv_confine_path paths[PATHS_MAX] = {
         {set->state, PV_CONFINE_READ | PV_CONFINE_WRITE},
         {"/proc/self", PV_CONFINE_READ},     /* the metrics of this process */
@@ -215,9 +244,11 @@ static int confine_files(const struct pv_coordset *set, bool reads_all, int *ret
     n += add_directories(set->tls_cert, cert, paths + n);
     n += add_directories(set->tls_key, key, paths + n);
     n += add_config(set, reads_all, config, paths + n);
+    n += add_postgres(set, reads_all, postgres, paths + n);
     /* Whoever started it may want to be told how it is (sd_notify), by an abstract socket. */
     const char *notify = getenv("NOTIFY_SOCKET");
-    unsigned deny = PV_CONFINE_NO_TCP_BIND | PV_CONFINE_NO_TCP_CONNECT | PV_CONFINE_NO_SIGNALS |
+    unsigned deny = PV_CONFINE_NO_TCP_BIND | PV_CONFINE_NO_SIGNALS |
+                    (set->store.postgres[0] == '\0' ? PV_CONFINE_NO_TCP_CONNECT : 0) |
                     (notify != NULL && notify[0] == '@' ? 0 : PV_CONFINE_NO_ABSTRACT);
     return pv_confine_files(paths, n, deny, ret_landlock);
 }

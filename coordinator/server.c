@@ -143,7 +143,10 @@ static json_t *make_report(void *ctx, pv_ns now)
         .relay_on = !s->set->relay.off,
         .relay = pv_coord_relay_stats(s->coord),
         .store = {.failed = s->store_failures,
-                  .error = s->store_error[0] == '\0' ? NULL : s->store_error},
+                  .postgres = s->lease != NULL,
+                  .error = s->keep.away[0] != '\0'     ? s->keep.away
+                           : s->store_error[0] == '\0' ? NULL
+                                                       : s->store_error},
     };
     _Static_assert((int)PV_TURNS_USERS_MAX == (int)PV_RELAYSTAT_USERS, "each has a place");
     for (; r.n_users < s->set->relay.n_users; r.n_users++)
@@ -216,6 +219,15 @@ static void look_at_cert(struct pv_coordserver *s, pv_ns now)
         pv_log(s->log, PV_LOG_WARN, "%s", text);
 }
 
+/* Nodes are told to go elsewhere; what is under way is stored. */
+static void begin_end(struct pv_coordserver *s, pv_ns now)
+{
+    s->end_by = now + PV_S(END_S);
+    pv_coordstore_stop(s->store);
+    pv_server_watch_listeners(s, false);
+    pv_coord_shutdown(s->coord, now);
+}
+
 /* The first SIGTERM or SIGINT begins an orderly end, later ones do not hurry it. SIGHUP reads the
  * settings again; the log says what came of it. */
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
@@ -230,9 +242,7 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
         if (signal == SIGHUP || s->end_by != 0)
             continue;
         pv_log(s->log, PV_LOG_INFO, "ending signal=%d", signal);
-        s->end_by = now + PV_S(END_S);
-        pv_server_watch_listeners(s, false);
-        pv_coord_shutdown(s->coord, now);
+        begin_end(s, now);
     }
 }
 
@@ -249,6 +259,9 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     pv_coord_bill(s->coord, pv_clock_now() - began, now);
     pv_server_end_overdue(s, now);
     look_at_cert(s, now);
+    pv_ns renew = pv_leasekeep_handle_timeout(&s->keep, now);
+    if (s->keep.lost && s->end_by == 0)
+        begin_end(s, now);
     pv_calmlog_handle_timeout(s->calm, now);
     pv_server_drain_ready(s, now);
     pv_server_submit_all(s, now);
@@ -264,6 +277,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     next = pv_min_ns(next, pv_statussock_handle_timeout(&s->status, now));
     next = pv_min_ns(next, pv_ctlsock_handle_timeout(&s->ctl, now));
     next = pv_min_ns(next, s->cert_look_at);
+    next = pv_min_ns(next, renew);
     next = pv_min_ns(next, pv_calmlog_next_timeout(s->calm));
     if (s->end_by == 0)
         return pv_min_ns(next, s->accepting ? PV_NEVER : s->accept_at);
@@ -324,6 +338,8 @@ static int start_threads(struct pv_coordserver *s, char ret_error[static PV_COOR
     if (r == PV_OK)
         r = pv_watch_new(&s->worker_watch, s->loop, pv_worker_fd(s->worker), PV_LOOP_READ,
                          on_worker, s);
+    if (r == PV_OK && s->lease != NULL)
+        r = pv_leasekeep_start(&s->keep, s->lease, s->loop, s->log);
     if (r == PV_OK)
         r = pv_relay_start(s->relay);
     if (r < 0)
@@ -357,6 +373,7 @@ int pv_coordserver_new(struct pv_coordserver **ret_server, const struct pv_coord
     s->log = &parts->calm->log;
     s->coord = parts->coord;
     s->store = parts->store;
+    s->lease = parts->lease;
     s->state = set->state;
     s->set = set;
     s->rights = parts->rights;
@@ -411,6 +428,11 @@ void pv_coordserver_run(struct pv_coordserver *server, struct pv_supervisor *sup
     pv_supervisor_leave_loop(supervisor);
 }
 
+bool pv_coordserver_lost_lease(const struct pv_coordserver *server)
+{
+    return server->keep.lost;
+}
+
 /* Operations that still wait at the store are finished, and their answers taken: changes of before
  * the end are on the disk. The relay's thread ends before its sockets are closed. */
 struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
@@ -432,6 +454,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
         pv_worker_finish(s->worker);
         on_worker(s, PV_LOOP_READ, pv_clock_now());
     }
+    pv_leasekeep_stop(&s->keep);
     pv_statussock_done(&s->status);
     pv_ctlsock_done(&s->ctl);
     pv_metricsock_done(&s->metrics);

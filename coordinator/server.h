@@ -11,6 +11,7 @@
 #include "coordinator/core/coord.h"
 #include "coordinator/rights.h"
 #include "coordinator/settings/settings.h"
+#include "coordinator/store/pg_lease.h"
 #include "coordinator/store/store.h"
 #include "sys/proc/supervisor.h"
 
@@ -25,6 +26,7 @@ struct pv_coordserver; /* opaque */
 struct pv_coordserver_parts {
     struct pv_coord *coord;
     struct pv_coordstore *store;
+    struct pv_pg_lease *lease; /* NULL: the store is this coordinator's alone */
     struct pv_rights *rights;
     struct pv_calmlog *calm; /* borrowed; the server tells it the time */
 };
@@ -40,9 +42,12 @@ PV_MUST_CHECK int pv_coordserver_new(struct pv_coordserver **ret_server,
                                      char ret_error[static PV_COORDSERVER_ERROR_MAX]);
 /* Where it listens: "0.0.0.0:3478 [::]:3478 tls:0.0.0.0:443". */
 const char *pv_coordserver_addresses(const struct pv_coordserver *server);
-/* Runs until SIGTERM or SIGINT: says bye to the nodes, stores what is under way, and returns. The
- * supervisor (NULL: nobody) is told that it is ready and alive. */
+/* Runs until SIGTERM or SIGINT, or until another coordinator has the lease: says bye to the nodes,
+ * stores what is under way, and returns. The supervisor (NULL: nobody) is told that it is ready and
+ * alive. */
 void pv_coordserver_run(struct pv_coordserver *server, struct pv_supervisor *supervisor);
+/* After it has run: it ended because another coordinator has the lease. */
+bool pv_coordserver_lost_lease(const struct pv_coordserver *server);
 struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server); /* NULL is fine */
 
 #endif /* PV_COORD_SERVER_H */

@@ -22,6 +22,7 @@
 #include "coordinator/reload.h"
 #include "coordinator/server.h"
 #include "coordinator/statussock.h"
+#include "coordinator/store/leasekeep.h"
 #include "coordinator/stunudp.h"
 #include "coordinator/url.h"
 #include "sys/proc/loop.h"
@@ -48,6 +49,8 @@ struct pv_coordserver {
     struct pv_coord *coord;      /* borrowed */
     struct pv_coordstore *store; /* borrowed; the store's thread alone uses it */
     struct pv_loop *loop;
+    struct pv_pg_lease *lease; /* borrowed; NULL: there is none */
+    struct pv_leasekeep keep;
     struct pv_worker *worker; /* the store's thread */
     struct pv_watch *worker_watch;
     int signals; /* signalfd; -1: not open */

@@ -110,10 +110,11 @@ static int set_rows(json_t *doc, const struct pv_report *r)
 json_t *pv_report_json(const struct pv_report *r)
 {
     json_t *doc =
-        json_pack("{s:i, s:s, s:s?, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s?}, s:o}", "version",
+        json_pack("{s:i, s:s, s:s?, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s, s:s?}, s:o}", "version",
                   PV_REPORT_VERSION, "coordinator", r->version, "rights", r->rights, "listen",
                   addrs_json(r), "connections", "requests", "relay", relay_json(r), "limits",
-                  "store", "error", r->store.error, "process", process_json(&r->process));
+                  "store", "kind", r->store.postgres ? "postgres" : "sqlite", "error",
+                  r->store.error, "process", process_json(&r->process));
     if (doc == NULL || set_rows(doc, r) == 0)
         return doc;
     json_decref(doc);
@@ -283,8 +284,13 @@ static void put_store(struct report_lines *l, const json_t *store)
 {
     char size[PV_AMOUNT_BUF], left[PV_AMOUNT_BUF];
     const char *error = json_string_value(json_object_get(store, "error"));
-    put_text(l, "%-14s%s, %s, %s left on the disk", "store", error == NULL ? "ok" : "failing",
-             bytes_at(store, "bytes", size), bytes_at(store, "disk_free", left));
+    const char *kind = json_string_value(json_object_get(store, "kind"));
+    put_text(l, "%-14s%s, ", "store", error == NULL ? "ok" : "failing");
+    if (kind != NULL && strcmp(kind, "postgres") == 0)
+        put_text(l, "in PostgreSQL");
+    else
+        put_text(l, "%s, %s left on the disk", bytes_at(store, "bytes", size),
+                 bytes_at(store, "disk_free", left));
     if (number_at(store, "pending") > 0) {
         put_text(l, ", ");
         put_number_of(l, store, "pending", "change");
@@ -297,6 +303,19 @@ static void put_store(struct report_lines *l, const json_t *store)
         put_text(l, "%-14s%s\n", "", error);
 }
 
+/* A coordinator that waits for its turn has nothing to count. */
+static void put_standby(struct report_lines *l, const json_t *doc)
+{
+    const char *serves = json_string_value(json_object_get(doc, "serves"));
+    const char *error = json_string_value(json_object_get(doc, "error"));
+    put_text(l, "%-14sstanding by: %s\n", "coordinator",
+             serves != NULL  ? "it serves as soon as the one that does is gone"
+             : error != NULL ? error
+                             : "it asks the database");
+    if (serves != NULL)
+        put_text(l, "%-14s%s\n", "serves", serves);
+}
+
 /* The document is not trusted to be whole: it comes from another process, perhaps of another
  * version. */
 int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
@@ -304,6 +323,10 @@ int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
     struct report_lines l = {.text = ret_text};
     if (number_at(doc, "version") != PV_REPORT_VERSION)
         return PV_ERR_MALFORMED;
+    if (json_is_true(json_object_get(doc, "standby"))) {
+        put_standby(&l, doc);
+        return PV_OK;
+    }
     put_head(&l, doc);
     put_relay(&l, json_object_get(doc, "relay"));
     put_counts(&l, "limits hit", json_object_get(doc, "limits"));

@@ -38,6 +38,7 @@ struct pv_report {
     const char *users[PV_RELAYSTAT_USERS]; /* static users, as the relay numbers them */
     size_t n_users;
     struct {
+        bool postgres;     /* kept in PostgreSQL, not in the state directory */
         const char *error; /* of the last operation that failed; NULL: none has since */
         uint64_t failed;   /* operations that did */
         uint64_t bytes;    /* of the database on the disk */

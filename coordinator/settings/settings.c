@@ -30,6 +30,8 @@ const char pv_coordset_usage[] =
     "[--json]\n"
     "       p2pvpn-coordinator backup FILE [--state DIR] [--json]\n"
     "       p2pvpn-coordinator restore FILE [--state DIR] [--json]\n"
+    "       p2pvpn-coordinator import [--state DIR] [--config FILE] [--json]\n"
+    "       p2pvpn-coordinator export [--state DIR] [--config FILE] [--json]\n"
     "\n"
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
     "  status          what the running coordinator does: connections, relay, limits, store\n"
@@ -44,6 +46,8 @@ const char pv_coordset_usage[] =
     "                  refused from now on\n"
     "  backup FILE     writes database and keys to a file, while it runs or not\n"
     "  restore FILE    puts a backup in place; what was there is kept beside it\n"
+    "  import          copies the database of the state directory to that of [store] postgres\n"
+    "  export          copies that of [store] postgres to the state directory\n"
     "  --listen ADDR   TCP and UDP address to serve; may be repeated (default: port 3478 on every\n"
     "                  IPv4 and IPv6 address)\n"
     "  --public ADDR   address or name under which nodes reach it, with :PORT if that is not the\n"
@@ -284,12 +288,14 @@ static int take_item(void *ctx, const struct pv_ini_item *item, char *error, siz
         return pv_coordset_relay_item(&f->set->relay, item, error, cap);
     if (pv_coordset_limits_is(item->section))
         return pv_coordset_limits_item(&f->set->limits, item, error, cap);
+    if (strcmp(item->section, "store") == 0)
+        return pv_coordset_store_item(&f->set->store, item, error, cap);
     if (strcmp(item->section, "metrics") == 0)
         return metrics_item(f->set, item, error, cap);
     if (strcmp(item->section, "coordinator") != 0) {
         snprintf(error, cap,
                  "unknown section [%.60s]: there are [coordinator], [relay], [turn-user NAME], "
-                 "[limits], [network ID] and [metrics]",
+                 "[limits], [network ID], [store] and [metrics]",
                  item->section);
         return PV_ERR_MALFORMED;
     }
@@ -475,6 +481,8 @@ static const struct action {
     {"secret", PV_COORDSET_SECRET, "rotate", true, false},
     {"backup", PV_COORDSET_BACKUP, "FILE", true, true},
     {"restore", PV_COORDSET_RESTORE, "FILE", true, true},
+    {"import", PV_COORDSET_IMPORT, NULL, true, false},
+    {"export", PV_COORDSET_EXPORT, NULL, true, false},
     {"reload", PV_COORDSET_RELOAD, NULL, true, true},
     {"--check", PV_COORDSET_CHECK, NULL, false, false},
     {"--version", PV_COORDSET_VERSION, NULL, false, true},

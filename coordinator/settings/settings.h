@@ -14,6 +14,7 @@
 #include "base/pv.h"
 #include "coordinator/settings/settings_limits.h"
 #include "coordinator/settings/settings_relay.h"
+#include "coordinator/settings/settings_store.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/local/scrapeset.h"
 #include "proto/roster/statement.h"
@@ -37,6 +38,8 @@ enum pv_coordset_action {
     PV_COORDSET_SECRET,   /* secret rotate */
     PV_COORDSET_BACKUP,   /* the backup subcommand */
     PV_COORDSET_RESTORE,  /* the restore subcommand */
+    PV_COORDSET_IMPORT,   /* the import subcommand */
+    PV_COORDSET_EXPORT,   /* the export subcommand */
     PV_COORDSET_RELOAD,   /* the reload subcommand */
     PV_COORDSET_CHECK,    /* --check: the settings are right; do nothing */
     PV_COORDSET_VERSION,  /* --version */
@@ -64,6 +67,7 @@ struct pv_coordset {
     struct pv_coordset_relay relay;
     struct pv_coordset_limits limits;
     struct pv_scrapeset metrics;
+    struct pv_coordset_store store;
     char state[PATH_MAX];
     char tls_cert[PATH_MAX]; /* both or neither; absolute once it is loaded */
     char tls_key[PATH_MAX];

@@ -390,6 +390,28 @@ static void networks_have_limits_of_their_own(void **state)
     }
 }
 
+/* The value may hold a password: errors do not repeat it. */
+static void a_database_may_be_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } bad[] = {
+        {"[store]\npostgres =\n", ":2: postgres: expected the address of a database"},
+        {"[store]\npostgres = a=b\npostgres = secret\n", ":3: postgres: given twice"},
+        {"[store]\nsqlite = x\n", ":2: unknown key sqlite in [store]: there is postgres"},
+    };
+    write_config("[store]\npostgres = host=db.example password=x\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_string_equal(set.store.postgres, "host=db.example password=x");
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        write_config(bad[i].text);
+        assert_int_equal(load(""), PV_ERR_MALFORMED);
+        if (strstr(error, bad[i].part) == NULL || strstr(error, "secret") != NULL)
+            fail_msg("%s", error);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +424,7 @@ int main(void)
         TEST(nodes_are_told_where_tls_is),
         TEST(wrong_options_say_what_and_why),
         TEST(the_file_names_the_certificate),
+        TEST(a_database_may_be_named),
         TEST(the_file_fills_what_the_command_line_left_out),
         TEST(the_relay_is_set_up_by_the_file_and_the_command_line),
         TEST(wrong_lines_are_named_with_file_and_line),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Versions of files, by what stat() says. */
-#include "coordinator/filestamp.h"
+#include "sys/file/filestamp.h"
 
 #include <sys/stat.h>
 

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * standby.h - a coordinator that waits until it may serve: of several that share a PostgreSQL
+ * database one holds the lease (store/pg_lease.h), the others wait here.
+ *
+ * Who waits opens no port, so that nodes go to the one that serves; `status` says whom it waits
+ * for.
+ */
+#ifndef PV_STANDBY_H
+#define PV_STANDBY_H
+
+#include "base/log.h"
+#include "coordinator/settings/settings.h"
+#include "coordinator/store/pg_lease.h"
+#include "sys/proc/supervisor.h"
+
+enum {
+    PV_STANDBY_ERROR_MAX = 512, /* bytes of a sentence, with the NUL */
+};
+
+/* The lease of this coordinator: its holder is this state directory on this machine since it was
+ * switched on. pk: the coordinator's key. Errors of pv_pg_lease_new(), -errno; ret_error. */
+PV_MUST_CHECK int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct pv_coordset *set,
+                                   const uint8_t pk[static PV_SIGN_PK_LEN],
+                                   char ret_error[static PV_STANDBY_ERROR_MAX]);
+
+/* Waits until the lease is this one's. PV_OK. PV_ERR_CLOSED: SIGTERM or SIGINT came first. Errors
+ * that do not pass by themselves (another key, a newer schema, no rights); ret_error. */
+PV_MUST_CHECK int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
+                                  struct pv_supervisor *supervisor, const struct pv_log *log,
+                                  char ret_error[static PV_STANDBY_ERROR_MAX]);
+
+#endif /* PV_STANDBY_H */

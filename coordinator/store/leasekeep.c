@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* Renewing the lease. Only the database's word that another has it ends this coordinator: while the
+ * database is away nobody can take it. */
+#include "coordinator/store/leasekeep.h"
+
+#include <stdio.h>
+
+/* The keeper itself is the one item of its thread. */
+static void renew(void *ctx, void *const *items, size_t n)
+{
+    struct pv_leasekeep *k = ctx;
+    (void)items;
+    (void)n;
+    k->error[0] = '\0';
+    k->status = pv_pg_lease_renew(k->lease, k->error);
+}
+
+static void on_answer(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_leasekeep *k = ctx;
+    void *item = NULL;
+    (void)ready;
+    if (pv_worker_take(k->worker, &item) < 0)
+        return;
+    k->asking = false;
+    k->next = now + PV_MS(PV_PG_LEASE_RENEW_MS);
+    if (k->status == PV_ERR_REFUSED) {
+        k->lost = true;
+        pv_log(k->log, PV_LOG_ERROR, "%s: this one ends", k->error);
+        return;
+    }
+    if (k->error[0] != '\0' && k->away[0] == '\0')
+        pv_log(k->log, PV_LOG_WARN, "%s: nothing can be stored until then", k->error);
+    if (k->error[0] == '\0' && k->away[0] != '\0')
+        pv_log(k->log, PV_LOG_INFO, "the database is back");
+    snprintf(k->away, sizeof(k->away), "%s", k->error);
+}
+
+int pv_leasekeep_start(struct pv_leasekeep *k, struct pv_pg_lease *lease, struct pv_loop *loop,
+                       const struct pv_log *log)
+{
+    const struct pv_worker_config cfg = {
+        .name = "lease", .threads = 1, .limit = 1, .batch = 1, .run = renew, .ctx = k};
+    *k = (struct pv_leasekeep){.lease = lease, .log = log};
+    int r = pv_worker_new(&k->worker, &cfg);
+    if (r == PV_OK)
+        r = pv_watch_new(&k->watch, loop, pv_worker_fd(k->worker), PV_LOOP_READ, on_answer, k);
+    return r;
+}
+
+pv_ns pv_leasekeep_handle_timeout(struct pv_leasekeep *k, pv_ns now)
+{
+    if (k->worker == NULL || k->lost || k->asking)
+        return PV_NEVER;
+    if (now < k->next)
+        return k->next;
+    k->asking = pv_worker_submit(k->worker, k) == PV_OK;
+    k->next = now + PV_MS(PV_PG_LEASE_RENEW_MS); /* in case it was refused */
+    return k->next;
+}
+
+void pv_leasekeep_stop(struct pv_leasekeep *k)
+{
+    if (k->worker == NULL)
+        return;
+    pv_worker_finish(k->worker);
+    pv_watch_free(k->watch);
+    k->worker = pv_worker_free(k->worker);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * leasekeep.h - keeps the lease of a coordinator that serves from PostgreSQL, by a thread of its
+ * own: the database may take its time to answer, the event loop may not.
+ */
+#ifndef PV_LEASEKEEP_H
+#define PV_LEASEKEEP_H
+
+#include "base/log.h"
+#include "coordinator/store/pg_lease.h"
+#include "sys/proc/loop.h"
+#include "sys/proc/worker.h"
+
+struct pv_leasekeep {
+    struct pv_pg_lease *lease; /* borrowed; the thread alone uses it */
+    const struct pv_log *log;
+    struct pv_worker *worker;
+    struct pv_watch *watch;
+    bool asking;                 /* the thread is at it */
+    pv_ns next;                  /* when it asks again */
+    bool lost;                   /* another coordinator has the lease now */
+    int status;                  /* of the last answer, written by the thread while asking */
+    char error[PV_PG_ERROR_MAX]; /* ditto; empty: the database is there */
+    char away[PV_PG_ERROR_MAX];  /* why the database is away; empty: it is there */
+};
+
+/* Starts the thread; k stays where it is until pv_leasekeep_stop(). PV_ERR_NOMEM, -errno. */
+PV_MUST_CHECK int pv_leasekeep_start(struct pv_leasekeep *k, struct pv_pg_lease *lease,
+                                     struct pv_loop *loop, const struct pv_log *log);
+/* Asks when it is time; returns when to be called next. */
+pv_ns pv_leasekeep_handle_timeout(struct pv_leasekeep *k, pv_ns now);
+void pv_leasekeep_stop(struct pv_leasekeep *k); /* harmless when it was not started */
+
+#endif /* PV_LEASEKEEP_H */

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/* Two coordinators on one PostgreSQL database: one serves, the other takes over, whatever becomes
+ * of the first; and what they say when the database is not there. */
+#include "coordinator/keys.h"
+#include "tests/unit/coordinator/coord_run.h"
+#include "tests/unit/coordinator/store/pg_server.h"
+
+static struct pg_server server;
+static char config[96], state[2][96];
+
+static void write_config(const char *conninfo)
+{
+    FILE *f = fopen(config, "w");
+    assert_non_null(f);
+    fprintf(f, "[store]\npostgres = %s\n", conninfo);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* The second has the keys of the first, as OPERATIONS.md says. */
+static void copy_key(const char *name)
+{
+    char from[160], to[160], key[256];
+    snprintf(from, sizeof(from), "%s/%s", state[0], name);
+    snprintf(to, sizeof(to), "%s/%s", state[1], name);
+    FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+    assert_true(in != NULL && out != NULL);
+    size_t n = fread(key, 1, sizeof(key), in);
+    assert_int_equal(fwrite(key, 1, n, out), n);
+    fclose(in);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(chmod(to, 0600), 0);
+}
+
+static struct program start(size_t i)
+{
+    return START("--state", state[i], "--config", config, "--listen", "127.0.0.1:0");
+}
+
+/* What `status` says of one of them; it runs, or it is waited for. */
+static void status_until(size_t i, const char *part)
+{
+    static struct program p;
+    for (int n = 0; n < WAIT_MS / 50; n++) {
+        p = START("status", "--state", state[i]);
+        if (finish(&p) == 0 && strstr(p.text, part) != NULL)
+            return;
+        poll(NULL, 0, 50);
+    }
+    fail_msg("status says \"%s\", not \"%s\"", p.text, part);
+}
+
+static int setup_two(void **st)
+{
+    if (setup(st) < 0)
+        return -1;
+    snprintf(config, sizeof(config), "%s/conf", dir);
+    for (size_t i = 0; i < 2; i++)
+        snprintf(state[i], sizeof(state[i]), "%s/%c", dir, "ab"[i]);
+    write_config(pg_server_conninfo(&server, "postgres"));
+    struct program url = START("url", "--state", state[0], "--public", "127.0.0.1");
+    assert_int_equal(finish(&url), 0);
+    assert_int_equal(mkdir(state[1], 0700), 0);
+    copy_key(PV_COORDKEYS_FILE);
+    copy_key(PV_COORDKEYS_SECRET_FILE);
+    if (server.pid == 0)
+        pg_server_start(&server);
+    return 0;
+}
+
+/* The next test has another key, so it needs another database. */
+static int teardown_two(void **st)
+{
+    pg_server_stop(&server, SIGQUIT);
+    struct pg_server fresh;
+    pg_server_done(&server);
+    assert_true(pg_server_make(&fresh));
+    server = fresh;
+    return teardown(st);
+}
+
+static void the_other_serves_when_one_is_killed_or_ends(void **st)
+{
+    (void)st;
+    struct program a = start(0);
+    (void)listening(&a);
+    status_until(0, "in PostgreSQL");
+    struct program b = start(1);
+    status_until(1, "standing by");
+    kill(a.pid, SIGKILL);
+    (void)listening(&b);
+    (void)finish(&a);
+    status_until(1, "in PostgreSQL");
+    a = start(0);
+    status_until(0, "standing by");
+    assert_int_equal(stop(&b), 0);
+    (void)listening(&a);
+    assert_int_equal(stop(&a), 0);
+}
+
+static void one_that_slept_while_another_took_over_ends(void **st)
+{
+    (void)st;
+    struct program a = start(0);
+    (void)listening(&a);
+    struct program b = start(1);
+    kill(a.pid, SIGSTOP);
+    (void)listening(&b);
+    kill(a.pid, SIGCONT);
+    assert_int_equal(finish(&a), 1);
+    assert_non_null(strstr(a.text, "another coordinator has taken over"));
+    assert_int_equal(stop(&b), 0);
+}
+
+static void it_goes_on_while_the_database_is_away(void **st)
+{
+    (void)st;
+    struct program a = start(0);
+    (void)listening(&a);
+    pg_server_stop(&server, SIGINT);
+    status_until(0, "is it running and reachable?");
+    pg_server_start(&server);
+    status_until(0, "ok, in PostgreSQL");
+    assert_int_equal(stop(&a), 0);
+    assert_non_null(strstr(a.text, "the database is back"));
+}
+
+static void it_waits_for_a_database_that_starts_later(void **st)
+{
+    (void)st;
+    pg_server_stop(&server, SIGINT);
+    struct program a = start(0);
+    status_until(0, "is it running and reachable?");
+    pg_server_start(&server);
+    (void)listening(&a);
+    assert_int_equal(stop(&a), 0);
+}
+
+static int exchange(const char *what, size_t i, struct program *p)
+{
+    *p = START(what, "--state", state[i], "--config", config);
+    return finish(p);
+}
+
+static void import_and_export_want_nobody_beside_them(void **st)
+{
+    (void)st;
+    struct program p, a = start(0);
+    (void)listening(&a);
+    assert_int_equal(exchange("export", 0, &p), 1);
+    assert_non_null(strstr(p.text, "runs")); /* with this directory */
+    assert_int_equal(exchange("export", 1, &p), 1);
+    assert_non_null(strstr(p.text, "serves from this database: stop it first"));
+    assert_int_equal(stop(&a), 0);
+    assert_int_equal(exchange("export", 1, &p), 0);
+    assert_non_null(strstr(p.text, "0 statements and 0 messages"));
+    assert_int_equal(exchange("import", 1, &p), 0);
+    p = START("import", "--state", state[1], "--config", "/dev/null");
+    assert_int_equal(finish(&p), 2);
+}
+
+static void what_never_works_is_said_at_the_start(void **st)
+{
+    (void)st;
+    struct program a = start(0);
+    (void)listening(&a);
+    /* Without the keys it makes keys of its own. */
+    struct program stranger =
+        START("--config", config, "--listen", "127.0.0.1:0", "--public", "127.0.0.1");
+    assert_int_equal(finish(&stranger), 1);
+    assert_non_null(strstr(stranger.text, "another key"));
+    write_config("hostt=x");
+    struct program b = start(1);
+    assert_int_equal(finish(&b), 1);
+    assert_non_null(strstr(b.text, "[store] postgres: invalid connection option"));
+    write_config("");
+    b = start(1);
+    assert_int_equal(finish(&b), 2);
+    assert_non_null(strstr(b.text, "expected the address of a database"));
+    assert_int_equal(stop(&a), 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup_two, teardown_two)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_other_serves_when_one_is_killed_or_ends),
+        TEST(one_that_slept_while_another_took_over_ends),
+        TEST(it_goes_on_while_the_database_is_away),
+        TEST(it_waits_for_a_database_that_starts_later),
+        TEST(import_and_export_want_nobody_beside_them),
+        TEST(what_never_works_is_said_at_the_start),
+    };
+    if (!pg_server_make(&server)) {
+        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
+        return 77;
+    }
+    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    pg_server_done(&server);
+    return r;
+}
