@@ -38,12 +38,19 @@ bool pv_suite_aes_is_fast(void)
 #endif
 }
 
-/* libsodium's return value says nothing here: sealing cannot fail for lengths that fit a
- * datagram. */
+enum {
+    LONG_MESSAGE = 2048, /* ours: bytes from which on OpenSSL is faster, its context included */
+};
+
+/* A page of statements takes OpenSSL a fifth of libsodium's time (60 KB: 18 and 87 us), a short
+ * message is libsodium's, which needs no memory. Its return value says nothing here: sealing cannot
+ * fail for lengths that fit a datagram. */
 void pv_aead_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
                   struct pv_view ad, struct pv_view pt)
 {
     uint8_t nonce[PV_AEAD_NONCE_LEN];
+    if (pt.len >= LONG_MESSAGE && pv_aead_openssl_seal(ct, key, counter, ad, pt))
+        return;
     pv_aead_nonce(PV_SUITE_CHACHA, counter, nonce);
     (void)crypto_aead_chacha20poly1305_ietf_encrypt(ct, NULL, pt.ptr, pt.len, ad.ptr, ad.len, NULL,
                                                     nonce, key);
@@ -53,8 +60,11 @@ int pv_aead_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_
                  struct pv_view ad, struct pv_view ct)
 {
     uint8_t nonce[PV_AEAD_NONCE_LEN];
+    int r = PV_OK;
     if (ct.len < PV_AEAD_TAG_LEN)
         return PV_ERR_AUTH;
+    if (ct.len >= LONG_MESSAGE && pv_aead_openssl_open(pt, key, counter, ad, ct, &r))
+        return r;
     pv_aead_nonce(PV_SUITE_CHACHA, counter, nonce);
     if (crypto_aead_chacha20poly1305_ietf_decrypt(pt, NULL, NULL, ct.ptr, ct.len, ad.ptr, ad.len,
                                                   nonce, key) != 0)

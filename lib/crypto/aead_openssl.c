@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * aead_openssl.c - OpenSSL behind the batch interface, and AES-256-GCM of single messages. It runs
+ * aead_openssl.c - OpenSSL behind the batch interface, AES-256-GCM of single messages, and
+ * ChaCha20-Poly1305 of long ones. It runs
  * on every processor, so it is the provider of last resort. A context is keyed once per key and
  * thread; setting the nonce is all that a packet costs besides the cipher.
  */
@@ -84,29 +85,32 @@ static int evp_open_one(const struct pv_aead_op *op)
 
 /* --- one message ---------------------------------------------------------------------------- */
 
+static const EVP_CIPHER *cipher_of(enum pv_suite suite)
+{
+    return suite == PV_SUITE_AES ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
+}
+
 /* A new context for one message, keyed, under its nonce and with its associated data taken in; NULL
  * when OpenSSL fails. The caller frees it. */
-static EVP_CIPHER_CTX *evp_begin(const uint8_t *key, uint64_t counter, struct pv_view ad,
-                                 int encrypt)
+static EVP_CIPHER_CTX *evp_begin(enum pv_suite suite, const uint8_t *key, uint64_t counter,
+                                 struct pv_view ad, int encrypt)
 {
     uint8_t nonce[PV_AEAD_NONCE_LEN];
     int n = 0;
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    pv_aead_nonce(PV_SUITE_AES, counter, nonce);
-    if (ctx != NULL && EVP_CipherInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, nonce, encrypt) == 1 &&
+    pv_aead_nonce(suite, counter, nonce);
+    if (ctx != NULL && EVP_CipherInit_ex(ctx, cipher_of(suite), NULL, key, nonce, encrypt) == 1 &&
         (ad.len == 0 || EVP_CipherUpdate(ctx, NULL, &n, ad.ptr, (int)ad.len) == 1))
         return ctx;
     EVP_CIPHER_CTX_free(ctx);
     return NULL;
 }
 
-/* Without memory the result is zeros: no plaintext leaves, and no receiver takes zeros for genuine.
- * Handshakes, the only callers, are repeated anyway. */
-void pv_gcm_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
-                 struct pv_view ad, struct pv_view pt)
+/* What failed in the middle becomes zeros: no plaintext leaves, and no receiver takes zeros for
+ * genuine. */
+static void evp_seal_all(EVP_CIPHER_CTX *ctx, uint8_t *ct, struct pv_view pt)
 {
     int n = 0;
-    EVP_CIPHER_CTX *ctx = evp_begin(key, counter, ad, 1);
     bool ok = ctx != NULL &&
               (pt.len == 0 || EVP_CipherUpdate(ctx, ct, &n, pt.ptr, (int)pt.len) == 1) &&
               EVP_CipherFinal_ex(ctx, ct + pt.len, &n) == 1 &&
@@ -116,16 +120,12 @@ void pv_gcm_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_
         memset(ct, 0, pt.len + PV_AEAD_TAG_LEN);
 }
 
-int pv_gcm_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
-                struct pv_view ad, struct pv_view ct)
+static int evp_open_all(EVP_CIPHER_CTX *ctx, uint8_t *pt, struct pv_view ct)
 {
     uint8_t tag[PV_AEAD_TAG_LEN];
     int n = 0;
-    if (ct.len < PV_AEAD_TAG_LEN || ct.len > DATA_MAX || ad.len > DATA_MAX)
-        return PV_ERR_AUTH;
     size_t len = ct.len - PV_AEAD_TAG_LEN;
     memcpy(tag, ct.ptr + len, sizeof(tag));
-    EVP_CIPHER_CTX *ctx = evp_begin(key, counter, ad, 0);
     bool ok = ctx != NULL &&
               EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, PV_AEAD_TAG_LEN, tag) == 1 &&
               (len == 0 || EVP_CipherUpdate(ctx, pt, &n, ct.ptr, (int)len) == 1) &&
@@ -134,6 +134,45 @@ int pv_gcm_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t
     if (!ok && len > 0)
         memset(pt, 0, len); /* EVP decrypts before it knows the tag */
     return ok ? PV_OK : PV_ERR_AUTH;
+}
+
+/* Handshakes, the only callers, are repeated when memory was short. */
+void pv_gcm_seal(uint8_t *ct, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
+                 struct pv_view ad, struct pv_view pt)
+{
+    evp_seal_all(evp_begin(PV_SUITE_AES, key, counter, ad, 1), ct, pt);
+}
+
+int pv_gcm_open(uint8_t *pt, const uint8_t key[static PV_AEAD_KEY_LEN], uint64_t counter,
+                struct pv_view ad, struct pv_view ct)
+{
+    if (ct.len < PV_AEAD_TAG_LEN || ct.len > DATA_MAX || ad.len > DATA_MAX)
+        return PV_ERR_AUTH;
+    return evp_open_all(evp_begin(PV_SUITE_AES, key, counter, ad, 0), pt, ct);
+}
+
+bool pv_aead_openssl_seal(uint8_t *ct, const uint8_t *key, uint64_t counter, struct pv_view ad,
+                          struct pv_view pt)
+{
+    EVP_CIPHER_CTX *ctx = pt.len > DATA_MAX - PV_AEAD_TAG_LEN || ad.len > DATA_MAX
+                              ? NULL
+                              : evp_begin(PV_SUITE_CHACHA, key, counter, ad, 1);
+    if (ctx == NULL)
+        return false;
+    evp_seal_all(ctx, ct, pt);
+    return true;
+}
+
+bool pv_aead_openssl_open(uint8_t *pt, const uint8_t *key, uint64_t counter, struct pv_view ad,
+                          struct pv_view ct, int *ret_status)
+{
+    EVP_CIPHER_CTX *ctx = ct.len > DATA_MAX || ad.len > DATA_MAX
+                              ? NULL
+                              : evp_begin(PV_SUITE_CHACHA, key, counter, ad, 0);
+    if (ctx == NULL)
+        return false;
+    *ret_status = evp_open_all(ctx, pt, ct);
+    return true;
 }
 
 /* --- batches -------------------------------------------------------------------------------- */

@@ -69,6 +69,13 @@ PV_MUST_CHECK int pv_aead_openssl_key_new(void **ret_key, enum pv_suite suite,
                                           const uint8_t key[static PV_AEAD_KEY_LEN]);
 void pv_aead_openssl_key_free(void *key); /* wipes */
 
+/* aead_openssl.c: ChaCha20-Poly1305 of one message, as pv_aead_seal() and pv_aead_open(). False:
+ * OpenSSL cannot, and nothing was touched. */
+PV_MUST_CHECK bool pv_aead_openssl_seal(uint8_t *ct, const uint8_t *key, uint64_t counter,
+                                        struct pv_view ad, struct pv_view pt);
+PV_MUST_CHECK bool pv_aead_openssl_open(uint8_t *pt, const uint8_t *key, uint64_t counter,
+                                        struct pv_view ad, struct pv_view ct, int *ret_status);
+
 #ifdef PV_HAVE_IPSEC_MB
 /* aead_ipsec_mb.c: AES-256-GCM's expanded key in *ret_key, or NULL: this processor does not use the
  * library. PV_ERR_NOMEM. */

@@ -80,6 +80,42 @@ static void open_refuses_every_truncation_and_every_changed_bit(void **state)
     assert_memory_equal(pt, key, 20);
 }
 
+/* Long messages are OpenSSL's: both libraries make the same bytes and take each other's, also in
+ * place, and what was changed leaves no plaintext. */
+static void long_messages_are_the_same_by_both_libraries(void **state)
+{
+    (void)state;
+    static const size_t lens[] = {2031, 2032, 2047, 2048, 2049, 4096, 61424, 65536};
+    struct test_rng r;
+    struct pv_rng rng = test_rng_make(&r, 9);
+    size_t cap = 65536 + PV_AEAD_TAG_LEN;
+    uint8_t *pt = malloc(cap), *ct = malloc(cap), *want = malloc(cap), key[32], ad[5] = {7};
+    for (size_t i = 0; i < PV_ARRAY_LEN(lens); i++) {
+        size_t len = lens[i];
+        struct pv_view sealed = pv_view(ct, len + PV_AEAD_TAG_LEN), with = pv_view(ad, sizeof(ad));
+        uint8_t nonce[12] = {0};
+        pv_rng_fill(&rng, key, sizeof(key));
+        pv_rng_fill(&rng, pt, len);
+        pv_store_le64(nonce + 4, 77 + i);
+        assert_int_equal(crypto_aead_chacha20poly1305_ietf_encrypt(want, NULL, pt, len, ad,
+                                                                   sizeof(ad), NULL, nonce, key),
+                         0);
+        memcpy(ct, pt, len);
+        pv_aead_seal(ct, key, 77 + i, with, pv_view(ct, len));
+        assert_memory_equal(ct, want, sealed.len);
+        ct[len / 2] ^= 1;
+        assert_int_equal(pv_aead_open(want, key, 77 + i, with, sealed), PV_ERR_AUTH);
+        assert_true(pv_ct_is_zero(want, len));
+        ct[len / 2] ^= 1;
+        assert_int_equal(pv_aead_open(want, key, 78 + i, with, sealed), PV_ERR_AUTH);
+        assert_int_equal(pv_aead_open(ct, key, 77 + i, with, sealed), PV_OK);
+        assert_memory_equal(ct, pt, len);
+    }
+    free(pt);
+    free(ct);
+    free(want);
+}
+
 enum {
     KEYS = 5,
     PACKET = 1500,
@@ -430,6 +466,7 @@ int main(void)
         cmocka_unit_test(one_message_matches_the_rfc),
         cmocka_unit_test(xchacha_matches_the_draft),
         cmocka_unit_test(open_refuses_every_truncation_and_every_changed_bit),
+        cmocka_unit_test(long_messages_are_the_same_by_both_libraries),
         cmocka_unit_test(batches_of_each_library_agree_with_single_messages),
         cmocka_unit_test(threads_share_a_key_when_each_has_a_number),
         cmocka_unit_test(each_library_gives_the_known_answer),
