@@ -27,6 +27,9 @@ enum {
     CERT_WARN_S = 86400, /* ours: seconds between two warnings about its dates */
 };
 
+#define IDLE PV_MS(1) /* ours: with nothing to do for so long, the thread has time for everybody \
+                       */
+
 /* An operation on its way through the store's thread. */
 struct store_job {
     struct pv_storeop *op;
@@ -69,21 +72,31 @@ static void give_result(struct pv_coordserver *s, const struct pv_storeop *op,
         pv_coord_handle_job(s->coord, result, now);
 }
 
-/* Answers come in any order; the core brings them into its own. */
+/* Takes an answer of the store. False: there is none. */
+static bool take_answer(struct pv_coordserver *s, pv_ns now)
+{
+    void *item = NULL;
+    if (pv_worker_take(s->worker, &item) != PV_OK)
+        return false;
+    struct store_job *job = item;
+    pv_ns began = pv_clock_now();
+    give_result(s, job->op, &job->result, now);
+    pv_coord_bill(s->coord, pv_clock_now() - began, now);
+    free(job->result.collected);
+    pv_storeop_free(job->op);
+    free(job);
+    return true;
+}
+
+/* Answers come in any order; the core brings them into its own. The descriptor stays readable while
+ * there are more. */
 static void on_worker(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
-    void *item = NULL;
     (void)ready;
-    while (pv_worker_take(s->worker, &item) == PV_OK) {
-        struct store_job *job = item;
-        pv_ns began = pv_clock_now();
-        give_result(s, job->op, &job->result, now);
-        pv_coord_bill(s->coord, pv_clock_now() - began, now);
-        free(job->result.collected);
-        pv_storeop_free(job->op);
-        free(job);
-    }
+    s->happened = true;
+    while (take_answer(s, now) && pv_clock_now() - now < PV_SERVER_TURN)
+        continue;
 }
 
 /* An operation that cannot be queued is answered here, as a failure of the store: the core counts
@@ -119,6 +132,7 @@ static void on_relay_news(void *ctx, unsigned ready, pv_ns now)
     struct pv_coordserver *s = ctx;
     int fd = pv_relay_news_fd(s->relay);
     (void)ready;
+    s->happened = true;
     pv_event_clear(fd);
     if (!pv_coord_handle_relay(s->coord, now))
         pv_event_raise(fd); /* there is more; first the others */
@@ -132,6 +146,7 @@ static json_t *make_report(void *ctx, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
     char addrs[PV_COORDSERVER_TEXT_MAX], *rest = NULL;
+    struct pv_loop_stats loop;
     struct pv_report r = {
         .version = PV_VERSION,
         .uptime_s = (now - s->started) / PV_S(1),
@@ -157,6 +172,11 @@ static json_t *make_report(void *ctx, pv_ns now)
         r.addrs[r.n_addrs++] = a;
     for (const struct pv_server_peer *p = s->peers; p != NULL; p = p->hh.next)
         r.tls += p->io.tls != NULL ? 1 : 0;
+    pv_loop_stats(s->loop, &loop);
+    r.loop.turns = loop.turns;
+    r.loop.slow = loop.slow;
+    r.loop.busy_us = loop.busy / PV_US(1);
+    r.loop.longest_us = loop.longest / PV_US(1);
     pv_coord_stats(s->coord, &r.coord);
     pv_coord_kinds(s->coord, &r.kinds);
     pv_statussock_disk(s->state, &r);
@@ -246,6 +266,15 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
+/* When the loop is to look again, however quiet it is: at once when connections wait, and soon when
+ * a network rests, which it does only while others have something to do. */
+static pv_ns wait_a_moment(const struct pv_coordserver *s, pv_ns now)
+{
+    if (s->more)
+        return now;
+    return pv_coord_rests(s->coord) ? pv_clock_now() + IDLE : PV_NEVER;
+}
+
 /* One turn of the loop, after the events. Time first, then output: the effects of timers go out at
  * once. Operations may be refused at once, which changes connections again. Returns when to be
  * called next. */
@@ -253,7 +282,10 @@ static pv_ns run_turn(void *ctx, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
     struct pv_coord_stats stats;
+    s->more = false;
     pv_coord_set_wall(s->coord, pv_clock_wall_us(), now);
+    if (!s->happened)
+        pv_coord_idle(s->coord, now);
     pv_ns began = pv_clock_now();
     pv_coord_handle_timeout(s->coord, now);
     pv_coord_bill(s->coord, pv_clock_now() - began, now);
@@ -279,6 +311,9 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     next = pv_min_ns(next, s->cert_look_at);
     next = pv_min_ns(next, renew);
     next = pv_min_ns(next, pv_calmlog_next_timeout(s->calm));
+    next = pv_min_ns(next, wait_a_moment(s, now));
+    s->happened = s->more;
+    s->guests_time = 0;
     if (s->end_by == 0)
         return pv_min_ns(next, s->accepting ? PV_NEVER : s->accept_at);
     pv_coord_stats(s->coord, &stats);
@@ -452,7 +487,8 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
     }
     if (s->worker != NULL) {
         pv_worker_finish(s->worker);
-        on_worker(s, PV_LOOP_READ, pv_clock_now());
+        while (take_answer(s, pv_clock_now()))
+            continue;
     }
     pv_leasekeep_stop(&s->keep);
     pv_statussock_done(&s->status);

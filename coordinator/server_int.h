@@ -85,10 +85,22 @@ struct pv_coordserver {
     struct pv_statussock status;
     struct pv_ctlsock ctl;
     struct pv_metricsock metrics;
+    bool happened;                          /* anything but the timer woke this turn */
+    bool more;                              /* connections wait for the next turn */
+    pv_ns guests_time;                      /* what strangers took of this turn */
     uint64_t store_failures;                /* store operations that failed */
     char store_error[PV_STOREOP_ERROR_MAX]; /* of the last operation; empty: it succeeded */
     uint8_t buf[PV_PEERIO_READ_MAX];        /* of the read under way */
 };
+
+/*
+ * Ours: a turn has 5 ms (PV_LOOP_SLOW). Who is not served in one is served in the next, which
+ * comes at once; descriptors stay readable. Members' requests come before strangers' handshakes,
+ * and both before statements.
+ */
+#define PV_SERVER_TURN   PV_MS(3)    /* from here on nothing more is begun */
+#define PV_SERVER_GUESTS PV_US(1000) /* of it for those who are not members (yet) */
+#define PV_SERVER_BULK   PV_US(1500) /* from here on no more statements are sent */
 
 /* --- server_peers.c -------------------------------------------------------------------------- */
 
@@ -98,7 +110,7 @@ void pv_server_watch_listeners(struct pv_coordserver *s, bool on);
 void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now);
 /* Ends the handshakes of TLS that take too long. */
 void pv_server_end_overdue(struct pv_coordserver *s, pv_ns now);
-/* Serves all connections that the core says have changed. */
+/* Serves the connections that the core says have changed, as many as the turn has time for. */
 void pv_server_drain_ready(struct pv_coordserver *s, pv_ns now);
 /* Closes a connection that the core does not know any more. */
 void pv_server_peer_free(struct pv_server_peer *p);

@@ -74,6 +74,31 @@ static void handshake_io(struct pv_server_peer *p, pv_ns now)
     (void)peer_io(p, now);
 }
 
+/* May a connection be served in this turn? A handshake costs as much as a hundred signals. */
+static bool has_time(struct pv_coordserver *s, const struct pv_server_peer *p, pv_ns now)
+{
+    pv_ns spent = pv_clock_now() - now;
+    if (spent < PV_SERVER_GUESTS)
+        return true;
+    bool member = pv_coord_is_member(s->coord, p->id);
+    if (spent < PV_SERVER_TURN && (member || s->guests_time < PV_SERVER_GUESTS))
+        return true;
+    s->more = true;
+    return false;
+}
+
+/* Strangers are billed together. */
+static void feed(struct pv_server_peer *p, size_t n, pv_ns now)
+{
+    struct pv_coordserver *s = p->server;
+    pv_ns began = pv_clock_now();
+    bool member = pv_coord_is_member(s->coord, p->id);
+    pv_coord_handle_bytes(s->coord, p->id, pv_view(s->buf, n), now);
+    pv_ns took = pv_clock_now() - began;
+    pv_coord_bill(s->coord, took, now);
+    s->guests_time += member ? 0 : took;
+}
+
 /* Writing comes first, as it may make the room that the core wants before it reads on. There is one
  * read a turn, so that no connection keeps the others waiting. */
 static void on_peer(void *ctx, unsigned ready, pv_ns now)
@@ -81,15 +106,20 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
     struct pv_server_peer *p = ctx;
     struct pv_coordserver *s = p->server;
     size_t n = 0;
+    s->happened = true;
+    if (!has_time(s, p, now))
+        return;
     if ((ready & PV_LOOP_WRITE) != 0 && !peer_io(p, now))
         return;
-    if ((ready & PV_LOOP_READ) == 0 || !pv_coord_wants_bytes(s->coord, p->id))
+    if ((ready & PV_LOOP_READ) == 0)
         return;
+    if (!pv_coord_wants_bytes(s->coord, p->id)) {
+        pv_watch_set(p->watch, p->io.full ? PV_LOOP_WRITE : 0u); /* until the core wants some */
+        return;
+    }
     int r = pv_peerio_read(&p->io, s->cert.ctx, s->buf, sizeof(s->buf), &n, now);
     if (r == PV_OK) {
-        pv_ns began = pv_clock_now();
-        pv_coord_handle_bytes(s->coord, p->id, pv_view(s->buf, n), now);
-        pv_coord_bill(s->coord, pv_clock_now() - began, now);
+        feed(p, n, now);
     } else if (r == PV_ERR_AGAIN)
         handshake_io(p, now);
     else
@@ -144,7 +174,8 @@ void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_server_listener *l = ctx;
     (void)ready;
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+    l->server->happened = true;
+    for (int i = 0; i < ACCEPTS_A_TURN && pv_clock_now() - now < PV_SERVER_TURN; i++) {
         int fd = -1;
         struct pv_addr remote;
         struct pv_addr local;
@@ -162,18 +193,22 @@ void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-/* All connections that changed: written to, or closed when the core is done with them. */
+/* Connections that changed: written to, or closed when the core is done with them. At least one in
+ * each turn, however long what came before took. */
 void pv_server_drain_ready(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_coord_ready ready;
     while (pv_coord_poll_ready(s->coord, &ready, now) == PV_OK) {
         struct pv_server_peer *p = NULL;
         PV_MAP_FIND(&s->map, s->peers, &ready.id, sizeof(ready.id), p);
-        if (p == NULL)
-            continue;
-        if (ready.kind == PV_COORD_READY_CLOSE)
+        if (p != NULL && ready.kind == PV_COORD_READY_CLOSE)
             pv_server_peer_free(p);
-        else
+        else if (p != NULL)
             (void)peer_io(p, now);
+        pv_ns spent = pv_clock_now() - now;
+        if (spent > PV_SERVER_TURN || (ready.bulk && spent > PV_SERVER_BULK)) {
+            s->more = true;
+            return;
+        }
     }
 }

@@ -3,8 +3,9 @@
  * conn.h - one connection of the coordinator: its protocol, the node at the other end, its limits,
  * and its output.
  *
- * Open struct, shared by coord_conns.c (lists), coord.c (bytes, timers), request.c (requests) and
- * broker.c (presence); nothing outside coordinator/core looks inside. Single thread.
+ * Open struct, shared by coord_conns.c (lists), coord.c (bytes, timers), request.c (requests),
+ * bulk.c (statements) and broker.c (presence); nothing outside coordinator/core looks inside.
+ * Single thread.
  */
 #ifndef PV_CONN_H
 #define PV_CONN_H
@@ -84,13 +85,18 @@ struct pv_conn {
     struct pv_bucket signals;  /* rate of signals and stored copies */
     unsigned refusals;         /* requests refused by the rate */
 
-    size_t log_at;          /* MEMBER: next entry of the network's log to be sent */
-    bool live;              /* MEMBER: it has the log up to its end, news are pushed */
+    size_t log_at;    /* MEMBER: next entry of the network's log to be sent */
+    bool live;        /* MEMBER: it has the log up to its end, news are pushed */
+    uint64_t pull_id; /* MEMBER: number of its request for statements; 0: none waits */
+    bool stalled;     /* MEMBER: statements wait until its output has room */
+    bool is_bulk;     /* in the list of its network (bulk.c) */
+    struct pv_conn *bulk_prev, *bulk_next;
     struct pv_bnode *bnode; /* MEMBER: its presence; NULL: a newer connection has it */
     struct pv_sub *subs;    /* MEMBER: its subscriptions */
     size_t n_subs;          /* length of subs */
     size_t n_dirty;         /* subscriptions whose presence has changed */
 
+    bool held_off;                           /* its owner was told to read no more of it */
     bool woken;                              /* its network has rested: its requests go on */
     bool is_ready;                           /* stands in the list of poll_ready */
     bool dead;                               /* is to be closed without writing its output */

@@ -13,6 +13,7 @@
 enum {
     SOURCE_SLOTS = 4096, /* ours: source networks remembered for rates; older ones give way */
     NODES_MAX = 1 << 20, /* ours: nodes online or asked for; 1024 for each of 1000 connections */
+    TIMERS_A_TURN = 256, /* ours: connections that the clock ends before others are served */
     SK_LEN = PV_SIGN_SK_LEN + PV_DH_LEN, /* signing key, then the same key for handshakes */
     GUARDED_LEN = SK_LEN + PV_CTL_SECRET_LEN,
 };
@@ -349,7 +350,7 @@ static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     if (s->state == PV_CONN_MEMBER && s->net->resting)
         return;
-    if (s->held != NULL && !s->working) {
+    if (s->held != NULL && !pv_request_must_wait(s, s->held)) {
         struct pv_ctl_msg *msg = s->held;
         s->held = NULL;
         pv_request_handle(c, s, msg, now);
@@ -379,7 +380,8 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
             continue;
         /* The statement that ends its membership goes out before the end: it is the node's proof,
          * and it need not believe a coordinator that just hangs up. */
-        pv_request_push(s);
+        while (pv_request_is_behind(s) && !s->stalled && !s->dead)
+            pv_request_page(s);
         if (m != NULL && m->state == PV_MEMBER_LEFT)
             pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NODE, "this node left the network", now);
         else
@@ -423,8 +425,7 @@ static void settle_changes(struct pv_coord *c, pv_ns now)
     while ((net = pv_registry_poll_changed(&c->registry)) != NULL) {
         drop_gone(c, net, now);
         compact_log(net);
-        for (size_t i = 0; i < net->n_members; i++)
-            pv_coord_mark_ready(c, net->members[i]);
+        pv_bulk_news(c, net);
     }
 }
 
@@ -452,9 +453,24 @@ static void end_rest(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
     net->resting = false;
     pv_registry_rested(&c->registry, now);
     for (size_t i = 0; i < net->n_members; i++) {
-        net->members[i]->woken = true;
-        pv_coord_mark_ready(c, net->members[i]);
+        struct pv_conn *s = net->members[i];
+        if (!s->held_off && s->held == NULL && s->in_len == 0)
+            continue;
+        s->woken = true;
+        pv_coord_mark_ready(c, s);
     }
+}
+
+bool pv_coord_rests(const struct pv_coord *c)
+{
+    return pv_heap_next(&c->rests) != PV_NEVER;
+}
+
+void pv_coord_idle(struct pv_coord *c, pv_ns now)
+{
+    struct pv_heap_node *node;
+    while ((node = pv_heap_pop_due(&c->rests, PV_NEVER - 1)) != NULL)
+        end_rest(c, PV_CONTAINER_OF(node, struct pv_cnet, rest), now);
 }
 
 void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data, pv_ns now)
@@ -477,10 +493,20 @@ void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data,
     settle_changes(c, now);
 }
 
-bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id)
+/* Who is held off is looked at again when its network has rested. */
+bool pv_coord_wants_bytes(struct pv_coord *c, uint64_t id)
+{
+    struct pv_conn *s = pv_coord_find(c, id);
+    if (s == NULL)
+        return false;
+    s->held_off = s->in_len > 0 || is_blocked(s);
+    return !s->held_off;
+}
+
+bool pv_coord_is_member(const struct pv_coord *c, uint64_t id)
 {
     const struct pv_conn *s = pv_coord_find(c, id);
-    return s != NULL && s->in_len == 0 && !is_blocked(s);
+    return s != NULL && s->state == PV_CONN_MEMBER;
 }
 
 struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id)
@@ -494,9 +520,15 @@ void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
     struct pv_conn *s = pv_coord_find(c, id);
     if (s == NULL)
         return;
+    bool waited = s->state != PV_CONN_MEMBER || s->n_dirty > 0 || s->held_off;
     pv_conn_wrote(s, n, now);
+    if (s->stalled && s->state == PV_CONN_MEMBER) {
+        s->stalled = false;
+        pv_bulk_want(c, s);
+    }
     resume_held(c, s, now);
-    pv_coord_mark_ready(c, s); /* there may be more to say, or it may be closed now */
+    if (waited) /* there may be more to say, or it may be closed or read now */
+        pv_coord_mark_ready(c, s);
     settle_changes(c, now);
 }
 
@@ -507,11 +539,30 @@ void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now)
         pv_coord_forget(c, s, now);
 }
 
+/* A page for whoever has its turn, and what its next request for one waited for. NULL: nobody
+ * waits for statements. */
+static struct pv_conn *send_bulk(struct pv_coord *c, pv_ns now)
+{
+    struct pv_conn *s = pv_bulk_next(c);
+    if (s == NULL)
+        return NULL;
+    pv_request_page(s);
+    pv_coord_mark_ready(c, s); /* what it does now may mark it, too */
+    resume_held(c, s, now);
+    if (pv_request_is_behind(s) && !s->stalled && !s->dead && s->state == PV_CONN_MEMBER)
+        pv_bulk_want(c, s);
+    settle_changes(c, now);
+    return s;
+}
+
 /* Pushes are made here, when the owner is about to write anyway: several changes in a turn are sent
- * as one, as far as there is room. */
+ * as one, as far as there is room. Statements come when nothing else is to be sent. */
 int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv_ns now)
 {
     struct pv_conn *s = c->ready_head;
+    ret_ready->bulk = s == NULL;
+    if (s == NULL)
+        s = send_bulk(c, now);
     if (s == NULL)
         return PV_ERR_AGAIN;
     if (s->woken) { /* still in the list: what it does may mark it again */
@@ -622,7 +673,7 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
         c->billed = pv_registry_retry(&c->registry, pv_coord_wall(c, now), now);
         settle_changes(c, now);
     }
-    while ((node = pv_heap_pop_due(&c->timers, now)) != NULL)
+    for (int i = 0; i < TIMERS_A_TURN && (node = pv_heap_pop_due(&c->timers, now)) != NULL; i++)
         conn_due(c, PV_CONTAINER_OF(node, struct pv_conn, timer), now);
 }
 

@@ -118,8 +118,11 @@ PV_MUST_CHECK bool pv_coord_is_regular(const struct pv_coord *c, const struct pv
                                        pv_ns now);
 /* Bytes received. Takes them all; call it only while wants_bytes(), at most 64 KiB at once. */
 void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data, pv_ns now);
-/* False while an earlier request is under way or output is full: leave bytes in the socket. */
-bool pv_coord_wants_bytes(const struct pv_coord *c, uint64_t id);
+/* False while an earlier request is under way or output is full: leave bytes in the socket, until
+ * poll_ready names the connection again. */
+bool pv_coord_wants_bytes(struct pv_coord *c, uint64_t id);
+/* Is it a member's? Whoever has no time for all serves these first. */
+bool pv_coord_is_member(const struct pv_coord *c, uint64_t id);
 /* Bytes to write; empty when none. Valid until the next call that is not a question. */
 struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id);
 void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now);
@@ -131,6 +134,9 @@ void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now);
  * networks.
  */
 void pv_coord_bill(struct pv_coord *c, pv_ns spent, pv_ns now);
+/* The owner had nothing to do for a moment: no network has to rest for others. */
+void pv_coord_idle(struct pv_coord *c, pv_ns now);
+bool pv_coord_rests(const struct pv_coord *c); /* does any? */
 /* The transport is gone; the id is forgotten. */
 void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now);
 
@@ -141,8 +147,10 @@ enum pv_coord_ready_kind {
 struct pv_coord_ready {
     uint64_t id;
     enum pv_coord_ready_kind kind;
+    bool bulk; /* it got statements, which come after all that is urgent */
 };
-/* The next connection that changed. PV_ERR_AGAIN: none. */
+/* The next connection that changed. PV_ERR_AGAIN: none. An owner may leave some of them for its
+ * next turn, which then comes at once. */
 PV_MUST_CHECK int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready,
                                       pv_ns now);
 

@@ -179,6 +179,7 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     }
     bool spoke = s->bnode != NULL;
     pv_broker_leave(&c->broker, s, pv_coord_wall_us(c, now));
+    pv_bulk_forget(s);
     if (spoke)
         pv_relaylink_offline(c->link, s->net->id, s->node);
     leave_net(s, pv_coord_wall(c, now));

@@ -6,6 +6,7 @@
  *   coord_conns.c  connections, their lists, how they begin to count and end
  *   coord_relay.c  the link to the relay half
  *   request.c      what each request of a node does
+ *   bulk.c         whose turn it is to get statements
  *   coord.c        making and freeing, bytes in and out, store operations, time
  *   coord_stats.c  what is counted (reads only)
  *   coord_networks.c  what the operator asks and does
@@ -48,6 +49,7 @@ struct pv_coord {
     struct pv_regulars regulars;
     struct pv_heap timers;
     struct pv_conn *ready_head, *ready_tail;
+    struct pv_cnet *bulk_head, *bulk_tail; /* networks with statements to send */
 
     struct pv_cnet *billed; /* whose request was worked on last; NULL: nobody's */
     struct pv_heap rests;   /* resting networks */
@@ -104,7 +106,28 @@ bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
 bool pv_request_is_handled(enum pv_ctl_type type);
 /* Answers a finished work and takes it; s is NULL when its connection is gone. */
 void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work);
-/* Sends what a member waits for: log entries and presence, as far as there is room. */
+/* Sends the presence that a member waits for, as far as there is room. */
 void pv_request_push(struct pv_conn *s);
+/* Does a member wait for statements: the page that it asked for, or news? */
+bool pv_request_is_behind(const struct pv_conn *s);
+/* Sends it one page of them, or notes that it is stalled. */
+void pv_request_page(struct pv_conn *s);
+
+/* --- bulk.c ---------------------------------------------------------------------------------- */
+
+/*
+ * Statements are most of what a coordinator sends, and nobody waits for them as for an answer or a
+ * signal: pages are made one by one when nothing else is to be done, and their owner may do
+ * something else after each.
+ */
+
+/* The log has grown: all members are told in a round. */
+void pv_bulk_news(struct pv_coord *c, struct pv_cnet *net);
+/* A member waits for statements by itself: it asked, or had no room in its turn. */
+void pv_bulk_want(struct pv_coord *c, struct pv_conn *s);
+/* A connection leaves its network. */
+void pv_bulk_forget(struct pv_conn *s);
+/* Whose turn it is, once each; NULL: nobody waits. */
+struct pv_conn *pv_bulk_next(struct pv_coord *c);
 
 #endif /* PV_COORD_INT_H */

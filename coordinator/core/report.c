@@ -110,11 +110,11 @@ static int set_rows(json_t *doc, const struct pv_report *r)
 json_t *pv_report_json(const struct pv_report *r)
 {
     json_t *doc =
-        json_pack("{s:i, s:s, s:s?, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s, s:s?}, s:o}", "version",
-                  PV_REPORT_VERSION, "coordinator", r->version, "rights", r->rights, "listen",
-                  addrs_json(r), "connections", "requests", "relay", relay_json(r), "limits",
-                  "store", "kind", r->store.postgres ? "postgres" : "sqlite", "error",
-                  r->store.error, "process", process_json(&r->process));
+        json_pack("{s:i, s:s, s:s?, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s, s:s?}, s:{}, s:o}",
+                  "version", PV_REPORT_VERSION, "coordinator", r->version, "rights", r->rights,
+                  "listen", addrs_json(r), "connections", "requests", "relay", relay_json(r),
+                  "limits", "store", "kind", r->store.postgres ? "postgres" : "sqlite", "error",
+                  r->store.error, "loop", "process", process_json(&r->process));
     if (doc == NULL || set_rows(doc, r) == 0)
         return doc;
     json_decref(doc);

@@ -44,13 +44,19 @@ struct pv_report {
         uint64_t bytes;    /* of the database on the disk */
         uint64_t free;     /* bytes of the disk that are left */
     } store;
+    struct {
+        uint64_t turns;
+        uint64_t slow;       /* longer than 5 ms */
+        uint64_t busy_us;    /* all of them together */
+        uint64_t longest_us; /* of this minute and the one before */
+    } loop;                  /* of the control thread */
     struct pv_metrics_process process;
 };
 
 /* {"version":1,"coordinator","rights","listen":[…],"uptime","networks","statements","online",
  * "connections":{…},"requests":{…},"relay":{…,"drops":{…}},"limits":{…},"store":{…},
- * "process":{…}}; PROTOCOL.md has the fields, report_rows.c and turn/relaystats.c the numbers.
- * NULL: out of memory. */
+ * "loop":{…},"process":{…}}; PROTOCOL.md has the fields, report_rows.c and turn/relaystats.c the
+ * numbers. NULL: out of memory. */
 json_t *pv_report_json(const struct pv_report *r);
 
 /* Turns a report into lines; another version of the program may have made it. PV_ERR_MALFORMED: it

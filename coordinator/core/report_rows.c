@@ -66,6 +66,21 @@ static const struct pv_report_row rows[] = {
     {"store",
      OF(store.free),
      {"disk_free", GAUGE, PLAIN("disk_free_bytes"), "What is left of its disk."}},
+
+    {"loop",
+     OF(loop.turns),
+     {"turns", COUNTER, PLAIN("loop_turns_total"), "Turns of the control thread's loop."}},
+    {"loop",
+     OF(loop.slow),
+     {"slow", COUNTER, PLAIN("loop_slow_turns_total"), "Turns that took more than 5 ms."}},
+    {"loop",
+     OF(loop.busy_us),
+     {"busy_us", COUNTER, PLAIN("loop_busy_microseconds_total"),
+      "Time that the control thread did not sleep."}},
+    {"loop",
+     OF(loop.longest_us),
+     {"longest_us", GAUGE, PLAIN("loop_longest_turn_microseconds"),
+      "The longest turn of the last one to two minutes."}},
 };
 
 const struct pv_report_row *pv_report_rows(size_t *ret_n)

@@ -208,15 +208,13 @@ static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
 }
 
 /* The node says where it stands, and is believed: a lie only brings it statements that it has
- * already. */
+ * already. The page is made in its turn. */
 static void handle_pull(struct request *q)
 {
     struct pv_conn *s = q->s;
-    const struct pv_ctl_msg *msg = q->msg;
-    struct pv_ctl_msg m = answer_to(msg, PV_CTL_STATEMENTS);
-    s->log_at = pv_cnet_seek(s->net, &msg->u.pull);
-    if (send_page(s, &m) < 0)
-        s->dead = true;
+    s->log_at = pv_cnet_seek(s->net, &q->msg->u.pull);
+    s->pull_id = q->msg->id;
+    pv_bulk_want(q->c, s);
 }
 
 /* Gives a guest the chain from the network's root to its invite, which it checks before it signs
@@ -532,7 +530,10 @@ bool pv_request_is_handled(enum pv_ctl_type type)
 
 bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
-    /* A guest has one request at a time; a member's pings and signals pass a slow disk. */
+    /* A guest has one request at a time; a member's pings and signals pass a slow disk. Of pages
+     * one is under way, as each says where the node stands. */
+    if (msg->type == PV_CTL_PULL && s->pull_id != 0)
+        return true;
     return s->working && (s->state == PV_CONN_GUEST || handlers[msg->type].changes);
 }
 
@@ -597,19 +598,10 @@ void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg 
     pv_ctl_msg_free(q.msg);
 }
 
-/* The log comes before presence, so a node's statements are known before it is reported online.
- * Pushes leave room for two answers of any size, so they never block requests. */
+/* Pushes leave room for two answers of any size, so they never block requests. */
 void pv_request_push(struct pv_conn *s)
 {
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
-    while (s->live && s->log_at < s->net->log_len && pv_conn_has_push_room(s)) {
-        struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_STATEMENTS};
-        if (send_page(s, &m) < 0) {
-            s->dead = true;
-            return;
-        }
-        s->live = true; /* more pushes follow when there is room: nobody has to ask */
-    }
     while (s->n_dirty > 0 && pv_conn_has_push_room(s)) {
         struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_PRESENCE};
         m.u.presence.n = pv_broker_take_news(s, nodes, PV_CTL_NODES_MAX);
@@ -619,4 +611,29 @@ void pv_request_push(struct pv_conn *s)
             return;
         }
     }
+}
+
+bool pv_request_is_behind(const struct pv_conn *s)
+{
+    return s->pull_id != 0 || (s->live && s->log_at < s->net->log_len);
+}
+
+/* A push with more behind it is followed by another one when there is room: nobody has to ask. */
+void pv_request_page(struct pv_conn *s)
+{
+    struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_STATEMENTS};
+    bool asked = s->pull_id != 0;
+    bool room = asked ? pv_control_room(s->control) >= PV_CONN_ROOM_MIN : pv_conn_has_push_room(s);
+    s->stalled = pv_request_is_behind(s) && !room;
+    if (s->stalled || !pv_request_is_behind(s))
+        return;
+    if (asked) {
+        m.kind = PV_CTL_ANSWER;
+        m.id = s->pull_id;
+        s->pull_id = 0;
+    }
+    if (send_page(s, &m) < 0)
+        s->dead = true;
+    else if (!asked)
+        s->live = true;
 }

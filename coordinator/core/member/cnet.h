@@ -86,7 +86,15 @@ struct pv_cnet {
     struct pv_conn **members; /* connections of members, ascending by key, the older one first */
     size_t n_members;
     size_t members_cap;
-    bool dropping;   /* the operator ends it: nothing more of it is stored */
+    struct pv_conn *bulk_head, *bulk_tail; /* connections that wait for statements (bulk.c) */
+    struct pv_cnet *next_bulk;
+    bool is_bulk;                 /* in the list of networks with statements to send */
+    bool ask_is_next;             /* else the next one is of the round */
+    bool has_news;                /* members are to be told after the present round */
+    bool telling;                 /* a round is under way */
+    bool has_told;                /* it has begun: told is set */
+    uint8_t told[PV_SIGN_PK_LEN]; /* the member that was told last */
+    bool dropping;                /* the operator ends it: nothing more of it is stored */
     uint64_t seen_s; /* Unix seconds when a member last came or went; 0: none has in this run */
     struct pv_cnet *next_dropped;
     bool unsettled; /* in the list of networks that are not settled yet */

@@ -25,6 +25,9 @@ struct pv_loop {
     pv_ns now;     /* valid while have_now */
     bool have_now; /* the clock was read in this turn */
     bool stopped;
+    struct pv_loop_stats stats; /* but for longest */
+    pv_ns minute;               /* when this minute began */
+    pv_ns longest[2];           /* of this minute, and of the one before */
 };
 
 struct pv_watch {
@@ -160,6 +163,28 @@ struct pv_watch *pv_watch_free(struct pv_watch *watch)
     return NULL;
 }
 
+/* A minute in which nothing happened ends with the next turn. */
+static void count_turn(struct pv_loop *loop)
+{
+    pv_ns end = pv_clock_now(), took = end - loop->now;
+    loop->stats.turns++;
+    loop->stats.busy += took;
+    loop->stats.slow += took > PV_LOOP_SLOW ? 1 : 0;
+    if (end - loop->minute >= PV_S(60)) {
+        loop->longest[1] = end - loop->minute >= PV_S(120) ? 0 : loop->longest[0];
+        loop->longest[0] = 0;
+        loop->minute = end;
+    }
+    if (took > loop->longest[0])
+        loop->longest[0] = took;
+}
+
+void pv_loop_stats(const struct pv_loop *loop, struct pv_loop_stats *ret_stats)
+{
+    *ret_stats = loop->stats;
+    ret_stats->longest = loop->longest[0] > loop->longest[1] ? loop->longest[0] : loop->longest[1];
+}
+
 /* The owner's turn comes before the first sleep, so that what was prepared at the start is sent at
  * once. */
 void pv_loop_run(struct pv_loop *loop, const struct pv_loop_owner *owner)
@@ -167,6 +192,7 @@ void pv_loop_run(struct pv_loop *loop, const struct pv_loop_owner *owner)
     loop->stopped = false;
     for (;;) {
         arm_timer(loop, owner->turn(owner->ctx, turn_now(loop)));
+        count_turn(loop);
         loop->have_now = false;
         if (loop->stopped)
             return;

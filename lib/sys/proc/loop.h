@@ -45,6 +45,16 @@ void pv_loop_run(struct pv_loop *loop, const struct pv_loop_owner *owner);
 /* Ends pv_loop_run() after the present turn, its turn() included. */
 void pv_loop_stop(struct pv_loop *loop);
 
+/* How long turns took: from waking up to the end of the owner's turn(). */
+struct pv_loop_stats {
+    uint64_t turns;
+    uint64_t slow; /* longer than PV_LOOP_SLOW */
+    pv_ns busy;    /* all of them together */
+    pv_ns longest; /* of this minute and the one before */
+};
+#define PV_LOOP_SLOW PV_MS(5) /* ours: what somebody who waits for an answer does not notice */
+void pv_loop_stats(const struct pv_loop *loop, struct pv_loop_stats *ret_stats);
+
 /* A descriptor from which signals are read instead of being delivered; blocks them in the calling
  * thread, so call it before other threads start. n signal numbers. -errno. */
 PV_MUST_CHECK int pv_signals_open(const int *signals, size_t n, int *ret_fd);

@@ -154,6 +154,18 @@ static void a_network_that_takes_long_rests(void **state)
     assert_non_null(m);
     assert_int_equal(m->type, PV_CTL_PONG);
     pv_ctl_msg_free(m);
+    /* It need not while nobody else has anything to do. */
+    pv_coord_bill(w->coord, 2 * PV_COORD_DEBT, w->now);
+    assert_true(pv_coord_rests(w->coord));
+    id = cw_send(alice, ping);
+    cw_pump(w);
+    assert_null(cw_take(alice, id));
+    pv_coord_idle(w->coord, w->now);
+    assert_false(pv_coord_rests(w->coord));
+    cw_pump(w);
+    m = cw_take(alice, id);
+    assert_non_null(m);
+    pv_ctl_msg_free(m);
     /* What was long ago is forgotten. */
     for (int i = 0; i < 10; i++) {
         cw_sleep(w, PV_S(1));

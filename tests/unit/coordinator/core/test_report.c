@@ -29,6 +29,7 @@ static struct pv_report busy(void)
         .users = {"alice", "bob"},
         .n_users = 2,
         .store = {.error = "write: the disk is full", .failed = 12, .bytes = 2048, .free = 5 << 20},
+        .loop = {.turns = 31, .slow = 32, .busy_us = 33, .longest_us = 34},
     };
     r.coord.failed = 13;
     r.coord.signals = 14;
@@ -104,6 +105,10 @@ static void every_number_has_its_place(void **state)
         {"store", "failed", 12},
         {"store", "bytes", 2048},
         {"store", "disk_free", 5 << 20},
+        {"loop", "turns", 31},
+        {"loop", "slow", 32},
+        {"loop", "busy_us", 33},
+        {"loop", "longest_us", 34},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
         assert_int_equal(at(doc, rows[i].object, rows[i].key), rows[i].value);
@@ -176,6 +181,10 @@ static void every_number_has_its_sample(void **state)
         {"store_failed_total", 12},
         {"store_bytes", 2048},
         {"disk_free_bytes", 5 << 20},
+        {"loop_turns_total", 31},
+        {"loop_slow_turns_total", 32},
+        {"loop_busy_microseconds_total", 33},
+        {"loop_longest_turn_microseconds", 34},
         {"process_cpu_seconds_total", 17.5},
         {"process_start_time_seconds", 1.7e9},
         {"process_resident_memory_bytes", 18},

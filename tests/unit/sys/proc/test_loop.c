@@ -49,6 +49,31 @@ static void the_timer_wakes_the_loop_at_the_deadline(void **state)
     pv_loop_free(w.loop);
 }
 
+/* The turn's own time; a test that is not given a processor measures more, never less. */
+static pv_ns slow_turn(void *ctx, pv_ns now)
+{
+    const struct world *w = ctx;
+    while (w->turns == 1 && pv_clock_now() < now + PV_LOOP_SLOW + PV_US(10))
+        continue;
+    return turn(ctx, now);
+}
+
+static void the_loop_knows_its_slow_turns(void **state)
+{
+    (void)state;
+    struct world w = {.stop_after = 3, .deadline = 0};
+    struct pv_loop_owner owner = {slow_turn, &w};
+    struct pv_loop_stats stats;
+    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
+    pv_loop_run(w.loop, &owner);
+    pv_loop_stats(w.loop, &stats);
+    assert_int_equal(stats.turns, 3);
+    assert_true(stats.slow >= 1);
+    assert_true(stats.longest > PV_LOOP_SLOW);
+    assert_true(stats.busy >= stats.longest);
+    pv_loop_free(w.loop);
+}
+
 static void a_deadline_in_the_past_makes_a_turn_at_once(void **state)
 {
     (void)state;
@@ -105,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_timer_wakes_the_loop_at_the_deadline),
+        cmocka_unit_test(the_loop_knows_its_slow_turns),
         cmocka_unit_test(a_deadline_in_the_past_makes_a_turn_at_once),
         cmocka_unit_test(a_raised_event_calls_its_watcher_once),
         cmocka_unit_test(signals_are_read_instead_of_delivered),

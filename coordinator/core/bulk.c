@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* Whose turn it is to get statements. Only order is kept here; pages are made in request.c. */
+#include <string.h>
+
+#include "coordinator/core/coord_int.h"
+
+static void list_net(struct pv_coord *c, struct pv_cnet *net)
+{
+    if (net->is_bulk)
+        return;
+    net->is_bulk = true;
+    net->next_bulk = NULL;
+    if (c->bulk_tail == NULL)
+        c->bulk_head = net;
+    else
+        c->bulk_tail->next_bulk = net;
+    c->bulk_tail = net;
+}
+
+static struct pv_cnet *unlist_first(struct pv_coord *c)
+{
+    struct pv_cnet *net = c->bulk_head;
+    c->bulk_head = net->next_bulk;
+    if (c->bulk_head == NULL)
+        c->bulk_tail = NULL;
+    net->is_bulk = false;
+    return net;
+}
+
+void pv_bulk_news(struct pv_coord *c, struct pv_cnet *net)
+{
+    net->has_news = true;
+    list_net(c, net);
+}
+
+void pv_bulk_want(struct pv_coord *c, struct pv_conn *s)
+{
+    struct pv_cnet *net = s->net;
+    if (s->is_bulk)
+        return;
+    s->is_bulk = true;
+    s->bulk_next = NULL;
+    s->bulk_prev = net->bulk_tail;
+    if (net->bulk_tail == NULL)
+        net->bulk_head = s;
+    else
+        net->bulk_tail->bulk_next = s;
+    net->bulk_tail = s;
+    list_net(c, net);
+}
+
+void pv_bulk_forget(struct pv_conn *s)
+{
+    struct pv_cnet *net = s->net;
+    if (!s->is_bulk)
+        return;
+    if (s->bulk_prev == NULL)
+        net->bulk_head = s->bulk_next;
+    else
+        s->bulk_prev->bulk_next = s->bulk_next;
+    if (s->bulk_next == NULL)
+        net->bulk_tail = s->bulk_prev;
+    else
+        s->bulk_next->bulk_prev = s->bulk_prev;
+    s->is_bulk = false;
+}
+
+/* The first member behind the one that was told last. By key and not by place, as members come and
+ * go between two turns. */
+static size_t first_untold(const struct pv_cnet *net)
+{
+    size_t low = 0, high = net->has_told ? net->n_members : 0;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (memcmp(net->members[mid]->node, net->told, PV_SIGN_PK_LEN) <= 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* The next member to be told of the round. What comes during a round is told by it to those who
+ * have not had their turn, and by the next one to the others: so the more there is to tell, the
+ * more statements share a message. NULL: everybody knows everything. */
+static struct pv_conn *next_told(struct pv_cnet *net)
+{
+    while (net->telling || net->has_news) {
+        if (!net->telling) {
+            net->has_news = false;
+            net->telling = true;
+            net->has_told = false;
+        }
+        for (size_t i = first_untold(net); i < net->n_members; i++) {
+            struct pv_conn *s = net->members[i];
+            if (!pv_request_is_behind(s))
+                continue;
+            memcpy(net->told, s->node, sizeof(net->told));
+            net->has_told = true;
+            return s;
+        }
+        net->telling = false;
+    }
+    return NULL;
+}
+
+/* Those who ask take turns with the round, and networks with each other. */
+struct pv_conn *pv_bulk_next(struct pv_coord *c)
+{
+    while (c->bulk_head != NULL) {
+        struct pv_cnet *net = unlist_first(c);
+        struct pv_conn *s = net->ask_is_next ? NULL : next_told(net);
+        if (s == NULL && net->bulk_head != NULL) {
+            s = net->bulk_head;
+            pv_bulk_forget(s);
+        } else if (s == NULL) {
+            s = next_told(net);
+        }
+        net->ask_is_next = !net->ask_is_next;
+        if (net->bulk_head != NULL || net->telling || net->has_news)
+            list_net(c, net);
+        if (s != NULL)
+            return s;
+    }
+    return NULL;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* Statements on their way to many members: in rounds, after everything urgent. */
+#include "coord_world.h"
+
+enum {
+    MEMBERS = 8, /* beside alice */
+};
+
+struct bulk_net {
+    struct cw *w;
+    struct cw_client *alice;
+    struct cw_node nodes[MEMBERS];
+    struct cw_client *clients[MEMBERS];
+};
+
+/* Everybody is online and has the whole log. */
+static struct bulk_net bulk_net(uint64_t seed)
+{
+    struct bulk_net n = {.w = cw_new(seed)};
+    cw_start(n.w);
+    cw_create(n.w);
+    n.alice = cw_member(n.w, &n.w->alice);
+    struct cw_keys invite = cw_invite(n.w, n.alice, MEMBERS);
+    for (size_t i = 0; i < MEMBERS; i++) {
+        n.nodes[i] = cw_node_make(n.w);
+        cw_join(n.w, &invite, &n.nodes[i], "x");
+    }
+    for (size_t i = 0; i < MEMBERS; i++) {
+        n.clients[i] = cw_member(n.w, &n.nodes[i]);
+        cw_ask_ok(n.w, n.clients[i], (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+        cw_client_forget(n.clients[i]);
+    }
+    return n;
+}
+
+/* Another invite is stored, and nobody was told yet. */
+static void put_invite(struct bulk_net *n)
+{
+    struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = UINT64_MAX, .uses = 1};
+    struct pv_made made;
+    struct cw_keys keys = cw_keys_make(n->w);
+    memcpy(invite.invite, keys.pk, sizeof(invite.invite));
+    assert_int_equal(pv_make_invite(n->w->created.network_id, n->w->alice.id.sk, &invite, &made),
+                     PV_OK);
+    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
+    struct pv_ctl_msg m = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    struct pv_storeop *op = NULL;
+    (void)cw_send(n->alice, m);
+    while (cw_to_coord(n->w, n->alice))
+        ;
+    assert_int_equal(pv_coord_poll_job(n->w->coord, &op), PV_OK);
+    cw_serve(n->w, op);
+}
+
+static size_t count_pushes(struct cw_client *c, size_t *ret_items)
+{
+    struct pv_ctl_msg *m;
+    size_t n = 0;
+    *ret_items = 0;
+    while ((m = cw_take_push(c, PV_CTL_STATEMENTS)) != NULL) {
+        *ret_items += m->u.statements.n;
+        n++;
+        pv_ctl_msg_free(m);
+    }
+    return n;
+}
+
+static void a_signal_passes_statements_that_wait(void **state)
+{
+    (void)state;
+    struct bulk_net n = bulk_net(1);
+    struct pv_ctl_msg m = {.type = PV_CTL_SIGNAL};
+    struct pv_coord_ready ready;
+    size_t n_bulk = 0;
+    bool receiver_first = false;
+    put_invite(&n);
+    memcpy(m.u.signal.node, n.nodes[1].id.pk, PV_SIGN_PK_LEN);
+    m.u.signal.box = pv_view("box", 3);
+    (void)cw_send(n.clients[0], m);
+    while (cw_to_coord(n.w, n.clients[0]))
+        ;
+    while (pv_coord_poll_ready(n.w->coord, &ready, n.w->now) == PV_OK) {
+        receiver_first |= n_bulk == 0 && ready.id == n.clients[1]->conn;
+        if (n_bulk > 0)
+            assert_true(ready.bulk);
+        n_bulk += ready.bulk ? 1 : 0;
+    }
+    assert_true(receiver_first);
+    assert_int_equal(n_bulk, MEMBERS);
+}
+
+static void statements_that_come_during_a_round_share_its_messages(void **state)
+{
+    (void)state;
+    struct bulk_net n = bulk_net(2);
+    struct pv_coord_ready ready = {.bulk = false};
+    put_invite(&n);
+    while (!ready.bulk)
+        assert_int_equal(pv_coord_poll_ready(n.w->coord, &ready, n.w->now), PV_OK);
+    put_invite(&n);
+    cw_pump(n.w);
+    for (size_t i = 0; i < MEMBERS; i++) {
+        size_t items = 0, pushes = count_pushes(n.clients[i], &items);
+        assert_int_equal(items, 2);
+        assert_int_equal(pushes, n.clients[i]->conn == ready.id ? 2 : 1);
+    }
+}
+
+/* Who comes or goes in the middle of a round keeps nobody from being told. */
+static void a_round_survives_its_members(void **state)
+{
+    (void)state;
+    struct bulk_net n = bulk_net(3);
+    struct pv_coord_ready ready = {.bulk = false};
+    uint64_t gone = 0;
+    for (size_t step = 0; step < MEMBERS / 2; step++) {
+        put_invite(&n);
+        ready.bulk = false;
+        while (!ready.bulk)
+            assert_int_equal(pv_coord_poll_ready(n.w->coord, &ready, n.w->now), PV_OK);
+        gone = ready.id; /* the one that was just told, by whom the round's place is known */
+        pv_coord_closed(n.w->coord, gone, n.w->now);
+        cw_by_conn(n.w, gone)->closed = true;
+        cw_pump(n.w);
+        for (size_t i = 0; i < MEMBERS; i++) {
+            size_t items = 0;
+            (void)count_pushes(n.clients[i], &items);
+            assert_int_equal(items, n.clients[i]->closed ? 0 : 1);
+        }
+    }
+}
+
+/* Two requests for pages at once are answered one after the other, each from where it stands. */
+static void pages_are_answered_one_by_one(void **state)
+{
+    (void)state;
+    struct bulk_net n = bulk_net(4);
+    struct pv_ctl_msg all = {.type = PV_CTL_PULL};
+    uint64_t first = cw_send(n.clients[0], all);
+    struct pv_ctl_msg *m = cw_ask(n.w, n.clients[1], all, PV_CTL_STATEMENTS);
+    size_t total = m->u.statements.n;
+    struct pv_ctl_msg end = {.type = PV_CTL_PULL, .u.pull = m->u.statements.have};
+    pv_ctl_msg_free(m);
+    uint64_t second = cw_send(n.clients[0], end);
+    uint64_t ping = cw_send(n.clients[0], (struct pv_ctl_msg){.type = PV_CTL_PING});
+    cw_pump(n.w);
+    m = cw_take(n.clients[0], first);
+    assert_int_equal(m->u.statements.n, total);
+    pv_ctl_msg_free(m);
+    m = cw_take(n.clients[0], second);
+    assert_int_equal(m->u.statements.n, 0);
+    pv_ctl_msg_free(m);
+    m = cw_take(n.clients[0], ping);
+    assert_int_equal(m->type, PV_CTL_PONG);
+    pv_ctl_msg_free(m);
+    put_invite(&n);
+    cw_pump(n.w);
+    assert_int_equal(count_pushes(n.clients[0], &total), 1);
+}
+
+/* A member that reads nothing gets what it missed when it reads again. */
+static void who_has_no_room_is_told_later(void **state)
+{
+    (void)state;
+    struct bulk_net n = bulk_net(5);
+    size_t items = 0, sent = 0;
+    struct cw_client *bob = n.clients[0];
+    struct pv_ctl_msg m = {.type = PV_CTL_SIGNAL};
+    static uint8_t box[PV_CTL_BOX_MAX];
+    bob->frozen = true;
+    memcpy(m.u.signal.node, n.nodes[0].id.pk, PV_SIGN_PK_LEN);
+    m.u.signal.box = pv_view(box, sizeof(box));
+    for (int i = 0; i < 8; i++, sent++) {
+        uint64_t id = cw_send(n.clients[1], m);
+        cw_pump(n.w);
+        struct pv_ctl_msg *answer = cw_take(n.clients[1], id);
+        bool done = answer->type == PV_CTL_DONE;
+        pv_ctl_msg_free(answer);
+        if (!done)
+            break;
+    }
+    assert_true(sent > 0 && sent < 8);
+    put_invite(&n);
+    cw_pump(n.w);
+    assert_int_equal(count_pushes(bob, &items), 0);
+    bob->frozen = false;
+    cw_pump(n.w);
+    assert_int_equal(count_pushes(bob, &items), 1);
+    assert_int_equal(items, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_signal_passes_statements_that_wait),
+        cmocka_unit_test(statements_that_come_during_a_round_share_its_messages),
+        cmocka_unit_test(a_round_survives_its_members),
+        cmocka_unit_test(pages_are_answered_one_by_one),
+        cmocka_unit_test(who_has_no_room_is_told_later),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
