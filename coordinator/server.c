@@ -27,8 +27,9 @@ enum {
     CERT_WARN_S = 86400, /* ours: seconds between two warnings about its dates */
 };
 
-#define IDLE PV_MS(1) /* ours: with nothing to do for so long, the thread has time for everybody \
-                       */
+#define IDLE                                                                            \
+    PV_MS(1) /* ours: with nothing to do for so long, the thread has time for everybody \
+              */
 
 /* An operation on its way through the store's thread. */
 struct store_job {
@@ -286,6 +287,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     pv_coord_set_wall(s->coord, pv_clock_wall_us(), now);
     if (!s->happened)
         pv_coord_idle(s->coord, now);
+    pv_server_serve_queues(s, now);
     pv_ns began = pv_clock_now();
     pv_coord_handle_timeout(s->coord, now);
     pv_coord_bill(s->coord, pv_clock_now() - began, now);
@@ -313,7 +315,6 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     next = pv_min_ns(next, pv_calmlog_next_timeout(s->calm));
     next = pv_min_ns(next, wait_a_moment(s, now));
     s->happened = s->more;
-    s->guests_time = 0;
     if (s->end_by == 0)
         return pv_min_ns(next, s->accepting ? PV_NEVER : s->accept_at);
     pv_coord_stats(s->coord, &stats);

@@ -34,12 +34,20 @@ struct pv_server_listener {
     struct pv_watch *tcp_watch; /* owned */
 };
 
+/* Connections whose descriptors are ready, oldest first. */
+struct pv_server_queue {
+    struct pv_server_peer *head, *tail;
+};
+
 /* One connection that came in; the core knows it by its id. */
 struct pv_server_peer {
     struct pv_coordserver *server;
     uint64_t id; /* never used again, so late answers of the store meet nobody else */
     struct pv_peerio io;
     struct pv_watch *watch;
+    struct pv_server_queue *queue; /* where it waits for its turn; NULL: it does not */
+    struct pv_server_peer *queue_prev, *queue_next;
+    unsigned ready; /* for what */
     UT_hash_handle hh;
 };
 
@@ -87,7 +95,8 @@ struct pv_coordserver {
     struct pv_metricsock metrics;
     bool happened;                          /* anything but the timer woke this turn */
     bool more;                              /* connections wait for the next turn */
-    pv_ns guests_time;                      /* what strangers took of this turn */
+    struct pv_server_queue members;         /* connections that had no time in the last turn */
+    struct pv_server_queue strangers;       /* connections of who is not a member (yet) */
     uint64_t store_failures;                /* store operations that failed */
     char store_error[PV_STOREOP_ERROR_MAX]; /* of the last operation; empty: it succeeded */
     uint8_t buf[PV_PEERIO_READ_MAX];        /* of the read under way */
@@ -95,12 +104,13 @@ struct pv_coordserver {
 
 /*
  * Ours: a turn has 5 ms (PV_LOOP_SLOW). Who is not served in one is served in the next, which
- * comes at once; descriptors stay readable. Members' requests come before strangers' handshakes,
- * and both before statements.
+ * comes at once. Members' requests come before strangers' handshakes, each of which costs as much
+ * as a hundred signals, and both before statements. Strangers are served in the order in which they
+ * came; libev would call the latest first.
  */
-#define PV_SERVER_TURN   PV_MS(3)    /* from here on nothing more is begun */
-#define PV_SERVER_GUESTS PV_US(1000) /* of it for those who are not members (yet) */
-#define PV_SERVER_BULK   PV_US(1500) /* from here on no more statements are sent */
+#define PV_SERVER_TURN      PV_MS(3)    /* from here on nothing more is begun */
+#define PV_SERVER_STRANGERS PV_MS(1)    /* of it for those who are not members (yet) */
+#define PV_SERVER_BULK      PV_US(1500) /* from here on no more statements are sent */
 
 /* --- server_peers.c -------------------------------------------------------------------------- */
 
@@ -110,6 +120,8 @@ void pv_server_watch_listeners(struct pv_coordserver *s, bool on);
 void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now);
 /* Ends the handshakes of TLS that take too long. */
 void pv_server_end_overdue(struct pv_coordserver *s, pv_ns now);
+/* Serves connections that wait for their turn. */
+void pv_server_serve_queues(struct pv_coordserver *s, pv_ns now);
 /* Serves the connections that the core says have changed, as many as the turn has time for. */
 void pv_server_drain_ready(struct pv_coordserver *s, pv_ns now);
 /* Closes a connection that the core does not know any more. */

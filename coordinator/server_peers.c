@@ -23,11 +23,28 @@ void pv_server_watch_listeners(struct pv_coordserver *s, bool on)
         pv_watch_set(s->listeners[i].tcp_watch, on ? PV_LOOP_READ : 0);
 }
 
+static void unqueue(struct pv_server_peer *p)
+{
+    struct pv_server_queue *q = p->queue;
+    if (q == NULL)
+        return;
+    if (p->queue_prev == NULL)
+        q->head = p->queue_next;
+    else
+        p->queue_prev->queue_next = p->queue_next;
+    if (p->queue_next == NULL)
+        q->tail = p->queue_prev;
+    else
+        p->queue_next->queue_prev = p->queue_prev;
+    p->queue = NULL;
+}
+
 /* The core has forgotten it, or is told first (peer_lost). */
 void pv_server_peer_free(struct pv_server_peer *p)
 {
     struct pv_coordserver *s = p->server;
     PV_MAP_DEL(s->peers, p);
+    unqueue(p);
     pv_watch_free(p->watch);
     pv_peerio_done(&p->io);
     free(p);
@@ -74,41 +91,13 @@ static void handshake_io(struct pv_server_peer *p, pv_ns now)
     (void)peer_io(p, now);
 }
 
-/* May a connection be served in this turn? A handshake costs as much as a hundred signals. */
-static bool has_time(struct pv_coordserver *s, const struct pv_server_peer *p, pv_ns now)
+/* A step in the life of a connection whose descriptor is ready. Writing comes first, as it may make
+ * the room that the core wants before it reads on. There is one read a turn, so that no connection
+ * keeps the others waiting. */
+static void serve_peer(struct pv_server_peer *p, unsigned ready, pv_ns now)
 {
-    pv_ns spent = pv_clock_now() - now;
-    if (spent < PV_SERVER_GUESTS)
-        return true;
-    bool member = pv_coord_is_member(s->coord, p->id);
-    if (spent < PV_SERVER_TURN && (member || s->guests_time < PV_SERVER_GUESTS))
-        return true;
-    s->more = true;
-    return false;
-}
-
-/* Strangers are billed together. */
-static void feed(struct pv_server_peer *p, size_t n, pv_ns now)
-{
-    struct pv_coordserver *s = p->server;
-    pv_ns began = pv_clock_now();
-    bool member = pv_coord_is_member(s->coord, p->id);
-    pv_coord_handle_bytes(s->coord, p->id, pv_view(s->buf, n), now);
-    pv_ns took = pv_clock_now() - began;
-    pv_coord_bill(s->coord, took, now);
-    s->guests_time += member ? 0 : took;
-}
-
-/* Writing comes first, as it may make the room that the core wants before it reads on. There is one
- * read a turn, so that no connection keeps the others waiting. */
-static void on_peer(void *ctx, unsigned ready, pv_ns now)
-{
-    struct pv_server_peer *p = ctx;
     struct pv_coordserver *s = p->server;
     size_t n = 0;
-    s->happened = true;
-    if (!has_time(s, p, now))
-        return;
     if ((ready & PV_LOOP_WRITE) != 0 && !peer_io(p, now))
         return;
     if ((ready & PV_LOOP_READ) == 0)
@@ -119,7 +108,9 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
     }
     int r = pv_peerio_read(&p->io, s->cert.ctx, s->buf, sizeof(s->buf), &n, now);
     if (r == PV_OK) {
-        feed(p, n, now);
+        pv_ns began = pv_clock_now();
+        pv_coord_handle_bytes(s->coord, p->id, pv_view(s->buf, n), now);
+        pv_coord_bill(s->coord, pv_clock_now() - began, now);
     } else if (r == PV_ERR_AGAIN)
         handshake_io(p, now);
     else
@@ -128,6 +119,62 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
         s->gate_refused++;
         pv_log(s->log, PV_LOG_WARN, "too many TLS handshakes at once: new ones are turned away");
     }
+}
+
+/* --- turns ----------------------------------------------------------------------------------- */
+
+static void enqueue(struct pv_server_queue *q, struct pv_server_peer *p)
+{
+    p->queue = q;
+    p->queue_next = NULL;
+    p->queue_prev = q->tail;
+    if (q->tail == NULL)
+        q->head = p;
+    else
+        q->tail->queue_next = p;
+    q->tail = p;
+}
+
+/* A member is served at once while the turn has time, whoever else waits. */
+static void on_peer(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pv_server_peer *p = ctx;
+    struct pv_coordserver *s = p->server;
+    bool member = pv_coord_is_member(s->coord, p->id);
+    s->happened = true;
+    p->ready |= ready;
+    if (p->queue != NULL)
+        return;
+    if (!member)
+        enqueue(&s->strangers, p);
+    else if (pv_clock_now() - now >= PV_SERVER_TURN)
+        enqueue(&s->members, p);
+    else {
+        p->ready = 0;
+        serve_peer(p, ready, now);
+    }
+}
+
+/* Serves a queue until this time; the first of it in any case. */
+static void serve_queue(struct pv_coordserver *s, struct pv_server_queue *q, pv_ns until, pv_ns now)
+{
+    while (q->head != NULL) {
+        struct pv_server_peer *p = q->head;
+        unsigned ready = p->ready;
+        unqueue(p);
+        p->ready = 0;
+        serve_peer(p, ready, now);
+        if (pv_clock_now() >= until)
+            break;
+    }
+    s->more |= q->head != NULL;
+}
+
+void pv_server_serve_queues(struct pv_coordserver *s, pv_ns now)
+{
+    serve_queue(s, &s->members, now + PV_SERVER_TURN, now);
+    pv_ns until = pv_min_ns(pv_clock_now() + PV_SERVER_STRANGERS, now + PV_SERVER_TURN);
+    serve_queue(s, &s->strangers, until, now);
 }
 
 /* The core's own deadline is longer, and each handshake costs memory. */

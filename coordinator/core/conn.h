@@ -85,6 +85,7 @@ struct pv_conn {
     struct pv_bucket signals;  /* rate of signals and stored copies */
     unsigned refusals;         /* requests refused by the rate */
 
+    bool pages;       /* it reads packed pages (ctlpage.h) */
     size_t log_at;    /* MEMBER: next entry of the network's log to be sent */
     bool live;        /* MEMBER: it has the log up to its end, news are pushed */
     uint64_t pull_id; /* MEMBER: number of its request for statements; 0: none waits */

@@ -122,6 +122,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     }
     pv_broker_done(&c->broker);
     pv_copies_done(&c->copies);
+    pv_pages_done(&c->pages);
     pv_registry_done(&c->registry);
     pv_places_done(&c->strangers);
     pv_places_done(&c->members_places);
@@ -381,7 +382,7 @@ static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
         /* The statement that ends its membership goes out before the end: it is the node's proof,
          * and it need not believe a coordinator that just hangs up. */
         while (pv_request_is_behind(s) && !s->stalled && !s->dead)
-            pv_request_page(s);
+            pv_request_page(c, s, now);
         if (m != NULL && m->state == PV_MEMBER_LEFT)
             pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NODE, "this node left the network", now);
         else
@@ -546,7 +547,7 @@ static struct pv_conn *send_bulk(struct pv_coord *c, pv_ns now)
     struct pv_conn *s = pv_bulk_next(c);
     if (s == NULL)
         return NULL;
-    pv_request_page(s);
+    pv_request_page(c, s, now);
     pv_coord_mark_ready(c, s); /* what it does now may mark it, too */
     resume_held(c, s, now);
     if (pv_request_is_behind(s) && !s->stalled && !s->dead && s->state == PV_CONN_MEMBER)
@@ -673,13 +674,14 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
         c->billed = pv_registry_retry(&c->registry, pv_coord_wall(c, now), now);
         settle_changes(c, now);
     }
+    pv_pages_handle_timeout(&c->pages, now);
     for (int i = 0; i < TIMERS_A_TURN && (node = pv_heap_pop_due(&c->timers, now)) != NULL; i++)
         conn_due(c, PV_CONTAINER_OF(node, struct pv_conn, timer), now);
 }
 
 pv_ns pv_coord_next_timeout(const struct pv_coord *c)
 {
-    return pv_min_ns(c->registry.retry_at,
+    return pv_min_ns(pv_min_ns(c->registry.retry_at, pv_pages_next_timeout(&c->pages)),
                      pv_min_ns(pv_heap_next(&c->timers), pv_heap_next(&c->rests)));
 }
 

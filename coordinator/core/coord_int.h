@@ -19,6 +19,7 @@
 #include "coordinator/core/coord.h"
 #include "coordinator/core/copies.h"
 #include "coordinator/core/member/registry.h"
+#include "coordinator/core/pages.h"
 #include "coordinator/core/places.h"
 #include "coordinator/core/turn/regulars.h"
 
@@ -50,6 +51,7 @@ struct pv_coord {
     struct pv_heap timers;
     struct pv_conn *ready_head, *ready_tail;
     struct pv_cnet *bulk_head, *bulk_tail; /* networks with statements to send */
+    struct pv_pages pages;                 /* of them, as they are sent */
 
     struct pv_cnet *billed; /* whose request was worked on last; NULL: nobody's */
     struct pv_heap rests;   /* resting networks */
@@ -111,7 +113,7 @@ void pv_request_push(struct pv_conn *s);
 /* Does a member wait for statements: the page that it asked for, or news? */
 bool pv_request_is_behind(const struct pv_conn *s);
 /* Sends it one page of them, or notes that it is stalled. */
-void pv_request_page(struct pv_conn *s);
+void pv_request_page(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
 /* --- bulk.c ---------------------------------------------------------------------------------- */
 

@@ -146,6 +146,7 @@ static void handle_hello(struct request *q)
     }
     memcpy(s->node, h->node, sizeof(s->node));
     s->net = net;
+    s->pages = h->pages;
     struct pv_ctl_msg m = answer_to(msg, PV_CTL_WELCOME);
     m.u.welcome = (struct pv_ctl_welcome){.time_us = pv_coord_wall_us(c, q->now),
                                           .n_stun = c->n_stun,
@@ -180,32 +181,6 @@ static void handle_hello(struct request *q)
 }
 
 /* --- statements ------------------------------------------------------------------------------ */
-
-/* Sends a page of the log from s->log_at on, and moves it. The last page has the head of the
- * roster, by which the node sees whether anything was withheld from it. From then on news are
- * pushed. */
-static int send_page(struct pv_conn *s, struct pv_ctl_msg *m)
-{
-    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-    size_t next = s->log_at;
-    size_t n = pv_cnet_page(s->net, &next, PV_CTL_PAGE_ROOM, items);
-    m->u.statements =
-        (struct pv_ctl_statements){.n = n, .items = items, .more = next < s->net->log_len};
-    if (next > 0)
-        m->u.statements.have = s->net->log[next - 1].at;
-    if (!m->u.statements.more) {
-        m->u.statements.has_head = true;
-        memcpy(m->u.statements.head, pv_cnet_head(s->net), PV_CTL_HASH_LEN);
-        m->u.statements.has_members = true;
-        pv_roster_members(s->net->roster, m->u.statements.members);
-    }
-    int r = pv_conn_send(s, m);
-    if (r == PV_OK) {
-        s->log_at = next;
-        s->live = !m->u.statements.more;
-    }
-    return r;
-}
 
 /* The node says where it stands, and is believed: a lie only brings it statements that it has
  * already. The page is made in its turn. */
@@ -618,22 +593,31 @@ bool pv_request_is_behind(const struct pv_conn *s)
     return s->pull_id != 0 || (s->live && s->log_at < s->net->log_len);
 }
 
-/* A push with more behind it is followed by another one when there is room: nobody has to ask. */
-void pv_request_page(struct pv_conn *s)
+/* Sends a page of the log from s->log_at on, and moves it: as a push for id 0. */
+static int send_page(struct pv_coord *c, struct pv_conn *s, uint64_t id, pv_ns now)
 {
-    struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_STATEMENTS};
-    bool asked = s->pull_id != 0;
-    bool room = asked ? pv_control_room(s->control) >= PV_CONN_ROOM_MIN : pv_conn_has_push_room(s);
+    struct pv_page *page = pv_pages_get(&c->pages, s->net, s->log_at, s->pages, now);
+    if (page == NULL)
+        return PV_ERR_NOMEM;
+    int r = pv_control_send(s->control, pv_pages_text(page, id));
+    if (r == PV_OK) {
+        s->log_at = page->next;
+        s->live = id == 0 || !page->more;
+    }
+    return r;
+}
+
+/* After the last page news are pushed. A push with more behind it is followed by another one when
+ * there is room: nobody has to ask. */
+void pv_request_page(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    uint64_t id = s->pull_id;
+    bool room =
+        id != 0 ? pv_control_room(s->control) >= PV_CONN_ROOM_MIN : pv_conn_has_push_room(s);
     s->stalled = pv_request_is_behind(s) && !room;
     if (s->stalled || !pv_request_is_behind(s))
         return;
-    if (asked) {
-        m.kind = PV_CTL_ANSWER;
-        m.id = s->pull_id;
-        s->pull_id = 0;
-    }
-    if (send_page(s, &m) < 0)
+    s->pull_id = 0;
+    if (send_page(c, s, id, now) < 0)
         s->dead = true;
-    else if (!asked)
-        s->live = true;
 }

@@ -4,7 +4,7 @@
 
 usage: scripts/bench coordinator [NODES] [NETWORKS] [--tls] [--window N] [--only STEP[,…]]
                                  [--rate SIGNALS] [--joins N] [--idle SECONDS] [--build DIR]
-                                 [--programs DIR] [--json FILE]
+                                 [--programs DIR] [--nice N] [--json FILE]
 
 NODES (1000) nodes in NETWORKS (1) networks: each has an identity and a connection of its own, by
 the machines of the daemon, from addresses all over a private range. One namespace serves, another
@@ -12,7 +12,8 @@ makes the load, a veth pair joins them. Steps, in this order: join (all nodes, -
 then until everybody has the whole log), idle, signals (--rate a second for 8 s; the same while
 --joins members join), presence (members that go and come back), storm (kill -9, started again at
 once, until all are online), start (with nobody online), daemon (a real p2pvpnd joins the first
-network). --programs: the coordinator and the daemon of another build. CPU is that of the
+network). --programs: the coordinator and the daemon of another build. --nice -15: precedence over
+other jobs of the machine. CPU is that of the
 coordinator's threads; load_cpu_s that of the load itself, which may be the limit when the two share
 few cores. Needs root and iproute2; leaves nothing behind.
 """
@@ -339,6 +340,7 @@ def main():
     parser.add_argument("--idle", type=float, default=20)
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "release"))
     parser.add_argument("--programs")
+    parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--json")
     options = parser.parse_args(sys.argv[1:])
     options.mtu, options.no_offload_link = 1500, False
@@ -358,6 +360,7 @@ def main():
         if not os.path.exists(program):
             sys.exit(f"bench: no {program}: cmake --preset release -DPV_TESTS=ON && ninja -C "
                      f"build/release p2pvpn-coordinator p2pvpnd p2pvpnctl bench_coordinator")
+    os.nice(options.nice)
     about = bench.machine()
     print(", ".join(f"{k} {v}" for k, v in about.items()))
     print(f"{options.nodes} nodes in {options.networks} networks by {'TLS' if options.tls else 'TCP'}, "

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/control/ctlpage.h"
+
 enum {
     MAX_INDEX = PV_ROSTER_MAX_STATEMENTS, /* a roster has no more statements of any kind */
     LIST_FIRST = 8,                       /* ours: places of a list that grows */
@@ -164,6 +166,8 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row)
     if (r < 0)
         return r == PV_ERR_NOMEM ? r : PV_ERR_REFUSED;
     net->head_known = false;
+    net->version++;
+    net->replaced += listed ? 1 : 0; /* it may have another receipt */
     if (listed)
         return PV_OK;
     if (entry == NULL)
@@ -186,6 +190,7 @@ static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entr
             continue;
         net->log[i - 1].entry = NULL;
         net->n_empty++;
+        net->replaced++;
         break;
     }
     for (size_t i = 0; i < net->n_admins; i++) {
@@ -199,6 +204,7 @@ static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entr
     if (net->unlisted == entry)
         net->unlisted = NULL;
     net->head_known = false;
+    net->version++;
     /* Few networks have any. Without memory the row stays until the next start. */
     if (net->dropped == NULL)
         net->dropped = malloc(PV_CNET_DROPPED * sizeof(*net->dropped));
@@ -212,6 +218,7 @@ static void forget_entry(struct pv_cnet *net, const struct pv_roster_entry *entr
 int pv_cnet_settle(struct pv_cnet *net, size_t steps, const struct pv_log *log)
 {
     struct pv_roster_event event;
+    net->version++; /* who is a member */
     if (!pv_roster_settle_some(net->roster, steps))
         return PV_ERR_AGAIN;
     for (size_t i = 0; i < steps; i++) {
@@ -276,6 +283,8 @@ bool pv_cnet_is_sparse(const struct pv_cnet *net)
 void pv_cnet_compact(struct pv_cnet *net)
 {
     size_t n = 0;
+    net->version++;
+    net->replaced++;
     for (size_t i = 0; i < net->log_len; i++) {
         if (net->log[i].entry != NULL || i + 1 == net->log_len)
             net->log[n++] = net->log[i];
@@ -300,15 +309,15 @@ static struct pv_ctl_item item_of(const struct pv_roster_entry *entry)
 
 /* A page has whole statements. One is at most 4 KiB, far less than a page, so each page moves
  * on. */
-size_t pv_cnet_page(const struct pv_cnet *net, size_t *index, size_t room,
+size_t pv_cnet_page(const struct pv_cnet *net, size_t *index, bool packed,
                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
-    size_t n = 0;
+    size_t n = 0, room = packed ? (size_t)PV_CTLPAGE_ROOM : (size_t)PV_CTL_PAGE_ROOM;
     for (; *index < net->log_len && n < PV_CTL_ITEMS_MAX; ++*index) {
         if (net->log[*index].entry == NULL)
             continue;
         struct pv_ctl_item item = item_of(net->log[*index].entry);
-        size_t need = pv_ctl_item_len(&item);
+        size_t need = packed ? pv_ctlpage_item_max(&item) : pv_ctl_item_len(&item);
         if (need > room)
             break;
         room -= need;

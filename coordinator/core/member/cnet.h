@@ -74,7 +74,9 @@ struct pv_cnet {
     size_t n_admins;
     struct pv_cnet_reservation *reservations; /* in order of until */
     size_t n_reservations;
-    bool head_known;                     /* head is current: nothing has changed since */
+    uint64_t version;  /* counts changes of the log, and of what its last page says */
+    uint64_t replaced; /* counts those that change an earlier page of it */
+    bool head_known;   /* head is current: nothing has changed since */
     uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash over the roster */
     struct pv_bucket work;               /* members' statements, pv_coord_limits.network_rate */
     struct pv_bucket guests;             /* of guests whose invite is good, PV_CNET_GUEST_RATE */
@@ -151,9 +153,10 @@ void pv_cnet_compact(struct pv_cnet *net);
 struct pv_ctl_cursor pv_cnet_before(const struct pv_cnet *net, size_t index);
 /* The cursor behind the last entry. */
 struct pv_ctl_cursor pv_cnet_end(const struct pv_cnet *net);
-/* Fills items with entries from *index on, as many as fit in room characters of a message, and
- * moves *index behind the last; returns how many. Views are valid until the network changes. */
-size_t pv_cnet_page(const struct pv_cnet *net, size_t *index, size_t room,
+/* Fills items with entries from *index on, as many as fit in a message, in JSON or packed
+ * (ctlpage.h), and moves *index behind the last; returns how many. Views are valid until the
+ * network changes. */
+size_t pv_cnet_page(const struct pv_cnet *net, size_t *index, bool packed,
                     struct pv_ctl_item items[static PV_CTL_ITEMS_MAX]);
 /* The statements that prove an invite to its holder: network record, coordinators record in force,
  * admin statement of the invite's signer, the invite. Returns how many; 0: no such invite. */

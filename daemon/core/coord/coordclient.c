@@ -443,6 +443,7 @@ static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
     memcpy(h->node, c->cfg.sign_pk, sizeof(h->node));
     h->role = c->target.role;
     h->have = c->target.have;
+    h->pages = true;
     /* The signature covers the hash of this very handshake: nobody can replay it on another
      * connection. */
     int r = pv_control_handshake_hash(a->control, hash);

@@ -240,7 +240,8 @@ static void field_nodes(struct pv_writer *w, const struct pv_ctl_subscribe *s)
     put_raw(w, "]");
 }
 
-/* "caps" is there for later versions: today nobody has to know anything about the other side. */
+/* "caps" says what this side is able to beyond version 1; whoever does not know a word passes it
+ * over. */
 static void put_hello(struct pv_writer *w, const struct pv_ctl_hello *m)
 {
     field_u64(w, "v", m->v);
@@ -254,7 +255,7 @@ static void put_hello(struct pv_writer *w, const struct pv_ctl_hello *m)
     field_string(w, "role", m->role == PV_CTL_GUEST ? "guest" : "member", 8);
     field_base64(w, "sig", pv_view(m->sig, PV_SIGN_LEN), PV_SIGN_LEN);
     field(w, "caps");
-    put_raw(w, "[]");
+    put_raw(w, m->pages ? "[\"" PV_CTL_CAP_PAGES "\"]" : "[]");
     field_cursor(w, &m->have);
 }
 

@@ -153,6 +153,7 @@ struct pv_ctl_hello {
     enum pv_ctl_role role;
     uint8_t sig[PV_SIGN_LEN];  /* pv_ctl_hello_sign() */
     struct pv_ctl_cursor have; /* where this node stands in the log */
+    bool pages;                /* "pages" in caps: it reads packed pages (ctlpage.h) */
 };
 
 /* What a member allocates its relay with (DESIGN 6): TURN at the stun addresses, long-term
@@ -319,12 +320,11 @@ struct pv_ctl_msg {
 };
 
 /*
- * Parses one message. On PV_OK *ret_msg is a new message that owns everything it points to; give it
- * back with pv_ctl_msg_free(). Types PV_CTL_UNKNOWN and PV_CTL_INVALID are results, not errors: the
- * kind and id are right, so that an error answer can be given.
- *   PV_ERR_MALFORMED  not one JSON object, or neither request nor answer nor push
- *   PV_ERR_LIMIT      longer, deeper or with more values than the limits above
- *   PV_ERR_NOMEM
+ * Parses one message, JSON or a packed page (ctlpage.h). On PV_OK *ret_msg is a new message that
+ * owns everything it points to; give it back with pv_ctl_msg_free(). Types PV_CTL_UNKNOWN and
+ * PV_CTL_INVALID are results, not errors: the kind and id are right, so that an error answer can be
+ * given. PV_ERR_MALFORMED  not one JSON object, or neither request nor answer nor push PV_ERR_LIMIT
+ * longer, deeper or with more values than the limits above PV_ERR_NOMEM
  */
 PV_MUST_CHECK int pv_ctl_parse(struct pv_view text, struct pv_ctl_msg **ret_msg);
 struct pv_ctl_msg *pv_ctl_msg_free(struct pv_ctl_msg *msg); /* wipes; NULL is fine; returns NULL */

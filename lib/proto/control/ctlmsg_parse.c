@@ -5,7 +5,6 @@
  * whose size follows from its length, and values are counted before jansson sees them. The first
  * wrong field is remembered by name and answered; the others are not worth a word.
  */
-#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,15 +13,8 @@
 #include "base/addr.h"
 #include "crypto/ct.h"
 #include "proto/control/ctlmsg_words.h"
+#include "proto/control/ctlpage.h"
 #include "proto/control/jsonline.h"
-
-/* A message and everything it points to, in one block. */
-struct parsed_msg {
-    struct pv_ctl_msg msg; /* first: pv_ctl_msg_free() gets its address */
-    size_t cap;
-    size_t used;
-    alignas(max_align_t) uint8_t mem[];
-};
 
 /* What a message is turned into takes less than four times its text wherever its values are long
  * enough to be right: a node in a list has 46 characters and becomes 32 bytes, after 48 for
@@ -34,7 +26,7 @@ enum {
 };
 
 struct msg_parser {
-    struct parsed_msg *own;
+    struct pv_ctl_owned *own;
     const char *bad; /* the first field that was wrong, NULL so far */
 };
 
@@ -246,6 +238,19 @@ static enum pv_ctl_error get_error(struct msg_parser *p, const json_t *obj)
 
 /* --- messages ------------------------------------------------------------------------------ */
 
+/* Is the word among hello's caps? Whatever else stands there is passed over. */
+static bool has_cap(const json_t *obj, const char *word)
+{
+    size_t i;
+    json_t *cap;
+    json_array_foreach(get_value(obj, "caps"), i, cap)
+    {
+        if (json_is_string(cap) && strcmp(json_string_value(cap), word) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* A member that creates a network has none yet: "network" is null then. */
 static void get_hello(struct msg_parser *p, const json_t *obj, struct pv_ctl_hello *m)
 {
@@ -263,6 +268,7 @@ static void get_hello(struct msg_parser *p, const json_t *obj, struct pv_ctl_hel
         note_wrong(p, "role");
     get_fixed(p, obj, "sig", m->sig, PV_SIGN_LEN);
     m->have = get_cursor(p, obj);
+    m->pages = has_cap(obj, PV_CTL_CAP_PAGES);
 }
 
 /* Empty credentials would make an allocation that the relay refuses, so they count as wrong. */
@@ -558,6 +564,8 @@ static int read_envelope(const json_t *obj, struct pv_ctl_msg *m)
 int pv_ctl_parse(struct pv_view text, struct pv_ctl_msg **ret_msg)
 {
     json_t *obj = NULL;
+    if (pv_ctlpage_is(text))
+        return pv_ctlpage_parse(text, ret_msg);
     int r = text.len > PV_CTL_TEXT_MAX
                 ? PV_ERR_LIMIT
                 : pv_jsonline_parse(text, PV_CTL_DEPTH_MAX, PV_CTL_VALUES_MAX, &obj);
@@ -565,12 +573,11 @@ int pv_ctl_parse(struct pv_view text, struct pv_ctl_msg **ret_msg)
         return r;
 
     size_t cap = text.len * MEM_PER_CHAR + MEM_EXTRA;
-    struct msg_parser p = {.own = calloc(1, sizeof(*p.own) + cap)};
+    struct msg_parser p = {.own = pv_ctl_owned_new(cap)};
     if (p.own == NULL) {
         json_decref(obj);
         return PV_ERR_NOMEM;
     }
-    p.own->cap = cap;
     struct pv_ctl_msg *msg = &p.own->msg;
     r = read_envelope(obj, msg);
     if (r == PV_OK)
@@ -588,12 +595,20 @@ int pv_ctl_parse(struct pv_view text, struct pv_ctl_msg **ret_msg)
     return PV_OK;
 }
 
+struct pv_ctl_owned *pv_ctl_owned_new(size_t cap)
+{
+    struct pv_ctl_owned *own = calloc(1, sizeof(*own) + cap);
+    if (own != NULL)
+        own->cap = cap;
+    return own;
+}
+
 /* Wiped, because a message may hold the server's secret or TURN credentials. */
 struct pv_ctl_msg *pv_ctl_msg_free(struct pv_ctl_msg *msg)
 {
     if (msg == NULL)
         return NULL;
-    struct parsed_msg *own = (struct parsed_msg *)(void *)msg;
+    struct pv_ctl_owned *own = (struct pv_ctl_owned *)(void *)msg;
     pv_wipe(own, sizeof(*own) + own->cap);
     free(own);
     return NULL;

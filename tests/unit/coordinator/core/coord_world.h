@@ -14,6 +14,7 @@
 #include "crypto/dh.h"
 #include "proto/control/control.h"
 #include "proto/control/ctlmsg.h"
+#include "proto/control/ctlpage.h"
 #include "proto/roster/roster_make.h"
 #include "tests/unit/test_util.h"
 
@@ -44,6 +45,8 @@ struct cw_client {
     bool closed; /* the coordinator closed it */
     bool frozen; /* reads nothing */
     uint64_t next_id;
+    bool pages;     /* its hello says that it reads packed pages */
+    size_t n_pages; /* of those it got */
     struct pv_ctl_msg *inbox[CW_INBOX];
     size_t n_inbox;
 };
@@ -60,6 +63,7 @@ struct cw {
     pv_ns now;
     uint64_t next_conn;
     struct cw_client *clients[CW_CLIENTS];
+    bool pages;            /* the next clients read packed pages */
     struct pv_addr source; /* of the next connections; zero: one that members came from */
     size_t n_clients;
 
@@ -254,6 +258,7 @@ static inline bool cw_from_coord(struct cw *w, struct cw_client *c)
     assert_int_equal(pv_control_handle_bytes(c->control, out, &used), PV_OK);
     pv_coord_wrote(w->coord, c->conn, used, w->now);
     if (pv_control_poll_message(c->control, &text) == PV_OK) {
+        c->n_pages += pv_ctlpage_is(text) ? 1 : 0;
         assert_true(c->n_inbox < CW_INBOX);
         assert_int_equal(pv_ctl_parse(text, &c->inbox[c->n_inbox]), PV_OK);
         assert_int_not_equal(c->inbox[c->n_inbox]->type, PV_CTL_UNKNOWN);
@@ -348,6 +353,7 @@ static inline struct cw_client *cw_connect(struct cw *w, const struct cw_node *n
     assert_non_null(c);
     assert_true(w->n_clients < CW_CLIENTS);
     c->conn = w->next_conn++;
+    c->pages = w->pages;
     c->next_id = 1;
     assert_int_equal(
         pv_control_new_client(&c->control, node->transport_sk, w->coordinator_dh, &w->rng), PV_OK);
@@ -430,7 +436,8 @@ static inline struct pv_ctl_msg cw_hello(const struct cw_client *c, const struct
 {
     uint8_t hash[PV_CTL_HASH_LEN];
     struct pv_ctl_msg m = {.type = PV_CTL_HELLO};
-    m.u.hello = (struct pv_ctl_hello){.v = 1, .has_network = network != NULL, .role = role};
+    m.u.hello = (struct pv_ctl_hello){
+        .v = 1, .has_network = network != NULL, .role = role, .pages = c->pages};
     if (network != NULL)
         memcpy(m.u.hello.network, network, PV_CTL_NETWORK_LEN);
     memcpy(m.u.hello.node, node->id.pk, PV_SIGN_PK_LEN);

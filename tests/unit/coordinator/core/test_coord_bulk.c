@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Statements on their way to many members: in rounds, after everything urgent. */
+#include "base/bytes.h"
 #include "coord_world.h"
+#include "coordinator/core/coord_int.h"
 
 enum {
     MEMBERS = 8, /* beside alice */
@@ -189,6 +191,83 @@ static void who_has_no_room_is_told_later(void **state)
     assert_int_equal(items, 1);
 }
 
+/* Both kinds of nodes get the same, and each only what it reads. */
+static void pages_are_packed_for_who_reads_them(void **state)
+{
+    (void)state;
+    struct bulk_net n = bulk_net(6);
+    n.w->pages = true;
+    struct cw_client *carol = cw_member(n.w, &n.nodes[0]), *old = n.clients[1];
+    const struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
+    for (int i = 0; i < 3; i++) {
+        struct pv_ctl_msg *a = cw_ask(n.w, carol, pull, PV_CTL_STATEMENTS);
+        struct pv_ctl_msg *b = cw_ask(n.w, old, pull, PV_CTL_STATEMENTS);
+        const struct pv_ctl_statements *x = &a->u.statements, *y = &b->u.statements;
+        assert_int_equal(x->n, y->n);
+        for (size_t k = 0; k < x->n; k++) {
+            assert_true(pv_view_equal(x->items[k].statement, y->items[k].statement));
+            assert_true(pv_view_equal(x->items[k].receipt, y->items[k].receipt));
+        }
+        assert_true(x->has_head && x->has_members && y->has_head && y->has_members);
+        assert_memory_equal(x->head, y->head, sizeof(x->head));
+        assert_memory_equal(x->members, y->members, sizeof(x->members));
+        pv_ctl_msg_free(a);
+        pv_ctl_msg_free(b);
+        put_invite(&n);
+        cw_pump(n.w);
+        for (struct cw_client *c = carol; c != NULL; c = c == carol ? old : NULL) {
+            size_t items = 0;
+            assert_int_equal(count_pushes(c, &items), 1);
+            assert_int_equal(items, 1);
+        }
+    }
+    assert_int_equal(carol->n_pages, 6);
+    assert_int_equal(old->n_pages, 0);
+}
+
+static void put_place(struct bulk_net *n, uint64_t serial, struct pv_made *ret_made)
+{
+    struct pv_st_place place = {.serial = serial, .name = "alice2", .time = CW_WALL};
+    memcpy(place.node, n->w->alice.id.pk, sizeof(place.node));
+    pv_store_be32(place.ip4, n->w->created.ip4);
+    assert_int_equal(pv_make_place(n->w->created.network_id, n->w->alice.id.sk, &place, ret_made),
+                     PV_OK);
+    assert_int_equal(cw_put(n->w, n->alice, pv_made_view(ret_made)), PV_CTL_E_NONE);
+}
+
+static bool lists(const struct pv_ctl_msg *m, const struct pv_made *made)
+{
+    for (size_t i = 0; i < m->u.statements.n; i++) {
+        if (pv_view_equal(m->u.statements.items[i].statement, pv_made_view(made)))
+            return true;
+    }
+    return false;
+}
+
+/* A page that was made is not sent any more when one of its statements was replaced, and not kept
+ * when nobody asks. */
+static void pages_do_not_outlive_what_they_say(void **state)
+{
+    (void)state;
+    struct bulk_net n = bulk_net(7);
+    struct pv_made first, second;
+    const struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
+    put_place(&n, CW_WALL, &first);
+    for (uint64_t i = 1; i < PV_ROSTER_MAX_SELF; i++)
+        put_place(&n, CW_WALL + i, &second);
+    struct pv_ctl_msg *m = cw_ask(n.w, n.clients[0], pull, PV_CTL_STATEMENTS);
+    assert_true(lists(m, &first));
+    pv_ctl_msg_free(m);
+    put_place(&n, CW_WALL + PV_ROSTER_MAX_SELF, &second); /* one more than are kept */
+    m = cw_ask(n.w, n.clients[0], pull, PV_CTL_STATEMENTS);
+    assert_true(lists(m, &second));
+    assert_false(lists(m, &first));
+    pv_ctl_msg_free(m);
+    assert_true(n.w->coord->pages.bytes > 0);
+    cw_sleep(n.w, PV_PAGES_KEPT);
+    assert_int_equal(n.w->coord->pages.bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +276,8 @@ int main(void)
         cmocka_unit_test(a_round_survives_its_members),
         cmocka_unit_test(pages_are_answered_one_by_one),
         cmocka_unit_test(who_has_no_room_is_told_later),
+        cmocka_unit_test(pages_are_packed_for_who_reads_them),
+        cmocka_unit_test(pages_do_not_outlive_what_they_say),
     };
     if (pv_crypto_init() < 0)
         return 1;

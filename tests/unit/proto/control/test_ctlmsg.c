@@ -143,7 +143,7 @@ static void the_fields_arrive_as_they_were_sent(void **state)
         "\"BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"role\":\"guest\",\"sig\":"
         "\"BQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""
         ","
-        "\"caps\":[\"later\"],\"new\":{\"x\":[1.5]},\"have\":{\"epoch\":7,\"n\":8}}";
+        "\"caps\":[\"later\",7,\"pages\"],\"new\":{\"x\":[1.5]},\"have\":{\"epoch\":7,\"n\":8}}";
     assert_int_equal(pv_ctl_parse(pv_view(text, sizeof(text) - 1), &m), PV_OK);
     assert_int_equal(m->type, PV_CTL_HELLO);
     assert_int_equal(m->u.hello.v, 3);
@@ -153,6 +153,7 @@ static void the_fields_arrive_as_they_were_sent(void **state)
     assert_int_equal(m->u.hello.node[0], 4);
     assert_int_equal(m->u.hello.sig[0], 5);
     assert_true(m->u.hello.have.epoch == 7 && m->u.hello.have.n == 8);
+    assert_true(m->u.hello.pages);
     pv_ctl_msg_free(m);
 }
 

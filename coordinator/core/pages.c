@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* Keeps the pages that were made last. There are so few that looking through them costs less than
+ * a map. */
+#include "coordinator/core/pages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "proto/control/ctlpage.h"
+
+static void drop(struct pv_pages *p, struct pv_page *page)
+{
+    p->bytes -= page->text == NULL ? 0 : PV_PAGES_FRONT + page->len;
+    free(page->text);
+    *page = (struct pv_page){.net = NULL};
+}
+
+void pv_pages_done(struct pv_pages *p)
+{
+    for (size_t i = 0; i < PV_PAGES_MAX; i++)
+        drop(p, &p->pages[i]);
+}
+
+static bool is_good(const struct pv_page *page)
+{
+    return page->version == (page->more ? page->net->replaced : page->net->version);
+}
+
+static struct pv_page *find(struct pv_pages *p, const struct pv_cnet *net, size_t from, bool packed)
+{
+    for (size_t i = 0; i < PV_PAGES_MAX; i++) {
+        struct pv_page *page = &p->pages[i];
+        if (page->net == net && page->from == from && page->packed == packed)
+            return page;
+    }
+    return NULL;
+}
+
+/* A free place, or that of the page that was used least lately. */
+static struct pv_page *oldest(struct pv_pages *p)
+{
+    struct pv_page *found = NULL;
+    for (size_t i = 0; i < PV_PAGES_MAX; i++) {
+        struct pv_page *page = &p->pages[i];
+        if (page->net == NULL)
+            return page;
+        if (found == NULL || page->used < found->used)
+            found = page;
+    }
+    return found;
+}
+
+/* Frees old pages until one of len bytes has room. */
+static struct pv_page *make_room(struct pv_pages *p, size_t len)
+{
+    struct pv_page *place = oldest(p);
+    drop(p, place);
+    while (p->bytes + len > PV_PAGES_BYTES) {
+        struct pv_page *old = NULL;
+        for (size_t i = 0; i < PV_PAGES_MAX; i++) {
+            struct pv_page *page = &p->pages[i];
+            if (page->net != NULL && (old == NULL || page->used < old->used))
+                old = page;
+        }
+        drop(p, old);
+    }
+    return place;
+}
+
+/* The last page has the head of the roster, by which a node sees whether anything was withheld from
+ * it. Texts are made as pushes; pv_pages_text() turns them into answers. */
+static int make(struct pv_pages *p, struct pv_page *page, struct pv_cnet *net)
+{
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_STATEMENTS};
+    struct pv_ctl_statements *st = &m.u.statements;
+    page->next = page->from;
+    st->items = items;
+    st->n = pv_cnet_page(net, &page->next, page->packed, items);
+    st->more = page->more = page->next < net->log_len;
+    st->have = pv_cnet_before(net, page->next);
+    page->version = page->more ? net->replaced : net->version;
+    if (!st->more) {
+        st->has_head = st->has_members = true;
+        memcpy(st->head, pv_cnet_head(net), PV_CTL_HASH_LEN);
+        pv_roster_members(net->roster, st->members);
+    }
+    return page->packed ? pv_ctlpage_build(&m, p->made, sizeof(p->made), &page->len)
+                        : pv_ctl_build(&m, p->made, sizeof(p->made), &page->len);
+}
+
+struct pv_page *pv_pages_get(struct pv_pages *p, struct pv_cnet *net, size_t from, bool packed,
+                             pv_ns now)
+{
+    struct pv_page *page = find(p, net, from, packed);
+    if (page != NULL && is_good(page)) {
+        page->used = now;
+        return page;
+    }
+    if (page != NULL)
+        drop(p, page);
+    struct pv_page made = {.net = net, .packed = packed, .from = from, .used = now};
+    if (make(p, &made, net) < 0)
+        return NULL;
+    made.text = malloc(PV_PAGES_FRONT + made.len);
+    if (made.text == NULL)
+        return NULL;
+    memcpy(made.text + PV_PAGES_FRONT, p->made, made.len);
+    page = make_room(p, PV_PAGES_FRONT + made.len);
+    *page = made;
+    p->bytes += PV_PAGES_FRONT + made.len;
+    return page;
+}
+
+/* An answer differs from a push in what stands in front: in JSON {"id":7,"ok":true, for {, in a
+ * packed page the number. */
+struct pv_view pv_pages_text(struct pv_page *page, uint64_t id)
+{
+    char front[PV_PAGES_FRONT + 1];
+    uint8_t *text = page->text + PV_PAGES_FRONT;
+    if (page->packed) {
+        pv_store_be64(text + PV_CTLPAGE_ID, id);
+        return pv_view(text, page->len);
+    }
+    if (id == 0) {
+        text[0] = '{';
+        return pv_view(text, page->len);
+    }
+    int n = snprintf(front, sizeof(front), "{\"id\":%llu,\"ok\":true,", (unsigned long long)id);
+    size_t len = n < 0 ? 0 : (size_t)n;
+    memcpy(text + 1 - len, front, len);
+    return pv_view(text + 1 - len, page->len - 1 + len);
+}
+
+void pv_pages_handle_timeout(struct pv_pages *p, pv_ns now)
+{
+    for (size_t i = 0; i < PV_PAGES_MAX && p->bytes > 0; i++) {
+        if (p->pages[i].net != NULL && p->pages[i].used + PV_PAGES_KEPT <= now)
+            drop(p, &p->pages[i]);
+    }
+}
+
+pv_ns pv_pages_next_timeout(const struct pv_pages *p)
+{
+    pv_ns next = PV_NEVER;
+    for (size_t i = 0; i < PV_PAGES_MAX && p->bytes > 0; i++) {
+        if (p->pages[i].net != NULL)
+            next = pv_min_ns(next, p->pages[i].used + PV_PAGES_KEPT);
+    }
+    return next;
+}
