@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/* What every KEM here must do, tried with the real one and with the tests' double; and the vectors
+ * of ML-KEM-768, where the crypto library has it. */
+#include <stdio.h>
+
+#include "crypto/ct.h"
+#include "crypto/kem.h"
+#include "tests/unit/kem_double.h"
+#include "tests/unit/test_util.h"
+
+/* --- SHAKE128 (FIPS 202), which the vectors are made with --------------------------------------
+ */
+
+enum {
+    SHAKE_RATE = 168, /* bytes */
+};
+
+struct shake {
+    uint64_t a[25];
+    size_t at;
+    bool squeezing;
+};
+
+static uint64_t rotl(uint64_t x, unsigned n)
+{
+    return n == 0 ? x : x << n | x >> (64 - n);
+}
+
+static void keccak(uint64_t a[25])
+{
+    uint8_t lfsr = 1;
+    for (int round = 0; round < 24; round++) {
+        uint64_t c[5], b[25];
+        for (int x = 0; x < 5; x++)
+            c[x] = a[x] ^ a[x + 5] ^ a[x + 10] ^ a[x + 15] ^ a[x + 20];
+        for (int i = 0; i < 25; i++)
+            a[i] ^= c[(i % 5 + 4) % 5] ^ rotl(c[(i % 5 + 1) % 5], 1);
+        int x = 1, y = 0;
+        memcpy(b, a, sizeof(b));
+        for (unsigned t = 0; t < 24; t++) {
+            int next_y = (2 * x + 3 * y) % 5;
+            b[y + 5 * next_y] = rotl(a[x + 5 * y], (t + 1) * (t + 2) / 2 % 64);
+            x = y;
+            y = next_y;
+        }
+        for (int i = 0; i < 25; i++)
+            a[i] = b[i] ^ (~b[i / 5 * 5 + (i + 1) % 5] & b[i / 5 * 5 + (i + 2) % 5]);
+        for (unsigned j = 0; j < 7; j++) {
+            if ((lfsr & 1) != 0)
+                a[0] ^= 1ULL << ((1u << j) - 1);
+            lfsr = (uint8_t)(lfsr << 1 ^ ((lfsr & 0x80) != 0 ? 0x71 : 0));
+        }
+    }
+}
+
+static void absorb(struct shake *s, const uint8_t *data, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        s->a[s->at / 8] ^= (uint64_t)data[i] << (8 * (s->at % 8));
+        if (++s->at == SHAKE_RATE) {
+            keccak(s->a);
+            s->at = 0;
+        }
+    }
+}
+
+static void squeeze(struct shake *s, uint8_t *out, size_t len)
+{
+    if (!s->squeezing) {
+        s->a[s->at / 8] ^= 0x1fULL << (8 * (s->at % 8));
+        s->a[(SHAKE_RATE - 1) / 8] ^= 0x80ULL << (8 * ((SHAKE_RATE - 1) % 8));
+        keccak(s->a);
+        s->at = 0;
+        s->squeezing = true;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (s->at == SHAKE_RATE) {
+            keccak(s->a);
+            s->at = 0;
+        }
+        out[i] = (uint8_t)(s->a[s->at / 8] >> (8 * (s->at % 8)));
+        s->at++;
+    }
+}
+
+/* --- vectors -----------------------------------------------------------------------------------
+ */
+
+/* FIPS 202: SHAKE128 of nothing. */
+static void shake_matches_its_standard(void **state)
+{
+    (void)state;
+    struct shake s = {0};
+    uint8_t got[32], want[32];
+    squeeze(&s, got, sizeof(got));
+    test_unhex("7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26", want, 32);
+    assert_memory_equal(got, want, sizeof(want));
+}
+
+/* The accumulated vectors of Go's crypto/mlkem (TestAccumulated), which other implementations use
+ * too: key pairs, ciphertexts, secrets, and the secrets of random ciphertexts, all from one stream,
+ * all into one hash. */
+static void it_matches_ten_thousand_keys_of_other_implementations(void **state)
+{
+    (void)state;
+    enum {
+        ROUNDS = 10000
+    };
+    static const char after_100[] =
+        "1114b1b6699ed191734fa339376afa7e285c9e6acf6ff0177d346696ce564415";
+    static const char after_all[] =
+        "8a518cc63da366322a8e7a818c7a0d63483cb3528d34a4cf42f35d5ad73f22fc";
+    const struct pv_kem *kem = pv_kem_mlkem768();
+    if (kem == NULL) {
+        printf("%s\n", pv_kem_why_not());
+        skip();
+    }
+    struct shake in = {0}, all = {0};
+    for (int i = 1; i <= ROUNDS; i++) {
+        uint8_t seed[PV_KEM_SEED_LEN], ek[PV_KEM_EK_LEN], m[PV_KEM_RANDOM_LEN], ct[PV_KEM_CT_LEN];
+        uint8_t ours[PV_KEM_SECRET_LEN], theirs[PV_KEM_SECRET_LEN];
+        squeeze(&in, seed, sizeof(seed));
+        assert_int_equal(kem->keypair(seed, ek), PV_OK);
+        absorb(&all, ek, sizeof(ek));
+        squeeze(&in, m, sizeof(m));
+        assert_int_equal(kem->encapsulate(pv_view(ek, sizeof(ek)), m, ct, ours), PV_OK);
+        absorb(&all, ct, sizeof(ct));
+        absorb(&all, ours, sizeof(ours));
+        assert_int_equal(kem->decapsulate(seed, pv_view(ct, sizeof(ct)), theirs), PV_OK);
+        assert_memory_equal(ours, theirs, sizeof(ours));
+        squeeze(&in, ct, sizeof(ct));
+        assert_int_equal(kem->decapsulate(seed, pv_view(ct, sizeof(ct)), theirs), PV_OK);
+        absorb(&all, theirs, sizeof(theirs));
+        if (i == 100 || i == ROUNDS) {
+            struct shake end = all;
+            uint8_t got[32], want[32];
+            squeeze(&end, got, sizeof(got));
+            test_unhex(i == 100 ? after_100 : after_all, want, sizeof(want));
+            assert_memory_equal(got, want, sizeof(want));
+        }
+    }
+}
+
+/* FIPS 203 s7.2: a coefficient of 3329 or more is no coefficient. */
+static void a_key_with_a_coefficient_out_of_range_is_refused(void **state)
+{
+    (void)state;
+    const struct pv_kem *kem = pv_kem_mlkem768();
+    if (kem == NULL)
+        skip();
+    uint8_t seed[PV_KEM_SEED_LEN] = {1}, ek[PV_KEM_EK_LEN], m[PV_KEM_RANDOM_LEN] = {2};
+    uint8_t ct[PV_KEM_CT_LEN], secret[PV_KEM_SECRET_LEN];
+    assert_int_equal(kem->keypair(seed, ek), PV_OK);
+    /* The first coefficient lies in the first twelve bits: 3328 passes, 3329 does not. */
+    ek[0] = 0x00;
+    ek[1] = (uint8_t)((ek[1] & 0xf0) | 0x0d);
+    assert_int_equal(kem->encapsulate(pv_view(ek, sizeof(ek)), m, ct, secret), PV_OK);
+    ek[0] = 0x01;
+    assert_int_equal(kem->encapsulate(pv_view(ek, sizeof(ek)), m, ct, secret), PV_ERR_MALFORMED);
+}
+
+/* --- what both do ------------------------------------------------------------------------------
+ */
+
+/* The double always, and the real one where there is one. */
+static size_t every_kem(const struct pv_kem *ret_kems[static 2])
+{
+    ret_kems[0] = &kem_double;
+    ret_kems[1] = pv_kem_mlkem768();
+    return ret_kems[1] == NULL ? 1 : 2;
+}
+
+static void lengths_that_are_wrong_are_refused(void **state)
+{
+    (void)state;
+    const struct pv_kem *kems[2];
+    size_t n = every_kem(kems);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t seed[PV_KEM_SEED_LEN] = {3}, m[PV_KEM_RANDOM_LEN] = {4};
+        uint8_t ek[PV_KEM_EK_LEN + 1] = {0}, ct[PV_KEM_CT_LEN + 1] = {0};
+        uint8_t secret[PV_KEM_SECRET_LEN];
+        assert_int_equal(kems[i]->keypair(seed, ek), PV_OK);
+        static const size_t eks[] = {0, 32, PV_KEM_EK_LEN - 1, PV_KEM_EK_LEN + 1};
+        for (size_t k = 0; k < PV_ARRAY_LEN(eks); k++)
+            assert_int_equal(kems[i]->encapsulate(pv_view(ek, eks[k]), m, ct, secret),
+                             PV_ERR_MALFORMED);
+        static const size_t cts[] = {0, 32, PV_KEM_CT_LEN - 1, PV_KEM_CT_LEN + 1};
+        for (size_t k = 0; k < PV_ARRAY_LEN(cts); k++)
+            assert_int_equal(kems[i]->decapsulate(seed, pv_view(ct, cts[k]), secret),
+                             PV_ERR_MALFORMED);
+    }
+}
+
+/* Each bit of a ciphertext counts, and what comes of a wrong one says nothing about the right one:
+ * it is the same each time, and another for another key. */
+static void a_damaged_ciphertext_gives_another_secret(void **state)
+{
+    (void)state;
+    const struct pv_kem *kems[2];
+    size_t n = every_kem(kems);
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_kem *kem = kems[i];
+        uint8_t seed[PV_KEM_SEED_LEN] = {8}, other[PV_KEM_SEED_LEN] = {16};
+        uint8_t m[PV_KEM_RANDOM_LEN] = {7}, ek[PV_KEM_EK_LEN], ct[PV_KEM_CT_LEN];
+        uint8_t right[PV_KEM_SECRET_LEN], wrong[PV_KEM_SECRET_LEN], again[PV_KEM_SECRET_LEN];
+        struct pv_view c = pv_view(ct, sizeof(ct));
+        assert_int_equal(kem->keypair(seed, ek), PV_OK);
+        assert_int_equal(kem->encapsulate(pv_view(ek, sizeof(ek)), m, ct, right), PV_OK);
+        for (size_t bit = 0; bit < 8 * sizeof(ct); bit += 37) {
+            ct[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+            assert_int_equal(kem->decapsulate(seed, c, wrong), PV_OK);
+            assert_int_equal(kem->decapsulate(seed, c, again), PV_OK);
+            assert_memory_not_equal(wrong, right, sizeof(right));
+            assert_memory_equal(wrong, again, sizeof(wrong));
+            ct[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        }
+        assert_int_equal(kem->decapsulate(other, c, wrong), PV_OK);
+        assert_memory_not_equal(wrong, right, sizeof(right));
+        assert_int_equal(kem->decapsulate(seed, c, again), PV_OK);
+        assert_memory_equal(again, right, sizeof(right));
+    }
+}
+
+static void a_program_without_one_says_why(void **state)
+{
+    (void)state;
+    assert_int_equal(pv_kem_mlkem768() == NULL, pv_kem_why_not()[0] != '\0');
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shake_matches_its_standard),
+        cmocka_unit_test(it_matches_ten_thousand_keys_of_other_implementations),
+        cmocka_unit_test(a_key_with_a_coefficient_out_of_range_is_refused),
+        cmocka_unit_test(lengths_that_are_wrong_are_refused),
+        cmocka_unit_test(a_damaged_ciphertext_gives_another_secret),
+        cmocka_unit_test(a_program_without_one_says_why),
+    };
+    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}
