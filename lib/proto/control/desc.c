@@ -98,10 +98,8 @@ static const struct {
     enum pv_desc_cap cap;
     const char *word;
 } caps_words[] = {
-    {PV_DESC_CAP_AES, "aes"},
-    {PV_DESC_CAP_HOLD, "hold"},
-    {PV_DESC_CAP_NO_UDP, "udp-blocked"},
-    {PV_DESC_CAP_PROOF, "proof"},
+    {PV_DESC_CAP_AES, "aes"},     {PV_DESC_CAP_HOLD, "hold"}, {PV_DESC_CAP_NO_UDP, "udp-blocked"},
+    {PV_DESC_CAP_PROOF, "proof"}, {PV_DESC_CAP_PQ, "pq"},
 };
 
 /* NULL without memory. */
@@ -169,6 +167,38 @@ static json_t *try_to_json(const struct pv_desc_try *attempt)
     return obj;
 }
 
+/* Bytes as text. NULL without memory. */
+static json_t *bytes_json(const uint8_t *bytes, size_t len)
+{
+    char text[PV_B64_LEN(PV_KEM_EK_LEN) + 1];
+    return pv_b64url_encode(pv_view(bytes, len), text, sizeof(text)) == PV_OK ? json_string(text)
+                                                                              : NULL;
+}
+
+/* NULL without memory. */
+static json_t *pq_to_json(const struct pv_desc_pq *pq)
+{
+    json_t *obj = json_object();
+    int r = 0;
+    if (pq->have != 0)
+        r |= json_object_set_new(obj, "have", integer_json(pq->have));
+    if (pq->kind != PV_DESC_PQ_NONE) {
+        r |= json_object_set_new(obj, "n", number_to_json(pq->gen, pq->rev));
+        r |= json_object_set_new(obj, "x", bytes_json(pq->dh, sizeof(pq->dh)));
+    }
+    if (pq->kind == PV_DESC_PQ_OFFER)
+        r |= json_object_set_new(obj, "ek", bytes_json(pq->kem, PV_KEM_EK_LEN));
+    if (pq->kind == PV_DESC_PQ_ANSWER) {
+        r |= json_object_set_new(obj, "ct", bytes_json(pq->kem, PV_KEM_CT_LEN));
+        r |= json_object_set_new(obj, "to", bytes_json(pq->to, sizeof(pq->to)));
+    }
+    if (r != 0) {
+        json_decref(obj);
+        return NULL;
+    }
+    return obj;
+}
+
 /* Absent fields stand for "unknown" or "none", so an old peer reads what it knows and a new one
  * loses nothing. */
 json_t *pv_desc_to_json(const struct pv_desc *desc)
@@ -189,6 +219,8 @@ json_t *pv_desc_to_json(const struct pv_desc *desc)
         r |= json_object_set_new(obj, "nat", nat_to_json(&desc->nat));
     if (desc->attempt.n != 0)
         r |= json_object_set_new(obj, "try", try_to_json(&desc->attempt));
+    if (desc->pq != NULL)
+        r |= json_object_set_new(obj, "pq", pq_to_json(desc->pq));
     if (desc->wg_len > 0) {
         char wg[PV_B64_LEN(PV_WGMSG_INITIATION_LEN) + 1] = "";
         r |= desc->wg_len > sizeof(desc->wg) ||
@@ -391,6 +423,17 @@ static int read_try(const json_t *obj, struct pv_desc_try *attempt)
     return PV_OK;
 }
 
+/* Exactly len bytes. */
+static int read_bytes(const json_t *v, uint8_t *ret_bytes, size_t len)
+{
+    size_t got = 0;
+    if (!json_is_string(v) || json_string_length(v) != PV_B64_LEN(len) ||
+        pv_b64url_decode(json_string_value(v), json_string_length(v), ret_bytes, len, &got) !=
+            PV_OK)
+        return PV_ERR_MALFORMED;
+    return got == len ? PV_OK : PV_ERR_MALFORMED;
+}
+
 /* Credentials have the bounds that the agent checks too (RFC 8839 s5.4), so a description that is
  * accepted here can be used. */
 int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc)
@@ -422,4 +465,35 @@ int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc)
     if (status == PV_OK)
         *ret_desc = d;
     return status;
+}
+
+/* Which half it is follows from its field. Whether the bytes are a key is for the KEM to say. */
+int pv_desc_pq_from_json(const json_t *desc, struct pv_desc_pq *ret_pq)
+{
+    const json_t *obj = json_object_get(desc, "pq");
+    struct pv_desc_pq pq = {.kind = PV_DESC_PQ_NONE};
+    uint64_t have = 0;
+    if (obj == NULL || json_is_null(obj))
+        return PV_ERR_NOT_FOUND;
+    const json_t *ek = json_object_get(obj, "ek"), *ct = json_object_get(obj, "ct");
+    int r = pv_jsonline_u64(obj, "have", 1, PV_DESC_PQ_ID_MAX, &have);
+    if (!json_is_object(obj) || (r != PV_OK && r != PV_ERR_NOT_FOUND) || (ek != NULL && ct != NULL))
+        return PV_ERR_MALFORMED;
+    pq.have = (uint32_t)have;
+    r = PV_OK;
+    if (ek != NULL || ct != NULL) {
+        pq.kind = ek != NULL ? PV_DESC_PQ_OFFER : PV_DESC_PQ_ANSWER;
+        r = read_number(json_object_get(obj, "n"), &pq.gen, &pq.rev);
+        if (r == PV_OK)
+            r = read_bytes(json_object_get(obj, "x"), pq.dh, sizeof(pq.dh));
+    }
+    if (r == PV_OK && ek != NULL)
+        r = read_bytes(ek, pq.kem, PV_KEM_EK_LEN);
+    if (r == PV_OK && ct != NULL)
+        r = read_bytes(ct, pq.kem, PV_KEM_CT_LEN);
+    if (r == PV_OK && ct != NULL)
+        r = read_bytes(json_object_get(obj, "to"), pq.to, sizeof(pq.to));
+    if (r == PV_OK)
+        *ret_pq = pq;
+    return r;
 }

@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "base/pv.h"
+#include "crypto/kem.h"
 #include "proto/ice/ice.h"
 #include "proto/wireguard/wgmsg.h"
 
@@ -58,6 +59,26 @@ enum pv_desc_cap {
     PV_DESC_CAP_HOLD = 1 << 1,   /* "hold": keeps copies of messages for members who are away (8) */
     PV_DESC_CAP_NO_UDP = 1 << 2, /* "udp-blocked": no UDP gets through where it is; for `why` */
     PV_DESC_CAP_PROOF = 1 << 3,  /* "proof": its daemon proves itself on connections (proof.h) */
+    PV_DESC_CAP_PQ = 1 << 4,     /* "pq": it agrees on preshared keys by ML-KEM-768 (hybrid.h) */
+};
+
+/* A half of the exchange that preshared keys come from (hybrid.h). */
+enum pv_desc_pq_kind {
+    PV_DESC_PQ_NONE,
+    PV_DESC_PQ_OFFER,
+    PV_DESC_PQ_ANSWER,
+};
+enum {
+    PV_DESC_PQ_TO_LEN = 8,        /* ours: first bytes of the hash of the offer that is answered */
+    PV_DESC_PQ_ID_MAX = 0xFFFFFF, /* ours: 24 bits, what the timestamp of message 1 has room for */
+};
+struct pv_desc_pq {
+    enum pv_desc_pq_kind kind;
+    uint64_t gen, rev;             /* of the description that had it first */
+    uint8_t dh[PV_DH_LEN];         /* X25519 */
+    uint8_t to[PV_DESC_PQ_TO_LEN]; /* ANSWER */
+    uint8_t kem[PV_KEM_EK_LEN];    /* OFFER: the encapsulation key; ANSWER: PV_KEM_CT_LEN bytes */
+    uint32_t have;                 /* the newest key that came of such an exchange; 0 = none */
 };
 
 /* Large (about 4 KiB); the password is a secret: wipe. */
@@ -70,7 +91,8 @@ struct pv_desc {
     unsigned caps;                               /* PV_DESC_CAP_… */
     struct pv_desc_nat nat;
     struct pv_desc_try attempt;
-    size_t wg_len; /* 0, PV_WGMSG_INITIATION_LEN or PV_WGMSG_RESPONSE_LEN */
+    const struct pv_desc_pq *pq; /* borrowed; NULL = none */
+    size_t wg_len;               /* 0, PV_WGMSG_INITIATION_LEN or PV_WGMSG_RESPONSE_LEN */
     uint8_t wg[PV_WGMSG_INITIATION_LEN];
 };
 
@@ -81,5 +103,8 @@ json_t *pv_desc_to_json(const struct pv_desc *desc);
  * be reached are skipped. PV_ERR_MALFORMED (a field missing or wrong), PV_ERR_LIMIT (more than
  * PV_ICE_MAX_REMOTE candidates or PV_DESC_CAPS_MAX words in caps). */
 PV_MUST_CHECK int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc);
+/* The half of an exchange in the same object, which pv_desc_from_json() leaves out (pq is NULL), as
+ * few need it for longer than a call. PV_ERR_NOT_FOUND: there is none. PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_desc_pq_from_json(const json_t *obj, struct pv_desc_pq *ret_pq);
 
 #endif /* PV_DESC_H */

@@ -158,9 +158,12 @@ static int signal_from_json(const json_t *obj, struct pv_signal_parsed *parsed)
     sig->has_members = members != NULL && pv_key_parse(members, sig->members) == PV_OK;
     if (desc != NULL && !json_is_null(desc)) {
         r = pv_desc_from_json(desc, &sig->desc);
-        if (r != PV_OK)
+        if (r == PV_OK)
+            r = pv_desc_pq_from_json(desc, &sig->pq);
+        if (r != PV_OK && r != PV_ERR_NOT_FOUND)
             return r;
         sig->has_desc = true;
+        sig->has_pq = r == PV_OK;
     }
     return read_chain(json_object_get(obj, "chain"), parsed->memory, sig);
 }
@@ -182,11 +185,15 @@ int pv_signal_parse(struct pv_view text, struct pv_signal_parsed *ret_parsed)
     parsed.memory = malloc(text.len + PV_STATEMENT_MAX);
     r = parsed.memory == NULL ? PV_ERR_NOMEM : signal_from_json(obj, &parsed);
     json_decref(obj);
-    if (r == PV_OK)
-        *ret_parsed = parsed;
-    else
+    if (r != PV_OK) {
         pv_signal_parsed_done(&parsed);
-    return r;
+        return r;
+    }
+    *ret_parsed = parsed;
+    pv_wipe(&parsed, sizeof(parsed));
+    if (ret_parsed->sig.has_pq)
+        ret_parsed->sig.desc.pq = &ret_parsed->sig.pq;
+    return PV_OK;
 }
 
 void pv_signal_parsed_done(struct pv_signal_parsed *parsed)

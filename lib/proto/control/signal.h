@@ -36,6 +36,8 @@ struct pv_signal {
     uint8_t members[PV_STATEMENT_HASH_LEN]; /* digest of the sender's active members */
     bool has_desc;
     struct pv_desc desc;
+    bool has_pq; /* parsed: pq is there, and desc.pq points to it */
+    struct pv_desc_pq pq;
     size_t n_chain;
     struct pv_signal_item chain[PV_SIGNAL_CHAIN_MAX];
 };

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
 #include <stdio.h>
 
 #include "crypto/ct.h"
@@ -58,6 +59,101 @@ static void payloads_read_back(void **state)
     assert_false(got.sig.has_desc);
     assert_int_equal(got.sig.n_chain, 0);
     pv_signal_parsed_done(&got);
+}
+
+static void fill_pq(struct pv_desc_pq *pq, enum pv_desc_pq_kind kind)
+{
+    memset(pq, 0, sizeof(*pq));
+    pq->kind = kind;
+    pq->gen = 1;
+    pq->rev = 1;
+    pq->have = PV_DESC_PQ_ID_MAX;
+    memset(pq->dh, 0x31, sizeof(pq->dh));
+    for (size_t i = 0; i < (kind == PV_DESC_PQ_OFFER ? PV_KEM_EK_LEN : PV_KEM_CT_LEN); i++)
+        pq->kem[i] = (uint8_t)(i * 7);
+    if (kind == PV_DESC_PQ_ANSWER)
+        memset(pq->to, 0x32, sizeof(pq->to));
+}
+
+static void halves_of_an_exchange_read_back(void **state)
+{
+    (void)state;
+    for (int kind = PV_DESC_PQ_NONE; kind <= PV_DESC_PQ_ANSWER; kind++) {
+        struct pv_signal want = sample();
+        struct pv_signal_parsed got;
+        struct pv_desc_pq pq;
+        char buf[PV_SIGNAL_TEXT_MAX];
+        size_t len = 0;
+        fill_pq(&pq, (enum pv_desc_pq_kind)kind);
+        if (kind == PV_DESC_PQ_NONE)
+            pq = (struct pv_desc_pq){.have = 7};
+        want.desc.pq = &pq;
+        assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
+        assert_int_equal(pv_signal_parse(pv_view(buf, len), &got), PV_OK);
+        assert_ptr_equal(got.sig.desc.pq, &got.sig.pq);
+        assert_memory_equal(&got.sig.pq, &pq, sizeof(pq));
+        pv_signal_parsed_done(&got);
+    }
+}
+
+/* The longest that a node writes: all candidates, a handshake, an offer, and who introduces it. */
+static void the_fullest_description_with_an_offer_fits(void **state)
+{
+    (void)state;
+    struct pv_signal s = sample();
+    struct pv_desc_pq pq;
+    char buf[PV_SIGNAL_TEXT_MAX];
+    size_t len = 0;
+    fill_pq(&pq, PV_DESC_PQ_OFFER);
+    pq.gen = pq.rev = s.desc.gen = s.desc.rev = s.desc.re_gen = s.desc.re_rev = INT64_MAX;
+    s.desc.pq = &pq;
+    s.desc.caps = UINT_MAX;
+    s.desc.n_cands = PV_ICE_MAX_REMOTE;
+    for (size_t i = 0; i < s.desc.n_cands; i++) {
+        s.desc.cands[i].type = PV_ICE_SRFLX;
+        s.desc.cands[i].priority = INT32_MAX;
+        s.desc.cands[i].foundation = UINT8_MAX;
+        assert_int_equal(
+            pv_addr_parse("[2001:db8:1111:2222:3333:4444:5555:6666]:65535", &s.desc.cands[i].addr),
+            PV_OK);
+    }
+    s.desc.wg_len = PV_WGMSG_INITIATION_LEN;
+    s.has_members = true;
+    s.n_chain = PV_SIGNAL_CHAIN_MAX;
+    for (size_t i = 0; i < s.n_chain; i++)
+        s.chain[i] =
+            (struct pv_signal_item){.statement = pv_view(statement, PV_STATEMENT_SHORT_MAX),
+                                    .receipt = pv_view(receipt, sizeof(receipt))};
+    assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &len), PV_OK);
+    assert_in_range(len, 10000, PV_SIGNAL_TEXT_MAX);
+}
+
+static void a_half_that_is_wrong_is_refused(void **state)
+{
+    (void)state;
+#define PQ_X "\"n\":[1,1],\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""
+    static const char *const bad[] = {
+        "1",
+        "{\"have\":0}",
+        "{\"have\":16777216}",
+        "{\"have\":\"x\"}",
+        "{\"ek\":\"AAAA\"}",
+        "{" PQ_X ",\"ek\":\"AAAA\"}",
+        "{" PQ_X ",\"ek\":null}",
+        "{" PQ_X ",\"ct\":7,\"to\":\"AAAAAAAAAAA\"}",
+        "{" PQ_X ",\"ek\":\"AAAA\",\"ct\":\"AAAA\"}",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        char text[1024];
+        struct pv_signal_parsed got;
+        int n = snprintf(text, sizeof(text),
+                         "{\"head\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"desc\":{"
+                         "\"gen\":1,\"rev\":1,\"ufrag\":\"abcdEF12\","
+                         "\"pwd\":\"0123456789+/ABCDEFGHabcd\",\"cands\":[],\"pq\":%s}}",
+                         bad[i]);
+        if (pv_signal_parse(pv_view(text, (size_t)n), &got) != PV_ERR_MALFORMED)
+            fail_msg("taken: %s", bad[i]);
+    }
 }
 
 static void a_cut_payload_is_refused(void **state)
@@ -253,6 +349,9 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(payloads_read_back),
+        cmocka_unit_test(halves_of_an_exchange_read_back),
+        cmocka_unit_test(the_fullest_description_with_an_offer_fits),
+        cmocka_unit_test(a_half_that_is_wrong_is_refused),
         cmocka_unit_test(a_cut_payload_is_refused),
         cmocka_unit_test(writing_keeps_its_limits),
         cmocka_unit_test(what_is_wrong_is_refused),
