@@ -95,7 +95,9 @@ void pv_session_end(struct pv_session *s)
 
 pv_ns pv_session_may_send_from(const struct pv_session *s)
 {
-    return s->ever_sent && !s->send_lifted ? s->last_sent + PV_SESSION_REKEY_TIMEOUT : 0;
+    if (!s->ever_sent || s->send_lifted)
+        return 0;
+    return s->last_sent + (s->psk_lifted ? PV_SESSION_PSK_GAP : PV_SESSION_REKEY_TIMEOUT);
 }
 
 void pv_session_send_keepalive(struct pv_session *s)
@@ -126,7 +128,9 @@ void pv_session_use_current(struct pv_session *s, pv_ns now)
 {
     const struct pv_session_slot *cur = &s->slots[PV_SESSION_SLOT_CURRENT];
     pv_session_push(s, PV_SESSION_USE, cur->local);
-    pv_session_push(s, PV_SESSION_DONE, cur->local)->initiator = cur->initiator;
+    struct pv_session_event *done = pv_session_push(s, PV_SESSION_DONE, cur->local);
+    done->initiator = cur->initiator;
+    done->psk = cur->psk;
     s->last_call_made = false;
     s->sent_at_use = s->seen.sent;
     s->unheard_from = 0; /* something authentic was heard just now */
@@ -136,6 +140,7 @@ void pv_session_use_current(struct pv_session *s, pv_ns now)
     if (s->confirm_due && pv_session_has_path(s))
         pv_session_prove_keys(s, now);
     pv_session_check_suite(s, now);
+    pv_session_check_psk(s, false, now);
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -257,6 +262,8 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
     s->answer = *in;
     s->answer_via = via;
     s->answer_due = true;
+    s->answer_psk = s->member ? pv_tai64n_tag(s->greatest) : 0;
+    pv_session_prove_psk(s, s->answer_psk, now);
     pv_wg_initiation_wipe(in);
 
     s->send_lifted = false; /* the peer's present life talks to us: no need to begin anew */
@@ -280,9 +287,10 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
 int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns now)
 {
     struct pv_wg_keys keys;
+    uint32_t psk;
     if (pv_session_is_crowded(s) || !s->has_pending)
         return PV_ERR_STATE;
-    int r = pv_wgmsg_read_response(&s->pending, s->device, &s->remote, msg, &keys);
+    int r = pv_session_try_psks(s, msg, now, &keys, &psk);
     if (r < 0)
         return r;
 
@@ -290,6 +298,7 @@ int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns n
                                    .initiator = true,
                                    .suite = keys.suite,
                                    .local = s->pending.local_index,
+                                   .psk = psk,
                                    .born = now};
     s->has_pending = false; /* its index lives on in the slot */
     pv_session_end(s);
@@ -306,6 +315,7 @@ int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns n
 
     struct pv_session_event *e = pv_session_push(s, PV_SESSION_KEYS, made.local);
     e->initiator = true;
+    e->psk = psk;
     e->keys = keys;
     e->born = now;
     pv_wipe(&keys, sizeof(keys));
@@ -328,11 +338,16 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     struct pv_wg_keys keys;
     struct pv_wg_remote temp;
     const struct pv_wg_remote *remote = NULL;
+    uint32_t psk = 0;
 
     s->answer_due = false;
     int r = remote_of(s, &s->answer, &temp, &remote);
-    if (r == PV_OK)
-        r = pv_wgmsg_respond(&s->answer, remote, &s->rng, index, tx->msg, &keys);
+    if (r == PV_OK) {
+        if (remote != &temp)
+            temp = *remote;
+        pv_session_choose_psk(s, &temp, &psk);
+        r = pv_wgmsg_respond(&s->answer, &temp, &s->rng, index, tx->msg, &keys);
+    }
     pv_wg_remote_wipe(&temp);
     pv_wg_initiation_wipe(&s->answer);
     if (r < 0)
@@ -348,9 +363,10 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     memcpy(s->given, tx->msg, sizeof(s->given));
     pv_session_clear_slot(s, PV_SESSION_SLOT_PREVIOUS);
     pv_session_clear_slot(s, PV_SESSION_SLOT_NEXT);
-    s->slots[PV_SESSION_SLOT_NEXT] =
-        (struct pv_session_slot){.used = true, .suite = keys.suite, .local = index, .born = now};
+    s->slots[PV_SESSION_SLOT_NEXT] = (struct pv_session_slot){
+        .used = true, .suite = keys.suite, .local = index, .psk = psk, .born = now};
     struct pv_session_event *e = pv_session_push(s, PV_SESSION_KEYS, index);
+    e->psk = psk;
     e->keys = keys;
     e->born = now;
     pv_wipe(&keys, sizeof(keys));
@@ -395,7 +411,9 @@ static int make_initiation(struct pv_session *s, enum pv_session_reach via, uint
     s->last_sent = now;
     s->ever_sent = true;
     s->send_lifted = false;
-    pv_tai64n(tai64n, stamp);
+    s->psk_lifted = false;
+    s->pending_psk = pv_session_named_psk(s);
+    pv_tai64n_tagged(tai64n, stamp, s->pending_psk);
     s->pending.local_index = index;
     s->pending.suite = s->suite;
     int r = pv_wgmsg_initiate(&s->pending, s->device, &s->remote, &s->rng, tai64n, s->msg);
@@ -519,6 +537,11 @@ enum pv_suite pv_session_suite(const struct pv_session *s)
 {
     return s->slots[PV_SESSION_SLOT_CURRENT].used ? s->slots[PV_SESSION_SLOT_CURRENT].suite
                                                   : s->suite;
+}
+
+uint32_t pv_session_psk(const struct pv_session *s)
+{
+    return s->slots[PV_SESSION_SLOT_CURRENT].used ? s->slots[PV_SESSION_SLOT_CURRENT].psk : 0;
 }
 
 bool pv_session_is_trying(const struct pv_session *s)

@@ -17,6 +17,12 @@
  * fallback. A side that is told to use another suite while keys are in use makes new keys (of two
  * members: the one with the lower identity).
  *
+ * Two members may agree on preshared keys while the session lives (pv_session_add_psk()). Message 1
+ * names the newest one that both are known to have, in the timestamp; the answer is made with it,
+ * or without any where the responder has lost it, and the initiator tries those it has. Where keys
+ * in use are of another than the newest, new ones are made: by the member with the higher identity
+ * at once, by the other one when that did not happen.
+ *
  * Key slots (as in Linux): CURRENT is sent with; PREVIOUS is still received with; NEXT was made as
  * responder and becomes CURRENT with the first packet under it. No keys outlive 180 s.
  *
@@ -58,6 +64,15 @@
 #define PV_SESSION_REPEAT PV_MS(500)
 /* Messages 1 of one peer are accepted 50 times a second at most, as in Linux. */
 #define PV_SESSION_FLOOD_GAP PV_MS(20)
+/* Ours: so soon after a message 1 another one may go for a new preshared key, once. */
+#define PV_SESSION_PSK_GAP (2 * PV_SESSION_FLOOD_GAP)
+/* Ours: for so long the member with the lower identity leaves it to the other one to use a new
+ * preshared key. */
+#define PV_SESSION_PSK_PATIENCE PV_S(2)
+
+enum {
+    PV_SESSION_PSKS = 3, /* ours: agreed preshared keys kept; the oldest gives way */
+};
 
 /* How a message can travel now, or has come. */
 enum pv_session_reach {
@@ -95,6 +110,15 @@ void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_
 
 /* The suite for our messages 1 from now on. */
 void pv_session_set_suite(struct pv_session *s, enum pv_suite suite, pv_ns now);
+
+/* A preshared key that was agreed on, id 1 to 2^24 - 1. proven: the peer is known to have it;
+ * else it is named in no message 1, and only in a signal answered with. Members only. */
+void pv_session_add_psk(struct pv_session *s, uint32_t id,
+                        const uint8_t psk[static PV_NOISE_PSK_LEN], bool proven, pv_ns now);
+/* Forgets those that are not proven: what would have brought them to the peer is not sent again. */
+void pv_session_drop_unproven(struct pv_session *s);
+/* The peer is known to have that one now; harmless for any id. */
+void pv_session_prove_psk(struct pv_session *s, uint32_t id, pv_ns now);
 
 /* A handshake is needed (NEED_KEYS, a packet waits, the peer restarted). Joins an attempt that is
  * under way and lengthens it to 90 s from now. */
@@ -186,6 +210,7 @@ struct pv_session_event {
     enum pv_session_event_type type;
     uint32_t index;         /* the local index of the keys it is about */
     bool initiator;         /* KEYS, DONE: we sent message 1 */
+    uint32_t psk;           /* KEYS, DONE: the agreed preshared key in them; 0 = none */
     struct pv_wg_keys keys; /* KEYS: wipe after use */
     pv_ns born;             /* KEYS: when they were made; void 180 s later */
 };
@@ -198,6 +223,8 @@ PV_MUST_CHECK int pv_session_poll_event(struct pv_session *s, struct pv_session_
 bool pv_session_has_keys(const struct pv_session *s, pv_ns now);
 /* The suite of the keys we send with; of our next message 1 while there are none. */
 enum pv_suite pv_session_suite(const struct pv_session *s);
+/* The agreed preshared key in the keys that we send with; 0 = none, or no keys. */
+uint32_t pv_session_psk(const struct pv_session *s);
 /* Is an attempt to get keys under way? */
 bool pv_session_is_trying(const struct pv_session *s);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * session_int.h - the state of a session and the small steps that its parts share. Internal to
- * session*.c: session.c has the messages, session_keep.c the path, the traffic and the timers.
+ * session*.c: session.c has the messages, session_keep.c the path, the traffic and the timers,
+ * session_psk.c the preshared keys.
  */
 #ifndef PV_SESSION_INT_H
 #define PV_SESSION_INT_H
@@ -40,7 +41,15 @@ struct pv_session_slot {
     bool initiator;      /* this node sent message 1 */
     enum pv_suite suite; /* the cipher they are for */
     uint32_t local;      /* the index under which the peer sends to us */
+    uint32_t psk;        /* the agreed preshared key in them; 0 = none */
     pv_ns born;          /* when the handshake was done: keys age from here */
+};
+
+/* A preshared key that was agreed on. */
+struct pv_session_psk {
+    uint32_t id; /* 0 = the place is free */
+    bool proven; /* the peer has it */
+    uint8_t key[PV_NOISE_PSK_LEN];
 };
 
 enum pv_session_phase { /* see the table in the header */
@@ -90,6 +99,12 @@ struct pv_session {
     pv_ns accept_signal_from;             /* no message 1 in a signal is taken before then */
     bool signal_lifted; /* the peer began a new life: its next signal need not wait for that */
 
+    struct pv_session_psk psks[PV_SESSION_PSKS]; /* the newest first */
+    pv_ns psk_since;                             /* when the newest proven one became that */
+    bool psk_lifted;      /* the next message 1 need not wait 5 s: it is for a new one */
+    uint32_t pending_psk; /* the one that `msg` names */
+    uint32_t answer_psk;  /* the one that the message 1 to answer names */
+
     struct pv_cookie_jar jar;
     struct pv_session_slot slots[PV_SESSION_SLOTS];
 
@@ -138,6 +153,17 @@ void pv_session_send_keepalive(struct pv_session *s);
 void pv_session_prove_keys(struct pv_session *s, pv_ns now);
 /* Keys of another suite than wanted are replaced; of two members one side is enough. */
 void pv_session_check_suite(struct pv_session *s, pv_ns now);
+/* session_psk.c: the one that our next message 1 names; 0 = none. */
+uint32_t pv_session_named_psk(const struct pv_session *s);
+/* Keys of another one than the newest that both have are replaced; patient: only when the other
+ * side had its time to do it. */
+void pv_session_check_psk(struct pv_session *s, bool patient, pv_ns now);
+/* The peer's keys with the preshared key for the answer to `answer`, and its id. */
+void pv_session_choose_psk(const struct pv_session *s, struct pv_wg_remote *remote,
+                           uint32_t *ret_id);
+/* Reads a message 2 with each that the peer may have used. As pv_wgmsg_read_response(). */
+PV_MUST_CHECK int pv_session_try_psks(struct pv_session *s, struct pv_view msg, pv_ns now,
+                                      struct pv_wg_keys *ret_keys, uint32_t *ret_id);
 /* Starts to send with the keys in CURRENT. */
 void pv_session_use_current(struct pv_session *s, pv_ns now);
 

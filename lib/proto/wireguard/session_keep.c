@@ -92,6 +92,8 @@ static void check_age(struct pv_session *s, bool sent, bool received, pv_ns now)
     if (sent && ((cur->initiator && now >= cur->born + PV_SESSION_REKEY_AFTER) ||
                  s->seen.sent - s->sent_at_use >= messages))
         pv_session_begin(s, now);
+    if (sent || received)
+        pv_session_check_psk(s, true, now);
     if (received && cur->initiator && now >= cur->born + LAST_CALL && !s->last_call_made) {
         s->last_call_made = true;
         pv_session_begin(s, now);
@@ -147,6 +149,7 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
     pv_session_move_slot(s, PV_SESSION_SLOT_CURRENT, PV_SESSION_SLOT_PREVIOUS);
     pv_session_move_slot(s, PV_SESSION_SLOT_NEXT, PV_SESSION_SLOT_CURRENT);
     pv_session_end(s);
+    pv_session_prove_psk(s, s->slots[PV_SESSION_SLOT_CURRENT].psk, now);
     pv_session_use_current(s, now);
 }
 

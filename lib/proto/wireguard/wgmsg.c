@@ -136,12 +136,25 @@ void pv_wg_remote_wipe(struct pv_wg_remote *remote)
 
 /* --- timestamps ----------------------------------------------------------------------------- */
 
+/* 2^62 + 10: TAI was 10 s ahead in 1970; leap seconds since are ignored, as in Linux. */
+static const uint64_t TAI_AT_1970 = 0x400000000000000aULL;
+
+void pv_tai64n_tagged(uint8_t ret_tai64n[static PV_TAI64N_LEN], uint64_t unix_ns, uint32_t tag)
+{
+    uint64_t t = unix_ns - unix_ns % PV_TAI64N_TICK + tag;
+    pv_store_be64(ret_tai64n, TAI_AT_1970 + t / 1000000000u);
+    pv_store_be32(ret_tai64n + 8, (uint32_t)(t % 1000000000u));
+}
+
 void pv_tai64n(uint8_t ret_tai64n[static PV_TAI64N_LEN], uint64_t unix_ns)
 {
-    uint64_t cut = unix_ns - unix_ns % PV_TAI64N_TICK;
-    /* 2^62 + 10: TAI was 10 s ahead in 1970; leap seconds since are ignored, as in Linux. */
-    pv_store_be64(ret_tai64n, 0x400000000000000aULL + cut / 1000000000u);
-    pv_store_be32(ret_tai64n + 8, (uint32_t)(cut % 1000000000u));
+    pv_tai64n_tagged(ret_tai64n, unix_ns, 0);
+}
+
+uint32_t pv_tai64n_tag(const uint8_t tai64n[static PV_TAI64N_LEN])
+{
+    uint64_t s = pv_load_be64(tai64n) - TAI_AT_1970;
+    return (uint32_t)((s * 1000000000u + pv_load_be32(tai64n + 8)) % PV_TAI64N_TICK);
 }
 
 /* --- macs and message 3 --------------------------------------------------------------------- */

@@ -76,6 +76,10 @@ struct pv_wg_keys {
 void pv_tai64n(uint8_t ret_tai64n[static PV_TAI64N_LEN], uint64_t unix_ns);
 /* The smallest step that pv_tai64n() keeps. */
 #define PV_TAI64N_TICK ((uint64_t)1 << 24) /* ns */
+/* Ours, between members: the same with a number below PV_TAI64N_TICK in the part that is cut off,
+ * where nobody who has not the responder's key can read it; and that number. */
+void pv_tai64n_tagged(uint8_t ret_tai64n[static PV_TAI64N_LEN], uint64_t unix_ns, uint32_t tag);
+uint32_t pv_tai64n_tag(const uint8_t tai64n[static PV_TAI64N_LEN]);
 
 /* --- message 1, as initiator ---------------------------------------------------------------- */
 
