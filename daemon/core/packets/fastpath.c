@@ -46,6 +46,7 @@ const char *pv_fp_drop_name(enum pv_fp_drop reason)
         [PV_FP_DROP_STREAM] = "stream",
         [PV_FP_DROP_PARTS] = "parts",
         [PV_FP_DROP_HANDOVER] = "handover",
+        [PV_FP_DROP_CLASSICAL] = "classical",
     };
     return (size_t)reason < PV_FP_DROP_REASONS ? names[reason] : "?";
 }

@@ -110,6 +110,7 @@ enum pv_fp_drop {
     PV_FP_DROP_STREAM,       /* tx: the stream to the relay is full, or gone */
     PV_FP_DROP_PARTS,        /* rx: a damaged part of a packet, or one whose others did not come */
     PV_FP_DROP_HANDOVER,     /* rx: another worker's, which is too slow */
+    PV_FP_DROP_CLASSICAL, /* rx: under keys that are not post-quantum, where these are required */
     PV_FP_DROP_REASONS,
 };
 

@@ -378,6 +378,20 @@ int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t peer, bool offli
     return PV_OK;
 }
 
+int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, bool strict)
+{
+    const struct pv_fp_peer *old = find_peer(b, peer);
+    struct pv_fp_peer *p;
+    if (old != NULL && old->strict == strict)
+        return PV_OK;
+    int r = own_peer(b, peer, &p);
+    if (r < 0)
+        return r;
+    p->strict = strict;
+    changed_peer(b, p, peer);
+    return PV_OK;
+}
+
 /* --- keys ---------------------------------------------------------------------------------- */
 
 int pv_fp_builder_add_keys(struct pv_fp_builder *b, uint32_t peer,

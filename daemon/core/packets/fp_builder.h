@@ -41,6 +41,7 @@ struct pv_fp_key_init {
     uint32_t local_index;  /* in what we receive; from pv_fp_builder_draw_index() */
     uint32_t remote_index; /* in what we send */
     enum pv_suite suite;
+    bool hybrid; /* a preshared key that both agreed on is in them (pv_fp_builder_set_strict()) */
     uint8_t send_key[PV_AEAD_KEY_LEN];
     uint8_t recv_key[PV_AEAD_KEY_LEN];
     pv_ns birth; /* when the handshake completed */
@@ -84,6 +85,10 @@ PV_MUST_CHECK int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer,
                                          const struct pv_carrier *path, uint16_t mtu);
 /* Known to be offline: packets to it are answered at once, unless it has a path. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t peer, bool offline);
+
+/* Inner packets go under hybrid keys only: out they wait, in they are dropped. In-band control goes
+ * under any keys. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, bool strict);
 
 /* Keys to receive with from now on; they are not sent with until told. The caller wipes init.
  * PV_ERR_EXISTS (index in use), PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_CRYPTO. */

@@ -132,6 +132,14 @@ static void note_stray(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
     p->moves = peer->kind == PV_FP_STATIC;
 }
 
+/* A packet, whole or in parts, under keys that must not carry any. */
+static bool is_refused(const struct pv_fp_opening *o, struct pv_view inner)
+{
+    if (!o->peer->strict || o->keys->hybrid)
+        return false;
+    return inner.ptr[0] != PV_INBAND_FIRST || (inner.len > 1 && inner.ptr[1] == PV_INBAND_PACKET);
+}
+
 static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                     const struct pv_aead_op *op, const struct pv_fp_opening *o, pv_ns now)
 {
@@ -169,7 +177,9 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     struct pv_view inner = pv_view(op->data, op->len - PV_AEAD_TAG_LEN);
     if (inner.len == 0)
         return; /* a keepalive */
-    if (inner.ptr[0] != PV_INBAND_FIRST) {
+    if (is_refused(o, inner)) {
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_CLASSICAL);
+    } else if (inner.ptr[0] != PV_INBAND_FIRST) {
         deliver_packet(w, snap, o, op->data, inner.len, now);
     } else if (peer->kind != PV_FP_MEMBER) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INBAND);

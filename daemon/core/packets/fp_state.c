@@ -21,6 +21,7 @@ int pv_fp_keys_new(struct pv_fp_keys **ret_keys, const struct pv_fp_key_init *in
     k->local_index = init->local_index;
     k->remote_index = init->remote_index;
     k->birth = init->birth;
+    k->hybrid = init->hybrid;
     k->reject_count = init->suite == PV_SUITE_AES ? PV_FP_REJECT_COUNT_AES : PV_FP_REJECT_COUNT;
     int r = pv_aead_new(&k->send, init->suite, init->send_key);
     if (r == PV_OK)

@@ -24,6 +24,7 @@ struct pv_fp_keys {
     unsigned refs; /* control */
     uint32_t local_index;
     uint32_t remote_index;
+    bool hybrid;           /* inner packets may go under them, however strict the peer is */
     uint64_t reject_count; /* no packet has this counter or a higher one */
     pv_ns birth;
     struct pv_aead *send;                       /* used by tx, of any number */
@@ -44,6 +45,7 @@ struct pv_fp_peer {
     uint32_t id; /* 0 = the slot is free */
     enum pv_fp_peer_kind kind;
     bool offline;
+    bool strict;                                  /* inner packets under hybrid keys only */
     uint16_t path_mtu;                            /* bytes of UDP payload, 0 = not known */
     struct pv_carrier path;                       /* kind PV_CARRIER_NONE = no path */
     struct pv_fp_keys *send;                      /* one of keys, or NULL */

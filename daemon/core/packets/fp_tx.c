@@ -310,7 +310,14 @@ static void wait_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     }
 }
 
-/* What is missing for sending to this peer? Punts it once. */
+/* May inner packets go under the keys in use? */
+static bool is_allowed(const struct pv_fp_peer *peer)
+{
+    return !peer->strict || peer->send->hybrid;
+}
+
+/* What is missing for sending to this peer? Punts it once. Keys that are not the right ones are no
+ * reason to ask: the exchange that makes them so is under way, or cannot be. */
 static bool ask_for_missing(struct pv_fp_worker *w, const struct pv_fp_peer *peer, pv_ns now)
 {
     struct pv_fp_live *live = &peer->live->live;
@@ -319,7 +326,7 @@ static bool ask_for_missing(struct pv_fp_worker *w, const struct pv_fp_peer *pee
     else if (!can_seal(w, peer, now))
         pv_fp_worker_punt_once(w, PV_FP_PUNT_NEED_KEYS, peer->id, &live->asked_keys);
     else
-        return false;
+        return !is_allowed(peer);
     return true;
 }
 
@@ -466,7 +473,7 @@ static size_t send_copies(struct pv_fp_worker *w, const struct pv_fp_snapshot *s
             enum pv_fp_fit fit = pv_fp_fit(peer, &in->ip, largest);
             /* No copy waits and no peer is asked for: a broadcast must not begin attempts to reach
              * the whole network. */
-            if (!can_seal(w, peer, now) || fit == PV_FP_TOO_BIG)
+            if (!can_seal(w, peer, now) || !is_allowed(peer) || fit == PV_FP_TOO_BIG)
                 continue;
             if (n == PV_FP_BROADCAST_PEERS || !has_room_for(w, peer, in, fit)) {
                 pv_fp_worker_drop(w, NULL, PV_FP_DROP_RATE);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* Peers to which inner packets go under hybrid keys only: others wait, and are dropped when they
+ * come; in-band control passes under any keys. */
+#include "fp_util.h"
+#include "proto/ip/inband.h"
+#include "tests/unit/test_util.h"
+
+struct pair {
+    struct fp_node a, b;
+    uint32_t b_at_a, a_at_b;
+    pv_ns now;
+};
+
+static void free_pair(void *ctx)
+{
+    struct pair *p = ctx;
+    fp_node_done(&p->a);
+    fp_node_done(&p->b);
+    free(p);
+}
+
+static void publish(struct pair *p)
+{
+    fp_publish(&p->a);
+    fp_publish(&p->b);
+}
+
+/* Keys that both send with from now on. */
+static void add_keys(struct pair *p, bool hybrid)
+{
+    struct pv_fp_key_init ia = {.birth = p->now, .hybrid = hybrid};
+    struct pv_fp_key_init ib = {.birth = p->now, .hybrid = hybrid};
+    pv_rng_fill(&p->a.rng, ia.send_key, 32);
+    pv_rng_fill(&p->a.rng, ia.recv_key, 32);
+    memcpy(ib.recv_key, ia.send_key, 32);
+    memcpy(ib.send_key, ia.recv_key, 32);
+    ia.local_index = ib.remote_index = pv_fp_builder_draw_index(p->a.b, &p->a.rng, 0);
+    ib.local_index = ia.remote_index = pv_fp_builder_draw_index(p->b.b, &p->b.rng, 0);
+    assert_int_equal(pv_fp_builder_add_keys(p->a.b, p->b_at_a, &ia), PV_OK);
+    assert_int_equal(pv_fp_builder_add_keys(p->b.b, p->a_at_b, &ib), PV_OK);
+    assert_int_equal(pv_fp_builder_send_with(p->a.b, p->b_at_a, ia.local_index), PV_OK);
+    assert_int_equal(pv_fp_builder_send_with(p->b.b, p->a_at_b, ib.local_index), PV_OK);
+    publish(p);
+}
+
+static struct pair *make_pair(uint16_t mtu)
+{
+    struct pair *p = calloc(1, sizeof(*p));
+    assert_non_null(p);
+    test_defer(free_pair, p);
+    p->now = PV_S(1000);
+    fp_meet(&p->a, &p->b, &p->b_at_a, &p->a_at_b);
+    fp_set_path(&p->a, p->b_at_a, 2, mtu);
+    fp_set_path(&p->b, p->a_at_b, 1, 0);
+    add_keys(p, false);
+    return p;
+}
+
+static void set_strict(struct fp_node *n, uint32_t peer, bool strict)
+{
+    assert_int_equal(pv_fp_builder_set_strict(n->b, peer, strict), PV_OK);
+    fp_publish(n);
+}
+
+static size_t send(struct pair *p, size_t len, uint8_t *copy, size_t *ret_len)
+{
+    uint8_t packet[1500];
+    fp_packet(packet, fp_ip4(1), fp_ip4(2), len, 7);
+    struct pv_fp_results r = fp_tx_one(&p->a, packet, len, p->now);
+    if (r.n_sends > 0) {
+        memcpy(copy, r.sends[0].data, r.sends[0].len);
+        *ret_len = r.sends[0].len;
+    }
+    return r.n_sends;
+}
+
+static struct pv_fp_results arrive(struct pair *p, uint8_t *data, size_t len)
+{
+    return fp_rx_one(&p->b, fp_carrier(1), data, len, p->now);
+}
+
+static void packets_wait_for_hybrid_keys_in_order(void **state)
+{
+    (void)state;
+    struct pair *p = make_pair(0);
+    uint8_t data[2000];
+    size_t len;
+    assert_int_equal(send(p, 100, data, &len), 1); /* nobody is strict */
+    set_strict(&p->a, p->b_at_a, true);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(send(p, 100, data, &len), 0);
+    add_keys(p, true);
+    assert_false(pv_fp_flush(p->a.w, p->a.snap, p->now));
+    assert_int_equal(pv_fp_results(p->a.w).n_sends, 3);
+    assert_int_equal(send(p, 100, data, &len), 1);
+}
+
+/* They ask for no keys either: what is missing is not a handshake. */
+static void who_waits_asks_for_nothing(void **state)
+{
+    (void)state;
+    struct pair *p = make_pair(0);
+    uint8_t packet[100];
+    set_strict(&p->a, p->b_at_a, true);
+    fp_packet(packet, fp_ip4(1), fp_ip4(2), sizeof(packet), 7);
+    struct pv_fp_results r = fp_tx_one(&p->a, packet, sizeof(packet), p->now);
+    for (size_t i = 0; i < r.n_punts; i++)
+        assert_int_not_equal(r.punts[i].kind, PV_FP_PUNT_NEED_KEYS);
+    set_strict(&p->a, p->b_at_a, false);
+    assert_false(pv_fp_flush(p->a.w, p->a.snap, p->now));
+    assert_int_equal(pv_fp_results(p->a.w).n_sends, 1);
+}
+
+static void packets_that_come_under_other_keys_are_dropped(void **state)
+{
+    (void)state;
+    struct pair *p = make_pair(0);
+    uint8_t data[2000];
+    size_t len;
+    set_strict(&p->b, p->a_at_b, true);
+    assert_int_equal(send(p, 100, data, &len), 1);
+    assert_int_equal(arrive(p, data, len).n_writes, 0);
+    assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_CLASSICAL), 1);
+    assert_string_equal(pv_fp_drop_name(PV_FP_DROP_CLASSICAL), "classical");
+    add_keys(p, true);
+    assert_int_equal(send(p, 100, data, &len), 1);
+    assert_int_equal(arrive(p, data, len).n_writes, 1);
+}
+
+/* A packet in parts is a packet. */
+static void parts_of_packets_are_dropped_too(void **state)
+{
+    (void)state;
+    struct pair *p = make_pair(700);
+    uint8_t data[2000];
+    size_t len;
+    set_strict(&p->b, p->a_at_b, true);
+    assert_true(send(p, 1200, data, &len) > 1);
+    assert_int_equal(arrive(p, data, len).n_writes, 0);
+    assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_CLASSICAL), 1);
+}
+
+static void in_band_control_passes_under_any_keys(void **state)
+{
+    (void)state;
+    struct pair *p = make_pair(0);
+    uint8_t packet[PV_INBAND_PACKET_MAX], data[2000];
+    size_t len;
+    set_strict(&p->a, p->b_at_a, true);
+    set_strict(&p->b, p->a_at_b, true);
+    assert_int_equal(
+        pv_inband_build(PV_INBAND_DESCRIPTION, 1, 0, pv_view("hello", 5), packet, &len), PV_OK);
+    assert_int_equal(pv_fp_inject(p->a.w, p->a.snap, p->b_at_a, pv_view(packet, len), p->now),
+                     PV_OK);
+    struct pv_fp_results r = pv_fp_results(p->a.w);
+    assert_int_equal(r.n_sends, 1);
+    len = r.sends[0].len;
+    memcpy(data, r.sends[0].data, len);
+    r = arrive(p, data, len);
+    bool punted = false;
+    for (size_t i = 0; i < r.n_punts; i++)
+        punted |= r.punts[i].kind == PV_FP_PUNT_INBAND;
+    assert_true(punted);
+    assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_CLASSICAL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packets_wait_for_hybrid_keys_in_order),
+        cmocka_unit_test(who_waits_asks_for_nothing),
+        cmocka_unit_test(packets_that_come_under_other_keys_are_dropped),
+        cmocka_unit_test(parts_of_packets_are_dropped_too),
+        cmocka_unit_test(in_band_control_passes_under_any_keys),
+    };
+    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}
