@@ -384,6 +384,30 @@ static void status_datapath(struct pv_table *t, const json_t *s)
     }
 }
 
+/* Whether what is said now can be read later by who records it. */
+static void status_pq(struct pv_table *t, const json_t *s)
+{
+    char text[160];
+    const json_t *pq = json_object_get(s, "post_quantum");
+    const char *state = pv_json_text(pq, "state", "");
+    double hybrid = pv_json_real(pq, "hybrid", 0), classical = pv_json_real(pq, "classical", 0);
+    double waiting = pv_json_real(pq, "waiting", 0);
+    if (!json_is_object(pq))
+        return;
+    if (strcmp(state, "unable") == 0) {
+        snprintf(text, sizeof(text), "no: %.150s", pv_json_text(pq, "why", "?"));
+        row(t, "post-quantum", PV_YELLOW, text);
+        return;
+    }
+    int len = snprintf(text, sizeof(text), "%.16s", state);
+    if (hybrid + classical > 0 && strcmp(state, "off") != 0)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, ", %.0f hybrid, %.0f classical",
+                        hybrid, classical);
+    if (waiting > 0)
+        snprintf(text + len, sizeof(text) - (size_t)len, ", %.0f of them waiting", waiting);
+    row(t, "post-quantum", waiting > 0 ? PV_YELLOW : PV_PLAIN, text);
+}
+
 /* Packets that were thrown away: a line for each reason. */
 static void status_drops(struct pv_table *t, const json_t *s)
 {
@@ -418,6 +442,7 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     status_portmaps(&t, s);
     status_people(&t, s);
     status_datapath(&t, s);
+    status_pq(&t, s);
     status_drops(&t, s);
     if (json_is_string(json_object_get(s, "confined")))
         row(&t, "confined", PV_PLAIN, pv_json_text(s, "confined", ""));

@@ -399,6 +399,19 @@ static int take_auto_accept(struct ctx *c)
     return PV_OK;
 }
 
+static int take_pq(struct ctx *c)
+{
+    static const char *const words[] = {
+        [PV_PQ_ON] = "on", [PV_PQ_REQUIRE] = "require", [PV_PQ_OFF] = "off"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
+        if (strcmp(c->value, words[i]) == 0) {
+            c->s->pq = (enum pv_pq_policy)i;
+            return PV_OK;
+        }
+    }
+    return bad(c, "pq: expected on, require (no packets without) or off");
+}
+
 static int take_metrics(struct ctx *c, const char *key)
 {
     const char *why = "";
@@ -470,6 +483,9 @@ static const struct key metrics_keys[] = {
     {"listen", take_metrics_listen, false, KEPT},
     {"allow-remote", take_metrics_remote, false, KEPT},
 };
+static const struct key security_keys[] = {
+    {"pq", take_pq, false, TAKEN},
+};
 static const struct key log_keys[] = {
     {"level", take_level, false, TAKEN},
 };
@@ -488,6 +504,7 @@ static const struct section sections[] = {
     {"dns", dns_keys, PV_ARRAY_LEN(dns_keys)},
     {"relay", relay_keys, PV_ARRAY_LEN(relay_keys)},
     {"metrics", metrics_keys, PV_ARRAY_LEN(metrics_keys)},
+    {"security", security_keys, PV_ARRAY_LEN(security_keys)},
     {"log", log_keys, PV_ARRAY_LEN(log_keys)},
 };
 

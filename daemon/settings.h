@@ -57,6 +57,7 @@ struct pv_settings {
     char relay_password[PV_TURNC_TEXT_MAX + 1];     /* of pv_settings_load_keys() */
     char relay_ca_file[PV_SETTINGS_PATH_MAX];       /* "" = the system's authorities */
     struct pv_scrapeset metrics;                    /* [metrics] */
+    enum pv_pq_policy pq;                           /* [security] */
     enum pv_log_level log_level;
     bool portmap_off;      /* [traversal]: routers are not asked to map the port */
     bool predict_off;      /* no attempts that predict ports */

@@ -231,7 +231,11 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     /* What our descriptions say that we can do. Every node of this version proves itself on
      * connections of chat and files; there is no setting for it. */
     e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | (cfg->chat_hold ? PV_DESC_CAP_HOLD : 0) |
-                  PV_DESC_CAP_PROOF;
+                  PV_DESC_CAP_PROOF |
+                  (cfg->kem != NULL && cfg->pq != PV_PQ_OFF ? PV_DESC_CAP_PQ : 0);
+    e->env.kem = cfg->kem;
+    e->env.kem_why = cfg->kem_why;
+    e->env.pq = cfg->pq;
     e->node.wall = (struct pv_wall){.us = cfg->wall_us, .at = now};
     e->env.wall_us = cfg->wall_us;
     e->env.wall_at = now;

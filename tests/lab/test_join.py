@@ -28,8 +28,8 @@ def two_commands_make_a_network(lab):
     equal(a.addr(b, 6), b.addr(family=6), "IPv6 address of b")
     row = a.peer(b)
     equal(sorted(row), sorted(["name", "ip4", "ip6", "key", "wg_key", "online", "path", "tx_bytes",
-                               "rx_bytes", "last_handshake", "last_seen", "proof", "former", "another_since",
-                               "admin", "state", "expires"]),
+                               "rx_bytes", "last_handshake", "last_seen", "session", "proof", "former",
+                               "another_since", "admin", "state", "expires"]),
           "fields of peers --json")
 
 

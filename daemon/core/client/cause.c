@@ -291,6 +291,36 @@ static bool peer_asleep(const struct scene *s, struct pv_cause *c)
                s->name);
 }
 
+/* --- packets wait for post-quantum keys ------------------------------------------------------- */
+
+/* What announces it is sealed for us by the peer itself: an honest peer is not the reason. */
+static bool pq_withheld(const struct scene *s, struct pv_cause *c)
+{
+    return pv_peer_pq(s->p, s->now).state == PV_PEER_PQ_WITHHELD &&
+           say(c,
+               "see whether `why` at the other side says the same; move to a coordinator that is "
+               "trusted; `[security] pq = off` at both sides goes without",
+               "%s announced post-quantum sessions, but its half of the key exchange does not "
+               "come: the coordinator or something on the way takes it out, and packets wait",
+               s->name);
+}
+
+/* The user wants it so; what is missing is at one of the two sides. */
+static bool pq_required(const struct scene *s, struct pv_cause *c)
+{
+    const struct pv_peer_pq_view v = pv_peer_pq(s->p, s->now);
+    if (v.state != PV_PEER_PQ_REQUIRED)
+        return false;
+    if (s->env->kem == NULL)
+        return say(c, "a p2pvpnd with OpenSSL 3.5 (Debian 13), or `[security] pq = on` here",
+                   "[security] pq = require here, and %s", pv_peer_env_why_no_kem(s->env));
+    if (!v.announced)
+        return say(c, "a p2pvpnd there that does it (Debian 13), or `[security] pq = on` here",
+                   "[security] pq = require here, and %s does no post-quantum sessions", s->name);
+    return say(c, "wait a moment; else see `why` at the other side",
+               "[security] pq = require here, and the key exchange with %s is not done", s->name);
+}
+
 /* --- it is reached directly ------------------------------------------------------------------- */
 
 static bool selected(const struct scene *s, struct pv_ice_path *ret_path)
@@ -556,6 +586,9 @@ static const struct {
     RULE(INDIRECT, peer_unasked),
     RULE(INDIRECT, peer_unwanted),
     RULE(INDIRECT, peer_asleep),
+
+    RULE(MEMBER, pq_withheld),
+    RULE(MEMBER, pq_required),
 
     RULE(DIRECT, direct_without_data),
     RULE(DIRECT, direct_narrow),

@@ -35,6 +35,44 @@ static void line(json_t **lines, const char *fmt, ...)
     }
 }
 
+/* Whether what is said now can be read later by who records it. */
+static void why_pq(const struct pv_peer *p, json_t **lines, pv_ns now)
+{
+    const struct pv_peer_env *env = pv_peer_env(p);
+    const struct pv_peer_pq_view v = pv_peer_pq(p, now);
+    double since = v.since == 0 ? 0 : (double)(now - v.since) / 1e9;
+    switch (v.state) {
+    case PV_PEER_PQ_NONE:
+        return;
+    case PV_PEER_PQ_HYBRID:
+        if (v.classical_for == 0)
+            line(lines, "  post-quantum: hybrid keys for %.0f s, from the beginning", since);
+        else
+            line(lines, "  post-quantum: classical for %.0f ms, hybrid since, for %.0f s",
+                 (double)v.classical_for / 1e6, since);
+        return;
+    case PV_PEER_PQ_UNABLE:
+        if (env->pq == PV_PQ_OFF)
+            line(lines, "  not post-quantum: switched off here ([security] pq)");
+        else if (env->kem == NULL)
+            line(lines, "  not post-quantum: %s", pv_peer_env_why_no_kem(env));
+        else
+            line(lines, "  not post-quantum: its p2pvpnd does not do it");
+        return;
+    case PV_PEER_PQ_EXCHANGE:
+        line(lines, "  not post-quantum yet: the exchange is under way, for %.1f s%s%s", since,
+             v.error[0] == '\0' ? "" : "; ", v.error);
+        return;
+    case PV_PEER_PQ_WITHHELD:
+        line(lines, "  not post-quantum for %.0f s, although it announced it: packets wait%s%s",
+             since, v.error[0] == '\0' ? "" : "; ", v.error);
+        return;
+    case PV_PEER_PQ_REQUIRED:
+        line(lines, "  not post-quantum, which [security] pq requires here: packets wait");
+        return;
+    }
+}
+
 /* Where the path in use leads and since when, and the figures behind it. A static peer has no agent
  * that could say more than the address. */
 static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
@@ -58,6 +96,7 @@ static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
              silent);
     if (pv_peer_session(p) != NULL && pv_session_has_keys(pv_peer_session(p), now))
         line(lines, "  encrypted with %s", pv_suite_name(pv_session_suite(pv_peer_session(p))));
+    why_pq(p, lines, now);
     if (pv_peer_agent(p) != NULL && pv_ice_selected(pv_peer_agent(p), &path) == PV_OK)
         line(lines, "  our address, %s: %s; their address: %s; round trip %.1f ms, loss %.1f %%",
              pv_ice_cand_type_name(path.local_type), pv_addr_format(&path.carrier.local, local),

@@ -11,6 +11,7 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "crypto/dh.h"
+#include "crypto/kem.h"
 #include "crypto/sign.h"
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/packets/fastpath.h"
@@ -88,6 +89,13 @@ struct pv_relayway_server {
     bool tls;
 };
 
+/* [security] pq: what becomes of sessions that are not post-quantum. */
+enum pv_pq_policy {
+    PV_PQ_ON,      /* they carry packets until the exchange is done, and with who cannot do it */
+    PV_PQ_REQUIRE, /* they carry none */
+    PV_PQ_OFF,     /* all are like that */
+};
+
 struct pv_engine_config {
     struct pv_rng rng;
     const struct pv_log *log;                  /* borrowed */
@@ -102,12 +110,15 @@ struct pv_engine_config {
     char tun_name[PV_JOB_IFNAME];
     struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
     size_t n_own_addrs;
-    uint16_t mtu;               /* of the TUN, bytes, 1420 */
-    uint16_t udp_port;          /* of the main sockets */
-    bool has_udp6;              /* the IPv6 socket is there */
-    unsigned workers;           /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */
-    bool portmap_off;           /* routers are not asked to map the port */
-    bool aes;                   /* this processor is good at AES-GCM: offer it to members */
+    uint16_t mtu;             /* of the TUN, bytes, 1420 */
+    uint16_t udp_port;        /* of the main sockets */
+    bool has_udp6;            /* the IPv6 socket is there */
+    unsigned workers;         /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */
+    bool portmap_off;         /* routers are not asked to map the port */
+    bool aes;                 /* this processor is good at AES-GCM: offer it to members */
+    const struct pv_kem *kem; /* for post-quantum sessions; borrowed; NULL: there is none */
+    const char *kem_why;      /* why there is none; borrowed */
+    enum pv_pq_policy pq;
     bool predict_off;           /* no attempts at hard NATs that predict ports */
     bool birthday_off;          /* none that open many sockets or try many ports */
     unsigned max_mappings;      /* of such an attempt; 0 = the most */

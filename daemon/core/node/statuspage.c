@@ -26,6 +26,8 @@ static int add_rest(const struct pv_statuspage *st, json_t *status)
     int r = pv_ctlapi_status_add_hard(status, &st->hard);
     if (r == PV_OK)
         r = pv_ctlapi_status_add_binding(status, &st->binding);
+    if (r == PV_OK && st->pq.state != NULL)
+        r = pv_ctlapi_status_add_pq(status, &st->pq);
     if (r == PV_OK)
         r = pv_ctlapi_status_add_relays(status, st->udp, st->relays, st->n_relays);
     if (r == PV_OK && st->datapath.workers > 0)

@@ -40,6 +40,7 @@ struct pv_statuspage {
 
     struct pv_ctlapi_hard hard;
     struct pv_ctlapi_binding binding;
+    struct pv_ctlapi_pq pq;             /* state NULL: nothing is known of it */
     struct pv_ctlapi_datapath datapath; /* workers 0: nothing is known of it */
     struct pv_ctlapi_portmap portmaps[2];
     size_t n_portmaps;

@@ -44,6 +44,7 @@ int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
     if (r != PV_OK)
         return r;
     memcpy(p->pk, pk, sizeof(p->pk));
+    pv_peer_pq_settle(p, 0);
     *ret_peer = p;
     return PV_OK;
 }
@@ -82,6 +83,7 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
         pv_peer_drop_indices(p);
     p->session = pv_session_free(p->session);
     p->ice = pv_ice_free(p->ice);
+    p->agreed.x = pv_pqx_free(p->agreed.x);
     pv_inband_receiver_done(&p->inband);
     /* The sums go on after the peer, or the counters of the node would run backwards. */
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++)
@@ -212,6 +214,9 @@ static int ensure_machines(struct pv_peer *p, pv_ns now)
     }
     if (p->ice != NULL)
         return PV_OK;
+    int made = pv_peer_pq_make(p);
+    if (made != PV_OK)
+        return made;
     struct pv_ice_config cfg = {
         /* Neither side is the initiating agent of RFC 8445 s6.1.1. Both know both keys, so the
          * roles follow from them and never conflict. */
@@ -266,6 +271,7 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
     uint64_t gen = pv_highwater_next(&p->env->gen, pv_peer_env_wall(p->env, now));
     p->gen_in_doubt = gen >= p->env->gen.safe;
     pv_descx_begin(&p->descx, gen);
+    pv_peer_pq_begin(p);
     pv_peer_set_state(p, PV_PEER_REACHING, why, now);
     p->deadline = now + PV_PEER_REACH_TIME;
 }
@@ -437,11 +443,14 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
     /* Even a repetition shows that it is there. */
     if (v == PV_DESCX_DUPLICATE && p->chain_known && p->ice != NULL)
         pv_ice_set_present(p->ice, true, now);
+    if (v == PV_DESCX_DUPLICATE)
+        pv_peer_pq_again(p, desc, now);
     if (v == PV_DESCX_STALE || v == PV_DESCX_DUPLICATE)
         return;
 
     /* Whole descriptions replace each other, so none that was lost has to be made up for. */
     p->remote = *desc;
+    p->remote.pq = NULL; /* it is not kept */
     pv_peer_prune_relays(&p->remote, p->pk);
     if (v == PV_DESCX_NEW_GEN)
         pv_trace_add(&p->trace, now, "their description: new, %zu candidates", desc->n_cands);
@@ -462,6 +471,7 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         pv_trace_add(&p->trace, now, "their description is unusable");
     pv_ice_set_present(p->ice, true, now);
     pv_session_set_suite(p->session, pv_peer_suite(p), now);
+    pv_peer_pq_take(p, desc, v == PV_DESCX_NEW_GEN, now);
     if (desc->wg_len > 0)
         pv_peer_take_wg(p, desc, now);
     else
@@ -753,6 +763,7 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
     if (p->ice != NULL)
         pv_ice_handle_timeout(p->ice, now);
     pv_mtu_handle_timeout(&p->mtu, now);
+    pv_peer_pq_settle(p, now);
     if (now >= p->leave_at)
         try_to_leave(p, now);
     if (p->deadline == PV_NEVER || now < p->deadline)
@@ -774,6 +785,7 @@ pv_ns pv_peer_next_timeout(const struct pv_peer *p)
     pv_ns next =
         pv_min_ns(pv_min_ns(p->deadline, p->sample_at), pv_min_ns(p->resolve_at, p->leave_at));
     next = pv_min_ns(next, pv_min_ns(p->hard.wake, pv_mtu_next_timeout(&p->mtu)));
+    next = pv_min_ns(next, pv_peer_pq_next(p));
     if (p->session != NULL)
         next = pv_min_ns(next, pv_session_next_timeout(p->session));
     if (p->ice != NULL) {

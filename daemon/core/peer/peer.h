@@ -34,6 +34,7 @@
 #include "crypto/dh.h"
 #include "crypto/sign.h"
 #include "daemon/core/nat/hardnat.h"
+#include "daemon/core/node/config.h"
 #include "daemon/core/node/facts.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/peer/descx.h"
@@ -67,6 +68,9 @@ enum {
 /* Ours: on the relay, until the direct pairs are tried anew. */
 #define PV_PEER_LEAVE_FIRST PV_S(2)
 #define PV_PEER_LEAVE_MAX   PV_S(60) /* doubling: "backed off to one a minute", DESIGN 5 */
+/* Ours: a member that announced post-quantum sessions has that long for the first exchange; then no
+ * packet passes without. The exchange takes a round trip or two, the rest is for what gets lost. */
+#define PV_PEER_PQ_GRACE PV_S(10)
 
 enum pv_peer_state {
     PV_PEER_IDLE,
@@ -130,18 +134,24 @@ struct pv_peer_env {
     struct pv_peer_relayed relayed_gone[PV_FP_MAX_RELAYS]; /* of peers that were removed */
     struct pv_peer_sums gone;                              /* the same peers' */
     struct pv_pathstats stats;
-    struct pv_addr portmapped[2];  /* what our routers mapped; PV_AF_NONE: nothing */
-    struct pv_bucket attempts;     /* of our own accord */
-    uint16_t mtu;                  /* of the TUN, bytes */
-    unsigned workers;              /* of the datapath; 0 counts as 1 */
-    unsigned caps;                 /* PV_DESC_CAP_…: what this node says it can */
-    const struct pv_desc_nat *nat; /* our NAT as measured; borrowed; NULL = never */
+    struct pv_addr portmapped[2]; /* what our routers mapped; PV_AF_NONE: nothing */
+    struct pv_bucket attempts;    /* of our own accord */
+    uint16_t mtu;                 /* of the TUN, bytes */
+    unsigned workers;             /* of the datapath; 0 counts as 1 */
+    unsigned caps;                /* PV_DESC_CAP_…: what this node says it can */
+    const struct pv_kem *kem;     /* NULL: no preshared keys are agreed on */
+    const char *kem_why;          /* why there is none, in words; borrowed */
+    enum pv_pq_policy pq;
+    uint8_t network_id[PV_NETWORK_ID_LEN]; /* of the members */
+    const struct pv_desc_nat *nat;         /* our NAT as measured; borrowed; NULL = never */
     struct pv_map index_map;
     struct pv_peer_index *indices;
     struct pv_map ufrag_map;
     struct pv_peer_ufrag *ufrags;
 };
 
+/* Why there is no KEM, in words; "" when nobody told. */
+const char *pv_peer_env_why_no_kem(const struct pv_peer_env *env);
 /* Unix microseconds at now. */
 uint64_t pv_peer_env_wall(const struct pv_peer_env *env, pv_ns now);
 /* Whose receiver index is it; NULL: nobody's. */
@@ -208,6 +218,26 @@ PV_MUST_CHECK bool pv_peer_take_seq(struct pv_peer *p, uint64_t seq);
 bool pv_peer_is_misfit(const struct pv_peer *p);
 /* The configured endpoint of a static peer, as written; "": none. */
 const char *pv_peer_endpoint_host(const struct pv_peer *p);
+/* How far its sessions are post-quantum. */
+enum pv_peer_pq_state {
+    PV_PEER_PQ_NONE,     /* no keys are in use, or it is a static peer */
+    PV_PEER_PQ_HYBRID,   /* the keys in use have an agreed preshared key in them */
+    PV_PEER_PQ_UNABLE,   /* classical: this node, or the peer as far as it said, does not do it */
+    PV_PEER_PQ_EXCHANGE, /* classical: the exchange is under way, and packets pass meanwhile */
+    PV_PEER_PQ_WITHHELD, /* classical: the peer announced it, and its half does not come; packets
+                            wait */
+    PV_PEER_PQ_REQUIRED, /* classical: packets wait because of our configuration */
+};
+struct pv_peer_pq_view {
+    enum pv_peer_pq_state state;
+    bool announced;      /* the peer says that it does it */
+    pv_ns since;         /* HYBRID: since then; else without since then; 0 = never */
+    pv_ns classical_for; /* HYBRID: so long it was not, before */
+    const char *error;   /* what was wrong with its last half; "" = nothing */
+};
+/* What it shares with the other peers. */
+const struct pv_peer_env *pv_peer_env(const struct pv_peer *p);
+struct pv_peer_pq_view pv_peer_pq(const struct pv_peer *p, pv_ns now);
 /* Attempts at hard NATs between it and us: the last one, and when the next may begin. */
 struct pv_peer_attempt {
     bool any;                    /* one was made, or is announced */

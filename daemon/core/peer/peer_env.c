@@ -11,6 +11,11 @@ uint64_t pv_peer_env_wall(const struct pv_peer_env *env, pv_ns now)
     return env->wall_us + (now > env->wall_at ? (now - env->wall_at) / 1000 : 0);
 }
 
+const char *pv_peer_env_why_no_kem(const struct pv_peer_env *env)
+{
+    return env->kem != NULL || env->kem_why == NULL ? "" : env->kem_why;
+}
+
 struct pv_peer *pv_peer_by_index(struct pv_peer_env *env, uint32_t index)
 {
     struct pv_peer_index *e;

@@ -9,6 +9,7 @@
 #include "base/bucket.h"
 #include "base/heap.h"
 #include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/pqx.h"
 #include "proto/ip/inband.h"
 
 /* Why it is FAILED: decides whether a wish begins another attempt before the deadline. */
@@ -52,6 +53,15 @@ struct pv_peer_seek {
     pv_ns since;         /* it began then; unless NOTHING */
     bool direct;         /* the path was direct when it was last counted, whatever is sought */
     pv_ns relayed_since; /* time counted so far on the relay; 0 = the path is none of it */
+};
+
+/* Preshared keys that are agreed on with it; peer_pq.c's. */
+struct pv_peer_agreed {
+    struct pv_pqx *x;      /* made with the agent; NULL: not possible, or not yet */
+    pv_ns classical_since; /* keys without one are in use since then; 0 = not so */
+    pv_ns classical_for;   /* how long that was, the last time */
+    pv_ns hybrid_since;    /* keys with one are in use since then; 0 = not so */
+    bool strict;           /* inner packets pass under keys with one only */
 };
 
 /* What a peer's machines want done that is not theirs to do. */
@@ -124,6 +134,7 @@ struct pv_peer {
     size_t n_out;
     struct pv_carrier last_from; /* where the last message 1 came from: its answer goes there */
 
+    struct pv_peer_agreed agreed;
     struct pv_peer_hard hard;
     struct pv_peer_seek seek;
 
@@ -203,6 +214,20 @@ enum pv_suite pv_peer_suite(const struct pv_peer *p);
 void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
 /* Lets the session say what it wants done. */
 void pv_peer_pump_session(struct pv_peer *p, pv_ns now);
+/* peer_pq.c: makes what the exchange needs, where it is possible. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_peer_pq_make(struct pv_peer *p);
+/* Our generation is new, or has another number. */
+void pv_peer_pq_begin(struct pv_peer *p);
+/* Their description: one that is new, before its handshake message; one that is not. */
+void pv_peer_pq_take(struct pv_peer *p, const struct pv_desc *desc, bool new_gen, pv_ns now);
+void pv_peer_pq_again(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
+/* It is in use: the preshared key is renewed in time. */
+void pv_peer_pq_used(struct pv_peer *p, pv_ns now);
+/* Keys are in use, with that preshared key in them. */
+void pv_peer_pq_done(struct pv_peer *p, uint32_t psk, pv_ns now);
+/* May packets pass as it is? And when that changes by itself. */
+void pv_peer_pq_settle(struct pv_peer *p, pv_ns now);
+pv_ns pv_peer_pq_next(const struct pv_peer *p);
 /* peer_recall.c: tries once more where an initiation came from that ours stands against. */
 void pv_peer_try_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
 /* A handshake with it was proven both ways at this address: without a better path that one is

@@ -3,6 +3,11 @@
  * that the parts above leave with it. */
 #include "daemon/core/peer/peer_int.h"
 
+const struct pv_peer_env *pv_peer_env(const struct pv_peer *p)
+{
+    return p->env;
+}
+
 enum pv_path_state pv_peer_path_state(const struct pv_peer *p)
 {
     return p->path_state;

@@ -90,6 +90,7 @@ static void renumber(struct pv_peer *p, pv_ns now)
         return;
     p->gen_in_doubt = false;
     pv_descx_renumber(&p->descx, pv_highwater_next(gen, wall_us));
+    pv_peer_pq_begin(p);
 }
 
 /* It is composed when it is sent: changes that come together make one description. */
@@ -110,6 +111,7 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
         ret_desc->nat = *p->env->nat;
     if (p->hard.announced)
         ret_desc->attempt = (struct pv_desc_try){.n = p->hard.n, .at_us = p->hard.at_us};
+    ret_desc->pq = p->agreed.x == NULL ? NULL : pv_pqx_say(p->agreed.x);
     memcpy(ret_desc->wg, p->wg, p->wg_len);
     ret_desc->wg_len = p->wg_len;
     return true;

@@ -73,6 +73,7 @@ static void take_keys(struct pv_peer *p, struct pv_session_event *ev, pv_ns now)
         .local_index = ev->index,
         .remote_index = ev->keys.remote_index,
         .suite = ev->keys.suite,
+        .hybrid = ev->psk != 0,
         .birth = ev->born,
     };
     memcpy(init.send_key, ev->keys.send, sizeof(init.send_key));
@@ -118,8 +119,9 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
         p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
         p->wg_len = 0;
         p->env->stats.handshakes++;
-        pv_trace_add(&p->trace, now, "session keys agreed: %s",
-                     pv_suite_name(pv_session_suite(p->session)));
+        pv_trace_add(&p->trace, now, "session keys agreed: %s%s",
+                     pv_suite_name(pv_session_suite(p->session)), ev->psk != 0 ? ", hybrid" : "");
+        pv_peer_pq_done(p, ev->psk, now);
         break;
     case PV_SESSION_GIVE_UP:
         p->env->stats.handshakes_failed++;

@@ -45,6 +45,9 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
         .online = pv_peer_reach(p) != PV_REACH_NO,
     };
     const struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    enum pv_peer_pq_state pq = pv_peer_pq(p, now).state;
+    if (pq != PV_PEER_PQ_NONE)
+        x.session = pq == PV_PEER_PQ_HYBRID ? "hybrid" : "classical";
     pv_peer_show_path(p, &x.path);
     uint64_t wall = pv_peer_env_wall(p->env, now), seen = p->gone_us;
     if (l != NULL) {

@@ -104,6 +104,7 @@ void pv_peer_sample(struct pv_peer *p, pv_ns now)
                             atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed), now);
     }
     note_mtu(p, t.data_sent, atomic_load_explicit(&l->tx_bytes, memory_order_relaxed), now);
+    pv_peer_pq_used(p, now);
     pv_ns last = sent > t.data_received ? sent : t.data_received;
     if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at)
         p->wanted_at = last;

@@ -440,6 +440,9 @@ int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns no
     if (p != NULL)
         return update_member(ps, p, m);
 
+    if (ps->cfg.node->roster != NULL)
+        memcpy(ps->cfg.env->network_id, pv_roster_network_id(ps->cfg.node->roster),
+               sizeof(ps->cfg.env->network_id));
     int r = pv_peer_new_member(&p, ps->cfg.env, m->node, m->transport);
     if (r != PV_OK)
         return r;

@@ -1,19 +1,85 @@
 /* SPDX-License-Identifier: MIT */
 /* peers_report.c - what the peers have to say in `status` and in metrics: each of them, and sums
  * that also count those that are gone. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers_int.h"
 
 /* --- status ----------------------------------------------------------------------------------- */
 
+enum {
+    WITHHELD_NAMES = 4 * PV_NAME_BUF, /* bytes: three names are said, others are counted */
+};
+
+/* Members whose half of the exchange does not come, though they announced it. */
+struct withheld {
+    char names[WITHHELD_NAMES];
+    unsigned n;
+};
+
+static void note_withheld(struct withheld *w, const struct pv_peer *p)
+{
+    size_t used = strlen(w->names);
+    if (w->n++ < 3)
+        snprintf(w->names + used, sizeof(w->names) - used, "%s%s", w->n > 1 ? ", " : "", p->name);
+}
+
+/* Sessions by kind, and those whose packets wait. */
+static void count_sessions(const struct pv_peers *ps, struct pv_ctlapi_pq *pq, struct withheld *w,
+                           pv_ns now)
+{
+    for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
+        enum pv_peer_pq_state state = pv_peer_pq(p, now).state;
+        if (state == PV_PEER_PQ_NONE)
+            continue;
+        pq->hybrid += state == PV_PEER_PQ_HYBRID ? 1 : 0;
+        pq->classical += state == PV_PEER_PQ_HYBRID ? 0 : 1;
+        pq->waiting += state == PV_PEER_PQ_WITHHELD || state == PV_PEER_PQ_REQUIRED ? 1 : 0;
+        if (state == PV_PEER_PQ_WITHHELD)
+            note_withheld(w, p);
+    }
+}
+
+static const char *policy_word(const struct pv_peer_env *env)
+{
+    static const char *const words[] = {
+        [PV_PQ_ON] = "on", [PV_PQ_REQUIRE] = "require", [PV_PQ_OFF] = "off"};
+    return env->kem == NULL && env->pq != PV_PQ_OFF ? "unable" : words[env->pq];
+}
+
+static void show_pq(const struct pv_peers *ps, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_peer_env *env = ps->cfg.env;
+    struct withheld w = {.n = 0};
+    char text[WITHHELD_NAMES + 48];
+    st->pq.state = policy_word(env);
+    st->pq.why = env->kem == NULL ? env->kem_why : NULL;
+    count_sessions(ps, &st->pq, &w, now);
+    if (env->kem == NULL && env->pq == PV_PQ_REQUIRE)
+        pv_statuspage_problem(st, "no packet passes to members: [security] pq = require, but ",
+                              pv_peer_env_why_no_kem(env));
+    if (w.n == 0)
+        return;
+    if (w.n > 3)
+        snprintf(text, sizeof(text), "%s and %u more", w.names, w.n - 3);
+    else
+        snprintf(text, sizeof(text), "%s", w.names);
+    pv_statuspage_problem(
+        st, text,
+        " announced post-quantum sessions, but the keys for them do not come: the "
+        "coordinator or something on the way may take them out; packets wait "
+        "(`p2pvpnctl why`)");
+}
+
 void pv_peers_status(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_peers *ps = part;
-    (void)now;
     for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;)
         st->s.online += pv_peer_reach(p) != PV_REACH_NO ? 1 : 0;
+    show_pq(ps, st, now);
 }
 
 /* A static peer's path is what the configuration says, and proves nothing. */
@@ -168,6 +234,20 @@ static void put_sums(const struct pv_peers *ps, struct pv_metrics *m)
             sum.rx_packets);
 }
 
+static void put_sessions(const struct pv_peers *ps, struct pv_metrics *m, pv_ns now)
+{
+    struct pv_ctlapi_pq pq = {.hybrid = 0};
+    struct withheld w = {.n = 0};
+    count_sessions(ps, &pq, &w, now);
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_sessions",
+                      "Sessions with members that have keys, by kind.");
+    pv_metrics_count(m, pq.hybrid, "kind", "hybrid", NULL);
+    pv_metrics_count(m, pq.classical, "kind", "classical", NULL);
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_sessions_waiting",
+                      "Classical sessions that carry no packets until they are hybrid.");
+    pv_metrics_count(m, pq.waiting, NULL);
+}
+
 void pv_peers_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     struct pv_peers *ps = part;
@@ -177,6 +257,7 @@ void pv_peers_metrics(void *part, struct pv_metrics *m, pv_ns now)
     size_t n = rows == NULL ? 0 : look_at_peers(ps, rows, now);
     put_sums(ps, m);
     pv_pathstats_metrics(&ps->cfg.env->stats, m);
+    put_sessions(ps, m, now);
     put_each(rows, n, m); /* without memory the families have no samples this time */
     free(rows);
 }

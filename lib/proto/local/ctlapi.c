@@ -167,16 +167,17 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
     return pv_ctlapi_append(
         peers, "peers",
         pv_ctlapi_pack(
-            "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:o, s:s, "
+            "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, "
+            "s:s, "
             "s:o}",
             "name", peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6), "key",
             pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online", peer->online,
             "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path), "tx_bytes",
             u64_json(peer->tx_bytes), "rx_bytes", u64_json(peer->rx_bytes), "last_handshake",
-            time_json(peer->last_handshake_ms), "last_seen", time_json(peer->last_seen_ms), "proof",
-            peer->proof, "former", pv_ctlapi_key(peer->former), "another_since",
-            peer->former == NULL ? json_null() : u64_json(peer->another_since_s), "state",
-            peer->standing, "expires", u64_or_null(peer->expires_s)));
+            time_json(peer->last_handshake_ms), "last_seen", time_json(peer->last_seen_ms),
+            "session", peer->session, "proof", peer->proof, "former", pv_ctlapi_key(peer->former),
+            "another_since", peer->former == NULL ? json_null() : u64_json(peer->another_since_s),
+            "state", peer->standing, "expires", u64_or_null(peer->expires_s)));
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
@@ -402,6 +403,14 @@ int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *h)
         (int)h->sockets, "max_mappings", (int)h->max_mappings, "packets", (int)h->packets,
         "max_packets", (int)h->max_packets, "max_pps", (int)h->max_pps, "kept", (int)h->kept);
     return json_object_set_new(status, "hard_nat", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
+}
+
+int pv_ctlapi_status_add_pq(json_t *status, const struct pv_ctlapi_pq *pq)
+{
+    json_t *obj = pv_ctlapi_pack("{s:s, s:o, s:i, s:i, s:i}", "state", pq->state, "why",
+                                 or_null(pq->why), "hybrid", (int)pq->hybrid, "classical",
+                                 (int)pq->classical, "waiting", (int)pq->waiting);
+    return json_object_set_new(status, "post_quantum", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
 int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding *b)

@@ -231,8 +231,9 @@ struct pv_ctlapi_peer {
     uint64_t last_seen_ms;       /* online, or heard; 0: null, it is online or nobody knows */
     const uint8_t *former;    /* identity key of the machine that had the name before; NULL: null */
     uint64_t another_since_s; /* with former: Unix seconds since when it is another machine */
-    const char *proof; /* "daemon": its connections are proven to be its daemon's; "none": its
-                          program is older than that; NULL: null, not known yet, or a static peer */
+    const char *session; /* "hybrid", "classical": the keys in use; NULL: null, none, or static */
+    const char *proof;   /* "daemon": its connections are proven to be its daemon's; "none": its
+                            program is older than that; NULL: null, not known yet, or a static peer */
 };
 /* {"version":1,"peers":[…]}; add fails with PV_ERR_NOMEM only. */
 json_t *pv_ctlapi_peers_new(void);
@@ -337,6 +338,16 @@ struct pv_ctlapi_hard {
 /* Adds "hard_nat":{"mapping","ports","on","predict","birthday","running","attempts","sockets",
  * "max_mappings","packets","max_packets","max_pps","kept"} to a status. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *hard);
+
+/* Sessions with members that no quantum computer opens later. */
+struct pv_ctlapi_pq {
+    const char *state;          /* "on", "require", "off", "unable"; NULL: nobody told */
+    const char *why;            /* "unable": why; NULL: null */
+    unsigned hybrid, classical; /* sessions with keys */
+    unsigned waiting;           /* of the classical ones: no packet passes */
+};
+/* Adds "post_quantum":{"state","why","hybrid","classical","waiting"} to a status. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_pq(json_t *status, const struct pv_ctlapi_pq *pq);
 
 /* What was measured about the own NAT's bindings, in seconds. */
 struct pv_ctlapi_binding {

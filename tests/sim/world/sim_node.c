@@ -13,6 +13,7 @@
 #include "daemon/core/peer/peers.h"
 #include "daemon/store/store_chat.h"
 #include "sim_node_i.h"
+#include "tests/unit/kem_double.h"
 
 enum {
     WALL_S = 1800000000, /* Unix seconds at virtual time 0; the coordinator's */
@@ -188,6 +189,9 @@ void sim_node_start(struct sim_node *n)
         .has_udp6 = has_address(n, PV_AF_INET6),
         .chat_store = true,
         .aes = n->host % 3 != 0, /* old processors among the others */
+        .kem = n->kem_less ? NULL : &kem_double,
+        .kem_why = "this machine has no KEM",
+        .pq = n->pq,
         .chat_hold = true,
         .chat_keep_s = n->chat_keep_s,
         .wall_us = sim_node_wall_us(n),
@@ -585,6 +589,12 @@ unsigned sim_node_logged(const struct sim_node *n)
     return n->logged;
 }
 
+void sim_node_set_pq(struct sim_node *n, bool able, enum pv_pq_policy policy)
+{
+    n->kem_less = !able;
+    n->pq = policy;
+}
+
 void sim_node_set_chat_keep(struct sim_node *n, uint64_t seconds)
 {
     n->chat_keep_s = seconds;
@@ -657,6 +667,14 @@ const char *sim_node_path(struct sim_node *n, const char *peer)
     if (p == NULL || pv_peer_path(p) == NULL)
         return "none";
     return pv_peer_is_relayed(p) ? "relay" : "direct";
+}
+
+uint32_t sim_node_psk(struct sim_node *n, const char *peer)
+{
+    const struct pv_peer *p =
+        n->engine == NULL ? NULL : pv_peers_find(pv_engine_node(n->engine)->peers, peer);
+    const struct pv_session *s = p == NULL ? NULL : pv_peer_session(p);
+    return s == NULL || !pv_session_has_keys(s, sim_node_now(n)) ? 0 : pv_session_psk(s);
 }
 
 uint64_t sim_node_sent(const struct sim_node *n)

@@ -72,6 +72,9 @@ void sim_node_jump_wall(struct sim_node *n, int64_t by_us);
 /* Lines of its log, above debug, since the beginning or the last call of sim_node_count_log(). */
 void sim_node_count_log(struct sim_node *n);
 unsigned sim_node_logged(const struct sim_node *n);
+/* From the next start on it can agree on preshared keys, by the tests' KEM, or not; [security] pq.
+ * Without this call: able, on. */
+void sim_node_set_pq(struct sim_node *n, bool able, enum pv_pq_policy policy);
 /* [chat] keep from the next start on; 0: for ever. */
 void sim_node_set_chat_keep(struct sim_node *n, uint64_t seconds);
 const uint8_t *sim_node_pk(const struct sim_node *n);
@@ -139,6 +142,8 @@ void sim_node_flow_gap(struct sim_node *n);
 
 /* "direct", "relay" or "none": the path it uses to a peer now. */
 const char *sim_node_path(struct sim_node *n, const char *peer);
+/* The agreed preshared key in the session with a peer; 0: none, or no keys. */
+uint32_t sim_node_psk(struct sim_node *n, const char *peer);
 /* UDP datagrams it sent. */
 uint64_t sim_node_sent(const struct sim_node *n);
 /* Streams to relays that it began, ever, and those open now. */

@@ -85,6 +85,8 @@ struct sim_node {
     unsigned logged;
     int64_t wall_offset_us;
     uint64_t chat_keep_s;
+    bool kem_less; /* it cannot agree on preshared keys */
+    enum pv_pq_policy pq;
 
     /* its configuration */
     struct pv_prefix own;

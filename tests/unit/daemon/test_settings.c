@@ -79,6 +79,8 @@ static const char WHOLE[] = "[interface]\n"
                             "[metrics]\n"
                             "listen = 192.0.2.1:9586\n"
                             "allow-remote = on\n"
+                            "[security]\n"
+                            "pq = require\n"
                             "[log]\n"
                             "level = debug\n";
 
@@ -121,6 +123,7 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
     assert_true(!s.chat_store && s.chat_hold && s.chat_plain_off);
+    assert_int_equal(s.pq, PV_PQ_REQUIRE);
     assert_true(s.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
     assert_string_equal(s.relay_user, "joe");
     assert_string_equal(s.relay_password_file, "/etc/p2pvpn/password");

@@ -298,6 +298,7 @@ static void peers_json_is_exactly_the_contract(void **state)
         .tx_bytes = 12,
         .rx_bytes = UINT64_MAX,
         .last_handshake_ms = 1790000000250,
+        .session = "hybrid",
         .proof = "daemon",
     };
     struct pv_ctlapi_peer away = {.name = "wg",
@@ -315,7 +316,8 @@ static void peers_json_is_exactly_the_contract(void **state)
                 "\"path\":{\"type\":\"direct\",\"local\":\"192.168.1.2:4000\","
                 "\"remote\":\"192.0.2.1:5000\",\"via\":null,\"rtt_ms\":9.2,\"loss\":0.0,"
                 "\"mtu\":1420},\"tx_bytes\":12,\"rx_bytes\":9223372036854775807,"
-                "\"last_handshake\":1790000000.25,\"last_seen\":null,\"proof\":\"daemon\","
+                "\"last_handshake\":1790000000.25,\"last_seen\":null,"
+                "\"session\":\"hybrid\",\"proof\":\"daemon\","
                 "\"former\":null,\"another_"
                 "since\":null,\"state\":\"member\",\"expires\":null},"
                 "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
@@ -323,7 +325,7 @@ static void peers_json_is_exactly_the_contract(void **state)
                 "\"remote\":null,"
                 "\"via\":\"203.0.113.5:3478\",\"rtt_ms\":null,\"loss\":null,\"mtu\":null},"
                 "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"last_seen\":1790000000.5,"
-                "\"proof\":null,\"former\":"
+                "\"session\":null,\"proof\":null,\"former\":"
                 "null,\"another_since\":null,\"state\":\"expired\",\"expires\":1790000001}]}");
 }
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The diagnosis of `why`: which rule speaks, and which hides which. */
+#include "base/bytes.h"
 #include "crypto/ct.h"
 #include "daemon/core/client/cause.h"
 #include "daemon/core/peer/attempts.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
+#include "tests/unit/kem_double.h"
 
 static struct fake_peers x;
 static struct pv_peer *bob;
@@ -162,6 +164,64 @@ static void a_peer_without_udp_is_told_by_its_description(void **state)
     expect_cause("UDP is blocked at bob: it says so itself");
 }
 
+/* A handshake with bob, as he begins one: the keys have no preshared key in them. */
+static void bob_shakes_hands(void)
+{
+    static const uint8_t sk[PV_DH_LEN] = {8};
+    const struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = there};
+    struct pv_wg_device dev;
+    struct pv_session *theirs;
+    struct pv_session_transmit tx;
+    struct pv_wg_initiation in;
+    pv_wg_device_init(&dev, sk);
+    memcpy(bob->transport, dev.keys.pk, sizeof(bob->transport));
+    struct pv_session_config cfg = {
+        .device = &dev, .member = true, .takes = {true, true}, .rng = x.env.rng};
+    memcpy(cfg.remote_pk, x.device.keys.pk, sizeof(cfg.remote_pk));
+    assert_int_equal(pv_session_new(&theirs, &cfg), PV_OK);
+    pv_session_set_reach(theirs, PV_SESSION_BY_UDP, x.f.now);
+    pv_session_want(theirs, x.f.now);
+    assert_int_equal(pv_session_poll_transmit(theirs, 77, x.env.wall_us, x.f.now, &tx), PV_OK);
+    assert_int_equal(pv_wgmsg_identify(&x.device, pv_view(tx.msg, tx.len), &in), PV_OK);
+    assert_int_equal(pv_peer_handle_initiation(bob, &in, &from, x.f.now), PV_OK);
+    pv_peer_settle(bob, x.f.now);
+    assert_int_equal(bob->n_out, 1);
+    const struct pv_fp_punt proven = {.kind = PV_FP_PUNT_KEYS_CONFIRMED,
+                                      .from = from,
+                                      .index = pv_load_le32(bob->out[0].msg + 4)};
+    pv_peer_handle_punt(bob, &proven, x.f.now);
+    pv_peer_settle(bob, x.f.now);
+    pv_session_free(theirs);
+}
+
+static void packets_that_wait_for_a_preshared_key_have_a_cause(void **state)
+{
+    (void)state;
+    fake_peers_path(&x, bob, &there);
+    bob_shakes_hands();
+    expect_cause("nothing is wrong");
+    x.env.pq = PV_PQ_REQUIRE;
+    x.env.kem_why = "there is none";
+    expect_cause("[security] pq = require here, and there is none");
+    x.env.kem = &kem_double;
+    expect_cause("pq = require here, and bob does no post-quantum sessions");
+    bob_says(1, PV_DESC_CAP_PQ);
+    expect_cause("pq = require here, and the key exchange with bob is not done");
+
+    x.env.pq = PV_PQ_ON;
+    pv_peer_pq_settle(bob, x.f.now);
+    expect_cause("nothing is wrong"); /* the exchange has its time */
+    x.f.now += PV_PEER_PQ_GRACE - 1;
+    pv_peer_pq_settle(bob, x.f.now);
+    assert_int_equal(pv_peer_pq(bob, x.f.now).state, PV_PEER_PQ_EXCHANGE);
+    x.f.now += 1;
+    assert_true(pv_peer_next_timeout(bob) <= x.f.now);
+    pv_peer_pq_settle(bob, x.f.now);
+    expect_cause(
+        "bob announced post-quantum sessions, but its half of the key exchange does not come");
+    assert_string_equal(find().code, "pq_withheld");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
@@ -173,6 +233,7 @@ int main(void)
         TEST(a_direct_path_is_well_whatever_the_coordinator_knows),
         TEST(a_peer_that_does_not_answer_descriptions_is_asleep),
         TEST(a_member_that_is_being_reached_is_given_time),
+        TEST(packets_that_wait_for_a_preshared_key_have_a_cause),
         TEST(a_static_peer_needs_something_to_send),
         TEST(a_peer_without_udp_is_told_by_its_description),
     };

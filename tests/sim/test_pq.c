@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT */
+/* Post-quantum sessions of whole nodes, by the tests' KEM: meetings with loss and reordering, mixed
+ * versions, a coordinator and a path that take the exchange out, renewal under traffic. */
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/peer/peer.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    MESH = 8,   /* nodes of a world: 28 meetings */
+    WORLDS = 6, /* PV_SIM_SEEDS=36: 1,008 meetings */
+    SMALL =
+        600, /* bytes: handshakes, checks and pings are smaller, halves of an exchange are not */
+    SMALL_BOX = 1500, /* bytes of a signal without a half */
+};
+
+static const struct pv_link_config good = {.delay = PV_MS(10)};
+
+static int failed(struct sim_world *w, uint64_t seed, const char *what)
+{
+    printf("seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
+           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
+    sim_world_explain(w, w->nodes[0], sim_node_name(w->nodes[1]));
+    sim_world_explain(w, w->nodes[1], sim_node_name(w->nodes[0]));
+    sim_world_done(w);
+    return 1;
+}
+
+/* Both ends use the same preshared key. */
+static bool is_hybrid(struct sim_node *a, struct sim_node *b)
+{
+    uint32_t id = sim_node_psk(a, sim_node_name(b));
+    return id != 0 && sim_node_psk(b, sim_node_name(a)) == id;
+}
+
+struct pair {
+    struct sim_node *a, *b;
+};
+
+static bool pair_is_hybrid(struct sim_world *w, void *ctx)
+{
+    const struct pair *p = ctx;
+    (void)w;
+    return is_hybrid(p->a, p->b);
+}
+
+static bool becomes_hybrid(struct sim_world *w, struct sim_node *a, struct sim_node *b,
+                           pv_ns timeout)
+{
+    struct pair p = {a, b};
+    return sim_world_until(w, timeout, pair_is_hybrid, &p);
+}
+
+/* --- meetings ----------------------------------------------------------------------------------
+ */
+
+static bool all_hybrid(struct sim_world *w, void *ctx)
+{
+    (void)ctx;
+    for (size_t i = 0; i < w->n_nodes; i++) {
+        for (size_t k = i + 1; k < w->n_nodes; k++) {
+            if (!is_hybrid(w->nodes[i], w->nodes[k]))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Loss, reordering and duplicates on every line; everybody meets everybody, and some restart. */
+static int meetings(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    const struct pv_link_config line = {.delay = PV_MS(15),
+                                        .jitter = PV_MS(8),
+                                        .loss = 0.05,
+                                        .duplicate = 0.03,
+                                        .reorder = 0.1,
+                                        .reorder_by = PV_MS(15)};
+    (void)ctx;
+    sim_world_init(&w, seed, &line);
+    for (int i = 0; i < MESH; i++) {
+        static const char *const names[MESH] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+        unsigned zone = i % 2 == 0 ? SIM_PUBLIC : sim_world_nat(&w, SIM_PUBLIC, "linux", &line);
+        sim_world_node(&w, zone, names[i], false);
+    }
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    for (int round = 0; round < 2; round++) {
+        sim_world_run(&w, PV_S(2));
+        for (size_t turn = 0; turn < 60 && !all_hybrid(&w, NULL); turn++) {
+            for (size_t i = 0; i < w.n_nodes; i++) {
+                for (size_t k = 0; k < w.n_nodes; k++) {
+                    struct pv_addr to = sim_node_overlay(w.nodes[k], PV_AF_INET);
+                    if (i != k && (turn + i + k) % 4 == 0)
+                        sim_node_ping(w.nodes[i], &to, 32);
+                }
+            }
+            sim_world_run(&w, PV_S(1));
+        }
+        if (!all_hybrid(&w, NULL))
+            return failed(&w, seed, "a pair is not hybrid after a minute");
+        struct sim_node *victim = w.nodes[pv_natrng_below(sim_net_rng(w.net), MESH)];
+        sim_node_kill(victim);
+        sim_world_run(&w, PV_MS(700));
+        sim_node_start(victim);
+    }
+    sim_world_done(&w);
+    return 0;
+}
+
+static void whoever_meets_agrees_on_a_key(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("pq", WORLDS, meetings, NULL), 0);
+}
+
+/* A session may begin without: the first ping takes as long as with the exchange switched off, and
+ * keys are hybrid a moment later. */
+static int first_ping(uint64_t seed, void *ctx)
+{
+    pv_ns took[2];
+    (void)ctx;
+    for (int on = 0; on < 2; on++) {
+        struct sim_world w;
+        sim_world_init(&w, seed, &good);
+        struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
+        struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
+        sim_node_stop(a);
+        sim_node_stop(b);
+        sim_node_set_pq(a, true, on ? PV_PQ_ON : PV_PQ_OFF);
+        sim_node_set_pq(b, true, on ? PV_PQ_ON : PV_PQ_OFF);
+        sim_node_start(a);
+        sim_node_start(b);
+        if (!sim_world_join_all(&w))
+            return failed(&w, seed, "joining:");
+        sim_world_run(&w, PV_S(2));
+        took[on] = sim_world_reach(&w, a, b, PV_MS(10), PV_S(5));
+        if (took[on] == PV_NEVER)
+            return failed(&w, seed, "no path");
+        if (on && !becomes_hybrid(&w, a, b, PV_MS(150)))
+            return failed(&w, seed, "not hybrid within 150 ms of the first packet");
+        if (!on && is_hybrid(a, b))
+            return failed(&w, seed, "hybrid although it is off");
+        sim_world_done(&w);
+    }
+    if (took[1] > took[0] + PV_MS(10)) {
+        printf("seed %llu: %.1f ms with, %.1f ms without\n", (unsigned long long)seed,
+               (double)took[1] / 1e6, (double)took[0] / 1e6);
+        return 1;
+    }
+    return 0;
+}
+
+static void first_packets_are_not_delayed(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("pq", 10, first_ping, NULL), 0);
+}
+
+/* --- mixed versions -----------------------------------------------------------------------------
+ */
+
+static bool says(struct sim_world *w, struct sim_node *n, const char *request, const char *text)
+{
+    const char *answer = sim_world_ask(w, n, PV_S(2), request);
+    return answer != NULL && strstr(answer, text) != NULL;
+}
+
+/* One that cannot, one that does not want to, two that do, and one that wants nothing else. */
+static int mixed(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
+    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
+    struct sim_node *old = sim_world_node(&w, SIM_PUBLIC, "old", false);
+    struct sim_node *off = sim_world_node(&w, SIM_PUBLIC, "off", false);
+    struct sim_node *strict = sim_world_node(&w, SIM_PUBLIC, "strict", false);
+    sim_node_set_pq(old, false, PV_PQ_ON);
+    sim_node_set_pq(off, true, PV_PQ_OFF);
+    sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
+    for (size_t i = 0; i < w.n_nodes; i++) {
+        sim_node_stop(w.nodes[i]);
+        sim_node_start(w.nodes[i]);
+    }
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+    struct sim_node *const well[][2] = {{a, b}, {a, old}, {off, b}, {old, off}, {strict, a}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(well); i++) {
+        if (sim_world_reach(&w, well[i][0], well[i][1], PV_MS(100), PV_S(10)) == PV_NEVER)
+            return failed(&w, seed, "no ping is answered");
+    }
+    sim_world_run(&w, PV_S(30));
+    if (!is_hybrid(a, b) || !is_hybrid(strict, a) || is_hybrid(a, old) || is_hybrid(off, b))
+        return failed(&w, seed, "another pair is hybrid than those that can");
+    /* What was allowed at first is allowed later: nobody announced more than it does. */
+    if (sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) == PV_NEVER)
+        return failed(&w, seed, "packets with an old node wait");
+    if (sim_world_reach(&w, strict, old, PV_MS(500), PV_S(15)) != PV_NEVER ||
+        sim_world_reach(&w, off, strict, PV_MS(500), PV_S(15)) != PV_NEVER)
+        return failed(&w, seed, "a packet passed that must not");
+    if (!says(&w, strict, "\"cmd\":\"why\",\"peer\":\"old\"", "\"cause_code\":\"pq_required\"") ||
+        !says(&w, a, "\"cmd\":\"why\",\"peer\":\"old\"", "its p2pvpnd does not do it") ||
+        !says(&w, old, "\"cmd\":\"why\",\"peer\":\"a\"", "this machine has no KEM") ||
+        !says(&w, old, "\"cmd\":\"status\"", "\"state\":\"unable\"") ||
+        !says(&w, a, "\"cmd\":\"status\"", "\"state\":\"on\"") ||
+        !says(&w, a, "\"cmd\":\"peers\"", "\"session\":\"hybrid\""))
+        return failed(&w, seed, "the words are missing:");
+    sim_world_done(&w);
+    return 0;
+}
+
+static void mixed_versions_and_settings_go_together(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("pq", 5, mixed, NULL), 0);
+}
+
+/* --- what is taken out ---------------------------------------------------------------------------
+ */
+
+/* Signals are sealed: who wants the exchange gone can only lose those that are large. */
+static void strip(void *ctx, struct pv_ctl_msg *msg)
+{
+    unsigned *n = ctx;
+    if (msg->type != PV_CTL_SIGNAL || msg->u.signal.box.len < SMALL_BOX)
+        return;
+    (*n)++;
+    msg->u.signal.box = pv_view(msg->u.signal.box.ptr, 1);
+}
+
+/* Two that have a path need no coordinator for the exchange: it goes through their session. */
+static int stripping_coordinator(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    unsigned stripped = 0;
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
+    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER ||
+        !becomes_hybrid(&w, a, b, PV_S(2)))
+        return failed(&w, seed, "they do not meet");
+    sim_world_run(&w, PV_S(90)); /* the addresses are remembered */
+    sim_coord_set_hook(w.coord, strip, &stripped);
+    for (int round = 0; round < 2; round++) {
+        struct sim_node *victim = round == 0 ? b : a;
+        sim_node_kill(victim);
+        sim_world_run(&w, PV_S(1));
+        sim_node_start(victim);
+        sim_world_run(&w, PV_S(3));
+        pv_ns took = sim_world_reach(&w, a, b, PV_MS(200), PV_S(120));
+        if (took == PV_NEVER)
+            return failed(&w, seed, "they do not find each other again");
+        if (!becomes_hybrid(&w, a, b, PV_S(5)))
+            return failed(&w, seed, "a coordinator keeps them classical");
+    }
+    if (stripped == 0)
+        return failed(&w, seed, "nothing was stripped");
+    sim_world_done(&w);
+    return 0;
+}
+
+static void a_coordinator_that_strips_the_exchange_gains_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("pq", 5, stripping_coordinator, NULL), 0);
+}
+
+/* Datagrams of the overlay that could hold a half are lost; checks, handshakes and pings pass. */
+static bool narrow(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
+{
+    const bool *on = ctx;
+    (void)host;
+    (void)dst;
+    return !*on || payload.len < SMALL;
+}
+
+/* The exchange cannot pass at all: after its time no packet passes either, both say why, and when
+ * it passes again all is well. */
+static int stripping_path(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    unsigned stripped = 0;
+    static bool on;
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
+    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
+    on = false;
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER ||
+        !becomes_hybrid(&w, a, b, PV_S(2)))
+        return failed(&w, seed, "they do not meet");
+    sim_world_run(&w, PV_S(90));
+    on = true;
+    sim_net_set_tap(w.net, narrow, &on);
+    sim_coord_set_hook(w.coord, strip, &stripped);
+    sim_node_kill(b);
+    sim_world_run(&w, PV_S(1));
+    sim_node_start(b);
+    /* Whatever passes at first, passes for the time of a first exchange only. */
+    (void)!(sim_world_reach(&w, a, b, PV_MS(200), PV_S(120)) == PV_NEVER);
+    sim_world_run(&w, PV_PEER_PQ_GRACE + PV_S(2));
+    if (is_hybrid(a, b))
+        return failed(&w, seed, "the exchange passed");
+    if (sim_world_reach(&w, a, b, PV_MS(200), PV_S(10)) != PV_NEVER)
+        return failed(&w, seed, "packets pass without it for ever");
+    on = false;
+    sim_coord_set_hook(w.coord, NULL, NULL);
+    if (sim_world_reach(&w, a, b, PV_MS(200), PV_S(60)) == PV_NEVER || !is_hybrid(a, b))
+        return failed(&w, seed, "it does not heal");
+    sim_world_done(&w);
+    return 0;
+}
+
+static void a_path_that_strips_the_exchange_carries_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("pq", 5, stripping_path, NULL), 0);
+}
+
+/* --- renewal -------------------------------------------------------------------------------------
+ */
+
+/* Two hours of traffic: another key within each hour, and every packet arrives. */
+static int renewal(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
+    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER ||
+        !becomes_hybrid(&w, a, b, PV_S(2)))
+        return failed(&w, seed, "they do not meet");
+    struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET), to_a = sim_node_overlay(a, PV_AF_INET);
+    uint32_t id = sim_node_psk(a, "b");
+    unsigned changes = 0;
+    pv_ns changed = sim_net_now(w.net), longest = 0;
+    sim_node_flow_begin(a);
+    sim_node_flow_begin(b);
+    for (int i = 0; i < 2 * 3600 * 5; i++) {
+        sim_node_flow(a, &to_b);
+        sim_node_flow(b, &to_a);
+        sim_world_run(&w, PV_MS(200));
+        uint32_t now = sim_node_psk(a, "b");
+        if (now == id)
+            continue;
+        pv_ns t = sim_net_now(w.net);
+        longest = t - changed > longest ? t - changed : longest;
+        changed = t;
+        id = now;
+        changes++;
+        if (now == 0)
+            return failed(&w, seed, "the session became classical");
+    }
+    sim_world_run(&w, PV_S(1));
+    struct sim_flow fa = sim_node_flow_seen(a), fb = sim_node_flow_seen(b);
+    if (changes < 2 || longest > PV_S(3600)) {
+        printf("%u changes, the longest took %.0f s\n", changes, (double)longest / 1e9);
+        return failed(&w, seed, "a key was in use for more than an hour");
+    }
+    if (fb.received != fa.sent || fa.received != fb.sent) {
+        printf("%llu of %llu, %llu of %llu\n", (unsigned long long)fb.received,
+               (unsigned long long)fa.sent, (unsigned long long)fa.received,
+               (unsigned long long)fb.sent);
+        return failed(&w, seed, "packets were lost");
+    }
+    sim_world_done(&w);
+    return 0;
+}
+
+static void keys_are_renewed_each_hour_and_nothing_is_lost(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("pq", 1, renewal, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(first_packets_are_not_delayed),
+        cmocka_unit_test(whoever_meets_agrees_on_a_key),
+        cmocka_unit_test(mixed_versions_and_settings_go_together),
+        cmocka_unit_test(a_coordinator_that_strips_the_exchange_gains_nothing),
+        cmocka_unit_test(a_path_that_strips_the_exchange_carries_nothing),
+        cmocka_unit_test(keys_are_renewed_each_hour_and_nothing_is_lost),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    json_object_seed(1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
