@@ -195,8 +195,19 @@ static struct pv_relayway_to stream_target(const struct pv_coord_info *info)
     return to;
 }
 
+/* Called often, before and behind all events: without a change the builder makes no snapshot. */
+static void tell_fast_path(struct pv_relays *r, uint16_t via)
+{
+    const struct pv_fp_relay_way way = pv_relayway_fp_way(r->ways[via]);
+    bool on = pv_relayway_is_on(r->ways[via]);
+    if (pv_fp_builder_set_relay(r->node->fp, via, on ? &way : NULL) != PV_OK)
+        pv_log(r->node->log, PV_LOG_WARN,
+               "what=\"relay not changed in the fast path: out of memory\"");
+}
+
 /* The offer is used as soon as a server's address is known. At another server every channel is
- * void; each comes back when its peer is touched. */
+ * void; each comes back when its peer is touched, to packet threads that know the new server by
+ * then: with the old one they would forget it again. */
 static void start_members(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
@@ -219,6 +230,7 @@ static void start_members(struct pv_relays *r, pv_ns now)
         pv_log(n->log, PV_LOG_WARN, "what=\"no relay\" why=\"%s\"", pv_strstatus(status));
         return;
     }
+    tell_fast_path(r, MEMBERS);
     forget_offer(r); /* a nonce of welcome is good once */
 }
 
@@ -303,16 +315,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 }
 
 /* --- what relays say -------------------------------------------------------------------------- */
-
-/* Called often, before and behind all events: without a change the builder makes no snapshot. */
-static void tell_fast_path(struct pv_relays *r, uint16_t via)
-{
-    const struct pv_fp_relay_way way = pv_relayway_fp_way(r->ways[via]);
-    bool on = pv_relayway_is_on(r->ways[via]);
-    if (pv_fp_builder_set_relay(r->node->fp, via, on ? &way : NULL) != PV_OK)
-        pv_log(r->node->log, PV_LOG_WARN,
-               "what=\"relay not changed in the fast path: out of memory\"");
-}
 
 /* A way that is off without an error has nothing to tell: this node does not want it now. */
 static void log_way(const struct pv_relays *r, uint16_t via)

@@ -3,6 +3,7 @@
  * when UDP is blocked. The server is played here. */
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/udpwatch.h"
+#include "daemon/core/packets/fp_state.h"
 #include "daemon/core/path/candidates.h"
 #include "daemon/core/path/relays.h"
 #include "proto/stun/turn.h"
@@ -55,14 +56,19 @@ static int stop(void **state)
     return 0;
 }
 
-/* The coordinator's first word, with a relay or without. */
-static void welcome(bool has_turn)
+/* The coordinator's first word, with a relay or without; nothing has followed yet. */
+static void push_welcome(bool has_turn)
 {
     struct pv_ctl_msg msg = {.kind = PV_CTL_PUSH, .type = PV_CTL_WELCOME};
     msg.u.welcome.has_turn = has_turn;
     msg.u.welcome.turn =
         (struct pv_ctl_turn){.user = "u", .password = "p", .realm = "r", .nonce = "n0"};
     pv_part_relays.on_push(x.f.self, &msg, x.f.now);
+}
+
+static void welcome(bool has_turn)
+{
+    push_welcome(has_turn);
     fake_peers_settle(&x);
 }
 
@@ -244,6 +250,38 @@ static void a_peer_that_goes_gives_its_channel_back(void **state)
     assert_int_equal(pv_relayway_number(members(), &at), 0);
 }
 
+/* Does the snapshot of the packet threads know bob's channel, and by which server? */
+static bool threads_know(const struct pv_addr *by)
+{
+    const struct pv_addr at = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
+    uint32_t i = (uint32_t)pv_relayway_number(members(), &at) - PV_TURN_CHANNEL_MIN;
+    struct pv_fp_snapshot *snap = NULL;
+    assert_int_equal(pv_fp_builder_snapshot(x.env.fp, &snap), PV_OK);
+    const struct pv_fp_relay *relay = snap->relays[0];
+    bool know = relay != NULL && pv_addr_equal(&relay->way.server, by) && i < relay->n &&
+                pv_addr_equal(&relay->channels[i], &at);
+    pv_fp_snapshot_free(snap);
+    return know;
+}
+
+/* The same coordinator, known by its key, answers at another address: a second machine that took
+ * over, or a new address of the first. */
+static void at_another_server_the_packet_threads_know_the_channels_again(void **state)
+{
+    const struct pv_addr moved = pv_addr4(203, 0, 113, 77, 3478);
+    (void)state;
+    welcome(true);
+    (void)serve(PV_TURN_ALLOCATE);
+    bob_is(PV_PEER_UP);
+    (void)serve(PV_TURN_CHANNEL_BIND);
+    assert_true(threads_know(&server));
+    x.f.node.coord_info.addr = x.f.node.coord_info.servers[0] = moved;
+    push_welcome(true);
+    bob_is(PV_PEER_UP); /* touched at once, as every peer is whose relay changed */
+    (void)serve(PV_TURN_ALLOCATE);
+    assert_true(threads_know(&moved));
+}
+
 static void teardown_ends_allocation_and_channels(void **state)
 {
     (void)state;
@@ -377,6 +415,8 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(a_peer_has_a_channel_while_it_is_in_use, start, stop),
         cmocka_unit_test_setup_teardown(a_peer_that_goes_gives_its_channel_back, start, stop),
+        cmocka_unit_test_setup_teardown(
+            at_another_server_the_packet_threads_know_the_channels_again, start, stop),
         cmocka_unit_test_setup_teardown(teardown_ends_allocation_and_channels, start, stop),
         cmocka_unit_test_setup_teardown(silence_by_udp_opens_a_stream_and_is_told, start, stop),
         cmocka_unit_test_setup_teardown(one_answer_by_udp_ends_the_verdict, start, stop),
