@@ -59,7 +59,8 @@ static void note_stored(struct pv_coordserver *s, const struct pv_storeop_result
     bool failed = result->status != PV_OK && result->status != PV_ERR_EXISTS &&
                   result->status != PV_ERR_EXPIRED && result->status != PV_ERR_REFUSED;
     s->store_failures += failed ? 1 : 0;
-    snprintf(s->store_error, sizeof(s->store_error), "%s", failed ? result->error : "");
+    if (result->status != PV_ERR_CLOSED) /* the keeper of the lease knows when it is back */
+        snprintf(s->store_error, sizeof(s->store_error), "%s", failed ? result->error : "");
 }
 
 /* The core, or who ordered what the core knows nothing of, learns how it ended. */

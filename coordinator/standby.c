@@ -23,6 +23,7 @@ struct standby {
     const struct pv_log *log;
     struct pv_loop *loop;
     int signals;
+    struct pv_spare spare;
     struct pv_statussock status;
     int result;                  /* PV_ERR_AGAIN while it waits */
     char other[PV_PG_NAME_MAX];  /* who serves; empty: nobody knows */
@@ -150,6 +151,8 @@ int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
     if (r < 0)
         snprintf(ret_error, PV_STANDBY_ERROR_MAX, "start: %s", pv_strstatus(r));
     if (r == PV_OK) {
+        pv_spare_open(&s.spare, s.signals);
+        s.status.spare = &s.spare;
         s.status.report = make_report;
         s.status.ctx = &s;
         if (pv_statussock_open(&s.status, s.loop, set->state) < 0)
@@ -158,6 +161,7 @@ int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
         pv_loop_run(s.loop, &owner);
         pv_supervisor_leave_loop(supervisor);
         pv_statussock_done(&s.status);
+        pv_spare_done(&s.spare);
         r = s.result;
         snprintf(ret_error, PV_STANDBY_ERROR_MAX, "%s", s.error);
     }

@@ -30,7 +30,7 @@ static void on_answer(void *ctx, unsigned ready, pv_ns now)
         return;
     }
     if (k->error[0] != '\0' && k->away[0] == '\0')
-        pv_log(k->log, PV_LOG_WARN, "%s: nothing can be stored until then", k->error);
+        pv_log(k->log, PV_LOG_WARN, "%s: until it is back nothing can be stored", k->error);
     if (k->error[0] == '\0' && k->away[0] != '\0')
         pv_log(k->log, PV_LOG_INFO, "the database is back");
     snprintf(k->away, sizeof(k->away), "%s", k->error);

@@ -9,6 +9,7 @@
 #include <libpq-fe.h>
 
 #include "coordinator/store/pg_schema.h"
+#include "sys/proc/clock.h"
 
 enum {
     WAIT_MS = 2000, /* without a sign of the database: it is away */
@@ -18,12 +19,13 @@ struct pv_pg_lease {
     struct pv_pg_lease_config cfg;
     struct pv_pg *pg;
     int64_t fence;
+    pv_ns since; /* of this connection */
 };
 
 static const struct pv_pg_statement statements[] = {
     {"belong", "INSERT INTO p2pvpn.installation(pk) VALUES($1) ON CONFLICT DO NOTHING"},
     {"owner", "SELECT pk FROM p2pvpn.installation"},
-    {"take", "SELECT got, other FROM p2pvpn.take_lease($1, $2, $3)"},
+    {"take", "SELECT got, other FROM p2pvpn.take_lease($1, $2, $3, $4)"},
     {"renew", "SELECT got FROM p2pvpn.renew_lease($1, $2, $3)"},
     {"release", "SELECT p2pvpn.release_lease($1, $2)"},
 };
@@ -149,17 +151,20 @@ static int get_ready(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_MA
         r = check_owner(l, ret_error);
     if (r < 0)
         pv_pg_disconnect(l->pg);
+    l->since = pv_clock_now();
     return r;
 }
 
 int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX],
                      char ret_error[static PV_PG_ERROR_MAX])
 {
-    const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.holder, sizeof(l->cfg.holder)),
-                                    pv_pg_text(l->cfg.name), pv_pg_int(PV_PG_LEASE_MS)};
     struct answer a = {.other = ret_other};
     ret_other[0] = '\0';
     int r = get_ready(l, ret_error);
+    bool patient = r == PV_OK && pv_clock_now() - l->since >= PV_MS(PV_PG_LEASE_MS);
+    const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.holder, sizeof(l->cfg.holder)),
+                                    pv_pg_text(l->cfg.name), pv_pg_int(PV_PG_LEASE_MS),
+                                    pv_pg_int(patient ? 1 : 0)};
     if (r == PV_OK)
         r = ask(l, "take", v, PV_ARRAY_LEN(v), &a, ret_error);
     if (r < 0)

@@ -19,7 +19,7 @@
 
 enum {
     PV_PG_LEASE_MS = 3000,
-    PV_PG_LEASE_RENEW_MS = 1000,
+    PV_PG_LEASE_RENEW_MS = 500,
     PV_PG_LEASE_ASK_MS = 300, /* between two questions of who stands by */
     PV_PG_HOLDER_LEN = 32,
     PV_PG_NAME_MAX = 128, /* bytes of a holder's name, with the NUL */
@@ -44,9 +44,11 @@ struct pv_pg_lease *pv_pg_lease_free(struct pv_pg_lease *l); /* NULL is fine; re
 
 /*
  * Makes or updates the schema, and takes the lease when it is free.
- * PV_OK: this one serves. PV_ERR_AGAIN: ret_other does.
- * PV_ERR_EXISTS: the database is of coordinators with another key. PV_ERR_UNSUPPORTED: it is newer.
- * PV_ERR_CLOSED (away), PV_ERR_AUTH and others of pv_pg_finish(); with ret_error.
+ * PV_OK: this one serves. PV_ERR_AGAIN: ret_other does, or did until lately: a lease that is over
+ * is taken only by who has asked for as long as it lasts, without a break. Its holder may have been
+ * cut off from the database as everybody was, and comes back with it. PV_ERR_EXISTS: the database
+ * is of coordinators with another key. PV_ERR_UNSUPPORTED: it is newer. PV_ERR_CLOSED (away),
+ * PV_ERR_AUTH and others of pv_pg_finish(); with ret_error.
  */
 PV_MUST_CHECK int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX],
                                    char ret_error[static PV_PG_ERROR_MAX]);

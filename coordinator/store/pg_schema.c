@@ -78,18 +78,26 @@ static const char lease[] =
     " PERFORM 1 FROM p2pvpn.lease WHERE fence = f FOR SHARE;"
     " IF NOT FOUND THEN RAISE EXCEPTION 'another coordinator has taken over'"
     "  USING ERRCODE = '" PV_PG_FENCED "'; END IF; END $$;"
-    /* The same holder again is one that was started anew: it need not wait for its former self. */
-    "CREATE FUNCTION p2pvpn.take_lease(me bytea, who text, ms bigint,"
-    " OUT got bigint, OUT other text, OUT left_ms bigint) LANGUAGE plpgsql AS $$ BEGIN"
+    /* The same holder again is one that was started anew: it need not wait for its former self.
+     * Others take the lease when it is over, or when it was not renewed for a second and its
+     * holder's session, which has the lock, has ended: a process that was killed. patient: who asks
+     * has watched long enough that a living holder would have renewed it. */
+    "CREATE FUNCTION p2pvpn.take_lease(me bytea, who text, ms bigint, patient bigint,"
+    " OUT got bigint, OUT other text) LANGUAGE plpgsql AS $$"
+    " DECLARE gone boolean := pg_try_advisory_xact_lock(1882353764); BEGIN"
     " UPDATE p2pvpn.lease SET fence = fence + 1, holder = me, name = who,"
     "  until = clock_timestamp() + ms * interval '1 millisecond'"
-    "  WHERE holder = me OR holder IS NULL OR until < clock_timestamp() RETURNING fence INTO got;"
-    " SELECT l.name, ceil(extract(epoch FROM l.until - clock_timestamp()) * 1000)::bigint"
-    "  INTO other, left_ms FROM p2pvpn.lease l; END $$;"
+    "  WHERE holder = me OR holder IS NULL OR (patient > 0 AND (until < clock_timestamp()"
+    "   OR (gone AND until < clock_timestamp() + (ms - 1000) * interval '1 millisecond')))"
+    "  RETURNING fence INTO got;"
+    " SELECT l.name INTO other FROM p2pvpn.lease l; END $$;"
     "CREATE FUNCTION p2pvpn.renew_lease(me bytea, f bigint, ms bigint, OUT got bigint)"
     " LANGUAGE plpgsql AS $$ BEGIN"
     " UPDATE p2pvpn.lease SET until = clock_timestamp() + ms * interval '1 millisecond'"
-    "  WHERE holder = me AND fence = f RETURNING fence INTO got; END $$;"
+    "  WHERE holder = me AND fence = f RETURNING fence INTO got;"
+    " IF got IS NOT NULL AND NOT EXISTS(SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
+    "  AND pid = pg_backend_pid() AND objid = 1882353764) THEN"
+    "  PERFORM pg_try_advisory_lock(1882353764); END IF; END $$;"
     "CREATE FUNCTION p2pvpn.release_lease(me bytea, f bigint) RETURNS void"
     " LANGUAGE sql AS $$ UPDATE p2pvpn.lease SET holder = NULL, until = '-infinity'"
     "  WHERE holder = me AND fence = f $$;";
