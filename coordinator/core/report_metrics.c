@@ -137,9 +137,15 @@ static void put_process(struct pv_metrics *m, const json_t *process)
 int pv_report_metrics(const json_t *doc, char **ret_text, size_t *ret_len)
 {
     struct pv_metrics m;
+    bool standby = json_is_true(json_object_get(doc, "standby"));
     if (count_at(doc, "version") != PV_REPORT_VERSION)
         return PV_ERR_MALFORMED;
     pv_metrics_init(&m);
+    pv_metrics_family(&m, PV_METRICS_GAUGE, "p2pvpn_coordinator_standby",
+                      "1: another coordinator serves, this one waits.");
+    pv_metrics_count(&m, standby, NULL);
+    if (standby)
+        return pv_metrics_take(&m, ret_text, ret_len); /* it has nothing else to count */
     put_tables(&m, doc);
     put_rest(&m, doc);
     put_users(&m, json_object_get(doc, "relay"));

@@ -424,10 +424,36 @@ static void other_documents_are_refused_or_survived(void **state)
     json_decref(doc);
 }
 
+static void who_stands_by_says_whom_it_waits_for(void **state)
+{
+    (void)state;
+    static char text[PV_REPORT_TEXT_MAX];
+    static const struct {
+        const char *doc, *part;
+    } rows[] = {
+        {"{\"version\":1,\"standby\":true,\"serves\":\"one\",\"error\":null}", "one"},
+        {"{\"version\":1,\"standby\":true,\"serves\":null,\"error\":\"it is away\"}", "it is away"},
+        {"{\"version\":1,\"standby\":true}", "it asks the database"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        json_t *doc = json_loads(rows[i].doc, 0, NULL);
+        char *metrics = NULL;
+        size_t len = 0;
+        assert_int_equal(pv_report_text(doc, text), PV_OK);
+        assert_non_null(strstr(text, "standing by"));
+        assert_non_null(strstr(text, rows[i].part));
+        assert_int_equal(pv_report_metrics(doc, &metrics, &len), PV_OK);
+        assert_non_null(strstr(metrics, "p2pvpn_coordinator_standby 1"));
+        free(metrics);
+        json_decref(doc);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_counted_that_is_not_shown),
+        cmocka_unit_test(who_stands_by_says_whom_it_waits_for),
         cmocka_unit_test(every_number_has_its_place),
         cmocka_unit_test(every_number_has_its_sample),
         cmocka_unit_test(every_row_is_in_the_json_and_has_its_sample),
