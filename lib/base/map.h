@@ -13,6 +13,15 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+/* Ours: most tables are small, and in large ones each entry that a search passes is a cache miss.
+ */
+#undef HASH_INITIAL_NUM_BUCKETS
+#undef HASH_INITIAL_NUM_BUCKETS_LOG2
+#undef HASH_BKT_CAPACITY_THRESH
+#define HASH_INITIAL_NUM_BUCKETS      8U
+#define HASH_INITIAL_NUM_BUCKETS_LOG2 3U
+#define HASH_BKT_CAPACITY_THRESH      6U
+
 #include "base/pv.h"
 
 /* Key and limit of one table; the entries hang off a typed head pointer of the owner. */

@@ -320,7 +320,7 @@ static struct pv_roster_item *make_entry(const struct pv_statement *st)
     if (e == NULL)
         return NULL;
     memcpy(e->raw, st->raw.ptr, st->raw.len);
-    if (pv_statement_decode(pv_view(e->raw, st->raw.len), &e->pub.st) != PV_OK) {
+    if (pv_statement_decode_hashed(pv_view(e->raw, st->raw.len), st->hash, &e->pub.st) != PV_OK) {
         free(e); /* it has just decoded; kept for the compiler */
         return NULL;
     }
@@ -389,6 +389,22 @@ static int merge_known(struct pv_roster *r, struct pv_roster_item *e, struct pv_
         return status;
     receipt_changed(r, e);
     *ret_added = PV_ROSTER_NEW;
+    return PV_OK;
+}
+
+/* What few nodes ever claim has its room from their first such statement on, so that settling needs
+ * no memory. */
+static int reserve_claim(struct pv_roster_key *subject, uint8_t type)
+{
+    struct pv_roster_claim **c = type == PV_ST_TRANSPORT ? &subject->second
+                                 : type == PV_ST_PLACE   ? &subject->third
+                                                         : NULL;
+    if (c == NULL || *c != NULL)
+        return PV_OK;
+    *c = calloc(1, sizeof(**c));
+    if (*c == NULL)
+        return PV_ERR_NOMEM;
+    (*c)->key = subject;
     return PV_OK;
 }
 
@@ -469,6 +485,8 @@ static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct 
             return status;
         raw_receipt.len = 0; /* it counts without one too, a removal above all */
     }
+    if (status == PV_OK && subject != NULL)
+        status = reserve_claim(subject, st->type);
     if (status == PV_OK)
         status = prepare_item(r, st, raw_receipt.len == 0 ? NULL : &receipt, &e);
     if (status != PV_OK)
@@ -658,6 +676,8 @@ struct pv_roster *pv_roster_free(struct pv_roster *r)
     HASH_ITER(hh, r->keys, k, next_k)
     {
         PV_MAP_DEL(r->keys, k);
+        free(k->second);
+        free(k->third);
         free(k);
     }
     for (size_t i = 0; i < r->n_orphans; i++)

@@ -253,8 +253,10 @@ static void lose(struct pv_roster *r, struct pv_roster_claim *c)
     }
     /* Without its membership a node has no other transport key, name or address either. */
     if (c == &c->key->claim) {
-        withdraw(r, &c->key->second);
-        withdraw(r, &c->key->third);
+        if (c->key->second != NULL)
+            withdraw(r, c->key->second);
+        if (c->key->third != NULL)
+            withdraw(r, c->key->third);
     }
 }
 
@@ -322,6 +324,8 @@ static void stake_further(struct pv_roster *r, struct pv_roster_claim *c, struct
     struct pv_roster_rank rank;
     bool news = false;
 
+    if (c == NULL)
+        return;
     c->key = k;
     for (size_t i = 0; e != NULL && k->claim.wins && i < PV_ROSTER_BIND_KINDS; i++)
         news = news || (e->values[i] != NULL && e->values[i] != k->claim.item->values[i]);
@@ -359,8 +363,8 @@ void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k,
 
     k->claim.key = k;
     set_claim(r, &k->claim, k, by->member, &rank);
-    stake_further(r, &k->second, k, by->transport, 1);
-    stake_further(r, &k->third, k, by->place, 2);
+    stake_further(r, k->second, k, by->transport, 1);
+    stake_further(r, k->third, k, by->place, 2);
     pv_roster_touch(r, k);
 }
 

@@ -148,23 +148,25 @@ struct pv_roster_claim {
 
 /* A name, address or transport key that some statement of the set claims. */
 struct pv_roster_value {
+    UT_hash_handle hh;                  /* before the key: a search that passes by reads no more */
     uint8_t key[PV_ROSTER_BINDING_LEN]; /* kind, value, zeros up to the end */
     uint32_t refs;                      /* statements that claim it, eligible or not */
     uint32_t wanted;                    /* nodes that wait to be admitted with it */
     struct pv_roster_claim *owner;      /* the claim that has it; NULL = free */
     struct pv_roster_stake *stakes;     /* of all claims to it */
-    UT_hash_handle hh;
 };
 
 /* Everything known about one public key, whatever its parts: node, admin, invite, signer. */
 struct pv_roster_key {
+    UT_hash_handle hh; /* beside the key: a search reads no more */
     uint8_t pk[PV_SIGN_PK_LEN];
     struct pv_member member;                       /* node: what is handed out about it */
     struct pv_roster_item *about;                  /* statements about this key, by next_about */
     struct pv_roster_item *issued;                 /* statements it signed, by next_issued */
     struct pv_roster_item *kept[PV_ROSTER_QUOTAS]; /* those that count to a quota, by next_kept */
     /* node: what it claims by its member statement, transport key statement, and place */
-    struct pv_roster_claim claim, second, third;
+    struct pv_roster_claim claim;
+    struct pv_roster_claim *second, *third; /* owned; NULL: there never was such a statement */
     struct pv_roster_item *waits;     /* node: its member statement that wants an admission; NULL */
     struct pv_roster_key *next_dirty; /* with is_dirty */
     struct pv_roster_key *next_revoked; /* with is_revoked_dirty */
@@ -203,17 +205,22 @@ struct pv_roster_key {
     bool changed;                     /* something differs from what the owner was told */
     bool digest_ok;
     bool is_by_pk; /* node: it stands in by_pk */
-    UT_hash_handle hh;
+};
+
+/* A place of a bucket. */
+struct pv_roster_slot {
+    uint64_t prefix; /* the first bytes of the statement's hash: most searches read no more */
+    struct pv_roster_item *item;
 };
 
 /* The statements whose hashes begin with the same bits: two nodes compare the digests of buckets to
  * find what one of them lacks. */
 struct pv_roster_bucket {
-    struct pv_roster_item **v; /* owned; ascending hash */
-    uint32_t n, cap;           /* statements in v, and its room */
-    uint32_t n_held;           /* statements of it that are held, listed or not: at most cap */
-    uint32_t digest;           /* of the hashes, while digest_ok */
-    bool digest_ok;            /* nothing has come since it was computed */
+    struct pv_roster_slot *v; /* owned; ascending hash */
+    uint32_t n, cap;          /* statements in v, and its room */
+    uint32_t n_held;          /* statements of it that are held, listed or not: at most cap */
+    uint32_t digest;          /* of the hashes, while digest_ok */
+    bool digest_ok;           /* nothing has come since it was computed */
 };
 
 /* A statement that came before the one that gives its signer the right to it. */
@@ -476,6 +483,11 @@ void pv_roster_stake(struct pv_roster *r, struct pv_roster_key *k,
 /* Looks at the queued claims until every value has the owner that comes first. False: the steps
  * ended. */
 PV_MUST_CHECK bool pv_roster_contest(struct pv_roster *r);
+/* c may be NULL. */
+static inline bool pv_roster_wins(const struct pv_roster_claim *c)
+{
+    return c != NULL && c->wins;
+}
 /* The kind of value that another claim has; PV_ROSTER_BIND_KINDS when it lacks none. */
 enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c);
 

@@ -38,7 +38,7 @@ struct pv_roster_key *pv_roster_get_or_add_key(struct pv_roster *r, const uint8_
         return NULL;
     memcpy(k->pk, pk, sizeof(k->pk));
     memcpy(k->member.node, pk, sizeof(k->member.node));
-    k->claim.key = k->second.key = k->third.key = k;
+    k->claim.key = k;
     PV_MAP_ADD(&r->key_map, r->keys, pk, k, status);
     if (status != PV_OK) {
         free(k);

@@ -168,7 +168,8 @@ int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
 
     if (holder == NULL || !holder->claim.wins)
         return PV_ERR_NOT_FOUND;
-    const struct pv_roster_item *by = holder->third.wins ? holder->third.item : holder->claim.item;
+    const struct pv_roster_item *by =
+        pv_roster_wins(holder->third) ? holder->third->item : holder->claim.item;
     if (by->values[PV_ROSTER_BIND_NAME]->refs == 1)
         return PV_ERR_NOT_FOUND; /* nobody else ever claimed it */
     uint64_t since = claim_time(by);

@@ -40,14 +40,30 @@ struct pv_roster_item *pv_roster_list_pop(struct pv_roster_list *list)
 
 /* --- buckets --------------------------------------------------------------------------------- */
 
+static uint64_t prefix_of(const uint8_t *hash, size_t len)
+{
+    uint8_t prefix[PV_ROSTER_PREFIX_LEN] = {0};
+    memcpy(prefix, hash, len < sizeof(prefix) ? len : sizeof(prefix));
+    return pv_load_be64(prefix);
+}
+
+static bool is_below(const struct pv_roster_slot *slot, uint64_t prefix, const uint8_t *hash,
+                     size_t len)
+{
+    if (slot->prefix != prefix || len <= PV_ROSTER_PREFIX_LEN)
+        return slot->prefix < prefix;
+    return memcmp(slot->item->pub.st.hash, hash, len) < 0;
+}
+
 /* Position of the first statement of the bucket that is not below hash (len bytes of it). */
 static size_t bucket_search(const struct pv_roster_bucket *b, const uint8_t *hash, size_t len)
 {
+    uint64_t prefix = prefix_of(hash, len);
     size_t lo = 0, hi = b->n;
 
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if (memcmp(b->v[mid]->pub.st.hash, hash, len) < 0)
+        if (is_below(&b->v[mid], prefix, hash, len))
             lo = mid + 1;
         else
             hi = mid;
@@ -63,7 +79,7 @@ static struct pv_roster_bucket *bucket_of(const struct pv_roster *r, const uint8
 
 /* The statements whose hashes begin with this byte, ascending; returns how many. */
 static size_t statements_of(const struct pv_roster *r, uint8_t bucket,
-                            struct pv_roster_item *const **ret_first)
+                            const struct pv_roster_slot **ret_first)
 {
     const struct pv_roster_bucket *b = bucket_of(r, &bucket);
     uint8_t behind = (uint8_t)(bucket + 1);
@@ -82,12 +98,12 @@ struct pv_roster_item *pv_roster_set_find(const struct pv_roster *r, const uint8
     const struct pv_roster_bucket *b = bucket_of(r, hash);
     size_t i = bucket_search(b, hash, len);
 
-    return i < b->n && memcmp(b->v[i]->pub.st.hash, hash, len) == 0 ? b->v[i] : NULL;
+    return i < b->n && memcmp(b->v[i].item->pub.st.hash, hash, len) == 0 ? b->v[i].item : NULL;
 }
 
 static int grow_bucket(struct pv_roster_bucket *b, uint32_t cap)
 {
-    struct pv_roster_item **v = realloc(b->v, cap * sizeof(struct pv_roster_item *));
+    struct pv_roster_slot *v = realloc(b->v, cap * sizeof(*v));
 
     if (v == NULL)
         return PV_ERR_NOMEM;
@@ -121,7 +137,7 @@ static void split_few(struct pv_roster *r)
     }
     /* They come in the order that the buckets need. */
     for (size_t i = 0; i < r->few.n; i++) {
-        struct pv_roster_bucket *b = &buckets[r->few.v[i]->pub.st.hash[0]];
+        struct pv_roster_bucket *b = &buckets[r->few.v[i].item->pub.st.hash[0]];
         b->v[b->n++] = r->few.v[i];
     }
     free(r->few.v);
@@ -174,8 +190,8 @@ void pv_roster_set_list(struct pv_roster *r, struct pv_roster_item *e)
     struct pv_roster_bucket *b = bucket_of(r, e->pub.st.hash);
     size_t i = bucket_search(b, e->pub.st.hash, PV_STATEMENT_HASH_LEN);
 
-    memmove(b->v + i + 1, b->v + i, (b->n - i) * sizeof(struct pv_roster_item *));
-    b->v[i] = e;
+    memmove(b->v + i + 1, b->v + i, (b->n - i) * sizeof(*b->v));
+    b->v[i] = (struct pv_roster_slot){prefix_of(e->pub.st.hash, PV_ROSTER_PREFIX_LEN), e};
     b->n++;
     r->size++;
     e->listed = true;
@@ -189,7 +205,7 @@ void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e)
     size_t i = bucket_search(b, e->pub.st.hash, PV_STATEMENT_HASH_LEN);
 
     b->n--;
-    memmove(b->v + i, b->v + i + 1, (b->n - i) * sizeof(struct pv_roster_item *));
+    memmove(b->v + i, b->v + i + 1, (b->n - i) * sizeof(*b->v));
     r->size--;
     pv_roster_count_time(r, e, false);
     e->listed = false;
@@ -217,10 +233,10 @@ size_t pv_roster_size(const struct pv_roster *r)
     return r->size;
 }
 
-static uint8_t *put_hashes(uint8_t *p, struct pv_roster_item *const *v, size_t n)
+static uint8_t *put_hashes(uint8_t *p, const struct pv_roster_slot *v, size_t n)
 {
     for (size_t i = 0; i < n; i++, p += PV_STATEMENT_HASH_LEN)
-        memcpy(p, v[i]->pub.st.hash, PV_STATEMENT_HASH_LEN);
+        memcpy(p, v[i].item->pub.st.hash, PV_STATEMENT_HASH_LEN);
     return p;
 }
 
@@ -249,7 +265,7 @@ void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HA
 uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket)
 {
     struct pv_roster_bucket *b = bucket_of(r, &bucket);
-    struct pv_roster_item *const *v;
+    const struct pv_roster_slot *v;
     size_t n = statements_of(r, bucket, &v);
 
     if (r->buckets == NULL || !b->digest_ok) {
@@ -264,8 +280,8 @@ uint32_t pv_roster_bucket_digest(struct pv_roster *r, uint8_t bucket)
 const struct pv_roster_entry *pv_roster_bucket_at(const struct pv_roster *r, uint8_t bucket,
                                                   size_t i)
 {
-    struct pv_roster_item *const *v;
-    return i < statements_of(r, bucket, &v) ? &v[i]->pub : NULL;
+    const struct pv_roster_slot *v;
+    return i < statements_of(r, bucket, &v) ? &v[i].item->pub : NULL;
 }
 
 /* --- members ---------------------------------------------------------------------------------- */
@@ -364,12 +380,12 @@ void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEME
 /* Asked for only when heads agree and members do not, so it is computed anew each time. */
 uint32_t pv_roster_receipts_digest(const struct pv_roster *r, uint8_t bucket)
 {
-    struct pv_roster_item *const *v;
+    const struct pv_roster_slot *v;
     size_t n = statements_of(r, bucket, &v);
     uint8_t hash[PV_BLAKE2B_LEN] = {0};
 
     for (size_t i = 0; i < n; i++)
         pv_blake2b(hash, pv_view(hash, sizeof(hash)),
-                   pv_view(v[i]->pub.st.hash, PV_STATEMENT_HASH_LEN), v[i]->pub.receipt);
+                   pv_view(v[i].item->pub.st.hash, PV_STATEMENT_HASH_LEN), v[i].item->pub.receipt);
     return n == 0 ? 0 : pv_load_be32(hash);
 }

@@ -327,8 +327,9 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
 {
     const struct pv_st_member *st = &e->pub.st.u.member;
     const uint8_t *transport =
-        k->second.wins ? k->second.item->pub.st.u.transport.transport : st->transport;
-    const struct pv_st_place *place = k->third.wins ? &k->third.item->pub.st.u.place : NULL;
+        pv_roster_wins(k->second) ? k->second->item->pub.st.u.transport.transport : st->transport;
+    const struct pv_st_place *place =
+        pv_roster_wins(k->third) ? &k->third->item->pub.st.u.place : NULL;
     struct pv_member m;
 
     memset(&m, 0, sizeof(m));
@@ -382,15 +383,20 @@ static const enum pv_roster_refusal lacking[PV_ROSTER_BIND_KINDS + 1] = {
     [PV_ROSTER_BIND_KINDS] = PV_ROSTER_REFUSE_NONE,
 };
 
+static void report_claim(struct pv_roster *r, const struct pv_roster_claim *c)
+{
+    if (c != NULL && c->item != NULL)
+        pv_roster_report_refusal(r, c->item, lacking[pv_roster_lacks(c)]);
+}
+
 /* Claims that lost are reported, those that won may be reported again when they lose. */
 static void report_outcome(struct pv_roster *r, struct pv_roster_key *k)
 {
-    if (k->claim.item != NULL)
-        pv_roster_report_refusal(r, k->claim.item, lacking[pv_roster_lacks(&k->claim)]);
-    if (k->claim.wins && k->second.item != NULL)
-        pv_roster_report_refusal(r, k->second.item, lacking[pv_roster_lacks(&k->second)]);
-    if (k->claim.wins && k->third.item != NULL)
-        pv_roster_report_refusal(r, k->third.item, lacking[pv_roster_lacks(&k->third)]);
+    report_claim(r, &k->claim);
+    if (k->claim.wins)
+        report_claim(r, k->second);
+    if (k->claim.wins)
+        report_claim(r, k->third);
 }
 
 /* A node that is no member: by what people know it. */

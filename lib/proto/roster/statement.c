@@ -329,7 +329,8 @@ static void put_fields(struct pv_writer *w, const struct pv_statement *st)
 
 /* The signature is the tail of every type, unknown ones included: a node can verify, keep and pass
  * on statements that it does not understand. */
-int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st)
+/* Everything but the hash, and what follows from it. */
+static int decode_fields(struct pv_view data, struct pv_statement *ret_st)
 {
     struct pv_statement st = {.raw = data};
     struct pv_reader r = pv_reader(data);
@@ -357,10 +358,37 @@ int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st)
     if (status != PV_OK)
         return status;
 
-    pv_statement_hash(data, st.hash);
-    if (st.type == PV_ST_NETWORK)
-        memcpy(st.network_id, st.hash, sizeof(st.network_id));
     *ret_st = st;
+    return PV_OK;
+}
+
+static void set_hash(struct pv_statement *st, const uint8_t hash[static PV_STATEMENT_HASH_LEN])
+{
+    memcpy(st->hash, hash, sizeof(st->hash));
+    if (st->type == PV_ST_NETWORK)
+        memcpy(st->network_id, hash, sizeof(st->network_id));
+}
+
+int pv_statement_decode_hashed(struct pv_view data,
+                               const uint8_t hash[static PV_STATEMENT_HASH_LEN],
+                               struct pv_statement *ret_st)
+{
+    int status = decode_fields(data, ret_st);
+
+    if (status == PV_OK)
+        set_hash(ret_st, hash);
+    return status;
+}
+
+int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st)
+{
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    int status = decode_fields(data, ret_st);
+
+    if (status != PV_OK)
+        return status;
+    pv_statement_hash(data, hash);
+    set_hash(ret_st, hash);
     return PV_OK;
 }
 

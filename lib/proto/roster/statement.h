@@ -180,6 +180,10 @@ static inline bool pv_st_is_invite(uint8_t type)
  *   PV_ERR_MALFORMED    too long, trailing bytes, a value outside its range or not canonical
  */
 PV_MUST_CHECK int pv_statement_decode(struct pv_view data, struct pv_statement *ret_st);
+/* The same for bytes whose hash is known. */
+PV_MUST_CHECK int pv_statement_decode_hashed(struct pv_view data,
+                                             const uint8_t hash[static PV_STATEMENT_HASH_LEN],
+                                             struct pv_statement *ret_st);
 
 /* Checks the signer's signature, and in a member statement the node's too. PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_statement_verify(const struct pv_statement *st);
