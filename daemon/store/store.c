@@ -30,7 +30,7 @@ static const char schema[] =
     " name TEXT NOT NULL, node_name TEXT NOT NULL);"
     /* In order of arrival: the roster has to get them back in the same order. */
     "CREATE TABLE IF NOT EXISTS statements(seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE,"
-    " statement BLOB NOT NULL, receipt BLOB NOT NULL);"
+    " statement BLOB NOT NULL, receipt BLOB NOT NULL, mark BLOB);"
     "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
 
 /* --- opening ------------------------------------------------------------------------------- */
@@ -71,12 +71,20 @@ static int order_statements(struct pv_store *s)
                    "DROP TABLE unordered;");
 }
 
+/* Earlier versions verified all statements at each start. */
+static int add_marks(struct pv_store *s)
+{
+    return exec(s, "ALTER TABLE statements ADD COLUMN mark BLOB");
+}
+
 /* Part of the first transaction: a change of an older database that breaks off leaves it as it was.
  */
 static int make_schema(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MAX])
 {
     int found = pv_sqlite_found(s->file);
     int r = found == 1 ? order_statements(s) : PV_OK;
+    if (r >= 0 && found > 0 && found < 5)
+        r = add_marks(s);
     if (r >= 0)
         r = exec(s, schema);
     if (r >= 0)
@@ -132,9 +140,11 @@ static int put_statements(struct pv_store *s, const struct pv_job *job,
 {
     const struct pv_job_put_statements *put = &job->u.put_statements;
     struct pv_query q =
-        pv_query(s->db, "INSERT INTO statements(hash, statement, receipt) VALUES(?1, ?2, ?3)"
-                        " ON CONFLICT(hash) DO UPDATE SET receipt = excluded.receipt"
-                        " WHERE length(excluded.receipt) > 0");
+        pv_query(s->db, "INSERT INTO statements(hash, statement, receipt, mark)"
+                        " VALUES(?1, ?2, ?3, ?4)"
+                        " ON CONFLICT(hash) DO UPDATE SET receipt = excluded.receipt,"
+                        " mark = excluded.mark"
+                        " WHERE length(excluded.receipt) > 0 OR length(receipt) = 0");
     struct pv_query forget = pv_query(s->db, "DELETE FROM statements WHERE hash = ?1");
     (void)result;
     /* The hash makes a statement unique: it comes again from every member. */
@@ -150,6 +160,7 @@ static int put_statements(struct pv_store *s, const struct pv_job *job,
         pv_bind_view(&q, pv_view(hash, sizeof(hash)));
         pv_bind_view(&q, put->items[i].statement);
         pv_bind_view(&q, put->items[i].receipt);
+        pv_bind_view(&q, pv_view(put->items[i].mark, put->items[i].has_mark ? PV_JOB_MARK_LEN : 0));
         /* Errors stay in the query until its end. */
         pv_query_run_again(&q);
     }
@@ -369,11 +380,14 @@ static int load_network(struct pv_store *s, struct pv_saved *saved)
 
 static int load_statements(struct pv_store *s, struct pv_store_saved *out, size_t *used, size_t n)
 {
-    struct pv_query q = pv_query(s->db, "SELECT statement, receipt FROM statements ORDER BY seq");
+    struct pv_query q =
+        pv_query(s->db, "SELECT statement, receipt, mark FROM statements ORDER BY seq");
     size_t i = 0;
     while (i < n && pv_query_next(&q)) {
-        out->statements[i].statement = take_column(&q, 0, out->bytes, used);
-        out->statements[i++].receipt = take_column(&q, 1, out->bytes, used);
+        struct pv_stored_statement *item = &out->statements[i++];
+        item->statement = take_column(&q, 0, out->bytes, used);
+        item->receipt = take_column(&q, 1, out->bytes, used);
+        item->has_mark = pv_column_bytes(&q, 2, item->mark, sizeof(item->mark));
     }
     int r = pv_query_end(&q);
     out->saved.statements = out->statements;

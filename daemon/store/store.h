@@ -14,7 +14,7 @@
 #include "daemon/core/jobs/job.h"
 
 enum {
-    PV_STORE_SCHEMA = 4, /* PRAGMA user_version */
+    PV_STORE_SCHEMA = 5, /* PRAGMA user_version */
     PV_STORE_MAX_STATEMENTS = 1 << 18,
     PV_STORE_MAX_META = 65536,
 };

@@ -42,6 +42,7 @@ enum {
     PV_JOB_HOST_MAX = 256,      /* bytes with the NUL, RFC 1035 s2.3.4 */
     PV_JOB_IFNAME = 16,         /* IFNAMSIZ */
     PV_JOB_NETWORK_LEN = 16,    /* bytes of a network id, PV_NETWORK_ID_LEN */
+    PV_JOB_MARK_LEN = 16,       /* bytes of a stored statement's mark */
     PV_RECALL_ADDRS = 4,        /* addresses kept of one member, DESIGN 5 */
     PV_IFACE_MAX_DOMAINS = 3,   /* the network's and two of addresses */
     PV_IFACE_DOMAIN_BUF = 140,  /* bytes with the NUL */
@@ -59,6 +60,8 @@ struct pv_stored_statement {
     struct pv_view statement;
     struct pv_view receipt;
     bool forget; /* of PV_JOB_PUT_STATEMENTS: newer ones have replaced it, it goes */
+    bool has_mark;
+    uint8_t mark[PV_JOB_MARK_LEN]; /* that this node verified both (member/stored.h) */
 };
 
 struct pv_job_put_statements {

@@ -9,6 +9,7 @@
 
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/ifacejob.h"
+#include "daemon/core/member/stored.h"
 #include "daemon/core/member/unsaved.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/node/node.h"
@@ -530,57 +531,29 @@ static void free_membership(void *part)
     free(m);
 }
 
-/* The roster as it was stored: what EV_STATEMENT says of it is on disk already. */
-static int load_roster(struct pv_node *n, const struct pv_saved *saved,
-                       struct pv_roster **ret_roster)
-{
-    struct pv_roster *r = NULL;
-    int status = PV_ERR_MALFORMED;
-    /* A roster grows from the network's record, wherever the store put it. */
-    for (size_t i = 0; i < saved->n_statements && r == NULL; i++) {
-        struct pv_statement s;
-        if (pv_statement_decode(saved->statements[i].statement, &s) == PV_OK &&
-            s.type == PV_ST_NETWORK)
-            status = pv_roster_new(saved->statements[i].statement, saved->network_id, &n->rng, &r);
-    }
-    struct pv_roster_event ev;
-    for (size_t i = 0; r != NULL && i < saved->n_statements; i++) {
-        enum pv_roster_added added;
-        int x =
-            pv_roster_add(r, saved->statements[i].statement, saved->statements[i].receipt, &added);
-        if (x == PV_ERR_NOMEM) {
-            pv_roster_free(r); /* what is missing here would be missing until the next start */
-            return x;
-        }
-        if (x != PV_OK)
-            pv_log(n->log, PV_LOG_WARN, "what=\"stored statement refused\" why=\"%s\"",
-                   pv_strstatus(x));
-    }
-    while (r != NULL && pv_roster_poll_event(r, &ev) == PV_OK)
-        continue;
-    *ret_roster = r;
-    return r != NULL ? PV_OK : status;
-}
-
 static int restore_membership(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct membership *m = part;
     struct pv_node *n = m->node;
     const struct pv_view up = pv_saved_value(cfg->saved, "up");
     struct pv_roster *roster;
+    bool marked;
     /* Only a stored `down` keeps a node down: without a stored wish it is up. */
     n->up = up.len != 1 || up.ptr[0] != '0';
     if (!cfg->saved->has_network) {
         apply_up(m, now);
         return PV_OK;
     }
-    int r = load_roster(n, cfg->saved, &roster);
+    int r = pv_stored_load(n, cfg->saved, &roster, &marked);
     if (r != PV_OK) {
         pv_log(n->log, PV_LOG_ERROR, "what=\"stored network does not verify\" why=\"%s\"",
                pv_strstatus(r));
         return r;
     }
     pv_membership_enter(n, roster, n->up, now);
+    /* By an earlier version, or under another identity: the next start need not verify it again. */
+    if (!marked && pv_unsaved_add_all(&m->unsaved, n, roster))
+        save(m);
     return PV_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "daemon/core/member/stored.h"
 
 static bool add(struct pv_unsaved *u, struct pv_node *n, struct pv_stored_statement item)
 {
@@ -51,7 +52,8 @@ bool pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv
 
 /* A copy of the views and of the bytes behind them, in one allocation: the roster may be gone
  * before the job is done. */
-static struct pv_stored_statement *copy_items(const struct pv_stored_statement *items, size_t n)
+static struct pv_stored_statement *copy_items(const struct pv_identity *identity,
+                                              const struct pv_stored_statement *items, size_t n)
 {
     size_t bytes = n * sizeof(*items);
     for (size_t i = 0; i < n; i++)
@@ -62,11 +64,13 @@ static struct pv_stored_statement *copy_items(const struct pv_stored_statement *
     struct pv_writer w = pv_writer(copy, bytes);
     w.len = n * sizeof(*items);
     for (size_t i = 0; i < n; i++) {
-        copy[i].forget = items[i].forget;
+        copy[i] = (struct pv_stored_statement){.forget = items[i].forget};
         copy[i].statement = pv_view(w.buf + w.len, items[i].statement.len);
         pv_put_bytes(&w, items[i].statement.ptr, items[i].statement.len);
         copy[i].receipt = pv_view(w.buf + w.len, items[i].receipt.len);
         pv_put_bytes(&w, items[i].receipt.ptr, items[i].receipt.len);
+        if (!copy[i].forget)
+            pv_stored_mark(identity, &copy[i]);
     }
     return copy;
 }
@@ -81,7 +85,7 @@ bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_p
     if (count == 0)
         return false;
     struct pv_job *job = pv_job_new(PV_JOB_PUT_STATEMENTS);
-    struct pv_stored_statement *copy = copy_items(u->items, count);
+    struct pv_stored_statement *copy = copy_items(n->identity, u->items, count);
     if (job == NULL || copy == NULL) {
         free(copy);
         pv_job_free(job);

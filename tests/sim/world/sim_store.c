@@ -115,6 +115,12 @@ bool sim_store_serves(const struct pv_job *job)
     return false;
 }
 
+static void copy_mark(struct pv_stored_statement *to, const struct pv_stored_statement *from)
+{
+    to->has_mark = from->has_mark;
+    memcpy(to->mark, from->mark, sizeof(to->mark));
+}
+
 static void put_one(struct sim_store *s, const struct pv_stored_statement *item)
 {
     for (size_t i = 0; i < s->n_statements; i++) {
@@ -132,6 +138,8 @@ static void put_one(struct sim_store *s, const struct pv_stored_statement *item)
             free_view(&s->statements[i].receipt);
             s->statements[i].receipt = copy_view(item->receipt);
         }
+        if (item->receipt.len > 0 || s->statements[i].receipt.len == 0)
+            copy_mark(&s->statements[i], item);
         return;
     }
     if (item->forget)
@@ -141,6 +149,7 @@ static void put_one(struct sim_store *s, const struct pv_stored_statement *item)
     s->statements = grown;
     s->statements[s->n_statements].statement = copy_view(item->statement);
     s->statements[s->n_statements].receipt = copy_view(item->receipt);
+    copy_mark(&s->statements[s->n_statements], item);
     s->n_statements++;
 }
 

@@ -134,6 +134,42 @@ static int run(struct pv_store *s, struct pv_job *job)
     return run_all(s, &job, 1, &result);
 }
 
+/* The mark of what the row holds then; 0: it has none. */
+static int mark_of(struct pv_store *s)
+{
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_statements, 1);
+    int mark = saved.statements[0].has_mark ? saved.statements[0].mark[0] : 0;
+    pv_store_saved_done(&saved);
+    return mark;
+}
+
+static struct pv_job *marked_job(const char *receipt, uint8_t mark)
+{
+    struct pv_job *job = statement_job("first", receipt);
+    job->u.put_statements.items[0].has_mark = mark != 0;
+    memset(job->u.put_statements.items[0].mark, mark, PV_JOB_MARK_LEN);
+    return job;
+}
+
+/* It is about statement and receipt together, so it stays and goes with the receipt. */
+static void a_mark_belongs_to_the_receipt_that_is_kept(void **state)
+{
+    (void)state;
+    struct pv_store *s = open_store();
+    assert_int_equal(run(s, marked_job("", 0)), PV_OK);
+    assert_int_equal(mark_of(s), 0);
+    assert_int_equal(run(s, marked_job("", 1)), PV_OK);
+    assert_int_equal(mark_of(s), 1);
+    assert_int_equal(run(s, marked_job("one", 2)), PV_OK);
+    assert_int_equal(mark_of(s), 2);
+    assert_int_equal(run(s, marked_job("", 3)), PV_OK); /* it stands with "one" */
+    assert_int_equal(mark_of(s), 2);
+    assert_int_equal(run(s, marked_job("two", 4)), PV_OK);
+    assert_int_equal(mark_of(s), 4);
+    pv_store_close(s);
+}
+
 static void what_was_stored_is_there_after_reopening(void **state)
 {
     (void)state;
@@ -535,6 +571,7 @@ int main(void)
 #define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         ROW(what_was_stored_is_there_after_reopening),
+        ROW(a_mark_belongs_to_the_receipt_that_is_kept),
         ROW(statements_come_back_in_the_order_they_were_stored_first),
         ROW(statements_are_stored_once_and_keep_their_receipt),
         ROW(a_job_that_fails_takes_only_its_own_work_back),

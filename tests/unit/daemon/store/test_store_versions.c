@@ -8,9 +8,9 @@
 #include "tests/unit/old_database.h"
 #include "tests/unit/test_dir.h"
 
-static const char *const versions[] = {"p2pvpnd-v1-first",   "p2pvpnd-v1-chat",
-                                       "p2pvpnd-v1-order",   "p2pvpnd-v2-rooms",
-                                       "p2pvpnd-v2-budgets", "p2pvpnd-v3-rooms"};
+static const char *const versions[] = {"p2pvpnd-v1-first", "p2pvpnd-v1-chat",    "p2pvpnd-v1-order",
+                                       "p2pvpnd-v2-rooms", "p2pvpnd-v2-budgets", "p2pvpnd-v3-rooms",
+                                       "p2pvpnd-v4-rooms"};
 
 static char dir[64], path[96], kept[128];
 
@@ -45,6 +45,7 @@ static void expect_network(struct pv_store *s)
     assert_int_equal(saved.saved.n_statements, 2);
     bool first = saved.saved.statements[0].statement.ptr[0] == 0x11;
     assert_int_equal(saved.saved.statements[first ? 0 : 1].receipt.len, 2);
+    assert_false(saved.saved.statements[0].has_mark || saved.saved.statements[1].has_mark);
     pv_store_saved_done(&saved);
 }
 
@@ -146,7 +147,7 @@ static void a_newer_database_is_refused_with_both_versions_and_the_remedy(void *
     pv_store_close(open_store());
     old_database_exec(path, "PRAGMA user_version = 77");
     assert_int_equal(pv_store_open(&s, dir, error), PV_ERR_UNSUPPORTED);
-    assert_non_null(strstr(error, "schema 77; this one knows up to 4): install that version"));
+    assert_non_null(strstr(error, "schema 77; this one knows up to 5): install that version"));
     assert_null(strstr(error, "before-v"));
     (void)snprintf(older, sizeof(older), "%s.before-v77", path);
     old_database_exec(older, "CREATE TABLE t(x)");

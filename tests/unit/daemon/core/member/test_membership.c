@@ -128,6 +128,48 @@ static void a_member_gets_a_peer_and_its_statement_is_stored(void **state)
     assert_false(x.f.node.store_failed);
 }
 
+/* By an earlier version, which made no marks; the next start finds them. */
+static void what_was_stored_without_a_mark_is_stored_again_with_it(void **state)
+{
+    (void)state;
+    static struct item items[4];
+    static struct pv_stored_statement stored[PV_ARRAY_LEN(items)];
+    items[0] = item_of(&x.f.world, &x.f.world.created.network);
+    items[1] = item_of(&x.f.world, &x.f.world.created.admin);
+    items[2] = item_of(&x.f.world, &x.f.world.created.member);
+    items[3] = item_of_long(&x.f.world, &x.f.world.created.coordinators);
+    for (size_t i = 0; i < PV_ARRAY_LEN(items); i++)
+        stored[i] =
+            (struct pv_stored_statement){.statement = pv_view(items[i].s.raw, items[i].s.len),
+                                         .receipt = pv_view(items[i].r, items[i].r_len)};
+    x.f.saved.has_network = true;
+    memcpy(x.f.saved.network_id, x.f.world.created.network_id, sizeof(x.f.saved.network_id));
+    x.f.saved.statements = stored;
+    x.f.saved.n_statements = PV_ARRAY_LEN(items);
+    for (unsigned round = 0; round < 2; round++) {
+        assert_int_equal(x.f.part->restore(x.f.self, &x.f.cfg, x.f.now), PV_OK);
+        struct pv_job *job = fake_node_job(&x.f);
+        size_t n = 0;
+        for (; job != NULL; job = fake_node_job(&x.f)) {
+            const struct pv_job_put_statements *put = &job->u.put_statements;
+            for (size_t i = 0; job->kind == PV_JOB_PUT_STATEMENTS && i < put->n; i++, n++) {
+                assert_true(put->items[i].has_mark);
+                for (size_t k = 0; k < PV_ARRAY_LEN(stored); k++)
+                    if (pv_view_equal(stored[k].statement, put->items[i].statement)) {
+                        stored[k].has_mark = true;
+                        memcpy(stored[k].mark, put->items[i].mark, sizeof(stored[k].mark));
+                    }
+            }
+            finish(job, PV_OK);
+        }
+        assert_int_equal(n, round == 0 ? PV_ARRAY_LEN(items) : 0);
+        pv_membership_leave(&x.f.node, x.f.now);
+        fake_peers_settle(&x);
+        while ((job = fake_node_job(&x.f)) != NULL)
+            finish(job, PV_OK);
+    }
+}
+
 static void a_statement_that_could_not_be_stored_is_written_again(void **state)
 {
     (void)state;
@@ -284,6 +326,7 @@ int main(void)
         T(what_kept_the_interface_down_is_no_problem_after_leaving),
         T(a_result_that_comes_after_the_interface_was_taken_down_is_nothing),
         T(a_member_gets_a_peer_and_its_statement_is_stored),
+        T(what_was_stored_without_a_mark_is_stored_again_with_it),
         T(a_statement_that_could_not_be_stored_is_written_again),
         T(a_statement_that_does_not_verify_is_reported),
         T(rubbish_fills_neither_the_log_nor_the_list_of_problems),
