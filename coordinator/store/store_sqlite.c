@@ -29,6 +29,7 @@ enum statement {
     SQL_COPY_DROP,
     SQL_COPY_NEXT,
     SQL_DROP_STATEMENTS,
+    SQL_DROP_INVITES,
     SQL_DROP_COPIES,
     SQL_DROP_USE,
     SQL_COUNT,
@@ -50,6 +51,25 @@ static const char schema[] =
     " PRIMARY KEY(epoch, n), UNIQUE(network, hash));"
     "CREATE INDEX IF NOT EXISTS members ON statements(network, admitter, node)"
     " WHERE admitter IS NOT NULL;"
+    /* How many nodes used each invite, kept by the database itself: counting them for each join
+     * would cost more with each. Counted once in a database of before; programs of before run the
+     * triggers too. */
+    "CREATE TABLE IF NOT EXISTS invite_use(network BLOB NOT NULL, invite BLOB NOT NULL,"
+    " used INTEGER NOT NULL, PRIMARY KEY(network, invite)) WITHOUT ROWID;"
+    "INSERT INTO invite_use SELECT network, admitter, count(DISTINCT node) FROM statements"
+    " WHERE admitter IS NOT NULL AND NOT EXISTS(SELECT 1 FROM invite_use)"
+    " GROUP BY network, admitter;"
+    "CREATE TRIGGER IF NOT EXISTS member_came AFTER INSERT ON statements"
+    " WHEN new.admitter IS NOT NULL AND NOT EXISTS(SELECT 1 FROM statements s"
+    "  WHERE s.network = new.network AND s.admitter = new.admitter AND s.node = new.node"
+    "  AND s.rowid <> new.rowid)"
+    " BEGIN INSERT INTO invite_use VALUES(new.network, new.admitter, 1)"
+    "  ON CONFLICT(network, invite) DO UPDATE SET used = used + 1; END;"
+    "CREATE TRIGGER IF NOT EXISTS member_went AFTER DELETE ON statements"
+    " WHEN old.admitter IS NOT NULL AND NOT EXISTS(SELECT 1 FROM statements s"
+    "  WHERE s.network = old.network AND s.admitter = old.admitter AND s.node = old.node)"
+    " BEGIN UPDATE invite_use SET used = used - 1"
+    "  WHERE network = old.network AND invite = old.admitter; END;"
     /* Numbers are never given twice, so that "behind n" stays true. */
     "CREATE TABLE IF NOT EXISTS mail("
     " n INTEGER PRIMARY KEY AUTOINCREMENT, network BLOB NOT NULL, sender BLOB NOT NULL,"
@@ -89,8 +109,9 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_DELETE] = "DELETE FROM statements WHERE network = ?1 AND hash = ?2",
     /* Checks the uses and takes one in a single statement: there is no moment between the two. */
     [SQL_REDEEM] = ("INSERT INTO statements " COLUMNS " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13"
-                    " WHERE (SELECT count(DISTINCT node) FROM statements"
-                    "   WHERE network = ?3 AND admitter = ?8 AND node <> ?9) < ?11"
+                    " WHERE (SELECT total(used) FROM invite_use WHERE network = ?3 AND invite = ?8)"
+                    "   - EXISTS(SELECT 1 FROM statements"
+                    "   WHERE network = ?3 AND admitter = ?8 AND node = ?9) < ?11"
                     " AND NOT EXISTS(SELECT 1 FROM statements"
                     "   WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)"),
     [SQL_MARK] = "UPDATE statements SET mark = ?3 WHERE epoch = ?1 AND n = ?2",
@@ -115,6 +136,7 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_COPY_NEXT] = "SELECT n, sender, box FROM mail"
                       " WHERE network = ?1 AND receiver = ?2 AND n > ?3 ORDER BY n LIMIT 1",
     [SQL_DROP_STATEMENTS] = "DELETE FROM statements WHERE network = ?1",
+    [SQL_DROP_INVITES] = "DELETE FROM invite_use WHERE network = ?1",
     [SQL_DROP_COPIES] = "DELETE FROM mail WHERE network = ?1",
     [SQL_DROP_USE] = "DELETE FROM mail_use WHERE network = ?1",
 };
@@ -395,7 +417,8 @@ static int collect_copy(struct sqlitestore *s, const struct pv_storeop *op,
 /* The sum goes last: each copy that goes takes its bytes from it. */
 static int drop_network(struct sqlitestore *s, const struct pv_storeop *op)
 {
-    static const enum statement all[] = {SQL_DROP_STATEMENTS, SQL_DROP_COPIES, SQL_DROP_USE};
+    static const enum statement all[] = {SQL_DROP_STATEMENTS, SQL_DROP_INVITES, SQL_DROP_COPIES,
+                                         SQL_DROP_USE};
     int r = PV_OK;
     for (size_t i = 0; i < PV_ARRAY_LEN(all) && r == PV_OK; i++) {
         bind_blob(s->sql[all[i]], 1, op->copy.network, sizeof(op->copy.network));

@@ -232,6 +232,44 @@ static void uses_taken_by_repaired_statements_count(void **state)
     pv_coordstore_close(s);
 }
 
+static struct pv_storeop *forget_op(const struct pv_storeop *of)
+{
+    struct pv_storeop *op = NULL;
+    struct pv_storerow row = {.n = 0};
+    memcpy(row.network, of->rows[0].network, sizeof(row.network));
+    memcpy(row.hash, of->rows[0].hash, sizeof(row.hash));
+    assert_int_equal(pv_storeop_new(PV_STOREOP_PUT, 1, 0, &op), PV_OK);
+    assert_int_equal(pv_storeop_add(op, &row), PV_OK);
+    return op;
+}
+
+/* A use is a node that stands there, however often and in how many statements. */
+static void uses_follow_the_statements_that_are_there(void **state)
+{
+    (void)state;
+    struct pv_coordstore *s = open_ok();
+    struct cw_node a = cw_node_make(world), b = cw_node_make(world), c = cw_node_make(world);
+    struct pv_storeop *first = member_op(&a, 1, 0, 2), *second = member_op(&a, 2, 7, 2);
+    struct pv_storeop *gone[2] = {forget_op(first), forget_op(second)};
+    second->min_serial = 5;
+    assert_int_equal(run(s, first).status, PV_OK);
+    assert_int_equal(run(s, second).status, PV_OK);
+    struct pv_storeop *again = member_op(&a, 1, 0, 2);
+    again->kind = PV_STOREOP_PUT;
+    again->rows[0].n = 9; /* brought back although it is there */
+    assert_int_equal(run(s, again).status, PV_OK);
+    assert_int_equal(run(s, member_op(&b, 3, 0, 2)).status, PV_OK);
+    assert_int_equal(run(s, member_op(&c, 4, 0, 2)).status, PV_ERR_EXPIRED);
+    assert_int_equal(run(s, gone[0]).status, PV_OK);
+    assert_int_equal(run(s, member_op(&c, 5, 0, 2)).status, PV_ERR_EXPIRED);
+    assert_int_equal(run(s, gone[1]).status, PV_OK);
+    s = pv_coordstore_close(s);
+    s = open_ok();
+    assert_int_equal(run(s, member_op(&c, 6, 0, 2)).status, PV_OK);
+    assert_int_equal(run(s, member_op(&a, 7, 0, 2)).status, PV_ERR_EXPIRED);
+    pv_coordstore_close(s);
+}
+
 static void of_many_redemptions_in_one_transaction_the_first_win(void **state)
 {
     (void)state;
@@ -274,7 +312,7 @@ static void one_bad_operation_does_not_undo_its_neighbours(void **state)
     T(what_was_put_is_there_after_a_restart_in_order),                                            \
         T(an_invite_is_redeemed_as_often_as_it_says), T(a_network_is_dropped_whole_and_no_other), \
         T(a_network_may_have_less_room_for_copies), T(copies_wait_and_have_quotas),               \
-        T(uses_taken_by_repaired_statements_count),                                               \
+        T(uses_taken_by_repaired_statements_count), T(uses_follow_the_statements_that_are_there), \
         T(of_many_redemptions_in_one_transaction_the_first_win),                                  \
         T(one_bad_operation_does_not_undo_its_neighbours)
 

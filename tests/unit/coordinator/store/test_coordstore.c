@@ -254,6 +254,23 @@ static void rows_of_an_older_version_are_kept_and_marked(void **state)
     assert_int_equal(second.marked, 4);
 }
 
+/* Nor had they a count of each invite's uses: it is made once. */
+static void uses_of_an_older_version_count(void **state)
+{
+    (void)state;
+    struct pv_coordstore *s = open_ok();
+    struct cw_node a = cw_node_make(world), b = cw_node_make(world), c = cw_node_make(world);
+    assert_int_equal(run(s, member_op(&a, 1, 0, 2)).status, PV_OK);
+    pv_coordstore_close(s);
+    exec_sql("DROP TRIGGER member_came; DROP TRIGGER member_went; DROP TABLE invite_use");
+    s = open_ok();
+    assert_int_equal(run(s, member_op(&b, 2, 0, 2)).status, PV_OK);
+    s = pv_coordstore_close(s);
+    s = open_ok();
+    assert_int_equal(run(s, member_op(&c, 3, 0, 2)).status, PV_ERR_EXPIRED);
+    pv_coordstore_close(s);
+}
+
 /* A network that has more than its part is refused while others are not: the sums are put there, as
  * half a gigabyte of copies would take long. */
 static void one_network_leaves_disk_for_others(void **state)
@@ -343,6 +360,7 @@ int main(void)
         TEST(a_foreign_or_newer_database_is_refused),
         TEST(a_directory_without_rights_is_named),
         TEST(rows_of_an_older_version_are_kept_and_marked),
+        TEST(uses_of_an_older_version_count),
         TEST(one_network_leaves_disk_for_others),
         TEST(a_full_disk_is_an_answer_and_passes),
 #undef TEST
