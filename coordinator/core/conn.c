@@ -18,12 +18,12 @@ _Static_assert((int)PV_CTL_TEXT_MAX == (int)PV_CONTROL_TEXT_MAX, "a message fits
 /* The control channel exists from the start, as nearly every connection speaks it; one that turns
  * out to speak STUN does not use it. */
 int pv_conn_new(struct pv_conn **ret_conn, uint64_t id, const struct pv_addr *source,
-                const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng, pv_ns now)
+                const struct pv_conn_keys *keys, const struct pv_rng *rng, pv_ns now)
 {
     struct pv_conn *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return PV_ERR_NOMEM;
-    int r = pv_control_new_server(&s->control, static_sk, rng);
+    int r = pv_control_new_server(&s->control, keys->sk, keys->pk, rng);
     if (r < 0) {
         free(s);
         return r;

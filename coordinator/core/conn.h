@@ -105,10 +105,14 @@ struct pv_conn {
     UT_hash_handle hh;                       /* by id */
 };
 
+/* The coordinator's key pair for handshakes, PV_DH_LEN bytes each. */
+struct pv_conn_keys {
+    const uint8_t *sk, *pk;
+};
+
 /* PV_ERR_NOMEM. rng is kept by the control channel until its handshake is done. */
 PV_MUST_CHECK int pv_conn_new(struct pv_conn **ret_conn, uint64_t id, const struct pv_addr *source,
-                              const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng,
-                              pv_ns now);
+                              const struct pv_conn_keys *keys, const struct pv_rng *rng, pv_ns now);
 /* It must be out of the broker, the network, the heap and all lists. NULL is fine. */
 struct pv_conn *pv_conn_free(struct pv_conn *s);
 

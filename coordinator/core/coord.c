@@ -99,6 +99,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     }
     memcpy(c->sk, cfg->sk, PV_SIGN_SK_LEN);
     pv_sign_sk_to_dh(c->sk, c->sk + PV_SIGN_SK_LEN);
+    pv_dh_public(c->sk + PV_SIGN_SK_LEN, c->dh_pk);
     c->secret = c->sk + SK_LEN;
     memcpy(c->secret, cfg->secret, PV_CTL_SECRET_LEN);
     pv_registry_init(&c->registry, c->sk, c->limits.networks, rng, log);
@@ -179,12 +180,13 @@ static bool may_accept(struct pv_coord *c, size_t n, const struct pv_addr *sourc
 int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *source, pv_ns now)
 {
     struct pv_conn *s = NULL;
+    const struct pv_conn_keys keys = {.sk = c->sk + PV_SIGN_SK_LEN, .pk = c->dh_pk};
     size_t n = HASH_CNT(hh, c->conns);
     if (!may_accept(c, n, source, now))
         return PV_ERR_LIMIT;
     int r = pv_heap_reserve(&c->timers, n + 1);
     if (r == PV_OK)
-        r = pv_conn_new(&s, id, source, c->sk + PV_SIGN_SK_LEN, &c->rng, now);
+        r = pv_conn_new(&s, id, source, &keys, &c->rng, now);
     if (r < 0)
         return r;
     PV_MAP_ADD(&c->map, c->conns, id, s, r);

@@ -29,8 +29,9 @@ _Static_assert((int)PV_TURNAUTH_NODE_LEN == (int)PV_SIGN_PK_LEN, "the relay's no
 struct pv_coord {
     struct pv_rng rng;
     const struct pv_log *log;
-    uint8_t *sk;     /* guarded: Ed25519 secret key, its X25519 form, and what secret points to */
-    uint8_t *secret; /* PV_CTL_SECRET_LEN bytes that a create has to bring */
+    uint8_t *sk; /* guarded: Ed25519 secret key, its X25519 form, and what secret points to */
+    uint8_t dh_pk[PV_DH_LEN]; /* of its X25519 form */
+    uint8_t *secret;          /* PV_CTL_SECRET_LEN bytes that a create has to bring */
     bool open;
     const char *const *stun;
     size_t n_stun;

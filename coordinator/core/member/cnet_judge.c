@@ -65,7 +65,7 @@ bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement
 
 /* A member statement that was admitted elsewhere comes with a receipt, and is judged at the
  * receipt's time: its invite may have expired since. Without one it must be signed by an admin; a
- * node that joins by an invite has to register. */
+ * node that joins by an invite has to register. Its own signatures were verified before. */
 static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv_statement *st,
                                       struct pv_view receipt_data, uint64_t wall)
 {
@@ -74,7 +74,7 @@ static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv
         pv_receipt_decode(receipt_data, &receipt) == PV_OK) {
         /* It counted somewhere once, so it belongs to the set even where it does not count now, as
          * when word of the node's removal came here first. */
-        int r = pv_roster_check_member(net->roster, st->raw, receipt.time);
+        int r = pv_roster_check_verified(net->roster, st, receipt.time);
         if (r == PV_ERR_EXISTS || r == PV_ERR_REPLAY || r == PV_ERR_EXPIRED || r == PV_ERR_REFUSED)
             return PV_CTL_E_NONE;
         return invite_error(net, st->signer, st->u.member.node, receipt.time, r);
@@ -82,7 +82,7 @@ static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv
     if ((pv_roster_rights(net->roster, st->signer) & PV_RIGHT_INVITE) == 0)
         return PV_CTL_E_NOT_ALLOWED;
     return invite_error(net, st->signer, st->u.member.node, wall,
-                        pv_roster_check_member(net->roster, st->raw, wall));
+                        pv_roster_check_verified(net->roster, st, wall));
 }
 
 /* May the signer make a statement of this type? Unknown types pass for members: a newer version may
@@ -454,12 +454,13 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
         memcmp(reg.st.u.member.node, node, PV_SIGN_PK_LEN) != 0 ||
         memcmp(reg.st.u.member.transport, joiner->transport, PV_DH_LEN) != 0)
         return PV_CTL_E_BAD_REQUEST;
-    if (pv_statement_verify(&reg.st) != PV_OK)
+    /* One that is in the set was verified. */
+    reg.known = pv_roster_find(net->roster, reg.st.hash) != NULL;
+    if (!reg.known && pv_statement_verify(&reg.st) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;
     if (pv_roster_invite(net->roster, reg.st.signer, &invite) != PV_OK)
         return PV_CTL_E_UNKNOWN_INVITE;
     reg.uses = invite.uses;
-    reg.known = pv_roster_find(net->roster, reg.st.hash) != NULL;
     if (reg.known) {
         *ret_register = reg;
         return PV_CTL_E_NONE;
@@ -470,7 +471,7 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
     if (joined_before(net, reg.st.signer, node) == NULL) {
         const struct pv_member *before = pv_roster_known(net->roster, node);
         enum pv_ctl_error e = invite_error(net, reg.st.signer, node, wall,
-                                           pv_roster_check_member(net->roster, member, wall));
+                                           pv_roster_check_verified(net->roster, &reg.st, wall));
         /* Who was promised a place in time has the time of the promise to take it. */
         if (e == PV_CTL_E_NONE && wall > PV_COORD_RESERVE_S &&
             invite_has_ended(net, reg.st.signer, wall - PV_COORD_RESERVE_S))

@@ -140,12 +140,17 @@ int pv_control_new_client(struct pv_control **ret_control,
 }
 
 int pv_control_new_server(struct pv_control **ret_control,
-                          const uint8_t static_sk[static PV_DH_LEN], const struct pv_rng *rng)
+                          const uint8_t static_sk[static PV_DH_LEN], const uint8_t *static_pk,
+                          const struct pv_rng *rng)
 {
-    const struct pv_noise_static keys = keys_of(static_sk);
+    struct pv_noise_static keys = {.sk = static_sk};
     struct pv_control *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return PV_ERR_NOMEM;
+    if (static_pk != NULL)
+        memcpy(keys.pk, static_pk, sizeof(keys.pk));
+    else
+        pv_dh_public(static_sk, keys.pk);
     c->rng = *rng;
     pv_noise_ik_init_responder(&c->ik, pv_view(preamble_text, PV_CONTROL_PREAMBLE_LEN), &keys);
     *ret_control = c;

@@ -47,10 +47,11 @@ PV_MUST_CHECK int pv_control_new_client(struct pv_control **ret_control,
                                         const uint8_t static_sk[static PV_DH_LEN],
                                         const uint8_t server_pk[static PV_DH_LEN],
                                         const struct pv_rng *rng);
-/* A server. rng is kept and used until the handshake is done. PV_ERR_NOMEM. */
+/* A server. static_pk: the public key of static_sk; NULL: it is computed, which takes as long as a
+ * step of the handshake. rng is kept and used until the handshake is done. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_control_new_server(struct pv_control **ret_control,
                                         const uint8_t static_sk[static PV_DH_LEN],
-                                        const struct pv_rng *rng);
+                                        const uint8_t *static_pk, const struct pv_rng *rng);
 /* Wipes keys; NULL is fine; returns NULL. */
 struct pv_control *pv_control_free(struct pv_control *control);
 

@@ -376,21 +376,17 @@ int pv_roster_check_invite(const struct pv_roster *r, const uint8_t invite[stati
 }
 
 /* The checks of a member statement that the roster does not hold; signer and node are what it knows
- * of these keys, NULL = nothing. The signature comes first, because everything after it reveals
- * something about the roster. */
+ * of these keys, NULL = nothing. */
 static int check_new_member(const struct pv_roster *r, const struct pv_statement *st,
                             const struct pv_roster_key *signer, const struct pv_roster_key *node,
                             uint64_t wall)
 {
     const struct pv_st_member *m = &st->u.member;
-    int status = pv_statement_verify(st);
 
-    if (status != PV_OK)
-        return status;
     if (signer == NULL || !pv_roster_signer_may(r, signer, PV_ST_MEMBER))
         return PV_ERR_NOT_FOUND;
     if (pv_roster_needs_receipt(signer, PV_ST_MEMBER)) {
-        status = pv_roster_check_invite(r, st->signer, m->node, wall);
+        int status = pv_roster_check_invite(r, st->signer, m->node, wall);
         if (status != PV_OK)
             return status;
         if (m->expires != 0)
@@ -404,20 +400,14 @@ static int check_new_member(const struct pv_roster *r, const struct pv_statement
 
 /* Same verdict as settling would give, asked before the receipt exists: a coordinator must not sign
  * receipts for claims that no roster would count. */
-int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, uint64_t wall)
+int pv_roster_check_verified(const struct pv_roster *r, const struct pv_statement *st,
+                             uint64_t wall)
 {
-    struct pv_statement st;
-    int status = pv_roster_check_form(r, statement, &st);
-
-    if (status == PV_OK && st.type != PV_ST_MEMBER)
-        status = PV_ERR_MALFORMED;
-    if (status != PV_OK)
-        return status;
-    const struct pv_st_member *m = &st.u.member;
+    const struct pv_st_member *m = &st->u.member;
     const struct pv_roster_key *n = pv_roster_key(r, m->node),
-                               *signer = pv_roster_key(r, st.signer);
-    if (pv_roster_find(r, st.hash) == NULL) {
-        status = check_new_member(r, &st, signer, n, wall);
+                               *signer = pv_roster_key(r, st->signer);
+    if (pv_roster_find(r, st->hash) == NULL) {
+        int status = check_new_member(r, st, signer, n, wall);
         if (status != PV_OK)
             return status;
     } else if (n == NULL || n->revoked_node) {
@@ -429,6 +419,19 @@ int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, 
                    is_free(r, m->node, PV_ROSTER_BIND_TRANSPORT, m->transport, sizeof(m->transport))
                ? PV_OK
                : PV_ERR_EXISTS;
+}
+
+/* The signature comes first, because everything after it reveals something about the roster. */
+int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, uint64_t wall)
+{
+    struct pv_statement st;
+    int status = pv_roster_check_form(r, statement, &st);
+
+    if (status == PV_OK && st.type != PV_ST_MEMBER)
+        status = PV_ERR_MALFORMED;
+    if (status == PV_OK && pv_roster_find(r, st.hash) == NULL)
+        status = pv_statement_verify(&st);
+    return status == PV_OK ? pv_roster_check_verified(r, &st, wall) : status;
 }
 
 /* --- events ---------------------------------------------------------------------------------- */

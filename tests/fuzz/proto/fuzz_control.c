@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     pv_dh_keypair(&rng, client_sk, pk);
     pv_dh_keypair(&rng, server_sk, pk);
     if (pv_control_new_client(&client.control, client_sk, pk, &rng) != PV_OK ||
-        pv_control_new_server(&server.control, server_sk, &rng) != PV_OK)
+        pv_control_new_server(&server.control, server_sk, NULL, &rng) != PV_OK)
         abort();
 
     while (len >= 2) {

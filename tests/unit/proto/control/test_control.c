@@ -24,7 +24,7 @@ static void setup(struct pair *p)
     pv_dh_keypair(&p->rng, sk, p->client_pk);
     assert_int_equal(pv_control_new_client(&p->client, test_keep_key(sk), p->server_pk, &p->rng),
                      PV_OK);
-    assert_int_equal(pv_control_new_server(&p->server, p->server_sk, &p->rng), PV_OK);
+    assert_int_equal(pv_control_new_server(&p->server, p->server_sk, NULL, &p->rng), PV_OK);
 }
 
 static void teardown(struct pair *p)
@@ -287,7 +287,7 @@ static void a_server_with_another_key_is_not_believed(void **state)
     setup(&p);
     p.server_sk[5] ^= 4;
     pv_control_free(p.server);
-    assert_int_equal(pv_control_new_server(&p.server, p.server_sk, &p.rng), PV_OK);
+    assert_int_equal(pv_control_new_server(&p.server, p.server_sk, NULL, &p.rng), PV_OK);
     assert_int_equal(move(p.client, p.server, SIZE_MAX), PV_ERR_AUTH);
     teardown(&p);
 }

@@ -158,7 +158,7 @@ static void open_stream(struct world *w, const struct pv_coordclient_stream_op *
     *s = (struct stream){.sid = op->sid, .addr = op->to.addr, .tls = op->to.tls};
     if (b == HANGS)
         return;
-    assert_int_equal(pv_control_new_server(&s->server, w->coord_dh, &w->rng), PV_OK);
+    assert_int_equal(pv_control_new_server(&s->server, w->coord_dh, NULL, &w->rng), PV_OK);
     s->open = true;
     pv_coordclient_connected(w->client, s->sid, w->now);
 }

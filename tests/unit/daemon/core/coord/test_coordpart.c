@@ -365,7 +365,7 @@ static void go_online(const char *host, const char *const *stun, size_t n_stun)
     struct pv_stream_op op;
     uint8_t dh[32];
     pv_sign_sk_to_dh(node.world.coordinator.sk, dh);
-    assert_int_equal(pv_control_new_server(&server, dh, &node.node.rng), PV_OK);
+    assert_int_equal(pv_control_new_server(&server, dh, NULL, &node.node.rng), PV_OK);
     at(host);
     connect_as(PV_CTL_MEMBER);
     assert_true(next_open(&op));
