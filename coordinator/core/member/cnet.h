@@ -24,7 +24,7 @@ enum {
     /* Ours: under one invite at once, beside one for each of its uses. */
     PV_CNET_INVITE_RESERVATIONS = 64,
     PV_COORD_RESERVE_S = 60,    /* seconds a reservation is held, DESIGN 3 */
-    PV_CNET_GUEST_RATE = 500,   /* ours: joins and registrations a second with a good invite */
+    PV_CNET_GUEST_RATE = 1000,  /* ours: joins and registrations a second with a good invite */
     PV_CNET_GUEST_BURST = 2000, /* ours: at once: a thousand machines */
     /* Ours: replaced statements that the store is still to be told of, with the next put; one put
      * replaces at most as many as it has, so two of them fit. */
