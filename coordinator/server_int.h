@@ -108,9 +108,9 @@ struct pv_coordserver {
  * as a hundred signals, and both before statements. Strangers are served in the order in which they
  * came; libev would call the latest first.
  */
-#define PV_SERVER_TURN      PV_MS(3)    /* from here on nothing more is begun */
-#define PV_SERVER_STRANGERS PV_MS(1)    /* of it for those who are not members (yet) */
-#define PV_SERVER_BULK      PV_US(1500) /* from here on no more statements are sent */
+#define PV_SERVER_TURN      PV_MS(3) /* from here on nothing more is begun */
+#define PV_SERVER_STRANGERS PV_MS(1) /* of it for those who are not members (yet) */
+#define PV_SERVER_BULK      PV_MS(2) /* from here on no more statements are sent */
 
 /* --- server_peers.c -------------------------------------------------------------------------- */
 

@@ -33,19 +33,22 @@ void pv_bulk_news(struct pv_coord *c, struct pv_cnet *net)
     list_net(c, net);
 }
 
-void pv_bulk_want(struct pv_coord *c, struct pv_conn *s)
+void pv_bulk_want(struct pv_coord *c, struct pv_conn *s, bool first)
 {
     struct pv_cnet *net = s->net;
     if (s->is_bulk)
         return;
     s->is_bulk = true;
-    s->bulk_next = NULL;
-    s->bulk_prev = net->bulk_tail;
-    if (net->bulk_tail == NULL)
+    s->bulk_prev = first ? NULL : net->bulk_tail;
+    s->bulk_next = first ? net->bulk_head : NULL;
+    if (s->bulk_prev == NULL)
         net->bulk_head = s;
     else
-        net->bulk_tail->bulk_next = s;
-    net->bulk_tail = s;
+        s->bulk_prev->bulk_next = s;
+    if (s->bulk_next == NULL)
+        net->bulk_tail = s;
+    else
+        s->bulk_next->bulk_prev = s;
     list_net(c, net);
 }
 

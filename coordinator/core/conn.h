@@ -89,6 +89,7 @@ struct pv_conn {
     size_t log_at;    /* MEMBER: next entry of the network's log to be sent */
     bool live;        /* MEMBER: it has the log up to its end, news are pushed */
     uint64_t pull_id; /* MEMBER: number of its request for statements; 0: none waits */
+    bool paging;      /* MEMBER: its page had another one behind it, for which it will ask */
     bool stalled;     /* MEMBER: statements wait until its output has room */
     bool is_bulk;     /* in the list of its network (bulk.c) */
     struct pv_conn *bulk_prev, *bulk_next;

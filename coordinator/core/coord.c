@@ -527,7 +527,7 @@ void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
     pv_conn_wrote(s, n, now);
     if (s->stalled && s->state == PV_CONN_MEMBER) {
         s->stalled = false;
-        pv_bulk_want(c, s);
+        pv_bulk_want(c, s, false);
     }
     resume_held(c, s, now);
     if (waited) /* there may be more to say, or it may be closed or read now */
@@ -553,7 +553,7 @@ static struct pv_conn *send_bulk(struct pv_coord *c, pv_ns now)
     pv_coord_mark_ready(c, s); /* what it does now may mark it, too */
     resume_held(c, s, now);
     if (pv_request_is_behind(s) && !s->stalled && !s->dead && s->state == PV_CONN_MEMBER)
-        pv_bulk_want(c, s);
+        pv_bulk_want(c, s, false);
     settle_changes(c, now);
     return s;
 }

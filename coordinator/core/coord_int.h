@@ -126,8 +126,10 @@ void pv_request_page(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
 /* The log has grown: all members are told in a round. */
 void pv_bulk_news(struct pv_coord *c, struct pv_cnet *net);
-/* A member waits for statements by itself: it asked, or had no room in its turn. */
-void pv_bulk_want(struct pv_coord *c, struct pv_conn *s);
+/* A member waits for statements by itself: it asked, or had no room in its turn. first: before the
+ * others, as it had its turn and goes on: who came first has the whole log first, where turns for
+ * each page would let all of them end together. */
+void pv_bulk_want(struct pv_coord *c, struct pv_conn *s, bool first);
 /* A connection leaves its network. */
 void pv_bulk_forget(struct pv_conn *s);
 /* Whose turn it is, once each; NULL: nobody waits. */

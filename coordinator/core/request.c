@@ -187,9 +187,11 @@ static void handle_hello(struct request *q)
 static void handle_pull(struct request *q)
 {
     struct pv_conn *s = q->s;
-    s->log_at = pv_cnet_seek(s->net, &q->msg->u.pull);
+    size_t at = pv_cnet_seek(s->net, &q->msg->u.pull);
+    bool goes_on = s->paging && at == s->log_at;
+    s->log_at = at;
     s->pull_id = q->msg->id;
-    pv_bulk_want(q->c, s);
+    pv_bulk_want(q->c, s, goes_on);
 }
 
 /* Gives a guest the chain from the network's root to its invite, which it checks before it signs
@@ -603,6 +605,7 @@ static int send_page(struct pv_coord *c, struct pv_conn *s, uint64_t id, pv_ns n
     if (r == PV_OK) {
         s->log_at = page->next;
         s->live = id == 0 || !page->more;
+        s->paging = id != 0 && page->more;
     }
     return r;
 }

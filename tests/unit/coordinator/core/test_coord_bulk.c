@@ -191,6 +191,51 @@ static void who_has_no_room_is_told_later(void **state)
     assert_int_equal(items, 1);
 }
 
+static void put_many_invites(struct bulk_net *n)
+{
+    static struct pv_made made[PV_CTL_ITEMS_MAX];
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = UINT64_MAX, .uses = 1};
+    for (size_t i = 0; i < PV_CTL_ITEMS_MAX; i++) {
+        struct cw_keys keys = cw_keys_make(n->w);
+        memcpy(invite.invite, keys.pk, sizeof(invite.invite));
+        assert_int_equal(
+            pv_make_invite(n->w->created.network_id, n->w->alice.id.sk, &invite, &made[i]), PV_OK);
+        items[i] = (struct pv_ctl_item){.statement = pv_made_view(&made[i])};
+    }
+    struct pv_ctl_msg m = {.type = PV_CTL_PUT, .u.put = {.n = PV_CTL_ITEMS_MAX, .items = items}};
+    cw_ask_ok(n->w, n->alice, m, PV_CTL_RECEIPTS);
+}
+
+/* Who has begun to read the log goes on before others begin. */
+static void who_came_first_has_the_whole_log_first(void **state)
+{
+    (void)state;
+    struct bulk_net n = bulk_net(8);
+    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
+    struct pv_coord_ready ready = {.bulk = false};
+    put_many_invites(&n);
+    put_many_invites(&n);
+    struct cw_client *first = cw_member(n.w, &n.nodes[0]), *second = cw_member(n.w, &n.nodes[1]);
+    struct pv_ctl_msg *m = cw_ask(n.w, first, pull, PV_CTL_STATEMENTS);
+    assert_true(m->u.statements.more);
+    (void)cw_send(second, pull);
+    while (cw_to_coord(n.w, second))
+        ;
+    pull.u.pull = m->u.statements.have;
+    pv_ctl_msg_free(m);
+    (void)cw_send(first, pull);
+    while (cw_to_coord(n.w, first))
+        ;
+    while (!ready.bulk)
+        assert_int_equal(pv_coord_poll_ready(n.w->coord, &ready, n.w->now), PV_OK);
+    assert_int_equal(ready.id, first->conn);
+    ready.bulk = false;
+    while (!ready.bulk)
+        assert_int_equal(pv_coord_poll_ready(n.w->coord, &ready, n.w->now), PV_OK);
+    assert_int_equal(ready.id, second->conn);
+}
+
 /* Both kinds of nodes get the same, and each only what it reads. */
 static void pages_are_packed_for_who_reads_them(void **state)
 {
@@ -276,6 +321,7 @@ int main(void)
         cmocka_unit_test(a_round_survives_its_members),
         cmocka_unit_test(pages_are_answered_one_by_one),
         cmocka_unit_test(who_has_no_room_is_told_later),
+        cmocka_unit_test(who_came_first_has_the_whole_log_first),
         cmocka_unit_test(pages_are_packed_for_who_reads_them),
         cmocka_unit_test(pages_do_not_outlive_what_they_say),
     };
