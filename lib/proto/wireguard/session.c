@@ -204,9 +204,10 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
                             enum pv_session_reach via, pv_ns now,
                             uint8_t ret_tai64n[static PV_TAI64N_LEN])
 {
-    if (now < s->accept_from)
+    if (now < s->accept_from && !s->is_answer_stale)
         return PV_ERR_LIMIT;
-    if (via == PV_SESSION_BY_SIGNAL && now < s->accept_signal_from && !s->signal_lifted)
+    if (via == PV_SESSION_BY_SIGNAL && now < s->accept_signal_from && !s->signal_lifted &&
+        !s->is_answer_stale)
         return PV_ERR_LIMIT;
     if (!s->takes[in->suite])
         return PV_ERR_UNSUPPORTED;
@@ -221,6 +222,8 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
     if (r < 0)
         return r;
     int age = memcmp(tai64n, s->greatest, sizeof(tai64n));
+    if (age == 0 && s->is_answer_stale)
+        age = 1; /* ours: it gets another answer */
     if (age == 0 && s->repeat && s->slots[PV_SESSION_SLOT_NEXT].used) {
         /* Ours: the peer still asks, so our answer was lost. It gets the same one. */
         s->give_again = true;
@@ -263,6 +266,7 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
     s->answer_via = via;
     s->answer_due = true;
     s->answer_psk = s->member ? pv_tai64n_tag(s->greatest) : 0;
+    s->is_answer_stale = false;
     pv_session_prove_psk(s, s->answer_psk, now);
     pv_wg_initiation_wipe(in);
 

@@ -104,6 +104,7 @@ struct pv_session {
     bool psk_lifted;      /* the next message 1 need not wait 5 s: it is for a new one */
     uint32_t pending_psk; /* the one that `msg` names */
     uint32_t answer_psk;  /* the one that the message 1 to answer names */
+    bool is_answer_stale; /* `given` was made with one that the peer will never have */
 
     struct pv_cookie_jar jar;
     struct pv_session_slot slots[PV_SESSION_SLOTS];

@@ -149,6 +149,7 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
     pv_session_move_slot(s, PV_SESSION_SLOT_CURRENT, PV_SESSION_SLOT_PREVIOUS);
     pv_session_move_slot(s, PV_SESSION_SLOT_NEXT, PV_SESSION_SLOT_CURRENT);
     pv_session_end(s);
+    s->is_answer_stale = false; /* it was read after all */
     pv_session_prove_psk(s, s->slots[PV_SESSION_SLOT_CURRENT].psk, now);
     pv_session_use_current(s, now);
 }

@@ -19,6 +19,15 @@ static struct pv_session_psk *find(struct pv_session *s, uint32_t id)
     return NULL;
 }
 
+/* What would have brought that key to the peer is not sent any more. An answer made with it cannot
+ * be read there, so the message 1 that asked for it may come again and be answered anew. */
+static void note_lost(struct pv_session *s, uint32_t id)
+{
+    const struct pv_session_slot *next = &s->slots[PV_SESSION_SLOT_NEXT];
+    if (id != 0 && next->used && next->psk == id)
+        s->is_answer_stale = true;
+}
+
 uint32_t pv_session_named_psk(const struct pv_session *s)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(s->psks); i++) {
@@ -33,6 +42,8 @@ void pv_session_add_psk(struct pv_session *s, uint32_t id,
 {
     if (!s->member || id == 0 || id >= PV_TAI64N_TICK || find(s, id) != NULL)
         return;
+    if (s->psks[0].id != 0 && !s->psks[0].proven)
+        note_lost(s, s->psks[0].id);
     memmove(&s->psks[1], &s->psks[0], sizeof(s->psks) - sizeof(s->psks[0]));
     s->psks[0] = (struct pv_session_psk){.id = id};
     memcpy(s->psks[0].key, psk, sizeof(s->psks[0].key));
@@ -43,8 +54,10 @@ void pv_session_add_psk(struct pv_session *s, uint32_t id,
 void pv_session_drop_unproven(struct pv_session *s)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(s->psks); i++) {
-        if (!s->psks[i].proven)
-            pv_wipe(&s->psks[i], sizeof(s->psks[i]));
+        if (s->psks[i].proven)
+            continue;
+        note_lost(s, s->psks[i].id);
+        pv_wipe(&s->psks[i], sizeof(s->psks[i]));
     }
 }
 

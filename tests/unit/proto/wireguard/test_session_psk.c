@@ -193,6 +193,44 @@ static void an_answer_by_signal_uses_the_key_that_goes_with_it(void **state)
     assert_true(both_use(w, FIRST));
 }
 
+/* The other side begins anew, and its new offer replaces the one that was answered: what was made
+ * with that key cannot be read there. Message 1 comes again, as it is, and is answered with the new
+ * one. */
+static void an_answer_whose_key_was_replaced_is_made_anew(void **state)
+{
+    (void)state;
+    struct world *w = w_new(MEMBERS);
+    for (int i = 0; i < 2; i++)
+        pv_session_set_reach(w->n[i].session, PV_SESSION_BY_SIGNAL, w->now);
+    w_want(w, 1);
+    const struct pv_session_transmit msg1 = w->n[1].last_tx;
+    w_run(w, PV_MS(19));
+    give(w, 0, FIRST, false);
+    w_run(w, PV_MS(5)); /* message 2 is under way */
+    assert_int_equal(w->n[0].msg2, 1);
+    give(w, 0, SECOND, false);
+    struct w_packet *again = w_put(w, 0);
+    again->via = PV_SESSION_BY_SIGNAL;
+    again->len = msg1.len;
+    memcpy(again->msg, msg1.msg, msg1.len);
+    w_run(w, PV_MS(30));
+    assert_int_equal(w->n[1].last_status, PV_ERR_AUTH); /* of the first one */
+    assert_int_equal(w->n[0].msg2, 2);
+    give(w, 1, SECOND, true);
+    w_run(w, PV_MS(30));
+    for (int i = 0; i < 2; i++)
+        pv_session_set_reach(w->n[i].session, PV_SESSION_BY_UDP, w->now);
+    w_run(w, PV_MS(100));
+    assert_true(both_use(w, SECOND));
+    /* Once: the same again is a repetition from now on. */
+    again = w_put(w, 0);
+    again->via = PV_SESSION_BY_SIGNAL;
+    again->len = msg1.len;
+    memcpy(again->msg, msg1.msg, msg1.len);
+    w_run(w, PV_S(5));
+    assert_int_equal(w->n[0].msg2, 2);
+}
+
 /* A message 2 over the path uses nothing that its receiver may not have. */
 static void an_answer_over_the_path_uses_no_key_that_is_not_proven(void **state)
 {
@@ -257,6 +295,7 @@ int main(void)
         cmocka_unit_test(the_other_side_begins_when_the_first_does_not),
         cmocka_unit_test(a_key_that_the_peer_lost_is_forgotten),
         cmocka_unit_test(an_answer_by_signal_uses_the_key_that_goes_with_it),
+        cmocka_unit_test(an_answer_whose_key_was_replaced_is_made_anew),
         cmocka_unit_test(an_answer_over_the_path_uses_no_key_that_is_not_proven),
         cmocka_unit_test(a_key_that_will_not_get_there_is_dropped),
         cmocka_unit_test(a_static_peer_has_the_key_of_its_configuration),
