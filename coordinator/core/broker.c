@@ -6,24 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One connection's wish to hear of one node. It stands in two lists, so that a connection that ends
- * and a node that changes each find theirs without a search. */
-struct pv_sub {
-    struct pv_sub_key {
-        struct pv_conn *conn;
-        struct pv_bnode *node;
-    } key;
-    bool dirty;                     /* the connection has not been told the latest */
-    struct pv_sub *s_prev, *s_next; /* of the connection */
-    struct pv_sub *n_prev, *n_next; /* of the node */
-    UT_hash_handle hh;              /* in the broker, by key: both are asked for at once */
+enum {
+    SUBS_FIRST = 8, /* ours: places of a list of subscriptions, which grows by an eighth */
 };
 
 void pv_broker_init(struct pv_broker *b, size_t max_nodes, const struct pv_rng *rng)
 {
-    *b = (struct pv_broker){.map = pv_map_make(rng, 2 * max_nodes),
-                            .max_nodes = max_nodes,
-                            .sub_map = pv_map_make(rng, (size_t)UINT32_MAX)};
+    *b = (struct pv_broker){.map = pv_map_make(rng, 2 * max_nodes), .max_nodes = max_nodes};
 }
 
 void pv_broker_done(struct pv_broker *b)
@@ -33,6 +22,7 @@ void pv_broker_done(struct pv_broker *b)
     HASH_ITER(hh, b->nodes, n, next)
     {
         PV_MAP_DEL(b->nodes, n);
+        free(n->subs);
         free(n);
     }
 }
@@ -78,23 +68,111 @@ static int find_or_add_node(struct pv_broker *b, struct pv_cnet *net, const uint
  * keys would fill the map. */
 static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
 {
-    if (n->conn != NULL || n->subs != NULL)
+    if (n->conn != NULL || n->n_subs > 0)
         return;
     PV_MAP_DEL(b->nodes, n);
     n->net->n_presence--;
+    free(n->subs);
     free(n);
+}
+
+/* --- subscriptions --------------------------------------------------------------------------- */
+
+/* Each stands in an array of the connection and in one of the node, in order of what it leads to:
+ * neither a connection that ends nor a node that changes searches long. */
+
+/* The place of node in the list of s, or where it belongs. */
+static size_t place_in_conn(const struct pv_conn *s, const struct pv_bnode *node)
+{
+    size_t lo = 0, hi = s->n_subs;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if ((uintptr_t)s->subs[mid].node < (uintptr_t)node)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* The place of s in the list of the node, or where it belongs. */
+static size_t place_in_node(const struct pv_bnode *n, const struct pv_conn *s)
+{
+    size_t lo = 0, hi = n->n_subs;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if ((uintptr_t)n->subs[mid] < (uintptr_t)s)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* NULL: there is none. */
+static struct pv_sub *find_sub(const struct pv_conn *s, const struct pv_bnode *n)
+{
+    size_t i = place_in_conn(s, n);
+    return i < s->n_subs && s->subs[i].node == n ? &s->subs[i] : NULL;
 }
 
 /* Marks are enough: when a node comes and goes ten times while a connection has no room, that
  * connection is told once, the last state. */
 static void mark_subscribers(struct pv_bnode *n)
 {
-    for (struct pv_sub *sub = n->subs; sub != NULL; sub = sub->n_next) {
+    for (size_t i = 0; i < n->n_subs; i++) {
+        struct pv_sub *sub = find_sub(n->subs[i], n);
         if (!sub->dirty)
-            sub->key.conn->n_dirty++;
+            n->subs[i]->n_dirty++;
         sub->dirty = true;
     }
 }
+
+/* Room for one more element of size bytes. */
+static int reserve_sub(void **list, size_t n, uint32_t *cap, size_t size)
+{
+    uint32_t more = *cap == 0 ? (uint32_t)SUBS_FIRST : *cap + *cap / 8;
+    if (n < *cap)
+        return PV_OK;
+    void *p = realloc(*list, more * size);
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    *list = p;
+    *cap = more;
+    return PV_OK;
+}
+
+static int add_sub(struct pv_conn *s, struct pv_bnode *n)
+{
+    size_t i = place_in_conn(s, n), k = place_in_node(n, s);
+    int r = reserve_sub((void **)&s->subs, s->n_subs, &s->subs_cap, sizeof(*s->subs));
+    if (r == PV_OK)
+        r = reserve_sub((void **)&n->subs, n->n_subs, &n->subs_cap, sizeof(struct pv_conn *));
+    if (r < 0)
+        return r;
+    memmove(s->subs + i + 1, s->subs + i, (s->n_subs - i) * sizeof(*s->subs));
+    s->subs[i] = (struct pv_sub){.node = n};
+    s->n_subs++;
+    memmove(n->subs + k + 1, n->subs + k, (n->n_subs - k) * sizeof(struct pv_conn *));
+    n->subs[k] = s;
+    n->n_subs++;
+    return PV_OK;
+}
+
+/* Takes the i-th subscription of a connection out of both lists. */
+static void remove_sub(struct pv_broker *b, struct pv_conn *s, size_t i)
+{
+    struct pv_bnode *n = s->subs[i].node;
+    size_t k = place_in_node(n, s);
+    s->n_dirty -= s->subs[i].dirty ? 1 : 0;
+    s->n_subs--;
+    memmove(s->subs + i, s->subs + i + 1, (s->n_subs - i) * sizeof(*s->subs));
+    n->n_subs--;
+    memmove(n->subs + k, n->subs + k + 1, (n->n_subs - k) * sizeof(struct pv_conn *));
+    drop_if_unused(b, n);
+}
+
+/* --- presence -------------------------------------------------------------------------------- */
 
 /* The older connection loses its place here at once, so that its end does not count as the
  * node's. */
@@ -119,36 +197,15 @@ int pv_broker_online(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us,
     return PV_OK;
 }
 
-/* Takes a subscription out of the lists of its connection and of its node, and frees it. */
-static void remove_sub(struct pv_broker *b, struct pv_sub *sub)
-{
-    struct pv_conn *s = sub->key.conn;
-    struct pv_bnode *n = sub->key.node;
-    if (sub->s_prev != NULL)
-        sub->s_prev->s_next = sub->s_next;
-    else
-        s->subs = sub->s_next;
-    if (sub->s_next != NULL)
-        sub->s_next->s_prev = sub->s_prev;
-    if (sub->n_prev != NULL)
-        sub->n_prev->n_next = sub->n_next;
-    else
-        n->subs = sub->n_next;
-    if (sub->n_next != NULL)
-        sub->n_next->n_prev = sub->n_prev;
-    s->n_subs--;
-    s->n_dirty -= sub->dirty ? 1 : 0;
-    PV_MAP_DEL(b->subs, sub);
-    free(sub);
-    drop_if_unused(b, n);
-}
-
 /* bnode is NULL for a connection that was replaced: its node is online by the newer one. */
 void pv_broker_leave(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us)
 {
     struct pv_bnode *n = s->bnode;
-    while (s->subs != NULL)
-        remove_sub(b, s->subs);
+    while (s->n_subs > 0)
+        remove_sub(b, s, s->n_subs - 1);
+    free(s->subs);
+    s->subs = NULL;
+    s->subs_cap = 0;
     if (n == NULL)
         return;
     s->bnode = NULL;
@@ -185,15 +242,6 @@ struct pv_ctl_presence pv_broker_presence(const struct pv_broker *b, const struc
     return p;
 }
 
-/* A request names 256 nodes, and both lists may be a thousand long: so neither is searched. */
-static struct pv_sub *find_sub(const struct pv_broker *b, struct pv_conn *s, struct pv_bnode *n)
-{
-    const struct pv_sub_key key = {.conn = s, .node = n};
-    struct pv_sub *sub = NULL;
-    PV_MAP_FIND(&b->sub_map, b->subs, &key, sizeof(key), sub);
-    return sub;
-}
-
 /* May a subscription make one more entry? A hello always may: there are fewer connections than the
  * map has room for beyond this limit. */
 static bool may_add_node(const struct pv_broker *b, const struct pv_cnet *net)
@@ -211,65 +259,40 @@ int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
     if (!may_add_node(b, s->net) && find_node(b, s->net, node) == NULL)
         return PV_ERR_LIMIT;
     int r = find_or_add_node(b, s->net, node, &n);
-    if (r < 0 || find_sub(b, s, n) != NULL)
+    if (r < 0 || find_sub(s, n) != NULL)
         return r;
-    struct pv_sub *sub = calloc(1, sizeof(*sub));
-    if (sub == NULL) {
+    r = add_sub(s, n);
+    if (r < 0)
         drop_if_unused(b, n);
-        return PV_ERR_NOMEM;
-    }
-    sub->key.conn = s;
-    sub->key.node = n;
-    PV_MAP_ADD(&b->sub_map, b->subs, key, sub, r);
-    if (r < 0) {
-        free(sub);
-        drop_if_unused(b, n);
-        return r;
-    }
-    sub->s_next = s->subs;
-    sub->n_next = n->subs;
-    if (s->subs != NULL)
-        s->subs->s_prev = sub;
-    if (n->subs != NULL)
-        n->subs->n_prev = sub;
-    s->subs = sub;
-    n->subs = sub;
-    s->n_subs++;
-    return PV_OK;
+    return r;
 }
 
 void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,
                            const uint8_t node[static PV_SIGN_PK_LEN])
 {
     struct pv_bnode *n = find_node(b, s->net, node);
-    struct pv_sub *sub = n == NULL ? NULL : find_sub(b, s, n);
+    const struct pv_sub *sub = n == NULL ? NULL : find_sub(s, n);
     if (sub != NULL)
-        remove_sub(b, sub);
+        remove_sub(b, s, (size_t)(sub - s->subs));
 }
 
 /* The state is read now, not when it changed, so the connection is told what is true. */
 size_t pv_broker_take_news(struct pv_conn *s, struct pv_ctl_presence *ret_nodes, size_t max)
 {
     size_t n = 0;
-    for (struct pv_sub *sub = s->subs; sub != NULL && s->n_dirty > 0 && n < max;
-         sub = sub->s_next) {
-        if (!sub->dirty)
+    for (size_t i = 0; i < s->n_subs && s->n_dirty > 0 && n < max; i++) {
+        if (!s->subs[i].dirty)
             continue;
-        sub->dirty = false;
+        s->subs[i].dirty = false;
         s->n_dirty--;
-        ret_nodes[n++] = presence_of(sub->key.node);
+        ret_nodes[n++] = presence_of(s->subs[i].node);
     }
     return n;
 }
 
 struct pv_conn *pv_broker_next_subscriber(const struct pv_broker *b, const struct pv_cnet *net,
-                                          const uint8_t node[static PV_SIGN_PK_LEN],
-                                          const struct pv_sub **iter)
+                                          const uint8_t node[static PV_SIGN_PK_LEN], size_t *iter)
 {
-    const struct pv_bnode *n = NULL;
-    if (*iter != NULL)
-        *iter = (*iter)->n_next;
-    else if ((n = find_node(b, net, node)) != NULL)
-        *iter = n->subs;
-    return *iter == NULL ? NULL : (*iter)->key.conn;
+    const struct pv_bnode *n = find_node(b, net, node);
+    return n == NULL || *iter >= n->n_subs ? NULL : n->subs[(*iter)++];
 }

@@ -20,9 +20,10 @@ struct pv_bnode_key {
 struct pv_bnode {
     struct pv_bnode_key key;
     struct pv_cnet *net;
-    struct pv_conn *conn; /* its newest connection; NULL: offline */
-    uint64_t since_us;    /* wall clock when it came, or went if it is offline; 0: unknown */
-    struct pv_sub *subs;  /* subscriptions to it */
+    struct pv_conn *conn;  /* its newest connection; NULL: offline */
+    uint64_t since_us;     /* wall clock when it came, or went if it is offline; 0: unknown */
+    struct pv_conn **subs; /* owned: who subscribed to it, ascending by address */
+    uint32_t n_subs, subs_cap;
     UT_hash_handle hh;
 };
 
@@ -34,9 +35,7 @@ enum {
 
 struct pv_broker {
     struct pv_map map;
-    struct pv_map sub_map;
-    size_t max_nodes;    /* entries that subscriptions may make; members online always find room */
-    struct pv_sub *subs; /* all subscriptions, by connection and node */
+    size_t max_nodes; /* entries that subscriptions may make; members online always find room */
     struct pv_bnode *nodes; /* by network and node */
     size_t online;          /* nodes with a connection */
 };
@@ -68,10 +67,9 @@ void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,
                            const uint8_t node[static PV_SIGN_PK_LEN]);
 /* Takes up to max changed presences of what s subscribed to; returns how many. */
 size_t pv_broker_take_news(struct pv_conn *s, struct pv_ctl_presence *ret_nodes, size_t max);
-/* A connection whose n_dirty is above 0 because of this node, one after the other: iter = NULL
+/* A connection whose n_dirty is above 0 because of this node, one after the other: *iter = 0
  * first. */
 struct pv_conn *pv_broker_next_subscriber(const struct pv_broker *b, const struct pv_cnet *net,
-                                          const uint8_t node[static PV_SIGN_PK_LEN],
-                                          const struct pv_sub **iter);
+                                          const uint8_t node[static PV_SIGN_PK_LEN], size_t *iter);
 
 #endif /* PV_BROKER_H */

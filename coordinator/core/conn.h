@@ -50,7 +50,12 @@ enum {
 };
 
 struct pv_bnode; /* broker.c */
-struct pv_sub;   /* broker.c */
+
+/* One connection's wish to hear of one node. */
+struct pv_sub {
+    struct pv_bnode *node;
+    bool dirty; /* the connection has not been told the latest */
+};
 
 struct pv_conn {
     uint64_t id;           /* chosen by the owner, never used again */
@@ -94,9 +99,10 @@ struct pv_conn {
     bool is_bulk;     /* in the list of its network (bulk.c) */
     struct pv_conn *bulk_prev, *bulk_next;
     struct pv_bnode *bnode; /* MEMBER: its presence; NULL: a newer connection has it */
-    struct pv_sub *subs;    /* MEMBER: its subscriptions */
-    size_t n_subs;          /* length of subs */
-    size_t n_dirty;         /* subscriptions whose presence has changed */
+    struct pv_sub *subs;    /* MEMBER: its subscriptions, ascending by address of the node */
+    uint32_t n_subs;        /* length of subs */
+    uint32_t subs_cap;
+    size_t n_dirty; /* subscriptions whose presence has changed */
 
     bool held_off;                           /* its owner was told to read no more of it */
     bool woken;                              /* its network has rested: its requests go on */

@@ -83,7 +83,7 @@ int pv_coord_seat(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 /* Their subscriptions are marked by the broker; here they get their turn to be told. */
 static void wake_subscribers(struct pv_coord *c, const struct pv_conn *s)
 {
-    const struct pv_sub *iter = NULL;
+    size_t iter = 0;
     struct pv_conn *other;
     while ((other = pv_broker_next_subscriber(&c->broker, s->net, s->node, &iter)) != NULL)
         pv_coord_mark_ready(c, other);
