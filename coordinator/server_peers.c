@@ -11,6 +11,8 @@
 
 enum {
     ACCEPTS_A_TURN = 64, /* ours: connections taken before others get their turn */
+    ACCEPTS_BUSY =
+        1, /* ours: the same, while strangers wait: each takes two steps to become a member */
 };
 
 /* Connections that are not accepted wait in the kernel's queue. */
@@ -215,6 +217,14 @@ static void add_peer(struct pv_coordserver *s, int fd, const struct pv_addr *rem
         pv_coord_came_to(s->coord, p->id, local);
 }
 
+/* While strangers wait to be served, others wait in the kernel's queue: there they cost nothing,
+ * here they would take each other's places before their turn comes, and all that was done for them
+ * would be lost. Those who connect and say nothing are not waited for. */
+static int accepts_now(const struct pv_coordserver *s)
+{
+    return s->strangers.head != NULL ? ACCEPTS_BUSY : ACCEPTS_A_TURN;
+}
+
 /* When the descriptors are used up, the listeners rest for a second: else the loop would spin on a
  * queue that cannot shrink. */
 void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
@@ -222,7 +232,8 @@ void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
     struct pv_server_listener *l = ctx;
     (void)ready;
     l->server->happened = true;
-    for (int i = 0; i < ACCEPTS_A_TURN && pv_clock_now() - now < PV_SERVER_TURN; i++) {
+    int most = accepts_now(l->server);
+    for (int i = 0; i < most && pv_clock_now() - now < PV_SERVER_TURN; i++) {
         int fd = -1;
         struct pv_addr remote;
         struct pv_addr local;

@@ -44,7 +44,7 @@ static struct pv_coord_limits fill_limits(const struct pv_coord_limits *given)
 {
     return (struct pv_coord_limits){
         .conns = or_default(given->conns, 20000),
-        .guests = or_default(given->guests, 2048),
+        .guests = or_default(given->guests, 4096),
         .regulars = or_default(given->regulars, 512),
         .source_rate = or_default(given->source_rate, 500),
         .source_burst = or_default(given->source_burst, 1000),
@@ -272,6 +272,7 @@ static void note_handshake(struct pv_conn *s)
 {
     if (s->state != PV_CONN_OPENING || pv_control_state(s->control) != PV_CONTROL_READY)
         return;
+    pv_place_begin(&s->place);
     if (pv_control_handshake_hash(s->control, s->hash) == PV_OK &&
         pv_control_remote_static(s->control, s->transport) == PV_OK)
         s->state = PV_CONN_HELLO;

@@ -142,6 +142,18 @@ static int reserve_member(struct pv_cnet *net)
     return PV_OK;
 }
 
+/* A source that turned out to be a member gets back what its connection took of the source's rate:
+ * a restart of the coordinator brings back all members behind one address at once, and strangers
+ * must be held off meanwhile. A network has a bound for that, which no member wears out alone. */
+static void give_back(struct pv_coord *c, const struct pv_conn *s, pv_ns now)
+{
+    uint32_t n = (uint32_t)pv_roster_count(s->net->roster);
+    n = n < PV_CNET_RETURN_MIN ? PV_CNET_RETURN_MIN : n;
+    uint32_t rate = (n + PV_CNET_RETURN_S - 1) / PV_CNET_RETURN_S;
+    if (pv_bucket_take(&s->net->returns, rate, n, 1, now))
+        pv_bucket_table_give(c->sources, &s->source, 1);
+}
+
 /* What can fail goes first. The older connection of the node ends last, when
  * presence already belongs to the new one: subscribers see one change of `since`, not offline and
  * online. */
@@ -157,6 +169,8 @@ int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     pv_place_leave(&s->place);
     s->requests = (struct pv_bucket){0}; /* a member's, full; a guest's was small */
     pv_regulars_note(&c->regulars, &s->source, now);
+    if (old == NULL)
+        give_back(c, s, now);
     pv_relaylink_seen(c->link, &s->source);
     join_net(s, pv_coord_wall(c, now));
     wake_subscribers(c, s);

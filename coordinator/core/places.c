@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Places by source. Two heaps, of networks and of a network's subscribers, have the one with the
- * most places on top: pv_heap is by time, so the rank is "never" less the number of places. */
+ * most on top: pv_heap is by time, so the rank is "never" less what the places weigh. */
 #include "coordinator/core/places.h"
 
 #include <stdlib.h>
@@ -13,6 +13,7 @@ enum {
     HOST6_BYTES = 7, /* a /56: what a home gets, as in base/bucket.h */
     KIND_NETWORK = 1,
     KIND_SUBSCRIBER = 2,
+    SILENT_WEIGHT = 4, /* ours: one that has done nothing weighs as much as so many that have */
 };
 
 void pv_places_init(struct pv_places *p, size_t max, size_t share, const struct pv_rng *rng)
@@ -45,7 +46,8 @@ static struct pv_heap *heap_of(struct pv_places *p, struct pv_place_source *s)
 
 static void rank(struct pv_places *p, struct pv_place_source *s)
 {
-    pv_heap_set(heap_of(p, s), &s->rank, s->n == 0 ? PV_NEVER : PV_NEVER - s->n);
+    uint64_t weight = SILENT_WEIGHT * (s->n - s->n_begun) + s->n_begun;
+    pv_heap_set(heap_of(p, s), &s->rank, s->n == 0 ? PV_NEVER : PV_NEVER - weight);
 }
 
 /* A source is forgotten with its last place, so their number is bounded by that of the places. */
@@ -87,15 +89,32 @@ static int find_or_add(struct pv_places *p, const struct pv_addr *source,
     return PV_OK;
 }
 
+static struct pv_place_list *list_of(const struct pv_place *place)
+{
+    return place->has_begun ? &place->source->begun : &place->source->silent;
+}
+
+static void append(struct pv_place *place)
+{
+    struct pv_place_list *list = list_of(place);
+    place->prev = list->last;
+    place->next = NULL;
+    *(list->last == NULL ? &list->first : &list->last->next) = place;
+    list->last = place;
+}
+
+static void unlink_place(struct pv_place *place)
+{
+    struct pv_place_list *list = list_of(place);
+    *(place->prev == NULL ? &list->first : &place->prev->next) = place->next;
+    *(place->next == NULL ? &list->last : &place->next->prev) = place->prev;
+}
+
 /* Everything ranks by number: how long a source has been there earns it nothing. */
 static void add(struct pv_places *p, struct pv_place *place, struct pv_place_source *s)
 {
-    *place = (struct pv_place){.places = p, .source = s, .prev = s->last};
-    if (s->last == NULL)
-        s->first = place;
-    else
-        s->last->next = place;
-    s->last = place;
+    *place = (struct pv_place){.places = p, .source = s};
+    append(place);
     s->n++;
     s->network->n++;
     p->n++;
@@ -110,17 +129,13 @@ void pv_place_leave(struct pv_place *place)
     if (p == NULL)
         return;
     struct pv_place_source *network = s->network;
-    if (place->prev == NULL)
-        s->first = place->next;
-    else
-        place->prev->next = place->next;
-    if (place->next == NULL)
-        s->last = place->prev;
-    else
-        place->next->prev = place->prev;
+    bool has_begun = place->has_begun;
+    unlink_place(place);
     *place = (struct pv_place){0};
     s->n--;
     network->n--;
+    s->n_begun -= has_begun ? 1 : 0;
+    network->n_begun -= has_begun ? 1 : 0;
     p->n--;
     rank(p, s);
     rank(p, network);
@@ -134,10 +149,28 @@ static struct pv_place_source *largest(const struct pv_heap *heap)
     return PV_CONTAINER_OF(heap->nodes[0], struct pv_place_source, rank);
 }
 
-/* Gives up the oldest place of the subscriber with the most in this network. */
-static struct pv_place *evict_from(const struct pv_place_source *network)
+void pv_place_begin(struct pv_place *place)
 {
-    struct pv_place *oldest = largest(&network->subscribers)->first;
+    if (place->places == NULL || place->has_begun)
+        return;
+    unlink_place(place);
+    place->has_begun = true;
+    append(place);
+    place->source->n_begun++;
+    place->source->network->n_begun++;
+    rank(place->places, place->source);
+    rank(place->places, place->source->network);
+}
+
+/* Gives up the oldest place of the subscriber with the most in this network, but not the one that
+ * just came: those that have begun would else keep all others out. */
+static struct pv_place *evict_from(const struct pv_place_source *network,
+                                   const struct pv_place *newest)
+{
+    const struct pv_place_source *s = largest(&network->subscribers);
+    struct pv_place *oldest = s->silent.first;
+    if (oldest == NULL || (oldest == newest && s->begun.first != NULL))
+        oldest = s->begun.first;
     pv_place_leave(oldest);
     return oldest;
 }
@@ -158,8 +191,8 @@ int pv_places_enter(struct pv_places *p, struct pv_place *place, const struct pv
     add(p, place, subscriber);
     /* The new one counts already, so a source that floods gives up one of its own. */
     if (network->n > p->share)
-        *ret_evicted = evict_from(network);
+        *ret_evicted = evict_from(network, place);
     else if (p->n > p->max)
-        *ret_evicted = evict_from(largest(&p->networks));
+        *ret_evicted = evict_from(largest(&p->networks), place);
     return PV_OK;
 }

@@ -4,6 +4,9 @@
  * fairly by where they come from. When no place is free, the oldest connection of the source with
  * the most gives way: a flood displaces itself, and one connection from elsewhere stays.
  *
+ * Of a source those go first that have done nothing, then those that know the coordinator's key: a
+ * restart brings all members at once, and a handshake that was paid for shall not be lost.
+ *
  * Sources are weighed twice: first by the network that one owner may have (/24, /48), then within
  * it by the part that one subscriber has (one IPv4 address, /56). Pure; one thread.
  */
@@ -20,13 +23,19 @@ struct pv_place_key {
     uint8_t bytes[10];
 };
 
+/* Oldest first. */
+struct pv_place_list {
+    struct pv_place *first, *last;
+};
+
 /* All places of one network, or of one subscriber in it. */
 struct pv_place_source {
     struct pv_place_key key;
     struct pv_place_source *network; /* of a subscriber; NULL: it is a network */
-    size_t n;                        /* places */
+    size_t n, n_begun;               /* places; of them those that have begun */
     struct pv_heap subscribers;      /* of a network: most places first */
-    struct pv_place *first, *last;   /* of a subscriber: oldest first */
+    struct pv_place_list silent;     /* of a subscriber: those that may go first */
+    struct pv_place_list begun;      /* of a subscriber: pv_place_begin() */
     struct pv_heap_node rank;        /* among networks, or among the network's subscribers */
     UT_hash_handle hh;
 };
@@ -35,7 +44,8 @@ struct pv_place_source {
 struct pv_place {
     struct pv_places *places;       /* NULL: outside */
     struct pv_place_source *source; /* the subscriber */
-    struct pv_place *prev, *next;   /* of the same subscriber */
+    bool has_begun;
+    struct pv_place *prev, *next; /* in the subscriber's list */
 };
 
 struct pv_places {
@@ -57,6 +67,8 @@ void pv_places_done(struct pv_places *p); /* every place is outside again */
  */
 PV_MUST_CHECK int pv_places_enter(struct pv_places *p, struct pv_place *place,
                                   const struct pv_addr *source, struct pv_place **ret_evicted);
+/* The connection has done a handshake that takes the coordinator's key. */
+void pv_place_begin(struct pv_place *place); /* harmless when it is outside */
 void pv_place_leave(struct pv_place *place); /* harmless when it is outside */
 
 /* Are more than half of the places taken? Then who is slow has less time. */

@@ -90,29 +90,49 @@ struct pv_bucket_table *pv_bucket_table_free(struct pv_bucket_table *table)
     return NULL;
 }
 
-/* Sources count by network, /56 and /24: that is what one subscriber has, and single addresses of
- * an IPv6 network are free for an attacker. */
-bool pv_bucket_table_take(struct pv_bucket_table *table, const struct pv_addr *src, uint32_t n,
-                          pv_ns now)
+/* The slot of a source, or, if it has none, the one that was used longest ago where it may have
+ * one. Sources count by network, /56 and /24: that is what one subscriber has, and single addresses
+ * of an IPv6 network are free for an attacker. */
+static struct bucket_slot *slot_of(struct pv_bucket_table *table, const struct pv_addr *src,
+                                   uint8_t ret_net[static 8])
 {
-    uint8_t net[8] = {(uint8_t)src->family};
-    memcpy(net + 1, src->ip, src->family == PV_AF_INET6 ? 7 : 3); /* /56 or /24 */
-    size_t set = pv_map_hash(&table->map, net, sizeof(net)) & (table->sets - 1);
+    memset(ret_net, 0, 8);
+    ret_net[0] = (uint8_t)src->family;
+    memcpy(ret_net + 1, src->ip, src->family == PV_AF_INET6 ? 7 : 3); /* /56 or /24 */
+    size_t set = pv_map_hash(&table->map, ret_net, 8) & (table->sets - 1);
     struct bucket_slot *ways = &table->slots[set * WAYS];
     struct bucket_slot *s = &ways[0];
 
     for (size_t i = 0; i < WAYS; i++) {
-        if (memcmp(ways[i].net, net, sizeof(net)) == 0) {
-            s = &ways[i];
-            break;
-        }
+        if (memcmp(ways[i].net, ret_net, sizeof(ways[i].net)) == 0)
+            return &ways[i];
         if (ways[i].used < s->used)
             s = &ways[i];
     }
+    return s;
+}
+
+bool pv_bucket_table_take(struct pv_bucket_table *table, const struct pv_addr *src, uint32_t n,
+                          pv_ns now)
+{
+    uint8_t net[8];
+    struct bucket_slot *s = slot_of(table, src, net);
     if (memcmp(s->net, net, sizeof(net)) != 0) {
         memset(s, 0, sizeof(*s));
         memcpy(s->net, net, sizeof(net));
     }
     s->used = now;
     return pv_bucket_take(&s->bucket, table->rate, table->burst, n, now);
+}
+
+void pv_bucket_table_give(struct pv_bucket_table *table, const struct pv_addr *src, uint32_t n)
+{
+    uint8_t net[8];
+    struct bucket_slot *s = slot_of(table, src, net);
+    uint64_t full = (uint64_t)table->burst * MILLI;
+    if (memcmp(s->net, net, sizeof(net)) != 0)
+        return;
+    s->bucket.tokens += (uint64_t)n * MILLI;
+    if (s->bucket.tokens > full)
+        s->bucket.tokens = full;
 }

@@ -3,9 +3,10 @@
  * bench_coordinator - the load of many nodes on a coordinator. tests/bench/coordinator.py drives
  * it; nothing is asserted.
  *
- *   bench_coordinator SERVER URL SOURCE NODES NETWORKS tcp|tls
+ *   bench_coordinator SERVER URL SOURCE NODES NETWORKS tcp|tls [one]
  *
  * SOURCE is the first address that nodes connect from; the next 32 * NODES are this machine's too.
+ * With "one" all connect from that one.
  * It reads one order a line and answers each with one line of JSON, while all nodes live on:
  *
  *   join N WINDOW           N nodes more, never more than WINDOW of them at once
@@ -330,11 +331,12 @@ int main(int argc, char **argv)
     struct rlimit files;
     uint64_t nodes = 0, nets = 0;
     char why[PV_TLS_ERROR_MAX];
-    if (pv_crypto_init() < 0 || argc != 7 || pv_addr_parse(argv[1], &l.server) < 0 ||
+    if (pv_crypto_init() < 0 || argc < 7 || argc > 8 || pv_addr_parse(argv[1], &l.server) < 0 ||
         pv_url_parse(argv[2], strlen(argv[2]), &l.url) < 0 ||
         pv_addr_parse_ip(argv[3], &l.source) < 0 || pv_u64_parse(argv[4], 1, 1 << 20, &nodes) < 0 ||
         pv_u64_parse(argv[5], 1, nodes, &nets) < 0)
-        load_die("SERVER URL SOURCE NODES NETWORKS tcp|tls");
+        load_die("SERVER URL SOURCE NODES NETWORKS tcp|tls [one]");
+    l.one_address = argc == 8;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max < FILES ? files.rlim_max : FILES;
         (void)setrlimit(RLIMIT_NOFILE, &files);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """coordinator: what one coordinator bears, by as many nodes as asked for.
 
-usage: scripts/bench coordinator [NODES] [NETWORKS] [--tls] [--window N] [--only STEP[,…]]
+usage: scripts/bench coordinator [NODES] [NETWORKS] [--tls] [--one-address] [--window N]
+                                 [--only STEP[,…]]
                                  [--rate SIGNALS] [--joins N] [--idle SECONDS] [--build DIR]
                                  [--programs DIR] [--nice N] [--json FILE]
 
@@ -12,8 +13,8 @@ makes the load, a veth pair joins them. Steps, in this order: join (all nodes, -
 then until everybody has the whole log), idle, signals (--rate a second for 8 s; the same while
 --joins members join), presence (members that go and come back), storm (kill -9, started again at
 once, until all are online), start (with nobody online), daemon (a real p2pvpnd joins the first
-network). --programs: the coordinator and the daemon of another build. --nice -15: precedence over
-other jobs of the machine. CPU is that of the
+network). --one-address: all nodes have one, as behind a NAT. --programs: the coordinator and the
+daemon of another build. --nice -15: precedence over other jobs of the machine. CPU is that of the
 coordinator's threads; load_cpu_s that of the load itself, which may be the limit when the two share
 few cores. Needs root and iproute2; leaves nothing behind.
 """
@@ -88,7 +89,7 @@ class Setup:
             ["ip", "netns", "exec", self.link.ns[1],
              os.path.join(options.build, "bin", "bench_coordinator"), SERVER + ":3478", self.url,
              SOURCES, str(options.nodes + options.joins + 1), str(options.networks),
-             "tls" if options.tls else "tcp"],
+             "tls" if options.tls else "tcp", *(["one"] if options.one_address else [])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def start(self):
@@ -227,7 +228,9 @@ def step_storm(s, options):
     s.kill()
     listening = s.start()
     got = s.answer()
-    return {"listening_s": listening, "all_online_s": time.monotonic() - began,
+    limits = json.loads(bench.run(s.program, "status", "--state", s.home, "--json"))["limits"]
+    hit = {f"limit_{name}": n for name, n in limits.items() if n > 0}
+    return {**hit, "listening_s": listening, "all_online_s": time.monotonic() - began,
             "p50_s": got["back_ms"][0] / 1e3, "p90_s": got["back_ms"][1] / 1e3,
             "p99_s": got["back_ms"][2] / 1e3, "max_s": got["back_ms"][3] / 1e3,
             "lost_connects": got["failures"], "cpu_s": cpu_ns(s.pid()) / 1e9,
@@ -333,6 +336,7 @@ def main():
     parser.add_argument("nodes", nargs="?", type=int, default=1000)
     parser.add_argument("networks", nargs="?", type=int, default=1)
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--one-address", action="store_true")
     parser.add_argument("--window", type=int, default=50)
     parser.add_argument("--only", default=",".join(STEPS))
     parser.add_argument("--rate", type=float, default=300)

@@ -87,6 +87,8 @@ static void lost(struct load_node *n, int status, pv_ns now)
 static struct pv_addr source_of(const struct load_node *n)
 {
     struct pv_addr a = n->load->source;
+    if (n->load->one_address)
+        return a;
     uint32_t ip = pv_addr_u32(&a) + (uint32_t)(n->number / LOAD_A_SOURCE * 256) +
                   (uint32_t)(n->number % LOAD_A_SOURCE) + 1;
     return pv_addr4((uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8), (uint8_t)ip, 0);

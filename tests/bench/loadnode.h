@@ -92,6 +92,7 @@ struct load {
     struct pv_url url;
     struct pv_addr server;
     struct pv_addr source;  /* of the first node; the others' follow */
+    bool one_address;       /* all have that one */
     struct pv_tls_ctx *tls; /* NULL: plain TCP */
     struct pv_heap timers;
     struct load_network *nets;

@@ -29,7 +29,11 @@ enum {
     /* Ours: replaced statements that the store is still to be told of, with the next put; one put
      * replaces at most as many as it has, so two of them fit. */
     PV_CNET_DROPPED = 2 * PV_CTL_ITEMS_MAX,
-    PV_CNET_COMPACT = 64, /* ours: a log shorter than this may be empty by more than half */
+    /* Ours: seconds in which each member of a network may come back once and cost its source
+     * nothing of what strangers may open from there. */
+    PV_CNET_RETURN_S = 30,
+    PV_CNET_RETURN_MIN = 16, /* ours: and so many in any network */
+    PV_CNET_COMPACT = 64,    /* ours: a log shorter than this may be empty by more than half */
 };
 
 /* A place in the log. */
@@ -80,11 +84,12 @@ struct pv_cnet {
     uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash over the roster */
     struct pv_bucket work;               /* members' statements, pv_coord_limits.network_rate */
     struct pv_bucket guests;             /* of guests whose invite is good, PV_CNET_GUEST_RATE */
-    pv_ns debt;                          /* time that its requests took lately, not yet paid back */
-    pv_ns debt_at;                       /* when debt was counted */
-    bool resting;                        /* its members' requests wait until it has paid back */
-    struct pv_heap_node rest;            /* when its rest ends */
-    size_t n_presence;                   /* entries of the broker that are of this network */
+    struct pv_bucket returns; /* of members that come back, PV_CNET_RETURN_S; coord_conns.c */
+    pv_ns debt;               /* time that its requests took lately, not yet paid back */
+    pv_ns debt_at;            /* when debt was counted */
+    bool resting;             /* its members' requests wait until it has paid back */
+    struct pv_heap_node rest; /* when its rest ends */
+    size_t n_presence;        /* entries of the broker that are of this network */
     struct pv_conn **members; /* connections of members, ascending by key, the older one first */
     size_t n_members;
     size_t members_cap;

@@ -4,9 +4,10 @@
 
 void pv_coordwait_note(struct pv_coordwait *w, enum pv_coordround round, pv_ns now)
 {
-    w->refuses = round == PV_COORDROUND_REFUSED;
-    if (w->refuses && w->refused_at == 0)
+    bool refused = round == PV_COORDROUND_REFUSED;
+    if (refused && w->refused_at == 0)
         w->refused_at = now;
+    w->refuses = refused || (w->refused_at != 0 && round == PV_COORDROUND_CLOSED);
 }
 
 void pv_coordwait_reset(struct pv_coordwait *w)

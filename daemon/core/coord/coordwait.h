@@ -5,7 +5,8 @@
  *
  * An address that refuses belongs to a machine that is up and a program that is not: a restart, and
  * no overload. For its first minute nobody waits long, else the slowest would be away for half a
- * minute after a restart of three seconds. Pure; zeroed = nothing has failed.
+ * minute after a restart of three seconds; nor does whoever is turned away in the crowd that comes
+ * back then. Pure; zeroed = nothing has failed.
  */
 #ifndef PV_COORDWAIT_H
 #define PV_COORDWAIT_H
@@ -23,7 +24,7 @@ struct pv_coordwait {
     unsigned failures; /* since the last welcome */
     pv_ns hurry_until; /* packets may wait for the coordinator until then */
     pv_ns refused_at;  /* the first refusal since the last welcome; 0: none */
-    bool refuses;      /* the last round ended so */
+    bool refuses;      /* the last round ended so, or in the crowd after it */
 };
 
 /* A round of attempts has ended so. */

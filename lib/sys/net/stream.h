@@ -11,7 +11,8 @@
 #include "base/pv.h"
 
 enum {
-    PV_STREAM_BACKLOG = 1024, /* ours: connections waiting for accept */
+    PV_STREAM_BACKLOG =
+        4096, /* ours: connections waiting for accept; net.core.somaxconn counts too */
     /* ms until unacknowledged data ends a connection (TCP_USER_TIMEOUT). A living peer that does
      * not read is ended too, so it is longer than any reader may stall (DATAPATH 5). */
     PV_STREAM_USER_TIMEOUT = 30000,

@@ -77,6 +77,28 @@ static void sources_share_by_network_and_not_beyond(void **state)
     assert_int_equal(pv_bucket_table_new(&t, ((size_t)1 << 24) + 1, 1, 1, &rng), PV_ERR_LIMIT);
 }
 
+static void what_a_source_gets_back_it_may_take_again(void **state)
+{
+    (void)state;
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 4);
+    struct pv_bucket_table *t;
+    const struct pv_addr a = pv_addr4(192, 0, 2, 1, 1), same = pv_addr4(192, 0, 2, 9, 1),
+                         other = pv_addr4(192, 0, 3, 1, 1);
+    assert_int_equal(pv_bucket_table_new(&t, 1024, 1, 2, &rng), PV_OK);
+    pv_bucket_table_give(t, &a, 5); /* it never took any */
+    assert_true(pv_bucket_table_take(t, &a, 2, PV_S(1)));
+    assert_false(pv_bucket_table_take(t, &a, 1, PV_S(1)));
+    pv_bucket_table_give(t, &same, 1);
+    pv_bucket_table_give(t, &other, 1);
+    assert_true(pv_bucket_table_take(t, &a, 1, PV_S(1)));
+    assert_false(pv_bucket_table_take(t, &a, 1, PV_S(1)));
+    pv_bucket_table_give(t, &a, 5); /* no more than a full bucket */
+    assert_true(pv_bucket_table_take(t, &a, 2, PV_S(1)));
+    assert_false(pv_bucket_table_take(t, &a, 1, PV_S(1)));
+    pv_bucket_table_free(t);
+}
+
 static void a_flood_of_sources_evicts_the_idle_first(void **state)
 {
     struct test_rng seed;
@@ -103,6 +125,7 @@ int main(void)
         cmocka_unit_test(tokens_come_back_at_the_rate),
         cmocka_unit_test(asking_often_loses_nothing),
         cmocka_unit_test(sources_share_by_network_and_not_beyond),
+        cmocka_unit_test(what_a_source_gets_back_it_may_take_again),
         cmocka_unit_test(a_flood_of_sources_evicts_the_idle_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,54 @@ static void one_network_has_a_rate_of_connections(void **state)
     cw_member(w, &w->alice);
 }
 
+/* Many members behind one address, and the coordinator was restarted: each that shows who it is
+ * costs the address nothing. Strangers from there do, and so does a member that comes all the time.
+ */
+static void members_behind_one_address_come_back_at_once(void **state)
+{
+    (void)state;
+    enum {
+        MEMBERS = 40,
+        BURST = 4
+    };
+    struct cw *w = cw_new(16);
+    w->cfg.limits.source_rate = 1;
+    w->cfg.limits.source_burst = BURST;
+    cw_start(w);
+    w->source = pv_addr4(192, 0, 2, 1, 1);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, MEMBERS);
+    struct cw_node nodes[MEMBERS];
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        char name[] = "node-00";
+        name[5] = (char)('a' + i / 10);
+        name[6] = (char)('a' + i % 10);
+        nodes[i] = cw_node_make(w);
+        w->source = pv_addr4(192, 0, (uint8_t)(10 + i), 1, 1);
+        cw_join(w, &invite, &nodes[i], name);
+    }
+    cw_drop_clients(w);
+    pv_coord_free(w->coord);
+    cw_start(w);
+    w->source = pv_addr4(203, 0, 113, 7, 1);
+    for (unsigned i = 0; i < MEMBERS; i++)
+        cw_member(w, &nodes[i]);
+    assert_int_equal(stats(w).online, MEMBERS);
+    /* Each time as the newer connection of one that stands: nothing is given back. */
+    size_t again = 0;
+    while (pv_coord_accept(w->coord, 100000 + again, &w->source, w->now) == PV_OK)
+        again++;
+    assert_int_equal(again, BURST);
+    /* One that comes and goes wears out what its network has for this. */
+    w->source = pv_addr4(203, 0, 114, 7, 1);
+    for (unsigned i = 0; i < BURST; i++)
+        cw_hang_up(w, cw_member(w, &nodes[0]));
+    for (again = 0; pv_coord_accept(w->coord, 200000 + again, &w->source, w->now) == PV_OK;)
+        again++;
+    assert_true(again <= 1);
+}
+
 /* n connections of 24 networks that say nothing, seven a millisecond; the first one's number is
  * first. */
 static void flood(struct cw *w, uint64_t first, size_t n)
@@ -290,6 +338,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_network_has_a_rate_of_connections),
+        cmocka_unit_test(members_behind_one_address_come_back_at_once),
         cmocka_unit_test(a_flood_from_many_networks_displaces_itself),
         cmocka_unit_test(guests_do_not_use_up_what_members_need),
         cmocka_unit_test(a_network_has_a_share_of_presence),

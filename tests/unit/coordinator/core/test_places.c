@@ -92,6 +92,28 @@ static void a_neighbour_in_the_same_network_stays(void **state)
     assert_true(w->at[0].places != NULL);
 }
 
+/* Those of a source that have begun go last, the oldest of them first. */
+static void who_has_begun_stays_while_others_are_silent(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    for (size_t i = 0; i < SHARE; i++)
+        assert_null(enter(w, i, ip4(7, 1)));
+    for (size_t i = 0; i < SHARE / 2; i++)
+        pv_place_begin(&w->at[i]);
+    pv_place_begin(&w->at[0]);         /* harmless */
+    pv_place_begin(&w->at[2 * SHARE]); /* it is outside */
+    for (size_t i = SHARE; i < SHARE + SHARE / 2; i++)
+        assert_ptr_equal(enter(w, i, ip4(7, 1)), &w->at[i - SHARE / 2]);
+    for (size_t i = SHARE; i < SHARE + SHARE / 2; i++)
+        pv_place_begin(&w->at[i]);
+    pv_place_leave(&w->at[1]);
+    assert_null(enter(w, 1, ip4(7, 1)));
+    pv_place_begin(&w->at[1]);
+    assert_ptr_equal(enter(w, 2 * SHARE, ip4(7, 1)), &w->at[0]);
+    assert_ptr_equal(enter(w, 2 * SHARE + 1, ip4(7, 1)), &w->at[2 * SHARE]);
+}
+
 static void a_slash_48_counts_as_one_source(void **state)
 {
     (void)state;
@@ -139,6 +161,7 @@ int main(void)
         cmocka_unit_test(one_network_displaces_itself_beyond_its_share),
         cmocka_unit_test(a_full_house_loses_the_oldest_of_the_largest_source),
         cmocka_unit_test(a_neighbour_in_the_same_network_stays),
+        cmocka_unit_test(who_has_begun_stays_while_others_are_silent),
         cmocka_unit_test(a_slash_48_counts_as_one_source),
         cmocka_unit_test(half_full_is_no_crowd),
         cmocka_unit_test(members_addresses_are_known_for_a_week),
