@@ -9,7 +9,8 @@
 #include "coordinator/core/member/cnet.h"
 
 enum {
-    NAME_TRIES = 999, /* ours: bob, bob-2, ... bob-999; then the name is taken */
+    NAME_TRIES = 64,        /* ours: bob, bob-2, ... bob-64 are tried one by one */
+    NAME_NUMBERS = 1 << 20, /* ours: above this the name is taken; no network has as many */
 };
 
 /* --- statements ------------------------------------------------------------------------------ */
@@ -255,29 +256,49 @@ static bool name_is_free(const struct address_claim *c, const char *name)
     return !name_is_reserved(c, name);
 }
 
-/* Tries asked, asked-2, asked-3, ... cut so that the number fits. A hyphen at the cut would make a
- * name that is not one (RFC 1123 s2.1). */
+/* Is the name with this number free: base, base-2, base-3, ... cut so that the number fits? A
+ * hyphen at the cut would make a name that is not one (RFC 1123 s2.1). */
+static bool number_is_free(const struct address_claim *c, const char *base, unsigned number,
+                           char ret_name[static PV_NAME_BUF])
+{
+    char suffix[16] = "";
+    char name[PV_NAME_BUF + sizeof(suffix)];
+    if (number > 1)
+        snprintf(suffix, sizeof(suffix), "-%u", number);
+    size_t keep = strlen(base);
+    if (keep + strlen(suffix) > PV_NAME_MAX)
+        keep = PV_NAME_MAX - strlen(suffix);
+    while (keep > 1 && base[keep - 1] == '-')
+        keep--;
+    snprintf(name, sizeof(name), "%.*s%s", (int)keep, base, suffix);
+    memcpy(ret_name, name, PV_NAME_BUF);
+    return name_is_free(c, name);
+}
+
+/* Machines of one image ask for one name, thousands of them. So the lowest number is found among
+ * the first few only; from there on the search doubles its steps until a number is free, and then
+ * halves the way back to one that is taken. */
 static enum pv_ctl_error choose_name(const struct address_claim *c, const char *asked,
                                      char ret_name[static PV_NAME_BUF])
 {
     const char *base = asked[0] != '\0' ? asked : "node";
+    unsigned taken = NAME_TRIES, number = 2 * NAME_TRIES;
     for (unsigned i = 1; i <= NAME_TRIES; i++) {
-        char suffix[8] = "";
-        char name[PV_NAME_BUF + sizeof(suffix)];
-        if (i > 1)
-            snprintf(suffix, sizeof(suffix), "-%u", i);
-        size_t keep = strlen(base);
-        if (keep + strlen(suffix) > PV_NAME_MAX)
-            keep = PV_NAME_MAX - strlen(suffix);
-        while (keep > 1 && base[keep - 1] == '-')
-            keep--;
-        snprintf(name, sizeof(name), "%.*s%s", (int)keep, base, suffix);
-        if (name_is_free(c, name)) {
-            memcpy(ret_name, name, PV_NAME_BUF);
+        if (number_is_free(c, base, i, ret_name))
             return PV_CTL_E_NONE;
-        }
     }
-    return PV_CTL_E_TAKEN;
+    for (; number <= NAME_NUMBERS && !number_is_free(c, base, number, ret_name); number *= 2)
+        taken = number;
+    if (number > NAME_NUMBERS)
+        return PV_CTL_E_TAKEN;
+    while (number - taken > 1) {
+        unsigned middle = taken + (number - taken) / 2;
+        if (number_is_free(c, base, middle, ret_name))
+            number = middle;
+        else
+            taken = middle;
+    }
+    return number_is_free(c, base, number, ret_name) ? PV_CTL_E_NONE : PV_CTL_E_TAKEN;
 }
 
 /* --- joining --------------------------------------------------------------------------------- */

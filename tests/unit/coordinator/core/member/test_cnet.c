@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/* One network of a coordinator: names that many machines ask for. */
+#include "coordinator/core/member/cnet.h"
+#include "tests/unit/proto/roster/roster_fixture.h"
+
+enum {
+    IMAGES = 1200, /* machines of one image: more than there once were numbers for */
+};
+
+static struct pv_cnet *net;
+
+static void free_net(void *ctx)
+{
+    (void)ctx;
+    net = pv_cnet_free(net);
+}
+
+static void take(const struct item *it, uint64_t n)
+{
+    const struct pv_cnet_row row = {.at = {.epoch = T0, .n = n},
+                                    .statement = pv_view(it->s.raw, it->s.len),
+                                    .receipt = pv_view(it->r, it->r_len),
+                                    .verified = true};
+    assert_int_equal(pv_cnet_take(net, &row), PV_OK);
+}
+
+static void settle_net(void)
+{
+    static const struct pv_log silent;
+    while (pv_cnet_settle(net, 8192, &silent) != PV_OK)
+        ;
+}
+
+static struct world make_net(const struct keys *invite)
+{
+    struct world w = world_make(1);
+    struct pv_rng rng = world_rng(&w);
+    const struct item items[] = {item_of(&w, &w.created.network), item_of(&w, &w.created.admin),
+                                 item_of(&w, &w.created.member),
+                                 item_of_long(&w, &w.created.coordinators),
+                                 make_invite(&w, &w.creator, invite, 2 * IMAGES)};
+    assert_int_equal(pv_cnet_new(&net, pv_view(items[0].s.raw, items[0].s.len), &rng), PV_OK);
+    test_defer(free_net, NULL);
+    for (size_t i = 0; i < PV_ARRAY_LEN(items); i++)
+        take(&items[i], i + 1);
+    settle_net();
+    return w;
+}
+
+/* The name that a new machine gets which asks for this one. */
+static struct pv_ctl_reservation reserve(const struct keys *node, const struct keys *invite,
+                                         const char *asked, pv_ns now)
+{
+    struct pv_ctl_reservation got;
+    struct pv_ctl_join join = {.name = ""};
+    memcpy(join.node, node->pk, sizeof(join.node));
+    memcpy(join.invite, invite->pk, sizeof(join.invite));
+    snprintf(join.name, sizeof(join.name), "%s", asked);
+    assert_int_equal(pv_cnet_join(net, &join, T0 + 10, now, &got), PV_CTL_E_NONE);
+    return got;
+}
+
+/* Gives the node what was reserved for it. */
+static void make_member_of(struct world *w, const struct keys *node, const struct keys *invite,
+                           const struct pv_ctl_reservation *r, uint64_t n)
+{
+    struct pv_st_member f = member_fields(node, r->name, pv_load_be16(r->ip4 + 2), r->serial);
+    memcpy(f.ip4, r->ip4, sizeof(f.ip4));
+    struct item it = make_member_f(w, invite, node, &f);
+    take(&it, n);
+    settle_net();
+}
+
+static void machines_of_one_image_all_get_a_name(void **state)
+{
+    (void)state;
+    const struct keys invite = keys_of(50);
+    struct world w = make_net(&invite);
+    char name[PV_NAME_BUF];
+    for (unsigned i = 0; i < IMAGES; i++) {
+        const struct keys node = keys_of(10000 + i);
+        /* Each comes a minute after the one before, so that its address is free by then. */
+        struct pv_ctl_reservation r = reserve(&node, &invite, "raspberrypi", PV_S(100 * (i + 1)));
+        snprintf(name, sizeof(name), i == 0 ? "raspberrypi" : "raspberrypi-%u", i + 1);
+        assert_string_equal(r.name, name);
+        make_member_of(&w, &node, &invite, &r, 100 + i);
+    }
+    assert_int_equal(pv_roster_count(net->roster), IMAGES + 1);
+}
+
+/* A name may be so long that numbers shorten it. */
+static void numbers_fit_the_longest_name(void **state)
+{
+    (void)state;
+    const struct keys invite = keys_of(50), node = keys_of(9), other = keys_of(8);
+    struct world w = make_net(&invite);
+    char asked[PV_NAME_BUF];
+    memset(asked, 'x', PV_NAME_MAX);
+    asked[PV_NAME_MAX] = '\0';
+    struct pv_ctl_reservation r = reserve(&node, &invite, asked, PV_S(1));
+    assert_string_equal(r.name, asked);
+    make_member_of(&w, &node, &invite, &r, 100);
+    r = reserve(&other, &invite, asked, PV_S(100));
+    asked[PV_NAME_MAX - 2] = '-';
+    asked[PV_NAME_MAX - 1] = '2';
+    assert_string_equal(r.name, asked);
+    /* The network's own name is nobody's. */
+    const struct keys third = keys_of(7);
+    r = reserve(&third, &invite, "home", PV_S(200));
+    assert_string_equal(r.name, "home-2");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(machines_of_one_image_all_get_a_name),
+        cmocka_unit_test(numbers_fit_the_longest_name),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
