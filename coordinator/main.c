@@ -227,6 +227,17 @@ static int serve_until_end(const struct pv_coordset *set, const uint8_t *pk,
     return r == PV_OK || ended ? PV_COORDEXIT_DONE : pv_coord_print_error(error);
 }
 
+/* What was not given stays 0, which stands for the built-in limit. */
+static struct pv_coord_limits core_limits(const struct pv_coordset_general *g)
+{
+    return (struct pv_coord_limits){.conns = g->conns,
+                                    .guests = g->guests,
+                                    .networks = g->networks,
+                                    .subscriptions = g->subscriptions,
+                                    .source_rate = g->source_rate,
+                                    .source_burst = 2 * g->source_rate};
+}
+
 /* The lock on the state directory is held to the end. Keys and passwords are copied by the core, so
  * both are freed as soon as it exists. */
 static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
@@ -265,6 +276,7 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
                                         .open = set->open,
                                         .stun = stun.texts,
                                         .n_stun = stun.n,
+                                        .limits = core_limits(&set->limits.general),
                                         .net_limits = &limits,
                                         .relay = pv_relaycfg_get(relay)};
     pv_calmlog_init(&calm, log, pv_clock_now());

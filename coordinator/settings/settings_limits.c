@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Limits of networks. The sections may stand in any order, so a network's own values are completed
- * at the end of the file. */
+/* Limits of the coordinator and of networks. The sections may stand in any order, so a network's
+ * own values are completed at the end of the file. */
 #include "coordinator/settings/settings_limits.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -81,6 +82,50 @@ static int take_value(const struct section *s, unsigned key, const char *name, c
     return PV_OK;
 }
 
+/* The keys of [limits] alone. */
+static const struct {
+    const char *name;
+    size_t offset; /* in struct pv_coordset_general */
+    uint32_t max;
+} general_keys[] = {
+    {"connections", offsetof(struct pv_coordset_general, conns), 1000000},
+    {"guests", offsetof(struct pv_coordset_general, guests), 1000000},
+    {"networks", offsetof(struct pv_coordset_general, networks), 1000000},
+    {"subscriptions", offsetof(struct pv_coordset_general, subscriptions), 16384},
+    {"connections-per-source", offsetof(struct pv_coordset_general, source_rate), 1000000},
+};
+
+static uint32_t general_value(const struct pv_coordset_general *g, size_t i)
+{
+    uint32_t value;
+    memcpy(&value, (const char *)g + general_keys[i].offset, sizeof(value));
+    return value;
+}
+
+/* False: the key is none of these. */
+static bool take_general(struct pv_coordset_general *g, const struct pv_ini_item *item, int *ret_r,
+                         char *error, size_t cap)
+{
+    char why[64];
+    size_t i = 0;
+    uint64_t n = 0;
+    while (i < PV_ARRAY_LEN(general_keys) && strcmp(item->key, general_keys[i].name) != 0)
+        i++;
+    if (i == PV_ARRAY_LEN(general_keys))
+        return false;
+    *ret_r = PV_OK;
+    if (general_value(g, i) != 0) {
+        *ret_r = bad_limit(error, cap, item->key, item->value, "given twice");
+    } else if (parse_amount(item->value, general_keys[i].max, &n) < 0 || n == 0) {
+        snprintf(why, sizeof(why), "expected a number from 1 to %u", general_keys[i].max);
+        *ret_r = bad_limit(error, cap, item->key, item->value, why);
+    } else {
+        const uint32_t value = (uint32_t)n;
+        memcpy((char *)g + general_keys[i].offset, &value, sizeof(value));
+    }
+    return true;
+}
+
 /* The keys of [limits] and of [network ID]. */
 static const struct {
     const char *name;
@@ -104,6 +149,10 @@ static int take_key(const struct section *s, const struct pv_ini_item *item, cha
         snprintf(error, cap, "unknown key %.40s in [%.50s]: there are", item->key, item->section);
     for (size_t i = 0; n > 0 && (size_t)n < cap && i < n_keys; i++)
         n += snprintf(error + n, cap - (size_t)n, "%s %s", i == 0 ? "" : ",", keys[i].name);
+    for (size_t i = 0; s->bandwidth == NULL && i < PV_ARRAY_LEN(general_keys); i++) {
+        if (n > 0 && (size_t)n < cap)
+            n += snprintf(error + n, cap - (size_t)n, ", %s", general_keys[i].name);
+    }
     return PV_ERR_MALFORMED;
 }
 
@@ -146,6 +195,9 @@ int pv_coordset_limits_item(struct pv_coordset_limits *l, const struct pv_ini_it
     const struct section general = {&l->all, NULL, &l->seen};
     const struct section own = {&l->nets[last].limits, &l->relay[last].bandwidth,
                                 &l->seen_of[last]};
+    int r = PV_OK;
+    if (all && take_general(&l->general, item, &r, error, cap))
+        return r;
     return take_key(all ? &general : &own, item, error, cap);
 }
 

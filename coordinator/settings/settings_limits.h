@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * settings_limits.h - the part of coordinator.conf about networks: [limits] for all, [network ID]
- * for one, which has the values of [limits] where it says nothing else.
+ * settings_limits.h - the part of coordinator.conf about limits: [limits] for the coordinator as a
+ * whole and for all networks, [network ID] for one network, which has the values of [limits] where
+ * it says nothing else.
  */
 #ifndef PV_COORD_SETTINGS_LIMITS_H
 #define PV_COORD_SETTINGS_LIMITS_H
@@ -15,7 +16,13 @@ enum {
     PV_COORDSET_LIMIT_KEYS = 4,
 };
 
+/* Of the coordinator as a whole, as in pv_coord_limits (core/coord.h); 0: not given. */
+struct pv_coordset_general {
+    uint32_t conns, guests, networks, subscriptions, source_rate;
+};
+
 struct pv_coordset_limits {
+    struct pv_coordset_general general;
     struct pv_netlimits all;
     unsigned seen; /* keys of [limits] that were given */
     struct pv_netlimits_of nets[PV_COORDSET_NETS_MAX];

@@ -98,11 +98,14 @@ static void what_was_opened_at_the_start_waits(void **state)
         "[coordinator]\nlisten = 127.0.0.1:9\nalt-address = 127.0.0.2\n"
         "tls-listen = 127.0.0.1:4444\ntls-cert = c.pem\ntls-key = k.pem\n[relay]\nenabled = off\n"
         "[turn-user web]\npassword-file = w\n[metrics]\nlisten = 192.0.2.1:9\n"
-        "allow-remote = on\n",
+        "allow-remote = on\n[limits]\nconnections = 9\nconnections-per-source = 8\n",
         "",
-        "listen, alt-address, tls-listen, tls-cert, tls-key, [relay] enabled, [turn-user web], "
+        "listen, alt-address, tls-listen, tls-cert, tls-key, [relay] enabled, [limits] "
+        "connections, "
+        "[limits] connections-per-source, [turn-user web], "
         "[metrics] listen, [metrics] allow-remote");
     /* ... and stays what it was. */
+    assert_int_equal(again.set.limits.general.conns, 0);
     assert_int_equal(again.set.listen[0].port, 0);
     assert_int_equal(again.set.n_alt, 0);
     assert_int_equal(again.set.tls_listen[0].port, 4443);

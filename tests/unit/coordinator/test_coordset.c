@@ -390,6 +390,38 @@ static void networks_have_limits_of_their_own(void **state)
     }
 }
 
+static void the_coordinator_itself_has_limits(void **state)
+{
+    (void)state;
+    write_config("[limits]\nconnections = 100k\nmembers = 7\nguests = 4096\nnetworks = 10k\n"
+                 "subscriptions = 2000\nconnections-per-source = 5k\n");
+    assert_int_equal(load(""), PV_OK);
+    const struct pv_coordset_general *g = &set.limits.general;
+    assert_true(g->conns == 100000 && g->guests == 4096 && g->networks == 10000);
+    assert_true(g->subscriptions == 2000 && g->source_rate == 5000);
+    assert_int_equal(set.limits.all.members, 7);
+    write_config("[limits]\nmembers = 7\n");
+    assert_int_equal(load(""), PV_OK);
+    assert_true(g->conns == 0 && g->guests == 0 && g->networks == 0);
+    assert_true(g->subscriptions == 0 && g->source_rate == 0);
+    static const struct {
+        const char *text, *part;
+    } bad[] = {
+        {"[limits]\nconnections = 0\n", ":2: connections 0: expected a number from 1 to 1000000"},
+        {"[limits]\nguests = 2M\n", ":2: guests 2M: expected a number from 1 to 1000000"},
+        {"[limits]\nnetworks = 1\nnetworks = 2\n", ":3: networks 2: given twice"},
+        {"[limits]\nsubscriptions = -1\n", ":2: subscriptions -1: expected a number from 1 to"},
+        {"[limits]\nconns = 5\n", "there are members, statements, stored, connections, guests"},
+        {"[network 00112233445566778899aabbccddeeff]\nguests = 5\n", "unknown key guests"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        write_config(bad[i].text);
+        assert_int_equal(load(""), PV_ERR_MALFORMED);
+        if (strstr(error, bad[i].part) == NULL)
+            fail_msg("%s", error);
+    }
+}
+
 /* The value may hold a password: errors do not repeat it. */
 static void a_database_may_be_named(void **state)
 {
@@ -429,6 +461,7 @@ int main(void)
         TEST(the_relay_is_set_up_by_the_file_and_the_command_line),
         TEST(wrong_lines_are_named_with_file_and_line),
         TEST(networks_have_limits_of_their_own),
+        TEST(the_coordinator_itself_has_limits),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
