@@ -48,7 +48,10 @@ static void peer_row(struct pv_table *t, const json_t *peer, double now)
              pv_json_bool(peer, "admin") ? " (admin)" : "");
     pv_table_cell(t, PV_BOLD, text);
     pv_table_cell(t, PV_PLAIN, pv_json_text(peer, "ip4", pv_json_text(peer, "ip6", "-")));
-    if (strcmp(pv_json_text(peer, "state", "member"), "expired") == 0)
+    if (strcmp(pv_json_text(peer, "state", "member"), "waiting") == 0)
+        snprintf(text, sizeof(text), "asks to be admitted, from %.60s",
+                 pv_json_text(peer, "asks_from", "somewhere"));
+    else if (strcmp(pv_json_text(peer, "state", "member"), "expired") == 0)
         snprintf(text, sizeof(text), "expired %.60s ago",
                  pv_duration_format(now - pv_json_real(peer, "expires", now), rx));
     else if (!online && seen > 0)

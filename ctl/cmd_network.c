@@ -10,6 +10,7 @@
 #include "ctl/lib/preflight.h"
 #include "ctl/lib/secret.h"
 #include "ctl/lib/systemd.h"
+#include "ctl/told.h"
 #include "proto/roster/token.h"
 #include "sys/proc/clock.h"
 
@@ -115,10 +116,16 @@ static void start_at_boot(struct pv_cli *cli, bool no_boot)
         pv_cli_note(cli, "%s does not start at boot: `systemctl enable %s` failed", unit, unit);
 }
 
+/* How create and join tell their user. */
+struct telling {
+    pv_cli_print_fn *print; /* without --json */
+    pv_cli_print_fn *after; /* then, also with --json; NULL: nothing */
+};
+
 /* Makes or joins a network, unless the arguments were wrong (code); forgets the secret in req. The
  * exit code. */
 static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req, int code, bool no_boot,
-                 pv_cli_print_fn *print)
+                 const struct telling *tell)
 {
     json_t *body = NULL;
     if (code == 0)
@@ -135,7 +142,9 @@ static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req, int code, bo
     if (code == 0 && cli->json)
         pv_cli_print_json(cli, body);
     else if (code == 0)
-        code = print(cli, body);
+        code = tell->print(cli, body);
+    if (code == 0 && tell->after != NULL)
+        code = tell->after(cli, body);
     json_decref(body);
     return code;
 }
@@ -155,7 +164,7 @@ static int create(struct pv_cli *cli)
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_CREATE, 0);
     return enter(cli, &req, create_arguments(cli, &req), cli->args.value[CREATE_NO_BOOT] != NULL,
-                 print_created);
+                 &(struct telling){.print = print_created});
 }
 
 /* --- join ---------------------------------------------------------------------------------- */
@@ -163,6 +172,7 @@ static int create(struct pv_cli *cli)
 enum {
     JOIN_NAME,
     JOIN_NO_BOOT,
+    JOIN_WAIT,
 };
 
 /* Such a token tells a member where the coordinator is now. */
@@ -198,10 +208,43 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return 0;
 }
 
+/* Who joined by an invite with approval is no member before an admin has said so. */
+static void note_waiting(struct pv_cli *cli, const json_t *body)
+{
+    const char *name = pv_json_text(body, "name", "?");
+    pv_cli_note(
+        cli,
+        "asked to join network %s as %s: this machine waits until an admin admits it, there: "
+        "p2pvpnctl admit %s%s",
+        pv_json_text(body, "network", "?"), name, name,
+        cli->args.value[JOIN_WAIT] != NULL
+            ? ""
+            : " (nothing else is to be done here; p2pvpnctl status says how it is)");
+}
+
 static int print_join(struct pv_cli *cli, const json_t *body)
 {
-    print_joined(cli, body, "joined");
+    if (pv_json_bool(body, "waiting"))
+        note_waiting(cli, body);
+    else
+        print_joined(cli, body, "joined");
     return 0;
+}
+
+/* With --wait until an admin has said something. */
+static int wait_for_admin(struct pv_cli *cli, const json_t *body)
+{
+    struct pv_ctlapi_request req;
+    json_t *none = NULL;
+    if (!pv_json_bool(body, "waiting") || cli->args.value[JOIN_WAIT] == NULL)
+        return 0;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_WAIT, 0);
+    pv_cli_set_timeout(cli, 0); /* an admin may be on holiday; --timeout sets an end */
+    int code = pv_cli_call(cli, &req, NULL, NULL, &none);
+    json_decref(none);
+    if (code == 0)
+        print_joined(cli, body, "admitted to");
+    return code;
 }
 
 static int join(struct pv_cli *cli)
@@ -214,7 +257,8 @@ static int join(struct pv_cli *cli)
         pv_ctlapi_request_done(&req);
         return code;
     }
-    return enter(cli, &req, code, cli->args.value[JOIN_NO_BOOT] != NULL, print_join);
+    return enter(cli, &req, code, cli->args.value[JOIN_NO_BOOT] != NULL,
+                 &(struct telling){.print = print_join, .after = wait_for_admin});
 }
 
 /* --- invite -------------------------------------------------------------------------------- */
@@ -224,6 +268,7 @@ enum {
     INVITE_EXPIRES,
     INVITE_ADMIN,
     INVITE_MEMBER_FOR,
+    INVITE_APPROVE,
 };
 
 static const char *invite_state(const json_t *invite, double now)
@@ -264,8 +309,9 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
         pv_table_cell(&t, PV_PLAIN, end > 0 ? pv_show_time(end, now, when) : "never");
         if (member_for > 0)
             snprintf(life, sizeof(life), " (member for %s)", pv_duration_format(member_for, when));
-        snprintf(text, sizeof(text), "%s%s%s", state,
-                 pv_json_bool(invite, "admin") ? " (for an admin)" : "", life);
+        snprintf(text, sizeof(text), "%s%s%s%s", state,
+                 pv_json_bool(invite, "admin") ? " (for an admin)" : "", life,
+                 pv_json_bool(invite, "approve") ? " (an admin admits)" : "");
         pv_table_cell(&t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, text);
     }
     if (json_array_size(list) == 0)
@@ -281,7 +327,8 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
     const char *what = cli->args.n_words > 0 ? cli->args.word[0] : "";
     uint64_t n = 1;
     bool has_options = value[INVITE_USES] != NULL || value[INVITE_EXPIRES] != NULL ||
-                       value[INVITE_ADMIN] != NULL || value[INVITE_MEMBER_FOR] != NULL;
+                       value[INVITE_ADMIN] != NULL || value[INVITE_MEMBER_FOR] != NULL ||
+                       value[INVITE_APPROVE] != NULL;
 
     /* "invite list --uses 3" would silently ignore the option. */
     if (what[0] != '\0' && has_options)
@@ -320,52 +367,13 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
                             value[INVITE_MEMBER_FOR]);
     /* The daemon refuses it, and says what to do instead. */
     req->admin = value[INVITE_ADMIN] != NULL;
+    req->approve = value[INVITE_APPROVE] != NULL;
     return 0;
-}
-
-/* "3 of 4 members online know; the coordinator has not stored it yet: it said limit" */
-static void note_told(struct pv_cli *cli, const char *done, const json_t *body)
-{
-    const char *word = pv_json_text(body, "coordinator", "stored");
-    char members[PV_SHOW_BUF] = "no member is online";
-    double online = pv_json_real(body, "online", 0);
-    if (online > 0)
-        snprintf(members, sizeof(members), "%.0f of %.0f members online know",
-                 pv_json_real(body, "know", 0), online);
-    if (strcmp(word, "stored") == 0)
-        pv_cli_note(cli, "%s: %s, the coordinator has stored it", done, members);
-    else if (strcmp(word, "away") == 0)
-        pv_cli_note(cli, "%s: %s; the coordinator is away, and is told when it is back", done,
-                    members);
-    else if (strcmp(word, "silent") == 0)
-        pv_cli_note(cli, "%s: %s; the coordinator does not answer, and is told again", done,
-                    members);
-    else
-        pv_cli_note(cli,
-                    "%s: %s; the coordinator has not stored it yet: it said %s, and is told again",
-                    done, members, word);
-    if (cli->not_on_disk)
-        pv_cli_note(cli,
-                    "this machine's disk does not have it yet (%.200s): p2pvpnd tries again every "
-                    "30 s, but when it is restarted before it has to hear of it from others",
-                    pv_json_text(body, "disk", "unknown"));
-}
-
-/* The deed is done whatever the disk and the coordinator say; scripts see by the code that one of
- * them has not stored it yet. */
-static int ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print)
-{
-    int code = pv_cli_ask_and_print(cli, req, print);
-    bool late = cli->cached;
-    cli->cached = false;
-    if (code == 0 && cli->not_on_disk)
-        return PV_CTLAPI_FAILED;
-    return code == 0 && late ? PV_CTLAPI_UNREACHABLE : code;
 }
 
 static int print_revoked(struct pv_cli *cli, const json_t *body)
 {
-    note_told(cli, "revoked: nobody else can join with it; who has joined stays", body);
+    pv_cli_note_told(cli, "revoked: nobody else can join with it; who has joined stays", body);
     return 0;
 }
 
@@ -387,7 +395,7 @@ static int invite(struct pv_cli *cli)
     if (code != 0)
         return code;
     if (req.cmd == PV_CTLAPI_INVITE_REVOKE)
-        return ask_and_tell(cli, &req, print_revoked);
+        return pv_cli_ask_and_tell(cli, &req, print_revoked);
     return pv_cli_ask_and_print(cli, &req,
                                 req.cmd == PV_CTLAPI_INVITE ? print_invite : print_invites);
 }
@@ -409,7 +417,7 @@ static int print_left(struct pv_cli *cli, const json_t *body)
     if (json_object_get(body, "coordinator") == NULL)
         pv_cli_note(cli, "%s", done);
     else
-        note_told(cli, done, body);
+        pv_cli_note_told(cli, done, body);
     return 0;
 }
 
@@ -423,7 +431,7 @@ static int leave(struct pv_cli *cli)
     req.last = cli->args.value[LEAVE_LAST] != NULL;
     if (req.delete_root && !req.forget)
         return pv_cli_usage(cli, "--delete-root-key goes with --forget");
-    return ask_and_tell(cli, &req, print_left);
+    return pv_cli_ask_and_tell(cli, &req, print_left);
 }
 
 /* Only the root key makes admins, so this succeeds on one machine of the network only. */
@@ -431,7 +439,7 @@ static int print_granted(struct pv_cli *cli, const json_t *body)
 {
     char done[PV_SHOW_BUF];
     snprintf(done, sizeof(done), "%.40s is an admin: it may invite and remove", cli->args.word[1]);
-    note_told(cli, done, body);
+    pv_cli_note_told(cli, done, body);
     return 0;
 }
 
@@ -444,7 +452,7 @@ static int print_rights_end(struct pv_cli *cli, const json_t *body)
     char done[PV_SHOW_BUF];
     snprintf(done, sizeof(done), "%.40s is no admin any more, and stays a member",
              cli->args.word[1]);
-    note_told(cli, done, body);
+    pv_cli_note_told(cli, done, body);
     if (open > 0 && pv_json_bool(invites, "revoked"))
         pv_cli_note(cli,
                     "its invites that were open are revoked too (%.0f): who joined by them stays "
@@ -470,7 +478,8 @@ static int admin(struct pv_cli *cli)
     pv_ctlapi_request_init(&req, revoke ? PV_CTLAPI_ADMIN_REVOKE : PV_CTLAPI_ADMIN_GRANT, 0);
     req.keep_invite = keep;
     int code = pv_cli_peer(cli, &req, cli->args.word[1]);
-    return code != 0 ? code : ask_and_tell(cli, &req, revoke ? print_rights_end : print_granted);
+    return code != 0 ? code
+                     : pv_cli_ask_and_tell(cli, &req, revoke ? print_rights_end : print_granted);
 }
 
 static int print_removed(struct pv_cli *cli, const json_t *body)
@@ -479,7 +488,7 @@ static int print_removed(struct pv_cli *cli, const json_t *body)
     char done[PV_SHOW_BUF];
     snprintf(done, sizeof(done), "%.40s is removed and cannot come back with its key",
              cli->args.word[0]);
-    note_told(cli, done, body);
+    pv_cli_note_told(cli, done, body);
     if (!json_is_object(invite))
         return 0;
     /* With uses left the removed machine could come back with the same token, under a new key: the
@@ -504,14 +513,49 @@ static int remove_peer(struct pv_cli *cli)
     pv_ctlapi_request_init(&req, PV_CTLAPI_REMOVE, 0);
     req.keep_invite = cli->args.value[0] != NULL;
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    return code != 0 ? code : ask_and_tell(cli, &req, print_removed);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_removed);
+}
+
+/* --- admit, deny ----------------------------------------------------------------------------- */
+
+static int print_admitted(struct pv_cli *cli, const json_t *body)
+{
+    char done[PV_SHOW_BUF];
+    snprintf(done, sizeof(done), "%.40s is a member now", cli->args.word[0]);
+    pv_cli_note_told(cli, done, body);
+    return 0;
+}
+
+static int print_denied(struct pv_cli *cli, const json_t *body)
+{
+    char done[PV_SHOW_BUF];
+    snprintf(done, sizeof(done), "%.40s is denied: with this key it stays out for good",
+             cli->args.word[0]);
+    pv_cli_note_told(cli, done, body);
+    return 0;
+}
+
+static int admit(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ADMIT, 0);
+    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_admitted);
+}
+
+static int deny(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_DENY, 0);
+    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_denied);
 }
 
 /* --- rename, address, replace ---------------------------------------------------------------- */
 
 static int print_moved(struct pv_cli *cli, const json_t *body)
 {
-    note_told(cli, "done", body);
+    pv_cli_note_told(cli, "done", body);
     return 0;
 }
 
@@ -529,7 +573,7 @@ static int rename_node(struct pv_cli *cli)
                             "\"%.80s\" is not a name: use 1 to 63 of a-z 0-9 and -, not at the "
                             "ends, not localhost",
                             cli->args.word[n - 1]);
-    return code != 0 ? code : ask_and_tell(cli, &req, print_moved);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_moved);
 }
 
 static int address(struct pv_cli *cli)
@@ -547,7 +591,7 @@ static int address(struct pv_cli *cli)
     snprintf(req.word, sizeof(req.word), "%s", text);
     if (n == 3)
         code = pv_cli_peer(cli, &req, cli->args.word[1]);
-    return code != 0 ? code : ask_and_tell(cli, &req, print_moved);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_moved);
 }
 
 static int replace(struct pv_cli *cli)
@@ -560,7 +604,7 @@ static int replace(struct pv_cli *cli)
     int code = pv_cli_peer(cli, &req, cli->args.word[1]);
     if (code == 0 && pv_name_parse(fresh, strlen(fresh), req.name) < 0)
         return pv_cli_usage(cli, "\"%.80s\" is not a member's name: see p2pvpnctl peers", fresh);
-    return code != 0 ? code : ask_and_tell(cli, &req, print_moved);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_moved);
 }
 
 const struct pv_command pv_cmds_network[] = {
@@ -585,23 +629,25 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "join",
-        .args = "TOKEN|- [--name NODE] [--no-boot]",
+        .args = "TOKEN|- [--name NODE] [--wait] [--no-boot]",
         .summary = "join a network with the token of an invite",
         .details = "Waits until this node has its address. - reads the token from standard input.\n"
                    "A member takes a token of \"network coordinators token\", too.\n"
                    "  --name NODE     of this node (the host's name)\n"
+                   "  --wait          where an admin has to admit it, wait for that\n"
                    "  --no-boot       leave it as it is whether p2pvpnd starts at boot\n"
                    "As root this starts p2pvpnd when it is not running; with systemd also at every "
                    "boot.\n",
         .example = "sudo p2pvpnctl join p2pvpn-AbC... --name pi",
-        .options = {{"name", 0, true}, {"no-boot", 0, false}},
+        .options = {{"name", 0, true}, {"no-boot", 0, false}, {"wait", 0, false}},
         .min_words = 1,
         .max_words = 1,
         .run = join,
     },
     {
         .name = "invite",
-        .args = "[--uses N] [--expires TIME] [--admin | --member-for TIME] | list | revoke ID",
+        .args = "[--uses N] [--expires TIME] [--admin | --member-for TIME] [--approve] | list | "
+                "revoke ID",
         .summary = "print a token with which another machine can join",
         .details =
             "  --uses N        how many machines can join with it (1)\n"
@@ -609,14 +655,39 @@ const struct pv_command pv_cmds_network[] = {
             "  --admin         who joins becomes an admin; where the root key is\n"
             "  --member-for TIME  who joins is a member until it was not used for so long: 1h "
             "to 520w; 90d\n"
+            "  --approve       who joins waits until an admin admits it\n"
             "  list            invites made so far\n"
             "  revoke ID       nobody else joins with it\n",
         .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
         .words = "list revoke",
-        .options =
-            {{"uses", 0, true}, {"expires", 0, true}, {"admin", 0, false}, {"member-for", 0, true}},
+        .options = {{"uses", 0, true},
+                    {"expires", 0, true},
+                    {"admin", 0, false},
+                    {"member-for", 0, true},
+                    {"approve", 0, false}},
         .max_words = 2,
         .run = invite,
+    },
+    {
+        .name = "admit",
+        .args = "NAME",
+        .summary = "let in a machine that waits (invite --approve)",
+        .details = "\"p2pvpnctl peers\" shows who waits, and from where it asks, by the "
+                   "coordinator's word.\n",
+        .example = "sudo p2pvpnctl admit pi",
+        .min_words = 1,
+        .max_words = 1,
+        .run = admit,
+    },
+    {
+        .name = "deny",
+        .args = "NAME",
+        .summary = "keep out a machine that waits, for good",
+        .details = "With another key and another token it can ask again.\n",
+        .example = "sudo p2pvpnctl deny pi",
+        .min_words = 1,
+        .max_words = 1,
+        .run = deny,
     },
     {
         .name = "admin",

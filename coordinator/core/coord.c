@@ -420,7 +420,7 @@ static void settle_changes(struct pv_coord *c, pv_ns now)
     struct pv_cnet *net;
     while ((work = pv_registry_poll_done(&c->registry)) != NULL) {
         struct pv_conn *s = pv_coord_find(c, work->conn);
-        pv_request_done(c, s, work);
+        pv_request_done(c, s, work, now);
         if (s == NULL)
             continue;
         resume_held(c, s, now);

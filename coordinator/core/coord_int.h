@@ -108,7 +108,7 @@ bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
 /* Has this type a row in request.c's table? (tests) */
 bool pv_request_is_handled(enum pv_ctl_type type);
 /* Answers a finished work and takes it; s is NULL when its connection is gone. */
-void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work);
+void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work, pv_ns now);
 /* Sends the presence that a member waits for, as far as there is room. */
 void pv_request_push(struct pv_conn *s);
 /* Does a member wait for statements: the page that it asked for, or news? */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "coordinator/core/coord_int.h"
+#include "coordinator/core/member/askers.h"
 #include "crypto/ct.h"
 
 enum {
@@ -79,7 +80,8 @@ static const char *error_text(enum pv_ctl_error error)
  * the hash of this connection's handshake, so an attacker cannot use a hello from another
  * connection. */
 static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
-                                     const struct pv_ctl_hello *h, struct pv_cnet **ret_net)
+                                     const struct pv_ctl_hello *h, pv_ns now,
+                                     struct pv_cnet **ret_net)
 {
     *ret_net = NULL;
     if (h->v != PV_CTL_VERSION)
@@ -104,11 +106,16 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
         return PV_CTL_E_NONE;
     /* Who has expired renews its membership by what it puts. */
     const struct pv_member *m = pv_roster_enrolled(net->roster, h->node);
-    if (m == NULL || m->state == PV_MEMBER_WAITING)
+    if (m == NULL)
         return PV_CTL_E_UNKNOWN_NODE;
     /* Both keys have to be the node's: the identity signed, the transport key did the handshake. */
-    return memcmp(m->transport, s->transport, sizeof(s->transport)) == 0 ? PV_CTL_E_NONE
-                                                                         : PV_CTL_E_NOT_ALLOWED;
+    if (memcmp(m->transport, s->transport, sizeof(s->transport)) != 0)
+        return PV_CTL_E_NOT_ALLOWED;
+    if (m->state != PV_MEMBER_WAITING)
+        return PV_CTL_E_NONE;
+    /* It asks again from time to time: so it learns of its admission, and costs no place. */
+    pv_askers_note(net, h->node, &s->source, pv_coord_wall_us(c, now));
+    return PV_CTL_E_WAITING;
 }
 
 /* Some errors mean something more exact in an answer to hello. */
@@ -121,6 +128,8 @@ static const char *hello_error_text(enum pv_ctl_error error)
         return "this coordinator does not serve that network";
     case PV_CTL_E_UNKNOWN_NODE:
         return "not a member of that network";
+    case PV_CTL_E_WAITING:
+        return "no admin has admitted this node yet";
     case PV_CTL_E_NOT_ALLOWED:
         return "the connection's key is not this node's transport key";
     default:
@@ -137,7 +146,7 @@ static void handle_hello(struct request *q)
     const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_hello *h = &msg->u.hello;
     struct pv_cnet *net = NULL;
-    enum pv_ctl_error e = judge_hello(c, s, h, &net);
+    enum pv_ctl_error e = judge_hello(c, s, h, q->now, &net);
     if (e != PV_CTL_E_NONE) {
         refuse_request(s, msg, e, hello_error_text(e));
         c->stats.failed++;
@@ -291,7 +300,7 @@ static void log_done(const struct pv_coord *c, const struct pv_work *work)
 
 /* The connection may be gone by now; the change is stored all the same, and the node that comes
  * back finds it. */
-void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work)
+void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work, pv_ns now)
 {
     log_done(c, work);
     if (work->error == PV_CTL_E_FULL || work->error == PV_CTL_E_LIMIT)
@@ -302,6 +311,10 @@ void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work
         return;
     }
     s->working = false;
+    const struct pv_member *joined =
+        work->net == NULL ? NULL : pv_roster_known(work->net->roster, s->node);
+    if (joined != NULL && joined->state == PV_MEMBER_WAITING)
+        pv_askers_note(work->net, s->node, &s->source, pv_coord_wall_us(c, now));
     if (work->error != PV_CTL_E_NONE) {
         refuse_request(s, work->msg, work->error, error_text(work->error));
     } else if (work->msg->type == PV_CTL_REGISTER) {
@@ -461,6 +474,21 @@ static void handle_copy(struct request *q)
     refuse_request(s, msg, error, error_text(error));
 }
 
+/* Who waits to be admitted, and from where, is for those who can admit it. */
+static void handle_askers(struct request *q)
+{
+    struct pv_conn *s = q->s;
+    struct pv_ctl_asker askers[PV_CTL_ASKERS_MAX];
+    struct pv_ctl_msg m = answer_to(q->msg, PV_CTL_ASKED);
+    if ((pv_roster_rights(s->net->roster, s->node) & PV_RIGHT_INVITE) == 0) {
+        refuse_request(s, q->msg, PV_CTL_E_NOT_ALLOWED, "for admins only");
+        return;
+    }
+    m.u.asked.n = pv_askers_list(s->net, askers);
+    m.u.asked.askers = askers;
+    send_answer(s, &m);
+}
+
 /* The time in the answer tells a node how wrong its clock is. */
 static void handle_ping(struct request *q)
 {
@@ -498,6 +526,7 @@ static const struct request_handler {
     [PV_CTL_KEEP] = {MEMBER, false, handle_copy},
     [PV_CTL_COLLECT] = {MEMBER, false, handle_copy},
     [PV_CTL_CREATE] = {CREATOR, true, handle_change},
+    [PV_CTL_ASKERS] = {MEMBER, false, handle_askers},
 };
 
 bool pv_request_is_handled(enum pv_ctl_type type)

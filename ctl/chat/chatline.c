@@ -219,6 +219,14 @@ static void show_room(struct chat *c, const json_t *body)
             pv_colour_off(PV_DIM, c->cli->colour));
 }
 
+/* To admins: who joined by an invite with approval. */
+static void show_waiting(struct chat *c, const json_t *body)
+{
+    fprintf(c->cli->out, "%s-- %s asks to be admitted, from %s: p2pvpnctl admit, or deny%s\n",
+            pv_colour_on(PV_DIM, c->cli->colour), pv_json_text(body, "name", "?"),
+            pv_json_text(body, "asks_from", "somewhere"), pv_colour_off(PV_DIM, c->cli->colour));
+}
+
 static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     struct pv_cli *cli = c->cli;
@@ -230,6 +238,8 @@ static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
         show_state(c, reply->body);
     else if (strcmp(reply->event, "room") == 0 && !cli->quiet)
         show_room(c, reply->body);
+    else if (strcmp(reply->event, "waiting") == 0 && !cli->quiet)
+        show_waiting(c, reply->body);
     else if (strcmp(reply->event, "presence") == 0 && !cli->quiet)
         fprintf(cli->out, "%s-- %s is %s%s\n", pv_colour_on(PV_DIM, cli->colour),
                 pv_json_text(reply->body, "peer", "?"),

@@ -494,8 +494,11 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
     json_array_foreach(list, i, peer)
     {
         const char *name = pv_json_text(peer, "name", "");
-        /* A string that is no name could carry control characters into the roster. */
-        size_t index = pv_name_is_valid(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
+        /* A string that is no name could carry control characters into the roster; and nobody
+         * writes to a machine that waits to be admitted. */
+        bool is_peer =
+            pv_name_is_valid(name) && strcmp(pv_json_text(peer, "state", "member"), "waiting") != 0;
+        size_t index = is_peer ? pv_tui_find(t, name, true) : SIZE_MAX;
         if (index == SIZE_MAX)
             continue;
         struct pv_tui_conv *c = &t->convs[index];

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who may invite and remove, and how that ends."""
+"""Who may invite, admit and remove, and how that ends."""
 import fcntl
 import os
 import pathlib
@@ -9,6 +9,8 @@ import subprocess
 import termios
 
 from lab import check, equal, scenario, wait
+
+DAY = 86400
 
 
 @scenario
@@ -172,3 +174,107 @@ def a_machine_was_stolen(lab):
         r = thief.ctl("join", t, "--name", "phone", check_rc=False)
         check(r.code != 0, f"a token that was on the machine lets in: {r.out}")
     equal(sorted(desktop.peers()), ["pi"], "members at the end")
+
+
+def asks(admin, name):
+    """What the admin's node shows of a machine that waits."""
+    return (admin.peer(name) or {}).get("state") == "waiting" and admin.peer(name)
+
+
+@scenario
+def an_admin_lets_in_who_waits(lab):
+    coordinator = lab.coordinator()
+    a, b, c = (lab.host(n) for n in "abc")
+    lab.network(coordinator, [a, c])
+    b.daemon()
+    token = a.ctl("invite", "--approve", "--uses", 3).out.strip()
+    check("an admin admits" in a.ctl("invite", "list").out, "invite list says so")
+    r = b.join(token)
+    check("waits until an admin admits it" in r.err and "p2pvpnctl admit b" in r.err, r.err)
+    check(b.json("status")["state"] == "waiting", "the state of b")
+    check("waits until an admin admits it" in b.ctl("status").out, "status of b")
+    r = b.ctl("ping", "a", code=11)
+    check("waits until an admin" in r.err, r.err)
+    row = wait("a to hear of b", lambda: asks(a, "b"), timeout=5)
+    wait("a to hear from where", lambda: a.peer("b")["asks_from"], timeout=10)
+    equal(a.peer("b")["asks_from"], b.ip4, "from where b asks")
+    check("b (from " in a.ctl("status").out and "asks to be admitted" in a.ctl("status").out, "status of a")
+    check(not a.os_ping(row["ip4"]), "nobody reaches who waits")
+    check(asks(c, "b") and asks(c, "b")["asks_from"] is None, "c is no admin, and is not told from where")
+    r = c.ctl("admit", "b", code=11)
+    check("no admin of home" in r.err, r.err)
+    a.ctl("admit", "nobody", code=6)
+    a.ctl("admit", "c", code=6)
+    check("b: no" not in a.ctl("ping", "b", code=6).err, "b is not unknown")
+    coordinator.restart()
+    r = a.ctl("admit", "b", check_rc=False)
+    check(r.code in (0, 9) and "b is a member now" in r.err, r)  # with the coordinator back, or before
+    b.ctl("wait", "--timeout", 60, timeout=65)
+    b.wait_peer(a)
+    check(b.os_ping(b.addr(a)) and c.os_ping(c.addr(b)), "b is a member as any other")
+    equal(a.peer("b")["state"], "member", "state of b")
+
+
+@scenario
+def who_is_denied_stays_out_and_leaves_its_name(lab):
+    coordinator = lab.coordinator()
+    a, b, c, d = (lab.host(n) for n in "abcd")
+    for h in (a, b, c, d):
+        h.daemon()
+    a.create(coordinator.url())
+    token = a.ctl("invite", "--approve", "--uses", 3).out.strip()
+    waiting = b.start(lab.bin("p2pvpnctl"), "join", token, "--name", "pi", "--wait", name="join")
+    wait("a to hear of pi", lambda: asks(a, "pi"), timeout=10)
+    r = d.ctl("join", token, "--name", "pi", check_rc=False)
+    check(r.code != 0 and "name is taken" in r.err, "while it waits the name is its own")
+    r = a.ctl("deny", "pi")
+    check("denied" in r.err, r.err)
+    wait("the join to end", lambda: not waiting.running(), timeout=60)
+    waiting.expected_code = 11
+    equal(waiting.popen.returncode, 11, "exit code of join --wait")
+    check("denied this machine" in waiting.text(), waiting.text())
+    check("denied this machine" in b.ctl("status").out, "status of who was denied")
+    r = c.ctl("join", token, "--name", "pi")
+    a.ctl("admit", "pi")
+    c.ctl("wait", "--timeout", 60, timeout=65)
+    check("pi" in a.peers(), "the name was free again")
+
+
+@scenario
+def who_was_away_for_long_comes_back_by_itself(lab):
+    """The coordinator's clock goes on by half a year while b is off: b has expired at all others, and
+    renews itself when it is back."""
+    host = lab.host("coord")
+    host.own_clock()
+    coordinator = lab.coordinator(host)
+    a, b, c = (lab.host(n) for n in "abc")
+    lab.network(coordinator, [a, c])
+    b.daemon()
+    b.join(a.ctl("invite", "--member-for", "90d").out.strip())
+    b.wait_peer(a)
+    check("(member for 90d 0h)" in a.ctl("invite", "list").out, "invite list says so")
+    check("renewed while this node is used" in b.ctl("status").out, "b says until when")
+    check(a.peer("b")["expires"] and a.peer("c")["expires"] is None, "peers say until when")
+    b.stop_daemon()
+    host.set_clock(180 * DAY)
+    coordinator.restart()
+    wait("a to be back", lambda: a.json("status")["coordinator"]["connected"], timeout=30)
+    a.ctl("invite")  # whatever it stores tells the time
+    wait("b to have expired", lambda: a.peer("b")["state"] == "expired", timeout=10)
+    check("expired" in a.ctl("peers").out, "the table says it")
+    r = a.ctl("ping", "b", code=6)
+    check("has expired" in r.err and "reaches the coordinator" in r.err, r.err)
+    b.daemon()
+    wait("b to be a member again", lambda: a.peer("b")["state"] == "member", timeout=40)
+    b.wait_peer(a, 30)
+    check(c.os_ping(c.addr(b)), "b is a member as before")
+    b.stop_daemon()
+    host.set_clock(360 * DAY)
+    coordinator.restart()
+    wait("a to be back", lambda: a.json("status")["coordinator"]["connected"], timeout=30)
+    a.ctl("invite")
+    wait("b to have expired again", lambda: a.peer("b")["state"] == "expired", timeout=10)
+    a.ctl("remove", "b")
+    check("b" not in a.peers(), "who has expired can be removed")
+    a.ctl("invite", "--admin", "--member-for", "90d", code=2)
+    a.ctl("invite", "--member-for", "5m", code=2)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/core/member/askers.h"
 #include "proto/control/ctlpage.h"
 
 enum {
@@ -68,6 +69,7 @@ struct pv_cnet *pv_cnet_free(struct pv_cnet *net)
         free(invite);
     }
     free(net->members);
+    pv_askers_free(net->askers);
     while (net->reservations != NULL) {
         struct pv_cnet_reservation *r = net->reservations;
         net->reservations = r->next;

@@ -42,6 +42,7 @@ struct pv_cnet_entry {
     const struct pv_roster_entry *entry; /* NULL: a newer statement has replaced it */
 };
 
+struct pv_askers;      /* askers.c */
 struct pv_cnet_invite; /* invite pk -> its statement */
 struct pv_conn;
 
@@ -102,6 +103,7 @@ struct pv_cnet {
     bool has_told;                /* it has begun: told is set */
     uint8_t told[PV_SIGN_PK_LEN]; /* the member that was told last */
     bool dropping;                /* the operator ends it: nothing more of it is stored */
+    struct pv_askers *askers; /* who waits to be admitted, and from where; NULL: nobody did yet */
     uint64_t seen_s; /* Unix seconds when a member last came or went; 0: none has in this run */
     struct pv_cnet *next_dropped;
     bool unsettled; /* in the list of networks that are not settled yet */

@@ -14,6 +14,7 @@
 #include "daemon/core/member/presence.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/terms/waiting.h"
 
 enum {
     MAX_ASKING = 16, /* ours: more clients at once are told what is known here */
@@ -67,6 +68,8 @@ static const char *state_name(const struct pv_node *n)
     const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
     if (self != NULL && self->state == PV_MEMBER_EXPIRED)
         return "expired";
+    if (self != NULL && self->state == PV_MEMBER_WAITING)
+        return "waiting";
     if (!n->up)
         return "down";
     return n->iface == PV_IFACE_UP && n->online ? "up" : "connecting";
@@ -278,18 +281,21 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
     return pv_ctlapi_peers_add(list, &shown);
 }
 
-/* One that was a member and may be one again. */
-static int add_aside(json_t *list, const struct pv_member *m)
+/* One that was a member and may be one again; or one that waits to be admitted, of which an admin
+ * is told where it asks from. */
+static int add_aside(const struct pv_node *n, json_t *list, const struct pv_member *m)
 {
+    bool waits = m->state == PV_MEMBER_WAITING;
     const struct pv_ctlapi_peer shown = {
         .name = m->name,
-        .standing = "expired",
+        .standing = waits ? "waiting" : "expired",
+        .asks_from = waits ? pv_waiting_from(n, m->node) : NULL,
         .ip4 = m->ip4,
         .ip6 = m->ip6,
         .key = m->node,
         .wg_key = m->transport,
         .admin = m->rights != 0,
-        .expires_s = m->expires,
+        .expires_s = waits ? 0 : m->expires,
         .path = {.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1},
     };
     return pv_ctlapi_peers_add(list, &shown);
@@ -309,7 +315,7 @@ static void answer_peers(struct pv_node *n, uint64_t handle, pv_ns now)
     for (const struct pv_member *m = n->roster == NULL ? NULL
                                                        : pv_roster_next_aside(n->roster, NULL);
          ok && m != NULL; m = pv_roster_next_aside(n->roster, m))
-        ok = m->state != PV_MEMBER_EXPIRED || add_aside(list, m) == PV_OK;
+        ok = add_aside(n, list, m) == PV_OK;
     if (ok && n->roster != NULL && !n->online) /* what is shown is what was known */
         ok = json_object_set_new(list, "code", json_integer(PV_CTLAPI_UNREACHABLE)) == 0;
     if (!ok) {

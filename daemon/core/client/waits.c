@@ -242,6 +242,11 @@ static void run(void *part, pv_ns now)
         bool over = false;
         if (w->is_ping) {
             over = run_ping(ws, w, now);
+        } else if (pv_node_waits(ws->node) && ws->node->coord_info.unknown) {
+            pv_ctlsrv_fail(ws->node->ctl, w->handle, PV_CTLAPI_REFUSED,
+                           "wait: an admin denied this machine, the coordinator says: `p2pvpnctl "
+                           "leave --forget`, then ask for a new token");
+            over = true;
         } else if (wait_is_over(ws, w, now)) {
             pv_ctlsrv_done(ws->node->ctl, w->handle);
             over = true;
@@ -347,7 +352,7 @@ static void do_wait(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     } else if (req->direct) {
         pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_USAGE, "wait: --direct needs --peer PEER");
         return;
-    } else if (!pv_node_need_network(ws->node, "wait", handle)) {
+    } else if (!pv_node_waits(ws->node) && !pv_node_need_network(ws->node, "wait", handle)) {
         return;
     }
     struct wait *w = add_wait(ws, p, "wait", handle);

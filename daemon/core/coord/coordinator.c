@@ -428,6 +428,9 @@ static void take_refusal(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns
         n->coord_info.unknown = is_error && (msg->u.failure.error == PV_CTL_E_UNKNOWN_NODE ||
                                              msg->u.failure.error == PV_CTL_E_REVOKED);
     go_offline(c, is_error ? msg->u.failure.message : "the coordinator refused us", now);
+    /* It is reached: who waits for an admin has a line of its own in `status`. */
+    if (n->as_member && is_error && msg->u.failure.error == PV_CTL_E_WAITING)
+        n->coord_info.error[0] = '\0';
     push_to_all(c, msg, now);
 }
 

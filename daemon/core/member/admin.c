@@ -310,8 +310,10 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
     struct admin *a = part;
     uint8_t root[PV_SIGN_SK_LEN];
     struct pv_put *put;
-    const struct pv_invite_terms terms = {
-        .uses = req->uses, .expires_s = req->expires_s, .lifetime = (uint32_t)req->lifetime_s};
+    const struct pv_invite_terms terms = {.uses = req->uses,
+                                          .expires_s = req->expires_s,
+                                          .lifetime = (uint32_t)req->lifetime_s,
+                                          .flags = req->approve ? PV_INVITE_APPROVAL : 0};
     (void)p;
     /* Rights do not end with a membership: such an admin would be none that anybody sees. */
     if (req->admin && terms.lifetime > 0) {
@@ -361,6 +363,7 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
             .not_after_s = inv.not_after == UINT64_MAX ? 0 : inv.not_after,
             .revoked = inv.revoked,
             .lifetime_s = inv.lifetime,
+            .approve = (inv.flags & PV_INVITE_APPROVAL) != 0,
             .admin = memcmp(inv.signer, pv_roster_root(a->node->roster), PV_SIGN_PK_LEN) == 0,
         };
         memcpy(x.id, inv.invite, sizeof(x.id));

@@ -60,11 +60,12 @@ void pv_enrol_fail(struct pv_enrol *x, enum pv_ctlapi_code code, pv_ns now, cons
 static void succeed(struct pv_enrol *x, const char *token)
 {
     struct pv_node *n = x->node;
-    const struct pv_member *self = pv_node_self(n);
+    const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
     uint64_t handle = x->handle;
-    json_t *body = self == NULL ? NULL
-                                : pv_ctlapi_joined_json(pv_roster_network(n->roster)->name,
-                                                        self->name, &self->ip4, &self->ip6, token);
+    json_t *body = NULL;
+    if (self != NULL)
+        body = pv_ctlapi_joined_json(pv_roster_network(n->roster)->name, self->name, &self->ip4,
+                                     &self->ip6, token, self->state == PV_MEMBER_WAITING);
     forget(x);
     pv_ctlsrv_answer(n->ctl, handle, body);
 }
@@ -351,6 +352,9 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     pv_coord_forget_cursor(x->node);
     pv_node_put_meta(x->node, "up", pv_view("1", 1), &pv_part_enrol, TAG_STORE);
     pv_membership_enter(x->node, r, true, now);
+    /* Its interface comes up when an admin has admitted it. */
+    if (x->step == PV_ENROL_IFACE && pv_node_waits(x->node))
+        succeed(x, NULL);
 }
 
 /* --- the last steps --------------------------------------------------------------------------- */

@@ -250,8 +250,8 @@ static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now
 static void save(struct pv_enrol *x, pv_ns now)
 {
     struct pv_unsaved unsaved = {.n = 0};
-    const struct pv_member *self = pv_roster_by_node(x->roster, x->node->identity->sign_pk);
-    if (self == NULL) {
+    const struct pv_member *self = pv_roster_enrolled(x->roster, x->node->identity->sign_pk);
+    if (self == NULL) { /* one that waits to be admitted keeps what it has, too */
         pv_enrol_fail(x, PV_CTLAPI_REFUSED, now,
                       "the coordinator's answer does not make us a member",
                       "do not trust it; see `p2pvpnctl status` and its log");

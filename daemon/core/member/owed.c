@@ -83,10 +83,29 @@ static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
         return is_where(n, &x->st.u.place);
     if (x->st.type == PV_ST_TRANSPORT)
         return is_key_of(n, &x->st);
+    if (x->st.type == PV_ST_ADMISSION)
+        return pv_roster_admission(n->roster, x->st.u.admission.node) == x;
     return x->st.type == PV_ST_LEAVE || x->st.type == PV_ST_ADMIN ||
            ((x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END ||
              x->st.type == PV_ST_COORDINATORS) &&
             pv_roster_in_force(x));
+}
+
+static const uint8_t *pk_of(const struct pv_statement *st)
+{
+    switch (st->type) {
+    case PV_ST_LEAVE:
+    case PV_ST_TRANSPORT:
+        return st->signer;
+    case PV_ST_ADMIN:
+        return st->u.admin.node;
+    case PV_ST_ADMISSION:
+        return st->u.admission.node;
+    case PV_ST_END:
+        return st->u.end.about;
+    default:
+        return st->u.revocation.pk;
+    }
 }
 
 /* What has to be stored, in words; people know a node by its name, and an invite has none. */
@@ -100,10 +119,7 @@ static void describe(struct owed *o, const struct pv_statement *st)
         snprintf(o->first, sizeof(o->first), "%s has another place", st->u.place.name);
         return;
     }
-    const uint8_t *pk = st->type == PV_ST_LEAVE || st->type == PV_ST_TRANSPORT ? st->signer
-                        : st->type == PV_ST_ADMIN                              ? st->u.admin.node
-                        : st->type == PV_ST_END                                ? st->u.end.about
-                                                : st->u.revocation.pk;
+    const uint8_t *pk = pk_of(st);
     const struct pv_member *m = pv_roster_known(o->node->roster, pk);
     if (st->type == PV_ST_REVOCATION && st->u.revocation.kind == PV_REVOKE_INVITE)
         snprintf(o->first, sizeof(o->first), "an invite was revoked");
@@ -111,6 +127,7 @@ static void describe(struct owed *o, const struct pv_statement *st)
         snprintf(o->first, sizeof(o->first), "%s %s", m != NULL ? m->name : "a node",
                  st->type == PV_ST_LEAVE       ? "left"
                  : st->type == PV_ST_TRANSPORT ? "is still there"
+                 : st->type == PV_ST_ADMISSION ? "was admitted"
                  : st->type == PV_ST_ADMIN     ? "became an admin"
                  : st->type == PV_ST_END       ? "is no admin any more"
                                                : "was removed");

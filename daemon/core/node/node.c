@@ -30,6 +30,13 @@ const struct pv_member *pv_node_self(const struct pv_node *n)
     return n->roster == NULL ? NULL : pv_roster_by_node(n->roster, n->identity->sign_pk);
 }
 
+bool pv_node_waits(const struct pv_node *n)
+{
+    const struct pv_member *self =
+        n->roster == NULL ? NULL : pv_roster_enrolled(n->roster, n->identity->sign_pk);
+    return self != NULL && self->state == PV_MEMBER_WAITING;
+}
+
 const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name)
 {
     const struct pv_member *m = NULL;
@@ -249,6 +256,14 @@ bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
                  "%s: the membership of this machine has expired: it is renewed as soon as the "
                  "coordinator is reached: `p2pvpnctl status` says why it is not",
                  what);
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, text);
+        return false;
+    }
+    if (self != NULL && self->state == PV_MEMBER_WAITING) {
+        snprintf(text, sizeof(text),
+                 "%s: this machine waits until an admin of network %s admits it: `p2pvpnctl admit "
+                 "%s` there",
+                 what, pv_roster_network(n->roster)->name, self->name);
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, text);
         return false;
     }

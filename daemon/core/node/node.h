@@ -217,6 +217,8 @@ bool pv_node_is_on_overlay(const struct pv_node *n);
 const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct pv_prefix *range);
 
 /* Who had this name and is no member any more; NULL: nobody. Walks over all statements. */
+/* Does this node wait to be admitted by an admin? */
+bool pv_node_waits(const struct pv_node *n);
 /* Who waits to be admitted, or has expired, by this name or key; NULL: nobody. There is a roster.
  */
 const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name);

@@ -77,7 +77,9 @@ static void say_unknown(const struct pv_node *n, const char *text, const char *w
     const struct pv_member *aside = n->roster == NULL ? NULL : pv_node_aside(n, text);
     bool is_self = self != NULL && strcmp(self->name, text) == 0;
     snprintf(buf, PV_CTLAPI_ERROR_BUF,
-             is_self         ? "%s: %s is this machine: name another"
+             is_self ? "%s: %s is this machine: name another"
+             : aside != NULL && aside->state == PV_MEMBER_WAITING
+                 ? "%s: %s is no member yet: it waits until an admin admits it"
              : aside != NULL ? "%s: the membership of %s has expired: it is a member again as soon "
                                "as it reaches the coordinator"
              : former == NULL ? "%s: no peer %s: `p2pvpnctl peers` lists them"

@@ -136,6 +136,7 @@ static void run_renewal(void *part, pv_ns now)
     look(x, now);
 }
 
+/* The clock of a machine that slept has jumped: it looks again then, and not a day later. */
 static void handle_timeout(void *part, pv_ns now)
 {
     struct renewal *x = part;

@@ -35,6 +35,7 @@ static const char *const error_words[PV_CTL_ERROR_COUNT] = {
     [PV_CTL_E_INVITE_EXPIRED] = "invite_expired",
     [PV_CTL_E_INVITE_USED] = "invite_used",
     [PV_CTL_E_REVOKED] = "revoked",
+    [PV_CTL_E_WAITING] = "waiting",
     [PV_CTL_E_TAKEN] = "taken",
     [PV_CTL_E_FULL] = "full",
     [PV_CTL_E_LIMIT] = "limit",
@@ -75,6 +76,7 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_KEEP] = {"keep", REQ},
     [PV_CTL_COLLECT] = {"collect", REQ},
     [PV_CTL_CREATE] = {"create", REQ},
+    [PV_CTL_ASKERS] = {"askers", REQ},
     [PV_CTL_WELCOME] = {"welcome", ANS},
     [PV_CTL_RECEIPTS] = {"receipts", ANS},
     [PV_CTL_STATEMENTS] = {"statements", ANS | PUS},
@@ -84,6 +86,7 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_PONG] = {"pong", ANS},
     [PV_CTL_RESERVATION] = {"reservation", ANS},
     [PV_CTL_REGISTERED] = {"registered", ANS},
+    [PV_CTL_ASKED] = {"askers", ANS},
     [PV_CTL_ERROR] = {NULL, ANS},
     [PV_CTL_BYE] = {"bye", PUS},
 };
@@ -374,6 +377,24 @@ static void put_presence(struct pv_writer *w, const struct pv_ctl_presences *m)
     field_bool(w, "more", m->more);
 }
 
+static void put_asked(struct pv_writer *w, const struct pv_ctl_asked *m)
+{
+    char text[PV_ADDR_TEXT];
+    if (m->n > PV_CTL_ASKERS_MAX)
+        fail_message(w, PV_ERR_STATE);
+    field(w, "nodes");
+    put_raw(w, "[");
+    for (size_t i = 0; i < m->n && w->status == PV_OK; i++) {
+        const struct pv_ctl_asker *a = &m->askers[i];
+        put_raw(w, i == 0 ? "{\"node\":" : ",{\"node\":");
+        put_base64(w, pv_view(a->node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
+        field_string(w, "from", pv_addr_format_ip(&a->from, text), PV_ADDR_TEXT);
+        field_u64(w, "time_us", a->time_us);
+        put_raw(w, "}");
+    }
+    put_raw(w, "]");
+}
+
 /* The invite's private key never travels: the signature alone proves that the node has it. */
 static void put_join(struct pv_writer *w, const struct pv_ctl_join *m)
 {
@@ -443,6 +464,9 @@ static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
     case PV_CTL_PULL:
         field_cursor(w, &msg->u.pull);
         break;
+    case PV_CTL_ASKED:
+        put_asked(w, &msg->u.asked);
+        break;
     case PV_CTL_SUBSCRIBE:
         field_nodes(w, &msg->u.subscribe);
         field_bool(w, "on", msg->u.subscribe.on);
@@ -502,6 +526,7 @@ static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
         put_failure(w, &msg->u.failure);
         break;
     case PV_CTL_PING:
+    case PV_CTL_ASKERS:
     case PV_CTL_DONE:
         break;
     case PV_CTL_UNKNOWN:

@@ -31,6 +31,7 @@ enum {
     PV_CTL_NODES_MAX = 256,      /* nodes in one message */
     PV_CTL_BOX_MAX = 32768,      /* bytes of a sealed signal: 43,691 characters, fits a message */
     PV_CTL_ADDRS_MAX = 8,        /* addresses in one message */
+    PV_CTL_ASKERS_MAX = 64,      /* nodes that ask to be admitted, in one message */
     PV_CTL_ADDR_TEXT_MAX = 280,  /* characters of "tls:HOST:PORT" */
     PV_CTL_ERROR_TEXT_MAX = 200, /* characters of an error's message */
     PV_CTL_NETWORK_LEN = 16,     /* bytes of a network id */
@@ -66,6 +67,7 @@ enum pv_ctl_type {
     PV_CTL_KEEP,      /* "keep"        request; answered by done: a copy for somebody away */
     PV_CTL_COLLECT,   /* "collect"     request; answered by parcel (COPY) */
     PV_CTL_CREATE,    /* "create"      request of a guest; answered by receipts */
+    PV_CTL_ASKERS,    /* "askers"      request of an admin; answered by askers (ASKED) */
 
     PV_CTL_WELCOME,     /* "welcome"     answer */
     PV_CTL_RECEIPTS,    /* "receipts"    answer */
@@ -76,6 +78,7 @@ enum pv_ctl_type {
     PV_CTL_PONG,        /* "pong"        answer */
     PV_CTL_RESERVATION, /* "reservation" answer */
     PV_CTL_REGISTERED,  /* "registered"  answer */
+    PV_CTL_ASKED,       /* "askers"      answer */
     PV_CTL_ERROR,       /* no word: "ok" is false */
     PV_CTL_BYE,         /* "bye"         push, the last message before the coordinator closes */
     PV_CTL_TYPE_COUNT,
@@ -97,6 +100,7 @@ enum pv_ctl_error {
     PV_CTL_E_INVITE_EXPIRED,  /* outside its time */
     PV_CTL_E_INVITE_USED,     /* no uses left */
     PV_CTL_E_REVOKED,         /* this node was revoked */
+    PV_CTL_E_WAITING,         /* hello: no admin has admitted this node yet */
     PV_CTL_E_TAKEN,           /* name or address belongs to another node */
     PV_CTL_E_FULL,            /* no free address, or a network or coordinator limit */
     PV_CTL_E_LIMIT,           /* too many requests: slow down and repeat later */
@@ -285,6 +289,19 @@ struct pv_ctl_registered {
     struct pv_ctl_item item;
 };
 
+/* A node that waits to be admitted, and where it was seen to ask from: the coordinator's word,
+ * which nothing proves. */
+struct pv_ctl_asker {
+    uint8_t node[PV_SIGN_PK_LEN];
+    struct pv_addr from; /* without the port */
+    uint64_t time_us;    /* when it asked last, by the coordinator's clock */
+};
+
+struct pv_ctl_asked {
+    size_t n; /* <= PV_CTL_ASKERS_MAX */
+    const struct pv_ctl_asker *askers;
+};
+
 struct pv_ctl_failure {
     enum pv_ctl_error error;
     const char *message; /* for people; at most PV_CTL_ERROR_TEXT_MAX characters */
@@ -315,6 +332,7 @@ struct pv_ctl_msg {
         struct pv_ctl_pong pong;
         struct pv_ctl_reservation reservation;
         struct pv_ctl_registered registered;
+        struct pv_ctl_asked asked;
         struct pv_ctl_failure failure; /* PV_CTL_ERROR, PV_CTL_BYE */
     } u;
 };

@@ -400,6 +400,24 @@ static void get_ip(struct msg_parser *p, const json_t *obj, const char *name, ui
         memcpy(dst, addr.ip, pv_addr_ip_len(&addr));
 }
 
+/* Of either family, and nothing else: it is shown to people. */
+static void get_asked(struct msg_parser *p, const json_t *obj, struct pv_ctl_asked *m)
+{
+    size_t n = 0;
+    const json_t *list = get_list_field(p, obj, "nodes", 0, PV_CTL_ASKERS_MAX, &n);
+    struct pv_ctl_asker *askers = take_memory(p, n * sizeof(*askers));
+    m->n = askers == NULL ? 0 : n;
+    for (size_t i = 0; i < m->n; i++) {
+        const json_t *v = json_array_get(list, i);
+        const char *from = json_string_value(get_value(v, "from"));
+        get_fixed(p, v, "node", askers[i].node, PV_SIGN_PK_LEN);
+        if (from == NULL || pv_addr_parse_ip(from, &askers[i].from) != PV_OK)
+            note_wrong(p, "from");
+        askers[i].time_us = get_u64(p, v, "time_us", PV_CTL_U64_MAX);
+    }
+    m->askers = askers;
+}
+
 static void get_reservation(struct msg_parser *p, const json_t *obj, struct pv_ctl_reservation *m)
 {
     get_name_field(p, obj, m->name, false);
@@ -451,6 +469,9 @@ static void get_body(struct msg_parser *p, const json_t *obj, struct pv_ctl_msg 
         break;
     case PV_CTL_PULL:
         m->u.pull = get_cursor(p, obj);
+        break;
+    case PV_CTL_ASKED:
+        get_asked(p, obj, &m->u.asked);
         break;
     case PV_CTL_SUBSCRIBE:
         get_subscribe(p, obj, &m->u.subscribe);
@@ -512,6 +533,7 @@ static void get_body(struct msg_parser *p, const json_t *obj, struct pv_ctl_msg 
         get_failure(p, obj, &m->u.failure);
         break;
     case PV_CTL_PING:
+    case PV_CTL_ASKERS:
     case PV_CTL_DONE:
     case PV_CTL_UNKNOWN:
     case PV_CTL_INVALID:

@@ -169,7 +169,7 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
         pv_ctlapi_pack(
             "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, "
             "s:s, "
-            "s:o}",
+            "s:o, s:s?}",
             "name", peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6), "key",
             pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online", peer->online,
             "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path), "tx_bytes",
@@ -177,7 +177,8 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
             time_json(peer->last_handshake_ms), "last_seen", time_json(peer->last_seen_ms),
             "session", peer->session, "proof", peer->proof, "former", pv_ctlapi_key(peer->former),
             "another_since", peer->former == NULL ? json_null() : u64_json(peer->another_since_s),
-            "state", peer->standing, "expires", u64_or_null(peer->expires_s)));
+            "state", peer->standing, "expires", u64_or_null(peer->expires_s), "asks_from",
+            peer->asks_from));
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
@@ -488,16 +489,23 @@ json_t *pv_ctlapi_reloaded_json(const char *file, const char *changed, const cha
 
 /* A token is there only when an invite was made at once, for the second node. */
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
-                              const struct pv_addr *ip6, const char *token)
+                              const struct pv_addr *ip6, const char *token, bool waiting)
 {
-    json_t *obj = pv_ctlapi_pack("{s:s, s:s, s:o, s:o}", "network", network, "name", name, "ip4",
-                                 ip_json(ip4), "ip6", ip_json(ip6));
+    json_t *obj = pv_ctlapi_pack("{s:s, s:s, s:o, s:o, s:b}", "network", network, "name", name,
+                                 "ip4", ip_json(ip4), "ip6", ip_json(ip6), "waiting", waiting);
     if (obj != NULL && token != NULL &&
         json_object_set_new(obj, "token", json_string(token)) != 0) {
         json_decref(obj);
         return NULL;
     }
     return obj;
+}
+
+json_t *pv_ctlapi_waiting_json(const char *name, const uint8_t key[static PV_SIGN_PK_LEN],
+                               const char *from)
+{
+    return pv_ctlapi_pack("{s:s, s:o, s:s?}", "name", name, "key", pv_ctlapi_key(key), "asks_from",
+                          from);
 }
 
 json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_SIGN_PK_LEN])
@@ -554,12 +562,12 @@ int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite
 {
     return pv_ctlapi_append(
         invites, "invites",
-        pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b, s:b, s:o}", "id", pv_ctlapi_key(invite->id),
-                       "uses", (int)invite->uses, "used", (int)invite->used, "not_before",
-                       u64_json(invite->not_before_s), "not_after",
+        pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b, s:b, s:o, s:b}", "id",
+                       pv_ctlapi_key(invite->id), "uses", (int)invite->uses, "used",
+                       (int)invite->used, "not_before", u64_json(invite->not_before_s), "not_after",
                        invite->not_after_s == 0 ? json_null() : u64_json(invite->not_after_s),
                        "revoked", invite->revoked, "admin", invite->admin, "member_for",
-                       u64_or_null(invite->lifetime_s)));
+                       u64_or_null(invite->lifetime_s), "approve", invite->approve));
 }
 
 json_t *pv_ctlapi_coordinators_new(void)

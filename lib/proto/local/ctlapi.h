@@ -79,6 +79,8 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_WAIT,
     PV_CTLAPI_IP,
     PV_CTLAPI_REMOVE,
+    PV_CTLAPI_ADMIT,
+    PV_CTLAPI_DENY,
     PV_CTLAPI_ADMIN_GRANT,
     PV_CTLAPI_ADMIN_REVOKE,
     PV_CTLAPI_RENAME,          /* peer, or without one this node */
@@ -145,6 +147,7 @@ struct pv_ctlapi_request {
     uint64_t expires_s;   /* INVITE: seconds from now, default 24 h */
     uint64_t lifetime_s;  /* INVITE: seconds that who joins stays unused, default 0: for ever */
     bool admin;           /* INVITE: who joins by it becomes an admin */
+    bool approve;         /* INVITE: who joins by it waits until an admin admits it */
     bool forget;          /* LEAVE: delete this node's keys too */
     bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
     bool keep_invite;     /* REMOVE, ADMIN_REVOKE: the invite that let it in, or its own, stay */
@@ -221,7 +224,8 @@ struct pv_ctlapi_peer {
     struct pv_addr ip4, ip6; /* overlay; PV_AF_NONE: null */
     const uint8_t *key;      /* identity key; NULL (static peers): null */
     const uint8_t *wg_key;   /* transport key */
-    const char *standing;    /* "member", also of static peers; "expired" */
+    const char *standing;    /* "member", also of static peers; "expired"; "waiting" */
+    const char *asks_from;   /* who waits: an address, by the coordinator's word; NULL: null */
     uint64_t expires_s;      /* Unix seconds, when its membership ends or ended; 0: null, never */
     bool online;
     bool admin; /* it may invite and remove */
@@ -281,10 +285,10 @@ json_t *pv_ctlapi_mutes_new(void);
 PV_MUST_CHECK int pv_ctlapi_mutes_add(json_t *mutes, const char *name);
 
 struct pv_ctlapi_status {
-    const char *state; /* "none" (not joined), "static", "removed", "expired", "down", "connecting",
-                          "up" */
-    uint64_t uptime_s; /* of the daemon */
-    const char *network;       /* NULL: "network" is null */
+    const char *state;   /* "none" (not joined), "static", "removed", "expired", "waiting", "down",
+                            "connecting",   "up" */
+    uint64_t uptime_s;   /* of the daemon */
+    const char *network; /* NULL: "network" is null */
     const uint8_t *network_id; /* PV_CTLAPI_NETWORK_LEN bytes */
     struct pv_prefix cidr, ula;
     const char *name; /* of this node; NULL: "self" is null */
@@ -411,7 +415,11 @@ json_t *pv_ctlapi_version_json(void);
 json_t *pv_ctlapi_reloaded_json(const char *file, const char *changed, const char *waiting);
 /* CREATE, JOIN: {"network","name","ip4","ip6"} and "token" unless NULL. */
 json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
-                              const struct pv_addr *ip6, const char *token);
+                              const struct pv_addr *ip6, const char *token, bool waiting);
+/* Of the event "waiting": {"name","key","asks_from"}: somebody asks to be admitted; from: an
+ * address, NULL: null. */
+json_t *pv_ctlapi_waiting_json(const char *name, const uint8_t key[static PV_SIGN_PK_LEN],
+                               const char *from);
 /* INVITE: {"token","invite"} */
 json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_SIGN_PK_LEN]);
 
@@ -448,10 +456,11 @@ struct pv_ctlapi_invite {
     uint64_t not_before_s, not_after_s; /* Unix seconds; not_after 0: null */
     bool revoked;
     bool admin;          /* who joins by it becomes an admin */
+    bool approve;        /* who joins by it waits until an admin admits it */
     uint32_t lifetime_s; /* seconds that who joins stays unused; 0: null, for ever */
 };
 /* {"version":1,"invites":[{"id","uses","used","not_before","not_after","revoked","admin",
- * "member_for"}]} */
+ * "member_for","approve"}]} */
 json_t *pv_ctlapi_invites_new(void);
 PV_MUST_CHECK int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite);
 /* {"version":1,"coordinators":[{"key","addresses":[…],"used"}]}, the preferred one first; key:

@@ -378,22 +378,27 @@ static void chat_tells_states_of_what_it_sent(void **state)
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" MSG("C", "lap", "pi", "hello\\nyou",
                                                              "queued") ",\"online\":false}\n");
-    answers("peers", "{\"id\":1,\"event\":\"state\",\"msg_id\":\"C\",\"peer\":\"pi\","
-                     "\"state\":\"delivered\"}\n"
-                     "{\"id\":1,\"event\":\"state\",\"msg_id\":\"Z\",\"peer\":\"pi\","
-                     "\"state\":\"read\"}\n"
-                     "{\"id\":1,\"event\":\"presence\",\"peer\":\"pi\",\"online\":true}\n"
-                     "{\"id\":1,\"event\":\"message\",\"message\":" MSG(
-                         "D", "pi", "lap", "back",
-                         "unread") "}\n"
-                                   "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[]}\n");
+    answers("peers",
+            "{\"id\":1,\"event\":\"state\",\"msg_id\":\"C\",\"peer\":\"pi\","
+            "\"state\":\"delivered\"}\n"
+            "{\"id\":1,\"event\":\"state\",\"msg_id\":\"Z\",\"peer\":\"pi\","
+            "\"state\":\"read\"}\n"
+            "{\"id\":1,\"event\":\"presence\",\"peer\":\"pi\",\"online\":true}\n"
+            "{\"id\":1,\"event\":\"waiting\",\"name\":\"eve\",\"asks_from\":\"192.0.2.7\"}\n"
+            "{\"id\":1,\"event\":\"message\",\"message\":" MSG(
+                "D", "pi", "lap", "back",
+                "unread") "}\n"
+                          "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[]}\n");
     FILE *in = input("send pi hello\ngetu\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
-    assert_string_equal(t.out, "-- queued: pi is offline and gets it when it is back\n"
-                               "-- delivered to pi: hello...\n"
-                               "-- pi is online\n" WHEN "pi: back\n"
-                               "-- nobody else is in this network yet\n");
+    assert_string_equal(
+        t.out,
+        "-- queued: pi is offline and gets it when it is back\n"
+        "-- delivered to pi: hello...\n"
+        "-- pi is online\n"
+        "-- eve asks to be admitted, from 192.0.2.7: p2pvpnctl admit, or deny\n" WHEN "pi: back\n"
+        "-- nobody else is in this network yet\n");
 }
 
 int main(void)

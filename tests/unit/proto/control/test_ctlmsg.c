@@ -27,6 +27,12 @@ static const struct pv_ctl_presence two_presences[] = {
     {.node = {9, 1}, .online = true, .since_us = 1795161600000000},
     {.node = {9, 2}},
 };
+static const struct pv_ctl_asker two_askers[] = {
+    {.node = {9, 3},
+     .from = {.family = PV_AF_INET, .ip = {192, 0, 2, 44}},
+     .time_us = 1795161600000000},
+    {.node = {9, 4}, .from = {.family = PV_AF_INET6, .ip = {0x20, 1, 0xd, 0xb8, [15] = 1}}},
+};
 static const char *const two_stun[] = {"coord.example:3478", "[2001:db8::1]:3478"};
 
 /* One of each, in the order of the table in docs/PROTOCOL.md. */
@@ -99,6 +105,9 @@ static size_t every_message(struct pv_ctl_msg out[static 40])
                           .serial = 7,
                           .seconds = 60});
     ADD(PV_CTL_ANSWER, PV_CTL_REGISTERED, .u.registered.item = two_items[0]);
+    ADD(PV_CTL_REQUEST, PV_CTL_ASKERS, .u.pull = {0});
+    ADD(PV_CTL_ANSWER, PV_CTL_ASKED, .u.asked = {.n = 2, .askers = two_askers});
+    ADD(PV_CTL_ANSWER, PV_CTL_ASKED, .u.asked = {0});
     ADD(PV_CTL_ANSWER, PV_CTL_ERROR,
         .u.failure = {.error = PV_CTL_E_LIMIT, .message = "slow \"down\"\n\\ \xc3\xa9"});
     ADD(PV_CTL_PUSH, PV_CTL_BYE, .u.failure = {.error = PV_CTL_E_REPLACED, .message = ""});

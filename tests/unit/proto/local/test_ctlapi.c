@@ -95,7 +95,7 @@ static void a_missing_text_is_told_as_a_bug_and_not_as_lack_of_memory(void **sta
 {
     (void)state;
     const struct pv_addr none = {.family = PV_AF_NONE};
-    json_t *obj = pv_ctlapi_joined_json(NULL, "alice", &none, &none, NULL);
+    json_t *obj = pv_ctlapi_joined_json(NULL, "alice", &none, &none, NULL, false);
     assert_non_null(obj);
     assert_non_null(json_object_get(obj, "bug"));
     json_decref(obj);
@@ -304,6 +304,7 @@ static void peers_json_is_exactly_the_contract(void **state)
     struct pv_ctlapi_peer away = {.name = "wg",
                                   .wg_key = KEY,
                                   .standing = "expired",
+                                  .asks_from = "192.0.2.9",
                                   .expires_s = 1790000001,
                                   .last_seen_ms = 1790000000500,
                                   .path = {.rtt_ms = -1, .loss = -1, .via = "203.0.113.5:3478"}};
@@ -319,14 +320,15 @@ static void peers_json_is_exactly_the_contract(void **state)
                 "\"last_handshake\":1790000000.25,\"last_seen\":null,"
                 "\"session\":\"hybrid\",\"proof\":\"daemon\","
                 "\"former\":null,\"another_"
-                "since\":null,\"state\":\"member\",\"expires\":null},"
+                "since\":null,\"state\":\"member\",\"expires\":null,\"asks_from\":null},"
                 "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
                 "=\",\"online\":false,\"admin\":false,\"path\":{\"type\":\"none\",\"local\":null,"
                 "\"remote\":null,"
                 "\"via\":\"203.0.113.5:3478\",\"rtt_ms\":null,\"loss\":null,\"mtu\":null},"
                 "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"last_seen\":1790000000.5,"
                 "\"session\":null,\"proof\":null,\"former\":"
-                "null,\"another_since\":null,\"state\":\"expired\",\"expires\":1790000001}]}");
+                "null,\"another_since\":null,\"state\":\"expired\",\"expires\":1790000001,\"asks_"
+                "from\":\"192.0.2.9\"}]}");
 }
 
 static void messages_json_is_exactly_the_contract(void **state)
@@ -527,22 +529,25 @@ static void small_answers_are_exactly_the_contract(void **state)
                                       .not_before_s = 5,
                                       .not_after_s = 9,
                                       .admin = true,
-                                      .lifetime_s = 7776000};
+                                      .lifetime_s = 7776000,
+                                      .approve = true};
     memcpy(invite.id, KEY, sizeof(KEY));
 
     assert_json(pv_ctlapi_version_json(), "{\"version\":\"" PV_VERSION "\"}");
-    assert_json(pv_ctlapi_joined_json("home", "lap", &ip4, &ip6, NULL),
-                "{\"network\":\"home\",\"name\":\"lap\",\"ip4\":\"10.66.1.2\",\"ip6\":null}");
-    assert_json(pv_ctlapi_joined_json("home", "lap", &ip4, &ip6, "p2pvpn-x"),
+    assert_json(pv_ctlapi_joined_json("home", "lap", &ip4, &ip6, NULL, true),
                 "{\"network\":\"home\",\"name\":\"lap\",\"ip4\":\"10.66.1.2\",\"ip6\":null,"
-                "\"token\":\"p2pvpn-x\"}");
+                "\"waiting\":true}");
+    assert_json(pv_ctlapi_joined_json("home", "lap", &ip4, &ip6, "p2pvpn-x", false),
+                "{\"network\":\"home\",\"name\":\"lap\",\"ip4\":\"10.66.1.2\",\"ip6\":null,"
+                "\"waiting\":false,\"token\":\"p2pvpn-x\"}");
     assert_json(pv_ctlapi_invite_json("p2pvpn-x", KEY),
                 "{\"token\":\"p2pvpn-x\",\"invite\":\"" KEY_B64URL "\"}");
     json_t *list = pv_ctlapi_invites_new();
     assert_int_equal(pv_ctlapi_invites_add(list, &invite), PV_OK);
-    assert_json(list, "{\"version\":1,\"invites\":[{\"id\":\"" KEY_B64URL
-                      "\",\"uses\":2,\"used\":1,\"not_before\":5,\"not_after\":9,"
-                      "\"revoked\":false,\"admin\":true,\"member_for\":7776000}]}");
+    assert_json(list,
+                "{\"version\":1,\"invites\":[{\"id\":\"" KEY_B64URL
+                "\",\"uses\":2,\"used\":1,\"not_before\":5,\"not_after\":9,"
+                "\"revoked\":false,\"admin\":true,\"member_for\":7776000,\"approve\":true}]}");
     assert_json(pv_ctlapi_ip_json(&ip4, &ip6, KEY),
                 "{\"ip4\":\"10.66.1.2\",\"ip6\":null,\"wg_key\":\"" KEY_B64URL "=\"}");
     assert_json(pv_ctlapi_pong_json(1, 0.125, &path),

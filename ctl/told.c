@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* told.c - who knows of what was done. */
+#include "ctl/told.h"
+
+#include <string.h>
+
+/* "3 of 4 members online know; the coordinator has not stored it yet: it said limit" */
+void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
+{
+    const char *word = pv_json_text(body, "coordinator", "stored");
+    char members[PV_SHOW_BUF] = "no member is online";
+    double online = pv_json_real(body, "online", 0);
+    if (online > 0)
+        snprintf(members, sizeof(members), "%.0f of %.0f members online know",
+                 pv_json_real(body, "know", 0), online);
+    if (strcmp(word, "stored") == 0)
+        pv_cli_note(cli, "%s: %s, the coordinator has stored it", done, members);
+    else if (strcmp(word, "away") == 0)
+        pv_cli_note(cli, "%s: %s; the coordinator is away, and is told when it is back", done,
+                    members);
+    else if (strcmp(word, "silent") == 0)
+        pv_cli_note(cli, "%s: %s; the coordinator does not answer, and is told again", done,
+                    members);
+    else
+        pv_cli_note(cli,
+                    "%s: %s; the coordinator has not stored it yet: it said %s, and is told again",
+                    done, members, word);
+    if (cli->not_on_disk)
+        pv_cli_note(cli,
+                    "this machine's disk does not have it yet (%.200s): p2pvpnd tries again every "
+                    "30 s, but when it is restarted before it has to hear of it from others",
+                    pv_json_text(body, "disk", "unknown"));
+}
+
+/* The deed is done whatever the disk and the coordinator say; scripts see by the code that one of
+ * them has not stored it yet. */
+int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print)
+{
+    int code = pv_cli_ask_and_print(cli, req, print);
+    bool late = cli->cached;
+    cli->cached = false;
+    if (code == 0 && cli->not_on_disk)
+        return PV_CTLAPI_FAILED;
+    return code == 0 && late ? PV_CTLAPI_UNREACHABLE : code;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * told.h - what people read after a removal, an admission and the like: how many members know, and
+ * whether the coordinator and this machine's disk have it.
+ */
+#ifndef PV_CTL_TOLD_H
+#define PV_CTL_TOLD_H
+
+#include "ctl/commands.h"
+
+/* "DONE: 3 of 4 members online know; the coordinator has not stored it yet: it said limit" */
+void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body);
+/* As pv_cli_ask_and_print(); the exit code says whether all have stored it. */
+int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print);
+
+#endif /* PV_CTL_TOLD_H */

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/* waiting.c - who waits to be admitted, and what an admin says of it. */
+#include "daemon/core/terms/waiting.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/coord/coordinator.h"
+#include "daemon/core/member/admin.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/rootkey.h"
+#include "daemon/core/node/node.h"
+#include "proto/roster/roster_make.h"
+
+enum {
+    TOLD_MAX = 64, /* ours: machines that watchers are told of one by one */
+    NAMED = 3,     /* ours: machines that one line of `status` names */
+};
+#define ASK_AGAIN PV_S(60) /* ours: who waits may have moved; asked while somebody does */
+
+struct waiting {
+    struct pv_node *node;
+    bool asking; /* the coordinator is asked from where */
+    pv_ns ask_at;
+    struct pv_ctl_asker askers[PV_CTL_ASKERS_MAX]; /* its last answer */
+    size_t n_askers;
+    uint8_t told[TOLD_MAX][PV_SIGN_PK_LEN]; /* who waits, and watchers were told of it */
+    size_t n_told;
+    char from[PV_ADDR_TEXT]; /* of pv_waiting_from() */
+};
+
+static int make_waiting(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                        void **ret_part)
+{
+    struct waiting *w = calloc(1, sizeof(*w));
+    (void)cfg;
+    (void)now;
+    if (w == NULL)
+        return PV_ERR_NOMEM;
+    w->node = node;
+    w->ask_at = PV_NEVER;
+    *ret_part = w;
+    return PV_OK;
+}
+
+static void free_waiting(void *part)
+{
+    free(part);
+}
+
+/* The next one that waits after prev; NULL: none. */
+static const struct pv_member *next_waiting(const struct pv_node *n, const struct pv_member *prev)
+{
+    const struct pv_member *m = prev;
+    if (n->roster == NULL)
+        return NULL;
+    while ((m = pv_roster_next_aside(n->roster, m)) != NULL && m->state != PV_MEMBER_WAITING)
+        ;
+    return m;
+}
+
+/* Of those who wait only admins are asked, and told from where. */
+static bool may_admit(const struct pv_node *n)
+{
+    return pv_node_self(n) != NULL &&
+           (pv_roster_rights(n->roster, n->identity->sign_pk) & PV_RIGHT_INVITE) != 0;
+}
+
+/* Of the last answer: an address that is a minute old is as good a hint as any. */
+const char *pv_waiting_from(const struct pv_node *n, const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    struct waiting *w = pv_node_part(n, &pv_part_waiting);
+    for (size_t i = 0; w != NULL && i < w->n_askers; i++) {
+        if (memcmp(w->askers[i].node, node, PV_SIGN_PK_LEN) == 0)
+            return pv_addr_format_ip(&w->askers[i].from, w->from);
+    }
+    return NULL;
+}
+
+/* --- who asks --------------------------------------------------------------------------------- */
+
+/* Only while somebody waits: a network without such invites costs the coordinator nothing. */
+static void ask(struct waiting *w, pv_ns now)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_ASKERS};
+    const struct pv_node *n = w->node;
+    w->ask_at = PV_NEVER;
+    if (next_waiting(n, NULL) == NULL || !may_admit(n))
+        return;
+    w->ask_at = now + ASK_AGAIN;
+    if (n->online && !w->asking)
+        w->asking = pv_coord_ask(w->node, &pv_part_waiting, &msg, 0) == PV_OK;
+}
+
+/* Was it told of since it began to wait, in this run? A restart reminds watchers once. */
+static bool was_told(const struct waiting *w, const uint8_t *pk)
+{
+    for (size_t i = 0; i < w->n_told; i++) {
+        if (memcmp(w->told[i], pk, PV_SIGN_PK_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Watchers of an admin's node are told of each machine once while it waits, as soon as it is known
+ * from where, or as soon as nobody can say. */
+static void tell(struct waiting *w)
+{
+    const struct pv_node *n = w->node;
+    uint8_t still[TOLD_MAX][PV_SIGN_PK_LEN];
+    size_t kept = 0;
+    for (const struct pv_member *m = NULL; (m = next_waiting(n, m)) != NULL && kept < TOLD_MAX;) {
+        const char *from = pv_waiting_from(n, m->node);
+        bool told = was_told(w, m->node);
+        if (!told && (!may_admit(n) || (from == NULL && n->online && w->asking)))
+            continue;
+        if (!told) {
+            pv_log(n->log, PV_LOG_INFO, "peer=%s what=\"asks to be admitted\" from=%s", m->name,
+                   from == NULL ? "unknown" : from);
+            pv_watch_tell(&n->watch, n->ctl, "waiting",
+                          pv_ctlapi_waiting_json(m->name, m->node, from));
+        }
+        memcpy(still[kept++], m->node, PV_SIGN_PK_LEN);
+    }
+    memcpy(w->told, still, kept * sizeof(still[0]));
+    w->n_told = kept;
+}
+
+/* A coordinator of an earlier version knows no such request: then nobody can say from where. */
+static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct waiting *w = part;
+    (void)tag;
+    (void)now;
+    w->asking = false;
+    if (msg->type == PV_CTL_ASKED) {
+        w->n_askers = msg->u.asked.n;
+        if (w->n_askers > 0)
+            memcpy(w->askers, msg->u.asked.askers, w->n_askers * sizeof(w->askers[0]));
+    }
+    tell(w);
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct waiting *w = part;
+    if ((facts & PV_FACT_NETWORK) != 0)
+        w->n_askers = w->n_told = 0;
+    if ((facts & (PV_FACT_OFFLINE | PV_FACT_NETWORK)) != 0)
+        w->asking = false; /* no answer comes any more */
+    if ((facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_ONLINE)) == 0)
+        return;
+    ask(w, now);
+    tell(w);
+}
+
+/* Whoever asks comes back every half a minute, perhaps from another network. */
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct waiting *w = part;
+    if (now >= w->ask_at)
+        ask(w, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct waiting *w = part;
+    return w->ask_at;
+}
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+/* The one that waits by this name or key; NULL: the client was told why there is none. */
+static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi_request *req,
+                                       const char *what, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (!pv_node_need_network(n, what, handle))
+        return NULL;
+    const struct pv_member *m = pv_node_aside(n, req->peer);
+    if (m != NULL && m->state == PV_MEMBER_WAITING)
+        return m;
+    if (m == NULL && pv_roster_by_name(n->roster, req->peer) != NULL)
+        snprintf(text, sizeof(text), "%s: %s is a member already", what, req->peer);
+    else if (m != NULL)
+        snprintf(text, sizeof(text),
+                 "%s: the membership of %s has expired: it is renewed as soon as it reaches the "
+                 "coordinator, and nobody has to admit it",
+                 what, req->peer);
+    else
+        snprintf(text, sizeof(text),
+                 "%s: nobody called %s waits to be admitted: `p2pvpnctl peers` lists who does",
+                 what, req->peer);
+    pv_ctlsrv_fail(n->ctl, handle, m == NULL ? PV_CTLAPI_UNKNOWN_PEER : PV_CTLAPI_FAILED, text);
+    return NULL;
+}
+
+/* An admission by the root key outlives every admin, so where that is here it signs. */
+static int sign_admission(struct pv_node *n, const struct pv_member *m, pv_ns now,
+                          struct pv_made *ret_made)
+{
+    uint8_t root[PV_SIGN_SK_LEN];
+    bool has_root = pv_rootkey_open(n, root) == PV_OK;
+    int r =
+        pv_make_admission(pv_roster_network_id(n->roster), has_root ? root : n->identity->sign_sk,
+                          m->node, pv_node_wall_s(n, now), ret_made);
+    pv_wipe(root, sizeof(root));
+    return r;
+}
+
+/* Want of memory, or a roster that is full: the one that waits goes on waiting. */
+static void fail(struct pv_node *n, const char *what, int status, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    snprintf(text, sizeof(text), "%s: it could not be signed (%s): try again", what,
+             pv_strstatus(status));
+    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+}
+
+/* It holds here at once, goes to members and to the coordinator like a removal, and the one that
+ * waits hears of it when it asks next. */
+static void run_admit(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    struct waiting *w = part;
+    struct pv_node *n = w->node;
+    const struct pv_member *m = subject(n, req, "admit", handle);
+    struct pv_made made;
+    (void)p;
+    if (m == NULL ||
+        (!pv_rootkey_is_here(n) && !pv_admin_may_sign(n, "admit", PV_RIGHT_INVITE, handle)))
+        return;
+    int r = sign_admission(n, m, now, &made);
+    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
+    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
+        r = PV_ERR_REFUSED;
+    if (r != PV_OK)
+        fail(n, "admit", r, handle);
+    else
+        pv_admin_answer_when_told(n, handle, now);
+}
+
+/* Its key never comes back: else it could ask again without end. */
+static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                     pv_ns now)
+{
+    struct waiting *w = part;
+    struct pv_node *n = w->node;
+    const struct pv_member *m = subject(n, req, "deny", handle);
+    (void)p;
+    if (m == NULL || !pv_admin_may_sign(n, "deny", PV_RIGHT_REVOKE, handle))
+        return;
+    int r = pv_admin_remove(n, m->node, now);
+    if (r != PV_OK)
+        fail(n, "deny", r, handle);
+    else
+        pv_admin_answer_when_told(n, handle, now);
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_ADMIT, PV_NEEDS_NOTHING, run_admit},
+    {PV_CTLAPI_DENY, PV_NEEDS_NOTHING, run_deny},
+};
+
+/* --- what it says ----------------------------------------------------------------------------- */
+
+/* On the machine that waits. */
+static void show_own(const struct pv_node *n, struct pv_statuspage *st)
+{
+    const struct pv_member *self = pv_roster_enrolled(n->roster, n->identity->sign_pk);
+    char text[PV_NAME_BUF + 64];
+    snprintf(text, sizeof(text), "an admin lets it in with `p2pvpnctl admit %s`", self->name);
+    /* Only the coordinator says so, and the word of an admin would not reach this node. */
+    if (n->coord_info.unknown)
+        pv_statuspage_problem(st, "an admin denied this machine, the coordinator says: ",
+                              "`p2pvpnctl leave --forget`, then ask for a new token");
+    else
+        pv_statuspage_problem(st, "this machine waits until an admin admits it: ", text);
+}
+
+/* One line for all who wait: somebody who floods a token must not hide other problems. */
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct waiting *w = part;
+    const struct pv_node *n = w->node;
+    char names[PV_STATUSPAGE_PROBLEM_TEXT] = "";
+    size_t found = 0, len = 0;
+    (void)now;
+    if (pv_node_waits(n)) {
+        show_own(n, st);
+        return;
+    }
+    if (n->roster == NULL || !may_admit(n))
+        return;
+    for (const struct pv_member *m = NULL; (m = next_waiting(n, m)) != NULL;) {
+        if (found++ >= NAMED)
+            continue;
+        const char *from = pv_waiting_from(n, m->node);
+        int r = snprintf(names + len, sizeof(names) - len, "%s%s%s%s%s", len > 0 ? ", " : "",
+                         m->name, from == NULL ? "" : " (from ", from == NULL ? "" : from,
+                         from == NULL ? "" : ")");
+        len += r > 0 && (size_t)r < sizeof(names) - len ? (size_t)r : 0;
+    }
+    if (found == 0)
+        return;
+    if (found > NAMED)
+        snprintf(names + len, sizeof(names) - len, " and %zu more", found - NAMED);
+    pv_statuspage_problem(st, names,
+                          found == 1 ? " asks to be admitted: `p2pvpnctl admit` or `deny` it"
+                                     : " ask to be admitted: `p2pvpnctl admit` or `deny` them");
+}
+
+const struct pv_part pv_part_waiting = {
+    .name = "waiting",
+    .make = make_waiting,
+    .free = free_waiting,
+    .on_facts = on_facts,
+    .on_answer = on_answer,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+    .status = show,
+};

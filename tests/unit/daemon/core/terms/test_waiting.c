@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/* Machines that wait to be admitted: what an admin is told, and what its word does. */
+#include "daemon/core/member/admin.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/terms/waiting.h"
+#include "tests/unit/daemon/core/client/fake_client.h"
+#include "tests/unit/daemon/core/member/fake_coord.h"
+
+static struct fake_peers x;
+static struct keys door, eve;
+static uint32_t client;
+static struct {
+    bool refuses; /* this node has not the right */
+    bool holds;   /* the request stays open under this handle */
+    uint64_t handle;
+    unsigned told;
+} others;
+
+/* Stand in for membership.c and admin.c. */
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    size_t refused = 0;
+    enum pv_roster_added added;
+    (void)now;
+    for (size_t i = 0; i < n_items; i++)
+        refused += pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added) != PV_OK;
+    (void)settle(n->roster);
+    return refused;
+}
+
+bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
+{
+    (void)rights;
+    others.handle = handle;
+    if (others.refuses && !others.holds)
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, what);
+    return !others.refuses;
+}
+
+int pv_admin_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    (void)now;
+    struct item it = make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, pk, NULL, 0);
+    add(n->roster, &it);
+    (void)settle(n->roster);
+    return PV_OK;
+}
+
+void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
+{
+    (void)now;
+    others.told++;
+    pv_ctlsrv_done(n->ctl, handle);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    memset(&others, 0, sizeof(others));
+    door = keys_of(50);
+    eve = keys_of(51);
+    fake_peers_init(&x, &pv_part_waiting);
+    fake_node_enter(&x.f);
+    fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &door, PV_INVITE_APPROVAL, 0));
+    fake_node_start(&x.f);
+    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_waiting, .self = x.f.self};
+    x.f.node.n_parts = 1;
+    client = fake_client_open(&x);
+    x.f.node.online = true;
+    fake_node_raise(&x.f, PV_FACT_ONLINE);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_coord_done();
+    fake_peers_done(&x);
+    return 0;
+}
+
+static void eve_asks(void)
+{
+    fake_node_add(&x.f, make_member(&x.f.world, &door, &eve, "eve", 9));
+    fake_node_settle(&x.f);
+}
+
+/* The coordinator says that eve asks from there. */
+static void answer_from(const char *text)
+{
+    uint64_t tag;
+    struct pv_ctl_asker asker = {.time_us = 1};
+    struct pv_ctl_msg msg = {
+        .kind = PV_CTL_ANSWER, .type = PV_CTL_ASKED, .u.asked = {.n = 1, .askers = &asker}};
+    memcpy(asker.node, eve.pk, sizeof(asker.node));
+    assert_int_equal(pv_addr_parse_ip(text, &asker.from), PV_OK);
+    pv_ctl_msg_free(fake_coord_take(PV_CTL_ASKERS, &tag));
+    pv_part_waiting.on_answer(x.f.self, tag, &msg, x.f.now);
+    fake_node_settle(&x.f);
+}
+
+static void expect(const char *text)
+{
+    const char *all = fake_client_read(&x, client);
+    if (strstr(all, text) == NULL)
+        fail_msg("the client read: %s", all);
+}
+
+static void an_admin_is_told_who_asks_and_from_where(void **state)
+{
+    (void)state;
+    assert_int_equal(fake_coord.n, 0); /* nobody waits: nobody is asked */
+    eve_asks();
+    assert_null(pv_waiting_from(&x.f.node, eve.pk));
+    assert_true(fake_node_has_problem(&x.f, "eve asks to be admitted"));
+    answer_from("203.0.113.9");
+    assert_string_equal(pv_waiting_from(&x.f.node, eve.pk), "203.0.113.9");
+    assert_true(fake_node_has_problem(&x.f, "eve (from 203.0.113.9) asks to be admitted"));
+    fake_node_wait(&x.f, PV_S(61)); /* it may have moved */
+    answer_from("2001:db8::7");
+    assert_string_equal(pv_waiting_from(&x.f.node, eve.pk), "2001:db8::7");
+}
+
+static void watchers_are_told_once(void **state)
+{
+    (void)state;
+    eve_asks();
+    others.refuses = others.holds = true;
+    fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
+    assert_int_equal(pv_watch_add(&x.f.node.watch, others.handle, false), PV_OK);
+    fake_node_raise(&x.f, PV_FACT_ROSTER);
+    assert_string_equal(fake_client_read(&x, client), ""); /* as soon as it is known from where */
+    answer_from("203.0.113.9");
+    expect("\"event\":\"waiting\"");
+    assert_non_null(strstr(fake_client_output, "\"name\":\"eve\""));
+    assert_non_null(strstr(fake_client_output, "\"asks_from\":\"203.0.113.9\""));
+    fake_node_raise(&x.f, PV_FACT_ROSTER);
+    fake_node_wait(&x.f, PV_S(61));
+    answer_from("203.0.113.9");
+    assert_string_equal(fake_client_read(&x, client), "");
+}
+
+static void who_is_admitted_is_a_member(void **state)
+{
+    (void)state;
+    eve_asks();
+    fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
+    expect("\"ok\":true");
+    assert_int_equal(others.told, 1);
+    assert_non_null(pv_roster_by_name(x.f.node.roster, "eve"));
+    assert_memory_equal(pv_roster_admission(x.f.node.roster, eve.pk)->st.signer,
+                        x.f.identity.sign_pk, PV_SIGN_PK_LEN);
+    fake_node_raise(&x.f, PV_FACT_ROSTER);
+    assert_false(fake_node_has_problem(&x.f, "eve"));
+}
+
+/* Root's word outlives every admin. */
+static void the_root_key_signs_where_it_is(void **state)
+{
+    (void)state;
+    uint8_t seed[PV_SIGN_SEED_LEN];
+    memcpy(seed, x.f.world.root.sk, sizeof(seed)); /* a secret key begins with its seed */
+    memcpy(x.f.identity.root_seed, seed, sizeof(seed));
+    x.f.identity.has_root = true;
+    others.refuses = true; /* without rights of its own, too */
+    eve_asks();
+    fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
+    expect("\"ok\":true");
+    assert_memory_equal(pv_roster_admission(x.f.node.roster, eve.pk)->st.signer, x.f.world.root.pk,
+                        PV_SIGN_PK_LEN);
+}
+
+static void who_is_denied_is_removed(void **state)
+{
+    (void)state;
+    eve_asks();
+    fake_client_ask(&x, client, "\"cmd\":\"deny\",\"peer\":\"eve\"");
+    expect("\"ok\":true");
+    assert_int_equal(pv_roster_known(x.f.node.roster, eve.pk)->state, PV_MEMBER_REVOKED);
+    fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
+    expect("nobody called eve waits to be admitted");
+}
+
+static void only_admins_and_only_of_who_waits(void **state)
+{
+    (void)state;
+    fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"nobody\"");
+    expect("nobody called nobody waits");
+    fake_client_ask(&x, client, "\"cmd\":\"deny\",\"peer\":\"alice\"");
+    expect("alice is a member already");
+    eve_asks();
+    others.refuses = true;
+    fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
+    expect("\"ok\":false");
+    fake_client_ask(&x, client, "\"cmd\":\"deny\",\"peer\":\"eve\"");
+    expect("\"ok\":false");
+    assert_int_equal(pv_roster_known(x.f.node.roster, eve.pk)->state, PV_MEMBER_WAITING);
+    assert_int_equal(others.told, 0);
+}
+
+/* On the machine itself: by its own statements it waits; that it was denied only the coordinator
+ * tells it. */
+static void the_machine_that_waits_says_so(void **state)
+{
+    (void)state;
+    eve_asks();
+    memcpy(x.f.identity.sign_pk, eve.pk, sizeof(eve.pk));
+    assert_true(pv_node_waits(&x.f.node));
+    assert_true(fake_node_has_problem(&x.f, "waits until an admin admits it"));
+    assert_true(fake_node_has_problem(&x.f, "`p2pvpnctl admit eve`"));
+    fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
+    expect("this machine waits until an admin of network home admits it");
+    x.f.node.coord_info.unknown = true;
+    assert_true(fake_node_has_problem(&x.f, "an admin denied this machine, the coordinator says"));
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    const struct CMUnitTest tests[] = {
+        T(an_admin_is_told_who_asks_and_from_where),
+        T(watchers_are_told_once),
+        T(who_is_admitted_is_a_member),
+        T(the_root_key_signs_where_it_is),
+        T(who_is_denied_is_removed),
+        T(only_admins_and_only_of_who_waits),
+        T(the_machine_that_waits_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
