@@ -125,6 +125,17 @@ static void serve_peer(struct pv_server_peer *p, unsigned ready, pv_ns now)
 
 /* --- turns ----------------------------------------------------------------------------------- */
 
+/* Written to, or closed when the core is done with it. */
+static void serve_ready(struct pv_coordserver *s, const struct pv_coord_ready *ready, pv_ns now)
+{
+    struct pv_server_peer *p = NULL;
+    PV_MAP_FIND(&s->map, s->peers, &ready->id, sizeof(ready->id), p);
+    if (p != NULL && ready->kind == PV_COORD_READY_CLOSE)
+        pv_server_peer_free(p);
+    else if (p != NULL)
+        (void)peer_io(p, now);
+}
+
 static void enqueue(struct pv_server_queue *q, struct pv_server_peer *p)
 {
     p->queue = q;
@@ -172,9 +183,14 @@ static void serve_queue(struct pv_coordserver *s, struct pv_server_queue *q, pv_
     s->more |= q->head != NULL;
 }
 
+/* What members asked for goes out before strangers have their part of the turn. */
 void pv_server_serve_queues(struct pv_coordserver *s, pv_ns now)
 {
+    struct pv_coord_ready ready;
     serve_queue(s, &s->members, now + PV_SERVER_TURN, now);
+    while (pv_coord_is_urgent(s->coord) && pv_clock_now() - now < PV_SERVER_TURN &&
+           pv_coord_poll_ready(s->coord, &ready, now) == PV_OK)
+        serve_ready(s, &ready, now);
     pv_ns until = pv_min_ns(pv_clock_now() + PV_SERVER_STRANGERS, now + PV_SERVER_TURN);
     serve_queue(s, &s->strangers, until, now);
 }
@@ -251,18 +267,12 @@ void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-/* Connections that changed: written to, or closed when the core is done with them. At least one in
- * each turn, however long what came before took. */
+/* Connections that changed. At least one in each turn, however long what came before took. */
 void pv_server_drain_ready(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_coord_ready ready;
     while (pv_coord_poll_ready(s->coord, &ready, now) == PV_OK) {
-        struct pv_server_peer *p = NULL;
-        PV_MAP_FIND(&s->map, s->peers, &ready.id, sizeof(ready.id), p);
-        if (p != NULL && ready.kind == PV_COORD_READY_CLOSE)
-            pv_server_peer_free(p);
-        else if (p != NULL)
-            (void)peer_io(p, now);
+        serve_ready(s, &ready, now);
         pv_ns spent = pv_clock_now() - now;
         if (spent > PV_SERVER_TURN || (ready.bulk && spent > PV_SERVER_BULK)) {
             s->more = true;

@@ -543,6 +543,11 @@ void pv_coord_closed(struct pv_coord *c, uint64_t id, pv_ns now)
         pv_coord_forget(c, s, now);
 }
 
+bool pv_coord_is_urgent(const struct pv_coord *c)
+{
+    return c->ready_head != NULL;
+}
+
 /* A page for whoever has its turn, and what its next request for one waited for. NULL: nobody
  * waits for statements. */
 static struct pv_conn *send_bulk(struct pv_coord *c, pv_ns now)

@@ -149,6 +149,8 @@ struct pv_coord_ready {
     enum pv_coord_ready_kind kind;
     bool bulk; /* it got statements, which come after all that is urgent */
 };
+/* Is the next one more urgent than statements? */
+bool pv_coord_is_urgent(const struct pv_coord *c);
 /* The next connection that changed. PV_ERR_AGAIN: none. An owner may leave some of them for its
  * next turn, which then comes at once. */
 PV_MUST_CHECK int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready,

@@ -9,7 +9,8 @@
  * With "one" all connect from that one.
  * It reads one order a line and answers each with one line of JSON, while all nodes live on:
  *
- *   join N WINDOW           N nodes more, never more than WINDOW of them at once
+ *   join N WINDOW RATE      N nodes more, never more than WINDOW of them at once; RATE signals a
+ *                           second of 1.5 KB between members meanwhile
  *   settle                  until every member has the whole log of its network
  *   rest SECONDS            nothing but pings
  *   signals RATE SECONDS SIZE N
@@ -35,6 +36,7 @@ enum {
     LINE = 256,
     FILES = 1 << 20,
     TURN_MS = 100,
+    SIGNAL_SIZE = 1500,
     PATIENCE_S = 900, /* an order that takes longer has failed */
 };
 
@@ -102,6 +104,53 @@ static void print_node_times(const struct load *l, size_t first, const char *nam
     free(times);
 }
 
+/* --- signals --------------------------------------------------------------------------------- */
+
+/* Signals at a rate. They leave evenly, whatever the answers: a coordinator that stops does not
+ * stop the clock of those that wait (coordinated omission). */
+struct flow {
+    pv_ns began;
+    double rate, seconds; /* a second; for so long */
+    size_t size;
+    uint64_t due, sent;
+};
+
+/* A member and another one of its network, by chance. False: there is no pair now. */
+static bool pick_pair(struct load *l, size_t n_old, struct load_node **ret_from,
+                      struct load_node **ret_to)
+{
+    struct load_node *from = &l->nodes[pv_rng_below(&l->rng, (uint32_t)n_old)];
+    size_t same = from->number % l->n_nets, size = (n_old - same + l->n_nets - 1) / l->n_nets;
+    struct load_node *to =
+        &l->nodes[same + l->n_nets * pv_rng_below(&l->rng, (uint32_t)(size == 0 ? 1 : size))];
+    *ret_from = from;
+    *ret_to = to;
+    return from != to && from->online && to->online;
+}
+
+/* Sends those that are due, among the first n nodes. */
+static void run_flow(struct load *l, struct flow *f, size_t n, pv_ns now)
+{
+    double t = (double)(now - f->began) / 1e9;
+    uint64_t goal = (uint64_t)((t < f->seconds ? t : f->seconds) * f->rate);
+    for (; f->due < goal && n > 1; f->due++) {
+        struct load_node *from, *to;
+        for (int tries = 0; tries < 8; tries++) {
+            if (!pick_pair(l, n, &from, &to) || !load_signal(from, to, f->size, now))
+                continue;
+            f->sent++;
+            break;
+        }
+    }
+}
+
+static int flow_turn_ms(const struct flow *f)
+{
+    return f->rate <= 0    ? TURN_MS
+           : f->rate > 500 ? 1
+                           : (int)(1000 / (f->rate < 10 ? 10 : f->rate)) + 1;
+}
+
 /* --- orders ---------------------------------------------------------------------------------- */
 
 /* Networks are made first, since members need their invites. */
@@ -113,9 +162,12 @@ static bool has_networks(const struct load *l)
     return made;
 }
 
-/* A join is over when the node is online as a member; its copy of the log may come later. */
-static void run_join(struct load *l, size_t count, size_t window)
+/* A join is over when the node is online as a member; its copy of the log may come later. Those who
+ * are in send each other signals. */
+static void run_join(struct load *l, size_t count, size_t window, double rate)
 {
+    struct flow flow = {
+        .began = pv_clock_now(), .rate = rate, .seconds = PATIENCE_S, .size = SIGNAL_SIZE};
     size_t first = l->n_nodes, target = l->n_nodes + count;
     pv_ns began = pv_clock_now();
     begin_order(l);
@@ -124,12 +176,14 @@ static void run_join(struct load *l, size_t count, size_t window)
         while (l->n_nodes < target && l->n_nodes - l->n_online < window &&
                (l->n_nodes < l->n_nets || made))
             load_begin(load_add(l), pv_clock_now());
-        load_turn(l, -1, TURN_MS);
+        run_flow(l, &flow, l->n_nodes, pv_clock_now());
+        load_turn(l, -1, flow_turn_ms(&flow));
         check_patience(began, "the nodes do not get in");
     }
     begin_answer(l, began);
     printf(",\"whole\":%zu", l->n_whole);
     print_node_times(l, first, "join_ms", false);
+    print_times("signal_ms", l->delays, l->n_delays);
     end_answer();
 }
 
@@ -171,48 +225,24 @@ static void run_rest(struct load *l, double seconds)
     end_answer();
 }
 
-/* A member and another one of its network, by chance. False: there is no pair now. */
-static bool pick_pair(struct load *l, size_t n_old, struct load_node **ret_from,
-                      struct load_node **ret_to)
-{
-    struct load_node *from = &l->nodes[pv_rng_below(&l->rng, (uint32_t)n_old)];
-    size_t same = from->number % l->n_nets, size = (n_old - same + l->n_nets - 1) / l->n_nets;
-    struct load_node *to =
-        &l->nodes[same + l->n_nets * pv_rng_below(&l->rng, (uint32_t)(size == 0 ? 1 : size))];
-    *ret_from = from;
-    *ret_to = to;
-    return from != to && from->online && to->online;
-}
-
-/* Signals leave evenly, whatever the answers: a coordinator that stops does not stop the clock of
- * those that wait (coordinated omission). */
 static void run_signals(struct load *l, double rate, double seconds, size_t size, size_t joins)
 {
     pv_ns began = pv_clock_now(), end = began + (pv_ns)(seconds * 1e9);
     size_t n_old = l->n_nodes, first = l->n_nodes;
-    uint64_t sent = 0, due = 0;
+    struct flow flow = {.began = began, .rate = rate, .seconds = seconds, .size = size};
     begin_order(l);
     for (pv_ns now = began; now < end + PV_S(2); now = pv_clock_now()) {
         double t = (double)(now - began) / 1e9;
-        uint64_t goal = (uint64_t)((t < seconds ? t : seconds) * rate);
-        for (; due < goal; due++) {
-            struct load_node *from, *to;
-            for (int tries = 0; tries < 8; tries++) {
-                if (!pick_pair(l, n_old, &from, &to) || !load_signal(from, to, size, now))
-                    continue;
-                sent++;
-                break;
-            }
-        }
+        run_flow(l, &flow, n_old, now);
         if (l->n_nodes - first < joins &&
             (double)(l->n_nodes - first + 1) * seconds / (double)(joins + 1) <= t)
             load_begin(load_add(l), now);
-        if (now >= end && l->counts.signals + l->counts.refused >= sent)
+        if (now >= end && l->counts.signals + l->counts.refused >= flow.sent)
             break;
-        load_turn(l, -1, rate > 500 ? 1 : (int)(1000 / (rate < 1 ? 1 : rate)) + 1);
+        load_turn(l, -1, flow_turn_ms(&flow));
     }
     begin_answer(l, began);
-    printf(",\"sent\":%llu", (unsigned long long)sent);
+    printf(",\"sent\":%llu", (unsigned long long)flow.sent);
     print_node_times(l, first, "join_ms", false);
     print_times("signal_ms", l->delays, l->n_delays);
     end_answer();
@@ -282,8 +312,8 @@ static void run_order(struct load *l, const char *line)
 {
     unsigned long a = 0, b = 0;
     double x = 0, y = 0;
-    if (sscanf(line, "join %lu %lu", &a, &b) == 2)
-        run_join(l, a, b == 0 ? 1 : b);
+    if (sscanf(line, "join %lu %lu %lf", &a, &b, &x) == 3)
+        run_join(l, a, b == 0 ? 1 : b, x);
     else if (strcmp(line, "settle") == 0)
         run_settle(l);
     else if (sscanf(line, "rest %lf", &x) == 1)

@@ -9,8 +9,8 @@ usage: scripts/bench coordinator [NODES] [NETWORKS] [--tls] [--one-address] [--w
 
 NODES (1000) nodes in NETWORKS (1) networks: each has an identity and a connection of its own, by
 the machines of the daemon, from addresses all over a private range. One namespace serves, another
-makes the load, a veth pair joins them. Steps, in this order: join (all nodes, --window at once;
-then until everybody has the whole log), idle, signals (--rate a second for 8 s; the same while
+makes the load, a veth pair joins them. Steps, in this order: join (all nodes, --window at once,
+beside --rate signals a second; then until everybody has the whole log), idle, signals (for 8 s; the same while
 --joins members join), presence (members that go and come back), storm (kill -9, started again at
 once, until all are online), start (with nobody online), daemon (a real p2pvpnd joins the first
 network). --one-address: all nodes have one, as behind a NAT. --programs: the coordinator and the
@@ -166,8 +166,9 @@ class Setup:
 
 def step_join(s, options):
     n = options.nodes - options.networks
-    s.order(f"join {options.networks} {options.window}")  # who makes the networks
-    joined = s.order(f"join {n} {options.window}")
+    s.order(f"join {options.networks} {options.window} 0")  # who makes the networks
+    joined = s.order(f"join {n} {options.window} {options.rate}")
+    signals = joined["signal_ms"] or [0, 0, 0, 0]
     loop = s.metrics()
     settled = s.order("settle")
     peak = memory(s.pid(), "VmHWM")
@@ -175,6 +176,7 @@ def step_join(s, options):
         "seconds": joined["seconds"], "joins_per_s": n / joined["seconds"],
         "cpu_ms_per_join": joined["cpu_s"] * 1e3 / n,
         "join_p50_ms": joined["join_ms"][0], "join_p99_ms": joined["join_ms"][2],
+        "signal_p50_ms": signals[0], "signal_p99_ms": signals[2], "signal_max_ms": signals[3],
         "whole_when_joined": joined["whole"],
         "gb_to_nodes": joined["rx"] / 1e9, "failures": joined["failures"],
         "settled_s": joined["seconds"] + settled["seconds"],

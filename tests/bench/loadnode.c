@@ -19,7 +19,7 @@
 
 enum {
     READ_MAX = 65536,
-    EVENTS = 256,
+    EVENTS = 32,    /* few: signals that arrived do not wait long for their stamp */
     USES = 1 << 24, /* of an invite */
 };
 
