@@ -38,12 +38,14 @@ static int reserve_place(void **list, size_t len, size_t *cap, size_t size)
 
 /* The record stands in the roster from the start; it comes into the log with its row
  * (pv_cnet_take). */
-int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, const struct pv_rng *rng)
+int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, bool verified,
+                const struct pv_rng *rng)
 {
     struct pv_cnet *net = calloc(1, sizeof(*net));
     if (net == NULL)
         return PV_ERR_NOMEM;
-    int r = pv_roster_new(record, NULL, rng, &net->roster);
+    int r = verified ? pv_roster_new_loaded(record, NULL, rng, &net->roster)
+                     : pv_roster_new(record, NULL, rng, &net->roster);
     if (r == PV_OK)
         r = reserve_place((void **)&net->gone, 0, &net->gone_cap, sizeof(*net->gone));
     if (r < 0) {

@@ -113,8 +113,9 @@ struct pv_cnet {
     UT_hash_handle hh; /* in the registry, by id */
 };
 
-/* A network around its record. The errors of pv_roster_new(). */
-PV_MUST_CHECK int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record,
+/* A network around its record, which this coordinator verified before it stored it, or did not. The
+ * errors of pv_roster_new(). */
+PV_MUST_CHECK int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, bool verified,
                               const struct pv_rng *rng);
 struct pv_cnet *pv_cnet_free(struct pv_cnet *net); /* NULL is fine; returns NULL */
 

@@ -156,11 +156,11 @@ static void note_receipt(struct pv_registry *reg, struct pv_view receipt)
 }
 
 /* The row of a network's record comes first in the log, and carries the id that follows from it. */
-static int load_net(struct pv_registry *reg, const struct pv_storerow *row,
+static int load_net(struct pv_registry *reg, const struct pv_storerow *row, bool verified,
                     struct pv_cnet **ret_net)
 {
     struct pv_cnet *net = NULL;
-    int r = pv_cnet_new(&net, row->statement, &reg->rng);
+    int r = pv_cnet_new(&net, row->statement, verified, &reg->rng);
     if (r < 0)
         return r;
     r = memcmp(net->id, row->network, PV_NETWORK_ID_LEN) == 0 ? add_net(reg, net) : PV_ERR_AUTH;
@@ -183,7 +183,7 @@ int pv_registry_load(struct pv_registry *reg, struct pv_storerow *row)
                                       .verified = pv_rowmark_is_good(reg->mark_key, row)};
     struct pv_cnet *net = pv_registry_find(reg, row->network);
     if (net == NULL)
-        r = load_net(reg, row, &net);
+        r = load_net(reg, row, taken.verified, &net);
     if (r == PV_OK)
         r = pv_cnet_take(net, &taken);
     /* A foreign receipt is only passed over when it is wrong, so it is asked about here. */
@@ -450,7 +450,7 @@ static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_w
     struct pv_cnet *net = NULL;
     enum pv_roster_added added;
     struct pv_roster_event event;
-    int made = pv_cnet_new(&net, put->items[0].statement, &reg->rng);
+    int made = pv_cnet_new(&net, put->items[0].statement, false, &reg->rng);
     if (made < 0)
         return made == PV_ERR_NOMEM ? PV_CTL_E_STORAGE : PV_CTL_E_BAD_SIGNATURE;
     enum pv_ctl_error e = PV_CTL_E_NONE;
@@ -486,7 +486,7 @@ static void place_create(struct pv_registry *reg, struct pv_work *work, const st
         finish_work(reg, work, PV_CTL_E_FULL);
         return;
     }
-    if (pv_cnet_new(&work->fresh, work->msg->u.put.items[0].statement, &reg->rng) < 0) {
+    if (pv_cnet_new(&work->fresh, work->msg->u.put.items[0].statement, false, &reg->rng) < 0) {
         finish_work(reg, work, PV_CTL_E_STORAGE);
         return;
     }

@@ -130,6 +130,9 @@ struct pv_roster; /* opaque */
  */
 PV_MUST_CHECK int pv_roster_new(struct pv_view record, const uint8_t *expect_id,
                                 const struct pv_rng *rng, struct pv_roster **ret_roster);
+/* The same for a record that was verified before it was stored, as pv_roster_load(). */
+PV_MUST_CHECK int pv_roster_new_loaded(struct pv_view record, const uint8_t *expect_id,
+                                       const struct pv_rng *rng, struct pv_roster **ret_roster);
 struct pv_roster *pv_roster_free(struct pv_roster *r); /* NULL is fine; returns NULL */
 
 /*

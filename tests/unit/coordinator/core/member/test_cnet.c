@@ -39,7 +39,7 @@ static struct world make_net(const struct keys *invite)
                                  item_of(&w, &w.created.member),
                                  item_of_long(&w, &w.created.coordinators),
                                  make_invite(&w, &w.creator, invite, 2 * IMAGES)};
-    assert_int_equal(pv_cnet_new(&net, pv_view(items[0].s.raw, items[0].s.len), &rng), PV_OK);
+    assert_int_equal(pv_cnet_new(&net, pv_view(items[0].s.raw, items[0].s.len), true, &rng), PV_OK);
     test_defer(free_net, NULL);
     for (size_t i = 0; i < PV_ARRAY_LEN(items); i++)
         take(&items[i], i + 1);

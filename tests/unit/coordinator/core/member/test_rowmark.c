@@ -82,6 +82,29 @@ static void a_marked_row_is_not_verified_again(void **state)
     assert_int_equal(count_after_restart(w), st.statements - 1);
 }
 
+/* A record whose signature is wrong names another network, so it stands alone. */
+static void a_marked_record_is_not_verified_again(void **state)
+{
+    struct pv_storerow *row = NULL;
+    uint8_t key[PV_ROWMARK_KEY_LEN], *bytes;
+    (void)state;
+    struct cw *w = make_world(&row, key);
+    struct pv_coord_stats st;
+    row = &w->rows[0]->rows[0];
+    bytes = (uint8_t *)(uintptr_t)row->statement.ptr;
+    bytes[row->statement.len - 1] ^= 1;
+    pv_statement_hash(row->statement, row->hash);
+    memcpy(row->network, row->hash, sizeof(row->network));
+    pv_rowmark_set(key, row);
+    (void)count_after_restart(w);
+    pv_coord_stats(w->coord, &st);
+    assert_int_equal(st.networks, 1);
+    row->mark[0] ^= 1;
+    (void)count_after_restart(w);
+    pv_coord_stats(w->coord, &st);
+    assert_int_equal(st.networks, 0);
+}
+
 /* As an older version left it: verified once, and marked from then on. */
 static void a_row_without_a_mark_gets_one(void **state)
 {
@@ -101,6 +124,7 @@ int main(void)
         cmocka_unit_test(what_the_coordinator_stores_has_a_mark),
         cmocka_unit_test(any_change_breaks_it),
         cmocka_unit_test(a_marked_row_is_not_verified_again),
+        cmocka_unit_test(a_marked_record_is_not_verified_again),
         cmocka_unit_test(a_row_without_a_mark_gets_one),
     };
     if (pv_crypto_init() != PV_OK)
