@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * trace.h - a bounded ring of events with their time, per peer: why a path is what it is.
+ * trace.h - a bounded ring of events with their time, per peer: why a path is what it is. It grows
+ * with what is added, since most peers of a large network have nothing to tell.
  */
 #ifndef PV_TRACE_H
 #define PV_TRACE_H
@@ -19,10 +20,14 @@ struct pv_trace_event {
 
 /* A zeroed ring is empty. */
 struct pv_trace {
-    struct pv_trace_event events[PV_TRACE_EVENTS];
-    uint64_t count; /* ever added */
+    struct pv_trace_event *events; /* owned */
+    size_t cap;                    /* of events; less than PV_TRACE_EVENTS while it may grow */
+    uint64_t count;                /* ever added */
 };
 
+/* Frees its events; it is empty again. */
+void pv_trace_done(struct pv_trace *t);
+/* Without memory the oldest event goes, or this one. */
 void pv_trace_add(struct pv_trace *t, pv_ns when, const char *fmt, ...) PV_PRINTF(3, 4);
 /* How many events are kept; i = 0 is the oldest kept. */
 size_t pv_trace_len(const struct pv_trace *t);

@@ -42,7 +42,7 @@ static bool is_current(const struct pv_attempts *a, const struct pv_peer *p)
 /* Somebody talks to it, the path is new, or the other side tries: who is idle is left in peace. */
 static bool is_worth_it(const struct pv_peer *p, pv_ns now)
 {
-    return p->state == PV_PEER_REACHING || p->remote.attempt.n > p->hard.n ||
+    return p->state == PV_PEER_REACHING || pv_peer_theirs(p)->attempt.n > p->hard.n ||
            now < p->wanted_at + PV_PEER_WANTED_FOR || now < p->path_since + PV_PEER_WANTED_FOR;
 }
 
@@ -66,8 +66,8 @@ static bool needs_attempt(const struct pv_attempts *a, const struct pv_peer *p, 
 static bool public_addr(const struct pv_peer *p, struct pv_addr *ret_addr)
 {
     const struct pv_ice_cand *best = NULL;
-    for (size_t i = 0; i < p->remote.n_cands; i++) {
-        const struct pv_ice_cand *c = &p->remote.cands[i];
+    for (size_t i = 0; i < pv_peer_theirs(p)->n_cands; i++) {
+        const struct pv_ice_cand *c = &pv_peer_theirs(p)->cands[i];
         if (c->addr.family != PV_AF_INET || pv_addr_is_private(&c->addr) ||
             (c->type != PV_ICE_SRFLX && c->type != PV_ICE_HOST))
             continue;
@@ -173,7 +173,7 @@ static void begin_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
     }
     /* Attempts are numbered by both sides together: the larger number wins, so they agree without
      * another message. */
-    uint32_t theirs = p->remote.attempt.n;
+    uint32_t theirs = pv_peer_theirs(p)->attempt.n;
     p->hard.n = theirs > p->hard.n ? theirs : p->hard.n + 1;
     p->hard.announced = false;
     p->hard.wake = PV_NEVER;
@@ -227,8 +227,8 @@ static void announce_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now
 /* Would there be a method if the NATs were as bad as they may be? */
 static bool is_worse(const struct pv_attempts *a, const struct pv_peer *p)
 {
-    const struct pv_hardnat_plan plan =
-        pv_hardnat_plan(pv_hardnat_nat(a->hard), &p->remote.nat, true, PV_HARDNAT_MAX_MAPPINGS);
+    const struct pv_hardnat_plan plan = pv_hardnat_plan(
+        pv_hardnat_nat(a->hard), &pv_peer_theirs(p)->nat, true, PV_HARDNAT_MAX_MAPPINGS);
     return plan.method != PV_HARDNAT_NONE;
 }
 
@@ -236,14 +236,16 @@ static bool is_worse(const struct pv_attempts *a, const struct pv_peer *p)
 static void start_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
 {
     struct pv_hardnat_target t = {
-        .own = p->creds,
-        .theirs = p->remote.creds,
-        .nat = p->remote.nat,
+        .own = p->talk->creds,
+        .theirs = pv_peer_theirs(p)->creds,
+        .nat = pv_peer_theirs(p)->nat,
         .loose = p->hard.n > 1,
         .controlling = memcmp(a->node->identity->sign_pk, p->pk, sizeof(p->pk)) < 0,
     };
     uint64_t clock = pv_node_coord_us(a->node, now);
-    uint64_t at = p->hard.at_us > p->remote.attempt.at_us ? p->hard.at_us : p->remote.attempt.at_us;
+    uint64_t at = p->hard.at_us > pv_peer_theirs(p)->attempt.at_us
+                      ? p->hard.at_us
+                      : pv_peer_theirs(p)->attempt.at_us;
     pv_ns wait = clock == 0 || at <= clock ? 0 : (at - clock) * 1000;
     p->hard.wake = PV_NEVER;
     if (!public_addr(p, &t.addr)) {
@@ -276,13 +278,13 @@ static void continue_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now
     if (pv_hardnat_phase(a->hard) != PV_HARDNAT_READY)
         return;
     /* The other side began a later one while we measured: ours becomes that one. */
-    if (p->remote.attempt.n > p->hard.n) {
-        p->hard.n = p->remote.attempt.n;
+    if (pv_peer_theirs(p)->attempt.n > p->hard.n) {
+        p->hard.n = pv_peer_theirs(p)->attempt.n;
         p->hard.announced = false;
     }
     if (!p->hard.announced)
         announce_attempt(a, p, now);
-    if (p->remote.attempt.n == p->hard.n)
+    if (pv_peer_theirs(p)->attempt.n == p->hard.n)
         start_attempt(a, p, now);
     else if (now >= p->hard.give_up)
         end_attempt(a, p, "the other side did not get ready", now);
@@ -299,7 +301,7 @@ static void consider_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now
     if (when < p->hard.not_before)
         when = p->hard.not_before;
     /* They begin: their back-off is over, and ours runs beside it. */
-    if (p->remote.attempt.n > p->hard.n && now + p->hard.backoff / 2 >= p->hard.not_before)
+    if (pv_peer_theirs(p)->attempt.n > p->hard.n && now + p->hard.backoff / 2 >= p->hard.not_before)
         when = now;
     p->hard.wake = when;
     if (now >= when)

@@ -8,95 +8,6 @@
 #include "crypto/ct.h"
 #include "daemon/core/peer/peer_int.h"
 
-/* --- life ---------------------------------------------------------------------------------- */
-
-/* The fast path gets its peer first, since everything else is named by the id that it gives out. */
-static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_fp_peer_kind kind,
-                    const uint8_t *transport)
-{
-    struct pv_peer *p = calloc(1, sizeof(*p));
-    if (p == NULL)
-        return PV_ERR_NOMEM;
-    int r = pv_fp_builder_add_peer(env->fp, kind, &p->id);
-    if (r != PV_OK) {
-        free(p);
-        return r;
-    }
-    p->env = env;
-    p->is_static = kind == PV_FP_STATIC;
-    memcpy(p->transport, transport, sizeof(p->transport));
-    p->retry = PV_PEER_RETRY_FIRST;
-    p->deadline = PV_NEVER;
-    p->sample_at = PV_NEVER;
-    p->resolve_at = PV_NEVER;
-    p->hard.wake = PV_NEVER;
-    p->leave_at = PV_NEVER;
-    *ret_peer = p;
-    return PV_OK;
-}
-
-int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
-                       const uint8_t pk[static PV_SIGN_PK_LEN],
-                       const uint8_t transport[static PV_DH_LEN])
-{
-    struct pv_peer *p;
-    int r = new_peer(&p, env, PV_FP_MEMBER, transport);
-    if (r != PV_OK)
-        return r;
-    memcpy(p->pk, pk, sizeof(p->pk));
-    pv_peer_pq_settle(p, 0);
-    *ret_peer = p;
-    return PV_OK;
-}
-
-int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
-                       const struct pv_peer_static *conf, pv_ns now)
-{
-    struct pv_peer *p;
-    int r = new_peer(&p, env, PV_FP_STATIC, conf->public_key);
-    if (r != PV_OK)
-        return r;
-    r = pv_peer_make_session(p, conf);
-    if (r != PV_OK) {
-        pv_peer_free(p);
-        return r;
-    }
-    pv_session_set_reach(p->session, PV_SESSION_NOWHERE, now);
-    *ret_peer = p;
-    return PV_OK;
-}
-
-static void forget_ufrag(struct pv_peer *p)
-{
-    if (p->ufrag.peer != NULL)
-        PV_MAP_DEL(p->env->ufrags, &p->ufrag);
-    p->ufrag.peer = NULL;
-}
-
-struct pv_peer *pv_peer_free(struct pv_peer *p)
-{
-    if (p == NULL)
-        return NULL;
-    forget_ufrag(p);
-    p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
-    if (p->session != NULL)
-        pv_peer_drop_indices(p);
-    p->session = pv_session_free(p->session);
-    p->ice = pv_ice_free(p->ice);
-    p->agreed.x = pv_pqx_free(p->agreed.x);
-    pv_inband_receiver_done(&p->inband);
-    /* The sums go on after the peer, or the counters of the node would run backwards. */
-    for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++)
-        pv_peer_add_relayed(p, i, &p->env->relayed_gone[i]);
-    pv_peer_add_sums(p, &p->env->gone);
-    if (pv_fp_builder_remove_peer(p->env->fp, p->id) != PV_OK)
-        pv_log(p->env->log, PV_LOG_ERROR, "peer=%s what=\"still in the fast path\"", p->name);
-    /* Credentials and a handshake message are in it. */
-    pv_wipe(p, sizeof(*p));
-    free(p);
-    return NULL;
-}
-
 /* --- state --------------------------------------------------------------------------------- */
 
 void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now)
@@ -170,21 +81,23 @@ static void plan_leaving(struct pv_peer *p, pv_ns now)
 static void use_path(struct pv_peer *p, const struct pv_carrier *path, bool far_relay, pv_ns now)
 {
     bool had = pv_peer_has_path(p);
+    struct pv_mtu *m = pv_peer_mtu_of(p);
     if (path != NULL) {
         /* A new path has an MTU of its own: the probing begins again. */
         if (!had || !pv_carrier_same(&p->path, path)) {
             p->path_since = now;
-            pv_mtu_stop(&p->mtu);
+            if (m != NULL)
+                pv_mtu_stop(m);
         }
         p->path = *path;
-        if (path->kind == PV_CARRIER_STREAM)
-            pv_mtu_stop(&p->mtu); /* no probing, DESIGN 7 */
+        if (path->kind == PV_CARRIER_STREAM && m != NULL)
+            pv_mtu_stop(m); /* no probing, DESIGN 7 */
     }
     p->far_relay = far_relay;
     p->path_state = path == NULL ? PV_PATH_STATE_NONE : PV_PATH_STATE_GOOD;
     p->relay_chosen = false;
     plan_leaving(p, now);
-    uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(path, p->mtu.current);
+    uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(path, m == NULL ? 0 : m->current);
     if (pv_fp_builder_set_path(p->env->fp, p->id, path, mtu) != PV_OK)
         pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"path not set: out of memory\"", p->name);
     /* A packet that waits for a path may have been reported while this one was on its way. */
@@ -221,7 +134,7 @@ static int ensure_machines(struct pv_peer *p, pv_ns now)
         /* Neither side is the initiating agent of RFC 8445 s6.1.1. Both know both keys, so the
          * roles follow from them and never conflict. */
         .controlling = memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
-        .local = p->creds,
+        .local = p->talk->creds,
         .binding_lifetime = p->env->binding_lifetime,
         .rng = p->env->rng,
         .trace = &p->trace,
@@ -231,31 +144,15 @@ static int ensure_machines(struct pv_peer *p, pv_ns now)
     return r;
 }
 
-/* The ufrag finds the peer of an incoming check among thousands, since many peers share the main
- * socket. */
-static int new_creds(struct pv_peer *p)
-{
-    forget_ufrag(p);
-    pv_ice_make_creds(&p->env->rng, &p->creds);
-    memset(p->ufrag.ufrag, 0, sizeof(p->ufrag.ufrag));
-    memcpy(p->ufrag.ufrag, p->creds.ufrag, strlen(p->creds.ufrag));
-    p->ufrag.peer = p;
-    int status;
-    PV_MAP_ADD(&p->env->ufrag_map, p->env->ufrags, ufrag, &p->ufrag, status);
-    if (status != PV_OK)
-        p->ufrag.peer = NULL;
-    return status;
-}
-
 /* A new gen: new credentials, everything is checked anew. */
 void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
 {
-    int r = new_creds(p);
+    int r = pv_peer_new_creds(p);
     bool fresh = p->ice == NULL;
     if (r == PV_OK)
         r = ensure_machines(p, now);
     if (r == PV_OK && !fresh)
-        r = pv_ice_restart(p->ice, &p->creds, now);
+        r = pv_ice_restart(p->ice, &p->talk->creds, now);
     if (r != PV_OK) {
         pv_trace_add(&p->trace, now, "cannot begin: %s", pv_strstatus(r));
         return;
@@ -263,8 +160,8 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
     pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
     /* Their description may have come before we had an agent; it is not sent again unasked. */
     if (fresh && p->descx.theirs.gen != 0 &&
-        pv_ice_set_remote(p->ice, &p->remote.creds, p->remote.cands, p->remote.n_cands, now) !=
-            PV_OK)
+        pv_ice_set_remote(p->ice, &pv_peer_theirs(p)->creds, pv_peer_theirs(p)->cands,
+                          pv_peer_theirs(p)->n_cands, now) != PV_OK)
         pv_trace_add(&p->trace, now, "their description is unusable");
     p->chain_known = false;
     p->recalled.family = PV_AF_NONE;
@@ -436,6 +333,10 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
 {
     const struct pv_descx_id re = {.gen = desc->re_gen, .rev = desc->re_rev};
     bool replaces = p->descx.theirs.gen != 0;
+    if (p->remote == NULL)
+        p->remote = calloc(1, sizeof(*p->remote));
+    if (p->remote == NULL)
+        return; /* as if it were lost: it comes again */
     enum pv_descx_verdict v =
         pv_descx_receive(&p->descx, (struct pv_descx_id){desc->gen, desc->rev}, re);
     if (p->descx.own.gen != 0 && re.gen == p->descx.own.gen)
@@ -449,9 +350,9 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         return;
 
     /* Whole descriptions replace each other, so none that was lost has to be made up for. */
-    p->remote = *desc;
-    p->remote.pq = NULL; /* it is not kept */
-    pv_peer_prune_relays(&p->remote, p->pk);
+    *p->remote = *desc;
+    p->remote->pq = NULL; /* it is not kept */
+    pv_peer_prune_relays(p->remote, p->pk);
     if (v == PV_DESCX_NEW_GEN)
         pv_trace_add(&p->trace, now, "their description: new, %zu candidates", desc->n_cands);
     if (p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED || p->ice == NULL) {
@@ -466,8 +367,8 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
     /* The first gen we hear of is the life our messages went to. */
     if (v == PV_DESCX_NEW_GEN && replaces)
         pv_session_peer_new_gen(p->session);
-    if (pv_ice_set_remote(p->ice, &p->remote.creds, p->remote.cands, p->remote.n_cands, now) !=
-        PV_OK)
+    if (pv_ice_set_remote(p->ice, &pv_peer_theirs(p)->creds, pv_peer_theirs(p)->cands,
+                          pv_peer_theirs(p)->n_cands, now) != PV_OK)
         pv_trace_add(&p->trace, now, "their description is unusable");
     pv_ice_set_present(p->ice, true, now);
     pv_session_set_suite(p->session, pv_peer_suite(p), now);
@@ -531,7 +432,7 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
         pv_peer_try_back(p, from, now);
     if (r != PV_OK)
         return r;
-    p->last_from = *from;
+    p->talk->last_from = *from;
     if (p->is_static || !pv_peer_has_path(p) || !pv_carrier_same(&p->path, from))
         heard_from(p, from, PV_WGMSG_INITIATION_LEN, now);
     return PV_OK;
@@ -560,7 +461,7 @@ void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
     if (p->is_static)
         return;
     /* Whatever comes back is a new run of it: nothing of this one can be used again. */
-    forget_ufrag(p);
+    pv_peer_forget_ufrag(p);
     p->ice = pv_ice_free(p->ice);
     pv_descx_end(&p->descx);
     pv_peer_use_path(p, NULL, now);
@@ -630,7 +531,7 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
         break;
     case PV_FP_PUNT_KEYS_CONFIRMED:
         /* Our answer was read there, so the peer is there. */
-        if (!p->is_static && pv_carrier_same(&punt->from, &p->last_from))
+        if (!p->is_static && p->talk != NULL && pv_carrier_same(&punt->from, &p->talk->last_from))
             pv_peer_proven_at(p, &punt->from, now);
         if (p->session != NULL)
             pv_session_confirm(p->session, punt->index, now);
@@ -762,7 +663,8 @@ void pv_peer_handle_timeout(struct pv_peer *p, pv_ns now)
         pv_session_handle_timeout(p->session, now);
     if (p->ice != NULL)
         pv_ice_handle_timeout(p->ice, now);
-    pv_mtu_handle_timeout(&p->mtu, now);
+    if (p->talk != NULL)
+        pv_mtu_handle_timeout(&p->talk->mtu, now);
     pv_peer_pq_settle(p, now);
     if (now >= p->leave_at)
         try_to_leave(p, now);
@@ -784,7 +686,9 @@ pv_ns pv_peer_next_timeout(const struct pv_peer *p)
 {
     pv_ns next =
         pv_min_ns(pv_min_ns(p->deadline, p->sample_at), pv_min_ns(p->resolve_at, p->leave_at));
-    next = pv_min_ns(next, pv_min_ns(p->hard.wake, pv_mtu_next_timeout(&p->mtu)));
+    next = pv_min_ns(next, p->hard.wake);
+    if (p->talk != NULL)
+        next = pv_min_ns(next, pv_mtu_next_timeout(&p->talk->mtu));
     next = pv_min_ns(next, pv_peer_pq_next(p));
     if (p->session != NULL)
         next = pv_min_ns(next, pv_session_next_timeout(p->session));

@@ -25,6 +25,18 @@ struct pv_peer_handshake {
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
 };
 
+/* What a peer needs once somebody talks to it: most members of a large network never get it. */
+struct pv_peer_talk {
+    struct pv_ice_creds creds;   /* ours, in own description */
+    struct pv_peer_ufrag ufrag;  /* in env->ufrags while its peer is set */
+    struct pv_mtu mtu;           /* of path */
+    uint64_t sampled_bytes;      /* of inner packets ever sent, at the last sample */
+    struct pv_carrier last_from; /* where the last message 1 came from: its answer goes there */
+    uint8_t wg[PV_WGMSG_INITIATION_LEN];           /* handshake message for our description */
+    struct pv_peer_handshake out[PV_PEER_MAX_OUT]; /* messages to be sent by UDP, oldest first */
+    size_t n_out;
+};
+
 /* Attempts to cross hard NATs; attempts.c's. */
 struct pv_peer_hard {
     pv_ns since; /* both know each other and no direct path answers, since then; 0 = not so */
@@ -101,8 +113,6 @@ struct pv_peer {
     enum pv_path_state path_state;
     struct pv_carrier path; /* of any state but PV_PATH_STATE_NONE */
     pv_ns path_since;
-    struct pv_mtu mtu;      /* of path */
-    uint64_t sampled_bytes; /* of inner packets ever sent, at the last sample */
 
     /* the relay (members) */
     struct pv_addr relay_addr; /* its virtual relayed address; PV_AF_NONE: not in use */
@@ -117,22 +127,16 @@ struct pv_peer {
     /* machines */
     struct pv_session *session; /* made on first use; static peers: always */
     struct pv_ice_agent *ice;   /* made on first use; static peers: never */
-    struct pv_ice_creds creds;  /* ours, in own description */
-    struct pv_peer_ufrag ufrag; /* in env->ufrags while its peer is set */
     struct pv_descx descx;
-    struct pv_desc remote; /* their newest description; valid when descx.theirs.gen != 0 */
-    bool chain_known;      /* their description came once in our gen: no chain needed any more */
-    uint8_t wg[PV_WGMSG_INITIATION_LEN]; /* handshake message for our description */
-    size_t wg_len;
-    uint32_t wg_index; /* our index in it */
-    bool gen_in_doubt; /* our gen is above the mark that was on disk when it began */
+    struct pv_desc *remote; /* owned; their newest description, see pv_peer_theirs(); NULL = none */
+    bool chain_known;       /* their description came once in our gen: no chain needed any more */
+    size_t wg_len;          /* of the handshake message for our description, in talk */
+    uint32_t wg_index;      /* our index in it */
+    bool gen_in_doubt;      /* our gen is above the mark that was on disk when it began */
     struct pv_inband_receiver inband;
     struct pv_trace trace;
 
-    /* handshake messages to be sent by UDP, oldest first */
-    struct pv_peer_handshake out[PV_PEER_MAX_OUT];
-    size_t n_out;
-    struct pv_carrier last_from; /* where the last message 1 came from: its answer goes there */
+    struct pv_peer_talk *talk; /* owned; NULL = nobody has talked to it; it comes with session */
 
     struct pv_peer_agreed agreed;
     struct pv_peer_hard hard;
@@ -147,8 +151,8 @@ struct pv_peer {
     uint64_t signal_seq_seen; /* highest accepted from it */
 
     /* static peers */
-    bool misfit; /* the last answer to a handshake was not made with our keys */
-    char endpoint_host[256];
+    bool misfit;         /* the last answer to a handshake was not made with our keys */
+    char *endpoint_host; /* owned; NULL = none */
     uint16_t endpoint_port;
     pv_ns resolve_at; /* PV_NEVER: no need */
 
@@ -168,6 +172,9 @@ void pv_peer_drop_index(struct pv_peer *p, uint32_t index);
 void pv_peer_drop_indices(struct pv_peer *p);
 /* A receiver index that no keys and no handshake under way uses. */
 uint32_t pv_peer_fresh_index(struct pv_peer *p);
+
+/* Their newest description; an empty one unless descx.theirs.gen != 0. */
+const struct pv_desc *pv_peer_theirs(const struct pv_peer *p);
 
 static inline bool pv_peer_has_path(const struct pv_peer *p)
 {
@@ -196,8 +203,18 @@ static inline bool pv_peer_path_works(const struct pv_peer *p)
     return false;
 }
 
+static inline struct pv_mtu *pv_peer_mtu_of(struct pv_peer *p)
+{
+    return p->talk == NULL ? NULL : &p->talk->mtu;
+}
+
 /* --- shared by peer*.c --------------------------------------------------------------------- */
 
+/* peer_life.c: somebody talks to it: PV_ERR_NOMEM; the credentials of a new gen: PV_ERR_NOMEM,
+ * PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_peer_need_talk(struct pv_peer *p);
+PV_MUST_CHECK int pv_peer_new_creds(struct pv_peer *p);
+void pv_peer_forget_ufrag(struct pv_peer *p); /* checks do not find it any more */
 /* peer.c */
 void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *why, pv_ns now);
 /* The fast path sends there from now on; NULL: there is no path. None that is set here leads to a

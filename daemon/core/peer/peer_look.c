@@ -117,7 +117,8 @@ const struct pv_session *pv_peer_session(const struct pv_peer *p)
 
 const struct pv_mtu *pv_peer_mtu(const struct pv_peer *p)
 {
-    return &p->mtu;
+    static const struct pv_mtu off;
+    return p->talk == NULL ? &off : &p->talk->mtu;
 }
 
 const struct pv_descx *pv_peer_descx(const struct pv_peer *p)
@@ -130,9 +131,15 @@ void pv_peer_describe(struct pv_peer *p)
     pv_descx_changed(&p->descx);
 }
 
+const struct pv_desc *pv_peer_theirs(const struct pv_peer *p)
+{
+    static const struct pv_desc none;
+    return p->remote == NULL ? &none : p->remote;
+}
+
 const struct pv_desc *pv_peer_remote(const struct pv_peer *p)
 {
-    return p->descx.theirs.gen == 0 ? NULL : &p->remote;
+    return p->descx.theirs.gen == 0 ? NULL : p->remote;
 }
 
 bool pv_peer_knows_chain(const struct pv_peer *p)
@@ -155,7 +162,7 @@ bool pv_peer_is_misfit(const struct pv_peer *p)
 
 const char *pv_peer_endpoint_host(const struct pv_peer *p)
 {
-    return p->endpoint_host;
+    return p->endpoint_host == NULL ? "" : p->endpoint_host;
 }
 
 const struct pv_addr *pv_peer_recalled(const struct pv_peer *p)

@@ -104,7 +104,7 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
     ret_desc->rev = p->descx.own.rev;
     ret_desc->re_gen = p->descx.theirs.gen;
     ret_desc->re_rev = p->descx.theirs.rev;
-    ret_desc->creds = p->creds;
+    ret_desc->creds = p->talk->creds;
     ret_desc->caps = p->env->caps;
     ret_desc->n_cands = pv_ice_locals(p->ice, ret_desc->cands, PV_ARRAY_LEN(ret_desc->cands));
     if (p->env->nat != NULL)
@@ -112,7 +112,8 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
     if (p->hard.announced)
         ret_desc->attempt = (struct pv_desc_try){.n = p->hard.n, .at_us = p->hard.at_us};
     ret_desc->pq = p->agreed.x == NULL ? NULL : pv_pqx_say(p->agreed.x);
-    memcpy(ret_desc->wg, p->wg, p->wg_len);
+    if (p->wg_len > 0)
+        memcpy(ret_desc->wg, p->talk->wg, p->wg_len);
     ret_desc->wg_len = p->wg_len;
     return true;
 }
@@ -120,8 +121,9 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
 int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
 {
     /* Handshakes before checks: a check can be repeated, and packets wait for the keys. */
-    if (p->n_out > 0) {
-        const struct pv_peer_handshake *h = &p->out[0];
+    struct pv_peer_talk *m = p->talk;
+    if (m != NULL && m->n_out > 0) {
+        const struct pv_peer_handshake *h = &m->out[0];
         *ret_tx = (struct pv_peer_transmit){.relayed = pv_carrier_is_relayed(&h->to),
                                             .via = h->to.via,
                                             .sock = h->to.sock,
@@ -129,8 +131,8 @@ int pv_peer_poll_transmit(struct pv_peer *p, struct pv_peer_transmit *ret_tx)
                                             .dst = h->to.remote,
                                             .len = h->len};
         memcpy(ret_tx->buf, h->msg, h->len);
-        p->n_out--;
-        memmove(&p->out[0], &p->out[1], p->n_out * sizeof(p->out[0]));
+        m->n_out--;
+        memmove(&m->out[0], &m->out[1], m->n_out * sizeof(m->out[0]));
         return PV_OK;
     }
     struct pv_ice_transmit tx;

@@ -8,7 +8,8 @@
 
 static struct pv_pqx_own own_of(const struct pv_peer *p)
 {
-    return (struct pv_pqx_own){.id = p->descx.own, .creds = &p->creds};
+    return (struct pv_pqx_own){.id = p->descx.own,
+                               .creds = p->talk == NULL ? NULL : &p->talk->creds};
 }
 
 /* Does this node do it at all? */
@@ -20,7 +21,7 @@ static bool is_able(const struct pv_peer *p)
 /* The peer says in its description that it does it. */
 static bool is_announced(const struct pv_peer *p)
 {
-    return p->descx.theirs.gen != 0 && (p->remote.caps & PV_DESC_CAP_PQ) != 0;
+    return p->descx.theirs.gen != 0 && (pv_peer_theirs(p)->caps & PV_DESC_CAP_PQ) != 0;
 }
 
 int pv_peer_pq_make(struct pv_peer *p)

@@ -44,9 +44,9 @@ void pv_peer_try_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns no
 {
     struct pv_session_transmit tx;
     if (p->is_static || pv_peer_path_works(p) || from->kind != PV_CARRIER_UDP ||
-        p->n_out == PV_PEER_MAX_OUT || make_trial(p, now, &tx) != PV_OK)
+        (p->talk != NULL && p->talk->n_out == PV_PEER_MAX_OUT) || make_trial(p, now, &tx) != PV_OK)
         return;
-    struct pv_peer_handshake *h = &p->out[p->n_out++];
+    struct pv_peer_handshake *h = &p->talk->out[p->talk->n_out++];
     h->to = *from;
     h->len = tx.len;
     memcpy(h->msg, tx.msg, tx.len);

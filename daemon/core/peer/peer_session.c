@@ -8,7 +8,7 @@
 /* Computed from both sides' abilities, so both come to the same suite without negotiating. */
 enum pv_suite pv_peer_suite(const struct pv_peer *p)
 {
-    bool both = (p->env->caps & p->remote.caps & PV_DESC_CAP_AES) != 0;
+    bool both = (p->env->caps & pv_peer_theirs(p)->caps & PV_DESC_CAP_AES) != 0;
     return both ? PV_SUITE_AES : PV_SUITE_CHACHA;
 }
 
@@ -32,7 +32,9 @@ int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf)
         cfg.takes[PV_SUITE_CHACHA] = true;
         cfg.takes[PV_SUITE_AES] = (p->env->caps & PV_DESC_CAP_AES) != 0;
     }
-    int r = pv_session_new(&p->session, &cfg);
+    int r = pv_peer_need_talk(p);
+    if (r == PV_OK)
+        r = pv_session_new(&p->session, &cfg);
     /* The preshared key was in it. */
     pv_wipe(&cfg, sizeof(cfg));
     return r;
@@ -140,7 +142,7 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
  * path. */
 static void describe_handshake(struct pv_peer *p, const struct pv_session_transmit *tx, pv_ns now)
 {
-    memcpy(p->wg, tx->msg, tx->len);
+    memcpy(p->talk->wg, tx->msg, tx->len);
     p->wg_len = tx->len;
     p->wg_index = tx->index;
     if (p->descx.own.gen == 0)
@@ -154,19 +156,19 @@ static void describe_handshake(struct pv_peer *p, const struct pv_session_transm
 static void queue_handshake(struct pv_peer *p, const struct pv_session_transmit *tx)
 {
     bool to_source = (tx->type == PV_WGMSG_RESPONSE && !tx->again) || !pv_peer_has_path(p);
-    struct pv_peer_handshake *h = &p->out[p->n_out];
-    h->to = to_source ? p->last_from : p->path;
+    struct pv_peer_handshake *h = &p->talk->out[p->talk->n_out];
+    h->to = to_source ? p->talk->last_from : p->path;
     if (h->to.kind == PV_CARRIER_NONE)
         return;
     memcpy(h->msg, tx->msg, tx->len);
     h->len = tx->len;
-    p->n_out++;
+    p->talk->n_out++;
 }
 
 /* Messages for a signal go into our description, the others wait for poll_transmit. */
 void pv_peer_pump_session(struct pv_peer *p, pv_ns now)
 {
-    while (p->n_out < PV_PEER_MAX_OUT) {
+    while (p->talk->n_out < PV_PEER_MAX_OUT) {
         struct pv_session_transmit tx;
         /* Drawn before the session says whether it needs one: it cannot ask back. One that was not
          * taken is forgotten. */

@@ -9,9 +9,9 @@ void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,
     struct pv_peer_env *env = p->env;
     bool known = p->descx.theirs.gen != 0;
     enum pv_natclass own = pv_natclass(env->nat, env->locals, env->n_locals);
-    enum pv_natclass theirs = known
-                                  ? pv_natclass(&p->remote.nat, p->remote.cands, p->remote.n_cands)
-                                  : PV_NATCLASS_UNKNOWN;
+    enum pv_natclass theirs = known ? pv_natclass(&pv_peer_theirs(p)->nat, pv_peer_theirs(p)->cands,
+                                                  pv_peer_theirs(p)->n_cands)
+                                    : PV_NATCLASS_UNKNOWN;
     env->stats.attempts[method][result][own][theirs]++;
 }
 

@@ -20,16 +20,19 @@ static size_t bytes_before(const struct pv_carrier *path)
  * answer them. Data from before this path says nothing about it. */
 static void note_mtu(struct pv_peer *p, pv_ns data_sent, uint64_t bytes, pv_ns now)
 {
-    uint64_t more = bytes - p->sampled_bytes;
+    if (p->talk == NULL)
+        return;
+    uint64_t more = bytes - p->talk->sampled_bytes;
+    struct pv_mtu *m = &p->talk->mtu;
 
-    p->sampled_bytes = bytes;
+    p->talk->sampled_bytes = bytes;
     if (p->is_static || !pv_peer_has_path(p) || p->path.kind == PV_CARRIER_STREAM ||
         p->session == NULL || !pv_session_has_keys(p->session, now) || data_sent < p->path_since)
         return;
-    if (p->mtu.state == PV_MTU_OFF)
-        pv_mtu_start(&p->mtu, &p->env->rng, bytes_before(&p->path),
+    if (m->state == PV_MTU_OFF)
+        pv_mtu_start(m, &p->env->rng, bytes_before(&p->path),
                      (uint16_t)(p->env->mtu + PV_FP_OVERHEAD), now);
-    pv_mtu_note_sent(&p->mtu, more == 0 ? 0 : more + PV_FP_OVERHEAD, data_sent);
+    pv_mtu_note_sent(m, more == 0 ? 0 : more + PV_FP_OVERHEAD, data_sent);
 }
 
 void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum)
@@ -54,22 +57,24 @@ void pv_peer_add_sums(const struct pv_peer *p, struct pv_peer_sums *sum)
 
 uint16_t pv_peer_inner_mtu(const struct pv_peer *p)
 {
-    if (p->mtu.current == 0)
+    uint16_t current = pv_peer_mtu(p)->current;
+    if (current == 0)
         return p->env->mtu;
-    uint16_t inner = (uint16_t)(p->mtu.current - PV_FP_OVERHEAD);
+    uint16_t inner = (uint16_t)(current - PV_FP_OVERHEAD);
     return inner < PV_PARTS_WHOLE ? PV_PARTS_WHOLE : inner;
 }
 
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
 {
     uint16_t size;
-    if (!pv_mtu_take_change(&p->mtu, &size) || !pv_peer_has_path(p))
+    struct pv_mtu *m = pv_peer_mtu_of(p);
+    if (m == NULL || !pv_mtu_take_change(m, &size) || !pv_peer_has_path(p))
         return;
     /* The same path with another size. A smaller one must reach the packet threads soon: what is
      * too large is lost in silence. */
     if (pv_fp_builder_set_path(p->env->fp, p->id, &p->path, pv_peer_path_mtu(&p->path, size)) !=
         PV_OK)
-        p->mtu.changed = true; /* without memory: again with the next occasion */
+        m->changed = true; /* without memory: again with the next occasion */
     pv_trace_add(&p->trace, now, "the path carries packets of %u bytes inside",
                  size == 0 ? p->env->mtu : size - (unsigned)PV_FP_OVERHEAD);
 }

@@ -500,9 +500,13 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
     if (r != PV_OK)
         return r;
     memcpy(p->name, conf->name, sizeof(p->name));
-    memcpy(p->endpoint_host, conf->endpoint_host, sizeof(p->endpoint_host));
+    if (conf->endpoint_host[0] != '\0') {
+        p->endpoint_host = strdup(conf->endpoint_host);
+        r = p->endpoint_host == NULL ? PV_ERR_NOMEM : PV_OK;
+    }
     p->endpoint_port = conf->endpoint_port;
-    r = take_slot(ps, p);
+    if (r == PV_OK)
+        r = take_slot(ps, p);
     if (r == PV_OK)
         r = pv_fp_builder_set_routes(ps->cfg.env->fp, p->id, conf->allowed, conf->n_allowed);
     if (r == PV_OK)

@@ -39,8 +39,8 @@ static void take_probed(void *part, struct pv_peer *from, struct pv_view body, p
 {
     uint32_t token;
     (void)part;
-    if (pv_inband_probe_parse(body, &token) == PV_OK)
-        pv_mtu_handle_answer(&from->mtu, token, now);
+    if (from->talk != NULL && pv_inband_probe_parse(body, &token) == PV_OK)
+        pv_mtu_handle_answer(pv_peer_mtu_of(from), token, now);
 }
 
 /* The packet threads join packets in parts themselves; one that they hand up is malformed. */
@@ -100,10 +100,12 @@ static void take_hint(struct pv_peers *ps, struct pv_peer *p, size_t fits, pv_ns
     uint16_t most = (uint16_t)(ps->cfg.node->mtu + PV_FP_OVERHEAD);
     if (fits < PV_IPPKT_MIN_MTU6)
         fits = PV_IPPKT_MIN_MTU6;
+    if (p->talk == NULL)
+        return;
     if (!p->is_static)
-        pv_mtu_doubt(&p->mtu, now);
+        pv_mtu_doubt(&p->talk->mtu, now);
     else if (p->path.remote.family == PV_AF_INET6 && fits <= UINT16_MAX)
-        pv_mtu_tell(&p->mtu, (uint16_t)(fits - HEADERS), most, now);
+        pv_mtu_tell(&p->talk->mtu, (uint16_t)(fits - HEADERS), most, now);
     pv_peers_touch(ps, p, now);
 }
 

@@ -84,7 +84,7 @@ static void send_probes(struct pv_peers *ps, struct pv_peer *p)
     uint8_t packet[PV_INBAND_PROBE_MAX];
     uint16_t size;
     uint32_t token;
-    while (pv_mtu_poll_probe(&p->mtu, &size, &token) == PV_OK) {
+    while (p->talk != NULL && pv_mtu_poll_probe(&p->talk->mtu, &size, &token) == PV_OK) {
         size_t len = size - (size_t)PV_FP_OVERHEAD;
         if (pv_inband_probe_build(token, len, packet) == PV_OK)
             pv_peers_inject(ps, p, pv_view(packet, len));
@@ -172,7 +172,7 @@ void pv_peers_find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 {
     struct pv_addr addr;
     p->resolve_at = PV_NEVER;
-    if (p->endpoint_host[0] == '\0')
+    if (p->endpoint_host == NULL)
         return;
     if (pv_addr_parse_ip(p->endpoint_host, &addr) == PV_OK) {
         addr.port = p->endpoint_port;
@@ -182,7 +182,7 @@ void pv_peers_find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
     struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
     if (job == NULL)
         return;
-    memcpy(job->u.resolve.host, p->endpoint_host, sizeof(job->u.resolve.host));
+    snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "%s", p->endpoint_host);
     job->u.resolve.port = p->endpoint_port;
     (void)pv_jobqueue_submit(&ps->cfg.node->jobs, job, &pv_part_peers, p->id);
 }

@@ -115,7 +115,7 @@ static void forget_unfinished(struct pv_inband_unfinished *u)
 
 void pv_inband_expire(struct pv_inband_receiver *rx, pv_ns now)
 {
-    for (size_t i = 0; i < PV_INBAND_UNFINISHED; i++) {
+    for (size_t i = 0; rx->unfinished != NULL && i < PV_INBAND_UNFINISHED; i++) {
         struct pv_inband_unfinished *u = &rx->unfinished[i];
         if (u->deadline != 0 && u->deadline <= now)
             forget_unfinished(u);
@@ -127,6 +127,8 @@ void pv_inband_expire(struct pv_inband_receiver *rx, pv_ns now)
 void pv_inband_receiver_done(struct pv_inband_receiver *rx)
 {
     pv_inband_expire(rx, PV_NEVER);
+    free(rx->unfinished);
+    rx->unfinished = NULL;
 }
 
 /* The entry that this part belongs to, made anew when the part is the first of its message. A free
@@ -206,6 +208,10 @@ int pv_inband_receive(struct pv_inband_receiver *rx, struct pv_view packet, pv_n
         ret_message->body = p.body;
         return PV_OK;
     }
+    if (rx->unfinished == NULL)
+        rx->unfinished = calloc(PV_INBAND_UNFINISHED, sizeof(*rx->unfinished));
+    if (rx->unfinished == NULL)
+        return PV_ERR_NOMEM;
     struct pv_inband_unfinished *u = entry_for(rx, &p, now);
     r = store_part(u, &p);
     return r == PV_OK ? join_parts(rx, u, ret_message) : r;

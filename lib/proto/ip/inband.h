@@ -105,7 +105,8 @@ struct pv_inband_unfinished {
 
 /* One peer's receiver. Zeroed = nothing received. */
 struct pv_inband_receiver {
-    struct pv_inband_unfinished unfinished[PV_INBAND_UNFINISHED];
+    /* Owned: PV_INBAND_UNFINISHED of them; NULL = no message in parts came yet. */
+    struct pv_inband_unfinished *unfinished;
     uint8_t *whole; /* owned; the last message that was joined from parts */
 };
 

@@ -315,5 +315,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     pass(&f, PV_S(700)); /* past dormancy */
     drain(&f);
     pv_ice_free(f.agent);
+    pv_trace_done(&trace);
     return 0;
 }

@@ -12,7 +12,7 @@
 
 static void check_limits(const struct pv_inband_receiver *rx)
 {
-    for (size_t i = 0; i < PV_INBAND_UNFINISHED; i++) {
+    for (size_t i = 0; rx->unfinished != NULL && i < PV_INBAND_UNFINISHED; i++) {
         if (rx->unfinished[i].total > PV_INBAND_WHOLE_MAX)
             abort();
     }

@@ -523,8 +523,10 @@ static inline void w_run(struct w_world *w, pv_ns until)
 
 static inline void w_done(struct w_world *w)
 {
-    for (int i = 0; i < W_HOSTS; i++)
+    for (int i = 0; i < W_HOSTS; i++) {
         w->hosts[i].agent = pv_ice_free(w->hosts[i].agent);
+        pv_trace_done(&w->hosts[i].trace);
+    }
 }
 
 /* Do both sides use the same pair, each seeing the other's end of it? */

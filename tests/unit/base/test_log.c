@@ -160,6 +160,13 @@ static void a_trace_keeps_the_newest_events(void **state)
     assert_string_equal(last + strlen(last) - 4, " ms)");
     pv_trace_add(&t, 99, "%0200d", 1);
     assert_int_equal(strlen(pv_trace_at(&t, PV_TRACE_EVENTS - 1)->text), PV_TRACE_TEXT - 1);
+    assert_int_equal(t.cap, PV_TRACE_EVENTS);
+    pv_trace_done(&t);
+    assert_int_equal(pv_trace_len(&t), 0);
+    pv_trace_add(&t, 1, "anew");
+    assert_int_equal(pv_trace_len(&t), 1);
+    assert_in_range(t.cap, 1, 4); /* it is only as large as what is told */
+    pv_trace_done(&t);
 }
 
 int main(void)

@@ -50,7 +50,10 @@ static unsigned describe(unsigned caps)
 {
     unsigned facts = 0;
     bob.peer->descx.theirs.gen = 1;
-    bob.peer->remote.caps = caps;
+    if (bob.peer->remote == NULL)
+        bob.peer->remote = calloc(1, sizeof(*bob.peer->remote));
+    assert_non_null(bob.peer->remote);
+    bob.peer->remote->caps = caps;
     pv_part_linkkeys.on_peer(x.f.self, bob.peer, 0, x.f.now);
     (void)pv_peers_take_news(x.f.node.peers, &facts);
     fake_peers_settle(&x);

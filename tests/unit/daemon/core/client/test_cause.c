@@ -185,10 +185,10 @@ static void bob_shakes_hands(void)
     assert_int_equal(pv_wgmsg_identify(&x.device, pv_view(tx.msg, tx.len), &in), PV_OK);
     assert_int_equal(pv_peer_handle_initiation(bob, &in, &from, x.f.now), PV_OK);
     pv_peer_settle(bob, x.f.now);
-    assert_int_equal(bob->n_out, 1);
+    assert_int_equal(bob->talk->n_out, 1);
     const struct pv_fp_punt proven = {.kind = PV_FP_PUNT_KEYS_CONFIRMED,
                                       .from = from,
-                                      .index = pv_load_le32(bob->out[0].msg + 4)};
+                                      .index = pv_load_le32(bob->talk->out[0].msg + 4)};
     pv_peer_handle_punt(bob, &proven, x.f.now);
     pv_peer_settle(bob, x.f.now);
     pv_session_free(theirs);

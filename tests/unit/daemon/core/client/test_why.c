@@ -250,7 +250,9 @@ static void whose_nat_stands_in_the_way_is_said_with_what_would_help(void **stat
     bob->hard.plan.method = PV_HARDNAT_BIRTHDAY;
     bob->hard.not_before = x.f.now + PV_S(90);
     bob->descx.theirs.gen = 1;
-    bob->remote.nat = (struct pv_desc_nat){
+    bob->remote = calloc(1, sizeof(*bob->remote));
+    assert_non_null(bob->remote);
+    bob->remote->nat = (struct pv_desc_nat){
         .mapping = PV_DESC_MAPPING_VARIES, .ports = PV_DESC_PORTS_BLOCK, .lo = 1000, .hi = 2000};
     expect("  our NAT has not been measured");
     assert_true(said("  their NAT uses another public port for each destination (within 1000 to"));

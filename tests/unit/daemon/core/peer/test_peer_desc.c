@@ -93,7 +93,7 @@ static void old_descriptions_change_nothing(void **state)
     pv_peer_handle_desc(p, &old, w->now);
     pass(w, PV_S(1));
     assert_true(is_up(w, 0));
-    assert_string_equal(p->remote.creds.ufrag, d.creds.ufrag);
+    assert_string_equal(p->remote->creds.ufrag, d.creds.ufrag);
 }
 
 static void a_handshake_for_somebody_else_is_not_taken(void **state)

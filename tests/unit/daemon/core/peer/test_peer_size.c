@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_peer_size.c - what a member costs that nobody uses: in networks of thousands nearly all are.
+ * Counted is what is allocated, in the roster, the table of peers and the fast path's builder.
+ */
+#include <malloc.h>
+
+#include "tests/unit/daemon/core/fake_peers.h"
+
+enum {
+    FIRST = 56, /* members before anything is counted: tables have grown for them */
+    MEMBERS = 200,
+    BYTES = 5120, /* of a member, at most */
+};
+
+#if defined(__SANITIZE_ADDRESS__)
+size_t __sanitizer_get_current_allocated_bytes(void); /* of libasan; gcc has no header for it */
+#endif
+
+static size_t allocated(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return __sanitizer_get_current_allocated_bytes();
+#else
+    return mallinfo2().uordblks;
+#endif
+}
+
+static const struct pv_part no_part = {.name = "none"};
+
+static void add_members(struct fake_peers *peers, unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++) {
+        char name[PV_NAME_BUF];
+        snprintf(name, sizeof(name), "member-%u", i);
+        assert_non_null(fake_peers_member(peers, 100 + i, name, (uint16_t)(100 + i)));
+    }
+}
+
+static void a_member_that_is_not_used_costs_little(void **state)
+{
+    static struct fake_node f;
+    struct fake_peers peers;
+    (void)state;
+    fake_node_init(&f, &no_part);
+    fake_node_enter(&f);
+    fake_peers_init(&peers, &f);
+    add_members(&peers, 0, FIRST);
+    size_t before = allocated();
+    add_members(&peers, FIRST, FIRST + MEMBERS);
+    size_t each = (allocated() - before) / MEMBERS;
+    printf("%zu bytes a member, %zu of them struct pv_peer\n", each, sizeof(struct pv_peer));
+    assert_true(each <= BYTES);
+    fake_peers_done(&peers);
+    fake_node_done(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_member_that_is_not_used_costs_little),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
