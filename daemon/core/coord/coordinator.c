@@ -39,6 +39,7 @@ struct pv_coord {
     pv_ns prefer_at;                     /* when the first is tried again; PV_NEVER: it is used */
     struct pv_coordaddrs addrs;          /* of that one */
     struct pv_ctl_cursor cursor;         /* in the log of that one */
+    bool cursor_moved;                   /* the store has another one */
     const struct pv_part *owners[MAX_OWNERS]; /* parts that ever asked */
     size_t n_owners;
     char said[PV_CTL_ERROR_TEXT_MAX + 1]; /* why it is away, as the log has it */
@@ -248,12 +249,21 @@ struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n)
     return n->coordinator->cursor;
 }
 
-/* The cursor is stored, so that a node that starts again asks for what came since, and not for the
- * whole log of its network. */
 void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor)
 {
     n->coordinator->cursor = cursor;
+    n->coordinator->cursor_moved = true;
     pv_coordclient_set_have(n->coord, cursor);
+}
+
+/* The cursor is stored, so that a node that starts again asks for what came since, and not for the
+ * whole log of its network. */
+void pv_coord_save_cursor(struct pv_node *n)
+{
+    const struct pv_ctl_cursor cursor = n->coordinator->cursor;
+    if (!n->coordinator->cursor_moved)
+        return;
+    n->coordinator->cursor_moved = false;
     pv_node_put_meta_u64(n, "cursor-epoch", cursor.epoch, &pv_part_coordinator, TAG_STORE);
     pv_node_put_meta_u64(n, "cursor-n", cursor.n, &pv_part_coordinator, TAG_STORE);
 }
@@ -262,6 +272,7 @@ void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor)
 void pv_coord_forget_cursor(struct pv_node *n)
 {
     n->coordinator->cursor = (struct pv_ctl_cursor){0};
+    n->coordinator->cursor_moved = false;
 }
 
 /* --- what welcome says ------------------------------------------------------------------------ */

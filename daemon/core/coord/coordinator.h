@@ -55,6 +55,8 @@ void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now);
 /* How much of the coordinator's log this node has; of the next hello too. Kept over restarts. */
 struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n);
 void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor);
+/* Stores it, where it has moved: what it stands for is stored, or will be before it. */
+void pv_coord_save_cursor(struct pv_node *n);
 /* Another network: nothing is known of its log. */
 void pv_coord_forget_cursor(struct pv_node *n);
 

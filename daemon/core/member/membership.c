@@ -21,6 +21,14 @@
 #define MEMBER_RETRY   PV_S(1)    /* ours: until members that found no memory are added again */
 #define TEARDOWN_AFTER PV_MS(100) /* ours: goodbyes leave before their paths go */
 
+/* Ours: what the coordinator and members can tell again is written together with what comes so soon
+ * after it. */
+#define SAVE_WITHIN PV_S(5)
+
+enum {
+    SAVE_MANY = 512, /* ours: statements that do not wait for more */
+};
+
 enum {
     TAG_STORE,
     TAG_STATEMENTS,
@@ -33,6 +41,8 @@ struct membership {
     bool moved;         /* it is another one than the interface has */
     struct pv_node *node;
     struct pv_unsaved unsaved;
+    bool urgent;               /* some of unsaved must not wait */
+    pv_ns save_at;             /* what waits is written then; PV_NEVER */
     size_t writing;            /* jobs that store statements and have not come back */
     struct pv_roster *retired; /* owned: of the network that was left; others may still hold it */
     bool retired_told;         /* that PV_FACT_NETWORK reached everybody */
@@ -58,6 +68,37 @@ static void save(struct membership *m)
 {
     if (pv_unsaved_flush(&m->unsaved, m->node, &pv_part_membership, TAG_STATEMENTS))
         m->writing++;
+    m->urgent = false;
+    m->save_at = PV_NEVER;
+    pv_coord_save_cursor(m->node); /* behind what it stands for */
+}
+
+/* A member more, or another key of one: at the next start the coordinator or any member tells it
+ * again. What takes something away, what admins say, and what is about this node is not let out of
+ * hand. */
+static bool may_wait(const struct pv_node *n, const struct pv_statement *st)
+{
+    const uint8_t *own = n->identity->sign_pk;
+    switch (st->type) {
+    case PV_ST_MEMBER:
+        return memcmp(st->u.member.node, own, PV_SIGN_PK_LEN) != 0;
+    case PV_ST_TRANSPORT:
+        return memcmp(st->signer, own, PV_SIGN_PK_LEN) != 0;
+    default:
+        return false;
+    }
+}
+
+/* Ten thousand that join within a minute are few writes, and not ten thousand. */
+static void save_in_time(struct membership *m, pv_ns now)
+{
+    if (m->unsaved.n == 0)
+        return;
+    if (m->urgent || m->unsaved.n + m->unsaved.n_later >= SAVE_MANY ||
+        !pv_unsaved_postpone(&m->unsaved))
+        save(m);
+    else
+        m->save_at = pv_min_ns(m->save_at, now + SAVE_WITHIN);
 }
 
 /* --- the roster's events ---------------------------------------------------------------------- */
@@ -125,6 +166,7 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
     switch (ev->type) {
     case PV_ROSTER_EV_STATEMENT:
         pv_unsaved_add(&m->unsaved, m->node, ev->entry);
+        m->urgent = m->urgent || !may_wait(m->node, &ev->entry->st);
         m->news = true;
         break;
     case PV_ROSTER_EV_DROPPED:
@@ -156,6 +198,12 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
 
 static void apply_up(struct membership *m, pv_ns now);
 static void raise_iface(struct membership *m, pv_ns now);
+
+void pv_membership_cursor_moved(struct pv_node *n, pv_ns now)
+{
+    struct membership *m = of(n);
+    m->save_at = pv_min_ns(m->save_at, now + SAVE_WITHIN);
+}
 
 bool pv_membership_is_stored(const struct pv_node *n)
 {
@@ -204,7 +252,7 @@ static void settle_roster(struct membership *m, pv_ns now)
     if (m->news)
         pv_node_raise(n, PV_FACT_STATEMENTS);
     m->news = false;
-    save(m);
+    save_in_time(m, now);
     /* The interface has the address of before. */
     if (m->moved && n->iface != PV_IFACE_DOWN)
         raise_iface(m, now);
@@ -455,6 +503,8 @@ void pv_membership_leave(struct pv_node *n, pv_ns now)
         tell_member_gone(n, pv_peer_pk(p), now);
     pv_peers_drop_members(n->peers, now);
     pv_unsaved_clear(&m->unsaved);
+    m->urgent = false;
+    m->save_at = PV_NEVER;
     pv_coord_forget_cursor(n);
     /* Other parts hold the roster until PV_FACT_NETWORK reaches them. */
     pv_roster_free(m->retired);
@@ -517,7 +567,7 @@ static int make_membership(struct pv_node *node, const struct pv_engine_config *
         return PV_ERR_NOMEM;
     m->node = node;
     m->dns = cfg->dns;
-    m->teardown_at = m->retry_at = m->members_at = PV_NEVER;
+    m->teardown_at = m->retry_at = m->members_at = m->save_at = PV_NEVER;
     *ret_part = m;
     return PV_OK;
 }
@@ -586,6 +636,7 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
 static void on_stop(void *part, pv_ns now)
 {
     struct membership *m = part;
+    save(m);
     say_goodbye(m->node, now);
     pv_coord_disconnect(m->node, now);
     m->node->up = false; /* what routers map is given back */
@@ -620,6 +671,8 @@ static void handle_timeout(void *part, pv_ns now)
         tear_down(m, now);
     if (now >= m->members_at)
         add_missing(m, now);
+    if (now >= m->save_at)
+        save(m);
     if (now < m->retry_at)
         return;
     /* What kept the interface from coming up may be gone by now, as another program's address. */
@@ -632,7 +685,7 @@ static void handle_timeout(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct membership *m = part;
-    return pv_min_ns(pv_min_ns(m->teardown_at, m->retry_at), m->members_at);
+    return pv_min_ns(pv_min_ns(m->teardown_at, m->retry_at), pv_min_ns(m->members_at, m->save_at));
 }
 
 /* --- what it says of itself ------------------------------------------------------------------- */

@@ -23,8 +23,12 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 /* Somebody else merged statements into node.roster: acts on what follows. */
 void pv_membership_settle(struct pv_node *n, pv_ns now);
 
-/* Is everything that the roster holds on the disk? */
+/* Is everything that the roster holds on the disk, but for what may wait a moment: others' joining
+ * that anybody can tell again? */
 bool pv_membership_is_stored(const struct pv_node *n);
+
+/* The coordinator's cursor has moved: it is stored with the statements that it stands for. */
+void pv_membership_cursor_moved(struct pv_node *n, pv_ns now);
 
 /* Becomes a node of this roster's network (taken): peers, interface, coordinator. */
 void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, pv_ns now);

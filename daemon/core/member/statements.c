@@ -198,6 +198,7 @@ static void take_statements(struct statements *s, const struct pv_ctl_msg *msg, 
             note_listed(s, st->items[i].statement);
     } else if (st->n > 0) {
         pv_coord_set_cursor(s->node, st->have);
+        pv_membership_cursor_moved(s->node, now);
     }
     /* A push brings statements as well, but only the answer to a pull can end one. */
     if (goes_on(s, st, now)) {

@@ -41,6 +41,22 @@ void pv_unsaved_forget(struct pv_unsaved *u, struct pv_node *n, const struct pv_
     (void)add(u, n, (struct pv_stored_statement){.statement = entry->st.raw, .forget = true});
 }
 
+bool pv_unsaved_postpone(struct pv_unsaved *u)
+{
+    if (u->n_later + u->n > u->cap_later) {
+        size_t cap = 2 * (u->n_later + u->n);
+        uint8_t(*grown)[PV_STATEMENT_HASH_LEN] = realloc(u->later, cap * sizeof(*grown));
+        if (grown == NULL)
+            return false;
+        u->later = grown;
+        u->cap_later = cap;
+    }
+    for (size_t i = 0; i < u->n; i++)
+        pv_statement_hash(u->items[i].statement, u->later[u->n_later++]);
+    u->n = 0;
+    return true;
+}
+
 bool pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster)
 {
     bool all = true;
@@ -75,11 +91,33 @@ static struct pv_stored_statement *copy_items(const struct pv_identity *identity
     return copy;
 }
 
+/* Those that waited come before the others, in the order in which they came. What the roster no
+ * longer has is not missed. */
+static void recall_later(struct pv_unsaved *u, struct pv_node *n)
+{
+    struct pv_unsaved all = {.n = 0};
+    for (size_t i = 0; i < u->n_later; i++) {
+        const struct pv_roster_entry *x =
+            n->roster == NULL ? NULL : pv_roster_find(n->roster, u->later[i]);
+        if (x != NULL)
+            (void)add(&all, n, stored(x));
+    }
+    u->n_later = 0;
+    for (size_t i = 0; i < u->n; i++)
+        (void)add(&all, n, u->items[i]);
+    free(u->items);
+    u->items = all.items;
+    u->n = all.n;
+    u->cap = all.cap;
+}
+
 /* The list is empty afterwards whatever happens: what found no memory is written with the whole
  * roster by the store's next attempt. */
 bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_part *owner,
                       uint64_t tag)
 {
+    if (u->n_later > 0)
+        recall_later(u, n);
     size_t count = u->n;
     u->n = 0;
     if (count == 0)
@@ -101,11 +139,12 @@ bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_p
 
 void pv_unsaved_clear(struct pv_unsaved *u)
 {
-    u->n = 0;
+    u->n = u->n_later = 0;
 }
 
 void pv_unsaved_done(struct pv_unsaved *u)
 {
     free(u->items);
+    free(u->later);
     *u = (struct pv_unsaved){.n = 0};
 }

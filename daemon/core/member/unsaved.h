@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * unsaved.h - statements of a roster that the store does not have yet, collected so that one job
- * writes all that one event brought. A zeroed struct is empty.
+ * writes all that one event brought. What others can tell again may wait for more of its kind: then
+ * only hashes are kept, since the roster may drop a statement or find a better receipt meanwhile. A
+ * zeroed struct is empty.
  */
 #ifndef PV_UNSAVED_H
 #define PV_UNSAVED_H
@@ -12,6 +14,8 @@
 struct pv_unsaved {
     struct pv_stored_statement *items; /* owned array of views into the roster */
     size_t n, cap;
+    uint8_t (*later)[PV_STATEMENT_HASH_LEN]; /* owned: older ones, which wait */
+    size_t n_later, cap_later;
 };
 
 /* Without memory all statements count as not stored: n->store_failed. */
@@ -20,10 +24,12 @@ void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_ros
  * is asked for its next event, which frees the entry. */
 void pv_unsaved_forget(struct pv_unsaved *u, struct pv_node *n,
                        const struct pv_roster_entry *entry);
+/* Those that were added since the last flush may wait. False: without memory, they may not. */
+bool pv_unsaved_postpone(struct pv_unsaved *u);
 /* Adds every statement of the roster. False: not all, without memory (n->store_failed). */
 bool pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster);
-/* Queues one job for all, whose result goes to owner, and is empty then. False: no job was queued
- * because there was nothing, or no memory (n->store_failed). */
+/* Queues one job for all, those that waited first, whose result goes to owner, and is empty then.
+ * False: no job was queued because there was nothing, or no memory (n->store_failed). */
 bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_part *owner,
                       uint64_t tag);
 /* Forgets them: the roster is about to go. */

@@ -273,12 +273,16 @@ static void the_cursor_is_kept_over_restarts(void **state)
     (void)state;
     fake_node_start(&node);
     pv_coord_set_cursor(&node.node, (struct pv_ctl_cursor){.epoch = 5, .n = 9});
+    assert_null(fake_node_job(&node)); /* what it stands for is stored first */
+    pv_coord_save_cursor(&node.node);
     for (int i = 0; i < 2; i++) {
         struct pv_job *job = fake_node_job(&node);
         assert_non_null(job);
         assert_int_equal(job->kind, PV_JOB_SET_META);
         fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
     }
+    pv_coord_save_cursor(&node.node);
+    assert_null(fake_node_job(&node)); /* it has not moved since */
     assert_int_equal(pv_coord_cursor(&node.node).n, 9);
     pv_coord_forget_cursor(&node.node);
     assert_int_equal(pv_coord_cursor(&node.node).n, 0);

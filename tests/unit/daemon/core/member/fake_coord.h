@@ -27,6 +27,7 @@ static struct {
     unsigned n_follow;
     unsigned n_hurry;
     struct pv_ctl_cursor cursor;
+    unsigned n_saved_cursor;
 } fake_coord;
 
 int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_msg *msg,
@@ -93,6 +94,12 @@ void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor)
 {
     (void)n;
     fake_coord.cursor = cursor;
+}
+
+void pv_coord_save_cursor(struct pv_node *n)
+{
+    (void)n;
+    fake_coord.n_saved_cursor++;
 }
 
 void pv_coord_forget_cursor(struct pv_node *n)

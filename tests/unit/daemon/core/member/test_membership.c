@@ -114,6 +114,14 @@ static void a_result_that_comes_after_the_interface_was_taken_down_is_nothing(vo
     assert_false(fake_coord.connected);
 }
 
+/* What waits to be stored has waited long enough. */
+static void wait_for_more(void)
+{
+    assert_null(fake_node_job(&x.f));
+    fake_node_wait(&x.f, PV_S(5));
+    fake_peers_settle(&x);
+}
+
 static void a_member_gets_a_peer_and_its_statement_is_stored(void **state)
 {
     (void)state;
@@ -122,6 +130,7 @@ static void a_member_gets_a_peer_and_its_statement_is_stored(void **state)
     const struct item bob = member(7, "bob", 7);
     assert_int_equal(merge(&bob), 0);
     assert_int_equal(pv_peers_count_members(x.f.node.peers), 1);
+    wait_for_more();
     struct pv_job *job = expect_job(PV_JOB_PUT_STATEMENTS);
     assert_int_equal(job->u.put_statements.n, 1);
     finish(job, PV_OK);
@@ -170,6 +179,54 @@ static void what_was_stored_without_a_mark_is_stored_again_with_it(void **state)
     }
 }
 
+/* In the order in which they came, with the cursor behind them; a removal takes all with it at
+ * once. */
+static void newcomers_are_stored_together(void **state)
+{
+    (void)state;
+    enter();
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    for (unsigned i = 0; i < 20; i++) {
+        char name[PV_NAME_BUF];
+        snprintf(name, sizeof(name), "member-%u", i);
+        const struct item it = member(10 + i, name, (uint16_t)(10 + i));
+        merge(&it);
+        pv_membership_cursor_moved(&x.f.node, x.f.now);
+        fake_node_wait(&x.f, PV_MS(100));
+    }
+    assert_true(pv_membership_is_stored(&x.f.node)); /* nobody waits for them */
+    fake_coord.n_saved_cursor = 0;
+    fake_node_wait(&x.f, PV_S(4));
+    struct pv_job *job = expect_job(PV_JOB_PUT_STATEMENTS);
+    assert_int_equal(job->u.put_statements.n, 20);
+    finish(job, PV_OK);
+    assert_int_equal(fake_coord.n_saved_cursor, 1);
+    const struct item last = member(90, "last", 90);
+    merge(&last);
+    assert_null(fake_node_job(&x.f));
+    const struct keys k = keys_of(10);
+    const struct item out =
+        make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, k.pk, NULL, 0);
+    merge(&out);
+    job = expect_job(PV_JOB_PUT_STATEMENTS);
+    assert_int_equal(job->u.put_statements.n, 2);
+    assert_int_equal(job->u.put_statements.items[0].statement.len, last.s.len);
+    assert_memory_equal(job->u.put_statements.items[0].statement.ptr, last.s.raw, last.s.len);
+    finish(job, PV_OK);
+}
+
+static void what_waits_to_be_stored_is_stored_at_the_end(void **state)
+{
+    (void)state;
+    enter();
+    finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
+    const struct item bob = member(7, "bob", 7);
+    merge(&bob);
+    assert_null(fake_node_job(&x.f));
+    pv_part_membership.on_stop(x.f.self, x.f.now);
+    finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_OK);
+}
+
 static void a_statement_that_could_not_be_stored_is_written_again(void **state)
 {
     (void)state;
@@ -177,6 +234,7 @@ static void a_statement_that_could_not_be_stored_is_written_again(void **state)
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
     const struct item bob = member(7, "bob", 7);
     merge(&bob);
+    wait_for_more();
     finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_ERR_NO_SPACE);
     assert_true(x.f.node.store_failed);
     fake_node_raise(&x.f, PV_FACT_STORE); /* part "store" says when */
@@ -243,7 +301,6 @@ static void leaving_takes_everything_down(void **state)
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
     const struct item bob = member(7, "bob", 7);
     merge(&bob);
-    finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_OK);
     pv_membership_leave(&x.f.node, x.f.now);
     fake_peers_settle(&x);
     assert_null(x.f.node.roster);
@@ -327,6 +384,8 @@ int main(void)
         T(a_result_that_comes_after_the_interface_was_taken_down_is_nothing),
         T(a_member_gets_a_peer_and_its_statement_is_stored),
         T(what_was_stored_without_a_mark_is_stored_again_with_it),
+        T(newcomers_are_stored_together),
+        T(what_waits_to_be_stored_is_stored_at_the_end),
         T(a_statement_that_could_not_be_stored_is_written_again),
         T(a_statement_that_does_not_verify_is_reported),
         T(rubbish_fills_neither_the_log_nor_the_list_of_problems),

@@ -7,7 +7,8 @@
 
 static struct fake_node node;
 static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-static size_t n_added; /* statements that the membership was given */
+static size_t n_added;   /* statements that the membership was given */
+static unsigned n_moved; /* how often it was told that the cursor has moved */
 
 /* Stands in for membership.c: no peers follow from the roster here. */
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *given, size_t n_given,
@@ -24,13 +25,19 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *given, siz
     return refused;
 }
 
+void pv_membership_cursor_moved(struct pv_node *n, pv_ns now)
+{
+    (void)n, (void)now;
+    n_moved++;
+}
+
 static int start(void **state)
 {
     (void)state;
     fake_node_init(&node, &pv_part_statements);
     fake_node_enter(&node);
     fake_node_start(&node);
-    n_added = 0;
+    n_added = n_moved = 0;
     return 0;
 }
 
@@ -117,6 +124,7 @@ static void pages_are_asked_for_until_the_last(void **state)
     answer(expect_pull(10), last_page(0, 10, true));
     assert_int_equal(fake_coord.n, 0);
     assert_int_equal(fake_coord.cursor.n, 10);
+    assert_int_equal(n_moved, 1);
 }
 
 static void what_the_coordinator_lacks_is_brought_to_it(void **state)
