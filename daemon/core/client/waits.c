@@ -189,6 +189,9 @@ static void take_echo(void *part, struct pv_peer *p, struct pv_view body, pv_ns 
     if (pv_inband_echo_parse(body, &echo) != PV_OK)
         return;
     if (!echo.reply) {
+        /* Daemons ask without a filler whether a path lives; with one somebody asked for it. */
+        if (echo.filler.len > 0)
+            pv_peer_note_use(p, now);
         echo.reply = true;
         echo.path = path_kind(p);
         (void)send_echo(ws, p, &echo);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "daemon/core/packets/fp_worker.h"
 
 bool pv_carrier_same(const struct pv_carrier *a, const struct pv_carrier *b)
@@ -47,6 +46,9 @@ const char *pv_fp_drop_name(enum pv_fp_drop reason)
         [PV_FP_DROP_PARTS] = "parts",
         [PV_FP_DROP_HANDOVER] = "handover",
         [PV_FP_DROP_CLASSICAL] = "classical",
+        [PV_FP_DROP_LOOP] = "loop",
+        [PV_FP_DROP_IDLE] = "idle",
+        [PV_FP_DROP_UNWANTED] = "unwanted",
     };
     return (size_t)reason < PV_FP_DROP_REASONS ? names[reason] : "?";
 }
@@ -197,23 +199,4 @@ void pv_fp_worker_punt_once(struct pv_fp_worker *w, enum pv_fp_punt_kind kind, u
     if (w->n_punts < PV_FP_MAX_PUNTS && !atomic_load_explicit(flag, memory_order_relaxed) &&
         !atomic_exchange_explicit(flag, true, memory_order_relaxed))
         pv_fp_worker_punt(w, kind, peer);
-}
-
-bool pv_fp_is_to_many(const struct pv_fp_snapshot *snap, uint8_t version, const uint8_t *dst)
-{
-    if (version == 6)
-        return dst[0] == 0xff;
-    if ((dst[0] & 0xf0) == 0xe0)
-        return true;
-    uint32_t ip = pv_load_be32(dst);
-    if (ip == UINT32_MAX)
-        return true;
-    for (size_t i = 0; i < PV_ARRAY_LEN(snap->iface.nets); i++) {
-        const struct pv_prefix *net = &snap->iface.nets[i];
-        /* A /31 or /32 has no broadcast address (RFC 3021). */
-        if (net->base.family == PV_AF_INET && net->bits < 31 &&
-            ip == (pv_addr_u32(&net->base) | UINT32_MAX >> net->bits))
-            return true;
-    }
-    return false;
 }

@@ -36,14 +36,21 @@ enum {
     PV_FP_QUEUE_PACKETS = 64,      /* waiting packets of one peer, DESIGN 5 */
     PV_FP_QUEUE_BYTES = 256 << 10, /* of one peer, DESIGN 5 */
     PV_FP_QUEUE_TOTAL = 4 << 20,   /* bytes waiting in all, DESIGN 5 */
-    PV_FP_BROADCAST_RATE = 100,    /* packets a second, DESIGN 7 */
-    PV_FP_BROADCAST_PEERS = 256,   /* ours: copies of one packet */
-    PV_FP_ICMP_RATE = 100,         /* ours: ICMP answers a second */
-    PV_FP_RUN_MAX = 64,            /* sends of a run: UDP_MAX_SEGMENTS before Linux 6.10 */
-    PV_FP_MAX_RELAYS = 8,          /* TURN servers at once; 0 is the coordinator's */
+    PV_FP_MAX_COPIES = 256,        /* ours: of one broadcast or multicast */
+    PV_FP_DISCOVERY_PACKETS = 100, /* ours: packets a second of broadcasts, and of each group of */
+    PV_FP_DISCOVERY_BYTES = 64 << 10, /* discovery; bytes a second */
+    PV_FP_DISCOVERY_BURST = 256 << 10,
+    PV_FP_STREAM_PACKETS = 4000,  /* ours: a second of each group that programs joined: twice */
+    PV_FP_STREAM_BYTES = 4 << 20, /* a film in high definition; bytes a second */
+    PV_FP_ICMP_RATE = 100,        /* ours: ICMP answers a second */
+    PV_FP_RUN_MAX = 64,           /* sends of a run: UDP_MAX_SEGMENTS before Linux 6.10 */
+    PV_FP_MAX_RELAYS = 8,         /* TURN servers at once; 0 is the coordinator's */
     PV_FP_RUN_BYTES = 65000, /* of a run: above 65,473 the kernel cuts it itself (DATAPATH 4) */
     PV_FP_MAX_WORKERS = 8,   /* pairs of tx and rx, ours */
 };
+/* Since data went either way; then discovery lets a peer sleep: as long as its path is kept
+ * (PV_ICE_IDLE_LIMIT). */
+#define PV_FP_IN_USE           PV_S(600)
 #define PV_FP_QUEUE_TIME       PV_S(30)                  /* a packet waits no longer, DESIGN 5 */
 #define PV_FP_REJECT_TIME      PV_S(180)                 /* REJECT_AFTER_TIME, whitepaper s6.1 */
 #define PV_FP_REJECT_COUNT     (UINT64_MAX - (1u << 13)) /* REJECT_AFTER_MESSAGES, whitepaper s6.1 */
@@ -103,14 +110,17 @@ enum pv_fp_drop {
     PV_FP_DROP_TOO_BIG,      /* tx: does not fit the path */
     PV_FP_DROP_QUEUE_FULL,   /* tx: waited, and gave way to newer packets */
     PV_FP_DROP_QUEUE_OLD,    /* tx: waited too long for a path */
-    PV_FP_DROP_RATE,         /* tx: above the broadcast rate */
-    PV_FP_DROP_QUIET,        /* tx: IGMP, MLD, router solicitation, DHCP, multicast to nobody */
+    PV_FP_DROP_RATE,         /* tx: above the budget of its group */
+    PV_FP_DROP_QUIET,        /* tx: router solicitation, DHCP, multicast to nobody */
     PV_FP_DROP_CONGESTION,   /* both: congestion was met, and the packet cannot say so (RFC 6040) */
     PV_FP_DROP_CRYPTO,       /* both: the crypto library failed */
     PV_FP_DROP_STREAM,       /* tx: the stream to the relay is full, or gone */
     PV_FP_DROP_PARTS,        /* rx: a damaged part of a packet, or one whose others did not come */
     PV_FP_DROP_HANDOVER,     /* rx: another worker's, which is too slow */
     PV_FP_DROP_CLASSICAL, /* rx: under keys that are not post-quantum, where these are required */
+    PV_FP_DROP_LOOP,      /* tx: to many, and not of this node */
+    PV_FP_DROP_IDLE,      /* tx: discovery for a peer that is not in use */
+    PV_FP_DROP_UNWANTED,  /* rx: discovery, of a peer whose this node takes none */
     PV_FP_DROP_REASONS,
 };
 
@@ -135,6 +145,7 @@ struct pv_fp_live {
     _Atomic uint64_t rx_packets;            /* authenticated datagrams */
     _Atomic uint64_t rx_bytes;              /* of inner packets */
     _Atomic bool told_active;               /* ACTIVE was punted; cleared by re-arming */
+    _Atomic pv_ns last_asked; /* written by control: a client's question went or came in-band */
     _Atomic uint64_t rx_relayed[PV_FP_MAX_RELAYS]; /* of rx_bytes, through each relay */
     _Alignas(64) _Atomic uint64_t drops[PV_FP_DROP_REASONS];
 };
@@ -189,6 +200,7 @@ enum pv_fp_punt_kind {
     PV_FP_PUNT_ACTIVE,    /* data flows, either way: peer. Once until re-armed */
     PV_FP_PUNT_STRAY,     /* authenticated, and not over the selected path: peer, from, count */
     PV_FP_PUNT_KEYS_CONFIRMED, /* first authenticated packet under these keys: peer, index, from */
+    PV_FP_PUNT_REPORT,         /* IGMP or MLD of the local kernel: bytes, the packet */
     PV_FP_PUNT_TOO_BIG, /* the shell's: an ICMP error about a datagram to from.remote. count: bytes
                          * of IP packet that fit; bytes: how the datagram began, as they quote it */
 };
@@ -241,16 +253,18 @@ void pv_fp_worker_share(struct pv_fp_worker *w, unsigned number, unsigned of);
  * Inner packets from the TUN, in order. Each is sealed for the peer that owns its destination,
  * waits for that peer's path or keys, is copied to many (broadcast, multicast), or is dropped and
  * counted, where RFC 1122 and RFC 4443 ask for it with an ICMP error as a TUN write.
- * Returns how many of the n were taken, at least one when n > 0. Use the results, then call again
- * with the rest. snap may be NULL (nothing published yet): all are dropped.
+ * Returns how many of the n were taken; none while the results are full of copies of the first one.
+ * Use the results, then call again with the rest, where it is. snap may be NULL (nothing published
+ * yet): all are dropped.
  */
 size_t pv_fp_tx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                 const struct pv_fp_packet *packets, size_t n, pv_ns now);
 
 /*
  * One packet of the control side to one peer: in-band control (first byte 0xC1), or a keepalive
- * (inner.len = 0). It does not wait: PV_ERR_NOT_FOUND (no such peer), PV_ERR_STATE (no path or no
- * usable keys), PV_ERR_NO_SPACE (longer than PV_FP_INNER_MAX). The result is one send.
+ * (inner.len = 0); or, peer 0, an IP packet for the TUN. It does not wait: PV_ERR_NOT_FOUND (no
+ * such peer), PV_ERR_STATE (no path or no usable keys), PV_ERR_NO_SPACE (longer than
+ * PV_FP_INNER_MAX). The result is one send, or one write.
  */
 PV_MUST_CHECK int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                                uint32_t peer, struct pv_view inner, pv_ns now);

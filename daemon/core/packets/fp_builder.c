@@ -32,6 +32,7 @@ struct pv_fp_builder {
     struct pv_fp_interface iface;
     struct pv_fp_routes *routes;
     struct pv_fp_index *index;
+    struct pv_fp_groups *groups;                  /* NULL = none */
     struct pv_fp_relay *relays[PV_FP_MAX_RELAYS]; /* NULL = none */
     struct pv_fp_chunk **chunks;                  /* owned array of references */
     struct slot *slots;                           /* owned; n_chunks * PV_FP_CHUNK */
@@ -68,6 +69,7 @@ struct pv_fp_builder *pv_fp_builder_free(struct pv_fp_builder *b)
         free(b->slots[i].routes);
     pv_fp_routes_unref(b->routes);
     pv_fp_index_unref(b->index);
+    pv_fp_groups_unref(b->groups);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         pv_fp_relay_unref(b->relays[i]);
     free(b->chunks);
@@ -155,18 +157,6 @@ static int own_index(struct pv_fp_builder *b)
     pv_fp_index_unref(b->index);
     b->index = copy;
     return PV_OK;
-}
-
-/* After any change of a peer: whether broadcasts go there. The bits are kept here, so that a
- * broadcast on the packet threads walks only those peers that can be reached. */
-static void changed_peer(struct pv_fp_builder *b, const struct pv_fp_peer *p, uint32_t id)
-{
-    struct pv_fp_chunk *chunk = b->chunks[pv_fp_slot_of(id) / PV_FP_CHUNK];
-    uint64_t bit = UINT64_C(1) << (pv_fp_slot_of(id) % PV_FP_CHUNK);
-    bool reachable =
-        p->id != 0 && p->kind == PV_FP_MEMBER && p->send != NULL && p->path.kind != PV_CARRIER_NONE;
-    chunk->reachable = reachable ? chunk->reachable | bit : chunk->reachable & ~bit;
-    b->changed = true;
 }
 
 /* --- interface ----------------------------------------------------------------------------- */
@@ -302,7 +292,7 @@ int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer)
     }
     pv_fp_live_unref(p->live);
     *p = (struct pv_fp_peer){.id = 0};
-    changed_peer(b, p, peer);
+    b->changed = true;
     return PV_OK;
 }
 
@@ -360,7 +350,7 @@ int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer, const struct 
         return r;
     p->path = *path;
     p->path_mtu = mtu;
-    changed_peer(b, p, peer);
+    b->changed = true;
     return PV_OK;
 }
 
@@ -374,7 +364,61 @@ int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t peer, bool offli
     if (r < 0)
         return r;
     p->offline = offline;
-    changed_peer(b, p, peer);
+    b->changed = true;
+    return PV_OK;
+}
+
+int pv_fp_builder_take_discovery(struct pv_fp_builder *b, uint32_t peer, bool takes)
+{
+    const struct pv_fp_peer *old = find_peer(b, peer);
+    struct pv_fp_peer *p;
+    if (old != NULL && old->unwanted == !takes)
+        return PV_OK;
+    int r = own_peer(b, peer, &p);
+    if (r < 0)
+        return r;
+    p->unwanted = !takes;
+    b->changed = true;
+    return PV_OK;
+}
+
+/* --- groups -------------------------------------------------------------------------------- */
+
+static bool same_groups(const struct pv_fp_groups *a, const struct pv_fp_groups *b)
+{
+    if (a == NULL || a->n != b->n || a->n_peers != b->n_peers ||
+        memcmp(a->peers, b->peers, a->n_peers * sizeof(a->peers[0])) != 0)
+        return false;
+    for (size_t i = 0; i < a->n; i++) {
+        const struct pv_fp_group *x = &a->entries[i], *y = &b->entries[i];
+        if (!pv_group_equal(&x->group, &y->group) || x->wakes != y->wakes || x->first != y->first ||
+            x->n != y->n)
+            return false;
+    }
+    return true;
+}
+
+/* What is the same as before makes no snapshot: members tell again what they told. */
+int pv_fp_builder_set_groups(struct pv_fp_builder *b, const struct pv_fp_group *groups, size_t n,
+                             const uint32_t *ids, size_t n_ids)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_fp_group *g = &groups[i];
+        if (g->n > PV_FP_MAX_COPIES || g->first > n_ids || g->n > n_ids - g->first)
+            return PV_ERR_LIMIT;
+        if (i > 0 && pv_group_compare(&groups[i - 1].group, &g->group) >= 0)
+            return PV_ERR_MALFORMED;
+    }
+    struct pv_fp_groups *made = pv_fp_groups_new(groups, n, ids, n_ids);
+    if (made == NULL)
+        return PV_ERR_NOMEM;
+    if (b->groups == NULL ? n == 0 : same_groups(b->groups, made)) {
+        pv_fp_groups_unref(made);
+        return PV_OK;
+    }
+    pv_fp_groups_unref(b->groups);
+    b->groups = made;
+    b->changed = true;
     return PV_OK;
 }
 
@@ -388,7 +432,7 @@ int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, bool strict
     if (r < 0)
         return r;
     p->strict = strict;
-    changed_peer(b, p, peer);
+    b->changed = true;
     return PV_OK;
 }
 
@@ -416,7 +460,7 @@ int pv_fp_builder_add_keys(struct pv_fp_builder *b, uint32_t peer,
     if (r < 0)
         return r;
     pv_fp_index_insert(b->index, init->local_index, peer);
-    changed_peer(b, p, peer);
+    b->changed = true;
     return PV_OK;
 }
 
@@ -439,7 +483,7 @@ int pv_fp_builder_send_with(struct pv_fp_builder *b, uint32_t peer, uint32_t loc
     if (keys == NULL && local_index != 0)
         return PV_ERR_NOT_FOUND;
     p->send = keys == NULL ? NULL : *keys;
-    changed_peer(b, p, peer);
+    b->changed = true;
     return PV_OK;
 }
 
@@ -460,7 +504,7 @@ int pv_fp_builder_remove_keys(struct pv_fp_builder *b, uint32_t peer, uint32_t l
         p->send = NULL;
     pv_fp_index_remove(b->index, local_index);
     *keys = pv_fp_keys_unref(*keys);
-    changed_peer(b, p, peer);
+    b->changed = true;
     return PV_OK;
 }
 
@@ -576,6 +620,9 @@ int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_
     snap->routes->refs++;
     snap->index = b->index;
     snap->index->refs++;
+    snap->groups = b->groups;
+    if (snap->groups != NULL)
+        snap->groups->refs++;
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         snap->relays[i] = b->relays[i];
         if (snap->relays[i] != NULL)

@@ -14,6 +14,7 @@
 
 #include "crypto/aead.h"
 #include "daemon/core/packets/fastpath.h"
+#include "proto/group/group.h"
 
 enum {
     PV_FP_MAX_PEERS = 65536,  /* the low half of a peer id is its slot */
@@ -23,7 +24,7 @@ enum {
 };
 
 enum pv_fp_peer_kind {
-    PV_FP_MEMBER, /* of the network: exact addresses, in-band control, broadcast */
+    PV_FP_MEMBER, /* of the network: exact addresses, in-band control, groups */
     PV_FP_STATIC, /* [peer NAME]: allowed-ips as WireGuard */
 };
 
@@ -89,6 +90,23 @@ PV_MUST_CHECK int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t pe
 /* Inner packets go under hybrid keys only: out they wait, in they are dropped. In-band control goes
  * under any keys. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, bool strict);
+
+/* Is what this peer sends to find programs (PV_GROUP_DISCOVERY) taken? At first it is.
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_take_discovery(struct pv_fp_builder *b, uint32_t peer, bool takes);
+
+/* A group, and who gets what this node sends to it. */
+struct pv_fp_group {
+    struct pv_group group;
+    bool wakes;      /* discovery that goes to members that are not in use, too */
+    size_t first, n; /* of the ids; at most PV_FP_MAX_COPIES */
+};
+/* All groups there are, in the order of pv_group_compare(), each once; replaces the former. Ids of
+ * peers that are gone do no harm. PV_ERR_LIMIT: of copies, or an id that is not there;
+ * PV_ERR_MALFORMED: the order; PV_ERR_NOMEM: nothing changed. */
+PV_MUST_CHECK int pv_fp_builder_set_groups(struct pv_fp_builder *b,
+                                           const struct pv_fp_group *groups, size_t n,
+                                           const uint32_t *ids, size_t n_ids);
 
 /* Keys to receive with from now on; they are not sent with until told. The caller wipes init.
  * PV_ERR_EXISTS (index in use), PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_CRYPTO. */

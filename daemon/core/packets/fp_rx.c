@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "daemon/core/packets/fp_worker.h"
+#include "daemon/core/packets/fp_many.h"
 #include "proto/ip/inband.h"
 #include "proto/ip/ippkt.h"
 #include "proto/stun/demux.h"
@@ -38,8 +38,9 @@ static void settle(struct pv_fp_worker *w)
 
 /* --- after authentication ------------------------------------------------------------------ */
 
-/* Is dst this node? (DESIGN 7: overlay address, broadcast, multicast.) */
-static bool is_to_us(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip)
+/* Is dst this node? (DESIGN 7: overlay address, broadcast, multicast.) *ret_quiet: it is discovery,
+ * which counts as no use of the peer. */
+static bool is_to_us(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip, bool *ret_quiet)
 {
     uint16_t family = ip->version == 4 ? PV_AF_INET : PV_AF_INET6;
     for (size_t i = 0; i < snap->iface.n_own; i++) {
@@ -47,7 +48,11 @@ static bool is_to_us(const struct pv_fp_snapshot *snap, const struct pv_ippkt *i
         if (own->family == family && memcmp(own->ip, ip->dst, pv_addr_ip_len(own)) == 0)
             return true;
     }
-    return pv_fp_is_to_many(snap, ip->version, ip->dst);
+    if (!pv_fp_is_to_many(snap, ip->version, ip->dst))
+        return false;
+    const struct pv_group g = pv_fp_group_of(ip->version, ip->dst);
+    *ret_quiet = pv_group_kind(&g) == PV_GROUP_DISCOVERY;
+    return pv_group_kind(&g) != PV_GROUP_LOCAL;
 }
 
 /* Whose address is src? NULL: nobody's. */
@@ -72,20 +77,25 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
     const struct pv_fp_peer *peer = o->peer;
     struct pv_fp_live *live = &peer->live->live;
     struct pv_ippkt ip;
+    bool quiet = false;
     if (pv_ippkt_parse(pv_view(packet, len), &ip) < 0)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
     else if (source_of(w, snap, &ip) != peer)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_SOURCE);
-    else if (peer->kind == PV_FP_MEMBER && !is_to_us(snap, &ip))
+    else if (peer->kind == PV_FP_MEMBER && !is_to_us(snap, &ip, &quiet))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_DESTINATION);
+    else if (quiet && peer->unwanted)
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_UNWANTED);
     else if (!pv_ippkt_take_ecn(&ip, packet, o->ecn))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_CONGESTION);
     else {
-        pv_fp_set(&live->last_rx_data, now);
         w->tally.bytes += ip.whole.len;
         if (pv_carrier_is_relayed(o->from))
             w->tally.relayed += ip.whole.len;
-        pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
+        if (!quiet) {
+            pv_fp_set(&live->last_rx_data, now);
+            pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
+        }
         pv_joiner_add(&w->writes, &ip, packet);
     }
 }

@@ -208,6 +208,51 @@ struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay)
     return NULL;
 }
 
+/* --- groups -------------------------------------------------------------------------------- */
+
+struct pv_fp_groups *pv_fp_groups_new(const struct pv_fp_group *entries, size_t n,
+                                      const uint32_t *peers, size_t n_peers)
+{
+    struct pv_fp_groups *groups =
+        calloc(1, sizeof(*groups) + n * sizeof(*entries) + n_peers * sizeof(*peers));
+    if (groups == NULL)
+        return NULL;
+    groups->refs = 1;
+    groups->n = n;
+    groups->n_peers = n_peers;
+    groups->peers = (uint32_t *)(void *)&groups->entries[n];
+    if (n > 0)
+        memcpy(groups->entries, entries, n * sizeof(*entries));
+    if (n_peers > 0)
+        memcpy(groups->peers, peers, n_peers * sizeof(*peers));
+    return groups;
+}
+
+struct pv_fp_groups *pv_fp_groups_unref(struct pv_fp_groups *groups)
+{
+    if (groups != NULL && --groups->refs == 0)
+        free(groups);
+    return NULL;
+}
+
+const struct pv_fp_group *pv_fp_snapshot_group(const struct pv_fp_snapshot *snap,
+                                               const struct pv_group *group)
+{
+    const struct pv_fp_groups *groups = snap->groups;
+    size_t low = 0, high = groups == NULL ? 0 : groups->n;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        int order = pv_group_compare(&groups->entries[mid].group, group);
+        if (order == 0)
+            return &groups->entries[mid];
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return NULL;
+}
+
 /* --- snapshots ----------------------------------------------------------------------------- */
 
 /* Takes a void pointer: QSBR, which knows no types, calls it when no worker reads the snapshot. */
@@ -220,6 +265,7 @@ void pv_fp_snapshot_free(void *snapshot)
         pv_fp_chunk_unref(snap->chunks[i]);
     pv_fp_routes_unref(snap->routes);
     pv_fp_index_unref(snap->index);
+    pv_fp_groups_unref(snap->groups);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         pv_fp_relay_unref(snap->relays[i]);
     free(snap);

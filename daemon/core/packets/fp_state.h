@@ -46,6 +46,7 @@ struct pv_fp_peer {
     enum pv_fp_peer_kind kind;
     bool offline;
     bool strict;                                  /* inner packets under hybrid keys only */
+    bool unwanted;                                /* its discovery is not taken */
     uint16_t path_mtu;                            /* bytes of UDP payload, 0 = not known */
     struct pv_carrier path;                       /* kind PV_CARRIER_NONE = no path */
     struct pv_fp_keys *send;                      /* one of keys, or NULL */
@@ -55,7 +56,6 @@ struct pv_fp_peer {
 
 struct pv_fp_chunk {
     unsigned refs;
-    uint64_t reachable; /* bit i: peers[i] is a member with a path and keys to send with */
     struct pv_fp_peer peers[PV_FP_CHUNK];
 };
 
@@ -77,6 +77,14 @@ struct pv_fp_index {
     struct pv_fp_index_slot slots[];
 };
 
+/* All groups that members want, in the order of pv_group_compare(). */
+struct pv_fp_groups {
+    unsigned refs;
+    size_t n, n_peers;
+    uint32_t *peers; /* ids; behind the entries */
+    struct pv_fp_group entries[];
+};
+
 /* A TURN server, the way to it, and the peers of its channels. */
 struct pv_fp_relay {
     unsigned refs;
@@ -90,6 +98,7 @@ struct pv_fp_snapshot {
     struct pv_fp_relay *relays[PV_FP_MAX_RELAYS]; /* holds references; NULL = none */
     struct pv_fp_routes *routes;                  /* holds references to all of these */
     struct pv_fp_index *index;
+    struct pv_fp_groups *groups; /* NULL = there are none */
     size_t n_chunks;
     struct pv_fp_chunk *chunks[];
 };
@@ -99,6 +108,9 @@ const struct pv_fp_peer *pv_fp_snapshot_peer(const struct pv_fp_snapshot *snap, 
 /* The owner of an inner address; NULL. */
 const struct pv_fp_peer *pv_fp_snapshot_route(const struct pv_fp_snapshot *snap, uint8_t version,
                                               const uint8_t *ip);
+/* Who wants this group; NULL: nobody. */
+const struct pv_fp_group *pv_fp_snapshot_group(const struct pv_fp_snapshot *snap,
+                                               const struct pv_group *group);
 /* The peer with keys of this receiver index, and the keys; NULL. */
 const struct pv_fp_peer *pv_fp_snapshot_keys(const struct pv_fp_snapshot *snap,
                                              uint32_t local_index, struct pv_fp_keys **ret_keys);
@@ -121,6 +133,11 @@ PV_MUST_CHECK int pv_fp_index_copy(const struct pv_fp_index *index, uint32_t slo
                                    struct pv_fp_index **ret_copy);
 
 struct pv_fp_routes *pv_fp_routes_unref(struct pv_fp_routes *routes);
+
+/* NULL without memory. peers may be more than the entries name. */
+struct pv_fp_groups *pv_fp_groups_new(const struct pv_fp_group *entries, size_t n,
+                                      const uint32_t *peers, size_t n_peers);
+struct pv_fp_groups *pv_fp_groups_unref(struct pv_fp_groups *groups);
 
 /* A copy of relay (or, NULL, a new one) with room for n channels at least. */
 PV_MUST_CHECK int pv_fp_relay_copy(const struct pv_fp_relay *relay, uint32_t n,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* TUN to UDP: route, seal, wait, copy to many, or answer with an error. */
+/* TUN to UDP: route, seal, wait, or answer with an error. */
 #include <string.h>
 
 #include "base/bytes.h"
 #include "daemon/core/packets/fp_fit.h"
+#include "daemon/core/packets/fp_many.h"
 #include "daemon/core/packets/fp_worker.h"
 #include "proto/ip/inband.h"
 #include "proto/ip/ippkt.h"
@@ -77,13 +78,23 @@ static void settle(struct pv_fp_worker *w, pv_ns now)
         return;
     struct pv_fp_live *live = &t->peer->live->live;
     pv_fp_set(&live->last_tx_any, now);
-    pv_fp_set(&live->last_tx_data, now);
     pv_fp_add(&live->tx_packets, t->packets);
     pv_fp_add(&live->tx_bytes, t->bytes);
     if (pv_carrier_is_relayed(&t->peer->path))
         pv_fp_add(&live->tx_relayed[t->peer->path.via], t->bytes);
-    pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, t->peer->id, &live->told_active);
+    if (!w->no_use) {
+        pv_fp_set(&live->last_tx_data, now);
+        pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, t->peer->id, &live->told_active);
+    }
     *t = (struct pv_fp_tally){.peer = NULL};
+}
+
+/* What was sent before still counts as it did. */
+void pv_fp_count_as_use(struct pv_fp_worker *w, bool use, pv_ns now)
+{
+    if (w->no_use == use)
+        settle(w, now);
+    w->no_use = !use;
 }
 
 /* The end of every call: nothing leaves unsealed. */
@@ -197,21 +208,15 @@ void pv_fp_note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size
     w->tally.bytes += len;
 }
 
-/* A packet from the TUN, which may hold many. */
-struct inner {
-    struct pv_ippkt ip;
-    struct pv_cutter cut;
-};
-
 /* All bytes of what is cut, at most. */
-static size_t bytes_of(const struct inner *in)
+static size_t bytes_of(const struct pv_fp_inner *in)
 {
     return in->ip.whole.len + (in->cut.count - 1) * in->cut.head;
 }
 
 /* Whether there is room for all that is cut from it, in pieces or not. */
 static bool has_room_for(const struct pv_fp_worker *w, const struct pv_fp_peer *peer,
-                         const struct inner *in, enum pv_fp_fit fit)
+                         const struct pv_fp_inner *in, enum pv_fp_fit fit)
 {
     if (fit == PV_FP_FITS)
         return has_room(w, in->cut.count, bytes_of(in));
@@ -222,8 +227,8 @@ static bool has_room_for(const struct pv_fp_worker *w, const struct pv_fp_peer *
 /* Most packets are cut straight into their datagrams. One that is larger than the path carries is
  * put together first, for parts or fragments. */
 static void send_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                     const struct pv_fp_peer *peer, const struct inner *in, enum pv_fp_fit fit,
-                     pv_ns now)
+                     const struct pv_fp_peer *peer, const struct pv_fp_inner *in,
+                     enum pv_fp_fit fit, pv_ns now)
 {
     struct pv_cutter cut = in->cut;
     uint8_t ecn = pv_ippkt_ecn(&in->ip);
@@ -245,7 +250,8 @@ static void answer(struct pv_fp_worker *w, const struct pv_ippkt *ip, enum pv_ip
                    size_t mtu, pv_ns now)
 {
     size_t len;
-    if (w->writes.n_outs == PV_FP_MAX_WRITES || !has_room(w, 1, PV_IPPKT_ERROR_MAX))
+    if (w->many.copying || w->writes.n_outs == PV_FP_MAX_WRITES ||
+        !has_room(w, 1, PV_IPPKT_ERROR_MAX))
         return;
     uint8_t *buf = w->arena + w->arena_used;
     if (pv_ippkt_error(ip, error, (uint16_t)mtu, buf, PV_IPPKT_ERROR_MAX, &len) < 0)
@@ -300,7 +306,7 @@ static void wait_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
 /* Packets wait singly and without their offload, so that the limits count real packets and any
  * number of them can leave together. */
 static void wait_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                     const struct pv_fp_peer *peer, const struct inner *in, pv_ns now)
+                     const struct pv_fp_peer *peer, const struct pv_fp_inner *in, pv_ns now)
 {
     struct pv_cutter cut = in->cut;
     uint8_t *scratch = w->arena + w->arena_used; /* free again when the packet is copied */
@@ -330,6 +336,15 @@ static bool ask_for_missing(struct pv_fp_worker *w, const struct pv_fp_peer *pee
     return true;
 }
 
+/* Discovery that waited for keys still counts as no use. */
+static void count_as(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                     struct pv_view inner, pv_ns now)
+{
+    struct pv_ippkt ip;
+    bool quiet = pv_ippkt_parse(inner, &ip) == PV_OK && pv_fp_is_quiet(snap, &ip);
+    pv_fp_count_as_use(w, !quiet, now);
+}
+
 /* The packet that waits is larger than the path carries. False: no room, it waits on. */
 static bool send_waiting_large(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                                const struct pv_fp_peer *peer, size_t len, pv_ns now)
@@ -347,8 +362,29 @@ static bool send_waiting_large(struct pv_fp_worker *w, const struct pv_fp_snapsh
     size_t pieces = pv_fp_fit_pieces(peer, fit, len);
     if (!has_room(w, pieces, len + pieces * PV_FP_PIECE_HEADER))
         return false;
+    count_as(w, snap, pv_view(w->whole, len), now);
     pv_fp_send_pieces(w, snap, peer, fit, len, now);
     pv_fp_queue_pop(w->queue, peer->id);
+    return true;
+}
+
+/* One packet of those that wait. False: no room for it. */
+static bool send_waiting_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                             const struct pv_fp_peer *peer, size_t len, pv_ns now)
+{
+    if (len > pv_fp_inner_limit(peer))
+        return send_waiting_large(w, snap, peer, len, now);
+    if (!has_room(w, 1, len))
+        return false;
+    uint8_t *content = pv_fp_add_send(w, snap, peer, len, PV_ECN_NONE);
+    pv_fp_queue_front(w->queue, peer->id, content);
+    /* The queue copies straight into the datagram, so its ECN field can be read only afterwards. */
+    struct pv_ippkt ip;
+    if (pv_ippkt_parse(pv_view(content, len), &ip) == PV_OK)
+        w->sends[w->n_sends - 1].ecn = pv_ippkt_ecn(&ip);
+    pv_fp_queue_pop(w->queue, peer->id);
+    count_as(w, snap, pv_view(content, len), now);
+    pv_fp_note_sent(w, peer, len, now);
     return true;
 }
 
@@ -356,25 +392,11 @@ static bool send_waiting_large(struct pv_fp_worker *w, const struct pv_fp_snapsh
 static bool send_waiting(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                          const struct pv_fp_peer *peer, pv_ns now)
 {
-    for (size_t len; (len = pv_fp_queue_front_len(w->queue, peer->id)) != 0;) {
-        if (len > pv_fp_inner_limit(peer)) {
-            if (!send_waiting_large(w, snap, peer, len, now))
-                return false;
-            continue;
-        }
-        if (!has_room(w, 1, len))
-            return false;
-        uint8_t *content = pv_fp_add_send(w, snap, peer, len, PV_ECN_NONE);
-        pv_fp_queue_front(w->queue, peer->id, content);
-        /* The queue copies straight into the datagram, so its ECN field can be read only
-         * afterwards. */
-        struct pv_ippkt ip;
-        if (pv_ippkt_parse(pv_view(content, len), &ip) == PV_OK)
-            w->sends[w->n_sends - 1].ecn = pv_ippkt_ecn(&ip);
-        pv_fp_queue_pop(w->queue, peer->id);
-        pv_fp_note_sent(w, peer, len, now);
-    }
-    return true;
+    bool no_use = w->no_use, all = true;
+    for (size_t len; all && (len = pv_fp_queue_front_len(w->queue, peer->id)) != 0;)
+        all = send_waiting_one(w, snap, peer, len, now);
+    pv_fp_count_as_use(w, !no_use, now);
+    return all;
 }
 
 /* The peer is gone or known to be offline: whoever waits is told. */
@@ -425,9 +447,8 @@ pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w)
 
 /* --- routing ------------------------------------------------------------------------------- */
 
-/* To one peer. False: no room in the results, nothing done. */
-static bool send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                        const struct pv_fp_peer *peer, const struct inner *in, pv_ns now)
+bool pv_fp_send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                       const struct pv_fp_peer *peer, const struct pv_fp_inner *in, pv_ns now)
 {
     if (peer->offline && peer->path.kind == PV_CARRIER_NONE) {
         pv_fp_worker_drops(w, peer, PV_FP_DROP_OFFLINE, in->cut.count);
@@ -461,58 +482,8 @@ static bool send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
     return true;
 }
 
-/* Copies to the members that can be reached; returns how many. */
-static size_t send_copies(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                          const struct inner *in, pv_ns now)
-{
-    size_t n = 0, largest = pv_cutter_largest(&in->cut);
-    for (size_t c = 0; c < snap->n_chunks; c++) {
-        const struct pv_fp_chunk *chunk = snap->chunks[c];
-        for (uint64_t set = chunk->reachable; set != 0; set &= set - 1) {
-            const struct pv_fp_peer *peer = &chunk->peers[__builtin_ctzll(set)];
-            enum pv_fp_fit fit = pv_fp_fit(peer, &in->ip, largest);
-            /* No copy waits and no peer is asked for: a broadcast must not begin attempts to reach
-             * the whole network. */
-            if (!can_seal(w, peer, now) || !is_allowed(peer) || fit == PV_FP_TOO_BIG)
-                continue;
-            if (n == PV_FP_BROADCAST_PEERS || !has_room_for(w, peer, in, fit)) {
-                pv_fp_worker_drop(w, NULL, PV_FP_DROP_RATE);
-                return n;
-            }
-            send_all(w, snap, peer, in, fit, now);
-            n++;
-        }
-    }
-    return n;
-}
-
-/* A copy to every member that can be reached, and to the static peer whose allowed-ips say so.
- * False: no room, nothing done. */
-static bool send_to_many(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                         const struct inner *in, pv_ns now)
-{
-    size_t packets = in->cut.count;
-    /* An empty worker takes it in any case, with as many copies as fit: else one that never fits
-     * would stop tx. */
-    if (w->n_sends > 0 &&
-        !has_room(w, PV_FP_BROADCAST_PEERS * packets, PV_FP_BROADCAST_PEERS * bytes_of(in)))
-        return false;
-    if (!pv_bucket_take(&w->broadcasts, PV_FP_BROADCAST_RATE / w->of, PV_FP_BROADCAST_RATE,
-                        (uint32_t)packets, now)) {
-        pv_fp_worker_drops(w, NULL, PV_FP_DROP_RATE, packets);
-        return true;
-    }
-    size_t copies = send_copies(w, snap, in, now);
-    const struct pv_fp_peer *peer = pv_fp_snapshot_route(snap, in->ip.version, in->ip.dst);
-    if (peer != NULL && !send_to_one(w, snap, peer, in, now))
-        pv_fp_worker_drops(w, peer, PV_FP_DROP_RATE, packets);
-    else if (peer == NULL && copies == 0)
-        pv_fp_worker_drops(w, NULL, PV_FP_DROP_QUIET, packets);
-    return true;
-}
-
 /* False: it is no IP packet, or holds one that is too long, or not what its offload says. */
-static bool read_packet(const struct pv_fp_packet *packet, struct inner *ret_in)
+static bool read_packet(const struct pv_fp_packet *packet, struct pv_fp_inner *ret_in)
 {
     return pv_ippkt_parse(pv_view(packet->data, packet->len), &ret_in->ip) == PV_OK &&
            pv_cutter_init(&ret_in->cut, &ret_in->ip, &packet->offload) == PV_OK &&
@@ -523,22 +494,18 @@ static bool read_packet(const struct pv_fp_packet *packet, struct inner *ret_in)
 static bool tx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                    const struct pv_fp_packet *packet, pv_ns now)
 {
-    struct inner in;
+    struct pv_fp_inner in;
     if (!read_packet(packet, &in)) {
         pv_fp_worker_drop(w, NULL, PV_FP_DROP_INNER);
         return true;
     }
-    if (snap != NULL && pv_fp_is_to_many(snap, in.ip.version, in.ip.dst)) {
-        if (!pv_ippkt_is_housekeeping(&in.ip))
-            return send_to_many(w, snap, &in, now);
-        pv_fp_worker_drops(w, NULL, PV_FP_DROP_QUIET, in.cut.count);
-        return true;
-    }
+    if (snap != NULL && pv_fp_is_to_many(snap, in.ip.version, in.ip.dst))
+        return pv_fp_send_to_many(w, snap, &in, now);
     const struct pv_fp_peer *peer =
         snap == NULL ? NULL : pv_fp_snapshot_route(snap, in.ip.version, in.ip.dst);
     if (packet->lose_first)
         pv_cutter_skip(&in.cut);
-    if (peer != NULL && pv_cutter_next(&in.cut) != 0 && !send_to_one(w, snap, peer, &in, now))
+    if (peer != NULL && pv_cutter_next(&in.cut) != 0 && !pv_fp_send_to_one(w, snap, peer, &in, now))
         return false;
     if (packet->lose_first)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_CONGESTION);
@@ -555,8 +522,8 @@ size_t pv_fp_tx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     size_t i = 0;
     pv_fp_worker_reset(w);
     drop_expired(w, snap, now);
-    /* A packet makes a punt or two, a broadcast one for each copy. */
-    while (i < n && w->n_punts + PV_FP_BROADCAST_PEERS + 2 <= PV_FP_MAX_PUNTS &&
+    /* A packet makes a punt or two, one to many two for each copy. */
+    while (i < n && w->n_punts + 2 * PV_FP_MAX_COPIES + 2 <= PV_FP_MAX_PUNTS &&
            w->writes.n_outs < PV_FP_MAX_WRITES && tx_one(w, snap, &packets[i], now))
         i++;
     finish(w, now);
@@ -569,6 +536,12 @@ int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, uint
     pv_fp_worker_reset(w);
     if (inner.len > PV_FP_INNER_MAX)
         return PV_ERR_NO_SPACE;
+    if (peer == 0) {
+        uint8_t *copy = pv_fp_take_arena(w, inner.len);
+        memcpy(copy, inner.ptr, inner.len);
+        pv_joiner_add_plain(&w->writes, pv_view(copy, inner.len));
+        return PV_OK;
+    }
     const struct pv_fp_peer *p = snap == NULL ? NULL : pv_fp_snapshot_peer(snap, peer);
     if (p == NULL)
         return PV_ERR_NOT_FOUND;

@@ -8,6 +8,7 @@
 #include "base/bucket.h"
 #include "daemon/core/packets/fp_queue.h"
 #include "daemon/core/packets/fp_state.h"
+#include "proto/group/group.h"
 #include "proto/ip/parts.h"
 
 enum {
@@ -39,6 +40,34 @@ struct pv_fp_tally {
     const struct pv_fp_peer *peer; /* NULL: nothing */
     uint64_t packets, bytes, relayed;
     uint16_t via; /* relayed: through which relay */
+};
+
+enum {
+    PV_FP_BUDGETS = 64,    /* ours: groups are put into them by a hash */
+    PV_FP_FRAGMENTED = 16, /* ours: packets whose fragments are still to come */
+};
+
+/* How much of a group may still be sent. */
+struct pv_fp_budget {
+    struct pv_bucket packets, bytes;
+};
+
+/* What was decided on the first fragment of a packet to many. */
+struct pv_fp_fragment {
+    struct pv_group group;
+    uint32_t id;
+    bool goes;
+};
+
+/* Packets to many (fp_many.h). */
+struct pv_fp_many {
+    struct pv_fp_budget budgets[PV_FP_BUDGETS];
+    struct pv_bucket reports;
+    struct pv_fp_fragment fragments[PV_FP_FRAGMENTED];
+    unsigned next_fragment;
+    const uint8_t *packet; /* whose copies are not all made; NULL = none */
+    size_t next;           /* of those who get one */
+    bool copying;          /* nobody is told that a copy does not arrive (RFC 1122 s3.2.2) */
 };
 
 /* Who the last packet's inner source belongs to: the next one of a flow asks for the same. */
@@ -85,7 +114,8 @@ struct pv_fp_worker {
     /* tx */
     uint8_t whole[PV_FP_INNER_MAX]; /* a packet on its way into pieces */
     struct pv_fp_queue *queue;
-    struct pv_bucket broadcasts;
+    struct pv_fp_many many;
+    bool no_use;              /* what is sent now counts as no use of the peer */
     struct pv_bucket answers; /* ICMP errors */
     uint32_t waiting_peers[PV_FP_QUEUE_MAX_PEERS];
 };

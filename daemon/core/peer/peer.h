@@ -287,6 +287,9 @@ struct pv_peer_static {
 /* An in-band message that wants an answer goes out (`ping`): silence after it makes the path
  * suspect, as silence after data does, which alone the packet threads count as use. */
 void pv_peer_note_asked(struct pv_peer *p, pv_ns now);
+/* Somebody there or here asked for it, in-band: it is in use for whoever sends to many
+ * (PV_FP_IN_USE). */
+void pv_peer_note_use(struct pv_peer *p, pv_ns now);
 /* Adds what went through relay via. */
 void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum);
 /* Adds what went either way. */

@@ -84,6 +84,14 @@ void pv_peer_note_asked(struct pv_peer *p, pv_ns now)
 {
     p->asked_at = now;
     p->sample_at = pv_min_ns(p->sample_at, now);
+    pv_peer_note_use(p, now);
+}
+
+void pv_peer_note_use(struct pv_peer *p, pv_ns now)
+{
+    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    if (l != NULL)
+        atomic_store_explicit(&l->last_asked, now, memory_order_relaxed);
 }
 
 /* The packet threads only write times. Control reads them while there is traffic, and stops with

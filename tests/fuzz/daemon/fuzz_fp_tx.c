@@ -25,6 +25,13 @@ static void node_init(struct fp_node *a, struct fp_node *b, pv_ns now)
     fp_add_keys(a, full, b, fp_add_member(b, 1), now, NULL);
     fp_add_keys(a, narrow, b, fp_add_member(b, 7), now, NULL);
     fp_add_keys(a, rest, b, fp_add_member(b, 8), now, NULL);
+    const uint32_t ids[] = {full, no_keys, narrow, offline, rest};
+    struct pv_fp_group groups[3] = {
+        {.group = pv_group_of(4, (const uint8_t[4]){239, 1, 1, 1}), .n = 5},
+        {.group = pv_group_broadcast(), .n = 4, .wakes = true},
+        {.group = pv_group_of(6, (const uint8_t[16]){0xff, 0x02, [15] = 0xfb}), .n = 3},
+    };
+    FP_MUST(pv_fp_builder_set_groups(a->b, groups, 3, ids, 5) == PV_OK);
     fp_publish(a);
     fp_publish(b);
 }
@@ -58,7 +65,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         now += PV_S(pv_get_u8(&r));
         struct pv_view v = pv_get_bytes(&r, n < r.rest.len ? n : r.rest.len);
         struct pv_fp_packet packet = {.data = v.ptr, .len = v.len};
-        FP_MUST(pv_fp_tx(a.w, a.snap, &packet, 1, now) == 1);
+        while (pv_fp_tx(a.w, a.snap, &packet, 1, now) == 0)
+            check(&a);
         check(&a);
     }
     while (pv_fp_flush(a.w, a.snap, now))

@@ -62,7 +62,6 @@ static void a_snapshot_does_not_see_later_changes(void **state)
     assert_non_null(old->send);
     assert_ptr_equal(pv_fp_snapshot_route(before, 4, fp_ip4(2).ip), old);
     assert_ptr_equal(pv_fp_snapshot_keys(before, 0x100, &keys), old);
-    assert_int_equal(before->chunks[0]->reachable, 1);
 
     const struct pv_fp_peer *new = pv_fp_snapshot_peer(after, id);
     assert_int_equal(new->path.kind, PV_CARRIER_NONE);
@@ -72,7 +71,46 @@ static void a_snapshot_does_not_see_later_changes(void **state)
     assert_null(pv_fp_snapshot_route(after, 4, fp_ip4(2).ip));
     assert_ptr_equal(pv_fp_snapshot_route(after, 4, fp_ip4(9).ip), new);
     assert_null(pv_fp_snapshot_keys(after, 0x100, &keys));
-    assert_int_equal(after->chunks[0]->reachable, 0);
+    pv_fp_snapshot_free(before);
+    pv_fp_snapshot_free(after);
+}
+
+static void groups_replace_those_before(void **state)
+{
+    struct fp_node *n = *state;
+    struct pv_fp_group groups[2] = {
+        {.group = pv_group_of(4, (const uint8_t[4]){239, 1, 1, 1}), .n = 1},
+        {.group = pv_group_broadcast(), .first = 1, .n = 2}};
+    const uint32_t ids[3] = {7, 8, 9};
+    struct pv_fp_snapshot *before, *after;
+
+    assert_int_equal(pv_fp_builder_set_groups(n->b, groups, 2, ids, 3), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(n->b, &before), PV_OK);
+    assert_int_equal(pv_fp_builder_set_groups(n->b, groups, 2, ids, 3), PV_OK);
+    assert_false(pv_fp_builder_changed(n->b));
+
+    /* What is wrong changes nothing. */
+    struct pv_fp_group wrong[2] = {groups[1], groups[0]};
+    assert_int_equal(pv_fp_builder_set_groups(n->b, wrong, 2, ids, 3), PV_ERR_MALFORMED);
+    wrong[0] = groups[0];
+    wrong[1] = groups[0];
+    assert_int_equal(pv_fp_builder_set_groups(n->b, wrong, 2, ids, 3), PV_ERR_MALFORMED);
+    assert_int_equal(pv_fp_builder_set_groups(n->b, groups, 2, ids, 2), PV_ERR_LIMIT);
+    wrong[0].n = PV_FP_MAX_COPIES + 1;
+    assert_int_equal(pv_fp_builder_set_groups(n->b, wrong, 1, ids, 3), PV_ERR_LIMIT);
+    assert_false(pv_fp_builder_changed(n->b));
+
+    groups[0].wakes = true;
+    assert_int_equal(pv_fp_builder_set_groups(n->b, groups, 1, ids + 1, 1), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(n->b, &after), PV_OK);
+    const struct pv_fp_group *g = pv_fp_snapshot_group(before, &groups[1].group);
+    assert_non_null(g);
+    assert_int_equal(before->groups->peers[g->first], 8);
+    assert_null(pv_fp_snapshot_group(after, &groups[1].group));
+    g = pv_fp_snapshot_group(after, &groups[0].group);
+    assert_non_null(g);
+    assert_true(g->wakes);
+    assert_int_equal(after->groups->peers[g->first], 8);
     pv_fp_snapshot_free(before);
     pv_fp_snapshot_free(after);
 }
@@ -87,6 +125,8 @@ static void setting_what_is_so_changes_nothing(void **state)
     fp_publish(n);
     fp_set_path(n, id, 2, 1400);
     assert_int_equal(pv_fp_builder_set_offline(n->b, id, true), PV_OK);
+    assert_int_equal(pv_fp_builder_take_discovery(n->b, id, true), PV_OK);
+    assert_int_equal(pv_fp_builder_set_groups(n->b, NULL, 0, NULL, 0), PV_OK);
     assert_false(pv_fp_builder_changed(n->b));
     fp_set_path(n, id, 2, 1401);
     assert_true(pv_fp_builder_changed(n->b));
@@ -320,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_snapshot_does_not_see_later_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(setting_what_is_so_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(groups_replace_those_before, setup, teardown),
         cmocka_unit_test_setup_teardown(snapshots_outlive_the_builder_and_each_other, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(what_did_not_change_is_shared, setup, teardown),

@@ -484,6 +484,9 @@ static void broadcast_goes_in_parts_where_it_must(void **state)
 {
     struct world *w = *state;
     uint8_t p[1280];
+    const struct pv_fp_group all = {.group = pv_group_broadcast(), .wakes = true, .n = 1};
+    assert_int_equal(pv_fp_builder_set_groups(w->a.b, &all, 1, &w->b_at_a, 1), PV_OK);
+    fp_publish(&w->a);
     fp_packet(p, fp_ip4(1), pv_addr4(10, 66, 255, 255, 0), 1280, 9);
     struct pv_fp_results r = tx(w, p, 1280);
     assert_int_equal(r.n_sends, 2);
