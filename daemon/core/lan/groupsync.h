@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * groupsync.h - what the members of the network and this node tell each other of the groups they
+ * want (proto/group/grouptell.h).
+ *
+ * A pure machine over the members, by the ids of their peers. Each side tells its whole set to each
+ * member that it meets and that says it understands this, and again when the set changes. It
+ * repeats that after 1, 2, 4, ... 60 s until the other says that it has the newest one. Two who
+ * have each other's newest are silent. A daemon that starts anew is a new life: it knows nothing,
+ * its messages say so, and it is told. Messages may be lost, come twice and overtake each other.
+ *
+ * States of a member:
+ *   OLD      it never said that it understands: it is told nothing
+ *   CAPABLE  it does; what it wants is not known yet
+ *   HEARD    it told what it wants
+ * and beside that CONFIRMED: it has our newest set.
+ *
+ * Its owner sends and receives (lan.h). Not thread-safe.
+ */
+#ifndef PV_GROUPSYNC_H
+#define PV_GROUPSYNC_H
+
+#include "base/pv.h"
+#include "proto/group/grouptell.h"
+
+enum {
+    PV_GROUPSYNC_MAX = 16384, /* members, as peers */
+    PV_GROUPSYNC_RETRY_MIN_S = 1,
+    PV_GROUPSYNC_RETRY_MAX_S = 60,
+    PV_GROUPSYNC_WAKES = 3, /* ours: attempts to reach a member that is online, to tell it */
+    PV_GROUPSYNC_RATE = 2,  /* ours: sets taken from one member a second; it repeats what is lost */
+    PV_GROUPSYNC_BURST = 10, /* ours: at once */
+};
+/* Ours: between two messages to one member about changes: who joins and leaves all the time makes
+ * no flood of it. */
+#define PV_GROUPSYNC_PAUSE PV_MS(500)
+
+#define PV_GROUPSYNC_WAKE_AGAIN PV_S(30) /* ours: between such attempts */
+
+struct pv_groupsync; /* opaque */
+
+/* PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_groupsync_new(struct pv_groupsync **ret_sync, const struct pv_rng *rng);
+/* NULL is fine; returns NULL. */
+struct pv_groupsync *pv_groupsync_free(struct pv_groupsync *sync);
+
+/* What this node wants, in the order of pv_group_compare(), at most PV_GROUPTELL_MAX: told to all
+ * when it is another set than before. */
+void pv_groupsync_set_own(struct pv_groupsync *sync, const struct pv_group *groups, size_t n,
+                          pv_ns now);
+/* Is discovery taken from this member, and are in-band messages understood (capable) and getting
+ * there (there)? Cheap when nothing has changed. True when its state is another now. */
+struct pv_groupsync_seen {
+    bool capable;
+    bool there;
+    bool takes_discovery;
+};
+bool pv_groupsync_look(struct pv_groupsync *sync, uint32_t id, const struct pv_groupsync_seen *seen,
+                       pv_ns now);
+/* It is online, and to be told: shall it be reached for that now? old: it said that it does not
+ * understand. A few times, until our set changes or it went away; *ret_again: when to ask this
+ * again, PV_NEVER. */
+bool pv_groupsync_wake(struct pv_groupsync *sync, uint32_t id, bool old, pv_ns now,
+                       pv_ns *ret_again);
+/* It went away, perhaps for good: what it was told it may have forgotten. */
+void pv_groupsync_away(struct pv_groupsync *sync, uint32_t id);
+void pv_groupsync_gone(struct pv_groupsync *sync, uint32_t id);
+
+/* An in-band message of the member. True when what it wants is something else now. */
+bool pv_groupsync_take(struct pv_groupsync *sync, uint32_t id, struct pv_view body, pv_ns now);
+
+/* What is known of a member. */
+struct pv_groupsync_known {
+    bool capable;
+    bool heard;
+    bool confirmed;
+    bool takes_discovery;          /* of us; before HEARD it is supposed */
+    const struct pv_group *groups; /* until the next call that changes it */
+    size_t n;
+};
+struct pv_groupsync_known pv_groupsync_known(const struct pv_groupsync *sync, uint32_t id);
+
+struct pv_groupsync_transmit {
+    uint32_t id;
+    size_t len;
+    uint8_t body[PV_GROUPTELL_BODY_MAX];
+};
+/* The next message to send; one that cannot be sent is lost, as on the way. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_groupsync_poll_transmit(struct pv_groupsync *sync,
+                                             struct pv_groupsync_transmit *ret_tx);
+void pv_groupsync_handle_timeout(struct pv_groupsync *sync, pv_ns now);
+pv_ns pv_groupsync_next_timeout(const struct pv_groupsync *sync);
+
+#endif /* PV_GROUPSYNC_H */

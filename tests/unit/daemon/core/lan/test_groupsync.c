@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "daemon/core/lan/groupsync.h"
+#include "tests/unit/proto/group/group_packets.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    NODES = 2,
+    OTHER = 7, /* the id by which each knows the other */
+};
+
+/* Two nodes and what is on its way between them. */
+struct pair {
+    struct pv_groupsync *sync[NODES];
+    struct test_rng rng;
+    struct pv_rng source;
+    bool cut;        /* nothing arrives */
+    unsigned passed; /* messages */
+    pv_ns now;
+};
+
+static void free_pair(void *ctx)
+{
+    struct pair *p = ctx;
+    for (int i = 0; i < NODES; i++)
+        pv_groupsync_free(p->sync[i]);
+    free(p);
+}
+
+static void start(struct pair *p, int i)
+{
+    pv_groupsync_free(p->sync[i]);
+    assert_int_equal(pv_groupsync_new(&p->sync[i], &p->source), PV_OK);
+}
+
+static struct pair *make_pair(void)
+{
+    struct pair *p = calloc(1, sizeof(*p));
+    assert_non_null(p);
+    p->source = test_rng_make(&p->rng, 5);
+    p->now = PV_S(100);
+    start(p, 0);
+    start(p, 1);
+    test_defer(free_pair, p);
+    return p;
+}
+
+static void look(struct pair *p, int i, bool capable, bool there)
+{
+    const struct pv_groupsync_seen seen = {
+        .capable = capable, .there = there, .takes_discovery = true};
+    pv_groupsync_look(p->sync[i], OTHER, &seen, p->now);
+}
+
+/* Messages go there and back until there are none; true when one changed what is known. */
+static bool carry(struct pair *p)
+{
+    static struct pv_groupsync_transmit tx;
+    bool changed = false, any = true;
+    while (any) {
+        any = false;
+        for (int i = 0; i < NODES; i++) {
+            while (pv_groupsync_poll_transmit(p->sync[i], &tx) == PV_OK) {
+                any = true;
+                p->passed++;
+                assert_int_equal(tx.id, OTHER);
+                assert_true(p->passed < 1000);
+                if (!p->cut)
+                    changed = pv_groupsync_take(p->sync[1 - i], OTHER, pv_view(tx.body, tx.len),
+                                                p->now) ||
+                              changed;
+            }
+        }
+    }
+    return changed;
+}
+
+static void pass(struct pair *p, pv_ns t)
+{
+    pv_ns end = p->now + t;
+    for (;;) {
+        pv_ns next =
+            pv_min_ns(pv_groupsync_next_timeout(p->sync[0]), pv_groupsync_next_timeout(p->sync[1]));
+        if (next > end)
+            break;
+        p->now = next > p->now ? next : p->now;
+        for (int i = 0; i < NODES; i++)
+            pv_groupsync_handle_timeout(p->sync[i], p->now);
+        carry(p);
+    }
+    p->now = end;
+}
+
+static void want(struct pair *p, int i, const char *group)
+{
+    struct pv_group g = group_named(group);
+    pv_groupsync_set_own(p->sync[i], &g, 1, p->now);
+}
+
+/* What node i knows of the other, as text. */
+static const char *known(const struct pair *p, int i)
+{
+    static char text[128];
+    char ip[PV_ADDR_TEXT];
+    const struct pv_groupsync_known k = pv_groupsync_known(p->sync[i], OTHER);
+    int n = snprintf(text, sizeof(text), "%s%s%s", k.capable ? "capable" : "old",
+                     k.heard ? " heard" : "", k.confirmed ? " confirmed" : "");
+    for (size_t g = 0; g < k.n; g++) {
+        struct pv_addr a = pv_group_addr(&k.groups[g]);
+        n += snprintf(text + n, sizeof(text) - (size_t)n, " %s", pv_addr_format_ip(&a, ip));
+    }
+    return text;
+}
+
+static struct pair *met(void)
+{
+    struct pair *p = make_pair();
+    want(p, 0, "239.1.1.1");
+    look(p, 0, true, true);
+    look(p, 1, true, true);
+    pass(p, PV_S(1));
+    assert_string_equal(known(p, 0), "capable heard confirmed");
+    assert_string_equal(known(p, 1), "capable heard confirmed 239.1.1.1");
+    return p;
+}
+
+static void two_who_meet_tell_and_are_silent(void **state)
+{
+    (void)state;
+    struct pair *p = met();
+    assert_in_range(p->passed, 2, 6);
+    unsigned passed = p->passed;
+    pass(p, PV_S(3600));
+    assert_int_equal(p->passed, passed);
+    assert_int_equal(pv_groupsync_next_timeout(p->sync[0]), PV_NEVER);
+    look(p, 0, true, false); /* the path goes and comes: nothing new */
+    look(p, 0, true, true);
+    pass(p, PV_S(10));
+    assert_int_equal(p->passed, passed);
+}
+
+static void one_that_does_not_understand_is_told_nothing(void **state)
+{
+    (void)state;
+    struct pair *p = make_pair();
+    want(p, 0, "239.1.1.1");
+    look(p, 0, false, true);
+    pass(p, PV_S(100));
+    assert_int_equal(p->passed, 0);
+    assert_string_equal(known(p, 0), "old");
+    assert_true(pv_groupsync_known(p->sync[0], OTHER).takes_discovery);
+}
+
+static void changes_are_told(void **state)
+{
+    (void)state;
+    struct pair *p = met();
+    pass(p, PV_S(10));
+    want(p, 0, "ff05::c");
+    pass(p, PV_MS(10));
+    assert_string_equal(known(p, 1), "capable heard confirmed ff05::c");
+    pv_groupsync_set_own(p->sync[0], NULL, 0, p->now);
+    pass(p, PV_S(1));
+    assert_string_equal(known(p, 1), "capable heard confirmed");
+}
+
+static void what_is_lost_is_repeated_ever_less_often(void **state)
+{
+    (void)state;
+    struct pair *p = met();
+    pass(p, PV_S(10));
+    unsigned before = p->passed;
+    p->cut = true;
+    want(p, 0, "239.9.9.9");
+    pass(p, PV_S(3600));
+    assert_in_range(p->passed - before, 50, 70);
+    assert_string_equal(known(p, 1), "capable heard confirmed 239.1.1.1");
+    p->cut = false;
+    pass(p, PV_S(60));
+    assert_string_equal(known(p, 1), "capable heard confirmed 239.9.9.9");
+    assert_string_equal(known(p, 0), "capable heard confirmed");
+    /* Without a path nothing is repeated. */
+    p->cut = true;
+    want(p, 0, "239.9.9.8");
+    look(p, 0, true, false);
+    before = p->passed;
+    pass(p, PV_S(3600));
+    assert_in_range(p->passed - before, 0, 1);
+}
+
+static void a_new_life_is_told_and_tells(void **state)
+{
+    (void)state;
+    struct pair *p = met();
+    pass(p, PV_S(10));
+    start(p, 1); /* it forgot everything */
+    look(p, 1, true, true);
+    pass(p, PV_S(2));
+    assert_string_equal(known(p, 1), "capable heard confirmed 239.1.1.1");
+    start(p, 0); /* and this one wants nothing any more */
+    look(p, 0, true, true);
+    pass(p, PV_S(2));
+    assert_string_equal(known(p, 1), "capable heard confirmed");
+}
+
+static void what_was_overtaken_does_not_count(void **state)
+{
+    static struct pv_groupsync_transmit first, second;
+    (void)state;
+    struct pair *p = met();
+    pass(p, PV_S(10));
+    want(p, 0, "239.2.2.2");
+    pv_groupsync_handle_timeout(p->sync[0], p->now);
+    assert_int_equal(pv_groupsync_poll_transmit(p->sync[0], &first), PV_OK);
+    p->now += PV_S(1);
+    want(p, 0, "239.3.3.3");
+    pv_groupsync_handle_timeout(p->sync[0], p->now);
+    assert_int_equal(pv_groupsync_poll_transmit(p->sync[0], &second), PV_OK);
+    assert_true(pv_groupsync_take(p->sync[1], OTHER, pv_view(second.body, second.len), p->now));
+    assert_false(pv_groupsync_take(p->sync[1], OTHER, pv_view(first.body, first.len), p->now));
+    assert_false(pv_groupsync_take(p->sync[1], OTHER, pv_view(second.body, second.len), p->now));
+    assert_string_equal(known(p, 1), "capable heard confirmed 239.3.3.3");
+}
+
+/* Programs that join and leave a thousand times a second make a few messages. */
+static void who_changes_all_the_time_makes_no_flood(void **state)
+{
+    (void)state;
+    struct pair *p = met();
+    pass(p, PV_S(10));
+    unsigned before = p->passed;
+    for (int i = 0; i < 10000; i++) {
+        want(p, 0, i % 2 == 0 ? "239.2.2.2" : "239.3.3.3");
+        pass(p, PV_MS(1));
+    }
+    assert_in_range(p->passed - before, 10, 50); /* 20 sets in 10 s, each with its answer */
+    pass(p, PV_S(10));
+    assert_string_equal(known(p, 1), "capable heard confirmed 239.3.3.3");
+}
+
+/* A member that floods is heard at its rate, and what it told last counts in the end. */
+static void a_flood_of_sets_is_not_taken(void **state)
+{
+    (void)state;
+    struct pair *p = met();
+    pass(p, PV_S(10));
+    struct pv_grouptell t = {.flags = PV_GROUPTELL_ASKS, .own = {9, 1}, .n = 1};
+    unsigned taken = 0, answered = 0;
+    static struct pv_groupsync_transmit tx;
+    for (unsigned i = 0; i < 1000; i++) {
+        uint8_t body[PV_GROUPTELL_BODY_MAX];
+        size_t len;
+        t.own.number = i + 1;
+        t.groups[0] = group_named(i % 2 == 0 ? "239.2.2.2" : "239.3.3.3");
+        pv_grouptell_build(&t, body, &len);
+        taken += pv_groupsync_take(p->sync[1], OTHER, pv_view(body, len), p->now);
+        while (pv_groupsync_poll_transmit(p->sync[1], &tx) == PV_OK)
+            answered++;
+    }
+    assert_int_equal(taken, PV_GROUPSYNC_BURST);
+    assert_in_range(answered, 1, PV_GROUPSYNC_BURST);
+    assert_false(pv_groupsync_take(p->sync[1], OTHER, pv_view(NULL, 0), p->now));
+}
+
+static void whether_discovery_is_taken_is_told_too(void **state)
+{
+    (void)state;
+    struct pair *p = met();
+    pass(p, PV_S(10));
+    const struct pv_groupsync_seen no = {.capable = true, .there = true, .takes_discovery = false};
+    pv_groupsync_look(p->sync[0], OTHER, &no, p->now);
+    pass(p, PV_S(1));
+    assert_false(pv_groupsync_known(p->sync[1], OTHER).takes_discovery);
+    assert_true(pv_groupsync_known(p->sync[0], OTHER).takes_discovery);
+}
+
+static void a_member_is_reached_a_few_times(void **state)
+{
+    pv_ns again;
+    unsigned wakes = 0;
+    (void)state;
+    struct pair *p = make_pair();
+    for (int s = 0; s < 600; s++, p->now += PV_S(1))
+        wakes += pv_groupsync_wake(p->sync[0], OTHER, false, p->now, &again);
+    assert_int_equal(wakes, PV_GROUPSYNC_WAKES);
+    assert_int_equal(again, PV_NEVER);
+    /* It went and came. */
+    pv_groupsync_away(p->sync[0], OTHER);
+    assert_true(pv_groupsync_wake(p->sync[0], OTHER, false, p->now, &again));
+    assert_int_equal(again, p->now + PV_GROUPSYNC_WAKE_AGAIN);
+    /* It said that it is older than that. */
+    p->now += PV_GROUPSYNC_WAKE_AGAIN;
+    assert_false(pv_groupsync_wake(p->sync[0], OTHER, true, p->now, &again));
+    look(p, 0, true, true);
+    assert_false(pv_groupsync_wake(p->sync[0], OTHER, true, p->now, &again));
+    pv_groupsync_gone(p->sync[0], OTHER);
+    assert_string_equal(known(p, 0), "old");
+    pass(p, PV_S(5));
+    assert_int_equal(p->passed, 0);
+}
+
+#define T(test) cmocka_unit_test_teardown(test, test_teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(two_who_meet_tell_and_are_silent),
+        T(one_that_does_not_understand_is_told_nothing),
+        T(changes_are_told),
+        T(what_is_lost_is_repeated_ever_less_often),
+        T(a_new_life_is_told_and_tells),
+        T(what_was_overtaken_does_not_count),
+        T(who_changes_all_the_time_makes_no_flood),
+        T(a_flood_of_sets_is_not_taken),
+        T(whether_discovery_is_taken_is_told_too),
+        T(a_member_is_reached_a_few_times),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
