@@ -411,6 +411,28 @@ static void status_pq(struct pv_table *t, const json_t *s)
     row(t, "post-quantum", waiting > 0 ? PV_YELLOW : PV_PLAIN, text);
 }
 
+/* What goes to many, and what programs here want of it. */
+static void status_lan(struct pv_table *t, const json_t *s)
+{
+    char text[PV_SHOW_BUF];
+    const json_t *lan = json_object_get(s, "lan"), *groups = json_object_get(lan, "groups"), *group;
+    bool sent = pv_json_bool(lan, "sent");
+    const char *set = pv_json_text(lan, "broadcast", "?");
+    size_t i;
+    if (!json_is_object(lan))
+        return;
+    if (!sent && strcmp(set, "auto") == 0)
+        snprintf(text, sizeof(text), "not sent: more than 32 members may be online");
+    else
+        snprintf(text, sizeof(text), "%s%s, copies to %.0f groups",
+                 strcmp(set, "auto") == 0 ? "on" : set,
+                 sent && pv_json_bool(lan, "wake") ? ", also to idle members" : "",
+                 pv_json_real(lan, "wanted", 0));
+    row(t, "broadcasts", PV_PLAIN, text);
+    json_array_foreach(groups, i, group)
+        row(t, i == 0 ? "groups" : "", PV_PLAIN, json_string_value(group));
+}
+
 /* Packets that were thrown away: a line for each reason. */
 static void status_drops(struct pv_table *t, const json_t *s)
 {
@@ -444,6 +466,7 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     status_binding(&t, s);
     status_portmaps(&t, s);
     status_people(&t, s);
+    status_lan(&t, s);
     status_datapath(&t, s);
     status_pq(&t, s);
     status_drops(&t, s);

@@ -530,6 +530,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .chat_hold = s->chat_hold,
         .chat_keep_s = s->chat_keep_s,
         .chat_plain_off = s->chat_plain_off,
+        .lan = s->lan,
         .notify = d->notify_fd >= 0,
         .confined = d->confined,
         .dns = s->dns,

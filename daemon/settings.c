@@ -9,6 +9,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/settings_relay.h"
+#include "daemon/settings_values.h"
 #include "sys/helper/notify.h"
 #include "sys/net/tun.h"
 
@@ -304,60 +305,19 @@ static int take_hold(struct ctx *c)
     return take_switch(c, true, "hold: expected on or off", &c->s->chat_hold);
 }
 
-/* "500M": bytes, with K, M, G or T for powers of 1024. */
-static bool parse_size(const char *text, uint64_t *ret_bytes)
-{
-    static const char units[] = "KMGT";
-    char digits[24];
-    size_t len = strlen(text);
-    unsigned shift = 0;
-    uint64_t n = 0;
-    const char *unit = len > 0 ? strchr(units, text[len - 1]) : NULL;
-    if (unit != NULL && *unit != '\0') {
-        shift = 10 * (unsigned)(unit - units + 1);
-        len--;
-    }
-    if (len == 0 || len >= sizeof(digits))
-        return false;
-    memcpy(digits, text, len);
-    digits[len] = '\0';
-    /* The limit is divided before, so that the shift below cannot overflow. */
-    if (pv_u64_parse(digits, 1, PV_FILE_SIZE_MAX >> shift, &n) < 0)
-        return false;
-    *ret_bytes = n << shift;
-    return true;
-}
-
 static int take_keep(struct ctx *c)
 {
-    static const struct {
-        char letter;
-        uint32_t seconds;
-    } UNITS[] = {{'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
-    size_t len = strlen(c->value);
-    char digits[8];
-    uint64_t n = 0;
-    if (strcmp(c->value, "forever") == 0) {
-        c->s->chat_keep_s = 0;
-        return PV_OK;
-    }
-    for (size_t i = 0; i < PV_ARRAY_LEN(UNITS) && len > 1 && len <= sizeof(digits); i++) {
-        if (c->value[len - 1] != UNITS[i].letter)
-            continue;
-        snprintf(digits, sizeof(digits), "%.*s", (int)len - 1, c->value);
-        if (pv_u64_parse(digits, 1, 100000, &n) < 0)
-            break;
-        c->s->chat_keep_s = n * UNITS[i].seconds;
-        return PV_OK;
-    }
-    return bad(c, "keep: expected forever, or how long, such as 12h, 90d or 52w");
+    if (!pv_settings_age_parse(c->value, &c->s->chat_keep_s))
+        return bad(c, "keep: expected forever, or how long, such as 12h, 90d or 52w");
+    return PV_OK;
 }
 
 static int take_max_size(struct ctx *c)
 {
     /* Less would leave a sender's share without room for a page of messages. */
     const uint64_t least = 16 << 20;
-    if (!parse_size(c->value, &c->s->chat_max) || c->s->chat_max < least)
+    if (!pv_settings_size_parse(c->value, PV_FILE_SIZE_MAX, &c->s->chat_max) ||
+        c->s->chat_max < least)
         return bad(c, "max-size: expected bytes of all messages, at least 16M, such as 1G");
     return PV_OK;
 }
@@ -387,7 +347,7 @@ static int take_auto_accept(struct ctx *c)
     const char *size = c->value + len + strspn(c->value + len, " \t");
     bool all = len == 1 && c->value[0] == '*';
     if ((!all && pv_name_parse(c->value, len, rule.name) < 0) ||
-        (*size != '\0' && !parse_size(size, &rule.max)))
+        (*size != '\0' && !pv_settings_size_parse(size, PV_FILE_SIZE_MAX, &rule.max)))
         return bad(c, why);
     if (s->n_auto_accept == PV_SETTINGS_MAX_RULES)
         return bad(c, "auto-accept: at most 256 are supported");
@@ -410,6 +370,36 @@ static int take_pq(struct ctx *c)
         }
     }
     return bad(c, "pq: expected on, require (no packets without) or off");
+}
+
+static int take_broadcast(struct ctx *c)
+{
+    static const char *const words[] = {
+        [PV_LAN_AUTO] = "auto", [PV_LAN_ON] = "on", [PV_LAN_OFF] = "off", [PV_LAN_PEERS] = "peers"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
+        if (strcmp(c->value, words[i]) != 0)
+            continue;
+        c->s->lan.broadcast = (enum pv_lan_broadcast)i;
+        return PV_OK;
+    }
+    return bad(c, "broadcast: expected on, off, auto (on while at most 32 members are online) or "
+                  "peers (those of the key peer)");
+}
+
+static int take_lan_peer(struct ctx *c)
+{
+    struct pv_lan_config *lan = &c->s->lan;
+    if (lan->n_peers == PV_ENGINE_MAX_LAN_PEERS)
+        return bad(c, "peer: at most 64 are supported");
+    if (pv_name_parse(c->value, strlen(c->value), lan->peers[lan->n_peers]) < 0)
+        return bad(c, "peer: expected the name of one member; repeat the key for more");
+    lan->n_peers++;
+    return PV_OK;
+}
+
+static int take_wake(struct ctx *c)
+{
+    return take_switch(c, true, "wake: expected on or off", &c->s->lan.wake);
 }
 
 static int take_metrics(struct ctx *c, const char *key)
@@ -473,6 +463,11 @@ static const struct key chat_keys[] = {
 static const struct key dns_keys[] = {
     {"listen", take_listen, false, TAKEN},
 };
+static const struct key lan_keys[] = {
+    {"broadcast", take_broadcast, false, TAKEN},
+    {"peer", take_lan_peer, true, TAKEN},
+    {"wake", take_wake, false, TAKEN},
+};
 static const struct key relay_keys[] = {
     {"turn", take_turn, true, TAKEN},
     {"user", take_relay_user, false, TAKEN},
@@ -502,6 +497,7 @@ static const struct section sections[] = {
     {"traversal", traversal_keys, PV_ARRAY_LEN(traversal_keys)},
     {"chat", chat_keys, PV_ARRAY_LEN(chat_keys)},
     {"dns", dns_keys, PV_ARRAY_LEN(dns_keys)},
+    {"lan", lan_keys, PV_ARRAY_LEN(lan_keys)},
     {"relay", relay_keys, PV_ARRAY_LEN(relay_keys)},
     {"metrics", metrics_keys, PV_ARRAY_LEN(metrics_keys)},
     {"security", security_keys, PV_ARRAY_LEN(security_keys)},
@@ -566,7 +562,7 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
     if (section == NULL) {
         snprintf(c->error, c->cap,
                  "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
-                 "[relay], [chat], [dns], [metrics] and [log]",
+                 "[relay], [lan], [chat], [dns], [metrics] and [log]",
                  item->section);
         return PV_ERR_MALFORMED;
     }
@@ -683,6 +679,11 @@ int pv_settings_parse(struct pv_settings *s, const char *file, struct pv_view te
         (s->relay_user[0] == '\0' || s->relay_password_file[0] == '\0')) {
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
                  "%s: [relay] turn needs user and password-file beside it", file);
+        return PV_ERR_MALFORMED;
+    }
+    if (r >= 0 && s->lan.broadcast == PV_LAN_PEERS && s->lan.n_peers == 0) {
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX,
+                 "%s: [lan] broadcast = peers needs a line peer = NAME beside it for each", file);
         return PV_ERR_MALFORMED;
     }
     const char *why = "";

@@ -44,12 +44,13 @@ struct pv_settings {
     char notify[PV_SETTINGS_PATH_MAX];  /* [chat] notify; "" = none */
     struct pv_auto_accept *auto_accept; /* [chat] auto-accept; owned */
     size_t n_auto_accept;
-    bool dns;             /* [dns] listen = on */
-    bool chat_hold;       /* [chat] hold = on; the default is off */
-    uint64_t chat_keep_s; /* [chat] keep: messages read are deleted then; 0 = for ever */
-    uint64_t chat_max;    /* [chat] max-size, bytes of all messages; 0 = not given */
-    bool chat_store;      /* [chat] store = coordinator, the default; false: off */
-    bool chat_plain_off;  /* [chat] plain = off; the default is on */
+    struct pv_lan_config lan; /* [lan] */
+    bool dns;                 /* [dns] listen = on */
+    bool chat_hold;           /* [chat] hold = on; the default is off */
+    uint64_t chat_keep_s;     /* [chat] keep: messages read are deleted then; 0 = for ever */
+    uint64_t chat_max;        /* [chat] max-size, bytes of all messages; 0 = not given */
+    bool chat_store;          /* [chat] store = coordinator, the default; false: off */
+    bool chat_plain_off;      /* [chat] plain = off; the default is on */
     struct pv_relayway_server relays[PV_ENGINE_MAX_RELAYS]; /* [relay] turn */
     size_t n_relays;
     char relay_user[PV_TURNC_TEXT_MAX + 1];         /* "" = none */

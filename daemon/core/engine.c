@@ -25,6 +25,7 @@
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/deliver.h"
+#include "daemon/core/lan/lan.h"
 #include "daemon/core/member/admin.h"
 #include "daemon/core/member/enrol.h"
 #include "daemon/core/member/gossip.h"
@@ -90,6 +91,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_enrol,
     &pv_part_relocation,
     &pv_part_place,
+    &pv_part_lan,
     &pv_part_why,
     &pv_part_linkkeys, /* chat and files ask it */
     &pv_part_copies,
@@ -231,9 +233,9 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.mtu = e->node.mtu;
     e->env.workers = cfg->workers;
     /* What our descriptions say that we can do. Every node of this version proves itself on
-     * connections of chat and files; there is no setting for it. */
+     * connections of chat and files, and tells its groups; there is no setting for it. */
     e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | (cfg->chat_hold ? PV_DESC_CAP_HOLD : 0) |
-                  PV_DESC_CAP_PROOF |
+                  PV_DESC_CAP_PROOF | PV_DESC_CAP_GROUPS |
                   (cfg->kem != NULL && cfg->pq != PV_PQ_OFF ? PV_DESC_CAP_PQ : 0);
     e->env.kem = cfg->kem;
     e->env.kem_why = cfg->kem_why;
@@ -577,6 +579,8 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
         take_datagram(e, &punt->from, punt->bytes, now);
     } else if (punt->kind == PV_FP_PUNT_TOO_BIG) {
         pv_peers_too_big(e->node.peers, punt, now);
+    } else if (punt->kind == PV_FP_PUNT_REPORT) {
+        pv_lan_report(&e->node, punt->bytes, now);
     } else {
         struct pv_peer *p = pv_peers_by_id(e->node.peers, punt->peer);
         if (p == NULL)

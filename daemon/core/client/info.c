@@ -11,6 +11,7 @@
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/lan/lan.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
@@ -255,6 +256,19 @@ static const char *proof_of(const struct pv_node *n, const struct pv_peer *p)
     return state == PV_LINKKEYS_OLD ? "none" : "daemon";
 }
 
+/* What its programs want on the LAN, by its word. */
+static void show_groups(const struct pv_node *n, const struct pv_peer *p,
+                        struct pv_addr ret_groups[static PV_GROUPTELL_MAX],
+                        struct pv_ctlapi_peer *shown)
+{
+    const struct pv_groupsync_known k = pv_lan_known(n, p);
+    shown->tells_groups = k.heard;
+    shown->groups = ret_groups;
+    shown->n_groups = k.n;
+    for (size_t i = 0; i < k.n; i++)
+        ret_groups[i] = pv_group_addr(&k.groups[i]);
+}
+
 /* A peer as clients see it; of one whose name changed hands they are told. */
 static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv_ns now)
 {
@@ -266,6 +280,8 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
         shown.path = (struct pv_ctlapi_path){.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1};
     }
     shown.proof = proof_of(n, p);
+    struct pv_addr groups[PV_GROUPTELL_MAX];
+    show_groups(n, p, groups, &shown);
     struct pv_roster_former former;
     const struct pv_member *m = pv_peer_is_static(p) || n->roster == NULL
                                     ? NULL

@@ -20,6 +20,7 @@
 
 enum {
     PV_ENGINE_MAX_STATIC = 256,                  /* [peer] sections */
+    PV_ENGINE_MAX_LAN_PEERS = 64,                /* names in [lan] peers */
     PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
     PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
 };
@@ -96,6 +97,20 @@ enum pv_pq_policy {
     PV_PQ_OFF,     /* all are like that */
 };
 
+/* [lan]: with whom broadcasts and the groups by which programs find each other are exchanged. */
+enum pv_lan_broadcast {
+    PV_LAN_AUTO, /* all, while few enough members are online */
+    PV_LAN_ON,
+    PV_LAN_OFF,
+    PV_LAN_PEERS, /* those of [lan] peers */
+};
+struct pv_lan_config {
+    enum pv_lan_broadcast broadcast;
+    bool wake; /* they wake members that are not in use */
+    char peers[PV_ENGINE_MAX_LAN_PEERS][PV_NAME_BUF];
+    size_t n_peers;
+};
+
 struct pv_engine_config {
     struct pv_rng rng;
     const struct pv_log *log;                  /* borrowed */
@@ -131,6 +146,7 @@ struct pv_engine_config {
     bool dns;                   /* a name server listens on the overlay address */
     bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */
     const char *confined;       /* what rights the processes have, for status; borrowed */
+    struct pv_lan_config lan;   /* [lan] */
     const struct pv_auto_accept *auto_accept; /* borrowed during new() */
     size_t n_auto_accept;
     uint64_t wall_us; /* wall clock at new(), Unix microseconds */

@@ -22,6 +22,7 @@ enum {
     PV_STATUSPAGE_MAX_DROPS =
         PV_FP_DROP_REASONS + 24,    /* of packets; of the shell, chat and rooms */
     PV_STATUSPAGE_MAX_PUBLIC = 16,  /* addresses as seen from outside */
+    PV_STATUSPAGE_MAX_GROUPS = 128, /* multicast groups of this node */
     PV_STATUSPAGE_RELAY_NAME = 280, /* "turns:[HOST]:PORT" and a NUL */
 };
 
@@ -42,6 +43,8 @@ struct pv_statuspage {
     struct pv_ctlapi_binding binding;
     struct pv_ctlapi_pq pq;             /* state NULL: nothing is known of it */
     struct pv_ctlapi_datapath datapath; /* workers 0: nothing is known of it */
+    struct pv_ctlapi_lan lan;           /* broadcast NULL: nothing is known of it */
+    struct pv_addr lan_groups[PV_STATUSPAGE_MAX_GROUPS];
     struct pv_ctlapi_portmap portmaps[2];
     size_t n_portmaps;
     char portmap_why[2][PV_CTLAPI_ERROR_BUF];

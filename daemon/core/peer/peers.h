@@ -104,6 +104,8 @@ void pv_peers_too_big(struct pv_peers *ps, const struct pv_fp_punt *punt, pv_ns 
 
 /* An inner packet for the packet threads to seal and send to p; empty: a keepalive. */
 void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner);
+/* An IP packet of ours for the local kernel: the packet threads write it to the TUN. */
+void pv_peers_inject_tun(struct pv_peers *ps, struct pv_view packet);
 /* A whole in-band message, in as many parts as it takes. Lost where there is no path or no memory,
  * as on the network. */
 void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type type,

@@ -29,7 +29,7 @@ void pv_peers_out_done(struct pv_peers *ps)
 /* --- in-band --------------------------------------------------------------------------------- */
 
 /* In-band messages may be lost as on the network, so a full list drops them. */
-void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner)
+static void inject(struct pv_peers *ps, uint32_t id, struct pv_view inner)
 {
     if (ps->n_injects >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
         return;
@@ -37,13 +37,24 @@ void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inne
     if (item == NULL)
         return;
     item->next = NULL;
-    item->peer = p->id;
+    item->peer = id;
     item->len = inner.len;
     if (inner.len > 0)
         memcpy(item->bytes, inner.ptr, inner.len);
     *ps->injects_tail = item;
     ps->injects_tail = &item->next;
     ps->n_injects++;
+}
+
+void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner)
+{
+    inject(ps, p->id, inner);
+}
+
+/* 0 is no peer's id, and the TUN to pv_fp_inject(). */
+void pv_peers_inject_tun(struct pv_peers *ps, struct pv_view packet)
+{
+    inject(ps, 0, packet);
 }
 
 int pv_peers_poll_inject(struct pv_peers *ps, struct pv_engine_inject *ret_inject)

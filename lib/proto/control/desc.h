@@ -60,6 +60,7 @@ enum pv_desc_cap {
     PV_DESC_CAP_NO_UDP = 1 << 2, /* "udp-blocked": no UDP gets through where it is; for `why` */
     PV_DESC_CAP_PROOF = 1 << 3,  /* "proof": its daemon proves itself on connections (proof.h) */
     PV_DESC_CAP_PQ = 1 << 4,     /* "pq": it agrees on preshared keys by ML-KEM-768 (hybrid.h) */
+    PV_DESC_CAP_GROUPS = 1 << 5, /* "groups": it tells and hears who wants which group */
 };
 
 /* A half of the exchange that preshared keys come from (hybrid.h). */

@@ -44,6 +44,7 @@ enum {
  *   FILE         a notice about a file (file.h)
  *   LINK         the secret by which daemons know each other on connections (proof.h)
  *   OWNER        whose a connection is on the other machine (proof.h)
+ *   GROUPS       which groups the sender's programs want (group/grouptell.h)
  */
 #define PV_INBAND_TYPES(X)                                     \
     X(DESCRIPTION, 1, PV_INBAND_PART_MAX, true)                \
@@ -56,7 +57,8 @@ enum {
     X(PROBED, 8, PV_INBAND_PART_MAX, true)                     \
     X(FILE, 9, PV_INBAND_PART_MAX, true)                       \
     X(LINK, 10, PV_INBAND_PART_MAX, true)                      \
-    X(OWNER, 11, PV_INBAND_PART_MAX, true)
+    X(OWNER, 11, PV_INBAND_PART_MAX, true)                     \
+    X(GROUPS, 12, PV_INBAND_PART_MAX, true)
 
 #define PV_INBAND_ENUMERATOR(name, number, part_max, in_parts) PV_INBAND_##name = (number),
 enum pv_inband_type {

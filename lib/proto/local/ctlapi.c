@@ -139,6 +139,14 @@ char *pv_ctlapi_dump(const json_t *obj, size_t *ret_len)
     return line;
 }
 
+static json_t *ips_json(const struct pv_addr *ips, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        (void)!json_array_append_new(list, ip_json(&ips[i]));
+    return list;
+}
+
 /* --- peers, messages ----------------------------------------------------------------------- */
 
 /* All fields are there for each type of path: a script need not know which type has which. */
@@ -169,7 +177,7 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
         pv_ctlapi_pack(
             "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, "
             "s:s, "
-            "s:o, s:s?}",
+            "s:o, s:s?, s:o}",
             "name", peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6), "key",
             pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online", peer->online,
             "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path), "tx_bytes",
@@ -178,7 +186,8 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
             "session", peer->session, "proof", peer->proof, "former", pv_ctlapi_key(peer->former),
             "another_since", peer->former == NULL ? json_null() : u64_json(peer->another_since_s),
             "state", peer->standing, "expires", u64_or_null(peer->expires_s), "asks_from",
-            peer->asks_from));
+            peer->asks_from, "groups",
+            peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null()));
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
@@ -434,6 +443,15 @@ int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapat
                                  "threads", (int)d->threads, "aead", d->aead, "tcp_offload",
                                  d->tcp_offload, "udp_offload", d->udp_offload, "off", off);
     return json_object_set_new(status, "datapath", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
+}
+
+int pv_ctlapi_status_add_lan(json_t *status, const struct pv_ctlapi_lan *l)
+{
+    json_t *obj = pv_ctlapi_pack("{s:s, s:b, s:b, s:o, s:o, s:o}", "broadcast", l->broadcast,
+                                 "sent", l->sent, "wake", l->wake, "online",
+                                 l->online == 0 ? json_null() : u64_json(l->online), "groups",
+                                 ips_json(l->groups, l->n_groups), "wanted", u64_json(l->wanted));
+    return json_object_set_new(status, "lan", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
 /* One call for each family, into one list. */

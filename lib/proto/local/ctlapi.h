@@ -235,6 +235,9 @@ struct pv_ctlapi_peer {
     uint64_t last_seen_ms;       /* online, or heard; 0: null, it is online or nobody knows */
     const uint8_t *former;    /* identity key of the machine that had the name before; NULL: null */
     uint64_t another_since_s; /* with former: Unix seconds since when it is another machine */
+    bool tells_groups;        /* groups are known; else "groups" is null */
+    const struct pv_addr *groups; /* multicast groups that its programs want */
+    size_t n_groups;
     const char *session; /* "hybrid", "classical": the keys in use; NULL: null, none, or static */
     const char *proof;   /* "daemon": its connections are proven to be its daemon's; "none": its
                             program is older than that; NULL: null, not known yet, or a static peer */
@@ -377,6 +380,20 @@ struct pv_ctlapi_datapath {
 /* Adds "datapath":{"workers","threads","aead","tcp_offload","udp_offload","off":[{"what","why"}]}
  * to a status. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapath *d);
+
+/* Broadcast and multicast. */
+struct pv_ctlapi_lan {
+    const char *broadcast; /* "auto", "on", "off", "peers": as configured; NULL: nothing is known */
+    bool sent;             /* broadcasts and discovery are copied now */
+    bool wake;             /* to members that are not in use, too */
+    uint64_t online;       /* members that count, this node with them; 0: null */
+    const struct pv_addr *groups; /* that programs here want */
+    size_t n_groups;
+    uint64_t wanted; /* groups that something is copied to */
+};
+/* Adds "lan":{"broadcast","sent","wake","online","groups":[…],"wanted"} to a status.
+ * PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_status_add_lan(json_t *status, const struct pv_ctlapi_lan *lan);
 
 /* A TURN server this node uses. */
 struct pv_ctlapi_relay {

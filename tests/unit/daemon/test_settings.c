@@ -71,6 +71,8 @@ static const char WHOLE[] = "[interface]\n"
                             "notify = /usr/bin/env -u low\n"
                             "[dns]\n"
                             "listen = on\n"
+                            "[lan]\n"
+                            "broadcast = peers\npeer = Bob\npeer = carol\nwake = on\n"
                             "[relay]\n"
                             "turn = turn:192.0.2.9:3478\n"
                             "user = joe\n"
@@ -136,6 +138,10 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.auto_accept[1].max, PV_FILE_SIZE_MAX);
     assert_string_equal(s.notify, "/usr/bin/env -u low");
     assert_true(s.dns);
+    assert_int_equal(s.lan.broadcast, PV_LAN_PEERS);
+    assert_int_equal(s.lan.n_peers, 2);
+    assert_string_equal(s.lan.peers[0], "bob");
+    assert_true(s.lan.wake);
     assert_int_equal(s.n_peers, 2);
     const struct pv_static_peer *bob = &s.peers[0].peer, *carol = &s.peers[1].peer;
     char key[PV_WG_KEY_TEXT_BUF];
@@ -185,7 +191,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"port = 1\n", "conf:1: a key before the first section"},
         {"[interfaces]\n",
          "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
-         "[traversal], [relay], [chat], [dns], [metrics] and [log]"},
+         "[traversal], [relay], [lan], [chat], [dns], [metrics] and [log]"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
         {"\n[interface]\nprot = 1\n",

@@ -282,6 +282,8 @@ static void peers_json_is_exactly_the_contract(void **state)
 {
     (void)state;
     json_t *peers = pv_ctlapi_peers_new();
+    const struct pv_addr groups[] = {pv_addr4(224, 0, 0, 251, 0),
+                                     pv_addr6((const uint8_t[16]){0xff, 0x05, [15] = 0x0c}, 0)};
     struct pv_ctlapi_peer direct = {
         .name = "bob",
         .ip4 = pv_addr4(10, 66, 1, 2, 0),
@@ -298,6 +300,9 @@ static void peers_json_is_exactly_the_contract(void **state)
         .tx_bytes = 12,
         .rx_bytes = UINT64_MAX,
         .last_handshake_ms = 1790000000250,
+        .tells_groups = true,
+        .groups = groups,
+        .n_groups = 2,
         .session = "hybrid",
         .proof = "daemon",
     };
@@ -320,7 +325,8 @@ static void peers_json_is_exactly_the_contract(void **state)
                 "\"last_handshake\":1790000000.25,\"last_seen\":null,"
                 "\"session\":\"hybrid\",\"proof\":\"daemon\","
                 "\"former\":null,\"another_"
-                "since\":null,\"state\":\"member\",\"expires\":null,\"asks_from\":null},"
+                "since\":null,\"state\":\"member\",\"expires\":null,\"asks_from\":null,"
+                "\"groups\":[\"224.0.0.251\",\"ff05::c\"]},"
                 "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
                 "=\",\"online\":false,\"admin\":false,\"path\":{\"type\":\"none\",\"local\":null,"
                 "\"remote\":null,"
@@ -328,7 +334,7 @@ static void peers_json_is_exactly_the_contract(void **state)
                 "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"last_seen\":1790000000.5,"
                 "\"session\":null,\"proof\":null,\"former\":"
                 "null,\"another_since\":null,\"state\":\"expired\",\"expires\":1790000001,\"asks_"
-                "from\":\"192.0.2.9\"}]}");
+                "from\":\"192.0.2.9\",\"groups\":null}]}");
 }
 
 static void messages_json_is_exactly_the_contract(void **state)

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/* The part that makes a LAN: who gets what, by configuration, presence, reports and messages. */
+#include <stdio.h>
+
+#include "daemon/core/lan/lan.h"
+#include "daemon/core/packets/fp_state.h"
+#include "proto/group/querier.h"
+#include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/proto/group/group_packets.h"
+
+static struct fake_node node;
+static struct fake_peers peers;
+static struct pv_peer *bob;
+
+static void start_with(enum pv_lan_broadcast broadcast, bool wake)
+{
+    fake_node_init(&node, &pv_part_lan);
+    node.cfg.lan = (struct pv_lan_config){
+        .broadcast = broadcast, .wake = wake, .n_peers = 1, .peers = {"bob"}};
+    fake_node_enter(&node);
+    fake_peers_init(&peers, &node);
+    node.node.fp = peers.env.fp;
+    fake_node_start(&node);
+    node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_lan, .self = node.self};
+    node.node.n_parts = 1;
+    bob = fake_peers_member(&peers, 7, "bob", 7);
+    node.node.iface = PV_IFACE_UP;
+    pv_node_raise(&node.node, PV_FACT_INTERFACE | PV_FACT_ROSTER);
+    fake_peers_settle(&peers);
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    node.node.n_parts = 0;
+    fake_peers_done(&peers);
+    fake_node_done(&node);
+    return 0;
+}
+
+static void pass(pv_ns t)
+{
+    fake_node_wait(&node, t);
+    fake_peers_settle(&peers);
+}
+
+/* "bob carol": who gets what is sent to the group, after changes have been collected. */
+static const char *receivers(const char *group)
+{
+    static char text[256];
+    struct pv_fp_snapshot *snap;
+    const struct pv_group key = group_named(group);
+    pass(PV_LAN_SETTLE);
+    assert_int_equal(pv_fp_builder_snapshot(node.node.fp, &snap), PV_OK);
+    const struct pv_fp_group *g = pv_fp_snapshot_group(snap, &key);
+    text[0] = '\0';
+    for (size_t i = 0; g != NULL && i < g->n; i++) {
+        const struct pv_peer *p =
+            pv_peers_by_id(node.node.peers, snap->groups->peers[g->first + i]);
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof(text) - used, "%s%s", used == 0 ? "" : " ", pv_peer_name(p));
+    }
+    size_t end = strlen(text);
+    if (g != NULL && g->wakes)
+        snprintf(text + end, sizeof(text) - end, "!");
+    pv_fp_snapshot_free(snap);
+    return text;
+}
+
+static bool takes_discovery_of(const struct pv_peer *p)
+{
+    struct pv_fp_snapshot *snap;
+    assert_int_equal(pv_fp_builder_snapshot(node.node.fp, &snap), PV_OK);
+    bool unwanted = pv_fp_snapshot_peer(snap, pv_peer_id(p))->unwanted;
+    pv_fp_snapshot_free(snap);
+    return !unwanted;
+}
+
+static void report(struct group_packet p)
+{
+    pv_lan_report(&node.node, pv_view(p.bytes, p.len), node.now);
+    fake_peers_settle(&peers);
+}
+
+/* The member tells what it wants. */
+static void tells(struct pv_peer *p, uint8_t flags, uint32_t number, const char *const *groups)
+{
+    struct pv_grouptell t = {.flags = flags, .own = {pv_peer_id(p), number}};
+    uint8_t body[PV_GROUPTELL_BODY_MAX];
+    size_t len;
+    for (; groups[t.n] != NULL; t.n++)
+        t.groups[t.n] = group_named(groups[t.n]);
+    pv_grouptell_build(&t, body, &len);
+    pv_part_lan.inband[0].take(node.self, p, pv_view(body, len), node.now);
+    fake_peers_settle(&peers);
+}
+#define TELLS(p, flags, number, ...) \
+    tells(p, flags, number, (const char *const[]){__VA_ARGS__ NULL})
+
+/* The last in-band message about groups that left for p; counts all. */
+static unsigned take_told(const struct pv_peer *p, struct pv_grouptell *ret_tell)
+{
+    struct pv_engine_inject inject;
+    unsigned n = 0;
+    while (pv_peers_poll_inject(node.node.peers, &inject) == PV_OK) {
+        struct pv_inband_receiver rx = {0};
+        struct pv_inband_message msg;
+        if (inject.peer != pv_peer_id(p))
+            continue;
+        assert_int_equal(pv_inband_receive(&rx, pv_view(inject.buf, inject.len), node.now, &msg),
+                         PV_OK);
+        assert_int_equal(msg.type, PV_INBAND_GROUPS);
+        assert_int_equal(pv_grouptell_parse(msg.body, ret_tell), PV_OK);
+        n++;
+        pv_inband_receiver_done(&rx);
+    }
+    return n;
+}
+
+static void who_has_not_told_gets_all_discovery(void **state)
+{
+    (void)state;
+    start_with(PV_LAN_AUTO, false);
+    assert_string_equal(receivers("255.255.255.255"), "bob");
+    assert_string_equal(receivers("224.0.0.251"), "bob");
+    assert_string_equal(receivers("ff05::c"), "bob");
+    assert_string_equal(receivers("239.66.0.1"), "");
+    assert_true(takes_discovery_of(bob));
+}
+
+static void who_told_gets_what_it_wants(void **state)
+{
+    (void)state;
+    start_with(PV_LAN_AUTO, false);
+    TELLS(bob, PV_GROUPTELL_DISCOVERY, 1, "224.0.0.251", "239.66.0.1", );
+    assert_string_equal(receivers("255.255.255.255"), "bob");
+    assert_string_equal(receivers("ff02::1"), "bob");
+    assert_string_equal(receivers("224.0.0.251"), "bob");
+    assert_string_equal(receivers("239.255.255.250"), "");
+    assert_string_equal(receivers("239.66.0.1"), "bob");
+    /* It takes no discovery of us any more. */
+    TELLS(bob, 0, 2, "224.0.0.251", "239.66.0.1", );
+    assert_string_equal(receivers("255.255.255.255"), "");
+    assert_string_equal(receivers("224.0.0.251"), "");
+    assert_string_equal(receivers("239.66.0.1"), "bob");
+    fake_peers_leaves(&peers, bob);
+    assert_string_equal(receivers("239.66.0.1"), "");
+}
+
+static void broadcast_off_leaves_what_programs_joined(void **state)
+{
+    (void)state;
+    start_with(PV_LAN_OFF, false);
+    TELLS(bob, PV_GROUPTELL_DISCOVERY | PV_GROUPTELL_ASKS, 1, "224.0.0.251", "239.66.0.1", );
+    assert_string_equal(receivers("255.255.255.255"), "");
+    assert_string_equal(receivers("224.0.0.251"), "");
+    assert_string_equal(receivers("239.66.0.1"), "bob");
+    fake_peers_path(&peers, bob, true);
+    assert_false(takes_discovery_of(bob));
+}
+
+static void it_may_be_on_with_some_only(void **state)
+{
+    (void)state;
+    start_with(PV_LAN_PEERS, false);
+    struct pv_peer *carol = fake_peers_member(&peers, 8, "carol", 8);
+    fake_peers_path(&peers, carol, true);
+    assert_string_equal(receivers("255.255.255.255"), "bob");
+    assert_false(takes_discovery_of(carol));
+    assert_true(takes_discovery_of(bob));
+}
+
+static void it_ends_by_itself_where_there_are_many(void **state)
+{
+    (void)state;
+    for (int on = 0; on < 2; on++) {
+        start_with(on ? PV_LAN_ON : PV_LAN_AUTO, false);
+        struct pv_peer *last = NULL;
+        for (unsigned i = 0; i < PV_LAN_ONLINE - 1; i++) {
+            char name[16];
+            snprintf(name, sizeof(name), "m%u", i);
+            last = fake_peers_member(&peers, 100 + i, name, (uint16_t)(100 + i));
+            if (i < PV_LAN_ONLINE - 2)
+                fake_peers_presence(&peers, last, PV_PRESENCE_ONLINE);
+        }
+        fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE); /* the 32nd, with this node */
+        fake_peers_path(&peers, bob, true);                   /* of many, those in use get copies */
+        assert_true(strlen(receivers("255.255.255.255")) > 0);
+        assert_true(fake_node_status(&node)->lan.sent);
+        fake_peers_presence(&peers, last, PV_PRESENCE_ONLINE);
+        assert_int_equal(strlen(receivers("255.255.255.255")) > 0, on);
+        assert_int_equal(fake_node_status(&node)->lan.sent, on);
+        assert_int_equal(fake_node_status(&node)->lan.online, PV_LAN_ONLINE + 1);
+        fake_peers_presence(&peers, last, PV_PRESENCE_OFFLINE);
+        assert_true(strlen(receivers("255.255.255.255")) > 0);
+        if (on == 0)
+            stop(NULL);
+    }
+}
+
+static void wake_is_for_discovery_alone(void **state)
+{
+    (void)state;
+    start_with(PV_LAN_AUTO, true);
+    TELLS(bob, PV_GROUPTELL_DISCOVERY, 1, "224.0.0.251", "239.66.0.1", );
+    assert_string_equal(receivers("224.0.0.251"), "bob!");
+    assert_string_equal(receivers("239.66.0.1"), "bob");
+}
+
+static void the_kernel_is_asked_and_its_reports_are_shown(void **state)
+{
+    struct pv_engine_inject inject;
+    unsigned queries = 0;
+    (void)state;
+    start_with(PV_LAN_AUTO, false);
+    pass(PV_MS(1));
+    while (pv_peers_poll_inject(node.node.peers, &inject) == PV_OK) {
+        struct pv_ippkt ip;
+        assert_int_equal(inject.peer, 0);
+        assert_int_equal(pv_ippkt_parse(pv_view(inject.buf, inject.len), &ip), PV_OK);
+        assert_true(pv_groupmsg_is(&ip));
+        queries++;
+    }
+    assert_int_equal(queries, 2);
+    pass(PV_LAN_SETTLE);
+    report(group_report(TO_EX, "239.66.0.1", 0));
+    report(group_report(TO_EX, "ff02::fb", 0));
+    const struct pv_ctlapi_lan *lan = &fake_node_status(&node)->lan;
+    assert_int_equal(lan->n_groups, 2);
+    assert_string_equal(lan->broadcast, "auto");
+    assert_true(fake_node_has_metric(&node, "p2pvpn_lan_groups{of=\"here\"} 2"));
+    assert_true(fake_node_has_metric(&node, "p2pvpn_lan_broadcast 1"));
+    for (unsigned i = 0; i < PV_QUERIER_MAX; i++) {
+        char group[32];
+        snprintf(group, sizeof(group), "239.67.%u.%u", i / 100, i % 100);
+        report(group_report(TO_EX, group, 0));
+    }
+    assert_true(fake_node_has_problem(&node, "128 multicast groups"));
+    /* The interface goes, and what was joined on it. */
+    node.node.iface = PV_IFACE_DOWN;
+    fake_node_raise(&node, PV_FACT_INTERFACE);
+    assert_int_equal(fake_node_status(&node)->lan.n_groups, 0);
+}
+
+static void members_are_told_what_is_joined(void **state)
+{
+    struct pv_grouptell t;
+    (void)state;
+    start_with(PV_LAN_AUTO, false);
+    pass(PV_S(1));
+    (void)take_told(bob, &t);
+    TELLS(bob, PV_GROUPTELL_ASKS, 1, );
+    assert_int_equal(take_told(bob, &t), 1);
+    assert_int_equal(t.n, 0);
+    assert_int_equal(t.heard.number, 1);
+    assert_int_equal(t.flags, PV_GROUPTELL_ASKS | PV_GROUPTELL_DISCOVERY);
+    pass(PV_S(1));
+    (void)take_told(bob, &t);
+    report(group_report(TO_EX, "239.66.0.1", 0));
+    pass(PV_S(1));
+    assert_in_range(take_told(bob, &t), 1, 2);
+    assert_int_equal(t.n, 1);
+    assert_int_equal(t.groups[0].ip[1], 66);
+    assert_int_equal(pv_lan_known(&node.node, bob).heard, true);
+}
+
+static void who_is_online_is_reached_for_what_programs_joined(void **state)
+{
+    (void)state;
+    start_with(PV_LAN_AUTO, false);
+    struct pv_peer *carol = fake_peers_member(&peers, 8, "carol", 8);
+    fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
+    pass(PV_S(1));
+    report(group_report(TO_EX, "224.0.0.251", 0)); /* discovery wakes nobody */
+    pass(PV_S(1));
+    assert_false(pv_peer_is_wanted(bob, node.now));
+    report(group_report(TO_EX, "239.66.0.1", 0));
+    pass(PV_S(1));
+    assert_true(pv_peer_is_wanted(bob, node.now));
+    assert_false(pv_peer_is_wanted(carol, node.now)); /* nobody knows whether it is online */
+    /* Not for ever. */
+    for (int i = 0; i < 6; i++) {
+        report(group_report(IS_EX, "239.66.0.1", 0));
+        pass(PV_S(100));
+    }
+    assert_false(pv_peer_is_wanted(bob, node.now));
+    fake_peers_presence(&peers, carol, PV_PRESENCE_ONLINE);
+    pass(PV_S(1));
+    assert_true(pv_peer_is_wanted(carol, node.now));
+    assert_false(pv_peer_is_wanted(bob, node.now));
+}
+
+#define T(test) cmocka_unit_test_teardown(test, stop)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(who_has_not_told_gets_all_discovery),
+        T(who_told_gets_what_it_wants),
+        T(broadcast_off_leaves_what_programs_joined),
+        T(it_may_be_on_with_some_only),
+        T(it_ends_by_itself_where_there_are_many),
+        T(wake_is_for_discovery_alone),
+        T(the_kernel_is_asked_and_its_reports_are_shown),
+        T(members_are_told_what_is_joined),
+        T(who_is_online_is_reached_for_what_programs_joined),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
