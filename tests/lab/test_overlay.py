@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Ordinary programs over the overlay: ping, nc, ssh."""
-from lab import check, equal, scenario, ssh_login, wait
+"""Ordinary programs over the overlay: ping, nc, ssh, and those that find each other by broadcast and multicast."""
+import os
+import shutil
+import sys
+
+from lab import Skip, check, equal, pause, scenario, ssh_login, wait
+
+CAST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "cast.py")
 
 
 @scenario
@@ -96,3 +102,246 @@ def an_interface_that_others_change(lab):
     a.ip("link set p2pvpn0 mtu 1390")
     both("IPv6 to come back with another MTU")
     check(" mtu 1390 " in a.run("ip", "link", "show", "p2pvpn0").out, "the MTU was not kept")
+
+
+# --- broadcast and multicast ------------------------------------------------------------------
+
+def hear(h, group, port, family=4, address=None, seconds=3600):
+    """A program that waits for datagrams to the group."""
+    p = h.start(sys.executable, CAST, "hear", group, str(port), address or h.addr(family=family), str(seconds),
+                name=f"hear-{h.name}-{port}")
+    wait(f"the listener on {h.name} to be ready", lambda: "ready" in p.text())
+    return p
+
+
+def send(h, group, port, count=1, size=32, rate=0, family=4, timeout=60):
+    h.run(sys.executable, CAST, "send", group, str(port), h.addr(family=family), str(count), str(size), str(rate),
+          timeout=timeout)
+
+
+def heard(p):
+    """The lines of what came: [source, TTL, text]."""
+    return [line.split() for line in p.text().splitlines() if line.count(" ") == 2 and "ready" not in line
+            and "datagrams" not in line]
+
+
+def drops(h):
+    return h.json("status")["drops"]
+
+
+def pair(lab, conf=""):
+    coordinator = lab.coordinator()
+    a = lab.host("a", lab.lan("east", "profile=port-restricted", "delay=5ms"))
+    b = lab.host("b", lab.lan("west", "profile=address-restricted", "delay=5ms"))
+    for h in (a, b):
+        h.configure(conf)
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    b.wait_peer(a)
+    return a, b
+
+
+@scenario
+def programs_hear_what_is_sent_to_all(lab):
+    a, b = pair(lab)
+    listeners = {port: hear(b, group, port, family, address) for group, port, family, address in (
+        ("-", 5001, 4, None), ("-", 5002, 4, None), ("224.0.0.251", 5353, 4, None), ("239.255.255.250", 1900, 4, None),
+        ("ff02::fb", 5354, 6, None), ("ff05::c", 1901, 6, None))}
+    # Who is not in use is left alone.
+    send(a, "10.66.255.255", 5001)
+    wait("the copy to be kept from an idle member", lambda: drops(a).get("idle"))
+    equal(heard(listeners[5001]), [], "what an idle member got")
+    a.wait_direct(b)
+    check(a.os_ping(a.addr(b)), "ping")
+    wait("both to have told what they want", lambda: "239.255.255.250" in (a.peer(b)["groups"] or []))
+    sent = {5001: ("10.66.255.255", 4), 5002: ("255.255.255.255", 4), 5353: ("224.0.0.251", 4),
+            1900: ("239.255.255.250", 4), 5354: ("ff02::fb", 6), 1901: ("ff05::c", 6)}
+    for port, (group, family) in sent.items():
+        send(a, group, port, family=family)
+        wait(f"{group} to arrive", lambda: heard(listeners[port]))
+        source, ttl, text = heard(listeners[port])[0]
+        equal((source, text), (a.addr(family=family), "0"), f"what came by {group}")
+        equal(ttl, "1" if port not in (5001, 5002) else "64", f"TTL of {group}")
+    # A datagram in fragments arrives whole.
+    send(a, "10.66.255.255", 5001, size=9000)
+    wait("a large broadcast", lambda: len(heard(listeners[5001])) == 2)
+    r = a.run("ping", "-n", "-b", "-c", "2", "-W", "5", "10.66.255.255", check_rc=False)
+    b.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_broadcasts=0")
+    r = a.run("ping", "-n", "-b", "-c", "2", "-W", "5", "10.66.255.255", check_rc=False)
+    check(f"from {a.addr(b)}" in r.out, f"nobody answers ping -b: {r}")
+    r = a.run("ping", "-n", "-c", "2", "-W", "5", f"ff02::1%{a.tun}", check_rc=False)
+    check(f"from {a.addr(b, 6)}" in r.out, f"nobody answers ping ff02::1: {r}")
+
+
+SNIFF = """
+import socket, sys, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+s.bind((sys.argv[1], 0))
+print("ready", flush=True)
+while True:
+    p, who = s.recvfrom(2000)
+    if p[0] >> 4 == 4 and p[9] == 2:
+        print("igmp", hex(p[(p[0] & 15) * 4]), flush=True)
+    elif p[0] >> 4 == 6 and p[6] == 0 and p[40] == 58:
+        print("mld", p[48], flush=True)
+"""
+
+
+@scenario
+def the_kernel_answers_our_questions(lab):
+    """What was joined before the daemon asked is known by its answer."""
+    a, b = pair(lab)
+    sniffer = b.start(sys.executable, "-c", SNIFF, b.tun, name="sniff")
+    hear(b, "239.66.0.1", 7000)
+    hear(b, "ff05::66", 7001, family=6)
+    b.run("sysctl", "-qw", f"net.ipv4.conf.{b.tun}.force_igmp_version=2", f"net.ipv6.conf.{b.tun}.force_mld_version=1")
+    wait("questions after half a minute", lambda: "0x11" in sniffer.text() and "mld 130" in sniffer.text(), 40)
+    wait("answers of IGMPv2 and MLDv1", lambda: "0x16" in sniffer.text() and "mld 131" in sniffer.text(), 15)
+
+
+def avahi(h):
+    """avahi-daemon as OPERATIONS says: it leaves tunnels out unless it is told to use them."""
+    if shutil.which("avahi-daemon") is None or shutil.which("dbus-daemon") is None:
+        raise Skip("there is no avahi: scripts/deps installs it")
+    h.run("sh", "-c", "mkdir -p /run/dbus /run/avahi-daemon; cat >/run/avahi.conf",
+          stdin=f"[server]\nhost-name={h.name}\nallow-interfaces={h.tun}\nallow-point-to-point=yes\nuse-ipv6=yes\n")
+    h.start("dbus-daemon", "--system", "--nofork", "--nopidfile")
+    wait("the bus", lambda: h.run("test", "-S", "/run/dbus/system_bus_socket", check_rc=False).code == 0)
+    h.start("avahi-daemon", "-f", "/run/avahi.conf", "--no-drop-root", "--no-chroot", "--no-rlimits")
+    wait("avahi", lambda: h.run("avahi-browse", "-at", check_rc=False).code == 0)
+
+
+def services(h):
+    """What avahi-browse finds: names and addresses."""
+    out = h.run("avahi-browse", "-rtp", "_ipp._tcp", check_rc=False, timeout=60).out
+    return {line.split(";")[3].replace("\\032", " "): line.split(";")[7] for line in out.splitlines()
+            if line.startswith("=") and ";IPv4;" in line}
+
+
+def printer(lab, a, b):
+    for h in (a, b):
+        avahi(h)
+    b.start("avahi-publish", "-s", "printer at home", "_ipp._tcp", "631", name="publish")
+    check(a.os_ping(a.addr(b), count=3), "ping")
+    wait("avahi-browse on a to show the printer of b",
+         lambda: services(a).get("printer at home") == a.addr(b), 30)
+    a.start("avahi-publish", "-s", "scanner", "_ipp._tcp", "8080", name="publish2")
+    wait("avahi-browse on b to show what a has", lambda: services(b).get("scanner") == b.addr(a), 30)
+    check({"224.0.0.251", "ff02::fb"} <= set(a.peer(b)["groups"]), "groups that b told")
+
+
+@scenario
+def avahi_finds_a_printer_across_two_nats(lab):
+    a, b = pair(lab)
+    a.wait_direct(b)
+    printer(lab, a, b)
+
+
+@scenario
+def avahi_finds_a_printer_over_the_relay(lab):
+    coordinator = lab.coordinator()
+    a, b = (lab.host(n, lab.lan(n + "nat", "profile=symmetric")) for n in "ab")
+    for h in (a, b):
+        h.configure("[traversal]\npredict = off\nbirthday = off\n[lan]\nwake = on\n")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    b.wait_peer(a)
+    printer(lab, a, b)
+    equal(a.path(b)["type"], "relay", "path")
+
+
+M_SEARCH = """
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 0))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 2)
+s.settimeout(3)
+for _ in range(3):
+    s.sendto(b'M-SEARCH * HTTP/1.1\\r\\nHOST: 239.255.255.250:1900\\r\\nMAN: "ssdp:discover"\\r\\nMX: 1\\r\\n'
+             b'ST: ssdp:all\\r\\n\\r\\n', ("239.255.255.250", 1900))
+    try:
+        data, who = s.recvfrom(4000)
+        print(who[0], data.decode(errors="replace"))
+        break
+    except TimeoutError:
+        pass
+"""
+
+
+@scenario
+def ssdp_finds_a_device(lab):
+    """miniupnpd answers a search that comes over the overlay."""
+    a, b = pair(lab)
+    if shutil.which("miniupnpd") is None:
+        raise Skip("there is no miniupnpd: scripts/deps installs it")
+    a.wait_direct(b)
+    b.run("sh", "-c", "cat >/run/upnpd.conf",
+          stdin=f"ext_ifname={b.dev}\nlistening_ip={b.tun}\nenable_upnp=yes\next_ip=8.8.8.8\nsecure_mode=no\n"
+          "uuid=11111111-2222-3333-4444-555555555555\n")
+    b.run("nft", "add table inet filter; add chain inet filter miniupnpd; add chain inet filter prerouting_miniupnpd;"
+          "add chain inet filter postrouting_miniupnpd")
+    b.start("miniupnpd", "-d", "-f", "/run/upnpd.conf", "-P", "/run/upnpd.pid")
+    check(a.os_ping(a.addr(b)), "ping")
+    wait("b to tell that it wants SSDP", lambda: "239.255.255.250" in (a.peer(b)["groups"] or []), 20)
+    r = a.run(sys.executable, "-c", M_SEARCH, a.addr(), timeout=20)
+    check(r.out.startswith(a.addr(b)) and "HTTP/1.1 200 OK" in r.out, f"no answer to the search: {r}")
+
+
+@scenario
+def a_stream_goes_to_three_of_six(lab):
+    """RTP at 5 Mb/s: those who joined get all of it in order, whatever path they have; the others nothing."""
+    coordinator = lab.coordinator()
+    profiles = ("port-restricted", "symmetric", "full-cone", None, "address-restricted", "port-restricted")
+    hosts = [lab.host(f"h{i}", lab.lan(f"n{i}", f"profile={p}") if p else None) for i, p in enumerate(profiles)]
+    lab.network(coordinator, hosts)
+    sender, *others = hosts
+    for h in others:
+        sender.wait_peer(h)
+    listeners = {h: hear(h, "239.66.0.1", 5004) for h in others[::2]}
+    # Nobody was in use before: who joined is reached, and tells it.
+    for h in listeners:
+        wait(f"{h.name} to have told what it wants", lambda: "239.66.0.1" in (sender.peer(h)["groups"] or []), 20)
+    send(sender, "239.66.0.1", 5004, 20, rate=5)
+    pause(3, "for better paths, which overtake")
+    before = {h: sum(p["rx_bytes"] for p in h.peers().values()) for h in others}
+    seconds, rate, size = 6, 475, 1316
+    skip = {h: len(heard(p)) for h, p in listeners.items()}
+    send(sender, "239.66.0.1", 5004, seconds * rate, size, rate)
+    for h, p in listeners.items():
+        wait(f"all of the stream at {h.name}", lambda: len(heard(p)) - skip[h] >= seconds * rate * 0.999, 10)
+        numbers = [int(line[2]) for line in heard(p)[skip[h]:]]
+        check(len(set(numbers)) == len(numbers), f"{h.name} got something twice")
+        equal(numbers, sorted(numbers), f"order at {h.name}")
+    for h in others:
+        got = sum(p["rx_bytes"] for p in h.peers().values()) - before[h]
+        if h not in listeners:
+            check(got < 20000, f"{h.name} did not want it and got {got} bytes")
+    equal(drops(sender).get("rate", 0), 0, "drops above the budget")
+
+
+@scenario
+def it_may_be_off_or_with_some(lab):
+    """[lan] broadcast, on both sides, and a reload."""
+    a, b = pair(lab)
+    a.wait_direct(b)
+    p = hear(b, "-", 5001)
+    send(a, "255.255.255.255", 5001)
+    wait("a broadcast", lambda: len(heard(p)) == 1)
+    b.configure("[lan]\nbroadcast = off\n")
+    b.ctl("reload")
+    a.wait_direct(b)
+    wait("a to hear that b takes no broadcasts",
+         lambda: (send(a, "255.255.255.255", 5001), drops(a).get("quiet", 0) > 2)[1], 20)
+    n = len(heard(p))
+    send(a, "255.255.255.255", 5001, 5)
+    check(a.os_ping(a.addr(b)), "ping")
+    equal(len(heard(p)), n, "broadcasts that b took")
+    r = b.ctl("status")
+    check("broadcasts" in r.out and "off" in r.out, f"status: {r}")
+    b.run("sh", "-c", "sed -i 's/^broadcast = off/broadcast = peers/' /etc/p2pvpn/p2pvpnd.conf")
+    r = b.ctl("reload", code=1)
+    check("peer = NAME" in r.err, f"what is missing is not named: {r}")
+    b.configure("peer = a\n")
+    b.ctl("reload")
+    a.wait_direct(b)
+    wait("broadcasts again", lambda: (send(a, "255.255.255.255", 5001), len(heard(p)) > n)[1], 20)

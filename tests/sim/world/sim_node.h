@@ -11,7 +11,8 @@
  *   - chat streams are opened only once a packet has gone through the overlay and an answer has
  *     come back, as TCP would; then they are sim_net's;
  *   - behind the TUN: ICMP echo is answered, UDP port 7 echoes, UDP to SIM_PORT_SINK is kept for
- *     the test to look at, UDP to SIM_PORT_FLOW and ICMP errors are counted. Not here: TCP.
+ *     the test to look at, UDP to SIM_PORT_FLOW and ICMP errors are counted. Groups that programs
+ *     joined are reported by IGMPv3 and MLDv2. Not here: TCP.
  *
  * Aborts without memory, and when the node does not come to rest. Not thread-safe.
  */
@@ -109,6 +110,11 @@ struct sim_pings {
     unsigned strangers;   /* inner packets for another address than its own: must stay 0 */
 };
 struct sim_pings sim_node_pings(const struct sim_node *n);
+
+/* A program joins a group, "239.1.1.1" or "ff05::1", or leaves it: the kernel reports it. */
+void sim_node_join(struct sim_node *n, const char *group, bool join);
+/* Everything that comes to it for many is put into its TUN again. */
+void sim_node_set_reflects(struct sim_node *n, bool reflects);
 
 /* A UDP datagram to SIM_PORT_SINK from this source port. False: no interface. */
 bool sim_node_send_udp(struct sim_node *n, const struct pv_addr *to, uint16_t src_port,

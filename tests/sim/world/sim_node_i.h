@@ -7,6 +7,7 @@
 
 #include "daemon/core/packets/fp_builder.h"
 #include "proto/chat/chat.h"
+#include "proto/group/group.h"
 #include "proto/stun/turnframe.h"
 #include "sim_faults.h"
 #include "sim_node.h"
@@ -18,6 +19,7 @@ enum {
     SIM_MAX_INNER = 4096, /* inner packets that wait for the host stack */
     SIM_MAX_ASKS = 4096,
     SIM_PING_ID = 77,
+    SIM_MAX_GROUPS = 64,
     SIM_MAX_SOCKS = 512,
     SIM_MAX_RELAY_LINKS = 16,
     SIM_RELAY_OUT = 65536,
@@ -132,6 +134,8 @@ struct sim_node {
     pv_ns iface_delay;
     struct pv_addr ips[4];
     size_t n_ips;
+    struct pv_group joined[SIM_MAX_GROUPS]; /* by its programs; version 0: free */
+    bool reflects;
     struct sim_inner_packet inner[SIM_MAX_INNER]; /* towards the host stack */
     size_t n_inner;
 
@@ -165,6 +169,11 @@ void sim_node_take_datagram(struct sim_node *n, const struct sim_event *ev);
 uint64_t sim_node_wall_us(const struct sim_node *n);
 bool sim_node_run_host(struct sim_node *n);
 void sim_node_drop_inner(struct sim_node *n);
+
+/* sim_node_many.c: multicast. True: it was a question of the querier's, and is answered. */
+bool sim_node_take_query(struct sim_node *n, struct pv_view packet);
+/* Is it a broadcast, or a group that a program joined? */
+bool sim_node_is_for_many(const struct sim_node *n, const struct pv_addr *dst);
 
 /* sim_node_relay.c: streams to relays. */
 void sim_node_relay_op(struct sim_node *n, const struct pv_relayway_op *op);

@@ -248,8 +248,16 @@ static void take_reply(struct sim_node *n, const struct pv_natpkt *pkt)
 static void take_packet(struct sim_node *n, uint8_t *data, size_t len)
 {
     struct pv_natpkt pkt;
-    if (!n->tun || pv_natpkt_parse(data, len, &pkt) < 0)
+    if (!n->tun || sim_node_take_query(n, pv_view(data, len)) ||
+        pv_natpkt_parse(data, len, &pkt) < 0)
         return;
+    if (sim_node_is_for_many(n, &pkt.dst)) {
+        if (pkt.kind == PV_NATPKT_FLOW && pkt.proto == PV_NATPKT_UDP)
+            take_udp(n, &pkt);
+        if (n->reflects) /* a bridge, or a proxy gone mad */
+            sim_node_tun_in(n, data, len);
+        return;
+    }
     if (!is_own(n, &pkt.dst)) {
         n->pings.strangers++;
         return;
