@@ -87,7 +87,7 @@ static size_t place_in_conn(const struct pv_conn *s, const struct pv_bnode *node
     size_t lo = 0, hi = s->n_subs;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if ((uintptr_t)s->subs[mid].node < (uintptr_t)node)
+        if ((uintptr_t)s->subs[mid] < (uintptr_t)node)
             lo = mid + 1;
         else
             hi = mid;
@@ -109,11 +109,10 @@ static size_t place_in_node(const struct pv_bnode *n, const struct pv_conn *s)
     return lo;
 }
 
-/* NULL: there is none. */
-static struct pv_sub *find_sub(const struct pv_conn *s, const struct pv_bnode *n)
+static bool is_subscribed(const struct pv_conn *s, const struct pv_bnode *n)
 {
     size_t i = place_in_conn(s, n);
-    return i < s->n_subs && s->subs[i].node == n ? &s->subs[i] : NULL;
+    return i < s->n_subs && s->subs[i] == n;
 }
 
 /* Marks are enough: when a node comes and goes ten times while a connection has no room, that
@@ -121,37 +120,57 @@ static struct pv_sub *find_sub(const struct pv_conn *s, const struct pv_bnode *n
 static void mark_subscribers(struct pv_bnode *n)
 {
     for (size_t i = 0; i < n->n_subs; i++) {
-        struct pv_sub *sub = find_sub(n->subs[i], n);
-        if (!sub->dirty)
-            n->subs[i]->n_dirty++;
-        sub->dirty = true;
+        struct pv_conn *s = n->subs[i];
+        bool *dirty = &s->subs_dirty[place_in_conn(s, n)];
+        s->n_dirty += *dirty ? 0 : 1;
+        *dirty = true;
     }
 }
 
-/* Room for one more element of size bytes. */
-static int reserve_sub(void **list, size_t n, uint32_t *cap, size_t size)
+/* How many places a list of n gets that has room for cap. */
+static uint32_t places_for(uint32_t n, uint32_t cap)
 {
-    uint32_t more = *cap == 0 ? (uint32_t)SUBS_FIRST : *cap + *cap / 8;
-    if (n < *cap)
-        return PV_OK;
-    void *p = realloc(*list, more * size);
+    return n < cap ? cap : cap == 0 ? (uint32_t)SUBS_FIRST : cap + cap / 8;
+}
+
+static int grow(void **list, uint32_t cap, size_t size)
+{
+    void *p = realloc(*list, cap * size);
     if (p == NULL)
         return PV_ERR_NOMEM;
     *list = p;
-    *cap = more;
     return PV_OK;
+}
+
+/* Room for one more subscription in both. */
+static int reserve_sub(struct pv_conn *s, struct pv_bnode *n)
+{
+    uint32_t of_conn = places_for(s->n_subs, s->subs_cap);
+    uint32_t of_node = places_for(n->n_subs, n->subs_cap);
+    int r = PV_OK;
+    if (of_conn > s->subs_cap) {
+        r = grow((void **)&s->subs, of_conn, sizeof(struct pv_bnode *));
+        if (r == PV_OK)
+            r = grow((void **)&s->subs_dirty, of_conn, sizeof(bool));
+        s->subs_cap = r == PV_OK ? of_conn : s->subs_cap;
+    }
+    if (r == PV_OK && of_node > n->subs_cap) {
+        r = grow((void **)&n->subs, of_node, sizeof(struct pv_conn *));
+        n->subs_cap = r == PV_OK ? of_node : n->subs_cap;
+    }
+    return r;
 }
 
 static int add_sub(struct pv_conn *s, struct pv_bnode *n)
 {
     size_t i = place_in_conn(s, n), k = place_in_node(n, s);
-    int r = reserve_sub((void **)&s->subs, s->n_subs, &s->subs_cap, sizeof(*s->subs));
-    if (r == PV_OK)
-        r = reserve_sub((void **)&n->subs, n->n_subs, &n->subs_cap, sizeof(struct pv_conn *));
+    int r = reserve_sub(s, n);
     if (r < 0)
         return r;
-    memmove(s->subs + i + 1, s->subs + i, (s->n_subs - i) * sizeof(*s->subs));
-    s->subs[i] = (struct pv_sub){.node = n};
+    memmove(s->subs + i + 1, s->subs + i, (s->n_subs - i) * sizeof(struct pv_bnode *));
+    memmove(s->subs_dirty + i + 1, s->subs_dirty + i, (s->n_subs - i) * sizeof(bool));
+    s->subs[i] = n;
+    s->subs_dirty[i] = false;
     s->n_subs++;
     memmove(n->subs + k + 1, n->subs + k, (n->n_subs - k) * sizeof(struct pv_conn *));
     n->subs[k] = s;
@@ -162,11 +181,12 @@ static int add_sub(struct pv_conn *s, struct pv_bnode *n)
 /* Takes the i-th subscription of a connection out of both lists. */
 static void remove_sub(struct pv_broker *b, struct pv_conn *s, size_t i)
 {
-    struct pv_bnode *n = s->subs[i].node;
+    struct pv_bnode *n = s->subs[i];
     size_t k = place_in_node(n, s);
-    s->n_dirty -= s->subs[i].dirty ? 1 : 0;
+    s->n_dirty -= s->subs_dirty[i] ? 1 : 0;
     s->n_subs--;
-    memmove(s->subs + i, s->subs + i + 1, (s->n_subs - i) * sizeof(*s->subs));
+    memmove(s->subs + i, s->subs + i + 1, (s->n_subs - i) * sizeof(struct pv_bnode *));
+    memmove(s->subs_dirty + i, s->subs_dirty + i + 1, (s->n_subs - i) * sizeof(bool));
     n->n_subs--;
     memmove(n->subs + k, n->subs + k + 1, (n->n_subs - k) * sizeof(struct pv_conn *));
     drop_if_unused(b, n);
@@ -204,7 +224,9 @@ void pv_broker_leave(struct pv_broker *b, struct pv_conn *s, uint64_t wall_us)
     while (s->n_subs > 0)
         remove_sub(b, s, s->n_subs - 1);
     free(s->subs);
+    free(s->subs_dirty);
     s->subs = NULL;
+    s->subs_dirty = NULL;
     s->subs_cap = 0;
     if (n == NULL)
         return;
@@ -259,7 +281,7 @@ int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
     if (!may_add_node(b, s->net) && find_node(b, s->net, node) == NULL)
         return PV_ERR_LIMIT;
     int r = find_or_add_node(b, s->net, node, &n);
-    if (r < 0 || find_sub(s, n) != NULL)
+    if (r < 0 || is_subscribed(s, n))
         return r;
     r = add_sub(s, n);
     if (r < 0)
@@ -270,10 +292,9 @@ int pv_broker_subscribe(struct pv_broker *b, struct pv_conn *s,
 void pv_broker_unsubscribe(struct pv_broker *b, struct pv_conn *s,
                            const uint8_t node[static PV_SIGN_PK_LEN])
 {
-    struct pv_bnode *n = find_node(b, s->net, node);
-    const struct pv_sub *sub = n == NULL ? NULL : find_sub(s, n);
-    if (sub != NULL)
-        remove_sub(b, s, (size_t)(sub - s->subs));
+    const struct pv_bnode *n = find_node(b, s->net, node);
+    if (n != NULL && is_subscribed(s, n))
+        remove_sub(b, s, place_in_conn(s, n));
 }
 
 /* The state is read now, not when it changed, so the connection is told what is true. */
@@ -281,11 +302,11 @@ size_t pv_broker_take_news(struct pv_conn *s, struct pv_ctl_presence *ret_nodes,
 {
     size_t n = 0;
     for (size_t i = 0; i < s->n_subs && s->n_dirty > 0 && n < max; i++) {
-        if (!s->subs[i].dirty)
+        if (!s->subs_dirty[i])
             continue;
-        s->subs[i].dirty = false;
+        s->subs_dirty[i] = false;
         s->n_dirty--;
-        ret_nodes[n++] = presence_of(s->subs[i].node);
+        ret_nodes[n++] = presence_of(s->subs[i]);
     }
     return n;
 }

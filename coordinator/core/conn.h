@@ -51,12 +51,6 @@ enum {
 
 struct pv_bnode; /* broker.c */
 
-/* One connection's wish to hear of one node. */
-struct pv_sub {
-    struct pv_bnode *node;
-    bool dirty; /* the connection has not been told the latest */
-};
-
 struct pv_conn {
     uint64_t id;           /* chosen by the owner, never used again */
     struct pv_addr source; /* of the TCP connection, for rates */
@@ -99,9 +93,9 @@ struct pv_conn {
     bool is_bulk;     /* in the list of its network (bulk.c) */
     struct pv_conn *bulk_prev, *bulk_next;
     struct pv_bnode *bnode; /* MEMBER: its presence; NULL: a newer connection has it */
-    struct pv_sub *subs;    /* MEMBER: its subscriptions, ascending by address of the node */
-    uint32_t n_subs;        /* length of subs */
-    uint32_t subs_cap;
+    struct pv_bnode **subs; /* MEMBER: nodes it subscribed to, ascending by address */
+    bool *subs_dirty;       /* of each: it has not been told the latest */
+    uint32_t n_subs, subs_cap;
     size_t n_dirty; /* subscriptions whose presence has changed */
 
     bool held_off;                           /* its owner was told to read no more of it */
