@@ -24,6 +24,7 @@ enum {
 enum {
     MAX_LINGERING = 64,
 };
+#define REST_TIME PV_S(1) /* ours: without descriptors listeners rest so long */
 #define CLOSE_TIME \
     PV_S(5) /* ours: for writing out what is left of a stream the engine has closed */
 
@@ -55,6 +56,7 @@ struct pv_io_listener {
 struct pv_io_streams {
     struct pv_io_streams_config cfg;
     bool serves_ctl;              /* control clients are accepted */
+    pv_ns resume_at;              /* listeners rest for want of descriptors; PV_NEVER: none does */
     struct pv_io_stream *streams; /* owned, as the listeners */
     struct pv_io_listener *listeners;
     uint8_t *read_buf;          /* READ_MAX bytes */
@@ -66,6 +68,7 @@ struct pv_io_streams {
 /* After "out of descriptors" listeners wait for this. */
 static void resume_listeners(struct pv_io_streams *all)
 {
+    all->resume_at = PV_NEVER;
     for (struct pv_io_listener *l = all->listeners; l != NULL; l = l->next)
         /* Before the engine is ready control clients wait in the kernel's queue, whatever else
          * goes on. */
@@ -384,8 +387,10 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     if (r == PV_ERR_LIMIT) {
         pv_log(all->cfg.turn->log, PV_LOG_WARN,
                "what=\"connection not accepted\" why=\"out of file descriptors\"");
-        /* The descriptor that is missing comes back with some stream's end (remove_stream()). */
+        /* The descriptor that is missing comes back with some stream's end (remove_stream()), or
+         * with that of something else. */
         pv_watch_set(l->watch, 0);
+        all->resume_at = now + REST_TIME;
     }
     if (r == PV_ERR_CLOSED && l->kind == PV_STREAM_CTL) {
         pv_watch_set(l->watch, 0);
@@ -523,7 +528,9 @@ void pv_io_stream_pass(struct pv_io_streams *all, uint32_t sid, int fd)
 
 pv_ns pv_io_streams_timeout(struct pv_io_streams *all, pv_ns now)
 {
-    pv_ns next = PV_NEVER;
+    if (now >= all->resume_at)
+        resume_listeners(all);
+    pv_ns next = all->resume_at;
     for (struct pv_io_stream *st = all->streams, *after; st != NULL; st = after) {
         /* remove_stream() frees st, so its successor is taken first. */
         after = st->next;
@@ -618,6 +625,7 @@ int pv_io_streams_new(struct pv_io_streams **ret_all, const struct pv_io_streams
     if (all == NULL)
         return PV_ERR_NOMEM;
     all->cfg = *cfg;
+    all->resume_at = PV_NEVER;
     all->read_buf = malloc(READ_MAX);
     int r = all->read_buf == NULL ? PV_ERR_NOMEM
                                   : add_listener(all, PV_STREAM_CTL, pv_door_fd(cfg->door));
