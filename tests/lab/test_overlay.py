@@ -146,7 +146,8 @@ def programs_hear_what_is_sent_to_all(lab):
     a, b = pair(lab)
     listeners = {port: hear(b, group, port, family, address) for group, port, family, address in (
         ("-", 5001, 4, None), ("-", 5002, 4, None), ("224.0.0.251", 5353, 4, None), ("239.255.255.250", 1900, 4, None),
-        ("ff02::fb", 5354, 6, None), ("ff05::c", 1901, 6, None))}
+        ("ff02::fb", 5354, 6, None), ("ff05::c", 1901, 6, None), ("224.0.0.252", 5355, 4, None),
+        ("ff02::1:3", 5356, 6, None))}
     # Who is not in use is left alone.
     send(a, "10.66.255.255", 5001)
     wait("the copy to be kept from an idle member", lambda: drops(a).get("idle"))
@@ -155,7 +156,8 @@ def programs_hear_what_is_sent_to_all(lab):
     check(a.os_ping(a.addr(b)), "ping")
     wait("both to have told what they want", lambda: "239.255.255.250" in (a.peer(b)["groups"] or []))
     sent = {5001: ("10.66.255.255", 4), 5002: ("255.255.255.255", 4), 5353: ("224.0.0.251", 4),
-            1900: ("239.255.255.250", 4), 5354: ("ff02::fb", 6), 1901: ("ff05::c", 6)}
+            1900: ("239.255.255.250", 4), 5354: ("ff02::fb", 6), 1901: ("ff05::c", 6), 5355: ("224.0.0.252", 4),
+            5356: ("ff02::1:3", 6)}
     for port, (group, family) in sent.items():
         send(a, group, port, family=family)
         wait(f"{group} to arrive", lambda: heard(listeners[port]))
