@@ -191,8 +191,8 @@ size_t pv_roster_count_aside(const struct pv_roster *r);
 /* A node that is a member, or waits, or has expired; NULL: it is none of these. */
 const struct pv_member *pv_roster_enrolled(const struct pv_roster *r,
                                            const uint8_t node[static PV_SIGN_PK_LEN]);
-/* The latest time in any receipt by a coordinator that root names, Unix seconds: by it memberships
- * expire. 0: there is none. */
+/* The latest time in any receipt by the first coordinator of the record in force, if root names
+ * that one in any record, Unix seconds: by it memberships expire. 0: there is none. */
 uint64_t pv_roster_time(const struct pv_roster *r);
 
 /* A name that changed hands: the key that had it last before its present holder. */

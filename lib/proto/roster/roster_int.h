@@ -253,6 +253,7 @@ struct pv_roster {
     struct pv_roster_item *first, *last; /* all statements in order of arrival */
     struct pv_roster_item *records;      /* all coordinators records (type 8) */
     struct pv_roster_item *in_force;     /* the coordinators record in force, NULL = none */
+    struct pv_roster_coordinator *clock; /* the first that it names; NULL = none */
     struct pv_roster_key *admins;        /* all keys with rights but root */
     size_t size;                         /* listed statements: those that the head covers */
     size_t n_dead;                       /* listed statements that the limit does not count */
@@ -292,7 +293,7 @@ struct pv_roster {
     struct pv_roster_key *aside_first, *aside_last; /* who waits or has expired */
     size_t n_active, n_aside;
 
-    uint64_t time;                 /* the latest in a receipt by a coordinator of root's; 0: none */
+    uint64_t time;                 /* the latest in a receipt by clock, if root names it; 0: none */
     size_t n_latest;               /* listed statements with such a receipt of that time */
     bool time_dirty;               /* it is to be looked for anew */
     uint64_t judged_at;            /* the time by which members' expiry was looked at */

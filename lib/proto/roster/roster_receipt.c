@@ -141,6 +141,19 @@ static void set_effective(struct pv_roster *r, struct pv_roster_item *e, bool ef
     }
 }
 
+/* The first coordinator of the record tells the time: a former one, whose clock was wrong, does not
+ * count any more. */
+static void set_in_force(struct pv_roster *r, struct pv_roster_item *e)
+{
+    struct pv_view list = e == NULL ? pv_view(NULL, 0) : e->pub.st.u.coordinators.list;
+    struct pv_coordinator first;
+
+    r->in_force = e;
+    r->clock =
+        e != NULL && pv_coordlist_next(&list, &first) ? pv_roster_coordinator(r, first.pk) : NULL;
+    r->time_dirty = true;
+}
+
 void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e)
 {
     if (e->effective)
@@ -153,7 +166,7 @@ void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e)
     if (e->next_record != NULL)
         e->next_record->prev_record = e->prev_record;
     if (r->in_force == e)
-        r->in_force = NULL;
+        set_in_force(r, NULL);
     r->records_dirty = true;
 }
 
@@ -174,7 +187,7 @@ void pv_roster_settle_records(struct pv_roster *r)
             best = e;
     }
     if (best != r->in_force) {
-        r->in_force = best;
+        set_in_force(r, best);
         r->coordinators_news = true;
     }
 }
@@ -259,7 +272,8 @@ bool pv_roster_prefers(const struct pv_roster_item *e, const struct pv_roster_re
 
 void pv_roster_count_time(struct pv_roster *r, const struct pv_roster_item *e, bool comes)
 {
-    if (!e->listed || !pv_roster_is_ordered(e->receipt) || e->receipt->time < r->time)
+    if (!e->listed || !pv_roster_is_ordered(e->receipt) || e->receipt->by != r->clock ||
+        e->receipt->time < r->time)
         return;
     if (!comes) {
         r->n_latest -= r->n_latest > 0 ? 1 : 0;

@@ -114,7 +114,7 @@ static void nobody_expires_by_the_clock_of_a_stranger(void **state)
     (void)state;
     struct net n = net_make(0, LIFETIME);
     struct keys second = keys_of(60);
-    struct pv_statement st = {.type = PV_ST_COORDINATORS, .u.coordinators.seq = 1};
+    struct pv_statement st = {.type = PV_ST_COORDINATORS, .u.coordinators.seq = 0};
     struct pv_hostport hp = {.host = "192.0.2.9", .port = 3478};
     uint8_t list[128];
     bob_joins(&n);
@@ -123,11 +123,39 @@ static void nobody_expires_by_the_clock_of_a_stranger(void **state)
     st.u.coordinators.list = pv_written(&w);
     struct item record = make_statement(&n.w, &st, &n.w.creator);
     add(n.r, &record);
+    settle(n.r);
     uint64_t before = pv_roster_time(n.r);
     n.w.coordinator = second;
     time_passes(&n, 10 * (uint64_t)LIFETIME);
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_ACTIVE);
     assert_int_equal(pv_roster_time(n.r), before);
+}
+
+/* The clock of a coordinator was wrong by years. The network moves: from then on the new one tells
+ * the time, and who was cut off by the lie is a member again. */
+static void a_network_that_moves_has_another_clock(void **state)
+{
+    (void)state;
+    struct net n = net_make(0, LIFETIME);
+    struct keys second = keys_of(60);
+    struct pv_statement st = {.type = PV_ST_COORDINATORS, .u.coordinators.seq = 2};
+    struct pv_hostport hp = {.host = "192.0.2.9", .port = 3478};
+    uint8_t list[256];
+    uint64_t truth = n.w.time;
+    bob_joins(&n);
+    time_passes(&n, 9 * 365 * (uint64_t)DAY);
+    assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_EXPIRED);
+    struct pv_writer w = pv_writer(list, sizeof(list));
+    pv_coordlist_put(&w, second.pk, &hp, 1);
+    pv_coordlist_put(&w, n.w.coordinator.pk, &hp, 1); /* it may still let nodes in */
+    st.u.coordinators.list = pv_written(&w);
+    n.w.coordinator = second;
+    n.w.time = truth;
+    struct item record = make_statement(&n.w, &st, &n.w.root);
+    add(n.r, &record);
+    time_passes(&n, DAY);
+    assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_ACTIVE);
+    assert_true(pv_roster_time(n.r) < truth + 2 * DAY);
 }
 
 /* What lives by its inviter's word stays if that word ends, expired or not. */
@@ -339,6 +367,7 @@ int main(void)
         T(who_is_not_heard_of_expires_and_comes_back_by_its_next_word),
         T(a_word_in_time_keeps_a_member_without_a_break),
         T(nobody_expires_by_the_clock_of_a_stranger),
+        T(a_network_that_moves_has_another_clock),
         T(who_has_expired_outlives_the_invite),
         T(a_renewal_keeps_its_place_in_order),
         T(who_waits_is_no_member_until_an_admin_says_so),
