@@ -136,8 +136,11 @@ static void serve_ready(struct pv_coordserver *s, const struct pv_coord_ready *r
         (void)peer_io(p, now);
 }
 
+/* What waits is known to be ready: it is not watched, or the system would say so again each turn of
+ * all that wait. */
 static void enqueue(struct pv_server_queue *q, struct pv_server_peer *p)
 {
+    pv_watch_set(p->watch, 0);
     p->queue = q;
     p->queue_next = NULL;
     p->queue_prev = q->tail;
@@ -153,12 +156,11 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_server_peer *p = ctx;
     struct pv_coordserver *s = p->server;
-    bool member = pv_coord_is_member(s->coord, p->id);
     s->happened = true;
     p->ready |= ready;
     if (p->queue != NULL)
         return;
-    if (!member)
+    if (!pv_coord_is_member(s->coord, p->id))
         enqueue(&s->strangers, p);
     else if (pv_clock_now() - now >= PV_SERVER_TURN)
         enqueue(&s->members, p);
@@ -175,6 +177,7 @@ static void serve_queue(struct pv_coordserver *s, struct pv_server_queue *q, pv_
         struct pv_server_peer *p = q->head;
         unsigned ready = p->ready;
         unqueue(p);
+        pv_watch_set(p->watch, PV_LOOP_READ | (p->io.full ? PV_LOOP_WRITE : 0u));
         p->ready = 0;
         serve_peer(p, ready, now);
         if (pv_clock_now() >= until)
