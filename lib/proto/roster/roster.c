@@ -82,20 +82,26 @@ static bool member_fits(const struct pv_roster *r, const struct pv_st_member *m)
     return place_fits(r, m->name, m->ip4) && memcmp(ip6, m->ip6, sizeof(ip6)) == 0;
 }
 
+int pv_roster_check_fields(const struct pv_roster *r, const struct pv_statement *st)
+{
+    if (memcmp(st->network_id, r->record->pub.st.network_id, sizeof(st->network_id)) != 0)
+        return PV_ERR_AUTH;
+    if ((st->type == PV_ST_MEMBER && !member_fits(r, &st->u.member)) ||
+        (st->type == PV_ST_PLACE && !place_fits(r, st->u.place.name, st->u.place.ip4)))
+        return PV_ERR_MALFORMED;
+    return PV_OK;
+}
+
 int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw, struct pv_statement *ret_st)
 {
     struct pv_statement st;
     int status = pv_statement_decode(raw, &st);
 
-    if (status != PV_OK)
-        return status;
-    if (memcmp(st.network_id, r->record->pub.st.network_id, sizeof(st.network_id)) != 0)
-        return PV_ERR_AUTH;
-    if ((st.type == PV_ST_MEMBER && !member_fits(r, &st.u.member)) ||
-        (st.type == PV_ST_PLACE && !place_fits(r, st.u.place.name, st.u.place.ip4)))
-        return PV_ERR_MALFORMED;
-    *ret_st = st;
-    return PV_OK;
+    if (status == PV_OK)
+        status = pv_roster_check_fields(r, &st);
+    if (status == PV_OK)
+        *ret_st = st;
+    return status;
 }
 
 /* --- orphans --------------------------------------------------------------------------------- */

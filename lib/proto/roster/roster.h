@@ -251,7 +251,7 @@ PV_MUST_CHECK int pv_roster_check_invite(const struct pv_roster *r,
  * transport key is another's), PV_ERR_REPLAY (the node has a higher serial). */
 PV_MUST_CHECK int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement,
                                          uint64_t wall);
-/* The same of one whose form and signatures were verified: pv_statement_verify(). */
+/* The same of one that decodes and whose signatures were verified (pv_statement_verify()). */
 PV_MUST_CHECK int pv_roster_check_verified(const struct pv_roster *r, const struct pv_statement *st,
                                            uint64_t wall);
 /* One above the highest serial the node has used; 0 for a new node. */

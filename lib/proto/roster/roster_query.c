@@ -406,6 +406,9 @@ int pv_roster_check_verified(const struct pv_roster *r, const struct pv_statemen
     const struct pv_st_member *m = &st->u.member;
     const struct pv_roster_key *n = pv_roster_key(r, m->node),
                                *signer = pv_roster_key(r, st->signer);
+    int form = pv_roster_check_fields(r, st);
+    if (form != PV_OK)
+        return form;
     if (pv_roster_find(r, st->hash) == NULL) {
         int status = check_new_member(r, st, signer, n, wall);
         if (status != PV_OK)
