@@ -49,6 +49,7 @@
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/rediscovery.h"
+#include "daemon/core/terms/able.h"
 #include "daemon/core/terms/renewal.h"
 #include "daemon/core/terms/waiting.h"
 #include "proto/stun/demux.h"
@@ -86,6 +87,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_rootkey,
     &pv_part_renewal,
     &pv_part_waiting,
+    &pv_part_able,
     &pv_part_gossip,
     &pv_part_signals,
     &pv_part_enrol,

@@ -115,6 +115,7 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
                 memcmp(st->signer, st->u.place.node, PV_SIGN_PK_LEN) == 0);
     case PV_ST_TRANSPORT:
     case PV_ST_LEAVE:
+    case PV_ST_ABLE:
         return member != NULL && member->state != PV_MEMBER_REVOKED;
     default:
         return rights != 0 || pv_roster_by_node(net->roster, st->signer) != NULL;

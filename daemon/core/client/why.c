@@ -66,6 +66,8 @@ static void why_pq(const struct pv_peer *p, json_t **lines, pv_ns now)
     case PV_PEER_PQ_WITHHELD:
         line(lines, "  not post-quantum for %.0f s, although it announced it: packets wait%s%s",
              since, v.error[0] == '\0' ? "" : "; ", v.error);
+        if (v.contradicts)
+            line(lines, "  its signed statement announces it, and its descriptions do not");
         return;
     case PV_PEER_PQ_REQUIRED:
         line(lines, "  not post-quantum, which [security] pq requires here: packets wait");

@@ -231,12 +231,15 @@ enum pv_peer_pq_state {
 struct pv_peer_pq_view {
     enum pv_peer_pq_state state;
     bool announced;      /* the peer says that it does it */
+    bool contradicts;    /* its statement says so, and its description does not */
     pv_ns since;         /* HYBRID: since then; else without since then; 0 = never */
     pv_ns classical_for; /* HYBRID: so long it was not, before */
     const char *error;   /* what was wrong with its last half; "" = nothing */
 };
 /* What it shares with the other peers. */
 const struct pv_peer_env *pv_peer_env(const struct pv_peer *p);
+/* Whether its signed statement says that it does it. */
+void pv_peer_set_stated(struct pv_peer *p, bool stated);
 struct pv_peer_pq_view pv_peer_pq(const struct pv_peer *p, pv_ns now);
 /* Attempts at hard NATs between it and us: the last one, and when the next may begin. */
 struct pv_peer_attempt {

@@ -18,10 +18,20 @@ static bool is_able(const struct pv_peer *p)
     return p->env->kem != NULL && p->env->pq != PV_PQ_OFF && !p->is_static;
 }
 
-/* The peer says in its description that it does it. */
-static bool is_announced(const struct pv_peer *p)
+static bool is_described(const struct pv_peer *p)
 {
     return p->descx.theirs.gen != 0 && (pv_peer_theirs(p)->caps & PV_DESC_CAP_PQ) != 0;
+}
+
+/* The peer says that it does it, in its signed statement or its description. */
+static bool is_announced(const struct pv_peer *p)
+{
+    return p->agreed.stated || is_described(p);
+}
+
+void pv_peer_set_stated(struct pv_peer *p, bool stated)
+{
+    p->agreed.stated = stated;
 }
 
 int pv_peer_pq_make(struct pv_peer *p)
@@ -161,6 +171,7 @@ struct pv_peer_pq_view pv_peer_pq(const struct pv_peer *p, pv_ns now)
     const struct pv_peer_agreed *a = &p->agreed;
     struct pv_peer_pq_view v = {
         .announced = is_announced(p),
+        .contradicts = p->agreed.stated && p->descx.theirs.gen != 0 && !is_described(p),
         .since = a->hybrid_since != 0 ? a->hybrid_since : a->classical_since,
         .classical_for = a->classical_for,
         .error = a->x == NULL ? "" : pv_pqx_error(a->x),

@@ -422,6 +422,7 @@ static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv
     memcpy(p->name, m->name, sizeof(p->name));
     p->ip4 = m->ip4;
     p->ip6 = m->ip6;
+    pv_peer_set_stated(p, (m->abilities & PV_ABLE_PQ) != 0);
     const struct pv_prefix routes[2] = {whole(&m->ip4), whole(&m->ip6)};
     int r = pv_fp_builder_set_routes(ps->cfg.env->fp, p->id, routes, 2);
     if (r == PV_OK)

@@ -50,6 +50,7 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
         return signer->is_node || root || (signer->rights & PV_RIGHT_INVITE) != 0;
     case PV_ST_TRANSPORT:
     case PV_ST_LEAVE:
+    case PV_ST_ABLE:
         return signer->is_node;
     case PV_ST_REVOCATION:
         return (signer->rights & PV_RIGHT_REVOKE) != 0;
@@ -214,6 +215,7 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
     case PV_ST_TRANSPORT:
     case PV_ST_PLACE:
     case PV_ST_LEAVE:
+    case PV_ST_ABLE:
         k->n_self++;
         pv_roster_mark(r, k);
         break;
@@ -312,6 +314,7 @@ static const uint8_t *subject_pk(const struct pv_statement *st)
         return st->u.end.about;
     case PV_ST_TRANSPORT:
     case PV_ST_LEAVE:
+    case PV_ST_ABLE:
         return st->signer;
     default:
         return NULL;

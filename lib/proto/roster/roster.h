@@ -65,6 +65,7 @@ struct pv_member {
     char name[PV_NAME_BUF];
     struct pv_addr ip4;                  /* port 0 */
     struct pv_addr ip6;                  /* port 0 */
+    uint32_t abilities;                  /* enum pv_st_ability: what the node says it can */
     uint64_t serial;                     /* of the member statement */
     uint64_t issued;                     /* Unix seconds, the node's claim */
     uint32_t lifetime;                   /* seconds, of its invite; 0 = for ever */

@@ -40,6 +40,7 @@ enum pv_roster_quota {
     PV_ROSTER_QUOTA_PLACE,
     PV_ROSTER_QUOTA_LEAVE,
     PV_ROSTER_QUOTA_COORDINATORS,
+    PV_ROSTER_QUOTA_ABLE,
     PV_ROSTER_QUOTA_UNKNOWN,
     PV_ROSTER_QUOTAS,
     PV_ROSTER_QUOTA_NONE = PV_ROSTER_QUOTAS, /* statements of which there is no such limit */
@@ -183,7 +184,7 @@ struct pv_roster_key {
     uint8_t digest[PV_STATEMENT_HASH_LEN]; /* node: its part of the members' digest, digest_ok */
     uint32_t n_about;                      /* statements in about */
     uint32_t claims; /* invite: different nodes with a member statement under it */
-    uint32_t n_self; /* node: member, transport, place and leave statements about it in the set */
+    uint32_t n_self; /* node: member, transport, place, leave and able statements of it */
     uint32_t n_dead; /* of what it brought, counted in the roster's n_dead */
     uint8_t n_kept[PV_ROSTER_QUOTAS]; /* statements in kept */
     uint8_t rights;                   /* by its admin statements, ended or not */

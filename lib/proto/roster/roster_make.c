@@ -99,6 +99,17 @@ int pv_make_renewal(const struct pv_roster *r, const uint8_t *node_sk, uint64_t 
     return sign_short(&st, node_sk, NULL, ret_made);
 }
 
+int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk, uint32_t abilities,
+                 uint64_t wall, struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_ABLE, pv_roster_network_id(r));
+
+    st.u.able.serial = pv_roster_next_serial(r, pk_of(node_sk));
+    st.u.able.abilities = abilities;
+    st.u.able.time = wall;
+    return sign_short(&st, node_sk, NULL, ret_made);
+}
+
 int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial, uint64_t wall,
                   struct pv_made *ret_made)
 {

@@ -90,6 +90,10 @@ PV_MUST_CHECK int pv_make_admission(const uint8_t *network_id, const uint8_t *si
 PV_MUST_CHECK int pv_make_renewal(const struct pv_roster *r, const uint8_t *node_sk, uint64_t wall,
                                   struct pv_made *ret_made);
 
+/* What the node is able to: enum pv_st_ability. */
+PV_MUST_CHECK int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk,
+                               uint32_t abilities, uint64_t wall, struct pv_made *ret_made);
+
 PV_MUST_CHECK int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial,
                                 uint64_t wall, struct pv_made *ret_made);
 

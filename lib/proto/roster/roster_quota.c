@@ -25,6 +25,8 @@ enum pv_roster_quota pv_roster_quota_of(uint8_t type)
         return PV_ROSTER_QUOTA_LEAVE;
     case PV_ST_COORDINATORS:
         return PV_ROSTER_QUOTA_COORDINATORS;
+    case PV_ST_ABLE:
+        return PV_ROSTER_QUOTA_ABLE;
     case PV_ST_NETWORK:
     case PV_ST_ADMIN:
     case PV_ST_INVITE:
@@ -60,6 +62,8 @@ static uint64_t number_of(const struct pv_statement *st)
         return st->u.leave.serial;
     case PV_ST_COORDINATORS:
         return st->u.coordinators.seq;
+    case PV_ST_ABLE:
+        return st->u.able.serial;
     default:
         return 0;
     }

@@ -71,6 +71,9 @@ bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial)
     case PV_ST_LEAVE:
         *ret_serial = e->pub.st.u.leave.serial;
         return true;
+    case PV_ST_ABLE:
+        *ret_serial = e->pub.st.u.able.serial;
+        return true;
     default:
         return false;
     }
@@ -330,6 +333,7 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
         pv_roster_wins(k->second) ? k->second->item->pub.st.u.transport.transport : st->transport;
     const struct pv_st_place *place =
         pv_roster_wins(k->third) ? &k->third->item->pub.st.u.place : NULL;
+    const struct pv_roster_item *able = next_best(k, PV_ROSTER_QUOTA_ABLE, NULL);
     struct pv_member m;
 
     memset(&m, 0, sizeof(m));
@@ -340,6 +344,7 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
     memcpy(m.name, place != NULL ? place->name : st->name, sizeof(m.name));
     m.ip4 = pv_addr4_u32(pv_load_be32(place != NULL ? place->ip4 : st->ip4), 0);
     m.ip6 = pv_addr6(st->ip6, 0);
+    m.abilities = able == NULL ? 0 : able->pub.st.u.able.abilities;
     m.serial = st->serial;
     m.issued = st->issued;
     memcpy(m.admitted_by, e->signer->pk, sizeof(m.admitted_by));
@@ -350,7 +355,7 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
 /* What the owner would do something about; `joined` and the derived IPv6 address do not count. */
 static bool same_member(const struct pv_member *a, const struct pv_member *b)
 {
-    return a->rights == b->rights &&
+    return a->rights == b->rights && a->abilities == b->abilities &&
            memcmp(a->transport, b->transport, sizeof(a->transport)) == 0 &&
            strcmp(a->name, b->name) == 0 && pv_addr_equal_ip(&a->ip4, &b->ip4) &&
            a->serial == b->serial && a->expires == b->expires && a->issued == b->issued &&

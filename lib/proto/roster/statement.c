@@ -33,6 +33,7 @@ static bool known_type(uint8_t type)
     case PV_ST_PLACE:
     case PV_ST_CONDITIONAL:
     case PV_ST_ADMISSION:
+    case PV_ST_ABLE:
         return true;
     case PV_ST_RECEIPT:
         break;
@@ -225,6 +226,11 @@ static void get_fields(struct pv_reader *r, struct pv_statement *st)
         pv_get_copy(r, st->u.admission.node, sizeof(st->u.admission.node));
         st->u.admission.time = pv_get_u64(r);
         break;
+    case PV_ST_ABLE:
+        st->u.able.serial = pv_get_u64(r);
+        st->u.able.abilities = pv_get_u32(r);
+        st->u.able.time = pv_get_u64(r);
+        break;
     case PV_ST_RECEIPT:
         break;
     }
@@ -319,6 +325,11 @@ static void put_fields(struct pv_writer *w, const struct pv_statement *st)
     case PV_ST_ADMISSION:
         pv_put_bytes(w, st->u.admission.node, sizeof(st->u.admission.node));
         pv_put_u64(w, st->u.admission.time);
+        break;
+    case PV_ST_ABLE:
+        pv_put_u64(w, st->u.able.serial);
+        pv_put_u32(w, st->u.able.abilities);
+        pv_put_u64(w, st->u.able.time);
         break;
     case PV_ST_RECEIPT:
         break;

@@ -43,6 +43,7 @@ enum pv_statement_type {
     PV_ST_PLACE = 10,
     PV_ST_CONDITIONAL = 11,
     PV_ST_ADMISSION = 12,
+    PV_ST_ABLE = 32,
     PV_ST_RECEIPT = 128, /* not a statement: pv_receipt_decode() */
 };
 
@@ -143,9 +144,20 @@ struct pv_st_admission {
     uint64_t time; /* Unix seconds */
 };
 
+enum pv_st_ability { /* bits; others mean something to later versions */
+    PV_ABLE_PQ = 1,  /* preshared keys by ML-KEM-768 and X25519, PROTOCOL.md */
+};
+
+/* What a node is able to (adr 0022): the node is the signer, its highest serial counts. */
+struct pv_st_able {
+    uint64_t serial;
+    uint32_t abilities; /* enum pv_st_ability */
+    uint64_t time;      /* Unix seconds */
+};
+
 /* One statement. Views point into raw, so it lives as long as the bytes it was decoded from. */
 struct pv_statement {
-    uint8_t type; /* enum pv_statement_type, or unknown (13..127, 129..255) */
+    uint8_t type; /* enum pv_statement_type, or unknown */
     uint8_t network_id[PV_NETWORK_ID_LEN];
     uint8_t signer[PV_SIGN_PK_LEN];
     uint8_t hash[PV_STATEMENT_HASH_LEN]; /* set by decode, not read by make */
@@ -162,6 +174,7 @@ struct pv_statement {
         struct pv_st_end end;
         struct pv_st_place place;
         struct pv_st_admission admission;
+        struct pv_st_able able;
         struct pv_view unknown; /* fields of an unknown type */
     } u;
 };

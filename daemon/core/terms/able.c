@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* able.c - compares what the roster says of this node with what it can do. */
+#include "daemon/core/terms/able.h"
+
+#include <stdlib.h>
+
+#include "daemon/core/member/membership.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peers.h"
+#include "proto/roster/roster_make.h"
+
+#define AGAIN PV_S(60) /* ours: between two statements, should the first one change nothing */
+
+struct able {
+    struct pv_node *node;
+    bool pending;  /* something changed: look */
+    pv_ns look_at; /* PV_NEVER: when something changes */
+    pv_ns not_before;
+};
+
+static int make_able(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                     void **ret_part)
+{
+    struct able *x = calloc(1, sizeof(*x));
+    (void)cfg;
+    (void)now;
+    if (x == NULL)
+        return PV_ERR_NOMEM;
+    x->node = node;
+    x->look_at = PV_NEVER;
+    *ret_part = x;
+    return PV_OK;
+}
+
+static void free_able(void *part)
+{
+    free(part);
+}
+
+/* By what its descriptions say: the two must never differ, since members hold them against each
+ * other. */
+static uint32_t abilities_of(const struct pv_node *n)
+{
+    return (pv_peers_env(n->peers)->caps & PV_DESC_CAP_PQ) != 0 ? PV_ABLE_PQ : 0;
+}
+
+/* A node that is down says it when it is up again: nobody talks to it meanwhile. */
+static void look(struct able *x, pv_ns now)
+{
+    struct pv_node *n = x->node;
+    struct pv_made made;
+    const struct pv_member *self =
+        n->roster == NULL ? NULL : pv_roster_by_node(n->roster, n->identity->sign_pk);
+    x->look_at = PV_NEVER;
+    if (!n->up || self == NULL || self->abilities == abilities_of(n))
+        return;
+    /* What was refused, or did not reach the roster, would be refused again at once. */
+    if (now < x->not_before) {
+        x->look_at = x->not_before;
+        return;
+    }
+    x->not_before = now + AGAIN;
+    int r = pv_make_able(n->roster, n->identity->sign_sk, abilities_of(n), pv_node_wall_s(n, now),
+                         &made);
+    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
+    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
+        r = PV_ERR_REFUSED;
+    pv_log(n->log, r == PV_OK ? PV_LOG_INFO : PV_LOG_WARN,
+           "what=\"abilities %s\" post-quantum=%s%s%s", r == PV_OK ? "announced" : "not announced",
+           abilities_of(n) != 0 ? "yes" : "no",
+           r == PV_OK ? "" : " why=", r == PV_OK ? "" : pv_strstatus(r));
+    if (r != PV_OK)
+        x->look_at = x->not_before;
+}
+
+/* The roster may have come from a disk, a coordinator or a member: each may lack what this node
+ * said last, or have what a former life of it said. */
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct able *x = part;
+    (void)now;
+    x->pending = x->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_UP)) != 0;
+}
+
+/* Not in on_facts(): what it signs changes the roster. */
+static void run_able(void *part, pv_ns now)
+{
+    struct able *x = part;
+    if (!x->pending)
+        return;
+    x->pending = false;
+    look(x, now);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct able *x = part;
+    if (now >= x->look_at)
+        look(x, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct able *x = part;
+    return x->look_at;
+}
+
+const struct pv_part pv_part_able = {
+    .name = "able",
+    .make = make_able,
+    .free = free_able,
+    .on_facts = on_facts,
+    .run = run_able,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+};

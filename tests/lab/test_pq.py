@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Post-quantum sessions of the real programs: what they say of themselves, and what passes.
+
+PV_LAB_OTHER may name the build directory of programs for another Debian that run here: those of this
+build and those then meet, and those each other. Without ML-KEM in this build and without others the
+sessions of these scenarios are classical, which the programs must say.
+"""
+from lab import OTHER, Skip, check, equal, scenario, wait
+
+
+def state(host):
+    return host.json("status")["post_quantum"]
+
+
+def able(host):
+    """Whether its program has ML-KEM."""
+    return state(host)["state"] in ("on", "require")
+
+
+def pair(lab, other=(), conf=""):
+    coordinator = lab.coordinator(start=False)
+    coordinator.start()
+    hosts = [lab.host(n, lab.lan(lan, "profile=port-restricted", "delay=10ms"))
+             for n, lan in (("a", "east"), ("b", "west"))]
+    for h in hosts:
+        h.other = h.name in other
+        if conf:
+            h.configure(conf)
+    lab.network(coordinator, hosts)
+    return hosts
+
+
+def kinds(a, b):
+    return [a.peer(b)["session"], b.peer(a)["session"]]
+
+
+def meet(a, b):
+    a.wait_peer(b)
+    check(a.ping(b, "-c", 3).code == 0, "ping")
+    check(a.os_ping(a.addr(b)), "ping of the system")
+
+
+def expect(a, b, kind):
+    wait(f"{kind} keys", lambda: kinds(a, b) == [kind] * 2, timeout=10)
+    why = a.ctl("why", b.name).out
+    check("post-quantum: " in why if kind == "hybrid" else "not post-quantum: " in why, why)
+    check(a.os_ping(a.addr(b)), "ping after it")
+    for h in (a, b):
+        equal(h.json("status")["problems"], [], f"problems of {h.name}")
+
+
+@scenario
+def what_is_so_is_said(lab):
+    a, b = pair(lab)
+    meet(a, b)
+    s = state(a)
+    expect(a, b, "hybrid" if able(a) else "classical")
+    line = [x for x in a.ctl("status").out.splitlines() if x.strip().startswith("post-quantum")]
+    check(line and (" on" in line[0] if able(a) else " no: " in line[0]), f"status: {line} {s}")
+    if able(a):
+        equal(state(a)["hybrid"], 1, "hybrid sessions")
+
+
+@scenario
+def nothing_passes_where_it_is_required_and_cannot_be(lab):
+    a, b = pair(lab, conf="[security]\npq = require\n")
+    if able(a):
+        meet(a, b)
+        expect(a, b, "hybrid")
+        return
+    a.ping(b, "-c", 1, "--timeout", 5, check_rc=False)
+    check(not a.os_ping(a.addr(b), timeout=3), "a packet passed")
+    problems = a.json("status")["problems"]
+    check(any("pq = require" in p for p in problems), f"problems: {problems}")
+    why = a.ctl("why", "b").out
+    check("[security] pq = require here" in why, why)
+
+
+@scenario
+def programs_of_another_debian_meet(lab):
+    if not OTHER:
+        raise Skip("PV_LAB_OTHER is not set")
+    a, b = pair(lab, other=("a", "b"))
+    meet(a, b)
+    expect(a, b, "hybrid" if able(a) else "classical")
+
+
+@scenario
+def this_debian_meets_another(lab):
+    if not OTHER:
+        raise Skip("PV_LAB_OTHER is not set")
+    a, b = pair(lab, other=("a",))
+    meet(a, b)
+    expect(a, b, "hybrid" if able(a) and able(b) else "classical")

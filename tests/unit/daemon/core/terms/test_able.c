@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* What a node is able to stands in its signed statement: when it says so, and what members take
+ * from it. */
+#include "daemon/core/member/membership.h"
+#include "daemon/core/terms/able.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+
+static struct fake_peers x;
+static size_t made;  /* statements */
+static bool refused; /* the roster takes none */
+
+/* Stands in for membership.c: the statement reaches the roster. */
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    enum pv_roster_added added;
+    (void)now;
+    made += n_items;
+    if (refused)
+        return n_items;
+    for (size_t i = 0; i < n_items; i++)
+        assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
+                         PV_OK);
+    (void)settle(n->roster);
+    return 0;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    made = 0;
+    refused = false;
+    fake_peers_init(&x, &pv_part_able);
+    fake_node_start(&x.f);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_peers_done(&x);
+    return 0;
+}
+
+static uint32_t said(void)
+{
+    return pv_roster_by_node(x.f.node.roster, x.f.identity.sign_pk)->abilities;
+}
+
+static void a_node_says_what_it_can_once(void **state)
+{
+    (void)state;
+    x.env.caps = PV_DESC_CAP_PQ | PV_DESC_CAP_AES;
+    fake_node_enter(&x.f);
+    fake_node_settle(&x.f);
+    assert_int_equal(made, 1);
+    assert_int_equal(said(), PV_ABLE_PQ);
+    fake_node_raise(&x.f, PV_FACT_ROSTER);
+    fake_node_wait(&x.f, PV_S(1000));
+    assert_int_equal(made, 1);
+}
+
+static void one_that_can_nothing_special_says_nothing(void **state)
+{
+    (void)state;
+    x.env.caps = PV_DESC_CAP_AES;
+    fake_node_enter(&x.f);
+    fake_node_settle(&x.f);
+    fake_node_wait(&x.f, PV_S(1000));
+    assert_int_equal(made, 0);
+}
+
+static void one_that_can_it_no_more_takes_it_back(void **state)
+{
+    (void)state;
+    x.env.caps = PV_DESC_CAP_PQ;
+    fake_node_enter(&x.f);
+    fake_node_settle(&x.f);
+    assert_int_equal(said(), PV_ABLE_PQ);
+    x.env.caps = 0;
+    fake_node_raise(&x.f, PV_FACT_ROSTER);
+    fake_node_wait(&x.f, PV_S(60));
+    assert_int_equal(made, 2);
+    assert_int_equal(said(), 0);
+}
+
+static void what_is_refused_is_said_again_a_minute_later(void **state)
+{
+    (void)state;
+    refused = true;
+    x.env.caps = PV_DESC_CAP_PQ;
+    fake_node_enter(&x.f);
+    fake_node_settle(&x.f);
+    for (int i = 0; i < 10; i++)
+        fake_node_raise(&x.f, PV_FACT_ROSTER);
+    assert_int_equal(made, 1);
+    fake_node_wait(&x.f, PV_S(59));
+    assert_int_equal(made, 1);
+    refused = false;
+    fake_node_wait(&x.f, PV_S(2));
+    assert_int_equal(made, 2);
+    assert_int_equal(said(), PV_ABLE_PQ);
+}
+
+/* What a member signed counts for its peer, whatever its descriptions say. */
+static void members_know_it_from_the_statement(void **state)
+{
+    (void)state;
+    struct pv_made able;
+    enum pv_roster_added added;
+    const struct keys bob = keys_of(7);
+    fake_node_enter(&x.f);
+    struct pv_peer *p = fake_peers_member(&x, 7, "bob", 7);
+    assert_false(pv_peer_pq(p, x.f.now).announced);
+    assert_int_equal(pv_make_able(x.f.node.roster, bob.sk, PV_ABLE_PQ, T0, &able), PV_OK);
+    assert_int_equal(pv_roster_add(x.f.node.roster, pv_made_view(&able), pv_view(NULL, 0), &added),
+                     PV_OK);
+    (void)settle(x.f.node.roster);
+    const struct pv_member *m = pv_roster_by_name(x.f.node.roster, "bob");
+    assert_int_equal(m->abilities, PV_ABLE_PQ);
+    assert_int_equal(pv_peers_add_member(x.f.node.peers, m, x.f.now), PV_OK);
+    assert_true(pv_peer_pq(p, x.f.now).announced);
+
+    struct pv_desc d = {.gen = 1, .rev = 1}; /* of which somebody took the word out */
+    snprintf(d.creds.ufrag, sizeof(d.creds.ufrag), "abcdEF12");
+    snprintf(d.creds.pwd, sizeof(d.creds.pwd), "0123456789+/ABCDEFGHabcd");
+    pv_peer_handle_desc(p, &d, x.f.now);
+    assert_true(pv_peer_pq(p, x.f.now).announced);
+    assert_true(pv_peer_pq(p, x.f.now).contradicts);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
+    const struct CMUnitTest tests[] = {
+        TEST(a_node_says_what_it_can_once),
+        TEST(one_that_can_nothing_special_says_nothing),
+        TEST(one_that_can_it_no_more_takes_it_back),
+        TEST(what_is_refused_is_said_again_a_minute_later),
+        TEST(members_know_it_from_the_statement),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    json_object_seed(1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
