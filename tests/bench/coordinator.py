@@ -58,6 +58,22 @@ def cpu_ns(pid, name=None):
     return total
 
 
+def written(pid):
+    """Bytes that a process, and those that it made, had the kernel write to files."""
+    total = 0
+    for entry in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(entry) as f:
+                fields = f.read().rpartition(")")[2].split()
+            if str(pid) not in (entry.split("/")[2], fields[1]):
+                continue
+            with open(os.path.dirname(entry) + "/io") as f:
+                total += int(dict(line.split(": ") for line in f)["write_bytes"])
+        except OSError:
+            continue  # it has ended
+    return total
+
+
 def memory(pid, field="VmRSS"):
     with open(f"/proc/{pid}/status") as f:
         for line in f:
@@ -283,8 +299,8 @@ class Daemon:
         return json.loads(done.stdout) if done.returncode == 0 else None
 
     def members(self):
-        done = self.ctl("peers", "--json")
-        return len(json.loads(done.stdout)["peers"]) if done.returncode == 0 else 0
+        """By `status`: a list of all peers would take memory that the members do not."""
+        return ((self.status() or {}).get("roster") or {}).get("members", 0)
 
     def close(self):
         self.proc.send_signal(signal.SIGTERM)
@@ -310,6 +326,11 @@ def step_daemon(s, options):
     began = time.monotonic()
     s.order(f"rest {min(options.idle, 10)}")
     idle = 100 * (cpu_ns(d.proc.pid) - used) / 1e9 / (time.monotonic() - began)
+    used, wrote = cpu_ns(d.proc.pid), written(d.proc.pid)
+    s.order(f"signals 1 8 100 {options.joins}")
+    time.sleep(6)  # what may wait is written within 5 s
+    newcomer = (cpu_ns(d.proc.pid) - used) / 1e6 / options.joins
+    wrote = (written(d.proc.pid) - wrote) / 1024 / options.joins
     d.close()
     d = Daemon(s, "daemon")
     began = time.monotonic()
@@ -319,7 +340,7 @@ def step_daemon(s, options):
     d.close()
     return {"join_s": joined, "roster_s": roster, "rss_mb": rss / 1e6,
             "kb_per_member": (rss - empty) / 1024 / members, "idle_cpu_percent": idle,
-            "restart_online_s": back, "restart_cpu_s": restart_cpu}
+            "newcomer_cpu_ms": newcomer, "newcomer_written_kb": wrote, "restart_online_s": back, "restart_cpu_s": restart_cpu}
 
 
 # --- telling ------------------------------------------------------------------------------------

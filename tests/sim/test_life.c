@@ -392,6 +392,55 @@ static void clocks_may_jump(void **state)
     assert_int_equal(sim_seeds("life", SEEDS, clock_jumps, NULL), 0);
 }
 
+/* b was away while the log grew by so many statements, and pings as soon as it starts: how long
+ * until an answer. Above 700 ms (300, and three round trips by the coordinator, each of them 130 ms
+ * and more) it says so. */
+static pv_ns first_ping(uint64_t seed, unsigned n_news)
+{
+    struct life l;
+    pv_ns took = PV_NEVER;
+    if (!met(&l, "first ping", seed)) {
+        (void)failed(&l, "not met:");
+        return PV_NEVER;
+    }
+    sim_node_stop(l.b);
+    for (unsigned i = 0; i < n_news; i++) {
+        if (sim_world_ask(&l.w, l.a, PV_S(5), "\"cmd\":\"invite\",\"uses\":1") == NULL) {
+            (void)failed(&l, "no statement:");
+            return PV_NEVER;
+        }
+    }
+    sim_world_run(&l.w, PV_S(30));
+    sim_node_start(l.b);
+    took = sim_world_reach(&l.w, l.b, l.a, PV_MS(20), PV_S(5));
+    if (getenv("PV_SIM_TIMES") != NULL)
+        printf("first ping, seed %llu, %u statements more: %.3f s\n", (unsigned long long)seed,
+               n_news, (double)took / 1e9);
+    if (took > PV_MS(700))
+        (void)failed(&l, "the first ping took too long:");
+    else
+        (void)passed(&l);
+    return took;
+}
+
+static int first_pings(uint64_t seed, void *ctx)
+{
+    pv_ns bare = first_ping(seed, 0), grown = first_ping(seed, 900);
+    (void)ctx;
+    if (grown <= PV_MS(700) && grown <= bare + PV_MS(200))
+        return 0;
+    printf("first ping, seed %llu: after %.3f s, and %.3f s where the log has grown\n",
+           (unsigned long long)seed, (double)bare / 1e9, (double)grown / 1e9);
+    return 1;
+}
+
+/* Eight pages of the log are as many round trips, 240 ms and more. */
+static void a_first_ping_after_a_start_waits_for_no_roster(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("life", 3, first_pings, NULL), 0);
+}
+
 static bool has_problem(struct life *l, struct sim_node *n, const char *word)
 {
     const char *answer = sim_world_ask(&l->w, n, PV_S(2), "\"cmd\":\"status\"");
@@ -489,6 +538,7 @@ static void an_interface_that_cannot_come_up_is_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_first_ping_after_a_start_waits_for_no_roster),
         cmocka_unit_test(a_nat_that_forgets_is_got_over),
         cmocka_unit_test(peers_that_were_idle_are_found_again),
         cmocka_unit_test(a_peer_that_restarts_is_found_at_once),

@@ -67,6 +67,36 @@ static void members_are_written_when_they_come(void **state)
     expect_silence();
 }
 
+/* A file of thousands is not written anew for each of hundreds that join: 1 ms passes for each name
+ * in it. */
+static void a_large_file_is_written_rarely(void **state)
+{
+    unsigned writes = 0;
+    (void)state;
+    fake_node_enter(&node);
+    for (unsigned i = 0; i < 300; i++) {
+        char name[PV_NAME_BUF];
+        snprintf(name, sizeof(name), "m%u", i);
+        fake_node_member(&node, 100 + i, name, (uint16_t)(100 + i));
+    }
+    fake_node_start(&node);
+    for (unsigned i = 0; i < 50; i++) {
+        char name[PV_NAME_BUF];
+        struct pv_job *job;
+        snprintf(name, sizeof(name), "n%u", i);
+        fake_node_member(&node, 500 + i, name, (uint16_t)(500 + i));
+        fake_node_settle(&node);
+        fake_node_wait(&node, PV_MS(100));
+        while ((job = fake_node_job(&node)) != NULL) {
+            fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+            writes++;
+        }
+    }
+    assert_in_range(writes, 5, 11); /* 5 s */
+    fake_node_wait(&node, PV_S(1));
+    expect_written(pv_roster_count(node.node.roster), PV_OK);
+}
+
 static void a_change_during_a_write_is_written_after_it(void **state)
 {
     (void)state;
@@ -98,6 +128,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_node_in_no_network_removes_the_file_of_an_earlier_life,
                                         start, stop),
         cmocka_unit_test_setup_teardown(members_are_written_when_they_come, start, stop),
+        cmocka_unit_test_setup_teardown(a_large_file_is_written_rarely, start, stop),
         cmocka_unit_test_setup_teardown(a_change_during_a_write_is_written_after_it, start, stop),
         cmocka_unit_test_setup_teardown(a_failed_write_is_tried_again_after_a_while, start, stop),
     };
