@@ -268,13 +268,15 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-/* When the loop is to look again, however quiet it is: at once when connections wait, and soon when
- * a network rests, which it does only while others have something to do. */
+/* When the loop is to look again, however quiet it is: at once when connections wait, when it is
+ * their turn for statements, and soon when a network rests, which it does only while others have
+ * something to do. */
 static pv_ns wait_a_moment(const struct pv_coordserver *s, pv_ns now)
 {
     if (s->more)
         return now;
-    return pv_coord_rests(s->coord) ? pv_clock_now() + IDLE : PV_NEVER;
+    return pv_min_ns(pv_coord_has_bulk(s->coord) ? s->bulk_at : PV_NEVER,
+                     pv_coord_rests(s->coord) ? pv_clock_now() + IDLE : PV_NEVER);
 }
 
 /* One turn of the loop, after the events. Time first, then output: the effects of timers go out at

@@ -95,6 +95,7 @@ struct pv_coordserver {
     struct pv_metricsock metrics;
     bool happened;                          /* anything but the timer woke this turn */
     bool more;                              /* connections wait for the next turn */
+    pv_ns bulk_at;                          /* statements wait until then */
     struct pv_server_queue members;         /* connections that had no time in the last turn */
     struct pv_server_queue strangers;       /* connections of who is not a member (yet) */
     uint64_t store_failures;                /* store operations that failed */
@@ -108,9 +109,13 @@ struct pv_coordserver {
  * as a hundred signals, and both before statements. Strangers are served in the order in which they
  * came; libev would call the latest first.
  */
-#define PV_SERVER_TURN      PV_MS(3) /* from here on nothing more is begun */
-#define PV_SERVER_STRANGERS PV_MS(1) /* of it for those who are not members (yet) */
-#define PV_SERVER_BULK      PV_MS(2) /* from here on no more statements are sent */
+#define PV_SERVER_TURN       PV_MS(3)    /* from here on nothing more is begun */
+#define PV_SERVER_STRANGERS  PV_MS(1)    /* of it for those who are not members (yet) */
+#define PV_SERVER_BULK       PV_US(1500) /* from here on no more statements are sent */
+#define PV_SERVER_BULK_LEAST PV_US(300)  /* but for so long, to be worth a turn */
+/* Ours: while strangers come in, statements have a third of the time: somebody waits for a join to
+ * end, and for its log a little later. */
+#define PV_SERVER_BULK_SHARE 3
 
 /* --- server_peers.c -------------------------------------------------------------------------- */
 

@@ -270,16 +270,28 @@ void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
+/* Is the turn over? Statements had a little of it, however late they came to be sent. */
+static bool is_over(pv_ns spent, bool bulk, pv_ns bulk_time)
+{
+    return spent > PV_SERVER_TURN ||
+           (bulk && spent > PV_SERVER_BULK && bulk_time > PV_SERVER_BULK_LEAST);
+}
+
 /* Connections that changed. At least one in each turn, however long what came before took. */
 void pv_server_drain_ready(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_coord_ready ready;
-    while (pv_coord_poll_ready(s->coord, &ready, now) == PV_OK) {
+    pv_ns at = pv_clock_now(), bulk_time = 0;
+    bool over = false;
+    while (!over && (pv_coord_is_urgent(s->coord) || at >= s->bulk_at) &&
+           pv_coord_poll_ready(s->coord, &ready, now) == PV_OK) {
         serve_ready(s, &ready, now);
-        pv_ns spent = pv_clock_now() - now;
-        if (spent > PV_SERVER_TURN || (ready.bulk && spent > PV_SERVER_BULK)) {
-            s->more = true;
-            return;
-        }
+        pv_ns end = pv_clock_now();
+        bulk_time += ready.bulk ? end - at : 0;
+        at = end;
+        over = is_over(at - now, ready.bulk, bulk_time);
     }
+    if (bulk_time > 0 && pv_coord_strangers(s->coord) > 0)
+        s->bulk_at = at + (PV_SERVER_BULK_SHARE - 1) * bulk_time;
+    s->more |= over && pv_coord_is_urgent(s->coord);
 }

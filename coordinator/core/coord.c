@@ -548,6 +548,16 @@ bool pv_coord_is_urgent(const struct pv_coord *c)
     return c->ready_head != NULL;
 }
 
+bool pv_coord_has_bulk(const struct pv_coord *c)
+{
+    return c->bulk_head != NULL;
+}
+
+size_t pv_coord_strangers(const struct pv_coord *c)
+{
+    return c->strangers.n + c->members_places.n;
+}
+
 /* A page for whoever has its turn, and what its next request for one waited for. NULL: nobody
  * waits for statements. */
 static struct pv_conn *send_bulk(struct pv_coord *c, pv_ns now)

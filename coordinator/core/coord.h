@@ -149,8 +149,11 @@ struct pv_coord_ready {
     enum pv_coord_ready_kind kind;
     bool bulk; /* it got statements, which come after all that is urgent */
 };
-/* Is the next one more urgent than statements? */
+/* Is the next one more urgent than statements? Do any statements wait? */
 bool pv_coord_is_urgent(const struct pv_coord *c);
+bool pv_coord_has_bulk(const struct pv_coord *c);
+/* Connections of who is not a member (yet). */
+size_t pv_coord_strangers(const struct pv_coord *c);
 /* The next connection that changed. PV_ERR_AGAIN: none. An owner may leave some of them for its
  * next turn, which then comes at once. */
 PV_MUST_CHECK int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready,

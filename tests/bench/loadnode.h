@@ -69,7 +69,8 @@ struct load_node {
     struct pv_ctl_cursor have;
     struct pv_heap_node timer;
     /* the connection */
-    int fd; /* -1: none */
+    int fd;       /* -1: none */
+    pv_ns got_at; /* wall clock when the kernel had what was read last */
     uint32_t sid;
     bool connecting, writes;
     struct pv_tls *tls;
