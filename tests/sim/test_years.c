@@ -2,9 +2,11 @@
 /*
  * test_years.c - a network that lives for years, at random: machines join, leave, are removed, come
  * back with new keys, are off or asleep for months, break for good; admins come and go; the
- * coordinator moves, changes its address, is away, dies; wall clocks lie. A model beside it knows
- * who should be a member. When all is up again those are members at every node and at the
- * coordinator, all digests are equal, members reach each other, and nobody else reaches them.
+ * coordinator moves, changes its address, is away, dies; wall clocks lie. Some memberships end
+ * unless they are renewed, and some machines wait until an admin admits or denies them. A model
+ * beside it knows who should be a member. When all is up again those are members at every node and
+ * at the coordinator, all digests are equal, members reach each other, and nobody else reaches
+ * them.
  *
  * What a machine was told "ok" for holds, with one exception that adr/0019 names: without an order
  * that root's coordinators give, what an admin said may fall with the admin. So an admin is ended
@@ -55,7 +57,14 @@ static void said(struct years *y, unsigned i, const char *answer, bool as_admin)
 
 static bool invite(struct years *y, unsigned by, char *token, size_t cap)
 {
-    const char *answer = ask(y, by, "\"cmd\":\"invite\",\"uses\":1");
+    char fields[128] = "\"cmd\":\"invite\",\"uses\":1";
+    size_t len = strlen(fields);
+    if (!y->plain && draw(y, 3) == 0)
+        len += (size_t)snprintf(fields + len, sizeof(fields) - len, ",\"member_for\":%u",
+                                DAY_S * (30 + draw(y, 90)));
+    if (!y->plain && draw(y, 4) == 0)
+        snprintf(fields + len, sizeof(fields) - len, ",\"approve\":true");
+    const char *answer = ask(y, by, fields);
     return answer != NULL && sim_world_field(answer, "token", token, cap);
 }
 
@@ -72,11 +81,37 @@ static bool join(struct years *y, unsigned i)
     m->wants = true;
     snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
              sim_node_name(m->n));
-    if (ask(y, i, fields) == NULL) {
+    const char *answer = ask(y, i, fields);
+    if (answer == NULL) {
         note(y, "not joined", y->w.why, "");
         return was_refused(y);
     }
-    m->member = true;
+    m->asks = strstr(answer, "\"waiting\":true") != NULL;
+    m->member = !m->asks;
+    return true;
+}
+
+/* An admin says yes or no, if it has heard of i. Who waited by the word of an admin that was
+ * removed since waits for nothing, and its user begins anew. */
+static bool judge(struct years *y, unsigned i, bool yes)
+{
+    struct machine *m = &y->m[i];
+    unsigned by = any_admin(y);
+    char fields[128], key[PV_KEY_TEXT_BUF];
+    const struct pv_member *who = by == MOST ? NULL : standing(y, by, i);
+    if (who == NULL || who->state != PV_MEMBER_WAITING)
+        return true;
+    note(y, yes ? "admit" : "deny", sim_node_name(y->m[by].n), sim_node_name(m->n));
+    snprintf(fields, sizeof(fields), "\"cmd\":\"%s\",\"peer\":\"%s\"", yes ? "admit" : "deny",
+             pv_key_format(sim_node_pk(m->n), key));
+    const char *answer = ask(y, by, fields);
+    if (answer == NULL)
+        return false;
+    said(y, by, answer, true);
+    m->asks = false;
+    m->member = yes;
+    m->removed = !yes;
+    m->wants = yes;
     return true;
 }
 
@@ -385,6 +420,8 @@ static bool one_more(struct years *y, unsigned i)
     case 0:
     case 1:
     case 2:
+        if (m->asks)
+            return judge(y, i, draw(y, 3) > 0);
         if (on && !m->member && !m->removed && roster_of(y, i) == NULL)
             return join(y, i);
         if (on && m->removed) { /* its user makes it a new node */
@@ -501,7 +538,11 @@ static bool tell_where(struct years *y)
     if (by == y->count)
         return false;
     for (unsigned i = 0; i < y->count; i++) {
-        if (is_up(y, i) && !is_at_home(y, i) && !(pass_token(y, i, by) && pass_token(y, by, i)))
+        /* One that does not know yet that it was admitted has nothing to tell. */
+        const struct pv_member *self = roster_of(y, i) == NULL ? NULL : standing(y, i, i);
+        bool waits = self != NULL && self->state == PV_MEMBER_WAITING;
+        if (is_up(y, i) && !is_at_home(y, i) &&
+            !((waits || pass_token(y, i, by)) && pass_token(y, by, i)))
             return false;
     }
     struct pv_view list = pv_roster_coordinators(roster_of(y, by));
@@ -536,6 +577,25 @@ static bool remove_unheard(struct years *y)
     return true;
 }
 
+/* In the end an admin lets in who asks. While it waited nobody told it that the coordinator is
+ * somewhere else. */
+static bool decide(struct years *y, unsigned i)
+{
+    struct machine *m = &y->m[i];
+    unsigned by = 0;
+    if (!judge(y, i, true))
+        return false;
+    if (m->asks) {
+        m->asks = false;
+        return ask(y, i, "\"cmd\":\"leave\",\"forget\":true,\"last\":true") != NULL;
+    }
+    if (sim_world_until(&y->w, PV_S(60), all_at_home, y))
+        return settled(y);
+    while (by < y->count && (by == i || !is_up(y, by) || !is_at_home(y, by)))
+        by++;
+    return by < y->count && pass_token(y, by, i) && settled(y);
+}
+
 /* All is up, clocks are right, everybody is told where the coordinator is, and whoever wants to be
  * in the network joins it. */
 static const char *repair(struct years *y)
@@ -560,6 +620,11 @@ static const char *repair(struct years *y)
     }
     if (!settled(y) || !remove_unheard(y))
         return "not everybody has the coordinator's statements:";
+    y->plain = true;
+    for (unsigned i = 0; i < y->count; i++) {
+        if (y->m[i].asks && !decide(y, i))
+            return "who asks hears nothing:";
+    }
     for (unsigned i = 0; i < y->count; i++) {
         struct machine *m = &y->m[i];
         for (int tries = 0; tries < 3 && m->wants && !m->member; tries++) {
@@ -569,6 +634,8 @@ static const char *repair(struct years *y)
         if (m->wants && !m->member)
             return "who wants to be a member cannot:";
     }
+    if (!sim_world_until(&y->w, PV_S(120), none_expired, y))
+        return "who has expired does not come back:";
     return settled(y) ? NULL : "not everybody has the coordinator's statements:";
 }
 
@@ -579,7 +646,9 @@ static bool lists_all(struct years *y, struct pv_roster *r, const char *where)
     for (unsigned i = 0; i < y->count; i++) {
         bool is = pv_roster_by_node(r, sim_node_pk(y->m[i].n)) != NULL;
         n += is ? 1 : 0;
-        if (is == y->m[i].member)
+        const struct pv_member *m = pv_roster_enrolled(r, sim_node_pk(y->m[i].n));
+        bool gone = y->m[i].power == BROKEN && m != NULL && m->state == PV_MEMBER_EXPIRED;
+        if (is == y->m[i].member || gone)
             continue;
         snprintf(y->w.why, sizeof(y->w.why), "%s says that %s is %s member", where,
                  sim_node_name(y->m[i].n), is ? "a" : "no");

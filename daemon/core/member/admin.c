@@ -703,8 +703,10 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     if (n->roster == NULL && !pv_node_need_network(n, "leave", handle))
         return;
-    /* A removed node has nothing to sign off from, nor one that was cut off while it left. */
-    if (pv_node_self(n) == NULL || n->removed || n->coord_info.unknown) {
+    /* A removed node has nothing to sign off from, nor one that was cut off while it left, nor one
+     * that waits; but one that has expired would come back. */
+    if (pv_roster_enrolled(n->roster, n->identity->sign_pk) == NULL || pv_node_waits(n) ||
+        n->removed || n->coord_info.unknown) {
         forget_network(a, forget, handle, now);
         return;
     }

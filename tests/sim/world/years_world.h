@@ -33,6 +33,7 @@ struct machine {
     int64_t skew_us; /* its clock was set by so much */
     bool wants;      /* its user wants it in the network */
     bool member, admin;
+    bool asks;    /* it has joined, and waits for an admin's word */
     bool removed; /* its key is */
     bool owes;    /* what it said last was not stored by the coordinator then */
     bool loose;   /* what it said as an admin is in no order of root's coordinators */
@@ -53,6 +54,7 @@ struct years {
     struct server s[COORDS];
     unsigned n_servers, home;
     bool rooted; /* root names the home */
+    bool plain;  /* invites have no conditions any more */
     uint8_t network[PV_NETWORK_ID_LEN];
     uint8_t unheard[EVENTS][PV_SIGN_PK_LEN]; /* keys whose leave perhaps nobody heard */
     unsigned n_unheard;
@@ -96,7 +98,9 @@ static inline const char *name_of(struct years *y, unsigned i, unsigned k)
 
 static inline bool may(struct years *y, unsigned i)
 {
+    /* One that has expired can do nothing until it is renewed. */
     return is_up(y, i) && y->m[i].admin && pv_engine_node(y->m[i].n->engine)->up &&
+           pv_roster_by_node(roster_of(y, i), sim_node_pk(y->m[i].n)) != NULL &&
            pv_roster_rights(roster_of(y, i), sim_node_pk(y->m[i].n)) != 0;
 }
 
@@ -130,6 +134,12 @@ static inline bool has_head(struct years *y, unsigned i, const uint8_t *head)
     return memcmp(own, head, sizeof(own)) == 0;
 }
 
+/* What k is for i, who knows the roster; NULL: nothing. */
+static inline const struct pv_member *standing(struct years *y, unsigned i, unsigned k)
+{
+    return pv_roster_enrolled(roster_of(y, i), sim_node_pk(y->m[k].n));
+}
+
 /* Everybody who is there has all that the coordinator has, and the other way round. */
 static inline bool all_equal(struct sim_world *w, void *ctx)
 {
@@ -150,6 +160,20 @@ static inline bool all_equal(struct sim_world *w, void *ctx)
         }
     }
     return true;
+}
+
+/* Who has expired and is on has renewed itself. */
+static inline bool none_expired(struct sim_world *w, void *ctx)
+{
+    struct years *y = ctx;
+    struct pv_roster *r = sim_coord_roster(home(y)->c, y->network);
+    for (unsigned i = 0; r != NULL && i < y->count; i++) {
+        if (!is_up(y, i) || pv_roster_by_node(r, sim_node_pk(y->m[i].n)) != NULL)
+            continue;
+        snprintf(w->why, sizeof(w->why), "%s is no member", sim_node_name(y->m[i].n));
+        return false;
+    }
+    return r != NULL;
 }
 
 /* Nothing is on its way any more: also what those said who are off is at the coordinator. */
