@@ -26,6 +26,7 @@ enum lie {
     HONEST,
     WITHHOLD, /* leaves revocations out, and its head too, so as not to give itself away */
     INVENT,   /* adds a member of its own making */
+    APPROVE,  /* adds an admission of who waits, by an admin of its own making */
     ALTER,    /* changes a byte of each member statement */
     REPLAY,   /* hands out the old member statements instead of what is new */
     RESEND,   /* hands out the first signal of that node instead of each new one */
@@ -36,7 +37,7 @@ struct liar {
     enum lie lie;
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     uint8_t bytes[PV_CTL_ITEMS_MAX][PV_STATEMENT_SHORT_MAX];
-    struct pv_made invented_invite, invented_member;
+    struct pv_made invented_invite, invented_member, invented_grant, invented_admission;
     uint8_t invented_receipt[PV_RECEIPT_LEN];
     struct pv_created foreign;
     uint8_t old[16][2][PV_STATEMENT_SHORT_MAX]; /* statement, receipt */
@@ -88,6 +89,10 @@ static size_t rewrite(struct liar *l, const struct pv_ctl_statements *st)
         l->items[n++] = (struct pv_ctl_item){.statement = pv_made_view(&l->invented_invite)};
         l->items[n++] = (struct pv_ctl_item){.statement = pv_made_view(&l->invented_member),
                                              .receipt = receipt};
+    }
+    if (l->lie == APPROVE && n + 2 <= PV_CTL_ITEMS_MAX) {
+        l->items[n++] = (struct pv_ctl_item){.statement = pv_made_view(&l->invented_grant)};
+        l->items[n++] = (struct pv_ctl_item){.statement = pv_made_view(&l->invented_admission)};
     }
     if (l->lie == REPLAY) {
         for (n = 0; n < l->n_old; n++)
@@ -279,6 +284,62 @@ static void an_invented_member_is_believed_by_nobody(void **state)
 {
     (void)state;
     assert_int_equal(sim_seeds("evil", SEEDS, invented, NULL), 0);
+}
+
+/* Its friend carol waits to be admitted, and the coordinator says that an admin has admitted her.
+ */
+static void approve(struct liar *l, const uint8_t *network_id, const uint8_t *node)
+{
+    uint8_t seed[32] = {3}, sk[64];
+    struct pv_st_admin grant = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE, .time = 1};
+    pv_sign_keypair(seed, sk, grant.node);
+    assert_int_equal(pv_make_admin(network_id, sk, &grant, &l->invented_grant), PV_OK);
+    assert_int_equal(pv_make_admission(network_id, sk, node, 1, &l->invented_admission), PV_OK);
+}
+
+static bool has_member(struct sim_node *n, const struct sim_node *other)
+{
+    return pv_roster_by_node(pv_engine_node(n->engine)->roster, sim_node_pk(other)) != NULL;
+}
+
+static int approved(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char token[2048], fields[2200];
+    struct pv_token t;
+    (void)ctx;
+    if (!scene_init(&s, seed, false))
+        return failed(&s, seed, "joining:");
+    s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
+    const char *answer =
+        sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1,\"approve\":true");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)) ||
+        pv_token_parse(token, strlen(token), &t) != PV_OK)
+        return failed(&s, seed, "invite:");
+    approve(s.liar, t.network_id, sim_node_pk(s.carol));
+    s.liar->lie = APPROVE;
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\"", token);
+    answer = sim_world_ask(&s.w, s.carol, PV_S(20), fields);
+    if (answer == NULL || strstr(answer, "\"waiting\":true") == NULL)
+        return failed(&s, seed, "join:");
+    sim_world_run(&s.w, PV_S(60));
+    if (!mentions(&s.w, s.alice, PEERS, "\"state\":\"waiting\""))
+        return failed(&s, seed, "alice does not hear of carol");
+    if (has_member(s.alice, s.carol) || has_member(s.bob, s.carol) || has_member(s.carol, s.carol))
+        return failed(&s, seed, "the coordinator has approved");
+    s.liar->lie = HONEST;
+    if (sim_world_ask(&s.w, s.alice, PV_S(10), "\"cmd\":\"admit\",\"peer\":\"carol\"") == NULL)
+        return failed(&s, seed, "admit:");
+    sim_world_run(&s.w, PV_S(40));
+    if (sim_world_reach(&s.w, s.carol, s.bob, PV_MS(200), PV_S(20)) == PV_NEVER)
+        return failed(&s, seed, "no path to who was admitted");
+    return done(&s);
+}
+
+static void a_coordinator_cannot_approve(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("evil", SEEDS, approved, NULL), 0);
 }
 
 static int altered(uint64_t seed, void *ctx)
@@ -474,6 +535,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_withheld_revocation_is_found_by_the_first_pair_that_meets),
         cmocka_unit_test(an_invented_member_is_believed_by_nobody),
+        cmocka_unit_test(a_coordinator_cannot_approve),
         cmocka_unit_test(an_altered_name_is_refused_and_reported),
         cmocka_unit_test(an_old_roster_brings_nobody_back),
         cmocka_unit_test(an_old_signal_is_not_taken_again),
