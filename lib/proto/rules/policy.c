@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* policy.c - the rules of a network in order, and who has which tag. */
+#include "proto/rules/policy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+struct tagged {
+    uint8_t node[PV_KEY_LEN];
+    char tag[PV_NAME_BUF];
+};
+
+struct pv_policy {
+    struct pv_policy_rule *rules; /* owned */
+    size_t n_rules, rules_cap;
+    struct tagged *tags; /* owned; once finished ascending by node and tag, each once */
+    size_t n_tags, tags_cap;
+    bool deny_default;
+};
+
+/* --- selectors ---------------------------------------------------------------------------- */
+
+/* A kind of a later version is kept as it is: this version only knows that it means nobody here. */
+static bool selector_is_good(const struct pv_selector *s)
+{
+    switch ((enum pv_selector_kind)s->kind) {
+    case PV_SELECT_ANY:
+        return s->len == 0;
+    case PV_SELECT_NODE:
+        return s->len == PV_KEY_LEN;
+    case PV_SELECT_TAG:
+        return memchr(s->value, 0, s->len) == NULL && pv_name_is_valid((const char *)s->value);
+    }
+    return true; /* of a later version */
+}
+
+int pv_selector_decode(struct pv_view bytes, struct pv_selector *ret_selector)
+{
+    struct pv_reader r = pv_reader(bytes);
+    struct pv_selector s = {.kind = pv_get_u8(&r)};
+    struct pv_view value = pv_get_view16(&r, PV_SELECTOR_MAX);
+    if (pv_reader_end(&r) != PV_OK)
+        return PV_ERR_MALFORMED;
+    s.len = (uint8_t)value.len;
+    if (value.len > 0)
+        memcpy(s.value, value.ptr, value.len);
+    if (!selector_is_good(&s))
+        return PV_ERR_MALFORMED;
+    *ret_selector = s;
+    return PV_OK;
+}
+
+size_t pv_selector_encode(const struct pv_selector *s, uint8_t buf[static PV_SELECTOR_BYTES])
+{
+    struct pv_writer w = pv_writer(buf, PV_SELECTOR_BYTES);
+    pv_put_u8(&w, s->kind);
+    pv_put_view16(&w, pv_view(s->value, s->len));
+    return w.len;
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+int pv_policy_new(struct pv_policy **ret_policy)
+{
+    struct pv_policy *p = calloc(1, sizeof(*p));
+    if (p == NULL)
+        return PV_ERR_NOMEM;
+    *ret_policy = p;
+    return PV_OK;
+}
+
+struct pv_policy *pv_policy_free(struct pv_policy *p)
+{
+    if (p == NULL)
+        return NULL;
+    free(p->rules);
+    free(p->tags);
+    free(p);
+    return NULL;
+}
+
+/* Room for one more in an array of n of size bytes each; NULL without memory. */
+static void *grown(void *array, size_t n, size_t *cap, size_t size)
+{
+    if (n < *cap)
+        return array;
+    size_t more = *cap == 0 ? 8 : *cap * 2;
+    void *larger = reallocarray(array, more, size);
+    if (larger != NULL)
+        *cap = more;
+    return larger;
+}
+
+int pv_policy_add(struct pv_policy *p, const struct pv_policy_rule *rule)
+{
+    if (p->n_rules == PV_RULES_MAX)
+        return PV_ERR_LIMIT;
+    void *rules = grown(p->rules, p->n_rules, &p->rules_cap, sizeof(p->rules[0]));
+    if (rules == NULL)
+        return PV_ERR_NOMEM;
+    p->rules = rules;
+    p->rules[p->n_rules++] = *rule;
+    return PV_OK;
+}
+
+/* Zeros behind the tag let two entries be compared as bytes. */
+int pv_policy_tag(struct pv_policy *p, const uint8_t node[static PV_KEY_LEN], const char *tag)
+{
+    if (p->n_tags == PV_POLICY_MAX_TAGS)
+        return PV_ERR_LIMIT;
+    void *tags = grown(p->tags, p->n_tags, &p->tags_cap, sizeof(p->tags[0]));
+    if (tags == NULL)
+        return PV_ERR_NOMEM;
+    p->tags = tags;
+    struct tagged *t = &p->tags[p->n_tags++];
+    memset(t, 0, sizeof(*t));
+    memcpy(t->node, node, sizeof(t->node));
+    memcpy(t->tag, tag, strnlen(tag, PV_NAME_MAX));
+    return PV_OK;
+}
+
+void pv_policy_deny_by_default(struct pv_policy *p)
+{
+    p->deny_default = true;
+}
+
+/* By place, then by id: all nodes have one order, although two admins chose one place. */
+static int cmp_rules(const void *a, const void *b)
+{
+    const struct pv_policy_rule *x = a, *y = b;
+    if (x->place != y->place)
+        return x->place < y->place ? -1 : 1;
+    return memcmp(x->id, y->id, sizeof(x->id));
+}
+
+static int cmp_tagged(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct tagged));
+}
+
+void pv_policy_finish(struct pv_policy *p)
+{
+    size_t n = 0;
+    if (p->n_rules > 0)
+        qsort(p->rules, p->n_rules, sizeof(p->rules[0]), cmp_rules);
+    if (p->n_tags > 0)
+        qsort(p->tags, p->n_tags, sizeof(p->tags[0]), cmp_tagged);
+    /* Two admins may have said the same. */
+    for (size_t i = 0; i < p->n_tags; i++) {
+        if (n == 0 || cmp_tagged(&p->tags[n - 1], &p->tags[i]) != 0)
+            p->tags[n++] = p->tags[i];
+    }
+    p->n_tags = n;
+}
+
+/* --- questions ---------------------------------------------------------------------------- */
+
+size_t pv_policy_count(const struct pv_policy *p)
+{
+    return p->n_rules;
+}
+
+const struct pv_policy_rule *pv_policy_at(const struct pv_policy *p, size_t number)
+{
+    return &p->rules[number - 1];
+}
+
+bool pv_policy_denies_by_default(const struct pv_policy *p)
+{
+    return p->deny_default;
+}
+
+bool pv_policy_is_empty(const struct pv_policy *p)
+{
+    return p->n_rules == 0 && !p->deny_default;
+}
+
+/* The first of a node's tags, and how many there are. */
+static const struct tagged *tags_of(const struct pv_policy *p, const uint8_t *node, size_t *ret_n)
+{
+    size_t lo = 0, hi = p->n_tags, n = 0;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (memcmp(p->tags[mid].node, node, PV_KEY_LEN) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    while (lo + n < p->n_tags && memcmp(p->tags[lo + n].node, node, PV_KEY_LEN) == 0)
+        n++;
+    *ret_n = n;
+    return n == 0 ? NULL : &p->tags[lo];
+}
+
+const char *pv_policy_tag_of(const struct pv_policy *p, const uint8_t node[static PV_KEY_LEN],
+                             size_t i)
+{
+    size_t n;
+    const struct tagged *t = tags_of(p, node, &n);
+    return i < n ? t[i].tag : NULL;
+}
+
+bool pv_policy_has_tag(const struct pv_policy *p, const char *tag)
+{
+    for (size_t i = 0; i < p->n_tags; i++) {
+        if (strcmp(p->tags[i].tag, tag) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A node as selectors see it: looked up once for many rules. */
+struct subject {
+    const uint8_t *node;
+    const struct tagged *tags;
+    size_t n_tags;
+};
+
+static struct subject subject(const struct pv_policy *p, const uint8_t *node)
+{
+    struct subject s = {.node = node};
+    s.tags = tags_of(p, node, &s.n_tags);
+    return s;
+}
+
+/* Is this node one of those that the selector is about? */
+static bool means(const struct pv_selector *s, const struct subject *x)
+{
+    switch ((enum pv_selector_kind)s->kind) {
+    case PV_SELECT_ANY:
+        return true;
+    case PV_SELECT_NODE:
+        return memcmp(s->value, x->node, PV_KEY_LEN) == 0;
+    case PV_SELECT_TAG:
+        for (size_t i = 0; i < x->n_tags; i++) {
+            if (strcmp(x->tags[i].tag, (const char *)s->value) == 0)
+                return true;
+        }
+        return false;
+    }
+    return false;
+}
+
+/* Tags of both nodes are looked up once, not for each rule. */
+size_t pv_policy_lines(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
+                       const uint8_t to[static PV_KEY_LEN], struct pv_ruleline *lines)
+{
+    const struct subject f = subject(p, from), t = subject(p, to);
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_rules; i++) {
+        const struct pv_policy_rule *r = &p->rules[i];
+        if (means(&r->to, &t) && means(&r->from, &f))
+            lines[n++] = (struct pv_ruleline){
+                .rule = (uint16_t)(i + 1), .allow = r->allow, .ports = &r->ports};
+    }
+    return n;
+}
+
+/* Asked by people, not for packets, so it reads the rules as they are. */
+struct pv_verdict pv_policy_decide(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
+                                   const uint8_t to[static PV_KEY_LEN], uint8_t proto,
+                                   uint16_t port)
+{
+    const struct subject f = subject(p, from), t = subject(p, to);
+    for (size_t i = 0; i < p->n_rules; i++) {
+        const struct pv_policy_rule *r = &p->rules[i];
+        if (means(&r->to, &t) && means(&r->from, &f) && pv_ports_has(&r->ports, proto, port))
+            return (struct pv_verdict){.allow = r->allow, .rule = (uint16_t)(i + 1)};
+    }
+    return (struct pv_verdict){.allow = !p->deny_default, .rule = PV_RULE_DEFAULT};
+}

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/* Sets of ports, tables and policies, against what a reader of the rules would say. */
+#include <stdio.h>
+
+#include "proto/rules/policy.h"
+#include "tests/unit/test_util.h"
+
+static size_t below(struct test_rng *g, uint32_t n)
+{
+    struct pv_rng rng = {.fill = test_rng_fill, .ctx = g};
+    return pv_rng_below(&rng, n);
+}
+
+/* --- ports -------------------------------------------------------------------------------- */
+
+static void texts_have_one_form(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *form;
+    } rows[] = {
+        {"all", "all"},
+        {"tcp/22,all", "all"},
+        {"22", "22"},
+        {"tcp/22,udp/22", "22"},
+        {"ssh", "tcp/22"},
+        {"chat,files,ping", "ping,tcp/2047-2048"},
+        {"chat", "chat"},
+        {"files", "files"},
+        {"ping", "ping"},
+        {"icmp/8", "ping"},
+        {"icmp", "icmp"},
+        {"proto/58", "icmp"},
+        {"proto/47", "proto/47"},
+        {"tcp", "tcp"},
+        {"tcp/0-65535", "tcp"},
+        {"tcp,udp", "tcp,udp"},
+        {"udp/9,udp/5-7,udp/8", "udp/5-9"},
+        {"tcp/5-9,tcp/7-20", "tcp/5-20"},
+        {"tcp/80,tcp/443", "tcp/80,tcp/443"},
+        {"2047", "chat,udp/2047"},
+        {"dns", "53"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_ports p;
+        char buf[PV_PORTS_TEXT], twice[PV_PORTS_TEXT];
+        assert_int_equal(pv_ports_parse(rows[i].text, &p), PV_OK);
+        assert_string_equal(pv_ports_format(&p, buf), rows[i].form);
+        struct pv_ports again;
+        assert_int_equal(pv_ports_parse(buf, &again), PV_OK);
+        assert_string_equal(pv_ports_format(&again, twice), buf);
+    }
+}
+
+static void bad_texts_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        ",",
+        "tcp/",
+        "tcp/65536",
+        "tcp/-1",
+        "tcp/9-5",
+        "22,",
+        "sctp/22",
+        "proto/0",
+        "proto/256",
+        "proto/",
+        "Tcp/22",
+        "tcp/22 ",
+        "web",
+        "tcp/1-2-3",
+        "-5",
+        "tcp//22",
+        "tcp/22/23",
+        "22222222222222222222222222222222222",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        struct pv_ports p;
+        assert_int_equal(pv_ports_parse(bad[i], &p), PV_ERR_MALFORMED);
+    }
+    struct pv_ports p;
+    assert_int_equal(pv_ports_parse("tcp/1,tcp/3,tcp/5,tcp/7,tcp/9,tcp/11,tcp/13,tcp/15,tcp/17,"
+                                    "tcp/19,tcp/21,tcp/23,tcp/25,tcp/27,tcp/29,tcp/31",
+                                    &p),
+                     PV_OK);
+    assert_int_equal(pv_ports_parse("1,3,5,7,9,11,13,15,17", &p), PV_ERR_LIMIT);
+}
+
+static void bytes_read_back_and_have_one_form(void **state)
+{
+    (void)state;
+    struct pv_ports p, got;
+    uint8_t buf[PV_PORTS_BYTES];
+    assert_int_equal(pv_ports_parse("ping,tcp/22,udp/5-9,proto/47", &p), PV_OK);
+    size_t len = pv_ports_encode(&p, buf);
+    assert_int_equal(len, 4 * PV_PORTS_ENTRY);
+    assert_int_equal(pv_ports_decode(pv_view(buf, len), &got), PV_OK);
+    char text[PV_PORTS_TEXT];
+    assert_string_equal(pv_ports_format(&got, text), "ping,tcp/22,udp/5-9,proto/47");
+    for (size_t cut = 0; cut < len; cut++) {
+        if (cut % PV_PORTS_ENTRY != 0 || cut == 0)
+            assert_int_equal(pv_ports_decode(pv_view(buf, cut), &got), PV_ERR_MALFORMED);
+    }
+    static const uint8_t bad[][10] = {
+        {6, 0, 9, 0, 5},                    /* backwards */
+        {6, 0, 5, 0, 5, 6, 0, 6, 0, 6},     /* they touch */
+        {17, 0, 5, 0, 5, 6, 0, 5, 0, 5},    /* not in order */
+        {0, 0, 0, 255, 255, 6, 0, 5, 0, 5}, /* all, and more */
+        {58, 0, 0, 255, 255},               /* ICMP is one protocol here */
+        {47, 0, 0, 0, 9},                   /* it has no ports */
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        size_t n = bad[i][5] == 0 ? 5 : 10;
+        assert_int_equal(pv_ports_decode(pv_view(bad[i], n), &got), PV_ERR_MALFORMED);
+    }
+}
+
+/* --- tables ------------------------------------------------------------------------------- */
+
+static const uint8_t protos[] = {PV_PORTS_TCP, PV_PORTS_UDP, PV_PORTS_ICMP, 47, 0};
+
+static struct pv_ports random_ports(struct test_rng *g)
+{
+    struct pv_ports p;
+    char text[64];
+    uint32_t lo = (uint32_t)below(g, 40), hi = lo + (uint32_t)below(g, 40);
+    if (below(g, 8) == 0)
+        hi = 65535;
+    switch (below(g, 6)) {
+    case 0:
+        snprintf(text, sizeof(text), "all");
+        break;
+    case 1:
+        snprintf(text, sizeof(text), "%u-%u", lo, hi);
+        break;
+    case 2:
+        snprintf(text, sizeof(text), "ping,tcp/%u", lo);
+        break;
+    case 3:
+        snprintf(text, sizeof(text), "udp/%u-%u,proto/47", lo, hi);
+        break;
+    case 4:
+        snprintf(text, sizeof(text), "icmp/%u-%u,tcp", lo, hi);
+        break;
+    default:
+        snprintf(text, sizeof(text), "tcp/%u-%u,tcp/%u", lo, hi, 65535 - lo);
+        break;
+    }
+    assert_int_equal(pv_ports_parse(text, &p), PV_OK);
+    return p;
+}
+
+/* What a person would find who reads from the top. */
+static struct pv_verdict by_reading(const struct pv_ruleline *lines, size_t n, bool allow_default,
+                                    const struct pv_ports *local, uint8_t proto, uint16_t port)
+{
+    if (local != NULL && !pv_ports_has(local, proto, port))
+        return (struct pv_verdict){.allow = false, .rule = PV_RULE_LOCAL};
+    for (size_t i = 0; i < n; i++) {
+        if (pv_ports_has(lines[i].ports, proto, port))
+            return (struct pv_verdict){.allow = lines[i].allow, .rule = lines[i].rule};
+    }
+    return (struct pv_verdict){.allow = allow_default, .rule = PV_RULE_DEFAULT};
+}
+
+static void a_table_says_what_its_rules_say(void **state)
+{
+    (void)state;
+    struct test_rng g = {.state = 7};
+    for (size_t round = 0; round < 400; round++) {
+        struct pv_ports ports[40], own = random_ports(&g);
+        struct pv_ruleline lines[40];
+        struct pv_ruletable *t;
+        size_t n = below(&g, 40);
+        bool allow = below(&g, 2) == 0;
+        const struct pv_ports *local = below(&g, 3) == 0 ? &own : NULL;
+        for (size_t i = 0; i < n; i++) {
+            ports[i] = random_ports(&g);
+            lines[i] = (struct pv_ruleline){
+                .rule = (uint16_t)(3 * i + 1), .allow = below(&g, 2) == 0, .ports = &ports[i]};
+        }
+        assert_int_equal(pv_ruletable_new(lines, n, allow, local, &t), PV_OK);
+        for (size_t i = 0; i < 600; i++) {
+            uint8_t proto = protos[below(&g, PV_ARRAY_LEN(protos))];
+            uint16_t port = (uint16_t)(i < 100 ? i : 65535 - below(&g, 90));
+            struct pv_verdict got = pv_ruletable_look(t, proto, port);
+            struct pv_verdict want = by_reading(lines, n, allow, local, proto, port);
+            assert_int_equal(got.allow, want.allow);
+            assert_int_equal(got.rule, want.rule);
+        }
+        assert_null(pv_ruletable_unref(t));
+    }
+}
+
+static void a_number_beyond_the_limit_is_refused(void **state)
+{
+    (void)state;
+    struct pv_ports all;
+    struct pv_ruletable *t;
+    assert_int_equal(pv_ports_parse("all", &all), PV_OK);
+    struct pv_ruleline line = {.rule = 0, .allow = true, .ports = &all};
+    assert_int_equal(pv_ruletable_new(&line, 1, true, NULL, &t), PV_ERR_LIMIT);
+    line.rule = PV_RULES_MAX + 1;
+    assert_int_equal(pv_ruletable_new(&line, 1, true, NULL, &t), PV_ERR_LIMIT);
+    line.rule = PV_RULES_MAX;
+    assert_int_equal(pv_ruletable_new(&line, 1, false, NULL, &t), PV_OK);
+    assert_true(pv_ruletable_look(t, PV_PORTS_TCP, 65535).allow);
+    assert_int_equal(pv_ruletable_look(t, PV_PORTS_TCP, 0).rule, PV_RULES_MAX);
+    pv_ruletable_unref(t);
+}
+
+/* --- policies ----------------------------------------------------------------------------- */
+
+enum {
+    NODES = 6,
+    TAGS = 3,
+};
+
+static const char *const tags[TAGS] = {"guest", "printer", "server"};
+
+static void node_key(size_t i, uint8_t key[static PV_KEY_LEN])
+{
+    memset(key, (int)(i + 1), PV_KEY_LEN);
+}
+
+static struct pv_selector random_selector(struct test_rng *g)
+{
+    struct pv_selector s = {.kind = (uint8_t)below(g, 4)};
+    size_t which = below(g, TAGS);
+    if (s.kind == PV_SELECT_NODE) {
+        s.len = PV_KEY_LEN;
+        node_key(below(g, NODES), s.value);
+    } else if (s.kind == PV_SELECT_TAG) {
+        s.len = (uint8_t)strlen(tags[which]);
+        memcpy(s.value, tags[which], s.len);
+    } else if (s.kind > PV_SELECT_TAG) {
+        s.len = 5;
+        memset(s.value, 9, 5);
+    }
+    return s;
+}
+
+static bool is_meant(const struct pv_selector *s, size_t node, bool has[NODES][TAGS])
+{
+    uint8_t key[PV_KEY_LEN];
+    node_key(node, key);
+    if (s->kind == PV_SELECT_NODE)
+        return memcmp(s->value, key, sizeof(key)) == 0;
+    for (size_t i = 0; s->kind == PV_SELECT_TAG && i < TAGS; i++) {
+        if (strcmp(tags[i], (const char *)s->value) == 0)
+            return has[node][i];
+    }
+    return s->kind == PV_SELECT_ANY;
+}
+
+static void swap_rules(struct pv_policy_rule *a, struct pv_policy_rule *b)
+{
+    struct pv_policy_rule x = *a;
+    *a = *b;
+    *b = x;
+}
+
+/* The rules by place, then by id, by the plainest of all ways to sort. */
+static void sort_rules(struct pv_policy_rule *r, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = i + 1; k < n; k++) {
+            if (r[k].place < r[i].place ||
+                (r[k].place == r[i].place && memcmp(r[k].id, r[i].id, sizeof(r[i].id)) < 0))
+                swap_rules(&r[i], &r[k]);
+        }
+    }
+}
+
+static void a_policy_says_what_its_rules_say(void **state)
+{
+    (void)state;
+    struct test_rng g = {.state = 11};
+    for (size_t round = 0; round < 300; round++) {
+        struct pv_policy *p;
+        struct pv_policy_rule rules[20];
+        bool has[NODES][TAGS] = {{false}};
+        bool deny = below(&g, 2) == 0;
+        size_t n = below(&g, 20);
+        assert_int_equal(pv_policy_new(&p), PV_OK);
+        for (size_t i = 0; i < n; i++) {
+            rules[i] = (struct pv_policy_rule){.place = below(&g, 6),
+                                               .allow = below(&g, 2) == 0,
+                                               .from = random_selector(&g),
+                                               .to = random_selector(&g),
+                                               .ports = random_ports(&g)};
+            memset(rules[i].id, (int)(i * 7 % 20 + 1), sizeof(rules[i].id));
+            assert_int_equal(pv_policy_add(p, &rules[i]), PV_OK);
+        }
+        for (size_t i = 0; i < 10; i++) {
+            size_t node = below(&g, NODES), tag = below(&g, TAGS);
+            uint8_t key[PV_KEY_LEN];
+            node_key(node, key);
+            has[node][tag] = true;
+            assert_int_equal(pv_policy_tag(p, key, tags[tag]), PV_OK);
+        }
+        if (deny)
+            pv_policy_deny_by_default(p);
+        pv_policy_finish(p);
+        sort_rules(rules, n);
+        assert_int_equal(pv_policy_count(p), n);
+        for (size_t ask = 0; ask < 60; ask++) {
+            size_t from = below(&g, NODES), to = below(&g, NODES), lines = 0;
+            uint8_t f[PV_KEY_LEN], t[PV_KEY_LEN], proto = protos[below(&g, 4)];
+            uint16_t port = (uint16_t)below(&g, 90);
+            struct pv_verdict want = {.allow = !deny, .rule = PV_RULE_DEFAULT};
+            struct pv_ruleline got_lines[20];
+            struct pv_ruletable *table;
+            node_key(from, f);
+            node_key(to, t);
+            for (size_t i = n; i-- > 0;) {
+                bool about = is_meant(&rules[i].from, from, has) && is_meant(&rules[i].to, to, has);
+                lines += about ? 1 : 0;
+                if (about && pv_ports_has(&rules[i].ports, proto, port))
+                    want = (struct pv_verdict){.allow = rules[i].allow, .rule = (uint16_t)(i + 1)};
+            }
+            struct pv_verdict got = pv_policy_decide(p, f, t, proto, port);
+            assert_int_equal(got.allow, want.allow);
+            assert_int_equal(got.rule, want.rule);
+            assert_int_equal(pv_policy_lines(p, f, t, got_lines), lines);
+            assert_int_equal(pv_ruletable_new(got_lines, lines, !deny, NULL, &table), PV_OK);
+            got = pv_ruletable_look(table, proto, port);
+            assert_int_equal(got.allow, want.allow);
+            assert_int_equal(got.rule, want.rule);
+            pv_ruletable_unref(table);
+        }
+        assert_null(pv_policy_free(p));
+    }
+}
+
+static void tags_are_listed_once_and_in_order(void **state)
+{
+    (void)state;
+    struct pv_policy *p;
+    uint8_t key[PV_KEY_LEN], other[PV_KEY_LEN];
+    node_key(0, key);
+    node_key(1, other);
+    assert_int_equal(pv_policy_new(&p), PV_OK);
+    assert_int_equal(pv_policy_tag(p, key, "server"), PV_OK);
+    assert_int_equal(pv_policy_tag(p, key, "guest"), PV_OK);
+    assert_int_equal(pv_policy_tag(p, key, "server"), PV_OK);
+    pv_policy_finish(p);
+    assert_true(pv_policy_is_empty(p)); /* tags alone restrict nobody */
+    assert_string_equal(pv_policy_tag_of(p, key, 0), "guest");
+    assert_string_equal(pv_policy_tag_of(p, key, 1), "server");
+    assert_null(pv_policy_tag_of(p, key, 2));
+    assert_null(pv_policy_tag_of(p, other, 0));
+    assert_true(pv_policy_has_tag(p, "guest"));
+    assert_false(pv_policy_has_tag(p, "printer"));
+    pv_policy_free(p);
+}
+
+static void selectors_read_back_or_are_refused(void **state)
+{
+    (void)state;
+    struct test_rng g = {.state = 3};
+    uint8_t buf[PV_SELECTOR_BYTES];
+    for (size_t i = 0; i < 50; i++) {
+        struct pv_selector s = random_selector(&g), got;
+        size_t len = pv_selector_encode(&s, buf);
+        assert_int_equal(pv_selector_decode(pv_view(buf, len), &got), PV_OK);
+        assert_memory_equal(&got, &s, sizeof(s));
+        for (size_t cut = 0; cut < len; cut++)
+            assert_int_equal(pv_selector_decode(pv_view(buf, cut), &got), PV_ERR_MALFORMED);
+    }
+    static const uint8_t bad[][6] = {
+        {0, 0, 1, 'a'}, {1, 0, 2, 1, 1}, {2, 0, 0}, {2, 0, 2, 'A', 'b'}, {2, 0, 2, 'a', 0}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        struct pv_selector got;
+        assert_int_equal(pv_selector_decode(pv_view(bad[i], 3u + bad[i][2]), &got),
+                         PV_ERR_MALFORMED);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_have_one_form),
+        cmocka_unit_test(bad_texts_are_refused),
+        cmocka_unit_test(bytes_read_back_and_have_one_form),
+        cmocka_unit_test(a_table_says_what_its_rules_say),
+        cmocka_unit_test(a_number_beyond_the_limit_is_refused),
+        cmocka_unit_test(a_policy_says_what_its_rules_say),
+        cmocka_unit_test(tags_are_listed_once_and_in_order),
+        cmocka_unit_test(selectors_read_back_or_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
