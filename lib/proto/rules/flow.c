@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/* flow.c - reads flows out of packets, and remembers them. */
+#include "proto/rules/flow.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+enum {
+    PORTS_LEN = 4,     /* bytes: both ports, RFC 768, RFC 9293 s3.1 */
+    TCP_FLAGS_AT = 13, /* RFC 9293 s3.1 */
+    TCP_SYN = 2,
+    TCP_ACK = 16,
+    UDP_LEN = 8,        /* RFC 768 */
+    TCP_LEN = 20,       /* RFC 9293 s3.1, without options */
+    ICMP_LEN = 8,       /* RFC 792, RFC 4443 s2.1 */
+    ECHO_REPLY = 0,     /* RFC 792 */
+    ECHO_REPLY6 = 129,  /* RFC 4443 s4.2 */
+    NEXT_FRAGMENT = 44, /* RFC 8200 s4.5 */
+    IP4_MIN = 20,       /* bytes, RFC 791 s3.1 */
+    IP6_LEN = 40,       /* RFC 8200 s3 */
+    MARK_KEYS = PV_FLOW_WORDS + 1,
+    CLASS_FLOW = 1, /* in key[1]: what the rest of the key is about */
+    CLASS_PIECE = 2,
+};
+
+/* --- reading ------------------------------------------------------------------------------ */
+
+/* The addresses of this node and of the other side, from key[3] and key[7] on. */
+static void put_addresses(uint32_t *key, const struct pv_ippkt *ip, bool incoming)
+{
+    const uint8_t *own = incoming ? ip->dst : ip->src, *other = incoming ? ip->src : ip->dst;
+    size_t words = ip->version == 4 ? 1 : 4;
+    for (size_t i = 0; i < words; i++) {
+        key[3 + i] = pv_load_be32(own + 4 * i);
+        key[7 + i] = pv_load_be32(other + 4 * i);
+    }
+}
+
+/* What is not used stays zero, so that equal flows have equal keys. */
+static void put_key(uint32_t *key, const struct pv_ippkt *ip, bool incoming, uint32_t class,
+                    uint8_t proto, uint32_t middle)
+{
+    memset(key, 0, PV_FLOW_WORDS * sizeof(*key));
+    key[1] = class << 16 | (uint32_t)ip->version << 8 | proto;
+    key[2] = middle;
+    put_addresses(key, ip, incoming);
+}
+
+/* This node's port comes first in both directions, so that both have one key. */
+static void put_flow(struct pv_flow *f, const struct pv_ippkt *ip, bool incoming, uint16_t src,
+                     uint16_t dst)
+{
+    f->own = incoming ? dst : src;
+    put_key(f->key, ip, incoming, CLASS_FLOW, f->proto,
+            (uint32_t)f->own << 16 | (incoming ? src : dst));
+}
+
+/* The fragment header of an IPv6 packet; NULL: it has none. pv_ippkt_parse() has walked the headers
+ * before. */
+static const uint8_t *fragment_header(const struct pv_ippkt *ip)
+{
+    const uint8_t *at = ip->whole.ptr + IP6_LEN;
+    uint8_t next = ip->whole.ptr[6];
+    for (int n = 0; n <= PV_IPPKT_MAX_EXTENSIONS && at + 8 <= ip->l4.ptr; n++) {
+        if (next == NEXT_FRAGMENT)
+            return at;
+        size_t len = next == 51 ? 8 + (size_t)at[1] * 4 : 8 + (size_t)at[1] * 8;
+        next = at[0];
+        at += len;
+    }
+    return NULL;
+}
+
+/* Whether it is one of several fragments, and of which packet. Returns the fragment's offset in
+ * bytes. */
+static size_t read_pieces(const struct pv_ippkt *ip, bool incoming, struct pv_flow *f)
+{
+    const uint8_t *h = ip->version == 4 ? ip->whole.ptr : fragment_header(ip);
+    if (h == NULL)
+        return 0;
+    uint16_t word = pv_load_be16(ip->version == 4 ? h + 6 : h + 2);
+    uint32_t id = ip->version == 4 ? pv_load_be16(h + 4) : pv_load_be32(h + 4);
+    size_t offset = ip->version == 4 ? (size_t)(word & 0x1fff) * 8 : word & 0xfff8;
+    f->more = ip->version == 4 ? (word & 0x2000) != 0 : (word & 1) != 0;
+    /* By the packet, and not by a protocol that only its first fragment tells. */
+    put_key(f->piece, ip, incoming, CLASS_PIECE, 0, id);
+    return offset;
+}
+
+/* Pings are one thing in both families for people, and so for rules. */
+static uint16_t icmp_port(const struct pv_ippkt *ip, uint8_t type)
+{
+    if (ip->version == 4)
+        return type;
+    return type == PV_PORTS_PING6 ? PV_PORTS_PING : (uint16_t)(PV_PORTS_OF_ICMP6 + type);
+}
+
+/* Errors are about a packet of ours: its own headers are quoted (RFC 792, RFC 4443 s2.1). */
+static bool is_error(const struct pv_ippkt *ip, uint8_t type)
+{
+    if (ip->version == 6)
+        return type >= 1 && type <= 4;
+    return type == 3 || type == 11 || type == 12;
+}
+
+/* By the identifier, which a request and its reply share, on the side of who asks. */
+static void put_echo(struct pv_flow *f, const struct pv_ippkt *ip, bool incoming, bool reply,
+                     uint16_t id)
+{
+    bool we_ask = incoming == reply;
+    put_flow(f, ip, incoming, we_ask != incoming ? id : 0, we_ask != incoming ? 0 : id);
+}
+
+/* A reply never begins a flow, and its request stands on the other side. */
+static bool is_reply(uint8_t version, uint8_t type)
+{
+    return type == (version == 4 ? ECHO_REPLY : ECHO_REPLY6);
+}
+
+/* The flow that an error is about: its packet went the other way. A quoted fragment tells no ports,
+ * and an error about an error is none (RFC 1122 s3.2.2). */
+static void read_error(const struct pv_ippkt *ip, bool incoming, struct pv_flow *f)
+{
+    struct pv_ippkt quoted = {.version = ip->version};
+    const uint8_t *q = ip->l4.ptr + ICMP_LEN;
+    size_t len = ip->l4.len - ICMP_LEN, head = IP6_LEN;
+    f->kind = PV_FLOW_BAD;
+    if (ip->version == 4 && len > 0)
+        head = (q[0] & 15u) * 4u;
+    if (head < IP4_MIN || len < head + ICMP_LEN || q[0] >> 4 != ip->version)
+        return;
+    quoted.src = q + (ip->version == 4 ? PV_IP4_ADDRS : PV_IP6_ADDRS);
+    quoted.dst = quoted.src + (ip->version == 4 ? PV_IP4_LEN : PV_IP6_LEN);
+    f->proto = ip->version == 4 ? q[9] : q[6];
+    if (ip->version == 4 && (pv_load_be16(q + 6) & 0x1fff) != 0)
+        return;
+    q += head;
+    if (f->proto == PV_PORTS_TCP || f->proto == PV_PORTS_UDP) {
+        put_flow(f, &quoted, !incoming, pv_load_be16(q), pv_load_be16(q + 2));
+        f->port = f->own;
+    } else if (f->proto == (ip->version == 4 ? PV_PORTS_ICMP : PV_PORTS_ICMP6) &&
+               (icmp_port(ip, q[0]) == PV_PORTS_PING || is_reply(ip->version, q[0]))) {
+        f->proto = PV_PORTS_ICMP;
+        f->port = PV_PORTS_PING;
+        put_echo(f, &quoted, !incoming, is_reply(ip->version, q[0]), pv_load_be16(q + 4));
+    } else {
+        return;
+    }
+    f->kind = PV_FLOW_ERROR;
+}
+
+/* Errors are about another flow than their own; all else has an identifier, or what stands in its
+ * place. */
+static void read_icmp(const struct pv_ippkt *ip, bool incoming, struct pv_flow *f)
+{
+    f->proto = PV_PORTS_ICMP;
+    if (ip->l4.len < ICMP_LEN) {
+        f->kind = PV_FLOW_BAD;
+        return;
+    }
+    uint8_t type = ip->l4.ptr[0];
+    if (is_error(ip, type)) {
+        read_error(ip, incoming, f);
+        return;
+    }
+    f->port = icmp_port(ip, type);
+    if (is_reply(ip->version, type))
+        f->kind = PV_FLOW_ANSWER;
+    put_echo(f, ip, incoming, is_reply(ip->version, type), pv_load_be16(ip->l4.ptr + 4));
+}
+
+void pv_flow_read(const struct pv_ippkt *ip, bool incoming, struct pv_flow *ret_flow)
+{
+    struct pv_flow *f = ret_flow;
+    memset(f, 0, sizeof(*f));
+    f->proto = ip->proto;
+    size_t offset = read_pieces(ip, incoming, f);
+    if (offset > 0) {
+        /* One that reaches into the header of the first would change what was judged there (RFC
+         * 1858 s3). */
+        f->kind = offset < TCP_LEN ? PV_FLOW_BAD : PV_FLOW_PIECE;
+        return;
+    }
+    if (ip->proto == PV_IPPKT_UNKNOWN) {
+        f->kind = PV_FLOW_BAD;
+        return;
+    }
+    if (ip->proto == (ip->version == 4 ? PV_PORTS_ICMP : PV_PORTS_ICMP6)) {
+        read_icmp(ip, incoming, f);
+        return;
+    }
+    if (ip->proto != PV_PORTS_TCP && ip->proto != PV_PORTS_UDP) {
+        put_flow(f, ip, incoming, 0, 0);
+        return;
+    }
+    if (ip->l4.len < (ip->proto == PV_PORTS_TCP ? TCP_LEN : UDP_LEN)) {
+        f->kind = PV_FLOW_BAD;
+        return;
+    }
+    uint16_t src = pv_load_be16(ip->l4.ptr), dst = pv_load_be16(ip->l4.ptr + 2);
+    f->port = dst;
+    if (ip->proto == PV_PORTS_TCP && (ip->l4.ptr[TCP_FLAGS_AT] & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+        f->kind = PV_FLOW_LATER;
+    put_flow(f, ip, incoming, src, dst);
+}
+
+/* --- remembering -------------------------------------------------------------------------- */
+
+struct place {
+    _Atomic uint64_t mark; /* 0: free */
+    _Atomic uint32_t used; /* second of the last use */
+};
+
+struct set {
+    _Alignas(64) struct place at[PV_FLOW_SIDES][PV_FLOW_WAYS];
+};
+
+struct pv_flowtable {
+    struct set sets[PV_FLOW_SETS];
+    uint64_t keys[2][MARK_KEYS]; /* random */
+};
+
+/* On a cache line boundary: each side of a set is one line. */
+int pv_flowtable_new(const struct pv_rng *rng, struct pv_flowtable **ret_table)
+{
+    struct pv_flowtable *t = aligned_alloc(64, (sizeof(*t) + 63) / 64 * 64);
+    if (t == NULL)
+        return PV_ERR_NOMEM;
+    memset(t, 0, sizeof(*t));
+    pv_rng_fill(rng, t->keys, sizeof(t->keys));
+    *ret_table = t;
+    return PV_OK;
+}
+
+struct pv_flowtable *pv_flowtable_free(struct pv_flowtable *t)
+{
+    free(t);
+    return NULL;
+}
+
+/* Multilinear hashing: two keys have one mark with a chance of 2^-64, whoever chooses them without
+ * knowing ours (Lemire and Kaser, "Strongly universal string hashing is fast", 2014). The set is
+ * part of the mark. */
+struct pv_flowspot pv_flowtable_spot(const struct pv_flowtable *t,
+                                     const uint32_t key[static PV_FLOW_WORDS])
+{
+    uint64_t a = t->keys[0][0], b = t->keys[1][0];
+    for (size_t i = 0; i < PV_FLOW_WORDS; i++) {
+        a += t->keys[0][i + 1] * key[i];
+        b += t->keys[1][i + 1] * key[i];
+    }
+    uint64_t mark = (a & 0xffffffff00000000u) | b >> 32;
+    return (struct pv_flowspot){.mark = mark == 0 ? 1 : mark, .set = (uint32_t)mark % PV_FLOW_SETS};
+}
+
+/* Who finds a mark finds the time that was written before it. */
+bool pv_flowtable_has(const struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
+                      uint32_t now_s, uint32_t life_s)
+{
+    const struct place *at = t->sets[spot.set].at[side];
+    for (size_t i = 0; i < PV_FLOW_WAYS; i++) {
+        if (atomic_load_explicit(&at[i].mark, memory_order_acquire) != spot.mark)
+            continue;
+        uint32_t used = atomic_load_explicit(&at[i].used, memory_order_relaxed);
+        return (int32_t)(now_s - used) <= (int32_t)life_s; /* another thread may be ahead */
+    }
+    return false;
+}
+
+/* The time goes in before the mark: who finds the mark finds its time. */
+void pv_flowtable_put(struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
+                      uint32_t now_s)
+{
+    struct place *at = t->sets[spot.set].at[side], *oldest = at;
+    for (size_t i = 0; i < PV_FLOW_WAYS; i++) {
+        uint32_t used = atomic_load_explicit(&at[i].used, memory_order_relaxed);
+        if (atomic_load_explicit(&at[i].mark, memory_order_acquire) == spot.mark) {
+            /* A line that nobody writes stays in every processor's cache. */
+            if (used != now_s)
+                atomic_store_explicit(&at[i].used, now_s, memory_order_relaxed);
+            return;
+        }
+        if (used < atomic_load_explicit(&oldest->used, memory_order_relaxed))
+            oldest = &at[i];
+    }
+    atomic_store_explicit(&oldest->mark, 0, memory_order_release);
+    atomic_store_explicit(&oldest->used, now_s, memory_order_release);
+    atomic_store_explicit(&oldest->mark, spot.mark, memory_order_release);
+}
