@@ -33,6 +33,7 @@ const char *pv_fp_drop_name(enum pv_fp_drop reason)
         [PV_FP_DROP_DESTINATION] = "destination",
         [PV_FP_DROP_INBAND] = "inband",
         [PV_FP_DROP_INBAND_RATE] = "inband-rate",
+        [PV_FP_DROP_RULES] = "rules",
         [PV_FP_DROP_NO_PEER] = "no-peer",
         [PV_FP_DROP_OFFLINE] = "offline",
         [PV_FP_DROP_TOO_BIG] = "too-big",
@@ -145,6 +146,7 @@ void pv_fp_worker_reset(struct pv_fp_worker *w)
     w->n_handed = 0;
     /* The cached owner points into the last call's snapshot, which may be freed by now. */
     w->source.len = 0;
+    w->guarded.peer = NULL;
     w->arena_used = 0;
 }
 

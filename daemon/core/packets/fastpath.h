@@ -51,8 +51,9 @@ enum {
 /* Since data went either way; then discovery lets a peer sleep: as long as its path is kept
  * (PV_ICE_IDLE_LIMIT). */
 #define PV_FP_IN_USE           PV_S(600)
-#define PV_FP_QUEUE_TIME       PV_S(30)                  /* a packet waits no longer, DESIGN 5 */
-#define PV_FP_REJECT_TIME      PV_S(180)                 /* REJECT_AFTER_TIME, whitepaper s6.1 */
+#define PV_FP_DENIED_EVERY     PV_S(10)  /* ours: between two such words about a peer */
+#define PV_FP_QUEUE_TIME       PV_S(30)  /* a packet waits no longer, DESIGN 5 */
+#define PV_FP_REJECT_TIME      PV_S(180) /* REJECT_AFTER_TIME, whitepaper s6.1 */
 #define PV_FP_REJECT_COUNT     (UINT64_MAX - (1u << 13)) /* REJECT_AFTER_MESSAGES, whitepaper s6.1 */
 #define PV_FP_REJECT_COUNT_AES ((uint64_t)1 << 27)       /* the same of AES-256-GCM, DESIGN 7 */
 
@@ -105,6 +106,7 @@ enum pv_fp_drop {
     PV_FP_DROP_DESTINATION,  /* rx: inner destination is not this node */
     PV_FP_DROP_INBAND,       /* rx: in-band control from a static peer */
     PV_FP_DROP_INBAND_RATE,  /* rx: more in-band control of a member than it may have handed up */
+    PV_FP_DROP_RULES,        /* rx: the network's rules, or [firewall], do not let it in */
     PV_FP_DROP_NO_PEER,      /* tx: nobody has that address */
     PV_FP_DROP_OFFLINE,      /* tx: its owner is known to be offline */
     PV_FP_DROP_TOO_BIG,      /* tx: does not fit the path */
@@ -145,7 +147,8 @@ struct pv_fp_live {
     _Atomic uint64_t rx_packets;            /* authenticated datagrams */
     _Atomic uint64_t rx_bytes;              /* of inner packets */
     _Atomic bool told_active;               /* ACTIVE was punted; cleared by re-arming */
-    _Atomic pv_ns last_asked; /* written by control: a client's question went or came in-band */
+    _Atomic pv_ns last_asked;  /* written by control: a client's question went or came in-band */
+    _Atomic pv_ns told_denied; /* when DENIED was punted last */
     _Atomic uint64_t rx_relayed[PV_FP_MAX_RELAYS]; /* of rx_bytes, through each relay */
     _Alignas(64) _Atomic uint64_t drops[PV_FP_DROP_REASONS];
 };
@@ -198,6 +201,8 @@ enum pv_fp_punt_kind {
     PV_FP_PUNT_NEED_PATH, /* packets wait for a path: peer. Once until re-armed */
     PV_FP_PUNT_NEED_KEYS, /* a path, but nothing to seal with: peer. Once until re-armed */
     PV_FP_PUNT_ACTIVE,    /* data flows, either way: peer. Once until re-armed */
+    PV_FP_PUNT_DENIED,    /* a rule kept a packet out: peer, index (the rule's number), count (its
+                           * protocol << 16 | port). Once in PV_FP_DENIED_EVERY */
     PV_FP_PUNT_STRAY,     /* authenticated, and not over the selected path: peer, from, count */
     PV_FP_PUNT_KEYS_CONFIRMED, /* first authenticated packet under these keys: peer, index, from */
     PV_FP_PUNT_REPORT,         /* IGMP or MLD of the local kernel: bytes, the packet */
@@ -209,8 +214,8 @@ struct pv_fp_punt {
     enum pv_fp_punt_kind kind;
     uint32_t peer; /* 0 = not known */
     struct pv_carrier from;
-    uint32_t index;       /* KEYS_CONFIRMED: our index */
-    size_t count;         /* STRAY: bytes that came so in this batch; TOO_BIG */
+    uint32_t index;       /* KEYS_CONFIRMED: our index; DENIED */
+    size_t count;         /* STRAY: bytes that came so in this batch; TOO_BIG; DENIED */
     bool moves;           /* STRAY: of a static peer, whose path follows it (roaming) */
     bool local;           /* TOO_BIG: no router, this host says so; nothing is quoted */
     struct pv_view bytes; /* in the datagram's buffer */

@@ -34,6 +34,7 @@ struct pv_fp_builder {
     struct pv_fp_index *index;
     struct pv_fp_groups *groups;                  /* NULL = none */
     struct pv_fp_relay *relays[PV_FP_MAX_RELAYS]; /* NULL = none */
+    struct pv_fp_guard *guard;                    /* NULL = nobody has rules */
     struct pv_fp_chunk **chunks;                  /* owned array of references */
     struct slot *slots;                           /* owned; n_chunks * PV_FP_CHUNK */
     size_t n_chunks;
@@ -72,6 +73,7 @@ struct pv_fp_builder *pv_fp_builder_free(struct pv_fp_builder *b)
     pv_fp_groups_unref(b->groups);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         pv_fp_relay_unref(b->relays[i]);
+    pv_fp_guard_unref(b->guard);
     free(b->chunks);
     free(b->slots);
     free(b);
@@ -291,6 +293,7 @@ int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer)
         pv_fp_keys_unref(p->keys[i]);
     }
     pv_fp_live_unref(p->live);
+    pv_ruletable_unref(p->rules);
     *p = (struct pv_fp_peer){.id = 0};
     b->changed = true;
     return PV_OK;
@@ -434,6 +437,59 @@ int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, bool strict
     p->strict = strict;
     b->changed = true;
     return PV_OK;
+}
+
+/* --- rules --------------------------------------------------------------------------------- */
+
+int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer, struct pv_ruletable *rules)
+{
+    const struct pv_fp_peer *old = find_peer(b, peer);
+    struct pv_fp_peer *p;
+    if (rules != NULL && b->guard == NULL)
+        return PV_ERR_STATE;
+    if (old != NULL && old->rules == rules)
+        return PV_OK;
+    int r = own_peer(b, peer, &p);
+    if (r < 0)
+        return r;
+    pv_ruletable_unref(p->rules);
+    p->rules = rules == NULL ? NULL : pv_ruletable_ref(rules);
+    b->changed = true;
+    return PV_OK;
+}
+
+bool pv_fp_builder_has_rules(const struct pv_fp_builder *b, uint32_t peer)
+{
+    const struct pv_fp_peer *p = find_peer(b, peer);
+    return p != NULL && p->rules != NULL;
+}
+
+int pv_fp_builder_set_guard(struct pv_fp_builder *b, uint16_t n_rules, pv_ns doubt_until,
+                            const struct pv_rng *rng)
+{
+    struct pv_fp_guard *guard;
+    int r = pv_fp_guard_new(b->guard == NULL ? NULL : b->guard->flows, n_rules, rng, &guard);
+    if (r < 0)
+        return r;
+    guard->doubt_until = doubt_until;
+    pv_fp_guard_unref(b->guard);
+    b->guard = guard;
+    b->changed = true;
+    return PV_OK;
+}
+
+void pv_fp_builder_drop_guard(struct pv_fp_builder *b)
+{
+    b->changed = b->changed || b->guard != NULL;
+    b->guard = pv_fp_guard_unref(b->guard);
+}
+
+uint64_t pv_fp_builder_denied(const struct pv_fp_builder *b, uint16_t rule)
+{
+    if (b->guard == NULL)
+        return 0;
+    return atomic_load_explicit(&b->guard->denied[pv_fp_guard_counter(b->guard, rule)],
+                                memory_order_relaxed);
 }
 
 /* --- keys ---------------------------------------------------------------------------------- */
@@ -628,6 +684,9 @@ int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_
         if (snap->relays[i] != NULL)
             snap->relays[i]->refs++;
     }
+    snap->guard = b->guard;
+    if (snap->guard != NULL)
+        snap->guard->refs++;
     snap->n_chunks = b->n_chunks;
     for (size_t i = 0; i < b->n_chunks; i++) {
         snap->chunks[i] = b->chunks[i];

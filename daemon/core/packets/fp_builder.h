@@ -15,6 +15,7 @@
 #include "crypto/aead.h"
 #include "daemon/core/packets/fastpath.h"
 #include "proto/group/group.h"
+#include "proto/rules/ruletable.h"
 
 enum {
     PV_FP_MAX_PEERS = 65536,  /* the low half of a peer id is its slot */
@@ -90,6 +91,21 @@ PV_MUST_CHECK int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t pe
 /* Inner packets go under hybrid keys only: out they wait, in they are dropped. In-band control goes
  * under any keys. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, bool strict);
+/* What the peer may send here, whatever this node began excepted; NULL = everything. Takes a
+ * reference. PV_ERR_STATE: there is no guard. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer,
+                                          struct pv_ruletable *rules);
+bool pv_fp_builder_has_rules(const struct pv_fp_builder *b, uint32_t peer);
+/* Before the rules of peers: n_rules of them may deny from now on, and nothing is counted yet.
+ * Flows that are known stay known. doubt_until: until then a flow that nobody has seen may be older
+ * than the first rule; 0 = none is. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_guard(struct pv_fp_builder *b, uint16_t n_rules,
+                                          pv_ns doubt_until, const struct pv_rng *rng);
+/* No peer has rules any more. */
+void pv_fp_builder_drop_guard(struct pv_fp_builder *b);
+/* Packets that this rule (1..n_rules, PV_RULE_DEFAULT, PV_RULE_LOCAL, _UNSEEN) kept out since the
+ * guard was set; 0 without one. */
+uint64_t pv_fp_builder_denied(const struct pv_fp_builder *b, uint16_t rule);
 
 /* Is what this peer sends to find programs (PV_GROUP_DISCOVERY) taken? At first it is.
  * PV_ERR_NOMEM. */

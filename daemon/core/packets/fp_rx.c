@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "daemon/core/packets/fp_guard.h"
 #include "daemon/core/packets/fp_many.h"
 #include "proto/ip/inband.h"
 #include "proto/ip/ippkt.h"
@@ -11,7 +12,7 @@
 
 enum {
     HEADER = 16,            /* bytes, whitepaper s5.4.6 */
-    PUNTS_PER_DATAGRAM = 4, /* at most: confirmed, stray, active, and the packet itself */
+    PUNTS_PER_DATAGRAM = 4, /* at most: confirmed, stray, active or denied, and the packet itself */
     PER_CALL = 1024,        /* datagrams, so that the results have room for whatever they make */
     INBAND_RATE = 1000, /* ours: messages a second of one peer, far above what rosters, pings and
                            probes make, and far below what keeps control busy (20,000) */
@@ -88,7 +89,7 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
         pv_fp_worker_drop(w, peer, PV_FP_DROP_UNWANTED);
     else if (!pv_ippkt_take_ecn(&ip, packet, o->ecn))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_CONGESTION);
-    else {
+    else if (peer->rules == NULL || pv_fp_guard_admits(w, snap, peer, &ip, now)) {
         w->tally.bytes += ip.whole.len;
         if (pv_carrier_is_relayed(o->from))
             w->tally.relayed += ip.whole.len;

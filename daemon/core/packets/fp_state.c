@@ -79,6 +79,8 @@ struct pv_fp_chunk *pv_fp_chunk_copy(const struct pv_fp_chunk *chunk)
         }
         if (p->live != NULL)
             p->live->refs++;
+        if (p->rules != NULL)
+            pv_ruletable_ref(p->rules);
     }
     return copy;
 }
@@ -92,6 +94,7 @@ struct pv_fp_chunk *pv_fp_chunk_unref(struct pv_fp_chunk *chunk)
         for (size_t k = 0; k < PV_FP_KEYS_PER_PEER; k++)
             pv_fp_keys_unref(p->keys[k]);
         pv_fp_live_unref(p->live);
+        pv_ruletable_unref(p->rules);
     }
     free(chunk);
     return NULL;
@@ -253,6 +256,58 @@ const struct pv_fp_group *pv_fp_snapshot_group(const struct pv_fp_snapshot *snap
     return NULL;
 }
 
+/* --- rules --------------------------------------------------------------------------------- */
+
+static struct pv_fp_flows *flows_unref(struct pv_fp_flows *flows)
+{
+    if (flows != NULL && --flows->refs == 0) {
+        pv_flowtable_free(flows->table);
+        free(flows);
+    }
+    return NULL;
+}
+
+static int flows_new(const struct pv_rng *rng, struct pv_fp_flows **ret_flows)
+{
+    struct pv_fp_flows *flows = calloc(1, sizeof(*flows));
+    if (flows == NULL || pv_flowtable_new(rng, &flows->table) < 0) {
+        free(flows);
+        return PV_ERR_NOMEM;
+    }
+    flows->refs = 1;
+    *ret_flows = flows;
+    return PV_OK;
+}
+
+int pv_fp_guard_new(struct pv_fp_flows *flows, uint16_t n_rules, const struct pv_rng *rng,
+                    struct pv_fp_guard **ret_guard)
+{
+    size_t counters = n_rules + 3u; /* the default, the rules, [firewall], unseen ports */
+    struct pv_fp_guard *guard = calloc(1, sizeof(*guard) + counters * sizeof(guard->denied[0]));
+    if (guard == NULL)
+        return PV_ERR_NOMEM;
+    if (flows != NULL) {
+        flows->refs++;
+    } else if (flows_new(rng, &flows) < 0) {
+        free(guard);
+        return PV_ERR_NOMEM;
+    }
+    guard->refs = 1;
+    guard->flows = flows;
+    guard->n_rules = n_rules;
+    *ret_guard = guard;
+    return PV_OK;
+}
+
+struct pv_fp_guard *pv_fp_guard_unref(struct pv_fp_guard *guard)
+{
+    if (guard != NULL && --guard->refs == 0) {
+        flows_unref(guard->flows);
+        free(guard);
+    }
+    return NULL;
+}
+
 /* --- snapshots ----------------------------------------------------------------------------- */
 
 /* Takes a void pointer: QSBR, which knows no types, calls it when no worker reads the snapshot. */
@@ -268,6 +323,7 @@ void pv_fp_snapshot_free(void *snapshot)
     pv_fp_groups_unref(snap->groups);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         pv_fp_relay_unref(snap->relays[i]);
+    pv_fp_guard_unref(snap->guard);
     free(snap);
 }
 

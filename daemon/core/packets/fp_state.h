@@ -12,6 +12,8 @@
 #include "base/bucket.h"
 #include "crypto/aead.h"
 #include "daemon/core/packets/fp_builder.h"
+#include "proto/rules/flow.h"
+#include "proto/rules/ruletable.h"
 #include "proto/wireguard/cryptokey.h"
 #include "proto/wireguard/replay.h"
 
@@ -52,6 +54,8 @@ struct pv_fp_peer {
     struct pv_fp_keys *send;                      /* one of keys, or NULL */
     struct pv_fp_keys *keys[PV_FP_KEYS_PER_PEER]; /* holds references; NULL = none */
     struct pv_fp_live_ref *live;                  /* holds a reference */
+    struct pv_ruletable *rules; /* holds a reference; NULL = whatever it sends may enter. Then the
+                                 * snapshot has a guard */
 };
 
 struct pv_fp_chunk {
@@ -93,9 +97,33 @@ struct pv_fp_relay {
     struct pv_addr channels[]; /* PV_AF_NONE = nobody's */
 };
 
+/* The flows of this node with peers that have rules: they stay while rules change. */
+struct pv_fp_flows {
+    unsigned refs;              /* control */
+    struct pv_flowtable *table; /* workers */
+};
+
+/* What all rules of one moment share. */
+struct pv_fp_guard {
+    unsigned refs;             /* control */
+    struct pv_fp_flows *flows; /* holds a reference */
+    pv_ns doubt_until;         /* until then flows may be older than the first rule */
+    uint16_t n_rules;
+    _Atomic uint64_t denied[]; /* workers: packets, see pv_fp_guard_counter() */
+};
+
+/* Where packets are counted that a rule kept out. */
+static inline size_t pv_fp_guard_counter(const struct pv_fp_guard *guard, uint16_t rule)
+{
+    if (rule <= guard->n_rules)
+        return rule; /* PV_RULE_DEFAULT is the first */
+    return guard->n_rules + (rule == PV_RULE_LOCAL ? 1u : 2u);
+}
+
 struct pv_fp_snapshot {
     struct pv_fp_interface iface;
     struct pv_fp_relay *relays[PV_FP_MAX_RELAYS]; /* holds references; NULL = none */
+    struct pv_fp_guard *guard;                    /* holds a reference; NULL = nobody has rules */
     struct pv_fp_routes *routes;                  /* holds references to all of these */
     struct pv_fp_index *index;
     struct pv_fp_groups *groups; /* NULL = there are none */
@@ -143,6 +171,12 @@ struct pv_fp_groups *pv_fp_groups_unref(struct pv_fp_groups *groups);
 PV_MUST_CHECK int pv_fp_relay_copy(const struct pv_fp_relay *relay, uint32_t n,
                                    struct pv_fp_relay **ret_copy);
 struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay);
+
+/* Room to count what n_rules rules deny; flows: those of the former guard, or NULL. PV_ERR_NOMEM.
+ */
+PV_MUST_CHECK int pv_fp_guard_new(struct pv_fp_flows *flows, uint16_t n_rules,
+                                  const struct pv_rng *rng, struct pv_fp_guard **ret_guard);
+struct pv_fp_guard *pv_fp_guard_unref(struct pv_fp_guard *guard);
 
 static inline uint32_t pv_fp_slot_of(uint32_t id)
 {

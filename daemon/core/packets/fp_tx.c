@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "daemon/core/packets/fp_fit.h"
+#include "daemon/core/packets/fp_guard.h"
 #include "daemon/core/packets/fp_many.h"
 #include "daemon/core/packets/fp_worker.h"
 #include "proto/ip/inband.h"
@@ -467,6 +468,8 @@ bool pv_fp_send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
         answer_too_big(w, peer, len, now);
         return true;
     }
+    if (peer->rules != NULL)
+        pv_fp_guard_note(snap, peer, &in->ip, now);
     if (ask_for_missing(w, peer, now)) {
         if (!has_room(w, 0, PV_FP_INNER_MAX))
             return false;

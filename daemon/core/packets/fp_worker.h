@@ -10,6 +10,7 @@
 #include "daemon/core/packets/fp_state.h"
 #include "proto/group/group.h"
 #include "proto/ip/parts.h"
+#include "proto/rules/flow.h"
 
 enum {
     PV_FP_ARENA = 1 << 20,  /* bytes sealed per call, DATAPATH 1 */
@@ -77,6 +78,13 @@ struct pv_fp_source {
     const struct pv_fp_peer *peer;
 };
 
+/* The flow of the last packet that the rules let in. */
+struct pv_fp_guarded {
+    const struct pv_fp_peer *peer; /* NULL: none */
+    enum pv_flow_kind kind;
+    uint32_t key[PV_FLOW_WORDS];
+};
+
 struct pv_fp_worker {
     unsigned number, of; /* this pair's number, and how many pairs there are */
     _Atomic uint64_t drops[PV_FP_DROP_REASONS];
@@ -99,7 +107,8 @@ struct pv_fp_worker {
     struct pv_fp_tally tally;
 
     /* rx */
-    struct pv_fp_source source; /* under the snapshot of this call */
+    struct pv_fp_source source;   /* under the snapshot of this call */
+    struct pv_fp_guarded guarded; /* the same */
     struct pv_fp_handed handed[PV_FP_MAX_HANDED];
     size_t n_handed;
     struct pv_parts *parts;                       /* NULL until the first part comes */

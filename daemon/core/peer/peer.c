@@ -536,6 +536,9 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
         if (p->session != NULL)
             pv_session_confirm(p->session, punt->index, now);
         break;
+    case PV_FP_PUNT_DENIED:
+        pv_peer_note_denied(p, punt, now);
+        break;
     case PV_FP_PUNT_DATAGRAM:
     case PV_FP_PUNT_INBAND:
     case PV_FP_PUNT_REPORT:

@@ -253,9 +253,11 @@ void pv_peer_try_back(struct pv_peer *p, const struct pv_carrier *from, pv_ns no
 void pv_peer_proven_at(struct pv_peer *p, const struct pv_carrier *from, pv_ns now);
 /* The agent knows more: it is to look at the path on trial. */
 void pv_peer_check_trial(struct pv_peer *p, pv_ns now);
-/* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it. */
+/* peer_traffic.c: reads what the fast path saw; hands a changed MTU of the path to it; writes down
+ * which rule kept out a packet of it. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
+void pv_peer_note_denied(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now);
 /* peer_stats.c: before the state changes; after the path did; what came of an attempt; of the
  * ordinary checks, where that is not known yet. */
 void pv_peer_count_state(struct pv_peer *p, enum pv_peer_state state, pv_ns now);

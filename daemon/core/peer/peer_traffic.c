@@ -2,6 +2,7 @@
 /* What the packets' way sees of a peer, and how large a datagram its path carries. */
 #include "daemon/core/peer/peer_int.h"
 #include "proto/ip/parts.h"
+#include "proto/rules/ruletable.h"
 #include "proto/stun/turn.h"
 
 enum {
@@ -134,4 +135,14 @@ int pv_peer_receive_inband(struct pv_peer *p, struct pv_view packet, pv_ns now,
                            struct pv_inband_message *ret_msg)
 {
     return pv_inband_receive(&p->inband, packet, now, ret_msg);
+}
+
+/* The packet threads tell it now and then, so a peer that goes on trying does not push everything
+ * else out of the trace. */
+void pv_peer_note_denied(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now)
+{
+    char port[PV_PORTS_TEXT], rule[PV_RULE_TEXT];
+    pv_trace_add(&p->trace, now, "%s from it: denied by %s",
+                 pv_ports_format_one((uint8_t)(punt->count >> 16), (uint16_t)punt->count, port),
+                 pv_rule_format((uint16_t)punt->index, rule));
 }

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fp_guard.h - whether a packet of a peer may enter: its rules, and the flows that this node began.
+ * Internal to the fast path. rx asks, tx tells of what leaves; a peer without rules costs both one
+ * branch, which is the caller's.
+ *
+ * A packet enters when the peer's table allows its port, or when it belongs to a flow that this
+ * node began. Who began a flow is decided by its first packet: of TCP the SYN; of others what came
+ * or left first. A flow that the peer began and the rules allowed stays the peer's, also when the
+ * rules change: what this node then sends in it makes it none of its own.
+ */
+#ifndef PV_FP_GUARD_H
+#define PV_FP_GUARD_H
+
+#include "daemon/core/packets/fp_state.h"
+#include "proto/ip/ippkt.h"
+
+struct pv_fp_worker;
+
+/* May this packet of peer, which has rules, enter? If not it is counted as dropped, and its rule is
+ * told once. */
+bool pv_fp_guard_admits(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                        const struct pv_fp_peer *peer, const struct pv_ippkt *ip, pv_ns now);
+
+/* A packet leaves for peer, which has rules. */
+void pv_fp_guard_note(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
+                      const struct pv_ippkt *ip, pv_ns now);
+
+#endif /* PV_FP_GUARD_H */

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/* What a node lets in by its rules, and what it lets in because it asked for it. */
+#include "daemon/core/packets/fp_state.h"
+#include "fp_util.h"
+#include "proto/rules/policy.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    TCP = PV_PORTS_TCP,
+    UDP = PV_PORTS_UDP,
+    SYN = 2,
+    ACK = 16,
+    RULE = 3, /* number of the rule in these tests */
+};
+
+/* Node a = 10.66.0.1 has no rules, node b = 10.66.0.2 has rules about a. */
+struct pair {
+    struct fp_node a, b;
+    uint32_t b_at_a, a_at_b;   /* peer ids */
+    uint32_t a_index, b_index; /* receiver indices */
+    pv_ns now;
+};
+
+static struct pair *t;
+
+/* Time passes, and there are new keys, as sessions have them long before the old ones end. */
+static void later(pv_ns by)
+{
+    t->now += by;
+    assert_int_equal(pv_fp_builder_remove_keys(t->a.b, t->b_at_a, t->a_index), PV_OK);
+    assert_int_equal(pv_fp_builder_remove_keys(t->b.b, t->a_at_b, t->b_index), PV_OK);
+    t->a_index = fp_add_keys(&t->a, t->b_at_a, &t->b, t->a_at_b, t->now, &t->b_index);
+    fp_publish(&t->a);
+    fp_publish(&t->b);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    t = calloc(1, sizeof(*t));
+    assert_non_null(t);
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    t->now = PV_S(1000);
+    fp_meet(&t->a, &t->b, &t->b_at_a, &t->a_at_b);
+    fp_set_path(&t->a, t->b_at_a, 2, 0);
+    fp_set_path(&t->b, t->a_at_b, 1, 0);
+    t->a_index = fp_add_keys(&t->a, t->b_at_a, &t->b, t->a_at_b, t->now, &t->b_index);
+    fp_publish(&t->a);
+    fp_publish(&t->b);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    fp_node_done(&t->a);
+    fp_node_done(&t->b);
+    free(t);
+    return 0;
+}
+
+/* From now on b lets in of a what these ports say, and denies the rest by RULE. */
+static void let_in(const char *ports, pv_ns doubt_until)
+{
+    struct pv_ports some, all;
+    struct pv_ruletable *table;
+    assert_int_equal(pv_ports_parse(ports, &some), PV_OK);
+    assert_int_equal(pv_ports_parse("all", &all), PV_OK);
+    const struct pv_ruleline lines[2] = {{.rule = 1, .allow = true, .ports = &some},
+                                         {.rule = RULE, .allow = false, .ports = &all}};
+    assert_int_equal(pv_ruletable_new(lines, 2, true, NULL, &table), PV_OK);
+    assert_int_equal(pv_fp_builder_set_guard(t->b.b, RULE, doubt_until, &t->b.rng), PV_OK);
+    assert_int_equal(pv_fp_builder_set_rules(t->b.b, t->a_at_b, table), PV_OK);
+    pv_ruletable_unref(table);
+    fp_publish(&t->b);
+}
+
+struct inner {
+    uint8_t b[100];
+    size_t len;
+};
+
+static struct inner packet(int version, const struct fp_node *from, uint8_t proto, uint16_t sport,
+                           uint16_t dport, uint8_t flags)
+{
+    struct inner p = {.len = version == 4 ? 60 : 80};
+    uint32_t src = from == &t->a ? 1 : 2;
+    struct pv_addr s = version == 4 ? fp_ip4(src) : fp_ip6(src);
+    struct pv_addr d = version == 4 ? fp_ip4(3 - src) : fp_ip6(3 - src);
+    uint8_t *l4 = p.b + (version == 4 ? 20 : 40);
+    p.b[0] = version == 4 ? 0x45 : 0x60;
+    if (version == 4) {
+        pv_store_be16(p.b + 2, (uint16_t)p.len);
+        p.b[8] = 64;
+        p.b[9] = proto;
+        memcpy(p.b + 12, s.ip, 4);
+        memcpy(p.b + 16, d.ip, 4);
+    } else {
+        pv_store_be16(p.b + 4, 40);
+        p.b[6] = proto;
+        p.b[7] = 64;
+        memcpy(p.b + 8, s.ip, 16);
+        memcpy(p.b + 24, d.ip, 16);
+    }
+    pv_store_be16(l4, sport);
+    pv_store_be16(l4 + 2, dport);
+    if (proto == TCP) {
+        l4[12] = 5 << 4;
+        l4[13] = flags;
+    }
+    if (proto == UDP)
+        pv_store_be16(l4 + 4, 40);
+    return p;
+}
+
+/* Does this packet of one node come out of the other one's TUN? */
+static bool crosses(struct fp_node *from, const struct inner *p)
+{
+    struct fp_node *to = from == &t->a ? &t->b : &t->a;
+    const struct pv_fp_packet in = {.data = p->b, .len = p->len};
+    uint8_t wire[256];
+    assert_int_equal(pv_fp_tx(from->w, from->snap, &in, 1, t->now), 1);
+    struct pv_fp_results r = pv_fp_results(from->w);
+    assert_int_equal(r.n_sends, 1);
+    size_t len = r.sends[0].len;
+    memcpy(wire, r.sends[0].data, len);
+    const struct pv_fp_datagram d = {
+        .from = fp_carrier(from == &t->a ? 1 : 2), .data = wire, .len = len};
+    assert_int_equal(pv_fp_rx(to->w, to->snap, &d, 1, t->now), 1);
+    r = pv_fp_results(to->w);
+    for (size_t i = 0; i < r.n_punts; i++) {
+        if (r.punts[i].kind == PV_FP_PUNT_DENIED) {
+            assert_true(r.punts[i].index == RULE || r.punts[i].index == PV_RULE_UNSEEN);
+            assert_int_equal(r.punts[i].peer, t->a_at_b);
+        }
+    }
+    return r.n_writes == 1;
+}
+
+static bool a_sends(uint8_t proto, uint16_t sport, uint16_t dport, uint8_t flags)
+{
+    struct inner p4 = packet(4, &t->a, proto, sport, dport, flags);
+    struct inner p6 = packet(6, &t->a, proto, sport, dport, flags);
+    bool four = crosses(&t->a, &p4);
+    assert_int_equal(crosses(&t->a, &p6), four); /* both families are one */
+    return four;
+}
+
+static void b_sends(uint8_t proto, uint16_t sport, uint16_t dport, uint8_t flags)
+{
+    struct inner p4 = packet(4, &t->b, proto, sport, dport, flags);
+    struct inner p6 = packet(6, &t->b, proto, sport, dport, flags);
+    assert_true(crosses(&t->b, &p4)); /* a has no rules */
+    assert_true(crosses(&t->b, &p6));
+}
+
+static void what_no_rule_allows_is_dropped_and_counted(void **state)
+{
+    (void)state;
+    assert_true(a_sends(TCP, 40000, 23, SYN));
+    let_in("tcp/22", 0);
+    assert_true(a_sends(TCP, 40000, 22, SYN));
+    assert_true(a_sends(TCP, 40000, 22, ACK));
+    assert_false(a_sends(TCP, 40000, 23, SYN));
+    assert_false(a_sends(TCP, 22, 23, ACK));
+    assert_false(a_sends(UDP, 40000, 22, 0));
+    assert_int_equal(pv_fp_drops(t->b.w, PV_FP_DROP_RULES), 6);
+    assert_int_equal(pv_fp_builder_denied(t->b.b, RULE), 6);
+    assert_int_equal(pv_fp_builder_denied(t->b.b, 1), 0);
+    assert_int_equal(pv_fp_builder_set_rules(t->b.b, t->a_at_b, NULL), PV_OK);
+    pv_fp_builder_drop_guard(t->b.b);
+    fp_publish(&t->b);
+    assert_true(a_sends(TCP, 40000, 23, SYN));
+}
+
+static void answers_to_what_this_node_began_enter(void **state)
+{
+    (void)state;
+    let_in("tcp/22", 0);
+    assert_false(a_sends(TCP, 80, 40000, SYN | ACK));
+    b_sends(TCP, 40000, 80, SYN);
+    assert_true(a_sends(TCP, 80, 40000, SYN | ACK));
+    b_sends(TCP, 40000, 80, ACK);
+    assert_true(a_sends(TCP, 80, 40000, ACK));
+    assert_false(a_sends(TCP, 81, 40000, ACK));
+    assert_false(a_sends(TCP, 80, 40001, ACK));
+    assert_false(a_sends(TCP, 80, 40000, SYN)); /* a SYN answers nothing */
+    assert_false(a_sends(UDP, 53, 9000, 0));
+    b_sends(UDP, 9000, 53, 0);
+    assert_true(a_sends(UDP, 53, 9000, 0));
+    later(PV_S(100));
+    assert_true(a_sends(UDP, 53, 9000, 0));
+    later(PV_S(PV_FLOW_LIFE - 99));
+    assert_false(a_sends(UDP, 53, 9000, 0)); /* b sent nothing for so long */
+}
+
+/* While a service goes on talking to a client that the rules shut out, the client stays out. */
+static void a_flow_that_the_peer_began_ends_with_its_permission(void **state)
+{
+    (void)state;
+    let_in("27015,tcp/22", 0);
+    assert_true(a_sends(UDP, 50000, 27015, 0));
+    assert_true(a_sends(TCP, 50000, 22, SYN));
+    b_sends(UDP, 27015, 50000, 0);
+    b_sends(TCP, 22, 50000, SYN | ACK);
+    assert_true(a_sends(TCP, 50000, 22, ACK));
+    let_in("tcp/1", 0);
+    for (size_t i = 0; i < 5; i++) {
+        assert_false(a_sends(UDP, 50000, 27015, 0));
+        assert_false(a_sends(TCP, 50000, 22, ACK));
+        b_sends(UDP, 27015, 50000, 0);
+        b_sends(TCP, 22, 50000, ACK);
+        later(PV_S(100));
+    }
+    let_in("27015", 0);
+    assert_true(a_sends(UDP, 50000, 27015, 0));
+}
+
+static void flows_older_than_the_first_rule_are_judged_by_their_port(void **state)
+{
+    (void)state;
+    assert_true(a_sends(UDP, 50000, 27015, 0));
+    b_sends(UDP, 27015, 50000, 0);
+    b_sends(UDP, 41000, 7000, 0);
+    b_sends(TCP, 41000, 80, SYN);
+    let_in("tcp/22", t->now + PV_S(PV_FLOW_LIFE));
+    b_sends(UDP, 27015, 50000, 0); /* a service's port: the peer may have begun it */
+    b_sends(UDP, 41000, 7000, 0);
+    b_sends(TCP, 41000, 80, ACK);
+    b_sends(TCP, 443, 50001, ACK);
+    assert_false(a_sends(UDP, 50000, 27015, 0));
+    assert_true(a_sends(UDP, 7000, 41000, 0));
+    assert_true(a_sends(TCP, 80, 41000, ACK)); /* also after a restart */
+    assert_false(a_sends(TCP, 50001, 443, ACK));
+    later(PV_S(PV_FLOW_LIFE));
+    b_sends(UDP, 27015, 50000, 0); /* begun by now, whatever was before */
+    assert_true(a_sends(UDP, 50000, 27015, 0));
+}
+
+static struct inner echo(const struct fp_node *from, bool reply, uint16_t id)
+{
+    struct inner p = packet(4, from, PV_PORTS_ICMP, 0, 0, 0);
+    p.b[20] = reply ? 0 : 8;
+    pv_store_be16(p.b + 24, id);
+    return p;
+}
+
+static void pings_and_errors_follow_the_rules(void **state)
+{
+    (void)state;
+    let_in("tcp/22", t->now + PV_S(60)); /* whoever asks has begun it */
+    struct inner ask = echo(&t->a, false, 7), answer = echo(&t->a, true, 7);
+    struct inner ours = echo(&t->b, false, 7);
+    assert_false(crosses(&t->a, &ask));
+    assert_false(crosses(&t->a, &answer));
+    assert_true(crosses(&t->b, &ours));
+    assert_true(crosses(&t->a, &answer));
+    assert_false(crosses(&t->a, &ask));
+    let_in("ping", 0);
+    assert_true(crosses(&t->a, &ask));
+
+    let_in("tcp/22", 0);
+    struct inner sent = packet(4, &t->b, UDP, 9000, 53, 0);
+    struct inner error = packet(4, &t->a, PV_PORTS_ICMP, 0, 0, 0);
+    error.b[20] = 3;
+    memcpy(error.b + 28, sent.b, 32);
+    assert_false(crosses(&t->a, &error)); /* about what was never sent */
+    assert_true(crosses(&t->b, &sent));
+    assert_true(crosses(&t->a, &error));
+}
+
+static void fragments_enter_with_their_first_one_only(void **state)
+{
+    (void)state;
+    let_in("udp/53", 0);
+    struct inner first = packet(4, &t->a, UDP, 9, 53, 0), later = first;
+    pv_store_be16(first.b + 4, 77);
+    pv_store_be16(first.b + 6, 0x2000);
+    pv_store_be16(later.b + 4, 77);
+    pv_store_be16(later.b + 6, 40 / 8);
+    assert_false(crosses(&t->a, &later)); /* nobody knows its port */
+    assert_true(crosses(&t->a, &first));
+    assert_true(crosses(&t->a, &later));
+    pv_store_be16(first.b + 22, 54);
+    pv_store_be16(first.b + 4, 78);
+    pv_store_be16(later.b + 4, 78);
+    assert_false(crosses(&t->a, &first));
+    assert_false(crosses(&t->a, &later));
+}
+
+static void a_denial_is_told_now_and_then(void **state)
+{
+    (void)state;
+    struct inner p = packet(4, &t->a, TCP, 40000, 23, SYN);
+    size_t told = 0;
+    let_in("tcp/22", 0);
+    for (size_t i = 0; i < 40; i++) {
+        assert_false(crosses(&t->a, &p));
+        struct pv_fp_results r = pv_fp_results(t->b.w);
+        for (size_t k = 0; k < r.n_punts; k++) {
+            if (r.punts[k].kind != PV_FP_PUNT_DENIED)
+                continue;
+            told++;
+            assert_int_equal(r.punts[k].count, TCP << 16 | 23);
+        }
+        later(PV_FP_DENIED_EVERY / 4);
+    }
+    assert_int_equal(told, 10);
+}
+
+/* --- at random ---------------------------------------------------------------------------- */
+
+enum {
+    PORTS = 6,
+    STEPS = 20000,
+};
+
+/* The flows of the two nodes over a few ports, as somebody with a perfect memory knows them. */
+static struct {
+    bool allowed[PORTS];       /* ports of b that a may reach */
+    bool ours[PORTS][PORTS];   /* b's port, a's port: b began it */
+    bool theirs[PORTS][PORTS]; /* a began it, and was let in */
+} known;
+
+static void random_rules(struct pv_rng *rng)
+{
+    char text[64] = "tcp/1";
+    for (unsigned i = 0; i < PORTS; i++) {
+        size_t at = strlen(text);
+        known.allowed[i] = pv_rng_below(rng, 2) == 0;
+        if (known.allowed[i])
+            snprintf(text + at, sizeof(text) - at, ",udp/%u", 1000 + i);
+    }
+    let_in(text, 0);
+}
+
+/* Whatever the rules were and are: what enters is allowed now, or answers what b began. */
+static void nothing_enters_that_no_rule_of_the_moment_allows(void **state)
+{
+    struct test_rng seed = {.state = 42};
+    struct pv_rng rng = {.fill = test_rng_fill, .ctx = &seed};
+    (void)state;
+    memset(&known, 0, sizeof(known));
+    random_rules(&rng);
+    for (size_t i = 0; i < STEPS; i++) {
+        uint32_t what = pv_rng_below(&rng, 100), b = pv_rng_below(&rng, PORTS);
+        uint32_t a = pv_rng_below(&rng, PORTS);
+        if (what == 0) {
+            random_rules(&rng);
+        } else if (what < 40) {
+            struct inner p = packet(4, &t->b, UDP, (uint16_t)(1000 + b), (uint16_t)(2000 + a), 0);
+            assert_true(crosses(&t->b, &p));
+            known.ours[b][a] = known.ours[b][a] || !known.theirs[b][a];
+        } else {
+            struct inner p = packet(4, &t->a, UDP, (uint16_t)(2000 + a), (uint16_t)(1000 + b), 0);
+            bool may = known.allowed[b] || known.ours[b][a];
+            assert_int_equal(crosses(&t->a, &p), may);
+            known.theirs[b][a] = known.theirs[b][a] || (may && !known.ours[b][a]);
+        }
+        t->now += PV_MS(1);
+    }
+}
+
+#define guarded(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        guarded(what_no_rule_allows_is_dropped_and_counted),
+        guarded(answers_to_what_this_node_began_enter),
+        guarded(a_flow_that_the_peer_began_ends_with_its_permission),
+        guarded(flows_older_than_the_first_rule_are_judged_by_their_port),
+        guarded(pings_and_errors_follow_the_rules),
+        guarded(fragments_enter_with_their_first_one_only),
+        guarded(a_denial_is_told_now_and_then),
+        guarded(nothing_enters_that_no_rule_of_the_moment_allows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
