@@ -102,6 +102,8 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     case PV_ST_ADMISSION:
         return (rights & PV_RIGHT_INVITE) != 0;
     case PV_ST_REVOCATION:
+    case PV_ST_TAG:
+    case PV_ST_RULE:
         return (rights & PV_RIGHT_REVOKE) != 0;
     case PV_ST_END: /* others' rights, or its own */
         return (rights & PV_RIGHT_REVOKE) != 0 ||

@@ -53,6 +53,8 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
     case PV_ST_ABLE:
         return signer->is_node;
     case PV_ST_REVOCATION:
+    case PV_ST_TAG:
+    case PV_ST_RULE:
         return (signer->rights & PV_RIGHT_REVOKE) != 0;
     case PV_ST_COORDINATORS:
     case PV_ST_END: /* settling looks whether the right is one that allows it */
@@ -239,6 +241,10 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
             wake_orphans(r, named.pk);
         break;
     }
+    case PV_ST_TAG:
+    case PV_ST_RULE:
+        pv_roster_add_rule(r, e);
+        break;
     default:
         break;
     }
@@ -257,6 +263,8 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
     pv_roster_quota_remove(k, e);
     if (e->pub.st.type == PV_ST_COORDINATORS)
         pv_roster_remove_record(r, e);
+    if (pv_roster_is_rule(&e->pub.st))
+        pv_roster_remove_rule(r, e);
     if (e->subject != NULL) {
         *(e->prev_about == NULL ? &k->about : &e->prev_about->next_about) = e->next_about;
         if (e->next_about != NULL)

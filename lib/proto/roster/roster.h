@@ -209,7 +209,8 @@ PV_MUST_CHECK int pv_roster_former(const struct pv_roster *r, const struct pv_me
 
 /* Rights of a key: both for root, those of its admin statements that have not ended, else 0. */
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
-/* Is this revocation, end or coordinators record in force: its signer had the right to it? */
+/* Is this revocation, end, coordinators record, tag or rule in force: its signer had the right to
+ * it, and of tags and rules: nobody has ended it, and its slot is not empty? */
 bool pv_roster_in_force(const struct pv_roster_entry *entry);
 /* Did some admin statement ever give it rights, whatever has become of them? */
 bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
@@ -222,6 +223,14 @@ const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
  * dates before since (Unix seconds)? Then it would fall with the key's rights. */
 bool pv_roster_rests_on(const struct pv_roster *r, const struct pv_member *m,
                         const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t since);
+/* All tags and rules in force, in no order: prev = NULL for the first; NULL after the last. */
+const struct pv_roster_entry *pv_roster_next_rule(const struct pv_roster *r,
+                                                  const struct pv_roster_entry *prev);
+/* Where this key may say its next tag (PV_ST_TAG) or rule (PV_ST_RULE): a slot in which nothing is
+ * in force. PV_ERR_LIMIT: all PV_RULE_SLOTS are taken. */
+PV_MUST_CHECK int pv_roster_free_slot(const struct pv_roster *r,
+                                      const uint8_t pk[static PV_SIGN_PK_LEN], uint8_t type,
+                                      struct pv_st_slot *ret_slot);
 /* The admission of node that counts; NULL: nobody in office admitted it. */
 const struct pv_roster_entry *pv_roster_admission(const struct pv_roster *r,
                                                   const uint8_t node[static PV_SIGN_PK_LEN]);

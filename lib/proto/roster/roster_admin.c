@@ -175,7 +175,7 @@ void pv_roster_mark_rights(struct pv_roster *r, struct pv_roster_key *k)
         if (e->pub.st.type == PV_ST_REVOCATION || e->pub.st.type == PV_ST_END)
             pv_roster_mark_revoked(r, e->subject);
     }
-    r->records_dirty = true;
+    r->records_dirty = r->rules_dirty = true;
     pv_roster_mark_dependants(r, k);
 }
 
@@ -223,7 +223,7 @@ uint8_t pv_roster_rights_of(const struct pv_roster_key *k)
 /* The right that a statement needs; of several, one will do. */
 static uint8_t needed_right(uint8_t type)
 {
-    if (type == PV_ST_REVOCATION || type == PV_ST_END)
+    if (type == PV_ST_REVOCATION || type == PV_ST_END || type == PV_ST_TAG || type == PV_ST_RULE)
         return PV_RIGHT_REVOKE;
     return type == PV_ST_COORDINATORS ? PV_RIGHT_INVITE | PV_RIGHT_REVOKE : PV_RIGHT_INVITE;
 }
@@ -283,6 +283,10 @@ void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
         break;
     case PV_ST_COORDINATORS:
         r->records_dirty = true;
+        break;
+    case PV_ST_TAG:
+    case PV_ST_RULE:
+        r->rules_dirty = true;
         break;
     case PV_ST_INVITE: /* whether it was made in office may be another thing now */
     case PV_ST_CONDITIONAL:
@@ -355,8 +359,8 @@ static void settle_key(struct pv_roster *r, struct pv_roster_key *k)
         ended_one = ended_one || (e->effective && !effective);
         if (effective && !e->effective)
             mark_staying(r, e);
-        r->records_dirty =
-            r->records_dirty || (e->pub.st.type == PV_ST_END && e->effective != effective);
+        if (e->pub.st.type == PV_ST_END && e->effective != effective)
+            r->records_dirty = r->rules_dirty = true;
         e->effective = effective;
         if (revokes_node(e))
             node = node || effective;

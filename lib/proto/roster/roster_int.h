@@ -6,8 +6,8 @@
  * set and what two rosters compare, roster_quota.c says for what there is room, roster_receipt.c
  * knows coordinators and receipts, roster_admin.c decides which revocations are in force,
  * roster_terms.c what conditions of invites mean, roster_settle.c which claims are eligible and who
- * is a member, roster_contest.c who has a name
- * that several claim, roster_report.c says why not, roster_query.c answers.
+ * is a member, roster_contest.c who has a name that several claim, roster_rules.c which rules are
+ * in force, roster_report.c says why not, roster_query.c answers.
  *
  * All that is decided is a function of the statements and receipts held, never of their order of
  * arrival (adr 0019). What is kept beside them is a cache of that function.
@@ -40,6 +40,8 @@ enum pv_roster_quota {
     PV_ROSTER_QUOTA_PLACE,
     PV_ROSTER_QUOTA_LEAVE,
     PV_ROSTER_QUOTA_COORDINATORS,
+    PV_ROSTER_QUOTA_TAGS,
+    PV_ROSTER_QUOTA_RULES,
     PV_ROSTER_QUOTA_ABLE,
     PV_ROSTER_QUOTA_UNKNOWN,
     PV_ROSTER_QUOTAS,
@@ -102,15 +104,16 @@ struct pv_roster_item {
     /* Of a grant of rights, or of an end: the next one about the same key. */
     struct pv_roster_item *next_office;
     struct pv_roster_item *ended_by; /* of a grant: what ended it; NULL = it stands */
-    struct pv_roster_item *prev_record, *next_record; /* all coordinators records */
+    struct pv_roster_item *prev_record, *next_record; /* all coordinators records; all rules */
     struct pv_roster_item *prev_dated, *next_dated;   /* receipts of the same coordinator */
     struct pv_roster_item *next_news;                 /* waiting for EV_STATEMENT or EV_DROPPED */
     /* What a member, transport key or place statement claims; each counts it among its refs. */
     struct pv_roster_value *values[PV_ROSTER_BIND_KINDS];
-    bool listed;                    /* part of the set */
-    bool is_news;                   /* linked by next_news */
-    bool gone;                      /* out of the set for good, freed when nobody needs it */
-    bool effective;                 /* revocation, end, coordinators record: it is in force */
+    bool listed;    /* part of the set */
+    bool is_news;   /* linked by next_news */
+    bool gone;      /* out of the set for good, freed when nobody needs it */
+    bool effective; /* revocation, end, coordinators record, tag, rule: it is in force */
+    bool ended;     /* tag, rule: some end in force names it */
     enum pv_roster_refusal refused; /* the reason last reported */
     uint8_t raw[];                  /* the statement as it was signed */
 };
@@ -186,26 +189,27 @@ struct pv_roster_key {
     uint32_t claims; /* invite: different nodes with a member statement under it */
     uint32_t n_self; /* node: member, transport, place, leave and able statements of it */
     uint32_t n_dead; /* of what it brought, counted in the roster's n_dead */
-    uint8_t n_kept[PV_ROSTER_QUOTAS]; /* statements in kept */
-    uint8_t rights;                   /* by its admin statements, ended or not */
-    enum pv_roster_refusal why;       /* node: why its best claim is not eligible */
-    bool is_node;                     /* some member statement is about it */
-    bool is_invite;                   /* some invite statement is about it */
-    bool revoked_node;                /* a revocation in force names it as a node */
-    bool revoked_invite;              /* a revocation in force names it as an invite */
-    bool was_ended;                   /* admin: some right had ended before it was decided anew */
-    bool is_overclaimed;              /* invite: more claims than uses; reported */
-    bool is_dirty;                    /* to be settled */
-    bool is_revoked_dirty;            /* the revocations of it are to be looked at */
-    bool is_touched;                  /* whether it is a member is to be looked at */
-    bool is_news;                     /* the owner is to be told about it */
-    bool is_aside;                    /* node: it waits or has expired */
-    bool is_mortal;                   /* node: it claimed by an invite with a lifetime once */
-    bool told_active;                 /* the owner was told that the node is an active member */
-    bool told_waiting;                /* the owner was told that it waits */
-    bool changed;                     /* something differs from what the owner was told */
+    uint16_t n_kept[PV_ROSTER_QUOTAS]; /* statements in kept */
+    uint8_t rights;                    /* by its admin statements, ended or not */
+    enum pv_roster_refusal why;        /* node: why its best claim is not eligible */
+    bool is_node;                      /* some member statement is about it */
+    bool is_invite;                    /* some invite statement is about it */
+    bool revoked_node;                 /* a revocation in force names it as a node */
+    bool revoked_invite;               /* a revocation in force names it as an invite */
+    bool was_ended;                    /* admin: some right had ended before it was decided anew */
+    bool is_overclaimed;               /* invite: more claims than uses; reported */
+    bool is_dirty;                     /* to be settled */
+    bool is_revoked_dirty;             /* the revocations of it are to be looked at */
+    bool is_touched;                   /* whether it is a member is to be looked at */
+    bool is_news;                      /* the owner is to be told about it */
+    bool is_aside;                     /* node: it waits or has expired */
+    bool is_mortal;                    /* node: it claimed by an invite with a lifetime once */
+    bool told_active;                  /* the owner was told that the node is an active member */
+    bool told_waiting;                 /* the owner was told that it waits */
+    bool changed;                      /* something differs from what the owner was told */
     bool digest_ok;
-    bool is_by_pk; /* node: it stands in by_pk */
+    bool is_by_pk;   /* node: it stands in by_pk */
+    bool rules_seen; /* while rules are settled: its ends have been looked at */
 };
 
 /* A place of a bucket. */
@@ -253,6 +257,7 @@ struct pv_roster {
     struct pv_roster_value *values;      /* names, addresses and transport keys claimed */
     struct pv_roster_item *first, *last; /* all statements in order of arrival */
     struct pv_roster_item *records;      /* all coordinators records (type 8) */
+    struct pv_roster_item *rules;        /* all tags and rules (types 17 and 18) */
     struct pv_roster_item *in_force;     /* the coordinators record in force, NULL = none */
     struct pv_roster_coordinator *clock; /* the first that it names; NULL = none */
     struct pv_roster_key *admins;        /* all keys with rights but root */
@@ -290,6 +295,7 @@ struct pv_roster {
     struct pv_roster_claim *queue; /* claims to be looked at */
     bool admins_dirty;             /* which admins are revoked is to be decided anew */
     bool records_dirty;            /* which coordinators records count is to be decided anew */
+    bool rules_dirty;              /* which tags and rules are in force is, too */
     struct pv_roster_key *active_first, *active_last;
     struct pv_roster_key *aside_first, *aside_last; /* who waits or has expired */
     size_t n_active, n_aside;
@@ -430,6 +436,15 @@ bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_i
 /* Does some revocation in force, of k and of this kind, name node as one that stays? */
 bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind,
                      const uint8_t *node);
+
+/* --- roster_rules.c --------------------------------------------------------------------------- */
+
+bool pv_roster_is_rule(const struct pv_statement *st); /* a tag or a rule */
+/* A tag or rule enters or leaves the set. */
+void pv_roster_add_rule(struct pv_roster *r, struct pv_roster_item *e);
+void pv_roster_remove_rule(struct pv_roster *r, struct pv_roster_item *e);
+/* Decides which tags and rules are in force. */
+void pv_roster_settle_rules(struct pv_roster *r);
 
 /* --- roster_settle.c -------------------------------------------------------------------------- */
 

@@ -110,6 +110,52 @@ int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk, uint32_t abi
     return sign_short(&st, node_sk, NULL, ret_made);
 }
 
+int pv_make_tag(const uint8_t *network_id, const uint8_t *signer_sk, const struct pv_st_tag *tag,
+                struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_TAG, network_id);
+
+    st.u.tag = *tag;
+    return sign_short(&st, signer_sk, NULL, ret_made);
+}
+
+int pv_make_rule(const uint8_t *network_id, const uint8_t *signer_sk, const struct pv_st_rule *rule,
+                 struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_RULE, network_id);
+
+    st.u.rule = *rule;
+    return sign_short(&st, signer_sk, NULL, ret_made);
+}
+
+int pv_make_rule_end(const uint8_t *network_id, const uint8_t *signer_sk,
+                     const struct pv_statement *ended, uint64_t wall, struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_END, network_id);
+
+    memcpy(st.u.end.about, ended->signer, sizeof(st.u.end.about));
+    memcpy(st.u.end.hash, ended->hash, sizeof(st.u.end.hash));
+    st.u.end.time = wall;
+    return sign_short(&st, signer_sk, NULL, ret_made);
+}
+
+int pv_make_slot_empty(const struct pv_statement *st, const uint8_t *signer_sk, uint64_t wall,
+                       struct pv_made *ret_made)
+{
+    bool is_tag = st->type == PV_ST_TAG;
+    struct pv_st_slot slot = is_tag ? st->u.tag.slot : st->u.rule.slot;
+    struct pv_st_tag tag = {.kind = PV_TAG_NONE, .tag = "none", .time = wall};
+    struct pv_st_rule rule = {.kind = PV_RULE_NONE, .time = wall};
+
+    if (slot.seq == UINT64_MAX)
+        return PV_ERR_LIMIT;
+    slot.seq++;
+    tag.slot = rule.slot = slot;
+    rule.ports = (struct pv_ports){.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1};
+    return is_tag ? pv_make_tag(st->network_id, signer_sk, &tag, ret_made)
+                  : pv_make_rule(st->network_id, signer_sk, &rule, ret_made);
+}
+
 int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial, uint64_t wall,
                   struct pv_made *ret_made)
 {

@@ -25,6 +25,10 @@ enum pv_roster_quota pv_roster_quota_of(uint8_t type)
         return PV_ROSTER_QUOTA_LEAVE;
     case PV_ST_COORDINATORS:
         return PV_ROSTER_QUOTA_COORDINATORS;
+    case PV_ST_TAG:
+        return PV_ROSTER_QUOTA_TAGS;
+    case PV_ST_RULE:
+        return PV_ROSTER_QUOTA_RULES;
     case PV_ST_ABLE:
         return PV_ROSTER_QUOTA_ABLE;
     case PV_ST_NETWORK:
@@ -62,6 +66,10 @@ static uint64_t number_of(const struct pv_statement *st)
         return st->u.leave.serial;
     case PV_ST_COORDINATORS:
         return st->u.coordinators.seq;
+    case PV_ST_TAG:
+        return st->u.tag.slot.seq;
+    case PV_ST_RULE:
+        return st->u.rule.slot.seq;
     case PV_ST_ABLE:
         return st->u.able.serial;
     default:
@@ -77,9 +85,26 @@ static bool is_better(const struct pv_statement *a, const struct pv_statement *b
     return memcmp(a->hash, b->hash, sizeof(a->hash)) < 0;
 }
 
-static struct pv_roster_item *find_worst(const struct pv_roster_key *k, enum pv_roster_quota quota)
+static uint16_t slot_of(const struct pv_statement *st)
+{
+    return st->type == PV_ST_TAG ? st->u.tag.slot.number : st->u.rule.slot.number;
+}
+
+/* The statement that has the place which st wants; NULL: there is room. Tags and rules have places
+ * of their own, so that what is said of one takes no other one's. */
+static struct pv_roster_item *find_worst(const struct pv_roster_key *k, enum pv_roster_quota quota,
+                                         const struct pv_statement *st)
 {
     struct pv_roster_item *worst = NULL;
+
+    if (pv_roster_is_rule(st)) {
+        worst = k->kept[quota];
+        while (worst != NULL && slot_of(&worst->pub.st) != slot_of(st))
+            worst = worst->next_kept;
+        return worst;
+    }
+    if (k->n_kept[quota] < places_of(quota))
+        return NULL;
 
     for (struct pv_roster_item *e = k->kept[quota]; e != NULL; e = e->next_kept) {
         if (worst == NULL || is_better(&worst->pub.st, &e->pub.st))
@@ -109,8 +134,8 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
         k = pv_roster_key(r, quota == PV_ROSTER_QUOTA_MEMBER  ? st->u.member.node
                              : quota == PV_ROSTER_QUOTA_PLACE ? st->u.place.node
                                                               : st->signer);
-    if (k != NULL && k->n_kept[quota] >= places_of(quota)) {
-        struct pv_roster_item *worst = find_worst(k, quota);
+    struct pv_roster_item *worst = k == NULL ? NULL : find_worst(k, quota, st);
+    if (worst != NULL) {
         if (!is_better(st, &worst->pub.st))
             return PV_ERR_LIMIT;
         *ret_drop = worst;

@@ -488,11 +488,12 @@ static bool settle_claims(struct pv_roster *r)
 bool pv_roster_settle_some(struct pv_roster *r, size_t steps)
 {
     r->steps = steps;
-    while (r->admins_dirty || r->revoked != NULL || r->records_dirty || r->dirty != NULL ||
-           r->queue != NULL) {
+    while (r->admins_dirty || r->revoked != NULL || r->records_dirty || r->rules_dirty ||
+           r->dirty != NULL || r->queue != NULL) {
         if (!pv_roster_settle_revocations(r))
             return false;
         pv_roster_settle_records(r);
+        pv_roster_settle_rules(r);
         if (!settle_claims(r))
             return false;
     }

@@ -33,6 +33,8 @@ static bool known_type(uint8_t type)
     case PV_ST_PLACE:
     case PV_ST_CONDITIONAL:
     case PV_ST_ADMISSION:
+    case PV_ST_TAG:
+    case PV_ST_RULE:
     case PV_ST_ABLE:
         return true;
     case PV_ST_RECEIPT:
@@ -171,6 +173,54 @@ static void get_place(struct pv_reader *r, struct pv_st_place *f)
     f->time = pv_get_u64(r);
 }
 
+static void get_slot(struct pv_reader *r, struct pv_st_slot *f)
+{
+    f->number = pv_get_u16(r);
+    f->seq = pv_get_u64(r);
+    if (r->status == PV_OK)
+        require_that(r, f->number < PV_RULE_SLOTS);
+}
+
+static void get_tag(struct pv_reader *r, struct pv_st_tag *f)
+{
+    get_slot(r, &f->slot);
+    f->kind = pv_get_u8(r);
+    pv_get_copy(r, f->node, sizeof(f->node));
+    get_name(r, f->tag);
+    f->time = pv_get_u64(r);
+    if (r->status != PV_OK)
+        return;
+    require_that(r, f->kind == PV_TAG_SET || f->kind == PV_TAG_NONE);
+    if (f->kind == PV_TAG_NONE)
+        require_that(r, pv_ct_is_zero(f->node, sizeof(f->node)) && strcmp(f->tag, "none") == 0);
+}
+
+static void get_selector(struct pv_reader *r, struct pv_selector *s)
+{
+    struct pv_view v = pv_get_view16(r, PV_SELECTOR_BYTES);
+    if (r->status == PV_OK)
+        require_that(r, pv_selector_decode(v, s) == PV_OK);
+}
+
+/* What is not about ports has one form, too. */
+static void get_rule(struct pv_reader *r, struct pv_st_rule *f)
+{
+    get_slot(r, &f->slot);
+    f->kind = pv_get_u8(r);
+    f->place = pv_get_u64(r);
+    get_selector(r, &f->from);
+    get_selector(r, &f->to);
+    struct pv_view ports = pv_get_view16(r, PV_PORTS_BYTES);
+    f->time = pv_get_u64(r);
+    if (r->status != PV_OK)
+        return;
+    require_that(r, pv_ports_decode(ports, &f->ports) == PV_OK && f->kind <= PV_RULE_DENY_DEFAULT);
+    if (f->kind == PV_RULE_NONE || f->kind == PV_RULE_DENY_DEFAULT)
+        require_that(r, f->place == 0 && f->from.kind == PV_SELECT_ANY &&
+                            f->to.kind == PV_SELECT_ANY &&
+                            f->ports.v[0].proto == PV_PORTS_PROTO_ALL);
+}
+
 /* Fields of an unknown type are kept as they are: only the signer can say what they mean. */
 static void get_fields(struct pv_reader *r, struct pv_statement *st)
 {
@@ -226,6 +276,12 @@ static void get_fields(struct pv_reader *r, struct pv_statement *st)
         pv_get_copy(r, st->u.admission.node, sizeof(st->u.admission.node));
         st->u.admission.time = pv_get_u64(r);
         break;
+    case PV_ST_TAG:
+        get_tag(r, &st->u.tag);
+        break;
+    case PV_ST_RULE:
+        get_rule(r, &st->u.rule);
+        break;
     case PV_ST_ABLE:
         st->u.able.serial = pv_get_u64(r);
         st->u.able.abilities = pv_get_u32(r);
@@ -262,6 +318,29 @@ static void put_invite(struct pv_writer *w, const struct pv_st_invite *f)
     pv_put_u64(w, f->not_before);
     pv_put_u64(w, f->not_after);
     pv_put_u32(w, f->uses);
+}
+
+static void put_tag(struct pv_writer *w, const struct pv_st_tag *f)
+{
+    pv_put_u16(w, f->slot.number);
+    pv_put_u64(w, f->slot.seq);
+    pv_put_u8(w, f->kind);
+    pv_put_bytes(w, f->node, sizeof(f->node));
+    put_name(w, f->tag);
+    pv_put_u64(w, f->time);
+}
+
+static void put_rule(struct pv_writer *w, const struct pv_st_rule *f)
+{
+    uint8_t buf[PV_SELECTOR_BYTES], ports[PV_PORTS_BYTES];
+    pv_put_u16(w, f->slot.number);
+    pv_put_u64(w, f->slot.seq);
+    pv_put_u8(w, f->kind);
+    pv_put_u64(w, f->place);
+    pv_put_view16(w, pv_view(buf, pv_selector_encode(&f->from, buf)));
+    pv_put_view16(w, pv_view(buf, pv_selector_encode(&f->to, buf)));
+    pv_put_view16(w, pv_view(ports, pv_ports_encode(&f->ports, ports)));
+    pv_put_u64(w, f->time);
 }
 
 /* In the order of get_fields(); PROTOCOL.md "Statements" is the table of both. */
@@ -325,6 +404,12 @@ static void put_fields(struct pv_writer *w, const struct pv_statement *st)
     case PV_ST_ADMISSION:
         pv_put_bytes(w, st->u.admission.node, sizeof(st->u.admission.node));
         pv_put_u64(w, st->u.admission.time);
+        break;
+    case PV_ST_TAG:
+        put_tag(w, &st->u.tag);
+        break;
+    case PV_ST_RULE:
+        put_rule(w, &st->u.rule);
         break;
     case PV_ST_ABLE:
         pv_put_u64(w, st->u.able.serial);

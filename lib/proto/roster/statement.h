@@ -15,12 +15,14 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "crypto/sign.h"
+#include "proto/rules/policy.h"
 
 enum {
     PV_NETWORK_ID_LEN = 16,       /* bytes, first of the network record's hash */
     PV_STATEMENT_HASH_LEN = 32,   /* BLAKE2b-256 over the whole statement, signature included */
     PV_STATEMENT_LIST_MAX = 2048, /* ours: bytes of the list in types 6 and 8 */
     PV_STATEMENT_SHORT_MAX = 512, /* ours: bytes; every other type, unknown ones included */
+    PV_RULE_SLOTS = 1024,         /* ours: rules of one signer, and tags of one signer */
     PV_END_STAY_MAX = 10,         /* nodes in the list of type 9: what fits a short statement */
     PV_STATEMENT_MAX = 2205,      /* bytes; type 6 with a full list, the longest there is */
     PV_RECEIPT_LEN = 170,         /* bytes, fixed: PROTOCOL.md "Receipts" */
@@ -43,6 +45,8 @@ enum pv_statement_type {
     PV_ST_PLACE = 10,
     PV_ST_CONDITIONAL = 11,
     PV_ST_ADMISSION = 12,
+    PV_ST_TAG = 17,
+    PV_ST_RULE = 18,
     PV_ST_ABLE = 32,
     PV_ST_RECEIPT = 128, /* not a statement: pv_receipt_decode() */
 };
@@ -155,6 +159,42 @@ struct pv_st_able {
     uint64_t time;      /* Unix seconds */
 };
 
+/* What a signer says of tags and of rules stands in slots: of each slot its newest statement
+ * counts, so a rule that is taken back leaves its slot to another one (adr 0032). */
+struct pv_st_slot {
+    uint16_t number; /* below PV_RULE_SLOTS; tags and rules have slots of their own */
+    uint64_t seq;    /* of one slot the highest counts */
+};
+
+/* A word for some nodes, by which rules mean them. */
+struct pv_st_tag {
+    struct pv_st_slot slot;
+    uint8_t kind; /* enum pv_st_tag_kind */
+    uint8_t node[PV_SIGN_PK_LEN];
+    char tag[PV_NAME_BUF];
+    uint64_t time; /* Unix seconds */
+};
+enum pv_st_tag_kind {
+    PV_TAG_NONE = 0, /* the slot is empty; node zero, tag "none" */
+    PV_TAG_SET = 1,
+};
+
+/* Who may reach what. */
+struct pv_st_rule {
+    struct pv_st_slot slot;
+    uint8_t kind;   /* enum pv_st_rule_kind */
+    uint64_t place; /* rules with lower ones come first; 0 unless it allows or denies */
+    struct pv_selector from, to;
+    struct pv_ports ports; /* of PV_RULE_NONE and _DENY_DEFAULT all, from anybody to anybody */
+    uint64_t time;         /* Unix seconds */
+};
+enum pv_st_rule_kind {
+    PV_RULE_NONE = 0, /* the slot is empty */
+    PV_RULE_ALLOW = 1,
+    PV_RULE_DENY = 2,
+    PV_RULE_DENY_DEFAULT = 3, /* where no rule decides */
+};
+
 /* One statement. Views point into raw, so it lives as long as the bytes it was decoded from. */
 struct pv_statement {
     uint8_t type; /* enum pv_statement_type, or unknown */
@@ -174,6 +214,8 @@ struct pv_statement {
         struct pv_st_end end;
         struct pv_st_place place;
         struct pv_st_admission admission;
+        struct pv_st_tag tag;
+        struct pv_st_rule rule;
         struct pv_st_able able;
         struct pv_view unknown; /* fields of an unknown type */
     } u;

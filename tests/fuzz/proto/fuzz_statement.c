@@ -57,6 +57,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     case PV_ST_PLACE:
         require(pv_name_is_valid(st.u.place.name));
         break;
+    case PV_ST_TAG:
+        require(pv_name_is_valid(st.u.tag.tag) && st.u.tag.slot.number < PV_RULE_SLOTS);
+        break;
+    case PV_ST_RULE:
+        require(st.u.rule.ports.n > 0 && st.u.rule.ports.n <= PV_PORTS_MAX);
+        require(st.u.rule.from.len <= PV_SELECTOR_MAX && st.u.rule.to.len <= PV_SELECTOR_MAX);
+        break;
     case PV_ST_CONDITIONAL:
         require(st.u.invite.uses > 0 && (st.u.invite.flags != 0 || st.u.invite.lifetime != 0));
         require(pv_st_is_invite(st.type));

@@ -225,6 +225,35 @@ static inline struct item make_place(struct world *w, const struct keys *signer,
     return make_statement(w, &st, signer);
 }
 
+/* A rule about TCP port `port`, in this slot of its signer. */
+static inline struct item make_rule(struct world *w, const struct keys *signer, uint16_t slot,
+                                    uint64_t seq, uint8_t kind, uint16_t port)
+{
+    struct pv_statement st = {.type = PV_ST_RULE};
+    st.u.rule.slot = (struct pv_st_slot){.number = slot, .seq = seq};
+    st.u.rule.kind = kind;
+    st.u.rule.ports = (struct pv_ports){.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1};
+    st.u.rule.time = T0;
+    if (kind == PV_RULE_ALLOW || kind == PV_RULE_DENY) {
+        st.u.rule.place = port;
+        st.u.rule.ports.v[0] = (struct pv_port_range){PV_PORTS_TCP, port, port};
+    }
+    return make_statement(w, &st, signer);
+}
+
+static inline struct item make_tag(struct world *w, const struct keys *signer, uint16_t slot,
+                                   uint64_t seq, const struct keys *node, const char *tag)
+{
+    struct pv_statement st = {.type = PV_ST_TAG};
+    st.u.tag.slot = (struct pv_st_slot){.number = slot, .seq = seq};
+    st.u.tag.kind = node != NULL ? PV_TAG_SET : PV_TAG_NONE;
+    if (node != NULL)
+        memcpy(st.u.tag.node, node->pk, sizeof(st.u.tag.node));
+    memcpy(st.u.tag.tag, tag, strlen(tag));
+    st.u.tag.time = T0;
+    return make_statement(w, &st, signer);
+}
+
 static inline struct item make_admin(struct world *w, const struct keys *signer,
                                      const struct keys *node, uint8_t rights)
 {

@@ -136,6 +136,25 @@ static void offer_end(struct offers *o)
     offer(o, make_end(&o->w, by, about->pk, hash, stays->pk, below(&o->rng, 2)));
 }
 
+/* Of an admin or of somebody who is none; some end one, by its signer or by another admin. */
+static void offer_rule(struct offers *o)
+{
+    const struct keys *by =
+        below(&o->rng, 6) == 0 ? &o->nodes[below(&o->rng, NODES)] : some_admin(o);
+    uint16_t slot = (uint16_t)below(&o->rng, 3);
+    uint64_t seq = below(&o->rng, 4);
+    struct item it = below(&o->rng, 3) == 0
+                         ? make_tag(&o->w, by, slot, seq, &o->nodes[below(&o->rng, NODES)], "guest")
+                         : make_rule(&o->w, by, slot, seq, (uint8_t)below(&o->rng, 4),
+                                     (uint16_t)(1 + below(&o->rng, 9)));
+    offer(o, it);
+    if (below(&o->rng, 4) == 0) {
+        uint8_t hash[PV_STATEMENT_HASH_LEN];
+        pv_statement_hash(pv_view(it.s.raw, it.s.len), hash);
+        offer(o, make_end(&o->w, some_admin(o), by->pk, hash, NULL, 0));
+    }
+}
+
 static void offer_record(struct offers *o)
 {
     struct pv_statement st = {.type = PV_ST_COORDINATORS};
@@ -220,8 +239,10 @@ static void make_offers(unsigned seed)
     for (unsigned i = 0; i < INVITES; i++)
         offer_invite(o, &o->invites[i], 1 + i % 2);
     while (o->n < OFFERS) {
-        size_t what = below(&o->rng, 26);
-        if (what >= 23)
+        size_t what = below(&o->rng, 30);
+        if (what >= 26)
+            offer_rule(o);
+        else if (what >= 23)
             offer_admission(o);
         else if (what >= 22)
             offer_invite(o, &o->invites[below(&o->rng, INVITES)], 1 + (uint32_t)below(&o->rng, 3));
@@ -259,9 +280,9 @@ static void write_disk(struct machine *m, const struct pv_roster_entry *e, bool 
 
     while (i < m->n_disk && !pv_view_equal(pv_view(m->disk[i].s.raw, m->disk[i].s.len), e->st.raw))
         i++;
-    if (drop) {
-        assert_true(i < m->n_disk);
-        m->disk[i] = m->disk[--m->n_disk];
+    if (drop) { /* perhaps it was replaced before it was told of */
+        if (i < m->n_disk)
+            m->disk[i] = m->disk[--m->n_disk];
         return;
     }
     assert_true(i < KEPT_MAX);
@@ -393,8 +414,24 @@ static size_t count_aside(const struct pv_roster *r)
     return n;
 }
 
+/* Every tag and rule in force at one is in force at the other. */
+static void assert_same_rules(struct pv_roster *a, struct pv_roster *b)
+{
+    size_t n = 0;
+    for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_rule(a, e)) != NULL; n++) {
+        const struct pv_roster_entry *other = pv_roster_find(b, e->st.hash);
+        assert_non_null(other);
+        assert_true(pv_roster_in_force(other));
+    }
+    for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_rule(b, e)) != NULL;)
+        n--;
+    assert_int_equal(n, 0);
+}
+
 static void assert_same(const struct machine *a, const struct machine *b, const struct offers *o)
 {
+    assert_same_rules(a->r, b->r);
+
     uint8_t x[32], y[32];
     struct pv_roster_invite i, j;
 

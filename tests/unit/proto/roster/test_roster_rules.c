@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* Which tags and rules are in force: slots, rights, ends. */
+#include "roster_fixture.h"
+
+/* The creator and bob are admins; carol is a member. */
+static struct {
+    struct world w;
+    struct keys bob, carol;
+    struct item grant; /* of bob */
+    struct pv_roster *r;
+} t;
+
+static int start(void **state)
+{
+    (void)state;
+    t.w = world_make(19);
+    t.bob = keys_of(2);
+    t.carol = keys_of(3);
+    t.r = roster_of(&t.w);
+    struct item b = make_member(&t.w, &t.w.creator, &t.bob, "bob", 5);
+    struct item c = make_member(&t.w, &t.w.creator, &t.carol, "carol", 6);
+    t.grant = make_admin(&t.w, &t.w.root, &t.bob, PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
+    add(t.r, &b);
+    add(t.r, &c);
+    add(t.r, &t.grant);
+    (void)settle(t.r);
+    return 0;
+}
+
+static struct item say(struct item it)
+{
+    add(t.r, &it);
+    (void)settle(t.r);
+    return it;
+}
+
+/* The places of the rules in force, as a sum: tests use powers of two. */
+static uint64_t in_force(void)
+{
+    uint64_t sum = 0;
+    for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_rule(t.r, e)) != NULL;)
+        sum += e->st.type == PV_ST_RULE ? e->st.u.rule.place : 0;
+    return sum;
+}
+
+static const uint8_t *hash_of(const struct item *it)
+{
+    static uint8_t hash[PV_STATEMENT_HASH_LEN];
+    pv_statement_hash(pv_view(it->s.raw, it->s.len), hash);
+    return hash;
+}
+
+static void of_each_slot_the_newest_counts(void **state)
+{
+    enum pv_roster_added added;
+    (void)state;
+    (void)say(make_rule(&t.w, &t.w.creator, 0, 1, PV_RULE_ALLOW, 1));
+    (void)say(make_rule(&t.w, &t.w.creator, 1, 1, PV_RULE_DENY, 2));
+    (void)say(make_rule(&t.w, &t.bob, 0, 1, PV_RULE_DENY, 4)); /* another signer's slot 0 */
+    assert_int_equal(in_force(), 7);
+    size_t size = pv_roster_size(t.r);
+    (void)say(make_rule(&t.w, &t.w.creator, 0, 3, PV_RULE_ALLOW, 8));
+    assert_int_equal(in_force(), 14);
+    struct item old = make_rule(&t.w, &t.w.creator, 0, 2, PV_RULE_ALLOW, 16);
+    assert_int_equal(add_status(t.r, &old, &added), PV_ERR_LIMIT);
+    (void)say(make_rule(&t.w, &t.w.creator, 1, 2, PV_RULE_NONE, 0));
+    assert_int_equal(in_force(), 12);
+    assert_int_equal(pv_roster_size(t.r), size); /* what is replaced leaves the set */
+}
+
+static void only_who_may_remove_makes_rules(void **state)
+{
+    enum pv_roster_added added;
+    struct keys dave = keys_of(4);
+    (void)state;
+    struct item grant = make_admin(&t.w, &t.w.root, &dave, PV_RIGHT_INVITE);
+    (void)say(grant);
+    struct item by_member = make_rule(&t.w, &t.carol, 0, 1, PV_RULE_ALLOW, 1);
+    struct item by_inviter = make_rule(&t.w, &dave, 0, 1, PV_RULE_ALLOW, 2);
+    assert_int_equal(add_status(t.r, &by_member, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN);
+    assert_int_equal(add_status(t.r, &by_inviter, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN);
+    (void)say(make_rule(&t.w, &t.w.root, 0, 1, PV_RULE_ALLOW, 4));
+    assert_int_equal(in_force(), 4);
+    (void)say(make_admin(&t.w, &t.w.root, &t.carol, PV_RIGHT_REVOKE)); /* now it may */
+    assert_int_equal(in_force(), 5);
+}
+
+static void another_admin_ends_a_rule_by_name(void **state)
+{
+    (void)state;
+    struct item it = say(make_rule(&t.w, &t.bob, 0, 1, PV_RULE_ALLOW, 1));
+    (void)say(make_rule(&t.w, &t.bob, 1, 1, PV_RULE_ALLOW, 2));
+    (void)say(make_end(&t.w, &t.w.creator, t.bob.pk, hash_of(&it), NULL, 0));
+    assert_int_equal(in_force(), 2);
+    assert_int_equal(pv_roster_rights(t.r, t.bob.pk), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
+    (void)say(make_rule(&t.w, &t.bob, 0, 2, PV_RULE_ALLOW, 4)); /* another statement there */
+    assert_int_equal(in_force(), 6);
+}
+
+static void an_end_may_come_before_its_rule(void **state)
+{
+    (void)state;
+    struct item it = make_rule(&t.w, &t.bob, 0, 1, PV_RULE_ALLOW, 1);
+    (void)say(make_end(&t.w, &t.w.creator, t.bob.pk, hash_of(&it), NULL, 0));
+    (void)say(it);
+    assert_int_equal(in_force(), 0);
+}
+
+/* A removal or an end of rights ends what comes after it, not what was said before. */
+static void rules_of_a_former_admin_stay_as_they_were(void **state)
+{
+    (void)state;
+    (void)say(make_rule(&t.w, &t.bob, 0, 1, PV_RULE_DENY, 1));
+    (void)say(make_end(&t.w, &t.w.root, t.bob.pk, hash_of(&t.grant), NULL, 0));
+    (void)say(make_rule(&t.w, &t.bob, 1, 1, PV_RULE_ALLOW, 2));
+    assert_int_equal(in_force(), 1);
+
+    struct keys erin = keys_of(5);
+    (void)say(make_admin(&t.w, &t.w.root, &erin, PV_RIGHT_REVOKE));
+    (void)say(make_rule(&t.w, &erin, 0, 1, PV_RULE_DENY, 4));
+    (void)say(make_revocation(&t.w, &t.w.root, PV_REVOKE_NODE, erin.pk, NULL, 0));
+    (void)say(make_rule(&t.w, &erin, 1, 1, PV_RULE_ALLOW, 8));
+    assert_int_equal(in_force(), 5);
+}
+
+static void tags_are_listed_while_they_are_set(void **state)
+{
+    const struct pv_roster_entry *e;
+    (void)state;
+    (void)say(make_tag(&t.w, &t.w.creator, 0, 1, &t.carol, "guest"));
+    e = pv_roster_next_rule(t.r, NULL);
+    assert_non_null(e);
+    assert_int_equal(e->st.type, PV_ST_TAG);
+    assert_memory_equal(e->st.u.tag.node, t.carol.pk, PV_SIGN_PK_LEN);
+    assert_null(pv_roster_next_rule(t.r, e));
+    (void)say(make_tag(&t.w, &t.w.creator, 0, 2, NULL, "none"));
+    assert_null(pv_roster_next_rule(t.r, NULL));
+}
+
+static void a_free_slot_is_one_in_which_nothing_is_in_force(void **state)
+{
+    struct pv_st_slot slot;
+    (void)state;
+    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+    assert_int_equal(slot.number, 0);
+    assert_int_equal(slot.seq, 0);
+    struct item it = say(make_rule(&t.w, &t.bob, 0, 5, PV_RULE_ALLOW, 1));
+    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+    assert_int_equal(slot.number, 1);
+    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_TAG, &slot), PV_OK);
+    assert_int_equal(slot.number, 0);
+    (void)say(make_end(&t.w, &t.w.creator, t.bob.pk, hash_of(&it), NULL, 0));
+    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+    assert_int_equal(slot.number, 0);
+    assert_int_equal(slot.seq, 6);
+    for (uint16_t i = 0; i < PV_RULE_SLOTS; i++) {
+        assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+        assert_int_equal(slot.number, i);
+        (void)say(make_rule(&t.w, &t.bob, slot.number, slot.seq, PV_RULE_DENY, 1));
+    }
+    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_ERR_LIMIT);
+}
+
+#define started(f) cmocka_unit_test_setup_teardown(f, start, NULL)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        started(of_each_slot_the_newest_counts),
+        started(only_who_may_remove_makes_rules),
+        started(another_admin_ends_a_rule_by_name),
+        started(an_end_may_come_before_its_rule),
+        started(rules_of_a_former_admin_stay_as_they_were),
+        started(tags_are_listed_while_they_are_set),
+        started(a_free_slot_is_one_in_which_nothing_is_in_force),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
