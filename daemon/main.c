@@ -536,6 +536,8 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .dns = s->dns,
         .auto_accept = s->auto_accept,
         .n_auto_accept = s->n_auto_accept,
+        .firewall = s->firewall,
+        .has_firewall = s->has_firewall,
         .wall_us = pv_clock_wall_us(),
     };
     _Static_assert(PV_ARRAY_LEN(cfg.own_addrs) == PV_SETTINGS_MAX_ADDRS, "all of them fit");

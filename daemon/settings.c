@@ -219,6 +219,19 @@ static int take_turn(struct ctx *c)
     return PV_OK;
 }
 
+static int take_firewall_allow(struct ctx *c)
+{
+    struct pv_ports *p = &c->s->firewall;
+    int r = strcmp(c->value, "none") == 0 ? PV_OK : pv_ports_parse(c->value, p);
+    if (r == PV_ERR_LIMIT)
+        return bad(c, "allow: at most 16 ranges of ports are supported");
+    if (r != PV_OK)
+        return bad(c,
+                   "allow: expected none, all, or ports as in \"tcp/22,udp/5000-5010,ping,chat\"");
+    c->s->has_firewall = true;
+    return PV_OK;
+}
+
 static int take_relay_user(struct ctx *c)
 {
     if (c->value[0] == '\0' || strlen(c->value) >= sizeof(c->s->relay_user))
@@ -481,6 +494,9 @@ static const struct key metrics_keys[] = {
 static const struct key security_keys[] = {
     {"pq", take_pq, false, TAKEN},
 };
+static const struct key firewall_keys[] = {
+    {"allow", take_firewall_allow, false, TAKEN},
+};
 static const struct key log_keys[] = {
     {"level", take_level, false, TAKEN},
 };
@@ -501,6 +517,7 @@ static const struct section sections[] = {
     {"relay", relay_keys, PV_ARRAY_LEN(relay_keys)},
     {"metrics", metrics_keys, PV_ARRAY_LEN(metrics_keys)},
     {"security", security_keys, PV_ARRAY_LEN(security_keys)},
+    {"firewall", firewall_keys, PV_ARRAY_LEN(firewall_keys)},
     {"log", log_keys, PV_ARRAY_LEN(log_keys)},
 };
 
@@ -562,7 +579,7 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
     if (section == NULL) {
         snprintf(c->error, c->cap,
                  "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
-                 "[relay], [lan], [chat], [dns], [metrics] and [log]",
+                 "[relay], [lan], [chat], [dns], [metrics], [security], [firewall] and [log]",
                  item->section);
         return PV_ERR_MALFORMED;
     }

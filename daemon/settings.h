@@ -59,6 +59,8 @@ struct pv_settings {
     char relay_ca_file[PV_SETTINGS_PATH_MAX];       /* "" = the system's authorities */
     struct pv_scrapeset metrics;                    /* [metrics] */
     enum pv_pq_policy pq;                           /* [security] */
+    struct pv_ports firewall;                       /* [firewall] allow, with has_firewall */
+    bool has_firewall;
     enum pv_log_level log_level;
     bool portmap_off;      /* [traversal]: routers are not asked to map the port */
     bool predict_off;      /* no attempts that predict ports */

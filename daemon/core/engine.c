@@ -35,6 +35,8 @@
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/relocation.h"
 #include "daemon/core/member/rootkey.h"
+#include "daemon/core/member/rules.h"
+#include "daemon/core/member/rulesedit.h"
 #include "daemon/core/member/signals.h"
 #include "daemon/core/member/statements.h"
 #include "daemon/core/member/store.h"
@@ -79,6 +81,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_peers,
     &pv_part_coordinator,
     &pv_part_membership,
+    &pv_part_rules,       /* before anything leaves for members that are new */
     &pv_part_rediscovery, /* takes up addresses of members, whom membership restores */
     &pv_part_presence,
     &pv_part_statements,
@@ -93,6 +96,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_enrol,
     &pv_part_relocation,
     &pv_part_place,
+    &pv_part_rulesedit,
     &pv_part_lan,
     &pv_part_why,
     &pv_part_linkkeys, /* chat and files ask it */

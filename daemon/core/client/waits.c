@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/core/member/presence.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
@@ -182,6 +183,18 @@ static bool run_ping(struct waits *ws, struct wait *w, pv_ns now)
 
 /* A peer asks: it is answered at once. Or it answers: the ping that asked with this token is told.
  */
+/* Do the rules let this node ping the peer (asks), or the peer this node? */
+static bool may_ping(const struct pv_node *n, const struct pv_peer *p, bool asks,
+                     struct pv_verdict *ret_verdict)
+{
+    const uint8_t *self = n->identity->sign_pk, *peer = pv_peer_pk(p);
+    struct pv_verdict v =
+        pv_rules_decide(n, asks ? self : peer, asks ? peer : self, PV_PORTS_ICMP, PV_PORTS_PING);
+    if (ret_verdict != NULL)
+        *ret_verdict = v;
+    return v.allow;
+}
+
 static void take_echo(void *part, struct pv_peer *p, struct pv_view body, pv_ns now)
 {
     struct waits *ws = part;
@@ -189,6 +202,9 @@ static void take_echo(void *part, struct pv_peer *p, struct pv_view body, pv_ns 
     if (pv_inband_echo_parse(body, &echo) != PV_OK)
         return;
     if (!echo.reply) {
+        /* One without filler asks whether the path carries anything, and no rule is about that. */
+        if (echo.filler.len > 0 && !may_ping(ws->node, p, false, NULL))
+            return;
         /* Daemons ask without a filler whether a path lives; with one somebody asked for it. */
         if (echo.filler.len > 0)
             pv_peer_note_use(p, now);
@@ -330,6 +346,16 @@ static void do_ping(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     if (!ws->node->up) {
         pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_FAILED,
                        "ping: this machine is down: `p2pvpnctl up` first");
+        return;
+    }
+    struct pv_verdict v;
+    if (!may_ping(ws->node, p, true, &v)) {
+        char text[PV_CTLAPI_ERROR_BUF], rule[PV_RULE_TEXT];
+        snprintf(text, sizeof(text),
+                 "ping: %s does not answer this node: denied by %s: `p2pvpnctl rules` lists the "
+                 "rules, admins change them",
+                 pv_peer_name(p), pv_rule_format(v.rule, rule));
+        pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_REFUSED, text);
         return;
     }
     struct wait *w = add_wait(ws, p, "ping", handle);

@@ -10,6 +10,7 @@
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/client/cause.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/nat/mapper.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/node/node.h"
@@ -18,6 +19,7 @@
 #include "daemon/core/peer/attempts.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/rediscovery.h"
+#include "proto/chat/file.h"
 
 static void line(json_t **lines, const char *fmt, ...) PV_PRINTF(2, 3);
 static void line(json_t **lines, const char *fmt, ...)
@@ -371,6 +373,37 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     return PV_OK;
 }
 
+/* What the rules keep out, either way: the peer is reached and does not answer all the same. */
+static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
+{
+    static const struct {
+        const char *name;
+        uint8_t proto;
+        uint16_t port;
+    } services[] = {{"ping", PV_PORTS_ICMP, PV_PORTS_PING},
+                    {"chat", PV_PORTS_TCP, PV_CHAT_PORT},
+                    {"files", PV_PORTS_TCP, PV_FILE_PORT}};
+    const struct pv_policy *policy = pv_rules_policy(n);
+    const uint8_t *self = n->identity->sign_pk;
+    const struct pv_member *me = pv_node_self(n);
+    char rule[PV_RULE_TEXT];
+    if (pv_peer_is_static(p) || me == NULL)
+        return;
+    for (size_t i = 0; i < 2 * PV_ARRAY_LEN(services); i++) {
+        bool to = i < PV_ARRAY_LEN(services);
+        size_t k = i % PV_ARRAY_LEN(services);
+        struct pv_verdict v =
+            pv_rules_decide(n, to ? self : pv_peer_pk(p), to ? pv_peer_pk(p) : self,
+                            services[k].proto, services[k].port);
+        if (!v.allow)
+            line(lines, "  %s %s %s is denied by %s", services[k].name, to ? "to" : "from",
+                 pv_peer_name(p), pv_rule_format(v.rule, rule));
+    }
+    if (policy != NULL && !pv_policy_is_empty(policy))
+        line(lines, "  there are rules: `p2pvpnctl can %s %s:PORT` says what they let through",
+             me->name, pv_peer_name(p));
+}
+
 /* First whether it is reached and how, then the cause and what would help, then the evidence. */
 static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                    pv_ns now)
@@ -385,6 +418,7 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
     else
         why_no_path(n, p, &lines);
     why_cause(n, p, &lines, now);
+    why_rules(n, p, &lines);
     why_held(n, p, &lines);
     if (pv_peer_path(p) != NULL)
         why_found(n, p, &lines);

@@ -72,6 +72,20 @@ static bool is_key_of(const struct pv_node *n, const struct pv_statement *st)
     return m != NULL && memcmp(m->transport, st->u.transport.transport, sizeof(m->transport)) == 0;
 }
 
+static bool is_rule(const struct pv_roster_entry *x)
+{
+    return x->st.type == PV_ST_TAG || x->st.type == PV_ST_RULE;
+}
+
+/* Is it a tag or rule of this node that takes something back, and so is in force nowhere? */
+static bool takes_back(const struct pv_node *n, const struct pv_roster_entry *x)
+{
+    return is_rule(x) && !pv_roster_in_force(x) &&
+           (x->st.type == PV_ST_TAG ? x->st.u.tag.kind == PV_TAG_NONE
+                                    : x->st.u.rule.kind == PV_RULE_NONE) &&
+           memcmp(x->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
+}
+
 /* A removal by an admin whose rights had ended before is void: no coordinator takes it. One that is
  * in force is owed although its signer is out of office, too: of two admins who end each other the
  * coordinator's receipts say who was first. */
@@ -85,9 +99,9 @@ static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
         return is_key_of(n, &x->st);
     if (x->st.type == PV_ST_ADMISSION)
         return pv_roster_admission(n->roster, x->st.u.admission.node) == x;
-    return x->st.type == PV_ST_LEAVE || x->st.type == PV_ST_ADMIN ||
+    return x->st.type == PV_ST_LEAVE || x->st.type == PV_ST_ADMIN || takes_back(n, x) ||
            ((x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END ||
-             x->st.type == PV_ST_COORDINATORS) &&
+             x->st.type == PV_ST_COORDINATORS || is_rule(x)) &&
             pv_roster_in_force(x));
 }
 
@@ -117,6 +131,12 @@ static void describe(struct owed *o, const struct pv_statement *st)
     }
     if (st->type == PV_ST_PLACE) {
         snprintf(o->first, sizeof(o->first), "%s has another place", st->u.place.name);
+        return;
+    }
+    const struct pv_roster_entry *ended =
+        st->type == PV_ST_END ? pv_roster_find(o->node->roster, st->u.end.hash) : NULL;
+    if (st->type == PV_ST_TAG || st->type == PV_ST_RULE || (ended != NULL && is_rule(ended))) {
+        snprintf(o->first, sizeof(o->first), "the rules changed");
         return;
     }
     const uint8_t *pk = pk_of(st);

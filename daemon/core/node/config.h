@@ -16,6 +16,7 @@
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/packets/fastpath.h"
 #include "proto/roster/statement.h"
+#include "proto/rules/ports.h"
 #include "proto/stun/turnc.h"
 
 enum {
@@ -134,10 +135,12 @@ struct pv_engine_config {
     const struct pv_kem *kem; /* for post-quantum sessions; borrowed; NULL: there is none */
     const char *kem_why;      /* why there is none; borrowed */
     enum pv_pq_policy pq;
-    bool predict_off;           /* no attempts at hard NATs that predict ports */
-    bool birthday_off;          /* none that open many sockets or try many ports */
-    unsigned max_mappings;      /* of such an attempt; 0 = the most */
-    unsigned max_pps;           /* packets a second of it; 0 = the most */
+    bool predict_off;         /* no attempts at hard NATs that predict ports */
+    bool birthday_off;        /* none that open many sockets or try many ports */
+    unsigned max_mappings;    /* of such an attempt; 0 = the most */
+    unsigned max_pps;         /* packets a second of it; 0 = the most */
+    struct pv_ports firewall; /* [firewall] allow: all that this node lets in, with has_firewall */
+    bool has_firewall;        /* false: whatever the rules of the network allow */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
     bool chat_hold;             /* [chat] hold = on: sealed copies are held for other members */
     bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */

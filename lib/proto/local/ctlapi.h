@@ -86,6 +86,14 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_RENAME,          /* peer, or without one this node */
     PV_CTLAPI_ADDRESS_SET,     /* the same */
     PV_CTLAPI_REPLACE,         /* peer by the member called name */
+    PV_CTLAPI_RULES,           /* list */
+    PV_CTLAPI_RULE_ADD,        /* word: "allow" or "deny"; number: in the place of that rule,
+                                * 0: as the last one */
+    PV_CTLAPI_RULE_REMOVE,     /* the rule of this number */
+    PV_CTLAPI_RULES_DEFAULT,   /* word: "allow" or "deny" */
+    PV_CTLAPI_CAN,             /* what the rules say */
+    PV_CTLAPI_TAG,             /* peer gets the tag name */
+    PV_CTLAPI_UNTAG,           /* and loses it */
     PV_CTLAPI_COORDINATORS,    /* list */
     PV_CTLAPI_COORDINATOR_ADD, /* url: it becomes the preferred one */
     PV_CTLAPI_COORDINATOR_REMOVE,
@@ -130,7 +138,10 @@ struct pv_ctlapi_request {
     char peer[PV_CTLAPI_PEER_BUF]; /* PING REMOVE SEND WHY TRACE MUTE UNMUTE; WAIT IP INBOX HISTORY
                                       HISTORY_CLEAR: may be "" */
     char network[PV_NAME_BUF];     /* CREATE, may be "" */
-    char name[PV_NAME_BUF];        /* CREATE JOIN: of this node, may be ""; RENAME REPLACE */
+    char name[PV_NAME_BUF];        /* CREATE JOIN: of this node, may be ""; RENAME REPLACE; tag of
+                                      TAG UNTAG */
+    char from[PV_CTLAPI_PEER_BUF]; /* RULE_ADD, CAN: whom a rule means */
+    char to[PV_CTLAPI_PEER_BUF];   /* the same */
     char cidr[PV_ADDR_TEXT];       /* CREATE, may be "" */
     char invite[PV_CTLAPI_INVITE_BUF];           /* INVITE_REVOKE */
     char room[PV_CTLAPI_ROOM_BUF];               /* ROOM_*, LIST excepted */
@@ -162,7 +173,7 @@ struct pv_ctlapi_request {
     bool online;          /* WAIT: until the peer, or this node, is online */
     bool peek;            /* INBOX: leave them unread */
     bool seen;            /* WATCH: messages told are read from then on */
-    uint32_t number;      /* FILE_ACCEPT STOP GET SAVED: "id" in the list */
+    uint32_t number;      /* FILE_ACCEPT STOP GET SAVED: "id" in the list; RULE_*: a rule's */
     char before[PV_CHAT_ID_TEXT_BUF];   /* HISTORY: id of a message, may be "" */
     char after[PV_CHAT_ID_TEXT_BUF];    /* INBOX: the same; only later ones */
     char through[PV_CHAT_ID_TEXT_BUF];  /* READ: the last message that the client has */
@@ -242,6 +253,26 @@ struct pv_ctlapi_peer {
     const char *proof;   /* "daemon": its connections are proven to be its daemon's; "none": its
                             program is older than that; NULL: null, not known yet, or a static peer */
 };
+/* A rule of the network, as its number says; where NULL is allowed it is null. */
+struct pv_ctlapi_rule {
+    unsigned number;
+    bool allow;
+    const char *from, *to; /* "any", a name, "tag:NAME" */
+    const char *ports;     /* "tcp/22,ping" */
+    const char *by;        /* who signed it; NULL: nobody who is known */
+    uint64_t denied;       /* packets that this node dropped for it */
+};
+/* {"version":1,"rules":[{"number","verdict","from","to","ports","by","denied"}],
+ *  "default":"allow" or "deny","default_denied","firewall","firewall_denied",
+ *  "tags":[{"peer","tag"}]}; firewall NULL: this node lets in what the rules do */
+json_t *pv_ctlapi_rules_new(bool allow_default, uint64_t default_denied, const char *firewall,
+                            uint64_t firewall_denied);
+PV_MUST_CHECK int pv_ctlapi_rules_add(json_t *rules, const struct pv_ctlapi_rule *rule);
+PV_MUST_CHECK int pv_ctlapi_rules_add_tag(json_t *rules, const char *peer, const char *tag);
+/* {"allowed","rule","from","to","port","why"}; rule 0: null */
+json_t *pv_ctlapi_can_json(bool allowed, unsigned rule, const char *from, const char *to,
+                           const char *port, const char *why);
+
 /* {"version":1,"peers":[…]}; add fails with PV_ERR_NOMEM only. */
 json_t *pv_ctlapi_peers_new(void);
 PV_MUST_CHECK int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer);
@@ -316,6 +347,8 @@ struct pv_ctlapi_status {
     size_t n_public;
     const uint8_t *head; /* 32 bytes; NULL: "roster" is null */
     unsigned members, online;
+    unsigned rules;              /* of the network, in force */
+    bool deny_default;           /* what no rule allows is denied */
     uint64_t unread, queued;     /* chat */
     const char *const *problems; /* sentences */
     size_t n_problems;
@@ -328,7 +361,7 @@ struct pv_ctlapi_status {
  *  "root_key"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","rtt_ms","error","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
- *  "roster":{"head","members","online"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined"}
+ *  "roster":{"head","members","online"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined"}
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
 

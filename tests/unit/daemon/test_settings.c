@@ -58,6 +58,8 @@ static const char WHOLE[] = "[interface]\n"
                             "endpoint = [2001:db8::5]:9\n"
                             "persistent-keepalive = off\n"
                             "suite = aes\n"
+                            "[firewall]\n"
+                            "allow = tcp/22,ping\n"
                             "[traversal]\n"
                             "predict = off\n"
                             "birthday = off\n"
@@ -127,6 +129,9 @@ static void every_key_reaches_its_field(void **state)
     assert_true(!s.chat_store && s.chat_hold && s.chat_plain_off);
     assert_int_equal(s.pq, PV_PQ_REQUIRE);
     assert_true(s.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
+    char ports[PV_PORTS_TEXT];
+    assert_true(s.has_firewall);
+    assert_string_equal(pv_ports_format(&s.firewall, ports), "ping,tcp/22");
     assert_string_equal(s.relay_user, "joe");
     assert_string_equal(s.relay_password_file, "/etc/p2pvpn/password");
     assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
@@ -191,7 +196,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"port = 1\n", "conf:1: a key before the first section"},
         {"[interfaces]\n",
          "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
-         "[traversal], [relay], [lan], [chat], [dns], [metrics] and [log]"},
+         "[traversal], [relay], [lan], [chat], [dns], [metrics], [security], [firewall] and [log]"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
         {"\n[interface]\nprot = 1\n",
@@ -257,6 +262,8 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"[peer a]\nendpoint = 2001:db8::1:5\n", "conf:2: endpoint:"},
         {"[peer a]\npersistent-keepalive = 65536\n", "conf:2: persistent-keepalive:"},
         {"[peer a]\npreshared-key-file = psk\n", "conf:2: preshared-key-file:"},
+        {"[firewall]\nallow = tcp/99999\n", "conf:2: allow: expected none, all, or ports"},
+        {"[firewall]\nallow = 1,3,5,7,9,11,13,15,17\n", "conf:2: allow: at most 16 ranges"},
         {"[peer a]\nsuite = des\n", "conf:2: suite: expected chacha or aes"},
         {"[interface]\nport: 5\n  mtu = 1400\n", "conf:3: the line begins with a blank"},
     };

@@ -49,6 +49,8 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     snprintf(a.word, sizeof(a.word), "chat");
     snprintf(a.coordinator, sizeof(a.coordinator), "192.0.2.1:3478");
     snprintf(a.room, sizeof(a.room), "#crew");
+    snprintf(a.from, sizeof(a.from), "tag:guest");
+    snprintf(a.to, sizeof(a.to), "any");
     a.secret = copy_of("p2pvpn-token");
     a.text = copy_of("hello\n\x1b you \xc3\xa9");
     a.uses = 3;
@@ -268,6 +270,7 @@ static void only_commands_that_change_nothing_are_for_everybody(void **state)
         PV_CTLAPI_MUTE,         PV_CTLAPI_UNMUTE,
         PV_CTLAPI_MUTED,        PV_CTLAPI_READ,
         PV_CTLAPI_COORDINATORS, PV_CTLAPI_COORDINATOR_TOKEN,
+        PV_CTLAPI_RULES,        PV_CTLAPI_CAN,
     };
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         bool open = false;
@@ -369,7 +372,7 @@ static void status_json_is_exactly_the_contract(void **state)
                 "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"none\",\"uptime\":0,"
                 "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
                 "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],"
-                "\"roster\":null,\"chat\":{\"unread\":0,\"queued\":0},"
+                "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
                 "\"problems\":[],\"drops\":{},\"confined\":null}");
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
@@ -411,6 +414,8 @@ static void status_json_is_exactly_the_contract(void **state)
         .drop_counts = &count,
         .n_drops = 1,
         .confined = "user p2pvpn (997), no capabilities",
+        .rules = 3,
+        .deny_default = true,
     };
     assert_json(
         pv_ctlapi_status_json(&up),
@@ -425,9 +430,33 @@ static void status_json_is_exactly_the_contract(void **state)
         "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"relayed\":{\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"" KEY_B64URL
-        "\",\"members\":4,\"online\":2},\"chat\":{\"unread\":1,\"queued\":2},"
+        "\",\"members\":4,\"online\":2},\"rules\":{\"count\":3,\"default\":\"deny\"},"
+        "\"chat\":{\"unread\":1,\"queued\":2},"
         "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3},"
         "\"confined\":\"user p2pvpn (997), no capabilities\"}");
+}
+
+static void rules_and_answers_about_them(void **state)
+{
+    (void)state;
+    json_t *list = pv_ctlapi_rules_new(false, 4, "ping,tcp/22", 5);
+    const struct pv_ctlapi_rule rule = {.number = 1,
+                                        .allow = true,
+                                        .from = "tag:guest",
+                                        .to = "bob",
+                                        .ports = "udp/27015",
+                                        .by = NULL,
+                                        .denied = 6};
+    assert_int_equal(pv_ctlapi_rules_add(list, &rule), PV_OK);
+    assert_int_equal(pv_ctlapi_rules_add_tag(list, "carol", "guest"), PV_OK);
+    assert_json(list, "{\"version\":1,\"rules\":[{\"number\":1,\"verdict\":\"allow\","
+                      "\"from\":\"tag:guest\",\"to\":\"bob\",\"ports\":\"udp/27015\",\"by\":null,"
+                      "\"denied\":6}],\"default\":\"deny\",\"default_denied\":4,"
+                      "\"firewall\":\"ping,tcp/22\",\"firewall_denied\":5,"
+                      "\"tags\":[{\"peer\":\"carol\",\"tag\":\"guest\"}]}");
+    assert_json(pv_ctlapi_can_json(false, 0, "a", "b", "ping", "default"),
+                "{\"allowed\":false,\"rule\":null,\"from\":\"a\",\"to\":\"b\","
+                "\"port\":\"ping\",\"why\":\"default\"}");
 }
 
 static void relays_are_added_to_status(void **state)
@@ -648,6 +677,7 @@ int main(void)
         cmocka_unit_test(peers_json_is_exactly_the_contract),
         cmocka_unit_test(messages_json_is_exactly_the_contract),
         cmocka_unit_test(status_json_is_exactly_the_contract),
+        cmocka_unit_test(rules_and_answers_about_them),
         cmocka_unit_test(relays_are_added_to_status),
         cmocka_unit_test(relays_are_added_whole_or_not_at_all),
         cmocka_unit_test(what_is_known_about_the_nat_is_added_to_status),

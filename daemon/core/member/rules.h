@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rules.h - part "rules": who may reach what. It keeps the rules and tags that are in force by the
+ * roster, hands each peer's part of them to the packet threads, which keep everything else out, and
+ * answers questions about them.
+ *
+ * Writes: the guard and the rules of all peers in node.fp. Signs nothing (rulesedit.h).
+ */
+#ifndef PV_RULES_H
+#define PV_RULES_H
+
+#include "crypto/sign.h"
+#include "daemon/core/node/part.h"
+#include "proto/rules/policy.h"
+
+enum {
+    PV_RULES_WHO = PV_NAME_BUF + 8, /* bytes of whom a rule means: "tag:NAME", and the NUL */
+};
+
+extern const struct pv_part pv_part_rules;
+
+/* The rules in force; valid until the roster's statements change. NULL: this node is in no network,
+ * or has no memory. */
+const struct pv_policy *pv_rules_policy(const struct pv_node *n);
+/* What the rules of the network say of this way, and, where it ends at this node, its own
+ * [firewall]. Without rules everything is allowed. */
+struct pv_verdict pv_rules_decide(const struct pv_node *n,
+                                  const uint8_t from[static PV_SIGN_PK_LEN],
+                                  const uint8_t to[static PV_SIGN_PK_LEN], uint8_t proto,
+                                  uint16_t port);
+/* Whom a selector means, as users write it; names are those of today. Returns buf. */
+const char *pv_rules_who(const struct pv_node *n, const struct pv_selector *s,
+                         char buf[static PV_RULES_WHO]);
+
+#endif /* PV_RULES_H */

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: MIT */
+/* rulesedit.c - makes rules and tags, takes them back, and says what they mean. */
+#include "daemon/core/member/rulesedit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core/member/admin.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/rules.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peers.h"
+#include "proto/roster/roster_make.h"
+
+#define STEP \
+    (UINT64_C(1) << 32) /* ours: between the places of two rules, for others between them */
+
+enum {
+    TAKE_BACK_MAX = 256, /* ours: statements that say one and the same, of as many admins */
+};
+
+static int make_part(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                     void **ret_part)
+{
+    (void)cfg;
+    (void)now;
+    *ret_part = node; /* it keeps nothing */
+    return PV_OK;
+}
+
+static void free_part(void *part)
+{
+    (void)part;
+}
+
+static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *fmt, ...)
+    PV_PRINTF(4, 5);
+static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *fmt, ...)
+{
+    char line[PV_CTLAPI_ERROR_BUF];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    pv_ctlsrv_fail(n->ctl, handle, code, line);
+}
+
+/* Of all that may go wrong when signing, users can mend only the lack of slots. */
+static void fail_made(struct pv_node *n, uint64_t handle, const char *what, int status)
+{
+    if (status == PV_ERR_LIMIT)
+        fail(n, handle, PV_CTLAPI_FAILED,
+             "%s: this node has said %d of them, which is all there is room for: take some back "
+             "(`p2pvpnctl rules`), or let another admin say it",
+             what, (int)PV_RULE_SLOTS);
+    else
+        fail(n, handle, PV_CTLAPI_FAILED, "%s: %s: try again", what, pv_strstatus(status));
+}
+
+/* --- whom a word means -------------------------------------------------------------------- */
+
+/* The identity key of the member that text names, this node included; NULL: there is none. */
+static const uint8_t *node_of(const struct pv_node *n, const char *text)
+{
+    const struct pv_member *self = pv_node_self(n);
+    const struct pv_peer *p = pv_peers_find(n->peers, text);
+    struct pv_addr ip;
+    if (self != NULL && (strcmp(text, self->name) == 0 || (pv_addr_parse_ip(text, &ip) == PV_OK &&
+                                                           (pv_addr_equal_ip(&ip, &self->ip4) ||
+                                                            pv_addr_equal_ip(&ip, &self->ip6)))))
+        return self->node;
+    return p == NULL || pv_peer_is_static(p) ? NULL : pv_peer_pk(p);
+}
+
+/* The tag is a valid name, so it fits. */
+static struct pv_selector tag_selector(const char *tag)
+{
+    struct pv_selector s = {.kind = PV_SELECT_TAG, .len = (uint8_t)strlen(tag)};
+    memcpy(s.value, tag, s.len);
+    return s;
+}
+
+/* "any", a member's name, address or key, "tag:NAME", or a tag that nobody's name is. A rule binds
+ * to the member's key, so it stays about the same machine whatever that is called later. */
+static bool select_who(struct pv_node *n, const char *what, const char *text, uint64_t handle,
+                       struct pv_selector *ret)
+{
+    const struct pv_policy *policy = pv_rules_policy(n);
+    const uint8_t *node = node_of(n, text);
+    const char *tag = strncmp(text, "tag:", 4) == 0 ? text + 4 : text;
+    bool is_tag = tag != text || (policy != NULL && pv_policy_has_tag(policy, tag));
+    *ret = (struct pv_selector){.kind = PV_SELECT_ANY};
+    if (strcmp(text, "any") == 0 || strcmp(text, "all") == 0)
+        return true;
+    if (tag != text && !pv_name_is_valid(tag)) {
+        fail(n, handle, PV_CTLAPI_USAGE, "%s: \"%.70s\" is no tag: use 1 to 63 of a-z 0-9 and -",
+             what, tag);
+        return false;
+    }
+    if (node != NULL && is_tag && tag == text) {
+        fail(n, handle, PV_CTLAPI_USAGE,
+             "%s: %.70s is a member and a tag: say tag:%.70s, or give the member's address", what,
+             text, text);
+        return false;
+    }
+    if (node == NULL && !is_tag) {
+        fail(n, handle, PV_CTLAPI_UNKNOWN_PEER,
+             "%s: nobody is called %.70s: give a member (`p2pvpnctl peers`), a tag as tag:NAME, or "
+             "any",
+             what, text);
+        return false;
+    }
+    if (is_tag) {
+        *ret = tag_selector(tag);
+        return true;
+    }
+    ret->kind = PV_SELECT_NODE;
+    ret->len = PV_SIGN_PK_LEN;
+    memcpy(ret->value, node, PV_SIGN_PK_LEN);
+    return true;
+}
+
+static bool read_ports(struct pv_node *n, const char *what, const char *text, uint64_t handle,
+                       struct pv_ports *ret)
+{
+    int r = pv_ports_parse(text, ret);
+    if (r == PV_ERR_LIMIT)
+        fail(n, handle, PV_CTLAPI_USAGE, "%s: at most %d ranges of ports fit in one rule: make two",
+             what, (int)PV_PORTS_MAX);
+    else if (r != PV_OK)
+        fail(n, handle, PV_CTLAPI_USAGE,
+             "%s: \"%.80s\" are no ports: give all, ping, chat, files, ssh, tcp/22, udp/5000-5010 "
+             "or 22 (TCP and UDP), with commas between",
+             what, text);
+    return r == PV_OK;
+}
+
+/* --- saying ------------------------------------------------------------------------------- */
+
+static int add_made(struct pv_node *n, const struct pv_made *made, pv_ns now)
+{
+    const struct pv_ctl_item item = {.statement = pv_made_view(made)};
+    return pv_membership_add(n, &item, 1, now) > 0 ? PV_ERR_REFUSED : PV_OK;
+}
+
+/* Into a slot in which nothing is in force any more. */
+static int say_rule(struct pv_node *n, struct pv_st_rule *rule, pv_ns now)
+{
+    struct pv_made made;
+    int r = pv_roster_free_slot(n->roster, n->identity->sign_pk, PV_ST_RULE, &rule->slot);
+    rule->time = pv_node_wall_s(n, now);
+    if (r == PV_OK)
+        r = pv_make_rule(pv_roster_network_id(n->roster), n->identity->sign_sk, rule, &made);
+    return r == PV_OK ? add_made(n, &made, now) : r;
+}
+
+/* What this node said itself it takes back in the same slot, which is free again then; what another
+ * admin said it ends by name. */
+static int take_back(struct pv_node *n, const struct pv_statement *st, pv_ns now)
+{
+    struct pv_made made;
+    int r = PV_ERR_LIMIT;
+    if (memcmp(st->signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0)
+        r = pv_make_slot_empty(st, n->identity->sign_sk, pv_node_wall_s(n, now), &made);
+    if (r == PV_ERR_LIMIT)
+        r = pv_make_rule_end(pv_roster_network_id(n->roster), n->identity->sign_sk, st,
+                             pv_node_wall_s(n, now), &made);
+    return r == PV_OK ? add_made(n, &made, now) : r;
+}
+
+/* A place before the rule of this number, or behind all (0). False: there is none between two. */
+static bool find_place(const struct pv_policy *p, size_t before, uint64_t *ret_place)
+{
+    size_t n = pv_policy_count(p), last = before == 0 ? n : before - 1;
+    uint64_t lo = last == 0 ? 0 : pv_policy_at(p, last)->place;
+    uint64_t hi = before == 0 ? UINT64_MAX : pv_policy_at(p, before)->place;
+    *ret_place = hi - lo > 2 * STEP && before == 0 ? lo + STEP : lo + (hi - lo) / 2;
+    return *ret_place > lo;
+}
+
+/* All that may be wrong is said before anything is signed: a rule that nobody meant would hold at
+ * every node. */
+static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                    pv_ns now)
+{
+    struct pv_node *n = part;
+    struct pv_st_rule rule = {.kind = PV_RULE_ALLOW};
+    bool allow = strcmp(req->word, "allow") == 0;
+    const char *what = allow ? "allow" : "deny";
+    const struct pv_policy *policy = pv_rules_policy(n);
+    (void)p;
+    if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
+        !select_who(n, what, req->from, handle, &rule.from) ||
+        !select_who(n, what, req->to, handle, &rule.to) ||
+        !read_ports(n, what, req->text, handle, &rule.ports))
+        return;
+    if (!allow && strcmp(req->word, "deny") != 0) {
+        fail(n, handle, PV_CTLAPI_USAGE, "rule_add: the verdict is allow or deny");
+        return;
+    }
+    if (policy == NULL || req->number > pv_policy_count(policy)) {
+        fail(n, handle, PV_CTLAPI_USAGE, "%s: there is no rule %u: `p2pvpnctl rules` lists them",
+             what, req->number);
+        return;
+    }
+    if (!find_place(policy, req->number, &rule.place)) {
+        fail(n, handle, PV_CTLAPI_FAILED,
+             "%s: no rule fits before rule %u any more: remove that one and make it again", what,
+             req->number);
+        return;
+    }
+    rule.kind = allow ? PV_RULE_ALLOW : PV_RULE_DENY;
+    int r = say_rule(n, &rule, now);
+    if (r == PV_OK)
+        pv_admin_answer_when_told(n, handle, now);
+    else
+        fail_made(n, handle, what, r);
+}
+
+/* By its number of this moment; the statement is what is taken back, whatever its number is by the
+ * time others hear of it. */
+static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    static const char what[] = "rules remove";
+    struct pv_node *n = part;
+    const struct pv_policy *policy = pv_rules_policy(n);
+    (void)p;
+    if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
+        return;
+    if (policy == NULL || req->number == 0 || req->number > pv_policy_count(policy)) {
+        fail(n, handle, PV_CTLAPI_USAGE, "%s: there is no rule %u: `p2pvpnctl rules` lists them",
+             what, req->number);
+        return;
+    }
+    const struct pv_roster_entry *e =
+        pv_roster_find(n->roster, pv_policy_at(policy, req->number)->id);
+    int r = e == NULL ? PV_ERR_NOT_FOUND : take_back(n, &e->st, now);
+    if (r == PV_OK)
+        pv_admin_answer_when_told(n, handle, now);
+    else
+        fail_made(n, handle, what, r);
+}
+
+static bool denies_by_default(const struct pv_statement *st)
+{
+    return st->type == PV_ST_RULE && st->u.rule.kind == PV_RULE_DENY_DEFAULT;
+}
+
+/* Several admins may each have said that nothing is allowed by default: all of it is taken back. */
+static int allow_by_default(struct pv_node *n, pv_ns now)
+{
+    const struct pv_roster_entry *e = NULL;
+    int r = PV_OK;
+    for (size_t left = TAKE_BACK_MAX; r == PV_OK && left > 0; left--) {
+        e = NULL; /* the list is another one each time */
+        while ((e = pv_roster_next_rule(n->roster, e)) != NULL && !denies_by_default(&e->st))
+            ;
+        if (e == NULL)
+            return PV_OK;
+        r = take_back(n, &e->st, now);
+    }
+    return r == PV_OK ? PV_ERR_STATE : r;
+}
+
+/* To deny what is denied already needs no statement; to allow takes back every one that denies. */
+static void run_default(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                        uint64_t handle, pv_ns now)
+{
+    static const char what[] = "rules default";
+    struct pv_node *n = part;
+    struct pv_st_rule rule = {.kind = PV_RULE_DENY_DEFAULT,
+                              .ports = {.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1}};
+    bool deny = strcmp(req->word, "deny") == 0;
+    int r = PV_OK;
+    (void)p;
+    if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
+        return;
+    if (!deny && strcmp(req->word, "allow") != 0) {
+        fail(n, handle, PV_CTLAPI_USAGE, "%s: give allow or deny", what);
+        return;
+    }
+    const struct pv_policy *policy = pv_rules_policy(n);
+    if (!deny)
+        r = allow_by_default(n, now);
+    else if (policy == NULL || !pv_policy_denies_by_default(policy))
+        r = say_rule(n, &rule, now);
+    if (r == PV_OK)
+        pv_admin_answer_when_told(n, handle, now);
+    else
+        fail_made(n, handle, what, r);
+}
+
+/* --- tags --------------------------------------------------------------------------------- */
+
+static bool has_tag(const struct pv_statement *st, const uint8_t *node, const char *tag)
+{
+    return st->type == PV_ST_TAG && strcmp(st->u.tag.tag, tag) == 0 &&
+           memcmp(st->u.tag.node, node, PV_SIGN_PK_LEN) == 0;
+}
+
+/* The first statement in force that says so; another admin may have said it, too. */
+static const struct pv_statement *find_tag(const struct pv_node *n, const uint8_t *node,
+                                           const char *tag)
+{
+    const struct pv_roster_entry *e = NULL;
+    while ((e = pv_roster_next_rule(n->roster, e)) != NULL && !has_tag(&e->st, node, tag))
+        ;
+    return e == NULL ? NULL : &e->st;
+}
+
+static int set_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_ns now)
+{
+    struct pv_st_tag tag = {.kind = PV_TAG_SET, .time = pv_node_wall_s(n, now)};
+    struct pv_made made;
+    int r = pv_roster_free_slot(n->roster, n->identity->sign_pk, PV_ST_TAG, &tag.slot);
+    memcpy(tag.node, node, sizeof(tag.node));
+    snprintf(tag.tag, sizeof(tag.tag), "%s", name);
+    if (r == PV_OK)
+        r = pv_make_tag(pv_roster_network_id(n->roster), n->identity->sign_sk, &tag, &made);
+    return r == PV_OK ? add_made(n, &made, now) : r;
+}
+
+/* Whatever admins said so: of a tag that two have given, both are taken back. */
+static int drop_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_ns now)
+{
+    const struct pv_statement *st;
+    int r = PV_OK;
+    for (size_t left = TAKE_BACK_MAX; r == PV_OK && left > 0; left--) {
+        st = find_tag(n, node, name);
+        if (st == NULL)
+            return PV_OK;
+        r = take_back(n, st, now);
+    }
+    return r == PV_OK ? PV_ERR_STATE : r;
+}
+
+/* A tag that is there already, or is taken from nobody, needs no statement. */
+static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set, uint64_t handle,
+                pv_ns now)
+{
+    const char *what = set ? "tag" : "untag";
+    if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
+        return;
+    const uint8_t *node = node_of(n, req->peer);
+    if (node == NULL) {
+        fail(n, handle, PV_CTLAPI_UNKNOWN_PEER,
+             "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what, req->peer);
+        return;
+    }
+    if (set && (strcmp(req->name, "any") == 0 || strcmp(req->name, "all") == 0)) {
+        fail(n, handle, PV_CTLAPI_USAGE, "%s: %s means everybody: choose another word", what,
+             req->name);
+        return;
+    }
+    bool has = find_tag(n, node, req->name) != NULL;
+    if (!set && !has) {
+        fail(n, handle, PV_CTLAPI_FAILED,
+             "%s: %.70s has no tag %s: `p2pvpnctl rules` lists the tags", what, req->peer,
+             req->name);
+        return;
+    }
+    int r = !set  ? drop_tag(n, node, req->name, now)
+            : has ? PV_OK
+                  : set_tag(n, node, req->name, now);
+    if (r == PV_OK)
+        pv_admin_answer_when_told(n, handle, now);
+    else
+        fail_made(n, handle, what, r);
+}
+
+static void run_tag(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                    pv_ns now)
+{
+    (void)p;
+    tag(part, req, true, handle, now);
+}
+
+static void run_untag(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    (void)p;
+    tag(part, req, false, handle, now);
+}
+
+/* --- can ---------------------------------------------------------------------------------- */
+
+/* "rule 3: deny tag:guest any all", "the default", … */
+static void say_why(const struct pv_node *n, struct pv_verdict v, char *text, size_t size)
+{
+    const struct pv_policy *policy = pv_rules_policy(n);
+    char from[PV_RULES_WHO], to[PV_RULES_WHO], ports[PV_PORTS_TEXT], name[PV_RULE_TEXT];
+    if (v.rule == PV_RULE_DEFAULT || v.rule == PV_RULE_LOCAL || policy == NULL) {
+        snprintf(text, size, "%s", pv_rule_format(v.rule, name));
+        return;
+    }
+    const struct pv_policy_rule *rule = pv_policy_at(policy, v.rule);
+    snprintf(text, size, "%s: %s %s %s %s", pv_rule_format(v.rule, name),
+             rule->allow ? "allow" : "deny", pv_rules_who(n, &rule->from, from),
+             pv_rules_who(n, &rule->to, to), pv_ports_format(&rule->ports, ports));
+}
+
+static const uint8_t *need_node(struct pv_node *n, const char *text, uint64_t handle)
+{
+    const uint8_t *node = node_of(n, text);
+    if (node == NULL)
+        fail(n, handle, PV_CTLAPI_UNKNOWN_PEER,
+             "can: nobody is called %.70s: `p2pvpnctl peers` lists the members", text);
+    return node;
+}
+
+/* One port, not many: a bare number is TCP's, as most people mean it. */
+static bool read_port(struct pv_node *n, const char *text, uint64_t handle,
+                      struct pv_port_range *ret)
+{
+    struct pv_ports ports;
+    uint64_t number;
+    if (pv_u64_parse(text, 0, UINT16_MAX, &number) == PV_OK) {
+        *ret = (struct pv_port_range){PV_PORTS_TCP, (uint16_t)number, (uint16_t)number};
+        return true;
+    }
+    int r = pv_ports_parse(text, &ports);
+    bool one = r == PV_OK && ports.n == 1 && ports.v[0].proto != PV_PORTS_PROTO_ALL &&
+               (ports.v[0].first == ports.v[0].last || ports.v[0].first == 0);
+    if (one && ports.v[0].first != ports.v[0].last)
+        one = ports.v[0].proto != PV_PORTS_TCP && ports.v[0].proto != PV_PORTS_UDP &&
+              ports.v[0].proto != PV_PORTS_ICMP;
+    if (!one)
+        fail(n, handle, PV_CTLAPI_USAGE,
+             "can: \"%.80s\" is not one port: give 22, udp/53, ping, chat or files", text);
+    else
+        *ret = ports.v[0];
+    return one;
+}
+
+/* About any two members: an admin asks here what others may do there. */
+static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                    pv_ns now)
+{
+    struct pv_node *n = part;
+    struct pv_port_range port;
+    char why[PV_CTLAPI_ERROR_BUF], text[PV_PORTS_TEXT];
+    (void)p;
+    (void)now;
+    const uint8_t *from = need_node(n, req->from, handle);
+    const uint8_t *to = from == NULL ? NULL : need_node(n, req->to, handle);
+    if (to == NULL || !read_port(n, req->text, handle, &port))
+        return;
+    struct pv_verdict v = pv_rules_decide(n, from, to, port.proto, port.first);
+    say_why(n, v, why, sizeof(why));
+    unsigned rule = v.rule == PV_RULE_LOCAL ? 0 : v.rule;
+    pv_ctlsrv_answer(n->ctl, handle,
+                     pv_ctlapi_can_json(v.allow, rule, req->from, req->to,
+                                        pv_ports_format_one(port.proto, port.first, text), why));
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_RULE_ADD, PV_NEEDS_NOTHING, run_add},
+    {PV_CTLAPI_RULE_REMOVE, PV_NEEDS_NOTHING, run_remove},
+    {PV_CTLAPI_RULES_DEFAULT, PV_NEEDS_NOTHING, run_default},
+    {PV_CTLAPI_TAG, PV_NEEDS_NOTHING, run_tag},
+    {PV_CTLAPI_UNTAG, PV_NEEDS_NOTHING, run_untag},
+    {PV_CTLAPI_CAN, PV_NEEDS_NETWORK, run_can},
+};
+
+const struct pv_part pv_part_rulesedit = {
+    .name = "rulesedit",
+    .make = make_part,
+    .free = free_part,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+};
