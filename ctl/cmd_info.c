@@ -354,6 +354,14 @@ static void status_people(struct pv_table *t, const json_t *s)
                  pv_json_text(roster, "head", "-"));
         row(t, "members", PV_PLAIN, text);
     }
+    const json_t *rules = json_object_get(s, "rules");
+    double n = pv_json_real(rules, "count", 0);
+    bool deny = strcmp(pv_json_text(rules, "default", "allow"), "deny") == 0;
+    /* Without rules all members reach all, as everybody expects. */
+    if (n > 0 || deny) {
+        snprintf(text, sizeof(text), "%.0f, default %s", n, deny ? "deny" : "allow");
+        row(t, "rules", PV_PLAIN, text);
+    }
     /* Nothing is said of an empty mailbox. */
     double unread = pv_json_real(chat, "unread", 0), queued = pv_json_real(chat, "queued", 0);
     if (unread > 0 || queued > 0) {

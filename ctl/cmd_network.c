@@ -543,9 +543,14 @@ static int admit(struct pv_cli *cli)
     return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_admitted);
 }
 
+/* One word for two things that people say so: this machine stays out, and this rule denies. */
 static int deny(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
+    if (cli->args.n_words == 3)
+        return pv_cli_deny_rule(cli);
+    if (cli->args.n_words != 1 || cli->args.value[0] != NULL)
+        return pv_cli_usage(cli, "there is deny NAME, and deny FROM TO PORTS [--before N]");
     pv_ctlapi_request_init(&req, PV_CTLAPI_DENY, 0);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_denied);
@@ -681,12 +686,16 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "deny",
-        .args = "NAME",
-        .summary = "keep out a machine that waits, for good",
-        .details = "With another key and another token it can ask again.\n",
-        .example = "sudo p2pvpnctl deny pi",
+        .args = "NAME | FROM TO PORTS [--before N]",
+        .summary = "keep out a machine that waits; or a rule: who may not reach what",
+        .details =
+            "NAME waits to be admitted: with another key and another token it can ask again.\n"
+            "With FROM, TO and PORTS it makes a rule that denies: see p2pvpnctl allow -h.\n"
+            "  --before N  as rule N, not as the last one\n",
+        .example = "sudo p2pvpnctl deny tag:guest any all",
+        .options = {{"before", 0, true}},
         .min_words = 1,
-        .max_words = 1,
+        .max_words = 3,
         .run = deny,
     },
     {

@@ -14,6 +14,7 @@
 extern const struct pv_command pv_cmds_network[];
 extern const struct pv_command pv_cmds_coordinators[];
 extern const struct pv_command pv_cmds_networks[];
+extern const struct pv_command pv_cmds_rules[];
 extern const struct pv_command pv_cmds_root[];
 extern const struct pv_command pv_cmds_node[];
 extern const struct pv_command pv_cmds_info[];
@@ -22,6 +23,9 @@ extern const struct pv_command pv_cmds_netcheck[];
 extern const struct pv_command pv_cmds_doctor[];
 extern const struct pv_command pv_cmds_bugreport[];
 extern const struct pv_command pv_cmds_completion[];
+
+/* "deny FROM TO PORTS": of the command that also keeps out a machine that waits. */
+int pv_cli_deny_rule(struct pv_cli *cli);
 
 /* All groups in the order of the overview; NULL behind the last. */
 extern const struct pv_command *const pv_commands[];

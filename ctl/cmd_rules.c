@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands about who may reach what: allow, deny, rules, can, tag, untag. */
+#include <string.h>
+
+#include "base/text.h"
+#include "ctl/commands.h"
+#include "ctl/told.h"
+
+/* The places of their options in the rows below. */
+enum {
+    ADD_BEFORE = 0,
+};
+
+static int print_done(struct pv_cli *cli, const json_t *body)
+{
+    pv_cli_note_told(cli, "done", body);
+    return 0;
+}
+
+/* --- allow, deny -------------------------------------------------------------------------- */
+
+/* Who allows something means to shut out the rest: without `rules default deny` nothing is. */
+static void warn_of_default(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    json_t *body;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_RULES, 0);
+    if (pv_cli_ask(cli, &req, &body) != 0)
+        return;
+    const json_t *list = json_object_get(body, "rules"), *rule;
+    bool denies = strcmp(pv_json_text(body, "default", "allow"), "deny") == 0;
+    size_t i;
+    json_array_foreach(list, i, rule)
+    {
+        denies = denies || strcmp(pv_json_text(rule, "verdict", "allow"), "deny") == 0;
+    }
+    if (!denies)
+        pv_cli_note(cli, "no rule denies anything yet, so all members still reach all: "
+                         "`p2pvpnctl rules default deny` lets in only what rules allow");
+    json_decref(body);
+}
+
+/* A text of the user's that the request owns. 0 or an exit code. */
+static int own_text(struct pv_cli *cli, const char *text, char **slot)
+{
+    *slot = strdup(text);
+    return *slot == NULL ? pv_cli_no_memory(cli) : 0;
+}
+
+/* One word of whom a rule means. 0 or an exit code. */
+static int take_who(struct pv_cli *cli, const char *word, char dst[static PV_CTLAPI_PEER_BUF])
+{
+    if (word[0] == '\0' || strlen(word) >= PV_CTLAPI_PEER_BUF)
+        return pv_cli_usage(cli, "\"%.60s\": give a member's name, tag:NAME or any", word);
+    snprintf(dst, PV_CTLAPI_PEER_BUF, "%s", word);
+    return 0;
+}
+
+/* The verdict is the command's own name. */
+static int add(struct pv_cli *cli, const char *verdict)
+{
+    struct pv_ctlapi_request req;
+    const char *before = cli->args.value[ADD_BEFORE];
+    uint64_t number = 0;
+    int code = 0;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_RULE_ADD, 0);
+    snprintf(req.word, sizeof(req.word), "%s", verdict);
+    if (before != NULL)
+        code = pv_cli_number(cli, "--before", before, 1, UINT32_MAX, &number);
+    req.number = (uint32_t)number;
+    if (code == 0)
+        code = take_who(cli, cli->args.word[0], req.from);
+    if (code == 0)
+        code = take_who(cli, cli->args.word[1], req.to);
+    if (code == 0)
+        code = own_text(cli, cli->args.word[2], &req.text);
+    if (code == 0)
+        code = pv_cli_ask_and_tell(cli, &req, print_done);
+    pv_ctlapi_request_done(&req);
+    if (strcmp(verdict, "allow") == 0 && (code == 0 || code == PV_CTLAPI_UNREACHABLE))
+        warn_of_default(cli);
+    return code;
+}
+
+/* Its counterpart is a way of calling another command, so only this one has a row here. */
+static int allow(struct pv_cli *cli)
+{
+    return add(cli, "allow");
+}
+
+/* Called by `deny`, which also keeps out machines that wait: three words make it a rule. */
+int pv_cli_deny_rule(struct pv_cli *cli)
+{
+    return add(cli, "deny");
+}
+
+/* --- rules -------------------------------------------------------------------------------- */
+
+/* A rule that allows keeps nothing out, so it has no number there. */
+static void rule_row(struct pv_table *t, const json_t *rule)
+{
+    char text[PV_SHOW_BUF];
+    bool allow_it = strcmp(pv_json_text(rule, "verdict", ""), "allow") == 0;
+    double denied = pv_json_real(rule, "denied", 0);
+    snprintf(text, sizeof(text), "%.0f", pv_json_real(rule, "number", 0));
+    pv_table_cell(t, PV_BOLD, text);
+    pv_table_cell(t, allow_it ? PV_GREEN : PV_YELLOW, allow_it ? "allow" : "deny");
+    pv_table_cell(t, PV_PLAIN, pv_json_text(rule, "from", "?"));
+    pv_table_cell(t, PV_PLAIN, pv_json_text(rule, "to", "?"));
+    pv_table_cell(t, PV_PLAIN, pv_json_text(rule, "ports", "?"));
+    pv_table_cell(t, PV_DIM, pv_json_text(rule, "by", "-"));
+    snprintf(text, sizeof(text), "%.0f", denied);
+    pv_table_cell(t, PV_DIM, allow_it ? "-" : text);
+}
+
+/* A line each, since a member may have many: they would not fit a column of the table. */
+static void print_tags(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *tag;
+    size_t i;
+    json_array_foreach(json_object_get(body, "tags"), i, tag)
+    {
+        fprintf(cli->out, "%s %s has tag:%s\n", i == 0 ? "tags:" : "     ",
+                pv_json_text(tag, "peer", "?"), pv_json_text(tag, "tag", "?"));
+    }
+}
+
+/* The table, then what holds where no rule is about it: the two are read together. */
+static int print_rules(struct pv_cli *cli, const json_t *body)
+{
+    static const char *const head[] = {"RULE", "VERDICT", "FROM", "TO", "PORTS", "BY", "DENIED"};
+    const json_t *list = json_object_get(body, "rules"), *rule;
+    const char *word = pv_json_text(body, "default", "allow");
+    const char *firewall = pv_json_text(body, "firewall", NULL);
+    struct pv_table t;
+    size_t i;
+    int code = 0;
+    if (cli->quiet)
+        return 0;
+    if (json_array_size(list) > 0) {
+        pv_table_begin(&t, PV_ARRAY_LEN(head));
+        for (i = 0; i < PV_ARRAY_LEN(head); i++)
+            pv_table_cell(&t, PV_BOLD, head[i]);
+        json_array_foreach(list, i, rule)
+        {
+            rule_row(&t, rule);
+        }
+        code = pv_cli_print_table(cli, &t);
+    }
+    fprintf(cli->out, "default: %s%s\n", word,
+            strcmp(word, "deny") == 0 ? "" : " (what no rule is about)");
+    if (firewall != NULL)
+        fprintf(cli->out, "this node lets in no more than %s ([firewall] allow)\n", firewall);
+    print_tags(cli, body);
+    return code;
+}
+
+/* One word for all that concerns the list as a whole. */
+static int rules(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    char **word = cli->args.word;
+    int n = cli->args.n_words, code = 0;
+    uint64_t number;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_RULES, 0);
+    if (n == 0)
+        return pv_cli_ask_and_print(cli, &req, print_rules);
+    if (n == 2 && strcmp(word[0], "remove") == 0) {
+        pv_ctlapi_request_init(&req, PV_CTLAPI_RULE_REMOVE, 0);
+        code = pv_cli_number(cli, "remove", word[1], 1, UINT32_MAX, &number);
+        if (code != 0)
+            return code;
+        req.number = (uint32_t)number;
+        return pv_cli_ask_and_tell(cli, &req, print_done);
+    }
+    if (n == 2 && strcmp(word[0], "default") == 0 &&
+        (strcmp(word[1], "allow") == 0 || strcmp(word[1], "deny") == 0)) {
+        pv_ctlapi_request_init(&req, PV_CTLAPI_RULES_DEFAULT, 0);
+        snprintf(req.word, sizeof(req.word), "%s", word[1]);
+        return pv_cli_ask_and_tell(cli, &req, print_done);
+    }
+    return pv_cli_usage(cli, "there are rules, rules remove NUMBER and rules default allow|deny");
+}
+
+/* --- can ---------------------------------------------------------------------------------- */
+
+/* The answer is no error: it goes to where scripts read, and the exit code says it again. */
+static int print_can(struct pv_cli *cli, const json_t *body)
+{
+    bool allowed = pv_json_bool(body, "allowed");
+    if (!cli->quiet)
+        fprintf(cli->out, "%s: %s %s reach %s:%s, by %s\n", allowed ? "yes" : "no",
+                pv_json_text(body, "from", "?"), allowed ? "may" : "may not",
+                pv_json_text(body, "to", "?"), pv_json_text(body, "port", "?"),
+                pv_json_text(body, "why", "?"));
+    return allowed ? 0 : PV_CTLAPI_REFUSED;
+}
+
+/* "bob:22": the last colon parts, since names have none and addresses have many. */
+static int can(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    char to[PV_CTLAPI_PEER_BUF];
+    const char *word = cli->args.word[1], *colon = strrchr(word, ':');
+    pv_ctlapi_request_init(&req, PV_CTLAPI_CAN, 0);
+    if (colon == NULL || colon == word || colon[1] == '\0' || (size_t)(colon - word) >= sizeof(to))
+        return pv_cli_usage(cli,
+                            "\"%.60s\": give the other end as NAME:PORT, for example bob:22 "
+                            "or bob:ping",
+                            word);
+    memcpy(to, word, (size_t)(colon - word));
+    to[colon - word] = '\0';
+    int code = take_who(cli, cli->args.word[0], req.from);
+    if (code == 0)
+        code = take_who(cli, to, req.to);
+    if (code == 0)
+        code = own_text(cli, colon + 1, &req.text);
+    if (code == 0)
+        code = pv_cli_ask_and_print(cli, &req, print_can);
+    pv_ctlapi_request_done(&req);
+    return code;
+}
+
+/* --- tags --------------------------------------------------------------------------------- */
+
+/* Both directions differ in the request alone. */
+static int set_tag(struct pv_cli *cli, enum pv_ctlapi_cmd cmd)
+{
+    struct pv_ctlapi_request req;
+    const char *tag = cli->args.word[1];
+    pv_ctlapi_request_init(&req, cmd, 0);
+    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
+    if (code == 0 && pv_name_parse(tag, strlen(tag), req.name) < 0)
+        return pv_cli_usage(
+            cli, "\"%.80s\" is no tag: use 1 to 63 of a-z 0-9 and -, not at the ends", tag);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_done);
+}
+
+static int tag(struct pv_cli *cli)
+{
+    return set_tag(cli, PV_CTLAPI_TAG);
+}
+
+static int untag(struct pv_cli *cli)
+{
+    return set_tag(cli, PV_CTLAPI_UNTAG);
+}
+
+static const char who_and_ports[] =
+    "FROM and TO are a member's name, tag:NAME, or any. PORTS are all, ping, chat, files, ssh,\n"
+    "http, https, dns, rdp, smb, tcp/22, udp/5000-5010, 22 (TCP and UDP), with commas between.\n"
+    "The first rule that is about both nodes and the port decides; answers always pass. Each node\n"
+    "keeps out what comes to it against the rules.\n"
+    "  --before N  as rule N, not as the last one\n"
+    "For admins who may remove members.\n";
+
+const struct pv_command pv_cmds_rules[] = {
+    {
+        .name = "allow",
+        .args = "FROM TO PORTS [--before N]",
+        .summary = "make a rule: FROM may reach these ports of TO",
+        .details = who_and_ports,
+        .example = "sudo p2pvpnctl allow tag:guest gameserver udp/27015",
+        .options = {{"before", 0, true}},
+        .min_words = 3,
+        .max_words = 3,
+        .run = allow,
+    },
+    {
+        .name = "rules",
+        .args = "[remove NUMBER | default allow|deny]",
+        .summary = "list the rules, remove one, or say what holds where none is",
+        .details = "Rules are numbered in the order in which they are looked at. DENIED counts the "
+                   "packets that\n"
+                   "this node dropped.\n"
+                   "  remove NUMBER       for all nodes\n"
+                   "  default allow|deny  what no rule is about; at first it is allowed\n",
+        .example = "sudo p2pvpnctl rules default deny",
+        .words = "remove default",
+        .max_words = 2,
+        .run = rules,
+    },
+    {
+        .name = "can",
+        .args = "FROM TO:PORT",
+        .summary = "say whether the rules let FROM reach TO, and which one says so",
+        .details = "PORT is 22 (TCP), udp/53, ping, chat or files. Exit code 11: they do not.\n",
+        .example = "p2pvpnctl can alice bob:22",
+        .min_words = 2,
+        .max_words = 2,
+        .run = can,
+    },
+    {
+        .name = "tag",
+        .args = "PEER TAG",
+        .summary = "give a member a tag, by which rules can mean it",
+        .details = "",
+        .example = "sudo p2pvpnctl tag hp4500 printer",
+        .min_words = 2,
+        .max_words = 2,
+        .run = tag,
+    },
+    {
+        .name = "untag",
+        .args = "PEER TAG",
+        .summary = "take a tag from a member",
+        .details = "",
+        .example = "sudo p2pvpnctl untag laptop guest",
+        .min_words = 2,
+        .max_words = 2,
+        .run = untag,
+    },
+    {.name = NULL},
+};
