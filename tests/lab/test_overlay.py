@@ -347,16 +347,3 @@ def it_may_be_off_or_with_some(lab):
     b.ctl("reload")
     a.wait_direct(b)
     wait("broadcasts again", lambda: (send(a, "255.255.255.255", 5001), len(heard(p)) > n)[1], 20)
-
-
-@scenario
-def wake_finds_who_was_silent(lab):
-    """Two that never spoke: a broadcast waits for a path, as any packet does, and so does the answer to it."""
-    a, b = pair(lab, "[lan]\nwake = on\n")
-    there, back = hear(b, "-", 5001), hear(a, "224.0.0.251", 5353)
-    send(a, "255.255.255.255", 5001, 3)
-    wait("the broadcasts to arrive", lambda: [line[2] for line in heard(there)] == ["0", "1", "2"])
-    send(b, "224.0.0.251", 5353)
-    wait("what b says by mDNS", lambda: heard(back))
-    check("also to idle members" in a.ctl("status").out, "status says nothing of it")
-    equal(drops(a).get("idle"), None, "kept from idle members")

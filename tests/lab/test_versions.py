@@ -5,9 +5,7 @@ PV_LAB_OTHER names the build directory of the other version; without it these ar
 scripts/check --long builds the first release for it.
 """
 import hashlib
-import os
 import random
-import sys
 
 from lab import OTHER, Skip, check, equal, scenario, wait
 
@@ -107,29 +105,6 @@ def only_the_coordinator_is_new(lab):
 @scenario
 def over_the_relay(lab):
     mixed(lab, "a", profile="symmetric")
-
-
-@scenario
-def broadcasts_pass(lab):
-    """A member that cannot tell which groups it wants gets what programs find each other by, and no streams."""
-    cast = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "cast.py")
-    _, a, b = pair(lab, ("b",), "port-restricted")
-    a.wait_peer(b)
-    check(a.os_ping(a.addr(b), timeout=10), "ping")
-    groups = {5001: "255.255.255.255", 5353: "224.0.0.251", 5004: "239.66.0.1"}
-    heard = {(h, port): h.start(sys.executable, cast, "hear", "-" if port == 5001 else group, str(port), h.addr(),
-                                name=f"hear-{h.name}-{port}")
-             for h in (a, b) for port, group in groups.items()}
-    for p in heard.values():
-        wait("the listeners", lambda: "ready" in p.text())
-    for x, y in ((b, a), (a, b)):
-        for port in groups if y is a else (5001, 5353):
-            x.run(sys.executable, cast, "send", groups[port], str(port), x.addr(), "1")
-            wait(f"{groups[port]} of {x.name} to arrive", lambda: f"{x.addr()} " in heard[y, port].text())
-    a.run(sys.executable, cast, "send", groups[5004], "5004", a.addr(), "3")
-    wait("the stream to be for nobody", lambda: a.json("status")["drops"].get("quiet", 0) >= 3)
-    check(f"{a.addr()} " not in heard[b, 5004].text(), "b got a stream that it could not ask for")
-    equal(a.peer(b)["groups"], None, "groups of b")
 
 
 @scenario

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""Who may reach what: rules over names and tags, kept by the node that is reached."""
+import sys
+
+from lab import check, equal, scenario, wait
+
+GAME = 27015
+
+
+def serve(host, port):
+    """A TCP server that says its name, on both families."""
+    p = host.start(sys.executable, "-c", TCP_SERVER, str(port), host.name, name=f"tcp{port}")
+    wait("the server", lambda: "ready" in p.text())
+    return p
+
+
+def fetch(host, address, port, timeout=1.5):
+    """What the server of the other node says; None: nobody answers."""
+    r = host.run(sys.executable, "-c", TCP_CLIENT, address, str(port), str(timeout), check_rc=False)
+    return r.out.strip() if r.code == 0 else None
+
+
+TCP_SERVER = """
+import socket, sys
+s = socket.socket(socket.AF_INET6)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('::', int(sys.argv[1])))
+s.listen(5)
+print('ready', flush=True)
+while True:
+    c, who = s.accept()
+    try:
+        while True:
+            c.sendall(sys.argv[2].encode() + b'\\n')
+            if not c.recv(100):
+                break
+    except OSError:
+        pass
+    c.close()
+"""
+
+TCP_CLIENT = """
+import socket, sys
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]))
+print(c.recv(100).decode())
+"""
+
+# Asks again and again over one connection; a line for each answer.
+TCP_HOLD = """
+import socket, sys, threading
+pause = threading.Event()
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+c.settimeout(2)
+while True:
+    print(c.recv(100).decode().strip(), flush=True)
+    pause.wait(0.2)
+    c.sendall(b'more')
+"""
+
+
+def both(host, other):
+    return [host.addr(other), host.addr(other, family=6)]
+
+
+def network(lab, *names):
+    coordinator = lab.coordinator()
+    hosts = [lab.host(name) for name in names]
+    lab.network(coordinator, hosts)
+    for h in hosts[1:]:
+        hosts[0].wait_direct(h)
+    return hosts
+
+
+def cannot(host, source, target):
+    """What `can` answers when the rules do not let it through."""
+    r = host.ctl("can", source, target, check_rc=False)
+    equal(r.code, 11, f"can {source} {target} ends with")
+    return r
+
+
+def rules_at(host, n, default):
+    def there():
+        r = host.json("rules")
+        return len(r["rules"]) == n and r["default"] == default
+    wait(f"{host.name} to know {n} rules", there)
+
+
+@scenario
+def guests_reach_the_game_server_only(lab):
+    admin, server, guest = network(lab, "admin", "server", "guest")
+    guest.wait_direct(server)
+    for h in (admin, server, guest):
+        serve(h, 8080)
+    server.answer_udp(GAME)
+    server.answer_udp(GAME, server.addr(family=6))
+    for other in (server, guest):
+        for address in both(admin, other):
+            equal(fetch(admin, address, 8080), other.name, f"{address} says")
+    for address in both(guest, admin):
+        equal(fetch(guest, address, 8080), "admin", "without rules a guest reaches the admin, which says")
+
+    admin.ctl("tag", "guest", "guests")
+    admin.ctl("allow", "tag:guests", "server", f"udp/{GAME}")
+    admin.ctl("deny", "guests", "any", "all")
+    for h in (admin, server, guest):
+        rules_at(h, 2, "allow")
+
+    for address in both(guest, server):
+        check(guest.udp_ask(address, GAME), f"the game does not answer at {address}")
+        check(not guest.udp_ask(address, GAME + 1), "another port answers")
+        check(fetch(guest, address, 8080) is None, "the guest reaches the web server")
+        check(not guest.os_ping(address, timeout=1), "the guest may ping")
+    for address in both(guest, admin):
+        check(fetch(guest, address, 8080) is None, "the guest reaches the admin")
+    # The others go on as before, and answers come back to who asked.
+    for address in both(admin, guest):
+        equal(fetch(admin, address, 8080), "guest", "the admin reaches the guest, which says")
+        check(admin.os_ping(address), "the admin may not ping the guest")
+    for address in both(server, admin):
+        equal(fetch(server, address, 8080), "admin", "the server reaches the admin, which says")
+
+    r = cannot(guest, "guest", "server:8080")
+    check("rule 2" in r.out and "no:" in r.out, r)
+    r = guest.ctl("can", "guest", f"server:udp/{GAME}")
+    check("rule 1" in r.out and "yes:" in r.out, r)
+    r = guest.ctl("ping", "server", "-c", 1, code=11)
+    check("denied by rule 2" in r.err, r)
+    check("denied by rule 2" in admin.ctl("why", "guest").out, "why does not name the rule")
+    check("denied by rule 2" in server.ctl("trace", "guest").out, "trace does not name the rule")
+    metrics = server.ctl("metrics").out
+    line = [x for x in metrics.splitlines() if x.startswith('p2pvpn_rules_denied_total{rule="2"}')]
+    check(line and int(float(line[0].split()[1])) > 0, f"the counter of rule 2: {line}")
+    check("rules" in server.ctl("status").out, "status does not speak of rules")
+
+    server.restart_daemon()
+    server.wait_peer(guest)
+    check(fetch(guest, guest.addr(server), 8080) is None, "after a restart the guest reaches all")
+    check(guest.udp_ask(guest.addr(server), GAME, timeout=5), "after a restart the game is gone")
+
+    admin.ctl("untag", "guest", "guests")
+    wait("the guest to be one like all",
+         lambda: fetch(guest, guest.addr(server), 8080) == "server")
+
+
+@scenario
+def what_is_open_ends_with_its_permission(lab):
+    """A connection that is there ends when a rule forbids it, at once; one in the other direction stays."""
+    a, b = network(lab, "a", "b")
+    serve(a, 8080)
+    serve(b, 8080)
+    a.ctl("allow", "any", "any", "all")
+    rules_at(b, 1, "allow")
+    into = b.start(sys.executable, "-u", "-c", TCP_HOLD, b.addr(a), "8080", name="into")
+    out = a.start(sys.executable, "-u", "-c", TCP_HOLD, a.addr(b, family=6), "8080", name="out")
+    wait("both connections", lambda: "a" in into.text() and "b" in out.text())
+    a.ctl("deny", "b", "a", "tcp", "--before", 1)
+    lines = out.text().count("b")
+    wait("the connection of b to end", lambda: not into.running(), timeout=20)
+    wait("that of a to go on", lambda: out.must_run() or out.text().count("b") > lines + 5)
+    a.ctl("rules", "remove", 1)
+    wait("b to reach a again", lambda: fetch(b, b.addr(a), 8080) == "a")
+    a.ctl("rules", "default", "deny")
+    equal(fetch(b, b.addr(a), 8080), "a", "rule 1 still allows everything: a says")
+    a.ctl("rules", "remove", 1)
+    wait("nothing to be allowed", lambda: fetch(b, b.addr(a), 8080) is None, timeout=20)
+    check("default" in cannot(b, "b", "a:22").out, "can does not name the default")
+
+
+@scenario
+def a_node_lets_in_less_than_the_rules(lab):
+    """[firewall] of one node; chat and ping are services one can name."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    b.configure("[firewall]\nallow = tcp/8080,chat\n")
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    serve(b, 8080)
+    serve(b, 8081)
+    for address in both(a, b):
+        equal(fetch(a, address, 8080), "b", "what b lets in: it says")
+        check(fetch(a, address, 8081) is None, "b lets in what it should not")
+        check(not a.os_ping(address, timeout=1), "b answers pings")
+    serve(a, 8081)
+    equal(fetch(b, b.addr(a), 8081), "a", "b itself reaches all: a says")
+    a.ctl("send", "b", "hello")
+    wait("the message", lambda: "hello" in b.ctl("history", "a").out)
+    check("[firewall]" in b.ctl("trace", "a").out, "trace does not name the firewall")
+    a.ctl("deny", "any", "b", "chat")
+    a.ctl("deny", "a", "b", "8080")
+    rules_at(b, 2, "allow")
+    check(fetch(a, a.addr(b), 8080) is None, "the rules do not count beside [firewall]")
+    check("firewall" in b.ctl("rules").out, "rules do not show the firewall")
+
+
+@scenario
+def bad_input_is_told_with_its_remedy(lab):
+    a, b = network(lab, "a", "b")
+    rows = [
+        (2, "are no ports", ("allow", "any", "b", "tcp/99999")),
+        (6, "nobody is called", ("allow", "any", "zoe", "22")),
+        (2, "no tag", ("allow", "tag:-", "b", "22")),
+        (2, "there is no rule", ("rules", "remove", "7")),
+        (2, "there are rules", ("rules", "remove")),
+        (2, "there are rules", ("rules", "default", "maybe")),
+        (2, "NAME:PORT", ("can", "a", "b")),
+        (2, "not one port", ("can", "a", "b:22-23")),
+        (6, "nobody is called", ("can", "a", "zoe:22")),
+        (6, "nobody is called", ("tag", "zoe", "guest")),
+        (2, "is no tag", ("tag", "b", "-")),
+        (2, "means everybody", ("tag", "b", "any")),
+        (1, "has no tag", ("untag", "b", "guest")),
+        (2, "there is no rule 9", ("deny", "any", "any", "all", "--before", "9")),
+    ]
+    for code, words, args in rows:
+        r = a.ctl(*args, code=code)
+        check(words in r.err, f"{args}: {r.err}")
+    a.ctl("tag", "b", "a")
+    r = a.ctl("allow", "a", "b", "22", code=2)
+    check("is a member and a tag" in r.err, r)
+    r = b.ctl("deny", "any", "any", "all", code=11)
+    check("no admin" in r.err, r)
