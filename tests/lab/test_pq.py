@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Post-quantum sessions of the real programs: what they say of themselves, and what passes.
 
-PV_LAB_OTHER may name the build directory of programs for another Debian that run here: those of this
-build and those then meet, and those each other. Without ML-KEM in this build and without others the
-sessions of these scenarios are classical, which the programs must say.
+PV_LAB_OTHER may name the build directory of programs for another Debian that run here (scripts/check
+makes one): those of this build and those then meet, and those each other. Sessions of a program that
+has no ML-KEM are classical, and it must say so.
 """
 from lab import OTHER, Skip, check, equal, scenario, wait
 
