@@ -11,8 +11,8 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    MESH = 8,   /* nodes of a world: 28 meetings */
-    WORLDS = 6, /* PV_SIM_SEEDS=36: 1,008 meetings */
+    MESH = 8,    /* nodes of a world: 28 meetings */
+    WORLDS = 36, /* 1,008 meetings, and again as many after a restart */
     SMALL =
         600, /* bytes: handshakes, checks and pings are smaller, halves of an exchange are not */
     SMALL_BOX = 1500, /* bytes of a signal without a half */
