@@ -15,8 +15,9 @@
 #include "proto/roster/roster_make.h"
 
 enum {
-    TOLD_MAX = 64, /* ours: machines that watchers are told of one by one */
-    NAMED = 3,     /* ours: machines that one line of `status` names */
+    TOLD_MAX = 64,  /* ours: machines that watchers are told of one by one */
+    NAMED = 3,      /* ours: machines that one line of `status` names */
+    NOTIFY_MAX = 4, /* ours: runs of the program at a time; of more the log tells */
 };
 #define ASK_AGAIN PV_S(60) /* ours: who waits may have moved; asked while somebody does */
 
@@ -29,17 +30,19 @@ struct waiting {
     uint8_t told[TOLD_MAX][PV_SIGN_PK_LEN]; /* who waits, and watchers were told of it */
     size_t n_told;
     char from[PV_ADDR_TEXT]; /* of pv_waiting_from() */
+    bool notify;             /* [chat] notify names a program */
+    unsigned n_out;          /* runs of it that have not ended */
 };
 
 static int make_waiting(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                         void **ret_part)
 {
     struct waiting *w = calloc(1, sizeof(*w));
-    (void)cfg;
     (void)now;
     if (w == NULL)
         return PV_ERR_NOMEM;
     w->node = node;
+    w->notify = cfg->notify;
     w->ask_at = PV_NEVER;
     *ret_part = w;
     return PV_OK;
@@ -104,9 +107,45 @@ static bool was_told(const struct waiting *w, const uint8_t *pk)
     return false;
 }
 
+/* As for a message that nothing proves: by a name that no member has. Without memory the log and
+ * `status` say it all the same. */
+static void run_program(struct waiting *w, const struct pv_member *m, const char *from, pv_ns now)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    struct pv_node *n = w->node;
+    struct pv_job *job = w->notify && w->n_out < NOTIFY_MAX ? pv_job_new(PV_JOB_NOTIFY) : NULL;
+    if (job == NULL)
+        return;
+    snprintf(text, sizeof(text),
+             "%s asks to be admitted to network %s%s%s: p2pvpnctl admit, or deny", m->name,
+             pv_roster_network(n->roster)->name, from == NULL ? "" : ", from ",
+             from == NULL ? "" : from);
+    job->u.notify = calloc(1, sizeof(*job->u.notify));
+    if (job->u.notify != NULL)
+        job->u.notify->text = strdup(text);
+    if (job->u.notify == NULL || job->u.notify->text == NULL) {
+        pv_job_free(job);
+        return;
+    }
+    snprintf(job->u.notify->from, sizeof(job->u.notify->from), "?%.62s", m->name);
+    snprintf(job->u.notify->to, sizeof(job->u.notify->to), "%s", n->node_name);
+    job->u.notify->time_ms = pv_node_wall_ms(n, now);
+    w->n_out += pv_jobqueue_submit(&n->jobs, job, &pv_part_waiting, 0) ? 1 : 0;
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct waiting *w = part;
+    (void)tag;
+    (void)now;
+    w->n_out--;
+    if (result->status != PV_OK)
+        pv_log(w->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"", result->error);
+}
+
 /* Watchers of an admin's node are told of each machine once while it waits, as soon as it is known
  * from where, or as soon as nobody can say. */
-static void tell(struct waiting *w)
+static void tell(struct waiting *w, pv_ns now)
 {
     const struct pv_node *n = w->node;
     uint8_t still[TOLD_MAX][PV_SIGN_PK_LEN];
@@ -121,6 +160,7 @@ static void tell(struct waiting *w)
                    from == NULL ? "unknown" : from);
             pv_watch_tell(&n->watch, n->ctl, "waiting",
                           pv_ctlapi_waiting_json(m->name, m->node, from));
+            run_program(w, m, from, now);
         }
         memcpy(still[kept++], m->node, PV_SIGN_PK_LEN);
     }
@@ -133,14 +173,13 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 {
     struct waiting *w = part;
     (void)tag;
-    (void)now;
     w->asking = false;
     if (msg->type == PV_CTL_ASKED) {
         w->n_askers = msg->u.asked.n;
         if (w->n_askers > 0)
             memcpy(w->askers, msg->u.asked.askers, w->n_askers * sizeof(w->askers[0]));
     }
-    tell(w);
+    tell(w, now);
 }
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
@@ -153,7 +192,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_ONLINE)) == 0)
         return;
     ask(w, now);
-    tell(w);
+    tell(w, now);
 }
 
 /* Whoever asks comes back every half a minute, perhaps from another network. */
@@ -317,6 +356,7 @@ const struct pv_part pv_part_waiting = {
     .make = make_waiting,
     .free = free_waiting,
     .on_facts = on_facts,
+    .on_job = on_job,
     .on_answer = on_answer,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

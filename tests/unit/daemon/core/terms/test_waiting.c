@@ -61,6 +61,7 @@ static int start(void **state)
     door = keys_of(50);
     eve = keys_of(51);
     fake_peers_init(&x, &pv_part_waiting);
+    x.f.cfg.notify = true;
     fake_node_enter(&x.f);
     fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &door, PV_INVITE_APPROVAL, 0));
     fake_node_start(&x.f);
@@ -135,10 +136,18 @@ static void watchers_are_told_once(void **state)
     expect("\"event\":\"waiting\"");
     assert_non_null(strstr(fake_client_output, "\"name\":\"eve\""));
     assert_non_null(strstr(fake_client_output, "\"asks_from\":\"203.0.113.9\""));
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_NOTIFY);
+    assert_string_equal(job->u.notify->from, "?eve"); /* no member's name */
+    assert_string_equal(job->u.notify->text, "eve asks to be admitted to network home, from "
+                                             "203.0.113.9: p2pvpnctl admit, or deny");
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     fake_node_wait(&x.f, PV_S(61));
     answer_from("203.0.113.9");
     assert_string_equal(fake_client_read(&x, client), "");
+    assert_null(fake_node_job(&x.f));
 }
 
 static void who_is_admitted_is_a_member(void **state)
