@@ -550,7 +550,7 @@ static int deny(struct pv_cli *cli)
     if (cli->args.n_words == 3)
         return pv_cli_deny_rule(cli);
     if (cli->args.n_words != 1 || cli->args.value[0] != NULL)
-        return pv_cli_usage(cli, "there is deny NAME, and deny FROM TO PORTS [--before N]");
+        return pv_cli_usage(cli, "there is deny PEER, and deny FROM TO PORTS [--before N]");
     pv_ctlapi_request_init(&req, PV_CTLAPI_DENY, 0);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_denied);
@@ -675,7 +675,7 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "admit",
-        .args = "NAME",
+        .args = "PEER",
         .summary = "let in a machine that waits (invite --approve)",
         .details = "\"p2pvpnctl peers\" shows who waits, and from where it asks, by the "
                    "coordinator's word.\n",
@@ -686,10 +686,10 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "deny",
-        .args = "NAME | FROM TO PORTS [--before N]",
+        .args = "PEER | FROM TO PORTS [--before N]",
         .summary = "keep out a machine that waits; or a rule: who may not reach what",
         .details =
-            "NAME waits to be admitted: with another key and another token it can ask again.\n"
+            "PEER waits to be admitted: with another key and another token it can ask again.\n"
             "With FROM, TO and PORTS it makes a rule that denies: see p2pvpnctl allow -h.\n"
             "  --before N  as rule N, not as the last one\n",
         .example = "sudo p2pvpnctl deny tag:guest any all",
