@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_policy.c - rules change under traffic: every node sends to every other one all the time, an
+ * admin makes, removes and reorders rules and tags at random, and nodes restart. Nothing arrives
+ * that the rules forbade now and a moment before, and all arrives that they allow for a while.
+ */
+#include <stdio.h>
+
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    SEEDS = 3, /* PV_SIM_SEEDS sets another number */
+    NODES = 4,
+    RULES = 8, /* at once */
+    ROUNDS = 60,
+    ANY = NODES, /* whom a rule means, beside nodes: everybody, or who has the tag */
+    TAGGED,
+    WHOS,
+};
+#define SETTLED PV_S(6) /* by then every node that runs knows a change, and has a path again */
+
+static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
+static const char *const who_names[WHOS] = {"n0", "n1", "n2", "n3", "any", "tag:guest"};
+static const char *const port_sets[] = {"all", "udp", "tcp,ping", "udp/1"};
+static const bool has_sink[] = {true, true, false, false};
+
+struct rule {
+    bool allow;
+    unsigned from, to, ports;
+};
+
+struct scene {
+    struct sim_world w;
+    struct test_rng rng;
+    struct rule rules[RULES];
+    size_t n_rules;
+    bool deny_default;
+    bool tagged[NODES];
+    bool may[NODES][NODES];      /* by the rules of now */
+    pv_ns since[NODES][NODES];   /* since when that is so */
+    size_t seen[NODES];          /* of what arrived there */
+    pv_ns arrived[NODES][NODES]; /* the last one */
+    pv_ns restarted[NODES];
+};
+
+static unsigned below(struct scene *s, unsigned n)
+{
+    return (unsigned)(test_rng_next(&s->rng) % n);
+}
+
+/* --- what the rules say, read from the top ------------------------------------------------------
+ */
+
+static bool means(const struct scene *s, unsigned who, unsigned node)
+{
+    return who == ANY || who == node || (who == TAGGED && s->tagged[node]);
+}
+
+static bool may_send(const struct scene *s, unsigned from, unsigned to)
+{
+    for (size_t i = 0; i < s->n_rules; i++) {
+        const struct rule *r = &s->rules[i];
+        if (means(s, r->from, from) && means(s, r->to, to) && has_sink[r->ports])
+            return r->allow;
+    }
+    return !s->deny_default;
+}
+
+static void judge_all(struct scene *s)
+{
+    pv_ns now = sim_net_now(s->w.net);
+    for (unsigned a = 0; a < NODES; a++) {
+        for (unsigned b = 0; b < NODES; b++) {
+            bool may = may_send(s, a, b);
+            if (may == s->may[a][b])
+                continue;
+            s->may[a][b] = may;
+            s->since[a][b] = now;
+        }
+    }
+}
+
+/* --- an admin's whims ---------------------------------------------------------------------------
+ */
+
+static bool ask(struct scene *s, const char *request)
+{
+    const char *answer = sim_world_ask(&s->w, s->w.nodes[0], PV_S(5), request);
+    if (answer != NULL && strstr(answer, "\"ok\":true") != NULL)
+        return true;
+    snprintf(s->w.why, sizeof(s->w.why), "%.100s: %.150s", request,
+             answer == NULL ? "no answer" : answer);
+    return false;
+}
+
+static bool add_rule(struct scene *s)
+{
+    char request[200];
+    struct rule r = {.allow = below(s, 2) == 0,
+                     .from = below(s, WHOS),
+                     .to = below(s, WHOS),
+                     .ports = below(s, PV_ARRAY_LEN(port_sets))};
+    size_t at = below(s, (unsigned)s->n_rules + 1);
+    snprintf(request, sizeof(request),
+             "\"cmd\":\"rule_add\",\"verdict\":\"%s\",\"from\":\"%s\",\"to\":\"%s\","
+             "\"ports\":\"%s\",\"place\":%zu",
+             r.allow ? "allow" : "deny", who_names[r.from], who_names[r.to], port_sets[r.ports],
+             at == s->n_rules ? 0 : at + 1);
+    memmove(&s->rules[at + 1], &s->rules[at], (s->n_rules - at) * sizeof(r));
+    s->rules[at] = r;
+    s->n_rules++;
+    judge_all(s); /* it holds from when it is asked for, at the earliest */
+    return ask(s, request);
+}
+
+static bool remove_rule(struct scene *s)
+{
+    char request[80];
+    size_t at = below(s, (unsigned)s->n_rules);
+    snprintf(request, sizeof(request), "\"cmd\":\"rule_remove\",\"number\":%zu", at + 1);
+    s->n_rules--;
+    memmove(&s->rules[at], &s->rules[at + 1], (s->n_rules - at) * sizeof(s->rules[0]));
+    judge_all(s);
+    return ask(s, request);
+}
+
+static bool change_something(struct scene *s)
+{
+    char request[100];
+    unsigned what = below(s, 10), node = below(s, NODES);
+    if (what < 4 && s->n_rules < RULES)
+        return add_rule(s);
+    if (what < 7 && s->n_rules > 0)
+        return remove_rule(s);
+    if (what < 8) {
+        s->deny_default = !s->deny_default;
+        snprintf(request, sizeof(request), "\"cmd\":\"rules_default\",\"verdict\":\"%s\"",
+                 s->deny_default ? "deny" : "allow");
+    } else {
+        s->tagged[node] = !s->tagged[node];
+        snprintf(request, sizeof(request), "\"cmd\":\"%s\",\"peer\":\"n%u\",\"tag\":\"guest\"",
+                 s->tagged[node] ? "tag" : "untag", node);
+    }
+    judge_all(s);
+    return ask(s, request);
+}
+
+/* --- traffic ------------------------------------------------------------------------------------
+ */
+
+static void send_all(struct scene *s)
+{
+    for (unsigned a = 0; a < NODES; a++) {
+        for (unsigned b = 0; b < NODES; b++) {
+            struct pv_addr to =
+                sim_node_overlay(s->w.nodes[b], b % 2 == 0 ? PV_AF_INET : PV_AF_INET6);
+            if (a != b)
+                (void)sim_node_send_udp(s->w.nodes[a], &to, (uint16_t)(40000 + b), pv_view("x", 1));
+        }
+    }
+}
+
+static unsigned sender_of(struct scene *s, const struct pv_addr *src)
+{
+    for (unsigned a = 0; a < NODES; a++) {
+        struct pv_addr ip4 = sim_node_overlay(s->w.nodes[a], PV_AF_INET);
+        struct pv_addr ip6 = sim_node_overlay(s->w.nodes[a], PV_AF_INET6);
+        if (pv_addr_equal_ip(src, &ip4) || pv_addr_equal_ip(src, &ip6))
+            return a;
+    }
+    return NODES;
+}
+
+/* What arrived since the last look: was it allowed a moment ago? */
+static const char *look(struct scene *s)
+{
+    for (unsigned b = 0; b < NODES; b++) {
+        for (; s->seen[b] < sim_node_n_sunk(s->w.nodes[b]); s->seen[b]++) {
+            const struct sim_sunk *x = sim_node_sunk(s->w.nodes[b], s->seen[b]);
+            unsigned a = sender_of(s, &x->src);
+            if (a == NODES)
+                return "a packet of nobody";
+            s->arrived[a][b] = x->at;
+            if (s->may[a][b] || x->at < s->since[a][b] + SETTLED)
+                continue;
+            snprintf(s->w.why, sizeof(s->w.why), "from n%u to n%u", a, b);
+            return "a packet passed that was forbidden for long:";
+        }
+    }
+    return NULL;
+}
+
+/* What has been allowed for long arrives. */
+static const char *miss(struct scene *s)
+{
+    pv_ns now = sim_net_now(s->w.net);
+    for (unsigned a = 0; a < NODES; a++) {
+        for (unsigned b = 0; b < NODES; b++) {
+            bool long_since = now > s->since[a][b] + 2 * SETTLED &&
+                              now > s->restarted[a] + 3 * SETTLED &&
+                              now > s->restarted[b] + 3 * SETTLED;
+            if (a == b || !s->may[a][b] || !long_since || s->arrived[a][b] + SETTLED > now)
+                continue;
+            snprintf(s->w.why, sizeof(s->w.why), "from n%u to n%u", a, b);
+            return "nothing passed that was allowed for long:";
+        }
+    }
+    return NULL;
+}
+
+static const char *traffic(struct scene *s, pv_ns duration)
+{
+    pv_ns until = sim_net_now(s->w.net) + duration;
+    const char *failure = NULL;
+    while (failure == NULL && sim_net_now(s->w.net) < until) {
+        send_all(s);
+        sim_world_run(&s->w, PV_S(1)); /* SIM_MAX_SINK packets are kept */
+        failure = look(s);
+        if (failure == NULL)
+            failure = miss(s);
+    }
+    return failure;
+}
+
+static const char *walk(struct scene *s)
+{
+    if (!sim_world_join_all(&s->w))
+        return "no network:";
+    judge_all(s);
+    const char *failure = traffic(s, PV_S(20));
+    for (unsigned i = 0; failure == NULL && i < ROUNDS; i++) {
+        unsigned node = 1 + below(s, NODES - 1);
+        if (!change_something(s))
+            return "not done:";
+        if (below(s, 12) == 0) {
+            sim_node_kill(s->w.nodes[node]);
+            sim_node_start(s->w.nodes[node]);
+            s->restarted[node] = sim_net_now(s->w.net);
+        }
+        failure = traffic(s, PV_S(1 + below(s, 30)));
+    }
+    return failure;
+}
+
+static int one(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    memset(&s, 0, sizeof(s));
+    s.rng.state = seed;
+    sim_world_init(&s.w, seed, &line);
+    for (unsigned i = 0; i < NODES; i++)
+        sim_world_node(&s.w, SIM_PUBLIC, who_names[i], false);
+    const char *failure = walk(&s);
+    if (failure != NULL)
+        printf("rules, seed %llu at %.1f s: %s %s\n", (unsigned long long)seed,
+               (double)(sim_net_now(s.w.net) - PV_S(3600)) / 1e9, failure, s.w.why);
+    sim_world_done(&s.w);
+    return failure != NULL ? 1 : 0;
+}
+
+static void nothing_passes_that_no_rule_allows(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("sim_policy", SEEDS, one, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_passes_that_no_rule_allows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
