@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """lab: the real programs in network namespaces, behind emulated NATs.
 
-A scenario is a function marked @scenario in tests/lab/test_NAME.py. It gets a Lab, builds a topology
+A scenario is a function marked @scenario in tests/lab/**/test_NAME.py. It gets a Lab, builds a topology
 (the public network is there), starts programs, waits for conditions, and checks. Everything happens
 in namespaces of its own (network, mount, PID, host name): when the scenario ends the kernel ends
 every process and takes every interface away. See docs/TESTING.md.
@@ -789,9 +789,9 @@ def interact(lab):
 
 
 def load(name):
-    """Imports tests/lab/test_NAME.py and returns its scenarios in order."""
+    """Imports test_NAME.py and returns its scenarios in order."""
     import importlib.util
-    path = os.path.join(ROOT, "tests", "lab", f"test_{name}.py")
+    path = next(p for p in paths() if os.path.basename(p) == f"test_{name}.py")
     shared = os.path.join(ROOT, "tests", "lab", "shared")  # modules of several files of scenarios
     if shared not in sys.path:
         sys.path.append(shared)
@@ -803,9 +803,13 @@ def load(name):
     return SCENARIOS[before:]
 
 
+def paths():
+    """All files of scenarios; those that are about the coordinator have a folder."""
+    return glob.glob(os.path.join(ROOT, "tests", "lab", "**", "test_*.py"), recursive=True)
+
+
 def files():
-    return sorted(os.path.basename(p)[5:-3]
-                  for p in glob.glob(os.path.join(ROOT, "tests", "lab", "test_*.py")))
+    return sorted(os.path.basename(p)[5:-3] for p in paths())
 
 
 def why_not(build):
@@ -865,7 +869,7 @@ def main(argv):
     for wanted in files() if names == ["all"] else names:
         name, _, one = wanted.partition(".")
         if name not in files():
-            print(f"lab: no tests/lab/test_{name}.py", file=sys.stderr)
+            print(f"lab: no test_{name}.py below tests/lab", file=sys.stderr)
             return 2
         for f in load(name):
             if not one or one == f.__name__:

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/rootkey.h"
 #include "daemon/core/coord/coordinator.h"
-#include "daemon/core/member/admin.h"
 #include "daemon/core/member/membership.h"
-#include "daemon/core/member/rootkey.h"
 #include "daemon/core/node/node.h"
 #include "proto/roster/roster_make.h"
 

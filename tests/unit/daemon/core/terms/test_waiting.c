@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Machines that wait to be admitted: what an admin is told, and what its word does. */
-#include "daemon/core/member/admin.h"
+#include "daemon/core/admin/admin.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/terms/waiting.h"
 #include "tests/unit/daemon/core/client/fake_client.h"

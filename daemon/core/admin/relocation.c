@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* relocation.c - signs lists of coordinators, and gives a new coordinator the network. */
-#include "daemon/core/member/relocation.h"
+#include "daemon/core/admin/relocation.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/admin/coordedit.h"
+#include "daemon/core/admin/rootkey.h"
 #include "daemon/core/coord/coordinator.h"
-#include "daemon/core/member/coordedit.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/puts.h"
 #include "daemon/core/member/refusal.h"
-#include "daemon/core/member/rootkey.h"
 
 enum {
     TAG_FOUND,      /* answer to the request to take the network */
@@ -142,6 +142,7 @@ static uint64_t next_seq(const struct pv_roster *r)
     return seq == UINT64_MAX ? seq : seq + 1;
 }
 
+/* Signed by this node: root's key need not be here, and the record spreads like any statement. */
 static int sign_record(struct relocation *x)
 {
     const struct pv_roster *r = x->node->roster;
@@ -160,6 +161,7 @@ static struct pv_view record_view(const struct relocation *x)
 
 /* --- telling ---------------------------------------------------------------------------------- */
 
+/* Each step has a time of its own, after which it has failed and the reason is told. */
 static void enter(struct relocation *x, enum step step, pv_ns limit, pv_ns now)
 {
     x->step = step;
@@ -181,6 +183,7 @@ static void publish(struct relocation *x, pv_ns now)
     pv_gossip_hurry(n, now);
 }
 
+/* To the coordinator that this node talks to; members hear of it by gossip whatever it answers. */
 static void put_record(struct relocation *x, pv_ns now)
 {
     struct pv_put *put = pv_put_new(1);
@@ -225,6 +228,7 @@ static void add_item(struct chain *c, const struct pv_roster_entry *e)
         c->items[c->n++] = (struct pv_ctl_item){.statement = e->st.raw, .receipt = e->receipt};
 }
 
+/* Whose word the record is worth something by: without its grants it would be nobody's. */
 static void add_grants(struct chain *c, const struct pv_roster *r, const uint8_t *pk)
 {
     const struct pv_roster_entry *e = pv_roster_next_grant(r, pk, NULL);

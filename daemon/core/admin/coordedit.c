@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes a new list of coordinators from an old one. */
-#include "daemon/core/member/coordedit.h"
+#include "daemon/core/admin/coordedit.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* rootkey.c - opens the root key and signs with it. It is expanded for each signature and wiped
  * then: in memory it stays as its seed only. */
-#include "daemon/core/member/rootkey.h"
+#include "daemon/core/admin/rootkey.h"
 
 #include <string.h>
 
@@ -9,6 +9,7 @@
 #include "daemon/core/member/membership.h"
 #include "proto/roster/roster_make.h"
 
+/* A root key of another network may be left over on this machine: it is not this one's. */
 int pv_rootkey_open(const struct pv_node *n, uint8_t ret_sk[static PV_SIGN_SK_LEN])
 {
     uint8_t pk[PV_SIGN_PK_LEN];

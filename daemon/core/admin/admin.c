@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* admin.c - who may sign what, the statements, and what their receipts mean to the user. */
-#include "daemon/core/member/admin.h"
+#include "daemon/core/admin/admin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/admin/rootkey.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
-#include "daemon/core/member/rootkey.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 
@@ -126,6 +126,7 @@ static bool is_online(struct admin *a, const char *what, uint64_t handle)
 
 /* --- leaving ---------------------------------------------------------------------------------- */
 
+/* The store answers when the disk has forgotten it; the client waits for that. */
 static void forget_network(struct admin *a, enum pv_job_forget what, uint64_t handle, pv_ns now)
 {
     struct pv_job *job = pv_job_new(PV_JOB_FORGET_NETWORK);
@@ -404,11 +405,13 @@ static int revoke_with(struct admin *a, const uint8_t *sk, enum pv_st_revoked_ki
     return r;
 }
 
+/* By the key of this node, as any admin does it; root's is for what only root may. */
 static int revoke_here(struct admin *a, enum pv_st_revoked_kind kind, const uint8_t *pk, pv_ns now)
 {
     return revoke_with(a, a->node->identity->sign_sk, kind, pk, now);
 }
 
+/* What cannot be made is a matter of memory or of the roster's limits: nothing was changed. */
 static void fail_revocation(struct admin *a, const char *what, int status, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
@@ -634,6 +637,7 @@ static struct admin *of(const struct pv_node *n)
     return pv_node_part(n, &pv_part_admin);
 }
 
+/* Answers the client when this node may not, so that the caller only returns. */
 bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
 {
     static const uint8_t each[] = {PV_RIGHT_INVITE, PV_RIGHT_REVOKE};

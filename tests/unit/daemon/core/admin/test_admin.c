@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the user signs: who may, what becomes of it, and what the client hears and when. */
-#include "daemon/core/member/admin.h"
+#include "daemon/core/admin/admin.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"

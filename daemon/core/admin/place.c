@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* place.c - who may say where a member is, whether that is free, and the statement. */
-#include "daemon/core/member/place.h"
+#include "daemon/core/admin/place.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/member/admin.h"
+#include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/rootkey.h"
 #include "daemon/core/member/membership.h"
-#include "daemon/core/member/rootkey.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/roster/roster_make.h"
@@ -27,6 +27,7 @@ static void free_part(void *part)
     (void)part;
 }
 
+/* Every refusal names the command, as p2pvpnctl prints it alone. */
 static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *what,
                  const char *text)
 {
@@ -69,6 +70,7 @@ static int sign_place(struct pv_node *n, const struct pv_st_place *place, struct
     return r;
 }
 
+/* What the statement says; who it is about, its number and its time follow at the signing. */
 static struct pv_st_place at(const char *name, const struct pv_addr *ip4)
 {
     struct pv_st_place to = {.serial = 0};

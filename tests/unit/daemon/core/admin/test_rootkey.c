@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Who joins by an invite of root's becomes an admin where the root key is; the key goes out and
  * comes in sealed. */
+#include "daemon/core/admin/rootkey.h"
 #include "daemon/core/member/membership.h"
-#include "daemon/core/member/rootkey.h"
 #include "proto/roster/paperkey.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* rulesedit.c - makes rules and tags, takes them back, and says what they mean. */
-#include "daemon/core/member/rulesedit.h"
+#include "daemon/core/admin/rulesedit.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/core/member/admin.h"
+#include "daemon/core/admin/admin.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/node.h"
@@ -137,6 +137,7 @@ static bool read_ports(struct pv_node *n, const char *what, const char *text, ui
 
 /* --- saying ------------------------------------------------------------------------------- */
 
+/* What this node says counts here at once, and goes to the others from here. */
 static int add_made(struct pv_node *n, const struct pv_made *made, pv_ns now)
 {
     const struct pv_ctl_item item = {.statement = pv_made_view(made)};
@@ -293,6 +294,7 @@ static void run_default(void *part, struct pv_ctlapi_request *req, struct pv_pee
 
 /* --- tags --------------------------------------------------------------------------------- */
 
+/* Tags are compared as they are written: they are names, in lower case. */
 static bool has_tag(const struct pv_statement *st, const uint8_t *node, const char *tag)
 {
     return st->type == PV_ST_TAG && strcmp(st->u.tag.tag, tag) == 0 &&
@@ -309,6 +311,7 @@ static const struct pv_statement *find_tag(const struct pv_node *n, const uint8_
     return e == NULL ? NULL : &e->st;
 }
 
+/* A tag takes a slot of this node's, the first that is free. */
 static int set_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_ns now)
 {
     struct pv_st_tag tag = {.kind = PV_TAG_SET, .time = pv_node_wall_s(n, now)};
@@ -400,6 +403,7 @@ static void say_why(const struct pv_node *n, struct pv_verdict v, char *text, si
              pv_rules_who(n, &rule->to, to), pv_ports_format(&rule->ports, ports));
 }
 
+/* Answers the client when there is none of this name: the caller only returns. */
 static const uint8_t *need_node(struct pv_node *n, const char *text, uint64_t handle)
 {
     const uint8_t *node = node_of(n, text);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/member/rootkey.h"
+#include "daemon/core/admin/rootkey.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/roster/paperkey.h"
 
