@@ -24,6 +24,7 @@ enum {
     PV_ENGINE_MAX_LAN_PEERS = 64,                /* names in [lan] peers */
     PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
     PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
+    PV_IDENTITY_OTHERS = 3,                      /* transport keys beside the one in use */
 };
 
 /* Long-lived keys of this node, in pv_secret_alloc() memory of the shell; borrowed by the engine

@@ -45,15 +45,15 @@ static bool count_load(struct pv_handshakes *h, pv_ns now)
 }
 
 /* Smaller than what it answers (64 of 92 or 148 bytes): nobody can use us to amplify a flood. */
-static void answer_with_cookie(struct pv_handshakes *h, const struct pv_carrier *from,
-                               struct pv_view msg, pv_ns now)
+static void answer_with_cookie(struct pv_handshakes *h, const struct pv_wg_device *device,
+                               const struct pv_carrier *from, struct pv_view msg, pv_ns now)
 {
     if (h->n_answers == MAX_ANSWERS)
         return;
     struct pv_engine_transmit *tx = &h->answers[h->n_answers];
     uint8_t reply[PV_WGMSG_COOKIE_LEN];
     bool sent;
-    pv_cookie_reply(h->cookies, msg, &from->remote, now, reply);
+    pv_cookie_reply(h->cookies, device, msg, &from->remote, now, reply);
     if (pv_carrier_is_relayed(from)) {
         sent = pv_peers_wrap(h->node->peers, from->via, &from->remote,
                              pv_view(reply, sizeof(reply)), tx);
@@ -76,13 +76,13 @@ static void note_stranger(struct pv_handshakes *h, const struct pv_carrier *from
 
 /* A message 1 names its sender by its static key, which it proves. The Diffie-Hellman that
  * identifies the sender is done once; the peer continues with its result. */
-static void take_initiation(struct pv_handshakes *h, const struct pv_carrier *from,
-                            struct pv_view msg, pv_ns now)
+static void take_initiation(struct pv_handshakes *h, const struct pv_wg_device *device,
+                            const struct pv_carrier *from, struct pv_view msg, pv_ns now)
 {
     struct pv_wg_initiation in;
     struct pv_peer *p = NULL;
-    if (pv_wgmsg_identify(h->env->device, msg, &in) == PV_OK) {
-        p = pv_peers_by_transport(h->node->peers, in.static_pk);
+    if (pv_wgmsg_identify(device, msg, &in) == PV_OK) {
+        p = pv_peers_by_transport(h->node->peers, in.static_pk, now);
         if (p == NULL)
             note_stranger(h, from, in.static_pk);
     }
@@ -114,19 +114,24 @@ static void take_reply(struct pv_handshakes *h, uint8_t type, const struct pv_ca
 void pv_handshakes_take(struct pv_handshakes *h, const struct pv_carrier *from, struct pv_view msg,
                         pv_ns now)
 {
+    const struct pv_wg_device *device = NULL;
     uint8_t type;
     if (pv_wgmsg_type(msg, &type) != PV_OK || type == PV_WGMSG_DATA)
         return;
     if (type != PV_WGMSG_COOKIE) {
+        bool under_load = count_load(h, now);
+        device = pv_peer_env_addressed(h->env, msg);
+        if (device == NULL)
+            return;
         enum pv_cookie_verdict v =
-            pv_cookie_check(h->cookies, msg, &from->remote, count_load(h, now), now);
+            pv_cookie_check(h->cookies, device, msg, &from->remote, under_load, now);
         if (v == PV_COOKIE_REPLY)
-            answer_with_cookie(h, from, msg, now);
+            answer_with_cookie(h, device, from, msg, now);
         if (v != PV_COOKIE_ACCEPT)
             return;
     }
     if (type == PV_WGMSG_INITIATION)
-        take_initiation(h, from, msg, now);
+        take_initiation(h, device, from, msg, now);
     else
         take_reply(h, type, from, msg, now);
 }
@@ -147,7 +152,7 @@ static int make_handshakes(struct pv_node *node, const struct pv_engine_config *
         return PV_ERR_NOMEM;
     h->node = node;
     h->env = pv_peers_env(node->peers);
-    int r = pv_cookie_checker_new(&h->cookies, h->env->device, &node->rng);
+    int r = pv_cookie_checker_new(&h->cookies, &node->rng);
     if (r != PV_OK) {
         free(h);
         return r;

@@ -120,7 +120,7 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
 static int ensure_machines(struct pv_peer *p, pv_ns now)
 {
     if (p->session == NULL) {
-        int r = pv_peer_make_session(p, NULL);
+        int r = pv_peer_make_session(p, NULL, now);
         if (r != PV_OK)
             return r;
         update_reach(p, now);
@@ -422,11 +422,14 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
                               const struct pv_carrier *from, pv_ns now)
 {
     if (p->session == NULL) {
-        int made = pv_peer_make_session(p, NULL);
+        int made = pv_peer_make_session(p, NULL, now);
         if (made != PV_OK)
             return made;
     }
+    bool to_newest = in->device == p->env->device;
     int r = pv_session_handle_initiation(p->session, in, PV_SESSION_BY_UDP, now);
+    if (r == PV_OK && to_newest)
+        pv_peer_note_own_key(p);
     /* Both sides began at once, and our initiation stands; it may never have reached the peer. */
     if (r == PV_ERR_REFUSED)
         pv_peer_try_back(p, from, now);

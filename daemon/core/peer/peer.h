@@ -52,8 +52,12 @@ enum {
     PV_PEER_MAX_INDICES = 65536, /* receiver indices in use: 4 a peer */
     PV_PEER_MAX_OUT = 4,         /* handshake messages waiting; more stay in the session */
     PV_PEER_MAX_REACHING = 32,   /* being reached at once, DESIGN 5 */
-    PV_PEER_NEW_PER_S = 20       /* attempts begun a second, DESIGN 5 */
+    PV_PEER_NEW_PER_S = 20,      /* attempts begun a second, DESIGN 5 */
 };
+/* Ours: a member's former key is taken for so long after this node heard of the new one, and its
+ * owner uses it for so long where it does not know whether that has happened. Keys of a session
+ * that go unused die at the same age. */
+#define PV_PEER_FORMER_TIME PV_S(180)
 #define PV_PEER_REACH_TIME  PV_S(30) /* one attempt; as long as a packet waits, DESIGN 5 */
 #define PV_PEER_RETRY_FIRST PV_S(5)  /* after a failed attempt; then NAT entries time out: */
 /* After checks that all failed: a router on the way may have taken one for its own, and forgets it
@@ -117,7 +121,14 @@ struct pv_peer_env {
     struct pv_rng rng;
     const struct pv_log *log;
     const uint8_t *own_pk; /* identity */
-    struct pv_wg_device *device;
+    /* Keys of this node: the one in use; those that others may still have, the newest first; one
+     * that was not announced yet, NULL = none. All are answered. Written by part "rotation". */
+    const struct pv_wg_device *device;
+    const struct pv_wg_device *former[PV_IDENTITY_OTHERS];
+    size_t n_former;
+    const struct pv_wg_device *next;
+    uint64_t key_number; /* how often the one in use was replaced since the start */
+    pv_ns former_until;  /* who may not have heard of it is asked with the former one first */
     struct pv_fp_builder *fp;
     struct pv_highwater gen; /* of descriptions */
     struct pv_highwater tai; /* of message 1's timestamps */
@@ -159,6 +170,9 @@ struct pv_peer *pv_peer_by_index(struct pv_peer_env *env, uint32_t index);
 struct pv_peer *pv_peer_by_ufrag(struct pv_peer_env *env,
                                  const char ufrag[static PV_ICE_UFRAG_MAX + 1]);
 
+/* The key of ours that a message 1 or 2 is for, by its mac1; NULL: none. */
+const struct pv_wg_device *pv_peer_env_addressed(const struct pv_peer_env *env, struct pv_view msg);
+
 /* --- questions ----------------------------------------------------------------------------- */
 
 /* Is it there? The one answer that status, chat and files, and everybody else gives. */
@@ -193,6 +207,10 @@ uint32_t pv_peer_id(const struct pv_peer *p);
 bool pv_peer_is_static(const struct pv_peer *p);
 const uint8_t *pv_peer_pk(const struct pv_peer *p);        /* members: the identity key, 32 bytes */
 const uint8_t *pv_peer_transport(const struct pv_peer *p); /* the WireGuard key, 32 bytes */
+/* Is that its WireGuard key, or the one before while that is taken? */
+bool pv_peer_has_key(const struct pv_peer *p, const uint8_t key[static PV_DH_LEN], pv_ns now);
+/* Has it shown that it knows which key this node uses? */
+bool pv_peer_knows_own_key(const struct pv_peer *p);
 const char *pv_peer_name(const struct pv_peer *p);
 const struct pv_addr *pv_peer_ip4(const struct pv_peer *p); /* members: in the network */
 const struct pv_addr *pv_peer_ip6(const struct pv_peer *p);
@@ -314,6 +332,17 @@ PV_MUST_CHECK int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_e
                                      const struct pv_peer_static *conf, pv_ns now);
 /* Takes it out of the fast path and wipes its keys; NULL is fine; returns NULL. */
 struct pv_peer *pv_peer_free(struct pv_peer *p);
+
+/* --- keys that change ---------------------------------------------------------------------- */
+
+/* A member has another WireGuard key. Its session goes on, and the former key is taken for
+ * PV_PEER_FORMER_TIME. PV_ERR_AUTH: a key of small order; nothing changes. */
+PV_MUST_CHECK int pv_peer_set_transport(struct pv_peer *p,
+                                        const uint8_t transport[static PV_DH_LEN], pv_ns now);
+/* It knows the key that this node uses now. */
+void pv_peer_note_own_key(struct pv_peer *p);
+/* A key of ours is about to be wiped; it stands in env no more. */
+void pv_peer_forget_own_key(struct pv_peer *p, const struct pv_wg_device *device);
 
 /* --- facts in ------------------------------------------------------------------------------ */
 

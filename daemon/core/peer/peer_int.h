@@ -27,6 +27,9 @@ struct pv_peer_handshake {
 
 /* What a peer needs once somebody talks to it: most members of a large network never get it. */
 struct pv_peer_talk {
+    uint8_t former[PV_DH_LEN];   /* the key before transport, taken until former_until */
+    pv_ns former_until;          /* 0: there is none */
+    uint64_t knows_key;          /* the newest key_number of env that it is known to know */
     struct pv_ice_creds creds;   /* ours, in own description */
     struct pv_peer_ufrag ufrag;  /* in env->ufrags while its peer is set */
     struct pv_mtu mtu;           /* of path */
@@ -225,7 +228,10 @@ void pv_peer_use_path(struct pv_peer *p, const struct pv_carrier *path, pv_ns no
 void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now);
 /* peer_session.c: makes the session; conf: of a static peer, else NULL. PV_ERR_NOMEM, PV_ERR_AUTH
  * (a key of small order). */
-PV_MUST_CHECK int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf);
+PV_MUST_CHECK int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf,
+                                       pv_ns now);
+/* The key of ours for its next message 1. */
+const struct pv_wg_device *pv_peer_own_key(const struct pv_peer *p, pv_ns now);
 /* What is spoken with a member: AES when both latest descriptions say so (DESIGN 7). */
 enum pv_suite pv_peer_suite(const struct pv_peer *p);
 /* A handshake message in a description. */

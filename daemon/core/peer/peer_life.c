@@ -52,7 +52,7 @@ int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
     int r = new_peer(&p, env, PV_FP_STATIC, conf->public_key);
     if (r != PV_OK)
         return r;
-    r = pv_peer_make_session(p, conf);
+    r = pv_peer_make_session(p, conf, now);
     if (r != PV_OK) {
         pv_peer_free(p);
         return r;
@@ -73,9 +73,13 @@ void pv_peer_forget_ufrag(struct pv_peer *p)
 
 int pv_peer_need_talk(struct pv_peer *p)
 {
+    if (p->talk != NULL)
+        return PV_OK;
+    p->talk = calloc(1, sizeof(*p->talk));
     if (p->talk == NULL)
-        p->talk = calloc(1, sizeof(*p->talk));
-    return p->talk == NULL ? PV_ERR_NOMEM : PV_OK;
+        return PV_ERR_NOMEM;
+    p->talk->knows_key = p->env->key_number;
+    return PV_OK;
 }
 
 struct pv_peer *pv_peer_free(struct pv_peer *p)

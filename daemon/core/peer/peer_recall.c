@@ -18,11 +18,12 @@ enum {
 static int make_trial(struct pv_peer *p, pv_ns now, struct pv_session_transmit *ret_tx)
 {
     if (p->session == NULL) {
-        int made = pv_peer_make_session(p, NULL);
+        int made = pv_peer_make_session(p, NULL, now);
         if (made != PV_OK)
             return made;
     }
     uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
+    pv_session_set_device(p->session, pv_peer_own_key(p, now));
     int r = pv_session_trial(p->session, pv_peer_fresh_index(p), stamp, now, ret_tx);
     if (r == PV_OK && ret_tx->took_index && pv_peer_add_index(p, ret_tx->index) != PV_OK)
         pv_trace_add(&p->trace, now, "no room for a receiver index");

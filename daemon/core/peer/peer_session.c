@@ -12,10 +12,10 @@ enum pv_suite pv_peer_suite(const struct pv_peer *p)
     return both ? PV_SUITE_AES : PV_SUITE_CHACHA;
 }
 
-int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf)
+int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf, pv_ns now)
 {
     struct pv_session_config cfg = {
-        .device = p->env->device,
+        .device = pv_peer_own_key(p, now),
         .member = !p->is_static,
         .repeat = !p->is_static,
         .lower_identity = !p->is_static && memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
@@ -43,21 +43,26 @@ int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf)
 void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
 {
     struct pv_view msg = pv_view(desc->wg, desc->wg_len);
+    const struct pv_wg_device *device = NULL;
     uint8_t type;
     int r = pv_wgmsg_type(msg, &type);
+    if (r == PV_OK && type != PV_WGMSG_COOKIE && type != PV_WGMSG_DATA)
+        device = pv_peer_env_addressed(p->env, msg);
     /* The same checks as for a message by UDP: the coordinator delivers signals and is not trusted
      * with their content. */
-    if (r == PV_OK && !pv_wgmsg_mac1_ok(p->env->device, msg))
+    if (r == PV_OK && device == NULL)
         r = PV_ERR_AUTH;
     if (r == PV_OK && type == PV_WGMSG_INITIATION) {
         struct pv_wg_initiation in;
-        r = pv_wgmsg_identify(p->env->device, msg, &in);
+        r = pv_wgmsg_identify(device, msg, &in);
         /* A member may hand us somebody else's initiation inside its own description. */
-        if (r == PV_OK && memcmp(in.static_pk, p->transport, sizeof(p->transport)) != 0)
+        if (r == PV_OK && !pv_peer_has_key(p, in.static_pk, now))
             r = PV_ERR_AUTH;
         if (r == PV_OK)
             r = pv_session_handle_initiation(p->session, &in, PV_SESSION_BY_SIGNAL, now);
         pv_wg_initiation_wipe(&in);
+        if (r == PV_OK && device == p->env->device)
+            pv_peer_note_own_key(p);
     } else if (r == PV_OK && type == PV_WGMSG_RESPONSE) {
         r = pv_session_handle_response(p->session, msg, now);
     }
@@ -121,6 +126,9 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
         p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
         p->wg_len = 0;
         p->env->stats.handshakes++;
+        /* Only an answer shows that it takes that key. */
+        if (ev->initiator && ev->device == p->env->device)
+            pv_peer_note_own_key(p);
         pv_trace_add(&p->trace, now, "session keys agreed: %s%s",
                      pv_suite_name(pv_session_suite(p->session)), ev->psk != 0 ? ", hybrid" : "");
         pv_peer_pq_done(p, ev->psk, now);
@@ -174,6 +182,7 @@ void pv_peer_pump_session(struct pv_peer *p, pv_ns now)
          * taken is forgotten. */
         uint32_t index = pv_peer_fresh_index(p);
         uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
+        pv_session_set_device(p->session, pv_peer_own_key(p, now));
         if (pv_session_poll_transmit(p->session, index, stamp, now, &tx) != PV_OK)
             break;
         if (tx.took_index && pv_peer_add_index(p, tx.index) != PV_OK)

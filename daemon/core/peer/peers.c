@@ -75,9 +75,10 @@ struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[stati
     return p;
 }
 
-/* The roster is asked, which has an index by transport key. Static peers are few. */
+/* The roster is asked, which has an index by transport key. Static peers, and members that changed
+ * theirs a moment ago, are few. */
 struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps,
-                                      const uint8_t key[static PV_DH_LEN])
+                                      const uint8_t key[static PV_DH_LEN], pv_ns now)
 {
     const struct pv_roster *roster = ps->cfg.node->roster;
     const struct pv_member *m = roster == NULL ? NULL : pv_roster_by_transport(roster, key);
@@ -86,6 +87,11 @@ struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps,
     for (size_t i = 0; i < ps->n_statics; i++) {
         if (memcmp(ps->statics[i]->transport, key, sizeof(ps->statics[i]->transport)) == 0)
             return ps->statics[i];
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(ps->changed); i++) {
+        struct pv_peer *p = pv_peers_by_id(ps, ps->changed[i]);
+        if (p != NULL && !p->is_static && pv_peer_has_key(p, key, now))
+            return p;
     }
     return NULL;
 }
@@ -415,16 +421,29 @@ static struct pv_prefix whole(const struct pv_addr *ip)
     return x;
 }
 
-/* What a member statement says about a peer that is there already. The name and addresses may be
- * others after a new statement; the keys are not, which add_member() has checked. */
-static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv_member *m)
+/* Its session goes on. Of very many that change at once the first ones' former keys are forgotten
+ * early; they ask again with the new one. */
+static int change_key(struct pv_peers *ps, struct pv_peer *p, const uint8_t *transport, pv_ns now)
 {
+    if (memcmp(p->transport, transport, sizeof(p->transport)) == 0)
+        return PV_OK;
+    ps->changed[ps->n_changed++ % PV_ARRAY_LEN(ps->changed)] = p->id;
+    return pv_peer_set_transport(p, transport, now);
+}
+
+/* What statements say about a peer that is there already: name, addresses and key may be others. */
+static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv_member *m,
+                         pv_ns now)
+{
+    int r = change_key(ps, p, m->transport, now);
+    if (r != PV_OK)
+        return r;
     memcpy(p->name, m->name, sizeof(p->name));
     p->ip4 = m->ip4;
     p->ip6 = m->ip6;
     pv_peer_set_stated(p, (m->abilities & PV_ABLE_PQ) != 0);
     const struct pv_prefix routes[2] = {whole(&m->ip4), whole(&m->ip6)};
-    int r = pv_fp_builder_set_routes(ps->cfg.env->fp, p->id, routes, 2);
+    r = pv_fp_builder_set_routes(ps->cfg.env->fp, p->id, routes, 2);
     if (r == PV_OK)
         pv_peers_raise(ps, p, PV_PEER_FACT_MEMBER);
     return r;
@@ -433,13 +452,8 @@ static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv
 int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns now)
 {
     struct pv_peer *p = pv_peers_by_pk(ps, m->node);
-    if (p != NULL && memcmp(p->transport, m->transport, sizeof(p->transport)) != 0) {
-        /* It came back with another key: nothing of the old one holds. */
-        pv_peers_drop(ps, p, now);
-        p = NULL;
-    }
     if (p != NULL)
-        return update_member(ps, p, m);
+        return update_member(ps, p, m, now);
 
     if (ps->cfg.node->roster != NULL)
         memcpy(ps->cfg.env->network_id, pv_roster_network_id(ps->cfg.node->roster),
@@ -454,7 +468,7 @@ int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns no
     }
     r = take_slot(ps, p);
     if (r == PV_OK)
-        r = update_member(ps, p, m);
+        r = update_member(ps, p, m, now);
     if (r != PV_OK)
         pv_peers_drop(ps, p, now);
     return r;

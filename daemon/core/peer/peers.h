@@ -47,9 +47,9 @@ struct pv_peer_env *pv_peers_env(struct pv_peers *ps);
 struct pv_peer *pv_peers_by_id(const struct pv_peers *ps, uint32_t id);
 /* A member by its identity key. */
 struct pv_peer *pv_peers_by_pk(const struct pv_peers *ps, const uint8_t pk[static PV_SIGN_PK_LEN]);
-/* A member or static peer by its WireGuard key. */
+/* A member or static peer by its WireGuard key, or a member by the one it had before (peer.h). */
 struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps,
-                                      const uint8_t key[static PV_DH_LEN]);
+                                      const uint8_t key[static PV_DH_LEN], pv_ns now);
 /* By what a user types: a name, NAME.NETWORK, NAME.NETWORK.p2p, an overlay address or a key. */
 struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text);
 
@@ -78,8 +78,8 @@ bool pv_peers_udp_elsewhere(const struct pv_peers *ps);
 
 /* --- coming and going ------------------------------------------------------------------------ */
 
-/* The peer of this member: made when it is not there yet, made anew when its WireGuard key is
- * another one, else told its name and addresses. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
+/* The peer of this member: made when it is not there yet, else told its name, addresses and
+ * WireGuard key. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns now);
 PV_MUST_CHECK int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf,
                                       pv_ns now);

@@ -10,6 +10,10 @@
 
 struct pv_peers_inject;
 
+enum {
+    PV_PEERS_CHANGED = 64, /* ours: members whose former keys are known at a time */
+};
+
 struct pv_peers {
     struct pv_peers_config cfg;
     struct pv_map map;
@@ -25,7 +29,9 @@ struct pv_peers {
     struct pv_peer *news_first, *news_last;   /* peers with facts to deliver */
     struct pv_peers_inject *injects, **injects_tail;
     size_t n_injects;
-    struct pv_bucket hints; /* ICMP errors that are looked at */
+    struct pv_bucket hints;             /* ICMP errors that are looked at */
+    uint32_t changed[PV_PEERS_CHANGED]; /* ids of members that changed their key last */
+    size_t n_changed;                   /* so many ever did; the oldest give way */
 };
 
 /* --- peers_out.c ----------------------------------------------------------------------------- */

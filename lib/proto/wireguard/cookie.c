@@ -20,20 +20,17 @@ enum {
 };
 
 struct pv_cookie_checker {
-    const struct pv_wg_device *dev;
     struct pv_rng rng;
     uint8_t secret[SECRET_LEN];
     pv_ns secret_expires; /* 0: none drawn yet */
     struct pv_bucket_table *sources;
 };
 
-int pv_cookie_checker_new(struct pv_cookie_checker **ret_checker, const struct pv_wg_device *dev,
-                          const struct pv_rng *rng)
+int pv_cookie_checker_new(struct pv_cookie_checker **ret_checker, const struct pv_rng *rng)
 {
     struct pv_cookie_checker *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return PV_ERR_NOMEM;
-    c->dev = dev;
     c->rng = *rng;
     int r = pv_bucket_table_new(&c->sources, PV_COOKIE_SLOTS, PV_COOKIE_RATE, PV_COOKIE_BURST, rng);
     if (r < 0) {
@@ -75,11 +72,12 @@ static void make_cookie(struct pv_cookie_checker *c, const struct pv_addr *src, 
 
 /* The order is the defence: mac1 costs one hash and needs our public key, the cookie proves the
  * source, and only then is the source's share counted. */
-enum pv_cookie_verdict pv_cookie_check(struct pv_cookie_checker *checker, struct pv_view msg,
+enum pv_cookie_verdict pv_cookie_check(struct pv_cookie_checker *checker,
+                                       const struct pv_wg_device *dev, struct pv_view msg,
                                        const struct pv_addr *src, bool under_load, pv_ns now)
 {
     uint8_t cookie[PV_WGMSG_MAC_LEN];
-    if (!pv_wgmsg_mac1_ok(checker->dev, msg))
+    if (!pv_wgmsg_mac1_ok(dev, msg))
         return PV_COOKIE_DROP;
     if (!under_load)
         return PV_COOKIE_ACCEPT;
@@ -91,13 +89,13 @@ enum pv_cookie_verdict pv_cookie_check(struct pv_cookie_checker *checker, struct
     return pv_bucket_table_take(checker->sources, src, 1, now) ? PV_COOKIE_ACCEPT : PV_COOKIE_DROP;
 }
 
-void pv_cookie_reply(struct pv_cookie_checker *checker, struct pv_view msg,
-                     const struct pv_addr *src, pv_ns now,
+void pv_cookie_reply(struct pv_cookie_checker *checker, const struct pv_wg_device *dev,
+                     struct pv_view msg, const struct pv_addr *src, pv_ns now,
                      uint8_t ret_msg[static PV_WGMSG_COOKIE_LEN])
 {
     uint8_t cookie[PV_WGMSG_MAC_LEN];
     make_cookie(checker, src, now, cookie);
-    pv_wgmsg_make_cookie(checker->dev, &checker->rng, msg, cookie, ret_msg);
+    pv_wgmsg_make_cookie(dev, &checker->rng, msg, cookie, ret_msg);
     pv_wipe(cookie, sizeof(cookie));
 }
 

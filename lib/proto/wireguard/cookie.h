@@ -27,20 +27,21 @@ enum pv_cookie_verdict {
     PV_COOKIE_REPLY,  /* answer with pv_cookie_reply() and forget it */
 };
 
-/* Responder: one per device. */
+/* Responder: one for all keys of this node. */
 struct pv_cookie_checker; /* opaque */
-/* dev is borrowed for the checker's life; rng is copied. PV_ERR_NOMEM. */
+/* rng is copied. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_cookie_checker_new(struct pv_cookie_checker **ret_checker,
-                                        const struct pv_wg_device *dev, const struct pv_rng *rng);
+                                        const struct pv_rng *rng);
 struct pv_cookie_checker *pv_cookie_checker_free(struct pv_cookie_checker *checker);
 
-/* What to do with a message 1 or 2 (type and length already checked by pv_wgmsg_type()) from src:
- * over a relay the peer address that TURN reports. */
-enum pv_cookie_verdict pv_cookie_check(struct pv_cookie_checker *checker, struct pv_view msg,
+/* What to do with a message 1 or 2 (type and length already checked by pv_wgmsg_type()) to the key
+ * dev of ours from src: over a relay the peer address that TURN reports. */
+enum pv_cookie_verdict pv_cookie_check(struct pv_cookie_checker *checker,
+                                       const struct pv_wg_device *dev, struct pv_view msg,
                                        const struct pv_addr *src, bool under_load, pv_ns now);
 /* The answer to msg from src: smaller than any message it answers. */
-void pv_cookie_reply(struct pv_cookie_checker *checker, struct pv_view msg,
-                     const struct pv_addr *src, pv_ns now,
+void pv_cookie_reply(struct pv_cookie_checker *checker, const struct pv_wg_device *dev,
+                     struct pv_view msg, const struct pv_addr *src, pv_ns now,
                      uint8_t ret_msg[static PV_WGMSG_COOKIE_LEN]);
 
 /* Initiator: the cookie of one peer. A zeroed jar is empty. */

@@ -80,6 +80,7 @@ void pv_session_begin(struct pv_session *s, pv_ns now)
         return;
     s->first_sent = PV_NEVER;
     s->give_up_at = PV_NEVER; /* the 90 s begin with the first message */
+    s->tries = 0;
     s->phase = PV_SESSION_PHASE_WANTED;
     if (s->slots[PV_SESSION_SLOT_NEXT].used && now < pv_session_proof_expected(s)) {
         s->phase = PV_SESSION_PHASE_WAITING;
@@ -91,6 +92,7 @@ void pv_session_end(struct pv_session *s)
 {
     drop_pending(s);
     s->phase = PV_SESSION_PHASE_IDLE;
+    s->tries = 0;
 }
 
 pv_ns pv_session_may_send_from(const struct pv_session *s)
@@ -131,6 +133,7 @@ void pv_session_use_current(struct pv_session *s, pv_ns now)
     struct pv_session_event *done = pv_session_push(s, PV_SESSION_DONE, cur->local);
     done->initiator = cur->initiator;
     done->psk = cur->psk;
+    done->device = s->agreed;
     s->last_call_made = false;
     s->sent_at_use = s->seen.sent;
     s->unheard_from = 0; /* something authentic was heard just now */
@@ -156,7 +159,7 @@ int pv_session_new(struct pv_session **ret_session, const struct pv_session_conf
         pv_session_free(s);
         return r;
     }
-    s->device = cfg->device;
+    s->device = s->remote_for = cfg->device;
     s->member = cfg->member;
     s->lower_identity = cfg->lower_identity;
     s->repeat = cfg->repeat;
@@ -180,6 +183,47 @@ struct pv_session *pv_session_free(struct pv_session *s)
     return pv_nodump_free(s, sizeof(*s));
 }
 
+/* --- keys that change ----------------------------------------------------------------------- */
+
+/* Prepares the peer's key pk for our key for messages 1. */
+static int prepare_remote(struct pv_session *s, const uint8_t pk[static PV_DH_LEN])
+{
+    struct pv_wg_remote fresh;
+    int r = pv_wg_remote_init(&fresh, s->device, pk, s->remote.psk);
+    if (r == PV_OK) {
+        s->remote = fresh;
+        s->remote_for = s->device;
+    }
+    pv_wg_remote_wipe(&fresh);
+    return r;
+}
+
+/* The Diffie-Hellman with the peer's key waits for the next message 1. */
+void pv_session_set_device(struct pv_session *s, const struct pv_wg_device *device)
+{
+    s->device = device;
+}
+
+int pv_session_set_remote(struct pv_session *s, const uint8_t remote_pk[static PV_DH_LEN])
+{
+    return prepare_remote(s, remote_pk);
+}
+
+void pv_session_forget_device(struct pv_session *s, const struct pv_wg_device *device)
+{
+    if (s->has_pending && s->pending_device == device) {
+        drop_pending(s);
+        if (s->phase == PV_SESSION_PHASE_SENT)
+            s->phase = PV_SESSION_PHASE_WANTED;
+    }
+    if (s->answer_due && s->answer.device == device) {
+        pv_wg_initiation_wipe(&s->answer);
+        s->answer_due = false;
+    }
+    if (s->remote_for == device)
+        s->remote_for = NULL;
+}
+
 /* --- messages in ---------------------------------------------------------------------------- */
 
 /* The peer as in->static_pk and in->device see it: the prepared one, or another built in temp while
@@ -187,7 +231,7 @@ struct pv_session *pv_session_free(struct pv_session *s)
 static int remote_of(const struct pv_session *s, const struct pv_wg_initiation *in,
                      struct pv_wg_remote *temp, const struct pv_wg_remote **ret_remote)
 {
-    if (in->device == s->device && memcmp(in->static_pk, s->remote.pk, PV_DH_LEN) == 0) {
+    if (in->device == s->remote_for && memcmp(in->static_pk, s->remote.pk, PV_DH_LEN) == 0) {
         *ret_remote = &s->remote;
         return PV_OK;
     }
@@ -316,6 +360,7 @@ int pv_session_handle_response(struct pv_session *s, struct pv_view msg, pv_ns n
         PV_SESSION_SLOT_PREVIOUS);
     pv_session_clear_slot(s, PV_SESSION_SLOT_CURRENT);
     s->slots[PV_SESSION_SLOT_CURRENT] = made;
+    s->agreed = s->pending_device;
 
     struct pv_session_event *e = pv_session_push(s, PV_SESSION_KEYS, made.local);
     e->initiator = true;
@@ -353,6 +398,7 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
         r = pv_wgmsg_respond(&s->answer, &temp, &s->rng, index, tx->msg, &keys);
     }
     pv_wg_remote_wipe(&temp);
+    s->next_device = s->answer.device;
     pv_wg_initiation_wipe(&s->answer);
     if (r < 0)
         return r;
@@ -420,11 +466,15 @@ static int make_initiation(struct pv_session *s, enum pv_session_reach via, uint
     pv_tai64n_tagged(tai64n, stamp, s->pending_psk);
     s->pending.local_index = index;
     s->pending.suite = s->suite;
-    int r = pv_wgmsg_initiate(&s->pending, s->device, &s->remote, &s->rng, tai64n, s->msg);
+    int r = s->remote_for == s->device ? PV_OK : prepare_remote(s, s->remote.pk);
+    if (r == PV_OK)
+        r = pv_wgmsg_initiate(&s->pending, s->device, &s->remote, &s->rng, tai64n, s->msg);
     if (r < 0)
         return r;
 
     s->has_pending = true;
+    s->pending_device = s->device;
+    s->tries++;
     s->resent = false;
     s->last_stamp = stamp;
     s->sent_via = via;
@@ -546,6 +596,11 @@ enum pv_suite pv_session_suite(const struct pv_session *s)
 uint32_t pv_session_psk(const struct pv_session *s)
 {
     return s->slots[PV_SESSION_SLOT_CURRENT].used ? s->slots[PV_SESSION_SLOT_CURRENT].psk : 0;
+}
+
+unsigned pv_session_tries(const struct pv_session *s)
+{
+    return s->tries;
 }
 
 bool pv_session_is_trying(const struct pv_session *s)

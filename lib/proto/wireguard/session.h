@@ -82,7 +82,7 @@ enum pv_session_reach {
 };
 
 struct pv_session_config {
-    const struct pv_wg_device *device; /* borrowed for the session's life */
+    const struct pv_wg_device *device; /* borrowed until pv_session_forget_device() names it */
     uint8_t remote_pk[PV_DH_LEN];      /* the peer's static (transport) key */
     uint8_t psk[PV_NOISE_PSK_LEN];     /* zero between members */
     bool member;                       /* DESIGN 7's crossing rule; false: a static [peer] */
@@ -119,6 +119,16 @@ void pv_session_add_psk(struct pv_session *s, uint32_t id,
 void pv_session_drop_unproven(struct pv_session *s);
 /* The peer is known to have that one now; harmless for any id. */
 void pv_session_prove_psk(struct pv_session *s, uint32_t id, pv_ns now);
+/* Our messages 1 are made with this key of ours from now on; it is borrowed as that of the
+ * configuration. Keys in use, and a message 1 on its way, stay as they are. */
+void pv_session_set_device(struct pv_session *s, const struct pv_wg_device *device);
+/* That key of ours is about to be wiped: what was begun with it ends, and is begun anew. The owner
+ * sets another one before. */
+void pv_session_forget_device(struct pv_session *s, const struct pv_wg_device *device);
+/* The peer has another transport key: our messages 1 are for that from now on. Keys in use, and a
+ * message 1 on its way, stay as they are. PV_ERR_AUTH: a key of small order; nothing changes. */
+PV_MUST_CHECK int pv_session_set_remote(struct pv_session *s,
+                                        const uint8_t remote_pk[static PV_DH_LEN]);
 
 /* A handshake is needed (NEED_KEYS, a packet waits, the peer restarted). Joins an attempt that is
  * under way and lengthens it to 90 s from now. */
@@ -208,11 +218,12 @@ enum pv_session_event_type {
 };
 struct pv_session_event {
     enum pv_session_event_type type;
-    uint32_t index;         /* the local index of the keys it is about */
-    bool initiator;         /* KEYS, DONE: we sent message 1 */
-    uint32_t psk;           /* KEYS, DONE: the agreed preshared key in them; 0 = none */
-    struct pv_wg_keys keys; /* KEYS: wipe after use */
-    pv_ns born;             /* KEYS: when they were made; void 180 s later */
+    uint32_t index;                    /* the local index of the keys it is about */
+    bool initiator;                    /* KEYS, DONE: we sent message 1 */
+    const struct pv_wg_device *device; /* DONE: the key of ours that the handshake was made with */
+    uint32_t psk;                      /* KEYS, DONE: the agreed preshared key in them; 0 = none */
+    struct pv_wg_keys keys;            /* KEYS: wipe after use */
+    pv_ns born;                        /* KEYS: when they were made; void 180 s later */
 };
 /* Oldest first; PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_session_poll_event(struct pv_session *s, struct pv_session_event *ret_event);
@@ -225,6 +236,8 @@ bool pv_session_has_keys(const struct pv_session *s, pv_ns now);
 enum pv_suite pv_session_suite(const struct pv_session *s);
 /* The agreed preshared key in the keys that we send with; 0 = none, or no keys. */
 uint32_t pv_session_psk(const struct pv_session *s);
+/* Messages 1 that were made in the attempt under way; 0: there is none. */
+unsigned pv_session_tries(const struct pv_session *s);
 /* Is an attempt to get keys under way? */
 bool pv_session_is_trying(const struct pv_session *s);
 

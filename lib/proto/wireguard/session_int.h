@@ -60,9 +60,11 @@ enum pv_session_phase { /* see the table in the header */
 };
 
 struct pv_session {
-    const struct pv_wg_device *device; /* this node's keys; the owner's, shared by all sessions */
-    struct pv_wg_remote remote;        /* the peer's keys */
-    bool member;                       /* of our network; else a static WireGuard peer */
+    const struct pv_wg_device *device; /* our key for messages 1; the owner's, of all sessions */
+    struct pv_wg_remote remote;        /* the peer's key */
+    /* The key of ours that `remote` was prepared for; NULL: none that is left. */
+    const struct pv_wg_device *remote_for;
+    bool member;           /* of our network; else a static WireGuard peer */
     bool lower_identity;   /* our key is the lower one: our message 1 wins when both began */
     bool repeat;           /* lost messages are sent again soon, see PV_SESSION_REPEAT */
     pv_ns persistent;      /* interval of keepalives that are always sent, 0 = off */
@@ -80,23 +82,27 @@ struct pv_session {
     bool ever_sent;      /* last_sent is valid */
     bool send_lifted;    /* the next message 1 need not wait 5 s after the last */
     uint64_t last_stamp; /* of the last message 1: the next one's must be greater */
+    unsigned tries;      /* messages 1 made in this attempt */
     bool has_pending;    /* `pending` waits for a message 2 */
-    struct pv_wg_pending pending;         /* the handshake's secrets between message 1 and 2 */
-    uint8_t msg[PV_WGMSG_INITIATION_LEN]; /* the message 1 that made `pending` */
-    enum pv_session_reach sent_via;       /* the way msg went */
-    bool resend;                          /* hand msg out once more at the next poll */
+    const struct pv_wg_device *pending_device; /* the key of ours that `pending` was made with */
+    struct pv_wg_pending pending;              /* the handshake's secrets between message 1 and 2 */
+    uint8_t msg[PV_WGMSG_INITIATION_LEN];      /* the message 1 that made `pending` */
+    enum pv_session_reach sent_via;            /* the way msg went */
+    bool resend;                               /* hand msg out once more at the next poll */
     pv_ns repeat_at; /* SENT, and there is a path: when msg is handed out once more; PV_NEVER */
     bool resent;     /* msg went out a second time because both sides began at once */
 
     /* as responder */
-    bool answer_due;                      /* `answer` waits for a message 2 */
-    enum pv_session_reach answer_via;     /* the way that message 2 shall go */
-    struct pv_wg_initiation answer;       /* the message 1 to answer, opened */
-    uint8_t given[PV_WGMSG_RESPONSE_LEN]; /* the message 2 that made the keys in NEXT */
-    bool give_again;                      /* hand `given` out once more at the next poll */
-    uint8_t greatest[PV_TAI64N_LEN];      /* timestamp accepted last: older ones are repetitions */
-    pv_ns accept_from;                    /* no message 1 is taken before then: flood limit */
-    pv_ns accept_signal_from;             /* no message 1 in a signal is taken before then */
+    bool answer_due;                        /* `answer` waits for a message 2 */
+    enum pv_session_reach answer_via;       /* the way that message 2 shall go */
+    struct pv_wg_initiation answer;         /* the message 1 to answer, opened */
+    const struct pv_wg_device *next_device; /* the key of ours that made the keys in NEXT */
+    const struct pv_wg_device *agreed;      /* that made those in CURRENT */
+    uint8_t given[PV_WGMSG_RESPONSE_LEN];   /* the message 2 that made the keys in NEXT */
+    bool give_again;                        /* hand `given` out once more at the next poll */
+    uint8_t greatest[PV_TAI64N_LEN]; /* timestamp accepted last: older ones are repetitions */
+    pv_ns accept_from;               /* no message 1 is taken before then: flood limit */
+    pv_ns accept_signal_from;        /* no message 1 in a signal is taken before then */
     bool signal_lifted; /* the peer began a new life: its next signal need not wait for that */
 
     struct pv_session_psk psks[PV_SESSION_PSKS]; /* the newest first */

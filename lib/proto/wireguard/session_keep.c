@@ -65,6 +65,7 @@ void pv_session_want(struct pv_session *s, pv_ns now)
         /* What is under way was meant for the peer's former life. */
         s->phase = PV_SESSION_PHASE_WANTED;
         s->first_sent = PV_NEVER;
+        s->tries = 0;
     }
     pv_session_begin(s, now);
 }
@@ -148,6 +149,7 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
         return;
     pv_session_move_slot(s, PV_SESSION_SLOT_CURRENT, PV_SESSION_SLOT_PREVIOUS);
     pv_session_move_slot(s, PV_SESSION_SLOT_NEXT, PV_SESSION_SLOT_CURRENT);
+    s->agreed = s->next_device;
     pv_session_end(s);
     s->is_answer_stale = false; /* it was read after all */
     pv_session_prove_psk(s, s->slots[PV_SESSION_SLOT_CURRENT].psk, now);

@@ -113,12 +113,12 @@ int pv_session_try_psks(struct pv_session *s, struct pv_view msg, pv_ns now,
             continue;
         struct pv_wg_remote with = s->remote;
         memcpy(with.psk, s->psks[i].key, sizeof(with.psk));
-        r = pv_wgmsg_read_response(&s->pending, s->device, &with, msg, ret_keys);
+        r = pv_wgmsg_read_response(&s->pending, s->pending_device, &with, msg, ret_keys);
         pv_wg_remote_wipe(&with);
         id = r == PV_OK ? s->psks[i].id : 0;
     }
     if (r != PV_OK)
-        r = pv_wgmsg_read_response(&s->pending, s->device, &s->remote, msg, ret_keys);
+        r = pv_wgmsg_read_response(&s->pending, s->pending_device, &s->remote, msg, ret_keys);
     if (r != PV_OK)
         return r;
     struct pv_session_psk *named = find(s, s->pending_psk);

@@ -36,6 +36,7 @@ struct w_node {
     struct pv_session_traffic seen;
     uint64_t stamp_us; /* wall clock passed in */
     struct pv_session_transmit last_tx;
+    const struct pv_wg_device *agreed; /* of the newest handshake that was proven */
     /* counters */
     unsigned msg1, msg2, cookies, done, done_initiator, give_ups, keepalives, data_in;
     pv_ns last_msg1;
@@ -125,7 +126,7 @@ static inline struct world *w_new(struct w_options o)
         pv_wg_device_init(&w->n[i].dev, test_keep_key(sk));
         w->n[i].next_index = 0x1000 * (uint32_t)(i + 1);
         w->n[i].stamp_us = 1700000000000000u;
-        assert_int_equal(pv_cookie_checker_new(&w->n[i].checker, &w->n[i].dev, &w->rng), PV_OK);
+        assert_int_equal(pv_cookie_checker_new(&w->n[i].checker, &w->rng), PV_OK);
     }
     for (int i = 0; i < 2; i++) {
         w->n[i].session = w_session(w, i, 1 - i, &o);
@@ -213,6 +214,7 @@ static inline void w_event(struct world *w, int i, struct pv_session_event *e)
         break;
     case PV_SESSION_DONE:
         n->done++;
+        n->agreed = e->device;
         n->done_initiator += e->initiator ? 1u : 0u;
         break;
     case PV_SESSION_GIVE_UP:
@@ -284,12 +286,14 @@ static inline void w_message(struct world *w, const struct w_packet *p)
         return;
     }
     if (p->via == PV_SESSION_BY_UDP) {
-        enum pv_cookie_verdict v = pv_cookie_check(n->checker, msg, &src, n->under_load, w->now);
+        const struct pv_wg_device *dev = pv_wgmsg_mac1_ok(&n->old_dev, msg) ? &n->old_dev : &n->dev;
+        enum pv_cookie_verdict v =
+            pv_cookie_check(n->checker, dev, msg, &src, n->under_load, w->now);
         if (v == PV_COOKIE_REPLY) {
             struct w_packet *c = w_put(w, 1 - p->to);
             c->via = PV_SESSION_BY_UDP;
             c->len = PV_WGMSG_COOKIE_LEN;
-            pv_cookie_reply(n->checker, msg, &src, w->now, c->msg);
+            pv_cookie_reply(n->checker, dev, msg, &src, w->now, c->msg);
             n->cookies++;
         }
         if (v != PV_COOKIE_ACCEPT)

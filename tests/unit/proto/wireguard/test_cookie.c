@@ -32,7 +32,7 @@ static struct world make_world(void)
 static void start(struct world *w)
 {
     w->rng = (struct pv_rng){test_rng_fill, &w->r};
-    assert_int_equal(pv_cookie_checker_new(&w->checker, &w->resp, &w->rng), PV_OK);
+    assert_int_equal(pv_cookie_checker_new(&w->checker, &w->rng), PV_OK);
 }
 
 static void make_msg1(struct world *w, uint8_t msg[PV_WGMSG_INITIATION_LEN], pv_ns now)
@@ -46,7 +46,8 @@ static void make_msg1(struct world *w, uint8_t msg[PV_WGMSG_INITIATION_LEN], pv_
 
 static enum pv_cookie_verdict check(struct world *w, const uint8_t *msg, bool load, pv_ns now)
 {
-    return pv_cookie_check(w->checker, pv_view(msg, PV_WGMSG_INITIATION_LEN), &w->src, load, now);
+    return pv_cookie_check(w->checker, &w->resp, pv_view(msg, PV_WGMSG_INITIATION_LEN), &w->src,
+                           load, now);
 }
 
 /* One exchange: message 1, cookie, and the jar has it. */
@@ -55,7 +56,7 @@ static void get_cookie(struct world *w, pv_ns now)
     uint8_t msg[PV_WGMSG_INITIATION_LEN], reply[PV_WGMSG_COOKIE_LEN];
     make_msg1(w, msg, now);
     assert_int_equal(check(w, msg, true, now), PV_COOKIE_REPLY);
-    pv_cookie_reply(w->checker, pv_view(msg, sizeof(msg)), &w->src, now, reply);
+    pv_cookie_reply(w->checker, &w->resp, pv_view(msg, sizeof(msg)), &w->src, now, reply);
     assert_int_equal(pv_cookie_jar_put(&w->jar, &w->to_resp, pv_view(reply, sizeof(reply)), now),
                      PV_OK);
 }
@@ -152,9 +153,9 @@ static void the_jar_takes_one_genuine_answer_to_its_last_message(void **state)
     memset(reply, 0, sizeof(reply));
     assert_int_equal(pv_cookie_jar_put(&w.jar, &w.to_resp, pv_view(reply, 64), 1), PV_ERR_STATE);
     make_msg1(&w, msg, 1);
-    pv_cookie_reply(w.checker, pv_view(msg, sizeof(msg)), &w.src, 1, old);
+    pv_cookie_reply(w.checker, &w.resp, pv_view(msg, sizeof(msg)), &w.src, 1, old);
     make_msg1(&w, msg, 2);
-    pv_cookie_reply(w.checker, pv_view(msg, sizeof(msg)), &w.src, 2, reply);
+    pv_cookie_reply(w.checker, &w.resp, pv_view(msg, sizeof(msg)), &w.src, 2, reply);
     assert_int_equal(pv_cookie_jar_put(&w.jar, &w.to_resp, pv_view(old, 64), 3), PV_ERR_AUTH);
     for (size_t len = 0; len < sizeof(reply); len++)
         assert_int_equal(pv_cookie_jar_put(&w.jar, &w.to_resp, pv_view(reply, len), 3),

@@ -117,6 +117,7 @@ static void deliver(struct world *w, int i, const struct pv_peer_transmit *tx)
     const struct pv_carrier from = {
         .kind = PV_CARRIER_UDP, .local = to->addr, .remote = w->n[i].addr};
     struct pv_view data = pv_view(tx->buf, tx->len);
+    const struct pv_wg_device *device;
     struct pv_wg_initiation in;
     w->datagrams++;
     if (w->no_network || p == NULL || !pv_addr_equal(&tx->dst, &to->addr))
@@ -126,7 +127,9 @@ static void deliver(struct world *w, int i, const struct pv_peer_transmit *tx)
         (void)!pv_peer_handle_stun(p, &from, data, w->now);
         break;
     case PV_DEMUX_WG_INITIATION:
-        if (pv_wgmsg_identify(&to->device, data, &in) == PV_OK)
+        device = pv_peer_env_addressed(&to->env, data);
+        if (device != NULL && pv_wgmsg_identify(device, data, &in) == PV_OK &&
+            pv_peer_has_key(p, in.static_pk, w->now))
             (void)!pv_peer_handle_initiation(p, &in, &from, w->now);
         break;
     case PV_DEMUX_WG_RESPONSE:

@@ -47,7 +47,7 @@ static void a_peer_is_found_by_all_that_names_it(void **state)
     assert_ptr_equal(pv_peers_by_id(table(), pv_peer_id(bob)), bob);
     assert_null(pv_peers_by_id(table(), pv_peer_id(bob) + PV_FP_MAX_PEERS));
     assert_ptr_equal(pv_peers_by_pk(table(), pv_peer_pk(carol)), carol);
-    assert_ptr_equal(pv_peers_by_transport(table(), pv_peer_transport(printer)), printer);
+    assert_ptr_equal(pv_peers_by_transport(table(), pv_peer_transport(printer), 0), printer);
     assert_ptr_equal(pv_peers_find(table(), "bob"), bob);
     assert_ptr_equal(pv_peers_find(table(), "bob.home"), bob);
     assert_ptr_equal(pv_peers_find(table(), "bob.home.p2p"), bob);
