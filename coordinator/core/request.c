@@ -108,8 +108,11 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
     const struct pv_member *m = pv_roster_enrolled(net->roster, h->node);
     if (m == NULL)
         return PV_CTL_E_UNKNOWN_NODE;
-    /* Both keys have to be the node's: the identity signed, the transport key did the handshake. */
-    if (memcmp(m->transport, s->transport, sizeof(s->transport)) != 0)
+    /* Both keys have to be the node's: the identity signed, the transport key did the handshake.
+     * One that it had before will do: it may be the last that a machine has which was set back to
+     * an older state, and how else should it tell its next one? */
+    if (memcmp(m->transport, s->transport, sizeof(s->transport)) != 0 &&
+        !pv_roster_had_transport(net->roster, h->node, s->transport))
         return PV_CTL_E_NOT_ALLOWED;
     if (m->state != PV_MEMBER_WAITING)
         return PV_CTL_E_NONE;

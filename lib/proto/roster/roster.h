@@ -178,6 +178,9 @@ bool pv_roster_ip4_is_free(const struct pv_roster *r, const uint8_t ip4[static P
                            const uint8_t node[static PV_SIGN_PK_LEN]);
 const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
                                                const uint8_t transport[static PV_DH_LEN]);
+/* Did this node ever say that this is its transport key, in a statement that is kept? */
+bool pv_roster_had_transport(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN],
+                             const uint8_t transport[static PV_DH_LEN]);
 /* Any key some node statement is about, whatever its state; NULL when unheard of. */
 const struct pv_member *pv_roster_known(const struct pv_roster *r,
                                         const uint8_t node[static PV_SIGN_PK_LEN]);

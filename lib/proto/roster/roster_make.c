@@ -156,6 +156,15 @@ int pv_make_slot_empty(const struct pv_statement *st, const uint8_t *signer_sk, 
                   : pv_make_rule(st->network_id, signer_sk, &rule, ret_made);
 }
 
+int pv_make_transport(const uint8_t *network_id, const uint8_t *node_sk,
+                      const struct pv_st_transport *transport, struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_TRANSPORT, network_id);
+
+    st.u.transport = *transport;
+    return sign_short(&st, node_sk, NULL, ret_made);
+}
+
 int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial, uint64_t wall,
                   struct pv_made *ret_made)
 {

@@ -108,6 +108,11 @@ PV_MUST_CHECK int pv_make_rule_end(const uint8_t *network_id, const uint8_t *sig
 PV_MUST_CHECK int pv_make_slot_empty(const struct pv_statement *st, const uint8_t *signer_sk,
                                      uint64_t wall, struct pv_made *ret_made);
 
+/* Another transport key of the node that signs. */
+PV_MUST_CHECK int pv_make_transport(const uint8_t *network_id, const uint8_t *node_sk,
+                                    const struct pv_st_transport *transport,
+                                    struct pv_made *ret_made);
+
 PV_MUST_CHECK int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial,
                                 uint64_t wall, struct pv_made *ret_made);
 

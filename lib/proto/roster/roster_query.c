@@ -113,6 +113,25 @@ const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
     return m == NULL || memcmp(m->transport, transport, PV_DH_LEN) == 0 ? m : NULL;
 }
 
+bool pv_roster_had_transport(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN],
+                             const uint8_t transport[static PV_DH_LEN])
+{
+    const struct pv_roster_key *k = pv_roster_key(r, node);
+    if (k == NULL)
+        return false;
+    for (const struct pv_roster_item *e = k->kept[PV_ROSTER_QUOTA_TRANSPORT]; e != NULL;
+         e = e->next_kept) {
+        if (memcmp(e->pub.st.u.transport.transport, transport, PV_DH_LEN) == 0)
+            return true;
+    }
+    for (const struct pv_roster_item *e = k->kept[PV_ROSTER_QUOTA_MEMBER]; e != NULL;
+         e = e->next_kept) {
+        if (memcmp(e->pub.st.u.member.transport, transport, PV_DH_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* By key and not by pointer, so that the owner may keep its place while the roster changes. */
 const struct pv_member *pv_roster_next(const struct pv_roster *r, const struct pv_member *prev)
 {

@@ -28,6 +28,34 @@ static void a_network_is_created_and_its_creator_comes_back_as_member(void **sta
     assert_int_equal(st.statements, 4);
 }
 
+/* With the key in use, or one it had before: a machine that was set back has no other. */
+static void a_member_with_another_transport_key_comes_back_by_either(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(1);
+    struct cw_node fresh, stranger;
+    struct pv_made made;
+    cw_start(w);
+    cw_create(w);
+    fresh = stranger = w->alice;
+    pv_dh_keypair(&w->rng, fresh.transport_sk, fresh.transport_pk);
+    pv_dh_keypair(&w->rng, stranger.transport_sk, stranger.transport_pk);
+    struct cw_client *c = cw_member(w, &w->alice);
+    struct pv_st_transport st = {.serial = 1, .time = 7};
+    memcpy(st.transport, fresh.transport_pk, sizeof(st.transport));
+    assert_int_equal(pv_make_transport(w->created.network_id, w->alice.id.sk, &st, &made), PV_OK);
+    assert_int_equal(cw_put(w, c, pv_made_view(&made)), PV_CTL_E_NONE);
+    cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG); /* it goes on */
+
+    c = cw_connect(w, &fresh);
+    cw_ask_ok(w, c, cw_hello(c, &fresh, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    c = cw_connect(w, &w->alice);
+    cw_ask_ok(w, c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
+    c = cw_connect(w, &stranger);
+    cw_ask_error(w, c, cw_hello(c, &stranger, w->created.network_id, PV_CTL_MEMBER),
+                 PV_CTL_E_NOT_ALLOWED);
+}
+
 static void members_are_told_where_tls_is_and_by_what_key(void **state)
 {
     (void)state;
@@ -621,6 +649,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_request_of_the_protocol_has_its_row),
         cmocka_unit_test(a_network_is_created_and_its_creator_comes_back_as_member),
+        cmocka_unit_test(a_member_with_another_transport_key_comes_back_by_either),
         cmocka_unit_test(members_are_told_where_tls_is_and_by_what_key),
         cmocka_unit_test(create_is_repeatable_and_gives_the_same_receipts),
         cmocka_unit_test(two_creates_of_one_network_at_once_end_alike),

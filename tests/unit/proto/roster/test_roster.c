@@ -412,6 +412,37 @@ static void a_transport_key_statement_replaces_the_key(void **state)
     assert_int_equal(pv_roster_next_serial(r, w.creator.pk), 2);
 }
 
+static void a_former_transport_key_is_known_as_the_nodes(void **state)
+{
+    (void)state;
+    struct world w = world_make(13);
+    struct pv_roster *r = roster_of(&w);
+    uint8_t first[32], later[32], other[32];
+    memset(first, 0xa1, sizeof(first));
+    memset(other, 0x99, sizeof(other));
+    for (uint8_t i = 1; i <= PV_ROSTER_MAX_SELF + 1; i++) {
+        struct pv_st_transport st = {.serial = i, .time = T0};
+        struct pv_made made;
+        memset(st.transport, i, sizeof(st.transport));
+        assert_int_equal(pv_make_transport(pv_roster_network_id(r), w.creator.sk, &st, &made),
+                         PV_OK);
+        struct item it = item_of(&w, &made);
+        add(r, &it);
+        (void)settle(r);
+    }
+    const struct pv_member *alice = pv_roster_by_node(r, w.creator.pk);
+    memset(later, PV_ROSTER_MAX_SELF + 1, sizeof(later));
+    assert_memory_equal(alice->transport, later, 32);
+    for (uint8_t i = 1; i <= PV_ROSTER_MAX_SELF + 1; i++) {
+        memset(later, i, sizeof(later));
+        assert_int_equal(pv_roster_had_transport(r, w.creator.pk, later),
+                         i > 1); /* eight are kept */
+    }
+    assert_true(pv_roster_had_transport(r, w.creator.pk, first));
+    assert_false(pv_roster_had_transport(r, w.creator.pk, other));
+    assert_false(pv_roster_had_transport(r, w.root.pk, first));
+}
+
 static void a_member_may_change_its_name_and_frees_the_old_one(void **state)
 {
     (void)state;
@@ -736,6 +767,7 @@ int main(void)
         cmocka_unit_test(removing_an_admin_removes_what_it_admitted_unless_it_stays),
         cmocka_unit_test(root_cannot_be_revoked),
         cmocka_unit_test(a_transport_key_statement_replaces_the_key),
+        cmocka_unit_test(a_former_transport_key_is_known_as_the_nodes),
         cmocka_unit_test(a_member_may_change_its_name_and_frees_the_old_one),
         cmocka_unit_test(the_newest_coordinators_record_wins),
         cmocka_unit_test(unknown_types_are_kept_from_members_eight_each),
