@@ -3,6 +3,7 @@
 #include "daemon/store/identity.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,12 +18,36 @@
 static const char *const key_files[] = {"identity.key", "transport.key",
                                         "root.key"}; /* root last */
 
+static const char transport_file[] = "transport.key";
+enum {
+    KEY_LINE = PV_KEY_TEXT + 24, /* bytes of a line: a key, a blank, a number, the line's end */
+    KEYS_FILE = KEY_LINE * PV_JOB_KEYS,
+};
+
 static void key_path(const char *dir, const char *name, char path[static PATH_MAX])
 {
     snprintf(path, PATH_MAX, "%s/%s", dir, name);
 }
 
-/* PV_ERR_NOT_FOUND is no failure: nothing is written to ret_error then. */
+/* The whole file. PV_ERR_NOT_FOUND is no failure: nothing is written to ret_error then. */
+static int read_text(const char *path, char **ret_text, size_t *ret_len,
+                     char ret_error[static PV_JOB_ERROR_MAX])
+{
+    int r = pv_file_read(path, KEYS_FILE, ret_text, ret_len);
+    if (r < 0 && r != PV_ERR_NOT_FOUND)
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.120s: %s", path, pv_strstatus(r));
+    return r;
+}
+
+static int no_key(const char *path, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    snprintf(ret_error, PV_JOB_ERROR_MAX,
+             "read %.120s: not a key: restore it from a backup, or move it away to get a new one",
+             path);
+    return PV_ERR_MALFORMED;
+}
+
+/* PV_ERR_NOT_FOUND as above. */
 static int read_key(const char *dir, const char *name, uint8_t ret_key[static PV_KEY_LEN],
                     char ret_error[static PV_JOB_ERROR_MAX])
 {
@@ -30,20 +55,56 @@ static int read_key(const char *dir, const char *name, uint8_t ret_key[static PV
     char *text = NULL;
     size_t len = 0;
     key_path(dir, name, path);
-    int r = pv_file_read(path, 256, &text, &len);
-    if (r == PV_ERR_NOT_FOUND)
-        return r;
-    if (r < 0) {
-        snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.120s: %s", path, pv_strstatus(r));
-        return r;
-    }
-    text[strcspn(text, "\r\n")] = '\0';
-    r = pv_key_parse(text, ret_key);
+    int r = read_text(path, &text, &len, ret_error);
     if (r < 0)
-        snprintf(ret_error, PV_JOB_ERROR_MAX,
-                 "read %.120s: not a key: restore it from a backup, or move it away to get a new "
-                 "one",
-                 path);
+        return r;
+    text[strcspn(text, "\r\n")] = '\0';
+    if (pv_key_parse(text, ret_key) < 0)
+        r = no_key(path, ret_error);
+    pv_file_free(text, len);
+    return r;
+}
+
+/* "KEY" of the one in use, "KEY TIME" of another. The line is cut up in place. */
+static int take_line(char *line, struct pv_identity *id, size_t *n)
+{
+    char *number = strchr(line, ' ');
+    if (*n == 0)
+        return pv_key_parse(line, id->dh_sk);
+    if (number == NULL || *n > PV_ARRAY_LEN(id->others))
+        return PV_ERR_MALFORMED;
+    struct pv_other_key *other = &id->others[*n - 1];
+    *number = '\0';
+    int r = pv_key_parse(line, other->sk);
+    if (r == PV_OK)
+        r = pv_u64_parse(number + 1, 0, INT64_MAX, &other->replaced_s);
+    other->used = r == PV_OK;
+    if (r == PV_OK)
+        pv_dh_public(other->sk, other->pk);
+    return r;
+}
+
+/* PV_ERR_NOT_FOUND as above. */
+static int read_transport(const char *dir, struct pv_identity *id,
+                          char ret_error[static PV_JOB_ERROR_MAX])
+{
+    char path[PATH_MAX];
+    char *text = NULL;
+    size_t len = 0, n = 0;
+    key_path(dir, transport_file, path);
+    int r = read_text(path, &text, &len, ret_error);
+    if (r < 0)
+        return r;
+    for (char *line = text, *end; r == PV_OK && *line != '\0'; line = end) {
+        end = line + strcspn(line, "\n");
+        if (*end != '\0')
+            *end++ = '\0';
+        line[strcspn(line, "\r")] = '\0';
+        r = take_line(line, id, &n);
+        n++;
+    }
+    if (r < 0 || n == 0)
+        r = no_key(path, ret_error);
     pv_file_free(text, len);
     return r;
 }
@@ -76,6 +137,16 @@ static int read_or_make(const char *dir, const char *name, const struct pv_rng *
     return write_key(dir, name, ret_key, ret_error);
 }
 
+static int read_or_make_transport(const char *dir, const struct pv_rng *rng, struct pv_identity *id,
+                                  char ret_error[static PV_JOB_ERROR_MAX])
+{
+    int r = read_transport(dir, id, ret_error);
+    if (r != PV_ERR_NOT_FOUND)
+        return r;
+    pv_rng_fill(rng, id->dh_sk, sizeof(id->dh_sk));
+    return write_key(dir, transport_file, id->dh_sk, ret_error);
+}
+
 int pv_identity_load(const char *dir, const uint8_t *transport_key, const struct pv_rng *rng,
                      struct pv_identity *ret_identity, char ret_error[static PV_JOB_ERROR_MAX])
 {
@@ -89,7 +160,7 @@ int pv_identity_load(const char *dir, const uint8_t *transport_key, const struct
     if (r >= 0 && transport_key != NULL)
         memcpy(id->dh_sk, transport_key, sizeof(id->dh_sk));
     else if (r >= 0)
-        r = read_or_make(dir, "transport.key", rng, id->dh_sk, ret_error);
+        r = read_or_make_transport(dir, rng, id, ret_error);
     if (r >= 0)
         pv_dh_public(id->dh_sk, id->dh_pk);
     if (r >= 0) {
@@ -107,6 +178,28 @@ int pv_identity_save_root(const char *dir, const uint8_t seed[static PV_KEY_LEN]
                           char ret_error[static PV_JOB_ERROR_MAX])
 {
     return write_key(dir, "root.key", seed, ret_error);
+}
+
+int pv_identity_save_transport(const char *dir, const struct pv_job_keys *keys,
+                               char ret_error[static PV_JOB_ERROR_MAX])
+{
+    char path[PATH_MAX], text[KEYS_FILE], key[PV_KEY_TEXT_BUF];
+    size_t len = 0;
+    key_path(dir, transport_file, path);
+    for (size_t i = 0; i < keys->n; i++) {
+        pv_key_format(keys->keys[i].sk, key);
+        int n = i == 0 ? snprintf(text, sizeof(text), "%s\n", key)
+                       : snprintf(text + len, sizeof(text) - len, "%s %" PRIu64 "\n", key,
+                                  keys->keys[i].replaced_s);
+        len += (size_t)n;
+    }
+    int r = pv_file_write(path, pv_view(text, len), 0600);
+    pv_wipe(text, sizeof(text));
+    pv_wipe(key, sizeof(key));
+    if (r < 0)
+        snprintf(ret_error, PV_JOB_ERROR_MAX, "write %.120s: %s%s", path, pv_strstatus(r),
+                 r == -ENOSPC ? ": free some space" : "");
+    return r;
 }
 
 /* Files that are gone already are no failure: the user asks for an end, not for a change. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * identity.h - this node's long-lived keys as files of the state directory: identity.key,
- * transport.key, root.key; one line of base64url each, mode 0600.
+ * transport.key, root.key; one line of base64url each, mode 0600. transport.key has a line for each
+ * further key that is answered, with the Unix time at which it was replaced; 0: it is to come.
  *
  * Made at the first start. Any thread, one at a time for one directory.
  */
@@ -14,7 +15,7 @@
 /*
  * Reads the keys below dir into ret_identity (memory of pv_secret_alloc()), making identity.key
  * and transport.key when they do not exist. transport_key: an X25519 secret from elsewhere to use
- * instead of transport.key, NULL = none. PV_ERR_MALFORMED: a file that is no key is never
+ * instead of those in transport.key, NULL = none. PV_ERR_MALFORMED: a file that is no key is never
  * overwritten. -errno. Then "what failed: why: what to do" is in ret_error.
  */
 PV_MUST_CHECK int pv_identity_load(const char *dir, const uint8_t *transport_key,
@@ -24,6 +25,9 @@ PV_MUST_CHECK int pv_identity_load(const char *dir, const uint8_t *transport_key
 PV_MUST_CHECK int pv_identity_save_root(const char *dir,
                                         const uint8_t seed[static PV_SIGN_SEED_LEN],
                                         char ret_error[static PV_JOB_ERROR_MAX]);
+/* Replaces the transport keys by these, all at once. -errno; ret_error. */
+PV_MUST_CHECK int pv_identity_save_transport(const char *dir, const struct pv_job_keys *keys,
+                                             char ret_error[static PV_JOB_ERROR_MAX]);
 /* Deletes the identity and the transport key, and the root key where root says so. -errno;
  * ret_error. */
 PV_MUST_CHECK int pv_identity_forget(const char *dir, bool root,

@@ -234,6 +234,7 @@ static handler_fn *const HANDLERS[PV_JOB_KINDS] = {
     [PV_JOB_SET_META] = set_meta,
     [PV_JOB_PUT_ENDPOINTS] = put_endpoints,
     [PV_JOB_SAVE_ROOT] = nothing,
+    [PV_JOB_SAVE_KEYS] = nothing,
     [PV_JOB_CHAT] = chat,
 };
 
@@ -245,8 +246,8 @@ bool pv_store_serves(enum pv_job_kind kind)
 /* A savepoint each: what one job did goes back alone when it fails. */
 static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
-    /* save_root() has done it. */
-    if (job->kind == PV_JOB_SAVE_ROOT)
+    /* save_keys() has done it. */
+    if (job->kind == PV_JOB_SAVE_ROOT || job->kind == PV_JOB_SAVE_KEYS)
         return;
     int r = exec(s, "SAVEPOINT job");
     if (r >= 0)
@@ -277,13 +278,16 @@ static void forget_keys(struct pv_store *s, const struct pv_job *job, struct pv_
 }
 
 /* Keys are stored before the transaction that may rely on them is. */
-static void save_root(struct pv_store *s, struct pv_job *job, struct pv_job_result *result)
+static void save_keys(struct pv_store *s, struct pv_job *job, struct pv_job_result *result)
 {
-    if (job->kind != PV_JOB_SAVE_ROOT)
+    if (job->kind == PV_JOB_SAVE_ROOT)
+        result->status = pv_identity_save_root(s->dir, job->u.root_seed, result->error);
+    else if (job->kind == PV_JOB_SAVE_KEYS)
+        result->status = pv_identity_save_transport(s->dir, &job->u.keys, result->error);
+    else
         return;
-    result->status = pv_identity_save_root(s->dir, job->u.root_seed, result->error);
-    /* The seed has no other use. */
-    pv_wipe(job->u.root_seed, sizeof(job->u.root_seed));
+    /* The secrets in it have no other use. */
+    pv_wipe(&job->u, sizeof(job->u));
 }
 
 /* Nothing of the batch was stored. */
@@ -332,7 +336,7 @@ void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_
         memset(&results[i], 0, sizeof(results[i]));
         results[i].id = jobs[i]->id;
         results[i].kind = jobs[i]->kind;
-        save_root(store, jobs[i], &results[i]);
+        save_keys(store, jobs[i], &results[i]);
     }
     if (run_batch(store, jobs, results, n) < 0)
         return;

@@ -35,8 +35,8 @@ void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes);
 
 /* Is this kind of job the store's? */
 bool pv_store_serves(enum pv_job_kind kind);
-/* Runs n jobs in order, results[i] for jobs[i] (written whole). The secret of SAVE_ROOT is wiped
- * from its job. A job that fails does not undo the others. */
+/* Runs n jobs in order, results[i] for jobs[i] (written whole). The secrets of SAVE_ROOT and
+ * SAVE_KEYS are wiped from their jobs. A job that fails does not undo the others. */
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
                   size_t n);
 

@@ -8,6 +8,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/chat/copies_int.h"
 #include "daemon/core/chat/tell.h"
+#include "daemon/core/peer/ownkeys.h"
 
 enum {
     FRAME_RATE = 50, /* ours: frames a second and peer; more closes its connections */
@@ -26,8 +27,6 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     c->node = node;
     c->enabled = cfg->chat_store;
     c->willing = cfg->chat_hold;
-    c->noise.sk = node->identity->dh_sk;
-    memcpy(c->noise.pk, node->identity->dh_pk, sizeof(c->noise.pk));
     c->coordinator.collect_at = PV_NEVER;
     c->members.look_at = c->members.answer_by = PV_NEVER;
     c->peer_map = pv_map_make(&node->rng, PV_PEER_MAX);
@@ -46,8 +45,6 @@ static void free_copies(void *part)
         PV_MAP_DEL(c->peers, peer);
         free(peer);
     }
-    /* The part has its own copy of the secret key. */
-    pv_wipe(c, sizeof(*c));
     free(c);
 }
 
@@ -72,12 +69,25 @@ int pv_copies_seal(struct pv_copies *c, const struct pv_peer *to, const struct p
     if (memcmp(m->peer, pv_peer_pk(to), sizeof(m->peer)) != 0)
         return PV_ERR_STATE;
     struct pv_signal_route route = route_of(n, n->identity->sign_pk, pv_peer_pk(to));
+    const struct pv_noise_static own = pv_ownkeys_current(n->identity);
     const struct pv_parcel_keys keys = {
-        .local = &c->noise, .remote = pv_peer_transport(to), .sk = n->identity->sign_sk};
+        .local = &own, .remote = pv_peer_transport(to), .sk = n->identity->sign_sk};
     struct pv_parcel parcel = {
         .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
     memcpy(parcel.id, m->id, sizeof(parcel.id));
     return pv_parcel_seal(&route, &keys, &n->rng, &parcel, ret_box, ret_len);
+}
+
+/* A copy waits for up to 14 days: it may be sealed to a key of before. */
+static int open_parcel(const struct pv_node *n, const struct pv_signal_route *route,
+                       struct pv_view box, uint8_t buf[static PV_PARCEL_CONTENT_MAX],
+                       struct pv_parcel *ret_parcel)
+{
+    struct pv_noise_static own;
+    int r = PV_ERR_AUTH;
+    for (size_t iter = 0; r == PV_ERR_AUTH && pv_ownkeys_next(n->identity, &iter, &own);)
+        r = pv_parcel_open(route, &own, box, buf, ret_parcel);
+    return r;
 }
 
 int pv_copies_open(struct pv_copies *c, const uint8_t *from, struct pv_view box, uint64_t number,
@@ -94,7 +104,7 @@ int pv_copies_open(struct pv_copies *c, const uint8_t *from, struct pv_view box,
     if (m->state == PV_MEMBER_REVOKED)
         return PV_ERR_REFUSED;
     uint8_t *buf = malloc(PV_PARCEL_CONTENT_MAX);
-    int r = buf == NULL ? PV_ERR_NOMEM : pv_parcel_open(&route, &c->noise, box, buf, &parcel);
+    int r = buf == NULL ? PV_ERR_NOMEM : open_parcel(n, &route, box, buf, &parcel);
     if (r == PV_OK) {
         const struct pv_chatlink_copy copy = {.pk = from,
                                               .name = m->name,

@@ -104,10 +104,9 @@ struct pv_copies_counts {
 
 struct pv_copies {
     struct pv_node *node;
-    bool enabled;                 /* [chat] store = coordinator: own messages may wait elsewhere */
-    bool willing;                 /* [chat] hold = on: copies are held for others */
-    struct pv_noise_static noise; /* our transport key, for seals */
-    bool counted;                 /* the store was asked for the number of copies held */
+    bool enabled; /* [chat] store = coordinator: own messages may wait elsewhere */
+    bool willing; /* [chat] hold = on: copies are held for others */
+    bool counted; /* the store was asked for the number of copies held */
     struct pv_copies_coordinator coordinator;
     struct pv_copies_members members;
     struct pv_map peer_map;

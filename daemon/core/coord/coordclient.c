@@ -371,6 +371,11 @@ void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordcli
         begin_round(c, now);
 }
 
+void pv_coordclient_set_key(struct pv_coordclient *c, const uint8_t *dh_sk)
+{
+    c->cfg.dh_sk = dh_sk;
+}
+
 void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have)
 {
     c->target.have = have;

@@ -40,7 +40,7 @@ struct pv_coordclient_config {
     const struct pv_log *log;
     const uint8_t *sign_sk; /* identity, PV_SIGN_SK_LEN bytes; borrowed for its life */
     const uint8_t *sign_pk;
-    const uint8_t *dh_sk; /* transport key, 32 bytes; borrowed for its life */
+    const uint8_t *dh_sk; /* transport key, 32 bytes; borrowed until set_key() names another */
 };
 
 /* Where to connect, and as whom. */
@@ -92,6 +92,8 @@ PV_MUST_CHECK int pv_coordclient_turn(struct pv_coordclient *c,
  * none. */
 void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordclient_addr *addrs,
                               size_t n, pv_ns now);
+/* Another transport key, from the next attempt on. */
+void pv_coordclient_set_key(struct pv_coordclient *c, const uint8_t *dh_sk);
 void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have);
 void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now);
 /* The network may have changed or the machine woke: a waiting client connects at once, a connected

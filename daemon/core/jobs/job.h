@@ -24,6 +24,7 @@ enum pv_job_kind {
     PV_JOB_SET_META,       /* store: one named value (high-water marks, cursors, up) */
     PV_JOB_PUT_ENDPOINTS,  /* store: where one member was reached, in place of what is there */
     PV_JOB_SAVE_ROOT,  /* file: the network's root secret, mode 0600; wiped from the job after */
+    PV_JOB_SAVE_KEYS,  /* file: the transport keys, in place of those there */
     PV_JOB_RESOLVE,    /* worker: host name to addresses */
     PV_JOB_IFACE_UP,   /* helper: open the TUN, set addresses, MTU, routes; idempotent */
     PV_JOB_IFACE_DOWN, /* helper: remove the TUN */
@@ -43,6 +44,7 @@ enum {
     PV_JOB_IFNAME = 16,         /* IFNAMSIZ */
     PV_JOB_NETWORK_LEN = 16,    /* bytes of a network id, PV_NETWORK_ID_LEN */
     PV_JOB_MARK_LEN = 16,       /* bytes of a stored statement's mark */
+    PV_JOB_KEYS = 4,            /* transport keys of one node: in use, to come, and of before */
     PV_RECALL_ADDRS = 4,        /* addresses kept of one member, DESIGN 5 */
     PV_IFACE_MAX_DOMAINS = 3,   /* the network's and two of addresses */
     PV_IFACE_DOMAIN_BUF = 140,  /* bytes with the NUL */
@@ -85,6 +87,15 @@ struct pv_job_put_endpoints {
     uint8_t node[PV_SIGN_PK_LEN];
     size_t n; /* 0: nothing is known any more */
     struct pv_recall_addr addrs[PV_RECALL_ADDRS];
+};
+
+/* Transport keys of this node. */
+struct pv_job_keys {
+    size_t n; /* 1 at least: the first is in use */
+    struct pv_job_key {
+        uint8_t sk[PV_SIGN_SEED_LEN]; /* X25519 */
+        uint64_t replaced_s;          /* but for the first: Unix seconds; 0: it is not in use yet */
+    } keys[PV_JOB_KEYS];
 };
 
 struct pv_job_resolve {
@@ -144,6 +155,7 @@ struct pv_job {
         struct pv_job_set_meta set_meta;
         struct pv_job_put_endpoints put_endpoints;
         uint8_t root_seed[PV_SIGN_SEED_LEN];
+        struct pv_job_keys keys;
         struct pv_job_resolve resolve;
         struct pv_job_iface *iface; /* owned */
         struct pv_chatjob *chat;    /* owned */

@@ -13,6 +13,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/peer/highwater.h"
+#include "daemon/core/peer/ownkeys.h"
 #include "proto/control/signal.h"
 
 enum {
@@ -22,8 +23,7 @@ enum {
 
 struct signals {
     struct pv_node *node;
-    struct pv_noise_static noise; /* the transport key */
-    struct pv_highwater seq;      /* numbers of our signals */
+    struct pv_highwater seq; /* numbers of our signals */
     struct pv_forwards forwards;
 };
 
@@ -36,8 +36,6 @@ static int make_signals(struct pv_node *node, const struct pv_engine_config *cfg
     if (s == NULL)
         return PV_ERR_NOMEM;
     s->node = node;
-    s->noise.sk = node->identity->dh_sk;
-    memcpy(s->noise.pk, node->identity->dh_pk, sizeof(s->noise.pk));
     node->marks[PV_MARK_SIGNAL] = &s->seq;
     *ret_part = s;
     return PV_OK;
@@ -47,8 +45,6 @@ static void free_signals(void *part)
 {
     struct signals *s = part;
     s->node->marks[PV_MARK_SIGNAL] = NULL;
-    /* It holds a copy of the secret transport key. */
-    pv_wipe(s, sizeof(*s));
     free(s);
 }
 
@@ -65,9 +61,9 @@ static void put_item(struct pv_signal *sig, const struct pv_roster_entry *entry)
 
 /*
  * What introduces this node to somebody who has only the network record: the coordinators (whose
- * receipts count), the admin and the invite that admitted it, its member statement, its newest
- * transport key, and if an admin approved of it, that admin and the admission. In this order, so
- * that each is understood when it comes.
+ * receipts count), the admin and the invite that admitted it, its member statement, the statement
+ * of its transport key, and if an admin approved of it, that admin and the admission. In this order,
+ * so that each is understood when it comes.
  */
 static void put_chain(struct signals *s, struct pv_signal *sig)
 {
@@ -86,7 +82,8 @@ static void put_chain(struct signals *s, struct pv_signal *sig)
         else if (x->st.type == PV_ST_MEMBER && x->st.u.member.serial == self->serial &&
                  memcmp(x->st.u.member.node, own, PV_SIGN_PK_LEN) == 0)
             last[3] = x;
-        else if (x->st.type == PV_ST_TRANSPORT && memcmp(x->st.signer, own, PV_SIGN_PK_LEN) == 0)
+        else if (x->st.type == PV_ST_TRANSPORT && memcmp(x->st.signer, own, PV_SIGN_PK_LEN) == 0 &&
+                 memcmp(x->st.u.transport.transport, self->transport, PV_DH_LEN) == 0)
             last[4] = x;
     }
     const uint8_t *admin = last[2] != NULL ? last[2]->st.signer : self->admitted_by;
@@ -125,6 +122,7 @@ static int send_signal(struct signals *s, struct pv_peer *p, struct pv_signal *s
                        struct ways ways, pv_ns now)
 {
     struct pv_node *n = s->node;
+    const struct pv_noise_static own = pv_ownkeys_current(n->identity);
     struct pv_signal_route route;
     memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
     memcpy(route.from, n->identity->sign_pk, sizeof(route.from));
@@ -138,8 +136,7 @@ static int send_signal(struct signals *s, struct pv_peer *p, struct pv_signal *s
     size_t len;
     int r = pv_signal_write(sig, buf, PV_SIGNAL_TEXT_MAX, &len);
     if (r == PV_OK)
-        r = pv_signal_seal(&route, &s->noise, pv_peer_transport(p), &n->rng, pv_view(buf, len),
-                           box);
+        r = pv_signal_seal(&route, &own, pv_peer_transport(p), &n->rng, pv_view(buf, len), box);
     const struct pv_view sealed = pv_view(box, r == PV_OK ? len + PV_NOISE_X_OVERHEAD : 0);
     if (r == PV_OK && ways.peers)
         (void)pv_forwards_send(&s->forwards, n, p, sealed, now);
@@ -190,7 +187,8 @@ static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc
                               .peers = pv_peer_count_in_sync(p) > 0 &&
                                        (unheard || (!online && !inband))};
     if (ways.coordinator || ways.peers) {
-        if (!pv_peer_knows_chain(p))
+        /* What names the key that sealed it comes along until the peer has shown to know that. */
+        if (!pv_peer_knows_chain(p) || !pv_peer_knows_own_key(p))
             put_chain(s, sig);
         int r = send_signal(s, p, sig, ways, now);
         if (r != PV_OK)
@@ -241,9 +239,9 @@ static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal
 }
 
 /* A box proves a transport key, and the roster alone says whose key that is. */
-static bool is_sender(const struct pv_peer *p, const uint8_t *transport)
+static bool is_sender(const struct pv_peer *p, const uint8_t *transport, pv_ns now)
 {
-    return p != NULL && memcmp(pv_peer_transport(p), transport, PV_DH_LEN) == 0;
+    return p != NULL && pv_peer_has_key(p, transport, now);
 }
 
 /* Statements that introduce the sender are merged before it is looked up: they verify themselves.
@@ -253,7 +251,7 @@ static struct pv_peer *sender_of(struct signals *s, const uint8_t *from, const u
 {
     struct pv_node *n = s->node;
     struct pv_peer *p = pv_peers_by_pk(n->peers, from);
-    if (!is_sender(p, transport)) {
+    if (!is_sender(p, transport, now)) {
         struct pv_ctl_item items[PV_SIGNAL_CHAIN_MAX];
         for (size_t i = 0; i < sig->n_chain; i++)
             items[i] = (struct pv_ctl_item){.statement = sig->chain[i].statement,
@@ -261,7 +259,7 @@ static struct pv_peer *sender_of(struct signals *s, const uint8_t *from, const u
         (void)pv_membership_add(n, items, sig->n_chain, now);
         p = n->roster == NULL ? NULL : pv_peers_by_pk(n->peers, from);
     }
-    return is_sender(p, transport) ? p : NULL;
+    return is_sender(p, transport, now) ? p : NULL;
 }
 
 static struct pv_peer *take_text(struct signals *s, const uint8_t *from, const uint8_t *transport,
@@ -293,6 +291,22 @@ static struct pv_peer *take_text(struct signals *s, const uint8_t *from, const u
     return p;
 }
 
+/* Opens it with whichever key of ours it was sealed to; *ret_newest: that was the one in use. */
+static int open_box(const struct pv_node *n, const struct pv_signal_route *route,
+                    struct pv_view box, uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_text,
+                    bool *ret_newest)
+{
+    struct pv_noise_static own;
+    int r = PV_ERR_AUTH;
+    *ret_newest = true;
+    for (size_t iter = 0; pv_ownkeys_next(n->identity, &iter, &own); *ret_newest = false) {
+        r = pv_signal_open(route, &own, box, ret_sender, ret_text);
+        if (r != PV_ERR_AUTH)
+            break;
+    }
+    return r;
+}
+
 /* Opens a box from a member with that identity key. NULL: it is worthless. */
 static struct pv_peer *take_box(struct signals *s, const uint8_t *from, struct pv_view box,
                                 pv_ns now)
@@ -310,12 +324,15 @@ static struct pv_peer *take_box(struct signals *s, const uint8_t *from, struct p
 
     uint8_t *text = malloc(PV_SIGNAL_TEXT_MAX);
     uint8_t transport[PV_DH_LEN];
+    bool to_newest;
     if (text == NULL)
         return NULL;
-    int r = pv_signal_open(&route, &s->noise, box, transport, text);
+    int r = open_box(n, &route, box, transport, text, &to_newest);
     if (r == PV_OK)
         p = take_text(s, from, transport, pv_view(text, box.len - PV_NOISE_X_OVERHEAD), now);
-    else
+    if (p != NULL && to_newest)
+        pv_peer_note_own_key(p);
+    if (r != PV_OK)
         pv_log(n->log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"%s\"", pv_strstatus(r));
     pv_wipe(text, PV_SIGNAL_TEXT_MAX);
     free(text);

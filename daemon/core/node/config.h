@@ -24,7 +24,15 @@ enum {
     PV_ENGINE_MAX_LAN_PEERS = 64,                /* names in [lan] peers */
     PV_ENGINE_MAX_ALLOWED = 64,                  /* allowed-ips of one [peer] */
     PV_ENGINE_MAX_RELAYS = PV_FP_MAX_RELAYS - 1, /* [relay] turn; the first is the coordinator's */
-    PV_IDENTITY_OTHERS = 3,                      /* transport keys beside the one in use */
+    PV_IDENTITY_OTHERS = PV_JOB_KEYS - 1,        /* transport keys beside the one in use */
+};
+
+/* A transport key of this node that is not the one in use. */
+struct pv_other_key {
+    uint8_t sk[PV_DH_LEN];
+    uint8_t pk[PV_DH_LEN];
+    bool used;
+    uint64_t replaced_s; /* Unix seconds when another took its place; 0: made, and not in use yet */
 };
 
 /* Long-lived keys of this node, in pv_secret_alloc() memory of the shell; borrowed by the engine
@@ -32,8 +40,10 @@ enum {
 struct pv_identity {
     uint8_t sign_sk[PV_SIGN_SK_LEN]; /* Ed25519 */
     uint8_t sign_pk[PV_SIGN_PK_LEN];
-    uint8_t dh_sk[PV_DH_LEN]; /* X25519 transport key */
+    uint8_t dh_sk[PV_DH_LEN]; /* X25519 transport key: the one in use */
     uint8_t dh_pk[PV_DH_LEN];
+    /* Answered, too. Written by part "rotation". */
+    struct pv_other_key others[PV_IDENTITY_OTHERS];
     uint8_t root_seed[PV_SIGN_SEED_LEN]; /* Ed25519 seed of the network's root, when has_root */
     bool has_root;
 };
@@ -147,6 +157,8 @@ struct pv_engine_config {
     bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
     uint64_t chat_keep_s;       /* [chat] keep: what was read is deleted after it; 0: never */
     bool chat_plain_off;        /* [chat] plain = off: text that is not proven is refused */
+    bool key_given;             /* the transport key is of the configuration: it is not replaced */
+    uint64_t rotate_s;          /* [security] rotate: age of a transport key; 0: never by itself */
     bool dns;                   /* a name server listens on the overlay address */
     bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */
     const char *confined;       /* what rights the processes have, for status; borrowed */

@@ -31,6 +31,7 @@ struct sim_store {
     struct pv_saved_endpoint endpoints[MAX_ENDPOINTS];
     size_t n_endpoints;
     bool has_root;
+    struct pv_job_keys keys; /* n 0: the first one is still in use */
     uint8_t root[32];
     struct pv_saved saved;
     struct pv_saved_meta saved_meta[MAX_META];
@@ -100,6 +101,7 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_SET_META:
     case PV_JOB_PUT_ENDPOINTS:
     case PV_JOB_SAVE_ROOT:
+    case PV_JOB_SAVE_KEYS:
         return true;
     case PV_JOB_RESOLVE:
     case PV_JOB_IFACE_UP:
@@ -207,6 +209,8 @@ static int run(struct sim_store *s, const struct pv_job *job)
     case PV_JOB_FORGET_NETWORK:
         forget_network(s);
         s->n_endpoints = 0;
+        if (job->u.forget != PV_FORGET_NETWORK)
+            s->keys.n = 0;
         if (job->u.forget == PV_FORGET_ROOT)
             s->has_root = false;
         return PV_OK;
@@ -217,6 +221,9 @@ static int run(struct sim_store *s, const struct pv_job *job)
     case PV_JOB_SAVE_ROOT:
         s->has_root = true;
         memcpy(s->root, job->u.root_seed, sizeof(s->root));
+        return PV_OK;
+    case PV_JOB_SAVE_KEYS:
+        s->keys = job->u.keys;
         return PV_OK;
     case PV_JOB_RESOLVE:
     case PV_JOB_IFACE_UP:
@@ -263,6 +270,16 @@ const struct pv_saved *sim_store_load(struct sim_store *s)
     memcpy(s->saved.network_name, s->network_name, sizeof(s->network_name));
     memcpy(s->saved.node_name, s->node_name, sizeof(s->node_name));
     return &s->saved;
+}
+
+const struct pv_job_keys *sim_store_keys(const struct sim_store *store)
+{
+    return &store->keys;
+}
+
+void sim_store_forget_keys(struct sim_store *store)
+{
+    store->keys.n = 0;
 }
 
 const uint8_t *sim_store_root(const struct sim_store *store)

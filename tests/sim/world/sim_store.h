@@ -26,6 +26,10 @@ void sim_store_run(struct sim_store *store, const struct pv_job *job,
 
 /* What a starting node loads. Valid until the next run(). */
 const struct pv_saved *sim_store_load(struct sim_store *store);
+/* The transport keys on the disk, as they were saved last; n 0: they never were. */
+const struct pv_job_keys *sim_store_keys(const struct sim_store *store);
+/* The file with them is lost, and an older one takes its place. */
+void sim_store_forget_keys(struct sim_store *store);
 /* The root seed that was saved, or NULL. */
 const uint8_t *sim_store_root(const struct sim_store *store);
 

@@ -399,6 +399,90 @@ static void keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept(void **stat
     assert_true(pv_ct_is_zero(&again, sizeof(again)));
 }
 
+static void transport_keys_are_replaced_all_at_once_and_come_back_in_order(void **state)
+{
+    (void)state;
+    struct pv_store *s = open_store();
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 2);
+    struct pv_identity id, again;
+    char error[PV_JOB_ERROR_MAX] = "", path[96];
+    uint8_t pk[32];
+    struct stat st;
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &id, error), PV_OK);
+    assert_false(id.others[0].used);
+    struct pv_job *job = new_job(PV_JOB_SAVE_KEYS, 4);
+    job->u.keys.n = PV_JOB_KEYS;
+    for (uint8_t i = 0; i < PV_JOB_KEYS; i++) {
+        memset(job->u.keys.keys[i].sk, 10 + i, 32);
+        job->u.keys.keys[i].replaced_s = i == 2 ? 0 : UINT64_C(1800000000) + i;
+    }
+    assert_int_equal(run(s, job), PV_OK);
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &again, error), PV_OK);
+    assert_memory_equal(again.sign_pk, id.sign_pk, 32);
+    assert_int_equal(again.dh_sk[31], 10);
+    pv_dh_public(again.dh_sk, pk);
+    assert_memory_equal(again.dh_pk, pk, 32);
+    for (uint8_t i = 1; i < PV_JOB_KEYS; i++) {
+        const struct pv_other_key *other = &again.others[i - 1];
+        assert_true(other->used);
+        assert_int_equal(other->sk[0], 10 + i);
+        pv_dh_public(other->sk, pk);
+        assert_memory_equal(other->pk, pk, 32);
+        assert_int_equal(other->replaced_s, i == 2 ? 0 : UINT64_C(1800000000) + i);
+    }
+    snprintf(path, sizeof(path), "%s/transport.key", dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+
+    job = new_job(PV_JOB_SAVE_KEYS, 5);
+    job->u.keys.n = 1;
+    memset(job->u.keys.keys[0].sk, 20, 32);
+    assert_int_equal(run(s, job), PV_OK);
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &again, error), PV_OK);
+    assert_int_equal(again.dh_sk[0], 20);
+    assert_false(again.others[0].used || again.others[1].used || again.others[2].used);
+    pv_store_close(s);
+}
+
+static void a_file_of_transport_keys_with_a_bad_line_is_refused_whole(void **state)
+{
+    (void)state;
+    static const char key[] = "Dw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8";
+    static const char *const bad[] = {"",
+                                      "%s 5\n",
+                                      "%s\n%s\n",
+                                      "%s\n%s x\n",
+                                      "%s\n\n",
+                                      "%s\nx 5\n",
+                                      "%s\n%s 5 6\n",
+                                      "%s\n%s -1\n",
+                                      "%s\n%s 5\n%s 5\n%s 5\n%s 5\n"};
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 2);
+    struct pv_identity id;
+    char error[PV_JOB_ERROR_MAX], path[96], text[400];
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &id, error), PV_OK);
+    snprintf(path, sizeof(path), "%s/transport.key", dir);
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        size_t n = 0;
+        for (const char *c = bad[i]; *c != '\0'; c++) {
+            if (*c == '%')
+                n += (size_t)snprintf(text + n, sizeof(text) - n, "%s", key);
+            else if (*c != 's')
+                text[n++] = *c;
+        }
+        assert_int_equal(pv_file_write(path, pv_view(text, n), 0600), PV_OK);
+        assert_true(pv_identity_load(dir, NULL, &rng, &id, error) < 0);
+        assert_non_null(strstr(error, "transport.key"));
+        assert_true(pv_ct_is_zero(&id, sizeof(id)));
+    }
+    snprintf(text, sizeof(text), "%s\r\n%s 5\r\n", key, key);
+    assert_int_equal(pv_file_write(path, pv_view(text, strlen(text)), 0600), PV_OK);
+    assert_int_equal(pv_identity_load(dir, NULL, &rng, &id, error), PV_OK);
+    assert_int_equal(id.others[0].replaced_s, 5);
+}
+
 /* --- when things go wrong ------------------------------------------------------------------ */
 
 static void expect_refusal(const char *want)
@@ -578,6 +662,8 @@ int main(void)
         ROW(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked),
         ROW(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first),
         ROW(rows_that_are_no_addresses_are_left_out),
+        ROW(transport_keys_are_replaced_all_at_once_and_come_back_in_order),
+        ROW(a_file_of_transport_keys_with_a_bad_line_is_refused_whole),
         ROW(keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept),
         ROW(a_file_that_is_no_database_is_refused_and_kept),
         ROW(a_damaged_database_is_refused_and_kept),

@@ -216,14 +216,19 @@ static void without_store_in_the_configuration_nothing_is_kept_or_collected(void
     assert_null(fake_node_job(node));
 }
 
+/* The key of alice that bob seals to; NULL: the one she uses. */
+static const uint8_t *sealed_to;
+
 /* A copy from bob for alice, as the coordinator hands it over. */
 static void hand_over(uint64_t number, bool forged)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_COPY};
     struct pv_signal_route route;
     struct pv_noise_static bob = {.sk = chat.bob_sk};
-    const struct pv_parcel_keys keys = {
-        .local = &bob, .remote = node->identity.dh_pk, .sk = chat.bob_keys.sk};
+    const struct pv_parcel_keys keys = {.local = &bob,
+                                        .remote =
+                                            sealed_to != NULL ? sealed_to : node->identity.dh_pk,
+                                        .sk = chat.bob_keys.sk};
     const struct pv_parcel parcel = {
         .id = {9}, .seq = 1, .time_ms = 1700000000000, .text = pv_view("hi", 2)};
     uint8_t *box = malloc(PV_PARCEL_BOX_MAX);
@@ -275,6 +280,27 @@ static void a_copy_is_forgotten_there_only_once_it_is_on_disk_here(void **state)
     expect_collect(17, 17);
     nothing_to_collect();
     assert_int_equal(fake_coord.n, 0);
+}
+
+/* It waited while alice changed her transport key, twice. */
+static void a_copy_that_was_sealed_to_a_former_key_is_opened(void **state)
+{
+    struct pv_identity *id = &node->identity;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct pv_other_key *former = &id->others[2 - i];
+        memcpy(former->sk, id->dh_sk, sizeof(former->sk));
+        memcpy(former->pk, id->dh_pk, sizeof(former->pk));
+        former->used = true;
+        former->replaced_s = 1700000000;
+        pv_dh_keypair(&node->node.rng, id->dh_sk, id->dh_pk);
+    }
+    set_online(true);
+    sealed_to = id->others[2].pk;
+    hand_over(17, false);
+    sealed_to = NULL;
+    commit(PV_OK);
+    expect_collect(17, 17);
 }
 
 static void a_copy_that_could_not_be_stored_is_asked_for_again(void **state)
@@ -383,6 +409,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             without_store_in_the_configuration_nothing_is_kept_or_collected, start_unwanted, stop),
         T(a_copy_is_forgotten_there_only_once_it_is_on_disk_here),
+        T(a_copy_that_was_sealed_to_a_former_key_is_opened),
         T(a_copy_that_could_not_be_stored_is_asked_for_again),
         T(a_forged_copy_is_deleted_there_and_the_next_asked_for),
         T(news_while_collecting_is_looked_at_afterwards),
