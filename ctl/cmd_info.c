@@ -137,6 +137,25 @@ static void status_life(struct pv_table *t, const json_t *self)
     row(t, "membership", PV_PLAIN, text);
 }
 
+/* How old the transport key is, and when another takes its place. */
+static void status_key(struct pv_table *t, const json_t *self)
+{
+    char text[PV_SHOW_BUF], age[PV_AMOUNT_BUF], left[PV_AMOUNT_BUF];
+    double now = wall_s(), since = pv_json_real(self, "wg_key_since", 0);
+    double until = pv_json_real(self, "wg_key_until", 0);
+    if (since <= 0)
+        return;
+    pv_duration_format(now > since ? now - since : 0, age);
+    if (until <= 0)
+        snprintf(text, sizeof(text), "%.20s old, not replaced by itself", age);
+    else if (until > now)
+        snprintf(text, sizeof(text), "%.20s old, replaced in %.20s", age,
+                 pv_duration_format(until - now, left));
+    else
+        snprintf(text, sizeof(text), "%.20s old, replaced soon", age);
+    row(t, "key", PV_PLAIN, text);
+}
+
 /* Which network, and who this node is in it; without one, how to get into one. */
 static void status_network(struct pv_table *t, const json_t *s)
 {
@@ -166,6 +185,7 @@ static void status_network(struct pv_table *t, const json_t *s)
         snprintf(text, sizeof(text), "%.20s  %.45s", pv_json_text(self, "ip4", "-"),
                  pv_json_text(self, "ip6", ""));
         row(t, "addresses", PV_PLAIN, text);
+        status_key(t, self);
         status_life(t, self);
     }
 }

@@ -531,6 +531,8 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .chat_keep_s = s->chat_keep_s,
         .chat_plain_off = s->chat_plain_off,
         .lan = s->lan,
+        .key_given = s->private_key_file[0] != '\0',
+        .rotate_s = s->rotate_s,
         .notify = d->notify_fd >= 0,
         .confined = d->confined,
         .dns = s->dns,

@@ -320,8 +320,15 @@ static int take_hold(struct ctx *c)
 
 static int take_keep(struct ctx *c)
 {
-    if (!pv_settings_age_parse(c->value, &c->s->chat_keep_s))
+    if (!pv_settings_age_parse(c->value, "forever", &c->s->chat_keep_s))
         return bad(c, "keep: expected forever, or how long, such as 12h, 90d or 52w");
+    return PV_OK;
+}
+
+static int take_rotate(struct ctx *c)
+{
+    if (!pv_settings_age_parse(c->value, "off", &c->s->rotate_s))
+        return bad(c, "rotate: expected off, or how old a transport key gets, such as 30d");
     return PV_OK;
 }
 
@@ -493,6 +500,7 @@ static const struct key metrics_keys[] = {
 };
 static const struct key security_keys[] = {
     {"pq", take_pq, false, TAKEN},
+    {"rotate", take_rotate, false, TAKEN},
 };
 static const struct key firewall_keys[] = {
     {"allow", take_firewall_allow, false, TAKEN},
@@ -664,8 +672,11 @@ void pv_settings_init(struct pv_settings *s)
 {
     /* Some switches are kept as "off" ones (predict_off, ...) so that zero is the default; these
      * values are the other defaults. */
-    *s = (struct pv_settings){
-        .mtu = PV_SETTINGS_MTU, .workers = 1, .chat_store = true, .log_level = PV_LOG_INFO};
+    *s = (struct pv_settings){.mtu = PV_SETTINGS_MTU,
+                              .workers = 1,
+                              .chat_store = true,
+                              .rotate_s = PV_SETTINGS_ROTATE_S,
+                              .log_level = PV_LOG_INFO};
 }
 
 void pv_settings_done(struct pv_settings *s)

@@ -15,14 +15,15 @@
 #include "sys/file/ini.h"
 
 enum {
-    PV_SETTINGS_MAX_ADDRS = 4,   /* [interface] address lines: what the engine takes */
-    PV_SETTINGS_MAX_RULES = 256, /* auto-accept lines */
-    PV_SETTINGS_PATH_MAX = 200,  /* a line is no longer */
-    PV_SETTINGS_ERROR_MAX = 512, /* "FILE:LINE: what: what to do", with the NUL */
-    PV_SETTINGS_MAX_KEYS = 48,   /* in all sections */
-    PV_SETTINGS_KEY_BUF = 48,    /* "[interface] private-key-file", with the NUL */
-    PV_SETTINGS_MTU = 1420,      /* bytes, DESIGN 7 */
-    PV_SETTINGS_MTU_MIN = 1280,  /* bytes, RFC 8200 s5 */
+    PV_SETTINGS_MAX_ADDRS = 4,         /* [interface] address lines: what the engine takes */
+    PV_SETTINGS_MAX_RULES = 256,       /* auto-accept lines */
+    PV_SETTINGS_PATH_MAX = 200,        /* a line is no longer */
+    PV_SETTINGS_ERROR_MAX = 512,       /* "FILE:LINE: what: what to do", with the NUL */
+    PV_SETTINGS_MAX_KEYS = 48,         /* in all sections */
+    PV_SETTINGS_KEY_BUF = 48,          /* "[interface] private-key-file", with the NUL */
+    PV_SETTINGS_MTU = 1420,            /* bytes, DESIGN 7 */
+    PV_SETTINGS_ROTATE_S = 30 * 86400, /* the age at which a transport key is replaced */
+    PV_SETTINGS_MTU_MIN = 1280,        /* bytes, RFC 8200 s5 */
 };
 
 struct pv_settings_peer {
@@ -51,6 +52,7 @@ struct pv_settings {
     uint64_t chat_max;        /* [chat] max-size, bytes of all messages; 0 = not given */
     bool chat_store;          /* [chat] store = coordinator, the default; false: off */
     bool chat_plain_off;      /* [chat] plain = off; the default is on */
+    uint64_t rotate_s;        /* [security] rotate: the age of a transport key; 0 = off */
     struct pv_relayway_server relays[PV_ENGINE_MAX_RELAYS]; /* [relay] turn */
     size_t n_relays;
     char relay_user[PV_TURNC_TEXT_MAX + 1];         /* "" = none */

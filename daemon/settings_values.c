@@ -30,7 +30,7 @@ bool pv_settings_size_parse(const char *text, uint64_t max, uint64_t *ret_bytes)
     return true;
 }
 
-bool pv_settings_age_parse(const char *text, uint64_t *ret_seconds)
+bool pv_settings_age_parse(const char *text, const char *never, uint64_t *ret_seconds)
 {
     static const struct {
         char letter;
@@ -39,7 +39,7 @@ bool pv_settings_age_parse(const char *text, uint64_t *ret_seconds)
     size_t len = strlen(text);
     char digits[8];
     uint64_t n = 0;
-    if (strcmp(text, "forever") == 0) {
+    if (strcmp(text, never) == 0) {
         *ret_seconds = 0;
         return true;
     }

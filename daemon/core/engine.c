@@ -53,14 +53,14 @@
 #include "daemon/core/peer/rediscovery.h"
 #include "daemon/core/terms/able.h"
 #include "daemon/core/terms/renewal.h"
+#include "daemon/core/terms/rotation.h"
 #include "daemon/core/terms/waiting.h"
 #include "proto/stun/demux.h"
 
 struct pv_engine {
     struct pv_node node;
-    struct pv_wg_device device; /* our WireGuard keys; the peers' sessions borrow it */
-    struct pv_fp_builder *fp;   /* the packet threads' tables */
-    struct pv_peer_env env;     /* what all peers share */
+    struct pv_fp_builder *fp; /* the packet threads' tables */
+    struct pv_peer_env env;   /* what all peers share */
 };
 
 static void settle(struct pv_engine *e, pv_ns now);
@@ -82,6 +82,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_coordinator,
     &pv_part_membership,
     &pv_part_rules,       /* before anything leaves for members that are new */
+    &pv_part_rotation,    /* which key is in use follows from the roster that membership restores */
     &pv_part_rediscovery, /* takes up addresses of members, whom membership restores */
     &pv_part_presence,
     &pv_part_statements,
@@ -225,7 +226,6 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     memcpy(e->node.hostname, cfg->hostname, sizeof(e->node.hostname));
     e->node.started = now;
     pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
-    pv_wg_device_init(&e->device, cfg->identity->dh_sk);
 }
 
 static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
@@ -233,7 +233,6 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.rng = e->node.rng;
     e->env.log = e->node.log;
     e->env.own_pk = e->node.identity->sign_pk;
-    e->env.device = &e->device;
     e->env.fp = e->fp;
     e->node.fp = e->fp;
     e->env.mtu = e->node.mtu;
@@ -312,7 +311,6 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_ctlsrv_free(e->node.ctl);
     pv_fp_builder_free(e->fp);
     free(e->node.stunroute);
-    pv_wg_device_wipe(&e->device);
     pv_wipe(e, sizeof(*e));
     free(e);
     return NULL;

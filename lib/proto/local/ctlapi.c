@@ -279,9 +279,11 @@ static json_t *self_json(const struct pv_ctlapi_status *s)
 {
     if (s->name == NULL)
         return json_null();
-    return pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "name", s->name, "ip4",
-                          ip_json(&s->ip4), "ip6", ip_json(&s->ip6), "key", pv_ctlapi_key(s->key),
-                          "wg_key", wgkey_json(s->wg_key), "admin", s->admin, "root_key",
+    return pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "name", s->name,
+                          "ip4", ip_json(&s->ip4), "ip6", ip_json(&s->ip6), "key",
+                          pv_ctlapi_key(s->key), "wg_key", wgkey_json(s->wg_key), "wg_key_since",
+                          u64_or_null(s->wg_key_since_s), "wg_key_until",
+                          u64_or_null(s->wg_key_until_s), "admin", s->admin, "root_key",
                           s->root_key, "expires", u64_or_null(s->expires_s));
 }
 
@@ -301,8 +303,7 @@ static json_t *coordinator_json(const struct pv_ctlapi_status *s)
         return json_null();
     return pv_ctlapi_pack("{s:s, s:b, s:o, s:o, s:o, s:i}", "address", s->coordinator, "connected",
                           s->connected, "rtt_ms", real_or_null(s->coordinator_rtt_ms), "error",
-                          or_null(s->coordinator_error), "away_since",
-                          s->away_since_s == 0 ? json_null() : u64_json(s->away_since_s),
+                          or_null(s->coordinator_error), "away_since", u64_or_null(s->away_since_s),
                           "reached_without", (int)s->reached_without);
 }
 

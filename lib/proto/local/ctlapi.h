@@ -100,6 +100,7 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_COORDINATOR_ADDRESS, /* it is at these addresses, and no other */
     PV_CTLAPI_COORDINATOR_TOKEN,   /* for members who hear of a change by nobody else */
     PV_CTLAPI_COORDINATOR_TAKE,    /* such a token */
+    PV_CTLAPI_KEY_ROTATE,          /* another transport key of this node */
     PV_CTLAPI_ROOT_EXPORT, /* the root key, sealed with the key that comes with the request */
     PV_CTLAPI_ROOT_IMPORT,
     PV_CTLAPI_SEND,
@@ -160,6 +161,7 @@ struct pv_ctlapi_request {
     bool admin;           /* INVITE: who joins by it becomes an admin */
     bool approve;         /* INVITE: who joins by it waits until an admin admits it */
     bool forget;          /* LEAVE: delete this node's keys too */
+    bool statics;         /* KEY_ROTATE: although static peers know the present one */
     bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
     bool keep_invite;     /* REMOVE, ADMIN_REVOKE: the invite that let it in, or its own, stay */
     bool last;            /* LEAVE: although nobody else is an admin */
@@ -328,6 +330,8 @@ struct pv_ctlapi_status {
     const char *name; /* of this node; NULL: "self" is null */
     struct pv_addr ip4, ip6;
     const uint8_t *key, *wg_key;
+    uint64_t wg_key_since_s; /* Unix seconds; 0: null */
+    uint64_t wg_key_until_s; /* about then it is replaced by itself; 0: null, it is not */
     uint64_t expires_s; /* Unix seconds, when its membership ends; 0: null, never */
     bool admin;
     bool root_key;         /* the root key of this network is here */
@@ -357,7 +361,7 @@ struct pv_ctlapi_status {
     size_t n_drops;
 };
 /* {"version":1,"daemon","state","uptime","network":{"name","id","cidr","ip6"},
- *  "self":{"name","ip4","ip6","key","wg_key","admin",
+ *  "self":{"name","ip4","ip6","key","wg_key","wg_key_since","wg_key_until","admin",
  *  "root_key"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","rtt_ms","error","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],

@@ -54,6 +54,23 @@ static void make_identity(struct sim_node *n)
     pv_rng_fill(&n->rng, seed, sizeof(seed));
     pv_sign_keypair(seed, n->identity.sign_sk, n->identity.sign_pk);
     pv_dh_keypair(&n->rng, n->identity.dh_sk, n->identity.dh_pk);
+    memcpy(n->first_key, n->identity.dh_sk, sizeof(n->first_key));
+}
+
+/* As they are on the disk: the first one until others were saved. */
+static void load_transport(struct sim_node *n)
+{
+    const struct pv_job_keys *keys = sim_store_keys(n->store);
+    memcpy(n->identity.dh_sk, keys->n > 0 ? keys->keys[0].sk : n->first_key, PV_DH_LEN);
+    pv_dh_public(n->identity.dh_sk, n->identity.dh_pk);
+    memset(n->identity.others, 0, sizeof(n->identity.others));
+    for (size_t i = 1; i < keys->n; i++) {
+        struct pv_other_key *other = &n->identity.others[i - 1];
+        memcpy(other->sk, keys->keys[i].sk, PV_DH_LEN);
+        pv_dh_public(other->sk, other->pk);
+        other->replaced_s = keys->keys[i].replaced_s;
+        other->used = true;
+    }
 }
 
 struct sim_node *sim_node_new(struct sim_net *net, unsigned host, const char *name, uint16_t port)
@@ -178,6 +195,7 @@ static int boot(struct sim_node *n, const struct pv_engine_config *cfg)
 void sim_node_start(struct sim_node *n)
 {
     const uint8_t *root = sim_store_root(n->store);
+    load_transport(n);
     struct pv_engine_config cfg = {
         .rng = n->rng,
         .log = &n->log,
@@ -194,6 +212,7 @@ void sim_node_start(struct sim_node *n)
         .pq = n->pq,
         .chat_hold = true,
         .chat_keep_s = n->chat_keep_s,
+        .rotate_s = n->rotate_s,
         .wall_us = sim_node_wall_us(n),
     };
     snprintf(cfg.hostname, sizeof(cfg.hostname), "%s", n->name);

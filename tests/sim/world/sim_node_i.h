@@ -89,6 +89,7 @@ struct sim_node {
     uint64_t chat_keep_s;
     bool kem_less; /* it cannot agree on preshared keys */
     enum pv_pq_policy pq;
+    uint64_t rotate_s;
 
     /* its configuration */
     struct pv_prefix own;
@@ -97,6 +98,7 @@ struct sim_node {
 
     /* the disk */
     struct pv_identity identity;
+    uint8_t first_key[PV_DH_LEN]; /* the transport key until others are saved */
     struct sim_store *store;
     sqlite3 *chat; /* the daemon's own tables, in memory */
     bool disk_full;

@@ -84,6 +84,7 @@ static const char WHOLE[] = "[interface]\n"
                             "listen = 192.0.2.1:9586\n"
                             "allow-remote = on\n"
                             "[security]\n"
+                            "rotate = 8w\n"
                             "pq = require\n"
                             "[log]\n"
                             "level = debug\n";
@@ -135,6 +136,7 @@ static void every_key_reaches_its_field(void **state)
     assert_string_equal(s.relay_user, "joe");
     assert_string_equal(s.relay_password_file, "/etc/p2pvpn/password");
     assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
+    assert_int_equal(s.rotate_s, 56 * 86400);
     assert_true(s.chat_keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
     assert_int_equal(s.n_auto_accept, 2);
     assert_string_equal(s.auto_accept[0].name, "bob");
@@ -226,6 +228,9 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
          "conf:6: address: at most 4"},
         {"[interface]\nprivate-key-file = key\n", "conf:2: private-key-file: expected an absolute"},
         {"[chat]\nstore = disk\n", "conf:2: store: expected coordinator or off"},
+        {"[security]\nrotate = 30\n", "conf:2: rotate: expected off, or how old"},
+        {"[security]\nrotate = 0d\n", "conf:2: rotate: expected off, or how old"},
+        {"[security]\nrotate = forever\n", "conf:2: rotate: expected off, or how old"},
         {"[chat]\nkeep = 90\n", "conf:2: keep: expected forever, or how long"},
         {"[chat]\nkeep = 0d\n", "conf:2: keep: expected forever, or how long"},
         {"[chat]\nkeep = d\n", "conf:2: keep: expected forever, or how long"},

@@ -390,6 +390,8 @@ static void status_json_is_exactly_the_contract(void **state)
         .ip4 = pv_addr4(10, 66, 3, 9, 0),
         .key = KEY,
         .wg_key = KEY,
+        .wg_key_since_s = 1800000000,
+        .wg_key_until_s = 1802592000,
         .admin = true,
         .root_key = true,
         .interface = "p2pvpn0",
@@ -422,7 +424,8 @@ static void status_json_is_exactly_the_contract(void **state)
         "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"up\",\"uptime\":60,"
         "\"network\":{\"name\":\"home\",\"id\":\"" ID_TEXT "\",\"cidr\":\"10.66.0.0/16\","
         "\"ip6\":null},\"self\":{\"name\":\"lap\",\"ip4\":\"10.66.3.9\",\"ip6\":null,\"key\":"
-        "\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"admin\":true,"
+        "\"" KEY_B64URL "\",\"wg_key\":\"" KEY_B64URL "=\",\"wg_key_since\":1800000000,"
+        "\"wg_key_until\":1802592000,\"admin\":true,"
         "\"root_key\":true,\"expires\":1790000002},"
         "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},"
         "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,"
