@@ -62,8 +62,8 @@ static void put_item(struct pv_signal *sig, const struct pv_roster_entry *entry)
 /*
  * What introduces this node to somebody who has only the network record: the coordinators (whose
  * receipts count), the admin and the invite that admitted it, its member statement, the statement
- * of its transport key, and if an admin approved of it, that admin and the admission. In this order,
- * so that each is understood when it comes.
+ * of its transport key, and if an admin approved of it, that admin and the admission. In this
+ * order, so that each is understood when it comes.
  */
 static void put_chain(struct signals *s, struct pv_signal *sig)
 {

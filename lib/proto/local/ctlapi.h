@@ -332,7 +332,7 @@ struct pv_ctlapi_status {
     const uint8_t *key, *wg_key;
     uint64_t wg_key_since_s; /* Unix seconds; 0: null */
     uint64_t wg_key_until_s; /* about then it is replaced by itself; 0: null, it is not */
-    uint64_t expires_s; /* Unix seconds, when its membership ends; 0: null, never */
+    uint64_t expires_s;      /* Unix seconds, when its membership ends; 0: null, never */
     bool admin;
     bool root_key;         /* the root key of this network is here */
     const char *interface; /* NULL: "interface" is null */
