@@ -612,27 +612,6 @@ static int replace(struct pv_cli *cli)
     return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_moved);
 }
 
-/* --- key ------------------------------------------------------------------------------------- */
-
-static int print_rotated(struct pv_cli *cli, const json_t *body)
-{
-    pv_cli_note_told(cli, "this node has another transport key", body);
-    if (cli->args.value[0] != NULL)
-        pv_cli_note(cli, "static peers: replace its public key there by the one that `p2pvpnctl ip "
-                         "--wg-key` prints, within 15 days");
-    return 0;
-}
-
-static int key(struct pv_cli *cli)
-{
-    struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_KEY_ROTATE, 0);
-    req.statics = cli->args.value[0] != NULL;
-    if (strcmp(cli->args.word[0], "rotate") != 0)
-        return pv_cli_usage(cli, "there is key rotate [--static]");
-    return pv_cli_ask_and_tell(cli, &req, print_rotated);
-}
-
 const struct pv_command pv_cmds_network[] = {
     {
         .name = "create",
@@ -734,21 +713,6 @@ const struct pv_command pv_cmds_network[] = {
         .min_words = 2,
         .max_words = 2,
         .run = admin,
-    },
-    {
-        .name = "key",
-        .args = "rotate [--static]",
-        .summary = "replace the transport key of this node; connections go on",
-        .details = "  --static  although static [peer]s know the present one: replace it there "
-                   "within 15 days\n"
-                   "p2pvpnd does it by itself every 30 days ([security] rotate in p2pvpnd.conf), "
-                   "unless there\nare static peers.\n",
-        .example = "sudo p2pvpnctl key rotate",
-        .words = "rotate",
-        .options = {{"static", 0, false}},
-        .min_words = 1,
-        .max_words = 1,
-        .run = key,
     },
     {
         .name = "rename",

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cmd_root.c - the root key of a network on paper or on a stick. The passphrase stays in this
- * program: p2pvpnd gets the key that Argon2id makes of it, and seals or opens with that.
+ * program: p2pvpnd gets the key that Argon2id makes of it, and seals or opens with that. And
+ * another transport key.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "ctl/commands.h"
+#include "ctl/told.h"
 #include "proto/roster/paperkey.h"
 #include "sys/proc/entropy.h"
 #include "sys/term/ask.h"
@@ -268,6 +270,29 @@ static int root(struct pv_cli *cli)
     return pv_cli_usage(cli, "there is root export [--qr] and root import FILE");
 }
 
+/* --- key ------------------------------------------------------------------------------------- */
+
+/* Nobody but their users can change static peers, so these are told once more what to do. */
+static int print_rotated(struct pv_cli *cli, const json_t *body)
+{
+    pv_cli_note_told(cli, "this node has another transport key", body);
+    if (cli->args.value[0] != NULL)
+        pv_cli_note(cli, "static peers: replace its public key there by the one that `p2pvpnctl ip "
+                         "--wg-key` prints, within 15 days");
+    return 0;
+}
+
+/* The daemon says what speaks against it: it knows the static peers, and whose the key is. */
+static int key(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_KEY_ROTATE, 0);
+    req.statics = cli->args.value[0] != NULL;
+    if (strcmp(cli->args.word[0], "rotate") != 0)
+        return pv_cli_usage(cli, "there is key rotate [--static]");
+    return pv_cli_ask_and_tell(cli, &req, print_rotated);
+}
+
 const struct pv_command pv_cmds_root[] = {
     {
         .name = "root",
@@ -287,6 +312,21 @@ const struct pv_command pv_cmds_root[] = {
         .min_words = 1,
         .max_words = 2,
         .run = root,
+    },
+    {
+        .name = "key",
+        .args = "rotate [--static]",
+        .summary = "replace the transport key of this node; connections go on",
+        .details = "  --static  although static [peer]s know the present one: replace it there "
+                   "within 15 days\n"
+                   "p2pvpnd does it by itself every 30 days ([security] rotate in p2pvpnd.conf), "
+                   "unless there\nare static peers.\n",
+        .example = "sudo p2pvpnctl key rotate",
+        .words = "rotate",
+        .options = {{"static", 0, false}},
+        .min_words = 1,
+        .max_words = 1,
+        .run = key,
     },
     {.name = NULL},
 };
