@@ -8,8 +8,8 @@
 
 #include "base/bytes.h"
 #include "crypto/ct.h"
+#include "daemon/core/admin/admin.h"
 #include "daemon/core/coord/coordclient.h"
-#include "daemon/core/member/admin.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/saved.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* How another transport key comes into use: in which order the disk, the roster and the packets
  * hear of it, what a start makes of each moment, and when it happens by itself. */
+#include "daemon/core/admin/admin.h"
 #include "daemon/core/coord/coordclient.h"
-#include "daemon/core/member/admin.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/terms/rotation.h"
