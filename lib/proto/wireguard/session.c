@@ -411,7 +411,13 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     pv_cookie_jar_stamp(&s->jar, tx->msg, tx->len, tx->via == PV_SESSION_BY_UDP, now);
 
     memcpy(s->given, tx->msg, sizeof(s->given));
-    pv_session_clear_slot(s, PV_SESSION_SLOT_PREVIOUS);
+    /* Ours: a member that has just got keys may send with them, and at once begin a handshake for
+     * better ones (psk), whose message 1 overtakes the data. So the keys of the answer before this
+     * one stay for receiving. */
+    if (s->member && s->slots[PV_SESSION_SLOT_NEXT].used)
+        pv_session_move_slot(s, PV_SESSION_SLOT_NEXT, PV_SESSION_SLOT_PREVIOUS);
+    else
+        pv_session_clear_slot(s, PV_SESSION_SLOT_PREVIOUS);
     pv_session_clear_slot(s, PV_SESSION_SLOT_NEXT);
     s->slots[PV_SESSION_SLOT_NEXT] = (struct pv_session_slot){
         .used = true, .suite = keys.suite, .local = index, .psk = psk, .born = now};
