@@ -23,7 +23,7 @@
 
 /* Ours: what the coordinator and members can tell again is written together with what comes so soon
  * after it. */
-#define SAVE_WITHIN PV_S(5)
+#define SAVE_WITHIN PV_MS(200)
 
 enum {
     SAVE_MANY = 512, /* ours: statements that do not wait for more */

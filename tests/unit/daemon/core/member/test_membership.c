@@ -192,11 +192,11 @@ static void newcomers_are_stored_together(void **state)
         const struct item it = member(10 + i, name, (uint16_t)(10 + i));
         merge(&it);
         pv_membership_cursor_moved(&x.f.node, x.f.now);
-        fake_node_wait(&x.f, PV_MS(100));
+        fake_node_wait(&x.f, PV_MS(5));
     }
     assert_true(pv_membership_is_stored(&x.f.node)); /* nobody waits for them */
     fake_coord.n_saved_cursor = 0;
-    fake_node_wait(&x.f, PV_S(4));
+    fake_node_wait(&x.f, PV_MS(200));
     struct pv_job *job = expect_job(PV_JOB_PUT_STATEMENTS);
     assert_int_equal(job->u.put_statements.n, 20);
     finish(job, PV_OK);

@@ -122,15 +122,18 @@ static void who_is_not_root_may_read_and_chat_only(void **state)
     uint32_t sid = open_client(false);
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         struct pv_ctlapi_request req;
-        char secret[] = "s", text[] = "t";
+        char secret[] = "s", text[] = "22";
         pv_ctlapi_request_init(&req, (enum pv_ctlapi_cmd)c, 1);
         req.secret = secret;
         req.text = text;
         req.number = 1;
         memcpy(req.peer, "bob", 4);
         memcpy(req.name, "rob", 4);
+        memcpy(req.from, "bob", 4);
+        memcpy(req.to, "rob", 4);
         memcpy(req.coordinator, "192.0.2.1", 10);
-        memcpy(req.word, "chat", 5);
+        bool is_rule = req.cmd == PV_CTLAPI_RULE_ADD || req.cmd == PV_CTLAPI_RULES_DEFAULT;
+        snprintf(req.word, sizeof(req.word), "%s", is_rule ? "allow" : "chat");
         memcpy(req.invite, "i", 2);
         memcpy(req.room, "#r", 3);
         memcpy(req.through, "AAAAAAAAAAAAAAAAAAAAAA", 23);
