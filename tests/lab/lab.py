@@ -800,7 +800,8 @@ def load(name):
     before = len(SCENARIOS)
     sys.modules["lab"] = sys.modules[__name__]
     spec.loader.exec_module(module)
-    return SCENARIOS[before:]
+    # Those of a file that it imports are run with that file.
+    return [s for s in SCENARIOS[before:] if s.__module__ == module.__name__]
 
 
 def paths():

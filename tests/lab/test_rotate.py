@@ -31,7 +31,7 @@ def agree(*hosts):
         for y in hosts:
             if x is not y:
                 wait(f"{x.name} to know the key of {y.name}",
-                     lambda: x.peer(y)["wg_key"] == key(y), 20)
+                     lambda: (x.peer(y) or {}).get("wg_key") == key(y), 20)
 
 
 def rotate(host, *args):
