@@ -68,6 +68,7 @@ def nothing_passes_where_it_is_required_and_cannot_be(lab):
         meet(a, b)
         expect(a, b, "hybrid")
         return
+    a.wait_peer(b)
     a.ping(b, "-c", 1, "--timeout", 5, check_rc=False)
     check(not a.os_ping(a.addr(b), timeout=3), "a packet passed")
     problems = a.json("status")["problems"]
