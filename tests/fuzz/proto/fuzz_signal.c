@@ -19,8 +19,14 @@ static void compare(const struct pv_signal *a, const struct pv_signal *b)
 {
     require(a->seq == b->seq && memcmp(a->head, b->head, sizeof(a->head)) == 0);
     require(a->has_desc == b->has_desc && a->n_chain == b->n_chain);
-    if (a->has_desc && a->desc.n_cands <= PV_ICE_MAX_LOCAL)
-        require(memcmp(&a->desc, &b->desc, sizeof(a->desc)) == 0);
+    require(a->has_pq == b->has_pq);
+    if (a->has_pq)
+        require(memcmp(&a->pq, &b->pq, sizeof(a->pq)) == 0);
+    if (a->has_desc && a->desc.n_cands <= PV_ICE_MAX_LOCAL) {
+        struct pv_desc x = a->desc, y = b->desc;
+        x.pq = y.pq = NULL; /* each points into its own signal */
+        require(memcmp(&x, &y, sizeof(x)) == 0);
+    }
     for (size_t i = 0; i < a->n_chain; i++) {
         require(pv_view_equal(a->chain[i].statement, b->chain[i].statement));
         require(pv_view_equal(a->chain[i].receipt, b->chain[i].receipt));
