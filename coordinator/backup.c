@@ -149,6 +149,12 @@ int pv_backup_make(const char *state, const char *file, uint64_t wall, struct pv
     int r = check_target(file, ret_error);
     if (r == PV_OK)
         r = pv_sqlite_open_beside(&db, &pv_coordstore_kind, state, PV_COORDSTORE_FILE, ret_error);
+    if (r == PV_ERR_NOT_FOUND)
+        snprintf(
+            ret_error, PV_BACKUP_ERROR_MAX,
+            "open %.200s/%s: there is no database: name another directory with --state; one in "
+            "PostgreSQL is backed up by pg_dump, beside the keys",
+            state, PV_COORDSTORE_FILE);
     if (r < 0)
         return r;
     const struct pv_sqlcopy copy = {.from = pv_sqlite_handle(db),

@@ -2,6 +2,8 @@
 /* The lock on the directory and the lease of the database keep coordinators away meanwhile. */
 #include "coordinator/exchange.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include "coordinator/store/store_pg.h"
 #include "coordinator/store/store_sqlite.h"
 #include "crypto/ct.h"
+#include "sys/proc/clock.h"
 
 _Static_assert((int)PV_EXCHANGE_ERROR_MAX >= (int)PV_RIGHTS_ERROR_MAX &&
                    (int)PV_EXCHANGE_ERROR_MAX >= (int)PV_STANDBY_ERROR_MAX &&
@@ -40,6 +43,23 @@ static int check_empty(struct pv_coordstore *store, const char *what,
     return PV_ERR_EXISTS;
 }
 
+/* What was imported is no longer what the coordinator serves: a backup of it, or a start with it,
+ * would bring old times back. It stays under a name of its own. */
+static int put_aside(const char *state, char error[static PV_EXCHANGE_ERROR_MAX])
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    snprintf(from, sizeof(from), "%.4000s/%s", state, PV_COORDSTORE_FILE);
+    snprintf(to, sizeof(to), "%.4000s/%s.imported-%llu", state, PV_COORDSTORE_FILE,
+             (unsigned long long)(pv_clock_wall_us() / 1000000));
+    if (rename(from, to) == 0)
+        return PV_OK;
+    int r = -errno;
+    snprintf(error, PV_EXCHANGE_ERROR_MAX,
+             "all is imported, but %.200s could not be put aside: %s: move it away", from,
+             strerror(-r));
+    return r;
+}
+
 /* Both stores are open, and nobody else's. */
 static int move_all(struct pv_coordset *set, const struct pv_pg_lease *lease, bool import,
                     struct pv_transfer *ret_transfer, char error[static PV_EXCHANGE_ERROR_MAX])
@@ -56,8 +76,8 @@ static int move_all(struct pv_coordset *set, const struct pv_pg_lease *lease, bo
     if (r == PV_OK)
         r = pv_transfer(import ? file : pg, import ? pg : file, ret_transfer, error);
     pv_coordstore_close(pg);
-    pv_coordstore_close(file);
-    return r;
+    pv_coordstore_close(file); /* which folds its log into it */
+    return r == PV_OK && import ? put_aside(set->state, error) : r;
 }
 
 static int with_lease(struct pv_coordset *set, const uint8_t pk[static PV_SIGN_PK_LEN], bool import,

@@ -154,6 +154,12 @@ static void import_and_export_want_nobody_beside_them(void **st)
     assert_int_equal(exchange("export", 1, &p), 0);
     assert_non_null(strstr(p.text, "0 statements and 0 messages"));
     assert_int_equal(exchange("import", 1, &p), 0);
+    /* The old file is not taken for the present one by anybody. */
+    char file[160];
+    snprintf(file, sizeof(file), "%s/backup", dir);
+    p = START("backup", file, "--state", state[1]);
+    assert_int_equal(finish(&p), 1);
+    assert_non_null(strstr(p.text, "pg_dump"));
     p = START("import", "--state", state[1], "--config", "/dev/null");
     assert_int_equal(finish(&p), 2);
 }
