@@ -11,7 +11,7 @@
 
 #include <libpq-fe.h>
 
-#include "base/bytes.h"
+#include "coordinator/store/columns.h"
 #include "proto/roster/statement.h"
 #include "sys/proc/clock.h"
 
@@ -57,12 +57,6 @@ static void send_fence(struct pgstore *s)
     pv_pg_send(s->pg, "fence", v, PV_ARRAY_LEN(v));
 }
 
-/* PostgreSQL's integers are signed; this keeps the order of unsigned ones. */
-static int64_t sortable(uint64_t v)
-{
-    return (int64_t)(v ^ ((uint64_t)1 << 63));
-}
-
 /* $1 to $11 of "put" and "redeem". The decoded statement must live as long as the batch is sent:
  * pv_pg_send() copies. A statement that does not decode was never given a place by the core. */
 static void row_values(const struct pv_storerow *row, struct pv_statement *decoded,
@@ -79,7 +73,7 @@ static void row_values(const struct pv_storerow *row, struct pv_statement *decod
     v[6] = pv_pg_bytes(row->foreign.ptr, row->foreign.len);
     v[7] = pv_pg_bytes(decoded->signer, member ? sizeof(decoded->signer) : 0);
     v[8] = pv_pg_bytes(decoded->u.member.node, member ? sizeof(decoded->u.member.node) : 0);
-    v[9] = member ? pv_pg_int(sortable(decoded->u.member.serial)) : pv_pg_text(NULL);
+    v[9] = member ? pv_pg_int(pv_column_sortable(decoded->u.member.serial)) : pv_pg_text(NULL);
     v[10] = pv_pg_bytes(row->mark, row->has_mark ? sizeof(row->mark) : 0);
 }
 
@@ -108,7 +102,7 @@ static void send_redeem(struct pgstore *s, const struct pv_storeop *op)
     struct pv_pg_value v[13];
     row_values(&op->rows[0], &decoded, v);
     v[11] = pv_pg_int(op->uses);
-    v[12] = pv_pg_int(sortable(op->min_serial));
+    v[12] = pv_pg_int(pv_column_sortable(op->min_serial));
     pv_pg_send(s->pg, "redeem", v, PV_ARRAY_LEN(v));
 }
 
@@ -382,25 +376,18 @@ static void note_mark(struct marks *m, const struct pv_storerow *row)
     memcpy(m->all[m->n++].mark, row->mark, sizeof(row->mark));
 }
 
-/* Lengths are checked: the table may have been written by anybody. */
 static int take_row(void *ctx, PGresult *res)
 {
     struct marks *m = ctx;
     struct pv_storerow row = {.epoch = (uint64_t)pv_pg_get_int(res, 0, 0),
-                              .n = (uint64_t)pv_pg_get_int(res, 0, 1),
-                              .statement = pv_pg_get_bytes(res, 0, 4),
-                              .receipt = pv_pg_get_bytes(res, 0, 5),
-                              .foreign = pv_pg_get_bytes(res, 0, 6)};
-    struct pv_view network = pv_pg_get_bytes(res, 0, 2), hash = pv_pg_get_bytes(res, 0, 3),
-                   mark = pv_pg_get_bytes(res, 0, 7);
-    if (network.len != sizeof(row.network) || hash.len != sizeof(row.hash))
-        return PV_ERR_MALFORMED;
-    memcpy(row.network, network.ptr, network.len);
-    memcpy(row.hash, hash.ptr, hash.len);
-    row.has_mark = mark.len == sizeof(row.mark);
-    if (row.has_mark)
-        memcpy(row.mark, mark.ptr, mark.len);
-    int r = m->take(m->ctx, &row);
+                              .n = (uint64_t)pv_pg_get_int(res, 0, 1)};
+    struct pv_view v[PV_ROW_COLUMNS], mark;
+    for (int i = 0; i < PV_ROW_COLUMNS; i++)
+        v[i] = pv_pg_get_bytes(res, 0, 2 + i);
+    mark = v[PV_ROW_MARK];
+    int r = pv_row_take(&row, v);
+    if (r == PV_OK)
+        r = m->take(m->ctx, &row);
     if (r == PV_OK && row.has_mark &&
         (mark.len != sizeof(row.mark) || memcmp(mark.ptr, row.mark, mark.len) != 0))
         note_mark(m, &row);
@@ -455,16 +442,11 @@ static int take_copy(void *ctx, PGresult *res)
 {
     const struct copies *c = ctx;
     struct pv_storeop_copy m = {.wall_s = (uint64_t)pv_pg_get_int(res, 0, 4)};
-    struct pv_view network = pv_pg_get_bytes(res, 0, 0), from = pv_pg_get_bytes(res, 0, 1),
-                   to = pv_pg_get_bytes(res, 0, 2), key = pv_pg_get_bytes(res, 0, 3);
-    if (network.len != sizeof(m.network) || from.len != sizeof(m.from) || to.len != sizeof(m.to) ||
-        key.len != sizeof(m.key))
-        return PV_ERR_MALFORMED;
-    memcpy(m.network, network.ptr, network.len);
-    memcpy(m.from, from.ptr, from.len);
-    memcpy(m.to, to.ptr, to.len);
-    memcpy(m.key, key.ptr, key.len);
-    return c->take(c->ctx, &m, pv_pg_get_bytes(res, 0, 5));
+    struct pv_view v[PV_COPY_COLUMNS];
+    for (int i = 0; i < PV_COPY_COLUMNS; i++)
+        v[i] = pv_pg_get_bytes(res, 0, i);
+    int r = pv_copy_take(&m, v);
+    return r == PV_OK ? c->take(c->ctx, &m, pv_pg_get_bytes(res, 0, 5)) : r;
 }
 
 static int each_copy(struct pv_coordstore *store,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "coordinator/store/columns.h"
 
 enum statement {
     SQL_BEGIN,
@@ -215,12 +216,6 @@ static void bind_blob(sqlite3_stmt *st, int i, const void *data, size_t len)
         sqlite3_bind_blob(st, i, data, (int)len, SQLITE_STATIC);
 }
 
-/* SQLite's integers are signed; this keeps the order of unsigned ones. */
-static sqlite3_int64 sortable(uint64_t v)
-{
-    return (sqlite3_int64)(v ^ ((uint64_t)1 << 63));
-}
-
 /* Binds ?1 to ?10, and ?13, of SQL_INSERT and SQL_REDEEM. */
 static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
 {
@@ -245,7 +240,7 @@ static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
         sqlite3_bind_blob(st, 8, decoded.signer, sizeof(decoded.signer), SQLITE_TRANSIENT);
         sqlite3_bind_blob(st, 9, decoded.u.member.node, sizeof(decoded.u.member.node),
                           SQLITE_TRANSIENT);
-        sqlite3_bind_int64(st, 10, sortable(decoded.u.member.serial));
+        sqlite3_bind_int64(st, 10, pv_column_sortable(decoded.u.member.serial));
     }
     return PV_OK;
 }
@@ -278,7 +273,7 @@ static int why_not_redeemed(struct sqlitestore *s, const struct pv_storeop *op,
     bind_blob(st, 1, op->rows[0].network, sizeof(op->rows[0].network));
     bind_blob(st, 2, op->invite, sizeof(op->invite));
     bind_blob(st, 3, op->node, sizeof(op->node));
-    sqlite3_bind_int64(st, 4, sortable(op->min_serial));
+    sqlite3_bind_int64(st, 4, pv_column_sortable(op->min_serial));
     int code = sqlite3_step(st);
     int r = code == SQLITE_DONE ? PV_ERR_EXPIRED : -EIO;
     if (code == SQLITE_ROW && sqlite3_column_bytes(st, 0) == PV_STATEMENT_HASH_LEN) {
@@ -299,7 +294,7 @@ static int redeem_invite(struct sqlitestore *s, const struct pv_storeop *op,
     if (r < 0)
         return r;
     sqlite3_bind_int64(st, 11, op->uses);
-    sqlite3_bind_int64(st, 12, sortable(op->min_serial));
+    sqlite3_bind_int64(st, 12, pv_column_sortable(op->min_serial));
     r = run_statement(s, SQL_REDEEM);
     if (r < 0)
         return r;
@@ -512,25 +507,14 @@ static struct pv_view column(sqlite3_stmt *st, int i)
     return pv_view(p, p == NULL ? 0 : (size_t)sqlite3_column_bytes(st, i));
 }
 
-/* Lengths are checked: the file may have been written by anybody. */
 static int read_statement_row(sqlite3_stmt *st, struct pv_storerow *row)
 {
-    struct pv_view network = column(st, 2);
-    struct pv_view hash = column(st, 3);
-    if (network.len != sizeof(row->network) || hash.len != sizeof(row->hash))
-        return PV_ERR_MALFORMED;
+    struct pv_view v[PV_ROW_COLUMNS];
     row->epoch = (uint64_t)sqlite3_column_int64(st, 0);
     row->n = (uint64_t)sqlite3_column_int64(st, 1);
-    memcpy(row->network, network.ptr, network.len);
-    memcpy(row->hash, hash.ptr, hash.len);
-    row->statement = column(st, 4);
-    row->receipt = column(st, 5);
-    row->foreign = column(st, 6);
-    struct pv_view mark = column(st, 7);
-    row->has_mark = mark.len == sizeof(row->mark);
-    if (row->has_mark)
-        memcpy(row->mark, mark.ptr, mark.len);
-    return PV_OK;
+    for (int i = 0; i < PV_ROW_COLUMNS; i++)
+        v[i] = column(st, 2 + i);
+    return pv_row_take(row, v);
 }
 
 /* Gives a row to its taker, and stores the mark that this may have made. The row's place does not
@@ -586,22 +570,16 @@ static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct 
 
 /* --- copies, all of them --------------------------------------------------------------------- */
 
-/* Lengths are checked: the file may have been written by anybody. */
 static int take_copy(sqlite3_stmt *st,
                      int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
                      void *ctx)
 {
     struct pv_storeop_copy m = {.wall_s = (uint64_t)sqlite3_column_int64(st, 4)};
-    struct pv_view network = column(st, 0), from = column(st, 1), to = column(st, 2),
-                   key = column(st, 3);
-    if (network.len != sizeof(m.network) || from.len != sizeof(m.from) || to.len != sizeof(m.to) ||
-        key.len != sizeof(m.key))
-        return PV_ERR_MALFORMED;
-    memcpy(m.network, network.ptr, network.len);
-    memcpy(m.from, from.ptr, from.len);
-    memcpy(m.to, to.ptr, to.len);
-    memcpy(m.key, key.ptr, key.len);
-    return take(ctx, &m, column(st, 5));
+    struct pv_view v[PV_COPY_COLUMNS];
+    for (int i = 0; i < PV_COPY_COLUMNS; i++)
+        v[i] = column(st, i);
+    int r = pv_copy_take(&m, v);
+    return r == PV_OK ? take(ctx, &m, column(st, 5)) : r;
 }
 
 static int each_copy(struct pv_coordstore *store,
