@@ -140,9 +140,27 @@ static int print_status(const struct pv_coordset *set)
 
 /* --- run ------------------------------------------------------------------------------------- */
 
+/* The rows of the store on their way into the core. */
+struct loading {
+    struct pv_coord *coord;
+    struct pv_pg_lease *lease; /* NULL: none to keep */
+    pv_ns renewed;
+    char *error; /* of PV_COORDSERVER_ERROR_MAX bytes */
+};
+
+/* Many rows take longer than a lease lasts, so it is renewed between them. While the database does
+ * not answer the load cannot go on either, and says so itself. */
 static int take_row(void *ctx, struct pv_storerow *row)
 {
-    return pv_coord_load(ctx, row);
+    struct loading *l = ctx;
+    pv_ns now = pv_clock_now();
+    if (l->lease != NULL && now - l->renewed >= PV_MS(PV_PG_LEASE_RENEW_MS)) {
+        l->renewed = now;
+        if (pv_pg_lease_renew(l->lease, l->error) == PV_ERR_REFUSED)
+            return PV_ERR_REFUSED;
+        l->error[0] = '\0';
+    }
+    return pv_coord_load(l->coord, row);
 }
 
 /* Logs the traffic of the relay in this run. */
@@ -177,9 +195,11 @@ static int serve(const struct pv_coordset *set, struct pv_coordserver_parts *par
     const struct pv_log *log = &parts->calm->log;
     struct pv_coordserver *server = NULL;
     struct pv_coord_stats stats;
+    struct loading loading = {
+        .coord = parts->coord, .lease = parts->lease, .renewed = pv_clock_now(), .error = error};
     int r = open_store(set, parts->lease, &parts->store, error);
     if (r == PV_OK)
-        r = pv_coordstore_load(parts->store, take_row, parts->coord, error);
+        r = pv_coordstore_load(parts->store, take_row, &loading, error);
     if (r == PV_OK) {
         pv_coord_set_wall(parts->coord, pv_clock_wall_us(), pv_clock_now());
         r = pv_coordserver_new(&server, set, parts, error);

@@ -110,7 +110,7 @@ static pv_ns ask(void *ctx, pv_ns now)
     return PV_NEVER;
 }
 
-/* SIGHUP has nothing to do: the settings are read when it begins to serve. */
+/* SIGHUP does nothing: who stands by is started again for new settings, which disturbs nobody. */
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct standby *s = ctx;

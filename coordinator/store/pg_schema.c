@@ -90,6 +90,7 @@ static const char lease[] =
     "  WHERE holder = me OR holder IS NULL OR (patient > 0 AND (until < clock_timestamp()"
     "   OR (gone AND until < clock_timestamp() + (ms - 1000) * interval '1 millisecond')))"
     "  RETURNING fence INTO got;"
+    " IF got IS NOT NULL THEN PERFORM pg_try_advisory_lock(1882353764); END IF;"
     " SELECT l.name INTO other FROM p2pvpn.lease l; END $$;"
     "CREATE FUNCTION p2pvpn.renew_lease(me bytea, f bigint, ms bigint, OUT got bigint)"
     " LANGUAGE plpgsql AS $$ BEGIN"
