@@ -146,7 +146,7 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
         *ret_known = true;
         return PV_CTL_E_NONE;
     }
-    if (memcmp(st.network_id, net->id, PV_NETWORK_ID_LEN) != 0)
+    if (pv_roster_check_fields(net->roster, &st) != PV_OK)
         return PV_CTL_E_BAD_REQUEST;
     if (pv_statement_verify(&st) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;
@@ -474,7 +474,7 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
     struct address_claim claim = {.net = net, .node = node};
     drop_expired_reservations(net, now);
     if (pv_statement_decode(member, &reg.st) != PV_OK || reg.st.type != PV_ST_MEMBER ||
-        memcmp(reg.st.network_id, net->id, PV_NETWORK_ID_LEN) != 0 ||
+        pv_roster_check_fields(net->roster, &reg.st) != PV_OK ||
         memcmp(reg.st.u.member.node, node, PV_SIGN_PK_LEN) != 0 ||
         memcmp(reg.st.u.member.transport, joiner->transport, PV_DH_LEN) != 0)
         return PV_CTL_E_BAD_REQUEST;

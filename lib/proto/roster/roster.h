@@ -259,6 +259,9 @@ PV_MUST_CHECK int pv_roster_next_invite(const struct pv_roster *r, const void **
 PV_MUST_CHECK int pv_roster_check_invite(const struct pv_roster *r,
                                          const uint8_t invite[static PV_SIGN_PK_LEN],
                                          const uint8_t node[static PV_SIGN_PK_LEN], uint64_t wall);
+/* Is a statement that decodes of this network, and does what it claims fit the network's record?
+ * For a coordinator before it gives a receipt, too. PV_ERR_AUTH, PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_roster_check_fields(const struct pv_roster *r, const struct pv_statement *st);
 /* Would this member statement count if it got a receipt of that time (Unix seconds)? For a
  * coordinator before it gives one. As check_invite and add, and PV_ERR_EXISTS (name, address or
  * transport key is another's), PV_ERR_REPLAY (the node has a higher serial). */

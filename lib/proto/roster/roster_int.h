@@ -335,10 +335,7 @@ PV_MUST_CHECK bool pv_roster_spend(struct pv_roster *r, size_t steps);
 
 /* --- roster.c --------------------------------------------------------------------------------- */
 
-/* Is a statement that decodes of this network, and does what it claims fit the network record?
- * PV_ERR_AUTH, PV_ERR_MALFORMED. */
-PV_MUST_CHECK int pv_roster_check_fields(const struct pv_roster *r, const struct pv_statement *st);
-/* The same of one that may not decode. Not the signatures. */
+/* pv_roster_check_fields() of one that may not decode. Not the signatures. */
 PV_MUST_CHECK int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw,
                                        struct pv_statement *ret_st);
 bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key *signer,

@@ -405,6 +405,28 @@ static void members_may_not_sign_what_is_not_theirs(void **state)
     assert_int_equal(stats(w).statements, 6);
 }
 
+/* Whatever no roster takes must not reach the disk either: nothing would ever take it off. */
+static void a_place_out_of_bounds_is_not_stored(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(33);
+    struct pv_made made;
+    struct pv_st_place place = {.serial = 7, .name = "alice2", .ip4 = {10, 67, 0, 1}};
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    size_t rows = w->n_rows;
+    place.time = CW_WALL;
+    memcpy(place.node, w->alice.id.pk, sizeof(place.node));
+    assert_int_equal(pv_make_place(w->created.network_id, w->alice.id.sk, &place, &made), PV_OK);
+    assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_BAD_REQUEST);
+    pv_store_be32(place.ip4, w->created.ip4);
+    snprintf(place.name, sizeof(place.name), "home"); /* the network's own */
+    assert_int_equal(pv_make_place(w->created.network_id, w->alice.id.sk, &place, &made), PV_OK);
+    assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_BAD_REQUEST);
+    assert_int_equal(w->n_rows, rows);
+}
+
 static void a_flood_of_requests_is_answered_with_limit_and_ends(void **state)
 {
     (void)state;
@@ -755,6 +777,7 @@ int main(void)
         cmocka_unit_test(a_guest_has_one_request_under_way),
         cmocka_unit_test(a_registration_is_for_the_connections_own_keys),
         cmocka_unit_test(members_may_not_sign_what_is_not_theirs),
+        cmocka_unit_test(a_place_out_of_bounds_is_not_stored),
         cmocka_unit_test(a_flood_of_requests_is_answered_with_limit_and_ends),
         cmocka_unit_test(a_reader_that_does_not_read_costs_a_bounded_queue),
         cmocka_unit_test(requests_wait_while_no_answer_fits),
