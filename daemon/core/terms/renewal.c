@@ -65,13 +65,15 @@ static uint64_t left_of(const struct pv_member *m, uint64_t time)
 
 /* --- this node -------------------------------------------------------------------------------- */
 
-/* A statement of this node that still has no receipt renews it when it gets one. */
-static bool is_under_way(const struct pv_node *n)
+/* A statement of this node that still has no receipt renews it when it gets one. One of a former
+ * transport key gets none any more: nobody owes it to the coordinator (owed.c). */
+static bool is_under_way(const struct pv_node *n, const struct pv_member *self)
 {
     for (const struct pv_roster_entry *e = pv_roster_next_entry(n->roster, NULL); e != NULL;
          e = pv_roster_next_entry(n->roster, e)) {
         if (e->receipt.len == 0 && e->st.type == PV_ST_TRANSPORT &&
-            memcmp(e->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0)
+            memcmp(e->st.signer, self->node, PV_SIGN_PK_LEN) == 0 &&
+            memcmp(e->st.u.transport.transport, self->transport, PV_DH_LEN) == 0)
             return true;
     }
     return false;
@@ -113,7 +115,7 @@ static void look(struct renewal *x, pv_ns now)
         x->look_at = now + PV_S(wait);
         return;
     }
-    if (now >= x->again_at && !is_under_way(n))
+    if (now >= x->again_at && !is_under_way(n, self))
         renew(x, now);
     x->look_at = x->again_at > now + AGAIN ? x->again_at : now + AGAIN;
 }

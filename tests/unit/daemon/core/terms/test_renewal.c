@@ -105,6 +105,31 @@ static void a_third_before_the_end_it_is_renewed_once(void **state)
     assert_int_equal(made, 2);
 }
 
+/* A key that was replaced before the coordinator heard of it never gets a receipt. */
+static void a_key_that_nobody_stored_stops_no_renewal(void **state)
+{
+    (void)state;
+    join(LIFETIME);
+    for (uint8_t i = 0; i < 2; i++) {
+        struct pv_made key;
+        struct pv_st_transport st = {
+            .serial = pv_roster_next_serial(f.node.roster, f.identity.sign_pk), .time = clock_s()};
+        memset(st.transport, 0x40 + i, sizeof(st.transport));
+        assert_int_equal(
+            pv_make_transport(pv_roster_network_id(f.node.roster), f.identity.sign_sk, &st, &key),
+            PV_OK);
+        struct item item = item_of(&f.world, &key);
+        if (i == 0)
+            item.r_len = 0;
+        add(f.node.roster, &item);
+    }
+    (void)settle(f.node.roster);
+    fake_node_raise(&f, PV_FACT_STATEMENTS | PV_FACT_ROSTER);
+    assert_int_equal(made, 0);
+    wait_days(61);
+    assert_int_equal(made, 1);
+}
+
 static void who_came_by_a_plain_invite_never_renews(void **state)
 {
     (void)state;
@@ -224,6 +249,7 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         T(a_third_before_the_end_it_is_renewed_once),
+        T(a_key_that_nobody_stored_stops_no_renewal),
         T(who_came_by_a_plain_invite_never_renews),
         T(a_node_that_is_down_is_not_in_use),
         T(after_a_long_absence_the_coordinators_clock_counts),
