@@ -110,14 +110,26 @@ static void unlink_place(struct pv_place *place)
     *(place->next == NULL ? &list->last : &place->next->prev) = place->prev;
 }
 
-/* Everything ranks by number: how long a source has been there earns it nothing. */
+/* Everything ranks by number: how long a source has been there earns it nothing. The new one weighs
+ * as if it had begun until settle(). */
 static void add(struct pv_places *p, struct pv_place *place, struct pv_place_source *s)
 {
     *place = (struct pv_place){.places = p, .source = s};
     append(place);
     s->n++;
+    s->n_begun++;
     s->network->n++;
+    s->network->n_begun++;
     p->n++;
+    rank(p, s);
+    rank(p, s->network);
+}
+
+/* The new one is silent after all. */
+static void settle(struct pv_places *p, struct pv_place_source *s)
+{
+    s->n_begun--;
+    s->network->n_begun--;
     rank(p, s);
     rank(p, s->network);
 }
@@ -189,10 +201,13 @@ int pv_places_enter(struct pv_places *p, struct pv_place *place, const struct pv
         return r;
     }
     add(p, place, subscriber);
-    /* The new one counts already, so a source that floods gives up one of its own. */
+    /* The new one counts already, so a source that floods gives up one of its own. But it is no
+     * heavier than any other place, or sources of few places that have all begun would keep
+     * everybody else out. */
     if (network->n > p->share)
         *ret_evicted = evict_from(network, place);
     else if (p->n > p->max)
         *ret_evicted = evict_from(largest(&p->networks), place);
+    settle(p, subscriber);
     return PV_OK;
 }

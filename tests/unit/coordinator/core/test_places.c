@@ -114,6 +114,34 @@ static void who_has_begun_stays_while_others_are_silent(void **state)
     assert_ptr_equal(enter(w, 2 * SHARE + 1, ip4(7, 1)), &w->at[2 * SHARE]);
 }
 
+/* One place each, all of them begun: whoever comes from elsewhere gets one nevertheless, and is the
+ * first to lose it again to the next who is as silent. */
+static void who_comes_from_elsewhere_is_not_kept_out_by_many_that_have_begun(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    for (size_t i = 0; i < MAX; i++) {
+        assert_null(enter(w, i, ip4(i, 1)));
+        pv_place_begin(&w->at[i]);
+    }
+    assert_ptr_equal(enter(w, MAX, ip4(200, 1)), &w->at[0]);
+    assert_true(w->at[MAX].places != NULL);
+    assert_ptr_equal(enter(w, MAX + 1, ip4(201, 1)), &w->at[MAX]);
+    assert_int_equal(w->places.n, MAX);
+}
+
+static void a_neighbour_is_not_kept_out_by_many_that_have_begun(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    for (size_t i = 0; i < SHARE; i++) {
+        assert_null(enter(w, i, ip4(7, i)));
+        pv_place_begin(&w->at[i]);
+    }
+    assert_ptr_equal(enter(w, SHARE, ip4(7, 200)), &w->at[0]);
+    assert_true(w->at[SHARE].places != NULL);
+}
+
 static void a_slash_48_counts_as_one_source(void **state)
 {
     (void)state;
@@ -162,6 +190,8 @@ int main(void)
         cmocka_unit_test(a_full_house_loses_the_oldest_of_the_largest_source),
         cmocka_unit_test(a_neighbour_in_the_same_network_stays),
         cmocka_unit_test(who_has_begun_stays_while_others_are_silent),
+        cmocka_unit_test(who_comes_from_elsewhere_is_not_kept_out_by_many_that_have_begun),
+        cmocka_unit_test(a_neighbour_is_not_kept_out_by_many_that_have_begun),
         cmocka_unit_test(a_slash_48_counts_as_one_source),
         cmocka_unit_test(half_full_is_no_crowd),
         cmocka_unit_test(members_addresses_are_known_for_a_week),
