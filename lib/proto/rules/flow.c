@@ -24,6 +24,7 @@ enum {
     MARK_KEYS = PV_FLOW_WORDS + 1,
     CLASS_FLOW = 1, /* in key[1]: what the rest of the key is about */
     CLASS_PIECE = 2,
+    ICMP_TYPE_AT = 18, /* in key[1]: bit from which on ICMP's type stands, behind the class */
 };
 
 /* --- reading ------------------------------------------------------------------------------ */
@@ -106,12 +107,14 @@ static bool is_error(const struct pv_ippkt *ip, uint8_t type)
     return type == 3 || type == 11 || type == 12;
 }
 
-/* By the identifier, which a request and its reply share, on the side of who asks. */
+/* By the identifier, which a request and its reply share, on the side of who asks. Every type but
+ * these two has flows of its own: rules allow one and deny another. */
 static void put_echo(struct pv_flow *f, const struct pv_ippkt *ip, bool incoming, bool reply,
                      uint16_t id)
 {
     bool we_ask = incoming == reply;
     put_flow(f, ip, incoming, we_ask != incoming ? id : 0, we_ask != incoming ? 0 : id);
+    f->key[1] |= (uint32_t)(reply ? PV_PORTS_PING : f->port) << ICMP_TYPE_AT;
 }
 
 /* A reply never begins a flow, and its request stands on the other side. */

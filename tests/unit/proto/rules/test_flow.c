@@ -124,6 +124,9 @@ static void an_echo_belongs_to_who_asked(void **state)
         assert_same(&f, &g, true);
         assert_same(&h, &i, true);
         assert_same(&f, &h, false); /* although both have the identifier 7 */
+        struct packet other = icmp_packet(v, PEER, OWN, v == 4 ? 13 : 137, 7);
+        g = flow_of(&other, true);
+        assert_same(&h, &g, false); /* what rules may deny beside pings */
     }
 }
 

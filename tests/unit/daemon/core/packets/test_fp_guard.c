@@ -269,6 +269,42 @@ static void pings_and_errors_follow_the_rules(void **state)
     assert_true(crosses(&t->a, &error));
 }
 
+/* How many of two packets of a that come in one batch b lets in. */
+static size_t cross_together(const struct inner *p, const struct inner *q)
+{
+    const struct pv_fp_packet in[2] = {{.data = p->b, .len = p->len},
+                                       {.data = q->b, .len = q->len}};
+    struct pv_fp_datagram d[2];
+    uint8_t wire[2][256];
+    assert_int_equal(pv_fp_tx(t->a.w, t->a.snap, in, 2, t->now), 2);
+    struct pv_fp_results r = pv_fp_results(t->a.w);
+    assert_int_equal(r.n_sends, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(r.sends[i].len <= sizeof(wire[i]));
+        memcpy(wire[i], r.sends[i].data, r.sends[i].len);
+        d[i] =
+            (struct pv_fp_datagram){.from = fp_carrier(1), .data = wire[i], .len = r.sends[i].len};
+    }
+    assert_int_equal(pv_fp_rx(t->b.w, t->b.snap, d, 2, t->now), 2);
+    return pv_fp_results(t->b.w).n_writes;
+}
+
+static void a_ping_brings_no_other_icmp_with_it(void **state)
+{
+    (void)state;
+    struct inner ask = echo(&t->a, false, 7), redirect = ask, ours = echo(&t->b, false, 0);
+    redirect.b[20] = 5; /* RFC 792; the identifier's place is in the address of a router */
+    let_in("ping", 0);
+    assert_true(crosses(&t->a, &ask));
+    assert_false(crosses(&t->a, &redirect));
+    assert_int_equal(cross_together(&ask, &ask), 2);
+    assert_int_equal(cross_together(&ask, &redirect), 1);
+
+    pv_store_be16(redirect.b + 24, 0); /* the same on either side of who asks */
+    assert_true(crosses(&t->b, &ours));
+    assert_false(crosses(&t->a, &redirect));
+}
+
 static void fragments_enter_with_their_first_one_only(void **state)
 {
     (void)state;
@@ -371,6 +407,7 @@ int main(void)
         guarded(a_flow_that_the_peer_began_ends_with_its_permission),
         guarded(flows_older_than_the_first_rule_are_judged_by_their_port),
         guarded(pings_and_errors_follow_the_rules),
+        guarded(a_ping_brings_no_other_icmp_with_it),
         guarded(fragments_enter_with_their_first_one_only),
         guarded(a_denial_is_told_now_and_then),
         guarded(nothing_enters_that_no_rule_of_the_moment_allows),
