@@ -531,6 +531,11 @@ static void run_key_rotate(void *part, struct pv_ctlapi_request *req, struct pv_
                      "without that line p2pvpnd makes and replaces its own");
     else if (!statics_agree(r, req, text))
         answer_error(r, PV_CTLAPI_REFUSED, text);
+    else if (pv_node_self(r->node) == NULL)
+        answer_error(r, PV_CTLAPI_FAILED,
+                     "this node is no member at present: `p2pvpnctl status` says why");
+    else if (next_place(r) != NONE)
+        r->stored = true; /* an announcement failed: the same key again */
     else if (!begin(r, now))
         answer_error(r, PV_CTLAPI_FAILED, "out of memory: try again");
 }

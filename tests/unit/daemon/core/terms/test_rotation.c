@@ -288,6 +288,34 @@ static void a_statement_that_is_not_taken_is_tried_again(void **state)
     assert_memory_equal(announced(), id->dh_pk, 32);
 }
 
+/* However often it is asked for: a former key that peers still use does not give way to it. */
+static void a_key_that_is_not_taken_gets_no_second_one_beside_it(void **state)
+{
+    (void)state;
+    change(2);
+    uint8_t next[32], former[32];
+    memcpy(former, x.env.former[0]->keys.sk, 32);
+    (void)ask(false);
+    refuses = true;
+    answer(keys_job(3), PV_OK);
+    assert_non_null(strstr(fake_client_read(&x, client), "it is tried again"));
+    memcpy(next, x.env.next->keys.pk, 32);
+    for (unsigned i = 0; i < 4; i++) {
+        (void)ask(false);
+        assert_null(next_job());
+        fake_peers_settle(&x);
+        assert_memory_equal(x.env.next->keys.pk, next, 32);
+    }
+    assert_int_equal(x.env.n_former, 1);
+    assert_memory_equal(x.env.former[0]->keys.sk, former, 32);
+    refuses = false;
+    (void)ask(false);
+    fake_peers_settle(&x);
+    answer(keys_job(3), PV_OK);
+    assert_memory_equal(announced(), next, 32);
+    assert_null(x.env.next);
+}
+
 /* --- starts ----------------------------------------------------------------------------------- */
 
 static void a_start_goes_on_with_a_key_that_was_to_be_announced(void **state)
@@ -565,6 +593,7 @@ int main(void)
         T(a_change_goes_on_without_its_client),
         T(three_former_keys_are_answered_and_the_oldest_gives_way),
         T(a_statement_that_is_not_taken_is_tried_again),
+        T(a_key_that_is_not_taken_gets_no_second_one_beside_it),
         T(a_start_goes_on_with_a_key_that_was_to_be_announced),
         T(a_start_uses_the_key_that_the_roster_names),
         T(a_key_that_members_know_and_nobody_has_is_replaced_at_once),
