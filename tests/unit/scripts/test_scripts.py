@@ -62,6 +62,69 @@ attend $command "a slow thing" || echo "code $?"
         self.assertEqual(lines[-1], "code 3", r)
 
 
+class SecondRun(unittest.TestCase):
+    """scripts/test runs what failed beside others once more, alone, and says what passed only then."""
+
+    # A ctest of five tests; the file "runs" has a line for each run: the names of those that fail.
+    CTEST = """#!/bin/sh
+cd "$2"
+bad=$(sed -n 1p ../../runs)
+sed -i 1d ../../runs
+all=5
+case " $* " in *" --rerun-failed "*) all=$(wc -l <Testing/Temporary/LastTestsFailed.log) ;; esac
+mkdir -p Testing/Temporary
+: >Testing/Temporary/LastTest.log
+printf '%s\\n' $bad >Testing/Temporary/LastTestsFailed.log
+set -- "$@" $(echo $bad | wc -w)
+while [ $# -gt 1 ]; do
+    [ "$1" != --output-junit ] || xml=$2
+    shift
+done
+echo "<testsuite tests=\\"$all\\" failures=\\"$1\\" skipped=\\"0\\" disabled=\\"0\\">" >"$xml"
+"""
+
+    def outcome(self, *runs, **env):
+        """Exit code, last lines, and how often ctest was called."""
+        with tempfile.TemporaryDirectory() as tree:
+            def put(name, text):
+                path = os.path.join(tree, name)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(text)
+                os.chmod(path, 0o755)
+
+            with open(os.path.join(ROOT, "scripts/test"), encoding="utf-8") as f:
+                put("scripts/test", f.read())
+            for name in ("deps", "build"):
+                put("scripts/" + name, "#!/bin/sh\n")
+            put("scripts/progress", '#!/bin/sh\nexec "$@"\n')
+            put("bin/ctest", self.CTEST)
+            put("runs", "".join(line + "\n" for line in runs))
+            os.makedirs(os.path.join(tree, "build/dev"))
+            r = subprocess.run([os.path.join(tree, "scripts/test"), "unit"], capture_output=True, text=True,
+                               timeout=60, stdin=subprocess.DEVNULL, check=False,
+                               env={"PATH": tree + "/bin:" + os.environ["PATH"], **env})
+            with open(os.path.join(tree, "runs"), encoding="utf-8") as f:
+                left = len(f.readlines())
+        return r.returncode, r.stdout.splitlines()[-2:], len(runs) - left
+
+    def test_passes_alone(self):
+        code, lines, runs = self.outcome("7:unit/a 9:unit/b", "")
+        self.assertEqual((code, runs, lines[1]), (0, 2, "5 passed, 0 failed, 0 skipped"))
+        self.assertTrue(lines[0].startswith("unsteady") and lines[0].endswith(" unit/a unit/b"), lines)
+
+    def test_fails_again(self):
+        code, lines, runs = self.outcome("7:unit/a 9:unit/b", "9:unit/b")
+        self.assertEqual((code, runs, lines[1]), (1, 2, "4 passed, 1 failed, 0 skipped"))
+
+    def test_no_second_run(self):
+        for bad, env in (("1:a 2:b 3:c 4:d", {}), ("1:a", {"PV_TEST_AGAIN": "0"})):
+            code, lines, runs = self.outcome(bad, "", **env)
+            self.assertEqual((code, runs), (1, 1), lines)
+            self.assertIn(f"{len(bad.split())} failed", lines[1])
+        self.assertEqual(self.outcome("", "")[::2], (0, 1))
+
+
 class HostsLine(unittest.TestCase):
     """Each line as it is found, after p2pvpn-nss, after --last, and after --remove the first again."""
 
