@@ -67,11 +67,13 @@ static void note_stored(struct pv_coordserver *s, const struct pv_storeop_result
 static void give_result(struct pv_coordserver *s, const struct pv_storeop *op,
                         const struct pv_storeop_result *result, pv_ns now)
 {
+    pv_ns began = pv_clock_now();
     note_stored(s, result);
     if (op->kind == PV_STOREOP_DROP)
         pv_server_dropped(s, op, result, now);
     else
         pv_coord_handle_job(s->coord, result, now);
+    pv_coord_bill(s->coord, pv_clock_now() - began, now);
 }
 
 /* Takes an answer of the store. False: there is none. */
@@ -81,9 +83,7 @@ static bool take_answer(struct pv_coordserver *s, pv_ns now)
     if (pv_worker_take(s->worker, &item) != PV_OK)
         return false;
     struct store_job *job = item;
-    pv_ns began = pv_clock_now();
     give_result(s, job->op, &job->result, now);
-    pv_coord_bill(s->coord, pv_clock_now() - began, now);
     free(job->result.collected);
     pv_storeop_free(job->op);
     free(job);

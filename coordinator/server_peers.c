@@ -71,7 +71,9 @@ static bool peer_io(struct pv_server_peer *p, pv_ns now)
         r = pv_peerio_write(&p->io, out, &n);
         if (r < 0)
             break;
+        pv_ns began = pv_clock_now();
         pv_coord_wrote(s->coord, p->id, n, now);
+        pv_coord_bill(s->coord, pv_clock_now() - began, now);
         out = pv_coord_out(s->coord, p->id);
     }
     if (r == PV_OK)
@@ -124,6 +126,15 @@ static void serve_peer(struct pv_server_peer *p, unsigned ready, pv_ns now)
 }
 
 /* --- turns ----------------------------------------------------------------------------------- */
+
+/* The next connection to be served. False: there is none. */
+static bool poll_ready(struct pv_coordserver *s, struct pv_coord_ready *ret_ready, pv_ns now)
+{
+    pv_ns began = pv_clock_now();
+    bool found = pv_coord_poll_ready(s->coord, ret_ready, now) == PV_OK;
+    pv_coord_bill(s->coord, pv_clock_now() - began, now);
+    return found;
+}
 
 /* Written to, or closed when the core is done with it. */
 static void serve_ready(struct pv_coordserver *s, const struct pv_coord_ready *ready, pv_ns now)
@@ -192,7 +203,7 @@ void pv_server_serve_queues(struct pv_coordserver *s, pv_ns now)
     struct pv_coord_ready ready;
     serve_queue(s, &s->members, now + PV_SERVER_TURN, now);
     while (pv_coord_is_urgent(s->coord) && pv_clock_now() - now < PV_SERVER_TURN &&
-           pv_coord_poll_ready(s->coord, &ready, now) == PV_OK)
+           poll_ready(s, &ready, now))
         serve_ready(s, &ready, now);
     pv_ns until = pv_min_ns(pv_clock_now() + PV_SERVER_STRANGERS, now + PV_SERVER_TURN);
     serve_queue(s, &s->strangers, until, now);
@@ -284,7 +295,7 @@ void pv_server_drain_ready(struct pv_coordserver *s, pv_ns now)
     pv_ns at = pv_clock_now(), bulk_time = 0;
     bool over = false;
     while (!over && (pv_coord_is_urgent(s->coord) || at >= s->bulk_at) &&
-           pv_coord_poll_ready(s->coord, &ready, now) == PV_OK) {
+           poll_ready(s, &ready, now)) {
         serve_ready(s, &ready, now);
         pv_ns end = pv_clock_now();
         bulk_time += ready.bulk ? end - at : 0;

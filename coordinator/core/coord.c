@@ -348,10 +348,11 @@ static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view dat
         stash(c, s, data, now);
 }
 
-/* Goes on with what waited, as far as it may now. The held request first: it came before the
- * bytes. */
+/* Goes on with what waited, as far as it may now, at its network's cost. The held request first: it
+ * came before the bytes. */
 static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
+    bool waited = s->held != NULL || s->in_len > 0;
     if (s->state == PV_CONN_MEMBER && s->net->resting)
         return;
     if (s->held != NULL && !pv_request_must_wait(s, s->held)) {
@@ -367,6 +368,8 @@ static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         feed_bytes(c, s, pv_view(in, len), now);
         free(in);
     }
+    if (waited && s->state == PV_CONN_MEMBER)
+        c->billed = s->net;
 }
 
 /* Ends members that were removed or left: first at the relay, so that nothing of theirs is relayed

@@ -127,8 +127,9 @@ bool pv_coord_is_member(const struct pv_coord *c, uint64_t id);
 struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id);
 void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now);
 /*
- * How long the last handle_bytes, handle_job or handle_timeout took, by the owner's clock. The
- * network that it worked for owes this time and pays back a quarter of all time that passes. A
+ * How long the last handle_bytes, wrote, poll_ready, handle_job or handle_timeout took, by the
+ * owner's clock; to be told after each of them. The network whose requests it worked on, if any,
+ * owes this time and pays back a quarter of all time that passes. A
  * network that owes PV_COORD_DEBT rests until it has paid: the requests of its members wait in
  * their sockets, answers of the store to it here, and the control thread has time for other
  * networks.

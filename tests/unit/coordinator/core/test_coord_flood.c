@@ -223,6 +223,37 @@ static void a_network_that_takes_long_rests(void **state)
     assert_true(pv_coord_wants_bytes(w->coord, alice->conn));
 }
 
+/* A network pays also for requests that waited in the coordinator behind others, and for nothing
+ * else that is sent to it. */
+static void what_waited_is_paid_for_too(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(95);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    const struct pv_ctl_msg ping = {.type = PV_CTL_PING}, pull = {.type = PV_CTL_PULL};
+    struct pv_coord_ready ready;
+    (void)cw_send(alice, ping);
+    assert_true(cw_to_coord(w, alice));
+    pv_coord_bill(w->coord, 0, w->now);
+    assert_int_equal(pv_coord_poll_ready(w->coord, &ready, w->now), PV_OK);
+    pv_coord_bill(w->coord, PV_COORD_DEBT, w->now);
+    assert_false(pv_coord_rests(w->coord));
+    cw_pump(w);
+    pv_coord_bill(w->coord, 0, w->now);
+    (void)cw_send(alice, pull);
+    (void)cw_send(alice, pull); /* waits for the first */
+    (void)cw_send(alice, ping); /* waits for both */
+    assert_true(cw_to_coord(w, alice));
+    pv_coord_bill(w->coord, 0, w->now);
+    do
+        assert_int_equal(pv_coord_poll_ready(w->coord, &ready, w->now), PV_OK);
+    while (!ready.bulk);
+    pv_coord_bill(w->coord, PV_COORD_DEBT, w->now);
+    assert_true(pv_coord_rests(w->coord));
+}
+
 /* What concerns a whole network is decided a few steps at a time, and others are served between.
  * Who asks for that network meanwhile is not told that it is no member. */
 static void a_network_that_takes_long_to_settle_keeps_nobody_waiting(void **state)
@@ -343,6 +374,7 @@ int main(void)
         cmocka_unit_test(guests_do_not_use_up_what_members_need),
         cmocka_unit_test(a_network_has_a_share_of_presence),
         cmocka_unit_test(a_network_that_takes_long_rests),
+        cmocka_unit_test(what_waited_is_paid_for_too),
         cmocka_unit_test(a_network_that_takes_long_to_settle_keeps_nobody_waiting),
         cmocka_unit_test(a_network_that_rests_takes_nothing_in),
         cmocka_unit_test(strangers_leave_members_their_stun_answers),
