@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * netplan.h - what this host's network shall be like beside our interface: prefixes used through
+ * it, prefixes offered to members, an exit. And what the host says about it.
+ *
+ * The control process decides and has no rights; the helper sets it and believes nothing: it reads
+ * the plan with pv_netplan_decode(), which lets only what this vocabulary can say pass. A plan is
+ * always whole: what it does not name goes away. Pure: the helper does the setting
+ * (sys/helper/hostnet.h).
+ */
+#ifndef PV_NETPLAN_H
+#define PV_NETPLAN_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+
+enum {
+    PV_NETPLAN_USED = 64,    /* ours: prefixes used through the overlay */
+    PV_NETPLAN_OFFERED = 32, /* ours: prefixes offered to members */
+    PV_NETPLAN_LINKS = 64,   /* ours: networks of this host that are told */
+    PV_NETPLAN_OVERLAPS = 32,
+    PV_NETPLAN_IFNAME = 16,       /* bytes with the NUL, IFNAMSIZ */
+    PV_NETPLAN_FAULT = 400,       /* bytes with the NUL */
+    PV_NETPLAN_BYTES = 2304,      /* of an encoded plan, at most */
+    PV_NETPLAN_HOST_BYTES = 4864, /* of an encoded answer of the host, at most */
+};
+
+struct pv_netplan_used {
+    /* /8 at least, IPv6 /16: everything else is the exit, a setting of its own. */
+    struct pv_prefix prefix;
+    uint32_t metric; /* of the route; 0: the kernel's own choice */
+};
+
+struct pv_netplan_offered {
+    struct pv_prefix prefix; /* 0.0.0.0/0, ::/0: this node is an exit */
+    bool snat;               /* its packets get this host's address */
+};
+
+struct pv_netplan {
+    char ifname[PV_NETPLAN_IFNAME];
+    /* The network's ranges: only sources in them are forwarded. PV_AF_NONE: none. */
+    struct pv_prefix overlay4, overlay6;
+    struct pv_netplan_used used[PV_NETPLAN_USED];
+    size_t n_used;
+    struct pv_netplan_offered offered[PV_NETPLAN_OFFERED];
+    size_t n_offered;
+    /* All else leaves through the interface as well. */
+    bool exit;
+    bool exit4, exit6; /* families that the exit carries; the other one is blocked */
+    bool exit_lan;     /* the networks this host is connected to are left alone */
+    bool exit_block;   /* nothing goes around the exit, even when this daemon has died */
+};
+
+enum pv_netplan_kind {
+    PV_NETPLAN_LAN,       /* a network outside this machine */
+    PV_NETPLAN_CONTAINER, /* one inside it */
+    PV_NETPLAN_TUNNEL,    /* another VPN */
+    PV_NETPLAN_KINDS,
+};
+
+/* A network that this host is connected to, or that a route of somebody else leads to. */
+struct pv_netplan_link {
+    struct pv_prefix prefix; /* host bits zero */
+    char ifname[PV_NETPLAN_IFNAME];
+    enum pv_netplan_kind kind;
+};
+
+/* A used prefix that such a network overlaps. */
+struct pv_netplan_overlap {
+    struct pv_prefix used;
+    struct pv_netplan_link other;
+    bool connected; /* the host has an address in it: it goes before, our route is not set */
+};
+
+/* What the host has and does. */
+struct pv_netplan_host {
+    struct pv_netplan_link lan[PV_NETPLAN_LINKS]; /* connected, other interfaces' */
+    size_t n_lan;
+    struct pv_netplan_overlap overlaps[PV_NETPLAN_OVERLAPS];
+    size_t n_overlaps;
+    /* What of the plan is not in force: "what failed: why: what to do"; "" = all of it is. */
+    char fault[PV_NETPLAN_FAULT];
+};
+
+/* PV_ERR_MALFORMED: not a plan that can be set. */
+PV_MUST_CHECK int pv_netplan_check(const struct pv_netplan *plan);
+/* The length of the encoded plan; PV_ERR_MALFORMED, PV_ERR_NO_SPACE. */
+PV_MUST_CHECK int pv_netplan_encode(const struct pv_netplan *plan, uint8_t *dst, size_t cap);
+/* What it returns in *ret_plan has passed pv_netplan_check(). PV_ERR_TRUNCATED, PV_ERR_MALFORMED,
+ * PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_netplan_decode(struct pv_view bytes, struct pv_netplan *ret_plan);
+
+/* The same of what the host says; text that is too long is refused. */
+PV_MUST_CHECK int pv_netplan_host_encode(const struct pv_netplan_host *host, uint8_t *dst,
+                                         size_t cap);
+PV_MUST_CHECK int pv_netplan_host_decode(struct pv_view bytes, struct pv_netplan_host *ret_host);
+
+/* The range that an address of an interface lies in: the host bits become zero. */
+struct pv_prefix pv_netplan_range(const struct pv_prefix *addr);
+
+#endif /* PV_NETPLAN_H */

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "base/netplan.h"
+#include "tests/unit/test_util.h"
+
+static struct pv_prefix prefix(const char *text)
+{
+    struct pv_prefix p;
+    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    return p;
+}
+
+static struct pv_netplan full_plan(void)
+{
+    struct pv_netplan p = {.ifname = "p2p0",
+                           .overlay4 = prefix("10.66.0.0/16"),
+                           .overlay6 = prefix("fd00:66::/64"),
+                           .exit = true,
+                           .exit4 = true,
+                           .exit_block = true};
+    for (unsigned i = 0; i < PV_NETPLAN_USED; i++) {
+        char text[PV_ADDR_TEXT];
+        snprintf(text, sizeof(text), "2001:db8:%x::/48", i);
+        p.used[p.n_used++] = (struct pv_netplan_used){prefix(text), i};
+    }
+    for (unsigned i = 0; i < PV_NETPLAN_OFFERED - 2; i++) {
+        char text[PV_ADDR_TEXT];
+        snprintf(text, sizeof(text), "192.168.%u.0/24", i);
+        p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix(text), i % 2 == 0};
+    }
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("0.0.0.0/0"), true};
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("::/0"), true};
+    return p;
+}
+
+static void a_full_plan_fits_and_comes_back(void **state)
+{
+    uint8_t buf[PV_NETPLAN_BYTES], again[PV_NETPLAN_BYTES];
+    struct pv_netplan p = full_plan(), q;
+    (void)state;
+    int n = pv_netplan_encode(&p, buf, sizeof(buf));
+    assert_true(n > 0);
+    assert_int_equal(pv_netplan_decode(pv_view(buf, (size_t)n), &q), PV_OK);
+    assert_int_equal(q.n_used, PV_NETPLAN_USED);
+    assert_int_equal(q.n_offered, PV_NETPLAN_OFFERED);
+    assert_int_equal(q.used[7].metric, 7);
+    assert_true(q.exit && q.exit4 && !q.exit6 && !q.exit_lan && q.exit_block);
+    assert_int_equal(pv_netplan_encode(&q, again, sizeof(again)), n);
+    assert_memory_equal(buf, again, (size_t)n);
+    for (int i = 0; i < n; i++)
+        assert_int_not_equal(pv_netplan_decode(pv_view(buf, (size_t)i), &q), PV_OK);
+}
+
+/* The largest that can be: every prefix is an IPv6 one. */
+static void the_largest_plan_fits(void **state)
+{
+    uint8_t buf[PV_NETPLAN_BYTES];
+    struct pv_netplan p = full_plan();
+    (void)state;
+    for (unsigned i = 0; i < PV_NETPLAN_OFFERED; i++)
+        p.offered[i].prefix = prefix("fd01::/64");
+    p.overlay4 = (struct pv_prefix){.bits = 0};
+    assert_true(pv_netplan_encode(&p, buf, sizeof(buf)) > 0);
+}
+
+static void what_no_plan_may_say_is_refused(void **state)
+{
+    static const char *const targets[] = {
+        "0.0.0.0/1",   "128.0.0.0/1", "0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4",
+        "239.0.0.0/8", "::/1",        "fe80::/64", "ff02::/16",   "::1/128",
+        "8000::/1",    "0.0.0.0/0",   "::/0",      "2000::/3",    "169.254.0.0/16"};
+    static const char *const names[] = {"",   "p2p0 accept", "-p2p0", ".",   "p2p0\n",
+                                        "a*", "\"",          "a/b",   "a:b", "a{b"};
+    uint8_t buf[PV_NETPLAN_BYTES];
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(targets); i++) {
+        struct pv_netplan p = {.ifname = "p2p0", .n_used = 1};
+        p.used[0].prefix = prefix(targets[i]);
+        assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
+        assert_int_equal(pv_netplan_encode(&p, buf, sizeof(buf)), PV_ERR_MALFORMED);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
+        struct pv_netplan p = {.n_used = 0};
+        snprintf(p.ifname, sizeof(p.ifname), "%s", names[i]);
+        assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
+    }
+    struct pv_netplan p = {.ifname = "p2p0", .n_used = 1};
+    p.used[0].prefix = prefix("192.168.1.0/24");
+    p.used[0].prefix.base.ip[3] = 1; /* host bits */
+    assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
+    p = (struct pv_netplan){.ifname = "p2p0", .n_offered = 1};
+    p.offered[0].prefix = prefix("192.168.1.0/24"); /* nobody's packets would be forwarded */
+    assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
+    p.overlay4 = prefix("10.66.0.0/16");
+    assert_int_equal(pv_netplan_check(&p), PV_OK);
+    p.overlay4 = prefix("fd00::/64");
+    assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
+}
+
+static void what_the_host_says_comes_back(void **state)
+{
+    uint8_t buf[PV_NETPLAN_HOST_BYTES];
+    struct pv_netplan_host h = {.n_lan = PV_NETPLAN_LINKS, .n_overlaps = PV_NETPLAN_OVERLAPS}, g;
+    struct pv_netplan_link wide = {prefix("2001:db8::/64"), "enp0s31f6long15", PV_NETPLAN_TUNNEL};
+    (void)state;
+    for (size_t i = 0; i < h.n_lan; i++)
+        h.lan[i] = wide;
+    for (size_t i = 0; i < h.n_overlaps; i++)
+        h.overlaps[i] = (struct pv_netplan_overlap){prefix("2001:db8::/48"), wide, i % 2 == 0};
+    memset(h.fault, 'x', sizeof(h.fault) - 1);
+    int n = pv_netplan_host_encode(&h, buf, sizeof(buf));
+    assert_true(n > 0);
+    assert_int_equal(pv_netplan_host_decode(pv_view(buf, (size_t)n), &g), PV_OK);
+    assert_int_equal(g.n_lan, PV_NETPLAN_LINKS);
+    assert_string_equal(g.lan[63].ifname, "enp0s31f6long15");
+    assert_int_equal(g.overlaps[31].other.kind, PV_NETPLAN_TUNNEL);
+    assert_false(g.overlaps[31].connected);
+    assert_string_equal(g.fault, h.fault);
+    for (int i = 0; i < n; i++)
+        assert_int_not_equal(pv_netplan_host_decode(pv_view(buf, (size_t)i), &g), PV_OK);
+    memset(h.fault, 'x', sizeof(h.fault));
+    assert_int_equal(pv_netplan_host_encode(&h, buf, sizeof(buf)), PV_ERR_MALFORMED);
+}
+
+static void the_range_of_an_address_has_no_host_bits(void **state)
+{
+    char text[PV_ADDR_TEXT];
+    struct pv_prefix a = prefix("192.168.5.77/32");
+    (void)state;
+    a.bits = 22;
+    const struct pv_prefix range = pv_netplan_range(&a);
+    assert_string_equal(pv_prefix_format(&range, text), "192.168.4.0/22");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_full_plan_fits_and_comes_back),
+        cmocka_unit_test(the_largest_plan_fits),
+        cmocka_unit_test(what_no_plan_may_say_is_refused),
+        cmocka_unit_test(what_the_host_says_comes_back),
+        cmocka_unit_test(the_range_of_an_address_has_no_host_bits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
