@@ -102,7 +102,7 @@ enum pv_fp_drop {
     PV_FP_DROP_REPLAY,       /* rx: counter seen before or below the window */
     PV_FP_DROP_AUTH,         /* rx: forged or damaged */
     PV_FP_DROP_INNER,        /* both: not an IP packet, or damaged inside */
-    PV_FP_DROP_SOURCE,       /* rx: inner source is not an address of that peer */
+    PV_FP_DROP_SOURCE,       /* rx: inner source, or what an error is about, is not that peer's */
     PV_FP_DROP_DESTINATION,  /* rx: inner destination is not this node */
     PV_FP_DROP_INBAND,       /* rx: in-band control from a static peer */
     PV_FP_DROP_INBAND_RATE,  /* rx: more in-band control of a member than it may have handed up */
@@ -113,7 +113,7 @@ enum pv_fp_drop {
     PV_FP_DROP_QUEUE_FULL,   /* tx: waited, and gave way to newer packets */
     PV_FP_DROP_QUEUE_OLD,    /* tx: waited too long for a path */
     PV_FP_DROP_RATE,         /* tx: above the budget of its group */
-    PV_FP_DROP_QUIET,        /* tx: router solicitation, DHCP, multicast to nobody */
+    PV_FP_DROP_QUIET,        /* tx: multicast to nobody; both: DHCP, IGMP, MLD, … of one link */
     PV_FP_DROP_CONGESTION,   /* both: congestion was met, and the packet cannot say so (RFC 6040) */
     PV_FP_DROP_CRYPTO,       /* both: the crypto library failed */
     PV_FP_DROP_STREAM,       /* tx: the stream to the relay is full, or gone */

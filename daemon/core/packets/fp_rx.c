@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "daemon/core/packets/fp_guard.h"
 #include "daemon/core/packets/fp_many.h"
+#include "proto/group/groupmsg.h"
 #include "proto/ip/inband.h"
 #include "proto/ip/ippkt.h"
 #include "proto/stun/demux.h"
@@ -39,21 +40,47 @@ static void settle(struct pv_fp_worker *w)
 
 /* --- after authentication ------------------------------------------------------------------ */
 
-/* Is dst this node? (DESIGN 7: overlay address, broadcast, multicast.) *ret_quiet: it is discovery,
- * which counts as no use of the peer. */
-static bool is_to_us(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip, bool *ret_quiet)
+/* Whom a packet is for. */
+struct target {
+    bool us;    /* DESIGN 7: overlay address, broadcast, multicast */
+    bool many;  /* broadcast or multicast */
+    bool quiet; /* it is discovery, which counts as no use of the peer */
+};
+
+static struct target target_of(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip)
 {
     uint16_t family = ip->version == 4 ? PV_AF_INET : PV_AF_INET6;
     for (size_t i = 0; i < snap->iface.n_own; i++) {
         const struct pv_addr *own = &snap->iface.own[i];
         if (own->family == family && memcmp(own->ip, ip->dst, pv_addr_ip_len(own)) == 0)
-            return true;
+            return (struct target){.us = true};
     }
     if (!pv_fp_is_to_many(snap, ip->version, ip->dst))
-        return false;
+        return (struct target){.us = false};
     const struct pv_group g = pv_fp_group_of(ip->version, ip->dst);
-    *ret_quiet = pv_group_kind(&g) == PV_GROUP_DISCOVERY;
-    return pv_group_kind(&g) != PV_GROUP_LOCAL;
+    const enum pv_group_kind kind = pv_group_kind(&g);
+    return (struct target){
+        .us = kind != PV_GROUP_LOCAL, .many = true, .quiet = kind == PV_GROUP_DISCOVERY};
+}
+
+/* A member that asks this kernel for its groups would make it speak IGMPv1, and answer at any rate;
+ * what a node's own link is for no honest member sends. */
+static bool is_of_one_link(const struct pv_ippkt *ip, const struct target *to)
+{
+    return to->many ? pv_ippkt_is_housekeeping(ip) : pv_groupmsg_is(ip);
+}
+
+/* Kernels believe an error whoever sends it, and make packets to a third one smaller by it: a peer
+ * speaks of those only that went to itself. One in fragments, which no kernel makes, hides what it
+ * quotes. */
+static bool is_about_others(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
+                            const struct pv_ippkt *ip)
+{
+    if (!pv_ippkt_is_error(ip))
+        return false;
+    const uint8_t *dst = pv_ippkt_quoted_dst(ip);
+    return ip->first_fragment ||
+           (dst != NULL && pv_fp_snapshot_route(snap, ip->version, dst) != peer);
 }
 
 /* Whose address is src? NULL: nobody's. */
@@ -78,14 +105,20 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
     const struct pv_fp_peer *peer = o->peer;
     struct pv_fp_live *live = &peer->live->live;
     struct pv_ippkt ip;
-    bool quiet = false;
-    if (pv_ippkt_parse(pv_view(packet, len), &ip) < 0)
+    struct target to = {.us = true};
+    if (pv_ippkt_parse(pv_view(packet, len), &ip) < 0 || ip.proto == PV_IPPKT_UNKNOWN) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
-    else if (source_of(w, snap, &ip) != peer)
+        return;
+    }
+    if (peer->kind == PV_FP_MEMBER)
+        to = target_of(snap, &ip);
+    if (source_of(w, snap, &ip) != peer || is_about_others(snap, peer, &ip))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_SOURCE);
-    else if (peer->kind == PV_FP_MEMBER && !is_to_us(snap, &ip, &quiet))
+    else if (!to.us)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_DESTINATION);
-    else if (quiet && peer->unwanted)
+    else if (peer->kind == PV_FP_MEMBER && is_of_one_link(&ip, &to))
+        pv_fp_worker_drop(w, peer, PV_FP_DROP_QUIET);
+    else if (to.quiet && peer->unwanted)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_UNWANTED);
     else if (!pv_ippkt_take_ecn(&ip, packet, o->ecn))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_CONGESTION);
@@ -93,7 +126,7 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
         w->tally.bytes += ip.whole.len;
         if (pv_carrier_is_relayed(o->from))
             w->tally.relayed += ip.whole.len;
-        if (!quiet) {
+        if (!to.quiet) {
             pv_fp_set(&live->last_rx_data, now);
             pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
         }

@@ -18,6 +18,7 @@ enum {
     NEXT_FRAGMENT = 44, /* next header, RFC 8200 s4.5 */
     IP4_MIN = 20,       /* bytes, RFC 791 s3.1 */
     IP6_LEN = 40,       /* bytes, RFC 8200 s3 */
+    REDIRECT6 = 137,    /* RFC 4861 s4.5 */
     ICMP_LEN = 8,       /* bytes before the quoted packet, RFC 792, RFC 4443 */
     QUOTE_TOTAL4 = 576  /* bytes of an ICMP error over IPv4, RFC 1812 s4.3.2.3 */
 };
@@ -36,6 +37,7 @@ static int parse4(struct pv_view p, struct pv_ippkt *ip)
     ip->version = 4;
     ip->proto = p.ptr[9];
     ip->later_fragment = (pv_load_be16(p.ptr + 6) & 0x1fff) != 0;
+    ip->first_fragment = (pv_load_be16(p.ptr + 6) & 0x3fff) == 0x2000;
     ip->src = p.ptr + PV_IP4_ADDRS;
     ip->dst = ip->src + PV_IP4_ADDRS_LEN / 2;
     ip->l4 = pv_view(p.ptr + header, total - header);
@@ -73,8 +75,10 @@ static void skip_extensions(struct pv_ippkt *ip, uint8_t next, struct pv_view re
         }
         if (rest.len < len)
             break;
-        if (next == NEXT_FRAGMENT)
+        if (next == NEXT_FRAGMENT) {
             ip->later_fragment = (pv_load_be16(rest.ptr + 2) & 0xfff8) != 0;
+            ip->first_fragment = (pv_load_be16(rest.ptr + 2) & 0xfff9) == 1;
+        }
         next = rest.ptr[0];
         rest = pv_view(rest.ptr + len, rest.len - len);
     }
@@ -192,18 +196,42 @@ static uint16_t checksum(struct pv_view bytes, uint32_t sum)
     return (uint16_t)~pv_ippkt_sum(bytes, sum);
 }
 
-/* True for an ICMP error, or a message whose type cannot be told: errors about errors would go on
- * for ever (RFC 1122 s3.2.2, RFC 4443 s2.4 (e)). */
-static bool is_icmp_error(const struct pv_ippkt *ip)
+static bool is_icmp(const struct pv_ippkt *ip)
 {
-    if (ip->version == 6 && ip->proto == PV_IP_PROTO_ICMP6)
-        return ip->l4.len == 0 || ip->l4.ptr[0] < 128; /* RFC 4443 s2.1 */
-    if (ip->version == 6 || ip->proto != PV_IP_PROTO_ICMP)
-        return ip->proto == PV_IPPKT_UNKNOWN;
-    if (ip->l4.len == 0)
-        return true;
-    uint8_t type = ip->l4.ptr[0]; /* RFC 792: unreachable, quench, redirect, time, parameter */
+    return !ip->later_fragment &&
+           ip->proto == (ip->version == 4 ? PV_IP_PROTO_ICMP : PV_IP_PROTO_ICMP6);
+}
+
+bool pv_ippkt_is_error(const struct pv_ippkt *ip)
+{
+    if (!is_icmp(ip) || ip->l4.len == 0)
+        return false;
+    uint8_t type = ip->l4.ptr[0];
+    if (ip->version == 6)
+        return type < 128 || type == REDIRECT6; /* RFC 4443 s2.1 */
+    /* RFC 792: unreachable, quench, redirect, time, parameter */
     return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+}
+
+/* A redirect of IPv6 says it before what it quotes (RFC 4861 s4.5). */
+const uint8_t *pv_ippkt_quoted_dst(const struct pv_ippkt *ip)
+{
+    if (!pv_ippkt_is_error(ip) || ip->first_fragment || ip->l4.len < ICMP_LEN)
+        return NULL;
+    struct pv_view quote = pv_view(ip->l4.ptr + ICMP_LEN, ip->l4.len - ICMP_LEN);
+    if (ip->version == 6 && ip->l4.ptr[0] == REDIRECT6)
+        return quote.len < 32 ? NULL : quote.ptr + 16;
+    if (quote.len < (ip->version == 4 ? IP4_MIN : IP6_LEN) || quote.ptr[0] >> 4 != ip->version)
+        return NULL;
+    return ip->version == 4 ? quote.ptr + PV_IP4_ADDRS + 4 : quote.ptr + PV_IP6_ADDRS + 16;
+}
+
+/* Nothing is said about an error, nor about a message whose type cannot be told: errors about
+ * errors would go on for ever (RFC 1122 s3.2.2, RFC 4443 s2.4 (e)). */
+static bool may_be_error(const struct pv_ippkt *ip)
+{
+    return ip->proto == PV_IPPKT_UNKNOWN || (is_icmp(ip) && ip->l4.len == 0) ||
+           pv_ippkt_is_error(ip);
 }
 
 static bool is_one_host(const struct pv_addr *a)
@@ -260,7 +288,7 @@ int pv_ippkt_error(const struct pv_ippkt *ip, enum pv_ippkt_error error, uint16_
                    size_t cap, size_t *ret_len)
 {
     struct pv_addr src = pv_ippkt_src(ip), dst = pv_ippkt_dst(ip);
-    if (ip->later_fragment || is_icmp_error(ip) || !is_one_host(&src) || !is_one_host(&dst))
+    if (ip->later_fragment || may_be_error(ip) || !is_one_host(&src) || !is_one_host(&dst))
         return PV_ERR_REFUSED;
 
     size_t head = ip->version == 4 ? IP4_MIN + ICMP_LEN : IP6_LEN + ICMP_LEN;

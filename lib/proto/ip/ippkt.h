@@ -34,6 +34,7 @@ struct pv_ippkt {
     uint8_t version;      /* 4 or 6 */
     uint8_t proto;        /* of l4; IPv6 extension headers skipped; PV_IPPKT_UNKNOWN */
     bool later_fragment;  /* not the first: l4 has no header */
+    bool first_fragment;  /* of several */
     const uint8_t *src;   /* 4 or 16 bytes, inside whole */
     const uint8_t *dst;
     struct pv_view l4; /* behind all IP headers; empty when PV_IPPKT_UNKNOWN */
@@ -51,6 +52,12 @@ struct pv_addr pv_ippkt_dst(const struct pv_ippkt *ip);
  * (RFC 2710, RFC 3810), router solicitations (RFC 4861 s4.1), DHCP (RFC 2131, RFC 8415). A
  * multicast packet that cannot be read is counted as such. */
 bool pv_ippkt_is_housekeeping(const struct pv_ippkt *ip);
+
+/* An ICMP error, or a redirect: it speaks of a packet that somebody else sent, and quotes it. */
+bool pv_ippkt_is_error(const struct pv_ippkt *ip);
+/* Where the packet that it quotes was sent to: 4 or 16 bytes inside whole. NULL: that is not in it,
+ * or not in this fragment of it. */
+const uint8_t *pv_ippkt_quoted_dst(const struct pv_ippkt *ip);
 
 /* The ECN field, RFC 3168 s5. */
 enum pv_ippkt_ecn {
