@@ -298,7 +298,8 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
                                         .n_stun = stun.n,
                                         .limits = core_limits(&set->limits.general),
                                         .net_limits = &limits,
-                                        .relay = pv_relaycfg_get(relay)};
+                                        .relay = pv_relaycfg_get(relay),
+                                        .kem = pv_kem_mlkem768()};
     pv_calmlog_init(&calm, log, pv_clock_now());
     r = pv_coord_new(&coord, &cfg, &rng, &calm.log);
     uint8_t pk[PV_SIGN_PK_LEN];

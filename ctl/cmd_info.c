@@ -435,7 +435,10 @@ static void status_pq(struct pv_table *t, const json_t *s)
         len += snprintf(text + len, sizeof(text) - (size_t)len, ", %.0f hybrid, %.0f classical",
                         hybrid, classical);
     if (waiting > 0)
-        snprintf(text + len, sizeof(text) - (size_t)len, ", %.0f of them waiting", waiting);
+        len += snprintf(text + len, sizeof(text) - (size_t)len, ", %.0f of them waiting", waiting);
+    if (json_is_string(json_object_get(pq, "coordinator")) && strcmp(state, "off") != 0)
+        snprintf(text + len, sizeof(text) - (size_t)len, "; coordinator %.16s",
+                 pv_json_text(pq, "coordinator", ""));
     row(t, "post-quantum", waiting > 0 ? PV_YELLOW : PV_PLAIN, text);
 }
 

@@ -73,6 +73,7 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
     c->log = log;
     c->limits = fill_limits(&cfg->limits);
     c->open = cfg->open;
+    c->kem = cfg->kem;
     c->stun = cfg->stun;
     c->n_stun = cfg->n_stun;
     c->map = pv_map_make(rng, c->limits.conns);

@@ -76,6 +76,7 @@ struct pv_coord_config {
     struct pv_coord_limits limits;
     const struct pv_netlimits_table *net_limits; /* kept until free; NULL: none */
     const struct pv_turns_config *relay; /* not kept; coordinator_pk is filled in. NULL: no relay */
+    const struct pv_kem *kem; /* kept; NULL: control channels have the keys of their handshake */
 };
 
 struct pv_coord; /* opaque */
@@ -269,6 +270,7 @@ struct pv_coord_kinds {
     uint64_t stun;    /* STUN and TURN clients without one */
     uint64_t opening; /* nothing is known yet */
     uint64_t closing; /* the last message is being written */
+    uint64_t hybrid;  /* of members and guests: channels whose keys ML-KEM takes part in */
 };
 /* Looks at every connection: for people, not for every turn. */
 void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds);

@@ -33,6 +33,7 @@ struct pv_coord {
     uint8_t dh_pk[PV_DH_LEN]; /* of its X25519 form */
     uint8_t *secret;          /* PV_CTL_SECRET_LEN bytes that a create has to bring */
     bool open;
+    const struct pv_kem *kem; /* NULL: no hybrid keys */
     const char *const *stun;
     size_t n_stun;
     bool has_tls;

@@ -35,11 +35,13 @@ void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats)
         ret_stats->statements += n->log_len - n->n_empty;
 }
 
-/* Every connection is in exactly one kind, so they add up to `open`. */
+/* Every connection is in exactly one kind, so they add up to `open`; `hybrid` is a part of two. */
 void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds)
 {
     struct pv_coord_kinds k = {.members = 0};
     for (const struct pv_conn *s = c->conns; s != NULL; s = s->hh.next) {
+        if (s->state == PV_CONN_GUEST || s->state == PV_CONN_MEMBER)
+            k.hybrid += pv_control_is_hybrid(s->control) ? 1 : 0;
         switch (s->state) {
         case PV_CONN_OPENING:
         case PV_CONN_HELLO:

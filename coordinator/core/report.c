@@ -207,9 +207,10 @@ static void put_head(struct report_lines *l, const json_t *doc)
     put_number_of(l, conns, "guests", "guest");
     put_text(l,
              ", %" JSON_INTEGER_FORMAT " TURN, %" JSON_INTEGER_FORMAT " STUN, %" JSON_INTEGER_FORMAT
-             " opening, %" JSON_INTEGER_FORMAT " closing; %" JSON_INTEGER_FORMAT " by TLS\n",
+             " opening, %" JSON_INTEGER_FORMAT " closing; %" JSON_INTEGER_FORMAT
+             " by TLS, %" JSON_INTEGER_FORMAT " hybrid\n",
              number_at(conns, "turn"), number_at(conns, "stun"), number_at(conns, "opening"),
-             number_at(conns, "closing"), number_at(conns, "tls"));
+             number_at(conns, "closing"), number_at(conns, "tls"), number_at(conns, "hybrid"));
     put_text(l, "%-14s", "requests");
     put_number_of(l, requests, "signals", "signal");
     put_text(l, " passed on, ");

@@ -140,6 +140,29 @@ static const char *hello_error_text(enum pv_ctl_error error)
     }
 }
 
+/*
+ * Goes over to hybrid keys with a node that offered them, so that the welcome is under these
+ * already. Only a hello that was let in gets here: the work is once a connection, and a part of
+ * what the handshake cost. A key that is none ends the connection; without memory or with a crypto
+ * library that fails it stays as it is, which the node sees.
+ */
+static enum pv_ctl_error become_hybrid(struct pv_coord *c, struct pv_conn *s,
+                                       const struct pv_ctl_hello *h)
+{
+    uint8_t ct[PV_KEM_CT_LEN];
+    struct pv_control_keys keys;
+    if (c->kem == NULL || h->mlkem768.len == 0)
+        return PV_CTL_E_NONE;
+    int r = pv_control_answer(s->control, c->kem, &c->rng, h->mlkem768, ct, &keys);
+    if (r != PV_OK)
+        return r == PV_ERR_MALFORMED ? PV_CTL_E_BAD_REQUEST : PV_CTL_E_NONE;
+    struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_HYBRID};
+    m.u.hybrid.mlkem768 = pv_view(ct, sizeof(ct));
+    send_answer(s, &m);
+    pv_control_rekey(s->control, &keys);
+    return PV_CTL_E_NONE;
+}
+
 /* A wrong hello ends the connection, after the answer that says why. The cursor in a member's hello
  * says how far it has the log; it pulls the rest, and pushes begin where that ends (send_page). */
 static void handle_hello(struct request *q)
@@ -150,6 +173,8 @@ static void handle_hello(struct request *q)
     const struct pv_ctl_hello *h = &msg->u.hello;
     struct pv_cnet *net = NULL;
     enum pv_ctl_error e = judge_hello(c, s, h, q->now, &net);
+    if (e == PV_CTL_E_NONE)
+        e = become_hybrid(c, s, h);
     if (e != PV_CTL_E_NONE) {
         refuse_request(s, msg, e, hello_error_text(e));
         c->stats.failed++;

@@ -222,6 +222,57 @@ static void mixed_versions_and_settings_go_together(void **state)
     assert_int_equal(sim_seeds("pq", 5, mixed, NULL), 0);
 }
 
+/* A coordinator is updated, and set back to what it was: its nodes go over to hybrid channels, and
+ * name what they lost. Who requires them stays away from a coordinator that once had them. */
+static int coordinator_versions(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    sim_coord_stop(w.coord);
+    sim_coord_set_kem(w.coord, false);
+    sim_coord_start(w.coord);
+    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
+    struct sim_node *old = sim_world_node(&w, SIM_PUBLIC, "old", false);
+    struct sim_node *strict = sim_world_node(&w, SIM_PUBLIC, "strict", false);
+    sim_node_set_pq(old, false, PV_PQ_ON);
+    sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
+    for (size_t i = 0; i < w.n_nodes; i++) {
+        sim_node_stop(w.nodes[i]);
+        sim_node_start(w.nodes[i]);
+    }
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    for (int round = 0; round < 3; round++) {
+        const bool able = round == 1;
+        const char *kind = able ? "\"coordinator\":\"hybrid\"" : "\"coordinator\":\"classical\"";
+        if (round > 0) {
+            sim_coord_stop(w.coord);
+            sim_coord_set_kem(w.coord, able);
+            sim_coord_start(w.coord);
+        }
+        sim_world_run(&w, PV_S(60));
+        if (!says(&w, a, "\"cmd\":\"status\"", kind) ||
+            !says(&w, old, "\"cmd\":\"status\"", "\"coordinator\":\"classical\"") ||
+            !says(&w, strict, "\"cmd\":\"status\"", round < 2 ? kind : "it was hybrid"))
+            return failed(&w, seed, "a channel is of another kind than its ends are able to");
+        if (says(&w, a, "\"cmd\":\"status\"", "no longer post-quantum") != (round == 2))
+            return failed(&w, seed, "a loss is not named, or none is");
+        if (says(&w, old, "\"cmd\":\"status\"", "no longer post-quantum"))
+            return failed(&w, seed, "one that never was hybrid misses it");
+        if (sim_world_reach(&w, a, old, PV_MS(100), PV_S(10)) == PV_NEVER)
+            return failed(&w, seed, "no ping is answered");
+    }
+    sim_world_done(&w);
+    return 0;
+}
+
+static void coordinators_of_all_versions_serve(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("pq", 3, coordinator_versions, NULL), 0);
+}
+
 /* --- what is taken out ---------------------------------------------------------------------------
  */
 
@@ -397,6 +448,7 @@ int main(void)
         cmocka_unit_test(first_packets_are_not_delayed),
         cmocka_unit_test(whoever_meets_agrees_on_a_key),
         cmocka_unit_test(mixed_versions_and_settings_go_together),
+        cmocka_unit_test(coordinators_of_all_versions_serve),
         cmocka_unit_test(a_coordinator_that_strips_the_exchange_gains_nothing),
         cmocka_unit_test(a_path_that_strips_the_exchange_carries_nothing),
         cmocka_unit_test(keys_are_renewed_each_hour_and_nothing_is_lost),

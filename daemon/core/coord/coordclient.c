@@ -381,6 +381,11 @@ void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have
     c->target.have = have;
 }
 
+void pv_coordclient_set_must_hybrid(struct pv_coordclient *c, bool must)
+{
+    c->target.must_hybrid = must;
+}
+
 void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now)
 {
     (void)now;
@@ -441,7 +446,7 @@ static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_HELLO};
     struct pv_ctl_hello *h = &msg.u.hello;
-    uint8_t hash[PV_CTL_HASH_LEN];
+    uint8_t hash[PV_CTL_HASH_LEN], ek[PV_KEM_EK_LEN];
     h->v = PV_CTL_VERSION;
     h->has_network = c->target.has_network;
     memcpy(h->network, c->target.network, sizeof(h->network));
@@ -449,6 +454,9 @@ static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
     h->role = c->target.role;
     h->have = c->target.have;
     h->pages = true;
+    /* Where the library fails it goes on without, and the coordinator's answer shows that. */
+    if (c->cfg.kem != NULL && pv_control_offer(a->control, c->cfg.kem, &c->cfg.rng, ek) == PV_OK)
+        h->mlkem768 = pv_view(ek, sizeof(ek));
     /* The signature covers the hash of this very handshake: nobody can replay it on another
      * connection. */
     int r = pv_control_handshake_hash(a->control, hash);
@@ -501,6 +509,15 @@ static void note_time(struct pv_coordclient *c, uint64_t time_us, pv_ns now)
 static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_coordclient_event ev = {.type = PV_COORDCLIENT_EV_ONLINE, .msg = msg};
+    if (msg->type == PV_CTL_WELCOME && c->target.must_hybrid &&
+        !pv_control_is_hybrid(c->used->control)) {
+        pv_ctl_msg_free(msg);
+        fail(c, PV_ERR_REFUSED,
+             "it was hybrid (post-quantum) before and is not now: ask its operator, or set "
+             "[security] pq = on",
+             now);
+        return PV_OK;
+    }
     if (msg->type == PV_CTL_WELCOME) {
         c->state = PV_COORDCLIENT_ONLINE;
         c->deadline = PV_NEVER;
@@ -541,6 +558,14 @@ static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns n
                     .type = PV_COORDCLIENT_EV_ANSWER, .request = p.type, .tag = p.tag, .msg = msg});
 }
 
+/* The coordinator's half of the hybrid keys; it comes before the welcome, or not at all. */
+static int take_hybrid(struct pv_coordclient *c, const struct pv_ctl_msg *msg)
+{
+    if (c->state != PV_COORDCLIENT_HELLO)
+        return PV_ERR_MALFORMED;
+    return pv_control_accept(c->used->control, msg->u.hybrid.mlkem768);
+}
+
 static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now)
 {
     struct pv_ctl_msg *msg;
@@ -549,6 +574,11 @@ static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now
         return r;
     if (msg->kind == PV_CTL_ANSWER)
         return take_answer(c, msg, now);
+    if (msg->type == PV_CTL_HYBRID) {
+        r = take_hybrid(c, msg);
+        pv_ctl_msg_free(msg);
+        return r;
+    }
     /* This is noted now because the connection closes next, and the wait after that close must be
      * long. */
     if (msg->kind == PV_CTL_PUSH && msg->type == PV_CTL_BYE &&
@@ -744,6 +774,11 @@ const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c)
 bool pv_coordclient_is_tls(const struct pv_coordclient *c)
 {
     return c->last_addr.tls;
+}
+
+bool pv_coordclient_is_hybrid(const struct pv_coordclient *c)
+{
+    return c->state == PV_COORDCLIENT_ONLINE && pv_control_is_hybrid(c->used->control);
 }
 
 uint64_t pv_coordclient_time_us(const struct pv_coordclient *c, pv_ns now)

@@ -40,7 +40,8 @@ struct pv_coordclient_config {
     const struct pv_log *log;
     const uint8_t *sign_sk; /* identity, PV_SIGN_SK_LEN bytes; borrowed for its life */
     const uint8_t *sign_pk;
-    const uint8_t *dh_sk; /* transport key, 32 bytes; borrowed until set_key() names another */
+    const uint8_t *dh_sk;     /* transport key, 32 bytes; borrowed until set_key() names another */
+    const struct pv_kem *kem; /* offered for hybrid keys (control.h); NULL: none */
 };
 
 /* Where to connect, and as whom. */
@@ -50,6 +51,7 @@ struct pv_coordclient_target {
     bool has_network; /* false: to create one */
     uint8_t network[PV_CTL_NETWORK_LEN];
     struct pv_ctl_cursor have; /* of the next hello; see pv_coordclient_set_have() */
+    bool must_hybrid;          /* a connection that does not become hybrid is closed */
 };
 
 enum pv_coordclient_state {
@@ -111,7 +113,11 @@ enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c);
 /* Of the connection in use or tried last; NULL: none. */
 const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c);
 bool pv_coordclient_is_tls(const struct pv_coordclient *c); /* is that one inside TLS? */
-pv_ns pv_coordclient_rtt(const struct pv_coordclient *c);   /* of the last ping; 0 = unknown */
+/* ONLINE: does ML-KEM take part in its keys? */
+bool pv_coordclient_is_hybrid(const struct pv_coordclient *c);
+/* As must_hybrid of the target, from the next attempt on. */
+void pv_coordclient_set_must_hybrid(struct pv_coordclient *c, bool must);
+pv_ns pv_coordclient_rtt(const struct pv_coordclient *c); /* of the last ping; 0 = unknown */
 /* The coordinator's wall clock now, Unix microseconds, as far as half a round trip tells; 0 =
  * unknown. */
 uint64_t pv_coordclient_time_us(const struct pv_coordclient *c, pv_ns now);

@@ -10,6 +10,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordclient.h"
+#include "daemon/core/coord/coordpq.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
 
@@ -40,6 +41,9 @@ struct pv_coord {
     struct pv_coordaddrs addrs;          /* of that one */
     struct pv_ctl_cursor cursor;         /* in the log of that one */
     bool cursor_moved;                   /* the store has another one */
+    struct pv_coordpq were_hybrid;
+    bool has_kem;
+    bool require;                             /* [security] pq: those must be hybrid again */
     const struct pv_part *owners[MAX_OWNERS]; /* parts that ever asked */
     size_t n_owners;
     char said[PV_CTL_ERROR_TEXT_MAX + 1]; /* why it is away, as the log has it */
@@ -65,13 +69,15 @@ static int make_coordinator(struct pv_node *node, const struct pv_engine_config 
                                              .log = node->log,
                                              .sign_sk = node->identity->sign_sk,
                                              .sign_pk = node->identity->sign_pk,
-                                             .dh_sk = node->identity->dh_sk};
-    (void)cfg;
+                                             .dh_sk = node->identity->dh_sk,
+                                             .kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem};
     (void)now;
     if (c == NULL)
         return PV_ERR_NOMEM;
     c->node = node;
     c->prefer_at = PV_NEVER;
+    c->has_kem = cc.kem != NULL;
+    c->require = cfg->pq == PV_PQ_REQUIRE && c->has_kem;
     int r = pv_coordclient_new(&node->coord, &cc);
     if (r != PV_OK) {
         free(c);
@@ -89,6 +95,7 @@ static int restore_coordinator(void *part, const struct pv_engine_config *cfg, p
     c->cursor.epoch = pv_saved_u64(cfg->saved, "cursor-epoch");
     c->cursor.n = pv_saved_u64(cfg->saved, "cursor-n");
     pv_coordaddrs_load_learnt(&c->addrs, pv_saved_value(cfg->saved, "tls-hosts"));
+    pv_coordpq_load(&c->were_hybrid, pv_saved_value(cfg->saved, "hybrid-coordinators"));
     return PV_OK;
 }
 
@@ -157,6 +164,7 @@ static bool aim(struct pv_coord *c, size_t at)
     pv_coordaddrs_set_hosts(&c->addrs, named.addrs);
     memcpy(c->target.coordinator, named.pk, sizeof(c->target.coordinator));
     memcpy(c->node->coord_info.pk, named.pk, sizeof(c->node->coord_info.pk));
+    c->target.must_hybrid = c->require && pv_coordpq_knows(&c->were_hybrid, named.pk);
     if (c->target.role == PV_CTL_MEMBER)
         c->target.have = c->cursor;
     find_addrs(c);
@@ -346,6 +354,26 @@ static void take_tls(struct pv_coord *c, const struct pv_ctl_welcome *w)
         pv_node_put_meta(c->node, "tls-hosts", pv_view(text, len), &pv_part_coordinator, TAG_STORE);
 }
 
+/* What has been learnt of this coordinator is not lost silently. */
+static void note_hybrid(struct pv_coord *c, bool hybrid)
+{
+    struct pv_node *n = c->node;
+    struct pv_coord_info *info = &n->coord_info;
+    bool before = pv_coordpq_knows(&c->were_hybrid, info->pk);
+    info->hybrid = hybrid;
+    info->hybrid_lost = before && !hybrid;
+    if (info->hybrid_lost)
+        pv_log(n->log, PV_LOG_WARN,
+               "what=\"the connection to the coordinator is not hybrid (post-quantum); it was "
+               "before\"");
+    if (!hybrid || !pv_coordpq_note(&c->were_hybrid, info->pk))
+        return;
+    c->target.must_hybrid = c->require;
+    pv_coordclient_set_must_hybrid(n->coord, c->require);
+    pv_node_put_meta(n, "hybrid-coordinators", pv_coordpq_view(&c->were_hybrid),
+                     &pv_part_coordinator, TAG_STORE);
+}
+
 /* --- events ----------------------------------------------------------------------------------- */
 
 /* A push has no owner: any part may want what the coordinator tells of its own accord. */
@@ -384,8 +412,10 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
         return;
     /* A guest only enrols: it stays offline, so that no other part takes its connection for that of
      * the network. */
+    note_hybrid(c, pv_coordclient_is_hybrid(n->coord));
     if (n->as_member) {
-        pv_log(n->log, PV_LOG_INFO, "what=\"coordinator connected\"");
+        pv_log(n->log, PV_LOG_INFO, "what=\"coordinator connected\" hybrid=%s",
+               n->coord_info.hybrid ? "yes" : "no");
         n->coord_info.connects++;
         set_online(n, true);
         take_servers(c, &welcome->u.welcome);
@@ -628,14 +658,20 @@ static int64_t clock_off(const struct pv_node *n, pv_ns now)
     return off > CLOCK_OFF || off < -CLOCK_OFF ? off : 0;
 }
 
-static void show_problems(const struct pv_node *n, struct pv_statuspage *st, pv_ns now)
+static void show_problems(const struct pv_coord *c, struct pv_statuspage *st, pv_ns now)
 {
+    const struct pv_node *n = c->node;
     int64_t off = clock_off(n, now);
     char text[120], time[PV_AMOUNT_BUF];
     /* To be offline is a problem only where the user wants to be online. A removed node has a line
      * of its own. */
     if (n->roster != NULL && n->up && !n->removed && !n->online && n->coord_info.error[0] != '\0')
         pv_statuspage_problem(st, "cannot reach the coordinator: ", n->coord_info.error);
+    /* This machine's own want of a KEM is not the coordinator's doing. */
+    if (n->online && n->coord_info.hybrid_lost && c->has_kem)
+        pv_statuspage_problem(st, "the connection to the coordinator is no longer post-quantum: ",
+                              "it was before; ask the coordinator's operator for its OpenSSL "
+                              "(3.5 or newer)");
     if (off == 0)
         return;
     snprintf(text, sizeof(text), "this machine's clock is %s %s the coordinator's: ",
@@ -669,7 +705,9 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         st->s.coordinator = host_text(n, &c->addrs.hosts[0], st->coordinator);
     if (pv_coordclient_rtt(n->coord) != 0)
         st->s.coordinator_rtt_ms = (double)pv_coordclient_rtt(n->coord) / 1e6;
-    show_problems(n, st, now);
+    if (n->online)
+        st->pq.coordinator = n->coord_info.hybrid ? "hybrid" : "classical";
+    show_problems(c, st, now);
 }
 
 /* The round trip is left out while the connection is away: an old figure would look like a good
@@ -682,6 +720,9 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_connected",
                       "1: the control channel to the coordinator is up.");
     pv_metrics_count(m, n->online, NULL);
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_hybrid",
+                      "1: ML-KEM-768 takes part in the keys of the control channel.");
+    pv_metrics_count(m, n->online && n->coord_info.hybrid, NULL);
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_connects_total",
                       "How often the control channel came up: the first time and after each loss.");
     pv_metrics_count(m, n->coord_info.connects, NULL);

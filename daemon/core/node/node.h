@@ -105,6 +105,8 @@ struct pv_coord_info {
     uint8_t pk[PV_SIGN_PK_LEN];            /* of the coordinator that is or shall be connected */
     struct pv_addr addr;                   /* its address, in use or tried last; PV_AF_NONE: none */
     bool tls;                              /* is it inside TLS? */
+    bool hybrid;                           /* ML-KEM takes part in its keys */
+    bool hybrid_lost;                      /* it does not, and once did */
     bool has_pin;                          /* of its certificate, as its welcome says */
     uint8_t pin[PV_CTL_PIN_LEN];
     struct pv_addr servers[PV_CTL_ADDRS_MAX]; /* STUN, as its welcome says */

@@ -23,9 +23,20 @@ enum {
 static const uint8_t preamble_text[PV_CONTROL_PREAMBLE_LEN] = {'P', '2', 'P', 'V', 'P',
                                                                'N', '/', '1', '\n'};
 
+static const char HYBRID[] = "p2pvpn control hybrid v1";
+
+/* What a client offered, until it is answered. */
+struct offer {
+    const struct pv_kem *kem;
+    uint8_t seed[PV_KEM_SEED_LEN];
+    uint8_t ek[PV_KEM_EK_LEN];
+};
+
 struct pv_control {
     enum pv_control_state state;
     bool client;
+    bool hybrid;           /* tx and rx come of ML-KEM too */
+    struct offer *offer;   /* client: owned; NULL: none, or answered */
     struct pv_rng rng;     /* server: for message 2 */
     struct pv_noise_ik ik; /* while OPENING */
     struct pv_noise_cipher tx;
@@ -49,6 +60,14 @@ struct pv_control {
     size_t out_len;
 };
 
+static void drop_offer(struct pv_control *c)
+{
+    if (c->offer != NULL)
+        pv_wipe(c->offer, sizeof(*c->offer));
+    free(c->offer);
+    c->offer = NULL;
+}
+
 /* Keys are wiped at once; nothing that waits is sent any more, since the peer could not tell it
  * from what an attacker left of it. */
 static void fail_connection(struct pv_control *c)
@@ -60,6 +79,7 @@ static void fail_connection(struct pv_control *c)
     pv_noise_ik_wipe(&c->ik);
     pv_noise_cipher_wipe(&c->tx);
     pv_noise_cipher_wipe(&c->rx);
+    drop_offer(c);
 }
 
 /* Room for len more bytes behind what waits; NULL without memory. */
@@ -165,6 +185,7 @@ struct pv_control *pv_control_free(struct pv_control *control)
         pv_wipe(control->frame, control->frame_cap);
     free(control->frame);
     free(control->out);
+    drop_offer(control);
     pv_wipe(control, sizeof(*control));
     free(control);
     return NULL;
@@ -376,4 +397,102 @@ int pv_control_remote_static(const struct pv_control *control, uint8_t ret_pk[st
         return PV_ERR_STATE;
     memcpy(ret_pk, control->remote, PV_DH_LEN);
     return PV_OK;
+}
+
+/* --- hybrid keys ----------------------------------------------------------------------------- */
+
+/* HKDF over the new secret and both old keys, with all that was said as salt: the keys are unknown
+ * as long as X25519 or ML-KEM is unbroken, and other ones whatever differs in what was said. */
+static void derive_keys(const struct pv_control *c, struct pv_view ek, struct pv_view ct,
+                        const uint8_t secret[static PV_KEM_SECRET_LEN],
+                        struct pv_control_keys *ret_keys)
+{
+    const struct pv_noise_cipher *to_server = c->client ? &c->tx : &c->rx;
+    const struct pv_noise_cipher *to_client = c->client ? &c->rx : &c->tx;
+    uint8_t said[PV_BLAKE2B_LEN], salt[PV_BLAKE2S_LEN];
+    uint8_t secrets[PV_KEM_SECRET_LEN + 2 * PV_AEAD_KEY_LEN];
+
+    pv_blake2b(said, pv_view(HYBRID, sizeof(HYBRID) - 1), ek, ct);
+    pv_blake2s(salt, pv_view(c->hash, sizeof(c->hash)), pv_view(said, sizeof(said)));
+    memcpy(secrets, secret, PV_KEM_SECRET_LEN);
+    memcpy(secrets + PV_KEM_SECRET_LEN, to_server->key, PV_AEAD_KEY_LEN);
+    memcpy(secrets + PV_KEM_SECRET_LEN + PV_AEAD_KEY_LEN, to_client->key, PV_AEAD_KEY_LEN);
+    pv_noise_hkdf(salt, pv_view(secrets, sizeof(secrets)), ret_keys->to_server, ret_keys->to_client,
+                  NULL);
+    pv_wipe(secrets, sizeof(secrets));
+}
+
+int pv_control_offer(struct pv_control *control, const struct pv_kem *kem, const struct pv_rng *rng,
+                     uint8_t ret_ek[static PV_KEM_EK_LEN])
+{
+    if (control->state != PV_CONTROL_READY || !control->client || control->hybrid ||
+        control->offer != NULL)
+        return PV_ERR_STATE;
+    struct offer *offer = malloc(sizeof(*offer));
+    if (offer == NULL)
+        return PV_ERR_NOMEM;
+    control->offer = offer;
+    offer->kem = kem;
+    pv_rng_fill(rng, offer->seed, sizeof(offer->seed));
+    int r = kem->keypair(offer->seed, offer->ek);
+    if (r < 0) {
+        drop_offer(control);
+        return r;
+    }
+    memcpy(ret_ek, offer->ek, PV_KEM_EK_LEN);
+    return PV_OK;
+}
+
+int pv_control_answer(const struct pv_control *control, const struct pv_kem *kem,
+                      const struct pv_rng *rng, struct pv_view ek,
+                      uint8_t ret_ct[static PV_KEM_CT_LEN], struct pv_control_keys *ret_keys)
+{
+    uint8_t random[PV_KEM_RANDOM_LEN], secret[PV_KEM_SECRET_LEN];
+
+    if (control->state != PV_CONTROL_READY || control->client || control->hybrid)
+        return PV_ERR_STATE;
+    pv_rng_fill(rng, random, sizeof(random));
+    int r = kem->encapsulate(ek, random, ret_ct, secret);
+    if (r == PV_OK)
+        derive_keys(control, ek, pv_view(ret_ct, PV_KEM_CT_LEN), secret, ret_keys);
+    pv_wipe(random, sizeof(random));
+    pv_wipe(secret, sizeof(secret));
+    return r;
+}
+
+void pv_control_rekey(struct pv_control *control, struct pv_control_keys *keys)
+{
+    struct pv_noise_cipher *to_server = control->client ? &control->tx : &control->rx;
+    struct pv_noise_cipher *to_client = control->client ? &control->rx : &control->tx;
+
+    if (control->state == PV_CONTROL_READY) {
+        memcpy(to_server->key, keys->to_server, sizeof(to_server->key));
+        memcpy(to_client->key, keys->to_client, sizeof(to_client->key));
+        to_server->n = to_client->n = 0;
+        control->hybrid = true;
+    }
+    pv_wipe(keys, sizeof(*keys));
+}
+
+int pv_control_accept(struct pv_control *control, struct pv_view ct)
+{
+    struct offer *offer = control->offer;
+    struct pv_control_keys keys;
+    uint8_t secret[PV_KEM_SECRET_LEN];
+
+    if (offer == NULL)
+        return PV_ERR_STATE;
+    int r = offer->kem->decapsulate(offer->seed, ct, secret);
+    if (r == PV_OK) {
+        derive_keys(control, pv_view(offer->ek, PV_KEM_EK_LEN), ct, secret, &keys);
+        pv_control_rekey(control, &keys);
+    }
+    pv_wipe(secret, sizeof(secret));
+    drop_offer(control);
+    return r;
+}
+
+bool pv_control_is_hybrid(const struct pv_control *control)
+{
+    return control->hybrid;
 }

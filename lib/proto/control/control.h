@@ -11,12 +11,19 @@
  * ctlmsg.h's. Timeouts (a handshake that does not come, silence) are the owner's: it knows when it
  * opened the connection and sees every handle_bytes. Input is taken one frame at a time: the owner
  * polls messages before it feeds more, so that a peer cannot make this side hold more than one.
+ *
+ * The handshake is X25519 alone. Once it is done, both sides may go over to keys that ML-KEM-768
+ * takes part in: the first message of the client offers an encapsulation key, the first one of the
+ * server answers it, and whatever follows is under keys that come of both. The messages carry the
+ * two values and are the owner's, so a side that does not know them goes on as before; nobody on
+ * the way can take them out, since the messages are sealed by the handshake.
  */
 #ifndef PV_CONTROL_H
 #define PV_CONTROL_H
 
 #include "base/pv.h"
 #include "crypto/dh.h"
+#include "crypto/kem.h"
 
 enum {
     PV_CONTROL_FRAME_MAX = 61440,    /* bytes in a frame: 60 KiB, DESIGN 4 */
@@ -95,5 +102,33 @@ PV_MUST_CHECK int pv_control_handshake_hash(const struct pv_control *control,
                                             uint8_t ret_hash[static PV_CONTROL_HASH_LEN]);
 PV_MUST_CHECK int pv_control_remote_static(const struct pv_control *control,
                                            uint8_t ret_pk[static PV_DH_LEN]);
+
+/* --- hybrid keys ----------------------------------------------------------------------------- */
+
+/* The keys of both directions that follow those of the handshake. */
+struct pv_control_keys {
+    uint8_t to_server[32]; /* bytes of a key of ChaCha20-Poly1305 */
+    uint8_t to_client[32];
+};
+
+/* Client: makes the pair whose public half its next message takes to the server; nothing may follow
+ * that message until accept(). rng is used in this call only, kem also by accept(). PV_ERR_STATE
+ * (not READY, a server, offered before), PV_ERR_CRYPTO, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_control_offer(struct pv_control *control, const struct pv_kem *kem,
+                                   const struct pv_rng *rng, uint8_t ret_ek[static PV_KEM_EK_LEN]);
+/* Server: encapsulates to what the client offered. The message that takes ret_ct to it is the last
+ * one under the old keys: send it, then rekey(). PV_ERR_STATE (not READY, a client, done before),
+ * PV_ERR_MALFORMED (no encapsulation key), PV_ERR_CRYPTO. */
+PV_MUST_CHECK int pv_control_answer(const struct pv_control *control, const struct pv_kem *kem,
+                                    const struct pv_rng *rng, struct pv_view ek,
+                                    uint8_t ret_ct[static PV_KEM_CT_LEN],
+                                    struct pv_control_keys *ret_keys);
+/* Server: from the next message on, both ways. Wipes keys. */
+void pv_control_rekey(struct pv_control *control, struct pv_control_keys *keys);
+/* Client: the server's answer; goes over to the new keys. PV_ERR_STATE (it did not offer),
+ * PV_ERR_MALFORMED (length), PV_ERR_CRYPTO; then close the connection. */
+PV_MUST_CHECK int pv_control_accept(struct pv_control *control, struct pv_view ct);
+/* Has it gone over? */
+bool pv_control_is_hybrid(const struct pv_control *control);
 
 #endif /* PV_CONTROL_H */

@@ -88,6 +88,7 @@ const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_REGISTERED] = {"registered", ANS},
     [PV_CTL_ASKED] = {"askers", ANS},
     [PV_CTL_ERROR] = {NULL, ANS},
+    [PV_CTL_HYBRID] = {"hybrid", PUS},
     [PV_CTL_BYE] = {"bye", PUS},
 };
 
@@ -260,6 +261,8 @@ static void put_hello(struct pv_writer *w, const struct pv_ctl_hello *m)
     field(w, "caps");
     put_raw(w, m->pages ? "[\"" PV_CTL_CAP_PAGES "\"]" : "[]");
     field_cursor(w, &m->have);
+    if (m->mlkem768.len > 0)
+        field_base64(w, "mlkem768", m->mlkem768, PV_KEM_EK_LEN);
 }
 
 /* Empty credentials would be an allocation that the relay refuses: the caller's mistake. */
@@ -520,6 +523,9 @@ static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
     case PV_CTL_REGISTERED:
         put_raw(w, ",");
         item_fields(w, &msg->u.registered.item);
+        break;
+    case PV_CTL_HYBRID:
+        field_base64(w, "mlkem768", msg->u.hybrid.mlkem768, PV_KEM_CT_LEN);
         break;
     case PV_CTL_ERROR:
     case PV_CTL_BYE:

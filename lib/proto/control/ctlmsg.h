@@ -18,6 +18,7 @@
 #include "base/addr.h"
 #include "base/pv.h"
 #include "base/text.h"
+#include "crypto/kem.h"
 #include "crypto/sign.h"
 
 enum {
@@ -80,6 +81,7 @@ enum pv_ctl_type {
     PV_CTL_REGISTERED,  /* "registered"  answer */
     PV_CTL_ASKED,       /* "askers"      answer */
     PV_CTL_ERROR,       /* no word: "ok" is false */
+    PV_CTL_HYBRID,      /* "hybrid"      push before the welcome to who offered a KEM's key */
     PV_CTL_BYE,         /* "bye"         push, the last message before the coordinator closes */
     PV_CTL_TYPE_COUNT,
 };
@@ -158,6 +160,11 @@ struct pv_ctl_hello {
     uint8_t sig[PV_SIGN_LEN];  /* pv_ctl_hello_sign() */
     struct pv_ctl_cursor have; /* where this node stands in the log */
     bool pages;                /* "pages" in caps: it reads packed pages (ctlpage.h) */
+    struct pv_view mlkem768;   /* PV_KEM_EK_LEN bytes: offers hybrid keys (control.h); or empty */
+};
+
+struct pv_ctl_hybrid {
+    struct pv_view mlkem768; /* PV_KEM_CT_LEN bytes */
 };
 
 /* What a member allocates its relay with (DESIGN 6): TURN at the stun addresses, long-term
@@ -333,6 +340,7 @@ struct pv_ctl_msg {
         struct pv_ctl_reservation reservation;
         struct pv_ctl_registered registered;
         struct pv_ctl_asked asked;
+        struct pv_ctl_hybrid hybrid;
         struct pv_ctl_failure failure; /* PV_CTL_ERROR, PV_CTL_BYE */
     } u;
 };

@@ -135,6 +135,16 @@ static struct pv_view get_bytes_opt(struct msg_parser *p, const json_t *obj, con
     return v == NULL ? pv_view(NULL, 0) : decode_base64(p, v, name, max);
 }
 
+/* len bytes, no more and no fewer. */
+static struct pv_view get_exactly(struct msg_parser *p, const json_t *obj, const char *name,
+                                  size_t len)
+{
+    struct pv_view got = get_bytes_field(p, obj, name, len);
+    if (got.len != len)
+        note_wrong(p, name);
+    return got;
+}
+
 /* Decoded beside dst and then copied: a value of the wrong length leaves dst as it was. */
 static void copy_fixed(struct msg_parser *p, const json_t *v, const char *name, uint8_t *dst,
                        size_t len)
@@ -269,6 +279,8 @@ static void get_hello(struct msg_parser *p, const json_t *obj, struct pv_ctl_hel
     get_fixed(p, obj, "sig", m->sig, PV_SIGN_LEN);
     m->have = get_cursor(p, obj);
     m->pages = has_cap(obj, PV_CTL_CAP_PAGES);
+    if (get_value(obj, "mlkem768") != NULL)
+        m->mlkem768 = get_exactly(p, obj, "mlkem768", PV_KEM_EK_LEN);
 }
 
 /* Empty credentials would make an allocation that the relay refuses, so they count as wrong. */
@@ -527,6 +539,9 @@ static void get_body(struct msg_parser *p, const json_t *obj, struct pv_ctl_msg 
         break;
     case PV_CTL_REGISTERED:
         m->u.registered.item = get_item(p, obj);
+        break;
+    case PV_CTL_HYBRID:
+        m->u.hybrid.mlkem768 = get_exactly(p, obj, "mlkem768", PV_KEM_CT_LEN);
         break;
     case PV_CTL_ERROR:
     case PV_CTL_BYE:

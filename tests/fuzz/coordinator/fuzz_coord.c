@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The coordinator's core against one client that says anything. The first byte chooses who the
- * client is (bit 0: member alice, else a guest) and whether the store fails (bit 1). The rest is
- * lines: "@N" lets N seconds go by, everything else is one message. Keys are fixed, so that the
- * corpus can name them. Every request gets at most one answer, and all ends when it is told to.
+ * client is (bit 0: member alice, else a guest), whether the store fails (bit 1) and whether it
+ * offers hybrid keys (bit 2), by what is no key (bit 3). The rest is lines: "@N" lets N seconds go
+ * by, everything else is one message. Keys are fixed, so that the corpus can name them. Every
+ * request gets at most one answer, and all ends when it is told to.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "proto/roster/roster_make.h"
 #include "tests/fuzz/fuzz_util.h"
 #include "tests/unit/coordinator/core/copies_mem.h"
+#include "tests/unit/kem_double.h"
 
 enum {
     CONN = 7, /* the id of the connection */
@@ -127,6 +129,8 @@ static void check_answer(struct world *w, struct pv_view text)
     if (m->type == PV_CTL_UNKNOWN || m->type == PV_CTL_INVALID || m->kind == PV_CTL_REQUEST)
         abort();
     w->n_answered += m->kind == PV_CTL_ANSWER ? 1 : 0;
+    if (m->type == PV_CTL_HYBRID) /* what follows has other keys, or the next bytes end it all */
+        must(pv_control_accept(w->client, m->u.hybrid.mlkem768) == PV_OK);
     pv_ctl_msg_free(m);
 }
 
@@ -173,12 +177,14 @@ static void pump(struct world *w)
         ;
 }
 
-static void say_hello(struct world *w, bool member)
+/* hybrid: it offers hybrid keys; spoilt: by what is no key of a KEM. */
+static void say_hello(struct world *w, bool member, bool hybrid, bool spoilt)
 {
     const struct keys *k = member ? &once.alice : &once.guest;
     struct pv_ctl_msg m = {.type = PV_CTL_HELLO, .id = 1};
     uint8_t hash[PV_CTL_HASH_LEN];
-    char text[1024];
+    char text[4096];
+    uint8_t ek[PV_KEM_EK_LEN];
     size_t len = 0;
     m.u.hello = (struct pv_ctl_hello){
         .v = 1, .has_network = true, .role = member ? PV_CTL_MEMBER : PV_CTL_GUEST};
@@ -186,6 +192,11 @@ static void say_hello(struct world *w, bool member)
     memcpy(m.u.hello.node, k->pk, sizeof(m.u.hello.node));
     must(pv_control_handshake_hash(w->client, hash) == PV_OK);
     must(pv_ctl_hello_sign(m.u.hello.sig, hash, k->sk) == PV_OK);
+    if (hybrid) {
+        must(pv_control_offer(w->client, &kem_double, &w->rng, ek) == PV_OK);
+        ek[900] ^= spoilt;
+        m.u.hello.mlkem768 = pv_view(ek, sizeof(ek));
+    }
     must(pv_ctl_build(&m, text, sizeof(text), &len) == PV_OK);
     must(pv_control_send(w->client, pv_view(text, len)) == PV_OK);
 }
@@ -209,7 +220,8 @@ static void start(struct world *w, uint8_t flags)
     w->rng = (struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w->random};
     w->now = PV_S(100);
     w->store_fails = (flags & 2) != 0;
-    const struct pv_coord_config cfg = {.sk = once.coordinator.sk, .secret = secret};
+    const struct pv_coord_config cfg = {
+        .sk = once.coordinator.sk, .secret = secret, .kem = &kem_double};
     must(pv_coord_new(&w->coord, &cfg, &w->rng, NULL) == PV_OK);
     load_network(w);
     pv_coord_set_wall(w->coord, WALL * 1000000, w->now);
@@ -218,7 +230,7 @@ static void start(struct world *w, uint8_t flags)
                                coordinator_dh, &w->rng) == PV_OK);
     must(pv_coord_accept(w->coord, CONN, &src, w->now) == PV_OK);
     pump(w);
-    say_hello(w, (flags & 1) != 0);
+    say_hello(w, (flags & 1) != 0, (flags & 4) != 0, (flags & 8) != 0);
     pump(w);
     if (w->n_answered != 1)
         abort();

@@ -5,6 +5,7 @@
  *   2 client sends a message         3 server sends a message
  *   4 foreign bytes to the server    5 foreign bytes to the client   (taken from the input)
  *   6 one bit flipped on the way to the server
+ *   254 both go over to hybrid keys   255 foreign halves of that, to both (taken from the input)
  * While nothing foreign or flipped was delivered, every message must arrive whole and in order.
  */
 #include <stdlib.h>
@@ -13,11 +14,16 @@
 #include "crypto/ct.h"
 #include "proto/control/control.h"
 #include "tests/fuzz/fuzz_util.h"
+#include "tests/unit/kem_double.h"
 
 struct side {
     struct pv_control *control;
     uint32_t sent;
     uint32_t received;
+    /* Client: it has offered, and the message with this number is the answer, with this in it. */
+    int offered;
+    uint32_t answer;
+    uint8_t ct[PV_KEM_CT_LEN];
 };
 
 static void drain(struct side *to, const struct side *from, int honest)
@@ -30,6 +36,12 @@ static void drain(struct side *to, const struct side *from, int honest)
     if (text.len < 4 || text.ptr[0] != (uint8_t)to->received || from->sent <= to->received)
         abort();
     to->received++;
+    if (to->offered && to->received == to->answer) {
+        if (pv_control_accept(to->control, pv_view(to->ct, sizeof(to->ct))) != PV_OK ||
+            !pv_control_is_hybrid(to->control))
+            abort();
+        to->offered = 0;
+    }
 }
 
 static void deliver(struct side *from, struct side *to, size_t n, int flip, int honest)
@@ -62,6 +74,40 @@ static void send_one(struct side *s, size_t n)
         s->sent++;
 }
 
+/* As the owners do it: the client says nothing between its offer and the answer. */
+static void go_over(struct side *client, struct side *server, const struct pv_rng *rng)
+{
+    uint8_t ek[PV_KEM_EK_LEN];
+    struct pv_control_keys keys;
+    if (client->sent != server->received || client->offered ||
+        pv_control_state(server->control) != PV_CONTROL_READY ||
+        pv_control_offer(client->control, &kem_double, rng, ek) != PV_OK)
+        return;
+    if (pv_control_answer(server->control, &kem_double, rng, pv_view(ek, sizeof(ek)), client->ct,
+                          &keys) != PV_OK)
+        abort();
+    uint32_t before = server->sent;
+    send_one(server, 1);
+    if (server->sent == before)
+        abort(); /* one message always fits here */
+    client->offered = 1;
+    client->answer = server->sent;
+    pv_control_rekey(server->control, &keys);
+}
+
+/* Halves that somebody else made: refused, or taken for a key that nobody has. */
+static void foreign_halves(struct side *client, struct side *server, struct pv_view bytes,
+                           const struct pv_rng *rng)
+{
+    uint8_t ct[PV_KEM_CT_LEN], half[PV_KEM_EK_LEN] = {0};
+    struct pv_control_keys keys;
+    memcpy(half, bytes.ptr, bytes.len);
+    if (pv_control_answer(server->control, &kem_double, rng, pv_view(half, sizeof(half)), ct,
+                          &keys) == PV_OK)
+        pv_control_rekey(server->control, &keys);
+    (void)!pv_control_accept(client->control, pv_view(half, PV_KEM_CT_LEN - (bytes.len == 1)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     uint8_t counter = 1;
@@ -87,6 +133,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         data += 2;
         len -= 2;
         size_t taken = n < len ? n : len;
+        if (op == 254) {
+            if (honest)
+                go_over(&client, &server, &rng);
+            continue;
+        }
+        if (op == 255) {
+            honest = 0;
+            foreign_halves(&client, &server, pv_view(data, taken), &rng);
+            data += taken;
+            len -= taken;
+            continue;
+        }
         switch (op % 7) {
         case 0:
             deliver(&client, &server, n, 0, honest);
@@ -95,7 +153,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             deliver(&server, &client, n, 0, honest);
             break;
         case 2:
-            send_one(&client, n);
+            if (!client.offered)
+                send_one(&client, n);
             break;
         case 3:
             send_one(&server, n);

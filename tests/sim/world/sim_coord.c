@@ -10,6 +10,7 @@
 #include "crypto/sign.h"
 #include "sim_faults.h"
 #include "tests/unit/coordinator/core/copies_mem.h"
+#include "tests/unit/kem_double.h"
 
 enum {
     WALL_S = 1800000000, /* Unix seconds at virtual time 0 */
@@ -59,6 +60,7 @@ struct sim_coord {
 
     void (*hook)(void *ctx, struct pv_ctl_msg *msg);
     void *hook_ctx;
+    bool kem_less; /* as one of an older version, or with an older crypto library */
 };
 
 /* Whose core is running: its messages pass the hook. */
@@ -191,6 +193,11 @@ void sim_coord_offer_tls(struct sim_coord *c, uint16_t port)
 void sim_coord_set_store_delay(struct sim_coord *c, pv_ns delay)
 {
     c->job_delay = delay;
+}
+
+void sim_coord_set_kem(struct sim_coord *c, bool able)
+{
+    c->kem_less = !able;
 }
 
 void sim_coord_set_hook(struct sim_coord *c, void (*hook)(void *ctx, struct pv_ctl_msg *msg),
@@ -471,8 +478,12 @@ static int boot(struct sim_coord *c, const struct pv_coord_config *cfg)
 void sim_coord_start(struct sim_coord *c)
 {
     static const struct pv_turns_config relay = {.enabled = true};
-    struct pv_coord_config cfg = {
-        .sk = c->sk, .secret = c->secret, .stun = c->stun_list, .n_stun = 1, .relay = &relay};
+    struct pv_coord_config cfg = {.sk = c->sk,
+                                  .secret = c->secret,
+                                  .stun = c->stun_list,
+                                  .n_stun = 1,
+                                  .relay = &relay,
+                                  .kem = c->kem_less ? NULL : &kem_double};
     if (c->core != NULL)
         abort();
     /* A program that finds no memory for its start ends, and is started again. */

@@ -45,6 +45,9 @@ struct pv_roster *sim_coord_roster(const struct sim_coord *c,
                                    const uint8_t network[static PV_NETWORK_ID_LEN]);
 /* SIGTERM: says bye. */
 void sim_coord_stop(struct sim_coord *c);
+/* Whether it is able to give control channels hybrid keys; from its next start on. Without this
+ * call: it is. */
+void sim_coord_set_kem(struct sim_coord *c, bool able);
 
 /*
  * Sees each answer and push before it is sent, and may change it. What it points views to must live

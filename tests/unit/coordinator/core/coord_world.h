@@ -263,7 +263,9 @@ static inline bool cw_from_coord(struct cw *w, struct cw_client *c)
         assert_int_equal(pv_ctl_parse(text, &c->inbox[c->n_inbox]), PV_OK);
         assert_int_not_equal(c->inbox[c->n_inbox]->type, PV_CTL_UNKNOWN);
         assert_int_not_equal(c->inbox[c->n_inbox]->type, PV_CTL_INVALID);
-        c->n_inbox++;
+        const struct pv_ctl_msg *m = c->inbox[c->n_inbox++];
+        if (m->type == PV_CTL_HYBRID) /* what follows has other keys */
+            assert_int_equal(pv_control_accept(c->control, m->u.hybrid.mlkem768), PV_OK);
     }
     return true;
 }

@@ -18,7 +18,13 @@ static struct pv_report busy(void)
         .addrs = {"0.0.0.0:3478", "tls:0.0.0.0:443"},
         .n_addrs = 2,
         .coord = {.conns = 21, .online = 6, .networks = 2, .statements = 40, .jobs = 3},
-        .kinds = {.members = 5, .guests = 1, .turn = 2, .stun = 4, .opening = 8, .closing = 1},
+        .kinds = {.members = 5,
+                  .guests = 1,
+                  .turn = 2,
+                  .stun = 4,
+                  .opening = 8,
+                  .closing = 1,
+                  .hybrid = 3},
         .tls = 7,
         .handshakes = 9,
         .tls_refused = 11,
@@ -78,6 +84,7 @@ static void every_number_has_its_place(void **state)
         {"connections", "opening", 8},
         {"connections", "closing", 1},
         {"connections", "tls", 7},
+        {"connections", "hybrid", 3},
         {"connections", "tls_handshakes", 9},
         {"requests", "handled", 16},
         {"requests", "signals", 14},
@@ -157,6 +164,7 @@ static void every_number_has_its_sample(void **state)
         {"connections{kind=\"opening\"}", 8},
         {"connections{kind=\"closing\"}", 1},
         {"tls_connections", 7},
+        {"hybrid_connections", 3},
         {"tls_handshakes", 9},
         {"accepted_connections_total", 15},
         {"requests_total", 16},
@@ -335,7 +343,7 @@ static void lines_say_it_in_words(void **state)
               "networks      2, 40 statements\n"
               "nodes online  6\n"
               "connections   21: 5 members, 1 guest, 2 TURN, 4 STUN, 8 opening, 1 closing; 7 by "
-              "TLS\n"
+              "TLS, 3 hybrid\n"
               "requests      14 signals passed on, 13 connections closed for protocol errors\n"
               "relay         0 allocations of members, 0 of static users on 0 sockets\n"
               "relayed       3.0 MiB in 4000 packets for members\n"

@@ -3,6 +3,7 @@
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "proto/control/control.h"
+#include "tests/unit/kem_double.h"
 #include "tests/unit/test_util.h"
 
 struct pair {
@@ -325,6 +326,127 @@ static void a_failed_machine_says_nothing_more(void **state)
     assert_null(pv_control_free(NULL));
 }
 
+/* --- hybrid keys ------------------------------------------------------------------------------ */
+
+/* The client's offer reaches the server, whose answer is the last message under the old keys. */
+static void go_over(struct pair *p, const struct pv_kem *kem, struct pv_view *ret_ct)
+{
+    static uint8_t ek[PV_KEM_EK_LEN], ct[PV_KEM_CT_LEN];
+    struct pv_control_keys keys;
+    assert_int_equal(pv_control_offer(p->client, kem, &p->rng, ek), PV_OK);
+    assert_int_equal(pv_control_answer(p->server, kem, &p->rng, pv_view(ek, sizeof(ek)), ct, &keys),
+                     PV_OK);
+    assert_int_equal(pv_control_send(p->server, text("answer")), PV_OK);
+    pv_control_rekey(p->server, &keys);
+    assert_true(pv_ct_is_zero(&keys, sizeof(keys)));
+    assert_int_equal(pv_control_send(p->server, text("welcome")), PV_OK);
+    *ret_ct = pv_view(ct, sizeof(ct));
+}
+
+static void both_sides_go_over_to_hybrid_keys(void **state)
+{
+    const struct pv_kem *const kems[] = {&kem_double, pv_kem_mlkem768()};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(kems) && kems[i] != NULL; i++) {
+        struct pair p;
+        struct pv_view ct;
+        setup(&p);
+        handshake(&p);
+        go_over(&p, kems[i], &ct);
+        assert_true(pv_control_is_hybrid(p.server));
+        assert_false(pv_control_is_hybrid(p.client));
+        assert_int_equal(move(p.server, p.client, 7), PV_OK);
+        expect(p.client, "answer");
+        assert_int_equal(pv_control_accept(p.client, ct), PV_OK);
+        assert_true(pv_control_is_hybrid(p.client));
+        assert_int_equal(move(p.server, p.client, 7), PV_OK);
+        expect(p.client, "welcome");
+        assert_int_equal(pv_control_send(p.client, text("thanks")), PV_OK);
+        assert_int_equal(move(p.client, p.server, 7), PV_OK);
+        expect(p.server, "thanks");
+        teardown(&p);
+    }
+}
+
+/* Whoever takes the answer for another one has other keys: nothing passes. */
+static void another_answer_gives_other_keys(void **state)
+{
+    (void)state;
+    for (size_t at = 0; at < PV_KEM_CT_LEN; at += 97) {
+        struct pair p;
+        struct pv_view ct;
+        uint8_t other[PV_KEM_CT_LEN];
+        setup(&p);
+        handshake(&p);
+        go_over(&p, &kem_double, &ct);
+        assert_int_equal(move(p.server, p.client, SIZE_MAX), PV_OK);
+        expect(p.client, "answer");
+        memcpy(other, ct.ptr, sizeof(other));
+        other[at] ^= 1;
+        assert_int_equal(pv_control_accept(p.client, pv_view(other, sizeof(other))), PV_OK);
+        assert_int_equal(move(p.server, p.client, SIZE_MAX), PV_ERR_AUTH);
+        teardown(&p);
+    }
+}
+
+/* Who recorded the channel and breaks X25519 later has the keys of the handshake, and no more. */
+static void the_handshakes_keys_open_nothing_that_follows(void **state)
+{
+    (void)state;
+    for (int hybrid = 0; hybrid < 2; hybrid++) {
+        struct pair p;
+        struct pv_view ct;
+        setup(&p);
+        handshake(&p);
+        if (hybrid) {
+            go_over(&p, &kem_double, &ct);
+            assert_int_equal(move(p.server, p.client, SIZE_MAX), PV_OK);
+            expect(p.client, "answer");
+        } else {
+            assert_int_equal(pv_control_send(p.server, text("welcome")), PV_OK);
+        }
+        /* The client has the keys of the handshake here, as the breaker of X25519 would. */
+        assert_int_equal(move(p.server, p.client, SIZE_MAX), hybrid ? PV_ERR_AUTH : PV_OK);
+        teardown(&p);
+    }
+}
+
+static void hybrid_keys_are_asked_for_once_and_in_turn(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct pv_control_keys keys;
+    struct pv_view ct;
+    uint8_t ek[PV_KEM_EK_LEN] = {1}, out[PV_KEM_CT_LEN];
+    const struct pv_view key = pv_view(ek, sizeof(ek));
+    setup(&p);
+    assert_int_equal(pv_control_offer(p.client, &kem_double, &p.rng, ek), PV_ERR_STATE);
+    assert_int_equal(pv_control_answer(p.server, &kem_double, &p.rng, key, out, &keys),
+                     PV_ERR_STATE);
+    handshake(&p);
+    assert_int_equal(pv_control_offer(p.server, &kem_double, &p.rng, ek), PV_ERR_STATE);
+    assert_int_equal(pv_control_answer(p.client, &kem_double, &p.rng, key, out, &keys),
+                     PV_ERR_STATE);
+    assert_int_equal(pv_control_accept(p.client, pv_view(out, sizeof(out))), PV_ERR_STATE);
+    /* What is no encapsulation key changes nothing. */
+    memset(ek, 0xff, sizeof(ek));
+    assert_int_equal(pv_control_answer(p.server, &kem_double, &p.rng, key, out, &keys),
+                     PV_ERR_MALFORMED);
+    assert_int_equal(
+        pv_control_answer(p.server, &kem_double, &p.rng, pv_view(ek, 1183), out, &keys),
+        PV_ERR_MALFORMED);
+    assert_false(pv_control_is_hybrid(p.server));
+    go_over(&p, &kem_double, &ct);
+    assert_int_equal(pv_control_offer(p.client, &kem_double, &p.rng, ek), PV_ERR_STATE);
+    assert_int_equal(pv_control_answer(p.server, &kem_double, &p.rng, key, out, &keys),
+                     PV_ERR_STATE);
+    assert_int_equal(move(p.server, p.client, SIZE_MAX), PV_OK);
+    expect(p.client, "answer");
+    assert_int_equal(pv_control_accept(p.client, pv_view(ct.ptr, ct.len - 1)), PV_ERR_MALFORMED);
+    assert_int_equal(pv_control_accept(p.client, ct), PV_ERR_STATE);
+    teardown(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +461,10 @@ int main(void)
         cmocka_unit_test(a_server_with_another_key_is_not_believed),
         cmocka_unit_test(a_server_key_of_small_order_is_refused_at_once),
         cmocka_unit_test(a_failed_machine_says_nothing_more),
+        cmocka_unit_test(both_sides_go_over_to_hybrid_keys),
+        cmocka_unit_test(another_answer_gives_other_keys),
+        cmocka_unit_test(the_handshakes_keys_open_nothing_that_follows),
+        cmocka_unit_test(hybrid_keys_are_asked_for_once_and_in_turn),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;

@@ -36,7 +36,7 @@ static const struct pv_ctl_asker two_askers[] = {
 static const char *const two_stun[] = {"coord.example:3478", "[2001:db8::1]:3478"};
 
 /* One of each, in the order of the table in docs/PROTOCOL.md. */
-static size_t every_message(struct pv_ctl_msg out[static 40])
+static size_t every_message(struct pv_ctl_msg out[static 42])
 {
     size_t n = 0;
 #define ADD(k, ty, ...)             \
@@ -51,6 +51,8 @@ static size_t every_message(struct pv_ctl_msg out[static 40])
                     .sig = {5},
                     .have = {1795161600, 17}});
     ADD(PV_CTL_REQUEST, PV_CTL_HELLO, .u.hello = {.v = 1, .node = {4}, .role = PV_CTL_GUEST});
+    ADD(PV_CTL_REQUEST, PV_CTL_HELLO,
+        .u.hello = {.v = 1, .node = {4}, .mlkem768 = {bytes_a, PV_KEM_EK_LEN}});
     ADD(PV_CTL_REQUEST, PV_CTL_PUT, .u.put = {.n = 2, .items = two_items});
     ADD(PV_CTL_REQUEST, PV_CTL_PULL, .u.pull = {.epoch = INT64_MAX, .n = INT64_MAX});
     ADD(PV_CTL_REQUEST, PV_CTL_SUBSCRIBE,
@@ -110,6 +112,7 @@ static size_t every_message(struct pv_ctl_msg out[static 40])
     ADD(PV_CTL_ANSWER, PV_CTL_ASKED, .u.asked = {0});
     ADD(PV_CTL_ANSWER, PV_CTL_ERROR,
         .u.failure = {.error = PV_CTL_E_LIMIT, .message = "slow \"down\"\n\\ \xc3\xa9"});
+    ADD(PV_CTL_PUSH, PV_CTL_HYBRID, .u.hybrid = {.mlkem768 = {bytes_a, PV_KEM_CT_LEN}});
     ADD(PV_CTL_PUSH, PV_CTL_BYE, .u.failure = {.error = PV_CTL_E_REPLACED, .message = ""});
 #undef ADD
     return n;
@@ -125,7 +128,7 @@ static size_t build(const struct pv_ctl_msg *msg, char *buf)
 static void every_message_survives_a_round_trip(void **state)
 {
     (void)state;
-    struct pv_ctl_msg all[40];
+    struct pv_ctl_msg all[42];
     static char text[PV_CTL_TEXT_MAX];
     static char again[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
@@ -169,7 +172,7 @@ static void the_fields_arrive_as_they_were_sent(void **state)
 static void no_truncation_of_a_message_parses(void **state)
 {
     (void)state;
-    struct pv_ctl_msg all[40];
+    struct pv_ctl_msg all[42];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
@@ -189,7 +192,7 @@ static void no_truncation_of_a_message_parses(void **state)
 static void no_short_buffer_is_overrun(void **state)
 {
     (void)state;
-    struct pv_ctl_msg all[40];
+    struct pv_ctl_msg all[42];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {
@@ -562,7 +565,7 @@ static void every_type_and_error_has_its_word(void **state)
 /* A type that every_message() lacks would be neither tested here nor be in the corpus. */
 static void every_type_is_tried_here_in_each_of_its_kinds(void **state)
 {
-    struct pv_ctl_msg all[40];
+    struct pv_ctl_msg all[42];
     size_t n = every_message(all);
     (void)state;
     for (int t = PV_CTL_HELLO; t < PV_CTL_TYPE_COUNT; t++) {
@@ -579,7 +582,7 @@ static void every_type_is_tried_here_in_each_of_its_kinds(void **state)
 /* Writes the corpus of fuzz_ctlmsg: run by hand with PV_WRITE_CORPUS=dir after a change of form. */
 static void write_corpus(const char *dir)
 {
-    struct pv_ctl_msg all[40];
+    struct pv_ctl_msg all[42];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
     for (size_t i = 0; i < n; i++) {

@@ -6,6 +6,7 @@
 #include "daemon/core/coord/coordinator.h"
 #include "proto/control/control.h"
 #include "tests/unit/daemon/core/fake_node.h"
+#include "tests/unit/kem_double.h"
 
 static struct fake_node node;
 static uint8_t list[512];
@@ -323,6 +324,7 @@ static void status_says_where_it_is_and_why_it_is_not_reached(void **state)
 /* --- a coordinator that answers --------------------------------------------------------------- */
 
 static struct pv_control *server;
+static bool server_is_able; /* to give the connection hybrid keys */
 
 static void say(struct pv_ctl_msg msg)
 {
@@ -330,6 +332,17 @@ static void say(struct pv_ctl_msg msg)
     size_t len;
     assert_int_equal(pv_ctl_build(&msg, text, sizeof(text), &len), PV_OK);
     assert_int_equal(pv_control_send(server, pv_view(text, len)), PV_OK);
+}
+
+static void become_hybrid(struct pv_view ek)
+{
+    uint8_t ct[PV_KEM_CT_LEN];
+    struct pv_control_keys keys;
+    assert_int_equal(pv_control_answer(server, &kem_double, &node.node.rng, ek, ct, &keys), PV_OK);
+    say((struct pv_ctl_msg){.kind = PV_CTL_PUSH,
+                            .type = PV_CTL_HYBRID,
+                            .u.hybrid = {.mlkem768 = pv_view(ct, sizeof(ct))}});
+    pv_control_rekey(server, &keys);
 }
 
 /* The bytes of both go across, once; what the node says is answered by this welcome. */
@@ -347,6 +360,8 @@ static void exchange(uint32_t sid, const struct pv_ctl_welcome *welcome)
         struct pv_ctl_msg *req;
         assert_int_equal(pv_ctl_parse(text, &req), PV_OK);
         struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME, .id = req->id};
+        if (server_is_able && req->u.hello.mlkem768.len > 0)
+            become_hybrid(req->u.hello.mlkem768);
         pv_ctl_msg_free(req);
         m.u.welcome = *welcome;
         say(m);
@@ -362,7 +377,7 @@ static void exchange(uint32_t sid, const struct pv_ctl_welcome *welcome)
 }
 
 /* Connects to the coordinator at host, whose welcome names these servers. */
-static void go_online(const char *host, const char *const *stun, size_t n_stun)
+static void meet(const char *host, const char *const *stun, size_t n_stun)
 {
     const struct pv_ctl_welcome welcome = {
         .time_us = (uint64_t)T0 * 1000000, .n_stun = n_stun, .stun = stun};
@@ -376,6 +391,11 @@ static void go_online(const char *host, const char *const *stun, size_t n_stun)
     pv_part_coordinator.streams[0].connected(node.self, op.sid, node.now);
     for (int i = 0; i < 4; i++)
         exchange(op.sid, &welcome);
+}
+
+static void go_online(const char *host, const char *const *stun, size_t n_stun)
+{
+    meet(host, stun, n_stun);
     assert_true(node.node.online);
 }
 
@@ -456,6 +476,102 @@ static void without_any_server_the_coordinators_own_address_is_one(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
+/* --- hybrid keys ------------------------------------------------------------------------------ */
+
+#define HYBRIDS "hybrid-coordinators"
+static const char LOST[] = "the connection to the coordinator is no longer post-quantum: ";
+
+/* The coordinator's end of the last connection goes, and the next one is made. */
+static void meet_again(bool able)
+{
+    pv_coord_disconnect(&node.node, node.now);
+    fake_node_settle(&node);
+    struct pv_stream_op op;
+    while (pv_part_coordinator.streams[0].poll_op(node.self, &op) == PV_OK)
+        assert_int_equal(op.type, PV_STREAM_CLOSE);
+    server = pv_control_free(server);
+    server_is_able = able;
+    meet("192.0.2.9", NULL, 0);
+}
+
+static void start_with(enum pv_pq_policy policy)
+{
+    node.cfg.kem = &kem_double;
+    node.cfg.pq = policy;
+    fake_node_start(&node);
+}
+
+static bool is_shown_as(const char *kind)
+{
+    const char *shown = fake_node_status(&node)->pq.coordinator;
+    return kind == NULL ? shown == NULL : shown != NULL && strcmp(shown, kind) == 0;
+}
+
+/* What a coordinator once did and does no more is told, and not done without under `require`. */
+static void a_coordinator_that_stops_being_hybrid_is_named(void **state)
+{
+    const enum pv_pq_policy policies[] = {PV_PQ_ON, PV_PQ_REQUIRE};
+    for (size_t i = 0; i < PV_ARRAY_LEN(policies); i++) {
+        if (i > 0)
+            assert_int_equal(stop_server(state) | start(state), 0);
+        start_with(policies[i]);
+        assert_true(is_shown_as(NULL));
+        meet_again(false); /* an old one, in both policies */
+        assert_true(node.node.online && is_shown_as("classical"));
+        assert_false(fake_node_has_problem(&node, LOST));
+        assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_hybrid 0"));
+        meet_again(true);
+        assert_true(node.node.online && is_shown_as("hybrid"));
+        assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_hybrid 1"));
+        meet_again(false);
+        if (policies[i] == PV_PQ_ON) {
+            assert_true(node.node.online && is_shown_as("classical"));
+            assert_true(fake_node_has_problem(&node, LOST));
+        } else {
+            assert_false(node.node.online);
+            assert_non_null(strstr(node.node.coord_info.error, "it was hybrid"));
+        }
+        meet_again(true);
+        assert_true(node.node.online && is_shown_as("hybrid"));
+        assert_false(fake_node_has_problem(&node, LOST));
+    }
+}
+
+/* What was learnt is stored, and counts after a restart. */
+static void a_hybrid_coordinator_is_remembered_over_restarts(void **state)
+{
+    struct pv_job *job;
+    (void)state;
+    start_with(PV_PQ_ON);
+    meet_again(true);
+    while ((job = fake_node_job(&node)) != NULL &&
+           (job->kind != PV_JOB_SET_META || strcmp(job->u.set_meta.name, HYBRIDS) != 0))
+        fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+    assert_non_null(job);
+    assert_int_equal(job->u.set_meta.len, PV_SIGN_PK_LEN);
+    assert_memory_equal(job->u.set_meta.value, node.world.coordinator.pk, PV_SIGN_PK_LEN);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+
+    assert_int_equal(stop_server(state) | start(state), 0);
+    const struct pv_saved_meta meta = {.name = HYBRIDS,
+                                       .value = pv_view(node.world.coordinator.pk, PV_SIGN_PK_LEN)};
+    node.saved.meta = &meta;
+    node.saved.n_meta = 1;
+    start_with(PV_PQ_REQUIRE);
+    meet_again(false);
+    assert_false(node.node.online);
+}
+
+/* [security] pq = off offers nothing, and has nothing to miss. */
+static void who_switched_it_off_offers_nothing(void **state)
+{
+    (void)state;
+    start_with(PV_PQ_OFF);
+    meet_again(true);
+    assert_true(node.node.online && is_shown_as("classical"));
+    assert_int_equal(node.node.coord_info.hybrid, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,6 +593,9 @@ int main(void)
         S(a_coordinator_of_the_own_network_may_name_servers_there),
         S(a_coordinator_on_this_machine_may_name_it),
         S(without_any_server_the_coordinators_own_address_is_one),
+        S(a_coordinator_that_stops_being_hybrid_is_named),
+        S(a_hybrid_coordinator_is_remembered_over_restarts),
+        S(who_switched_it_off_offers_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
