@@ -15,6 +15,7 @@
 enum {
     MILLI = 1000, /* parts of a token: many small steps must add up */
     WAYS = 4,     /* ours: slots a source may use; the least recently used of them is evicted */
+    FUZZED_SLOTS = 64, /* in targets of libFuzzer: what is cleared in each run, and soon full */
 };
 
 /* Adds the milli-tokens of the time that passed: dt [ns] * rate [1/s] * 1000 / 1e9. A long time
@@ -71,6 +72,9 @@ int pv_bucket_table_new(struct pv_bucket_table **ret_table, size_t slots, uint32
     size_t sets = 1;
     if (slots > (size_t)1 << 24)
         return PV_ERR_LIMIT;
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    slots = slots < FUZZED_SLOTS ? slots : FUZZED_SLOTS;
+#endif
     while (sets * WAYS < slots)
         sets *= 2;
     struct pv_bucket_table *t = calloc(1, sizeof(*t) + sets * WAYS * sizeof(t->slots[0]));

@@ -14,7 +14,11 @@
 #include "base/pv.h"
 
 enum {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    PV_REGULARS_SETS = 16, /* cleared in each run */
+#else
     PV_REGULARS_SETS = 4096, /* ours: sets of four: 16,384 addresses, 400 KiB */
+#endif
     PV_REGULARS_WAYS = 4,
     PV_REGULARS_KEEP_S = 7 * 86400, /* ours: seconds after which an address is forgotten */
 };
