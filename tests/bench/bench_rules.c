@@ -74,8 +74,9 @@ static struct pv_ruletable *make_table(void)
 
 static void set_rules(struct fp_node *n, uint32_t peer, struct pv_ruletable *t)
 {
+    const struct pv_fp_doubt none = {.until = 0};
     if (t != NULL)
-        FP_MUST(pv_fp_builder_set_guard(n->b, RULES, 0, &n->rng) == PV_OK);
+        FP_MUST(pv_fp_builder_set_guard(n->b, RULES, &none, &n->rng) == PV_OK);
     FP_MUST(pv_fp_builder_set_rules(n->b, peer, t) == PV_OK);
     fp_publish(n);
 }

@@ -32,10 +32,10 @@ struct rules {
                                      * by default, at the end: [firewall] */
     struct shared *shared;          /* owned */
     size_t n_shared;
-    bool guarded;      /* the packet threads have a guard */
-    bool started;      /* the rules were looked at before: what comes now is news */
-    pv_ns doubt_until; /* until then flows may be older than the first rule */
-    pv_ns retry_at;    /* memory was missing; PV_NEVER */
+    bool guarded; /* the packet threads have a guard */
+    bool started; /* the rules were looked at before: what comes now is news */
+    struct pv_fp_doubt doubt;
+    pv_ns retry_at; /* memory was missing; PV_NEVER */
 };
 
 static struct rules *of(const struct pv_node *n)
@@ -206,18 +206,26 @@ static bool is_needed(const struct rules *r, const struct pv_policy *p)
     return r->firewall != NULL || (p != NULL && !pv_policy_is_empty(p));
 }
 
+/* Flows that the packet threads have not seen begin: at the start of this daemon a peer may have
+ * begun what it is allowed to; when the first rule comes, or another one so early, anything. */
+static void cast_doubt(struct rules *r, pv_ns now)
+{
+    if (!r->started)
+        r->doubt.allowed_until = now + PV_S(PV_FLOW_LIFE);
+    else if (!r->guarded || now < r->doubt.allowed_until)
+        r->doubt.until = now + PV_S(PV_FLOW_LIFE);
+}
+
 /* Gives every peer its rules, or none. The guard comes before them and goes after them. */
 static int guard_all(struct rules *r, pv_ns now)
 {
     struct pv_node *n = r->node;
     bool needed = is_needed(r, r->policy);
     int status = PV_OK;
+    cast_doubt(r, now);
     drop_shared(r);
-    if (needed && !r->guarded)
-        r->doubt_until = r->started ? now + PV_S(PV_FLOW_LIFE) : 0;
     if (needed)
-        status =
-            pv_fp_builder_set_guard(n->fp, (uint16_t)count_of(r->policy), r->doubt_until, &n->rng);
+        status = pv_fp_builder_set_guard(n->fp, (uint16_t)count_of(r->policy), &r->doubt, &n->rng);
     if (status != PV_OK)
         return status;
     r->guarded = needed;

@@ -464,14 +464,14 @@ bool pv_fp_builder_has_rules(const struct pv_fp_builder *b, uint32_t peer)
     return p != NULL && p->rules != NULL;
 }
 
-int pv_fp_builder_set_guard(struct pv_fp_builder *b, uint16_t n_rules, pv_ns doubt_until,
-                            const struct pv_rng *rng)
+int pv_fp_builder_set_guard(struct pv_fp_builder *b, uint16_t n_rules,
+                            const struct pv_fp_doubt *doubt, const struct pv_rng *rng)
 {
     struct pv_fp_guard *guard;
     int r = pv_fp_guard_new(b->guard == NULL ? NULL : b->guard->flows, n_rules, rng, &guard);
     if (r < 0)
         return r;
-    guard->doubt_until = doubt_until;
+    guard->doubt = *doubt;
     pv_fp_guard_unref(b->guard);
     b->guard = guard;
     b->changed = true;

@@ -96,11 +96,16 @@ PV_MUST_CHECK int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t pee
 PV_MUST_CHECK int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer,
                                           struct pv_ruletable *rules);
 bool pv_fp_builder_has_rules(const struct pv_fp_builder *b, uint32_t peer);
+/* Flows that nobody has seen begin may be the peer's; 0: none is. */
+struct pv_fp_doubt {
+    pv_ns until;         /* whatever the rules say: it may be older than the first one */
+    pv_ns allowed_until; /* where the rules let the peer begin it: it may be older than we are */
+};
 /* Before the rules of peers: n_rules of them may deny from now on, and nothing is counted yet.
- * Flows that are known stay known. doubt_until: until then a flow that nobody has seen may be older
- * than the first rule; 0 = none is. PV_ERR_NOMEM. */
+ * Flows that are known stay known. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_guard(struct pv_fp_builder *b, uint16_t n_rules,
-                                          pv_ns doubt_until, const struct pv_rng *rng);
+                                          const struct pv_fp_doubt *doubt,
+                                          const struct pv_rng *rng);
 /* No peer has rules any more. */
 void pv_fp_builder_drop_guard(struct pv_fp_builder *b);
 /* Packets that this rule (1..n_rules, PV_RULE_DEFAULT, PV_RULE_LOCAL, _UNSEEN) kept out since the

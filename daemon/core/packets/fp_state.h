@@ -107,7 +107,7 @@ struct pv_fp_flows {
 struct pv_fp_guard {
     unsigned refs;             /* control */
     struct pv_fp_flows *flows; /* holds a reference */
-    pv_ns doubt_until;         /* until then flows may be older than the first rule */
+    struct pv_fp_doubt doubt;
     uint16_t n_rules;
     _Atomic uint64_t denied[]; /* workers: packets, see pv_fp_guard_counter() */
 };

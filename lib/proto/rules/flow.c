@@ -19,11 +19,15 @@ enum {
     ECHO_REPLY = 0,     /* RFC 792 */
     ECHO_REPLY6 = 129,  /* RFC 4443 s4.2 */
     NEXT_FRAGMENT = 44, /* RFC 8200 s4.5 */
-    IP4_MIN = 20,       /* bytes, RFC 791 s3.1 */
-    IP6_LEN = 40,       /* RFC 8200 s3 */
+    NEXT_ROUTING = 43,  /* RFC 8200 s4.4 */
+    LOOSE_ROUTE = 131,  /* options, RFC 791 s3.1 */
+    STRICT_ROUTE = 137,
+    IP4_MIN = 20, /* bytes, RFC 791 s3.1 */
+    IP6_LEN = 40, /* RFC 8200 s3 */
     MARK_KEYS = PV_FLOW_WORDS + 1,
     CLASS_FLOW = 1, /* in key[1]: what the rest of the key is about */
     CLASS_PIECE = 2,
+    CLASS_MANY = 3,
     ICMP_TYPE_AT = 18, /* in key[1]: bit from which on ICMP's type stands, behind the class */
 };
 
@@ -59,36 +63,62 @@ static void put_flow(struct pv_flow *f, const struct pv_ippkt *ip, bool incoming
             (uint32_t)f->own << 16 | (incoming ? src : dst));
 }
 
-/* The fragment header of an IPv6 packet; NULL: it has none. pv_ippkt_parse() has walked the headers
- * before. */
-static const uint8_t *fragment_header(const struct pv_ippkt *ip)
+/* The extension headers of an IPv6 packet, which pv_ippkt_parse() has walked before. *ret_fragment:
+ * the fragment header; NULL: it has none. False: what is read of it would not be what a kernel
+ * reads in the end: it is sent on elsewhere, is in fragments twice, or has headers that later
+ * fragments may write over. */
+static bool walk6(const struct pv_ippkt *ip, const uint8_t **ret_fragment)
 {
     const uint8_t *at = ip->whole.ptr + IP6_LEN;
     uint8_t next = ip->whole.ptr[6];
+    *ret_fragment = NULL;
     for (int n = 0; n <= PV_IPPKT_MAX_EXTENSIONS && at + 8 <= ip->l4.ptr; n++) {
+        if (*ret_fragment != NULL && (next == NEXT_FRAGMENT || ip->first_fragment))
+            return false;
+        if (next == NEXT_ROUTING && at[3] != 0) /* segments left */
+            return false;
         if (next == NEXT_FRAGMENT)
-            return at;
+            *ret_fragment = at;
         size_t len = next == 51 ? 8 + (size_t)at[1] * 4 : 8 + (size_t)at[1] * 8;
         next = at[0];
         at += len;
     }
-    return NULL;
+    return true;
 }
 
-/* Whether it is one of several fragments, and of which packet. Returns the fragment's offset in
- * bytes. */
-static size_t read_pieces(const struct pv_ippkt *ip, bool incoming, struct pv_flow *f)
+/* Is it to be sent on elsewhere? Options that are damaged no kernel takes. */
+static bool has_source_route(const struct pv_ippkt *ip)
 {
-    const uint8_t *h = ip->version == 4 ? ip->whole.ptr : fragment_header(ip);
+    const uint8_t *p = ip->whole.ptr;
+    size_t end = (p[0] & 15u) * 4u;
+    for (size_t i = IP4_MIN; i < end && p[i] != 0; i += p[i] == 1 ? 1u : p[i + 1]) {
+        if (p[i] == LOOSE_ROUTE || p[i] == STRICT_ROUTE)
+            return true;
+        if (p[i] != 1 && (i + 1 == end || p[i + 1] < 2))
+            return false;
+    }
+    return false;
+}
+
+/* Whether it is one of several fragments, and of which packet. *ret_offset: the fragment's, in
+ * bytes. False: it must not enter. */
+static bool read_pieces(const struct pv_ippkt *ip, bool incoming, struct pv_flow *f,
+                        size_t *ret_offset)
+{
+    const uint8_t *h = ip->whole.ptr;
+    *ret_offset = 0;
+    if (ip->version == 4 ? has_source_route(ip) : !walk6(ip, &h))
+        return false;
     if (h == NULL)
-        return 0;
+        return true;
     uint16_t word = pv_load_be16(ip->version == 4 ? h + 6 : h + 2);
     uint32_t id = ip->version == 4 ? pv_load_be16(h + 4) : pv_load_be32(h + 4);
     size_t offset = ip->version == 4 ? (size_t)(word & 0x1fff) * 8 : word & 0xfff8;
     f->more = ip->version == 4 ? (word & 0x2000) != 0 : (word & 1) != 0;
     /* By the packet, and not by a protocol that only its first fragment tells. */
     put_key(f->piece, ip, incoming, CLASS_PIECE, 0, id);
-    return offset;
+    *ret_offset = offset;
+    return true;
 }
 
 /* Pings are one thing in both families for people, and so for rules. */
@@ -179,8 +209,12 @@ void pv_flow_read(const struct pv_ippkt *ip, bool incoming, struct pv_flow *ret_
 {
     struct pv_flow *f = ret_flow;
     memset(f, 0, sizeof(*f));
+    size_t offset;
     f->proto = ip->proto;
-    size_t offset = read_pieces(ip, incoming, f);
+    if (!read_pieces(ip, incoming, f, &offset)) {
+        f->kind = PV_FLOW_BAD;
+        return;
+    }
     if (offset > 0) {
         /* One that reaches into the header of the first would change what was judged there (RFC
          * 1858 s3). */
@@ -210,11 +244,30 @@ void pv_flow_read(const struct pv_ippkt *ip, bool incoming, struct pv_flow *ret_
     put_flow(f, ip, incoming, src, dst);
 }
 
+/* Nobody is addressed by what goes to many, so nobody's address is in it: who answers, and by which
+ * port, or which of its addresses was asked, comes out later. */
+void pv_flow_to_many(const struct pv_flow *f, enum pv_flow_side asked,
+                     uint32_t key[static PV_FLOW_WORDS])
+{
+    memcpy(key, f->key, sizeof(f->key));
+    key[1] = (key[1] & ~(UINT32_C(3) << 16)) | CLASS_MANY << 16;
+    memset(key + (asked == PV_FLOW_OURS ? 7 : 3), 0, 4 * sizeof(*key));
+    if (asked == PV_FLOW_OURS)
+        key[2] &= 0xffff0000;
+}
+
 /* --- remembering -------------------------------------------------------------------------- */
 
+enum {
+    OWNER_BITS = 10,          /* of struct place.about */
+    OWNERS = 1 << OWNER_BITS, /* ours: peers that are told apart; others share a number */
+    FAIR = 2,                 /* ours: places of a set that one peer takes from others */
+};
+
 struct place {
-    _Atomic uint64_t mark; /* 0: free */
-    _Atomic uint32_t used; /* second of the last use */
+    _Atomic uint64_t mark;  /* 0: free */
+    _Atomic uint32_t used;  /* second of the last use */
+    _Atomic uint32_t about; /* life in seconds, and the number of the peer in the lower bits */
 };
 
 struct set {
@@ -223,7 +276,8 @@ struct set {
 
 struct pv_flowtable {
     struct set sets[PV_FLOW_SETS];
-    uint64_t keys[2][MARK_KEYS]; /* random */
+    uint64_t keys[2][MARK_KEYS];   /* random */
+    _Atomic uint32_t lost[OWNERS]; /* second in which a flow of theirs was pushed out; 0: never */
 };
 
 /* On a cache line boundary: each side of a set is one line. */
@@ -256,40 +310,122 @@ struct pv_flowspot pv_flowtable_spot(const struct pv_flowtable *t,
         b += t->keys[1][i + 1] * key[i];
     }
     uint64_t mark = (a & 0xffffffff00000000u) | b >> 32;
-    return (struct pv_flowspot){.mark = mark == 0 ? 1 : mark, .set = (uint32_t)mark % PV_FLOW_SETS};
+    return (struct pv_flowspot){.mark = mark == 0 ? 1 : mark,
+                                .set = (uint32_t)mark % PV_FLOW_SETS,
+                                .owner = key[0] % OWNERS};
+}
+
+/* Another thread's clock may be ahead. */
+static bool is_within(uint32_t then_s, uint32_t now_s, uint32_t life_s)
+{
+    return (int32_t)(now_s - then_s) <= (int32_t)life_s;
+}
+
+static bool is_alive(const struct place *p, uint32_t now_s)
+{
+    uint32_t used = atomic_load_explicit(&p->used, memory_order_relaxed);
+    return is_within(used, now_s,
+                     atomic_load_explicit(&p->about, memory_order_relaxed) >> OWNER_BITS);
 }
 
 /* Who finds a mark finds the time that was written before it. */
-bool pv_flowtable_has(const struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
-                      uint32_t now_s, uint32_t life_s)
+static const struct place *find(const struct place *at, uint64_t mark)
 {
-    const struct place *at = t->sets[spot.set].at[side];
     for (size_t i = 0; i < PV_FLOW_WAYS; i++) {
-        if (atomic_load_explicit(&at[i].mark, memory_order_acquire) != spot.mark)
-            continue;
-        uint32_t used = atomic_load_explicit(&at[i].used, memory_order_relaxed);
-        return (int32_t)(now_s - used) <= (int32_t)life_s; /* another thread may be ahead */
+        if (atomic_load_explicit(&at[i].mark, memory_order_acquire) == mark)
+            return &at[i];
     }
-    return false;
+    return NULL;
 }
 
-/* The time goes in before the mark: who finds the mark finds its time. */
-void pv_flowtable_put(struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
+bool pv_flowtable_has(const struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
                       uint32_t now_s)
 {
-    struct place *at = t->sets[spot.set].at[side], *oldest = at;
+    const struct place *p = find(t->sets[spot.set].at[side], spot.mark);
+    return p != NULL && is_alive(p, now_s);
+}
+
+/* A line that nobody writes stays in every processor's cache, so each second is written once. */
+bool pv_flowtable_use(struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
+                      uint32_t now_s)
+{
+    struct place *at = t->sets[spot.set].at[side];
+    const struct place *p = find(at, spot.mark);
+    if (p == NULL || !is_alive(p, now_s))
+        return false;
+    if (atomic_load_explicit(&p->used, memory_order_relaxed) != now_s)
+        atomic_store_explicit(&at[p - at].used, now_s, memory_order_relaxed);
+    return true;
+}
+
+/* The place for a flow of this owner: one that is free, or whose flow is over; else of its own, if
+ * it has its share here, else of all, the one that was used longest ago. */
+static struct place *find_place(struct place *at, uint32_t owner, uint32_t now_s)
+{
+    struct place *oldest = NULL, *own = NULL;
+    uint32_t oldest_used = 0, own_used = 0;
+    size_t n = 0;
     for (size_t i = 0; i < PV_FLOW_WAYS; i++) {
+        if (atomic_load_explicit(&at[i].mark, memory_order_relaxed) == 0 ||
+            !is_alive(&at[i], now_s))
+            return &at[i];
         uint32_t used = atomic_load_explicit(&at[i].used, memory_order_relaxed);
-        if (atomic_load_explicit(&at[i].mark, memory_order_acquire) == spot.mark) {
-            /* A line that nobody writes stays in every processor's cache. */
-            if (used != now_s)
-                atomic_store_explicit(&at[i].used, now_s, memory_order_relaxed);
-            return;
-        }
-        if (used < atomic_load_explicit(&oldest->used, memory_order_relaxed))
+        if (oldest == NULL || used < oldest_used) {
             oldest = &at[i];
+            oldest_used = used;
+        }
+        if (atomic_load_explicit(&at[i].about, memory_order_relaxed) % OWNERS != owner)
+            continue;
+        n++;
+        if (own == NULL || used < own_used) {
+            own = &at[i];
+            own_used = used;
+        }
     }
-    atomic_store_explicit(&oldest->mark, 0, memory_order_release);
-    atomic_store_explicit(&oldest->used, now_s, memory_order_release);
-    atomic_store_explicit(&oldest->mark, spot.mark, memory_order_release);
+    return n >= FAIR ? own : oldest;
+}
+
+/* Of TCP it need not be known: its SYN says who begins. */
+static void note_loss(struct pv_flowtable *t, const struct place *p, uint32_t now_s)
+{
+    uint32_t about = atomic_load_explicit(&p->about, memory_order_relaxed);
+    if (about >> OWNER_BITS <= PV_FLOW_LIFE)
+        atomic_store_explicit(&t->lost[about % OWNERS], now_s, memory_order_relaxed);
+}
+
+/* What is said of the flow goes in before the mark: who finds the mark finds it. */
+void pv_flowtable_put(struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
+                      uint32_t now_s, uint32_t life_s)
+{
+    struct place *at = t->sets[spot.set].at[side];
+    const struct place *known = find(at, spot.mark);
+    struct place *p = known != NULL ? &at[known - at] : find_place(at, spot.owner, now_s);
+    if (known != NULL) {
+        atomic_store_explicit(&p->used, now_s, memory_order_relaxed);
+        return;
+    }
+    if (side == PV_FLOW_THEIRS && atomic_load_explicit(&p->mark, memory_order_relaxed) != 0 &&
+        is_alive(p, now_s))
+        note_loss(t, p, now_s);
+    atomic_store_explicit(&p->mark, 0, memory_order_release);
+    atomic_store_explicit(&p->used, now_s, memory_order_release);
+    atomic_store_explicit(&p->about, life_s << OWNER_BITS | spot.owner, memory_order_release);
+    atomic_store_explicit(&p->mark, spot.mark, memory_order_release);
+}
+
+void pv_flowtable_forget(struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot)
+{
+    struct place *at = t->sets[spot.set].at[side];
+    for (size_t i = 0; i < PV_FLOW_WAYS; i++) {
+        uint64_t mark = spot.mark;
+        if (atomic_load_explicit(&at[i].mark, memory_order_relaxed) == mark)
+            (void)atomic_compare_exchange_strong(&at[i].mark, &mark, 0);
+    }
+}
+
+/* Peers that share a number share their losses, which makes this node too careful at most. */
+bool pv_flowtable_lost(const struct pv_flowtable *t, uint32_t peer, uint32_t now_s)
+{
+    uint32_t lost = atomic_load_explicit(&t->lost[peer % OWNERS], memory_order_relaxed);
+    return lost != 0 && is_within(lost, now_s, PV_FLOW_LIFE);
 }

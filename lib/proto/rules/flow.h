@@ -4,10 +4,11 @@
  * the other side began one, so that answers pass where no rule lets them in.
  *
  * Reading is a pure function of the packet. The table is bounded: a flow that finds no place takes
- * that of the one of its few which was used longest ago. Any number of threads may use a table at
- * once: each place is a mark and the second of its last use, and a race costs at most the memory of
- * one flow, never another one's permission. Marks are keyed hashes of 64 bits. Fuzz target:
- * fuzz_flow.
+ * that of the one of its few which was used longest ago, of the same peer when that has two there
+ * already; and it is known for a while whose flows were pushed out. Any number of threads may use a
+ * table at once: each place is a mark and the second of its last use, and a race costs at most the
+ * memory of one flow, never another one's permission. Marks are keyed hashes of 64 bits. Fuzz
+ * target: fuzz_flow.
  */
 #ifndef PV_FLOW_H
 #define PV_FLOW_H
@@ -25,6 +26,7 @@ enum {
     (5 * 86400)                /* seconds without a packet; as Linux: sessions idle for days */
 #define PV_FLOW_LIFE       180 /* seconds, of all others; RFC 4787 REQ-5: above 2 minutes */
 #define PV_FLOW_PIECE_LIFE 30  /* seconds, of a packet in fragments; Linux joins as long */
+#define PV_FLOW_MANY_LIFE  30  /* seconds in which what went to many is answered; ours */
 
 /* What a packet is in its flow. */
 enum pv_flow_kind {
@@ -33,7 +35,7 @@ enum pv_flow_kind {
     PV_FLOW_ANSWER, /* an echo reply: never the first of its flow */
     PV_FLOW_ERROR,  /* an ICMP error: about a packet that the other side of it sent */
     PV_FLOW_PIECE,  /* a later fragment: belongs to the first one of its packet */
-    PV_FLOW_BAD,    /* its ports are not in it */
+    PV_FLOW_BAD,    /* its ports are not in it, or not to be relied on */
 };
 
 struct pv_flow {
@@ -57,6 +59,11 @@ enum pv_flow_side {
     PV_FLOW_SIDES,
 };
 
+/* What went to many (broadcast, multicast) is answered by one: the key that question and answer
+ * share. asked: who sent it to many. */
+void pv_flow_to_many(const struct pv_flow *f, enum pv_flow_side asked,
+                     uint32_t key[static PV_FLOW_WORDS]);
+
 struct pv_flowtable; /* opaque; 1 MiB */
 
 /* PV_ERR_NOMEM. rng: keys of the marks. */
@@ -67,14 +74,22 @@ struct pv_flowtable *pv_flowtable_free(struct pv_flowtable *t); /* NULL is fine;
 struct pv_flowspot {
     uint64_t mark;
     uint32_t set;
+    uint32_t owner;
 };
 struct pv_flowspot pv_flowtable_spot(const struct pv_flowtable *t,
                                      const uint32_t key[static PV_FLOW_WORDS]);
-/* Was it used within the last life_s seconds? now_s: seconds of the node's clock, never 0. */
+/* Was it used within its life? now_s: seconds of the node's clock, never 0. */
 bool pv_flowtable_has(const struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
-                      uint32_t now_s, uint32_t life_s);
-/* It is used now. */
-void pv_flowtable_put(struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
                       uint32_t now_s);
+/* The same, and if so it is used now. */
+bool pv_flowtable_use(struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
+                      uint32_t now_s);
+/* It is used now, and known for life_s seconds after its last use, below 2^22. */
+void pv_flowtable_put(struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
+                      uint32_t now_s, uint32_t life_s);
+void pv_flowtable_forget(struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot);
+/* Was a flow that this peer began, and that is not TCP's, pushed out within its life? Then one that
+ * is not known may be that one. */
+bool pv_flowtable_lost(const struct pv_flowtable *t, uint32_t peer, uint32_t now_s);
 
 #endif /* PV_FLOW_H */

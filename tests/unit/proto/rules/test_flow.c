@@ -201,6 +201,54 @@ static void fragments_belong_to_their_first_one(void **state)
     assert_memory_equal(f.piece, g.piece, sizeof(f.piece));
 }
 
+/* What this reads must be what the kernel acts on. */
+static void what_may_be_read_in_two_ways_is_bad(void **state)
+{
+    (void)state;
+    /* IPv4: to be sent on elsewhere by an option, or padded only. */
+    static const struct {
+        uint8_t options[8];
+        enum pv_flow_kind kind;
+    } rows[] = {
+        {{131, 7, 4, 10, 66, 0, 9, 0}, PV_FLOW_BAD}, {{137, 7, 4, 10, 66, 0, 9, 0}, PV_FLOW_BAD},
+        {{1, 131, 7, 4, 10, 66, 0, 9}, PV_FLOW_BAD}, {{148, 4, 0, 0, 131, 4, 4, 0}, PV_FLOW_BAD},
+        {{148, 4, 0, 0, 0, 0, 0, 0}, PV_FLOW_FIRST}, {{1, 1, 1, 1, 1, 1, 1, 0}, PV_FLOW_FIRST},
+        {{0, 131, 7, 4, 0, 0, 0, 0}, PV_FLOW_FIRST}, {{7, 0, 0, 0, 131, 4, 4, 0}, PV_FLOW_FIRST},
+        {{1, 1, 1, 1, 1, 1, 1, 7}, PV_FLOW_FIRST},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        uint8_t l4[28] = {0};
+        memcpy(l4, rows[i].options, 8);
+        pv_store_be16(l4 + 10, 53);
+        struct packet p = ip_packet(4, PEER, OWN, PV_PORTS_UDP, l4, sizeof(l4));
+        p.b[0] = 0x47;
+        struct pv_flow f = flow_of(&p, true);
+        assert_int_equal(f.kind, rows[i].kind);
+        assert_int_equal(f.port, f.kind == PV_FLOW_BAD ? 0 : 53);
+    }
+    /* IPv6: a routing header with and without an address left; a fragment in a fragment; headers
+     * that a later fragment may write over. The first two bytes are the next header and its length.
+     */
+    uint8_t route[24] = {PV_PORTS_UDP, 0, 2, 1};
+    uint8_t twice[28] = {44, 0, 0, 0, 1, 2, 3, 4, PV_PORTS_UDP, 0, 0, 1};
+    uint8_t hidden[28] = {60, 0, 0, 1, 1, 2, 3, 4, PV_PORTS_UDP};
+    uint8_t atomic[28] = {60, 0, 0, 0, 1, 2, 3, 4, PV_PORTS_UDP};
+    pv_store_be16(route + 10, 53);
+    pv_store_be16(atomic + 18, 53);
+    struct packet p = ip_packet(6, PEER, OWN, 43, route, sizeof(route));
+    assert_int_equal(flow_of(&p, true).kind, PV_FLOW_BAD);
+    p.b[43] = 0;
+    assert_int_equal(flow_of(&p, true).port, 53);
+    p = ip_packet(6, PEER, OWN, 44, twice, sizeof(twice));
+    assert_int_equal(flow_of(&p, true).kind, PV_FLOW_BAD);
+    p.b[48 + 3] = 8 * 10 + 1; /* a later one inside */
+    assert_int_equal(flow_of(&p, true).kind, PV_FLOW_BAD);
+    p = ip_packet(6, PEER, OWN, 44, hidden, sizeof(hidden));
+    assert_int_equal(flow_of(&p, true).kind, PV_FLOW_BAD);
+    p = ip_packet(6, PEER, OWN, 44, atomic, sizeof(atomic));
+    assert_int_equal(flow_of(&p, true).port, 53);
+}
+
 static void packets_without_their_ports_are_bad(void **state)
 {
     (void)state;
@@ -227,22 +275,39 @@ static struct pv_flowtable *new_table(void)
     return t;
 }
 
+static bool knows(const struct pv_flowtable *t, enum pv_flow_side side, const uint32_t *key,
+                  uint32_t now_s)
+{
+    return pv_flowtable_has(t, side, pv_flowtable_spot(t, key), now_s);
+}
+
+static void put(struct pv_flowtable *t, enum pv_flow_side side, const uint32_t *key, uint32_t now_s)
+{
+    pv_flowtable_put(t, side, pv_flowtable_spot(t, key), now_s, PV_FLOW_LIFE);
+}
+
 static void a_flow_is_known_until_its_life_is_over(void **state)
 {
     (void)state;
     struct pv_flowtable *t = new_table();
     uint32_t key[PV_FLOW_WORDS] = {1, 2, 3}, other[PV_FLOW_WORDS] = {1, 2, 4};
-    assert_false(pv_flowtable_has(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 100, 180));
-    pv_flowtable_put(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 100);
-    assert_true(pv_flowtable_has(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 100, 180));
-    assert_true(pv_flowtable_has(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 99,
-                                 180)); /* another thread's clock */
-    assert_true(pv_flowtable_has(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 280, 180));
-    assert_false(pv_flowtable_has(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 281, 180));
-    assert_false(pv_flowtable_has(t, PV_FLOW_THEIRS, pv_flowtable_spot(t, key), 100, 180));
-    assert_false(pv_flowtable_has(t, PV_FLOW_OURS, pv_flowtable_spot(t, other), 100, 180));
-    pv_flowtable_put(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 200);
-    assert_true(pv_flowtable_has(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 380, 180));
+    assert_false(knows(t, PV_FLOW_OURS, key, 100));
+    assert_false(pv_flowtable_use(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 100));
+    put(t, PV_FLOW_OURS, key, 100);
+    assert_true(knows(t, PV_FLOW_OURS, key, 100));
+    assert_true(knows(t, PV_FLOW_OURS, key, 99)); /* another thread's clock */
+    assert_true(knows(t, PV_FLOW_OURS, key, 280));
+    assert_false(knows(t, PV_FLOW_OURS, key, 281));
+    assert_false(knows(t, PV_FLOW_THEIRS, key, 100));
+    assert_false(knows(t, PV_FLOW_OURS, other, 100));
+    assert_true(pv_flowtable_use(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 200));
+    assert_true(knows(t, PV_FLOW_OURS, key, 380));
+    assert_false(pv_flowtable_use(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 381));
+    put(t, PV_FLOW_OURS, key, 400);
+    pv_flowtable_forget(t, PV_FLOW_THEIRS, pv_flowtable_spot(t, key));
+    assert_true(knows(t, PV_FLOW_OURS, key, 400));
+    pv_flowtable_forget(t, PV_FLOW_OURS, pv_flowtable_spot(t, key));
+    assert_false(knows(t, PV_FLOW_OURS, key, 400));
     pv_flowtable_free(t);
 }
 
@@ -252,26 +317,109 @@ static void the_table_forgets_the_oldest_and_invents_nothing(void **state)
 {
     (void)state;
     struct pv_flowtable *t = new_table();
-    const uint32_t flood = 4 * PV_FLOW_SETS * PV_FLOW_WAYS;
+    const uint32_t places = PV_FLOW_SETS * PV_FLOW_WAYS, flood = 4 * places;
     uint32_t known = 0, key[PV_FLOW_WORDS] = {9, 9};
-    pv_flowtable_put(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 5);
+    put(t, PV_FLOW_OURS, key, 5);
     for (uint32_t i = 0; i < flood; i++) {
+        key[0] = i % 16; /* of so many peers */
         key[5] = i;
-        pv_flowtable_put(t, PV_FLOW_THEIRS, pv_flowtable_spot(t, key), 10 + i / 1000);
-        assert_true(
-            pv_flowtable_has(t, PV_FLOW_THEIRS, pv_flowtable_spot(t, key), 10 + i / 1000, 180));
+        put(t, PV_FLOW_THEIRS, key, 10 + i / 1000);
+        assert_true(knows(t, PV_FLOW_THEIRS, key, 10 + i / 1000));
     }
     for (uint32_t i = 0; i < flood; i++) {
+        key[0] = i % 16;
         key[5] = i;
-        known +=
-            pv_flowtable_has(t, PV_FLOW_THEIRS, pv_flowtable_spot(t, key), 10, 1u << 30) ? 1 : 0;
+        known += knows(t, PV_FLOW_THEIRS, key, 10 + i / 1000) ? 1 : 0;
         key[5] = i + flood;
-        assert_false(pv_flowtable_has(t, PV_FLOW_THEIRS, pv_flowtable_spot(t, key), 10, 1u << 30));
+        assert_false(knows(t, PV_FLOW_THEIRS, key, 10 + i / 1000));
     }
-    assert_in_range(known, PV_FLOW_SETS * PV_FLOW_WAYS * 9 / 10, PV_FLOW_SETS * PV_FLOW_WAYS);
-    key[5] = 0; /* what this node began is still there */
-    assert_true(pv_flowtable_has(t, PV_FLOW_OURS, pv_flowtable_spot(t, key), 10, 180));
+    assert_in_range(known, places * 8 / 10, places);
+    memcpy(key, (uint32_t[]){9, 9, 0, 0, 0, 0}, 6 * sizeof(*key));
+    assert_true(knows(t, PV_FLOW_OURS, key, 10)); /* what this node began is still there */
     pv_flowtable_free(t);
+}
+
+/* One peer that begins as many flows as it can leaves others room, and only its own are doubted. */
+static void a_flood_pushes_out_its_own_flows(void **state)
+{
+    (void)state;
+    struct pv_flowtable *t = new_table();
+    const uint32_t others = 1000, flood = 4 * PV_FLOW_SETS * PV_FLOW_WAYS;
+    uint32_t key[PV_FLOW_WORDS] = {1}, evil[PV_FLOW_WORDS] = {2}, known = 0;
+    for (uint32_t i = 0; i < others; i++) {
+        key[5] = i;
+        put(t, PV_FLOW_THEIRS, key, 10);
+    }
+    for (uint32_t i = 0; i < flood; i++) {
+        evil[5] = i;
+        put(t, PV_FLOW_THEIRS, evil, 20);
+    }
+    for (uint32_t i = 0; i < others; i++) {
+        key[5] = i;
+        known += knows(t, PV_FLOW_THEIRS, key, 20) ? 1 : 0;
+    }
+    assert_int_equal(known, others);
+    assert_true(pv_flowtable_lost(t, 2, 20));
+    assert_true(pv_flowtable_lost(t, 2, 20 + PV_FLOW_LIFE));
+    assert_false(pv_flowtable_lost(t, 2, 21 + PV_FLOW_LIFE));
+    assert_false(pv_flowtable_lost(t, 1, 20));
+    pv_flowtable_free(t);
+}
+
+/* Places of flows that are over are taken before those of any that is not, and that is no loss. */
+static void what_is_over_makes_room(void **state)
+{
+    (void)state;
+    struct pv_flowtable *t = new_table();
+    const uint32_t many = PV_FLOW_SETS * PV_FLOW_WAYS * 2;
+    uint32_t key[PV_FLOW_WORDS] = {1}, late[PV_FLOW_WORDS] = {1};
+    for (uint32_t i = 0; i < many; i++) {
+        key[5] = i;
+        pv_flowtable_put(t, PV_FLOW_THEIRS, pv_flowtable_spot(t, key), 10 + i % 2 * 100, 50);
+    }
+    uint32_t after = 300;
+    for (uint32_t i = 0; i < 100; i++) {
+        late[6] = i;
+        put(t, PV_FLOW_THEIRS, late, after);
+    }
+    for (uint32_t i = 0; i < 100; i++) {
+        late[6] = i;
+        assert_true(knows(t, PV_FLOW_THEIRS, late, after));
+    }
+    assert_false(pv_flowtable_lost(t, 1, after));
+    pv_flowtable_free(t);
+}
+
+/* Of the answer only the port and the family are known before. */
+static void a_question_to_all_is_answered_by_one(void **state)
+{
+    (void)state;
+    uint32_t q[PV_FLOW_WORDS], a[PV_FLOW_WORDS], x[PV_FLOW_WORDS];
+    for (int v = 4; v <= 6; v += 2) {
+        struct packet ask = ports_packet(v, OWN, 255, PV_PORTS_UDP, PORTS(40000, 1900), 0);
+        struct packet answer = ports_packet(v, PEER, OWN, PV_PORTS_UDP, PORTS(1234, 40000), 0);
+        struct packet other = ports_packet(v, PEER, OWN, PV_PORTS_UDP, PORTS(1900, 40001), 0);
+        struct pv_flow f = flow_of(&ask, false), g = flow_of(&answer, true);
+        struct pv_flow h = flow_of(&other, true);
+        pv_flow_to_many(&f, PV_FLOW_OURS, q);
+        pv_flow_to_many(&g, PV_FLOW_OURS, a);
+        pv_flow_to_many(&h, PV_FLOW_OURS, x);
+        assert_memory_equal(q, a, sizeof(q));
+        assert_memory_not_equal(q, x, sizeof(q));
+        assert_memory_not_equal(q, g.key, sizeof(q));
+
+        ask = ports_packet(v, PEER, 255, PV_PORTS_UDP, PORTS(5353, 5353), 0);
+        answer = ports_packet(v, OWN, PEER, PV_PORTS_UDP, PORTS(5353, 5353), 0);
+        other = ports_packet(v, OWN, PEER, PV_PORTS_UDP, PORTS(5354, 5353), 0);
+        f = flow_of(&ask, true);
+        g = flow_of(&answer, false);
+        h = flow_of(&other, false);
+        pv_flow_to_many(&f, PV_FLOW_THEIRS, q);
+        pv_flow_to_many(&g, PV_FLOW_THEIRS, a);
+        pv_flow_to_many(&h, PV_FLOW_THEIRS, x);
+        assert_memory_equal(q, a, sizeof(q));
+        assert_memory_not_equal(q, x, sizeof(q));
+    }
 }
 
 int main(void)
@@ -284,6 +432,10 @@ int main(void)
         cmocka_unit_test(packets_without_their_ports_are_bad),
         cmocka_unit_test(a_flow_is_known_until_its_life_is_over),
         cmocka_unit_test(the_table_forgets_the_oldest_and_invents_nothing),
+        cmocka_unit_test(a_flood_pushes_out_its_own_flows),
+        cmocka_unit_test(what_is_over_makes_room),
+        cmocka_unit_test(a_question_to_all_is_answered_by_one),
+        cmocka_unit_test(what_may_be_read_in_two_ways_is_bad),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 /* What a node lets in by its rules, and what it lets in because it asked for it. */
 #include "daemon/core/packets/fp_state.h"
 #include "fp_util.h"
+#include "proto/group/group.h"
 #include "proto/rules/policy.h"
 #include "tests/unit/test_util.h"
 
@@ -60,7 +61,7 @@ static int teardown(void **state)
 }
 
 /* From now on b lets in of a what these ports say, and denies the rest by RULE. */
-static void let_in(const char *ports, pv_ns doubt_until)
+static void let_in_since(const char *ports, struct pv_fp_doubt doubt)
 {
     struct pv_ports some, all;
     struct pv_ruletable *table;
@@ -69,10 +70,15 @@ static void let_in(const char *ports, pv_ns doubt_until)
     const struct pv_ruleline lines[2] = {{.rule = 1, .allow = true, .ports = &some},
                                          {.rule = RULE, .allow = false, .ports = &all}};
     assert_int_equal(pv_ruletable_new(lines, 2, true, NULL, &table), PV_OK);
-    assert_int_equal(pv_fp_builder_set_guard(t->b.b, RULE, doubt_until, &t->b.rng), PV_OK);
+    assert_int_equal(pv_fp_builder_set_guard(t->b.b, RULE, &doubt, &t->b.rng), PV_OK);
     assert_int_equal(pv_fp_builder_set_rules(t->b.b, t->a_at_b, table), PV_OK);
     pv_ruletable_unref(table);
     fp_publish(&t->b);
+}
+
+static void let_in(const char *ports, pv_ns doubt_until)
+{
+    let_in_since(ports, (struct pv_fp_doubt){.until = doubt_until});
 }
 
 struct inner {
@@ -324,6 +330,123 @@ static void fragments_enter_with_their_first_one_only(void **state)
     assert_false(crosses(&t->a, &later));
 }
 
+/* Each node copies what it sends to this group to the other one. */
+static void join_group(struct fp_node *n, uint32_t peer)
+{
+    static const uint8_t ip4[] = {239, 1, 2, 3};
+    const struct pv_fp_group g = {.group = pv_group_of(4, ip4), .n = 1};
+    assert_int_equal(pv_fp_builder_set_groups(n->b, &g, 1, &peer, 1), PV_OK);
+    fp_publish(n);
+}
+
+static struct inner to_group(struct inner p)
+{
+    memcpy(p.b + 16, (uint8_t[]){239, 1, 2, 3}, 4);
+    return p;
+}
+
+static bool one_crosses(struct fp_node *from, uint16_t sport, uint16_t dport)
+{
+    struct inner p = packet(4, from, UDP, sport, dport, 0);
+    return crosses(from, &p);
+}
+
+/* A game looks for servers, and each one answers it alone. */
+static void what_this_node_asks_all_is_answered(void **state)
+{
+    (void)state;
+    join_group(&t->b, t->a_at_b);
+    let_in("tcp/22", 0);
+    assert_false(one_crosses(&t->a, 27015, 40000));
+    struct inner ask = to_group(packet(4, &t->b, UDP, 40000, 27015, 0));
+    assert_true(crosses(&t->b, &ask));
+    assert_true(one_crosses(&t->a, 27015, 40000));
+    assert_true(one_crosses(&t->a, 1234, 40000)); /* SSDP answers by any port */
+    assert_false(one_crosses(&t->a, 27015, 40001));
+    assert_false(a_sends(TCP, 27015, 40000, SYN | ACK));
+    later(PV_S(PV_FLOW_MANY_LIFE) + PV_S(1));
+    assert_false(one_crosses(&t->a, 27015, 40000));
+
+    /* A service that says to all that it is there asks nobody in. */
+    struct inner beacon = to_group(packet(4, &t->b, UDP, 27015, 27015, 0));
+    assert_true(crosses(&t->b, &beacon));
+    assert_false(one_crosses(&t->a, 40000, 27015));
+    assert_false(one_crosses(&t->a, 27015, 27015));
+
+    struct inner ping = to_group(echo(&t->b, false, 9)), answer = echo(&t->a, true, 9);
+    assert_false(crosses(&t->a, &answer));
+    assert_true(crosses(&t->b, &ping));
+    assert_true(crosses(&t->a, &answer));
+    answer = echo(&t->a, true, 8);
+    assert_false(crosses(&t->a, &answer));
+}
+
+/* mDNS: the question goes to all, the answer to who asked, and neither begins a flow of b. */
+static void what_the_peer_asks_all_stays_the_peers(void **state)
+{
+    (void)state;
+    join_group(&t->a, t->b_at_a);
+    let_in("udp/5353", 0);
+    struct inner ask = to_group(packet(4, &t->a, UDP, 5353, 5353, 0));
+    assert_true(crosses(&t->a, &ask));
+    assert_true(one_crosses(&t->b, 5353, 5353));
+    let_in("tcp/22", 0);
+    assert_false(crosses(&t->a, &ask));
+    assert_false(one_crosses(&t->a, 5353, 5353));
+    assert_true(one_crosses(&t->b, 5353, 5353)); /* it goes on answering */
+    assert_false(one_crosses(&t->a, 5353, 5353));
+}
+
+/* The peer makes this node forget its flow by beginning as many as it can, and is shut out then. */
+static void a_flood_makes_no_flow_of_the_peers_our_own(void **state)
+{
+    (void)state;
+    let_in("udp/1000-60000", 0);
+    assert_true(one_crosses(&t->a, 50000, 27015));
+    for (uint32_t i = 0; i < 2 * PV_FLOW_SETS * PV_FLOW_WAYS; i++) {
+        struct inner p = packet(4, &t->a, UDP, (uint16_t)i, (uint16_t)(28000 + i / 30000), 0);
+        assert_true(crosses(&t->a, &p));
+        if (i % 1000 == 0)
+            later(PV_S(1));
+    }
+    let_in("tcp/22", 0);
+    assert_true(one_crosses(&t->b, 27015, 50000));
+    assert_false(one_crosses(&t->a, 50000, 27015));
+    assert_true(one_crosses(&t->b, 41000, 7000)); /* chosen by b, which its peer did not begin */
+    assert_true(one_crosses(&t->a, 7000, 41000));
+}
+
+/* After a restart the service of b may be the first that speaks. */
+static void a_flow_that_is_older_than_this_daemon_is_the_peers(void **state)
+{
+    (void)state;
+    const struct pv_fp_doubt young = {.allowed_until = t->now + PV_S(PV_FLOW_LIFE)};
+    let_in_since("udp/27015", young);
+    assert_true(one_crosses(&t->b, 27015, 50000));
+    assert_true(one_crosses(&t->b, 123, 123)); /* of a port that a cannot have asked */
+    assert_true(one_crosses(&t->a, 123, 123));
+    let_in_since("tcp/22", young);
+    assert_false(one_crosses(&t->a, 50000, 27015));
+    assert_true(one_crosses(&t->a, 123, 123));
+}
+
+/* A connection between two ports that had one before belongs to who begins it. */
+static void a_syn_says_who_begins(void **state)
+{
+    (void)state;
+    let_in("tcp/9000", 0);
+    b_sends(TCP, 9000, 80, SYN);
+    assert_true(a_sends(TCP, 80, 9000, SYN | ACK));
+    assert_true(a_sends(TCP, 80, 9000, SYN));
+    b_sends(TCP, 9000, 80, SYN | ACK);
+    let_in("tcp/22", 0);
+    assert_false(a_sends(TCP, 80, 9000, ACK));
+    b_sends(TCP, 9000, 80, ACK);
+    assert_false(a_sends(TCP, 80, 9000, ACK));
+    b_sends(TCP, 9000, 80, SYN);
+    assert_true(a_sends(TCP, 80, 9000, ACK));
+}
+
 static void a_denial_is_told_now_and_then(void **state)
 {
     (void)state;
@@ -409,6 +532,11 @@ int main(void)
         guarded(pings_and_errors_follow_the_rules),
         guarded(a_ping_brings_no_other_icmp_with_it),
         guarded(fragments_enter_with_their_first_one_only),
+        guarded(what_this_node_asks_all_is_answered),
+        guarded(what_the_peer_asks_all_stays_the_peers),
+        guarded(a_flood_makes_no_flow_of_the_peers_our_own),
+        guarded(a_flow_that_is_older_than_this_daemon_is_the_peers),
+        guarded(a_syn_says_who_begins),
         guarded(a_denial_is_told_now_and_then),
         guarded(nothing_enters_that_no_rule_of_the_moment_allows),
     };
