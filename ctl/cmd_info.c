@@ -73,6 +73,39 @@ static void peer_row(struct pv_table *t, const json_t *peer, double now)
     pv_table_cell(t, PV_PLAIN, shake > 0 ? text : "never");
 }
 
+/* "guests, printers" */
+static void tags_cell(struct pv_table *t, const json_t *tags)
+{
+    char text[PV_SHOW_BUF] = "-";
+    const json_t *tag;
+    size_t i, len = 0;
+    json_array_foreach(tags, i, tag)
+    {
+        const char *word = json_string_value(tag);
+        size_t left = sizeof(text) - len;
+        int n = snprintf(text + len, left, "%s%s", i == 0 ? "" : ", ", word == NULL ? "?" : word);
+        if (n < 0 || (size_t)n >= left) {
+            snprintf(text + sizeof(text) - 4, 4, "...");
+            break;
+        }
+        len += (size_t)n;
+    }
+    pv_table_cell(t, PV_PLAIN, text);
+}
+
+/* The column is there where somebody has one. */
+static bool has_tags(const json_t *list)
+{
+    const json_t *peer;
+    size_t i;
+    json_array_foreach(list, i, peer)
+    {
+        if (json_array_size(json_object_get(peer, "tags")) > 0)
+            return true;
+    }
+    return false;
+}
+
 /* Who trusts a name has to hear that another machine has it now. */
 static void note_former(struct pv_cli *cli, const json_t *peer, double now)
 {
@@ -86,9 +119,11 @@ static void note_former(struct pv_cli *cli, const json_t *peer, double now)
 
 static int print_peers(struct pv_cli *cli, const json_t *body)
 {
-    static const char *const head[] = {"NAME", "ADDRESS",  "STATE", "PATH",     "RTT",
-                                       "LOSS", "RECEIVED", "SENT",  "HANDSHAKE"};
+    static const char *const head[] = {"NAME", "ADDRESS",  "STATE", "PATH",      "RTT",
+                                       "LOSS", "RECEIVED", "SENT",  "HANDSHAKE", "TAGS"};
     const json_t *list = json_object_get(body, "peers"), *peer;
+    bool tags = has_tags(list);
+    size_t columns = PV_ARRAY_LEN(head) - (tags ? 0 : 1);
     double now = wall_s();
     struct pv_table t;
     size_t i;
@@ -96,12 +131,14 @@ static int print_peers(struct pv_cli *cli, const json_t *body)
     /* Quiet tables would be empty words: scripts use --json. */
     if (cli->quiet)
         return 0;
-    pv_table_begin(&t, PV_ARRAY_LEN(head));
-    for (i = 0; i < PV_ARRAY_LEN(head); i++)
+    pv_table_begin(&t, columns);
+    for (i = 0; i < columns; i++)
         pv_table_cell(&t, PV_BOLD, head[i]);
     json_array_foreach(list, i, peer)
     {
         peer_row(&t, peer, now);
+        if (tags)
+            tags_cell(&t, json_object_get(peer, "tags"));
         note_former(cli, peer, now);
     }
     if (json_array_size(list) == 0)

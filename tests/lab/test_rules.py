@@ -104,6 +104,8 @@ def guests_reach_the_game_server_only(lab):
     admin.ctl("deny", "guests", "any", "all")
     for h in (admin, server, guest):
         rules_at(h, 2, "allow")
+    equal(server.peer(guest)["tags"], ["guests"], "tags of the guest")
+    check("TAGS" in server.ctl("peers").out, "peers has no column for tags")
 
     for address in both(guest, server):
         check(guest.udp_ask(address, GAME), f"the game does not answer at {address}")
@@ -140,6 +142,7 @@ def guests_reach_the_game_server_only(lab):
     admin.ctl("untag", "guest", "guests")
     wait("the guest to be one like all",
          lambda: fetch(guest, guest.addr(server), 8080) == "server")
+    equal(server.peer(guest)["tags"], [], "tags of the guest")
 
 
 @scenario

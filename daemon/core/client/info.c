@@ -13,6 +13,7 @@
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/lan/lan.h"
 #include "daemon/core/member/presence.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/terms/waiting.h"
@@ -269,6 +270,33 @@ static void show_groups(const struct pv_node *n, const struct pv_peer *p,
         ret_groups[i] = pv_group_addr(&k.groups[i]);
 }
 
+/* The tags of a node, for as long as the rules stay. NULL: it has none, or there is no memory. */
+static const char **take_tags(const struct pv_node *n, const uint8_t *node, size_t *ret_n)
+{
+    const struct pv_policy *p = pv_rules_policy(n);
+    const char *tag, **tags = NULL;
+    *ret_n = 0;
+    while (p != NULL && (tag = pv_policy_tag_of(p, node, *ret_n)) != NULL) {
+        const char **more = reallocarray(tags, *ret_n + 1, sizeof(*tags));
+        if (more == NULL)
+            break;
+        tags = more;
+        tags[(*ret_n)++] = tag;
+    }
+    return tags;
+}
+
+static int add_with_tags(const struct pv_node *n, json_t *list, struct pv_ctlapi_peer *shown)
+{
+    const char **tags = NULL;
+    if (shown->key != NULL)
+        tags = take_tags(n, shown->key, &shown->n_tags);
+    shown->tags = tags;
+    int status = pv_ctlapi_peers_add(list, shown);
+    free(tags);
+    return status;
+}
+
 /* A peer as clients see it; of one whose name changed hands they are told. */
 static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv_ns now)
 {
@@ -294,7 +322,7 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
         shown.former = former.node;
         shown.another_since_s = former.since;
     }
-    return pv_ctlapi_peers_add(list, &shown);
+    return add_with_tags(n, list, &shown);
 }
 
 /* One that was a member and may be one again; or one that waits to be admitted, of which an admin
@@ -302,7 +330,7 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
 static int add_aside(const struct pv_node *n, json_t *list, const struct pv_member *m)
 {
     bool waits = m->state == PV_MEMBER_WAITING;
-    const struct pv_ctlapi_peer shown = {
+    struct pv_ctlapi_peer shown = {
         .name = m->name,
         .standing = waits ? "waiting" : "expired",
         .asks_from = waits ? pv_waiting_from(n, m->node) : NULL,
@@ -314,7 +342,7 @@ static int add_aside(const struct pv_node *n, json_t *list, const struct pv_memb
         .expires_s = waits ? 0 : m->expires,
         .path = {.type = PV_CTLAPI_PATH_NONE, .rtt_ms = -1, .loss = -1},
     };
-    return pv_ctlapi_peers_add(list, &shown);
+    return add_with_tags(n, list, &shown);
 }
 
 /* Without the coordinator the list is complete and may be out of date: the code tells clients so.

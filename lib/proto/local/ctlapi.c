@@ -165,6 +165,14 @@ json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path)
                           path->mtu == 0 ? json_null() : json_integer((json_int_t)path->mtu));
 }
 
+static json_t *tags_json(const char *const *tags, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        (void)!json_array_append_new(list, json_string(tags[i]));
+    return list;
+}
+
 json_t *pv_ctlapi_peers_new(void)
 {
     return list_new("peers");
@@ -177,7 +185,7 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
         pv_ctlapi_pack(
             "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, "
             "s:s, "
-            "s:o, s:s?, s:o}",
+            "s:o, s:s?, s:o, s:o}",
             "name", peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6), "key",
             pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online", peer->online,
             "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path), "tx_bytes",
@@ -187,7 +195,8 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
             "another_since", peer->former == NULL ? json_null() : u64_json(peer->another_since_s),
             "state", peer->standing, "expires", u64_or_null(peer->expires_s), "asks_from",
             peer->asks_from, "groups",
-            peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null()));
+            peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null(), "tags",
+            tags_json(peer->tags, peer->n_tags)));
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)

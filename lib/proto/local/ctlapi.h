@@ -251,6 +251,8 @@ struct pv_ctlapi_peer {
     bool tells_groups;        /* groups are known; else "groups" is null */
     const struct pv_addr *groups; /* multicast groups that its programs want */
     size_t n_groups;
+    const char *const *tags; /* that admins gave it */
+    size_t n_tags;
     const char *session; /* "hybrid", "classical": the keys in use; NULL: null, none, or static */
     const char *proof;   /* "daemon": its connections are proven to be its daemon's; "none": its
                             program is older than that; NULL: null, not known yet, or a static peer */

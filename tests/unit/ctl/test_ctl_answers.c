@@ -38,6 +38,24 @@ static void peers_prints_an_aligned_table(void **state)
     assert_non_null(strstr(t.err, "invite"));
 }
 
+static void peers_shows_tags_where_somebody_has_one(void **state)
+{
+    (void)state;
+    answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":["
+                     "{\"name\":\"tv\",\"ip4\":\"10.66.0.9\",\"tags\":[\"guests\",\"media\"]},"
+                     "{\"name\":\"pc\",\"ip4\":\"10.66.0.8\",\"tags\":[]}]}\n");
+    assert_int_equal(RUN("peers"), 0);
+    assert_non_null(strstr(t.out, "HANDSHAKE  TAGS\n"));
+    assert_non_null(strstr(t.out, "never      guests, media\n"));
+    assert_non_null(strstr(t.out, "never      -\n"));
+    answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"tv\",\"tags\":["
+                     "\"a-tag-that-is-long-a-tag-that-is-long-a-tag-that-is-long-1234\","
+                     "\"a-tag-that-is-long-a-tag-that-is-long-a-tag-that-is-long-1235\"]}]}\n");
+    assert_int_equal(RUN("peers"), 0);
+    assert_non_null(strstr(t.out, "-1234, a-tag-that-is-long-"));
+    assert_non_null(strstr(t.out, "...\n"));
+}
+
 /* A membership with an end: as it ends, in the table of peers and of invites. */
 static void memberships_that_end_are_shown(void **state)
 {
@@ -325,6 +343,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(peers_prints_json_as_it_is),
         T(peers_prints_an_aligned_table),
+        T(peers_shows_tags_where_somebody_has_one),
         T(memberships_that_end_are_shown),
         T(status_shows_what_matters),
         T(ip_prints_one_word),

@@ -306,6 +306,8 @@ static void peers_json_is_exactly_the_contract(void **state)
         .tells_groups = true,
         .groups = groups,
         .n_groups = 2,
+        .tags = (const char *const[]){"guests", "printers"},
+        .n_tags = 2,
         .session = "hybrid",
         .proof = "daemon",
     };
@@ -329,7 +331,7 @@ static void peers_json_is_exactly_the_contract(void **state)
                 "\"session\":\"hybrid\",\"proof\":\"daemon\","
                 "\"former\":null,\"another_"
                 "since\":null,\"state\":\"member\",\"expires\":null,\"asks_from\":null,"
-                "\"groups\":[\"224.0.0.251\",\"ff05::c\"]},"
+                "\"groups\":[\"224.0.0.251\",\"ff05::c\"],\"tags\":[\"guests\",\"printers\"]},"
                 "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
                 "=\",\"online\":false,\"admin\":false,\"path\":{\"type\":\"none\",\"local\":null,"
                 "\"remote\":null,"
@@ -337,7 +339,7 @@ static void peers_json_is_exactly_the_contract(void **state)
                 "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"last_seen\":1790000000.5,"
                 "\"session\":null,\"proof\":null,\"former\":"
                 "null,\"another_since\":null,\"state\":\"expired\",\"expires\":1790000001,\"asks_"
-                "from\":\"192.0.2.9\",\"groups\":null}]}");
+                "from\":\"192.0.2.9\",\"groups\":null,\"tags\":[]}]}");
 }
 
 static void messages_json_is_exactly_the_contract(void **state)
