@@ -73,6 +73,10 @@ int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *ti
     /* Told to the other side too: both stay below what narrow paths swallow without a word. */
     if (r >= 0 && !tie->wide)
         r = set_stream_int(fd, IPPROTO_TCP, TCP_MAXSEG, PV_STREAM_SEGMENT);
+    /* The port is found when it is known where to: bind() alone would look for one that nobody uses
+     * at all, which takes milliseconds when thousands are in use. */
+    if (r >= 0 && tie->local.family != PV_AF_NONE && tie->local.port == 0)
+        r = set_stream_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
     if (r >= 0 && tie->local.family != PV_AF_NONE)
         r = bind_tcp(fd, &tie->local);
     struct sockaddr_storage ss;
