@@ -45,7 +45,7 @@ static struct pv_coord_limits fill_limits(const struct pv_coord_limits *given)
     return (struct pv_coord_limits){
         .conns = or_default(given->conns, 20000),
         .guests = or_default(given->guests, 4096),
-        .regulars = or_default(given->regulars, 512),
+        .regulars = or_default(given->regulars, 4096),
         .source_rate = or_default(given->source_rate, 500),
         .source_burst = or_default(given->source_burst, 1000),
         .request_rate = or_default(given->request_rate, 50),
@@ -164,13 +164,23 @@ void pv_coord_set_tls(struct pv_coord *c, const struct pv_ctl_tls *tls)
 
 /* --- connections ----------------------------------------------------------------------------- */
 
+/* Thousands of members behind one address come back at once when the coordinator was restarted:
+ * more than one source may bring. Those of addresses where members came from lately may share so
+ * much beyond that; each gives it back to its source when it turns out to be a member. */
+static bool take_of_crowd(struct pv_coord *c, const struct pv_addr *source, pv_ns now)
+{
+    uint32_t burst = c->limits.conns / 2;
+    return pv_regulars_has(&c->regulars, source, now) &&
+           pv_bucket_take(&c->crowd, burst / PV_CNET_RETURN_S, burst, 1, now);
+}
+
 /* May one more connection come in beside n? The source's bucket is asked last, so a coordinator
  * that is full does not use it up. */
 static bool may_accept(struct pv_coord *c, size_t n, const struct pv_addr *source, pv_ns now)
 {
     if (n >= c->limits.conns)
         pv_coord_count(c, PV_COORD_LIMIT_CONNS);
-    else if (!pv_bucket_table_take(c->sources, source, 1, now))
+    else if (!pv_bucket_table_take(c->sources, source, 1, now) && !take_of_crowd(c, source, now))
         pv_coord_count(c, PV_COORD_LIMIT_SOURCE);
     else
         return !c->ending;

@@ -35,7 +35,7 @@
 struct pv_coord_limits {
     uint32_t conns;    /* 20000; accept says PV_ERR_LIMIT */
     uint32_t guests;   /* 4096 connections without a member's hello; for one more, another ends */
-    uint32_t regulars; /* 512 such connections more, from addresses where members were lately */
+    uint32_t regulars; /* 4096 such connections more, from addresses where members were lately */
     uint32_t source_rate;   /* 500 connections a second and /24 or /56; accept: PV_ERR_LIMIT */
     uint32_t source_burst;  /* 1000 */
     uint32_t request_rate;  /* 50 requests a second and connection; error "limit" */

@@ -179,6 +179,16 @@ int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     return PV_OK;
 }
 
+/* A connection of which nothing was read has cost nothing. When the coordinator was restarted, and
+ * thousands of members behind one address come at once, many are not served in time and begin anew:
+ * they must not keep the others out. Addresses of strangers pay for each, so that nobody can have
+ * connections made and ended as fast as he likes. */
+static void give_back_unheard(struct pv_coord *c, const struct pv_conn *s, pv_ns now)
+{
+    if (s->first_rx == 0 && !s->tls && pv_regulars_has(&c->regulars, &s->source, now))
+        pv_bucket_table_give(c->sources, &s->source, 1);
+}
+
 /* Takes a connection out of presence, network and counts. Each way in which one ends comes here,
  * and the second time nothing happens. For a connection that was replaced the relay is told
  * nothing, as its node is online. */
@@ -187,6 +197,7 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     if (s->state == PV_CONN_CLOSING)
         return;
     if (s->state != PV_CONN_MEMBER) {
+        give_back_unheard(c, s, now);
         pv_place_leave(&s->place);
         s->relaying = false;
         return;

@@ -64,6 +64,7 @@ struct pv_coord {
     struct pv_relaycore *relay;      /* may be another thread's: only its link is used here */
     struct pv_relaylink *link;       /* the relay's link, this end of it */
     struct pv_bucket_table *sources; /* connections */
+    struct pv_bucket crowd;          /* connections beyond these, of members' addresses */
     struct pv_bucket_table *creates; /* networks, with --open */
     struct pv_coord_stats stats;     /* the counters of it */
 };

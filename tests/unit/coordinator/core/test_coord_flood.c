@@ -42,11 +42,13 @@ static void members_behind_one_address_come_back_at_once(void **state)
     (void)state;
     enum {
         MEMBERS = 40,
-        BURST = 4
+        BURST = 4,
+        CROWD = 100, /* half of the connections: of members' addresses beyond that */
     };
     struct cw *w = cw_new(16);
     w->cfg.limits.source_rate = 1;
     w->cfg.limits.source_burst = BURST;
+    w->cfg.limits.conns = 2 * CROWD;
     cw_start(w);
     w->source = pv_addr4(192, 0, 2, 1, 1);
     cw_create(w);
@@ -72,7 +74,7 @@ static void members_behind_one_address_come_back_at_once(void **state)
     size_t again = 0;
     while (pv_coord_accept(w->coord, 100000 + again, &w->source, w->now) == PV_OK)
         again++;
-    assert_int_equal(again, BURST);
+    assert_int_equal(again, BURST + CROWD);
     /* One that comes and goes wears out what its network has for this. */
     w->source = pv_addr4(203, 0, 114, 7, 1);
     for (unsigned i = 0; i < BURST; i++)
@@ -80,6 +82,41 @@ static void members_behind_one_address_come_back_at_once(void **state)
     for (again = 0; pv_coord_accept(w->coord, 200000 + again, &w->source, w->now) == PV_OK;)
         again++;
     assert_true(again <= 1);
+}
+
+/* Connections from here that end before a byte of theirs was read, as many as there is time for. */
+static size_t come_and_go(struct cw *w, uint64_t first, size_t n)
+{
+    size_t taken = 0;
+    while (taken < n && pv_coord_accept(w->coord, first + taken, &w->source, w->now) == PV_OK)
+        pv_coord_closed(w->coord, first + taken++, w->now);
+    return taken;
+}
+
+/* Thousands of members behind one address come back at once, and those that were not served in
+ * time begin anew: what cost nothing does not keep the others out. A stranger's address pays. */
+static void what_ends_unheard_costs_a_members_address_nothing(void **state)
+{
+    (void)state;
+    enum {
+        BURST = 4
+    };
+    struct cw *w = cw_new(17);
+    w->cfg.limits.source_rate = 1;
+    w->cfg.limits.source_burst = BURST;
+    cw_start(w);
+    w->source = pv_addr4(192, 0, 2, 1, 1);
+    cw_create(w);
+    cw_member(w, &w->alice);
+    cw_sleep(w, PV_S(2 * BURST));
+    assert_int_equal(come_and_go(w, 100000, 100), 100);
+    w->source = pv_addr4(192, 0, 3, 1, 1);
+    assert_int_equal(come_and_go(w, 200000, 100), BURST);
+    /* Another machine of the member's /24 is not the member. */
+    w->source = pv_addr4(192, 0, 2, 9, 1);
+    assert_int_equal(come_and_go(w, 300000, 100), BURST);
+    w->source = pv_addr4(192, 0, 2, 1, 1);
+    assert_int_equal(come_and_go(w, 400000, 100), 100);
 }
 
 /* n connections of 24 networks that say nothing, seven a millisecond; the first one's number is
@@ -370,6 +407,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_network_has_a_rate_of_connections),
         cmocka_unit_test(members_behind_one_address_come_back_at_once),
+        cmocka_unit_test(what_ends_unheard_costs_a_members_address_nothing),
         cmocka_unit_test(a_flood_from_many_networks_displaces_itself),
         cmocka_unit_test(guests_do_not_use_up_what_members_need),
         cmocka_unit_test(a_network_has_a_share_of_presence),
