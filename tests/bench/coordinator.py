@@ -10,8 +10,8 @@ usage: scripts/bench coordinator [NODES] [NETWORKS] [--tls] [--one-address] [--w
 NODES (1000) nodes in NETWORKS (1) networks: each has an identity and a connection of its own, by
 the machines of the daemon, from addresses all over a private range. One namespace serves, another
 makes the load, a veth pair joins them. Steps, in this order: join (all nodes, --window at once,
-beside --rate signals a second; then until everybody has the whole log), idle, signals (for 8 s; the same while
---joins members join), presence (members that go and come back), storm (kill -9, started again at
+beside --rate signals a second; then until everybody has the whole log), idle, signals (for 8 s; the
+same while --joins members join), presence (members that go and come back), storm (kill -9, started again at
 once, until all are online), start (with nobody online), daemon (a real p2pvpnd joins the first
 network). --one-address: all nodes have one, as behind a NAT. --programs: the coordinator and the
 daemon of another build. --nice -15: precedence over other jobs of the machine. CPU is that of the
@@ -92,7 +92,9 @@ class Setup:
         run(1, "ip", "route", "add", "local", SOURCES + "/9", "dev", "lo")
         run(0, "ip", "route", "add", SOURCES + "/9", "via", LOAD)
         for ns, name, value in ((0, "net.core.somaxconn", 16384), (1, "net.core.somaxconn", 16384),
-                                (0, "net.ipv4.tcp_max_syn_backlog", 16384)):
+                                (0, "net.ipv4.tcp_max_syn_backlog", 16384),
+                                # One address for all: the search for a free port is the load's.
+                                (1, "net.ipv4.ip_local_port_range", "1024 65535")):
             run(ns, "sysctl", "-qw", f"{name}={value}", check=False)
         self.home = self.link.dir + "/coordinator"
         self.programs = options.programs or os.path.join(options.build, "bin")
@@ -268,14 +270,28 @@ def step_start(s, _options):
     return {"statements": statements, "listening_s": took, "cpu_s": used, "rss_mb": rss / 1e6}
 
 
+POLL_S = 0.02  # between two looks at a process, each of which costs a few milliseconds
+
+
 def wait_for(what, ctl, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         got = ctl()
         if got is not None:
             return got
-        time.sleep(0.02)
+        time.sleep(POLL_S)
     raise RuntimeError(f"p2pvpnd: {what} does not come")
+
+
+def wait_until_quiet(s, pid, seconds=60):
+    """Until a process has neither worked (5 ms) nor written for a second, as the load goes on."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        before = cpu_ns(pid), written(pid)
+        s.order("rest 1")
+        if cpu_ns(pid) - before[0] < 5e6 and written(pid) == before[1]:
+            return
+    print(f"p2pvpnd: busy for {seconds} s", file=sys.stderr)
 
 
 class Daemon:
@@ -321,14 +337,14 @@ def step_daemon(s, options):
     joined = time.monotonic() - began
     wait_for("the roster", lambda: d.members() >= members or None)
     roster = time.monotonic() - began
-    time.sleep(1)
+    wait_until_quiet(s, d.proc.pid)
     rss, used = memory(d.proc.pid), cpu_ns(d.proc.pid)
     began = time.monotonic()
     s.order(f"rest {min(options.idle, 10)}")
     idle = 100 * (cpu_ns(d.proc.pid) - used) / 1e9 / (time.monotonic() - began)
     used, wrote = cpu_ns(d.proc.pid), written(d.proc.pid)
     s.order(f"signals 1 8 100 {options.joins}")
-    time.sleep(6)  # what may wait is written within 5 s
+    wait_until_quiet(s, d.proc.pid)
     newcomer = (cpu_ns(d.proc.pid) - used) / 1e6 / options.joins
     wrote = (written(d.proc.pid) - wrote) / 1024 / options.joins
     d.close()
@@ -340,7 +356,8 @@ def step_daemon(s, options):
     d.close()
     return {"join_s": joined, "roster_s": roster, "rss_mb": rss / 1e6,
             "kb_per_member": (rss - empty) / 1024 / members, "idle_cpu_percent": idle,
-            "newcomer_cpu_ms": newcomer, "newcomer_written_kb": wrote, "restart_online_s": back, "restart_cpu_s": restart_cpu}
+            "newcomer_cpu_ms": newcomer, "newcomer_written_kb": wrote, "restart_online_s": back,
+            "restart_cpu_s": restart_cpu}
 
 
 # --- telling ------------------------------------------------------------------------------------
