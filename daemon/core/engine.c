@@ -346,6 +346,13 @@ void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
     pv_membership_set_iface_problem(&e->node, problem);
 }
 
+void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host *host, pv_ns now)
+{
+    e->node.hostnet = *host;
+    pv_node_raise(&e->node, PV_FACT_HOSTNET);
+    settle(e, now);
+}
+
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now)
 {

@@ -82,6 +82,8 @@ void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem);
 /* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now);
+/* What the host has beside our interface, and what of the last plan is not in force. */
+void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host *host, pv_ns now);
 /* The routers of the default routes, one a family at most, before handle_links() tells what else
  * changed; each time the links are told. */
 void pv_engine_handle_routers(struct pv_engine *e,

@@ -20,6 +20,9 @@ struct pv_job *pv_job_free(struct pv_job *job)
     case PV_JOB_IFACE_UP:
         free(job->u.iface);
         break;
+    case PV_JOB_NETPLAN:
+        free(job->u.netplan);
+        break;
     case PV_JOB_CHAT:
         pv_chatjob_free(job->u.chat);
         break;

@@ -11,6 +11,7 @@
 #define PV_JOB_H
 
 #include "base/addr.h"
+#include "base/netplan.h"
 #include "base/pv.h"
 #include "base/text.h"
 #include "crypto/sign.h"
@@ -28,6 +29,7 @@ enum pv_job_kind {
     PV_JOB_RESOLVE,    /* worker: host name to addresses */
     PV_JOB_IFACE_UP,   /* helper: open the TUN, set addresses, MTU, routes; idempotent */
     PV_JOB_IFACE_DOWN, /* helper: remove the TUN */
+    PV_JOB_NETPLAN,    /* helper: what the host's network shall be like; whole, idempotent */
     PV_JOB_CHAT,       /* store: see chatjob.h */
     PV_JOB_NOTIFY,     /* notifier: run the configured program for one message */
     PV_JOB_NAMES,      /* file: replace the names file (base/names.h), or remove it */
@@ -158,6 +160,7 @@ struct pv_job {
         struct pv_job_keys keys;
         struct pv_job_resolve resolve;
         struct pv_job_iface *iface; /* owned */
+        struct pv_netplan *netplan; /* owned */
         struct pv_chatjob *chat;    /* owned */
         struct pv_job_names names;
         struct pv_job_notify *notify; /* owned */

@@ -35,6 +35,7 @@ enum pv_fact {
     PV_FACT_TOLD = 1u << 16,        /* node.told */
     PV_FACT_HEARD = 1u << 17,       /* a server's answer came by UDP: it gets through */
     PV_FACT_SOCKET = 1u << 18,      /* node.sock */
+    PV_FACT_HOSTNET = 1u << 19,     /* node.hostnet: the host's networks and routes */
 };
 
 /* About one peer. */

@@ -132,6 +132,7 @@ struct pv_node {
 
     struct pv_link_addr links[PV_NODE_LINKS]; /* addresses of this machine, as the shell told */
     size_t n_links;
+    struct pv_netplan_host hostnet; /* the networks of this machine, as the shell told */
     struct pv_engine_router routers[PV_NODE_ROUTERS]; /* of the default routes: IPv4, IPv6 */
 
     /* this node and its network; written by the membership */

@@ -132,6 +132,7 @@ struct sim_node {
 
     /* the interface */
     bool tun;
+    struct pv_netplan netplan; /* the last one that its daemon wanted */
     bool iface_broken;
     pv_ns iface_delay;
     struct pv_addr ips[4];

@@ -125,6 +125,9 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
     case PV_JOB_IFACE_DOWN:
         iface_down(n);
         break;
+    case PV_JOB_NETPLAN: /* the simulator's hosts have no routing table: it notes what was wanted */
+        n->netplan = *job->u.netplan;
+        break;
     case PV_JOB_OWNER: /* there are no users here */
         res->typist = PV_CHAT_SOMEBODY;
         break;

@@ -106,6 +106,7 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_RESOLVE:
     case PV_JOB_IFACE_UP:
     case PV_JOB_IFACE_DOWN:
+    case PV_JOB_NETPLAN:
     case PV_JOB_CHAT:
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
@@ -228,6 +229,7 @@ static int run(struct sim_store *s, const struct pv_job *job)
     case PV_JOB_RESOLVE:
     case PV_JOB_IFACE_UP:
     case PV_JOB_IFACE_DOWN:
+    case PV_JOB_NETPLAN:
     case PV_JOB_CHAT:
     case PV_JOB_NAMES:
     case PV_JOB_NOTIFY:
