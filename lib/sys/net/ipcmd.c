@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ipcmd.c - runs `ip -batch -` for the helper. By the program instead of netlink messages: what was
- * done can be read in the log and repeated by hand, and a new kind of setting needs no binary
- * format. The batch fits a pipe, so it is written before ip starts and nothing can deadlock.
+ * ipcmd.c - runs `ip -batch -` and `nft -f -` for the helper. By the programs instead of netlink
+ * messages: what was done can be read in the log and repeated by hand, and a new kind of setting
+ * needs no binary format. The lines fit a pipe, so they are written before the program starts and
+ * nothing can deadlock.
  */
 #include "sys/net/ipcmd.h"
 
@@ -10,13 +11,25 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum {
+    WORDS = 8, /* of a command, with the NULL */
+};
+
+struct command {
+    const char *const *paths;
+    size_t n_paths;
+    const char *argv[WORDS];
+};
+
 struct ip_pipes {
-    int in[2];  /* our lines: [0] is ip's standard input */
-    int err[2]; /* its complaints: [1] is its standard output and error */
+    int in[2];  /* our lines: [0] is its standard input */
+    int err[2]; /* what it says: [1] is its standard output and error */
 };
 
 static void close_pipes(struct ip_pipes *p)
@@ -30,20 +43,27 @@ static void close_pipes(struct ip_pipes *p)
 }
 
 /* Fixed paths and no PATH: this runs as root. */
-static const char *find_ip(void)
+static const char *const ip_paths[] = {"/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"};
+static const char *const nft_paths[] = {"/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/bin/nft"};
+
+static const char *find_program(const struct command *c)
 {
-    static const char *const paths[] = {"/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"};
-    for (size_t i = 0; i < PV_ARRAY_LEN(paths); i++)
-        if (access(paths[i], X_OK) == 0)
-            return paths[i];
+    for (size_t i = 0; i < c->n_paths; i++)
+        if (access(c->paths[i], X_OK) == 0)
+            return c->paths[i];
     return NULL;
 }
 
-/* The helper ignores signals that end the daemon; ip shall not inherit that. */
-static int spawn_ip(const char *path, const struct ip_pipes *p, pid_t *ret_pid)
+/* The helper ignores signals that end the daemon; the program shall not inherit that. */
+static int spawn_program(const char *path, const struct command *c, const struct ip_pipes *p,
+                         pid_t *ret_pid)
 {
-    char arg0[] = "ip", arg1[] = "-batch", arg2[] = "-", env0[] = "LC_ALL=C";
-    char *argv[] = {arg0, arg1, arg2, NULL}, *envp[] = {env0, NULL};
+    char env0[] = "LC_ALL=C", words[WORDS][PV_NFTCMD_WORD_MAX];
+    char *argv[WORDS + 1] = {NULL}, *envp[] = {env0, NULL};
+    for (size_t i = 0; i < WORDS && c->argv[i] != NULL; i++) {
+        snprintf(words[i], sizeof(words[i]), "%s", c->argv[i]);
+        argv[i] = words[i];
+    }
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sigset_t all, none;
@@ -63,25 +83,42 @@ static int spawn_ip(const char *path, const struct ip_pipes *p, pid_t *ret_pid)
     return -e;
 }
 
-/* The first line of what comes; the rest is read and thrown away so that ip never blocks. */
-static void read_complaint(int fd, char ret_error[static PV_IPCMD_ERROR_MAX])
+/* The lines of what the program says go to line(); without one the first line is kept. All is read,
+ * so that it never blocks. */
+static void read_lines(int fd, char first[static PV_IPCMD_ERROR_MAX], pv_nftcmd_line *line,
+                       void *ctx)
 {
-    char buf[512];
+    char buf[4096], text[PV_NFTCMD_LINE_MAX];
     size_t len = 0;
+    bool has_first = false;
+    first[0] = '\0';
     for (;;) {
         ssize_t n = read(fd, buf, sizeof(buf));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             break;
-        for (ssize_t i = 0; i < n && len < PV_IPCMD_ERROR_MAX - 1; i++)
-            ret_error[len++] = buf[i];
+        for (ssize_t i = 0; i < n; i++) {
+            if (buf[i] != '\n') {
+                if (len < sizeof(text) - 1)
+                    text[len++] = buf[i];
+                continue;
+            }
+            text[len] = '\0';
+            len = 0;
+            if (line != NULL)
+                line(ctx, text);
+            if (!has_first)
+                snprintf(first, PV_IPCMD_ERROR_MAX, "%.*s", PV_IPCMD_ERROR_MAX - 1, text);
+            has_first = true;
+        }
     }
-    ret_error[len] = '\0';
-    ret_error[strcspn(ret_error, "\n")] = '\0';
+    text[len] = '\0';
+    if (!has_first)
+        snprintf(first, PV_IPCMD_ERROR_MAX, "%.*s", PV_IPCMD_ERROR_MAX - 1, text);
 }
 
-static int wait_for_ip(pid_t pid)
+static int wait_for(pid_t pid)
 {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)
@@ -90,12 +127,13 @@ static int wait_for_ip(pid_t pid)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? PV_OK : PV_ERR_REFUSED;
 }
 
-/* All lines or an error: ip stops at the first line that fails, and its complaint is returned. */
-int pv_ipcmd_run(const char *lines, char ret_error[static PV_IPCMD_ERROR_MAX])
+/* Writes, reads until the program has closed its output, and waits for its end. */
+static int run(const struct command *c, const char *lines, pv_nftcmd_line *line, void *ctx,
+               char ret_error[static PV_IPCMD_ERROR_MAX])
 {
     struct ip_pipes p = {{-1, -1}, {-1, -1}};
     size_t len = strlen(lines);
-    const char *path = find_ip();
+    const char *path = find_program(c);
     ret_error[0] = '\0';
     if (path == NULL)
         return PV_ERR_NOT_FOUND;
@@ -107,14 +145,54 @@ int pv_ipcmd_run(const char *lines, char ret_error[static PV_IPCMD_ERROR_MAX])
         write(p.in[1], lines, len) != (ssize_t)len)
         r = -errno;
     if (r >= 0)
-        r = spawn_ip(path, &p, &pid);
+        r = spawn_program(path, c, &p, &pid);
     if (r >= 0) {
         close(p.in[1]);
         close(p.err[1]);
         p.in[1] = p.err[1] = -1;
-        read_complaint(p.err[0], ret_error);
-        r = wait_for_ip(pid);
+        read_lines(p.err[0], ret_error, line, ctx);
+        r = wait_for(pid);
     }
     close_pipes(&p);
     return r;
+}
+
+/* All lines or an error: ip stops at the first line that fails, and its complaint is returned. */
+int pv_ipcmd_run(const char *lines, char ret_error[static PV_IPCMD_ERROR_MAX])
+{
+    static const struct command ip = {ip_paths, PV_ARRAY_LEN(ip_paths), {"ip", "-batch", "-"}};
+    return run(&ip, lines, NULL, NULL, ret_error);
+}
+
+int pv_ipcmd_run6(const char *lines, char ret_error[static PV_IPCMD_ERROR_MAX])
+{
+    static const struct command ip = {
+        ip_paths, PV_ARRAY_LEN(ip_paths), {"ip", "-6", "-batch", "-"}};
+    return run(&ip, lines, NULL, NULL, ret_error);
+}
+
+int pv_ipcmd_force(const char *lines)
+{
+    static const struct command ip = {
+        ip_paths, PV_ARRAY_LEN(ip_paths), {"ip", "-force", "-batch", "-"}};
+    char complaint[PV_IPCMD_ERROR_MAX];
+    return run(&ip, lines, NULL, NULL, complaint);
+}
+
+/* One transaction: all of it or nothing. */
+int pv_nftcmd_run(const char *text, char ret_error[static PV_IPCMD_ERROR_MAX])
+{
+    static const struct command nft = {nft_paths, PV_ARRAY_LEN(nft_paths), {"nft", "-f", "-"}};
+    return run(&nft, text, NULL, NULL, ret_error);
+}
+
+int pv_nftcmd_list(const char *const *words, size_t n, pv_nftcmd_line *line, void *ctx)
+{
+    struct command nft = {nft_paths, PV_ARRAY_LEN(nft_paths), {"nft", "-n", "list"}};
+    char complaint[PV_IPCMD_ERROR_MAX];
+    if (n + 4 > WORDS)
+        return PV_ERR_LIMIT;
+    for (size_t i = 0; i < n; i++)
+        nft.argv[3 + i] = words[i];
+    return run(&nft, "", line, ctx, complaint);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ipcmd.h - runs `ip -batch -` of iproute2: what it did can be repeated by hand.
+ * ipcmd.h - runs `ip -batch -` of iproute2 and `nft -f -` of nftables: what they did can be
+ * repeated by hand.
  *
- * No shell; the lines are ours and made of validated values. Blocks until ip is done, so it is for
+ * No shell; the lines are ours and made of validated values. Blocks until the program is
+ * done, so it is for
  * the helper only.
  */
 #ifndef PV_IPCMD_H
@@ -13,10 +15,24 @@
 enum {
     PV_IPCMD_LINES_MAX = 32768, /* bytes of a batch; fits a pipe, so writing it never blocks */
     PV_IPCMD_ERROR_MAX = 160,
+    PV_NFTCMD_WORD_MAX = 64,  /* bytes of a word, with the NUL */
+    PV_NFTCMD_LINE_MAX = 512, /* bytes of a line that is listed; what follows is cut off */
 };
 
 /* Runs the lines in order until one fails. PV_ERR_NOT_FOUND: no ip program. PV_ERR_REFUSED: ip
  * complained, its first line is in ret_error (always a string). PV_ERR_LIMIT. -errno. */
 PV_MUST_CHECK int pv_ipcmd_run(const char *lines, char ret_error[static PV_IPCMD_ERROR_MAX]);
+/* The same with `ip -6`: for lines that no address tells the family of. */
+PV_MUST_CHECK int pv_ipcmd_run6(const char *lines, char ret_error[static PV_IPCMD_ERROR_MAX]);
+/* Runs all lines, whatever fails. PV_ERR_REFUSED: some have failed. */
+int pv_ipcmd_force(const char *lines);
+
+/* Sets what the text says, all or nothing. PV_ERR_NOT_FOUND: no nft program. Else as
+ * pv_ipcmd_run(). */
+PV_MUST_CHECK int pv_nftcmd_run(const char *text, char ret_error[static PV_IPCMD_ERROR_MAX]);
+typedef void pv_nftcmd_line(void *ctx, const char *line);
+/* `nft -n list WORD...`, line by line. PV_ERR_NOT_FOUND: no nft program. PV_ERR_REFUSED. -errno. */
+PV_MUST_CHECK int pv_nftcmd_list(const char *const *words, size_t n, pv_nftcmd_line *line,
+                                 void *ctx);
 
 #endif /* PV_IPCMD_H */

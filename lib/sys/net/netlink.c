@@ -18,66 +18,23 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "sys/net/netlink_int.h"
+#include "sys/net/netroutes.h"
+
 enum {
     MOST_LINKS = 1024, /* ours: interfaces remembered while the addresses are read */
     /* Bytes; the kernel fills dumps into messages of at most this size (netlink(7)). */
     BUFFER = 32768,
 };
 
-struct net_link {
-    uint32_t index;
-    char name[PV_NET_IFNAME];
-    bool loopback, tunnel, container, up;
-};
-
 struct net_picture {
-    struct net_link *links; /* MOST_LINKS */
-    size_t n_links;
+    struct pv_net_link *links; /* cap_links */
+    size_t n_links, cap_links;
     struct pv_net_addr *addrs; /* the caller's */
     size_t cap, n_addrs;
 };
 
-/* A socket of its own for each dump: answers of one are never mixed with messages of the
- * monitor. */
-static int open_route_socket(uint32_t groups, int flags, int *ret_fd)
-{
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, NETLINK_ROUTE);
-    if (fd < 0)
-        return -errno;
-    struct sockaddr_nl nl = {.nl_family = AF_NETLINK, .nl_groups = groups};
-    if (bind(fd, (struct sockaddr *)&nl, sizeof(nl)) < 0) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
-    *ret_fd = fd;
-    return PV_OK;
-}
-
 /* --- attributes ---------------------------------------------------------------------------- */
-
-struct nl_attr {
-    unsigned short type;
-    struct pv_view value;
-};
-
-/* Cuts the next attribute off the front; false at the end or when it does not fit. */
-static bool next_attr(struct pv_view *rest, struct nl_attr *ret)
-{
-    struct rtattr rta;
-    if (rest->len < sizeof(rta))
-        return false;
-    memcpy(&rta, rest->ptr, sizeof(rta));
-    if (rta.rta_len < sizeof(rta) || rta.rta_len > rest->len)
-        return false;
-    ret->type = rta.rta_type & 0x3fff; /* without NLA_F_NESTED and NLA_F_NET_BYTEORDER */
-    ret->value = pv_view(rest->ptr + sizeof(rta), rta.rta_len - sizeof(rta));
-    size_t step = RTA_ALIGN((size_t)rta.rta_len);
-    if (step > rest->len)
-        step = rest->len;
-    *rest = pv_view(rest->ptr + step, rest->len - step);
-    return true;
-}
 
 static void copy_name(char dst[static PV_NET_IFNAME], struct pv_view text)
 {
@@ -105,7 +62,7 @@ static bool is_kind(struct pv_view kind, const char *const *names, size_t n)
 /* IFLA_LINKINFO: what the interface is made by. Tunnels and networks of containers are told apart
  * from others, because their addresses make poor candidates: the first may lead back into
  * ourselves, the second nowhere. */
-static void read_kind(struct net_link *link, struct pv_view info)
+static void read_kind(struct pv_net_link *link, struct pv_view info)
 {
     static const char *const tunnels[] = {"tun",  "wireguard", "ipip", "gre",    "sit",  "vti",
                                           "xfrm", "ip6tnl",    "vti6", "ip6gre", "ovpn", "vxlan"};
@@ -113,8 +70,8 @@ static void read_kind(struct net_link *link, struct pv_view info)
     /* A bridge is a plain network too on many hosts; only the names runtimes use count. */
     static const char *const runtimes[] = {"docker", "br-", "veth", "virbr",   "cni",  "podman",
                                            "lxc",    "lxd", "cali", "flannel", "kube", "cbr"};
-    struct nl_attr a;
-    while (next_attr(&info, &a)) {
+    struct pv_nl_attr a;
+    while (pv_nl_attr_next(&info, &a)) {
         if (a.type != IFLA_INFO_KIND)
             continue;
         if (is_kind(a.value, tunnels, PV_ARRAY_LEN(tunnels)))
@@ -130,10 +87,10 @@ static void read_kind(struct net_link *link, struct pv_view info)
 static void read_link(struct net_picture *pic, struct pv_view body)
 {
     struct ifinfomsg ifi;
-    if (body.len < NLMSG_ALIGN(sizeof(ifi)) || pic->n_links == MOST_LINKS)
+    if (body.len < NLMSG_ALIGN(sizeof(ifi)) || pic->n_links == pic->cap_links)
         return;
     memcpy(&ifi, body.ptr, sizeof(ifi));
-    struct net_link link = {
+    struct pv_net_link link = {
         .index = (uint32_t)ifi.ifi_index,
         .loopback = (ifi.ifi_flags & IFF_LOOPBACK) != 0,
         .tunnel = (ifi.ifi_flags & IFF_POINTOPOINT) != 0 || ifi.ifi_type == ARPHRD_NONE,
@@ -142,8 +99,8 @@ static void read_link(struct net_picture *pic, struct pv_view body)
     struct pv_view attrs =
         pv_view(body.ptr + NLMSG_ALIGN(sizeof(ifi)), body.len - NLMSG_ALIGN(sizeof(ifi)));
     struct pv_view info = {0};
-    struct nl_attr a;
-    while (next_attr(&attrs, &a)) {
+    struct pv_nl_attr a;
+    while (pv_nl_attr_next(&attrs, &a)) {
         if (a.type == IFLA_IFNAME)
             copy_name(link.name, a.value);
         else if (a.type == IFLA_LINKINFO)
@@ -153,7 +110,7 @@ static void read_link(struct net_picture *pic, struct pv_view body)
     pic->links[pic->n_links++] = link;
 }
 
-static const struct net_link *find_link(const struct net_picture *pic, uint32_t index)
+static const struct pv_net_link *find_link(const struct net_picture *pic, uint32_t index)
 {
     for (size_t i = 0; i < pic->n_links; i++)
         if (pic->links[i].index == index)
@@ -170,7 +127,7 @@ static void read_addr(struct net_picture *pic, struct pv_view body)
         return;
     memcpy(&ifa, body.ptr, sizeof(ifa));
     size_t ip_len = ifa.ifa_family == AF_INET ? 4 : 16;
-    const struct net_link *link = find_link(pic, ifa.ifa_index);
+    const struct pv_net_link *link = find_link(pic, ifa.ifa_index);
     if ((ifa.ifa_family != AF_INET && ifa.ifa_family != AF_INET6) || link == NULL)
         return;
 
@@ -179,9 +136,9 @@ static void read_addr(struct net_picture *pic, struct pv_view body)
         pv_view(body.ptr + NLMSG_ALIGN(sizeof(ifa)), body.len - NLMSG_ALIGN(sizeof(ifa)));
     struct pv_view ip = {0};
     uint32_t flags = ifa.ifa_flags;
-    struct nl_attr a;
+    struct pv_nl_attr a;
     bool local = false;
-    while (next_attr(&attrs, &a)) {
+    while (pv_nl_attr_next(&attrs, &a)) {
         if (a.value.len >= ip_len && (a.type == IFA_LOCAL || (a.type == IFA_ADDRESS && !local))) {
             ip = a.value;
             local = local || a.type == IFA_LOCAL;
@@ -208,21 +165,6 @@ static void read_addr(struct net_picture *pic, struct pv_view body)
 
 /* --- dumps --------------------------------------------------------------------------------- */
 
-/* Cuts the next netlink message off the front. */
-static bool next_message(struct pv_view *rest, struct nlmsghdr *ret_hdr, struct pv_view *ret_body)
-{
-    if (rest->len < sizeof(*ret_hdr))
-        return false;
-    memcpy(ret_hdr, rest->ptr, sizeof(*ret_hdr));
-    size_t len = ret_hdr->nlmsg_len;
-    if (len < NLMSG_HDRLEN || len > rest->len)
-        return false;
-    *ret_body = pv_view(rest->ptr + NLMSG_HDRLEN, len - NLMSG_HDRLEN);
-    size_t step = NLMSG_ALIGN(len) < rest->len ? NLMSG_ALIGN(len) : rest->len;
-    *rest = pv_view(rest->ptr + step, rest->len - step);
-    return true;
-}
-
 /* One whole dump of this type, 1 s at most. Messages of another sequence number are left over from
  * an earlier request and skipped. */
 static int dump_table(int fd, uint16_t type, struct net_picture *pic, uint8_t *buf)
@@ -244,7 +186,7 @@ static int dump_table(int fd, uint16_t type, struct net_picture *pic, uint8_t *b
             return n == 0 ? -EIO : -errno;
         struct pv_view rest = pv_view(buf, (size_t)n), body;
         struct nlmsghdr hdr;
-        while (next_message(&rest, &hdr, &body)) {
+        while (pv_nl_message_next(&rest, &hdr, &body)) {
             if (hdr.nlmsg_seq != type)
                 continue;
             if (hdr.nlmsg_type == NLMSG_DONE)
@@ -259,29 +201,45 @@ static int dump_table(int fd, uint16_t type, struct net_picture *pic, uint8_t *b
     }
 }
 
-int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
+/* Both lists of the picture; no place for addresses: the interfaces alone. */
+static int take_picture(struct net_picture *pic)
 {
     struct timeval second = {.tv_sec = 1};
-    struct net_picture pic = {.addrs = ret_addrs, .cap = cap};
     int fd = -1;
-    int r = open_route_socket(0, 0, &fd);
+    int r = pv_nl_route_socket(0, 0, &fd);
     if (r < 0)
         return r;
-    pic.links = calloc(MOST_LINKS, sizeof(*pic.links));
     uint8_t *buf = malloc(BUFFER);
-    if (pic.links == NULL || buf == NULL)
+    if (buf == NULL)
         r = PV_ERR_NOMEM;
     if (r >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)) < 0)
         r = -errno;
     if (r >= 0)
-        r = dump_table(fd, RTM_GETLINK, &pic, buf);
-    if (r >= 0)
-        r = dump_table(fd, RTM_GETADDR, &pic, buf);
+        r = dump_table(fd, RTM_GETLINK, pic, buf);
+    if (r >= 0 && pic->cap > 0)
+        r = dump_table(fd, RTM_GETADDR, pic, buf);
     free(buf);
-    free(pic.links);
     close(fd);
+    return r;
+}
+
+int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
+{
+    struct net_picture pic = {.addrs = ret_addrs, .cap = cap, .cap_links = MOST_LINKS};
+    pic.links = calloc(MOST_LINKS, sizeof(*pic.links));
+    int r = pic.links == NULL ? PV_ERR_NOMEM : take_picture(&pic);
+    free(pic.links);
     if (r >= 0)
         *ret_n = pic.n_addrs;
+    return r;
+}
+
+int pv_net_links(struct pv_net_link *ret_links, size_t cap, size_t *ret_n)
+{
+    struct net_picture pic = {.links = ret_links, .cap_links = cap};
+    int r = take_picture(&pic);
+    if (r >= 0)
+        *ret_n = pic.n_links;
     return r;
 }
 
@@ -302,9 +260,9 @@ int pv_net_monitor_new(struct pv_net_monitor **ret_mon)
     struct pv_net_monitor *mon = calloc(1, sizeof(*mon));
     if (mon == NULL)
         return PV_ERR_NOMEM;
-    int r = open_route_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
-                                  RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
-                              SOCK_NONBLOCK, &mon->fd);
+    int r = pv_nl_route_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+                                   RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+                               SOCK_NONBLOCK, &mon->fd);
     if (r < 0) {
         free(mon);
         return r;
@@ -337,9 +295,9 @@ static void note_change(struct pv_net_monitor *mon, pv_ns now)
 /* The interface a route message is about; 0 when it does not say. */
 static uint32_t route_ifindex(struct pv_view attrs)
 {
-    struct nl_attr a;
+    struct pv_nl_attr a;
     uint32_t index = 0;
-    while (next_attr(&attrs, &a))
+    while (pv_nl_attr_next(&attrs, &a))
         if (a.type == RTA_OIF && a.value.len >= sizeof(index))
             memcpy(&index, a.value.ptr, sizeof(index));
     return index;
@@ -356,7 +314,8 @@ static void take_route(struct pv_net_monitor *mon, struct pv_view body, uint32_t
     uint32_t index = route_ifindex(
         pv_view(body.ptr + NLMSG_ALIGN(sizeof(rtm)), body.len - NLMSG_ALIGN(sizeof(rtm))));
     /* RTM_F_CLONED: the kernel's own cache of path MTUs and redirects. */
-    if ((ignore != 0 && index == ignore) || (rtm.rtm_flags & RTM_F_CLONED) != 0)
+    if ((ignore != 0 && index == ignore) || (rtm.rtm_flags & RTM_F_CLONED) != 0 ||
+        rtm.rtm_protocol == PV_NET_PROTO_OWN)
         return;
     note_change(mon, now);
     if (rtm.rtm_dst_len == 0)
@@ -414,7 +373,7 @@ void pv_net_monitor_ready(struct pv_net_monitor *mon, uint32_t ignore_ifindex, p
             return;
         struct pv_view rest = pv_view(buf, (size_t)n), body;
         struct nlmsghdr hdr;
-        while (next_message(&rest, &hdr, &body))
+        while (pv_nl_message_next(&rest, &hdr, &body))
             take_message(mon, &hdr, body, ignore_ifindex, now);
     }
 }

@@ -34,6 +34,15 @@ struct pv_net_addr {
  * left out. -errno. */
 PV_MUST_CHECK int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n);
 
+struct pv_net_link {
+    uint32_t index;
+    char name[PV_NET_IFNAME];
+    bool loopback, tunnel, container, up; /* as above; up: whatever its addresses */
+};
+
+/* All interfaces, those without addresses too; at most cap. -errno. */
+PV_MUST_CHECK int pv_net_links(struct pv_net_link *ret_links, size_t cap, size_t *ret_n);
+
 struct pv_net_monitor; /* opaque */
 
 /* -errno, PV_ERR_NOMEM. */

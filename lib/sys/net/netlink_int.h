@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * netlink_int.h - messages of netlink sockets, cut into pieces; for netlink*.c and netroutes.c
+ * only.
+ */
+#ifndef PV_NETLINK_INT_H
+#define PV_NETLINK_INT_H
+
+#include <linux/netlink.h>
+
+#include "base/pv.h"
+
+struct pv_nl_attr {
+    unsigned short type;
+    struct pv_view value;
+};
+
+/* Cuts the next attribute off the front; false at the end or when it does not fit. */
+bool pv_nl_attr_next(struct pv_view *rest, struct pv_nl_attr *ret);
+/* The same with the next message. */
+bool pv_nl_message_next(struct pv_view *rest, struct nlmsghdr *ret_hdr, struct pv_view *ret_body);
+/* A socket of its own for each dump: answers of one are never mixed with messages of a monitor.
+ * -errno. */
+PV_MUST_CHECK int pv_nl_route_socket(uint32_t groups, int flags, int *ret_fd);
+
+#endif /* PV_NETLINK_INT_H */

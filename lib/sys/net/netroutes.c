@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * netroutes.c - routes and rules by rtnetlink dumps. The kernel is asked to leave out what is not
+ * wanted (strict checking, Linux 4.20); what it sends all the same is left out here.
+ */
+#include "sys/net/netroutes.h"
+
+#include <errno.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "sys/net/netlink_int.h"
+
+enum {
+    BUFFER = 32768,       /* bytes; no dump comes in larger messages (netlink(7)) */
+    STRICT = 12,          /* NETLINK_GET_STRICT_CHK */
+    RULE_PROTOCOL = 21,   /* FRA_PROTOCOL */
+    RULE_HEADER = 12,     /* bytes of struct fib_rule_hdr */
+    CACHED = RTM_F_CLONED /* the kernel's memory of path MTUs and redirects */
+};
+
+typedef void take_message(void *ctx, uint16_t type, struct pv_view body);
+
+/* One whole dump, 1 s at most: req is a header and a struct rtmsg. */
+static int dump(uint16_t type, const struct rtmsg *what, take_message *take, void *ctx)
+{
+    struct {
+        struct nlmsghdr hdr;
+        struct rtmsg body;
+    } req = {.hdr = {.nlmsg_len = sizeof(req),
+                     .nlmsg_type = type,
+                     .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+                     .nlmsg_seq = type},
+             .body = *what};
+    struct timeval second = {.tv_sec = 1};
+    const int on = 1;
+    int fd = -1;
+    int r = pv_nl_route_socket(0, 0, &fd);
+    if (r < 0)
+        return r;
+    uint8_t *buf = malloc(BUFFER);
+    (void)setsockopt(fd, SOL_NETLINK, STRICT, &on, sizeof(on));
+    if (buf == NULL)
+        r = PV_ERR_NOMEM;
+    else if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)) < 0 ||
+             send(fd, &req, sizeof(req), 0) < 0)
+        r = -errno;
+    for (bool done = false; r >= 0 && !done;) {
+        struct nlmsghdr hdr;
+        struct pv_view rest, body;
+        ssize_t n = recv(fd, buf, BUFFER, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            r = n == 0 ? -EIO : -errno;
+        rest = pv_view(buf, n > 0 ? (size_t)n : 0);
+        while (!done && r >= 0 && pv_nl_message_next(&rest, &hdr, &body)) {
+            done = hdr.nlmsg_type == NLMSG_DONE;
+            if (hdr.nlmsg_type == NLMSG_ERROR)
+                r = -EIO;
+            else if (!done)
+                take(ctx, hdr.nlmsg_type, body);
+        }
+    }
+    free(buf);
+    close(fd);
+    return r;
+}
+
+/* --- routes -------------------------------------------------------------------------------- */
+
+struct route_dump {
+    const struct pv_net_route_query *query;
+    struct pv_net_route *routes;
+    size_t cap, n;
+};
+
+static bool is_wanted(const struct pv_net_route_query *q, const struct pv_net_route *r)
+{
+    return (q->table == 0 || r->table == q->table) && (q->proto == 0 || r->proto == q->proto);
+}
+
+static bool read_type(uint8_t type, enum pv_net_route_type *ret_type)
+{
+    if (type != RTN_UNICAST && type != RTN_THROW && type != RTN_UNREACHABLE &&
+        type != RTN_BLACKHOLE && type != RTN_PROHIBIT)
+        return false;
+    *ret_type = type == RTN_UNICAST ? PV_NET_ROUTE_UNICAST
+                : type == RTN_THROW ? PV_NET_ROUTE_THROW
+                                    : PV_NET_ROUTE_UNREACHABLE;
+    return true;
+}
+
+static void copy_u32(struct pv_view v, uint32_t *dst)
+{
+    if (v.len >= sizeof(*dst))
+        memcpy(dst, v.ptr, sizeof(*dst));
+}
+
+/* RTM_NEWROUTE: the header has the table's low byte, the attribute all of it. */
+static void take_route(void *ctx, uint16_t type, struct pv_view body)
+{
+    struct route_dump *d = ctx;
+    struct rtmsg rtm;
+    struct pv_nl_attr a;
+    if (type != RTM_NEWROUTE || body.len < sizeof(rtm) || d->n == d->cap)
+        return;
+    memcpy(&rtm, body.ptr, sizeof(rtm));
+    size_t ip_len = rtm.rtm_family == AF_INET ? PV_IP4_LEN : PV_IP6_LEN;
+    struct pv_net_route r = {.table = rtm.rtm_table, .proto = rtm.rtm_protocol};
+    if ((rtm.rtm_family != AF_INET && rtm.rtm_family != AF_INET6) || rtm.rtm_dst_len > ip_len * 8 ||
+        (rtm.rtm_flags & CACHED) != 0 || !read_type(rtm.rtm_type, &r.type))
+        return;
+    r.dst.base.family = rtm.rtm_family;
+    r.dst.bits = rtm.rtm_dst_len;
+    struct pv_view attrs = pv_view(body.ptr + sizeof(rtm), body.len - sizeof(rtm));
+    while (pv_nl_attr_next(&attrs, &a)) {
+        if (a.type == RTA_DST && a.value.len >= ip_len)
+            memcpy(r.dst.base.ip, a.value.ptr, ip_len);
+        else if (a.type == RTA_TABLE)
+            copy_u32(a.value, &r.table);
+        else if (a.type == RTA_OIF)
+            copy_u32(a.value, &r.ifindex);
+        else if (a.type == RTA_PRIORITY)
+            copy_u32(a.value, &r.metric);
+        else if (a.type == RTA_GATEWAY || a.type == RTA_VIA || a.type == RTA_MULTIPATH)
+            r.via = true;
+    }
+    if (is_wanted(d->query, &r))
+        d->routes[d->n++] = r;
+}
+
+int pv_net_routes(const struct pv_net_route_query *query, struct pv_net_route *ret_routes,
+                  size_t cap, size_t *ret_n)
+{
+    static const uint8_t families[] = {AF_INET, AF_INET6};
+    struct route_dump d = {.query = query, .routes = ret_routes, .cap = cap};
+    int r = PV_OK;
+    for (size_t i = 0; i < PV_ARRAY_LEN(families) && r >= 0; i++) {
+        const struct rtmsg what = {.rtm_family = families[i], .rtm_protocol = query->proto};
+        r = dump(RTM_GETROUTE, &what, take_route, &d);
+    }
+    *ret_n = d.n;
+    return r;
+}
+
+/* --- rules --------------------------------------------------------------------------------- */
+
+struct rule_dump {
+    uint8_t proto;
+    size_t n;
+};
+
+static void take_rule(void *ctx, uint16_t type, struct pv_view body)
+{
+    struct rule_dump *d = ctx;
+    struct pv_nl_attr a;
+    if (type != RTM_NEWRULE || body.len < RULE_HEADER)
+        return;
+    struct pv_view attrs = pv_view(body.ptr + RULE_HEADER, body.len - RULE_HEADER);
+    while (pv_nl_attr_next(&attrs, &a))
+        if (a.type == RULE_PROTOCOL && a.value.len >= 1 && a.value.ptr[0] == d->proto)
+            d->n++;
+}
+
+int pv_net_rules(uint16_t family, uint8_t proto, size_t *ret_n)
+{
+    const struct rtmsg what = {.rtm_family = (uint8_t)family};
+    struct rule_dump d = {.proto = proto};
+    _Static_assert(sizeof(struct fib_rule_hdr) == RULE_HEADER, "as long as struct rtmsg");
+    int r = dump(RTM_GETRULE, &what, take_rule, &d);
+    *ret_n = d.n;
+    return r;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * netroutes.h - the kernel's routes and policy rules, as they are now.
+ *
+ * Reads only; sets nothing (the helper does, by ip).
+ */
+#ifndef PV_NETROUTES_H
+#define PV_NETROUTES_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+
+enum {
+    PV_NET_PROTO_OWN = 112, /* ours: of routes and rules that the helper sets */
+};
+
+enum pv_net_route_type {
+    PV_NET_ROUTE_UNICAST,
+    PV_NET_ROUTE_THROW,       /* looks on in the next table */
+    PV_NET_ROUTE_UNREACHABLE, /* and the like: nothing goes there */
+};
+
+struct pv_net_route {
+    struct pv_prefix dst;
+    enum pv_net_route_type type;
+    uint32_t table;
+    uint32_t ifindex; /* 0: none, or several */
+    uint32_t metric;
+    uint8_t proto;
+    bool via; /* by a router: not connected */
+};
+
+/* Which routes. */
+struct pv_net_route_query {
+    uint32_t table; /* 0: all */
+    uint8_t proto;  /* 0: of all */
+};
+
+/* At most cap routes of both families, in the kernel's order; those of the kernel for its own
+ * addresses, and of caches, are left out. *ret_n = cap: there may be more. -errno. */
+PV_MUST_CHECK int pv_net_routes(const struct pv_net_route_query *query,
+                                struct pv_net_route *ret_routes, size_t cap, size_t *ret_n);
+/* How many policy rules of one family have this protocol number. -errno. */
+PV_MUST_CHECK int pv_net_rules(uint16_t family, uint8_t proto, size_t *ret_n);
+
+#endif /* PV_NETROUTES_H */
