@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * networds.c - the words for ip and nft. Our table says only what concerns our own interface and
+ * the exit; policies of others stay theirs: an accept here ends nothing in another table, a drop
+ * does.
+ */
+#include "sys/helper/networds.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    LEAST = 8,        /* bits: a shorter route of others is a default route by another name */
+    METRIC_V6 = 1024, /* what the kernel gives an IPv6 route that says none (IP6_RT_PRIO_USER) */
+};
+
+/* Never forwarded by an exit: what is not the internet (RFC 6890). */
+#define PRIVATE4                                                                           \
+    "{ 0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, " \
+    "192.168.0.0/16, 224.0.0.0-255.255.255.255 }"
+#define PRIVATE6 "{ ::/96, fc00::/7, fe80::/10, ff00::/8 }"
+
+struct words {
+    char *text;
+    size_t cap, len;
+    bool full;
+};
+
+static void add(struct words *w, const char *fmt, ...) PV_PRINTF(2, 3);
+
+static void add(struct words *w, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(w->text + w->len, w->cap - w->len, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= w->cap - w->len) {
+        w->full = true;
+        w->text[w->len] = '\0';
+        return;
+    }
+    w->len += (size_t)n;
+}
+
+static bool is_v6(const struct pv_prefix *p)
+{
+    return p->base.family == PV_AF_INET6;
+}
+
+static const char *ip_of(const struct pv_prefix *p)
+{
+    return is_v6(p) ? "ip6" : "ip";
+}
+
+static bool is_everything(const struct pv_prefix *p)
+{
+    return p->bits == 0;
+}
+
+static bool offers_exit(const struct pv_netplan *plan, uint16_t family)
+{
+    for (size_t i = 0; i < plan->n_offered; i++)
+        if (is_everything(&plan->offered[i].prefix) &&
+            plan->offered[i].prefix.base.family == family)
+            return true;
+    return false;
+}
+
+const char *pv_networds_table(const char *ifname, char ret_name[static PV_NETWORDS_NAME])
+{
+    snprintf(ret_name, PV_NETWORDS_NAME, "p2pvpn-%.15s", ifname);
+    return ret_name;
+}
+
+bool pv_networds_wants_table(const struct pv_netplan *plan)
+{
+    return plan->n_offered > 0 || plan->exit;
+}
+
+/* --- what others have ---------------------------------------------------------------------- */
+
+/* Left alone by the exit: what never leaves this machine in the clear, and the LAN for who says
+ * so. Only private ranges count as a LAN: else whoever answers DHCP could call any part of the
+ * internet one, and have it (CVE-2024-3661 and the like). */
+static bool is_left_alone(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                          size_t i)
+{
+    const struct pv_netplan_link *l = &host->links[i];
+    if (l->prefix.bits < LEAST)
+        return false;
+    if (l->kind != PV_NETPLAN_LAN)
+        return true;
+    return plan->exit_lan && host->connected[i] && pv_addr_is_private(&l->prefix.base);
+}
+
+const struct pv_netplan_link *pv_networds_rival(const struct pv_networds_host *host)
+{
+    for (size_t i = 0; i < host->n_links; i++)
+        if (host->links[i].prefix.bits > 0 && host->links[i].prefix.bits < LEAST &&
+            host->links[i].kind == PV_NETPLAN_TUNNEL)
+            return &host->links[i];
+    return NULL;
+}
+
+/* Our route would take a network away from the host that it is connected to: the same, or a part of
+ * it. A larger one does no harm, since the kernel prefers the longer prefix. */
+static bool takes_away(const struct pv_prefix *used, const struct pv_networds_host *host, size_t i)
+{
+    const struct pv_prefix *other = &host->links[i].prefix;
+    return host->connected[i] && pv_prefix_overlaps(used, other) && used->bits >= other->bits;
+}
+
+static bool has_place(const struct pv_prefix *used, const struct pv_networds_host *host)
+{
+    for (size_t i = 0; i < host->n_links; i++)
+        if (takes_away(used, host, i))
+            return false;
+    return true;
+}
+
+size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                            struct pv_netplan_overlap ret[static PV_NETPLAN_OVERLAPS])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < plan->n_used; i++) {
+        for (size_t k = 0; k < host->n_links && n < PV_NETPLAN_OVERLAPS; k++) {
+            const struct pv_prefix *used = &plan->used[i].prefix;
+            if (host->links[k].prefix.bits >= LEAST &&
+                pv_prefix_overlaps(used, &host->links[k].prefix))
+                ret[n++] = (struct pv_netplan_overlap){
+                    *used, host->links[k], host->connected[k] && takes_away(used, host, k)};
+        }
+    }
+    return n;
+}
+
+/* --- the table: offers --------------------------------------------------------------------- */
+
+/* Longer prefixes first: the first that fits decides whether addresses are changed. */
+static size_t by_length(const struct pv_netplan *plan,
+                        const struct pv_netplan_offered *ret[static PV_NETPLAN_OFFERED])
+{
+    size_t n = 0;
+    for (int bits = 128; bits >= 0; bits--)
+        for (size_t i = 0; i < plan->n_offered; i++)
+            if (plan->offered[i].prefix.bits == bits)
+                ret[n++] = &plan->offered[i];
+    return n;
+}
+
+/* What members send goes where it was offered and nowhere else, whatever this host forwards for
+ * others. Members' own ranges may be sources too: their nodes need not change addresses. */
+static void add_forward(struct words *w, const struct pv_netplan *plan)
+{
+    char text[PV_ADDR_TEXT];
+    const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    add(w, " chain offered {\n");
+    for (size_t i = 0; i < plan->n_offered; i++) {
+        const struct pv_prefix *p = &plan->offered[i].prefix;
+        if (!is_everything(p))
+            add(w, "  %s daddr %s accept\n", ip_of(p), pv_prefix_format(p, text));
+    }
+    add(w,
+        " }\n chain forwarded {\n"
+        "  type filter hook forward priority -5; policy accept;\n"
+        "  oifname \"%s\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n"
+        "  iifname != \"%s\" return\n"
+        "  ct state established,related accept\n"
+        "  ct status dnat accept\n",
+        plan->ifname, plan->ifname);
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
+        if (overlay[i]->base.family == PV_AF_NONE)
+            continue;
+        pv_prefix_format(overlay[i], text);
+        add(w, "  %s saddr %s jump offered\n", ip_of(overlay[i]), text);
+        if (offers_exit(plan, overlay[i]->base.family))
+            add(w, "  %s saddr %s %s daddr != %s accept\n", ip_of(overlay[i]), text,
+                ip_of(overlay[i]), is_v6(overlay[i]) ? PRIVATE6 : PRIVATE4);
+    }
+    for (size_t i = 0; i < plan->n_used; i++)
+        add(w, "  %s saddr %s jump offered\n", ip_of(&plan->used[i].prefix),
+            pv_prefix_format(&plan->used[i].prefix, text));
+    add(w, "  counter drop\n }\n");
+}
+
+/* Members that use this exit ask the name server they have at home, which is often their router:
+ * this host's own answers instead. */
+static void add_names(struct words *w, const struct pv_netplan *plan,
+                      const struct pv_networds_host *host)
+{
+    char range[PV_ADDR_TEXT], server[PV_ADDR_TEXT];
+    const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    const struct pv_addr *dns[] = {&host->dns4, &host->dns6};
+    add(w, " chain names {\n  type nat hook prerouting priority dstnat; policy accept;\n");
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
+        uint16_t family = overlay[i]->base.family;
+        if (family == PV_AF_NONE || dns[i]->family == PV_AF_NONE || !offers_exit(plan, family))
+            continue;
+        for (size_t k = 0; k < plan->n_offered; k++) {
+            const struct pv_prefix *p = &plan->offered[k].prefix;
+            if (!is_everything(p) && p->base.family == family)
+                add(w, "  iifname \"%s\" %s daddr %s return\n", plan->ifname, ip_of(p),
+                    pv_prefix_format(p, range));
+        }
+        add(w,
+            "  iifname \"%s\" %s saddr %s %s daddr %s fib daddr type != local "
+            "meta l4proto { tcp, udp } th dport 53 dnat %s to %s\n",
+            plan->ifname, ip_of(overlay[i]), pv_prefix_format(overlay[i], range), ip_of(overlay[i]),
+            is_v6(overlay[i]) ? PRIVATE6 : PRIVATE4, ip_of(overlay[i]),
+            pv_addr_format_ip(dns[i], server));
+    }
+    add(w, " }\n");
+}
+
+static void add_leaving(struct words *w, const struct pv_netplan *plan)
+{
+    const struct pv_netplan_offered *sorted[PV_NETPLAN_OFFERED];
+    size_t n = by_length(plan, sorted);
+    char text[PV_ADDR_TEXT];
+    add(w, " chain leaving {\n");
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_prefix *p = &sorted[i]->prefix;
+        const char *verdict = sorted[i]->snat ? "masquerade" : "return";
+        if (is_everything(p)) {
+            add(w, "  %s daddr != %s %s\n", ip_of(p), is_v6(p) ? PRIVATE6 : PRIVATE4, verdict);
+            add(w, "  meta nfproto %s ct status dnat meta l4proto { tcp, udp } th dport 53 %s\n",
+                is_v6(p) ? "ipv6" : "ipv4", "masquerade");
+        } else {
+            add(w, "  %s daddr %s %s\n", ip_of(p), pv_prefix_format(p, text), verdict);
+        }
+    }
+    add(w, " }\n");
+}
+
+/* Packets of this host that were bound to another address before the exit was there have no way
+ * through it: no member accepts them. They get our address. */
+static void add_entering(struct words *w, const struct pv_netplan *plan)
+{
+    char text[PV_ADDR_TEXT];
+    const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    add(w, " chain entering {\n");
+    for (size_t i = 0; i < plan->n_offered && plan->exit; i++) {
+        const struct pv_prefix *p = &plan->offered[i].prefix;
+        if (!is_everything(p) && !plan->offered[i].snat)
+            add(w, "  %s saddr %s return\n", ip_of(p), pv_prefix_format(p, text));
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay) && plan->exit; i++)
+        if (overlay[i]->base.family != PV_AF_NONE)
+            add(w, "  %s saddr != %s masquerade\n", ip_of(overlay[i]),
+                pv_prefix_format(overlay[i], text));
+    add(w, " }\n");
+}
+
+static void add_postrouting(struct words *w, const struct pv_netplan *plan)
+{
+    char text[PV_ADDR_TEXT];
+    const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    add_leaving(w, plan);
+    add_entering(w, plan);
+    add(w,
+        " chain addresses {\n  type nat hook postrouting priority srcnat; policy accept;\n"
+        "  oifname \"%s\" goto entering\n",
+        plan->ifname);
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
+        if (overlay[i]->base.family != PV_AF_NONE)
+            add(w, "  %s saddr %s jump leaving\n", ip_of(overlay[i]),
+                pv_prefix_format(overlay[i], text));
+    for (size_t i = 0; i < plan->n_used && plan->n_offered > 0; i++)
+        add(w, "  %s saddr %s jump leaving\n", ip_of(&plan->used[i].prefix),
+            pv_prefix_format(&plan->used[i].prefix, text));
+    add(w, " }\n");
+}
+
+/* --- the table: an exit that is used -------------------------------------------------------- */
+
+/* Our own packets carry the mark in both directions: a strict check of the source's way back
+ * (rp_filter with src_valid_mark) then asks the right table. */
+static void add_marks(struct words *w, const struct pv_netplan *plan,
+                      const struct pv_networds_host *host)
+{
+    add(w,
+        " chain marked_in {\n  type filter hook prerouting priority mangle; policy accept;\n"
+        "  iifname \"%s\" return\n  ct mark 0x%x meta mark set 0x%x\n",
+        plan->ifname, PV_NETWORDS_MARK, PV_NETWORDS_MARK);
+    if (host->udp_port != 0)
+        add(w, "  fib daddr type local udp dport %u meta mark set 0x%x\n", host->udp_port,
+            PV_NETWORDS_MARK);
+    add(w, "  udp sport 67 udp dport 68 meta mark set 0x%x\n }\n", PV_NETWORDS_MARK);
+    add(w,
+        " chain marked_out {\n  type filter hook postrouting priority mangle; policy accept;\n"
+        "  meta mark 0x%x ct mark set 0x%x\n",
+        PV_NETWORDS_MARK, PV_NETWORDS_MARK);
+    for (size_t i = 0; i < host->n_uids; i++)
+        add(w, "  meta skuid %u ct mark set 0x%x\n", host->uids[i], PV_NETWORDS_MARK);
+    add(w, " }\n");
+}
+
+static void add_own(struct words *w, const struct pv_netplan *plan,
+                    const struct pv_networds_host *host, const char *verdict)
+{
+    add(w, "  oifname \"lo\" %s\n  oifname \"%s\" %s\n  meta mark 0x%x %s\n", verdict, plan->ifname,
+        verdict, PV_NETWORDS_MARK, verdict);
+    for (size_t i = 0; i < host->n_uids; i++)
+        add(w, "  meta skuid %u %s\n", host->uids[i], verdict);
+}
+
+/* The networks of this kind that are left alone: only through their own interface. */
+static void add_links(struct words *w, const struct pv_netplan *plan,
+                      const struct pv_networds_host *host, bool lan, const char *verdict)
+{
+    char text[PV_ADDR_TEXT];
+    for (size_t i = 0; i < host->n_links; i++) {
+        const struct pv_netplan_link *l = &host->links[i];
+        if ((l->kind == PV_NETPLAN_LAN) != lan || !is_left_alone(plan, host, i))
+            continue;
+        add(w, "  oifname \"%s\" %s daddr %s %s\n", l->ifname, ip_of(&l->prefix),
+            pv_prefix_format(&l->prefix, text), verdict);
+        if (lan)
+            add(w, "  oifname \"%s\" %s %s\n", l->ifname,
+                is_v6(&l->prefix) ? "ip6 daddr { fe80::/10, ff02::/16 }"
+                                  : "ip daddr { 224.0.0.0/4, 255.255.255.255 }",
+                verdict);
+    }
+}
+
+/* A resolver that sends its questions by one interface, as systemd-resolved does, has chosen that
+ * interface before any rule was asked: its packets are routed again. */
+static void add_reroute(struct words *w, const struct pv_netplan *plan,
+                        const struct pv_networds_host *host)
+{
+    add(w, " chain asked_elsewhere {\n  type route hook output priority mangle; policy accept;\n");
+    add_own(w, plan, host, "return");
+    add_links(w, plan, host, false, "return");
+    add(w, "  meta l4proto { tcp, udp } th dport { 53, 853 } meta mark set 0x%x\n }\n",
+        PV_NETWORDS_MARK_ALL);
+}
+
+/* What does not leave by the exit does not leave: whatever routes, rules and other programs say.
+ * Before anything of an exit is changed this stands, and it goes last. */
+static void add_guard(struct words *w, const struct pv_netplan *plan,
+                      const struct pv_networds_host *host)
+{
+    static const char *const hooks[] = {"output", "forward"};
+    add(w, " chain guard {\n");
+    add_own(w, plan, host, "accept");
+    add(w, "  ct mark 0x%x accept\n  iifname \"%s\" accept\n", PV_NETWORDS_MARK, plan->ifname);
+    /* Without these a link has no addresses and no neighbours. */
+    add(w, "  udp sport 68 udp dport 67 accept\n  udp sport 546 udp dport 547 accept\n"
+           "  icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, "
+           "nd-router-advert, mld-listener-report, mld2-listener-report, mld-listener-done } "
+           "accept\n");
+    add_links(w, plan, host, false, "accept");
+    /* Names asked for in the LAN tell it where one goes. */
+    add(w, "  meta l4proto { tcp, udp } th dport { 53, 853, 5355 } counter drop\n");
+    add_links(w, plan, host, true, "accept");
+    add(w, "  counter drop\n }\n");
+    for (size_t i = 0; i < PV_ARRAY_LEN(hooks); i++)
+        add(w,
+            " chain guard_%s {\n  type filter hook %s priority 10; policy drop;\n"
+            "  jump guard\n }\n",
+            hooks[i], hooks[i]);
+}
+
+int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                    char ret_text[static PV_NETWORDS_TEXT])
+{
+    struct words w = {.text = ret_text, .cap = PV_NETWORDS_TEXT};
+    char name[PV_NETWORDS_NAME];
+    pv_networds_table(plan->ifname, name);
+    add(&w, "table inet %s\ndelete table inet %s\ntable inet %s {\n", name, name, name);
+    if (plan->n_offered > 0) {
+        add_forward(&w, plan);
+        add_names(&w, plan, host);
+    }
+    add_postrouting(&w, plan);
+    if (plan->exit) {
+        add_marks(&w, plan, host);
+        add_reroute(&w, plan, host);
+        add_guard(&w, plan, host);
+    }
+    add(&w, "}\n");
+    return w.full ? PV_ERR_LIMIT : PV_OK;
+}
+
+void pv_networds_nft_none(const char *ifname, char ret_text[static PV_NETWORDS_TEXT])
+{
+    char name[PV_NETWORDS_NAME];
+    pv_networds_table(ifname, name);
+    snprintf(ret_text, PV_NETWORDS_TEXT, "table inet %s\ndelete table inet %s\n", name, name);
+}
+
+/* --- routes -------------------------------------------------------------------------------- */
+
+struct route_list {
+    struct pv_networds_route *routes;
+    size_t n;
+};
+
+static void add_route(struct route_list *l, const struct pv_prefix *dst,
+                      enum pv_net_route_type type, uint32_t table, uint32_t metric)
+{
+    struct pv_networds_route r = {.dst = *dst, .type = type, .table = table, .metric = metric};
+    if (metric == 0 && is_v6(dst))
+        r.metric = METRIC_V6;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->routes[i].table == table && l->routes[i].metric == r.metric &&
+            l->routes[i].dst.bits == dst->bits &&
+            pv_addr_equal_ip(&l->routes[i].dst.base, &dst->base))
+            return; /* two interfaces in one network */
+    if (l->n < PV_NETWORDS_ROUTES)
+        l->routes[l->n++] = r;
+}
+
+/* The tables of the exit. What is thrown is looked up in the host's own tables; what the exit does
+ * not carry ends at the last route. */
+static void add_exit_routes(struct route_list *l, const struct pv_netplan *plan,
+                            const struct pv_networds_host *host, uint16_t family)
+{
+    static const uint32_t tables[] = {PV_NETWORDS_TABLE, PV_NETWORDS_TABLE_ALL};
+    const struct pv_prefix all = {.base = {.family = family}};
+    const struct pv_prefix *overlay = family == PV_AF_INET6 ? &plan->overlay6 : &plan->overlay4;
+    struct pv_prefix link = {.base = {.family = PV_AF_INET6, .ip = {0xfe, 0x80}}, .bits = 10};
+    for (size_t t = 0; t < PV_ARRAY_LEN(tables); t++) {
+        add_route(l, &all, PV_NET_ROUTE_UNREACHABLE, tables[t], PV_NETWORDS_LAST);
+        if (host->has_iface && (family == PV_AF_INET6 ? plan->exit6 : plan->exit4))
+            add_route(l, &all, PV_NET_ROUTE_UNICAST, tables[t], 0);
+        if (family == PV_AF_INET6)
+            add_route(l, &link, PV_NET_ROUTE_THROW, tables[t], 0);
+        if (overlay->base.family != PV_AF_NONE)
+            add_route(l, overlay, PV_NET_ROUTE_THROW, tables[t], 0);
+        for (size_t i = 0; i < host->n_links; i++)
+            if (host->links[i].prefix.base.family == family && is_left_alone(plan, host, i) &&
+                (host->links[i].kind != PV_NETPLAN_LAN || tables[t] == PV_NETWORDS_TABLE))
+                add_route(l, &host->links[i].prefix, PV_NET_ROUTE_THROW, tables[t], 0);
+    }
+}
+
+size_t pv_networds_routes(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                          struct pv_networds_route ret_routes[static PV_NETWORDS_ROUTES])
+{
+    struct route_list l = {.routes = ret_routes};
+    if (plan->exit) {
+        add_exit_routes(&l, plan, host, PV_AF_INET);
+        add_exit_routes(&l, plan, host, PV_AF_INET6);
+    }
+    for (size_t i = 0; i < plan->n_used && host->has_iface; i++) {
+        const struct pv_prefix *p = &plan->used[i].prefix;
+        if (!has_place(p, host))
+            continue;
+        add_route(&l, p, PV_NET_ROUTE_UNICAST, 254, plan->used[i].metric); /* RT_TABLE_MAIN */
+        /* The LAN's exception must not swallow it, nor the end of a family. */
+        for (uint32_t t = 0; t < 2 && plan->exit; t++)
+            add_route(&l, p, PV_NET_ROUTE_UNICAST, PV_NETWORDS_TABLE + t, 0);
+    }
+    return l.n;
+}
+
+int pv_networds_route_line(const char *verb, const struct pv_networds_route *r, const char *ifname,
+                           char *dst, size_t cap)
+{
+    char text[PV_ADDR_TEXT];
+    int n = snprintf(
+        dst, cap, "route %s %s%s%s%s table %u metric %u proto %d\n", verb,
+        r->type == PV_NET_ROUTE_THROW         ? "throw "
+        : r->type == PV_NET_ROUTE_UNREACHABLE ? "unreachable "
+                                              : "",
+        pv_prefix_format(&r->dst, text), r->type == PV_NET_ROUTE_UNICAST ? " dev " : "",
+        r->type == PV_NET_ROUTE_UNICAST ? ifname : "", r->table, r->metric, PV_NET_PROTO_OWN);
+    return n < 0 || (size_t)n >= cap ? PV_ERR_NO_SPACE : n;
+}
+
+/* --- rules --------------------------------------------------------------------------------- */
+
+int pv_networds_rules(const struct pv_netplan *plan, const struct pv_networds_host *host, char *dst,
+                      size_t cap, size_t *ret_n)
+{
+    static const char *const asked[] = {"udp dport 53", "tcp dport 53", "udp dport 853",
+                                        "tcp dport 853"};
+    const int p = PV_NETWORDS_PRIORITY, proto = PV_NET_PROTO_OWN;
+    struct words w = {.text = dst, .cap = cap};
+    size_t n = 0;
+    dst[0] = '\0';
+    *ret_n = 0;
+    if (!plan->exit)
+        return PV_OK;
+    add(&w, "rule add fwmark 0x%x lookup main priority %d protocol %d\n", PV_NETWORDS_MARK, p,
+        proto);
+    for (size_t i = 0; i < host->n_uids; i++)
+        add(&w, "rule add uidrange %u-%u lookup main priority %d protocol %d\n", host->uids[i],
+            host->uids[i], p + 1, proto);
+    /* What members send to this host's networks. */
+    add(&w, "rule add iif %s lookup main priority %d protocol %d\n", plan->ifname, p + 1, proto);
+    add(&w, "rule add fwmark 0x%x lookup %d priority %d protocol %d\n", PV_NETWORDS_MARK_ALL,
+        PV_NETWORDS_TABLE_ALL, p + 2, proto);
+    for (size_t i = 0; i < PV_ARRAY_LEN(asked); i++)
+        add(&w, "rule add ipproto %s lookup %d priority %d protocol %d\n", asked[i],
+            PV_NETWORDS_TABLE_ALL, p + 3, proto);
+    add(&w, "rule add lookup %d priority %d protocol %d\n", PV_NETWORDS_TABLE, p + 4, proto);
+    for (const char *c = dst; *c != '\0'; c++)
+        n += *c == '\n';
+    *ret_n = n;
+    return w.full ? PV_ERR_LIMIT : PV_OK;
+}

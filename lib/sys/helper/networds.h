@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * networds.h - a plan (base/netplan.h) and what this host has, turned into the words of nft and ip:
+ * one table of netfilter, routes and policy rules.
+ *
+ * Pure. All that goes into the words are addresses, numbers and names that were checked; docs/adr
+ * 0035 has the why of each part.
+ */
+#ifndef PV_NETWORDS_H
+#define PV_NETWORDS_H
+
+#include "base/netplan.h"
+#include "sys/net/netroutes.h"
+
+enum {
+    PV_NETWORDS_TABLE = 28784,     /* ours: routes of the exit */
+    PV_NETWORDS_TABLE_ALL = 28785, /* ours: the same for what may not stay in the LAN: names */
+    PV_NETWORDS_MARK = 0x703276,   /* ours: on our own packets */
+    PV_NETWORDS_MARK_ALL = 0x703277,
+    PV_NETWORDS_PRIORITY = 5410,   /* ours: behind 5210 to 5270, which tailscale has */
+    PV_NETWORDS_LINKS = 128,       /* ours: networks of this host */
+    PV_NETWORDS_ROUTES = 512,      /* used prefixes, and thrice the networks in the tables */
+    PV_NETWORDS_TEXT = 32768,      /* bytes, with the NUL: what pv_nftcmd_run() takes */
+    PV_NETWORDS_NAME = 24,         /* bytes of the table's name, with the NUL */
+    PV_NETWORDS_LAST = 0x7fffffff, /* metric of the route that catches what the exit does not */
+};
+
+/* What the plan is set into. */
+struct pv_networds_host {
+    bool has_iface;            /* the interface exists, so routes can lead to it */
+    uint32_t uids[2];          /* of the daemon, and of the helper's tasks; nobody else's */
+    size_t n_uids;             /* 0: no exit can be used */
+    uint16_t udp_port;         /* of the daemon's sockets; 0: none */
+    struct pv_addr dns4, dns6; /* name servers for members that use this exit; may be none */
+    /* Networks of other interfaces: those that are connected, and those that routes through
+     * containers and tunnels lead to. */
+    struct pv_netplan_link links[PV_NETWORDS_LINKS];
+    bool connected[PV_NETWORDS_LINKS];
+    size_t n_links;
+};
+
+/* "p2pvpn-p2p0": the table of this interface, of family inet. */
+const char *pv_networds_table(const char *ifname, char ret_name[static PV_NETWORDS_NAME]);
+
+/* Does the plan need a table at all? */
+bool pv_networds_wants_table(const struct pv_netplan *plan);
+/* Replaces the table in one transaction. PV_ERR_LIMIT: too long. */
+PV_MUST_CHECK int pv_networds_nft(const struct pv_netplan *plan,
+                                  const struct pv_networds_host *host,
+                                  char ret_text[static PV_NETWORDS_TEXT]);
+/* Removes it, whether it is there or not. */
+void pv_networds_nft_none(const char *ifname, char ret_text[static PV_NETWORDS_TEXT]);
+
+/* One route that shall be there; dev: through our interface. */
+struct pv_networds_route {
+    struct pv_prefix dst;
+    enum pv_net_route_type type;
+    uint32_t table;
+    uint32_t metric; /* as the kernel will tell it */
+};
+
+/* All of them; those whose place a network of the host has are left out. */
+size_t pv_networds_routes(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                          struct pv_networds_route ret_routes[static PV_NETWORDS_ROUTES]);
+/* "route VERB ..." with the newline. */
+int pv_networds_route_line(const char *verb, const struct pv_networds_route *r, const char *ifname,
+                           char *dst, size_t cap);
+
+/* The rules of one family, one "rule add" line each; *ret_n: how many. None without an exit. */
+PV_MUST_CHECK int pv_networds_rules(const struct pv_netplan *plan,
+                                    const struct pv_networds_host *host, char *dst, size_t cap,
+                                    size_t *ret_n);
+
+/* Used prefixes that a network of the host overlaps. */
+size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                            struct pv_netplan_overlap ret[static PV_NETPLAN_OVERLAPS]);
+/* The prefix of a route of somebody else that is as good as a default route (0.0.0.0/1 and the
+ * like): then an exit cannot be used, since our own packets would follow it. NULL: none. */
+const struct pv_netplan_link *pv_networds_rival(const struct pv_networds_host *host);
+
+#endif /* PV_NETWORDS_H */

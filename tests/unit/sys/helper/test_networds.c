@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "sys/helper/networds.h"
+#include "tests/unit/test_util.h"
+
+static struct pv_prefix prefix(const char *text)
+{
+    struct pv_prefix p;
+    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    return p;
+}
+
+static struct pv_netplan plan_of(void)
+{
+    return (struct pv_netplan){
+        .ifname = "p2p0", .overlay4 = prefix("10.66.0.0/16"), .overlay6 = prefix("fd00:66::/64")};
+}
+
+static void add_link(struct pv_networds_host *host, const char *range, const char *ifname,
+                     enum pv_netplan_kind kind, bool connected)
+{
+    struct pv_netplan_link *l = &host->links[host->n_links];
+    l->prefix = prefix(range);
+    l->kind = kind;
+    snprintf(l->ifname, sizeof(l->ifname), "%s", ifname);
+    host->connected[host->n_links++] = connected;
+}
+
+static struct pv_networds_host host_of(void)
+{
+    struct pv_networds_host h = {.has_iface = true, .uids = {61300}, .n_uids = 1, .udp_port = 4000};
+    add_link(&h, "192.168.1.0/24", "eth0", PV_NETPLAN_LAN, true);
+    add_link(&h, "203.0.113.0/24", "eth1", PV_NETPLAN_LAN, true);
+    add_link(&h, "172.17.0.0/16", "docker0", PV_NETPLAN_CONTAINER, true);
+    add_link(&h, "10.9.0.0/16", "wg0", PV_NETPLAN_TUNNEL, false);
+    add_link(&h, "8.8.8.8/32", "eth0", PV_NETPLAN_LAN, false);
+    return h;
+}
+
+static bool has_route(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                      const char *line)
+{
+    static struct pv_networds_route routes[PV_NETWORDS_ROUTES];
+    char text[256], want[256];
+    size_t n = pv_networds_routes(plan, host, routes);
+    snprintf(want, sizeof(want), "route add %s proto 112\n", line);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(pv_networds_route_line("add", &routes[i], "p2p0", text, sizeof(text)) > 0);
+        if (strcmp(text, want) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void used_prefixes_never_take_a_connected_network_away(void **state)
+{
+    static const struct {
+        const char *used;
+        bool set, connected;
+        size_t overlaps;
+    } rows[] = {
+        {"192.168.7.0/24", true, false, 0},   {"192.168.1.0/24", false, true, 1},
+        {"192.168.1.128/25", false, true, 1}, {"192.168.0.0/16", true, false, 1},
+        {"10.9.4.0/24", true, false, 1},      {"fd77::/48", true, false, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_netplan p = plan_of();
+        struct pv_networds_host h = host_of();
+        struct pv_netplan_overlap o[PV_NETPLAN_OVERLAPS];
+        char line[128];
+        p.used[p.n_used++].prefix = prefix(rows[i].used);
+        snprintf(line, sizeof(line), "%s dev p2p0 table 254 metric %u", rows[i].used,
+                 p.used[0].prefix.base.family == PV_AF_INET6 ? 1024 : 0);
+        assert_int_equal(has_route(&p, &h, line), rows[i].set);
+        assert_int_equal(pv_networds_overlaps(&p, &h, o), rows[i].overlaps);
+        if (rows[i].overlaps > 0)
+            assert_int_equal(o[0].connected, rows[i].connected);
+        h.has_iface = false;
+        assert_false(has_route(&p, &h, line));
+    }
+}
+
+static void an_exit_leaves_alone_what_stays_on_the_machine(void **state)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    (void)state;
+    p.exit = p.exit4 = true;
+    assert_true(has_route(&p, &h, "0.0.0.0/0 dev p2p0 table 28784 metric 0"));
+    assert_true(has_route(&p, &h, "throw 172.17.0.0/16 table 28784 metric 0"));
+    assert_true(has_route(&p, &h, "throw 10.9.0.0/16 table 28785 metric 0"));
+    assert_true(has_route(&p, &h, "throw 10.66.0.0/16 table 28784 metric 0"));
+    assert_false(has_route(&p, &h, "throw 192.168.1.0/24 table 28784 metric 0"));
+    /* A route that somebody in the LAN had a DHCP client set draws nothing. */
+    assert_false(has_route(&p, &h, "throw 8.8.8.8/32 table 28784 metric 0"));
+    /* The exit has no IPv6. */
+    assert_false(has_route(&p, &h, "::/0 dev p2p0 table 28784 metric 1024"));
+    assert_true(has_route(&p, &h, "unreachable ::/0 table 28784 metric 2147483647"));
+    assert_true(has_route(&p, &h, "unreachable 0.0.0.0/0 table 28784 metric 2147483647"));
+    p.exit6 = true;
+    assert_true(has_route(&p, &h, "::/0 dev p2p0 table 28784 metric 1024"));
+}
+
+static void the_lan_is_left_alone_when_asked_for_and_private(void **state)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char text[PV_NETWORDS_TEXT];
+    (void)state;
+    p.exit = p.exit4 = p.exit_lan = true;
+    assert_true(has_route(&p, &h, "throw 192.168.1.0/24 table 28784 metric 0"));
+    assert_false(has_route(&p, &h, "throw 203.0.113.0/24 table 28784 metric 0"));
+    assert_false(has_route(&p, &h, "throw 8.8.8.8/32 table 28784 metric 0"));
+    /* But not for names. */
+    assert_false(has_route(&p, &h, "throw 192.168.1.0/24 table 28785 metric 0"));
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    const char *drop = strstr(text, "th dport { 53, 853, 5355 } counter drop");
+    const char *lan = strstr(text, "oifname \"eth0\" ip daddr 192.168.1.0/24 accept");
+    assert_non_null(drop);
+    assert_non_null(lan);
+    assert_true(drop < lan);
+    p.exit_lan = false;
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_null(strstr(text, "eth0"));
+}
+
+static void another_default_route_by_halves_is_found(void **state)
+{
+    struct pv_networds_host h = host_of();
+    (void)state;
+    assert_null(pv_networds_rival(&h));
+    add_link(&h, "128.0.0.0/1", "tun9", PV_NETPLAN_TUNNEL, false);
+    const struct pv_netplan_link *rival = pv_networds_rival(&h);
+    assert_non_null(rival);
+    assert_string_equal(rival->ifname, "tun9");
+    struct pv_netplan p = plan_of();
+    p.exit = p.exit4 = true;
+    assert_false(has_route(&p, &h, "throw 128.0.0.0/1 table 28784 metric 0"));
+}
+
+static void only_what_is_offered_is_forwarded_and_the_longer_prefix_decides(void **state)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char text[PV_NETWORDS_TEXT];
+    (void)state;
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.0.0/16"), true};
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), false};
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    const char *plain = strstr(text, "ip daddr 192.168.1.0/24 return");
+    const char *changed = strstr(text, "ip daddr 192.168.0.0/16 masquerade");
+    assert_non_null(plain);
+    assert_non_null(changed);
+    assert_true(plain < changed);
+    assert_null(strstr(text, "0.0.0.0/8")); /* no exit */
+    assert_null(strstr(text, "guard"));
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("0.0.0.0/0"), true};
+    h.dns4 = pv_addr4(192, 0, 2, 53, 0);
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_non_null(strstr(text, "ip saddr 10.66.0.0/16 ip daddr != { 0.0.0.0/8"));
+    assert_non_null(strstr(text, "dnat ip to 192.0.2.53"));
+    assert_null(strstr(text, "dnat ip6"));
+}
+
+/* The most that a plan and a host can have. */
+static void the_longest_text_fits(void **state)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = {.has_iface = true, .n_uids = 2};
+    char text[PV_NETWORDS_TEXT], range[PV_ADDR_TEXT];
+    size_t n = 0;
+    (void)state;
+    p.exit = p.exit4 = p.exit6 = p.exit_lan = true;
+    for (unsigned i = 0; i < PV_NETPLAN_USED; i++) {
+        snprintf(range, sizeof(range), "fd01:2345:6789:%x::/64", 0xf000 + i);
+        p.used[p.n_used++].prefix = prefix(range);
+    }
+    for (unsigned i = 0; i < PV_NETPLAN_OFFERED; i++) {
+        snprintf(range, sizeof(range), "fd02:2345:6789:%x::/64", 0xf000 + i);
+        p.offered[p.n_offered++].prefix = prefix(range);
+    }
+    for (unsigned i = 0; i < PV_NETWORDS_LINKS; i++) {
+        snprintf(range, sizeof(range), "fd03:2345:6789:%x::/64", 0xf000 + i);
+        add_link(&h, range, "enp0s31f6long15", i % 2 == 0 ? PV_NETPLAN_LAN : PV_NETPLAN_TUNNEL,
+                 true);
+    }
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    static struct pv_networds_route routes[PV_NETWORDS_ROUTES];
+    assert_true(pv_networds_routes(&p, &h, routes) < PV_NETWORDS_ROUTES);
+    char rules[2048];
+    assert_int_equal(pv_networds_rules(&p, &h, rules, sizeof(rules), &n), PV_OK);
+    assert_int_equal(n, 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(used_prefixes_never_take_a_connected_network_away),
+        cmocka_unit_test(an_exit_leaves_alone_what_stays_on_the_machine),
+        cmocka_unit_test(the_lan_is_left_alone_when_asked_for_and_private),
+        cmocka_unit_test(another_default_route_by_halves_is_found),
+        cmocka_unit_test(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides),
+        cmocka_unit_test(the_longest_text_fits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
