@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hostctl.c - switches of the kernel, set and put back. One is put back only while it still has the
+ * value that was set here: whoever changed it since has decided.
+ */
+#include "sys/helper/hostctl.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ROOT "/proc/sys/net/"
+
+static const char key_forward4[] = "ipv4/ip_forward";
+static const char key_forward6[] = "ipv6/conf/all/forwarding";
+static const char key_mark[] = "ipv4/conf/all/src_valid_mark";
+
+/* -1: there is no such switch. */
+static int read_switch(const char *key)
+{
+    char path[PV_HOSTCTL_KEY_MAX + sizeof(ROOT)], text[16] = "";
+    int value = -1;
+    snprintf(path, sizeof(path), ROOT "%s", key);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    if (read(fd, text, sizeof(text) - 1) > 0 && text[0] >= '0' && text[0] <= '9' &&
+        (text[1] == '\n' || text[1] == '\0'))
+        value = text[0] - '0';
+    close(fd);
+    return value;
+}
+
+static int write_switch(const char *key, int value)
+{
+    char path[PV_HOSTCTL_KEY_MAX + sizeof(ROOT)];
+    const char text[2] = {(char)('0' + value), '\n'};
+    snprintf(path, sizeof(path), ROOT "%s", key);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = write(fd, text, sizeof(text)) == (ssize_t)sizeof(text) ? PV_OK : -errno;
+    close(fd);
+    return r;
+}
+
+/* --- what was before ----------------------------------------------------------------------- */
+
+/* The file is ours, in a directory of ours; still it leads to no other switch. */
+static bool is_ours(const char *key)
+{
+    char name[PV_HOSTCTL_KEY_MAX];
+    if (strcmp(key, key_forward4) == 0 || strcmp(key, key_forward6) == 0 ||
+        strcmp(key, key_mark) == 0)
+        return true;
+    if (strstr(key, "..") != NULL || sscanf(key, "ipv6/conf/%63[^/]", name) != 1)
+        return false;
+    char again[2 * PV_HOSTCTL_KEY_MAX];
+    snprintf(again, sizeof(again), "ipv6/conf/%s/accept_ra", name);
+    return strcmp(again, key) == 0;
+}
+
+bool pv_hostctl_load(struct pv_hostctl *ctl)
+{
+    char line[PV_HOSTCTL_KEY_MAX + 8];
+    FILE *f = ctl->path[0] == '\0' ? NULL : fopen(ctl->path, "re");
+    ctl->n = 0;
+    if (f == NULL)
+        return false;
+    while (fgets(line, sizeof(line), f) != NULL && ctl->n < PV_HOSTCTL_KEPT) {
+        struct pv_hostctl_kept *k = &ctl->kept[ctl->n];
+        if (sscanf(line, "%63s %1d", k->key, &k->before) == 2 && is_ours(k->key))
+            ctl->n++;
+    }
+    fclose(f);
+    return true;
+}
+
+/* As a whole: a reader after a crash finds the old list or the new one. */
+static void save(const struct pv_hostctl *ctl)
+{
+    char next[PV_HOSTCTL_PATH_MAX + 4];
+    if (ctl->path[0] == '\0')
+        return;
+    snprintf(next, sizeof(next), "%s.new", ctl->path);
+    FILE *f = fopen(next, "we");
+    if (f == NULL)
+        return;
+    for (size_t i = 0; i < ctl->n; i++)
+        fprintf(f, "%s %d\n", ctl->kept[i].key, ctl->kept[i].before);
+    if (fclose(f) == 0)
+        (void)rename(next, ctl->path);
+}
+
+void pv_hostctl_mark(const struct pv_hostctl *ctl)
+{
+    save(ctl);
+}
+
+void pv_hostctl_forget(const struct pv_hostctl *ctl)
+{
+    if (ctl->path[0] != '\0')
+        (void)unlink(ctl->path);
+}
+
+static struct pv_hostctl_kept *find_kept(struct pv_hostctl *ctl, const char *key)
+{
+    for (size_t i = 0; i < ctl->n; i++)
+        if (strcmp(ctl->kept[i].key, key) == 0)
+            return &ctl->kept[i];
+    return NULL;
+}
+
+/* What it was is on disk before it is changed. */
+static int switch_to(struct pv_hostctl *ctl, const char *key, int value)
+{
+    int now = read_switch(key);
+    if (now < 0 || now == value)
+        return PV_OK;
+    if (find_kept(ctl, key) == NULL) {
+        if (ctl->n == PV_HOSTCTL_KEPT)
+            return PV_ERR_LIMIT;
+        struct pv_hostctl_kept *k = &ctl->kept[ctl->n++];
+        snprintf(k->key, sizeof(k->key), "%s", key);
+        k->before = now;
+        save(ctl);
+    }
+    return write_switch(key, value);
+}
+
+static void switch_back(struct pv_hostctl *ctl, const char *key, int value)
+{
+    struct pv_hostctl_kept *k = find_kept(ctl, key);
+    if (k == NULL)
+        return;
+    if (read_switch(key) == value)
+        (void)write_switch(key, k->before);
+    *k = ctl->kept[--ctl->n];
+    save(ctl);
+}
+
+/* --- interfaces ---------------------------------------------------------------------------- */
+
+typedef bool each_interface(struct pv_hostctl *ctl, const char *name);
+
+/* True when one of the calls was. */
+static bool for_each(struct pv_hostctl *ctl, const char *dir, const char *own, each_interface *each)
+{
+    bool any = false;
+    DIR *d = opendir(dir);
+    if (d == NULL)
+        return false;
+    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+        if (e->d_name[0] != '.' && strcmp(e->d_name, own) != 0 && each(ctl, e->d_name))
+            any = true;
+    closedir(d);
+    return any;
+}
+
+/* A host that forwards believes no router's advertisement any more, unless told to: its own address
+ * and its own way out would go (kernel's ip-sysctl, accept_ra). */
+static bool keep_advertised(struct pv_hostctl *ctl, const char *name)
+{
+    char key[PV_HOSTCTL_KEY_MAX];
+    if (strcmp(name, "all") == 0 ||
+        snprintf(key, sizeof(key), "ipv6/conf/%s/accept_ra", name) >= (int)sizeof(key))
+        return false;
+    return read_switch(key) == 1 && switch_to(ctl, key, 2) < 0;
+}
+
+static bool checks_strictly(struct pv_hostctl *ctl, const char *name)
+{
+    char key[PV_HOSTCTL_KEY_MAX];
+    (void)ctl;
+    return snprintf(key, sizeof(key), "ipv4/conf/%s/rp_filter", name) < (int)sizeof(key) &&
+           read_switch(key) == 1;
+}
+
+static void drop_advertised(struct pv_hostctl *ctl)
+{
+    for (size_t i = ctl->n; i-- > 0;) {
+        char key[PV_HOSTCTL_KEY_MAX];
+        size_t len = strlen(ctl->kept[i].key);
+        if (len < 9 || strcmp(ctl->kept[i].key + len - 9, "accept_ra") != 0)
+            continue;
+        snprintf(key, sizeof(key), "%s", ctl->kept[i].key);
+        switch_back(ctl, key, 2);
+    }
+}
+
+static void fail(char error[static PV_HOSTCTL_ERROR_MAX], const char *key, int status)
+{
+    if (error[0] == '\0')
+        snprintf(error, PV_HOSTCTL_ERROR_MAX,
+                 "set /proc/sys/net/%s to 1: %s: set it yourself: sysctl -w net/%s=1", key,
+                 status > -1000 ? strerror(-status) : pv_strstatus(status), key);
+}
+
+void pv_hostctl_apply(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wants,
+                      char ret_error[static PV_HOSTCTL_ERROR_MAX])
+{
+    int r = PV_OK;
+    ret_error[0] = '\0';
+    if (wants->forward4 && (r = switch_to(ctl, key_forward4, 1)) < 0)
+        fail(ret_error, key_forward4, r);
+    if (wants->forward6) {
+        (void)for_each(ctl, ROOT "ipv6/conf", wants->ifname, keep_advertised);
+        r = switch_to(ctl, key_forward6, 1);
+        if (r < 0)
+            fail(ret_error, key_forward6, r);
+    }
+    /* Only a strict check needs it. */
+    if (wants->valid_mark && (r = switch_to(ctl, key_mark, 1)) < 0 &&
+        for_each(ctl, ROOT "ipv4/conf", wants->ifname, checks_strictly))
+        fail(ret_error, key_mark, r);
+    if (!wants->forward4)
+        switch_back(ctl, key_forward4, 1);
+    if (!wants->forward6) {
+        switch_back(ctl, key_forward6, 1);
+        drop_advertised(ctl);
+    }
+    if (!wants->valid_mark)
+        switch_back(ctl, key_mark, 1);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hostctl.h - the few switches below /proc/sys/net that routes and exits need, and what they were
+ * before. For the helper only.
+ *
+ * What was there is kept in a file too, so that a helper that was killed is cleaned up after by the
+ * next one.
+ */
+#ifndef PV_HOSTCTL_H
+#define PV_HOSTCTL_H
+
+#include "base/pv.h"
+
+enum {
+    PV_HOSTCTL_KEPT = 128,     /* switches that were changed: three, and one for each interface */
+    PV_HOSTCTL_KEY_MAX = 64,   /* bytes of "ipv6/conf/IFNAME/accept_ra", with the NUL */
+    PV_HOSTCTL_PATH_MAX = 272, /* bytes of the file's path, with the NUL */
+    PV_HOSTCTL_ERROR_MAX = 200,
+};
+
+struct pv_hostctl {
+    char path[PV_HOSTCTL_PATH_MAX]; /* of the file; "": none is kept */
+    struct pv_hostctl_kept {
+        char key[PV_HOSTCTL_KEY_MAX]; /* below /proc/sys/net */
+        int before;
+    } kept[PV_HOSTCTL_KEPT];
+    size_t n;
+};
+
+/* What shall be switched on. */
+struct pv_hostctl_wants {
+    bool forward4, forward6;
+    bool valid_mark;    /* the check of a source's way back looks at marks */
+    const char *ifname; /* ours: nothing is set on it */
+};
+
+/* Takes over what a helper before has left in the file; false: there is no file, so nothing was
+ * left. */
+bool pv_hostctl_load(struct pv_hostctl *ctl);
+/* The file exists from now on, even when it is empty: something of ours is in the kernel. */
+void pv_hostctl_mark(const struct pv_hostctl *ctl);
+/* Switches on what is wanted and back what is not any more; may be repeated. ret_error: "" or what
+ * failed, why, and what to do. */
+void pv_hostctl_apply(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wants,
+                      char ret_error[static PV_HOSTCTL_ERROR_MAX]);
+/* The file goes. */
+void pv_hostctl_forget(const struct pv_hostctl *ctl);
+
+#endif /* PV_HOSTCTL_H */

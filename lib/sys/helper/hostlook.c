@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hostlook.c - looks at the host's networks, at its resolvers' file, and at what other tables of
+ * netfilter do with forwarded packets.
+ */
+#include "sys/helper/hostlook.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sys/net/ipcmd.h"
+#include "sys/net/netlink.h"
+#include "sys/net/netroutes.h"
+
+enum {
+    ADDRS = 512,  /* addresses of this host looked at */
+    LINKS = 1024, /* interfaces */
+    ROUTES = 1024,
+    MAIN = 254, /* RT_TABLE_MAIN */
+};
+
+/* --- networks ------------------------------------------------------------------------------ */
+
+static enum pv_netplan_kind kind_of(bool tunnel, bool container)
+{
+    return container ? PV_NETPLAN_CONTAINER : tunnel ? PV_NETPLAN_TUNNEL : PV_NETPLAN_LAN;
+}
+
+/* Names that could not stand in a rule are passed over: then the network counts as not there, which
+ * leaves less alone and never more. */
+static void add_link(struct pv_networds_host *host, const struct pv_prefix *range,
+                     const char *ifname, enum pv_netplan_kind kind, bool connected)
+{
+    struct pv_netplan_link l = {.prefix = pv_netplan_range(range), .kind = kind};
+    if (host->n_links == PV_NETWORDS_LINKS || strlen(ifname) >= sizeof(l.ifname) ||
+        strpbrk(ifname, "\"\\;{} ") != NULL)
+        return;
+    memcpy(l.ifname, ifname, strlen(ifname));
+    for (size_t i = 0; i < host->n_links; i++)
+        if (host->links[i].prefix.bits == l.prefix.bits &&
+            pv_addr_equal_ip(&host->links[i].prefix.base, &l.prefix.base) &&
+            strcmp(host->links[i].ifname, ifname) == 0)
+            return;
+    host->links[host->n_links] = l;
+    host->connected[host->n_links++] = connected;
+}
+
+static void look_at_addrs(const char *own, struct pv_networds_host *host)
+{
+    struct pv_net_addr *a = calloc(ADDRS, sizeof(*a));
+    size_t n = 0;
+    if (a != NULL && pv_net_addrs(a, ADDRS, &n) < 0)
+        n = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!a[i].loopback && strcmp(a[i].ifname, own) != 0)
+            add_link(host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container), true);
+    free(a);
+}
+
+static const struct pv_net_link *find_link(const struct pv_net_link *links, size_t n,
+                                           uint32_t index)
+{
+    for (size_t i = 0; i < n; i++)
+        if (links[i].index == index)
+            return &links[i];
+    return NULL;
+}
+
+/* Routes in the main table, but for the default and for those that say again what addresses do. */
+static void look_at_routes(const char *own, struct pv_networds_host *host)
+{
+    const struct pv_net_route_query query = {.table = MAIN};
+    struct pv_net_link *links = calloc(LINKS, sizeof(*links));
+    struct pv_net_route *routes = calloc(ROUTES, sizeof(*routes));
+    size_t n_links = 0, n = 0;
+    if (links == NULL || routes == NULL || pv_net_links(links, LINKS, &n_links) < 0 ||
+        pv_net_routes(&query, routes, ROUTES, &n) < 0)
+        n = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_net_route *r = &routes[i];
+        const struct pv_net_link *l = find_link(links, n_links, r->ifindex);
+        if (r->dst.bits == 0 || r->type != PV_NET_ROUTE_UNICAST || l == NULL || l->loopback ||
+            strcmp(l->name, own) == 0 || pv_addr_is_link_local(&r->dst.base) ||
+            pv_addr_is_multicast(&r->dst.base) || r->proto == PV_NET_PROTO_OWN)
+            continue;
+        add_link(host, &r->dst, l->name, kind_of(l->tunnel, l->container), false);
+    }
+    free(links);
+    free(routes);
+}
+
+/* --- resolvers ----------------------------------------------------------------------------- */
+
+/* The first server of each family that can be reached from elsewhere than this host. */
+static void read_resolvers(const char *path, struct pv_networds_host *host)
+{
+    char line[256], text[64];
+    struct pv_addr a;
+    FILE *f = fopen(path, "re");
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        if (sscanf(line, "nameserver %63s", text) != 1 || pv_addr_parse_ip(text, &a) < 0 ||
+            pv_addr_is_loopback(&a) || pv_addr_is_unspecified(&a) || pv_addr_is_link_local(&a))
+            continue;
+        struct pv_addr *slot = a.family == PV_AF_INET6 ? &host->dns6 : &host->dns4;
+        if (slot->family == PV_AF_NONE)
+            *slot = a;
+    }
+    if (f != NULL)
+        fclose(f);
+}
+
+void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
+{
+    host->n_links = 0;
+    memset(host->links, 0, sizeof(host->links));
+    look_at_addrs(ifname, host);
+    look_at_routes(ifname, host);
+    host->dns4 = host->dns6 = (struct pv_addr){.family = PV_AF_NONE};
+    read_resolvers("/etc/resolv.conf", host);
+    /* systemd-resolved stands in front of those; here are the ones behind it. */
+    if (host->dns4.family == PV_AF_NONE && host->dns6.family == PV_AF_NONE)
+        read_resolvers("/run/systemd/resolve/resolv.conf", host);
+}
+
+void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                      struct pv_netplan_host *ret_said)
+{
+    for (size_t i = 0; i < host->n_links && ret_said->n_lan < PV_NETPLAN_LINKS; i++)
+        if (host->connected[i])
+            ret_said->lan[ret_said->n_lan++] = host->links[i];
+    ret_said->n_overlaps = pv_networds_overlaps(plan, host, ret_said->overlaps);
+}
+
+/* --- policies of others -------------------------------------------------------------------- */
+
+struct policies {
+    const char *own;
+    char table[80];    /* the one whose chains are being listed: "ip filter" */
+    char dropping[80]; /* the first that drops what is forwarded; "": none */
+    bool docker, firewalld;
+};
+
+/* Of `nft list chains`. */
+static void take_chain_line(void *ctx, const char *line)
+{
+    struct policies *p = ctx;
+    char family[16], table[64];
+    if (sscanf(line, "table %15s %63s {", family, table) == 2) {
+        snprintf(p->table, sizeof(p->table), "%s %s", family, table);
+        p->firewalld = p->firewalld || strcmp(table, "firewalld") == 0;
+    }
+    if (strstr(line, "chain DOCKER-USER {") != NULL)
+        p->docker = true;
+    const char *name = strchr(p->table, ' ');
+    if (strstr(line, "hook forward") != NULL && strstr(line, "policy drop") != NULL &&
+        name != NULL && strncmp(name + 1, "p2pvpn-", 7) != 0 && p->dropping[0] == '\0')
+        snprintf(p->dropping, sizeof(p->dropping), "%s", p->table);
+}
+
+struct mention {
+    const char *ifname; /* in quotes */
+    bool found;
+};
+
+static void take_rule_line(void *ctx, const char *line)
+{
+    struct mention *m = ctx;
+    m->found = m->found || strstr(line, m->ifname) != NULL;
+}
+
+/* Somebody has thought of our interface there: then it is theirs to say what passes. */
+static bool mentions(const char *table, const char *ifname)
+{
+    char quoted[PV_NETPLAN_IFNAME + 2], family[16], name[64];
+    struct mention m = {.ifname = quoted};
+    snprintf(quoted, sizeof(quoted), "\"%s\"", ifname);
+    if (sscanf(table, "%15s %63s", family, name) != 2)
+        return true;
+    const char *const words[] = {"table", family, name};
+    return pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_rule_line, &m) < 0 || m.found;
+}
+
+bool pv_hostlook_forbids(const char *ifname, const char *own_table,
+                         char ret_remedy[static PV_NETPLAN_FAULT])
+{
+    static const char *const words[] = {"chains"};
+    struct policies p = {.own = own_table};
+    if (pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_chain_line, &p) < 0)
+        return false;
+    if (p.firewalld && !mentions("inet firewalld", ifname)) {
+        snprintf(ret_remedy, PV_NETPLAN_FAULT,
+                 "forward packets of members: firewalld does not let %s through: firewall-cmd "
+                 "--permanent --zone=trusted --add-interface=%s && firewall-cmd --reload",
+                 ifname, ifname);
+        return true;
+    }
+    if (p.dropping[0] == '\0' || mentions(p.dropping, ifname))
+        return false;
+    if (p.docker)
+        snprintf(ret_remedy, PV_NETPLAN_FAULT,
+                 "forward packets of members: docker drops what it does not know: iptables -I "
+                 "DOCKER-USER -i %s -j ACCEPT; iptables -I DOCKER-USER -o %s -j ACCEPT",
+                 ifname, ifname);
+    else
+        snprintf(ret_remedy, PV_NETPLAN_FAULT,
+                 "forward packets of members: table %s drops what it does not know: let its chain "
+                 "of hook forward accept iifname %s and oifname %s",
+                 p.dropping, ifname, ifname);
+    return true;
+}

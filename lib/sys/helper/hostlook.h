@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hostlook.h - what this host has beside our interface: networks, resolvers, policies of others;
+ * for hostnet.c only. Looks, and changes nothing.
+ */
+#ifndef PV_HOSTLOOK_H
+#define PV_HOSTLOOK_H
+
+#include "sys/helper/networds.h"
+
+/* Fills in the links and the name servers; the rest of *host stays. */
+void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host);
+/* The same for the daemon: connected networks, and what overlaps used prefixes. */
+void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                      struct pv_netplan_host *ret_said);
+/* Does a table of somebody else drop what is forwarded and not accepted there? ret_remedy: whose it
+ * is and what to do. */
+bool pv_hostlook_forbids(const char *ifname, const char *own_table,
+                         char ret_remedy[static PV_NETPLAN_FAULT]);
+
+#endif /* PV_HOSTLOOK_H */
