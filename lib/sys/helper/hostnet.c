@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hostnet.c - makes the host's network what the plan says. Nothing is remembered about the kernel
+ * but what cannot be asked: each look compares what is there with what shall be there, and sets the
+ * difference, so it does not matter who changed what, or whether a step before had failed.
+ *
+ * The order keeps every moment safe. The guard of an exit stands before anything of the exit is
+ * changed, and goes after all of it; forwarding is on only while our table says for what.
+ */
+#include "sys/helper/hostnet.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "sys/helper/hostctl.h"
+#include "sys/helper/hostlook.h"
+#include "sys/helper/hostwatch.h"
+#include "sys/helper/networds.h"
+#include "sys/net/ipcmd.h"
+
+enum {
+    RULES_TEXT = 2048, /* bytes of one family's rules */
+};
+/* Others' changes come in bursts. */
+#define QUIET  PV_MS(50)
+#define LATEST PV_MS(500)
+/* A manager that removes what we set is not to be fought harder. */
+#define AGAIN PV_MS(250)
+
+struct pv_hostnet {
+    struct pv_hostwatch watch;
+    struct pv_hostctl ctl;
+    struct pv_netplan wanted; /* as it was given */
+    struct pv_netplan plan;   /* what of it is in force */
+    bool known;               /* there was a plan */
+    bool cleaned;             /* of what an earlier exit left */
+    struct pv_networds_host host;
+    int exit_lock;                       /* -1: no exit of ours */
+    char ifname[PV_NETPLAN_IFNAME];      /* of the interface while it exists */
+    char table_now[PV_NETWORDS_TEXT];    /* as it was set last; "": none of ours */
+    char rules_now[2][RULES_TEXT];       /* of IPv4 and IPv6 */
+    int table_rules;                     /* how many the watch had counted then */
+    pv_ns again;                         /* not before */
+    pv_ns due;                           /* PV_NEVER: nothing */
+    struct pv_netplan_host said;         /* the answer */
+    uint8_t told[PV_NETPLAN_HOST_BYTES]; /* the one that was handed out last */
+    int told_len;
+    /* Memory of one look; too large for a stack. */
+    struct pv_networds_route routes[PV_NETWORDS_ROUTES];
+    struct pv_net_route have[2 * PV_NETWORDS_ROUTES];
+    char text[PV_NETWORDS_TEXT];
+};
+
+static const uint16_t FAMILIES[2] = {PV_AF_INET, PV_AF_INET6};
+
+/* The first fault is what the user should mend first. */
+static void fault(struct pv_hostnet *net, const char *fmt, ...) PV_PRINTF(2, 3);
+
+static void fault(struct pv_hostnet *net, const char *fmt, ...)
+{
+    va_list ap;
+    if (net->said.fault[0] != '\0')
+        return;
+    va_start(ap, fmt);
+    vsnprintf(net->said.fault, sizeof(net->said.fault), fmt, ap);
+    va_end(ap);
+}
+
+/* --- netfilter ----------------------------------------------------------------------------- */
+
+static void settle_watch(struct pv_hostnet *net, pv_ns now)
+{
+    pv_ns first = net->watch.first, last = net->watch.last;
+    (void)pv_hostwatch_read(&net->watch, now);
+    /* Mostly what we did ourselves; what others did at the same time is in it as well, and is found
+     * by the next look. */
+    net->watch.first = first;
+    net->watch.last = last;
+}
+
+static bool table_is_whole(const struct pv_hostnet *net)
+{
+    return net->table_now[0] != '\0' && net->watch.has_table &&
+           net->watch.rules == net->table_rules;
+}
+
+static int set_table(struct pv_hostnet *net)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    int r = pv_networds_nft(&net->plan, &net->host, net->text);
+    if (r < 0) {
+        fault(net, "write rules for nft: there are too many prefixes: use or offer fewer");
+        return r;
+    }
+    if (strcmp(net->text, net->table_now) == 0 && (table_is_whole(net) || net->watch.nft_fd < 0))
+        return PV_OK;
+    pv_hostctl_mark(&net->ctl);
+    pv_networds_table(net->plan.ifname, net->watch.table);
+    pv_hostwatch_open_nft(&net->watch);
+    r = pv_nftcmd_run(net->text, complaint);
+    if (r == PV_ERR_NOT_FOUND)
+        fault(net, "set up %s: there is no nft program: install the package nftables",
+              net->plan.n_offered > 0 ? "forwarding" : "the exit");
+    else if (r < 0)
+        fault(net, "set up table inet %s: nft says: %s", net->watch.table,
+              complaint[0] != '\0' ? complaint : pv_strstatus(r));
+    if (r < 0)
+        return r;
+    settle_watch(net, 0);
+    memcpy(net->table_now, net->text, sizeof(net->table_now));
+    net->table_rules = net->watch.rules;
+    if (net->watch.nft_fd >= 0 && !net->watch.has_table)
+        net->due = net->again; /* flushed in between */
+    return PV_OK;
+}
+
+static void drop_table(struct pv_hostnet *net, const char *ifname)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    pv_networds_nft_none(ifname, net->text);
+    int r = pv_nftcmd_run(net->text, complaint);
+    if (r < 0 && r != PV_ERR_NOT_FOUND)
+        fault(net, "remove our table of nft: nft says: %s", complaint);
+    net->table_now[0] = '\0';
+    settle_watch(net, 0);
+}
+
+/* --- policy rules -------------------------------------------------------------------------- */
+
+static int run_ip(uint16_t family, const char *lines, char complaint[static PV_IPCMD_ERROR_MAX])
+{
+    return family == PV_AF_INET6 ? pv_ipcmd_run6(lines, complaint) : pv_ipcmd_run(lines, complaint);
+}
+
+/* As a whole, since rules have no names: while they are away the guard holds. */
+static void set_rules(struct pv_hostnet *net)
+{
+    for (size_t i = 0; i < PV_ARRAY_LEN(FAMILIES); i++) {
+        char text[RULES_TEXT], complaint[PV_IPCMD_ERROR_MAX] = "";
+        size_t want = 0, have = 0;
+        if (pv_networds_rules(&net->plan, &net->host, text, sizeof(text), &want) < 0 ||
+            pv_net_rules(FAMILIES[i], PV_NET_PROTO_OWN, &have) < 0)
+            continue; /* a kernel without IPv6 */
+        if (want == have && (want == 0 || strcmp(text, net->rules_now[i]) == 0))
+            continue;
+        char line[64];
+        snprintf(line, sizeof(line), "rule flush protocol %d\n", PV_NET_PROTO_OWN);
+        int r = have == 0 ? PV_OK : run_ip(FAMILIES[i], line, complaint);
+        if (r == PV_OK && want > 0)
+            r = run_ip(FAMILIES[i], text, complaint);
+        memcpy(net->rules_now[i], text, sizeof(text));
+        if (r < 0 && net->plan.exit)
+            fault(net, "set rules for the exit: ip says: %s",
+                  complaint[0] != '\0' ? complaint : pv_strstatus(r));
+    }
+}
+
+/* --- routes -------------------------------------------------------------------------------- */
+
+static bool is_same(const struct pv_networds_route *want, const struct pv_net_route *have,
+                    uint32_t ifindex)
+{
+    return want->table == have->table && want->type == have->type && want->metric == have->metric &&
+           want->dst.bits == have->dst.bits && pv_addr_equal_ip(&want->dst.base, &have->dst.base) &&
+           (want->type != PV_NET_ROUTE_UNICAST || have->ifindex == ifindex);
+}
+
+/* Of two daemons on one machine each has its own interface; only the one with the exit has the
+ * exit's tables. */
+static bool is_ours(const struct pv_hostnet *net, const struct pv_net_route *have, uint32_t ifindex)
+{
+    bool of_exit = have->table == PV_NETWORDS_TABLE || have->table == PV_NETWORDS_TABLE_ALL;
+    return of_exit ? net->exit_lock >= 0 : ifindex != 0 && have->ifindex == ifindex;
+}
+
+static size_t add_lines(struct pv_hostnet *net, const char *verb, const struct pv_networds_route *r,
+                        size_t len)
+{
+    int n =
+        pv_networds_route_line(verb, r, net->plan.ifname, net->text + len, sizeof(net->text) - len);
+    return n < 0 ? len : len + (size_t)n;
+}
+
+/* What is not wanted any more, and is there. */
+static size_t stale_routes(struct pv_hostnet *net, size_t n_want, size_t n_have, uint32_t ifindex)
+{
+    size_t len = 0;
+    for (size_t k = 0; k < n_have; k++) {
+        const struct pv_net_route *have = &net->have[k];
+        bool wanted = false;
+        for (size_t i = 0; i < n_want && !wanted; i++)
+            wanted = is_same(&net->routes[i], have, ifindex);
+        if (wanted || !is_ours(net, have, ifindex))
+            continue;
+        const struct pv_networds_route gone = {have->dst, have->type, have->table, have->metric};
+        len = add_lines(net, "del", &gone, len);
+    }
+    net->text[len] = '\0';
+    return len;
+}
+
+/* New ones are set before old ones go; a line that fails holds up no other. */
+static void set_routes(struct pv_hostnet *net)
+{
+    const struct pv_net_route_query query = {.proto = PV_NET_PROTO_OWN};
+    uint32_t ifindex = net->ifname[0] == '\0' ? 0 : if_nametoindex(net->ifname);
+    size_t n_want = pv_networds_routes(&net->plan, &net->host, net->routes), n_have = 0, len = 0;
+    if (pv_net_routes(&query, net->have, PV_ARRAY_LEN(net->have), &n_have) < 0)
+        return;
+    for (size_t i = 0; i < n_want; i++) {
+        bool there = false;
+        for (size_t k = 0; k < n_have && !there; k++)
+            there = is_same(&net->routes[i], &net->have[k], ifindex);
+        if (!there)
+            len = add_lines(net, "replace", &net->routes[i], len);
+    }
+    net->text[len] = '\0';
+    if (len > 0 && pv_ipcmd_force(net->text) < 0)
+        fault(net, "set routes through %s: ip refused some: see `ip route show proto %d`",
+              net->plan.ifname, PV_NET_PROTO_OWN);
+    if (stale_routes(net, n_want, n_have, ifindex) > 0)
+        (void)pv_ipcmd_force(net->text);
+}
+
+/* --- the exit ------------------------------------------------------------------------------ */
+
+/* One exit on a machine: held by a name that the kernel gives back by itself. The name belongs to
+ * the network namespace, as routes and rules do. */
+static bool take_exit(struct pv_hostnet *net)
+{
+    static const char name[] = "p2pvpn-exit";
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    if (net->exit_lock >= 0)
+        return true;
+    memcpy(un.sun_path + 1, name, sizeof(name) - 1);
+    net->exit_lock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (net->exit_lock >= 0 &&
+        bind(net->exit_lock, (struct sockaddr *)&un,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name))) == 0)
+        return true;
+    if (net->exit_lock >= 0)
+        close(net->exit_lock);
+    net->exit_lock = -1;
+    return false;
+}
+
+static void give_exit(struct pv_hostnet *net)
+{
+    if (net->exit_lock >= 0)
+        close(net->exit_lock);
+    net->exit_lock = -1;
+}
+
+/* An exit that would not be one is not begun. */
+static int allow_exit(struct pv_hostnet *net)
+{
+    const struct pv_netplan_link *rival = pv_networds_rival(&net->host);
+    if (net->host.n_uids == 0) {
+        fault(net, "use an exit: p2pvpnd runs as a user of others, whose packets would go around "
+                   "it: start it by its unit, or as root with a state directory that user p2pvpn "
+                   "can reach");
+        return PV_ERR_UNSUPPORTED;
+    }
+    if (!take_exit(net)) {
+        fault(net, "use an exit: another network of this machine uses one: p2pvpnctl -n NAME exit "
+                   "off");
+        return PV_ERR_EXISTS;
+    }
+    if (rival != NULL) {
+        char text[PV_ADDR_TEXT];
+        fault(net,
+              "use an exit: another VPN has the route %s on %s, which our own packets would "
+              "follow: stop that VPN",
+              pv_prefix_format(&rival->prefix, text), rival->ifname);
+        return PV_ERR_EXISTS;
+    }
+    return PV_OK;
+}
+
+/* --- one look ------------------------------------------------------------------------------ */
+
+static void set_switches(struct pv_hostnet *net)
+{
+    char error[PV_HOSTCTL_ERROR_MAX];
+    struct pv_hostctl_wants wants = {.valid_mark = net->plan.exit, .ifname = net->plan.ifname};
+    for (size_t i = 0; i < net->plan.n_offered; i++) {
+        bool v6 = net->plan.offered[i].prefix.base.family == PV_AF_INET6;
+        wants.forward4 = wants.forward4 || !v6;
+        wants.forward6 = wants.forward6 || v6;
+    }
+    pv_hostctl_apply(&net->ctl, &wants, error);
+    if (error[0] != '\0')
+        fault(net, "%s", error);
+}
+
+/* What others forbid to pass, no accept of ours lets pass: the user has to. */
+static void look_at_policies(struct pv_hostnet *net)
+{
+    char remedy[PV_NETPLAN_FAULT];
+    if (net->plan.n_offered > 0 && pv_hostlook_forbids(net->plan.ifname, net->watch.table, remedy))
+        fault(net, "%s", remedy);
+    for (size_t i = 0; i < net->plan.n_offered; i++)
+        if (net->plan.offered[i].prefix.bits == 0 && net->host.dns4.family == PV_AF_NONE &&
+            net->host.dns6.family == PV_AF_NONE)
+            fault(net, "resolve names for members that use this exit: this host's resolver is on "
+                       "the host itself: they need a public one");
+}
+
+/* Everything that needs our table; without the table nothing of it is begun. */
+static int set_up(struct pv_hostnet *net, bool had_exit)
+{
+    bool wants = pv_networds_wants_table(&net->plan);
+    int r = wants ? set_table(net) : PV_OK;
+    if (r < 0) {
+        net->plan.n_offered = 0;
+        net->plan.exit = net->plan.exit && had_exit; /* the table of before still guards it */
+    }
+    if (net->plan.exit) {
+        set_switches(net);
+        set_routes(net);
+        set_rules(net);
+        return PV_OK;
+    }
+    /* Once, for what an earlier life left; unless it is another daemon's. */
+    if (net->exit_lock >= 0 || (!net->cleaned && take_exit(net)))
+        set_rules(net);
+    set_routes(net);
+    give_exit(net);
+    net->cleaned = true;
+    set_switches(net);
+    return r;
+}
+
+/* The table of an exit that was used stays until the exit's rules are gone, hence two of them. */
+static int apply(struct pv_hostnet *net)
+{
+    bool had_exit = net->plan.exit;
+    int r = PV_OK;
+    memset(&net->said, 0, sizeof(net->said));
+    pv_hostlook_networks(net->wanted.ifname, &net->host);
+    net->host.has_iface =
+        strcmp(net->ifname, net->wanted.ifname) == 0 && if_nametoindex(net->ifname) != 0;
+    net->plan = net->wanted;
+    if (net->plan.exit)
+        r = allow_exit(net);
+    if (r < 0 && !had_exit)
+        net->plan.exit = false;
+    if (had_exit && !net->plan.exit) {
+        set_rules(net);
+        set_routes(net);
+    }
+    int up = set_up(net, had_exit);
+    if (!pv_networds_wants_table(&net->plan) && net->table_now[0] != '\0')
+        drop_table(net, net->plan.ifname);
+    if (!pv_networds_wants_table(&net->plan) && net->ctl.n == 0)
+        pv_hostctl_forget(&net->ctl);
+    look_at_policies(net);
+    pv_hostlook_tell(&net->wanted, &net->host, &net->said);
+    return r < 0 || !net->wanted.exit ? r : up;
+}
+
+/* --- what an earlier life left ------------------------------------------------------------- */
+
+/* The first plan decides about it; what it wants again is replaced, the rest goes. */
+static void take_over(struct pv_hostnet *net, const char *ifname)
+{
+    bool left = pv_hostctl_load(&net->ctl) || net->ctl.path[0] == '\0';
+    if (left && !net->wanted.exit && net->wanted.n_offered == 0)
+        snprintf(net->table_now, sizeof(net->table_now), "left");
+    pv_networds_table(ifname, net->watch.table);
+}
+
+int pv_hostnet_set(struct pv_hostnet *net, const struct pv_netplan *plan,
+                   char ret_error[static PV_HOSTNET_ERROR_MAX])
+{
+    ret_error[0] = '\0';
+    int r = pv_hostwatch_open(&net->watch);
+    if (r < 0) {
+        snprintf(ret_error, PV_HOSTNET_ERROR_MAX, "watch this host's routes: %s", strerror(-r));
+        return r;
+    }
+    if (net->known && strcmp(net->wanted.ifname, plan->ifname) != 0) {
+        snprintf(ret_error, PV_HOSTNET_ERROR_MAX, "set routes: the interface has another name");
+        return PV_ERR_STATE;
+    }
+    net->wanted = *plan;
+    if (!net->known)
+        take_over(net, plan->ifname);
+    net->known = true;
+    r = apply(net);
+    if (r < 0)
+        snprintf(ret_error, PV_HOSTNET_ERROR_MAX, "%.239s", net->said.fault);
+    return r;
+}
+
+void pv_hostnet_iface(struct pv_hostnet *net, const char *ifname)
+{
+    bool changed = strcmp(net->ifname, ifname) != 0;
+    snprintf(net->ifname, sizeof(net->ifname), "%s", ifname);
+    if (net->known && (changed || ifname[0] != '\0'))
+        (void)apply(net);
+}
+
+void pv_hostnet_port(struct pv_hostnet *net, uint16_t udp_port)
+{
+    net->host.udp_port = udp_port;
+}
+
+/* --- watching ------------------------------------------------------------------------------ */
+
+void pv_hostnet_poll(const struct pv_hostnet *net, struct pollfd ret_fds[static PV_HOSTNET_FDS])
+{
+    ret_fds[0] = (struct pollfd){.fd = net->watch.route_fd, .events = POLLIN};
+    ret_fds[1] = (struct pollfd){.fd = net->watch.nft_fd, .events = POLLIN};
+}
+
+int pv_hostnet_timeout(const struct pv_hostnet *net, pv_ns now)
+{
+    if (net->due == PV_NEVER)
+        return -1;
+    return net->due <= now ? 0 : (int)((net->due - now) / PV_MS(1)) + 1;
+}
+
+/* A table that was flushed is set again at once; all else waits until it is quiet. */
+void pv_hostnet_work(struct pv_hostnet *net, pv_ns now)
+{
+    if (pv_hostwatch_read(&net->watch, now)) {
+        bool flushed = net->table_now[0] != '\0' && !table_is_whole(net);
+        pv_ns at = flushed ? now : pv_min_ns(net->watch.last + QUIET, net->watch.first + LATEST);
+        net->due = at < net->again ? net->again : at;
+    }
+    if (now < net->due)
+        return;
+    net->due = PV_NEVER;
+    net->watch.first = net->watch.last = 0;
+    net->again = now + AGAIN;
+    (void)apply(net);
+}
+
+bool pv_hostnet_report(struct pv_hostnet *net, bool again, struct pv_netplan_host *ret_host)
+{
+    uint8_t now[PV_NETPLAN_HOST_BYTES];
+    int n = net->known ? pv_netplan_host_encode(&net->said, now, sizeof(now)) : -1;
+    if (n < 0 || (!again && n == net->told_len && memcmp(now, net->told, (size_t)n) == 0))
+        return false;
+    memcpy(net->told, now, (size_t)n);
+    net->told_len = n;
+    *ret_host = net->said;
+    return true;
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+int pv_hostnet_new(struct pv_hostnet **ret_net, const struct pv_hostnet_config *cfg)
+{
+    struct pv_hostnet *net = calloc(1, sizeof(*net));
+    if (net == NULL)
+        return PV_ERR_NOMEM;
+    net->watch.route_fd = net->watch.nft_fd = net->exit_lock = -1;
+    net->due = PV_NEVER;
+    net->host.n_uids = cfg->n_uids;
+    memcpy(net->host.uids, cfg->uids, sizeof(net->host.uids));
+    if (cfg->path != NULL)
+        snprintf(net->ctl.path, sizeof(net->ctl.path), "%s", cfg->path);
+    *ret_net = net;
+    return PV_OK;
+}
+
+struct pv_hostnet *pv_hostnet_end(struct pv_hostnet *net)
+{
+    char error[PV_HOSTNET_ERROR_MAX];
+    if (net == NULL)
+        return NULL;
+    if (net->known) {
+        struct pv_netplan last = {.overlay4 = net->wanted.overlay4,
+                                  .overlay6 = net->wanted.overlay6};
+        memcpy(last.ifname, net->wanted.ifname, sizeof(last.ifname));
+        /* Only rules and the guard; routes into the interface go with it. */
+        if (net->plan.exit && net->wanted.exit_block) {
+            last = net->wanted;
+            last.n_used = last.n_offered = 0;
+        }
+        if (pv_hostnet_set(net, &last, error) < 0)
+            fprintf(stderr, "p2pvpnd helper: %s\n", error); /* nobody else listens any more */
+    }
+    give_exit(net);
+    pv_hostwatch_close(&net->watch);
+    free(net);
+    return NULL;
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/* In a network namespace of its own, with a "LAN" and an "interface of ours"; needs root and nft.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "sys/helper/hostctl.h"
+#include "sys/helper/hostnet.h"
+#include "sys/helper/networds.h"
+#include "sys/net/ipcmd.h"
+#include "sys/net/netroutes.h"
+#include "sys/proc/clock.h"
+#include "tests/unit/test_util.h"
+
+#define FILE_PATH "/run/p2pvpn-test.host"
+
+static struct pv_prefix prefix(const char *text)
+{
+    struct pv_prefix p;
+    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    return p;
+}
+
+static void ip(const char *lines)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    if (pv_ipcmd_run(lines, complaint) != PV_OK)
+        fail_msg("ip: %s", complaint);
+}
+
+static void nft(const char *text)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    if (pv_nftcmd_run(text, complaint) != PV_OK)
+        fail_msg("nft: %s", complaint);
+}
+
+static int read_switch(const char *key)
+{
+    char path[128], value = '?';
+    snprintf(path, sizeof(path), "/proc/sys/net/%s", key);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && read(fd, &value, 1) == 1);
+    close(fd);
+    return value - '0';
+}
+
+static size_t routes_in(uint32_t table)
+{
+    static struct pv_net_route routes[PV_NETWORDS_ROUTES];
+    const struct pv_net_route_query query = {.table = table, .proto = PV_NET_PROTO_OWN};
+    size_t n = 0;
+    assert_int_equal(pv_net_routes(&query, routes, PV_NETWORDS_ROUTES, &n), PV_OK);
+    return n;
+}
+
+static size_t rules_of(uint16_t family)
+{
+    size_t n = 0;
+    assert_int_equal(pv_net_rules(family, PV_NET_PROTO_OWN, &n), PV_OK);
+    return n;
+}
+
+struct finding {
+    const char *what;
+    bool found;
+};
+
+static void take_line(void *ctx, const char *line)
+{
+    struct finding *f = ctx;
+    f->found = f->found || strstr(line, f->what) != NULL;
+}
+
+static bool ruleset_has(const char *what)
+{
+    static const char *const words[] = {"ruleset"};
+    struct finding f = {.what = what};
+    assert_int_equal(pv_nftcmd_list(words, 1, take_line, &f), PV_OK);
+    return f.found;
+}
+
+static struct pv_hostnet *new_net(void)
+{
+    struct pv_hostnet *net = NULL;
+    const struct pv_hostnet_config cfg = {.uids = {61300}, .n_uids = 1, .path = FILE_PATH};
+    assert_int_equal(pv_hostnet_new(&net, &cfg), PV_OK);
+    pv_hostnet_port(net, 4000);
+    pv_hostnet_iface(net, "p2p0");
+    return net;
+}
+
+static struct pv_netplan plan_of(void)
+{
+    return (struct pv_netplan){
+        .ifname = "p2p0", .overlay4 = prefix("10.66.0.0/16"), .overlay6 = prefix("fd00:66::/64")};
+}
+
+static void set(struct pv_hostnet *net, const struct pv_netplan *plan)
+{
+    char error[PV_HOSTNET_ERROR_MAX];
+    int r = pv_hostnet_set(net, plan, error);
+    if (r != PV_OK)
+        fail_msg("%s", error);
+}
+
+/* Lets it see what the kernel says until done() or ten seconds. */
+static void work_until(struct pv_hostnet *net, bool (*done)(struct pv_hostnet *net))
+{
+    pv_ns end = pv_clock_now() + PV_S(10);
+    while (!done(net)) {
+        struct pollfd p[PV_HOSTNET_FDS];
+        pv_ns now = pv_clock_now();
+        int ms = pv_hostnet_timeout(net, now);
+        assert_true(now < end);
+        pv_hostnet_poll(net, p);
+        (void)poll(p, PV_HOSTNET_FDS, ms < 0 || ms > 100 ? 100 : ms);
+        pv_hostnet_work(net, pv_clock_now());
+    }
+}
+
+/* A fresh LAN 192.168.1.0/24 and a fresh interface of ours. */
+static int setup(void **state)
+{
+    (void)state;
+    (void)pv_ipcmd_force("link del dev lan0\nlink del dev p2p0\n");
+    (void)unlink(FILE_PATH);
+    ip("link set lo up\n"
+       "link add lan0 type veth peer name lan1\n"
+       "link set lan0 up\nlink set lan1 up\n"
+       "addr add 192.168.1.5/24 dev lan0\n"
+       "route add default via 192.168.1.1 dev lan0\n"
+       "link add p2p0 type veth peer name p2p1\n"
+       "link set p2p0 up\nlink set p2p1 up\n"
+       "addr add 10.66.0.2/16 dev p2p0\n"
+       "addr add fd00:66::2/64 dev p2p0 nodad\n");
+    return 0;
+}
+
+static bool has_route_in_main(struct pv_hostnet *net)
+{
+    (void)net;
+    return routes_in(254) == 1;
+}
+
+static bool has_no_route_in_main(struct pv_hostnet *net)
+{
+    (void)net;
+    return routes_in(254) == 0;
+}
+
+static void a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan(void **state)
+{
+    struct pv_netplan_host host = {.n_lan = 0};
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
+    set(net, &p);
+    assert_int_equal(routes_in(254), 1);
+    assert_true(pv_hostnet_report(net, false, &host));
+    assert_string_equal(host.fault, "");
+    assert_int_equal(host.n_overlaps, 0);
+    assert_int_equal(host.n_lan, 1);
+    assert_string_equal(host.lan[0].ifname, "lan0");
+    assert_false(pv_hostnet_report(net, false, &host));
+    assert_int_not_equal(access(FILE_PATH, F_OK), 0); /* nothing for which nft is needed */
+
+    ip("route del 192.168.7.0/24 dev p2p0\n");
+    work_until(net, has_route_in_main);
+    /* The laptop comes into a LAN with that range. */
+    ip("addr add 192.168.7.9/24 dev lan0\n");
+    work_until(net, has_no_route_in_main);
+    assert_true(pv_hostnet_report(net, false, &host));
+    assert_int_equal(host.n_overlaps, 1);
+    assert_true(host.overlaps[0].connected);
+    ip("addr del 192.168.7.9/24 dev lan0\n");
+    work_until(net, has_route_in_main);
+    pv_hostnet_end(net);
+    assert_int_equal(routes_in(254), 0);
+}
+
+static bool has_table(struct pv_hostnet *net)
+{
+    (void)net;
+    return ruleset_has("table inet p2pvpn-p2p0");
+}
+
+static bool masquerades(struct pv_hostnet *net)
+{
+    (void)net;
+    return ruleset_has("ip daddr 192.168.1.0/24 masquerade");
+}
+
+static void an_offer_forwards_survives_a_flush_and_goes(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    assert_int_equal(read_switch("ipv4/ip_forward"), 0);
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    set(net, &p);
+    assert_int_equal(read_switch("ipv4/ip_forward"), 1);
+    assert_int_equal(read_switch("ipv6/conf/all/forwarding"), 0);
+    assert_true(masquerades(net));
+    assert_int_equal(access(FILE_PATH, F_OK), 0);
+    nft("flush ruleset\n");
+    work_until(net, masquerades);
+    nft("flush table inet p2pvpn-p2p0\n"); /* the table stays, its rules go */
+    work_until(net, masquerades);
+    p.n_offered = 0;
+    set(net, &p);
+    assert_false(has_table(net));
+    assert_int_equal(read_switch("ipv4/ip_forward"), 0);
+    assert_int_not_equal(access(FILE_PATH, F_OK), 0);
+    pv_hostnet_end(net);
+}
+
+static void forwarding_of_ipv6_keeps_what_routers_advertise(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    assert_int_equal(read_switch("ipv6/conf/lan0/accept_ra"), 1);
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("fd77::/64"), true};
+    set(net, &p);
+    assert_int_equal(read_switch("ipv6/conf/all/forwarding"), 1);
+    assert_int_equal(read_switch("ipv6/conf/lan0/accept_ra"), 2);
+    pv_hostnet_end(net);
+    assert_int_equal(read_switch("ipv6/conf/all/forwarding"), 0);
+    assert_int_equal(read_switch("ipv6/conf/lan0/accept_ra"), 1);
+}
+
+/* Who had switched forwarding on keeps it. */
+static void forwarding_that_was_on_stays_on(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    int fd = open("/proc/sys/net/ipv4/ip_forward", O_WRONLY | O_CLOEXEC);
+    (void)state;
+    assert_int_equal(pwrite(fd, "1", 1, 0), 1);
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), false};
+    set(net, &p);
+    pv_hostnet_end(net);
+    assert_int_equal(read_switch("ipv4/ip_forward"), 1);
+    assert_int_equal(pwrite(fd, "0", 1, 0), 1);
+    close(fd);
+}
+
+static void an_exit_has_rules_routes_and_a_guard_and_all_go(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    p.exit = p.exit4 = true;
+    set(net, &p);
+    assert_int_equal(rules_of(PV_AF_INET), rules_of(PV_AF_INET6));
+    assert_true(rules_of(PV_AF_INET) > 4);
+    assert_true(routes_in(PV_NETWORDS_TABLE) > 2);
+    assert_true(ruleset_has("chain guard_output"));
+    assert_int_equal(read_switch("ipv4/conf/all/src_valid_mark"), 1);
+    p.exit = false;
+    set(net, &p);
+    assert_int_equal(rules_of(PV_AF_INET) + rules_of(PV_AF_INET6), 0);
+    assert_int_equal(routes_in(PV_NETWORDS_TABLE) + routes_in(PV_NETWORDS_TABLE_ALL), 0);
+    assert_false(has_table(net));
+    assert_int_equal(read_switch("ipv4/conf/all/src_valid_mark"), 0);
+    pv_hostnet_end(net);
+}
+
+static bool has_rules(struct pv_hostnet *net)
+{
+    (void)net;
+    return rules_of(PV_AF_INET) > 4 && routes_in(PV_NETWORDS_TABLE) > 4;
+}
+
+static void what_a_manager_removes_of_an_exit_comes_back(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    p.exit = p.exit4 = true;
+    set(net, &p);
+    ip("rule flush protocol 112\n");
+    assert_int_equal(rules_of(PV_AF_INET), 0);
+    work_until(net, has_rules);
+    ip("route flush table 28784\n");
+    work_until(net, has_rules);
+    pv_hostnet_end(net);
+}
+
+/* The helper ends with its daemon: what blocks stays, and the next one takes it over. */
+static void an_exit_that_blocks_stays_until_the_next_plan(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    p.exit = p.exit4 = p.exit_block = true;
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    set(net, &p);
+    pv_hostnet_end(net);
+    assert_true(ruleset_has("chain guard_output"));
+    assert_false(ruleset_has("192.168.1.0/24 masquerade"));
+    assert_true(rules_of(PV_AF_INET) > 4);
+    assert_int_equal(read_switch("ipv4/ip_forward"), 0);
+    assert_int_equal(read_switch("ipv4/conf/all/src_valid_mark"), 1);
+
+    net = new_net(); /* nothing is given up before somebody says so */
+    assert_true(ruleset_has("chain guard_output"));
+    p.exit = false;
+    p.n_offered = 0;
+    set(net, &p);
+    assert_false(has_table(net));
+    assert_int_equal(rules_of(PV_AF_INET) + rules_of(PV_AF_INET6), 0);
+    assert_int_equal(routes_in(PV_NETWORDS_TABLE), 0);
+    assert_int_equal(read_switch("ipv4/conf/all/src_valid_mark"), 0);
+    assert_int_not_equal(access(FILE_PATH, F_OK), 0);
+    pv_hostnet_end(net);
+}
+
+static void a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused(void **state)
+{
+    const struct pv_hostnet_config nobody = {.n_uids = 0};
+    char error[PV_HOSTNET_ERROR_MAX];
+    struct pv_hostnet *net = new_net(), *other = NULL;
+    struct pv_netplan p = plan_of(), q = plan_of();
+    (void)state;
+    p.exit = p.exit4 = true;
+    set(net, &p);
+    other = new_net();
+    snprintf(q.ifname, sizeof(q.ifname), "lan1");
+    q.exit = q.exit4 = true;
+    assert_int_equal(pv_hostnet_set(other, &q, error), PV_ERR_EXISTS);
+    assert_non_null(strstr(error, "exit off"));
+    assert_true(has_rules(net)); /* the other's cleaning spares what is in use */
+    pv_hostnet_end(other);
+    assert_true(has_rules(net));
+    pv_hostnet_end(net);
+    assert_int_equal(pv_hostnet_new(&other, &nobody), PV_OK);
+    assert_int_equal(pv_hostnet_set(other, &p, error), PV_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error, "start it by its unit"));
+    assert_int_equal(rules_of(PV_AF_INET), 0);
+    pv_hostnet_end(other);
+}
+
+static void what_others_drop_is_told_with_the_remedy(void **state)
+{
+    struct pv_netplan_host host = {.n_lan = 0};
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    nft("table ip filter { chain DOCKER-USER { }\n"
+        "chain FORWARD { type filter hook forward priority filter; policy drop;\n"
+        "jump DOCKER-USER;\n}\n}\n");
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    set(net, &p);
+    assert_true(pv_hostnet_report(net, false, &host));
+    assert_non_null(strstr(host.fault, "iptables -I DOCKER-USER -i p2p0 -j ACCEPT"));
+    nft("insert rule ip filter DOCKER-USER iifname p2p0 accept\n");
+    set(net, &p);
+    assert_true(pv_hostnet_report(net, false, &host));
+    assert_string_equal(host.fault, "");
+    pv_hostnet_end(net);
+    nft("flush ruleset\n");
+}
+
+static void a_helper_that_was_killed_is_cleaned_up_after(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of(), none = plan_of();
+    (void)state;
+    p.exit = p.exit4 = true;
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    set(net, &p);
+    /* As after SIGKILL: no end. The descriptors are closed by the kernel then. */
+    struct pv_hostnet *dead = net;
+    for (int fd = 3; fd < 64; fd++)
+        (void)close(fd);
+    net = new_net();
+    set(net, &none);
+    assert_false(has_table(net));
+    assert_int_equal(rules_of(PV_AF_INET), 0);
+    assert_int_equal(read_switch("ipv4/ip_forward"), 0);
+    assert_int_equal(read_switch("ipv4/conf/all/src_valid_mark"), 0);
+    pv_hostnet_end(net);
+    free(dead);
+}
+
+static bool can_run(void)
+{
+    return geteuid() == 0 && access("/usr/sbin/nft", X_OK) == 0 &&
+           unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 &&
+           mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tmpfs", "/run", "tmpfs", 0, NULL) == 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan,
+                               setup),
+        cmocka_unit_test_setup(an_offer_forwards_survives_a_flush_and_goes, setup),
+        cmocka_unit_test_setup(forwarding_of_ipv6_keeps_what_routers_advertise, setup),
+        cmocka_unit_test_setup(forwarding_that_was_on_stays_on, setup),
+        cmocka_unit_test_setup(an_exit_has_rules_routes_and_a_guard_and_all_go, setup),
+        cmocka_unit_test_setup(what_a_manager_removes_of_an_exit_comes_back, setup),
+        cmocka_unit_test_setup(an_exit_that_blocks_stays_until_the_next_plan, setup),
+        cmocka_unit_test_setup(a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused,
+                               setup),
+        cmocka_unit_test_setup(what_others_drop_is_told_with_the_remedy, setup),
+        cmocka_unit_test_setup(a_helper_that_was_killed_is_cleaned_up_after, setup),
+    };
+    if (!can_run()) {
+        printf("skipped: needs root, nft and namespaces\n");
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
