@@ -689,7 +689,7 @@ static int give_up_rights(struct daemon *d)
         .socket = d->socket,
         .ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file};
     char helper[PV_HELPER_ERROR_MAX], text[PV_CONFINE_TEXT_MAX];
-    if (pv_helper_confine(d->helper, helper) < 0)
+    if (pv_helper_confine(d->helper, pv_rights_own_uid(&d->user), helper) < 0)
         return say(EXIT_FAILED, "%s", helper);
     int r = pv_rights_give_up(&d->user, &cfg, text);
     if (r < 0)

@@ -57,6 +57,12 @@ void pv_rights_choose(struct pv_confine_user *ret_user)
         *ret_user = now.user;
 }
 
+uint32_t pv_rights_own_uid(const struct pv_confine_user *user)
+{
+    bool spare = user->uid >= PV_CONFINE_SPARE_FIRST && user->uid <= PV_CONFINE_SPARE_LAST;
+    return spare || (user->uid != 0 && strcmp(user->name, USER) == 0) ? user->uid : 0;
+}
+
 /* --- the state directory ------------------------------------------------------------------- */
 
 /* A file with a second name may be anybody's: it is left alone, and so is what is no file. */

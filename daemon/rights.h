@@ -21,6 +21,9 @@ PV_MUST_CHECK bool pv_rights_suffice(void);
  * process may not become another user (a container) the one that it is. */
 void pv_rights_choose(struct pv_confine_user *ret_user);
 
+/* The uid of this user when no other program has it, so that its packets are ours; else 0. */
+uint32_t pv_rights_own_uid(const struct pv_confine_user *user);
+
 /*
  * Makes the state directory, mode 0700, and gives it to the user, with the files in it and in
  * files/ below: regular ones without a second name, that were root's or the directory's owner's.

@@ -10,6 +10,7 @@
 #include "daemon/io/io_counts.h"
 #include "daemon/io/io_dns.h"
 #include "daemon/io/io_files.h"
+#include "daemon/io/io_hostnet.h"
 #include "daemon/io/io_iface.h"
 #include "daemon/io/io_jobs.h"
 #include "daemon/io/io_links.h"
@@ -47,6 +48,7 @@ struct pv_io {
     struct pv_io_router *router;
     struct pv_io_jobs *jobs;
     struct pv_io_iface *iface;
+    struct pv_io_hostnet *hostnet;
     struct pv_io_links *links;
     struct pv_io_files *files;
     struct pv_io_metrics *metrics;
@@ -146,6 +148,12 @@ static void on_iface_done(void *ctx, const struct pv_io_iface_job *done)
 {
     struct pv_io *io = ctx;
     pv_io_iface_done(io->iface, done);
+}
+
+static void on_host_events(void *ctx, int events_fd)
+{
+    struct pv_io *io = ctx;
+    pv_io_hostnet_listen(io->hostnet, events_fd);
 }
 
 /* What time has brought, before the engine's output is drained. */
@@ -399,6 +407,7 @@ static int make_parts(struct pv_io *io)
                                            .names = io->cfg.names,
                                            .queues = (uint8_t)io->cfg.udp.n,
                                            .iface_done = on_iface_done,
+                                           .host_events = on_host_events,
                                            .ctx = io};
     const struct pv_io_files_config files = {.turn = &io->turn,
                                              .streams = io->streams,
@@ -413,7 +422,9 @@ static int make_parts(struct pv_io *io)
                                        .monitor = io->monitor,
                                        .router = io->router,
                                        .tun_name = io->cfg.tun_name};
-    int r = pv_io_jobs_new(&io->jobs, &jobs);
+    int r = pv_io_hostnet_new(&io->hostnet, &io->turn);
+    if (r >= 0)
+        r = pv_io_jobs_new(&io->jobs, &jobs);
     iface.jobs = io->jobs;
     if (r >= 0)
         r = pv_io_iface_new(&io->iface, &iface);
@@ -520,6 +531,7 @@ struct pv_io *pv_io_free(struct pv_io *io)
     pv_watch_free(io->relay_watch);
     pv_watch_free(io->signal_watch);
     pv_watch_free(io->helper_watch);
+    pv_io_hostnet_free(io->hostnet);
     pv_io_links_free(io->links);
     pv_io_files_free(io->files);
     pv_io_dns_free(io->dns);

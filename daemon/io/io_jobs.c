@@ -39,6 +39,7 @@ struct pv_io_jobs {
         struct pv_worker *worker; /* NULL: nothing is configured for it */
         struct pv_watch *watch;
     } lanes[N_LANES];
+    bool has_events;             /* of the helper's thread: it was given host_events */
     _Atomic pv_ns portmap_until; /* read by its thread: requests to routers end then */
 };
 
@@ -50,6 +51,7 @@ struct work {
     struct pv_job_result result;
     struct pv_tun tun;        /* IFACE_UP */
     struct pv_io_dns_fds dns; /* IFACE_UP */
+    int events;               /* NETPLAN: of the helper's answers; -1: given before */
 };
 
 static void result_error(struct pv_job_result *result, int status, const char *what,
@@ -125,6 +127,15 @@ static void run_iface_up(void *ctx, struct work *w)
 static void run_iface_down(void *ctx, struct work *w)
 {
     w->result.status = pv_helper_iface_down(ctx, w->result.error);
+}
+
+/* What the host says comes by itself from the first plan on. */
+static void run_netplan(void *ctx, struct work *w)
+{
+    struct pv_io_jobs *jobs = w->jobs;
+    w->result.status = pv_helper_netplan(ctx, w->job->u.netplan,
+                                         jobs->has_events ? NULL : &w->events, w->result.error);
+    jobs->has_events = jobs->has_events || w->events >= 0;
 }
 
 /* The file is root's, because every program maps it. */
@@ -225,6 +236,7 @@ static const struct handler {
     [PV_JOB_RESOLVE] = {LANE_RESOLVER, run_resolve},
     [PV_JOB_IFACE_UP] = {LANE_HELPER, run_iface_up},
     [PV_JOB_IFACE_DOWN] = {LANE_HELPER, run_iface_down},
+    [PV_JOB_NETPLAN] = {LANE_HELPER, run_netplan},
     [PV_JOB_NOTIFY] = {LANE_NOTIFIER, run_notify},
     /* The helper process has no part in it, but its lane does things one by one. */
     [PV_JOB_NAMES] = {LANE_HELPER, run_names},
@@ -270,6 +282,8 @@ static void free_work(struct work *w)
     pv_job_result_done(&w->result);
     pv_job_free(w->job);
     close_dns(&w->dns);
+    if (w->events >= 0)
+        close(w->events);
     free(w);
 }
 
@@ -288,6 +302,9 @@ static void finish_work(struct pv_io_jobs *jobs, struct work *w, pv_ns now)
                                                                       .dns = &w->dns,
                                                                       .result = &w->result,
                                                                       .own = w->own});
+    if (w->events >= 0)
+        jobs->cfg.host_events(jobs->cfg.ctx, w->events);
+    w->events = -1;
     w->result.id = w->job->id;
     w->result.kind = w->job->kind;
     if (!w->own)
@@ -311,7 +328,7 @@ int pv_io_submit(struct pv_io_jobs *jobs, struct pv_job *job, bool own, pv_ns no
     int r = !pv_io_jobs_serve(job->kind) ? PV_ERR_UNSUPPORTED : w == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r >= 0) {
         enum lane lane = pv_store_serves(job->kind) ? LANE_STORE : HANDLERS[job->kind].lane;
-        *w = (struct work){.jobs = jobs, .job = job, .own = own};
+        *w = (struct work){.jobs = jobs, .job = job, .own = own, .events = -1};
         r = pv_worker_submit(jobs->lanes[lane].worker, w);
     }
     if (r >= 0)

@@ -41,6 +41,7 @@ struct pv_io_jobs_config {
     uint8_t queues;           /* of the TUN */
     /* Before the engine hears of it. */
     void (*iface_done)(void *ctx, const struct pv_io_iface_job *done);
+    void (*host_events)(void *ctx, int events_fd); /* once: to be taken (io_hostnet.h) */
     void *ctx;
 };
 

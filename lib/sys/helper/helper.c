@@ -2,7 +2,7 @@
 /*
  * helper.c - the daemon's end of the privileged helper: fork, requests, descriptors. The helper is
  * forked before any packet is read and before any thread starts, so a daemon that is taken over
- * later finds a process with rights that does nine things and checks each of them.
+ * later finds a process with rights that does ten things and checks each of them.
  */
 #include "sys/helper/helper.h"
 
@@ -54,7 +54,7 @@ static void be_helper(int fd, int alive_fd, pid_t parent, pv_helper_task *task)
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
     for (size_t i = 0; i < PV_ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* No death signal: it sees the daemon's end by its socket, and has to clean up after it. */
     prctl(PR_SET_NAME, "p2pvpnd-helper");
     if (getppid() == parent) {
         pv_helper_keep_fds((const int[]){fd, alive_fd}, 2);
@@ -320,10 +320,41 @@ int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret
     return r;
 }
 
-int pv_helper_confine(struct pv_helper *h, char ret_text[static PV_HELPER_ERROR_MAX])
+int pv_helper_confine(struct pv_helper *h, uint32_t uid, char ret_text[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_CONFINE};
+    struct pv_helper_request req = {.kind = PV_HELPER_CONFINE, .uid = uid};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n = 0;
     return call_helper(h, &req, fds, &n, ret_text);
+}
+
+int pv_helper_netplan(struct pv_helper *h, const struct pv_netplan *plan, int *ret_events,
+                      char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    struct pv_helper_request req = {.kind = PV_HELPER_NETPLAN, .events = ret_events != NULL};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    uint32_t n = 0;
+    int len = pv_netplan_encode(plan, req.plan, sizeof(req.plan));
+    if (ret_events != NULL)
+        *ret_events = -1;
+    if (len < 0) {
+        snprintf(ret_error, PV_HELPER_ERROR_MAX, "set routes: %s", pv_strstatus(len));
+        return len;
+    }
+    req.plan_len = (uint16_t)len;
+    int r = call_helper(h, &req, fds, &n, ret_error);
+    if (ret_events != NULL && n > 0)
+        *ret_events = fds[0];
+    return r;
+}
+
+int pv_helper_netplan_event(int events_fd, struct pv_netplan_host *ret_host)
+{
+    uint8_t buf[PV_NETPLAN_HOST_BYTES];
+    ssize_t n = recv(events_fd, buf, sizeof(buf), MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return PV_ERR_AGAIN;
+    if (n <= 0)
+        return PV_ERR_CLOSED;
+    return pv_netplan_host_decode(pv_view(buf, (size_t)n), ret_host);
 }

@@ -6,8 +6,9 @@
  * Forked before any packet is read and before any thread starts. Requests are typed and of fixed
  * size; the helper checks every field again, for the daemon may have been taken over. It never
  * reads packets, configuration or files of the state directory. It ends when the daemon does, and
- * takes the interface with it; its own end is seen on pv_helper_alive_fd(). Calls block until the
- * helper has answered: any thread may, but not the control thread once the loop runs.
+ * takes the interface and what else it set with it; its own end is seen on pv_helper_alive_fd().
+ * Calls block until the helper has answered: any thread may, but not the control thread once the
+ * loop runs.
  *
  * For what needs no rights and must not have any, the helper starts tasks: children of its own
  * without root, with little time and memory.
@@ -16,6 +17,7 @@
 #define PV_HELPER_H
 
 #include "base/addr.h"
+#include "base/netplan.h"
 #include "base/pv.h"
 #include "sys/net/tun.h"
 #include "sys/net/udp.h"
@@ -103,7 +105,18 @@ PV_MUST_CHECK int pv_helper_write_names(struct pv_helper *h, struct pv_view byte
 PV_MUST_CHECK int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret_fd,
                                      char ret_error[static PV_HELPER_ERROR_MAX]);
 /* The helper gives up what its requests do not need: all capabilities but a few, and most system
- * calls (sys/proc/confine.h). ret_text: what is in force, or why it failed. */
-PV_MUST_CHECK int pv_helper_confine(struct pv_helper *h, char ret_text[static PV_HELPER_ERROR_MAX]);
+ * calls (sys/proc/confine.h). uid: of the daemon from now on, when nobody else has it; 0: somebody
+ * has, so no exit can be used. ret_text: what is in force, or why it failed. */
+PV_MUST_CHECK int pv_helper_confine(struct pv_helper *h, uint32_t uid,
+                                    char ret_text[static PV_HELPER_ERROR_MAX]);
+
+/* Routes, offers and the exit shall be as the plan says, from now on (hostnet.h); the first plan
+ * also cleans up after a helper that was killed. Negative: the exit cannot be used. The rest of
+ * what is not in force stands in the host's answers: *ret_events becomes readable when there is
+ * one, also when the plan has failed, and replaces the one before; NULL: not wanted. */
+PV_MUST_CHECK int pv_helper_netplan(struct pv_helper *h, const struct pv_netplan *plan,
+                                    int *ret_events, char ret_error[static PV_HELPER_ERROR_MAX]);
+/* The next answer. PV_ERR_AGAIN: none. PV_ERR_CLOSED: the helper is gone. */
+PV_MUST_CHECK int pv_helper_netplan_event(int events_fd, struct pv_netplan_host *ret_host);
 
 #endif /* PV_HELPER_H */

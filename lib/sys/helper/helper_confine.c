@@ -52,6 +52,8 @@ int pv_helper_confine_as(enum pv_helper_role role)
                                                           : door_caps;
     const unsigned door_calls =
         PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_SOCKETS | PV_CONFINE_CALLS_SPAWN;
+    const unsigned helper_calls =
+        door_calls | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_NETFILTER; /* the latter for nft */
     int landlock;
     int r = pv_confine_become(NULL, caps);
     if (r == PV_OK)
@@ -63,8 +65,7 @@ int pv_helper_confine_as(enum pv_helper_role role)
         r = r == PV_ERR_UNSUPPORTED ? PV_OK : r;
     }
     if (r == PV_OK && role != PV_HELPER_ROLE_NOTIFY)
-        r = pv_confine_calls(role == PV_HELPER_ROLE_DOOR ? door_calls
-                                                         : door_calls | PV_CONFINE_CALLS_FILES,
-                             user_calls, PV_ARRAY_LEN(user_calls));
+        r = pv_confine_calls(role == PV_HELPER_ROLE_DOOR ? door_calls : helper_calls, user_calls,
+                             PV_ARRAY_LEN(user_calls));
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
 }

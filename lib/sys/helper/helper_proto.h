@@ -8,6 +8,7 @@
 #ifndef PV_HELPER_PROTO_H
 #define PV_HELPER_PROTO_H
 
+#include <poll.h>
 #include <sys/types.h>
 
 #include "sys/helper/helper.h"
@@ -23,6 +24,7 @@ enum pv_helper_kind {
     PV_HELPER_NAMES, /* their bytes are in a memory file that comes along; none: removed */
     PV_HELPER_OPEN_DNS,
     PV_HELPER_CONFINE,
+    PV_HELPER_NETPLAN,
 };
 
 struct pv_helper_request {
@@ -33,6 +35,10 @@ struct pv_helper_request {
     char notify[PV_NOTIFY_COMMAND_MAX];
     char socket[PV_HELPER_PATH_MAX], names[PV_HELPER_PATH_MAX];
     struct pv_addr dns;
+    uint32_t uid;
+    bool events; /* the daemon wants (other) events of its plans */
+    uint16_t plan_len;
+    uint8_t plan[PV_NETPLAN_BYTES];
     uint16_t args_len;
     uint8_t args[PV_HELPER_TASK_ARGS];
 };
@@ -54,6 +60,28 @@ void pv_helper_keep_fds(const int *fds, size_t n);
 
 /* The helper's life: serves requests until the other end closes. */
 void pv_helper_serve(int fd, pv_helper_task *task);
+
+/* helper_net.c: the host's network, as hostnet.h keeps it. */
+struct pv_helper_net {
+    struct pv_hostnet *net; /* NULL: no plan yet */
+    int events;             /* our end; -1: none yet */
+    uint32_t uid;           /* of the daemon; 0: unknown, or of others too */
+    uint16_t udp_port;      /* 0: no socket yet */
+    bool late;              /* an answer did not fit */
+};
+enum {
+    PV_HELPER_NET_FDS = 2, /* to poll, PV_HOSTNET_FDS */
+};
+/* *ret_daemon: the daemon's end of the events, where it wants one; else -1. */
+PV_MUST_CHECK int pv_helper_net_set(struct pv_helper_net *n, const struct pv_helper_request *req,
+                                    const char *names, const char *ifname, int *ret_daemon,
+                                    char ret_error[static PV_HELPER_ERROR_MAX]);
+/* "": there is no interface. */
+void pv_helper_net_iface(struct pv_helper_net *n, const char *ifname);
+void pv_helper_net_poll(const struct pv_helper_net *n, struct pollfd ret_fds[static 2]);
+int pv_helper_net_timeout(const struct pv_helper_net *n); /* milliseconds, -1: none */
+void pv_helper_net_work(struct pv_helper_net *n);
+void pv_helper_net_end(struct pv_helper_net *n);
 
 /* helper_task.c: forks a task; *ret_fd = the end to read its output from. PV_ERR_LIMIT, -errno. */
 struct pv_helper_tasks {

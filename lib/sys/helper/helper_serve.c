@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "sys/helper/helper_proto.h"
+#include "sys/helper/networds.h"
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
 #include "sys/net/resolved.h"
@@ -48,6 +49,7 @@ struct helper_server {
     struct pv_helper_files files;
     int passed; /* came with the request; -1: nothing */
     bool confined;
+    struct pv_helper_net net;
 };
 
 static int fail_reply(struct helper_server *s, int status, const char *fmt, ...) PV_PRINTF(3, 4);
@@ -72,10 +74,11 @@ static void give_fd(struct helper_server *s, int fd)
 /* A port below 1024 needs this process' rights; the datagrams are then read by one without any. */
 static int serve_open_udp(struct helper_server *s, uint16_t port, unsigned n)
 {
-    const struct pv_udp_opts opts = {.df = true, .gro = true, .ecn = true, .waited = true};
+    const struct pv_udp_opts opts = {
+        .df = true, .gro = true, .ecn = true, .waited = true, .mark = PV_NETWORDS_MARK};
     struct pv_addr any4 = {.family = PV_AF_INET, .port = port};
     struct pv_addr any6 = {.family = PV_AF_INET6, .port = port};
-    const struct pv_udp_opts cut = {.cut = true, .gro = true};
+    const struct pv_udp_opts cut = {.cut = true, .gro = true, .mark = PV_NETWORDS_MARK};
     struct pv_udp_group group = {.n = 0};
     bool has_v6 = true;
     if (port == 0)
@@ -106,6 +109,7 @@ static int serve_open_udp(struct helper_server *s, uint16_t port, unsigned n)
         return fail_reply(s, r, "open UDP port %u: %s", port, pv_strstatus(r));
     }
     s->close_fds = true;
+    s->net.udp_port = port;
     for (unsigned i = 0; i < n; i++)
         give_fd(s, group.fd4[i]);
     give_fd(s, group.cut4);
@@ -377,6 +381,7 @@ static void tell_resolved(struct helper_server *s, const struct pv_helper_iface 
 
 static int iface_down(struct helper_server *s)
 {
+    pv_helper_net_iface(&s->net, "");
     pv_tun_close(&s->tun);
     return PV_OK;
 }
@@ -400,6 +405,7 @@ static int iface_up(struct helper_server *s, const struct pv_helper_iface *want)
     }
     s->now = *want;
     tell_resolved(s, want);
+    pv_helper_net_iface(&s->net, want->name);
     s->reply.n_fds = (uint32_t)pv_tun_fds(&s->tun, s->fds);
     return PV_OK;
 }
@@ -496,7 +502,7 @@ static int open_dns(struct helper_server *s, const struct pv_addr *asked)
 }
 
 /* Half of it is worse than nothing: the process ends then. */
-static int confine(struct helper_server *s)
+static int confine(struct helper_server *s, uint32_t uid)
 {
     struct pv_confine_report report;
     char text[PV_CONFINE_TEXT_MAX];
@@ -506,8 +512,26 @@ static int confine(struct helper_server *s)
     if (r < 0)
         return fail_reply(s, r, "confine the helper: %s", pv_strstatus(r));
     s->confined = true;
+    s->net.uid = uid;
     pv_confine_read(&report, 0);
     snprintf(s->reply.error, sizeof(s->reply.error), "%s", pv_confine_format(&report, text));
+    return PV_OK;
+}
+
+/* --- the host's network -------------------------------------------------------------------- */
+
+/* A plan whose exit cannot be used is in force all the same but for the exit. So the daemon's end
+ * of the events goes with a failure too. */
+static int set_network(struct helper_server *s, const struct pv_helper_request *req)
+{
+    int daemon = -1;
+    int r = pv_helper_net_set(&s->net, req, s->files.names, s->tun.n > 0 ? s->now.name : "",
+                              &daemon, s->reply.error);
+    s->reply.status = r;
+    if (daemon >= 0) {
+        s->close_fds = true;
+        give_fd(s, daemon);
+    }
     return PV_OK;
 }
 
@@ -569,7 +593,10 @@ static void serve_one(struct helper_server *s, const struct pv_helper_request *r
         r = open_dns(s, &req->dns);
         break;
     case PV_HELPER_CONFINE:
-        r = confine(s);
+        r = confine(s, req->uid);
+        break;
+    case PV_HELPER_NETPLAN:
+        r = set_network(s, req);
         break;
     default:
         r = fail_reply(s, -EINVAL, "ask the privileged helper: unknown request");
@@ -583,7 +610,10 @@ static void serve_one(struct helper_server *s, const struct pv_helper_request *r
 /* Sleeps until there is a request; tasks that end meanwhile are waited for. */
 static void await_request(struct helper_server *s)
 {
-    struct pollfd p[1 + PV_HELPER_TASKS];
+    enum {
+        NET = 1 + PV_HELPER_TASKS
+    };
+    struct pollfd p[NET + PV_HELPER_NET_FDS];
     do {
         p[0] = (struct pollfd){.fd = s->fd, .events = POLLIN};
         for (size_t i = 0; i < PV_HELPER_TASKS; i++) {
@@ -591,17 +621,19 @@ static void await_request(struct helper_server *s)
             p[1 + i] =
                 (struct pollfd){.fd = runs ? s->tasks.running[i].pidfd : -1, .events = POLLIN};
         }
-        if (poll(p, PV_ARRAY_LEN(p), -1) > 0)
+        pv_helper_net_poll(&s->net, p + NET);
+        if (poll(p, PV_ARRAY_LEN(p), pv_helper_net_timeout(&s->net)) > 0)
             pv_helper_task_reap(&s->tasks);
         else
             p[0].revents = 0;
+        pv_helper_net_work(&s->net);
     } while (p[0].revents == 0);
 }
 
 void pv_helper_serve(int fd, pv_helper_task *task)
 {
     struct pv_helper_request req;
-    struct helper_server s = {.fd = fd, .task = task};
+    struct helper_server s = {.fd = fd, .task = task, .net = {.events = -1}};
     for (;;) {
         size_t n = 0;
         await_request(&s);
@@ -616,5 +648,6 @@ void pv_helper_serve(int fd, pv_helper_task *task)
         if (s.passed >= 0)
             close(s.passed);
     }
+    pv_helper_net_end(&s.net);
     pv_helper_files_end(&s.files);
 }

@@ -83,6 +83,8 @@ static int set_udp_options(int fd, bool v6, const struct pv_udp_opts *opts)
         r = set_udp_int(fd, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1);
     if (r >= 0 && opts->waited)
         r = set_udp_int(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+    if (opts->mark != 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_MARK, &opts->mark, sizeof(opts->mark));
     if (r >= 0) {
         set_buffers(fd);
         if (opts->gro)

@@ -29,6 +29,7 @@ struct pv_udp_opts {
     bool ecn; /* report the ECN field of each datagram received */
     bool waited;        /* report how long each datagram lay in the socket */
     const char *ifname; /* SO_BINDTODEVICE: packets of this interface only; NULL: any */
+    uint32_t mark;      /* SO_MARK of what it sends, where the process may; 0: none */
 };
 
 /*

@@ -16,8 +16,6 @@
 #include <unistd.h>
 
 enum {
-    SPARE_MIN = 61184, /* systemd's DYNAMIC_UID_MIN and _MAX */
-    SPARE_MAX = 65519,
     CAP_WORDS = _LINUX_CAPABILITY_U32S_3,
 };
 
@@ -44,12 +42,12 @@ static bool is_taken(uid_t uid)
 /* The number depends on the name alone, so that files of an earlier run have the right owner. */
 int pv_confine_spare_user(const char *name, struct pv_confine_user *ret_user)
 {
-    const uint32_t n = SPARE_MAX - SPARE_MIN + 1;
+    const uint32_t n = PV_CONFINE_SPARE_LAST - PV_CONFINE_SPARE_FIRST + 1;
     uint32_t hash = 2166136261u; /* FNV-1a */
     for (const char *c = name; *c != '\0'; c++)
         hash = (hash ^ (uint8_t)*c) * 16777619u;
     for (uint32_t i = 0; i < n; i++) {
-        uid_t uid = SPARE_MIN + (hash + i) % n;
+        uid_t uid = PV_CONFINE_SPARE_FIRST + (hash + i) % n;
         if (is_taken(uid))
             continue;
         *ret_user = (struct pv_confine_user){.uid = uid, .gid = uid};

@@ -25,8 +25,10 @@
 #endif
 
 enum {
-    PV_CONFINE_NAME_MAX = 33,  /* bytes of a user's name, with the NUL: useradd allows 32 */
-    PV_CONFINE_TEXT_MAX = 256, /* bytes of pv_confine_format(), with the NUL */
+    PV_CONFINE_NAME_MAX = 33,       /* bytes of a user's name, with the NUL: useradd allows 32 */
+    PV_CONFINE_TEXT_MAX = 256,      /* bytes of pv_confine_format(), with the NUL */
+    PV_CONFINE_SPARE_FIRST = 61184, /* systemd's DYNAMIC_UID_MIN and _MAX */
+    PV_CONFINE_SPARE_LAST = 65519,
 };
 
 /* --- the user ------------------------------------------------------------------------------- */
@@ -102,7 +104,8 @@ enum {
     PV_CONFINE_CALLS_FILES = 1 << 1, /* files by name: open, rename, remove, ... */
     PV_CONFINE_CALLS_SOCKETS =
         1 << 2, /* unix, IPv4, IPv6, route and diag netlink sockets, no others */
-    PV_CONFINE_CALLS_SPAWN = 1 << 3, /* fork, exec, wait, signals to others */
+    PV_CONFINE_CALLS_SPAWN = 1 << 3,     /* fork, exec, wait, signals to others */
+    PV_CONFINE_CALLS_NETFILTER = 1 << 4, /* netlink sockets of netfilter */
 };
 
 enum {

@@ -283,6 +283,15 @@ static int allow_threads(scmp_filter_ctx f)
     return r;
 }
 
+static int allow_netlink(scmp_filter_ctx f, int protocol)
+{
+    const struct scmp_arg_cmp c[] = {
+        {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_NETLINK},
+        {.arg = 2, .op = SCMP_CMP_EQ, .datum_a = (uint64_t)protocol},
+    };
+    return add_rule(f, SCMP_ACT_ALLOW, "socket", PV_ARRAY_LEN(c), c);
+}
+
 /* Families that have had holes, and that nothing of ours speaks, stay out of reach. */
 static int allow_sockets(scmp_filter_ctx f)
 {
@@ -292,13 +301,8 @@ static int allow_sockets(scmp_filter_ctx f)
     int r = allow_all(f, socket_calls);
     for (size_t i = 0; i < PV_ARRAY_LEN(families) && r == PV_OK; i++)
         r = allow_if(f, "socket", 0, (uint64_t)families[i]);
-    for (size_t i = 0; i < PV_ARRAY_LEN(netlink) && r == PV_OK; i++) {
-        const struct scmp_arg_cmp c[] = {
-            {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_NETLINK},
-            {.arg = 2, .op = SCMP_CMP_EQ, .datum_a = (uint64_t)netlink[i]},
-        };
-        r = add_rule(f, SCMP_ACT_ALLOW, "socket", PV_ARRAY_LEN(c), c);
-    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(netlink) && r == PV_OK; i++)
+        r = allow_netlink(f, netlink[i]);
     return r;
 }
 
@@ -340,6 +344,8 @@ static int fill(scmp_filter_ctx f, unsigned groups, const struct pv_confine_call
         r = allow_all(f, file_calls);
     if (r == PV_OK && (groups & PV_CONFINE_CALLS_SOCKETS) != 0)
         r = allow_sockets(f);
+    if (r == PV_OK && (groups & PV_CONFINE_CALLS_NETFILTER) != 0)
+        r = allow_netlink(f, NETLINK_NETFILTER);
     for (size_t i = 0; i < n && r == PV_OK; i++)
         r = allow_if(f, more[i].name, more[i].arg, more[i].value);
 #ifdef PV_SANITIZED

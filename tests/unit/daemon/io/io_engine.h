@@ -35,7 +35,7 @@ struct pv_engine {
     pv_ns started, next;
     unsigned stage;
     uint64_t wall;
-    unsigned shutdowns, links_calls;
+    unsigned shutdowns, links_calls, hostnet;
     bool routers_told; /* since the links were */
     struct pv_addr router_from;
     char router_got[64];
@@ -169,6 +169,13 @@ void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why
     (void)why;
     (void)done;
     (void)now;
+}
+
+void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host *host, pv_ns now)
+{
+    (void)host;
+    (void)now;
+    e->hostnet++;
 }
 
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,

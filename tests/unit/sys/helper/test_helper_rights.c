@@ -130,6 +130,32 @@ static void the_name_servers_port_is_opened_at_own_addresses_only(void **state)
     pv_tun_close(&tun);
 }
 
+/* With nft and ip in the same cage. */
+static void set_plans(struct fixture *f, const struct pv_helper_iface *iface)
+{
+    struct pv_netplan p = {.n_used = 1, .exit = true, .exit4 = true, .n_offered = 1};
+    struct pv_netplan_host host;
+    char error[PV_HELPER_ERROR_MAX];
+    int events = -1;
+    memcpy(p.ifname, iface->name, sizeof(p.ifname));
+    p.overlay4 = (struct pv_prefix){.base = pv_addr4(10, 78, 0, 0, 0), .bits = 16};
+    p.used[0].prefix = (struct pv_prefix){.base = pv_addr4(192, 168, 77, 0, 0), .bits = 24};
+    p.offered[0].prefix = (struct pv_prefix){.base = pv_addr4(192, 168, 78, 0, 0), .bits = 24};
+    int r = pv_helper_netplan(f->helper, &p, &events, error);
+    assert_string_equal(error, "");
+    assert_int_equal(r, PV_OK);
+    assert_true(events >= 0);
+    assert_int_equal(pv_helper_netplan_event(events, &host), PV_OK);
+    assert_string_equal(host.fault, "");
+    assert_int_equal(pv_helper_netplan_event(events, &host), PV_ERR_AGAIN);
+    p.exit = false;
+    p.n_used = p.n_offered = 0;
+    assert_int_equal(pv_helper_netplan(f->helper, &p, NULL, error), PV_OK);
+    snprintf(p.ifname, sizeof(p.ifname), "other"); /* one interface, one table */
+    assert_int_equal(pv_helper_netplan(f->helper, &p, NULL, error), PV_ERR_STATE);
+    close(events);
+}
+
 /* All that the daemon asks for still works. */
 static void a_confined_helper_does_its_work(void **state)
 {
@@ -141,10 +167,10 @@ static void a_confined_helper_does_its_work(void **state)
     int fd = -1;
     iface.addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 78, 1, 2, 0), .bits = 16};
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
-    assert_int_equal(pv_helper_confine(f->helper, text), PV_OK);
+    assert_int_equal(pv_helper_confine(f->helper, 61300, text), PV_OK);
     assert_non_null(strstr(text, "CAP_NET_ADMIN"));
     assert_non_null(strstr(text, "no new privileges"));
-    assert_int_equal(pv_helper_confine(f->helper, error), PV_ERR_STATE);
+    assert_int_equal(pv_helper_confine(f->helper, 0, error), PV_ERR_STATE);
     assert_int_equal(pv_helper_open_udp(f->helper, 600, 2, &group, error), PV_OK);
     pv_udp_group_close(&group);
     assert_int_equal(pv_helper_iface_up(f->helper, &iface, &tun, error), PV_OK);
@@ -156,6 +182,7 @@ static void a_confined_helper_does_its_work(void **state)
     assert_true(read(fd, got, sizeof(got) - 1) > 0);
     assert_string_equal(got, "65534 3");
     close(fd);
+    set_plans(f, &iface);
     assert_int_equal(pv_helper_iface_down(f->helper, error), PV_OK);
     pv_tun_close(&tun);
 }
@@ -173,7 +200,7 @@ static void serve_as_a_user(void)
     if (pv_confine_spare_user("p2pvpn-test", &user) < 0 || pv_confine_become(&user, caps) < 0 ||
         pv_helper_start(&h, say_who) < 0)
         _exit(1);
-    if (pv_helper_confine(h, error) < 0 || strstr(error, "CAP_NET_ADMIN") == NULL)
+    if (pv_helper_confine(h, 0, error) < 0 || strstr(error, "CAP_NET_ADMIN") == NULL)
         _exit(2);
     if (pv_helper_run_task(h, pv_view("abc", 3), &fd, error) < 0)
         _exit(3);
