@@ -231,9 +231,22 @@ static void add_item(struct chain *c, const struct pv_roster_entry *e)
 /* Whose word the record is worth something by: without its grants it would be nobody's. */
 static void add_grants(struct chain *c, const struct pv_roster *r, const uint8_t *pk)
 {
-    const struct pv_roster_entry *e = pv_roster_next_grant(r, pk, NULL);
-    for (size_t i = 0; i < GRANTS_MAX && e != NULL; i++, e = pv_roster_next_grant(r, pk, e))
+    const struct pv_roster_entry *e = pv_roster_next_proof(r, pk, NULL);
+    for (size_t i = 0; i < GRANTS_MAX && e != NULL; i++, e = pv_roster_next_proof(r, pk, e))
         add_item(c, e);
+}
+
+/* The statements by which it joined: one that left and came back has others, which rest
+ * on invites of their own. */
+static void add_joined(struct chain *c, const struct pv_roster *r, const struct pv_member *self)
+{
+    for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
+         e = pv_roster_next_entry(r, e)) {
+        if (e->st.type == PV_ST_MEMBER &&
+            memcmp(e->st.u.member.node, self->node, PV_SIGN_PK_LEN) == 0 &&
+            memcmp(e->st.signer, self->admitted_by, PV_SIGN_PK_LEN) == 0)
+            add_item(c, e);
+    }
 }
 
 /* All of this type that are about, or by, this key. */
@@ -244,7 +257,6 @@ static void add_all(struct chain *c, const struct pv_roster *r, enum pv_statemen
          e = pv_roster_next_entry(r, e)) {
         const struct pv_statement *st = &e->st;
         const uint8_t *about = pv_st_is_invite(st->type)     ? st->u.invite.invite
-                               : st->type == PV_ST_MEMBER    ? st->u.member.node
                                : st->type == PV_ST_ADMISSION ? st->u.admission.node
                                                              : st->signer;
         if (st->type == type && memcmp(about, pk, PV_SIGN_PK_LEN) == 0)
@@ -283,7 +295,7 @@ static void build_chain(const struct relocation *x, struct chain *c)
         add_grants(c, r, self->admitted_by);
     }
     c->items[c->n++] = (struct pv_ctl_item){.statement = record_view(x)};
-    add_all(c, r, PV_ST_MEMBER, n->identity->sign_pk);
+    add_joined(c, r, self);
     add_all(c, r, PV_ST_TRANSPORT, n->identity->sign_pk);
 }
 
@@ -656,9 +668,9 @@ static void run_token(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     if (r == PV_OK) {
         memcpy(token->network_id, pv_roster_network_id(n->roster), sizeof(token->network_id));
         for (const struct pv_roster_entry *e =
-                 pv_roster_next_grant(n->roster, record->st.signer, NULL);
+                 pv_roster_next_proof(n->roster, record->st.signer, NULL);
              e != NULL && token->n < PV_MOVETOKEN_ITEMS - 1;
-             e = pv_roster_next_grant(n->roster, record->st.signer, e))
+             e = pv_roster_next_proof(n->roster, record->st.signer, e))
             token->items[token->n++] = e->st.raw;
         token->items[token->n++] = record->st.raw;
         r = pv_movetoken_format(token, text, sizeof(text));

@@ -222,6 +222,11 @@ bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_S
 const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
                                                    const uint8_t pk[static PV_SIGN_PK_LEN],
                                                    const struct pv_roster_entry *prev);
+/* What shows a stranger that this key could sign something that counts: those grants; of a key
+ * whose rights have all ended the ended ones, since what it said before stays good. As above. */
+const struct pv_roster_entry *pv_roster_next_proof(const struct pv_roster *r,
+                                                   const uint8_t pk[static PV_SIGN_PK_LEN],
+                                                   const struct pv_roster_entry *prev);
 /* Does the membership of m, which is active, rest on a word of this key that no receipt in order
  * dates before since (Unix seconds)? Then it would fall with the key's rights. */
 bool pv_roster_rests_on(const struct pv_roster *r, const struct pv_member *m,
@@ -242,6 +247,10 @@ const struct pv_roster_entry *pv_roster_admission(const struct pv_roster *r,
 const struct pv_roster_entry *pv_roster_coordinators_record(const struct pv_roster *r);
 /* The list of that record, empty when there is none. */
 struct pv_view pv_roster_coordinators(const struct pv_roster *r);
+/* All coordinators records whose signers had the right, of former lists and of the one in force, in
+ * no order: prev = NULL for the first; NULL after the last. */
+const struct pv_roster_entry *pv_roster_next_record(const struct pv_roster *r,
+                                                    const struct pv_roster_entry *prev);
 /* May this key sign receipts: it stands in a coordinators record of an unrevoked signer. */
 bool pv_roster_is_coordinator(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
 

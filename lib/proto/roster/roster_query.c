@@ -246,6 +246,20 @@ const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
     return e == NULL ? NULL : &e->pub;
 }
 
+const struct pv_roster_entry *pv_roster_next_proof(const struct pv_roster *r,
+                                                   const uint8_t pk[static PV_SIGN_PK_LEN],
+                                                   const struct pv_roster_entry *prev)
+{
+    const struct pv_roster_key *k = pv_roster_key(r, pk);
+    if (pv_roster_next_grant(r, pk, NULL) != NULL)
+        return pv_roster_next_grant(r, pk, prev);
+    const struct pv_roster_item *e =
+        prev != NULL ? ((const struct pv_roster_item *)(const void *)prev)->next_office
+        : k != NULL  ? k->grants
+                     : NULL;
+    return e == NULL ? NULL : &e->pub;
+}
+
 /* Did the key say this, and is it not shown to be of before since? */
 static bool is_word_of(const struct pv_roster_item *word, const uint8_t *pk, uint64_t since)
 {
@@ -282,6 +296,17 @@ const struct pv_roster_entry *pv_roster_coordinators_record(const struct pv_rost
 struct pv_view pv_roster_coordinators(const struct pv_roster *r)
 {
     return r->in_force == NULL ? pv_view(NULL, 0) : r->in_force->pub.st.u.coordinators.list;
+}
+
+const struct pv_roster_entry *pv_roster_next_record(const struct pv_roster *r,
+                                                    const struct pv_roster_entry *prev)
+{
+    const struct pv_roster_item *e =
+        prev == NULL ? r->records
+                     : ((const struct pv_roster_item *)(const void *)prev)->next_record;
+    while (e != NULL && !e->effective)
+        e = e->next_record;
+    return e == NULL ? NULL : &e->pub;
 }
 
 /* Refused statements count too: a node must not sign two different ones with one serial. */

@@ -124,6 +124,11 @@ static void root_may_grant_again(void **state)
     add(o.r, &end);
     settle(o.r);
     assert_int_equal(pv_roster_rights(o.r, o.anna.pk), 0);
+    const struct pv_roster_entry *ended = pv_roster_next_proof(o.r, o.anna.pk, NULL);
+    assert_null(pv_roster_next_grant(o.r, o.anna.pk, NULL));
+    assert_non_null(ended); /* what she said before stays good */
+    assert_memory_equal(ended->st.hash, hash_of(&o.grant_anna).bytes, PV_STATEMENT_HASH_LEN);
+    assert_null(pv_roster_next_proof(o.r, o.anna.pk, ended));
     add(o.r, &again);
     settle(o.r);
     assert_int_equal(pv_roster_rights(o.r, o.anna.pk), PV_RIGHT_INVITE);
@@ -131,6 +136,8 @@ static void root_may_grant_again(void **state)
     assert_non_null(g);
     assert_memory_equal(g->st.hash, hash_of(&again).bytes, PV_STATEMENT_HASH_LEN);
     assert_null(pv_roster_next_grant(o.r, o.anna.pk, g));
+    assert_ptr_equal(pv_roster_next_proof(o.r, o.anna.pk, NULL), g);
+    assert_null(pv_roster_next_proof(o.r, o.anna.pk, g));
 }
 
 /* Who may: root, who has the right to revoke, and each admin about itself. Nobody about root. */
