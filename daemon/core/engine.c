@@ -37,6 +37,7 @@
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/member/scout.h"
 #include "daemon/core/member/signals.h"
 #include "daemon/core/member/statements.h"
 #include "daemon/core/member/store.h"
@@ -87,6 +88,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_presence,
     &pv_part_statements,
     &pv_part_owed,
+    &pv_part_scout,
     &pv_part_admin,
     &pv_part_rootkey,
     &pv_part_renewal,

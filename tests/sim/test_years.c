@@ -23,8 +23,10 @@ enum {
     DAY_S = 86400,
 };
 
-/* Who had to take another coordinator of the list tries the first again within 900 s. */
-#define BACK_HOME PV_S(1000)
+/* A coordinator that was away is told of a move once it is back; the longer it was away, the later.
+ */
+#define TOGETHER PV_S(1200)
+#define TOLD     PV_S(120)
 
 static int failed(struct years *y, const char *what)
 {
@@ -199,10 +201,12 @@ static bool rename_one(struct years *y, unsigned i)
 /* --- admins --------------------------------------------------------------------------------------
  */
 
+/* Who is an admin for all that root's machine knows gets nothing new. */
 static bool grant(struct years *y, unsigned i)
 {
     char fields[128];
-    if (!is_up(y, 0) || !pv_engine_node(y->m[0].n->engine)->up || name_of(y, 0, i) == NULL)
+    if (!is_up(y, 0) || !pv_engine_node(y->m[0].n->engine)->up || name_of(y, 0, i) == NULL ||
+        pv_roster_rights(roster_of(y, 0), sim_node_pk(y->m[i].n)) != 0)
         return true;
     note(y, "grant", sim_node_name(y->m[0].n), sim_node_name(y->m[i].n));
     snprintf(fields, sizeof(fields), "\"cmd\":\"admin_grant\",\"peer\":\"%s\"", name_of(y, 0, i));
@@ -241,12 +245,20 @@ static struct pv_link_config draw_line(struct years *y)
                                    .loss = y->seed % 4 == 0 ? 0.03 : 0};
 }
 
+/* Some admin says that the network is at this one. */
+static const char *say_home(struct years *y, unsigned by, const struct server *s)
+{
+    char fields[512];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_add\",\"url\":\"%s\"",
+             sim_coord_url(s->c));
+    return ask(y, by, fields);
+}
+
 /* The network moves to a new one; the former one goes when it is told to. */
 static bool relocate(struct years *y)
 {
     unsigned by = is_up(y, 0) && draw(y, 3) > 0 ? 0 : any_admin(y);
     struct pv_link_config line = draw_line(y);
-    char fields[512];
     if (by == MOST || !may(y, by) || y->n_servers == COORDS)
         return true;
     struct server *s = &y->s[y->n_servers];
@@ -255,9 +267,7 @@ static bool relocate(struct years *y)
     sim_coord_jump_wall(s->c, y->passed_us);
     y->n_servers++;
     note(y, "move", sim_node_name(y->m[by].n), home(y)->gone ? "from a dead one" : "");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_add\",\"url\":\"%s\"",
-             sim_coord_url(s->c));
-    const char *answer = ask(y, by, fields);
+    const char *answer = say_home(y, by, s);
     if (answer == NULL)
         note(y, "not moved", y->w.why, "");
     if (answer == NULL && !home(y)->gone)
@@ -526,25 +536,10 @@ static bool pass_token(struct years *y, unsigned from, unsigned to)
     return ask(y, to, fields) != NULL;
 }
 
-/* Tells everybody who is up and has not heard of it where the coordinator is. Two admins who moved
- * the network without knowing of each other tell each other; which of the two counts is a matter of
- * their records. */
-static bool tell_where(struct years *y)
+/* The network lives where the list of somebody who is connected as it says names the first. */
+static bool find_home(struct years *y, unsigned by)
 {
     struct pv_coordinator first;
-    unsigned by = 0;
-    while (by < y->count && !(is_up(y, by) && is_at_home(y, by)))
-        by++;
-    if (by == y->count)
-        return false;
-    for (unsigned i = 0; i < y->count; i++) {
-        /* One that does not know yet that it was admitted has nothing to tell. */
-        const struct pv_member *self = roster_of(y, i) == NULL ? NULL : standing(y, i, i);
-        bool waits = self != NULL && self->state == PV_MEMBER_WAITING;
-        if (is_up(y, i) && !is_at_home(y, i) &&
-            !((waits || pass_token(y, i, by)) && pass_token(y, by, i)))
-            return false;
-    }
     struct pv_view list = pv_roster_coordinators(roster_of(y, by));
     if (!pv_coordlist_next(&list, &first))
         return false;
@@ -552,6 +547,43 @@ static bool tell_where(struct years *y)
         if (memcmp(sim_coord_pk(y->s[i].c), first.pk, PV_SIGN_PK_LEN) == 0)
             y->home = i;
     }
+    return true;
+}
+
+/* Somebody who is connected as its list says, whose coordinator counts as the network's home from
+ * then on; y->count: nobody is. */
+static unsigned find_settler(struct years *y)
+{
+    unsigned by = 0, before = y->home;
+    while (by < y->count && !(is_up(y, by) && find_home(y, by) && is_at_home(y, by)))
+        by++;
+    y->home = by < y->count ? y->home : before;
+    snprintf(y->w.why, sizeof(y->w.why), "nobody is connected as its list says");
+    return by;
+}
+
+static bool all_together(struct sim_world *w, void *ctx)
+{
+    struct years *y = ctx;
+    return find_settler(y) < y->count && all_at_home(w, y);
+}
+
+/* Tells everybody who is up and has not heard of it where the coordinator is: nobody else could,
+ * when the former one is gone and no path leads to others. Of two admins who moved the network
+ * without knowing of each other one side has to be told, whichever counts. */
+static bool tell_where(struct years *y)
+{
+    unsigned by = find_settler(y);
+    if (by == y->count) { /* whoever was told is broken or off: an admin finds it again */
+        by = any_admin(y);
+        if (by == MOST || say_home(y, by, home(y)) == NULL)
+            return false;
+    }
+    for (unsigned i = 0; i < y->count; i++) {
+        if (is_up(y, i) && !is_at_home(y, i) && !pass_token(y, by, i))
+            return false;
+    }
+    (void)sim_world_until(&y->w, TOLD, all_together, y);
     return true;
 }
 
@@ -612,12 +644,8 @@ static const char *repair(struct years *y)
     sim_world_run(&y->w, PV_S(40));
     if (home(y)->gone && (!relocate(y) || home(y)->gone))
         return "the network cannot be moved:";
-    (void)sim_world_until(&y->w, BACK_HOME, all_at_home, y);
-    for (int round = 0; round < 2; round++) {
-        if (!tell_where(y))
-            return "a node cannot be told where the coordinator is:";
-        sim_world_run(&y->w, PV_S(20));
-    }
+    if (!sim_world_until(&y->w, TOGETHER, all_together, y) && !tell_where(y))
+        return "a node cannot be told where the coordinator is:";
     if (!settled(y) || !remove_unheard(y))
         return "not everybody has the coordinator's statements:";
     y->plain = true;

@@ -21,9 +21,26 @@ void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list)
 {
     a->n_hosts = 0;
     a->n_addrs = 0;
-    while (a->n_hosts < PV_COORDADDRS_MAX_HOSTS &&
-           pv_coordlist_next_addr(&list, &a->hosts[a->n_hosts]))
-        a->n_hosts++;
+    pv_coordaddrs_add_hosts(a, list);
+}
+
+static bool has_host(const struct pv_coordaddrs *a, const struct pv_hostport *host)
+{
+    for (size_t i = 0; i < a->n_hosts; i++) {
+        const struct pv_hostport *x = &a->hosts[i];
+        if (x->port == host->port && x->tls == host->tls && strcmp(x->host, host->host) == 0)
+            return true;
+    }
+    return false;
+}
+
+void pv_coordaddrs_add_hosts(struct pv_coordaddrs *a, struct pv_view list)
+{
+    struct pv_hostport host;
+    while (a->n_hosts < PV_COORDADDRS_MAX_HOSTS && pv_coordlist_next_addr(&list, &host)) {
+        if (!has_host(a, &host))
+            a->hosts[a->n_hosts++] = host;
+    }
 }
 
 enum {

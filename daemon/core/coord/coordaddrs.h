@@ -34,6 +34,8 @@ void pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
 
 /* What the hosts are called; addrs is empty until pv_coordaddrs_find(). */
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list);
+/* And these, behind those that are there, as far as there is room. */
+void pv_coordaddrs_add_hosts(struct pv_coordaddrs *a, struct pv_view list);
 /* The job tag of a host's name: what pv_coordaddrs_add() is told about its addresses. */
 enum pv_coordaddrs_tag {
     PV_COORDADDRS_PLAIN,

@@ -22,12 +22,11 @@ enum {
     TAG_STUN = PV_COORDADDRS_TAGS, /* the name of a STUN server */
     TAG_STORE,
 
-    PREFER_S = 900, /* ours: seconds on another coordinator until the first is tried again */
-
     CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
 
     AWAY_REASONS = 4, /* ours: lines about a coordinator that is away before only each hour */
 };
+#define NOWHERE    SIZE_MAX
 #define AWAY_AGAIN PV_S(3600) /* ours: from one line to the next about one that is away */
 #define TAG_MASK   (((uint64_t)1 << OWNER_SHIFT) - 1)
 
@@ -37,7 +36,6 @@ struct pv_coord {
     size_t list_len;
     size_t at;                           /* place in it of the one that is tried or used */
     struct pv_coordclient_target target; /* that one */
-    pv_ns prefer_at;                     /* when the first is tried again; PV_NEVER: it is used */
     struct pv_coordaddrs addrs;          /* of that one */
     struct pv_ctl_cursor cursor;         /* in the log of that one */
     bool cursor_moved;                   /* the store has another one */
@@ -75,7 +73,6 @@ static int make_coordinator(struct pv_node *node, const struct pv_engine_config 
     if (c == NULL)
         return PV_ERR_NOMEM;
     c->node = node;
-    c->prefer_at = PV_NEVER;
     c->has_kem = cc.kem != NULL;
     c->require = cfg->pq == PV_PQ_REQUIRE && c->has_kem;
     int r = pv_coordclient_new(&node->coord, &cc);
@@ -139,6 +136,12 @@ static void find_addrs(struct pv_coord *c)
     pv_coordaddrs_find(&c->addrs, c->node, c->node->as_member, &pv_part_coordinator);
 }
 
+bool pv_coord_must_hybrid(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN])
+{
+    const struct pv_coord *c = n->coordinator;
+    return c->require && pv_coordpq_knows(&c->were_hybrid, pk);
+}
+
 /* The one at this place of the list; false: it has fewer. */
 static bool named_at(const struct pv_coord *c, size_t at, struct pv_coordinator *ret_named)
 {
@@ -164,7 +167,7 @@ static bool aim(struct pv_coord *c, size_t at)
     pv_coordaddrs_set_hosts(&c->addrs, named.addrs);
     memcpy(c->target.coordinator, named.pk, sizeof(c->target.coordinator));
     memcpy(c->node->coord_info.pk, named.pk, sizeof(c->node->coord_info.pk));
-    c->target.must_hybrid = c->require && pv_coordpq_knows(&c->were_hybrid, named.pk);
+    c->target.must_hybrid = pv_coord_must_hybrid(c->node, named.pk);
     if (c->target.role == PV_CTL_MEMBER)
         c->target.have = c->cursor;
     find_addrs(c);
@@ -195,32 +198,66 @@ void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role r
     if (network_id != NULL)
         memcpy(c->target.network, network_id, sizeof(c->target.network));
     c->target.have = (struct pv_ctl_cursor){0};
-    c->prefer_at = PV_NEVER;
     if (aim(c, 0))
         start(c, now);
     else
         pv_coordaddrs_set_hosts(&c->addrs, pv_view(NULL, 0));
 }
 
+/* Where in the list this coordinator stands; NOWHERE: it does not. */
+static size_t place_of(struct pv_view list, const uint8_t *pk)
+{
+    struct pv_coordinator named;
+    for (size_t at = 0; pv_coordlist_next(&list, &named); at++)
+        if (memcmp(named.pk, pk, PV_SIGN_PK_LEN) == 0)
+            return at;
+    return NOWHERE;
+}
+
+/* Does the new list put no other before the one in use than the old one did? Those were away when
+ * this one was taken. */
+static bool keeps_place(const struct pv_coord *c, struct pv_view list, size_t *ret_at)
+{
+    struct pv_coordinator named;
+    struct pv_view rest = list;
+    *ret_at = place_of(list, c->target.coordinator);
+    if (*ret_at == NOWHERE)
+        return false;
+    for (size_t i = 0; i < *ret_at && pv_coordlist_next(&rest, &named); i++)
+        if (place_of(pv_view(c->list, c->list_len), named.pk) >= c->at)
+            return false;
+    return true;
+}
+
 void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now)
 {
     struct pv_coord *c = n->coordinator;
-    struct pv_view rest = list;
-    struct pv_coordinator first;
-    if (!n->as_member || pv_coordclient_state(n->coord) == PV_COORDCLIENT_STOPPED ||
-        (list.len == c->list_len && memcmp(list.ptr, c->list, list.len) == 0) ||
-        !pv_coordlist_next(&rest, &first))
+    if (!n->as_member || list.len == 0 ||
+        pv_coordclient_state(n->coord) == PV_COORDCLIENT_STOPPED ||
+        (list.len == c->list_len && memcmp(list.ptr, c->list, list.len) == 0))
         return;
-    if (!n->online || list.len > sizeof(c->list) ||
-        memcmp(first.pk, c->target.coordinator, sizeof(c->target.coordinator)) != 0) {
+    size_t at;
+    if (!n->online || list.len > sizeof(c->list) || !keeps_place(c, list, &at)) {
         pv_coord_connect(n, list, PV_CTL_MEMBER, c->target.network, now);
         return;
     }
     memcpy(c->list, list.ptr, list.len);
     c->list_len = list.len;
-    c->prefer_at = PV_NEVER;
-    if (aim(c, 0))
+    if (aim(c, at))
         pv_coordclient_set_addrs(n->coord, c->addrs.addrs, c->addrs.n_addrs, now);
+}
+
+/* Members that use different coordinators do not see each other come and go, so one that stands
+ * further in front is worth a new connection. */
+void pv_coord_return(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    struct pv_coord *c = n->coordinator;
+    size_t at = place_of(pv_view(c->list, c->list_len), pk);
+    if (!n->online || at >= c->at)
+        return;
+    set_online(n, false);
+    if (aim(c, at))
+        start(c, now);
 }
 
 /* This one does not let us in: the next attempt is another's, where there is one. */
@@ -237,7 +274,6 @@ static void turn_to_next(struct pv_coord *c, pv_ns now)
 
 void pv_coord_disconnect(struct pv_node *n, pv_ns now)
 {
-    n->coordinator->prefer_at = PV_NEVER;
     set_online(n, false);
     pv_coordclient_stop(n->coord, now);
 }
@@ -404,9 +440,6 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     n->coord_info.error[0] = '\0';
     n->coord_info.unknown = false;
     show_connection(c, now);
-    if (c->at > 0 && n->as_member)
-        c->prefer_at = now + PV_S(PREFER_S / 2) +
-                       PV_S(pv_rng_below(&n->rng, PREFER_S / 2)); /* not all at once */
     /* The network was left while this welcome waited to be taken. */
     if (n->as_member && n->roster == NULL)
         return;
@@ -568,19 +601,12 @@ static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_coord *c = part;
     pv_coordclient_handle_timeout(c->node->coord, now);
-    if (now < c->prefer_at)
-        return;
-    /* Members that use different coordinators do not see each other come and go. */
-    c->prefer_at = PV_NEVER;
-    set_online(c->node, false);
-    if (aim(c, 0))
-        start(c, now);
 }
 
 static pv_ns next_timeout(const void *part)
 {
     const struct pv_coord *c = part;
-    return pv_min_ns(c->prefer_at, pv_coordclient_next_timeout(c->node->coord));
+    return pv_coordclient_next_timeout(c->node->coord);
 }
 
 /* --- its streams ------------------------------------------------------------------------------ */

@@ -14,8 +14,8 @@
  *   any --disconnect--> nothing
  *
  * A network may name several coordinators, the preferred one first. One that does not let this node
- * in makes way for the next of the list, in a circle; while another than the first is used, that is
- * tried again from time to time.
+ * in makes way for the next of the list, in a circle; part "scout" finds out when one that stands
+ * before the one in use is there again.
  */
 #ifndef PV_COORDINATOR_H
 #define PV_COORDINATOR_H
@@ -44,8 +44,13 @@ PV_MUST_CHECK int pv_coord_ask(struct pv_node *n, const struct pv_part *owner,
 void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
                       const uint8_t *network_id, pv_ns now);
 /* The network's record names these coordinators now: a member's connection follows. To another
- * coordinator it changes over at once; new addresses of the one in use are for its next attempt. */
+ * coordinator it changes over at once, but to one that was away when the one in use was taken; new
+ * addresses of the one in use are for its next attempt. */
 void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now);
+/* May a connection to this coordinator only be hybrid (coordpq.h)? */
+bool pv_coord_must_hybrid(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN]);
+/* One that stands before the one in use lets members in again: goes back to it. */
+void pv_coord_return(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
 void pv_coord_disconnect(struct pv_node *n, pv_ns now);
 /* Binds signatures to this connection (join). PV_ERR_STATE: there is none. */
 PV_MUST_CHECK int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN]);

@@ -18,8 +18,9 @@
  *   CHAT   TCP 2047 on the overlay, opened or accepted; bound to the TUN
  *   CTL    the unix socket, accepted
  *   FILE   TCP 2048 on the overlay, accepted; bound to the TUN
+ *   SCOUT  TCP to a coordinator that is visited beside it, opened by the engine
  */
-#define PV_STREAM_ROWS(X) X(COORD) X(CHAT) X(CTL) X(FILE)
+#define PV_STREAM_ROWS(X) X(COORD) X(CHAT) X(CTL) X(FILE) X(SCOUT)
 
 #define PV_STREAM_ENUMERATOR(name) PV_STREAM_##name,
 enum pv_stream_kind {
@@ -62,7 +63,7 @@ struct pv_stream_op {
     uint32_t sid;
     enum pv_stream_kind kind;
     struct pv_addr addr; /* OPEN: where to */
-    bool tls; /* OPEN COORD: inside TLS, whoever the server is; connected when that is up */
+    bool tls; /* OPEN COORD, SCOUT: inside TLS, whoever the server is; connected when that is up */
     struct pv_addr local; /* OPEN CHAT: own overlay address to bind */
 };
 

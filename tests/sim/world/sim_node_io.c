@@ -332,7 +332,7 @@ static void open_link(struct sim_node *n, const struct pv_stream_op *op)
     struct sim_link *l = add_link(n, op->sid, op->kind);
     l->remote = op->addr;
     l->local = op->local;
-    if (op->kind == PV_STREAM_COORD) {
+    if (op->kind == PV_STREAM_COORD || op->kind == PV_STREAM_SCOUT) {
         l->state = SIM_LINK_OPENING;
         l->stream = sim_net_connect(n->net, n->host, &op->addr);
     } else {

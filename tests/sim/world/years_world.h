@@ -162,13 +162,14 @@ static inline bool all_equal(struct sim_world *w, void *ctx)
     return true;
 }
 
-/* Who has expired and is on has renewed itself. */
+/* Who has expired and is on has renewed itself, and knows it. */
 static inline bool none_expired(struct sim_world *w, void *ctx)
 {
     struct years *y = ctx;
     struct pv_roster *r = sim_coord_roster(home(y)->c, y->network);
     for (unsigned i = 0; r != NULL && i < y->count; i++) {
-        if (!is_up(y, i) || pv_roster_by_node(r, sim_node_pk(y->m[i].n)) != NULL)
+        if (!is_up(y, i) ||
+            (pv_roster_by_node(r, sim_node_pk(y->m[i].n)) != NULL && name_of(y, i, i) != NULL))
             continue;
         snprintf(w->why, sizeof(w->why), "%s is no member", sim_node_name(y->m[i].n));
         return false;

@@ -65,6 +65,18 @@ void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now)
     fake_coord.n_follow++;
 }
 
+bool pv_coord_must_hybrid(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN])
+{
+    (void)n, (void)pk;
+    return false;
+}
+
+void pv_coord_return(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    (void)n, (void)now;
+    memcpy(fake_coord.pk, pk, sizeof(fake_coord.pk));
+}
+
 void pv_coord_disconnect(struct pv_node *n, pv_ns now)
 {
     (void)n, (void)now;

@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: MIT */
+/* scout.c - when which coordinator is visited, and what is said there. */
+#include "daemon/core/member/scout.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/coord/coordaddrs.h"
+#include "daemon/core/coord/coordclient.h"
+#include "daemon/core/coord/coordinator.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/node/node.h"
+
+enum {
+    PLACES_MAX = 32,   /* ours: coordinators that are looked after; the list in force has 8 */
+    GRANTS_MAX = 3,    /* ours: of the record's signer; root grants all rights at once */
+    DOUBLINGS_MAX = 9, /* PV_SCOUT_TELL to PV_SCOUT_TELL_LAST */
+    PER_MEMBER_MS = 5, /* PV_SCOUT_HOME */
+};
+
+/* A coordinator that some record names. */
+struct place {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    bool named;                          /* a record still names it */
+    bool preferred;                      /* it stands before the one in use in the list in force */
+    uint8_t told[PV_STATEMENT_HASH_LEN]; /* the record that it has; zero: not known */
+    unsigned failures;                   /* of visits, in a row */
+    bool old_key;                        /* the next one shows the key that this node had before */
+    pv_ns at;                            /* the next visit; PV_NEVER: none is needed */
+    bool at_home;                        /* that one is planned for a preferred place */
+    pv_ns returned;                      /* when this node went back to it; 0: not lately */
+    pv_ns hold;                          /* how long to wait for it, as a preferred one */
+};
+
+enum step {
+    IDLE,
+    VISIT,
+    TELL,
+};
+
+struct scout {
+    struct pv_node *node;
+    const struct pv_kem *kem;      /* for hybrid keys of a visit; NULL: none */
+    struct pv_coordclient *client; /* owned; NULL before the first visit */
+    struct pv_coordaddrs addrs;    /* of the place that is visited */
+    struct place places[PLACES_MAX];
+    size_t n;
+    enum step step;
+    struct place *at;                       /* who is visited; NULL: IDLE */
+    pv_ns until;                            /* the visit ends then */
+    uint8_t record[PV_STATEMENT_HASH_LEN];  /* that the visit is about */
+    uint8_t records[PV_STATEMENT_HASH_LEN]; /* all that count, as when it was looked at last */
+};
+
+static int make_scout(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                      void **ret_part)
+{
+    struct scout *s = calloc(1, sizeof(*s));
+    (void)now;
+    if (s == NULL)
+        return PV_ERR_NOMEM;
+    s->node = node;
+    s->kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem;
+    *ret_part = s;
+    return PV_OK;
+}
+
+static void free_scout(void *part)
+{
+    struct scout *s = part;
+    pv_coordclient_free(s->client);
+    free(s);
+}
+
+/* --- which ------------------------------------------------------------------------------------ */
+
+static bool is_used(const struct scout *s, const uint8_t *pk)
+{
+    return memcmp(s->node->coord_info.pk, pk, PV_SIGN_PK_LEN) == 0;
+}
+
+static struct place *find(struct scout *s, const uint8_t *pk)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        if (memcmp(s->places[i].pk, pk, PV_SIGN_PK_LEN) == 0)
+            return &s->places[i];
+    }
+    return NULL;
+}
+
+/* The coordinators of one list. Those beyond the limit are not looked after. */
+static void add_list(struct scout *s, struct pv_view list)
+{
+    struct pv_coordinator named;
+    while (pv_coordlist_next(&list, &named)) {
+        struct place *p = find(s, named.pk);
+        if (p == NULL && s->n == PLACES_MAX)
+            continue;
+        if (p == NULL) {
+            p = &s->places[s->n++];
+            *p = (struct place){.at = PV_NEVER};
+            memcpy(p->pk, named.pk, sizeof(p->pk));
+        }
+        p->named = true;
+    }
+}
+
+/* Which coordinators there are, by all records. Not while one is visited: places move. */
+static void collect(struct scout *s)
+{
+    const struct pv_roster *r = s->node->roster;
+    struct pv_view list = pv_roster_coordinators(r);
+    struct pv_coordinator named;
+    bool before = true;
+    for (size_t i = 0; i < s->n; i++)
+        s->places[i].named = s->places[i].preferred = false;
+    add_list(s, list); /* the limit does not concern these */
+    for (const struct pv_roster_entry *e = pv_roster_next_record(r, NULL); e != NULL;
+         e = pv_roster_next_record(r, e))
+        add_list(s, e->st.u.coordinators.list);
+    size_t kept = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->places[i].named)
+            s->places[kept++] = s->places[i];
+    }
+    s->n = kept;
+    while (pv_coordlist_next(&list, &named)) {
+        struct place *p = find(s, named.pk);
+        before = before && !is_used(s, named.pk);
+        if (p != NULL)
+            p->preferred = before;
+    }
+}
+
+/* Its receipt says that it has the record, whoever brought it there. */
+static bool has_receipt(const struct pv_roster_entry *record, const struct place *p)
+{
+    struct pv_receipt receipt;
+    return pv_receipt_decode(record->receipt, &receipt) == PV_OK &&
+           memcmp(receipt.coordinator, p->pk, sizeof(p->pk)) == 0;
+}
+
+static bool is_told(const struct scout *s, const struct place *p)
+{
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(s->node->roster);
+    return record == NULL || memcmp(p->told, record->st.hash, sizeof(p->told)) == 0 ||
+           has_receipt(record, p);
+}
+
+/* --- when ------------------------------------------------------------------------------------- */
+
+/* At random within the second half of it. */
+static pv_ns within(const struct scout *s, pv_ns wait)
+{
+    return wait / 2 + PV_MS(pv_rng_below(&s->node->rng, (uint32_t)(wait / 2 / PV_MS(1)) + 1));
+}
+
+static pv_ns wait_home(const struct scout *s, const struct place *p)
+{
+    pv_ns least = PV_MS(PER_MEMBER_MS) * pv_roster_count(s->node->roster);
+    least = least > PV_SCOUT_HOME ? least : PV_SCOUT_HOME;
+    return within(s, p->hold > least ? p->hold : least);
+}
+
+/* All members together make about as many visits, however many they are. */
+static pv_ns wait_tell(const struct scout *s, const struct place *p)
+{
+    pv_ns wait = PV_SCOUT_TELL * pv_roster_count(s->node->roster);
+    wait = pv_min_ns(wait, PV_SCOUT_TELL_MAX);
+    wait <<= p->failures < DOUBLINGS_MAX ? p->failures : DOUBLINGS_MAX;
+    wait = pv_min_ns(wait, PV_SCOUT_TELL_LAST);
+    /* The first one may be at once: somebody has to be the first. */
+    return p->failures > 0 ? within(s, wait)
+                           : PV_MS(pv_rng_below(&s->node->rng, (uint32_t)(wait / PV_MS(1)) + 1));
+}
+
+static void plan(struct scout *s, struct place *p, pv_ns now)
+{
+    p->at_home = p->preferred;
+    if (is_used(s, p->pk))
+        p->at = PV_NEVER;
+    else if (p->preferred)
+        p->at = now + wait_home(s, p);
+    else
+        p->at = is_told(s, p) ? PV_NEVER : now + wait_tell(s, p);
+}
+
+static bool may_visit(const struct scout *s)
+{
+    const struct pv_node *n = s->node;
+    return n->online && n->as_member && !n->visiting && n->roster != NULL &&
+           pv_node_self(n) != NULL;
+}
+
+/* Other records count than before: who failed to hear of the last one may be there again, or where
+ * another one says. */
+static bool has_news(struct scout *s)
+{
+    const struct pv_roster *r = s->node->roster;
+    uint8_t sum[PV_STATEMENT_HASH_LEN] = {0};
+    for (const struct pv_roster_entry *e = pv_roster_next_record(r, NULL); e != NULL;
+         e = pv_roster_next_record(r, e)) {
+        for (size_t i = 0; i < sizeof(sum); i++)
+            sum[i] ^= e->st.hash[i];
+    }
+    if (memcmp(s->records, sum, sizeof(sum)) == 0)
+        return false;
+    memcpy(s->records, sum, sizeof(sum));
+    return true;
+}
+
+/* Plans what nobody has planned yet; what has become needless is left out. */
+static void look(struct scout *s, pv_ns now)
+{
+    if (s->step != IDLE || !may_visit(s))
+        return;
+    bool news = has_news(s);
+    collect(s);
+    for (size_t i = 0; i < s->n; i++) {
+        struct place *p = &s->places[i];
+        bool needed = !is_used(s, p->pk) && (p->preferred || !is_told(s, p));
+        p->failures = news ? 0 : p->failures;
+        if (!needed || news || p->at == PV_NEVER || p->at_home != p->preferred)
+            plan(s, p, now);
+    }
+}
+
+/* --- a visit ---------------------------------------------------------------------------------- */
+
+static void end_visit(struct scout *s, pv_ns now)
+{
+    if (s->client != NULL)
+        pv_coordclient_stop(s->client, now);
+    s->step = IDLE;
+    s->at = NULL;
+    look(s, now);
+}
+
+static void fail(struct scout *s, pv_ns now)
+{
+    s->at->failures++;
+    s->at->at = PV_NEVER;
+    end_visit(s, now);
+}
+
+/* All addresses that records say of it, those of the record in force first: it may have moved since
+ * that was made, and another says where to. False: there is none. */
+static bool find_hosts(struct scout *s, const uint8_t *pk)
+{
+    const struct pv_roster *r = s->node->roster;
+    const struct pv_roster_entry *e = pv_roster_coordinators_record(r);
+    const struct pv_roster_entry *other = pv_roster_next_record(r, NULL);
+    pv_coordaddrs_set_hosts(&s->addrs, pv_view(NULL, 0));
+    for (; e != NULL; e = other, other = e == NULL ? NULL : pv_roster_next_record(r, e)) {
+        struct pv_view list = e->st.u.coordinators.list;
+        struct pv_coordinator named;
+        while (pv_coordlist_next(&list, &named)) {
+            if (memcmp(named.pk, pk, PV_SIGN_PK_LEN) == 0)
+                pv_coordaddrs_add_hosts(&s->addrs, named.addrs);
+        }
+    }
+    return s->addrs.n_hosts > 0;
+}
+
+/* One that was away when this node's transport key changed knows the former one. */
+static const uint8_t *transport_key(const struct scout *s, const struct place *p)
+{
+    const struct pv_identity *id = s->node->identity;
+    const struct pv_other_key *newest = NULL;
+    for (size_t i = 0; i < PV_IDENTITY_OTHERS; i++) {
+        const struct pv_other_key *k = &id->others[i];
+        if (k->used && k->replaced_s != 0 && (newest == NULL || k->replaced_s > newest->replaced_s))
+            newest = k;
+    }
+    return p->old_key && newest != NULL ? newest->sk : id->dh_sk;
+}
+
+static bool need_client(struct scout *s)
+{
+    const struct pv_node *n = s->node;
+    const struct pv_coordclient_config cfg = {.rng = n->rng,
+                                              .log = n->log,
+                                              .sign_sk = n->identity->sign_sk,
+                                              .sign_pk = n->identity->sign_pk,
+                                              .dh_sk = n->identity->dh_sk,
+                                              .kem = s->kem};
+    return s->client != NULL || pv_coordclient_new(&s->client, &cfg) == PV_OK;
+}
+
+static void visit(struct scout *s, struct place *p, pv_ns now)
+{
+    struct pv_node *n = s->node;
+    struct pv_coordclient_target target = {.role = PV_CTL_MEMBER, .has_network = true};
+    s->at = p;
+    s->step = VISIT;
+    s->until = now + PV_SCOUT_LIMIT;
+    if (!find_hosts(s, p->pk) || !need_client(s)) {
+        fail(s, now);
+        return;
+    }
+    memcpy(target.coordinator, p->pk, sizeof(target.coordinator));
+    memcpy(target.network, pv_roster_network_id(n->roster), sizeof(target.network));
+    target.must_hybrid = pv_coord_must_hybrid(n, p->pk);
+    pv_coordclient_set_key(s->client, transport_key(s, p));
+    pv_coordaddrs_find(&s->addrs, n, true, &pv_part_scout);
+    if (pv_coordclient_start(s->client, &target, s->addrs.addrs, s->addrs.n_addrs, now) != PV_OK)
+        fail(s, now);
+}
+
+/* It is there, and perhaps knows what there is to know. */
+static void done(struct scout *s, bool told, pv_ns now)
+{
+    struct place *p = s->at;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    bool home = p->preferred;
+    memcpy(pk, p->pk, sizeof(pk));
+    if (told)
+        memcpy(p->told, s->record, sizeof(p->told));
+    p->failures = 0;
+    p->at = PV_NEVER;
+    p->returned = home ? now : 0;
+    end_visit(s, now);
+    if (home)
+        pv_coord_return(s->node, pk, now);
+}
+
+/* The record, behind the grants that it rests on. */
+static void put_record(struct scout *s, const struct pv_roster_entry *record, pv_ns now)
+{
+    const struct pv_roster *r = s->node->roster;
+    struct pv_ctl_item items[GRANTS_MAX + 1];
+    struct pv_ctl_msg msg = {.type = PV_CTL_PUT};
+    size_t n = 0;
+    for (const struct pv_roster_entry *e = pv_roster_next_proof(r, record->st.signer, NULL);
+         e != NULL && n < GRANTS_MAX; e = pv_roster_next_proof(r, record->st.signer, e))
+        items[n++] = (struct pv_ctl_item){.statement = e->st.raw, .receipt = e->receipt};
+    items[n++] = (struct pv_ctl_item){.statement = record->st.raw, .receipt = record->receipt};
+    msg.u.put.n = n;
+    msg.u.put.items = items;
+    s->step = TELL;
+    if (pv_coordclient_request(s->client, &msg, 0) != PV_OK)
+        fail(s, now);
+}
+
+/* Its record may be the better one: then this node follows that, and has nothing to say here. */
+static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns now)
+{
+    const struct pv_ctl_item theirs = {.statement = w->coordinators};
+    if (theirs.statement.len > 0)
+        (void)pv_membership_add(s->node, &theirs, 1, now);
+    const struct pv_roster_entry *record =
+        s->node->roster == NULL ? NULL : pv_roster_coordinators_record(s->node->roster);
+    if (record == NULL || !may_visit(s)) {
+        end_visit(s, now);
+        return;
+    }
+    memcpy(s->record, record->st.hash, sizeof(s->record));
+    if (pv_view_equal(record->st.raw, theirs.statement))
+        done(s, true, now);
+    else
+        put_record(s, record, now);
+}
+
+/* The record came last. A preferred one that refuses it is used all the same: as its member this
+ * node brings it all that it lacks. */
+static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    const struct place *p = s->at;
+    bool taken = msg->type == PV_CTL_RECEIPTS && msg->u.receipts.n > 0 &&
+                 msg->u.receipts.results[msg->u.receipts.n - 1].error == PV_CTL_E_NONE;
+    if (taken || p->preferred)
+        done(s, taken, now);
+    else
+        fail(s, now);
+}
+
+static void run_scout(void *part, pv_ns now)
+{
+    struct scout *s = part;
+    struct pv_coordclient_event ev;
+    while (s->client != NULL && pv_coordclient_poll_event(s->client, &ev) == PV_OK) {
+        bool refused = ev.type == PV_COORDCLIENT_EV_REFUSED;
+        if (s->step == VISIT && ev.type == PV_COORDCLIENT_EV_ONLINE) {
+            take_welcome(s, &ev.msg->u.welcome, now);
+        } else if (s->step == TELL && ev.type == PV_COORDCLIENT_EV_ANSWER) {
+            take_answer(s, ev.msg, now);
+        } else if (s->step != IDLE && (refused || ev.type == PV_COORDCLIENT_EV_OFFLINE)) {
+            s->at->old_key = refused && ev.msg->type == PV_CTL_ERROR &&
+                             ev.msg->u.failure.error == PV_CTL_E_NOT_ALLOWED && !s->at->old_key;
+            fail(s, now);
+        }
+        pv_ctl_msg_free(ev.msg);
+    }
+}
+
+/* --- what happens meanwhile ------------------------------------------------------------------- */
+
+/* Another coordinator is in use than the one that this node went back to: it did not stay. */
+static void note_flight(struct scout *s, pv_ns now)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct place *p = &s->places[i];
+        if (p->returned == 0 || is_used(s, p->pk))
+            continue;
+        bool soon = now - p->returned < PV_SCOUT_STEADY;
+        pv_ns hold = p->hold > PV_SCOUT_HOME ? p->hold : PV_SCOUT_HOME;
+        p->hold = soon ? pv_min_ns(2 * hold, PV_SCOUT_HOME_MAX) : 0;
+        p->returned = 0;
+    }
+}
+
+/* Another coordinator may be another preference, and another record is news for all of them. */
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct scout *s = part;
+    if ((facts & (PV_FACT_OFFLINE | PV_FACT_NETWORK)) != 0 && s->step != IDLE) {
+        s->at->at = PV_NEVER;
+        end_visit(s, now);
+    }
+    if ((facts & PV_FACT_NETWORK) != 0)
+        s->n = 0;
+    if ((facts & PV_FACT_ONLINE) != 0 && s->node->online) {
+        note_flight(s, now);
+        for (size_t i = 0; i < s->n; i++)
+            s->places[i].at = s->places[i].at_home ? PV_NEVER : s->places[i].at;
+    }
+    if ((facts & (PV_FACT_ONLINE | PV_FACT_STATEMENTS | PV_FACT_NETWORK)) != 0)
+        look(s, now);
+}
+
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct scout *s = part;
+    if (s->step != VISIT || result->status != PV_OK)
+        return;
+    for (size_t i = 0; i < result->n_addrs; i++)
+        pv_coordaddrs_add(&s->addrs, &result->addrs[i], tag == PV_COORDADDRS_TLS);
+    pv_coordclient_set_addrs(s->client, s->addrs.addrs, s->addrs.n_addrs, now);
+}
+
+/* The place whose visit comes next; its number is n when none is planned. */
+static size_t next_place(const struct scout *s)
+{
+    size_t next = s->n;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->places[i].at != PV_NEVER && (next == s->n || s->places[i].at < s->places[next].at))
+            next = i;
+    }
+    return next;
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct scout *s = part;
+    size_t next = next_place(s);
+    if (s->client != NULL)
+        pv_coordclient_handle_timeout(s->client, now);
+    if (s->step != IDLE && now >= s->until)
+        fail(s, now);
+    else if (s->step == IDLE && may_visit(s) && next < s->n && now >= s->places[next].at)
+        visit(s, &s->places[next], now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct scout *s = part;
+    size_t next = next_place(s);
+    if (s->step != IDLE)
+        return pv_min_ns(s->until, pv_coordclient_next_timeout(s->client));
+    return next == s->n || !may_visit(s) ? PV_NEVER : s->places[next].at;
+}
+
+/* --- its streams ------------------------------------------------------------------------------ */
+
+static void stream_connected(void *part, uint32_t sid, pv_ns now)
+{
+    struct scout *s = part;
+    pv_coordclient_connected(s->client, sid, now);
+}
+
+static void stream_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
+{
+    struct scout *s = part;
+    pv_coordclient_handle_bytes(s->client, sid, bytes, now);
+}
+
+static void stream_closed(void *part, uint32_t sid, int status, pv_ns now)
+{
+    struct scout *s = part;
+    pv_coordclient_closed(s->client, sid, status, now);
+}
+
+static int stream_poll_op(void *part, struct pv_stream_op *ret_op)
+{
+    struct scout *s = part;
+    struct pv_coordclient_stream_op op;
+    if (s->client == NULL || pv_coordclient_poll_stream_op(s->client, &op) != PV_OK)
+        return PV_ERR_AGAIN;
+    *ret_op = (struct pv_stream_op){.type = op.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
+                                    .sid = op.sid,
+                                    .addr = op.to.addr,
+                                    .tls = op.to.tls};
+    return PV_OK;
+}
+
+static int stream_poll_writable(void *part, uint32_t *ret_sid)
+{
+    struct scout *s = part;
+    return s->client == NULL ? PV_ERR_AGAIN : pv_coordclient_poll_writable(s->client, ret_sid);
+}
+
+static struct pv_view stream_out(void *part, uint32_t sid)
+{
+    struct scout *s = part;
+    return s->client == NULL ? pv_view(NULL, 0) : pv_coordclient_out(s->client, sid);
+}
+
+static void stream_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
+{
+    struct scout *s = part;
+    (void)now;
+    pv_coordclient_wrote(s->client, sid, n);
+}
+
+static const struct pv_stream_handler streams[] = {{
+    .kind = PV_STREAM_SCOUT,
+    .connected = stream_connected,
+    .bytes = stream_bytes,
+    .closed = stream_closed,
+    .poll_op = stream_poll_op,
+    .poll_writable = stream_poll_writable,
+    .out = stream_out,
+    .wrote = stream_wrote,
+}};
+
+const struct pv_part pv_part_scout = {
+    .name = "scout",
+    .make = make_scout,
+    .free = free_scout,
+    .on_facts = on_facts,
+    .run = run_scout,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .on_job = on_job,
+    .streams = streams,
+    .n_streams = PV_ARRAY_LEN(streams),
+};

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_moves.c - coordinators that were away while the network moved, that come back, or that come
+ * and go; and two admins who moved the network without knowing of each other. Members that do not
+ * reach each other find the one list by themselves, or by one token. And who may move it.
+ */
+#include <stdio.h>
+
+#include "daemon/core/engine.h"
+#include "daemon/core/member/scout.h"
+#include "daemon/core/node/node.h"
+#include "tests/sim/world/sim_node_i.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    SEEDS = 3, /* PV_SIM_SEEDS sets another number */
+    MEMBERS = 4,
+};
+
+/* Behind two NATs of the hardest kind, two in each: nobody reaches those of the other one. */
+struct scene {
+    struct sim_world w;
+    uint64_t seed;
+    struct sim_node *m[MEMBERS]; /* a and c, b and d live together */
+    struct sim_coord *at;        /* where all should be; NULL: anywhere, but together */
+};
+
+static int failed(struct scene *s, const char *what)
+{
+    printf("moves, seed %llu at %.3f s: %s %s\n", (unsigned long long)s->seed,
+           (double)(sim_net_now(s->w.net) - PV_S(3600)) / 1e9, what, s->w.why);
+    sim_world_done(&s->w);
+    return 1;
+}
+
+static int passed(struct scene *s)
+{
+    sim_world_done(&s->w);
+    return 0;
+}
+
+static uint32_t draw(struct scene *s, uint32_t bound)
+{
+    return pv_natrng_below(sim_net_rng(s->w.net), bound);
+}
+
+static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
+
+static bool begin(struct scene *s, uint64_t seed)
+{
+    static const char *const names[MEMBERS] = {"a", "b", "c", "d"};
+    unsigned zones[2];
+    memset(s, 0, sizeof(*s));
+    s->seed = seed;
+    sim_world_init(&s->w, seed, &line);
+    for (unsigned i = 0; i < 2; i++) {
+        zones[i] = sim_world_nat(&s->w, SIM_PUBLIC, "symmetric", &line);
+        pv_nat_config(sim_net_nat(s->w.net, zones[i]))->ports = PV_NAT_RANDOM;
+    }
+    for (unsigned i = 0; i < MEMBERS; i++)
+        s->m[i] = sim_world_node(&s->w, zones[i % 2], names[i], false);
+    return sim_world_join_all(&s->w) &&
+           sim_world_reach(&s->w, s->m[0], s->m[2], PV_MS(200), PV_S(10)) != PV_NEVER &&
+           sim_world_reach(&s->w, s->m[1], s->m[3], PV_MS(200), PV_S(10)) != PV_NEVER;
+}
+
+static const char *ask(struct scene *s, unsigned i, const char *fields)
+{
+    return sim_world_ask(&s->w, s->m[i], PV_S(40), fields);
+}
+
+static bool move_to(struct scene *s, unsigned by, struct sim_coord *c)
+{
+    char fields[512];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_add\",\"url\":\"%s\"",
+             sim_coord_url(c));
+    return ask(s, by, fields) != NULL;
+}
+
+static const struct pv_node *node_of(const struct scene *s, unsigned i)
+{
+    return pv_engine_node(s->m[i]->engine);
+}
+
+/* Everybody who runs is connected to the same coordinator: to s->at, if that is given. */
+static bool all_there(struct sim_world *w, void *ctx)
+{
+    struct scene *s = ctx;
+    const uint8_t *pk = s->at == NULL ? NULL : sim_coord_pk(s->at);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        if (!sim_node_runs(s->m[i]))
+            continue;
+        const struct pv_node *n = node_of(s, i);
+        pk = pk == NULL ? n->coord_info.pk : pk;
+        snprintf(w->why, sizeof(w->why), "%s is elsewhere", sim_node_name(s->m[i]));
+        if (!n->online || memcmp(n->coord_info.pk, pk, PV_SIGN_PK_LEN) != 0)
+            return false;
+    }
+    return true;
+}
+
+static uint64_t connects(const struct scene *s)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < MEMBERS; i++)
+        sum += node_of(s, i)->coord_info.connects;
+    return sum;
+}
+
+/* b and d are off and the coordinator is away while a moves the network. Then all are back, and b
+ * and d know of the former coordinator alone. */
+static int told_later(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!begin(&s, seed))
+        return failed(&s, "not begun:");
+    sim_node_stop(s.m[1]);
+    sim_node_kill(s.m[3]);
+    sim_coord_kill(s.w.coord);
+    s.at = sim_world_coord(&s.w, 20, &line);
+    if (!move_to(&s, 0, s.at))
+        return failed(&s, "not moved:");
+    sim_world_run(&s.w, PV_S(draw(&s, 60)));
+    sim_coord_start(s.w.coord);
+    sim_node_start(s.m[1]);
+    sim_node_start(s.m[3]);
+    if (!sim_world_until(&s.w, PV_S(150), all_there, &s))
+        return failed(&s, "not told:");
+    return passed(&s);
+}
+
+static void a_coordinator_that_was_away_during_a_move_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("moves", SEEDS, told_later, NULL), 0);
+}
+
+/* The preferred coordinator is away for ten minutes: that costs nobody the connection to the second
+ * one, and when it is there again all are back within a minute. */
+static int back_again(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    struct sim_coord *first;
+    (void)ctx;
+    if (!begin(&s, seed))
+        return failed(&s, "not begun:");
+    first = sim_world_coord(&s.w, 20, &line);
+    if (!move_to(&s, 0, first))
+        return failed(&s, "not moved:");
+    s.at = first;
+    if (!sim_world_until(&s.w, PV_S(30), all_there, &s))
+        return failed(&s, "not followed:");
+    sim_coord_kill(first);
+    s.at = s.w.coord;
+    if (!sim_world_until(&s.w, PV_S(90), all_there, &s))
+        return failed(&s, "not fallen back:");
+    uint64_t before = connects(&s);
+    sim_world_run(&s.w, PV_S(600));
+    if (!all_there(&s.w, &s) || connects(&s) != before)
+        return failed(&s, "not calm:");
+    sim_coord_start(first);
+    s.at = first;
+    if (!sim_world_until(&s.w, PV_SCOUT_HOME + PV_SCOUT_LIMIT, all_there, &s))
+        return failed(&s, "not back:");
+    if (connects(&s) != before + MEMBERS)
+        return failed(&s, "more than one new connection each:");
+    return passed(&s);
+}
+
+static void who_fell_back_returns_within_a_minute_and_only_then(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("moves", SEEDS, back_again, NULL), 0);
+}
+
+/* A coordinator that is there for a minute and a half and away as long, for two hours. */
+static int comes_and_goes(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    struct sim_coord *first;
+    (void)ctx;
+    if (!begin(&s, seed))
+        return failed(&s, "not begun:");
+    first = sim_world_coord(&s.w, 20, &line);
+    if (!move_to(&s, 0, first))
+        return failed(&s, "not moved:");
+    sim_world_run(&s.w, PV_S(20));
+    uint64_t before = connects(&s);
+    for (unsigned i = 0; i < 40; i++) {
+        sim_coord_kill(first);
+        sim_world_run(&s.w, PV_S(90));
+        sim_coord_start(first);
+        sim_world_run(&s.w, PV_S(90));
+    }
+    /* Each stay costs two connections: there and back. The waits are 1, 2, 4, 8 and 15 minutes at
+     * most, and half of that at least. */
+    snprintf(s.w.why, sizeof(s.w.why), "%llu", (unsigned long long)(connects(&s) - before));
+    if (connects(&s) - before > (size_t)2 * 20 * MEMBERS)
+        return failed(&s, "too many connections:");
+    s.at = first;
+    if (!sim_world_until(&s.w, PV_SCOUT_HOME_MAX + PV_S(60), all_there, &s))
+        return failed(&s, "not back when it stays:");
+    return passed(&s);
+}
+
+static void one_that_comes_and_goes_is_left_alone_for_longer(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("moves", SEEDS, comes_and_goes, NULL), 0);
+}
+
+/* The coordinator dies. a moves the network to one new coordinator and b to another; nobody of the
+ * two halves reaches the other. One token, either way, brings them together. */
+static int apart(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char token[4096], fields[6000];
+    unsigned from = seed % 2;
+    (void)ctx;
+    if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
+        return failed(&s, "not begun:");
+    sim_world_run(&s.w, PV_S(5));
+    sim_coord_kill(s.w.coord);
+    if (!move_to(&s, 0, sim_world_coord(&s.w, 20, &line)) ||
+        !move_to(&s, 1, sim_world_coord(&s.w, 21, &line)))
+        return failed(&s, "not moved:");
+    sim_world_run(&s.w, PV_S(60));
+    if (all_there(&s.w, &s))
+        return failed(&s, "they are not apart");
+    const char *answer = ask(&s, from, "\"cmd\":\"coordinator_token\"");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return failed(&s, "no token:");
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
+    if (ask(&s, 1 - from, fields) == NULL)
+        return failed(&s, "the token is not taken:");
+    if (!sim_world_until(&s.w, PV_S(60), all_there, &s))
+        return failed(&s, "still apart:");
+    return passed(&s);
+}
+
+static void one_token_brings_two_halves_together(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("moves", SEEDS, apart, NULL), 0);
+}
+
+/* b was let in by a, who is no admin any more. That b may move the network rests on what a said
+ * while it was one. */
+static int by_an_heir(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
+        return failed(&s, "not begun:");
+    sim_world_run(&s.w, PV_S(5));
+    if (ask(&s, 1, "\"cmd\":\"admin_revoke\",\"peer\":\"a\"") == NULL)
+        return failed(&s, "not revoked:");
+    sim_world_run(&s.w, PV_S(5));
+    s.at = sim_world_coord(&s.w, 20, &line);
+    if (!move_to(&s, 1, s.at))
+        return failed(&s, "not moved:");
+    if (!sim_world_until(&s.w, PV_S(10), all_there, &s))
+        return failed(&s, "not followed:");
+    return passed(&s);
+}
+
+static void whom_a_former_admin_let_in_moves_the_network(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("moves", SEEDS, by_an_heir, NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_coordinator_that_was_away_during_a_move_is_told),
+        cmocka_unit_test(who_fell_back_returns_within_a_minute_and_only_then),
+        cmocka_unit_test(one_that_comes_and_goes_is_left_alone_for_longer),
+        cmocka_unit_test(one_token_brings_two_halves_together),
+        cmocka_unit_test(whom_a_former_admin_let_in_moves_the_network),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

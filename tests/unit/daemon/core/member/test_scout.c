@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* When which coordinator is visited. What comes of a visit is in sim/moves. */
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/scout.h"
+#include "tests/unit/daemon/core/member/fake_coord.h"
+
+static struct fake_node node;
+static struct keys other; /* a second coordinator */
+
+/* Stands in for membership.c: no welcome comes here. */
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    (void)n, (void)items, (void)now;
+    return n_items;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    fake_node_init(&node, &pv_part_scout);
+    other = keys_of(77);
+    fake_node_start(&node);
+    fake_node_enter(&node);
+    fake_node_settle(&node);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_coord_done();
+    fake_node_done(&node);
+    return 0;
+}
+
+/* A record of root's with these, at 192.0.2.9 and 192.0.2.7, in this order. */
+static void say(uint64_t seq, const uint8_t *first, const uint8_t *second)
+{
+    uint8_t list[512];
+    struct pv_made_long made;
+    struct pv_hostport at9 = {.host = "192.0.2.9", .port = 3478};
+    struct pv_hostport at7 = {.host = "192.0.2.7", .port = 3478};
+    struct pv_writer w = pv_writer(list, sizeof(list));
+    pv_coordlist_put(&w, first, &at9, 1);
+    if (second != NULL)
+        pv_coordlist_put(&w, second, &at7, 1);
+    assert_int_equal(pv_make_coordinators(node.world.created.network_id, node.world.root.sk, seq,
+                                          pv_view(list, w.len), &made),
+                     PV_OK);
+    struct item it = {.s.len = made.len};
+    memcpy(it.s.raw, made.raw, made.len);
+    fake_node_add(&node, it);
+    fake_node_raise(&node, PV_FACT_STATEMENTS);
+}
+
+static void online_at(const uint8_t *pk)
+{
+    memcpy(node.node.coord_info.pk, pk, PV_SIGN_PK_LEN);
+    node.node.online = node.node.as_member = true;
+    fake_node_raise(&node, PV_FACT_ONLINE);
+}
+
+/* How long until the next visit begins; PV_NEVER: none does within so long. */
+static pv_ns next_visit(pv_ns within, uint8_t *ret_last)
+{
+    pv_ns begin = node.now;
+    struct pv_stream_op op;
+    while (node.now < begin + within) {
+        fake_node_wait(&node, PV_MS(100));
+        while (pv_part_scout.streams[0].poll_op(node.self, &op) == PV_OK) {
+            *ret_last = op.addr.ip[3];
+            if (op.type == PV_STREAM_OPEN)
+                return node.now - begin;
+        }
+    }
+    return PV_NEVER;
+}
+
+static void nobody_is_visited_where_all_is_known(void **state)
+{
+    uint8_t last;
+    (void)state;
+    online_at(node.world.coordinator.pk);
+    assert_true(pv_part_scout.next_timeout(node.self) == PV_NEVER);
+    assert_true(next_visit(PV_S(100), &last) == PV_NEVER);
+}
+
+static void a_preferred_one_is_visited_every_minute_for_a_moment(void **state)
+{
+    struct pv_stream_op op;
+    uint8_t last = 0;
+    (void)state;
+    say(5, other.pk, node.world.coordinator.pk);
+    assert_true(next_visit(PV_S(100), &last) == PV_NEVER); /* this node is not online */
+    online_at(node.world.coordinator.pk);
+    for (int i = 0; i < 5; i++) {
+        pv_ns waited = next_visit(PV_S(100), &last);
+        assert_true(waited >= PV_SCOUT_HOME / 2 && waited <= PV_SCOUT_HOME + PV_S(1));
+        assert_true(last == 9);
+        fake_node_wait(&node, PV_SCOUT_LIMIT);
+        assert_int_equal(pv_part_scout.streams[0].poll_op(node.self, &op), PV_OK);
+        assert_int_equal(op.type, PV_STREAM_CLOSE);
+    }
+    /* The one in use is not visited, whatever its place. */
+    online_at(other.pk);
+    for (int i = 0; i < 3; i++) {
+        assert_true(next_visit(PV_S(3700), &last) != PV_NEVER);
+        assert_int_not_equal(last, 9);
+    }
+}
+
+static void one_of_before_is_visited_soon_and_then_more_and_more_rarely(void **state)
+{
+    uint8_t last = 0;
+    pv_ns before = 0;
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        fake_node_member(&node, 60 + i, (const char *[]){"bob", "carol", "dave"}[i],
+                         (uint16_t)(7 + i));
+    say(5, other.pk, NULL);
+    online_at(other.pk);
+    pv_ns waited = next_visit(PV_S(3700), &last);
+    assert_true(waited <= 4 * PV_SCOUT_TELL + PV_S(1));
+    for (int i = 0; i < 14; i++) {
+        waited = next_visit(PV_S(3800), &last);
+        assert_true(waited != PV_NEVER && waited <= PV_SCOUT_TELL_LAST + PV_SCOUT_LIMIT + PV_S(1));
+        assert_true(i < 3 || i > 6 || waited > PV_S(60));
+        before = waited;
+    }
+    assert_true(before >= PV_SCOUT_TELL_LAST / 2);
+    /* Another record may find it there again. */
+    say(6, other.pk, NULL);
+    assert_true(next_visit(PV_S(100), &last) <= 4 * PV_SCOUT_TELL + PV_S(1));
+}
+
+static void one_whose_receipt_the_record_has_is_not_visited(void **state)
+{
+    struct pv_receipt receipt = {.time = T0, .n = 900};
+    uint8_t raw[PV_RECEIPT_LEN], last;
+    enum pv_roster_added added;
+    (void)state;
+    say(5, other.pk, NULL);
+    const struct pv_roster_entry *e = pv_roster_coordinators_record(node.node.roster);
+    memcpy(receipt.network_id, node.world.created.network_id, PV_NETWORK_ID_LEN);
+    memcpy(receipt.hash, e->st.hash, sizeof(receipt.hash));
+    assert_int_equal(pv_receipt_make(&receipt, node.world.coordinator.sk, raw), PV_OK);
+    assert_int_equal(pv_roster_add(node.node.roster, e->st.raw, pv_view(raw, sizeof(raw)), &added),
+                     PV_OK);
+    (void)settle(node.node.roster);
+    online_at(other.pk);
+    assert_true(next_visit(PV_S(3700), &last) == PV_NEVER);
+}
+
+static void who_is_visiting_another_way_or_offline_visits_nobody(void **state)
+{
+    uint8_t last;
+    (void)state;
+    say(5, other.pk, NULL);
+    online_at(other.pk);
+    node.node.visiting = true;
+    assert_true(next_visit(PV_S(100), &last) == PV_NEVER);
+    node.node.visiting = false;
+    node.node.online = false;
+    fake_node_raise(&node, PV_FACT_OFFLINE);
+    assert_true(next_visit(PV_S(100), &last) == PV_NEVER);
+}
+
+/* The connection in use is lost in the middle of a visit: that may be its next place. */
+static void a_visit_ends_with_the_connection_in_use(void **state)
+{
+    struct pv_stream_op op;
+    uint8_t last;
+    (void)state;
+    say(5, other.pk, NULL);
+    online_at(other.pk);
+    assert_true(next_visit(PV_S(100), &last) != PV_NEVER);
+    node.node.online = false;
+    fake_node_raise(&node, PV_FACT_OFFLINE);
+    assert_int_equal(pv_part_scout.streams[0].poll_op(node.self, &op), PV_OK);
+    assert_int_equal(op.type, PV_STREAM_CLOSE);
+    assert_true(pv_part_scout.next_timeout(node.self) == PV_NEVER);
+}
+
+static void names_are_looked_up_for_a_visit(void **state)
+{
+    uint8_t list[512];
+    struct pv_made_long made;
+    struct pv_stream_op op;
+    struct pv_hostport hp = {.host = "coord.example", .port = 3478};
+    struct pv_writer w = pv_writer(list, sizeof(list));
+    struct pv_job_result found = {.status = PV_OK, .n_addrs = 1};
+    (void)state;
+    pv_coordlist_put(&w, other.pk, &hp, 1);
+    assert_int_equal(pv_make_coordinators(node.world.created.network_id, node.world.root.sk, 5,
+                                          pv_view(list, w.len), &made),
+                     PV_OK);
+    struct item it = {.s.len = made.len};
+    memcpy(it.s.raw, made.raw, made.len);
+    fake_node_add(&node, it);
+    online_at(node.world.coordinator.pk);
+    struct pv_job *job = NULL;
+    for (int i = 0; i < 1000 && job == NULL; i++) {
+        fake_node_wait(&node, PV_MS(100));
+        job = fake_node_job(&node);
+    }
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_RESOLVE);
+    found.addrs[0] = pv_addr4(192, 0, 2, 5, 3478);
+    fake_node_answer(&node, job, &found);
+    fake_node_wait(&node, PV_MS(100));
+    assert_int_equal(pv_part_scout.streams[0].poll_op(node.self, &op), PV_OK);
+    assert_true(pv_addr_equal(&op.addr, &found.addrs[0]));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nobody_is_visited_where_all_is_known, start, stop),
+        cmocka_unit_test_setup_teardown(a_preferred_one_is_visited_every_minute_for_a_moment, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(one_of_before_is_visited_soon_and_then_more_and_more_rarely,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(one_whose_receipt_the_record_has_is_not_visited, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(who_is_visiting_another_way_or_offline_visits_nobody, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(a_visit_ends_with_the_connection_in_use, start, stop),
+        cmocka_unit_test_setup_teardown(names_are_looked_up_for_a_visit, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
