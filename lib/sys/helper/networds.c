@@ -337,12 +337,12 @@ static void add_reroute(struct words *w, const struct pv_netplan *plan,
 }
 
 /* What does not leave by the exit does not leave: whatever routes, rules and other programs say.
- * Before anything of an exit is changed this stands, and it goes last. */
+ * Before anything of an exit is changed this stands, and it goes last. At the last hook, which
+ * knows where a packet goes that was routed twice. */
 static void add_guard(struct words *w, const struct pv_netplan *plan,
                       const struct pv_networds_host *host)
 {
-    static const char *const hooks[] = {"output", "forward"};
-    add(w, " chain guard {\n");
+    add(w, " chain guard {\n  type filter hook postrouting priority 90; policy drop;\n");
     add_own(w, plan, host, "accept");
     add(w, "  ct mark 0x%x accept\n  iifname \"%s\" accept\n", PV_NETWORDS_MARK, plan->ifname);
     /* Without these a link has no addresses and no neighbours. */
@@ -355,11 +355,6 @@ static void add_guard(struct words *w, const struct pv_netplan *plan,
     add(w, "  meta l4proto { tcp, udp } th dport { 53, 853, 5355 } counter drop\n");
     add_links(w, plan, host, true, "accept");
     add(w, "  counter drop\n }\n");
-    for (size_t i = 0; i < PV_ARRAY_LEN(hooks); i++)
-        add(w,
-            " chain guard_%s {\n  type filter hook %s priority 10; policy drop;\n"
-            "  jump guard\n }\n",
-            hooks[i], hooks[i]);
 }
 
 int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host *host,

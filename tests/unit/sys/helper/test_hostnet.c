@@ -263,7 +263,7 @@ static void an_exit_has_rules_routes_and_a_guard_and_all_go(void **state)
     assert_int_equal(rules_of(PV_AF_INET), rules_of(PV_AF_INET6));
     assert_true(rules_of(PV_AF_INET) > 4);
     assert_true(routes_in(PV_NETWORDS_TABLE) > 2);
-    assert_true(ruleset_has("chain guard_output"));
+    assert_true(ruleset_has("chain guard"));
     assert_int_equal(read_switch("ipv4/conf/all/src_valid_mark"), 1);
     p.exit = false;
     set(net, &p);
@@ -305,14 +305,14 @@ static void an_exit_that_blocks_stays_until_the_next_plan(void **state)
     p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
     set(net, &p);
     pv_hostnet_end(net);
-    assert_true(ruleset_has("chain guard_output"));
+    assert_true(ruleset_has("chain guard"));
     assert_false(ruleset_has("192.168.1.0/24 masquerade"));
     assert_true(rules_of(PV_AF_INET) > 4);
     assert_int_equal(read_switch("ipv4/ip_forward"), 0);
     assert_int_equal(read_switch("ipv4/conf/all/src_valid_mark"), 1);
 
     net = new_net(); /* nothing is given up before somebody says so */
-    assert_true(ruleset_has("chain guard_output"));
+    assert_true(ruleset_has("chain guard"));
     p.exit = false;
     p.n_offered = 0;
     set(net, &p);
