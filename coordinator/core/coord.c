@@ -14,6 +14,8 @@ enum {
     SOURCE_SLOTS = 4096, /* ours: source networks remembered for rates; older ones give way */
     NODES_MAX = 1 << 20, /* ours: nodes online or asked for; 1024 for each of 1000 connections */
     TIMERS_A_TURN = 256, /* ours: connections that the clock ends before others are served */
+    /* Ours: for how many of them a member counts. Others may be subscribed to it by thousands. */
+    TIMERS_MEMBER = 32,
     SK_LEN = PV_SIGN_SK_LEN + PV_DH_LEN, /* signing key, then the same key for handshakes */
     GUARDED_LEN = SK_LEN + PV_CTL_SECRET_LEN,
 };
@@ -383,31 +385,6 @@ static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         c->billed = s->net;
 }
 
-/* Ends members that were removed or left: first at the relay, so that nothing of theirs is relayed
- * any more, then their connection. */
-static void drop_gone(struct pv_coord *c, struct pv_cnet *net, pv_ns now)
-{
-    for (size_t i = 0; i < net->n_gone; i++) {
-        struct pv_conn *s = pv_broker_find(&c->broker, net, net->gone[i]);
-        const struct pv_member *m = pv_roster_known(net->roster, net->gone[i]);
-        /* One that has expired and is connected renews itself at once. */
-        if (s != NULL && m != NULL && m->state == PV_MEMBER_EXPIRED)
-            continue;
-        pv_relaylink_gone(c->link, net->id, net->gone[i]);
-        if (s == NULL)
-            continue;
-        /* The statement that ends its membership goes out before the end: it is the node's proof,
-         * and it need not believe a coordinator that just hangs up. */
-        while (pv_request_is_behind(s) && !s->stalled && !s->dead)
-            pv_request_page(c, s, now);
-        if (m != NULL && m->state == PV_MEMBER_LEFT)
-            pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NODE, "this node left the network", now);
-        else
-            pv_coord_end(c, s, PV_CTL_E_REVOKED, "this node was removed from the network", now);
-    }
-    net->n_gone = 0;
-}
-
 /* Statements that replace others leave empty places behind, without end: these go when they are
  * most of the log. What was sent to a member ends at the same statement as before. Without memory
  * the places stay until the next change. */
@@ -441,7 +418,7 @@ static void settle_changes(struct pv_coord *c, pv_ns now)
         pv_coord_mark_ready(c, s);
     }
     while ((net = pv_registry_poll_changed(&c->registry)) != NULL) {
-        drop_gone(c, net, now);
+        pv_gone_drop(c, net, now);
         compact_log(net);
         pv_bulk_news(c, net);
     }
@@ -706,13 +683,20 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
         c->billed = pv_registry_retry(&c->registry, pv_coord_wall(c, now), now);
         settle_changes(c, now);
     }
+    if (c->billed == NULL)
+        c->billed = pv_gone_handle_timeout(c, now);
     pv_pages_handle_timeout(&c->pages, now);
-    for (int i = 0; i < TIMERS_A_TURN && (node = pv_heap_pop_due(&c->timers, now)) != NULL; i++)
-        conn_due(c, PV_CONTAINER_OF(node, struct pv_conn, timer), now);
+    for (int i = 0; i < TIMERS_A_TURN && (node = pv_heap_pop_due(&c->timers, now)) != NULL; i++) {
+        struct pv_conn *s = PV_CONTAINER_OF(node, struct pv_conn, timer);
+        i += s->state == PV_CONN_MEMBER ? TIMERS_MEMBER - 1 : 0;
+        conn_due(c, s, now);
+    }
 }
 
 pv_ns pv_coord_next_timeout(const struct pv_coord *c)
 {
+    if (pv_gone_next(c) != NULL)
+        return 0;
     return pv_min_ns(pv_min_ns(c->registry.retry_at, pv_pages_next_timeout(&c->pages)),
                      pv_min_ns(pv_heap_next(&c->timers), pv_heap_next(&c->rests)));
 }

@@ -7,6 +7,7 @@
  *   coord_relay.c  the link to the relay half
  *   request.c      what each request of a node does
  *   bulk.c         whose turn it is to get statements
+ *   gone.c         connections of members that were removed or left
  *   coord.c        making and freeing, bytes in and out, store operations, time
  *   coord_stats.c  what is counted (reads only)
  *   coord_networks.c  what the operator asks and does
@@ -57,6 +58,7 @@ struct pv_coord {
 
     struct pv_cnet *billed; /* whose request was worked on last; NULL: nobody's */
     struct pv_heap rests;   /* resting networks */
+    struct pv_cnet *gone;   /* networks with members whose connections are still to end */
 
     struct pv_registry registry;
     struct pv_broker broker;
@@ -136,5 +138,14 @@ void pv_bulk_want(struct pv_coord *c, struct pv_conn *s, bool first);
 void pv_bulk_forget(struct pv_conn *s);
 /* Whose turn it is, once each; NULL: nobody waits. */
 struct pv_conn *pv_bulk_next(struct pv_coord *c);
+
+/* --- gone.c ---------------------------------------------------------------------------------- */
+
+/* Ends the connections of some of those in net->gone; of the others in later turns. */
+void pv_gone_drop(struct pv_coord *c, struct pv_cnet *net, pv_ns now);
+/* The same for the network that waits longest; which one it was. NULL: none waits, or they rest. */
+struct pv_cnet *pv_gone_handle_timeout(struct pv_coord *c, pv_ns now);
+/* Whose turn it would be. */
+struct pv_cnet *pv_gone_next(const struct pv_coord *c);
 
 #endif /* PV_COORD_INT_H */

@@ -66,6 +66,7 @@ struct world {
     size_t n_rows, n_statements;
     uint32_t next_ip;
     uint64_t seq;   /* of root's next coordinators record */
+    pv_ns pause;    /* before each request, so that no rate is reached */
     double longest; /* ms of the longest call since the last line */
     double spent;   /* ms of all of them */
     size_t refused; /* statements since the last line */
@@ -175,7 +176,8 @@ static void pump(struct world *w, struct client *c)
             note(w, began);
             if (r != PV_OK)
                 break;
-            check(ready.kind != PV_COORD_READY_CLOSE, "the coordinator hung up");
+            check(ready.kind != PV_COORD_READY_CLOSE || ready.id != c->conn,
+                  "the coordinator hung up");
             moved = true;
         }
         moved |= from_coord(w, c);
@@ -193,12 +195,11 @@ static void pump(struct world *w, struct client *c)
     }
 }
 
-/* Time passes before each, so that no rate is reached. */
 static struct pv_ctl_msg *ask(struct world *w, struct client *c, struct pv_ctl_msg msg)
 {
     static char text[PV_CTL_TEXT_MAX];
     size_t len = 0;
-    w->now += PV_MS(200);
+    w->now += w->pause;
     pv_coord_set_wall(w->coord, WALL * UINT64_C(1000000) + w->now / 1000, w->now);
     msg.kind = PV_CTL_REQUEST;
     msg.id = c->next_id++;
@@ -233,7 +234,7 @@ static void login(struct world *w, struct client *c, const struct node *node, en
                   const uint8_t *network)
 {
     static uint64_t conns = 1;
-    struct pv_addr src = pv_addr4(198, 51, 100, 7, 40000);
+    struct pv_addr src = pv_addr4(198, 51, (uint8_t)(conns / 200), 7, 40000);
     uint8_t hash[PV_CTL_HASH_LEN];
     struct pv_ctl_msg m = {.type = PV_CTL_HELLO};
     *c = (struct client){.conn = conns++, .next_id = 1};
@@ -563,6 +564,92 @@ static void join(struct world *w, size_t n)
     report(w, "guests that ask for an address", n);
 }
 
+/* --- many of its members online ----------------------------------------------------------- */
+
+/* Each wants to know of a thousand others. */
+static void subscribe(struct world *w, struct client *c, struct node *nodes, size_t n)
+{
+    static uint8_t keys[PV_CTL_NODES_MAX][PV_SIGN_PK_LEN];
+    for (size_t i = 0; i < n && i < 1024; i += PV_CTL_NODES_MAX) {
+        struct pv_ctl_msg m = {.type = PV_CTL_SUBSCRIBE};
+        size_t k = 0;
+        for (; k < PV_CTL_NODES_MAX && i + k < n && i + k < 1024; k++)
+            memcpy(keys[k], nodes[i + k].id.pk, PV_SIGN_PK_LEN);
+        m.u.subscribe = (struct pv_ctl_subscribe){
+            .on = true, .n = k, .nodes = (const uint8_t(*)[PV_SIGN_PK_LEN])keys};
+        pv_ctl_msg_free(ask(w, c, m));
+    }
+}
+
+/* All of it, after which it is told of changes. */
+static void read_log(struct world *w, struct client *c)
+{
+    struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
+    for (bool more = true; more;) {
+        struct pv_ctl_msg *page = ask(w, c, pull);
+        more = page->u.statements.more;
+        pull.u.pull = page->u.statements.have;
+        pv_ctl_msg_free(page);
+    }
+}
+
+static void settle_down(struct world *w, struct client *clients, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        pump(w, &clients[i]);
+    pump(w, &w->client);
+}
+
+/* All end at once: as their admin is removed (with news that each is still to be told of), or by
+ * the clock. */
+static void end_online(struct world *w, size_t n, bool removed)
+{
+    struct client *clients = calloc(n, sizeof(*clients));
+    struct node *nodes = calloc(n, sizeof(*nodes));
+    check(clients != NULL && nodes != NULL, "no memory");
+    struct keys admin = put_admin(w);
+    flush(w);
+    for (size_t i = 0; i < n; i++) {
+        struct pv_made made;
+        struct pv_st_member m = {.serial = 1, .issued = WALL};
+        uint32_t ip = w->next_ip++;
+        nodes[i] = node_make(w);
+        memcpy(m.transport, nodes[i].dh_pk, PV_DH_LEN);
+        pv_store_be32(m.ip4, ip);
+        snprintf(m.name, sizeof(m.name), "n%u", ip);
+        check(pv_make_member(w->network, admin.sk, nodes[i].id.sk, &m, &made) == PV_OK, "member");
+        put(w, pv_made_view(&made), NULL, 0);
+    }
+    flush(w);
+    w->pause = 0;
+    for (size_t i = 0; i < n; i++) {
+        login(w, &clients[i], &nodes[i], PV_CTL_MEMBER, w->network);
+        read_log(w, &clients[i]);
+        subscribe(w, &clients[i], nodes, n);
+    }
+    settle_down(w, clients, n);
+    report(w, "members online", n);
+    if (removed) {
+        for (size_t i = 0; i < 50; i++) {
+            struct keys k = keys_make(w);
+            put_member(w, &w->creator.id, &k);
+        }
+        put_revocation(w, &w->root, &admin, 1, NULL, 0);
+        flush(w);
+    } else {
+        w->now += PV_S(20);
+        pv_ctl_msg_free(ask(w, &w->client, (struct pv_ctl_msg){.type = PV_CTL_PING}));
+        w->now += PV_S(10);
+        pump(w, &w->client);
+    }
+    report(w, removed ? "all of them removed" : "all of them silent", n);
+    for (size_t i = 0; i < n; i++)
+        pv_control_free(clients[i].control);
+    free(clients);
+    free(nodes);
+    w->pause = PV_MS(200);
+}
+
 /* --- the next start ---------------------------------------------------------------------- */
 
 static void start(struct world *w)
@@ -594,14 +681,18 @@ int main(int argc, char **argv)
     w.rng = pv_entropy();
     w.log = (struct pv_log){.level = PV_LOG_ERROR, .sink = no_log};
     w.now = PV_S(1000);
+    w.pause = PV_MS(200);
     w.coordinator = keys_make(&w);
     check(pv_sign_pk_to_dh(w.coordinator.pk, w.coordinator_dh) == PV_OK, "key");
     pv_rng_fill(&w.rng, w.secret, sizeof(w.secret));
     w.cfg = (struct pv_coord_config){.sk = w.coordinator.sk, .secret = w.secret};
     w.cfg.limits.network_rate = w.cfg.limits.network_burst = 1000000;
+    w.cfg.limits.source_rate = w.cfg.limits.source_burst = 1000000;
     start(&w);
     create(&w);
     report(&w, "a network", 4);
+    end_online(&w, total / 50, true);
+    end_online(&w, total / 50, false);
     fill_members(&w, total * 45 / 100);
     fill_removals(&w, total * 25 / 100);
     fill_records(&w, total * 20 / 100);

@@ -70,6 +70,8 @@ struct pv_cnet {
     uint8_t (*gone)[PV_SIGN_PK_LEN];
     size_t n_gone;
     size_t gone_cap;
+    bool is_going; /* in the list of networks with some in gone (gone.c) */
+    struct pv_cnet *next_going;
     uint8_t (*dropped)[PV_STATEMENT_HASH_LEN]; /* rows that the store may forget; NULL: none yet */
     size_t n_dropped;
     struct pv_map invite_map;

@@ -116,8 +116,8 @@ void pv_registry_rested(struct pv_registry *reg, pv_ns now);
 /* A finished work; free it with pv_work_free(). NULL: none. */
 struct pv_work *pv_registry_poll_done(struct pv_registry *reg);
 
-/* A network that changed since it was last polled: push its log, drop who is in gone (and set
- * n_gone to 0). NULL: none. */
+/* A network that changed since it was last polled: push its log, drop who is in gone and lower
+ * n_gone by these. NULL: none. */
 struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg);
 
 /* Between the files of the registry: a network changed; one is settled a little further

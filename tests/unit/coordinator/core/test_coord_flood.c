@@ -345,6 +345,84 @@ static void a_network_that_takes_long_to_settle_keeps_nobody_waiting(void **stat
                  PV_CTL_E_REVOKED);
 }
 
+/* Members that are there, all by one invite. */
+static void bring_members(struct cw *w, const struct cw_keys *invite, struct cw_client **members,
+                          size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct cw_node node = cw_node_make(w);
+        cw_join(w, invite, &node, "x");
+        members[i] = cw_member(w, &node);
+    }
+}
+
+static size_t count_closed(struct cw_client *const *members, size_t n)
+{
+    size_t closed = 0;
+    for (size_t i = 0; i < n; i++)
+        closed += members[i]->closed ? 1 : 0;
+    return closed;
+}
+
+/* Thousands may be subscribed to each of them, and each is told why: others are served between. */
+static void members_that_are_removed_at_once_keep_nobody_waiting(void **state)
+{
+    (void)state;
+    struct cw_client *members[20];
+    struct cw *w = cw_new(96);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 100);
+    bring_members(w, &invite, members, PV_ARRAY_LEN(members));
+    struct pv_statement st = {.type = PV_ST_REVOCATION,
+                              .u.revocation = {.kind = PV_REVOKE_INVITE, .time = CW_WALL}};
+    struct pv_made made;
+    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
+    memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
+    assert_int_equal(
+        pv_statement_make(&st, w->alice.id.sk, NULL, made.raw, sizeof(made.raw), &made.len), PV_OK);
+    assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
+    size_t closed = count_closed(members, PV_ARRAY_LEN(members));
+    assert_in_range(closed, 1, 8);
+    while (closed < PV_ARRAY_LEN(members)) {
+        assert_true(pv_coord_next_timeout(w->coord) <= w->now);
+        cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+        pv_coord_handle_timeout(w->coord, w->now);
+        cw_pump(w);
+        size_t more = count_closed(members, PV_ARRAY_LEN(members));
+        assert_in_range(more, closed + 1, closed + 8);
+        closed = more;
+    }
+    assert_true(pv_coord_next_timeout(w->coord) > w->now);
+}
+
+/* As when a whole network loses its way here. */
+static void members_that_fall_silent_at_once_keep_nobody_waiting(void **state)
+{
+    (void)state;
+    struct cw_client *members[20];
+    struct cw *w = cw_new(97);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 100);
+    bring_members(w, &invite, members, PV_ARRAY_LEN(members));
+    w->now += PV_S(PV_COORD_DEAD_S - 1);
+    cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    w->now += PV_S(2);
+    for (size_t ended = 0; ended < PV_ARRAY_LEN(members);) {
+        struct pv_coord_stats before, after;
+        pv_coord_stats(w->coord, &before);
+        assert_true(pv_coord_next_timeout(w->coord) <= w->now);
+        pv_coord_handle_timeout(w->coord, w->now);
+        pv_coord_stats(w->coord, &after);
+        assert_in_range(before.online - after.online, 1, 8);
+        ended += before.online - after.online;
+        cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    }
+}
+
 /* Answers of the store wait too while a network rests. */
 static void a_network_that_rests_takes_nothing_in(void **state)
 {
@@ -415,6 +493,8 @@ int main(void)
         cmocka_unit_test(what_waited_is_paid_for_too),
         cmocka_unit_test(a_network_that_takes_long_to_settle_keeps_nobody_waiting),
         cmocka_unit_test(a_network_that_rests_takes_nothing_in),
+        cmocka_unit_test(members_that_are_removed_at_once_keep_nobody_waiting),
+        cmocka_unit_test(members_that_fall_silent_at_once_keep_nobody_waiting),
         cmocka_unit_test(strangers_leave_members_their_stun_answers),
     };
     if (pv_crypto_init() < 0)
