@@ -334,7 +334,8 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         pv_node_stored(x->node, result);
         return;
     }
-    if (tag >> TAG_BITS != x->attempt || (x->step != PV_ENROL_ROOT && x->step != PV_ENROL_SAVE))
+    if (tag >> TAG_BITS != x->attempt ||
+        (x->step != PV_ENROL_ROOT && x->step != PV_ENROL_SAVE && x->step != PV_ENROL_NETWORK))
         return;
     if (result->status != PV_OK) {
         pv_enrol_fail(x, PV_CTLAPI_FAILED, now, result->error, "then run it again");
@@ -344,6 +345,10 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         return;
     if (x->step == PV_ENROL_ROOT) {
         connect_guest(x, now);
+        return;
+    }
+    if (x->step == PV_ENROL_SAVE) {
+        pv_enrol_save_network(x, now);
         return;
     }
     struct pv_roster *r = x->roster;

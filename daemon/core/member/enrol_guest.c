@@ -244,12 +244,25 @@ static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now
 
 /* --- membership is certain: store it, then become it ------------------------------------------ */
 
-/* The statements, all of them, and the network are two jobs, and both must be on disk before this
- * node acts as a member: after a crash in between it would know its network but not why it belongs
- * to it, and could not start. */
-static void save(struct pv_enrol *x, pv_ns now)
+/* What an attempt before this one left of its network goes first. */
+static bool submit_statements(struct pv_enrol *x)
 {
     struct pv_unsaved unsaved = {.n = 0};
+    struct pv_job *forget = pv_job_new(PV_JOB_FORGET_NETWORK);
+    if (forget == NULL)
+        return false;
+    forget->u.forget = PV_FORGET_NETWORK;
+    bool all = pv_jobqueue_submit(&x->node->jobs, forget, &pv_part_enrol, pv_enrol_job_tag(x)) &&
+               pv_unsaved_add_all(&unsaved, x->node, x->roster) &&
+               pv_unsaved_flush(&unsaved, x->node, &pv_part_enrol, pv_enrol_job_tag(x));
+    pv_unsaved_done(&unsaved);
+    return all;
+}
+
+/* The statements, all of them, and then the network: a node that knows its network but not why it
+ * belongs to it, after a crash or as the disk is full, could not start. */
+static void save(struct pv_enrol *x, pv_ns now)
+{
     const struct pv_member *self = pv_roster_enrolled(x->roster, x->node->identity->sign_pk);
     if (self == NULL) { /* one that waits to be admitted keeps what it has, too */
         pv_enrol_fail(x, PV_CTLAPI_REFUSED, now,
@@ -257,24 +270,29 @@ static void save(struct pv_enrol *x, pv_ns now)
                       "do not trust it; see `p2pvpnctl status` and its log");
         return;
     }
-    struct pv_job *job = pv_job_new(PV_JOB_SET_NETWORK);
-    bool all = pv_unsaved_add_all(&unsaved, x->node, x->roster);
-    if (job == NULL || !all ||
-        !pv_unsaved_flush(&unsaved, x->node, &pv_part_enrol, pv_enrol_job_tag(x))) {
-        pv_unsaved_done(&unsaved);
-        pv_job_free(job);
+    if (!submit_statements(x)) {
         pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
         return;
     }
-    pv_unsaved_done(&unsaved);
-    _Static_assert((int)PV_JOB_NETWORK_LEN == (int)PV_NETWORK_ID_LEN, "one id");
-    memcpy(job->u.set_network.network_id, x->network_id, sizeof(x->network_id));
-    memcpy(job->u.set_network.name, pv_roster_network(x->roster)->name,
-           sizeof(job->u.set_network.name));
-    memcpy(job->u.set_network.node_name, self->name, sizeof(job->u.set_network.node_name));
     x->step = PV_ENROL_SAVE;
     x->jobs = 2;
-    if (!pv_jobqueue_submit(&x->node->jobs, job, &pv_part_enrol, pv_enrol_job_tag(x)))
+}
+
+void pv_enrol_save_network(struct pv_enrol *x, pv_ns now)
+{
+    const struct pv_member *self = pv_roster_enrolled(x->roster, x->node->identity->sign_pk);
+    struct pv_job *job = pv_job_new(PV_JOB_SET_NETWORK);
+    if (job != NULL) {
+        _Static_assert((int)PV_JOB_NETWORK_LEN == (int)PV_NETWORK_ID_LEN, "one id");
+        memcpy(job->u.set_network.network_id, x->network_id, sizeof(x->network_id));
+        memcpy(job->u.set_network.name, pv_roster_network(x->roster)->name,
+               sizeof(job->u.set_network.name));
+        memcpy(job->u.set_network.node_name, self->name, sizeof(job->u.set_network.node_name));
+    }
+    x->step = PV_ENROL_NETWORK;
+    x->jobs = 1;
+    if (job == NULL ||
+        !pv_jobqueue_submit(&x->node->jobs, job, &pv_part_enrol, pv_enrol_job_tag(x)))
         pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
 }
 

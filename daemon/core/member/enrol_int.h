@@ -17,7 +17,8 @@ enum pv_enrol_step {
     PV_ENROL_JOIN,     /* join: reservation */
     PV_ENROL_REGISTER, /* join: member statement */
     PV_ENROL_CREATE,   /* create: statements */
-    PV_ENROL_SAVE,     /* membership is being stored */
+    PV_ENROL_SAVE,     /* the statements are being stored */
+    PV_ENROL_NETWORK,  /* with them the membership is */
     PV_ENROL_IFACE,    /* the interface is coming up */
     PV_ENROL_INVITE,   /* create: the first invite, for which a member's connection is needed */
 };
@@ -69,6 +70,8 @@ uint64_t pv_enrol_job_tag(const struct pv_enrol *x);
 
 /* The guest's connection is there, or was refused. */
 void pv_enrol_guest_push(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now);
+/* The statements are stored: the network is next. */
+void pv_enrol_save_network(struct pv_enrol *x, pv_ns now);
 /* The answer to what was asked in this step. */
 void pv_enrol_guest_answer(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now);
 

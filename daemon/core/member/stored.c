@@ -61,18 +61,22 @@ static bool is_marked(const uint8_t key[static MARK_KEY_LEN],
     return pv_ct_equal(mark, item->mark, sizeof(mark));
 }
 
-/* A roster grows from the network's record, wherever the store put it. */
+/* A roster grows from the network's record, wherever the store put it. Beside it that of another
+ * network may lie, of a join whose last steps failed. */
 static int new_roster(const struct pv_node *n, const struct pv_saved *saved,
                       struct pv_roster **ret_roster)
 {
+    int r = PV_ERR_MALFORMED;
     for (size_t i = 0; i < saved->n_statements; i++) {
         struct pv_statement s;
         if (pv_statement_decode(saved->statements[i].statement, &s) == PV_OK &&
             s.type == PV_ST_NETWORK)
-            return pv_roster_new(saved->statements[i].statement, saved->network_id, &n->rng,
-                                 ret_roster);
+            r = pv_roster_new(saved->statements[i].statement, saved->network_id, &n->rng,
+                              ret_roster);
+        if (r == PV_OK || r == PV_ERR_NOMEM)
+            return r;
     }
-    return PV_ERR_MALFORMED;
+    return r;
 }
 
 /* A statement that is refused stays in the store without a mark: it would be refused again. */

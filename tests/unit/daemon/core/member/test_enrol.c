@@ -255,17 +255,40 @@ static void expect_nothing_left(void)
     expect_silence();
 }
 
+static void answer_job(enum pv_job_kind kind, int status)
+{
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_int_equal(job->kind, kind);
+    fake_node_answer(&node, job,
+                     &(struct pv_job_result){.status = status, .error = "store: no room"});
+}
+
 /* --- join ------------------------------------------------------------------------------------- */
+
+/* A network without its statements would keep the daemon from starting. */
+static void without_its_statements_no_network_is_stored(void **state)
+{
+    (void)state;
+    join_until_save();
+    answer_job(PV_JOB_FORGET_NETWORK, PV_OK);
+    answer_job(PV_JOB_PUT_STATEMENTS, PV_ERR_NO_SPACE);
+    expect_failure("no room");
+    assert_null(fake_node_job(&node));
+    expect_nothing_left();
+}
 
 static void join_ends_as_a_member_with_an_interface(void **state)
 {
     (void)state;
     join_until_save();
+    answer_job(PV_JOB_FORGET_NETWORK, PV_OK); /* what an attempt before may have left */
     struct pv_job *job = fake_node_job(&node);
     assert_int_equal(job->kind, PV_JOB_PUT_STATEMENTS);
     assert_int_equal(job->u.put_statements.n, 6);
+    assert_null(fake_node_job(&node));
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
-    assert_int_equal(n_entered, 0); /* both are stored before it is entered */
+    assert_int_equal(n_entered, 0); /* all is stored before it is entered */
     job = fake_node_job(&node);
     assert_int_equal(job->kind, PV_JOB_SET_NETWORK);
     assert_string_equal(job->u.set_network.node_name, "bob");
@@ -668,6 +691,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(join_ends_as_a_member_with_an_interface),
+        T(without_its_statements_no_network_is_stored),
         T(a_refusal_in_any_step_ends_the_attempt),
         T(no_network_is_made_in_a_range_that_is_taken),
         T(a_range_in_the_way_is_named_before_the_token_is_used),

@@ -130,6 +130,24 @@ static void without_a_record_there_is_no_roster(void **state)
     assert_int_equal(pv_stored_load(&f.node, &f.saved, &r, &marked), PV_ERR_MALFORMED);
 }
 
+/* Of a join that was given up: its network's record lies before ours. */
+static void what_another_network_left_behind_is_passed_over(void **state)
+{
+    (void)state;
+    struct pv_roster *r = NULL;
+    bool marked;
+    struct item foreign = items[0];
+    struct pv_stored_statement all[ITEMS + 1];
+    foreign.s.raw[foreign.s.len - 1] ^= 1; /* its id is its hash */
+    all[0] = (struct pv_stored_statement){.statement = pv_view(foreign.s.raw, foreign.s.len)};
+    memcpy(all + 1, stored, sizeof(stored));
+    f.saved.statements = all;
+    f.saved.n_statements = ITEMS + 1;
+    assert_int_equal(pv_stored_load(&f.node, &f.saved, &r, &marked), PV_OK);
+    assert_non_null(pv_roster_by_node(r, keys_of(7).pk));
+    pv_roster_free(r);
+}
+
 int main(void)
 {
 #define ROW(t) cmocka_unit_test_setup_teardown(t, start, stop)
@@ -139,6 +157,7 @@ int main(void)
         ROW(every_byte_counts),
         ROW(another_identity_believes_no_marks),
         ROW(without_a_record_there_is_no_roster),
+        ROW(what_another_network_left_behind_is_passed_over),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;
