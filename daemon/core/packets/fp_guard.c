@@ -20,11 +20,6 @@ static uint32_t life_of(uint8_t proto)
     return proto == PV_PORTS_TCP ? PV_FLOW_TCP_LIFE : PV_FLOW_LIFE;
 }
 
-static struct pv_flowspot spot_of(const struct pv_flowtable *t, const struct pv_flow *f)
-{
-    return pv_flowtable_spot(t, f->key);
-}
-
 /* Of what one side sent to many, and the other answers to it alone. */
 static struct pv_flowspot many_spot(const struct pv_flowtable *t, const struct pv_flow *f,
                                     enum pv_flow_side asked)
@@ -51,11 +46,11 @@ static bool answers_all(const struct pv_flowtable *t, const struct pv_flow *f, u
 
 /* What is remembered of a packet that the rules let the peer send, unless it belongs to a flow that
  * this node began. A SYN begins a new one, whose ever the ports were before. */
-static void remember(struct pv_flowtable *t, const struct pv_flow *f, bool many, uint32_t now_s)
+static void remember(struct pv_flowtable *t, const struct pv_flow *f, struct pv_flowspot spot,
+                     bool many, uint32_t now_s)
 {
     if (f->kind != PV_FLOW_FIRST && f->kind != PV_FLOW_LATER)
         return;
-    struct pv_flowspot spot = spot_of(t, f);
     if (f->kind == PV_FLOW_FIRST && f->proto == PV_PORTS_TCP)
         pv_flowtable_forget(t, PV_FLOW_OURS, spot);
     else if (pv_flowtable_use(t, PV_FLOW_THEIRS, spot, now_s) ||
@@ -68,35 +63,39 @@ static void remember(struct pv_flowtable *t, const struct pv_flow *f, bool many,
         pv_flowtable_put(t, PV_FLOW_THEIRS, spot, now_s, life_of(f->proto));
 }
 
+static bool has_ports(const struct pv_flow *f)
+{
+    return f->kind != PV_FLOW_PIECE && f->kind != PV_FLOW_BAD;
+}
+
 static void refuse(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                   const struct pv_fp_peer *peer, const struct pv_flow *f, uint16_t rule, pv_ns now)
+                   const struct pv_fp_peer *peer, const struct pv_fp_ahead *a, pv_ns now)
 {
     _Atomic pv_ns *told = &peer->live->live.told_denied;
     pv_ns last = atomic_load_explicit(told, memory_order_relaxed);
     pv_fp_worker_drop(w, peer, PV_FP_DROP_RULES);
-    pv_fp_add(&snap->guard->denied[pv_fp_guard_counter(snap->guard, rule)], 1);
+    pv_fp_add(&snap->guard->denied[pv_fp_guard_counter(snap->guard, a->verdict.rule)], 1);
     if (w->n_punts == PV_FP_MAX_PUNTS || (last != 0 && now - last < PV_FP_DENIED_EVERY) ||
         !atomic_compare_exchange_strong(told, &last, now))
         return;
     struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_DENIED, peer->id);
-    p->index = rule;
-    p->count = (size_t)f->proto << 16 | f->port;
+    p->index = a->verdict.rule;
+    p->count = (size_t)a->flow.proto << 16 | a->flow.port;
 }
 
 /* Whether a packet that the rules have judged enters, and what is remembered of its flow. many: it
  * is a broadcast or multicast. */
-static bool judge(struct pv_flowtable *t, const struct pv_flow *f, bool allowed, bool many,
-                  uint32_t now_s)
+static bool judge(struct pv_flowtable *t, const struct pv_fp_ahead *a, bool many, uint32_t now_s)
 {
-    if (f->kind == PV_FLOW_BAD || f->kind == PV_FLOW_PIECE)
+    const struct pv_flow *f = &a->flow;
+    if (!has_ports(f))
         return f->kind == PV_FLOW_PIECE && piece_is_known(t, f, now_s);
     /* A SYN of the peer answers nothing that this node began. */
     bool syn = f->kind == PV_FLOW_FIRST && f->proto == PV_PORTS_TCP;
-    if (allowed)
-        remember(t, f, many, now_s);
+    if (a->verdict.allow)
+        remember(t, f, a->spot, many, now_s);
     else if (syn || many ||
-             (!pv_flowtable_has(t, PV_FLOW_OURS, spot_of(t, f), now_s) &&
-              !answers_all(t, f, now_s)))
+             (!pv_flowtable_has(t, PV_FLOW_OURS, a->spot, now_s) && !answers_all(t, f, now_s)))
         return false;
     if (f->more)
         pv_flowtable_put(t, PV_FLOW_THEIRS, pv_flowtable_spot(t, f->piece), now_s,
@@ -104,27 +103,50 @@ static bool judge(struct pv_flowtable *t, const struct pv_flow *f, bool allowed,
     return true;
 }
 
-bool pv_fp_guard_admits(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                        const struct pv_fp_peer *peer, const struct pv_ippkt *ip, pv_ns now)
+/* By the mark, which no other flow has (flow.c). */
+static bool is_same(const struct pv_fp_ahead *a, const struct pv_fp_ahead *b)
 {
-    struct pv_flow f;
-    struct pv_verdict v = {.allow = false, .rule = PV_RULE_UNSEEN};
-    pv_flow_read(ip, true, &f);
-    f.key[0] = f.piece[0] = peer->id;
-    /* Packets of one flow come together: what was decided in this batch need not be asked again. */
-    if (w->guarded.peer == peer && w->guarded.kind == f.kind && !f.more &&
-        memcmp(w->guarded.key, f.key, sizeof(f.key)) == 0)
+    return a->spot.mark == b->spot.mark && a->flow.kind == b->flow.kind && !a->flow.more &&
+           !b->flow.more && has_ports(&a->flow);
+}
+
+bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                      const struct pv_fp_peer *peer, struct pv_view packet,
+                      const struct pv_fp_ahead *last, struct pv_fp_ahead *ret_ahead)
+{
+    const struct pv_flowtable *t = snap->guard->flows->table;
+    struct pv_fp_ahead *a = ret_ahead;
+    a->spot.mark = 0;
+    if (pv_ippkt_parse(packet, &a->ip) != PV_OK)
+        return false;
+    pv_flow_read(&a->ip, true, &a->flow);
+    a->flow.key[0] = a->flow.piece[0] = peer->id;
+    a->spot = pv_flowtable_spot(t, a->flow.key);
+    if (is_same(a, last)) {
+        a->run = last->run;
+        a->verdict = last->verdict;
         return true;
-    if (f.kind != PV_FLOW_PIECE && f.kind != PV_FLOW_BAD)
-        v = pv_ruletable_look(peer->rules, f.proto, f.port);
-    bool many = pv_fp_is_to_many(snap, ip->version, ip->dst);
-    if (!judge(snap->guard->flows->table, &f, v.allow, many, seconds(now))) {
-        refuse(w, snap, peer, &f, v.rule, now);
+    }
+    a->run = ++w->runs;
+    a->verdict = (struct pv_verdict){.allow = false, .rule = PV_RULE_UNSEEN};
+    if (has_ports(&a->flow))
+        a->verdict = pv_ruletable_look(peer->rules, a->flow.proto, a->flow.port);
+    pv_flowtable_prefetch(t, a->verdict.allow ? PV_FLOW_THEIRS : PV_FLOW_OURS, a->spot);
+    return true;
+}
+
+bool pv_fp_guard_admits(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                        const struct pv_fp_peer *peer, const struct pv_fp_ahead *a, pv_ns now)
+{
+    /* Packets of one flow come together: what was decided in this call need not be asked again. */
+    if (w->run_let_in == a->run)
+        return true;
+    bool many = pv_fp_is_to_many(snap, a->ip.version, a->ip.dst);
+    if (!judge(snap->guard->flows->table, a, many, seconds(now))) {
+        refuse(w, snap, peer, a, now);
         return false;
     }
-    w->guarded.peer = f.kind == PV_FLOW_PIECE || f.more ? NULL : peer;
-    w->guarded.kind = f.kind;
-    memcpy(w->guarded.key, f.key, sizeof(f.key));
+    w->run_let_in = a->run;
     return true;
 }
 
@@ -160,7 +182,7 @@ static void note_unknown(const struct pv_fp_snapshot *snap, const struct pv_fp_p
         side = PV_FLOW_THEIRS;
     else if (is_doubtful(snap->guard, peer, f, now))
         return;
-    pv_flowtable_put(t, side, spot_of(t, f), now_s, life);
+    pv_flowtable_put(t, side, pv_flowtable_spot(t, f->key), now_s, life);
 }
 
 /* First the side that it is on most likely: a service's port, or one that this machine chose. */
@@ -174,7 +196,7 @@ void pv_fp_guard_note(const struct pv_fp_snapshot *snap, const struct pv_fp_peer
     f.key[0] = peer->id;
     if (f.kind != PV_FLOW_FIRST && f.kind != PV_FLOW_LATER)
         return;
-    struct pv_flowspot spot = spot_of(t, &f);
+    struct pv_flowspot spot = pv_flowtable_spot(t, f.key);
     enum pv_flow_side likely = f.own >= PV_FLOW_EPHEMERAL ? PV_FLOW_OURS : PV_FLOW_THEIRS;
     if (f.kind == PV_FLOW_FIRST && f.proto == PV_PORTS_TCP) {
         pv_flowtable_forget(t, PV_FLOW_THEIRS, spot);

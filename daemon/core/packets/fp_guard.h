@@ -16,11 +16,16 @@
 #include "proto/ip/ippkt.h"
 
 struct pv_fp_worker;
+struct pv_fp_ahead;
 
-/* May this packet of peer, which has rules, enter? If not it is counted as dropped, and its rule is
- * told once. */
+/* Reads a packet of peer, which has rules and whose turn comes soon. last: the one before it in
+ * this call; what is the same is not looked up again. False: it is no IP packet. */
+bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                      const struct pv_fp_peer *peer, struct pv_view packet,
+                      const struct pv_fp_ahead *last, struct pv_fp_ahead *ret_ahead);
+/* May it enter? If not it is counted as dropped, and its rule is told once. */
 bool pv_fp_guard_admits(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                        const struct pv_fp_peer *peer, const struct pv_ippkt *ip, pv_ns now);
+                        const struct pv_fp_peer *peer, const struct pv_fp_ahead *a, pv_ns now);
 
 /* A packet leaves for peer, which has rules. */
 void pv_fp_guard_note(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,

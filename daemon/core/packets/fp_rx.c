@@ -12,7 +12,8 @@
 #include "proto/stun/turn.h"
 
 enum {
-    HEADER = 16,            /* bytes, whitepaper s5.4.6 */
+    DISTANCE = 4, /* ours: packets from the one that is looked at to the one that is delivered */
+    HEADER = 16,  /* bytes, whitepaper s5.4.6 */
     PUNTS_PER_DATAGRAM = 4, /* at most: confirmed, stray, active or denied, and the packet itself */
     PER_CALL = 1024,        /* datagrams, so that the results have room for whatever they make */
     INBAND_RATE = 1000, /* ours: messages a second of one peer, far above what rosters, pings and
@@ -97,41 +98,53 @@ static const struct pv_fp_peer *source_of(struct pv_fp_worker *w, const struct p
     return last->peer;
 }
 
+/* quiet: discovery, which counts as no use. */
+static void accept_packet(struct pv_fp_worker *w, const struct pv_fp_opening *o,
+                          const struct pv_ippkt *ip, uint8_t *packet, bool quiet, pv_ns now)
+{
+    struct pv_fp_live *live = &o->peer->live->live;
+    w->tally.bytes += ip->whole.len;
+    if (pv_carrier_is_relayed(o->from))
+        w->tally.relayed += ip->whole.len;
+    if (!quiet) {
+        pv_fp_set(&live->last_rx_data, now);
+        pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, o->peer->id, &live->told_active);
+    }
+    pv_joiner_add(&w->writes, ip, packet);
+}
+
 /* Cryptokey routing (whitepaper s2): a peer speaks for its own addresses only. A packet of a member
  * must also be for this node, since members do not route for each other. */
 static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                           const struct pv_fp_opening *o, uint8_t *packet, size_t len, pv_ns now)
+                           const struct pv_fp_opening *o, const struct pv_fp_ahead *read,
+                           uint8_t *packet, size_t len, pv_ns now)
 {
     const struct pv_fp_peer *peer = o->peer;
-    struct pv_fp_live *live = &peer->live->live;
-    struct pv_ippkt ip;
     struct target to = {.us = true};
-    if (pv_ippkt_parse(pv_view(packet, len), &ip) < 0 || ip.proto == PV_IPPKT_UNKNOWN) {
+    struct pv_ippkt local;
+    const struct pv_ippkt *ip = NULL;
+    if (read != NULL)
+        ip = &read->ip;
+    else if (peer->rules == NULL && pv_ippkt_parse(pv_view(packet, len), &local) == PV_OK)
+        ip = &local;
+    if (ip == NULL || ip->proto == PV_IPPKT_UNKNOWN) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
         return;
     }
     if (peer->kind == PV_FP_MEMBER)
-        to = target_of(snap, &ip);
-    if (source_of(w, snap, &ip) != peer || is_about_others(snap, peer, &ip))
+        to = target_of(snap, ip);
+    if (source_of(w, snap, ip) != peer || is_about_others(snap, peer, ip))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_SOURCE);
     else if (!to.us)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_DESTINATION);
-    else if (peer->kind == PV_FP_MEMBER && is_of_one_link(&ip, &to))
+    else if (peer->kind == PV_FP_MEMBER && is_of_one_link(ip, &to))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_QUIET);
     else if (to.quiet && peer->unwanted)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_UNWANTED);
-    else if (!pv_ippkt_take_ecn(&ip, packet, o->ecn))
+    else if (!pv_ippkt_take_ecn(ip, packet, o->ecn))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_CONGESTION);
-    else if (peer->rules == NULL || pv_fp_guard_admits(w, snap, peer, &ip, now)) {
-        w->tally.bytes += ip.whole.len;
-        if (pv_carrier_is_relayed(o->from))
-            w->tally.relayed += ip.whole.len;
-        if (!to.quiet) {
-            pv_fp_set(&live->last_rx_data, now);
-            pv_fp_worker_punt_once(w, PV_FP_PUNT_ACTIVE, peer->id, &live->told_active);
-        }
-        pv_joiner_add(&w->writes, &ip, packet);
-    }
+    else if (read == NULL || pv_fp_guard_admits(w, snap, peer, read, now))
+        accept_packet(w, o, ip, packet, to.quiet, now);
 }
 
 /* A part of a packet; the whole, when this was the last one, goes on as any other. */
@@ -150,8 +163,13 @@ static void deliver_part(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
     pv_fp_worker_drops(w, NULL, PV_FP_DROP_PARTS, pv_parts_take_lost(w->parts));
     if (r == PV_OK) {
         struct pv_fp_opening last = *o;
+        struct pv_fp_ahead *read = NULL;
         last.ecn = out.ecn;
-        deliver_packet(w, snap, &last, pv_fp_take_arena(w, out.len), out.len, now);
+        if (o->peer->rules != NULL &&
+            pv_fp_guard_read(w, snap, o->peer, pv_view(whole, out.len), &w->ahead[PV_FP_AHEAD],
+                             &w->ahead[PV_FP_AHEAD]))
+            read = &w->ahead[PV_FP_AHEAD];
+        deliver_packet(w, snap, &last, read, pv_fp_take_arena(w, out.len), out.len, now);
     } else if (r != PV_ERR_AGAIN) {
         pv_fp_worker_drop(w, o->peer, PV_FP_DROP_PARTS);
     }
@@ -185,7 +203,8 @@ static bool is_refused(const struct pv_fp_opening *o, struct pv_view inner)
 }
 
 static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                    const struct pv_aead_op *op, const struct pv_fp_opening *o, pv_ns now)
+                    const struct pv_aead_op *op, const struct pv_fp_opening *o,
+                    const struct pv_fp_ahead *read, pv_ns now)
 {
     const struct pv_fp_peer *peer = o->peer;
     struct pv_fp_live *live = &peer->live->live;
@@ -224,7 +243,7 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     if (is_refused(o, inner)) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_CLASSICAL);
     } else if (inner.ptr[0] != PV_INBAND_FIRST) {
-        deliver_packet(w, snap, o, op->data, inner.len, now);
+        deliver_packet(w, snap, o, read, op->data, inner.len, now);
     } else if (peer->kind != PV_FP_MEMBER) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INBAND);
     } else if (inner.len > 1 && inner.ptr[1] == PV_INBAND_PACKET) {
@@ -240,11 +259,32 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     }
 }
 
+/* A packet that was opened is looked at by its rules while the one before it is delivered. NULL:
+ * there are none, or it is no packet. */
+static const struct pv_fp_ahead *look_ahead(struct pv_fp_worker *w,
+                                            const struct pv_fp_snapshot *snap, size_t i)
+{
+    const struct pv_fp_peer *peer = w->batch.opening[i].peer;
+    const struct pv_aead_op *op = &w->ops[i];
+    struct pv_fp_ahead *a = &w->ahead[i % PV_FP_AHEAD];
+    if (peer->rules == NULL || op->status != PV_OK ||
+        !pv_fp_guard_read(w, snap, peer, pv_view(op->data, op->len - PV_AEAD_TAG_LEN),
+                          &w->ahead[(i + PV_FP_AHEAD - 1) % PV_FP_AHEAD], a))
+        return NULL;
+    return a;
+}
+
 static void open_batch(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now)
 {
     pv_aead_open_batch(w->aead, w->ops, w->n_ops);
-    for (size_t i = 0; i < w->n_ops; i++)
-        deliver(w, snap, &w->ops[i], &w->batch.opening[i], now);
+    const struct pv_fp_ahead *read[PV_FP_AHEAD];
+    for (size_t i = 0; i < w->n_ops && i < DISTANCE; i++)
+        read[i] = look_ahead(w, snap, i);
+    for (size_t i = 0; i < w->n_ops; i++) {
+        if (i + DISTANCE < w->n_ops)
+            read[(i + DISTANCE) % PV_FP_AHEAD] = look_ahead(w, snap, i + DISTANCE);
+        deliver(w, snap, &w->ops[i], &w->batch.opening[i], read[i % PV_FP_AHEAD], now);
+    }
     settle(w);
     w->n_ops = 0;
 }

@@ -78,11 +78,18 @@ struct pv_fp_source {
     const struct pv_fp_peer *peer;
 };
 
-/* The flow of the last packet that the rules let in. */
-struct pv_fp_guarded {
-    const struct pv_fp_peer *peer; /* NULL: none */
-    enum pv_flow_kind kind;
-    uint32_t key[PV_FLOW_WORDS];
+enum {
+    PV_FP_AHEAD = 8, /* ours: packets in struct pv_fp_ahead; a power of two */
+};
+
+/* A packet of a peer with rules, read before it is its turn, so that what the table of flows knows
+ * of it is there by then. */
+struct pv_fp_ahead {
+    struct pv_ippkt ip;
+    struct pv_flow flow;
+    struct pv_verdict verdict;
+    struct pv_flowspot spot; /* mark 0: nothing is read */
+    uint64_t run; /* packets with one number are of one flow, and alike to the rules; never 0 */
 };
 
 struct pv_fp_worker {
@@ -107,8 +114,11 @@ struct pv_fp_worker {
     struct pv_fp_tally tally;
 
     /* rx */
-    struct pv_fp_source source;   /* under the snapshot of this call */
-    struct pv_fp_guarded guarded; /* the same */
+    struct pv_fp_source source; /* under the snapshot of this call */
+    struct pv_fp_ahead
+        ahead[PV_FP_AHEAD + 1]; /* the packet whose turn it is, the next one; one out of parts */
+    uint64_t runs;              /* numbers given out */
+    uint64_t run_let_in;        /* in this call: the last packet let in is of this run; 0: none */
     struct pv_fp_handed handed[PV_FP_MAX_HANDED];
     size_t n_handed;
     struct pv_parts *parts;                       /* NULL until the first part comes */

@@ -45,7 +45,7 @@ struct pv_flow {
     uint16_t own;  /* port of this node's side */
     bool more;     /* the first of several fragments: piece is valid */
     uint32_t key[PV_FLOW_WORDS];   /* the same in both directions; [0] is the caller's: the peer */
-    uint32_t piece[PV_FLOW_WORDS]; /* of its fragments, or of the fragment that it is */
+    uint32_t piece[PV_FLOW_WORDS]; /* of its fragments, or of the fragment that it is; else unset */
 };
 
 /* Reads an inner packet. incoming: this node's side is its destination. */
@@ -78,6 +78,9 @@ struct pv_flowspot {
 };
 struct pv_flowspot pv_flowtable_spot(const struct pv_flowtable *t,
                                      const uint32_t key[static PV_FLOW_WORDS]);
+/* It will be asked for: the line of the table is on its way when that happens. */
+void pv_flowtable_prefetch(const struct pv_flowtable *t, enum pv_flow_side side,
+                           struct pv_flowspot spot);
 /* Was it used within its life? now_s: seconds of the node's clock, never 0. */
 bool pv_flowtable_has(const struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
                       uint32_t now_s);

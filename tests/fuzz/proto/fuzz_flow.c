@@ -25,7 +25,7 @@ static void swap_ends(uint8_t *p, const struct pv_ippkt *ip)
 static void check(const struct pv_flow *f)
 {
     must(f->kind <= PV_FLOW_BAD);
-    must(f->key[0] == 0 && f->piece[0] == 0);
+    must(f->key[0] == 0 && f->piece[0] == 0 && (f->kind < PV_FLOW_PIECE || f->key[1] == 0));
     must(f->kind != PV_FLOW_PIECE || f->piece[1] != 0);
     must(!f->more || f->piece[1] != 0);
 }
