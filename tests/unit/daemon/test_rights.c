@@ -3,15 +3,22 @@
  * files are. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +26,7 @@
 #include "sys/net/unixsock.h"
 #include "tests/unit/test_util.h"
 
+static int spare_tun = -1; /* a TUN device that no interface belongs to yet */
 static struct pv_confine_user nobody = {.uid = 61999, .gid = 61999, .name = "61999"};
 
 struct fixture {
@@ -164,7 +172,29 @@ enum {
     NOT_CONFINED = 2
 };
 
-static int confined(const struct fixture *f, bool (*attempt)(const struct fixture *f))
+struct attempt {
+    bool (*run)(const struct fixture *f);
+    const struct fixture *f;
+    bool done;
+};
+
+static void *run_attempt(void *arg)
+{
+    struct attempt *a = arg;
+    a->done = a->run(a->f);
+    return NULL;
+}
+
+/* Packets are handled by threads that begin when the rights are given up. */
+static bool by_thread(struct attempt *a)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, run_attempt, a) != 0 || pthread_join(thread, NULL) != 0)
+        _exit(NOT_CONFINED);
+    return a->done;
+}
+
+static int confined(const struct fixture *f, bool (*attempt)(const struct fixture *f), bool thread)
 {
     pid_t pid = fork();
     if (pid == 0) {
@@ -173,7 +203,8 @@ static int confined(const struct fixture *f, bool (*attempt)(const struct fixtur
         const struct pv_rights_config cfg = {.state = f->state, .socket = socket};
         if (pv_rights_give_up(&nobody, &cfg, text) < 0)
             _exit(NOT_CONFINED);
-        _exit(attempt(f) ? DONE : REFUSED);
+        struct attempt a = {.run = attempt, .f = f};
+        _exit((thread ? by_thread(&a) : attempt(f)) ? DONE : REFUSED);
     }
     int status = 0;
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -211,8 +242,10 @@ static void what_it_needs_is_left(void **state)
     struct fixture *f = *state;
     need_root();
     assert_int_equal(pv_rights_hand_over(f->state, &nobody), PV_OK);
-    assert_int_equal(confined(f, write_state), DONE);
-    assert_int_equal(confined(f, open_sockets), DONE);
+    for (int thread = 0; thread < 2; thread++) {
+        assert_int_equal(confined(f, write_state, thread), DONE);
+        assert_int_equal(confined(f, open_sockets, thread), DONE);
+    }
 }
 
 static bool become_root(const struct fixture *f)
@@ -289,6 +322,67 @@ static bool make_interface(const struct fixture *f)
     (void)f;
     return open("/dev/net/tun", O_RDWR) >= 0;
 }
+/* As the TUN's owner could who sees all packets by one more queue. */
+static bool add_queue(const struct fixture *f)
+{
+    struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE};
+    (void)f;
+    snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "pvr0");
+    return ioctl(spare_tun, TUNSETIFF, &ifr) == 0;
+}
+static bool take_interface_down(const struct fixture *f)
+{
+    struct ifreq ifr = {.ifr_flags = 0};
+    (void)f;
+    snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "lo");
+    return ioctl(socket(AF_INET, SOCK_DGRAM, 0), SIOCSIFFLAGS, &ifr) == 0;
+}
+static bool add_route(const struct fixture *f)
+{
+    struct {
+        struct nlmsghdr h;
+        struct rtmsg m;
+    } ask = {.h = {.nlmsg_len = sizeof(ask),
+                   .nlmsg_type = RTM_NEWROUTE,
+                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE},
+             .m = {.rtm_family = AF_INET,
+                   .rtm_table = RT_TABLE_MAIN,
+                   .rtm_protocol = RTPROT_STATIC,
+                   .rtm_type = RTN_BLACKHOLE}};
+    struct {
+        struct nlmsghdr h;
+        struct nlmsgerr e;
+        char more[256];
+    } answer;
+    int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    (void)f;
+    return send(fd, &ask, sizeof(ask), 0) == (ssize_t)sizeof(ask) &&
+           recv(fd, &answer, sizeof(answer), 0) >= (ssize_t)sizeof(answer.h) && answer.e.error == 0;
+}
+static bool read_parents_memory(const struct fixture *f)
+{
+    char here[8];
+    struct iovec to = {here, sizeof(here)}, from = {&nobody, sizeof(here)};
+    (void)f;
+    return process_vm_readv(getppid(), &to, 1, &from, 1, 0) > 0;
+}
+static bool load_bpf(const struct fixture *f)
+{
+    (void)f;
+    return syscall(SYS_bpf, 0, NULL, 0) >= 0;
+}
+static bool make_executable(const struct fixture *f)
+{
+    (void)f;
+    return syscall(SYS_execveat, STDIN_FILENO, "", NULL, NULL, AT_EMPTY_PATH) == 0;
+}
+static bool use_io_uring(const struct fixture *f)
+{
+    char params[256] = "";
+    (void)f;
+    return syscall(SYS_io_uring_setup, 4, params) >= 0;
+}
+
 static bool own_namespace(const struct fixture *f)
 {
     (void)f;
@@ -318,6 +412,13 @@ static void what_an_intruder_would_do_fails(void **state)
         {"trace another process", trace_parent},
         {"make an interface", make_interface},
         {"enter a user namespace", own_namespace},
+        {"add a queue to an interface", add_queue},
+        {"take an interface down", take_interface_down},
+        {"add a route", add_route},
+        {"read another process' memory", read_parents_memory},
+        {"load a program into the kernel", load_bpf},
+        {"run what a descriptor holds", make_executable},
+        {"use io_uring", use_io_uring},
     };
     struct fixture *f = *state;
     char path[96];
@@ -326,9 +427,12 @@ static void what_an_intruder_would_do_fails(void **state)
     snprintf(path, sizeof(path), "%s/readable", f->base);
     assert_int_equal(chmod(path, 0644), 0);
     assert_int_equal(pv_rights_hand_over(f->state, &nobody), PV_OK);
-    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
-        if (confined(f, rows[i].attempt) != REFUSED)
-            fail_msg("it could %s", rows[i].what);
+    spare_tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    for (size_t i = 0; i < 2 * PV_ARRAY_LEN(rows); i++)
+        if (confined(f, rows[i / 2].attempt, i % 2 == 1) != REFUSED)
+            fail_msg("%s could %s", i % 2 == 1 ? "a thread" : "it", rows[i / 2].what);
+    if (spare_tun >= 0)
+        close(spare_tun);
 }
 
 #define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
