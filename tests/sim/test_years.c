@@ -46,6 +46,15 @@ static bool was_refused(const struct years *y)
     return strstr(y->w.why, ": no answer to \"cmd") == NULL;
 }
 
+/* Is it connected to the coordinator that the network has moved to? A former one that was away
+ * meanwhile knows nothing of that. */
+static bool is_at_home(struct years *y, unsigned i)
+{
+    const struct pv_node *n = pv_engine_node(y->m[i].n->engine);
+    const uint8_t *pk = sim_coord_pk(home(y)->c);
+    return n->online && memcmp(n->coord_info.pk, pk, sizeof(n->coord_info.pk)) == 0;
+}
+
 /* The answer to what i has said as a member or as an admin. */
 static void said(struct years *y, unsigned i, const char *answer, bool as_admin)
 {
@@ -137,6 +146,7 @@ static bool leave(struct years *y, unsigned i)
     bool anew = draw(y, 3) == 0;
     uint8_t pk[PV_SIGN_PK_LEN];
     memcpy(pk, sim_node_pk(m->n), sizeof(pk));
+    bool at_home = is_at_home(y, i); /* what another one stored waits there for a member */
     note(y, "leave", sim_node_name(m->n), anew ? "and forgets" : "");
     const char *answer = ask(y, i,
                              anew ? "\"cmd\":\"leave\",\"forget\":true,\"last\":true"
@@ -146,7 +156,7 @@ static bool leave(struct years *y, unsigned i)
         return was_refused(y);
     }
     m->owes = false;
-    left(y, pk, answer);
+    left(y, pk, at_home ? answer : NULL);
     m->member = m->wants = false;
     m->admin = m->admin && !anew; /* rights are the key's, should it come back */
     return true;
@@ -504,15 +514,6 @@ static bool begin(struct years *y)
     return grant(y, 1);
 }
 
-/* Is it connected to the coordinator that the network has moved to? A former one that was away
- * meanwhile knows nothing of that. */
-static bool is_at_home(struct years *y, unsigned i)
-{
-    const struct pv_node *n = pv_engine_node(y->m[i].n->engine);
-    const uint8_t *pk = sim_coord_pk(home(y)->c);
-    return n->online && memcmp(n->coord_info.pk, pk, sizeof(n->coord_info.pk)) == 0;
-}
-
 static bool all_at_home(struct sim_world *w, void *ctx)
 {
     struct years *y = ctx;
@@ -598,7 +599,7 @@ static bool remove_unheard(struct years *y)
             owner++;
         if (by == MOST)
             return false;
-        const struct pv_member *m = pv_roster_by_node(roster_of(y, by), y->unheard[u]);
+        const struct pv_member *m = pv_roster_enrolled(roster_of(y, by), y->unheard[u]);
         if (m == NULL || (owner < y->count && y->m[owner].wants))
             continue;
         note(y, "nobody heard it leave", m->name, "");

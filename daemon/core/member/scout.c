@@ -22,6 +22,7 @@ enum {
 struct place {
     uint8_t pk[PV_SIGN_PK_LEN];
     bool named;                          /* a record still names it */
+    bool listed;                         /* the record in force does */
     bool preferred;                      /* it stands before the one in use in the list in force */
     uint8_t told[PV_STATEMENT_HASH_LEN]; /* the record that it has; zero: not known */
     unsigned failures;                   /* of visits, in a row */
@@ -113,8 +114,10 @@ static void collect(struct scout *s)
     struct pv_coordinator named;
     bool before = true;
     for (size_t i = 0; i < s->n; i++)
-        s->places[i].named = s->places[i].preferred = false;
+        s->places[i].named = s->places[i].listed = s->places[i].preferred = false;
     add_list(s, list); /* the limit does not concern these */
+    for (size_t i = 0; i < s->n; i++)
+        s->places[i].listed = s->places[i].named;
     for (const struct pv_roster_entry *e = pv_roster_next_record(r, NULL); e != NULL;
          e = pv_roster_next_record(r, e))
         add_list(s, e->st.u.coordinators.list);
@@ -163,7 +166,7 @@ static pv_ns wait_home(const struct scout *s, const struct place *p)
 }
 
 /* All members together make about as many visits, however many they are. */
-static pv_ns wait_tell(const struct scout *s, const struct place *p)
+static pv_ns wait_other(const struct scout *s, const struct place *p)
 {
     pv_ns wait = PV_SCOUT_TELL * pv_roster_count(s->node->roster);
     wait = pv_min_ns(wait, PV_SCOUT_TELL_MAX);
@@ -174,22 +177,32 @@ static pv_ns wait_tell(const struct scout *s, const struct place *p)
                            : PV_MS(pv_rng_below(&s->node->rng, (uint32_t)(wait / PV_MS(1)) + 1));
 }
 
-static void plan(struct scout *s, struct place *p, pv_ns now)
+/* While no coordinator of the list is reached the others are asked for another list; those of the
+ * list itself are being tried, and two connections of one node push each other out. */
+static bool is_needed(const struct scout *s, const struct place *p)
 {
-    p->at_home = p->preferred;
-    if (is_used(s, p->pk))
-        p->at = PV_NEVER;
-    else if (p->preferred)
-        p->at = now + wait_home(s, p);
-    else
-        p->at = is_told(s, p) ? PV_NEVER : now + wait_tell(s, p);
+    if (!s->node->online)
+        return !p->listed;
+    return !is_used(s, p->pk) && (p->preferred || !is_told(s, p));
 }
 
+static void plan(struct scout *s, struct place *p, pv_ns now)
+{
+    p->at_home = s->node->online && p->preferred;
+    if (!is_needed(s, p))
+        p->at = PV_NEVER;
+    else
+        p->at = now + (p->at_home ? wait_home(s, p) : wait_other(s, p));
+}
+
+/* A member that is wanted online. Who has expired is let in, too, and renews its membership. */
 static bool may_visit(const struct scout *s)
 {
     const struct pv_node *n = s->node;
-    return n->online && n->as_member && !n->visiting && n->roster != NULL &&
-           pv_node_self(n) != NULL;
+    const struct pv_member *self =
+        n->roster == NULL ? NULL : pv_roster_enrolled(n->roster, n->identity->sign_pk);
+    return n->up && n->as_member && !n->visiting && self != NULL &&
+           self->state != PV_MEMBER_WAITING;
 }
 
 /* Other records count than before: who failed to hear of the last one may be there again, or where
@@ -218,9 +231,9 @@ static void look(struct scout *s, pv_ns now)
     collect(s);
     for (size_t i = 0; i < s->n; i++) {
         struct place *p = &s->places[i];
-        bool needed = !is_used(s, p->pk) && (p->preferred || !is_told(s, p));
         p->failures = news ? 0 : p->failures;
-        if (!needed || news || p->at == PV_NEVER || p->at_home != p->preferred)
+        if (!is_needed(s, p) || news || p->at == PV_NEVER ||
+            p->at_home != (s->node->online && p->preferred))
             plan(s, p, now);
     }
 }
@@ -294,10 +307,12 @@ static void visit(struct scout *s, struct place *p, pv_ns now)
     s->at = p;
     s->step = VISIT;
     s->until = now + PV_SCOUT_LIMIT;
-    if (!find_hosts(s, p->pk) || !need_client(s)) {
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
+    if (record == NULL || !find_hosts(s, p->pk) || !need_client(s)) {
         fail(s, now);
         return;
     }
+    memcpy(s->record, record->st.hash, sizeof(s->record));
     memcpy(target.coordinator, p->pk, sizeof(target.coordinator));
     memcpy(target.network, pv_roster_network_id(n->roster), sizeof(target.network));
     target.must_hybrid = pv_coord_must_hybrid(n, p->pk);
@@ -312,11 +327,11 @@ static void done(struct scout *s, bool told, pv_ns now)
 {
     struct place *p = s->at;
     uint8_t pk[PV_SIGN_PK_LEN];
-    bool home = p->preferred;
+    bool home = p->at_home;
     memcpy(pk, p->pk, sizeof(pk));
     if (told)
         memcpy(p->told, s->record, sizeof(p->told));
-    p->failures = 0;
+    p->failures = s->node->online ? 0 : p->failures + 1; /* it may know more later */
     p->at = PV_NEVER;
     p->returned = home ? now : 0;
     end_visit(s, now);
@@ -350,11 +365,11 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
         (void)pv_membership_add(s->node, &theirs, 1, now);
     const struct pv_roster_entry *record =
         s->node->roster == NULL ? NULL : pv_roster_coordinators_record(s->node->roster);
-    if (record == NULL || !may_visit(s)) {
-        end_visit(s, now);
+    if (record == NULL || memcmp(s->record, record->st.hash, sizeof(s->record)) != 0) {
+        s->at->at = PV_NEVER;
+        end_visit(s, now); /* the connection in use follows it, perhaps to here */
         return;
     }
-    memcpy(s->record, record->st.hash, sizeof(s->record));
     if (pv_view_equal(record->st.raw, theirs.statement))
         done(s, true, now);
     else
@@ -368,7 +383,7 @@ static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now
     const struct place *p = s->at;
     bool taken = msg->type == PV_CTL_RECEIPTS && msg->u.receipts.n > 0 &&
                  msg->u.receipts.results[msg->u.receipts.n - 1].error == PV_CTL_E_NONE;
-    if (taken || p->preferred)
+    if (taken || p->at_home)
         done(s, taken, now);
     else
         fail(s, now);
@@ -409,11 +424,13 @@ static void note_flight(struct scout *s, pv_ns now)
     }
 }
 
-/* Another coordinator may be another preference, and another record is news for all of them. */
+/* The connection in use came or went, perhaps to another coordinator, or the records are others. A
+ * visit of before may be about something else. */
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct scout *s = part;
-    if ((facts & (PV_FACT_OFFLINE | PV_FACT_NETWORK)) != 0 && s->step != IDLE) {
+    if ((facts & (PV_FACT_ONLINE | PV_FACT_OFFLINE | PV_FACT_NETWORK | PV_FACT_UP)) != 0 &&
+        s->step != IDLE) {
         s->at->at = PV_NEVER;
         end_visit(s, now);
     }
@@ -424,7 +441,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         for (size_t i = 0; i < s->n; i++)
             s->places[i].at = s->places[i].at_home ? PV_NEVER : s->places[i].at;
     }
-    if ((facts & (PV_FACT_ONLINE | PV_FACT_STATEMENTS | PV_FACT_NETWORK)) != 0)
+    if ((facts & (PV_FACT_ONLINE | PV_FACT_OFFLINE | PV_FACT_COORDINATOR | PV_FACT_STATEMENTS |
+                  PV_FACT_NETWORK | PV_FACT_UP)) != 0)
         look(s, now);
 }
 

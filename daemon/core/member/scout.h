@@ -2,7 +2,8 @@
 /*
  * scout.h - the part that visits the coordinators which this node is not connected to: those of the
  * list in force that stand before the one in use, and those that any list of before, or of an admin
- * who did not know of the one in force, names.
+ * who did not know of the one in force, names. While none of the list in force is reached, the
+ * others are asked whether they know another list.
  *
  * A preferred one that lets this node in is there again, and the node goes back to it. One that
  * does not know the record in force is told it, and with it the members who only listen there; its
@@ -12,10 +13,11 @@
  * takes. Members visit at random times, and the longer the more they are, so that a coordinator
  * that comes back is not run down.
  *
- *   IDLE  --a place's time, while online-->      VISIT  connects
+ *   IDLE  --a place's time-->                    VISIT  connects
  *   VISIT --welcome, with another record-->      TELL   puts the record in force
  *   VISIT --welcome, TELL --answer-->            IDLE   back to it, if it is preferred
- *   any   --refused, lost, silent, offline-->    IDLE   tried again later
+ *   any   --refused, lost, silent-->             IDLE   tried again later
+ *   any   --the one in use comes or goes-->      IDLE   planned anew
  */
 #ifndef PV_SCOUT_H
 #define PV_SCOUT_H

@@ -152,7 +152,7 @@ static void one_whose_receipt_the_record_has_is_not_visited(void **state)
     assert_true(next_visit(PV_S(3700), &last) == PV_NEVER);
 }
 
-static void who_is_visiting_another_way_or_offline_visits_nobody(void **state)
+static void who_is_visiting_another_way_or_down_visits_nobody(void **state)
 {
     uint8_t last;
     (void)state;
@@ -160,9 +160,8 @@ static void who_is_visiting_another_way_or_offline_visits_nobody(void **state)
     online_at(other.pk);
     node.node.visiting = true;
     assert_true(next_visit(PV_S(100), &last) == PV_NEVER);
-    node.node.visiting = false;
-    node.node.online = false;
-    fake_node_raise(&node, PV_FACT_OFFLINE);
+    node.node.visiting = node.node.up = false;
+    fake_node_raise(&node, PV_FACT_UP);
     assert_true(next_visit(PV_S(100), &last) == PV_NEVER);
 }
 
@@ -179,7 +178,25 @@ static void a_visit_ends_with_the_connection_in_use(void **state)
     fake_node_raise(&node, PV_FACT_OFFLINE);
     assert_int_equal(pv_part_scout.streams[0].poll_op(node.self, &op), PV_OK);
     assert_int_equal(op.type, PV_STREAM_CLOSE);
+    node.node.online = true;
+    node.node.up = false;
+    fake_node_raise(&node, PV_FACT_ONLINE | PV_FACT_UP);
     assert_true(pv_part_scout.next_timeout(node.self) == PV_NEVER);
+}
+
+/* Those of the list are being tried, so a visit there would meet the other connection. */
+static void who_reaches_none_of_the_list_asks_the_others(void **state)
+{
+    uint8_t last = 0;
+    (void)state;
+    say(5, other.pk, NULL);
+    online_at(other.pk);
+    node.node.online = false;
+    fake_node_raise(&node, PV_FACT_OFFLINE);
+    for (int i = 0; i < 5; i++) {
+        assert_true(next_visit(PV_S(700), &last) != PV_NEVER);
+        assert_int_not_equal(last, 9);
+    }
 }
 
 static void names_are_looked_up_for_a_visit(void **state)
@@ -223,9 +240,10 @@ int main(void)
                                         start, stop),
         cmocka_unit_test_setup_teardown(one_whose_receipt_the_record_has_is_not_visited, start,
                                         stop),
-        cmocka_unit_test_setup_teardown(who_is_visiting_another_way_or_offline_visits_nobody, start,
+        cmocka_unit_test_setup_teardown(who_is_visiting_another_way_or_down_visits_nobody, start,
                                         stop),
         cmocka_unit_test_setup_teardown(a_visit_ends_with_the_connection_in_use, start, stop),
+        cmocka_unit_test_setup_teardown(who_reaches_none_of_the_list_asks_the_others, start, stop),
         cmocka_unit_test_setup_teardown(names_are_looked_up_for_a_visit, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
