@@ -107,6 +107,72 @@ def over_the_relay(lab):
     mixed(lab, "a", profile="symmetric")
 
 
+def rotate(lab, *old):
+    """Today's a replaces its transport key, and is reached by what knows one key of a node at a time,
+    also after a restart, when it shows a key to the coordinator first."""
+    _, a, b = pair(lab, old, "port-restricted")
+    a.wait_direct(b)
+    before = a.ctl("ip", "--wg-key").out
+    a.ctl("key", "rotate")
+    check(a.ctl("ip", "--wg-key").out != before, "it has the same key")
+    all_works(lab, a, b, "after the change")
+    a.restart_daemon()
+    all_works(lab, a, b, "after a restart")
+
+
+@scenario
+def a_key_changes_beside_an_old_node(lab):
+    rotate(lab, "b")
+
+
+@scenario
+def a_key_changes_at_an_old_coordinator(lab):
+    rotate(lab, "coord")
+
+
+@scenario
+def sessions_beside_an_old_node_are_classical_and_named(lab):
+    _, a, b = pair(lab, ("b",), "port-restricted")
+    a.wait_direct(b)
+    b.wait_direct(a)
+    all_works(lab, a, b, "classical")
+    equal(a.peer(b)["session"], "classical", "keys of the session")
+    check("not post-quantum: " in a.ctl("why", "b").out, "why does not say so")
+
+
+@scenario
+def an_invite_with_conditions_admits_nobody_of_before(lab):
+    """Neither a node nor a coordinator of before knows the conditions, so neither lets anybody in by
+    such an invite, and everybody else is as before."""
+    _, a, b = pair(lab, ("b",), "port-restricted")
+    token = a.ctl("invite", "--member-for", "90d").out.strip()
+    c = lab.host("c", lab.lan("south", "profile=port-restricted", "delay=5ms"))
+    c.other = True
+    c.daemon()
+    r = c.ctl("join", token, "--name", "c", check_rc=False)
+    check(r.code != 0 and r.err.strip(), f"an old node joined by it: {r}")
+    c.ctl("join", a.ctl("invite").out.strip(), "--name", "c")
+    a.wait_peer(c)
+    all_works(lab, a, b, "beside")
+
+
+@scenario
+def an_old_coordinator_knows_no_conditions(lab):
+    coordinator, a, b = pair(lab, ("coord",), "port-restricted")
+    tokens = [a.ctl("invite", *args).out.strip() for args in (("--member-for", "90d"), ("--approve",))]
+    c = lab.host("c", lab.lan("south", "profile=port-restricted", "delay=5ms"))
+    c.daemon()
+    for token in tokens:
+        r = c.ctl("join", token, "--name", "c", check_rc=False)
+        check(r.code != 0 and "needs a coordinator" in r.err, f"a join by such a token: {r}")
+    all_works(lab, a, b, "beside")
+    coordinator.other = False
+    coordinator.restart()
+    wait("c to join when the coordinator is updated",
+         lambda: c.ctl("join", tokens[0], "--name", "c", check_rc=False).code == 0, 20)
+    a.wait_peer(c)
+
+
 @scenario
 def an_upgrade_keeps_everything(lab):
     """All old; then one program after the other becomes today's, on its own state."""

@@ -4,7 +4,7 @@
 
 static const struct pv_refusal refusals[] = {
     {PV_CTL_E_UNKNOWN_INVITE, PV_CTLAPI_BAD_TOKEN, "the coordinator does not know this token",
-     "ask for a new one"},
+     "ask for a new one; one with --approve or --member-for needs a coordinator of that version"},
     {PV_CTL_E_UNKNOWN_NETWORK, PV_CTLAPI_BAD_TOKEN, "the coordinator does not know this token",
      "ask for a new one"},
     {PV_CTL_E_INVITE_REVOKED, PV_CTLAPI_BAD_TOKEN, "the token was revoked", "ask for a new one"},
