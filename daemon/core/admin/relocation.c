@@ -25,6 +25,11 @@ enum {
 #define TELL_BY  PV_S(5)  /* ours: the former one may be gone for good */
 #define KNOWN_BY PV_S(3)  /* ours: as for removals */
 
+/* Only who may remove members may end what another admin has said. */
+#define LAST_NUMBER                                                                              \
+    "an admin's list has the last number there is, and this node may not end it: do this where " \
+    "the root key is"
+
 enum step {
     NONE,
     GUEST,
@@ -133,22 +138,38 @@ static void signing_key(const struct pv_node *n, uint8_t ret_sk[static PV_SIGN_S
         memcpy(ret_sk, n->identity->sign_sk, PV_SIGN_SK_LEN);
 }
 
-/* Only the record in force counts: whoever had no right to sign one could otherwise take the last
- * number, and nobody would change the list again. */
-static uint64_t next_seq(const struct pv_roster *r)
+/* The number of the next record. Whoever stole an admin's machine may have taken the last one there
+ * is, so that nobody would change the list again: such records are ended by name, one after the
+ * other. PV_ERR_REFUSED: this key may not. */
+static int next_seq(struct relocation *x, const uint8_t *sk, uint64_t *ret_seq, pv_ns now)
 {
-    const struct pv_roster_entry *record = pv_roster_coordinators_record(r);
-    uint64_t seq = record == NULL ? 0 : record->st.u.coordinators.seq;
-    return seq == UINT64_MAX ? seq : seq + 1;
+    struct pv_node *n = x->node;
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
+    while (record != NULL && record->st.u.coordinators.seq == UINT64_MAX) {
+        struct pv_made end;
+        int r = pv_make_end(pv_roster_network_id(n->roster), sk, &record->st,
+                            pv_node_wall_s(n, now), &end);
+        const struct pv_ctl_item item = {.statement = pv_made_view(&end)};
+        if (r != PV_OK)
+            return r;
+        const struct pv_roster_entry *before = record;
+        if (pv_membership_add(n, &item, 1, now) > 0 ||
+            (record = pv_roster_coordinators_record(n->roster)) == before)
+            return PV_ERR_REFUSED;
+    }
+    *ret_seq = record == NULL ? 1 : record->st.u.coordinators.seq + 1;
+    return PV_OK;
 }
 
 /* Signed by this node: root's key need not be here, and the record spreads like any statement. */
-static int sign_record(struct relocation *x)
+static int sign_record(struct relocation *x, pv_ns now)
 {
-    const struct pv_roster *r = x->node->roster;
     uint8_t sk[PV_SIGN_SK_LEN];
+    uint64_t seq;
     signing_key(x->node, sk);
-    int status = pv_make_coordinators(pv_roster_network_id(r), sk, next_seq(r),
+    int status = next_seq(x, sk, &seq, now);
+    if (status == PV_OK)
+        status = pv_make_coordinators(pv_roster_network_id(x->node->roster), sk, seq,
                                       pv_view(x->list.bytes, x->list.len), &x->record);
     pv_wipe(sk, sizeof(sk));
     return status;
@@ -322,7 +343,7 @@ static void ask_to_take(struct relocation *x, const struct pv_ctl_welcome *w, pv
                           : pv_coordedit_put_first(pv_roster_coordinators(n->roster),
                                                    pv_view(x->one.bytes, x->one.len), &x->list);
     if (r == PV_OK)
-        r = sign_record(x);
+        r = sign_record(x, now);
     if (r == PV_OK) {
         build_chain(x, chain);
         msg.u.put.has_secret = x->url.has_secret;
@@ -339,7 +360,8 @@ static void ask_to_take(struct relocation *x, const struct pv_ctl_welcome *w, pv
         fail(x, PV_CTLAPI_FAILED, pv_strstatus(r),
              r == PV_ERR_NO_SPACE || r == PV_ERR_LIMIT
                  ? "the list is full: remove a coordinator first"
-                 : "try again",
+             : r == PV_ERR_REFUSED ? LAST_NUMBER
+                                   : "try again",
              now);
 }
 
@@ -623,7 +645,7 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
     int r = removed ? pv_coordedit_remove(list, pk, &x->list)
                     : pv_coordedit_move(list, pk, req->text == NULL ? "" : req->text, &x->list);
     if (r == PV_OK)
-        r = sign_record(x);
+        r = sign_record(x, now);
     if (r == PV_ERR_STATE)
         fail(x, PV_CTLAPI_REFUSED, "a network needs a coordinator",
              "`p2pvpnctl network coordinators add URL` first", now);
@@ -631,7 +653,8 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
         fail(x, PV_CTLAPI_USAGE, "these are no addresses",
              "give HOST:PORT, or tls:HOST:PORT, with commas between", now);
     else if (r != PV_OK)
-        fail(x, PV_CTLAPI_FAILED, pv_strstatus(r), "give fewer or shorter addresses", now);
+        fail(x, PV_CTLAPI_FAILED, pv_strstatus(r),
+             r == PV_ERR_REFUSED ? LAST_NUMBER : "give fewer or shorter addresses", now);
     else
         tell(x, now);
 }

@@ -164,8 +164,8 @@ static int take_back(struct pv_node *n, const struct pv_statement *st, pv_ns now
     if (memcmp(st->signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0)
         r = pv_make_slot_empty(st, n->identity->sign_sk, pv_node_wall_s(n, now), &made);
     if (r == PV_ERR_LIMIT)
-        r = pv_make_rule_end(pv_roster_network_id(n->roster), n->identity->sign_sk, st,
-                             pv_node_wall_s(n, now), &made);
+        r = pv_make_end(pv_roster_network_id(n->roster), n->identity->sign_sk, st,
+                        pv_node_wall_s(n, now), &made);
     return r == PV_OK ? add_made(n, &made, now) : r;
 }
 

@@ -128,8 +128,8 @@ int pv_make_rule(const uint8_t *network_id, const uint8_t *signer_sk, const stru
     return sign_short(&st, signer_sk, NULL, ret_made);
 }
 
-int pv_make_rule_end(const uint8_t *network_id, const uint8_t *signer_sk,
-                     const struct pv_statement *ended, uint64_t wall, struct pv_made *ret_made)
+int pv_make_end(const uint8_t *network_id, const uint8_t *signer_sk,
+                const struct pv_statement *ended, uint64_t wall, struct pv_made *ret_made)
 {
     struct pv_statement st = begin_statement(PV_ST_END, network_id);
 

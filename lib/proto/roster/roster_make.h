@@ -94,15 +94,15 @@ PV_MUST_CHECK int pv_make_renewal(const struct pv_roster *r, const uint8_t *node
 PV_MUST_CHECK int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk,
                                uint32_t abilities, uint64_t wall, struct pv_made *ret_made);
 
-/* A tag, a rule, or the end of one by name: signer is whose it is, hash the statement's. signer_sk:
+/* A tag, a rule, or the end of one, or of a coordinators record, by name. signer_sk:
  * root's or an admin's. */
 PV_MUST_CHECK int pv_make_tag(const uint8_t *network_id, const uint8_t *signer_sk,
                               const struct pv_st_tag *tag, struct pv_made *ret_made);
 PV_MUST_CHECK int pv_make_rule(const uint8_t *network_id, const uint8_t *signer_sk,
                                const struct pv_st_rule *rule, struct pv_made *ret_made);
-PV_MUST_CHECK int pv_make_rule_end(const uint8_t *network_id, const uint8_t *signer_sk,
-                                   const struct pv_statement *ended, uint64_t wall,
-                                   struct pv_made *ret_made);
+PV_MUST_CHECK int pv_make_end(const uint8_t *network_id, const uint8_t *signer_sk,
+                              const struct pv_statement *ended, uint64_t wall,
+                              struct pv_made *ret_made);
 /* Takes back a tag or rule of this signer's own: an empty one in its slot. PV_ERR_LIMIT: no
  * statement can follow it there. */
 PV_MUST_CHECK int pv_make_slot_empty(const struct pv_statement *st, const uint8_t *signer_sk,

@@ -301,6 +301,33 @@ static void add_statement(struct pv_view statement)
     (void)settle(node.node.roster);
 }
 
+/* As the thief of an admin's machine may: what it signed in time stays good, but can be ended. */
+static void the_last_number_in_lists_that_count_is_ended(void **state)
+{
+    const struct keys bob = keys_of(60);
+    struct item right = make_admin(&node.world, &node.world.root, &bob, 3);
+    (void)state;
+    fake_node_add(&node, right);
+    for (uint8_t i = 0; i < 3; i++) {
+        uint8_t list[256];
+        struct pv_made_long made;
+        struct pv_hostport at = {.host = "192.0.2.66", .port = (uint16_t)(100 + i)};
+        struct pv_writer w = pv_writer(list, sizeof(list));
+        pv_coordlist_put(&w, fresh.pk, &at, 1);
+        assert_int_equal(pv_make_coordinators(pv_roster_network_id(node.node.roster), bob.sk,
+                                              UINT64_MAX, pv_view(list, w.len), &made),
+                         PV_OK);
+        add_statement(pv_view(made.raw, made.len));
+    }
+    expect_preferred(fresh.pk, 1);
+    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99\"}\n");
+    pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
+    expect_reply("\"former\":true");
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(node.node.roster);
+    assert_memory_equal(record->st.signer, node.identity.sign_pk, PV_SIGN_PK_LEN);
+    assert_true(record->st.u.coordinators.seq < UINT64_MAX);
+}
+
 /* An admin signs a list with the last number there is, and loses its rights: the list is void, and
  * the next one has a number all the same. */
 static void the_last_number_in_a_void_list_stops_nobody(void **state)
@@ -377,6 +404,7 @@ int main(void)
         T(the_last_one_stays_and_addresses_are_checked),
         T(who_is_no_admin_changes_nothing),
         T(the_last_number_in_a_void_list_stops_nobody),
+        T(the_last_number_in_lists_that_count_is_ended),
         T(a_token_tells_the_list_to_members_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
