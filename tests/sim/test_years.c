@@ -325,7 +325,7 @@ static bool readdress(struct years *y)
     struct server *s = home(y);
     uint8_t next = (uint8_t)(60 + y->home * 30 + draw(y, 30));
     struct pv_addr ip = pv_addr4(198, 51, 100, next, 0);
-    char fields[256];
+    char fields[256], key[PV_KEY_TEXT_BUF];
     if (by == MOST || s->gone || sim_coord_core(s->c) == NULL || next == s->last || !settled(y) ||
         !may(y, by))
         return true;
@@ -335,8 +335,8 @@ static bool readdress(struct years *y)
         sim_coord_move(s->c, &ip);
     snprintf(fields, sizeof(fields),
              "\"cmd\":\"coordinator_address\",\"addresses\":\"198.51.100.%u:%u\","
-             "\"coordinator\":\"198.51.100.%u:%u\"",
-             next, SIM_COORD_PORT, s->last, SIM_COORD_PORT);
+             "\"coordinator\":\"%s\"",
+             next, SIM_COORD_PORT, pv_key_format(sim_coord_pk(s->c), key));
     const char *answer = ask(y, by, fields);
     if (before)
         sim_coord_move(s->c, &ip);
