@@ -648,6 +648,8 @@ void pv_helper_serve(int fd, pv_helper_task *task)
         if (s.passed >= 0)
             close(s.passed);
     }
+    /* First, for the next daemon wants the name; an exit is guarded without it too. */
+    pv_tun_close(&s.tun);
     pv_helper_net_end(&s.net);
     pv_helper_files_end(&s.files);
 }

@@ -27,6 +27,8 @@
 
 enum {
     RULES_TEXT = 2048, /* bytes of one family's rules */
+    TRIES = 20,        /* for the right to the one exit */
+    TRY_MS = 50,
 };
 /* Others' changes come in bursts. */
 #define QUIET  PV_MS(50)
@@ -259,7 +261,7 @@ static void give_exit(struct pv_hostnet *net)
 }
 
 /* An exit that would not be one is not begun. */
-static int allow_exit(struct pv_hostnet *net)
+static int allow_exit(struct pv_hostnet *net, bool patient)
 {
     const struct pv_netplan_link *rival = pv_networds_rival(&net->host);
     if (net->host.n_uids == 0) {
@@ -268,6 +270,9 @@ static int allow_exit(struct pv_hostnet *net)
                    "can reach");
         return PV_ERR_UNSUPPORTED;
     }
+    /* A helper whose daemon has just ended may still be cleaning up. */
+    for (int i = 0; i < TRIES && patient && !take_exit(net); i++)
+        (void)poll(NULL, 0, TRY_MS);
     if (!take_exit(net)) {
         fault(net, "use an exit: another network of this machine uses one: p2pvpnctl -n NAME exit "
                    "off");
@@ -339,7 +344,7 @@ static int set_up(struct pv_hostnet *net, bool had_exit)
 }
 
 /* The table of an exit that was used stays until the exit's rules are gone, hence two of them. */
-static int apply(struct pv_hostnet *net)
+static int apply(struct pv_hostnet *net, bool patient)
 {
     bool had_exit = net->plan.exit;
     int r = PV_OK;
@@ -349,7 +354,7 @@ static int apply(struct pv_hostnet *net)
         strcmp(net->ifname, net->wanted.ifname) == 0 && if_nametoindex(net->ifname) != 0;
     net->plan = net->wanted;
     if (net->plan.exit)
-        r = allow_exit(net);
+        r = allow_exit(net, patient);
     if (r < 0 && !had_exit)
         net->plan.exit = false;
     if (had_exit && !net->plan.exit) {
@@ -394,7 +399,7 @@ int pv_hostnet_set(struct pv_hostnet *net, const struct pv_netplan *plan,
     if (!net->known)
         take_over(net, plan->ifname);
     net->known = true;
-    r = apply(net);
+    r = apply(net, true);
     if (r < 0)
         snprintf(ret_error, PV_HOSTNET_ERROR_MAX, "%.239s", net->said.fault);
     return r;
@@ -405,7 +410,7 @@ void pv_hostnet_iface(struct pv_hostnet *net, const char *ifname)
     bool changed = strcmp(net->ifname, ifname) != 0;
     snprintf(net->ifname, sizeof(net->ifname), "%s", ifname);
     if (net->known && (changed || ifname[0] != '\0'))
-        (void)apply(net);
+        (void)apply(net, false);
 }
 
 void pv_hostnet_port(struct pv_hostnet *net, uint16_t udp_port)
@@ -441,7 +446,7 @@ void pv_hostnet_work(struct pv_hostnet *net, pv_ns now)
     net->due = PV_NEVER;
     net->watch.first = net->watch.last = 0;
     net->again = now + AGAIN;
-    (void)apply(net);
+    (void)apply(net, false);
 }
 
 bool pv_hostnet_report(struct pv_hostnet *net, bool again, struct pv_netplan_host *ret_host)

@@ -4,7 +4,7 @@
  * one table of netfilter, routes and policy rules.
  *
  * Pure. All that goes into the words are addresses, numbers and names that were checked; docs/adr
- * 0035 has the why of each part.
+ * 0036 has the why of each part.
  */
 #ifndef PV_NETWORDS_H
 #define PV_NETWORDS_H
