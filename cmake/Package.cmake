@@ -17,7 +17,7 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_DEBUGINFO_PACKAGE ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 
-# pv_package(COMPONENT NAME DEPENDS SUMMARY TEXT)
+# pv_package(COMPONENT NAME DEPENDS SUMMARY TEXT [RECOMMENDS])
 macro(pv_package component name depends summary text)
     string(TOUPPER ${component} upper)
     set(CPACK_DEBIAN_${upper}_PACKAGE_NAME ${name})
@@ -27,6 +27,7 @@ macro(pv_package component name depends summary text)
     set(CPACK_DEBIAN_${upper}_PACKAGE_DEPENDS ${depends})
     set(CPACK_DEBIAN_${upper}_DESCRIPTION "${summary}\n${text}")
     set(CPACK_COMPONENT_${upper}_DESCRIPTION "${summary}\n${text}")
+    set(CPACK_DEBIAN_${upper}_PACKAGE_RECOMMENDS "${ARGN}")
     set(control "")
     foreach(script postinst prerm postrm)
         file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/deb/${component})
@@ -63,7 +64,8 @@ pv_package(node p2pvpn "iproute2, passwd"
     "peer-to-peer virtual LAN with chat and files, by direct encrypted paths"
     "p2pvpnd gives this machine an address in a private network, finds direct paths\n\
 to the other members through the NATs between them, and keeps their messages\n\
-and files. p2pvpnctl manages it. Installing starts and joins nothing.")
+and files. p2pvpnctl manages it. Installing starts and joins nothing."
+    nftables)
 pv_package(coordinator p2pvpn-coordinator "passwd"
     "meeting point and relay of p2pvpn networks"
     "One server with a public address on which nodes of p2pvpn networks meet; it is\n\

@@ -143,6 +143,10 @@ check)
     p2pvpnctl status --json >/run/out/status
     has /run/out/status 'user p2pvpn (987), no capabilities'
     has /run/out/status 'helper: user 987, CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE'
+    # Of the kernel's switches the helper can reach those of the network.
+    helper=$(pgrep -P "$(systemctl show -P MainPID p2pvpnd.service)" -x p2pvpnd-helper)
+    nsenter -t "$helper" -m test -w /proc/sys/net/ipv4/ip_forward || fail "the helper cannot switch forwarding on"
+    ! nsenter -t "$helper" -m test -w /proc/sys/kernel/core_pattern || fail "the helper reaches other switches"
     ip addr show p2pvpn0 >/run/out/addr
     has /run/out/addr 'inet 10'
     until_true 5 test -s /run/p2pvpn/p2pvpnd.names
