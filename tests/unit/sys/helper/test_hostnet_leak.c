@@ -344,22 +344,32 @@ static void the_lan_is_reached_when_it_is_left_alone_and_names_are_not_asked_the
     pv_hostnet_end(net);
 }
 
-/* Reads the interface, which nobody else does, until a question to this server comes out of it,
- * from our own address. */
+/* Empties the interface's queue; true: a question to this server was in it, from our own address.
+ */
 static bool comes_through_the_tun(uint8_t server)
 {
     const uint8_t own[] = {10, 66, 0, 2};
-    pv_ns end = pv_clock_now() + PV_S(10);
-    while (pv_clock_now() < end) {
-        uint8_t p[FRAME];
-        size_t n = 0;
-        if (pv_tun_read(world.tun.read[0], p, sizeof(p), &n) < 0)
-            continue;
+    uint8_t p[FRAME];
+    size_t n = 0;
+    bool found = false;
+    for (int i = 0; i < 4096 && pv_tun_read(world.tun.read[0], p, sizeof(p), &n) == PV_OK; i++) {
         const uint8_t *h = p + TUN_HEADER;
         if (n >= TUN_HEADER + 28 && h[0] == 0x45 && h[16] == 192 && h[19] == server &&
             (h[22] << 8 | h[23]) == NAME_PORT)
-            return memcmp(h + 12, own, sizeof(own)) == 0;
+            found = found || memcmp(h + 12, own, sizeof(own)) == 0;
     }
+    return found;
+}
+
+/* Again and again: the sender fills the queue, which drops what does not fit. */
+static bool question_goes_to_the_exit(enum how how, const char *server, uint8_t last)
+{
+    pv_ns end = pv_clock_now() + PV_S(20);
+    do {
+        send_udp4(how, server, NAME_PORT);
+        if (comes_through_the_tun(last))
+            return true;
+    } while (pv_clock_now() < end);
     return false;
 }
 
@@ -375,8 +385,7 @@ static void questions_to_the_lans_server_go_to_the_exit(void **state)
         for (enum how how = PLAIN; how <= BY_INTERFACE; how++) {
             char server[] = "192.168.1.60";
             server[11] = (char)('0' + how + lan * 4);
-            send_udp4(how, server, NAME_PORT);
-            if (!comes_through_the_tun((uint8_t)(60 + how + lan * 4)))
+            if (!question_goes_to_the_exit(how, server, (uint8_t)(60 + how + lan * 4)))
                 fail_msg("sent in way %d: not seen", how);
         }
     }
