@@ -121,6 +121,13 @@ static int search_file(int dir_fd, const char *name, const struct wanted *want,
     return r;
 }
 
+/* While the file of all takes over who came lately, both have them. */
+static bool is_same(const struct pv_nss_found *a, const struct pv_nss_found *b)
+{
+    return strcmp(a->full, b->full) == 0 && pv_addr_equal_ip(&a->ip4, &b->ip4) &&
+           pv_addr_equal_ip(&a->ip6, &b->ip6);
+}
+
 /* A short name that two networks have is nobody's: whom a message reaches must not depend on the
  * order of files. */
 static int find(const char *path, const struct wanted *want, struct pv_nss_found *ret_found)
@@ -135,7 +142,7 @@ static int find(const char *path, const struct wanted *want, struct pv_nss_found
     list_files(dir, &files);
     for (size_t i = 0; i < files.n && (status != PV_OK || may_be_several); i++) {
         int r = search_file(dirfd(dir), files.name[i], want, &found);
-        if (r == PV_OK && status == PV_OK) {
+        if (r == PV_OK && status == PV_OK && !is_same(&found, ret_found)) {
             closedir(dir);
             return PV_ERR_NOT_FOUND;
         }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * find.h - looks a host up in the names files that p2pvpnd keeps (one a network, *.names in its
- * run directory). A few microseconds, with or without a running daemon.
+ * find.h - looks a host up in the names files that p2pvpnd keeps (*.names in its run directory: one
+ * a network, and in a large one another of those who came lately). A few microseconds, with or
+ * without a running daemon.
  *
  * Lives inside other people's programs: nothing is kept between calls, no signal is touched, no
  * variable of the environment is read. Any thread.
@@ -12,7 +13,7 @@
 #include "base/names.h"
 
 enum {
-    PV_NSS_MAX_FILES = 16, /* networks of one machine that are looked at */
+    PV_NSS_MAX_FILES = 32, /* of the networks of one machine, two each, that are looked at */
 };
 
 struct pv_nss_found {

@@ -144,7 +144,7 @@ static void run_names(void *ctx, struct work *w)
     const struct pv_job_names *names = &w->job->u.names;
     const struct pv_view bytes = pv_view(names->bytes, names->bytes == NULL ? 0 : names->len);
     if (w->jobs->cfg.names)
-        w->result.status = pv_helper_write_names(ctx, bytes, w->result.error);
+        w->result.status = pv_helper_write_names(ctx, bytes, names->recent, w->result.error);
 }
 
 /* Asks the resolver of the system, which may wait for a name server for half a minute. */

@@ -32,7 +32,7 @@ enum pv_job_kind {
     PV_JOB_NETPLAN,    /* helper: what the host's network shall be like; whole, idempotent */
     PV_JOB_CHAT,       /* store: see chatjob.h */
     PV_JOB_NOTIFY,     /* notifier: run the configured program for one message */
-    PV_JOB_NAMES,      /* file: replace the names file (base/names.h), or remove it */
+    PV_JOB_NAMES,      /* file: replace a names file (base/names.h), or remove both */
     PV_JOB_PORTMAP,    /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
     PV_JOB_OWNER,      /* worker: whose a TCP connection of this machine is */
     PV_JOB_KINDS,      /* no kind: how many there are */
@@ -107,8 +107,9 @@ struct pv_job_resolve {
 
 /* The whole names file; NULL: there shall be none. */
 struct pv_job_names {
-    uint8_t *bytes; /* owned */
+    uint8_t *bytes; /* owned; NULL: remove both files */
     size_t len;
+    bool recent; /* the small file of those who came since; else the whole one, which ends it */
 };
 
 /* A message that came in, as it is told to a program. */

@@ -287,10 +287,10 @@ int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *nam
 }
 
 /* Any number of bytes fits a memory file, and neither side waits for the other. */
-int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes,
+int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes, bool recent,
                           char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_NAMES};
+    struct pv_helper_request req = {.kind = PV_HELPER_NAMES, .recent = recent};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1}, fd = -1;
     uint32_t n = 0;
     if (bytes.len > 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * helper_files.c - the two files that must be root's: the control socket in its directory, and the
- * names, which every program of the machine maps. Their paths are fixed before a packet is read.
+ * helper_files.c - the files that must be root's: the control socket in its directory, and the
+ * names, which every program of the machine reads. Their paths are fixed before a packet is read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +22,7 @@ static bool is_path(const char path[static PV_HELPER_PATH_MAX])
 
 int pv_helper_files_fix(struct pv_helper_files *files, const char *socket, const char *names)
 {
+    static const char end[] = ".names"; /* readers take every file that ends so */
     struct stat st;
     if (files->socket[0] != '\0')
         return PV_ERR_STATE;
@@ -31,6 +32,10 @@ int pv_helper_files_fix(struct pv_helper_files *files, const char *socket, const
         return -errno;
     snprintf(files->socket, sizeof(files->socket), "%s", socket);
     snprintf(files->names, sizeof(files->names), "%s", names);
+    size_t stem = strlen(names);
+    if (stem > sizeof(end) - 1 && strcmp(names + stem - (sizeof(end) - 1), end) == 0)
+        stem -= sizeof(end) - 1;
+    snprintf(files->recent, sizeof(files->recent), "%.*s.recent%s", (int)stem, names, end);
     files->dev = st.st_dev;
     files->ino = st.st_ino;
     return PV_OK;
@@ -60,20 +65,28 @@ static int read_names(int fd, char **ret_data, size_t *ret_len)
     return PV_OK;
 }
 
-int pv_helper_files_names(const struct pv_helper_files *files, int bytes)
+static int drop(const char *path)
+{
+    return unlink(path) == 0 || errno == ENOENT ? PV_OK : -errno;
+}
+
+/* The small file goes after the whole one has what is in it: a name is never in neither. */
+int pv_helper_files_names(const struct pv_helper_files *files, int bytes, bool recent)
 {
     char *data = NULL;
     size_t len = 0;
     if (files->names[0] == '\0')
         return PV_ERR_STATE;
-    if (bytes < 0)
-        return unlink(files->names) == 0 || errno == ENOENT ? PV_OK : -errno;
+    if (bytes < 0) {
+        int r = drop(files->names), r_recent = drop(files->recent);
+        return r < 0 ? r : r_recent;
+    }
     int r = read_names(bytes, &data, &len);
-    /* As a whole: nobody maps half of one. */
+    /* As a whole: nobody reads half of one. */
     if (r == PV_OK)
-        r = pv_file_write(files->names, pv_view(data, len), 0644);
+        r = pv_file_write(recent ? files->recent : files->names, pv_view(data, len), 0644);
     free(data);
-    return r;
+    return r < 0 || recent ? r : drop(files->recent);
 }
 
 void pv_helper_files_end(const struct pv_helper_files *files)

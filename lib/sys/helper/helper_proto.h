@@ -34,6 +34,7 @@ struct pv_helper_request {
     struct pv_helper_iface iface;
     char notify[PV_NOTIFY_COMMAND_MAX];
     char socket[PV_HELPER_PATH_MAX], names[PV_HELPER_PATH_MAX];
+    bool recent; /* NAMES: of those who came since */
     struct pv_addr dns;
     uint32_t uid;
     bool events; /* the daemon wants (other) events of its plans */
@@ -98,6 +99,7 @@ void pv_helper_task_reap(struct pv_helper_tasks *tasks);
 /* helper_files.c: the files that the helper keeps for the daemon. */
 struct pv_helper_files {
     char socket[PV_HELPER_PATH_MAX], names[PV_HELPER_PATH_MAX]; /* "": not fixed */
+    char recent[PV_HELPER_PATH_MAX + 16];                       /* names of who came since */
     dev_t dev;
     ino_t ino; /* of the socket as it was then */
 };
@@ -105,7 +107,8 @@ struct pv_helper_files {
 PV_MUST_CHECK int pv_helper_files_fix(struct pv_helper_files *files, const char *socket,
                                       const char *names);
 /* bytes: a memory file, -1: none. -EINVAL: it is something else, or too large. */
-PV_MUST_CHECK int pv_helper_files_names(const struct pv_helper_files *files, int bytes);
+PV_MUST_CHECK int pv_helper_files_names(const struct pv_helper_files *files, int bytes,
+                                        bool recent);
 /* Removes the socket, unless another daemon has made its own there. */
 void pv_helper_files_end(const struct pv_helper_files *files);
 

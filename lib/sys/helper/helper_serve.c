@@ -469,9 +469,9 @@ static int fix_files(struct helper_server *s, const struct pv_helper_request *re
                  : PV_OK;
 }
 
-static int write_names(struct helper_server *s)
+static int write_names(struct helper_server *s, bool recent)
 {
-    int r = pv_helper_files_names(&s->files, s->passed);
+    int r = pv_helper_files_names(&s->files, s->passed, recent);
     return r < 0 ? fail_reply(s, r, "write %.150s: %s", s->files.names, pv_strstatus(r)) : PV_OK;
 }
 
@@ -587,7 +587,7 @@ static void serve_one(struct helper_server *s, const struct pv_helper_request *r
         r = fix_files(s, req);
         break;
     case PV_HELPER_NAMES:
-        r = write_names(s);
+        r = write_names(s, req->recent);
         break;
     case PV_HELPER_OPEN_DNS:
         r = open_dns(s, &req->dns);

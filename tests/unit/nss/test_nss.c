@@ -80,6 +80,19 @@ static void finds_in_one_network_and_in_several(void **state)
     assert_int_equal(pv_nss_by_addr(f->dir, &ip, &found), PV_ERR_NOT_FOUND);
 }
 
+/* Who came lately is in a file of its own, and for a moment in both. */
+static void who_is_in_two_files_of_a_network_is_found(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_nss_found found;
+    write_file(f, "a.names", "home", 1, 0644);
+    write_file(f, "a.recent.names", "home", 1, 0644);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_string_equal(found.full, "bob.home.p2p");
+    write_file(f, "b.names", "home", 2, 0644); /* another network of the same name */
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
+}
+
 static void without_files_nobody_is_known(void **state)
 {
     struct fixture *f = *state;
@@ -247,6 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(finds_in_one_network_and_in_several, make, drop),
+        cmocka_unit_test_setup_teardown(who_is_in_two_files_of_a_network_is_found, make, drop),
         cmocka_unit_test_setup_teardown(without_files_nobody_is_known, make, drop),
         cmocka_unit_test_setup_teardown(a_broken_or_foreign_file_hides_nothing, make, drop),
         cmocka_unit_test_setup_teardown(the_owner_of_the_directory_is_believed, make, drop),

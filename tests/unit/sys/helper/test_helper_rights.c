@@ -53,7 +53,7 @@ static int setup(void **state)
     if (mkdtemp(f->dir) == NULL)
         return -1;
     snprintf(f->socket, sizeof(f->socket), "%s/s", f->dir);
-    snprintf(f->names, sizeof(f->names), "%s/names", f->dir);
+    snprintf(f->names, sizeof(f->names), "%s/p.names", f->dir);
     int r = pv_unix_listen(f->socket, NULL, &fd);
     if (r == PV_OK)
         close(fd);
@@ -89,15 +89,24 @@ static void names_and_socket_are_fixed_once(void **state)
 {
     struct fixture *f = *state;
     char error[PV_HELPER_ERROR_MAX];
-    assert_int_equal(pv_helper_write_names(f->helper, pv_view("x", 1), error), PV_ERR_STATE);
+    assert_int_equal(pv_helper_write_names(f->helper, pv_view("x", 1), false, error), PV_ERR_STATE);
     assert_int_equal(pv_helper_fix_files(f->helper, "/no/such", f->names, error), -ENOENT);
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, "/etc/passwd", error), PV_ERR_STATE);
-    assert_int_equal(pv_helper_write_names(f->helper, pv_view("one", 3), error), PV_OK);
+    assert_int_equal(pv_helper_write_names(f->helper, pv_view("one", 3), false, error), PV_OK);
     assert_names(f, "one");
-    assert_int_equal(pv_helper_write_names(f->helper, pv_view("two", 3), error), PV_OK);
+    assert_int_equal(pv_helper_write_names(f->helper, pv_view("two", 3), false, error), PV_OK);
     assert_names(f, "two");
-    assert_int_equal(pv_helper_write_names(f->helper, pv_view(NULL, 0), error), PV_OK);
+    char recent[sizeof(f->names) + 8];
+    snprintf(recent, sizeof(recent), "%.*s.recent.names", (int)strlen(f->names) - 6, f->names);
+    for (int i = 0; i < 2; i++) { /* the whole file, or the end of both, ends the small one */
+        assert_int_equal(pv_helper_write_names(f->helper, pv_view("new", 3), true, error), PV_OK);
+        assert_names(f, "two");
+        assert_int_equal(access(recent, F_OK), 0);
+        assert_int_equal(
+            pv_helper_write_names(f->helper, pv_view("two", i == 0 ? 3 : 0), false, error), PV_OK);
+        assert_int_equal(access(recent, F_OK), -1);
+    }
     assert_int_equal(access(f->names, F_OK), -1);
     /* Its end is the end of the socket, but for one that another daemon has made. */
     f->helper = pv_helper_stop(f->helper);
@@ -186,7 +195,7 @@ static void a_confined_helper_does_its_work(void **state)
     assert_int_equal(pv_helper_iface_up(f->helper, &iface, &tun, error), PV_OK);
     assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), PV_OK);
     close(fd);
-    assert_int_equal(pv_helper_write_names(f->helper, pv_view("n", 1), error), PV_OK);
+    assert_int_equal(pv_helper_write_names(f->helper, pv_view("n", 1), false, error), PV_OK);
     assert_names(f, "n");
     assert_int_equal(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error), PV_OK);
     assert_true(read(fd, got, sizeof(got) - 1) > 0);

@@ -67,34 +67,111 @@ static void members_are_written_when_they_come(void **state)
     expect_silence();
 }
 
-/* A file of thousands is not written anew for each of hundreds that join: 1 ms passes for each name
- * in it. */
-static void a_large_file_is_written_rarely(void **state)
+/* Members number `first` and so many more. */
+static void come(unsigned first, unsigned n)
 {
-    unsigned writes = 0;
-    (void)state;
-    fake_node_enter(&node);
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = first; i < first + n; i++) {
         char name[PV_NAME_BUF];
         snprintf(name, sizeof(name), "m%u", i);
-        fake_node_member(&node, 100 + i, name, (uint16_t)(100 + i));
+        fake_node_member(&node, 1000 + i, name, (uint16_t)(100 + i));
     }
+}
+
+/* The next job: how many names it writes, and into which of the files. */
+static void expect_file(size_t n, bool recent)
+{
+    struct pv_job *job = fake_node_job(&node);
+    struct pv_names names;
+    assert_non_null(job);
+    assert_int_equal(job->u.names.recent, recent);
+    assert_int_equal(pv_names_open(pv_view(job->u.names.bytes, job->u.names.len), &names), PV_OK);
+    assert_int_equal(pv_names_check(&names), PV_OK);
+    assert_int_equal(names.n, n);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+}
+
+/* A network with more members than the small file takes. */
+static void enter_large(unsigned n)
+{
+    fake_node_enter(&node);
+    come(0, n);
     fake_node_start(&node);
-    for (unsigned i = 0; i < 50; i++) {
-        char name[PV_NAME_BUF];
-        struct pv_job *job;
-        snprintf(name, sizeof(name), "n%u", i);
-        fake_node_member(&node, 500 + i, name, (uint16_t)(500 + i));
-        fake_node_settle(&node);
-        fake_node_wait(&node, PV_MS(100));
-        while ((job = fake_node_job(&node)) != NULL) {
-            fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
-            writes++;
-        }
-    }
-    assert_in_range(writes, 5, 11); /* 5 s */
+    expect_file(n + 1, false);
+}
+
+static void who_joins_a_large_network_is_written_alone(void **state)
+{
+    (void)state;
+    enter_large(300);
+    come(300, 1);
+    fake_node_settle(&node);
+    fake_node_wait(&node, PV_MS(200)); /* however large the network is */
+    expect_file(1, true);
+    come(301, 2);
+    fake_node_settle(&node);
+    expect_silence();
+    fake_node_wait(&node, PV_MS(200));
+    expect_file(3, true);
+    fake_node_raise(&node, PV_FACT_ROSTER); /* of something else than a name */
+    fake_node_settle(&node);
+    fake_node_wait(&node, PV_S(3600));
+    expect_silence();
+}
+
+/* The file of all is not written anew for each of hundreds that join: 1 ms passes for each name in
+ * it. */
+static void many_who_join_end_in_the_file_of_all(void **state)
+{
+    (void)state;
+    enter_large(300);
+    come(300, PV_NAMESFILE_RECENT);
+    fake_node_settle(&node);
+    fake_node_wait(&node, PV_MS(200));
+    expect_file(PV_NAMESFILE_RECENT, true);
+    come(300 + PV_NAMESFILE_RECENT, 1);
+    fake_node_settle(&node);
+    fake_node_wait(&node, PV_MS(200));
+    expect_silence();
     fake_node_wait(&node, PV_S(1));
-    expect_written(pv_roster_count(node.node.roster), PV_OK);
+    expect_file(1 + 300 + PV_NAMESFILE_RECENT + 1, false);
+    come(301 + PV_NAMESFILE_RECENT, 1);
+    fake_node_settle(&node);
+    fake_node_wait(&node, PV_MS(200));
+    expect_file(1, true);
+}
+
+/* What a file says of somebody is never wrong for longer than until the file of all is written. */
+static void whoever_changes_or_goes_is_written_with_all(void **state)
+{
+    (void)state;
+    const struct keys first = keys_of(1000), last = keys_of(1300);
+    enter_large(300);
+    come(300, 2);
+    fake_node_settle(&node);
+    fake_node_wait(&node, PV_MS(200));
+    expect_file(2, true);
+    fake_node_add(&node, make_leave(&node.world, &last, 2)); /* of those who came lately */
+    fake_node_settle(&node);
+    fake_node_wait(&node, PV_MS(200));
+    expect_file(1, true);
+    fake_node_add(&node, make_leave(&node.world, &first, 2));
+    fake_node_settle(&node);
+    fake_node_wait(&node, PV_S(1));
+    expect_file(1 + 300 + 2 - 2, false);
+    fake_node_wait(&node, PV_S(3600));
+    expect_silence();
+}
+
+static void after_a_failure_all_are_written(void **state)
+{
+    (void)state;
+    enter_large(300);
+    come(300, 1);
+    fake_node_settle(&node);
+    fake_node_wait(&node, PV_MS(200));
+    expect_written(1, PV_ERR_NO_SPACE);
+    fake_node_wait(&node, PV_S(31));
+    expect_file(302, false);
 }
 
 static void a_change_during_a_write_is_written_after_it(void **state)
@@ -128,7 +205,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_node_in_no_network_removes_the_file_of_an_earlier_life,
                                         start, stop),
         cmocka_unit_test_setup_teardown(members_are_written_when_they_come, start, stop),
-        cmocka_unit_test_setup_teardown(a_large_file_is_written_rarely, start, stop),
+        cmocka_unit_test_setup_teardown(who_joins_a_large_network_is_written_alone, start, stop),
+        cmocka_unit_test_setup_teardown(many_who_join_end_in_the_file_of_all, start, stop),
+        cmocka_unit_test_setup_teardown(whoever_changes_or_goes_is_written_with_all, start, stop),
+        cmocka_unit_test_setup_teardown(after_a_failure_all_are_written, start, stop),
         cmocka_unit_test_setup_teardown(a_change_during_a_write_is_written_after_it, start, stop),
         cmocka_unit_test_setup_teardown(a_failed_write_is_tried_again_after_a_while, start, stop),
     };
