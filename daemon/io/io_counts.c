@@ -26,6 +26,8 @@ void pv_io_counts_tell(struct pv_io_counts *counts)
         .not_handled = c.punts_lost,
         .not_injected = c.injects_lost,
         .not_relayed = relay.dropped + relay.overrun,
+        .no_chat = counts->no_chat,
+        .no_files = counts->no_files,
     };
     _Static_assert(sizeof(d.drops) == sizeof(c.drops), "the same reasons");
     memcpy(d.drops, c.drops, sizeof(d.drops));

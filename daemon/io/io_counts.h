@@ -16,6 +16,7 @@ struct pv_io_counts {
     struct pv_datapath *datapath;
     struct pv_relayio *relayio;
     struct pv_udp_counts udp; /* of what the control thread itself sends */
+    bool no_chat, no_files;   /* their ports at the overlay's addresses are taken (io_streams.c) */
     pv_ns process_at;         /* the process is not looked at again before */
 };
 

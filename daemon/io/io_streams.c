@@ -24,7 +24,8 @@ enum {
 enum {
     MAX_LINGERING = 64,
 };
-#define REST_TIME PV_S(1) /* ours: without descriptors listeners rest so long */
+#define REST_TIME    PV_S(1) /* ours: without descriptors listeners rest so long */
+#define LISTEN_AGAIN PV_S(2) /* ours: between two looks whether a port that was taken is free */
 #define CLOSE_TIME \
     PV_S(5) /* ours: for writing out what is left of a stream the engine has closed */
 
@@ -53,8 +54,18 @@ struct pv_io_listener {
     struct pv_watch *watch;
 };
 
+/* A listener that could not be opened: any user can have its port before us. */
+struct missing {
+    enum pv_stream_kind kind;
+    struct pv_addr addr;
+};
+
 struct pv_io_streams {
     struct pv_io_streams_config cfg;
+    struct missing missing[2 * PV_IFACE_MAX_PREFIXES];
+    size_t n_missing;
+    char ifname[PV_JOB_IFNAME];   /* of the missing ones */
+    pv_ns listen_at;              /* they are tried again; PV_NEVER: none is missing */
     bool serves_ctl;              /* control clients are accepted */
     pv_ns resume_at;              /* listeners rest for want of descriptors; PV_NEVER: none does */
     struct pv_io_stream *streams; /* owned, as the listeners */
@@ -526,24 +537,6 @@ void pv_io_stream_pass(struct pv_io_streams *all, uint32_t sid, int fd)
         st->pass_fd = fd;
 }
 
-pv_ns pv_io_streams_timeout(struct pv_io_streams *all, pv_ns now)
-{
-    if (now >= all->resume_at)
-        resume_listeners(all);
-    pv_ns next = all->resume_at;
-    for (struct pv_io_stream *st = all->streams, *after; st != NULL; st = after) {
-        /* remove_stream() frees st, so its successor is taken first. */
-        after = st->next;
-        if (!st->closing)
-            continue;
-        if (st->close_by <= now)
-            remove_stream(st);
-        else
-            next = pv_min_ns(next, st->close_by);
-    }
-    return next;
-}
-
 /* --- listeners ----------------------------------------------------------------------------- */
 
 static int add_listener(struct pv_io_streams *all, enum pv_stream_kind kind, int fd)
@@ -581,6 +574,53 @@ static void remove_listeners(struct pv_io_streams *all, enum pv_stream_kind kind
     }
 }
 
+/* The listener is bound to the interface: a packet to this address from another one must not reach
+ * it. */
+static int listen_one(struct pv_io_streams *all, const struct missing *m)
+{
+    int fd = -1;
+    int r = pv_stream_listen(&m->addr, all->ifname, &fd);
+    if (r >= 0) {
+        r = add_listener(all, m->kind, fd);
+        if (r < 0)
+            close(fd);
+    }
+    return r;
+}
+
+static const char *listener_name(enum pv_stream_kind kind)
+{
+    return kind == PV_STREAM_CHAT ? "chat" : "file";
+}
+
+/* What is missing is shown in status. */
+static void note_missing(struct pv_io_streams *all, pv_ns now)
+{
+    struct pv_io_counts *counts = all->cfg.counts;
+    counts->no_chat = counts->no_files = false;
+    for (size_t i = 0; i < all->n_missing; i++) {
+        counts->no_chat |= all->missing[i].kind == PV_STREAM_CHAT;
+        counts->no_files |= all->missing[i].kind == PV_STREAM_FILE;
+    }
+    all->listen_at = all->n_missing > 0 ? now + LISTEN_AGAIN : PV_NEVER;
+}
+
+static void listen_again(struct pv_io_streams *all, pv_ns now)
+{
+    char text[PV_ADDR_TEXT];
+    size_t kept = 0;
+    for (size_t i = 0; i < all->n_missing; i++) {
+        const struct missing m = all->missing[i];
+        if (listen_one(all, &m) < 0)
+            all->missing[kept++] = m;
+        else
+            pv_log(all->cfg.turn->log, PV_LOG_INFO, "addr=%s what=\"%s listener is there now\"",
+                   pv_addr_format(&m.addr, text), listener_name(m.kind));
+    }
+    all->n_missing = kept;
+    note_missing(all, now);
+}
+
 static void listen_overlay(struct pv_io_streams *all, enum pv_stream_kind kind, uint16_t port,
                            const struct pv_job_iface *iface)
 {
@@ -588,29 +628,46 @@ static void listen_overlay(struct pv_io_streams *all, enum pv_stream_kind kind, 
      * port would fail. */
     remove_listeners(all, kind);
     for (size_t i = 0; iface != NULL && i < iface->n_addrs; i++) {
-        struct pv_addr addr = iface->addrs[i].base;
+        struct missing m = {.kind = kind, .addr = iface->addrs[i].base};
         char text[PV_ADDR_TEXT];
-        int fd = -1;
-        addr.port = port;
-        /* The listener is bound to the interface: a packet to this address from another one must
-         * not reach it. */
-        int r = pv_stream_listen(&addr, iface->name, &fd);
-        if (r >= 0) {
-            r = add_listener(all, kind, fd);
-            if (r < 0)
-                close(fd);
-        }
-        if (r < 0)
-            pv_log(all->cfg.turn->log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
-                   pv_addr_format(&addr, text), kind == PV_STREAM_CHAT ? "chat" : "file",
-                   pv_strstatus(r));
+        m.addr.port = port;
+        int r = listen_one(all, &m);
+        if (r >= 0)
+            continue;
+        all->missing[all->n_missing++] = m;
+        pv_log(all->cfg.turn->log, PV_LOG_WARN, "addr=%s what=\"no %s listener\" why=\"%s\"",
+               pv_addr_format(&m.addr, text), listener_name(kind), pv_strstatus(r));
     }
 }
 
 void pv_io_streams_listen(struct pv_io_streams *all, const struct pv_job_iface *iface)
 {
+    all->n_missing = 0;
+    if (iface != NULL)
+        memcpy(all->ifname, iface->name, sizeof(all->ifname));
     listen_overlay(all, PV_STREAM_CHAT, PV_CHAT_PORT, iface);
     listen_overlay(all, PV_STREAM_FILE, PV_FILE_PORT, iface);
+    note_missing(all, all->cfg.turn->now);
+}
+
+pv_ns pv_io_streams_timeout(struct pv_io_streams *all, pv_ns now)
+{
+    if (now >= all->resume_at)
+        resume_listeners(all);
+    if (now >= all->listen_at)
+        listen_again(all, now);
+    pv_ns next = pv_min_ns(all->resume_at, all->listen_at);
+    for (struct pv_io_stream *st = all->streams, *after; st != NULL; st = after) {
+        /* remove_stream() frees st, so its successor is taken first. */
+        after = st->next;
+        if (!st->closing)
+            continue;
+        if (st->close_by <= now)
+            remove_stream(st);
+        else
+            next = pv_min_ns(next, st->close_by);
+    }
+    return next;
 }
 
 void pv_io_streams_serve_ctl(struct pv_io_streams *all)
@@ -625,7 +682,7 @@ int pv_io_streams_new(struct pv_io_streams **ret_all, const struct pv_io_streams
     if (all == NULL)
         return PV_ERR_NOMEM;
     all->cfg = *cfg;
-    all->resume_at = PV_NEVER;
+    all->resume_at = all->listen_at = PV_NEVER;
     all->read_buf = malloc(READ_MAX);
     int r = all->read_buf == NULL ? PV_ERR_NOMEM
                                   : add_listener(all, PV_STREAM_CTL, pv_door_fd(cfg->door));

@@ -101,6 +101,18 @@ static void show_datapath(const struct pv_engine_datapath *d, struct pv_statuspa
     pv_statuspage_drop(st, "not-relayed", d->not_relayed);
 }
 
+/* Any user of this machine can do that while the daemon is off. */
+static void show_taken_ports(const struct pv_engine_datapath *d, struct pv_statuspage *st)
+{
+    static const char remedy[] =
+        " (ss -ltnp shows which; it is tried again until that program has ended)";
+    if (d->no_chat)
+        pv_statuspage_problem(st, "no messages come in: another program listens at port 2047",
+                              remedy);
+    if (d->no_files)
+        pv_statuspage_problem(st, "no files come in: another program listens at port 2048", remedy);
+}
+
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct info *x = part;
@@ -114,6 +126,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.udp_port = n->udp_port;
     st->s.confined = x->confined;
     show_datapath(&x->datapath, st);
+    show_taken_ports(&x->datapath, st);
     for (size_t i = 0; i < n->n_reports; i++) {
         char more[48] = "";
         if (n->reports[i].more > 0)

@@ -15,12 +15,13 @@ struct pv_engine_datapath {
     struct pv_offload_off off[PV_OFFLOAD_OFFS]; /* what is not used, and why; static texts */
     size_t n_off;
     uint64_t drops[PV_FP_DROP_REASONS];
-    uint64_t not_received; /* datagrams that were not read in time */
-    uint64_t not_sent;     /* datagrams the kernel did not take */
-    uint64_t not_written;  /* packets the TUN did not take */
-    uint64_t not_handled;  /* for the control side, which was too slow */
-    uint64_t not_injected; /* of the control side: too many, or no path meanwhile */
-    uint64_t not_relayed;  /* to and from streams to relays, which were full */
+    uint64_t not_received;  /* datagrams that were not read in time */
+    uint64_t not_sent;      /* datagrams the kernel did not take */
+    uint64_t not_written;   /* packets the TUN did not take */
+    uint64_t not_handled;   /* for the control side, which was too slow */
+    uint64_t not_injected;  /* of the control side: too many, or no path meanwhile */
+    uint64_t not_relayed;   /* to and from streams to relays, which were full */
+    bool no_chat, no_files; /* another program has the port at one of the overlay's addresses */
 };
 
 /* What came of reading the settings again. */

@@ -206,6 +206,21 @@ static void the_log_says_at_last_how_many_lines_it_left_out(void **state)
     x.f.node.log = NULL;
 }
 
+static void ports_that_others_have_are_told(void **state)
+{
+    (void)state;
+    struct pv_engine_datapath d = {.workers = 1, .threads = 1, .aead = "test", .no_chat = true};
+    pv_info_set_datapath(&x.f.node, &d);
+    ask_status(PV_OK);
+    expect_status("another program listens at port 2047");
+    assert_null(strstr(fake_client_output, "2048"));
+    d.no_chat = false;
+    d.no_files = true;
+    pv_info_set_datapath(&x.f.node, &d);
+    ask_status(PV_OK);
+    expect_status("another program listens at port 2048");
+}
+
 static void metrics_have_the_share_of_every_part(void **state)
 {
     (void)state;
@@ -387,6 +402,7 @@ int main(void)
         TEST(a_source_with_many_reports_hides_no_others),
         TEST(reports_that_repeat_are_counted),
         TEST(the_log_says_at_last_how_many_lines_it_left_out),
+        TEST(ports_that_others_have_are_told),
         TEST(metrics_have_the_share_of_every_part),
         TEST(peers_without_the_coordinator_are_marked_as_remembered),
         TEST(peers_are_answered_when_the_coordinator_goes),
