@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/* An admin's word on rules and tags: whom a word means, where a rule goes, what is taken back, and
+ * what is said of bad input. */
+#include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/rulesedit.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/rules.h"
+#include "tests/unit/daemon/core/fake_ctl.h"
+#include "tests/unit/daemon/core/fake_peers.h"
+
+enum {
+    BOB = 7, /* seeds of the keys */
+    CAROL = 8,
+};
+
+static struct fake_node node;
+static struct fake_peers peers;
+static void *rules; /* the part that knows those in force */
+static uint32_t client;
+static bool is_admin;
+
+/* --- what stands in for other parts ----------------------------------------------------------- */
+
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    size_t refused = 0;
+    enum pv_roster_added added;
+    for (size_t i = 0; i < n_items; i++)
+        refused += pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added) != PV_OK;
+    (void)settle(n->roster);
+    pv_part_rules.on_facts(rules, PV_FACT_STATEMENTS, now);
+    return refused;
+}
+
+bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
+{
+    (void)what;
+    assert_int_equal(rights, PV_RIGHT_REVOKE);
+    if (!is_admin)
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, "no admin");
+    return is_admin;
+}
+
+void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
+{
+    (void)now;
+    pv_ctlsrv_answer(n->ctl, handle, json_object());
+}
+
+/* --- the scene -------------------------------------------------------------------------------- */
+
+static int start(void **state)
+{
+    (void)state;
+    is_admin = true;
+    fake_node_init(&node, &pv_part_rulesedit);
+    fake_node_enter(&node);
+    fake_peers_init(&peers, &node);
+    node.node.fp = peers.env.fp;
+    assert_int_equal(pv_part_rules.make(&node.node, &node.cfg, node.now, &rules), PV_OK);
+    node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = rules};
+    node.node.n_parts = 1;
+    fake_node_start(&node);
+    (void)fake_peers_member(&peers, BOB, "bob", 7);
+    (void)fake_peers_member(&peers, CAROL, "carol", 8);
+    fake_peers_settle(&peers);
+    assert_int_equal(pv_part_rules.restore(rules, &node.cfg, node.now), PV_OK);
+    client = fake_ctl_open(&node);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    node.node.n_parts = 0;
+    pv_part_rules.free(rules);
+    fake_peers_done(&peers);
+    fake_node_done(&node);
+    return 0;
+}
+
+/* What is answered to a command with these fields. */
+static const char *ask(const char *fields)
+{
+    char line[600];
+    snprintf(line, sizeof(line), "{\"id\":1,%s}", fields);
+    fake_ctl_say(&node, client, line);
+    return fake_ctl_reply(&node, client);
+}
+
+static void must(const char *fields)
+{
+    const char *reply = ask(fields);
+    if (strstr(reply, "\"ok\":true") == NULL)
+        fail_msg("%s: %s", fields, reply);
+}
+
+static void must_say(const char *fields, const char *text)
+{
+    const char *reply = ask(fields);
+    if (strstr(reply, text) == NULL)
+        fail_msg("%s: no \"%s\" in %s", fields, text, reply);
+}
+
+static void add_rule(const char *verdict, const char *from, const char *to, const char *ports,
+                     unsigned before)
+{
+    char fields[300];
+    snprintf(fields, sizeof(fields),
+             "\"cmd\":\"rule_add\",\"verdict\":\"%s\",\"from\":\"%s\",\"to\":\"%s\","
+             "\"ports\":\"%s\",\"place\":%u",
+             verdict, from, to, ports, before);
+    must(fields);
+}
+
+/* The ports of all rules in order: "tcp/22 tcp/23". */
+static const char *in_order(void)
+{
+    static char text[1024];
+    const struct pv_policy *p = pv_rules_policy(&node.node);
+    text[0] = '\0';
+    for (size_t i = 1; i <= pv_policy_count(p); i++) {
+        char ports[PV_PORTS_TEXT];
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof(text) - len, "%s%s", i == 1 ? "" : " ",
+                 pv_ports_format(&pv_policy_at(p, i)->ports, ports));
+    }
+    return text;
+}
+
+static bool may(unsigned from, unsigned to, uint16_t port)
+{
+    const struct keys f = keys_of(from), t = keys_of(to);
+    return pv_rules_decide(&node.node, f.pk, t.pk, PV_PORTS_TCP, port).allow;
+}
+
+/* --- tests ------------------------------------------------------------------------------------ */
+
+static void rules_go_where_the_admin_says(void **state)
+{
+    (void)state;
+    add_rule("deny", "any", "any", "tcp/22", 0);
+    add_rule("deny", "any", "any", "tcp/24", 0);
+    add_rule("deny", "any", "any", "tcp/23", 2);
+    add_rule("deny", "any", "any", "tcp/21", 1);
+    assert_string_equal(in_order(), "tcp/21 tcp/22 tcp/23 tcp/24");
+    must("\"cmd\":\"rule_remove\",\"number\":2");
+    assert_string_equal(in_order(), "tcp/21 tcp/23 tcp/24");
+    must_say("\"cmd\":\"rule_remove\",\"number\":4", "there is no rule 4");
+    must_say("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"any\",\"to\":\"any\","
+             "\"ports\":\"22\",\"place\":4",
+             "there is no rule 4");
+}
+
+/* Halving the way to the rule before ends after some dozen rules, which is told. */
+static void there_is_room_for_many_rules_at_one_place(void **state)
+{
+    unsigned n = 0;
+    const char *reply = "\"ok\":true";
+    (void)state;
+    add_rule("deny", "any", "any", "tcp/22", 0);
+    add_rule("deny", "any", "any", "tcp/23", 0);
+    for (; n < 200 && strstr(reply, "\"ok\":true") != NULL; n++)
+        reply = ask("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"any\",\"to\":\"any\","
+                    "\"ports\":\"udp\",\"place\":2");
+    assert_in_range(n, 30, 40);
+    assert_non_null(strstr(reply, "no rule fits before rule 2"));
+}
+
+/* A rule means machines: names are those of the moment in which it was made. */
+static void a_rule_stays_about_the_machine_when_names_change(void **state)
+{
+    (void)state;
+    add_rule("deny", "bob", "carol", "all", 0);
+    assert_false(may(BOB, CAROL, 1));
+    const struct keys b = keys_of(BOB), c = keys_of(CAROL);
+    fake_node_add(&node, make_place(&node.world, &node.world.creator, &b, "dora", 7, 1));
+    fake_node_add(&node, make_place(&node.world, &node.world.creator, &c, "eve", 8, 1));
+    assert_false(may(BOB, CAROL, 1));
+    assert_true(may(CAROL, BOB, 1));
+    char who[PV_RULES_WHO];
+    const struct pv_policy_rule *rule = pv_policy_at(pv_rules_policy(&node.node), 1);
+    assert_string_equal(pv_rules_who(&node.node, &rule->from, who), "dora");
+    assert_string_equal(pv_rules_who(&node.node, &rule->to, who), "eve");
+}
+
+/* A guest that calls itself like a tag is not taken for it, nor the tag for the guest. */
+static void a_name_that_is_a_tag_is_asked_back(void **state)
+{
+    (void)state;
+    must("\"cmd\":\"tag\",\"peer\":\"carol\",\"tag\":\"bob\"");
+    must_say("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\",\"to\":\"any\","
+             "\"ports\":\"all\"",
+             "bob is a member and a tag: say tag:bob");
+    add_rule("deny", "tag:bob", "any", "all", 0);
+    assert_true(may(BOB, CAROL, 1));
+    assert_false(may(CAROL, BOB, 1));
+    add_rule("deny", "10.66.0.7", "any", "all", 0);
+    assert_false(may(BOB, CAROL, 1));
+}
+
+static void a_tag_is_given_and_taken(void **state)
+{
+    (void)state;
+    must("\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"guests\"");
+    must("\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"guests\""); /* again: nothing new */
+    add_rule("deny", "guests", "any", "all", 0);
+    assert_false(may(BOB, CAROL, 1));
+    must("\"cmd\":\"untag\",\"peer\":\"bob\",\"tag\":\"guests\"");
+    assert_true(may(BOB, CAROL, 1));
+    must_say("\"cmd\":\"untag\",\"peer\":\"bob\",\"tag\":\"guests\"", "bob has no tag guests");
+    must_say("\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"any\"", "means everybody");
+    must_say("\"cmd\":\"tag\",\"peer\":\"zoe\",\"tag\":\"guests\"", "nobody is called zoe");
+}
+
+/* Both denials of two admins are taken back, also the one that this node did not say. */
+static void the_default_is_taken_back_for_all_admins(void **state)
+{
+    (void)state;
+    const struct keys b = keys_of(BOB);
+    fake_node_add(&node, make_admin(&node.world, &node.world.root, &b, PV_RIGHT_REVOKE));
+    must("\"cmd\":\"rules_default\",\"verdict\":\"deny\"");
+    assert_false(may(BOB, CAROL, 1));
+    fake_node_add(&node, make_rule(&node.world, &b, 0, 1, PV_RULE_DENY_DEFAULT, 0));
+    must("\"cmd\":\"rules_default\",\"verdict\":\"allow\"");
+    assert_true(may(BOB, CAROL, 1));
+    must("\"cmd\":\"rules_default\",\"verdict\":\"allow\"");
+    must_say("\"cmd\":\"rules_default\",\"verdict\":\"maybe\"", "give allow or deny");
+}
+
+static void slots_of_rules_that_are_gone_are_used_again(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2 * PV_RULE_SLOTS; i++) {
+        add_rule("deny", "any", "any", "tcp/22", 0);
+        must("\"cmd\":\"rule_remove\",\"number\":1");
+    }
+    assert_string_equal(in_order(), "");
+}
+
+static void only_an_admin_says_rules_and_anybody_asks(void **state)
+{
+    (void)state;
+    add_rule("deny", "bob", "carol", "tcp/22", 0);
+    is_admin = false;
+    must_say("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"any\",\"to\":\"any\","
+             "\"ports\":\"all\"",
+             "no admin");
+    must_say("\"cmd\":\"rule_remove\",\"number\":1", "no admin");
+    must_say("\"cmd\":\"rules_default\",\"verdict\":\"deny\"", "no admin");
+    must_say("\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"guests\"", "no admin");
+    must_say("\"cmd\":\"untag\",\"peer\":\"bob\",\"tag\":\"guests\"", "no admin");
+    assert_string_equal(in_order(), "tcp/22");
+    must_say("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"carol\",\"ports\":\"22\"",
+             "rule 1: deny bob carol tcp/22");
+    must_say("\"cmd\":\"can\",\"from\":\"carol\",\"to\":\"bob\",\"ports\":\"22\"",
+             "\"allowed\":true");
+    must_say("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"carol\",\"ports\":\"tcp\"", "not one port");
+    must_say("\"cmd\":\"can\",\"from\":\"bob\",\"to\":\"zoe\",\"ports\":\"22\"",
+             "nobody is called zoe");
+}
+
+static void bad_words_are_told(void **state)
+{
+    static const char *const rows[][3] = {
+        {"zoe", "22", "nobody is called zoe"},
+        {"tag:", "22", "is no tag"},
+        {"tag:A_B", "22", "is no tag"},
+        {"bob", "tcp/99999", "are no ports"},
+        {"bob", "1,3,5,7,9,11,13,15,17", "at most 16 ranges"},
+    };
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char fields[300];
+        snprintf(fields, sizeof(fields),
+                 "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"%s\",\"to\":\"any\","
+                 "\"ports\":\"%s\"",
+                 rows[i][0], rows[i][1]);
+        must_say(fields, rows[i][2]);
+    }
+    assert_string_equal(in_order(), "");
+}
+
+#define t(f) cmocka_unit_test_setup_teardown(f, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        t(rules_go_where_the_admin_says),
+        t(there_is_room_for_many_rules_at_one_place),
+        t(a_rule_stays_about_the_machine_when_names_change),
+        t(a_name_that_is_a_tag_is_asked_back),
+        t(a_tag_is_given_and_taken),
+        t(the_default_is_taken_back_for_all_admins),
+        t(slots_of_rules_that_are_gone_are_used_again),
+        t(only_an_admin_says_rules_and_anybody_asks),
+        t(bad_words_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/* The part that keeps rules: from statements to what the packet threads ask, counters, answers. */
+#include "daemon/core/member/rules.h"
+#include "daemon/core/packets/fp_state.h"
+#include "proto/rules/flow.h"
+#include "tests/unit/daemon/core/fake_ctl.h"
+#include "tests/unit/daemon/core/fake_peers.h"
+
+enum {
+    BOB = 7, /* seeds of the keys */
+    CAROL = 8,
+};
+
+static struct fake_node node;
+static struct fake_peers peers;
+static struct pv_peer *bob;
+static struct pv_fp_snapshot *snap;
+
+/* Nobody but alice, who is this node, and bob. */
+static void start_with(const char *firewall)
+{
+    fake_node_init(&node, &pv_part_rules);
+    node.cfg.has_firewall = firewall != NULL;
+    if (firewall != NULL)
+        assert_int_equal(pv_ports_parse(firewall, &node.cfg.firewall), PV_OK);
+    fake_node_enter(&node);
+    fake_peers_init(&peers, &node);
+    node.node.fp = peers.env.fp;
+    fake_node_start(&node);
+    node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = node.self};
+    node.node.n_parts = 1;
+    bob = fake_peers_member(&peers, BOB, "bob", 7);
+    fake_peers_settle(&peers);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    start_with(NULL);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    pv_fp_snapshot_free(snap);
+    snap = NULL;
+    node.node.n_parts = 0;
+    fake_peers_done(&peers);
+    fake_node_done(&node);
+    return 0;
+}
+
+static void say(struct item it)
+{
+    fake_node_add(&node, it);
+    pv_node_raise(&node.node, PV_FACT_STATEMENTS);
+    fake_peers_settle(&peers);
+}
+
+/* A rule of alice about everybody and this port of TCP, in this slot, the seq-th there. */
+static void say_rule(uint16_t slot, uint64_t seq, uint8_t kind, uint16_t port)
+{
+    say(make_rule(&node.world, &node.world.creator, slot, seq, kind, port));
+}
+
+static const struct pv_fp_peer *seen(const struct pv_peer *p)
+{
+    pv_fp_snapshot_free(snap);
+    assert_int_equal(pv_fp_builder_snapshot(node.node.fp, &snap), PV_OK);
+    const struct pv_fp_peer *x = pv_fp_snapshot_peer(snap, pv_peer_id(p));
+    assert_non_null(x);
+    return x;
+}
+
+/* By which rule the packet threads let, or do not let, this in of a peer. */
+static struct pv_verdict verdict(const struct pv_peer *p, uint16_t port)
+{
+    const struct pv_fp_peer *x = seen(p);
+    assert_non_null(x->rules);
+    return pv_ruletable_look(x->rules, PV_PORTS_TCP, port);
+}
+
+static void without_rules_no_packet_is_looked_at(void **state)
+{
+    (void)state;
+    assert_null(seen(bob)->rules);
+    assert_null(snap->guard);
+    say_rule(0, 1, PV_RULE_DENY, 22);
+    assert_false(verdict(bob, 22).allow);
+    assert_int_equal(verdict(bob, 22).rule, 1);
+    assert_true(verdict(bob, 23).allow);
+    assert_int_equal(verdict(bob, 23).rule, PV_RULE_DEFAULT);
+    say_rule(0, 2, PV_RULE_NONE, 0);
+    assert_null(seen(bob)->rules);
+    assert_null(snap->guard);
+}
+
+/* Its packets may come with the snapshot that has it. */
+static void a_new_member_has_its_rules_at_once(void **state)
+{
+    (void)state;
+    say_rule(0, 1, PV_RULE_DENY, 22);
+    const struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
+    fake_peers_settle(&peers);
+    assert_false(verdict(carol, 22).allow);
+    assert_ptr_equal(seen(carol)->rules, seen(bob)->rules); /* the same rules are about both */
+}
+
+static void a_tag_brings_the_rules_about_it(void **state)
+{
+    struct pv_statement st = {.type = PV_ST_RULE};
+    (void)state;
+    const struct keys k = keys_of(BOB);
+    st.u.rule.slot = (struct pv_st_slot){.number = 0, .seq = 1};
+    st.u.rule.kind = PV_RULE_DENY;
+    st.u.rule.place = 1;
+    st.u.rule.from = (struct pv_selector){.kind = PV_SELECT_TAG, .len = 6, .value = "guests"};
+    st.u.rule.ports = (struct pv_ports){.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1};
+    st.u.rule.time = T0;
+    say(make_statement(&node.world, &st, &node.world.creator));
+    assert_true(verdict(bob, 22).allow);
+    say(make_tag(&node.world, &node.world.creator, 0, 1, &k, "guests"));
+    assert_false(verdict(bob, 22).allow);
+    assert_string_equal(pv_policy_tag_of(pv_rules_policy(&node.node), k.pk, 0), "guests");
+    const struct pv_verdict v =
+        pv_rules_decide(&node.node, k.pk, node.identity.sign_pk, PV_PORTS_TCP, 22);
+    assert_false(v.allow);
+    assert_int_equal(v.rule, 1);
+    say(make_tag(&node.world, &node.world.creator, 0, 2, NULL, "none"));
+    assert_true(verdict(bob, 22).allow);
+}
+
+/* Flows that nobody saw begin: what the packet threads are told of them. */
+static void doubt_is_cast_where_flows_may_be_older(void **state)
+{
+    (void)state;
+    const pv_ns life = PV_S(PV_FLOW_LIFE), begun = node.now;
+    fake_node_wait(&node, 2 * life);
+    say_rule(0, 1, PV_RULE_DENY, 22);
+    (void)seen(bob);
+    assert_int_equal(snap->guard->doubt.until, node.now + life); /* older than the first rule */
+    assert_int_equal(snap->guard->doubt.allowed_until, begun + life);
+    pv_ns first = node.now;
+    fake_node_wait(&node, PV_S(10));
+    say_rule(1, 1, PV_RULE_DENY, 23);
+    (void)seen(bob);
+    assert_int_equal(snap->guard->doubt.until, first + life);
+
+    /* The daemon starts with rules, and another one comes soon. */
+    pv_part_rules.free(node.self);
+    node.node.n_parts = 0;
+    fake_node_start(&node);
+    node.node.parts[0].self = node.self;
+    node.node.n_parts = 1;
+    (void)seen(bob);
+    assert_int_equal(snap->guard->doubt.until, 0);
+    assert_int_equal(snap->guard->doubt.allowed_until, node.now + life);
+    fake_node_wait(&node, PV_S(10));
+    say_rule(2, 1, PV_RULE_DENY, 24);
+    (void)seen(bob);
+    assert_int_equal(snap->guard->doubt.until, node.now + life);
+}
+
+/* As if the packet threads had dropped so many. */
+static void drop(const struct pv_peer *p, uint16_t rule, uint64_t n)
+{
+    (void)seen(p);
+    atomic_fetch_add(&snap->guard->denied[pv_fp_guard_counter(snap->guard, rule)], n);
+}
+
+static void a_rule_keeps_its_count_when_its_number_changes(void **state)
+{
+    (void)state;
+    say_rule(0, 1, PV_RULE_DENY, 22);
+    say_rule(1, 1, PV_RULE_DENY_DEFAULT, 0);
+    drop(bob, 1, 5);
+    drop(bob, PV_RULE_DEFAULT, 3);
+    say_rule(2, 1, PV_RULE_DENY, 21); /* before it: its place is its port */
+    drop(bob, 1, 7);
+    drop(bob, 2, 1);
+    assert_true(fake_node_has_metric(&node, "p2pvpn_rules 2"));
+    assert_true(fake_node_has_metric(&node, "p2pvpn_rules_denied_total{rule=\"default\"} 3"));
+    assert_true(fake_node_has_metric(&node, "p2pvpn_rules_denied_total{rule=\"1\"} 7"));
+    assert_true(fake_node_has_metric(&node, "p2pvpn_rules_denied_total{rule=\"2\"} 6"));
+    assert_int_equal(fake_node_status(&node)->s.rules, 2);
+    assert_true(fake_node_status(&node)->s.deny_default);
+    uint32_t client = fake_ctl_open(&node);
+    fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"rules\"}");
+    assert_reply(&node, client, "\"denied\":6");
+}
+
+static void the_firewall_of_this_node_comes_before_all_rules(void **state)
+{
+    (void)state;
+    start_with("tcp/80-90");
+    assert_true(verdict(bob, 80).allow);
+    assert_false(verdict(bob, 22).allow);
+    assert_int_equal(verdict(bob, 22).rule, PV_RULE_LOCAL);
+    say_rule(0, 1, PV_RULE_ALLOW, 22);
+    say_rule(1, 1, PV_RULE_DENY, 81);
+    assert_int_equal(verdict(bob, 22).rule, PV_RULE_LOCAL);
+    assert_false(verdict(bob, 81).allow);
+    assert_int_equal(verdict(bob, 81).rule, 2);
+    const struct keys k = keys_of(BOB);
+    struct pv_verdict v =
+        pv_rules_decide(&node.node, k.pk, node.identity.sign_pk, PV_PORTS_TCP, 22);
+    assert_int_equal(v.rule, PV_RULE_LOCAL);
+    v = pv_rules_decide(&node.node, node.identity.sign_pk, k.pk, PV_PORTS_TCP, 22);
+    assert_true(v.allow); /* of others it knows none */
+}
+
+static void rules_go_with_the_network(void **state)
+{
+    (void)state;
+    say_rule(0, 1, PV_RULE_DENY, 22);
+    assert_non_null(seen(bob)->rules);
+    struct pv_roster *roster = node.node.roster;
+    node.node.roster = NULL;
+    fake_node_raise(&node, PV_FACT_NETWORK);
+    assert_null(seen(bob)->rules);
+    assert_null(pv_rules_policy(&node.node));
+    node.node.roster = roster;
+    fake_node_raise(&node, PV_FACT_NETWORK);
+    assert_non_null(seen(bob)->rules);
+}
+
+#define t(f) cmocka_unit_test_setup_teardown(f, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        t(without_rules_no_packet_is_looked_at),
+        t(a_new_member_has_its_rules_at_once),
+        t(a_tag_brings_the_rules_about_it),
+        t(doubt_is_cast_where_flows_may_be_older),
+        t(a_rule_keeps_its_count_when_its_number_changes),
+        cmocka_unit_test_teardown(the_firewall_of_this_node_comes_before_all_rules, stop),
+        t(rules_go_with_the_network),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
