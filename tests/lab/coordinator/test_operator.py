@@ -3,6 +3,7 @@
 a network moves to another coordinator, or follows to another address: by it, by gossip, by a token."""
 import json
 import signal
+import time
 
 from lab import Coordinator, check, equal, scenario, wait
 
@@ -222,6 +223,60 @@ def a_network_moves_while_its_old_coordinator_lives(lab):
           "the last one was taken away")
 
 
+def reach_nobody(host):
+    """But coordinators."""
+    host.nft("""
+        table inet alone {
+            chain out {
+                type filter hook output priority 0;
+                udp dport != 3478 drop
+            }
+        }""")
+
+
+@scenario
+def a_coordinator_that_was_away_during_the_move_is_told_later(lab):
+    old = lab.coordinator()
+    new = Coordinator(lab, lab.host("new"))
+    a, b, away = (lab.host(n) for n in ("a", "b", "away"))
+    lab.network(old, [a, b, away])
+    a.wait_direct(b)
+    away.stop_daemon()
+    old.end()
+    a.ctl("network", "coordinators", "add", new.url())
+    at([a, b], new)
+    reach_nobody(away)
+    old.start()
+    away.daemon()
+    at([away], old)
+    # a or b visits the old one within 15 s, or 30 s after it tried in vain, and away follows.
+    at([away], new, 60)
+
+
+@scenario(long="nodes look for the preferred coordinator once a minute", minutes=6)
+def who_fell_back_returns_by_itself(lab):
+    second = lab.coordinator()
+    first = Coordinator(lab, lab.host("first"))
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(second, [a, b])
+    a.ctl("network", "coordinators", "add", first.url())
+    at([a, b], first)
+    first.end()
+    at([a, b], second, 60)
+
+    def tries():
+        """Connections that a has begun."""
+        text = a.run("cat", "/proc/net/snmp").out
+        names, values = (x.split() for x in text.splitlines() if x.startswith("Tcp:"))
+        return int(values[names.index("ActiveOpens")])
+    before, began = tries(), time.monotonic()
+    wait("three visits to the first", lambda: tries() >= before + 3, 190)
+    check(time.monotonic() - began > 60, "it looks too often")
+    check(second.public() in used(a) and second.public() in used(b), "they left what works")
+    first.start()
+    at([a, b], first, 70)
+
+
 @scenario
 def a_network_whose_coordinator_is_gone_for_good_moves_by_one_command(lab):
     old = lab.coordinator()
@@ -236,14 +291,8 @@ def a_network_whose_coordinator_is_gone_for_good_moves_by_one_command(lab):
     check("could not be told" in r.err and "coordinators token" in r.err, r)
     at([a, b], new)  # b by gossip
 
-    # One that slept meanwhile, and reaches nobody: it has the old list only.
-    away.nft("""
-        table inet alone {
-            chain out {
-                type filter hook output priority 0;
-                udp dport != 3478 drop
-            }
-        }""")
+    # One that slept meanwhile: it has the old list only.
+    reach_nobody(away)
     away.daemon()
     check(new.public() not in used(away), "it knew")
     token = b.ctl("network", "coordinators", "token").out.strip()
