@@ -18,6 +18,7 @@ enum {
     LINKS = 1024, /* interfaces */
     ROUTES = 1024,
     MAIN = 254, /* RT_TABLE_MAIN */
+    KERNEL = 2, /* RTPROT_KERNEL */
 };
 
 /* --- networks ------------------------------------------------------------------------------ */
@@ -67,7 +68,8 @@ static const struct pv_net_link *find_link(const struct pv_net_link *links, size
     return NULL;
 }
 
-/* Routes in the main table, but for the default and for those that say again what addresses do. */
+/* Routes in the main table, but for the default, ours of the plan, and those that say again what
+ * addresses do. Static peers' are through our interface too. */
 static void look_at_routes(const char *own, struct pv_networds_host *host)
 {
     const struct pv_net_route_query query = {.table = MAIN};
@@ -81,10 +83,11 @@ static void look_at_routes(const char *own, struct pv_networds_host *host)
         const struct pv_net_route *r = &routes[i];
         const struct pv_net_link *l = find_link(links, n_links, r->ifindex);
         if (r->dst.bits == 0 || r->type != PV_NET_ROUTE_UNICAST || l == NULL || l->loopback ||
-            strcmp(l->name, own) == 0 || pv_addr_is_link_local(&r->dst.base) ||
-            pv_addr_is_multicast(&r->dst.base) || r->proto == PV_NET_PROTO_OWN)
+            pv_addr_is_link_local(&r->dst.base) || pv_addr_is_multicast(&r->dst.base) ||
+            r->proto == PV_NET_PROTO_OWN || r->proto == KERNEL)
             continue;
-        add_link(host, &r->dst, l->name, kind_of(l->tunnel, l->container), false);
+        bool tunnel = l->tunnel || strcmp(l->name, own) == 0;
+        add_link(host, &r->dst, l->name, kind_of(tunnel, l->container), false);
     }
     free(links);
     free(routes);

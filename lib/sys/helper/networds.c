@@ -127,6 +127,7 @@ size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_netwo
         for (size_t k = 0; k < host->n_links && n < PV_NETPLAN_OVERLAPS; k++) {
             const struct pv_prefix *used = &plan->used[i].prefix;
             if (host->links[k].prefix.bits >= LEAST &&
+                strcmp(host->links[k].ifname, plan->ifname) != 0 &&
                 pv_prefix_overlaps(used, &host->links[k].prefix))
                 ret[n++] = (struct pv_netplan_overlap){
                     *used, host->links[k], host->connected[k] && takes_away(used, host, k)};
@@ -150,7 +151,8 @@ static size_t by_length(const struct pv_netplan *plan,
 }
 
 /* What members send goes where it was offered and nowhere else, whatever this host forwards for
- * others. Members' own ranges may be sources too: their nodes need not change addresses. */
+ * others. Members' own ranges may be sources too: their nodes need not change addresses. Other
+ * sources are those of static peers, whose forwarding the user has set up. */
 static void add_forward(struct words *w, const struct pv_netplan *plan)
 {
     char text[PV_ADDR_TEXT];
@@ -179,9 +181,14 @@ static void add_forward(struct words *w, const struct pv_netplan *plan)
                 ip_of(overlay[i]), is_v6(overlay[i]) ? PRIVATE6 : PRIVATE4);
     }
     for (size_t i = 0; i < plan->n_used; i++)
-        add(w, "  %s saddr %s jump offered\n", ip_of(&plan->used[i].prefix),
-            pv_prefix_format(&plan->used[i].prefix, text));
-    add(w, "  counter drop\n }\n");
+        add(w, "  %s saddr %s jump offered\n  %s saddr %s counter drop\n",
+            ip_of(&plan->used[i].prefix), pv_prefix_format(&plan->used[i].prefix, text),
+            ip_of(&plan->used[i].prefix), text);
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
+        if (overlay[i]->base.family != PV_AF_NONE)
+            add(w, "  %s saddr %s counter drop\n", ip_of(overlay[i]),
+                pv_prefix_format(overlay[i], text));
+    add(w, " }\n");
 }
 
 /* Members that use this exit ask the name server they have at home, which is often their router:

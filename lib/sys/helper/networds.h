@@ -20,7 +20,7 @@ enum {
     PV_NETWORDS_PRIORITY = 5410,   /* ours: behind 5210 to 5270, which tailscale has */
     PV_NETWORDS_LINKS = 128,       /* ours: networks of this host */
     PV_NETWORDS_ROUTES = 512,      /* used prefixes, and thrice the networks in the tables */
-    PV_NETWORDS_TEXT = 32768,      /* bytes, with the NUL: what pv_nftcmd_run() takes */
+    PV_NETWORDS_TEXT = 49152,      /* bytes, with the NUL: what pv_nftcmd_run() takes */
     PV_NETWORDS_NAME = 24,         /* bytes of the table's name, with the NUL */
     PV_NETWORDS_LAST = 0x7fffffff, /* metric of the route that catches what the exit does not */
 };
@@ -32,8 +32,8 @@ struct pv_networds_host {
     size_t n_uids;             /* 0: no exit can be used */
     uint16_t udp_port;         /* of the daemon's sockets; 0: none */
     struct pv_addr dns4, dns6; /* name servers for members that use this exit; may be none */
-    /* Networks of other interfaces: those that are connected, and those that routes through
-     * containers and tunnels lead to. */
+    /* Networks of other interfaces, and those that others' routes lead to, static peers' through
+     * ours among them. */
     struct pv_netplan_link links[PV_NETWORDS_LINKS];
     bool connected[PV_NETWORDS_LINKS];
     size_t n_links;

@@ -370,6 +370,67 @@ static void what_others_drop_is_told_with_the_remedy(void **state)
     nft("flush ruleset\n");
 }
 
+static void firewalld_is_named_too(void **state)
+{
+    struct pv_netplan_host host = {.n_lan = 0};
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    nft("table inet firewalld { chain filter_FORWARD {\n"
+        "type filter hook forward priority filter + 10; policy accept;\nreject\n}\n}\n");
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    set(net, &p);
+    assert_true(pv_hostnet_report(net, false, &host));
+    assert_non_null(strstr(host.fault, "firewall-cmd"));
+    pv_hostnet_end(net);
+    nft("flush ruleset\n");
+}
+
+/* A static peer's network is reached while an exit without IPv6 is used. */
+static void routes_of_static_peers_stay_beside_an_exit(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    struct pv_netplan_host host = {.n_lan = 0};
+    (void)state;
+    ip("route add fd99::/48 dev p2p0\n");
+    p.exit = p.exit4 = true;
+    set(net, &p);
+    size_t with = routes_in(PV_NETWORDS_TABLE);
+    ip("route del fd99::/48 dev p2p0\n");
+    set(net, &p);
+    assert_int_equal(routes_in(PV_NETWORDS_TABLE), with - 1);
+    assert_true(pv_hostnet_report(net, false, &host));
+    assert_int_equal(host.n_overlaps, 0);
+    pv_hostnet_end(net);
+}
+
+/* Nothing may look like an exit or an offer then. */
+static void without_nft_the_package_is_named(void **state)
+{
+    char error[PV_HOSTNET_ERROR_MAX], later[PV_HOSTNET_ERROR_MAX];
+    struct pv_netplan_host host = {.n_lan = 0};
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    assert_int_equal(mount("/dev/null", "/usr/sbin/nft", NULL, MS_BIND, NULL), 0);
+    p.exit = p.exit4 = true;
+    int r = pv_hostnet_set(net, &p, error);
+    p.exit = false;
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    int q = pv_hostnet_set(net, &p, later);
+    bool told = pv_hostnet_report(net, false, &host);
+    int forward = read_switch("ipv4/ip_forward");
+    assert_int_equal(umount("/usr/sbin/nft"), 0);
+    assert_int_equal(r, PV_ERR_NOT_FOUND);
+    assert_non_null(strstr(error, "install the package nftables"));
+    assert_int_equal(q, PV_OK);
+    assert_true(told);
+    assert_non_null(strstr(host.fault, "install the package nftables"));
+    assert_int_equal(forward, 0);
+    pv_hostnet_end(net);
+}
+
 static void a_helper_that_was_killed_is_cleaned_up_after(void **state)
 {
     struct pv_hostnet *net = new_net();
@@ -414,6 +475,9 @@ int main(void)
         cmocka_unit_test_setup(a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused,
                                setup),
         cmocka_unit_test_setup(what_others_drop_is_told_with_the_remedy, setup),
+        cmocka_unit_test_setup(firewalld_is_named_too, setup),
+        cmocka_unit_test_setup(routes_of_static_peers_stay_beside_an_exit, setup),
+        cmocka_unit_test_setup(without_nft_the_package_is_named, setup),
         cmocka_unit_test_setup(a_helper_that_was_killed_is_cleaned_up_after, setup),
     };
     if (!can_run()) {

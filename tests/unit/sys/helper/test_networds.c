@@ -154,6 +154,7 @@ static void only_what_is_offered_is_forwarded_and_the_longer_prefix_decides(void
     assert_non_null(plain);
     assert_non_null(changed);
     assert_true(plain < changed);
+    assert_non_null(strstr(text, "ip saddr 10.66.0.0/16 counter drop"));
     assert_null(strstr(text, "0.0.0.0/8")); /* no exit */
     assert_null(strstr(text, "guard"));
     p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("0.0.0.0/0"), true};
