@@ -17,7 +17,8 @@
 #include "sys/file/sqlcopy.h"
 
 enum {
-    BUSY_TIMEOUT = 5000, /* ms: an administrator's sqlite3 may hold a lock for a moment */
+    BUSY_TIMEOUT = 5000,   /* ms: an administrator's sqlite3 may hold a lock for a moment */
+    LOG_MAX = 1000 * 4096, /* bytes: SQLite's wal_autocheckpoint, with its page_size */
 };
 
 struct pv_sqlite {
@@ -163,6 +164,21 @@ static int check_whole(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERRO
     return ok ? PV_OK : pv_sqlite_damaged(s, "open", ret_error);
 }
 
+/* A database keeps the size that its pages had when it was made. The log is put into it when it has
+ * as many bytes as by default, whatever the size. */
+static int set_page(struct pv_sqlite *s)
+{
+    char pragma[48];
+    int page = 0;
+    if (s->kind->page == 0)
+        return PV_OK;
+    snprintf(pragma, sizeof(pragma), "PRAGMA page_size = %d", s->kind->page);
+    if (pv_sqlite_exec(s, pragma) < 0 || pragma_int(s, "PRAGMA page_size", &page) < 0 || page <= 0)
+        return -EIO;
+    snprintf(pragma, sizeof(pragma), "PRAGMA wal_autocheckpoint = %d", LOG_MAX / page);
+    return pv_sqlite_exec(s, pragma);
+}
+
 /* WAL with FULL: a committed message survives a power cut, and readers do not block the writer. A
  * database that is as it should be is not written to: that would need room on the disk. */
 static int begin_first(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
@@ -171,8 +187,10 @@ static int begin_first(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERRO
     int app = 0, version = 0;
     snprintf(pragmas, sizeof(pragmas), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
              s->kind->application_id, s->kind->schema);
-    int r =
-        pv_sqlite_exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
+    int r = set_page(s);
+    if (r >= 0)
+        r = pv_sqlite_exec(
+            s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;");
     if (r >= 0)
         r = pragma_int(s, "PRAGMA application_id", &app);
     if (r >= 0)

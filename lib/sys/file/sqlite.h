@@ -20,6 +20,7 @@ struct pv_sqlite_kind {
     int schema;          /* PRAGMA user_version: of what is written; newer ones are refused */
     const char *program; /* "p2pvpnd": whose it is */
     const char *remedy;  /* what to do when it is damaged: "restore it from a backup, …" */
+    int page;            /* bytes of a page of a new database, a power of two; 0: SQLite's 4096 */
 };
 
 struct pv_sqlite; /* opaque */

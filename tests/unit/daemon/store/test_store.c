@@ -240,6 +240,59 @@ static void statements_are_stored_once_and_keep_their_receipt(void **state)
     pv_store_close(s);
 }
 
+/* A statement as long as a member's, with its receipt and mark, and where the log goes on. */
+static void put_newcomer(struct pv_store *s, unsigned i)
+{
+    static char statement[320], receipt[200];
+    char cursor[24];
+    struct pv_job_result results[2];
+    snprintf(statement, sizeof(statement), "%u %0310u", i, i);
+    snprintf(receipt, sizeof(receipt), "%u %0190u", i, i);
+    snprintf(cursor, sizeof(cursor), "%016u", i);
+    struct pv_job *jobs[] = {statement_job(statement, receipt), meta_job("cursor", cursor)};
+    jobs[0]->u.put_statements.items[0].has_mark = true;
+    assert_int_equal(run_all(s, jobs, 2, results), PV_OK);
+}
+
+static off_t size_of_log(void)
+{
+    char path[128];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s-wal", db_path());
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+/* With pages of 4096 bytes it was 14 KB. */
+static void a_newcomer_alone_writes_less_than_4_kib(void **state)
+{
+    enum {
+        BEFORE = 2000,
+        N = 50
+    };
+    (void)state;
+    struct pv_store *s = open_store();
+    pv_store_close(s);
+    sqlite3 *db = NULL; /* many at once: what they cost is not the question */
+    assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db,
+                     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000)"
+                     " INSERT INTO statements(hash, statement, receipt, mark)"
+                     " SELECT randomblob(32), randomblob(320), randomblob(200), randomblob(16)"
+                     " FROM n",
+                     NULL, NULL, NULL),
+        SQLITE_OK);
+    sqlite3_close(db);
+    s = open_store();
+    put_newcomer(s, BEFORE);
+    off_t before = size_of_log();
+    for (unsigned i = 1; i <= N; i++)
+        put_newcomer(s, BEFORE + i);
+    assert_in_range((size_of_log() - before) / N, 1, 4095);
+    pv_store_close(s);
+}
+
 static void a_job_that_fails_takes_only_its_own_work_back(void **state)
 {
     (void)state;
@@ -658,6 +711,7 @@ int main(void)
         ROW(a_mark_belongs_to_the_receipt_that_is_kept),
         ROW(statements_come_back_in_the_order_they_were_stored_first),
         ROW(statements_are_stored_once_and_keep_their_receipt),
+        ROW(a_newcomer_alone_writes_less_than_4_kib),
         ROW(a_job_that_fails_takes_only_its_own_work_back),
         ROW(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked),
         ROW(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first),
