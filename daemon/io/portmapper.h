@@ -3,7 +3,8 @@
  * portmapper.h - asks a router by NAT-PMP (libnatpmp) or UPnP-IGD (miniupnpc).
  *
  * The libraries block, and parse XML of whoever answers on the link: they run in a task of the
- * helper (sys/helper/helper.h), as nobody, with limits of time and memory, one request a process.
+ * helper (sys/helper/helper.h), as a user of its own, with limits of time and memory, one request a
+ * process.
  */
 #ifndef PV_PORTMAPPER_H
 #define PV_PORTMAPPER_H

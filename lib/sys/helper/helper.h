@@ -78,9 +78,9 @@ PV_MUST_CHECK int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigne
 PV_MUST_CHECK int pv_helper_iface_up(struct pv_helper *h, const struct pv_helper_iface *iface,
                                      struct pv_tun *ret_tun,
                                      char ret_error[static PV_HELPER_ERROR_MAX]);
-/* Starts a task as user and group "nobody" (65534), with no descriptor but its output, at most
- * PV_HELPER_TASK_SECONDS of time and bounded memory. *ret_fd: read its output there until the end
- * of file; closing it earlier is fine. PV_ERR_LIMIT. */
+/* Starts a task as a user and group that nobody else has, with no descriptor but its output, at
+ * most PV_HELPER_TASK_SECONDS of time and bounded memory. *ret_fd: read its output there until the
+ * end of file; closing it earlier is fine. PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
                                      char ret_error[static PV_HELPER_ERROR_MAX]);
 /* Gives up the helper's descriptors of the TUN: the interface goes when the caller's are closed. */

@@ -34,7 +34,7 @@ static const struct pv_confine_call user_calls[] = {
     {"ioctl", PV_CONFINE_ANY, 0}};
 
 /* Of the helper: the interface and its addresses (and the size of sockets' buffers), what may come
- * from the interface alone, ports below 1024, tasks as user nobody. */
+ * from the interface alone, ports below 1024, tasks as a user of their own. */
 static const uint64_t helper_caps = CAP(CAP_NET_ADMIN) | CAP(CAP_NET_RAW) |
                                     CAP(CAP_NET_BIND_SERVICE) | CAP(CAP_SETUID) | CAP(CAP_SETGID);
 /* Of the notifier: it runs programs as their owners, ends them, and looks at the way to them first,

@@ -37,7 +37,8 @@ static void tell(struct pv_helper_net *n)
 static int begin(struct pv_helper_net *n, const char *names)
 {
     char path[PV_HELPER_PATH_MAX + 8];
-    struct pv_hostnet_config cfg = {.uids = {n->uid}, .n_uids = n->uid == 0 ? 0 : 1};
+    struct pv_hostnet_config cfg = {.uids = {n->uid, n->task_uid}};
+    cfg.n_uids = n->uid == 0 ? 0 : n->task_uid == 0 ? 1 : 2;
     snprintf(path, sizeof(path), "%s.host", names);
     cfg.path = names[0] == '\0' ? NULL : path;
     return pv_hostnet_new(&n->net, &cfg);

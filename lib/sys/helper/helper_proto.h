@@ -67,6 +67,7 @@ struct pv_helper_net {
     struct pv_hostnet *net; /* NULL: no plan yet */
     int events;             /* our end; -1: none yet */
     uint32_t uid;           /* of the daemon; 0: unknown, or of others too */
+    uint32_t task_uid;      /* of the helper's tasks; 0: of others too */
     uint16_t udp_port;      /* 0: no socket yet */
     bool late;              /* an answer did not fit */
 };
@@ -90,6 +91,7 @@ struct pv_helper_tasks {
         pid_t pid; /* 0 = free */
         int pidfd; /* readable when it has ended; -1: the kernel has none */
     } running[PV_HELPER_TASKS];
+    uid_t user; /* whom a task becomes, and its group: nobody else */
 };
 PV_MUST_CHECK int pv_helper_task_start(struct pv_helper_tasks *tasks, pv_helper_task *task,
                                        struct pv_view args, int *ret_fd);

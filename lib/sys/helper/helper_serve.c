@@ -31,6 +31,7 @@
 enum {
     DNS_PORT = 53,     /* RFC 1035 s4.2.1 */
     MTU_MIN_V6 = 1280, /* bytes, RFC 8200 s5 */
+    NOBODY = 65534,    /* user and group, where every other number is taken */
     TX_QUEUE = 1000,   /* packets, DATAPATH 3: 500 is no burst limit a fast local sender meets */
     HOST_ADDRS_MAX = 1024, /* addresses of this host looked at for overlaps */
 };
@@ -630,10 +631,21 @@ static void await_request(struct helper_server *s)
     } while (p[0].revents == 0);
 }
 
+/* A number that no program has, so that an exit can tell the packets of tasks from others. */
+static void choose_task_user(struct helper_server *s)
+{
+    struct pv_confine_user user;
+    if (pv_confine_spare_user("p2pvpn-task", &user) == PV_OK)
+        s->tasks.user = s->net.task_uid = user.uid;
+    else
+        s->tasks.user = NOBODY;
+}
+
 void pv_helper_serve(int fd, pv_helper_task *task)
 {
     struct pv_helper_request req;
     struct helper_server s = {.fd = fd, .task = task, .net = {.events = -1}};
+    choose_task_user(&s);
     for (;;) {
         size_t n = 0;
         await_request(&s);

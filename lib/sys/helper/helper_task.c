@@ -19,7 +19,6 @@
 #include "sys/proc/confine.h"
 
 enum {
-    NOBODY = 65534,         /* user and group */
     CPU_SECONDS = 3,        /* of computing */
     MEMORY_MAX = 256 << 20, /* bytes of address space, libraries included */
     FILES_MAX = 32,         /* descriptors */
@@ -34,11 +33,11 @@ static void set_limit(int what, rlim_t most)
 
 /* Nobody can read what is private. Where the helper itself was started without the right to become
  * another user, its user has private files: then Landlock leaves those of the resolver alone. */
-static bool become_nobody(void)
+static bool become_nobody(uid_t user)
 {
     int landlock;
     if (setgroups(0, NULL) == 0)
-        return setresgid(NOBODY, NOBODY, NOBODY) == 0 && setresuid(NOBODY, NOBODY, NOBODY) == 0;
+        return setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0;
     if (errno != EPERM || pv_confine_become(NULL, 0) < 0)
         return false;
     int r = pv_confine_files(pv_confine_resolver, pv_confine_n_resolver,
@@ -47,9 +46,9 @@ static bool become_nobody(void)
 }
 
 /* No way back: without rights before a byte from outside is read. */
-static void give_up_rights(void)
+static void give_up_rights(uid_t user)
 {
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !become_nobody())
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !become_nobody(user))
         _exit(1);
     set_limit(RLIMIT_CPU, CPU_SECONDS);
     set_limit(RLIMIT_FSIZE, 0);
@@ -63,7 +62,7 @@ static void give_up_rights(void)
 
 /* The order matters: descriptors are closed and rights given up before the task sees a byte; a
  * failure of any step ends the process, since half a sandbox is none. */
-static void be_task(pv_helper_task *task, struct pv_view args, int out, pid_t parent)
+static void be_task(pv_helper_task *task, struct pv_view args, int out, pid_t parent, uid_t user)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC); /* for what libraries have to say */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -74,7 +73,7 @@ static void be_task(pv_helper_task *task, struct pv_view args, int out, pid_t pa
         dup2(null, STDERR_FILENO) < 0)
         _exit(1);
     close_range(3, ~0u, 0); /* the TUN above all */
-    give_up_rights();
+    give_up_rights(user);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* the change of user has cleared it */
     task(args, STDIN_FILENO);
     _exit(0);
@@ -116,7 +115,7 @@ int pv_helper_task_start(struct pv_helper_tasks *tasks, pv_helper_task *task, st
     pid_t pid = fork();
     int r = pid < 0 ? -errno : PV_OK;
     if (pid == 0)
-        be_task(task, args, ends[1], parent);
+        be_task(task, args, ends[1], parent, tasks->user);
     close(ends[1]);
     if (r < 0) {
         close(ends[0]);
