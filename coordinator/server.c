@@ -177,6 +177,7 @@ static json_t *make_report(void *ctx, pv_ns now)
     pv_loop_stats(s->loop, &loop);
     r.loop.turns = loop.turns;
     r.loop.slow = loop.slow;
+    r.loop.hard = loop.hard;
     r.loop.busy_us = loop.busy / PV_US(1);
     r.loop.longest_us = loop.longest / PV_US(1);
     pv_coord_stats(s->coord, &r.coord);

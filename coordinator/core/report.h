@@ -47,6 +47,7 @@ struct pv_report {
     struct {
         uint64_t turns;
         uint64_t slow;       /* longer than 5 ms */
+        uint64_t hard;       /* of them those in which the thread itself worked for so long */
         uint64_t busy_us;    /* all of them together */
         uint64_t longest_us; /* of this minute and the one before */
     } loop;                  /* of the control thread */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clock.c - the three clocks. BOOTTIME and not MONOTONIC, because leases at routers, keys and
+ * clock.c - the clocks. BOOTTIME and not MONOTONIC, because leases at routers, keys and
  * bindings age while a machine sleeps.
  */
 #include "sys/proc/clock.h"
@@ -30,4 +30,9 @@ pv_ns pv_clock_slept(void)
     pv_ns mono = read_clock(CLOCK_MONOTONIC);
     pv_ns boot = read_clock(CLOCK_BOOTTIME);
     return boot > mono ? boot - mono : 0;
+}
+
+pv_ns pv_clock_thread(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }

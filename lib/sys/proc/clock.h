@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clock.h - the three readings of time the programs need. Any thread.
+ * clock.h - the readings of time the programs need. Any thread.
  *
  * Event-loop code does not call pv_clock_now(): it gets `now` from sys/proc/loop, read once a turn.
  */
@@ -16,5 +16,7 @@ uint64_t pv_clock_wall_us(void);
 /* BOOTTIME - MONOTONIC: how long the machine has slept since it booted. Growth by more than a
  * second between two looks means that it was suspended in between. */
 pv_ns pv_clock_slept(void);
+/* Processor time that the calling thread has used. A system call, unlike the others. */
+pv_ns pv_clock_thread(void);
 
 #endif /* PV_CLOCK_H */

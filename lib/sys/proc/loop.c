@@ -23,6 +23,7 @@ struct pv_loop {
     struct ev_io timer_io;
     pv_ns armed;   /* what the timerfd is set to */
     pv_ns now;     /* valid while have_now */
+    pv_ns began;   /* the thread's processor time then */
     bool have_now; /* the clock was read in this turn */
     bool stopped;
     struct pv_loop_stats stats; /* but for longest */
@@ -43,6 +44,7 @@ static pv_ns turn_now(struct pv_loop *loop)
 {
     if (!loop->have_now) {
         loop->now = pv_clock_now();
+        loop->began = pv_clock_thread();
         loop->have_now = true;
     }
     return loop->now;
@@ -163,13 +165,17 @@ struct pv_watch *pv_watch_free(struct pv_watch *watch)
     return NULL;
 }
 
-/* A minute in which nothing happened ends with the next turn. */
+/* A minute in which nothing happened ends with the next turn. A slow turn has done too much, or its
+ * thread had no processor: only the thread's own time tells. */
 static void count_turn(struct pv_loop *loop)
 {
     pv_ns end = pv_clock_now(), took = end - loop->now;
     loop->stats.turns++;
     loop->stats.busy += took;
-    loop->stats.slow += took > PV_LOOP_SLOW ? 1 : 0;
+    if (took > PV_LOOP_SLOW) {
+        loop->stats.slow++;
+        loop->stats.hard += pv_clock_thread() - loop->began > PV_LOOP_SLOW ? 1 : 0;
+    }
     if (end - loop->minute >= PV_S(60)) {
         loop->longest[1] = end - loop->minute >= PV_S(120) ? 0 : loop->longest[0];
         loop->longest[0] = 0;

@@ -49,6 +49,7 @@ void pv_loop_stop(struct pv_loop *loop);
 struct pv_loop_stats {
     uint64_t turns;
     uint64_t slow; /* longer than PV_LOOP_SLOW */
+    uint64_t hard; /* of them those in which the thread itself worked for so long */
     pv_ns busy;    /* all of them together */
     pv_ns longest; /* of this minute and the one before */
 };

@@ -35,7 +35,7 @@ static struct pv_report busy(void)
         .users = {"alice", "bob"},
         .n_users = 2,
         .store = {.error = "write: the disk is full", .failed = 12, .bytes = 2048, .free = 5 << 20},
-        .loop = {.turns = 31, .slow = 32, .busy_us = 33, .longest_us = 34},
+        .loop = {.turns = 31, .slow = 32, .hard = 35, .busy_us = 33, .longest_us = 34},
     };
     r.coord.failed = 13;
     r.coord.signals = 14;
@@ -114,6 +114,7 @@ static void every_number_has_its_place(void **state)
         {"store", "disk_free", 5 << 20},
         {"loop", "turns", 31},
         {"loop", "slow", 32},
+        {"loop", "hard", 35},
         {"loop", "busy_us", 33},
         {"loop", "longest_us", 34},
     };
@@ -191,6 +192,7 @@ static void every_number_has_its_sample(void **state)
         {"disk_free_bytes", 5 << 20},
         {"loop_turns_total", 31},
         {"loop_slow_turns_total", 32},
+        {"loop_hard_turns_total", 35},
         {"loop_busy_microseconds_total", 33},
         {"loop_longest_turn_microseconds", 34},
         {"process_cpu_seconds_total", 17.5},
