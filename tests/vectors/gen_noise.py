@@ -83,18 +83,23 @@ def make_ik(out):
         out.put("ik_to_initiator%d" % n, r_send.encrypt_with_ad(b"", b"answer %d" % n))
 
 
-def make_x(out):
-    si, sr, ei = (secret("x " + n) for n in ("si", "sr", "ei"))
+def make_x(out, tag="x", psk=None):
+    si, sr, ei = (secret("%s %s" % (tag, n)) for n in ("si", "sr", "ei"))
     prologue = b"p2pvpn signal v1" + bytes(range(80))
     payload = b'{"seq":1,"head":"","desc":{}}'
     init = handshake(ei)
-    init.initialize(XHandshakePattern(), True, prologue, s=keypair(si), rs=keypair(sr).public)
+    pattern = XHandshakePattern() if psk is None else PSKPatternModifier(1).modify(XHandshakePattern())
+    assert psk is None or pattern.name == "Xpsk1"
+    init.initialize(pattern, True, prologue, s=keypair(si), rs=keypair(sr).public,
+                    psks=None if psk is None else [psk])
     box, _ = one_message(init, payload)
-    out.put("x_prologue", prologue)
+    out.put(tag + "_prologue", prologue)
     for name, key in (("si", si), ("sr", sr), ("ei", ei)):
-        out.put("x_" + name, key.data)
-    out.put("x_payload", payload)
-    out.put("x_box", box)
+        out.put("%s_%s" % (tag, name), key.data)
+    if psk is not None:
+        out.put(tag + "_psk", psk)
+    out.put(tag + "_payload", payload)
+    out.put(tag + "_box", box)
 
 
 def blake2s(*parts, key=b"", size=32):
@@ -185,9 +190,10 @@ def make_cookie(out, msg1, responder_pk, i_index):
 
 
 def main():
-    noise = Output("noise.txt", "Noise_IK and Noise_X, 25519 ChaChaPoly BLAKE2s.")
+    noise = Output("noise.txt", "Noise_IK, Noise_X and Noise_Xpsk1, 25519 ChaChaPoly BLAKE2s.")
     make_ik(noise)
     make_x(noise)
+    make_x(noise, "xpsk", hashlib.sha256(b"x psk").digest())
     noise.write()
     wg = Output("wireguard.txt", "WireGuard messages 1, 2, 3 and 4 with fixed keys.")
     msg1, pk, index = make_wireguard(wg, "plain", bytes(32))

@@ -63,11 +63,14 @@ int pv_parcel_seal(const struct pv_signal_route *route, const struct pv_parcel_k
     pv_put_bytes(&w, sig, sizeof(sig));
     if (r == PV_OK)
         r = w.status;
+    const struct pv_noise_parties parties = {
+        .prologue = copy_prologue(route, start), .local = keys->local, .remote = keys->remote};
+    if (r == PV_OK && keys->hybrid == NULL)
+        r = pv_noise_xpsk_seal(&parties, rng, pv_written(&w), ret_box);
+    else if (r == PV_OK)
+        r = pv_sealing_seal(keys->hybrid, &parties, rng, pv_written(&w), ret_box);
     if (r == PV_OK)
-        r = pv_noise_x_seal(rng, copy_prologue(route, start), keys->local, keys->remote,
-                            pv_written(&w), ret_box);
-    if (r == PV_OK)
-        *ret_len = w.len + PV_NOISE_X_OVERHEAD;
+        *ret_len = w.len + (keys->hybrid == NULL ? PV_NOISE_X_OVERHEAD : PV_SEALING_OVERHEAD);
     pv_wipe(content, sizeof(content));
     return r;
 }
@@ -106,7 +109,7 @@ int pv_parcel_open(const struct pv_signal_route *route, const struct pv_noise_st
                    struct pv_parcel *ret_parcel)
 {
     uint8_t start[PROLOGUE_LEN], sender[PV_DH_LEN];
-    if (box.len > PV_PARCEL_BOX_MAX)
+    if (box.len > PV_PARCEL_CLASSICAL_MAX)
         return PV_ERR_LIMIT;
     if (box.len < PV_NOISE_X_OVERHEAD)
         return PV_ERR_TRUNCATED;
@@ -116,4 +119,18 @@ int pv_parcel_open(const struct pv_signal_route *route, const struct pv_noise_st
     if (r < 0)
         return r;
     return pv_parcel_parse(route, pv_view(buf, box.len - PV_NOISE_X_OVERHEAD), ret_parcel);
+}
+
+int pv_parcel_open_hybrid(const struct pv_signal_route *route,
+                          const uint8_t psk[static PV_NOISE_PSK_LEN],
+                          const struct pv_noise_static *local, struct pv_view box,
+                          uint8_t buf[static PV_PARCEL_CONTENT_MAX], struct pv_parcel *ret_parcel)
+{
+    uint8_t start[PROLOGUE_LEN], sender[PV_DH_LEN];
+    if (box.len > PV_PARCEL_BOX_MAX)
+        return PV_ERR_LIMIT;
+    int r = pv_sealing_open(psk, copy_prologue(route, start), local, box, sender, buf);
+    if (r < 0)
+        return r;
+    return pv_parcel_parse(route, pv_view(buf, box.len - PV_SEALING_OVERHEAD), ret_parcel);
 }

@@ -5,6 +5,7 @@
  *
  *   box      Noise_X_25519_ChaChaPoly_BLAKE2s, prologue "p2pvpn store v1" || network id ||
  *            sender's identity key || receiver's identity key
+ *            or a hybrid box (proto/control/sealing.h) with the same prologue and content
  *   content  u8 1, id 16, u64 seq, u64 time (ms), text, signature 64
  *
  * The signature is the author's (identity key, context "p2pvpn chat v1") over network id, receiver
@@ -23,7 +24,9 @@
 enum {
     PV_PARCEL_HEAD = 1 + PV_CHAT_ID_LEN + 8 + 8, /* bytes before the text */
     PV_PARCEL_CONTENT_MAX = PV_PARCEL_HEAD + PV_CHAT_TEXT_MAX + PV_SIGN_LEN,
-    PV_PARCEL_BOX_MAX = PV_PARCEL_CONTENT_MAX + PV_NOISE_X_OVERHEAD,
+    PV_PARCEL_BOX_MAX = PV_PARCEL_CONTENT_MAX + PV_SEALING_OVERHEAD,
+    /* Of boxes that are not hybrid; earlier versions take no longer one. */
+    PV_PARCEL_CLASSICAL_MAX = PV_PARCEL_CONTENT_MAX + PV_NOISE_X_OVERHEAD,
 };
 
 struct pv_parcel {
@@ -37,9 +40,10 @@ struct pv_parcel_keys {
     const struct pv_noise_static *local; /* this node's transport key */
     const uint8_t *remote;               /* the receiver's transport key, PV_DH_LEN bytes */
     const uint8_t *sk;                   /* this node's identity key, PV_SIGN_SK_LEN bytes */
+    const struct pv_sealing_to *hybrid;  /* NULL: the box is not hybrid */
 };
-/* Signs and seals into PV_PARCEL_BOX_MAX bytes. PV_ERR_MALFORMED (text, seq), PV_ERR_AUTH (remote
- * of small order), PV_ERR_NOMEM. */
+/* Signs and seals into PV_PARCEL_BOX_MAX bytes. PV_ERR_MALFORMED (text, seq, the key of a hybrid
+ * box), PV_ERR_AUTH (remote of small order), PV_ERR_NOMEM, PV_ERR_CRYPTO. */
 PV_MUST_CHECK int pv_parcel_seal(const struct pv_signal_route *route,
                                  const struct pv_parcel_keys *keys, const struct pv_rng *rng,
                                  const struct pv_parcel *parcel,
@@ -51,6 +55,12 @@ PV_MUST_CHECK int pv_parcel_open(const struct pv_signal_route *route,
                                  const struct pv_noise_static *local, struct pv_view box,
                                  uint8_t buf[static PV_PARCEL_CONTENT_MAX],
                                  struct pv_parcel *ret_parcel);
+/* The same for a hybrid box whose secret (pv_sealing_secret()) is psk. */
+PV_MUST_CHECK int pv_parcel_open_hybrid(const struct pv_signal_route *route,
+                                        const uint8_t psk[static PV_NOISE_PSK_LEN],
+                                        const struct pv_noise_static *local, struct pv_view box,
+                                        uint8_t buf[static PV_PARCEL_CONTENT_MAX],
+                                        struct pv_parcel *ret_parcel);
 /* The second half of opening: the content, its signature included. */
 PV_MUST_CHECK int pv_parcel_parse(const struct pv_signal_route *route, struct pv_view content,
                                   struct pv_parcel *ret_parcel);

@@ -71,6 +71,10 @@ static json_t *signal_to_json(const struct pv_signal *sig)
         r |= json_object_set_new(obj, "desc", pv_desc_to_json(&sig->desc));
     if (sig->n_chain > 0)
         r |= json_object_set_new(obj, "chain", chain_to_json(sig));
+    if (sig->seal.len > 0)
+        r |= json_object_set_new(obj, "seal", base64_json(sig->seal));
+    if (sig->sealed)
+        r |= json_object_set_new(obj, "sealed", json_true());
     if (r != 0) {
         json_decref(obj);
         return NULL;
@@ -142,6 +146,20 @@ static int read_chain(const json_t *list, uint8_t *memory, struct pv_signal *sig
     return r;
 }
 
+/* The certificate lies before the chain in memory. */
+static int read_sealing(const json_t *obj, uint8_t *memory, struct pv_signal *sig)
+{
+    const json_t *seal = json_object_get(obj, "seal");
+
+    sig->sealed = json_is_true(json_object_get(obj, "sealed"));
+    if (seal != NULL && !json_is_null(seal)) {
+        int r = take_binary(seal, PV_SEALING_CERT_LEN, &memory, &sig->seal);
+        if (r != PV_OK)
+            return r;
+    }
+    return read_chain(json_object_get(obj, "chain"), memory, sig);
+}
+
 /* The description is parsed before the chain is believed: the owner decides about both together. */
 static int signal_from_json(const json_t *obj, struct pv_signal_parsed *parsed)
 {
@@ -165,7 +183,7 @@ static int signal_from_json(const json_t *obj, struct pv_signal_parsed *parsed)
         sig->has_desc = true;
         sig->has_pq = r == PV_OK;
     }
-    return read_chain(json_object_get(obj, "chain"), parsed->memory, sig);
+    return read_sealing(obj, parsed->memory, sig);
 }
 
 /* The text was sealed by a node whose key we know, so limits here guard against a faulty peer more
@@ -230,6 +248,19 @@ int pv_signal_seal(const struct pv_signal_route *route, const struct pv_noise_st
     return pv_noise_x_seal(rng, route_prologue(route, buf), local, remote, text, ret_box);
 }
 
+int pv_signal_seal_hybrid(const struct pv_signal_route *route, const struct pv_sealing_to *to,
+                          const struct pv_noise_parties *keys, const struct pv_rng *rng,
+                          struct pv_view text, uint8_t *ret_box)
+{
+    uint8_t buf[PROLOGUE_LEN];
+    const struct pv_noise_parties parties = {
+        .prologue = route_prologue(route, buf), .local = keys->local, .remote = keys->remote};
+
+    if (text.len > PV_SIGNAL_HYBRID_TEXT_MAX)
+        return PV_ERR_LIMIT;
+    return pv_sealing_seal(to, &parties, rng, text, ret_box);
+}
+
 /* Whose transport key sealed it is returned and not judged here: the sender's roster may know a
  * newer one. */
 int pv_signal_open(const struct pv_signal_route *route, const struct pv_noise_static *local,
@@ -242,4 +273,16 @@ int pv_signal_open(const struct pv_signal_route *route, const struct pv_noise_st
     if (box.len < PV_NOISE_X_OVERHEAD)
         return PV_ERR_TRUNCATED;
     return pv_noise_x_open(route_prologue(route, buf), local, box, ret_sender, ret_text);
+}
+
+int pv_signal_open_hybrid(const struct pv_signal_route *route,
+                          const uint8_t psk[static PV_NOISE_PSK_LEN],
+                          const struct pv_noise_static *local, struct pv_view box,
+                          uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_text)
+{
+    uint8_t buf[PROLOGUE_LEN];
+
+    if (box.len > PV_SIGNAL_BOX_MAX)
+        return PV_ERR_LIMIT;
+    return pv_sealing_open(psk, route_prologue(route, buf), local, box, ret_sender, ret_text);
 }

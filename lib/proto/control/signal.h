@@ -5,7 +5,9 @@
  *
  *   box      Noise_X_25519_ChaChaPoly_BLAKE2s, prologue "p2pvpn signal v1" || network id ||
  *            sender's identity key || receiver's identity key
- *   payload  JSON {"seq","head","desc","chain":[{"s","r"}]}
+ *   payload  JSON {"seq","head","desc","chain":[{"s","r"}],"seal","sealed"}
+ *
+ * or a hybrid box (sealing.h) with the same prologue and payload.
  *
  * In-band messages of type 1 carry the same JSON without "seq". The codec only: whether seq, sender
  * and statements are to be believed is the owner's to decide. No state; thread-safe.
@@ -15,12 +17,15 @@
 
 #include "base/pv.h"
 #include "proto/control/desc.h"
+#include "proto/control/sealing.h"
 #include "proto/roster/statement.h"
 #include "proto/wireguard/noise.h"
 
 enum {
     PV_SIGNAL_TEXT_MAX = 15000, /* bytes of JSON; also fits an in-band message of 16 KiB */
     PV_SIGNAL_BOX_MAX = PV_SIGNAL_TEXT_MAX + PV_NOISE_X_OVERHEAD,
+    /* ... in a hybrid box, which must not be longer: helpers of earlier versions take no more. */
+    PV_SIGNAL_HYBRID_TEXT_MAX = PV_SIGNAL_TEXT_MAX - PV_SEALING_EXTRA,
     PV_SIGNAL_CHAIN_MAX = 8, /* statements that introduce the sender */
 };
 
@@ -40,6 +45,8 @@ struct pv_signal {
     struct pv_desc_pq pq;
     size_t n_chain;
     struct pv_signal_item chain[PV_SIGNAL_CHAIN_MAX];
+    struct pv_view seal; /* certificate of the sender's sealing key (sealing.h); empty: none */
+    bool sealed;         /* the sender has the receiver's */
 };
 
 /* The payload as JSON text (no NUL). PV_ERR_NO_SPACE (cap or PV_SIGNAL_TEXT_MAX), PV_ERR_NOMEM,
@@ -47,7 +54,7 @@ struct pv_signal {
 PV_MUST_CHECK int pv_signal_write(const struct pv_signal *sig, void *buf, size_t cap,
                                   size_t *ret_len);
 
-/* A parsed payload and the memory its chain points to. */
+/* A parsed payload and the memory its chain and certificate point to. */
 struct pv_signal_parsed {
     struct pv_signal sig;
     uint8_t *memory; /* owned */
@@ -68,10 +75,24 @@ PV_MUST_CHECK int pv_signal_seal(const struct pv_signal_route *route,
                                  const struct pv_noise_static *local,
                                  const uint8_t remote[static PV_DH_LEN], const struct pv_rng *rng,
                                  struct pv_view text, uint8_t *ret_box);
+/* The same as a hybrid box of text.len + PV_SEALING_OVERHEAD bytes, by the local and the remote key
+ * of keys. PV_ERR_LIMIT: the text has more than PV_SIGNAL_HYBRID_TEXT_MAX; also what
+ * pv_sealing_seal() says. */
+PV_MUST_CHECK int pv_signal_seal_hybrid(const struct pv_signal_route *route,
+                                        const struct pv_sealing_to *to,
+                                        const struct pv_noise_parties *keys,
+                                        const struct pv_rng *rng, struct pv_view text,
+                                        uint8_t *ret_box);
 /* ret_text gets box.len - PV_NOISE_X_OVERHEAD bytes; ret_sender the sender's transport key: compare
  * it with that of route->from. PV_ERR_AUTH, PV_ERR_LIMIT, PV_ERR_TRUNCATED. */
 PV_MUST_CHECK int pv_signal_open(const struct pv_signal_route *route,
                                  const struct pv_noise_static *local, struct pv_view box,
                                  uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_text);
+/* The same for a hybrid box whose secret (pv_sealing_secret()) is psk: ret_text gets
+ * box.len - PV_SEALING_OVERHEAD bytes. */
+PV_MUST_CHECK int pv_signal_open_hybrid(const struct pv_signal_route *route,
+                                        const uint8_t psk[static PV_NOISE_PSK_LEN],
+                                        const struct pv_noise_static *local, struct pv_view box,
+                                        uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_text);
 
 #endif /* PV_SIGNAL_H */

@@ -20,6 +20,7 @@ enum {
 
 static const char IK_NAME[] = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
 static const char X_NAME[] = "Noise_X_25519_ChaChaPoly_BLAKE2s";
+static const char XPSK_NAME[] = "Noise_Xpsk1_25519_ChaChaPoly_BLAKE2s";
 static const struct pv_view NONE = {NULL, 0};
 
 /* --- symmetric state ------------------------------------------------------------------------ */
@@ -137,13 +138,16 @@ void pv_noise_cipher_wipe(struct pv_noise_cipher *c)
 /* --- the first message of IK and X: e, es, s, ss, payload ------------------------------------ */
 
 /* Tokens e, es, s, ss (Noise s7.5): the sender's static key travels encrypted to the receiver's, so
- * that only the receiver learns who speaks. */
+ * that only the receiver learns who speaks. With a psk its token follows, and the ephemeral key is
+ * mixed in (s9.2). */
 static int write_first(struct pv_noise_sym *sym, const struct pv_noise_static *s,
                        const struct pv_noise_keys *e, const uint8_t rs[static PV_DH_LEN],
                        struct pv_view payload, uint8_t *out)
 {
     memcpy(out, e->pk, PV_DH_LEN);
     pv_noise_mix_hash(sym, pv_view(e->pk, PV_DH_LEN));
+    if (sym->psk != NULL)
+        pv_noise_mix_key(sym, pv_view(e->pk, PV_DH_LEN));
     int r = pv_noise_mix_dh(sym, e->sk, rs);
     if (r < 0)
         return r;
@@ -151,6 +155,8 @@ static int write_first(struct pv_noise_sym *sym, const struct pv_noise_static *s
     r = pv_noise_mix_dh(sym, s->sk, rs);
     if (r < 0)
         return r;
+    if (sym->psk != NULL)
+        pv_noise_mix_key_and_hash(sym, sym->psk);
     pv_noise_encrypt_and_hash(sym, out + PAYLOAD_AT, payload);
     return PV_OK;
 }
@@ -168,6 +174,8 @@ static int read_first(struct pv_noise_sym *sym, const struct pv_noise_static *s,
     const uint8_t *sealed = msg.ptr + PAYLOAD_AT;
 
     pv_noise_mix_hash(sym, pv_view(re, PV_DH_LEN));
+    if (sym->psk != NULL)
+        pv_noise_mix_key(sym, pv_view(re, PV_DH_LEN));
     int r = pv_noise_mix_dh(sym, s->sk, re);
     if (r < 0)
         return r;
@@ -177,6 +185,8 @@ static int read_first(struct pv_noise_sym *sym, const struct pv_noise_static *s,
     r = pv_noise_mix_dh(sym, s->sk, rs);
     if (r < 0)
         return r;
+    if (sym->psk != NULL)
+        pv_noise_mix_key_and_hash(sym, sym->psk);
     r = pv_noise_decrypt_and_hash(sym, payload, pv_view(sealed, msg.len - PAYLOAD_AT));
     if (r < 0)
         return r;
@@ -325,33 +335,55 @@ int pv_noise_ik_finish(struct pv_noise_ik *ik, struct pv_noise_cipher *ret_send,
 
 /* --- X -------------------------------------------------------------------------------------- */
 
-int pv_noise_x_seal(const struct pv_rng *rng, struct pv_view prologue,
-                    const struct pv_noise_static *local, const uint8_t remote[static PV_DH_LEN],
-                    struct pv_view pt, uint8_t *ret_box)
+/* The pattern X, or Xpsk1 where there is a psk; up to where both sides know the receiver's key. */
+static void begin_box(struct pv_noise_sym *sym, const struct pv_noise_parties *parties,
+                      const uint8_t receiver[static PV_DH_LEN])
+{
+    pv_noise_sym_init(sym, parties->psk == NULL ? X_NAME : XPSK_NAME, parties->prologue);
+    sym->psk = parties->psk;
+    pv_noise_mix_hash(sym, pv_view(receiver, PV_DH_LEN));
+}
+
+int pv_noise_xpsk_seal(const struct pv_noise_parties *parties, const struct pv_rng *rng,
+                       struct pv_view pt, uint8_t *ret_box)
 {
     if (pt.len > PV_NOISE_MSG_MAX - PV_NOISE_X_OVERHEAD)
         return PV_ERR_LIMIT;
     struct pv_noise_sym sym;
     struct pv_noise_keys e;
-    pv_noise_sym_init(&sym, X_NAME, prologue);
-    pv_noise_mix_hash(&sym, pv_view(remote, PV_DH_LEN));
+    begin_box(&sym, parties, parties->remote);
     pv_dh_keypair(rng, e.sk, e.pk);
-    int r = write_first(&sym, local, &e, remote, pt, ret_box);
+    int r = write_first(&sym, parties->local, &e, parties->remote, pt, ret_box);
     pv_noise_sym_wipe(&sym);
     pv_wipe(&e, sizeof(e));
     return r;
 }
 
-int pv_noise_x_open(struct pv_view prologue, const struct pv_noise_static *local,
-                    struct pv_view box, uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_pt)
+int pv_noise_xpsk_open(const struct pv_noise_parties *parties, struct pv_view box,
+                       uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_pt)
 {
     if (box.len > PV_NOISE_MSG_MAX)
         return PV_ERR_AUTH;
     struct pv_noise_sym sym;
     uint8_t re[PV_DH_LEN];
-    pv_noise_sym_init(&sym, X_NAME, prologue);
-    pv_noise_mix_hash(&sym, pv_view(local->pk, PV_DH_LEN));
-    int r = read_first(&sym, local, box, re, ret_sender, ret_pt);
+    begin_box(&sym, parties, parties->local->pk);
+    int r = read_first(&sym, parties->local, box, re, ret_sender, ret_pt);
     pv_noise_sym_wipe(&sym);
     return r;
+}
+
+int pv_noise_x_seal(const struct pv_rng *rng, struct pv_view prologue,
+                    const struct pv_noise_static *local, const uint8_t remote[static PV_DH_LEN],
+                    struct pv_view pt, uint8_t *ret_box)
+{
+    const struct pv_noise_parties parties = {
+        .prologue = prologue, .local = local, .remote = remote};
+    return pv_noise_xpsk_seal(&parties, rng, pt, ret_box);
+}
+
+int pv_noise_x_open(struct pv_view prologue, const struct pv_noise_static *local,
+                    struct pv_view box, uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_pt)
+{
+    const struct pv_noise_parties parties = {.prologue = prologue, .local = local};
+    return pv_noise_xpsk_open(&parties, box, ret_sender, ret_pt);
 }

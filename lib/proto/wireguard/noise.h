@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * noise.h - Noise (revision 34) with 25519, ChaChaPoly and BLAKE2s: the symmetric state, the IK
- * handshake of the control channel, the one-message X pattern of signals and stored chat copies.
+ * handshake of the control channel, the one-message X pattern of signals and stored chat copies,
+ * also with a psk.
  *
  * WireGuard's IKpsk2 is built in wgmsg.h from the symmetric state, also with AESGCM. No I/O, no
  * framing, no retries. Any failure ends a handshake: throw its struct away with the _wipe function.
@@ -45,6 +46,7 @@ struct pv_noise_sym {
     uint8_t k[PV_AEAD_KEY_LEN];    /* cipher key, once one was mixed in */
     uint64_t n;                    /* nonce of the next message under k */
     enum pv_suite suite;           /* the cipher that the name says */
+    const uint8_t *psk;            /* of a one-message pattern with one; NULL: none */
 };
 
 /* InitializeSymmetric(name) and MixHash(prologue); the suite is ChaChaPoly, set it to change. */
@@ -145,5 +147,20 @@ PV_MUST_CHECK int pv_noise_x_seal(const struct pv_rng *rng, struct pv_view prolo
 PV_MUST_CHECK int pv_noise_x_open(struct pv_view prologue, const struct pv_noise_static *local,
                                   struct pv_view box, uint8_t ret_sender[static PV_DH_LEN],
                                   uint8_t *ret_pt);
+
+/* Whose box, and under what besides: the pattern with a psk,
+ * Noise_Xpsk1_25519_ChaChaPoly_BLAKE2s. */
+struct pv_noise_parties {
+    struct pv_view prologue;
+    const struct pv_noise_static *local;
+    const uint8_t *remote; /* to seal: PV_DH_LEN bytes */
+    const uint8_t *psk;    /* PV_NOISE_PSK_LEN bytes; NULL: the pattern X */
+};
+/* As pv_noise_x_seal() and pv_noise_x_open(): the payload is under the psk, too; the sender's
+ * static key is not. */
+PV_MUST_CHECK int pv_noise_xpsk_seal(const struct pv_noise_parties *parties,
+                                     const struct pv_rng *rng, struct pv_view pt, uint8_t *ret_box);
+PV_MUST_CHECK int pv_noise_xpsk_open(const struct pv_noise_parties *parties, struct pv_view box,
+                                     uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_pt);
 
 #endif /* PV_NOISE_H */

@@ -20,6 +20,7 @@ static void compare(const struct pv_signal *a, const struct pv_signal *b)
     require(a->seq == b->seq && memcmp(a->head, b->head, sizeof(a->head)) == 0);
     require(a->has_desc == b->has_desc && a->n_chain == b->n_chain);
     require(a->has_pq == b->has_pq);
+    require(pv_view_equal(a->seal, b->seal) && a->sealed == b->sealed);
     if (a->has_pq)
         require(memcmp(&a->pq, &b->pq, sizeof(a->pq)) == 0);
     if (a->has_desc && a->desc.n_cands <= PV_ICE_MAX_LOCAL) {

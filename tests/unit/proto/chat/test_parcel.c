@@ -5,6 +5,7 @@
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "proto/chat/parcel.h"
+#include "tests/unit/kem_double.h"
 #include "tests/unit/test_util.h"
 
 struct side {
@@ -129,6 +130,33 @@ static void the_content_is_for_one_receiver_in_one_network(void **state)
     assert_int_equal(pv_parcel_parse(&other, content, &p), PV_ERR_AUTH);
 }
 
+/* The longest message as a hybrid box: its receiver reads it with both secrets only. */
+static void a_hybrid_copy_is_read_like_another_one(void **state)
+{
+    struct pv_parcel in = hello(), p;
+    static char text[PV_CHAT_TEXT_MAX];
+    uint8_t cert[PV_SEALING_CERT_LEN], psk[PV_NOISE_PSK_LEN];
+    const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
+    const struct pv_parcel_keys keys = {
+        .local = &t.alice.noise, .remote = t.bob.noise.pk, .sk = t.alice.sk, .hybrid = &to};
+    (void)state;
+    memset(text, 'x', sizeof(text));
+    in.text = pv_view(text, sizeof(text));
+    assert_int_equal(pv_sealing_certify(&kem_double, t.bob.sk, cert), PV_OK);
+    assert_int_equal(pv_parcel_seal(&t.route, &keys, &t.rng, &in, t.box, &t.len), PV_OK);
+    assert_int_equal(t.len, PV_PARCEL_BOX_MAX);
+    const struct pv_view box = pv_view(t.box, t.len);
+    assert_int_equal(pv_sealing_secret(&kem_double, t.bob.sk, box, psk), PV_OK);
+    assert_int_equal(pv_parcel_open_hybrid(&t.route, psk, &t.bob.noise, box, t.buf, &p), PV_OK);
+    assert_int_equal(p.text.len, sizeof(text));
+    assert_true(pv_parcel_open(&t.route, &t.bob.noise, box, t.buf, &p) < 0);
+    assert_int_equal(pv_parcel_open_hybrid(&t.route, psk, &t.eve.noise, box, t.buf, &p),
+                     PV_ERR_AUTH);
+    psk[0] ^= 1;
+    assert_int_equal(pv_parcel_open_hybrid(&t.route, psk, &t.bob.noise, box, t.buf, &p),
+                     PV_ERR_AUTH);
+}
+
 static void limits_hold_at_their_edge(void **state)
 {
     struct pv_parcel in = hello(), p;
@@ -138,7 +166,7 @@ static void limits_hold_at_their_edge(void **state)
     memset(text, 'x', PV_CHAT_TEXT_MAX + 1);
     in.text = pv_view(text, PV_CHAT_TEXT_MAX);
     assert_int_equal(seal_as(&t.alice, &in), PV_OK);
-    assert_int_equal(t.len, PV_PARCEL_BOX_MAX);
+    assert_int_equal(t.len, PV_PARCEL_CLASSICAL_MAX);
     assert_int_equal(open_box(&t.route, t.len, &p), PV_OK);
     assert_int_equal(p.text.len, PV_CHAT_TEXT_MAX);
     assert_int_equal(open_box(&t.route, t.len + 1, &p), PV_ERR_LIMIT);
@@ -199,6 +227,7 @@ int main(void)
         cmocka_unit_test_setup(nobody_else_can_open_it_and_nothing_can_be_changed, begin),
         cmocka_unit_test_setup(a_copy_of_somebody_else_in_the_authors_name_is_refused, begin),
         cmocka_unit_test_setup(the_content_is_for_one_receiver_in_one_network, begin),
+        cmocka_unit_test_setup(a_hybrid_copy_is_read_like_another_one, begin),
         cmocka_unit_test_setup(limits_hold_at_their_edge, begin),
         cmocka_unit_test_setup(signed_nonsense_is_refused, begin),
     };

@@ -5,6 +5,7 @@
 #include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "proto/control/signal.h"
+#include "tests/unit/kem_double.h"
 #include "tests/unit/test_util.h"
 
 static uint8_t statement[PV_STATEMENT_MAX];
@@ -124,8 +125,40 @@ static void the_fullest_description_with_an_offer_fits(void **state)
         s.chain[i] =
             (struct pv_signal_item){.statement = pv_view(statement, PV_STATEMENT_SHORT_MAX),
                                     .receipt = pv_view(receipt, sizeof(receipt))};
+    static const uint8_t cert[PV_SEALING_CERT_LEN] = {7};
+    s.seal = pv_view(cert, sizeof(cert));
+    s.sealed = true;
     assert_int_equal(pv_signal_write(&s, buf, sizeof(buf), &len), PV_OK);
-    assert_in_range(len, 10000, PV_SIGNAL_TEXT_MAX);
+    assert_in_range(len, 10000, PV_SIGNAL_HYBRID_TEXT_MAX);
+}
+
+static void a_sealing_key_reads_back(void **state)
+{
+    (void)state;
+    struct pv_signal want = sample();
+    struct pv_signal_parsed got;
+    uint8_t cert[PV_SEALING_CERT_LEN + 1];
+    char buf[PV_SIGNAL_TEXT_MAX];
+    size_t len = 0;
+    memset(cert, 0x5a, sizeof(cert));
+    want.seal = pv_view(cert, PV_SEALING_CERT_LEN);
+    want.sealed = true;
+    assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
+    assert_int_equal(pv_signal_parse(pv_view(buf, len), &got), PV_OK);
+    assert_true(pv_view_equal(got.sig.seal, want.seal));
+    assert_true(got.sig.sealed);
+    assert_int_equal(got.sig.n_chain, 2); /* beside it in memory */
+    assert_true(pv_view_equal(got.sig.chain[1].statement, want.chain[1].statement));
+    pv_signal_parsed_done(&got);
+    want.seal.len++;
+    assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
+    assert_true(pv_signal_parse(pv_view(buf, len), &got) < 0);
+    want.seal.len = 0; /* one of an earlier version */
+    want.sealed = false;
+    assert_int_equal(pv_signal_write(&want, buf, sizeof(buf), &len), PV_OK);
+    assert_int_equal(pv_signal_parse(pv_view(buf, len), &got), PV_OK);
+    assert_true(got.sig.seal.len == 0 && !got.sig.sealed);
+    pv_signal_parsed_done(&got);
 }
 
 static void a_half_that_is_wrong_is_refused(void **state)
@@ -343,6 +376,42 @@ static void boxes_have_a_limit(void **state)
                      PV_ERR_LIMIT);
 }
 
+/* Helpers of earlier versions pass on no longer ones. */
+static void hybrid_boxes_are_as_long_as_others_at_most(void **state)
+{
+    (void)state;
+    struct pair p = pair_make();
+    static uint8_t text[PV_SIGNAL_HYBRID_TEXT_MAX + 1], box[PV_SIGNAL_BOX_MAX + 1],
+        out[sizeof(box)];
+    uint8_t id_seed[PV_SIGN_SEED_LEN] = {4}, sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    uint8_t cert[PV_SEALING_CERT_LEN], psk[PV_NOISE_PSK_LEN], sender[32];
+    const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
+    const struct pv_noise_parties keys = {.local = &p.alice, .remote = p.bob.pk};
+
+    p.rng.ctx = &p.seed;
+    pv_sign_keypair(id_seed, sk, pk);
+    assert_int_equal(pv_sealing_certify(&kem_double, sk, cert), PV_OK);
+    assert_int_equal(
+        pv_signal_seal_hybrid(&p.route, &to, &keys, &p.rng, pv_view(text, sizeof(text)), box),
+        PV_ERR_LIMIT);
+    memset(text, 0x31, sizeof(text));
+    assert_int_equal(
+        pv_signal_seal_hybrid(&p.route, &to, &keys, &p.rng, pv_view(text, sizeof(text) - 1), box),
+        PV_OK);
+    const struct pv_view whole = pv_view(box, PV_SIGNAL_BOX_MAX);
+    assert_int_equal(pv_sealing_secret(&kem_double, sk, whole, psk), PV_OK);
+    assert_int_equal(pv_signal_open_hybrid(&p.route, psk, &p.bob, whole, sender, out), PV_OK);
+    assert_memory_equal(out, text, sizeof(text) - 1);
+    assert_memory_equal(sender, p.alice.pk, 32);
+    struct pv_signal_route other = p.route;
+    other.from[31] ^= 1;
+    assert_int_equal(pv_signal_open_hybrid(&other, psk, &p.bob, whole, sender, out), PV_ERR_AUTH);
+    assert_int_equal(
+        pv_signal_open_hybrid(&p.route, psk, &p.bob, pv_view(box, sizeof(box)), sender, out),
+        PV_ERR_LIMIT);
+    assert_int_equal(pv_signal_open(&p.route, &p.bob, whole, sender, out), PV_ERR_AUTH);
+}
+
 int main(void)
 {
     if (pv_crypto_init() != PV_OK)
@@ -351,6 +420,7 @@ int main(void)
         cmocka_unit_test(payloads_read_back),
         cmocka_unit_test(halves_of_an_exchange_read_back),
         cmocka_unit_test(the_fullest_description_with_an_offer_fits),
+        cmocka_unit_test(a_sealing_key_reads_back),
         cmocka_unit_test(a_half_that_is_wrong_is_refused),
         cmocka_unit_test(a_cut_payload_is_refused),
         cmocka_unit_test(writing_keeps_its_limits),
@@ -359,6 +429,7 @@ int main(void)
         cmocka_unit_test(boxes_open_for_their_receiver_only),
         cmocka_unit_test(a_box_belongs_to_its_network_sender_and_receiver),
         cmocka_unit_test(boxes_have_a_limit),
+        cmocka_unit_test(hybrid_boxes_are_as_long_as_others_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,6 +101,34 @@ static void x_makes_and_opens_the_box_of_another_implementation(void **state)
     assert_memory_equal(sender, si.pk, 32);
 }
 
+static void xpsk_makes_and_opens_the_box_of_another_implementation(void **state)
+{
+    (void)state;
+    struct pv_noise_static si = keys_of("xpsk_si"), sr = keys_of("xpsk_sr");
+    struct test_vector ei = test_vector(FILE_NAME, "xpsk_ei");
+    struct test_vector psk = test_vector(FILE_NAME, "xpsk_psk");
+    struct test_vector prologue = test_vector(FILE_NAME, "xpsk_prologue");
+    struct test_vector payload = test_vector(FILE_NAME, "xpsk_payload");
+    struct pv_rng rng = {fill_from, &ei};
+    uint8_t box[256], out[256], sender[32];
+    size_t box_len = payload.len + PV_NOISE_X_OVERHEAD;
+
+    const struct pv_noise_parties from = {
+        .prologue = test_vector_view(&prologue), .local = &si, .remote = sr.pk, .psk = psk.ptr};
+    struct pv_noise_parties at = {
+        .prologue = test_vector_view(&prologue), .local = &sr, .psk = psk.ptr};
+    assert_int_equal(pv_noise_xpsk_seal(&from, &rng, test_vector_view(&payload), box), PV_OK);
+    assert_field(box, box_len, "xpsk_box");
+    assert_int_equal(pv_noise_xpsk_open(&at, pv_view(box, box_len), sender, out), PV_OK);
+    assert_memory_equal(out, payload.ptr, payload.len);
+    assert_memory_equal(sender, si.pk, 32);
+    psk.ptr[31] ^= 1;
+    assert_int_equal(pv_noise_xpsk_open(&at, pv_view(box, box_len), sender, out), PV_ERR_AUTH);
+    /* Without the psk it is a box of another pattern. */
+    at.psk = NULL;
+    assert_int_equal(pv_noise_xpsk_open(&at, pv_view(box, box_len), sender, out), PV_ERR_AUTH);
+}
+
 static void x_refuses_every_truncation_changed_bit_and_other_prologue(void **state)
 {
     (void)state;
@@ -253,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ik_makes_the_messages_of_another_implementation),
         cmocka_unit_test(x_makes_and_opens_the_box_of_another_implementation),
+        cmocka_unit_test(xpsk_makes_and_opens_the_box_of_another_implementation),
         cmocka_unit_test(x_refuses_every_truncation_changed_bit_and_other_prologue),
         cmocka_unit_test(x_seals_up_to_the_largest_noise_message_and_no_more),
         cmocka_unit_test(ik_refuses_every_truncation_and_every_changed_byte),

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* Hybrid boxes: only for their receiver, only with both secrets; and certificates of their keys. */
+#include "crypto/ct.h"
+#include "proto/control/sealing.h"
+#include "tests/unit/kem_double.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    TEXT_LEN = 50,
+    BOX_LEN = TEXT_LEN + PV_SEALING_OVERHEAD,
+};
+
+struct side {
+    struct pv_noise_static noise;
+    uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    uint8_t cert[PV_SEALING_CERT_LEN];
+};
+
+static struct {
+    struct test_rng state;
+    struct pv_rng rng;
+    const struct pv_kem *kem;
+    struct side alice, bob, eve;
+    uint8_t text[TEXT_LEN], box[BOX_LEN];
+} t;
+
+static const struct pv_view prologue = {(const uint8_t *)"somewhere", 9};
+
+static struct side make_side(void)
+{
+    struct side s;
+    uint8_t seed[PV_SIGN_SEED_LEN], sk[PV_DH_LEN];
+    pv_rng_fill(&t.rng, seed, sizeof(seed));
+    pv_sign_keypair(seed, s.sk, s.pk);
+    pv_dh_keypair(&t.rng, sk, s.noise.pk);
+    s.noise.sk = test_keep_key(sk);
+    assert_int_equal(pv_sealing_certify(t.kem, s.sk, s.cert), PV_OK);
+    return s;
+}
+
+static int seal_for(const struct side *to)
+{
+    const struct pv_sealing_to key = {.kem = t.kem, .ek = to->cert};
+    const struct pv_noise_parties parties = {
+        .prologue = prologue, .local = &t.alice.noise, .remote = to->noise.pk};
+    return pv_sealing_seal(&key, &parties, &t.rng, pv_view(t.text, TEXT_LEN), t.box);
+}
+
+static void begin(const struct pv_kem *kem)
+{
+    t.rng = test_rng_make(&t.state, 11);
+    t.kem = kem;
+    t.alice = make_side();
+    t.bob = make_side();
+    t.eve = make_side();
+    memset(t.text, 0x77, sizeof(t.text));
+    assert_int_equal(seal_for(&t.bob), PV_OK);
+}
+
+/* By the identity of who and the transport key of whose. */
+static int open_as(const struct side *who, const struct side *whose, struct pv_view box,
+                   uint8_t sender[static PV_DH_LEN], uint8_t *out)
+{
+    uint8_t psk[PV_NOISE_PSK_LEN];
+    int r = pv_sealing_secret(t.kem, who->sk, box, psk);
+    return r == PV_OK ? pv_sealing_open(psk, prologue, &whose->noise, box, sender, out) : r;
+}
+
+static void its_receiver_opens_a_box(void **state)
+{
+    const struct pv_kem *const kems[] = {&kem_double, pv_kem_mlkem768()};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(kems) && kems[i] != NULL; i++) {
+        uint8_t sender[PV_DH_LEN], out[TEXT_LEN];
+        begin(kems[i]);
+        assert_true(pv_sealing_is(pv_view(t.box, BOX_LEN)));
+        assert_int_equal(open_as(&t.bob, &t.bob, pv_view(t.box, BOX_LEN), sender, out), PV_OK);
+        assert_memory_equal(out, t.text, TEXT_LEN);
+        assert_memory_equal(sender, t.alice.noise.pk, PV_DH_LEN);
+        /* The same seed, and so the same key, each time. */
+        const struct side again = t.bob;
+        uint8_t cert[PV_SEALING_CERT_LEN];
+        assert_int_equal(pv_sealing_certify(t.kem, again.sk, cert), PV_OK);
+        assert_memory_equal(cert, t.bob.cert, sizeof(cert));
+    }
+}
+
+/* Each of both secrets alone is not enough: who broke X25519 lacks the identity's seed, and who has
+ * that lacks the transport key. */
+static void one_of_both_secrets_opens_nothing(void **state)
+{
+    uint8_t sender[PV_DH_LEN], out[TEXT_LEN];
+    const struct pv_view box = pv_view(t.box, BOX_LEN);
+    (void)state;
+    begin(&kem_double);
+    assert_int_equal(open_as(&t.eve, &t.bob, box, sender, out), PV_ERR_AUTH);
+    assert_int_equal(open_as(&t.bob, &t.eve, box, sender, out), PV_ERR_AUTH);
+    assert_int_equal(open_as(&t.eve, &t.eve, box, sender, out), PV_ERR_AUTH);
+}
+
+static void nothing_of_a_box_can_be_changed(void **state)
+{
+    uint8_t sender[PV_DH_LEN], out[TEXT_LEN], psk[PV_NOISE_PSK_LEN];
+    (void)state;
+    begin(&kem_double);
+    for (size_t i = 0; i < BOX_LEN; i++) {
+        t.box[i] ^= 1;
+        assert_int_equal(open_as(&t.bob, &t.bob, pv_view(t.box, BOX_LEN), sender, out),
+                         i < PV_SEALING_MARK_LEN ? PV_ERR_MALFORMED : PV_ERR_AUTH);
+        t.box[i] ^= 1;
+    }
+    for (size_t len = 0; len < BOX_LEN; len++)
+        assert_true(open_as(&t.bob, &t.bob, pv_view(t.box, len), sender, out) < 0);
+    /* A box of one place is none in another. */
+    assert_int_equal(pv_sealing_secret(t.kem, t.bob.sk, pv_view(t.box, BOX_LEN), psk), PV_OK);
+    assert_int_equal(pv_sealing_open(psk, pv_view("elsewhere", 9), &t.bob.noise,
+                                     pv_view(t.box, BOX_LEN), sender, out),
+                     PV_ERR_AUTH);
+    assert_int_equal(
+        pv_sealing_open(psk, prologue, &t.bob.noise, pv_view(t.box, BOX_LEN), sender, out), PV_OK);
+}
+
+/* The same text to the same receiver twice: nobody sees that. */
+static void two_boxes_are_never_alike(void **state)
+{
+    uint8_t first[BOX_LEN];
+    (void)state;
+    begin(&kem_double);
+    memcpy(first, t.box, sizeof(first));
+    assert_int_equal(seal_for(&t.bob), PV_OK);
+    for (size_t at = PV_SEALING_MARK_LEN; at + 32 <= BOX_LEN; at += 32)
+        assert_memory_not_equal(first + at, t.box + at, 32);
+}
+
+static void what_is_no_key_seals_nothing(void **state)
+{
+    uint8_t bad[PV_SEALING_CERT_LEN], big[250];
+    (void)state;
+    begin(&kem_double);
+    memset(bad, 0xff, sizeof(bad));
+    struct pv_sealing_to to = {.kem = t.kem, .ek = bad};
+    struct pv_noise_parties parties = {
+        .prologue = prologue, .local = &t.alice.noise, .remote = t.bob.noise.pk};
+    const struct pv_view text = pv_view(t.text, TEXT_LEN);
+    assert_int_equal(pv_sealing_seal(&to, &parties, &t.rng, text, t.box), PV_ERR_MALFORMED);
+    to.ek = t.bob.cert;
+    memset(big, 1, sizeof(big));
+    parties.prologue = pv_view(big, sizeof(big));
+    assert_int_equal(pv_sealing_seal(&to, &parties, &t.rng, text, t.box), PV_ERR_LIMIT);
+}
+
+/* Anybody may pass a certificate on, and nobody can make one for somebody else. */
+static void a_certificate_is_its_owners(void **state)
+{
+    uint8_t cert[PV_SEALING_CERT_LEN];
+    (void)state;
+    begin(&kem_double);
+    assert_int_equal(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert)), t.bob.pk), PV_OK);
+    assert_int_equal(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert)), t.eve.pk), PV_ERR_AUTH);
+    assert_int_equal(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert) - 1), t.bob.pk),
+                     PV_ERR_MALFORMED);
+    for (size_t i = 0; i < sizeof(cert); i += 31) {
+        memcpy(cert, t.bob.cert, sizeof(cert));
+        cert[i] ^= 1;
+        assert_int_equal(pv_sealing_check(pv_view(cert, sizeof(cert)), t.bob.pk), PV_ERR_AUTH);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(its_receiver_opens_a_box),
+        cmocka_unit_test(one_of_both_secrets_opens_nothing),
+        cmocka_unit_test(nothing_of_a_box_can_be_changed),
+        cmocka_unit_test(two_boxes_are_never_alike),
+        cmocka_unit_test(what_is_no_key_seals_nothing),
+        cmocka_unit_test(a_certificate_is_its_owners),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
