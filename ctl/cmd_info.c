@@ -455,11 +455,11 @@ static void status_datapath(struct pv_table *t, const json_t *s)
 /* Whether what is said now can be read later by who records it. */
 static void status_pq(struct pv_table *t, const json_t *s)
 {
-    char text[160];
+    char text[240];
     const json_t *pq = json_object_get(s, "post_quantum");
     const char *state = pv_json_text(pq, "state", "");
     double hybrid = pv_json_real(pq, "hybrid", 0), classical = pv_json_real(pq, "classical", 0);
-    double waiting = pv_json_real(pq, "waiting", 0);
+    double waiting = pv_json_real(pq, "waiting", 0), boxes = pv_json_real(pq, "sealing_keys", 0);
     if (!json_is_object(pq))
         return;
     if (strcmp(state, "unable") == 0) {
@@ -474,8 +474,10 @@ static void status_pq(struct pv_table *t, const json_t *s)
     if (waiting > 0)
         len += snprintf(text + len, sizeof(text) - (size_t)len, ", %.0f of them waiting", waiting);
     if (json_is_string(json_object_get(pq, "coordinator")) && strcmp(state, "off") != 0)
-        snprintf(text + len, sizeof(text) - (size_t)len, "; coordinator %.16s",
-                 pv_json_text(pq, "coordinator", ""));
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "; coordinator %.16s",
+                        pv_json_text(pq, "coordinator", ""));
+    if (boxes > 0)
+        snprintf(text + len, sizeof(text) - (size_t)len, "; boxes for %.0f members", boxes);
     row(t, "post-quantum", waiting > 0 ? PV_YELLOW : PV_PLAIN, text);
 }
 

@@ -38,6 +38,7 @@
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/member/scout.h"
+#include "daemon/core/member/sealkeys.h"
 #include "daemon/core/member/signals.h"
 #include "daemon/core/member/statements.h"
 #include "daemon/core/member/store.h"
@@ -95,6 +96,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_waiting,
     &pv_part_able,
     &pv_part_gossip,
+    &pv_part_sealkeys, /* signals and copies are sealed with them */
     &pv_part_signals,
     &pv_part_enrol,
     &pv_part_relocation,

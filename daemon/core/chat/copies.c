@@ -8,6 +8,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/chat/copies_int.h"
 #include "daemon/core/chat/tell.h"
+#include "daemon/core/member/sealkeys.h"
 #include "daemon/core/peer/ownkeys.h"
 
 enum {
@@ -61,6 +62,12 @@ static struct pv_signal_route route_of(const struct pv_node *n, const uint8_t *f
     return route;
 }
 
+/* Who wants no packet without wants no copy without: the message waits for the meeting. */
+bool pv_copies_may_seal(struct pv_copies *c, const struct pv_peer *to)
+{
+    return pv_peers_env(c->node->peers)->pq != PV_PQ_REQUIRE || pv_sealkeys_to(c->node, to) != NULL;
+}
+
 int pv_copies_seal(struct pv_copies *c, const struct pv_peer *to, const struct pv_chat_record *m,
                    uint8_t *ret_box, size_t *ret_len)
 {
@@ -70,12 +77,18 @@ int pv_copies_seal(struct pv_copies *c, const struct pv_peer *to, const struct p
         return PV_ERR_STATE;
     struct pv_signal_route route = route_of(n, n->identity->sign_pk, pv_peer_pk(to));
     const struct pv_noise_static own = pv_ownkeys_current(n->identity);
-    const struct pv_parcel_keys keys = {
-        .local = &own, .remote = pv_peer_transport(to), .sk = n->identity->sign_sk};
+    const struct pv_sealing_to *hybrid = pv_sealkeys_to(n, to);
+    const struct pv_parcel_keys keys = {.local = &own,
+                                        .remote = pv_peer_transport(to),
+                                        .sk = n->identity->sign_sk,
+                                        .hybrid = hybrid};
     struct pv_parcel parcel = {
         .seq = m->seq, .time_ms = m->time_ms, .text = pv_view(m->text, strlen(m->text))};
     memcpy(parcel.id, m->id, sizeof(parcel.id));
-    return pv_parcel_seal(&route, &keys, &n->rng, &parcel, ret_box, ret_len);
+    int r = pv_parcel_seal(&route, &keys, &n->rng, &parcel, ret_box, ret_len);
+    if (r == PV_OK)
+        pv_sealkeys_count(n, PV_SEALKEYS_COPY, hybrid != NULL);
+    return r;
 }
 
 /* A copy waits for up to 14 days: it may be sealed to a key of before. */
@@ -84,10 +97,22 @@ static int open_parcel(const struct pv_node *n, const struct pv_signal_route *ro
                        struct pv_parcel *ret_parcel)
 {
     struct pv_noise_static own;
+    uint8_t psk[PV_NOISE_PSK_LEN];
+    const bool hybrid = pv_sealkeys_secret(n, box, psk);
     int r = PV_ERR_AUTH;
-    for (size_t iter = 0; r == PV_ERR_AUTH && pv_ownkeys_next(n->identity, &iter, &own);)
-        r = pv_parcel_open(route, &own, box, buf, ret_parcel);
-    return r;
+    for (size_t iter = 0; r == PV_ERR_AUTH && pv_ownkeys_next(n->identity, &iter, &own);) {
+        if (hybrid)
+            r = pv_parcel_open_hybrid(route, psk, &own, box, buf, ret_parcel);
+        /* One that looks hybrid by chance is opened as what it is. */
+        if (r == PV_ERR_AUTH)
+            r = pv_parcel_open(route, &own, box, buf, ret_parcel);
+    }
+    pv_wipe(psk, sizeof(psk));
+    /* What this program cannot open another start of it may: after a return from an older system.
+     */
+    return r == PV_ERR_AUTH && pv_sealing_is(box) && pv_peers_env(n->peers)->kem == NULL
+               ? PV_ERR_AGAIN
+               : r;
 }
 
 int pv_copies_open(struct pv_copies *c, const uint8_t *from, struct pv_view box, uint64_t number,

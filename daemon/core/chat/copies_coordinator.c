@@ -36,7 +36,7 @@ void pv_copies_coordinator_away(struct pv_copies *c, const struct pv_peer *p)
 {
     struct pv_copies_coordinator *s = &c->coordinator;
     /* The coordinator that refused is not asked again on this connection. */
-    if (!c->enabled || s->refused || !is_away(p))
+    if (!c->enabled || s->refused || !is_away(p) || !pv_copies_may_seal(c, p))
         return;
     for (size_t i = 0; i < s->n_waiting; i++) {
         if (memcmp(s->waiting[i], pv_peer_pk(p), sizeof(s->waiting[i])) == 0)

@@ -119,6 +119,8 @@ struct pv_copies {
 /* Has the store do it; job is taken, NULL fails. False: nothing will come back. */
 bool pv_copies_submit(struct pv_copies *c, struct pv_chatjob *job, enum pv_copies_job what,
                       uint64_t arg);
+/* May this node seal a copy for it at all? [security] pq = require wants hybrid ones. */
+bool pv_copies_may_seal(struct pv_copies *c, const struct pv_peer *to);
 /* Signs and seals m for its receiver, into PV_PARCEL_BOX_MAX bytes. A status of parcel.h;
  * PV_ERR_STATE: m is for somebody else. */
 PV_MUST_CHECK int pv_copies_seal(struct pv_copies *c, const struct pv_peer *to,

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "crypto/hash.h"
 #include "daemon/core/chat/copies_int.h"
+#include "daemon/core/member/sealkeys.h"
 #include "proto/control/desc.h"
 
 #define LOOK_AFTER PV_S(10)            /* ours: so long the coordinator may be gone first */
@@ -136,7 +137,7 @@ static void take_backlog(struct pv_copies *c, const struct pv_job_result *result
         const struct pv_chat_backlog *b = &result->chat->backlog[i];
         const struct pv_peer *p = pv_peers_by_pk(c->node->peers, b->peer);
         /* Chat itself delivers to a receiver with a path. */
-        if (b->queued > 0 && p != NULL && !is_there(p))
+        if (b->queued > 0 && p != NULL && !is_there(p) && pv_copies_may_seal(c, p))
             add_tasks(c, p);
     }
 }
@@ -169,6 +170,12 @@ static void begin_task(struct pv_copies *c, pv_ns now)
         end_task(c);
 }
 
+/* The longest messages give hybrid boxes that a holder of an earlier version would not read. */
+static bool fits_holder(const struct pv_copies *c, const struct pv_peer *holder, size_t len)
+{
+    return len <= PV_PARCEL_CLASSICAL_MAX || pv_sealkeys_expected(c->node, holder);
+}
+
 /* Seals and sends the message under way, or wants the connection for it. */
 static void send_copy(struct pv_copies *c, pv_ns now)
 {
@@ -179,7 +186,8 @@ static void send_copy(struct pv_copies *c, pv_ns now)
     /* A receiver that came back meanwhile gets its messages from chat: copies would only come
      * twice. */
     if (f == NULL || to == NULL || holder == NULL || is_there(to) ||
-        pv_copies_seal(c, to, &s->list->msgs[s->at], f->box, &f->box_len) != PV_OK) {
+        pv_copies_seal(c, to, &s->list->msgs[s->at], f->box, &f->box_len) != PV_OK ||
+        !fits_holder(c, holder, f->box_len)) {
         free(f);
         end_task(c);
         return;

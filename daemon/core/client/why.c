@@ -11,6 +11,7 @@
 #include "daemon/core/client/cause.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/member/sealkeys.h"
 #include "daemon/core/nat/mapper.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/node/node.h"
@@ -306,6 +307,18 @@ static void why_relays(const struct pv_node *n, const struct pv_peer *p, json_t 
     }
 }
 
+/* What the coordinator, or a member that keeps copies, holds of what is for it. */
+static void why_sealed(struct pv_node *n, const struct pv_peer *p, json_t **lines)
+{
+    if (pv_peer_is_static(p))
+        return;
+    if (pv_sealkeys_to(n, p) != NULL)
+        line(lines, "  signals and stored copies for it are post-quantum");
+    else if (pv_sealkeys_expected(n, p))
+        line(lines, "  signals and stored copies for it are not post-quantum yet: its key for that "
+                    "comes when both meet");
+}
+
 /* Who can be behind what comes from its machine by chat. */
 static void why_proof(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
@@ -425,6 +438,7 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
     if (pv_peer_session(p) != NULL && !pv_session_has_keys(pv_peer_session(p), now))
         line(&lines, "  there are no session keys%s",
              pv_session_is_trying(pv_peer_session(p)) ? "; a handshake is under way" : "");
+    why_sealed(n, p, &lines);
     why_proof(n, p, &lines);
     why_udp(n, p, &lines);
     why_relays(n, p, &lines);

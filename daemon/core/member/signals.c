@@ -12,6 +12,7 @@
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/presence.h"
+#include "daemon/core/member/sealkeys.h"
 #include "daemon/core/peer/highwater.h"
 #include "daemon/core/peer/ownkeys.h"
 #include "proto/control/signal.h"
@@ -116,28 +117,47 @@ struct ways {
     bool coordinator, peers;
 };
 
+/* A hybrid box wherever that is possible; *ret_len: of the box. The receiver's key may turn out to
+ * be none, or the text, which somebody else's long statements are in, be too long for it. */
+static int seal(struct signals *s, const struct pv_peer *p, struct pv_view text, uint8_t *box,
+                size_t *ret_len)
+{
+    struct pv_node *n = s->node;
+    const struct pv_noise_static own = pv_ownkeys_current(n->identity);
+    const struct pv_sealing_to *to = pv_sealkeys_to(n, p);
+    struct pv_signal_route route;
+    memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
+    memcpy(route.from, n->identity->sign_pk, sizeof(route.from));
+    memcpy(route.to, pv_peer_pk(p), sizeof(route.to));
+    const struct pv_noise_parties keys = {.local = &own, .remote = pv_peer_transport(p)};
+    int r = to == NULL ? PV_ERR_UNSUPPORTED
+                       : pv_signal_seal_hybrid(&route, to, &keys, &n->rng, text, box);
+    const bool hybrid = r == PV_OK;
+    if (!hybrid)
+        r = pv_signal_seal(&route, &own, pv_peer_transport(p), &n->rng, text, box);
+    if (r == PV_OK)
+        pv_sealkeys_count(n, PV_SEALKEYS_SIGNAL, hybrid);
+    *ret_len = r != PV_OK ? 0 : text.len + (hybrid ? PV_SEALING_OVERHEAD : PV_NOISE_X_OVERHEAD);
+    return r;
+}
+
 /* Seals the signal for its receiver alone and sends it by the ways chosen. Its number is above all
  * that this node ever used, over restarts too, so that the receiver can drop replays. */
 static int send_signal(struct signals *s, struct pv_peer *p, struct pv_signal *sig,
                        struct ways ways, pv_ns now)
 {
     struct pv_node *n = s->node;
-    const struct pv_noise_static own = pv_ownkeys_current(n->identity);
-    struct pv_signal_route route;
-    memcpy(route.network_id, pv_roster_network_id(n->roster), sizeof(route.network_id));
-    memcpy(route.from, n->identity->sign_pk, sizeof(route.from));
-    memcpy(route.to, pv_peer_pk(p), sizeof(route.to));
     sig->seq = pv_highwater_next(&s->seq, pv_node_wall_us(n, now));
 
     uint8_t *buf = malloc(PV_SIGNAL_TEXT_MAX + PV_SIGNAL_BOX_MAX);
     if (buf == NULL)
         return PV_ERR_NOMEM;
     uint8_t *box = buf + PV_SIGNAL_TEXT_MAX;
-    size_t len;
+    size_t len, box_len = 0;
     int r = pv_signal_write(sig, buf, PV_SIGNAL_TEXT_MAX, &len);
     if (r == PV_OK)
-        r = pv_signal_seal(&route, &own, pv_peer_transport(p), &n->rng, pv_view(buf, len), box);
-    const struct pv_view sealed = pv_view(box, r == PV_OK ? len + PV_NOISE_X_OVERHEAD : 0);
+        r = seal(s, p, pv_view(buf, len), box, &box_len);
+    const struct pv_view sealed = pv_view(box, box_len);
     if (r == PV_OK && ways.peers)
         (void)pv_forwards_send(&s->forwards, n, p, sealed, now);
     if (r == PV_OK && ways.coordinator)
@@ -174,6 +194,8 @@ static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc
     sig->has_members = true;
     sig->has_desc = true;
     sig->desc = *desc;
+    sig->seal = pv_sealkeys_cert_for(n, p);
+    sig->sealed = pv_sealkeys_to(n, p) != NULL;
     const struct pv_descx *x = pv_peer_descx(p);
     bool inband = pv_peer_can_talk(p, now) && pv_peer_path_state(p) != PV_PATH_STATE_SUSPECT;
     /* In-band may go into a path that just died: from the second repetition on both ways. */
@@ -232,6 +254,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal *sig, pv_ns now)
 {
     pv_gossip_head_seen(s->node, p, sig->head, sig->has_members ? sig->members : NULL, now);
+    pv_sealkeys_heard(s->node, p, sig->seal, sig->sealed);
     if (!sig->has_desc || !s->node->up)
         return;
     pv_peer_handle_desc(p, &sig->desc, now);
@@ -291,20 +314,45 @@ static struct pv_peer *take_text(struct signals *s, const uint8_t *from, const u
     return p;
 }
 
-/* Opens it with whichever key of ours it was sealed to; *ret_newest: that was the one in use. */
-static int open_box(const struct pv_node *n, const struct pv_signal_route *route,
-                    struct pv_view box, uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_text,
-                    bool *ret_newest)
+/* An opened box. */
+struct opened {
+    uint8_t sender[PV_DH_LEN]; /* the transport key that sealed it */
+    bool to_newest;            /* it was for the key of ours in use */
+    size_t text_len;
+};
+
+/* Opens it with whichever key of ours it was sealed to. psk: of a hybrid box; NULL: as another one.
+ */
+static int open_with(const struct pv_node *n, const struct pv_signal_route *route,
+                     struct pv_view box, const uint8_t *psk, uint8_t *ret_text,
+                     struct opened *ret_opened)
 {
     struct pv_noise_static own;
     int r = PV_ERR_AUTH;
-    *ret_newest = true;
-    for (size_t iter = 0; pv_ownkeys_next(n->identity, &iter, &own); *ret_newest = false) {
-        r = pv_signal_open(route, &own, box, ret_sender, ret_text);
+    ret_opened->to_newest = true;
+    ret_opened->text_len = box.len - (psk == NULL ? PV_NOISE_X_OVERHEAD : PV_SEALING_OVERHEAD);
+    for (size_t iter = 0; pv_ownkeys_next(n->identity, &iter, &own);
+         ret_opened->to_newest = false) {
+        r = psk == NULL
+                ? pv_signal_open(route, &own, box, ret_opened->sender, ret_text)
+                : pv_signal_open_hybrid(route, psk, &own, box, ret_opened->sender, ret_text);
         if (r != PV_ERR_AUTH)
             break;
     }
     return r;
+}
+
+/* A box that looks hybrid by chance is opened as what it is. */
+static int open_box(const struct pv_node *n, const struct pv_signal_route *route,
+                    struct pv_view box, uint8_t *ret_text, struct opened *ret_opened)
+{
+    uint8_t psk[PV_NOISE_PSK_LEN];
+    int r = PV_ERR_AUTH;
+    if (pv_sealkeys_secret(n, box, psk)) {
+        r = open_with(n, route, box, psk, ret_text, ret_opened);
+        pv_wipe(psk, sizeof(psk));
+    }
+    return r == PV_ERR_AUTH ? open_with(n, route, box, NULL, ret_text, ret_opened) : r;
 }
 
 /* Opens a box from a member with that identity key. NULL: it is worthless. */
@@ -323,14 +371,13 @@ static struct pv_peer *take_box(struct signals *s, const uint8_t *from, struct p
     memcpy(route.to, n->identity->sign_pk, sizeof(route.to));
 
     uint8_t *text = malloc(PV_SIGNAL_TEXT_MAX);
-    uint8_t transport[PV_DH_LEN];
-    bool to_newest;
+    struct opened o;
     if (text == NULL)
         return NULL;
-    int r = open_box(n, &route, box, transport, text, &to_newest);
+    int r = open_box(n, &route, box, text, &o);
     if (r == PV_OK)
-        p = take_text(s, from, transport, pv_view(text, box.len - PV_NOISE_X_OVERHEAD), now);
-    if (p != NULL && to_newest)
+        p = take_text(s, from, o.sender, pv_view(text, o.text_len), now);
+    if (p != NULL && o.to_newest)
         pv_peer_note_own_key(p);
     if (r != PV_OK)
         pv_log(n->log, PV_LOG_DEBUG, "what=\"signal dropped\" why=\"%s\"", pv_strstatus(r));

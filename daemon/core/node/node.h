@@ -33,6 +33,7 @@ struct pv_attempts;
 struct pv_fp_builder;
 struct pv_gatherer;
 struct pv_relays;
+struct pv_sealkeys;
 struct pv_peers;
 struct pv_rediscovery;
 struct pv_stunroute;
@@ -179,6 +180,7 @@ struct pv_node {
     struct pv_attempts *attempts;
     struct pv_rediscovery *rediscovery;
     struct pv_relays *relays;
+    struct pv_sealkeys *sealkeys;
 
     /* services */
     struct pv_peers *peers;                    /* of the engine */

@@ -41,7 +41,7 @@ static void free_able(void *part)
  * other. */
 static uint32_t abilities_of(const struct pv_node *n)
 {
-    return (pv_peers_env(n->peers)->caps & PV_DESC_CAP_PQ) != 0 ? PV_ABLE_PQ : 0;
+    return (pv_peers_env(n->peers)->caps & PV_DESC_CAP_PQ) != 0 ? PV_ABLE_PQ | PV_ABLE_SEALED : 0;
 }
 
 /* A node that is down says it when it is up again: nobody talks to it meanwhile. */

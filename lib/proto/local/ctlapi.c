@@ -436,10 +436,10 @@ int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *h)
 
 int pv_ctlapi_status_add_pq(json_t *status, const struct pv_ctlapi_pq *pq)
 {
-    json_t *obj =
-        pv_ctlapi_pack("{s:s, s:o, s:i, s:i, s:i, s:o}", "state", pq->state, "why",
-                       or_null(pq->why), "hybrid", (int)pq->hybrid, "classical", (int)pq->classical,
-                       "waiting", (int)pq->waiting, "coordinator", or_null(pq->coordinator));
+    json_t *obj = pv_ctlapi_pack("{s:s, s:o, s:i, s:i, s:i, s:o, s:i}", "state", pq->state, "why",
+                                 or_null(pq->why), "hybrid", (int)pq->hybrid, "classical",
+                                 (int)pq->classical, "waiting", (int)pq->waiting, "coordinator",
+                                 or_null(pq->coordinator), "sealing_keys", (int)pq->sealing_keys);
     return json_object_set_new(status, "post_quantum", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 

@@ -391,10 +391,11 @@ struct pv_ctlapi_pq {
     const char *why;            /* "unable": why; NULL: null */
     unsigned hybrid, classical; /* sessions with keys */
     unsigned waiting;           /* of the classical ones: no packet passes */
+    unsigned sealing_keys;      /* members whose signals and copies are hybrid boxes */
     const char *coordinator; /* its control channel: "hybrid", "classical"; NULL: there is none */
 };
-/* Adds "post_quantum":{"state","why","hybrid","classical","waiting","coordinator"} to a status.
- * PV_ERR_NOMEM. */
+/* Adds "post_quantum":{"state","why","hybrid","classical","waiting","coordinator",
+ * "sealing_keys"} to a status. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_pq(json_t *status, const struct pv_ctlapi_pq *pq);
 
 /* What was measured about the own NAT's bindings, in seconds. */

@@ -148,8 +148,9 @@ struct pv_st_admission {
     uint64_t time; /* Unix seconds */
 };
 
-enum pv_st_ability { /* bits; others mean something to later versions */
-    PV_ABLE_PQ = 1,  /* preshared keys by ML-KEM-768 and X25519, PROTOCOL.md */
+enum pv_st_ability {    /* bits; others mean something to later versions */
+    PV_ABLE_PQ = 1,     /* preshared keys by ML-KEM-768 and X25519, PROTOCOL.md */
+    PV_ABLE_SEALED = 2, /* it opens hybrid boxes (proto/control/sealing.h) */
 };
 
 /* What a node is able to (adr 0022): the node is the signer, its highest serial counts. */

@@ -6,6 +6,7 @@
 #include "proto/chat/parcel.h"
 #include "tests/unit/daemon/core/fake_chat.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
+#include "tests/unit/kem_double.h"
 
 static struct fake_chat chat;
 static struct fake_node *const node = &chat.node;
@@ -219,6 +220,8 @@ static void without_store_in_the_configuration_nothing_is_kept_or_collected(void
 /* The key of alice that bob seals to; NULL: the one she uses. */
 static const uint8_t *sealed_to;
 
+static const struct pv_sealing_to *sealed_hybrid; /* NULL: hand_over() makes other boxes */
+
 /* A copy from bob for alice, as the coordinator hands it over. */
 static void hand_over(uint64_t number, bool forged)
 {
@@ -228,7 +231,8 @@ static void hand_over(uint64_t number, bool forged)
     const struct pv_parcel_keys keys = {.local = &bob,
                                         .remote =
                                             sealed_to != NULL ? sealed_to : node->identity.dh_pk,
-                                        .sk = chat.bob_keys.sk};
+                                        .sk = chat.bob_keys.sk,
+                                        .hybrid = sealed_hybrid};
     const struct pv_parcel parcel = {
         .id = {9}, .seq = 1, .time_ms = 1700000000000, .text = pv_view("hi", 2)};
     uint8_t *box = malloc(PV_PARCEL_BOX_MAX);
@@ -301,6 +305,44 @@ static void a_copy_that_was_sealed_to_a_former_key_is_opened(void **state)
     sealed_to = NULL;
     commit(PV_OK);
     expect_collect(17, 17);
+}
+
+/* A hybrid one is read by who has a KEM, and else stays for the time when this node has one. */
+static void a_hybrid_copy_is_read_or_left_where_it_is(void **state)
+{
+    uint8_t cert[PV_SEALING_CERT_LEN];
+    const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
+    (void)state;
+    assert_int_equal(pv_sealing_certify(&kem_double, node->identity.sign_sk, cert), PV_OK);
+    set_online(true);
+    sealed_hybrid = &to;
+    hand_over(17, false);
+    expect_collect(17, 0); /* the next one, and this one is not taken */
+    chat.peers.env.kem = &kem_double;
+    hand_over(18, false);
+    assert_int_equal(fake_coord.n, 0);
+    commit(PV_OK);
+    expect_collect(18, 18);
+    hand_over(19, true); /* who has a KEM sees that it is worth nothing */
+    expect_collect(19, 19);
+    sealed_hybrid = NULL;
+}
+
+/* [security] pq = require: for who was never met there is no key, so nothing is stored elsewhere.
+ */
+static void who_requires_it_stores_no_other_copy(void **state)
+{
+    (void)state;
+    chat.peers.env.pq = PV_PQ_REQUIRE;
+    set_online(true);
+    nothing_to_collect();
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
+    assert_null(fake_node_job(node));
+    assert_int_equal(fake_coord.n, 0);
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
+    chat.peers.env.pq = PV_PQ_ON;
+    fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_OK, NULL);
 }
 
 static void a_copy_that_could_not_be_stored_is_asked_for_again(void **state)
@@ -410,6 +452,8 @@ int main(void)
             without_store_in_the_configuration_nothing_is_kept_or_collected, start_unwanted, stop),
         T(a_copy_is_forgotten_there_only_once_it_is_on_disk_here),
         T(a_copy_that_was_sealed_to_a_former_key_is_opened),
+        T(a_hybrid_copy_is_read_or_left_where_it_is),
+        T(who_requires_it_stores_no_other_copy),
         T(a_copy_that_could_not_be_stored_is_asked_for_again),
         T(a_forged_copy_is_deleted_there_and_the_next_asked_for),
         T(news_while_collecting_is_looked_at_afterwards),

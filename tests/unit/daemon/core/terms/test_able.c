@@ -54,7 +54,7 @@ static void a_node_says_what_it_can_once(void **state)
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
     assert_int_equal(made, 1);
-    assert_int_equal(said(), PV_ABLE_PQ);
+    assert_int_equal(said(), PV_ABLE_PQ | PV_ABLE_SEALED);
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     fake_node_wait(&x.f, PV_S(1000));
     assert_int_equal(made, 1);
@@ -76,7 +76,7 @@ static void one_that_can_it_no_more_takes_it_back(void **state)
     x.env.caps = PV_DESC_CAP_PQ;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
-    assert_int_equal(said(), PV_ABLE_PQ);
+    assert_int_equal(said(), PV_ABLE_PQ | PV_ABLE_SEALED);
     x.env.caps = 0;
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     fake_node_wait(&x.f, PV_S(60));
@@ -99,7 +99,7 @@ static void what_is_refused_is_said_again_a_minute_later(void **state)
     refused = false;
     fake_node_wait(&x.f, PV_S(2));
     assert_int_equal(made, 2);
-    assert_int_equal(said(), PV_ABLE_PQ);
+    assert_int_equal(said(), PV_ABLE_PQ | PV_ABLE_SEALED);
 }
 
 /* What a member signed counts for its peer, whatever its descriptions say. */

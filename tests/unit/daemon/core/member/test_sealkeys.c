@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* Sealing keys of members: whose are believed, told, stored and used, and for whom. */
+#include <stdio.h>
+
+#include "daemon/core/member/sealkeys.h"
+#include "proto/roster/roster_make.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+#include "tests/unit/kem_double.h"
+
+static struct fake_peers x;
+static struct pv_peer *bob;
+static struct keys bob_keys;
+static uint8_t bob_cert[PV_SEALING_CERT_LEN];
+
+static void begin(const struct pv_kem *kem, enum pv_pq_policy policy)
+{
+    fake_peers_init(&x, &pv_part_sealkeys);
+    x.f.cfg.kem = x.env.kem = kem;
+    x.f.cfg.pq = x.env.pq = policy;
+    bob_keys = keys_of(7);
+    assert_int_equal(pv_sealing_certify(&kem_double, bob_keys.sk, bob_cert), PV_OK);
+}
+
+static void go(void)
+{
+    fake_node_enter(&x.f);
+    bob = fake_peers_member(&x, 7, "bob", 7);
+    fake_node_start(&x.f);
+    fake_peers_settle(&x);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    begin(&kem_double, PV_PQ_ON);
+    go();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_peers_done(&x);
+    return 0;
+}
+
+/* The statement of who has this key about what it is able to. */
+static void state_of(const uint8_t *sk, uint32_t abilities)
+{
+    struct pv_made able;
+    enum pv_roster_added added;
+    assert_int_equal(pv_make_able(x.f.node.roster, sk, abilities, T0, &able), PV_OK);
+    assert_int_equal(pv_roster_add(x.f.node.roster, pv_made_view(&able), pv_view(NULL, 0), &added),
+                     PV_OK);
+    (void)settle(x.f.node.roster);
+}
+
+static void state_of_bob(uint32_t abilities)
+{
+    state_of(bob_keys.sk, abilities);
+}
+
+static void hear(struct pv_view cert, bool sealed)
+{
+    pv_sealkeys_heard(&x.f.node, bob, cert, sealed);
+    fake_peers_settle(&x);
+}
+
+static struct pv_view whole(const uint8_t *cert)
+{
+    return pv_view(cert, PV_SEALING_CERT_LEN);
+}
+
+/* The row that was stored, or nothing. */
+static struct pv_job *stored(void)
+{
+    struct pv_job *job = fake_node_job(&x.f);
+    if (job != NULL)
+        assert_int_equal(job->kind, PV_JOB_SET_META);
+    return job;
+}
+
+static void a_key_is_told_until_it_is_known_there(void **state)
+{
+    (void)state;
+    assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0); /* nobody said he can use it */
+    state_of_bob(PV_ABLE_PQ);
+    assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0); /* an earlier version */
+    state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
+    struct pv_view cert = pv_sealkeys_cert_for(&x.f.node, bob);
+    assert_int_equal(pv_sealing_check(cert, x.f.identity.sign_pk), PV_OK);
+    hear(pv_view(NULL, 0), true);
+    assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0);
+    hear(pv_view(NULL, 0), false); /* he lost it */
+    assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, PV_SEALING_CERT_LEN);
+}
+
+static void a_key_that_was_heard_is_used_and_stored(void **state)
+{
+    (void)state;
+    state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
+    assert_true(pv_sealkeys_expected(&x.f.node, bob));
+    assert_null(pv_sealkeys_to(&x.f.node, bob));
+    hear(whole(bob_cert), false);
+    const struct pv_sealing_to *to = pv_sealkeys_to(&x.f.node, bob);
+    assert_non_null(to);
+    assert_memory_equal(to->ek, bob_cert, PV_KEM_EK_LEN);
+    assert_int_equal(fake_node_status(&x.f)->pq.sealing_keys, 1);
+    struct pv_job *job = stored();
+    assert_non_null(job);
+    assert_int_equal(job->u.set_meta.len, PV_SIGN_PK_LEN + PV_KEM_EK_LEN);
+    hear(whole(bob_cert), true); /* again: nothing is new */
+    assert_null(stored());
+
+    /* After a restart it is there. */
+    uint8_t row[PV_SIGN_PK_LEN + PV_KEM_EK_LEN];
+    struct pv_saved_meta meta = {.value = pv_view(row, sizeof(row))};
+    memcpy(row, job->u.set_meta.value, sizeof(row));
+    memcpy(meta.name, job->u.set_meta.name, sizeof(meta.name));
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
+    fake_peers_done(&x);
+    begin(&kem_double, PV_PQ_ON);
+    x.f.saved.meta = &meta;
+    x.f.saved.n_meta = 1;
+    go();
+    state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
+    to = pv_sealkeys_to(&x.f.node, bob);
+    assert_non_null(to);
+    assert_memory_equal(to->ek, bob_cert, PV_KEM_EK_LEN);
+}
+
+/* Who says that he can it no more gets what he can open. */
+static void who_went_back_to_an_older_version_gets_older_boxes(void **state)
+{
+    (void)state;
+    state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
+    hear(whole(bob_cert), true);
+    assert_non_null(pv_sealkeys_to(&x.f.node, bob));
+    state_of_bob(0);
+    assert_null(pv_sealkeys_to(&x.f.node, bob));
+    assert_false(pv_sealkeys_expected(&x.f.node, bob));
+    state_of_bob(PV_ABLE_SEALED);
+    assert_non_null(pv_sealkeys_to(&x.f.node, bob));
+    fake_node_answer(&x.f, stored(), &(struct pv_job_result){.status = PV_OK});
+}
+
+static void a_key_that_somebody_else_signed_is_not_believed(void **state)
+{
+    uint8_t cert[PV_SEALING_CERT_LEN];
+    const struct keys eve = keys_of(8);
+    (void)state;
+    state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
+    assert_int_equal(pv_sealing_certify(&kem_double, eve.sk, cert), PV_OK);
+    hear(whole(cert), true);
+    hear(pv_view(bob_cert, sizeof(bob_cert) - 1), true);
+    hear(pv_view(bob_cert, 1), true);
+    assert_null(pv_sealkeys_to(&x.f.node, bob));
+    assert_null(stored());
+}
+
+static void keys_of_who_was_removed_go(void **state)
+{
+    (void)state;
+    state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
+    hear(whole(bob_cert), true);
+    fake_node_answer(&x.f, stored(), &(struct pv_job_result){.status = PV_OK});
+    pv_part_sealkeys.on_member_gone(x.f.self, bob_keys.pk, x.f.now);
+    fake_peers_settle(&x);
+    assert_null(pv_sealkeys_to(&x.f.node, bob));
+    struct pv_job *job = stored();
+    assert_non_null(job);
+    assert_int_equal(job->u.set_meta.len, 0);
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
+    pv_part_sealkeys.on_member_gone(x.f.self, bob_keys.pk, x.f.now); /* nothing is left of it */
+    assert_null(stored());
+}
+
+/* However many members a node meets, a row has its limit, and the oldest makes way. */
+static void a_row_has_a_limit(void **state)
+{
+    struct pv_peer *first = NULL, *last = NULL;
+    unsigned n = 0;
+    (void)state;
+    for (unsigned seed = 20; n <= PV_SEALKEYS_OF_ROW; seed++) {
+        const struct keys k = keys_of(seed);
+        uint8_t cert[PV_SEALING_CERT_LEN];
+        char name[PV_NAME_BUF];
+        assert_true(seed < 10000);
+        if (k.pk[0] % PV_SEALKEYS_ROWS != keys_of(20).pk[0] % PV_SEALKEYS_ROWS)
+            continue;
+        snprintf(name, sizeof(name), "m%u", seed);
+        last = fake_peers_member(&x, seed, name, (uint16_t)seed);
+        state_of(k.sk, PV_ABLE_SEALED);
+        first = first == NULL ? last : first;
+        n++;
+        assert_int_equal(pv_sealing_certify(&kem_double, k.sk, cert), PV_OK);
+        pv_sealkeys_heard(&x.f.node, last, whole(cert), true);
+        struct pv_job *job = stored();
+        assert_non_null(job);
+        size_t kept = n < PV_SEALKEYS_OF_ROW ? n : PV_SEALKEYS_OF_ROW;
+        assert_int_equal(job->u.set_meta.len, kept * (PV_SIGN_PK_LEN + PV_KEM_EK_LEN));
+        fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
+        if (n == PV_SEALKEYS_OF_ROW)
+            assert_non_null(pv_sealkeys_to(&x.f.node, first));
+    }
+    assert_null(pv_sealkeys_to(&x.f.node, first));
+    assert_non_null(pv_sealkeys_to(&x.f.node, last));
+}
+
+/* Without a KEM, or switched off, it says and seals nothing; what came before can still be read. */
+static void who_cannot_or_does_not_want_to_takes_no_part(void **state)
+{
+    static const struct {
+        const struct pv_kem *kem;
+        enum pv_pq_policy policy;
+    } rows[] = {{NULL, PV_PQ_ON}, {&kem_double, PV_PQ_OFF}};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        uint8_t cert[PV_SEALING_CERT_LEN], box[PV_SEALING_OVERHEAD], psk[PV_NOISE_PSK_LEN];
+        begin(rows[i].kem, rows[i].policy);
+        go();
+        state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
+        hear(whole(bob_cert), true);
+        assert_null(pv_sealkeys_to(&x.f.node, bob));
+        assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0);
+        assert_null(stored());
+        assert_int_equal(pv_sealing_certify(&kem_double, x.f.identity.sign_sk, cert), PV_OK);
+        const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
+        const struct pv_noise_static local = {.sk = x.f.identity.dh_sk};
+        const struct pv_noise_parties parties = {
+            .prologue = pv_view("x", 1), .local = &local, .remote = pv_peer_transport(bob)};
+        assert_int_equal(pv_sealing_seal(&to, &parties, &x.f.node.rng, pv_view(NULL, 0), box),
+                         PV_OK);
+        assert_int_equal(pv_sealkeys_secret(&x.f.node, pv_view(box, sizeof(box)), psk),
+                         rows[i].kem != NULL);
+        fake_peers_done(&x);
+    }
+}
+
+static void boxes_are_counted_by_kind(void **state)
+{
+    (void)state;
+    pv_sealkeys_count(&x.f.node, PV_SEALKEYS_SIGNAL, true);
+    pv_sealkeys_count(&x.f.node, PV_SEALKEYS_SIGNAL, true);
+    pv_sealkeys_count(&x.f.node, PV_SEALKEYS_COPY, false);
+    assert_true(
+        fake_node_has_metric(&x.f, "p2pvpn_boxes_sealed_total{of=\"signal\",kind=\"hybrid\"} 2"));
+    assert_true(
+        fake_node_has_metric(&x.f, "p2pvpn_boxes_sealed_total{of=\"copy\",kind=\"classical\"} 1"));
+    assert_true(
+        fake_node_has_metric(&x.f, "p2pvpn_boxes_sealed_total{of=\"copy\",kind=\"hybrid\"} 0"));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        T(a_key_is_told_until_it_is_known_there),
+        T(a_key_that_was_heard_is_used_and_stored),
+        T(who_went_back_to_an_older_version_gets_older_boxes),
+        T(a_key_that_somebody_else_signed_is_not_believed),
+        T(keys_of_who_was_removed_go),
+        T(a_row_has_a_limit),
+        cmocka_unit_test(who_cannot_or_does_not_want_to_takes_no_part),
+        T(boxes_are_counted_by_kind),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
