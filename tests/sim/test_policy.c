@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_policy.c - rules change under traffic: every node sends to every other one all the time, an
- * admin makes, removes and reorders rules and tags at random, and nodes restart. Nothing arrives
- * that the rules forbade now and a moment before, and all arrives that they allow for a while.
+ * test_policy.c - rules change under traffic: every node sends to every other one all the time, and
+ * to a group that programs join and leave; an admin makes, removes and reorders rules and tags at
+ * random, nodes restart, one floods from ever new ports, one sends on what it hears. Nothing
+ * arrives that the rules forbade now and a moment before, and all arrives that they allow for a
+ * while.
  */
 #include <stdio.h>
 
@@ -13,11 +15,13 @@ enum {
     SEEDS = 3, /* PV_SIM_SEEDS sets another number */
     NODES = 4,
     RULES = 8, /* at once */
-    ROUNDS = 60,
+    ROUNDS = 45,
     ANY = NODES, /* whom a rule means, beside nodes: everybody, or who has the tag */
     TAGGED,
     WHOS,
+    FLOOD = 100, /* datagrams a second */
 };
+static const char group[] = "239.66.0.1";
 #define SETTLED PV_S(6) /* by then every node that runs knows a change, and has a path again */
 
 static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
@@ -37,9 +41,11 @@ struct scene {
     size_t n_rules;
     bool deny_default;
     bool tagged[NODES];
-    bool may[NODES][NODES];      /* by the rules of now */
-    pv_ns since[NODES][NODES];   /* since when that is so */
-    size_t seen[NODES];          /* of what arrived there */
+    bool may[NODES][NODES];    /* by the rules of now */
+    pv_ns since[NODES][NODES]; /* since when that is so */
+    bool joined[NODES], reflects[NODES];
+    unsigned flooder;            /* NODES: nobody floods */
+    size_t cast;                 /* packets to the group that arrived */
     pv_ns arrived[NODES][NODES]; /* the last one */
     pv_ns restarted[NODES];
 };
@@ -146,11 +152,42 @@ static bool change_something(struct scene *s)
     return ask(s, request);
 }
 
+/* What needs no admin: programs, and machines that do what they should not. */
+static void disturb(struct scene *s)
+{
+    unsigned node = below(s, NODES);
+    s->joined[node] = !s->joined[node];
+    sim_node_join(s->w.nodes[node], group, s->joined[node]);
+    if (below(s, 4) == 0) {
+        node = below(s, NODES);
+        s->reflects[node] = !s->reflects[node];
+        sim_node_set_reflects(s->w.nodes[node], s->reflects[node]);
+    }
+    if (below(s, 4) == 0)
+        s->flooder = below(s, 2 * NODES);
+}
+
 /* --- traffic ------------------------------------------------------------------------------------
  */
 
+/* Each from a port that no packet had before. */
+static void flood(struct scene *s)
+{
+    struct pv_addr to = sim_node_overlay(s->w.nodes[(s->flooder + 1) % NODES], PV_AF_INET);
+    for (unsigned i = 0; i < FLOOD; i++)
+        (void)sim_node_send_udp(s->w.nodes[s->flooder], &to, (uint16_t)test_rng_next(&s->rng),
+                                pv_view("x", 1));
+}
+
 static void send_all(struct scene *s)
 {
+    struct pv_addr many;
+    if (s->flooder < NODES)
+        flood(s);
+    if (pv_addr_parse_ip(group, &many) == PV_OK) {
+        for (unsigned a = 0; a < NODES; a++)
+            (void)sim_node_send_udp(s->w.nodes[a], &many, 40000, pv_view("x", 1));
+    }
     for (unsigned a = 0; a < NODES; a++) {
         for (unsigned b = 0; b < NODES; b++) {
             struct pv_addr to =
@@ -176,17 +213,21 @@ static unsigned sender_of(struct scene *s, const struct pv_addr *src)
 static const char *look(struct scene *s)
 {
     for (unsigned b = 0; b < NODES; b++) {
-        for (; s->seen[b] < sim_node_n_sunk(s->w.nodes[b]); s->seen[b]++) {
-            const struct sim_sunk *x = sim_node_sunk(s->w.nodes[b], s->seen[b]);
+        for (size_t i = 0; i < sim_node_n_sunk(s->w.nodes[b]); i++) {
+            const struct sim_sunk *x = sim_node_sunk(s->w.nodes[b], i);
             unsigned a = sender_of(s, &x->src);
             if (a == NODES)
                 return "a packet of nobody";
-            s->arrived[a][b] = x->at;
+            if (pv_addr_is_multicast(&x->dst))
+                s->cast++;
+            else
+                s->arrived[a][b] = x->at;
             if (s->may[a][b] || x->at < s->since[a][b] + SETTLED)
                 continue;
             snprintf(s->w.why, sizeof(s->w.why), "from n%u to n%u", a, b);
             return "a packet passed that was forbidden for long:";
         }
+        sim_node_forget_sunk(s->w.nodes[b]);
     }
     return NULL;
 }
@@ -215,7 +256,7 @@ static const char *traffic(struct scene *s, pv_ns duration)
     const char *failure = NULL;
     while (failure == NULL && sim_net_now(s->w.net) < until) {
         send_all(s);
-        sim_world_run(&s->w, PV_S(1)); /* SIM_MAX_SINK packets are kept */
+        sim_world_run(&s->w, PV_S(1));
         failure = look(s);
         if (failure == NULL)
             failure = miss(s);
@@ -237,10 +278,12 @@ static const char *walk(struct scene *s)
             sim_node_kill(s->w.nodes[node]);
             sim_node_start(s->w.nodes[node]);
             s->restarted[node] = sim_net_now(s->w.net);
+            s->joined[node] = false;
         }
+        disturb(s);
         failure = traffic(s, PV_S(1 + below(s, 30)));
     }
-    return failure;
+    return failure == NULL && s->cast == 0 ? "nothing came to the group" : failure;
 }
 
 static int one(uint64_t seed, void *ctx)
@@ -249,6 +292,7 @@ static int one(uint64_t seed, void *ctx)
     (void)ctx;
     memset(&s, 0, sizeof(s));
     s.rng.state = seed;
+    s.flooder = NODES;
     sim_world_init(&s.w, seed, &line);
     for (unsigned i = 0; i < NODES; i++)
         sim_world_node(&s.w, SIM_PUBLIC, who_names[i], false);

@@ -128,6 +128,8 @@ struct sim_sunk {
 };
 size_t sim_node_n_sunk(const struct sim_node *n);
 const struct sim_sunk *sim_node_sunk(const struct sim_node *n, size_t i);
+/* Makes room for more than SIM_MAX_SINK. */
+void sim_node_forget_sunk(struct sim_node *n);
 
 /* A numbered UDP datagram to SIM_PORT_FLOW of `to`: the numbers count up from 0. */
 bool sim_node_flow(struct sim_node *n, const struct pv_addr *to);

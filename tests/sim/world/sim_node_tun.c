@@ -311,6 +311,11 @@ const struct sim_sunk *sim_node_sunk(const struct sim_node *n, size_t i)
     return &n->sunk[i];
 }
 
+void sim_node_forget_sunk(struct sim_node *n)
+{
+    n->n_sunk = 0;
+}
+
 struct sim_pings sim_node_pings(const struct sim_node *n)
 {
     return n->pings;
