@@ -102,6 +102,7 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     case PV_ST_ADMISSION:
         return (rights & PV_RIGHT_INVITE) != 0;
     case PV_ST_REVOCATION:
+    case PV_ST_ROUTE:
     case PV_ST_TAG:
     case PV_ST_RULE:
         return (rights & PV_RIGHT_REVOKE) != 0;
@@ -117,6 +118,7 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
                 memcmp(st->signer, st->u.place.node, PV_SIGN_PK_LEN) == 0);
     case PV_ST_TRANSPORT:
     case PV_ST_LEAVE:
+    case PV_ST_OFFERS:
     case PV_ST_ABLE:
         return member != NULL && member->state != PV_MEMBER_REVOKED;
     default:

@@ -50,9 +50,11 @@ bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key 
         return signer->is_node || root || (signer->rights & PV_RIGHT_INVITE) != 0;
     case PV_ST_TRANSPORT:
     case PV_ST_LEAVE:
+    case PV_ST_OFFERS:
     case PV_ST_ABLE:
         return signer->is_node;
     case PV_ST_REVOCATION:
+    case PV_ST_ROUTE:
     case PV_ST_TAG:
     case PV_ST_RULE:
         return (signer->rights & PV_RIGHT_REVOKE) != 0;
@@ -217,6 +219,7 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
     case PV_ST_TRANSPORT:
     case PV_ST_PLACE:
     case PV_ST_LEAVE:
+    case PV_ST_OFFERS:
     case PV_ST_ABLE:
         k->n_self++;
         pv_roster_mark(r, k);
@@ -241,6 +244,7 @@ static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
             wake_orphans(r, named.pk);
         break;
     }
+    case PV_ST_ROUTE:
     case PV_ST_TAG:
     case PV_ST_RULE:
         pv_roster_add_rule(r, e);
@@ -322,6 +326,7 @@ static const uint8_t *subject_pk(const struct pv_statement *st)
         return st->u.end.about;
     case PV_ST_TRANSPORT:
     case PV_ST_LEAVE:
+    case PV_ST_OFFERS:
     case PV_ST_ABLE:
         return st->signer;
     default:

@@ -212,8 +212,8 @@ PV_MUST_CHECK int pv_roster_former(const struct pv_roster *r, const struct pv_me
 
 /* Rights of a key: both for root, those of its admin statements that have not ended, else 0. */
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
-/* Is this revocation, end, coordinators record, tag or rule in force: its signer had the right to
- * it, and of tags and rules: nobody has ended it, and its slot is not empty? */
+/* Is this revocation, end, coordinators record, route, tag or rule in force: its signer had the
+ * right to it, and of routes, tags and rules: nobody has ended it, and its slot is not empty? */
 bool pv_roster_in_force(const struct pv_roster_entry *entry);
 /* Did some admin statement ever give it rights, whatever has become of them? */
 bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
@@ -234,8 +234,15 @@ bool pv_roster_rests_on(const struct pv_roster *r, const struct pv_member *m,
 /* All tags and rules in force, in no order: prev = NULL for the first; NULL after the last. */
 const struct pv_roster_entry *pv_roster_next_rule(const struct pv_roster *r,
                                                   const struct pv_roster_entry *prev);
-/* Where this key may say its next tag (PV_ST_TAG) or rule (PV_ST_RULE): a slot in which nothing is
- * in force. PV_ERR_LIMIT: all PV_RULE_SLOTS are taken. */
+/* All permissions to carry a prefix (PV_ST_ROUTE) in force, likewise. */
+const struct pv_roster_entry *pv_roster_next_route(const struct pv_roster *r,
+                                                   const struct pv_roster_entry *prev);
+/* What this node offers to carry, member or not; NULL: it never offered anything. Valid until the
+ * roster's statements change. */
+const struct pv_st_offers *pv_roster_offers(const struct pv_roster *r,
+                                            const uint8_t node[static PV_SIGN_PK_LEN]);
+/* Where this key may say its next route, tag or rule (the type): a slot in which nothing is in
+ * force. PV_ERR_LIMIT: all PV_RULE_SLOTS are taken. */
 PV_MUST_CHECK int pv_roster_free_slot(const struct pv_roster *r,
                                       const uint8_t pk[static PV_SIGN_PK_LEN], uint8_t type,
                                       struct pv_st_slot *ret_slot);

@@ -223,7 +223,8 @@ uint8_t pv_roster_rights_of(const struct pv_roster_key *k)
 /* The right that a statement needs; of several, one will do. */
 static uint8_t needed_right(uint8_t type)
 {
-    if (type == PV_ST_REVOCATION || type == PV_ST_END || type == PV_ST_TAG || type == PV_ST_RULE)
+    if (type == PV_ST_REVOCATION || type == PV_ST_END || type == PV_ST_ROUTE || type == PV_ST_TAG ||
+        type == PV_ST_RULE)
         return PV_RIGHT_REVOKE;
     return type == PV_ST_COORDINATORS ? PV_RIGHT_INVITE | PV_RIGHT_REVOKE : PV_RIGHT_INVITE;
 }
@@ -284,6 +285,7 @@ void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
     case PV_ST_COORDINATORS:
         r->records_dirty = true;
         break;
+    case PV_ST_ROUTE:
     case PV_ST_TAG:
     case PV_ST_RULE:
         r->rules_dirty = true;

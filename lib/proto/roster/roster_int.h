@@ -40,6 +40,8 @@ enum pv_roster_quota {
     PV_ROSTER_QUOTA_PLACE,
     PV_ROSTER_QUOTA_LEAVE,
     PV_ROSTER_QUOTA_COORDINATORS,
+    PV_ROSTER_QUOTA_ROUTES,
+    PV_ROSTER_QUOTA_OFFERS,
     PV_ROSTER_QUOTA_TAGS,
     PV_ROSTER_QUOTA_RULES,
     PV_ROSTER_QUOTA_ABLE,
@@ -187,7 +189,7 @@ struct pv_roster_key {
     uint8_t digest[PV_STATEMENT_HASH_LEN]; /* node: its part of the members' digest, digest_ok */
     uint32_t n_about;                      /* statements in about */
     uint32_t claims; /* invite: different nodes with a member statement under it */
-    uint32_t n_self; /* node: member, transport, place, leave and able statements of it */
+    uint32_t n_self; /* node: member, transport, place, leave, offers and able statements of it */
     uint32_t n_dead; /* of what it brought, counted in the roster's n_dead */
     uint16_t n_kept[PV_ROSTER_QUOTAS]; /* statements in kept */
     uint8_t rights;                    /* by its admin statements, ended or not */
@@ -257,7 +259,7 @@ struct pv_roster {
     struct pv_roster_value *values;      /* names, addresses and transport keys claimed */
     struct pv_roster_item *first, *last; /* all statements in order of arrival */
     struct pv_roster_item *records;      /* all coordinators records (type 8) */
-    struct pv_roster_item *rules;        /* all tags and rules (types 17 and 18) */
+    struct pv_roster_item *rules;        /* all routes, tags and rules (16 to 18) */
     struct pv_roster_item *in_force;     /* the coordinators record in force, NULL = none */
     struct pv_roster_coordinator *clock; /* the first that it names; NULL = none */
     struct pv_roster_key *admins;        /* all keys with rights but root */
@@ -436,7 +438,9 @@ bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind
 
 /* --- roster_rules.c --------------------------------------------------------------------------- */
 
-bool pv_roster_is_rule(const struct pv_statement *st); /* a tag or a rule */
+bool pv_roster_is_rule(const struct pv_statement *st); /* a route, a tag or a rule */
+/* The slot of one of these. */
+struct pv_st_slot pv_roster_slot_of(const struct pv_statement *st);
 /* A tag or rule enters or leaves the set. */
 void pv_roster_add_rule(struct pv_roster *r, struct pv_roster_item *e);
 void pv_roster_remove_rule(struct pv_roster *r, struct pv_roster_item *e);

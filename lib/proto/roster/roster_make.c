@@ -110,6 +110,41 @@ int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk, uint32_t abi
     return sign_short(&st, node_sk, NULL, ret_made);
 }
 
+static int compare_offers(const void *a, const void *b)
+{
+    return pv_route_compare(&((const struct pv_offer *)a)->prefix,
+                            &((const struct pv_offer *)b)->prefix);
+}
+
+int pv_make_offers(const struct pv_roster *r, const uint8_t *node_sk, const struct pv_offer *offers,
+                   size_t n, uint64_t wall, struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_OFFERS, pv_roster_network_id(r));
+    struct pv_offer sorted[PV_OFFERS_MAX];
+    uint8_t list[PV_OFFERS_MAX * PV_OFFER_BYTES];
+    struct pv_writer w = pv_writer(list, sizeof(list));
+
+    if (n > PV_OFFERS_MAX)
+        return PV_ERR_LIMIT;
+    if (n > 0)
+        memcpy(sorted, offers, n * sizeof(sorted[0]));
+    qsort(sorted, n, sizeof(sorted[0]), compare_offers);
+    pv_offerlist_put(&w, sorted, n);
+    st.u.offers.serial = pv_roster_next_serial(r, pk_of(node_sk));
+    st.u.offers.list = pv_view(list, w.len);
+    st.u.offers.time = wall;
+    return sign_short(&st, node_sk, NULL, ret_made);
+}
+
+int pv_make_route(const uint8_t *network_id, const uint8_t *signer_sk,
+                  const struct pv_st_route *route, struct pv_made *ret_made)
+{
+    struct pv_statement st = begin_statement(PV_ST_ROUTE, network_id);
+
+    st.u.route = *route;
+    return sign_short(&st, signer_sk, NULL, ret_made);
+}
+
 int pv_make_tag(const uint8_t *network_id, const uint8_t *signer_sk, const struct pv_st_tag *tag,
                 struct pv_made *ret_made)
 {
@@ -142,18 +177,23 @@ int pv_make_end(const uint8_t *network_id, const uint8_t *signer_sk,
 int pv_make_slot_empty(const struct pv_statement *st, const uint8_t *signer_sk, uint64_t wall,
                        struct pv_made *ret_made)
 {
-    bool is_tag = st->type == PV_ST_TAG;
-    struct pv_st_slot slot = is_tag ? st->u.tag.slot : st->u.rule.slot;
+    struct pv_st_slot slot = st->type == PV_ST_ROUTE ? st->u.route.slot
+                             : st->type == PV_ST_TAG ? st->u.tag.slot
+                                                     : st->u.rule.slot;
+    struct pv_st_route route = {.kind = PV_ROUTE_NONE, .prefix.base = pv_addr4(0, 0, 0, 0, 0)};
     struct pv_st_tag tag = {.kind = PV_TAG_NONE, .tag = "none", .time = wall};
     struct pv_st_rule rule = {.kind = PV_RULE_NONE, .time = wall};
 
     if (slot.seq == UINT64_MAX)
         return PV_ERR_LIMIT;
     slot.seq++;
-    tag.slot = rule.slot = slot;
+    route.slot = tag.slot = rule.slot = slot;
+    route.time = wall;
     rule.ports = (struct pv_ports){.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1};
-    return is_tag ? pv_make_tag(st->network_id, signer_sk, &tag, ret_made)
-                  : pv_make_rule(st->network_id, signer_sk, &rule, ret_made);
+    if (st->type == PV_ST_ROUTE)
+        return pv_make_route(st->network_id, signer_sk, &route, ret_made);
+    return st->type == PV_ST_TAG ? pv_make_tag(st->network_id, signer_sk, &tag, ret_made)
+                                 : pv_make_rule(st->network_id, signer_sk, &rule, ret_made);
 }
 
 int pv_make_transport(const uint8_t *network_id, const uint8_t *node_sk,

@@ -94,7 +94,15 @@ PV_MUST_CHECK int pv_make_renewal(const struct pv_roster *r, const uint8_t *node
 PV_MUST_CHECK int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk,
                                uint32_t abilities, uint64_t wall, struct pv_made *ret_made);
 
-/* A tag, a rule, or the end of one, or of a coordinators record, by name. signer_sk:
+/* What this node offers to carry from now on: all of it. Sorted and checked here. PV_ERR_LIMIT:
+ * more than PV_OFFERS_MAX; PV_ERR_MALFORMED: a prefix twice, or one that nobody may carry. */
+PV_MUST_CHECK int pv_make_offers(const struct pv_roster *r, const uint8_t *node_sk,
+                                 const struct pv_offer *offers, size_t n, uint64_t wall,
+                                 struct pv_made *ret_made);
+
+PV_MUST_CHECK int pv_make_route(const uint8_t *network_id, const uint8_t *signer_sk,
+                                const struct pv_st_route *route, struct pv_made *ret_made);
+/* A tag, a rule, or the end of one (or of a route, or of a coordinators record) by name. signer_sk:
  * root's or an admin's. */
 PV_MUST_CHECK int pv_make_tag(const uint8_t *network_id, const uint8_t *signer_sk,
                               const struct pv_st_tag *tag, struct pv_made *ret_made);
@@ -103,7 +111,7 @@ PV_MUST_CHECK int pv_make_rule(const uint8_t *network_id, const uint8_t *signer_
 PV_MUST_CHECK int pv_make_end(const uint8_t *network_id, const uint8_t *signer_sk,
                               const struct pv_statement *ended, uint64_t wall,
                               struct pv_made *ret_made);
-/* Takes back a tag or rule of this signer's own: an empty one in its slot. PV_ERR_LIMIT: no
+/* Takes back a route, tag or rule of this signer's own: an empty one in its slot. PV_ERR_LIMIT: no
  * statement can follow it there. */
 PV_MUST_CHECK int pv_make_slot_empty(const struct pv_statement *st, const uint8_t *signer_sk,
                                      uint64_t wall, struct pv_made *ret_made);

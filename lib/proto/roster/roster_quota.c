@@ -25,6 +25,10 @@ enum pv_roster_quota pv_roster_quota_of(uint8_t type)
         return PV_ROSTER_QUOTA_LEAVE;
     case PV_ST_COORDINATORS:
         return PV_ROSTER_QUOTA_COORDINATORS;
+    case PV_ST_ROUTE:
+        return PV_ROSTER_QUOTA_ROUTES;
+    case PV_ST_OFFERS:
+        return PV_ROSTER_QUOTA_OFFERS;
     case PV_ST_TAG:
         return PV_ROSTER_QUOTA_TAGS;
     case PV_ST_RULE:
@@ -66,10 +70,12 @@ static uint64_t number_of(const struct pv_statement *st)
         return st->u.leave.serial;
     case PV_ST_COORDINATORS:
         return st->u.coordinators.seq;
+    case PV_ST_ROUTE:
     case PV_ST_TAG:
-        return st->u.tag.slot.seq;
     case PV_ST_RULE:
-        return st->u.rule.slot.seq;
+        return pv_roster_slot_of(st).seq;
+    case PV_ST_OFFERS:
+        return st->u.offers.serial;
     case PV_ST_ABLE:
         return st->u.able.serial;
     default:
@@ -85,13 +91,8 @@ static bool is_better(const struct pv_statement *a, const struct pv_statement *b
     return memcmp(a->hash, b->hash, sizeof(a->hash)) < 0;
 }
 
-static uint16_t slot_of(const struct pv_statement *st)
-{
-    return st->type == PV_ST_TAG ? st->u.tag.slot.number : st->u.rule.slot.number;
-}
-
-/* The statement that has the place which st wants; NULL: there is room. Tags and rules have places
- * of their own, so that what is said of one takes no other one's. */
+/* The statement that has the place which st wants; NULL: there is room. Routes, tags and rules have
+ * places of their own, so that what is said of one takes no other one's. */
 static struct pv_roster_item *find_worst(const struct pv_roster_key *k, enum pv_roster_quota quota,
                                          const struct pv_statement *st)
 {
@@ -99,7 +100,8 @@ static struct pv_roster_item *find_worst(const struct pv_roster_key *k, enum pv_
 
     if (pv_roster_is_rule(st)) {
         worst = k->kept[quota];
-        while (worst != NULL && slot_of(&worst->pub.st) != slot_of(st))
+        while (worst != NULL &&
+               pv_roster_slot_of(&worst->pub.st).number != pv_roster_slot_of(st).number)
             worst = worst->next_kept;
         return worst;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * roster_rules.c - which tags and rules are in force (adr 0032). Like all that is decided it
- * follows from the statements and receipts held: the newest statement of its signer's slot, said in
- * office, and ended by nobody.
+ * roster_rules.c - which routes, tags and rules are in force (adr 0032, 0037). Like all that is
+ * decided it follows from the statements and receipts held: the newest statement of its signer's
+ * slot, said in office, and ended by nobody.
  */
 #include <string.h>
 
@@ -10,7 +10,14 @@
 
 bool pv_roster_is_rule(const struct pv_statement *st)
 {
-    return st->type == PV_ST_TAG || st->type == PV_ST_RULE;
+    return st->type == PV_ST_ROUTE || st->type == PV_ST_TAG || st->type == PV_ST_RULE;
+}
+
+struct pv_st_slot pv_roster_slot_of(const struct pv_statement *st)
+{
+    return st->type == PV_ST_ROUTE ? st->u.route.slot
+           : st->type == PV_ST_TAG ? st->u.tag.slot
+                                   : st->u.rule.slot;
 }
 
 void pv_roster_add_rule(struct pv_roster *r, struct pv_roster_item *e)
@@ -47,6 +54,8 @@ static void mark_ended(const struct pv_roster *r, const struct pv_roster_key *si
 
 static bool says_something(const struct pv_statement *st)
 {
+    if (st->type == PV_ST_ROUTE)
+        return st->u.route.kind != PV_ROUTE_NONE;
     return st->type == PV_ST_TAG ? st->u.tag.kind != PV_TAG_NONE : st->u.rule.kind != PV_RULE_NONE;
 }
 
@@ -68,15 +77,27 @@ void pv_roster_settle_rules(struct pv_roster *r)
         e->effective = says_something(&e->pub.st) && !e->ended && pv_roster_was_in_office(r, e);
 }
 
-const struct pv_roster_entry *pv_roster_next_rule(const struct pv_roster *r,
-                                                  const struct pv_roster_entry *prev)
+static const struct pv_roster_entry *next_of(const struct pv_roster *r,
+                                             const struct pv_roster_entry *prev, bool routes)
 {
     const struct pv_roster_item *e =
         prev == NULL ? r->rules : ((const struct pv_roster_item *)prev)->next_record;
 
-    while (e != NULL && !e->effective)
+    while (e != NULL && (!e->effective || (e->pub.st.type == PV_ST_ROUTE) != routes))
         e = e->next_record;
     return e == NULL ? NULL : &e->pub;
+}
+
+const struct pv_roster_entry *pv_roster_next_rule(const struct pv_roster *r,
+                                                  const struct pv_roster_entry *prev)
+{
+    return next_of(r, prev, false);
+}
+
+const struct pv_roster_entry *pv_roster_next_route(const struct pv_roster *r,
+                                                   const struct pv_roster_entry *prev)
+{
+    return next_of(r, prev, true);
 }
 
 int pv_roster_free_slot(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN],
@@ -87,9 +108,8 @@ int pv_roster_free_slot(const struct pv_roster *r, const uint8_t pk[static PV_SI
 
     for (const struct pv_roster_item *e = k == NULL ? NULL : k->kept[pv_roster_quota_of(type)];
          e != NULL; e = e->next_kept) {
-        const struct pv_st_slot *s =
-            type == PV_ST_TAG ? &e->pub.st.u.tag.slot : &e->pub.st.u.rule.slot;
-        seq[s->number] = e->effective || s->seq == UINT64_MAX ? UINT64_MAX : s->seq + 1;
+        const struct pv_st_slot s = pv_roster_slot_of(&e->pub.st);
+        seq[s.number] = e->effective || s.seq == UINT64_MAX ? UINT64_MAX : s.seq + 1;
     }
     for (uint16_t i = 0; i < PV_RULE_SLOTS; i++) {
         if (seq[i] == UINT64_MAX)

@@ -71,6 +71,9 @@ bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial)
     case PV_ST_LEAVE:
         *ret_serial = e->pub.st.u.leave.serial;
         return true;
+    case PV_ST_OFFERS:
+        *ret_serial = e->pub.st.u.offers.serial;
+        return true;
     case PV_ST_ABLE:
         *ret_serial = e->pub.st.u.able.serial;
         return true;
@@ -350,6 +353,14 @@ static struct pv_member describe_member(const struct pv_roster_key *k,
     memcpy(m.admitted_by, e->signer->pk, sizeof(m.admitted_by));
     m.joined = e->receipt == NULL ? 0 : e->receipt->time;
     return m;
+}
+
+const struct pv_st_offers *pv_roster_offers(const struct pv_roster *r,
+                                            const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct pv_roster_key *k = pv_roster_key(r, node);
+    const struct pv_roster_item *e = k == NULL ? NULL : next_best(k, PV_ROSTER_QUOTA_OFFERS, NULL);
+    return e == NULL ? NULL : &e->pub.st.u.offers;
 }
 
 /* What the owner would do something about; `joined` and the derived IPv6 address do not count. */

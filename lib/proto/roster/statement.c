@@ -33,8 +33,10 @@ static bool known_type(uint8_t type)
     case PV_ST_PLACE:
     case PV_ST_CONDITIONAL:
     case PV_ST_ADMISSION:
+    case PV_ST_ROUTE:
     case PV_ST_TAG:
     case PV_ST_RULE:
+    case PV_ST_OFFERS:
     case PV_ST_ABLE:
         return true;
     case PV_ST_RECEIPT:
@@ -181,6 +183,30 @@ static void get_slot(struct pv_reader *r, struct pv_st_slot *f)
         require_that(r, f->number < PV_RULE_SLOTS);
 }
 
+static void get_route(struct pv_reader *r, struct pv_st_route *f)
+{
+    get_slot(r, &f->slot);
+    f->kind = pv_get_u8(r);
+    pv_get_copy(r, f->node, sizeof(f->node));
+    pv_route_get(r, &f->prefix);
+    f->time = pv_get_u64(r);
+    if (r->status != PV_OK)
+        return;
+    require_that(r, f->kind == PV_ROUTE_ALLOW || f->kind == PV_ROUTE_NONE);
+    if (f->kind == PV_ROUTE_NONE)
+        require_that(r, pv_ct_is_zero(f->node, sizeof(f->node)) && f->prefix.bits == 0 &&
+                            f->prefix.base.family == PV_AF_INET);
+}
+
+static void get_offers(struct pv_reader *r, struct pv_st_offers *f)
+{
+    f->serial = pv_get_u64(r);
+    f->list = pv_get_view16(r, PV_OFFERS_MAX * PV_OFFER_BYTES);
+    f->time = pv_get_u64(r);
+    if (r->status == PV_OK)
+        require_that(r, pv_offerlist_check(f->list) == PV_OK);
+}
+
 static void get_tag(struct pv_reader *r, struct pv_st_tag *f)
 {
     get_slot(r, &f->slot);
@@ -276,6 +302,12 @@ static void get_fields(struct pv_reader *r, struct pv_statement *st)
         pv_get_copy(r, st->u.admission.node, sizeof(st->u.admission.node));
         st->u.admission.time = pv_get_u64(r);
         break;
+    case PV_ST_ROUTE:
+        get_route(r, &st->u.route);
+        break;
+    case PV_ST_OFFERS:
+        get_offers(r, &st->u.offers);
+        break;
     case PV_ST_TAG:
         get_tag(r, &st->u.tag);
         break;
@@ -327,6 +359,16 @@ static void put_tag(struct pv_writer *w, const struct pv_st_tag *f)
     pv_put_u8(w, f->kind);
     pv_put_bytes(w, f->node, sizeof(f->node));
     put_name(w, f->tag);
+    pv_put_u64(w, f->time);
+}
+
+static void put_route(struct pv_writer *w, const struct pv_st_route *f)
+{
+    pv_put_u16(w, f->slot.number);
+    pv_put_u64(w, f->slot.seq);
+    pv_put_u8(w, f->kind);
+    pv_put_bytes(w, f->node, sizeof(f->node));
+    pv_route_put(w, &f->prefix);
     pv_put_u64(w, f->time);
 }
 
@@ -404,6 +446,14 @@ static void put_fields(struct pv_writer *w, const struct pv_statement *st)
     case PV_ST_ADMISSION:
         pv_put_bytes(w, st->u.admission.node, sizeof(st->u.admission.node));
         pv_put_u64(w, st->u.admission.time);
+        break;
+    case PV_ST_ROUTE:
+        put_route(w, &st->u.route);
+        break;
+    case PV_ST_OFFERS:
+        pv_put_u64(w, st->u.offers.serial);
+        pv_put_view16(w, st->u.offers.list);
+        pv_put_u64(w, st->u.offers.time);
         break;
     case PV_ST_TAG:
         put_tag(w, &st->u.tag);

@@ -24,6 +24,10 @@ enum {
     PV_STATEMENT_SHORT_MAX = 512, /* ours: bytes; every other type, unknown ones included */
     PV_RULE_SLOTS = 1024,         /* ours: rules of one signer, and tags of one signer */
     PV_END_STAY_MAX = 10,         /* nodes in the list of type 9: what fits a short statement */
+    PV_OFFERS_MAX = 16,           /* ours: prefixes that one node offers to carry */
+    PV_ROUTE_BITS4 = 8,           /* ours: of a prefix that is carried; but for the default */
+    PV_ROUTE_BITS6 = 16,          /* route, which is asked for by name */
+    PV_OFFER_BYTES = 19,          /* of one in a list, at most: flags, family, bits, address */
     PV_STATEMENT_MAX = 2205,      /* bytes; type 6 with a full list, the longest there is */
     PV_RECEIPT_LEN = 170,         /* bytes, fixed: PROTOCOL.md "Receipts" */
     PV_COORDINATORS_MAX = 8,      /* ours: coordinators in one list */
@@ -45,8 +49,10 @@ enum pv_statement_type {
     PV_ST_PLACE = 10,
     PV_ST_CONDITIONAL = 11,
     PV_ST_ADMISSION = 12,
+    PV_ST_ROUTE = 16,
     PV_ST_TAG = 17,
     PV_ST_RULE = 18,
+    PV_ST_OFFERS = 19,
     PV_ST_ABLE = 32,
     PV_ST_RECEIPT = 128, /* not a statement: pv_receipt_decode() */
 };
@@ -160,11 +166,40 @@ struct pv_st_able {
     uint64_t time;      /* Unix seconds */
 };
 
-/* What a signer says of tags and of rules stands in slots: of each slot its newest statement
- * counts, so a rule that is taken back leaves its slot to another one (adr 0032). */
+/* What a signer says of routes, of tags and of rules stands in slots: of each slot its newest
+ * statement counts, so a rule that is taken back leaves its slot to another one (adr 0032). */
 struct pv_st_slot {
-    uint16_t number; /* below PV_RULE_SLOTS; tags and rules have slots of their own */
+    uint16_t number; /* below PV_RULE_SLOTS; routes, tags and rules have slots of their own */
     uint64_t seq;    /* of one slot the highest counts */
+};
+
+/* A node may carry packets to and from a prefix: nobody else draws traffic (adr 0037). */
+struct pv_st_route {
+    struct pv_st_slot slot;
+    uint8_t kind; /* enum pv_st_route_kind */
+    uint8_t node[PV_SIGN_PK_LEN];
+    struct pv_prefix prefix;
+    uint64_t time; /* Unix seconds */
+};
+enum pv_st_route_kind {
+    PV_ROUTE_NONE = 0, /* the slot is empty; node zero, prefix 0.0.0.0/0 */
+    PV_ROUTE_ALLOW = 1,
+};
+
+/* What a node offers to carry (adr 0037): the node is the signer, its highest serial counts. Alone
+ * it has no effect at anybody. */
+struct pv_st_offers {
+    uint64_t serial;
+    struct pv_view list; /* read with pv_offerlist_next() */
+    uint64_t time;       /* Unix seconds */
+};
+enum pv_offer_flag {     /* bits; others mean something to later versions */
+    PV_OFFER_AUTO = 1,   /* members use it unless they say otherwise */
+    PV_OFFER_NO_NAT = 2, /* hosts of the prefix see the members' own addresses */
+};
+struct pv_offer {
+    struct pv_prefix prefix;
+    uint8_t flags; /* enum pv_offer_flag */
 };
 
 /* A word for some nodes, by which rules mean them. */
@@ -215,8 +250,10 @@ struct pv_statement {
         struct pv_st_end end;
         struct pv_st_place place;
         struct pv_st_admission admission;
+        struct pv_st_route route;
         struct pv_st_tag tag;
         struct pv_st_rule rule;
+        struct pv_st_offers offers;
         struct pv_st_able able;
         struct pv_view unknown; /* fields of an unknown type */
     } u;
@@ -257,6 +294,22 @@ PV_MUST_CHECK int pv_statement_make(const struct pv_statement *st, const uint8_t
 
 /* BLAKE2b-256 over the whole statement. */
 void pv_statement_hash(struct pv_view raw, uint8_t ret_hash[static PV_STATEMENT_HASH_LEN]);
+
+/* --- prefixes that nodes carry --------------------------------------------------------------- */
+
+/* May a node carry this: the default route, or a prefix that is long enough and neither link-local,
+ * loopback nor multicast; host bits zero? */
+bool pv_route_is_valid(const struct pv_prefix *prefix);
+void pv_route_get(struct pv_reader *r, struct pv_prefix *ret_prefix);
+void pv_route_put(struct pv_writer *w, const struct pv_prefix *prefix);
+/* The next one of a list that was checked; false at the end. */
+bool pv_offerlist_next(struct pv_view *list, struct pv_offer *ret_offer);
+/* PV_OFFERS_MAX at most, strictly ascending by family, address and length. PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_offerlist_check(struct pv_view list);
+/* A list of offers, which are in that order. */
+void pv_offerlist_put(struct pv_writer *w, const struct pv_offer *offers, size_t n);
+/* That order; 0: the same prefix. */
+int pv_route_compare(const struct pv_prefix *a, const struct pv_prefix *b);
 
 /* --- receipts ------------------------------------------------------------------------------ */
 

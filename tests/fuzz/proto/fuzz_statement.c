@@ -57,6 +57,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     case PV_ST_PLACE:
         require(pv_name_is_valid(st.u.place.name));
         break;
+    case PV_ST_ROUTE:
+        require(pv_route_is_valid(&st.u.route.prefix));
+        break;
+    case PV_ST_OFFERS: {
+        struct pv_view list = st.u.offers.list;
+        struct pv_offer offer;
+        size_t n = 0;
+        while (pv_offerlist_next(&list, &offer))
+            require(pv_route_is_valid(&offer.prefix) && ++n <= PV_OFFERS_MAX);
+        break;
+    }
     case PV_ST_TAG:
         require(pv_name_is_valid(st.u.tag.tag) && st.u.tag.slot.number < PV_RULE_SLOTS);
         break;

@@ -254,6 +254,38 @@ static inline struct item make_tag(struct world *w, const struct keys *signer, u
     return make_statement(w, &st, signer);
 }
 
+/* A permission to carry 192.168.`third`.0/24; node NULL: the slot is empty. */
+static inline struct item make_route(struct world *w, const struct keys *signer, uint16_t slot,
+                                     uint64_t seq, const struct keys *node, uint8_t third)
+{
+    struct pv_statement st = {.type = PV_ST_ROUTE};
+    st.u.route.slot = (struct pv_st_slot){.number = slot, .seq = seq};
+    st.u.route.kind = node != NULL ? PV_ROUTE_ALLOW : PV_ROUTE_NONE;
+    if (node != NULL)
+        memcpy(st.u.route.node, node->pk, sizeof(st.u.route.node));
+    st.u.route.prefix = (struct pv_prefix){.base = node != NULL ? pv_addr4(192, 168, third, 0, 0)
+                                                                : pv_addr4(0, 0, 0, 0, 0),
+                                           .bits = node != NULL ? 24 : 0};
+    st.u.route.time = T0;
+    return make_statement(w, &st, signer);
+}
+
+/* What node offers: 192.168.`third`.0/24, or nothing (0). */
+static inline struct item make_offering(struct world *w, const struct keys *node, uint64_t serial,
+                                        uint8_t third)
+{
+    struct pv_statement st = {.type = PV_ST_OFFERS};
+    struct pv_offer offer = {.prefix = {.base = pv_addr4(192, 168, third, 0, 0), .bits = 24},
+                             .flags = PV_OFFER_AUTO};
+    uint8_t list[PV_OFFER_BYTES];
+    struct pv_writer wr = pv_writer(list, sizeof(list));
+    pv_offerlist_put(&wr, &offer, third != 0 ? 1 : 0);
+    st.u.offers.serial = serial;
+    st.u.offers.list = pv_view(list, wr.len);
+    st.u.offers.time = T0;
+    return make_statement(w, &st, node);
+}
+
 static inline struct item make_admin(struct world *w, const struct keys *signer,
                                      const struct keys *node, uint8_t rights)
 {

@@ -143,16 +143,27 @@ static void offer_rule(struct offers *o)
         below(&o->rng, 6) == 0 ? &o->nodes[below(&o->rng, NODES)] : some_admin(o);
     uint16_t slot = (uint16_t)below(&o->rng, 3);
     uint64_t seq = below(&o->rng, 4);
-    struct item it = below(&o->rng, 3) == 0
-                         ? make_tag(&o->w, by, slot, seq, &o->nodes[below(&o->rng, NODES)], "guest")
-                         : make_rule(&o->w, by, slot, seq, (uint8_t)below(&o->rng, 4),
-                                     (uint16_t)(1 + below(&o->rng, 9)));
+    size_t what = below(&o->rng, 4);
+    struct item it =
+        what == 0   ? make_route(&o->w, by, slot, seq,
+                               below(&o->rng, 4) == 0 ? NULL : &o->nodes[below(&o->rng, NODES)],
+                                 (uint8_t)(1 + below(&o->rng, 2)))
+        : what == 1 ? make_tag(&o->w, by, slot, seq, &o->nodes[below(&o->rng, NODES)], "guest")
+                    : make_rule(&o->w, by, slot, seq, (uint8_t)below(&o->rng, 4),
+                                (uint16_t)(1 + below(&o->rng, 9)));
     offer(o, it);
     if (below(&o->rng, 4) == 0) {
         uint8_t hash[PV_STATEMENT_HASH_LEN];
         pv_statement_hash(pv_view(it.s.raw, it.s.len), hash);
         offer(o, make_end(&o->w, some_admin(o), by->pk, hash, NULL, 0));
     }
+}
+
+/* Of a node that is a member, or will be, or never is. */
+static void offer_offers(struct offers *o)
+{
+    offer(o, make_offering(&o->w, &o->nodes[below(&o->rng, NODES)], below(&o->rng, 6),
+                           (uint8_t)below(&o->rng, 3)));
 }
 
 static void offer_record(struct offers *o)
@@ -239,8 +250,10 @@ static void make_offers(unsigned seed)
     for (unsigned i = 0; i < INVITES; i++)
         offer_invite(o, &o->invites[i], 1 + i % 2);
     while (o->n < OFFERS) {
-        size_t what = below(&o->rng, 30);
-        if (what >= 26)
+        size_t what = below(&o->rng, 32);
+        if (what >= 30)
+            offer_offers(o);
+        else if (what >= 26)
             offer_rule(o);
         else if (what >= 23)
             offer_admission(o);
@@ -426,11 +439,28 @@ static void assert_same_rules(struct pv_roster *a, struct pv_roster *b)
     for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_rule(b, e)) != NULL;)
         n--;
     assert_int_equal(n, 0);
+    for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_route(a, e)) != NULL; n++)
+        assert_true(pv_roster_in_force(pv_roster_find(b, e->st.hash)));
+    for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_route(b, e)) != NULL;)
+        n--;
+    assert_int_equal(n, 0);
+}
+
+/* Every node offers the same. */
+static void assert_same_offers(struct pv_roster *a, struct pv_roster *b, const struct offers *o)
+{
+    for (size_t i = 0; i < NODES; i++) {
+        const struct pv_st_offers *x = pv_roster_offers(a, o->nodes[i].pk);
+        const struct pv_st_offers *y = pv_roster_offers(b, o->nodes[i].pk);
+        assert_int_equal(x == NULL, y == NULL);
+        assert_true(x == NULL || (x->serial == y->serial && pv_view_equal(x->list, y->list)));
+    }
 }
 
 static void assert_same(const struct machine *a, const struct machine *b, const struct offers *o)
 {
     assert_same_rules(a->r, b->r);
+    assert_same_offers(a->r, b->r, o);
 
     uint8_t x[32], y[32];
     struct pv_roster_invite i, j;

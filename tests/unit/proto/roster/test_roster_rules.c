@@ -163,6 +163,57 @@ static void a_free_slot_is_one_in_which_nothing_is_in_force(void **state)
     assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_ERR_LIMIT);
 }
 
+static unsigned allowed(void)
+{
+    unsigned sum = 0;
+    for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_route(t.r, e)) != NULL;) {
+        assert_int_equal(e->st.type, PV_ST_ROUTE);
+        assert_memory_equal(e->st.u.route.node, t.carol.pk, PV_SIGN_PK_LEN);
+        sum += e->st.u.route.prefix.base.ip[2];
+    }
+    return sum;
+}
+
+/* Like tags: in slots, by who may remove, ended by name; and neither listed among the other. */
+static void routes_are_allowed_as_tags_are_set(void **state)
+{
+    enum pv_roster_added added;
+    (void)state;
+    struct item it = say(make_route(&t.w, &t.bob, 0, 1, &t.carol, 1));
+    (void)say(make_route(&t.w, &t.w.creator, 0, 1, &t.carol, 2));
+    assert_int_equal(allowed(), 3);
+    assert_null(pv_roster_next_rule(t.r, NULL));
+    struct item own = make_route(&t.w, &t.carol, 0, 1, &t.carol, 4);
+    assert_int_equal(add_status(t.r, &own, &added), PV_OK);
+    assert_int_equal(added, PV_ROSTER_ORPHAN);
+    (void)say(make_route(&t.w, &t.w.creator, 0, 2, NULL, 0));
+    assert_int_equal(allowed(), 1);
+    (void)say(make_end(&t.w, &t.w.creator, t.bob.pk, hash_of(&it), NULL, 0));
+    assert_int_equal(allowed(), 0);
+    struct pv_st_slot slot;
+    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_ROUTE, &slot), PV_OK);
+    assert_int_equal(slot.number, 0);
+    assert_int_equal(slot.seq, 2);
+}
+
+static void the_newest_offers_of_a_node_count(void **state)
+{
+    (void)state;
+    assert_null(pv_roster_offers(t.r, t.carol.pk));
+    (void)say(make_offering(&t.w, &t.carol, 7, 1));
+    struct pv_view list = pv_roster_offers(t.r, t.carol.pk)->list;
+    struct pv_offer offer;
+    assert_true(pv_offerlist_next(&list, &offer));
+    assert_int_equal(offer.prefix.base.ip[2], 1);
+    assert_int_equal(offer.flags, PV_OFFER_AUTO);
+    assert_false(pv_offerlist_next(&list, &offer));
+    assert_int_equal(pv_roster_next_serial(t.r, t.carol.pk), 8);
+    (void)say(make_offering(&t.w, &t.carol, 6, 2));
+    assert_int_equal(pv_roster_offers(t.r, t.carol.pk)->serial, 7);
+    (void)say(make_offering(&t.w, &t.carol, 8, 0));
+    assert_int_equal(pv_roster_offers(t.r, t.carol.pk)->list.len, 0);
+}
+
 #define started(f) cmocka_unit_test_setup_teardown(f, start, NULL)
 
 int main(void)
@@ -174,6 +225,8 @@ int main(void)
         started(an_end_may_come_before_its_rule),
         started(rules_of_a_former_admin_stay_as_they_were),
         started(tags_are_listed_while_they_are_set),
+        started(routes_are_allowed_as_tags_are_set),
+        started(the_newest_offers_of_a_node_count),
         started(a_free_slot_is_one_in_which_nothing_is_in_force),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

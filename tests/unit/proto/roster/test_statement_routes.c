@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* The bytes of routes (type 16) and offers (type 19). */
+#include "roster_fixture.h"
+
+struct made {
+    uint8_t buf[PV_STATEMENT_MAX + 1];
+    size_t len;
+};
+
+static struct pv_prefix prefix_of(const char *text)
+{
+    struct pv_prefix p;
+    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    return p;
+}
+
+static struct pv_statement sample_route(void)
+{
+    struct pv_statement st = {.type = PV_ST_ROUTE};
+    struct keys node = keys_of(2);
+    memset(st.network_id, 7, sizeof(st.network_id));
+    st.u.route.slot = (struct pv_st_slot){.number = 3, .seq = 11};
+    st.u.route.kind = PV_ROUTE_ALLOW;
+    memcpy(st.u.route.node, node.pk, sizeof(st.u.route.node));
+    st.u.route.prefix = prefix_of("192.168.1.0/24");
+    st.u.route.time = T0;
+    return st;
+}
+
+static uint8_t list_bytes[PV_OFFERS_MAX * PV_OFFER_BYTES + 64];
+
+static struct pv_view list_of(const struct pv_offer *offers, size_t n)
+{
+    struct pv_writer w = pv_writer(list_bytes, sizeof(list_bytes));
+    pv_offerlist_put(&w, offers, n);
+    assert_int_equal(w.status, PV_OK);
+    return pv_view(list_bytes, w.len);
+}
+
+static struct pv_statement sample_offers(void)
+{
+    struct pv_statement st = {.type = PV_ST_OFFERS};
+    const struct pv_offer offers[] = {
+        {.prefix = prefix_of("0.0.0.0/0"), .flags = 0},
+        {.prefix = prefix_of("192.168.1.0/24"), .flags = PV_OFFER_AUTO},
+        {.prefix = prefix_of("2001:db8:1::/48"), .flags = PV_OFFER_NO_NAT | 128},
+    };
+    memset(st.network_id, 7, sizeof(st.network_id));
+    st.u.offers.serial = 5;
+    st.u.offers.list = list_of(offers, PV_ARRAY_LEN(offers));
+    st.u.offers.time = T0 + 1;
+    return st;
+}
+
+static struct made make(const struct pv_statement *st)
+{
+    struct keys signer = keys_of(1);
+    struct made m;
+    assert_int_equal(pv_statement_make(st, signer.sk, NULL, m.buf, sizeof(m.buf), &m.len), PV_OK);
+    return m;
+}
+
+static void what_is_made_reads_back_the_same(void **state)
+{
+    struct pv_statement want = sample_route(), got;
+    struct made m = make(&want);
+    struct pv_offer offer;
+    char text[PV_ADDR_TEXT];
+    (void)state;
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_int_equal(got.u.route.slot.number, 3);
+    assert_int_equal(got.u.route.slot.seq, 11);
+    assert_int_equal(got.u.route.kind, PV_ROUTE_ALLOW);
+    assert_memory_equal(got.u.route.node, want.u.route.node, sizeof(got.u.route.node));
+    assert_string_equal(pv_prefix_format(&got.u.route.prefix, text), "192.168.1.0/24");
+    assert_int_equal(got.u.route.time, T0);
+
+    want = sample_offers();
+    m = make(&want);
+    assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
+    assert_int_equal(pv_statement_verify(&got), PV_OK);
+    assert_int_equal(got.u.offers.serial, 5);
+    assert_int_equal(got.u.offers.time, T0 + 1);
+    static const char *const texts[] = {"0.0.0.0/0", "192.168.1.0/24", "2001:db8:1::/48"};
+    static const uint8_t flags[] = {0, PV_OFFER_AUTO, PV_OFFER_NO_NAT | 128};
+    for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++) {
+        assert_true(pv_offerlist_next(&got.u.offers.list, &offer));
+        assert_string_equal(pv_prefix_format(&offer.prefix, text), texts[i]);
+        assert_int_equal(offer.flags, flags[i]);
+    }
+    assert_false(pv_offerlist_next(&got.u.offers.list, &offer));
+}
+
+/* The encodings are final: these hashes change only when somebody breaks them. */
+static void encodings_do_not_change(void **state)
+{
+    static const char *const want[] = {
+        "ebbbcb4904961c4222c4fbe71f05e3aab443299c116c34070978cce3dd50f5cf",
+        "b0d0451c63b063b9d717c20903ce12d298dfcaea00d4baed55f675135aef4a54"};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
+        struct pv_statement st = i == 0 ? sample_route() : sample_offers();
+        struct made m = make(&st);
+        uint8_t hash[PV_STATEMENT_HASH_LEN];
+        char hex[2 * sizeof(hash) + 1];
+        pv_statement_hash(pv_view(m.buf, m.len), hash);
+        for (size_t k = 0; k < sizeof(hash); k++)
+            snprintf(hex + 2 * k, 3, "%02x", hash[k]);
+        assert_string_equal(hex, want[i]);
+    }
+}
+
+static void damage_is_noticed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct pv_statement st = i == 0 ? sample_route() : sample_offers(), got;
+        struct made m = make(&st);
+        for (size_t len = 0; len < m.len; len++) {
+            uint8_t *cut = malloc(len == 0 ? 1 : len);
+            assert_non_null(cut);
+            memcpy(cut, m.buf, len);
+            assert_int_not_equal(pv_statement_decode(pv_view(cut, len), &got), PV_OK);
+            free(cut);
+        }
+        m.buf[m.len] = 0;
+        assert_int_not_equal(pv_statement_decode(pv_view(m.buf, m.len + 1), &got), PV_OK);
+        for (size_t bit = 0; bit < m.len * 8; bit += 3) {
+            m.buf[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+            if (pv_statement_decode(pv_view(m.buf, m.len), &got) == PV_OK)
+                assert_int_equal(pv_statement_verify(&got), PV_ERR_AUTH);
+            m.buf[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        }
+    }
+}
+
+static void assert_unmade(const struct pv_statement *st)
+{
+    struct keys signer = keys_of(1);
+    struct made m;
+    assert_int_equal(pv_statement_make(st, signer.sk, NULL, m.buf, sizeof(m.buf), &m.len),
+                     PV_ERR_MALFORMED);
+}
+
+static void only_what_can_be_carried_is_a_route(void **state)
+{
+    static const char *const bad[] = {
+        "127.0.0.0/8",        "127.0.0.1/32", "169.254.0.0/16", "224.0.0.0/4", "224.0.0.0/8",
+        "255.255.255.255/32", "::1/128",      "fe80::/16",      "fe80::1/128", "ff00::/16",
+        "128.0.0.0/1",        "10.0.0.0/7",   "2000::/3"};
+    static const char *const good[] = {"0.0.0.0/0",  "::/0",           "10.0.0.0/9",
+                                       "10.0.0.0/8", "192.168.1.7/32", "2001:db8::/32"};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        struct pv_statement st = sample_route();
+        st.u.route.prefix = prefix_of(bad[i]);
+        assert_false(pv_route_is_valid(&st.u.route.prefix));
+        assert_unmade(&st);
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
+        struct pv_statement st = sample_route();
+        st.u.route.prefix = prefix_of(good[i]);
+        assert_true(pv_route_is_valid(&st.u.route.prefix));
+        (void)make(&st);
+    }
+}
+
+static void each_has_one_form(void **state)
+{
+    struct pv_statement st = sample_route();
+    (void)state;
+    st.u.route.slot.number = PV_RULE_SLOTS;
+    assert_unmade(&st);
+    st = sample_route();
+    st.u.route.kind = 2;
+    assert_unmade(&st);
+    st = sample_route();
+    st.u.route.kind = PV_ROUTE_NONE; /* it is about nobody and nothing */
+    assert_unmade(&st);
+    st = sample_route();
+    st.u.route.prefix.base.ip[3] = 1;
+    assert_unmade(&st);
+    st = sample_route();
+    st.u.route.prefix.bits = 33;
+    assert_unmade(&st);
+
+    const struct pv_offer a = {.prefix = prefix_of("10.0.0.0/8")};
+    const struct pv_offer b = {.prefix = prefix_of("10.0.0.0/9")};
+    st = sample_offers();
+    st.u.offers.list = list_of((const struct pv_offer[]){a, b}, 2);
+    (void)make(&st);
+    st.u.offers.list = list_of((const struct pv_offer[]){b, a}, 2);
+    assert_unmade(&st);
+    st.u.offers.list = list_of((const struct pv_offer[]){a, a}, 2);
+    assert_unmade(&st);
+    st.u.offers.list = list_of(&a, 1);
+    st.u.offers.list.len--;
+    assert_unmade(&st);
+}
+
+/* What is longer earlier versions refuse, and with it whoever brings it. */
+static void the_longest_is_short(void **state)
+{
+    struct pv_offer offers[PV_OFFERS_MAX + 1];
+    struct pv_statement st = sample_offers();
+    (void)state;
+    for (size_t i = 0; i <= PV_OFFERS_MAX; i++) {
+        offers[i] = (struct pv_offer){.prefix = prefix_of("2001:db8::/128")};
+        offers[i].prefix.base.ip[15] = (uint8_t)i;
+    }
+    st.u.offers.list = list_of(offers, PV_OFFERS_MAX);
+    assert_true(make(&st).len <= PV_STATEMENT_SHORT_MAX);
+    st.u.offers.list = list_of(offers, PV_OFFERS_MAX + 1);
+    struct keys signer = keys_of(1);
+    struct made m;
+    assert_int_not_equal(pv_statement_make(&st, signer.sk, NULL, m.buf, sizeof(m.buf), &m.len),
+                         PV_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_made_reads_back_the_same),
+        cmocka_unit_test(encodings_do_not_change),
+        cmocka_unit_test(damage_is_noticed),
+        cmocka_unit_test(only_what_can_be_carried_is_a_route),
+        cmocka_unit_test(each_has_one_form),
+        cmocka_unit_test(the_longest_is_short),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
