@@ -125,6 +125,13 @@ static int copy_routes(const struct pv_fp_routes *routes, struct pv_fp_routes **
         return PV_ERR_NOMEM;
     }
     copy->refs = 1;
+    copy->n_carried = routes->n_carried;
+    copy->n_here = routes->n_here;
+    memcpy(copy->carried, routes->carried, sizeof(copy->carried));
+    memcpy(copy->here, routes->here, sizeof(copy->here));
+    copy->flows = routes->flows;
+    if (copy->flows != NULL)
+        copy->flows->refs++;
     *ret_copy = copy;
     return PV_OK;
 }
@@ -326,6 +333,31 @@ int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer, const struc
         drop_routes(b, peer);
     b->changed = true;
     return r;
+}
+
+/* --- prefixes that peers carry ------------------------------------------------------------- */
+
+int pv_fp_builder_set_carried(struct pv_fp_builder *b, struct pv_fp_carried *carried, size_t n,
+                              const struct pv_prefix *here, size_t n_here, const struct pv_rng *rng)
+{
+    struct pv_fp_routes *routes;
+    if (n > PV_FP_MAX_CARRIED || n_here > PV_FP_MAX_HERE)
+        return PV_ERR_LIMIT;
+    if (pv_fp_routes_carry_same(b->routes, carried, n, here, n_here))
+        return PV_OK;
+    /* On a copy: either all of it counts or nothing. */
+    int r = copy_routes(b->routes, &routes);
+    if (r < 0)
+        return r;
+    r = pv_fp_routes_carry(routes, carried, n, here, n_here, rng);
+    if (r < 0) {
+        pv_fp_routes_unref(routes);
+        return r;
+    }
+    pv_fp_routes_unref(b->routes);
+    b->routes = routes;
+    b->changed = true;
+    return PV_OK;
 }
 
 /* Stricter than pv_carrier_same(): another channel, stream or relay of ours is the same path, and

@@ -20,6 +20,9 @@
 enum {
     PV_FP_MAX_PEERS = 65536,  /* the low half of a peer id is its slot */
     PV_FP_MAX_OWN = 8,        /* own addresses, ours */
+    PV_FP_MAX_CARRIED = 66,   /* ours: prefixes that peers carry: 64 and the default routes */
+    PV_FP_MAX_HERE = 16,      /* ours: prefixes that this node carries for others */
+    PV_FP_GATEWAYS = 4,       /* ours: peers that carry the same prefix */
     PV_FP_KEYS_PER_PEER = 4,  /* previous, current, next, and one on its way out */
     PV_FP_COOKIE = 0x2112A442 /* STUN magic cookie, RFC 8489 s5: never a receiver index */
 };
@@ -111,6 +114,23 @@ void pv_fp_builder_drop_guard(struct pv_fp_builder *b);
 /* Packets that this rule (1..n_rules, PV_RULE_DEFAULT, PV_RULE_LOCAL, _UNSEEN) kept out since the
  * guard was set; 0 without one. */
 uint64_t pv_fp_builder_denied(const struct pv_fp_builder *b, uint16_t rule);
+
+/* A prefix that peers carry for this node, and which of them: the first n_live, in this order, are
+ * sent to, all may send from it. Flows stay with the one that they began with while it is among the
+ * n_live; without any the first is sent to. */
+struct pv_fp_carried {
+    struct pv_prefix prefix;
+    uint8_t n, n_live;
+    bool taken; /* set by the builder: it is in, nobody else has that prefix */
+    uint32_t ids[PV_FP_GATEWAYS];
+};
+/* All such prefixes, and those that this node carries for members; replaces the former. The longest
+ * prefix counts, members' addresses among them. What is somebody's already (a static peer's, the
+ * network's own range, given twice) is left out, see taken. Ids of peers that are gone do no harm.
+ * PV_ERR_LIMIT, PV_ERR_NOMEM: nothing changed. */
+PV_MUST_CHECK int pv_fp_builder_set_carried(struct pv_fp_builder *b, struct pv_fp_carried *carried,
+                                            size_t n, const struct pv_prefix *here, size_t n_here,
+                                            const struct pv_rng *rng);
 
 /* Is what this peer sends to find programs (PV_GROUP_DISCOVERY) taken? At first it is.
  * PV_ERR_NOMEM. */

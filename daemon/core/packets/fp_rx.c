@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "daemon/core/packets/fp_carry.h"
 #include "daemon/core/packets/fp_guard.h"
 #include "daemon/core/packets/fp_many.h"
 #include "proto/group/groupmsg.h"
@@ -43,7 +44,7 @@ static void settle(struct pv_fp_worker *w)
 
 /* Whom a packet is for. */
 struct target {
-    bool us;    /* DESIGN 7: overlay address, broadcast, multicast */
+    bool us;    /* DESIGN 7: overlay address, broadcast, multicast; or what this node carries */
     bool many;  /* broadcast or multicast */
     bool quiet; /* it is discovery, which counts as no use of the peer */
 };
@@ -57,7 +58,7 @@ static struct target target_of(const struct pv_fp_snapshot *snap, const struct p
             return (struct target){.us = true};
     }
     if (!pv_fp_is_to_many(snap, ip->version, ip->dst))
-        return (struct target){.us = false};
+        return (struct target){.us = pv_fp_carry_is_here(snap, ip)};
     const struct pv_group g = pv_fp_group_of(ip->version, ip->dst);
     const enum pv_group_kind kind = pv_group_kind(&g);
     return (struct target){
@@ -81,7 +82,8 @@ static bool is_about_others(const struct pv_fp_snapshot *snap, const struct pv_f
         return false;
     const uint8_t *dst = pv_ippkt_quoted_dst(ip);
     return ip->first_fragment ||
-           (dst != NULL && pv_fp_snapshot_route(snap, ip->version, dst) != peer);
+           (dst != NULL && pv_fp_snapshot_route(snap, ip->version, dst) != peer &&
+            !pv_fp_carries(snap, peer, ip->version, dst));
 }
 
 /* Whose address is src? NULL: nobody's. */
@@ -113,8 +115,16 @@ static void accept_packet(struct pv_fp_worker *w, const struct pv_fp_opening *o,
     pv_joiner_add(&w->writes, ip, packet);
 }
 
-/* Cryptokey routing (whitepaper s2): a peer speaks for its own addresses only. A packet of a member
- * must also be for this node, since members do not route for each other. */
+/* Is src an address of the peer, or in a prefix that it carries? */
+static bool may_say(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                    const struct pv_fp_peer *peer, const struct pv_ippkt *ip, pv_ns now)
+{
+    return source_of(w, snap, ip) == peer || pv_fp_carry_admits(snap, peer, ip, now);
+}
+
+/* Cryptokey routing (whitepaper s2): a peer speaks for its own addresses and what it carries only.
+ * A packet of a member must also be for this node or what this one carries, since members do not
+ * route for each other unasked. */
 static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                            const struct pv_fp_opening *o, const struct pv_fp_ahead *read,
                            uint8_t *packet, size_t len, pv_ns now)
@@ -133,7 +143,7 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
     }
     if (peer->kind == PV_FP_MEMBER)
         to = target_of(snap, ip);
-    if (source_of(w, snap, ip) != peer || is_about_others(snap, peer, ip))
+    if (!may_say(w, snap, peer, ip, now) || is_about_others(snap, peer, ip))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_SOURCE);
     else if (!to.us)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_DESTINATION);

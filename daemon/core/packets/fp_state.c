@@ -55,6 +55,7 @@ struct pv_fp_routes *pv_fp_routes_unref(struct pv_fp_routes *routes)
 {
     if (routes != NULL && --routes->refs == 0) {
         pv_cryptokey_free(routes->table);
+        pv_fp_flows_unref(routes->flows);
         free(routes);
     }
     return NULL;
@@ -258,7 +259,7 @@ const struct pv_fp_group *pv_fp_snapshot_group(const struct pv_fp_snapshot *snap
 
 /* --- rules --------------------------------------------------------------------------------- */
 
-static struct pv_fp_flows *flows_unref(struct pv_fp_flows *flows)
+struct pv_fp_flows *pv_fp_flows_unref(struct pv_fp_flows *flows)
 {
     if (flows != NULL && --flows->refs == 0) {
         pv_flowtable_free(flows->table);
@@ -267,7 +268,7 @@ static struct pv_fp_flows *flows_unref(struct pv_fp_flows *flows)
     return NULL;
 }
 
-static int flows_new(const struct pv_rng *rng, struct pv_fp_flows **ret_flows)
+int pv_fp_flows_new(const struct pv_rng *rng, struct pv_fp_flows **ret_flows)
 {
     struct pv_fp_flows *flows = calloc(1, sizeof(*flows));
     if (flows == NULL || pv_flowtable_new(rng, &flows->table) < 0) {
@@ -288,7 +289,7 @@ int pv_fp_guard_new(struct pv_fp_flows *flows, uint16_t n_rules, const struct pv
         return PV_ERR_NOMEM;
     if (flows != NULL) {
         flows->refs++;
-    } else if (flows_new(rng, &flows) < 0) {
+    } else if (pv_fp_flows_new(rng, &flows) < 0) {
         free(guard);
         return PV_ERR_NOMEM;
     }
@@ -302,10 +303,87 @@ int pv_fp_guard_new(struct pv_fp_flows *flows, uint16_t n_rules, const struct pv
 struct pv_fp_guard *pv_fp_guard_unref(struct pv_fp_guard *guard)
 {
     if (guard != NULL && --guard->refs == 0) {
-        flows_unref(guard->flows);
+        pv_fp_flows_unref(guard->flows);
         free(guard);
     }
     return NULL;
+}
+
+/* --- prefixes that are carried ------------------------------------------------------------- */
+
+static bool same_prefix(const struct pv_prefix *a, const struct pv_prefix *b)
+{
+    return a->bits == b->bits && pv_addr_equal(&a->base, &b->base);
+}
+
+/* What a node without routes asks for at each change of its roster must make no snapshot. */
+bool pv_fp_routes_carry_same(const struct pv_fp_routes *r, struct pv_fp_carried *carried, size_t n,
+                             const struct pv_prefix *here, size_t n_here)
+{
+    if (r->n_carried != n || r->n_here != n_here)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_fp_carried *x = &r->carried[i], *y = &carried[i];
+        if (!same_prefix(&x->prefix, &y->prefix) || x->n != y->n || x->n_live != y->n_live ||
+            memcmp(x->ids, y->ids, sizeof(x->ids)) != 0)
+            return false;
+    }
+    for (size_t i = 0; i < n_here; i++) {
+        if (!same_prefix(&r->here[i], &here[i]))
+            return false;
+    }
+    for (size_t i = 0; i < n; i++)
+        carried[i].taken = r->carried[i].taken;
+    return true;
+}
+
+/* Several gateways of one prefix: which one a flow takes has to be remembered. Flows that are known
+ * stay known. */
+static int need_flows(struct pv_fp_routes *r, const struct pv_fp_carried *carried, size_t n,
+                      const struct pv_rng *rng)
+{
+    bool several = false;
+    for (size_t i = 0; i < n; i++)
+        several = several || carried[i].n > 1;
+    if (several && r->flows == NULL)
+        return pv_fp_flows_new(rng, &r->flows);
+    if (!several)
+        r->flows = pv_fp_flows_unref(r->flows);
+    return PV_OK;
+}
+
+static void take_out_carried(struct pv_fp_routes *r)
+{
+    for (size_t i = 0; i < r->n_carried; i++)
+        pv_cryptokey_remove(r->table, &r->carried[i].prefix, PV_FP_OWNER_CARRIED + (uint32_t)i);
+    for (size_t i = 0; i < r->n_here; i++)
+        pv_cryptokey_remove(r->table, &r->here[i], PV_FP_OWNER_HERE);
+}
+
+/* What is somebody else's stays so, and has no entry in the table. */
+int pv_fp_routes_carry(struct pv_fp_routes *r, struct pv_fp_carried *carried, size_t n,
+                       const struct pv_prefix *here, size_t n_here, const struct pv_rng *rng)
+{
+    int status = need_flows(r, carried, n, rng);
+    if (status != PV_OK)
+        return status;
+    take_out_carried(r);
+    for (size_t i = 0; i < n_here && status == PV_OK; i++) {
+        r->here[i] = here[i];
+        status = pv_cryptokey_add(r->table, &here[i], PV_FP_OWNER_HERE);
+        if (status == PV_ERR_EXISTS)
+            status = PV_OK;
+    }
+    for (size_t i = 0; i < n && status == PV_OK; i++) {
+        status = pv_cryptokey_add(r->table, &carried[i].prefix, PV_FP_OWNER_CARRIED + (uint32_t)i);
+        carried[i].taken = status == PV_OK;
+        r->carried[i] = carried[i];
+        if (status == PV_ERR_EXISTS)
+            status = PV_OK;
+    }
+    r->n_here = n_here;
+    r->n_carried = n;
+    return status;
 }
 
 /* --- snapshots ----------------------------------------------------------------------------- */
@@ -336,12 +414,16 @@ const struct pv_fp_peer *pv_fp_snapshot_peer(const struct pv_fp_snapshot *snap, 
     return p->id == id ? p : NULL;
 }
 
+uint32_t pv_fp_snapshot_owner(const struct pv_fp_snapshot *snap, uint8_t version, const uint8_t *ip)
+{
+    const struct pv_cryptokey *t = snap->routes->table;
+    return version == 4 ? pv_cryptokey_find4(t, ip) : pv_cryptokey_find6(t, ip);
+}
+
 const struct pv_fp_peer *pv_fp_snapshot_route(const struct pv_fp_snapshot *snap, uint8_t version,
                                               const uint8_t *ip)
 {
-    const struct pv_cryptokey *t = snap->routes->table;
-    return pv_fp_snapshot_peer(snap, version == 4 ? pv_cryptokey_find4(t, ip)
-                                                  : pv_cryptokey_find6(t, ip));
+    return pv_fp_snapshot_peer(snap, pv_fp_snapshot_owner(snap, version, ip));
 }
 
 const struct pv_fp_peer *pv_fp_snapshot_keys(const struct pv_fp_snapshot *snap,

@@ -63,9 +63,19 @@ struct pv_fp_chunk {
     struct pv_fp_peer peers[PV_FP_CHUNK];
 };
 
+/* Owners of prefixes that are no peers: ids of peers are never below 65536 (generation 0). */
+enum {
+    PV_FP_OWNER_HERE = 1,    /* this node carries it for members */
+    PV_FP_OWNER_CARRIED = 2, /* and above: peers do, carried[owner - this] */
+};
+
 struct pv_fp_routes {
     unsigned refs;
     struct pv_cryptokey *table;
+    struct pv_fp_flows *flows; /* by which carrier a flow goes; NULL: no prefix has several */
+    size_t n_carried, n_here;
+    struct pv_fp_carried carried[PV_FP_MAX_CARRIED];
+    struct pv_prefix here[PV_FP_MAX_HERE];
 };
 
 struct pv_fp_index_slot {
@@ -136,6 +146,9 @@ const struct pv_fp_peer *pv_fp_snapshot_peer(const struct pv_fp_snapshot *snap, 
 /* The owner of an inner address; NULL. */
 const struct pv_fp_peer *pv_fp_snapshot_route(const struct pv_fp_snapshot *snap, uint8_t version,
                                               const uint8_t *ip);
+/* Who owns an inner address: a peer's id, an owner as above, or PV_CRYPTOKEY_NOBODY. */
+uint32_t pv_fp_snapshot_owner(const struct pv_fp_snapshot *snap, uint8_t version,
+                              const uint8_t *ip);
 /* Who wants this group; NULL: nobody. */
 const struct pv_fp_group *pv_fp_snapshot_group(const struct pv_fp_snapshot *snap,
                                                const struct pv_group *group);
@@ -161,6 +174,14 @@ PV_MUST_CHECK int pv_fp_index_copy(const struct pv_fp_index *index, uint32_t slo
                                    struct pv_fp_index **ret_copy);
 
 struct pv_fp_routes *pv_fp_routes_unref(struct pv_fp_routes *routes);
+/* Is that what is carried already? Then taken of each is as it was. */
+bool pv_fp_routes_carry_same(const struct pv_fp_routes *r, struct pv_fp_carried *carried, size_t n,
+                             const struct pv_prefix *here, size_t n_here);
+/* Puts it in place of what was there, in routes that nobody else holds. PV_ERR_NOMEM, PV_ERR_LIMIT:
+ * they are of no use any more. */
+PV_MUST_CHECK int pv_fp_routes_carry(struct pv_fp_routes *r, struct pv_fp_carried *carried,
+                                     size_t n, const struct pv_prefix *here, size_t n_here,
+                                     const struct pv_rng *rng);
 
 /* NULL without memory. peers may be more than the entries name. */
 struct pv_fp_groups *pv_fp_groups_new(const struct pv_fp_group *entries, size_t n,
@@ -171,6 +192,10 @@ struct pv_fp_groups *pv_fp_groups_unref(struct pv_fp_groups *groups);
 PV_MUST_CHECK int pv_fp_relay_copy(const struct pv_fp_relay *relay, uint32_t n,
                                    struct pv_fp_relay **ret_copy);
 struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay);
+
+/* PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_flows_new(const struct pv_rng *rng, struct pv_fp_flows **ret_flows);
+struct pv_fp_flows *pv_fp_flows_unref(struct pv_fp_flows *flows);
 
 /* Room to count what n_rules rules deny; flows: those of the former guard, or NULL. PV_ERR_NOMEM.
  */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "daemon/core/packets/fp_carry.h"
 #include "daemon/core/packets/fp_fit.h"
 #include "daemon/core/packets/fp_guard.h"
 #include "daemon/core/packets/fp_many.h"
@@ -506,6 +507,8 @@ static bool tx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         return pv_fp_send_to_many(w, snap, &in, now);
     const struct pv_fp_peer *peer =
         snap == NULL ? NULL : pv_fp_snapshot_route(snap, in.ip.version, in.ip.dst);
+    if (peer == NULL && snap != NULL)
+        peer = pv_fp_carry_to(snap, &in.ip, now);
     if (packet->lose_first)
         pv_cutter_skip(&in.cut);
     if (peer != NULL && pv_cutter_next(&in.cut) != 0 && !pv_fp_send_to_one(w, snap, peer, &in, now))

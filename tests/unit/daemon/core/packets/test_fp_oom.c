@@ -65,8 +65,12 @@ static bool scenario(struct pv_fp_builder *b, struct pv_fp_snapshot **snap)
 {
     struct pv_fp_interface iface = {.n_own = 1, .own = {fp_ip4(1)}, .mtu = 1420};
     struct pv_carrier path = fp_carrier(2);
+    struct pv_fp_carried carried = {.n = 2, .n_live = 2, .ids = {65536, 65537}};
+    uint64_t seed = 1;
+    struct pv_rng rng = {.fill = fp_rng_fill, .ctx = &seed};
     uint32_t id = 0;
 
+    assert_int_equal(pv_prefix_parse("192.168.1.0/24", &carried.prefix), PV_OK);
     assert_int_equal(pv_prefix_parse("10.66.0.0/16", &iface.nets[0]), PV_OK);
     if (!ok(pv_fp_builder_set_interface(b, &iface)))
         return false;
@@ -83,6 +87,7 @@ static bool scenario(struct pv_fp_builder *b, struct pv_fp_snapshot **snap)
             return false;
     }
     return snapshot(b, snap) && ok(pv_fp_builder_set_offline(b, id, true)) && snapshot(b, snap) &&
+           ok(pv_fp_builder_set_carried(b, &carried, 1, NULL, 0, &rng)) && snapshot(b, snap) &&
            ok(pv_fp_builder_remove_keys(b, id, 70 << 8)) && snapshot(b, snap) &&
            ok(pv_fp_builder_remove_peer(b, id)) && snapshot(b, snap) &&
            ok(pv_fp_builder_set_interface(b, &iface)) && snapshot(b, snap);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fp_carry.h - packets to and from prefixes that peers carry, or that this node carries for them
+ * (adr 0037). Internal to the fast path: called only where no peer has the address itself, so a
+ * network without routes pays nothing. Any worker.
+ */
+#ifndef PV_FP_CARRY_H
+#define PV_FP_CARRY_H
+
+#include "daemon/core/packets/fp_state.h"
+#include "proto/ip/ippkt.h"
+
+/* Who carries this outgoing packet; NULL: nobody. Of several the one by which its flow goes
+ * already, else the first. */
+const struct pv_fp_peer *pv_fp_carry_to(const struct pv_fp_snapshot *snap,
+                                        const struct pv_ippkt *ip, pv_ns now);
+/* Does the peer carry this address? */
+bool pv_fp_carries(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
+                   uint8_t version, const uint8_t *ip);
+/* May this packet come from that peer, whose address its source is not? Of several gateways the
+ * flow stays with the one by which it came. */
+bool pv_fp_carry_admits(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
+                        const struct pv_ippkt *ip, pv_ns now);
+/* Does this node carry packets to its destination? */
+bool pv_fp_carry_is_here(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip);
+
+#endif /* PV_FP_CARRY_H */

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/* Packets to and from prefixes that peers carry, and that this node carries. */
+#include "daemon/core/packets/fp_state.h"
+#include "fp_util.h"
+#include "tests/unit/test_util.h"
+
+/* Node a = 10.66.0.1 knows b = 10.66.0.2 and c = 10.66.0.3, each with a worker and keys. */
+static struct {
+    struct fp_node a, b, c;
+    uint32_t b_at_a, c_at_a, a_at_b, a_at_c;
+    pv_ns now;
+} t;
+
+static struct pv_prefix prefix_of(const char *text)
+{
+    struct pv_prefix p;
+    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    return p;
+}
+
+static struct pv_addr ip_of(const char *text)
+{
+    struct pv_addr a;
+    assert_int_equal(pv_addr_parse_ip(text, &a), PV_OK);
+    return a;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&t, 0, sizeof(t));
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    t.now = PV_S(1000);
+    fp_meet(&t.a, &t.b, &t.b_at_a, &t.a_at_b);
+    fp_node_init(&t.c, 3);
+    t.c_at_a = fp_add_member(&t.a, 3);
+    t.a_at_c = fp_add_member(&t.c, 1);
+    fp_set_path(&t.a, t.b_at_a, 2, 0);
+    fp_set_path(&t.a, t.c_at_a, 3, 0);
+    fp_set_path(&t.b, t.a_at_b, 1, 0);
+    fp_set_path(&t.c, t.a_at_c, 1, 0);
+    (void)fp_add_keys(&t.a, t.b_at_a, &t.b, t.a_at_b, t.now, NULL);
+    (void)fp_add_keys(&t.a, t.c_at_a, &t.c, t.a_at_c, t.now, NULL);
+    fp_publish(&t.a);
+    fp_publish(&t.b);
+    fp_publish(&t.c);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    fp_node_done(&t.a);
+    fp_node_done(&t.b);
+    fp_node_done(&t.c);
+    return 0;
+}
+
+/* From now on these carry `text` for a, in this order; id 0: nobody more. */
+static bool carried_by(const char *text, uint32_t first, uint32_t second, uint8_t n_live)
+{
+    struct pv_fp_carried c = {.prefix = prefix_of(text), .ids = {first, second}};
+    c.n = first == 0 ? 0 : second == 0 ? 1 : 2;
+    c.n_live = n_live;
+    assert_int_equal(pv_fp_builder_set_carried(t.a.b, &c, c.n == 0 ? 0 : 1, NULL, 0, &t.a.rng),
+                     PV_OK);
+    fp_publish(&t.a);
+    return c.n != 0 && c.taken;
+}
+
+/* What this node carries for members. */
+static void carries(struct fp_node *n, const char *text)
+{
+    struct pv_prefix here = prefix_of(text);
+    assert_int_equal(pv_fp_builder_set_carried(n->b, NULL, 0, &here, 1, &n->rng), PV_OK);
+    fp_publish(n);
+}
+
+/* By whom a's packet to this address goes, whose flow has this port; 0: by nobody. */
+static uint32_t goes_by(const char *dst, uint16_t port)
+{
+    uint8_t p[100];
+    struct pv_addr to = ip_of(dst);
+    size_t len = fp_packet(p, to.family == PV_AF_INET ? fp_ip4(1) : fp_ip6(1), to, 80, 7);
+    pv_store_be16(p + (to.family == PV_AF_INET ? 20 : 40), port);
+    struct pv_fp_results r = fp_tx_one(&t.a, p, len, t.now);
+    return r.n_sends == 0 ? 0 : r.sends[0].peer;
+}
+
+/* Does a packet from this address, sent by b or c, come out of a's TUN at `dst`? */
+static bool comes_from(struct fp_node *by, const char *src, const char *dst)
+{
+    uint8_t p[100], wire[256];
+    size_t len = fp_packet(p, ip_of(src), ip_of(dst), 80, 7);
+    const struct pv_fp_packet in = {.data = p, .len = len};
+    assert_int_equal(pv_fp_tx(by->w, by->snap, &in, 1, t.now), 1);
+    struct pv_fp_results r = pv_fp_results(by->w);
+    assert_int_equal(r.n_sends, 1);
+    len = r.sends[0].len;
+    memcpy(wire, r.sends[0].data, len);
+    r = fp_rx_one(&t.a, fp_carrier(by == &t.b ? 2 : 3), wire, len, t.now);
+    return r.n_writes == 1;
+}
+
+/* The same of a's packet that goes to b. */
+static bool arrives_at_b(const char *dst)
+{
+    uint8_t p[100], wire[256];
+    struct pv_addr to = ip_of(dst);
+    size_t len = fp_packet(p, to.family == PV_AF_INET ? fp_ip4(1) : fp_ip6(1), to, 80, 7);
+    struct pv_fp_results r = fp_tx_one(&t.a, p, len, t.now);
+    assert_int_equal(r.n_sends, 1);
+    assert_int_equal(r.sends[0].peer, t.b_at_a);
+    len = r.sends[0].len;
+    memcpy(wire, r.sends[0].data, len);
+    r = fp_rx_one(&t.b, fp_carrier(1), wire, len, t.now);
+    return r.n_writes == 1;
+}
+
+static uint64_t drops_of(const struct fp_node *n, enum pv_fp_drop reason)
+{
+    return pv_fp_drops(n->w, reason);
+}
+
+static void the_longest_prefix_goes_to_its_carrier(void **state)
+{
+    (void)state;
+    assert_int_equal(goes_by("192.168.1.7", 1), 0);
+    struct pv_fp_carried all[] = {
+        {.prefix = prefix_of("0.0.0.0/0"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
+        {.prefix = prefix_of("192.168.1.0/24"), .n = 1, .n_live = 1, .ids = {t.c_at_a}},
+        {.prefix = prefix_of("2001:db8::/32"), .n = 1, .n_live = 1, .ids = {t.c_at_a}},
+    };
+    assert_int_equal(pv_fp_builder_set_carried(t.a.b, all, 3, NULL, 0, &t.a.rng), PV_OK);
+    assert_true(all[0].taken && all[1].taken && all[2].taken);
+    fp_publish(&t.a);
+    assert_int_equal(goes_by("192.168.1.7", 1), t.c_at_a);
+    assert_int_equal(goes_by("192.168.2.7", 1), t.b_at_a);
+    assert_int_equal(goes_by("2001:db8:5::1", 1), t.c_at_a);
+    assert_int_equal(goes_by("2001:db9::1", 1), 0);
+    assert_int_equal(goes_by("10.66.0.2", 1), t.b_at_a); /* a member's own address */
+    assert_int_equal(goes_by("10.66.7.7", 1), 0);        /* the network's range goes nowhere else */
+}
+
+static void only_who_carries_a_prefix_speaks_for_it(void **state)
+{
+    (void)state;
+    assert_false(comes_from(&t.b, "192.168.1.7", "10.66.0.1"));
+    assert_int_equal(drops_of(&t.a, PV_FP_DROP_SOURCE), 1);
+    assert_true(carried_by("192.168.1.0/24", t.b_at_a, 0, 1));
+    assert_true(comes_from(&t.b, "192.168.1.7", "10.66.0.1"));
+    assert_false(comes_from(&t.c, "192.168.1.7", "10.66.0.1"));
+    assert_false(comes_from(&t.b, "192.168.2.7", "10.66.0.1"));
+    assert_false(comes_from(&t.b, "10.66.0.3", "10.66.0.1")); /* c's address */
+    assert_true(comes_from(&t.c, "10.66.0.3", "10.66.0.1"));
+    assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 0));
+    assert_true(comes_from(&t.c, "192.168.1.7", "10.66.0.1")); /* also while nothing goes there */
+    assert_false(carried_by("192.168.1.0/24", 0, 0, 0));
+    assert_false(comes_from(&t.b, "192.168.1.7", "10.66.0.1"));
+}
+
+/* Who carries the default route speaks for all the world, and for no member. */
+static void an_exit_speaks_for_no_member(void **state)
+{
+    (void)state;
+    assert_true(carried_by("0.0.0.0/0", t.b_at_a, 0, 1));
+    assert_true(comes_from(&t.b, "8.8.8.8", "10.66.0.1"));
+    assert_false(comes_from(&t.b, "10.66.0.3", "10.66.0.1"));
+    assert_false(comes_from(&t.b, "10.66.9.9", "10.66.0.1"));
+    struct pv_fp_carried c = {.prefix = prefix_of("192.168.9.0/24"), .n = 1, .n_live = 1};
+    c.ids[0] = t.a_at_b;
+    assert_int_equal(pv_fp_builder_set_carried(t.b.b, &c, 1, NULL, 0, &t.b.rng), PV_OK);
+    fp_publish(&t.b);
+    assert_false(comes_from(&t.b, "8.8.8.8", "192.168.9.9")); /* a carries nothing */
+    assert_int_equal(drops_of(&t.a, PV_FP_DROP_DESTINATION), 1);
+}
+
+static void what_this_node_carries_goes_to_the_kernel(void **state)
+{
+    (void)state;
+    assert_true(carried_by("0.0.0.0/0", t.b_at_a, 0, 1));
+    assert_false(arrives_at_b("192.168.1.7"));
+    assert_int_equal(drops_of(&t.b, PV_FP_DROP_DESTINATION), 1);
+    carries(&t.b, "192.168.1.0/24");
+    assert_true(arrives_at_b("192.168.1.7"));
+    assert_false(arrives_at_b("192.168.2.7"));
+    carries(&t.b, "0.0.0.0/0");
+    assert_true(arrives_at_b("192.168.2.7"));
+    assert_int_equal(drops_of(&t.b, PV_FP_DROP_DESTINATION), 2);
+}
+
+/* What it would send on into the network again it does not take: no packet goes in circles. */
+static void nothing_is_carried_to_members(void **state)
+{
+    struct pv_prefix here = prefix_of("0.0.0.0/0");
+    struct pv_fp_carried c = {.prefix = prefix_of("192.168.1.0/24"), .n = 1, .n_live = 1};
+    (void)state;
+    c.ids[0] = t.a_at_b;
+    assert_int_equal(pv_fp_builder_set_carried(t.b.b, &c, 1, &here, 1, &t.b.rng), PV_OK);
+    fp_publish(&t.b);
+    assert_true(carried_by("0.0.0.0/0", t.b_at_a, 0, 1));
+    assert_true(arrives_at_b("192.168.2.7"));
+    assert_false(arrives_at_b("192.168.1.7"));
+    struct pv_fp_carried net = {
+        .prefix = prefix_of("10.66.7.0/24"), .n = 1, .n_live = 1, .ids = {t.b_at_a}};
+    assert_int_equal(pv_fp_builder_set_carried(t.a.b, &net, 1, NULL, 0, &t.a.rng), PV_OK);
+    fp_publish(&t.a);
+    assert_false(arrives_at_b("10.66.7.7")); /* an address of the network that nobody has */
+}
+
+static void of_several_carriers_the_first_is_used_and_flows_stay(void **state)
+{
+    (void)state;
+    assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
+    assert_int_equal(goes_by("192.168.1.7", 1), t.b_at_a);
+    assert_true(carried_by("192.168.1.0/24", t.c_at_a, t.b_at_a, 2)); /* c is nearer now */
+    assert_int_equal(goes_by("192.168.1.7", 1), t.b_at_a);
+    assert_int_equal(goes_by("192.168.1.7", 2), t.c_at_a);
+    assert_true(carried_by("192.168.1.0/24", t.c_at_a, t.b_at_a, 1)); /* b is dead */
+    assert_int_equal(goes_by("192.168.1.7", 1), t.c_at_a);
+    assert_true(carried_by("192.168.1.0/24", t.c_at_a, t.b_at_a, 2));
+    assert_int_equal(goes_by("192.168.1.7", 1), t.c_at_a); /* where it is now it stays */
+    assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
+    assert_int_equal(goes_by("192.168.1.7", 1), t.c_at_a);
+    assert_int_equal(goes_by("192.168.1.7", 3), t.b_at_a);
+}
+
+/* Answers go back by the carrier through which a flow came: another one's would not know it. */
+static void what_came_by_one_goes_back_by_it(void **state)
+{
+    uint8_t p[100];
+    (void)state;
+    assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
+    assert_true(comes_from(&t.c, "192.168.1.7", "10.66.0.1"));
+    size_t len = fp_packet(p, fp_ip4(1), ip_of("192.168.1.7"), 80, 7);
+    pv_store_be16(p + 20, 5001);
+    pv_store_be16(p + 22, 5000);
+    struct pv_fp_results r = fp_tx_one(&t.a, p, len, t.now);
+    assert_int_equal(r.n_sends, 1);
+    assert_int_equal(r.sends[0].peer, t.c_at_a);
+    assert_int_equal(goes_by("192.168.1.7", 9), t.b_at_a);
+}
+
+/* Fragments have no ports; they follow the first one of their packet. */
+static void fragments_go_where_their_first_one_went(void **state)
+{
+    uint8_t p[100];
+    struct pv_addr dst = ip_of("192.168.1.7");
+    (void)state;
+    assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
+    size_t len = fp_packet(p, fp_ip4(1), dst, 80, 7);
+    pv_store_be16(p + 4, 77);
+    pv_store_be16(p + 6, 0x2000); /* more fragments */
+    assert_int_equal(fp_tx_one(&t.a, p, len, t.now).sends[0].peer, t.b_at_a);
+    assert_true(carried_by("192.168.1.0/24", t.c_at_a, t.b_at_a, 2));
+    pv_store_be16(p + 6, 0x0008); /* the last one */
+    assert_int_equal(fp_tx_one(&t.a, p, len, t.now).sends[0].peer, t.b_at_a);
+    pv_store_be16(p + 4, 78); /* of another packet */
+    assert_int_equal(fp_tx_one(&t.a, p, len, t.now).sends[0].peer, t.c_at_a);
+}
+
+static void what_is_somebodys_is_left_out(void **state)
+{
+    (void)state;
+    uint32_t s = fp_add_static(&t.a, "192.168.1.0/24");
+    struct pv_fp_carried all[] = {
+        {.prefix = prefix_of("192.168.1.0/24"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
+        {.prefix = prefix_of("10.66.0.0/16"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
+    };
+    for (int i = 0; i < 2; i++) { /* the second time nothing is new */
+        assert_int_equal(pv_fp_builder_set_carried(t.a.b, all, 2, NULL, 0, &t.a.rng), PV_OK);
+        assert_false(all[0].taken || all[1].taken);
+    }
+    fp_publish(&t.a);
+    assert_int_equal(pv_fp_snapshot_route(t.a.snap, 4, ip_of("192.168.1.7").ip)->id, s);
+    assert_int_equal(goes_by("10.66.9.9", 1), 0);
+    assert_int_equal(pv_fp_builder_set_carried(t.a.b, NULL, 0, NULL, 0, &t.a.rng), PV_OK);
+    fp_publish(&t.a);
+    assert_int_equal(pv_fp_snapshot_route(t.a.snap, 4, ip_of("192.168.1.7").ip)->id, s);
+    assert_int_equal(
+        pv_fp_builder_set_carried(t.a.b, all, PV_FP_MAX_CARRIED + 1, NULL, 0, &t.a.rng),
+        PV_ERR_LIMIT);
+    assert_int_equal(
+        pv_fp_builder_set_carried(t.a.b, all, 0, &all[0].prefix, PV_FP_MAX_HERE + 1, &t.a.rng),
+        PV_ERR_LIMIT);
+}
+
+/* The same again makes no snapshot; a carrier that is gone is nobody. */
+static void nothing_new_changes_nothing(void **state)
+{
+    (void)state;
+    assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
+    assert_false(pv_fp_builder_changed(t.a.b));
+    struct pv_fp_carried c = {.prefix = prefix_of("192.168.1.0/24"), .n = 2, .n_live = 2};
+    c.ids[0] = t.b_at_a;
+    c.ids[1] = t.c_at_a;
+    assert_int_equal(pv_fp_builder_set_carried(t.a.b, &c, 1, NULL, 0, &t.a.rng), PV_OK);
+    assert_false(pv_fp_builder_changed(t.a.b));
+    assert_true(c.taken);
+    assert_int_equal(pv_fp_builder_remove_peer(t.a.b, t.b_at_a), PV_OK);
+    fp_publish(&t.a);
+    assert_int_equal(goes_by("192.168.1.7", 1), 0);
+}
+
+#define with(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with(the_longest_prefix_goes_to_its_carrier),
+        with(only_who_carries_a_prefix_speaks_for_it),
+        with(an_exit_speaks_for_no_member),
+        with(what_this_node_carries_goes_to_the_kernel),
+        with(nothing_is_carried_to_members),
+        with(of_several_carriers_the_first_is_used_and_flows_stay),
+        with(what_came_by_one_goes_back_by_it),
+        with(fragments_go_where_their_first_one_went),
+        with(what_is_somebodys_is_left_out),
+        with(nothing_new_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
