@@ -10,7 +10,6 @@
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
-#include "proto/roster/roster_make.h"
 
 #define STEP \
     (UINT64_C(1) << 32) /* ours: between the places of two rules, for others between them */
@@ -60,7 +59,7 @@ static void fail_made(struct pv_node *n, uint64_t handle, const char *what, int 
 /* --- whom a word means -------------------------------------------------------------------- */
 
 /* The identity key of the member that text names, this node included; NULL: there is none. */
-static const uint8_t *node_of(const struct pv_node *n, const char *text)
+const uint8_t *pv_rulesedit_node(const struct pv_node *n, const char *text)
 {
     const struct pv_member *self = pv_node_self(n);
     const struct pv_peer *p = pv_peers_find(n->peers, text);
@@ -86,7 +85,7 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
                        struct pv_selector *ret)
 {
     const struct pv_policy *policy = pv_rules_policy(n);
-    const uint8_t *node = node_of(n, text);
+    const uint8_t *node = pv_rulesedit_node(n, text);
     const char *tag = strncmp(text, "tag:", 4) == 0 ? text + 4 : text;
     bool is_tag = tag != text || (policy != NULL && pv_policy_has_tag(policy, tag));
     *ret = (struct pv_selector){.kind = PV_SELECT_ANY};
@@ -138,7 +137,7 @@ static bool read_ports(struct pv_node *n, const char *what, const char *text, ui
 /* --- saying ------------------------------------------------------------------------------- */
 
 /* What this node says counts here at once, and goes to the others from here. */
-static int add_made(struct pv_node *n, const struct pv_made *made, pv_ns now)
+int pv_rulesedit_add(struct pv_node *n, const struct pv_made *made, pv_ns now)
 {
     const struct pv_ctl_item item = {.statement = pv_made_view(made)};
     return pv_membership_add(n, &item, 1, now) > 0 ? PV_ERR_REFUSED : PV_OK;
@@ -152,12 +151,12 @@ static int say_rule(struct pv_node *n, struct pv_st_rule *rule, pv_ns now)
     rule->time = pv_node_wall_s(n, now);
     if (r == PV_OK)
         r = pv_make_rule(pv_roster_network_id(n->roster), n->identity->sign_sk, rule, &made);
-    return r == PV_OK ? add_made(n, &made, now) : r;
+    return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
 }
 
 /* What this node said itself it takes back in the same slot, which is free again then; what another
  * admin said it ends by name. */
-static int take_back(struct pv_node *n, const struct pv_statement *st, pv_ns now)
+int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st, pv_ns now)
 {
     struct pv_made made;
     int r = PV_ERR_LIMIT;
@@ -166,7 +165,7 @@ static int take_back(struct pv_node *n, const struct pv_statement *st, pv_ns now
     if (r == PV_ERR_LIMIT)
         r = pv_make_end(pv_roster_network_id(n->roster), n->identity->sign_sk, st,
                         pv_node_wall_s(n, now), &made);
-    return r == PV_OK ? add_made(n, &made, now) : r;
+    return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
 }
 
 /* A place before the rule of this number, or behind all (0). False: there is none between two. */
@@ -236,7 +235,7 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     }
     const struct pv_roster_entry *e =
         pv_roster_find(n->roster, pv_policy_at(policy, req->number)->id);
-    int r = e == NULL ? PV_ERR_NOT_FOUND : take_back(n, &e->st, now);
+    int r = e == NULL ? PV_ERR_NOT_FOUND : pv_rulesedit_take_back(n, &e->st, now);
     if (r == PV_OK)
         pv_admin_answer_when_told(n, handle, now);
     else
@@ -259,7 +258,7 @@ static int allow_by_default(struct pv_node *n, pv_ns now)
             ;
         if (e == NULL)
             return PV_OK;
-        r = take_back(n, &e->st, now);
+        r = pv_rulesedit_take_back(n, &e->st, now);
     }
     return r == PV_OK ? PV_ERR_STATE : r;
 }
@@ -321,7 +320,7 @@ static int set_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_
     snprintf(tag.tag, sizeof(tag.tag), "%s", name);
     if (r == PV_OK)
         r = pv_make_tag(pv_roster_network_id(n->roster), n->identity->sign_sk, &tag, &made);
-    return r == PV_OK ? add_made(n, &made, now) : r;
+    return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
 }
 
 /* Whatever admins said so: of a tag that two have given, both are taken back. */
@@ -333,7 +332,7 @@ static int drop_tag(struct pv_node *n, const uint8_t *node, const char *name, pv
         st = find_tag(n, node, name);
         if (st == NULL)
             return PV_OK;
-        r = take_back(n, st, now);
+        r = pv_rulesedit_take_back(n, st, now);
     }
     return r == PV_OK ? PV_ERR_STATE : r;
 }
@@ -345,7 +344,7 @@ static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set
     const char *what = set ? "tag" : "untag";
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
         return;
-    const uint8_t *node = node_of(n, req->peer);
+    const uint8_t *node = pv_rulesedit_node(n, req->peer);
     if (node == NULL) {
         fail(n, handle, PV_CTLAPI_UNKNOWN_PEER,
              "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what, req->peer);
@@ -406,7 +405,7 @@ static void say_why(const struct pv_node *n, struct pv_verdict v, char *text, si
 /* Answers the client when there is none of this name: the caller only returns. */
 static const uint8_t *need_node(struct pv_node *n, const char *text, uint64_t handle)
 {
-    const uint8_t *node = node_of(n, text);
+    const uint8_t *node = pv_rulesedit_node(n, text);
     if (node == NULL)
         fail(n, handle, PV_CTLAPI_UNKNOWN_PEER,
              "can: nobody is called %.70s: `p2pvpnctl peers` lists the members", text);

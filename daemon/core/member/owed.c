@@ -74,15 +74,27 @@ static bool is_key_of(const struct pv_node *n, const struct pv_statement *st)
 
 static bool is_rule(const struct pv_roster_entry *x)
 {
-    return x->st.type == PV_ST_TAG || x->st.type == PV_ST_RULE;
+    return x->st.type == PV_ST_ROUTE || x->st.type == PV_ST_TAG || x->st.type == PV_ST_RULE;
 }
 
-/* Is it a tag or rule of this node that takes something back, and so is in force nowhere? */
+static bool is_empty(const struct pv_statement *st)
+{
+    if (st->type == PV_ST_ROUTE)
+        return st->u.route.kind == PV_ROUTE_NONE;
+    return st->type == PV_ST_TAG ? st->u.tag.kind == PV_TAG_NONE : st->u.rule.kind == PV_RULE_NONE;
+}
+
+/* Are these the offers that count of this node? Those of others are their own business. */
+static bool is_offered(const struct pv_node *n, const struct pv_roster_entry *x)
+{
+    return memcmp(x->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0 &&
+           pv_roster_offers(n->roster, x->st.signer) == &x->st.u.offers;
+}
+
+/* Is it a route, tag or rule of this node that takes something back, and so is in force nowhere? */
 static bool takes_back(const struct pv_node *n, const struct pv_roster_entry *x)
 {
-    return is_rule(x) && !pv_roster_in_force(x) &&
-           (x->st.type == PV_ST_TAG ? x->st.u.tag.kind == PV_TAG_NONE
-                                    : x->st.u.rule.kind == PV_RULE_NONE) &&
+    return is_rule(x) && !pv_roster_in_force(x) && is_empty(&x->st) &&
            memcmp(x->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
 }
 
@@ -97,6 +109,8 @@ static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
         return is_where(n, &x->st.u.place);
     if (x->st.type == PV_ST_TRANSPORT)
         return is_key_of(n, &x->st);
+    if (x->st.type == PV_ST_OFFERS)
+        return is_offered(n, x);
     if (x->st.type == PV_ST_ADMISSION)
         return pv_roster_admission(n->roster, x->st.u.admission.node) == x;
     return x->st.type == PV_ST_LEAVE || x->st.type == PV_ST_ADMIN || takes_back(n, x) ||
@@ -135,6 +149,11 @@ static void describe(struct owed *o, const struct pv_statement *st)
     }
     const struct pv_roster_entry *ended =
         st->type == PV_ST_END ? pv_roster_find(o->node->roster, st->u.end.hash) : NULL;
+    if (st->type == PV_ST_OFFERS || st->type == PV_ST_ROUTE ||
+        (ended != NULL && ended->st.type == PV_ST_ROUTE)) {
+        snprintf(o->first, sizeof(o->first), "the routes changed");
+        return;
+    }
     if (st->type == PV_ST_TAG || st->type == PV_ST_RULE || (ended != NULL && is_rule(ended))) {
         snprintf(o->first, sizeof(o->first), "the rules changed");
         return;

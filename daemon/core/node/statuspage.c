@@ -34,6 +34,8 @@ static int add_rest(const struct pv_statuspage *st, json_t *status)
         r = pv_ctlapi_status_add_datapath(status, &st->datapath);
     if (r == PV_OK && st->lan.broadcast != NULL)
         r = pv_ctlapi_status_add_lan(status, &st->lan);
+    if (r == PV_OK && st->routes.known)
+        r = pv_ctlapi_status_add_routes(status, &st->routes);
     for (size_t i = 0; r == PV_OK && i < st->n_portmaps; i++)
         r = pv_ctlapi_status_add_portmap(status, &st->portmaps[i]);
     return r;

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "daemon/core/packets/fastpath.h"
 #include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_route.h"
 #include "proto/roster/statement.h"
 
 enum {
@@ -45,6 +46,8 @@ struct pv_statuspage {
     struct pv_ctlapi_datapath datapath; /* workers 0: nothing is known of it */
     struct pv_ctlapi_lan lan;           /* broadcast NULL: nothing is known of it */
     struct pv_addr lan_groups[PV_STATUSPAGE_MAX_GROUPS];
+    struct pv_ctlapi_routes routes;
+    char exit_peer[PV_NAME_BUF];
     struct pv_ctlapi_portmap portmaps[2];
     size_t n_portmaps;
     char portmap_why[2][PV_CTLAPI_ERROR_BUF];

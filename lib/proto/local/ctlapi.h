@@ -94,6 +94,14 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_CAN,             /* what the rules say */
     PV_CTLAPI_TAG,             /* peer gets the tag name */
     PV_CTLAPI_UNTAG,           /* and loses it */
+    PV_CTLAPI_ROUTES,          /* list */
+    PV_CTLAPI_ROUTE_OFFER,     /* this node carries the prefix cidr */
+    PV_CTLAPI_ROUTE_WITHDRAW,  /* and no longer */
+    PV_CTLAPI_ROUTE_ALLOW,     /* peer may carry the prefix cidr */
+    PV_CTLAPI_ROUTE_DENY,      /* and may not any more */
+    PV_CTLAPI_ROUTE_USE,       /* peer: "all", "auto", "off", a member or a prefix */
+    PV_CTLAPI_EXIT_USE,        /* everything goes out by peer */
+    PV_CTLAPI_EXIT_OFF,        /* and no longer */
     PV_CTLAPI_COORDINATORS,    /* list */
     PV_CTLAPI_COORDINATOR_ADD, /* url: it becomes the preferred one */
     PV_CTLAPI_COORDINATOR_REMOVE,
@@ -143,7 +151,7 @@ struct pv_ctlapi_request {
                                       TAG UNTAG */
     char from[PV_CTLAPI_PEER_BUF]; /* RULE_ADD, CAN: whom a rule means */
     char to[PV_CTLAPI_PEER_BUF];   /* the same */
-    char cidr[PV_ADDR_TEXT];       /* CREATE, may be "" */
+    char cidr[PV_ADDR_TEXT];       /* CREATE, may be ""; ROUTE_*: a prefix, or "default" */
     char invite[PV_CTLAPI_INVITE_BUF];           /* INVITE_REVOKE */
     char room[PV_CTLAPI_ROOM_BUF];               /* ROOM_*, LIST excepted */
     char word[PV_CTLAPI_WORD_BUF];               /* LOG: level; WATCH: "chat"; ADDRESS_SET:
@@ -174,6 +182,10 @@ struct pv_ctlapi_request {
     bool direct;          /* WAIT: until the path leads through no relay */
     bool online;          /* WAIT: until the peer, or this node, is online */
     bool peek;            /* INBOX: leave them unread */
+    bool no_snat;         /* ROUTE_OFFER: hosts there see the members' own addresses */
+    bool automatic;       /* ROUTE_OFFER: members use it unless they say otherwise */
+    bool off;             /* ROUTE_USE: not to use that member's, or that prefix */
+    bool lan, block;      /* EXIT_USE */
     bool seen;            /* WATCH: messages told are read from then on */
     uint32_t number;      /* FILE_ACCEPT STOP GET SAVED: "id" in the list; RULE_*: a rule's */
     char before[PV_CHAT_ID_TEXT_BUF];   /* HISTORY: id of a message, may be "" */

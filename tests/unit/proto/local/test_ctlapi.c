@@ -271,6 +271,7 @@ static void only_commands_that_change_nothing_are_for_everybody(void **state)
         PV_CTLAPI_MUTED,        PV_CTLAPI_READ,
         PV_CTLAPI_COORDINATORS, PV_CTLAPI_COORDINATOR_TOKEN,
         PV_CTLAPI_RULES,        PV_CTLAPI_CAN,
+        PV_CTLAPI_ROUTES,
     };
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         bool open = false;

@@ -134,6 +134,7 @@ static void who_is_not_root_may_read_and_chat_only(void **state)
         memcpy(req.coordinator, "192.0.2.1", 10);
         bool is_rule = req.cmd == PV_CTLAPI_RULE_ADD || req.cmd == PV_CTLAPI_RULES_DEFAULT;
         snprintf(req.word, sizeof(req.word), "%s", is_rule ? "allow" : "chat");
+        snprintf(req.cidr, sizeof(req.cidr), "10.1.0.0/16");
         memcpy(req.invite, "i", 2);
         memcpy(req.room, "#r", 3);
         memcpy(req.through, "AAAAAAAAAAAAAAAAAAAAAA", 23);
