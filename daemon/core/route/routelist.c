@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/* routelist.c - every prefix that somebody offers or may carry, and why it goes as it does. */
+#include "daemon/core/route/routelist.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core/peer/peer_show.h"
+#include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi_route.h"
+#include "proto/roster/roster.h"
+
+enum {
+    SENTENCE = 280,   /* bytes of why, or of a command, with the NUL */
+    MAX_PROBLEMS = 3, /* ours: offers that `status` names; the others are counted */
+};
+
+/* A row while it is made: what the texts point at. */
+struct row {
+    struct pv_ctlapi_route r;
+    char prefix[PV_ADDR_TEXT];
+    char why[SENTENCE], command[SENTENCE];
+};
+
+/* By key: another machine may have had this node's name. */
+static bool is_self(const struct pv_node *n, const uint8_t *pk)
+{
+    return memcmp(pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
+}
+
+/* As commands take it: both default routes have one word. */
+static const char *word_of(const struct pv_prefix *p, char text[static PV_ADDR_TEXT])
+{
+    return p->bits == 0 ? "default" : pv_prefix_format(p, text);
+}
+
+/* The name is that of today; who was removed since is known by its last one. */
+static void begin(struct row *row, const struct pv_node *n, const uint8_t *pk,
+                  const struct pv_prefix *prefix)
+{
+    const struct pv_member *m = pv_roster_known(n->roster, pk);
+    *row = (struct row){.r = {.rtt_ms = -1}};
+    row->r.prefix = pv_prefix_format(prefix, row->prefix);
+    row->r.peer = m == NULL ? "?" : m->name;
+    row->r.self = is_self(n, pk);
+    row->r.why = row->why;
+}
+
+/* What the user has to type, to be copied as it stands. */
+static void set_command(struct row *row, const char *command, const char *peer,
+                        const struct pv_prefix *prefix)
+{
+    char text[PV_ADDR_TEXT];
+    snprintf(row->command, sizeof(row->command), "%s%s%s %s", command, peer[0] == '\0' ? "" : " ",
+             peer, word_of(prefix, text));
+    row->r.command = row->command;
+}
+
+/* The packet threads' first choice for new flows. */
+static bool is_in_front(const struct pv_route *route, const struct pv_peer *p)
+{
+    return p != NULL && route->gateways.front == pv_peer_id(p);
+}
+
+/* What is known of this member as a gateway; NULL: it is not wanted for that prefix. */
+static const struct pv_gateway *gateway_of(const struct pv_route *route, const struct pv_peer *p)
+{
+    for (size_t i = 0; p != NULL && i < route->gateways.n; i++) {
+        if (route->gateways.g[i].id == pv_peer_id(p))
+            return &route->gateways.g[i];
+    }
+    return NULL;
+}
+
+/* A prefix that is used, at one of those who carry it. */
+static void say_used(struct row *row, const struct pv_node *n, const struct pv_route *route,
+                     const struct pv_peer *p)
+{
+    const struct pv_gateway *g = gateway_of(route, p);
+    const struct pv_peer *front = pv_peers_by_id(n->peers, route->gateways.front);
+    bool alive = g != NULL && pv_gateway_is_alive(g);
+    if (alive && is_in_front(route, p)) {
+        row->r.state = "used";
+        snprintf(row->why, sizeof(row->why), "packets go by %s", row->r.peer);
+    } else if (alive) {
+        row->r.state = "standby";
+        snprintf(row->why, sizeof(row->why), "packets go by %s; %s takes over when it fails",
+                 front == NULL ? "another" : pv_peer_name(front), row->r.peer);
+    } else {
+        row->r.state = "away";
+        snprintf(row->why, sizeof(row->why), "%s does not answer", row->r.peer);
+    }
+}
+
+/* How a user comes to a prefix that is offered and allowed, and not used. */
+static void say_unwanted(struct row *row, const struct pv_prefix *prefix)
+{
+    row->r.state = "off";
+    if (prefix->bits == 0) {
+        snprintf(row->why, sizeof(row->why), "an exit is used only on demand");
+        snprintf(row->command, sizeof(row->command), "exit use %s", row->r.peer);
+        row->r.command = row->command;
+        return;
+    }
+    snprintf(row->why, sizeof(row->why),
+             row->r.automatic ? "`route use` says not to use it" : "it is used only on demand");
+    set_command(row, "route use", "", prefix);
+}
+
+/* What nobody can change by a command of this program has a reason and no command. */
+static void say_refused(struct row *row, const struct pv_route *route)
+{
+    row->r.state = "refused";
+    if (route->why == PV_ROUTE_IN_NETWORK)
+        snprintf(row->why, sizeof(row->why), "it is a part of the network's own range");
+    else if (route->why == PV_ROUTE_CONNECTED)
+        snprintf(row->why, sizeof(row->why), "this machine is in that network itself, by %s",
+                 route->ifname);
+    else if (route->why == PV_ROUTE_TAKEN)
+        snprintf(row->why, sizeof(row->why), "a static peer has it in its allowed-ips");
+    else
+        snprintf(row->why, sizeof(row->why), "%d prefixes are used already", PV_NETPLAN_USED);
+}
+
+/* Somebody else on the host may have a route that goes before ours: then it is used in name only.
+ */
+static void say_overlap(struct row *row, const struct pv_node *n, const struct pv_route *route)
+{
+    for (size_t i = 0; i < n->hostnet.n_overlaps; i++) {
+        const struct pv_netplan_overlap *o = &n->hostnet.overlaps[i];
+        char text[PV_ADDR_TEXT];
+        size_t len = strlen(row->why);
+        if (pv_route_compare(&o->used, &route->prefix) != 0)
+            continue;
+        snprintf(row->why + len, sizeof(row->why) - len, "; on this machine %s goes by %s",
+                 pv_prefix_format(&o->other.prefix, text), o->other.ifname);
+        return;
+    }
+}
+
+/* One row for each member that carries the prefix, since each has a reason of its own. */
+static void say_route(struct row *row, const struct pv_node *n, const struct pv_route *route,
+                      const struct pv_route_gateway *g)
+{
+    struct pv_peer *p = pv_peers_by_pk(n->peers, g->pk);
+    struct pv_ctlapi_path path;
+    row->r.offered = row->r.allowed = true;
+    row->r.automatic = (g->flags & PV_OFFER_AUTO) != 0;
+    row->r.nat = (g->flags & PV_OFFER_NO_NAT) == 0;
+    if (p != NULL) {
+        pv_peer_show_path(p, &path);
+        row->r.rtt_ms = path.rtt_ms;
+    }
+    if (row->r.self) {
+        row->r.state = route->why == PV_ROUTE_HERE ? "here" : "refused";
+        snprintf(row->why, sizeof(row->why), "this node carries it for members");
+        return;
+    }
+    if (route->why == PV_ROUTE_HERE) {
+        row->r.state = "refused";
+        snprintf(row->why, sizeof(row->why), "this node carries it itself");
+    } else if (route->why == PV_ROUTE_USED && g->wanted) {
+        say_used(row, n, route, p);
+        say_overlap(row, n, route);
+    } else if (route->why == PV_ROUTE_USED || route->why == PV_ROUTE_UNWANTED) {
+        say_unwanted(row, &route->prefix);
+    } else {
+        say_refused(row, route);
+    }
+}
+
+/* Rows beyond the limit are counted: the list says how many it left out. */
+static int add_routes(json_t *out, const struct pv_node *n, size_t *rows)
+{
+    size_t n_routes;
+    const struct pv_route *all = pv_routes_all(n, &n_routes);
+    int status = PV_OK;
+    for (size_t i = 0; i < n_routes; i++) {
+        for (size_t k = 0; k < all[i].n && status == PV_OK; k++, ++*rows) {
+            struct row row;
+            begin(&row, n, all[i].by[k].pk, &all[i].prefix);
+            say_route(&row, n, &all[i], &all[i].by[k]);
+            if (*rows < PV_ROUTELIST_MAX)
+                status = pv_ctlapi_routes_add(out, &row.r);
+        }
+    }
+    return status;
+}
+
+/* --- what an admin has not allowed ---------------------------------------------------------- */
+
+/* Each offer of a member that nobody allowed. In a network of thousands this is a walk over all,
+ * and made only when somebody asks. */
+typedef int unallowed_fn(void *arg, const uint8_t *pk, const struct pv_offer *offer);
+static int each_unallowed(const struct pv_node *n, unallowed_fn *fn, void *arg)
+{
+    int status = PV_OK;
+    for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL && status == PV_OK;
+         m = pv_roster_next(n->roster, m)) {
+        const struct pv_st_offers *offers = pv_roster_offers(n->roster, m->node);
+        struct pv_view list = offers == NULL ? pv_view(NULL, 0) : offers->list;
+        struct pv_offer offer;
+        while (status == PV_OK && pv_offerlist_next(&list, &offer)) {
+            if (!pv_routes_is_allowed(n, m->node, &offer.prefix))
+                status = fn(arg, m->node, &offer);
+        }
+    }
+    return status;
+}
+
+struct listing {
+    const struct pv_node *n;
+    json_t *out;
+    size_t rows;
+};
+
+/* With the command that an admin types, for whoever reads it. */
+static int list_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *offer)
+{
+    struct listing *l = arg;
+    struct row row;
+    if (l->rows++ >= PV_ROUTELIST_MAX)
+        return PV_OK;
+    begin(&row, l->n, pk, &offer->prefix);
+    row.r.offered = true;
+    row.r.automatic = (offer->flags & PV_OFFER_AUTO) != 0;
+    row.r.nat = (offer->flags & PV_OFFER_NO_NAT) == 0;
+    row.r.state = "offered";
+    snprintf(row.why, sizeof(row.why), "no admin has allowed it");
+    set_command(&row, "route allow", row.r.peer, &offer->prefix);
+    return pv_ctlapi_routes_add(l->out, &row.r);
+}
+
+/* Permissions that nobody makes use of: without them an admin could not find what to take back. */
+static int list_unoffered(struct listing *l)
+{
+    const struct pv_roster_entry *e = NULL;
+    int status = PV_OK;
+    while (status == PV_OK && (e = pv_roster_next_route(l->n->roster, e)) != NULL) {
+        const struct pv_st_route *st = &e->st.u.route;
+        struct pv_offer offer;
+        struct row row;
+        if (pv_roster_by_node(l->n->roster, st->node) != NULL &&
+            pv_routes_is_offered(l->n, st->node, &st->prefix, &offer))
+            continue;
+        if (l->rows++ >= PV_ROUTELIST_MAX)
+            continue;
+        begin(&row, l->n, st->node, &st->prefix);
+        row.r.allowed = true;
+        row.r.state = "allowed";
+        snprintf(row.why, sizeof(row.why), "%s does not offer it", row.r.peer);
+        status = pv_ctlapi_routes_add(l->out, &row.r);
+    }
+    return status;
+}
+
+/* --- the whole ------------------------------------------------------------------------------- */
+
+/* Of two families one that works is enough: the other one is blocked, not lost. */
+static struct pv_ctlapi_exit show_exit(const struct pv_node *n)
+{
+    const struct pv_routeuse *use = pv_routes_use(n);
+    size_t n_routes;
+    const struct pv_route *all = pv_routes_all(n, &n_routes);
+    struct pv_ctlapi_exit x = {.lan = use->exit_lan, .block = use->exit_block};
+    const struct pv_member *m =
+        use->exit && n->roster != NULL ? pv_roster_known(n->roster, use->exit_pk) : NULL;
+    x.peer = !use->exit ? NULL : m == NULL ? "?" : m->name;
+    for (size_t i = 0; i < n_routes; i++) {
+        if (all[i].prefix.bits != 0 || all[i].why != PV_ROUTE_USED)
+            continue;
+        for (size_t k = 0; k < all[i].gateways.n; k++)
+            x.works = x.works || pv_gateway_is_alive(&all[i].gateways.g[k]);
+    }
+    return x;
+}
+
+/* Built whole or not at all: a list without its end would be read as one that has ended. */
+json_t *pv_routelist_json(const struct pv_node *n, const char *fault)
+{
+    static const char *const modes[] = {
+        [PV_ROUTEUSE_AUTO] = "auto", [PV_ROUTEUSE_ALL] = "all", [PV_ROUTEUSE_OFF] = "off"};
+    const char *why = fault[0] != '\0'              ? fault
+                      : n->hostnet.fault[0] != '\0' ? n->hostnet.fault
+                                                    : NULL;
+    struct listing l = {.n = n, .out = pv_ctlapi_routes_new(modes[pv_routes_use(n)->mode], 0, why)};
+    const struct pv_ctlapi_exit x = show_exit(n);
+    int status = l.out == NULL ? PV_ERR_NOMEM : PV_OK;
+    if (status == PV_OK)
+        status = add_routes(l.out, n, &l.rows);
+    if (status == PV_OK)
+        status = each_unallowed(n, list_unallowed, &l);
+    if (status == PV_OK)
+        status = list_unoffered(&l);
+    if (status == PV_OK)
+        status = pv_ctlapi_routes_set_exit(l.out, &x);
+    if (status == PV_OK && l.rows > PV_ROUTELIST_MAX &&
+        json_object_set_new(l.out, "more", json_integer((json_int_t)(l.rows - PV_ROUTELIST_MAX))) !=
+            0)
+        status = PV_ERR_NOMEM;
+    if (status == PV_OK)
+        return l.out;
+    json_decref(l.out);
+    return NULL;
+}
+
+struct naming {
+    const struct pv_node *n;
+    struct pv_statuspage *st;
+    bool admin;
+    size_t found;
+};
+
+/* An admin is asked; the node that offers is told whom to ask. */
+static int name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *offer)
+{
+    struct naming *x = arg;
+    const struct pv_member *m = pv_roster_known(x->n->roster, pk);
+    char text[SENTENCE], prefix[PV_ADDR_TEXT], word[PV_ADDR_TEXT];
+    if ((!x->admin && !is_self(x->n, pk)) || x->found++ >= MAX_PROBLEMS || m == NULL)
+        return PV_OK;
+    snprintf(text, sizeof(text),
+             "%s offers to carry %s, which no admin has allowed: %s`p2pvpnctl route allow %s %s`",
+             m->name, pv_prefix_format(&offer->prefix, prefix),
+             x->admin ? "if you trust it, " : "ask one to say ", m->name,
+             word_of(&offer->prefix, word));
+    pv_statuspage_problem(x->st, text, "");
+    return PV_OK;
+}
+
+/* An exit that does not work is the first thing that a user has to know: either nothing goes out,
+ * or everything is seen by the network that was to be avoided. */
+static void name_exit(const struct pv_ctlapi_exit *x, struct pv_statuspage *st)
+{
+    char text[SENTENCE];
+    if (x->peer == NULL || x->works)
+        return;
+    snprintf(text, sizeof(text), "the exit %.64s does not answer, or may not be one any more: %s",
+             x->peer,
+             x->block ? "nothing goes out until it does: `p2pvpnctl exit off` goes without it"
+                      : "all goes out as without it");
+    pv_statuspage_problem(st, text, "");
+}
+
+/* Members are walked over only because somebody asked for `status`. */
+void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
+{
+    struct naming x = {.n = n, .st = st};
+    size_t n_routes;
+    const struct pv_route *all = pv_routes_all(n, &n_routes);
+    if (n->roster == NULL || pv_node_self(n) == NULL)
+        return;
+    st->routes = (struct pv_ctlapi_routes){.known = true, .exit = show_exit(n)};
+    snprintf(st->exit_peer, sizeof(st->exit_peer), "%s",
+             st->routes.exit.peer == NULL ? "" : st->routes.exit.peer);
+    if (st->routes.exit.peer != NULL)
+        st->routes.exit.peer = st->exit_peer;
+    for (size_t i = 0; i < n_routes; i++) {
+        st->routes.used += all[i].why == PV_ROUTE_USED && all[i].prefix.bits != 0 ? 1 : 0;
+        st->routes.carried += all[i].why == PV_ROUTE_HERE ? 1 : 0;
+    }
+    name_exit(&st->routes.exit, st);
+    x.admin = (pv_roster_rights(n->roster, n->identity->sign_pk) & PV_RIGHT_REVOKE) != 0;
+    (void)each_unallowed(n, name_unallowed, &x);
+    if (x.found > MAX_PROBLEMS) {
+        char text[SENTENCE];
+        snprintf(text, sizeof(text),
+                 "%zu more offers that no admin has allowed: `p2pvpnctl route "
+                 "list` shows all",
+                 x.found - MAX_PROBLEMS);
+        pv_statuspage_problem(st, text, "");
+    }
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * routes.h - part "routes": prefixes that members carry for each other (adr 0037). It joins what
+ * nodes offer (type 19), what admins allow (type 16) and what the user of this node wants, decides
+ * by whom each prefix goes (gateways.h), and tells the packet threads and the host.
+ *
+ * A prefix is used when some member offers it, an admin in office allowed that, the user wants it,
+ * and it is nobody else's: not of the network's own range, not of a network this host is connected
+ * to, not carried by this node itself.
+ *
+ * Writes: what is carried in node.fp, and the plan of the host's network (PV_JOB_NETPLAN). Signs
+ * nothing (routesedit.h).
+ */
+#ifndef PV_ROUTES_H
+#define PV_ROUTES_H
+
+#include "base/netplan.h"
+#include "daemon/core/node/part.h"
+#include "daemon/core/route/gateways.h"
+#include "daemon/core/route/routeuse.h"
+
+enum {
+    PV_ROUTES_MAX = 256, /* ours: prefixes that are looked at; what is above is said in `status` */
+};
+
+extern const struct pv_part pv_part_routes;
+
+/* Why a prefix goes the way it does. */
+enum pv_route_why {
+    PV_ROUTE_USED,
+    PV_ROUTE_HERE,       /* this node carries it */
+    PV_ROUTE_UNWANTED,   /* by the user's choice */
+    PV_ROUTE_IN_NETWORK, /* part of the network's own range */
+    PV_ROUTE_CONNECTED,  /* this host is in that network itself */
+    PV_ROUTE_TAKEN,      /* a static peer has it */
+    PV_ROUTE_TOO_MANY,   /* PV_NETPLAN_USED are used already */
+};
+
+/* A member that carries the prefix with an admin's permission. */
+struct pv_route_gateway {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    uint8_t flags; /* of its offer */
+    bool wanted;   /* by the user */
+};
+
+/* A prefix that somebody offers and may carry. */
+struct pv_route {
+    struct pv_prefix prefix;
+    enum pv_route_why why;
+    char ifname[PV_NETPLAN_IFNAME]; /* CONNECTED: through which interface */
+    struct pv_route_gateway by[PV_GATEWAYS_MAX];
+    size_t n;
+    struct pv_gateways gateways; /* of those that are wanted */
+};
+
+/* All of them in order; valid until the next call into the part. */
+const struct pv_route *pv_routes_all(const struct pv_node *n, size_t *ret_n);
+/* The one of this prefix; NULL. */
+const struct pv_route *pv_routes_find(const struct pv_node *n, const struct pv_prefix *prefix);
+const struct pv_routeuse *pv_routes_use(const struct pv_node *n);
+/* routeset.c */
+/* Has an admin in office allowed that this node carries the prefix? */
+bool pv_routes_is_allowed(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                          const struct pv_prefix *prefix);
+/* Does the node offer the prefix? Then *ret_offer is what it says. */
+bool pv_routes_is_offered(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                          const struct pv_prefix *prefix, struct pv_offer *ret_offer);
+
+/* Is it a part of the network's own range? This node must be in one. */
+bool pv_routes_in_network(const struct pv_node *n, const struct pv_prefix *p);
+/* The network of another interface of this host that the prefix is, or is a part of; NULL: none. */
+const struct pv_netplan_link *pv_routes_connected(const struct pv_node *n,
+                                                  const struct pv_prefix *p);
+
+#endif /* PV_ROUTES_H */
