@@ -53,6 +53,8 @@
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/rediscovery.h"
+#include "daemon/core/route/routes.h"
+#include "daemon/core/route/routesedit.h"
 #include "daemon/core/terms/able.h"
 #include "daemon/core/terms/renewal.h"
 #include "daemon/core/terms/rotation.h"
@@ -102,6 +104,8 @@ static const struct pv_part *const parts[] = {
     &pv_part_relocation,
     &pv_part_place,
     &pv_part_rulesedit,
+    &pv_part_routes,
+    &pv_part_routesedit,
     &pv_part_lan,
     &pv_part_why,
     &pv_part_linkkeys, /* chat and files ask it */

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * routesedit.h - part "routesedit": `route offer`, `route withdraw`, and an admin's `route allow`
+ * and `route deny`. It signs the statements and answers when those who are there know them. What
+ * this node offers stands in its own statement in the roster, and nowhere else. Keeps nothing.
+ */
+#ifndef PV_ROUTESEDIT_H
+#define PV_ROUTESEDIT_H
+
+#include "daemon/core/node/part.h"
+
+extern const struct pv_part pv_part_routesedit;
+
+#endif /* PV_ROUTESEDIT_H */

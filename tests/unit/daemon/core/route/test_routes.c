@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: MIT */
+/* Part "routes": what offers, permissions and wishes make of prefixes; what host and packet threads
+ * are told. */
+#include <stdio.h>
+
+#include "daemon/core/packets/fp_state.h"
+#include "daemon/core/route/routes.h"
+#include "tests/unit/daemon/core/client/fake_client.h"
+
+enum {
+    BOB = 7,
+    CAROL = 8,
+};
+
+static struct fake_peers x;
+static struct pv_peer *bob, *carol;
+static uint32_t client;
+static uint16_t slot;
+static uint64_t serial;
+
+static int start(void **state)
+{
+    (void)state;
+    fake_peers_init(&x, &pv_part_routes);
+    x.f.node.fp = x.env.fp;
+    slot = 0;
+    serial = 100;
+    fake_node_enter(&x.f);
+    bob = fake_peers_member(&x, BOB, "bob", 7);
+    carol = fake_peers_member(&x, CAROL, "carol", 8);
+    struct pv_fp_interface iface = {.mtu = 1420};
+    assert_int_equal(pv_prefix_parse("10.66.0.0/16", &iface.nets[0]), PV_OK);
+    assert_int_equal(pv_fp_builder_set_interface(x.env.fp, &iface), PV_OK);
+    fake_node_start(&x.f);
+    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_routes, .self = x.f.self};
+    x.f.node.n_parts = 1;
+    client = fake_client_open(&x);
+    fake_peers_settle(&x);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    x.f.node.n_parts = 0;
+    fake_peers_done(&x);
+    return 0;
+}
+
+static struct pv_prefix prefix_of(const char *text)
+{
+    struct pv_prefix p;
+    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    return p;
+}
+
+static void told(struct item it)
+{
+    fake_node_add(&x.f, it);
+    fake_peers_settle(&x);
+}
+
+/* Alice, the admin, says that the node may carry the prefix. Returns the slot. */
+static uint16_t allow(const uint8_t *pk, const char *text)
+{
+    struct pv_statement st = {.type = PV_ST_ROUTE};
+    st.u.route = (struct pv_st_route){.slot = {.number = slot, .seq = 1},
+                                      .kind = PV_ROUTE_ALLOW,
+                                      .prefix = prefix_of(text),
+                                      .time = T0};
+    memcpy(st.u.route.node, pk, PV_SIGN_PK_LEN);
+    told(make_statement(&x.f.world, &st, &x.f.world.creator));
+    return slot++;
+}
+
+static void take_back(uint16_t number)
+{
+    told(make_route(&x.f.world, &x.f.world.creator, number, 2, NULL, 0));
+}
+
+/* The node says that it carries these, separated by blanks; "" = nothing. */
+static void offer_by(const struct keys *node, const char *list, uint8_t flags)
+{
+    struct pv_statement st = {.type = PV_ST_OFFERS};
+    struct pv_offer offers[PV_OFFERS_MAX];
+    uint8_t bytes[PV_OFFERS_MAX * PV_OFFER_BYTES];
+    struct pv_writer w = pv_writer(bytes, sizeof(bytes));
+    char copy[200];
+    size_t n = 0;
+    snprintf(copy, sizeof(copy), "%s", list);
+    char *rest = copy;
+    for (char *one; (one = strtok_r(rest, " ", &rest)) != NULL;)
+        offers[n++] = (struct pv_offer){.prefix = prefix_of(one), .flags = flags};
+    pv_offerlist_put(&w, offers, n);
+    st.u.offers.serial = ++serial;
+    st.u.offers.list = pv_view(bytes, w.len);
+    st.u.offers.time = T0;
+    told(make_statement(&x.f.world, &st, node));
+}
+
+static void offer(unsigned seed, const char *list, uint8_t flags)
+{
+    const struct keys k = keys_of(seed);
+    offer_by(&k, list, flags);
+}
+
+/* The plan that was handed to the host last; jobs before it end well. */
+static struct pv_netplan plan;
+static bool new_plan(void)
+{
+    bool any = false;
+    for (struct pv_job *job; (job = fake_node_job(&x.f)) != NULL;) {
+        struct pv_job_result done = {.status = PV_OK};
+        if (job->kind == PV_JOB_NETPLAN) {
+            plan = *job->u.netplan;
+            any = true;
+        }
+        fake_node_answer(&x.f, job, &done);
+    }
+    return any;
+}
+
+/* "10.1.0.0/16 10.2.0.0/16": what the last plan uses. */
+static const char *used(void)
+{
+    static char text[400];
+    char one[PV_ADDR_TEXT];
+    (void)new_plan();
+    text[0] = '\0';
+    for (size_t i = 0; i < plan.n_used; i++) {
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof(text) - len, "%s%s", i == 0 ? "" : " ",
+                 pv_prefix_format(&plan.used[i].prefix, one));
+    }
+    return text;
+}
+
+/* Whom the packet threads send this address to; NULL: nobody. */
+static const struct pv_peer *goes_to(const char *ip)
+{
+    struct pv_fp_snapshot *snap;
+    struct pv_addr a;
+    assert_int_equal(pv_addr_parse_ip(ip, &a), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(x.env.fp, &snap), PV_OK);
+    uint32_t owner = pv_fp_snapshot_owner(snap, a.family == PV_AF_INET ? 4 : 6, a.ip);
+    size_t i = (size_t)owner - PV_FP_OWNER_CARRIED;
+    uint32_t id = owner >= PV_FP_OWNER_CARRIED && i < snap->routes->n_carried
+                      ? snap->routes->carried[i].ids[0]
+                      : 0;
+    pv_fp_snapshot_free(snap);
+    return id == 0 ? NULL : pv_peers_by_id(x.f.node.peers, id);
+}
+
+static bool is_here(const char *ip)
+{
+    struct pv_fp_snapshot *snap;
+    struct pv_addr a;
+    assert_int_equal(pv_addr_parse_ip(ip, &a), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(x.env.fp, &snap), PV_OK);
+    bool here = pv_fp_snapshot_owner(snap, 4, a.ip) == PV_FP_OWNER_HERE;
+    pv_fp_snapshot_free(snap);
+    return here;
+}
+
+static void ask(const char *fields)
+{
+    fake_client_ask(&x, client, fields);
+    (void)fake_client_read(&x, client);
+}
+
+static void expect(const char *text)
+{
+    if (strstr(fake_client_output, text) == NULL)
+        fail_msg("no %s in %s", text, fake_client_output);
+}
+
+static void be_online(struct pv_peer *p, bool online)
+{
+    pv_peer_set_presence(p, online ? PV_PRESENCE_ONLINE : PV_PRESENCE_OFFLINE, 1, x.f.now);
+    pv_peers_touch(x.f.node.peers, p, x.f.now);
+    fake_peers_settle(&x);
+    fake_node_wait(&x.f, PV_MS(1));
+    fake_peers_settle(&x);
+}
+
+static void the_host_gets_a_plan_at_the_start(void **state)
+{
+    (void)state;
+    assert_true(new_plan());
+    assert_string_equal(plan.ifname, "pv0");
+    assert_string_equal(used(), "");
+    assert_int_equal(plan.overlay4.bits, 16);
+    assert_false(plan.exit);
+    fake_node_raise(&x.f, PV_FACT_ROSTER | PV_FACT_STATEMENTS);
+    assert_false(new_plan()); /* the same once more is none */
+}
+
+static void offer_and_permission_are_both_needed(void **state)
+{
+    (void)state;
+    offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
+    assert_string_equal(used(), "");
+    assert_null(goes_to("192.168.1.7"));
+    ask("\"cmd\":\"routes\"");
+    expect("\"state\":\"offered\"");
+    expect("route allow bob 192.168.1.0/24");
+    assert_true(fake_node_has_problem(&x.f, "`p2pvpnctl route allow bob 192.168.1.0/24`"));
+
+    (void)allow(pv_peer_pk(carol), "192.168.1.0/24"); /* another member */
+    (void)allow(pv_peer_pk(bob), "192.168.0.0/16");   /* another prefix */
+    assert_string_equal(used(), "");
+    uint16_t number = allow(pv_peer_pk(bob), "192.168.1.0/24");
+    assert_string_equal(used(), "192.168.1.0/24");
+    assert_ptr_equal(goes_to("192.168.1.7"), bob);
+    assert_null(goes_to("192.168.2.7"));
+    assert_false(fake_node_has_problem(&x.f, "192.168.1.0/24"));
+
+    offer(BOB, "", 0);
+    assert_string_equal(used(), "");
+    assert_null(goes_to("192.168.1.7"));
+    ask("\"cmd\":\"routes\"");
+    expect("bob does not offer it");
+    offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
+    assert_ptr_equal(goes_to("192.168.1.7"), bob);
+    take_back(number);
+    assert_string_equal(used(), "");
+    assert_null(goes_to("192.168.1.7"));
+}
+
+static void the_user_chooses(void **state)
+{
+    (void)state;
+    (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
+    (void)allow(pv_peer_pk(carol), "2001:db8::/32");
+    offer(BOB, "192.168.1.0/24", 0);
+    offer(CAROL, "2001:db8::/32", PV_OFFER_AUTO);
+    assert_string_equal(used(), "2001:db8::/32");
+    ask("\"cmd\":\"routes\"");
+    expect("\"state\":\"off\"");
+    expect("route use 192.168.1.0/24");
+    ask("\"cmd\":\"route_use\",\"peer\":\"bob\"");
+    expect("\"ok\":true");
+    assert_string_equal(used(), "192.168.1.0/24 2001:db8::/32");
+    ask("\"cmd\":\"route_use\",\"peer\":\"2001:db8::/32\",\"off\":true");
+    assert_string_equal(used(), "192.168.1.0/24");
+    ask("\"cmd\":\"route_use\",\"peer\":\"off\"");
+    assert_string_equal(used(), "");
+    ask("\"cmd\":\"route_use\",\"peer\":\"all\"");
+    assert_string_equal(used(), "192.168.1.0/24 2001:db8::/32");
+    ask("\"cmd\":\"route_use\",\"peer\":\"nobody\"");
+    expect("neither a member nor a prefix");
+    ask("\"cmd\":\"route_use\",\"peer\":\"0.0.0.0/0\"");
+    expect("exit use PEER");
+}
+
+/* What was chosen is there after a restart. */
+static void the_choice_is_kept(void **state)
+{
+    struct pv_saved_meta meta = {.name = "routes"};
+    uint8_t copy[PV_ROUTEUSE_BYTES];
+    bool found = false;
+    (void)state;
+    (void)new_plan();
+    ask("\"cmd\":\"route_use\",\"peer\":\"all\"");
+    for (struct pv_job *job; (job = fake_node_job(&x.f)) != NULL;) {
+        struct pv_job_result done = {.status = PV_OK};
+        if (job->kind == PV_JOB_SET_META) {
+            assert_string_equal(job->u.set_meta.name, "routes");
+            memcpy(copy, job->u.set_meta.value, job->u.set_meta.len);
+            meta.value = pv_view(copy, job->u.set_meta.len);
+            found = true;
+        }
+        fake_node_answer(&x.f, job, &done);
+    }
+    assert_true(found);
+    x.f.part->free(x.f.self);
+    x.f.saved = (struct pv_saved){.meta = &meta, .n_meta = 1};
+    fake_node_start(&x.f);
+    x.f.node.parts[0].self = x.f.self;
+    assert_int_equal(pv_routes_use(&x.f.node)->mode, PV_ROUTEUSE_ALL);
+    assert_true(new_plan());
+}
+
+static void what_is_not_to_be_taken_over_is_not(void **state)
+{
+    struct pv_netplan_link lan = {.prefix = prefix_of("192.168.0.0/23"), .ifname = "eth7"};
+    (void)state;
+    (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
+    (void)allow(pv_peer_pk(bob), "192.168.0.0/16");
+    (void)allow(pv_peer_pk(bob), "10.66.7.0/24");
+    (void)allow(pv_peer_pk(bob), "10.0.0.0/8");
+    offer(BOB, "10.0.0.0/8 10.66.7.0/24 192.168.0.0/16 192.168.1.0/24", PV_OFFER_AUTO);
+    assert_string_equal(used(), "10.0.0.0/8 192.168.0.0/16 192.168.1.0/24");
+    ask("\"cmd\":\"routes\"");
+    expect("part of the network's own range");
+    x.f.node.hostnet = (struct pv_netplan_host){.lan = {lan}, .n_lan = 1};
+    fake_node_raise(&x.f, PV_FACT_HOSTNET);
+    assert_string_equal(used(), "10.0.0.0/8 192.168.0.0/16");
+    ask("\"cmd\":\"routes\"");
+    expect("this machine is in that network itself, by eth7");
+    assert_ptr_equal(goes_to("192.168.9.7"), bob);
+    assert_null(goes_to("10.66.7.7"));
+}
+
+static void this_node_carries_what_it_may(void **state)
+{
+    (void)state;
+    offer_by(&x.f.world.creator, "172.16.0.0/12 192.168.1.0/24", PV_OFFER_NO_NAT);
+    assert_false(is_here("192.168.1.7"));
+    assert_true(fake_node_has_problem(&x.f, "no admin has allowed"));
+    (void)allow(x.f.identity.sign_pk, "192.168.1.0/24");
+    (void)new_plan();
+    assert_true(is_here("192.168.1.7"));
+    assert_false(is_here("172.16.0.1"));
+    assert_int_equal(plan.n_offered, 1);
+    assert_false(plan.offered[0].snat);
+    /* Another one that carries it, too, is not used for it. */
+    (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
+    offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
+    assert_string_equal(used(), "");
+    assert_true(is_here("192.168.1.7"));
+    ask("\"cmd\":\"routes\"");
+    expect("this node carries it itself");
+    x.f.node.up = false;
+    fake_node_raise(&x.f, PV_FACT_UP);
+    (void)new_plan();
+    assert_int_equal(plan.n_offered, 0);
+    assert_false(is_here("192.168.1.7"));
+}
+
+static void of_two_the_one_that_is_there_carries(void **state)
+{
+    (void)state;
+    (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
+    (void)allow(pv_peer_pk(carol), "192.168.1.0/24");
+    offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
+    offer(CAROL, "192.168.1.0/24", PV_OFFER_AUTO);
+    assert_string_equal(used(), "192.168.1.0/24");
+    be_online(carol, true);
+    assert_ptr_equal(goes_to("192.168.1.7"), carol);
+    be_online(bob, true);
+    assert_ptr_equal(goes_to("192.168.1.7"), carol); /* as long as it is there */
+    be_online(carol, false);
+    assert_ptr_equal(goes_to("192.168.1.7"), bob);
+    ask("\"cmd\":\"routes\"");
+    expect("\"state\":\"used\",\"why\":\"packets go by bob\"");
+    expect("\"state\":\"away\"");
+    assert_false(new_plan()); /* the host sees nothing of it */
+}
+
+static void an_exit_is_used_on_demand(void **state)
+{
+    (void)state;
+    offer(BOB, "0.0.0.0/0 ::/0", PV_OFFER_AUTO);
+    ask("\"cmd\":\"exit_use\",\"peer\":\"bob\"");
+    expect("bob is no exit");
+    (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
+    (void)allow(pv_peer_pk(bob), "::/0");
+    be_online(bob, true);
+    ask("\"cmd\":\"route_use\",\"peer\":\"all\"");
+    (void)new_plan();
+    assert_false(plan.exit);
+    ask("\"cmd\":\"exit_use\",\"peer\":\"bob\",\"lan\":true");
+    (void)new_plan();
+    (void)fake_client_read(&x, client);
+    expect("\"ok\":true");
+    assert_true(plan.exit && plan.exit4 && plan.exit6 && plan.exit_lan && !plan.exit_block);
+    assert_int_equal(plan.n_used, 0);
+    assert_ptr_equal(goes_to("8.8.8.8"), bob);
+    assert_true(fake_node_status(&x.f)->routes.exit.works);
+
+    be_online(bob, false); /* all goes out as before */
+    (void)new_plan();
+    assert_false(plan.exit);
+    assert_true(fake_node_has_problem(&x.f, "the exit bob does not answer"));
+    ask("\"cmd\":\"exit_use\",\"peer\":\"bob\",\"block\":true");
+    (void)new_plan();
+    assert_true(plan.exit && plan.exit_block && !plan.exit_lan);
+    ask("\"cmd\":\"exit_off\"");
+    (void)new_plan();
+    assert_false(plan.exit || plan.exit_block);
+    assert_null(goes_to("8.8.8.8"));
+}
+
+/* Nothing may go around an exit with --block, whatever has become of it. */
+static void block_stays_when_the_permission_goes(void **state)
+{
+    (void)state;
+    uint16_t number = allow(pv_peer_pk(bob), "0.0.0.0/0");
+    offer(BOB, "0.0.0.0/0", 0);
+    ask("\"cmd\":\"exit_use\",\"peer\":\"bob\",\"block\":true");
+    (void)new_plan();
+    assert_true(plan.exit && plan.exit4 && !plan.exit6 && plan.exit_block);
+    take_back(number);
+    (void)new_plan();
+    assert_true(plan.exit && !plan.exit4 && !plan.exit6 && plan.exit_block);
+    assert_null(goes_to("8.8.8.8"));
+    assert_true(fake_node_has_problem(&x.f, "nothing goes out"));
+}
+
+static void who_leaves_the_network_uses_nothing(void **state)
+{
+    (void)state;
+    (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
+    offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
+    assert_string_equal(used(), "192.168.1.0/24");
+    x.f.node.up = false;
+    fake_node_raise(&x.f, PV_FACT_UP);
+    assert_string_equal(used(), "");
+    assert_null(goes_to("192.168.1.7"));
+    x.f.node.up = true;
+    fake_node_raise(&x.f, PV_FACT_UP);
+    assert_string_equal(used(), "192.168.1.0/24");
+    told(make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, pv_peer_pk(bob), NULL, 0));
+    assert_string_equal(used(), "");
+    assert_null(goes_to("192.168.1.7"));
+}
+
+/* The client hears it, and the host gets a plan without the exit. */
+static void what_the_host_does_not_do_is_said(void **state)
+{
+    struct pv_job_result failed = {.status = PV_ERR_REFUSED};
+    (void)state;
+    (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
+    offer(BOB, "0.0.0.0/0", 0);
+    be_online(bob, true);
+    (void)new_plan();
+    ask("\"cmd\":\"exit_use\",\"peer\":\"bob\"");
+    assert_string_equal(fake_client_output, "");
+    struct pv_job *job = fake_node_job(&x.f);
+    if (job != NULL && job->kind == PV_JOB_SET_META) {
+        struct pv_job_result done = {.status = PV_OK};
+        fake_node_answer(&x.f, job, &done);
+        job = fake_node_job(&x.f);
+    }
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_NETPLAN);
+    snprintf(failed.error, sizeof(failed.error), "routes: nft is missing: install nftables");
+    fake_node_answer(&x.f, job, &failed);
+    (void)fake_client_read(&x, client);
+    expect("install nftables");
+    assert_true(new_plan());
+    assert_false(plan.exit);
+    assert_true(fake_node_has_problem(&x.f, "install nftables"));
+    ask("\"cmd\":\"routes\"");
+    expect("install nftables");
+    assert_true(fake_node_has_metric(&x.f, "p2pvpn_routes_used 0"));
+}
+
+#define with(f) cmocka_unit_test_setup_teardown(f, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with(the_host_gets_a_plan_at_the_start),
+        with(offer_and_permission_are_both_needed),
+        with(the_user_chooses),
+        with(the_choice_is_kept),
+        with(what_is_not_to_be_taken_over_is_not),
+        with(this_node_carries_what_it_may),
+        with(of_two_the_one_that_is_there_carries),
+        with(an_exit_is_used_on_demand),
+        with(block_stays_when_the_permission_goes),
+        with(who_leaves_the_network_uses_nothing),
+        with(what_the_host_does_not_do_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
