@@ -401,6 +401,24 @@ static void status_portmaps(struct pv_table *t, const json_t *s)
     }
 }
 
+/* Without routes nothing is said of them; an exit that does not answer must not be overlooked. */
+static void show_routes(struct pv_table *t, const json_t *routes)
+{
+    char text[PV_SHOW_BUF];
+    const json_t *x = json_object_get(routes, "exit");
+    double used = pv_json_real(routes, "used", 0), carried = pv_json_real(routes, "carried", 0);
+    if (used > 0 || carried > 0) {
+        snprintf(text, sizeof(text), "%.0f used, %.0f carried for members", used, carried);
+        row(t, "routes", PV_PLAIN, text);
+    }
+    if (json_is_object(x)) {
+        bool works = pv_json_bool(x, "works");
+        snprintf(text, sizeof(text), "%.64s%s", pv_json_text(x, "peer", "?"),
+                 works ? "" : ", which does not answer");
+        row(t, "exit", works ? PV_GREEN : PV_YELLOW, text);
+    }
+}
+
 static void status_people(struct pv_table *t, const json_t *s)
 {
     char text[PV_SHOW_BUF];
@@ -419,6 +437,7 @@ static void status_people(struct pv_table *t, const json_t *s)
         snprintf(text, sizeof(text), "%.0f, default %s", n, deny ? "deny" : "allow");
         row(t, "rules", PV_PLAIN, text);
     }
+    show_routes(t, json_object_get(s, "routes"));
     /* Nothing is said of an empty mailbox. */
     double unread = pv_json_real(chat, "unread", 0), queued = pv_json_real(chat, "queued", 0);
     if (unread > 0 || queued > 0) {

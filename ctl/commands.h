@@ -15,6 +15,7 @@ extern const struct pv_command pv_cmds_network[];
 extern const struct pv_command pv_cmds_coordinators[];
 extern const struct pv_command pv_cmds_networks[];
 extern const struct pv_command pv_cmds_rules[];
+extern const struct pv_command pv_cmds_routes[];
 extern const struct pv_command pv_cmds_root[];
 extern const struct pv_command pv_cmds_node[];
 extern const struct pv_command pv_cmds_info[];
@@ -24,6 +25,8 @@ extern const struct pv_command pv_cmds_doctor[];
 extern const struct pv_command pv_cmds_bugreport[];
 extern const struct pv_command pv_cmds_completion[];
 
+/* `down`, which `exit` alone stands for. */
+int pv_cli_down(struct pv_cli *cli);
 /* "deny FROM TO PORTS": of the command that also keeps out a machine that waits. */
 int pv_cli_deny_rule(struct pv_cli *cli);
 

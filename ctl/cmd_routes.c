@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* Commands about prefixes that members carry for each other: route, exit. */
+#include <string.h>
+
+#include "base/text.h"
+#include "ctl/commands.h"
+#include "ctl/told.h"
+
+/* The places of their options in the rows below. */
+enum {
+    ROUTE_NO_SNAT = 0,
+    ROUTE_AUTO = 1,
+    EXIT_LAN = 0,
+    EXIT_BLOCK = 1,
+};
+
+/* A permission counts here at once; how many others know it is said with it. */
+static int print_done(struct pv_cli *cli, const json_t *body)
+{
+    pv_cli_note_told(cli, "done", body);
+    return 0;
+}
+
+/* --- the list ------------------------------------------------------------------------------ */
+
+/* Green works, yellow wants somebody to look, the rest is a choice. */
+static enum pv_colour colour_of(const char *state)
+{
+    if (strcmp(state, "used") == 0 || strcmp(state, "here") == 0)
+        return PV_GREEN;
+    return strcmp(state, "off") == 0 || strcmp(state, "standby") == 0 ? PV_PLAIN : PV_YELLOW;
+}
+
+/* What is missing stands behind the reason: it is what the user wants to copy. */
+static void route_row(struct pv_table *t, const json_t *r)
+{
+    char text[PV_SHOW_BUF];
+    const char *state = pv_json_text(r, "state", "?"), *command = pv_json_text(r, "command", NULL);
+    double rtt = pv_json_real(r, "rtt_ms", -1);
+    pv_table_cell(t, PV_BOLD, pv_json_text(r, "prefix", "?"));
+    pv_table_cell(t, PV_PLAIN, pv_json_text(r, "peer", "?"));
+    pv_table_cell(t, colour_of(state), state);
+    snprintf(text, sizeof(text), "%.1f ms", rtt);
+    pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : text);
+    snprintf(text, sizeof(text), "%s%s%s%s%s", pv_json_text(r, "why", ""),
+             pv_json_bool(r, "offered") && !pv_json_bool(r, "nat") ? " (no NAT)" : "",
+             command == NULL ? "" : ": `p2pvpnctl ", command == NULL ? "" : command,
+             command == NULL ? "" : "`");
+    pv_table_cell(t, PV_DIM, text);
+}
+
+/* Nothing is said where no exit is used, as on most machines. */
+static void print_exit(struct pv_cli *cli, const json_t *x)
+{
+    if (json_is_null(x) || x == NULL)
+        return;
+    fprintf(cli->out, "exit: %s%s%s%s\n", pv_json_text(x, "peer", "?"),
+            pv_json_bool(x, "works") ? "" : ", which does not answer",
+            pv_json_bool(x, "lan") ? "; networks of this machine are left alone" : "",
+            pv_json_bool(x, "block") ? "; nothing goes around it" : "");
+}
+
+/* The table, then what this node was told to use: the two are read together. */
+static int print_routes(struct pv_cli *cli, const json_t *body)
+{
+    static const char *const head[] = {"PREFIX", "BY", "STATE", "RTT", "WHY"};
+    const json_t *list = json_object_get(body, "routes"), *r;
+    const char *fault = pv_json_text(body, "fault", NULL);
+    double more = pv_json_real(body, "more", 0);
+    struct pv_table t;
+    size_t i;
+    int code = 0;
+    if (cli->quiet)
+        return 0;
+    if (json_array_size(list) > 0) {
+        pv_table_begin(&t, PV_ARRAY_LEN(head));
+        for (i = 0; i < PV_ARRAY_LEN(head); i++)
+            pv_table_cell(&t, PV_BOLD, head[i]);
+        json_array_foreach(list, i, r)
+        {
+            route_row(&t, r);
+        }
+        code = pv_cli_print_table(cli, &t);
+    } else {
+        fprintf(cli->out, "nobody offers to carry a prefix\n");
+    }
+    if (more > 0)
+        fprintf(cli->out, "and %.0f more\n", more);
+    print_exit(cli, json_object_get(body, "exit"));
+    fprintf(cli->out, "used: %s\n", pv_json_text(body, "use", "auto"));
+    if (fault != NULL)
+        fprintf(cli->out, "%s\n", fault);
+    return code;
+}
+
+/* Any user may see it: who does not reach a network asks here first. */
+static int list(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTES, 0);
+    return pv_cli_ask_and_print(cli, &req, print_routes);
+}
+
+/* --- offers, permissions, choice ----------------------------------------------------------- */
+
+/* What it is the daemon decides: it knows the network's range. 0 or an exit code. */
+static int take_prefix(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word)
+{
+    if (word[0] == '\0' || strlen(word) >= sizeof(req->cidr))
+        return pv_cli_usage(cli, "\"%.60s\": give a prefix such as 192.168.1.0/24", word);
+    snprintf(req->cidr, sizeof(req->cidr), "%s", word);
+    return 0;
+}
+
+/* Flags belong to the offer: members see them, too. */
+static int offer(struct pv_cli *cli, const char *prefix)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTE_OFFER, 0);
+    req.no_snat = cli->args.value[ROUTE_NO_SNAT] != NULL;
+    req.automatic = cli->args.value[ROUTE_AUTO] != NULL;
+    int code = take_prefix(cli, &req, prefix);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_done);
+}
+
+/* Also of an exit, which is the offer of everything. */
+static int withdraw(struct pv_cli *cli, const char *prefix)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTE_WITHDRAW, 0);
+    int code = take_prefix(cli, &req, prefix);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_done);
+}
+
+/* Allowing and denying differ in the request alone. */
+static int permit(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, const char *prefix)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, cmd, 0);
+    int code = pv_cli_peer(cli, &req, peer);
+    if (code == 0)
+        code = take_prefix(cli, &req, prefix);
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_done);
+}
+
+/* "use bob", "use 192.168.1.0/24", "use off bob"; all, auto and off go as they are. */
+static int use(struct pv_cli *cli, const char *first, const char *second)
+{
+    struct pv_ctlapi_request req;
+    const char *what = second == NULL ? first : second;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTE_USE, 0);
+    req.off = second != NULL;
+    if (second != NULL && strcmp(first, "off") != 0)
+        return pv_cli_usage(cli, "give one member or prefix to use, or off before it");
+    int code = pv_cli_peer(cli, &req, what);
+    return code != 0 ? code : pv_cli_change(cli, &req, "done");
+}
+
+/* One word for all that concerns a prefix; which words follow depends on the first. */
+static int route(struct pv_cli *cli)
+{
+    char **word = cli->args.word;
+    int n = cli->args.n_words;
+    bool flags = cli->args.value[ROUTE_NO_SNAT] != NULL || cli->args.value[ROUTE_AUTO] != NULL;
+    if (flags && (n == 0 || strcmp(word[0], "offer") != 0))
+        return pv_cli_usage(cli, "--no-snat and --auto are said of an offer");
+    if (n == 0 || (n == 1 && strcmp(word[0], "list") == 0))
+        return list(cli);
+    if (n == 2 && strcmp(word[0], "offer") == 0)
+        return offer(cli, word[1]);
+    if (n == 2 && strcmp(word[0], "withdraw") == 0)
+        return withdraw(cli, word[1]);
+    if (n == 3 && strcmp(word[0], "allow") == 0)
+        return permit(cli, PV_CTLAPI_ROUTE_ALLOW, word[1], word[2]);
+    if (n == 3 && strcmp(word[0], "deny") == 0)
+        return permit(cli, PV_CTLAPI_ROUTE_DENY, word[1], word[2]);
+    if ((n == 2 || n == 3) && strcmp(word[0], "use") == 0)
+        return use(cli, word[1], n == 3 ? word[2] : NULL);
+    return pv_cli_usage(cli,
+                        "there are route list, offer PREFIX, withdraw PREFIX, allow PEER PREFIX, "
+                        "deny PEER PREFIX, use all|auto|off|PEER|PREFIX and use off PEER|PREFIX");
+}
+
+/* --- exits --------------------------------------------------------------------------------- */
+
+/* The answer comes when the host has done it: what is said after that is true. */
+static int exit_use(struct pv_cli *cli, const char *peer)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_EXIT_USE, 0);
+    req.lan = cli->args.value[EXIT_LAN] != NULL;
+    req.block = cli->args.value[EXIT_BLOCK] != NULL;
+    int code = pv_cli_peer(cli, &req, peer);
+    return code != 0
+               ? code
+               : pv_cli_change(cli, &req, "everything goes by it: p2pvpnctl exit off ends that");
+}
+
+static int exit_off(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_EXIT_OFF, 0);
+    return pv_cli_change(cli, &req, "everything goes out as before");
+}
+
+/* An exit is the offer of both default routes. Without a word it is what it was before there were
+ * exits: this node leaves the network for a while. */
+static int exit_command(struct pv_cli *cli)
+{
+    char **word = cli->args.word;
+    int n = cli->args.n_words;
+    bool flags = cli->args.value[EXIT_LAN] != NULL || cli->args.value[EXIT_BLOCK] != NULL;
+    struct pv_ctlapi_request req;
+    if (n == 2 && strcmp(word[0], "use") == 0)
+        return exit_use(cli, word[1]);
+    if (n == 0 && !flags)
+        return pv_cli_down(cli);
+    if (flags)
+        return pv_cli_usage(cli, "--lan and --block are said with exit use PEER");
+    if (n == 1 && strcmp(word[0], "off") == 0)
+        return exit_off(cli);
+    if (n == 1 && strcmp(word[0], "withdraw") == 0)
+        return withdraw(cli, "default");
+    if (n == 1 && strcmp(word[0], "offer") == 0) {
+        pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTE_OFFER, 0);
+        snprintf(req.cidr, sizeof(req.cidr), "default");
+        return pv_cli_ask_and_tell(cli, &req, print_done);
+    }
+    return pv_cli_usage(cli, "there are exit offer, exit withdraw, exit use PEER and exit off");
+}
+
+const struct pv_command pv_cmds_routes[] = {
+    {
+        .name = "route",
+        .args = "[list | offer PREFIX [--no-snat] [--auto] | withdraw PREFIX | allow PEER PREFIX | "
+                "deny PEER PREFIX | use [off] all|auto|PEER|PREFIX]",
+        .summary = "reach networks behind members: list, offer, allow, use",
+        .details =
+            "A member offers to carry a prefix, an admin allows it, others use it.\n"
+            "  list                    every prefix, who offers it, who carries it now, or why "
+            "not\n"
+            "  offer PREFIX            members reach PREFIX by this node, once it is allowed\n"
+            "    --no-snat             hosts there see the members' own addresses, and need a way\n"
+            "                          back to them\n"
+            "    --auto                members use it without being asked\n"
+            "  withdraw PREFIX         and no longer\n"
+            "  allow PEER PREFIX       as an admin: PEER may carry it\n"
+            "  deny PEER PREFIX        and may not any more\n"
+            "  use all | auto | off    which of the allowed ones this node uses; auto: what is\n"
+            "                          offered with --auto\n"
+            "  use PEER | PREFIX       these as well; with off before it: not these\n"
+            "PREFIX may be IPv4 or IPv6; default is everything, see `exit`.\n",
+        .example = "sudo p2pvpnctl route offer 192.168.1.0/24 --auto",
+        .words = "list offer withdraw allow deny use",
+        .options = {{"no-snat", 0, false}, {"auto", 0, false}},
+        .max_words = 3,
+        .run = route,
+    },
+    {
+        .name = "exit",
+        .args = "[offer | withdraw | use PEER [--lan] [--block] | off]",
+        .summary = "send everything out by a member, or be the one by whom it goes",
+        .details = "  offer         this node carries everything for members, once an admin says\n"
+                   "                `route allow NODE default`\n"
+                   "  withdraw      and no longer\n"
+                   "  use PEER      all traffic of this machine goes by PEER\n"
+                   "    --lan       but for the networks that this machine is in\n"
+                   "    --block     nothing goes out by another way, even when PEER is away\n"
+                   "  off           as before\n"
+                   "Alone it is `p2pvpnctl down`.\n",
+        .example = "sudo p2pvpnctl exit use office --lan",
+        .words = "offer withdraw use off",
+        .options = {{"lan", 0, false}, {"block", 0, false}},
+        .max_words = 2,
+        .run = exit_command,
+    },
+    {.name = NULL},
+};
