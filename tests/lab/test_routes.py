@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""Networks behind members: offered, allowed, used; with and without NAT, IPv6, two gateways."""
+import re
+import time
+
+from lab import SLOW, check, equal, scenario, wait
+
+PORT = 9100
+
+
+def network(lab, *inside, others=("admin", "user")):
+    """A LAN with a printer, which runs nothing of ours, and the members `inside` it; others are elsewhere."""
+    home = lab.masquerade("home", drop_input=True, ipv6=True)
+    coordinator = lab.coordinator()
+    printer = lab.host("printer", home)
+    printer.answer_udp(PORT)
+    printer.answer_udp(PORT, printer.ip6)
+    hosts = [lab.host(name) for name in others] + [lab.host(name, home) for name in inside]
+    lab.network(coordinator, hosts)
+    return printer, hosts
+
+
+def route(host, prefix, by):
+    """The row of `route list`, or None."""
+    for r in host.json("route", "list")["routes"]:
+        if (r["prefix"], r["peer"]) == (prefix, by.name):
+            return r
+    return None
+
+
+def state(host, prefix, by):
+    r = route(host, prefix, by)
+    return r and r["state"]
+
+
+def wait_state(host, prefix, by, *want):
+    wait(f"{prefix} by {by.name} to be {' or '.join(want)} at {host.name}",
+         lambda: state(host, prefix, by) in want, 15)
+
+
+def problems(host):
+    return " ".join(host.json("status")["problems"])
+
+
+def seen_from(host, printer, address=None):
+    """The address that the printer sees this host ask from; None: no answer."""
+    r = host.udp_ask(address or printer.ip4, PORT)
+    return r and r.split()[0]
+
+
+def reaches(host, printer, address=None, timeout=10):
+    return wait(f"{host.name} to reach the printer", lambda: seen_from(host, printer, address), timeout)
+
+
+@scenario
+def the_printer_at_home(lab):
+    printer, (admin, user, nas) = network(lab, "nas")
+    lan4, lan6 = f"{nas.lan.subnet4}.0/24", f"{nas.lan.subnet6}::/64"
+    check(seen_from(user, printer) is None, "the printer is reached without a route")
+
+    # An offer that nobody allowed has no effect at anybody, and is shown to the admin.
+    nas.ctl("route", "offer", lan4, "--auto")
+    nas.ctl("route", "offer", lan6)
+    wait_state(admin, lan4, nas, "offered")
+    wait_state(user, lan4, nas, "offered")
+    check(seen_from(user, printer) is None, "an offer alone draws traffic")
+    check(f"route allow nas {lan4}" in problems(admin), f"the admin is not asked: {problems(admin)}")
+    check("route allow" not in problems(user), "somebody is asked who cannot allow it")
+    equal(user.ctl("route", "allow", "nas", lan4, check_rc=False).code, 11, "a user's permission ends with")
+
+    admin.ctl("route", "allow", "nas", lan4)
+    wait_state(user, lan4, nas, "used")
+    wait_state(nas, lan4, nas, "here")
+    equal(reaches(user, printer), nas.ip4, "with NAT the printer sees")
+    check(user.os_ping(printer.ip4), "the printer cannot be pinged")
+    check(f"route allow nas {lan4}" not in problems(admin), "the admin is asked for what is allowed")
+    check(user.json("status")["routes"]["used"] == 1 and nas.json("status")["routes"]["carried"] == 1,
+          "status does not count the route")
+
+    # IPv6 was offered without --auto: it is used on demand.
+    admin.ctl("route", "allow", "nas", lan6)
+    wait_state(user, lan6, nas, "off")
+    user.ctl("route", "use", lan6)
+    wait_state(user, lan6, nas, "used")
+    equal(reaches(user, printer, printer.ip6), nas.ip6, "with NAT the printer sees")
+
+    # It is there after restarts of both sides.
+    nas.restart_daemon()
+    user.restart_daemon()
+    wait_state(user, lan6, nas, "used")
+    equal(reaches(user, printer), nas.ip4, "after a restart the printer sees")
+
+    # And gone with each of the three words.
+    user.ctl("route", "use", "off", lan4)
+    equal(state(user, lan4, nas), "off", "after the user's word it is")
+    check(seen_from(user, printer) is None, "it is used although the user said no")
+    user.ctl("route", "use", "all")
+    reaches(user, printer)
+    admin.ctl("route", "deny", "nas", lan4)
+    wait_state(user, lan4, nas, "offered")
+    check(seen_from(user, printer) is None, "it is used although the admin denied it")
+    admin.ctl("route", "allow", "nas", lan4)
+    reaches(user, printer)
+    nas.ctl("route", "withdraw", lan4)
+    wait_state(user, lan4, nas, "allowed")
+    check(seen_from(user, printer) is None, "it is used although it was withdrawn")
+
+
+@scenario
+def the_own_network_is_not_taken_over(lab):
+    """A laptop in the LAN goes to the printer directly, whatever is offered; without NAT hosts see who it is."""
+    printer, (admin, user, nas, laptop) = network(lab, "nas", "laptop")
+    lan4 = f"{nas.lan.subnet4}.0/24"
+    nas.ctl("route", "offer", lan4, "--auto", "--no-snat")
+    admin.ctl("route", "allow", "nas", lan4)
+    wait_state(user, lan4, nas, "used")
+    wait_state(laptop, lan4, nas, "refused")
+    check(laptop.dev in route(laptop, lan4, nas)["why"], f"no reason: {route(laptop, lan4, nas)}")
+    equal(reaches(laptop, printer), laptop.ip4, "the printer sees the laptop as")
+
+    printer.ip(f"route add {user.addr()}/32 via {nas.ip4}")
+    equal(reaches(user, printer), user.addr(), "without NAT the printer sees")
+    # What does not fit the way: the error comes back, and whole packets arrive.
+    check(user.run("ping", "-n", "-c", "1", "-W", "3", "-s", "4000", printer.ip4, check_rc=False).code == 0,
+          "large packets do not arrive")
+
+
+def answered(stream):
+    """When each answer came, by the clock of `ping -D`."""
+    return [float(t) for t in re.findall(r"^\[([0-9.]+)\] .*bytes from", stream.text(), re.MULTILINE)]
+
+
+@scenario
+def another_gateway_takes_over(lab):
+    printer, (admin, user, one, two) = network(lab, "one", "two")
+    lan4 = f"{one.lan.subnet4}.0/24"
+    for gateway in (one, two):
+        gateway.ctl("route", "offer", lan4, "--auto")
+        admin.ctl("route", "allow", gateway.name, lan4)
+    for gateway in (one, two):
+        wait_state(user, lan4, gateway, "used", "standby")
+        user.wait_direct(gateway)
+    reaches(user, printer)
+    front, other = (one, two) if state(user, lan4, one) == "used" else (two, one)
+    equal(seen_from(user, printer), front.ip4, "the printer sees")
+
+    # Its machine is gone without a word, under traffic.
+    stream = user.start("ping", "-n", "-D", "-i", "0.1", printer.ip4, name="stream")
+    wait("answers", lambda: len(answered(stream)) > 5)
+    front.ip(f"link set {front.dev} down")
+    died = time.time()
+    wait("the other gateway to carry", lambda: answered(stream)[-1] > died + 1, 20)
+    took = min(t for t in answered(stream) if t > died + 0.5) - died
+    print(f"another gateway carried after {took:.1f} s")
+    check(took < 3.5 * SLOW, f"it took {took:.1f} s until another gateway carried the prefix")
+    wait_state(user, lan4, front, "away")
+    equal(reaches(user, printer), other.ip4, "the printer sees")
+    stream.end()
+
+    # It comes back, and what is on the way stays where it is.
+    front.ip(f"link set {front.dev} up", f"route replace default via {front.lan.subnet4}.1")
+    user.wait_direct(front, 60)
+    wait_state(user, lan4, front, "standby")
+    equal(seen_from(user, printer), other.ip4, "the printer sees")
+
+
+@scenario
+def bad_input_is_told_with_its_remedy(lab):
+    host = lab.host("admin")
+    lab.network(lab.coordinator(), [host])
+    for words, remedy in ((("offer", "192.168.1.7/24"), "give 192.168.1.0/24"),
+                          (("offer", "printer"), "192.168.1.0/24"),
+                          (("offer", "10.66.3.0/24"), "own range"),
+                          (("offer", "127.0.0.0/8"), "loopback"),
+                          (("offer", "10.0.0.0/7"), "/8"),
+                          (("withdraw", "192.168.1.0/24"), "route list"),
+                          (("allow", "nobody", "192.168.1.0/24"), "p2pvpnctl peers"),
+                          (("deny", "admin", "192.168.1.0/24"), "route list"),
+                          (("use", "nobody"), "route list"),
+                          (("use", "0.0.0.0/0"), "exit use"),
+                          (("list", "more"), "route list"),
+                          (("use", "all", "--auto"), "offer")):
+        r = host.ctl("route", *words, check_rc=False)
+        check(r.code != 0 and remedy in r.err, f"route {words}: {r}")
+    r = host.ctl("exit", "use", "nobody", check_rc=False)
+    check(r.code != 0 and "peers" in r.err, f"exit use nobody: {r}")
+    check("nobody offers" in host.ctl("route").out, "an empty list says nothing")
