@@ -76,20 +76,17 @@ static pv_ns next_timeout(const void *part)
 
 /* --- what is in the files --------------------------------------------------------------------- */
 
-/* What a file says of a member. The hash is keyed: nobody can choose a name that hides another. */
+/* What a file says of a member: its IPv4 address, which no other has, and a hash of all of it. The
+ * hash is keyed: nobody can choose a name that hides another. */
 static uint64_t print_of(const struct namesfile *f, const struct pv_member *m)
 {
     struct {
         char name[PV_NAME_BUF];
-        uint8_t ip4[4], ip6[PV_IP6_LEN];
-        uint8_t part;
-    } key = {.part = 0};
-    snprintf(key.name, sizeof(key.name), "%s", m->name);
-    memcpy(key.ip4, m->ip4.ip, sizeof(key.ip4));
+        uint8_t ip6[PV_IP6_LEN];
+    } key = {.name = ""};
+    memcpy(key.name, m->name, strnlen(m->name, sizeof(key.name) - 1));
     memcpy(key.ip6, m->ip6.ip, sizeof(key.ip6));
-    uint64_t high = pv_map_hash(&f->map, &key, sizeof(key));
-    key.part = 1;
-    return high << 32 | pv_map_hash(&f->map, &key, sizeof(key));
+    return (uint64_t)pv_addr_u32(&m->ip4) << 32 | pv_map_hash(&f->map, &key, sizeof(key));
 }
 
 static int by_value(const void *a, const void *b)
