@@ -46,15 +46,6 @@ static bool was_refused(const struct years *y)
     return strstr(y->w.why, ": no answer to \"cmd") == NULL;
 }
 
-/* Is it connected to the coordinator that the network has moved to? A former one that was away
- * meanwhile knows nothing of that. */
-static bool is_at_home(struct years *y, unsigned i)
-{
-    const struct pv_node *n = pv_engine_node(y->m[i].n->engine);
-    const uint8_t *pk = sim_coord_pk(home(y)->c);
-    return n->online && memcmp(n->coord_info.pk, pk, sizeof(n->coord_info.pk)) == 0;
-}
-
 /* The answer to what i has said as a member or as an admin. */
 static void said(struct years *y, unsigned i, const char *answer, bool as_admin)
 {
@@ -267,7 +258,7 @@ static const char *say_home(struct years *y, unsigned by, const struct server *s
 /* The network moves to a new one; the former one goes when it is told to. */
 static bool relocate(struct years *y)
 {
-    unsigned by = is_up(y, 0) && draw(y, 3) > 0 ? 0 : any_admin(y);
+    unsigned by = may(y, 0) && draw(y, 3) > 0 ? 0 : any_admin(y);
     struct pv_link_config line = draw_line(y);
     if (by == MOST || !may(y, by) || y->n_servers == COORDS)
         return true;
@@ -514,17 +505,6 @@ static bool begin(struct years *y)
     return grant(y, 1);
 }
 
-static bool all_at_home(struct sim_world *w, void *ctx)
-{
-    struct years *y = ctx;
-    (void)w;
-    for (unsigned i = 0; i < y->count; i++) {
-        if (is_up(y, i) && !is_at_home(y, i))
-            return false;
-    }
-    return true;
-}
-
 /* The token that tells where the coordinator is, from one to another. */
 static bool pass_token(struct years *y, unsigned from, unsigned to)
 {
@@ -535,20 +515,6 @@ static bool pass_token(struct years *y, unsigned from, unsigned to)
     note(y, "token", sim_node_name(y->m[from].n), sim_node_name(y->m[to].n));
     snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
     return ask(y, to, fields) != NULL;
-}
-
-/* The network lives where the list of somebody who is connected as it says names the first. */
-static bool find_home(struct years *y, unsigned by)
-{
-    struct pv_coordinator first;
-    struct pv_view list = pv_roster_coordinators(roster_of(y, by));
-    if (!pv_coordlist_next(&list, &first))
-        return false;
-    for (unsigned i = 0; i < y->n_servers; i++) {
-        if (memcmp(sim_coord_pk(y->s[i].c), first.pk, PV_SIGN_PK_LEN) == 0)
-            y->home = i;
-    }
-    return true;
 }
 
 /* Somebody who is connected as its list says, whose coordinator counts as the network's home from
@@ -569,17 +535,25 @@ static bool all_together(struct sim_world *w, void *ctx)
     return find_settler(y) < y->count && all_at_home(w, y);
 }
 
+/* Whoever knew the home may be broken: then an admin gives its URL to a machine once more. */
+static bool find_again(struct years *y)
+{
+    for (unsigned i = 0; i < y->count; i++) {
+        if (is_up(y, i) && is_at_home(y, i))
+            return true;
+    }
+    unsigned by = any_admin(y);
+    return by != MOST && say_home(y, by, home(y)) != NULL;
+}
+
 /* Tells everybody who is up and has not heard of it where the coordinator is: nobody else could,
  * when the former one is gone and no path leads to others. Of two admins who moved the network
  * without knowing of each other one side has to be told, whichever counts. */
 static bool tell_where(struct years *y)
 {
     unsigned by = find_settler(y);
-    if (by == y->count) { /* whoever was told is broken or off: an admin finds it again */
-        by = any_admin(y);
-        if (by == MOST || say_home(y, by, home(y)) == NULL)
-            return false;
-    }
+    if (by == y->count)
+        return false;
     for (unsigned i = 0; i < y->count; i++) {
         if (is_up(y, i) && !is_at_home(y, i) && !pass_token(y, by, i))
             return false;
@@ -645,7 +619,7 @@ static const char *repair(struct years *y)
     sim_world_run(&y->w, PV_S(40));
     if (home(y)->gone && (!relocate(y) || home(y)->gone))
         return "the network cannot be moved:";
-    if (!sim_world_until(&y->w, TOGETHER, all_together, y) && !tell_where(y))
+    if (!find_again(y) || (!sim_world_until(&y->w, TOGETHER, all_together, y) && !tell_where(y)))
         return "a node cannot be told where the coordinator is:";
     if (!settled(y) || !remove_unheard(y))
         return "not everybody has the coordinator's statements:";

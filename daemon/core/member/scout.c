@@ -27,6 +27,7 @@ struct place {
     uint8_t told[PV_STATEMENT_HASH_LEN]; /* the record that it has; zero: not known */
     unsigned failures;                   /* of visits, in a row */
     bool old_key;                        /* the next one shows the key that this node had before */
+    bool as_guest;                       /* it let no member in, and the next visit only asks */
     pv_ns at;                            /* the next visit; PV_NEVER: none is needed */
     bool at_home;                        /* that one is planned for a preferred place */
     pv_ns returned;                      /* when this node went back to it; 0: not lately */
@@ -47,8 +48,9 @@ struct scout {
     struct place places[PLACES_MAX];
     size_t n;
     enum step step;
-    struct place *at;                       /* who is visited; NULL: IDLE */
-    pv_ns until;                            /* the visit ends then */
+    struct place *at; /* who is visited; NULL: IDLE */
+    pv_ns until;      /* the visit ends then */
+    bool guest;       /* the visit is a guest's, who can only read the record */
     uint8_t record[PV_STATEMENT_HASH_LEN];  /* that the visit is about */
     uint8_t records[PV_STATEMENT_HASH_LEN]; /* all that count, as when it was looked at last */
 };
@@ -177,13 +179,33 @@ static pv_ns wait_other(const struct scout *s, const struct place *p)
                            : PV_MS(pv_rng_below(&s->node->rng, (uint32_t)(wait / PV_MS(1)) + 1));
 }
 
-/* While no coordinator of the list is reached the others are asked for another list; those of the
- * list itself are being tried, and two connections of one node push each other out. */
+static const struct pv_member *self_of(const struct scout *s)
+{
+    const struct pv_node *n = s->node;
+    return n->roster == NULL ? NULL : pv_roster_enrolled(n->roster, n->identity->sign_pk);
+}
+
+/* Admitted by nobody yet: coordinators let it in as a guest only. */
+static bool is_waiting(const struct scout *s)
+{
+    const struct pv_member *self = self_of(s);
+    return self != NULL && self->state == PV_MEMBER_WAITING;
+}
+
+/* While no coordinator of the list lets this node in, the others are asked for another list, and
+ * those that do not know it as a member, too: they may have been told since. */
 static bool is_needed(const struct scout *s, const struct place *p)
 {
     if (!s->node->online)
-        return !p->listed;
+        return !p->listed || s->node->coord_info.unknown || is_waiting(s);
     return !is_used(s, p->pk) && (p->preferred || !is_told(s, p));
+}
+
+/* Two members' connections of one node push each other out, and those of the list are being tried.
+ */
+static bool is_for_guest(const struct scout *s, const struct place *p)
+{
+    return !s->node->online && (p->listed || p->as_guest || is_waiting(s));
 }
 
 static void plan(struct scout *s, struct place *p, pv_ns now)
@@ -199,10 +221,7 @@ static void plan(struct scout *s, struct place *p, pv_ns now)
 static bool may_visit(const struct scout *s)
 {
     const struct pv_node *n = s->node;
-    const struct pv_member *self =
-        n->roster == NULL ? NULL : pv_roster_enrolled(n->roster, n->identity->sign_pk);
-    return n->up && n->as_member && !n->visiting && self != NULL &&
-           self->state != PV_MEMBER_WAITING;
+    return n->up && n->as_member && !n->visiting && !n->removed && self_of(s) != NULL;
 }
 
 /* Other records count than before: who failed to hear of the last one may be there again, or where
@@ -303,7 +322,7 @@ static bool need_client(struct scout *s)
 static void visit(struct scout *s, struct place *p, pv_ns now)
 {
     struct pv_node *n = s->node;
-    struct pv_coordclient_target target = {.role = PV_CTL_MEMBER, .has_network = true};
+    struct pv_coordclient_target target = {.has_network = true};
     s->at = p;
     s->step = VISIT;
     s->until = now + PV_SCOUT_LIMIT;
@@ -316,6 +335,8 @@ static void visit(struct scout *s, struct place *p, pv_ns now)
     memcpy(target.coordinator, p->pk, sizeof(target.coordinator));
     memcpy(target.network, pv_roster_network_id(n->roster), sizeof(target.network));
     target.must_hybrid = pv_coord_must_hybrid(n, p->pk);
+    target.role = is_for_guest(s, p) ? PV_CTL_GUEST : PV_CTL_MEMBER;
+    s->guest = target.role == PV_CTL_GUEST;
     pv_coordclient_set_key(s->client, transport_key(s, p));
     pv_coordaddrs_find(&s->addrs, n, true, &pv_part_scout);
     if (pv_coordclient_start(s->client, &target, s->addrs.addrs, s->addrs.n_addrs, now) != PV_OK)
@@ -370,7 +391,9 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
         end_visit(s, now); /* the connection in use follows it, perhaps to here */
         return;
     }
-    if (pv_view_equal(record->st.raw, theirs.statement))
+    if (s->guest)
+        fail(s, now); /* nothing new */
+    else if (pv_view_equal(record->st.raw, theirs.statement))
         done(s, true, now);
     else
         put_record(s, record, now);
@@ -389,6 +412,15 @@ static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now
         fail(s, now);
 }
 
+/* What the next visit does otherwise. */
+static void note_refusal(struct scout *s, const struct pv_ctl_msg *msg)
+{
+    enum pv_ctl_error e =
+        msg != NULL && msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_NONE;
+    s->at->old_key = e == PV_CTL_E_NOT_ALLOWED && !s->at->old_key;
+    s->at->as_guest = e == PV_CTL_E_UNKNOWN_NODE;
+}
+
 static void run_scout(void *part, pv_ns now)
 {
     struct scout *s = part;
@@ -400,8 +432,7 @@ static void run_scout(void *part, pv_ns now)
         } else if (s->step == TELL && ev.type == PV_COORDCLIENT_EV_ANSWER) {
             take_answer(s, ev.msg, now);
         } else if (s->step != IDLE && (refused || ev.type == PV_COORDCLIENT_EV_OFFLINE)) {
-            s->at->old_key = refused && ev.msg->type == PV_CTL_ERROR &&
-                             ev.msg->u.failure.error == PV_CTL_E_NOT_ALLOWED && !s->at->old_key;
+            note_refusal(s, refused ? ev.msg : NULL);
             fail(s, now);
         }
         pv_ctl_msg_free(ev.msg);

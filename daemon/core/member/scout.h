@@ -2,16 +2,16 @@
 /*
  * scout.h - the part that visits the coordinators which this node is not connected to: those of the
  * list in force that stand before the one in use, and those that any list of before, or of an admin
- * who did not know of the one in force, names. While none of the list in force is reached, the
- * others are asked whether they know another list.
+ * who did not know of the one in force, names. While none of the list in force lets this node in,
+ * all are asked whether they know another list.
  *
  * A preferred one that lets this node in is there again, and the node goes back to it. One that
  * does not know the record in force is told it, and with it the members who only listen there; its
  * own record is taken, if that is the better one. So it is enough that one member knows of both.
  *
- * A visit is a second connection beside the one in use, as a member, for as long as one question
- * takes. Members visit at random times, and the longer the more they are, so that a coordinator
- * that comes back is not run down.
+ * A visit is a second connection beside the one in use, as a member, or as a guest where no member
+ * is let in, for as long as one question takes. Members visit at random times, and the longer the
+ * more they are, so that a coordinator that comes back is not run down.
  *
  *   IDLE  --a place's time-->                    VISIT  connects
  *   VISIT --welcome, with another record-->      TELL   puts the record in force

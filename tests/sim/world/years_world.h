@@ -124,6 +124,43 @@ static inline unsigned count_admins(const struct years *y)
     return n;
 }
 
+/* --- where they are ----------------------------------------------------------------------------
+ */
+
+/* Is it connected to the coordinator that the network has moved to? A former one that was away
+ * meanwhile knows nothing of that. */
+static inline bool is_at_home(struct years *y, unsigned i)
+{
+    const struct pv_node *n = pv_engine_node(y->m[i].n->engine);
+    const uint8_t *pk = sim_coord_pk(home(y)->c);
+    return n->online && memcmp(n->coord_info.pk, pk, sizeof(n->coord_info.pk)) == 0;
+}
+
+static inline bool all_at_home(struct sim_world *w, void *ctx)
+{
+    struct years *y = ctx;
+    (void)w;
+    for (unsigned i = 0; i < y->count; i++) {
+        if (is_up(y, i) && !is_at_home(y, i))
+            return false;
+    }
+    return true;
+}
+
+/* The network lives where the list of somebody who is connected as it says names the first. */
+static inline bool find_home(struct years *y, unsigned by)
+{
+    struct pv_coordinator first;
+    struct pv_view list = pv_roster_coordinators(roster_of(y, by));
+    if (!pv_coordlist_next(&list, &first))
+        return false;
+    for (unsigned i = 0; i < y->n_servers; i++) {
+        if (memcmp(sim_coord_pk(y->s[i].c), first.pk, PV_SIGN_PK_LEN) == 0)
+            y->home = i;
+    }
+    return true;
+}
+
 /* --- what all know ------------------------------------------------------------------------------
  */
 

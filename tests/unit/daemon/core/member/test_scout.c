@@ -197,6 +197,16 @@ static void who_reaches_none_of_the_list_asks_the_others(void **state)
         assert_true(next_visit(PV_S(700), &last) != PV_NEVER);
         assert_int_not_equal(last, 9);
     }
+    /* One that does not know this node may know of another list all the same. */
+    node.node.coord_info.unknown = true;
+    fake_node_raise(&node, PV_FACT_COORDINATOR);
+    bool asked = false;
+    for (int i = 0; i < 20 && !asked; i++)
+        asked = next_visit(PV_S(3700), &last) != PV_NEVER && last == 9;
+    assert_true(asked);
+    node.node.removed = true;
+    fake_node_raise(&node, PV_FACT_UP);
+    assert_true(pv_part_scout.next_timeout(node.self) == PV_NEVER);
 }
 
 static void names_are_looked_up_for_a_visit(void **state)
