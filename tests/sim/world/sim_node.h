@@ -119,6 +119,9 @@ void sim_node_set_reflects(struct sim_node *n, bool reflects);
 /* A UDP datagram to SIM_PORT_SINK from this source port. False: no interface. */
 bool sim_node_send_udp(struct sim_node *n, const struct pv_addr *to, uint16_t src_port,
                        struct pv_view payload);
+/* The same from an address of a network behind it, or that it claims to be. */
+bool sim_node_send_from(struct sim_node *n, const struct pv_addr *from, const struct pv_addr *to,
+                        struct pv_view payload);
 /* What came to SIM_PORT_SINK, oldest first. */
 struct sim_sunk {
     pv_ns at;

@@ -119,6 +119,17 @@ bool sim_node_send_udp(struct sim_node *n, const struct pv_addr *to, uint16_t sr
     return len > 0 && send_packet(n, buf, len);
 }
 
+bool sim_node_send_from(struct sim_node *n, const struct pv_addr *from, const struct pv_addr *to,
+                        struct pv_view payload)
+{
+    uint8_t buf[INNER_MAX];
+    struct pv_addr src = *from, dst = *to;
+    src.port = 40000;
+    dst.port = SIM_PORT_SINK;
+    size_t len = pv_natpkt_udp(buf, sizeof(buf), &src, &dst, payload);
+    return len > 0 && send_packet(n, buf, len);
+}
+
 bool sim_node_flow(struct sim_node *n, const struct pv_addr *to)
 {
     uint8_t buf[INNER_MAX], number[32] = {0};
@@ -201,6 +212,16 @@ static bool is_own(const struct sim_node *n, const struct pv_addr *ip)
     return false;
 }
 
+/* Is it in a network behind this host, which forwards as its daemon wants it? */
+static bool is_behind(const struct sim_node *n, const struct pv_addr *ip)
+{
+    for (size_t i = 0; i < n->netplan.n_offered; i++) {
+        if (pv_prefix_contains(&n->netplan.offered[i].prefix, ip))
+            return true;
+    }
+    return false;
+}
+
 static void take_udp(struct sim_node *n, struct pv_natpkt *pkt)
 {
     struct pv_view payload = pv_natpkt_payload(pkt);
@@ -258,7 +279,7 @@ static void take_packet(struct sim_node *n, uint8_t *data, size_t len)
             sim_node_tun_in(n, data, len);
         return;
     }
-    if (!is_own(n, &pkt.dst)) {
+    if (!is_own(n, &pkt.dst) && !is_behind(n, &pkt.dst)) {
         n->pings.strangers++;
         return;
     }
