@@ -79,6 +79,15 @@ static struct pv_st_place at(const char *name, const struct pv_addr *ip4)
     return to;
 }
 
+/* Is the member where this says? A machine that has signed the last number there is would let
+ * nobody say anything after it. */
+static bool is_there(const struct pv_node *n, const struct pv_st_place *place)
+{
+    const struct pv_member *m = pv_roster_by_node(n->roster, place->node);
+    return m != NULL && strcmp(m->name, place->name) == 0 &&
+           memcmp(m->ip4.ip, place->ip4, sizeof(place->ip4)) == 0;
+}
+
 /* Moves a member to this name and address. It must be free, or the statement would be for
  * nothing. */
 static void move(struct pv_node *n, const struct pv_member *m, const struct pv_st_place *to,
@@ -112,10 +121,14 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
     if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
         r = PV_ERR_REFUSED;
-    if (r == PV_OK)
+    if (r == PV_OK && is_there(n, &place))
         pv_admin_answer_when_told(n, handle, now);
     else
-        fail(n, handle, PV_CTLAPI_FAILED, what, pv_strstatus(r));
+        fail(n, handle, PV_CTLAPI_FAILED, what,
+             r != PV_OK && place.serial < UINT64_MAX
+                 ? pv_strstatus(r)
+                 : "its machine has signed the last number there is: remove it, and let it "
+                   "join again after `p2pvpnctl leave --forget`");
 }
 
 static void run_rename(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,

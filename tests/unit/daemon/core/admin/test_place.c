@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* Names and addresses that a node says of itself: the answer says what came of it. */
+#include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/place.h"
+#include "daemon/core/member/membership.h"
+#include "tests/unit/daemon/core/fake_node.h"
+
+static struct fake_node node;
+static uint32_t client;
+static char reply[4096];
+static unsigned n_answered;
+
+/* --- what stands in for other parts ----------------------------------------------------------- */
+
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    size_t refused = 0;
+    (void)now;
+    for (size_t i = 0; i < n_items; i++) {
+        enum pv_roster_added added;
+        refused += pv_roster_add(n->roster, items[i].statement, pv_view(NULL, 0), &added) < 0;
+    }
+    (void)settle(n->roster);
+    return refused;
+}
+
+void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
+{
+    (void)now;
+    n_answered++;
+    pv_ctlsrv_done(n->ctl, handle);
+}
+
+bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
+{
+    (void)n, (void)what, (void)rights, (void)handle;
+    return true;
+}
+
+int pv_admin_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    (void)n, (void)pk, (void)now;
+    return PV_ERR_REFUSED;
+}
+
+/* --- the world -------------------------------------------------------------------------------- */
+
+static int start(void **state)
+{
+    (void)state;
+    fake_node_init(&node, &pv_part_place);
+    n_answered = 0;
+    assert_int_equal(pv_ctlsrv_accepted(node.node.ctl, true, &client), PV_OK);
+    fake_node_start(&node);
+    fake_node_enter(&node);
+    fake_node_member(&node, 60, "bob", 7);
+    node.node.up = true;
+    fake_node_settle(&node);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_node_done(&node);
+    return 0;
+}
+
+static const char *run_line(const char *line)
+{
+    struct pv_ctlapi_request req;
+    uint64_t handle;
+    pv_ctlsrv_handle_bytes(node.node.ctl, client, pv_view(line, strlen(line)));
+    assert_int_equal(pv_ctlsrv_poll_request(node.node.ctl, &req, &handle), PV_OK);
+    for (size_t i = 0; i < pv_part_place.n_commands; i++) {
+        if (pv_part_place.commands[i].cmd == req.cmd)
+            pv_part_place.commands[i].run(node.self, &req, NULL, handle, node.now);
+    }
+    pv_ctlapi_request_done(&req);
+    struct pv_view out = pv_ctlsrv_out(node.node.ctl, client);
+    assert_true(out.len < sizeof(reply));
+    if (out.len > 0)
+        memcpy(reply, out.ptr, out.len);
+    reply[out.len] = '\0';
+    pv_ctlsrv_wrote(node.node.ctl, client, out.len);
+    return reply;
+}
+
+static bool renames(unsigned i)
+{
+    char line[128], name[PV_NAME_BUF];
+    snprintf(name, sizeof(name), "n%u", i);
+    snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"%s\"}\n",
+             name);
+    bool ok = strstr(run_line(line), "\"ok\":true") != NULL;
+    bool is = strcmp(pv_node_self(&node.node)->name, name) == 0;
+    assert_int_equal(ok, is);
+    assert_true(ok || strstr(reply, "the last number there is") != NULL);
+    return ok;
+}
+
+static void a_new_name_and_address_are_in_force_when_it_says_so(void **state)
+{
+    (void)state;
+    assert_true(renames(1) && renames(2));
+    const char *said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
+                                "\"10.66.0.7\"}\n");
+    assert_non_null(strstr(said, "another member's"));
+    said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"bob\"}\n");
+    assert_non_null(strstr(said, "is taken"));
+    assert_int_equal(n_answered, 2);
+}
+
+/* Of two statements with the last number one wins by its hash: whoever says another one hears
+ * whether it did. */
+static void the_last_number_is_told(void **state)
+{
+    unsigned yes = 0;
+    const struct pv_member *self = pv_node_self(&node.node);
+    struct pv_st_place last = {.serial = UINT64_MAX, .name = "last", .time = T0};
+    struct pv_made made;
+    (void)state;
+    memcpy(last.node, self->node, sizeof(last.node));
+    memcpy(last.ip4, self->ip4.ip, sizeof(last.ip4));
+    assert_int_equal(
+        pv_make_place(pv_roster_network_id(node.node.roster), node.identity.sign_sk, &last, &made),
+        PV_OK);
+    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
+    assert_int_equal(pv_membership_add(&node.node, &item, 1, node.now), 0);
+    for (unsigned i = 0; i < 32; i++)
+        yes += renames(i) ? 1 : 0;
+    assert_true(yes < 32);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_new_name_and_address_are_in_force_when_it_says_so, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(the_last_number_is_told, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
