@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: MIT
+"""Exits: all traffic of a machine by another member, and nothing beside it, at every moment."""
+import sys
+
+from lab import check, equal, scenario, wait
+
+PORT = 9999
+
+# Says what goes out by the uplink that should not: to the server, and questions for names.
+WATCH = """
+import socket, struct, sys
+dev, own, *targets = sys.argv[1:]
+targets = [socket.inet_pton(socket.AF_INET6 if ':' in t else socket.AF_INET, t) for t in targets]
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+s.bind((dev, 3))
+print('ready', flush=True)
+while True:
+    p, who = s.recvfrom(65536)
+    if who[2] != socket.PACKET_OUTGOING:
+        continue
+    if who[1] == 0x0800:
+        proto, dst, l4 = p[9], p[16:20], p[(p[0] & 15) * 4:]
+    elif who[1] == 0x86dd:
+        proto, dst, l4 = p[6], p[24:40], p[40:]
+    else:
+        continue
+    port = struct.unpack('!H', l4[2:4])[0] if proto in (6, 17) and len(l4) > 3 else 0
+    if dst in targets or port in (53, 853, 5355):
+        fam = socket.AF_INET if len(dst) == 4 else socket.AF_INET6
+        print('leak', proto, socket.inet_ntop(fam, dst), port, flush=True)
+"""
+
+# Sends all the time, as programs and resolvers do; a line for each round.
+SENDER = """
+import socket, sys, threading
+web4, web6, router, port = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+pause = threading.Event()
+IP_UNICAST_IF = 50
+def send(family, to, how=None):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if how == 'interface':
+            s.setsockopt(socket.IPPROTO_IP, IP_UNICAST_IF,
+                         socket.htonl(socket.if_nametoindex('eth0')).to_bytes(4, sys.byteorder))
+        s.sendto(b'x', to)
+    except OSError:
+        pass
+    s.close()
+while True:
+    send(socket.AF_INET, (web4, port))
+    send(socket.AF_INET6, (web6, port))
+    for how in (None, 'interface'):
+        send(socket.AF_INET, (router, 53), how)
+        send(socket.AF_INET, (web4, 53), how)
+    send(socket.AF_INET6, (web6, 53))
+    t = socket.socket()
+    t.setblocking(False)
+    try:
+        t.connect((web4, 80))
+    except OSError:
+        pass
+    t.close()
+    print('round', flush=True)
+    pause.wait(0.02)
+"""
+
+
+class Uplink:
+    """What leaves by it in the clear, while a program sends all the time."""
+
+    def __init__(self, host, web):
+        self.router = f"{host.lan.subnet4}.1"
+        self.watch = host.start(sys.executable, "-c", WATCH, host.dev, host.ip4, web.ip4, web.ip6, name="watch")
+        wait("the capture", lambda: "ready" in self.watch.text())
+        self.sender = host.start(sys.executable, "-c", SENDER, web.ip4, web.ip6, self.router, str(PORT),
+                                 name="sender")
+        self.forget()
+
+    def rounds(self):
+        self.sender.must_run()
+        return self.sender.text().count("round")
+
+    def go_round(self, n=3):
+        until = self.rounds() + n
+        wait("the sender to go round", lambda: self.rounds() >= until)
+
+    def leaks(self):
+        self.watch.must_run()
+        return [x for x in self.watch.text().splitlines() if x.startswith("leak")][self.known:]
+
+    def forget(self):
+        """What was under way until now does not count."""
+        self.known = 0
+        self.known = len(self.leaks())
+
+    def tight(self, when):
+        self.go_round()
+        bad = self.leaks()
+        check(not bad, f"{when}: {len(bad)} packets in the clear: {sorted(set(bad))}")
+
+    def open(self, when):
+        self.forget()
+        wait(f"{when}: packets by the own way", lambda: len(self.leaks()) > 3)
+
+
+def resolver(host, text):
+    """A resolv.conf of its own."""
+    host.run("sh", "-c", "cat >/run/resolv.conf; mount --bind /run/resolv.conf /etc/resolv.conf", stdin=text)
+
+
+def world(lab):
+    """Alice at home behind a NAT, an exit and a server in the public network."""
+    coordinator = lab.coordinator()
+    home = lab.masquerade("home", False, ipv6=True)
+    alice, exit_, web = lab.host("alice", home), lab.host("exit"), lab.host("web")
+    web.answer_udp(PORT, "::")
+    web.answer_udp(53, web.ip4)
+    for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        exit_.run("sh", "-c", f"echo 0 >/proc/sys/net/{switch}")
+    resolver(exit_, f"nameserver {web.ip4}\n")
+    lab.network(coordinator, [alice, exit_])
+    alice.wait_direct(exit_)
+    exit_.ctl("exit", "offer")
+    alice.ctl("route", "allow", "exit", "default")
+    return coordinator, home, alice, exit_, web
+
+
+def seen_as(host, web, family=4):
+    """The address that the server sees, or None."""
+    answer = host.udp_ask(web.ip4 if family == 4 else web.ip6, PORT)
+    return answer.split()[0].replace("::ffff:", "") if answer else None
+
+
+def use(alice, *args):
+    """Once the offer has come; the path may take a moment."""
+    wait("the exit to be used", lambda: alice.ctl("exit", "use", "exit", *args, check_rc=False).code == 0, 15)
+
+
+def through(alice, exit_, web, timeout=15):
+    wait("IPv4 through the exit", lambda: seen_as(alice, web) == exit_.ip4, timeout)
+    wait("IPv6 through the exit", lambda: seen_as(alice, web, 6) == exit_.ip6, timeout)
+
+
+@scenario
+def everything_goes_by_the_exit_and_nothing_beside_it(lab):
+    _, home, alice, exit_, web = world(lab)
+    up = Uplink(alice, web)
+    up.open("before")
+    equal(seen_as(alice, web), home.public, "alice without an exit")
+    use(alice)
+    up.forget()
+    through(alice, exit_, web)
+    up.tight("in use")
+    # The server at home is asked, and that of the exit answers.
+    wait("an answer to a question for names", lambda: alice.udp_ask(up.router, 53))
+    up.tight("questions")
+    # Others change routes and rules, as network managers do; then the rule set is flushed.
+    alice.ip(f"route replace default via {up.router} metric 7", f"route add {web.ip4}/32 via {up.router}")
+    alice.run("sh", "-c", "ip rule flush protocol 112; ip -6 rule flush protocol 112")
+    up.tight("routes and rules of others")
+    through(alice, exit_, web)
+    alice.run("nft", "flush", "ruleset")
+    wait("the guard", lambda: "chain guard" in alice.run("nft", "list", "ruleset").out)
+    up.go_round(1)
+    up.forget()
+    up.tight("after a flushed rule set")
+    alice.run("ip", "link", "del", alice.tun)
+    up.tight("the interface removed")
+    through(alice, exit_, web)
+    # What is too large for the interface is told to the sender, whatever the exit's way takes.
+    r = alice.run("ping", "-c1", "-W2", "-M", "do", "-s", "1450", web.ip4, check_rc=False)
+    check("mtu = 1420" in r.out + r.err or "mtu=1420" in r.out + r.err, f"too big is not told: {r}")
+    check(alice.os_ping(web.ip4), "a ping through the exit")
+    check(not alice.os_ping(up.router, timeout=1), "the LAN is reached beside the exit")
+    use(alice, "--lan")
+    wait("the LAN", lambda: alice.os_ping(up.router))
+    up.tight("with the LAN")
+    through(alice, exit_, web)
+    alice.ctl("exit", "off")
+    up.open("off")
+    equal(alice.run("ip", "rule", "show").out.count("proto 112"), 0, "rules that stay")
+
+
+@scenario
+def a_guarded_exit_stays_tight_when_it_or_the_daemon_dies(lab):
+    _, _, alice, exit_, web = world(lab)
+    up = Uplink(alice, web)
+    use(alice, "--block")
+    up.forget()
+    through(alice, exit_, web)
+    exit_.p2pvpnd.kill()
+    up.tight("the exit has died")
+    # 971 is user p2pvpn: the interface and all processes of the daemon go.
+    alice.p2pvpnd.kill()
+    wait("the interface to go", lambda: alice.tun not in alice.run("ip", "-br", "link").out)
+    up.tight("kill -9 of the daemon")
+    alice.daemon(wait_ready=False)
+    up.go_round(10)
+    alice.wait_daemon()
+    up.tight("the daemon's start")
+    exit_.daemon()
+    through(alice, exit_, web, 30)
+    up.tight("both are back")
+    alice.restart_daemon()
+    up.tight("a restart")
+    # Nobody is left to clean up; the next start does.
+    alice.run("sh", "-c", f"kill -9 $(pgrep -P {alice.p2pvpnd.pid}) {alice.p2pvpnd.pid}")
+    alice.p2pvpnd.kill()
+    up.tight("kill -9 of all its processes")
+    alice.daemon()
+    up.tight("started after that")
+    through(alice, exit_, web, 30)
+    alice.ctl("down")
+    up.open("down")
+    for family in ("-4", "-6"):
+        equal(alice.run("ip", family, "rule", "show").out.count("proto 112"), 0, "rules that stay")
+    check("p2pvpn" not in alice.run("nft", "list", "tables").out, "a table stays")
+
+
+@scenario
+def what_others_drop_at_the_exit_is_told_with_the_remedy(lab):
+    """Docker's rules, as iptables-nft writes them, and another VPN of alice's."""
+    _, _, alice, exit_, web = world(lab)
+    exit_.nft("""
+table ip filter {
+    chain DOCKER-USER { }
+    chain FORWARD { type filter hook forward priority filter; policy drop; jump DOCKER-USER; }
+}
+""".replace("; }", ";\n }").replace("{ }", "{\n }"))
+    # Another VPN with all traffic by a mark of its own, and a network behind it.
+    other = alice.start(sys.executable, "-c", OTHER_VPN, name="other-vpn")
+    wait("the other VPN", lambda: "ready" in other.text())
+    alice.ip("link set other0 up", "addr add 10.99.0.2/24 dev other0",
+             "route add 0.0.0.0/0 dev other0 table 51820",
+             "rule add not fwmark 0xca6c lookup 51820 priority 32764")
+    alice.ip("rule add lookup main suppress_prefixlength 0 priority 32763")
+    use(alice)
+    wait("the remedy", lambda: "DOCKER-USER" in exit_.ctl("status").out)
+    equal(seen_as(alice, web), None, "dropped by docker's rules: alice")
+    for end in ("iifname", "oifname"):
+        exit_.nft(f'insert rule ip filter DOCKER-USER {end} "{exit_.tun}" accept\n')
+    through(alice, exit_, web)
+    wait("the remedy to go", lambda: "DOCKER-USER" not in exit_.ctl("status").out)
+    alice.run("ping", "-c1", "-W1", "10.99.0.7", check_rc=False)
+    wait("the other VPN's network", lambda: "10.99.0.7" in other.text())
+    alice.ctl("exit", "off")
+
+
+OTHER_VPN = """
+import fcntl, os, socket, struct
+tun = os.open('/dev/net/tun', os.O_RDWR)
+fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH22x', b'other0', 0x1001))
+print('ready', flush=True)
+while True:
+    p = os.read(tun, 2048)
+    if p[0] >> 4 == 4:
+        print(socket.inet_ntoa(p[16:20]), flush=True)
+"""
