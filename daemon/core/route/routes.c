@@ -324,7 +324,7 @@ static int tell_fast_path(struct routes *r)
 {
     struct pv_fp_carried carried[PV_FP_MAX_CARRIED] = {{.n = 0}};
     struct pv_route *routes[PV_FP_MAX_CARRIED];
-    struct pv_prefix here[PV_FP_MAX_HERE];
+    struct pv_prefix here[PV_FP_MAX_HERE] = {{.bits = 0}};
     bool up = r->node->up && !r->node->removed;
     size_t n = up ? fill_carried(r, carried, routes) : 0;
     for (size_t i = 0; i < r->n_here; i++)
