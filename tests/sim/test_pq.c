@@ -533,6 +533,73 @@ static void keys_are_renewed_each_hour_and_nothing_is_lost(void **state)
     assert_int_equal(sim_seeds("pq", 1, renewal, NULL), 0);
 }
 
+/* Traffic both ways for so long, a packet each `every`. False: a session was classical meanwhile.
+ */
+static bool traffic(struct sim_world *w, struct sim_node *a, struct sim_node *b, pv_ns time,
+                    pv_ns every)
+{
+    struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET), to_a = sim_node_overlay(a, PV_AF_INET);
+    for (pv_ns end = sim_net_now(w->net) + time; sim_net_now(w->net) < end;) {
+        sim_node_flow(a, &to_b);
+        sim_node_flow(b, &to_a);
+        sim_world_run(w, every);
+        if (sim_node_psk(a, "b") == 0 || sim_node_psk(b, "a") == 0)
+            return false;
+    }
+    return true;
+}
+
+/* A transport key, or both, change in the very seconds in which the preshared key is due: both
+ * changes come through, and no packet is lost. */
+static int renewal_and_rotation(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    (void)ctx;
+    sim_world_init(&w, seed, &good);
+    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
+    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
+    if (!sim_world_join_all(&w))
+        return failed(&w, seed, "joining:");
+    sim_world_run(&w, PV_S(2));
+    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER ||
+        !becomes_hybrid(&w, a, b, PV_S(2)))
+        return failed(&w, seed, "they do not meet");
+    uint32_t id = sim_node_psk(a, "b");
+    sim_node_flow_begin(a);
+    sim_node_flow_begin(b);
+    /* The offer is made 3,480 s after the last key: up to 5 s before that and after it. */
+    pv_ns before = PV_S(3475) + pv_natrng_below(sim_net_rng(w.net), 10) * PV_S(1);
+    if (!traffic(&w, a, b, before, PV_MS(500)))
+        return failed(&w, seed, "a session became classical");
+    for (int i = 0; i < 2; i++) {
+        if (i <= (int)(seed % 2) &&
+            sim_world_ask(&w, i == 0 ? a : b, PV_S(15), "\"cmd\":\"key_rotate\"") == NULL)
+            return failed(&w, seed, "a key is not replaced:");
+        if (!traffic(&w, a, b, PV_MS(300), PV_MS(20)))
+            return failed(&w, seed, "a session became classical when a key changed");
+    }
+    if (!traffic(&w, a, b, PV_S(30), PV_MS(50)) || !traffic(&w, a, b, PV_S(240), PV_MS(500)))
+        return failed(&w, seed, "a session became classical after a key changed");
+    sim_world_run(&w, PV_S(1));
+    struct sim_flow fa = sim_node_flow_seen(a), fb = sim_node_flow_seen(b);
+    if (sim_node_psk(a, "b") == id || !is_hybrid(a, b))
+        return failed(&w, seed, "the preshared key was not renewed");
+    if (fb.received != fa.sent || fa.received != fb.sent) {
+        printf("%llu of %llu, %llu of %llu\n", (unsigned long long)fb.received,
+               (unsigned long long)fa.sent, (unsigned long long)fa.received,
+               (unsigned long long)fb.sent);
+        return failed(&w, seed, "packets were lost");
+    }
+    sim_world_done(&w);
+    return 0;
+}
+
+static void renewal_and_rotation_at_once_lose_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("pq", 2, renewal_and_rotation, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -544,6 +611,7 @@ int main(void)
         cmocka_unit_test(a_coordinator_that_strips_the_exchange_gains_nothing),
         cmocka_unit_test(a_path_that_strips_the_exchange_carries_nothing),
         cmocka_unit_test(keys_are_renewed_each_hour_and_nothing_is_lost),
+        cmocka_unit_test(renewal_and_rotation_at_once_lose_nothing),
     };
     if (pv_crypto_init() < 0)
         return 1;
