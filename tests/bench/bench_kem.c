@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * bench_kem - what post-quantum sessions cost: each step of ML-KEM-768, and a meeting, which is the
- * exchange of two members (pqx.h) and their descriptions as text, with and without it.
+ * exchange of two members (pqx.h) and their descriptions as text, with and without it; what a
+ * coordinator and a node bear for a connection, and what a box costs, of both kinds.
  *
  * usage: bench_kem [MEETINGS]    default 1000; one line of JSON. Without ML-KEM in the crypto
  * library the tests' double stands in for it: the bytes are the same, the times say nothing
@@ -17,6 +18,9 @@
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "daemon/core/peer/pqx.h"
+#include "proto/control/control.h"
+#include "proto/control/ctlmsg.h"
+#include "proto/control/sealing.h"
 #include "proto/control/signal.h"
 #include "tests/unit/kem_double.h"
 
@@ -144,6 +148,97 @@ static struct steps measure_steps(const struct pv_kem *kem, const struct pv_rng 
     return s;
 }
 
+/* What each end of a control channel does, and the part of it that makes the keys hybrid; us. */
+struct channel {
+    double server_handshake, server_hello, server_hybrid; /* until the welcome can be sent */
+    double client_handshake, client_hybrid;
+};
+
+static void pass(struct pv_control *from, struct pv_control *to)
+{
+    size_t used;
+    struct pv_view out = pv_control_out(from);
+    MUST(pv_control_handle_bytes(to, out, &used) == PV_OK && used == out.len);
+    pv_control_wrote(from, out.len);
+}
+
+static void connect_once(const struct pv_kem *kem, const struct pv_rng *rng, struct channel *sum)
+{
+    uint8_t csk[32], cpk[32], ssk[32], spk[32], id_seed[32], hash[32];
+    uint8_t id_sk[PV_SIGN_SK_LEN], ek[PV_KEM_EK_LEN], ct[PV_KEM_CT_LEN];
+    struct pv_control *client, *server;
+    struct pv_control_keys keys;
+    struct pv_ctl_hello hello = {.v = 1};
+    pv_dh_keypair(rng, csk, cpk);
+    pv_dh_keypair(rng, ssk, spk);
+    pv_rng_fill(rng, id_seed, sizeof(id_seed));
+    pv_sign_keypair(id_seed, id_sk, hello.node);
+    double t0 = now_us();
+    MUST(pv_control_new_client(&client, csk, spk, rng) == PV_OK);
+    double t1 = now_us();
+    MUST(pv_control_new_server(&server, ssk, spk, rng) == PV_OK);
+    pass(client, server);
+    double t2 = now_us();
+    pass(server, client);
+    double t3 = now_us();
+    sum->client_handshake += t1 - t0 + t3 - t2;
+    sum->server_handshake += t2 - t1;
+    MUST(pv_control_handshake_hash(client, hash) == PV_OK);
+    MUST(pv_ctl_hello_sign(hello.sig, hash, id_sk) == PV_OK);
+    t0 = now_us();
+    MUST(pv_ctl_hello_verify(&hello, hash) == PV_OK);
+    t1 = now_us();
+    MUST(pv_control_offer(client, kem, rng, ek) == PV_OK);
+    t2 = now_us();
+    MUST(pv_control_answer(server, kem, rng, pv_view(ek, sizeof(ek)), ct, &keys) == PV_OK);
+    pv_control_rekey(server, &keys);
+    t3 = now_us();
+    MUST(pv_control_accept(client, pv_view(ct, sizeof(ct))) == PV_OK);
+    sum->client_hybrid += t2 - t1 + now_us() - t3;
+    sum->server_hello += t1 - t0;
+    sum->server_hybrid += t3 - t2;
+    pv_control_free(client);
+    pv_control_free(server);
+}
+
+/* A box of TEXT_LEN bytes; us. [1]: a hybrid one. */
+struct boxes {
+    double seal[2], open[2];
+};
+
+static void seal_once(const struct pv_kem *kem, const struct pv_rng *rng, struct boxes *sum)
+{
+    enum {
+        TEXT_LEN = 2500, /* bytes of a description with half an exchange in it */
+    };
+    static uint8_t text[TEXT_LEN], box[TEXT_LEN + PV_SEALING_OVERHEAD], out[TEXT_LEN];
+    static uint8_t id_seed[PV_SIGN_SEED_LEN], id_sk[PV_SIGN_SK_LEN], id_pk[PV_SIGN_PK_LEN];
+    static uint8_t cert[PV_SEALING_CERT_LEN];
+    uint8_t ask[32], bsk[32], sender[32], psk[PV_NOISE_PSK_LEN];
+    struct pv_noise_static a = {.sk = ask}, b = {.sk = bsk};
+    const struct pv_view said = pv_view("bench", 5);
+    pv_dh_keypair(rng, ask, a.pk);
+    pv_dh_keypair(rng, bsk, b.pk);
+    pv_sign_keypair(id_seed, id_sk, id_pk);
+    MUST(pv_sealing_certify(kem, id_sk, cert) == PV_OK);
+    const struct pv_sealing_to to = {.kem = kem, .ek = cert};
+    const struct pv_noise_parties parties = {.prologue = said, .local = &a, .remote = b.pk};
+    double t0 = now_us();
+    MUST(pv_noise_x_seal(rng, said, &a, b.pk, pv_view(text, TEXT_LEN), box) == PV_OK);
+    double t1 = now_us();
+    MUST(pv_noise_x_open(said, &b, pv_view(box, TEXT_LEN + PV_NOISE_X_OVERHEAD), sender, out) ==
+         PV_OK);
+    double t2 = now_us();
+    MUST(pv_sealing_seal(&to, &parties, rng, pv_view(text, TEXT_LEN), box) == PV_OK);
+    double t3 = now_us();
+    MUST(pv_sealing_secret(kem, id_sk, pv_view(box, sizeof(box)), psk) == PV_OK);
+    MUST(pv_sealing_open(psk, said, &b, pv_view(box, sizeof(box)), sender, out) == PV_OK);
+    sum->open[1] += now_us() - t3;
+    sum->seal[0] += t1 - t0;
+    sum->open[0] += t2 - t1;
+    sum->seal[1] += t3 - t2;
+}
+
 int main(int argc, char **argv)
 {
     const struct pv_rng rng = {.fill = fill};
@@ -160,12 +255,24 @@ int main(int argc, char **argv)
     struct steps s = measure_steps(kem, &rng, (unsigned)n);
     struct cost with = meetings(kem, &rng, (unsigned)n),
                 without = meetings(NULL, &rng, (unsigned)n);
+    struct channel ch = {.server_hello = 0};
+    struct boxes bx = {.seal = {0}};
+    for (uint64_t i = 0; i < n; i++) {
+        connect_once(kem, &rng, &ch);
+        seal_once(kem, &rng, &bx);
+    }
     double per = (double)n;
     printf("{\"kem\":\"%s\",\"meetings\":%llu,\"keypair_us\":%.1f,\"encapsulate_us\":%.1f,"
            "\"decapsulate_us\":%.1f,\"meeting_us\":%.1f,\"meeting_bytes\":%.0f,"
-           "\"classical_us\":%.1f,\"classical_bytes\":%.0f}\n",
+           "\"classical_us\":%.1f,\"classical_bytes\":%.0f,",
            kem->name, (unsigned long long)n, s.keypair / per, s.encapsulate / per,
            s.decapsulate / per, with.us / per, (double)with.bytes / per, without.us / per,
            (double)without.bytes / per);
+    printf("\"server_handshake_us\":%.1f,\"server_hello_us\":%.1f,\"server_hybrid_us\":%.1f,"
+           "\"client_handshake_us\":%.1f,\"client_hybrid_us\":%.1f,\"seal_us\":%.1f,"
+           "\"open_us\":%.1f,\"seal_hybrid_us\":%.1f,\"open_hybrid_us\":%.1f}\n",
+           ch.server_handshake / per, ch.server_hello / per, ch.server_hybrid / per,
+           ch.client_handshake / per, ch.client_hybrid / per, bx.seal[0] / per, bx.open[0] / per,
+           bx.seal[1] / per, bx.open[1] / per);
     return 0;
 }

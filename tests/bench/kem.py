@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """bench kem: what post-quantum sessions cost: microseconds of each step, and microseconds and bytes of
-a meeting (both sides together, descriptions as JSON), with and without.
+a meeting (both sides together, descriptions as JSON), with and without; what a connection costs the
+coordinator and the node, and what sealing and opening a box costs, with and without.
 
 usage: scripts/bench kem [MEETINGS] [--build DIR] [--json FILE]     default: 1000 meetings
 """
@@ -31,6 +32,12 @@ def main():
     print(f"{'decapsulate':24}{r['decapsulate_us']:10.1f} us")
     print(f"{'meeting':24}{r['meeting_us']:10.1f} us {r['meeting_bytes']:8.0f} bytes")
     print(f"{'meeting without':24}{r['classical_us']:10.1f} us {r['classical_bytes']:8.0f} bytes")
+    for what in ("server", "client"):
+        print(f"{'channel: ' + what:24}{r[what + '_handshake_us']:10.1f} us the handshake, "
+              f"{r[what + '_hybrid_us']:.1f} us hybrid keys"
+              + (f", {r['server_hello_us']:.1f} us the hello's signature" if what == "server" else ""))
+    for what in ("seal", "open"):
+        print(f"{what + ' a box':24}{r[what + '_hybrid_us']:10.1f} us; without {r[what + '_us']:.1f} us")
     more = (r["meeting_us"] - r["classical_us"]) * r["meetings"] / 1e6
     print(f"{r['meetings']} meetings cost {more:.2f} s of processor time more")
     if args.json:
