@@ -273,14 +273,14 @@ def step_start(s, _options):
 POLL_S = 0.02  # between two looks at a process, each of which costs a few milliseconds
 
 
-def wait_for(what, ctl, seconds=120):
+def wait_for(s, what, ctl, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         got = ctl()
         if got is not None:
             return got
         time.sleep(POLL_S)
-    raise RuntimeError(f"p2pvpnd: {what} does not come")
+    raise RuntimeError(f"p2pvpnd: {what} does not come; its log: {s.log()}")
 
 
 def wait_until_quiet(s, pid, seconds=60):
@@ -328,14 +328,14 @@ def step_daemon(s, options):
     token = s.answer()
     members = options.nodes // options.networks
     d = Daemon(s, "daemon")
-    wait_for("its socket", d.status)
+    wait_for(s, "its socket", d.status)
     empty = memory(d.proc.pid)
     began = time.monotonic()
     done = d.ctl("join", token, "--name", "daemon")
     if done.returncode != 0:
         raise RuntimeError(f"p2pvpnd does not join: {done.stderr}")
     joined = time.monotonic() - began
-    wait_for("the roster", lambda: d.members() >= members or None)
+    wait_for(s, "the roster", lambda: d.members() >= members or None)
     roster = time.monotonic() - began
     wait_until_quiet(s, d.proc.pid)
     rss, used = memory(d.proc.pid), cpu_ns(d.proc.pid)
@@ -350,14 +350,16 @@ def step_daemon(s, options):
     d.close()
     d = Daemon(s, "daemon")
     began = time.monotonic()
-    wait_for("the coordinator", lambda: ((d.status() or {}).get("coordinator") or {}).get("connected") or None)
+    wait_for(s, "the coordinator", lambda: ((d.status() or {}).get("coordinator") or {}).get("connected") or None)
     back = time.monotonic() - began
     restart_cpu = cpu_ns(d.proc.pid) / 1e9
+    wait_until_quiet(s, d.proc.pid)
+    again = memory(d.proc.pid)
     d.close()
     return {"join_s": joined, "roster_s": roster, "rss_mb": rss / 1e6,
             "kb_per_member": (rss - empty) / 1024 / members, "idle_cpu_percent": idle,
             "newcomer_cpu_ms": newcomer, "newcomer_written_kb": wrote, "restart_online_s": back,
-            "restart_cpu_s": restart_cpu}
+            "restart_cpu_s": restart_cpu, "restart_kb_per_member": (again - empty) / 1024 / members}
 
 
 # --- telling ------------------------------------------------------------------------------------
