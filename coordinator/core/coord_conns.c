@@ -6,6 +6,10 @@
 
 #include "coordinator/core/coord_int.h"
 
+enum {
+    OTHERS_PART = 4, /* ours: of so many connections one is for others than the largest network */
+};
+
 /* The wall clock is told once a turn; within the turn it goes on by the monotonic clock, which
  * never jumps back. */
 uint64_t pv_coord_wall_us(const struct pv_coord *c, pv_ns now)
@@ -154,12 +158,25 @@ static void give_back(struct pv_coord *c, const struct pv_conn *s, pv_ns now)
         pv_bucket_table_give(c->sources, &s->source, 1);
 }
 
+/* Whoever has a network may bring it as many members as there are connections. Where it is the only
+ * one there is nobody to leave some for; who takes the place of its own connection takes none. */
+static bool may_enter(const struct pv_coord *c, const struct pv_conn *s)
+{
+    return s->net->n_members < c->limits.conns - c->limits.conns / OTHERS_PART ||
+           HASH_CNT(hh, c->registry.nets) < 2 ||
+           pv_broker_find(&c->broker, s->net, s->node) != NULL;
+}
+
 /* What can fail goes first. The older connection of the node ends last, when
  * presence already belongs to the new one: subscribers see one change of `since`, not offline and
  * online. */
 int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     struct pv_conn *old = NULL;
+    if (!may_enter(c, s)) {
+        pv_coord_count(c, PV_COORD_LIMIT_CONNS);
+        return PV_ERR_LIMIT;
+    }
     int r = reserve_member(s->net);
     if (r == PV_OK)
         r = pv_broker_online(&c->broker, s, pv_coord_wall_us(c, now), &old);

@@ -397,6 +397,35 @@ static void members_that_are_removed_at_once_keep_nobody_waiting(void **state)
     assert_true(pv_coord_next_timeout(w->coord) > w->now);
 }
 
+/* All but a quarter of the connections, where there are others. */
+static void one_network_leaves_connections_to_others(void **state)
+{
+    (void)state;
+    struct cw_client *members[16];
+    struct cw *w = cw_new(98);
+    w->cfg.limits.conns = 16;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 100);
+    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    cw_join(w, &invite, &carol, "carol");
+    bring_members(w, &invite, members, 10);
+    struct cw_client *b = cw_member(w, &bob); /* the twelfth: there is no other network yet */
+    struct cw_client *last = cw_member(w, &carol);
+    cw_hang_up(w, last);
+    uint8_t home[PV_NETWORK_ID_LEN];
+    memcpy(home, w->created.network_id, sizeof(home));
+    cw_create(w);
+    last = cw_connect(w, &carol);
+    cw_ask_error(w, last, cw_hello(last, &carol, home, PV_CTL_MEMBER), PV_CTL_E_FULL);
+    assert_true(last->closed);
+    struct cw_client *again = cw_login(w, &bob, home, PV_CTL_MEMBER);
+    assert_true(b->closed && !again->closed); /* replaced */
+    cw_member(w, &w->alice);                  /* of the other one */
+}
+
 /* As when a whole network loses its way here. */
 static void members_that_fall_silent_at_once_keep_nobody_waiting(void **state)
 {
@@ -495,6 +524,7 @@ int main(void)
         cmocka_unit_test(a_network_that_rests_takes_nothing_in),
         cmocka_unit_test(members_that_are_removed_at_once_keep_nobody_waiting),
         cmocka_unit_test(members_that_fall_silent_at_once_keep_nobody_waiting),
+        cmocka_unit_test(one_network_leaves_connections_to_others),
         cmocka_unit_test(strangers_leave_members_their_stun_answers),
     };
     if (pv_crypto_init() < 0)
