@@ -4,6 +4,7 @@
  * parses, sums up, and is never answered.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/ip/ippkt.h"
 #include "tests/fuzz/fuzz_util.h"
@@ -25,6 +26,10 @@ static void check_error(const struct pv_ippkt *ip, enum pv_ippkt_error error)
         abort();
     if (pv_ippkt_error(&e, error, 1280, buf, sizeof(buf), &len) != PV_ERR_REFUSED)
         abort();
+    const uint8_t *dst = pv_ippkt_quoted_dst(&e);
+    if (!pv_ippkt_is_error(&e) || dst == NULL ||
+        memcmp(dst, ip->dst, ip->version == 4 ? 4 : 16) != 0)
+        abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -36,6 +41,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (ip.whole.len > len || ip.l4.len > ip.whole.len)
         abort();
     (void)pv_ippkt_is_housekeeping(&ip);
+    const uint8_t *dst = pv_ippkt_quoted_dst(&ip);
+    if (dst != NULL &&
+        (dst < ip.l4.ptr || dst + (ip.version == 4 ? 4 : 16) > ip.l4.ptr + ip.l4.len))
+        abort();
     check_error(&ip, PV_IPPKT_UNREACHABLE);
     check_error(&ip, PV_IPPKT_TOO_BIG);
     return 0;
