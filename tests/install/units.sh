@@ -136,6 +136,7 @@ check)
     : >$state/lock
     systemctl start --no-block p2pvpnd.service
     until_true 20 systemctl is-active p2pvpnd.service
+    until_true 20 systemctl is-active p2pvpn-coordinator.service
     p2pvpnctl create "$url" --name lap --network home --no-boot >/run/out/token 2>/run/out/create || {
         cat /run/out/create
         fail create
@@ -147,6 +148,13 @@ check)
     helper=$(pgrep -P "$(systemctl show -P MainPID p2pvpnd.service)" -x p2pvpnd-helper)
     nsenter -t "$helper" -m test -w /proc/sys/net/ipv4/ip_forward || fail "the helper cannot switch forwarding on"
     ! nsenter -t "$helper" -m test -w /proc/sys/kernel/core_pattern || fail "the helper reaches other switches"
+    # nft and its netlink sockets in the unit's box.
+    p2pvpnctl route offer 10.99.0.0/24
+    until_true 10 sh -c 'nft list table inet p2pvpn-p2pvpn0 | grep -q "10.99.0.0/24 masquerade"'
+    [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail "an offer does not forward"
+    p2pvpnctl route withdraw 10.99.0.0/24
+    until_true 10 sh -c '[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ]'
+    [ -z "$(nft list tables)" ] || fail "the table stays"
     ip addr show p2pvpn0 >/run/out/addr
     has /run/out/addr 'inet 10'
     until_true 5 test -s /run/p2pvpn/p2pvpnd.names
