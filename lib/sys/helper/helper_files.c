@@ -38,6 +38,7 @@ int pv_helper_files_fix(struct pv_helper_files *files, const char *socket, const
     snprintf(files->recent, sizeof(files->recent), "%.*s.recent%s", (int)stem, names, end);
     files->dev = st.st_dev;
     files->ino = st.st_ino;
+    files->made = st.st_mtim;
     return PV_OK;
 }
 
@@ -89,10 +90,13 @@ int pv_helper_files_names(const struct pv_helper_files *files, int bytes, bool r
     return r < 0 || recent ? r : drop(files->recent);
 }
 
+/* The next daemon may be there before this process ends, and its socket may have the number of the
+ * one that it replaced. */
 void pv_helper_files_end(const struct pv_helper_files *files)
 {
     struct stat st;
     if (files->socket[0] != '\0' && lstat(files->socket, &st) == 0 && st.st_dev == files->dev &&
-        st.st_ino == files->ino)
+        st.st_ino == files->ino && st.st_mtim.tv_sec == files->made.tv_sec &&
+        st.st_mtim.tv_nsec == files->made.tv_nsec)
         (void)unlink(files->socket);
 }

@@ -10,6 +10,7 @@
 
 #include <poll.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "sys/helper/helper.h"
 #include "sys/helper/notify.h"
@@ -102,8 +103,9 @@ void pv_helper_task_reap(struct pv_helper_tasks *tasks);
 struct pv_helper_files {
     char socket[PV_HELPER_PATH_MAX], names[PV_HELPER_PATH_MAX]; /* "": not fixed */
     char recent[PV_HELPER_PATH_MAX + 16];                       /* names of who came since */
-    dev_t dev;
-    ino_t ino; /* of the socket as it was then */
+    dev_t dev;                                                  /* of the socket as it was then */
+    ino_t ino;
+    struct timespec made; /* file systems use a number again at once: its mtime */
 };
 /* PV_ERR_STATE, -EINVAL, -errno. */
 PV_MUST_CHECK int pv_helper_files_fix(struct pv_helper_files *files, const char *socket,

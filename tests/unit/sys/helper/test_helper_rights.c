@@ -113,6 +113,18 @@ static void names_and_socket_are_fixed_once(void **state)
     assert_int_equal(access(f->socket, F_OK), -1);
 }
 
+/* A new socket often has the inode of the one that it replaced: only its time is another. */
+static void a_later_socket_with_the_same_inode_stays(void **state)
+{
+    struct fixture *f = *state;
+    const struct timespec later[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 4000000000}};
+    char error[PV_HELPER_ERROR_MAX];
+    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
+    assert_int_equal(utimensat(AT_FDCWD, f->socket, later, AT_SYMLINK_NOFOLLOW), 0);
+    f->helper = pv_helper_stop(f->helper);
+    assert_int_equal(access(f->socket, F_OK), 0);
+}
+
 static void a_socket_of_another_daemon_stays(void **state)
 {
     struct fixture *f = *state;
@@ -409,6 +421,7 @@ int main(void)
         EACH(names_and_socket_are_fixed_once),
         EACH(a_user_with_three_capabilities_is_enough),
         EACH(a_socket_of_another_daemon_stays),
+        EACH(a_later_socket_with_the_same_inode_stays),
         EACH(the_name_servers_port_is_opened_at_own_addresses_only),
         EACH(a_confined_helper_does_its_work),
         EACH(no_role_can_do_more_than_it_needs),
