@@ -170,7 +170,8 @@ static pv_ns wait_home(const struct scout *s, const struct place *p)
 /* All members together make about as many visits, however many they are. */
 static pv_ns wait_other(const struct scout *s, const struct place *p)
 {
-    pv_ns wait = PV_SCOUT_TELL * pv_roster_count(s->node->roster);
+    /* Who waits to be admitted knows of no member. */
+    pv_ns wait = PV_SCOUT_TELL * (pv_roster_count(s->node->roster) + 1);
     wait = pv_min_ns(wait, PV_SCOUT_TELL_MAX);
     wait <<= p->failures < DOUBLINGS_MAX ? p->failures : DOUBLINGS_MAX;
     wait = pv_min_ns(wait, PV_SCOUT_TELL_LAST);

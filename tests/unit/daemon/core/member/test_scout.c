@@ -121,7 +121,7 @@ static void one_of_before_is_visited_soon_and_then_more_and_more_rarely(void **s
     say(5, other.pk, NULL);
     online_at(other.pk);
     pv_ns waited = next_visit(PV_S(3700), &last);
-    assert_true(waited <= 4 * PV_SCOUT_TELL + PV_S(1));
+    assert_true(waited <= 5 * PV_SCOUT_TELL + PV_S(1));
     for (int i = 0; i < 14; i++) {
         waited = next_visit(PV_S(3800), &last);
         assert_true(waited != PV_NEVER && waited <= PV_SCOUT_TELL_LAST + PV_SCOUT_LIMIT + PV_S(1));
@@ -131,7 +131,7 @@ static void one_of_before_is_visited_soon_and_then_more_and_more_rarely(void **s
     assert_true(before >= PV_SCOUT_TELL_LAST / 2);
     /* Another record may find it there again. */
     say(6, other.pk, NULL);
-    assert_true(next_visit(PV_S(100), &last) <= 4 * PV_SCOUT_TELL + PV_S(1));
+    assert_true(next_visit(PV_S(100), &last) <= 5 * PV_SCOUT_TELL + PV_S(1));
 }
 
 static void one_whose_receipt_the_record_has_is_not_visited(void **state)
