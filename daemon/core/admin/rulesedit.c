@@ -104,8 +104,9 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
     }
     if (node == NULL && !is_tag) {
         fail(n, handle, PV_CTLAPI_UNKNOWN_PEER,
-             "%s: nobody is called %.70s: give a member (`p2pvpnctl peers`), a tag as tag:NAME, or "
-             "any",
+             "%s: nobody is called %.70s: give a member (`p2pvpnctl peers`), a tag as tag:NAME, "
+             "any, "
+             "or, to reach it, a prefix such as 192.168.1.0/24",
              what, text);
         return false;
     }
@@ -116,6 +117,24 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
     ret->kind = PV_SELECT_NODE;
     ret->len = PV_SIGN_PK_LEN;
     memcpy(ret->value, node, PV_SIGN_PK_LEN);
+    return true;
+}
+
+/* "192.168.1.0/24", or an address of no member; false: it is neither. */
+static bool read_prefix(const struct pv_node *n, const char *text, struct pv_prefix *ret)
+{
+    return pv_rulesedit_node(n, text) == NULL && pv_prefix_parse(text, ret) == PV_OK &&
+           pv_route_is_valid(ret);
+}
+
+/* Whom or what a rule is about at its other end: networks behind members, too. */
+static bool select_what(struct pv_node *n, const char *what, const char *text, uint64_t handle,
+                        struct pv_selector *ret)
+{
+    struct pv_prefix prefix;
+    if (!read_prefix(n, text, &prefix))
+        return select_who(n, what, text, handle, ret);
+    *ret = pv_selector_of_prefix(&prefix);
     return true;
 }
 
@@ -191,7 +210,7 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     (void)p;
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
         !select_who(n, what, req->from, handle, &rule.from) ||
-        !select_who(n, what, req->to, handle, &rule.to) ||
+        !select_what(n, what, req->to, handle, &rule.to) ||
         !read_ports(n, what, req->text, handle, &rule.ports))
         return;
     if (!allow && strcmp(req->word, "deny") != 0) {
@@ -436,6 +455,49 @@ static bool read_port(struct pv_node *n, const char *text, uint64_t handle,
     return one;
 }
 
+/* Who carries this address, by what is offered and allowed: the longest prefix. NULL: nobody. Of
+ * several gateways each keeps the same rules, but for those about itself. */
+static const uint8_t *gateway_to(const struct pv_node *n, const struct pv_prefix *to)
+{
+    const struct pv_roster_entry *e = NULL, *best = NULL;
+    while ((e = pv_roster_next_route(n->roster, e)) != NULL) {
+        const struct pv_st_route *r = &e->st.u.route;
+        const struct pv_st_offers *st = pv_roster_offers(n->roster, r->node);
+        struct pv_view list = st == NULL ? pv_view(NULL, 0) : st->list;
+        struct pv_offer offer;
+        bool offered = false;
+        while (!offered && pv_offerlist_next(&list, &offer))
+            offered = pv_route_compare(&offer.prefix, &r->prefix) == 0;
+        if (offered && r->prefix.bits <= to->bits && pv_prefix_contains(&r->prefix, &to->base) &&
+            pv_roster_by_node(n->roster, r->node) != NULL &&
+            (best == NULL || r->prefix.bits > best->st.u.route.prefix.bits))
+            best = e;
+    }
+    return best == NULL ? NULL : best->st.u.route.node;
+}
+
+/* What the rules say of this way; false: the client is answered. */
+static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint64_t handle,
+                   struct pv_verdict *ret, struct pv_port_range *ret_port)
+{
+    struct pv_prefix prefix;
+    const uint8_t *from = need_node(n, req->from, handle);
+    bool beyond = from != NULL && read_prefix(n, req->to, &prefix);
+    const uint8_t *to = from == NULL ? NULL
+                        : beyond     ? gateway_to(n, &prefix)
+                                     : need_node(n, req->to, handle);
+    if (beyond && to == NULL)
+        fail(
+            n, handle, PV_CTLAPI_UNKNOWN_PEER,
+            "can: no member has %.50s, or carries it: `p2pvpnctl route list` shows what is carried",
+            req->to);
+    if (to == NULL || !read_port(n, req->text, handle, ret_port))
+        return false;
+    *ret = beyond ? pv_rules_decide_beyond(n, from, to, &prefix, *ret_port)
+                  : pv_rules_decide(n, from, to, ret_port->proto, ret_port->first);
+    return true;
+}
+
 /* About any two members: an admin asks here what others may do there. */
 static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                     pv_ns now)
@@ -445,11 +507,9 @@ static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     char why[PV_CTLAPI_ERROR_BUF], text[PV_PORTS_TEXT];
     (void)p;
     (void)now;
-    const uint8_t *from = need_node(n, req->from, handle);
-    const uint8_t *to = from == NULL ? NULL : need_node(n, req->to, handle);
-    if (to == NULL || !read_port(n, req->text, handle, &port))
+    struct pv_verdict v;
+    if (!decide(n, req, handle, &v, &port))
         return;
-    struct pv_verdict v = pv_rules_decide(n, from, to, port.proto, port.first);
     say_why(n, v, why, sizeof(why));
     unsigned rule = v.rule == PV_RULE_LOCAL ? 0 : v.rule;
     pv_ctlsrv_answer(n->ctl, handle,

@@ -18,7 +18,8 @@
 struct shared {
     struct pv_ruletable *table; /* holds a reference */
     size_t n;
-    uint16_t *rules; /* owned: numbers of the rules that are about it */
+    uint16_t *rules;   /* owned: numbers of the rules that are about it */
+    bool allow, local; /* the default; [firewall] narrows it */
 };
 
 struct rules {
@@ -32,6 +33,12 @@ struct rules {
                                      * by default, at the end: [firewall] */
     struct shared *shared;          /* owned */
     size_t n_shared;
+    struct pv_prefix here[PV_FP_MAX_HERE]; /* what this node carries for members */
+    size_t n_here;
+    /* Parts of it about which rules differ, the longest first; cut: there are more. */
+    struct pv_prefix regions[PV_FP_MAX_REGIONS];
+    size_t n_regions;
+    bool cut;
     bool guarded; /* the packet threads have a guard */
     bool started; /* the rules were looked at before: what comes now is news */
     struct pv_fp_doubt doubt;
@@ -57,9 +64,11 @@ static void drop_shared(struct rules *r)
 }
 
 /* The same rules in the same order make the same table, whoever the peers are. */
-static bool same_lines(const struct shared *s, const struct pv_ruleline *lines, size_t n)
+static bool same_lines(const struct shared *s, const struct shared *fresh,
+                       const struct pv_ruleline *lines)
 {
-    if (s->n != n)
+    size_t n = fresh->n;
+    if (s->n != n || s->allow != fresh->allow || s->local != fresh->local)
         return false;
     for (size_t i = 0; i < n; i++) {
         if (s->rules[i] != lines[i].rule)
@@ -68,13 +77,14 @@ static bool same_lines(const struct shared *s, const struct pv_ruleline *lines, 
     return true;
 }
 
-/* The table of these lines, shared with others that have the same. NULL without memory. */
-static struct pv_ruletable *table_of(struct rules *r, const struct pv_ruleline *lines, size_t n,
-                                     bool allow_default)
+/* The table of the first n of r->lines, shared with others that have the same. local: as [firewall]
+ * narrows it. NULL without memory. */
+static struct pv_ruletable *table_of(struct rules *r, size_t n, bool allow_default, bool local)
 {
-    struct shared fresh = {.n = n};
+    struct shared fresh = {.n = n, .allow = allow_default, .local = local};
+    const struct pv_ruleline *lines = r->lines;
     for (size_t i = 0; i < r->n_shared; i++) {
-        if (same_lines(&r->shared[i], lines, n))
+        if (same_lines(&r->shared[i], &fresh, lines))
             return r->shared[i].table;
     }
     struct shared *all = reallocarray(r->shared, r->n_shared + 1, sizeof(*all));
@@ -82,8 +92,8 @@ static struct pv_ruletable *table_of(struct rules *r, const struct pv_ruleline *
         return NULL;
     r->shared = all;
     fresh.rules = malloc((n + 1) * sizeof(*fresh.rules));
-    if (fresh.rules == NULL ||
-        pv_ruletable_new(lines, n, allow_default, r->firewall, &fresh.table) != PV_OK) {
+    if (fresh.rules == NULL || pv_ruletable_new(lines, n, allow_default, local ? r->firewall : NULL,
+                                                &fresh.table) != PV_OK) {
         free(fresh.rules);
         return NULL;
     }
@@ -91,6 +101,67 @@ static struct pv_ruletable *table_of(struct rules *r, const struct pv_ruleline *
         fresh.rules[i] = lines[i].rule;
     all[r->n_shared++] = fresh;
     return fresh.table;
+}
+
+static bool is_listed(const struct pv_prefix *list, size_t n, const struct pv_prefix *p)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].bits == p->bits && pv_addr_equal_ip(&list[i].base, &p->base))
+            return true;
+    }
+    return false;
+}
+
+static void add_region(struct rules *r, const struct pv_prefix *p)
+{
+    if (is_listed(r->regions, r->n_regions, p))
+        return;
+    if (r->n_regions == PV_FP_MAX_REGIONS) {
+        r->cut = true;
+        return;
+    }
+    size_t at = r->n_regions++;
+    for (; at > 0 && r->regions[at - 1].bits < p->bits; at--)
+        r->regions[at] = r->regions[at - 1];
+    r->regions[at] = *p;
+}
+
+/* Inside a region the same rules are about every address: each prefix that a rule names is one. */
+static void make_regions(struct rules *r)
+{
+    size_t n = r->policy == NULL ? 0 : pv_policy_count(r->policy);
+    struct pv_prefix p;
+    r->n_regions = 0;
+    r->cut = false;
+    for (size_t k = 0; k < r->n_here; k++) {
+        add_region(r, &r->here[k]);
+        for (size_t i = 1; i <= n; i++) {
+            if (pv_selector_prefix(&pv_policy_at(r->policy, i)->to, &p) &&
+                p.bits > r->here[k].bits && pv_prefix_contains(&r->here[k], &p.base))
+                add_region(r, &p);
+        }
+    }
+}
+
+/* What is behind this node has rules of its own; [firewall] is about this node alone. Of more
+ * regions than there is room for nobody knows what holds, so nothing enters any. */
+static int guard_beyond(struct rules *r, const struct pv_peer *p)
+{
+    struct pv_fp_region regions[PV_FP_MAX_REGIONS];
+    const uint8_t *self = r->node->identity->sign_pk;
+    bool allow = !r->cut && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
+    size_t n = r->guarded && !pv_peer_is_static(p) ? r->n_regions : 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t lines =
+            r->policy == NULL || r->cut
+                ? 0
+                : pv_policy_lines_beyond(r->policy, pv_peer_pk(p), self, &r->regions[i], r->lines);
+        regions[i] = (struct pv_fp_region){.prefix = r->regions[i],
+                                           .rules = table_of(r, lines, allow, false)};
+        if (regions[i].rules == NULL)
+            return PV_ERR_NOMEM;
+    }
+    return pv_fp_builder_set_regions(r->node->fp, pv_peer_id(p), regions, n);
 }
 
 /* Static peers are no members: only [firewall] is about them. */
@@ -105,11 +176,12 @@ static int guard_peer(struct rules *r, const struct pv_peer *p)
             lines = pv_policy_lines(r->policy, pv_peer_pk(p), n->identity->sign_pk, r->lines);
             allow = !pv_policy_denies_by_default(r->policy);
         }
-        table = table_of(r, r->lines, lines, allow);
+        table = table_of(r, lines, allow, true);
         if (table == NULL)
             return PV_ERR_NOMEM;
     }
-    return pv_fp_builder_set_rules(n->fp, pv_peer_id(p), table);
+    int status = pv_fp_builder_set_rules(n->fp, pv_peer_id(p), table);
+    return status == PV_OK ? guard_beyond(r, p) : status;
 }
 
 /* --- from statements ---------------------------------------------------------------------- */
@@ -224,6 +296,7 @@ static int guard_all(struct rules *r, pv_ns now)
     int status = PV_OK;
     cast_doubt(r, now);
     drop_shared(r);
+    make_regions(r);
     if (needed)
         status = pv_fp_builder_set_guard(n->fp, (uint16_t)count_of(r->policy), &r->doubt, &n->rng);
     if (status != PV_OK)
@@ -304,12 +377,45 @@ struct pv_verdict pv_rules_decide(const struct pv_node *n,
     return r->policy == NULL ? v : pv_policy_decide(r->policy, from, to, proto, port);
 }
 
+struct pv_verdict pv_rules_decide_beyond(const struct pv_node *n,
+                                         const uint8_t from[static PV_SIGN_PK_LEN],
+                                         const uint8_t gateway[static PV_SIGN_PK_LEN],
+                                         const struct pv_prefix *prefix, struct pv_port_range port)
+{
+    const struct rules *r = of(n);
+    if (r == NULL || r->policy == NULL)
+        return (struct pv_verdict){.allow = true, .rule = PV_RULE_DEFAULT};
+    return pv_policy_decide_beyond(r->policy, from, gateway, prefix, port);
+}
+
+int pv_rules_set_carried(struct pv_node *n, const struct pv_prefix *prefixes, size_t count,
+                         pv_ns now)
+{
+    struct rules *r = of(n);
+    bool same = r != NULL && r->n_here == count;
+    for (size_t i = 0; same && i < count; i++)
+        same = is_listed(r->here, r->n_here, &prefixes[i]);
+    if (r == NULL || same)
+        return PV_OK;
+    r->n_here = count < PV_FP_MAX_HERE ? count : PV_FP_MAX_HERE;
+    if (r->n_here > 0)
+        memcpy(r->here, prefixes, r->n_here * sizeof(prefixes[0]));
+    int status = guard_all(r, now);
+    if (status != PV_OK)
+        r->retry_at = now + RETRY;
+    return status;
+}
+
 const char *pv_rules_who(const struct pv_node *n, const struct pv_selector *s,
                          char buf[static PV_RULES_WHO])
 {
     const struct pv_member *m;
+    struct pv_prefix prefix;
+    _Static_assert((int)PV_RULES_WHO >= (int)PV_ADDR_TEXT, "prefixes, too");
     snprintf(buf, PV_RULES_WHO, "any");
-    if (s->kind == PV_SELECT_TAG) {
+    if (pv_selector_prefix(s, &prefix)) {
+        (void)pv_prefix_format(&prefix, buf);
+    } else if (s->kind == PV_SELECT_TAG) {
         snprintf(buf, PV_RULES_WHO, "tag:%s", (const char *)s->value);
     } else if (s->kind == PV_SELECT_NODE) {
         m = n->roster == NULL ? NULL : pv_roster_known(n->roster, s->value);
@@ -456,6 +562,11 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     (void)now;
     st->s.rules = (unsigned)count_of(r->policy);
     st->s.deny_default = r->policy != NULL && pv_policy_denies_by_default(r->policy);
+    if (r->cut)
+        pv_statuspage_problem(st,
+                              "rules name more than 64 parts of what this node carries, so it "
+                              "carries nothing: ",
+                              "take some back: `p2pvpnctl rules`");
     if (r->retry_at != PV_NEVER)
         pv_statuspage_problem(st, "the rules of the network do not hold here for want of memory: ",
                               "free some; it is tried again every second");

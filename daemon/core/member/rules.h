@@ -28,6 +28,15 @@ struct pv_verdict pv_rules_decide(const struct pv_node *n,
                                   const uint8_t from[static PV_SIGN_PK_LEN],
                                   const uint8_t to[static PV_SIGN_PK_LEN], uint8_t proto,
                                   uint16_t port);
+/* The same of what `gateway` carries: the rules are kept there. */
+struct pv_verdict pv_rules_decide_beyond(const struct pv_node *n,
+                                         const uint8_t from[static PV_SIGN_PK_LEN],
+                                         const uint8_t gateway[static PV_SIGN_PK_LEN],
+                                         const struct pv_prefix *prefix, struct pv_port_range port);
+/* This node carries these prefixes for members: rules about them hold from now on. Said before the
+ * first packet may go there. PV_ERR_NOMEM: it is tried again. */
+PV_MUST_CHECK int pv_rules_set_carried(struct pv_node *n, const struct pv_prefix *prefixes,
+                                       size_t count, pv_ns now);
 /* Whom a selector means, as users write it; names are those of today. Returns buf. */
 const char *pv_rules_who(const struct pv_node *n, const struct pv_selector *s,
                          char buf[static PV_RULES_WHO]);

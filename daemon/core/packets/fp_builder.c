@@ -301,6 +301,7 @@ int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer)
     }
     pv_fp_live_unref(p->live);
     pv_ruletable_unref(p->rules);
+    pv_fp_regions_unref(p->regions);
     *p = (struct pv_fp_peer){.id = 0};
     b->changed = true;
     return PV_OK;
@@ -486,6 +487,27 @@ int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer, struct pv_ru
         return r;
     pv_ruletable_unref(p->rules);
     p->rules = rules == NULL ? NULL : pv_ruletable_ref(rules);
+    b->changed = true;
+    return PV_OK;
+}
+
+int pv_fp_builder_set_regions(struct pv_fp_builder *b, uint32_t peer,
+                              const struct pv_fp_region *regions, size_t n)
+{
+    const struct pv_fp_peer *old = find_peer(b, peer);
+    struct pv_fp_regions *made = NULL;
+    struct pv_fp_peer *p;
+    if (n > PV_FP_MAX_REGIONS)
+        return PV_ERR_LIMIT;
+    if (old != NULL && old->regions == NULL && n == 0)
+        return PV_OK;
+    int r = own_peer(b, peer, &p);
+    if (r < 0)
+        return r;
+    if (n > 0 && (made = pv_fp_regions_new(regions, n)) == NULL)
+        return PV_ERR_NOMEM;
+    pv_fp_regions_unref(p->regions);
+    p->regions = made;
     b->changed = true;
     return PV_OK;
 }

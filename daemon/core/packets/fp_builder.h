@@ -22,6 +22,7 @@ enum {
     PV_FP_MAX_OWN = 8,        /* own addresses, ours */
     PV_FP_MAX_CARRIED = 66,   /* ours: prefixes that peers carry: 64 and the default routes */
     PV_FP_MAX_HERE = 16,      /* ours: prefixes that this node carries for others */
+    PV_FP_MAX_REGIONS = 64,   /* ours: prefixes of these about which rules differ */
     PV_FP_GATEWAYS = 4,       /* ours: peers that carry the same prefix */
     PV_FP_KEYS_PER_PEER = 4,  /* previous, current, next, and one on its way out */
     PV_FP_COOKIE = 0x2112A442 /* STUN magic cookie, RFC 8489 s5: never a receiver index */
@@ -98,6 +99,15 @@ PV_MUST_CHECK int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t pee
  * reference. PV_ERR_STATE: there is no guard. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer,
                                           struct pv_ruletable *rules);
+/* A part of what this node carries, and what the peer may send there. */
+struct pv_fp_region {
+    struct pv_prefix prefix;
+    struct pv_ruletable *rules; /* borrowed for the call */
+};
+/* In place of the rules above for what goes on to a prefix that this node carries: the first region
+ * that has the destination counts; none: the rules above. PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_regions(struct pv_fp_builder *b, uint32_t peer,
+                                            const struct pv_fp_region *regions, size_t n);
 bool pv_fp_builder_has_rules(const struct pv_fp_builder *b, uint32_t peer);
 /* Flows that nobody has seen begin may be the peer's; 0: none is. */
 struct pv_fp_doubt {

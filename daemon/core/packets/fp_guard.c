@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "daemon/core/packets/fp_carry.h"
 #include "daemon/core/packets/fp_many.h"
 #include "daemon/core/packets/fp_worker.h"
 #include "proto/rules/flow.h"
@@ -110,6 +111,21 @@ static bool is_same(const struct pv_fp_ahead *a, const struct pv_fp_ahead *b)
            !b->flow.more && has_ports(&a->flow);
 }
 
+/* The rules about where it goes: this node, or something behind it. */
+static const struct pv_ruletable *rules_for(const struct pv_fp_snapshot *snap,
+                                            const struct pv_fp_peer *peer,
+                                            const struct pv_ippkt *ip)
+{
+    const struct pv_addr dst = pv_ippkt_dst(ip);
+    if (peer->regions == NULL || !pv_fp_carry_is_here(snap, ip))
+        return peer->rules;
+    for (size_t i = 0; i < peer->regions->n; i++) {
+        if (pv_prefix_contains(&peer->regions->list[i].prefix, &dst))
+            return peer->regions->list[i].rules;
+    }
+    return peer->rules;
+}
+
 bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                       const struct pv_fp_peer *peer, struct pv_view packet,
                       const struct pv_fp_ahead *last, struct pv_fp_ahead *ret_ahead)
@@ -130,7 +146,7 @@ bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     a->run = ++w->runs;
     a->verdict = (struct pv_verdict){.allow = false, .rule = PV_RULE_UNSEEN};
     if (has_ports(&a->flow))
-        a->verdict = pv_ruletable_look(peer->rules, a->flow.proto, a->flow.port);
+        a->verdict = pv_ruletable_look(rules_for(snap, peer, &a->ip), a->flow.proto, a->flow.port);
     pv_flowtable_prefetch(t, a->verdict.allow ? PV_FLOW_THEIRS : PV_FLOW_OURS, a->spot);
     return true;
 }

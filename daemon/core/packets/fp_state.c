@@ -82,6 +82,8 @@ struct pv_fp_chunk *pv_fp_chunk_copy(const struct pv_fp_chunk *chunk)
             p->live->refs++;
         if (p->rules != NULL)
             pv_ruletable_ref(p->rules);
+        if (p->regions != NULL)
+            p->regions->refs++;
     }
     return copy;
 }
@@ -96,8 +98,35 @@ struct pv_fp_chunk *pv_fp_chunk_unref(struct pv_fp_chunk *chunk)
             pv_fp_keys_unref(p->keys[k]);
         pv_fp_live_unref(p->live);
         pv_ruletable_unref(p->rules);
+        pv_fp_regions_unref(p->regions);
     }
     free(chunk);
+    return NULL;
+}
+
+/* --- regions ------------------------------------------------------------------------------- */
+
+struct pv_fp_regions *pv_fp_regions_new(const struct pv_fp_region *list, size_t n)
+{
+    struct pv_fp_regions *regions = calloc(1, sizeof(*regions) + n * sizeof(list[0]));
+    if (regions == NULL)
+        return NULL;
+    regions->refs = 1;
+    regions->n = n;
+    for (size_t i = 0; i < n; i++) {
+        regions->list[i] = list[i];
+        pv_ruletable_ref(list[i].rules);
+    }
+    return regions;
+}
+
+struct pv_fp_regions *pv_fp_regions_unref(struct pv_fp_regions *regions)
+{
+    if (regions == NULL || --regions->refs > 0)
+        return NULL;
+    for (size_t i = 0; i < regions->n; i++)
+        pv_ruletable_unref(regions->list[i].rules);
+    free(regions);
     return NULL;
 }
 

@@ -42,6 +42,8 @@ struct pv_fp_live_ref {
     unsigned refs;           /* control */
 };
 
+struct pv_fp_regions;
+
 /* One peer as a snapshot shows it. Immutable but for what the pointers lead to. */
 struct pv_fp_peer {
     uint32_t id; /* 0 = the slot is free */
@@ -56,6 +58,14 @@ struct pv_fp_peer {
     struct pv_fp_live_ref *live;                  /* holds a reference */
     struct pv_ruletable *rules; /* holds a reference; NULL = whatever it sends may enter. Then the
                                  * snapshot has a guard */
+    struct pv_fp_regions *regions; /* holds a reference; NULL = rules hold for all */
+};
+
+/* What a peer may send on, by destination. */
+struct pv_fp_regions {
+    unsigned refs; /* control */
+    size_t n;
+    struct pv_fp_region list[]; /* each holds a reference to its rules */
 };
 
 struct pv_fp_chunk {
@@ -192,6 +202,10 @@ struct pv_fp_groups *pv_fp_groups_unref(struct pv_fp_groups *groups);
 PV_MUST_CHECK int pv_fp_relay_copy(const struct pv_fp_relay *relay, uint32_t n,
                                    struct pv_fp_relay **ret_copy);
 struct pv_fp_relay *pv_fp_relay_unref(struct pv_fp_relay *relay);
+
+/* NULL without memory. */
+struct pv_fp_regions *pv_fp_regions_new(const struct pv_fp_region *list, size_t n);
+struct pv_fp_regions *pv_fp_regions_unref(struct pv_fp_regions *regions);
 
 /* PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_flows_new(const struct pv_rng *rng, struct pv_fp_flows **ret_flows);

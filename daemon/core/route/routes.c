@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/member/membership.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/peer/peer_show.h"
@@ -320,7 +320,7 @@ static size_t fill_carried(struct routes *r, struct pv_fp_carried *carried,
 }
 
 /* The packet threads know first: they are ready when the kernel's first packet comes. */
-static int tell_fast_path(struct routes *r)
+static int tell_fast_path(struct routes *r, pv_ns now)
 {
     struct pv_fp_carried carried[PV_FP_MAX_CARRIED] = {{.n = 0}};
     struct pv_route *routes[PV_FP_MAX_CARRIED];
@@ -329,7 +329,11 @@ static int tell_fast_path(struct routes *r)
     size_t n = up ? fill_carried(r, carried, routes) : 0;
     for (size_t i = 0; i < r->n_here; i++)
         here[i] = r->here[i].prefix;
-    int status =
+    /* Rules before packets. */
+    int status = pv_rules_set_carried(r->node, here, up ? r->n_here : 0, now);
+    if (status != PV_OK)
+        return status;
+    status =
         pv_fp_builder_set_carried(r->node->fp, carried, n, here, up ? r->n_here : 0, &r->node->rng);
     for (size_t i = 0; i < n && status == PV_OK; i++)
         routes[i]->why = carried[i].taken ? PV_ROUTE_USED : PV_ROUTE_TAKEN;
@@ -426,7 +430,7 @@ static void look(struct routes *r, bool anew, pv_ns now)
         r->look_at = pv_min_ns(r->look_at, pv_gateways_next(&r->all[i].gateways, now));
     }
     if (status == PV_OK)
-        status = tell_fast_path(r);
+        status = tell_fast_path(r, now);
     if (status == PV_OK)
         status = tell_host(r);
     if (status != PV_OK) {

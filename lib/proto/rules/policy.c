@@ -32,6 +32,8 @@ static bool selector_is_good(const struct pv_selector *s)
         return s->len == PV_KEY_LEN;
     case PV_SELECT_TAG:
         return memchr(s->value, 0, s->len) == NULL && pv_name_is_valid((const char *)s->value);
+    case PV_SELECT_PREFIX: /* earlier versions took any value, so it has to stay one */
+        return true;
     }
     return true; /* of a later version */
 }
@@ -58,6 +60,33 @@ size_t pv_selector_encode(const struct pv_selector *s, uint8_t buf[static PV_SEL
     pv_put_u8(&w, s->kind);
     pv_put_view16(&w, pv_view(s->value, s->len));
     return w.len;
+}
+
+/* A value that is no prefix is no error: its statement is there, and means nothing. */
+bool pv_selector_prefix(const struct pv_selector *s, struct pv_prefix *ret_prefix)
+{
+    struct pv_prefix p;
+    memset(&p, 0, sizeof(p));
+    if (s->kind != PV_SELECT_PREFIX || s->len < 2)
+        return false;
+    p.base.family = s->value[0] == 4 ? PV_AF_INET : s->value[0] == 6 ? PV_AF_INET6 : PV_AF_NONE;
+    p.bits = s->value[1];
+    size_t len = pv_addr_ip_len(&p.base);
+    if (len == 0 || s->len != 2 + len || p.bits > 8 * len)
+        return false;
+    memcpy(p.base.ip, s->value + 2, len);
+    *ret_prefix = p;
+    return true;
+}
+
+struct pv_selector pv_selector_of_prefix(const struct pv_prefix *p)
+{
+    size_t len = pv_addr_ip_len(&p->base);
+    struct pv_selector s = {.kind = PV_SELECT_PREFIX, .len = (uint8_t)(2 + len)};
+    s.value[0] = p->base.family == PV_AF_INET ? 4 : 6;
+    s.value[1] = p->bits;
+    memcpy(s.value + 2, p->base.ip, len);
+    return s;
 }
 
 /* --- life --------------------------------------------------------------------------------- */
@@ -239,6 +268,8 @@ static bool means(const struct pv_selector *s, const struct subject *x)
                 return true;
         }
         return false;
+    case PV_SELECT_PREFIX: /* it is about what is behind nodes */
+        return false;
     }
     return false;
 }
@@ -267,6 +298,50 @@ struct pv_verdict pv_policy_decide(const struct pv_policy *p, const uint8_t from
     for (size_t i = 0; i < p->n_rules; i++) {
         const struct pv_policy_rule *r = &p->rules[i];
         if (means(&r->to, &t) && means(&r->from, &f) && pv_ports_has(&r->ports, proto, port))
+            return (struct pv_verdict){.allow = r->allow, .rule = (uint16_t)(i + 1)};
+    }
+    return (struct pv_verdict){.allow = !p->deny_default, .rule = PV_RULE_DEFAULT};
+}
+
+/* Is the rule about what is behind a gateway, in this prefix? */
+static bool is_beyond(const struct pv_policy_rule *r, const struct subject *gateway,
+                      const struct pv_prefix *prefix)
+{
+    struct pv_prefix around;
+    if (r->to.kind == PV_SELECT_ANY)
+        return true;
+    if (pv_selector_prefix(&r->to, &around))
+        return around.bits <= prefix->bits && pv_prefix_contains(&around, &prefix->base);
+    return !r->allow && means(&r->to, gateway);
+}
+
+/* As pv_policy_lines(); the gateway's tags count, since denials may be by tag. */
+size_t pv_policy_lines_beyond(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
+                              const uint8_t gateway[static PV_KEY_LEN],
+                              const struct pv_prefix *prefix, struct pv_ruleline *lines)
+{
+    const struct subject f = subject(p, from), g = subject(p, gateway);
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_rules; i++) {
+        const struct pv_policy_rule *r = &p->rules[i];
+        if (is_beyond(r, &g, prefix) && means(&r->from, &f))
+            lines[n++] = (struct pv_ruleline){
+                .rule = (uint16_t)(i + 1), .allow = r->allow, .ports = &r->ports};
+    }
+    return n;
+}
+
+/* The same reading as by the table of these lines, for one port. */
+struct pv_verdict pv_policy_decide_beyond(const struct pv_policy *p,
+                                          const uint8_t from[static PV_KEY_LEN],
+                                          const uint8_t gateway[static PV_KEY_LEN],
+                                          const struct pv_prefix *prefix, struct pv_port_range port)
+{
+    const struct subject f = subject(p, from), g = subject(p, gateway);
+    for (size_t i = 0; i < p->n_rules; i++) {
+        const struct pv_policy_rule *r = &p->rules[i];
+        if (is_beyond(r, &g, prefix) && means(&r->from, &f) &&
+            pv_ports_has(&r->ports, port.proto, port.first))
             return (struct pv_verdict){.allow = r->allow, .rule = (uint16_t)(i + 1)};
     }
     return (struct pv_verdict){.allow = !p->deny_default, .rule = PV_RULE_DEFAULT};

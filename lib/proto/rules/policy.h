@@ -11,6 +11,7 @@
 #ifndef PV_POLICY_H
 #define PV_POLICY_H
 
+#include "base/addr.h"
 #include "base/text.h"
 #include "proto/rules/ruletable.h"
 
@@ -26,6 +27,9 @@ enum pv_selector_kind {
     PV_SELECT_ANY = 0,
     PV_SELECT_NODE = 1, /* value: identity key */
     PV_SELECT_TAG = 2,  /* value: the tag, a valid name */
+    /* What is behind nodes, only in `to`. Value: family u8 (4 or 6), bits u8, address; any other
+     * value means nothing. */
+    PV_SELECT_PREFIX = 3,
 };
 
 struct pv_selector {
@@ -38,6 +42,11 @@ struct pv_selector {
 PV_MUST_CHECK int pv_selector_decode(struct pv_view bytes, struct pv_selector *ret_selector);
 /* Returns how many bytes it wrote. */
 size_t pv_selector_encode(const struct pv_selector *s, uint8_t buf[static PV_SELECTOR_BYTES]);
+
+/* The prefix that a selector of that kind is about. False: it is of another kind, or means nothing.
+ */
+bool pv_selector_prefix(const struct pv_selector *s, struct pv_prefix *ret_prefix);
+struct pv_selector pv_selector_of_prefix(const struct pv_prefix *prefix);
 
 struct pv_policy_rule {
     uint8_t id[PV_POLICY_ID_LEN];
@@ -78,5 +87,17 @@ size_t pv_policy_lines(const struct pv_policy *p, const uint8_t from[static PV_K
 struct pv_verdict pv_policy_decide(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
                                    const uint8_t to[static PV_KEY_LEN], uint8_t proto,
                                    uint16_t port);
+
+/* The same of the way through the node `gateway` to a prefix that it carries. There rules about
+ * anybody and about a prefix around it count, and those that deny the gateway: what a rule allows
+ * of a node is that node alone. */
+size_t pv_policy_lines_beyond(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
+                              const uint8_t gateway[static PV_KEY_LEN],
+                              const struct pv_prefix *prefix, struct pv_ruleline *lines);
+struct pv_verdict pv_policy_decide_beyond(const struct pv_policy *p,
+                                          const uint8_t from[static PV_KEY_LEN],
+                                          const uint8_t gateway[static PV_KEY_LEN],
+                                          const struct pv_prefix *prefix,
+                                          struct pv_port_range port);
 
 #endif /* PV_POLICY_H */

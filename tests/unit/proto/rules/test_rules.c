@@ -379,6 +379,60 @@ static void selectors_read_back_or_are_refused(void **state)
     }
 }
 
+/* Rules about a prefix hold for what lies in it, those about anybody for all, and of those about
+ * the gateway the ones that deny. */
+static void what_is_behind_a_node_has_rules_of_its_own(void **state)
+{
+    static const uint8_t alice[PV_KEY_LEN] = {1}, nas[PV_KEY_LEN] = {2};
+    struct pv_policy *p;
+    struct pv_prefix lan, printer, other, got;
+    struct pv_ruleline lines[8];
+    const struct pv_port_range web = {PV_PORTS_TCP, 80, 80}, ssh = {PV_PORTS_TCP, 22, 22};
+    (void)state;
+    assert_int_equal(pv_prefix_parse("192.168.1.0/24", &lan), PV_OK);
+    assert_int_equal(pv_prefix_parse("192.168.1.7/32", &printer), PV_OK);
+    assert_int_equal(pv_prefix_parse("192.168.2.0/24", &other), PV_OK);
+    assert_int_equal(pv_policy_new(&p), PV_OK);
+    struct pv_policy_rule r = {.place = 1, .allow = true};
+    assert_int_equal(pv_ports_parse("tcp/22", &r.ports), PV_OK);
+    r.to = (struct pv_selector){.kind = PV_SELECT_NODE, .len = PV_KEY_LEN};
+    memcpy(r.to.value, nas, PV_KEY_LEN);
+    assert_int_equal(pv_policy_add(p, &r), PV_OK);
+    r.place = 2;
+    r.to = pv_selector_of_prefix(&lan);
+    assert_true(pv_selector_prefix(&r.to, &got));
+    assert_true(pv_addr_equal(&got.base, &lan.base) && got.bits == lan.bits);
+    assert_int_equal(pv_ports_parse("tcp/80", &r.ports), PV_OK);
+    assert_int_equal(pv_policy_add(p, &r), PV_OK);
+    pv_policy_deny_by_default(p);
+    pv_policy_finish(p);
+    assert_true(pv_policy_decide(p, alice, nas, PV_PORTS_TCP, 22).allow);
+    assert_false(pv_policy_decide(p, alice, nas, PV_PORTS_TCP, 80).allow);
+    assert_false(pv_policy_decide_beyond(p, alice, nas, &printer, ssh).allow);
+    assert_true(pv_policy_decide_beyond(p, alice, nas, &printer, web).allow);
+    assert_int_equal(pv_policy_decide_beyond(p, alice, nas, &printer, web).rule, 2);
+    assert_false(pv_policy_decide_beyond(p, alice, nas, &other, web).allow);
+    assert_int_equal(pv_policy_lines_beyond(p, alice, nas, &lan, lines), 1);
+    assert_int_equal(lines[0].rule, 2);
+    pv_policy_free(p);
+
+    assert_int_equal(pv_policy_new(&p), PV_OK);
+    r.allow = false;
+    r.to = (struct pv_selector){.kind = PV_SELECT_NODE, .len = PV_KEY_LEN};
+    memcpy(r.to.value, nas, PV_KEY_LEN);
+    assert_int_equal(pv_policy_add(p, &r), PV_OK);
+    pv_policy_finish(p);
+    assert_false(pv_policy_decide_beyond(p, alice, nas, &printer, web).allow);
+    assert_true(pv_policy_decide_beyond(p, alice, alice, &printer, web).allow);
+    pv_policy_free(p);
+
+    struct pv_selector bad = pv_selector_of_prefix(&lan);
+    bad.len--;
+    assert_false(pv_selector_prefix(&bad, &got));
+    bad.value[0] = 5;
+    assert_false(pv_selector_prefix(&bad, &got));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,6 +444,7 @@ int main(void)
         cmocka_unit_test(a_policy_says_what_its_rules_say),
         cmocka_unit_test(tags_are_listed_once_and_in_order),
         cmocka_unit_test(selectors_read_back_or_are_refused),
+        cmocka_unit_test(what_is_behind_a_node_has_rules_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

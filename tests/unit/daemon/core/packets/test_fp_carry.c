@@ -302,6 +302,48 @@ static void nothing_new_changes_nothing(void **state)
     assert_int_equal(goes_by("192.168.1.7", 1), 0);
 }
 
+static struct pv_ruletable *table_of(const char *ports, uint16_t rule)
+{
+    struct pv_ports set;
+    struct pv_ruletable *table;
+    assert_int_equal(pv_ports_parse(ports, &set), PV_OK);
+    const struct pv_ruleline line = {.rule = rule, .allow = true, .ports = &set};
+    assert_int_equal(pv_ruletable_new(&line, 1, false, NULL, &table), PV_OK);
+    return table;
+}
+
+/* What is behind this node has rules of its own: those of the longest region. */
+static void what_is_behind_has_rules_of_its_own(void **state)
+{
+    const struct pv_fp_doubt none = {.until = 0};
+    struct pv_ruletable *own = table_of("udp/5001", 1), *lan = table_of("tcp/80", 2),
+                        *printer = table_of("udp/5001", 3);
+    (void)state;
+    assert_true(carried_by("192.168.1.0/24", t.b_at_a, 0, 1));
+    carries(&t.b, "192.168.1.0/24");
+    assert_int_equal(pv_fp_builder_set_guard(t.b.b, 3, &none, &t.b.rng), PV_OK);
+    assert_int_equal(pv_fp_builder_set_rules(t.b.b, t.a_at_b, own), PV_OK);
+    fp_publish(&t.b);
+    assert_true(arrives_at_b("192.168.1.7")); /* without regions the rules hold for all */
+    const struct pv_fp_region regions[] = {
+        {.prefix = prefix_of("192.168.1.7/32"), .rules = printer},
+        {.prefix = prefix_of("192.168.1.0/24"), .rules = lan},
+    };
+    assert_int_equal(pv_fp_builder_set_regions(t.b.b, t.a_at_b, regions, 2), PV_OK);
+    pv_ruletable_unref(own);
+    pv_ruletable_unref(lan);
+    pv_ruletable_unref(printer);
+    fp_publish(&t.b);
+    assert_true(arrives_at_b("192.168.1.7"));
+    assert_false(arrives_at_b("192.168.1.8"));
+    assert_true(arrives_at_b("10.66.0.2")); /* the node itself */
+    assert_int_equal(pv_fp_builder_set_regions(t.b.b, t.a_at_b, NULL, 0), PV_OK);
+    fp_publish(&t.b);
+    assert_true(arrives_at_b("192.168.1.9"));
+    assert_int_equal(pv_fp_builder_set_regions(t.b.b, t.a_at_b, regions, PV_FP_MAX_REGIONS + 1),
+                     PV_ERR_LIMIT);
+}
+
 #define with(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -317,6 +359,7 @@ int main(void)
         with(fragments_go_where_their_first_one_went),
         with(what_is_somebodys_is_left_out),
         with(nothing_new_changes_nothing),
+        with(what_is_behind_has_rules_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
