@@ -51,7 +51,8 @@ static int own_text(struct pv_cli *cli, const char *text, char **slot)
 static int take_who(struct pv_cli *cli, const char *word, char dst[static PV_CTLAPI_PEER_BUF])
 {
     if (word[0] == '\0' || strlen(word) >= PV_CTLAPI_PEER_BUF)
-        return pv_cli_usage(cli, "\"%.60s\": give a member's name, tag:NAME or any", word);
+        return pv_cli_usage(cli, "\"%.60s\": give a member's name, tag:NAME, any, or a prefix",
+                            word);
     snprintf(dst, PV_CTLAPI_PEER_BUF, "%s", word);
     return 0;
 }
@@ -247,8 +248,9 @@ static int untag(struct pv_cli *cli)
 }
 
 static const char who_and_ports[] =
-    "FROM and TO are a member's name, tag:NAME, or any. PORTS are all, ping, chat, files, ssh,\n"
-    "http, https, dns, rdp, smb, tcp/22, udp/5000-5010, 22 (TCP and UDP), with commas between.\n"
+    "FROM and TO are a member's name, tag:NAME, or any; TO also a prefix behind a member. PORTS\n"
+    "are all, ping, chat, files, ssh, http, https, dns, rdp, smb, tcp/22, udp/5000-5010, 22 (TCP\n"
+    "and UDP), with commas between.\n"
     "The first rule that is about both nodes and the port decides; answers always pass. Each node\n"
     "keeps out what comes to it against the rules.\n"
     "  --before N  as rule N, not as the last one\n"

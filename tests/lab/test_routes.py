@@ -165,6 +165,34 @@ def another_gateway_takes_over(lab):
 
 
 @scenario
+def rules_hold_behind_a_node(lab):
+    """Kept by the node that carries the prefix: about it, about a part of it, and by default."""
+    printer, (admin, user, nas) = network(lab, "nas")
+    lan4 = f"{nas.lan.subnet4}.0/24"
+    nas.ctl("route", "offer", lan4, "--auto")
+    admin.ctl("route", "allow", "nas", lan4)
+    reaches(user, printer)
+    equal(user.ctl("can", "user", f"{printer.ip4}:udp/{PORT}").code, 0, "without rules it ends with")
+
+    admin.ctl("deny", "user", lan4, f"udp/{PORT}")
+    wait("the rule to hold", lambda: seen_from(user, printer) is None)
+    check(user.os_ping(printer.ip4), "other packets do not pass any more")
+    equal(user.ctl("can", "user", f"{printer.ip4}:udp/{PORT}", check_rc=False).code, 11, "by the rule it ends with")
+    check(lan4 in admin.ctl("rules").out, "rules do not name the prefix")
+
+    admin.ctl("allow", "user", printer.ip4, f"udp/{PORT}", "--before", 1)
+    reaches(user, printer)
+    admin.ctl("rules", "remove", 1)
+    admin.ctl("rules", "remove", 1)
+    admin.ctl("allow", "any", "nas", "all")
+    admin.ctl("rules", "default", "deny")
+    wait("nothing to be allowed behind it", lambda: seen_from(user, printer) is None)
+    check(user.os_ping(nas.addr()), "the node itself is not reached any more")
+    admin.ctl("allow", "user", lan4, "all")
+    reaches(user, printer)
+
+
+@scenario
 def bad_input_is_told_with_its_remedy(lab):
     host = lab.host("admin")
     lab.network(lab.coordinator(), [host])
