@@ -24,6 +24,7 @@
 #include "sys/helper/hostwatch.h"
 #include "sys/helper/networds.h"
 #include "sys/net/ipcmd.h"
+#include "sys/proc/clock.h"
 
 enum {
     RULES_TEXT = 2048, /* bytes of one family's rules */
@@ -35,6 +36,9 @@ enum {
 #define LATEST PV_MS(500)
 /* A manager that removes what we set is not to be fought harder. */
 #define AGAIN PV_MS(250)
+/* Listing others' tables costs a process each: a host that makes containers all day has large ones.
+ */
+#define POLICIES_AGAIN PV_S(2)
 
 struct pv_hostnet {
     struct pv_hostwatch watch;
@@ -49,6 +53,8 @@ struct pv_hostnet {
     char table_now[PV_NETWORDS_TEXT];    /* as it was set last; "": none of ours */
     char rules_now[2][RULES_TEXT];       /* of IPv4 and IPv6 */
     int table_rules;                     /* how many the watch had counted then */
+    char forbids[PV_NETPLAN_FAULT];      /* what others drop, as it was seen last; "": nothing */
+    pv_ns forbids_at;                    /* when */
     pv_ns again;                         /* not before */
     pv_ns due;                           /* PV_NEVER: nothing */
     struct pv_netplan_host said;         /* the answer */
@@ -306,11 +312,18 @@ static void set_switches(struct pv_hostnet *net)
 }
 
 /* What others forbid to pass, no accept of ours lets pass: the user has to. */
-static void look_at_policies(struct pv_hostnet *net)
+static void look_at_policies(struct pv_hostnet *net, bool at_once)
 {
-    char remedy[PV_NETPLAN_FAULT];
-    if (net->plan.n_offered > 0 && pv_hostlook_forbids(net->plan.ifname, net->watch.table, remedy))
-        fault(net, "%s", remedy);
+    pv_ns now = pv_clock_now(), next = net->forbids_at + POLICIES_AGAIN;
+    if (net->plan.n_offered > 0 && !at_once && now < next) {
+        net->due = pv_min_ns(net->due, next);
+    } else if (net->plan.n_offered > 0) {
+        net->forbids_at = now;
+        if (!pv_hostlook_forbids(net->plan.ifname, net->watch.table, net->forbids))
+            net->forbids[0] = '\0';
+    }
+    if (net->plan.n_offered > 0 && net->forbids[0] != '\0')
+        fault(net, "%s", net->forbids);
     for (size_t i = 0; i < net->plan.n_offered; i++)
         if (net->plan.offered[i].prefix.bits == 0 && net->host.dns4.family == PV_AF_NONE &&
             net->host.dns6.family == PV_AF_NONE)
@@ -366,7 +379,7 @@ static int apply(struct pv_hostnet *net, bool patient)
         drop_table(net, net->plan.ifname);
     if (!pv_networds_wants_table(&net->plan) && net->ctl.n == 0)
         pv_hostctl_forget(&net->ctl);
-    look_at_policies(net);
+    look_at_policies(net, patient);
     pv_hostlook_tell(&net->wanted, &net->host, &net->said);
     return r < 0 || !net->wanted.exit ? r : up;
 }
