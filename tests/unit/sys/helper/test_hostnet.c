@@ -455,9 +455,11 @@ static void a_helper_that_was_killed_is_cleaned_up_after(void **state)
 
 static bool can_run(void)
 {
+    char complaint[PV_IPCMD_ERROR_MAX];
     return geteuid() == 0 && access("/usr/sbin/nft", X_OK) == 0 &&
            unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 &&
            mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           pv_nftcmd_run("table inet t\ndelete table inet t\n", complaint) == PV_OK &&
            mount("tmpfs", "/run", "tmpfs", 0, NULL) == 0;
 }
 

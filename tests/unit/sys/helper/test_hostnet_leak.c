@@ -461,9 +461,11 @@ static void strict_checks_of_the_way_back_let_our_own_packets_in(void **state)
 
 static bool can_run(void)
 {
+    char complaint[PV_IPCMD_ERROR_MAX];
     return geteuid() == 0 && access("/usr/sbin/nft", X_OK) == 0 &&
            access("/dev/net/tun", R_OK | W_OK) == 0 && unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 &&
            mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           pv_nftcmd_run("table inet t\ndelete table inet t\n", complaint) == PV_OK &&
            mount("sysfs", "/sys", "sysfs", 0, NULL) == 0;
 }
 
