@@ -76,6 +76,7 @@ struct pv_peer_agreed {
     pv_ns classical_since; /* keys without one are in use since then; 0 = not so */
     pv_ns classical_for;   /* how long that was, the last time */
     pv_ns hybrid_since;    /* keys with one are in use since then; 0 = not so */
+    struct pv_bucket work; /* halves that it has this node compute */
     bool stated;           /* its signed statement says that it does it */
     bool strict;           /* inner packets pass under keys with one only */
 };

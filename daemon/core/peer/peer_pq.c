@@ -6,6 +6,13 @@
 #include "crypto/ct.h"
 #include "daemon/core/peer/peer_int.h"
 
+/* Ours: halves of a peer that are worked on, a second and at once. Each costs some 150 us, and who
+ * begins anew more often is no peer to talk to. */
+enum {
+    WORK_RATE = 1,
+    WORK_BURST = 20,
+};
+
 static struct pv_pqx_own own_of(const struct pv_peer *p)
 {
     return (struct pv_pqx_own){.id = p->descx.own,
@@ -74,9 +81,12 @@ static void take_keys(struct pv_peer *p, pv_ns now)
 void pv_peer_pq_take(struct pv_peer *p, const struct pv_desc *desc, bool new_gen, pv_ns now)
 {
     const struct pv_pqx_own own = own_of(p);
+    const bool costs = new_gen || (desc->pq != NULL && desc->pq->kind != PV_DESC_PQ_NONE);
     if (p->agreed.x == NULL)
         return;
-    if (pv_pqx_take(p->agreed.x, &own, desc, new_gen, now))
+    if (costs && !pv_bucket_take(&p->agreed.work, WORK_RATE, WORK_BURST, 1, now))
+        pv_pqx_have(p->agreed.x, desc); /* its next half counts, once it is patient again */
+    else if (pv_pqx_take(p->agreed.x, &own, desc, new_gen, now))
         pv_descx_changed(&p->descx);
     take_keys(p, now);
     if (pv_pqx_error(p->agreed.x)[0] != '\0')

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* A member that sends one half of an exchange after the other: what that costs has a limit. */
+#include <stdio.h>
+
+#include "daemon/core/peer/pqx.h"
+#include "tests/unit/daemon/core/peer/fake_peers.h"
+#include "tests/unit/kem_double.h"
+
+enum {
+    FLOOD = 1000,
+    BURST = 20, /* halves at once, and one a second after that */
+};
+
+static const struct pv_part nothing = {.name = "nothing"};
+static struct fake_peers x;
+static struct pv_peer *p;
+static struct pv_kem counting;
+static unsigned worked;
+
+static int count_encapsulate(struct pv_view ek, const uint8_t random[static PV_KEM_RANDOM_LEN],
+                             uint8_t ret_ct[static PV_KEM_CT_LEN],
+                             uint8_t ret_secret[static PV_KEM_SECRET_LEN])
+{
+    worked++;
+    return kem_double.encapsulate(ek, random, ret_ct, ret_secret);
+}
+
+/* With a member whose identity key is higher than this node's, so that it offers. */
+static void start(void)
+{
+    counting = kem_double;
+    counting.encapsulate = count_encapsulate;
+    fake_peers_init(&x, &nothing);
+    x.env.kem = &counting;
+    x.env.pq = PV_PQ_ON;
+    x.env.caps = PV_DESC_CAP_PQ;
+    x.env.signalling = true;
+    fake_node_enter(&x.f);
+    unsigned seed = 7;
+    while (memcmp(keys_of(seed).pk, x.f.identity.sign_pk, PV_SIGN_PK_LEN) < 0)
+        seed++;
+    p = fake_peers_member(&x, seed, "bob", 7);
+    pv_peer_want(p, "test", x.f.now);
+    worked = 0;
+}
+
+/* A description with an offer of its own. */
+static void send(uint64_t gen, uint64_t rev)
+{
+    struct pv_desc d = {.gen = gen, .rev = rev, .caps = PV_DESC_CAP_PQ};
+    struct pv_desc_pq pq = {.kind = PV_DESC_PQ_OFFER, .gen = gen, .rev = rev};
+    uint8_t seed[PV_KEM_SEED_LEN] = {1, (uint8_t)rev, (uint8_t)(rev >> 8), (uint8_t)gen};
+    snprintf(d.creds.ufrag, sizeof(d.creds.ufrag), "abcdEF12");
+    snprintf(d.creds.pwd, sizeof(d.creds.pwd), "0123456789+/ABCDEFGHabcd");
+    pv_dh_public(seed, pq.dh);
+    assert_int_equal(kem_double.keypair(seed, pq.kem), PV_OK);
+    d.pq = &pq;
+    pv_peer_handle_desc(p, &d, x.f.now);
+}
+
+static void offers_without_end_are_answered_a_few_at_a_time(void **state)
+{
+    (void)state;
+    start();
+    for (unsigned i = 1; i <= FLOOD; i++)
+        send(1, i);
+    assert_in_range(worked, BURST, BURST + 1);
+    x.f.now += PV_S(10);
+    worked = 0;
+    for (unsigned i = 1; i <= FLOOD; i++)
+        send(1, FLOOD + i);
+    assert_in_range(worked, 10, 11);
+    x.f.now += PV_S(60); /* one who is patient again is answered at once */
+    worked = 0;
+    send(2, 1);
+    assert_int_equal(worked, 1);
+    fake_peers_done(&x);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(offers_without_end_are_answered_a_few_at_a_time),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
