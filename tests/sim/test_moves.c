@@ -279,14 +279,15 @@ static bool is_in(struct sim_world *w, void *ctx)
     return pv_engine_node(e->engine)->online;
 }
 
-/* e waits for an admin's word at a coordinator that is away while the network moves. No member
- * talks to it, and it still finds the one where it is admitted. */
+/* e waits for an admin's word at a coordinator that is away while the network moves, by the word of
+ * an admin of whom e has never heard. No member talks to it, and it still finds the one where it is
+ * admitted. */
 static int while_waiting(uint64_t seed, void *ctx)
 {
     struct scene s;
     char token[4096], fields[6000], key[PV_KEY_TEXT_BUF];
     (void)ctx;
-    if (!begin(&s, seed))
+    if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
         return failed(&s, "not begun:");
     struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
     const char *answer = ask(&s, 0, "\"cmd\":\"invite\",\"uses\":1,\"approve\":true");
@@ -304,10 +305,10 @@ static int while_waiting(uint64_t seed, void *ctx)
         return failed(&s, "it asks too often");
     sim_coord_kill(s.w.coord);
     s.at = sim_world_coord(&s.w, 20, &line);
-    if (!move_to(&s, 0, s.at))
+    if (!move_to(&s, 1, s.at))
         return failed(&s, "not moved:");
     sim_coord_start(s.w.coord);
-    if (!sim_world_until(&s.w, PV_S(60), all_there, &s))
+    if (!sim_world_until(&s.w, PV_S(150), all_there, &s))
         return failed(&s, "members have not followed:");
     snprintf(fields, sizeof(fields), "\"cmd\":\"admit\",\"peer\":\"%s\"",
              pv_key_format(sim_node_pk(e), key));

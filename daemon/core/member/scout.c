@@ -379,6 +379,19 @@ static void put_record(struct scout *s, const struct pv_roster_entry *record, pv
         fail(s, now);
 }
 
+/* Who waits, or was away for long, may not know the admin who signed that record: what this node's
+ * invite rests on comes with what the record does. */
+static void fetch_chain(struct scout *s, pv_ns now)
+{
+    const struct pv_member *self = self_of(s);
+    struct pv_ctl_msg msg = {.type = PV_CTL_FETCH};
+    if (self != NULL)
+        memcpy(msg.u.fetch.invite, self->admitted_by, sizeof(msg.u.fetch.invite));
+    s->step = TELL;
+    if (self == NULL || pv_coordclient_request(s->client, &msg, 0) != PV_OK)
+        fail(s, now);
+}
+
 /* Its record may be the better one: then this node follows that, and has nothing to say here. */
 static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns now)
 {
@@ -392,7 +405,9 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
         end_visit(s, now); /* the connection in use follows it, perhaps to here */
         return;
     }
-    if (s->guest)
+    if (s->guest && theirs.statement.len > 0 && !pv_view_equal(record->st.raw, theirs.statement))
+        fetch_chain(s, now);
+    else if (s->guest)
         fail(s, now); /* nothing new */
     else if (pv_view_equal(record->st.raw, theirs.statement))
         done(s, true, now);
@@ -405,6 +420,12 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
 static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
     const struct place *p = s->at;
+    if (s->guest) {
+        if (msg->type == PV_CTL_STATEMENTS)
+            (void)pv_membership_add(s->node, msg->u.statements.items, msg->u.statements.n, now);
+        fail(s, now); /* who follows a better record needs no visit, and others wait longer */
+        return;
+    }
     bool taken = msg->type == PV_CTL_RECEIPTS && msg->u.receipts.n > 0 &&
                  msg->u.receipts.results[msg->u.receipts.n - 1].error == PV_CTL_E_NONE;
     if (taken || p->at_home)
