@@ -468,6 +468,8 @@ static void take_event(struct load_node *n, const struct pv_coordclient_event *e
     case PV_COORDCLIENT_EV_REFUSED:
         n->load->counts.failures++;
         break;
+    case PV_COORDCLIENT_EV_AWAY: /* it goes on by itself */
+        break;
     case PV_COORDCLIENT_EV_OFFLINE:
         go_offline(n);
         break;

@@ -157,3 +157,17 @@ bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w
     *ret_len = len;
     return true;
 }
+
+bool pv_coordaddrs_is_believed(const struct pv_addr *coordinator, const struct pv_addr *addr)
+{
+    struct pv_addr a = pv_addr_unmap(*addr), c = pv_addr_unmap(*coordinator);
+    bool from_here = pv_addr_is_loopback(&c);
+    bool from_link = from_here || pv_addr_is_link_local(&c);
+    if (a.port == 0)
+        return false;
+    if (pv_addr_is_loopback(&a))
+        return from_here;
+    if (pv_addr_is_link_local(&a) || pv_addr_is_private(&a))
+        return from_link || pv_addr_is_private(&c);
+    return pv_addr_is_usable_remote(&a);
+}

@@ -60,4 +60,11 @@ enum {
 PV_MUST_CHECK bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w,
                                        char text[static PV_COORDADDRS_TEXT], size_t *ret_len);
 
+/*
+ * A coordinator may name any address, and a node sends STUN and TURN there: it must not be made to
+ * speak to the services of its own machine or network. An address of a machine, link or private
+ * network is believed only of a coordinator that is itself reached within such a one.
+ */
+bool pv_coordaddrs_is_believed(const struct pv_addr *coordinator, const struct pv_addr *addr);
+
 #endif /* PV_COORDADDRS_H */

@@ -9,6 +9,7 @@
 
 #include "crypto/ct.h"
 #include "crypto/sign.h"
+#include "daemon/core/coord/coordevents.h"
 #include "daemon/core/coord/coordround.h"
 #include "daemon/core/coord/coordwait.h"
 #include "daemon/core/node/stream.h"
@@ -31,23 +32,13 @@ struct attempt {
     bool writable; /* not yet told by poll_writable */
 };
 
-struct pending {
-    uint64_t id; /* 0 = slot unused */
-    enum pv_ctl_type type;
-    uint64_t tag;
-};
-
-struct event_item {
-    struct event_item *next;
-    struct pv_coordclient_event ev;
-};
-
 struct pv_coordclient {
     struct pv_coordclient_config cfg;
     struct pv_coordclient_target target;
     uint8_t dh_pk[PV_DH_LEN]; /* the coordinator's key in X25519 form */
     struct pv_coordclient_addr addrs[PV_COORDCLIENT_MAX_ADDRS];
     size_t n_addrs;
+    struct pv_coorddetour detour; /* on the way to the home */
 
     enum pv_coordclient_state state;
     struct attempt attempts[PV_COORDCLIENT_MAX_ADDRS];
@@ -70,11 +61,11 @@ struct pv_coordclient {
     bool replaced; /* another connection of this node's key pushed this one out */
     uint64_t next_id;
     uint32_t next_sid;
-    struct pending pending[PV_COORDCLIENT_MAX_PENDING];
+    struct pv_coordpending pending[PV_COORDCLIENT_MAX_PENDING];
 
     struct pv_coordclient_stream_op ops[OPS_MAX];
     size_t n_ops;
-    struct event_item *events, **events_tail;
+    struct pv_coordevents events;
     uint8_t text[PV_CTL_TEXT_MAX];
 };
 
@@ -84,7 +75,7 @@ int pv_coordclient_new(struct pv_coordclient **ret_client, const struct pv_coord
     if (c == NULL)
         return PV_ERR_NOMEM;
     c->cfg = *cfg;
-    c->events_tail = &c->events;
+    pv_coordevents_init(&c->events);
     c->deadline = c->stagger_at = PV_NEVER;
     *ret_client = c;
     return PV_OK;
@@ -132,43 +123,14 @@ struct pv_coordclient *pv_coordclient_free(struct pv_coordclient *c)
     if (c == NULL)
         return NULL;
     drop_all(c);
-    while (c->events != NULL) {
-        struct event_item *next = c->events->next;
-        pv_ctl_msg_free(c->events->ev.msg);
-        free(c->events);
-        c->events = next;
-    }
+    pv_coordevents_done(&c->events);
     free(c);
     return NULL;
 }
 
-/* Without memory an event is lost: the connection is then not to be trusted to be complete, so
- * the caller treats PV_ERR_NOMEM as a dead connection. */
-static int emit(struct pv_coordclient *c, struct pv_coordclient_event ev)
-{
-    struct event_item *item = malloc(sizeof(*item));
-    if (item == NULL) {
-        pv_ctl_msg_free(ev.msg);
-        return PV_ERR_NOMEM;
-    }
-    item->next = NULL;
-    item->ev = ev;
-    *c->events_tail = item;
-    c->events_tail = &item->next;
-    return PV_OK;
-}
-
 int pv_coordclient_poll_event(struct pv_coordclient *c, struct pv_coordclient_event *ret_event)
 {
-    struct event_item *item = c->events;
-    if (item == NULL)
-        return PV_ERR_AGAIN;
-    c->events = item->next;
-    if (c->events == NULL)
-        c->events_tail = &c->events;
-    *ret_event = item->ev;
-    free(item);
-    return PV_OK;
+    return pv_coordevents_take(&c->events, ret_event);
 }
 
 /* --- rounds of attempts ----------------------------------------------------------------------- */
@@ -186,6 +148,7 @@ static void begin_round(struct pv_coordclient *c, pv_ns now)
 static void wait_for_next(struct pv_coordclient *c, pv_ns now)
 {
     drop_all(c);
+    c->detour = (struct pv_coorddetour){.n_away = 0};
     c->state = PV_COORDCLIENT_WAITING;
     c->stagger_at = PV_NEVER;
     c->wait.failures++;
@@ -196,6 +159,33 @@ static void wait_for_next(struct pv_coordclient *c, pv_ns now)
     c->replaced = false;
 }
 
+/* --- the home is elsewhere -------------------------------------------------------------------- */
+
+static void arrange(struct pv_coordclient *c)
+{
+    pv_coorddetour_arrange(&c->detour, c->addrs, &c->n_addrs, PV_COORDCLIENT_MAX_ADDRS,
+                           c->next_addr);
+}
+
+/* Leaves the connection in use for the others. False: it has been sent around enough. */
+static bool go_elsewhere(struct pv_coordclient *c, pv_ns now)
+{
+    if (!pv_coorddetour_leave(&c->detour, &c->used->addr))
+        return false;
+    drop_all(c);
+    begin_round(c, now);
+    arrange(c);
+    return true;
+}
+
+void pv_coordclient_detour(struct pv_coordclient *c, const struct pv_addr *addr, pv_ns now)
+{
+    if (c->state != PV_COORDCLIENT_CONNECTING || !pv_coorddetour_add(&c->detour, addr))
+        return;
+    arrange(c);
+    c->stagger_at = now;
+}
+
 static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns now)
 {
     struct pv_coordclient_event ev = {
@@ -204,7 +194,7 @@ static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns n
         pv_coordwait_note(&c->wait, c->round, now);
     wait_for_next(c, now);
     /* Losing this event for want of memory only delays what the owner says of the state. */
-    if (emit(c, ev) != PV_OK)
+    if (pv_coordevents_put(&c->events, ev) != PV_OK)
         pv_log(c->cfg.log, PV_LOG_ERROR, "what=\"coordinator event lost\" why=\"out of memory\"");
 }
 
@@ -231,6 +221,7 @@ static void start_next(struct pv_coordclient *c, pv_ns now)
     a->heard = false;
     a->writable = false;
     c->last_addr = *addr;
+    pv_coorddetour_tried(&c->detour, &a->addr.addr);
     c->ops[c->n_ops++] =
         (struct pv_coordclient_stream_op){.open = true, .sid = a->sid, .to = *addr};
 }
@@ -238,23 +229,20 @@ static void start_next(struct pv_coordclient *c, pv_ns now)
 /* Do all that still run go to guessed addresses? */
 static bool only_guesses(const struct pv_coordclient *c)
 {
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
         if (c->attempts[i].sid != 0 && !c->attempts[i].addr.guess)
             return false;
-    }
-    for (size_t i = c->next_addr; i < c->n_addrs; i++) {
+    for (size_t i = c->next_addr; i < c->n_addrs; i++)
         if (!c->addrs[i].guess)
             return false;
-    }
     return true;
 }
 
 static bool any_attempt(const struct pv_coordclient *c)
 {
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
         if (c->attempts[i].sid != 0)
             return true;
-    }
     return false;
 }
 
@@ -275,10 +263,9 @@ static void note_failure(struct pv_coordclient *c, bool connected, bool heard, i
 
 static bool has_family(const struct pv_coordclient *c, uint16_t family)
 {
-    for (size_t i = 0; i < c->n_addrs; i++) {
+    for (size_t i = 0; i < c->n_addrs; i++)
         if (c->addrs[i].addr.family == family)
             return true;
-    }
     return false;
 }
 
@@ -317,10 +304,9 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
 
 static struct attempt *by_sid(struct pv_coordclient *c, uint32_t sid)
 {
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
         if (c->attempts[i].sid == sid && sid != 0)
             return &c->attempts[i];
-    }
     return NULL;
 }
 
@@ -365,6 +351,8 @@ void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordcli
     c->n_addrs = n < PV_COORDCLIENT_MAX_ADDRS ? n : PV_COORDCLIENT_MAX_ADDRS;
     if (c->n_addrs > 0)
         memcpy(c->addrs, addrs, c->n_addrs * sizeof(*addrs));
+    if (c->state == PV_COORDCLIENT_CONNECTING)
+        arrange(c);
     /* Only a round that has nothing to try begins here; any other takes up the new list as it goes
      * on, with the attempts that run. */
     if (c->state == PV_COORDCLIENT_CONNECTING && !had && !any_attempt(c))
@@ -399,11 +387,7 @@ void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now)
 static int send_msg(struct pv_coordclient *c, struct attempt *a, struct pv_ctl_msg *msg,
                     uint64_t tag)
 {
-    struct pending *slot = NULL;
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_PENDING && slot == NULL; i++) {
-        if (c->pending[i].id == 0)
-            slot = &c->pending[i];
-    }
+    struct pv_coordpending *slot = pv_coordpending_place(c->pending);
     if (slot == NULL)
         return PV_ERR_LIMIT;
     msg->kind = PV_CTL_REQUEST;
@@ -417,7 +401,7 @@ static int send_msg(struct pv_coordclient *c, struct attempt *a, struct pv_ctl_m
         return r;
     a->writable = true;
     /* The place is taken last, so that a request that could not leave keeps none. */
-    *slot = (struct pending){.id = msg->id, .type = msg->type, .tag = tag};
+    *slot = (struct pv_coordpending){.id = msg->id, .type = msg->type, .tag = tag};
     return PV_OK;
 }
 
@@ -454,6 +438,7 @@ static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
     h->role = c->target.role;
     h->have = c->target.have;
     h->pages = true;
+    h->moved = true;
     /* Where the library fails it goes on without, and the coordinator's answer shows that. */
     if (c->cfg.kem != NULL && pv_control_offer(a->control, c->cfg.kem, &c->cfg.rng, ek) == PV_OK)
         h->mlkem768 = pv_view(ek, sizeof(ek));
@@ -485,18 +470,6 @@ static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
 
 /* --- what comes in ---------------------------------------------------------------------------- */
 
-static struct pending take_pending(struct pv_coordclient *c, uint64_t id)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_PENDING; i++) {
-        if (c->pending[i].id == id && id != 0) {
-            struct pending p = c->pending[i];
-            c->pending[i].id = 0;
-            return p;
-        }
-    }
-    return (struct pending){0};
-}
-
 /* It read its clock about half a round trip ago. */
 static void note_time(struct pv_coordclient *c, uint64_t time_us, pv_ns now)
 {
@@ -522,22 +495,26 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
         c->state = PV_COORDCLIENT_ONLINE;
         c->deadline = PV_NEVER;
         pv_coordwait_reset(&c->wait);
+        c->detour = (struct pv_coorddetour){.n_away = 0};
         c->must_hear_by = now + PV_COORDCLIENT_DEAD;
         c->ping_at = now + PV_COORDCLIENT_PING;
         c->rtt = now - c->pinged_at;
         c->pinged_at = 0;
         note_time(c, msg->u.welcome.time_us, now);
-        return emit(c, ev);
+        return pv_coordevents_put(&c->events, ev);
     }
     ev.type = PV_COORDCLIENT_EV_REFUSED;
-    wait_for_next(c, now);
-    return emit(c, ev);
+    if (msg->type == PV_CTL_ERROR && msg->u.failure.error == PV_CTL_E_MOVED && go_elsewhere(c, now))
+        ev.type = PV_COORDCLIENT_EV_AWAY;
+    else
+        wait_for_next(c, now);
+    return pv_coordevents_put(&c->events, ev);
 }
 
 /* An answer to a request that nobody waits for any more is dropped. */
 static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
 {
-    struct pending p = take_pending(c, msg->id);
+    struct pv_coordpending p = pv_coordpending_take(c->pending, msg->id);
     if (p.id == 0) {
         pv_ctl_msg_free(msg);
         return PV_OK;
@@ -553,9 +530,10 @@ static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns n
         pv_ctl_msg_free(msg);
         return PV_OK;
     }
-    return emit(c,
-                (struct pv_coordclient_event){
-                    .type = PV_COORDCLIENT_EV_ANSWER, .request = p.type, .tag = p.tag, .msg = msg});
+    return pv_coordevents_put(
+        &c->events,
+        (struct pv_coordclient_event){
+            .type = PV_COORDCLIENT_EV_ANSWER, .request = p.type, .tag = p.tag, .msg = msg});
 }
 
 /* The coordinator's half of the hybrid keys; it comes before the welcome, or not at all. */
@@ -564,6 +542,24 @@ static int take_hybrid(struct pv_coordclient *c, const struct pv_ctl_msg *msg)
     if (c->state != PV_COORDCLIENT_HELLO)
         return PV_ERR_MALFORMED;
     return pv_control_accept(c->used->control, msg->u.hybrid.mlkem768);
+}
+
+/* The home has moved under a connection, which ends: there is nothing to wait for. */
+static int take_moved(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
+{
+    int r = pv_coordevents_put(&c->events,
+                               (struct pv_coordclient_event){
+                                   .type = PV_COORDCLIENT_EV_OFFLINE,
+                                   .status = PV_ERR_CLOSED,
+                                   .text = "another coordinator is the home of this network now"});
+    if (r == PV_OK)
+        r = pv_coordevents_put(
+            &c->events, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_AWAY, .msg = msg});
+    else
+        pv_ctl_msg_free(msg);
+    c->detour.n_away = 0;
+    (void)!go_elsewhere(c, now);
+    return r;
 }
 
 static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now)
@@ -584,8 +580,12 @@ static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now
     if (msg->kind == PV_CTL_PUSH && msg->type == PV_CTL_BYE &&
         msg->u.failure.error == PV_CTL_E_REPLACED)
         c->replaced = true;
+    if (msg->kind == PV_CTL_PUSH && msg->type == PV_CTL_BYE && c->state == PV_COORDCLIENT_ONLINE &&
+        msg->u.failure.error == PV_CTL_E_MOVED)
+        return take_moved(c, msg, now);
     if (msg->kind == PV_CTL_PUSH && msg->type != PV_CTL_UNKNOWN && msg->type != PV_CTL_INVALID)
-        return emit(c, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_PUSH, .msg = msg});
+        return pv_coordevents_put(
+            &c->events, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_PUSH, .msg = msg});
     pv_ctl_msg_free(msg); /* something newer than we are: ignored (DESIGN 4) */
     return PV_OK;
 }

@@ -14,6 +14,12 @@
  *   any        --closed, silent, all addresses failed-->    WAITING       (event OFFLINE)
  *   WAITING    --0.5 to 30 s (coordwait.h); kick-->         CONNECTING
  *   ONLINE     --moved, silent after a kick-->              CONNECTING    (event OFFLINE)
+ *   HELLO      --refused: the network's home is elsewhere--> CONNECTING   (event AWAY)
+ *   ONLINE     --bye: the same-->                           CONNECTING    (events OFFLINE, AWAY)
+ *
+ * Several coordinators may have one key, of which one is the home of the network. One that is not
+ * says so, and is tried last until one is; after PV_COORDDETOUR_HOPS of them it waits as after a
+ * refusal, so that two that disagree are not run between.
  *
  * Whoever was replaced by a newer connection of its own key (a cloned machine) waits 15 to 30 s.
  */
@@ -23,6 +29,7 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/pv.h"
+#include "daemon/core/coord/coorddetour.h"
 #include "proto/control/ctlmsg.h"
 
 enum {
@@ -62,15 +69,6 @@ enum pv_coordclient_state {
     PV_COORDCLIENT_WAITING,
 };
 
-/* Where a coordinator may be reached. */
-struct pv_coordclient_addr {
-    struct pv_addr addr;
-    bool tls; /* inside TLS, which proves nothing: the handshake inside does */
-    /* Nobody said that it is there: its failure says nothing about the coordinator, and when all
-     * others have failed it gets PV_COORDCLIENT_GUESS more. */
-    bool guess;
-};
-
 struct pv_coordclient; /* opaque */
 
 /* PV_ERR_NOMEM. */
@@ -94,6 +92,9 @@ PV_MUST_CHECK int pv_coordclient_turn(struct pv_coordclient *c,
  * none. */
 void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordclient_addr *addrs,
                               size_t n, pv_ns now);
+/* Where the coordinator that sent us away says that the network's home is: tried next, in this
+ * round or the one that begins. */
+void pv_coordclient_detour(struct pv_coordclient *c, const struct pv_addr *addr, pv_ns now);
 /* Another transport key, from the next attempt on. */
 void pv_coordclient_set_key(struct pv_coordclient *c, const uint8_t *dh_sk);
 void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have);
@@ -141,6 +142,7 @@ PV_MUST_CHECK int pv_coordclient_request(struct pv_coordclient *c, struct pv_ctl
 enum pv_coordclient_event_type {
     PV_COORDCLIENT_EV_ONLINE,  /* msg: the welcome */
     PV_COORDCLIENT_EV_REFUSED, /* msg: the error that answered hello; it tries again later */
+    PV_COORDCLIENT_EV_AWAY,    /* msg: error or bye "moved"; it tries other addresses now */
     PV_COORDCLIENT_EV_OFFLINE, /* status, text: why; nothing that was asked is answered any more */
     PV_COORDCLIENT_EV_ANSWER,  /* request, tag, msg: an answer of its type, or PV_CTL_ERROR */
     PV_COORDCLIENT_EV_PUSH,    /* msg */

@@ -20,6 +20,7 @@ enum {
 
     /* tags of jobs, behind those of coordaddrs.h */
     TAG_STUN = PV_COORDADDRS_TAGS, /* the name of a STUN server */
+    TAG_HOME,                      /* the name of the network's home */
     TAG_STORE,
 
     CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
@@ -321,31 +322,12 @@ void pv_coord_forget_cursor(struct pv_node *n)
 
 /* --- what welcome says ------------------------------------------------------------------------ */
 
-/*
- * A coordinator may name any address, and a node sends STUN and TURN there: it must not be made to
- * speak to the services of its own machine or network. An address of a machine, link or private
- * network is believed only of a coordinator that is itself reached within such a one.
- */
-static bool is_believed(const struct pv_addr *coordinator, const struct pv_addr *addr)
-{
-    struct pv_addr a = pv_addr_unmap(*addr), c = pv_addr_unmap(*coordinator);
-    bool from_here = pv_addr_is_loopback(&c);
-    bool from_link = from_here || pv_addr_is_link_local(&c);
-    if (a.port == 0)
-        return false;
-    if (pv_addr_is_loopback(&a))
-        return from_here;
-    if (pv_addr_is_link_local(&a) || pv_addr_is_private(&a))
-        return from_link || pv_addr_is_private(&c);
-    return pv_addr_is_usable_remote(&a);
-}
-
 /* A name may lead anywhere, and this node would send to every address it got: so only those are
- * used that can belong to the coordinator (is_believed()). */
+ * used that can belong to the coordinator (pv_coordaddrs_is_believed()). */
 static void add_server(struct pv_node *n, const struct pv_addr *addr)
 {
     char text[PV_ADDR_TEXT];
-    if (!is_believed(&n->coord_info.addr, addr)) {
+    if (!pv_coordaddrs_is_believed(&n->coord_info.addr, addr)) {
         pv_log(n->log, PV_LOG_INFO, "what=\"server not used\" address=%s why=\"%s\"",
                pv_addr_format(addr, text), "the coordinator is not reached in such a network");
         return;
@@ -508,6 +490,27 @@ static void take_refusal(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns
     push_to_all(c, msg, now);
 }
 
+/* The connection's handshake proves who is there. */
+static void add_home(struct pv_coord *c, const struct pv_addr *addr, pv_ns now)
+{
+    if (pv_coordaddrs_is_believed(&c->node->coord_info.addr, addr))
+        pv_coordclient_detour(c->node->coord, addr, now);
+}
+
+/* This coordinator is not the home of the network, or no more. Without a word of where that is the
+ * others of the list are tried. */
+static void follow_home(struct pv_coord *c, const struct pv_ctl_failure *moved, pv_ns now)
+{
+    for (size_t i = 0; i < moved->n_to; i++) {
+        struct pv_addr addr;
+        struct pv_hostport hp;
+        if (pv_addr_parse(moved->to[i], &addr) == PV_OK)
+            add_home(c, &addr, now);
+        else if (pv_hostport_parse(moved->to[i], strlen(moved->to[i]), &hp) == PV_OK && !hp.tls)
+            pv_coordaddrs_resolve(c->node, hp.host, hp.port, &pv_part_coordinator, TAG_HOME);
+    }
+}
+
 static void take_answer(struct pv_coord *c, const struct pv_coordclient_event *ev, pv_ns now)
 {
     uint64_t number = ev->tag >> OWNER_SHIFT;
@@ -537,6 +540,7 @@ static void take_push(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns no
                        now);
 }
 
+/* Takes all events, in their order: each may be about what the one before it has changed. */
 static void run_coordinator(void *part, pv_ns now)
 {
     struct pv_coord *c = part;
@@ -548,6 +552,9 @@ static void run_coordinator(void *part, pv_ns now)
             break;
         case PV_COORDCLIENT_EV_REFUSED:
             take_refusal(c, ev.msg, now);
+            break;
+        case PV_COORDCLIENT_EV_AWAY:
+            follow_home(c, &ev.msg->u.failure, now);
             break;
         case PV_COORDCLIENT_EV_OFFLINE:
             go_offline(c, ev.text, now);
@@ -592,6 +599,9 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         for (size_t i = 0; i < result->n_addrs; i++)
             add_server(c->node, &result->addrs[i]);
         pv_node_raise(c->node, PV_FACT_SERVERS);
+    } else if (tag == TAG_HOME) {
+        for (size_t i = 0; i < result->n_addrs; i++)
+            add_home(c, &result->addrs[i], now);
     } else {
         host_found(c, tag == PV_COORDADDRS_TLS, result, now);
     }

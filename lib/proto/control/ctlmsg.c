@@ -44,6 +44,7 @@ static const char *const error_words[PV_CTL_ERROR_COUNT] = {
     [PV_CTL_E_STORAGE] = "storage",
     [PV_CTL_E_REPLACED] = "replaced",
     [PV_CTL_E_SHUTDOWN] = "shutdown",
+    [PV_CTL_E_MOVED] = "moved",
     [PV_CTL_E_TIMEOUT] = "timeout",
     [PV_CTL_E_OTHER] = "other",
 };
@@ -259,7 +260,12 @@ static void put_hello(struct pv_writer *w, const struct pv_ctl_hello *m)
     field_string(w, "role", m->role == PV_CTL_GUEST ? "guest" : "member", 8);
     field_base64(w, "sig", pv_view(m->sig, PV_SIGN_LEN), PV_SIGN_LEN);
     field(w, "caps");
-    put_raw(w, m->pages ? "[\"" PV_CTL_CAP_PAGES "\"]" : "[]");
+    put_raw(w, "[");
+    if (m->pages)
+        put_raw(w, "\"" PV_CTL_CAP_PAGES "\"");
+    if (m->moved)
+        put_raw(w, m->pages ? ",\"" PV_CTL_CAP_MOVED "\"" : "\"" PV_CTL_CAP_MOVED "\"");
+    put_raw(w, "]");
     field_cursor(w, &m->have);
     if (m->mlkem768.len > 0)
         field_base64(w, "mlkem768", m->mlkem768, PV_KEM_EK_LEN);
@@ -425,6 +431,10 @@ static void put_failure(struct pv_writer *w, const struct pv_ctl_failure *m)
 {
     field_string(w, "error", pv_ctl_error_word(m->error), PV_CTL_ERROR_TEXT_MAX);
     field_string(w, "message", m->message, PV_CTL_ERROR_TEXT_MAX);
+    if (m->n_to == 0)
+        return;
+    field(w, "to");
+    put_addrs(w, m->to, m->n_to);
 }
 
 /* Only a create carries the secret of the coordinator's URL: it permits a new network. */

@@ -111,6 +111,7 @@ enum pv_ctl_error {
     PV_CTL_E_STORAGE,         /* the coordinator cannot store now; repeat later */
     PV_CTL_E_REPLACED,        /* bye: a newer connection of the same node took over */
     PV_CTL_E_SHUTDOWN,        /* bye: the coordinator is going down; reconnect */
+    PV_CTL_E_MOVED,           /* hello, bye: another coordinator is the network's home */
     PV_CTL_E_TIMEOUT,         /* bye: silent for too long, or a guest's 30 s are over */
     PV_CTL_E_OTHER,           /* parse only: a word this version does not know */
     PV_CTL_ERROR_COUNT,
@@ -161,6 +162,7 @@ struct pv_ctl_hello {
     struct pv_ctl_cursor have; /* where this node stands in the log */
     bool pages;                /* "pages" in caps: it reads packed pages (ctlpage.h) */
     struct pv_view mlkem768;   /* PV_KEM_EK_LEN bytes: offers hybrid keys (control.h); or empty */
+    bool moved;                /* "moved" in caps: it goes where PV_CTL_E_MOVED says */
 };
 
 struct pv_ctl_hybrid {
@@ -311,7 +313,9 @@ struct pv_ctl_asked {
 
 struct pv_ctl_failure {
     enum pv_ctl_error error;
-    const char *message; /* for people; at most PV_CTL_ERROR_TEXT_MAX characters */
+    const char *message;   /* for people; at most PV_CTL_ERROR_TEXT_MAX characters */
+    size_t n_to;           /* PV_CTL_E_MOVED: <= PV_CTL_ADDRS_MAX; 0: it is not known */
+    const char *const *to; /* "HOST:PORT" each: the network's home */
 };
 
 struct pv_ctl_msg {

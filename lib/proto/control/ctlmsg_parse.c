@@ -281,6 +281,7 @@ static void get_hello(struct msg_parser *p, const json_t *obj, struct pv_ctl_hel
     m->pages = has_cap(obj, PV_CTL_CAP_PAGES);
     if (get_value(obj, "mlkem768") != NULL)
         m->mlkem768 = get_exactly(p, obj, "mlkem768", PV_KEM_EK_LEN);
+    m->moved = has_cap(obj, PV_CTL_CAP_MOVED);
 }
 
 /* Empty credentials would make an allocation that the relay refuses, so they count as wrong. */
@@ -445,6 +446,8 @@ static void get_failure(struct msg_parser *p, const json_t *obj, struct pv_ctl_f
     m->message = get_value(obj, "message") == NULL
                      ? ""
                      : get_string(p, get_value(obj, "message"), "message", PV_CTL_ERROR_TEXT_MAX);
+    if (get_value(obj, "to") != NULL)
+        m->to = get_addrs(p, obj, "to", &m->n_to);
 }
 
 /* The box is opaque here and for the coordinator: only the receiver can open it. */

@@ -16,6 +16,7 @@
 #define PV_CTL_ID_MAX  PV_JSONLINE_EXACT_MAX
 
 #define PV_CTL_CAP_PAGES "pages" /* of hello's caps: packed pages are read */
+#define PV_CTL_CAP_MOVED "moved" /* of hello's caps: error "moved" is followed */
 
 struct pv_ctl_word {
     const char *word; /* NULL: the type has none */

@@ -114,6 +114,9 @@ static size_t every_message(struct pv_ctl_msg out[static 42])
         .u.failure = {.error = PV_CTL_E_LIMIT, .message = "slow \"down\"\n\\ \xc3\xa9"});
     ADD(PV_CTL_PUSH, PV_CTL_HYBRID, .u.hybrid = {.mlkem768 = {bytes_a, PV_KEM_CT_LEN}});
     ADD(PV_CTL_PUSH, PV_CTL_BYE, .u.failure = {.error = PV_CTL_E_REPLACED, .message = ""});
+    static const char *const home[] = {"192.0.2.2:3478", "two.example:3478"};
+    ADD(PV_CTL_PUSH, PV_CTL_BYE,
+        .u.failure = {.error = PV_CTL_E_MOVED, .message = "there", .n_to = 2, .to = home});
 #undef ADD
     return n;
 }

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* Addresses that change places in a list. */
+#include "daemon/core/coord/coorddetour.h"
+
+#include <string.h>
+
+bool pv_coorddetour_leave(struct pv_coorddetour *d, const struct pv_coordclient_addr *from)
+{
+    if (d->n_away == PV_COORDDETOUR_HOPS)
+        return false;
+    d->away[d->n_away++] = *from;
+    d->n_to = 0;
+    return true;
+}
+
+bool pv_coorddetour_add(struct pv_coorddetour *d, const struct pv_addr *to)
+{
+    if (d->n_to == PV_COORDDETOUR_MAX)
+        return false;
+    d->to[d->n_to++] = *to;
+    return true;
+}
+
+void pv_coorddetour_tried(struct pv_coorddetour *d, const struct pv_addr *to)
+{
+    for (size_t i = 0; i < d->n_to; i++)
+        if (pv_addr_equal(&d->to[i], to))
+            d->to[i--] = d->to[--d->n_to];
+}
+
+/* The address at one place comes to another, and those between move by one. */
+static void move(struct pv_coordclient_addr *addrs, size_t from, size_t to)
+{
+    struct pv_coordclient_addr x = addrs[from];
+    if (from < to)
+        memmove(&addrs[from], &addrs[from + 1], (to - from) * sizeof(x));
+    else
+        memmove(&addrs[to + 1], &addrs[to], (from - to) * sizeof(x));
+    addrs[to] = x;
+}
+
+/* n: it is not in the list. */
+static size_t find(const struct pv_coordclient_addr *addrs, size_t n, size_t from,
+                   const struct pv_addr *addr, bool tls)
+{
+    size_t i = from;
+    while (i < n && (addrs[i].tls != tls || !pv_addr_equal(&addrs[i].addr, addr)))
+        i++;
+    return i < n ? i : n;
+}
+
+/* In a list that is full a home takes the last place, which is a guess or somebody else's word. */
+void pv_coorddetour_arrange(const struct pv_coorddetour *d, struct pv_coordclient_addr *addrs,
+                            size_t *n, size_t cap, size_t from)
+{
+    for (size_t k = 0; k < d->n_away; k++) {
+        size_t i = find(addrs, *n, from, &d->away[k].addr, d->away[k].tls);
+        if (i < *n)
+            move(addrs, i, *n - 1);
+    }
+    for (size_t k = d->n_to; k-- > 0;) {
+        size_t i = find(addrs, *n, from, &d->to[k], false);
+        if (i == *n && *n < cap)
+            ++*n;
+        i = i < cap ? i : cap - 1;
+        if (i < from)
+            return; /* every place was tried */
+        addrs[i] = (struct pv_coordclient_addr){.addr = d->to[k]};
+        move(addrs, i, from);
+    }
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * coorddetour.h - the order of a coordinator's addresses while the home of a network is looked for:
+ * where somebody said that it is comes first, who said that it is elsewhere comes last. Pure;
+ * zeroed = nobody has said anything.
+ */
+#ifndef PV_COORDDETOUR_H
+#define PV_COORDDETOUR_H
+
+#include "base/addr.h"
+#include "base/pv.h"
+
+/* Where a coordinator may be reached. */
+struct pv_coordclient_addr {
+    struct pv_addr addr;
+    bool tls; /* inside TLS, which proves nothing: the handshake inside does */
+    /* Nobody said that it is there: its failure says nothing about the coordinator, and when all
+     * others have failed it gets PV_COORDCLIENT_GUESS more. */
+    bool guess;
+};
+
+enum {
+    PV_COORDDETOUR_HOPS = 6, /* ours: coordinators with a key, and their addresses */
+    PV_COORDDETOUR_MAX = 4,  /* ours: addresses of a home */
+};
+
+struct pv_coorddetour {
+    struct pv_coordclient_addr away[PV_COORDDETOUR_HOPS];
+    size_t n_away;
+    struct pv_addr to[PV_COORDDETOUR_MAX];
+    size_t n_to;
+};
+
+/* This one said that the home is elsewhere; what was said before of where counts no more. False: so
+ * many have that it makes no sense to go on. */
+PV_MUST_CHECK bool pv_coorddetour_leave(struct pv_coorddetour *d,
+                                        const struct pv_coordclient_addr *from);
+/* The home is there. False: so much is known already. */
+PV_MUST_CHECK bool pv_coorddetour_add(struct pv_coorddetour *d, const struct pv_addr *to);
+/* It is being tried: a list that comes now need not begin with it. */
+void pv_coorddetour_tried(struct pv_coorddetour *d, const struct pv_addr *to);
+/* Puts a list with room for cap in order, from place `from` on: those before it were tried. *n may
+ * grow. */
+void pv_coorddetour_arrange(const struct pv_coorddetour *d, struct pv_coordclient_addr *addrs,
+                            size_t *n, size_t cap, size_t from);
+
+#endif /* PV_COORDDETOUR_H */

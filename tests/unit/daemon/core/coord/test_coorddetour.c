@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* A coordinator client that is sent to the home of its network. */
+#include "tests/unit/daemon/core/coord/coordclient_world.h"
+
+static void it_goes_round_until_one_is_the_home(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->home = 2;
+    start(w, 3);
+    pass(w, PV_S(1));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 2);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 0);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
+    assert_true(w->request->type != PV_CTL_HELLO || w->request->u.hello.moved);
+}
+
+static void it_goes_where_it_is_sent_before_all_others(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    const struct pv_addr home = addr_of(7);
+    w->home = 7; /* not in the list */
+    start(w, 3);
+    pump(w);
+    pv_coordclient_handle_timeout(w->client, w->now);
+    pump(w);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
+    pv_coordclient_detour(w->client, &home, w->now);
+    pass(w, PV_MS(10));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 7);
+    assert_int_equal(w->n_hellos, 2);
+}
+
+static void two_that_disagree_do_not_keep_it_running(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->home = 9;
+    start(w, 2);
+    pass(w, PV_MS(10));
+    assert_int_equal(w->n_hellos, PV_COORDDETOUR_HOPS + 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 1);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
+}
+
+static void a_bye_that_says_moved_is_followed_at_once(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    start(w, 2);
+    pass(w, PV_MS(10));
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
+    w->home = 1;
+    w->tells = true;
+    struct pv_ctl_msg bye = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
+    bye.u.failure = moved_to(w);
+    server_send(the_stream(w), bye);
+    pass(w, PV_MS(10));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_AWAY].msg->u.failure.n_to, 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_goes_round_until_one_is_the_home),
+        cmocka_unit_test(it_goes_where_it_is_sent_before_all_others),
+        cmocka_unit_test(two_that_disagree_do_not_keep_it_running),
+        cmocka_unit_test(a_bye_that_says_moved_is_followed_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
