@@ -104,19 +104,24 @@ bool pv_conn_has_push_room(const struct pv_conn *s)
  * connection ends: a request without an answer would leave the node waiting. */
 void pv_conn_error(struct pv_conn *s, uint64_t id, enum pv_ctl_error error, const char *message)
 {
+    pv_conn_fail(s, id, &(struct pv_ctl_failure){.error = error, .message = message});
+}
+
+void pv_conn_fail(struct pv_conn *s, uint64_t id, const struct pv_ctl_failure *failure)
+{
     struct pv_ctl_msg m = {.kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR, .id = id};
-    m.u.failure = (struct pv_ctl_failure){.error = error, .message = message};
+    m.u.failure = *failure;
     if (pv_conn_send(s, &m) < 0)
         s->dead = true;
 }
 
 /* A last message is possible only after the handshake; before it the connection just closes. */
-void pv_conn_bye(struct pv_conn *s, enum pv_ctl_error error, const char *message, pv_ns now)
+void pv_conn_bye(struct pv_conn *s, const struct pv_ctl_failure *failure, pv_ns now)
 {
     struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
     if (s->state == PV_CONN_CLOSING)
         return;
-    m.u.failure = (struct pv_ctl_failure){.error = error, .message = message};
+    m.u.failure = *failure;
     if (pv_control_state(s->control) != PV_CONTROL_READY || pv_conn_send(s, &m) < 0)
         s->dead = true;
     s->state = PV_CONN_CLOSING;
@@ -131,6 +136,8 @@ pv_ns pv_conn_deadline(const struct pv_conn *s)
     case PV_CONN_OPENING:
     case PV_CONN_STUN:
     case PV_CONN_HELLO:
+        if (s->seeking) /* its network has a limit of its own for that (homes.h) */
+            return s->opened + PV_S(PV_COORD_HELLO_S);
         if (s->hurried && s->first_rx != 0)
             return s->first_rx + PV_S(PV_COORD_HURRY_HELLO_S);
         if (s->hurried && !s->tls)

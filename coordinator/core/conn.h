@@ -79,12 +79,14 @@ struct pv_conn {
     size_t in_len;
     struct pv_ctl_msg *held; /* owned: a request that waits for the one under way */
     bool working;            /* a request of this connection is in the registry */
+    bool seeking;            /* HELLO: the held one waits for its network (homes.h) */
 
     struct pv_bucket requests; /* rate of requests */
     struct pv_bucket signals;  /* rate of signals and stored copies */
     unsigned refusals;         /* requests refused by the rate */
 
     bool pages;       /* it reads packed pages (ctlpage.h) */
+    bool follows;     /* it goes where error "moved" says */
     size_t log_at;    /* MEMBER: next entry of the network's log to be sent */
     bool live;        /* MEMBER: it has the log up to its end, news are pushed */
     uint64_t pull_id; /* MEMBER: number of its request for statements; 0: none waits */
@@ -130,8 +132,10 @@ PV_MUST_CHECK int pv_conn_send(struct pv_conn *s, const struct pv_ctl_msg *msg);
 bool pv_conn_has_push_room(const struct pv_conn *s);
 /* Answers request id with an error; message is for people. */
 void pv_conn_error(struct pv_conn *s, uint64_t id, enum pv_ctl_error error, const char *message);
+/* The same, for people and programs: where the network's home is. */
+void pv_conn_fail(struct pv_conn *s, uint64_t id, const struct pv_ctl_failure *failure);
 /* Says bye and lets it close (PV_CONN_CLOSING); the caller marks it ready. */
-void pv_conn_bye(struct pv_conn *s, enum pv_ctl_error error, const char *message, pv_ns now);
+void pv_conn_bye(struct pv_conn *s, const struct pv_ctl_failure *failure, pv_ns now);
 /* When it has to be looked at again by the clock. */
 pv_ns pv_conn_deadline(const struct pv_conn *s);
 

@@ -96,6 +96,8 @@ int pv_coord_new(struct pv_coord **ret_coord, const struct pv_coord_config *cfg,
                                 c->limits.open_burst, rng);
     if (r == PV_OK)
         r = new_relay(c, cfg);
+    if (r == PV_OK)
+        r = pv_homes_init(&c->homes, cfg->homes);
     if (r < 0) {
         pv_coord_free(c);
         return r;
@@ -126,6 +128,7 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     }
     pv_broker_done(&c->broker);
     pv_copies_done(&c->copies);
+    pv_homes_done(&c->homes);
     pv_pages_done(&c->pages);
     pv_registry_done(&c->registry);
     pv_places_done(&c->strangers);
@@ -154,6 +157,8 @@ void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now)
     c->wall_at = now;
     if (!c->started)
         pv_registry_start(&c->registry, wall_us / 1000000u);
+    if (!c->started && c->first_epoch != 0)
+        c->registry.epoch = c->first_epoch;
     c->started = true;
 }
 
@@ -281,7 +286,7 @@ static void handle_text(struct pv_coord *c, struct pv_conn *s, struct pv_view te
 }
 
 /* The handshake is done. Hello signs its hash, which binds the identity to this very connection. */
-static void note_handshake(struct pv_conn *s)
+static void note_handshake(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     if (s->state != PV_CONN_OPENING || pv_control_state(s->control) != PV_CONTROL_READY)
         return;
@@ -289,6 +294,10 @@ static void note_handshake(struct pv_conn *s)
     if (pv_control_handshake_hash(s->control, s->hash) == PV_OK &&
         pv_control_remote_static(s->control, s->transport) == PV_OK)
         s->state = PV_CONN_HELLO;
+    /* Without an answer to its handshake it tries its next address. */
+    if (s->state == PV_CONN_HELLO && c->homes.on &&
+        pv_homes_turns_away(&c->homes, s->transport, now))
+        pv_coord_drop(c, s, now);
 }
 
 /* Passes messages of a stream that speaks STUN or TURN to the relay, which answers as by UDP, out
@@ -353,7 +362,7 @@ static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view dat
             pv_coord_drop(c, s, now);
             return;
         }
-        note_handshake(s);
+        note_handshake(c, s, now);
         if (pv_control_poll_message(s->control, &text) == PV_OK)
             handle_text(c, s, text, now);
     }
@@ -363,7 +372,7 @@ static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view dat
 
 /* Goes on with what waited, as far as it may now, at its network's cost. The held request first: it
  * came before the bytes. */
-static void resume_held(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+void pv_coord_resume(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     bool waited = s->held != NULL || s->in_len > 0;
     if (s->state == PV_CONN_MEMBER && s->net->resting)
@@ -414,7 +423,7 @@ static void settle_changes(struct pv_coord *c, pv_ns now)
         pv_request_done(c, s, work, now);
         if (s == NULL)
             continue;
-        resume_held(c, s, now);
+        pv_coord_resume(c, s, now);
         pv_coord_mark_ready(c, s);
     }
     while ((net = pv_registry_poll_changed(&c->registry)) != NULL) {
@@ -521,7 +530,7 @@ void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
         s->stalled = false;
         pv_bulk_want(c, s, false);
     }
-    resume_held(c, s, now);
+    pv_coord_resume(c, s, now);
     if (waited) /* there may be more to say, or it may be closed or read now */
         pv_coord_mark_ready(c, s);
     settle_changes(c, now);
@@ -558,7 +567,7 @@ static struct pv_conn *send_bulk(struct pv_coord *c, pv_ns now)
         return NULL;
     pv_request_page(c, s, now);
     pv_coord_mark_ready(c, s); /* what it does now may mark it, too */
-    resume_held(c, s, now);
+    pv_coord_resume(c, s, now);
     if (pv_request_is_behind(s) && !s->stalled && !s->dead && s->state == PV_CONN_MEMBER)
         pv_bulk_want(c, s, false);
     settle_changes(c, now);
@@ -577,7 +586,7 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
         return PV_ERR_AGAIN;
     if (s->woken) { /* still in the list: what it does may mark it again */
         s->woken = false;
-        resume_held(c, s, now);
+        pv_coord_resume(c, s, now);
         settle_changes(c, now);
     }
     pv_coord_unmark_ready(c, s);
@@ -600,7 +609,9 @@ int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready, pv
 int pv_coord_poll_job(struct pv_coord *c, struct pv_storeop **ret_op)
 {
     int r = pv_registry_poll_job(&c->registry, ret_op);
-    return r == PV_OK ? r : pv_copies_poll_job(&c->copies, ret_op);
+    if (r < 0)
+        r = pv_copies_poll_job(&c->copies, ret_op);
+    return r == PV_OK ? r : pv_homes_poll_job(&c->homes, ret_op);
 }
 
 /* Answers the request for a copy, and tells a receiver who came online meanwhile, or the copy would
@@ -630,6 +641,11 @@ static void copy_stored(struct pv_coord *c, const struct pv_storeop_result *resu
 /* The number says to whom an answer belongs (PV_COPIES_OP). */
 void pv_coord_handle_job(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now)
 {
+    if ((result->id & PV_HOMES_OP) != 0 && (result->id & PV_COPIES_OP) == 0) {
+        pv_coord_home_answered(c, result, now);
+        settle_changes(c, now);
+        return;
+    }
     if ((result->id & PV_COPIES_OP) != 0) {
         copy_stored(c, result);
         return;
@@ -686,6 +702,7 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
     if (c->billed == NULL)
         c->billed = pv_gone_handle_timeout(c, now);
     pv_pages_handle_timeout(&c->pages, now);
+    pv_coord_homes_timeout(c, now);
     for (int i = 0; i < TIMERS_A_TURN && (node = pv_heap_pop_due(&c->timers, now)) != NULL; i++) {
         struct pv_conn *s = PV_CONTAINER_OF(node, struct pv_conn, timer);
         i += s->state == PV_CONN_MEMBER ? TIMERS_MEMBER - 1 : 0;
@@ -695,9 +712,10 @@ void pv_coord_handle_timeout(struct pv_coord *c, pv_ns now)
 
 pv_ns pv_coord_next_timeout(const struct pv_coord *c)
 {
+    pv_ns next = pv_min_ns(c->registry.retry_at, pv_coord_homes_next(c));
     if (pv_gone_next(c) != NULL)
         return 0;
-    return pv_min_ns(pv_min_ns(c->registry.retry_at, pv_pages_next_timeout(&c->pages)),
+    return pv_min_ns(pv_min_ns(next, pv_pages_next_timeout(&c->pages)),
                      pv_min_ns(pv_heap_next(&c->timers), pv_heap_next(&c->rests)));
 }
 

@@ -77,6 +77,9 @@ struct pv_coord_config {
     const struct pv_netlimits_table *net_limits; /* kept until free; NULL: none */
     const struct pv_turns_config *relay; /* not kept; coordinator_pk is filled in. NULL: no relay */
     const struct pv_kem *kem; /* kept; NULL: control channels have the keys of their handshake */
+    /* Several coordinators share the store: nothing is loaded, networks come when somebody knocks
+     * for them (PV_STOREOP_HOME). */
+    bool homes;
 };
 
 struct pv_coord; /* opaque */
@@ -213,16 +216,20 @@ const char *pv_coord_limit_name(enum pv_coord_limit limit);
 
 /* Each number has a row in report_rows.c, but for the limits, which go by their names. */
 struct pv_coord_stats {
-    uint64_t conns;      /* open connections */
-    uint64_t online;     /* nodes online */
-    uint64_t networks;   /* networks in the registry */
-    uint64_t statements; /* in the logs of all networks */
-    uint64_t jobs;       /* store operations under way */
-    uint64_t failed;     /* connections that ended by a wrong handshake, message or hello */
-    uint64_t signals;    /* passed on */
-    uint64_t accepted;   /* connections */
-    uint64_t requests;   /* of nodes, within their rate */
-    uint64_t refused;    /* connections and requests turned away by any limit: the sum of limits */
+    uint64_t conns;       /* open connections */
+    uint64_t online;      /* nodes online */
+    uint64_t networks;    /* networks in the registry */
+    uint64_t statements;  /* in the logs of all networks */
+    uint64_t jobs;        /* store operations under way */
+    uint64_t failed;      /* connections that ended by a wrong handshake, message or hello */
+    uint64_t signals;     /* passed on */
+    uint64_t homes_taken; /* networks that came, where several coordinators share a store */
+    uint64_t homes_given; /* that were given away, or let go as nobody used them */
+    uint64_t homes_lost;  /* that others took */
+    uint64_t moved;       /* nodes that were told to go to another coordinator */
+    uint64_t accepted;    /* connections */
+    uint64_t requests;    /* of nodes, within their rate */
+    uint64_t refused;     /* connections and requests turned away by any limit: the sum of limits */
     uint64_t limits[PV_COORD_LIMITS]; /* turned away, by the limit that was hit */
 };
 void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats);
@@ -261,6 +268,27 @@ PV_MUST_CHECK int pv_coord_drop_begin(struct pv_coord *c,
  * goes on. */
 void pv_coord_drop_end(struct pv_coord *c, const uint8_t id[static PV_NETWORK_ID_LEN], bool done,
                        pv_ns now);
+
+/* --- several coordinators -------------------------------------------------------------------- */
+
+/* A network that this coordinator is the home of, and the fence of that. */
+struct pv_coord_home {
+    uint8_t network[PV_NETWORK_ID_LEN];
+    int64_t fence;
+};
+/* All homes of this coordinator as the store had them at asked_at or later: the members of others
+ * are let go, as another coordinator has those. The list is put in order. */
+void pv_coord_homes_are(struct pv_coord *c, struct pv_coord_home *list, size_t n, pv_ns asked_at,
+                        pv_ns now);
+/* few: homes of the coordinator that has the fewest. Gives one away now and then when this one has
+ * more. */
+void pv_coord_balance(struct pv_coord *c, uint64_t few, pv_ns now);
+/* Gives all homes away, and those that come, until it is told otherwise. */
+void pv_coord_drain(struct pv_coord *c, bool on);
+bool pv_coord_is_draining(const struct pv_coord *c);
+size_t pv_coord_n_homes(const struct pv_coord *c);
+/* The epoch of the first receipts, before pv_coord_set_wall(): no other coordinator has it. */
+void pv_coord_set_epoch(struct pv_coord *c, uint64_t epoch);
 
 /* Open connections by what they are. */
 struct pv_coord_kinds {

@@ -234,8 +234,14 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
                   const char *message, pv_ns now)
 {
+    pv_coord_end_with(c, s, &(struct pv_ctl_failure){.error = error, .message = message}, now);
+}
+
+void pv_coord_end_with(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_failure *failure,
+                       pv_ns now)
+{
     retire(c, s, now);
-    pv_conn_bye(s, error, message, now);
+    pv_conn_bye(s, failure, now);
     pv_heap_set(&c->timers, &s->timer, pv_conn_deadline(s));
     pv_coord_mark_ready(c, s);
 }

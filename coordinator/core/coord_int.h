@@ -8,6 +8,8 @@
  *   request.c      what each request of a node does
  *   bulk.c         whose turn it is to get statements
  *   gone.c         connections of members that were removed or left
+ *   coord_homes.c  networks that come from and go to other coordinators; it and coord.c call each
+ *                  other
  *   coord.c        making and freeing, bytes in and out, store operations, time
  *   coord_stats.c  what is counted (reads only)
  *   coord_networks.c  what the operator asks and does
@@ -19,6 +21,7 @@
 #include "coordinator/core/conn.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/core/copies.h"
+#include "coordinator/core/homes.h"
 #include "coordinator/core/member/registry.h"
 #include "coordinator/core/pages.h"
 #include "coordinator/core/places.h"
@@ -63,6 +66,11 @@ struct pv_coord {
     struct pv_registry registry;
     struct pv_broker broker;
     struct pv_copies copies;
+    struct pv_homes homes;
+    uint64_t first_epoch;            /* of the receipts; 0: the clock says */
+    pv_ns swept_at;                  /* networks that are not used were looked for */
+    pv_ns drain_at;                  /* homes are not given away before */
+    pv_ns balance_at;                /* the same, when others have fewer */
     struct pv_relaycore *relay;      /* may be another thread's: only its link is used here */
     struct pv_relaylink *link;       /* the relay's link, this end of it */
     struct pv_bucket_table *sources; /* connections */
@@ -97,6 +105,8 @@ PV_MUST_CHECK int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns no
 /* Ends a connection with a last message; its node is offline at once. */
 void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
                   const char *message, pv_ns now);
+void pv_coord_end_with(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_failure *failure,
+                       pv_ns now);
 /* Ends a connection without a word: its bytes were no control channel, or there is no memory. */
 void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 /* The transport is gone, or everything has been written: out of all lists, and freed. */
@@ -147,5 +157,19 @@ void pv_gone_drop(struct pv_coord *c, struct pv_cnet *net, pv_ns now);
 struct pv_cnet *pv_gone_handle_timeout(struct pv_coord *c, pv_ns now);
 /* Whose turn it would be. */
 struct pv_cnet *pv_gone_next(const struct pv_coord *c);
+/* --- coord_homes.c --------------------------------------------------------------------------- */
+
+/* A hello for a network that is not here; takes msg. The connection is answered later, or refused
+ * now. */
+void pv_coord_seek(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now);
+/* The store has answered an operation with PV_HOMES_OP. */
+void pv_coord_home_answered(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now);
+void pv_coord_homes_timeout(struct pv_coord *c, pv_ns now);
+pv_ns pv_coord_homes_next(const struct pv_coord *c);
+
+/* --- coord.c --------------------------------------------------------------------------------- */
+
+/* What the connection held back goes on, as far as it may. */
+void pv_coord_resume(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
 #endif /* PV_COORD_INT_H */

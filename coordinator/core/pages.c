@@ -23,6 +23,13 @@ void pv_pages_done(struct pv_pages *p)
         drop(p, &p->pages[i]);
 }
 
+void pv_pages_forget(struct pv_pages *p, const struct pv_cnet *net)
+{
+    for (size_t i = 0; i < PV_PAGES_MAX; i++)
+        if (p->pages[i].net == net)
+            drop(p, &p->pages[i]);
+}
+
 static bool is_good(const struct pv_page *page)
 {
     return page->version == (page->more ? page->net->replaced : page->net->version);

@@ -43,6 +43,8 @@ struct pv_page *pv_pages_get(struct pv_pages *p, struct pv_cnet *net, size_t fro
                              pv_ns now);
 /* The text as the answer to a request, as a push for 0. Good until the next call. */
 struct pv_view pv_pages_text(struct pv_page *page, uint64_t id);
+/* Forgets those of a network that is freed. */
+void pv_pages_forget(struct pv_pages *p, const struct pv_cnet *net);
 /* Frees what was not used lately; when there is more to free. */
 void pv_pages_handle_timeout(struct pv_pages *p, pv_ns now);
 pv_ns pv_pages_next_timeout(const struct pv_pages *p);

@@ -110,11 +110,11 @@ static int set_rows(json_t *doc, const struct pv_report *r)
 json_t *pv_report_json(const struct pv_report *r)
 {
     json_t *doc =
-        json_pack("{s:i, s:s, s:s?, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s, s:s?}, s:{}, s:o}",
+        json_pack("{s:i, s:s, s:s?, s:o, s:{}, s:{}, s:o, s:{}, s:{s:s, s:s?}, s:{}, s:{}, s:o}",
                   "version", PV_REPORT_VERSION, "coordinator", r->version, "rights", r->rights,
                   "listen", addrs_json(r), "connections", "requests", "relay", relay_json(r),
                   "limits", "store", "kind", r->store.postgres ? "postgres" : "sqlite", "error",
-                  r->store.error, "loop", "process", process_json(&r->process));
+                  r->store.error, "cluster", "loop", "process", process_json(&r->process));
     if (doc == NULL || set_rows(doc, r) == 0)
         return doc;
     json_decref(doc);
@@ -310,11 +310,27 @@ static void put_standby(struct report_lines *l, const json_t *doc)
     const char *serves = json_string_value(json_object_get(doc, "serves"));
     const char *error = json_string_value(json_object_get(doc, "error"));
     put_text(l, "%-14sstanding by: %s\n", "coordinator",
-             serves != NULL  ? "it serves as soon as the one that does is gone"
+             serves != NULL  ? "somebody has the database alone"
              : error != NULL ? error
                              : "it asks the database");
     if (serves != NULL)
-        put_text(l, "%-14s%s\n", "serves", serves);
+        put_text(l, "%-14s%s\n", "who has it", serves);
+}
+
+/* Of a coordinator with a database of its own there is nothing to say. */
+static void put_cluster(struct report_lines *l, const json_t *doc)
+{
+    const json_t *cluster = json_object_get(doc, "cluster");
+    if (number_at(cluster, "coordinators") == 0)
+        return;
+    put_text(l, "%-14s", "cluster");
+    put_number_of(l, cluster, "coordinators", "coordinator");
+    put_text(l, ", home of ");
+    put_number_of(l, doc, "networks", "network");
+    put_text(l,
+             " here: %" JSON_INTEGER_FORMAT " came, %" JSON_INTEGER_FORMAT
+             " were given away, %" JSON_INTEGER_FORMAT " were taken by others\n",
+             number_at(cluster, "taken"), number_at(cluster, "given"), number_at(cluster, "lost"));
 }
 
 /* The document is not trusted to be whole: it comes from another process, perhaps of another
@@ -332,6 +348,7 @@ int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
     put_relay(&l, json_object_get(doc, "relay"));
     put_counts(&l, "limits hit", json_object_get(doc, "limits"));
     put_store(&l, json_object_get(doc, "store"));
+    put_cluster(&l, doc);
     put_problems(&l, doc);
     return l.len == PV_REPORT_TEXT_MAX - 1 ? PV_ERR_NO_SPACE : PV_OK;
 }

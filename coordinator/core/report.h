@@ -44,6 +44,7 @@ struct pv_report {
         uint64_t bytes;    /* of the database on the disk */
         uint64_t free;     /* bytes of the disk that are left */
     } store;
+    uint64_t living; /* coordinators that share the database, this one too; 0: it is alone */
     struct {
         uint64_t turns;
         uint64_t slow;       /* longer than 5 ms */
@@ -55,7 +56,7 @@ struct pv_report {
 };
 
 /* {"version":1,"coordinator","rights","listen":[…],"uptime","networks","statements","online",
- * "connections":{…},"requests":{…},"relay":{…,"drops":{…}},"limits":{…},"store":{…},
+ * "connections":{…},"requests":{…},"relay":{…,"drops":{…}},"limits":{…},"store":{…},"cluster":{…},
  * "loop":{…},"process":{…}}; PROTOCOL.md has the fields, report_rows.c and turn/relaystats.c the
  * numbers. NULL: out of memory. */
 json_t *pv_report_json(const struct pv_report *r);

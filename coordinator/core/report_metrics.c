@@ -142,7 +142,7 @@ int pv_report_metrics(const json_t *doc, char **ret_text, size_t *ret_len)
         return PV_ERR_MALFORMED;
     pv_metrics_init(&m);
     pv_metrics_family(&m, PV_METRICS_GAUGE, "p2pvpn_coordinator_standby",
-                      "1: another coordinator serves, this one waits.");
+                      "1: it waits for its database.");
     pv_metrics_count(&m, standby, NULL);
     if (standby)
         return pv_metrics_take(&m, ret_text, ret_len); /* it has nothing else to count */

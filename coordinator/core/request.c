@@ -91,7 +91,7 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
     if (!h->has_network)
         return h->role == PV_CTL_GUEST ? PV_CTL_E_NONE : PV_CTL_E_BAD_REQUEST;
     struct pv_cnet *net = pv_registry_find(&c->registry, h->network);
-    if (net == NULL)
+    if (net == NULL || (c->homes.on && net->dropping))
         return PV_CTL_E_UNKNOWN_NETWORK;
     *ret_net = net;
     const struct pv_member *known = pv_roster_known(net->roster, h->node);
@@ -173,6 +173,13 @@ static void handle_hello(struct request *q)
     const struct pv_ctl_hello *h = &msg->u.hello;
     struct pv_cnet *net = NULL;
     enum pv_ctl_error e = judge_hello(c, s, h, q->now, &net);
+    s->follows = h->moved;
+    if (e == PV_CTL_E_UNKNOWN_NETWORK && c->homes.on) {
+        struct pv_ctl_msg *held = q->msg; /* until the store says whose it is */
+        q->msg = NULL;
+        pv_coord_seek(c, s, held, q->now);
+        return;
+    }
     if (e == PV_CTL_E_NONE)
         e = become_hybrid(c, s, h);
     if (e != PV_CTL_E_NONE) {
@@ -566,7 +573,7 @@ bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     /* A guest has one request at a time; a member's pings and signals pass a slow disk. Of pages
      * one is under way, as each says where the node stands. */
-    if (msg->type == PV_CTL_PULL && s->pull_id != 0)
+    if (s->seeking || (msg->type == PV_CTL_PULL && s->pull_id != 0))
         return true;
     return s->working && (s->state == PV_CONN_GUEST || handlers[msg->type].changes);
 }

@@ -167,6 +167,8 @@ static size_t send_operation(struct pgstore *s, const struct pv_storeop *op)
     case PV_STOREOP_DROP:
         send_drop(s, &op->copy);
         return 1;
+    case PV_STOREOP_HOME: /* one coordinator has the lease of all */
+    case PV_STOREOP_LEAVE:
     case PV_STOREOP_PUT:
         break;
     }

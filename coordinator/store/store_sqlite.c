@@ -435,6 +435,9 @@ static int run_kind(struct sqlitestore *s, const struct pv_storeop *op,
         return collect_copy(s, op, &result->collected);
     case PV_STOREOP_DROP:
         return drop_network(s, op);
+    case PV_STOREOP_HOME: /* a file is one coordinator's */
+    case PV_STOREOP_LEAVE:
+        return PV_ERR_UNSUPPORTED;
     case PV_STOREOP_PUT:
         break;
     }

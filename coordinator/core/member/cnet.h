@@ -104,7 +104,11 @@ struct pv_cnet {
     bool telling;                 /* a round is under way */
     bool has_told;                /* it has begun: told is set */
     uint8_t told[PV_SIGN_PK_LEN]; /* the member that was told last */
-    bool dropping;                /* the operator ends it: nothing more of it is stored */
+    bool dropping;                /* the operator ends it, or it goes: nothing more is stored */
+    int64_t fence;                /* of its home, which is here; 0: there is one coordinator */
+    pv_ns home_at;                /* since when */
+    bool leaving;                 /* it is being given away */
+    bool pinned;                  /* its members cannot get to another coordinator */
     struct pv_askers *askers; /* who waits to be admitted, and from where; NULL: nobody did yet */
     uint64_t seen_s; /* Unix seconds when a member last came or went; 0: none has in this run */
     struct pv_cnet *next_dropped;

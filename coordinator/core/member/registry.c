@@ -124,6 +124,17 @@ void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net)
     reg->dropped = net;
 }
 
+bool pv_registry_uses(const struct pv_registry *reg, const struct pv_cnet *net)
+{
+    for (const struct pv_op *op = reg->ops_head; op != NULL; op = op->next)
+        if (op->net == net || op->work->net == net)
+            return true;
+    for (const struct pv_work *work = reg->done_head; work != NULL; work = work->next)
+        if (work->net == net)
+            return true;
+    return false;
+}
+
 static int add_net(struct pv_registry *reg, struct pv_cnet *net)
 {
     int r = PV_OK;
@@ -368,6 +379,7 @@ static struct pv_op *queue_op(struct pv_registry *reg, struct pv_work *work, str
         return NULL;
     }
     op->job->id = op->id;
+    op->job->fresh = net == work->fresh;
     if (reg->ops_tail == NULL)
         reg->ops_head = op;
     else
@@ -585,6 +597,7 @@ static int place_fresh(struct pv_registry *reg, struct pv_op *op)
         if (r < 0)
             return r;
         net = work->fresh;
+        net->fence = op->result.fence;
         work->fresh = NULL;
     }
     op->net = net;

@@ -94,6 +94,14 @@ void pv_registry_set_limits(struct pv_registry *reg, const struct pv_netlimits_t
 /* Forgets a network whose rows are gone from the store. Its memory stays until done. */
 void pv_registry_drop(struct pv_registry *reg, struct pv_cnet *net);
 
+/* A network that came from the store with all its rows: settles it, and gives receipts of this
+ * epoch from now on. */
+void pv_registry_came(struct pv_registry *reg, struct pv_cnet *net, uint64_t epoch, pv_ns now);
+/* Frees networks that were dropped and are not used any more. is_used: by what the registry does
+ * not know. */
+void pv_registry_sweep(struct pv_registry *reg,
+                       bool (*is_used)(void *ctx, const struct pv_cnet *net), void *ctx);
+
 /* The time that a receipt given now has, Unix seconds: it never falls, and stands still while a
  * clock that was set back is behind it. What is let in is judged at this time, as everybody judges
  * it by the receipt. */
@@ -124,6 +132,8 @@ struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg);
  * (PV_ERR_AGAIN: it is not done). */
 void pv_registry_mark_changed(struct pv_registry *reg, struct pv_cnet *net);
 PV_MUST_CHECK int pv_registry_settle_some(struct pv_registry *reg, struct pv_cnet *net, pv_ns now);
+/* Is an operation or a work about it? */
+bool pv_registry_uses(const struct pv_registry *reg, const struct pv_cnet *net);
 
 /* A work for the message, which it takes; the caller fills conn, net and joiner. PV_ERR_NOMEM: the
  * message is still the caller's. */

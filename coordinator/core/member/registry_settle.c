@@ -33,6 +33,30 @@ int pv_registry_settle_some(struct pv_registry *reg, struct pv_cnet *net, pv_ns 
     return r == PV_OK ? r : PV_ERR_AGAIN;
 }
 
+/* Epochs are the store's to give: one is above all that other coordinators gave. */
+void pv_registry_came(struct pv_registry *reg, struct pv_cnet *net, uint64_t epoch, pv_ns now)
+{
+    if (epoch > reg->epoch)
+        reg->epoch = epoch;
+    (void)!pv_registry_settle_some(reg, net, now);
+    net->n_gone = 0; /* nobody is connected yet */
+}
+
+void pv_registry_sweep(struct pv_registry *reg,
+                       bool (*is_used)(void *ctx, const struct pv_cnet *net), void *ctx)
+{
+    struct pv_cnet **at = &reg->dropped;
+    while (*at != NULL) {
+        struct pv_cnet *net = *at;
+        if (net->changed || net->unsettled || pv_registry_uses(reg, net) || is_used(ctx, net)) {
+            at = &net->next_dropped;
+            continue;
+        }
+        *at = net->next_dropped;
+        pv_cnet_free(net);
+    }
+}
+
 void pv_registry_rested(struct pv_registry *reg, pv_ns now)
 {
     reg->retry_at = pv_min_ns(reg->retry_at, now);

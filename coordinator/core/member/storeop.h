@@ -60,6 +60,12 @@ enum pv_storeop_kind {
     PV_STOREOP_COLLECT,
     /* Delete everything of copy.network: its statements and copies. */
     PV_STOREOP_DROP,
+    /* Where several coordinators share a store (home.h): whose is copy.network? It is taken when it
+     * may be. */
+    PV_STOREOP_HOME,
+    /* The same: copy.network is given to another coordinator, or to nobody. What was ordered before
+     * is stored before. */
+    PV_STOREOP_LEAVE,
 };
 
 /* Quotas of copies, checked as one is kept. */
@@ -112,14 +118,24 @@ struct pv_storeop {
     /* KEEP, COLLECT */
     struct pv_storeop_copy copy;
     struct pv_view box; /* KEEP */
+
+    bool fresh;    /* PUT: the network is new, and has its home here */
+    bool pleads;   /* HOME: who asks cannot get to the home there is */
+    bool draining; /* HOME: this coordinator gives its own away */
+    bool idle;     /* LEAVE: to nobody, as it is not used */
+    bool balance;  /* LEAVE: to one that has fewer */
 };
+
+struct pv_home_answer; /* home.h */
 
 struct pv_storeop_result {
     uint64_t id;
     int status; /* PV_OK, PV_ERR_EXISTS, PV_ERR_EXPIRED, or any other: not stored */
     uint8_t existing[PV_STATEMENT_HASH_LEN]; /* PV_ERR_EXISTS */
     char error[PV_STOREOP_ERROR_MAX];        /* "what failed: why: what to do" when not stored */
+    int64_t fence;                           /* PUT, fresh: of the home; 0 where there are none */
     struct pv_storeop_collected *collected;  /* COLLECT: owned, freed by whoever made the result */
+    struct pv_home_answer *home;             /* HOME, LEAVE: the same; NULL when it failed */
 };
 
 /* An operation with room for n_rows rows and bytes of statements and receipts. PV_ERR_NOMEM. */
