@@ -85,7 +85,7 @@ static int with_lease(struct pv_coordset *set, const uint8_t pk[static PV_SIGN_P
 {
     char other[PV_PG_NAME_MAX];
     struct pv_pg_lease *lease = NULL;
-    int r = pv_standby_lease(&lease, set, pk, error);
+    int r = pv_standby_lease(&lease, set, pk, false, error);
     if (r < 0)
         return r;
     r = pv_pg_lease_take(lease, other, error);

@@ -140,27 +140,9 @@ static int print_status(const struct pv_coordset *set)
 
 /* --- run ------------------------------------------------------------------------------------- */
 
-/* The rows of the store on their way into the core. */
-struct loading {
-    struct pv_coord *coord;
-    struct pv_pg_lease *lease; /* NULL: none to keep */
-    pv_ns renewed;
-    char *error; /* of PV_COORDSERVER_ERROR_MAX bytes */
-};
-
-/* Many rows take longer than a lease lasts, so it is renewed between them. While the database does
- * not answer the load cannot go on either, and says so itself. */
 static int take_row(void *ctx, struct pv_storerow *row)
 {
-    struct loading *l = ctx;
-    pv_ns now = pv_clock_now();
-    if (l->lease != NULL && now - l->renewed >= PV_MS(PV_PG_LEASE_RENEW_MS)) {
-        l->renewed = now;
-        if (pv_pg_lease_renew(l->lease, l->error) == PV_ERR_REFUSED)
-            return PV_ERR_REFUSED;
-        l->error[0] = '\0';
-    }
-    return pv_coord_load(l->coord, row);
+    return pv_coord_load(ctx, row);
 }
 
 /* Logs the traffic of the relay in this run. */
@@ -183,23 +165,24 @@ static int open_store(const struct pv_coordset *set, const struct pv_pg_lease *l
     if (lease == NULL)
         return pv_coordstore_open_sqlite(ret_store, set->state, error);
     const struct pv_store_pg_config cfg = {.conninfo = set->store.postgres,
-                                           .fence = pv_pg_lease_fence(lease)};
+                                           .member = pv_pg_lease_fence(lease),
+                                           .epoch = pv_pg_lease_epoch(lease)};
     return pv_coordstore_open_pg(ret_store, &cfg, error);
 }
 
 /* The store is loaded before the first connection: a node that came earlier would be told that its
- * network does not exist. */
+ * network does not exist. From PostgreSQL networks come one by one, when somebody asks for them. */
 static int serve(const struct pv_coordset *set, struct pv_coordserver_parts *parts,
                  struct pv_supervisor *supervisor, char error[static PV_COORDSERVER_ERROR_MAX])
 {
     const struct pv_log *log = &parts->calm->log;
     struct pv_coordserver *server = NULL;
     struct pv_coord_stats stats;
-    struct loading loading = {
-        .coord = parts->coord, .lease = parts->lease, .renewed = pv_clock_now(), .error = error};
     int r = open_store(set, parts->lease, &parts->store, error);
-    if (r == PV_OK)
-        r = pv_coordstore_load(parts->store, take_row, &loading, error);
+    if (r == PV_OK && parts->lease == NULL)
+        r = pv_coordstore_load(parts->store, take_row, parts->coord, error);
+    if (r == PV_OK && parts->lease != NULL)
+        pv_coord_set_epoch(parts->coord, pv_pg_lease_epoch(parts->lease));
     if (r == PV_OK) {
         pv_coord_set_wall(parts->coord, pv_clock_wall_us(), pv_clock_now());
         r = pv_coordserver_new(&server, set, parts, error);
@@ -214,7 +197,8 @@ static int serve(const struct pv_coordset *set, struct pv_coordserver_parts *par
         log_end(parts->coord, log);
         if (pv_coordserver_lost_lease(server)) {
             snprintf(error, PV_COORDSERVER_ERROR_MAX,
-                     "another coordinator has taken over: start this one again to stand by");
+                     "another coordinator has this one's place in the database: is the state "
+                     "directory a copy?");
             r = PV_ERR_REFUSED;
         }
     }
@@ -223,7 +207,7 @@ static int serve(const struct pv_coordset *set, struct pv_coordserver_parts *par
     return r;
 }
 
-/* Of several coordinators with one database, this one waits for its turn. */
+/* With a database that others use, too, it first becomes one of them. */
 static int serve_until_end(const struct pv_coordset *set, const uint8_t *pk,
                            struct pv_coordserver_parts *parts)
 {
@@ -232,7 +216,7 @@ static int serve_until_end(const struct pv_coordset *set, const uint8_t *pk,
     char error[PV_COORDSERVER_ERROR_MAX] = "";
     int r = PV_OK;
     if (set->store.postgres[0] != '\0') {
-        r = pv_standby_lease(&parts->lease, set, pk, error);
+        r = pv_standby_lease(&parts->lease, set, pk, true, error);
         if (r == PV_OK)
             r = pv_standby_wait(parts->lease, set, &supervisor, &parts->calm->log, error);
     }
@@ -298,6 +282,7 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
                                         .n_stun = stun.n,
                                         .limits = core_limits(&set->limits.general),
                                         .net_limits = &limits,
+                                        .homes = set->store.postgres[0] != '\0',
                                         .relay = pv_relaycfg_get(relay),
                                         .kem = pv_kem_mlkem768()};
     pv_calmlog_init(&calm, log, pv_clock_now());

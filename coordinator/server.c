@@ -22,6 +22,7 @@ enum {
     JOBS_MAX = 1 << 16,  /* ours: operations at the store; a disk that hangs must not fill memory */
     STORE_BATCH = 64,    /* ours: operations a transaction, which share one fsync */
     END_S = 5,           /* ours: seconds that an orderly end may take; systemd gives 90 */
+    HAND_OVER_S = 2,     /* ours: of them, to give homes to other coordinators */
     FILES_MAX = 1 << 20, /* descriptors asked for: Linux' fs.nr_open */
     CERT_LOOK_S = 60, /* ours: seconds between two looks whether the certificate's files changed */
     CERT_WARN_S = 86400, /* ours: seconds between two warnings about its dates */
@@ -85,6 +86,7 @@ static bool take_answer(struct pv_coordserver *s, pv_ns now)
     struct store_job *job = item;
     give_result(s, job->op, &job->result, now);
     free(job->result.collected);
+    pv_home_answer_free(job->result.home);
     pv_storeop_free(job->op);
     free(job);
     return true;
@@ -157,6 +159,7 @@ static json_t *make_report(void *ctx, pv_ns now)
         .tls_refused = s->gate_refused,
         .no_fds = s->no_fds,
         .waiting = s->end_by == 0 && !s->accepting,
+        .living = s->keep.renewal.living,
         .relay_on = !s->set->relay.off,
         .relay = pv_coord_relay_stats(s->coord),
         .store = {.failed = s->store_failures,
@@ -245,9 +248,23 @@ static void look_at_cert(struct pv_coordserver *s, pv_ns now)
 /* Nodes are told to go elsewhere; what is under way is stored. */
 static void begin_end(struct pv_coordserver *s, pv_ns now)
 {
+    bool others = s->keep.renewal.living > 1 && s->keep.away[0] == '\0' && !s->keep.lost;
     s->end_by = now + PV_S(END_S);
-    pv_coordstore_stop(s->store);
+    s->bye_at = others ? now + PV_S(HAND_OVER_S) : now;
     pv_server_watch_listeners(s, false);
+    if (others)
+        pv_coord_drain(s->coord, true);
+}
+
+/* Members of homes that were handed over are gone by now; the others find a coordinator
+ * themselves. */
+static void say_bye(struct pv_coordserver *s, pv_ns now)
+{
+    if (s->end_by == 0 || s->bye_at == PV_NEVER ||
+        (now < s->bye_at && pv_coord_n_homes(s->coord) > 0))
+        return;
+    s->bye_at = PV_NEVER;
+    pv_coordstore_stop(s->store);
     pv_coord_shutdown(s->coord, now);
 }
 
@@ -267,6 +284,35 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
         pv_log(s->log, PV_LOG_INFO, "ending signal=%d", signal);
         begin_end(s, now);
     }
+}
+
+static void take_list(struct pv_coordserver *s, const struct pv_pg_home *list, size_t n, pv_ns now)
+{
+    struct pv_coord_home *homes = calloc(n + 1, sizeof(*homes));
+    for (size_t i = 0; homes != NULL && i < n; i++) {
+        memcpy(homes[i].network, list[i].network, sizeof(homes[i].network));
+        homes[i].fence = list[i].fence;
+    }
+    if (homes != NULL)
+        pv_coord_homes_are(s->coord, homes, n, s->keep.asked_at, now);
+    free(homes);
+}
+
+/* The database is told that this coordinator lives, and tells of homes that others took. */
+static pv_ns keep_alive(struct pv_coordserver *s, pv_ns now)
+{
+    struct pv_pg_home *list = NULL;
+    size_t n = 0;
+    if (s->lease == NULL)
+        return PV_NEVER;
+    if (!s->keep.asking && s->keep.away[0] == '\0')
+        pv_coord_balance(s->coord, s->keep.renewal.few, now);
+    if (pv_leasekeep_take_list(&s->keep, &list, &n)) {
+        take_list(s, list, n, now);
+        free(list);
+    }
+    return pv_leasekeep_handle_timeout(&s->keep, pv_coord_n_homes(s->coord),
+                                       pv_coord_is_draining(s->coord), now);
 }
 
 /* When the loop is to look again, however quiet it is: at once when connections wait, when it is
@@ -297,9 +343,11 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     pv_coord_bill(s->coord, pv_clock_now() - began, now);
     pv_server_end_overdue(s, now);
     look_at_cert(s, now);
-    pv_ns renew = pv_leasekeep_handle_timeout(&s->keep, now);
+    pv_ns renew = keep_alive(s, now);
     if (s->keep.lost && s->end_by == 0)
         begin_end(s, now);
+    say_bye(s, now);
+    pv_server_check_drain(s);
     pv_calmlog_handle_timeout(s->calm, now);
     pv_server_drain_ready(s, now);
     pv_server_submit_all(s, now);
@@ -322,9 +370,9 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     if (s->end_by == 0)
         return pv_min_ns(next, s->accepting ? PV_NEVER : s->accept_at);
     pv_coord_stats(s->coord, &stats);
-    if ((stats.conns == 0 && stats.jobs == 0) || now >= s->end_by)
+    if ((s->bye_at == PV_NEVER && stats.conns == 0 && stats.jobs == 0) || now >= s->end_by)
         pv_loop_stop(s->loop);
-    return pv_min_ns(next, s->end_by);
+    return pv_min_ns(next, pv_min_ns(s->end_by, s->bye_at));
 }
 
 /* --- opening --------------------------------------------------------------------------------- */

@@ -86,11 +86,14 @@ static void drop(struct pv_coordserver *s, uint64_t client, const json_t *reques
         r = order_drop(s, client, id, now);
     if (r == PV_OK)
         return; /* answered by pv_server_dropped() */
-    pv_ctlsock_answer(&s->ctl, client,
-                      r == PV_ERR_NOT_FOUND   ? error_json("unknown_network", "no such network")
-                      : r == PV_ERR_EXISTS    ? error_json("busy", "it is being dropped")
-                      : r == PV_ERR_MALFORMED ? error_json("bad_request", "not the id of a network")
-                                              : error_json("failed", "out of memory"));
+    pv_ctlsock_answer(
+        &s->ctl, client,
+        r == PV_ERR_NOT_FOUND && s->lease != NULL
+            ? error_json("unknown_network", "this coordinator is not the home of such a network")
+        : r == PV_ERR_NOT_FOUND ? error_json("unknown_network", "no such network")
+        : r == PV_ERR_EXISTS    ? error_json("busy", "it is being dropped")
+        : r == PV_ERR_MALFORMED ? error_json("bad_request", "not the id of a network")
+                                : error_json("failed", "out of memory"));
 }
 
 void pv_server_dropped(struct pv_coordserver *s, const struct pv_storeop *op,
@@ -151,6 +154,39 @@ static json_t *reload(struct pv_coordserver *s)
                      names_json(s->reloaded->changed), "restart", names_json(s->reloaded->waiting));
 }
 
+/* --- drain ----------------------------------------------------------------------------------- */
+
+/* A second one takes the place of the first, which waits for the same. */
+static void drain(struct pv_coordserver *s, uint64_t client)
+{
+    struct pv_coord_stats stats;
+    if (s->lease == NULL || s->keep.renewal.living < 2) {
+        pv_ctlsock_answer(&s->ctl, client,
+                          error_json("alone", "no other coordinator with this database lives: "
+                                              "start one, and then drain this one"));
+        return;
+    }
+    pv_coord_stats(s->coord, &stats);
+    s->drain_client = client;
+    s->drain_from = stats.homes_given;
+    pv_log(s->log, PV_LOG_INFO, "gives its networks to other coordinators networks=%llu",
+           (unsigned long long)stats.networks);
+    pv_coord_drain(s->coord, true);
+    pv_leasekeep_hurry(&s->keep);
+}
+
+void pv_server_check_drain(struct pv_coordserver *s)
+{
+    struct pv_coord_stats stats;
+    if (s->drain_client == 0 || pv_coord_n_homes(s->coord) > 0)
+        return;
+    pv_coord_stats(s->coord, &stats);
+    pv_ctlsock_answer(&s->ctl, s->drain_client,
+                      json_pack("{s:i, s:I}", "version", PV_REPORT_VERSION, "given",
+                                (json_int_t)(stats.homes_given - s->drain_from)));
+    s->drain_client = 0;
+}
+
 /* --- the socket ------------------------------------------------------------------------------ */
 
 static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
@@ -163,6 +199,8 @@ static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
         pv_ctlsock_answer(&s->ctl, id, networks_json(s, request, now));
     else if (what != NULL && strcmp(what, "secret") == 0)
         pv_ctlsock_answer(&s->ctl, id, rotate_secret(s));
+    else if (what != NULL && strcmp(what, "drain") == 0)
+        drain(s, id);
     else if (what != NULL && strcmp(what, "reload") == 0)
         pv_ctlsock_answer(&s->ctl, id, reload(s));
     else
@@ -177,9 +215,10 @@ void pv_server_open_ctl(struct pv_coordserver *s)
     s->ctl.ctx = s;
     int r = pv_ctlsock_open(&s->ctl, s->loop, s->state);
     if (r < 0)
-        pv_log(s->log, PV_LOG_WARN,
-               "`p2pvpn-coordinator networks`, `drop`, `secret` and `reload` will not work: "
-               "%.200s: %s",
-               s->ctl.path,
-               r == PV_ERR_NO_SPACE ? "the path is too long for a socket" : pv_strstatus(r));
+        pv_log(
+            s->log, PV_LOG_WARN,
+            "`p2pvpn-coordinator networks`, `drop`, `secret`, `drain` and `reload` will not work: "
+            "%.200s: %s",
+            s->ctl.path,
+            r == PV_ERR_NO_SPACE ? "the path is too long for a socket" : pv_strstatus(r));
 }

@@ -14,6 +14,7 @@
 
 #include "base/map.h"
 #include "coordinator/cert.h"
+#include "coordinator/core/member/home.h"
 #include "coordinator/core/report.h"
 #include "coordinator/ctlsock.h"
 #include "coordinator/metricsock.h"
@@ -76,12 +77,13 @@ struct pv_coordserver {
     struct pv_relay *relay;
     struct pv_watch *relay_watch;
     struct pv_coordcert cert;
-    struct pv_coordurl_list tls_addrs;       /* told to nodes */
-    pv_ns cert_look_at;                      /* next look at the certificate's files */
-    pv_ns cert_warn_at;                      /* next warning about its dates, if there is cause */
-    struct pv_tlsgate gate;                  /* TLS handshakes under way */
-    uint64_t gate_refused;                   /* handshakes that the gate turned away */
-    pv_ns end_by;                            /* end of an orderly end; 0: not ending */
+    struct pv_coordurl_list tls_addrs; /* told to nodes */
+    pv_ns cert_look_at;                /* next look at the certificate's files */
+    pv_ns cert_warn_at;                /* next warning about its dates, if there is cause */
+    struct pv_tlsgate gate;            /* TLS handshakes under way */
+    uint64_t gate_refused;             /* handshakes that the gate turned away */
+    pv_ns end_by;                      /* end of an orderly end; 0: not ending */
+    pv_ns bye_at;                      /* then connections end; PV_NEVER: they have been told */
     char addresses[PV_COORDSERVER_TEXT_MAX]; /* list of the addresses that are served */
     const char *state;                       /* directory; borrowed */
     const struct pv_coordset *set;           /* of now: that of the start, borrowed, or: */
@@ -92,6 +94,8 @@ struct pv_coordserver {
     pv_ns started;                                     /* the uptime counts from here */
     struct pv_statussock status;
     struct pv_ctlsock ctl;
+    uint64_t drain_client; /* of ctl: waits until all homes are given away; 0: nobody */
+    uint64_t drain_from;   /* homes given before */
     struct pv_metricsock metrics;
     bool happened;                          /* anything but the timer woke this turn */
     bool more;                              /* connections wait for the next turn */
@@ -166,6 +170,8 @@ PV_MUST_CHECK int pv_server_reload(struct pv_coordserver *s,
 /* --- server_ctl.c ---------------------------------------------------------------------------- */
 
 void pv_server_open_ctl(struct pv_coordserver *s);
+/* Answers who waits until all homes are given away. */
+void pv_server_check_drain(struct pv_coordserver *s);
 /* The store has answered an operation PV_STOREOP_DROP. */
 void pv_server_dropped(struct pv_coordserver *s, const struct pv_storeop *op,
                        const struct pv_storeop_result *result, pv_ns now);

@@ -14,7 +14,9 @@
 
 #include "base/bytes.h"
 #include "coordinator/core/report.h"
+#include "coordinator/ctlsock.h"
 #include "coordinator/statussock.h"
+#include "coordinator/url.h"
 #include "crypto/hash.h"
 #include "sys/proc/loop.h"
 
@@ -25,8 +27,9 @@ struct standby {
     int signals;
     struct pv_spare spare;
     struct pv_statussock status;
+    struct pv_ctlsock ctl;
     int result;                  /* PV_ERR_AGAIN while it waits */
-    char other[PV_PG_NAME_MAX];  /* who serves; empty: nobody knows */
+    char other[PV_PG_NAME_MAX];  /* who has the database; empty: nobody knows */
     char error[PV_PG_ERROR_MAX]; /* why nobody knows */
     char said[PV_PG_ERROR_MAX];  /* what the log says last */
 };
@@ -58,10 +61,16 @@ static int make_holder(const char *state, const char *host,
 }
 
 int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct pv_coordset *set,
-                     const uint8_t pk[static PV_SIGN_PK_LEN],
+                     const uint8_t pk[static PV_SIGN_PK_LEN], bool shared,
                      char ret_error[static PV_STANDBY_ERROR_MAX])
 {
-    struct pv_pg_lease_config cfg = {.conninfo = set->store.postgres};
+    struct pv_pg_lease_config cfg = {.conninfo = set->store.postgres, .shared = shared};
+    struct pv_coordurl_list public;
+    size_t len = 0;
+    pv_coordurl_public(set, &public);
+    for (size_t i = 0; i < public.n && len < sizeof(cfg.addrs); i++)
+        len += (size_t)snprintf(cfg.addrs + len, sizeof(cfg.addrs) - len, "%s%s", i == 0 ? "" : " ",
+                                public.texts[i]);
     memcpy(cfg.pk, pk, sizeof(cfg.pk));
     if (gethostname(cfg.name, sizeof(cfg.name) - 1) < 0)
         snprintf(cfg.name, sizeof(cfg.name), "?");
@@ -85,7 +94,7 @@ static void say(struct standby *s)
 {
     char text[PV_PG_ERROR_MAX];
     if (s->other[0] != '\0')
-        snprintf(text, sizeof(text), "standing by: %.120s serves", s->other);
+        snprintf(text, sizeof(text), "standing by: %.120s has the database alone", s->other);
     else
         snprintf(text, sizeof(text), "standing by: %.200s", s->error);
     if (strcmp(text, s->said) == 0)
@@ -110,7 +119,7 @@ static pv_ns ask(void *ctx, pv_ns now)
     return PV_NEVER;
 }
 
-/* SIGHUP does nothing: who stands by is started again for new settings, which disturbs nobody. */
+/* SIGHUP stays where it is until the server looks for it. */
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct standby *s = ctx;
@@ -118,12 +127,24 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
     (void)ready;
     (void)now;
     while (pv_signals_read(s->signals, &signal) == PV_OK) {
-        if (signal == SIGHUP)
-            continue;
         pv_log(s->log, PV_LOG_INFO, "ending signal=%d", signal);
         s->result = PV_ERR_CLOSED;
         pv_loop_stop(s->loop);
     }
+}
+
+/* New settings are for who serves; everything else of the operator is, too. */
+static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
+{
+    struct standby *s = ctx;
+    const char *what = json_string_value(json_object_get(request, "do"));
+    bool reload = what != NULL && strcmp(what, "reload") == 0 && raise(SIGHUP) == 0;
+    (void)now;
+    pv_ctlsock_answer(&s->ctl, id,
+                      json_pack("{s:i, s:s, s:s}", "version", PV_REPORT_VERSION, "error", "standby",
+                                "message",
+                                reload ? "it stands by: the settings are read as soon as it serves"
+                                       : "it stands by: `p2pvpn-coordinator status` says why"));
 }
 
 static json_t *make_report(void *ctx, pv_ns now)
@@ -139,10 +160,14 @@ int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
                     struct pv_supervisor *supervisor, const struct pv_log *log,
                     char ret_error[static PV_STANDBY_ERROR_MAX])
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    static const int signals[] = {SIGTERM, SIGINT};
+    sigset_t later;
     struct standby s = {.lease = lease, .log = log, .signals = -1, .result = PV_ERR_AGAIN};
     struct pv_watch *watch = NULL;
     const struct pv_loop_owner owner = {.turn = ask, .ctx = &s};
+    sigemptyset(&later);
+    sigaddset(&later, SIGHUP);
+    sigprocmask(SIG_BLOCK, &later, NULL);
     int r = pv_signals_open(signals, PV_ARRAY_LEN(signals), &s.signals);
     if (r == PV_OK)
         r = pv_loop_new(&s.loop);
@@ -157,10 +182,16 @@ int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
         s.status.ctx = &s;
         if (pv_statussock_open(&s.status, s.loop, set->state) < 0)
             pv_log(log, PV_LOG_WARN, "`p2pvpn-coordinator status` will not work");
+        s.ctl.spare = &s.spare;
+        s.ctl.request = on_request;
+        s.ctl.ctx = &s;
+        if (pv_ctlsock_open(&s.ctl, s.loop, set->state) < 0)
+            pv_log(log, PV_LOG_WARN, "`p2pvpn-coordinator reload` will not work");
         pv_supervisor_ready(supervisor, s.loop);
         pv_loop_run(s.loop, &owner);
         pv_supervisor_leave_loop(supervisor);
         pv_statussock_done(&s.status);
+        pv_ctlsock_done(&s.ctl);
         pv_spare_done(&s.spare);
         r = s.result;
         snprintf(ret_error, PV_STANDBY_ERROR_MAX, "%s", s.error);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * standby.h - a coordinator that waits until it may serve: of several that share a PostgreSQL
- * database one holds the lease (store/pg_lease.h), the others wait here.
+ * standby.h - a coordinator that waits until it may serve from PostgreSQL: the database is not
+ * there yet, or somebody has it alone (store/pg_lease.h).
  *
- * Who waits opens no port, so that nodes go to the one that serves; `status` says whom it waits
- * for.
+ * Who waits opens no port, so that nodes go to others; `status` says what it waits for. Settings
+ * that are to be read again meanwhile are read as soon as it serves.
  */
 #ifndef PV_STANDBY_H
 #define PV_STANDBY_H
@@ -19,9 +19,10 @@ enum {
 };
 
 /* The lease of this coordinator: its holder is this state directory on this machine since it was
- * switched on. pk: the coordinator's key. Errors of pv_pg_lease_new(), -errno; ret_error. */
+ * switched on. pk: the coordinator's key. shared: as one of several, else alone. Errors of
+ * pv_pg_lease_new(), -errno; ret_error. */
 PV_MUST_CHECK int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct pv_coordset *set,
-                                   const uint8_t pk[static PV_SIGN_PK_LEN],
+                                   const uint8_t pk[static PV_SIGN_PK_LEN], bool shared,
                                    char ret_error[static PV_STANDBY_ERROR_MAX]);
 
 /* Waits until the lease is this one's. PV_OK. PV_ERR_CLOSED: SIGTERM or SIGINT came first. Errors

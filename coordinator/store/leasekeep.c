@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Renewing the lease. Only the database's word that another has it ends this coordinator: while the
+/* Renewing. Only the database's word that another has its place ends this coordinator: while the
  * database is away nobody can take it. */
 #include "coordinator/store/leasekeep.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* The keeper itself is the one item of its thread. */
 static void renew(void *ctx, void *const *items, size_t n)
@@ -12,7 +13,7 @@ static void renew(void *ctx, void *const *items, size_t n)
     (void)items;
     (void)n;
     k->error[0] = '\0';
-    k->status = pv_pg_lease_renew(k->lease, k->error);
+    k->status = pv_pg_lease_renew(k->lease, &k->renewal, k->error);
 }
 
 static void on_answer(void *ctx, unsigned ready, pv_ns now)
@@ -41,19 +42,39 @@ int pv_leasekeep_start(struct pv_leasekeep *k, struct pv_pg_lease *lease, struct
 {
     const struct pv_worker_config cfg = {
         .name = "lease", .threads = 1, .limit = 1, .batch = 1, .run = renew, .ctx = k};
-    *k = (struct pv_leasekeep){.lease = lease, .log = log};
+    *k = (struct pv_leasekeep){.lease = lease, .log = log, .renewal = {.few = UINT64_MAX}};
     int r = pv_worker_new(&k->worker, &cfg);
     if (r == PV_OK)
         r = pv_watch_new(&k->watch, loop, pv_worker_fd(k->worker), PV_LOOP_READ, on_answer, k);
     return r;
 }
 
-pv_ns pv_leasekeep_handle_timeout(struct pv_leasekeep *k, pv_ns now)
+bool pv_leasekeep_take_list(struct pv_leasekeep *k, struct pv_pg_home **ret_list, size_t *ret_n)
 {
-    if (k->worker == NULL || k->lost || k->asking)
+    if (k->asking || !k->renewal.has_list)
+        return false;
+    *ret_list = k->renewal.list;
+    *ret_n = k->renewal.n;
+    k->renewal.has_list = false;
+    k->renewal.list = NULL;
+    k->renewal.n = 0;
+    return true;
+}
+
+void pv_leasekeep_hurry(struct pv_leasekeep *k)
+{
+    k->next = 0;
+}
+
+pv_ns pv_leasekeep_handle_timeout(struct pv_leasekeep *k, uint64_t homes, bool draining, pv_ns now)
+{
+    if (k->worker == NULL || k->lost || k->asking || k->renewal.has_list)
         return PV_NEVER;
     if (now < k->next)
         return k->next;
+    k->renewal.homes = homes;
+    k->renewal.draining = draining;
+    k->asked_at = now;
     k->asking = pv_worker_submit(k->worker, k) == PV_OK;
     k->next = now + PV_MS(PV_PG_LEASE_RENEW_MS); /* in case it was refused */
     return k->next;
@@ -66,4 +87,5 @@ void pv_leasekeep_stop(struct pv_leasekeep *k)
     pv_worker_finish(k->worker);
     pv_watch_free(k->watch);
     k->worker = pv_worker_free(k->worker);
+    free(k->renewal.list);
 }

@@ -396,8 +396,9 @@ int pv_pg_exec(struct pv_pg *pg, const char *sql, int (*take)(void *ctx, PGresul
 /* A plan belongs to its session, so each new one prepares again. */
 int pv_pg_prepare(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
 {
-    for (size_t i = 0; !pg->prepared && i < pg->cfg.n_statements; i++) {
-        const struct pv_pg_statement *s = &pg->cfg.statements[i];
+    size_t n = pg->cfg.n_statements;
+    for (size_t i = 0; !pg->prepared && i < n + pg->cfg.n_more; i++) {
+        const struct pv_pg_statement *s = i < n ? &pg->cfg.statements[i] : &pg->cfg.more[i - n];
         if (PQsendPrepare(pg->conn, s->name, s->sql, 0, NULL) != 1)
             return explain_away(pg, "read", ret_error);
         int r = collect(pg, "read", NULL, NULL, ret_error);

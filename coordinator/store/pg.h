@@ -54,6 +54,8 @@ struct pv_pg_config {
     pv_ns wait;           /* without a sign of the database after which it counts as away */
     const struct pv_pg_statement *statements; /* kept */
     size_t n_statements;
+    const struct pv_pg_statement *more; /* kept: others that are prepared, too */
+    size_t n_more;
 };
 
 struct pv_pg; /* opaque */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The lease is one row; the functions that change it are in pg_schema.c. */
+/* The lease is one row, and each coordinator has one; the functions that change them are in
+ * pg_schema.c. */
 #include "coordinator/store/pg_lease.h"
 
 #include <stdio.h>
@@ -19,7 +20,10 @@ struct pv_pg_lease {
     struct pv_pg_lease_config cfg;
     struct pv_pg *pg;
     int64_t fence;
-    pv_ns since; /* of this connection */
+    uint64_t epoch;
+    pv_ns since;  /* of this connection */
+    int64_t lost; /* homes that others took, as it was told last */
+    bool listed;  /* it was told all on this connection */
 };
 
 static const struct pv_pg_statement statements[] = {
@@ -28,6 +32,10 @@ static const struct pv_pg_statement statements[] = {
     {"take", "SELECT got, other FROM p2pvpn.take_lease($1, $2, $3, $4)"},
     {"renew", "SELECT got FROM p2pvpn.renew_lease($1, $2, $3)"},
     {"release", "SELECT p2pvpn.release_lease($1, $2)"},
+    {"join", "SELECT got, other, ep FROM p2pvpn.join_cluster($1, $2, $3, $4)"},
+    {"stay", "SELECT got, living, few FROM p2pvpn.renew_member($1, $2, $3, $4)"},
+    {"mine", "SELECT network, fence FROM p2pvpn.homes WHERE holder = $1"},
+    {"leave", "SELECT p2pvpn.leave_cluster($1)"},
 };
 
 int pv_pg_lease_new(struct pv_pg_lease **ret_lease, const struct pv_pg_lease_config *cfg,
@@ -65,18 +73,25 @@ int64_t pv_pg_lease_fence(const struct pv_pg_lease *l)
     return l->fence;
 }
 
+uint64_t pv_pg_lease_epoch(const struct pv_pg_lease *l)
+{
+    return l->epoch;
+}
+
 /* --- asking ---------------------------------------------------------------------------------- */
 
 /* What one question brings back. */
 struct answer {
     bool got; /* fence is ours */
     int64_t fence;
+    int64_t second, third; /* epoch is the third; how many live, and the fewest homes */
+    bool has_third;
     char *other; /* NULL: not wanted */
     uint8_t pk[PV_SIGN_PK_LEN];
     bool has_pk;
 };
 
-/* Both take and renew say the fence that is ours, or NULL; take also says who has it. */
+/* The first column is the number that is ours, or NULL; take and join also say who has it. */
 static void take_lease_row(void *ctx, size_t i, PGresult *res)
 {
     struct answer *a = ctx;
@@ -85,6 +100,11 @@ static void take_lease_row(void *ctx, size_t i, PGresult *res)
         return;
     a->got = !PQgetisnull(res, 0, 0);
     a->fence = pv_pg_get_int(res, 0, 0);
+    if (PQnfields(res) > 2) {
+        a->second = pv_pg_get_int(res, 0, 1);
+        a->third = pv_pg_get_int(res, 0, 2);
+        a->has_third = !PQgetisnull(res, 0, 2);
+    }
     if (a->other == NULL || PQnfields(res) < 2)
         return;
     struct pv_view name = pv_pg_get_bytes(res, 0, 1);
@@ -152,8 +172,82 @@ static int get_ready(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_MA
     if (r < 0)
         pv_pg_disconnect(l->pg);
     l->since = pv_clock_now();
+    l->listed = false;
     return r;
 }
+
+/* --- one of several ------------------------------------------------------------------------ */
+
+/* The number and the epoch are new with each start: nothing of a former self is taken for ours. */
+static int join(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX],
+                char ret_error[static PV_PG_ERROR_MAX])
+{
+    struct answer a = {.other = ret_other};
+    const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.holder, sizeof(l->cfg.holder)),
+                                    pv_pg_text(l->cfg.name), pv_pg_text(l->cfg.addrs),
+                                    pv_pg_int(PV_PG_LEASE_MS)};
+    int r = ask(l, "join", v, PV_ARRAY_LEN(v), &a, ret_error);
+    if (r < 0)
+        return r;
+    if (!a.got)
+        return PV_ERR_AGAIN;
+    l->fence = a.fence;
+    l->epoch = (uint64_t)a.third;
+    return PV_OK;
+}
+
+/* Without memory for the list it is asked for again with the next renewal. */
+static void take_home(void *ctx, size_t i, PGresult *res)
+{
+    struct pv_pg_renewal *re = ctx;
+    size_t n = (size_t)PQntuples(res);
+    (void)i;
+    re->list = calloc(n + 1, sizeof(*re->list));
+    re->has_list = re->list != NULL;
+    for (size_t at = 0; re->has_list && at < n; at++) {
+        struct pv_view network = pv_pg_get_bytes(res, (int)at, 0);
+        if (network.len != sizeof(re->list->network))
+            continue;
+        memcpy(re->list[re->n].network, network.ptr, network.len);
+        re->list[re->n++].fence = pv_pg_get_int(res, (int)at, 1);
+    }
+}
+
+/* All homes are listed only after some were taken, or when it may have missed that: a large
+ * coordinator has thousands. */
+static int stay(struct pv_pg_lease *l, struct pv_pg_renewal *re,
+                char ret_error[static PV_PG_ERROR_MAX])
+{
+    struct answer a = {.got = false};
+    const struct pv_pg_value v[] = {pv_pg_int(l->fence), pv_pg_int(PV_PG_LEASE_MS),
+                                    pv_pg_int((int64_t)re->homes), pv_pg_int(re->draining ? 1 : 0)};
+    int r = ask(l, "stay", v, PV_ARRAY_LEN(v), &a, ret_error);
+    if (r < 0)
+        return r;
+    if (!a.got) {
+        snprintf(ret_error, PV_PG_ERROR_MAX,
+                 "another coordinator has taken this one's place in the database");
+        return PV_ERR_REFUSED;
+    }
+    re->living = (uint64_t)a.second;
+    re->few = a.has_third ? (uint64_t)a.third : UINT64_MAX;
+    if (l->listed && a.fence == l->lost)
+        return PV_OK;
+    if (pv_pg_begin(l->pg) < 0) {
+        pv_pg_disconnect(l->pg);
+        snprintf(ret_error, PV_PG_ERROR_MAX, "the connection to the database has ended");
+        return PV_ERR_CLOSED;
+    }
+    pv_pg_send(l->pg, "mine", v, 1);
+    r = pv_pg_finish(l->pg, take_home, re, ret_error);
+    if (r == PV_OK && re->has_list) {
+        l->listed = true;
+        l->lost = a.fence;
+    }
+    return r;
+}
+
+/* --- for both ------------------------------------------------------------------------------- */
 
 int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX],
                      char ret_error[static PV_PG_ERROR_MAX])
@@ -161,6 +255,8 @@ int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX
     struct answer a = {.other = ret_other};
     ret_other[0] = '\0';
     int r = get_ready(l, ret_error);
+    if (r == PV_OK && l->cfg.shared)
+        return join(l, ret_other, ret_error);
     bool patient = r == PV_OK && pv_clock_now() - l->since >= PV_MS(PV_PG_LEASE_MS);
     const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.holder, sizeof(l->cfg.holder)),
                                     pv_pg_text(l->cfg.name), pv_pg_int(PV_PG_LEASE_MS),
@@ -175,12 +271,15 @@ int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX
     return PV_OK;
 }
 
-int pv_pg_lease_renew(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_MAX])
+int pv_pg_lease_renew(struct pv_pg_lease *l, struct pv_pg_renewal *renewal,
+                      char ret_error[static PV_PG_ERROR_MAX])
 {
     const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.holder, sizeof(l->cfg.holder)),
                                     pv_pg_int(l->fence), pv_pg_int(PV_PG_LEASE_MS)};
     struct answer a = {.got = false};
     int r = get_ready(l, ret_error);
+    if (r == PV_OK && l->cfg.shared)
+        return stay(l, renewal, ret_error);
     if (r == PV_OK)
         r = ask(l, "renew", v, PV_ARRAY_LEN(v), &a, ret_error);
     if (r < 0)
@@ -198,6 +297,10 @@ void pv_pg_lease_release(struct pv_pg_lease *l)
                                     pv_pg_int(l->fence)};
     struct answer a = {.got = false};
     char error[PV_PG_ERROR_MAX];
-    if (get_ready(l, error) == PV_OK)
+    if (get_ready(l, error) < 0)
+        return;
+    if (l->cfg.shared)
+        (void)!ask(l, "leave", &v[1], 1, &a, error);
+    else
         (void)!ask(l, "release", v, PV_ARRAY_LEN(v), &a, error);
 }

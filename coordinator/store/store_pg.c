@@ -3,7 +3,6 @@
 #include "coordinator/store/store_pg.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,27 +11,22 @@
 #include <libpq-fe.h>
 
 #include "coordinator/store/columns.h"
+#include "coordinator/store/store_pg_int.h"
 #include "proto/roster/statement.h"
 #include "sys/proc/clock.h"
+#include "sys/proc/entropy.h"
 
 enum {
-    WAIT_S = 10,         /* without a sign of the database: it is away */
-    RETRY_MS = 250,      /* between two attempts to connect */
-    OPS_MAX = 64,        /* of a call of run_operations() */
+    WAIT_S = 10,    /* without a sign of the database: it is away */
+    RETRY_MS = 250, /* between two attempts to connect */
+    OPS_MAX = PV_PGSTORE_OPS_MAX,
+    HOMES_MAX = 1 << 20, /* ours: networks in one coordinator's memory, which is full before */
     MARKS_AT_ONCE = 512, /* rows that are marked in one transaction */
-};
-
-struct pgstore {
-    struct pv_coordstore base;
-    struct pv_pg *pg;
-    int64_t fence;
-    atomic_bool stop;
-    pv_ns retry_at; /* no attempt to connect before */
-    char away[PV_STOREOP_ERROR_MAX];
 };
 
 static const struct pv_pg_statement statements[] = {
     {"fence", "SELECT p2pvpn.check_fence($1)"},
+    {"claim new", "SELECT p2pvpn.claim_new($1, $2)"},
     {"put", "INSERT INTO p2pvpn.statements VALUES($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)"
             " ON CONFLICT(network, hash) DO NOTHING"},
     {"delete", "DELETE FROM p2pvpn.statements WHERE network = $1 AND hash = $2"},
@@ -49,12 +43,27 @@ static const struct pv_pg_statement statements[] = {
 
 /* --- sending --------------------------------------------------------------------------------- */
 
-/* The first statement of every transaction that writes: it fails when another coordinator has taken
- * the lease, and the transaction with it. */
-static void send_fence(struct pgstore *s)
+/* Before every write: it fails when another coordinator has taken the lease, or the home of this
+ * network, and the transaction with it. A network that is being created gets its home. */
+static void send_fence(struct pv_pgstore *s, const uint8_t *network, bool fresh)
 {
-    const struct pv_pg_value v[] = {pv_pg_int(s->fence)};
-    pv_pg_send(s->pg, "fence", v, PV_ARRAY_LEN(v));
+    const struct pv_pg_value lease[] = {pv_pg_int(s->fence)};
+    if (s->member == 0) {
+        pv_pg_send(s->pg, "fence", lease, PV_ARRAY_LEN(lease));
+        return;
+    }
+    int64_t fence = pv_pghomes_fence(s, network);
+    const struct pv_pg_value v[] = {pv_pg_bytes(network, PV_NETWORK_ID_LEN), pv_pg_int(s->member),
+                                    pv_pg_int(fence)};
+    if (fresh && fence == 0)
+        pv_pg_send(s->pg, "claim new", v, 2);
+    else
+        pv_pg_send(s->pg, "check home", v, PV_ARRAY_LEN(v));
+}
+
+static const uint8_t *network_of(const struct pv_storeop *op)
+{
+    return op->n_rows > 0 ? op->rows[0].network : op->copy.network;
 }
 
 /* $1 to $11 of "put" and "redeem". The decoded statement must live as long as the batch is sent:
@@ -78,7 +87,7 @@ static void row_values(const struct pv_storerow *row, struct pv_statement *decod
 }
 
 /* One statement a row: those of a put are answered together, so nobody looks at their results. */
-static void send_rows(struct pgstore *s, const struct pv_storeop *op)
+static void send_rows(struct pv_pgstore *s, const struct pv_storeop *op)
 {
     for (size_t i = 0; i < op->n_rows; i++) {
         const struct pv_storerow *row = &op->rows[i];
@@ -96,7 +105,7 @@ static void send_rows(struct pgstore *s, const struct pv_storeop *op)
 
 /* The function in the database looks at the uses and takes one, in one call: of two registrations
  * that come at once only one gets the last use. */
-static void send_redeem(struct pgstore *s, const struct pv_storeop *op)
+static void send_redeem(struct pv_pgstore *s, const struct pv_storeop *op)
 {
     struct pv_statement decoded;
     struct pv_pg_value v[13];
@@ -113,7 +122,7 @@ static int64_t oldest(const struct pv_storeop_copy *m)
 }
 
 /* The quotas are written once, in storeop.h, and travel with each call. */
-static void send_keep(struct pgstore *s, const struct pv_storeop *op)
+static void send_keep(struct pv_pgstore *s, const struct pv_storeop *op)
 {
     const struct pv_storeop_copy *m = &op->copy;
     const struct pv_pg_value v[] = {
@@ -137,7 +146,7 @@ static void send_keep(struct pgstore *s, const struct pv_storeop *op)
     pv_pg_send(s->pg, "keep", v, PV_ARRAY_LEN(v));
 }
 
-static void send_collect(struct pgstore *s, const struct pv_storeop_copy *m)
+static void send_collect(struct pv_pgstore *s, const struct pv_storeop_copy *m)
 {
     const struct pv_pg_value v[] = {pv_pg_bytes(m->network, sizeof(m->network)),
                                     pv_pg_bytes(m->to, sizeof(m->to)), pv_pg_int((int64_t)m->n),
@@ -145,35 +154,36 @@ static void send_collect(struct pgstore *s, const struct pv_storeop_copy *m)
     pv_pg_send(s->pg, "collect", v, PV_ARRAY_LEN(v));
 }
 
-static void send_drop(struct pgstore *s, const struct pv_storeop_copy *m)
+static void send_drop(struct pv_pgstore *s, const struct pv_storeop_copy *m)
 {
     const struct pv_pg_value v[] = {pv_pg_bytes(m->network, sizeof(m->network))};
     pv_pg_send(s->pg, "drop", v, PV_ARRAY_LEN(v));
 }
 
-/* Sends an operation; returns how many statements that were. */
-static size_t send_operation(struct pgstore *s, const struct pv_storeop *op)
+/* Sends an operation; returns how many statements that were, behind its fence. */
+static size_t send_operation(struct pv_pgstore *s, const struct pv_storeop *op)
 {
+    send_fence(s, network_of(op), op->fresh);
     switch (op->kind) {
     case PV_STOREOP_REGISTER:
         send_redeem(s, op);
-        return 1;
+        return 2;
     case PV_STOREOP_KEEP:
         send_keep(s, op);
-        return 1;
+        return 2;
     case PV_STOREOP_COLLECT:
         send_collect(s, &op->copy);
-        return 1;
+        return 2;
     case PV_STOREOP_DROP:
         send_drop(s, &op->copy);
-        return 1;
-    case PV_STOREOP_HOME: /* one coordinator has the lease of all */
+        return 2;
+    case PV_STOREOP_HOME: /* pg_homes.c has these two */
     case PV_STOREOP_LEAVE:
     case PV_STOREOP_PUT:
         break;
     }
     send_rows(s, op);
-    return op->n_rows;
+    return 1 + op->n_rows;
 }
 
 /* --- answers --------------------------------------------------------------------------------- */
@@ -184,6 +194,7 @@ struct batch {
     struct pv_storeop_result *results;
     size_t n;
     size_t first[OPS_MAX + 1]; /* number of each operation's first statement */
+    int64_t fences[OPS_MAX];   /* of homes that were made */
     size_t at;                 /* the operation whose results come */
     bool again;                /* these were sent before, with an unknown outcome */
 };
@@ -225,17 +236,17 @@ static void take_collected(const PGresult *res, struct pv_storeop_result *result
     result->collected = c;
 }
 
-/* Result i of a batch, in order; the first is that of the fence. */
+/* Result i of a batch, in order; the first of each operation is that of its fence. */
 static void take_result(void *ctx, size_t i, PGresult *res)
 {
     struct batch *b = ctx;
-    if (i == 0)
-        return;
-    while (b->at + 1 < b->n && i - 1 >= b->first[b->at + 1])
+    while (b->at + 1 < b->n && i >= b->first[b->at + 1])
         b->at++;
     const struct pv_storeop *op = b->ops[b->at];
     struct pv_storeop_result *result = &b->results[b->at];
-    if (op->kind == PV_STOREOP_REGISTER && PQntuples(res) == 1)
+    if (i == b->first[b->at])
+        b->fences[b->at] = op->fresh && PQntuples(res) == 1 ? pv_pg_get_int(res, 0, 0) : 0;
+    else if (op->kind == PV_STOREOP_REGISTER && PQntuples(res) == 1)
         take_redeemed(b, op, res, result);
     else if (op->kind == PV_STOREOP_KEEP)
         result->status = pv_pg_get_int(res, 0, 0) == 0 ? PV_OK : PV_ERR_REFUSED;
@@ -248,6 +259,7 @@ static void clear_results(const struct batch *b)
 {
     for (size_t i = 0; i < b->n; i++) {
         free(b->results[i].collected);
+        pv_home_answer_free(b->results[i].home);
         b->results[i] = (struct pv_storeop_result){.id = b->ops[i]->id};
     }
 }
@@ -264,7 +276,7 @@ static void fail_results(const struct batch *b, int status, const char *error)
 /* --- running --------------------------------------------------------------------------------- */
 
 /* Connects when it is time to try again. */
-static int connect_now(struct pgstore *s)
+static int connect_now(struct pv_pgstore *s)
 {
     if (pv_pg_is_connected(s->pg))
         return PV_OK;
@@ -281,7 +293,7 @@ static int connect_now(struct pgstore *s)
 }
 
 /* *ret_sent: it was sent, so without an answer nobody knows whether it was done. */
-static int send_batch(struct pgstore *s, struct batch *b, bool *ret_sent,
+static int send_batch(struct pv_pgstore *s, struct batch *b, bool *ret_sent,
                       char error[static PV_STOREOP_ERROR_MAX])
 {
     clear_results(b);
@@ -293,10 +305,22 @@ static int send_batch(struct pgstore *s, struct batch *b, bool *ret_sent,
         memcpy(error, s->away, PV_STOREOP_ERROR_MAX);
         return PV_ERR_CLOSED;
     }
-    send_fence(s);
     for (size_t i = 0; i < b->n; i++)
         b->first[i + 1] = b->first[i] + send_operation(s, b->ops[i]);
     return pv_pg_finish(s->pg, take_result, b, error);
+}
+
+/* What stands in the database is known here from now on. Without memory for it the next write asks
+ * the database in vain, and the network is asked for again. */
+static void note_homes(struct pv_pgstore *s, const struct batch *b)
+{
+    for (size_t i = 0; s->member != 0 && i < b->n; i++) {
+        b->results[i].fence = b->fences[i];
+        if (b->fences[i] != 0)
+            (void)!pv_pghomes_note(s, network_of(b->ops[i]), b->fences[i]);
+        else if (b->ops[i]->kind == PV_STOREOP_DROP)
+            pv_pghomes_forget(s, network_of(b->ops[i]));
+    }
 }
 
 static void nap(void)
@@ -308,7 +332,7 @@ static void nap(void)
 /* Does a batch wholly or not at all. Once it was sent and the connection broke, nobody knows what
  * came of it: then it is sent again until the database says, or the program ends. A database that
  * was away before is a reason to refuse. */
-static int do_batch(struct pgstore *s, struct batch *b, char error[static PV_STOREOP_ERROR_MAX])
+static int do_batch(struct pv_pgstore *s, struct batch *b, char error[static PV_STOREOP_ERROR_MAX])
 {
     b->again = false;
     for (;;) {
@@ -326,28 +350,58 @@ static int do_batch(struct pgstore *s, struct batch *b, char error[static PV_STO
 }
 
 /* An operation that fails undoes the whole transaction; its neighbours must not suffer. */
-static void run_batch(struct pgstore *s, struct pv_storeop *const *ops,
+static void run_batch(struct pv_pgstore *s, struct pv_storeop *const *ops,
                       struct pv_storeop_result *results, size_t n)
 {
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct batch b = {.ops = ops, .results = results, .n = n};
     int r = do_batch(s, &b, error);
-    if (r == PV_OK)
+    if (r == PV_OK) {
+        note_homes(s, &b);
         return;
+    }
     fail_results(&b, r == PV_ERR_REFUSED ? -ESTALE : r, error);
     /* One of them failed, and undid its neighbours: each for itself, then. */
-    if (n > 1 && r != PV_ERR_REFUSED && r != PV_ERR_CLOSED)
+    if (n > 1 && (r != PV_ERR_REFUSED || s->member != 0) && r != PV_ERR_CLOSED)
         for (size_t i = 0; i < n; i++)
             run_batch(s, &ops[i], &results[i], 1);
+}
+
+static bool is_home(const struct pv_storeop *op)
+{
+    return op->kind == PV_STOREOP_HOME || op->kind == PV_STOREOP_LEAVE;
+}
+
+/* Whoever waits for a home asks again. */
+static void run_homes(struct pv_pgstore *s, struct pv_storeop *const *ops,
+                      struct pv_storeop_result *results, size_t n)
+{
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    const struct batch b = {.ops = ops, .results = results, .n = n};
+    clear_results(&b);
+    int r = connect_now(s);
+    if (r == PV_OK)
+        r = pv_pghomes_run(s, ops, results, n, error);
+    else
+        memcpy(error, s->away, sizeof(error));
+    if (r < 0)
+        fail_results(&b, r, error);
 }
 
 static void run_operations(struct pv_coordstore *store, struct pv_storeop *const *ops,
                            struct pv_storeop_result *results, size_t n)
 {
-    struct pgstore *s = (struct pgstore *)store;
+    struct pv_pgstore *s = (struct pv_pgstore *)store;
     memset(results, 0, n * sizeof(*results));
-    for (size_t i = 0; i < n; i += OPS_MAX)
-        run_batch(s, ops + i, results + i, n - i < OPS_MAX ? n - i : OPS_MAX);
+    for (size_t i = 0, len; i < n; i += len) {
+        len = 1;
+        while (len < OPS_MAX && i + len < n && is_home(ops[i + len]) == is_home(ops[i]))
+            len++;
+        if (is_home(ops[i]))
+            run_homes(s, ops + i, results + i, len);
+        else
+            run_batch(s, ops + i, results + i, len);
+    }
 }
 
 /* --- loading --------------------------------------------------------------------------------- */
@@ -397,13 +451,13 @@ static int take_row(void *ctx, PGresult *res)
 }
 
 /* What fails here costs time at the next start, and nothing else. */
-static void store_marks(struct pgstore *s, const struct marks *m)
+static void store_marks(struct pv_pgstore *s, const struct marks *m)
 {
     char error[PV_STOREOP_ERROR_MAX];
     for (size_t i = 0; i < m->n;) {
         if (pv_pg_begin(s->pg) < 0)
             return;
-        send_fence(s);
+        send_fence(s, NULL, false);
         for (size_t end = i + MARKS_AT_ONCE; i < m->n && i < end; i++) {
             const struct mark *at = &m->all[i];
             const struct pv_pg_value v[] = {pv_pg_int((int64_t)at->epoch),
@@ -421,13 +475,13 @@ static void store_marks(struct pgstore *s, const struct marks *m)
 static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
                      void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    struct pgstore *s = (struct pgstore *)store;
+    struct pv_pgstore *s = (struct pv_pgstore *)store;
     struct marks m = {.take = take, .ctx = ctx};
     ret_error[0] = '\0';
     int r = pv_pg_each(s->pg, "load", take_row, &m, ret_error);
     if (r < 0 && ret_error[0] == '\0')
         snprintf(ret_error, PV_STOREOP_ERROR_MAX, "read the database: %s", pv_strstatus(r));
-    if (r == PV_OK)
+    if (r == PV_OK && s->member == 0)
         store_marks(s, &m);
     free(m.all);
     return r;
@@ -455,7 +509,7 @@ static int each_copy(struct pv_coordstore *store,
                      int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
                      void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    struct pgstore *s = (struct pgstore *)store;
+    struct pv_pgstore *s = (struct pv_pgstore *)store;
     struct copies c = {take, ctx};
     ret_error[0] = '\0';
     int r = pv_pg_each(s->pg, "copies", take_copy, &c, ret_error);
@@ -469,13 +523,14 @@ static int each_copy(struct pv_coordstore *store,
 /* Any thread may say this, so it is all that is touched. */
 static void stop_waiting(struct pv_coordstore *store)
 {
-    atomic_store(&((struct pgstore *)store)->stop, true);
+    atomic_store(&((struct pv_pgstore *)store)->stop, true);
 }
 
 static struct pv_coordstore *close_store(struct pv_coordstore *store)
 {
-    struct pgstore *s = (struct pgstore *)store;
+    struct pv_pgstore *s = (struct pv_pgstore *)store;
     pv_pg_free(s->pg);
+    pv_pghomes_done(s);
     free(s);
     return NULL;
 }
@@ -493,14 +548,20 @@ int pv_coordstore_open_pg(struct pv_coordstore **ret_store, const struct pv_stor
                                     .who = "p2pvpn-coordinator",
                                     .wait = PV_S(WAIT_S),
                                     .statements = statements,
-                                    .n_statements = PV_ARRAY_LEN(statements)};
-    struct pgstore *s = calloc(1, sizeof(*s));
+                                    .n_statements = PV_ARRAY_LEN(statements),
+                                    .more = pv_pghomes_statements,
+                                    .n_more = cfg->member == 0 ? 0 : PV_PGHOMES_STATEMENTS};
+    struct pv_rng rng = pv_entropy();
+    struct pv_pgstore *s = calloc(1, sizeof(*s));
     if (s == NULL) {
         snprintf(ret_error, PV_STOREOP_ERROR_MAX, "open the database: out of memory");
         return PV_ERR_NOMEM;
     }
     s->base.ops = &store_ops;
     s->fence = cfg->fence;
+    s->member = cfg->member;
+    s->epoch = cfg->epoch;
+    s->map = pv_map_make(&rng, HOMES_MAX);
     snprintf(s->away, sizeof(s->away), "the database is away: it is asked again");
     int r = pv_pg_new(&s->pg, &pg, ret_error);
     if (r == PV_OK)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_pg.h - the operations of core/member/storeop.h in a PostgreSQL database that several
- * coordinators share, of which the one with the lease (pg_lease.h) writes.
+ * coordinators share (pg_lease.h), of which the home of a network (home.h) writes for it.
  *
  * Operations that wait together are one transaction, sent in one go (pg.h): one round trip and one
- * commit serve all. Each such transaction checks the fence, so a coordinator that was paused while
+ * commit serve all. Each such transaction checks the fences, so a coordinator that was paused while
  * another took over stores nothing. All operations may be done twice: when the connection breaks
  * around a commit, whose outcome is then unknown, they are done again on the next connection, and
  * only then answered. While the database is away nothing new is begun: such operations fail at once
@@ -19,6 +19,10 @@
 struct pv_store_pg_config {
     const char *conninfo; /* kept */
     int64_t fence;        /* of the lease */
+    /* Of one of several coordinators (0: whoever has the lease): its number, and the epoch of its
+     * receipts. It stores for the networks whose home it has taken by PV_STOREOP_HOME. */
+    int64_t member;
+    uint64_t epoch;
 };
 
 /* Connects; the lease has set the schema up. Errors of pv_pg_connect(), with ret_error. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What a coordinator says that was built without libpq (CMake: PV_STATIC, or it was not found):
- * then this file stands in for pg.c, pg_lease.c, pg_schema.c and store_pg.c. */
+ * then this file stands in for pg.c, pg_*.c and store_pg.c. */
 #include <stdio.h>
 
 #include "coordinator/store/pg_lease.h"
+#include "coordinator/store/pg_view.h"
 #include "coordinator/store/store_pg.h"
 
 /* Nobody gets further than here: without a lease nothing else is called. */
@@ -32,9 +33,11 @@ int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX
     return PV_ERR_UNSUPPORTED;
 }
 
-int pv_pg_lease_renew(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_MAX])
+int pv_pg_lease_renew(struct pv_pg_lease *l, struct pv_pg_renewal *renewal,
+                      char ret_error[static PV_PG_ERROR_MAX])
 {
     (void)l;
+    (void)renewal;
     ret_error[0] = '\0';
     return PV_ERR_UNSUPPORTED;
 }
@@ -50,12 +53,27 @@ int64_t pv_pg_lease_fence(const struct pv_pg_lease *l)
     return 0;
 }
 
+uint64_t pv_pg_lease_epoch(const struct pv_pg_lease *l)
+{
+    (void)l;
+    return 0;
+}
+
 int pv_coordstore_open_pg(struct pv_coordstore **ret_store, const struct pv_store_pg_config *cfg,
                           char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     (void)ret_store;
     (void)cfg;
     ret_error[0] = '\0';
+    return PV_ERR_UNSUPPORTED;
+}
+
+int pv_pgview_read(const char *conninfo, const struct pv_pgview *view,
+                   char ret_error[static PV_PG_ERROR_MAX])
+{
+    (void)conninfo;
+    (void)view;
+    snprintf(ret_error, PV_PG_ERROR_MAX, "this program was built without PostgreSQL");
     return PV_ERR_UNSUPPORTED;
 }
 
