@@ -34,8 +34,7 @@ static int exit_of(int r)
     return r == -EACCES || r == -EPERM ? PV_COORDEXIT_PERMISSION : PV_COORDEXIT_FAILED;
 }
 
-/* Prints the document, which it takes, on one line. */
-static int print_json(json_t *doc)
+int pv_coord_print_json(json_t *doc)
 {
     char *text = doc == NULL ? NULL : json_dumps(doc, JSON_COMPACT);
     json_decref(doc);
@@ -65,10 +64,10 @@ static int backup(const struct pv_coordset *set)
         return exit_of(r);
     }
     if (set->json)
-        return print_json(json_pack("{s:i, s:s, s:I, s:I, s:I, s:I}", "version", PV_REPORT_VERSION,
-                                    "file", set->operand, "made", (json_int_t)b.made, "bytes",
-                                    (json_int_t)b.bytes, "networks", (json_int_t)b.networks,
-                                    "statements", (json_int_t)b.statements));
+        return pv_coord_print_json(
+            json_pack("{s:i, s:s, s:I, s:I, s:I, s:I}", "version", PV_REPORT_VERSION, "file",
+                      set->operand, "made", (json_int_t)b.made, "bytes", (json_int_t)b.bytes,
+                      "networks", (json_int_t)b.networks, "statements", (json_int_t)b.statements));
     print_counts(&b);
     printf(", %s in %s\nIt has the coordinator's keys: keep it as safe as those.\n",
            pv_bytes_format((double)b.bytes, size), set->operand);
@@ -86,10 +85,10 @@ static int restore(struct pv_coordset *set)
         return exit_of(r);
     }
     if (set->json)
-        return print_json(json_pack("{s:i, s:s, s:I, s:I, s:I, s:s?}", "version", PV_REPORT_VERSION,
-                                    "file", set->operand, "made", (json_int_t)b.made, "networks",
-                                    (json_int_t)b.networks, "statements", (json_int_t)b.statements,
-                                    "kept", b.kept[0] == '\0' ? NULL : b.kept));
+        return pv_coord_print_json(json_pack(
+            "{s:i, s:s, s:I, s:I, s:I, s:s?}", "version", PV_REPORT_VERSION, "file", set->operand,
+            "made", (json_int_t)b.made, "networks", (json_int_t)b.networks, "statements",
+            (json_int_t)b.statements, "kept", b.kept[0] == '\0' ? NULL : b.kept));
     print_counts(&b);
     printf(" of %s ago restored\n",
            pv_duration_format(wall > b.made ? (double)(wall - b.made) : 0, age));
@@ -111,8 +110,9 @@ static int exchange(struct pv_coordset *set)
         return r == PV_ERR_STATE ? PV_COORDEXIT_USAGE : exit_of(r);
     }
     if (set->json)
-        return print_json(json_pack("{s:i, s:I, s:I}", "version", PV_REPORT_VERSION, "statements",
-                                    (json_int_t)t.statements, "copies", (json_int_t)t.copies));
+        return pv_coord_print_json(json_pack("{s:i, s:I, s:I}", "version", PV_REPORT_VERSION,
+                                             "statements", (json_int_t)t.statements, "copies",
+                                             (json_int_t)t.copies));
     printf("%llu statement%s and %llu message%s for members %s\n", (unsigned long long)t.statements,
            t.statements == 1 ? "" : "s", (unsigned long long)t.copies, t.copies == 1 ? "" : "s",
            import ? "are in PostgreSQL now: start the coordinator with the same configuration"
@@ -123,8 +123,7 @@ static int exchange(struct pv_coordset *set)
 
 /* --- what the running coordinator does ------------------------------------------------------- */
 
-/* Asks it. 0 and the document, which is no error; or the exit code, the reason printed. */
-static int ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc, int *ret_status)
+int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc, int *ret_status)
 {
     char why[700];
     json_t *doc = NULL;
@@ -199,13 +198,14 @@ static void print_network(const json_t *n, uint64_t wall, json_int_t uptime)
            name == NULL ? "" : "  ", name == NULL ? "" : name);
 }
 
+/* The coordinator has no figures of copies: they are added here, from where they are kept. */
 static int networks(const struct pv_coordset *set)
 {
     json_t *doc = NULL, *n;
     size_t i;
     int status = 0;
-    int code =
-        ask(set, json_pack("{s:s, s:b}", "do", "networks", "names", set->names), &doc, &status);
+    int code = pv_coord_ask(set, json_pack("{s:s, s:b}", "do", "networks", "names", set->names),
+                            &doc, &status);
     if (code != PV_COORDEXIT_DONE)
         return code;
     json_t *list = json_object_get(doc, "networks");
@@ -213,9 +213,13 @@ static int networks(const struct pv_coordset *set)
     {
         json_object_set_new(n, "copies", json_integer(0));
     }
-    pv_coordstore_bytes(set->state, set_copies, list);
+    char why[PV_RIGHTS_ERROR_MAX];
+    if (set->store.postgres[0] == '\0')
+        pv_coordstore_bytes(set->state, set_copies, list);
+    else if (!pv_cluster_copies(set, list, why, sizeof(why)))
+        fprintf(stderr, "p2pvpn-coordinator: copies are not counted: %s\n", why);
     if (set->json)
-        return print_json(doc);
+        return pv_coord_print_json(doc);
     printf("%-32s %7s %6s %10s %9s  %s%s\n", "NETWORK", "MEMBERS", "ONLINE", "STATEMENTS", "STORED",
            "LAST SEEN", set->names ? "  NAME" : "");
     json_array_foreach(list, i, n)
@@ -230,12 +234,12 @@ static int drop(const struct pv_coordset *set)
 {
     json_t *doc = NULL;
     int status = 0;
-    int code =
-        ask(set, json_pack("{s:s, s:s}", "do", "drop", "network", set->operand), &doc, &status);
+    int code = pv_coord_ask(set, json_pack("{s:s, s:s}", "do", "drop", "network", set->operand),
+                            &doc, &status);
     if (code != PV_COORDEXIT_DONE)
         return code;
     if (set->json)
-        return print_json(doc);
+        return pv_coord_print_json(doc);
     json_decref(doc);
     printf("%s dropped: its statements and copies are deleted here, its nodes are sent away\n",
            set->operand);
@@ -269,7 +273,7 @@ static int rotate(struct pv_coordset *set)
 {
     json_t *doc = NULL;
     int status = 0;
-    int code = ask(set, json_pack("{s:s}", "do", "secret"), &doc, &status);
+    int code = pv_coord_ask(set, json_pack("{s:s}", "do", "secret"), &doc, &status);
     json_decref(doc);
     return status == PV_ERR_NOT_FOUND ? rotate_alone(set) : code;
 }
@@ -289,11 +293,11 @@ static int reload(const struct pv_coordset *set)
 {
     json_t *doc = NULL;
     int status = 0;
-    int code = ask(set, json_pack("{s:s}", "do", "reload"), &doc, &status);
+    int code = pv_coord_ask(set, json_pack("{s:s}", "do", "reload"), &doc, &status);
     if (code != PV_COORDEXIT_DONE)
         return code;
     if (set->json)
-        return print_json(doc);
+        return pv_coord_print_json(doc);
     const json_t *changed = json_object_get(doc, "changed");
     const json_t *restart = json_object_get(doc, "restart");
     printf("read %s%s\n", json_string_value(json_object_get(doc, "file")),
@@ -315,6 +319,10 @@ int pv_coord_command(struct pv_coordset *set)
         return rotate(set);
     case PV_COORDSET_RELOAD:
         return reload(set);
+    case PV_COORDSET_HOMES:
+        return pv_cluster_homes(set);
+    case PV_COORDSET_DRAIN:
+        return pv_cluster_drain(set);
     case PV_COORDSET_BACKUP:
         return backup(set);
     case PV_COORDSET_IMPORT:

@@ -6,6 +6,8 @@
 #ifndef PV_COORD_COMMANDS_H
 #define PV_COORD_COMMANDS_H
 
+#include <jansson.h>
+
 #include "coordinator/settings/settings.h"
 
 enum {
@@ -19,6 +21,21 @@ enum {
 
 /* Prints one line on stderr; returns PV_COORDEXIT_FAILED, so that it can end a function. */
 int pv_coord_print_error(const char *error);
+
+/* Prints the document, which it takes, on one line; returns the exit code. */
+int pv_coord_print_json(json_t *doc);
+/* Asks the coordinator that runs. 0 and the document, which is no error; or the exit code, the
+ * reason printed. */
+int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc, int *ret_status);
+
+/* cluster.c: what is asked and done where several coordinators share a database: which network has
+ * its home where, and giving all homes of one away. Return exit codes. */
+int pv_cluster_homes(struct pv_coordset *set);
+int pv_cluster_drain(const struct pv_coordset *set);
+/* Sets "copies" of the networks in a list of objects with "id", where PostgreSQL keeps them. False,
+ * and ret_why: it does not say. */
+PV_MUST_CHECK bool pv_cluster_copies(const struct pv_coordset *set, json_t *list, char *ret_why,
+                                     size_t cap);
 
 /* Does what set->action asks for, which is one of these: NETWORKS, DROP, SECRET (whose URL the
  * caller prints), BACKUP, RESTORE. */

@@ -32,6 +32,8 @@ const char pv_coordset_usage[] =
     "       p2pvpn-coordinator restore FILE [--state DIR] [--json]\n"
     "       p2pvpn-coordinator import [--state DIR] [--config FILE] [--json]\n"
     "       p2pvpn-coordinator export [--state DIR] [--config FILE] [--json]\n"
+    "       p2pvpn-coordinator homes [--config FILE] [--json]\n"
+    "       p2pvpn-coordinator drain [--state DIR] [--json]\n"
     "\n"
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
     "  status          what the running coordinator does: connections, relay, limits, store\n"
@@ -48,6 +50,9 @@ const char pv_coordset_usage[] =
     "  restore FILE    puts a backup in place; what was there is kept beside it\n"
     "  import          copies the database of the state directory to that of [store] postgres\n"
     "  export          copies that of [store] postgres to the state directory\n"
+    "  homes           of several coordinators with one database: which of them is the home of\n"
+    "                  which network, since when, and why\n"
+    "  drain           gives all networks of the running one to the others: before it is stopped\n"
     "  --listen ADDR   TCP and UDP address to serve; may be repeated (default: port 3478 on every\n"
     "                  IPv4 and IPv6 address)\n"
     "  --public ADDR   address or name under which nodes reach it, with :PORT if that is not the\n"
@@ -484,6 +489,8 @@ static const struct action {
     {"import", PV_COORDSET_IMPORT, NULL, true, false},
     {"export", PV_COORDSET_EXPORT, NULL, true, false},
     {"reload", PV_COORDSET_RELOAD, NULL, true, true},
+    {"homes", PV_COORDSET_HOMES, NULL, true, false},
+    {"drain", PV_COORDSET_DRAIN, NULL, true, true},
     {"--check", PV_COORDSET_CHECK, NULL, false, false},
     {"--version", PV_COORDSET_VERSION, NULL, false, true},
     {"--help", PV_COORDSET_HELP, NULL, false, true},

@@ -61,6 +61,7 @@ bool pv_leasekeep_take_list(struct pv_leasekeep *k, struct pv_pg_home **ret_list
     return true;
 }
 
+/* The question under way may have been sent before the change. */
 void pv_leasekeep_hurry(struct pv_leasekeep *k)
 {
     k->next = 0;

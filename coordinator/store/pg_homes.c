@@ -35,6 +35,7 @@ struct pv_pghome {
     UT_hash_handle hh;
 };
 
+/* The fence of a home is known here only: the core sees what the store makes of it. */
 static struct pv_pghome *find_home(const struct pv_pgstore *s, const uint8_t *network)
 {
     struct pv_pghome *h = NULL;
@@ -284,6 +285,7 @@ static int change(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MAX])
     return pv_pg_finish(ro->s->pg, take_changes, ro, ret_error);
 }
 
+/* It stays raised for all networks: an epoch is the coordinator's, not the network's. */
 static void take_epoch(void *ctx, size_t i, PGresult *res)
 {
     (void)i;

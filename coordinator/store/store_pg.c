@@ -61,6 +61,7 @@ static void send_fence(struct pv_pgstore *s, const uint8_t *network, bool fresh)
         pv_pg_send(s->pg, "check home", v, PV_ARRAY_LEN(v));
 }
 
+/* Copies have no rows, and all rows of an operation are of one network. */
 static const uint8_t *network_of(const struct pv_storeop *op)
 {
     return op->n_rows > 0 ? op->rows[0].network : op->copy.network;
@@ -367,6 +368,7 @@ static void run_batch(struct pv_pgstore *s, struct pv_storeop *const *ops,
             run_batch(s, &ops[i], &results[i], 1);
 }
 
+/* These need the facts before they can write, so they are no part of other batches. */
 static bool is_home(const struct pv_storeop *op)
 {
     return op->kind == PV_STOREOP_HOME || op->kind == PV_STOREOP_LEAVE;

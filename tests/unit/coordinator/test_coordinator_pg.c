@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Two coordinators on one PostgreSQL database: one serves, the other takes over, whatever becomes
- * of the first; and what they say when the database is not there. */
+/* Two coordinators on one PostgreSQL database: both serve and know of each other, whatever becomes
+ * of one; and what they say when the database is not there. */
 #include "coordinator/keys.h"
 #include "tests/unit/coordinator/coord_run.h"
 #include "tests/unit/coordinator/store/pg_server.h"
@@ -78,37 +78,50 @@ static int teardown_two(void **st)
     return teardown(st);
 }
 
-static void the_other_serves_when_one_is_killed_or_ends(void **st)
+static void both_serve_and_one_that_is_killed_is_missed(void **st)
 {
     (void)st;
-    struct program a = start(0);
+    struct program a = start(0), b = start(1), p;
     (void)listening(&a);
-    status_until(0, "in PostgreSQL");
-    struct program b = start(1);
-    status_until(1, "standing by");
-    kill(a.pid, SIGKILL);
     (void)listening(&b);
-    (void)finish(&a);
+    status_until(0, "2 coordinators");
     status_until(1, "in PostgreSQL");
+    kill(a.pid, SIGKILL);
+    (void)finish(&a);
+    status_until(1, "1 coordinator,");
+    p = START("drain", "--state", state[1]);
+    assert_int_equal(finish(&p), 1);
+    assert_non_null(strstr(p.text, "no other coordinator"));
     a = start(0);
-    status_until(0, "standing by");
-    assert_int_equal(stop(&b), 0);
     (void)listening(&a);
+    status_until(1, "2 coordinators");
+    p = START("drain", "--state", state[1]);
+    assert_int_equal(finish(&p), 0);
+    assert_non_null(strstr(p.text, "0 networks given"));
+    p = START("homes", "--config", config, "--json", "--state", state[0]);
+    assert_int_equal(finish(&p), 0);
+    assert_non_null(strstr(p.text, "\"draining\":true"));
+    p = START("networks", "--config", config, "--state", state[0]);
+    assert_int_equal(finish(&p), 0);
+    assert_null(strstr(p.text, "not counted"));
+    assert_int_equal(stop(&b), 0);
+    status_until(0, "1 coordinator,");
     assert_int_equal(stop(&a), 0);
 }
 
-static void one_that_slept_while_another_took_over_ends(void **st)
+static void one_that_slept_goes_on(void **st)
 {
     (void)st;
-    struct program a = start(0);
+    struct program a = start(0), b = start(1);
     (void)listening(&a);
-    struct program b = start(1);
-    kill(a.pid, SIGSTOP);
     (void)listening(&b);
+    status_until(1, "2 coordinators");
+    kill(a.pid, SIGSTOP);
+    status_until(1, "1 coordinator,");
     kill(a.pid, SIGCONT);
-    assert_int_equal(finish(&a), 1);
-    assert_non_null(strstr(a.text, "another coordinator has taken over"));
+    status_until(0, "2 coordinators");
     assert_int_equal(stop(&b), 0);
+    assert_int_equal(stop(&a), 0);
 }
 
 static void it_goes_on_while_the_database_is_away(void **st)
@@ -130,9 +143,15 @@ static void it_waits_for_a_database_that_starts_later(void **st)
     pg_server_stop(&server, SIGINT);
     struct program a = start(0);
     status_until(0, "is it running and reachable?");
+    /* What is to be read again is read when it serves. */
+    struct program p = START("reload", "--state", state[0]);
+    assert_int_equal(finish(&p), 1);
+    assert_non_null(strstr(p.text, "as soon as it serves"));
     pg_server_start(&server);
     (void)listening(&a);
+    status_until(0, "in PostgreSQL");
     assert_int_equal(stop(&a), 0);
+    assert_non_null(strstr(a.text, "settings read again"));
 }
 
 static int exchange(const char *what, size_t i, struct program *p)
@@ -190,8 +209,8 @@ static void what_never_works_is_said_at_the_start(void **st)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_other_serves_when_one_is_killed_or_ends),
-        TEST(one_that_slept_while_another_took_over_ends),
+        TEST(both_serve_and_one_that_is_killed_is_missed),
+        TEST(one_that_slept_goes_on),
         TEST(it_goes_on_while_the_database_is_away),
         TEST(it_waits_for_a_database_that_starts_later),
         TEST(import_and_export_want_nobody_beside_them),

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* What is looked at comes out of the database, whether a coordinator runs here or not; what is
+ * changed is for the coordinator that runs here. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/text.h"
+#include "coordinator/commands.h"
+#include "coordinator/core/report.h"
+#include "coordinator/ctlsock.h"
+#include "coordinator/rights.h"
+#include "coordinator/settings/netid.h"
+#include "coordinator/store/pg_view.h"
+#include "sys/proc/clock.h"
+
+/* Reads as the user that runs the coordinator: the files that conninfo names are its own. */
+static int read_database(const struct pv_coordset *set, const struct pv_pgview *view, char *ret_why,
+                         size_t cap)
+{
+    char error[PV_PG_ERROR_MAX] = "", rights_error[PV_RIGHTS_ERROR_MAX];
+    struct pv_coordset as = *set;
+    struct pv_rights rights;
+    int r = pv_rights_enter(&rights, &as, rights_error);
+    if (r < 0) {
+        snprintf(ret_why, cap, "%s", rights_error);
+        return r;
+    }
+    r = pv_pgview_read(set->store.postgres, view, error);
+    if (r < 0)
+        snprintf(ret_why, cap, "%s", error[0] != '\0' ? error : pv_strstatus(r));
+    return r;
+}
+
+/* --- homes ----------------------------------------------------------------------------------- */
+
+struct listing {
+    json_t *coordinators, *homes;
+};
+
+static void add_coordinator(void *ctx, const struct pv_pgview_coordinator *c)
+{
+    struct listing *l = ctx;
+    json_array_append_new(l->coordinators,
+                          json_pack("{s:s, s:s, s:b, s:b, s:I}", "name", c->name, "addresses",
+                                    c->addrs, "living", c->living, "draining", c->draining, "homes",
+                                    (json_int_t)c->homes));
+}
+
+static void add_home(void *ctx, const struct pv_pgview_home *h)
+{
+    struct listing *l = ctx;
+    char id[PV_NETID_BUF];
+    json_array_append_new(
+        l->homes,
+        json_pack("{s:s, s:o, s:b, s:b, s:I, s:s}", "network", pv_netid_format(h->network, id),
+                  "home", h->name[0] == '\0' ? json_null() : json_string(h->name), "living",
+                  h->living, "loaded", h->loaded, "since", (json_int_t)h->since_s, "why", h->why));
+}
+
+static const char *text_at(const json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    return text == NULL ? "-" : text;
+}
+
+/* A home whose coordinator does not live has another as soon as a member knocks. */
+static void print_homes(const struct listing *l)
+{
+    const json_t *o;
+    size_t i;
+    uint64_t wall = pv_clock_wall_us() / 1000000;
+    json_array_foreach(l->coordinators, i, o)
+    {
+        printf("%-40s %6lld homes%s\n", text_at(o, "name"),
+               (long long)json_integer_value(json_object_get(o, "homes")),
+               !json_is_true(json_object_get(o, "living"))    ? "  away"
+               : json_is_true(json_object_get(o, "draining")) ? "  gives them away"
+                                                              : "");
+    }
+    printf("\n%-32s  %-8s  %-34s  %s\n", "NETWORK", "SINCE", "WHY", "HOME");
+    json_array_foreach(l->homes, i, o)
+    {
+        char time[PV_AMOUNT_BUF];
+        uint64_t since = (uint64_t)json_integer_value(json_object_get(o, "since"));
+        printf("%-32s  %-8s  %-34s  %s%s\n", text_at(o, "network"),
+               pv_duration_format(wall > since ? (double)(wall - since) : 0, time),
+               text_at(o, "why"), text_at(o, "home"),
+               json_is_true(json_object_get(o, "living")) ? "" : " (away)");
+    }
+}
+
+int pv_cluster_homes(struct pv_coordset *set)
+{
+    char why[PV_RIGHTS_ERROR_MAX];
+    struct listing l = {json_array(), json_array()};
+    const struct pv_pgview view = {.ctx = &l, .coordinator = add_coordinator, .home = add_home};
+    int r = PV_ERR_STATE;
+    if (set->store.postgres[0] == '\0')
+        snprintf(why, sizeof(why),
+                 "no database is named in %.200s: a coordinator with a database of its own is the "
+                 "home of all its networks",
+                 set->config);
+    else
+        r = read_database(set, &view, why, sizeof(why));
+    if (r < 0) {
+        json_decref(l.coordinators);
+        json_decref(l.homes);
+        (void)pv_coord_print_error(why);
+        return r == PV_ERR_STATE ? PV_COORDEXIT_USAGE : PV_COORDEXIT_FAILED;
+    }
+    if (!set->json) {
+        print_homes(&l);
+        json_decref(l.coordinators);
+        json_decref(l.homes);
+        return PV_COORDEXIT_DONE;
+    }
+    return pv_coord_print_json(json_pack("{s:i, s:o, s:o}", "version", PV_REPORT_VERSION,
+                                         "coordinators", l.coordinators, "homes", l.homes));
+}
+
+/* --- copies ---------------------------------------------------------------------------------- */
+
+static void set_copies(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN], uint64_t bytes)
+{
+    char id[PV_NETID_BUF];
+    json_t *list = ctx, *n;
+    size_t i;
+    pv_netid_format(network, id);
+    json_array_foreach(list, i, n)
+    {
+        if (strcmp(text_at(n, "id"), id) == 0)
+            json_object_set_new(n, "copies", json_integer((json_int_t)bytes));
+    }
+}
+
+bool pv_cluster_copies(const struct pv_coordset *set, json_t *list, char *ret_why, size_t cap)
+{
+    const struct pv_pgview view = {.ctx = list, .copies = set_copies};
+    return read_database(set, &view, ret_why, cap) == PV_OK;
+}
+
+/* --- drain ----------------------------------------------------------------------------------- */
+
+int pv_cluster_drain(const struct pv_coordset *set)
+{
+    json_t *doc = NULL;
+    int status = 0;
+    int code = pv_coord_ask(set, json_pack("{s:s}", "do", "drain"), &doc, &status);
+    if (code != PV_COORDEXIT_DONE)
+        return code;
+    if (set->json)
+        return pv_coord_print_json(doc);
+    json_int_t n = json_integer_value(json_object_get(doc, "given"));
+    printf("%lld network%s given to other coordinators; none comes here until this one is "
+           "restarted\n",
+           (long long)n, n == 1 ? "" : "s");
+    json_decref(doc);
+    return PV_COORDEXIT_DONE;
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/* Homes of networks in PostgreSQL: two coordinators with one database, of which one at a time
+ * stores for a network; what becomes of it when its home is given away, dies, or sleeps. */
+#include <errno.h>
+#include <poll.h>
+
+#include "coordinator/core/member/home.h"
+#include "coordinator/store/pg_lease.h"
+#include "coordinator/store/pg_view.h"
+#include "coordinator/store/store_pg.h"
+#include "sys/proc/clock.h"
+#include "tests/unit/coordinator/store/pg_server.h"
+#include "tests/unit/coordinator/store/store_ops.h"
+
+static struct pg_server server;
+
+/* A coordinator as the database knows it. */
+struct member {
+    struct pv_pg_lease *lease;
+    struct pv_coordstore *store;
+    struct pv_pg_renewal renewal;
+};
+static struct member one, two;
+
+static struct pv_coordstore *open_ok(void)
+{
+    return one.store;
+}
+
+static void run_sql(const char *sql)
+{
+    char error[PV_PG_ERROR_MAX] = "";
+    const struct pv_pg_config cfg = {
+        .conninfo = pg_server_conninfo(&server, "postgres"), .who = "test", .wait = PV_S(60)};
+    struct pv_pg *pg = NULL;
+    if (pv_pg_new(&pg, &cfg, error) < 0 || pv_pg_connect(pg, error) < 0 ||
+        pv_pg_exec(pg, sql, NULL, NULL, error) < 0)
+        fail_msg("%s: %s", sql, error);
+    pv_pg_free(pg);
+}
+
+static struct pv_pg_lease *lease_of(uint8_t number, bool shared)
+{
+    char error[PV_PG_ERROR_MAX] = "";
+    struct pv_pg_lease *l = NULL;
+    struct pv_pg_lease_config cfg = {.conninfo = pg_server_conninfo(&server, "postgres"),
+                                     .pk = {1},
+                                     .holder = {number},
+                                     .shared = shared};
+    snprintf(cfg.name, sizeof(cfg.name), "machine %u", number);
+    snprintf(cfg.addrs, sizeof(cfg.addrs), "192.0.2.%u:3478 [2001:db8::%u]:3478", number, number);
+    if (pv_pg_lease_new(&l, &cfg, error) != PV_OK)
+        fail_msg("%s", error);
+    return l;
+}
+
+/* The server may be starting still. */
+static struct member join(uint8_t number)
+{
+    struct member m = {.lease = lease_of(number, true)};
+    char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    int r;
+    while ((r = pv_pg_lease_take(m.lease, other, error)) == PV_ERR_CLOSED && pv_clock_now() < until)
+        poll(NULL, 0, 50);
+    if (r != PV_OK)
+        fail_msg("%d %s", r, error);
+    const struct pv_store_pg_config cfg = {.conninfo = pg_server_conninfo(&server, "postgres"),
+                                           .member = pv_pg_lease_fence(m.lease),
+                                           .epoch = pv_pg_lease_epoch(m.lease)};
+    r = pv_coordstore_open_pg(&m.store, &cfg, error);
+    if (r != PV_OK)
+        fail_msg("%d %s", r, error);
+    return m;
+}
+
+static void leave(struct member *m)
+{
+    pv_coordstore_close(m->store);
+    pv_pg_lease_free(m->lease);
+    free(m->renewal.list);
+    *m = (struct member){.lease = NULL};
+}
+
+static int renew(struct member *m, uint64_t homes)
+{
+    char error[PV_PG_ERROR_MAX] = "";
+    free(m->renewal.list);
+    m->renewal = (struct pv_pg_renewal){.homes = homes};
+    return pv_pg_lease_renew(m->lease, &m->renewal, error);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    list_begin();
+    one = join(1);
+    two = join(2);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    leave(&one);
+    leave(&two);
+    run_sql("DROP SCHEMA IF EXISTS p2pvpn CASCADE");
+    return test_teardown(state);
+}
+
+/* --- operations ------------------------------------------------------------------------------ */
+
+static struct pv_storeop_result create(struct member *m, uint64_t n)
+{
+    struct pv_storeop *op = network_op(n);
+    op->fresh = true;
+    return run(m->store, op);
+}
+
+/* HOME or LEAVE; the answer is the caller's. */
+static struct pv_home_answer *ask(struct member *m, enum pv_storeop_kind kind, bool pleads)
+{
+    struct pv_storeop_copy what = {.wall_s = 0};
+    struct pv_storeop *op = NULL;
+    memcpy(what.network, world->created.network_id, sizeof(what.network));
+    assert_int_equal(pv_storeop_new_copy(kind, &what, pv_view(NULL, 0), &op), PV_OK);
+    op->id = 3;
+    op->pleads = pleads;
+    struct pv_storeop_result res = run(m->store, op);
+    if (res.status != PV_OK)
+        fail_msg("%d %s", res.status, res.error);
+    assert_non_null(res.home);
+    return res.home;
+}
+
+static enum pv_home_verdict verdict(struct member *m, bool pleads)
+{
+    struct pv_home_answer *a = ask(m, PV_STOREOP_HOME, pleads);
+    enum pv_home_verdict v = a->verdict;
+    pv_home_answer_free(a);
+    return v;
+}
+
+static int put(struct member *m, uint64_t n)
+{
+    struct cw_node node = cw_node_make(world);
+    struct pv_storeop_result res = run(m->store, member_op(&node, n, 0, 100));
+    return res.status;
+}
+
+/* Somebody else's clock says so. */
+static void silence(unsigned machine)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "UPDATE p2pvpn.coordinators SET until = clock_timestamp() - interval '1 second'"
+             " WHERE name = 'machine %u'",
+             machine);
+    run_sql(sql);
+}
+
+/* --- tests ----------------------------------------------------------------------------------- */
+
+static void one_stores_and_the_other_is_told_where(void **state)
+{
+    (void)state;
+    assert_int_equal(verdict(&two, false), PV_HOME_NONE);
+    struct pv_storeop_result res = create(&one, 1);
+    assert_int_equal(res.status, PV_OK);
+    assert_true(res.fence > 0);
+    struct pv_home_answer *a = ask(&two, PV_STOREOP_HOME, false);
+    assert_int_equal(a->verdict, PV_HOME_THERE);
+    assert_int_equal(a->n_to, 2);
+    assert_string_equal(a->to[0], "192.0.2.1:3478");
+    assert_string_equal(a->to[1], "[2001:db8::1]:3478");
+    pv_home_answer_free(a);
+    assert_int_equal(put(&one, 9), PV_OK);
+    assert_int_equal(put(&two, 10), -ESTALE);
+    assert_int_equal(create(&two, 20).status, -ESTALE); /* the same network again */
+    assert_int_equal(all_of(open_ok()).n, 5);
+}
+
+/* In one batch of the store two networks may be written, of which one was taken away. */
+static void a_network_that_was_lost_does_not_hurt_others(void **state)
+{
+    (void)state;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    struct cw *first = world;
+    struct cw_keys first_invite = invite;
+    world = cw_new(2);
+    cw_make_network(world);
+    invite = cw_keys_make(world);
+    assert_int_equal(create(&one, 20).status, PV_OK);
+    silence(1);
+    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+
+    struct cw_node a = cw_node_make(world), b = cw_node_make(world);
+    struct pv_storeop *lost = member_op(&a, 30, 0, 9);
+    world = first;
+    invite = first_invite;
+    struct pv_storeop *ops[2] = {lost, member_op(&b, 31, 0, 9)};
+    struct pv_storeop_result res[2];
+    pv_coordstore_run(one.store, ops, res, 2);
+    assert_int_equal(res[0].status, -ESTALE);
+    assert_int_equal(res[1].status, PV_OK);
+    pv_storeop_free(ops[0]);
+    pv_storeop_free(ops[1]);
+}
+
+static void what_is_given_away_goes_with_all_its_rows(void **state)
+{
+    (void)state;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
+    assert_int_equal(a->verdict, PV_HOME_THERE);
+    assert_string_equal(a->to[0], "192.0.2.2:3478");
+    pv_home_answer_free(a);
+    assert_int_equal(put(&one, 9), -ESTALE);
+    assert_int_equal(verdict(&one, false), PV_HOME_THERE);
+    a = ask(&two, PV_STOREOP_HOME, false);
+    assert_int_equal(a->verdict, PV_HOME_TAKE);
+    assert_int_equal(a->rows->n_rows, 4);
+    assert_true(a->epoch > 7); /* above all its receipts */
+    pv_home_answer_free(a);
+    assert_int_equal(put(&two, 9), PV_OK);
+    /* A second time nothing happens: it is not its to give. */
+    a = ask(&one, PV_STOREOP_LEAVE, false);
+    assert_int_equal(a->verdict, PV_HOME_THERE);
+    pv_home_answer_free(a);
+    assert_int_equal(put(&two, 10), PV_OK);
+}
+
+static void one_that_sleeps_is_followed_and_learns_of_it(void **state)
+{
+    (void)state;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_int_equal(one.renewal.n, 1);
+    assert_int_equal(one.renewal.living, 2);
+    silence(1);
+    /* It may have been cut off as everybody was: who has just come waits. */
+    assert_int_equal(verdict(&two, false), PV_HOME_WAIT);
+    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(put(&one, 9), -ESTALE);
+    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_true(one.renewal.has_list);
+    assert_int_equal(one.renewal.n, 0);
+    assert_int_equal(renew(&one, 0), PV_OK);
+    assert_false(one.renewal.has_list); /* nothing has changed since */
+    assert_int_equal(verdict(&one, false), PV_HOME_THERE);
+    assert_int_equal(put(&two, 10), PV_OK);
+}
+
+static void one_that_was_killed_is_followed_before_its_time(void **state)
+{
+    (void)state;
+    char error[PV_PG_ERROR_MAX], other[PV_PG_NAME_MAX];
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() + interval '1.5 seconds'"
+            " WHERE name = 'machine 1'");
+    assert_int_equal(verdict(&two, false), PV_HOME_THERE); /* its session has the lock */
+    leave(&one);
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    while (verdict(&two, false) == PV_HOME_THERE && pv_clock_now() < until)
+        poll(NULL, 0, 20); /* the server notices the end of a session a moment later */
+    assert_int_equal(put(&two, 9), PV_OK);
+
+    /* Started again in its place it is one of them again, and an import has to wait for all. */
+    one = join(1);
+    assert_int_equal(verdict(&one, false), PV_HOME_THERE);
+    struct pv_pg_lease *alone = lease_of(3, false);
+    assert_int_equal(pv_pg_lease_take(alone, other, error), PV_ERR_AGAIN);
+    assert_non_null(strstr(other, "machine"));
+    pv_pg_lease_release(one.lease);
+    pv_pg_lease_release(two.lease);
+    assert_int_equal(pv_pg_lease_take(alone, other, error), PV_OK);
+    struct pv_pg_lease *third = lease_of(4, true);
+    assert_int_equal(pv_pg_lease_take(third, other, error), PV_ERR_AGAIN);
+    assert_string_equal(other, "machine 3");
+    pv_pg_lease_free(third);
+    pv_pg_lease_free(alone);
+}
+
+static void what_members_cannot_reach_comes_back(void **state)
+{
+    (void)state;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_int_equal(verdict(&two, true), PV_HOME_THERE);
+    run_sql("UPDATE p2pvpn.homes SET since = since - interval '31 seconds'");
+    assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+    assert_int_equal(verdict(&two, true), PV_HOME_TAKE);
+}
+
+static void count_coordinator(void *ctx, const struct pv_pgview_coordinator *c)
+{
+    unsigned *n = ctx;
+    n[0] += c->living && !c->draining;
+    n[1] += (unsigned)c->homes;
+}
+
+static void note_home(void *ctx, const struct pv_pgview_home *h)
+{
+    unsigned *n = ctx;
+    n[2]++;
+    assert_memory_equal(h->network, world->created.network_id, sizeof(h->network));
+    assert_string_equal(h->name, "machine 1");
+    assert_string_equal(h->why, "created");
+    assert_true(h->living && h->loaded && h->since_s > 1000000000);
+}
+
+static void who_looks_sees_all_of_it(void **state)
+{
+    (void)state;
+    char error[PV_PG_ERROR_MAX] = "";
+    unsigned n[3] = {0};
+    const struct pv_pgview view = {.ctx = n, .coordinator = count_coordinator, .home = note_home};
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_int_equal(pv_pgview_read(pg_server_conninfo(&server, "postgres"), &view, error), PV_OK);
+    assert_int_equal(n[0], 2);
+    assert_int_equal(n[1], 1);
+    assert_int_equal(n[2], 1);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(one_stores_and_the_other_is_told_where),
+        TEST(a_network_that_was_lost_does_not_hurt_others),
+        TEST(what_is_given_away_goes_with_all_its_rows),
+        TEST(one_that_sleeps_is_followed_and_learns_of_it),
+        TEST(one_that_was_killed_is_followed_before_its_time),
+        TEST(what_members_cannot_reach_comes_back),
+        TEST(who_looks_sees_all_of_it),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    if (!pg_server_make(&server)) {
+        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
+        return 77;
+    }
+    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    pg_server_done(&server);
+    return r;
+}
