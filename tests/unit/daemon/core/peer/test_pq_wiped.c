@@ -24,6 +24,14 @@ enum {
     CHUNK = 1 << 20, /* bytes */
 };
 
+/* The sanitizer would keep the frames of functions that have returned, each in a place of its own:
+ * what is left on a stack is overwritten by the next calls, and there it never is. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "detect_stack_use_after_return=0";
+}
+
 /* --- what is looked for ----------------------------------------------------------------------- */
 
 static struct {
@@ -65,10 +73,10 @@ static bool is_present(int pagemap, uintptr_t at)
            entry >> 62 != 0;
 }
 
-/* How many copies of any note there are in what this process can write to. Pages are read as runs
- * of at most CHUNK bytes; a copy across two runs would be overlooked, so they overlap by one
- * secret. */
-static size_t copies(void)
+/* How many copies of any note there are in what this process can write to; told: says where. Pages
+ * are read as runs of at most CHUNK bytes; a copy across two runs would be overlooked, so they
+ * overlap by one secret. */
+static size_t copies(bool told)
 {
     static uint8_t chunk[CHUNK];
     char line[512];
@@ -89,8 +97,12 @@ static size_t copies(void)
                 len += PAGE;
             bool is_chunk = from < (uintptr_t)chunk + CHUNK && from + len > (uintptr_t)chunk;
             ssize_t got = len == 0 || is_chunk ? 0 : pread(mem, chunk, len, (off_t)from);
-            for (size_t i = 0; got > 0 && i < n_notes; i++)
-                found += count_in(chunk, (size_t)got, notes[i].turned);
+            for (size_t i = 0; got > 0 && i < n_notes; i++) {
+                size_t n = count_in(chunk, (size_t)got, notes[i].turned);
+                if (n > 0 && told)
+                    printf("note %zu: %zu copies near %#zx: %s", i, n, (size_t)from, line);
+                found += n;
+            }
             from += len == CHUNK && !is_chunk ? len - PAGE : len > 0 ? len : PAGE;
         }
     }
@@ -103,7 +115,7 @@ static size_t copies(void)
 
 static void expect_none(const char *after)
 {
-    size_t n = copies();
+    size_t n = copies(true);
     if (n != 0)
         fail_msg("%zu copies of secrets are left after %s", n, after);
 }
@@ -182,7 +194,7 @@ static void members_leave_nothing_of_their_exchange(void **state)
             pv_pqx_begin(x[i], &own[i], true);
         }
         /* Its seed is kept until the answer comes: the search finds what is there. */
-        assert_int_equal(copies(), 2);
+        assert_int_equal(copies(false), 2);
         for (int turn = 0; turn < 3; turn++) {
             int from = turn == 1 ? 0 : 1;
             struct pv_desc d = {.gen = own[from].id.gen, .rev = 1, .caps = PV_DESC_CAP_PQ};
@@ -215,7 +227,7 @@ static void an_exchange_that_ends_early_leaves_nothing(void **state)
         pv_ice_make_creds(&rng, &creds);
         const struct pv_pqx_own own = {.id = {.gen = 1, .rev = 1}, .creds = &creds};
         pv_pqx_begin(x, &own, true);
-        assert_int_equal(copies(), 2);
+        assert_int_equal(copies(false), 2);
         if (end == 0) /* a new generation without one */
             pv_pqx_begin(x, &own, false);
         else
@@ -251,7 +263,7 @@ static void both_ends_of_a_control_channel_leave_nothing(void **state)
         carry(client, server);
         carry(server, client);
         assert_int_equal(pv_control_offer(client, &telling, &rng, ek), PV_OK);
-        assert_int_equal(copies(), 2);
+        assert_int_equal(copies(false), 2);
         if (answered) {
             assert_int_equal(
                 pv_control_answer(server, &telling, &rng, pv_view(ek, sizeof(ek)), ct, &keys),
@@ -288,7 +300,7 @@ static void boxes_leave_nothing(void **state)
         expect_none("sealing a box");
         const struct pv_view whole = pv_view(box, sizeof(box));
         assert_int_equal(pv_sealing_secret(&telling, sk, whole, psk), PV_OK);
-        assert_int_not_equal(copies(), 0); /* psk */
+        assert_int_not_equal(copies(false), 0); /* psk */
         assert_int_equal(pv_sealing_open(psk, pv_view("p", 1), &b, whole, sender, out), PV_OK);
         pv_wipe(psk, sizeof(psk));
         expect_none("opening a box");
