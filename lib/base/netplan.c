@@ -134,11 +134,13 @@ static size_t get_count(struct pv_reader *r, size_t most)
     return r->status == PV_OK ? n : 0;
 }
 
-/* What was cut off by a NUL, or follows it, has no other form. */
+/* One form only: it ends with a NUL, and nothing follows that. */
 static void get_name(struct pv_reader *r, char name[static PV_NETPLAN_IFNAME])
 {
     pv_get_copy(r, name, PV_NETPLAN_IFNAME);
     size_t len = strnlen(name, PV_NETPLAN_IFNAME);
+    if (len == PV_NETPLAN_IFNAME)
+        pv_reader_fail(r, PV_ERR_MALFORMED);
     for (size_t i = len; i < PV_NETPLAN_IFNAME; i++)
         if (name[i] != '\0')
             pv_reader_fail(r, PV_ERR_MALFORMED);

@@ -119,6 +119,8 @@ static void what_the_host_says_comes_back(void **state)
     assert_string_equal(g.fault, h.fault);
     for (int i = 0; i < n; i++)
         assert_int_not_equal(pv_netplan_host_decode(pv_view(buf, (size_t)i), &g), PV_OK);
+    buf[2 + 18 + PV_NETPLAN_IFNAME - 1] = 'x'; /* the first name has no end */
+    assert_int_equal(pv_netplan_host_decode(pv_view(buf, (size_t)n), &g), PV_ERR_MALFORMED);
     memset(h.fault, 'x', sizeof(h.fault));
     assert_int_equal(pv_netplan_host_encode(&h, buf, sizeof(buf)), PV_ERR_MALFORMED);
 }
