@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Who may reach what: rules over names and tags, kept by the node that is reached."""
+import os
+import re
 import sys
 
 from lab import check, equal, scenario, wait
+
+OPERATIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/OPERATIONS.md")
 
 GAME = 27015
 
@@ -87,7 +91,8 @@ def rules_at(host, n, default):
 
 @scenario
 def guests_reach_the_game_server_only(lab):
-    admin, server, guest = network(lab, "admin", "server", "guest")
+    """As OPERATIONS.md has it, typed by an admin."""
+    admin, server, guest = network(lab, "admin", "gameserver", "toms-laptop")
     guest.wait_direct(server)
     for h in (admin, server, guest):
         serve(h, 8080)
@@ -99,36 +104,39 @@ def guests_reach_the_game_server_only(lab):
     for address in both(guest, admin):
         equal(fetch(guest, address, 8080), "admin", "without rules a guest reaches the admin, which says")
 
-    admin.ctl("tag", "guest", "guests")
-    admin.ctl("allow", "tag:guests", "server", f"udp/{GAME}")
-    admin.ctl("deny", "guests", "any", "all")
+    with open(OPERATIONS, encoding="utf-8") as f:
+        page = re.search(r"Guests may only\s+reach the game server\*:\n\n((?: +sudo p2pvpnctl .*\n)+)", f.read())
+    for line in page.group(1).split("\n")[:-1]:
+        admin.ctl(*line.split()[2:])
     for h in (admin, server, guest):
         rules_at(h, 2, "allow")
-    equal(server.peer(guest)["tags"], ["guests"], "tags of the guest")
+    equal(server.peer(guest)["tags"], ["guest"], "tags of the guest")
     check("TAGS" in server.ctl("peers").out, "peers has no column for tags")
 
     for address in both(guest, server):
         check(guest.udp_ask(address, GAME), f"the game does not answer at {address}")
         check(not guest.udp_ask(address, GAME + 1), "another port answers")
         check(fetch(guest, address, 8080) is None, "the guest reaches the web server")
-        check(not guest.os_ping(address, timeout=1), "the guest may ping")
+        check(guest.os_ping(address), "the guest may not ping the server")
     for address in both(guest, admin):
         check(fetch(guest, address, 8080) is None, "the guest reaches the admin")
+        check(not guest.os_ping(address, timeout=1), "the guest may ping the admin")
     # The others go on as before, and answers come back to who asked.
     for address in both(admin, guest):
-        equal(fetch(admin, address, 8080), "guest", "the admin reaches the guest, which says")
+        equal(fetch(admin, address, 8080), guest.name, "the admin reaches the guest, which says")
         check(admin.os_ping(address), "the admin may not ping the guest")
     for address in both(server, admin):
         equal(fetch(server, address, 8080), "admin", "the server reaches the admin, which says")
 
-    r = cannot(guest, "guest", "server:8080")
+    r = cannot(guest, guest.name, "gameserver:8080")
     check("rule 2" in r.out and "no:" in r.out, r)
-    r = guest.ctl("can", "guest", f"server:udp/{GAME}")
+    r = guest.ctl("can", guest.name, f"gameserver:udp/{GAME}")
     check("rule 1" in r.out and "yes:" in r.out, r)
-    r = guest.ctl("ping", "server", "-c", 1, code=11)
+    guest.ctl("ping", "gameserver", "-c", 1)
+    r = guest.ctl("ping", "admin", "-c", 1, code=11)
     check("denied by rule 2" in r.err, r)
-    check("denied by rule 2" in admin.ctl("why", "guest").out, "why does not name the rule")
-    check("denied by rule 2" in server.ctl("trace", "guest").out, "trace does not name the rule")
+    check("denied by rule 2" in admin.ctl("why", guest.name).out, "why does not name the rule")
+    check("denied by rule 2" in server.ctl("trace", guest.name).out, "trace does not name the rule")
     metrics = server.ctl("metrics").out
     line = [x for x in metrics.splitlines() if x.startswith('p2pvpn_rules_denied_total{rule="2"}')]
     check(line and int(float(line[0].split()[1])) > 0, f"the counter of rule 2: {line}")
@@ -139,9 +147,9 @@ def guests_reach_the_game_server_only(lab):
     check(fetch(guest, guest.addr(server), 8080) is None, "after a restart the guest reaches all")
     check(guest.udp_ask(guest.addr(server), GAME, timeout=5), "after a restart the game is gone")
 
-    admin.ctl("untag", "guest", "guests")
+    admin.ctl("untag", guest.name, "guest")
     wait("the guest to be one like all",
-         lambda: fetch(guest, guest.addr(server), 8080) == "server")
+         lambda: fetch(guest, guest.addr(server), 8080) == server.name)
     equal(server.peer(guest)["tags"], [], "tags of the guest")
 
 
@@ -167,6 +175,48 @@ def what_is_open_ends_with_its_permission(lab):
     a.ctl("rules", "remove", 1)
     wait("nothing to be allowed", lambda: fetch(b, b.addr(a), 8080) is None, timeout=20)
     check("default" in cannot(b, "b", "a:22").out, "can does not name the default")
+
+
+# Asks all for a game, from a port of the system's choice; a line for each who answers.
+FIND_GAMES = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+s.bind((sys.argv[1], 0))
+s.settimeout(float(sys.argv[3]))
+s.sendto(b'who plays?', ('255.255.255.255', int(sys.argv[2])))
+try:
+    while True:
+        print(s.recvfrom(100)[1][0], flush=True)
+except TimeoutError:
+    pass
+"""
+
+
+@scenario
+def who_looks_for_a_game_is_answered(lab):
+    """A beacon to 255.255.255.255, answered by one: also where the rules let the answerer begin nothing."""
+    player, server, other = network(lab, "player", "server", "other")
+    for h in (server, other):
+        h.answer_udp(GAME)
+
+    def found():
+        for h in (server, other):
+            player.os_ping(player.addr(h))
+        r = player.run(sys.executable, "-c", FIND_GAMES, player.addr(), str(GAME), "1.5", timeout=20)
+        return sorted(set(r.out.split()) - {player.addr()})
+
+    both_answer = sorted([player.addr(server), player.addr(other)])
+    wait("both servers to be found", lambda: found() == both_answer)
+    player.ctl("deny", "any", "player", "all")
+    rules_at(player, 1, "allow")
+    check(server.udp_ask(server.addr(player), GAME) is None, "the server may send to the player")
+    player.answer_udp(GAME)
+    check(server.udp_ask(server.addr(player), GAME) is None, "the server reaches the player's game")
+    wait("both servers to be found although they may send nothing", lambda: found() == both_answer)
+    player.ctl("deny", "player", "other", f"udp/{GAME}")
+    rules_at(other, 2, "allow")
+    wait("one server to be found", lambda: found() == [player.addr(server)])
 
 
 @scenario
