@@ -33,6 +33,7 @@ struct rules {
                                      * by default, at the end: [firewall] */
     struct shared *shared;          /* owned */
     size_t n_shared;
+    struct pv_ruletable *closed;           /* lets nothing in; holds a reference */
     struct pv_prefix here[PV_FP_MAX_HERE]; /* what this node carries for members */
     size_t n_here;
     /* Parts of it about which rules differ, the longest first; cut: there are more. */
@@ -164,13 +165,22 @@ static int guard_beyond(struct rules *r, const struct pv_peer *p)
     return pv_fp_builder_set_regions(r->node->fp, pv_peer_id(p), regions, n);
 }
 
+/* A peer that is new stays outside until there is memory for its rules; one that has some keeps
+ * them so long. */
+static int close_peer(const struct rules *r, const struct pv_peer *p, bool had_rules)
+{
+    if (!had_rules)
+        (void)!pv_fp_builder_set_rules(r->node->fp, pv_peer_id(p), r->closed);
+    return PV_ERR_NOMEM;
+}
+
 /* Static peers are no members: only [firewall] is about them. */
 static int guard_peer(struct rules *r, const struct pv_peer *p)
 {
     struct pv_node *n = r->node;
     struct pv_ruletable *table = NULL;
     size_t lines = 0;
-    bool allow = true;
+    bool allow = true, had_rules = pv_fp_builder_has_rules(n->fp, pv_peer_id(p));
     if (r->guarded) {
         if (!pv_peer_is_static(p) && r->policy != NULL) {
             lines = pv_policy_lines(r->policy, pv_peer_pk(p), n->identity->sign_pk, r->lines);
@@ -178,10 +188,12 @@ static int guard_peer(struct rules *r, const struct pv_peer *p)
         }
         table = table_of(r, lines, allow, true);
         if (table == NULL)
-            return PV_ERR_NOMEM;
+            return close_peer(r, p, had_rules);
     }
     int status = pv_fp_builder_set_rules(n->fp, pv_peer_id(p), table);
-    return status == PV_OK ? guard_beyond(r, p) : status;
+    if (status == PV_OK)
+        status = guard_beyond(r, p);
+    return status == PV_ERR_NOMEM && r->guarded ? close_peer(r, p, had_rules) : status;
 }
 
 /* --- from statements ---------------------------------------------------------------------- */
@@ -504,6 +516,10 @@ static int make_rules(struct pv_node *node, const struct pv_engine_config *cfg, 
     r->own = cfg->firewall;
     r->firewall = cfg->has_firewall ? &r->own : NULL;
     r->retry_at = PV_NEVER;
+    if (pv_ruletable_new(NULL, 0, false, NULL, &r->closed) != PV_OK) {
+        free(r);
+        return PV_ERR_NOMEM;
+    }
     *ret_part = r;
     return PV_OK;
 }
@@ -512,6 +528,7 @@ static void free_rules(void *part)
 {
     struct rules *r = part;
     drop_shared(r);
+    pv_ruletable_unref(r->closed);
     pv_policy_free(r->policy);
     free(r->lines);
     free(r->denied);
