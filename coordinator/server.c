@@ -293,8 +293,8 @@ static void take_list(struct pv_coordserver *s, const struct pv_pg_home *list, s
         memcpy(homes[i].network, list[i].network, sizeof(homes[i].network));
         homes[i].fence = list[i].fence;
     }
-    if (homes != NULL)
-        pv_coord_homes_are(s->coord, homes, n, s->keep.asked_at, now);
+    if (homes == NULL || !pv_coord_homes_are(s->coord, homes, n, s->keep.asked_at, now))
+        s->keep.renewal.again = true;
     free(homes);
 }
 
@@ -307,6 +307,8 @@ static pv_ns keep_alive(struct pv_coordserver *s, pv_ns now)
         return PV_NEVER;
     if (!s->keep.asking && s->keep.away[0] == '\0')
         pv_coord_balance(s->coord, s->keep.renewal.few, now);
+    if (!s->keep.asking && pv_coord_homes_came(s->coord))
+        s->keep.renewal.again = true;
     if (pv_leasekeep_take_list(&s->keep, &list, &n)) {
         take_list(s, list, n, now);
         free(list);

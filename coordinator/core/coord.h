@@ -277,9 +277,13 @@ struct pv_coord_home {
     int64_t fence;
 };
 /* All homes of this coordinator as the store had them at asked_at or later: the members of others
- * are let go, as another coordinator has those. The list is put in order. */
-void pv_coord_homes_are(struct pv_coord *c, struct pv_coord_home *list, size_t n, pv_ns asked_at,
-                        pv_ns now);
+ * are let go, as another coordinator has those. The list is put in order. False: one that it has
+ * not came after the question, so it is to be asked again. */
+PV_MUST_CHECK bool pv_coord_homes_are(struct pv_coord *c, struct pv_coord_home *list, size_t n,
+                                      pv_ns asked_at, pv_ns now);
+/* Has a network come since this was asked last? Others may have taken it before the store's answer
+ * was here: the list is to be asked for. */
+PV_MUST_CHECK bool pv_coord_homes_came(struct pv_coord *c);
 /* few: homes of the coordinator that has the fewest. Gives one away now and then when this one has
  * more. */
 void pv_coord_balance(struct pv_coord *c, uint64_t few, pv_ns now);

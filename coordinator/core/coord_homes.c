@@ -59,11 +59,12 @@ static int by_network(const void *a, const void *b)
                   ((const struct pv_coord_home *)b)->network, PV_NETWORK_ID_LEN);
 }
 
-void pv_coord_homes_are(struct pv_coord *c, struct pv_coord_home *list, size_t n, pv_ns asked_at,
+bool pv_coord_homes_are(struct pv_coord *c, struct pv_coord_home *list, size_t n, pv_ns asked_at,
                         pv_ns now)
 {
     struct pv_cnet *net;
     struct pv_cnet *next;
+    bool all = true;
     qsort(list, n, sizeof(*list), by_network);
     HASH_ITER(hh, c->registry.nets, net, next)
     {
@@ -72,11 +73,15 @@ void pv_coord_homes_are(struct pv_coord *c, struct pv_coord_home *list, size_t n
         const struct pv_coord_home *h = bsearch(&key, list, n, sizeof(*list), by_network);
         /* One that came since is not in the list yet, and one that goes is told by its own answer.
          */
-        if (net->home_at >= asked_at || net->leaving || (h != NULL && h->fence == net->fence))
+        if (net->leaving || (h != NULL && h->fence == net->fence))
+            continue;
+        all &= net->home_at < asked_at;
+        if (net->home_at >= asked_at)
             continue;
         c->stats.homes_lost++;
         let_go(c, net, NULL, "another coordinator has taken it", now);
     }
+    return all;
 }
 
 /* --- seeking --------------------------------------------------------------------------------- */
@@ -141,6 +146,7 @@ static struct pv_cnet *take_in(struct pv_coord *c, const struct pv_homes_ask *as
     net->pinned = ask->pleads;
     pv_registry_came(&c->registry, net, h->epoch, now);
     c->stats.homes_taken++;
+    c->homes_came = true;
     pv_log(c->log, PV_LOG_INFO, "home taken network=%s members=%llu before=%s",
            pv_roster_network(net->roster)->name, (unsigned long long)pv_roster_count(net->roster),
            h->was_elsewhere ? "another coordinator" : "nobody");
@@ -279,6 +285,13 @@ void pv_coord_drain(struct pv_coord *c, bool on)
 {
     c->homes.draining = on;
     c->drain_at = 0;
+}
+
+bool pv_coord_homes_came(struct pv_coord *c)
+{
+    bool came = c->homes_came;
+    c->homes_came = false;
+    return came;
 }
 
 size_t pv_coord_n_homes(const struct pv_coord *c)

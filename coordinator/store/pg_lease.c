@@ -231,7 +231,7 @@ static int stay(struct pv_pg_lease *l, struct pv_pg_renewal *re,
     }
     re->living = (uint64_t)a.second;
     re->few = a.has_third ? (uint64_t)a.third : UINT64_MAX;
-    if (l->listed && a.fence == l->lost)
+    if (l->listed && a.fence == l->lost && !re->again)
         return PV_OK;
     if (pv_pg_begin(l->pg) < 0) {
         pv_pg_disconnect(l->pg);
@@ -242,6 +242,7 @@ static int stay(struct pv_pg_lease *l, struct pv_pg_renewal *re,
     r = pv_pg_finish(l->pg, take_home, re, ret_error);
     if (r == PV_OK && re->has_list) {
         l->listed = true;
+        re->again = false;
         l->lost = a.fence;
     }
     return r;

@@ -52,6 +52,7 @@ struct pv_pg_renewal {
     bool draining;   /* in: it gives them away */
     uint64_t living; /* coordinators, this one too */
     uint64_t few;    /* homes of the other one that has the fewest; UINT64_MAX: there is none */
+    bool again;      /* in: all homes are to be listed, whatever has happened */
     /* All homes of this coordinator, when others may have taken some; owned by who takes it. */
     bool has_list;
     struct pv_pg_home *list;

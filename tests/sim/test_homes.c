@@ -73,7 +73,7 @@ static void renew(struct world *w, struct coordinator *c)
             few = (uint64_t)o->homes;
     }
     pv_coord_balance(c->core, few, w->now);
-    if (c->lost == c->lost_seen)
+    if (c->lost == c->lost_seen && !pv_coord_homes_came(c->core))
         return;
     c->lost_seen = c->lost;
     for (unsigned i = 0; i < NETS; i++) {
@@ -82,7 +82,8 @@ static void renew(struct world *w, struct coordinator *c)
         memcpy(list[n].network, w->nets[i], sizeof(list[n].network));
         list[n++].fence = w->homes[i].fence;
     }
-    pv_coord_homes_are(c->core, list, n, w->now, w->now);
+    if (!pv_coord_homes_are(c->core, list, n, w->now, w->now))
+        c->lost_seen = -1;
 }
 
 static void run_coordinator(struct world *w, unsigned i)
