@@ -343,30 +343,71 @@ static const struct pv_roster_entry *coordinators(const struct pv_cnet *net)
     return NULL;
 }
 
+/* The statements of a chain that are chosen so far, and the bytes that a message has left. */
+struct chain {
+    struct pv_ctl_item *items;
+    size_t n, room;
+};
+
+static bool has_link(const struct chain *c, const struct pv_roster_entry *entry)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->items[i].statement.ptr == entry->st.raw.ptr)
+            return true;
+    }
+    return false;
+}
+
+static void add_link(struct chain *c, const struct pv_roster_entry *entry)
+{
+    struct pv_ctl_item item = item_of(entry);
+    size_t need = pv_ctl_item_len(&item);
+    if (c->n == PV_CTL_ITEMS_MAX || need > c->room || has_link(c, entry))
+        return;
+    c->items[c->n++] = item;
+    c->room -= need;
+}
+
+static void add_grants(struct chain *c, const struct pv_cnet *net, const struct pv_statement *of)
+{
+    for (size_t i = 0; i < net->n_admins; i++) {
+        const struct pv_statement *st = &net->admins[i]->st;
+        if (st->type == PV_ST_ADMIN && memcmp(st->u.admin.node, of->signer, PV_SIGN_PK_LEN) == 0)
+            add_link(c, net->admins[i]);
+    }
+}
+
 /* The statements that prove an invite: the record, the list of coordinators, the statements that
- * made its signers admins, and the invite itself. One place is left for the last. */
+ * made its signers admins, and the invite itself, which comes last. Where the network has moved,
+ * the receipts of this coordinator rest on a list that is in force no more, so former ones go
+ * along, the newest first. */
 size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
                      struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
-    size_t n = 0;
+    struct chain c = {.items = items, .room = PV_CTL_PAGE_ROOM};
     struct pv_cnet_invite *found = NULL;
     const struct pv_roster_entry *list = coordinators(net);
     PV_MAP_FIND(&net->invite_map, net->invites, invite, PV_SIGN_PK_LEN, found);
     if (found == NULL || net->record == NULL)
         return 0;
-    items[n++] = item_of(net->record);
-    if (list != NULL)
-        items[n++] = item_of(list);
-    for (size_t i = 0; i < net->n_admins && n < PV_CTL_ITEMS_MAX - 1; i++) {
-        const struct pv_statement *st = &net->admins[i]->st;
-        bool signs =
-            memcmp(st->u.admin.node, found->entry->st.signer, PV_SIGN_PK_LEN) == 0 ||
-            (list != NULL && memcmp(st->u.admin.node, list->st.signer, PV_SIGN_PK_LEN) == 0);
-        if (st->type == PV_ST_ADMIN && signs)
-            items[n++] = item_of(net->admins[i]);
+    struct pv_ctl_item last = item_of(found->entry);
+    c.room -= pv_ctl_item_len(&last);
+    add_link(&c, net->record);
+    if (list != NULL) {
+        add_link(&c, list);
+        add_grants(&c, net, &list->st);
     }
-    items[n++] = item_of(found->entry);
-    return n;
+    add_grants(&c, net, &found->entry->st);
+    for (size_t i = net->n_admins; i > 0; i--) {
+        if (net->admins[i - 1]->st.type == PV_ST_COORDINATORS) {
+            add_grants(&c, net, &net->admins[i - 1]->st);
+            add_link(&c, net->admins[i - 1]);
+        }
+    }
+    if (c.n == PV_CTL_ITEMS_MAX)
+        c.n--;
+    items[c.n++] = last;
+    return c.n;
 }
 
 struct pv_view pv_cnet_coordinators(const struct pv_cnet *net)

@@ -298,6 +298,67 @@ static struct pv_ctl_item received(const struct cw *w, const struct cw_keys *for
                                 .receipt = pv_view(ret_receipt, PV_RECEIPT_LEN)};
 }
 
+/* What a guest is shown of an invite, as a roster; to be freed. */
+static struct pv_roster *fetch_chain(struct cw *w, struct cw_client *guest,
+                                     const struct cw_keys *invite)
+{
+    struct pv_ctl_msg fetch = {.type = PV_CTL_FETCH};
+    memcpy(fetch.u.fetch.invite, invite->pk, PV_SIGN_PK_LEN);
+    struct pv_ctl_msg *m = cw_ask(w, guest, fetch, PV_CTL_STATEMENTS);
+    const struct pv_ctl_statements *st = &m->u.statements;
+    struct pv_roster *r = NULL;
+    enum pv_roster_added added;
+    assert_int_equal(pv_roster_new(st->items[0].statement, w->created.network_id, &w->rng, &r),
+                     PV_OK);
+    for (size_t i = 0; i < st->n; i++)
+        assert_int_equal(pv_roster_add(r, st->items[i].statement, st->items[i].receipt, &added),
+                         PV_OK);
+    pv_ctl_msg_free(m);
+    return r;
+}
+
+/* The network has moved to another coordinator, and a token leads to this one. Who joins here sees
+ * that it became a member, although the list in force does not name who signed its receipt. */
+static void a_former_coordinator_lets_nodes_in_that_understand_it(void **state)
+{
+    (void)state;
+    static const struct pv_hostport addr = {.host = "next.example", .port = 3478};
+    struct cw *w = cw_new(11);
+    uint8_t list[PV_STATEMENT_LIST_MAX];
+    struct pv_writer lw = pv_writer(list, sizeof(list));
+    struct pv_made_long record;
+    enum pv_roster_added added;
+    cw_start(w);
+    cw_create(w);
+    struct cw_keys next = cw_keys_make(w);
+    pv_coordlist_put(&lw, next.pk, &addr, 1);
+    assert_int_equal(
+        pv_make_coordinators(w->created.network_id, w->root.sk, 7, pv_written(&lw), &record),
+        PV_OK);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    assert_int_equal(cw_put(w, alice, pv_view(record.raw, record.len)), PV_CTL_E_NONE);
+
+    struct cw_node bob = cw_node_make(w);
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct pv_roster *r = fetch_chain(w, c, &invite);
+    struct pv_ctl_msg *m = cw_ask(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
+    struct pv_made made = cw_member_statement(
+        w, &invite, &bob, (struct cw_claim){"bob", m->u.reservation.ip4, 0, CW_WALL});
+    pv_ctl_msg_free(m);
+    m = cw_ask(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
+    assert_int_equal(
+        pv_roster_add(r, m->u.registered.item.statement, m->u.registered.item.receipt, &added),
+        PV_OK);
+    struct pv_roster_event event;
+    while (pv_roster_poll_event(r, &event) == PV_OK)
+        assert_int_not_equal(event.type, PV_ROSTER_EV_REFUSED);
+    assert_true(pv_view_equal(pv_roster_coordinators(r), pv_written(&lw)));
+    assert_non_null(pv_roster_enrolled(r, bob.id.pk));
+    pv_ctl_msg_free(m);
+    pv_roster_free(r);
+}
+
 /* The former coordinator is gone for good. An invite that has ended since let two nodes in there:
  * bob, who moves the network, and carol, of whose removal this one hears first. */
 static void whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves(void **state)
@@ -355,6 +416,7 @@ int main(void)
         cmocka_unit_test(a_dropped_network_is_gone_with_what_was_under_way),
         cmocka_unit_test(a_new_secret_counts_at_once),
         cmocka_unit_test(a_policy_holds_from_now_on),
+        cmocka_unit_test(a_former_coordinator_lets_nodes_in_that_understand_it),
         cmocka_unit_test(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves),
     };
     if (pv_crypto_init() != PV_OK)
