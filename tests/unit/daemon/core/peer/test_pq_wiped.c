@@ -24,14 +24,6 @@ enum {
     CHUNK = 1 << 20, /* bytes */
 };
 
-/* The sanitizer would keep the frames of functions that have returned, each in a place of its own:
- * what is left on a stack is overwritten by the next calls, and there it never is. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-    return "detect_stack_use_after_return=0";
-}
-
 /* --- what is looked for ----------------------------------------------------------------------- */
 
 static struct {
