@@ -337,6 +337,8 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         p->remote = calloc(1, sizeof(*p->remote));
     if (p->remote == NULL)
         return; /* as if it were lost: it comes again */
+    if (!pv_peer_pq_affords(p, desc, now))
+        return; /* likewise */
     enum pv_descx_verdict v =
         pv_descx_receive(&p->descx, (struct pv_descx_id){desc->gen, desc->rev}, re);
     if (p->descx.own.gen != 0 && re.gen == p->descx.own.gen)

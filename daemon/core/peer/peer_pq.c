@@ -78,15 +78,24 @@ static void take_keys(struct pv_peer *p, pv_ns now)
     }
 }
 
+/* Asked before the description counts as received: it is repeated as long as nobody acknowledges
+ * it. A half that was acknowledged and not worked on would be waited for until the next
+ * generation. */
+bool pv_peer_pq_affords(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
+{
+    const struct pv_descx_id *had = &p->descx.theirs;
+    bool newer = desc->gen > had->gen || (desc->gen == had->gen && desc->rev > had->rev);
+    return p->agreed.x == NULL || !newer ||
+           !pv_pqx_costs(p->agreed.x, desc, desc->gen != had->gen) ||
+           pv_bucket_take(&p->agreed.work, WORK_RATE, WORK_BURST, 1, now);
+}
+
 void pv_peer_pq_take(struct pv_peer *p, const struct pv_desc *desc, bool new_gen, pv_ns now)
 {
     const struct pv_pqx_own own = own_of(p);
-    const bool costs = new_gen || (desc->pq != NULL && desc->pq->kind != PV_DESC_PQ_NONE);
     if (p->agreed.x == NULL)
         return;
-    if (costs && !pv_bucket_take(&p->agreed.work, WORK_RATE, WORK_BURST, 1, now))
-        pv_pqx_have(p->agreed.x, desc); /* its next half counts, once it is patient again */
-    else if (pv_pqx_take(p->agreed.x, &own, desc, new_gen, now))
+    if (pv_pqx_take(p->agreed.x, &own, desc, new_gen, now))
         pv_descx_changed(&p->descx);
     take_keys(p, now);
     if (pv_pqx_error(p->agreed.x)[0] != '\0')

@@ -99,6 +99,7 @@ static bool make_offer(struct pv_pqx *x, const struct pv_pqx_own *own)
     pv_rng_fill(&x->cfg.rng, x->seed, sizeof(x->seed));
     pv_dh_keypair(&x->cfg.rng, x->dh_sk, x->said.dh);
     if (x->cfg.kem->keypair(x->seed, x->said.kem) != PV_OK) {
+        close_half(x);
         x->error = "no key pair could be made";
         return false;
     }
@@ -206,18 +207,38 @@ static bool offer_again(struct pv_pqx *x, const struct pv_pqx_own *own,
     return make_offer(x, own);
 }
 
+/* A half of this generation, and not of a later revision than the description that has it. */
+static bool has_half(const struct pv_desc *theirs, enum pv_desc_pq_kind kind)
+{
+    const struct pv_desc_pq *pq = theirs->pq;
+    return pq != NULL && pq->kind == kind && pq->gen == theirs->gen && pq->rev <= theirs->rev;
+}
+
+bool pv_pqx_costs(const struct pv_pqx *x, const struct pv_desc *theirs, bool new_gen)
+{
+    bool able = (theirs->caps & PV_DESC_CAP_PQ) != 0;
+    if (!x->offers && has_half(theirs, PV_DESC_PQ_OFFER)) {
+        uint8_t hash[PV_HYBRID_HASH_LEN];
+        const struct pv_hybrid_half offer = half_of(x->cfg.peer_pk, theirs->pq, &theirs->creds);
+        pv_hybrid_hash_offer(&offer, hash);
+        return !x->answered || memcmp(hash, x->offer, sizeof(hash)) != 0;
+    }
+    if (!x->offers)
+        return false;
+    return (new_gen && able) || (x->offered && has_half(theirs, PV_DESC_PQ_ANSWER) &&
+                                 memcmp(theirs->pq->to, x->offer, sizeof(theirs->pq->to)) == 0);
+}
+
 bool pv_pqx_take(struct pv_pqx *x, const struct pv_pqx_own *own, const struct pv_desc *theirs,
                  bool new_gen, pv_ns now)
 {
-    const struct pv_desc_pq *pq = theirs->pq;
     bool able = (theirs->caps & PV_DESC_CAP_PQ) != 0;
-    bool has_half = pq != NULL && pq->gen == theirs->gen && pq->rev <= theirs->rev;
     if (own->id.gen == 0)
         return false;
     pv_pqx_have(x, theirs);
     if (!x->offers)
-        return has_half && pq->kind == PV_DESC_PQ_OFFER && take_offer(x, own, theirs, now);
-    if (has_half && pq->kind == PV_DESC_PQ_ANSWER)
+        return has_half(theirs, PV_DESC_PQ_OFFER) && take_offer(x, own, theirs, now);
+    if (has_half(theirs, PV_DESC_PQ_ANSWER))
         take_answer(x, theirs, now);
     return new_gen && able && !x->has_key && offer_again(x, own, theirs);
 }

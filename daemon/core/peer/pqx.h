@@ -56,6 +56,8 @@ void pv_pqx_begin(struct pv_pqx *x, const struct pv_pqx_own *own, bool offer);
  * now, so it is to be sent. */
 PV_MUST_CHECK bool pv_pqx_take(struct pv_pqx *x, const struct pv_pqx_own *own,
                                const struct pv_desc *theirs, bool new_gen, pv_ns now);
+/* Would take() of that description compute a key or a half? */
+bool pv_pqx_costs(const struct pv_pqx *x, const struct pv_desc *theirs, bool new_gen);
 /* Also of a description that was seen before: they have that key. */
 void pv_pqx_have(struct pv_pqx *x, const struct pv_desc *theirs);
 /* The peer is in use: makes a new offer when the last key is an hour old. True: send ours. */

@@ -77,10 +77,38 @@ static void offers_without_end_are_answered_a_few_at_a_time(void **state)
     fake_peers_done(&x);
 }
 
+/* What was too much is not acknowledged, so it comes again and is answered then: an honest member
+ * that started again and again would else wait for its next generation. */
+static void what_was_too_much_is_answered_when_it_is_repeated(void **state)
+{
+    (void)state;
+    struct pv_desc ours;
+    start();
+    for (unsigned i = 1; i <= FLOOD; i++)
+        send(i, 1);
+    assert_true(worked < FLOOD);
+    while (pv_peer_take_desc(p, x.f.now, &ours))
+        assert_true(ours.re_gen < FLOOD);
+    worked = 0;
+    send(FLOOD, 1);
+    assert_int_equal(worked, 0);
+    x.f.now += PV_S(2);
+    send(FLOOD, 1);
+    assert_int_equal(worked, 1);
+    send(FLOOD, 1); /* the answer got lost: it is said again, and not computed */
+    assert_int_equal(worked, 1);
+    bool answered = false;
+    while (pv_peer_take_desc(p, x.f.now, &ours))
+        answered = ours.re_gen == FLOOD && ours.pq != NULL && ours.pq->kind == PV_DESC_PQ_ANSWER;
+    assert_true(answered);
+    fake_peers_done(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(offers_without_end_are_answered_a_few_at_a_time),
+        cmocka_unit_test(what_was_too_much_is_answered_when_it_is_repeated),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;
