@@ -103,8 +103,9 @@ static int open_parcel(const struct pv_node *n, const struct pv_signal_route *ro
     for (size_t iter = 0; r == PV_ERR_AUTH && pv_ownkeys_next(n->identity, &iter, &own);) {
         if (hybrid)
             r = pv_parcel_open_hybrid(route, psk, &own, box, buf, ret_parcel);
-        /* One that looks hybrid by chance is opened as what it is. */
-        if (r == PV_ERR_AUTH)
+        /* One that looks hybrid by chance is opened as what it is; one too long for that may be for
+         * the next key. */
+        if (r == PV_ERR_AUTH && box.len <= PV_PARCEL_CLASSICAL_MAX)
             r = pv_parcel_open(route, &own, box, buf, ret_parcel);
     }
     pv_wipe(psk, sizeof(psk));

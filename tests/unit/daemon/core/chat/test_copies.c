@@ -221,6 +221,7 @@ static void without_store_in_the_configuration_nothing_is_kept_or_collected(void
 static const uint8_t *sealed_to;
 
 static const struct pv_sealing_to *sealed_hybrid; /* NULL: hand_over() makes other boxes */
+static char sealed_text[PV_CHAT_TEXT_MAX + 1] = "hi";
 
 /* A copy from bob for alice, as the coordinator hands it over. */
 static void hand_over(uint64_t number, bool forged)
@@ -233,8 +234,10 @@ static void hand_over(uint64_t number, bool forged)
                                             sealed_to != NULL ? sealed_to : node->identity.dh_pk,
                                         .sk = chat.bob_keys.sk,
                                         .hybrid = sealed_hybrid};
-    const struct pv_parcel parcel = {
-        .id = {9}, .seq = 1, .time_ms = 1700000000000, .text = pv_view("hi", 2)};
+    const struct pv_parcel parcel = {.id = {9},
+                                     .seq = 1,
+                                     .time_ms = 1700000000000,
+                                     .text = pv_view(sealed_text, strlen(sealed_text))};
     uint8_t *box = malloc(PV_PARCEL_BOX_MAX);
     size_t len;
     memcpy(bob.pk, chat.bob_pk, sizeof(bob.pk));
@@ -286,11 +289,10 @@ static void a_copy_is_forgotten_there_only_once_it_is_on_disk_here(void **state)
     assert_int_equal(fake_coord.n, 0);
 }
 
-/* It waited while alice changed her transport key, twice. */
-static void a_copy_that_was_sealed_to_a_former_key_is_opened(void **state)
+/* Alice changed her transport key, twice. */
+static void change_key_twice(void)
 {
     struct pv_identity *id = &node->identity;
-    (void)state;
     for (int i = 0; i < 2; i++) {
         struct pv_other_key *former = &id->others[2 - i];
         memcpy(former->sk, id->dh_sk, sizeof(former->sk));
@@ -299,12 +301,42 @@ static void a_copy_that_was_sealed_to_a_former_key_is_opened(void **state)
         former->replaced_s = 1700000000;
         pv_dh_keypair(&node->node.rng, id->dh_sk, id->dh_pk);
     }
+}
+
+static void a_copy_that_was_sealed_to_a_former_key_is_opened(void **state)
+{
+    (void)state;
+    change_key_twice();
     set_online(true);
-    sealed_to = id->others[2].pk;
+    sealed_to = node->identity.others[2].pk;
     hand_over(17, false);
     sealed_to = NULL;
     commit(PV_OK);
     expect_collect(17, 17);
+}
+
+/* With the longest text as well, whose hybrid box is longer than any other one. */
+static void a_long_hybrid_copy_to_a_former_key_is_opened(void **state)
+{
+    uint8_t cert[PV_SEALING_CERT_LEN];
+    const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
+    (void)state;
+    change_key_twice();
+    assert_int_equal(pv_sealing_certify(&kem_double, node->identity.sign_sk, cert), PV_OK);
+    set_online(true);
+    memset(sealed_text, 'x', PV_CHAT_TEXT_MAX);
+    sealed_to = node->identity.others[2].pk;
+    sealed_hybrid = &to;
+    hand_over(17, false); /* without a KEM it stays where it is */
+    expect_collect(17, 0);
+    chat.peers.env.kem = &kem_double;
+    hand_over(18, false);
+    assert_int_equal(fake_coord.n, 0);
+    commit(PV_OK);
+    expect_collect(18, 18);
+    sealed_to = NULL;
+    sealed_hybrid = NULL;
+    memcpy(sealed_text, "hi", 3);
 }
 
 /* A hybrid one is read by who has a KEM, and else stays for the time when this node has one. */
@@ -452,6 +484,7 @@ int main(void)
             without_store_in_the_configuration_nothing_is_kept_or_collected, start_unwanted, stop),
         T(a_copy_is_forgotten_there_only_once_it_is_on_disk_here),
         T(a_copy_that_was_sealed_to_a_former_key_is_opened),
+        T(a_long_hybrid_copy_to_a_former_key_is_opened),
         T(a_hybrid_copy_is_read_or_left_where_it_is),
         T(who_requires_it_stores_no_other_copy),
         T(a_copy_that_could_not_be_stored_is_asked_for_again),
