@@ -390,6 +390,16 @@ static void receipt_changed(struct pv_roster *r, struct pv_roster_item *e)
     tell_statement(r, e);
 }
 
+/* What is kept may give way to e itself, or to its receipt. Never e: it has its place. */
+static void drop_excess(struct pv_roster *r, const struct pv_roster_item *e)
+{
+    struct pv_roster_item *excess;
+
+    while (pv_roster_quota_proves(e->pub.st.type) &&
+           (excess = pv_roster_quota_excess(r, e)) != NULL && excess != e)
+        drop_item(r, excess);
+}
+
 /* A statement that we hold, perhaps with a receipt that it prefers to its own. */
 static int merge_known(struct pv_roster *r, struct pv_roster_item *e, struct pv_view raw,
                        bool verified, enum pv_roster_added *ret_added)
@@ -410,6 +420,7 @@ static int merge_known(struct pv_roster *r, struct pv_roster_item *e, struct pv_
     if (status != PV_OK)
         return status;
     receipt_changed(r, e);
+    drop_excess(r, e);
     *ret_added = PV_ROSTER_NEW;
     return PV_OK;
 }
@@ -473,6 +484,25 @@ static bool may_sign_about(const struct pv_roster *r, const struct pv_roster_key
     return pv_roster_signer_may(r, signer, st->type);
 }
 
+/* Is there room for a statement? Where that depends on its receipt, one by a coordinator that is
+ * not known yet lets it wait for that: PV_ERR_NOT_FOUND. */
+static int find_room(struct pv_roster *r, const struct pv_statement *st, struct pv_view raw_receipt,
+                     bool verified, struct pv_roster_item **ret_drop)
+{
+    struct pv_roster_receipt receipt;
+    int status = pv_roster_find_room(r, st, false, ret_drop);
+
+    if (!pv_roster_quota_proves(st->type) || raw_receipt.len == 0)
+        return status;
+    int known = pv_roster_check_receipt(r, raw_receipt, st->hash, verified, &receipt);
+    if (known == PV_OK && pv_roster_is_ordered(&receipt))
+        return pv_roster_find_room(r, st, true, ret_drop);
+    if (known == PV_ERR_NOT_FOUND && status == PV_ERR_LIMIT &&
+        pv_roster_find_room(r, st, true, ret_drop) == PV_OK)
+        return PV_ERR_NOT_FOUND;
+    return status;
+}
+
 /* A statement whose form, signatures and network are right and that we do not hold. */
 static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct pv_view raw_receipt,
                      bool verified, enum pv_roster_added *ret_added)
@@ -491,7 +521,11 @@ static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct 
     struct pv_roster_key *subject = pk == NULL ? NULL : pv_roster_get_or_add_key(r, pk);
     if (pk != NULL && subject == NULL)
         return PV_ERR_NOMEM;
-    int status = pv_roster_find_room(r, st, &drop);
+    int status = find_room(r, st, raw_receipt, verified, &drop);
+    if (status == PV_ERR_NOT_FOUND) {
+        *ret_added = PV_ROSTER_ORPHAN;
+        return adopt_orphan(r, receipt_signer(raw_receipt), st->raw, raw_receipt, verified);
+    }
     bool needed = pv_roster_needs_receipt(signer, st->type);
     struct pv_view later = pv_view(NULL, 0);
     if (st->type == PV_ST_COORDINATORS) {
@@ -525,6 +559,7 @@ static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct 
         drop_item(r, drop);
     link_entry(r, e, subject, signer);
     take_effect(r, e);
+    drop_excess(r, e);
     if (later.len > 0)
         (void)merge_known(r, e, later, verified, ret_added); /* without it the record counts too */
     *ret_added = PV_ROSTER_NEW;

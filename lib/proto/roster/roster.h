@@ -28,7 +28,7 @@ enum {
     PV_ROSTER_RESERVE = 4096,  /* beyond these: half for revocations and ends, all of it for root */
     PV_ROSTER_MAX_UNKNOWN = 8, /* statements of unknown types a signer, DESIGN 3 */
     /* Member, transport key and leave statements a node, of each: the highest serials, as older
-     * ones count no more. */
+     * ones count no more. Of what needs a right as many proven ones besides (roster_quota.c). */
     PV_ROSTER_MAX_SELF = 8,
     PV_ROSTER_MAX_RECORDS = 64,   /* coordinators records a signer: the highest seq */
     PV_ROSTER_MAX_ORPHANS = 256,  /* statements waiting for their signer's; oldest dropped */

@@ -4,8 +4,11 @@
  *
  * A key may make statements about itself without anybody's consent. Of each kind the best few are
  * kept, so that every roster keeps the same ones in whatever order they come; "best" is what counts
- * anyway, the newest. The limit of the whole set has a reserve for revocations and for root, and
- * does not count what removed nodes brought: so a roster that somebody filled can be repaired.
+ * anyway, the newest. What needs a right is kept twice over: the newest, and the newest of what a
+ * coordinator has put in order, so that a former admin who goes on talking takes nothing back of
+ * what it said in office: coordinators give it no receipts any more. The limit of the whole set has
+ * a reserve for revocations and for root, and does not count what removed nodes brought: so a
+ * roster that somebody filled can be repaired.
  */
 #include <string.h>
 
@@ -83,36 +86,103 @@ static uint64_t number_of(const struct pv_statement *st)
     }
 }
 
-/* Is a kept rather than b? The higher number, then the lower hash. */
-static bool is_better(const struct pv_statement *a, const struct pv_statement *b)
+bool pv_roster_is_better(const struct pv_statement *a, const struct pv_statement *b)
 {
     if (number_of(a) != number_of(b))
         return number_of(a) > number_of(b);
     return memcmp(a->hash, b->hash, sizeof(a->hash)) < 0;
 }
 
-/* The statement that has the place which st wants; NULL: there is room. Routes, tags and rules have
- * places of their own, so that what is said of one takes no other one's. */
-static struct pv_roster_item *find_worst(const struct pv_roster_key *k, enum pv_roster_quota quota,
-                                         const struct pv_statement *st)
+/* Do both want the same places? Routes, tags and rules have places of their own, so that what is
+ * said of one takes no other one's. */
+static bool competes(const struct pv_statement *a, const struct pv_statement *b)
 {
-    struct pv_roster_item *worst = NULL;
+    return !pv_roster_is_rule(a) || pv_roster_slot_of(a).number == pv_roster_slot_of(b).number;
+}
 
-    if (pv_roster_is_rule(st)) {
-        worst = k->kept[quota];
-        while (worst != NULL &&
-               pv_roster_slot_of(&worst->pub.st).number != pv_roster_slot_of(st).number)
-            worst = worst->next_kept;
-        return worst;
+/* Of these kinds the best are kept of what is proven to have been said in office, too: by the right
+ * that nobody ends, about oneself, or with a receipt in the order of ends. */
+static bool is_proven(const struct pv_roster *r, const struct pv_statement *st, bool ordered)
+{
+    switch (pv_roster_quota_of(st->type)) {
+    case PV_ROSTER_QUOTA_PLACE:
+        return ordered || memcmp(st->signer, r->root, sizeof(r->root)) == 0 ||
+               memcmp(st->signer, st->u.place.node, PV_SIGN_PK_LEN) == 0;
+    case PV_ROSTER_QUOTA_COORDINATORS:
+    case PV_ROSTER_QUOTA_ROUTES:
+    case PV_ROSTER_QUOTA_TAGS:
+    case PV_ROSTER_QUOTA_RULES:
+        return ordered || memcmp(st->signer, r->root, sizeof(r->root)) == 0;
+    default:
+        return false;
     }
-    if (k->n_kept[quota] < places_of(quota))
+}
+
+/* A statement that is held, or that wants to be. */
+struct contender {
+    const struct pv_statement *st;
+    bool proven;
+};
+
+static struct contender contender_of(const struct pv_roster *r, const struct pv_roster_item *e)
+{
+    return (struct contender){
+        .st = &e->pub.st,
+        .proven = is_proven(r, &e->pub.st, pv_roster_is_ordered(e->receipt)),
+    };
+}
+
+/* Are as many better ones held as there are places, or held together with `other`? */
+static bool is_superfluous(const struct pv_roster *r, const struct pv_roster_key *k,
+                           struct contender x, const struct contender *other)
+{
+    enum pv_roster_quota quota = pv_roster_quota_of(x.st->type);
+    size_t places = pv_roster_is_rule(x.st) ? 1 : places_of(quota);
+    size_t better = 0, proven = 0;
+
+    if (other != NULL && pv_roster_is_better(other->st, x.st)) {
+        better++;
+        proven += other->proven ? 1 : 0;
+    }
+    for (const struct pv_roster_item *e = k->kept[quota]; e != NULL; e = e->next_kept) {
+        if (!competes(&e->pub.st, x.st) || !pv_roster_is_better(&e->pub.st, x.st))
+            continue;
+        better++;
+        proven += contender_of(r, e).proven ? 1 : 0;
+    }
+    return better >= places && (!x.proven || proven >= places);
+}
+
+/* One of those that compete with x and are not needed beside it; NULL: there is none. other: x, if
+ * it is not held yet. */
+static struct pv_roster_item *find_superfluous(const struct pv_roster *r,
+                                               const struct pv_roster_key *k,
+                                               const struct pv_statement *x,
+                                               const struct contender *other)
+{
+    enum pv_roster_quota quota = pv_roster_quota_of(x->type);
+    struct pv_roster_item *e = k->kept[quota];
+
+    if (!pv_roster_is_rule(x) && k->n_kept[quota] + (other != NULL ? 1u : 0u) <= places_of(quota))
         return NULL;
+    while (e != NULL &&
+           (!competes(&e->pub.st, x) || !is_superfluous(r, k, contender_of(r, e), other)))
+        e = e->next_kept;
+    return e;
+}
 
-    for (struct pv_roster_item *e = k->kept[quota]; e != NULL; e = e->next_kept) {
-        if (worst == NULL || is_better(&worst->pub.st, &e->pub.st))
-            worst = e;
-    }
-    return worst;
+struct pv_roster_item *pv_roster_quota_excess(const struct pv_roster *r,
+                                              const struct pv_roster_item *e)
+{
+    return pv_roster_quota_of(e->pub.st.type) == PV_ROSTER_QUOTA_NONE
+               ? NULL
+               : find_superfluous(r, e->subject != NULL ? e->subject : e->signer, &e->pub.st, NULL);
+}
+
+bool pv_roster_quota_proves(uint8_t type)
+{
+    return type == PV_ST_PLACE || type == PV_ST_COORDINATORS || type == PV_ST_ROUTE ||
+           type == PV_ST_TAG || type == PV_ST_RULE;
 }
 
 /* Root's own reserve is larger than that of the admins: none of them can fill it. */
@@ -125,9 +195,10 @@ static size_t most_statements(const struct pv_roster *r, const struct pv_stateme
                : PV_ROSTER_MAX_STATEMENTS;
 }
 
-int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st,
+int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st, bool ordered,
                         struct pv_roster_item **ret_drop)
 {
+    const struct contender x = {.st = st, .proven = is_proven(r, st, ordered)};
     enum pv_roster_quota quota = pv_roster_quota_of(st->type);
     const struct pv_roster_key *k = NULL;
 
@@ -136,13 +207,11 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
         k = pv_roster_key(r, quota == PV_ROSTER_QUOTA_MEMBER  ? st->u.member.node
                              : quota == PV_ROSTER_QUOTA_PLACE ? st->u.place.node
                                                               : st->signer);
-    struct pv_roster_item *worst = k == NULL ? NULL : find_worst(k, quota, st);
-    if (worst != NULL) {
-        if (!is_better(st, &worst->pub.st))
-            return PV_ERR_LIMIT;
-        *ret_drop = worst;
+    if (k != NULL && is_superfluous(r, k, x, NULL))
+        return PV_ERR_LIMIT;
+    *ret_drop = k == NULL ? NULL : find_superfluous(r, k, st, &x);
+    if (*ret_drop != NULL)
         return PV_OK;
-    }
     size_t most = most_statements(r, st);
     /* Statements that do not count any more have a limit too: somebody may go on bringing them. */
     if (r->size - r->n_dead >= most || r->size >= most + PV_ROSTER_MAX_STATEMENTS)
@@ -153,7 +222,7 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
 int pv_roster_check_room(const struct pv_roster *r, const struct pv_statement *st)
 {
     struct pv_roster_item *drop;
-    return pv_roster_find_room(r, st, &drop);
+    return pv_roster_find_room(r, st, true, &drop);
 }
 
 void pv_roster_quota_add(struct pv_roster_key *k, struct pv_roster_item *e)

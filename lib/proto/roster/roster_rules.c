@@ -59,6 +59,26 @@ static bool says_something(const struct pv_statement *st)
     return st->type == PV_ST_TAG ? st->u.tag.kind != PV_TAG_NONE : st->u.rule.kind != PV_RULE_NONE;
 }
 
+/* Of each slot the newest that was said in office decides: what came later, by somebody who was out
+ * of office, changes nothing. */
+static void settle_slots(const struct pv_roster *r, const struct pv_roster_key *signer,
+                         enum pv_roster_quota quota)
+{
+    struct pv_roster_item *newest[PV_RULE_SLOTS] = {NULL};
+
+    for (struct pv_roster_item *e = signer->kept[quota]; e != NULL; e = e->next_kept) {
+        struct pv_roster_item **at = &newest[pv_roster_slot_of(&e->pub.st).number];
+        e->effective = false;
+        if (pv_roster_was_in_office(r, e) &&
+            (*at == NULL || pv_roster_is_better(&e->pub.st, &(*at)->pub.st)))
+            *at = e;
+    }
+    for (size_t i = 0; i < PV_RULE_SLOTS; i++) {
+        if (newest[i] != NULL)
+            newest[i]->effective = says_something(&newest[i]->pub.st) && !newest[i]->ended;
+    }
+}
+
 void pv_roster_settle_rules(struct pv_roster *r)
 {
     if (!r->rules_dirty)
@@ -69,12 +89,14 @@ void pv_roster_settle_rules(struct pv_roster *r)
         e->signer->rules_seen = false;
     }
     for (struct pv_roster_item *e = r->rules; e != NULL; e = e->next_record) {
-        if (!e->signer->rules_seen)
-            mark_ended(r, e->signer);
+        if (e->signer->rules_seen)
+            continue;
         e->signer->rules_seen = true;
+        mark_ended(r, e->signer);
+        settle_slots(r, e->signer, PV_ROSTER_QUOTA_ROUTES);
+        settle_slots(r, e->signer, PV_ROSTER_QUOTA_TAGS);
+        settle_slots(r, e->signer, PV_ROSTER_QUOTA_RULES);
     }
-    for (struct pv_roster_item *e = r->rules; e != NULL; e = e->next_record)
-        e->effective = says_something(&e->pub.st) && !e->ended && pv_roster_was_in_office(r, e);
 }
 
 static const struct pv_roster_entry *next_of(const struct pv_roster *r,
@@ -109,7 +131,8 @@ int pv_roster_free_slot(const struct pv_roster *r, const uint8_t pk[static PV_SI
     for (const struct pv_roster_item *e = k == NULL ? NULL : k->kept[pv_roster_quota_of(type)];
          e != NULL; e = e->next_kept) {
         const struct pv_st_slot s = pv_roster_slot_of(&e->pub.st);
-        seq[s.number] = e->effective || s.seq == UINT64_MAX ? UINT64_MAX : s.seq + 1;
+        uint64_t next = e->effective || s.seq == UINT64_MAX ? UINT64_MAX : s.seq + 1;
+        seq[s.number] = next > seq[s.number] ? next : seq[s.number];
     }
     for (uint16_t i = 0; i < PV_RULE_SLOTS; i++) {
         if (seq[i] == UINT64_MAX)

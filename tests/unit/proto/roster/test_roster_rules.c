@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Which tags and rules are in force: slots, rights, ends. */
+/* Which tags and rules are in force: slots, rights, ends. And that a former admin takes nothing
+ * back of what it said in office, whatever it goes on to say. */
 #include "roster_fixture.h"
 
 /* The creator and bob are admins; carol is a member. */
@@ -125,6 +126,139 @@ static void rules_of_a_former_admin_stay_as_they_were(void **state)
     assert_int_equal(in_force(), 5);
 }
 
+enum {
+    SAID = 128, /* by bob, in and out of office, and the end between */
+    ORDERS = 60,
+};
+
+/* A coordinators record of this admin: its second coordinator listens at this port. */
+static struct item make_list(const struct keys *signer, uint64_t seq, uint16_t port)
+{
+    struct pv_statement st = {.type = PV_ST_COORDINATORS};
+    struct pv_hostport hp = {.host = "192.0.2.9", .port = port};
+    uint8_t list[128];
+    struct pv_writer w = pv_writer(list, sizeof(list));
+    pv_coordlist_put(&w, t.w.coordinator.pk, &hp, 1);
+    st.u.coordinators.seq = seq;
+    st.u.coordinators.list = pv_written(&w);
+    return make_statement(&t.w, &st, signer);
+}
+
+/* The coordinator refuses it: its signer is out of office. */
+static struct item unordered(struct item it)
+{
+    it.r_len = 0;
+    return it;
+}
+
+static struct item said[SAID];
+static size_t n_said;
+
+static void put(struct item it)
+{
+    assert_true(n_said < SAID);
+    said[n_said++] = it;
+}
+
+/* Of each kind bob says one thing twice in office, and then so much that it would have all places
+ * of its own, if they were given to whatever is newest. */
+static void bob_talks(void)
+{
+    n_said = 0;
+    for (uint16_t seq = 0; seq < 2; seq++) {
+        put(make_rule(&t.w, &t.bob, 0, seq, PV_RULE_DENY, (uint16_t)(1 + seq)));
+        put(make_rule(&t.w, &t.bob, 1, seq, PV_RULE_DENY, 4));
+        put(make_route(&t.w, &t.bob, 0, seq, &t.carol, (uint8_t)(1 + seq)));
+        put(make_place(&t.w, &t.bob, &t.carol, seq == 0 ? "cara" : "carla", 7, 1 + seq));
+        put(make_list(&t.bob, 10 + seq, (uint16_t)(8000 + seq)));
+    }
+    put(make_end(&t.w, &t.w.root, t.bob.pk, hash_of(&t.grant), NULL, 0));
+    for (uint16_t seq = 2; seq < 5; seq++) {
+        put(unordered(make_rule(&t.w, &t.bob, 0, seq, PV_RULE_NONE, 0)));
+        put(unordered(make_rule(&t.w, &t.bob, 1, seq, PV_RULE_ALLOW, 8)));
+        put(unordered(make_route(&t.w, &t.bob, 0, seq, &t.carol, 4)));
+    }
+    for (uint64_t i = 0; i < PV_ROSTER_MAX_SELF + 2; i++)
+        put(unordered(make_place(&t.w, &t.bob, &t.carol, "nobody", 9, 3 + i)));
+    for (uint64_t i = 0; i < PV_ROSTER_MAX_RECORDS + 2; i++)
+        put(unordered(make_list(&t.bob, 12 + i, 9000)));
+}
+
+static void assert_as_in_office(void)
+{
+    struct pv_statement st;
+    assert_int_equal(in_force(), 6);
+    const struct pv_roster_entry *route = pv_roster_next_route(t.r, NULL);
+    assert_non_null(route);
+    assert_int_equal(route->st.u.route.prefix.base.ip[2], 2);
+    assert_null(pv_roster_next_route(t.r, route));
+    assert_string_equal(pv_roster_by_node(t.r, t.carol.pk)->name, "carla");
+    struct item list = make_list(&t.bob, 11, 8001);
+    assert_int_equal(pv_statement_decode(pv_view(list.s.raw, list.s.len), &st), PV_OK);
+    assert_true(pv_view_equal(pv_roster_coordinators(t.r), st.u.coordinators.list));
+}
+
+/* By gossip, in any order and in batches of any size: all rosters agree in the end, whether they
+ * heard of the end first or last. */
+static void a_former_admin_takes_nothing_back(void **state)
+{
+    struct test_rng rng = {.state = 5};
+    uint8_t head[PV_STATEMENT_HASH_LEN], first[PV_STATEMENT_HASH_LEN];
+    bob_talks();
+    for (size_t i = 0; i < ORDERS; i++) {
+        if (i > 0) {
+            uint64_t n = t.w.n, time = t.w.time;
+            test_end(t.r);
+            (void)start(state);
+            t.w.n = n;
+            t.w.time = time;
+        }
+        for (size_t j = n_said; j > 1 && i > 0; j--) {
+            size_t k = (size_t)(test_rng_next(&rng) % j);
+            struct item it = said[j - 1];
+            said[j - 1] = said[k];
+            said[k] = it;
+        }
+        for (size_t j = 0; j < n_said; j++) {
+            enum pv_roster_added added;
+            int status = pv_roster_load(t.r, pv_view(said[j].s.raw, said[j].s.len),
+                                        pv_view(said[j].r, said[j].r_len), &added);
+            assert_true(status == PV_OK || status == PV_ERR_LIMIT);
+            if (test_rng_next(&rng) % 4 == 0)
+                (void)settle(t.r);
+        }
+        (void)settle(t.r);
+        assert_as_in_office();
+        pv_roster_head(t.r, head);
+        if (i == 0)
+            memcpy(first, head, sizeof(first));
+        assert_memory_equal(head, first, sizeof(head));
+    }
+}
+
+/* Until the coordinator has put a replacement in order both are kept; then the first one leaves. */
+static void a_replacement_is_there_before_its_receipt(void **state)
+{
+    (void)state;
+    (void)say(make_rule(&t.w, &t.bob, 0, 1, PV_RULE_DENY, 1));
+    size_t size = pv_roster_size(t.r);
+    struct item it = make_rule(&t.w, &t.bob, 0, 2, PV_RULE_ALLOW, 2);
+    (void)say(unordered(it));
+    assert_int_equal(in_force(), 2);
+    assert_int_equal(pv_roster_size(t.r), size + 1);
+    struct pv_st_slot slot;
+    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+    assert_int_equal(slot.number, 1);
+    (void)say(it);
+    assert_int_equal(in_force(), 2);
+    assert_int_equal(pv_roster_size(t.r), size);
+    (void)say(unordered(make_rule(&t.w, &t.bob, 0, 3, PV_RULE_NONE, 0)));
+    assert_int_equal(in_force(), 0);
+    assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
+    assert_int_equal(slot.number, 0);
+    assert_int_equal(slot.seq, 4);
+}
+
 static void tags_are_listed_while_they_are_set(void **state)
 {
     const struct pv_roster_entry *e;
@@ -224,6 +358,8 @@ int main(void)
         started(another_admin_ends_a_rule_by_name),
         started(an_end_may_come_before_its_rule),
         started(rules_of_a_former_admin_stay_as_they_were),
+        started(a_former_admin_takes_nothing_back),
+        started(a_replacement_is_there_before_its_receipt),
         started(tags_are_listed_while_they_are_set),
         started(routes_are_allowed_as_tags_are_set),
         started(the_newest_offers_of_a_node_count),
