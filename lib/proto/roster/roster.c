@@ -395,7 +395,7 @@ static void drop_excess(struct pv_roster *r, const struct pv_roster_item *e)
 {
     struct pv_roster_item *excess;
 
-    while (pv_roster_quota_proves(e->pub.st.type) &&
+    while (pv_roster_quota_weighs(e->pub.st.type) &&
            (excess = pv_roster_quota_excess(r, e)) != NULL && excess != e)
         drop_item(r, excess);
 }
@@ -490,17 +490,18 @@ static int find_room(struct pv_roster *r, const struct pv_statement *st, struct 
                      bool verified, struct pv_roster_item **ret_drop)
 {
     struct pv_roster_receipt receipt;
-    int status = pv_roster_find_room(r, st, false, ret_drop);
+    int status = pv_roster_find_room(r, st, NULL, ret_drop);
 
-    if (!pv_roster_quota_proves(st->type) || raw_receipt.len == 0)
+    if (status != PV_ERR_LIMIT || !pv_roster_quota_weighs(st->type) || raw_receipt.len == 0)
         return status;
     int known = pv_roster_check_receipt(r, raw_receipt, st->hash, verified, &receipt);
-    if (known == PV_OK && pv_roster_is_ordered(&receipt))
-        return pv_roster_find_room(r, st, true, ret_drop);
-    if (known == PV_ERR_NOT_FOUND && status == PV_ERR_LIMIT &&
-        pv_roster_find_room(r, st, true, ret_drop) == PV_OK)
-        return PV_ERR_NOT_FOUND;
-    return status;
+    if (known == PV_OK)
+        return pv_roster_find_room(r, st, &receipt, ret_drop);
+    /* With it a transport key may be the first of its kind. */
+    return known == PV_ERR_NOT_FOUND &&
+                   (st->type == PV_ST_TRANSPORT || pv_roster_check_room(r, st) == PV_OK)
+               ? PV_ERR_NOT_FOUND
+               : status;
 }
 
 /* A statement whose form, signatures and network are right and that we do not hold. */

@@ -367,16 +367,17 @@ void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e);
 enum pv_roster_quota pv_roster_quota_of(uint8_t type);
 /* Is a kept rather than b, of the same kind? The higher number, then the lower hash. */
 bool pv_roster_is_better(const struct pv_statement *a, const struct pv_statement *b);
-/* Is there room for a new statement, whose receipt is one by which ends are ordered, or not?
- * *ret_drop: the one that gives way, or NULL. PV_ERR_LIMIT. */
+/* Is there room for a new statement with this receipt (NULL: none)? *ret_drop: the one that gives
+ * way, or NULL. PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st,
-                                      bool ordered, struct pv_roster_item **ret_drop);
+                                      const struct pv_roster_receipt *receipt,
+                                      struct pv_roster_item **ret_drop);
 /* A statement that is not needed any more beside e, which has just come, or has got a receipt;
  * NULL: none. */
 struct pv_roster_item *pv_roster_quota_excess(const struct pv_roster *r,
                                               const struct pv_roster_item *e);
 /* Does the room for statements of this type depend on receipts? */
-bool pv_roster_quota_proves(uint8_t type);
+bool pv_roster_quota_weighs(uint8_t type);
 void pv_roster_quota_add(struct pv_roster_key *k, struct pv_roster_item *e);
 void pv_roster_quota_remove(struct pv_roster_key *k, struct pv_roster_item *e);
 /* The statement of a key's quota with this hash, listed or not. */

@@ -121,6 +121,7 @@ static bool is_proven(const struct pv_roster *r, const struct pv_statement *st, 
 /* A statement that is held, or that wants to be. */
 struct contender {
     const struct pv_statement *st;
+    const struct pv_roster_receipt *receipt; /* NULL = none */
     bool proven;
 };
 
@@ -128,29 +129,66 @@ static struct contender contender_of(const struct pv_roster *r, const struct pv_
 {
     return (struct contender){
         .st = &e->pub.st,
+        .receipt = e->receipt,
         .proven = is_proven(r, &e->pub.st, pv_roster_is_ordered(e->receipt)),
     };
 }
 
-/* Are as many better ones held as there are places, or held together with `other`? */
-static bool is_superfluous(const struct pv_roster *r, const struct pv_roster_key *k,
-                           struct contender x, const struct contender *other)
+/* In the order of claims: of two statements of one node. */
+static bool was_first(const struct contender *a, const struct contender *b)
 {
-    enum pv_roster_quota quota = pv_roster_quota_of(x.st->type);
-    size_t places = pv_roster_is_rule(x.st) ? 1 : places_of(quota);
-    size_t better = 0, proven = 0;
+    bool ordered = pv_roster_is_ordered(a->receipt);
 
-    if (other != NULL && pv_roster_is_better(other->st, x.st)) {
-        better++;
-        proven += other->proven ? 1 : 0;
-    }
+    if ((a->receipt == NULL) != (b->receipt == NULL))
+        return a->receipt != NULL;
+    if (ordered != pv_roster_is_ordered(b->receipt))
+        return ordered;
+    int c = a->receipt == NULL ? 0 : pv_roster_cmp_receipts(a->receipt, b->receipt);
+    return c != 0 ? c < 0 : memcmp(a->st->hash, b->st->hash, sizeof(a->st->hash)) < 0;
+}
+
+static bool says_the_same(const struct pv_statement *a, const struct pv_statement *b)
+{
+    return a->type == PV_ST_TRANSPORT && b->type == PV_ST_TRANSPORT &&
+           memcmp(a->u.transport.transport, b->u.transport.transport, PV_DH_LEN) == 0;
+}
+
+/* What stands against x, of those held and of one that wants to be. */
+struct rivals {
+    size_t better, proven; /* better ones; those of them that are proven */
+    bool repeated;         /* a better one says the same again */
+    bool first;            /* nobody said the same before x */
+};
+
+static void count_rival(struct rivals *of, const struct contender *x, const struct contender *other)
+{
+    bool same = says_the_same(x->st, other->st);
+
+    of->first = of->first && !(same && was_first(other, x));
+    if (!pv_roster_is_better(other->st, x->st))
+        return;
+    of->better++;
+    of->proven += other->proven ? 1 : 0;
+    of->repeated = of->repeated || same;
+}
+
+/* Are as many better ones held as there are places, or held together with `other`? Renewals repeat
+ * a transport key, and have the place in order of who said it first, which stays for that. */
+static bool is_superfluous(const struct pv_roster *r, const struct pv_roster_key *k,
+                           const struct contender *x, const struct contender *other)
+{
+    enum pv_roster_quota quota = pv_roster_quota_of(x->st->type);
+    size_t places = pv_roster_is_rule(x->st) ? 1 : places_of(quota);
+    struct rivals of = {.first = true};
+
+    if (other != NULL)
+        count_rival(&of, x, other);
     for (const struct pv_roster_item *e = k->kept[quota]; e != NULL; e = e->next_kept) {
-        if (!competes(&e->pub.st, x.st) || !pv_roster_is_better(&e->pub.st, x.st))
-            continue;
-        better++;
-        proven += contender_of(r, e).proven ? 1 : 0;
+        const struct contender held = contender_of(r, e);
+        if (held.st != x->st && competes(held.st, x->st))
+            count_rival(&of, x, &held);
     }
-    return better >= places && (!x.proven || proven >= places);
+    return of.better >= places && (!x->proven || of.proven >= places) && !(of.repeated && of.first);
 }
 
 /* One of those that compete with x and are not needed beside it; NULL: there is none. other: x, if
@@ -165,10 +203,12 @@ static struct pv_roster_item *find_superfluous(const struct pv_roster *r,
 
     if (!pv_roster_is_rule(x) && k->n_kept[quota] + (other != NULL ? 1u : 0u) <= places_of(quota))
         return NULL;
-    while (e != NULL &&
-           (!competes(&e->pub.st, x) || !is_superfluous(r, k, contender_of(r, e), other)))
-        e = e->next_kept;
-    return e;
+    for (; e != NULL; e = e->next_kept) {
+        const struct contender held = contender_of(r, e);
+        if (competes(held.st, x) && is_superfluous(r, k, &held, other))
+            return e;
+    }
+    return NULL;
 }
 
 struct pv_roster_item *pv_roster_quota_excess(const struct pv_roster *r,
@@ -179,10 +219,10 @@ struct pv_roster_item *pv_roster_quota_excess(const struct pv_roster *r,
                : find_superfluous(r, e->subject != NULL ? e->subject : e->signer, &e->pub.st, NULL);
 }
 
-bool pv_roster_quota_proves(uint8_t type)
+bool pv_roster_quota_weighs(uint8_t type)
 {
-    return type == PV_ST_PLACE || type == PV_ST_COORDINATORS || type == PV_ST_ROUTE ||
-           type == PV_ST_TAG || type == PV_ST_RULE;
+    return type == PV_ST_TRANSPORT || type == PV_ST_PLACE || type == PV_ST_COORDINATORS ||
+           type == PV_ST_ROUTE || type == PV_ST_TAG || type == PV_ST_RULE;
 }
 
 /* Root's own reserve is larger than that of the admins: none of them can fill it. */
@@ -195,10 +235,11 @@ static size_t most_statements(const struct pv_roster *r, const struct pv_stateme
                : PV_ROSTER_MAX_STATEMENTS;
 }
 
-int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st, bool ordered,
-                        struct pv_roster_item **ret_drop)
+/* Is there room for x? *ret_drop: the one that gives way, or NULL. PV_ERR_LIMIT. */
+static int find_room(const struct pv_roster *r, const struct contender *x,
+                     struct pv_roster_item **ret_drop)
 {
-    const struct contender x = {.st = st, .proven = is_proven(r, st, ordered)};
+    const struct pv_statement *st = x->st;
     enum pv_roster_quota quota = pv_roster_quota_of(st->type);
     const struct pv_roster_key *k = NULL;
 
@@ -209,7 +250,7 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
                                                               : st->signer);
     if (k != NULL && is_superfluous(r, k, x, NULL))
         return PV_ERR_LIMIT;
-    *ret_drop = k == NULL ? NULL : find_superfluous(r, k, st, &x);
+    *ret_drop = k == NULL ? NULL : find_superfluous(r, k, st, x);
     if (*ret_drop != NULL)
         return PV_OK;
     size_t most = most_statements(r, st);
@@ -219,10 +260,20 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
     return PV_OK;
 }
 
+int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st,
+                        const struct pv_roster_receipt *receipt, struct pv_roster_item **ret_drop)
+{
+    const struct contender x = {
+        .st = st, .receipt = receipt, .proven = is_proven(r, st, pv_roster_is_ordered(receipt))};
+    return find_room(r, &x, ret_drop);
+}
+
+/* With the receipt that it is to get: everything was said before it. */
 int pv_roster_check_room(const struct pv_roster *r, const struct pv_statement *st)
 {
+    const struct contender x = {.st = st, .proven = is_proven(r, st, true)};
     struct pv_roster_item *drop;
-    return pv_roster_find_room(r, st, true, &drop);
+    return find_room(r, &x, &drop);
 }
 
 void pv_roster_quota_add(struct pv_roster_key *k, struct pv_roster_item *e)

@@ -204,6 +204,58 @@ static void a_renewal_keeps_its_place_in_order(void **state)
     }
 }
 
+/* More often than a node's statements of one kind are kept: the first one stays as well, in
+ * whatever order they come, until the key is another. */
+static void renewals_do_not_push_out_what_they_repeat(void **state)
+{
+    enum {
+        RENEWALS = 2 * PV_ROSTER_MAX_SELF
+    };
+    (void)state;
+    struct net n = net_make(0, 0);
+    struct pv_statement st = {.type = PV_ST_TRANSPORT, .u.transport = {.time = T0}};
+    struct item thief = make_member(&n.w, &n.guest, &n.carol, "carol", 8), said[RENEWALS + 1];
+    uint8_t first[PV_STATEMENT_HASH_LEN], head[PV_STATEMENT_HASH_LEN];
+    memset(st.u.transport.transport, 0x77, PV_DH_LEN);
+    bob_joins(&n);
+    struct item bob = make_member(&n.w, &n.guest, &n.bob, "bob", 7);
+    add(n.r, &thief);
+    for (size_t i = 0; i <= RENEWALS; i++) {
+        st.u.transport.serial = 5 + i;
+        said[i] = make_statement(&n.w, &st, i == 1 ? &n.carol : &n.bob);
+        add(n.r, &said[i]);
+        settle(n.r);
+        assert_int_equal(pv_roster_by_name(n.r, "bob")->transport[0], 0x77);
+    }
+    pv_roster_head(n.r, first);
+
+    struct item invite = make_terms(&n.w, &n.w.creator, &n.guest, 0, 0);
+    n.r = roster_of(&n.w);
+    add(n.r, &invite);
+    add(n.r, &bob);
+    add(n.r, &thief);
+    for (size_t i = RENEWALS + 1; i-- > 0;) {
+        enum pv_roster_added added;
+        int status = add_status(n.r, &said[i], &added);
+        assert_true(status == PV_OK || status == PV_ERR_LIMIT);
+        settle(n.r);
+    }
+    assert_int_equal(pv_roster_by_name(n.r, "bob")->transport[0], 0x77);
+    pv_roster_head(n.r, head);
+    assert_memory_equal(head, first, sizeof(head));
+
+    size_t size = pv_roster_size(n.r);
+    memset(st.u.transport.transport, 0x78, PV_DH_LEN);
+    for (size_t i = 0; i < PV_ROSTER_MAX_SELF; i++) {
+        st.u.transport.serial = 100 + i;
+        struct item it = make_statement(&n.w, &st, &n.bob);
+        add(n.r, &it);
+    }
+    settle(n.r);
+    assert_int_equal(pv_roster_size(n.r), size - 1);
+    assert_int_equal(pv_roster_by_name(n.r, "bob")->transport[0], 0x78);
+}
+
 /* --- approval --------------------------------------------------------------------------------- */
 
 static void who_waits_is_no_member_until_an_admin_says_so(void **state)
@@ -370,6 +422,7 @@ int main(void)
         T(a_network_that_moves_has_another_clock),
         T(who_has_expired_outlives_the_invite),
         T(a_renewal_keeps_its_place_in_order),
+        T(renewals_do_not_push_out_what_they_repeat),
         T(who_waits_is_no_member_until_an_admin_says_so),
         T(nobody_else_can_approve),
         T(a_denied_one_is_out_and_frees_the_name),
