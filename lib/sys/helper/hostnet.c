@@ -342,8 +342,10 @@ static int set_up(struct pv_hostnet *net, bool had_exit)
     }
     if (net->plan.exit) {
         set_switches(net);
-        set_routes(net);
+        /* Programs that keep a source address look again when routes change (wireguard-go), and
+         * must find the rules then; the guard holds until the routes are there. */
         set_rules(net);
+        set_routes(net);
         return PV_OK;
     }
     /* Once, for what an earlier life left; unless it is another daemon's. */
