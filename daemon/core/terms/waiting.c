@@ -24,6 +24,7 @@ enum {
 struct waiting {
     struct pv_node *node;
     bool asking; /* the coordinator is asked from where */
+    bool silent; /* it has not answered for a minute: nobody waits for it */
     pv_ns ask_at;
     struct pv_ctl_asker askers[PV_CTL_ASKERS_MAX]; /* its last answer */
     size_t n_askers;
@@ -153,7 +154,7 @@ static void tell(struct waiting *w, pv_ns now)
     for (const struct pv_member *m = NULL; (m = next_waiting(n, m)) != NULL && kept < TOLD_MAX;) {
         const char *from = pv_waiting_from(n, m->node);
         bool told = was_told(w, m->node);
-        if (!told && (!may_admit(n) || (from == NULL && n->online && w->asking)))
+        if (!told && (!may_admit(n) || (from == NULL && n->online && w->asking && !w->silent)))
             continue;
         if (!told) {
             pv_log(n->log, PV_LOG_INFO, "peer=%s what=\"asks to be admitted\" from=%s", m->name,
@@ -173,7 +174,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 {
     struct waiting *w = part;
     (void)tag;
-    w->asking = false;
+    w->asking = w->silent = false;
     if (msg->type == PV_CTL_ASKED) {
         w->n_askers = msg->u.asked.n;
         if (w->n_askers > 0)
@@ -188,19 +189,24 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & PV_FACT_NETWORK) != 0)
         w->n_askers = w->n_told = 0;
     if ((facts & (PV_FACT_OFFLINE | PV_FACT_NETWORK)) != 0)
-        w->asking = false; /* no answer comes any more */
+        w->asking = w->silent = false; /* no answer comes any more */
     if ((facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_ONLINE)) == 0)
         return;
     ask(w, now);
     tell(w, now);
 }
 
-/* Whoever asks comes back every half a minute, perhaps from another network. */
+/* Whoever asks comes back every half a minute, perhaps from another network. A coordinator that
+ * does not say from where keeps nobody from being told of. */
 static void handle_timeout(void *part, pv_ns now)
 {
     struct waiting *w = part;
-    if (now >= w->ask_at)
-        ask(w, now);
+    if (now < w->ask_at)
+        return;
+    w->silent = w->asking;
+    ask(w, now);
+    if (w->silent)
+        tell(w, now);
 }
 
 static pv_ns next_timeout(const void *part)
@@ -211,28 +217,57 @@ static pv_ns next_timeout(const void *part)
 
 /* --- commands --------------------------------------------------------------------------------- */
 
-/* The one that waits by this name or key; NULL: the client was told why there is none. */
-static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi_request *req,
-                                       const char *what, uint64_t handle)
+/* Why nobody waits by this name, and what to do instead. */
+static void fail_nobody(struct pv_node *n, const char *peer, const char *what, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
-    if (!pv_node_need_network(n, what, handle))
-        return NULL;
-    const struct pv_member *m = pv_node_aside(n, req->peer);
-    if (m != NULL && m->state == PV_MEMBER_WAITING)
-        return m;
-    if (m == NULL && pv_roster_by_name(n->roster, req->peer) != NULL)
-        snprintf(text, sizeof(text), "%s: %s is a member already", what, req->peer);
+    const struct pv_member *m = pv_node_aside(n, peer);
+    if (m == NULL && pv_roster_by_name(n->roster, peer) != NULL)
+        snprintf(text, sizeof(text),
+                 "%s: %s is a member already: `p2pvpnctl remove %s` puts it out of the network",
+                 what, peer, peer);
     else if (m != NULL)
         snprintf(text, sizeof(text),
                  "%s: the membership of %s has expired: it is renewed as soon as it reaches the "
                  "coordinator, and nobody has to admit it",
-                 what, req->peer);
+                 what, peer);
     else
         snprintf(text, sizeof(text),
                  "%s: nobody called %s waits to be admitted: `p2pvpnctl peers` lists who does",
-                 what, req->peer);
+                 what, peer);
     pv_ctlsrv_fail(n->ctl, handle, m == NULL ? PV_CTLAPI_UNKNOWN_PEER : PV_CTLAPI_FAILED, text);
+}
+
+/* The one that waits by this name or key; NULL: the client was told why there is none. A
+ * coordinator may let several ask by one name: an admin who has seen one of them must not admit
+ * another. */
+static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi_request *req,
+                                       const char *what, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF], key[PV_KEY_TEXT_BUF];
+    const struct pv_member *found = NULL;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    size_t matches = 0;
+    if (!pv_node_need_network(n, what, handle))
+        return NULL;
+    bool is_key = pv_key_parse(req->peer, pk) == PV_OK;
+    for (const struct pv_member *m = NULL; (m = next_waiting(n, m)) != NULL;) {
+        if (is_key ? memcmp(m->node, pk, sizeof(pk)) != 0 : strcmp(m->name, req->peer) != 0)
+            continue;
+        found = m;
+        matches++;
+    }
+    if (matches == 1)
+        return found;
+    if (matches == 0) {
+        fail_nobody(n, req->peer, what, handle);
+        return NULL;
+    }
+    snprintf(text, sizeof(text),
+             "%s: %zu machines ask as %s: name the one that you mean by its key, from `p2pvpnctl "
+             "peers --json`; one of them is %s",
+             what, matches, req->peer, pv_key_format(found->node, key));
+    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
     return NULL;
 }
 
@@ -258,6 +293,33 @@ static void fail(struct pv_node *n, const char *what, int status, uint64_t handl
     pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
 }
 
+/* The member that has taken the name or an address of the one that waits, meanwhile; NULL: none. */
+static const struct pv_member *taker_of(const struct pv_node *n, const struct pv_member *m)
+{
+    const struct pv_member *taker = pv_roster_by_name(n->roster, m->name);
+    if (taker == NULL)
+        taker = pv_roster_by_ip(n->roster, &m->ip4);
+    if (taker == NULL)
+        taker = pv_roster_by_ip(n->roster, &m->ip6);
+    return taker != NULL ? taker : pv_roster_by_transport(n->roster, m->transport);
+}
+
+/* Admitted it would stay outside all the same, and nobody would know why. */
+static bool is_in_the_way(struct pv_node *n, const struct pv_member *m, uint64_t handle)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    const struct pv_member *taker = taker_of(n, m);
+    if (taker == NULL)
+        return false;
+    snprintf(
+        text, sizeof(text),
+        "admit: member %s has the name, key or an address of %s since that one asked: deny it, "
+        "and it joins anew under another name",
+        taker->name, m->name);
+    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+    return true;
+}
+
 /* It holds here at once, goes to members and to the coordinator like a removal, and the one that
  * waits hears of it when it asks next. */
 static void run_admit(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -269,7 +331,8 @@ static void run_admit(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct pv_made made;
     (void)p;
     if (m == NULL ||
-        (!pv_rootkey_is_here(n) && !pv_admin_may_sign(n, "admit", PV_RIGHT_INVITE, handle)))
+        (!pv_rootkey_is_here(n) && !pv_admin_may_sign(n, "admit", PV_RIGHT_INVITE, handle)) ||
+        is_in_the_way(n, m, handle))
         return;
     int r = sign_admission(n, m, now, &made);
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};

@@ -208,6 +208,50 @@ static void only_admins_and_only_of_who_waits(void **state)
     assert_int_equal(others.told, 0);
 }
 
+/* Of two that ask by one name the admin says which one, whoever of them came first. */
+static void a_name_that_two_ask_by_admits_neither(void **state)
+{
+    (void)state;
+    char ask[128], key[PV_KEY_TEXT_BUF];
+    struct keys other = keys_of(52);
+    eve_asks();
+    fake_node_add(&x.f, make_member(&x.f.world, &door, &other, "eve", 10));
+    fake_node_settle(&x.f);
+    fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
+    expect("2 machines ask as eve");
+    fake_client_ask(&x, client, "\"cmd\":\"deny\",\"peer\":\"eve\"");
+    expect("2 machines ask as eve");
+    assert_null(pv_roster_by_name(x.f.node.roster, "eve"));
+    assert_int_equal(pv_roster_known(x.f.node.roster, eve.pk)->state, PV_MEMBER_WAITING);
+    snprintf(ask, sizeof(ask), "\"cmd\":\"admit\",\"peer\":\"%s\"", pv_key_format(other.pk, key));
+    fake_client_ask(&x, client, ask);
+    expect("\"ok\":true");
+    assert_memory_equal(pv_roster_by_name(x.f.node.roster, "eve")->node, other.pk, PV_SIGN_PK_LEN);
+    snprintf(ask, sizeof(ask), "\"cmd\":\"admit\",\"peer\":\"%s\"", pv_key_format(eve.pk, key));
+    fake_client_ask(&x, client, ask); /* its name is another's now */
+    expect("member eve has the name, key or an address of eve since that one asked: deny it");
+    assert_null(pv_roster_admission(x.f.node.roster, eve.pk));
+    snprintf(ask, sizeof(ask), "\"cmd\":\"deny\",\"peer\":\"%s\"", key);
+    fake_client_ask(&x, client, ask);
+    expect("\"ok\":true");
+}
+
+/* A coordinator that knows no answer, or gives none, hides nobody. */
+static void a_silent_coordinator_keeps_nobody_from_being_told_of(void **state)
+{
+    (void)state;
+    eve_asks();
+    assert_null(fake_node_job(&x.f));
+    fake_node_wait(&x.f, PV_S(61));
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_non_null(job);
+    assert_string_equal(job->u.notify->text,
+                        "eve asks to be admitted to network home: p2pvpnctl admit, or deny");
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
+    answer_from("203.0.113.9");
+    assert_null(fake_node_job(&x.f)); /* once */
+}
+
 /* On the machine itself: by its own statements it waits; that it was denied only the coordinator
  * tells it. */
 static void the_machine_that_waits_says_so(void **state)
@@ -237,6 +281,8 @@ int main(void)
         T(the_root_key_signs_where_it_is),
         T(who_is_denied_is_removed),
         T(only_admins_and_only_of_who_waits),
+        T(a_name_that_two_ask_by_admits_neither),
+        T(a_silent_coordinator_keeps_nobody_from_being_told_of),
         T(the_machine_that_waits_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
