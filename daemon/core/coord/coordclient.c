@@ -3,13 +3,13 @@
  * connection: handshake, pings, requests in order, and a jittered wait before the next attempt. */
 #include "daemon/core/coord/coordclient.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/ct.h"
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordevents.h"
+#include "daemon/core/coord/coordpulse.h"
 #include "daemon/core/coord/coordround.h"
 #include "daemon/core/coord/coordwait.h"
 #include "daemon/core/node/stream.h"
@@ -18,9 +18,6 @@
 enum {
     OPS_MAX = 4 * PV_COORDCLIENT_MAX_ADDRS,
 };
-/* A kicked connection must answer within 3 round trips and a bit, and this much at most. */
-#define KICK_ANSWER PV_S(3)
-#define KICK_LEAST  PV_MS(500)
 
 /* One address being tried; the one that wins stays. */
 struct attempt {
@@ -47,15 +44,8 @@ struct pv_coordclient {
     pv_ns stagger_at;     /* start the next address */
     struct attempt *used; /* HELLO, ONLINE */
     struct pv_coordclient_addr last_addr;
-    pv_ns deadline;     /* CONNECTING, HELLO: give up; WAITING: try again */
-    pv_ns ping_at;      /* ONLINE: the next ping, however much comes in: the coordinator must hear
-                           of us too */
-    pv_ns must_hear_by; /* ONLINE: dead after that */
-    pv_ns pinged_at;    /* 0 = no ping is out */
-    bool kicked;        /* must_hear_by was shortened: the network changed */
-    pv_ns rtt;
-    uint64_t time_us; /* the coordinator's clock at time_at; 0 = never told */
-    pv_ns time_at;
+    pv_ns deadline;             /* CONNECTING, HELLO: give up; WAITING: try again */
+    struct pv_coordpulse pulse; /* ONLINE */
     struct pv_coordwait wait;
     bool patient;  /* WAITING for a reason that haste would make worse */
     bool replaced; /* another connection of this node's key pushed this one out */
@@ -114,8 +104,8 @@ static void drop_all(struct pv_coordclient *c)
         drop_attempt(c, &c->attempts[i], true);
     /* No answer to these can come on another connection. */
     memset(c->pending, 0, sizeof(c->pending));
-    c->pinged_at = 0;
-    c->kicked = false;
+    c->pulse.pinged_at = 0;
+    c->pulse.kicked = false;
 }
 
 struct pv_coordclient *pv_coordclient_free(struct pv_coordclient *c)
@@ -186,27 +176,42 @@ void pv_coordclient_detour(struct pv_coordclient *c, const struct pv_addr *addr,
     c->stagger_at = now;
 }
 
-static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns now)
+/* Losing this event for want of memory only delays what the owner says of the state. */
+static void tell_offline(struct pv_coordclient *c, int status, const char *text)
 {
     struct pv_coordclient_event ev = {
         .type = PV_COORDCLIENT_EV_OFFLINE, .status = status, .text = text};
+    if (pv_coordevents_put(&c->events, ev) != PV_OK)
+        pv_log(c->cfg.log, PV_LOG_ERROR, "what=\"coordinator event lost\" why=\"out of memory\"");
+}
+
+static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns now)
+{
     if (c->state == PV_COORDCLIENT_CONNECTING)
         pv_coordwait_note(&c->wait, c->round, now);
     wait_for_next(c, now);
-    /* Losing this event for want of memory only delays what the owner says of the state. */
-    if (pv_coordevents_put(&c->events, ev) != PV_OK)
-        pv_log(c->cfg.log, PV_LOG_ERROR, "what=\"coordinator event lost\" why=\"out of memory\"");
+    tell_offline(c, status, text);
+}
+
+static struct attempt *by_sid(struct pv_coordclient *c, uint32_t sid)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (c->attempts[i].sid == sid)
+            return &c->attempts[i];
+    return NULL;
 }
 
 /* Addresses are started in turn, a little apart, and the first finished handshake wins (as in RFC
  * 8305): an address that does not answer costs the stagger and not a whole timeout. */
 static void start_next(struct pv_coordclient *c, pv_ns now)
 {
-    if (c->next_addr >= c->n_addrs) { /* the list has become shorter meanwhile */
+    struct attempt *a = by_sid(c, 0); /* a place that is free */
+    if (c->used != NULL)
+        c->next_addr = pv_coorddetour_other(c->addrs, c->n_addrs, c->next_addr, &c->used->addr);
+    if (c->next_addr >= c->n_addrs || a == NULL) { /* the list has become shorter meanwhile */
         c->stagger_at = PV_NEVER;
         return;
     }
-    struct attempt *a = &c->attempts[c->next_addr];
     const struct pv_coordclient_addr *addr = &c->addrs[c->next_addr++];
     c->stagger_at = c->next_addr < c->n_addrs ? now + PV_COORDCLIENT_STAGGER : PV_NEVER;
     if (c->n_ops == OPS_MAX ||
@@ -220,7 +225,8 @@ static void start_next(struct pv_coordclient *c, pv_ns now)
     a->connected = false;
     a->heard = false;
     a->writable = false;
-    c->last_addr = *addr;
+    if (c->used == NULL)
+        c->last_addr = *addr;
     pv_coorddetour_tried(&c->detour, &a->addr.addr);
     c->ops[c->n_ops++] =
         (struct pv_coordclient_stream_op){.open = true, .sid = a->sid, .to = *addr};
@@ -246,36 +252,15 @@ static bool any_attempt(const struct pv_coordclient *c)
     return false;
 }
 
-/* Keeps the failure that says most about a round of addresses: a stranger who answers says more
- * than a refused connection, and that says more than an address to which there is no route. */
-static void note_failure(struct pv_coordclient *c, bool connected, bool heard, int status)
-{
-    enum pv_coordround f =
-        heard                     ? PV_COORDROUND_STRANGER
-        : connected               ? PV_COORDROUND_CLOSED
-        : status == -ECONNREFUSED ? PV_COORDROUND_REFUSED
-        : status == -ENETUNREACH || status == -ENETDOWN || status == -EADDRNOTAVAIL
-            ? PV_COORDROUND_NO_WAY
-            : PV_COORDROUND_SILENT;
-    if (f > c->round)
-        c->round = f;
-}
-
-static bool has_family(const struct pv_coordclient *c, uint16_t family)
-{
-    for (size_t i = 0; i < c->n_addrs; i++)
-        if (c->addrs[i].addr.family == family)
-            return true;
-    return false;
-}
-
 static const char *round_text(const struct pv_coordclient *c)
 {
     bool v6 = c->last_addr.addr.family == PV_AF_INET6;
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
         if (c->attempts[i].sid != 0 && c->attempts[i].connected && !c->attempts[i].addr.guess)
             return pv_coordround_text(PV_COORDROUND_MUTE, v6, false);
-    return pv_coordround_text(c->round, v6, has_family(c, v6 ? PV_AF_INET : PV_AF_INET6));
+    return pv_coordround_text(
+        c->round, v6,
+        pv_coorddetour_has_family(c->addrs, c->n_addrs, v6 ? PV_AF_INET : PV_AF_INET6));
 }
 
 /* Only the loss of the connection in use goes to the owner at once. A lost attempt leaves the
@@ -291,7 +276,7 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
         return;
     }
     if (!guess)
-        note_failure(c, connected, heard, status);
+        c->round = pv_coordround_worse(c->round, connected, heard, status);
     if (!guess && c->state == PV_COORDCLIENT_CONNECTING && only_guesses(c))
         c->deadline = pv_min_ns(c->deadline, now + PV_COORDCLIENT_GUESS);
     if (any_attempt(c))
@@ -300,14 +285,6 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
         c->stagger_at = now; /* do not wait for the stagger when nothing else runs */
     else
         fail(c, status, round_text(c), now);
-}
-
-static struct attempt *by_sid(struct pv_coordclient *c, uint32_t sid)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (c->attempts[i].sid == sid && sid != 0)
-            return &c->attempts[i];
-    return NULL;
 }
 
 int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_target *target,
@@ -412,18 +389,14 @@ int pv_coordclient_request(struct pv_coordclient *c, struct pv_ctl_msg *msg, uin
     int r = send_msg(c, c->used, msg, tag);
     /* Who asks once a connection, as for the statements, asks again on the next one. */
     if (r == PV_ERR_NOMEM)
-        c->must_hear_by = 0;
+        c->pulse.must_hear_by = 0;
     return r;
 }
 
-/* A ping that could not leave is tried again an interval later; must_hear_by ends a dead connection
- * all the same. */
 static void send_ping(struct pv_coordclient *c, pv_ns now)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_PING};
-    if (send_msg(c, c->used, &msg, 0) == PV_OK)
-        c->pinged_at = now;
-    c->ping_at = now + PV_COORDCLIENT_PING;
+    pv_coordpulse_pinged(&c->pulse, send_msg(c, c->used, &msg, 0) == PV_OK, now);
 }
 
 static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
@@ -453,29 +426,38 @@ static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
         fail(c, r, "hello could not be sent", now);
 }
 
-/* This address won: its handshake is done. */
-static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
+/* All but this one. */
+static void drop_others(struct pv_coordclient *c, const struct attempt *a)
 {
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
         if (&c->attempts[i] != a)
             drop_attempt(c, &c->attempts[i], true);
     }
+}
+
+/* The one in use is silent, and another answers. */
+static void leave_silent(struct pv_coordclient *c, pv_ns now)
+{
+    tell_offline(c, PV_ERR_TIMEOUT, "the coordinator is silent, and another answers");
+    memset(c->pending, 0, sizeof(c->pending));
+    c->deadline = now + PV_COORDCLIENT_CONNECT;
+}
+
+/* This address won: its handshake is done. */
+static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
+{
+    if (c->state == PV_COORDCLIENT_ONLINE)
+        leave_silent(c, now);
+    drop_others(c, a);
     c->used = a;
     c->last_addr = a->addr;
     c->state = PV_COORDCLIENT_HELLO;
     c->stagger_at = PV_NEVER;
-    c->pinged_at = now; /* the hello is a ping too */
+    c->pulse.pinged_at = now; /* the hello is a ping too */
     say_hello(c, a, now);
 }
 
 /* --- what comes in ---------------------------------------------------------------------------- */
-
-/* It read its clock about half a round trip ago. */
-static void note_time(struct pv_coordclient *c, uint64_t time_us, pv_ns now)
-{
-    c->time_us = time_us + c->rtt / 2 / 1000;
-    c->time_at = now;
-}
 
 /* The hello is a ping, too, so the round trip is known from the first answer. Whether a refusal is
  * the end is for the owner to decide, by its word. */
@@ -496,11 +478,8 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
         c->deadline = PV_NEVER;
         pv_coordwait_reset(&c->wait);
         c->detour = (struct pv_coorddetour){.n_away = 0};
-        c->must_hear_by = now + PV_COORDCLIENT_DEAD;
-        c->ping_at = now + PV_COORDCLIENT_PING;
-        c->rtt = now - c->pinged_at;
-        c->pinged_at = 0;
-        note_time(c, msg->u.welcome.time_us, now);
+        pv_coordpulse_begin(&c->pulse, now);
+        pv_coordpulse_note_time(&c->pulse, msg->u.welcome.time_us, now);
         return pv_coordevents_put(&c->events, ev);
     }
     ev.type = PV_COORDCLIENT_EV_REFUSED;
@@ -522,11 +501,9 @@ static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns n
     if (p.type == PV_CTL_HELLO)
         return take_hello_answer(c, msg, now);
     if (p.type == PV_CTL_PING) {
-        if (c->pinged_at != 0)
-            c->rtt = now - c->pinged_at;
-        c->pinged_at = 0;
+        pv_coordpulse_answered(&c->pulse, now);
         if (msg->type == PV_CTL_PONG)
-            note_time(c, msg->u.pong.time_us, now);
+            pv_coordpulse_note_time(&c->pulse, msg->u.pong.time_us, now);
         pv_ctl_msg_free(msg);
         return PV_OK;
     }
@@ -590,6 +567,16 @@ static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now
     return PV_OK;
 }
 
+/* What comes on the connection in use ends a look elsewhere. */
+static void note_heard(struct pv_coordclient *c, const struct attempt *a, pv_ns now)
+{
+    if (a != c->used)
+        return;
+    pv_coordpulse_heard(&c->pulse, now);
+    drop_others(c, a);
+    c->stagger_at = PV_NEVER;
+}
+
 void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid, pv_ns now)
 {
     (void)now;
@@ -616,9 +603,7 @@ void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct 
         a->writable = true;
         if (a != c->used && pv_control_state(a->control) == PV_CONTROL_READY)
             win(c, a, now);
-        /* Whatever comes proves that the way still works, a pong or anything else. */
-        c->must_hear_by = now + PV_COORDCLIENT_DEAD;
-        c->kicked = false;
+        note_heard(c, a, now);
         struct pv_view text;
         /* A message may end this attempt, so each turn finds it again by its number. */
         while (a == by_sid(c, sid) && pv_control_poll_message(a->control, &text) == PV_OK) {
@@ -679,23 +664,23 @@ void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n)
 
 /* --- time ------------------------------------------------------------------------------------- */
 
-static pv_ns kick_answer(const struct pv_coordclient *c)
-{
-    return c->rtt == 0 ? KICK_ANSWER : pv_min_ns(KICK_ANSWER, 3 * c->rtt + KICK_LEAST);
-}
-
 void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now)
 {
     if (c->state == PV_COORDCLIENT_WAITING) {
         pv_coordwait_reset(&c->wait);
         begin_round(c, now);
-    } else if (c->state == PV_COORDCLIENT_ONLINE && !c->kicked) {
+    } else if (c->state == PV_COORDCLIENT_ONLINE && !c->pulse.kicked) {
         /* A connection over a link that went looks alive. The ping finds out in a few round trips,
          * and several links that change at once cost one ping. */
         send_ping(c, now);
-        c->kicked = true;
-        c->must_hear_by = pv_min_ns(c->must_hear_by, now + kick_answer(c));
+        pv_coordpulse_kick(&c->pulse, now);
     }
+}
+
+void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now)
+{
+    if (c->state == PV_COORDCLIENT_ONLINE && c->pulse.pinged_at == 0)
+        send_ping(c, now);
 }
 
 void pv_coordclient_hurry(struct pv_coordclient *c, pv_ns until, pv_ns now)
@@ -722,15 +707,23 @@ void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)
 
 static void online_timeout(struct pv_coordclient *c, pv_ns now)
 {
-    if (now >= c->must_hear_by) {
-        bool kicked = c->kicked;
+    if (pv_coordpulse_is_dead(&c->pulse, now)) {
+        bool kicked = c->pulse.kicked;
         fail(c, PV_ERR_TIMEOUT, "the coordinator is silent", now);
         if (kicked) /* it is our way that changed: no herd comes with us */
             begin_round(c, now);
         return;
     }
-    if (c->pinged_at == 0 && now >= c->ping_at)
+    if (pv_coordpulse_is_due(&c->pulse, now))
         send_ping(c, now);
+    /* The connection in use stays while others are tried: what it waits for may come, and an answer
+     * elsewhere is what tells a coordinator that is gone from a network that is. */
+    if (pv_coordpulse_take_look(&c->pulse, now)) {
+        c->next_addr = 0;
+        c->stagger_at = now;
+    }
+    if (now >= c->stagger_at)
+        start_next(c, now);
 }
 
 void pv_coordclient_handle_timeout(struct pv_coordclient *c, pv_ns now)
@@ -755,8 +748,7 @@ pv_ns pv_coordclient_next_timeout(const struct pv_coordclient *c)
 {
     if (c->state != PV_COORDCLIENT_ONLINE)
         return pv_min_ns(c->deadline, c->stagger_at);
-    pv_ns ping = c->pinged_at == 0 ? c->ping_at : PV_NEVER;
-    return pv_min_ns(ping, c->must_hear_by);
+    return pv_min_ns(pv_coordpulse_next(&c->pulse), c->stagger_at);
 }
 
 /* --- questions -------------------------------------------------------------------------------- */
@@ -783,12 +775,12 @@ bool pv_coordclient_is_hybrid(const struct pv_coordclient *c)
 
 uint64_t pv_coordclient_time_us(const struct pv_coordclient *c, pv_ns now)
 {
-    return c->time_us == 0 ? 0 : c->time_us + (now - c->time_at) / 1000;
+    return pv_coordpulse_time_us(&c->pulse, now);
 }
 
 pv_ns pv_coordclient_rtt(const struct pv_coordclient *c)
 {
-    return c->rtt;
+    return c->pulse.rtt;
 }
 
 int pv_coordclient_handshake_hash(const struct pv_coordclient *c,

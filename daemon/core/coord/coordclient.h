@@ -14,6 +14,7 @@
  *   any        --closed, silent, all addresses failed-->    WAITING       (event OFFLINE)
  *   WAITING    --0.5 to 30 s (coordwait.h); kick-->         CONNECTING
  *   ONLINE     --moved, silent after a kick-->              CONNECTING    (event OFFLINE)
+ *   ONLINE     --silent for 2 s, another address proven-->  HELLO         (event OFFLINE)
  *   HELLO      --refused: the network's home is elsewhere--> CONNECTING   (event AWAY)
  *   ONLINE     --bye: the same-->                           CONNECTING    (events OFFLINE, AWAY)
  *
@@ -39,8 +40,6 @@ enum {
 #define PV_COORDCLIENT_STAGGER PV_MS(250) /* RFC 8305 s5 */
 #define PV_COORDCLIENT_CONNECT PV_S(10)   /* ours: from connect to welcome */
 #define PV_COORDCLIENT_GUESS   PV_S(2)    /* ours: a few round trips, TLS and all */
-#define PV_COORDCLIENT_PING    PV_S(10)   /* between pings, DESIGN 4 */
-#define PV_COORDCLIENT_DEAD    PV_S(25)   /* of silence, DESIGN 4 */
 
 struct pv_coordclient_config {
     struct pv_rng rng;
@@ -103,6 +102,9 @@ void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now);
  * one makes sure with a ping that must be answered within three round trips and 0.5 s (at most
  * 3 s), else it connects at once. */
 void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now);
+/* What hangs on the coordinator may have failed: a connected client pings now. Silence ends nothing
+ * by itself, but then other addresses are looked at (coordpulse.h). */
+void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now);
 /* Until then packets may wait for what only the coordinator can help with: the pauses between
  * attempts are shorter. Of many nodes that come back only those hurry, and they are in within
  * seconds. */

@@ -69,3 +69,21 @@ void pv_coorddetour_arrange(const struct pv_coorddetour *d, struct pv_coordclien
         move(addrs, i, from);
     }
 }
+
+/* One port is one program, with TLS or without: so both are left out. */
+size_t pv_coorddetour_other(const struct pv_coordclient_addr *addrs, size_t n, size_t from,
+                            const struct pv_coordclient_addr *used)
+{
+    size_t i = from;
+    while (i < n && (addrs[i].guess || pv_addr_equal(&addrs[i].addr, &used->addr)))
+        i++;
+    return i;
+}
+
+bool pv_coorddetour_has_family(const struct pv_coordclient_addr *addrs, size_t n, uint16_t family)
+{
+    for (size_t i = 0; i < n; i++)
+        if (addrs[i].addr.family == family)
+            return true;
+    return false;
+}

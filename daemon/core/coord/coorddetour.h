@@ -44,4 +44,10 @@ void pv_coorddetour_tried(struct pv_coorddetour *d, const struct pv_addr *to);
 void pv_coorddetour_arrange(const struct pv_coorddetour *d, struct pv_coordclient_addr *addrs,
                             size_t *n, size_t cap, size_t from);
 
+/* The next place from `from` on of what may be tried beside the connection in use: no guess, which
+ * is seldom right. n: there is none. */
+size_t pv_coorddetour_other(const struct pv_coordclient_addr *addrs, size_t n, size_t from,
+                            const struct pv_coordclient_addr *used);
+bool pv_coorddetour_has_family(const struct pv_coordclient_addr *addrs, size_t n, uint16_t family);
+
 #endif /* PV_COORDDETOUR_H */

@@ -571,6 +571,14 @@ static void run_coordinator(void *part, pv_ns now)
     show_connection(c, now);
 }
 
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct pv_coord *c = part;
+    /* A relay's silence may be that of the coordinator's machine. */
+    if ((facts & PV_FACT_NAT_DOUBT) != 0)
+        pv_coordclient_doubt(c->node->coord, now);
+}
+
 /* --- names, time ------------------------------------------------------------------------------ */
 
 /* A name that is not found is the error that users see: without an address no attempt would bring
@@ -773,6 +781,7 @@ const struct pv_part pv_part_coordinator = {
     .make = make_coordinator,
     .free = free_coordinator,
     .restore = restore_coordinator,
+    .on_facts = on_facts,
     .run = run_coordinator,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

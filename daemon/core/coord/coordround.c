@@ -2,6 +2,23 @@
 /* Sentences about a coordinator that is not reached. */
 #include "daemon/core/coord/coordround.h"
 
+#include <errno.h>
+
+/* A stranger who answers says more than a refused connection, and that says more than an address to
+ * which there is no route. */
+enum pv_coordround pv_coordround_worse(enum pv_coordround round, bool connected, bool heard,
+                                       int status)
+{
+    enum pv_coordround f =
+        heard                     ? PV_COORDROUND_STRANGER
+        : connected               ? PV_COORDROUND_CLOSED
+        : status == -ECONNREFUSED ? PV_COORDROUND_REFUSED
+        : status == -ENETUNREACH || status == -ENETDOWN || status == -EADDRNOTAVAIL
+            ? PV_COORDROUND_NO_WAY
+            : PV_COORDROUND_SILENT;
+    return f > round ? f : round;
+}
+
 /* Often this machine has the one kind of address and the coordinator the other. */
 static const char *no_way(bool v6, bool other)
 {

@@ -17,6 +17,10 @@ enum pv_coordround {
     PV_COORDROUND_MUTE,     /* still connected, and nothing came back */
 };
 
+/* After one more address of the round has failed: what says most of all so far. */
+enum pv_coordround pv_coordround_worse(enum pv_coordround round, bool connected, bool heard,
+                                       int status);
+
 /* v6: the address that was tried last; other: an address of the other family is known too. Static.
  */
 const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other);

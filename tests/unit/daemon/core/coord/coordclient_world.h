@@ -23,6 +23,7 @@ enum behaviour {
     HANGS,   /* the connection never comes up */
     REFUSES, /* the connection is refused */
     MUTE,    /* accepts, and says nothing */
+    PAUSES,  /* nothing comes up, and what is up waits, as TCP does while a link is down */
 };
 
 struct stream {
@@ -177,7 +178,7 @@ static inline void open_stream(struct world *w, const struct pv_coordclient_stre
         s = w->streams[i].sid == 0 ? &w->streams[i] : NULL;
     assert_non_null(s);
     *s = (struct stream){.sid = op->sid, .addr = op->to.addr, .tls = op->to.tls};
-    if (b == HANGS)
+    if (b == HANGS || b == PAUSES)
         return;
     assert_int_equal(pv_control_new_server(&s->server, w->coord_dh, NULL, &w->rng), PV_OK);
     s->open = true;
@@ -201,7 +202,7 @@ static inline void hang_up(struct world *w, struct stream *s)
 static inline bool to_server(struct world *w, struct stream *s)
 {
     struct pv_view out = pv_coordclient_out(w->client, s->sid), text;
-    if (!s->open || out.len == 0)
+    if (!s->open || out.len == 0 || w->behaviours[s->addr.ip[3]] == PAUSES)
         return false;
     if (w->behaviours[s->addr.ip[3]] == SERVES) {
         size_t used = 0;

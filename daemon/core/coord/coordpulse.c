@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* Judges the coordinator's silence by pings. */
+#include "daemon/core/coord/coordpulse.h"
+
+/* A kicked connection must answer within 3 round trips and a bit, and this much at most. */
+#define KICK_ANSWER PV_S(3)
+#define KICK_LEAST  PV_MS(500)
+
+void pv_coordpulse_begin(struct pv_coordpulse *p, pv_ns now)
+{
+    p->ping_at = now + PV_COORDPULSE_PING;
+    p->rtt = now - p->pinged_at;
+    p->pinged_at = 0;
+    pv_coordpulse_heard(p, now);
+}
+
+void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, pv_ns now)
+{
+    p->ping_at = now + PV_COORDPULSE_PING;
+    if (!sent)
+        return;
+    p->pinged_at = now;
+    /* A ping behind one that is out (a kick) puts nothing off. */
+    p->look_at = pv_min_ns(p->look_at, now + PV_COORDPULSE_LOOK);
+}
+
+void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now)
+{
+    if (p->pinged_at != 0)
+        p->rtt = now - p->pinged_at;
+    p->pinged_at = 0;
+}
+
+/* The look is called off as well: the connection that was doubted has answered, late or not. */
+void pv_coordpulse_heard(struct pv_coordpulse *p, pv_ns now)
+{
+    p->must_hear_by = now + PV_COORDPULSE_DEAD;
+    p->look_at = PV_NEVER;
+    p->kicked = false;
+}
+
+void pv_coordpulse_kick(struct pv_coordpulse *p, pv_ns now)
+{
+    pv_ns answer = p->rtt == 0 ? KICK_ANSWER : pv_min_ns(KICK_ANSWER, 3 * p->rtt + KICK_LEAST);
+    p->kicked = true;
+    p->must_hear_by = pv_min_ns(p->must_hear_by, now + answer);
+}
+
+/* Once: attempts run until something is heard or the connection is dead, and a second round would
+ * only knock where the first one still waits. */
+bool pv_coordpulse_take_look(struct pv_coordpulse *p, pv_ns now)
+{
+    if (now < p->look_at)
+        return false;
+    p->look_at = PV_NEVER;
+    return true;
+}
+
+void pv_coordpulse_note_time(struct pv_coordpulse *p, uint64_t time_us, pv_ns now)
+{
+    p->time_us = time_us + p->rtt / 2 / 1000;
+    p->time_at = now;
+}
+
+uint64_t pv_coordpulse_time_us(const struct pv_coordpulse *p, pv_ns now)
+{
+    return p->time_us == 0 ? 0 : p->time_us + (now - p->time_at) / 1000;
+}
+
+bool pv_coordpulse_is_dead(const struct pv_coordpulse *p, pv_ns now)
+{
+    return now >= p->must_hear_by;
+}
+
+bool pv_coordpulse_is_due(const struct pv_coordpulse *p, pv_ns now)
+{
+    return p->pinged_at == 0 && now >= p->ping_at;
+}
+
+/* While a ping is out none follows: its segment is repeated by TCP, and another would wait behind
+ * it. */
+pv_ns pv_coordpulse_next(const struct pv_coordpulse *p)
+{
+    pv_ns ping = p->pinged_at == 0 ? p->ping_at : PV_NEVER;
+    return pv_min_ns(pv_min_ns(ping, p->look_at), p->must_hear_by);
+}

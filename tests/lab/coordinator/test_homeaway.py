@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""Homes of networks that fall silent or are cut off, and a database that goes: nobody stores
+beside another, and members meet again."""
+import re
+import signal
+import time
+
+from clusterlab import BACK, Cluster, connected, wait_home
+from lab import SLOW, check, equal, pause, scenario, wait
+from turnlab import relayed
+
+NOTICE = 3  # seconds from the first packet that gets lost until a member looks elsewhere; 10 more for a ping
+
+
+@scenario
+def a_machine_that_is_gone_is_left_within_seconds(lab):
+    """Nobody hears a farewell of it: no segment leaves, none comes in, and the database's connection lasts."""
+    cluster = Cluster(lab)
+    a, b = (lab.host(n, lab.lan(f"lan{n}", "profile=symmetric")) for n in "ab")
+    c = lab.host("c")
+    cluster.network([a, b, c])
+    first = cluster.home()
+    one, two = cluster.hosts[first], cluster.hosts[1 - first]
+    wait_home([a, b, c], one)
+    wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
+    ping = a.start("ping", "-n", "-i", "0.2", str(a.addr(b)), name="ping")
+
+    one.nft("""table ip off {
+  chain in {
+    type filter hook input priority 0; policy drop;
+  }
+  chain out {
+    type filter hook output priority 0; policy drop;
+  }
+}
+""")
+    t0 = time.monotonic()
+    wait_home([a, b], two)
+    busy = time.monotonic() - t0
+    wait_home([c], two)
+    idle = time.monotonic() - t0
+    print(f"members with traffic through the relay are elsewhere after {busy:.1f} s, an idle one after {idle:.1f} s")
+    check(busy <= (BACK + NOTICE) * SLOW, f"members with traffic were elsewhere after {busy:.1f} s")
+    check(idle <= (BACK + 10 + NOTICE) * SLOW, f"the idle member was elsewhere after {idle:.1f} s")
+    ping.end(signal.SIGINT)
+    wait("a to reach b again", lambda: a.os_ping(a.addr(b), timeout=1), 30)
+    one.run("nft", "delete", "table", "ip", "off")
+    equal(cluster.home(), 1 - first, "the home")
+
+
+@scenario
+def the_database_goes_and_comes_back(lab):
+    cluster = Cluster(lab)
+    a, b = (lab.host(n, lab.lan(f"lan{n}", "profile=symmetric")) for n in "ab")
+    cluster.network([a, b])
+    first = cluster.home()
+    one = cluster.hosts[first]
+    wait_home([a, b], one)
+    wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
+    token = a.ctl("invite").out.strip()
+    ping = a.start("ping", "-n", "-i", "0.1", str(a.addr(b)), name="ping")
+    cluster.db.stop()
+    for i in range(2):
+        wait("status to say so", lambda i=i: "is it running and reachable?" in cluster.status(i))
+
+    # What needs no store goes on; what does is refused with the reason.
+    c = lab.host("c")
+    c.daemon()
+    r = c.ctl("join", token, check_rc=False)
+    check(r.code != 0 and r.err.strip(), f"a join without a database: {r}")
+    check(connected(a, one), "a lost its coordinator with the database")
+    pause(3.5, "so that nobody has renewed when the database is back")
+    cluster.db.start()
+    wait("status to be well", lambda: "ok, in PostgreSQL" in cluster.status(first))
+    wait("c to get in", lambda: c.ctl("join", token, check_rc=False).code == 0, 30)
+    equal(cluster.home(), first, "the home")
+    pause(0.3, "the last answers are on their way")
+    ping.end(signal.SIGINT)
+    # The signal may come while the last one is on its way.
+    seen = [int(n) for n in re.findall(r"icmp_seq=(\d+) ttl", ping.text())]
+    equal(seen, list(range(1, len(seen) + 1)), "pings that were answered while the database was away")
+
+
+@scenario
+def cut_off_from_the_database_it_stores_nothing(lab):
+    cluster = Cluster(lab)
+    a, b = lab.host("a"), lab.host("b")
+    cluster.network([a, b])
+    first = cluster.home()
+    one, two = cluster.hosts[first], cluster.hosts[1 - first]
+    wait_home([a, b], one)
+    drop = """table ip cut {{
+  chain out {{
+    type filter hook output priority 0
+    ip daddr {0} drop
+  }}
+}}
+"""
+    one.nft(drop.format(cluster.db.host.ip4))
+    a.nft(drop.format(one.ip4))  # a cannot get there: the other becomes its home
+    wait_home([a], two, 90)
+    check(connected(b, one), "b lost a coordinator that goes on in memory")
+    one.run("nft", "delete", "table", "ip", "cut")
+    wait_home([b], two, 90)
+    c = lab.host("c")
+    c.daemon()
+    c.join(a.ctl("invite").out.strip())
+    wait("c to reach b", lambda: c.os_ping(c.addr(b), timeout=1), 30)
+    equal(cluster.home(), 1 - first, "the home")

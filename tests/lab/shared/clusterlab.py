@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Several coordinators with one PostgreSQL database."""
+import glob
+import json
+import signal
+
+from lab import Skip, wait
+
+BACK = 5  # seconds after which members are back at another coordinator
+
+
+class Database:
+    """A PostgreSQL server of the scenario's own, run by a user without rights."""
+
+    def __init__(self, host):
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+        if not found:
+            raise Skip("PostgreSQL is not installed (Debian package postgresql)")
+        self.host, self.bin = host, found[-1]
+        host.run("sh", "-c", "mkdir /run/pg && chown 65534:65534 /run/pg")
+        self.as_nobody(f"{self.bin}/initdb", "-D", "/run/pg/data", "-U", "p2pvpn", "-A", "trust", "-N")
+        host.run("sh", "-c", "echo 'host all all 0.0.0.0/0 trust' >> /run/pg/data/pg_hba.conf")
+        self.start()
+
+    def as_nobody(self, *argv):
+        return self.host.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *argv, timeout=60)
+
+    def start(self):
+        self.program = self.host.start(
+            "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"{self.bin}/postgres",
+            "-D", "/run/pg/data", "-c", "listen_addresses=*", "-c", "unix_socket_directories=/run/pg",
+            name="postgres")
+        wait("the database to answer", lambda: self.host.run(
+            f"{self.bin}/pg_isready", "-h", "/run/pg", check_rc=False).code == 0, 30)
+
+    def sql(self, query):
+        """One value out of it."""
+        return self.host.run(f"{self.bin}/psql", "-h", "/run/pg", "-U", "p2pvpn", "-Atc", query, "postgres").out.strip()
+
+    def stop(self, sig=signal.SIGQUIT):
+        self.program.end(sig)
+
+
+class Cluster:
+    """The database and coordinators with one set of keys, all of which serve."""
+
+    def __init__(self, lab, n=2):
+        self.lab = lab
+        self.db = Database(lab.host("db"))
+        conf = f"[store]\npostgres = host={self.db.host.ip4} dbname=postgres user=p2pvpn\n"
+        self.hosts = [lab.host(name) for name in ("one", "two", "three")[:n]]
+        for h in self.hosts:
+            h.run("sh", "-c", "mkdir -p /etc/p2pvpn; cat > /etc/p2pvpn/coordinator.conf", stdin=conf)
+        self.coordinators = [lab.coordinator(h, start=False) for h in self.hosts]
+        self.url = self.coordinators[0].url()
+        for key in ("coordinator.key", "create.key"):
+            path = f"/var/lib/p2pvpn-coordinator/{key}"
+            text = self.hosts[0].run("cat", path).out
+            for h in self.hosts[1:]:
+                h.run("sh", "-c", f"mkdir -p {path.rpartition('/')[0]}; umask 077; cat > {path}", stdin=text)
+        for c in self.coordinators:
+            c.start()
+        wait("all to know of each other", lambda: f"{n} coordinators" in self.status(0))
+
+    def status(self, i):
+        return self.hosts[i].run(self.lab.bin("p2pvpn-coordinator"), "status", check_rc=False).out
+
+    def home(self):
+        """Which coordinator is the home of the only network; None: none that lives."""
+        name = self.db.sql("SELECT c.name FROM p2pvpn.homes h JOIN p2pvpn.coordinators c ON c.id = h.holder")
+        return next((i for i, h in enumerate(self.hosts) if h.ip4 in name), None)
+
+    def homes(self):
+        return json.loads(self.hosts[0].run(self.lab.bin("p2pvpn-coordinator"), "homes", "--json").out)
+
+    def homes_text(self):
+        return self.hosts[0].run(self.lab.bin("p2pvpn-coordinator"), "homes").out
+
+    def network(self, nodes):
+        """A network of these nodes, which know all addresses."""
+        for n in nodes:
+            n.daemon()
+        nodes[0].create(self.url)
+        nodes[0].ctl("network", "coordinators", "address", ",".join(f"{h.ip4}:3478" for h in self.hosts))
+        for n in nodes[1:]:
+            n.join(nodes[0].ctl("invite").out.strip())
+        for n in nodes:
+            wait(f"{n.name} to know all addresses", lambda n=n: all(
+                h.ip4 in n.ctl("network", "coordinators").out for h in self.hosts))
+
+
+def connected(node, host):
+    c = node.json("status")["coordinator"]
+    return c["connected"] and host.ip4 in str(c)
+
+
+def wait_home(nodes, host, timeout=60):
+    for n in nodes:
+        wait(f"{n.name} to be at {host.name}", lambda n=n: connected(n, host), timeout)
