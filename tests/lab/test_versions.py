@@ -6,7 +6,9 @@ scripts/check --long builds the first release for it.
 """
 import hashlib
 import random
+import time
 
+from clusterlab import Cluster
 from lab import OTHER, Skip, check, equal, scenario, wait
 
 
@@ -189,3 +191,37 @@ def an_upgrade_keeps_everything(lab):
     equal((a.addr(), b.addr()), addresses, "addresses")
     texts = [m["text"] for m in a.json("history", "b")["messages"]]
     check("before from a" in texts and "before from b" in texts, f"history of a: {texts}")
+
+
+@scenario
+def old_nodes_follow_the_home_of_their_network(lab):
+    """They wait after a refusal and race the same addresses again; both coordinators are today's."""
+    need_other()
+    cluster = Cluster(lab)
+    a, b, c = nodes = [lab.host(n) for n in "abc"]
+    for n in nodes:
+        n.other = n is not a
+        n.daemon()
+    a.create(cluster.url)
+    a.ctl("network", "coordinators", "address", ",".join(f"{h.ip4}:3478" for h in cluster.hosts))
+    for n in (b, c):
+        n.join(a.ctl("invite").out.strip())
+
+    def all_there(what):
+        t0 = time.monotonic()
+        for n in nodes:
+            wait(f"{n.name} to be online {what}", lambda n=n: n.json("status")["coordinator"]["connected"], 60)
+        for x, y in ((a, b), (b, c), (c, a)):
+            wait(f"{x.name} to see {y.name} online {what}", lambda x=x, y=y: x.peer(y)["online"], 30)
+        print(f"all are at home {what} after {time.monotonic() - t0:.1f} s")
+
+    all_there("at first")
+    first = cluster.home()
+    cluster.coordinators[first].program.kill()
+    wait("their home to be elsewhere", lambda: cluster.home() == 1 - first, 60)
+    all_there("after kill -9")
+    cluster.coordinators[first].start()
+    wait("the other to know of it", lambda: "2 coordinators" in cluster.status(1 - first), 10)
+    cluster.hosts[1 - first].run(lab.bin("p2pvpn-coordinator"), "drain")
+    wait("their home to be back", lambda: cluster.home() == first, 60)
+    all_there("after drain")
