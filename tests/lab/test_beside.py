@@ -86,3 +86,54 @@ def a_vpn_to_one_network(lab):
     alice.ctl("exit", "off")
     wait("the own way", lambda: seen_as(alice, web) == home.public)
     vpn.works("after the exit")
+
+
+def network_manager(host):
+    """It has the uplink, as on a laptop: with addresses and a default route of its own. It asks udev about
+    interfaces, which has never heard of ours, unless /sys is read-only as in a container."""
+    need("NetworkManager", "nmcli", "dbus-daemon")
+    host.run("sh", "-c", "mount -t sysfs sysfs /sys; mount -o remount,bind,ro /sys; mkdir -p /run/dbus;"
+             "mount -t tmpfs tmpfs /etc/NetworkManager; mkdir -p /etc/NetworkManager/system-connections;"
+             "cat >/etc/NetworkManager/NetworkManager.conf",
+             stdin="[main]\nplugins=keyfile\ndns=none\nauth-polkit=false\n")
+    host.start("dbus-daemon", "--system", "--nofork", "--nopidfile")
+    wait("the bus", lambda: host.run("test", "-S", "/run/dbus/system_bus_socket", check_rc=False).code == 0)
+    host.start("NetworkManager", "--debug", name="NetworkManager")
+    wait("NetworkManager", lambda: host.run("nmcli", "general", check_rc=False).code == 0, 20)
+    host.run("nmcli", "con", "add", "type", "ethernet", "ifname", "eth0", "con-name", "uplink",
+             "ipv4.method", "manual", "ipv4.addresses", f"{host.ip4}/24", "ipv4.gateway", f"{host.lan.subnet4}.1",
+             "ipv6.method", "manual", "ipv6.addresses", f"{host.ip6}/64", "ipv6.gateway", f"{host.lan.subnet6}::1")
+    host.run("nmcli", "dev", "set", "eth0", "managed", "yes")
+    wait("the uplink to be NetworkManager's",
+         lambda: host.run("nmcli", "con", "up", "uplink", "ifname", "eth0", check_rc=False).code == 0, 20)
+    again(host)
+
+
+def again(host):
+    host.run("nmcli", "con", "up", "uplink")
+    wait("NetworkManager's default route", lambda: "proto static" in host.run("ip", "route", "show", "default").out)
+
+
+@scenario(long="needs NetworkManager: scripts/deps long")
+def network_manager_has_the_uplink(lab):
+    """It sets the uplink up again, and switches it off and on: traffic goes on by the exit and never beside it."""
+    _, home, alice, exit_, web = world(lab)
+    network_manager(alice)
+    wait("the own way", lambda: seen_as(alice, web) == home.public, 15)
+    up = Uplink(alice, web)
+    use(alice)
+    up.forget()
+    through(alice, exit_, web, 30)
+    up.tight("in use")
+    again(alice)
+    up.tight("set up again")
+    through(alice, exit_, web, 30)
+    alice.run("nmcli", "networking", "off")
+    up.tight("off")
+    alice.run("nmcli", "networking", "on")
+    wait("the default route", lambda: "proto static" in alice.run("ip", "route", "show", "default").out, 15)
+    through(alice, exit_, web, 30)
+    up.tight("on again")
+    alice.ctl("exit", "off")
+    wait("the own way again", lambda: seen_as(alice, web) == home.public, 15)
+    check("uplink" in alice.run("nmcli", "-t", "-f", "NAME", "con", "show", "--active").out, "the connection is gone")

@@ -321,6 +321,46 @@ def a_stream_goes_to_three_of_six(lab):
     equal(drops(sender).get("rate", 0), 0, "drops above the budget")
 
 
+@scenario(long="needs ffmpeg: scripts/deps long")
+def ffmpeg_streams_to_three_of_six(lab):
+    """A picture of ffmpeg's own at 5 Mb/s by RTP: those who watch see all of its frames, the others get nothing."""
+    if shutil.which("ffmpeg") is None:
+        raise Skip("there is no ffmpeg: scripts/deps long installs it")
+    coordinator = lab.coordinator()
+    profiles = ("port-restricted", "symmetric", "full-cone", None, "address-restricted", "port-restricted")
+    hosts = [lab.host(f"h{i}", lab.lan(f"n{i}", f"profile={p}") if p else None) for i, p in enumerate(profiles)]
+    lab.network(coordinator, hosts)
+    sender, *others = hosts
+    for h in others:
+        sender.wait_peer(h)
+    group = "rtp://239.66.0.1:5004?localaddr="
+    viewers = {h: h.start("ffmpeg", "-nostdin", "-loglevel", "warning", "-i", group + h.addr(),
+                          "-fps_mode", "passthrough", "-f", "framemd5", "-flush_packets", "1", "-")
+               for h in others[::2]}
+    for h in viewers:
+        wait(f"{h.name} to have told what it wants", lambda: "239.66.0.1" in (sender.peer(h)["groups"] or []), 20)
+        sender.wait_direct(h)
+    before = {h: sum(p["rx_bytes"] for p in h.peers().values()) for h in others}
+    seconds, rate = 8, 25
+    sender.run("ffmpeg", "-nostdin", "-loglevel", "error", "-re", "-f", "lavfi", "-i",
+               f"testsrc2=size=640x480:rate={rate}:duration={seconds}", "-c:v", "mpeg2video", "-b:v", "5M",
+               "-minrate", "5M", "-maxrate", "5M", "-bufsize", "1M", "-f", "rtp_mpegts", group + sender.addr() + "&pkt_size=1328", timeout=60)
+
+    def frames(p):
+        return [line for line in p.text().splitlines() if line.startswith("0,")]
+
+    for h, p in viewers.items():
+        wait(f"the picture at {h.name}", lambda: len(frames(p)) >= seconds * rate * 0.9, 20)
+        check("missed" not in p.text() and "orrupt" not in p.text(), f"{h.name} complains: {p.text()[-500:]}")
+    for h in others:
+        got = sum(p["rx_bytes"] for p in h.peers().values()) - before[h]
+        if h in viewers:
+            check(got > seconds * 5e6 / 8 * 0.9, f"{h.name} got {got} bytes")
+        else:
+            check(got < 20000, f"{h.name} did not want it and got {got} bytes")
+    equal(drops(sender).get("rate", 0), 0, "drops above the budget")
+
+
 @scenario
 def it_may_be_off_or_with_some(lab):
     """[lan] broadcast, on both sides, and a reload."""

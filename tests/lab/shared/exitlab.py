@@ -15,7 +15,10 @@ s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
 s.bind((dev, 3))
 print('ready', flush=True)
 while True:
-    p, who = s.recvfrom(65536)
+    try:
+        p, who = s.recvfrom(65536)
+    except OSError:
+        continue  # the interface went down, which is told once
     if who[2] != socket.PACKET_OUTGOING:
         continue
     if who[1] == 0x0800:
