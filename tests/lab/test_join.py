@@ -258,6 +258,49 @@ def names_and_addresses_change_hands_as_told(lab):
     equal(sorted(a.peers()), ["c", "rob"], "members")
 
 
+def lines_of(host, *who):
+    """What its history has: (from, is that a former holder of the name, text)."""
+    return sorted((m["from"], "from_former" in m, m["text"]) for m in host.json("history", *who)["messages"])
+
+
+@scenario
+def both_histories_keep_who_is_who(lab):
+    """Across new names of either end, and a machine that takes over the name of its dead self. A line has
+    the name that its writer had."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    a.wait_direct(b)
+    a.ctl("send", "b", "one")
+    b.ctl("send", "a", "two")
+    wait("both to have both", lambda: len(lines_of(a, "b")) == len(lines_of(b, "a")) == 2)
+    a.ctl("rename", "anna")
+    b.ctl("rename", "bert")
+    wait("both to know", lambda: "bert" in a.peers() and "anna" in b.peers())
+    b.ctl("send", "anna", "three")
+    wait("a to have it", lambda: len(lines_of(a, "bert")) == 3)
+    equal(lines_of(a, "bert"), [("anna", False, "one"), ("b", False, "two"), ("bert", False, "three")], "a's history")
+    equal(lines_of(b, "anna"), [("a", False, "one"), ("bert", False, "three"), ("bert", False, "two")],
+          "b's history: one conversation, by the machine and not by its name")
+
+    b.stop_daemon()
+    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/*")
+    token = a.ctl("invite").out.strip()
+    b.daemon()
+    b.ctl("join", token, "--name", "bert-2")
+    wait("a to see it", lambda: "bert-2" in a.peers())
+    a.ctl("node", "replace", "bert", "bert-2")
+    wait("it to be bert", lambda: b.json("status")["self"]["name"] == "bert")
+    wait("a to know", lambda: "bert" in a.peers() and "bert-2" not in a.peers())
+    b.ctl("send", "anna", "four")
+    wait("a to have it", lambda: len(lines_of(a)) == 4)
+    equal(lines_of(a), [("anna", False, "one"), ("b", False, "two"), ("bert", False, "four"), ("bert", True, "three")],
+          "the lines of the dead machine and of the new one")
+    equal(lines_of(a, "bert"), [("bert", False, "four")], "the conversation with the new one")
+    check("bert is another machine since" in a.ctl("history", "bert").out, "the history does not say it")
+    equal(lines_of(b, "anna"), [("bert", False, "four")], "the new machine's own history")
+
+
 @scenario
 def thirty_nodes(lab):
     coordinator = lab.coordinator()
