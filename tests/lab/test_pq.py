@@ -5,7 +5,10 @@ PV_LAB_OTHER may name the build directory of programs for another Debian that ru
 makes one): those of this build and those then meet, and those each other. Sessions of a program that
 has no ML-KEM are classical, and it must say so.
 """
+import re
+
 from lab import OTHER, Skip, check, equal, scenario, wait
+from test_rotate import pressure
 
 
 def state(host):
@@ -75,6 +78,30 @@ def nothing_passes_where_it_is_required_and_cannot_be(lab):
     check(any("pq = require" in p for p in problems), f"problems: {problems}")
     why = a.ctl("why", "b").out
     check("[security] pq = require here" in why, why)
+
+
+@scenario
+def keys_change_under_traffic(lab):
+    """Transport keys of both, and so sessions and their preshared keys, while pings go both ways."""
+    a, b = pair(lab)
+    meet(a, b)
+    kind = "hybrid" if able(a) else "classical"
+    expect(a, b, kind)
+    a.wait_direct(b)
+    b.wait_direct(a)
+    pings = [x.start("ping", "-n", "-c", "250", "-i", "0.02", "-W", "5", x.addr(y), name=f"ping-{x.name}")
+             for x, y in ((a, b), (b, a))]
+    before = [h.ctl("ip", "--wg-key").out for h in (a, b)]
+    for h in (a, b):
+        h.ctl("key", "rotate")
+    lost = 0
+    for p in pings:
+        equal(p.popen.wait(timeout=60), 0, "exit code of ping")
+        lost += 250 - int(re.search(r", (\d+) received", p.text()).group(1))
+    crowded = pressure(lab, a, b)
+    check(lost <= crowded, f"{lost} packets were lost, and {crowded} dropped for want of a processor")
+    check(all(h.ctl("ip", "--wg-key").out != k for h, k in zip((a, b), before)), "a key did not change")
+    expect(a, b, kind)
 
 
 @scenario
