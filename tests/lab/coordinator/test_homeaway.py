@@ -9,6 +9,15 @@ from clusterlab import BACK, Cluster, connected, wait_home
 from lab import SLOW, check, equal, pause, scenario, wait
 from turnlab import relayed
 
+OFF = """table ip off {
+  chain in {
+    type filter hook input priority 0; policy drop;
+  }
+  chain out {
+    type filter hook output priority 0; policy drop;
+  }
+}
+"""
 NOTICE = 3  # seconds from the first packet that gets lost until a member looks elsewhere; 10 more for a ping
 
 
@@ -25,15 +34,7 @@ def a_machine_that_is_gone_is_left_within_seconds(lab):
     wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
     ping = a.start("ping", "-n", "-i", "0.2", str(a.addr(b)), name="ping")
 
-    one.nft("""table ip off {
-  chain in {
-    type filter hook input priority 0; policy drop;
-  }
-  chain out {
-    type filter hook output priority 0; policy drop;
-  }
-}
-""")
+    one.nft(OFF)
     t0 = time.monotonic()
     wait_home([a, b], two)
     busy = time.monotonic() - t0
@@ -107,3 +108,76 @@ def cut_off_from_the_database_it_stores_nothing(lab):
     c.join(a.ctl("invite").out.strip())
     wait("c to reach b", lambda: c.os_ping(c.addr(b), timeout=1), 30)
     equal(cluster.home(), 1 - first, "the home")
+
+
+def longest_gap(ping, since):
+    """Seconds between two answers of `ping -D`, or from the last one until now."""
+    times = [float(line[1:line.index("]")]) for line in ping.text().splitlines() if line.startswith("[")]
+    times = [since] + [t for t in times if t >= since] + [time.time()]
+    return max(b - a for a, b in zip(times, times[1:]))
+
+
+@scenario(long="thirty daemons and their NATs", minutes=12)
+def thirty_nodes_outlive_homes_and_the_database(lab):
+    """Fifteen networks at three coordinators, each with traffic through the relay."""
+    cluster = Cluster(lab, 3)
+    pairs = []
+    for i in range(15):
+        a, b = (lab.host(f"{n}{i}", lab.lan(f"lan{n}{i}", "profile=symmetric")) for n in "ab")
+        cluster.network([a, b])
+        pairs.append((a, b))
+    for a, b in pairs:
+        wait(f"{a.name} and {b.name} to talk through the relay",
+             lambda a=a, b=b: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 60)
+    pings = [a.start("ping", "-n", "-D", "-i", "0.5", str(a.addr(b)), name="ping") for a, b in pairs]
+
+    def goes_on(what, elsewhere=None):
+        """All are at one that lives, and reach each other."""
+        for n in [n for pair in pairs for n in pair]:
+            wait(f"{n.name} to be online after {what}", lambda n=n: n.json("status")["coordinator"]["connected"]
+                 and not (elsewhere and connected(n, elsewhere)), 90)
+        back = time.time() - began
+        for a, b in pairs:
+            wait(f"{a.name} to reach {b.name} after {what}", lambda a=a, b=b: a.os_ping(a.addr(b), timeout=1), 60)
+        silence = max(longest_gap(p, began) for p in pings)
+        print(f"{what}: all are online after {back:.1f} s, longest silence of a ping {silence:.1f} s", flush=True)
+        check(silence <= 2 * BACK * SLOW, f"a ping was silent for {silence:.1f} s after {what}")
+
+    began = time.time()
+    cluster.coordinators[0].program.kill()
+    goes_on("kill -9", cluster.hosts[0])
+    cluster.coordinators[0].start()
+    for i in (1, 2):
+        wait("all to know of three", lambda i=i: "3 coordinators" in cluster.status(i), 20)
+
+    began = time.time()
+    asleep = cluster.coordinators[1].program
+    asleep.popen.send_signal(signal.SIGSTOP)
+    goes_on("SIGSTOP", cluster.hosts[1])
+    asleep.popen.send_signal(signal.SIGCONT)
+    wait("all to know of three", lambda: "3 coordinators" in cluster.status(0), 20)
+
+    began = time.time()
+    cluster.hosts[2].nft(OFF)
+    goes_on("a partition of a home", cluster.hosts[2])
+    cluster.hosts[2].run("nft", "delete", "table", "ip", "off")
+    wait("all to know of three", lambda: "3 coordinators" in cluster.status(0), 30)
+
+    began = time.time()
+    cluster.db.host.nft(OFF)
+    pause(6, "leases are over, for all of them")
+    goes_on("a partition of the database")
+    cluster.db.host.run("nft", "delete", "table", "ip", "off")
+    wait("status to be well", lambda: "ok, in PostgreSQL" in cluster.status(0), 60)
+
+    began = time.time()
+    cluster.db.stop()
+    pause(4, "leases are over, for all of them")
+    cluster.db.start()
+    goes_on("a crash of the database")
+    for i in (1, 2):
+        check(cluster.coordinators[i].program.running(), f"coordinator {i} ended")
+    equal(len(cluster.homes()["homes"]), len(pairs), "homes")
+    for a, b in pairs:
+        wait(f"{a.name} and {b.name} to share a home", lambda a=a, b=b: any(
+            connected(a, h) and connected(b, h) for h in cluster.hosts), 30)
