@@ -62,7 +62,7 @@ AllowedIPs = 10.99.0.2/32
         wait(f"{when}: the other VPN", lambda: self.alice.os_ping("10.99.0.1", timeout=1), 15)
 
 
-@scenario
+@scenario(long="an exit that seems dead on a busy machine is left, as it should be")
 def a_vpn_to_one_network(lab):
     """It is there before the exit, or comes later; it ends, and the exit ends: the other goes on."""
     _, home, alice, exit_, web = world(lab)
@@ -71,8 +71,8 @@ def a_vpn_to_one_network(lab):
     vpn.works("before")
     up = Uplink(alice, web)
     use(alice)
-    up.forget()
     through(alice, exit_, web)
+    up.forget()
     vpn.works("beside the exit")
     up.tight("beside the other VPN")
     vpn.down()
@@ -122,8 +122,8 @@ def network_manager_has_the_uplink(lab):
     wait("the own way", lambda: seen_as(alice, web) == home.public, 15)
     up = Uplink(alice, web)
     use(alice)
-    up.forget()
     through(alice, exit_, web, 30)
+    up.forget()
     up.tight("in use")
     again(alice)
     up.tight("set up again")
