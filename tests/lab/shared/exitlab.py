@@ -92,8 +92,7 @@ class Uplink:
         return [x for x in self.watch.text().splitlines() if x.startswith("leak")][self.known:]
 
     def forget(self):
-        """What was under way until now does not count; a busy machine tells of it a moment later."""
-        self.go_round(2)
+        """What was under way until now does not count."""
         self.known = 0
         self.known = len(self.leaks())
 
