@@ -631,6 +631,8 @@ static const char *repair(struct years *y)
     for (unsigned i = 0; i < y->count; i++) {
         struct machine *m = &y->m[i];
         for (int tries = 0; tries < 3 && m->wants && !m->member; tries++) {
+            if (tries > 0) /* an admin may be on its way to the coordinator */
+                sim_world_run(&y->w, PV_S(10));
             if (!join(y, i))
                 break;
         }
