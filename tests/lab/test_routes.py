@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Networks behind members: offered, allowed, used; with and without NAT, IPv6, two gateways."""
 import re
+import sys
 import time
 
 from lab import SLOW, check, equal, scenario, wait
@@ -104,6 +105,53 @@ def the_printer_at_home(lab):
     nas.ctl("route", "withdraw", lan4)
     wait_state(user, lan4, nas, "allowed")
     check(seen_from(user, printer) is None, "it is used although it was withdrawn")
+
+
+SERVE = """
+import socket, sys
+s = socket.create_server((sys.argv[1], 8000), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+while True:
+    c, _ = s.accept()
+    c.sendall(bytes(300000))
+    c.close()
+"""
+FETCH = """
+import socket, sys
+c = socket.create_connection((sys.argv[1], 8000), 10)
+n = 0
+while data := c.recv(65536):
+    n += len(data)
+print(n)
+"""
+
+
+@scenario
+def what_is_too_big_behind_a_gateway_is_told(lab):
+    """The link between gateway and printer is narrower than the overlay. Answers of ICMP find their way to the
+    user, and TCP gets through both ways."""
+    printer, (admin, user, nas) = network(lab, "nas")
+    lan4, lan6 = f"{nas.lan.subnet4}.0/24", f"{nas.lan.subnet6}::/64"
+    for prefix in (lan4, lan6):
+        nas.ctl("route", "offer", prefix, "--auto")
+        admin.ctl("route", "allow", "nas", prefix)
+        wait_state(user, prefix, nas, "used")
+    reaches(user, printer)
+    reaches(user, printer, printer.ip6)
+    nas.ip(f"route replace {printer.ip4}/32 dev {nas.dev} mtu lock 1100",
+           f"route replace {printer.ip6}/128 dev {nas.dev} mtu lock 1290")
+
+    def big(address, size):
+        return user.run("ping", "-n", "-M", "do", "-c", "1", "-W", "5", "-s", str(size), str(address), check_rc=False)
+
+    for address, size, mtu in ((printer.ip4, 1180, 1100), (printer.ip6, 1250, 1290)):
+        wait(f"the narrow link to {address} to be told",
+             lambda a=address, s=size, m=mtu: re.search(rf"mtu ?[=:] ?{m}\b", big(a, s).out + big(a, s).err), 10)
+        r = big(address, mtu - (28 if size == 1180 else 48))
+        equal(r.code, 0, f"a ping that just fits: {r}")
+        printer.start(sys.executable, "-c", SERVE, str(address), name=f"serve{mtu}")
+        fetched = wait(f"a file from {address}",
+                       lambda a=address: user.run(sys.executable, "-c", FETCH, str(a), check_rc=False).out.strip(), 20)
+        equal(fetched, "300000", "bytes that arrived")
 
 
 @scenario
