@@ -138,6 +138,8 @@ def start_ours(net, options):
 
     home = f"{net.dir}/coordinator"
     os.makedirs(home)
+    # First the address, which makes the keys: who begins while the other does finds the directory in use.
+    url = run(path("p2pvpn-coordinator"), "url", "--public", "192.0.2.1", "--state", home).strip()
     net.start(net.hub, path("p2pvpn-coordinator"), "--public", "192.0.2.1", "--state", home)
     for i, ns in enumerate(net.ns):
         os.makedirs(f"{net.dir}/{i}/state")
@@ -145,11 +147,8 @@ def start_ours(net, options):
         bench.write(f"{net.dir}/{i}/conf", "")
         net.start(ns, path("p2pvpnd"), "--config", f"{net.dir}/{i}/conf", "--state", f"{net.dir}/{i}/state", "--socket",
                   f"{net.dir}/{i}/run/ctl.sock")
-    url = []
-    wait("coordinator", lambda: url.append(run(path("p2pvpn-coordinator"), "url", "--public", "192.0.2.1", "--state",
-                                               home, check=False).strip()) or url[-1])
     wait("daemon", lambda: "state" in ctl(net.n - 1, "status"))
-    ctl(0, "create", url[-1], "--name", "n0")
+    wait("network", lambda: "p2pvpn-" in ctl(0, "create", url, "--name", "n0"))
     ips = []
     for i in range(net.n):
         if i > 0:
