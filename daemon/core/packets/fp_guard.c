@@ -138,7 +138,7 @@ bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     pv_flow_read(&a->ip, true, &a->flow);
     a->flow.key[0] = a->flow.piece[0] = peer->id;
     a->spot = pv_flowtable_spot(t, a->flow.key);
-    if (is_same(a, last)) {
+    if (last != NULL && is_same(a, last)) {
         a->run = last->run;
         a->verdict = last->verdict;
         return true;

@@ -19,7 +19,8 @@ struct pv_fp_worker;
 struct pv_fp_ahead;
 
 /* Reads a packet of peer, which has rules and whose turn comes soon. last: the one before it in
- * this call; what is the same is not looked up again. False: it is no IP packet. */
+ * this call, and another place than ret_ahead; what is the same is not looked up again. NULL: none.
+ * False: it is no IP packet. */
 bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                       const struct pv_fp_peer *peer, struct pv_view packet,
                       const struct pv_fp_ahead *last, struct pv_fp_ahead *ret_ahead);

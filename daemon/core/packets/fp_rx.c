@@ -175,9 +175,8 @@ static void deliver_part(struct pv_fp_worker *w, const struct pv_fp_snapshot *sn
         struct pv_fp_opening last = *o;
         struct pv_fp_ahead *read = NULL;
         last.ecn = out.ecn;
-        if (o->peer->rules != NULL &&
-            pv_fp_guard_read(w, snap, o->peer, pv_view(whole, out.len), &w->ahead[PV_FP_AHEAD],
-                             &w->ahead[PV_FP_AHEAD]))
+        if (o->peer->rules != NULL && pv_fp_guard_read(w, snap, o->peer, pv_view(whole, out.len),
+                                                       NULL, &w->ahead[PV_FP_AHEAD]))
             read = &w->ahead[PV_FP_AHEAD];
         deliver_packet(w, snap, &last, read, pv_fp_take_arena(w, out.len), out.len, now);
     } else if (r != PV_ERR_AGAIN) {

@@ -3,6 +3,7 @@
 #include "daemon/core/packets/fp_state.h"
 #include "fp_util.h"
 #include "proto/group/group.h"
+#include "proto/ip/parts.h"
 #include "proto/rules/policy.h"
 #include "tests/unit/test_util.h"
 
@@ -493,6 +494,48 @@ static void random_rules(struct pv_rng *rng)
     let_in(text, 0);
 }
 
+/* Packets of a, each in parts, in one call of b's. How many come out of b's TUN? */
+static size_t cross_in_parts(const struct inner *packets, size_t n)
+{
+    uint8_t wire[16][256], part[100];
+    struct pv_fp_datagram d[16];
+    struct pv_parts_plan plan;
+    size_t n_sent = 0;
+    for (size_t k = 0; k < n; k++) {
+        assert_int_equal(pv_parts_plan(packets[k].len, 60, &plan), PV_OK);
+        for (uint8_t i = 0; i < plan.n; i++, n_sent++) {
+            assert_in_range(n_sent, 0, PV_ARRAY_LEN(wire) - 1);
+            pv_parts_put(&plan, packets[k].b, i, (uint32_t)k, part);
+            struct pv_view inner = pv_view(part, pv_parts_len(&plan, i));
+            assert_int_equal(pv_fp_inject(t->a.w, t->a.snap, t->b_at_a, inner, t->now), PV_OK);
+            struct pv_fp_results r = pv_fp_results(t->a.w);
+            assert_int_equal(r.n_sends, 1);
+            memcpy(wire[n_sent], r.sends[0].data, r.sends[0].len);
+            d[n_sent] = (struct pv_fp_datagram){
+                .from = fp_carrier(1), .data = wire[n_sent], .len = r.sends[0].len};
+        }
+    }
+    assert_int_equal(pv_fp_rx(t->b.w, t->b.snap, d, n_sent, t->now), n_sent);
+    return pv_fp_results(t->b.w).n_writes;
+}
+
+/* A member that takes its packets apart, which it may at any size, gets no further by it. */
+static void what_comes_in_parts_follows_the_rules(void **state)
+{
+    (void)state;
+    let_in("udp/53", 0);
+    const struct inner good = packet(4, &t->a, UDP, 40000, 53, 0);
+    const struct inner bad[] = {packet(4, &t->a, UDP, 40000, 54, 0),
+                                packet(6, &t->a, TCP, 40000, 22, SYN)};
+    const struct inner mixed[] = {good, bad[0], good, bad[1]};
+    assert_int_equal(cross_in_parts(bad, 2), 0);
+    assert_int_equal(pv_fp_drops(t->b.w, PV_FP_DROP_RULES), 2);
+    assert_int_equal(cross_in_parts(&good, 1), 1);
+    later(PV_S(60)); /* numbers of packets begin anew */
+    assert_int_equal(cross_in_parts(mixed, 4), 2);
+    assert_int_equal(pv_fp_drops(t->b.w, PV_FP_DROP_RULES), 4);
+}
+
 /* Whatever the rules were and are: what enters is allowed now, or answers what b began. */
 static void nothing_enters_that_no_rule_of_the_moment_allows(void **state)
 {
@@ -538,6 +581,7 @@ int main(void)
         guarded(a_flow_that_is_older_than_this_daemon_is_the_peers),
         guarded(a_syn_says_who_begins),
         guarded(a_denial_is_told_now_and_then),
+        guarded(what_comes_in_parts_follows_the_rules),
         guarded(nothing_enters_that_no_rule_of_the_moment_allows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
