@@ -3,6 +3,7 @@
  * results and streams, and asks them for their output. */
 #include "daemon/core/engine.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -661,6 +662,8 @@ void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_
 {
     const struct pv_part *owner;
     uint64_t tag;
+    if (result->status == -ENOSPC)
+        pv_node_stored(&e->node, result);
     if (pv_jobqueue_take(&e->node.jobs, result->id, &owner, &tag) && owner->on_job != NULL)
         owner->on_job(pv_node_part(&e->node, owner), tag, result, now);
     pv_job_result_done(result);

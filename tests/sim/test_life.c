@@ -464,15 +464,17 @@ static int disk_full(uint64_t seed, void *ctx)
     if (!met(&l, "disk full", seed))
         return failed(&l, "not met:");
     sim_node_set_disk_full(l.b, true);
+    char fields[256];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"a\",\"text\":\"x\"");
+    if (sim_world_ask(&l.w, l.b, PV_S(5), fields) != NULL)
+        return failed(&l, "a message that was not stored was taken");
+    if (!has_problem(&l, l.b, "disk"))
+        return failed(&l, "a message was refused, and status does not say why");
     for (int i = 0; i < 70; i++) {
         sim_world_run(&l.w, PV_S(2));
         if (!reaches(&l, l.a, l.b, PV_S(1)))
             return failed(&l, "while the disk is full");
     }
-    char fields[256];
-    snprintf(fields, sizeof(fields), "\"cmd\":\"send\",\"peer\":\"a\",\"text\":\"x\"");
-    if (sim_world_ask(&l.w, l.b, PV_S(5), fields) != NULL)
-        return failed(&l, "a message that was not stored was taken");
     const char *invite = sim_world_ask(&l.w, l.a, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
     if (invite == NULL)
         return failed(&l, "the other side suffers:");

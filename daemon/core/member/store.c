@@ -8,7 +8,8 @@
 #include "daemon/core/node/saved.h"
 #include "daemon/core/peer/highwater.h"
 
-#define STORE_RETRY PV_S(30) /* ours: after a failed write; a full disk seldom mends sooner */
+#define STORE_RETRY   PV_S(30) /* ours: after a failed write; a full disk seldom mends sooner */
+#define STORE_REVIVED PV_S(5)  /* ours: after one that was kept, for there may be room again */
 
 enum {
     MARK_BITS = 62, /* of a mark in a job's tag; its number stands above */
@@ -63,6 +64,8 @@ static void run_store(void *part, pv_ns now)
     /* One timer for all parts: whatever fails meanwhile is written with the same attempt. */
     if (s->node->store_failed && s->retry_at == PV_NEVER)
         s->retry_at = now + STORE_RETRY;
+    if (s->retry_at != PV_NEVER && s->node->store_works)
+        s->retry_at = pv_min_ns(s->retry_at, now + STORE_REVIVED);
     if (now >= s->retry_at) {
         s->retry_at = PV_NEVER;
         s->node->store_failed = false;

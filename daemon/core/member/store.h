@@ -5,6 +5,7 @@
  * again what is to be kept. All writes are idempotent.
  *
  * State:  KEPT --node.store_failed--> FAILED --30 s--> KEPT, with PV_FACT_STORE for every part
+ *                                     (5 s after a write that was kept meanwhile)
  */
 #ifndef PV_STORE_PART_H
 #define PV_STORE_PART_H

@@ -127,16 +127,21 @@ void pv_node_put_meta_u64(struct pv_node *n, const char *name, uint64_t value,
     pv_node_put_meta(n, name, pv_view(buf, sizeof(buf)), owner, tag);
 }
 
-/* The newest failure is remembered until something has been stored, so that `status` shows a full
- * disk for as long as it is full. */
+/* A failure is remembered until everything has been written again, so that `status` shows a full
+ * disk for as long as it is full: a small write may find room where others found none. */
 void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
 {
     if (result->status == PV_OK) {
-        n->store_error[0] = '\0';
+        n->store_works = true;
+        if (!n->store_failed)
+            n->store_error[0] = '\0';
         return;
     }
+    n->store_works = false;
+    /* Many writes fail for one reason, again with every attempt. */
+    if (strcmp(n->store_error, result->error) != 0)
+        pv_log(n->log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
     memcpy(n->store_error, result->error, sizeof(n->store_error));
-    pv_log(n->log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
     n->store_failed = true;
 }
 

@@ -156,8 +156,9 @@ struct pv_node {
 
     /* the store */
     struct pv_highwater *marks[PV_MARKS]; /* each borrowed from its owner, who sets it */
-    char store_error[PV_JOB_ERROR_MAX];   /* of the newest write; "" = it was kept */
+    char store_error[PV_JOB_ERROR_MAX];   /* why not all is kept; "" = it is, as far as is known */
     bool store_failed; /* not all is kept; part "store" has all written again, and clears it */
+    bool store_works;  /* the newest write was kept */
 
     /* chat; each written by the part around it */
     struct pv_linkkeys *linkkeys; /* which peers' daemons prove themselves, and by which key */
@@ -239,8 +240,9 @@ uint64_t pv_node_wall_s(const struct pv_node *n, pv_ns now);
  * it never told it. */
 uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now);
 
-/* A write to the store ended so: whoever submitted it calls this. After a failure PV_FACT_STORE
- * asks every part, a little later, to write again what it keeps. */
+/* A write to the store ended so: whoever submitted it calls this; the engine does for every job
+ * that met a full disk. After a failure PV_FACT_STORE asks every part, a little later, to write
+ * again what it keeps. */
 void pv_node_stored(struct pv_node *n, const struct pv_job_result *result);
 
 /* Tells the user something that was nobody's request: log, and `status`. What repeats is counted

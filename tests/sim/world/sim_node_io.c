@@ -110,7 +110,7 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
     switch (job->kind) {
     case PV_JOB_CHAT:
         if (n->disk_full || sim_fault(SIM_FAULT_STORE))
-            set_error(res, PV_ERR_NO_SPACE, "store: disk full: free some space");
+            set_error(res, -ENOSPC, "store: disk full: free some space");
         else
             do_chat(n, job->u.chat, res);
         break;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sim_store.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,7 +247,7 @@ void sim_store_run(struct sim_store *store, const struct pv_job *job,
 {
     *ret_result = (struct pv_job_result){.id = job->id, .kind = job->kind};
     if (store->full || sim_fault(SIM_FAULT_STORE)) {
-        ret_result->status = PV_ERR_NO_SPACE;
+        ret_result->status = -ENOSPC; /* as daemon/store does */
         snprintf(ret_result->error, sizeof(ret_result->error), "store: disk full: free some space");
         return;
     }

@@ -93,6 +93,27 @@ static void a_write_of_another_part_that_failed_counts_too(void **state)
     (void)expect_mark(PV_OK);
 }
 
+/* On a full disk a small write may find room that others do not. */
+static void a_write_that_is_kept_meanwhile_hides_nothing(void **state)
+{
+    const struct pv_job_result failed = {.status = PV_ERR_NO_SPACE, .error = "disk full"};
+    const struct pv_job_result kept = {.status = PV_OK};
+    (void)state;
+    fake_node_start(&node);
+    (void)expect_mark(PV_OK);
+    pv_node_stored(&node.node, &failed);
+    fake_node_wait(&node, PV_S(2));
+    pv_node_stored(&node.node, &kept);
+    fake_node_settle(&node);
+    assert_string_equal(node.node.store_error, "disk full");
+    fake_node_wait(&node, PV_S(4));
+    assert_null(fake_node_job(&node));
+    fake_node_wait(&node, PV_S(2)); /* there may be room again, so not after 30 s */
+    assert_string_equal(node.node.store_error, "disk full");
+    (void)expect_mark(PV_OK);
+    assert_string_equal(node.node.store_error, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +123,7 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(a_write_of_another_part_that_failed_counts_too, start,
                                         stop),
+        cmocka_unit_test_setup_teardown(a_write_that_is_kept_meanwhile_hides_nothing, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
