@@ -21,6 +21,8 @@ struct pv_pg_lease {
     struct pv_pg *pg;
     int64_t fence;
     uint64_t epoch;
+    int was;      /* the schema's version before this program looked at it first; -1: none */
+    bool looked;  /* was counts */
     pv_ns since;  /* of this connection */
     int64_t lost; /* homes that others took, as it was told last */
     bool listed;  /* it was told all on this connection */
@@ -76,6 +78,11 @@ int64_t pv_pg_lease_fence(const struct pv_pg_lease *l)
 uint64_t pv_pg_lease_epoch(const struct pv_pg_lease *l)
 {
     return l->epoch;
+}
+
+int pv_pg_lease_schema_was(const struct pv_pg_lease *l)
+{
+    return l->looked ? l->was : -1;
 }
 
 /* --- asking ---------------------------------------------------------------------------------- */
@@ -160,11 +167,16 @@ static int check_owner(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_
  * before, such as a standby that was promoted or a backup that was restored. */
 static int get_ready(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_MAX])
 {
+    int was = -1;
     if (pv_pg_is_connected(l->pg))
         return PV_OK;
     int r = pv_pg_connect(l->pg, ret_error);
     if (r == PV_OK)
-        r = pv_pg_migrate(l->pg, ret_error);
+        r = pv_pg_migrate(l->pg, &was, ret_error);
+    if (r == PV_OK && !l->looked) {
+        l->was = was;
+        l->looked = true;
+    }
     if (r == PV_OK)
         r = pv_pg_prepare(l->pg, ret_error);
     if (r == PV_OK)

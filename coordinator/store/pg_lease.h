@@ -88,5 +88,7 @@ void pv_pg_lease_release(struct pv_pg_lease *l);
 int64_t pv_pg_lease_fence(const struct pv_pg_lease *l);
 /* Shared: the epoch of its receipts. */
 uint64_t pv_pg_lease_epoch(const struct pv_pg_lease *l);
+/* Version of the tables that this program found; -1: none, or it has not looked. */
+int pv_pg_lease_schema_was(const struct pv_pg_lease *l);
 
 #endif /* PV_PG_LEASE_H */

@@ -3,6 +3,7 @@
  * changes it. */
 #include "coordinator/store/pg_schema.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -316,21 +317,33 @@ static int read_version(struct pv_pg *pg, int *ret_version, char ret_error[stati
     return r;
 }
 
-/* Everything in one transaction: a start that is cut short leaves what was there. */
+static int refuse_newer(int version, char ret_error[static PV_PG_ERROR_MAX])
+{
+    snprintf(ret_error, PV_PG_ERROR_MAX,
+             "the database is of a newer p2pvpn-coordinator (version %d, this one knows %d): "
+             "install that one",
+             version, (int)PV_PG_SCHEMA);
+    return PV_ERR_UNSUPPORTED;
+}
+
+/* Everything in one transaction: a start that is cut short leaves what was there. While it waited
+ * for the lock another may have made the same, or, of a later version, more. */
 static int make(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
 {
-    char set[64];
     int version = 0;
     int r = pv_pg_exec(pg, begin, NULL, NULL, ret_error);
     if (r == PV_OK)
-        r = read_version(pg, &version, ret_error); /* another may have been quicker */
-    for (int v = version; r == PV_OK && v < PV_PG_SCHEMA; v++)
+        r = read_version(pg, &version, ret_error);
+    if (r == PV_OK && version > PV_PG_SCHEMA)
+        r = refuse_newer(version, ret_error);
+    for (int v = version; r == PV_OK && v < PV_PG_SCHEMA; v++) {
         for (size_t i = 0; r == PV_OK && i < PV_ARRAY_LEN(versions[v]); i++)
             r = versions[v][i] == NULL ? PV_OK
                                        : pv_pg_exec(pg, versions[v][i], NULL, NULL, ret_error);
-    snprintf(set, sizeof(set), "UPDATE p2pvpn.version SET version = %d", (int)PV_PG_SCHEMA);
-    if (r == PV_OK)
-        r = pv_pg_exec(pg, set, NULL, NULL, ret_error);
+        if (r == PV_OK)
+            r = pv_pg_exec(pg, "UPDATE p2pvpn.version SET version = version + 1", NULL, NULL,
+                           ret_error);
+    }
     if (r == PV_OK)
         r = pv_pg_exec(pg, "COMMIT", NULL, NULL, ret_error);
     if (r < 0)
@@ -338,18 +351,19 @@ static int make(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
     return r;
 }
 
-int pv_pg_migrate(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
+int pv_pg_migrate(struct pv_pg *pg, int *ret_was, char ret_error[static PV_PG_ERROR_MAX])
 {
-    int version = 0;
-    int r = read_version(pg, &version, ret_error);
-    if (r < 0)
+    int r = read_version(pg, ret_was, ret_error);
+    if (r < 0 || *ret_was == PV_PG_SCHEMA)
         return r;
-    if (version > PV_PG_SCHEMA) {
+    if (*ret_was > PV_PG_SCHEMA)
+        return refuse_newer(*ret_was, ret_error);
+    r = make(pg, ret_error);
+    if (r == -EACCES) /* what rights the owner has, others shall not be given */
         snprintf(ret_error, PV_PG_ERROR_MAX,
-                 "the database is of a newer p2pvpn-coordinator (version %d, this one knows %d): "
-                 "install that one",
-                 version, (int)PV_PG_SCHEMA);
-        return PV_ERR_UNSUPPORTED;
-    }
-    return version == PV_PG_SCHEMA ? PV_OK : make(pg, ret_error);
+                 "the database %s, and its user may not make them: start it once as the user who "
+                 "owns the database",
+                 *ret_was < 0 ? "has no tables of p2pvpn-coordinator"
+                              : "lacks tables of this version of p2pvpn-coordinator");
+    return r;
 }

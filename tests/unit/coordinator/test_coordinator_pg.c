@@ -3,7 +3,7 @@
  * of one; and what they say when the database is not there. */
 #include "coordinator/keys.h"
 #include "tests/unit/coordinator/coord_run.h"
-#include "tests/unit/coordinator/store/pg_server.h"
+#include "tests/unit/coordinator/store/pg_sql.h"
 
 static struct pg_server server;
 static char config[96], state[2][96];
@@ -154,6 +154,26 @@ static void it_waits_for_a_database_that_starts_later(void **st)
     assert_non_null(strstr(a.text, "settings read again"));
 }
 
+/* The first of several that are upgraded says what it did to the others' database. */
+static void tables_of_an_earlier_version_are_changed_and_spoken_of(void **st)
+{
+    (void)st;
+    struct program a = start(0);
+    (void)listening(&a);
+    assert_int_equal(stop(&a), 0);
+    assert_null(strstr(a.text, "tables of the database have changed"));
+    (void)pg_sql(&server, "DROP SCHEMA p2pvpn CASCADE");
+    pg_sql_script(&server, "coordinator-pg-v1");
+    a = start(0);
+    (void)listening(&a);
+    assert_int_equal(stop(&a), 0);
+    assert_non_null(strstr(a.text, "tables of the database have changed from version=1 to="));
+    (void)pg_sql(&server, "UPDATE p2pvpn.version SET version = 77");
+    a = start(0);
+    assert_int_equal(finish(&a), 1);
+    assert_non_null(strstr(a.text, "of a newer p2pvpn-coordinator (version 77"));
+}
+
 static int exchange(const char *what, size_t i, struct program *p)
 {
     *p = START(what, "--state", state[i], "--config", config);
@@ -213,6 +233,7 @@ int main(void)
         TEST(one_that_slept_goes_on),
         TEST(it_goes_on_while_the_database_is_away),
         TEST(it_waits_for_a_database_that_starts_later),
+        TEST(tables_of_an_earlier_version_are_changed_and_spoken_of),
         TEST(import_and_export_want_nobody_beside_them),
         TEST(what_never_works_is_said_at_the_start),
     };

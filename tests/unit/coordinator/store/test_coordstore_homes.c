@@ -9,7 +9,7 @@
 #include "coordinator/store/pg_view.h"
 #include "coordinator/store/store_pg.h"
 #include "sys/proc/clock.h"
-#include "tests/unit/coordinator/store/pg_server.h"
+#include "tests/unit/coordinator/store/pg_sql.h"
 #include "tests/unit/coordinator/store/store_ops.h"
 
 static struct pg_server server;
@@ -29,14 +29,7 @@ static struct pv_coordstore *open_ok(void)
 
 static void run_sql(const char *sql)
 {
-    char error[PV_PG_ERROR_MAX] = "";
-    const struct pv_pg_config cfg = {
-        .conninfo = pg_server_conninfo(&server, "postgres"), .who = "test", .wait = PV_S(60)};
-    struct pv_pg *pg = NULL;
-    if (pv_pg_new(&pg, &cfg, error) < 0 || pv_pg_connect(pg, error) < 0 ||
-        pv_pg_exec(pg, sql, NULL, NULL, error) < 0)
-        fail_msg("%s: %s", sql, error);
-    pv_pg_free(pg);
+    (void)pg_sql(&server, sql);
 }
 
 static struct pv_pg_lease *lease_of(uint8_t number, bool shared)

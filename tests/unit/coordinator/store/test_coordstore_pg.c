@@ -13,7 +13,7 @@
 #include "coordinator/store/store_sqlite.h"
 #include "coordinator/store/transfer.h"
 #include "sys/proc/clock.h"
-#include "tests/unit/coordinator/store/pg_server.h"
+#include "tests/unit/coordinator/store/pg_sql.h"
 #include "tests/unit/coordinator/store/store_list.h"
 
 static struct pg_server server;
@@ -52,14 +52,7 @@ static int take_while(struct pv_pg_lease *l, int status, pv_ns most,
 
 static void run_sql(const char *sql)
 {
-    char error[PV_PG_ERROR_MAX] = "";
-    const struct pv_pg_config cfg = {
-        .conninfo = pg_server_conninfo(&server, "postgres"), .who = "test", .wait = PV_S(60)};
-    struct pv_pg *pg = NULL;
-    if (pv_pg_new(&pg, &cfg, error) < 0 || pv_pg_connect(pg, error) < 0 ||
-        pv_pg_exec(pg, sql, NULL, NULL, error) < 0)
-        fail_msg("%s: %s", sql, error);
-    pv_pg_free(pg);
+    (void)pg_sql(&server, sql);
 }
 
 /* A lease that is taken, and the schema with it. The server may be starting still. */
