@@ -45,18 +45,44 @@ uint32_t pv_map_hash(const struct pv_map *map, const void *key, size_t len);
  */
 #define PV_MAP_FIND(map, head, key, len, out) \
     HASH_FIND_BYHASHVALUE(hh, head, key, (unsigned)(len), pv_map_hash((map), (key), (len)), out)
-#define PV_MAP_ADD(map, head, field, entry, status)                                  \
-    do {                                                                             \
-        if (HASH_CNT(hh, head) >= (map)->limit) {                                    \
-            (status) = PV_ERR_LIMIT;                                                 \
-        } else {                                                                     \
-            (entry)->hh.tbl = NULL;                                                  \
-            HASH_ADD_KEYPTR_BYHASHVALUE(                                             \
-                hh, head, &(entry)->field, (unsigned)sizeof((entry)->field),         \
-                pv_map_hash((map), &(entry)->field, sizeof((entry)->field)), entry); \
-            (status) = (entry)->hh.tbl == NULL ? PV_ERR_NOMEM : PV_OK;               \
-        }                                                                            \
+#define PV_MAP_ADD(map, head, field, entry, status)                                           \
+    PV_MAP_ADD_HASHED(map, head, pv_map_hash((map), &(entry)->field, sizeof((entry)->field)), \
+                      field, entry, status)
+#define PV_MAP_ADD_HASHED(map, head, hash, field, entry, status)                          \
+    do {                                                                                  \
+        if (HASH_CNT(hh, head) >= (map)->limit) {                                         \
+            (status) = PV_ERR_LIMIT;                                                      \
+        } else {                                                                          \
+            (entry)->hh.tbl = NULL;                                                       \
+            HASH_ADD_KEYPTR_BYHASHVALUE(hh, head, &(entry)->field,                        \
+                                        (unsigned)sizeof((entry)->field), (hash), entry); \
+            (status) = (entry)->hh.tbl == NULL ? PV_ERR_NOMEM : PV_OK;                    \
+        }                                                                                 \
     } while (0)
 #define PV_MAP_DEL(head, entry) HASH_DEL(head, entry)
+
+/*
+ * Who looks for several keys computes their hashes first, and asks the processor to fetch what the
+ * searches will read: in a large table each of these reads would wait for memory.
+ *
+ * PV_MAP_FETCH(head, hash)                             the chain of this hash
+ * PV_MAP_FETCH_FIRST(head, hash)                       its first entry; the chain was fetched
+ * PV_MAP_FIND_HASHED(head, hash, key, len, out)        as PV_MAP_FIND
+ * PV_MAP_ADD_HASHED(map, head, hash, field, entry, status)  as PV_MAP_ADD
+ */
+#define PV_MAP_CHAIN(head, hash) \
+    (&(head)->hh.tbl->buckets[(hash) & ((head)->hh.tbl->num_buckets - 1)])
+#define PV_MAP_FETCH(head, hash)                              \
+    do {                                                      \
+        if ((head) != NULL)                                   \
+            __builtin_prefetch(PV_MAP_CHAIN((head), (hash))); \
+    } while (0)
+#define PV_MAP_FETCH_FIRST(head, hash)                                 \
+    do {                                                               \
+        if ((head) != NULL)                                            \
+            __builtin_prefetch(PV_MAP_CHAIN((head), (hash))->hh_head); \
+    } while (0)
+#define PV_MAP_FIND_HASHED(head, hash, key, len, out) \
+    HASH_FIND_BYHASHVALUE(hh, head, key, (unsigned)(len), (hash), out)
 
 #endif /* PV_MAP_H */

@@ -13,6 +13,8 @@
  * kernel's part of TCP. Time is the coordinator's processor time: see crowd.h.
  *
  *   bench_crowd [NODES] [NETWORKS]        100,000 nodes in 10,000 networks when not given
+ *   bench_crowd NODES NETWORKS DIR        only makes the state directory of such a coordinator, for
+ *                                         tests/bench/start.py
  *
  * The nodes' process takes 30 KB a node.
  */
@@ -416,14 +418,18 @@ int main(int argc, char **argv)
     struct pv_rng rng = pv_entropy();
     char byte = 0;
     int fds[2];
-    if (argc > 3 || (argc > 1 && pv_u64_parse(argv[1], 1, 1 << 20, &nodes) < 0) ||
+    if (argc > 4 || (argc > 1 && pv_u64_parse(argv[1], 1, 1 << 20, &nodes) < 0) ||
         (argc > 2 && pv_u64_parse(argv[2], 1, nodes, &nets) < 0) || nodes % nets != 0)
-        crowd_die("[NODES] [NETWORKS]: networks of the same size");
+        crowd_die("[NODES] [NETWORKS [DIR]]: networks of the same size");
     crowd_check(pv_crypto_init(), "cryptography");
     struct crowd_shared *shared = share(sizeof(*shared));
     shared->n_nodes = nodes;
     shared->n_nets = nets;
     shared->rows = share((2 * nodes + 8 * nets) * (sizeof(struct pv_storerow) + 1536));
+    if (argc == 4) {
+        crowd_store(shared, argv[3]);
+        return 0;
+    }
     pv_rng_fill(&rng, seed, sizeof(seed));
     pv_sign_keypair(seed, shared->sk, shared->pk);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)

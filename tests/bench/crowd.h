@@ -72,6 +72,11 @@ void crowd_put(struct crowd_box *box, uint64_t conn, enum crowd_frame_kind kind,
 bool crowd_take(const struct crowd_box *box, size_t *at, struct crowd_frame *ret_frame,
                 struct pv_view *ret_data);
 
+/* Makes the nodes' keys and rows, and nothing else. */
+void crowd_rows_make(struct crowd_shared *shared);
+/* Makes the rows by the keys in a state directory, which it makes too, and stores them there. */
+void crowd_store(struct crowd_shared *shared, const char *dir);
+
 /* The nodes' process: makes keys and rows, says so on fd, and then lives by turns: a byte from fd
  * begins one, a byte to it ends it. */
 void crowd_nodes_run(struct crowd_shared *shared, int fd);

@@ -101,7 +101,7 @@ static uint32_t make_net(struct nodes *a, struct net *net, const struct node *ad
         .transport = admin->dh_pk,
         .network_name = "crowd",
         .node_name = "admin",
-        .range = {.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16},
+        .range = {.base = pv_addr4(10, 64, 0, 0, 0), .bits = 10}, /* room for all in one network */
         .coordinators = pv_written(&w),
         .wall = CROWD_WALL,
     };
@@ -348,13 +348,10 @@ static void tell(struct nodes *a)
     free(times);
 }
 
-void crowd_nodes_run(struct crowd_shared *shared, int fd)
+/* The nodes, with their keys and rows. */
+static struct nodes *make_nodes(struct crowd_shared *shared)
 {
     static struct nodes a;
-    char byte = 0;
-    /* Memory comes from the system as it is asked for: calloc() then leaves alone what it knows to
-     * be zero, and of a node's 90 KB most is room that it does not use. */
-    (void)mallopt(M_TOP_PAD, 0);
     a.shared = shared;
     a.rng = pv_entropy();
     a.size = shared->n_nodes / shared->n_nets;
@@ -366,9 +363,24 @@ void crowd_nodes_run(struct crowd_shared *shared, int fd)
     crowd_check(pv_heap_reserve(&a.timers, shared->n_nodes), "memory");
     pv_rowmark_key(shared->sk, a.mark_key);
     make_all(&a);
-    start_all(&a);
+    return &a;
+}
+
+void crowd_rows_make(struct crowd_shared *shared)
+{
+    (void)make_nodes(shared);
+}
+
+void crowd_nodes_run(struct crowd_shared *shared, int fd)
+{
+    char byte = 0;
+    /* Memory comes from the system as it is asked for: calloc() then leaves alone what it knows to
+     * be zero, and of a node's 90 KB most is room that it does not use. */
+    (void)mallopt(M_TOP_PAD, 0);
+    struct nodes *a = make_nodes(shared);
+    start_all(a);
     while (write(fd, "", 1) == 1 && read(fd, &byte, 1) == 1 && !shared->over)
-        turn(&a);
-    tell(&a);
+        turn(a);
+    tell(a);
     (void)!write(fd, "", 1);
 }

@@ -140,10 +140,11 @@ static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
     }
 }
 
-static int add_to_roster(struct pv_cnet *net, const struct pv_cnet_row *row, struct pv_view receipt)
+static int add_to_roster(struct pv_cnet *net, const struct pv_cnet_row *row, const uint8_t *hash,
+                         struct pv_view receipt)
 {
     enum pv_roster_added added;
-    return row->verified ? pv_roster_load(net->roster, row->statement, receipt, &added)
+    return row->verified ? pv_roster_load(net->roster, row->statement, hash, receipt, &added)
                          : pv_roster_add(net->roster, row->statement, receipt, &added);
 }
 
@@ -161,11 +162,12 @@ int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row)
                   (entry->st.type != PV_ST_NETWORK || net->record != NULL);
     int r = reserve_place((void **)&net->log, net->log_len, &net->log_cap, sizeof(*net->log));
     if (r == PV_OK)
-        r = add_to_roster(net, row, row->receipt);
+        r = add_to_roster(net, row, hash, row->receipt);
     entry = pv_roster_find(net->roster, hash);
     if (!listed)
         net->unlisted = entry;
-    if (r == PV_OK && row->foreign.len > 0 && add_to_roster(net, row, row->foreign) == PV_ERR_NOMEM)
+    if (r == PV_OK && row->foreign.len > 0 &&
+        add_to_roster(net, row, hash, row->foreign) == PV_ERR_NOMEM)
         r = PV_ERR_NOMEM;
     if (r < 0)
         return r == PV_ERR_NOMEM ? r : PV_ERR_REFUSED;

@@ -84,7 +84,7 @@ static int load_one(const struct pv_node *n, struct pv_roster *r,
                     const struct pv_stored_statement *item, bool marked, bool *ret_kept)
 {
     enum pv_roster_added added;
-    int status = marked ? pv_roster_load(r, item->statement, item->receipt, &added)
+    int status = marked ? pv_roster_load(r, item->statement, NULL, item->receipt, &added)
                         : pv_roster_add(r, item->statement, item->receipt, &added);
     *ret_kept = status == PV_OK && added != PV_ROSTER_ORPHAN;
     if (status != PV_OK && status != PV_ERR_NOMEM)

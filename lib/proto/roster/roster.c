@@ -97,16 +97,24 @@ int pv_roster_check_fields(const struct pv_roster *r, const struct pv_statement 
     return PV_OK;
 }
 
-int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw, struct pv_statement *ret_st)
+/* hash: NULL when it is not known. */
+static int check_form(const struct pv_roster *r, struct pv_view raw, const uint8_t *hash,
+                      struct pv_statement *ret_st)
 {
     struct pv_statement st;
-    int status = pv_statement_decode(raw, &st);
+    int status =
+        hash == NULL ? pv_statement_decode(raw, &st) : pv_statement_decode_hashed(raw, hash, &st);
 
     if (status == PV_OK)
         status = pv_roster_check_fields(r, &st);
     if (status == PV_OK)
         *ret_st = st;
     return status;
+}
+
+int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw, struct pv_statement *ret_st)
+{
+    return check_form(r, raw, NULL, ret_st);
 }
 
 /* --- orphans --------------------------------------------------------------------------------- */
@@ -580,11 +588,11 @@ static struct pv_roster_item *find_held(const struct pv_roster *r, const struct 
 }
 
 /* Cheap checks first: the form, then whether we hold it, and only then the signatures. */
-static int add_one(struct pv_roster *r, struct pv_view raw, struct pv_view receipt, bool verified,
-                   enum pv_roster_added *ret_added)
+static int add_one(struct pv_roster *r, struct pv_view raw, const uint8_t *hash,
+                   struct pv_view receipt, bool verified, enum pv_roster_added *ret_added)
 {
     struct pv_statement st;
-    int status = pv_roster_check_form(r, raw, &st);
+    int status = check_form(r, raw, hash, &st);
 
     if (status != PV_OK)
         return status;
@@ -610,7 +618,7 @@ static void add_orphans(struct pv_roster *r)
         if (o.raw == NULL || !o.ready)
             continue;
         r->orphans[i].raw = NULL; /* its place may be needed by what it leads to */
-        int status = add_one(r, pv_view(o.raw, o.len), pv_view(o.raw + o.len, o.receipt_len),
+        int status = add_one(r, pv_view(o.raw, o.len), NULL, pv_view(o.raw + o.len, o.receipt_len),
                              o.verified, &added);
         if (status == PV_ERR_NOMEM && r->orphans[i].raw == NULL) {
             r->orphans[i] = o;
@@ -623,11 +631,11 @@ static void add_orphans(struct pv_roster *r)
     }
 }
 
-static int add(struct pv_roster *r, struct pv_view statement, struct pv_view receipt, bool verified,
-               enum pv_roster_added *ret_added)
+static int add(struct pv_roster *r, struct pv_view statement, const uint8_t *hash,
+               struct pv_view receipt, bool verified, enum pv_roster_added *ret_added)
 {
     enum pv_roster_added added = PV_ROSTER_KNOWN;
-    int status = add_one(r, statement, receipt, verified, &added);
+    int status = add_one(r, statement, hash, receipt, verified, &added);
 
     if (status != PV_OK)
         return status;
@@ -640,13 +648,13 @@ static int add(struct pv_roster *r, struct pv_view statement, struct pv_view rec
 int pv_roster_add(struct pv_roster *r, struct pv_view statement, struct pv_view receipt,
                   enum pv_roster_added *ret_added)
 {
-    return add(r, statement, receipt, false, ret_added);
+    return add(r, statement, NULL, receipt, false, ret_added);
 }
 
-int pv_roster_load(struct pv_roster *r, struct pv_view statement, struct pv_view receipt,
-                   enum pv_roster_added *ret_added)
+int pv_roster_load(struct pv_roster *r, struct pv_view statement, const uint8_t *hash,
+                   struct pv_view receipt, enum pv_roster_added *ret_added)
 {
-    return add(r, statement, receipt, true, ret_added);
+    return add(r, statement, hash, receipt, true, ret_added);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */

@@ -148,8 +148,9 @@ PV_MUST_CHECK int pv_roster_add(struct pv_roster *r, struct pv_view statement,
                                 struct pv_view receipt, enum pv_roster_added *ret_added);
 
 /* The same for what was verified before it was stored, and comes from no place but our own store:
- * signatures are not checked again, which is most of what a start costs. */
-PV_MUST_CHECK int pv_roster_load(struct pv_roster *r, struct pv_view statement,
+ * signatures are not checked again, which is most of what a start costs. hash: the statement's, of
+ * pv_statement_hash(), where the caller has it; NULL: it is computed. */
+PV_MUST_CHECK int pv_roster_load(struct pv_roster *r, struct pv_view statement, const uint8_t *hash,
                                  struct pv_view receipt, enum pv_roster_added *ret_added);
 
 /* Settles what was added in so many steps, of about a microsecond each, and not by its first event:

@@ -47,48 +47,75 @@ struct pv_roster_key *pv_roster_owner(const struct pv_roster *r, enum pv_roster_
     return v == NULL || v->owner == NULL ? NULL : v->owner->key;
 }
 
-static int link_value(struct pv_roster *r, struct pv_roster_item *e,
-                      enum pv_roster_binding_kind kind, const void *value, size_t len)
+/* The values that one statement claims, on their way into the table. */
+struct wanted {
+    size_t n;
+    uint32_t hash[PV_ROSTER_BIND_KINDS];
+    uint8_t key[PV_ROSTER_BIND_KINDS][PV_ROSTER_BINDING_LEN];
+};
+
+static void want(const struct pv_roster *r, struct wanted *w, enum pv_roster_binding_kind kind,
+                 const void *value, size_t len)
 {
-    struct pv_roster_value *v = pv_roster_value(r, kind, value, len);
+    value_key(w->key[w->n], kind, value, len);
+    w->hash[w->n] = pv_map_hash(&r->value_map, w->key[w->n], PV_ROSTER_BINDING_LEN);
+    PV_MAP_FETCH(r->values, w->hash[w->n]);
+    w->n++;
+}
+
+static void want_values(const struct pv_roster *r, const struct pv_statement *st, struct wanted *w)
+{
+    const struct pv_st_member *m = &st->u.member;
+    const struct pv_st_place *p = &st->u.place;
+    bool is_place = st->type == PV_ST_PLACE;
+
+    if (st->type == PV_ST_TRANSPORT)
+        want(r, w, PV_ROSTER_BIND_TRANSPORT, st->u.transport.transport, PV_DH_LEN);
+    if (st->type != PV_ST_MEMBER && !is_place)
+        return;
+    const char *name = is_place ? p->name : m->name;
+    want(r, w, PV_ROSTER_BIND_NAME, name, strlen(name));
+    want(r, w, PV_ROSTER_BIND_IP4, is_place ? p->ip4 : m->ip4, PV_IP4_LEN);
+    if (is_place)
+        return;
+    want(r, w, PV_ROSTER_BIND_IP6, m->ip6, sizeof(m->ip6));
+    want(r, w, PV_ROSTER_BIND_TRANSPORT, m->transport, sizeof(m->transport));
+}
+
+static int link_value(struct pv_roster *r, struct pv_roster_item *e, const uint8_t *key,
+                      uint32_t hash)
+{
+    struct pv_roster_value *v;
     int status = PV_OK;
 
+    PV_MAP_FIND_HASHED(r->values, hash, key, PV_ROSTER_BINDING_LEN, v);
     if (v == NULL) {
         v = calloc(1, sizeof(*v));
         if (v == NULL)
             return PV_ERR_NOMEM;
-        value_key(v->key, kind, value, len);
-        PV_MAP_ADD(&r->value_map, r->values, key, v, status);
+        memcpy(v->key, key, sizeof(v->key));
+        PV_MAP_ADD_HASHED(&r->value_map, r->values, hash, key, v, status);
         if (status != PV_OK) {
             free(v);
             return status;
         }
     }
     v->refs++;
-    e->values[kind] = v;
+    e->values[key[0]] = v;
     return PV_OK;
 }
 
 int pv_roster_link_values(struct pv_roster *r, struct pv_roster_item *e)
 {
-    const struct pv_st_member *m = &e->pub.st.u.member;
-    const struct pv_st_place *p = &e->pub.st.u.place;
-    bool is_place = e->pub.st.type == PV_ST_PLACE;
+    struct wanted w;
     int status = PV_OK;
 
-    if (e->pub.st.type == PV_ST_TRANSPORT)
-        status =
-            link_value(r, e, PV_ROSTER_BIND_TRANSPORT, e->pub.st.u.transport.transport, PV_DH_LEN);
-    if (e->pub.st.type != PV_ST_MEMBER && !is_place)
-        return status;
-    const char *name = is_place ? p->name : m->name;
-    status = link_value(r, e, PV_ROSTER_BIND_NAME, name, strlen(name));
-    if (status == PV_OK)
-        status = link_value(r, e, PV_ROSTER_BIND_IP4, is_place ? p->ip4 : m->ip4, PV_IP4_LEN);
-    if (status == PV_OK && !is_place)
-        status = link_value(r, e, PV_ROSTER_BIND_IP6, m->ip6, sizeof(m->ip6));
-    if (status == PV_OK && !is_place)
-        status = link_value(r, e, PV_ROSTER_BIND_TRANSPORT, m->transport, sizeof(m->transport));
+    w.n = 0;
+    want_values(r, &e->pub.st, &w);
+    for (size_t i = 0; i < w.n; i++)
+        PV_MAP_FETCH_FIRST(r->values, w.hash[i]);
+    for (size_t i = 0; i < w.n && status == PV_OK; i++)
+        status = link_value(r, e, w.key[i], w.hash[i]);
     if (status != PV_OK)
         pv_roster_unlink_values(r, e);
     return status;
@@ -429,6 +456,9 @@ bool pv_roster_contest(struct pv_roster *r)
             struct pv_roster_claim *c = list;
             list = c->next;
             c->queued = false;
+            /* What the next one claims comes out of memory meanwhile. */
+            for (size_t i = 0; list != NULL && i < PV_ROSTER_BIND_KINDS; i++)
+                __builtin_prefetch(list->stakes[i].value);
             contest(r, c);
         }
     }

@@ -58,6 +58,34 @@ static void entries_are_found_until_deleted(void **state)
     assert_null(head);
 }
 
+/* Also what has no table yet may be asked for: the first entry makes it. */
+static void entries_with_hashes_computed_before_are_the_same(void **state)
+{
+    struct test_rng seed;
+    struct pv_rng rng = test_rng_make(&seed, 5);
+    struct pv_map map = pv_map_make(&rng, 2);
+    struct entry all[3] = {{.key = {1}}, {.key = {2}}, {.key = {3}}}, *head = NULL, *e;
+    (void)state;
+
+    for (size_t i = 0; i < PV_ARRAY_LEN(all); i++) {
+        uint32_t hash = pv_map_hash(&map, all[i].key, sizeof(all[i].key));
+        int status;
+        PV_MAP_FETCH(head, hash);
+        PV_MAP_FETCH_FIRST(head, hash);
+        PV_MAP_FIND_HASHED(head, hash, all[i].key, sizeof(all[i].key), e);
+        assert_null(e);
+        PV_MAP_ADD_HASHED(&map, head, hash, key, &all[i], status);
+        assert_int_equal(status, i < 2 ? PV_OK : PV_ERR_LIMIT);
+        PV_MAP_FIND_HASHED(head, hash, all[i].key, sizeof(all[i].key), e);
+        assert_ptr_equal(e, i < 2 ? &all[i] : NULL);
+        PV_MAP_FIND(&map, head, all[i].key, sizeof(all[i].key), e);
+        assert_ptr_equal(e, i < 2 ? &all[i] : NULL);
+    }
+    PV_MAP_DEL(head, &all[0]);
+    PV_MAP_DEL(head, &all[1]);
+    assert_null(head);
+}
+
 static void tables_hash_under_their_own_keys(void **state)
 {
     struct test_rng seed;
@@ -73,6 +101,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hash_is_siphash_1_3),
         cmocka_unit_test(entries_are_found_until_deleted),
+        cmocka_unit_test(entries_with_hashes_computed_before_are_the_same),
         cmocka_unit_test(tables_hash_under_their_own_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,8 @@ static void forge_member(struct item *it, const struct world *w, uint32_t i)
 static int load(struct pv_roster *r, const struct item *it)
 {
     enum pv_roster_added added;
-    return pv_roster_load(r, pv_view(it->s.raw, it->s.len), pv_view(it->r, it->r_len), &added);
+    return pv_roster_load(r, pv_view(it->s.raw, it->s.len), NULL, pv_view(it->r, it->r_len),
+                          &added);
 }
 
 /* Loads ghosts under an invite until the roster is full; how many it took. */

@@ -347,8 +347,8 @@ static void give(struct machine *m, struct test_rng *rng, const struct item *it,
 {
     struct pv_view s = pv_view(it->s.raw, it->s.len), r = pv_view(it->r, it->r_len);
     enum pv_roster_added added = PV_ROSTER_KNOWN;
-    int status =
-        below(rng, 8) == 0 ? pv_roster_add(m->r, s, r, &added) : pv_roster_load(m->r, s, r, &added);
+    int status = below(rng, 8) == 0 ? pv_roster_add(m->r, s, r, &added)
+                                    : pv_roster_load(m->r, s, NULL, r, &added);
     assert_true(status == PV_OK || status == PV_ERR_REFUSED || status == PV_ERR_LIMIT);
     if (number < OFFERS)
         m->given[number] = true;

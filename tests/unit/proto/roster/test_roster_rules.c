@@ -221,7 +221,7 @@ static void a_former_admin_takes_nothing_back(void **state)
         }
         for (size_t j = 0; j < n_said; j++) {
             enum pv_roster_added added;
-            int status = pv_roster_load(t.r, pv_view(said[j].s.raw, said[j].s.len),
+            int status = pv_roster_load(t.r, pv_view(said[j].s.raw, said[j].s.len), NULL,
                                         pv_view(said[j].r, said[j].r_len), &added);
             assert_true(status == PV_OK || status == PV_ERR_LIMIT);
             if (test_rng_next(&rng) % 4 == 0)

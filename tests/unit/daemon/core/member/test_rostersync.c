@@ -350,7 +350,7 @@ static void a_peer_that_keeps_differing_is_reported_and_rests(void **state)
     for (size_t i = 0; i < 2; i++) {
         enum pv_roster_added added;
         inv.s.raw[50] = (uint8_t)i;
-        assert_int_equal(pv_roster_load(net->nodes[i].roster, pv_view(inv.s.raw, inv.s.len),
+        assert_int_equal(pv_roster_load(net->nodes[i].roster, pv_view(inv.s.raw, inv.s.len), NULL,
                                         pv_view(NULL, 0), &added),
                          PV_OK);
         settle(net->nodes[i].roster);
