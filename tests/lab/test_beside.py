@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """An exit in use beside other programs that set up networks."""
 import shutil
+import sys
 
-from exitlab import Uplink, seen_as, through, use, world
-from lab import Skip, check, scenario, wait
+from exitlab import PORT, Uplink, seen_as, through, use, world
+from lab import Skip, check, equal, scenario, wait
 
 
 def need(*tools):
@@ -137,3 +138,123 @@ def network_manager_has_the_uplink(lab):
     alice.ctl("exit", "off")
     wait("the own way again", lambda: seen_as(alice, web) == home.public, 15)
     check("uplink" in alice.run("nmcli", "-t", "-f", "NAME", "con", "show", "--active").out, "the connection is gone")
+
+
+class Docker:
+    """A dockerd of this host's own, with an image that has the machine's own programs."""
+
+    def __init__(self, host):
+        need("dockerd", "docker", "containerd", "runc")
+        self.host = host
+        host.run("sh", "-c", "mkdir -p /run/docker-data /run/image && mount -t tmpfs tmpfs /run/docker-data &&"
+                 "cd /run/image && for d in bin lib lib64; do ln -sfn usr/$d $d; done && mkdir -p usr tmp")
+        # A host of the lab has a /sys of its own, where no control groups are mounted.
+        host.run("sh", "-c", """
+cd /sys/fs/cgroup
+[ -z "$(ls)" ] || exit 0
+first=$(awk '$2 > 0 { print $1 }' /proc/cgroups)
+[ -n "$first" ] || exec mount -t cgroup2 cgroup2 .
+mount -t tmpfs tmpfs . && cd .
+for c in $first; do mkdir $c && mount -t cgroup -o $c cgroup $c; done""")
+        self.start()
+        host.run("sh", "-c", "tar -C /run/image -c . | docker import - own")
+
+    def start(self):
+        self.program = self.host.start(
+            "dockerd", "--data-root", "/run/docker-data", "--exec-root", "/run/docker-exec", "--pidfile",
+            "/run/docker-pid", "--storage-driver", "vfs", "--shutdown-timeout", "1", "--exec-opt",
+            "native.cgroupdriver=cgroupfs", name="dockerd")
+        wait("dockerd", lambda: self.host.run("docker", "info", check_rc=False).code == 0, 30)
+
+    def restart(self):
+        self.program.end()
+        self.start()
+
+    def start_container(self, *options_and_argv):
+        """Options begin with a hyphen and have a value each."""
+        argv = list(options_and_argv)
+        options = []
+        while argv[0].startswith("-"):
+            options += [argv.pop(0), argv.pop(0)]
+        return self.host.start("docker", "run", "--rm", "--stop-timeout", "1", "-v", "/usr:/usr:ro", *options, "own",
+                               *argv, name="container")
+
+
+# Sends all the time, and says each address that the server saw.
+ASK = """
+import socket, sys, threading
+pause = threading.Event()
+to = (sys.argv[1], int(sys.argv[2]))
+while True:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(0.3)
+    try:
+        s.sendto(b'x', to)
+        print(s.recv(200).decode().split()[0].replace('::ffff:', ''), flush=True)
+    except OSError:
+        print('nothing', flush=True)
+    s.close()
+    pause.wait(0.05)
+"""
+
+
+class Container:
+    """One that sends all the time."""
+
+    def __init__(self, docker, web):
+        self.program = docker.start_container("/usr/bin/python3", "-c", ASK, web.ip4, str(PORT))
+
+    def seen_as(self, address, when):
+        """From now on, for three answers."""
+        known = len(self.program.text().splitlines())
+        wait(f"{when}: the container to be seen as {address}",
+             lambda: self.program.text().splitlines()[known:][-3:] == [address] * 3, 20)
+
+
+@scenario(long="needs docker: scripts/deps long")
+def docker_where_an_exit_is_used(lab):
+    """Containers go by the exit as well, and nothing of theirs beside it; what they publish members can reach."""
+    _, home, alice, exit_, web = world(lab)
+    docker = Docker(alice)
+    inside = Container(docker, web)
+    inside.seen_as(home.public, "before")
+    use(alice, "--block")
+    through(alice, exit_, web)
+    up = Uplink(alice, web)
+    inside.seen_as(exit_.ip4, "by the exit")
+    up.tight("containers beside the exit")
+    docker.start_container("-p", "8080:8080", "/usr/bin/python3", "-m", "http.server", "8080")
+    fetch = "import urllib.request as u; print(u.urlopen('http://%s:8080/', timeout=2).status)" % exit_.addr(alice)
+    wait("a published port over the overlay",
+         lambda: exit_.run(sys.executable, "-c", fetch, check_rc=False).out.strip() == "200", 15)
+    exit_.p2pvpnd.kill()
+    up.tight("the exit died")
+    docker.restart()
+    up.tight("dockerd was started again")
+    exit_.daemon()
+    through(alice, exit_, web, 30)
+    inside = Container(docker, web)
+    inside.seen_as(exit_.ip4, "after dockerd's restart")
+    up.tight("at the end")
+    alice.ctl("exit", "off")
+    inside.seen_as(home.public, "after the exit")
+
+
+@scenario(long="needs docker: scripts/deps long")
+def docker_at_the_exit(lab):
+    """It drops what is forwarded; the command that status gives lets members through, also after its restart."""
+    dockers = []
+    _, _, alice, exit_, web = world(lab, lambda host: dockers.append(Docker(host)))
+    use(alice)
+
+    def remedy():
+        lines = [x for x in exit_.ctl("status").out.splitlines() if x.startswith("problem") and "DOCKER-USER" in x]
+        return "iptables" + lines[0].split("iptables", 1)[1] if lines else ""
+    wait("the remedy", remedy)
+    equal(seen_as(alice, web), None, "dropped by docker's rules: alice")
+    exit_.run("sh", "-c", remedy())
+    through(alice, exit_, web)
+    dockers[0].restart()
+    through(alice, exit_, web)
+    check(not remedy(), "the problem stays")
+    Container(dockers[0], web).seen_as(exit_.ip4, "at the exit itself")

@@ -111,8 +111,8 @@ def resolver(host, text):
     host.run("sh", "-c", "cat >/run/resolv.conf; mount --bind /run/resolv.conf /etc/resolv.conf", stdin=text)
 
 
-def world(lab):
-    """Alice at home behind a NAT, an exit and a server in the public network."""
+def world(lab, at_exit=None):
+    """Alice at home behind a NAT, an exit and a server in the public network. at_exit(host) runs before p2pvpnd."""
     coordinator = lab.coordinator()
     home = lab.masquerade("home", False, ipv6=True)
     alice, exit_, web = lab.host("alice", home), lab.host("exit"), lab.host("web")
@@ -121,6 +121,8 @@ def world(lab):
     for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         exit_.run("sh", "-c", f"echo 0 >/proc/sys/net/{switch}")
     resolver(exit_, f"nameserver {web.ip4}\n")
+    if at_exit is not None:
+        at_exit(exit_)
     lab.network(coordinator, [alice, exit_])
     alice.wait_direct(exit_)
     exit_.ctl("exit", "offer")
