@@ -7,11 +7,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <libpq-fe.h>
 
 #include "base/bytes.h"
 #include "sys/proc/clock.h"
+
+enum {
+    KNOCK_MS = 500, /* ours: until the machine of the database answers TCP's first packet */
+};
+
+/* Ours: milliseconds in which the other machine confirms what was sent (libpq 34.1.2). The kernel
+ * repeats it ever more seldom, so that after an outage of 10 s it would be silent for up to 10
+ * more; a new connection is quicker. However long the database itself takes, its machine confirms.
+ */
+#define TCP_PATIENCE_MS "1000"
 
 struct pv_pg {
     struct pv_pg_config cfg;
@@ -162,15 +173,23 @@ static bool wait_socket(PGconn *conn, bool write, pv_ns until)
     return n > 0 || (n < 0 && errno == EINTR);
 }
 
-/* libpq's own wait would ignore our limit and signals (PQconnectPoll, libpq 34.1). */
+/* libpq's own wait would ignore our limit and signals (PQconnectPoll, libpq 34.1). A machine that
+ * says nothing to the first packet of TCP is given up soon: the kernel repeats that packet ever
+ * more seldom, and the next host of the list would have to wait. libpq takes the end of its socket
+ * for a refusal, and goes on to the next host. */
 static bool connect_by(PGconn *conn, pv_ns until)
 {
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
     while (PQstatus(conn) != CONNECTION_BAD) {
         if (state == PGRES_POLLING_OK)
             return PQsetnonblocking(conn, 1) == 0;
-        if (state == PGRES_POLLING_FAILED ||
-            !wait_socket(conn, state == PGRES_POLLING_WRITING, until))
+        if (state == PGRES_POLLING_FAILED)
+            return false;
+        bool knocks = PQstatus(conn) == CONNECTION_STARTED;
+        pv_ns soon = pv_clock_now() + PV_MS(KNOCK_MS);
+        if (!wait_socket(conn, state == PGRES_POLLING_WRITING,
+                         knocks && soon < until ? soon : until) &&
+            (!knocks || soon >= until || shutdown(PQsocket(conn), SHUT_RDWR) < 0))
             return false;
         state = PQconnectPoll(conn);
     }
@@ -178,16 +197,19 @@ static bool connect_by(PGconn *conn, pv_ns until)
 }
 
 /* A transaction that its client has left must not hold the fence, and one that waits for somebody
- * else's lock not for ever. What conninfo says itself stands. */
+ * else's lock not for ever. Before dbname stands what conninfo may say otherwise. */
 static PGconn *start(const struct pv_pg *pg)
 {
-    const char *const keys[] = {"dbname", "fallback_application_name", "options", "client_encoding",
-                                NULL};
+    const char *const keys[] = {"tcp_user_timeout", "dbname",          "fallback_application_name",
+                                "options",          "client_encoding", NULL};
     const char *const values[] = {
-        pg->cfg.conninfo, pg->cfg.who,
+        TCP_PATIENCE_MS,
+        pg->cfg.conninfo,
+        pg->cfg.who,
         "-c idle_in_transaction_session_timeout=2s -c lock_timeout=5s -c search_path=pg_catalog"
         " -c client_min_messages=error",
-        "UTF8", NULL};
+        "UTF8",
+        NULL};
     return PQconnectStartParams(keys, values, 1);
 }
 
@@ -294,7 +316,8 @@ void pv_pg_send(struct pv_pg *pg, const char *statement, const struct pv_pg_valu
 }
 
 /* Reads the results of all statements and of the sync behind them. */
-static int drain(struct pv_pg *pg, void (*take)(void *ctx, size_t i, PGresult *res), void *ctx,
+static int drain(struct pv_pg *pg, const char *what,
+                 void (*take)(void *ctx, size_t i, PGresult *res), void *ctx,
                  char ret_error[static PV_PG_ERROR_MAX])
 {
     int failed = PV_OK;
@@ -313,7 +336,7 @@ static int drain(struct pv_pg *pg, void (*take)(void *ctx, size_t i, PGresult *r
             return failed;
         }
         if (!is_good(res))
-            failed = note_failure(res, "write to", failed, ret_error);
+            failed = note_failure(res, what, failed, ret_error);
         else if (take != NULL && i > 0 && i + 1 < pg->n_sent) /* BEGIN and COMMIT are ours */
             take(ctx, i - 1, res);
         PQclear(res);
@@ -340,7 +363,7 @@ int pv_pg_finish(struct pv_pg *pg, void (*take)(void *ctx, size_t i, PGresult *r
     send_text(pg, "COMMIT");
     int r = PV_ERR_CLOSED;
     if (!pg->send_failed && PQpipelineSync(pg->conn) == 1)
-        r = drain(pg, take, ctx, ret_error);
+        r = drain(pg, "write to", take, ctx, ret_error);
     if (r != PV_ERR_CLOSED && PQexitPipelineMode(pg->conn) != 1)
         r = PV_ERR_CLOSED;
     if (r == PV_OK)
@@ -393,20 +416,26 @@ int pv_pg_exec(struct pv_pg *pg, const char *sql, int (*take)(void *ctx, PGresul
     return collect(pg, "set up", take, ctx, ret_error);
 }
 
-/* A plan belongs to its session, so each new one prepares again. */
+/* A plan belongs to its session, so each new one prepares again: all in one round trip, as
+ * somebody waits for a database that is back. */
 int pv_pg_prepare(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
 {
     size_t n = pg->cfg.n_statements;
-    for (size_t i = 0; !pg->prepared && i < n + pg->cfg.n_more; i++) {
-        const struct pv_pg_statement *s = i < n ? &pg->cfg.statements[i] : &pg->cfg.more[i - n];
-        if (PQsendPrepare(pg->conn, s->name, s->sql, 0, NULL) != 1)
-            return explain_away(pg, "read", ret_error);
-        int r = collect(pg, "read", NULL, NULL, ret_error);
-        if (r < 0)
-            return r;
+    int r = PV_ERR_CLOSED;
+    if (pg->prepared)
+        return PV_OK;
+    bool sent = PQenterPipelineMode(pg->conn) == 1;
+    for (pg->n_sent = 0; sent && pg->n_sent < n + pg->cfg.n_more; pg->n_sent++) {
+        const struct pv_pg_statement *s =
+            pg->n_sent < n ? &pg->cfg.statements[pg->n_sent] : &pg->cfg.more[pg->n_sent - n];
+        sent = PQsendPrepare(pg->conn, s->name, s->sql, 0, NULL) == 1;
     }
-    pg->prepared = true;
-    return PV_OK;
+    if (sent && PQpipelineSync(pg->conn) == 1)
+        r = drain(pg, "read", NULL, NULL, ret_error);
+    if (r == PV_ERR_CLOSED || PQexitPipelineMode(pg->conn) != 1)
+        return explain_away(pg, "read", ret_error);
+    pg->prepared = r == PV_OK;
+    return r;
 }
 
 /* --- looking --------------------------------------------------------------------------------- */

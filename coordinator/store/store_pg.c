@@ -18,7 +18,7 @@
 
 enum {
     WAIT_S = 10,    /* without a sign of the database: it is away */
-    RETRY_MS = 250, /* between two attempts to connect */
+    RETRY_MS = 100, /* between two attempts to connect */
     OPS_MAX = PV_PGSTORE_OPS_MAX,
     HOMES_MAX = 1 << 20, /* ours: networks in one coordinator's memory, which is full before */
     MARKS_AT_ONCE = 512, /* rows that are marked in one transaction */

@@ -3,10 +3,11 @@
 beside another, and members meet again."""
 import re
 import signal
+import threading
 import time
 
 from clusterlab import BACK, Cluster, connected, wait_home
-from lab import SLOW, check, equal, pause, scenario, wait
+from lab import SLOW, Failure, check, equal, pause, scenario, wait
 from turnlab import relayed
 
 OFF = """table ip off {
@@ -18,6 +19,7 @@ OFF = """table ip off {
   }
 }
 """
+AWAY = 1  # seconds after the database is back until something is stored
 NOTICE = 3  # seconds from the first packet that gets lost until a member looks elsewhere; 10 more for a ping
 
 
@@ -80,6 +82,61 @@ def the_database_goes_and_comes_back(lab):
     # The signal may come while the last one is on its way.
     seen = [int(n) for n in re.findall(r"icmp_seq=(\d+) ttl", ping.text())]
     equal(seen, list(range(1, len(seen) + 1)), "pings that were answered while the database was away")
+
+
+class Newcomer(threading.Thread):
+    """Joins again and again until it is in: each attempt wants something stored."""
+
+    def __init__(self, host, token):
+        super().__init__(daemon=True)
+        self.host, self.token, self.at, self.over = host, token, None, threading.Event()
+        self.start()
+
+    def run(self):
+        while self.at is None and not self.over.is_set():
+            try:
+                if self.host.ctl("join", self.token, check_rc=False).code == 0:
+                    self.at = time.monotonic()
+            except Failure:
+                pass  # it took too long: it is tried again
+
+
+def stored_after(host, token, away, seconds, back):
+    """Seconds from the database's return until a newcomer, who tried all the time, is in."""
+    host.daemon()
+    away()
+    newcomer = Newcomer(host, token)
+    try:
+        pause(seconds, "the database is away for so long")
+        check(newcomer.at is None, f"{host.name} got in without a database")
+        back()
+        since = time.monotonic()
+        wait(f"{host.name} to get in", lambda: newcomer.at, 60)
+    finally:
+        newcomer.over.set()
+    return max(0.0, newcomer.at - since)
+
+
+@scenario
+def what_must_be_stored_is_stored_a_second_after_the_database_is_back(lab):
+    """It crashes, and it is cut off without a word. Others may take the machine's time for a moment,
+    so one of three tries has to be in time."""
+    cluster = Cluster(lab)
+    a = lab.host("a")
+    cluster.network([a])
+    db, n = cluster.db, 0
+    token = a.ctl("invite", "--uses", "9").out.strip()
+    ways = {"a crash": (db.stop, db.start),
+            "a partition": (lambda: db.host.nft(OFF), lambda: db.host.run("nft", "delete", "table", "ip", "off"))}
+    for way, seconds in (("a crash", 3.5), ("a partition", 2), ("a partition", 7)):
+        took = []
+        while len(took) < 3 and (not took or took[-1] > AWAY * SLOW):
+            n += 1
+            away, back = ways[way]
+            took.append(stored_after(lab.host(f"n{n}"), token, away, seconds, back))
+            print(f"{way} of {seconds} s: stored {took[-1]:.2f} s after the database was back", flush=True)
+        check(min(took) <= AWAY * SLOW, f"after {way} of {seconds} s something was stored after {took} s")
+    wait("all to know of each other", lambda: len(a.peers()) == n, 30)
 
 
 @scenario

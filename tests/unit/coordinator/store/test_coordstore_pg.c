@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The store in PostgreSQL: the same list as SQLite's, a connection that breaks around a commit, a
  * database that goes and comes back, the lease and its fence, schemas and rights. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -239,6 +241,55 @@ static void a_database_that_is_away_refuses_with_a_reason_and_comes_back(void **
 
 /* --- lease and fence ------------------------------------------------------------------------- */
 
+enum {
+    CALLERS = 8, /* more than a listener without a queue accepts */
+};
+
+/* A port that nobody hears: where the queue of who listens is full, the kernel drops the first
+ * packet of others without a word, as a machine that is switched off does. */
+static in_port_t deaf_port(int fds[static CALLERS + 1])
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(addr);
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fds[0], (struct sockaddr *)&addr, len), 0);
+    assert_int_equal(listen(fds[0], 0), 0);
+    assert_int_equal(getsockname(fds[0], (struct sockaddr *)&addr, &len), 0);
+    for (size_t i = 1; i <= CALLERS; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)!connect(fds[i], (struct sockaddr *)&addr, len);
+    }
+    return ntohs(addr.sin_port);
+}
+
+/* Of the machines that stand in the list the first does not answer, as after its end; the kernel
+ * would ask it for two minutes. */
+static void a_machine_that_says_nothing_is_passed_over(void **state)
+{
+    char list[160], error[PV_STOREOP_ERROR_MAX] = "";
+    int fds[CALLERS + 1];
+    struct pv_coordstore *s = NULL;
+    const in_port_t port = deaf_port(fds);
+    (void)state;
+    snprintf(list, sizeof(list), "host=127.0.0.1,%s port=%u,5432 dbname=postgres user=postgres",
+             server.dir, port);
+    const pv_ns began = pv_clock_now();
+    if (open_with(list, &s, error) != PV_OK)
+        fail_msg("%s", error);
+    print_message("%.2f s\n", (double)(pv_clock_now() - began) / 1e9);
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    pv_coordstore_close(s);
+    /* Alone it is away, and that is known at once. */
+    const pv_ns alone = pv_clock_now();
+    snprintf(list, sizeof(list), "host=127.0.0.1 port=%u dbname=postgres user=postgres", port);
+    assert_int_equal(open_with(list, &s, error), PV_ERR_CLOSED);
+    assert_non_null(strstr(error, "is it running and reachable?"));
+    assert_true(pv_clock_now() - alone <
+                PV_S(5)); /* half a second, and whatever a busy machine takes */
+    for (size_t i = 0; i <= CALLERS; i++)
+        close(fds[i]);
+}
+
 static void who_lost_the_lease_stores_nothing(void **state)
 {
     (void)state;
@@ -475,6 +526,7 @@ int main(void)
         TEST(a_commit_whose_answer_is_lost_counts_once),
         TEST(a_commit_that_never_came_is_done_again),
         TEST(a_database_that_is_away_refuses_with_a_reason_and_comes_back),
+        TEST(a_machine_that_says_nothing_is_passed_over),
         TEST(who_lost_the_lease_stores_nothing),
         TEST(coordinators_of_another_key_are_refused),
         TEST(of_many_that_start_at_once_one_makes_the_schema),
