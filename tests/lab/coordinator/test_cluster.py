@@ -15,13 +15,9 @@ SILENT = 1  # seconds without an answer to a ping, at most, while coordinators a
 @scenario
 def when_a_home_is_killed_another_takes_over(lab):
     cluster = Cluster(lab)
-    a, b = (lab.host(n, lab.lan(f"lan{n}", "profile=symmetric")) for n in "ab")
     c = lab.host("c")
-    cluster.network([a, b, c])
-    first = cluster.home()
+    a, b, first = cluster.relayed_pair(c)
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
-    wait_home([a, b, c], one)
-    wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
 
     # A message for who is away is kept, and follows.
     c.stop_daemon()

@@ -27,13 +27,9 @@ NOTICE = 3  # seconds from the first packet that gets lost until a member looks 
 def a_machine_that_is_gone_is_left_within_seconds(lab):
     """Nobody hears a farewell of it: no segment leaves, none comes in, and the database's connection lasts."""
     cluster = Cluster(lab)
-    a, b = (lab.host(n, lab.lan(f"lan{n}", "profile=symmetric")) for n in "ab")
     c = lab.host("c")
-    cluster.network([a, b, c])
-    first = cluster.home()
+    a, b, first = cluster.relayed_pair(c)
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
-    wait_home([a, b, c], one)
-    wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
     ping = a.start("ping", "-n", "-i", "0.2", str(a.addr(b)), name="ping")
 
     one.nft(OFF)
@@ -54,12 +50,8 @@ def a_machine_that_is_gone_is_left_within_seconds(lab):
 @scenario
 def the_database_goes_and_comes_back(lab):
     cluster = Cluster(lab)
-    a, b = (lab.host(n, lab.lan(f"lan{n}", "profile=symmetric")) for n in "ab")
-    cluster.network([a, b])
-    first = cluster.home()
+    a, b, first = cluster.relayed_pair()
     one = cluster.hosts[first]
-    wait_home([a, b], one)
-    wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
     token = a.ctl("invite").out.strip()
     ping = a.start("ping", "-n", "-i", "0.1", str(a.addr(b)), name="ping")
     cluster.db.stop()

@@ -5,6 +5,7 @@ import json
 import signal
 
 from lab import Skip, wait
+from turnlab import relayed
 
 BACK = 5  # seconds after which members are back at another coordinator
 
@@ -87,6 +88,16 @@ class Cluster:
         for n in nodes:
             wait(f"{n.name} to know all addresses", lambda n=n: all(
                 h.ip4 in n.ctl("network", "coordinators").out for h in self.hosts))
+
+    def relayed_pair(self, *others):
+        """A network of a and b, which reach each other only through the relay, and of others; all are at its home.
+        Returns a, b and the home's number."""
+        a, b = (self.lab.host(n, self.lab.lan(f"lan{n}", "profile=symmetric")) for n in "ab")
+        self.network([a, b, *others])
+        home = self.home()
+        wait_home([a, b, *others], self.hosts[home])
+        wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
+        return a, b, home
 
 
 def connected(node, host):
