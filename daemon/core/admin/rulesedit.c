@@ -32,28 +32,18 @@ static void free_part(void *part)
     (void)part;
 }
 
-static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *fmt, ...)
-    PV_PRINTF(4, 5);
-static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *fmt, ...)
-{
-    char line[PV_CTLAPI_ERROR_BUF];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof(line), fmt, ap);
-    va_end(ap);
-    pv_ctlsrv_fail(n->ctl, handle, code, line);
-}
-
 /* Of all that may go wrong when signing, users can mend only the lack of slots. */
 static void fail_made(struct pv_node *n, uint64_t handle, const char *what, int status)
 {
     if (status == PV_ERR_LIMIT)
-        fail(n, handle, PV_CTLAPI_FAILED,
-             "%s: this node has said %d of them, which is all there is room for: take some back "
-             "(`p2pvpnctl rules`), or let another admin say it",
-             what, (int)PV_RULE_SLOTS);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_FAILED,
+            "%s: this node has said %d of them, which is all there is room for: take some back "
+            "(`p2pvpnctl rules`), or let another admin say it",
+            what, (int)PV_RULE_SLOTS);
     else
-        fail(n, handle, PV_CTLAPI_FAILED, "%s: %s: try again", what, pv_strstatus(status));
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s: try again", what,
+                        pv_strstatus(status));
 }
 
 /* --- whom a word means -------------------------------------------------------------------- */
@@ -92,22 +82,24 @@ static bool select_who(struct pv_node *n, const char *what, const char *text, ui
     if (strcmp(text, "any") == 0 || strcmp(text, "all") == 0)
         return true;
     if (tag != text && !pv_name_is_valid(tag)) {
-        fail(n, handle, PV_CTLAPI_USAGE, "%s: \"%.70s\" is no tag: use 1 to 63 of a-z 0-9 and -",
-             what, tag);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: \"%.70s\" is no tag: use 1 to 63 of a-z 0-9 and -", what, tag);
         return false;
     }
     if (node != NULL && is_tag && tag == text) {
-        fail(n, handle, PV_CTLAPI_USAGE,
-             "%s: %.70s is a member and a tag: say tag:%.70s, or give the member's address", what,
-             text, text);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_USAGE,
+            "%s: %.70s is a member and a tag: say tag:%.70s, or give the member's address", what,
+            text, text);
         return false;
     }
     if (node == NULL && !is_tag) {
-        fail(n, handle, PV_CTLAPI_UNKNOWN_PEER,
-             "%s: nobody is called %.70s: give a member (`p2pvpnctl peers`), a tag as tag:NAME, "
-             "any, "
-             "or, to reach it, a prefix such as 192.168.1.0/24",
-             what, text);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+            "%s: nobody is called %.70s: give a member (`p2pvpnctl peers`), a tag as tag:NAME, "
+            "any, "
+            "or, to reach it, a prefix such as 192.168.1.0/24",
+            what, text);
         return false;
     }
     if (is_tag) {
@@ -143,13 +135,15 @@ static bool read_ports(struct pv_node *n, const char *what, const char *text, ui
 {
     int r = pv_ports_parse(text, ret);
     if (r == PV_ERR_LIMIT)
-        fail(n, handle, PV_CTLAPI_USAGE, "%s: at most %d ranges of ports fit in one rule: make two",
-             what, (int)PV_PORTS_MAX);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: at most %d ranges of ports fit in one rule: make two", what,
+                        (int)PV_PORTS_MAX);
     else if (r != PV_OK)
-        fail(n, handle, PV_CTLAPI_USAGE,
-             "%s: \"%.80s\" are no ports: give all, ping, chat, files, ssh, tcp/22, udp/5000-5010 "
-             "or 22 (TCP and UDP), with commas between",
-             what, text);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_USAGE,
+            "%s: \"%.80s\" are no ports: give all, ping, chat, files, ssh, tcp/22, udp/5000-5010 "
+            "or 22 (TCP and UDP), with commas between",
+            what, text);
     return r == PV_OK;
 }
 
@@ -214,18 +208,19 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         !read_ports(n, what, req->text, handle, &rule.ports))
         return;
     if (!allow && strcmp(req->word, "deny") != 0) {
-        fail(n, handle, PV_CTLAPI_USAGE, "rule_add: the verdict is allow or deny");
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE, "rule_add: the verdict is allow or deny");
         return;
     }
     if (policy == NULL || req->number > pv_policy_count(policy)) {
-        fail(n, handle, PV_CTLAPI_USAGE, "%s: there is no rule %u: `p2pvpnctl rules` lists them",
-             what, req->number);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: there is no rule %u: `p2pvpnctl rules` lists them", what, req->number);
         return;
     }
     if (!find_place(policy, req->number, &rule.place)) {
-        fail(n, handle, PV_CTLAPI_FAILED,
-             "%s: no rule fits before rule %u any more: remove that one and make it again", what,
-             req->number);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_FAILED,
+            "%s: no rule fits before rule %u any more: remove that one and make it again", what,
+            req->number);
         return;
     }
     rule.kind = allow ? PV_RULE_ALLOW : PV_RULE_DENY;
@@ -248,8 +243,8 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
         return;
     if (policy == NULL || req->number == 0 || req->number > pv_policy_count(policy)) {
-        fail(n, handle, PV_CTLAPI_USAGE, "%s: there is no rule %u: `p2pvpnctl rules` lists them",
-             what, req->number);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: there is no rule %u: `p2pvpnctl rules` lists them", what, req->number);
         return;
     }
     const struct pv_roster_entry *e =
@@ -296,7 +291,7 @@ static void run_default(void *part, struct pv_ctlapi_request *req, struct pv_pee
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
         return;
     if (!deny && strcmp(req->word, "allow") != 0) {
-        fail(n, handle, PV_CTLAPI_USAGE, "%s: give allow or deny", what);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE, "%s: give allow or deny", what);
         return;
     }
     const struct pv_policy *policy = pv_rules_policy(n);
@@ -365,20 +360,21 @@ static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set
         return;
     const uint8_t *node = pv_rulesedit_node(n, req->peer);
     if (node == NULL) {
-        fail(n, handle, PV_CTLAPI_UNKNOWN_PEER,
-             "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what, req->peer);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what,
+                        req->peer);
         return;
     }
     if (set && (strcmp(req->name, "any") == 0 || strcmp(req->name, "all") == 0)) {
-        fail(n, handle, PV_CTLAPI_USAGE, "%s: %s means everybody: choose another word", what,
-             req->name);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: %s means everybody: choose another word", what, req->name);
         return;
     }
     bool has = find_tag(n, node, req->name) != NULL;
     if (!set && !has) {
-        fail(n, handle, PV_CTLAPI_FAILED,
-             "%s: %.70s has no tag %s: `p2pvpnctl rules` lists the tags", what, req->peer,
-             req->name);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: %.70s has no tag %s: `p2pvpnctl rules` lists the tags", what,
+                        req->peer, req->name);
         return;
     }
     int r = !set  ? drop_tag(n, node, req->name, now)
@@ -426,8 +422,8 @@ static const uint8_t *need_node(struct pv_node *n, const char *text, uint64_t ha
 {
     const uint8_t *node = pv_rulesedit_node(n, text);
     if (node == NULL)
-        fail(n, handle, PV_CTLAPI_UNKNOWN_PEER,
-             "can: nobody is called %.70s: `p2pvpnctl peers` lists the members", text);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "can: nobody is called %.70s: `p2pvpnctl peers` lists the members", text);
     return node;
 }
 
@@ -448,8 +444,9 @@ static bool read_port(struct pv_node *n, const char *text, uint64_t handle,
         one = ports.v[0].proto != PV_PORTS_TCP && ports.v[0].proto != PV_PORTS_UDP &&
               ports.v[0].proto != PV_PORTS_ICMP;
     if (!one)
-        fail(n, handle, PV_CTLAPI_USAGE,
-             "can: \"%.80s\" is not one port: give 22, udp/53, ping, chat or files", text);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "can: \"%.80s\" is not one port: give 22, udp/53, ping, chat or files",
+                        text);
     else
         *ret = ports.v[0];
     return one;
@@ -487,8 +484,8 @@ static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint6
                         : beyond     ? gateway_to(n, &prefix)
                                      : need_node(n, req->to, handle);
     if (beyond && to == NULL)
-        fail(
-            n, handle, PV_CTLAPI_UNKNOWN_PEER,
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
             "can: no member has %.50s, or carries it: `p2pvpnctl route list` shows what is carried",
             req->to);
     if (to == NULL || !read_port(n, req->text, handle, ret_port))

@@ -4,6 +4,7 @@
  * is never used again. */
 #include "daemon/core/node/ctlsrv.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -452,6 +453,17 @@ void pv_ctlsrv_fail(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code 
     struct request *r = find_request(srv, handle);
     if (r != NULL)
         finish(srv, r, pv_ctlapi_error(r->id, code, text));
+}
+
+void pv_ctlsrv_failf(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code code,
+                     const char *fmt, ...)
+{
+    char text[PV_CTLAPI_ERROR_BUF];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    pv_ctlsrv_fail(srv, handle, code, text);
 }
 
 /* An event for which there is no memory is left out, since another one will follow; an answer is

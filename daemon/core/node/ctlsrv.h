@@ -72,6 +72,9 @@ void pv_ctlsrv_done(struct pv_ctlsrv *srv, uint64_t handle);
 /* Ends the request: {"id","ok":false,"code","error"}. text is "what failed: why: what to do". */
 void pv_ctlsrv_fail(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code code,
                     const char *text);
+/* The same with a text that is put together here; what is too long is cut. */
+void pv_ctlsrv_failf(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code code,
+                     const char *fmt, ...) PV_PRINTF(4, 5);
 /* {"id","event",…body} for a request that is not over. Takes body; NULL is dropped. */
 void pv_ctlsrv_event(struct pv_ctlsrv *srv, uint64_t handle, const char *event, json_t *body);
 

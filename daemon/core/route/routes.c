@@ -471,18 +471,6 @@ static void use_changed(struct routes *r, bool exit, uint64_t handle, pv_ns now)
         answer_asked(r, "");
 }
 
-static void fail(struct routes *r, uint64_t handle, enum pv_ctlapi_code code, const char *fmt, ...)
-    PV_PRINTF(4, 5);
-static void fail(struct routes *r, uint64_t handle, enum pv_ctlapi_code code, const char *fmt, ...)
-{
-    char line[PV_CTLAPI_ERROR_BUF];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof(line), fmt, ap);
-    va_end(ap);
-    pv_ctlsrv_fail(r->node->ctl, handle, code, line);
-}
-
 /* A prefix or a member; a prefix that nobody offers yet is fine. False: the client is answered. */
 static bool read_entry(struct routes *r, const char *text, uint64_t handle,
                        struct pv_routeuse_entry *ret)
@@ -496,16 +484,17 @@ static bool read_entry(struct routes *r, const char *text, uint64_t handle,
     ret->is_prefix = true;
     if (strchr(text, '/') == NULL || pv_prefix_parse(text, &ret->prefix) != PV_OK ||
         !pv_route_is_valid(&ret->prefix)) {
-        fail(
-            r, handle, PV_CTLAPI_UNKNOWN_PEER,
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
             "route use: \"%.70s\" is neither a member nor a prefix: give all, auto, off, a name of "
             "`p2pvpnctl peers`, or a prefix of `p2pvpnctl route list`",
             text);
         return false;
     }
     if (ret->prefix.bits == 0) {
-        fail(r, handle, PV_CTLAPI_USAGE,
-             "route use: %s is everything: `p2pvpnctl exit use PEER` sends all by a member", text);
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_USAGE,
+            "route use: %s is everything: `p2pvpnctl exit use PEER` sends all by a member", text);
         return false;
     }
     return true;
@@ -531,10 +520,11 @@ static void run_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         return;
     entry.on = !req->off;
     if (pv_routeuse_set(&r->use, &entry) != PV_OK) {
-        fail(r, handle, PV_CTLAPI_FAILED,
-             "route use: %d members and prefixes were named already: `p2pvpnctl route use auto`, "
-             "all or off begins anew",
-             PV_ROUTEUSE_MAX);
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_FAILED,
+            "route use: %d members and prefixes were named already: `p2pvpnctl route use auto`, "
+            "all or off begins anew",
+            PV_ROUTEUSE_MAX);
         return;
     }
     use_changed(r, false, handle, now);
@@ -549,10 +539,11 @@ static void run_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_pe
     for (size_t i = 0; i < r->n; i++)
         offered = offered || (r->all[i].prefix.bits == 0 && has_gateway(&r->all[i], pv_peer_pk(p)));
     if (!offered) {
-        fail(r, handle, PV_CTLAPI_REFUSED,
-             "exit use: %s is no exit: there `p2pvpnctl exit offer`, and an admin has to say "
-             "`p2pvpnctl route allow %s default`",
-             pv_peer_name(p), pv_peer_name(p));
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_REFUSED,
+            "exit use: %s is no exit: there `p2pvpnctl exit offer`, and an admin has to say "
+            "`p2pvpnctl route allow %s default`",
+            pv_peer_name(p), pv_peer_name(p));
         return;
     }
     r->use.exit = true;

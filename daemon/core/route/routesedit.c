@@ -37,19 +37,6 @@ static void free_part(void *part)
     (void)part;
 }
 
-/* Each error says what to do instead: whoever types this has read no manual. */
-static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *fmt, ...)
-    PV_PRINTF(4, 5);
-static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *fmt, ...)
-{
-    char line[PV_CTLAPI_ERROR_BUF];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof(line), fmt, ap);
-    va_end(ap);
-    pv_ctlsrv_fail(n->ctl, handle, code, line);
-}
-
 /* --- prefixes --------------------------------------------------------------------------------- */
 
 /* "192.168.1.7/24": what was meant is clear, and is said. True: the client is answered. */
@@ -67,8 +54,9 @@ static bool name_range(struct pv_node *n, const char *what, const char *text, ui
         return false;
     p.bits = (uint8_t)bits;
     p = pv_netplan_range(&p);
-    fail(n, handle, PV_CTLAPI_USAGE, "%s: %.60s is an address in a network: give %s", what, text,
-         pv_prefix_format(&p, range));
+    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                    "%s: %.60s is an address in a network: give %s", what, text,
+                    pv_prefix_format(&p, range));
     return true;
 }
 
@@ -84,17 +72,19 @@ static bool read_prefixes(struct pv_node *n, const char *what, const char *text,
         struct pv_prefix p;
         if (pv_prefix_parse(everything ? all[i] : one[i], &p) != PV_OK) {
             if (!name_range(n, what, text, handle))
-                fail(n, handle, PV_CTLAPI_USAGE,
-                     "%s: \"%.60s\" is no prefix: give one such as 192.168.1.0/24, or default for "
-                     "everything",
-                     what, text);
+                pv_ctlsrv_failf(
+                    n->ctl, handle, PV_CTLAPI_USAGE,
+                    "%s: \"%.60s\" is no prefix: give one such as 192.168.1.0/24, or default for "
+                    "everything",
+                    what, text);
             return false;
         }
         if (!pv_route_is_valid(&p)) {
-            fail(n, handle, PV_CTLAPI_USAGE,
-                 "%s: nobody can carry %.60s: give a prefix of /8 or longer (IPv6: /16) that is "
-                 "not loopback, link-local or multicast, or default",
-                 what, text);
+            pv_ctlsrv_failf(
+                n->ctl, handle, PV_CTLAPI_USAGE,
+                "%s: nobody can carry %.60s: give a prefix of /8 or longer (IPv6: /16) that is "
+                "not loopback, link-local or multicast, or default",
+                what, text);
             return false;
         }
         ret->p[ret->n++] = p;
@@ -108,10 +98,11 @@ static bool is_own_range(struct pv_node *n, const char *what, const struct pv_pr
 {
     if (!pv_routes_in_network(n, p))
         return false;
-    fail(n, handle, PV_CTLAPI_USAGE,
-         "%s: that is a part of the network's own range, in which members have their addresses: "
-         "give a prefix outside of it",
-         what);
+    pv_ctlsrv_failf(
+        n->ctl, handle, PV_CTLAPI_USAGE,
+        "%s: that is a part of the network's own range, in which members have their addresses: "
+        "give a prefix outside of it",
+        what);
     return true;
 }
 
@@ -177,11 +168,13 @@ static void answer(struct pv_node *n, const char *what, int status, uint64_t han
     if (status == PV_OK)
         pv_admin_answer_when_told(n, handle, now);
     else if (status == PV_ERR_LIMIT)
-        fail(n, handle, PV_CTLAPI_FAILED,
-             "%s: there is no room for more: `p2pvpnctl route list` shows what can be taken back",
-             what);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_FAILED,
+            "%s: there is no room for more: `p2pvpnctl route list` shows what can be taken back",
+            what);
     else
-        fail(n, handle, PV_CTLAPI_FAILED, "%s: %s: try again", what, pv_strstatus(status));
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s: try again", what,
+                        pv_strstatus(status));
 }
 
 /* What an admin offers it allows as well: there is nobody else whom it would have to ask. */
@@ -202,9 +195,10 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     for (size_t i = 0; i < prefixes.n; i++) {
         size_t at = find_offer(&o, &prefixes.p[i]);
         if (at == PV_OFFERS_MAX) {
-            fail(n, handle, PV_CTLAPI_FAILED,
-                 "%s: a node offers %d prefixes at most: `p2pvpnctl route withdraw` makes room",
-                 what, (int)PV_OFFERS_MAX);
+            pv_ctlsrv_failf(
+                n->ctl, handle, PV_CTLAPI_FAILED,
+                "%s: a node offers %d prefixes at most: `p2pvpnctl route withdraw` makes room",
+                what, (int)PV_OFFERS_MAX);
             return;
         }
         o.n += at == o.n ? 1 : 0;
@@ -240,9 +234,10 @@ static void run_withdraw(void *part, struct pv_ctlapi_request *req, struct pv_pe
         found++;
     }
     if (found == 0) {
-        fail(n, handle, PV_CTLAPI_FAILED,
-             "%s: this node does not offer %.60s: `p2pvpnctl route list` shows what it offers",
-             what, req->cidr);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_FAILED,
+            "%s: this node does not offer %.60s: `p2pvpnctl route list` shows what it offers", what,
+            req->cidr);
         return;
     }
     answer(n, what, say_offered(n, &o, now), handle, now);
@@ -256,8 +251,9 @@ static const uint8_t *need_node(struct pv_node *n, const char *what, const char 
 {
     const uint8_t *node = pv_rulesedit_node(n, text);
     if (node == NULL)
-        fail(n, handle, PV_CTLAPI_UNKNOWN_PEER,
-             "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what, text);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what,
+                        text);
     return node;
 }
 
@@ -325,8 +321,8 @@ static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     for (size_t i = 0; node != NULL && i < prefixes.n && status == PV_OK; i++)
         status = take_back_all(n, node, &prefixes.p[i], &found, now);
     if (node != NULL && found == 0 && status == PV_OK)
-        fail(
-            n, handle, PV_CTLAPI_FAILED,
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_FAILED,
             "%s: nobody allowed %.70s to carry %.50s: `p2pvpnctl route list` shows what is allowed",
             what, req->peer, req->cidr);
     else if (node != NULL)

@@ -116,6 +116,24 @@ static void several_requests_run_side_by_side(void **state)
     assert_nothing_closes();
 }
 
+/* What a user typed may stand in an error, however long it is. */
+static void a_long_error_is_cut(void **state)
+{
+    char word[2 * PV_CTLAPI_ERROR_BUF];
+    (void)state;
+    memset(word, 'x', sizeof(word) - 1);
+    word[sizeof(word) - 1] = '\0';
+    uint32_t sid = open_client(false);
+    say(sid, "{\"id\":1,\"cmd\":\"peers\"}\n");
+    uint64_t h = take_request(PV_CTLAPI_PEERS);
+    pv_ctlsrv_failf(srv, h, PV_CTLAPI_USAGE, "%s: %s", "peers", word);
+    const char *text = strstr(take_output(sid), "\"error\":\"peers: xxx");
+    assert_non_null(text);
+    size_t room = PV_CTLAPI_ERROR_BUF - strlen("peers: ") - 1;
+    assert_int_equal(strspn(strchr(text, 'x'), "x"), room);
+    assert_nothing_closes();
+}
+
 static void who_is_not_root_may_read_and_chat_only(void **state)
 {
     (void)state;
@@ -279,6 +297,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(a_request_split_anywhere_is_one_request),
         T(several_requests_run_side_by_side),
+        T(a_long_error_is_cut),
         T(who_is_not_root_may_read_and_chat_only),
         T(bad_lines_are_answered_and_the_next_one_works),
         T(a_line_of_64_kib_ends_the_connection),
