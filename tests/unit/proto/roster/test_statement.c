@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
-
 #include "crypto/ct.h"
-#include "proto/roster/statement.h"
-#include "tests/unit/test_util.h"
+#include "tests/unit/proto/roster/statement_fixture.h"
 
 struct keys {
     uint8_t sk[PV_SIGN_SK_LEN];
@@ -18,11 +15,6 @@ static struct keys keys_of(uint8_t seed)
     pv_sign_keypair(bytes, k.sk, k.pk);
     return k;
 }
-
-struct made {
-    uint8_t buf[PV_STATEMENT_MAX + 64];
-    size_t len;
-};
 
 static struct made make(const struct pv_statement *st, const struct keys *signer,
                         const struct keys *node)
@@ -205,12 +197,7 @@ static void encodings_do_not_change(void **state)
     };
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
         struct made m = make_sample(type);
-        uint8_t hash[PV_STATEMENT_HASH_LEN];
-        char hex[2 * sizeof(hash) + 1];
-        pv_statement_hash(pv_view(m.buf, m.len), hash);
-        for (size_t i = 0; i < sizeof(hash); i++)
-            snprintf(hex + 2 * i, 3, "%02x", hash[i]);
-        assert_string_equal(hex, want[type - 1]);
+        assert_hash(&m, want[type - 1]);
     }
 }
 
@@ -219,14 +206,7 @@ static void decode_rejects_every_truncation(void **state)
     (void)state;
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
         struct made m = make_sample(type);
-        struct pv_statement st;
-        for (size_t len = 0; len < m.len; len++) {
-            uint8_t *cut = malloc(len == 0 ? 1 : len);
-            assert_non_null(cut);
-            memcpy(cut, m.buf, len);
-            assert_int_not_equal(pv_statement_decode(pv_view(cut, len), &st), PV_OK);
-            free(cut);
-        }
+        assert_truncation_is_refused(&m);
     }
 }
 
@@ -235,9 +215,7 @@ static void decode_rejects_one_trailing_byte(void **state)
     (void)state;
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
         struct made m = make_sample(type);
-        struct pv_statement st;
-        m.buf[m.len] = 0;
-        assert_int_not_equal(pv_statement_decode(pv_view(m.buf, m.len + 1), &st), PV_OK);
+        assert_trailing_byte_is_refused(&m);
     }
 }
 
@@ -246,13 +224,7 @@ static void every_flipped_bit_is_noticed(void **state)
     (void)state;
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
         struct made m = make_sample(type);
-        struct pv_statement st;
-        for (size_t bit = 0; bit < m.len * 8; bit += 3) {
-            m.buf[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-            if (pv_statement_decode(pv_view(m.buf, m.len), &st) == PV_OK)
-                assert_int_equal(pv_statement_verify(&st), PV_ERR_AUTH);
-            m.buf[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-        }
+        assert_flipped_bits_are_noticed(&m);
     }
 }
 
