@@ -55,6 +55,18 @@ static inline void fake_node_add(struct fake_node *f, struct item it)
     pv_node_raise(&f->node, PV_FACT_ROSTER);
 }
 
+/* Adds what pv_membership_add() was given, for what stands in for it. How many are refused. */
+static inline size_t fake_node_take(struct pv_node *n, const struct pv_ctl_item *items,
+                                    size_t n_items)
+{
+    size_t refused = 0;
+    enum pv_roster_added added;
+    for (size_t i = 0; i < n_items; i++)
+        refused += pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added) != PV_OK;
+    (void)settle(n->roster);
+    return refused;
+}
+
 /* This node becomes alice, who created network home and is its only member. */
 static inline void fake_node_enter(struct fake_node *f)
 {

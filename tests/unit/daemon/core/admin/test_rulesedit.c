@@ -24,11 +24,7 @@ static bool is_admin;
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
-    size_t refused = 0;
-    enum pv_roster_added added;
-    for (size_t i = 0; i < n_items; i++)
-        refused += pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added) != PV_OK;
-    (void)settle(n->roster);
+    size_t refused = fake_node_take(n, items, n_items);
     pv_part_rules.on_facts(rules, PV_FACT_STATEMENTS, now);
     return refused;
 }
