@@ -16,9 +16,7 @@ static int print_list(struct pv_cli *cli, const json_t *body)
     const json_t *c, *addr;
     struct pv_table t;
     size_t i, k;
-    pv_table_begin(&t, PV_ARRAY_LEN(head));
-    for (i = 0; i < PV_ARRAY_LEN(head); i++)
-        pv_table_cell(&t, PV_BOLD, head[i]);
+    pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
     json_array_foreach(json_object_get(body, "coordinators"), i, c)
     {
         const char *state = pv_json_bool(c, "used") ? "in use" : i == 0 ? "preferred" : "";

@@ -131,9 +131,7 @@ static int print_peers(struct pv_cli *cli, const json_t *body)
     /* Quiet tables would be empty words: scripts use --json. */
     if (cli->quiet)
         return 0;
-    pv_table_begin(&t, columns);
-    for (i = 0; i < columns; i++)
-        pv_table_cell(&t, PV_BOLD, head[i]);
+    pv_table_begin_headed(&t, head, columns);
     json_array_foreach(list, i, peer)
     {
         peer_row(&t, peer, now);

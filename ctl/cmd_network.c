@@ -292,9 +292,7 @@ static int print_invites(struct pv_cli *cli, const json_t *body)
     struct pv_table t;
     size_t i;
 
-    pv_table_begin(&t, PV_ARRAY_LEN(head));
-    for (i = 0; i < PV_ARRAY_LEN(head); i++)
-        pv_table_cell(&t, PV_BOLD, head[i]);
+    pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
     json_array_foreach(list, i, invite)
     {
         char used[PV_SHOW_BUF], when[PV_SHOW_BUF], text[PV_SHOW_BUF];

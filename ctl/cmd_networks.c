@@ -87,14 +87,7 @@ static int print_networks(struct pv_cli *cli, const json_t *list)
 {
     static const char *const head[] = {"NAME",  "NETWORK",   "THIS NODE", "ADDRESS",
                                        "RANGE", "INTERFACE", "ONLINE",    "STATE"};
-    const json_t *row;
-    struct pv_table t;
-    size_t i;
-    pv_table_begin(&t, PV_ARRAY_LEN(head));
-    for (i = 0; i < PV_ARRAY_LEN(head); i++)
-        pv_table_cell(&t, PV_BOLD, head[i]);
-    json_array_foreach(list, i, row) print_row(&t, row);
-    return pv_cli_print_table(cli, &t);
+    return pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, print_row);
 }
 
 static int networks(struct pv_cli *cli)

@@ -64,26 +64,16 @@ static void print_exit(struct pv_cli *cli, const json_t *x)
 static int print_routes(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"PREFIX", "BY", "STATE", "RTT", "WHY"};
-    const json_t *list = json_object_get(body, "routes"), *r;
+    const json_t *list = json_object_get(body, "routes");
     const char *fault = pv_json_text(body, "fault", NULL);
     double more = pv_json_real(body, "more", 0);
-    struct pv_table t;
-    size_t i;
     int code = 0;
     if (cli->quiet)
         return 0;
-    if (json_array_size(list) > 0) {
-        pv_table_begin(&t, PV_ARRAY_LEN(head));
-        for (i = 0; i < PV_ARRAY_LEN(head); i++)
-            pv_table_cell(&t, PV_BOLD, head[i]);
-        json_array_foreach(list, i, r)
-        {
-            route_row(&t, r);
-        }
-        code = pv_cli_print_table(cli, &t);
-    } else {
+    if (json_array_size(list) > 0)
+        code = pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, route_row);
+    else
         fprintf(cli->out, "nobody offers to carry a prefix\n");
-    }
     if (more > 0)
         fprintf(cli->out, "and %.0f more\n", more);
     print_exit(cli, json_object_get(body, "exit"));

@@ -130,24 +130,14 @@ static void print_tags(struct pv_cli *cli, const json_t *body)
 static int print_rules(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"RULE", "VERDICT", "FROM", "TO", "PORTS", "BY", "DENIED"};
-    const json_t *list = json_object_get(body, "rules"), *rule;
+    const json_t *list = json_object_get(body, "rules");
     const char *word = pv_json_text(body, "default", "allow");
     const char *firewall = pv_json_text(body, "firewall", NULL);
-    struct pv_table t;
-    size_t i;
     int code = 0;
     if (cli->quiet)
         return 0;
-    if (json_array_size(list) > 0) {
-        pv_table_begin(&t, PV_ARRAY_LEN(head));
-        for (i = 0; i < PV_ARRAY_LEN(head); i++)
-            pv_table_cell(&t, PV_BOLD, head[i]);
-        json_array_foreach(list, i, rule)
-        {
-            rule_row(&t, rule);
-        }
-        code = pv_cli_print_table(cli, &t);
-    }
+    if (json_array_size(list) > 0)
+        code = pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, rule_row);
     fprintf(cli->out, "default: %s%s\n", word,
             strcmp(word, "deny") == 0 ? "" : " (what no rule is about)");
     if (firewall != NULL)

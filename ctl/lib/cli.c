@@ -336,6 +336,20 @@ int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t)
     return pv_table_print(t, cli->out, cli->colour) < 0 ? pv_cli_no_memory(cli) : 0;
 }
 
+int pv_cli_print_list(struct pv_cli *cli, const char *const *head, size_t n_columns,
+                      const json_t *list, void (*row)(struct pv_table *t, const json_t *element))
+{
+    struct pv_table t;
+    const json_t *element;
+    size_t i;
+    pv_table_begin_headed(&t, head, n_columns);
+    json_array_foreach(list, i, element)
+    {
+        row(&t, element);
+    }
+    return pv_cli_print_table(cli, &t);
+}
+
 void pv_cli_print_json(struct pv_cli *cli, json_t *body)
 {
     static const char *const envelope[] = {"id", "ok", "code"};

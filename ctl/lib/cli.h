@@ -110,5 +110,8 @@ void pv_cli_print_json(struct pv_cli *cli, json_t *body);
 
 /* Prints and frees a table. The exit code. */
 int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t);
+/* Prints headings and what row() makes of each element of list. The exit code. */
+int pv_cli_print_list(struct pv_cli *cli, const char *const *head, size_t n_columns,
+                      const json_t *list, void (*row)(struct pv_table *t, const json_t *element));
 
 #endif /* PV_CLI_H */

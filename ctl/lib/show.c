@@ -51,6 +51,13 @@ void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text)
     t->cells[t->n_cells++] = (struct pv_cell){.text = copy, .colour = colour};
 }
 
+void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n_columns)
+{
+    pv_table_begin(t, n_columns);
+    for (size_t i = 0; i < n_columns; i++)
+        pv_table_cell(t, PV_BOLD, head[i]);
+}
+
 /* Characters on the screen: names and addresses are ASCII, so continuation bytes are all that
  * differs. */
 static size_t width(const char *text)

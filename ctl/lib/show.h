@@ -37,6 +37,8 @@ struct pv_table {
 };
 
 void pv_table_begin(struct pv_table *t, size_t n_columns);
+/* With a heading for each column. */
+void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n_columns);
 /* The next cell, left to right; text is copied. */
 void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text);
 /* Prints and frees. PV_ERR_NOMEM: nothing was printed. */
