@@ -340,6 +340,39 @@ static void equal_heads_with_other_members_are_healed_by_receipts(void **state)
     assert_non_null(pv_roster_by_name(net->nodes[1].roster, "bob"));
 }
 
+/* A key has few places for a kind of statements, and each side filled them with others: what gives
+ * way on one side gives way on the other, so that both end with the same ones. */
+static void places_that_were_filled_differently_are_healed(void **state)
+{
+    enum {
+        MANY = 5 * PV_ROSTER_MAX_SELF
+    };
+    (void)state;
+    struct net *net = net_make(2, 10);
+    size_t before = pv_roster_size(net->nodes[0].roster);
+    for (unsigned i = 0; i < MANY; i++) {
+        struct item offers = make_offering(&net->w, &net->w.creator, i + 1, (uint8_t)(i + 1));
+        struct item unknown = make_unknown(&net->w, &net->w.creator, (uint8_t)i);
+        enum pv_roster_added added;
+        (void)add_status(net->nodes[i % 2].roster, &offers, &added);
+        (void)add_status(net->nodes[i % 2].roster, &unknown, &added);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        settle(net->nodes[i].roster);
+        assert_int_equal(pv_roster_size(net->nodes[i].roster),
+                         before + PV_ROSTER_MAX_SELF + PV_ROSTER_MAX_UNKNOWN);
+    }
+    assert_false(all_agree(net));
+    connect_all(net);
+    assert_true(run(net, PV_S(120)) != PV_NEVER);
+    assert_true(all_agree(net));
+    assert_int_equal(net->nodes[0].disagrees + net->nodes[1].disagrees, 0);
+    assert_true(net->nodes[0].sent_bytes + net->nodes[1].sent_bytes < 100000);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pv_roster_size(net->nodes[i].roster),
+                         before + PV_ROSTER_MAX_SELF + PV_ROSTER_MAX_UNKNOWN);
+}
+
 static void a_peer_that_keeps_differing_is_reported_and_rests(void **state)
 {
     (void)state;
@@ -477,6 +510,7 @@ int main(void)
         cmocka_unit_test(a_head_in_a_description_starts_the_work),
         cmocka_unit_test(a_deaf_peer_is_left_alone_without_a_report),
         cmocka_unit_test(equal_heads_with_other_members_are_healed_by_receipts),
+        cmocka_unit_test(places_that_were_filled_differently_are_healed),
         cmocka_unit_test(a_peer_that_keeps_differing_is_reported_and_rests),
         cmocka_unit_test(no_more_than_two_peers_at_a_time),
         cmocka_unit_test(malformed_bodies_are_dropped),
