@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "crypto/hash.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/peer/peers.h"
 
@@ -19,16 +20,29 @@ struct entry {
 struct row {
     struct entry *entries; /* owned; oldest first; NULL: there are none */
     size_t n;
+    bool stale; /* what is stored is another row */
 };
 
 struct pv_sealkeys {
     struct pv_node *node;
     bool has_cert;
     uint8_t cert[PV_SEALING_CERT_LEN];
+    uint8_t row_key[PV_BLAKE2S_LEN]; /* of pv_sealkeys_row() */
     struct row rows[PV_SEALKEYS_ROWS];
+    bool stale;                            /* some row is */
     struct pv_sealing_to to;               /* what pv_sealkeys_to() gave last */
     uint64_t sealed[PV_SEALKEYS_KINDS][2]; /* boxes; [1]: hybrid ones */
 };
+
+/* A label of its own keeps this key apart from everything else that follows from the identity. */
+static void make_row_key(const struct pv_identity *identity, uint8_t ret_key[static PV_BLAKE2S_LEN])
+{
+    static const char label[] = "p2pvpnd: row of a sealing key, 1";
+    struct pv_blake2s s;
+    pv_blake2s_init(&s, pv_view(identity->sign_sk, PV_SIGN_SEED_LEN), PV_BLAKE2S_LEN);
+    pv_blake2s_update(&s, label, sizeof(label));
+    pv_blake2s_final(&s, ret_key);
+}
 
 /* A library that fails here leaves this node without a key; `status` says why it has no KEM. */
 static int make_sealkeys(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -39,6 +53,7 @@ static int make_sealkeys(struct pv_node *node, const struct pv_engine_config *cf
     if (k == NULL)
         return PV_ERR_NOMEM;
     k->node = node;
+    make_row_key(node->identity, k->row_key);
     k->has_cert = cfg->kem != NULL && cfg->pq != PV_PQ_OFF &&
                   pv_sealing_certify(cfg->kem, node->identity->sign_sk, k->cert) == PV_OK;
     node->sealkeys = k;
@@ -51,13 +66,16 @@ static void free_sealkeys(void *part)
     struct pv_sealkeys *k = part;
     for (size_t i = 0; i < PV_SEALKEYS_ROWS; i++)
         free(k->rows[i].entries);
+    pv_wipe(k->row_key, sizeof(k->row_key));
     k->node->sealkeys = NULL;
     free(k);
 }
 
-static size_t row_of(const uint8_t *pk)
+size_t pv_sealkeys_row(const struct pv_sealkeys *k, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
-    return pk[0] % PV_SEALKEYS_ROWS;
+    uint8_t mac[PV_MAC_LEN];
+    pv_blake2s_mac(mac, pv_view(k->row_key, sizeof(k->row_key)), pv_view(pk, PV_SIGN_PK_LEN));
+    return mac[0] % PV_SEALKEYS_ROWS;
 }
 
 static void name_row(size_t i, char buf[static PV_JOB_META_NAME])
@@ -65,6 +83,31 @@ static void name_row(size_t i, char buf[static PV_JOB_META_NAME])
     snprintf(buf, PV_JOB_META_NAME, "sealing-keys-%02zu", i);
 }
 
+/* Rows are short, so that a key costs a look at 16 and one write of 19 KB at most. */
+static struct entry *find(const struct pv_sealkeys *k, const uint8_t *pk)
+{
+    const struct row *row = &k->rows[pv_sealkeys_row(k, pk)];
+    for (size_t i = 0; i < row->n; i++)
+        if (memcmp(row->entries[i].pk, pk, sizeof(row->entries[i].pk)) == 0)
+            return &row->entries[i];
+    return NULL;
+}
+
+/* At the end of its row, where there is room. PV_ERR_NOMEM. */
+static int add_stored(struct pv_sealkeys *k, const struct entry *e)
+{
+    struct row *row = &k->rows[pv_sealkeys_row(k, e->pk)];
+    if (row->entries == NULL)
+        row->entries = calloc(PV_SEALKEYS_OF_ROW, sizeof(*row->entries));
+    if (row->entries == NULL)
+        return PV_ERR_NOMEM;
+    if (row->n < PV_SEALKEYS_OF_ROW && find(k, e->pk) == NULL)
+        row->entries[row->n++] = *e;
+    return PV_OK;
+}
+
+/* Under another identity, or by an earlier version, a key was stored in another row: both rows are
+ * written anew by run_sealkeys(). */
 static int restore_sealkeys(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_sealkeys *k = part;
@@ -74,25 +117,19 @@ static int restore_sealkeys(void *part, const struct pv_engine_config *cfg, pv_n
         name_row(i, name);
         struct pv_view v = pv_saved_value(cfg->saved, name);
         size_t n = v.len / sizeof(struct entry);
-        if (n == 0 || n > PV_SEALKEYS_OF_ROW || v.len % sizeof(struct entry) != 0)
+        if (n > PV_SEALKEYS_OF_ROW || v.len % sizeof(struct entry) != 0)
             continue;
-        k->rows[i].entries = calloc(PV_SEALKEYS_OF_ROW, sizeof(struct entry));
-        if (k->rows[i].entries == NULL)
-            return PV_ERR_NOMEM;
-        memcpy(k->rows[i].entries, v.ptr, v.len);
-        k->rows[i].n = n;
+        for (size_t at = 0; at < n; at++) {
+            struct entry e;
+            memcpy(&e, v.ptr + at * sizeof(e), sizeof(e));
+            if (add_stored(k, &e) != PV_OK)
+                return PV_ERR_NOMEM;
+            size_t row = pv_sealkeys_row(k, e.pk);
+            if (row != i)
+                k->stale = k->rows[row].stale = k->rows[i].stale = true;
+        }
     }
     return PV_OK;
-}
-
-/* Rows are short, so that a key costs a look at 16 and one write of 19 KB at most. */
-static struct entry *find(const struct pv_sealkeys *k, const uint8_t *pk)
-{
-    const struct row *row = &k->rows[row_of(pk)];
-    for (size_t i = 0; i < row->n; i++)
-        if (memcmp(row->entries[i].pk, pk, sizeof(row->entries[i].pk)) == 0)
-            return &row->entries[i];
-    return NULL;
 }
 
 static void store_row(struct pv_sealkeys *k, size_t i)
@@ -108,7 +145,7 @@ static void store_row(struct pv_sealkeys *k, size_t i)
  * it; at worst the key is told again after a restart, when its owner hears that we lack it. */
 static void learn(struct pv_sealkeys *k, const uint8_t *pk, const uint8_t *ek)
 {
-    size_t i = row_of(pk);
+    size_t i = pv_sealkeys_row(k, pk);
     struct row *row = &k->rows[i];
     struct entry *e = find(k, pk);
     if (e != NULL && memcmp(e->ek, ek, sizeof(e->ek)) == 0)
@@ -206,13 +243,25 @@ static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
 {
     struct pv_sealkeys *k = part;
     struct entry *e = find(k, pk);
-    struct row *row = &k->rows[row_of(pk)];
+    struct row *row = &k->rows[pv_sealkeys_row(k, pk)];
     (void)now;
     if (e == NULL)
         return;
     size_t at = (size_t)(e - row->entries);
     memmove(e, e + 1, (--row->n - at) * sizeof(*e));
-    store_row(k, row_of(pk));
+    store_row(k, (size_t)(row - k->rows));
+}
+
+static void run_sealkeys(void *part, pv_ns now)
+{
+    struct pv_sealkeys *k = part;
+    (void)now;
+    for (size_t i = 0; i < PV_SEALKEYS_ROWS && k->stale; i++) {
+        if (k->rows[i].stale)
+            store_row(k, i);
+        k->rows[i].stale = false;
+    }
+    k->stale = false;
 }
 
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
@@ -251,6 +300,7 @@ const struct pv_part pv_part_sealkeys = {
     .free = free_sealkeys,
     .restore = restore_sealkeys,
     .on_member_gone = on_member_gone,
+    .run = run_sealkeys,
     .on_job = on_job,
     .status = show,
     .metrics = put_metrics,

@@ -17,7 +17,7 @@
 #include "proto/control/sealing.h"
 
 enum {
-    PV_SEALKEYS_ROWS = 64,   /* ours: a key is in the row that the first byte of its owner says */
+    PV_SEALKEYS_ROWS = 64,   /* ours: pv_sealkeys_row() says in which a key is */
     PV_SEALKEYS_OF_ROW = 16, /* ours: 1,024 in all; the oldest of a row makes way */
 };
 
@@ -32,6 +32,9 @@ struct pv_sealkeys; /* opaque; node.sealkeys, NULL where a test has no such part
 
 extern const struct pv_part pv_part_sealkeys;
 
+/* The row of a member's key, by a hash with a secret of this node: members choose their identities,
+ * but not whose key is in the row that they fill. */
+size_t pv_sealkeys_row(const struct pv_sealkeys *k, const uint8_t pk[static PV_SIGN_PK_LEN]);
 /* How a box for p is sealed; NULL: not as a hybrid one, since this node or p does not do it, or the
  * key of p is not known. Until the next call about keys. */
 const struct pv_sealing_to *pv_sealkeys_to(struct pv_node *n, const struct pv_peer *p);

@@ -175,6 +175,25 @@ static void keys_of_who_was_removed_go(void **state)
     assert_null(stored());
 }
 
+static size_t row_of(unsigned seed)
+{
+    const struct keys k = keys_of(seed);
+    return pv_sealkeys_row(x.f.node.sealkeys, k.pk);
+}
+
+static struct pv_peer *meet(unsigned seed)
+{
+    const struct keys k = keys_of(seed);
+    uint8_t cert[PV_SEALING_CERT_LEN];
+    char name[PV_NAME_BUF];
+    snprintf(name, sizeof(name), "m%u", seed);
+    struct pv_peer *p = fake_peers_member(&x, seed, name, (uint16_t)seed);
+    state_of(k.sk, PV_ABLE_SEALED);
+    assert_int_equal(pv_sealing_certify(&kem_double, k.sk, cert), PV_OK);
+    pv_sealkeys_heard(&x.f.node, p, whole(cert), true);
+    return p;
+}
+
 /* However many members a node meets, a row has its limit, and the oldest makes way. */
 static void a_row_has_a_limit(void **state)
 {
@@ -182,19 +201,12 @@ static void a_row_has_a_limit(void **state)
     unsigned n = 0;
     (void)state;
     for (unsigned seed = 20; n <= PV_SEALKEYS_OF_ROW; seed++) {
-        const struct keys k = keys_of(seed);
-        uint8_t cert[PV_SEALING_CERT_LEN];
-        char name[PV_NAME_BUF];
         assert_true(seed < 10000);
-        if (k.pk[0] % PV_SEALKEYS_ROWS != keys_of(20).pk[0] % PV_SEALKEYS_ROWS)
+        if (row_of(seed) != row_of(20))
             continue;
-        snprintf(name, sizeof(name), "m%u", seed);
-        last = fake_peers_member(&x, seed, name, (uint16_t)seed);
-        state_of(k.sk, PV_ABLE_SEALED);
+        last = meet(seed);
         first = first == NULL ? last : first;
         n++;
-        assert_int_equal(pv_sealing_certify(&kem_double, k.sk, cert), PV_OK);
-        pv_sealkeys_heard(&x.f.node, last, whole(cert), true);
         struct pv_job *job = stored();
         assert_non_null(job);
         size_t kept = n < PV_SEALKEYS_OF_ROW ? n : PV_SEALKEYS_OF_ROW;
@@ -205,6 +217,61 @@ static void a_row_has_a_limit(void **state)
     }
     assert_null(pv_sealkeys_to(&x.f.node, first));
     assert_non_null(pv_sealkeys_to(&x.f.node, last));
+}
+
+/* Identities that were made to look alike do not push out the key of somebody else. */
+static void who_chooses_identities_fills_no_row(void **state)
+{
+    unsigned n = 0;
+    (void)state;
+    state_of_bob(PV_ABLE_SEALED);
+    hear(whole(bob_cert), true);
+    fake_node_answer(&x.f, stored(), &(struct pv_job_result){.status = PV_OK});
+    for (unsigned seed = 20; n < 2 * PV_SEALKEYS_OF_ROW; seed++) {
+        const struct keys k = keys_of(seed);
+        assert_true(seed < 10000);
+        if (k.pk[0] % PV_SEALKEYS_ROWS != bob_keys.pk[0] % PV_SEALKEYS_ROWS)
+            continue;
+        assert_non_null(pv_sealkeys_to(&x.f.node, meet(seed)));
+        fake_node_answer(&x.f, stored(), &(struct pv_job_result){.status = PV_OK});
+        n++;
+    }
+    assert_non_null(pv_sealkeys_to(&x.f.node, bob));
+}
+
+static bool is_row(const struct pv_job *job, size_t row)
+{
+    char name[PV_JOB_META_NAME];
+    snprintf(name, sizeof(name), "sealing-keys-%02zu", row);
+    return strcmp(job->u.set_meta.name, name) == 0;
+}
+
+/* As an earlier version stored it, or as this one did under another identity. */
+static void a_key_in_another_row_is_taken_over(void **state)
+{
+    uint8_t row[PV_SIGN_PK_LEN + PV_KEM_EK_LEN];
+    struct pv_saved_meta meta = {.name = ""};
+    const size_t right = row_of(7), other = (right + 1) % PV_SEALKEYS_ROWS;
+    (void)state;
+    memcpy(row, bob_keys.pk, PV_SIGN_PK_LEN);
+    memcpy(row + PV_SIGN_PK_LEN, bob_cert, PV_KEM_EK_LEN);
+    meta.value = pv_view(row, sizeof(row));
+    snprintf(meta.name, sizeof(meta.name), "sealing-keys-%02zu", other);
+    fake_peers_done(&x);
+    begin(&kem_double, PV_PQ_ON);
+    x.f.saved.meta = &meta;
+    x.f.saved.n_meta = 1;
+    go();
+    state_of_bob(PV_ABLE_SEALED);
+    assert_non_null(pv_sealkeys_to(&x.f.node, bob));
+    for (size_t i = 0; i < 2; i++) {
+        struct pv_job *job = stored();
+        assert_non_null(job);
+        assert_true(is_row(job, right) || is_row(job, other));
+        assert_int_equal(job->u.set_meta.len, is_row(job, right) ? sizeof(row) : 0);
+        fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
+    }
+    assert_null(stored());
 }
 
 /* Without a KEM, or switched off, it says and seals nothing; what came before can still be read. */
@@ -261,6 +328,8 @@ int main(void)
         T(a_key_that_somebody_else_signed_is_not_believed),
         T(keys_of_who_was_removed_go),
         T(a_row_has_a_limit),
+        T(who_chooses_identities_fills_no_row),
+        T(a_key_in_another_row_is_taken_over),
         cmocka_unit_test(who_cannot_or_does_not_want_to_takes_no_part),
         T(boxes_are_counted_by_kind),
     };
