@@ -56,6 +56,29 @@ static bool becomes_hybrid(struct sim_world *w, struct sim_node *a, struct sim_n
     return sim_world_until(w, timeout, pair_is_hybrid, &p);
 }
 
+/* Two nodes of one network, which have met. */
+static bool begin_pair(struct sim_world *w, uint64_t seed, struct sim_node **ret_a,
+                       struct sim_node **ret_b)
+{
+    sim_world_init(w, seed, &good);
+    *ret_a = sim_world_node(w, SIM_PUBLIC, "a", false);
+    *ret_b = sim_world_node(w, SIM_PUBLIC, "b", false);
+    if (!sim_world_join_all(w))
+        return false;
+    sim_world_run(w, PV_S(2));
+    return sim_world_reach(w, *ret_a, *ret_b, PV_MS(100), PV_S(5)) != PV_NEVER &&
+           becomes_hybrid(w, *ret_a, *ret_b, PV_S(2));
+}
+
+/* What sim_node_set_pq() set holds from the next start on. */
+static void restart_all(struct sim_world *w)
+{
+    for (size_t i = 0; i < w->n_nodes; i++) {
+        sim_node_stop(w->nodes[i]);
+        sim_node_start(w->nodes[i]);
+    }
+}
+
 /* --- meetings ----------------------------------------------------------------------------------
  */
 
@@ -185,10 +208,7 @@ static int mixed(uint64_t seed, void *ctx)
     sim_node_set_pq(old, false, PV_PQ_ON);
     sim_node_set_pq(off, true, PV_PQ_OFF);
     sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
-    for (size_t i = 0; i < w.n_nodes; i++) {
-        sim_node_stop(w.nodes[i]);
-        sim_node_start(w.nodes[i]);
-    }
+    restart_all(&w);
     if (!sim_world_join_all(&w))
         return failed(&w, seed, "joining:");
     sim_world_run(&w, PV_S(2));
@@ -238,10 +258,7 @@ static int coordinator_versions(uint64_t seed, void *ctx)
     struct sim_node *strict = sim_world_node(&w, SIM_PUBLIC, "strict", false);
     sim_node_set_pq(old, false, PV_PQ_ON);
     sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
-    for (size_t i = 0; i < w.n_nodes; i++) {
-        sim_node_stop(w.nodes[i]);
-        sim_node_start(w.nodes[i]);
-    }
+    restart_all(&w);
     if (!sim_world_join_all(&w))
         return failed(&w, seed, "joining:");
     for (int round = 0; round < 3; round++) {
@@ -381,17 +398,11 @@ static void strip(void *ctx, struct pv_ctl_msg *msg)
 static int stripping_coordinator(uint64_t seed, void *ctx)
 {
     struct sim_world w;
+    struct sim_node *a, *b;
     unsigned stripped = 0;
     (void)ctx;
-    sim_world_init(&w, seed, &good);
-    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
-    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
-    if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
-    sim_world_run(&w, PV_S(2));
-    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER ||
-        !becomes_hybrid(&w, a, b, PV_S(2)))
-        return failed(&w, seed, "they do not meet");
+    if (!begin_pair(&w, seed, &a, &b))
+        return failed(&w, seed, "they do not meet:");
     sim_world_run(&w, PV_S(90)); /* the addresses are remembered */
     sim_coord_set_hook(w.coord, strip, &stripped);
     for (int round = 0; round < 2; round++) {
@@ -432,19 +443,13 @@ static bool narrow(void *ctx, unsigned host, const struct pv_addr *dst, struct p
 static int stripping_path(uint64_t seed, void *ctx)
 {
     struct sim_world w;
+    struct sim_node *a, *b;
     unsigned stripped = 0;
     static bool on;
     (void)ctx;
-    sim_world_init(&w, seed, &good);
-    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
-    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
     on = false;
-    if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
-    sim_world_run(&w, PV_S(2));
-    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER ||
-        !becomes_hybrid(&w, a, b, PV_S(2)))
-        return failed(&w, seed, "they do not meet");
+    if (!begin_pair(&w, seed, &a, &b))
+        return failed(&w, seed, "they do not meet:");
     sim_world_run(&w, PV_S(90));
     on = true;
     sim_net_set_tap(w.net, narrow, &on);
@@ -476,20 +481,25 @@ static void a_path_that_strips_the_exchange_carries_nothing(void **state)
 /* --- renewal -------------------------------------------------------------------------------------
  */
 
+static bool all_arrived(struct sim_node *a, struct sim_node *b)
+{
+    struct sim_flow fa = sim_node_flow_seen(a), fb = sim_node_flow_seen(b);
+    if (fb.received == fa.sent && fa.received == fb.sent)
+        return true;
+    printf("%llu of %llu, %llu of %llu\n", (unsigned long long)fb.received,
+           (unsigned long long)fa.sent, (unsigned long long)fa.received,
+           (unsigned long long)fb.sent);
+    return false;
+}
+
 /* Two hours of traffic: another key within each hour, and every packet arrives. */
 static int renewal(uint64_t seed, void *ctx)
 {
     struct sim_world w;
+    struct sim_node *a, *b;
     (void)ctx;
-    sim_world_init(&w, seed, &good);
-    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
-    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
-    if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
-    sim_world_run(&w, PV_S(2));
-    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER ||
-        !becomes_hybrid(&w, a, b, PV_S(2)))
-        return failed(&w, seed, "they do not meet");
+    if (!begin_pair(&w, seed, &a, &b))
+        return failed(&w, seed, "they do not meet:");
     struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET), to_a = sim_node_overlay(a, PV_AF_INET);
     uint32_t id = sim_node_psk(a, "b");
     unsigned changes = 0;
@@ -512,17 +522,12 @@ static int renewal(uint64_t seed, void *ctx)
             return failed(&w, seed, "the session became classical");
     }
     sim_world_run(&w, PV_S(1));
-    struct sim_flow fa = sim_node_flow_seen(a), fb = sim_node_flow_seen(b);
     if (changes < 2 || longest > PV_S(3600)) {
         printf("%u changes, the longest took %.0f s\n", changes, (double)longest / 1e9);
         return failed(&w, seed, "a key was in use for more than an hour");
     }
-    if (fb.received != fa.sent || fa.received != fb.sent) {
-        printf("%llu of %llu, %llu of %llu\n", (unsigned long long)fb.received,
-               (unsigned long long)fa.sent, (unsigned long long)fa.received,
-               (unsigned long long)fb.sent);
+    if (!all_arrived(a, b))
         return failed(&w, seed, "packets were lost");
-    }
     sim_world_done(&w);
     return 0;
 }
@@ -554,16 +559,10 @@ static bool traffic(struct sim_world *w, struct sim_node *a, struct sim_node *b,
 static int renewal_and_rotation(uint64_t seed, void *ctx)
 {
     struct sim_world w;
+    struct sim_node *a, *b;
     (void)ctx;
-    sim_world_init(&w, seed, &good);
-    struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
-    struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
-    if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
-    sim_world_run(&w, PV_S(2));
-    if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER ||
-        !becomes_hybrid(&w, a, b, PV_S(2)))
-        return failed(&w, seed, "they do not meet");
+    if (!begin_pair(&w, seed, &a, &b))
+        return failed(&w, seed, "they do not meet:");
     uint32_t id = sim_node_psk(a, "b");
     sim_node_flow_begin(a);
     sim_node_flow_begin(b);
@@ -581,15 +580,10 @@ static int renewal_and_rotation(uint64_t seed, void *ctx)
     if (!traffic(&w, a, b, PV_S(30), PV_MS(50)) || !traffic(&w, a, b, PV_S(240), PV_MS(500)))
         return failed(&w, seed, "a session became classical after a key changed");
     sim_world_run(&w, PV_S(1));
-    struct sim_flow fa = sim_node_flow_seen(a), fb = sim_node_flow_seen(b);
     if (sim_node_psk(a, "b") == id || !is_hybrid(a, b))
         return failed(&w, seed, "the preshared key was not renewed");
-    if (fb.received != fa.sent || fa.received != fb.sent) {
-        printf("%llu of %llu, %llu of %llu\n", (unsigned long long)fb.received,
-               (unsigned long long)fa.sent, (unsigned long long)fa.received,
-               (unsigned long long)fb.sent);
+    if (!all_arrived(a, b))
         return failed(&w, seed, "packets were lost");
-    }
     sim_world_done(&w);
     return 0;
 }
