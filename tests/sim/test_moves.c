@@ -108,6 +108,16 @@ static uint64_t connects(const struct scene *s)
     return sum;
 }
 
+/* A network that a moves to another coordinator, which is preferred from then on; NULL: it failed.
+ */
+static struct sim_coord *begin_moved(struct scene *s, uint64_t seed)
+{
+    if (!begin(s, seed))
+        return NULL;
+    struct sim_coord *first = sim_world_coord(&s->w, 20, &line);
+    return move_to(s, 0, first) ? first : NULL;
+}
+
 /* b and d are off and the coordinator is away while a moves the network. Then all are back, and b
  * and d know of the former coordinator alone. */
 static int told_later(uint64_t seed, void *ctx)
@@ -142,13 +152,10 @@ static void a_coordinator_that_was_away_during_a_move_is_told(void **state)
 static int back_again(uint64_t seed, void *ctx)
 {
     struct scene s;
-    struct sim_coord *first;
+    struct sim_coord *first = begin_moved(&s, seed);
     (void)ctx;
-    if (!begin(&s, seed))
-        return failed(&s, "not begun:");
-    first = sim_world_coord(&s.w, 20, &line);
-    if (!move_to(&s, 0, first))
-        return failed(&s, "not moved:");
+    if (first == NULL)
+        return failed(&s, "not begun, or not moved:");
     s.at = first;
     if (!sim_world_until(&s.w, PV_S(30), all_there, &s))
         return failed(&s, "not followed:");
@@ -179,13 +186,10 @@ static void who_fell_back_returns_within_a_minute_and_only_then(void **state)
 static int comes_and_goes(uint64_t seed, void *ctx)
 {
     struct scene s;
-    struct sim_coord *first;
+    struct sim_coord *first = begin_moved(&s, seed);
     (void)ctx;
-    if (!begin(&s, seed))
-        return failed(&s, "not begun:");
-    first = sim_world_coord(&s.w, 20, &line);
-    if (!move_to(&s, 0, first))
-        return failed(&s, "not moved:");
+    if (first == NULL)
+        return failed(&s, "not begun, or not moved:");
     sim_world_run(&s.w, PV_S(20));
     uint64_t before = connects(&s);
     for (unsigned i = 0; i < 20; i++) {
