@@ -179,8 +179,9 @@ static void flood(struct scene *s)
                                 pv_view("x", 1));
 }
 
-static void send_all(struct scene *s)
+static void send_all(void *ctx)
 {
+    struct scene *s = ctx;
     struct pv_addr many;
     if (s->flooder < NODES)
         flood(s);
@@ -250,18 +251,15 @@ static const char *miss(struct scene *s)
     return NULL;
 }
 
+static const char *wrong(void *ctx)
+{
+    const char *failure = look(ctx);
+    return failure != NULL ? failure : miss(ctx);
+}
+
 static const char *traffic(struct scene *s, pv_ns duration)
 {
-    pv_ns until = sim_net_now(s->w.net) + duration;
-    const char *failure = NULL;
-    while (failure == NULL && sim_net_now(s->w.net) < until) {
-        send_all(s);
-        sim_world_run(&s->w, PV_S(1));
-        failure = look(s);
-        if (failure == NULL)
-            failure = miss(s);
-    }
-    return failure;
+    return sim_world_traffic(&s->w, duration, PV_S(1), send_all, wrong, s);
 }
 
 static const char *walk(struct scene *s)

@@ -131,8 +131,9 @@ static bool change_something(struct scene *s)
 
 /* The user sends to both prefixes; all gateways send to the user from both, and say who they are.
  */
-static void send_all(struct scene *s)
+static void send_all(void *ctx)
 {
+    struct scene *s = ctx;
     struct pv_addr user = sim_node_overlay(s->w.nodes[USER], PV_AF_INET);
     for (unsigned p = 0; p < PREFIXES; p++) {
         struct pv_addr to = address(targets[p]);
@@ -204,18 +205,15 @@ static const char *miss(struct scene *s)
     return NULL;
 }
 
+static const char *wrong(void *ctx)
+{
+    const char *failure = look(ctx);
+    return failure != NULL ? failure : miss(ctx);
+}
+
 static const char *traffic(struct scene *s, pv_ns duration)
 {
-    pv_ns until = sim_net_now(s->w.net) + duration;
-    const char *failure = NULL;
-    while (failure == NULL && sim_net_now(s->w.net) < until) {
-        send_all(s);
-        sim_world_run(&s->w, PV_MS(500));
-        failure = look(s);
-        if (failure == NULL)
-            failure = miss(s);
-    }
-    return failure;
+    return sim_world_traffic(&s->w, duration, PV_MS(500), send_all, wrong, s);
 }
 
 static const char *walk(struct scene *s)

@@ -137,6 +137,19 @@ bool sim_world_until(struct sim_world *w, pv_ns timeout,
     return true;
 }
 
+const char *sim_world_traffic(struct sim_world *w, pv_ns duration, pv_ns every,
+                              void (*send)(void *ctx), const char *(*wrong)(void *ctx), void *ctx)
+{
+    pv_ns until = sim_net_now(w->net) + duration;
+    const char *failure = NULL;
+    while (failure == NULL && sim_net_now(w->net) < until) {
+        send(ctx);
+        sim_world_run(w, every);
+        failure = wrong(ctx);
+    }
+    return failure;
+}
+
 struct asked {
     struct sim_node *node;
     unsigned id;
