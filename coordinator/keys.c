@@ -7,10 +7,13 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "crypto/ct.h"
 #include "sys/file/file.h"
+#include "sys/proc/clock.h"
 
 enum {
     FILE_MAX = 256, /* bytes: a key has 44 with its end of line; editors may add some */
@@ -25,10 +28,9 @@ static void key_path(const char *dir, const char *name, char path[static PATH_MA
     snprintf(path, PATH_MAX, "%s/%s", dir, name);
 }
 
-/* The lock is taken before anything is read or made: two coordinators with one key would give two
- * receipts for one place in the log. */
-int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
-                      char ret_error[static PV_COORDKEYS_ERROR_MAX])
+/* One attempt. */
+static int try_lock(const char *dir, int *ret_lock_fd,
+                    char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
     char path[PATH_MAX];
     int r = pv_dir_make(dir, 0700);
@@ -50,6 +52,24 @@ int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
         snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
                  "lock %.200s: %s: check owner, mode and mount of the state directory", path,
                  pv_strstatus(r));
+    return r;
+}
+
+static void nap(void)
+{
+    const struct timespec moment = {.tv_nsec = 20 * 1000 * 1000};
+    (void)nanosleep(&moment, NULL);
+}
+
+/* The lock is taken before anything is read or made: two coordinators with one key would give two
+ * receipts for one place in the log. */
+int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
+                      char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    pv_ns end = pv_clock_now() + PV_COORDKEYS_WAIT;
+    int r;
+    while ((r = try_lock(dir, ret_lock_fd, ret_error)) == PV_ERR_EXISTS && pv_clock_now() < end)
+        nap();
     return r;
 }
 
@@ -146,6 +166,29 @@ int pv_coordkeys_make(const char *dir, const struct pv_rng *rng, struct pv_coord
                       char ret_error[static PV_COORDKEYS_ERROR_MAX])
 {
     return load_keys(dir, rng, ret_keys, ret_error);
+}
+
+/* A coordinator that starts for the first time has the lock from before it makes the keys until its
+ * end: so keys are looked for at each attempt. */
+int pv_coordkeys_get(const char *dir, const struct pv_rng *rng, struct pv_coordkeys *ret_keys,
+                     bool *ret_made, char ret_error[static PV_COORDKEYS_ERROR_MAX])
+{
+    pv_ns end = pv_clock_now() + PV_COORDKEYS_WAIT;
+    int lock = -1;
+    int r = pv_coordkeys_read(dir, ret_keys, ret_error);
+    while (r == PV_ERR_NOT_FOUND && (r = try_lock(dir, &lock, ret_error)) == PV_ERR_EXISTS &&
+           pv_clock_now() < end) {
+        nap();
+        r = pv_coordkeys_read(dir, ret_keys, ret_error);
+    }
+    if (lock < 0)
+        return r;
+    r = pv_coordkeys_read(dir, ret_keys, ret_error); /* they may have come before the lock */
+    *ret_made = r == PV_ERR_NOT_FOUND;
+    if (r == PV_ERR_NOT_FOUND)
+        r = pv_coordkeys_make(dir, rng, ret_keys, ret_error);
+    close(lock);
+    return r;
 }
 
 int pv_coordkeys_rotate(const char *dir, const struct pv_rng *rng,

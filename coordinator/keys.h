@@ -24,12 +24,16 @@ struct pv_coordkeys {
     uint8_t secret[PV_CTL_SECRET_LEN];
 };
 
+/* Ours: commands such as `url` hold the lock for the time of writing a file or two. */
+#define PV_COORDKEYS_WAIT PV_S(2)
+
 #define PV_COORDKEYS_FILE        "coordinator.key"
 #define PV_COORDKEYS_SECRET_FILE "create.key"
 
 /*
  * Makes the directory when it is missing and takes its lock, which is held until *ret_lock_fd is
- * closed: one coordinator a directory. PV_ERR_EXISTS: another one runs; -errno; ret_error.
+ * closed: one coordinator a directory. Waits up to PV_COORDKEYS_WAIT for who has it. PV_ERR_EXISTS:
+ * another one runs; -errno; ret_error.
  */
 PV_MUST_CHECK int pv_coordkeys_lock(const char *dir, int *ret_lock_fd,
                                     char ret_error[static PV_COORDKEYS_ERROR_MAX]);
@@ -41,6 +45,11 @@ PV_MUST_CHECK int pv_coordkeys_read(const char *dir, struct pv_coordkeys *ret_ke
 PV_MUST_CHECK int pv_coordkeys_make(const char *dir, const struct pv_rng *rng,
                                     struct pv_coordkeys *ret_keys,
                                     char ret_error[static PV_COORDKEYS_ERROR_MAX]);
+/* Reads the keys; makes them, and sets *ret_made, where there are none and nobody else makes them
+ * (up to PV_COORDKEYS_WAIT). As both above. */
+PV_MUST_CHECK int pv_coordkeys_get(const char *dir, const struct pv_rng *rng,
+                                   struct pv_coordkeys *ret_keys, bool *ret_made,
+                                   char ret_error[static PV_COORDKEYS_ERROR_MAX]);
 /* Makes a new secret and writes it in the place of the old one; whoever holds the old one cannot
  * create networks any more once the coordinator uses it. -errno; ret_error. */
 PV_MUST_CHECK int pv_coordkeys_rotate(const char *dir, const struct pv_rng *rng,

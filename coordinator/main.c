@@ -30,25 +30,6 @@
 
 /* --- url ------------------------------------------------------------------------------------- */
 
-/* Reads the keys, and makes them in a new directory: `url` works before the first start, so that
- * the URL can be handed out early. */
-static int keys_for_url(const char *dir, struct pv_coordkeys *keys, bool *ret_made,
-                        char error[static PV_COORDKEYS_ERROR_MAX])
-{
-    struct pv_rng rng = pv_entropy();
-    int lock = -1;
-    int r = pv_coordkeys_read(dir, keys, error);
-    if (r != PV_ERR_NOT_FOUND)
-        return r;
-    r = pv_coordkeys_lock(dir, &lock, error);
-    if (r < 0)
-        return r;
-    r = pv_coordkeys_make(dir, &rng, keys, error);
-    *ret_made = r == PV_OK;
-    close(lock);
-    return r;
-}
-
 /* The URL of a coordinator with these keys. It carries the secret that lets its holder create
  * networks, so whoever has the text wipes it. 0, or the exit code; note says that the address was
  * guessed. */
@@ -67,14 +48,16 @@ static int format_url(const struct pv_coordset *set, const struct pv_coordkeys *
                       : pv_coord_print_error("the public address cannot stand in a URL");
 }
 
-/* Notes go to stderr: stdout is for scripts. With a --state that is not the coordinator's, new keys
- * are keys that nobody serves, so they are told of. */
+/* `url` works before the first start, so that the URL can be handed out early. Notes go to stderr:
+ * stdout is for scripts. With a --state that is not the coordinator's, new keys are keys that
+ * nobody serves, so they are told of. */
 static int print_url(struct pv_coordset *set)
 {
     char error[PV_RIGHTS_ERROR_MAX], note[PV_COORDURL_NOTE_MAX], text[PV_URL_TEXT_BUF] = "";
     char state[PATH_MAX]; /* as it was given */
     bool made = false;
     struct pv_rights rights;
+    struct pv_rng rng = pv_entropy();
     struct pv_coordkeys *keys = pv_secret_alloc(sizeof(*keys));
     if (keys == NULL)
         return pv_coord_print_error("out of memory");
@@ -84,7 +67,7 @@ static int print_url(struct pv_coordset *set)
         pv_secret_free(keys);
         return pv_coord_print_error(error);
     }
-    int r = keys_for_url(set->state, keys, &made, error);
+    int r = pv_coordkeys_get(set->state, &rng, keys, &made, error);
     int code = r < 0 ? pv_coord_print_error(error) : format_url(set, keys, text, note);
     pv_secret_free(keys);
     if (code == PV_COORDEXIT_DONE) {

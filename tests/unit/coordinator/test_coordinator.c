@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The program p2pvpn-coordinator as a user meets it: started, spoken to over loopback, ended. */
 #include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include "coord_run.h"
@@ -9,6 +10,7 @@
 #include "proto/control/control.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/roster/token.h"
+#include "sys/file/file.h"
 #include "sys/net/stream.h"
 #include "sys/net/udp.h"
 #include "sys/proc/entropy.h"
@@ -48,6 +50,68 @@ static void the_url_is_the_same_before_and_after_the_first_start(void **state)
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 0777, i == 0 ? 0700 : 0600);
     }
+}
+
+/* The test has the lock of the state directory, which is made by `url`; watch: who else opens it.
+ */
+static int hold_lock(struct program *url, int *ret_watch)
+{
+    char path[96];
+    int fd = -1;
+    *url = START("url", "--public", "203.0.113.7");
+    assert_int_equal(finish(url), 0);
+    snprintf(path, sizeof(path), "%s/s/lock", dir);
+    assert_int_equal(pv_file_lock(path, &fd), PV_OK);
+    *ret_watch = inotify_init1(IN_CLOEXEC);
+    assert_true(*ret_watch >= 0);
+    assert_true(inotify_add_watch(*ret_watch, path, IN_OPEN) >= 0);
+    return fd;
+}
+
+/* Keeps the keys elsewhere, as if they were not made yet, or puts them back. */
+static void put_keys(bool back)
+{
+    static const char *const files[] = {"coordinator.key", "create.key"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
+        char here[96], away[96];
+        snprintf(here, sizeof(here), "%s/s/%s", dir, files[i]);
+        snprintf(away, sizeof(away), "%s/%s", dir, files[i]);
+        assert_int_equal(back ? rename(away, here) : rename(here, away), 0);
+    }
+}
+
+/* A coordinator that starts for the first time has the lock before it has the keys, and keeps it.
+ */
+static void the_url_waits_for_the_keys_of_a_first_start(void **state)
+{
+    struct program made, waited;
+    int watch;
+    (void)state;
+    int lock = hold_lock(&made, &watch);
+    put_keys(false);
+    waited = START("url", "--public", "203.0.113.7");
+    wait_for(watch, POLLIN);
+    put_keys(true);
+    assert_int_equal(finish(&waited), 0);
+    *(strchr(made.text, '\n') + 1) = '\0';
+    assert_string_equal(waited.text, made.text);
+    close(watch);
+    close(lock);
+}
+
+/* `url`, `secret` and their kind have the lock for a moment. */
+static void a_start_waits_for_a_command_that_has_the_lock(void **state)
+{
+    struct program url, started;
+    int watch;
+    (void)state;
+    int lock = hold_lock(&url, &watch);
+    started = START("--listen", "127.0.0.1:0");
+    wait_for(watch, POLLIN);
+    close(lock);
+    listening(&started);
+    assert_int_equal(stop(&started), 0);
+    close(watch);
 }
 
 static void an_open_coordinators_url_has_no_secret(void **state)
@@ -368,6 +432,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         TEST(the_url_is_the_same_before_and_after_the_first_start),
+        TEST(the_url_waits_for_the_keys_of_a_first_start),
+        TEST(a_start_waits_for_a_command_that_has_the_lock),
         TEST(an_open_coordinators_url_has_no_secret),
         TEST(wrong_usage_exits_with_2_and_one_line),
         TEST(a_second_one_in_the_same_directory_or_port_is_refused),
