@@ -243,7 +243,9 @@ void pv_peer_pump_session(struct pv_peer *p, pv_ns now);
 PV_MUST_CHECK int pv_peer_pq_make(struct pv_peer *p);
 /* Our generation is new, or has another number. */
 void pv_peer_pq_begin(struct pv_peer *p);
-/* Asked first of each description of theirs. False: it has had this node compute enough for now. */
+/* This node asks this before it takes a description of p. False: the half in it would cost a KEM,
+ * and p has made this node compute as many as it may for now; p repeats what is not acknowledged.
+ */
 bool pv_peer_pq_affords(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
 /* Their description: one that is new, before its handshake message; one that is not. */
 void pv_peer_pq_take(struct pv_peer *p, const struct pv_desc *desc, bool new_gen, pv_ns now);
