@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* routes.c - joins offers, permissions and wishes, and has the packet threads and the host do it.
+/* routes.c - the part: joins offers, permissions and wishes, and decides which prefixes are used.
  */
 #include "daemon/core/route/routes.h"
 
@@ -7,51 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/member/rules.h"
-#include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
-#include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/route/routelist.h"
-#include "proto/roster/roster.h"
+#include "daemon/core/route/routes_int.h"
 
 #define RETRY PV_S(1) /* ours: after a change for which there was no memory */
 
-static const char META_USE[] = "routes";
-
-enum {
-    TAG_STORE,
-    TAG_PLAN,
-};
-
-struct routes {
-    struct pv_node *node;
-    struct pv_routeuse use;
-    struct pv_route *all; /* owned; in order */
-    size_t n;
-    bool cut;     /* more than PV_ROUTES_MAX */
-    bool pending; /* something changed: look */
-    pv_ns look_at;
-    struct pv_offer here[PV_FP_MAX_HERE]; /* what this node carries */
-    size_t n_here;
-    /* The last plan that was handed on, as bytes: by them plans are compared. */
-    uint8_t plan[PV_NETPLAN_BYTES];
-    int plan_len; /* 0: none was */
-    size_t n_used, n_plans;
-    /* Why the host cannot use an exit: it is left out until the user says something else. "" = it
-     * can. */
-    char fault[PV_JOB_ERROR_MAX];
-    uint64_t asked; /* the client that wants the exit and waits for the host; 0 = none */
-};
-
-static struct routes *of(const struct pv_node *n)
+static struct pv_routes *of(const struct pv_node *n)
 {
     return pv_node_part(n, &pv_part_routes);
 }
 
 const struct pv_route *pv_routes_all(const struct pv_node *n, size_t *ret_n)
 {
-    const struct routes *r = of(n);
+    const struct pv_routes *r = of(n);
     *ret_n = r->n;
     return r->all;
 }
@@ -61,123 +31,23 @@ const struct pv_routeuse *pv_routes_use(const struct pv_node *n)
     return &of(n)->use;
 }
 
-/* A prefix is found by walking: there are few, and packets do not come this way. */
-static struct pv_route *find_route(struct pv_route *all, size_t n, const struct pv_prefix *prefix)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (pv_route_compare(&all[i].prefix, prefix) == 0)
-            return &all[i];
-    }
-    return NULL;
-}
-
 const struct pv_route *pv_routes_find(const struct pv_node *n, const struct pv_prefix *prefix)
 {
-    const struct routes *r = of(n);
-    return find_route(r->all, r->n, prefix);
-}
-
-/* --- offers and permissions ----------------------------------------------------------------- */
-
-/* Of two admins who allow the same the first is enough. */
-static bool has_gateway(const struct pv_route *route, const uint8_t *pk)
-{
-    for (size_t i = 0; i < route->n; i++) {
-        if (memcmp(route->by[i].pk, pk, PV_SIGN_PK_LEN) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* A prefix that is new takes a place. What finds none is told in `status` rather than that another
- * prefix gives way: an admin decides which. */
-static void add_gateway(struct routes *r, struct pv_route *all, size_t *n, const uint8_t *pk,
-                        const struct pv_offer *offer)
-{
-    struct pv_route *route = find_route(all, *n, &offer->prefix);
-    if (route == NULL && *n == PV_ROUTES_MAX) {
-        r->cut = true;
-        return;
-    }
-    if (route == NULL) {
-        route = &all[(*n)++];
-        memset(route, 0, sizeof(*route));
-        route->prefix = offer->prefix;
-    }
-    if (route->n == PV_GATEWAYS_MAX || has_gateway(route, pk))
-        return;
-    struct pv_route_gateway *g = &route->by[route->n++];
-    memcpy(g->pk, pk, sizeof(g->pk));
-    g->flags = offer->flags;
-}
-
-/* The order must not depend on that of the roster, or restarts would show another list, and another
- * prefix would be the one too many. */
-static int compare_routes(const void *a, const void *b)
-{
-    return pv_route_compare(&((const struct pv_route *)a)->prefix,
-                            &((const struct pv_route *)b)->prefix);
-}
-
-static int compare_gateways(const void *a, const void *b)
-{
-    return memcmp(((const struct pv_route_gateway *)a)->pk,
-                  ((const struct pv_route_gateway *)b)->pk, PV_SIGN_PK_LEN);
-}
-
-/* What a former list knew of the gateways of a prefix is kept: who is dead, and who is in front. */
-static void keep_known(const struct routes *r, struct pv_route *all, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const struct pv_route *old = find_route(r->all, r->n, &all[i].prefix);
-        if (old != NULL)
-            all[i].gateways = old->gateways;
-    }
-}
-
-/* What members offer and may carry, by what the roster says now. */
-static int gather(struct routes *r)
-{
-    const struct pv_node *n = r->node;
-    const struct pv_roster_entry *e = NULL;
-    struct pv_route *all = NULL;
-    size_t count = 0;
-    r->n_here = 0;
-    r->cut = false;
-    bool none = n->roster == NULL || pv_node_self(n) == NULL ||
-                pv_roster_next_route(n->roster, NULL) == NULL;
-    if (!none && (all = calloc(PV_ROUTES_MAX, sizeof(*all))) == NULL)
-        return PV_ERR_NOMEM;
-    while (!none && (e = pv_roster_next_route(n->roster, e)) != NULL) {
-        const struct pv_st_route *st = &e->st.u.route;
-        struct pv_offer offer;
-        if (pv_roster_by_node(n->roster, st->node) == NULL ||
-            !pv_routes_is_offered(n, st->node, &st->prefix, &offer))
-            continue;
-        add_gateway(r, all, &count, st->node, &offer);
-    }
-    if (count > 0)
-        qsort(all, count, sizeof(*all), compare_routes);
-    for (size_t i = 0; i < count; i++)
-        qsort(all[i].by, all[i].n, sizeof(all[i].by[0]), compare_gateways);
-    keep_known(r, all, count);
-    free(r->all);
-    r->all = all;
-    r->n = count;
-    return PV_OK;
+    const struct pv_routes *r = of(n);
+    return pv_routeset_find(r->all, r->n, prefix);
 }
 
 /* --- what is used --------------------------------------------------------------------------- */
 
 /* This node needs no other one for what it carries itself. */
-static bool is_here(const struct routes *r, const struct pv_route *route)
+static bool is_here(const struct pv_routes *r, const struct pv_route *route)
 {
-    return has_gateway(route, r->node->identity->sign_pk);
+    return pv_routeset_has(route, r->node->identity->sign_pk);
 }
 
 /* What speaks against a prefix is looked at before the wish: the list says why it cannot be used,
  * also to who has not asked for it yet. */
-static enum pv_route_why judge(struct routes *r, struct pv_route *route, size_t n_used)
+static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size_t n_used)
 {
     const struct pv_netplan_link *link = pv_routes_connected(r->node, &route->prefix);
     bool wanted = false;
@@ -201,7 +71,7 @@ static enum pv_route_why judge(struct routes *r, struct pv_route *route, size_t 
 }
 
 /* What this node carries for members: only while it is one, and up. */
-static void add_here(struct routes *r, const struct pv_route *route)
+static void add_here(struct pv_routes *r, const struct pv_route *route)
 {
     struct pv_offer offer;
     if (r->n_here < PV_FP_MAX_HERE && !pv_routes_in_network(r->node, &route->prefix) &&
@@ -210,7 +80,7 @@ static void add_here(struct routes *r, const struct pv_route *route)
 }
 
 /* Members whose peer is not made yet (no memory) come later: a fact tells. */
-static void set_gateways(const struct routes *r, struct pv_route *route)
+static void set_gateways(const struct pv_routes *r, struct pv_route *route)
 {
     uint32_t ids[PV_GATEWAYS_MAX];
     size_t n = 0;
@@ -225,7 +95,7 @@ static void set_gateways(const struct routes *r, struct pv_route *route)
 }
 
 /* In order of the prefixes, so that those beyond the limit are the same ones at each look. */
-static void decide(struct routes *r)
+static void decide(struct pv_routes *r)
 {
     size_t used = 0;
     r->n_here = 0;
@@ -239,349 +109,44 @@ static void decide(struct routes *r)
     }
 }
 
-/* --- by whom -------------------------------------------------------------------------------- */
-
-/* An echo without filler asks whether a path lives, and no rule is about that. Where there is no
- * path it is sought: a gateway that nobody can reach carries nothing. */
-static void ask(struct pv_node *n, struct pv_peer *p, pv_ns now)
-{
-    const struct pv_inband_echo echo = {
-        .path = pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT,
-        .token = pv_rng_u64(&n->rng) | 1, /* the answer is known by its coming */
-    };
-    uint8_t body[PV_INBAND_PART_MAX];
-    size_t len;
-    pv_peer_want(p, "route", now);
-    if (pv_peer_can_talk(p, now) &&
-        pv_inband_echo_build(&echo, body, sizeof(body), &len) == PV_OK) {
-        pv_peers_send(n->peers, p, PV_INBAND_ECHO, pv_view(body, len));
-        pv_peer_note_asked(p, now);
-    }
-    pv_peers_touch(n->peers, p, now);
-}
-
-/* A member that was sought in vain is not there, whatever the coordinator says. */
-static struct pv_gateway_seen see(const struct pv_node *n, struct pv_peer *p)
-{
-    const struct pv_fp_live *live = pv_fp_builder_live(n->fp, pv_peer_id(p));
-    struct pv_ctlapi_path path;
-    struct pv_gateway_seen seen = {
-        .reachable = pv_peer_reach(p) == PV_REACH_PATH ||
-                     (pv_peer_reach(p) == PV_REACH_ONLINE && pv_peer_state(p) != PV_PEER_FAILED),
-    };
-    pv_peer_show_path(p, &path);
-    if (path.rtt_ms > 0)
-        seen.rtt = (pv_ns)(path.rtt_ms * 1e6);
-    if (live != NULL) {
-        seen.last_rx = atomic_load_explicit(&live->last_rx_any, memory_order_relaxed);
-        seen.last_tx = atomic_load_explicit(&live->last_tx_data, memory_order_relaxed);
-    }
-    return seen;
-}
-
-/* Looks at the gateways of one prefix and asks those that it wants to hear of. */
-static void look_at(struct routes *r, struct pv_route *route, pv_ns now)
-{
-    struct pv_gateways *x = &route->gateways;
-    uint32_t front = x->front;
-    for (size_t i = 0; i < x->n; i++) {
-        struct pv_peer *p = pv_peers_by_id(r->node->peers, x->g[i].id);
-        x->g[i].seen = p == NULL ? (struct pv_gateway_seen){.reachable = false} : see(r->node, p);
-    }
-    unsigned mask = pv_gateways_look(x, now);
-    for (size_t i = 0; i < x->n; i++) {
-        struct pv_peer *p = pv_peers_by_id(r->node->peers, x->g[i].id);
-        if (p != NULL && (mask & 1u << i) != 0)
-            ask(r->node, p, now);
-    }
-    const struct pv_peer *p = pv_peers_by_id(r->node->peers, x->front);
-    char text[PV_ADDR_TEXT];
-    if (x->front != front && p != NULL)
-        pv_log(r->node->log, PV_LOG_INFO, "peer=%s what=\"carries a prefix\" prefix=%s",
-               pv_peer_name(p), pv_prefix_format(&route->prefix, text));
-}
-
-/* --- telling the packet threads and the host ------------------------------------------------- */
-
-/* What was taken by a static peer is tried again each time: the peer may be gone. */
-static size_t fill_carried(struct routes *r, struct pv_fp_carried *carried,
-                           struct pv_route *routes[static PV_FP_MAX_CARRIED])
-{
-    size_t n = 0;
-    for (size_t i = 0; i < r->n && n < PV_FP_MAX_CARRIED; i++) {
-        struct pv_route *route = &r->all[i];
-        if ((route->why != PV_ROUTE_USED && route->why != PV_ROUTE_TAKEN) || route->gateways.n == 0)
-            continue;
-        carried[n].prefix = route->prefix;
-        pv_gateways_order(&route->gateways, &carried[n]);
-        routes[n++] = route;
-    }
-    return n;
-}
-
-/* The packet threads know first: they are ready when the kernel's first packet comes. */
-static int tell_fast_path(struct routes *r, pv_ns now)
-{
-    struct pv_fp_carried carried[PV_FP_MAX_CARRIED] = {{.n = 0}};
-    struct pv_route *routes[PV_FP_MAX_CARRIED];
-    struct pv_prefix here[PV_FP_MAX_HERE] = {{.bits = 0}};
-    bool up = r->node->up && !r->node->removed;
-    size_t n = up ? fill_carried(r, carried, routes) : 0;
-    for (size_t i = 0; i < r->n_here; i++)
-        here[i] = r->here[i].prefix;
-    /* Rules before packets. */
-    int status = pv_rules_set_carried(r->node, here, up ? r->n_here : 0, now);
-    if (status != PV_OK)
-        return status;
-    status =
-        pv_fp_builder_set_carried(r->node->fp, carried, n, here, up ? r->n_here : 0, &r->node->rng);
-    for (size_t i = 0; i < n && status == PV_OK; i++)
-        routes[i]->why = carried[i].taken ? PV_ROUTE_USED : PV_ROUTE_TAKEN;
-    return status;
-}
-
-/* Is there anybody to send to? */
-static bool is_alive(const struct pv_route *route)
-{
-    for (size_t i = 0; i < route->gateways.n; i++) {
-        if (pv_gateway_is_alive(&route->gateways.g[i]))
-            return true;
-    }
-    return false;
-}
-
-/* A family whose exit does not live goes around it again, unless the user said that nothing may. */
-static void plan_exit(const struct routes *r, struct pv_netplan *plan)
-{
-    for (size_t i = 0; i < r->n; i++) {
-        const struct pv_route *route = &r->all[i];
-        if (route->prefix.bits != 0 || route->why != PV_ROUTE_USED ||
-            !(is_alive(route) || r->use.exit_block))
-            continue;
-        plan->exit4 = plan->exit4 || route->prefix.base.family == PV_AF_INET;
-        plan->exit6 = plan->exit6 || route->prefix.base.family == PV_AF_INET6;
-    }
-    plan->exit =
-        r->use.exit && r->fault[0] == '\0' && (plan->exit4 || plan->exit6 || r->use.exit_block);
-    plan->exit_lan = plan->exit && r->use.exit_lan;
-    plan->exit_block = plan->exit && r->use.exit_block;
-}
-
-/* A prefix stays in the plan while its gateways are away: its packets shall be answered, and not
- * leave by the default route, where strangers read them. */
-static void make_plan(const struct routes *r, struct pv_netplan *plan)
-{
-    const struct pv_node *n = r->node;
-    memset(plan, 0, sizeof(*plan));
-    memcpy(plan->ifname, n->tun_name, sizeof(plan->ifname));
-    if (n->roster == NULL || pv_node_self(n) == NULL || !n->up || n->removed)
-        return;
-    plan->overlay4 = pv_roster_network(n->roster)->range;
-    plan->overlay6 = pv_network_ula(pv_roster_network_id(n->roster));
-    for (size_t i = 0; i < r->n; i++) {
-        const struct pv_route *route = &r->all[i];
-        if (route->why == PV_ROUTE_USED && route->prefix.bits != 0 && route->gateways.n > 0)
-            plan->used[plan->n_used++].prefix = route->prefix;
-    }
-    for (size_t i = 0; i < r->n_here; i++)
-        plan->offered[plan->n_offered++] = (struct pv_netplan_offered){
-            .prefix = r->here[i].prefix, .snat = (r->here[i].flags & PV_OFFER_NO_NAT) == 0};
-    plan_exit(r, plan);
-}
-
-/* A plan that is the same leaves no second time. */
-static int tell_host(struct routes *r)
-{
-    struct pv_netplan plan;
-    uint8_t bytes[PV_NETPLAN_BYTES];
-    make_plan(r, &plan);
-    int len = pv_netplan_encode(&plan, bytes, sizeof(bytes));
-    if (len < 0)
-        return len;
-    if (r->plan_len == len && memcmp(bytes, r->plan, (size_t)len) == 0)
-        return PV_OK;
-    struct pv_job *job = pv_job_new(PV_JOB_NETPLAN);
-    if (job == NULL)
-        return PV_ERR_NOMEM;
-    job->u.netplan = malloc(sizeof(*job->u.netplan));
-    if (job->u.netplan == NULL) {
-        pv_job_free(job);
-        return PV_ERR_NOMEM;
-    }
-    *job->u.netplan = plan;
-    if (!pv_jobqueue_submit(&r->node->jobs, job, &pv_part_routes, TAG_PLAN))
-        return PV_ERR_NOMEM;
-    memcpy(r->plan, bytes, (size_t)len);
-    r->plan_len = len;
-    r->n_plans++;
-    r->n_used = plan.n_used;
-    return PV_OK;
-}
+/* --- the look ------------------------------------------------------------------------------- */
 
 /* Everything from the beginning: the roster changes rarely, and permissions are few. */
-static void look(struct routes *r, bool anew, pv_ns now)
+void pv_routes_look(struct pv_routes *r, bool anew, pv_ns now)
 {
-    int status = anew ? gather(r) : PV_OK;
+    int status = anew ? pv_routeset_gather(r) : PV_OK;
     r->look_at = PV_NEVER;
     if (status == PV_OK)
         decide(r);
     for (size_t i = 0; i < r->n; i++) {
-        look_at(r, &r->all[i], now);
+        pv_routewatch_look(r, &r->all[i], now);
         r->look_at = pv_min_ns(r->look_at, pv_gateways_next(&r->all[i].gateways, now));
     }
     if (status == PV_OK)
-        status = tell_fast_path(r, now);
+        status = pv_routeplan_tell_packets(r, now);
     if (status == PV_OK)
-        status = tell_host(r);
+        status = pv_routeplan_tell_host(r);
     if (status != PV_OK) {
         r->pending = true;
         r->look_at = now + RETRY;
     }
 }
 
-/* --- the user's choice ----------------------------------------------------------------------- */
-
-/* The whole choice is one value: half of it would be another choice. */
-static void save_use(struct routes *r)
-{
-    uint8_t buf[PV_ROUTEUSE_BYTES];
-    size_t len = pv_routeuse_encode(&r->use, buf);
-    pv_node_put_meta(r->node, META_USE, pv_view(buf, len), &pv_part_routes, TAG_STORE);
-}
-
-static void answer_asked(struct routes *r, const char *fault)
-{
-    if (r->asked != 0 && fault[0] == '\0')
-        pv_ctlsrv_done(r->node->ctl, r->asked);
-    else if (r->asked != 0)
-        pv_ctlsrv_fail(r->node->ctl, r->asked, PV_CTLAPI_FAILED, fault);
-    r->asked = 0;
-}
-
-/* What concerns the exit is answered by the host. */
-static void use_changed(struct routes *r, bool exit, uint64_t handle, pv_ns now)
-{
-    size_t plans = r->n_plans;
-    r->fault[0] = '\0';
-    save_use(r);
-    look(r, false, now);
-    answer_asked(r, "");
-    r->asked = handle;
-    if (!exit || plans == r->n_plans)
-        answer_asked(r, "");
-}
-
-/* A prefix or a member; a prefix that nobody offers yet is fine. False: the client is answered. */
-static bool read_entry(struct routes *r, const char *text, uint64_t handle,
-                       struct pv_routeuse_entry *ret)
-{
-    const struct pv_peer *p = pv_peers_find(r->node->peers, text);
-    memset(ret, 0, sizeof(*ret));
-    if (p != NULL && !pv_peer_is_static(p)) {
-        memcpy(ret->pk, pv_peer_pk(p), sizeof(ret->pk));
-        return true;
-    }
-    ret->is_prefix = true;
-    if (strchr(text, '/') == NULL || pv_prefix_parse(text, &ret->prefix) != PV_OK ||
-        !pv_route_is_valid(&ret->prefix)) {
-        pv_ctlsrv_failf(
-            r->node->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
-            "route use: \"%.70s\" is neither a member nor a prefix: give all, auto, off, a name of "
-            "`p2pvpnctl peers`, or a prefix of `p2pvpnctl route list`",
-            text);
-        return false;
-    }
-    if (ret->prefix.bits == 0) {
-        pv_ctlsrv_failf(
-            r->node->ctl, handle, PV_CTLAPI_USAGE,
-            "route use: %s is everything: `p2pvpnctl exit use PEER` sends all by a member", text);
-        return false;
-    }
-    return true;
-}
-
-/* Words before names: nobody is called all, auto or off in this place. */
-static void run_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                    pv_ns now)
-{
-    static const char *const modes[] = {
-        [PV_ROUTEUSE_AUTO] = "auto", [PV_ROUTEUSE_ALL] = "all", [PV_ROUTEUSE_OFF] = "off"};
-    struct routes *r = part;
-    struct pv_routeuse_entry entry;
-    (void)p;
-    for (size_t i = 0; i < PV_ARRAY_LEN(modes); i++) {
-        if (strcmp(req->peer, modes[i]) == 0) {
-            pv_routeuse_set_mode(&r->use, (enum pv_routeuse_mode)i);
-            use_changed(r, false, handle, now);
-            return;
-        }
-    }
-    if (!read_entry(r, req->peer, handle, &entry))
-        return;
-    entry.on = !req->off;
-    if (pv_routeuse_set(&r->use, &entry) != PV_OK) {
-        pv_ctlsrv_failf(
-            r->node->ctl, handle, PV_CTLAPI_FAILED,
-            "route use: %d members and prefixes were named already: `p2pvpnctl route use auto`, "
-            "all or off begins anew",
-            PV_ROUTEUSE_MAX);
-        return;
-    }
-    use_changed(r, false, handle, now);
-}
-
-/* Who is no exit is refused here and now: with --block nothing would go out any more. */
-static void run_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                         uint64_t handle, pv_ns now)
-{
-    struct routes *r = part;
-    bool offered = false;
-    for (size_t i = 0; i < r->n; i++)
-        offered = offered || (r->all[i].prefix.bits == 0 && has_gateway(&r->all[i], pv_peer_pk(p)));
-    if (!offered) {
-        pv_ctlsrv_failf(
-            r->node->ctl, handle, PV_CTLAPI_REFUSED,
-            "exit use: %s is no exit: there `p2pvpnctl exit offer`, and an admin has to say "
-            "`p2pvpnctl route allow %s default`",
-            pv_peer_name(p), pv_peer_name(p));
-        return;
-    }
-    r->use.exit = true;
-    r->use.exit_lan = req->lan;
-    r->use.exit_block = req->block;
-    memcpy(r->use.exit_pk, pv_peer_pk(p), sizeof(r->use.exit_pk));
-    pv_peer_want(p, "exit", now);
-    pv_peers_touch(r->node->peers, p, now);
-    use_changed(r, true, handle, now);
-}
-
-/* Always possible, whatever has become of the exit. */
-static void run_exit_off(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                         uint64_t handle, pv_ns now)
-{
-    struct routes *r = part;
-    (void)req;
-    (void)p;
-    r->use.exit = r->use.exit_lan = r->use.exit_block = false;
-    memset(r->use.exit_pk, 0, sizeof(r->use.exit_pk));
-    use_changed(r, true, handle, now);
-}
-
 static void run_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
-    struct routes *r = part;
+    struct pv_routes *r = part;
     (void)req;
     (void)p;
-    look(r, false, now); /* round trips and reach as they are */
+    pv_routes_look(r, false, now); /* round trips and reach as they are */
     pv_ctlsrv_answer(r->node->ctl, handle, pv_routelist_json(r->node, r->fault));
 }
 
 static const struct pv_command commands[] = {
     {PV_CTLAPI_ROUTES, PV_NEEDS_NETWORK, run_list},
-    {PV_CTLAPI_ROUTE_USE, PV_NEEDS_NETWORK, run_use},
-    {PV_CTLAPI_EXIT_USE, PV_NEEDS_MEMBER, run_exit_use},
-    {PV_CTLAPI_EXIT_OFF, PV_NEEDS_NETWORK, run_exit_off},
+    {PV_CTLAPI_ROUTE_USE, PV_NEEDS_NETWORK, pv_routechoice_use},
+    {PV_CTLAPI_EXIT_USE, PV_NEEDS_MEMBER, pv_routechoice_exit_use},
+    {PV_CTLAPI_EXIT_OFF, PV_NEEDS_NETWORK, pv_routechoice_exit_off},
 };
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -589,7 +154,7 @@ static const struct pv_command commands[] = {
 static int make_routes(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                        void **ret_part)
 {
-    struct routes *r = calloc(1, sizeof(*r));
+    struct pv_routes *r = calloc(1, sizeof(*r));
     (void)cfg;
     (void)now;
     if (r == NULL)
@@ -602,7 +167,7 @@ static int make_routes(struct pv_node *node, const struct pv_engine_config *cfg,
 
 static void free_routes(void *part)
 {
-    struct routes *r = part;
+    struct pv_routes *r = part;
     free(r->all);
     free(r);
 }
@@ -611,8 +176,8 @@ static void free_routes(void *part)
  */
 static int restore_routes(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct routes *r = part;
-    struct pv_view value = pv_saved_value(cfg->saved, META_USE);
+    struct pv_routes *r = part;
+    struct pv_view value = pv_saved_value(cfg->saved, PV_ROUTES_META);
     (void)now;
     if (value.len > 0 && pv_routeuse_decode(value, &r->use) != PV_OK) {
         memset(&r->use, 0, sizeof(r->use));
@@ -626,14 +191,14 @@ static int restore_routes(void *part, const struct pv_engine_config *cfg, pv_ns 
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct routes *r = part;
+    struct pv_routes *r = part;
     (void)now;
     if ((facts & PV_FACT_STORE) != 0)
-        save_use(r);
+        pv_routechoice_save(r);
     bool said = r->use.exit || r->use.n > 0 || r->use.mode != PV_ROUTEUSE_AUTO;
     if ((facts & PV_FACT_NETWORK) != 0 && r->node->roster == NULL && said) {
         memset(&r->use, 0, sizeof(r->use)); /* it was about members of the network that is left */
-        save_use(r);
+        pv_routechoice_save(r);
     }
     r->pending = r->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS |
                                          PV_FACT_UP | PV_FACT_HOSTNET)) != 0;
@@ -642,7 +207,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 /* Only gateways matter, and when one becomes a peer or is none any more. */
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
-    struct routes *r = part;
+    struct pv_routes *r = part;
     (void)facts;
     for (size_t i = 0; i < r->n; i++) {
         const struct pv_gateways *x = &r->all[i].gateways;
@@ -657,23 +222,23 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 /* Not in on_facts(): it may ask peers, which raises facts. */
 static void run_routes(void *part, pv_ns now)
 {
-    struct routes *r = part;
+    struct pv_routes *r = part;
     if (!r->pending)
         return;
     r->pending = false;
-    look(r, true, now);
+    pv_routes_look(r, true, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
 {
-    struct routes *r = part;
+    struct pv_routes *r = part;
     if (now >= r->look_at)
-        look(r, r->pending, now);
+        pv_routes_look(r, r->pending, now);
 }
 
 static pv_ns next_timeout(const void *part)
 {
-    const struct routes *r = part;
+    const struct pv_routes *r = part;
     return r->look_at;
 }
 
@@ -681,25 +246,25 @@ static pv_ns next_timeout(const void *part)
  * left out then, so that the rest of the plan holds. */
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
-    struct routes *r = part;
+    struct pv_routes *r = part;
     (void)now;
-    if (tag == TAG_STORE) {
+    if (tag == PV_ROUTES_TAG_STORE) {
         pv_node_stored(r->node, result);
         return;
     }
     if (result->status == PV_OK) {
-        answer_asked(r, "");
+        pv_routechoice_answer(r, "");
         return;
     }
     pv_log(r->node->log, PV_LOG_ERROR, "what=\"routes not set\" why=\"%s\"", result->error);
     snprintf(r->fault, sizeof(r->fault), "%s", result->error);
-    answer_asked(r, r->fault);
+    pv_routechoice_answer(r, r->fault);
     r->pending = true; /* without the exit */
 }
 
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
-    struct routes *r = part;
+    struct pv_routes *r = part;
     (void)now;
     if (r->asked == handle)
         r->asked = 0;
@@ -707,7 +272,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
-    const struct routes *r = part;
+    const struct pv_routes *r = part;
     (void)now;
     pv_routelist_status(r->node, st);
     if (r->fault[0] != '\0')
@@ -722,7 +287,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 /* Numbers of what is decided here; packets are counted with all others. */
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
-    const struct routes *r = part;
+    const struct pv_routes *r = part;
     (void)now;
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_routes_used",
                       "Prefixes that go by members, default routes excepted.");
