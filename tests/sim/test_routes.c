@@ -4,10 +4,16 @@
  * and withdraw two prefixes of which one lies in the other, they are killed and come back, and one
  * of them speaks for addresses behind it all the time, whether it may or not. Nothing arrives by a
  * gateway that did not offer that prefix, or that no admin allowed it, now and a moment before; and
- * what somebody may carry arrives.
+ * what somebody may carry arrives. The same with a coordinator that lies about routes: it makes up
+ * permissions and offers, hands out old ones again, leaves out what is new, or brings those of
+ * another network.
  */
 #include <stdio.h>
 
+#include "daemon/core/engine.h"
+#include "daemon/core/node/node.h"
+#include "proto/roster/roster_make.h"
+#include "tests/sim/world/sim_node_i.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -19,6 +25,8 @@ enum {
     NODES = 5,
     PREFIXES = 2, /* the second one lies in the first */
     ROUNDS = 40,
+    OUTSIDER = NODES - 1, /* a gateway that no admin allows anything while a coordinator lies */
+    OLD_MAX = 24,         /* statements that a liar keeps to hand them out again */
 };
 #define SETTLED PV_S(8) /* by then every node that runs knows a change, and has a path again */
 
@@ -26,8 +34,34 @@ static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2
 static const char *const prefixes[PREFIXES] = {"172.20.0.0/16", "172.20.5.0/24"};
 static const char *const targets[PREFIXES] = {"172.20.1.1", "172.20.5.5"};
 
+/* What the coordinator does to the statements about routes that it hands out. */
+enum lie {
+    HONEST,
+    FORGE,  /* brings copies of which one byte is another, and permissions that a stranger signed */
+    REPLAY, /* brings old ones again, after what is new */
+    WITHHOLD, /* leaves out each second one, and its head, so as not to give itself away */
+    FOREIGN,  /* brings permissions that another network's root signed */
+    LIES,
+};
+
+struct bytes {
+    uint8_t raw[PV_STATEMENT_SHORT_MAX];
+    size_t len;
+};
+
+struct liar {
+    enum lie lie;
+    struct test_rng rng;
+    struct pv_made permissions[PREFIXES];                   /* for the outsider */
+    struct bytes old[OLD_MAX][2], forged[PV_CTL_ITEMS_MAX]; /* old: statement, receipt */
+    size_t n_old;
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    size_t n_told; /* lies */
+};
+
 struct scene {
     struct sim_world w;
+    struct liar *liar; /* NULL: the coordinator is honest */
     struct test_rng rng;
     bool offered[NODES][PREFIXES], allowed[NODES][PREFIXES];
     bool may[NODES][PREFIXES];      /* the target of this prefix goes by this gateway, or may */
@@ -65,6 +99,108 @@ static bool may_carry(const struct scene *s, unsigned g, unsigned p)
     return carries(s, g, p == 1 && !somebody ? 0 : p);
 }
 
+/* --- a coordinator that lies ---------------------------------------------------------------- */
+
+static bool is_about_routes(struct pv_view statement)
+{
+    return statement.len > 1 &&
+           (statement.ptr[1] == PV_ST_ROUTE || statement.ptr[1] == PV_ST_OFFERS);
+}
+
+static struct bytes copy(struct pv_view v)
+{
+    struct bytes b = {.len = v.len};
+    assert_true(v.len <= sizeof(b.raw));
+    if (v.len > 0)
+        memcpy(b.raw, v.ptr, v.len);
+    return b;
+}
+
+static struct pv_view view_of(const struct bytes *b)
+{
+    return pv_view(b->raw, b->len);
+}
+
+static size_t bring(struct liar *l, size_t n, struct pv_view statement, struct pv_view receipt)
+{
+    if (n == PV_CTL_ITEMS_MAX)
+        return n;
+    l->items[n] = (struct pv_ctl_item){.statement = statement, .receipt = receipt};
+    l->n_told++;
+    return n + 1;
+}
+
+static size_t forge(struct liar *l, size_t n, const struct pv_ctl_item *item)
+{
+    struct bytes *b = &l->forged[n % PV_CTL_ITEMS_MAX];
+    *b = copy(item->statement);
+    b->raw[2 + test_rng_next(&l->rng) % (b->len - 2)] ^= 1;
+    return bring(l, n, view_of(b), item->receipt);
+}
+
+static void keep_old(struct liar *l, const struct pv_ctl_item *item)
+{
+    if (l->n_old == OLD_MAX)
+        return;
+    l->old[l->n_old][0] = copy(item->statement);
+    l->old[l->n_old++][1] = copy(item->receipt);
+}
+
+static size_t rewrite(struct liar *l, const struct pv_ctl_statements *st)
+{
+    size_t n = 0, n_old = l->n_old;
+    for (size_t i = 0; i < st->n && n < PV_CTL_ITEMS_MAX; i++) {
+        const struct pv_ctl_item *item = &st->items[i];
+        bool routes = is_about_routes(item->statement);
+        if (routes && l->lie == WITHHOLD && test_rng_next(&l->rng) % 2 == 0) {
+            l->n_told++;
+            continue;
+        }
+        l->items[n++] = *item;
+        if (routes && l->lie == FORGE)
+            n = forge(l, n, item);
+        if (routes && l->lie == REPLAY)
+            keep_old(l, item);
+    }
+    for (size_t i = 0; i < n_old; i++)
+        n = bring(l, n, view_of(&l->old[i][0]), view_of(&l->old[i][1]));
+    for (size_t i = 0; i < PREFIXES && (l->lie == FORGE || l->lie == FOREIGN); i++)
+        n = bring(l, n, pv_made_view(&l->permissions[i]), pv_view(NULL, 0));
+    return n;
+}
+
+static void hook(void *ctx, struct pv_ctl_msg *msg)
+{
+    struct liar *l = ctx;
+    if (msg->type != PV_CTL_STATEMENTS)
+        return;
+    msg->u.statements.n = rewrite(l, &msg->u.statements);
+    msg->u.statements.items = l->items;
+    if (l->lie == WITHHOLD)
+        msg->u.statements.has_head = false;
+}
+
+/* Everybody is in the network. A permission for the outsider, by who may give none here: of this
+ * network, signed by a stranger, or of another one, signed by the root of that. */
+static void begin_lies(struct scene *s)
+{
+    struct liar *l = s->liar;
+    const struct pv_roster *r = pv_engine_node(s->w.nodes[ADMIN]->engine)->roster;
+    uint8_t seed[PV_SIGN_SEED_LEN] = {7}, sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    uint8_t network[PV_NETWORK_ID_LEN];
+    pv_sign_keypair(seed, sk, pk);
+    memcpy(network, pv_roster_network_id(r), sizeof(network));
+    if (l->lie == FOREIGN)
+        network[0] ^= 1;
+    for (unsigned p = 0; p < PREFIXES; p++) {
+        struct pv_st_route st = {.slot = {.number = (uint16_t)p, .seq = 1}, .kind = PV_ROUTE_ALLOW};
+        memcpy(st.node, sim_node_pk(s->w.nodes[OUTSIDER]), sizeof(st.node));
+        assert_int_equal(pv_prefix_parse(prefixes[p], &st.prefix), PV_OK);
+        assert_int_equal(pv_make_route(network, sk, &st, &l->permissions[p]), PV_OK);
+    }
+    sim_coord_set_hook(s->w.coord, hook, l);
+}
+
 /* --- what changes --------------------------------------------------------------------------- */
 
 static bool ask(struct scene *s, unsigned node, const char *request)
@@ -96,7 +232,7 @@ static bool change_something(struct scene *s)
     char request[120];
     unsigned what = below(s, 10), g = FIRST + below(s, NODES - FIRST), p = below(s, PREFIXES);
     struct sim_node *node = s->w.nodes[g];
-    if (what < 4) {
+    if (what < 4 && !(s->liar != NULL && g == OUTSIDER)) {
         s->allowed[g][p] = !s->allowed[g][p];
         snprintf(request, sizeof(request),
                  "\"cmd\":\"route_%s\",\"peer\":\"n%u\",\"prefix\":\"%s\"",
@@ -205,10 +341,12 @@ static const char *miss(struct scene *s)
     return NULL;
 }
 
+/* While the coordinator lies what is new comes from members alone, whenever they meet. */
 static const char *wrong(void *ctx)
 {
+    const struct scene *s = ctx;
     const char *failure = look(ctx);
-    return failure != NULL ? failure : miss(ctx);
+    return failure != NULL || s->liar != NULL ? failure : miss(ctx);
 }
 
 static const char *traffic(struct scene *s, pv_ns duration)
@@ -222,6 +360,8 @@ static const char *walk(struct scene *s)
         return "no network:";
     s->used = true;
     s->used_at = sim_net_now(s->w.net);
+    if (s->liar != NULL)
+        begin_lies(s);
     const char *failure = traffic(s, PV_S(5));
     for (unsigned i = 0; failure == NULL && i < ROUNDS; i++) {
         if (!change_something(s))
@@ -231,27 +371,37 @@ static const char *walk(struct scene *s)
     return failure;
 }
 
+static int end(struct scene *s, uint64_t seed, const char *failure)
+{
+    if (failure != NULL)
+        printf("routes, seed %llu at %.1f s: %s %s\n", (unsigned long long)seed,
+               (double)(sim_net_now(s->w.net) - PV_S(3600)) / 1e9, failure, s->w.why);
+    sim_world_done(&s->w);
+    return failure != NULL ? 1 : 0;
+}
+
+static void begin(struct scene *s, uint64_t seed)
+{
+    memset(s, 0, sizeof(*s));
+    s->rng.state = seed;
+    sim_world_init(&s->w, seed, &line);
+    for (unsigned i = 0; i < NODES; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "n%u", i);
+        unsigned zone = i == USER ? sim_world_nat(&s->w, 0, "full-cone", &line) : SIM_PUBLIC;
+        (void)sim_world_node(&s->w, zone, name, false);
+    }
+}
+
 static int one(uint64_t seed, void *ctx)
 {
     static struct scene s;
     (void)ctx;
-    memset(&s, 0, sizeof(s));
-    s.rng.state = seed;
-    sim_world_init(&s.w, seed, &line);
-    for (unsigned i = 0; i < NODES; i++) {
-        char name[8];
-        snprintf(name, sizeof(name), "n%u", i);
-        unsigned zone = i == USER ? sim_world_nat(&s.w, 0, "full-cone", &line) : SIM_PUBLIC;
-        (void)sim_world_node(&s.w, zone, name, false);
-    }
+    begin(&s, seed);
     const char *failure = walk(&s);
     if (failure == NULL && s.n_arrived == 0)
         failure = "nothing ever arrived";
-    if (failure != NULL)
-        printf("routes, seed %llu at %.1f s: %s %s\n", (unsigned long long)seed,
-               (double)(sim_net_now(s.w.net) - PV_S(3600)) / 1e9, failure, s.w.why);
-    sim_world_done(&s.w);
-    return failure != NULL ? 1 : 0;
+    return end(&s, seed, failure);
 }
 
 static void nothing_passes_that_nobody_allowed(void **state)
@@ -260,8 +410,60 @@ static void nothing_passes_that_nobody_allowed(void **state)
     assert_int_equal(sim_seeds("sim_routes", SEEDS, one, NULL), 0);
 }
 
+/* Nobody kept what was made up, and what was left out is there: all hold the same again. */
+static const char *heal(struct scene *s)
+{
+    sim_coord_set_hook(s->w.coord, NULL, NULL);
+    for (unsigned i = 0; i < NODES; i++) {
+        if (!sim_node_runs(s->w.nodes[i]))
+            sim_node_start(s->w.nodes[i]);
+    }
+    s->stable[0] = s->stable[1] = sim_net_now(s->w.net);
+    const char *failure = traffic(s, PV_S(60));
+    s->liar = NULL;
+    if (failure == NULL)
+        failure = traffic(s, PV_S(5));
+    const struct pv_roster *first = pv_engine_node(s->w.nodes[ADMIN]->engine)->roster;
+    for (unsigned i = 1; i < NODES && failure == NULL; i++) {
+        const struct pv_roster *r = pv_engine_node(s->w.nodes[i]->engine)->roster;
+        snprintf(s->w.why, sizeof(s->w.why), "n%u has %zu, n0 %zu", i, pv_roster_size(r),
+                 pv_roster_size(first));
+        if (pv_roster_size(r) != pv_roster_size(first))
+            failure = "nodes hold other statements after the lies:";
+    }
+    return failure;
+}
+
+static int lied_to(uint64_t seed, void *ctx)
+{
+    static struct scene s;
+    static struct liar liar;
+    const enum lie *lie = ctx;
+    begin(&s, seed);
+    memset(&liar, 0, sizeof(liar));
+    liar.lie = *lie;
+    liar.rng.state = seed + 1;
+    s.liar = &liar;
+    const char *failure = walk(&s);
+    if (failure == NULL)
+        failure = heal(&s);
+    if (failure == NULL && (liar.n_told == 0 || s.n_arrived == 0))
+        failure = "no lie was told, or nothing ever arrived";
+    return end(&s, seed, failure);
+}
+
+static void lies_about_routes_let_nothing_pass(void **state)
+{
+    (void)state;
+    for (enum lie lie = HONEST + 1; lie < LIES; lie++)
+        assert_int_equal(sim_seeds("sim_routes", 1, lied_to, &lie), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_passes_that_nobody_allowed)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_passes_that_nobody_allowed),
+        cmocka_unit_test(lies_about_routes_let_nothing_pass),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
