@@ -20,14 +20,27 @@ static int read_database(const struct pv_coordset *set, const struct pv_pgview *
                          size_t cap)
 {
     char error[PV_PG_ERROR_MAX] = "", rights_error[PV_RIGHTS_ERROR_MAX];
-    struct pv_coordset as = *set;
+    char set_error[PV_COORDSET_ERROR_MAX];
+    struct pv_coordset as;
     struct pv_rights rights;
-    int r = pv_rights_enter(&rights, &as, rights_error);
+    int r = pv_coordset_reload(&as, set, set_error);
+    if (r < 0) {
+        snprintf(ret_why, cap, "%s", set_error);
+        return r;
+    }
+    if (as.store.postgres[0] == '\0') {
+        snprintf(ret_why, cap,
+                 "no database is named in %.200s: a coordinator with a database of its own is the "
+                 "home of all its networks",
+                 as.config);
+        return PV_ERR_STATE;
+    }
+    r = pv_rights_enter(&rights, &as, rights_error);
     if (r < 0) {
         snprintf(ret_why, cap, "%s", rights_error);
         return r;
     }
-    r = pv_pgview_read(set->store.postgres, view, error);
+    r = pv_pgview_read(as.store.postgres, view, error);
     if (r < 0)
         snprintf(ret_why, cap, "%s", error[0] != '\0' ? error : pv_strstatus(r));
     return r;
@@ -96,14 +109,7 @@ int pv_cluster_homes(struct pv_coordset *set)
     char why[PV_RIGHTS_ERROR_MAX];
     struct listing l = {json_array(), json_array()};
     const struct pv_pgview view = {.ctx = &l, .coordinator = add_coordinator, .home = add_home};
-    int r = PV_ERR_STATE;
-    if (set->store.postgres[0] == '\0')
-        snprintf(why, sizeof(why),
-                 "no database is named in %.200s: a coordinator with a database of its own is the "
-                 "home of all its networks",
-                 set->config);
-    else
-        r = read_database(set, &view, why, sizeof(why));
+    int r = read_database(set, &view, why, sizeof(why));
     if (r < 0) {
         json_decref(l.coordinators);
         json_decref(l.homes);
@@ -118,6 +124,41 @@ int pv_cluster_homes(struct pv_coordset *set)
     }
     return pv_coord_print_json(json_pack("{s:i, s:o, s:o}", "version", PV_REPORT_VERSION,
                                          "coordinators", l.coordinators, "homes", l.homes));
+}
+
+struct wanted {
+    uint8_t network[PV_NETWORK_ID_LEN];
+    struct pv_pgview_home home;
+    bool found;
+};
+
+static void find_home(void *ctx, const struct pv_pgview_home *h)
+{
+    struct wanted *w = ctx;
+    if (memcmp(h->network, w->network, sizeof(w->network)) != 0)
+        return;
+    w->home = *h;
+    w->found = true;
+}
+
+void pv_cluster_home_of(const struct pv_coordset *set, const char *network, char *ret_text,
+                        size_t cap)
+{
+    char why[PV_RIGHTS_ERROR_MAX];
+    struct wanted w = {.found = false};
+    const struct pv_pgview view = {.ctx = &w, .home = find_home};
+    if (pv_netid_parse(network, w.network) == PV_OK &&
+        read_database(set, &view, why, sizeof(why)) < 0)
+        snprintf(ret_text, cap, "the database does not say which one is: %.300s", why);
+    else if (!w.found)
+        snprintf(ret_text, cap,
+                 "no coordinator is: `p2pvpn-coordinator homes` lists the networks that have one");
+    else if (w.home.living && w.home.loaded)
+        snprintf(ret_text, cap, "its home is %s: type the same on that machine", w.home.name);
+    else
+        snprintf(ret_text, cap,
+                 "none has it now, since none of its members is connected: once one is, "
+                 "`p2pvpn-coordinator homes` says where to drop it");
 }
 
 /* --- copies ---------------------------------------------------------------------------------- */

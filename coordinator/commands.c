@@ -125,7 +125,7 @@ static int exchange(struct pv_coordset *set)
 
 int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc, int *ret_status)
 {
-    char why[700];
+    char why[1200];
     json_t *doc = NULL;
     int r = request == NULL ? PV_ERR_NOMEM
                             : pv_ctlsock_ask(set->state, request, &doc, why, sizeof(why));
@@ -144,11 +144,14 @@ int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_do
     const char *code = json_string_value(json_object_get(doc, "error"));
     if (code != NULL) {
         const char *text = json_string_value(json_object_get(doc, "message"));
-        bool unknown = strcmp(code, "unknown_network") == 0;
-        snprintf(why, sizeof(why), "%.600s%s", text == NULL ? code : text,
-                 unknown || strcmp(code, "bad_request") == 0
-                     ? ": `p2pvpn-coordinator networks` lists their ids"
-                     : "");
+        bool elsewhere = strcmp(code, "elsewhere") == 0;
+        bool unknown = elsewhere || strcmp(code, "unknown_network") == 0;
+        char remedy[500] = "`p2pvpn-coordinator networks` lists their ids";
+        if (elsewhere)
+            pv_cluster_home_of(set, set->operand, remedy, sizeof(remedy));
+        bool has_remedy = unknown || strcmp(code, "bad_request") == 0;
+        snprintf(why, sizeof(why), "%.600s%s%s", text == NULL ? code : text, has_remedy ? ": " : "",
+                 has_remedy ? remedy : "");
         (void)pv_coord_print_error(why);
         json_decref(doc);
         return unknown ? PV_COORDEXIT_UNKNOWN : PV_COORDEXIT_FAILED;
@@ -214,7 +217,8 @@ static int networks(const struct pv_coordset *set)
         json_object_set_new(n, "copies", json_integer(0));
     }
     char why[PV_RIGHTS_ERROR_MAX];
-    if (set->store.postgres[0] == '\0')
+    bool shared = json_is_true(json_object_get(doc, "shared"));
+    if (!shared)
         pv_coordstore_bytes(set->state, set_copies, list);
     else if (!pv_cluster_copies(set, list, why, sizeof(why)))
         fprintf(stderr, "p2pvpn-coordinator: copies are not counted: %s\n", why);
@@ -227,6 +231,8 @@ static int networks(const struct pv_coordset *set)
         print_network(n, pv_clock_wall_us() / 1000000, number_at(doc, "uptime"));
     }
     json_decref(doc);
+    if (shared)
+        printf("This coordinator is their home; `p2pvpn-coordinator homes` lists those of all.\n");
     return PV_COORDEXIT_DONE;
 }
 

@@ -37,6 +37,11 @@ int pv_cluster_drain(const struct pv_coordset *set);
 PV_MUST_CHECK bool pv_cluster_copies(const struct pv_coordset *set, json_t *list, char *ret_why,
                                      size_t cap);
 
+/* The sentence about who may drop the network with this id, for who asked one that is not its home.
+ */
+void pv_cluster_home_of(const struct pv_coordset *set, const char *network, char *ret_text,
+                        size_t cap);
+
 /* Does what set->action asks for, which is one of these: NETWORKS, DROP, SECRET (whose URL the
  * caller prints), BACKUP, RESTORE. */
 int pv_coord_command(struct pv_coordset *set);

@@ -49,8 +49,9 @@ static json_t *networks_json(const struct pv_coordserver *s, const json_t *reque
         json_decref(l.list);
         return NULL;
     }
-    return json_pack("{s:i, s:I, s:o}", "version", PV_REPORT_VERSION, "uptime",
-                     (json_int_t)((now - s->started) / PV_S(1)), "networks", l.list);
+    return json_pack("{s:i, s:I, s:b, s:o}", "version", PV_REPORT_VERSION, "uptime",
+                     (json_int_t)((now - s->started) / PV_S(1)), "shared", s->lease != NULL,
+                     "networks", l.list);
 }
 
 /* --- drop ------------------------------------------------------------------------------------ */
@@ -89,7 +90,7 @@ static void drop(struct pv_coordserver *s, uint64_t client, const json_t *reques
     pv_ctlsock_answer(
         &s->ctl, client,
         r == PV_ERR_NOT_FOUND && s->lease != NULL
-            ? error_json("unknown_network", "this coordinator is not the home of such a network")
+            ? error_json("elsewhere", "this coordinator is not the home of such a network")
         : r == PV_ERR_NOT_FOUND ? error_json("unknown_network", "no such network")
         : r == PV_ERR_EXISTS    ? error_json("busy", "it is being dropped")
         : r == PV_ERR_MALFORMED ? error_json("bad_request", "not the id of a network")

@@ -24,8 +24,8 @@ const char pv_coordset_usage[] =
     "       p2pvpn-coordinator status [--state DIR] [--json]\n"
     "       p2pvpn-coordinator metrics [--state DIR]\n"
     "       p2pvpn-coordinator reload [--state DIR] [--json]\n"
-    "       p2pvpn-coordinator networks [--state DIR] [--names] [--json]\n"
-    "       p2pvpn-coordinator drop NETWORK [--state DIR] [--json]\n"
+    "       p2pvpn-coordinator networks [--state DIR] [--config FILE] [--names] [--json]\n"
+    "       p2pvpn-coordinator drop NETWORK [--state DIR] [--config FILE] [--json]\n"
     "       p2pvpn-coordinator secret rotate [--state DIR] [--public ADDR] [--config FILE] "
     "[--json]\n"
     "       p2pvpn-coordinator backup FILE [--state DIR] [--json]\n"
@@ -564,8 +564,8 @@ static void make_absolute(const struct pv_coordset *set, char file[static PATH_M
 
 /* set->dir is known. Subcommands that are `alone` in the table ask the running coordinator, which
  * has read its configuration, or work on its files: for them only --state counts, and a broken file
- * does not keep them from working. */
-static int load(struct pv_coordset *set, int argc, char **argv,
+ * does not keep them from working. whole: the file is read for them, too. */
+static int load(struct pv_coordset *set, int argc, char **argv, bool whole,
                 char ret_error[static PV_COORDSET_ERROR_MAX])
 {
     struct command_line c = {.set = set};
@@ -588,7 +588,7 @@ static int load(struct pv_coordset *set, int argc, char **argv,
     }
     const struct action *action = find_action(set->action);
     int r = check_action(set, action, ret_error);
-    if (r < 0 || (action != NULL && action->alone))
+    if (r < 0 || (action != NULL && action->alone && !whole))
         return r;
     set->config = c.config == NULL ? PV_COORDSET_CONFIG : c.config;
     r = load_file(set, set->config, c.config != NULL, ret_error);
@@ -603,7 +603,7 @@ int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
     memset(ret_set, 0, sizeof(*ret_set));
     if (getcwd(ret_set->dir, sizeof(ret_set->dir)) == NULL)
         ret_set->dir[0] = '\0'; /* names count from wherever we are */
-    return load(ret_set, argc, argv, ret_error);
+    return load(ret_set, argc, argv, false, ret_error);
 }
 
 int pv_coordset_reload(struct pv_coordset *ret_set, const struct pv_coordset *old,
@@ -611,7 +611,7 @@ int pv_coordset_reload(struct pv_coordset *ret_set, const struct pv_coordset *ol
 {
     memset(ret_set, 0, sizeof(*ret_set));
     memcpy(ret_set->dir, old->dir, sizeof(ret_set->dir));
-    return load(ret_set, old->argc, old->argv, ret_error);
+    return load(ret_set, old->argc, old->argv, true, ret_error);
 }
 
 /* Port 0 is the kernel's choice and cannot be told to anybody. */

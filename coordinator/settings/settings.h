@@ -81,7 +81,8 @@ struct pv_coordset {
  */
 PV_MUST_CHECK int pv_coordset_load(struct pv_coordset *ret_set, int argc, char **argv,
                                    char ret_error[static PV_COORDSET_ERROR_MAX]);
-/* The same command line and today's file, for a program that may have left its directory since.
+/* The same command line and today's file, for a program that may have left its directory since, and
+ * for a command such as `networks`, which does without the file but where it needs the database.
  * Nothing else has changed when it fails. */
 PV_MUST_CHECK int pv_coordset_reload(struct pv_coordset *ret_set, const struct pv_coordset *old,
                                      char ret_error[static PV_COORDSET_ERROR_MAX]);

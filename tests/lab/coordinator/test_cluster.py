@@ -19,6 +19,13 @@ def when_a_home_is_killed_another_takes_over(lab):
     a, b, first = cluster.relayed_pair(c)
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
 
+    # Who is not the home says which one is.
+    operate = lab.bin("p2pvpn-coordinator")
+    network = cluster.homes()["homes"][0]["network"]
+    r = two.run(operate, "drop", network, check_rc=False)
+    check(r.code == 6 and f"its home is {one.name} ({one.ip4})" in r.err, f"drop at another: {r}")
+    check("homes" in two.run(operate, "networks").out, "networks of others are not mentioned")
+
     # A message for who is away is kept, and follows.
     c.stop_daemon()
     a.ctl("send", "c", "kept for you")
@@ -51,6 +58,8 @@ def when_a_home_is_killed_another_takes_over(lab):
     cluster.coordinators[1 - first].program.end()
     wait_home([a, b, c, d], one)
     print(f"after an orderly end they are there after {time.monotonic() - t0:.1f} s")
+    wait("the home to have it", lambda: cluster.homes()["homes"][0]["loaded"])
+    one.run(operate, "drop", network)
 
 
 @scenario

@@ -104,6 +104,13 @@ static void both_serve_and_one_that_is_killed_is_missed(void **st)
     p = START("networks", "--config", config, "--state", state[0]);
     assert_int_equal(finish(&p), 0);
     assert_null(strstr(p.text, "not counted"));
+    assert_non_null(strstr(p.text, "lists those of all"));
+    p = START("networks", "--config", "/dev/null", "--state", state[0]);
+    assert_int_equal(finish(&p), 0);
+    assert_non_null(strstr(p.text, "copies are not counted: "));
+    p = START("drop", "00112233445566778899aabbccddeeff", "--config", config, "--state", state[0]);
+    assert_int_equal(finish(&p), 6);
+    assert_non_null(strstr(p.text, "not the home of such a network: no coordinator is"));
     assert_int_equal(stop(&b), 0);
     status_until(0, "1 coordinator,");
     assert_int_equal(stop(&a), 0);
