@@ -138,7 +138,6 @@ def start_ours(net, options):
 
     home = f"{net.dir}/coordinator"
     os.makedirs(home)
-    # First the address, which makes the keys: who begins while the other does finds the directory in use.
     url = run(path("p2pvpn-coordinator"), "url", "--public", "192.0.2.1", "--state", home).strip()
     net.start(net.hub, path("p2pvpn-coordinator"), "--public", "192.0.2.1", "--state", home)
     for i, ns in enumerate(net.ns):
@@ -191,6 +190,16 @@ CONTENDERS = {"p2pvpnd": start_ours, "n2n": start_n2n, "tinc": start_tinc}
 # --- measuring ------------------------------------------------------------------------------------
 
 
+def settle(net):
+    """Until what each does at its beginning is done: packets on the lines are no longer getting fewer."""
+    last = None
+    for _ in range(12):
+        now = idle(net, 5)["packets"]
+        if last is not None and now >= 0.8 * last:
+            return
+        last = now
+
+
 def meet(net, ips):
     """Everybody reaches everybody, over the path that stays."""
     for i in range(net.n):
@@ -198,7 +207,7 @@ def meet(net, ips):
             if i != k:
                 wait(f"path from {i} to {k}",
                      lambda i=i, k=k: " 0% packet loss" in net.exec(i, "ping", "-c1", "-W1", "-q", ips[k], check=False))
-    time.sleep(15)  # until what each does at its beginning is done
+    settle(net)
 
 
 def hear(net, i, group, port, address):
@@ -212,13 +221,23 @@ def count(log):
         return sum(1 for line in f if len(line.split()) == 3 and line[0].isdigit() and "datagrams" not in line)
 
 
-def send(net, group, port, address, n, size, rate):
+def send(net, group, port, address, n, size, rate, logs):
+    """Sends, and waits until all has arrived, or nothing has for half a second: the rest is lost."""
+    heard = [count(log) for log in logs]
     net.exec(0, sys.executable, CAST, "send", group, str(port), address, str(n), str(size), str(rate),
              timeout=n / rate + 30)
-    time.sleep(0.5)
+    at, last = time.monotonic(), None
+    while time.monotonic() < at + 0.5:
+        now = [count(log) for log in logs]
+        if all(b - a >= n for a, b in zip(heard, now)):
+            return
+        if now != last:
+            at, last = time.monotonic(), now
+        time.sleep(0.05)
 
 
 def idle(net, seconds):
+    """What a node sends and gets a second while nobody says anything: so long is looked."""
     before = [net.line(i) for i in range(net.n)]
     time.sleep(seconds)
     after = [net.line(i) for i in range(net.n)]
@@ -228,9 +247,9 @@ def idle(net, seconds):
 
 def beacon(net, ips, broadcast, seconds, quiet):
     logs = [hear(net, i, "-", 5001, ips[i])[1] for i in range(1, net.n)]
-    before, n = net.line(0)["bytes"], seconds * 10
-    send(net, broadcast, 5001, ips[0], n, 100, 10)
-    used = net.line(0)["bytes"] - before - quiet["bytes"] * (seconds + 0.5)
+    before, n, began = net.line(0)["bytes"], seconds * 10, time.monotonic()
+    send(net, broadcast, 5001, ips[0], n, 100, 10, logs)
+    used = net.line(0)["bytes"] - before - quiet["bytes"] * (time.monotonic() - began)
     return {"arrived": sum(count(log) for log in logs) / n / (net.n - 1), "line_bytes": used / n}
 
 
@@ -238,11 +257,19 @@ def stream(net, ips, seconds):
     others = list(range(1, net.n))
     joined, rest = others[::2], others[1::2]
     logs = [hear(net, i, GROUP, 5004, ips[i])[1] for i in joined]
-    time.sleep(2)  # what was joined is told
+
+    def told():
+        """The sender's side knows who joined: one datagram reaches them all."""
+        heard = [count(log) for log in logs]
+        send(net, GROUP, 5004, ips[0], 1, SIZE, RATE, logs)
+        return all(count(log) > a for a, log in zip(heard, logs))
+
+    wait("stream to those who joined", told)
+    heard = [count(log) for log in logs]
     before, cpu, n = [net.line(i) for i in range(net.n)], net.cpu(), seconds * RATE
-    send(net, GROUP, 5004, ips[0], n, SIZE, RATE)
+    send(net, GROUP, 5004, ips[0], n, SIZE, RATE, logs)
     after, cpu = [net.line(i) for i in range(net.n)], net.cpu() - cpu
-    return {"arrived": sum(count(log) for log in logs) / n / len(logs),
+    return {"arrived": sum(count(log) - a for a, log in zip(heard, logs)) / n / len(logs),
             "line_mbps": (after[0]["sent"] - before[0]["sent"]) * 8 / seconds / 1e6,
             "unasked_mbps": max(after[i]["got"] - before[i]["got"] for i in rest) * 8 / seconds / 1e6,
             "cpu_s_per_minute": cpu * 60 / seconds}
