@@ -52,7 +52,8 @@ static void the_url_is_the_same_before_and_after_the_first_start(void **state)
     }
 }
 
-/* The test has the lock of the state directory, which is made by `url`; watch: who else opens it.
+/* The test has the lock of the state directory, which is made by `url`; watch: who asked for it in
+ * vain.
  */
 static int hold_lock(struct program *url, int *ret_watch)
 {
@@ -64,7 +65,7 @@ static int hold_lock(struct program *url, int *ret_watch)
     assert_int_equal(pv_file_lock(path, &fd), PV_OK);
     *ret_watch = inotify_init1(IN_CLOEXEC);
     assert_true(*ret_watch >= 0);
-    assert_true(inotify_add_watch(*ret_watch, path, IN_OPEN) >= 0);
+    assert_true(inotify_add_watch(*ret_watch, path, IN_CLOSE_WRITE) >= 0);
     return fd;
 }
 
