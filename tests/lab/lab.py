@@ -9,6 +9,7 @@ every process and takes every interface away. See docs/TESTING.md.
 Nothing here sleeps for a fixed time but wait(), which polls a condition until its deadline.
 """
 import contextlib
+import fcntl
 import glob
 import json
 import os
@@ -833,12 +834,26 @@ def why_not(build):
     return None
 
 
+@contextlib.contextmanager
+def alone(build, scenario_name):
+    """One run of a scenario at a time in a build directory, where its logs are: another one waits."""
+    os.makedirs(os.path.join(build, "lab"), exist_ok=True)
+    with open(os.path.join(build, "lab", scenario_name + ".lock"), "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waits            {scenario_name}: another run of it keeps its logs in {build}/lab", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def run_scenario(build, name, function, shell):
     """Starts one scenario in namespaces of its own and returns its exit code."""
     argv = ["unshare", "-m", "-n", "-u", "--pid", "--fork", "--kill-child", "--mount-proc",
             sys.executable, os.path.abspath(__file__), "--inside", build, name, function,
             "shell" if shell else "run"]
-    return subprocess.run(argv, check=False).returncode
+    with alone(build, f"{name}.{function}"):
+        return subprocess.run(argv, check=False).returncode
 
 
 def main(argv):

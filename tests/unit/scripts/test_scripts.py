@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Scripts that people type: what they say about themselves, and what p2pvpn-nss makes of a line."""
+import fcntl
 import os
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -123,6 +125,33 @@ echo "<testsuite tests=\\"$all\\" failures=\\"$1\\" skipped=\\"0\\" disabled=\\"
             self.assertEqual((code, runs), (1, 1), lines)
             self.assertIn(f"{len(bad.split())} failed", lines[1])
         self.assertEqual(self.outcome("", "")[::2], (0, 1))
+
+
+class LabLogs(unittest.TestCase):
+    """Two runs of a scenario in one build directory have the same logs, so the second one waits."""
+
+    SECOND = """
+import sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[1])
+import lab
+with lab.alone(sys.argv[2], "a.b"):
+    print("begins", flush=True)
+"""
+
+    def second(self, build):
+        return subprocess.Popen([sys.executable, "-c", self.SECOND, os.path.join(ROOT, "tests/lab"), build],
+                                stdout=subprocess.PIPE, text=True)
+
+    def test_second_run_waits(self):
+        with tempfile.TemporaryDirectory() as build:
+            first = self.second(build)
+            self.assertEqual(first.communicate(timeout=60)[0], "begins\n")  # nobody else runs
+            with open(os.path.join(build, "lab", "a.b.lock"), encoding="ascii") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                second = self.second(build)
+                self.assertIn("waits", second.stdout.readline())
+            self.assertEqual(second.communicate(timeout=60)[0], "begins\n")
 
 
 class HostsLine(unittest.TestCase):
