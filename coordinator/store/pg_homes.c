@@ -193,8 +193,6 @@ static void judge(struct pv_pgstore *s, struct asked *a, int64_t more)
         a->to = a->op->idle ? 0 : a->f.least;
         if (mine && a->op->balance && (a->f.least == 0 || a->f.homes <= a->f.least_homes + 1))
             a->verdict = PV_HOME_WAIT; /* somebody else has given it some */
-        else
-            pv_pghomes_forget(s, a->op->copy.network);
     }
     if (a->verdict == PV_HOME_GIVE)
         s->given++;
@@ -311,7 +309,8 @@ static int raise_epoch(struct round *ro, char ret_error[static PV_STOREOP_ERROR_
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-/* Only now, when all is committed, is the fence of a home known to the writes that follow. */
+/* Only now, when all is committed, is the fence of a home known to the writes that follow, and that
+ * of one that was given away forgotten: a gift that failed is this coordinator's still. */
 static void answer(struct pv_pgstore *s, struct asked *a)
 {
     struct pv_home_answer *h = a->result->home;
@@ -321,6 +320,8 @@ static void answer(struct pv_pgstore *s, struct asked *a)
         h->verdict = PV_HOME_WAIT; /* somebody was quicker: who is it? */
     if (h->verdict == PV_HOME_THERE && (a->verdict == PV_HOME_THERE || a->to != 0))
         pv_home_set_addrs(h, pv_view(to, strlen(to)));
+    if (a->op->kind == PV_STOREOP_LEAVE && h->verdict == PV_HOME_THERE)
+        pv_pghomes_forget(s, a->op->copy.network);
     if (h->verdict != PV_HOME_TAKE)
         return;
     h->fence = a->got;

@@ -27,6 +27,8 @@ enum {
 static const struct pv_pg_statement statements[] = {
     {"fence", "SELECT p2pvpn.check_fence($1)"},
     {"claim new", "SELECT p2pvpn.claim_new($1, $2)"},
+    {"check dropped", "SELECT p2pvpn.check_home($1, $2, $3)"
+                      " WHERE EXISTS(SELECT 1 FROM p2pvpn.homes WHERE network = $1)"},
     {"put", "INSERT INTO p2pvpn.statements VALUES($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)"
             " ON CONFLICT(network, hash) DO NOTHING"},
     {"delete", "DELETE FROM p2pvpn.statements WHERE network = $1 AND hash = $2"},
@@ -44,8 +46,9 @@ static const struct pv_pg_statement statements[] = {
 /* --- sending --------------------------------------------------------------------------------- */
 
 /* Before every write: it fails when another coordinator has taken the lease, or the home of this
- * network, and the transaction with it. A network that is being created gets its home. */
-static void send_fence(struct pv_pgstore *s, const uint8_t *network, bool fresh)
+ * network, and the transaction with it. A network that is being created gets its home. One that may
+ * have been dropped by the attempt before has none to check. */
+static void send_fence(struct pv_pgstore *s, const uint8_t *network, bool fresh, bool dropped)
 {
     const struct pv_pg_value lease[] = {pv_pg_int(s->fence)};
     if (s->member == 0) {
@@ -58,7 +61,7 @@ static void send_fence(struct pv_pgstore *s, const uint8_t *network, bool fresh)
     if (fresh && fence == 0)
         pv_pg_send(s->pg, "claim new", v, 2);
     else
-        pv_pg_send(s->pg, "check home", v, PV_ARRAY_LEN(v));
+        pv_pg_send(s->pg, dropped ? "check dropped" : "check home", v, PV_ARRAY_LEN(v));
 }
 
 /* Copies have no rows, and all rows of an operation are of one network. */
@@ -161,10 +164,11 @@ static void send_drop(struct pv_pgstore *s, const struct pv_storeop_copy *m)
     pv_pg_send(s->pg, "drop", v, PV_ARRAY_LEN(v));
 }
 
-/* Sends an operation; returns how many statements that were, behind its fence. */
-static size_t send_operation(struct pv_pgstore *s, const struct pv_storeop *op)
+/* Sends an operation; returns how many statements that were, behind its fence. again: it was sent
+ * before, with an unknown outcome. */
+static size_t send_operation(struct pv_pgstore *s, const struct pv_storeop *op, bool again)
 {
-    send_fence(s, network_of(op), op->fresh);
+    send_fence(s, network_of(op), op->fresh, again && op->kind == PV_STOREOP_DROP);
     switch (op->kind) {
     case PV_STOREOP_REGISTER:
         send_redeem(s, op);
@@ -307,7 +311,7 @@ static int send_batch(struct pv_pgstore *s, struct batch *b, bool *ret_sent,
         return PV_ERR_CLOSED;
     }
     for (size_t i = 0; i < b->n; i++)
-        b->first[i + 1] = b->first[i] + send_operation(s, b->ops[i]);
+        b->first[i + 1] = b->first[i] + send_operation(s, b->ops[i], b->again);
     return pv_pg_finish(s->pg, take_result, b, error);
 }
 
@@ -335,7 +339,6 @@ static void nap(void)
  * was away before is a reason to refuse. */
 static int do_batch(struct pv_pgstore *s, struct batch *b, char error[static PV_STOREOP_ERROR_MAX])
 {
-    b->again = false;
     for (;;) {
         bool sent = false;
         int r = connect_now(s);
@@ -350,12 +353,13 @@ static int do_batch(struct pv_pgstore *s, struct batch *b, char error[static PV_
     }
 }
 
-/* An operation that fails undoes the whole transaction; its neighbours must not suffer. */
+/* An operation that fails undoes the whole transaction; its neighbours must not suffer. When all of
+ * it was sent before with an unknown outcome, each may have been done then. */
 static void run_batch(struct pv_pgstore *s, struct pv_storeop *const *ops,
-                      struct pv_storeop_result *results, size_t n)
+                      struct pv_storeop_result *results, size_t n, bool again)
 {
     char error[PV_STOREOP_ERROR_MAX] = "";
-    struct batch b = {.ops = ops, .results = results, .n = n};
+    struct batch b = {.ops = ops, .results = results, .n = n, .again = again};
     int r = do_batch(s, &b, error);
     if (r == PV_OK) {
         note_homes(s, &b);
@@ -365,7 +369,7 @@ static void run_batch(struct pv_pgstore *s, struct pv_storeop *const *ops,
     /* One of them failed, and undid its neighbours: each for itself, then. */
     if (n > 1 && (r != PV_ERR_REFUSED || s->member != 0) && r != PV_ERR_CLOSED)
         for (size_t i = 0; i < n; i++)
-            run_batch(s, &ops[i], &results[i], 1);
+            run_batch(s, &ops[i], &results[i], 1, b.again);
 }
 
 /* These need the facts before they can write, so they are no part of other batches. */
@@ -402,7 +406,7 @@ static void run_operations(struct pv_coordstore *store, struct pv_storeop *const
         if (is_home(ops[i]))
             run_homes(s, ops + i, results + i, len);
         else
-            run_batch(s, ops + i, results + i, len);
+            run_batch(s, ops + i, results + i, len, false);
     }
 }
 
@@ -459,7 +463,7 @@ static void store_marks(struct pv_pgstore *s, const struct marks *m)
     for (size_t i = 0; i < m->n;) {
         if (pv_pg_begin(s->pg) < 0)
             return;
-        send_fence(s, NULL, false);
+        send_fence(s, NULL, false, false);
         for (size_t end = i + MARKS_AT_ONCE; i < m->n && i < end; i++) {
             const struct mark *at = &m->all[i];
             const struct pv_pg_value v[] = {pv_pg_int((int64_t)at->epoch),

@@ -17,11 +17,13 @@ enum {
 
 static struct pg_server primary, standby;
 static char conninfo[256]; /* of both, whichever takes writes */
-static int64_t fence;
+static struct pv_pg_lease *lease;
 
 static struct pv_coordstore *open_ok(void)
 {
-    const struct pv_store_pg_config cfg = {.conninfo = conninfo, .fence = fence};
+    const struct pv_store_pg_config cfg = {.conninfo = conninfo,
+                                           .member = pv_pg_lease_fence(lease),
+                                           .epoch = pv_pg_lease_epoch(lease)};
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;
     int r = pv_coordstore_open_pg(&s, &cfg, error);
@@ -84,16 +86,37 @@ static bool follow(void)
            ask(&primary, "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'");
 }
 
-static void take_lease(void)
+static void end_lease(void *l)
 {
-    struct pv_pg_lease_config cfg = {.conninfo = conninfo, .pk = {1}, .holder = {1}};
-    char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
-    struct pv_pg_lease *l = NULL;
-    assert_int_equal(pv_pg_lease_new(&l, &cfg, error), PV_OK);
-    if (pv_pg_lease_take(l, other, error) != PV_OK)
-        fail_msg("%s", error);
-    fence = pv_pg_lease_fence(l);
     pv_pg_lease_free(l);
+}
+
+/* One of several coordinators, as all are. */
+static void join(void)
+{
+    struct pv_pg_lease_config cfg = {
+        .conninfo = conninfo, .pk = {1}, .holder = {1}, .name = "one", .shared = true};
+    char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
+    assert_int_equal(pv_pg_lease_new(&lease, &cfg, error), PV_OK);
+    test_defer(end_lease, lease);
+    if (pv_pg_lease_take(lease, other, error) != PV_OK)
+        fail_msg("%s", error);
+}
+
+/* It renews its place as soon as there is a primary, and its home is its own still. */
+static void expect_home(void)
+{
+    struct pv_pg_renewal re = {.homes = 1, .again = true};
+    char error[PV_PG_ERROR_MAX] = "";
+    const pv_ns until = pv_clock_now() + PV_S(WAIT_S);
+    int r;
+    while ((r = pv_pg_lease_renew(lease, &re, error)) == PV_ERR_CLOSED && pv_clock_now() < until)
+        poll(NULL, 0, 50);
+    if (r != PV_OK)
+        fail_msg("%d %s", r, error);
+    assert_true(re.has_list);
+    assert_int_equal(re.n, 1);
+    free(re.list);
 }
 
 /* Kills the primary when that many answers have come, and promotes the standby after a moment in
@@ -123,8 +146,11 @@ static void nothing_answered_is_lost_when_the_primary_dies(void **state)
     snprintf(conninfo, sizeof(conninfo),
              "host=%s,%s dbname=postgres user=postgres target_session_attrs=read-write",
              primary.dir, standby.dir);
-    take_lease();
+    join();
     struct pv_coordstore *s = open_ok();
+    struct pv_storeop *made = network_op(MEMBERS + 2);
+    made->fresh = true;
+    assert_int_equal(run(s, made).status, PV_OK);
     assert_int_equal(pipe(fds), 0);
     pid_t pid = killer(fds[0]);
     for (uint64_t i = 1; i <= MEMBERS; i++) {
@@ -150,7 +176,8 @@ static void nothing_answered_is_lost_when_the_primary_dies(void **state)
     /* Each of them is there once, and the invite has no use left. */
     struct cw_node late = cw_node_make(world);
     assert_int_equal(run(s, member_op(&late, MEMBERS + 1, 0, MEMBERS)).status, PV_ERR_EXPIRED);
-    assert_true(ask(&standby, "SELECT 1 FROM p2pvpn.statements HAVING count(*) = 400"));
+    assert_true(ask(&standby, "SELECT 1 FROM p2pvpn.statements HAVING count(*) = 404"));
+    expect_home();
     pv_coordstore_close(s);
     print_message("%zu answered, %zu refused on the way\n", n_told, n_refused);
     close(fds[0]);

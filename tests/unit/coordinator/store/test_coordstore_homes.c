@@ -9,6 +9,7 @@
 #include "coordinator/store/pg_view.h"
 #include "coordinator/store/store_pg.h"
 #include "sys/proc/clock.h"
+#include "tests/unit/coordinator/store/pg_line.h"
 #include "tests/unit/coordinator/store/pg_sql.h"
 #include "tests/unit/coordinator/store/store_ops.h"
 
@@ -47,8 +48,8 @@ static struct pv_pg_lease *lease_of(uint8_t number, bool shared)
     return l;
 }
 
-/* The server may be starting still. */
-static struct member join(uint8_t number)
+/* The server may be starting still. The store goes by this address. */
+static struct member join_by(uint8_t number, const char *conninfo)
 {
     struct member m = {.lease = lease_of(number, true)};
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
@@ -58,13 +59,18 @@ static struct member join(uint8_t number)
         poll(NULL, 0, 50);
     if (r != PV_OK)
         fail_msg("%d %s", r, error);
-    const struct pv_store_pg_config cfg = {.conninfo = pg_server_conninfo(&server, "postgres"),
+    const struct pv_store_pg_config cfg = {.conninfo = conninfo,
                                            .member = pv_pg_lease_fence(m.lease),
                                            .epoch = pv_pg_lease_epoch(m.lease)};
     r = pv_coordstore_open_pg(&m.store, &cfg, error);
     if (r != PV_OK)
         fail_msg("%d %s", r, error);
     return m;
+}
+
+static struct member join(uint8_t number)
+{
+    return join_by(number, pg_server_conninfo(&server, "postgres"));
 }
 
 static void leave(struct member *m)
@@ -109,8 +115,8 @@ static struct pv_storeop_result create(struct member *m, uint64_t n)
     return run(m->store, op);
 }
 
-/* HOME or LEAVE; the answer is the caller's. */
-static struct pv_home_answer *ask(struct member *m, enum pv_storeop_kind kind, bool pleads)
+/* HOME, LEAVE or DROP; the answer is the caller's. */
+static struct pv_storeop_result order(struct member *m, enum pv_storeop_kind kind, bool pleads)
 {
     struct pv_storeop_copy what = {.wall_s = 0};
     struct pv_storeop *op = NULL;
@@ -118,7 +124,12 @@ static struct pv_home_answer *ask(struct member *m, enum pv_storeop_kind kind, b
     assert_int_equal(pv_storeop_new_copy(kind, &what, pv_view(NULL, 0), &op), PV_OK);
     op->id = 3;
     op->pleads = pleads;
-    struct pv_storeop_result res = run(m->store, op);
+    return run(m->store, op);
+}
+
+static struct pv_home_answer *ask(struct member *m, enum pv_storeop_kind kind, bool pleads)
+{
+    struct pv_storeop_result res = order(m, kind, pleads);
     if (res.status != PV_OK)
         fail_msg("%d %s", res.status, res.error);
     assert_non_null(res.home);
@@ -286,6 +297,136 @@ static void what_members_cannot_reach_comes_back(void **state)
     assert_int_equal(verdict(&two, true), PV_HOME_TAKE);
 }
 
+/* --- outcomes that nobody heard -------------------------------------------------------------- */
+
+static int keep_one(struct member *m)
+{
+    struct pv_storeop_copy copy = {.from = {2}, .to = {3}, .key = {4}, .wall_s = 1795161600};
+    const uint8_t box[] = {7, 8, 9};
+    struct pv_storeop *op = NULL;
+    memcpy(copy.network, world->created.network_id, sizeof(copy.network));
+    assert_int_equal(pv_storeop_new_copy(PV_STOREOP_KEEP, &copy, pv_view(box, sizeof(box)), &op),
+                     PV_OK);
+    return run(m->store, op).status;
+}
+
+/* Each kind of write over a line that breaks at its commit: it is done once, and answered as if
+ * nothing had happened. */
+static void store_over(enum pg_line_state cut)
+{
+    struct cw_node a = cw_node_make(world), b = cw_node_make(world);
+    struct pg_line *line = pg_line_new(&server, NULL);
+    leave(&one);
+    one = join_by(1, line->conninfo);
+    pg_line_set(line, cut);
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    pg_line_set(line, cut);
+    assert_int_equal(run(one.store, member_op(&a, 9, 0, 1)).status, PV_OK);
+    assert_int_equal(run(one.store, member_op(&b, 10, 0, 1)).status, PV_ERR_EXPIRED);
+    assert_int_equal(run(one.store, member_op(&a, 11, 0, 1)).status, PV_ERR_EXISTS);
+    pg_line_set(line, cut);
+    assert_int_equal(keep_one(&one), PV_OK);
+    assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "1");
+    assert_int_equal(all_of(one.store).n, 5);
+    pg_line_set(line, cut);
+    struct pv_storeop_result res = order(&one, PV_STOREOP_DROP, false);
+    if (res.status != PV_OK)
+        fail_msg("%d %s", res.status, res.error);
+    assert_int_equal(all_of(one.store).n, 0);
+    assert_int_equal(verdict(&two, false), PV_HOME_NONE);
+}
+
+static void a_commit_whose_answer_is_lost_counts_once(void **state)
+{
+    (void)state;
+    store_over(PG_LINE_AFTER_COMMIT);
+}
+
+static void a_commit_that_never_came_is_done_again(void **state)
+{
+    (void)state;
+    store_over(PG_LINE_BEFORE_COMMIT);
+}
+
+/* What the store of one answers when its connection broke and it has connected again. */
+static int put_again(uint64_t n)
+{
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    int r;
+    while ((r = put(&one, n)) == PV_ERR_CLOSED && pv_clock_now() < until)
+        poll(NULL, 0, 20);
+    return r;
+}
+
+/* A home that could not be given away is its giver's still. One that was given without the giver's
+ * hearing of it is not, and the giver learns of it. The first of two commits is the question's. */
+static void of_a_gift_that_nobody_heard_the_database_knows(void **state)
+{
+    (void)state;
+    struct pg_line *line = pg_line_new(&server, NULL);
+    leave(&one);
+    one = join_by(1, line->conninfo);
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_int_equal(renew(&one, 1), PV_OK);
+    pg_line_set_behind(line, 1, PG_LINE_BEFORE_COMMIT);
+    assert_int_equal(order(&one, PV_STOREOP_LEAVE, false).status, PV_ERR_CLOSED);
+    assert_int_equal(put_again(9), PV_OK);
+    assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+
+    pg_line_set_behind(line, 1, PG_LINE_AFTER_COMMIT);
+    assert_int_equal(order(&one, PV_STOREOP_LEAVE, false).status, PV_ERR_CLOSED);
+    assert_int_equal(put_again(10), -ESTALE);
+    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_true(one.renewal.has_list);
+    assert_int_equal(one.renewal.n, 0);
+    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(put(&two, 11), PV_OK);
+}
+
+static uint8_t lost_network[PV_NETWORK_ID_LEN];
+
+static void lose_network(void)
+{
+    char sql[160], hex[2 * PV_NETWORK_ID_LEN + 1];
+    for (size_t i = 0; i < sizeof(lost_network); i++)
+        snprintf(hex + 2 * i, 3, "%02x", lost_network[i]);
+    snprintf(sql, sizeof(sql),
+             "UPDATE p2pvpn.homes SET fence = fence + 1 WHERE network = decode('%s', 'hex')", hex);
+    run_sql(sql);
+}
+
+/* A batch is stored, nobody hears of it, and one of its two networks is lost before it is sent
+ * again: the other's member is answered that it is in, and has not come second to itself. */
+static void what_was_stored_is_known_again_beside_a_network_that_was_lost(void **state)
+{
+    (void)state;
+    struct cw *first = world;
+    struct cw_keys first_invite = invite;
+    world = cw_new(2);
+    cw_make_network(world);
+    invite = cw_keys_make(world);
+    memcpy(lost_network, world->created.network_id, sizeof(lost_network));
+    struct pg_line *line = pg_line_new(&server, lose_network);
+    leave(&one);
+    one = join_by(1, line->conninfo);
+    struct cw_node a = cw_node_make(world), b = cw_node_make(first);
+    assert_int_equal(create(&one, 20).status, PV_OK);
+    struct pv_storeop *lost = member_op(&a, 30, 0, 1);
+    world = first;
+    invite = first_invite;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    struct pv_storeop *ops[2] = {member_op(&b, 9, 0, 1), lost};
+    struct pv_storeop_result res[2];
+    pg_line_set(line, PG_LINE_AFTER_COMMIT);
+    pv_coordstore_run(one.store, ops, res, 2);
+    assert_int_equal(res[0].status, PV_OK);
+    assert_int_equal(res[1].status, -ESTALE);
+    pv_storeop_free(ops[0]);
+    pv_storeop_free(ops[1]);
+}
+
+/* --- looking --------------------------------------------------------------------------------- */
+
 static void count_coordinator(void *ctx, const struct pv_pgview_coordinator *c)
 {
     unsigned *n = ctx;
@@ -327,6 +468,10 @@ int main(void)
         TEST(one_that_sleeps_is_followed_and_learns_of_it),
         TEST(one_that_was_killed_is_followed_before_its_time),
         TEST(what_members_cannot_reach_comes_back),
+        TEST(a_commit_whose_answer_is_lost_counts_once),
+        TEST(a_commit_that_never_came_is_done_again),
+        TEST(of_a_gift_that_nobody_heard_the_database_knows),
+        TEST(what_was_stored_is_known_again_beside_a_network_that_was_lost),
         TEST(who_looks_sees_all_of_it),
     };
     if (pv_crypto_init() < 0)

@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "coordinator/core/member/rowmark.h"
 #include "coordinator/store/pg_lease.h"
@@ -15,6 +13,7 @@
 #include "coordinator/store/store_sqlite.h"
 #include "coordinator/store/transfer.h"
 #include "sys/proc/clock.h"
+#include "tests/unit/coordinator/store/pg_line.h"
 #include "tests/unit/coordinator/store/pg_sql.h"
 #include "tests/unit/coordinator/store/store_list.h"
 
@@ -100,92 +99,15 @@ static struct pv_coordstore *open_ok(void)
 
 /* --- a line that breaks ---------------------------------------------------------------------- */
 
-enum cut {
-    CUT_BEFORE_COMMIT, /* the database does not get it */
-    CUT_AFTER_COMMIT,  /* its answer does not come back */
-};
-
-struct line {
-    char dir[64];
-    pid_t pid;
-};
-
-static int unix_socket(const char *where, bool listening)
-{
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/.s.PGSQL.5432", where);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int r = listening ? bind(fd, (struct sockaddr *)&addr, sizeof(addr))
-                      : connect(fd, (struct sockaddr *)&addr, sizeof(addr));
-    if (r == 0 && listening)
-        r = listen(fd, 8);
-    return r == 0 ? fd : -1;
-}
-
-/* Copies what is there; false: the end, or the word that the line breaks at. */
-static bool copy(int from, int to, const char *word)
-{
-    static char buf[1 << 20];
-    ssize_t n = read(from, buf, sizeof(buf));
-    if (n <= 0 || (word != NULL && memmem(buf, (size_t)n, word, strlen(word)) != NULL))
-        return false;
-    return write(to, buf, (size_t)n) == n;
-}
-
-/* One connection. The first breaks at its commit; later ones are whole. */
-static void serve(int client, enum cut cut, bool breaks)
-{
-    int db = unix_socket(server.dir, false);
-    struct pollfd p[2] = {{.fd = client, .events = POLLIN}, {.fd = db, .events = POLLIN}};
-    const char *to_db = breaks && cut == CUT_BEFORE_COMMIT ? "COMMIT" : NULL;
-    const char *to_client = breaks && cut == CUT_AFTER_COMMIT ? "COMMIT" : NULL;
-    while (db >= 0 && poll(p, 2, -1) > 0) {
-        if (p[0].revents != 0 && !copy(client, db, to_db))
-            break;
-        if (p[1].revents != 0 && !copy(db, client, to_client))
-            break;
-    }
-    close(db);
-    close(client);
-}
-
-static void line_make(struct line *l, enum cut cut)
-{
-    assert_non_null(test_dir_make(l->dir, sizeof(l->dir)));
-    int fd = unix_socket(l->dir, true);
-    assert_true(fd >= 0);
-    l->pid = fork();
-    assert_true(l->pid >= 0);
-    if (l->pid > 0) {
-        close(fd);
-        return;
-    }
-    for (bool breaks = true;; breaks = false) {
-        int client = accept(fd, NULL, NULL);
-        if (client < 0)
-            _exit(0);
-        serve(client, cut, breaks);
-    }
-}
-
-static void line_done(struct line *l)
-{
-    kill(l->pid, SIGKILL);
-    assert_int_equal(waitpid(l->pid, NULL, 0), l->pid);
-    assert_int_equal(test_dir_remove(l->dir), 0);
-}
-
 /* Stores one of each kind over a line that breaks at the first commit: everything is there once,
  * and answered as if nothing had happened. */
-static void store_over(enum cut cut)
+static void store_over(enum pg_line_state cut)
 {
-    char through[192];
-    struct line line;
     struct cw_node a = cw_node_make(world);
-    line_make(&line, cut);
-    snprintf(through, sizeof(through), "host=%s dbname=postgres user=postgres", line.dir);
-    conninfo = through;
+    struct pg_line *line = pg_line_new(&server, NULL);
+    conninfo = line->conninfo;
     struct pv_coordstore *s = open_ok();
+    pg_line_set(line, cut);
     struct pv_storeop *ops[2] = {member_op(&a, 9, 0, 1), network_op(1)};
     struct pv_storeop_result res[2];
     pv_coordstore_run(s, ops, res, 2);
@@ -200,19 +122,18 @@ static void store_over(enum cut cut)
     assert_int_equal(run(s, member_op(&b, 10, 0, 1)).status, PV_ERR_EXPIRED);
     assert_int_equal(run(s, member_op(&a, 11, 0, 1)).status, PV_ERR_EXISTS);
     pv_coordstore_close(s);
-    line_done(&line);
 }
 
 static void a_commit_whose_answer_is_lost_counts_once(void **state)
 {
     (void)state;
-    store_over(CUT_AFTER_COMMIT);
+    store_over(PG_LINE_AFTER_COMMIT);
 }
 
 static void a_commit_that_never_came_is_done_again(void **state)
 {
     (void)state;
-    store_over(CUT_BEFORE_COMMIT);
+    store_over(PG_LINE_BEFORE_COMMIT);
 }
 
 /* --- a database that goes -------------------------------------------------------------------- */
