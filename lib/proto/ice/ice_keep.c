@@ -397,8 +397,9 @@ static void start_ordinary(struct pv_ice_agent *a)
     a->next_ta = a->now + (a->cfg.foreign ? PV_ICE_TA_RFC : PV_ICE_TA_OURS);
 }
 
-/* Order matters: ended checks first, since they may change the selection; then the deadlines of the
- * selected pair; ordinary checks last, on what is left of the send budget. */
+/* Order matters: ended checks and ended consent first, since they may change the selection; then
+ * the other deadlines of the selected pair; ordinary checks last, on what is left of the send
+ * budget. */
 void pv_ice_keep_handle_timeout(struct pv_ice_agent *a)
 {
     for (int i = 0; i < PV_ICE_MAX_PAIRS; i++) {
@@ -411,18 +412,18 @@ void pv_ice_keep_handle_timeout(struct pv_ice_agent *a)
         if (a->now >= stale_due(a, i) && !pv_ice_check_is_running(p))
             p->state = PV_ICE_PAIR_STALE;
     }
-    if (a->now >= suspicion_due(a))
-        suspect(a);
-    if (a->now >= late_due(a))
-        be_late(a);
-    if (a->now >= retry_due(a))
-        retry_failed(a);
     if (a->now >= consent_due(a)) {
         PV_ICE_TRACE(a, "no consent for 30 s");
         if (!a->cfg.foreign)
             pv_ice_choose_retry_all(a);
         pv_ice_choose_died(a, a->now - PV_ICE_CONSENT_EXPIRES, true);
     }
+    if (a->now >= suspicion_due(a))
+        suspect(a);
+    if (a->now >= late_due(a))
+        be_late(a);
+    if (a->now >= retry_due(a))
+        retry_failed(a);
     if (a->now >= dormant_due(a))
         go_dormant(a);
     a->in_use = a->in_use && is_in_use(a);
