@@ -36,7 +36,8 @@ void pv_tlsgate_done(struct pv_tlsgate *g)
 
 /* Who floods uses up the rate of all; so whoever comes now and then, or from where members are, is
  * paid from elsewhere first. The source's rate is asked before the rate of all: one source alone
- * does not use up what others need. */
+ * does not use up what others need. After a restart thousands of sources come at once, so there is
+ * more for a while. */
 static bool has_rate(struct pv_tlsgate *g, const struct pv_addr *source, bool regular, pv_ns now)
 {
     if (regular && pv_bucket_take(&g->members, PV_TLSGATE_OWN_RATE, PV_TLSGATE_OWN_BURST, 1, now))
@@ -46,7 +47,9 @@ static bool has_rate(struct pv_tlsgate *g, const struct pv_addr *source, bool re
     if (pv_bucket_table_take(g->quiets, source, 1, now) &&
         pv_bucket_take(&g->quiet, PV_TLSGATE_OWN_RATE, PV_TLSGATE_OWN_BURST, 1, now))
         return true;
-    return pv_bucket_take(&g->all, PV_TLSGATE_RATE, PV_TLSGATE_BURST, 1, now);
+    return pv_bucket_take(&g->all, PV_TLSGATE_RATE, PV_TLSGATE_BURST, 1, now) ||
+           (pv_bucket_take(&g->pace, PV_TLSGATE_PACE_RATE, PV_TLSGATE_PACE_BURST, 1, now) &&
+            pv_bucket_take(&g->crowd, PV_TLSGATE_CROWD_RATE, PV_TLSGATE_CROWD, 1, now));
 }
 
 /* The one that gives up its place stays in the heap, due at once: its owner ends it. */

@@ -19,7 +19,7 @@
 #include "coordinator/core/places.h"
 
 enum {
-    PV_TLSGATE_MAX = 256,          /* ours: handshakes under way, 12 MiB */
+    PV_TLSGATE_MAX = 512,          /* ours: handshakes under way, 23 MiB */
     PV_TLSGATE_REGULARS = 64,      /* ours: of members' addresses, beside those */
     PV_TLSGATE_SOURCE_MAX = 64,    /* ours: of one /24 or /48, an office that comes back at once */
     PV_TLSGATE_RATE = 400,         /* ours: a second in all, a twelfth of a core */
@@ -33,6 +33,14 @@ enum {
      * PV_TLSGATE_RATE does not count these. */
     PV_TLSGATE_OWN_RATE = 200,
     PV_TLSGATE_OWN_BURST = 400,
+    /* Ours: beyond all that, for a crowd that comes back as after a restart: so many, and as many
+     * again in 100 s; */
+    PV_TLSGATE_CROWD = 10000,
+    PV_TLSGATE_CROWD_RATE = 100,
+    /* of them so many a second, and at once: with the rates above each has its place for a third of
+     * a second before another takes it, and round trips are shorter. */
+    PV_TLSGATE_PACE_RATE = 1000,
+    PV_TLSGATE_PACE_BURST = 200,
     PV_TLSGATE_TIME_S = 5,  /* ours: seconds one may take, ten times a slow path's */
     PV_TLSGATE_HURRY_S = 2, /* ours: the same while more than half of the places are taken */
 };
@@ -50,6 +58,7 @@ struct pv_tlsgate {
     struct pv_heap timers;
     struct pv_bucket all, quiet,
         members;                     /* rates in all; of quiet sources; of members' addresses */
+    struct pv_bucket crowd, pace;    /* what is left for a crowd, and how fast it may go in */
     struct pv_bucket_table *sources; /* rates by source network */
     struct pv_bucket_table *quiets;  /* which of them are quiet */
 };

@@ -134,8 +134,40 @@ static void nobody_goes_in_and_out_too_often(void **state)
             pv_tlsgate_leave(&w->gate, &w->pass[0]);
         all += n;
     }
-    size_t most = PV_TLSGATE_BURST + PV_TLSGATE_RATE + PV_TLSGATE_OWN_BURST + PV_TLSGATE_OWN_RATE;
+    size_t most = PV_TLSGATE_BURST + PV_TLSGATE_RATE + PV_TLSGATE_OWN_BURST + PV_TLSGATE_OWN_RATE +
+                  PV_TLSGATE_PACE_BURST + PV_TLSGATE_PACE_RATE;
     assert_in_range(all, PV_TLSGATE_BURST, most);
+}
+
+/* Handshakes that go in during some seconds in which 2,000 a second come, each of its own network.
+ */
+static size_t let_in(struct world *w, uint32_t *next, pv_ns from, size_t seconds)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < 2000 * seconds; i++) {
+        struct pv_addr src = pv_addr4_u32(0x0a000000u + ((*next)++ << 8), 1);
+        struct pv_tlsgate_pass pass = {0};
+        n += pv_tlsgate_enter(&w->gate, &pass, &src, false, from + PV_US(500 * i)) ? 1 : 0;
+        pv_tlsgate_leave(&w->gate, &pass);
+    }
+    return n;
+}
+
+/* After a restart all come at once; a flood of as many networks finds less when that is used up. */
+static void a_crowd_goes_in_at_a_pace_while_its_budget_lasts(void **state)
+{
+    struct world *w = *state;
+    const size_t daily = PV_TLSGATE_RATE + PV_TLSGATE_OWN_RATE;
+    uint32_t next = 0;
+    assert_in_range(let_in(w, &next, PV_S(1), 5), 5 * (daily + PV_TLSGATE_PACE_RATE),
+                    5 * (daily + PV_TLSGATE_PACE_RATE) + PV_TLSGATE_BURST + PV_TLSGATE_OWN_BURST +
+                        PV_TLSGATE_PACE_BURST);
+    (void)let_in(w, &next, PV_S(6), 10);
+    size_t later = let_in(w, &next, PV_S(16), 5);
+    assert_in_range(later, 5 * (daily + PV_TLSGATE_CROWD_RATE) - 50,
+                    5 * (daily + PV_TLSGATE_CROWD_RATE) + 50);
+    /* As much again takes a while. */
+    assert_true(let_in(w, &next, PV_S(121), 5) > 5 * (daily + PV_TLSGATE_PACE_RATE));
 }
 
 static void the_slow_are_named_in_the_order_they_came(void **state)
@@ -180,6 +212,7 @@ int main(void)
         TEST(a_flood_keeps_nobody_else_out),
         TEST(who_comes_to_a_crowd_has_less_time),
         TEST(nobody_goes_in_and_out_too_often),
+        TEST(a_crowd_goes_in_at_a_pace_while_its_budget_lasts),
         TEST(the_slow_are_named_in_the_order_they_came),
         cmocka_unit_test(the_first_byte_says_what_is_spoken),
     };
