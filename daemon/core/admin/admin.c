@@ -288,17 +288,16 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 /* Root itself signs an invite for admins: by that those who may make admins know it (adr 0022). */
 static bool may_invite(struct admin *a, bool admin, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     if (!admin)
         return may_sign(a, "invite", PV_RIGHT_INVITE, handle) && is_online(a, "invite", handle);
     if (!pv_node_need_network(a->node, "invite", handle))
         return false;
     if (!pv_rootkey_is_here(a->node)) {
-        snprintf(text, sizeof(text),
-                 "invite: --admin needs the root key of %s, which is not on this machine: use the "
-                 "one that ran `p2pvpnctl create`, or invite without it",
-                 pv_roster_network(a->node->roster)->name);
-        answer_error(a, handle, PV_CTLAPI_REFUSED, text);
+        pv_ctlsrv_failf(
+            a->node->ctl, handle, PV_CTLAPI_REFUSED,
+            "invite: --admin needs the root key of %s, which is not on this machine: use the "
+            "one that ran `p2pvpnctl create`, or invite without it",
+            pv_roster_network(a->node->roster)->name);
         return false;
     }
     return is_up(a, "invite", handle) && is_online(a, "invite", handle);
@@ -331,9 +330,8 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
                            &put);
     pv_wipe(root, sizeof(root));
     if (r != PV_OK) {
-        char text[PV_CTLAPI_ERROR_BUF];
-        snprintf(text, sizeof(text), "invite: %s: try again", pv_strstatus(r));
-        answer_error(a, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED, "invite: %s: try again",
+                        pv_strstatus(r));
         return;
     }
     put->handle = handle;
@@ -414,10 +412,9 @@ static int revoke_here(struct admin *a, enum pv_st_revoked_kind kind, const uint
 /* What cannot be made is a matter of memory or of the roster's limits: nothing was changed. */
 static void fail_revocation(struct admin *a, const char *what, int status, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
-    snprintf(text, sizeof(text), "%s: the revocation could not be made (%s): try again", what,
-             pv_strstatus(status));
-    answer_error(a, handle, PV_CTLAPI_FAILED, text);
+    pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
+                    "%s: the revocation could not be made (%s): try again", what,
+                    pv_strstatus(status));
 }
 
 /* It holds here at once. The client is answered when everybody who is there has said so, or after a
@@ -601,7 +598,6 @@ static void run_admin_revoke(void *part, struct pv_ctlapi_request *req, struct p
 {
     struct admin *a = part;
     struct waiting w = {.handle = handle, .deed = DEED_END_RIGHTS};
-    char text[PV_CTLAPI_ERROR_BUF];
     uint8_t root[PV_SIGN_SK_LEN];
     bool has_root = pv_rootkey_open(a->node, root) == PV_OK;
     const uint8_t *sk = has_root ? root : a->node->identity->sign_sk;
@@ -617,14 +613,12 @@ static void run_admin_revoke(void *part, struct pv_ctlapi_request *req, struct p
         r = end_rights(a, sk, pv_peer_pk(p), now);
     pv_wipe(root, sizeof(root));
     if (r == PV_ERR_NOT_FOUND) {
-        snprintf(text, sizeof(text),
-                 "admin revoke: %s is no admin: `p2pvpnctl peers` shows who is one",
-                 pv_peer_name(p));
-        answer_error(a, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
+                        "admin revoke: %s is no admin: `p2pvpnctl peers` shows who is one",
+                        pv_peer_name(p));
     } else if (r != PV_OK) {
-        snprintf(text, sizeof(text), "admin revoke: it could not be signed (%s): try again",
-                 pv_strstatus(r));
-        answer_error(a, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
+                        "admin revoke: it could not be signed (%s): try again", pv_strstatus(r));
     } else {
         wait_until_told(a, &w, now);
     }

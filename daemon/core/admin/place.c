@@ -31,9 +31,7 @@ static void free_part(void *part)
 static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *what,
                  const char *text)
 {
-    char line[PV_CTLAPI_ERROR_BUF];
-    snprintf(line, sizeof(line), "%s: %s", what, text);
-    pv_ctlsrv_fail(n->ctl, handle, code, line);
+    pv_ctlsrv_failf(n->ctl, handle, code, "%s: %s", what, text);
 }
 
 /* The member that is meant: req->peer, or this node where none is named. NULL: it was answered why

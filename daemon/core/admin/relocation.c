@@ -544,7 +544,6 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 /* May this node change the list now? Answers the request itself when not. */
 static bool may_begin(struct relocation *x, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = x->node;
     uint8_t sk[PV_SIGN_SK_LEN];
     const char *why = NULL;
@@ -563,8 +562,7 @@ static bool may_begin(struct relocation *x, uint64_t handle)
     pv_wipe(sk, sizeof(sk));
     if (why == NULL)
         return true;
-    snprintf(text, sizeof(text), "network coordinators: %s", why);
-    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, text);
+    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "network coordinators: %s", why);
     return false;
 }
 

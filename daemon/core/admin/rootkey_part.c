@@ -103,11 +103,10 @@ static void answer_error(struct rootkey *k, uint64_t handle, enum pv_ctlapi_code
 static bool take_key(struct rootkey *k, const struct pv_ctlapi_request *req, const char *what,
                      uint8_t ret_key[static PV_PWHASH_KEY_LEN], uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     if (pv_key_parse(req->secret, ret_key) == PV_OK)
         return true;
-    snprintf(text, sizeof(text), "%s: \"key\" is no key: use p2pvpnctl", what);
-    answer_error(k, handle, PV_CTLAPI_USAGE, text);
+    pv_ctlsrv_failf(k->node->ctl, handle, PV_CTLAPI_USAGE, "%s: \"key\" is no key: use p2pvpnctl",
+                    what);
     return false;
 }
 

@@ -206,13 +206,11 @@ static void wrote(void *part, uint32_t sid, size_t n, pv_ns now)
 
 static void answer_failed(struct pv_node *n, const struct pv_chatlink_event *ev)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
-    snprintf(text, sizeof(text),
-             ev->status == PV_ERR_LIMIT
-                 ? "send: too many messages wait for this peer (%s): wait until it is back"
-                 : "send: the message could not be stored: %s: is the disk full?",
-             pv_strstatus(ev->status));
-    pv_ctlsrv_fail(n->ctl, ev->tag, PV_CTLAPI_FAILED, text);
+    pv_ctlsrv_failf(n->ctl, ev->tag, PV_CTLAPI_FAILED,
+                    ev->status == PV_ERR_LIMIT
+                        ? "send: too many messages wait for this peer (%s): wait until it is back"
+                        : "send: the message could not be stored: %s: is the disk full?",
+                    pv_strstatus(ev->status));
 }
 
 /* --- who typed -------------------------------------------------------------------------------- */

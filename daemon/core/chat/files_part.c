@@ -430,13 +430,11 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     };
     int r = pv_filelink_offer(f->link, &offer, now, &number);
     if (r != PV_OK) {
-        char text[PV_CTLAPI_ERROR_BUF];
-        snprintf(text, sizeof(text), "send-file: %s: %s", pv_strstatus(r),
-                 r == PV_ERR_LIMIT ? "too many files are under way: `p2pvpnctl files` lists them"
-                 : r == PV_ERR_EXISTS
-                     ? "another file has this transfer's id: send it with a new one"
-                     : "the name of the file is not UTF-8, or the file too large");
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_FAILED, "send-file: %s: %s", pv_strstatus(r),
+            r == PV_ERR_LIMIT    ? "too many files are under way: `p2pvpnctl files` lists them"
+            : r == PV_ERR_EXISTS ? "another file has this transfer's id: send it with a new one"
+                                 : "the name of the file is not UTF-8, or the file too large");
         return;
     }
     f->passed.handle = -1; /* the offer's now */

@@ -49,10 +49,9 @@ static void send_to(struct pv_node *n, struct pv_peer *p, const struct pv_ctlapi
                                             .wall_ms = pv_node_wall_ms(n, now)};
     int r = pv_chatlink_send(n->chatlink, handle, &msg, now);
     if (r != PV_OK) {
-        char why[PV_CTLAPI_ERROR_BUF];
-        snprintf(why, sizeof(why), "send: %s: %s", pv_strstatus(r),
-                 r == PV_ERR_MALFORMED ? "a message is 1 to 16384 bytes of UTF-8" : "try again");
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, why);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "send: %s: %s", pv_strstatus(r),
+                        r == PV_ERR_MALFORMED ? "a message is 1 to 16384 bytes of UTF-8"
+                                              : "try again");
         return;
     }
     /* A path is sought while the message is on its way to the disk. */

@@ -153,9 +153,8 @@ static const char *remedy(int status)
 
 static void answer_failed(struct pv_node *n, const char *what, int status, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
-    snprintf(text, sizeof(text), "%s: %s: %s", what, pv_strstatus(status), remedy(status));
-    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s: %s", what, pv_strstatus(status),
+                    remedy(status));
 }
 
 /* A request that was refused at once. */
@@ -276,7 +275,6 @@ static pv_ns next_timeout(const void *part)
 
 const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     if (!pv_node_need_network(n, "room", handle))
         return NULL;
     const uint8_t *id = pv_rooms_find(n->rooms, name, left);
@@ -285,9 +283,9 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED,
                        "room: the rooms are not loaded yet: try again");
     } else if (id == NULL) {
-        snprintf(text, sizeof(text), "room: no room %s%.48s: `p2pvpnctl room list` shows yours",
-                 name[0] == '#' ? "" : "#", name);
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER, text);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "room: no room %s%.48s: `p2pvpnctl room list` shows yours",
+                        name[0] == '#' ? "" : "#", name);
     }
     return id;
 }

@@ -527,9 +527,8 @@ void pv_info_reloaded(struct pv_node *n, const struct pv_engine_reloaded *done)
     uint64_t handle = x->reload;
     x->reload = 0;
     if (done->error != NULL) {
-        char text[PV_CTLAPI_ERROR_BUF];
-        snprintf(text, sizeof(text), "reload: nothing is changed: %s", done->error);
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "reload: nothing is changed: %s",
+                        done->error);
         return;
     }
     pv_ctlsrv_answer(n->ctl, handle,

@@ -164,10 +164,8 @@ static bool run_ping(struct waits *ws, struct wait *w, pv_ns now)
     if (pv_peer_can_talk(p, now)) {
         send_ping(ws, w, p, now);
     } else if (pv_peer_presence(p) == PV_PRESENCE_OFFLINE && pv_peer_path(p) == NULL) {
-        char text[PV_CTLAPI_ERROR_BUF];
-        snprintf(text, sizeof(text), "ping: %s is offline: try again when it is back",
-                 pv_peer_name(p));
-        pv_ctlsrv_fail(ctl, w->handle, PV_CTLAPI_PEER_OFFLINE, text);
+        pv_ctlsrv_failf(ctl, w->handle, PV_CTLAPI_PEER_OFFLINE,
+                        "ping: %s is offline: try again when it is back", pv_peer_name(p));
         return true;
     } else if (now >= w->give_up_at) {
         step(w, now);
@@ -319,9 +317,8 @@ static struct wait *add_wait(struct waits *ws, const struct pv_peer *p, const ch
 {
     struct wait *w = ws->n == PV_WAITS_MAX ? NULL : calloc(1, sizeof(*w));
     if (w == NULL) {
-        char text[PV_CTLAPI_ERROR_BUF];
-        snprintf(text, sizeof(text), "%s: too many at once: wait a little", what);
-        pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_failf(ws->node->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: too many at once: wait a little", what);
         return NULL;
     }
     w->handle = handle;
@@ -350,12 +347,12 @@ static void do_ping(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     }
     struct pv_verdict v;
     if (!may_ping(ws->node, p, true, &v)) {
-        char text[PV_CTLAPI_ERROR_BUF], rule[PV_RULE_TEXT];
-        snprintf(text, sizeof(text),
-                 "ping: %s does not answer this node: denied by %s: `p2pvpnctl rules` lists the "
-                 "rules, admins change them",
-                 pv_peer_name(p), pv_rule_format(v.rule, rule));
-        pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_REFUSED, text);
+        char rule[PV_RULE_TEXT];
+        pv_ctlsrv_failf(
+            ws->node->ctl, handle, PV_CTLAPI_REFUSED,
+            "ping: %s does not answer this node: denied by %s: `p2pvpnctl rules` lists the "
+            "rules, admins change them",
+            pv_peer_name(p), pv_rule_format(v.rule, rule));
         return;
     }
     struct wait *w = add_wait(ws, p, "ping", handle);

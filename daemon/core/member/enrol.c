@@ -78,8 +78,8 @@ static bool may_begin(struct pv_enrol *x, const char *what, uint64_t handle)
     char text[PV_CTLAPI_ERROR_BUF];
     struct pv_node *n = x->node;
     if (x->step != PV_ENROL_NONE) {
-        snprintf(text, sizeof(text), "%s: another create or join is under way: wait for it", what);
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: another create or join is under way: wait for it", what);
         return false;
     }
     if (n->roster != NULL) {

@@ -244,38 +244,37 @@ void pv_node_report(struct pv_node *n, enum pv_report_source source, const char 
 
 bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
     /* A removed node still has its roster, and `join` would not help it: this is asked first. */
     if (n->removed) {
-        snprintf(text, sizeof(text),
-                 "%s: this machine was removed from network %s: `p2pvpnctl leave --forget` makes a "
-                 "new identity; then ask for a new token",
-                 what, pv_roster_network(n->roster)->name);
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, text);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_REFUSED,
+            "%s: this machine was removed from network %s: `p2pvpnctl leave --forget` makes a "
+            "new identity; then ask for a new token",
+            what, pv_roster_network(n->roster)->name);
         return false;
     }
     const struct pv_member *self =
         n->roster == NULL ? NULL : pv_roster_enrolled(n->roster, n->identity->sign_pk);
     if (self != NULL && self->state == PV_MEMBER_EXPIRED) {
-        snprintf(text, sizeof(text),
-                 "%s: the membership of this machine has expired: it is renewed as soon as the "
-                 "coordinator is reached: `p2pvpnctl status` says why it is not",
-                 what);
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, text);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_REFUSED,
+            "%s: the membership of this machine has expired: it is renewed as soon as the "
+            "coordinator is reached: `p2pvpnctl status` says why it is not",
+            what);
         return false;
     }
     if (self != NULL && self->state == PV_MEMBER_WAITING) {
-        snprintf(text, sizeof(text),
-                 "%s: this machine waits until an admin of network %s admits it: `p2pvpnctl admit "
-                 "%s` there",
-                 what, pv_roster_network(n->roster)->name, self->name);
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, text);
+        pv_ctlsrv_failf(
+            n->ctl, handle, PV_CTLAPI_REFUSED,
+            "%s: this machine waits until an admin of network %s admits it: `p2pvpnctl admit "
+            "%s` there",
+            what, pv_roster_network(n->roster)->name, self->name);
         return false;
     }
     if (n->roster != NULL)
         return true;
-    snprintf(text, sizeof(text),
-             "%s: this machine is in no network: `p2pvpnctl join TOKEN`, or `create URL`", what);
-    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_NOT_JOINED, text);
+    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_NOT_JOINED,
+                    "%s: this machine is in no network: `p2pvpnctl join TOKEN`, or `create URL`",
+                    what);
     return false;
 }

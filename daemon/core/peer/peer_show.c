@@ -97,9 +97,8 @@ struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *wh
         return NULL;
     struct pv_peer *p = pv_peers_find(n->peers, text);
     if (p != NULL && member && p->is_static) {
-        snprintf(error, sizeof(error), "%s: %s is a static peer: only members can do that", what,
-                 p->name);
-        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, error);
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: %s is a static peer: only members can do that", what, p->name);
         return NULL;
     }
     if (p == NULL) {

@@ -244,7 +244,7 @@ static void fail_nobody(struct pv_node *n, const char *peer, const char *what, u
 static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi_request *req,
                                        const char *what, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF], key[PV_KEY_TEXT_BUF];
+    char key[PV_KEY_TEXT_BUF];
     const struct pv_member *found = NULL;
     uint8_t pk[PV_SIGN_PK_LEN];
     size_t matches = 0;
@@ -263,11 +263,11 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
         fail_nobody(n, req->peer, what, handle);
         return NULL;
     }
-    snprintf(text, sizeof(text),
-             "%s: %zu machines ask as %s: name the one that you mean by its key, from `p2pvpnctl "
-             "peers --json`; one of them is %s",
-             what, matches, req->peer, pv_key_format(found->node, key));
-    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+    pv_ctlsrv_failf(
+        n->ctl, handle, PV_CTLAPI_FAILED,
+        "%s: %zu machines ask as %s: name the one that you mean by its key, from `p2pvpnctl "
+        "peers --json`; one of them is %s",
+        what, matches, req->peer, pv_key_format(found->node, key));
     return NULL;
 }
 
@@ -287,10 +287,8 @@ static int sign_admission(struct pv_node *n, const struct pv_member *m, pv_ns no
 /* Want of memory, or a roster that is full: the one that waits goes on waiting. */
 static void fail(struct pv_node *n, const char *what, int status, uint64_t handle)
 {
-    char text[PV_CTLAPI_ERROR_BUF];
-    snprintf(text, sizeof(text), "%s: it could not be signed (%s): try again", what,
-             pv_strstatus(status));
-    pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
+    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: it could not be signed (%s): try again",
+                    what, pv_strstatus(status));
 }
 
 /* The member that has taken the name or an address of the one that waits, meanwhile; NULL: none. */
