@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,7 +29,7 @@ static int count_row(void *ctx, struct pv_storerow *row)
     return PV_OK;
 }
 
-/* Two networks' logs must not be mixed; a transfer that was broken off has the same rows. */
+/* Two networks' logs must not be mixed. */
 static int check_empty(struct pv_coordstore *store, const char *what,
                        char error[static PV_EXCHANGE_ERROR_MAX])
 {
@@ -80,6 +81,17 @@ static int move_all(struct pv_coordset *set, const struct pv_pg_lease *lease, bo
     return r == PV_OK && import ? put_aside(set->state, error) : r;
 }
 
+/* Of one that was killed a moment ago the database hears that it is gone within seconds. */
+static int take_lease(struct pv_pg_lease *lease, char other[static PV_PG_NAME_MAX],
+                      char error[static PV_EXCHANGE_ERROR_MAX])
+{
+    const pv_ns until = pv_clock_now() + 2 * PV_MS(PV_PG_LEASE_MS);
+    int r;
+    while ((r = pv_pg_lease_take(lease, other, error)) == PV_ERR_AGAIN && pv_clock_now() < until)
+        poll(NULL, 0, PV_PG_LEASE_ASK_MS);
+    return r;
+}
+
 static int with_lease(struct pv_coordset *set, const uint8_t pk[static PV_SIGN_PK_LEN], bool import,
                       struct pv_transfer *ret_transfer, char error[static PV_EXCHANGE_ERROR_MAX])
 {
@@ -88,7 +100,7 @@ static int with_lease(struct pv_coordset *set, const uint8_t pk[static PV_SIGN_P
     int r = pv_standby_lease(&lease, set, pk, false, error);
     if (r < 0)
         return r;
-    r = pv_pg_lease_take(lease, other, error);
+    r = take_lease(lease, other, error);
     if (r == PV_ERR_AGAIN)
         snprintf(error, PV_EXCHANGE_ERROR_MAX, "%s serves from this database: stop it first",
                  other);

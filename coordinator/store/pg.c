@@ -28,6 +28,7 @@ struct pv_pg {
     struct pv_pg_config cfg;
     PGconn *conn; /* NULL: not connected */
     bool prepared;
+    bool held;        /* batches are parts of one transaction */
     size_t n_sent;    /* statements of the batch under way, BEGIN among them */
     bool send_failed; /* one could not be sent */
 };
@@ -292,7 +293,7 @@ int pv_pg_begin(struct pv_pg *pg)
         return PV_ERR_CLOSED;
     pg->n_sent = 0;
     pg->send_failed = false;
-    send_text(pg, "BEGIN");
+    send_text(pg, pg->held ? "SAVEPOINT part" : "BEGIN");
     return PV_OK;
 }
 
@@ -360,7 +361,7 @@ static int roll_back(struct pv_pg *pg)
 int pv_pg_finish(struct pv_pg *pg, void (*take)(void *ctx, size_t i, PGresult *res), void *ctx,
                  char ret_error[static PV_PG_ERROR_MAX])
 {
-    send_text(pg, "COMMIT");
+    send_text(pg, pg->held ? "RELEASE SAVEPOINT part" : "COMMIT");
     int r = PV_ERR_CLOSED;
     if (!pg->send_failed && PQpipelineSync(pg->conn) == 1)
         r = drain(pg, "write to", take, ctx, ret_error);
@@ -414,6 +415,27 @@ int pv_pg_exec(struct pv_pg *pg, const char *sql, int (*take)(void *ctx, PGresul
     if (!pv_pg_is_connected(pg) || PQsendQuery(pg->conn, sql) != 1)
         return explain_away(pg, "set up", ret_error);
     return collect(pg, "set up", take, ctx, ret_error);
+}
+
+/* Who reads much beside is not idle. */
+int pv_pg_hold(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
+{
+    int r = pv_pg_exec(pg, "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0", NULL, NULL,
+                       ret_error);
+    pg->held = r == PV_OK;
+    return r;
+}
+
+/* A commit of what has failed would undo it, and call that good. */
+int pv_pg_keep(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
+{
+    if (!pv_pg_is_connected(pg) || PQtransactionStatus(pg->conn) != PQTRANS_INTRANS) {
+        snprintf(ret_error, PV_PG_ERROR_MAX,
+                 "write to the database: its transaction is over: do it again");
+        return PV_ERR_CLOSED;
+    }
+    pg->held = false;
+    return pv_pg_exec(pg, "COMMIT", NULL, NULL, ret_error);
 }
 
 /* A plan belongs to its session, so each new one prepares again: all in one round trip, as

@@ -94,6 +94,11 @@ void pv_pg_send(struct pv_pg *pg, const char *statement, const struct pv_pg_valu
 PV_MUST_CHECK int pv_pg_finish(struct pv_pg *pg, void (*take)(void *ctx, size_t i, PGresult *res),
                                void *ctx, char ret_error[static PV_PG_ERROR_MAX]);
 
+/* From now on batches are parts of one transaction, which pv_pg_keep() ends; without it, or when a
+ * batch fails, nothing is done. Errors of pv_pg_finish(). */
+PV_MUST_CHECK int pv_pg_hold(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]);
+PV_MUST_CHECK int pv_pg_keep(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]);
+
 /* SQLSTATE of our functions: the fence has changed. */
 #define PV_PG_FENCED "P2001"
 

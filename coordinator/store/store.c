@@ -22,6 +22,16 @@ int pv_coordstore_copies(struct pv_coordstore *store,
     return store->ops->copies(store, take, ctx, ret_error);
 }
 
+int pv_coordstore_hold(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    return store->ops->hold(store, ret_error);
+}
+
+int pv_coordstore_keep(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    return store->ops->keep(store, ret_error);
+}
+
 void pv_coordstore_stop(struct pv_coordstore *store)
 {
     if (store->ops->stop != NULL)

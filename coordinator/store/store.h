@@ -23,6 +23,8 @@ struct pv_coordstore_ops {
     int (*copies)(struct pv_coordstore *store,
                   int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
                   void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
+    int (*hold)(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX]);
+    int (*keep)(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX]);
     void (*stop)(struct pv_coordstore *store); /* NULL: nothing waits */
     struct pv_coordstore *(*close)(struct pv_coordstore *store);
 };
@@ -49,6 +51,14 @@ PV_MUST_CHECK int pv_coordstore_copies(struct pv_coordstore *store,
                                        int (*take)(void *ctx, const struct pv_storeop_copy *copy,
                                                    struct pv_view box),
                                        void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);
+
+/* Operations from now on are done wholly, by pv_coordstore_keep(), or, when one of them fails or
+ * the store is closed before, not at all. Nobody else gets the store meanwhile. -errno,
+ * PV_ERR_CLOSED, PV_ERR_REFUSED (another coordinator has it), with ret_error. */
+PV_MUST_CHECK int pv_coordstore_hold(struct pv_coordstore *store,
+                                     char ret_error[static PV_STOREOP_ERROR_MAX]);
+PV_MUST_CHECK int pv_coordstore_keep(struct pv_coordstore *store,
+                                     char ret_error[static PV_STOREOP_ERROR_MAX]);
 
 /* The program ends, as any thread may say: operations that wait for a database to come back are
  * given up, and answered as failed although they may have been done. */

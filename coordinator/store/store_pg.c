@@ -347,7 +347,7 @@ static int do_batch(struct pv_pgstore *s, struct batch *b, char error[static PV_
         else
             memcpy(error, s->away, PV_STOREOP_ERROR_MAX);
         b->again |= sent;
-        if ((sent && r != PV_ERR_CLOSED) || !b->again || atomic_load(&s->stop))
+        if ((sent && r != PV_ERR_CLOSED) || !b->again || s->held || atomic_load(&s->stop))
             return r;
         nap();
     }
@@ -367,7 +367,7 @@ static void run_batch(struct pv_pgstore *s, struct pv_storeop *const *ops,
     }
     fail_results(&b, r == PV_ERR_REFUSED ? -ESTALE : r, error);
     /* One of them failed, and undid its neighbours: each for itself, then. */
-    if (n > 1 && (r != PV_ERR_REFUSED || s->member != 0) && r != PV_ERR_CLOSED)
+    if (n > 1 && !s->held && (r != PV_ERR_REFUSED || s->member != 0) && r != PV_ERR_CLOSED)
         for (size_t i = 0; i < n; i++)
             run_batch(s, &ops[i], &results[i], 1, b.again);
 }
@@ -524,6 +524,32 @@ static int each_copy(struct pv_coordstore *store,
     return r;
 }
 
+/* --- all of it at once ------------------------------------------------------------------------ */
+
+/* The fence is held from here to the end, so nobody joins, however long it takes. */
+static int hold(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct pv_pgstore *s = (struct pv_pgstore *)store;
+    int r = pv_pg_hold(s->pg, ret_error);
+    if (r < 0)
+        return r;
+    r = pv_pg_begin(s->pg);
+    if (r < 0) {
+        memcpy(ret_error, s->away, PV_STOREOP_ERROR_MAX);
+        return r;
+    }
+    s->held = true;
+    send_fence(s, NULL, false, false);
+    return pv_pg_finish(s->pg, NULL, NULL, ret_error);
+}
+
+static int keep(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct pv_pgstore *s = (struct pv_pgstore *)store;
+    s->held = false;
+    return pv_pg_keep(s->pg, ret_error);
+}
+
 /* --- the store ------------------------------------------------------------------------------- */
 
 /* Any thread may say this, so it is all that is touched. */
@@ -544,6 +570,8 @@ static struct pv_coordstore *close_store(struct pv_coordstore *store)
 static const struct pv_coordstore_ops store_ops = {.load = load_rows,
                                                    .run = run_operations,
                                                    .copies = each_copy,
+                                                   .hold = hold,
+                                                   .keep = keep,
                                                    .stop = stop_waiting,
                                                    .close = close_store};
 

@@ -33,6 +33,7 @@ struct pv_pgstore {
     int64_t given;    /* how many, */
     pv_ns given_at;   /* and since when: it says how many it has a little later */
     atomic_bool stop;
+    bool held;      /* all operations are parts of one transaction */
     pv_ns retry_at; /* no attempt to connect before */
     char away[PV_STOREOP_ERROR_MAX];
 };

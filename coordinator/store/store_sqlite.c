@@ -41,6 +41,7 @@ struct sqlitestore {
     struct pv_sqlite *file;
     sqlite3 *db;                  /* of file */
     sqlite3_stmt *sql[SQL_COUNT]; /* prepared, by enum statement */
+    bool held;                    /* all operations are parts of one transaction */
 };
 
 /* admitter, node and serial are those of member statements and NULL in others. */
@@ -491,14 +492,31 @@ static void run_operations(struct pv_coordstore *store, struct pv_storeop *const
     struct sqlitestore *s = (struct sqlitestore *)store;
     for (size_t i = 0; i < n; i++)
         results[i] = (struct pv_storeop_result){.id = ops[i]->id};
-    if (run_statement(s, SQL_BEGIN) < 0) {
+    if (!s->held && run_statement(s, SQL_BEGIN) < 0) {
         fail_operations(s, results, n);
         return;
     }
     for (size_t i = 0; i < n; i++)
         run_operation(s, ops[i], &results[i]);
-    if (run_statement(s, SQL_COMMIT) < 0)
+    if (!s->held && run_statement(s, SQL_COMMIT) < 0)
         fail_operations(s, results, n);
+}
+
+static int hold(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct sqlitestore *s = (struct sqlitestore *)store;
+    if (run_statement(s, SQL_BEGIN) < 0)
+        return explain_database(s, "write", ret_error);
+    s->held = true;
+    return PV_OK;
+}
+
+/* A disk that is full may have undone all of it. */
+static int keep(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX])
+{
+    struct sqlitestore *s = (struct sqlitestore *)store;
+    s->held = false;
+    return run_statement(s, SQL_COMMIT) < 0 ? explain_database(s, "write", ret_error) : PV_OK;
 }
 
 /* --- loading --------------------------------------------------------------------------------- */
@@ -551,7 +569,8 @@ static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct 
     int code = SQLITE_ROW;
     if (sqlite3_prepare_v2(s->db, text, -1, &st, NULL) != SQLITE_OK)
         return explain_database(s, "read", ret_error);
-    (void)run_statement(s, SQL_BEGIN); /* of the marks */
+    if (!s->held)
+        (void)run_statement(s, SQL_BEGIN); /* of the marks */
     while (r == PV_OK && (code = sqlite3_step(st)) == SQLITE_ROW) {
         struct pv_storerow row;
         r = read_statement_row(st, &row);
@@ -566,7 +585,7 @@ static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct 
     else if (code != SQLITE_DONE)
         r = explain_database(s, "read", ret_error);
     sqlite3_finalize(st);
-    if (!sqlite3_get_autocommit(s->db) && run_statement(s, SQL_COMMIT) < 0)
+    if (!s->held && !sqlite3_get_autocommit(s->db) && run_statement(s, SQL_COMMIT) < 0)
         (void)run_statement(s, SQL_ROLLBACK);
     return r;
 }
@@ -608,8 +627,12 @@ static int each_copy(struct pv_coordstore *store,
 
 /* --- the store ------------------------------------------------------------------------------- */
 
-static const struct pv_coordstore_ops store_ops = {
-    .load = load_rows, .run = run_operations, .copies = each_copy, .close = close_store};
+static const struct pv_coordstore_ops store_ops = {.load = load_rows,
+                                                   .run = run_operations,
+                                                   .copies = each_copy,
+                                                   .hold = hold,
+                                                   .keep = keep,
+                                                   .close = close_store};
 
 /* A file that is no database of ours is refused by pv_sqlite_open() and stays as it is; in ours the
  * schema is made where it is missing. */

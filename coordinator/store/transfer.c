@@ -93,13 +93,21 @@ int pv_transfer(struct pv_coordstore *from, struct pv_coordstore *to,
     }
     t->to = to;
     ret_error[0] = '\0';
-    int r = pv_coordstore_load(from, take_row, t, ret_error);
+    int r = pv_coordstore_hold(from, ret_error);
+    if (r == PV_OK)
+        r = pv_coordstore_hold(to, ret_error);
+    if (r == PV_OK)
+        r = pv_coordstore_load(from, take_row, t, ret_error);
     if (r == PV_OK)
         r = flush_rows(t);
     if (r == PV_OK)
         r = pv_coordstore_copies(from, take_copy, t, ret_error);
     if (r == PV_OK)
         r = flush_boxes(t);
+    if (r == PV_OK)
+        r = pv_coordstore_keep(to, ret_error);
+    if (r == PV_OK)
+        r = pv_coordstore_keep(from, ret_error); /* nothing has changed there: it is let go */
     /* What the target says is nearer to the cause than what its source makes of that. */
     if (r < 0 && t->error[0] != '\0')
         memcpy(ret_error, t->error, sizeof(t->error));

@@ -210,6 +210,36 @@ static void import_and_export_want_nobody_beside_them(void **st)
     assert_int_equal(finish(&p), 2);
 }
 
+static void write_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* What is no database of a coordinator is named and stays where it is; one that was killed in an
+ * import does not keep the next one out. */
+static void import_says_what_it_cannot_read(void **st)
+{
+    (void)st;
+    struct program p, a = start(0);
+    char file[160];
+    (void)listening(&a);
+    assert_int_equal(stop(&a), 0);
+    snprintf(file, sizeof(file), "%s/coordinator.db", state[1]);
+    write_text(file,
+               "these are no pages of a database, but as long as a header of one would be.\n"
+               "these are no pages of a database, but as long as a header of one would be.\n");
+    assert_int_equal(exchange("import", 1, &p), 1);
+    assert_non_null(strstr(p.text, "coordinator.db"));
+    assert_int_equal(access(file, F_OK), 0);
+    assert_int_equal(unlink(file), 0);
+    (void)pg_sql(&server, "UPDATE p2pvpn.lease SET holder = '\\x08', name = 'a dead one',"
+                          " until = clock_timestamp() + interval '3 seconds'");
+    assert_int_equal(exchange("export", 1, &p), 0);
+}
+
 static void what_never_works_is_said_at_the_start(void **st)
 {
     (void)st;
@@ -242,6 +272,7 @@ int main(void)
         TEST(it_waits_for_a_database_that_starts_later),
         TEST(tables_of_an_earlier_version_are_changed_and_spoken_of),
         TEST(import_and_export_want_nobody_beside_them),
+        TEST(import_says_what_it_cannot_read),
         TEST(what_never_works_is_said_at_the_start),
     };
     if (!pg_server_make(&server)) {

@@ -6,12 +6,14 @@
 #include <netinet/in.h>
 #include <poll.h>
 
+#include "base/bytes.h"
 #include "coordinator/core/member/rowmark.h"
 #include "coordinator/store/pg_lease.h"
 #include "coordinator/store/pg_schema.h"
 #include "coordinator/store/store_pg.h"
 #include "coordinator/store/store_sqlite.h"
 #include "coordinator/store/transfer.h"
+#include "crypto/hash.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/pg_line.h"
 #include "tests/unit/coordinator/store/pg_sql.h"
@@ -398,8 +400,60 @@ static void transfer(struct pv_coordstore *from, struct pv_coordstore *to, uint6
     assert_true(t.statements == statements && t.copies == copies);
 }
 
-/* Hundreds of members and of copies go there and back, and are what they were: places, hashes, the
- * uses of an invite, the order of copies. */
+/* Everything that a store has, in its order, as one hash. */
+struct whole {
+    uint8_t hash[PV_BLAKE2B_LEN];
+};
+
+static void add_to_whole(struct whole *w, struct pv_view v)
+{
+    uint8_t len[8];
+    pv_store_be64(len, v.len);
+    pv_blake2b(w->hash, pv_view(w->hash, sizeof(w->hash)), pv_view(len, sizeof(len)), v);
+}
+
+static void add_number(struct whole *w, uint64_t n)
+{
+    uint8_t bytes[8];
+    pv_store_be64(bytes, n);
+    add_to_whole(w, pv_view(bytes, sizeof(bytes)));
+}
+
+static int add_row(void *ctx, struct pv_storerow *row)
+{
+    add_number(ctx, row->epoch);
+    add_number(ctx, row->n);
+    add_to_whole(ctx, pv_view(row->network, sizeof(row->network)));
+    add_to_whole(ctx, pv_view(row->hash, sizeof(row->hash)));
+    add_to_whole(ctx, row->statement);
+    add_to_whole(ctx, row->receipt);
+    add_to_whole(ctx, row->foreign);
+    add_to_whole(ctx, pv_view(row->mark, row->has_mark ? sizeof(row->mark) : 0));
+    return PV_OK;
+}
+
+static int add_copy(void *ctx, const struct pv_storeop_copy *c, struct pv_view box)
+{
+    add_to_whole(ctx, pv_view(c->network, sizeof(c->network)));
+    add_to_whole(ctx, pv_view(c->from, sizeof(c->from)));
+    add_to_whole(ctx, pv_view(c->to, sizeof(c->to)));
+    add_to_whole(ctx, pv_view(c->key, sizeof(c->key)));
+    add_number(ctx, c->wall_s);
+    add_to_whole(ctx, box);
+    return PV_OK;
+}
+
+static struct whole whole_of(struct pv_coordstore *s)
+{
+    struct whole w = {{0}};
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    assert_int_equal(pv_coordstore_load(s, add_row, &w, error), PV_OK);
+    assert_int_equal(pv_coordstore_copies(s, add_copy, &w, error), PV_OK);
+    return w;
+}
+
+/* Hundreds of members and of copies go there and back, and are what they were to the last byte, and
+ * so are the uses of an invite and the order of copies. */
 static void all_of_it_goes_to_sqlite_and_back(void **state)
 {
     char where[64];
@@ -415,7 +469,10 @@ static void all_of_it_goes_to_sqlite_and_back(void **state)
     disk = pg;
     for (uint8_t i = 1; i <= 100; i++)
         assert_int_equal(keep(i, 8, i, 0, 100000), PV_OK);
-    const struct seen before = all_of(pg);
+    struct marker m = {.key = {5}};
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    assert_int_equal(pv_coordstore_load(pg, mark_row, &m, error), PV_OK);
+    const struct whole before = whole_of(pg);
     transfer(pg, file, 204, 100);
     pv_coordstore_close(pg);
     run_sql("TRUNCATE p2pvpn.statements, p2pvpn.mail, p2pvpn.mail_use, p2pvpn.redeemed,"
@@ -423,8 +480,8 @@ static void all_of_it_goes_to_sqlite_and_back(void **state)
     pg = open_ok();
     assert_int_equal(all_of(pg).n, 0);
     transfer(file, pg, 204, 100);
-    transfer(file, pg, 204, 100); /* again: nothing is there twice */
-    const struct seen after = all_of(pg);
+    const struct whole between = whole_of(file), after = whole_of(pg);
+    assert_memory_equal(&before, &between, sizeof(between));
     assert_memory_equal(&before, &after, sizeof(after));
     struct cw_node b = cw_node_make(world);
     assert_int_equal(run(pg, member_op(&b, 999, 0, 200)).status, PV_ERR_EXPIRED);
@@ -436,6 +493,84 @@ static void all_of_it_goes_to_sqlite_and_back(void **state)
     pv_coordstore_close(pg);
     pv_coordstore_close(file);
     assert_int_equal(test_dir_remove(where), 0);
+}
+
+static void expect_failure(struct pv_coordstore *from, struct pv_coordstore *to, const char *part)
+{
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    struct pv_transfer t;
+    assert_true(pv_transfer(from, to, &t, error) < 0);
+    if (strstr(error, part) == NULL)
+        fail_msg("\"%s\" without \"%s\"", error, part);
+}
+
+/* The last of many copies cannot be written, or read: nothing of what came before stays, in either
+ * direction, and the reason is told. */
+static void a_transfer_that_fails_has_changed_nothing(void **state)
+{
+    char where[64];
+    (void)state;
+    assert_non_null(test_dir_make(where, sizeof(where)));
+    struct pv_coordstore *pg = open_ok(), *file = open_sqlite(where);
+    assert_int_equal(run(file, network_op(1)).status, PV_OK);
+    disk = file;
+    for (uint8_t i = 1; i <= 100; i++)
+        assert_int_equal(keep(i, 8, i, 0, i), PV_OK);
+    disk = NULL;
+    run_sql("ALTER TABLE p2pvpn.mail ADD CONSTRAINT short CHECK(size < 100)");
+    expect_failure(file, pg, "violates check constraint");
+    pv_coordstore_close(pg);
+    assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.statements, p2pvpn.mail"),
+                        "0");
+    run_sql("ALTER TABLE p2pvpn.mail DROP CONSTRAINT short");
+    pv_coordstore_close(file);
+    pg = open_ok();
+    file = open_sqlite(where);
+    transfer(file, pg, 4, 100);
+    pv_coordstore_close(file);
+    assert_int_equal(test_dir_remove(where), 0);
+
+    assert_non_null(test_dir_make(where, sizeof(where)));
+    file = open_sqlite(where);
+    run_sql("UPDATE p2pvpn.mail SET key = '\\x00' WHERE size = 100");
+    expect_failure(pg, file, "read the database");
+    pv_coordstore_close(file);
+    file = open_sqlite(where);
+    assert_int_equal(all_of(file).n, 0);
+    pv_coordstore_close(file);
+    pv_coordstore_close(pg);
+    assert_int_equal(test_dir_remove(where), 0);
+}
+
+/* However long a transfer takes, no coordinator joins and none takes the lease. */
+static void nobody_gets_a_store_that_is_held(void **state)
+{
+    (void)state;
+    char error[PV_STOREOP_ERROR_MAX] = "";
+    static const char *const tries[] = {
+        "SELECT p2pvpn.join_cluster('\\x09', 'another', 'a', 3000)",
+        "SELECT p2pvpn.take_lease('\\x09', 'another', 3000, 1)",
+    };
+    struct pv_coordstore *s = open_ok();
+    struct pv_pg *other = pg_sql_open(&server);
+    run_sql("UPDATE p2pvpn.lease SET until = '-infinity'"); /* as when it takes long */
+    assert_int_equal(pv_coordstore_hold(s, error), PV_OK);
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    pg_sql_in(other, "SET lock_timeout = '100ms'");
+    for (size_t i = 0; i < PV_ARRAY_LEN(tries); i++) {
+        assert_true(pv_pg_exec(other, tries[i], NULL, NULL, error) < 0);
+        assert_non_null(strstr(error, "lock timeout"));
+    }
+    pv_coordstore_close(s); /* without keeping it */
+    s = open_ok();
+    assert_int_equal(all_of(s).n, 0);
+    assert_int_equal(pv_coordstore_hold(s, error), PV_OK);
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_int_equal(pv_coordstore_keep(s, error), PV_OK);
+    assert_int_equal(all_of(s).n, 4);
+    assert_int_equal(pv_coordstore_keep(s, error), PV_ERR_CLOSED);
+    pv_coordstore_close(s);
+    pv_pg_free(other);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -456,6 +591,8 @@ int main(void)
         TEST(what_is_no_address_of_a_database_is_named),
         TEST(marks_that_a_load_made_are_there_at_the_next),
         TEST(all_of_it_goes_to_sqlite_and_back),
+        TEST(a_transfer_that_fails_has_changed_nothing),
+        TEST(nobody_gets_a_store_that_is_held),
     };
     if (!pg_server_make(&server)) {
         printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
