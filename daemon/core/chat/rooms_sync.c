@@ -690,11 +690,9 @@ void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns 
 {
     rooms->now = now;
     struct pv_rooms_peer *peer = pv_rooms_peer_find(rooms, pk);
-    if (peer == NULL) {
-        if (pv_rooms_peer_online(rooms, pk, up, now) < 0)
-            return;
-        peer = pv_rooms_peer_find(rooms, pk);
-    }
+    if (peer == NULL && (!up || pv_rooms_peer_online(rooms, pk, true, now) < 0))
+        return;
+    peer = pv_rooms_peer_find(rooms, pk);
     peer->up = up;
     /* The wish for a connection is fulfilled by any connection, whichever side made it. */
     peer->wanted = peer->wanted && !up;
@@ -736,6 +734,9 @@ void pv_rooms_unsaid(struct pv_rooms *rooms, const uint8_t *pk, pv_ns now)
 int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online, pv_ns now)
 {
     struct pv_rooms_peer *peer = pv_rooms_peer_find(rooms, pk);
+    /* Of thousands of members most are never there. */
+    if (peer == NULL && !online)
+        return PV_OK;
     if (peer == NULL) {
         int r = PV_OK;
         peer = calloc(1, sizeof(*peer));

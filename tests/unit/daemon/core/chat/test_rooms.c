@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Rooms between four nodes: what members get, what others cannot do to them. */
+#include "daemon/core/chat/rooms_int.h"
 #include "tests/unit/daemon/core/chat/rooms_world.h"
 
 /* --- tests --------------------------------------------------------------------------------- */
@@ -90,6 +91,20 @@ static void who_was_away_gets_it_from_anybody(void **state)
     run_for(PV_S(5));
     assert_string_equal(w.n[CARL].said, w.n[BOB].said);
     assert_true(strlen(w.n[CARL].said) > 1000);
+}
+
+/* Of thousands of members most are never there. */
+static void who_was_never_there_takes_no_memory(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    struct pv_rooms *rooms = w.n[ANNA].rooms;
+    assert_non_null(pv_rooms_peer_find(rooms, w.n[BOB].keys.pk));
+    assert_int_equal(pv_rooms_peer_online(rooms, w.n[EVE].keys.pk, false, w.now), PV_OK);
+    pv_rooms_peer_up(rooms, w.n[EVE].keys.pk, false, w.now);
+    assert_null(pv_rooms_peer_find(rooms, w.n[EVE].keys.pk));
+    pv_rooms_peer_up(rooms, w.n[EVE].keys.pk, true, w.now);
+    assert_non_null(pv_rooms_peer_find(rooms, w.n[EVE].keys.pk));
 }
 
 static void who_comes_late_gets_what_was_said_since_the_invitation(void **state)
@@ -599,6 +614,7 @@ int main(void)
         T(a_send_that_is_repeated_is_said_once),
         T(what_found_no_room_in_the_output_is_said_again),
         T(who_was_away_gets_it_from_anybody),
+        T(who_was_never_there_takes_no_memory),
         T(who_comes_late_gets_what_was_said_since_the_invitation),
         T(nothing_is_lost_or_doubled_through_restarts_and_full_disks),
         T(texts_that_are_not_taken_are_fetched_later),
