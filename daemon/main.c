@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +16,7 @@
 #include "daemon/io/io.h"
 #include "daemon/io/io_jobs.h"
 #include "daemon/io/portmapper.h"
+#include "daemon/process.h"
 #include "daemon/reload.h"
 #include "daemon/rights.h"
 #include "daemon/settings.h"
@@ -41,7 +40,6 @@ enum {
     PORT_MIN = 20000, /* of the port drawn at the first start; below the kernel's own range's end */
     PORT_MAX = 60999,
     PORT_TRIES = 16,
-    FILES_MAX = 65536, /* open files asked for */
 };
 
 #define DEFAULT_STATE  "/var/lib/p2pvpn"
@@ -241,30 +239,6 @@ static void hold_hangups(void)
     sigemptyset(&set);
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
-static void prepare_process(void)
-{
-    struct rlimit lim;
-    /* No file that this process makes, such as the keys and the database, is readable for others
-     * by accident. */
-    umask(077);
-    /* Each peer, relay and control client costs descriptors. Without permission for more the old
-     * limit stays. */
-    if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
-        lim.rlim_cur = lim.rlim_max < FILES_MAX ? lim.rlim_max : FILES_MAX;
-        (void)!setrlimit(RLIMIT_NOFILE, &lim);
-    }
-    /* A core dump would have the keys in it. */
-    lim = (struct rlimit){.rlim_cur = 0, .rlim_max = 0};
-    (void)!setrlimit(RLIMIT_CORE, &lim);
-#ifndef PV_SANITIZED
-    /* No debugger of other users. (The leak checker needs what this takes away.) */
-    prctl(PR_SET_DUMPABLE, 0);
-#endif
-    /* A control client or a relay may close at any moment: a write then fails with EPIPE instead
-     * of ending the daemon. */
-    signal(SIGPIPE, SIG_IGN);
 }
 
 /* The host's name as a node name: lower case, other characters become hyphens. */
@@ -791,7 +765,7 @@ int main(int argc, char **argv)
     int code = read_flags(&d, argc, argv);
     if (code < 0)
         return EXIT_OK;
-    prepare_process();
+    pv_process_prepare();
     if (code == EXIT_OK)
         code = d.check || !pv_rights_suffice() ? check(&d) : serve(&d);
     finish_daemon(&d);

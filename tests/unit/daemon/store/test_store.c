@@ -263,17 +263,16 @@ static off_t size_of_log(void)
     return st.st_size;
 }
 
-/* With pages of 4096 bytes it was 14 KB. */
-static void a_newcomer_alone_writes_less_than_4_kib(void **state)
+enum {
+    MANY = 2000, /* statements */
+};
+
+/* A store with many statements, put in at once: what they cost is not the question. */
+static struct pv_store *open_large_store(void)
 {
-    enum {
-        BEFORE = 2000,
-        N = 50
-    };
-    (void)state;
     struct pv_store *s = open_store();
     pv_store_close(s);
-    sqlite3 *db = NULL; /* many at once: what they cost is not the question */
+    sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
     assert_int_equal(
         sqlite3_exec(db,
@@ -284,12 +283,39 @@ static void a_newcomer_alone_writes_less_than_4_kib(void **state)
                      NULL, NULL, NULL),
         SQLITE_OK);
     sqlite3_close(db);
-    s = open_store();
-    put_newcomer(s, BEFORE);
+    return open_store();
+}
+
+/* With pages of 4096 bytes it was 14 KB. */
+static void a_newcomer_alone_writes_less_than_4_kib(void **state)
+{
+    enum {
+        N = 50
+    };
+    (void)state;
+    struct pv_store *s = open_large_store();
+    put_newcomer(s, MANY);
     off_t before = size_of_log();
     for (unsigned i = 1; i <= N; i++)
-        put_newcomer(s, BEFORE + i);
+        put_newcomer(s, MANY + i);
     assert_in_range((size_of_log() - before) / N, 1, 4095);
+    pv_store_close(s);
+}
+
+/* SQLite would keep the pages that it has read and written, up to 2 MB. */
+static void what_was_read_or_written_leaves_no_pages_in_memory(void **state)
+{
+    enum {
+        SMALL = 256 * 1024 /* bytes */
+    };
+    (void)state;
+    struct pv_store *s = open_large_store();
+    struct pv_store_saved saved = load(s);
+    assert_int_equal(saved.saved.n_statements, MANY);
+    pv_store_saved_done(&saved);
+    assert_in_range(sqlite3_memory_used(), 1, SMALL);
+    assert_int_equal(run(s, new_job(PV_JOB_FORGET_NETWORK, 1)), PV_OK); /* all pages change */
+    assert_in_range(sqlite3_memory_used(), 1, SMALL);
     pv_store_close(s);
 }
 
@@ -712,6 +738,7 @@ int main(void)
         ROW(statements_come_back_in_the_order_they_were_stored_first),
         ROW(statements_are_stored_once_and_keep_their_receipt),
         ROW(a_newcomer_alone_writes_less_than_4_kib),
+        ROW(what_was_read_or_written_leaves_no_pages_in_memory),
         ROW(a_job_that_fails_takes_only_its_own_work_back),
         ROW(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked),
         ROW(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first),
