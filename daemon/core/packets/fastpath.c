@@ -158,7 +158,7 @@ void pv_fp_worker_drops(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
                         enum pv_fp_drop reason, size_t n)
 {
     pv_fp_add(&w->drops[reason], n);
-    if (peer != NULL)
+    if (peer != NULL && peer->live != NULL)
         pv_fp_add(&peer->live->live.drops[reason], n);
 }
 

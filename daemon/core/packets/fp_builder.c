@@ -253,23 +253,47 @@ int pv_fp_builder_add_peer(struct pv_fp_builder *b, enum pv_fp_peer_kind kind, u
         r = own_chunk(b, s / PV_FP_CHUNK);
     if (r < 0)
         return r;
-    /* On cache lines of its own: the packet threads write to it with every batch. */
-    struct pv_fp_live_ref *live = aligned_alloc(64, sizeof(*live));
-    if (live == NULL)
-        return PV_ERR_NOMEM;
-    memset(live, 0, sizeof(*live));
-    live->refs = 1;
     uint16_t generation = ++b->slots[s].generation;
     /* Generation 0 of slot 0 would be id 0, which is nobody. */
     if (generation == 0)
         generation = b->slots[s].generation = 1;
     uint32_t id = (uint32_t)generation << 16 | (uint32_t)s;
     b->chunks[s / PV_FP_CHUNK]->peers[s % PV_FP_CHUNK] =
-        (struct pv_fp_peer){.id = id, .kind = kind, .live = live};
+        (struct pv_fp_peer){.id = id, .kind = kind};
     b->next_slot = s + 1;
     b->changed = true;
     *ret_peer = id;
     return PV_OK;
+}
+
+/* Of a peer that nobody uses nothing is noted: in networks of thousands nearly all are. Who has
+ * keys or a path has this. */
+static int need_live(struct pv_fp_peer *p)
+{
+    if (p->live != NULL)
+        return PV_OK;
+    /* On cache lines of its own: the packet threads write to it with every batch. */
+    struct pv_fp_live_ref *live = aligned_alloc(64, sizeof(*live));
+    if (live == NULL)
+        return PV_ERR_NOMEM;
+    memset(live, 0, sizeof(*live));
+    live->refs = 1;
+    p->live = live;
+    return PV_OK;
+}
+
+int pv_fp_builder_use_peer(struct pv_fp_builder *b, uint32_t peer)
+{
+    const struct pv_fp_peer *old = find_peer(b, peer);
+    struct pv_fp_peer *p;
+    if (old != NULL && old->live != NULL)
+        return PV_OK;
+    int r = own_peer(b, peer, &p);
+    if (r == PV_OK)
+        r = need_live(p);
+    if (r == PV_OK)
+        b->changed = true;
+    return r;
 }
 
 static void drop_routes(struct pv_fp_builder *b, uint32_t id)
@@ -382,6 +406,8 @@ int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer, const struct 
     if (old != NULL && equal_carriers(&old->path, path) && old->path_mtu == mtu)
         return PV_OK;
     int r = own_peer(b, peer, &p);
+    if (r == PV_OK && path->kind != PV_CARRIER_NONE)
+        r = need_live(p);
     if (r < 0)
         return r;
     p->path = *path;
@@ -556,6 +582,8 @@ int pv_fp_builder_add_keys(struct pv_fp_builder *b, uint32_t peer,
     int r = own_peer(b, peer, &p);
     if (r == PV_OK)
         r = own_index(b);
+    if (r == PV_OK)
+        r = need_live(p);
     if (r < 0)
         return r;
     if (init->local_index == 0 || pv_fp_index_find(b->index, init->local_index) != 0)
@@ -710,7 +738,7 @@ int pv_fp_builder_set_channel(struct pv_fp_builder *b, uint16_t via, uint16_t ch
 struct pv_fp_live *pv_fp_builder_live(struct pv_fp_builder *b, uint32_t peer)
 {
     const struct pv_fp_peer *p = find_peer(b, peer);
-    return p == NULL ? NULL : &p->live->live;
+    return p == NULL || p->live == NULL ? NULL : &p->live->live;
 }
 
 bool pv_fp_builder_changed(const struct pv_fp_builder *b)

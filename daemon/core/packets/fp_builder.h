@@ -76,6 +76,9 @@ PV_MUST_CHECK int pv_fp_builder_set_interface(struct pv_fp_builder *b,
  * for 65,535 removals. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_add_peer(struct pv_fp_builder *b, enum pv_fp_peer_kind kind,
                                          uint32_t *ret_peer);
+/* Somebody uses the peer: from now on its facts are kept, for good. Until then each packet for it
+ * asks for a path. Keys and a path do the same. PV_ERR_NOT_FOUND, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_use_peer(struct pv_fp_builder *b, uint32_t peer);
 /* All that follow answer PV_ERR_NOT_FOUND when there is no such peer, and change nothing when they
  * answer PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer);
@@ -178,7 +181,8 @@ bool pv_fp_builder_has_sent(const struct pv_fp_builder *b, uint32_t peer, struct
 uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv_rng *rng,
                                   uint8_t worker);
 
-/* The peer's facts, valid until it is removed; NULL when there is no such peer. */
+/* The peer's facts, valid until it is removed; NULL when there is no such peer, or nobody has used
+ * it. */
 struct pv_fp_live *pv_fp_builder_live(struct pv_fp_builder *b, uint32_t peer);
 
 /* The TURN server (via < PV_FP_MAX_RELAYS) whose messages are taken apart; NULL = none, and no

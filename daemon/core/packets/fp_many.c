@@ -153,13 +153,15 @@ static bool admit(struct pv_fp_worker *w, const struct pv_group *g, const struct
 /* Since when nothing but discovery went either way decides. */
 static bool is_in_use(const struct pv_fp_peer *peer, pv_ns now)
 {
+    if (peer->path.kind == PV_CARRIER_NONE)
+        return false;
     const struct pv_fp_live *l = &peer->live->live;
     pv_ns tx = atomic_load_explicit(&l->last_tx_data, memory_order_relaxed);
     pv_ns rx = atomic_load_explicit(&l->last_rx_data, memory_order_relaxed);
     pv_ns asked = atomic_load_explicit(&l->last_asked, memory_order_relaxed);
     pv_ns last = tx > rx ? tx : rx;
     last = last > asked ? last : asked;
-    return peer->path.kind != PV_CARRIER_NONE && last != 0 && now < last + PV_FP_IN_USE;
+    return last != 0 && now < last + PV_FP_IN_USE;
 }
 
 /* A static peer is told of no group: its configuration says what goes there. */

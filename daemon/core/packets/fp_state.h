@@ -55,7 +55,8 @@ struct pv_fp_peer {
     struct pv_carrier path;                       /* kind PV_CARRIER_NONE = no path */
     struct pv_fp_keys *send;                      /* one of keys, or NULL */
     struct pv_fp_keys *keys[PV_FP_KEYS_PER_PEER]; /* holds references; NULL = none */
-    struct pv_fp_live_ref *live;                  /* holds a reference */
+    struct pv_fp_live_ref
+        *live;                  /* holds a reference; NULL = nobody has used it: no path, no keys */
     struct pv_ruletable *rules; /* holds a reference; NULL = whatever it sends may enter. Then the
                                  * snapshot has a guard */
     struct pv_fp_regions *regions; /* holds a reference; NULL = rules hold for all */

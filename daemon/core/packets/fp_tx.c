@@ -324,12 +324,15 @@ static bool is_allowed(const struct pv_fp_peer *peer)
     return !peer->strict || peer->send->hybrid;
 }
 
-/* What is missing for sending to this peer? Punts it once. Keys that are not the right ones are no
+/* What is missing for sending to this peer? Punts it once, but for a peer that is new to control:
+ * nobody notes that until control has heard of it. Keys that are not the right ones are no
  * reason to ask: the exchange that makes them so is under way, or cannot be. */
 static bool ask_for_missing(struct pv_fp_worker *w, const struct pv_fp_peer *peer, pv_ns now)
 {
-    struct pv_fp_live *live = &peer->live->live;
-    if (peer->path.kind == PV_CARRIER_NONE)
+    struct pv_fp_live *live = peer->live == NULL ? NULL : &peer->live->live;
+    if (live == NULL)
+        pv_fp_worker_punt(w, PV_FP_PUNT_NEED_PATH, peer->id);
+    else if (peer->path.kind == PV_CARRIER_NONE)
         pv_fp_worker_punt_once(w, PV_FP_PUNT_NEED_PATH, peer->id, &live->asked_path);
     else if (!can_seal(w, peer, now))
         pv_fp_worker_punt_once(w, PV_FP_PUNT_NEED_KEYS, peer->id, &live->asked_keys);

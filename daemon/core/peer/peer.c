@@ -251,6 +251,8 @@ static bool is_suspect(const struct pv_peer *p)
 void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
 {
     p->wanted_at = now;
+    /* Without memory its packets ask again. */
+    (void)!pv_fp_builder_use_peer(p->env->fp, p->id);
     if (p->is_static) {
         want_keys(p, now);
         return;

@@ -205,13 +205,27 @@ static bool asks_for_path(struct pv_peer *p)
     return !atomic_load(&pv_fp_builder_live(p->env->fp, p->id)->asked_path);
 }
 
-/* What a worker does when the first packet waits. */
+/* What a worker does when the first packet waits, of a peer that was used before. */
 static void ask_for_path(struct world *w, struct pv_peer *p)
 {
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_PATH, .peer = p->id};
+    assert_int_equal(pv_fp_builder_use_peer(p->env->fp, p->id), PV_OK);
     atomic_store(&pv_fp_builder_live(p->env->fp, p->id)->asked_path, true);
     pv_peer_handle_punt(p, &punt, w->now);
     pump(w);
+}
+
+static void a_peer_is_noted_once_a_packet_waits_for_it(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    struct pv_peer *p = w->n[0].peers[0];
+    const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_PATH, .peer = p->id};
+    assert_null(pv_fp_builder_live(p->env->fp, p->id));
+    pv_peer_handle_punt(p, &punt, w->now);
+    pump(w);
+    assert_non_null(pv_fp_builder_live(p->env->fp, p->id));
+    assert_int_equal(p->state, PV_PEER_REACHING);
 }
 
 static void packets_may_ask_again_whenever_nothing_is_under_way(void **state)
@@ -336,6 +350,7 @@ int main(void)
         cmocka_unit_test(without_a_wish_a_failed_attempt_is_the_last),
         cmocka_unit_test(another_network_is_news_for_a_failed_peer),
         cmocka_unit_test(twenty_attempts_begin_a_second_and_32_run_at_once),
+        cmocka_unit_test(a_peer_is_noted_once_a_packet_waits_for_it),
         cmocka_unit_test(packets_may_ask_again_whenever_nothing_is_under_way),
         cmocka_unit_test(packets_that_wait_for_keys_wake_a_dormant_path),
         cmocka_unit_test(who_wants_to_reach_us_needs_no_turn),

@@ -39,8 +39,9 @@ static void what_was_relayed_outlives_the_peer(void **state)
     (void)state;
     struct world *w = make_world();
     struct node *n = &w->n[1];
-    struct pv_fp_live *live = pv_fp_builder_live(n->env.fp, n->peers[0]->id);
     struct pv_peer_relayed sum = {.tx = 1};
+    assert_int_equal(pv_fp_builder_use_peer(n->env.fp, n->peers[0]->id), PV_OK);
+    struct pv_fp_live *live = pv_fp_builder_live(n->env.fp, n->peers[0]->id);
     assert_non_null(live);
     atomic_store(&live->tx_relayed[2], 5);
     atomic_store(&live->rx_relayed[2], 7);
