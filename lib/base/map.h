@@ -47,15 +47,14 @@ uint32_t pv_map_hash(const struct pv_map *map, const void *key, size_t len);
     HASH_FIND_BYHASHVALUE(hh, head, key, (unsigned)(len), pv_map_hash((map), (key), (len)), out)
 #define PV_MAP_ADD(map, head, field, entry, status)                                           \
     PV_MAP_ADD_HASHED(map, head, pv_map_hash((map), &(entry)->field, sizeof((entry)->field)), \
-                      field, entry, status)
-#define PV_MAP_ADD_HASHED(map, head, hash, field, entry, status)                          \
+                      &(entry)->field, sizeof((entry)->field), entry, status)
+#define PV_MAP_ADD_HASHED(map, head, hash, key, len, entry, status)                       \
     do {                                                                                  \
         if (HASH_CNT(hh, head) >= (map)->limit) {                                         \
             (status) = PV_ERR_LIMIT;                                                      \
         } else {                                                                          \
             (entry)->hh.tbl = NULL;                                                       \
-            HASH_ADD_KEYPTR_BYHASHVALUE(hh, head, &(entry)->field,                        \
-                                        (unsigned)sizeof((entry)->field), (hash), entry); \
+            HASH_ADD_KEYPTR_BYHASHVALUE(hh, head, (key), (unsigned)(len), (hash), entry); \
             (status) = (entry)->hh.tbl == NULL ? PV_ERR_NOMEM : PV_OK;                    \
         }                                                                                 \
     } while (0)
@@ -68,7 +67,8 @@ uint32_t pv_map_hash(const struct pv_map *map, const void *key, size_t len);
  * PV_MAP_FETCH(head, hash)                             the chain of this hash
  * PV_MAP_FETCH_FIRST(head, hash)                       its first entry; the chain was fetched
  * PV_MAP_FIND_HASHED(head, hash, key, len, out)        as PV_MAP_FIND
- * PV_MAP_ADD_HASHED(map, head, hash, field, entry, status)  as PV_MAP_ADD
+ * PV_MAP_ADD_HASHED(map, head, hash, key, len, entry, status)  as PV_MAP_ADD; the key is in the
+ *                                                      entry and may be of any length
  */
 #define PV_MAP_CHAIN(head, hash) \
     (&(head)->hh.tbl->buckets[(hash) & ((head)->hh.tbl->num_buckets - 1)])

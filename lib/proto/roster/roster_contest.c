@@ -14,29 +14,31 @@
 #include "proto/roster/roster_int.h"
 
 enum {
-    BATCH = 4096, /* ours: claims that are sorted at once where others wait */
+    BATCH = 4096,              /* ours: claims that are sorted at once where others wait */
+    KEY_MAX = 1 + PV_NAME_MAX, /* bytes: kind of value, and value */
 };
 
 /* --- values ----------------------------------------------------------------------------------- */
 
-static void value_key(uint8_t key[static PV_ROSTER_BINDING_LEN], enum pv_roster_binding_kind kind,
-                      const void *value, size_t len)
+/* Returns its length. */
+static size_t value_key(uint8_t key[static KEY_MAX], enum pv_roster_binding_kind kind,
+                        const void *value, size_t len)
 {
-    memset(key, 0, PV_ROSTER_BINDING_LEN);
     key[0] = (uint8_t)kind;
     memcpy(key + 1, value, len);
+    return 1 + len;
 }
 
 struct pv_roster_value *pv_roster_value(const struct pv_roster *r, enum pv_roster_binding_kind kind,
                                         const void *value, size_t len)
 {
-    uint8_t key[PV_ROSTER_BINDING_LEN];
+    uint8_t key[KEY_MAX];
     struct pv_roster_value *v;
 
     if (len > PV_NAME_MAX)
         return NULL;
-    value_key(key, kind, value, len);
-    PV_MAP_FIND(&r->value_map, r->values, key, sizeof(key), v);
+    size_t key_len = value_key(key, kind, value, len);
+    PV_MAP_FIND(&r->value_map, r->values, key, key_len, v);
     return v;
 }
 
@@ -51,14 +53,15 @@ struct pv_roster_key *pv_roster_owner(const struct pv_roster *r, enum pv_roster_
 struct wanted {
     size_t n;
     uint32_t hash[PV_ROSTER_BIND_KINDS];
-    uint8_t key[PV_ROSTER_BIND_KINDS][PV_ROSTER_BINDING_LEN];
+    size_t len[PV_ROSTER_BIND_KINDS]; /* of key */
+    uint8_t key[PV_ROSTER_BIND_KINDS][KEY_MAX];
 };
 
 static void want(const struct pv_roster *r, struct wanted *w, enum pv_roster_binding_kind kind,
                  const void *value, size_t len)
 {
-    value_key(w->key[w->n], kind, value, len);
-    w->hash[w->n] = pv_map_hash(&r->value_map, w->key[w->n], PV_ROSTER_BINDING_LEN);
+    w->len[w->n] = value_key(w->key[w->n], kind, value, len);
+    w->hash[w->n] = pv_map_hash(&r->value_map, w->key[w->n], w->len[w->n]);
     PV_MAP_FETCH(r->values, w->hash[w->n]);
     w->n++;
 }
@@ -82,19 +85,19 @@ static void want_values(const struct pv_roster *r, const struct pv_statement *st
     want(r, w, PV_ROSTER_BIND_TRANSPORT, m->transport, sizeof(m->transport));
 }
 
-static int link_value(struct pv_roster *r, struct pv_roster_item *e, const uint8_t *key,
+static int link_value(struct pv_roster *r, struct pv_roster_item *e, const uint8_t *key, size_t len,
                       uint32_t hash)
 {
     struct pv_roster_value *v;
     int status = PV_OK;
 
-    PV_MAP_FIND_HASHED(r->values, hash, key, PV_ROSTER_BINDING_LEN, v);
+    PV_MAP_FIND_HASHED(r->values, hash, key, len, v);
     if (v == NULL) {
-        v = calloc(1, sizeof(*v));
+        v = calloc(1, sizeof(*v) + len);
         if (v == NULL)
             return PV_ERR_NOMEM;
-        memcpy(v->key, key, sizeof(v->key));
-        PV_MAP_ADD_HASHED(&r->value_map, r->values, hash, key, v, status);
+        memcpy(v->key, key, len);
+        PV_MAP_ADD_HASHED(&r->value_map, r->values, hash, v->key, len, v, status);
         if (status != PV_OK) {
             free(v);
             return status;
@@ -115,7 +118,7 @@ int pv_roster_link_values(struct pv_roster *r, struct pv_roster_item *e)
     for (size_t i = 0; i < w.n; i++)
         PV_MAP_FETCH_FIRST(r->values, w.hash[i]);
     for (size_t i = 0; i < w.n && status == PV_OK; i++)
-        status = link_value(r, e, w.key[i], w.hash[i]);
+        status = link_value(r, e, w.key[i], w.len[i], w.hash[i]);
     if (status != PV_OK)
         pv_roster_unlink_values(r, e);
     return status;

@@ -19,9 +19,8 @@
 #include "proto/roster/roster.h"
 
 enum {
-    PV_ROSTER_RIGHTS = 2,                    /* bits of enum pv_st_right */
-    PV_ROSTER_BINDING_LEN = 1 + PV_NAME_BUF, /* bytes: kind and value */
-    PV_ROSTER_CHEAP = 16,                    /* ours: statements that are passed in one step */
+    PV_ROSTER_RIGHTS = 2, /* bits of enum pv_st_right */
+    PV_ROSTER_CHEAP = 16, /* ours: statements that are passed in one step */
 };
 
 /* What a value is bound as: names, addresses and transport keys share one table. */
@@ -154,19 +153,21 @@ struct pv_roster_claim {
 
 /* A name, address or transport key that some statement of the set claims. */
 struct pv_roster_value {
-    UT_hash_handle hh;                  /* before the key: a search that passes by reads no more */
-    uint8_t key[PV_ROSTER_BINDING_LEN]; /* kind, value, zeros up to the end */
-    uint32_t refs;                      /* statements that claim it, eligible or not */
-    uint32_t wanted;                    /* nodes that wait to be admitted with it */
-    struct pv_roster_claim *owner;      /* the claim that has it; NULL = free */
-    struct pv_roster_stake *stakes;     /* of all claims to it */
+    UT_hash_handle hh;              /* before the key: a search that passes by reads no more */
+    uint32_t refs;                  /* statements that claim it, eligible or not */
+    uint32_t wanted;                /* nodes that wait to be admitted with it */
+    struct pv_roster_claim *owner;  /* the claim that has it; NULL = free */
+    struct pv_roster_stake *stakes; /* of all claims to it */
+    uint8_t key[];                  /* kind and value */
 };
 
 /* Everything known about one public key, whatever its parts: node, admin, invite, signer. */
 struct pv_roster_key {
     UT_hash_handle hh; /* beside the key: a search reads no more */
-    uint8_t pk[PV_SIGN_PK_LEN];
-    struct pv_member member;                       /* node: what is handed out about it */
+    union {
+        uint8_t pk[PV_SIGN_PK_LEN]; /* member.node, whatever the key is */
+        struct pv_member member;    /* node: what is handed out about it */
+    };
     struct pv_roster_item *about;                  /* statements about this key, by next_about */
     struct pv_roster_item *issued;                 /* statements it signed, by next_issued */
     struct pv_roster_item *kept[PV_ROSTER_QUOTAS]; /* those that count to a quota, by next_kept */

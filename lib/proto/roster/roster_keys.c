@@ -37,7 +37,6 @@ struct pv_roster_key *pv_roster_get_or_add_key(struct pv_roster *r, const uint8_
     if (k == NULL)
         return NULL;
     memcpy(k->pk, pk, sizeof(k->pk));
-    memcpy(k->member.node, pk, sizeof(k->member.node));
     k->claim.key = k;
     PV_MAP_ADD(&r->key_map, r->keys, pk, k, status);
     if (status != PV_OK) {

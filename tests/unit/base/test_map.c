@@ -74,7 +74,7 @@ static void entries_with_hashes_computed_before_are_the_same(void **state)
         PV_MAP_FETCH_FIRST(head, hash);
         PV_MAP_FIND_HASHED(head, hash, all[i].key, sizeof(all[i].key), e);
         assert_null(e);
-        PV_MAP_ADD_HASHED(&map, head, hash, key, &all[i], status);
+        PV_MAP_ADD_HASHED(&map, head, hash, all[i].key, sizeof(all[i].key), &all[i], status);
         assert_int_equal(status, i < 2 ? PV_OK : PV_ERR_LIMIT);
         PV_MAP_FIND_HASHED(head, hash, all[i].key, sizeof(all[i].key), e);
         assert_ptr_equal(e, i < 2 ? &all[i] : NULL);
