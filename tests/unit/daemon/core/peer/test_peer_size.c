@@ -10,7 +10,7 @@
 enum {
     FIRST = 56, /* members before anything is counted: tables have grown for them */
     MEMBERS = 200,
-    BYTES = 5120, /* of a member, at most */
+    BYTES = 4608, /* of a member, at most */
 };
 
 #if defined(__SANITIZE_ADDRESS__)
