@@ -5,8 +5,8 @@
 usage: scripts/bench start [MEMBERS] [NETWORKS] [--rounds N] [--build DIR] [--programs DIR[,…]]
                            [--nice N]
 
-MEMBERS (100000) in NETWORKS (1) of the same size stand in its database, with marks of its own
-(docs/ARCHITECTURE.md). Nobody connects. --programs: coordinators of other builds, in turns, each
+MEMBERS (100000) in NETWORKS (1) of the same size stand in its database, in rows that it marked when
+it stored them (docs/SECURITY.md). Nobody connects. --programs: coordinators of other builds, in turns, each
 with a copy of the database; --nice -10: precedence over other jobs of the machine. Seconds and
 processor seconds of each round, and the least. Needs root and iproute2: each runs in a network
 namespace of its own. Leaves nothing behind.
