@@ -204,7 +204,8 @@ static size_t add_config(const struct pv_coordset *set, bool reads_all,
 }
 
 /* What connecting to the database reads again each time: names of machines, and the files that the
- * conninfo names. Who may read every file gets no directory of the system whole for it. */
+ * conninfo names. Who may read every file gets no directory whole for it: a file that was replaced
+ * since is read after a restart. */
 static size_t add_postgres(const struct pv_coordset *set, bool reads_all,
                            char dirs[static 2 * PV_PG_FILES_MAX][PATH_MAX],
                            struct pv_confine_path *paths)
@@ -224,9 +225,15 @@ static size_t add_postgres(const struct pv_coordset *set, bool reads_all,
         paths[n++] = names[i];
     paths[n++] = (struct pv_confine_path){"/usr/share/ca-certificates", PV_CONFINE_READ};
     char files[PV_PG_FILES_MAX][PATH_MAX];
-    size_t n_files = reads_all ? 0 : pv_pg_files(set->store.postgres, files);
-    for (size_t i = 0; i < n_files; i++)
-        n += add_directories(files[i], dirs + 2 * i, paths + n);
+    size_t n_files = pv_pg_files(set->store.postgres, files);
+    for (size_t i = 0; i < n_files; i++) {
+        if (reads_all) {
+            memcpy(dirs[2 * i], files[i], PATH_MAX);
+            paths[n++] = (struct pv_confine_path){dirs[2 * i], PV_CONFINE_READ};
+        } else {
+            n += add_directories(files[i], dirs + 2 * i, paths + n);
+        }
+    }
     return n;
 }
 

@@ -106,18 +106,62 @@ static int explain(const char *what, const char *message, const char *sqlstate,
     return status;
 }
 
+/* Words of libpq and of the database that begins no session: there is no SQLSTATE then. The first
+ * that is found counts. */
+static const struct {
+    const char *word;
+    int status;
+    const char *remedy;
+} obstacles[] = {
+    {"certificate", PV_ERR_CLOSED, "see sslmode and sslrootcert of [store] postgres"},
+    {"private key", PV_ERR_CLOSED, "see sslkey of [store] postgres"},
+    {"SSL", PV_ERR_CLOSED, "see sslmode of [store] postgres"},
+    {"pg_hba.conf", PV_ERR_CLOSED, "allow this user and machine there"},
+    {"authentication", PV_ERR_AUTH, "see user and password of [store] postgres"},
+    {"password", PV_ERR_AUTH, "see password and passfile of [store] postgres"},
+    {"does not exist", PV_ERR_CLOSED, "make it, or name another"},
+};
+
 /* A connection that has failed once is not used again. */
-static int explain_away(struct pv_pg *pg, const char *what, char ret_error[static PV_PG_ERROR_MAX])
+static int give_up(struct pv_pg *pg, const char *what, int status, const char *remedy,
+                   char ret_error[static PV_PG_ERROR_MAX])
 {
     char line[PV_PG_ERROR_MAX];
     const char *message = pg->conn == NULL ? "" : PQerrorMessage(pg->conn);
-    snprintf(ret_error, PV_PG_ERROR_MAX, "%s the database: %.120s: is it running and reachable?",
-             what, message[0] == '\0' ? "no answer" : first_line(message, line));
+    snprintf(ret_error, PV_PG_ERROR_MAX, "%s the database: %.150s: %s", what,
+             message[0] == '\0' ? "no answer" : first_line(message, line), remedy);
     pv_pg_disconnect(pg);
-    return PV_ERR_CLOSED;
+    return status;
+}
+
+static const char away[] = "is it running and reachable?";
+
+static int explain_away(struct pv_pg *pg, const char *what, char ret_error[static PV_PG_ERROR_MAX])
+{
+    return give_up(pg, what, PV_ERR_CLOSED, away, ret_error);
+}
+
+static int explain_obstacle(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
+{
+    const char *message = pg->conn == NULL ? "" : PQerrorMessage(pg->conn);
+    for (size_t i = 0; i < PV_ARRAY_LEN(obstacles); i++)
+        if (strstr(message, obstacles[i].word) != NULL)
+            return give_up(pg, "connect to", obstacles[i].status, obstacles[i].remedy, ret_error);
+    return explain_away(pg, "connect to", ret_error);
 }
 
 /* --- connecting ------------------------------------------------------------------------------ */
+
+/* What libpq quotes of a conninfo that it cannot read may be a part of the password in it. */
+static void leave_out_quoted(const char *conninfo, char *line)
+{
+    if (strstr(conninfo, "password") == NULL && strstr(conninfo, "://") == NULL)
+        return;
+    char *from = strchr(line, '"');
+    const char *to = from == NULL ? NULL : strrchr(from, '"');
+    if (from != NULL) /* a line that was cut has no end of it */
+        memmove(from, to == from ? "" : to + 1, to == from ? 1 : strlen(to + 1) + 1);
+}
 
 int pv_pg_new(struct pv_pg **ret_pg, const struct pv_pg_config *cfg,
               char ret_error[static PV_PG_ERROR_MAX])
@@ -125,8 +169,9 @@ int pv_pg_new(struct pv_pg **ret_pg, const struct pv_pg_config *cfg,
     char *why = NULL, line[PV_PG_ERROR_MAX];
     PQconninfoOption *options = PQconninfoParse(cfg->conninfo, &why);
     if (options == NULL) {
-        snprintf(ret_error, PV_PG_ERROR_MAX, "[store] postgres: %.120s",
-                 why == NULL ? "out of memory" : first_line(why, line));
+        (void)first_line(why == NULL ? "out of memory" : why, line);
+        leave_out_quoted(cfg->conninfo, line);
+        snprintf(ret_error, PV_PG_ERROR_MAX, "[store] postgres: %.120s", line);
         PQfreemem(why);
         return PV_ERR_MALFORMED;
     }
@@ -212,23 +257,28 @@ static bool connect_by(PGconn *conn, pv_ns until)
 
 /* A transaction that its client has left must not hold the fence, and one that waits for somebody
  * else's lock not for ever. Where an answer was lost there is nothing for TCP to repeat, so the
- * line is asked each second whether it holds, unless conninfo says otherwise. */
+ * line is asked each second whether it holds. Before dbname stands what conninfo may say otherwise:
+ * without sslcert libpq looks into the home of who started this program, and fails where its user
+ * may not. */
 static PGconn *start(const struct pv_pg *pg)
 {
-    const char *const keys[] = {"keepalives_idle",           "keepalives_interval",
-                                "keepalives_count",          "dbname",
-                                "fallback_application_name", "options",
-                                "client_encoding",           NULL};
-    const char *const values[] = {
-        "1",
-        "1",
-        "2",
-        pg->cfg.conninfo,
-        pg->cfg.who,
-        "-c idle_in_transaction_session_timeout=2s -c lock_timeout=5s -c search_path=pg_catalog"
-        " -c client_min_messages=error",
-        "UTF8",
-        NULL};
+    const char *const params[][2] = {
+        {"keepalives_idle", "1"},
+        {"keepalives_interval", "1"},
+        {"keepalives_count", "2"},
+        {"sslcert", "/nonexistent"},
+        {"dbname", pg->cfg.conninfo},
+        {"fallback_application_name", pg->cfg.who},
+        {"options", "-c idle_in_transaction_session_timeout=2s -c lock_timeout=5s"
+                    " -c search_path=pg_catalog -c client_min_messages=error"},
+        {"client_encoding", "UTF8"},
+    };
+    const char *keys[PV_ARRAY_LEN(params) + 1] = {NULL};
+    const char *values[PV_ARRAY_LEN(params) + 1] = {NULL};
+    for (size_t i = 0; i < PV_ARRAY_LEN(params); i++) {
+        keys[i] = params[i][0];
+        values[i] = params[i][1];
+    }
     return PQconnectStartParams(keys, values, 1);
 }
 
@@ -240,10 +290,7 @@ int pv_pg_connect(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
     pg->conn = start(pg);
     if (pg->conn != NULL && connect_by(pg->conn, pv_clock_now() + pg->cfg.wait))
         return PV_OK;
-    bool asked = pg->conn != NULL && (PQconnectionNeedsPassword(pg->conn) ||
-                                      strstr(PQerrorMessage(pg->conn), "authentication") != NULL);
-    int r = explain_away(pg, "connect to", ret_error);
-    return asked ? PV_ERR_AUTH : r;
+    return explain_obstacle(pg, ret_error);
 }
 
 /* --- results --------------------------------------------------------------------------------- */

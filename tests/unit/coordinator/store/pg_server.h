@@ -24,8 +24,9 @@ enum {
 
 struct pg_server {
     char dir[64];
-    char bin[128]; /* where initdb and postgres are */
-    pid_t pid;     /* 0: it does not run */
+    char bin[128];     /* where initdb and postgres are */
+    pid_t pid;         /* 0: it does not run */
+    unsigned tcp_port; /* of 127.0.0.1, from the next start on; 0: none */
 };
 
 /* Runs a program of PostgreSQL's as its user, in silence; returns its pid. */
@@ -58,8 +59,9 @@ static inline bool pg_server_wait(pid_t pid)
 /* Starts it; it answers soon. */
 static inline void pg_server_start(struct pg_server *s)
 {
-    char data[96], socket[96];
+    char data[96], socket[96], port[32];
     snprintf(data, sizeof(data), "%s/data", s->dir);
+    snprintf(port, sizeof(port), "port=%u", s->tcp_port == 0 ? 5432 : s->tcp_port);
     snprintf(socket, sizeof(socket), "unix_socket_directories=%s", s->dir);
     const char *const args[] = {"postgres",
                                 "-D",
@@ -67,7 +69,10 @@ static inline void pg_server_start(struct pg_server *s)
                                 "-c",
                                 socket,
                                 "-c",
-                                "listen_addresses=",
+                                s->tcp_port == 0 ? "listen_addresses="
+                                                 : "listen_addresses=127.0.0.1",
+                                "-c",
+                                port,
                                 "-c",
                                 "dynamic_shared_memory_type=mmap",
                                 NULL};
@@ -90,7 +95,8 @@ static inline const char *pg_server_conninfo(const struct pg_server *s, const ch
     static char text[4][192];
     static unsigned n;
     char *t = text[n++ % 4];
-    snprintf(t, sizeof(text[0]), "host=%s dbname=postgres user=%s", s->dir, user);
+    snprintf(t, sizeof(text[0]), "host=%s port=%u dbname=postgres user=%s", s->dir,
+             s->tcp_port == 0 ? 5432 : s->tcp_port, user);
     return t;
 }
 

@@ -5,9 +5,12 @@
 #ifndef PV_PG_SQL_H
 #define PV_PG_SQL_H
 
+#include <poll.h>
+
 #include <libpq-fe.h>
 
 #include "coordinator/store/pg.h"
+#include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/pg_server.h"
 #include "tests/unit/test_util.h"
 
@@ -46,6 +49,20 @@ static inline const char *pg_sql(const struct pg_server *server, const char *sql
     const char *text = pg_sql_in(pg, sql);
     pv_pg_free(pg);
     return text;
+}
+
+/* One that was started answers soon. */
+static inline void pg_sql_wait(const struct pg_server *server)
+{
+    char error[PV_PG_ERROR_MAX] = "";
+    const struct pv_pg_config cfg = {
+        .conninfo = pg_server_conninfo(server, "postgres"), .who = "test", .wait = PV_S(60)};
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    struct pv_pg *pg = NULL;
+    int r = pv_pg_new(&pg, &cfg, error);
+    while (r == PV_OK && pv_pg_connect(pg, error) < 0 && pv_clock_now() < until)
+        poll(NULL, 0, 50);
+    pv_pg_free(pg);
 }
 
 /* Makes a database as an earlier version did, from tests/vectors/databases/NAME.sql. */

@@ -83,16 +83,8 @@ static void make_old(void)
 
 static int setup(void **state)
 {
-    char error[PV_PG_ERROR_MAX] = "";
-    const struct pv_pg_config cfg = {
-        .conninfo = pg_server_conninfo(&server, "postgres"), .who = "test", .wait = PV_S(WAIT_S)};
-    const pv_ns until = pv_clock_now() + PV_S(WAIT_S);
-    struct pv_pg *pg = NULL;
     (void)state;
-    assert_int_equal(pv_pg_new(&pg, &cfg, error), PV_OK);
-    while (pv_pg_connect(pg, error) < 0 && pv_clock_now() < until)
-        poll(NULL, 0, 50); /* it is starting */
-    pv_pg_free(pg);
+    pg_sql_wait(&server);
     list_begin();
     member = 0;
     return 0;

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* A coordinator whose database wants TLS and a password: what it accepts, how it says what is
+ * wrong, that it finds its files again once it has given up its rights, and that nobody reads the
+ * password anywhere. */
+#include "sys/net/tlscert.h"
+#include "tests/unit/coordinator/coord_run.h"
+#include "tests/unit/coordinator/store/pg_sql.h"
+
+static const char password[] = "hunter2-Zaunkoenig";
+
+enum {
+    COORD_UID = 65533, /* nobody's, and not the database's */
+    LOW_PORT = 15432,  /* below those that the kernel gives out by itself */
+};
+
+static struct pg_server server;
+static char config[96], pass[96], cert[96], key[96], other_cert[96];
+static unsigned port;
+
+static void write_to(const char *path, const char *text, uid_t owner, mode_t mode)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(path, mode), 0);
+    if (geteuid() == 0)
+        assert_int_equal(chown(path, owner, owner), 0);
+}
+
+static void write_config(const char *more)
+{
+    char text[640];
+    snprintf(text, sizeof(text),
+             "[store]\npostgres = hostaddr=127.0.0.1 port=%u dbname=postgres user=guarded %s\n",
+             port, more);
+    write_to(config, text, 0, 0644);
+}
+
+/* TLS and a password for who comes by TCP; the test itself comes by the unix socket. */
+static void configure(void)
+{
+    static const char *const names[] = {"db.example"}, *const other_names[] = {"db.example"};
+    struct pv_tlscert made, other;
+    char path[160], text[320];
+    assert_int_equal(pv_tlscert_make(&made, names, 1), PV_OK);
+    assert_int_equal(pv_tlscert_make(&other, other_names, 1), PV_OK);
+    snprintf(path, sizeof(path), "%s/key.pem", server.dir);
+    write_to(path, made.key, PG_SERVER_UID, 0600);
+    snprintf(path, sizeof(path), "%s/cert.pem", server.dir);
+    write_to(path, made.cert, PG_SERVER_UID, 0644);
+    write_to(cert, made.cert, 0, 0644);
+    write_to(key, made.key, 0, 0600);
+    write_to(other_cert, other.cert, 0, 0644);
+    snprintf(path, sizeof(path), "%s/data/pg_hba.conf", server.dir);
+    write_to(path, "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n",
+             PG_SERVER_UID, 0600);
+    snprintf(path, sizeof(path), "%s/data/postgresql.auto.conf", server.dir);
+    snprintf(text, sizeof(text),
+             "ssl = on\nssl_cert_file = '%s/cert.pem'\nssl_key_file = '%s/key.pem'\n"
+             "log_statement = 'none'\n",
+             server.dir, server.dir);
+    write_to(path, text, PG_SERVER_UID, 0600);
+}
+
+static int setup_guarded(void **st)
+{
+    char text[256], state[96];
+    if (setup(st) < 0)
+        return -1;
+    snprintf(config, sizeof(config), "%s/conf", dir);
+    snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
+    snprintf(key, sizeof(key), "%s/key.pem", dir);
+    snprintf(other_cert, sizeof(other_cert), "%s/other.pem", dir);
+    if (!pg_server_make(&server))
+        return -1;
+    /* Not below what it may read anyway. */
+    snprintf(pass, sizeof(pass), "%s/pgpass", server.dir);
+    pg_server_stop(&server, SIGINT);
+    server.tcp_port = port = LOW_PORT + (unsigned)getpid() % 10000;
+    configure();
+    pg_server_start(&server);
+    snprintf(
+        text, sizeof(text),
+        "CREATE ROLE guarded LOGIN PASSWORD '%s'; GRANT CREATE ON DATABASE postgres TO guarded",
+        password);
+    pg_sql_wait(&server);
+    (void)pg_sql(&server, text);
+    snprintf(text, sizeof(text), "*:*:*:guarded:%s\n", password);
+    write_to(pass, text, COORD_UID, 0600);
+    snprintf(state, sizeof(state), "%s/s", dir);
+    assert_int_equal(mkdir(state, 0700), 0);
+    if (geteuid() == 0)
+        assert_int_equal(chown(state, COORD_UID, COORD_UID), 0);
+    return 0;
+}
+
+static int teardown_guarded(void **st)
+{
+    pg_server_done(&server);
+    return teardown(st);
+}
+
+static struct program start_it(void)
+{
+    return START("--config", config, "--listen", "127.0.0.1:0", "--public", "127.0.0.1");
+}
+
+/* What it shows to whoever asks has no word of the password. */
+static void expect_silence(const struct program *p, const char *secret)
+{
+    if (strstr(p->text, secret) != NULL)
+        fail_msg("\"%s\"", p->text);
+}
+
+static void status_until(const char *part)
+{
+    static struct program p;
+    for (int n = 0; n < WAIT_MS / 50; n++) {
+        p = START("status", "--json");
+        bool answers = finish(&p) == 0;
+        expect_silence(&p, password);
+        if (answers && strstr(p.text, part) != NULL)
+            return;
+        poll(NULL, 0, 50);
+    }
+    fail_msg("status says \"%s\", not \"%s\"", p.text, part);
+}
+
+static void expect_no_argument(pid_t pid)
+{
+    char path[64], line[1024] = "";
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    size_t n = fread(line, 1, sizeof(line), f);
+    fclose(f);
+    assert_true(n > 0 && memmem(line, n, password, strlen(password)) == NULL);
+}
+
+/* --- tests ----------------------------------------------------------------------------------- */
+
+static const char healthy[] = "\"error\":null";
+
+static void it_comes_by_tls_with_a_password_and_finds_its_files_again(void **st)
+{
+    char more[480];
+    (void)st;
+    /* A key for its own TLS that only root reads leaves it a right, and fewer files. */
+    snprintf(more, sizeof(more),
+             "host=db.example sslmode=verify-full sslrootcert=%s passfile=%s\n"
+             "[coordinator]\ntls-cert = %s\ntls-key = %s",
+             cert, pass, cert, key);
+    write_config(more);
+    struct program p, a = start_it();
+    (void)listening(&a);
+    status_until(healthy);
+    assert_string_equal(pg_sql(&server, "SELECT bool_and(s.ssl) FROM pg_stat_ssl s JOIN"
+                                        " pg_stat_activity USING(pid) WHERE usename = 'guarded'"),
+                        "t");
+    pg_server_stop(&server, SIGINT);
+    status_until("is it running and reachable?");
+    pg_server_start(&server);
+    status_until(healthy);
+    expect_no_argument(a.pid);
+    p = START("homes", "--config", config);
+    assert_int_equal(finish(&p), 0);
+    expect_silence(&p, password);
+    assert_int_equal(stop(&a), 0);
+    expect_silence(&a, password);
+
+    /* Without a file, by the environment of the service. */
+    snprintf(more, sizeof(more), "host=db.example sslmode=verify-full sslrootcert=%s", cert);
+    write_config(more);
+    assert_int_equal(setenv("PGPASSWORD", password, 1), 0);
+    a = start_it();
+    (void)listening(&a);
+    assert_int_equal(unsetenv("PGPASSWORD"), 0);
+    status_until(healthy);
+    assert_int_equal(stop(&a), 0);
+    expect_silence(&a, password);
+}
+
+/* What may be mended elsewhere is waited for, and `status` says what it is. */
+static void wait_with(const char *more, const char *why, const char *remedy)
+{
+    write_config(more);
+    struct program a = start_it();
+    status_until(why);
+    status_until(remedy);
+    assert_int_equal(stop(&a), 0);
+    assert_non_null(strstr(a.text, why));
+    expect_silence(&a, password);
+}
+
+static void a_database_that_is_not_who_it_says_gets_nothing(void **st)
+{
+    char more[320];
+    (void)st;
+    snprintf(more, sizeof(more), "host=db.example sslmode=verify-full sslrootcert=%s passfile=%s",
+             other_cert, pass);
+    wait_with(more, "certificate verify failed", "see sslmode and sslrootcert of [store]");
+    snprintf(more, sizeof(more),
+             "host=other.example sslmode=verify-full sslrootcert=%s"
+             " passfile=%s",
+             cert, pass);
+    wait_with(more, "does not match host name", "see sslmode and sslrootcert of [store]");
+    snprintf(more, sizeof(more), "host=db.example sslmode=disable passfile=%s", pass);
+    wait_with(more, "no pg_hba.conf entry", "allow this user and machine there");
+    assert_string_equal(
+        pg_sql(&server, "SELECT count(*) FROM pg_namespace WHERE nspname = 'p2pvpn'"), "0");
+}
+
+/* What a person has to mend here ends it, and no part of a password is repeated. */
+static void end_with(const char *more, const char *why, const char *secret)
+{
+    write_config(more);
+    struct program a = start_it();
+    assert_int_equal(finish(&a), 1);
+    if (strstr(a.text, why) == NULL)
+        fail_msg("\"%s\" without \"%s\"", a.text, why);
+    expect_silence(&a, secret);
+}
+
+static void a_password_that_is_wrong_is_not_repeated(void **st)
+{
+    (void)st;
+    end_with("sslmode=require passfile=/nonexistent", "see password and passfile", password);
+    end_with("sslmode=require password=geheim", "see user and password", "geheim");
+    end_with("password=very geheim", "[store] postgres: missing", "geheim");
+    end_with("password=very geheim=1", "[store] postgres: invalid", "geheim");
+    write_to(config, "[store]\npostgres = postgresql://guarded:geheim@[::1/x\n", 0, 0644);
+    struct program a = start_it();
+    assert_int_equal(finish(&a), 1);
+    assert_non_null(strstr(a.text, "[store] postgres: "));
+    expect_silence(&a, "geheim");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup_guarded, teardown_guarded)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(it_comes_by_tls_with_a_password_and_finds_its_files_again),
+        TEST(a_database_that_is_not_who_it_says_gets_nothing),
+        TEST(a_password_that_is_wrong_is_not_repeated),
+    };
+    if (!pg_server_make(&server)) {
+        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
+        return 77;
+    }
+    pg_server_done(&server);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
