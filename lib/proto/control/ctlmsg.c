@@ -330,6 +330,8 @@ static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
     }
     if (m->coordinators.len > 0)
         field_base64(w, "coordinators", m->coordinators, PV_CTL_STATEMENT_MAX);
+    if (m->number != 0)
+        field_u64(w, "number", m->number);
 }
 
 /* One result for each statement, in the order of the request, so that no name is needed to tell

@@ -330,6 +330,8 @@ static void get_welcome(struct msg_parser *p, const json_t *obj, struct pv_ctl_w
         m->tls.addrs = get_addrs(p, tls, "addrs", &m->tls.n);
     }
     m->coordinators = get_bytes_opt(p, obj, "coordinators", PV_CTL_STATEMENT_MAX);
+    if (get_value(obj, "number") != NULL)
+        m->number = get_u64(p, obj, "number", PV_CTL_U64_MAX);
 }
 
 /* A secret outside of create is ignored and not refused: a later version may give it a meaning. */
