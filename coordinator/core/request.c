@@ -196,7 +196,8 @@ static void handle_hello(struct request *q)
                                           .n_stun = c->n_stun,
                                           .stun = c->stun,
                                           .has_tls = c->has_tls,
-                                          .tls = c->tls};
+                                          .tls = c->tls,
+                                          .number = c->number};
     if (net != NULL)
         m.u.welcome.coordinators = pv_cnet_coordinators(net);
     if (h->role == PV_CTL_GUEST) {

@@ -14,6 +14,9 @@
 
 enum {
     WAIT_MS = 2000, /* without a sign of the database: it is away */
+    /* Ours: who has not renewed himself for as long says nothing of others: the database, or this
+     * machine, was away for all of them. */
+    PAUSED_MS = 2 * PV_PG_LEASE_RENEW_MS,
 };
 
 struct pv_pg_lease {
@@ -21,11 +24,12 @@ struct pv_pg_lease {
     struct pv_pg *pg;
     int64_t fence;
     uint64_t epoch;
-    int was;      /* the schema's version before this program looked at it first; -1: none */
-    bool looked;  /* was counts */
-    pv_ns since;  /* of this connection */
-    int64_t lost; /* homes that others took, as it was told last */
-    bool listed;  /* it was told all on this connection */
+    int was;       /* the schema's version before this program looked at it first; -1: none */
+    bool looked;   /* was counts */
+    pv_ns since;   /* of this connection */
+    int64_t lost;  /* homes that others took, as it was told last */
+    bool listed;   /* it was told all on this connection */
+    pv_ns renewed; /* when it last was; 0: not yet */
 };
 
 static const struct pv_pg_statement statements[] = {
@@ -36,6 +40,9 @@ static const struct pv_pg_statement statements[] = {
     {"release", "SELECT p2pvpn.release_lease($1, $2)"},
     {"join", "SELECT got, other, ep FROM p2pvpn.join_cluster($1, $2, $3, $4)"},
     {"stay", "SELECT got, living, few FROM p2pvpn.renew_member($1, $2, $3, $4)"},
+    {"silent", "SELECT id, name FROM p2pvpn.coordinators WHERE id <> $1"
+               " AND until < clock_timestamp() + $2::bigint * interval '1 millisecond'"
+               " AND until > clock_timestamp() - interval '1 minute' ORDER BY id LIMIT $3::bigint"},
     {"mine", "SELECT network, fence FROM p2pvpn.homes WHERE holder = $1"},
     {"leave", "SELECT p2pvpn.leave_cluster($1)"},
 };
@@ -225,37 +232,90 @@ static void take_home(void *ctx, size_t i, PGresult *res)
     }
 }
 
+/* What a renewal brings back. */
+struct stayed {
+    struct answer a;
+    struct pv_pg_renewal *re;
+    pv_ns before; /* when this one renewed the time before; 0: it has not */
+    pv_ns now;    /* when it has now */
+};
+
+static void take_stay(void *ctx, size_t i, PGresult *res)
+{
+    struct stayed *st = ctx;
+    struct pv_pg_renewal *re = st->re;
+    if (i == 0) {
+        take_lease_row(&st->a, i, res);
+        return;
+    }
+    st->now = pv_clock_now();
+    if (st->before == 0 || st->now - st->before >= PV_MS(PAUSED_MS))
+        return;
+    re->n_silent = 0;
+    for (int at = 0; at < PQntuples(res) && re->n_silent < PV_PG_SILENT_MAX; at++) {
+        struct pv_pg_silent *s = &re->silent[re->n_silent++];
+        struct pv_view name = pv_pg_get_bytes(res, at, 1);
+        s->number = pv_pg_get_int(res, at, 0);
+        snprintf(s->name, sizeof(s->name), "%.*s", (int)name.len, (const char *)name.ptr);
+    }
+}
+
+/* This one lives on, and who of the others does not seem to? */
+static int renew_row(struct pv_pg_lease *l, struct stayed *st,
+                     char ret_error[static PV_PG_ERROR_MAX])
+{
+    struct pv_pg_renewal *re = st->re;
+    const struct pv_pg_value stay[] = {pv_pg_int(l->fence), pv_pg_int(PV_PG_LEASE_MS),
+                                       pv_pg_int((int64_t)re->homes),
+                                       pv_pg_int(re->draining ? 1 : 0)};
+    const struct pv_pg_value silent[] = {pv_pg_int(l->fence),
+                                         pv_pg_int(PV_PG_LEASE_MS - PV_PG_SILENT_MS),
+                                         pv_pg_int(PV_PG_SILENT_MAX)};
+    st->before = l->renewed;
+    if (pv_pg_begin(l->pg) < 0) {
+        pv_pg_disconnect(l->pg);
+        snprintf(ret_error, PV_PG_ERROR_MAX, "the connection to the database has ended");
+        return PV_ERR_CLOSED;
+    }
+    pv_pg_send(l->pg, "stay", stay, PV_ARRAY_LEN(stay));
+    pv_pg_send(l->pg, "silent", silent, PV_ARRAY_LEN(silent));
+    int r = pv_pg_finish(l->pg, take_stay, st, ret_error);
+    if (r == PV_OK)
+        l->renewed = st->now;
+    return r;
+}
+
 /* All homes are listed only after some were taken, or when it may have missed that: a large
  * coordinator has thousands. */
 static int stay(struct pv_pg_lease *l, struct pv_pg_renewal *re,
                 char ret_error[static PV_PG_ERROR_MAX])
 {
-    struct answer a = {.got = false};
-    const struct pv_pg_value v[] = {pv_pg_int(l->fence), pv_pg_int(PV_PG_LEASE_MS),
-                                    pv_pg_int((int64_t)re->homes), pv_pg_int(re->draining ? 1 : 0)};
-    int r = ask(l, "stay", v, PV_ARRAY_LEN(v), &a, ret_error);
+    struct stayed st = {.re = re};
+    const struct answer *a = &st.a;
+    const struct pv_pg_value me = pv_pg_int(l->fence);
+    int r = renew_row(l, &st, ret_error);
     if (r < 0)
         return r;
-    if (!a.got) {
+    if (!a->got) {
         snprintf(ret_error, PV_PG_ERROR_MAX,
                  "another coordinator has taken this one's place in the database");
         return PV_ERR_REFUSED;
     }
-    re->living = (uint64_t)a.second;
-    re->few = a.has_third ? (uint64_t)a.third : UINT64_MAX;
-    if (l->listed && a.fence == l->lost && !re->again)
+    re->living = (uint64_t)a->second;
+    re->few = a->has_third ? (uint64_t)a->third : UINT64_MAX;
+    if (l->listed && a->fence == l->lost && !re->again)
         return PV_OK;
     if (pv_pg_begin(l->pg) < 0) {
         pv_pg_disconnect(l->pg);
         snprintf(ret_error, PV_PG_ERROR_MAX, "the connection to the database has ended");
         return PV_ERR_CLOSED;
     }
-    pv_pg_send(l->pg, "mine", v, 1);
+    pv_pg_send(l->pg, "mine", &me, 1);
     r = pv_pg_finish(l->pg, take_home, re, ret_error);
     if (r == PV_OK && re->has_list) {
         l->listed = true;
         re->again = false;
-        l->lost = a.fence;
+        l->lost = a->fence;
     }
     return r;
 }

@@ -256,6 +256,36 @@ static void one_that_sleeps_is_followed_and_learns_of_it(void **state)
     assert_int_equal(put(&two, 10), PV_OK);
 }
 
+/* The list of one's next renewals, when it is of n at last: right after a pause it says nothing of
+ * others. */
+static void expect_silent(size_t n)
+{
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    do
+        assert_int_equal(renew(&one, 0), PV_OK);
+    while (one.renewal.n_silent != n && pv_clock_now() < until);
+    assert_int_equal(one.renewal.n_silent, n);
+}
+
+static void others_that_do_not_renew_are_named(void **state)
+{
+    (void)state;
+    assert_int_equal(renew(&one, 0), PV_OK);
+    assert_int_equal(one.renewal.n_silent, 0); /* it has just begun */
+    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() + interval '1.4 seconds'"
+            " WHERE name = 'machine 2'");
+    expect_silent(1);
+    assert_true(one.renewal.silent[0].number == pv_pg_lease_fence(two.lease));
+    assert_string_equal(one.renewal.silent[0].name, "machine 2");
+    assert_int_equal(renew(&two, 0), PV_OK);
+    expect_silent(0);
+    silence(2);
+    expect_silent(1);
+    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() - interval '61 seconds'"
+            " WHERE name = 'machine 2'"); /* whoever it served has found another */
+    expect_silent(0);
+}
+
 static void one_that_was_killed_is_followed_before_its_time(void **state)
 {
     (void)state;
@@ -467,6 +497,7 @@ int main(void)
         TEST(what_is_given_away_goes_with_all_its_rows),
         TEST(one_that_sleeps_is_followed_and_learns_of_it),
         TEST(one_that_was_killed_is_followed_before_its_time),
+        TEST(others_that_do_not_renew_are_named),
         TEST(what_members_cannot_reach_comes_back),
         TEST(a_commit_whose_answer_is_lost_counts_once),
         TEST(a_commit_that_never_came_is_done_again),

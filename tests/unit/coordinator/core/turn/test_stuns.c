@@ -535,6 +535,73 @@ static void a_response_port_may_lack_its_padding_but_nothing_else(void **state)
     }
 }
 
+/* As a node asks its sentry; extra: a further attribute of 4 bytes, 0: none. */
+static struct pv_view ward_request(uint8_t *buf, size_t cap, struct pv_sentry_word said,
+                                   uint16_t extra)
+{
+    struct pv_stun_writer w;
+    size_t len;
+    pv_stun_write_begin(&w, buf, cap, PV_STUN_REQUEST, PV_STUN_BINDING, TXID);
+    pv_stun_put_padding(&w, PV_SENTRY_PADDING);
+    if (extra != 0)
+        pv_stun_put_u32(&w, extra, (uint32_t)7 << 16);
+    pv_sentry_put(&w, &said);
+    pv_stun_put_fingerprint(&w);
+    assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
+    return pv_view(buf, len);
+}
+
+/* Asks, and gives what the answer says; zero: nothing. */
+static struct pv_sentry_word ask_ward(struct pv_stuns *s, const struct pv_addr *from,
+                                      const struct pv_stuns_place *place,
+                                      struct pv_sentry_word said, uint16_t extra)
+{
+    uint8_t req[128];
+    struct pv_stuns_reply a;
+    struct pv_stun_msg msg;
+    struct pv_sentry_word word;
+    struct pv_view r = ward_request(req, sizeof(req), said, extra);
+    assert_int_equal(pv_stuns_answer(s, from, place, r, PV_S(1), &a), PV_OK);
+    assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+    if (pv_sentry_get(&msg, &word) < 0)
+        return (struct pv_sentry_word){0};
+    assert_int_equal(r.len, PV_SENTRY_REQUEST_LEN);
+    assert_true(a.len <= r.len);
+    assert_true(pv_addr_equal(&a.to, from) && pv_addr_equal(&a.from, &place->local));
+    return word;
+}
+
+static void a_node_of_another_coordinator_gets_a_ticket_where_it_asked_from(void **state)
+{
+    (void)state;
+    const struct pv_sentry_word said = {.coordinator = 8};
+    struct pv_stuns *s = server();
+    struct test_rng seed;
+    const struct pv_rng rng = test_rng_make(&seed, 3);
+    struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 1024), pv_addr6(IP6, 65535)};
+    struct pv_stuns_place place = PLAIN, stream = PLAIN;
+    struct pv_wards *wards;
+    stream.stream = true;
+    place.other = pv_addr4(192, 0, 2, 2, 3479);
+    assert_true(ask_ward(s, &from[0], &place, said, 0).ticket == 0); /* it is alone */
+    assert_int_equal(pv_wards_new(&wards, 7, &rng), PV_OK);
+    pv_stuns_set_wards(s, wards);
+    for (size_t i = 0; i < 2; i++) {
+        struct pv_sentry_word got = ask_ward(s, &from[i], &place, said, 0);
+        assert_true(got.ticket != 0 && got.coordinator == 0);
+        struct pv_sentry_word again = {.coordinator = 8, .ticket = got.ticket};
+        assert_true(ask_ward(s, &from[i], &place, again, 0).coordinator == 8);
+    }
+    assert_true(ask_ward(s, &from[0], &stream, said, 0).ticket == 0);
+    assert_true(ask_ward(s, &from[0], NULL, said, 0).ticket == 0);
+    assert_true(ask_ward(s, &from[0], &place, said, PV_STUN_ATTR_RESPONSE_PORT).ticket == 0);
+    assert_true(ask_ward(s, &from[0], &place, said, PV_STUN_ATTR_CHANGE_REQUEST).ticket == 0);
+    assert_true(
+        ask_ward(s, &from[0], &place, (struct pv_sentry_word){.coordinator = 7}, 0).ticket == 0);
+    pv_stuns_set_wards(s, NULL);
+    pv_wards_free(wards);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -555,6 +622,7 @@ int main(void)
         cmocka_unit_test(members_have_answers_of_their_own_under_a_flood),
         cmocka_unit_test(the_answers_of_members_are_bounded_in_all),
         cmocka_unit_test(a_flood_is_bounded_per_network_and_in_all),
+        cmocka_unit_test(a_node_of_another_coordinator_gets_a_ticket_where_it_asked_from),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
