@@ -24,6 +24,13 @@ void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, pv_ns now)
     p->look_at = pv_min_ns(p->look_at, now + PV_COORDPULSE_LOOK);
 }
 
+/* A ping that was out before counts, too: what came since was sent before the silence. */
+void pv_coordpulse_alarm(struct pv_coordpulse *p, pv_ns now)
+{
+    if (p->pinged_at != 0)
+        p->look_at = pv_min_ns(p->look_at, now + PV_COORDPULSE_ALARM);
+}
+
 void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now)
 {
     if (p->pinged_at != 0)

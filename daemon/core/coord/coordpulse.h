@@ -15,6 +15,9 @@
 #define PV_COORDPULSE_DEAD PV_S(25) /* of silence, DESIGN 4 */
 /* A ping without an answer; ours: TCP has repeated it three times by then. */
 #define PV_COORDPULSE_LOOK PV_S(2)
+/* The same when somebody else says that the coordinator is silent; ours: TCP has repeated it once.
+ */
+#define PV_COORDPULSE_ALARM PV_S(1)
 
 struct pv_coordpulse {
     pv_ns ping_at;      /* the next ping, however much comes in: the coordinator must hear of us */
@@ -31,6 +34,9 @@ struct pv_coordpulse {
 void pv_coordpulse_begin(struct pv_coordpulse *p, pv_ns now);
 /* It is time for a ping; sent: it could leave. One that could not is tried an interval later. */
 void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, pv_ns now);
+/* Somebody else says that it is silent, after a ping has left: its answer is waited for less long.
+ */
+void pv_coordpulse_alarm(struct pv_coordpulse *p, pv_ns now);
 void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now); /* the ping */
 /* Whatever comes proves that the way still works. */
 void pv_coordpulse_heard(struct pv_coordpulse *p, pv_ns now);

@@ -98,6 +98,10 @@ struct pv_told {
     struct pv_addr mapped;
 };
 
+enum {
+    PV_COORD_OTHERS = 4, /* ours: addresses that may be other coordinators' */
+};
+
 /* What is known of the coordinator beside its messages. */
 struct pv_coord_info {
     char error[PV_CTL_ERROR_TEXT_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
@@ -112,6 +116,11 @@ struct pv_coord_info {
     uint8_t pin[PV_CTL_PIN_LEN];
     struct pv_addr servers[PV_CTL_ADDRS_MAX]; /* STUN, as its welcome says */
     size_t n_servers;
+    /* Of several with one database: its number, as its welcome says, else 0; and other addresses of
+     * the network's record, where the others may be. */
+    uint64_t number;
+    struct pv_addr others[PV_COORD_OTHERS];
+    size_t n_others;
 };
 
 struct pv_node {

@@ -66,6 +66,10 @@ class Cluster:
     def status(self, i):
         return self.hosts[i].run(self.lab.bin("p2pvpn-coordinator"), "status", check_rc=False).out
 
+    def relay(self, i):
+        """What one of them says of its relay: of its wards, among others."""
+        return json.loads(self.hosts[i].run(self.lab.bin("p2pvpn-coordinator"), "status", "--json").out)["relay"]
+
     def home(self):
         """Which coordinator is the home of the only network; None: none that lives."""
         name = self.db.sql("SELECT c.name FROM p2pvpn.homes h JOIN p2pvpn.coordinators c ON c.id = h.holder")

@@ -31,6 +31,51 @@ static void a_silent_one_is_left_for_one_that_answers(void **state)
     assert_int_equal(the_stream(w)->addr.ip[3], 1);
 }
 
+/* Another coordinator has said so. */
+static void after_an_alarm_it_is_left_sooner(void **state)
+{
+    (void)state;
+    struct world *w = world_online(2);
+    w->behaviours[0] = HANGS;
+    pv_coordclient_alarm(w->client, w->now);
+    pass(w, PV_MS(999));
+    assert_int_equal(w->n_opened, 1);
+    pass(w, PV_MS(2));
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
+}
+
+/* The ping was out before. */
+static void an_alarm_hurries_a_look_that_is_due_anyway(void **state)
+{
+    (void)state;
+    struct world *w = world_online(2);
+    w->behaviours[0] = HANGS;
+    pv_coordclient_doubt(w->client, w->now);
+    pass(w, PV_MS(500));
+    pv_coordclient_alarm(w->client, w->now);
+    pass(w, PV_MS(1002));
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
+}
+
+static void a_false_alarm_costs_one_ping(void **state)
+{
+    (void)state;
+    struct world *w = world_online(3);
+    size_t before = w->n_pings;
+    pv_coordclient_alarm(w->client, w->now);
+    pv_coordclient_alarm(w->client, w->now);
+    pass(w, PV_S(5));
+    assert_int_equal(w->n_pings, before + 1);
+    assert_int_equal(w->n_opened, 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    /* One that is not connected has nobody to ask. */
+    pv_coordclient_stop(w->client, w->now);
+    pv_coordclient_alarm(w->client, w->now);
+    pass(w, PV_S(60));
+    assert_int_equal(w->n_opened, 1);
+}
+
 /* The ping that is due finds it out, too. */
 static void without_a_doubt_it_takes_twelve_seconds_at_most(void **state)
 {
@@ -153,6 +198,9 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_silent_one_is_left_for_one_that_answers),
+        cmocka_unit_test(after_an_alarm_it_is_left_sooner),
+        cmocka_unit_test(an_alarm_hurries_a_look_that_is_due_anyway),
+        cmocka_unit_test(a_false_alarm_costs_one_ping),
         cmocka_unit_test(without_a_doubt_it_takes_twelve_seconds_at_most),
         cmocka_unit_test(a_network_that_pauses_ends_nothing),
         cmocka_unit_test(pings_that_are_answered_cost_no_look),

@@ -11,20 +11,26 @@
 static struct fake_node node;
 static uint8_t list[512];
 static size_t list_len;
+static const char *also; /* a host of the same record; NULL: there is none */
+static uint64_t number;  /* that the coordinator's welcome has */
 
-/* The coordinators record of this host. */
+/* The coordinators record of this host, and of `also`, with and without TLS. */
 static void at(const char *host)
 {
-    struct pv_hostport hp = {.port = 3478};
+    struct pv_hostport hp[3] = {{.port = 3478}, {.port = 3478}, {.port = 443, .tls = true}};
     struct pv_writer w = pv_writer(list, sizeof(list));
-    snprintf(hp.host, sizeof(hp.host), "%s", host);
-    pv_coordlist_put(&w, node.world.coordinator.pk, &hp, 1);
+    snprintf(hp[0].host, sizeof(hp[0].host), "%s", host);
+    for (int i = 1; i < 3 && also != NULL; i++)
+        snprintf(hp[i].host, sizeof(hp[i].host), "%s", also);
+    pv_coordlist_put(&w, node.world.coordinator.pk, hp, also == NULL ? 1 : 3);
     list_len = w.len;
 }
 
 static int start(void **state)
 {
     (void)state;
+    also = NULL;
+    number = 0;
     fake_node_init(&node, &pv_part_coordinator);
     fake_node_enter(&node);
     return 0;
@@ -380,7 +386,7 @@ static void exchange(uint32_t sid, const struct pv_ctl_welcome *welcome)
 static void meet(const char *host, const char *const *stun, size_t n_stun)
 {
     const struct pv_ctl_welcome welcome = {
-        .time_us = (uint64_t)T0 * 1000000, .n_stun = n_stun, .stun = stun};
+        .time_us = (uint64_t)T0 * 1000000, .n_stun = n_stun, .stun = stun, .number = number};
     struct pv_stream_op op;
     uint8_t dh[32];
     pv_sign_sk_to_dh(node.world.coordinator.sk, dh);
@@ -414,6 +420,31 @@ static bool has_server(const char *text)
             return true;
     }
     return false;
+}
+
+/* The address in use is not another's, and TLS is not for datagrams. */
+static void one_of_several_is_known_by_its_number_and_the_others_by_their_addresses(void **state)
+{
+    const struct pv_coord_info *info = &node.node.coord_info;
+    struct pv_addr want;
+    (void)state;
+    also = "203.0.113.10";
+    number = 12;
+    fake_node_start(&node);
+    go_online("203.0.113.9", NULL, 0);
+    assert_true(info->number == 12);
+    assert_int_equal(info->n_others, 1);
+    assert_int_equal(pv_addr_parse("203.0.113.10:3478", &want), PV_OK);
+    assert_true(pv_addr_equal(&info->others[0], &want));
+}
+
+static void one_that_is_alone_has_neither(void **state)
+{
+    (void)state;
+    fake_node_start(&node);
+    go_online("203.0.113.9", NULL, 0);
+    assert_true(node.node.coord_info.number == 0);
+    assert_int_equal(node.node.coord_info.n_others, 0);
 }
 
 static const char *const named[] = {"127.0.0.1:22",      "192.168.7.1:3478", "169.254.169.254:80",
@@ -589,6 +620,8 @@ int main(void)
         T(status_says_where_it_is_and_why_it_is_not_reached),
 #define S(name) cmocka_unit_test_setup_teardown(name, start, stop_server)
         S(servers_near_this_node_are_not_believed),
+        S(one_of_several_is_known_by_its_number_and_the_others_by_their_addresses),
+        S(one_that_is_alone_has_neither),
         S(servers_in_the_internet_are_believed),
         S(a_coordinator_of_the_own_network_may_name_servers_there),
         S(a_coordinator_on_this_machine_may_name_it),
