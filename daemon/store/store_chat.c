@@ -7,7 +7,6 @@
  */
 #include "daemon/store/store_chat.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,15 +50,19 @@ static const char SCHEMA[] =
     " id BLOB NOT NULL,"
     " PRIMARY KEY (peer, id)) STRICT, WITHOUT ROWID;";
 
-/* What earlier versions of the table lack, and a column that shows it. */
+/* What earlier versions of the table lack, and a query that fails without it. */
 static const struct {
-    const char *column, *sql;
+    const char *query, *sql;
 } ADDITIONS[] = {
-    {"author", "ALTER TABLE chat_message ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;"
-               "ALTER TABLE chat_message ADD COLUMN author BLOB;"},
-    {"arrived_s", "ALTER TABLE chat_message ADD COLUMN arrived_s INTEGER NOT NULL DEFAULT 0;"},
-    {"hidden", "ALTER TABLE chat_message ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;"},
-    {"typist", "ALTER TABLE chat_message ADD COLUMN typist INTEGER NOT NULL DEFAULT 0;"},
+    {"SELECT author FROM chat_message",
+     "ALTER TABLE chat_message ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE chat_message ADD COLUMN author BLOB;"},
+    {"SELECT arrived_s FROM chat_message",
+     "ALTER TABLE chat_message ADD COLUMN arrived_s INTEGER NOT NULL DEFAULT 0;"},
+    {"SELECT hidden FROM chat_message",
+     "ALTER TABLE chat_message ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;"},
+    {"SELECT typist FROM chat_message",
+     "ALTER TABLE chat_message ADD COLUMN typist INTEGER NOT NULL DEFAULT 0;"},
 };
 
 /* On disk, and in the partial indexes above, a state is 0 until the message is delivered, then 1
@@ -72,13 +75,11 @@ _Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_SENT == 1 && PV_CHAT_DELIVERED == 
 #define STATE   "CASE state WHEN 0 THEN sent ELSE state + 1 END"
 #define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text, author, typist"
 
-static bool lacks_column(sqlite3 *db, const char *column)
+static bool lacks_column(sqlite3 *db, const char *query)
 {
-    char sql[64];
     sqlite3_stmt *st = NULL;
-    snprintf(sql, sizeof(sql), "SELECT %s FROM chat_message", column);
     /* A column that is missing shows when the statement is prepared; no row is read. */
-    int rc = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
+    int rc = sqlite3_prepare_v2(db, query, -1, &st, NULL);
     sqlite3_finalize(st);
     return rc == SQLITE_ERROR; /* no such column */
 }
@@ -96,7 +97,7 @@ int pv_store_chat_schema(sqlite3 *db)
     int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
     /* CREATE IF NOT EXISTS leaves an old table as it is, so its columns are added here. */
     for (size_t i = 0; i < PV_ARRAY_LEN(ADDITIONS) && rc == SQLITE_OK; i++) {
-        if (lacks_column(db, ADDITIONS[i].column))
+        if (lacks_column(db, ADDITIONS[i].query))
             rc = sqlite3_exec(db, ADDITIONS[i].sql, NULL, NULL, NULL);
     }
     return rc != SQLITE_OK ? pv_query_status(rc) : more_schema(db);

@@ -14,6 +14,7 @@
 #include "tests/unit/coordinator/store/store_ops.h"
 
 static struct pg_server server;
+static const char *user = "postgres"; /* of the database, as those that join have it */
 
 /* A coordinator as the database knows it. */
 struct member {
@@ -37,7 +38,7 @@ static struct pv_pg_lease *lease_of(uint8_t number, bool shared)
 {
     char error[PV_PG_ERROR_MAX] = "";
     struct pv_pg_lease *l = NULL;
-    struct pv_pg_lease_config cfg = {.conninfo = pg_server_conninfo(&server, "postgres"),
+    struct pv_pg_lease_config cfg = {.conninfo = pg_server_conninfo(&server, user),
                                      .pk = {1},
                                      .holder = {number},
                                      .shared = shared};
@@ -70,7 +71,7 @@ static struct member join_by(uint8_t number, const char *conninfo)
 
 static struct member join(uint8_t number)
 {
-    return join_by(number, pg_server_conninfo(&server, "postgres"));
+    return join_by(number, pg_server_conninfo(&server, user));
 }
 
 static void leave(struct member *m)
@@ -455,8 +456,6 @@ static void what_was_stored_is_known_again_beside_a_network_that_was_lost(void *
     pv_storeop_free(ops[1]);
 }
 
-/* --- looking --------------------------------------------------------------------------------- */
-
 static void count_coordinator(void *ctx, const struct pv_pgview_coordinator *c)
 {
     unsigned *n = ctx;
@@ -473,6 +472,56 @@ static void note_home(void *ctx, const struct pv_pgview_home *h)
     assert_string_equal(h->why, "created");
     assert_true(h->living && h->loaded && h->since_s > 1000000000);
 }
+
+/* --- rights ---------------------------------------------------------------------------------- */
+
+/* What OPERATIONS.md tells to grant is enough for all that a coordinator does with tables that are
+ * there. */
+static void least_rights_are_enough(void **state)
+{
+    (void)state;
+    char error[PV_PG_ERROR_MAX] = "";
+    unsigned n[3] = {0};
+    const struct pv_pgview view = {.ctx = n, .coordinator = count_coordinator, .home = note_home};
+    run_sql("DO $$ BEGIN CREATE ROLE few LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
+            "GRANT USAGE ON SCHEMA p2pvpn TO few;"
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA p2pvpn TO few;"
+            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA p2pvpn TO few");
+    leave(&one);
+    leave(&two);
+    user = "few";
+    one = join(1);
+    two = join(2);
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_int_equal(put(&one, 9), PV_OK);
+    assert_int_equal(keep_one(&one), PV_OK);
+    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_int_equal(pv_pgview_read(pg_server_conninfo(&server, user), &view, error), PV_OK);
+    assert_int_equal(n[2], 1);
+    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
+    assert_int_equal(a->verdict, PV_HOME_THERE);
+    pv_home_answer_free(a);
+    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(put(&two, 10), PV_OK);
+    struct pv_storeop_result res = order(&two, PV_STOREOP_DROP, false);
+    assert_int_equal(res.status, PV_OK);
+    pv_pg_lease_release(one.lease);
+    pv_pg_lease_release(two.lease);
+    struct pv_pg_lease *alone = lease_of(3, false);
+    char other[PV_PG_NAME_MAX];
+    assert_int_equal(pv_pg_lease_take(alone, other, error), PV_OK);
+    pv_pg_lease_free(alone);
+    user = "postgres";
+    assert_string_equal(pg_sql(&server, "SELECT pg_has_role('few', 'pg_read_all_data', 'member')"
+                                        " OR has_schema_privilege('few', 'p2pvpn', 'CREATE')"
+                                        " OR has_database_privilege('few', 'postgres', 'CREATE')"),
+                        "f");
+    leave(&one);
+    leave(&two);
+    run_sql("DROP OWNED BY few; DROP ROLE few");
+}
+
+/* --- looking --------------------------------------------------------------------------------- */
 
 static void who_looks_sees_all_of_it(void **state)
 {
@@ -503,6 +552,7 @@ int main(void)
         TEST(a_commit_that_never_came_is_done_again),
         TEST(of_a_gift_that_nobody_heard_the_database_knows),
         TEST(what_was_stored_is_known_again_beside_a_network_that_was_lost),
+        TEST(least_rights_are_enough),
         TEST(who_looks_sees_all_of_it),
     };
     if (pv_crypto_init() < 0)
