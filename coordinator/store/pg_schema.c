@@ -159,6 +159,8 @@ static const char operations[] =
 
 /* Version 2: coordinators that serve at the same time, and the home of each network among them.
  * until, steady: by the clock of the database. steady: since when it has renewed without a break.
+ * A break is also an end of its own that is over, or later than its renewal can have set it: the
+ * clock was set. The end of another that is later still says nothing of whether that one lives.
  * lost: counts homes that others took from it. homes: how many it has, as it said last. */
 static const char cluster[] =
     "ALTER TABLE p2pvpn.installation ADD COLUMN epoch bigint NOT NULL DEFAULT 0;"
@@ -209,11 +211,14 @@ static const char cluster[] =
     "CREATE FUNCTION p2pvpn.renew_member(me bigint, ms bigint, n bigint, away bigint,"
     " OUT got bigint, OUT living bigint, OUT few bigint) LANGUAGE plpgsql AS $$ BEGIN"
     " UPDATE p2pvpn.coordinators SET homes = n, draining = away > 0,"
-    "  steady = CASE WHEN until < clock_timestamp() THEN clock_timestamp() ELSE steady END,"
+    "  steady = CASE WHEN until BETWEEN clock_timestamp()"
+    "   AND clock_timestamp() + ms * interval '1 millisecond'"
+    "   THEN steady ELSE clock_timestamp() END,"
     "  until = clock_timestamp() + ms * interval '1 millisecond' WHERE id = me"
     "  RETURNING lost INTO got;"
     " SELECT count(*), min(c.homes) FILTER (WHERE c.id <> me AND NOT c.draining)"
-    "  INTO living, few FROM p2pvpn.coordinators c WHERE c.until > clock_timestamp();"
+    "  INTO living, few FROM p2pvpn.coordinators c WHERE c.until BETWEEN clock_timestamp()"
+    "   AND clock_timestamp() + 2 * ms * interval '1 millisecond';"
     " IF got IS NOT NULL AND NOT EXISTS(SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
     "  AND pid = pg_backend_pid() AND classid = 1882353764 AND objid = me::int::oid) THEN"
     "  PERFORM pg_try_advisory_lock(1882353764, me::int); END IF; END $$;"
@@ -242,14 +247,17 @@ static const char homes[] =
     " age := coalesce(extract(epoch FROM now - h.since) * 1000, 0)::bigint;"
     " SELECT * INTO c FROM p2pvpn.coordinators WHERE id = h.holder;"
     " addr := coalesce(c.addrs, '');"
-    " state := CASE WHEN c.id IS NULL THEN 0 WHEN c.until < now THEN 2"
+    " state := CASE WHEN c.id IS NULL THEN 0"
+    "  WHEN c.until < now OR c.until > now + 2 * ms * interval '1 millisecond' THEN 2"
     "  WHEN c.until < now + (ms - 1000) * interval '1 millisecond' AND NOT EXISTS("
     "   SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 1882353764"
     "   AND objid = c.id::int::oid) THEN 2 ELSE 1 END;"
-    " SELECT (now - m.steady >= ms * interval '1 millisecond')::int INTO patient"
+    " SELECT (now - m.steady >= ms * interval '1 millisecond' AND m.until BETWEEN now"
+    "  AND now + ms * interval '1 millisecond')::int INTO patient"
     "  FROM p2pvpn.coordinators m WHERE m.id = me;"
     " SELECT o.id, o.homes, o.addrs INTO few, few_homes, few_addr"
-    "  FROM p2pvpn.coordinators o WHERE o.until > now AND NOT o.draining AND o.id <> me"
+    "  FROM p2pvpn.coordinators o WHERE NOT o.draining AND o.id <> me"
+    "  AND o.until BETWEEN now AND now + 2 * ms * interval '1 millisecond'"
     "  ORDER BY o.homes, o.id LIMIT 1; END $$;"
     /* Changes the holder where nobody has since the fence was `old` (0: there was none); NULL:
      * somebody has. The one that loses it learns of it by `lost`. */

@@ -287,6 +287,54 @@ static void others_that_do_not_renew_are_named(void **state)
     expect_silent(0);
 }
 
+/* The database's clock is set by that much: all that it has noted is earlier, or later, by it. */
+static void set_clock(const char *by)
+{
+    char sql[160];
+    snprintf(sql, sizeof(sql),
+             "UPDATE p2pvpn.coordinators SET until = until - interval '%s',"
+             " steady = steady - interval '%s'",
+             by, by);
+    run_sql(sql);
+}
+
+static void both_have_renewed_for_long(void)
+{
+    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_int_equal(renew(&two, 0), PV_OK);
+    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+}
+
+/* Whoever asks first after a jump takes nothing from who lives and has not renewed since; one that
+ * died before it is followed, and does not live for the hour that it seems to have. */
+static void a_jump_of_the_clock_moves_no_home_and_buries_no_dead(void **state)
+{
+    (void)state;
+    static const char *const jumps[] = {"1 hour", "4 seconds", "-1 hour", "-4 seconds"};
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    for (size_t i = 0; i < PV_ARRAY_LEN(jumps); i++) {
+        both_have_renewed_for_long();
+        assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+        set_clock(jumps[i]);
+        assert_int_equal(verdict(&two, false), PV_HOME_WAIT);
+        assert_int_equal(renew(&two, 0), PV_OK);
+        assert_int_equal(two.renewal.living, 1);
+        assert_int_equal(verdict(&two, false), PV_HOME_WAIT);
+        assert_int_equal(renew(&one, 1), PV_OK);
+        assert_int_equal(one.renewal.living, 2);
+        assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+        assert_int_equal(put(&one, 9 + i), PV_OK);
+    }
+    both_have_renewed_for_long();
+    set_clock("-1 hour");
+    assert_int_equal(renew(&two, 0), PV_OK);
+    run_sql("UPDATE p2pvpn.coordinators SET steady = steady - interval '4 seconds'"
+            " WHERE name = 'machine 2'");
+    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(put(&two, 20), PV_OK);
+    assert_int_equal(put(&one, 21), -ESTALE);
+}
+
 static void one_that_was_killed_is_followed_before_its_time(void **state)
 {
     (void)state;
@@ -545,6 +593,7 @@ int main(void)
         TEST(a_network_that_was_lost_does_not_hurt_others),
         TEST(what_is_given_away_goes_with_all_its_rows),
         TEST(one_that_sleeps_is_followed_and_learns_of_it),
+        TEST(a_jump_of_the_clock_moves_no_home_and_buries_no_dead),
         TEST(one_that_was_killed_is_followed_before_its_time),
         TEST(others_that_do_not_renew_are_named),
         TEST(what_members_cannot_reach_comes_back),
