@@ -147,9 +147,9 @@ static struct pv_cnet *take_in(struct pv_coord *c, const struct pv_homes_ask *as
     pv_registry_came(&c->registry, net, h->epoch, now);
     c->stats.homes_taken++;
     c->homes_came = true;
-    pv_log(c->log, PV_LOG_INFO, "home taken network=%s members=%llu before=%s",
+    pv_log(c->log, PV_LOG_INFO, "home taken network=%s members=%llu before=%s why=\"%s\"",
            pv_roster_network(net->roster)->name, (unsigned long long)pv_roster_count(net->roster),
-           h->was_elsewhere ? "another coordinator" : "nobody");
+           h->was_elsewhere ? "another coordinator" : "nobody", h->why == NULL ? "-" : h->why);
     return net;
 }
 

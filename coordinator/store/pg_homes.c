@@ -198,9 +198,12 @@ static void judge(struct pv_pgstore *s, struct asked *a, int64_t more)
         s->given++;
 }
 
-/* For people: `p2pvpn-coordinator homes` shows it. */
+/* For people: `p2pvpn-coordinator homes` shows it, and the log. What was given to this coordinator
+ * keeps its giver's reason in the former. */
 static const char *reason(const struct asked *a)
 {
+    if (a->verdict == PV_HOME_TAKE && a->f.holder == a->f.me)
+        return a->f.loaded ? "read again" : "given to it";
     if (a->op->kind == PV_STOREOP_LEAVE)
         return a->op->idle ? "not used" : a->op->balance ? "balanced" : "drained";
     if (a->verdict == PV_HOME_GIVE)
@@ -326,6 +329,7 @@ static void answer(struct pv_pgstore *s, struct asked *a)
         return;
     h->fence = a->got;
     h->epoch = s->epoch;
+    h->why = reason(a);
     h->was_elsewhere = a->f.holder != 0 && a->f.holder != a->f.me;
     if (pv_pghomes_note(s, a->op->copy.network, a->got) < 0)
         h->verdict = PV_HOME_WAIT;

@@ -67,6 +67,7 @@ struct pv_home_answer {
     uint64_t epoch;               /* TAKE: of receipts from now on; above all in rows */
     struct pv_storeop *rows;      /* TAKE: owned: all of the network; NULL: it has none */
     bool was_elsewhere;           /* TAKE: another coordinator had it before */
+    const char *why;              /* TAKE: for the log; static; NULL: nobody says */
     size_t n_to;
     char to[PV_HOME_ADDRS_MAX][PV_HOME_ADDR_MAX + 1]; /* THERE: "HOST:PORT" each; may be none */
 };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Several coordinators with one PostgreSQL database: each network has its home at one of them, another
 takes it over, and nothing that was stored is lost when it is killed, ends, sleeps or is restarted."""
+import json
 import re
 import signal
 import time
@@ -38,6 +39,16 @@ def when_a_home_is_killed_another_takes_over(lab):
     wait("a to reach b again", lambda: a.os_ping(a.addr(b), timeout=1), 30)
     print(f"members are at the other coordinator after {back:.1f} s")
     check(back <= BACK * SLOW, f"members were back after {back:.1f} s, not {BACK} s")
+
+    # Who looks sees it: the log says what moved and why, status and metrics who is left and what came.
+    follower = cluster.coordinators[1 - first].program
+    wait("its log to say so", lambda: 'why="its coordinator was silent"' in follower.text())
+    seen = wait("status to count one", lambda: next((s for s in [json.loads(two.run(
+        operate, "status", "--json").out)["cluster"]] if s["coordinators"] == 1), None), 30)
+    check(seen["taken"] >= 1, f"status of the follower: {seen}")
+    metrics = two.run(operate, "metrics").out
+    for name in ("cluster_coordinators 1", "homes_taken_total"):
+        check(f"p2pvpn_coordinator_{name}" in metrics, f"{name} is missing in the metrics")
 
     a.stop_daemon()
     c.daemon()

@@ -163,6 +163,33 @@ def cut_off_from_the_database_it_stores_nothing(lab):
     equal(cluster.home(), 1 - first, "the home")
 
 
+@scenario
+def clocks_that_jump_move_no_home(lab):
+    """The database's clock and a coordinator's are set by an hour; what dies then is followed all the same."""
+    cluster = Cluster(lab, clocks=True)
+    a, b = (lab.host(n, lab.lan(f"lan{n}", "profile=symmetric")) for n in "ab")
+    cluster.network([a, b])
+    first = cluster.home()
+    one, two = cluster.hosts[first], cluster.hosts[1 - first]
+    wait_home([a, b], one)
+    wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
+    for host, by in ((cluster.db.host, 3600), (one, 3600), (cluster.db.host, 0), (one, -3600)):
+        host.set_clock(by)
+        pause(4, "a lease would be over")
+        equal(cluster.home(), first, f"the home after {host.name}'s clock was set to {by} s")
+        check(connected(a, one) and connected(b, one), "a member lost its coordinator by a clock")
+        a.ctl("invite")  # something that is stored
+
+    cluster.db.host.set_clock(-3600)
+    t0 = time.monotonic()
+    cluster.coordinators[first].program.kill()
+    wait_home([a, b], two)
+    back = time.monotonic() - t0
+    print(f"killed as the database's clock was set back, it is followed after {back:.1f} s")
+    check(back <= 2 * BACK * SLOW, f"members were back after {back:.1f} s")
+    wait("a to reach b again", lambda: a.os_ping(a.addr(b), timeout=1), 30)
+
+
 def longest_gap(ping, since):
     """Seconds between two answers of `ping -D`, or from the last one until now."""
     times = [float(line[1:line.index("]")]) for line in ping.text().splitlines() if line.startswith("[")]

@@ -43,14 +43,19 @@ class Database:
 
 
 class Cluster:
-    """The database and coordinators with one set of keys, all of which serve."""
+    """The database and coordinators with one set of keys, all of which serve. clocks: each has one of its own."""
 
-    def __init__(self, lab, n=2):
+    def __init__(self, lab, n=2, clocks=False):
         self.lab = lab
-        self.db = Database(lab.host("db"))
+        db = lab.host("db")
+        if clocks:
+            db.own_clock()
+        self.db = Database(db)
         conf = f"[store]\npostgres = host={self.db.host.ip4} dbname=postgres user=p2pvpn\n"
         self.hosts = [lab.host(name) for name in ("one", "two", "three")[:n]]
         for h in self.hosts:
+            if clocks:
+                h.own_clock()
             h.run("sh", "-c", "mkdir -p /etc/p2pvpn; cat > /etc/p2pvpn/coordinator.conf", stdin=conf)
         self.coordinators = [lab.coordinator(h, start=False) for h in self.hosts]
         self.url = self.coordinators[0].url()

@@ -225,6 +225,7 @@ static void what_is_given_away_goes_with_all_its_rows(void **state)
     a = ask(&two, PV_STOREOP_HOME, false);
     assert_int_equal(a->verdict, PV_HOME_TAKE);
     assert_int_equal(a->rows->n_rows, 4);
+    assert_string_equal(a->why, "given to it");
     assert_true(a->epoch > 7); /* above all its receipts */
     pv_home_answer_free(a);
     assert_int_equal(put(&two, 9), PV_OK);
