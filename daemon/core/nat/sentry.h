@@ -4,10 +4,13 @@
  * sentry, and asked again before the NAT's binding to it ends (proto/stun/sentrymsg.h,
  * docs/PROTOCOL.md "Sentries").
  *
- *   RESTING --its time--> ASKING --an answer with a ticket--> ASKING once more, which makes us
- * known ASKING  --known-->                        RESTING for an interval ASKING  --no answer, not
- * known-->         RESTING for an interval ASKING  --an answer without a ticket-->   RESTING for
- * PV_SENTRY_NONE: it is older, or the one in use at another of its addresses
+ * State    on                          to
+ * RESTING  its time                    ASKING
+ * ASKING   an answer with a new        ASKING   (once more, which makes us known)
+ *          ticket, not known
+ * ASKING   known; or no answer         RESTING  for an interval
+ * ASKING   an answer without a ticket  RESTING  for PV_SENTRY_NONE: it is older, or the one in use
+ *                                               at another of its addresses
  *
  * Its alarm counts only with a ticket that went between the two. A machine of five calls in
  * caller's memory; it owns no socket. Not thread-safe.
@@ -42,8 +45,8 @@ void pv_sentry_start(struct pv_sentry *s, const struct pv_addr *server, uint64_t
 void pv_sentry_set_interval(struct pv_sentry *s, pv_ns interval);
 /* Our own NAT may have forgotten us. */
 void pv_sentry_refresh(struct pv_sentry *s, pv_ns now);
-/* Others are enough: one that is not asked and does not know us is left alone for PV_SENTRY_NONE.
- */
+/* Others are enough: one that is not being asked and does not know us is left alone for
+ * PV_SENTRY_NONE. */
 void pv_sentry_rest(struct pv_sentry *s, pv_ns now);
 bool pv_sentry_is_known(const struct pv_sentry *s);
 

@@ -11,8 +11,7 @@
 
 struct sentries {
     struct pv_node *node;
-    uint64_t
-        home; /* number of the coordinator in use; 0: there are no others, or it is not there */
+    uint64_t home; /* number of the coordinator in use; 0: none is, or there are no others */
     struct pv_sentry all[PV_COORD_OTHERS];
     size_t n;
     uint64_t alarms; /* listened to, ever */
