@@ -297,6 +297,11 @@ static int take_item(void *ctx, const struct pv_ini_item *item, char *error, siz
         return pv_coordset_store_item(&f->set->store, item, error, cap);
     if (strcmp(item->section, "metrics") == 0)
         return metrics_item(f->set, item, error, cap);
+    if (item->section[0] == '\0' && item->key != NULL) {
+        snprintf(error, cap, "%.60s stands before any section: begin with [coordinator]",
+                 item->key);
+        return PV_ERR_MALFORMED;
+    }
     if (strcmp(item->section, "coordinator") != 0) {
         snprintf(error, cap,
                  "unknown section [%.60s]: there are [coordinator], [relay], [turn-user NAME], "

@@ -6,7 +6,7 @@ import re
 import signal
 import time
 
-from clusterlab import BACK, Cluster, connected, wait_home
+from clusterlab import BACK, Cluster, Database, connected, wait_home
 from lab import SLOW, check, equal, pause, scenario, wait
 from turnlab import relayed
 
@@ -163,3 +163,66 @@ def one_that_was_asleep_lets_its_members_go(lab):
     for n in (a, b, c):
         wait(f"{n.name} to know three", lambda n=n: len(n.peers()) == 2, 30)
     equal(cluster.home(), 1 - first, "the home")
+
+
+@scenario
+def a_second_coordinator_as_operations_says(lab):
+    """What OPERATIONS.md tells to type under "A second coordinator", on a coordinator with a network; and back."""
+    operate = lab.bin("p2pvpn-coordinator")
+    conf, secret, state = "/etc/p2pvpn/coordinator.conf", "/etc/p2pvpn/pgpass", "/var/lib/p2pvpn-coordinator"
+    one, two, a, b = (lab.host(name) for name in ("one", "two", "a", "b"))
+    first, second = lab.coordinator(one), lab.coordinator(two, start=False)
+    lab.network(first, [a, b])
+
+    # On the database's machine. No terminal: the password comes by its input.
+    db = Database(lab.host("db"), owner="postgres")
+    as_postgres = ("-h", "/run/pg", "-U", "postgres")
+    db.host.run("setsid", "-w", f"{db.bin}/createuser", *as_postgres, "--pwprompt", "p2pvpn", stdin="hunter2\n" * 2)
+    db.host.run(f"{db.bin}/createdb", *as_postgres, "--owner", "p2pvpn", "p2pvpn")
+    db.host.run("sh", "-c", "cat >/run/pg/data/pg_hba.conf", stdin="local all all trust\n" + "".join(
+        f"host p2pvpn p2pvpn {h.ip4}/32 scram-sha-256\n" for h in (one, two)))
+    db.sql("SELECT pg_reload_conf()")
+
+    # On the first.
+    def text(host):
+        return (f"[coordinator]\npublic = {host.ip4}\n[store]\n"
+                f"postgres = host={db.host.ip4} dbname=p2pvpn user=p2pvpn passfile={secret}\n")
+
+    def put(host, path, stdin):
+        host.run("sh", "-c", f"mkdir -p {path.rpartition('/')[0]}; umask 077; cat >{path}", stdin=stdin)
+        host.run("chown", owner, path)
+
+    owner = one.run("stat", "-c", "%u:%g", state).out.strip()
+    put(one, conf, text(one))
+    put(one, secret, f"{db.host.ip4}:5432:p2pvpn:p2pvpn:hunter2\n")
+    first.end()
+    out = one.run(operate, "import").out
+    check("are in PostgreSQL now" in out and not out.startswith("0 "), out)
+    first.start()
+    wait_home([a, b], one)
+
+    # On the second, which the package has given a state directory.
+    two.run("install", "-d", "-m", "700", "-o", owner.split(":")[0], "-g", owner.split(":")[1], state)
+    put(two, conf, text(two))
+    for path in (secret, f"{state}/coordinator.key", f"{state}/create.key"):
+        put(two, path, one.run("cat", path).out)
+    second.start()
+    for h in (one, two):
+        wait(f"{h.name} to know of both", lambda h=h: "2 coordinators" in h.run(operate, "status").out)
+    a.ctl("network", "coordinators", "address", f"{one.ip4}:3478,{two.ip4}:3478")
+    wait("b to know both", lambda: two.ip4 in b.ctl("network", "coordinators").out)
+
+    # An upgrade of the first; then back to a database of its own.
+    one.run(operate, "drain")
+    wait_home([a, b], two)
+    first.restart()
+    wait("the first to be back", lambda: "2 coordinators" in two.run(operate, "status").out)
+    r = one.run(operate, "export", check_rc=False)
+    check(r.code != 0 and "runs" in r.err, f"an export while it runs: {r}")
+    first.end()
+    second.end()
+    check("are in the state directory now" in one.run(operate, "export").out, "export")
+    one.run("sh", "-c", f"sed -i '/store/,$d' {conf}")
+    first.start()
+    wait_home([a, b], one, 90)
+    check("hunter2" not in first.program.text() + second.program.text(), "the password is in a log")

@@ -11,15 +11,15 @@ BACK = 5  # seconds after which members are back at another coordinator
 
 
 class Database:
-    """A PostgreSQL server of the scenario's own, run by a user without rights."""
+    """A PostgreSQL server of the scenario's own, run by a user without rights; owner may do everything in it."""
 
-    def __init__(self, host):
+    def __init__(self, host, owner="p2pvpn"):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
         if not found:
             raise Skip("PostgreSQL is not installed (Debian package postgresql)")
-        self.host, self.bin = host, found[-1]
+        self.host, self.bin, self.owner = host, found[-1], owner
         host.run("sh", "-c", "mkdir /run/pg && chown 65534:65534 /run/pg")
-        self.as_nobody(f"{self.bin}/initdb", "-D", "/run/pg/data", "-U", "p2pvpn", "-A", "trust", "-N")
+        self.as_nobody(f"{self.bin}/initdb", "-D", "/run/pg/data", "-U", owner, "-A", "trust", "-N")
         host.run("sh", "-c", "echo 'host all all 0.0.0.0/0 trust' >> /run/pg/data/pg_hba.conf")
         self.start()
 
@@ -36,7 +36,8 @@ class Database:
 
     def sql(self, query):
         """One value out of it."""
-        return self.host.run(f"{self.bin}/psql", "-h", "/run/pg", "-U", "p2pvpn", "-Atc", query, "postgres").out.strip()
+        return self.host.run(
+            f"{self.bin}/psql", "-h", "/run/pg", "-U", self.owner, "-Atc", query, "postgres").out.strip()
 
     def stop(self, sig=signal.SIGQUIT):
         self.program.end(sig)

@@ -271,7 +271,8 @@ static void wrong_lines_are_named_with_file_and_line(void **state)
     } rows[] = {
         {"[coordinator]\nlistne = 1\n", ":2: unknown key listne"},
         {"[coordinater]\n", ":1: unknown section"},
-        {"listen = 1.2.3.4:5\n", "unknown section"},
+        {"[]\n", ":1: "},
+        {"listen = 1.2.3.4:5\n", ":1: listen stands before any section"},
         {"[coordinator]\n\nlisten = here\n", ":3: listen here"},
         {"[coordinator]\nopen = maybe\n", ":2: open maybe: expected on or off"},
         {"[coordinator]\nopen = no\nopen = no\n", ":3: open no: given twice"},
