@@ -198,7 +198,8 @@ struct pv_fp_send {
 enum pv_fp_punt_kind {
     PV_FP_PUNT_DATAGRAM,  /* STUN or a handshake, also out of a channel: from, bytes */
     PV_FP_PUNT_INBAND,    /* in-band control of a member: peer, from, bytes (may be padded) */
-    PV_FP_PUNT_NEED_PATH, /* packets wait for a path: peer. Once until re-armed */
+    PV_FP_PUNT_NEED_PATH, /* packets wait for a path: peer. Once until re-armed; of a peer that was
+                           * never used with each packet, until control has noted its use */
     PV_FP_PUNT_NEED_KEYS, /* a path, but nothing to seal with: peer. Once until re-armed */
     PV_FP_PUNT_ACTIVE,    /* data flows, either way: peer. Once until re-armed */
     PV_FP_PUNT_DENIED,    /* a rule kept a packet out: peer, index (the rule's number), count (its

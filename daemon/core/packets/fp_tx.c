@@ -324,9 +324,9 @@ static bool is_allowed(const struct pv_fp_peer *peer)
     return !peer->strict || peer->send->hybrid;
 }
 
-/* What is missing for sending to this peer? Punts it once, but for a peer that is new to control:
- * nobody notes that until control has heard of it. Keys that are not the right ones are no
- * reason to ask: the exchange that makes them so is under way, or cannot be. */
+/* What is missing for sending to this peer? Punts it once, but of a peer without a place to note
+ * that: control makes one when it hears of the first packet. Keys that are not the right ones are
+ * no reason to ask: the exchange that makes them so is under way, or cannot be. */
 static bool ask_for_missing(struct pv_fp_worker *w, const struct pv_fp_peer *peer, pv_ns now)
 {
     struct pv_fp_live *live = peer->live == NULL ? NULL : &peer->live->live;
