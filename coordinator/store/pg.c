@@ -117,7 +117,7 @@ static const struct {
     {"private key", PV_ERR_CLOSED, "see sslkey of [store] postgres"},
     {"SSL", PV_ERR_CLOSED, "see sslmode of [store] postgres"},
     {"pg_hba.conf", PV_ERR_CLOSED, "allow this user and machine there"},
-    {"authentication", PV_ERR_AUTH, "see user and password of [store] postgres"},
+    {"authentication failed", PV_ERR_AUTH, "see user and password of [store] postgres"},
     {"password", PV_ERR_AUTH, "see password and passfile of [store] postgres"},
     {"does not exist", PV_ERR_CLOSED, "make it, or name another"},
 };

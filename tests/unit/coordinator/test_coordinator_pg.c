@@ -3,6 +3,7 @@
  * of one; and what they say when the database is not there. */
 #include "coordinator/keys.h"
 #include "tests/unit/coordinator/coord_run.h"
+#include "tests/unit/coordinator/store/pg_line.h"
 #include "tests/unit/coordinator/store/pg_sql.h"
 
 static struct pg_server server;
@@ -75,7 +76,8 @@ static int teardown_two(void **st)
     pg_server_done(&server);
     assert_true(pg_server_make(&fresh));
     server = fresh;
-    return teardown(st);
+    (void)teardown(st);
+    return test_teardown(st);
 }
 
 static void both_serve_and_one_that_is_killed_is_missed(void **st)
@@ -142,6 +144,62 @@ static void it_goes_on_while_the_database_is_away(void **st)
     status_until(0, "ok, in PostgreSQL");
     assert_int_equal(stop(&a), 0);
     assert_non_null(strstr(a.text, "the database is back"));
+}
+
+/* It answers who asks it, and tells the reason, while nobody answers it. */
+static void it_goes_on_while_the_database_says_nothing(void **st)
+{
+    (void)st;
+    struct pg_line *line = pg_line_new(&server, NULL);
+    write_config(line->conninfo);
+    struct program a = start(0);
+    (void)listening(&a);
+    status_until(0, "ok, in PostgreSQL");
+    pg_line_set(line, PG_LINE_SILENT);
+    status_until(0, "is it running and reachable?");
+    pg_line_set(line, PG_LINE_WHOLE);
+    status_until(0, "ok, in PostgreSQL");
+    assert_int_equal(stop(&a), 0);
+    /* Also one that it can never hear does not keep it from ending. */
+    a = start(0);
+    (void)listening(&a);
+    pg_line_set(line, PG_LINE_SILENT);
+    assert_int_equal(stop(&a), 0);
+}
+
+/* Answers every first packet in the words of another protocol. */
+static pid_t stranger(const char *where)
+{
+    int fd = pg_line_socket(where, true);
+    pid_t pid = fork();
+    assert_true(fd >= 0 && pid >= 0);
+    if (pid > 0) {
+        close(fd);
+        return pid;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int client; (client = accept(fd, NULL, NULL)) >= 0; close(client)) {
+        char hello[64];
+        if (read(client, hello, sizeof(hello)) > 0)
+            (void)!write(client, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);
+    }
+    _exit(0);
+}
+
+static void what_is_no_database_is_waited_for(void **st)
+{
+    (void)st;
+    char conninfo[128], path[128];
+    pid_t pid = stranger(dir);
+    snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", dir);
+    assert_int_equal(chmod(path, 0777), 0);
+    snprintf(conninfo, sizeof(conninfo), "host=%s user=postgres", dir);
+    write_config(conninfo);
+    struct program a = start(0);
+    status_until(0, "expected authentication request from server");
+    assert_int_equal(stop(&a), 0);
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
 static void it_waits_for_a_database_that_starts_later(void **st)
@@ -269,6 +327,8 @@ int main(void)
         TEST(both_serve_and_one_that_is_killed_is_missed),
         TEST(one_that_slept_goes_on),
         TEST(it_goes_on_while_the_database_is_away),
+        TEST(it_goes_on_while_the_database_says_nothing),
+        TEST(what_is_no_database_is_waited_for),
         TEST(it_waits_for_a_database_that_starts_later),
         TEST(tables_of_an_earlier_version_are_changed_and_spoken_of),
         TEST(import_and_export_want_nobody_beside_them),
