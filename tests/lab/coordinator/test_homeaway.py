@@ -80,6 +80,40 @@ def the_database_goes_and_comes_back(lab):
     equal(seen, list(range(1, len(seen) + 1)), "pings that were answered while the database was away")
 
 
+@scenario
+def the_primary_dies_and_its_standby_takes_over(lab):
+    """Nothing that was answered is lost, homes stay, a token that was used stays used, and pings go on."""
+    cluster = Cluster(lab, standby=True)
+    a, b, first = cluster.relayed_pair()
+    used = a.ctl("invite").out.strip()
+    c, d = (lab.host(n) for n in "cd")
+    for n in (c, d):
+        n.daemon()
+    ping = a.start("ping", "-n", "-i", "0.1", str(a.addr(b)), name="ping")
+    c.join(used)
+    cluster.db.stop()  # the moment after: what was answered is at the standby
+    for i in range(2):
+        wait("status to say so", lambda i=i: "failing" in cluster.status(i), 30)
+    cluster.standby.promote()
+    cluster.db = cluster.standby
+    for i in range(2):
+        wait("status to be well", lambda i=i: "ok, in PostgreSQL" in cluster.status(i), 30)
+    equal(cluster.home(), first, "the home")
+    check(connected(a, cluster.hosts[first]), "a lost its coordinator with the primary")
+    pause(0.3, "the last answers are on their way")
+    ping.end(signal.SIGINT)
+    seen = [int(n) for n in re.findall(r"icmp_seq=(\d+) ttl", ping.text())]
+    equal(seen, list(range(1, len(seen) + 1)), "pings that were answered while there was no primary")
+
+    # c is a member for whoever reads the database anew, and its token is used up.
+    r = d.ctl("join", used, check_rc=False)
+    check(r.code != 0 and "used" in r.err, f"a token that was used before: {r}")
+    cluster.coordinators[first].program.kill()
+    wait_home([a, b, c], cluster.hosts[1 - first])
+    d.join(a.ctl("invite").out.strip())
+    wait("d to reach c", lambda: d.os_ping(d.addr(c), timeout=1), 30)
+
+
 class Newcomer(threading.Thread):
     """Joins again and again until it is in: each attempt wants something stored."""
 

@@ -11,16 +11,27 @@ BACK = 5  # seconds after which members are back at another coordinator
 
 
 class Database:
-    """A PostgreSQL server of the scenario's own, run by a user without rights; owner may do everything in it."""
+    """A PostgreSQL server of the scenario's own, run by a user without rights; owner may do everything in it.
+    primary: another one, whose commits wait for this, its standby."""
 
-    def __init__(self, host, owner="p2pvpn"):
+    def __init__(self, host, owner="p2pvpn", primary=None):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
         if not found:
             raise Skip("PostgreSQL is not installed (Debian package postgresql)")
         self.host, self.bin, self.owner = host, found[-1], owner
         host.run("sh", "-c", "mkdir /run/pg && chown 65534:65534 /run/pg")
+        if primary:
+            self.as_nobody(f"{self.bin}/pg_basebackup", "-h", primary.host.ip4, "-U", owner, "-D", "/run/pg/data",
+                           "-R", "-X", "stream", "-c", "fast")
+            self.start()
+            primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            primary.sql("SELECT pg_reload_conf()")
+            wait("commits to wait for the standby", lambda: primary.sql(
+                "SELECT sync_state FROM pg_stat_replication") == "sync", 30)
+            return
         self.as_nobody(f"{self.bin}/initdb", "-D", "/run/pg/data", "-U", owner, "-A", "trust", "-N")
-        host.run("sh", "-c", "echo 'host all all 0.0.0.0/0 trust' >> /run/pg/data/pg_hba.conf")
+        host.run("sh", "-c", "for what in all replication; do echo host $what all 0.0.0.0/0 trust; done"
+                 " >>/run/pg/data/pg_hba.conf")
         self.start()
 
     def as_nobody(self, *argv):
@@ -39,20 +50,31 @@ class Database:
         return self.host.run(
             f"{self.bin}/psql", "-h", "/run/pg", "-U", self.owner, "-Atc", query, "postgres").out.strip()
 
+    def promote(self):
+        """A standby becomes the primary, which waits for no standby of its own."""
+        self.sql("SELECT pg_promote()")
+        self.sql("ALTER SYSTEM RESET synchronous_standby_names")
+        self.sql("SELECT pg_reload_conf()")
+
     def stop(self, sig=signal.SIGQUIT):
         self.program.end(sig)
 
 
 class Cluster:
-    """The database and coordinators with one set of keys, all of which serve. clocks: each has one of its own."""
+    """The database and coordinators with one set of keys, all of which serve. clocks: each has one of its own.
+    standby: the database has one."""
 
-    def __init__(self, lab, n=2, clocks=False):
+    def __init__(self, lab, n=2, clocks=False, standby=False):
         self.lab = lab
         db = lab.host("db")
         if clocks:
             db.own_clock()
         self.db = Database(db)
-        conf = f"[store]\npostgres = host={self.db.host.ip4} dbname=postgres user=p2pvpn\n"
+        self.standby = Database(lab.host("standby"), primary=self.db) if standby else None
+        where = f"host={self.db.host.ip4}"
+        if standby:
+            where += f",{self.standby.host.ip4} target_session_attrs=read-write"
+        conf = f"[store]\npostgres = {where} dbname=postgres user=p2pvpn\n"
         self.hosts = [lab.host(name) for name in ("one", "two", "three")[:n]]
         for h in self.hosts:
             if clocks:
