@@ -80,40 +80,6 @@ def the_database_goes_and_comes_back(lab):
     equal(seen, list(range(1, len(seen) + 1)), "pings that were answered while the database was away")
 
 
-@scenario
-def the_primary_dies_and_its_standby_takes_over(lab):
-    """Nothing that was answered is lost, homes stay, a token that was used stays used, and pings go on."""
-    cluster = Cluster(lab, standby=True)
-    a, b, first = cluster.relayed_pair()
-    used = a.ctl("invite").out.strip()
-    c, d = (lab.host(n) for n in "cd")
-    for n in (c, d):
-        n.daemon()
-    ping = a.start("ping", "-n", "-i", "0.1", str(a.addr(b)), name="ping")
-    c.join(used)
-    cluster.db.stop()  # the moment after: what was answered is at the standby
-    for i in range(2):
-        wait("status to say so", lambda i=i: "failing" in cluster.status(i), 30)
-    cluster.standby.promote()
-    cluster.db = cluster.standby
-    for i in range(2):
-        wait("status to be well", lambda i=i: "ok, in PostgreSQL" in cluster.status(i), 30)
-    equal(cluster.home(), first, "the home")
-    check(connected(a, cluster.hosts[first]), "a lost its coordinator with the primary")
-    pause(0.3, "the last answers are on their way")
-    ping.end(signal.SIGINT)
-    seen = [int(n) for n in re.findall(r"icmp_seq=(\d+) ttl", ping.text())]
-    equal(seen, list(range(1, len(seen) + 1)), "pings that were answered while there was no primary")
-
-    # c is a member for whoever reads the database anew, and its token is used up.
-    r = d.ctl("join", used, check_rc=False)
-    check(r.code != 0 and "used" in r.err, f"a token that was used before: {r}")
-    cluster.coordinators[first].program.kill()
-    wait_home([a, b, c], cluster.hosts[1 - first])
-    d.join(a.ctl("invite").out.strip())
-    wait("d to reach c", lambda: d.os_ping(d.addr(c), timeout=1), 30)
-
-
 class Newcomer(threading.Thread):
     """Joins again and again until it is in: each attempt wants something stored."""
 
@@ -195,33 +161,6 @@ def cut_off_from_the_database_it_stores_nothing(lab):
     c.join(a.ctl("invite").out.strip())
     wait("c to reach b", lambda: c.os_ping(c.addr(b), timeout=1), 30)
     equal(cluster.home(), 1 - first, "the home")
-
-
-@scenario
-def clocks_that_jump_move_no_home(lab):
-    """The database's clock and a coordinator's are set by an hour; what dies then is followed all the same."""
-    cluster = Cluster(lab, clocks=True)
-    a, b = (lab.host(n, lab.lan(f"lan{n}", "profile=symmetric")) for n in "ab")
-    cluster.network([a, b])
-    first = cluster.home()
-    one, two = cluster.hosts[first], cluster.hosts[1 - first]
-    wait_home([a, b], one)
-    wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
-    for host, by in ((cluster.db.host, 3600), (one, 3600), (cluster.db.host, 0), (one, -3600)):
-        host.set_clock(by)
-        pause(4, "a lease would be over")
-        equal(cluster.home(), first, f"the home after {host.name}'s clock was set to {by} s")
-        check(connected(a, one) and connected(b, one), "a member lost its coordinator by a clock")
-        a.ctl("invite")  # something that is stored
-
-    cluster.db.host.set_clock(-3600)
-    t0 = time.monotonic()
-    cluster.coordinators[first].program.kill()
-    wait_home([a, b], two)
-    back = time.monotonic() - t0
-    print(f"killed as the database's clock was set back, it is followed after {back:.1f} s")
-    check(back <= 2 * BACK * SLOW, f"members were back after {back:.1f} s")
-    wait("a to reach b again", lambda: a.os_ping(a.addr(b), timeout=1), 30)
 
 
 def longest_gap(ping, since):
