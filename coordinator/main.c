@@ -8,7 +8,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "coordinator/announce.h"
 #include "coordinator/cert.h"
 #include "coordinator/commands.h"
 #include "coordinator/core/coord.h"
@@ -96,7 +95,7 @@ static void announce(const struct pv_coordset *set, const struct pv_coordkeys *k
         return;
     (void)!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
     /* A terminal that does not know its size says 0. */
-    pv_announce_url(text, size.ws_col == 0 ? 80 : size.ws_col, pv_term_is_utf8(), stdout);
+    pv_coordurl_show(text, size.ws_col == 0 ? 80 : size.ws_col, pv_term_is_utf8(), stdout);
     if (note[0] != '\0')
         fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
     fflush(stdout);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Which address others reach this machine by. Without --public it is a guess by what the addresses
- * look like, and a note says when the guess is a poor one. */
+ * look like, and a note says when the guess is a poor one. A start shows it on the terminal. */
 #include "coordinator/url.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "sys/net/netlink.h"
+#include "sys/term/qr.h"
 
 enum {
     ADDRS_MAX = 128, /* ours: addresses of this machine that are looked at */
@@ -177,4 +177,11 @@ int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
     *ret_first = best;
     ret_first->port = 0;
     return PV_OK;
+}
+
+void pv_coordurl_show(const char *url, unsigned columns, bool utf8, FILE *out)
+{
+    fprintf(out, "p2pvpn-coordinator: make a network with: sudo p2pvpnctl create '%s'\n", url);
+    if (utf8)
+        (void)pv_qr_print(url, columns, out); /* the URL itself stands above */
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * url.h - the addresses under which nodes reach this coordinator: those of --public, or else the
- * best of this machine.
+ * best of this machine; and its URL, as a start shows it to a person.
  */
 #ifndef PV_COORD_URL_H
 #define PV_COORD_URL_H
+
+#include <stdio.h>
 
 #include "base/pv.h"
 #include "coordinator/settings/settings.h"
@@ -43,5 +45,10 @@ PV_MUST_CHECK int pv_coordurl_address(const struct pv_coordset *set, struct pv_h
  */
 PV_MUST_CHECK int pv_coordurl_first(const struct pv_coordset *set, const struct pv_addr *alt,
                                     struct pv_addr *ret_first);
+
+/* Shows the URL on a terminal of this many columns. The URL holds a secret: only for a terminal,
+ * never for a log. utf8: the terminal knows block characters, which the QR code is made of; it is
+ * left out where it does not fit, or where libqrencode was missing when this was built. */
+void pv_coordurl_show(const char *url, unsigned columns, bool utf8, FILE *out);
 
 #endif /* PV_COORD_URL_H */

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "coordinator/announce.h"
+#include "coordinator/url.h"
 #include "tests/unit/test_util.h"
 
 static const char URL[] =
@@ -14,7 +14,7 @@ static size_t lines_of(unsigned columns, bool utf8, char text[static 32768])
     size_t n = 0;
     FILE *out = fmemopen(text, 32768, "w");
     assert_non_null(out);
-    pv_announce_url(URL, columns, utf8, out);
+    pv_coordurl_show(URL, columns, utf8, out);
     fclose(out);
     for (const char *p = text; *p != '\0'; p++)
         n += *p == '\n';
