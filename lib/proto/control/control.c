@@ -35,6 +35,8 @@ struct offer {
 struct pv_control {
     enum pv_control_state state;
     bool client;
+    bool deferred;         /* server: the owner says when the handshake is made */
+    bool due;              /* it is: frame holds message 1 */
     bool hybrid;           /* tx and rx come of ML-KEM too */
     struct offer *offer;   /* client: owned; NULL: none, or answered */
     struct pv_rng rng;     /* server: for message 2 */
@@ -177,6 +179,11 @@ int pv_control_new_server(struct pv_control **ret_control,
     return PV_OK;
 }
 
+void pv_control_defer(struct pv_control *control)
+{
+    control->deferred = true;
+}
+
 struct pv_control *pv_control_free(struct pv_control *control)
 {
     if (control == NULL)
@@ -206,8 +213,22 @@ static int finish_handshake(struct pv_control *c)
     return r;
 }
 
-/* The plaintext overwrites the frame, which spares a copy and leaves no second place to wipe. The
- * server answers message 1 at once, so that a handshake takes one round trip. */
+/* The server's whole part: it answers message 1 at once, so that a handshake takes one round trip.
+ */
+static int answer_handshake(struct pv_control *c)
+{
+    uint8_t reply[PV_NOISE_IK_MSG2_LEN];
+    int r = pv_noise_ik_read1(&c->ik, pv_view(c->frame, c->frame_len), c->remote);
+    if (r < 0)
+        return r;
+    r = pv_noise_ik_write2(&c->ik, &c->rng, reply);
+    if (r < 0)
+        return r;
+    r = queue_frame(c, pv_view(reply, sizeof(reply)));
+    return r < 0 ? r : finish_handshake(c);
+}
+
+/* The plaintext overwrites the frame, which spares a copy and leaves no second place to wipe. */
 static int open_frame(struct pv_control *c)
 {
     struct pv_view body = pv_view(c->frame, c->frame_len);
@@ -223,15 +244,8 @@ static int open_frame(struct pv_control *c)
         int r = pv_noise_ik_read2(&c->ik, body);
         return r < 0 ? r : finish_handshake(c);
     }
-    uint8_t reply[PV_NOISE_IK_MSG2_LEN];
-    int r = pv_noise_ik_read1(&c->ik, body, c->remote);
-    if (r < 0)
-        return r;
-    r = pv_noise_ik_write2(&c->ik, &c->rng, reply);
-    if (r < 0)
-        return r;
-    r = queue_frame(c, pv_view(reply, sizeof(reply)));
-    return r < 0 ? r : finish_handshake(c);
+    c->due = c->deferred;
+    return c->due ? PV_OK : answer_handshake(c);
 }
 
 /* Checked before memory is taken: during the handshake the exact length, afterwards the bounds of a
@@ -313,13 +327,29 @@ int pv_control_handle_bytes(struct pv_control *control, struct pv_view data, siz
 {
     struct pv_view rest = data;
     int r = control->state == PV_CONTROL_FAILED ? PV_ERR_CLOSED : PV_OK;
-    while (r == PV_OK && rest.len > 0 && !control->has_message) {
+    while (r == PV_OK && rest.len > 0 && !control->has_message && !control->due) {
         if (control->preamble_got < PV_CONTROL_PREAMBLE_LEN)
             r = take_preamble(control, &rest);
         else
             r = take_frame(control, &rest);
     }
     *ret_used = data.len - rest.len;
+    if (r < 0)
+        fail_connection(control);
+    return r;
+}
+
+bool pv_control_is_due(const struct pv_control *control)
+{
+    return control->due;
+}
+
+int pv_control_handshake(struct pv_control *control)
+{
+    if (!control->due)
+        return PV_ERR_STATE;
+    control->due = false;
+    int r = answer_handshake(control);
     if (r < 0)
         fail_connection(control);
     return r;

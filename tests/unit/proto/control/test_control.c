@@ -447,6 +447,44 @@ static void hybrid_keys_are_asked_for_once_and_in_turn(void **state)
     teardown(&p);
 }
 
+/* spoilt: a byte of message 1 is another. */
+static void deferred(bool spoilt)
+{
+    struct pair p;
+    uint8_t bytes[9 + 2 + 96 + 1] = {0};
+    size_t used = 0;
+    setup(&p);
+    pv_control_defer(p.server);
+    memcpy(bytes, pv_control_out(p.client).ptr, sizeof(bytes) - 1);
+    bytes[50] ^= spoilt ? 1 : 0;
+    for (size_t i = 0; i < sizeof(bytes) - 1; i++) {
+        assert_int_equal(pv_control_handshake(p.server), PV_ERR_STATE);
+        assert_false(pv_control_is_due(p.server));
+        assert_int_equal(pv_control_handle_bytes(p.server, pv_view(bytes + i, 1), &used), PV_OK);
+        assert_int_equal(used, 1);
+    }
+    assert_true(pv_control_is_due(p.server));
+    assert_int_equal(pv_control_handle_bytes(p.server, pv_view(bytes, 1), &used), PV_OK);
+    assert_int_equal(used, 0);
+    assert_int_equal(pv_control_state(p.server), PV_CONTROL_OPENING);
+    assert_int_equal(pv_control_out(p.server).len, 0);
+    assert_int_equal(pv_control_handshake(p.server), spoilt ? PV_ERR_AUTH : PV_OK);
+    assert_int_equal(pv_control_state(p.server), spoilt ? PV_CONTROL_FAILED : PV_CONTROL_READY);
+    assert_int_equal(pv_control_handshake(p.server), PV_ERR_STATE);
+    if (!spoilt) {
+        assert_int_equal(move(p.server, p.client, SIZE_MAX), PV_OK);
+        assert_int_equal(pv_control_state(p.client), PV_CONTROL_READY);
+    }
+    teardown(&p);
+}
+
+static void a_handshake_may_wait_for_its_owner(void **state)
+{
+    (void)state;
+    deferred(false);
+    deferred(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,6 +503,7 @@ int main(void)
         cmocka_unit_test(another_answer_gives_other_keys),
         cmocka_unit_test(the_handshakes_keys_open_nothing_that_follows),
         cmocka_unit_test(hybrid_keys_are_asked_for_once_and_in_turn),
+        cmocka_unit_test(a_handshake_may_wait_for_its_owner),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;

@@ -112,12 +112,36 @@ static void the_limit_counts_until_items_are_taken(void **state)
     assert_ptr_equal(take(w), &world.items[2]);
 }
 
+/* The first may have been begun. */
+static void what_no_thread_has_begun_can_be_taken_back(void **state)
+{
+    (void)state;
+    struct pv_worker *w = start(3, 1);
+    void *item = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(pv_worker_submit(w, &world.items[i]), PV_OK);
+    for (; pv_worker_reclaim(w, &item) == PV_OK; n++)
+        ++*(int *)item;
+    assert_ptr_equal(item, &world.items[2]);
+    assert_true(n >= 2);
+    assert_int_equal(pv_worker_submit(w, &world.items[2]), PV_OK); /* there is room again */
+    open_gate(3);
+    for (size_t i = n; i < 4; i++)
+        (void)take(w);
+    assert_int_equal(pv_worker_take(w, &item), PV_ERR_AGAIN);
+    assert_int_equal(world.items[0], 1);
+    assert_int_equal(world.items[1], 1);
+    assert_int_equal(world.items[2], 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(items_come_back_in_order_with_their_result),
         cmocka_unit_test(what_waits_is_run_as_one_batch),
         cmocka_unit_test(the_limit_counts_until_items_are_taken),
+        cmocka_unit_test(what_no_thread_has_begun_can_be_taken_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
