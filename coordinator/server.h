@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * server.h - the coordinator's shell: sockets, the event loop, the store's and the relay's thread
- * around the pure core, TLS before it where it is spoken. Moves bytes and decides nothing.
+ * server.h - the coordinator's shell: sockets, the event loop, the store's, the relay's and other
+ * threads around the pure core, TLS before it where it is spoken. Moves bytes and decides nothing.
  */
 #ifndef PV_COORD_SERVER_H
 #define PV_COORD_SERVER_H

@@ -63,14 +63,16 @@ int pv_conn_become_stun(struct pv_conn *s)
 
 struct pv_view pv_conn_out(struct pv_conn *s)
 {
-    return s->stun != NULL ? pv_stunconn_out(s->stun) : pv_control_out(s->control);
+    if (s->stun != NULL)
+        return pv_stunconn_out(s->stun);
+    return s->control != NULL ? pv_control_out(s->control) : pv_view(NULL, 0);
 }
 
 void pv_conn_wrote(struct pv_conn *s, size_t n, pv_ns now)
 {
     if (s->stun != NULL)
         pv_stunconn_wrote(s->stun, n, now);
-    else
+    else if (s->control != NULL)
         pv_control_wrote(s->control, n);
 }
 
@@ -122,7 +124,8 @@ void pv_conn_bye(struct pv_conn *s, const struct pv_ctl_failure *failure, pv_ns 
     if (s->state == PV_CONN_CLOSING)
         return;
     m.u.failure = *failure;
-    if (pv_control_state(s->control) != PV_CONTROL_READY || pv_conn_send(s, &m) < 0)
+    if (s->control == NULL || pv_control_state(s->control) != PV_CONTROL_READY ||
+        pv_conn_send(s, &m) < 0)
         s->dead = true;
     s->state = PV_CONN_CLOSING;
     s->closing_since = now;

@@ -76,6 +76,16 @@ static const char *error_text(enum pv_ctl_error error)
 
 /* --- hello ----------------------------------------------------------------------------------- */
 
+/* Did the node sign it for this connection? What another thread found is of this very hello, and
+ * good for this once. */
+static bool is_signed(struct pv_conn *s, const struct pv_ctl_hello *h)
+{
+    enum pv_conn_hello known = s->hello;
+    s->hello = PV_CONN_HELLO_UNKNOWN;
+    return known == PV_CONN_HELLO_UNKNOWN ? pv_ctl_hello_verify(h, s->hash) == PV_OK
+                                          : known == PV_CONN_HELLO_SIGNED;
+}
+
 /* Judges a hello; *ret_net is set for everybody but the creator of a network. The signature covers
  * the hash of this connection's handshake, so an attacker cannot use a hello from another
  * connection. */
@@ -86,7 +96,7 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
     *ret_net = NULL;
     if (h->v != PV_CTL_VERSION)
         return PV_CTL_E_VERSION;
-    if (pv_ctl_hello_verify(h, s->hash) != PV_OK)
+    if (!is_signed(s, h))
         return PV_CTL_E_BAD_SIGNATURE;
     if (!h->has_network)
         return h->role == PV_CTL_GUEST ? PV_CTL_E_NONE : PV_CTL_E_BAD_REQUEST;
@@ -172,6 +182,11 @@ static void handle_hello(struct request *q)
     const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_hello *h = &msg->u.hello;
     struct pv_cnet *net = NULL;
+    if (c->lends && s->hello == PV_CONN_HELLO_UNKNOWN &&
+        pv_proofs_lend_hello(c, s, q->msg) == PV_OK) {
+        q->msg = NULL; /* until its signature has been checked */
+        return;
+    }
     enum pv_ctl_error e = judge_hello(c, s, h, q->now, &net);
     s->follows = h->moved;
     if (e == PV_CTL_E_UNKNOWN_NETWORK && c->homes.on) {
@@ -574,7 +589,8 @@ bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     /* A guest has one request at a time; a member's pings and signals pass a slow disk. Of pages
      * one is under way, as each says where the node stands. */
-    if (s->seeking || (msg->type == PV_CTL_PULL && s->pull_id != 0))
+    if (s->seeking || s->hello == PV_CONN_HELLO_LENT ||
+        (msg->type == PV_CTL_PULL && s->pull_id != 0))
         return true;
     return s->working && (s->state == PV_CONN_GUEST || handlers[msg->type].changes);
 }
@@ -637,6 +653,14 @@ void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg 
                                                  : "for guests only");
     else
         h->handle(&q);
+    pv_ctl_msg_free(q.msg);
+}
+
+void pv_request_hello(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    struct request q = {.c = c, .s = s, .msg = s->held, .now = now};
+    s->held = NULL;
+    handle_hello(&q);
     pv_ctl_msg_free(q.msg);
 }
 

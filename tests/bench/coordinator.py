@@ -254,6 +254,7 @@ def step_storm(s, options):
             "p50_s": got["back_ms"][0] / 1e3, "p90_s": got["back_ms"][1] / 1e3,
             "p99_s": got["back_ms"][2] / 1e3, "max_s": got["back_ms"][3] / 1e3,
             "lost_connects": got["failures"], "cpu_s": cpu_ns(s.pid()) / 1e9,
+            "control_cpu_s": cpu_ns(s.pid(), os.path.basename(s.program)[:15]) / 1e9,
             "load_cpu_s": (cpu_ns(s.load.pid) - own) / 1e9,
             "rss_kb_per_node": (memory(s.pid()) - s.empty) / 1024 / options.nodes}
 

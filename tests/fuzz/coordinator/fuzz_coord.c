@@ -2,8 +2,9 @@
 /*
  * The coordinator's core against one client that says anything. The first byte chooses who the
  * client is (bit 0: member alice, else a guest), whether the store fails (bit 1) and whether it
- * offers hybrid keys (bit 2), by what is no key (bit 3). The rest is lines: "@N" lets N seconds go
- * by, everything else is one message. Keys are fixed, so that the corpus can name them. Every
+ * offers hybrid keys (bit 2), by what is no key (bit 3), and whether the core's owner works on what
+ * newcomers prove (bit 6). The rest is lines: "@N" lets N seconds go by, everything else is one
+ * message. Keys are fixed, so that the corpus can name them. Every
  * request gets at most one answer, and all ends when it is told to.
  */
 #include <stdio.h>
@@ -147,6 +148,7 @@ static bool move_once(struct world *w)
 {
     struct pv_coord_ready ready;
     struct pv_storeop *op = NULL;
+    struct pv_coord_proof *proof;
     struct pv_view out = pv_control_out(w->client);
     struct pv_view text;
     size_t used = 0;
@@ -154,6 +156,11 @@ static bool move_once(struct world *w)
     if (!w->closed && out.len > 0 && pv_coord_wants_bytes(w->coord, w->conn)) {
         pv_coord_handle_bytes(w->coord, w->conn, out, w->now);
         pv_control_wrote(w->client, out.len);
+        moved = true;
+    }
+    while (pv_coord_poll_proof(w->coord, &proof) == PV_OK) {
+        pv_coord_proof_run(proof);
+        pv_coord_handle_proof(w->coord, proof, w->now);
         moved = true;
     }
     while (pv_coord_poll_ready(w->coord, &ready, w->now) == PV_OK)
@@ -377,6 +384,8 @@ static void start(struct world *w, uint8_t flags)
     w->store_fails = (flags & 2) != 0;
     const struct pv_coord_config cfg = {.sk = once.coordinator.sk, .secret = secret};
     must(pv_coord_new(&w->coord, &cfg, &w->rng, NULL) == PV_OK);
+    if ((flags & 0x40) != 0)
+        pv_coord_lend(w->coord);
     load_network(w);
     pv_coord_set_wall(w->coord, WALL * 1000000, w->now);
     connect_as(w, member ? &once.alice : &once.guest, member ? PV_CTL_MEMBER : PV_CTL_GUEST);

@@ -26,6 +26,7 @@ static bool raw_is_closed(struct cw *w, uint64_t id)
 {
     struct pv_coord_ready ready;
     bool closed = false;
+    (void)cw_prove(w);
     while (pv_coord_poll_ready(w->coord, &ready, w->now) == PV_OK)
         closed |= ready.id == id && ready.kind == PV_COORD_READY_CLOSE;
     return closed;
