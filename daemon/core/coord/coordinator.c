@@ -467,6 +467,7 @@ static void go_offline(struct pv_coord *c, const char *why, pv_ns now)
     if (!n->as_member)
         return;
     log_away(c, why, now);
+    n->coord_info.handed_over &= !was_online;
     set_online(n, false);
     /* One that is lost is most likely back in a moment, so it is asked once more. */
     if (!was_online)
@@ -556,6 +557,7 @@ static void run_coordinator(void *part, pv_ns now)
             take_refusal(c, ev.msg, now);
             break;
         case PV_COORDCLIENT_EV_AWAY:
+            c->node->coord_info.handed_over |= ev.msg->type == PV_CTL_BYE;
             follow_home(c, &ev.msg->u.failure, now);
             break;
         case PV_COORDCLIENT_EV_OFFLINE:

@@ -114,6 +114,8 @@ struct pv_coord_info {
     bool hybrid_lost;                      /* it does not, and once did */
     bool has_pin;                          /* of its certificate, as its welcome says */
     uint8_t pin[PV_CTL_PIN_LEN];
+    bool handed_over; /* the one before it gave the network away, and goes on
+                         relaying for a moment */
     struct pv_addr servers[PV_CTL_ADDRS_MAX]; /* STUN, as its welcome says */
     size_t n_servers;
     /* Of several with one database: its number, as its welcome says, else 0; and other addresses of

@@ -679,7 +679,8 @@ uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv
 
 static bool same_way(const struct pv_fp_relay_way *a, const struct pv_fp_relay_way *b)
 {
-    return a->udp == b->udp && a->stream == b->stream && pv_addr_equal(&a->server, &b->server);
+    return a->udp == b->udp && a->stream == b->stream && pv_addr_equal(&a->server, &b->server) &&
+           a->former_stream == b->former_stream && pv_addr_equal(&a->former, &b->former);
 }
 
 int pv_fp_builder_set_relay(struct pv_fp_builder *b, uint16_t via,
@@ -694,7 +695,8 @@ int pv_fp_builder_set_relay(struct pv_fp_builder *b, uint16_t via,
     if (way != NULL) {
         /* Channels belong to the allocation at the server, not to the way there: they stay when a
          * stream replaces UDP. */
-        bool keep = old != NULL && pv_addr_equal(&old->way.server, &way->server);
+        bool keep = old != NULL && (pv_addr_equal(&old->way.server, &way->server) ||
+                                    pv_addr_equal(&old->way.server, &way->former));
         int r = pv_fp_relay_copy(keep ? old : NULL, 0, &relay);
         if (r < 0)
             return r;

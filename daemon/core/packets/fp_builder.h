@@ -56,8 +56,11 @@ struct pv_fp_key_init {
 /* How a TURN server's messages reach this node. */
 struct pv_fp_relay_way {
     struct pv_addr server;
-    bool udp;        /* as datagrams from server */
-    uint16_t stream; /* through the stream of this number; 0 = none */
+    bool udp;               /* as datagrams from server */
+    uint16_t stream;        /* through the stream of this number; 0 = none */
+    struct pv_addr former;  /* the server before this one still sends datagrams, in channels of the
+                               same numbers; PV_AF_NONE: there is none */
+    uint16_t former_stream; /* it sends through this one, too; 0 = none */
 };
 
 struct pv_fp_builder; /* opaque */
@@ -186,8 +189,8 @@ uint32_t pv_fp_builder_draw_index(const struct pv_fp_builder *b, const struct pv
 struct pv_fp_live *pv_fp_builder_live(struct pv_fp_builder *b, uint32_t peer);
 
 /* The TURN server (via < PV_FP_MAX_RELAYS) whose messages are taken apart; NULL = none, and no
- * channels. Another server than before has no channels; another way to the same one keeps them.
- * PV_ERR_LIMIT: via; PV_ERR_NOMEM: nothing changed. */
+ * channels. Another server than before has no channels, unless that one is its `former`; another
+ * way to the same one keeps them. PV_ERR_LIMIT: via; PV_ERR_NOMEM: nothing changed. */
 PV_MUST_CHECK int pv_fp_builder_set_relay(struct pv_fp_builder *b, uint16_t via,
                                           const struct pv_fp_relay_way *way);
 /* Whose datagrams come in this channel (0x4000 to 0x4FFF); NULL = nobody's. PV_ERR_STATE: there is

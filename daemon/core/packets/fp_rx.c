@@ -359,8 +359,10 @@ static const struct pv_fp_relay *relay_of(const struct pv_fp_snapshot *snap,
         if (r == NULL)
             continue;
         if (from->kind == PV_CARRIER_STREAM
-                ? r->way.stream != 0 && r->way.stream == from->sock
-                : r->way.udp && pv_addr_equal(&from->remote, &r->way.server))
+                ? from->sock != 0 &&
+                      (r->way.stream == from->sock || r->way.former_stream == from->sock)
+                : r->way.udp && (pv_addr_equal(&from->remote, &r->way.server) ||
+                                 pv_addr_equal(&from->remote, &r->way.former)))
             return r;
     }
     return NULL;

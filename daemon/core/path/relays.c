@@ -207,7 +207,8 @@ static void tell_fast_path(struct pv_relays *r, uint16_t via)
 
 /* The offer is used as soon as a server's address is known. At another server every channel is
  * void; each comes back when its peer is touched, to packet threads that know the new server by
- * then: with the old one they would forget it again. */
+ * then: with the old one they would forget it again. Where the old one relays on, channels keep
+ * their numbers at both, and paths lead through the old one for a moment. */
 static void start_members(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
@@ -219,10 +220,11 @@ static void start_members(struct pv_relays *r, pv_ns now)
     pv_udpwatch_start(&r->udp, now);
     if (!r->has_offer)
         return;
-    if (!pv_addr_equal(pv_relayway_server(way), server))
+    bool held = n->coord_info.handed_over && pv_relayway_can_hold(way);
+    if (!held && !pv_addr_equal(pv_relayway_server(way), server))
         drop_channels(r, now);
     struct pv_relayway_config cfg = {
-        .turn = r->offer, .udp = true, .to = stream_target(&n->coord_info)};
+        .turn = r->offer, .udp = true, .to = stream_target(&n->coord_info), .held = held};
     cfg.turn.server = *server;
     int status = pv_relayway_start(way, &cfg, now);
     pv_wipe(&cfg, sizeof(cfg));

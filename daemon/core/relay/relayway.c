@@ -9,9 +9,10 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/relay/relaywhy.h"
 
 enum {
-    OPS_MAX = 4,
+    OPS_MAX = 8, /* closing two streams must find room */
 };
 #define UDP_HOLD_MAX PV_S(1800)
 
@@ -34,6 +35,7 @@ struct pv_relayway {
     bool by_stream;     /* what the TURN client says goes by the stream */
     uint16_t sock;      /* else from this socket; */
     uint16_t data_sock; /* data from this one, until it follows */
+    struct pv_relayhold hold;
 
     bool blocked;
     pv_ns udp_hold_until, udp_hold;
@@ -119,8 +121,8 @@ static void set_error(struct pv_relayway *r, const char *why)
     snprintf(r->error, sizeof(r->error), "%s", why);
 }
 
-/* An open without room is tried again by the next steer(). It leaves a place free, so that its
- * close finds room: a stream that nobody closes would stay open for ever. */
+/* An open without room is tried again by the next steer(). It leaves places free, so that closes
+ * find room: a stream that nobody closes would stay open for ever. */
 static bool push_op(struct pv_relayway *r, const struct pv_relayway_op *op)
 {
     if (r->n_ops == OPS_MAX)
@@ -136,7 +138,7 @@ static void open_stream(struct pv_relayway *r, pv_ns now)
     const uint16_t most = UINT16_MAX / PV_FP_MAX_RELAYS - 1;
     uint16_t number = (uint16_t)(r->n_streams % most + 1);
     uint16_t stream = (uint16_t)(number * PV_FP_MAX_RELAYS + r->via);
-    if (r->n_ops + 1 >= OPS_MAX || /* its close must find room, too */
+    if (r->n_ops + 2 >= OPS_MAX || /* its close must find room, and that of one held */
         !push_op(r, &(struct pv_relayway_op){.open = true, .stream = stream, .to = r->cfg.to}))
         return;
     r->n_streams = number;
@@ -305,11 +307,49 @@ static void sweep_uses(struct pv_relayway *r, pv_ns now)
 
 /* --- facts --------------------------------------------------------------------------------- */
 
+/* Data goes to the present server from now on; peers' paths are told by the event. */
+static void quit_hold(struct pv_relayway *r, pv_ns now)
+{
+    r->ev_way |= pv_relayhold_quit(&r->hold, now);
+}
+
+static void end_hold(struct pv_relayway *r)
+{
+    if (r->hold.stream != 0)
+        (void)push_op(r, &(struct pv_relayway_op){.stream = r->hold.stream});
+    r->ev_way |= r->hold.sends;
+    r->hold = (struct pv_relayhold){.server = {.family = PV_AF_NONE}};
+}
+
+bool pv_relayway_can_hold(const struct pv_relayway *r)
+{
+    return r->on && (r->by_stream ? r->way == PV_RELAYWAY_STREAM : r->way == PV_RELAYWAY_UDP);
+}
+
+/* Before a start at another server. A stream leads to the former one: it is held with it, or
+ * closed, and steer() opens another. */
+static void leave_server(struct pv_relayway *r, const struct pv_relayway_config *to, pv_ns now)
+{
+    if (!r->on || pv_addr_equal(&to->turn.server, &r->cfg.turn.server))
+        return;
+    bool held = to->held && pv_relayway_can_hold(r);
+    bool elsewhere = r->state != CLOSED && !pv_addr_equal(&to->to.addr, &r->to.addr);
+    uint16_t stream = held && r->by_stream ? r->stream : 0;
+    end_hold(r);
+    if (held)
+        pv_relayhold_begin(&r->hold, &r->cfg.turn.server, stream, now);
+    if (stream != 0)
+        lost_stream(r, now);
+    else if (elsewhere)
+        close_stream(r, now);
+}
+
 int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cfg, pv_ns now)
 {
     struct pv_turnc_config turn = cfg->turn;
     struct pv_relayaddrs addrs = {.n = 1 + cfg->n_others, .list = {cfg->turn.server}};
     memcpy(addrs.list + 1, cfg->others, cfg->n_others * sizeof(cfg->others[0]));
+    leave_server(r, cfg, now);
     turn.sends = pv_relayaddrs_is_hasty(&addrs) ? PV_RELAYWAY_HASTE_SENDS : 0;
     turn.stream = r->by_stream;
     /* A server that is reached by streams only has no client yet: steer() starts it when the stream
@@ -343,6 +383,7 @@ void pv_relayway_stop(struct pv_relayway *r, pv_ns now)
         give_up_use(r, 0, now);
     pv_turnc_stop(r->turnc);
     set_way(r, PV_RELAYWAY_NONE);
+    end_hold(r);
     r->error[0] = r->told[0] = '\0';
     r->on = r->running = r->by_stream = false;
     r->keep_at = PV_NEVER;
@@ -364,6 +405,8 @@ void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now)
     if (r->blocked == blocked)
         return;
     r->blocked = blocked;
+    if (blocked && r->hold.stream == 0)
+        quit_hold(r, now);
     pv_relayaddrs_begin(&r->addrs);
     if (blocked)
         r->retry_at = now;
@@ -406,6 +449,7 @@ void pv_relayway_kick(struct pv_relayway *r, pv_ns now)
 void pv_relayway_suspect(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
 {
     pv_relayway_kick(r, now);
+    quit_hold(r, now);
     if (r->running)
         pv_turnc_suspect(r->turnc, peer, now);
 }
@@ -452,6 +496,10 @@ void pv_relayway_connected(struct pv_relayway *r, uint16_t stream, pv_ns now)
 
 void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, const char *why, pv_ns now)
 {
+    if (stream != 0 && stream == r->hold.stream) {
+        r->hold.stream = 0;
+        end_hold(r);
+    }
     if (r->state == CLOSED || stream != r->stream)
         return;
     bool failed = wants_stream(r, now); /* else it was left, and is not missed */
@@ -491,6 +539,9 @@ void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
     r->now = now;
     if (!r->on)
         return;
+    r->ev_way |= pv_relayhold_handle_timeout(&r->hold, now);
+    if (pv_relayhold_is_over(&r->hold, now))
+        end_hold(r);
     if (r->running)
         pv_turnc_handle_timeout(r->turnc, now);
     if (now >= r->udp_hold_until)
@@ -533,7 +584,7 @@ pv_ns pv_relayway_next_timeout(const struct pv_relayway *r)
         return 0;
     pv_ns next = r->running ? pv_turnc_next_timeout(r->turnc) : PV_NEVER;
     next = pv_min_ns(next, pv_min_ns(r->connect_by, r->linger_until));
-    next = pv_min_ns(next, r->keep_at);
+    next = pv_min_ns(next, pv_min_ns(r->keep_at, pv_relayhold_next_timeout(&r->hold)));
     if (has_stream(r) && r->state == CLOSED && (!r->cfg.udp || r->blocked || r->udp_hold_until > 0))
         next = pv_min_ns(next, r->retry_at);
     if (r->udp_hold_until > 0)
@@ -580,55 +631,17 @@ static void no_answer(struct pv_relayway *r, pv_ns now)
     }
 }
 
-/* In words of what a user sees, for `status`; the number is told beside it. */
-static const char *meaning(unsigned error)
-{
-    switch (error) {
-    case PV_STUN_E_TRY_ALTERNATE:
-        return "it sends us to another server, where we were already or cannot go";
-    case PV_TURN_E_FORBIDDEN:
-        return "it may not be used from here";
-    case PV_TURN_E_FAMILY_NOT_SUPPORTED:
-        return "it has no address of a family that is of use here";
-    case PV_TURN_E_WRONG_CREDENTIALS:
-        return "another user holds this one's place";
-    case PV_TURN_E_TRANSPORT_NOT_SUPPORTED:
-        return "it does not relay UDP";
-    case PV_TURN_E_QUOTA_REACHED:
-        return "the user has as many allocations as it may";
-    case PV_TURN_E_NO_CAPACITY:
-        return "it has no room";
-    default:
-        return "it says no more";
-    }
-}
-
-static void explain(struct pv_relayway *r, const struct pv_turnc_event *ev)
-{
-    if (ev->status == PV_ERR_TIMEOUT)
-        snprintf(r->error, sizeof(r->error), "no answer by %s",
-                 !r->by_stream ? "UDP"
-                 : r->to.tls   ? "TLS"
-                               : "TCP");
-    else if (ev->status == PV_ERR_AUTH)
-        snprintf(r->error, sizeof(r->error), "it refuses user and password (error %u)", ev->error);
-    else if (ev->status == PV_ERR_MALFORMED)
-        set_error(r, "its answer has no relayed address");
-    else if (ev->status != PV_ERR_CLOSED)
-        snprintf(r->error, sizeof(r->error), "it refuses an allocation: %s (error %u)",
-                 meaning(ev->error), ev->error);
-}
-
 /* The server knows the new socket, or will before data from there comes to it. */
-static void follow(struct pv_relayway *r)
+static void follow(struct pv_relayway *r, pv_ns now)
 {
+    if (r->data_sock != r->sock)
+        quit_hold(r, now);
     r->ev_way |= r->data_sock != r->sock;
     r->data_sock = r->sock;
 }
 
 /* An allocation is the proof of a way: it clears the error, the retry time and the round of
- * addresses. A lost one is first looked at for a redirection, which is no failure and needs no
- * explanation. */
+ * addresses. A lost one may be a redirection, which is no failure. */
 static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv_ns now)
 {
     switch (ev->type) {
@@ -640,7 +653,8 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
         pv_relayaddrs_begin(&r->addrs);
         if (!r->by_stream)
             r->udp_hold = 0;
-        follow(r);
+        pv_relayhold_works(&r->hold, now);
+        follow(r, now);
         set_way(r, r->by_stream ? PV_RELAYWAY_STREAM : PV_RELAYWAY_UDP);
         plan_keep(r, now);
         break;
@@ -649,7 +663,11 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
         set_way(r, PV_RELAYWAY_NONE);
         if (ev->error == PV_STUN_E_TRY_ALTERNATE && follow_alternate(r, &ev->alternate, now))
             break;
-        explain(r, ev);
+        pv_relaywhy(ev,
+                    !r->by_stream ? "UDP"
+                    : r->to.tls   ? "TLS"
+                                  : "TCP",
+                    r->error, sizeof(r->error));
         if (ev->status == PV_ERR_TIMEOUT)
             no_answer(r, now);
         break;
@@ -662,7 +680,7 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
 int pv_relayway_poll_event(struct pv_relayway *r, pv_ns now, struct pv_relayway_event *ret_event)
 {
     if (must_follow(r))
-        follow(r);
+        follow(r, now);
     *ret_event = (struct pv_relayway_event){.type = PV_RELAYWAY_EV_TURN};
     if (pv_turnc_poll_event(r->turnc, &ret_event->turn) == PV_OK) {
         note_turn(r, &ret_event->turn, now);
@@ -755,23 +773,27 @@ uint16_t pv_relayway_number(const struct pv_relayway *r, const struct pv_addr *p
 bool pv_relayway_carrier(const struct pv_relayway *r, const struct pv_addr *peer,
                          struct pv_carrier *ret_carrier)
 {
-    uint16_t channel = pv_turnc_channel(r->turnc, peer);
-    if (r->way == PV_RELAYWAY_NONE || channel == 0)
+    uint16_t before = r->hold.sends ? pv_turnc_channel_before(r->turnc, peer) : 0;
+    uint16_t channel = before != 0 ? before : pv_turnc_channel(r->turnc, peer);
+    if ((r->way == PV_RELAYWAY_NONE && before == 0) || channel == 0)
         return false;
-    bool stream = r->way == PV_RELAYWAY_STREAM;
+    uint16_t stream = before != 0 ? r->hold.stream : r->way == PV_RELAYWAY_STREAM ? r->stream : 0;
     *ret_carrier = (struct pv_carrier){
-        .kind = stream ? PV_CARRIER_STREAM : PV_CARRIER_CHANNEL,
-        .sock = stream ? r->stream : r->data_sock,
+        .kind = stream != 0 ? PV_CARRIER_STREAM : PV_CARRIER_CHANNEL,
+        .sock = stream != 0 ? stream : r->data_sock,
         .channel = channel,
         .via = r->via,
         .remote = *peer,
-        .relay = r->cfg.turn.server,
+        .relay = before != 0 ? r->hold.server : r->cfg.turn.server,
     };
     return true;
 }
 
 struct pv_fp_relay_way pv_relayway_fp_way(const struct pv_relayway *r)
 {
-    return (struct pv_fp_relay_way){
-        .server = r->cfg.turn.server, .udp = r->cfg.udp, .stream = r->stream};
+    return (struct pv_fp_relay_way){.server = r->cfg.turn.server,
+                                    .udp = r->cfg.udp,
+                                    .stream = r->stream,
+                                    .former = r->hold.server,
+                                    .former_stream = r->hold.stream};
 }

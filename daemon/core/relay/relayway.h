@@ -23,6 +23,7 @@
 
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/relay/relayaddrs.h"
+#include "daemon/core/relay/relayhold.h"
 #include "proto/stun/turnc.h"
 
 #define PV_RELAYWAY_RETRY_FIRST PV_MS(200) /* ours */
@@ -68,6 +69,7 @@ struct pv_relayway_config {
     bool udp;                 /* datagrams may be used */
     bool keep;                /* also keep a NAT's mapping open: nobody else does */
     struct pv_relayway_to to; /* a stream may be used */
+    bool held; /* the server before this one goes on relaying: see pv_relayway_can_hold() */
 };
 
 /* A connection to be opened or closed; closing is not answered. */
@@ -106,6 +108,9 @@ static inline uint16_t pv_relayway_of_stream(uint16_t stream)
  * Statuses as pv_turnc_start(). */
 PV_MUST_CHECK int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cfg,
                                     pv_ns now);
+/* May cfg.held be set now? Channels keep their numbers at another server then, and the one before
+ * is used as relayhold.h says. */
+bool pv_relayway_can_hold(const struct pv_relayway *r);
 void pv_relayway_stop(struct pv_relayway *r, pv_ns now);
 /* The server's name has these addresses now (n > 0). One that is used and not among them stays
  * until it is silent. */

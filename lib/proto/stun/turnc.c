@@ -143,10 +143,13 @@ int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns 
         return r;
     memcpy(c->key, key, sizeof(key));
     pv_wipe(key, sizeof(key));
+    bool elsewhere = !pv_addr_equal(&cfg->server, &c->cfg.server);
+    for (size_t i = 0; i < c->n_channels && elsewhere; i++)
+        c->channels[i].before = c->channels[i].bound;
     /* A server that only lost a connection still knows the channels: they stay in use. */
-    if (!c->up || cfg->permissions || !pv_addr_equal(&cfg->server, &c->cfg.server))
+    if (!c->up || cfg->permissions || elsewhere)
         pv_turnc_unbind_all(c, now);
-    if (!pv_addr_equal(&cfg->server, &c->cfg.server))
+    if (elsewhere)
         c->rebind = PV_TURNC_REBIND;
     c->cfg = *cfg;
     c->now = now;

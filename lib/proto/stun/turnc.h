@@ -156,6 +156,9 @@ pv_ns pv_turnc_rtt(const struct pv_turnc *c); /* of the last request; 0 = not kn
 bool pv_turnc_is_arriving(const struct pv_turnc *c);
 /* The bound channel of a peer; 0 = none. */
 uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer);
+/* The channel of a peer at the server before this one, where it was bound when pv_turnc_start()
+ * left for this one; 0 = none. */
+uint16_t pv_turnc_channel_before(const struct pv_turnc *c, const struct pv_addr *peer);
 /* The number that the peer's channel has, or will have once it is bound; 0 = no channel is
  * wanted. */
 uint16_t pv_turnc_number(const struct pv_turnc *c, const struct pv_addr *peer);

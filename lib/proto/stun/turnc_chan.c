@@ -166,6 +166,12 @@ uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer)
     return ch == NULL || !ch->bound ? 0 : ch->number;
 }
 
+uint16_t pv_turnc_channel_before(const struct pv_turnc *c, const struct pv_addr *peer)
+{
+    const struct pv_turnc_chan *ch = find_channel(c, peer);
+    return ch == NULL || !ch->before ? 0 : ch->number;
+}
+
 uint16_t pv_turnc_number(const struct pv_turnc *c, const struct pv_addr *peer)
 {
     const struct pv_turnc_chan *ch = find_channel(c, peer);

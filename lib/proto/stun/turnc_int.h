@@ -44,6 +44,7 @@ struct pv_turnc_chan {
     struct pv_addr peer;
     uint16_t number;
     bool bound;                 /* data may go through it */
+    bool before;                /* it was bound at the server before this one */
     bool tell;                  /* an event about it is due */
     pv_ns bound_at;             /* when a binding was last answered */
     pv_ns lasted;               /* how long it was bound when it became suspect; 0 = it did not */

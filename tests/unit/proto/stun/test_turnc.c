@@ -408,9 +408,14 @@ static void new_credentials_keep_the_channels_and_bind_them_again(void **state)
     expect(&f, PV_TURN_CHANNEL_BIND, "n5");
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     no_event(&f);
+    assert_int_equal(pv_turnc_channel_before(f.c, &f.peer), 0);
     f.cfg.server.port++; /* another server knows nothing */
     assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
     assert_int_equal(event(&f).channel, 0);
+    assert_int_equal(pv_turnc_channel_before(f.c, &f.peer), pv_turnc_number(f.c, &f.peer));
+    f.cfg.server.port++; /* the last one never bound it */
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    assert_int_equal(pv_turnc_channel_before(f.c, &f.peer), 0);
 }
 
 static void what_a_former_life_left_is_released_first(void **state)

@@ -382,8 +382,9 @@ static void exchange(uint32_t sid, const struct pv_ctl_welcome *welcome)
     fake_node_settle(&node);
 }
 
-/* Connects to the coordinator at host, whose welcome names these servers. */
-static void meet(const char *host, const char *const *stun, size_t n_stun)
+/* Connects to the coordinator at host, whose welcome names these servers; returns the connection.
+ */
+static uint32_t meet(const char *host, const char *const *stun, size_t n_stun)
 {
     const struct pv_ctl_welcome welcome = {
         .time_us = (uint64_t)T0 * 1000000, .n_stun = n_stun, .stun = stun, .number = number};
@@ -397,12 +398,14 @@ static void meet(const char *host, const char *const *stun, size_t n_stun)
     pv_part_coordinator.streams[0].connected(node.self, op.sid, node.now);
     for (int i = 0; i < 4; i++)
         exchange(op.sid, &welcome);
+    return op.sid;
 }
 
-static void go_online(const char *host, const char *const *stun, size_t n_stun)
+static uint32_t go_online(const char *host, const char *const *stun, size_t n_stun)
 {
-    meet(host, stun, n_stun);
+    uint32_t sid = meet(host, stun, n_stun);
     assert_true(node.node.online);
+    return sid;
 }
 
 static int stop_server(void **state)
@@ -603,6 +606,32 @@ static void who_switched_it_off_offers_nothing(void **state)
     assert_int_equal(node.node.coord_info.hybrid, false);
 }
 
+/* What its last word was is known until the next connection has ended. */
+static void whether_it_gave_the_network_away_is_known(void **state)
+{
+    const struct pv_coord_info *info = &node.node.coord_info;
+    const struct pv_ctl_msg away = {.kind = PV_CTL_PUSH,
+                                    .type = PV_CTL_BYE,
+                                    .u.failure = {.error = PV_CTL_E_MOVED, .message = "x"}};
+    (void)state;
+    fake_node_start(&node);
+    struct pv_stream_op op;
+    uint32_t sid = go_online("203.0.113.9", NULL, 0);
+    assert_false(info->handed_over);
+    say(away);
+    exchange(sid, NULL);
+    assert_true(info->handed_over);
+    assert_false(node.node.online);
+    server = pv_control_free(server);
+    while (pv_part_coordinator.streams[0].poll_op(node.self, &op) == PV_OK)
+        assert_int_equal(op.type, PV_STREAM_CLOSE);
+    sid = go_online("203.0.113.9", NULL, 0);
+    assert_true(info->handed_over);
+    pv_part_coordinator.streams[0].closed(node.self, sid, -ECONNRESET, node.now);
+    fake_node_settle(&node);
+    assert_false(node.node.online || info->handed_over);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -622,6 +651,7 @@ int main(void)
         S(servers_near_this_node_are_not_believed),
         S(one_of_several_is_known_by_its_number_and_the_others_by_their_addresses),
         S(one_that_is_alone_has_neither),
+        S(whether_it_gave_the_network_away_is_known),
         S(servers_in_the_internet_are_believed),
         S(a_coordinator_of_the_own_network_may_name_servers_there),
         S(a_coordinator_on_this_machine_may_name_it),

@@ -190,6 +190,36 @@ static void what_is_not_of_our_server_is_dropped(void **state)
     assert_int_equal(r.n_writes + r.n_punts, 0);
 }
 
+/* The former server goes on relaying for a while, in channels of the same numbers. */
+static void what_the_former_server_sends_is_received(void **state)
+{
+    (void)state;
+    static struct pair p;
+    uint8_t buf[1600];
+    begin(&p);
+    struct pv_fp_relay_way way = {
+        .server = pv_addr4(192, 0, 2, 97, 3478), .udp = true, .former = p.server};
+    assert_int_equal(pv_fp_builder_set_relay(p.b.b, 0, &way), PV_OK);
+    fp_publish(&p.b);
+    const struct pv_addr both[] = {way.server, way.former};
+    for (size_t i = 0; i < PV_ARRAY_LEN(both); i++) {
+        size_t len = sent(&p, 200, 7, buf);
+        pv_turn_channel_header(buf, CHANNEL_B, (uint16_t)(len - 4));
+        struct pv_fp_results r = received(&p.b, &both[i], buf, len);
+        assert_int_equal(r.n_writes, 1);
+        for (size_t k = 0; k < r.n_punts; k++)
+            assert_int_not_equal(r.punts[k].kind, PV_FP_PUNT_STRAY); /* it is the selected path */
+    }
+    way.former = (struct pv_addr){.family = PV_AF_NONE};
+    assert_int_equal(pv_fp_builder_set_relay(p.b.b, 0, &way), PV_OK);
+    fp_publish(&p.b);
+    for (size_t i = 0; i < PV_ARRAY_LEN(both); i++) {
+        size_t len = sent(&p, 200, 7, buf);
+        pv_turn_channel_header(buf, CHANNEL_B, (uint16_t)(len - 4));
+        assert_int_equal(received(&p.b, &both[i], buf, len).n_writes, i == 0 ? 1 : 0);
+    }
+}
+
 /* --- switching ------------------------------------------------------------------------------- */
 
 struct flight {
@@ -290,6 +320,7 @@ int main(void)
         cmocka_unit_test(data_is_received_by_indications_too),
         cmocka_unit_test(control_messages_inside_come_from_the_virtual_address),
         cmocka_unit_test(what_is_not_of_our_server_is_dropped),
+        cmocka_unit_test(what_the_former_server_sends_is_received),
         cmocka_unit_test(a_thousand_switches_lose_and_double_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,6 +182,32 @@ static void what_is_not_from_the_present_stream_is_dropped(void **state)
     assert_int_equal(received(&p, &FROM_STREAM, copy, len).n_writes, 1);
 }
 
+/* The former server goes on relaying for a while, through its own connection. */
+static void what_the_former_stream_brings_is_received(void **state)
+{
+    (void)state;
+    static struct pair p;
+    uint8_t buf[1600];
+    begin(&p, 0);
+    struct pv_fp_relay_way way = {.server = pv_addr4(192, 0, 2, 98, 443),
+                                  .stream = STREAM + 8,
+                                  .former = p.server,
+                                  .former_stream = STREAM};
+    const struct pv_carrier present = {.kind = PV_CARRIER_STREAM, .sock = STREAM + 8};
+    for (int held = 1; held >= 0; held--) {
+        assert_int_equal(pv_fp_builder_set_relay(p.b.b, VIA, &way), PV_OK);
+        fp_publish(&p.b);
+        size_t len = sent(&p, 200, buf);
+        pv_turn_channel_header(buf, TO_A, (uint16_t)(len - PV_TURN_CHANNEL_HEADER));
+        assert_int_equal(received(&p, &FROM_STREAM, buf, len).n_writes, held);
+        len = sent(&p, 200, buf);
+        pv_turn_channel_header(buf, TO_A, (uint16_t)(len - PV_TURN_CHANNEL_HEADER));
+        assert_int_equal(received(&p, &present, buf, len).n_writes, 1);
+        way.former.family = PV_AF_NONE;
+        way.former_stream = 0;
+    }
+}
+
 static void the_servers_own_words_go_up_with_their_stream(void **state)
 {
     (void)state;
@@ -247,6 +273,7 @@ int main(void)
         cmocka_unit_test(a_batch_is_one_message_for_each_packet),
         cmocka_unit_test(data_is_received_by_indications_too),
         cmocka_unit_test(what_is_not_from_the_present_stream_is_dropped),
+        cmocka_unit_test(what_the_former_stream_brings_is_received),
         cmocka_unit_test(the_servers_own_words_go_up_with_their_stream),
         cmocka_unit_test(bytes_are_counted_for_the_relay_they_went_through),
     };

@@ -282,6 +282,31 @@ static void at_another_server_the_packet_threads_know_the_channels_again(void **
     assert_true(threads_know(&moved));
 }
 
+/* The coordinator gave the network to another one, and relays on. */
+static void a_network_that_is_given_away_keeps_its_channels(void **state)
+{
+    const struct pv_addr at = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
+    const struct pv_addr other = pv_addr4(203, 0, 113, 77, 3478);
+    struct pv_carrier c;
+    (void)state;
+    welcome(true);
+    (void)serve(PV_TURN_ALLOCATE);
+    bob_is(PV_PEER_UP);
+    (void)serve(PV_TURN_CHANNEL_BIND);
+    x.f.node.coord_info.handed_over = true;
+    x.f.node.coord_info.addr = x.f.node.coord_info.servers[0] = other;
+    push_welcome(true);
+    assert_true(pv_relayway_carrier(members(), &at, &c));
+    assert_true(pv_addr_equal(&c.relay, &server));
+    assert_true(threads_know(&other));
+    assert_int_equal(serve(PV_TURN_CHANNEL_BIND), 1);
+    assert_true(pv_addr_equal(&sent.dst, &other));
+    assert_true(threads_know(&other));
+    fake_node_wait(&x.f, PV_RELAYHOLD_SEND);
+    assert_true(pv_relayway_carrier(members(), &at, &c));
+    assert_true(pv_addr_equal(&c.relay, &other));
+}
+
 static void teardown_ends_allocation_and_channels(void **state)
 {
     (void)state;
@@ -417,6 +442,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_peer_that_goes_gives_its_channel_back, start, stop),
         cmocka_unit_test_setup_teardown(
             at_another_server_the_packet_threads_know_the_channels_again, start, stop),
+        cmocka_unit_test_setup_teardown(a_network_that_is_given_away_keeps_its_channels, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(teardown_ends_allocation_and_channels, start, stop),
         cmocka_unit_test_setup_teardown(silence_by_udp_opens_a_stream_and_is_told, start, stop),
         cmocka_unit_test_setup_teardown(one_answer_by_udp_ends_the_verdict, start, stop),
