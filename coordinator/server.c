@@ -249,20 +249,24 @@ static void look_at_cert(struct pv_coordserver *s, pv_ns now)
 static void begin_end(struct pv_coordserver *s, pv_ns now)
 {
     bool others = s->keep.renewal.living > 1 && s->keep.away[0] == '\0' && !s->keep.lost;
-    s->end_by = now + PV_S(END_S);
+    s->end_by = now + PV_S(END_S) + (others ? PV_COORD_LEFT : 0);
     s->bye_at = others ? now + PV_S(HAND_OVER_S) : now;
     pv_server_watch_listeners(s, false);
     if (others)
         pv_coord_drain(s->coord, true);
 }
 
-/* Members of homes that were handed over are gone by now; the others find a coordinator
- * themselves. */
+/* Members of homes that were handed over are gone by now, and do not use the relay any more; the
+ * others find a coordinator themselves. */
 static void say_bye(struct pv_coordserver *s, pv_ns now)
 {
     if (s->end_by == 0 || s->bye_at == PV_NEVER ||
         (now < s->bye_at && pv_coord_n_homes(s->coord) > 0))
         return;
+    if (pv_coord_left_at(s->coord) > now) {
+        s->bye_at = pv_coord_left_at(s->coord);
+        return;
+    }
     s->bye_at = PV_NEVER;
     pv_coordstore_stop(s->store);
     pv_coord_shutdown(s->coord, now);
@@ -362,7 +366,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     if (s->keep.lost && s->end_by == 0)
         begin_end(s, now);
     say_bye(s, now);
-    pv_server_check_drain(s);
+    pv_ns drained = pv_server_check_drain(s, now);
     pv_calmlog_handle_timeout(s->calm, now);
     pv_server_drain_ready(s, now);
     pv_server_submit_all(s, now);
@@ -380,7 +384,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     next = pv_min_ns(next, pv_statussock_handle_timeout(&s->status, now));
     next = pv_min_ns(next, pv_ctlsock_handle_timeout(&s->ctl, now));
     next = pv_min_ns(next, s->cert_look_at);
-    next = pv_min_ns(next, renew);
+    next = pv_min_ns(next, pv_min_ns(renew, drained));
     next = pv_min_ns(next, pv_calmlog_next_timeout(s->calm));
     next = pv_min_ns(next, wait_a_moment(s, now));
     s->happened = s->more;

@@ -176,16 +176,19 @@ static void drain(struct pv_coordserver *s, uint64_t client)
     pv_leasekeep_hurry(&s->keep);
 }
 
-void pv_server_check_drain(struct pv_coordserver *s)
+pv_ns pv_server_check_drain(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_coord_stats stats;
     if (s->drain_client == 0 || pv_coord_n_homes(s->coord) > 0)
-        return;
+        return PV_NEVER;
+    if (pv_coord_left_at(s->coord) > now)
+        return pv_coord_left_at(s->coord);
     pv_coord_stats(s->coord, &stats);
     pv_ctlsock_answer(&s->ctl, s->drain_client,
                       json_pack("{s:i, s:I}", "version", PV_REPORT_VERSION, "given",
                                 (json_int_t)(stats.homes_given - s->drain_from)));
     s->drain_client = 0;
+    return PV_NEVER;
 }
 
 /* --- the socket ------------------------------------------------------------------------------ */

@@ -187,8 +187,9 @@ PV_MUST_CHECK int pv_server_reload(struct pv_coordserver *s,
 /* --- server_ctl.c ---------------------------------------------------------------------------- */
 
 void pv_server_open_ctl(struct pv_coordserver *s);
-/* Answers who waits until all homes are given away. */
-void pv_server_check_drain(struct pv_coordserver *s);
+/* Answers who waits until all homes are given away and their members do not use the relay any more.
+ * Returns when to be called next. */
+pv_ns pv_server_check_drain(struct pv_coordserver *s, pv_ns now);
 /* The store has answered an operation PV_STOREOP_DROP. */
 void pv_server_dropped(struct pv_coordserver *s, const struct pv_storeop *op,
                        const struct pv_storeop_result *result, pv_ns now);

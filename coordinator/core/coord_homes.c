@@ -178,6 +178,7 @@ static void left(struct pv_coord *c, const struct pv_homes_ask *ask,
         return;
     }
     c->stats.homes_given++;
+    c->gave_at = now;
     let_go(c, net, result->home,
            ask->why == PV_HOMES_IDLE       ? "nobody uses it"
            : ask->why == PV_HOMES_BALANCED ? "another coordinator has fewer"
@@ -302,6 +303,11 @@ size_t pv_coord_n_homes(const struct pv_coord *c)
 void pv_coord_set_epoch(struct pv_coord *c, uint64_t epoch)
 {
     c->first_epoch = epoch;
+}
+
+pv_ns pv_coord_left_at(const struct pv_coord *c)
+{
+    return c->gave_at == 0 ? 0 : c->gave_at + PV_COORD_LEFT;
 }
 
 bool pv_coord_is_draining(const struct pv_coord *c)

@@ -80,6 +80,7 @@ struct pv_coord {
     pv_ns swept_at;                  /* networks that are not used were looked for */
     pv_ns drain_at;                  /* homes are not given away before */
     bool homes_came;                 /* a network, since the owner asked */
+    pv_ns gave_at;                   /* the last network went to another; 0: none did */
     pv_ns balance_at;                /* the same, when others have fewer */
     struct pv_relaycore *relay;      /* may be another thread's: only its link is used here */
     struct pv_relaylink *link;       /* the relay's link, this end of it */
