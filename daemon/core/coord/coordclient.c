@@ -277,8 +277,13 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
     }
     if (!guess)
         c->round = pv_coordround_worse(c->round, connected, heard, status);
-    if (!guess && c->state == PV_COORDCLIENT_CONNECTING && only_guesses(c))
-        c->deadline = pv_min_ns(c->deadline, now + PV_COORDCLIENT_GUESS);
+    if (!guess && c->state == PV_COORDCLIENT_CONNECTING) {
+        size_t left = c->next_addr < c->n_addrs ? c->n_addrs - c->next_addr : 0;
+        c->deadline = pv_coordwait_others(&c->wait, c->round, c->deadline,
+                                          now + left * PV_COORDCLIENT_STAGGER);
+        if (only_guesses(c))
+            c->deadline = pv_min_ns(c->deadline, now + PV_COORDCLIENT_GUESS);
+    }
     if (any_attempt(c))
         return;
     if (c->next_addr < c->n_addrs)
@@ -435,24 +440,19 @@ static void drop_others(struct pv_coordclient *c, const struct attempt *a)
     }
 }
 
-/* The one in use is silent, and another answers. */
-static void leave_silent(struct pv_coordclient *c, pv_ns now)
-{
-    tell_offline(c, PV_ERR_TIMEOUT, "the coordinator is silent, and another answers");
-    memset(c->pending, 0, sizeof(c->pending));
-    c->deadline = now + PV_COORDCLIENT_CONNECT;
-}
-
 /* This address won: its handshake is done. */
 static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
 {
-    if (c->state == PV_COORDCLIENT_ONLINE)
-        leave_silent(c, now);
+    if (c->state == PV_COORDCLIENT_ONLINE) {
+        tell_offline(c, PV_ERR_TIMEOUT, "the coordinator is silent, and another answers");
+        memset(c->pending, 0, sizeof(c->pending));
+    }
     drop_others(c, a);
     c->used = a;
     c->last_addr = a->addr;
     c->state = PV_COORDCLIENT_HELLO;
     c->stagger_at = PV_NEVER;
+    c->deadline = now + PV_COORDCLIENT_CONNECT;
     c->pulse.pinged_at = now; /* the hello is a ping too */
     say_hello(c, a, now);
 }

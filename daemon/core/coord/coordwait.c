@@ -33,6 +33,15 @@ pv_ns pv_coordwait_pause(const struct pv_coordwait *w, const struct pv_rng *rng,
     return PV_COORDWAIT_MIN + PV_MS(pv_rng_below(rng, span_ms + 1));
 }
 
+pv_ns pv_coordwait_others(const struct pv_coordwait *w, enum pv_coordround round, pv_ns deadline,
+                          pv_ns last_begins)
+{
+    unsigned doublings = w->failures < 4 ? w->failures : 4;
+    return round == PV_COORDROUND_REFUSED
+               ? pv_min_ns(deadline, last_begins + (PV_COORDWAIT_OTHERS << doublings))
+               : deadline;
+}
+
 pv_ns pv_coordwait_long(const struct pv_rng *rng)
 {
     pv_ns half = PV_COORDWAIT_MAX / 2;

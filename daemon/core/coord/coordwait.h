@@ -19,6 +19,7 @@
 #define PV_COORDWAIT_HURRY  PV_S(3)    /* ours: the same, while somebody waits for it */
 #define PV_COORDWAIT_REFUSE PV_S(5)    /* ours: the same, while the address refuses */
 #define PV_COORDWAIT_MINUTE PV_S(60)   /* ours: since its first refusal */
+#define PV_COORDWAIT_OTHERS PV_S(2)    /* ours: for the other addresses once one has refused */
 
 struct pv_coordwait {
     unsigned failures; /* since the last welcome */
@@ -33,6 +34,12 @@ void pv_coordwait_note(struct pv_coordwait *w, enum pv_coordround round, pv_ns n
 void pv_coordwait_reset(struct pv_coordwait *w);
 /* The pause after the failures so far. */
 pv_ns pv_coordwait_pause(const struct pv_coordwait *w, const struct pv_rng *rng, pv_ns now);
+/* The end of a round that lasts until deadline, after one of its addresses has failed. One that
+ * refuses answers at once: where a firewall swallows the others, as in a hotel, a round would take
+ * all its time while the coordinator is long back. They get PV_COORDWAIT_OTHERS once the last
+ * has begun, twice that after each failure, for those that are far away. */
+pv_ns pv_coordwait_others(const struct pv_coordwait *w, enum pv_coordround round, pv_ns deadline,
+                          pv_ns last_begins);
 /* Two machines with one key would push each other out for ever: take turns slowly. */
 pv_ns pv_coordwait_long(const struct pv_rng *rng);
 

@@ -125,6 +125,25 @@ static void a_round_that_hangs_ends_after_ten_seconds(void **state)
     assert_int_equal(w->n_closed, 2);
 }
 
+/* A coordinator that starts again refuses where TLS goes, and a firewall swallows the rest: who
+ * waited for that would be away for ten seconds. */
+static void a_round_that_is_refused_does_not_wait_for_what_hangs(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = HANGS;
+    w->behaviours[1] = REFUSES;
+    start(w, 2);
+    pass(w, PV_COORDWAIT_OTHERS);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    pass(w, PV_MS(300));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "refuses the connection"));
+    w->behaviours[1] = SERVES;
+    pass(w, PV_S(2));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+}
+
 static void only_what_goes_through_tls_gets_through(void **state)
 {
     (void)state;
@@ -477,6 +496,7 @@ int main(void)
         cmocka_unit_test(attempts_go_on_with_growing_jittered_pauses),
         cmocka_unit_test(while_somebody_waits_the_pauses_stay_short),
         cmocka_unit_test(a_round_that_hangs_ends_after_ten_seconds),
+        cmocka_unit_test(a_round_that_is_refused_does_not_wait_for_what_hangs),
         cmocka_unit_test(only_what_goes_through_tls_gets_through),
         cmocka_unit_test(a_guess_is_tried_beside_what_hangs),
         cmocka_unit_test(a_guess_keeps_nobody_waiting_and_says_nothing),

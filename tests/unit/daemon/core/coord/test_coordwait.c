@@ -93,6 +93,20 @@ static void two_machines_with_one_key_wait_long(void **state)
     }
 }
 
+static void others_get_longer_with_each_refusal(void **state)
+{
+    (void)state;
+    struct pv_coordwait w = {.failures = 0};
+    const pv_ns end = BEGIN + PV_S(10);
+    assert_true(pv_coordwait_others(&w, PV_COORDROUND_SILENT, end, BEGIN) == end);
+    assert_true(pv_coordwait_others(&w, PV_COORDROUND_CLOSED, end, BEGIN) == end);
+    assert_true(pv_coordwait_others(&w, PV_COORDROUND_REFUSED, end, BEGIN) == BEGIN + PV_S(2));
+    w.failures = 2;
+    assert_true(pv_coordwait_others(&w, PV_COORDROUND_REFUSED, end, BEGIN) == BEGIN + PV_S(8));
+    w.failures = UINT32_MAX;
+    assert_true(pv_coordwait_others(&w, PV_COORDROUND_REFUSED, end, BEGIN) == end);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +115,7 @@ int main(void)
         cmocka_unit_test(the_window_is_short_for_refusals_and_the_crowd_after_them),
         cmocka_unit_test(a_welcome_begins_the_minute_anew_but_not_the_hurry),
         cmocka_unit_test(two_machines_with_one_key_wait_long),
+        cmocka_unit_test(others_get_longer_with_each_refusal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
