@@ -289,16 +289,21 @@ def ssdp_finds_a_device(lab):
     check(r.out.startswith(a.addr(b)) and "HTTP/1.1 200 OK" in r.out, f"no answer to the search: {r}")
 
 
-@scenario
-def a_stream_goes_to_three_of_six(lab):
-    """RTP at 5 Mb/s: those who joined get all of it in order, whatever path they have; the others nothing."""
+def six(lab):
+    """A sender and five others, some behind NATs, that it has met."""
     coordinator = lab.coordinator()
     profiles = ("port-restricted", "symmetric", "full-cone", None, "address-restricted", "port-restricted")
     hosts = [lab.host(f"h{i}", lab.lan(f"n{i}", f"profile={p}") if p else None) for i, p in enumerate(profiles)]
     lab.network(coordinator, hosts)
-    sender, *others = hosts
-    for h in others:
-        sender.wait_peer(h)
+    for h in hosts[1:]:
+        hosts[0].wait_peer(h)
+    return hosts
+
+
+@scenario
+def a_stream_goes_to_three_of_six(lab):
+    """RTP at 5 Mb/s: those who joined get all of it in order, whatever path they have; the others nothing."""
+    sender, *others = six(lab)
     listeners = {h: hear(h, "239.66.0.1", 5004) for h in others[::2]}
     # Nobody was in use before: who joined is reached, and tells it.
     for h in listeners:
@@ -327,13 +332,7 @@ def ffmpeg_streams_to_three_of_six(lab):
     A viewer that gets no processor loses some; that nothing else is lost is shown above."""
     if shutil.which("ffmpeg") is None:
         raise Skip("there is no ffmpeg: scripts/deps long installs it")
-    coordinator = lab.coordinator()
-    profiles = ("port-restricted", "symmetric", "full-cone", None, "address-restricted", "port-restricted")
-    hosts = [lab.host(f"h{i}", lab.lan(f"n{i}", f"profile={p}") if p else None) for i, p in enumerate(profiles)]
-    lab.network(coordinator, hosts)
-    sender, *others = hosts
-    for h in others:
-        sender.wait_peer(h)
+    sender, *others = six(lab)
     group = "rtp://239.66.0.1:5004?localaddr="
     viewers = {h: h.start("ffmpeg", "-nostdin", "-loglevel", "warning", "-i", group + h.addr(),
                           "-fps_mode", "passthrough", "-f", "framemd5", "-flush_packets", "1", "-")
