@@ -154,11 +154,8 @@ def longest_gap(ping):
 @scenario
 def one_that_was_asleep_lets_its_members_go(lab):
     cluster = Cluster(lab)
-    a, b = lab.host("a"), lab.host("b")
-    cluster.network([a, b])
-    first = cluster.home()
+    a, b, first = cluster.pair()
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
-    wait_home([a, b], one)
     asleep = cluster.coordinators[first].program
     asleep.popen.send_signal(signal.SIGSTOP)
     a.stop_daemon()

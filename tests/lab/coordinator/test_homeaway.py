@@ -150,11 +150,8 @@ def what_must_be_stored_is_stored_a_second_after_the_database_is_back(lab):
 @scenario
 def cut_off_from_the_database_it_stores_nothing(lab):
     cluster = Cluster(lab)
-    a, b = lab.host("a"), lab.host("b")
-    cluster.network([a, b])
-    first = cluster.home()
+    a, b, first = cluster.pair()
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
-    wait_home([a, b], one)
     drop = """table ip cut {{
   chain out {{
     type filter hook output priority 0

@@ -121,6 +121,14 @@ class Cluster:
             wait(f"{n.name} to know all addresses", lambda n=n: all(
                 h.ip4 in n.ctl("network", "coordinators").out for h in self.hosts))
 
+    def pair(self):
+        """A network of a and b, which are at its home. Returns a, b and the home's number."""
+        a, b = self.lab.host("a"), self.lab.host("b")
+        self.network([a, b])
+        home = self.home()
+        wait_home([a, b], self.hosts[home])
+        return a, b, home
+
     def relayed_pair(self, *others):
         """A network of a and b, which reach each other only through the relay, and of others; all are at its home.
         Returns a, b and the home's number."""
