@@ -45,35 +45,44 @@ static struct pv_page *find(struct pv_pages *p, const struct pv_cnet *net, size_
     return NULL;
 }
 
-/* A free place, or that of the page that was used least lately. */
-static struct pv_page *oldest(struct pv_pages *p)
+/* The page that was used least lately, of this network; of any for NULL. NULL: there is none. */
+static struct pv_page *oldest(struct pv_pages *p, const struct pv_cnet *net)
 {
     struct pv_page *found = NULL;
     for (size_t i = 0; i < PV_PAGES_MAX; i++) {
         struct pv_page *page = &p->pages[i];
-        if (page->net == NULL)
-            return page;
-        if (found == NULL || page->used < found->used)
+        if (page->net != NULL && (net == NULL || page->net == net) &&
+            (found == NULL || page->used < found->used))
             found = page;
     }
     return found;
 }
 
-/* Frees old pages until one of len bytes has room. */
-static struct pv_page *make_room(struct pv_pages *p, size_t len)
+static size_t bytes_of(const struct pv_pages *p, const struct pv_cnet *net)
 {
-    struct pv_page *place = oldest(p);
-    drop(p, place);
-    while (p->bytes + len > PV_PAGES_BYTES) {
-        struct pv_page *old = NULL;
-        for (size_t i = 0; i < PV_PAGES_MAX; i++) {
-            struct pv_page *page = &p->pages[i];
-            if (page->net != NULL && (old == NULL || page->used < old->used))
-                old = page;
-        }
+    size_t bytes = 0;
+    for (size_t i = 0; i < PV_PAGES_MAX; i++)
+        bytes += p->pages[i].net == net ? p->pages[i].len : 0;
+    return bytes;
+}
+
+/* Frees old pages until one of len bytes has room. While many join, each asks from where the log
+ * ended for it, and a network has no use for more than its log in both forms: of a small one such
+ * pages would be a good part of what its members take. */
+static struct pv_page *make_room(struct pv_pages *p, const struct pv_cnet *net, size_t len)
+{
+    struct pv_page *old;
+    while (bytes_of(p, net) + len > PV_PAGES_SHARE * net->log_len && (old = oldest(p, net)) != NULL)
         drop(p, old);
+    while (p->bytes + len > PV_PAGES_BYTES && (old = oldest(p, NULL)) != NULL)
+        drop(p, old);
+    for (size_t i = 0; i < PV_PAGES_MAX; i++) {
+        if (p->pages[i].net == NULL)
+            return &p->pages[i];
     }
-    return place;
+    old = oldest(p, NULL);
+    drop(p, old);
+    return old;
 }
 
 /* The last page has the head of the roster, by which a node sees whether anything was withheld from
@@ -115,7 +124,7 @@ struct pv_page *pv_pages_get(struct pv_pages *p, struct pv_cnet *net, size_t fro
     if (made.text == NULL)
         return NULL;
     memcpy(made.text + PV_PAGES_FRONT, p->made, made.len);
-    page = make_room(p, PV_PAGES_FRONT + made.len);
+    page = make_room(p, net, PV_PAGES_FRONT + made.len);
     *page = made;
     p->bytes += PV_PAGES_FRONT + made.len;
     return page;

@@ -15,6 +15,7 @@
 enum {
     PV_PAGES_MAX = 96,            /* ours: a network of 10,000 has 80 */
     PV_PAGES_BYTES = 4096 * 1024, /* ours: of all of them */
+    PV_PAGES_SHARE = 640,         /* ours, bytes: a network's for each statement of its log */
     PV_PAGES_FRONT = 40,          /* bytes before a text, for the number of the request */
 };
 #define PV_PAGES_KEPT PV_S(30) /* ours: since it was used last */

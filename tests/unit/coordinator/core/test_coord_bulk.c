@@ -160,6 +160,37 @@ static void pages_are_answered_one_by_one(void **state)
     assert_int_equal(count_pushes(n.clients[0], &total), 1);
 }
 
+/* Members that ask from wherever the log ended for them, as newcomers of a rush do, leave no more
+ * pages than the network may have, and each is answered from where it stands. */
+static void pages_take_no_more_than_their_log(void **state)
+{
+    (void)state;
+    enum {
+        PLACES = 16
+    };
+    struct bulk_net n = bulk_net(9);
+    struct pv_ctl_msg ask[PLACES] = {{.type = PV_CTL_PULL}};
+    for (size_t i = 1; i < PLACES; i++) {
+        struct pv_ctl_msg *m = cw_ask(n.w, n.clients[0], ask[i - 1], PV_CTL_STATEMENTS);
+        ask[i] = (struct pv_ctl_msg){.type = PV_CTL_PULL, .u.pull = m->u.statements.have};
+        pv_ctl_msg_free(m);
+        put_invite(&n);
+        cw_pump(n.w);
+    }
+    const struct pv_pages *pages = &n.w->coord->pages;
+    size_t log_len = 0;
+    for (size_t i = 0; i < PLACES; i++) {
+        struct pv_ctl_msg *m = cw_ask(n.w, n.clients[0], ask[i], PV_CTL_STATEMENTS);
+        assert_false(m->u.statements.more);
+        if (i == 0)
+            log_len = m->u.statements.n;
+        else
+            assert_int_equal(m->u.statements.n, PLACES - i);
+        pv_ctl_msg_free(m);
+        assert_true(pages->bytes > 0 && pages->bytes <= PV_PAGES_SHARE * log_len);
+    }
+}
+
 /* A member that reads nothing gets what it missed when it reads again. */
 static void who_has_no_room_is_told_later(void **state)
 {
@@ -320,6 +351,7 @@ int main(void)
         cmocka_unit_test(statements_that_come_during_a_round_share_its_messages),
         cmocka_unit_test(a_round_survives_its_members),
         cmocka_unit_test(pages_are_answered_one_by_one),
+        cmocka_unit_test(pages_take_no_more_than_their_log),
         cmocka_unit_test(who_has_no_room_is_told_later),
         cmocka_unit_test(who_came_first_has_the_whole_log_first),
         cmocka_unit_test(pages_are_packed_for_who_reads_them),
