@@ -177,23 +177,50 @@ static void put_versions(struct report *r)
 
 /* Keys of the configuration name files; a secret that somebody has put there nevertheless, or into
  * a comment, is not copied. */
+static bool is_secret(const char *line)
+{
+    static const char *const words[] = {"password", "secret", "token", "preshared", "private"};
+    bool secret = line[strspn(line, " \t")] == '#' || line[strspn(line, " \t")] == ';';
+    for (size_t i = 0; i < PV_ARRAY_LEN(words); i++)
+        secret = secret || strcasestr(line, words[i]) != NULL;
+    return secret;
+}
+
+/* The arguments of a program: a service that it tells of messages may let it in by one of them.
+ * NULL: the line has none. */
+static char *arguments_in(char *line)
+{
+    static const char key[] = "notify";
+    char *at = line + strspn(line, " \t");
+    if (strncmp(at, key, sizeof(key) - 1) != 0 || (at = strchr(at, '=')) == NULL)
+        return NULL;
+    at++;
+    at += strspn(at, " \t");
+    at += strcspn(at, " \t\r\n");
+    return at[strspn(at, " \t\r\n")] == '\0' ? NULL : at;
+}
+
 static void put_configuration(struct report *r)
 {
-    static const char *const secrets[] = {"password", "secret", "token", "preshared", "private"};
-    char line[4096];
+    char *line = NULL;
+    size_t cap = 0;
     FILE *f = fopen(r->cli->node.config, "re");
     put_head(r, "configuration");
     if (f == NULL)
         fprintf(r->out, "(%s: %s)\n", r->cli->node.config, strerror(errno));
-    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-        bool secret = line[0] == '#';
-        for (size_t i = 0; i < PV_ARRAY_LEN(secrets); i++)
-            secret = secret || strcasestr(line, secrets[i]) != NULL;
-        if (secret)
+    while (f != NULL && getline(&line, &cap, f) > 0) {
+        char *arguments = arguments_in(line);
+        if (is_secret(line)) {
             fputs("(a line is left out)\n", r->out);
-        else
-            put_text(r, line);
+            continue;
+        }
+        if (arguments != NULL)
+            *arguments = '\0';
+        put_text(r, line);
+        if (arguments != NULL)
+            fputs(" (its arguments are left out)\n", r->out);
     }
+    free(line);
     if (f != NULL)
         fclose(f);
 }

@@ -1,24 +1,47 @@
 # SPDX-License-Identifier: MIT
 """doctor and bugreport on real machines."""
+import base64
+import os
+
 from lab import check, equal, scenario, wait
 
 REPORT = "/run/report"
+# All that the configuration has of secrets: in files, and where somebody wrote them nevertheless.
+CONFIG = """# password = opensesame
+; opensesame-too
+[relay]
+turn = turn:198.51.100.250
+user = node
+password-file = /etc/p2pvpn/turn-password
+[peer phone]
+public-key = {public}
+allowed-ips = 10.77.0.2/32
+preshared-key-file = /etc/p2pvpn/phone.psk
+[chat]
+notify = /bin/true --let-me-in cuckoo-clock
+"""
 
 
 @scenario
 def no_secret_is_in_a_bugreport(lab):
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
-    a.configure("# password = opensesame\n")
+    public, preshared = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
+    for name, text in (("turn-password", "between-relays"), ("phone.psk", preshared)):
+        a.run("sh", "-c", f"mkdir -p /etc/p2pvpn; umask 077; cat > /etc/p2pvpn/{name}", stdin=text + "\n")
+    a.configure(CONFIG.format(public=public))
     lab.network(coordinator, [a, b])
+    a.ctl("key", "rotate", "--static")
     a.wait_peer(b)
     token = a.ctl("invite").out.strip()
     a.ctl("send", "b", "between us")
     url = coordinator.url()
-    secrets = [token, token.rsplit("/", 1)[-1], "between us", "opensesame",
-               url.rsplit("/", 1)[-1].rsplit("#", 1)[-1]]
+    secrets = [token, token.removeprefix("p2pvpn-"), url.rsplit("?c=", 1)[-1], "between us", "opensesame",
+               "cuckoo-clock", "between-relays", preshared]
     for name in ("identity.key", "transport.key", "root.key"):
-        secrets.append(a.run("cat", f"/var/lib/p2pvpn/{name}").out.strip())
+        keys = [x.split()[0] for x in a.run("cat", f"/var/lib/p2pvpn/{name}").out.splitlines()]
+        check(len(keys) > (name == "transport.key"), f"the keys in {name}")
+        secrets += keys
     for flags in ((), ("--redact",)):
         a.ctl("bugreport", "-o", REPORT, *flags)
         text = a.run("cat", REPORT).out
@@ -27,6 +50,7 @@ def no_secret_is_in_a_bugreport(lab):
         for part in ("versions", "status", "peers", "why, peer 1", "trace, peer 1", "metrics",
                      "configuration"):
             check(f"== {part}\n" in text, f"{part} is missing")
+        check("notify = /bin/true (its arguments are left out)\n" in text, "the program is named")
         for secret in secrets:
             check(len(secret) > 8 and secret not in text, f"{secret} is in the report")
         if flags:
