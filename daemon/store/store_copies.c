@@ -98,13 +98,19 @@ static int is_held(sqlite3 *db, const struct pv_copyjob *job, bool *ret_held)
     return pv_query_end(&q);
 }
 
-static int put(sqlite3 *db, const struct pv_copyjob *job, bool low_disk)
+int pv_store_copies_purge(sqlite3 *db, uint64_t wall_s)
 {
     const uint64_t age = (uint64_t)PV_COPIES_DAYS * 86400;
-    bool held = false;
     struct pv_query q = pv_query(db, "DELETE FROM hold_copy WHERE time_s < ?");
-    pv_bind_u64(&q, job->wall_s > age ? job->wall_s - age : 0);
-    int r = pv_query_run(&q);
+    pv_bind_u64(&q, wall_s > age ? wall_s - age : 0);
+    return pv_query_run(&q);
+}
+
+static int put(sqlite3 *db, const struct pv_copyjob *job, bool low_disk)
+{
+    bool held = false;
+    struct pv_query q;
+    int r = pv_store_copies_purge(db, job->wall_s);
     if (r == PV_OK)
         r = is_held(db, job, &held);
     if (r < 0 || held)

@@ -203,6 +203,23 @@ static void quotas_bound_a_sender_a_receiver_and_all(void **state)
     assert_int_equal(next(CARL, 0, &key), 0);
 }
 
+/* A holder that is asked for nothing any more keeps no word of who wrote to whom. */
+static void old_copies_go_though_nobody_brings_new_ones(void **state)
+{
+    struct pv_chatjob job = {.kind = PV_CHATJOB_PURGE};
+    struct pv_chatjob_result *res = NULL;
+    unsigned key = 0;
+    (void)state;
+    assert_int_equal(do_put(BOB, CARL, 1, 10, 50), PV_OK);
+    assert_int_equal(do_put(BOB, CARL, 2, 10, 51), PV_OK);
+    job.terms.wall_s = 51 + PV_COPIES_DAYS * 86400;
+    assert_int_equal(pv_store_chat_run(db, &job, &res), PV_OK);
+    pv_chatjob_result_free(res);
+    uint64_t n = next(CARL, 0, &key);
+    assert_int_equal(key, 2);
+    assert_int_equal(next(CARL, n, &key), 0);
+}
+
 static void nothing_is_held_while_the_disk_is_nearly_full(void **state)
 {
     static uint8_t box[PV_PARCEL_BOX_MAX];
@@ -283,6 +300,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(copies_come_out_in_order_and_once),
         T(quotas_bound_a_sender_a_receiver_and_all),
+        T(old_copies_go_though_nobody_brings_new_ones),
         T(nothing_is_held_while_the_disk_is_nearly_full),
         T(a_sender_knows_who_has_what),
     };
