@@ -321,6 +321,45 @@ static void connections_that_do_not_ask_are_closed_and_few(void **state)
     assert_int_equal(op.type, PV_FILEOP_CLOSE);
 }
 
+/* How many of these connections the link closes until it has nothing more to do. */
+static size_t count_closed(const uint32_t *sids, size_t n)
+{
+    struct pv_fileop op;
+    size_t closed = 0;
+    while (pv_filelink_poll_op(w.side[0].link, &op) == PV_OK) {
+        assert_int_equal(op.type, PV_FILEOP_CLOSE);
+        for (size_t i = 0; i < n; i++)
+            closed += op.sid == sids[i];
+    }
+    return closed;
+}
+
+/* A few members may take all places there are: the others come in all the same, and stay. */
+static void members_with_many_connections_keep_nobody_out(void **state)
+{
+    enum {
+        HOSTILE = PV_FILELINK_MAX_CONNS / PV_FILELINK_MAX_PEER_CONNS
+    };
+    uint8_t pk[HOSTILE + 1][PV_SIGN_PK_LEN] = {{0}};
+    uint32_t theirs[PV_FILELINK_MAX_CONNS], sid = 0, honest = 0;
+    (void)state;
+    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
+        pk[i % HOSTILE][0] = (uint8_t)(i % HOSTILE + 1);
+        assert_int_equal(
+            pv_filelink_accepted(w.side[0].link, pk[i % HOSTILE], w.now + i, &theirs[i]), PV_OK);
+    }
+    assert_int_equal(count_closed(theirs, PV_FILELINK_MAX_CONNS), 0);
+    pk[HOSTILE][0] = 0xff;
+    assert_int_equal(pv_filelink_accepted(w.side[0].link, pk[HOSTILE], w.now + 100, &honest),
+                     PV_OK);
+    assert_int_equal(count_closed(theirs, PV_FILELINK_MAX_CONNS), 1);
+    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
+        assert_int_equal(
+            pv_filelink_accepted(w.side[0].link, pk[i % HOSTILE], w.now + 200 + i, &sid), PV_OK);
+        assert_int_equal(count_closed(&honest, 1), 0);
+    }
+}
+
 static void a_corrupt_file_fails_at_the_third_time(void **state)
 {
     (void)state;
@@ -358,6 +397,7 @@ int main(void)
         EACH(a_table_full_of_living_files_takes_no_more_and_old_ones_give_way),
         EACH(only_the_receiver_gets_a_file),
         EACH(connections_that_do_not_ask_are_closed_and_few),
+        EACH(members_with_many_connections_keep_nobody_out),
         EACH(a_corrupt_file_fails_at_the_third_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
