@@ -399,7 +399,7 @@ void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr 
     settle(e, now);
 }
 
-int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op)
+int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relaystream_op *ret_op)
 {
     return pv_relays_poll_op(&e->node, ret_op);
 }

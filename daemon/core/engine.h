@@ -157,7 +157,7 @@ void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view q
 
 /* Streams to relays (relayway.h), beside those above: their messages are not the engine's to cut.
  * The rx worker gets the messages that come in on one, one by one, from carrier STREAM. */
-PV_MUST_CHECK int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op);
+PV_MUST_CHECK int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relaystream_op *ret_op);
 void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now);
 /* It could not be opened, or is no longer. */
 void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *why, pv_ns now);

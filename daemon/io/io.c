@@ -218,7 +218,7 @@ static bool drain_socks(struct pv_io *io, pv_ns now)
 
 static bool drain_relays(struct pv_io *io, pv_ns now)
 {
-    struct pv_relayway_op op;
+    struct pv_relaystream_op op;
     bool any = false;
     while (pv_engine_poll_relay_op(io->turn.engine, &op) == PV_OK) {
         any = true;

@@ -252,11 +252,11 @@ static int read_in(struct pv_relayio *io, struct conn *c)
 /* Whom the relay's certificate must be from: a pin from the coordinator says exactly whom; a name
  * of the configuration wants an authority; without either, what goes through authenticates itself.
  */
-static int make_tls(struct pv_relayio *io, struct conn *c, const struct pv_relayway_to *to,
+static int make_tls(struct pv_relayio *io, struct conn *c, const struct pv_relaystream_to *to,
                     char why[static PV_TLS_ERROR_MAX])
 {
     struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_ANY};
-    _Static_assert((int)PV_TLS_PIN_LEN == (int)PV_RELAYWAY_PIN_LEN, "both are SHA-256");
+    _Static_assert((int)PV_TLS_PIN_LEN == (int)PV_RELAYSTREAM_PIN_LEN, "both are SHA-256");
     _Static_assert((int)PV_TLS_ERROR_MAX <= (int)PV_RELAYIO_WHY_MAX, "a reason is not cut");
     /* The context reads the system's authorities from disk: only the streams that use TLS pay
      * for it. */
@@ -275,7 +275,7 @@ static int make_tls(struct pv_relayio *io, struct conn *c, const struct pv_relay
     return pv_tls_new_client(&c->tls, io->tls_ctx, &peer);
 }
 
-static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relayway_to *to,
+static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relaystream_to *to,
                  char why[static PV_TLS_ERROR_MAX])
 {
     static const struct pv_stream_bind anywhere = {.ifname = NULL};
@@ -298,7 +298,7 @@ static int begin(struct pv_relayio *io, struct conn *c, const struct pv_relayway
     return PV_OK;
 }
 
-static void open_stream(struct pv_relayio *io, uint16_t stream, const struct pv_relayway_to *to)
+static void open_stream(struct pv_relayio *io, uint16_t stream, const struct pv_relaystream_to *to)
 {
     char why[PV_TLS_ERROR_MAX] = "";
     /* Number 0 marks a free slot. */
@@ -354,7 +354,7 @@ static void take_record(struct pv_relayio *io, enum pv_relayio_sender sender, st
     if (head.kind == RECORD_MESSAGE) {
         send_message(io, sender, head.stream, body);
     } else if (head.kind == RECORD_OPEN) {
-        struct pv_relayway_to to;
+        struct pv_relaystream_to to;
         memcpy(&to, body.ptr, sizeof(to));
         open_stream(io, head.stream, &to);
     } else {
@@ -526,7 +526,7 @@ static int push(struct pv_relayio *io, enum pv_relayio_sender sender, struct rec
     return r;
 }
 
-int pv_relayio_do(struct pv_relayio *io, const struct pv_relayway_op *op)
+int pv_relayio_do(struct pv_relayio *io, const struct pv_relaystream_op *op)
 {
     const struct record head = {.kind = op->open ? RECORD_OPEN : RECORD_CLOSE,
                                 .stream = op->stream};

@@ -38,7 +38,7 @@ struct pv_relayio *pv_relayio_free(struct pv_relayio *io);
 /* --- control thread ------------------------------------------------------------------------ */
 
 /* Opens (an event answers) or closes (none does) a stream. PV_ERR_NO_SPACE: too much waits. */
-PV_MUST_CHECK int pv_relayio_do(struct pv_relayio *io, const struct pv_relayway_op *op);
+PV_MUST_CHECK int pv_relayio_do(struct pv_relayio *io, const struct pv_relaystream_op *op);
 
 struct pv_relayio_event {
     uint16_t stream;

@@ -184,9 +184,9 @@ static const struct pv_addr *choose_server(const struct pv_coord_info *info)
 
 /* Every port of the coordinator speaks TURN too: where the control channel gets through, the relay
  * does. A pinned key holds here as well, since it is the same server and the same certificate. */
-static struct pv_relayway_to stream_target(const struct pv_coord_info *info)
+static struct pv_relaystream_to stream_target(const struct pv_coord_info *info)
 {
-    struct pv_relayway_to to = {.addr = info->addr};
+    struct pv_relaystream_to to = {.addr = info->addr};
     if (info->addr.family == PV_AF_NONE)
         return to;
     to.tls = info->tls;
@@ -479,7 +479,7 @@ static pv_ns next_timeout(const void *part)
 /* --- streams ---------------------------------------------------------------------------------- */
 
 /* Each call begins with the first way again; the shell asks until none has anything to open. */
-int pv_relays_poll_op(struct pv_node *n, struct pv_relayway_op *ret_op)
+int pv_relays_poll_op(struct pv_node *n, struct pv_relaystream_op *ret_op)
 {
     EACH_WAY(n->relays, via)
     {

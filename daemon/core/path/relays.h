@@ -23,7 +23,7 @@ const char *pv_relays_name(const struct pv_node *n, uint16_t via,
 const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n);
 
 /* Streams to relays, which the shell opens and closes (relay/relayway.h). PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_relays_poll_op(struct pv_node *n, struct pv_relayway_op *ret_op);
+PV_MUST_CHECK int pv_relays_poll_op(struct pv_node *n, struct pv_relaystream_op *ret_op);
 void pv_relays_connected(struct pv_node *n, uint16_t stream, pv_ns now);
 /* It could not be opened, or is no longer. */
 void pv_relays_closed(struct pv_node *n, uint16_t stream, const char *why, pv_ns now);

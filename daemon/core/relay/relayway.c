@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One TURN server and how it is reached: chooses between datagrams and a stream, opens and closes
- * the stream, moves the TURN client from one to the other, and keeps channels at stock servers
- * while they are used. */
+/* One TURN server and how it is reached: chooses between datagrams and a stream, and moves the TURN
+ * client from one to the other. */
 #include "daemon/core/relay/relayway.h"
 
 #include <stdio.h>
@@ -9,22 +8,13 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/relay/relayuses.h"
 #include "daemon/core/relay/relaywhy.h"
 
-enum {
-    OPS_MAX = 8, /* closing two streams must find room */
-};
 #define UDP_HOLD_MAX PV_S(1800)
-
-enum stream_state {
-    CLOSED,
-    CONNECTING,
-    OPEN,
-};
 
 struct pv_relayway {
     uint16_t via;
-    struct pv_rng rng;
     struct pv_turnc *turnc;
     struct pv_relayway_config cfg; /* holds a secret: wiped; with the address that is asked */
     struct pv_relayaddrs addrs;
@@ -40,26 +30,11 @@ struct pv_relayway {
     bool blocked;
     pv_ns udp_hold_until, udp_hold;
 
-    enum stream_state state;
-    uint16_t stream; /* its number; 0 when CLOSED */
-    struct pv_relayway_to to;
-    uint16_t n_streams; /* ever, for the next number */
-    pv_ns connect_by;   /* CONNECTING */
-    bool hasty;         /* soon, for another address waits */
-    pv_ns retry_at, retry;
-    pv_ns linger_until; /* the stream was left; PV_NEVER: it is in use or wanted */
+    struct pv_relaystream stream;
     pv_ns keep_at;
+    struct pv_relayuses uses; /* at a stock server */
+    pv_ns now;                /* of the last call that had it */
 
-    /* stock servers: peers with a channel */
-    struct {
-        struct pv_addr peer;
-        pv_ns used_at;
-    } uses[PV_RELAYWAY_USES];
-    size_t n_uses;
-    pv_ns now; /* of the last call that had it */
-
-    struct pv_relayway_op ops[OPS_MAX];
-    size_t n_ops;
     bool ev_way;
 
     char error[PV_RELAYWAY_ERROR_MAX]; /* why it is not reached */
@@ -76,8 +51,8 @@ int pv_relayway_new(struct pv_relayway **ret_relay, uint16_t via, const struct p
         return PV_ERR_NOMEM;
     }
     r->via = via;
-    r->rng = *rng;
-    r->linger_until = r->keep_at = r->connect_by = PV_NEVER;
+    pv_relaystream_init(&r->stream, via, rng);
+    r->keep_at = PV_NEVER;
     *ret_relay = r;
     return PV_OK;
 }
@@ -121,44 +96,9 @@ static void set_error(struct pv_relayway *r, const char *why)
     snprintf(r->error, sizeof(r->error), "%s", why);
 }
 
-/* An open without room is tried again by the next steer(). It leaves places free, so that closes
- * find room: a stream that nobody closes would stay open for ever. */
-static bool push_op(struct pv_relayway *r, const struct pv_relayway_op *op)
-{
-    if (r->n_ops == OPS_MAX)
-        return false;
-    r->ops[r->n_ops++] = *op;
-    return true;
-}
-
-/* A number is used again only after thousands of streams, so that a late message of a closed one is
- * never taken for the present one's. The relay's number is its remainder. */
-static void open_stream(struct pv_relayway *r, pv_ns now)
-{
-    const uint16_t most = UINT16_MAX / PV_FP_MAX_RELAYS - 1;
-    uint16_t number = (uint16_t)(r->n_streams % most + 1);
-    uint16_t stream = (uint16_t)(number * PV_FP_MAX_RELAYS + r->via);
-    if (r->n_ops + 2 >= OPS_MAX || /* its close must find room, and that of one held */
-        !push_op(r, &(struct pv_relayway_op){.open = true, .stream = stream, .to = r->cfg.to}))
-        return;
-    r->n_streams = number;
-    r->stream = stream;
-    r->to = r->cfg.to;
-    r->state = CONNECTING;
-    r->hasty = pv_relayaddrs_is_hasty(&r->addrs);
-    r->connect_by = now + (r->hasty ? PV_RELAYWAY_HASTE : PV_RELAYWAY_CONNECT);
-}
-
 /* The stream is gone, whoever ended it. */
-static void lost_stream(struct pv_relayway *r, pv_ns now)
+static void without_stream(struct pv_relayway *r)
 {
-    pv_ns wait = r->retry == 0 ? PV_RELAYWAY_RETRY_FIRST : r->retry;
-    r->state = CLOSED;
-    r->stream = 0;
-    r->connect_by = r->linger_until = PV_NEVER;
-    /* Jitter: all nodes of a network lose their streams together when the coordinator restarts. */
-    r->retry_at = now + wait / 2 + pv_rng_u64(&r->rng) % (wait / 2 + 1);
-    r->retry = pv_min_ns(2 * wait, PV_RELAYWAY_RETRY_MAX);
     if (r->way == PV_RELAYWAY_STREAM)
         set_way(r, PV_RELAYWAY_NONE);
     if (!r->by_stream)
@@ -172,13 +112,12 @@ static void lost_stream(struct pv_relayway *r, pv_ns now)
     }
 }
 
-/* The shell does not answer a close, so the stream is gone at once. */
 static void close_stream(struct pv_relayway *r, pv_ns now)
 {
-    if (r->state == CLOSED)
+    if (r->stream.state == PV_RELAYSTREAM_CLOSED)
         return;
-    (void)push_op(r, &(struct pv_relayway_op){.stream = r->stream});
-    lost_stream(r, now);
+    pv_relaystream_close(&r->stream, now);
+    without_stream(r);
 }
 
 /* A client that runs is moved, with its channels; one that was stopped allocates anew. */
@@ -201,21 +140,18 @@ static void steer(struct pv_relayway *r, pv_ns now)
     if (!r->on)
         return;
     if (wants_stream(r, now)) {
-        r->linger_until = PV_NEVER;
-        if (r->state == CLOSED && now >= r->retry_at)
-            open_stream(r, now);
-        if (r->state == OPEN && !r->by_stream)
+        pv_relaystream_stay(&r->stream);
+        pv_relaystream_open(&r->stream, &r->cfg.to, pv_relayaddrs_is_hasty(&r->addrs), now);
+        if (r->stream.state == PV_RELAYSTREAM_OPEN && !r->by_stream)
             run_turn(r, true, now);
         return;
     }
     if (r->by_stream)
         run_turn(r, false, now);
-    if (r->state == CONNECTING)
+    if (r->stream.state == PV_RELAYSTREAM_CONNECTING)
         close_stream(r, now);
-    /* Closed a little later and only when UDP carries data: messages of the relay may still be on
-     * their way in it. */
-    else if (r->state == OPEN && r->way == PV_RELAYWAY_UDP && r->linger_until == PV_NEVER)
-        r->linger_until = now + PV_RELAYWAY_LINGER;
+    else if (r->stream.state == PV_RELAYSTREAM_OPEN && r->way == PV_RELAYWAY_UDP)
+        pv_relaystream_leave(&r->stream, now);
 }
 
 /* --- addresses ------------------------------------------------------------------------------ */
@@ -244,10 +180,8 @@ static bool try_next(struct pv_relayway *r, pv_ns now)
  * which is for servers that were all asked in vain. */
 static void stream_failed(struct pv_relayway *r, pv_ns now)
 {
-    if (!try_next(r, now))
-        return;
-    r->retry = 0;
-    r->retry_at = now;
+    if (try_next(r, now))
+        pv_relaystream_again(&r->stream, now);
 }
 
 /* The server sends us to another one. */
@@ -259,50 +193,8 @@ static bool follow_alternate(struct pv_relayway *r, const struct pv_addr *to, pv
         close_stream(r, now);
     use_address(r, now);
     pv_turnc_kick(r->turnc, now);
-    r->retry = 0;
-    r->retry_at = now;
+    pv_relaystream_again(&r->stream, now);
     return true;
-}
-
-/* --- peers of stock servers ----------------------------------------------------------------- */
-
-/* The order does not matter, since the oldest is found by its time. */
-static void give_up_use(struct pv_relayway *r, size_t i, pv_ns now)
-{
-    pv_turnc_unbind(r->turnc, &r->uses[i].peer, now);
-    r->uses[i] = r->uses[--r->n_uses];
-}
-
-/* A stock server relays only to peers with a permission (RFC 8656 s9): a peer to which something
- * is sent gets one, and a channel. */
-static void note_use(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
-{
-    size_t oldest = 0;
-    for (size_t i = 0; i < r->n_uses; i++) {
-        if (pv_addr_equal(&r->uses[i].peer, peer)) {
-            r->uses[i].used_at = now;
-            return;
-        }
-        if (r->uses[i].used_at < r->uses[oldest].used_at)
-            oldest = i;
-    }
-    if (r->n_uses == PV_RELAYWAY_USES)
-        give_up_use(r, oldest, now);
-    if (pv_turnc_bind(r->turnc, peer, now) != PV_OK)
-        return;
-    r->uses[r->n_uses].peer = *peer;
-    r->uses[r->n_uses++].used_at = now;
-}
-
-/* A permission lets datagrams from that address in, so it lasts no longer than its use. */
-static void sweep_uses(struct pv_relayway *r, pv_ns now)
-{
-    for (size_t i = 0; i < r->n_uses;) {
-        if (r->uses[i].used_at + PV_RELAYWAY_UNUSED <= now)
-            give_up_use(r, i, now);
-        else
-            i++;
-    }
 }
 
 /* --- facts --------------------------------------------------------------------------------- */
@@ -316,7 +208,7 @@ static void quit_hold(struct pv_relayway *r, pv_ns now)
 static void end_hold(struct pv_relayway *r)
 {
     if (r->hold.stream != 0)
-        (void)push_op(r, &(struct pv_relayway_op){.stream = r->hold.stream});
+        pv_relaystream_close_number(&r->stream, r->hold.stream);
     r->ev_way |= r->hold.sends;
     r->hold = (struct pv_relayhold){.server = {.family = PV_AF_NONE}};
 }
@@ -333,15 +225,18 @@ static void leave_server(struct pv_relayway *r, const struct pv_relayway_config 
     if (!r->on || pv_addr_equal(&to->turn.server, &r->cfg.turn.server))
         return;
     bool held = to->held && pv_relayway_can_hold(r);
-    bool elsewhere = r->state != CLOSED && !pv_addr_equal(&to->to.addr, &r->to.addr);
-    uint16_t stream = held && r->by_stream ? r->stream : 0;
+    bool elsewhere = r->stream.state != PV_RELAYSTREAM_CLOSED &&
+                     !pv_addr_equal(&to->to.addr, &r->stream.to.addr);
+    uint16_t stream = held && r->by_stream ? r->stream.number : 0;
     end_hold(r);
     if (held)
         pv_relayhold_begin(&r->hold, &r->cfg.turn.server, stream, now);
-    if (stream != 0)
-        lost_stream(r, now);
-    else if (elsewhere)
+    if (stream != 0) {
+        pv_relaystream_lost(&r->stream, now);
+        without_stream(r);
+    } else if (elsewhere) {
         close_stream(r, now);
+    }
 }
 
 int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cfg, pv_ns now)
@@ -365,10 +260,8 @@ int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cf
     r->cfg = *cfg;
     r->cfg.turn.sends = addrs.n > 1 ? PV_RELAYWAY_HASTE_SENDS : 0;
     r->addrs = addrs;
-    if (r->state == CLOSED) { /* whoever gave these credentials is there */
-        r->retry_at = now;
-        r->retry = 0;
-    }
+    if (r->stream.state == PV_RELAYSTREAM_CLOSED) /* whoever gave these credentials is there */
+        pv_relaystream_again(&r->stream, now);
     r->on = true;
     steer(r, now);
     return PV_OK;
@@ -379,8 +272,7 @@ void pv_relayway_stop(struct pv_relayway *r, pv_ns now)
     if (!r->on)
         return;
     close_stream(r, now);
-    while (r->n_uses > 0)
-        give_up_use(r, 0, now);
+    pv_relayuses_end(&r->uses, r->turnc, now);
     pv_turnc_stop(r->turnc);
     set_way(r, PV_RELAYWAY_NONE);
     end_hold(r);
@@ -409,7 +301,7 @@ void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now)
         quit_hold(r, now);
     pv_relayaddrs_begin(&r->addrs);
     if (blocked)
-        r->retry_at = now;
+        pv_relaystream_hurry(&r->stream, now);
     else if (r->way == PV_RELAYWAY_UDP)
         set_error(r, ""); /* the stream was needed no longer than it failed */
     steer(r, now);
@@ -435,9 +327,7 @@ void pv_relayway_moved(struct pv_relayway *r, pv_ns now)
 
 void pv_relayway_kick(struct pv_relayway *r, pv_ns now)
 {
-    r->retry = 0;
-    if (r->state == CLOSED)
-        r->retry_at = now;
+    pv_relaystream_again(&r->stream, now);
     if (r->on && r->running) {
         pv_turnc_kick(r->turnc, now);
         if (r->by_stream || r->cfg.keep)
@@ -476,7 +366,7 @@ int pv_relayway_handle_input(struct pv_relayway *r, const struct pv_carrier *fro
     /* A stream proves its sender by its number, a datagram by its address only; the TURN client
      * then checks the message's integrity. */
     bool mine = from->kind == PV_CARRIER_STREAM
-                    ? r->state == OPEN && from->sock == r->stream
+                    ? r->stream.state == PV_RELAYSTREAM_OPEN && from->sock == r->stream.number
                     : from->kind == PV_CARRIER_UDP && r->cfg.udp &&
                           pv_addr_equal(&from->remote, &r->cfg.turn.server);
     if (!r->on || !r->running || !mine)
@@ -487,11 +377,8 @@ int pv_relayway_handle_input(struct pv_relayway *r, const struct pv_carrier *fro
 
 void pv_relayway_connected(struct pv_relayway *r, uint16_t stream, pv_ns now)
 {
-    if (r->state != CONNECTING || stream != r->stream)
-        return;
-    r->state = OPEN;
-    r->connect_by = PV_NEVER;
-    steer(r, now);
+    if (pv_relaystream_connected(&r->stream, stream))
+        steer(r, now);
 }
 
 void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, const char *why, pv_ns now)
@@ -500,13 +387,14 @@ void pv_relayway_closed(struct pv_relayway *r, uint16_t stream, const char *why,
         r->hold.stream = 0;
         end_hold(r);
     }
-    if (r->state == CLOSED || stream != r->stream)
+    if (r->stream.state == PV_RELAYSTREAM_CLOSED || stream != r->stream.number)
         return;
     bool failed = wants_stream(r, now); /* else it was left, and is not missed */
     bool was_used = r->way == PV_RELAYWAY_STREAM;
     if (failed)
         set_error(r, why);
-    lost_stream(r, now);
+    pv_relaystream_lost(&r->stream, now);
+    without_stream(r);
     if (failed && !was_used)
         stream_failed(r, now);
     steer(r, now);
@@ -534,6 +422,23 @@ static void plan_keep(struct pv_relayway *r, pv_ns now)
     r->keep_at = every == PV_NEVER ? PV_NEVER : now + every;
 }
 
+/* It was not connected in time, or has been left long enough. One that worked may be had again at
+ * once. */
+static void end_stream(struct pv_relayway *r, pv_ns now)
+{
+    bool left = r->stream.state == PV_RELAYSTREAM_OPEN;
+    close_stream(r, now);
+    if (left) {
+        pv_relaystream_again(&r->stream, now);
+        return;
+    }
+    snprintf(
+        r->error, sizeof(r->error), "no %s connection within %u s",
+        r->stream.to.tls ? "TLS" : "TCP",
+        (unsigned)((r->stream.hasty ? PV_RELAYSTREAM_HASTE : PV_RELAYSTREAM_CONNECT) / PV_S(1)));
+    stream_failed(r, now);
+}
+
 void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
 {
     r->now = now;
@@ -546,24 +451,13 @@ void pv_relayway_handle_timeout(struct pv_relayway *r, pv_ns now)
         pv_turnc_handle_timeout(r->turnc, now);
     if (now >= r->udp_hold_until)
         r->udp_hold_until = 0;
-    if (now >= r->connect_by || now >= r->linger_until) {
-        bool left = now >= r->linger_until;
-        close_stream(r, now);
-        if (left) { /* it worked: the next one may be had at once */
-            r->retry = 0;
-            r->retry_at = now;
-        } else {
-            snprintf(r->error, sizeof(r->error), "no %s connection within %u s",
-                     r->to.tls ? "TLS" : "TCP",
-                     (unsigned)((r->hasty ? PV_RELAYWAY_HASTE : PV_RELAYWAY_CONNECT) / PV_S(1)));
-            stream_failed(r, now);
-        }
-    }
+    if (now >= pv_relaystream_ends_at(&r->stream))
+        end_stream(r, now);
     /* A Refresh keeps the NAT's binding and shows that the server is there, which a Binding
      * indication does not. */
     if (now >= r->keep_at) {
         pv_turnc_refresh(r->turnc, now);
-        sweep_uses(r, now);
+        pv_relayuses_sweep(&r->uses, r->turnc, now);
         plan_keep(r, now);
     }
     steer(r, now);
@@ -583,10 +477,11 @@ pv_ns pv_relayway_next_timeout(const struct pv_relayway *r)
     if (must_follow(r))
         return 0;
     pv_ns next = r->running ? pv_turnc_next_timeout(r->turnc) : PV_NEVER;
-    next = pv_min_ns(next, pv_min_ns(r->connect_by, r->linger_until));
+    next = pv_min_ns(next, pv_relaystream_ends_at(&r->stream));
     next = pv_min_ns(next, pv_min_ns(r->keep_at, pv_relayhold_next_timeout(&r->hold)));
-    if (has_stream(r) && r->state == CLOSED && (!r->cfg.udp || r->blocked || r->udp_hold_until > 0))
-        next = pv_min_ns(next, r->retry_at);
+    if (has_stream(r) && r->stream.state == PV_RELAYSTREAM_CLOSED &&
+        (!r->cfg.udp || r->blocked || r->udp_hold_until > 0))
+        next = pv_min_ns(next, r->stream.retry_at);
     if (r->udp_hold_until > 0)
         next = pv_min_ns(next, r->udp_hold_until);
     return next;
@@ -597,7 +492,7 @@ pv_ns pv_relayway_next_timeout(const struct pv_relayway *r)
 int pv_relayway_poll_transmit(struct pv_relayway *r, struct pv_relayway_message *m)
 {
     while (pv_turnc_poll_transmit(r->turnc, m->buf, m->cap, &m->len) == PV_OK) {
-        m->stream = r->by_stream ? r->stream : 0;
+        m->stream = r->by_stream ? r->stream.number : 0;
         m->sock = r->by_stream ? 0 : r->sock;
         if (r->by_stream || r->cfg.udp)
             return PV_OK; /* else there is no way for it: lost, as on the network */
@@ -605,13 +500,9 @@ int pv_relayway_poll_transmit(struct pv_relayway *r, struct pv_relayway_message 
     return PV_ERR_AGAIN;
 }
 
-int pv_relayway_poll_op(struct pv_relayway *r, struct pv_relayway_op *ret_op)
+int pv_relayway_poll_op(struct pv_relayway *r, struct pv_relaystream_op *ret_op)
 {
-    if (r->n_ops == 0)
-        return PV_ERR_AGAIN;
-    *ret_op = r->ops[0];
-    memmove(&r->ops[0], &r->ops[1], --r->n_ops * sizeof(r->ops[0]));
-    return PV_OK;
+    return pv_relaystream_poll_op(&r->stream, ret_op);
 }
 
 /* The server does not answer by the way that is being tried. First the other addresses by the same
@@ -648,7 +539,7 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
     case PV_TURNC_UP:
         r->relayed = ev->relayed;
         r->error[0] = r->told[0] = '\0';
-        r->retry = 0;
+        pv_relaystream_works(&r->stream);
         r->cfg.turn.sends = 0;
         pv_relayaddrs_begin(&r->addrs);
         if (!r->by_stream)
@@ -664,9 +555,9 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
         if (ev->error == PV_STUN_E_TRY_ALTERNATE && follow_alternate(r, &ev->alternate, now))
             break;
         pv_relaywhy(ev,
-                    !r->by_stream ? "UDP"
-                    : r->to.tls   ? "TLS"
-                                  : "TCP",
+                    !r->by_stream      ? "UDP"
+                    : r->stream.to.tls ? "TLS"
+                                       : "TCP",
                     r->error, sizeof(r->error));
         if (ev->status == PV_ERR_TIMEOUT)
             no_answer(r, now);
@@ -705,8 +596,8 @@ int pv_relayway_wrap(struct pv_relayway *r, const struct pv_addr *peer, struct p
     if (r->way == PV_RELAYWAY_NONE)
         return PV_ERR_STATE;
     if (r->cfg.turn.permissions)
-        note_use(r, peer, r->now);
-    m->stream = r->way == PV_RELAYWAY_STREAM ? r->stream : 0;
+        pv_relayuses_note(&r->uses, r->turnc, peer, r->now);
+    m->stream = r->way == PV_RELAYWAY_STREAM ? r->stream.number : 0;
     m->sock = r->way == PV_RELAYWAY_STREAM ? 0 : r->data_sock;
     return pv_turnc_wrap(r->turnc, peer, data, m->buf, m->cap, &m->len);
 }
@@ -735,14 +626,15 @@ enum pv_relayway_way pv_relayway_way(const struct pv_relayway *r)
 
 const char *pv_relayway_transport(const struct pv_relayway *r)
 {
-    bool stream = r->way == PV_RELAYWAY_NONE ? r->state != CLOSED || !r->cfg.udp
-                                             : r->way == PV_RELAYWAY_STREAM;
+    bool stream = r->way == PV_RELAYWAY_NONE
+                      ? r->stream.state != PV_RELAYSTREAM_CLOSED || !r->cfg.udp
+                      : r->way == PV_RELAYWAY_STREAM;
     return !stream ? "udp" : pv_relayway_stream_to(r)->tls ? "tls" : "tcp";
 }
 
-const struct pv_relayway_to *pv_relayway_stream_to(const struct pv_relayway *r)
+const struct pv_relaystream_to *pv_relayway_stream_to(const struct pv_relayway *r)
 {
-    return r->state == CLOSED ? &r->cfg.to : &r->to;
+    return r->stream.state == PV_RELAYSTREAM_CLOSED ? &r->cfg.to : &r->stream.to;
 }
 
 const struct pv_addr *pv_relayway_server(const struct pv_relayway *r)
@@ -777,7 +669,9 @@ bool pv_relayway_carrier(const struct pv_relayway *r, const struct pv_addr *peer
     uint16_t channel = before != 0 ? before : pv_turnc_channel(r->turnc, peer);
     if ((r->way == PV_RELAYWAY_NONE && before == 0) || channel == 0)
         return false;
-    uint16_t stream = before != 0 ? r->hold.stream : r->way == PV_RELAYWAY_STREAM ? r->stream : 0;
+    uint16_t stream = before != 0                    ? r->hold.stream
+                      : r->way == PV_RELAYWAY_STREAM ? r->stream.number
+                                                     : 0;
     *ret_carrier = (struct pv_carrier){
         .kind = stream != 0 ? PV_CARRIER_STREAM : PV_CARRIER_CHANNEL,
         .sock = stream != 0 ? stream : r->data_sock,
@@ -793,7 +687,7 @@ struct pv_fp_relay_way pv_relayway_fp_way(const struct pv_relayway *r)
 {
     return (struct pv_fp_relay_way){.server = r->cfg.turn.server,
                                     .udp = r->cfg.udp,
-                                    .stream = r->stream,
+                                    .stream = r->stream.number,
                                     .former = r->hold.server,
                                     .former_stream = r->hold.stream};
 }

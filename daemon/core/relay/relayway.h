@@ -12,7 +12,7 @@
  *   way      NONE --allocated--> UDP or STREAM
  *   UDP      --set_blocked, no answer by UDP, and a stream is allowed--> connects; then STREAM
  *   STREAM   --UDP gets through again--> UDP; the stream closes a little later
- *   STREAM   --closed, silent--> NONE; connects again after 0.2 s, doubling to 30 s, with jitter
+ *   STREAM   --closed, silent--> NONE; connects again (relaystream.h)
  *
  * UDP that lets STUN through and TURN not is left alone for a minute, doubling to half an hour. A
  * server with several addresses is asked at one after the other, by the way it is on, before it
@@ -24,17 +24,12 @@
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/relay/relayaddrs.h"
 #include "daemon/core/relay/relayhold.h"
+#include "daemon/core/relay/relaystream.h"
 #include "proto/stun/turnc.h"
 
-#define PV_RELAYWAY_RETRY_FIRST PV_MS(200) /* ours */
-#define PV_RELAYWAY_RETRY_MAX   PV_S(30)   /* DESIGN 4 */
-#define PV_RELAYWAY_CONNECT     PV_S(10)   /* ours: for connecting, TLS included */
-#define PV_RELAYWAY_HASTE       PV_S(3)    /* ours: the same, while another address waits */
-#define PV_RELAYWAY_KEEP_STREAM PV_S(10)   /* DESIGN 4: as the control channel */
-#define PV_RELAYWAY_KEEP_UDP    PV_S(25)   /* DESIGN 6: as the mapping to the coordinator */
-#define PV_RELAYWAY_LINGER      PV_S(3)    /* ours: a stream no longer used stays open so long */
-#define PV_RELAYWAY_UNUSED      PV_S(330)  /* ours: then a peer's channel is given up */
-#define PV_RELAYWAY_UDP_HOLD    PV_S(60)   /* ours: after UDP carried STUN but not TURN, doubling */
+#define PV_RELAYWAY_KEEP_STREAM PV_S(10) /* DESIGN 4: as the control channel */
+#define PV_RELAYWAY_KEEP_UDP    PV_S(25) /* DESIGN 6: as the mapping to the coordinator */
+#define PV_RELAYWAY_UDP_HOLD    PV_S(60) /* ours: after UDP carried STUN but not TURN, doubling */
 
 enum pv_relayway_way {
     PV_RELAYWAY_NONE, /* nothing gets through now */
@@ -43,22 +38,8 @@ enum pv_relayway_way {
 };
 
 enum {
-    PV_RELAYWAY_USES = 256,      /* peers of a stock server at once, ours; the oldest gives way */
-    PV_RELAYWAY_PIN_LEN = 32,    /* bytes of SHA-256 */
-    PV_RELAYWAY_HOST_MAX = 256,  /* bytes, NUL included */
     PV_RELAYWAY_ERROR_MAX = 256, /* bytes of a sentence for people, NUL included */
     PV_RELAYWAY_HASTE_SENDS = 3, /* of an Allocate, 1.75 s, while another address waits; ours */
-};
-
-/* Where a connection goes. */
-struct pv_relayway_to {
-    struct pv_addr addr; /* PV_AF_NONE: there is none */
-    bool tls;
-    bool pinned; /* TLS: the server must have the key with the hash pin */
-    uint8_t pin[PV_RELAYWAY_PIN_LEN];
-    /* TLS, not pinned: the name that its certificate must have. "": any certificate will do, since
-     * what goes through is sealed and the relay proves itself by the password. */
-    char host[PV_RELAYWAY_HOST_MAX];
 };
 
 struct pv_relayway_config {
@@ -66,17 +47,10 @@ struct pv_relayway_config {
     /* Other addresses of the server, for when that one does not answer. */
     struct pv_addr others[PV_RELAYADDRS_MAX - 1];
     size_t n_others;
-    bool udp;                 /* datagrams may be used */
-    bool keep;                /* also keep a NAT's mapping open: nobody else does */
-    struct pv_relayway_to to; /* a stream may be used */
+    bool udp;                    /* datagrams may be used */
+    bool keep;                   /* also keep a NAT's mapping open: nobody else does */
+    struct pv_relaystream_to to; /* a stream may be used */
     bool held; /* the server before this one goes on relaying: see pv_relayway_can_hold() */
-};
-
-/* A connection to be opened or closed; closing is not answered. */
-struct pv_relayway_op {
-    bool open;
-    uint16_t stream;
-    struct pv_relayway_to to;
 };
 
 enum pv_relayway_event_type {
@@ -157,7 +131,7 @@ struct pv_relayway_message {
 };
 /* The next one, or PV_ERR_AGAIN. cap >= PV_TURNC_MTU. */
 PV_MUST_CHECK int pv_relayway_poll_transmit(struct pv_relayway *r, struct pv_relayway_message *m);
-PV_MUST_CHECK int pv_relayway_poll_op(struct pv_relayway *r, struct pv_relayway_op *ret_op);
+PV_MUST_CHECK int pv_relayway_poll_op(struct pv_relayway *r, struct pv_relaystream_op *ret_op);
 PV_MUST_CHECK int pv_relayway_poll_event(struct pv_relayway *r, pv_ns now,
                                          struct pv_relayway_event *ret_event);
 
@@ -179,7 +153,7 @@ enum pv_relayway_way pv_relayway_way(const struct pv_relayway *r);
 /* "udp", "tcp", "tls": the way data goes, or, while it goes none, what is being tried. */
 const char *pv_relayway_transport(const struct pv_relayway *r);
 /* Where its stream leads, or would. */
-const struct pv_relayway_to *pv_relayway_stream_to(const struct pv_relayway *r);
+const struct pv_relaystream_to *pv_relayway_stream_to(const struct pv_relayway *r);
 const struct pv_addr *
 pv_relayway_server(const struct pv_relayway *r); /* PV_AF_NONE when it is off */
 /* Our relayed address at the server; PV_AF_NONE = no allocation. */

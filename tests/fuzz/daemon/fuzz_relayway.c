@@ -26,7 +26,7 @@ static void drain(struct world *w)
     uint8_t buf[PV_TURNC_MTU];
     struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
     struct pv_relayway_event ev;
-    struct pv_relayway_op op;
+    struct pv_relaystream_op op;
     struct pv_stun_msg msg;
     unsigned n = 0;
     while (pv_relayway_poll_event(w->r, w->now, &ev) == PV_OK)

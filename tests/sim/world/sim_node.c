@@ -414,7 +414,7 @@ static bool drain_datapath(struct sim_node *n)
 static bool drain_streams(struct sim_node *n)
 {
     struct pv_stream_op op;
-    struct pv_relayway_op relay;
+    struct pv_relaystream_op relay;
     uint32_t sid = 0;
     bool any = false;
     while (pv_engine_poll_relay_op(n->engine, &relay) == PV_OK) {

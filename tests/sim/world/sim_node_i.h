@@ -179,7 +179,7 @@ bool sim_node_take_query(struct sim_node *n, struct pv_view packet);
 bool sim_node_is_for_many(const struct sim_node *n, const struct pv_addr *dst);
 
 /* sim_node_relay.c: streams to relays. */
-void sim_node_relay_op(struct sim_node *n, const struct pv_relayway_op *op);
+void sim_node_relay_op(struct sim_node *n, const struct pv_relaystream_op *op);
 void sim_node_relay_send(struct sim_node *n, uint16_t number, struct pv_view message);
 /* False: it is another stream's event. */
 bool sim_node_relay_event(struct sim_node *n, const struct sim_event *ev);

@@ -25,7 +25,7 @@ static void drop(struct sim_relay_link *l)
     *l = (struct sim_relay_link){0};
 }
 
-void sim_node_relay_op(struct sim_node *n, const struct pv_relayway_op *op)
+void sim_node_relay_op(struct sim_node *n, const struct pv_relaystream_op *op)
 {
     struct sim_relay_link *l = link_of(n, op->open ? 0 : op->stream);
     if (!op->open) {

@@ -47,7 +47,7 @@ struct pv_engine {
     size_t n_ops;
     struct pv_engine_transmit tx;
     bool has_tx;
-    struct pv_relayway_op relay_op;
+    struct pv_relaystream_op relay_op;
     bool has_relay_op;
     uint16_t relay_stream, relay_closed;
     struct pv_job *job;
@@ -339,7 +339,7 @@ void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *do
     (void)e, (void)done;
 }
 
-int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relayway_op *ret_op)
+int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relaystream_op *ret_op)
 {
     if (!e->has_relay_op)
         return PV_ERR_AGAIN;

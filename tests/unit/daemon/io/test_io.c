@@ -211,7 +211,8 @@ static bool relay_step(struct pv_engine *e, pv_ns now)
     case 0:
         assert_int_equal(pv_stream_listen(&any, NULL, &listener), PV_OK);
         assert_int_equal(pv_stream_local(listener, &e->addr), PV_OK);
-        e->relay_op = (struct pv_relayway_op){.open = true, .stream = 8, .to = {.addr = e->addr}};
+        e->relay_op =
+            (struct pv_relaystream_op){.open = true, .stream = 8, .to = {.addr = e->addr}};
         e->has_relay_op = true;
         break;
     case 1:

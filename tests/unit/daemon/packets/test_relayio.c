@@ -78,9 +78,9 @@ static void wait_fd(int fd, short events)
     assert_true(poll(&p, 1, PATIENCE_MS) == 1);
 }
 
-static void open_to(struct world *w, const struct pv_relayway_to *to)
+static void open_to(struct world *w, const struct pv_relaystream_to *to)
 {
-    const struct pv_relayway_op op = {.open = true, .stream = STREAM, .to = *to};
+    const struct pv_relaystream_op op = {.open = true, .stream = STREAM, .to = *to};
     assert_int_equal(pv_relayio_do(w->io, &op), PV_OK);
 }
 
@@ -201,7 +201,7 @@ static void converse(struct world *w)
 static void messages_go_both_ways_until_the_server_closes(void **state)
 {
     struct world *w = *state;
-    const struct pv_relayway_to to = {.addr = w->addr};
+    const struct pv_relaystream_to to = {.addr = w->addr};
     open_to(w, &to);
     accept_it(w);
     next_event(w);
@@ -216,7 +216,7 @@ static void messages_go_both_ways_until_the_server_closes(void **state)
 static void refusal_is_an_event_with_words(void **state)
 {
     struct world *w = *state;
-    struct pv_relayway_to to = {.tls = false};
+    struct pv_relaystream_to to = {.tls = false};
     int closed = test_port_refusing(&to.addr);
     open_to(w, &to);
     next_event(w);
@@ -228,7 +228,7 @@ static void refusal_is_an_event_with_words(void **state)
 static void what_is_no_turn_ends_the_stream(void **state)
 {
     struct world *w = *state;
-    const struct pv_relayway_to to = {.addr = w->addr};
+    const struct pv_relaystream_to to = {.addr = w->addr};
     open_to(w, &to);
     accept_it(w);
     next_event(w);
@@ -241,7 +241,7 @@ static void what_is_no_turn_ends_the_stream(void **state)
 static void what_a_full_line_does_not_take_is_dropped(void **state)
 {
     struct world *w = *state;
-    const struct pv_relayway_to to = {.addr = w->addr};
+    const struct pv_relaystream_to to = {.addr = w->addr};
     uint8_t message[1400] = {0x40, 1, 5, 0x74};
     open_to(w, &to);
     accept_it(w);
@@ -255,7 +255,7 @@ static void what_a_full_line_does_not_take_is_dropped(void **state)
         assert_true(accepted < 100000);
     }
     /* Another stream is not held up by it. */
-    struct pv_relayway_op op = {.open = true, .stream = STREAM + 8, .to = to};
+    struct pv_relaystream_op op = {.open = true, .stream = STREAM + 8, .to = to};
     assert_int_equal(pv_relayio_do(w->io, &op), PV_OK);
     while (pv_relayio_poll_event(w->io, &w->ev) == PV_ERR_AGAIN)
         wait_fd(pv_relayio_event_fd(w->io), POLLIN);
@@ -268,8 +268,8 @@ static void what_a_full_line_does_not_take_is_dropped(void **state)
 static void a_closed_stream_tells_nobody_and_takes_nothing(void **state)
 {
     struct world *w = *state;
-    const struct pv_relayway_to to = {.addr = w->addr};
-    const struct pv_relayway_op op = {.stream = STREAM};
+    const struct pv_relaystream_to to = {.addr = w->addr};
+    const struct pv_relaystream_op op = {.stream = STREAM};
     uint8_t byte;
     open_to(w, &to);
     accept_it(w);
@@ -291,20 +291,20 @@ static void a_closed_stream_tells_nobody_and_takes_nothing(void **state)
 static void tls_carries_the_same(void **state)
 {
     struct world *w = *state;
-    struct pv_relayway_to to = {.addr = w->addr, .tls = true, .pinned = true};
+    struct pv_relaystream_to to = {.addr = w->addr, .tls = true, .pinned = true};
     memcpy(to.pin, pv_tls_ctx_cert(w->ctx).pin, sizeof(to.pin));
     open_to(w, &to);
     accept_it(w);
     assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
     next_event(w);
     converse(w);
-    assert_int_equal(pv_relayio_do(w->io, &(struct pv_relayway_op){.stream = STREAM}), PV_OK);
+    assert_int_equal(pv_relayio_do(w->io, &(struct pv_relaystream_op){.stream = STREAM}), PV_OK);
 }
 
 static void a_server_with_another_key_is_refused_in_words(void **state)
 {
     struct world *w = *state;
-    struct pv_relayway_to to = {.addr = w->addr, .tls = true, .pinned = true};
+    struct pv_relaystream_to to = {.addr = w->addr, .tls = true, .pinned = true};
     open_to(w, &to);
     accept_it(w);
     assert_int_equal(pv_tls_new_server(&w->tls, w->ctx), PV_OK);
@@ -328,7 +328,7 @@ static void a_name_needs_a_certificate_of_an_authority(void **state)
     };
     struct world *w = *state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_relayway_to to = {.addr = w->addr, .tls = true};
+        struct pv_relaystream_to to = {.addr = w->addr, .tls = true};
         snprintf(to.host, sizeof(to.host), "%s", rows[i].host);
         pv_relayio_free(w->io);
         assert_int_equal(pv_relayio_new(&w->io, 1, rows[i].ca_file ? w->cert : NULL), PV_OK);

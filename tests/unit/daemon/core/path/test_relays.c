@@ -323,7 +323,7 @@ static void teardown_ends_allocation_and_channels(void **state)
 
 static void silence_by_udp_opens_a_stream_and_is_told(void **state)
 {
-    struct pv_relayway_op op;
+    struct pv_relaystream_op op;
     struct pv_stun_msg req;
     (void)state;
     welcome(true);

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "crypto/ct.h"
+#include "daemon/core/relay/relayuses.h"
 #include "daemon/core/relay/relayway.h"
 #include "tests/unit/test_util.h"
 
@@ -106,7 +107,7 @@ static inline unsigned ways(struct fixture *f)
 
 static inline uint16_t opened(struct fixture *f)
 {
-    struct pv_relayway_op op;
+    struct pv_relaystream_op op;
     pv_relayway_handle_timeout(f->r, f->now);
     if (pv_relayway_poll_op(f->r, &op) != PV_OK)
         return 0;
@@ -117,7 +118,7 @@ static inline uint16_t opened(struct fixture *f)
 
 static inline bool closed(struct fixture *f, uint16_t stream)
 {
-    struct pv_relayway_op op;
+    struct pv_relaystream_op op;
     return pv_relayway_poll_op(f->r, &op) == PV_OK && !op.open && op.stream == stream;
 }
 

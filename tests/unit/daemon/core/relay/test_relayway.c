@@ -38,7 +38,7 @@ static void a_members_channel_goes_from_udp_to_the_stream_and_back(void **state)
     expect(&f, PV_TURN_CHANNEL_BIND, 0);
     answer(&f);
     assert_false(closed(&f, stream)); /* what is under way in it may still come */
-    f.now += PV_RELAYWAY_LINGER;
+    f.now += PV_RELAYSTREAM_LINGER;
     pv_relayway_handle_timeout(f.r, f.now);
     assert_true(closed(&f, stream));
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_UDP);
@@ -79,8 +79,8 @@ static void a_stream_that_ends_is_made_again_ever_slower(void **state)
             sleep_until_due(&f);
         assert_int_not_equal(stream, last);
         assert_true(f.now - from >= least);
-        assert_true(f.now - from <= PV_RELAYWAY_RETRY_MAX);
-        least = i < 7 ? PV_RELAYWAY_RETRY_FIRST << i : least; /* half of what is doubled */
+        assert_true(f.now - from <= PV_RELAYSTREAM_RETRY_MAX);
+        least = i < 7 ? PV_RELAYSTREAM_RETRY_FIRST << i : least; /* half of what is doubled */
         last = stream;
         pv_relayway_closed(f.r, stream, "closed", f.now);
     }
@@ -117,7 +117,7 @@ static void a_connection_that_takes_too_long_is_given_up(void **state)
     up_by_udp(&f, false);
     pv_relayway_set_blocked(f.r, true, f.now);
     uint16_t stream = opened(&f);
-    f.now += PV_RELAYWAY_CONNECT;
+    f.now += PV_RELAYSTREAM_CONNECT;
     pv_relayway_handle_timeout(f.r, f.now);
     assert_true(closed(&f, stream));
 }
@@ -226,7 +226,7 @@ static void why_it_is_not_reached_is_told_once_in_words(void **state)
     uint16_t stream = 0;
     while ((stream = opened(&f)) == 0)
         sleep_until_due(&f);
-    f.now += PV_RELAYWAY_CONNECT;
+    f.now += PV_RELAYSTREAM_CONNECT;
     pv_relayway_handle_timeout(f.r, f.now);
     assert_string_equal(told(&f), "no TLS connection within 10 s");
     assert_true(closed(&f, stream));
@@ -296,7 +296,7 @@ static void a_dead_address_is_left_for_the_next_by_udp(void **state)
 /* The stream to the next address: its number. */
 static uint16_t next_stream(struct fixture *f, uint8_t last)
 {
-    struct pv_relayway_op op;
+    struct pv_relaystream_op op;
     for (unsigned i = 0; i < 100; i++) {
         pv_relayway_handle_timeout(f->r, f->now);
         while (pv_relayway_poll_op(f->r, &op) == PV_OK) {
@@ -321,7 +321,7 @@ static void a_dead_address_is_left_for_the_next_by_a_stream(void **state)
     stream = next_stream(&f, 2);
     assert_int_equal(f.now, begun); /* at once */
     stream = next_stream(&f, 3);    /* the second one says nothing */
-    assert_int_equal(f.now, begun + PV_RELAYWAY_HASTE);
+    assert_int_equal(f.now, begun + PV_RELAYSTREAM_HASTE);
     assert_string_equal(pv_relayway_error(f.r), "no TLS connection within 3 s");
     pv_relayway_connected(f.r, stream, f.now);
     expect(&f, PV_TURN_ALLOCATE, stream);
@@ -430,15 +430,15 @@ static void channels_nobody_uses_are_given_up(void **state)
     uint8_t buf[256];
     struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
     up_by_udp(&f, true);
-    for (unsigned i = 0; i < PV_RELAYWAY_USES + 10; i++) { /* bounded: the oldest gives way */
+    for (unsigned i = 0; i < PV_RELAYUSES_MAX + 10; i++) { /* bounded: the oldest gives way */
         struct pv_addr peer = pv_addr4(203, 0, 113, 9, (uint16_t)(1000 + i));
         assert_int_equal(pv_relayway_wrap(f.r, &peer, pv_view("x", 1), &m), PV_OK);
     }
     struct pv_addr first = pv_addr4(203, 0, 113, 9, 1000);
-    struct pv_addr last = pv_addr4(203, 0, 113, 9, 1000 + PV_RELAYWAY_USES + 9);
+    struct pv_addr last = pv_addr4(203, 0, 113, 9, 1000 + PV_RELAYUSES_MAX + 9);
     assert_int_equal(pv_relayway_number(f.r, &first), 0);
     assert_int_not_equal(pv_relayway_number(f.r, &last), 0);
-    while (f.now < PV_S(1) + PV_RELAYWAY_UNUSED + PV_RELAYWAY_KEEP_UDP) {
+    while (f.now < PV_S(1) + PV_RELAYUSES_UNUSED + PV_RELAYWAY_KEEP_UDP) {
         while (next_request(&f))
             answer(&f);
         (void)ways(&f);
