@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pg_line.h - a line to a test's PostgreSQL that breaks when it is told to, around a commit, so
- * that nobody knows what came of it, or that carries nothing for a while.
+ * that nobody knows what came of it, or that carries nothing for a while. A line by TCP breaks
+ * without a word: what the client sends from then on is not even confirmed.
  */
 #ifndef PV_PG_LINE_H
 #define PV_PG_LINE_H
 
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -26,7 +30,8 @@ enum pg_line_state {
 struct pg_line {
     const struct pg_server *server;
     void (*broke)(void); /* NULL, or run between the break and the moment the client sees it */
-    char dir[64];
+    bool tcp;
+    char dir[64]; /* of its socket; empty by TCP */
     char conninfo[192];
     pid_t pid;
     struct pg_line_orders {
@@ -45,6 +50,28 @@ static inline int pg_line_socket(const char *where, bool listening)
     if (r == 0 && listening)
         r = listen(fd, 8);
     return r == 0 ? fd : -1;
+}
+
+/* A listener of 127.0.0.1. */
+static inline int pg_line_port(in_port_t *ret_port)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool made = fd >= 0 && bind(fd, (struct sockaddr *)&addr, len) == 0 && listen(fd, 8) == 0 &&
+                getsockname(fd, (struct sockaddr *)&addr, &len) == 0;
+    *ret_port = ntohs(addr.sin_port);
+    return made ? fd : -1;
+}
+
+/* From now on the kernel drops whatever comes to this socket, keepalives too, and nobody writes to
+ * it: for the other side the machine is switched off. */
+static inline void pg_line_fall_dead(int client)
+{
+    struct sock_filter nothing = {.code = BPF_RET | BPF_K, .k = 0};
+    const struct sock_fprog program = {.len = 1, .filter = &nothing};
+    while (setsockopt(client, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0)
+        pause();
 }
 
 /* Copies what is there; false: the end, or it broke at a commit in this state. */
@@ -81,6 +108,9 @@ static inline void pg_line_serve(const struct pg_line *l, int client)
             break;
         p[0].revents = p[1].revents = 0;
     }
+    close(db);
+    if (l->tcp)
+        pg_line_fall_dead(client);
     _exit(0);
 }
 
@@ -90,7 +120,8 @@ static inline void pg_line_end(void *line)
     kill(-l->pid, SIGKILL);
     waitpid(l->pid, NULL, 0);
     munmap(l->orders, sizeof(*l->orders));
-    (void)test_dir_remove(l->dir);
+    if (!l->tcp)
+        (void)test_dir_remove(l->dir);
     free(l);
 }
 
@@ -110,22 +141,38 @@ static inline void pg_line_run(const struct pg_line *l, int fd)
     _exit(0);
 }
 
-/* It ends with the test's teardown. */
-static inline struct pg_line *pg_line_new(const struct pg_server *server, void (*broke)(void))
+/* Listens where a client is to come, and says where. */
+static inline int pg_line_listen(struct pg_line *l)
 {
     char path[96];
+    in_port_t port = 0;
+    if (l->tcp) {
+        int fd = pg_line_port(&port);
+        snprintf(l->conninfo, sizeof(l->conninfo),
+                 "host=127.0.0.1 port=%u dbname=postgres user=postgres sslmode=disable", port);
+        return fd;
+    }
+    assert_true(test_dir_make(l->dir, sizeof(l->dir)) != NULL && chmod(l->dir, 0711) == 0);
+    snprintf(l->conninfo, sizeof(l->conninfo), "host=%s dbname=postgres user=postgres", l->dir);
+    snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", l->dir);
+    int fd = pg_line_socket(l->dir, true);
+    return fd >= 0 && chmod(path, 0777) == 0 ? fd : -1;
+}
+
+/* It ends with the test's teardown. */
+static inline struct pg_line *pg_line_make(const struct pg_server *server, void (*broke)(void),
+                                           bool tcp)
+{
     struct pg_line *l = calloc(1, sizeof(*l));
     assert_non_null(l);
     l->server = server;
     l->broke = broke;
-    assert_true(test_dir_make(l->dir, sizeof(l->dir)) != NULL && chmod(l->dir, 0711) == 0);
-    snprintf(l->conninfo, sizeof(l->conninfo), "host=%s dbname=postgres user=postgres", l->dir);
+    l->tcp = tcp;
     l->orders =
         mmap(NULL, sizeof(*l->orders), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(l->orders != MAP_FAILED);
-    int fd = pg_line_socket(l->dir, true);
-    snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", l->dir);
-    assert_true(fd >= 0 && chmod(path, 0777) == 0);
+    int fd = pg_line_listen(l);
+    assert_true(fd >= 0);
     l->pid = fork();
     assert_true(l->pid >= 0);
     if (l->pid == 0)
@@ -134,6 +181,16 @@ static inline struct pg_line *pg_line_new(const struct pg_server *server, void (
     close(fd);
     test_defer(pg_line_end, l);
     return l;
+}
+
+static inline struct pg_line *pg_line_new(const struct pg_server *server, void (*broke)(void))
+{
+    return pg_line_make(server, broke, false);
+}
+
+static inline struct pg_line *pg_line_new_tcp(const struct pg_server *server)
+{
+    return pg_line_make(server, NULL, true);
 }
 
 /* Of commits: the one behind so many. */

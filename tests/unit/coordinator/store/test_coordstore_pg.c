@@ -138,6 +138,25 @@ static void a_commit_that_never_came_is_done_again(void **state)
     store_over(PG_LINE_BEFORE_COMMIT);
 }
 
+/* The machine of the database has the batch and goes before it answers: nothing is left that TCP
+ * would repeat, so keepalives alone tell of it, after 3 s. Without them it would be the 10 s after
+ * which a database that says nothing counts as away. */
+static void an_answer_that_a_dead_machine_owes_is_asked_for_soon(void **state)
+{
+    (void)state;
+    struct pg_line *line = pg_line_new_tcp(&server);
+    conninfo = line->conninfo;
+    struct pv_coordstore *s = open_ok();
+    pg_line_set(line, PG_LINE_AFTER_COMMIT);
+    const pv_ns began = pv_clock_now();
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    const pv_ns took = pv_clock_now() - began;
+    print_message("%.2f s\n", (double)took / 1e9);
+    assert_true(took < PV_S(8));
+    assert_int_equal(all_of(s).n, 4);
+    pv_coordstore_close(s);
+}
+
 /* --- a database that goes -------------------------------------------------------------------- */
 
 static void a_database_that_is_away_refuses_with_a_reason_and_comes_back(void **state)
@@ -593,6 +612,7 @@ int main(void)
         STORE_LIST(TEST),
         TEST(a_commit_whose_answer_is_lost_counts_once),
         TEST(a_commit_that_never_came_is_done_again),
+        TEST(an_answer_that_a_dead_machine_owes_is_asked_for_soon),
         TEST(a_database_that_is_away_refuses_with_a_reason_and_comes_back),
         TEST(a_machine_that_says_nothing_is_passed_over),
         TEST(who_lost_the_lease_stores_nothing),
