@@ -47,8 +47,8 @@ struct pv_coordclient {
     pv_ns deadline;             /* CONNECTING, HELLO: give up; WAITING: try again */
     struct pv_coordpulse pulse; /* ONLINE */
     struct pv_coordwait wait;
-    bool patient;  /* WAITING for a reason that haste would make worse */
-    bool replaced; /* another connection of this node's key pushed this one out */
+    bool patient; /* WAITING for a reason that haste would make worse */
+    bool to_rest; /* the next wait is a long one, for such a reason */
     uint64_t next_id;
     uint32_t next_sid;
     struct pv_coordpending pending[PV_COORDCLIENT_MAX_PENDING];
@@ -138,15 +138,15 @@ static void begin_round(struct pv_coordclient *c, pv_ns now)
 static void wait_for_next(struct pv_coordclient *c, pv_ns now)
 {
     drop_all(c);
-    c->detour = (struct pv_coorddetour){.n_away = 0};
+    pv_coorddetour_end(&c->detour);
     c->state = PV_COORDCLIENT_WAITING;
     c->stagger_at = PV_NEVER;
     c->wait.failures++;
-    c->deadline = now + (c->replaced ? pv_coordwait_long(&c->cfg.rng)
-                                     : pv_coordwait_pause(&c->wait, &c->cfg.rng, now));
+    c->deadline = now + (c->to_rest ? pv_coordwait_long(&c->cfg.rng)
+                                    : pv_coordwait_pause(&c->wait, &c->cfg.rng, now));
     /* pv_coordclient_hurry must not shorten a wait that keeps two machines with one key apart. */
-    c->patient = c->replaced;
-    c->replaced = false;
+    c->patient = c->to_rest;
+    c->to_rest = false;
 }
 
 /* --- the home is elsewhere -------------------------------------------------------------------- */
@@ -477,7 +477,7 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
         c->state = PV_COORDCLIENT_ONLINE;
         c->deadline = PV_NEVER;
         pv_coordwait_reset(&c->wait);
-        c->detour = (struct pv_coorddetour){.n_away = 0};
+        pv_coorddetour_arrived(&c->detour, now);
         pv_coordpulse_begin(&c->pulse, now);
         pv_coordpulse_note_time(&c->pulse, msg->u.welcome.time_us, now);
         return pv_coordevents_put(&c->events, ev);
@@ -521,22 +521,19 @@ static int take_hybrid(struct pv_coordclient *c, const struct pv_ctl_msg *msg)
     return pv_control_accept(c->used->control, msg->u.hybrid.mlkem768);
 }
 
-/* The home has moved under a connection, which ends: there is nothing to wait for. */
+/* The home has moved under a connection, which ends: there is nothing to wait for, unless that goes
+ * on and on. */
 static int take_moved(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
 {
-    int r = pv_coordevents_put(&c->events,
-                               (struct pv_coordclient_event){
-                                   .type = PV_COORDCLIENT_EV_OFFLINE,
-                                   .status = PV_ERR_CLOSED,
-                                   .text = "another coordinator is the home of this network now"});
-    if (r == PV_OK)
-        r = pv_coordevents_put(
-            &c->events, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_AWAY, .msg = msg});
-    else
-        pv_ctl_msg_free(msg);
-    c->detour.n_away = 0;
-    (void)!go_elsewhere(c, now);
-    return r;
+    c->to_rest = !pv_coorddetour_sent_on(&c->detour, now);
+    tell_offline(c, PV_ERR_CLOSED,
+                 c->to_rest
+                     ? "coordinators send this node from one to the next: tell their operator"
+                     : "another coordinator is the home of this network now");
+    if (c->to_rest || !go_elsewhere(c, now))
+        wait_for_next(c, now);
+    return pv_coordevents_put(
+        &c->events, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_AWAY, .msg = msg});
 }
 
 static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now)
@@ -556,7 +553,7 @@ static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now
      * long. */
     if (msg->kind == PV_CTL_PUSH && msg->type == PV_CTL_BYE &&
         msg->u.failure.error == PV_CTL_E_REPLACED)
-        c->replaced = true;
+        c->to_rest = true;
     if (msg->kind == PV_CTL_PUSH && msg->type == PV_CTL_BYE && c->state == PV_COORDCLIENT_ONLINE &&
         msg->u.failure.error == PV_CTL_E_MOVED)
         return take_moved(c, msg, now);

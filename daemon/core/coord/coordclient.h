@@ -22,7 +22,8 @@
  * says so, and is tried last until one is; after PV_COORDDETOUR_HOPS of them it waits as after a
  * refusal, so that two that disagree are not run between.
  *
- * Whoever was replaced by a newer connection of its own key (a cloned machine) waits 15 to 30 s.
+ * Whoever was replaced by a newer connection of its own key (a cloned machine), or sent away from
+ * so many that let it in before, waits 15 to 30 s.
  */
 #ifndef PV_COORDCLIENT_H
 #define PV_COORDCLIENT_H

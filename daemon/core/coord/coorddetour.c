@@ -4,6 +4,30 @@
 
 #include <string.h>
 
+void pv_coorddetour_end(struct pv_coorddetour *d)
+{
+    d->n_away = d->n_to = 0;
+}
+
+void pv_coorddetour_arrived(struct pv_coorddetour *d, pv_ns now)
+{
+    pv_coorddetour_end(d);
+    d->arrived_at = now;
+}
+
+/* The welcome of a moment ago must not count as an arrival, or a coordinator that gives it each
+ * time could send the node on for ever. */
+bool pv_coorddetour_sent_on(struct pv_coorddetour *d, pv_ns now)
+{
+    d->n_away = 0;
+    if (now - d->arrived_at >= PV_COORDDETOUR_LASTS)
+        d->sent_on = 0;
+    if (d->sent_on == PV_COORDDETOUR_HOPS)
+        return false;
+    d->sent_on++;
+    return true;
+}
+
 bool pv_coorddetour_leave(struct pv_coorddetour *d, const struct pv_coordclient_addr *from)
 {
     if (d->n_away == PV_COORDDETOUR_HOPS)

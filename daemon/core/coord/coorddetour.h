@@ -23,14 +23,25 @@ enum {
     PV_COORDDETOUR_HOPS = 6, /* ours: coordinators with a key, and their addresses */
     PV_COORDDETOUR_MAX = 4,  /* ours: addresses of a home */
 };
+/* Ours: a connection that lasted so long was no step on a way without an end. */
+#define PV_COORDDETOUR_LASTS PV_S(10)
 
 struct pv_coorddetour {
     struct pv_coordclient_addr away[PV_COORDDETOUR_HOPS];
     size_t n_away;
     struct pv_addr to[PV_COORDDETOUR_MAX];
     size_t n_to;
+    pv_ns arrived_at; /* of the connection in use */
+    unsigned sent_on; /* such connections that ended by "moved", since one lasted */
 };
 
+/* What was said of the home counts no more: it is found, or looked for later. */
+void pv_coorddetour_end(struct pv_coorddetour *d);
+void pv_coorddetour_arrived(struct pv_coorddetour *d, pv_ns now);
+/* The connection in use ends by "moved". False: so many have in a row that it makes no sense to go
+ * on at once. Coordinators in turn, or one that lies, could else have all their members knock
+ * without a pause, here or wherever they are sent. */
+PV_MUST_CHECK bool pv_coorddetour_sent_on(struct pv_coorddetour *d, pv_ns now);
 /* This one said that the home is elsewhere; what was said before of where counts no more. False: so
  * many have that it makes no sense to go on. */
 PV_MUST_CHECK bool pv_coorddetour_leave(struct pv_coorddetour *d,

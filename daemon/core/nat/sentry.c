@@ -49,6 +49,7 @@ static void ask(struct pv_sentry *s, pv_ns now)
         .sentry = {.coordinator = s->home, .ticket = s->ticket},
     };
     s->ask_at = PV_NEVER;
+    s->again = false;
     pv_stunc_start(&s->stunc, &cfg, &s->rng, now);
 }
 
@@ -61,7 +62,7 @@ static void rest(struct pv_sentry *s, pv_ns now)
 }
 
 /* The ticket of a binding that ended is void, and the answer brings that of the new one: so it is
- * asked once more, but not for ever where it has no place for us. */
+ * asked once more, but not for ever where it has no place for us, or lies. */
 static void settle(struct pv_sentry *s, pv_ns now)
 {
     struct pv_stunc_event ev;
@@ -78,15 +79,17 @@ static void settle(struct pv_sentry *s, pv_ns now)
         s->ask_at = now + PV_SENTRY_NONE;
         return;
     }
-    bool is_new = ev.sentry.ticket != s->ticket;
+    bool once_more = ev.sentry.ticket != s->ticket && !s->again;
     s->known = ev.sentry.coordinator == s->home;
     if (s->known)
         s->shown = s->ticket;
     s->ticket = ev.sentry.ticket;
-    if (!s->known && is_new)
-        ask(s, now);
-    else
+    if (s->known || !once_more) {
         rest(s, now);
+        return;
+    }
+    ask(s, now);
+    s->again = true;
 }
 
 int pv_sentry_handle_input(struct pv_sentry *s, const struct pv_addr *src, struct pv_view datagram,

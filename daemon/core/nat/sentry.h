@@ -34,6 +34,7 @@ struct pv_sentry {
     uint64_t ticket; /* for the next request; 0: none */
     uint64_t shown;  /* of the last request that made us known; 0: none */
     bool known;
+    bool again; /* the request under way followed an answer at once */
     pv_ns interval;
     pv_ns ask_at;
 };

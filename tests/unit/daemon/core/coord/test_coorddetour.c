@@ -66,6 +66,41 @@ static void a_bye_that_says_moved_is_followed_at_once(void **state)
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
 }
 
+/* One lets it in and sends it away, again and again. How often it connects in that time. */
+static size_t send_away(struct world *w, pv_ns time)
+{
+    size_t before = w->n_opened;
+    for (pv_ns end = w->now + time; w->now < end && w->n_opened < before + 1000;) {
+        struct pv_ctl_msg bye = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
+        pass(w, PV_MS(100));
+        if (pv_coordclient_state(w->client) != PV_COORDCLIENT_ONLINE)
+            continue;
+        bye.u.failure = moved_to(w);
+        server_send(the_stream(w), bye);
+        pump(w);
+    }
+    return w->n_opened - before;
+}
+
+/* Coordinators that lie in turn, or a quarrel of theirs, must not have all members knock without a
+ * pause. */
+static void who_is_let_in_and_sent_away_for_ever_takes_its_time(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->tells = true;
+    start(w, 2);
+    assert_in_range(send_away(w, PV_S(600)), PV_COORDDETOUR_HOPS + 600 / 31,
+                    PV_COORDDETOUR_HOPS + 2 + 600 / 15);
+    pass(w, PV_S(40));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    /* Once a connection lasted the next ones are left at once. */
+    pass(w, PV_COORDDETOUR_LASTS);
+    size_t before = w->n_events[PV_COORDCLIENT_EV_ONLINE];
+    assert_int_equal(send_away(w, PV_S(1)), PV_COORDDETOUR_HOPS);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], before + PV_COORDDETOUR_HOPS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -73,6 +108,7 @@ int main(void)
         cmocka_unit_test(it_goes_where_it_is_sent_before_all_others),
         cmocka_unit_test(two_that_disagree_do_not_keep_it_running),
         cmocka_unit_test(a_bye_that_says_moved_is_followed_at_once),
+        cmocka_unit_test(who_is_let_in_and_sent_away_for_ever_takes_its_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -185,6 +185,21 @@ static void one_without_a_place_is_not_asked_all_the_time(void **state)
     assert_in_range(until_asked(), PV_S(20), INTERVAL + PV_MS(1));
 }
 
+/* One that lies gives a new ticket each time and never knows the node. */
+static void one_that_gives_ever_new_tickets_is_not_asked_all_the_time(void **state)
+{
+    uint64_t ticket = 5;
+    unsigned requests = 0;
+    (void)state;
+    for (pv_ns end = now + PV_S(600); now < end && requests < 1000;) {
+        if (pass(PV_MS(10)) == 0)
+            continue;
+        requests++;
+        answer(0, ticket++);
+    }
+    assert_in_range(requests, 2 * 24, 2 * 30);
+}
+
 static void one_that_is_not_needed_rests(void **state)
 {
     (void)state;
@@ -218,6 +233,7 @@ int main(void)
         T(one_that_is_none_is_left_alone),
         T(another_binding_is_made_known_at_once),
         T(one_without_a_place_is_not_asked_all_the_time),
+        T(one_that_gives_ever_new_tickets_is_not_asked_all_the_time),
         T(one_that_is_not_needed_rests),
         T(strangers_answer_nothing),
     };
