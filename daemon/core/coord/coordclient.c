@@ -1,33 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* coordclient.c - finds an address of the coordinator that answers, says hello there, and keeps the
- * connection: handshake, pings, requests in order, and a jittered wait before the next attempt. */
+ * connection: hello, pings, requests in order, and a jittered wait before the next attempt. */
 #include "daemon/core/coord/coordclient.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/ct.h"
 #include "crypto/sign.h"
+#include "daemon/core/coord/coordattempts.h"
 #include "daemon/core/coord/coordevents.h"
 #include "daemon/core/coord/coordpulse.h"
 #include "daemon/core/coord/coordround.h"
 #include "daemon/core/coord/coordwait.h"
-#include "daemon/core/node/stream.h"
 #include "proto/control/control.h"
-
-enum {
-    OPS_MAX = 4 * PV_COORDCLIENT_MAX_ADDRS,
-};
-
-/* One address being tried; the one that wins stays. */
-struct attempt {
-    uint32_t sid; /* 0 = slot unused */
-    struct pv_coordclient_addr addr;
-    struct pv_control *control;
-    bool connected;
-    bool heard;    /* bytes came back */
-    bool writable; /* not yet told by poll_writable */
-};
 
 struct pv_coordclient {
     struct pv_coordclient_config cfg;
@@ -38,11 +23,11 @@ struct pv_coordclient {
     struct pv_coorddetour detour; /* on the way to the home */
 
     enum pv_coordclient_state state;
-    struct attempt attempts[PV_COORDCLIENT_MAX_ADDRS];
+    struct pv_coordattempts attempts;
     size_t next_addr; /* of this round */
     enum pv_coordround round;
-    pv_ns stagger_at;     /* start the next address */
-    struct attempt *used; /* HELLO, ONLINE */
+    pv_ns stagger_at;             /* start the next address */
+    struct pv_coordattempt *used; /* HELLO, ONLINE */
     struct pv_coordclient_addr last_addr;
     pv_ns deadline;             /* CONNECTING, HELLO: give up; WAITING: try again */
     struct pv_coordpulse pulse; /* ONLINE */
@@ -50,11 +35,8 @@ struct pv_coordclient {
     bool patient; /* WAITING for a reason that haste would make worse */
     bool to_rest; /* the next wait is a long one, for such a reason */
     uint64_t next_id;
-    uint32_t next_sid;
     struct pv_coordpending pending[PV_COORDCLIENT_MAX_PENDING];
 
-    struct pv_coordclient_stream_op ops[OPS_MAX];
-    size_t n_ops;
     struct pv_coordevents events;
     uint8_t text[PV_CTL_TEXT_MAX];
 };
@@ -71,37 +53,24 @@ int pv_coordclient_new(struct pv_coordclient **ret_client, const struct pv_coord
     return PV_OK;
 }
 
-/* Was the shell not yet told to open this stream? Then it never is, and there is nothing to close:
- * so only streams that it has opened take places in the list, and closes always find one. */
-static bool take_back_open(struct pv_coordclient *c, uint32_t sid)
+static void drop_attempt(struct pv_coordclient *c, struct pv_coordattempt *a, bool close)
 {
-    for (size_t i = 0; i < c->n_ops; i++) {
-        if (!c->ops[i].open || c->ops[i].sid != sid)
-            continue;
-        memmove(&c->ops[i], &c->ops[i + 1], (--c->n_ops - i) * sizeof(c->ops[0]));
-        return true;
-    }
-    return false;
-}
-
-static void drop_attempt(struct pv_coordclient *c, struct attempt *a, bool close)
-{
-    if (a->sid == 0)
-        return;
-    /* The shell owns the socket and closes it when it polls the operation. Bytes that still come
-     * for this stream find no attempt and are dropped. */
-    if (close && !take_back_open(c, a->sid) && c->n_ops < OPS_MAX)
-        c->ops[c->n_ops++] = (struct pv_coordclient_stream_op){.open = false, .sid = a->sid};
-    pv_control_free(a->control);
-    *a = (struct attempt){0};
+    pv_coordattempts_drop(&c->attempts, a, close);
     if (c->used == a)
         c->used = NULL;
 }
 
-static void drop_all(struct pv_coordclient *c)
+/* All but this one; NULL: all. */
+static void drop_others(struct pv_coordclient *c, const struct pv_coordattempt *a)
 {
     for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        drop_attempt(c, &c->attempts[i], true);
+        if (&c->attempts.all[i] != a)
+            drop_attempt(c, &c->attempts.all[i], true);
+}
+
+static void drop_all(struct pv_coordclient *c)
+{
+    drop_others(c, NULL);
     /* No answer to these can come on another connection. */
     memset(c->pending, 0, sizeof(c->pending));
     c->pulse.pinged_at = 0;
@@ -193,71 +162,42 @@ static void fail(struct pv_coordclient *c, int status, const char *text, pv_ns n
     tell_offline(c, status, text);
 }
 
-static struct attempt *by_sid(struct pv_coordclient *c, uint32_t sid)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (c->attempts[i].sid == sid)
-            return &c->attempts[i];
-    return NULL;
-}
-
 /* Addresses are started in turn, a little apart, and the first finished handshake wins (as in RFC
  * 8305): an address that does not answer costs the stagger and not a whole timeout. */
 static void start_next(struct pv_coordclient *c, pv_ns now)
 {
-    struct attempt *a = by_sid(c, 0); /* a place that is free */
     if (c->used != NULL)
         c->next_addr = pv_coorddetour_other(c->addrs, c->n_addrs, c->next_addr, &c->used->addr);
-    if (c->next_addr >= c->n_addrs || a == NULL) { /* the list has become shorter meanwhile */
+    /* The list may have become shorter meanwhile. */
+    if (c->next_addr >= c->n_addrs || !pv_coordattempts_has_room(&c->attempts)) {
         c->stagger_at = PV_NEVER;
         return;
     }
     const struct pv_coordclient_addr *addr = &c->addrs[c->next_addr++];
     c->stagger_at = c->next_addr < c->n_addrs ? now + PV_COORDCLIENT_STAGGER : PV_NEVER;
-    if (c->n_ops == OPS_MAX ||
-        pv_control_new_client(&a->control, c->cfg.dh_sk, c->dh_pk, &c->cfg.rng) != PV_OK)
+    const struct pv_coordattempt *a =
+        pv_coordattempts_begin(&c->attempts, addr, c->cfg.dh_sk, c->dh_pk, &c->cfg.rng);
+    if (a == NULL)
         return;
-    /* Numbers of streams go round before one comes again: a late close of an old stream must not
-     * end a new one. */
-    c->next_sid = c->next_sid % PV_STREAM_LOCAL_MASK + 1;
-    a->sid = c->next_sid;
-    a->addr = *addr;
-    a->connected = false;
-    a->heard = false;
-    a->writable = false;
     if (c->used == NULL)
         c->last_addr = *addr;
     pv_coorddetour_tried(&c->detour, &a->addr.addr);
-    c->ops[c->n_ops++] =
-        (struct pv_coordclient_stream_op){.open = true, .sid = a->sid, .to = *addr};
 }
 
-/* Do all that still run go to guessed addresses? */
+/* Do all that still run, and those that follow, go to guessed addresses? */
 static bool only_guesses(const struct pv_coordclient *c)
 {
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (c->attempts[i].sid != 0 && !c->attempts[i].addr.guess)
-            return false;
     for (size_t i = c->next_addr; i < c->n_addrs; i++)
         if (!c->addrs[i].guess)
             return false;
-    return true;
-}
-
-static bool any_attempt(const struct pv_coordclient *c)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (c->attempts[i].sid != 0)
-            return true;
-    return false;
+    return pv_coordattempts_only_guesses(&c->attempts);
 }
 
 static const char *round_text(const struct pv_coordclient *c)
 {
     bool v6 = c->last_addr.addr.family == PV_AF_INET6;
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
-        if (c->attempts[i].sid != 0 && c->attempts[i].connected && !c->attempts[i].addr.guess)
-            return pv_coordround_text(PV_COORDROUND_MUTE, v6, false);
+    if (pv_coordattempts_connected(&c->attempts))
+        return pv_coordround_text(PV_COORDROUND_MUTE, v6, false);
     return pv_coordround_text(
         c->round, v6,
         pv_coorddetour_has_family(c->addrs, c->n_addrs, v6 ? PV_AF_INET : PV_AF_INET6));
@@ -265,8 +205,8 @@ static const char *round_text(const struct pv_coordclient *c)
 
 /* Only the loss of the connection in use goes to the owner at once. A lost attempt leaves the
  * others to run, and the last one ends the round. */
-static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int status, bool close,
-                           pv_ns now)
+static void attempt_failed(struct pv_coordclient *c, struct pv_coordattempt *a, int status,
+                           bool close, pv_ns now)
 {
     bool was_used = a == c->used;
     bool connected = a->connected, heard = a->heard, guess = a->addr.guess;
@@ -284,7 +224,7 @@ static void attempt_failed(struct pv_coordclient *c, struct attempt *a, int stat
         if (only_guesses(c))
             c->deadline = pv_min_ns(c->deadline, now + PV_COORDCLIENT_GUESS);
     }
-    if (any_attempt(c))
+    if (pv_coordattempts_any(&c->attempts))
         return;
     if (c->next_addr < c->n_addrs)
         c->stagger_at = now; /* do not wait for the stagger when nothing else runs */
@@ -337,7 +277,7 @@ void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordcli
         arrange(c);
     /* Only a round that has nothing to try begins here; any other takes up the new list as it goes
      * on, with the attempts that run. */
-    if (c->state == PV_COORDCLIENT_CONNECTING && !had && !any_attempt(c))
+    if (c->state == PV_COORDCLIENT_CONNECTING && !had && !pv_coordattempts_any(&c->attempts))
         begin_round(c, now);
 }
 
@@ -366,7 +306,7 @@ void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-static int send_msg(struct pv_coordclient *c, struct attempt *a, struct pv_ctl_msg *msg,
+static int send_msg(struct pv_coordclient *c, struct pv_coordattempt *a, struct pv_ctl_msg *msg,
                     uint64_t tag)
 {
     struct pv_coordpending *slot = pv_coordpending_place(c->pending);
@@ -404,7 +344,7 @@ static void send_ping(struct pv_coordclient *c, pv_ns now)
     pv_coordpulse_pinged(&c->pulse, send_msg(c, c->used, &msg, 0) == PV_OK, now);
 }
 
-static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
+static void say_hello(struct pv_coordclient *c, struct pv_coordattempt *a, pv_ns now)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_HELLO};
     struct pv_ctl_hello *h = &msg.u.hello;
@@ -431,17 +371,8 @@ static void say_hello(struct pv_coordclient *c, struct attempt *a, pv_ns now)
         fail(c, r, "hello could not be sent", now);
 }
 
-/* All but this one. */
-static void drop_others(struct pv_coordclient *c, const struct attempt *a)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
-        if (&c->attempts[i] != a)
-            drop_attempt(c, &c->attempts[i], true);
-    }
-}
-
 /* This address won: its handshake is done. */
-static void win(struct pv_coordclient *c, struct attempt *a, pv_ns now)
+static void win(struct pv_coordclient *c, struct pv_coordattempt *a, pv_ns now)
 {
     if (c->state == PV_COORDCLIENT_ONLINE) {
         tell_offline(c, PV_ERR_TIMEOUT, "the coordinator is silent, and another answers");
@@ -565,7 +496,7 @@ static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now
 }
 
 /* What comes on the connection in use ends a look elsewhere. */
-static void note_heard(struct pv_coordclient *c, const struct attempt *a, pv_ns now)
+static void note_heard(struct pv_coordclient *c, const struct pv_coordattempt *a, pv_ns now)
 {
     if (a != c->used)
         return;
@@ -577,7 +508,7 @@ static void note_heard(struct pv_coordclient *c, const struct attempt *a, pv_ns 
 void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid, pv_ns now)
 {
     (void)now;
-    struct attempt *a = by_sid(c, sid);
+    struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
     if (a == NULL)
         return;
     a->connected = true;
@@ -587,7 +518,7 @@ void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid, pv_ns now)
 void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct pv_view bytes,
                                  pv_ns now)
 {
-    struct attempt *a = by_sid(c, sid);
+    struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
     while (a != NULL && bytes.len > 0) {
         size_t used;
         a->heard = true;
@@ -603,20 +534,21 @@ void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct 
         note_heard(c, a, now);
         struct pv_view text;
         /* A message may end this attempt, so each turn finds it again by its number. */
-        while (a == by_sid(c, sid) && pv_control_poll_message(a->control, &text) == PV_OK) {
+        while (a == pv_coordattempts_find(&c->attempts, sid) &&
+               pv_control_poll_message(a->control, &text) == PV_OK) {
             r = take_message(c, text, now);
             if (r != PV_OK && a->sid == sid) {
                 attempt_failed(c, a, r, true, now);
                 return;
             }
         }
-        a = by_sid(c, sid); /* a refusal closes it */
+        a = pv_coordattempts_find(&c->attempts, sid); /* a refusal closes it */
     }
 }
 
 void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, pv_ns now)
 {
-    struct attempt *a = by_sid(c, sid);
+    struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
     if (a != NULL)
         attempt_failed(c, a, status, false, now);
 }
@@ -625,36 +557,23 @@ void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, p
 
 int pv_coordclient_poll_stream_op(struct pv_coordclient *c, struct pv_coordclient_stream_op *ret_op)
 {
-    if (c->n_ops == 0)
-        return PV_ERR_AGAIN;
-    *ret_op = c->ops[0];
-    c->n_ops--;
-    memmove(&c->ops[0], &c->ops[1], c->n_ops * sizeof(c->ops[0]));
-    return PV_OK;
+    return pv_coordattempts_poll_op(&c->attempts, ret_op);
 }
 
 int pv_coordclient_poll_writable(struct pv_coordclient *c, uint32_t *ret_sid)
 {
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
-        struct attempt *a = &c->attempts[i];
-        if (a->sid == 0 || !a->connected || !a->writable)
-            continue;
-        a->writable = false;
-        *ret_sid = a->sid;
-        return PV_OK;
-    }
-    return PV_ERR_AGAIN;
+    return pv_coordattempts_poll_writable(&c->attempts, ret_sid);
 }
 
 struct pv_view pv_coordclient_out(struct pv_coordclient *c, uint32_t sid)
 {
-    struct attempt *a = by_sid(c, sid);
+    struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
     return a == NULL ? pv_view(NULL, 0) : pv_control_out(a->control);
 }
 
 void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n)
 {
-    struct attempt *a = by_sid(c, sid);
+    struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
     if (a != NULL)
         pv_control_wrote(a->control, n);
 }

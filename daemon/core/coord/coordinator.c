@@ -11,6 +11,7 @@
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/coord/coordpq.h"
+#include "daemon/core/coord/coordshow.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
 
@@ -22,8 +23,6 @@ enum {
     TAG_STUN = PV_COORDADDRS_TAGS, /* the name of a STUN server */
     TAG_HOME,                      /* the name of the network's home */
     TAG_STORE,
-
-    CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */
 
     AWAY_REASONS = 4, /* ours: lines about a coordinator that is away before only each hour */
 };
@@ -695,89 +694,17 @@ static const struct pv_stream_handler streams[] = {{
 
 /* --- what it says of itself ------------------------------------------------------------------- */
 
-/* How far this machine's clock is from the coordinator's: seconds, negative: behind it. 0: they
- * agree within a minute, or the coordinator's is not known. */
-static int64_t clock_off(const struct pv_node *n, pv_ns now)
-{
-    uint64_t theirs = pv_coordclient_time_us(n->coord, now);
-    if (theirs == 0)
-        return 0;
-    int64_t off = (int64_t)(pv_node_wall_us(n, now) - theirs) / 1000000;
-    return off > CLOCK_OFF || off < -CLOCK_OFF ? off : 0;
-}
-
-static void show_problems(const struct pv_coord *c, struct pv_statuspage *st, pv_ns now)
-{
-    const struct pv_node *n = c->node;
-    int64_t off = clock_off(n, now);
-    char text[120], time[PV_AMOUNT_BUF];
-    /* To be offline is a problem only where the user wants to be online. A removed node has a line
-     * of its own. */
-    if (n->roster != NULL && n->up && !n->removed && !n->online && n->coord_info.error[0] != '\0')
-        pv_statuspage_problem(st, "cannot reach the coordinator: ", n->coord_info.error);
-    /* This machine's own want of a KEM is not the coordinator's doing. */
-    if (n->online && n->coord_info.hybrid_lost && c->has_kem)
-        pv_statuspage_problem(st, "the connection to the coordinator is no longer post-quantum: ",
-                              "it was before; ask the coordinator's operator for its OpenSSL "
-                              "(3.5 or newer)");
-    if (off == 0)
-        return;
-    snprintf(text, sizeof(text), "this machine's clock is %s %s the coordinator's: ",
-             pv_duration_format((double)(off < 0 ? -off : off), time),
-             off < 0 ? "behind" : "ahead of");
-    pv_statuspage_problem(st, text, "set it (timedatectl set-ntp true)");
-}
-
-/* A name as it was given, of addresses the one in use: of several not all may be reached. */
-static const char *host_text(const struct pv_node *n, const struct pv_hostport *host,
-                             char buf[static PV_HOSTPORT_BUF])
-{
-    const struct pv_addr *used = pv_coordclient_addr(n->coord);
-    struct pv_hostport hp = *host;
-    struct pv_addr ip;
-    if (used != NULL && n->online && !pv_coordclient_is_tls(n->coord) &&
-        pv_addr_parse_ip(hp.host, &ip) == PV_OK) {
-        hp = (struct pv_hostport){.port = used->port};
-        pv_addr_format_ip(used, hp.host);
-    }
-    return pv_hostport_format(&hp, buf);
-}
-
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_coord *c = part;
-    const struct pv_node *n = c->node;
-    st->s.connected = n->online;
-    st->s.coordinator_error = n->coord_info.error[0] != '\0' ? n->coord_info.error : NULL;
-    if (n->roster != NULL && c->addrs.n_hosts > 0)
-        st->s.coordinator = host_text(n, &c->addrs.hosts[0], st->coordinator);
-    if (pv_coordclient_rtt(n->coord) != 0)
-        st->s.coordinator_rtt_ms = (double)pv_coordclient_rtt(n->coord) / 1e6;
-    if (n->online)
-        st->pq.coordinator = n->coord_info.hybrid ? "hybrid" : "classical";
-    show_problems(c, st, now);
+    pv_coordshow_status(c->node, &c->addrs, c->has_kem, st, now);
 }
 
-/* The round trip is left out while the connection is away: an old figure would look like a good
- * one. */
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct pv_coord *c = part;
-    const struct pv_node *n = c->node;
     (void)now;
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_connected",
-                      "1: the control channel to the coordinator is up.");
-    pv_metrics_count(m, n->online, NULL);
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_hybrid",
-                      "1: ML-KEM-768 takes part in the keys of the control channel.");
-    pv_metrics_count(m, n->online && n->coord_info.hybrid, NULL);
-    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_connects_total",
-                      "How often the control channel came up: the first time and after each loss.");
-    pv_metrics_count(m, n->coord_info.connects, NULL);
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_rtt_seconds",
-                      "Round trip on the control channel.");
-    if (n->online && pv_coordclient_rtt(n->coord) != 0)
-        pv_metrics_real(m, (double)pv_coordclient_rtt(n->coord) / 1e9, NULL);
+    pv_coordshow_metrics(c->node, m);
 }
 
 const struct pv_part pv_part_coordinator = {
