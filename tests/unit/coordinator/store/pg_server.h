@@ -20,6 +20,7 @@
 
 enum {
     PG_SERVER_UID = 65534, /* nobody's */
+    PG_SERVER_ARGS = 16,   /* of a command line, its program counted */
 };
 
 struct pg_server {
@@ -29,12 +30,17 @@ struct pg_server {
     unsigned tcp_port; /* of 127.0.0.1, from the next start on; 0: none */
 };
 
-/* Runs a program of PostgreSQL's as its user, in silence; returns its pid. */
+/* Runs a program of PostgreSQL's as its user, in silence; returns its pid. Programs of it look for
+ * others beside themselves, where the first of args says; what stands there is replaced by the
+ * path. */
 static inline pid_t pg_server_spawn(const struct pg_server *s, const char *program,
                                     const char *const *args)
 {
     char path[192];
+    const char *argv[PG_SERVER_ARGS + 1] = {path};
     snprintf(path, sizeof(path), "%s/%s", s->bin, program);
+    for (size_t i = 1; i < PG_SERVER_ARGS && args[i] != NULL; i++)
+        argv[i] = args[i];
     pid_t pid = fork();
     if (pid != 0)
         return pid;
@@ -45,7 +51,7 @@ static inline pid_t pg_server_spawn(const struct pg_server *s, const char *progr
         (setgroups(0, NULL) < 0 || setgid(PG_SERVER_UID) < 0 || setuid(PG_SERVER_UID) < 0))
         _exit(126);
     if (quiet && chdir(s->dir) == 0)
-        execv(path, (char *const *)(uintptr_t)args);
+        execv(path, (char *const *)(uintptr_t)argv);
     _exit(127);
 }
 
@@ -100,7 +106,8 @@ static inline const char *pg_server_conninfo(const struct pg_server *s, const ch
     return t;
 }
 
-/* Makes a server and starts it. False: PostgreSQL is not installed. */
+/* Makes a server and starts it. False: PostgreSQL is not installed. Where it is and does not work
+ * the test ends, as one that failed. */
 static inline bool pg_server_make(struct pg_server *s)
 {
     glob_t found;
@@ -116,8 +123,10 @@ static inline bool pg_server_make(struct pg_server *s)
     bool made = test_dir_make(s->dir, sizeof(s->dir)) != NULL && chmod(s->dir, 0755) == 0 &&
                 (geteuid() != 0 || chown(s->dir, PG_SERVER_UID, PG_SERVER_UID) == 0);
     snprintf(data, sizeof(data), "%s/data", s->dir);
-    if (!made || !pg_server_wait(pg_server_spawn(s, "initdb", args)))
-        return false;
+    if (!made || !pg_server_wait(pg_server_spawn(s, "initdb", args))) {
+        fprintf(stderr, "pg_server: %s/initdb makes no server in %s\n", s->bin, s->dir);
+        exit(1);
+    }
     pg_server_start(s);
     return true;
 }
