@@ -388,8 +388,24 @@ static bool invite_has_ended(const struct pv_cnet *net, const uint8_t *invite_pk
     return pv_roster_invite(net->roster, invite_pk, &invite) == PV_OK && wall >= invite.not_after;
 }
 
+/* A node that joins again may ask for another name than before, or find free by now what it asked
+ * for. Its own reservations are in nobody's way, so where nothing has changed it keeps its name.
+ * One that the store has stays as it is. */
+static enum pv_ctl_error name_again(const struct pv_cnet *net, const char *asked,
+                                    struct pv_cnet_reservation *r)
+{
+    const struct address_claim claim = {.net = net, .node = r->node};
+    char name[PV_NAME_BUF];
+    if (r->pinned > 0)
+        return PV_CTL_E_NONE;
+    enum pv_ctl_error e = choose_name(&claim, asked, name);
+    if (e == PV_CTL_E_NONE)
+        memcpy(r->name, name, sizeof(r->name));
+    return e;
+}
+
 /* A repeated join gets the same answer, with its time begun anew: a node whose connection broke
- * gets the name that it was promised. */
+ * gets the name and the address that it was promised. */
 enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *join, uint64_t wall,
                                pv_ns now, struct pv_ctl_reservation *ret_reservation)
 {
@@ -412,13 +428,12 @@ enum pv_ctl_error pv_cnet_join(struct pv_cnet *net, const struct pv_ctl_join *jo
     if (!guests_have_room(net, now))
         return PV_CTL_E_LIMIT;
     struct pv_cnet_reservation *r = find_reservation(net, join->invite, join->node);
-    if (r != NULL) {
+    bool again = r != NULL;
+    e = again ? name_again(net, join->name, r) : new_reservation(net, join, &r);
+    if (e != PV_CTL_E_NONE)
+        return e;
+    if (again)
         unlink_reservation(net, r);
-    } else {
-        e = new_reservation(net, join, &r);
-        if (e != PV_CTL_E_NONE)
-            return e;
-    }
     append_reservation(net, r, now);
     fill_reservation(net, r->node, r->name, r->ip4, pv_roster_next_serial(net->roster, r->node),
                      ret_reservation);

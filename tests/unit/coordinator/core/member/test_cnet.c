@@ -110,9 +110,36 @@ static void numbers_fit_the_longest_name(void **state)
     assert_string_equal(r.name, "home-2");
 }
 
+/* Who asked for a name that is taken asks for another one, or for the same when its owner is gone.
+ */
+static void who_joins_again_may_ask_for_another_name(void **state)
+{
+    (void)state;
+    const struct keys invite = keys_of(50), owner = keys_of(9), node = keys_of(8);
+    struct world w = make_net(&invite);
+    struct pv_ctl_reservation r = reserve(&owner, &invite, "laptop", PV_S(1)), first;
+    make_member_of(&w, &owner, &invite, &r, 100);
+    first = reserve(&node, &invite, "laptop", PV_S(100));
+    assert_string_equal(first.name, "laptop-2");
+    r = reserve(&node, &invite, "laptop", PV_S(101));
+    assert_memory_equal(&r, &first, sizeof(r));
+    r = reserve(&node, &invite, "pi", PV_S(102));
+    assert_string_equal(r.name, "pi");
+    assert_memory_equal(r.ip4, first.ip4, sizeof(r.ip4));
+    const struct keys other = keys_of(7);
+    r = reserve(&other, &invite, "laptop", PV_S(103));
+    assert_string_equal(r.name, "laptop-2");
+    r = reserve(&node, &invite, "laptop", PV_S(104));
+    assert_string_equal(r.name, "laptop-3");
+    /* The other one lets its name go; a minute later so has the coordinator. */
+    r = reserve(&node, &invite, "laptop", PV_S(103 + PV_COORD_RESERVE_S));
+    assert_string_equal(r.name, "laptop-2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_joins_again_may_ask_for_another_name),
         cmocka_unit_test(machines_of_one_image_all_get_a_name),
         cmocka_unit_test(numbers_fit_the_longest_name),
     };
