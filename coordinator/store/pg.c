@@ -201,8 +201,15 @@ void pv_pg_disconnect(struct pv_pg *pg)
     pg->prepared = false;
 }
 
+/* A database that goes says so, and then the connection ends. */
 bool pv_pg_is_connected(const struct pv_pg *pg)
 {
+    struct pollfd p = {.fd = pg->conn == NULL ? -1 : PQsocket(pg->conn), .events = POLLIN};
+    while (pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_OK && poll(&p, 1, 0) > 0) {
+        if (PQconsumeInput(pg->conn) != 1)
+            return false;
+        (void)PQisBusy(pg->conn); /* looks at what was read */
+    }
     return pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_OK;
 }
 
@@ -255,6 +262,14 @@ static bool connect_by(PGconn *conn, pv_ns until)
     return false;
 }
 
+/* What the database says of its own accord, such as that it goes, is known by what follows; libpq
+ * would write it to stderr, between the lines of the log. */
+static void pass_over(void *ctx, const char *message)
+{
+    (void)ctx;
+    (void)message;
+}
+
 /* A transaction that its client has left must not hold the fence, and one that waits for somebody
  * else's lock not for ever. Where an answer was lost there is nothing for TCP to repeat, so the
  * line is asked each second whether it holds. Before dbname stands what conninfo may say otherwise:
@@ -288,6 +303,8 @@ int pv_pg_connect(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
         return PV_OK;
     pv_pg_disconnect(pg);
     pg->conn = start(pg);
+    if (pg->conn != NULL)
+        (void)PQsetNoticeProcessor(pg->conn, pass_over, NULL);
     if (pg->conn != NULL && connect_by(pg->conn, pv_clock_now() + pg->cfg.wait))
         return PV_OK;
     return explain_obstacle(pg, ret_error);
@@ -338,24 +355,10 @@ static void send_text(struct pv_pg *pg, const char *sql)
     pg->n_sent++;
 }
 
-/* Reads what came while nobody looked: a database that goes says so, and then the connection ends.
- */
-static bool has_ended(struct pv_pg *pg)
+int pv_pg_begin(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
 {
-    struct pollfd p = {.fd = PQsocket(pg->conn), .events = POLLIN};
-    while (pv_pg_is_connected(pg) && poll(&p, 1, 0) > 0) {
-        if (PQconsumeInput(pg->conn) != 1)
-            return true;
-        (void)PQisBusy(pg->conn); /* looks at what was read */
-    }
-    return !pv_pg_is_connected(pg);
-}
-
-/* A connection that has ended is noticed before anything is sent by it. */
-int pv_pg_begin(struct pv_pg *pg)
-{
-    if (pg->conn == NULL || has_ended(pg) || PQenterPipelineMode(pg->conn) != 1)
-        return PV_ERR_CLOSED;
+    if (!pv_pg_is_connected(pg) || PQenterPipelineMode(pg->conn) != 1)
+        return explain_away(pg, "write to", ret_error);
     pg->n_sent = 0;
     pg->send_failed = false;
     send_text(pg, pg->held ? "SAVEPOINT part" : "BEGIN");

@@ -74,13 +74,15 @@ PV_MUST_CHECK int pv_pg_connect(struct pv_pg *pg, char ret_error[static PV_PG_ER
 /* Prepares the statements, once for each connection. Errors of pv_pg_finish(). */
 PV_MUST_CHECK int pv_pg_prepare(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]);
 void pv_pg_disconnect(struct pv_pg *pg);
+/* Reads what came while nobody looked, too: a database that went has ended the connection. */
 bool pv_pg_is_connected(const struct pv_pg *pg);
 
 /*
  * A batch: begin, send as many as wanted, finish. All of it is one transaction that ends with
  * finish, which gives the result of each statement in the order of sending; i counts from 0.
  */
-PV_MUST_CHECK int pv_pg_begin(struct pv_pg *pg); /* PV_ERR_CLOSED: not connected (any more) */
+/* PV_ERR_CLOSED: not connected (any more), with ret_error; disconnected. */
+PV_MUST_CHECK int pv_pg_begin(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]);
 /* A failure shows at finish. */
 void pv_pg_send(struct pv_pg *pg, const char *statement, const struct pv_pg_value *values,
                 size_t n_values);

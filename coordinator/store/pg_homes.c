@@ -149,7 +149,7 @@ static void take_facts(void *ctx, size_t i, PGresult *res)
 /* A transaction that only reads, for all of them in one round trip. */
 static int ask_facts(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    int r = pv_pg_begin(ro->s->pg);
+    int r = pv_pg_begin(ro->s->pg, ret_error);
     if (r < 0)
         return r;
     for (size_t i = 0; i < ro->n; i++) {
@@ -277,7 +277,7 @@ static int change(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MAX])
     }
     if (sent == 0)
         return PV_OK;
-    int r = pv_pg_begin(ro->s->pg);
+    int r = pv_pg_begin(ro->s->pg, ret_error);
     if (r < 0)
         return r;
     for (size_t i = 0; i < ro->n; i++)
@@ -303,7 +303,7 @@ static int raise_epoch(struct round *ro, char ret_error[static PV_STOREOP_ERROR_
     if (above < ro->s->epoch)
         return PV_OK;
     const struct pv_pg_value v[] = {pv_pg_int((int64_t)above)};
-    int r = pv_pg_begin(ro->s->pg);
+    int r = pv_pg_begin(ro->s->pg, ret_error);
     if (r < 0)
         return r;
     pv_pg_send(ro->s->pg, "new epoch", v, PV_ARRAY_LEN(v));

@@ -140,12 +140,9 @@ static void take_owner(void *ctx, size_t i, PGresult *res)
 static int ask(struct pv_pg_lease *l, const char *statement, const struct pv_pg_value *values,
                size_t n_values, struct answer *a, char ret_error[static PV_PG_ERROR_MAX])
 {
-    int r = pv_pg_begin(l->pg);
-    if (r < 0) {
-        pv_pg_disconnect(l->pg);
-        snprintf(ret_error, PV_PG_ERROR_MAX, "the connection to the database has ended");
+    int r = pv_pg_begin(l->pg, ret_error);
+    if (r < 0)
         return r;
-    }
     pv_pg_send(l->pg, statement, values, n_values);
     return pv_pg_finish(l->pg, take_lease_row, a, ret_error);
 }
@@ -156,7 +153,7 @@ static int check_owner(struct pv_pg_lease *l, char ret_error[static PV_PG_ERROR_
 {
     const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.pk, sizeof(l->cfg.pk))};
     struct answer a = {.has_pk = false};
-    int r = pv_pg_begin(l->pg);
+    int r = pv_pg_begin(l->pg, ret_error);
     if (r < 0)
         return r;
     pv_pg_send(l->pg, "belong", v, PV_ARRAY_LEN(v));
@@ -272,14 +269,12 @@ static int renew_row(struct pv_pg_lease *l, struct stayed *st,
                                          pv_pg_int(PV_PG_LEASE_MS - PV_PG_SILENT_MS),
                                          pv_pg_int(PV_PG_SILENT_MAX)};
     st->before = l->renewed;
-    if (pv_pg_begin(l->pg) < 0) {
-        pv_pg_disconnect(l->pg);
-        snprintf(ret_error, PV_PG_ERROR_MAX, "the connection to the database has ended");
-        return PV_ERR_CLOSED;
-    }
+    int r = pv_pg_begin(l->pg, ret_error);
+    if (r < 0)
+        return r;
     pv_pg_send(l->pg, "stay", stay, PV_ARRAY_LEN(stay));
     pv_pg_send(l->pg, "silent", silent, PV_ARRAY_LEN(silent));
-    int r = pv_pg_finish(l->pg, take_stay, st, ret_error);
+    r = pv_pg_finish(l->pg, take_stay, st, ret_error);
     if (r == PV_OK)
         l->renewed = st->now;
     return r;
@@ -305,11 +300,9 @@ static int stay(struct pv_pg_lease *l, struct pv_pg_renewal *re,
     re->few = a->has_third ? (uint64_t)a->third : UINT64_MAX;
     if (l->listed && a->fence == l->lost && !re->again)
         return PV_OK;
-    if (pv_pg_begin(l->pg) < 0) {
-        pv_pg_disconnect(l->pg);
-        snprintf(ret_error, PV_PG_ERROR_MAX, "the connection to the database has ended");
-        return PV_ERR_CLOSED;
-    }
+    r = pv_pg_begin(l->pg, ret_error);
+    if (r < 0)
+        return r;
     pv_pg_send(l->pg, "mine", &me, 1);
     r = pv_pg_finish(l->pg, take_home, re, ret_error);
     if (r == PV_OK && re->has_list) {

@@ -304,12 +304,10 @@ static int send_batch(struct pv_pgstore *s, struct batch *b, bool *ret_sent,
     clear_results(b);
     b->at = 0;
     b->first[0] = 0;
-    *ret_sent = pv_pg_begin(s->pg) == PV_OK;
-    if (!*ret_sent) {
-        pv_pg_disconnect(s->pg);
-        memcpy(error, s->away, PV_STOREOP_ERROR_MAX);
-        return PV_ERR_CLOSED;
-    }
+    int r = pv_pg_begin(s->pg, error);
+    *ret_sent = r == PV_OK;
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < b->n; i++)
         b->first[i + 1] = b->first[i] + send_operation(s, b->ops[i], b->again);
     return pv_pg_finish(s->pg, take_result, b, error);
@@ -461,7 +459,7 @@ static void store_marks(struct pv_pgstore *s, const struct marks *m)
 {
     char error[PV_STOREOP_ERROR_MAX];
     for (size_t i = 0; i < m->n;) {
-        if (pv_pg_begin(s->pg) < 0)
+        if (pv_pg_begin(s->pg, error) < 0)
             return;
         send_fence(s, NULL, false, false);
         for (size_t end = i + MARKS_AT_ONCE; i < m->n && i < end; i++) {
@@ -533,11 +531,9 @@ static int hold(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ER
     int r = pv_pg_hold(s->pg, ret_error);
     if (r < 0)
         return r;
-    r = pv_pg_begin(s->pg);
-    if (r < 0) {
-        memcpy(ret_error, s->away, PV_STOREOP_ERROR_MAX);
+    r = pv_pg_begin(s->pg, ret_error);
+    if (r < 0)
         return r;
-    }
     s->held = true;
     send_fence(s, NULL, false, false);
     return pv_pg_finish(s->pg, NULL, NULL, ret_error);

@@ -463,6 +463,37 @@ static void of_a_gift_that_nobody_heard_the_database_knows(void **state)
     assert_int_equal(put(&two, 11), PV_OK);
 }
 
+/* Ends the sessions of all stores, and waits until their sockets are closed. */
+static void end_sessions(void)
+{
+    struct pv_pg *pg = pg_sql_open(&server);
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    const char *sessions = "SELECT pid FROM pg_stat_activity"
+                           " WHERE application_name = 'p2pvpn-coordinator' LIMIT 1";
+    for (pid_t pid; (pid = (pid_t)strtol(pg_sql_in(pg, sessions), NULL, 10)) > 0;) {
+        (void)pg_sql_in(pg, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                            " WHERE application_name = 'p2pvpn-coordinator'");
+        while (kill(pid, 0) == 0 && pv_clock_now() < until)
+            poll(NULL, 0, 5);
+    }
+    pv_pg_free(pg);
+}
+
+/* The database was started anew while nobody stored anything: the next who does is not refused. */
+static void a_session_that_ended_at_night_refuses_nobody(void **state)
+{
+    (void)state;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    end_sessions();
+    assert_int_equal(put(&one, 9), PV_OK);
+    end_sessions();
+    assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+    end_sessions();
+    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
+    assert_int_equal(a->verdict, PV_HOME_THERE);
+    pv_home_answer_free(a);
+}
+
 static uint8_t lost_network[PV_NETWORK_ID_LEN];
 
 static void lose_network(void)
@@ -601,6 +632,7 @@ int main(void)
         TEST(a_commit_whose_answer_is_lost_counts_once),
         TEST(a_commit_that_never_came_is_done_again),
         TEST(of_a_gift_that_nobody_heard_the_database_knows),
+        TEST(a_session_that_ended_at_night_refuses_nobody),
         TEST(what_was_stored_is_known_again_beside_a_network_that_was_lost),
         TEST(least_rights_are_enough),
         TEST(who_looks_sees_all_of_it),
