@@ -146,7 +146,7 @@ static void a_spare_user_is_the_same_every_time_and_nobody_else(void **state)
 
 static bool can_open(const char *dir, const char *name, int flags)
 {
-    char path[512];
+    char path[600];
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     int fd = open(path, flags | O_CLOEXEC, 0600);
     if (fd >= 0)
