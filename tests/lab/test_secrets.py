@@ -9,7 +9,9 @@ import re
 import resource
 import signal
 
+from clusterlab import Database
 from lab import Skip, check, equal, scenario, wait
+from turnlab import relays, use_turn
 
 STATE = "/var/lib/p2pvpn"
 NETWORK_ID = 16  # bytes
@@ -84,17 +86,26 @@ def below(pid):
 
 
 class Secret:
-    """A secret's bytes, the text they are written as, and who may have it: a process and a file."""
+    """A secret's bytes, the text they are written as, and who may have it: a process and a file. plain: in that
+    process it may be anywhere, as often as the libraries that use it like."""
 
-    def __init__(self, what, raw, text, pid=0, path=""):
-        self.what, self.raw, self.text, self.pid, self.path = what, raw, text, pid, path
+    def __init__(self, what, raw, text, pid=0, path="", plain=False):
+        self.what, self.raw, self.text, self.pid, self.path, self.plain = what, raw, text, pid, path, plain
 
 
-def key_of(what, host, pid, path):
-    """The 32 bytes of a key file."""
-    text = host.run("cat", path).out.strip()
-    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    return Secret(what, raw, text.encode(), pid, f"/proc/{host.holder.pid}/root{path}")
+def at(host, path):
+    """A file of the host, seen from here."""
+    return f"/proc/{host.holder.pid}/root{path}"
+
+
+def keys_of(what, host, pid, path):
+    """The keys of a file, of 32 bytes each: a line has one, and maybe when it was replaced."""
+    found = []
+    for line in host.run("cat", path).out.splitlines():
+        text = line.split()[0]
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        found.append(Secret(f"{what} {len(found) + 1}", raw, text.encode(), pid, at(host, path)))
+    return found
 
 
 def look_at_memory(pid, name, secrets):
@@ -103,6 +114,8 @@ def look_at_memory(pid, name, secrets):
     found = search(pid, [x for one in secrets for x in (one.raw, one.text)])
     sanitized = any("libasan" in x.name for x in mappings(pid))
     for one in secrets:
+        if one.plain and one.pid == pid:
+            continue
         places = found[one.raw]
         if sanitized:
             # The sanitizer keeps the frames of functions that have returned, and its mlock() does nothing.
@@ -138,7 +151,7 @@ def look(pid, secrets):
 def on_disk(host, secrets):
     """Files of the state directories that hold a secret beside its own."""
     root = f"/proc/{host.holder.pid}/root"
-    for directory in (STATE, "/var/lib/p2pvpn-coordinator", "/run", "/tmp"):
+    for directory in (STATE, "/var/lib/p2pvpn-coordinator", "/etc/p2pvpn", "/run", "/tmp"):
         for folder, _, names in os.walk(root + directory):
             for name in names:
                 path = os.path.join(folder, name)
@@ -164,20 +177,23 @@ def in_answers_and_logs(lab, answers, secrets):
 
 @scenario
 def keys_are_once_in_locked_memory_and_in_their_files(lab):
-    """After a join, meetings, messages, a file and a restart of the coordinator."""
+    """After a join, meetings, messages, a file, new transport keys and a restart of the coordinator."""
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
     lab.network(coordinator, [a, b])
     a.wait_direct(b)
     a.ctl("send", "b", "hello")
     b.run("sh", "-c", "echo text >/run/file")
+    for _ in range(2):
+        a.ctl("key", "rotate")
     coordinator.restart()
     wait("the coordinator", lambda: all((h.json("status")["coordinator"] or {}).get("connected")
                                         for h in (a, b)), 30)
     a.ping(b)
-    secrets = [key_of(f"{host.name} {key}", host, host.p2pvpnd.pid, f"{STATE}/{key}.key")
-               for host, keys in ((a, ("identity", "transport", "root")), (b, ("identity", "transport")))
-               for key in keys]
+    secrets = [one for host, keys in ((a, ("identity", "transport", "root")), (b, ("identity", "transport")))
+               for key in keys
+               for one in keys_of(f"{host.name} {key}", host, host.p2pvpnd.pid, f"{STATE}/{key}.key")]
+    equal(len(secrets), 7, "keys, two former ones among them")
     for host, program in ((a, a.p2pvpnd), (b, b.p2pvpnd), (coordinator.host, coordinator.program)):
         look(program.pid, secrets)
         on_disk(host, secrets)
@@ -232,7 +248,7 @@ def coordinators_secrets_and_invites_are_nowhere_else(lab):
         host.daemon()
     directory = "/var/lib/p2pvpn-coordinator"
     pid = coordinator.program.pid
-    own, create = (key_of(x, coordinator.host, pid, f"{directory}/{x}.key")
+    own, create = (keys_of(x, coordinator.host, pid, f"{directory}/{x}.key")[0]
                    for x in ("coordinator", "create"))
     look_at_waiting(a, create, "create", url, "--name", "a")
     first = invite("first invite", a.create(url))
@@ -247,6 +263,62 @@ def coordinators_secrets_and_invites_are_nowhere_else(lab):
     for host, program in ((coordinator.host, coordinator.program), (a, a.p2pvpnd), (b, b.p2pvpnd)):
         look(program.pid, secrets)
         on_disk(host, secrets)
+    in_answers_and_logs(lab, said, secrets)
+
+
+def guarded_database(lab, password):
+    """A database that wants a password from whoever comes as `guarded`."""
+    db = Database(lab.host("db"))
+    db.sql(f"CREATE ROLE guarded LOGIN PASSWORD '{password}'")
+    db.sql("GRANT CREATE ON DATABASE postgres TO guarded")
+    db.host.run("sed", "-i", "1i host all guarded all scram-sha-256", "/run/pg/data/pg_hba.conf")
+    db.sql("SELECT pg_reload_conf()")
+    return db
+
+
+@scenario
+def passwords_and_preshared_keys_are_nowhere_else(lab):
+    """What the configurations of a coordinator and of a node name: the password of a relay's user at both ends, that
+    of the database, the key of the certificate, the key that is shared with a static peer."""
+    in_relay, in_database = "Kuckuck-in-the-relay", "Zaunkoenig-in-the-database"
+    db = guarded_database(lab, in_database)
+    host = lab.host("coord")
+    host.run("sh", "-c", "mkdir -p /etc/p2pvpn; umask 077; cat > /etc/p2pvpn/node.password", stdin=in_relay + "\n")
+    host.run("sh", "-c", "umask 077; cat > /etc/p2pvpn/coordinator.conf",
+             stdin="[turn-user node]\npassword-file = /etc/p2pvpn/node.password\n"
+             f"[store]\npostgres = host={db.host.ip4} dbname=postgres user=guarded password={in_database}\n")
+    host.run("chown", "p2pvpn-coordinator", "/etc/p2pvpn/coordinator.conf")
+    coordinator = lab.coordinator(host)
+    a = lab.host("a")
+    use_turn(a, f"turn:{host.ip4}:3478?transport=tcp")
+    a.run("sh", "-c", "cat > /etc/p2pvpn/turn-password", stdin=in_relay + "\n")
+    shared = os.urandom(32)
+    text = base64.b64encode(shared).decode()
+    a.run("sh", "-c", "umask 077; cat > /etc/p2pvpn/phone.psk", stdin=text + "\n")
+    a.run("sh", "-c", "cat >> /etc/p2pvpn/p2pvpnd.conf",
+          stdin=f"[peer phone]\npublic-key = {base64.b64encode(os.urandom(32)).decode()}\n"
+          "allowed-ips = 10.77.0.2/32\npreshared-key-file = /etc/p2pvpn/phone.psk\n")
+    lab.network(coordinator, [a])
+    wait("the configured relay to let it in", lambda: any(
+        r["state"] == "up" for name, r in relays(a).items() if name != "coordinator"), 30)
+    pem = "/var/lib/p2pvpn-coordinator/tls.pem"
+    lines = re.search("KEY-----\n(.*?)\n-----END", host.run("cat", pem).out, re.S)[1].split("\n")
+    key = base64.b64decode("".join(lines))
+    pid, own = coordinator.program.pid, a.p2pvpnd.pid
+    of_host = [Secret("the database's password", in_database.encode(), in_database.encode(), pid,
+                      at(host, "/etc/p2pvpn/coordinator.conf"), plain=True),
+               Secret("the certificate's key", key, lines[0].encode(), pid, at(host, pem), plain=True)]
+    of_node = [Secret("the static peer's key", shared, text.encode(), own, at(a, "/etc/p2pvpn/phone.psk"), plain=True)]
+    # Who checks the relay's password has what follows from it, and not itself.
+    for machine, program, holder, path in ((host, pid, 0, "node.password"), (a, own, own, "turn-password")):
+        relay = Secret("the relay's password", in_relay.encode(), in_relay.encode(), holder,
+                       at(machine, f"/etc/p2pvpn/{path}"), plain=True)
+        secrets = [relay, *of_host, *of_node]
+        look(program, secrets)
+        on_disk(machine, secrets)
+    said = "".join(a.ctl(*x, "--json").out for x in (["status"], ["peers"])) + a.ctl("why", "phone").out
+    said += "".join(host.run(lab.bin("p2pvpn-coordinator"), *x).out
+                    for x in (["status"], ["status", "--json"], ["metrics"], ["networks"], ["homes"], ["reload"]))
     in_answers_and_logs(lab, said, secrets)
 
 
