@@ -23,6 +23,8 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 
+#define START_WAIT PV_S(10) /* ours: for who starts, until it can be asked */
+
 int pv_coord_print_error(const char *error)
 {
     fprintf(stderr, "p2pvpn-coordinator: %s\n", error);
@@ -253,35 +255,43 @@ static int drop(const struct pv_coordset *set)
 }
 
 /* Without a coordinator that runs the file is all there is to change; the lock keeps one from
- * starting meanwhile. */
-static int rotate_alone(struct pv_coordset *set)
+ * starting meanwhile. PV_ERR_EXISTS: it has the lock already. */
+static int rotate_alone(struct pv_coordset *set, char ret_error[static PV_RIGHTS_ERROR_MAX])
 {
-    char error[PV_RIGHTS_ERROR_MAX];
     struct pv_rights rights;
     struct pv_rng rng = pv_entropy();
     uint8_t secret[PV_CTL_SECRET_LEN];
     int lock = -1;
-    int r = pv_rights_enter(&rights, set, error);
+    int r = pv_rights_enter(&rights, set, ret_error);
     if (r == PV_OK)
-        r = pv_coordkeys_lock(set->state, &lock, error);
+        r = pv_coordkeys_lock(set->state, &lock, ret_error);
     if (r == PV_OK)
-        r = pv_coordkeys_rotate(set->state, &rng, secret, error);
+        r = pv_coordkeys_rotate(set->state, &rng, secret, ret_error);
     pv_wipe(secret, sizeof(secret));
     if (lock >= 0)
         close(lock);
+    return r;
+}
+
+/* A coordinator that starts has the lock before it can be asked. */
+static int rotate(struct pv_coordset *set)
+{
+    pv_ns end = pv_clock_now() + START_WAIT;
+    char error[PV_RIGHTS_ERROR_MAX];
+    int r;
+    do {
+        json_t *doc = NULL;
+        int status = 0;
+        int code = pv_coord_ask(set, json_pack("{s:s}", "do", "secret"), &doc, &status);
+        json_decref(doc);
+        if (status != PV_ERR_NOT_FOUND)
+            return code;
+        r = rotate_alone(set, error);
+    } while (r == PV_ERR_EXISTS && pv_clock_now() < end);
     if (r == PV_OK)
         return PV_COORDEXIT_DONE;
     (void)pv_coord_print_error(error);
     return exit_of(r);
-}
-
-static int rotate(struct pv_coordset *set)
-{
-    json_t *doc = NULL;
-    int status = 0;
-    int code = pv_coord_ask(set, json_pack("{s:s}", "do", "secret"), &doc, &status);
-    json_decref(doc);
-    return status == PV_ERR_NOT_FOUND ? rotate_alone(set) : code;
 }
 
 static void print_names(const char *what, const json_t *list)

@@ -2,6 +2,7 @@
 /* The program p2pvpn-coordinator as a user meets it: started, spoken to over loopback, ended. */
 #include <stdio.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "coord_run.h"
@@ -13,6 +14,7 @@
 #include "sys/file/file.h"
 #include "sys/net/stream.h"
 #include "sys/net/udp.h"
+#include "sys/net/unixsock.h"
 #include "sys/proc/entropy.h"
 #include "tests/unit/base/metrics_grammar.h"
 
@@ -113,6 +115,34 @@ static void a_start_waits_for_a_command_that_has_the_lock(void **state)
     listening(&started);
     assert_int_equal(stop(&started), 0);
     close(watch);
+}
+
+/* A coordinator has the lock, and begins to listen to its operator after `secret` asked for both.
+ */
+static void a_new_secret_waits_for_a_coordinator_that_starts(void **state)
+{
+    struct program url, rotate;
+    char path[96], request[64] = "";
+    struct pollfd p = {.fd = -1, .events = POLLIN};
+    int watch;
+    (void)state;
+    int lock = hold_lock(&url, &watch);
+    rotate = START("secret", "rotate", "--public", "203.0.113.7");
+    wait_for(watch, POLLIN);
+    snprintf(path, sizeof(path), "%s/s/control.sock", dir);
+    assert_int_equal(pv_unix_listen(path, NULL, &p.fd), PV_OK);
+    assert_int_equal(chmod(path, 0666), 0); /* of root's here; a coordinator's own has its user */
+    assert_int_equal(poll(&p, 1, 30000), 1);
+    int client = accept4(p.fd, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(client >= 0);
+    assert_true(read(client, request, sizeof(request) - 1) > 0);
+    assert_string_equal(request, "{\"do\":\"secret\"}\n");
+    assert_int_equal(write(client, "{}\n", 3), 3);
+    close(client);
+    assert_int_equal(finish(&rotate), 0);
+    close(p.fd);
+    close(watch);
+    close(lock);
 }
 
 static void an_open_coordinators_url_has_no_secret(void **state)
@@ -435,6 +465,7 @@ int main(void)
         TEST(the_url_is_the_same_before_and_after_the_first_start),
         TEST(the_url_waits_for_the_keys_of_a_first_start),
         TEST(a_start_waits_for_a_command_that_has_the_lock),
+        TEST(a_new_secret_waits_for_a_coordinator_that_starts),
         TEST(an_open_coordinators_url_has_no_secret),
         TEST(wrong_usage_exits_with_2_and_one_line),
         TEST(a_second_one_in_the_same_directory_or_port_is_refused),
