@@ -128,8 +128,9 @@ struct pv_work *pv_registry_poll_done(struct pv_registry *reg);
  * n_gone by these. NULL: none. */
 struct pv_cnet *pv_registry_poll_changed(struct pv_registry *reg);
 
-/* Between the files of the registry: a network changed; one is settled a little further
- * (PV_ERR_AGAIN: it is not done). */
+/* Between the files of the registry: one more network (PV_ERR_LIMIT: there are max_nets;
+ * PV_ERR_NOMEM); one changed; one is settled a little further (PV_ERR_AGAIN: it is not done). */
+PV_MUST_CHECK int pv_registry_add(struct pv_registry *reg, struct pv_cnet *net);
 void pv_registry_mark_changed(struct pv_registry *reg, struct pv_cnet *net);
 PV_MUST_CHECK int pv_registry_settle_some(struct pv_registry *reg, struct pv_cnet *net, pv_ns now);
 /* Is an operation or a work about it? */
