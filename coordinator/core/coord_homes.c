@@ -33,8 +33,17 @@ static void send_away(struct pv_coord *c, struct pv_conn *s, const struct pv_hom
 
 /* --- letting go ------------------------------------------------------------------------------ */
 
-/* Its members and guests are sent to its new home; what the store is doing for it ends by itself,
- * and its memory is freed when nothing refers to it (sweep()). */
+void pv_coord_forget_net(struct pv_coord *c, struct pv_cnet *net)
+{
+    if (net->resting)
+        pv_heap_set(&c->rests, &net->rest, PV_NEVER);
+    net->resting = false;
+    c->billed = NULL;
+    pv_pages_forget(&c->pages, net);
+    pv_registry_drop(&c->registry, net);
+}
+
+/* Its members and guests are sent to its new home. */
 static void let_go(struct pv_coord *c, struct pv_cnet *net, const struct pv_home_answer *to,
                    const char *why, pv_ns now)
 {
@@ -45,12 +54,7 @@ static void let_go(struct pv_coord *c, struct pv_cnet *net, const struct pv_home
         if (s->net == net && s->state != PV_CONN_CLOSING)
             send_away(c, s, to, now);
     }
-    if (net->resting)
-        pv_heap_set(&c->rests, &net->rest, PV_NEVER);
-    net->resting = false;
-    c->billed = NULL;
-    pv_pages_forget(&c->pages, net);
-    pv_registry_drop(&c->registry, net);
+    pv_coord_forget_net(c, net);
 }
 
 static int by_network(const void *a, const void *b)
@@ -128,16 +132,21 @@ static void go_on(struct pv_coord *c, const struct pv_homes_ask *ask, enum pv_ho
     }
 }
 
-/* All rows of a network that became this coordinator's. A row that is damaged is left out. */
+/* All rows of a network that became this coordinator's. A row that is damaged is left out; without
+ * memory for all of them it has none: what is missing could be a removal. */
 static struct pv_cnet *take_in(struct pv_coord *c, const struct pv_homes_ask *ask,
                                const struct pv_home_answer *h, pv_ns now)
 {
-    for (size_t i = 0; h->rows != NULL && i < h->rows->n_rows; i++) {
+    int r = PV_OK;
+    for (size_t i = 0; r == PV_OK && h->rows != NULL && i < h->rows->n_rows; i++) {
         struct pv_storerow row = h->rows->rows[i];
-        if (pv_registry_load(&c->registry, &row) < 0)
-            break;
+        r = pv_registry_load(&c->registry, &row);
     }
     struct pv_cnet *net = pv_registry_find(&c->registry, ask->network);
+    if (r < 0 && net != NULL) {
+        let_go(c, net, NULL, "there is no memory for it", now);
+        return NULL;
+    }
     if (net == NULL)
         return NULL;
     net->fence = h->fence;

@@ -186,8 +186,13 @@ void pv_gone_drop(struct pv_coord *c, struct pv_cnet *net, pv_ns now);
 struct pv_cnet *pv_gone_handle_timeout(struct pv_coord *c, pv_ns now);
 /* Whose turn it would be. */
 struct pv_cnet *pv_gone_next(const struct pv_coord *c);
+
 /* --- coord_homes.c --------------------------------------------------------------------------- */
 
+/* A network is not this coordinator's any more. Its connections are ending; what the store is doing
+ * for it ends by itself, and where homes come and go its memory is freed when nothing refers to it.
+ */
+void pv_coord_forget_net(struct pv_coord *c, struct pv_cnet *net);
 /* A hello for a network that is not here; takes msg. The connection is answered later, or refused
  * now. */
 void pv_coord_seek(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now);

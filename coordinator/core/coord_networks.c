@@ -64,5 +64,5 @@ void pv_coord_drop_end(struct pv_coord *c, const uint8_t id[static PV_NETWORK_ID
             pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NETWORK,
                          "this coordinator does not serve that network any more", now);
     }
-    pv_registry_drop(&c->registry, net);
+    pv_coord_forget_net(c, net);
 }

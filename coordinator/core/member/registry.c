@@ -509,7 +509,7 @@ void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t 
 
 /* The network of a create becomes the registry's. Two creates of one network may have crossed; the
  * store kept what came first, and so does this. */
-static int place_fresh(struct pv_registry *reg, struct pv_op *op)
+static int place_fresh(struct pv_registry *reg, struct pv_op *op, pv_ns now)
 {
     struct pv_work *work = op->work;
     struct pv_cnet *net = pv_registry_find(reg, work->fresh->id);
@@ -519,6 +519,7 @@ static int place_fresh(struct pv_registry *reg, struct pv_op *op)
             return r;
         net = work->fresh;
         net->fence = op->result.fence;
+        net->home_at = now;
         work->fresh = NULL;
     }
     op->net = net;
@@ -537,7 +538,7 @@ static int take_rows(struct pv_registry *reg, struct pv_op *op, pv_ns now)
     if (op->result.status != PV_OK)
         return PV_OK;
     if (op->work->fresh != NULL)
-        r = place_fresh(reg, op);
+        r = place_fresh(reg, op, now);
     if (r < 0)
         return r;
     for (size_t i = 0; i < op->n && r != PV_ERR_NOMEM; i++) {

@@ -33,6 +33,7 @@ static void *try_realloc(void *p, size_t n)
 #undef calloc
 #undef realloc
 
+#include "coordinator/core/member/home.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 
 /* The answer to a message whose n-th allocation failed while what the store has was taken in. False
@@ -143,12 +144,89 @@ static void everybody_who_is_removed_is_dropped(void **state)
     assert_true(n > 2); /* the list of those who went grows twice */
 }
 
+/* All rows of the store. */
+static struct pv_storeop *all_rows(const struct cw *w)
+{
+    struct pv_storeop *all = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_rows; i++)
+        n += w->rows[i]->n_rows;
+    assert_int_equal(pv_storeop_new(PV_STOREOP_PUT, n, n * 4096, &all), PV_OK);
+    for (size_t i = 0; i < w->n_rows; i++)
+        for (size_t k = 0; k < w->rows[i]->n_rows; k++)
+            assert_int_equal(pv_storeop_add(all, &w->rows[i]->rows[k]), PV_OK);
+    return all;
+}
+
+/* Another coordinator with the same store begins with nothing. */
+static void start_empty(struct cw *w)
+{
+    size_t n_rows = w->n_rows;
+    cw_drop_clients(w);
+    pv_coord_free(w->coord);
+    w->cfg.homes = true;
+    w->n_rows = 0;
+    cw_start(w);
+    w->n_rows = n_rows;
+}
+
+/* The coordinator becomes the home of the network that somebody knocks for; its n-th allocation
+ * fails then. False: there are fewer. */
+static bool take_home(struct cw *w, unsigned n)
+{
+    struct cw_client *c = cw_connect(w, &w->alice);
+    w->hold_jobs = true;
+    cw_pump(w);
+    (void)cw_send(c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER));
+    cw_pump(w);
+    assert_int_equal(w->n_jobs, 1);
+    assert_int_equal(w->jobs[0]->kind, PV_STOREOP_HOME);
+    struct pv_home_answer a = {
+        .verdict = PV_HOME_TAKE, .fence = 1, .epoch = 99, .rows = all_rows(w)};
+    const struct pv_storeop_result res = {.id = w->jobs[0]->id, .home = &a};
+    countdown = n;
+    pv_coord_handle_job(w->coord, &res, w->now);
+    bool failed = countdown == 0;
+    countdown = 0;
+    pv_storeop_free(a.rows);
+    cw_pump(w);
+    cw_sleep(w, PV_S(2));
+    return failed;
+}
+
+static void count_members(void *ctx, const struct pv_coord_network *net)
+{
+    *(uint64_t *)ctx = net->members;
+}
+
+/* A network of which rows are missing would let in whom it has removed. */
+static void a_home_is_taken_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    unsigned n = 0, n_refused = 0;
+    bool failed = true;
+    while (failed) {
+        uint64_t members = 0;
+        struct cw *w = cw_new(++n);
+        cw_start(w);
+        cw_create(w);
+        expect_all(w);
+        start_empty(w);
+        failed = take_home(w, n);
+        pv_coord_networks(w->coord, w->now, count_members, &members);
+        assert_true(members == (pv_coord_n_homes(w->coord) == 0 ? 0 : 2));
+        n_refused += members == 0;
+    }
+    assert_true(n_refused > 0 && n_refused < n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_network_is_created_when_there_is_memory_again),
         cmocka_unit_test(an_invite_is_good_when_there_is_memory_again),
         cmocka_unit_test(everybody_who_is_removed_is_dropped),
+        cmocka_unit_test(a_home_is_taken_whole_or_not_at_all),
     };
     if (pv_crypto_init() != PV_OK)
         return 1;

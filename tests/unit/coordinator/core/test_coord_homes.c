@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* One of several coordinators: what its control half makes of networks that come and go. */
+#include "tests/unit/coordinator/core/coord_world.h"
+
+/* A coordinator that shares its store, and has made a network. */
+static struct cw *shared(uint64_t seed)
+{
+    struct cw *w = cw_new(seed);
+    w->cfg.homes = true;
+    cw_start(w);
+    cw_create(w);
+    return w;
+}
+
+/* What the store says of all homes: there are none. */
+static bool hear_of_none(struct cw *w, pv_ns asked_at)
+{
+    struct pv_coord_home none[1];
+    return pv_coord_homes_are(w->coord, none, 0, asked_at, w->now);
+}
+
+/* The store was asked before it had the network, and its answer comes when the core has it. */
+static void a_list_that_is_older_than_a_network_does_not_end_it(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(1);
+    w->cfg.homes = true;
+    cw_start(w);
+    const pv_ns asked_at = w->now;
+    cw_sleep(w, PV_MS(100));
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    assert_false(hear_of_none(w, asked_at));
+    cw_pump(w);
+    assert_false(alice->closed);
+    assert_int_equal(pv_coord_n_homes(w->coord), 1);
+
+    cw_sleep(w, PV_MS(100));
+    assert_true(hear_of_none(w, w->now)); /* another has it since */
+    cw_pump(w);
+    assert_true(alice->closed);
+    assert_int_equal(pv_coord_n_homes(w->coord), 0);
+}
+
+/* A network that rests, and whose pages are kept, is dropped: nothing points to it when its memory
+ * is freed. */
+static void a_network_that_ends_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct cw *w = shared(2);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+    (void)cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PING});
+    (void)cw_to_coord(w, alice);
+    pv_coord_bill(w->coord, PV_S(60), w->now);
+    assert_true(pv_coord_rests(w->coord));
+    assert_int_equal(pv_coord_drop_begin(w->coord, w->created.network_id), PV_OK);
+    pv_coord_drop_end(w->coord, w->created.network_id, true, w->now);
+    assert_false(pv_coord_rests(w->coord));
+    cw_pump(w);
+    cw_sleep(w, PV_S(11)); /* it is freed */
+    pv_coord_idle(w->coord, w->now);
+    cw_create(w);
+    (void)cw_member(w, &w->alice);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(a_list_that_is_older_than_a_network_does_not_end_it,
+                                  test_teardown),
+        cmocka_unit_test_teardown(a_network_that_ends_leaves_nothing_behind, test_teardown),
+    };
+    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}
