@@ -14,6 +14,8 @@ enum {
     MAX_UNKNOWN = 6, /* attributes named in a 420: as many as fit PV_STUNS_SHORT_ANSWER */
     CHANGE_IP = 4,   /* RFC 5780 s7.2 */
     CHANGE_PORT = 2, /* RFC 5780 s7.2 */
+    ADDR_HEAD = 8,   /* bytes of an attribute with an address, but for that */
+    FINGERPRINT_LEN = 8,
 };
 
 struct pv_stuns {
@@ -178,6 +180,18 @@ static size_t list_unknown(const struct binding_request *ask, bool change,
     return n;
 }
 
+/* Puts an address that the client can do without. One whose source is forged gets more than it sent
+ * otherwise. */
+static void put_if_room(struct pv_stun_writer *w, const struct binding_request *ask, uint16_t type,
+                        const struct pv_addr *addr)
+{
+    size_t len =
+        w->len + ADDR_HEAD + pv_addr_ip_len(addr) + (ask->fingerprint ? FINGERPRINT_LEN : 0);
+    if (addr->family != PV_AF_NONE &&
+        (ask->place->stream || len <= PV_STUNS_GAIN * ask->msg->raw.len))
+        pv_stun_put_addr(w, type, addr);
+}
+
 /* Writes the answer of RFC 3489 s11.2; SOURCE-ADDRESS is for IPv4 only, as that RFC knows nothing
  * else. */
 static void put_classic(struct pv_stun_writer *w, const struct binding_request *ask)
@@ -186,13 +200,13 @@ static void put_classic(struct pv_stun_writer *w, const struct binding_request *
     if (ask->place == NULL)
         return;
     if (ask->seen.family == PV_AF_INET && ask->from.family == PV_AF_INET)
-        pv_stun_put_addr(w, PV_STUN_ATTR_SOURCE_ADDRESS, &ask->from);
-    if (ask->place->other.family != PV_AF_NONE)
-        pv_stun_put_addr(w, PV_STUN_ATTR_CHANGED_ADDRESS, &ask->place->other);
+        put_if_room(w, ask, PV_STUN_ATTR_SOURCE_ADDRESS, &ask->from);
+    put_if_room(w, ask, PV_STUN_ATTR_CHANGED_ADDRESS, &ask->place->other);
 }
 
-/* Writes the answer of RFC 8489 and RFC 5780; s6.1 there wants RESPONSE-ORIGIN in every answer. A
- * node that asks its sentry has no use for that, and its answer is no longer than its request. */
+/* Writes the answer of RFC 8489 and RFC 5780; s6.1 there wants RESPONSE-ORIGIN in every answer, but
+ * OTHER-ADDRESS is what a client goes on with. A node that asks its sentry has no use for either,
+ * and its answer is no longer than its request. */
 static void put_modern(struct pv_stun_writer *w, const struct binding_request *ask)
 {
     pv_stun_put_xor_addr(w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &ask->seen);
@@ -200,10 +214,8 @@ static void put_modern(struct pv_stun_writer *w, const struct binding_request *a
         pv_sentry_put(w, &ask->word);
     if (ask->place == NULL || ask->is_ward)
         return;
-    if (ask->from.family != PV_AF_NONE)
-        pv_stun_put_addr(w, PV_STUN_ATTR_RESPONSE_ORIGIN, &ask->from);
-    if (ask->place->other.family != PV_AF_NONE)
-        pv_stun_put_addr(w, PV_STUN_ATTR_OTHER_ADDRESS, &ask->place->other);
+    put_if_room(w, ask, PV_STUN_ATTR_OTHER_ADDRESS, &ask->place->other);
+    put_if_room(w, ask, PV_STUN_ATTR_RESPONSE_ORIGIN, &ask->from);
 }
 
 /* An error goes back where the request came from, whatever the request wanted changed: nobody can

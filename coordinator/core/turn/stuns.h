@@ -6,9 +6,10 @@
  *
  * A pure function over token buckets: nothing is remembered about who asked, but for nodes that
  * have this coordinator as their sentry (wards.h). It does not know TURN: its methods get no
- * answer. Deviations, so that nobody gains by asking (DESIGN 6): no attribute of RFC 5780 but
- * OTHER-ADDRESS unless the request has one, MAPPED-ADDRESS only for old clients, PADDING is never
- * echoed, RESPONSE-ADDRESS (RFC 3489) is unknown. One thread at a time.
+ * answer. Deviations, so that nobody gains by asking (DESIGN 6): OTHER-ADDRESS and RESPONSE-ORIGIN
+ * only while the answer has PV_STUNS_GAIN times the request's bytes at most (by IPv4 always),
+ * MAPPED-ADDRESS only for old clients, PADDING is never echoed, RESPONSE-ADDRESS (RFC 3489) is
+ * unknown. One thread at a time.
  */
 #ifndef PV_STUNS_H
 #define PV_STUNS_H
@@ -23,6 +24,8 @@ enum {
     PV_STUNS_PLAIN_ANSWER = 76, /* the server has one address */
     PV_STUNS_MAX_ANSWER = 100,  /* it has two and names the other */
     PV_STUNS_SHORT_ANSWER = 52, /* errors, and answers by a stream */
+    /* Ours: so many times its request has an answer by UDP at most (RFC 9000 s8 has the same). */
+    PV_STUNS_GAIN = 3,
 
     /* Ours: answers a second and at once to one source network (/24, /56) and to all. A network
      * of 1,000 nodes behind one address refreshes 40 times a second. */

@@ -80,13 +80,13 @@ static const char *write_nonce(const char *cookie, const uint8_t body[static BOD
 /* The port counts too: behind one NAT each client has its own nonce, so a neighbour cannot use what
  * it sees. */
 const char *pv_turnauth_nonce(const struct pv_turnauth *a, const struct pv_addr *src, pv_ns now,
-                              char buf[static PV_TURNAUTH_NONCE_BUF])
+                              bool features, char buf[static PV_TURNAUTH_NONCE_BUF])
 {
     uint8_t body[BODY_LEN] = {KIND_SOURCE};
     uint8_t packed[SOURCE_LEN];
     pv_store_be32(body + 1, (uint32_t)(now / PV_S(1)) + PV_TURNAUTH_SOURCE_S);
     make_mac(a, body, pack_source(src, packed), body + HEAD_LEN);
-    return write_nonce(cookie_source, body, buf);
+    return write_nonce(cookie_source, body, buf) + (features ? 0 : COOKIE_LEN);
 }
 
 /* This nonce is not bound to a source: the node gets it by TCP before it knows from where it will
@@ -102,6 +102,15 @@ const char *pv_turnauth_welcome_nonce(const struct pv_turnauth *a, struct pv_vie
     return write_nonce(cookie_welcome, body, buf);
 }
 
+/* Is what stands before the body right for its kind? */
+static bool has_cookie(struct pv_view text, bool welcome)
+{
+    size_t len = text.len - BODY_TEXT;
+    return (len == 0 && !welcome) ||
+           (len == COOKIE_LEN &&
+            memcmp(text.ptr, welcome ? cookie_welcome : cookie_source, COOKIE_LEN) == 0);
+}
+
 /* A nonce of welcome is bound to a member, whom only the caller can look up by the user name: its
  * MAC is checked by pv_turnauth_check_welcome(), after that. */
 int pv_turnauth_check(const struct pv_turnauth *a, struct pv_view text, const struct pv_addr *src,
@@ -111,17 +120,16 @@ int pv_turnauth_check(const struct pv_turnauth *a, struct pv_view text, const st
     uint8_t mac[MAC_LEN];
     uint8_t packed[SOURCE_LEN];
     size_t len = 0;
-    if (text.len != COOKIE_LEN + BODY_TEXT ||
-        pv_b64url_decode((const char *)text.ptr + COOKIE_LEN, BODY_TEXT, body, sizeof(body), &len) <
-            0 ||
+    if (text.len < BODY_TEXT ||
+        pv_b64url_decode((const char *)text.ptr + text.len - BODY_TEXT, BODY_TEXT, body,
+                         sizeof(body), &len) < 0 ||
         len != BODY_LEN || body[0] > KIND_WELCOME)
         return PV_ERR_AUTH;
     struct pv_turnauth_nonce n = {.welcome = body[0] == KIND_WELCOME,
                                   .serial = pv_load_be32(body + 5),
                                   .expiry = pv_load_be32(body + 1)};
     memcpy(n.mac, body + HEAD_LEN, MAC_LEN);
-    if (memcmp(text.ptr, n.welcome ? cookie_welcome : cookie_source, COOKIE_LEN) != 0 ||
-        now / PV_S(1) >= n.expiry)
+    if (!has_cookie(text, n.welcome) || now / PV_S(1) >= n.expiry)
         return PV_ERR_AUTH;
     if (!n.welcome) {
         make_mac(a, body, pack_source(src, packed), mac);

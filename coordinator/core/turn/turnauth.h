@@ -3,9 +3,10 @@
  * turnauth.h - what the relay's long-term credentials are made of (RFC 8489 s9.2): nonces without
  * memory, and keys.
  *
- * A nonce is the RFC's cookie and the base64url form of {kind, expiry, serial, MAC}; the MAC is
- * keyed BLAKE2s over these and over what the nonce is bound to. Nothing is remembered about nonces
- * given out. Pure; nothing changes a struct pv_turnauth after init, so any thread may use it.
+ * A nonce is the RFC's cookie (one bound to a source may go without) and the base64url form of
+ * {kind, expiry, serial, MAC}; the MAC is keyed BLAKE2s over these and over what the nonce is bound
+ * to. Nothing is remembered about nonces given out. Pure; nothing changes a struct pv_turnauth
+ * after init, so any thread may use it.
  */
 #ifndef PV_TURNAUTH_H
 #define PV_TURNAUTH_H
@@ -47,10 +48,11 @@ struct pv_turnauth_nonce {
     uint8_t mac[PV_TURNAUTH_MAC_LEN];
 };
 
-/* A nonce bound to the source, with the features that s9.2.1 wants announced (password algorithms,
- * user name anonymity). Returns buf. */
+/* A nonce bound to the source; features: with those that s9.2.1 wants announced (password
+ * algorithms, user name anonymity), else as before that RFC, which is 13 characters shorter.
+ * Returns its text, in buf. */
 const char *pv_turnauth_nonce(const struct pv_turnauth *a, const struct pv_addr *src, pv_ns now,
-                              char buf[static PV_TURNAUTH_NONCE_BUF]);
+                              bool features, char buf[static PV_TURNAUTH_NONCE_BUF]);
 /* A nonce bound to a member (net and node are hashed), of this serial. Returns buf. */
 const char *pv_turnauth_welcome_nonce(const struct pv_turnauth *a, struct pv_view member,
                                       uint32_t serial, pv_ns now,

@@ -37,8 +37,13 @@ enum {
 #else
     PV_TURNS_BATCH = 4096, /* ours: datagrams a call; a deep queue makes long runs */
 #endif
-    PV_TURNS_DATAGRAM_MAX = 2048,   /* ours: bytes, above any Ethernet MTU in use but jumbo */
-    PV_TURNS_UNAUTH_MAX = 160,      /* ours: bytes of an answer to an unauthenticated request */
+    PV_TURNS_DATAGRAM_MAX = 2048, /* ours: bytes, above any Ethernet MTU in use but jumbo */
+    /* Bytes of an answer to an unauthenticated request, but for FINGERPRINT: of 400; of 401 and 438
+     * as before RFC 8489; with its features. And at most. */
+    PV_TURNS_UNAUTH_LEAST = 28,
+    PV_TURNS_UNAUTH_PLAIN = 72,
+    PV_TURNS_UNAUTH_FEATURES = 100,
+    PV_TURNS_UNAUTH_MAX = 108,
     PV_TURNS_USERS_MAX = 64,        /* ours: static users */
     PV_TURNS_NETS_MAX = 256,        /* ours: networks with a bandwidth of their own */
     PV_TURNS_ALLOW_MAX = 16,        /* ours: ranges of peers allowed by the configuration */

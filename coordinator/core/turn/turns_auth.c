@@ -9,6 +9,7 @@
 enum {
     ALGORITHM_MD5 = 1,    /* RFC 8489 s18.5.1 */
     ALGORITHM_SHA256 = 2, /* RFC 8489 s18.5.1 */
+    FINGERPRINT_LEN = 8,
 };
 
 /* PASSWORD-ALGORITHMS as it is offered: SHA-256, MD5, both without parameters. */
@@ -26,15 +27,38 @@ static bool may_answer(struct pv_turns *t, const struct pv_treq *q)
                                       q->now);
 }
 
-/* Answers a request that nobody has signed for. The answer is short and takes a token from the
- * shared buckets, so it is a poor amplifier for a forged source. A nonce says how to try again, but
- * not after a bad request (RFC 8489 s9.2.4). */
+/* What an answer to a request that nobody has signed for offers. */
+enum offer {
+    OFFER_NOTHING,  /* the request was a bad one: it is no use to try again */
+    OFFER_PLAIN,    /* a nonce, as before RFC 8489 */
+    OFFER_FEATURES, /* and a choice of algorithms */
+};
+
+/* Such an answer is short, takes a token from the shared buckets, and has PV_STUNS_GAIN times the
+ * bytes of its request at most: a poor amplifier for a forged source. False: a request as short as
+ * no client sends it gets none. */
+static bool choose_offer(const struct pv_treq *q, unsigned code, enum offer *ret_offer)
+{
+    static const size_t lens[] = {[OFFER_NOTHING] = PV_TURNS_UNAUTH_LEAST,
+                                  [OFFER_PLAIN] = PV_TURNS_UNAUTH_PLAIN,
+                                  [OFFER_FEATURES] = PV_TURNS_UNAUTH_FEATURES};
+    size_t most = PV_STUNS_GAIN * q->msg->raw.len - (q->fingerprint ? FINGERPRINT_LEN : 0);
+    enum offer offer = code == PV_STUN_E_BAD_REQUEST ? OFFER_NOTHING : OFFER_FEATURES;
+    bool is_forgeable = q->way->stream == 0;
+    if (is_forgeable && offer == OFFER_FEATURES && lens[offer] > most)
+        offer = OFFER_PLAIN;
+    *ret_offer = offer;
+    return !is_forgeable || lens[offer] <= most;
+}
+
+/* A nonce says how to try again (RFC 8489 s9.2.4). */
 static void answer_unsigned(struct pv_turns *t, const struct pv_treq *q, unsigned code)
 {
-    char nonce[PV_TURNAUTH_NONCE_BUF];
+    char buf_nonce[PV_TURNAUTH_NONCE_BUF];
     struct pv_stun_writer w;
     uint8_t *buf = NULL;
-    if (!may_answer(t, q))
+    enum offer offer;
+    if (!choose_offer(q, code, &offer) || !may_answer(t, q))
         return;
     struct pv_turns_out *out = pv_tout_to(t, q->way, &buf);
     if (out == NULL)
@@ -42,12 +66,14 @@ static void answer_unsigned(struct pv_turns *t, const struct pv_treq *q, unsigne
     pv_relaystat_add(&t->stats, PV_RELAYSTAT_REFUSED, 1);
     pv_stun_write_answer(&w, buf, PV_TURNS_UNAUTH_MAX, PV_STUN_ERROR, q->msg);
     pv_stun_put_error(&w, code, "");
-    if (code != PV_STUN_E_BAD_REQUEST) {
-        pv_turnauth_nonce(&t->auth, &q->way->src, q->now, nonce);
+    if (offer != OFFER_NOTHING) {
+        const char *nonce =
+            pv_turnauth_nonce(&t->auth, &q->way->src, q->now, offer == OFFER_FEATURES, buf_nonce);
         pv_stun_put(&w, PV_STUN_ATTR_REALM, pv_view(PV_TURNAUTH_REALM, strlen(PV_TURNAUTH_REALM)));
         pv_stun_put(&w, PV_STUN_ATTR_NONCE, pv_view(nonce, strlen(nonce)));
-        pv_stun_put(&w, PV_STUN_ATTR_PASSWORD_ALGORITHMS, pv_view(algorithms, sizeof(algorithms)));
     }
+    if (offer == OFFER_FEATURES)
+        pv_stun_put(&w, PV_STUN_ATTR_PASSWORD_ALGORITHMS, pv_view(algorithms, sizeof(algorithms)));
     if (q->fingerprint)
         pv_stun_put_fingerprint(&w);
     pv_tout_end(t, out, &w);

@@ -439,6 +439,8 @@ pv_ns pv_netcheck_next_timeout(const struct pv_netcheck *nc)
     return next;
 }
 
+/* By IPv6 a second address makes an answer so long that a server may leave it out for a request
+ * without any attribute, whose source may be forged (ours does: stuns.h PV_STUNS_GAIN). */
 static int write_probe(const struct pv_netcheck_probe *p, uint8_t *buf, size_t *ret_len)
 {
     struct pv_stun_writer w;
@@ -447,6 +449,8 @@ static int write_probe(const struct pv_netcheck_probe *p, uint8_t *buf, size_t *
         pv_stun_put_u32(&w, PV_STUN_ATTR_CHANGE_REQUEST, p->flags);
     if (p->response_port != 0)
         pv_stun_put_u32(&w, PV_STUN_ATTR_RESPONSE_PORT, (uint32_t)p->response_port << 16);
+    if (p->dst.family == PV_AF_INET6)
+        pv_stun_put_fingerprint(&w);
     return pv_stun_write_end(&w, ret_len);
 }
 

@@ -227,7 +227,8 @@ static void take_nonce(struct pv_view answer, struct pv_turnauth_creds *creds)
     memcpy(creds->password, "secret", 7);
 }
 
-static const uint8_t UNSIGNED_ALLOCATE[20] = {0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1};
+static const uint8_t UNSIGNED_ALLOCATE[28] = {0,    3, 0,        8,    0x21, 0x12, 0xa4,
+                                              0x42, 1, [20] = 0, 0x19, 0,    4,    17};
 
 /* --- streams ------------------------------------------------------------------------------- */
 

@@ -223,6 +223,26 @@ static void one_server_address_tells_something_too(void **state)
     assert_non_null(strstr(pv_netcheck_verdict(&res), "keeps one public port for both ports"));
 }
 
+/* Else our own server would have no room for its second address (stuns.h PV_STUNS_GAIN). */
+static void by_ipv6_a_request_makes_room_for_the_answer(void **state)
+{
+    (void)state;
+    static const uint8_t IP6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 7};
+    struct pv_stun_msg msg;
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct fixture f;
+        begin(&f);
+        if (v6)
+            f.cfg.servers[0] = pv_addr6(IP6, 3478);
+        pv_netcheck_start(&f.nc, &f.cfg, &f.rng, f.now);
+        pv_netcheck_handle_timeout(&f.nc, f.now);
+        assert_true(next_request(&f));
+        assert_int_equal(f.send.len, v6 ? 28 : 20);
+        assert_int_equal(pv_stun_decode(pv_view(f.buf, f.send.len), &msg), PV_OK);
+        assert_int_equal(pv_stun_check_fingerprint(&msg), v6 ? PV_OK : PV_ERR_NOT_FOUND);
+    }
+}
+
 static void everything_has_its_words(void **state)
 {
     (void)state;
@@ -250,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_lying_server_sends_us_nowhere_special),
         cmocka_unit_test(calls_too_early_or_too_late_are_harmless),
         cmocka_unit_test(one_server_address_tells_something_too),
+        cmocka_unit_test(by_ipv6_a_request_makes_room_for_the_answer),
         cmocka_unit_test(everything_has_its_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -389,10 +389,56 @@ static void plain_answers_stay_within_their_bounds(void **state)
             continue;
         assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
         struct pv_addr origin;
-        assert_int_equal(pv_stun_get_addr(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN, &origin), PV_OK);
-        assert_true(pv_addr_equal(&origin, &place.local));
         assert_int_equal(pv_stun_has(&msg, PV_STUN_ATTR_OTHER_ADDRESS), i >> 2);
+        int r2 = pv_stun_get_addr(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN, &origin);
+        assert_int_equal(r2, v6 && i >> 2 ? PV_ERR_NOT_FOUND : PV_OK); /* no room for both */
+        assert_true(r2 != PV_OK || pv_addr_equal(&origin, &place.local));
     }
+}
+
+/* Whatever is asked by UDP, of a server that has all there is to tell: whoever forges the source of
+ * a request has at most three times its bytes sent there. */
+static void no_answer_is_longer_than_three_times_its_request(void **state)
+{
+    (void)state;
+    static const uint16_t TYPES[] = {0x0101, 0x0102, PV_STUN_ATTR_USERNAME, 0x8100};
+    struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 1024), pv_addr6(IP6, 65535)};
+    unsigned answers = 0;
+    for (unsigned i = 0; i < 2 * 2 * 5 * 2 * 3; i++) {
+        unsigned v6 = i & 1, classic = i >> 1 & 1, more = i / 4 % 5, fp = i / 20 % 2;
+        struct pv_stuns *s = server();
+        struct pv_stuns_place place = {.local = server_at(v6, 0, 3478)};
+        uint8_t req[64];
+        struct pv_stuns_reply a;
+        struct pv_view r = request(req, sizeof(req), TYPES, more, fp && !classic);
+        if (classic)
+            memset(req + 4, 0x77, 4); /* no cookie */
+        if (i / 40 > 0)
+            place.other = i / 40 == 1 ? server_at(v6, 1, 3479)
+                                      : (struct pv_addr){.family = PV_AF_NONE, .port = 3479};
+        if (pv_stuns_answer(s, &from[v6], &place, r, PV_S(1), &a) != PV_OK)
+            continue;
+        answers++;
+        assert_true(a.len <= PV_STUNS_GAIN * r.len);
+    }
+    assert_int_equal(answers, 2 * 2 * 5 * 2 * 3);
+}
+
+/* By IPv4 there is always room for all. */
+static void by_ipv4_a_bare_request_is_told_everything(void **state)
+{
+    (void)state;
+    struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024);
+    const struct pv_stuns_place place = {.local = server_at(0, 0, 3478),
+                                         .other = server_at(0, 1, 3479)};
+    uint8_t req[64];
+    struct pv_stuns_reply a;
+    struct pv_stun_msg msg;
+    struct pv_view r = request(req, sizeof(req), NULL, 0, false);
+    assert_int_equal(pv_stuns_answer(server(), &from, &place, r, PV_S(1), &a), PV_OK);
+    assert_int_equal(pv_stun_decode(pv_view(a.buf, a.len), &msg), PV_OK);
+    assert_true(pv_stun_has(&msg, PV_STUN_ATTR_RESPONSE_ORIGIN));
+    assert_true(pv_stun_has(&msg, PV_STUN_ATTR_OTHER_ADDRESS));
 }
 
 /* RFC 5780 s6.1: every answer names its origin; a port to answer to makes no sense on a
@@ -612,6 +658,8 @@ int main(void)
         cmocka_unit_test(classic_requests_get_classic_answers),
         cmocka_unit_test(answers_come_from_where_the_change_request_says),
         cmocka_unit_test(plain_answers_stay_within_their_bounds),
+        cmocka_unit_test(no_answer_is_longer_than_three_times_its_request),
+        cmocka_unit_test(by_ipv4_a_bare_request_is_told_everything),
         cmocka_unit_test(a_connection_is_told_its_origin_and_granted_nothing),
         cmocka_unit_test(classic_answers_name_source_and_changed_address),
         cmocka_unit_test(requests_of_behaviour_discovery_are_granted_or_refused),

@@ -326,6 +326,7 @@ static void a_member_is_answered_while_strangers_flood(void **state)
     tw_online(w, &a, TW_NET, 1);
     assert_int_equal(tw_allocate(w, &a, 6), 0);
     tw_begin(w, &sw, buf, sizeof(buf), PV_TURN_ALLOCATE);
+    tw_put_transport(&sw);
     assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
     unsigned answered = 0;
     for (unsigned i = 0; i < 2 * PV_STUNS_TOTAL_BURST; i++) {
@@ -420,22 +421,22 @@ static void a_nonce_is_bound_to_its_source(void **state)
     struct pv_addr port = pv_addr4(198, 51, 100, 1, 1001);
     struct pv_addr host = pv_addr4(198, 51, 100, 2, 1000);
     pv_turnauth_init(&auth, &rng);
-    pv_turnauth_nonce(&auth, &src, PV_S(5), nonce);
-    size_t len = strlen(nonce);
-    assert_int_equal(pv_turnauth_check(&auth, pv_view(nonce, len), &src, PV_S(5), &got), PV_OK);
-    assert_int_equal(pv_turnauth_check(&auth, pv_view(nonce, len), &port, PV_S(5), &got),
-                     PV_ERR_AUTH);
-    assert_int_equal(pv_turnauth_check(&auth, pv_view(nonce, len), &host, PV_S(5), &got),
-                     PV_ERR_AUTH);
-    for (size_t i = 0; i <= len; i++) {
-        assert_int_equal(pv_turnauth_check(&auth, pv_view(nonce, i), &src, PV_S(5), &got),
-                         i == len ? PV_OK : PV_ERR_AUTH);
-        if (i == len)
-            break;
-        nonce[i] ^= 1;
-        assert_int_equal(pv_turnauth_check(&auth, pv_view(nonce, len), &src, PV_S(5), &got),
+    for (int features = 0; features < 2; features++) {
+        const char *text = pv_turnauth_nonce(&auth, &src, PV_S(5), features, nonce);
+        size_t len = strlen(text), from = (size_t)(text - nonce);
+        assert_int_equal(pv_turnauth_check(&auth, pv_view(text, len), &src, PV_S(5), &got), PV_OK);
+        assert_int_equal(pv_turnauth_check(&auth, pv_view(text, len), &port, PV_S(5), &got),
                          PV_ERR_AUTH);
-        nonce[i] ^= 1;
+        assert_int_equal(pv_turnauth_check(&auth, pv_view(text, len), &host, PV_S(5), &got),
+                         PV_ERR_AUTH);
+        for (size_t i = 0; i < len; i++) {
+            assert_int_equal(pv_turnauth_check(&auth, pv_view(text, i), &src, PV_S(5), &got),
+                             PV_ERR_AUTH);
+            nonce[from + i] ^= 1;
+            assert_int_equal(pv_turnauth_check(&auth, pv_view(text, len), &src, PV_S(5), &got),
+                             PV_ERR_AUTH);
+            nonce[from + i] ^= 1;
+        }
     }
     pv_turnauth_done(&auth);
 }
@@ -465,6 +466,53 @@ static void unauthenticated_answers_are_small_and_shared(void **state)
     }
     assert_int_equal(answers, PV_STUNS_SOURCE_BURST - 1);
     assert_false(pv_stuns_may_answer(w->stuns, &c.src, w->now)); /* Binding answers too */
+}
+
+/* A request of a client that nobody has signed, with so many bytes of PADDING (0: without) and, if
+ * asked, FINGERPRINT; *ret_len: its length. The code of the answer; -1: there is none. */
+static int ask_unsigned(struct tw *w, const struct tw_client *c, uint16_t method, uint16_t padding,
+                        bool fp, size_t *ret_len)
+{
+    uint8_t buf[512];
+    struct pv_stun_writer sw;
+    tw_begin(w, &sw, buf, sizeof(buf), method);
+    if (padding > 0)
+        pv_stun_put_padding(&sw, (uint16_t)(padding - 4));
+    if (fp)
+        pv_stun_put_fingerprint(&sw);
+    assert_int_equal(pv_stun_write_end(&sw, ret_len), PV_OK);
+    return tw_in(w, c, buf, *ret_len) ? tw_code(w, true) : -1;
+}
+
+/* An Allocate as the simplest clients write it, 28 bytes, is offered what there was before RFC
+ * 8489; a request without any attribute is no client's. */
+static void no_unsigned_answer_is_longer_than_three_times_its_request(void **state)
+{
+    (void)state;
+    struct tw *w = tw_new();
+    struct tw_client c = tw_client(1, 1000);
+    size_t len = 0;
+    for (unsigned i = 0; i < 2 * 8; i++) {
+        uint16_t padding = (uint16_t)(i / 2 * 4);
+        size_t fp = i % 2 == 0 ? 0 : 8;
+        int code = ask_unsigned(w, &c, PV_TURN_ALLOCATE, padding, i % 2 == 1, &len);
+        size_t most = PV_STUNS_GAIN * len - fp;
+        c.src.port++;
+        if (most < PV_TURNS_UNAUTH_PLAIN) {
+            assert_int_equal(code, -1);
+            continue;
+        }
+        assert_int_equal(code, PV_STUN_E_UNAUTHENTICATED);
+        bool features = most >= PV_TURNS_UNAUTH_FEATURES;
+        assert_int_equal(w->out.data.len,
+                         fp + (features ? PV_TURNS_UNAUTH_FEATURES : PV_TURNS_UNAUTH_PLAIN));
+        assert_int_equal(pv_stun_has(&w->msg, PV_STUN_ATTR_PASSWORD_ALGORITHMS), features);
+        assert_true(w->out.data.len <= PV_STUNS_GAIN * len);
+    }
+    c.stream = 5; /* nobody forges the source of a connection */
+    assert_int_equal(ask_unsigned(w, &c, PV_TURN_ALLOCATE, 0, false, &len),
+                     PV_STUN_E_UNAUTHENTICATED);
+    assert_int_equal(w->out.data.len, PV_TURNS_UNAUTH_FEATURES);
 }
 
 static void wrong_credentials_are_refused(void **state)
@@ -719,6 +767,7 @@ int main(void)
         cmocka_unit_test(nonces_expire),
         cmocka_unit_test(a_nonce_is_bound_to_its_source),
         cmocka_unit_test(unauthenticated_answers_are_small_and_shared),
+        cmocka_unit_test(no_unsigned_answer_is_longer_than_three_times_its_request),
         cmocka_unit_test(wrong_credentials_are_refused),
         cmocka_unit_test(a_member_gets_no_real_address),
         cmocka_unit_test(a_disabled_relay_says_nothing),
