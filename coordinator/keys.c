@@ -49,9 +49,10 @@ static int try_lock(const char *dir, int *ret_lock_fd,
                  "one first",
                  dir);
     else if (r < 0)
-        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX,
-                 "lock %.200s: %s: check owner, mode and mount of the state directory", path,
-                 pv_strstatus(r));
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "lock %.200s: %s: %s", path, pv_strstatus(r),
+                 r == -EACCES ? "run it as root or as the owner of the state directory, or name "
+                                "another with --state"
+                              : "check owner, mode and mount of the state directory");
     return r;
 }
 
@@ -87,7 +88,8 @@ static int read_secret(const char *dir, const char *name, uint8_t *dst, size_t l
     if (r == PV_ERR_NOT_FOUND)
         return r;
     if (r < 0) {
-        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "read %.200s: %s", path, pv_strstatus(r));
+        snprintf(ret_error, PV_COORDKEYS_ERROR_MAX, "read %.200s: %s%s", path, pv_strstatus(r),
+                 r == -EACCES ? ": ask as root or as the coordinator's user" : "");
         return r;
     }
     r = pv_b64url_decode(text, strcspn(text, "\r\n"), dst, len, &got);

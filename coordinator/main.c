@@ -67,7 +67,11 @@ static int print_url(struct pv_coordset *set)
         return pv_coord_print_error(error);
     }
     int r = pv_coordkeys_get(set->state, &rng, keys, &made, error);
-    int code = r < 0 ? pv_coord_print_error(error) : format_url(set, keys, text, note);
+    int code = PV_COORDEXIT_PERMISSION;
+    if (r != -EACCES)
+        code = r < 0 ? PV_COORDEXIT_FAILED : format_url(set, keys, text, note);
+    if (r < 0)
+        (void)pv_coord_print_error(error);
     pv_secret_free(keys);
     if (code == PV_COORDEXIT_DONE) {
         printf(set->json ? "{\"version\":1,\"url\":\"%s\"}\n" : "%s\n", text);

@@ -115,6 +115,17 @@ static void look_at_group(struct page *p)
 
 /* --- what p2pvpnd says ---------------------------------------------------------------------- */
 
+/* Why it says nothing is told beside the page, as for any command. */
+static void no_answer(struct page *p, int code)
+{
+    if (code == PV_CTLAPI_PERMISSION)
+        put(p, "daemon", false, "sudo p2pvpnctl doctor", "this user may not ask p2pvpnd");
+    else if (code == PV_CTLAPI_NOT_RUNNING)
+        put(p, "daemon", false, "sudo p2pvpnctl up", "p2pvpnd does not run");
+    else
+        put(p, "daemon", false, "see above", "p2pvpnd did not answer");
+}
+
 /* After an update the old p2pvpnd may still run, which no other check would show. */
 static void look_at_daemon(struct page *p, const json_t *status)
 {
@@ -271,9 +282,9 @@ static int doctor(struct pv_cli *cli)
     look_at_disk(&p);
     look_at_names(&p);
     look_at_group(&p);
-    /* Why p2pvpnd does not answer is told as for any command, and the rest of the page stands. */
-    if (pv_cli_ask(cli, &req, &status) != 0) {
-        put(&p, "daemon", false, "p2pvpnctl up, or see above", "p2pvpnd did not answer");
+    int code = pv_cli_ask(cli, &req, &status);
+    if (code != 0) {
+        no_answer(&p, code);
     } else {
         look_at_daemon(&p, status);
         look_at_rights(&p, status);

@@ -32,6 +32,12 @@ static void print_joined(struct pv_cli *cli, const json_t *body, const char *ver
                 pv_json_text(body, "ip4", pv_json_text(body, "ip6", "?")));
 }
 
+/* A token where a URL should be, or the other way round, is told by what it begins with. */
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
 /* --- create -------------------------------------------------------------------------------- */
 
 enum {
@@ -63,6 +69,9 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     }
     /* The daemon would refuse it as well. Here nothing is started for a URL that was copied in
      * part. */
+    if (begins(req->secret, "p2pvpn-"))
+        return pv_cli_usage(cli, "that is a token, by which `join` enters a network; `create` "
+                                 "makes a new one at the URL of a coordinator");
     if (pv_url_parse(req->secret, strlen(req->secret), &url) < 0)
         return pv_cli_usage(cli, "not a coordinator URL: copy it whole from what "
                                  "\"p2pvpn-coordinator url\" prints");
@@ -200,6 +209,11 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (r == PV_ERR_UNSUPPORTED)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "the token is of a later version: update p2pvpn on this machine");
+    if (begins(req->secret, "p2pvpn://"))
+        return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
+                           "that is the URL of a coordinator, at which `create` makes a new "
+                           "network; an admin of one that is there prints a token by `p2pvpnctl "
+                           "invite`");
     if (r < 0)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "not a token, or a damaged one: copy it whole, from p2pvpn- to the "

@@ -77,7 +77,7 @@ static int pick_node(struct pv_cli *cli, const char *net, const char *socket)
     if (net != NULL && pv_instance_named(net, &cli->node) < 0)
         return pv_cli_usage(cli,
                             "--net \"%.40s\": a network's name here has 1 to 11 of a-z, 0-9 and "
-                            "-, such as work",
+                            "-, such as work, and is neither p2pvpnd nor coordinator",
                             net);
     if (socket != NULL && pv_instance_behind(socket, &cli->node) < 0)
         return pv_cli_usage(cli, "--socket: the path is too long");
@@ -228,7 +228,9 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
         code = cli->cmd->run(cli);
     /* The answer was printed, but it is old: scripts see that by the exit code. */
     if (code == PV_CTLAPI_DONE && cli->cached) {
-        pv_cli_note(cli, "the coordinator is unreachable: this is what was known last");
+        pv_cli_note(cli,
+                    "not connected to the coordinator (`p2pvpnctl status` says why): this is what "
+                    "was known last");
         code = PV_CTLAPI_UNREACHABLE;
     }
     return code;

@@ -535,8 +535,11 @@ static int take_switch(struct pv_coordset *set, const char *arg,
     else if (wants && arg[0] != '-' && arg[0] != '\0')
         set->operand = arg;
     else
-        return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "option", arg,
-                         "unknown; see p2pvpn-coordinator --help");
+        return bad_value(ret_error, PV_COORDSET_ERROR_MAX,
+                         arg[0] == '-' ? "option"
+                         : now == NULL ? "command"
+                                       : "argument",
+                         arg, "unknown; see p2pvpn-coordinator --help");
     return PV_OK;
 }
 

@@ -138,7 +138,7 @@ static int ask_daemon(struct pv_cli *cli, struct pv_ctlapi_request *req, int pas
     if (reply.ok)
         *ret_body = json_incref(reply.body);
     else
-        pv_cli_complain(cli, code, reply.error);
+        pv_cli_complain_of(cli, req->cmd, code, reply.error);
     pv_ctlapi_reply_done(&reply);
     return code;
 }

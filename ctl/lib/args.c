@@ -47,6 +47,14 @@ static int unknown_flag(const char *arg, char *error)
     return PV_ERR_MALFORMED;
 }
 
+/* Is the next argument another option by its name? Then the value of this one was left out. */
+static bool is_other_option(const struct pv_option *table, size_t n_table,
+                            const struct pv_args_rest *rest)
+{
+    return rest->argc > 1 && strncmp(rest->argv[1], "--", 2) == 0 &&
+           find_name(table, n_table, rest->argv[1]) >= 0;
+}
+
 /* An option that wants a value has it behind "=" or in the next argument, whatever that looks like:
  * "--name -x" names something "-x". */
 static int take_name(struct pv_args *args, const struct pv_option *table, size_t n_table,
@@ -61,7 +69,8 @@ static int take_name(struct pv_args *args, const struct pv_option *table, size_t
         snprintf(error, PV_ARGS_ERROR, "flag --%s takes no value", table[i].name);
         return PV_ERR_MALFORMED;
     }
-    if (table[i].has_value && equals == NULL && rest->argc < 2)
+    if (table[i].has_value && equals == NULL &&
+        (rest->argc < 2 || is_other_option(table, n_table, rest)))
         return needs_value(arg, error);
     bool two = table[i].has_value && equals == NULL;
     args->value[i] = equals != NULL ? equals + 1 : two ? rest->argv[1] : "";

@@ -191,7 +191,16 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
     int r = pv_client_open(&cli->client, cli->node.socket);
     if (r == PV_OK)
         return 0;
-    if (r != PV_ERR_NOT_FOUND || geteuid() != 0)
+    if (geteuid() != 0 && r == PV_ERR_NOT_FOUND)
+        return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
+                           "p2pvpnd is not running (nobody answers at %s), and only root starts "
+                           "it: use sudo",
+                           cli->node.socket);
+    if (geteuid() != 0 && r == -EACCES)
+        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
+                           "not permitted: only root may change this node or its network: use "
+                           "sudo");
+    if (r != PV_ERR_NOT_FOUND)
         return pv_cli_connect(cli); /* which tells why not */
     if (pv_launch_daemon(&launch, &cli->node, pv_clock_now() + PV_S(START_S)) < 0)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "p2pvpnd is not running: %s", launch.why);
@@ -229,9 +238,7 @@ int pv_cli_lost(struct pv_cli *cli, int status)
     }
 }
 
-/* The daemon's text begins with the request's name ("file_send"), where users know the command's.
- */
-static void complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text)
+void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text)
 {
     const char *wire = pv_ctlapi_cmd_name(cmd);
     size_t len = strlen(wire);
@@ -247,7 +254,7 @@ static int take_answer_body(struct pv_cli *cli, enum pv_ctlapi_cmd cmd,
 {
     if (!reply->ok) {
         int code = (int)reply->code;
-        complain_of(cli, cmd, code, reply->error);
+        pv_cli_complain_of(cli, cmd, code, reply->error);
         pv_ctlapi_reply_done(reply);
         return code;
     }

@@ -56,6 +56,9 @@ struct pv_cli {
 /* "p2pvpnctl: text", or as JSON with --json: what p2pvpnd says of a request that failed, which may
  * hold words of others. code: as in its answer. */
 void pv_cli_complain(struct pv_cli *cli, int code, const char *text);
+/* The same of cmd. p2pvpnd's text begins with the request's name ("file_send"), where users know
+ * the command's, which stands there then. */
+void pv_cli_complain_of(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, int code, const char *text);
 /* "p2pvpnctl: COMMAND: text", returns code. */
 int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, ...) PV_PRINTF(3, 4);
 /* The same for a wrong argument: code 2, and says where help is. */

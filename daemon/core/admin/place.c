@@ -107,7 +107,9 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     }
     if (!pv_ip4_is_usable(&net->range, pv_load_be32(ip4)) ||
         !pv_roster_ip4_is_free(n->roster, ip4, m->node)) {
-        snprintf(text, sizeof(text), "that address is another member's, or outside of %s",
+        snprintf(text, sizeof(text),
+                 "that address is another member's, or not one for members in %s, of which the "
+                 "first and the last are nobody's: choose another",
                  pv_prefix_format(&net->range, range));
         fail(n, handle, PV_CTLAPI_REFUSED, what, text);
         return;

@@ -205,6 +205,17 @@ static void a_state_directory_without_rights_is_named(void **state)
     assert_int_equal(finish(&p), 1);
     assert_non_null(strstr(p.text, "state directory"));
     assert_non_null(strstr(p.text, "--state"));
+    /* One that is there, and that others must not read. */
+    p = START("--listen", "127.0.0.1:0");
+    (void)listening(&p);
+    assert_int_equal(stop(&p), 0);
+    p = start_as(65534, (const char *const[9]){"url", "--public", "192.0.2.1"});
+    assert_int_equal(finish(&p), 5);
+    assert_non_null(strstr(p.text, "ask as root"));
+    p = start_as(65534, (const char *const[9]){"--listen", "127.0.0.1:0"});
+    assert_int_equal(finish(&p), 1);
+    assert_non_null(strstr(p.text, "run it as root or as the owner"));
+    assert_non_null(strstr(p.text, "--state"));
 }
 
 static void broken_keys_and_databases_are_named_and_left_alone(void **state)

@@ -92,7 +92,7 @@ static void options_are_taken_in_both_forms(void **state)
     assert_int_equal(load("restore"), PV_ERR_MALFORMED);
     assert_non_null(strstr(error, "restore FILE: is missing"));
     assert_int_equal(load("restore a b"), PV_ERR_MALFORMED);
-    assert_non_null(strstr(error, "option b: unknown"));
+    assert_non_null(strstr(error, "argument b: unknown"));
     assert_int_equal(load("--version"), PV_OK);
     assert_int_equal(set.action, PV_COORDSET_VERSION);
 }
@@ -178,8 +178,9 @@ static void wrong_options_say_what_and_why(void **state)
         {"--relay-ports 2000-65536", "1024-65535"},
         {"--relay-ports 2000", "LOW-HIGH"},
         {"--relay-ports -", "LOW-HIGH"},
-        {"urls", "unknown"},
-        {"-v", "unknown"},
+        {"urls", "command urls: unknown"},
+        {"url urls", "argument urls: unknown"},
+        {"-v", "option -v: unknown"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         int r = load(rows[i].args);

@@ -84,6 +84,13 @@ static void bad_options_are_named(void **state)
         assert_int_equal(pv_args_parse(&args, table, 2, 99, &rest, error), PV_ERR_MALFORMED);
         assert_string_equal(error, rows[i].error);
     }
+    /* What follows is another option: that is told, and not taken for a value. */
+    char *argv[] = {(char[]){"--num"}, (char[]){"--flag"}, (char[]){"x"}};
+    struct pv_args_rest rest = {.argc = 3, .argv = argv};
+    struct pv_args args = {.n_words = 0};
+    char error[PV_ARGS_ERROR];
+    assert_int_equal(pv_args_parse(&args, table, 2, 99, &rest, error), PV_ERR_MALFORMED);
+    assert_string_equal(error, "flag --num needs a value");
 }
 
 static void wrong_usage_is_exit_code_2_without_a_word_to_the_daemon(void **state)
@@ -219,6 +226,11 @@ static void a_token_that_is_none_is_exit_code_12(void **state)
     FILE *in = input("  nonsense \n");
     assert_int_equal(run_in(in, (const char *const[]){"join", "-", NULL}), PV_CTLAPI_BAD_TOKEN);
     fclose(in);
+    /* The URL where a token should be, and the other way round. */
+    assert_int_equal(RUN("join", "p2pvpn://192.0.2.1:3478/K?c=S"), PV_CTLAPI_BAD_TOKEN);
+    assert_one_line_error("p2pvpnctl invite");
+    assert_int_equal(RUN("create", "p2pvpn-AAAA"), PV_CTLAPI_USAGE);
+    assert_one_line_error("`join`");
     assert_string_equal(t.requests, "");
 }
 
@@ -441,6 +453,9 @@ static void errors_name_the_command_and_not_the_request(void **state)
                            "give a name\"}\n");
     assert_int_equal(RUN("room", "create", "A!"), PV_CTLAPI_USAGE);
     assert_string_equal(t.err, "p2pvpnctl: room: bad room: give a name\n");
+    answers("file_send", "{\"id\":@,\"ok\":false,\"code\":6,\"error\":\"file_send: no peer\"}\n");
+    assert_int_equal(RUN("send-file", "bob", "/proc/self/exe"), PV_CTLAPI_UNKNOWN_PEER);
+    assert_string_equal(t.err, "p2pvpnctl: send-file: no peer\n");
 }
 
 static void something_else_behind_the_socket_is_told(void **state)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* p2pvpnctl: what the commands about peers, the network and waiting ask the daemon, and how they
  * show its answers. */
+#include <sys/stat.h>
+
 #include "ctl_fake.h"
 #include "proto/roster/token.h"
 
@@ -216,6 +218,29 @@ static void create_prints_the_token_alone(void **state)
     assert_string_equal(t.out, "{" JOINED ",\"token\":\"p2pvpn-XYZ\",\"format\":1}\n");
 }
 
+/* Who is not root is told to use sudo where nothing else helps: not the group, not `up`. */
+static void what_only_root_may_begin_says_so(void **state)
+{
+    (void)state;
+    char url[PV_URL_TEXT_BUF];
+    if (geteuid() != 0)
+        skip();
+    make_url(url, sizeof(url));
+    assert_int_equal(seteuid(65534), 0);
+    int locked = RUN("create", url); /* the socket's directory is root's */
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(locked, PV_CTLAPI_PERMISSION);
+    assert_one_line_error("only root may change this node or its network: use sudo");
+    stop_daemon();
+    assert_int_equal(chmod(t.dir, 0711), 0);
+    unlink(t.path);
+    assert_int_equal(seteuid(65534), 0);
+    int silent = RUN("create", url);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(silent, PV_CTLAPI_NOT_RUNNING);
+    assert_one_line_error("only root starts it: use sudo");
+}
+
 static void invite_prints_the_token_alone_and_lists(void **state)
 {
     (void)state;
@@ -350,6 +375,7 @@ int main(void)
         T(why_and_trace_print_lines),
         T(metrics_are_printed_as_they_come),
         T(create_prints_the_token_alone),
+        T(what_only_root_may_begin_says_so),
         T(invite_prints_the_token_alone_and_lists),
         T(changes_are_sent_as_they_are),
         T(a_reload_says_what_came_of_it),

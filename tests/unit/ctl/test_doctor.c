@@ -73,6 +73,22 @@ static void doctor_says_what_to_do(void **state)
     assert_int_equal(RUN("doctor", "now"), PV_CTLAPI_USAGE);
 }
 
+static void doctor_says_why_it_hears_nothing(void **state)
+{
+    (void)state;
+    if (geteuid() == 0) {
+        assert_int_equal(seteuid(65534), 0);
+        int locked = RUN("doctor"); /* the socket's directory is root's */
+        assert_int_equal(seteuid(0), 0);
+        assert_int_equal(locked, PV_CTLAPI_FAILED);
+        assert_non_null(strstr(t.out, "!!   daemon        this user may not ask p2pvpnd\n"));
+    }
+    stop_daemon();
+    assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
+    assert_non_null(strstr(t.out, "!!   daemon        p2pvpnd does not run\n"));
+    assert_non_null(strstr(t.out, "to do: sudo p2pvpnctl up\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -80,6 +96,7 @@ int main(void)
         T(doctor_goes_through_everything),
         T(no_line_is_missing_and_each_that_is_not_well_has_a_remedy),
         T(doctor_says_what_to_do),
+        T(doctor_says_why_it_hears_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,6 +101,9 @@ static void a_new_name_and_address_are_in_force_when_it_says_so(void **state)
     const char *said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
                                 "\"10.66.0.7\"}\n");
     assert_non_null(strstr(said, "another member's"));
+    said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
+                    "\"10.66.0.0\"}\n");
+    assert_non_null(strstr(said, "the first and the last are nobody's"));
     said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"bob\"}\n");
     assert_non_null(strstr(said, "is taken"));
     assert_int_equal(n_answered, 2);
