@@ -3,6 +3,7 @@
  * orders: bytes to write, connections to close, operations to store, the relay to wake. */
 #include "coordinator/server.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,12 +54,14 @@ static void run_jobs(void *ctx, void *const *items, size_t n)
         ((struct store_job *)items[i])->result = results[i];
 }
 
-/* Answers of the store that are not about what was asked for say that it is failing. One that
- * succeeds takes it back: a disk that was full may have room again. */
+/* Answers of the store that are not about what was asked for say that it is failing; that another
+ * coordinator has this network now is about it. One that succeeds takes it back: a disk that was
+ * full may have room again. */
 static void note_stored(struct pv_coordserver *s, const struct pv_storeop_result *result)
 {
     bool failed = result->status != PV_OK && result->status != PV_ERR_EXISTS &&
-                  result->status != PV_ERR_EXPIRED && result->status != PV_ERR_REFUSED;
+                  result->status != PV_ERR_EXPIRED && result->status != PV_ERR_REFUSED &&
+                  result->status != -ESTALE;
     s->store_failures += failed ? 1 : 0;
     if (result->status != PV_ERR_CLOSED) /* the keeper of the lease knows when it is back */
         snprintf(s->store_error, sizeof(s->store_error), "%s", failed ? result->error : "");

@@ -71,6 +71,7 @@ def when_a_home_is_killed_another_takes_over(lab):
     wait_home([a, b, c, d], one)
     print(f"after an orderly end they are there after {time.monotonic() - t0:.1f} s")
     wait("the home to have it", lambda: cluster.homes()["homes"][0]["loaded"])
+    cluster.check_stored()
     one.run(operate, "drop", network)
 
 
@@ -137,6 +138,7 @@ def networks_are_spread_and_wander_without_loss(lab):
         wait(f"{a.name} and {b.name} to share a home", lambda a=a, b=b: any(
             connected(a, h) and connected(b, h) for h in cluster.hosts), 30)
     equal(len(cluster.homes()["homes"]), 3, "homes")
+    cluster.check_stored()
 
 
 def unanswered(ping):
@@ -152,12 +154,18 @@ def longest_gap(ping):
 
 
 @scenario
-def one_that_was_asleep_lets_its_members_go(lab):
+def one_that_was_asleep_stores_nothing_and_lets_its_members_go(lab):
+    """What it was asked before it fell asleep it tries to store when it wakes up, and the database refuses it."""
     cluster = Cluster(lab)
     a, b, first = cluster.pair()
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
+    a.ctl("admin", "grant", "b")
+    wait("b to be an admin", lambda: b.ctl("invite", check_rc=False).code == 0, 30)
+    asks = b.start("sh", "-c", f"while {lab.bin('p2pvpnctl')} invite; do :; done", name="invites")
+    wait("b to make invites", lambda: "p2pvpn-" in asks.text())
     asleep = cluster.coordinators[first].program
     asleep.popen.send_signal(signal.SIGSTOP)
+    wait("the next one to lie in the sleeper's socket", lambda: unread(one, b) > 200)
     a.stop_daemon()
     a.daemon()  # it knocks at the other
     wait_home([a], two, 60)
@@ -168,9 +176,19 @@ def one_that_was_asleep_lets_its_members_go(lab):
     wait_home([b], two, 60)
     check(asleep.running(), "it ended")
     wait("its log to say so", lambda: "another coordinator has taken it" in asleep.text())
+    wait("the database to refuse it", lambda: "is the home of this network" in cluster.db.program.text())
+    check("ok, in PostgreSQL" in cluster.status(first), f"its store is well: {cluster.status(first)}")
+    wait("b to be an admin there, too", lambda: b.ctl("invite", check_rc=False).code == 0, 30)
     for n in (a, b, c):
         wait(f"{n.name} to know three", lambda n=n: len(n.peers()) == 2, 30)
     equal(cluster.home(), 1 - first, "the home")
+    cluster.check_stored()
+
+
+def unread(host, node):
+    """Bytes from a node that lie in sockets of a coordinator."""
+    lines = host.run("ss", "-Htn", "sport", "=", ":3478", "and", "dst", node.ip4).out.splitlines()
+    return max((int(line.split()[1]) for line in lines), default=0)
 
 
 @scenario

@@ -41,6 +41,7 @@ def the_primary_dies_and_its_standby_takes_over(lab):
     wait_home([a, b, c], cluster.hosts[1 - first])
     d.join(a.ctl("invite").out.strip())
     wait("d to reach c", lambda: d.os_ping(d.addr(c), timeout=1), 30)
+    cluster.check_stored()
 
 
 @scenario
@@ -68,3 +69,4 @@ def clocks_that_jump_move_no_home(lab):
     print(f"killed as the database's clock was set back, it is followed after {back:.1f} s")
     check(back <= 2 * BACK * SLOW, f"members were back after {back:.1f} s")
     wait("a to reach b again", lambda: a.os_ping(a.addr(b), timeout=1), 30)
+    cluster.check_stored()

@@ -61,12 +61,28 @@ def a_machine_that_is_gone_is_left_within_seconds(lab):
     wait("a to reach b again", lambda: a.os_ping(a.addr(b), timeout=1), 30)
     cluster.hosts[1 - at].run("nft", "delete", "table", "ip", "off")
     equal(cluster.home(), at, "the home")
+    cluster.check_stored()
+
+
+def meets_without_a_store(cluster, home, a, d):
+    """d begins anew and meets a: its hello is answered, and signals and presence pass."""
+    def signals():
+        return cluster.document(home)["requests"]["signals"]
+
+    before = signals()
+    d.stop_daemon()
+    d.daemon()
+    wait(f"{d.name} to be at its coordinator", lambda: connected(d, cluster.hosts[home]), 30)
+    wait("a to see it", lambda: a.peer(d)["online"], 30)
+    wait("a to reach it", lambda: a.os_ping(a.addr(d), timeout=1), 30)
+    wait("signals to pass", lambda: signals() > before)
 
 
 @scenario
 def the_database_goes_and_comes_back(lab):
     cluster = Cluster(lab)
-    a, b, first = cluster.relayed_pair()
+    d = lab.host("d")
+    a, b, first = cluster.relayed_pair(d)
     one = cluster.hosts[first]
     token = a.ctl("invite").out.strip()
     ping = a.start("ping", "-n", "-i", "0.1", str(a.addr(b)), name="ping")
@@ -80,11 +96,19 @@ def the_database_goes_and_comes_back(lab):
     r = c.ctl("join", token, check_rc=False)
     check(r.code != 0 and r.err.strip(), f"a join without a database: {r}")
     check(connected(a, one), "a lost its coordinator with the database")
+    meets_without_a_store(cluster, first, a, d)
     pause(3.5, "so that nobody has renewed when the database is back")
     cluster.db.start()
     wait("status to be well", lambda: "ok, in PostgreSQL" in cluster.status(first))
     wait("c to get in", lambda: c.ctl("join", token, check_rc=False).code == 0, 30)
     equal(cluster.home(), first, "the home")
+
+    # A database that does not answer, for as long as it takes, keeps nobody else waiting either.
+    cluster.db.host.nft(OFF)
+    c.start(lab.bin("p2pvpnctl"), "rename", "c2")  # something that waits to be stored
+    meets_without_a_store(cluster, first, a, d)
+    cluster.db.host.run("nft", "delete", "table", "ip", "off")
+    wait("what waited to be stored", lambda: "c2" in a.peers(), 60)
     pause(0.3, "the last answers are on their way")
     ping.end(signal.SIGINT)
     # The signal may come while the last one is on its way.
@@ -149,9 +173,12 @@ def what_must_be_stored_is_stored_a_second_after_the_database_is_back(lab):
 
 @scenario
 def cut_off_from_the_database_it_stores_nothing(lab):
+    """What its member wants stored is refused until that member is at the new home, and is there then."""
     cluster = Cluster(lab)
     a, b, first = cluster.pair()
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
+    a.ctl("admin", "grant", "b")
+    wait("b to be an admin", lambda: b.ctl("invite", check_rc=False).code == 0, 30)
     drop = """table ip cut {{
   chain out {{
     type filter hook output priority 0
@@ -163,13 +190,16 @@ def cut_off_from_the_database_it_stores_nothing(lab):
     a.nft(drop.format(one.ip4))  # a cannot get there: the other becomes its home
     wait_home([a], two, 90)
     check(connected(b, one), "b lost a coordinator that goes on in memory")
+    r = b.ctl("invite", check_rc=False)
+    check(r.code != 0 and r.err.strip(), f"an invite of who is at a coordinator without its database: {r}")
     one.run("nft", "delete", "table", "ip", "cut")
     wait_home([b], two, 90)
     c = lab.host("c")
     c.daemon()
-    c.join(a.ctl("invite").out.strip())
+    c.join(wait("b's invite", lambda: b.ctl("invite", check_rc=False).out.strip(), 30))
     wait("c to reach b", lambda: c.os_ping(c.addr(b), timeout=1), 30)
     equal(cluster.home(), 1 - first, "the home")
+    cluster.check_stored()
 
 
 def longest_gap(ping, since):
@@ -243,3 +273,4 @@ def thirty_nodes_outlive_homes_and_the_database(lab):
     for a, b in pairs:
         wait(f"{a.name} and {b.name} to share a home", lambda a=a, b=b: any(
             connected(a, h) and connected(b, h) for h in cluster.hosts), 30)
+    cluster.check_stored()

@@ -4,10 +4,21 @@ import glob
 import json
 import signal
 
-from lab import Skip, wait
+from lab import Skip, check, wait
 from turnlab import relayed
 
 BACK = 5  # seconds after which members are back at another coordinator
+
+# The database itself notes whose connection each row came by, and who was the home at that moment.
+WITNESS = """
+CREATE TABLE public.stored(by text, home text);
+CREATE FUNCTION public.note_stored() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+ INSERT INTO public.stored SELECT host(inet_client_addr()), (SELECT c.name FROM p2pvpn.homes h
+  JOIN p2pvpn.coordinators c ON c.id = h.holder WHERE h.network = new.network);
+ RETURN NULL; END $$;
+CREATE TRIGGER witness AFTER INSERT ON p2pvpn.statements FOR EACH ROW EXECUTE FUNCTION public.note_stored();
+CREATE TRIGGER witness AFTER INSERT ON p2pvpn.mail FOR EACH ROW EXECUTE FUNCTION public.note_stored();
+"""
 
 
 class Database:
@@ -90,13 +101,24 @@ class Cluster:
         for c in self.coordinators:
             c.start()
         wait("all to know of each other", lambda: f"{n} coordinators" in self.status(0))
+        self.db.sql(WITNESS)
 
     def status(self, i):
         return self.hosts[i].run(self.lab.bin("p2pvpn-coordinator"), "status", check_rc=False).out
 
+    def check_stored(self):
+        """Every statement and every copy came from the coordinator that was the home of its network just then."""
+        n, wrong = self.db.sql("SELECT count(*), coalesce(string_agg(by || ' for ' || coalesce(home, 'nobody'), ', ')"
+                               " FILTER (WHERE home LIKE '%(' || by || ')' IS NOT TRUE), '') FROM public.stored"
+                               ).split("|")
+        check(int(n) > 0 and not wrong, f"of {n} rows some were stored by another than the home: {wrong}")
+
+    def document(self, i):
+        return json.loads(self.hosts[i].run(self.lab.bin("p2pvpn-coordinator"), "status", "--json").out)
+
     def relay(self, i):
         """What one of them says of its relay: of its wards, among others."""
-        return json.loads(self.hosts[i].run(self.lab.bin("p2pvpn-coordinator"), "status", "--json").out)["relay"]
+        return self.document(i)["relay"]
 
     def home(self):
         """Which coordinator is the home of the only network; None: none that lives."""
