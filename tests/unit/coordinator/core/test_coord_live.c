@@ -183,6 +183,54 @@ static void signals_reach_the_node_they_are_for(void **state)
     pv_ctl_msg_free(m);
 }
 
+/* However long the store takes: who needs it waits, nobody else does. */
+static void a_slow_store_keeps_only_those_waiting_who_need_it(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(28);
+    uint8_t buf[1][PV_SIGN_PK_LEN];
+    uint64_t since = 0;
+    struct pv_made made;
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 1), next = cw_keys_make(w);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    cw_ask_ok(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
+    struct pv_st_invite st = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
+    memcpy(st.invite, next.pk, sizeof(st.invite));
+    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &st, &made), PV_OK);
+    struct pv_ctl_item item = cw_item(pv_made_view(&made));
+
+    /* Alice's invite waits for the store. */
+    w->hold_jobs = true;
+    uint64_t put =
+        cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
+    cw_pump(w);
+    assert_int_equal(w->n_jobs, 1);
+
+    /* Bob comes, is seen, pulls, and his signal arrives. */
+    struct cw_client *b = cw_member(w, &bob);
+    cw_pump(w);
+    expect_presence(alice, &bob, true, &since);
+    cw_ask_ok(w, b, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg sig = {.type = PV_CTL_SIGNAL, .u.signal.box = pv_view("box", 3)};
+    memcpy(sig.u.signal.node, w->alice.id.pk, PV_SIGN_PK_LEN);
+    cw_ask_ok(w, b, sig, PV_CTL_DONE);
+    struct pv_ctl_msg *m = cw_take_push(alice, PV_CTL_SIGNAL);
+    assert_non_null(m);
+    pv_ctl_msg_free(m);
+    assert_null(cw_take(alice, put));
+    assert_int_equal(w->n_jobs, 1);
+
+    cw_release(w, false);
+    m = cw_take(alice, put);
+    assert_non_null(m);
+    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
+    pv_ctl_msg_free(m);
+}
+
 static void removing_a_node_drops_it_at_once_and_tells_everybody(void **state)
 {
     (void)state;
@@ -640,6 +688,7 @@ int main(void)
         cmocka_unit_test(a_node_that_vanished_is_offline_within_25_seconds),
         cmocka_unit_test(list_pages_through_everybody_online_in_order),
         cmocka_unit_test(signals_reach_the_node_they_are_for),
+        cmocka_unit_test(a_slow_store_keeps_only_those_waiting_who_need_it),
         cmocka_unit_test(removing_a_node_drops_it_at_once_and_tells_everybody),
         cmocka_unit_test(a_node_that_left_may_join_again_by_the_same_invite),
         cmocka_unit_test(two_thousand_statements_are_paged_and_news_follow),

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* How many signatures the coordinator's core verifies: each of them once, as they are most of what
+ * a newcomer costs. */
+#include <dlfcn.h>
+
+#include "coord_world.h"
+
+static unsigned verified;
+
+/* This one stands before libsodium's. */
+int crypto_sign_verify_detached(const unsigned char *sig, const unsigned char *m,
+                                unsigned long long mlen, const unsigned char *pk);
+int crypto_sign_verify_detached(const unsigned char *sig, const unsigned char *m,
+                                unsigned long long mlen, const unsigned char *pk)
+{
+    static int (*real)(const unsigned char *, const unsigned char *, unsigned long long,
+                       const unsigned char *);
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "crypto_sign_verify_detached");
+    verified++;
+    return real(sig, m, mlen, pk);
+}
+
+static void a_newcomer_costs_each_of_its_signatures_once(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(1);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    verified = 0;
+    struct cw_keys invite = cw_invite(w, alice, 1);
+    assert_int_equal(verified, 1);
+
+    /* Its hello, its join by the invite, and the statement, which invite and node have signed. */
+    struct cw_node bob = cw_node_make(w);
+    verified = 0;
+    cw_join(w, &invite, &bob, "bob");
+    assert_int_equal(verified, 4);
+
+    /* Nothing of it is verified when others are told, nor when it comes back: that is a hello. */
+    verified = 0;
+    cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+    assert_int_equal(verified, 0);
+    struct cw_client *b = cw_member(w, &bob);
+    cw_ask_ok(w, b, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+    assert_int_equal(verified, 1);
+}
+
+static void what_is_put_again_costs_none(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(2);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    verified = 0;
+    assert_int_equal(cw_put(w, alice, pv_made_view(&w->created.member)), PV_CTL_E_NONE);
+    assert_int_equal(verified, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_newcomer_costs_each_of_its_signatures_once),
+        cmocka_unit_test(what_is_put_again_costs_none),
+    };
+    if (pv_crypto_init() != PV_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
