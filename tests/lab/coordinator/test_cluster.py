@@ -111,6 +111,8 @@ def networks_are_spread_and_wander_without_loss(lab):
             out = cluster.hosts[i].run(lab.bin("p2pvpn-coordinator"), "drain").out
             check("given to other coordinators" in out, out)
             check(out.startswith("0 ") or time.monotonic() - began >= LEFT, f"drain did not wait for its relay: {out}")
+            log = cluster.coordinators[i].program.text()
+            check(out.startswith("0 ") or 'why="drained"' in log, f"the log does not say why: {log}")
         else:
             cluster.coordinators[i].end()
         for a, _ in nets:
