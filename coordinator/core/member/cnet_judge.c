@@ -126,13 +126,26 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     }
 }
 
-/* The operator's limit. What ends something always has room, or a full network could not get rid of
- * anybody; and a new admin, who may have to; and the admission of who has a place already. */
-static bool statement_has_room(const struct pv_cnet *net, uint8_t type)
+/* The operator's limit. */
+static bool log_has_room(const struct pv_cnet *net)
 {
-    return net->limits.statements == 0 || pv_roster_size(net->roster) < net->limits.statements ||
-           type == PV_ST_REVOCATION || type == PV_ST_END || type == PV_ST_LEAVE ||
-           type == PV_ST_ADMIN || type == PV_ST_ADMISSION;
+    return net->limits.statements == 0 || pv_roster_size(net->roster) < net->limits.statements;
+}
+
+/* What ends something always has room, or a full network could not get rid of anybody; and a new
+ * admin, who may have to; and the admission of who has a place already; and the word by which a
+ * member stays one, or changes a stolen key: of each the roster keeps a few. */
+static bool needs_no_room(uint8_t type)
+{
+    return type == PV_ST_REVOCATION || type == PV_ST_END || type == PV_ST_LEAVE ||
+           type == PV_ST_ADMIN || type == PV_ST_ADMISSION || type == PV_ST_TRANSPORT;
+}
+
+/* What takes the place of another, as does a rule or route that is taken back, fills nothing. */
+static bool statement_has_room(const struct pv_cnet *net, const struct pv_statement *st)
+{
+    return pv_roster_check_room(net->roster, st) == PV_OK &&
+           (log_has_room(net) || needs_no_room(st->type) || pv_roster_replaces(net->roster, st));
 }
 
 /* Known statements pass first, so repeating a put is cheap; the signature is checked before
@@ -152,7 +165,7 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
         return PV_CTL_E_BAD_REQUEST;
     if (pv_statement_verify(&st) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;
-    if (pv_roster_check_room(net->roster, &st) != PV_OK || !statement_has_room(net, st.type))
+    if (!statement_has_room(net, &st))
         return PV_CTL_E_FULL;
     if (st.type == PV_ST_MEMBER)
         return judge_member(net, &st, receipt, wall);
@@ -370,7 +383,7 @@ static bool guests_have_room(struct pv_cnet *net, pv_ns now)
  * the store may have them already. */
 static bool member_has_room(const struct pv_cnet *net, const uint8_t *node)
 {
-    if (!statement_has_room(net, PV_ST_MEMBER))
+    if (!log_has_room(net))
         return false;
     if (net->limits.members == 0 || pv_roster_enrolled(net->roster, node) != NULL)
         return true;

@@ -300,6 +300,8 @@ PV_MUST_CHECK int pv_roster_free_ip4(const struct pv_roster *r,
 /* Would pv_roster_add() find room for a new statement? For a coordinator before it gives a receipt.
  * PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_roster_check_room(const struct pv_roster *r, const struct pv_statement *st);
+/* Is that room the place of another one, which leaves the set? */
+bool pv_roster_replaces(const struct pv_roster *r, const struct pv_statement *st);
 
 /* --- the set itself: comparing and exchanging ------------------------------------------------ */
 

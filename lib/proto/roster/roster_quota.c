@@ -269,11 +269,23 @@ int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st
 }
 
 /* With the receipt that it is to get: everything was said before it. */
-int pv_roster_check_room(const struct pv_roster *r, const struct pv_statement *st)
+static int find_room_in_order(const struct pv_roster *r, const struct pv_statement *st,
+                              struct pv_roster_item **ret_drop)
 {
     const struct contender x = {.st = st, .proven = is_proven(r, st, true)};
+    return find_room(r, &x, ret_drop);
+}
+
+int pv_roster_check_room(const struct pv_roster *r, const struct pv_statement *st)
+{
     struct pv_roster_item *drop;
-    return find_room(r, &x, &drop);
+    return find_room_in_order(r, st, &drop);
+}
+
+bool pv_roster_replaces(const struct pv_roster *r, const struct pv_statement *st)
+{
+    struct pv_roster_item *drop;
+    return find_room_in_order(r, st, &drop) == PV_OK && drop != NULL;
 }
 
 void pv_roster_quota_add(struct pv_roster_key *k, struct pv_roster_item *e)

@@ -135,6 +135,37 @@ static void rights_end_by_who_may_revoke(void **state)
     assert_int_equal(put_statement(w, alice, &more, bob.id.sk, hash), PV_CTL_E_NOT_ALLOWED);
 }
 
+/* Alice tags herself, or takes the tag in this place back. */
+static enum pv_ctl_error put_tag(struct cw *w, struct cw_client *c, uint16_t place, bool set)
+{
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    struct pv_statement st = {.type = PV_ST_TAG,
+                              .u.tag = {.slot = {.number = place, .seq = set ? 1 : 2},
+                                        .kind = set ? PV_TAG_SET : PV_TAG_NONE,
+                                        .time = CW_WALL}};
+    snprintf(st.u.tag.tag, sizeof(st.u.tag.tag), "%s", set ? "printer" : "none");
+    if (set)
+        memcpy(st.u.tag.node, w->alice.id.pk, PV_SIGN_PK_LEN);
+    return put_statement(w, c, &st, w->alice.id.sk, hash);
+}
+
+/* A network that cannot grow goes on: what was allowed is taken back, and its members stay. */
+static void a_full_log_still_takes_what_takes_no_place(void **state)
+{
+    (void)state;
+    struct cw *w = begin(8, (struct pv_netlimits){.members = 0});
+    struct cw_client *alice = cw_member(w, &w->alice);
+    assert_int_equal(put_tag(w, alice, 1, true), PV_CTL_E_NONE);
+    alice = restart_with(w, (struct pv_netlimits){.statements = 1});
+    assert_int_equal(put_tag(w, alice, 2, true), PV_CTL_E_FULL);
+    assert_int_equal(put_tag(w, alice, 1, false), PV_CTL_E_NONE);
+    /* A renewal, or another key in the place of a stolen one. */
+    struct pv_statement key = {.type = PV_ST_TRANSPORT,
+                               .u.transport = {.serial = 9, .transport = {9}, .time = CW_WALL}};
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    assert_int_equal(put_statement(w, alice, &key, w->alice.id.sk, hash), PV_CTL_E_NONE);
+}
+
 static void a_full_log_still_takes_what_ends_something(void **state)
 {
     (void)state;
@@ -411,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_network_has_so_many_members),
         cmocka_unit_test(the_last_place_is_taken_once),
         cmocka_unit_test(a_full_log_still_takes_what_ends_something),
+        cmocka_unit_test(a_full_log_still_takes_what_takes_no_place),
         cmocka_unit_test(rights_end_by_who_may_revoke),
         cmocka_unit_test(an_invite_ends_when_it_says),
         cmocka_unit_test(a_dropped_network_is_gone_with_what_was_under_way),
