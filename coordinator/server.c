@@ -162,7 +162,7 @@ static json_t *make_report(void *ctx, pv_ns now)
         .tls_refused = s->gate_refused,
         .no_fds = s->no_fds,
         .waiting = s->end_by == 0 && !s->accepting,
-        .living = s->keep.renewal.living,
+        .living = s->keep.living,
         .relay_on = !s->set->relay.off,
         .relay = pv_coord_relay_stats(s->coord),
         .store = {.failed = s->store_failures,
@@ -251,7 +251,7 @@ static void look_at_cert(struct pv_coordserver *s, pv_ns now)
 /* Nodes are told to go elsewhere; what is under way is stored. */
 static void begin_end(struct pv_coordserver *s, pv_ns now)
 {
-    bool others = s->keep.renewal.living > 1 && s->keep.away[0] == '\0' && !s->keep.lost;
+    bool others = s->keep.few != UINT64_MAX && s->keep.away[0] == '\0' && !s->keep.lost;
     s->end_by = now + PV_S(END_S) + (others ? PV_COORD_LEFT : 0);
     s->bye_at = others ? now + PV_S(HAND_OVER_S) : now;
     pv_server_watch_listeners(s, false);
@@ -323,8 +323,8 @@ static pv_ns keep_alive(struct pv_coordserver *s, pv_ns now)
     size_t n = 0;
     if (s->lease == NULL)
         return PV_NEVER;
-    if (!s->keep.asking && s->keep.away[0] == '\0')
-        pv_coord_balance(s->coord, s->keep.renewal.few, now);
+    if (s->keep.away[0] == '\0')
+        pv_coord_balance(s->coord, s->keep.few, now);
     if (!s->keep.asking && pv_coord_homes_came(s->coord))
         s->keep.renewal.again = true;
     if (!s->keep.asking)

@@ -161,10 +161,12 @@ static json_t *reload(struct pv_coordserver *s)
 static void drain(struct pv_coordserver *s, uint64_t client)
 {
     struct pv_coord_stats stats;
-    if (s->lease == NULL || s->keep.renewal.living < 2) {
+    if (s->lease == NULL || s->keep.few == UINT64_MAX) {
         pv_ctlsock_answer(&s->ctl, client,
-                          error_json("alone", "no other coordinator with this database lives: "
-                                              "start one, and then drain this one"));
+                          error_json("alone",
+                                     "no other coordinator with this database takes networks: "
+                                     "start one, or restart one that was drained, and then drain "
+                                     "this one"));
         return;
     }
     pv_coord_stats(s->coord, &stats);
@@ -179,6 +181,13 @@ static void drain(struct pv_coordserver *s, uint64_t client)
 pv_ns pv_server_check_drain(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_coord_stats stats;
+    if (s->drain_client != 0 && pv_coord_n_homes(s->coord) > 0 && s->keep.few == UINT64_MAX) {
+        pv_ctlsock_answer(&s->ctl, s->drain_client,
+                          error_json("alone",
+                                     "no other coordinator takes networks any more: those that "
+                                     "are left go as soon as one does, so start one"));
+        s->drain_client = 0;
+    }
     if (s->drain_client == 0 || pv_coord_n_homes(s->coord) > 0)
         return PV_NEVER;
     if (pv_coord_left_at(s->coord) > now)

@@ -310,8 +310,9 @@ PV_MUST_CHECK bool pv_coord_homes_are(struct pv_coord *c, struct pv_coord_home *
 /* Has a network come since this was asked last? Others may have taken it before the store's answer
  * was here: the list is to be asked for. */
 PV_MUST_CHECK bool pv_coord_homes_came(struct pv_coord *c);
-/* few: homes of the coordinator that has the fewest. Gives one away now and then when this one has
- * more. */
+/* few: homes of the coordinator that has the fewest, of those that take any. Gives one away now and
+ * then when this one has more. UINT64_MAX: no other takes any, and none is given away, even while
+ * it drains: its members would come back at once. */
 void pv_coord_balance(struct pv_coord *c, uint64_t few, pv_ns now);
 /* Gives all homes away, and those that come, until it is told otherwise. */
 void pv_coord_drain(struct pv_coord *c, bool on);

@@ -258,7 +258,8 @@ void pv_coord_homes_timeout(struct pv_coord *c, pv_ns now)
         c->swept_at = now;
         sweep(c, now);
     }
-    struct pv_cnet *net = c->homes.draining && now >= c->drain_at ? c->registry.nets : NULL;
+    bool drains = c->homes.draining && !c->alone && now >= c->drain_at;
+    struct pv_cnet *net = drains ? c->registry.nets : NULL;
     for (size_t i = 0; net != NULL && i < LEAVE_MAX; i++, net = net->hh.next)
         leave(c, net, PV_HOMES_DRAINED, now);
 }
@@ -269,8 +270,8 @@ void pv_coord_balance(struct pv_coord *c, uint64_t few, pv_ns now)
 {
     struct pv_cnet *least = NULL;
     uint64_t most = few + 1 + few / 8;
-    if (few == UINT64_MAX || pv_coord_n_homes(c) <= most || c->homes.draining ||
-        now < c->balance_at)
+    c->alone = few == UINT64_MAX;
+    if (c->alone || pv_coord_n_homes(c) <= most || c->homes.draining || now < c->balance_at)
         return;
     c->balance_at = now + PV_S(BALANCE_S);
     for (struct pv_cnet *net = c->registry.nets; net != NULL; net = net->hh.next)
@@ -286,7 +287,7 @@ pv_ns pv_coord_homes_next(const struct pv_coord *c)
     if (!c->homes.on)
         return PV_NEVER;
     pv_ns next = pv_min_ns(pv_homes_next_timeout(&c->homes), c->swept_at + PV_S(SWEEP_S));
-    if (!c->homes.draining || c->registry.nets == NULL)
+    if (!c->homes.draining || c->alone || c->registry.nets == NULL)
         return next;
     return pv_min_ns(next, c->drain_at > c->wall_at ? c->drain_at : c->wall_at + PV_HOMES_AGAIN);
 }

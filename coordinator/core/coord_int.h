@@ -79,6 +79,7 @@ struct pv_coord {
     uint64_t first_epoch;            /* of the receipts; 0: the clock says */
     pv_ns swept_at;                  /* networks that are not used were looked for */
     pv_ns drain_at;                  /* homes are not given away before */
+    bool alone;                      /* no other coordinator takes homes */
     bool homes_came;                 /* a network, since the owner asked */
     pv_ns gave_at;                   /* the last network went to another; 0: none did */
     pv_ns balance_at;                /* the same, when others have fewer */

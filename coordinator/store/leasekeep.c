@@ -30,6 +30,10 @@ static void on_answer(void *ctx, unsigned ready, pv_ns now)
         pv_log(k->log, PV_LOG_ERROR, "%s: this one ends", k->error);
         return;
     }
+    if (k->status == PV_OK) {
+        k->living = k->renewal.living;
+        k->few = k->renewal.few;
+    }
     if (k->error[0] != '\0' && k->away[0] == '\0')
         pv_log(k->log, PV_LOG_WARN, "%s: until it is back nothing can be stored", k->error);
     if (k->error[0] == '\0' && k->away[0] != '\0')
@@ -42,7 +46,7 @@ int pv_leasekeep_start(struct pv_leasekeep *k, struct pv_pg_lease *lease, struct
 {
     const struct pv_worker_config cfg = {
         .name = "lease", .threads = 1, .limit = 1, .batch = 1, .run = renew, .ctx = k};
-    *k = (struct pv_leasekeep){.lease = lease, .log = log, .renewal = {.few = UINT64_MAX}};
+    *k = (struct pv_leasekeep){.lease = lease, .log = log, .few = UINT64_MAX};
     int r = pv_worker_new(&k->worker, &cfg);
     if (r == PV_OK)
         r = pv_watch_new(&k->watch, loop, pv_worker_fd(k->worker), PV_LOOP_READ, on_answer, k);

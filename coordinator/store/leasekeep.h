@@ -16,9 +16,12 @@ struct pv_leasekeep {
     const struct pv_log *log;
     struct pv_worker *worker;
     struct pv_watch *watch;
-    bool asking;                  /* the thread is at it */
-    pv_ns next;                   /* when it asks again */
-    bool lost;                    /* another coordinator has its place now */
+    bool asking;     /* the thread is at it */
+    pv_ns next;      /* when it asks again */
+    bool lost;       /* another coordinator has its place now */
+    uint64_t living; /* coordinators, as the last renewal said */
+    uint64_t
+        few; /* ditto: homes of the other one that has the fewest; UINT64_MAX: none takes any */
     struct pv_pg_renewal renewal; /* the thread's while asking */
     pv_ns asked_at;               /* when its list was asked for */
     int status;                   /* of the last answer, written by the thread while asking */

@@ -191,7 +191,9 @@ static void judge(struct pv_pgstore *s, struct asked *a, int64_t more)
             a->f.holder == a->f.me && a->f.fence == pv_pghomes_fence(s, a->op->copy.network);
         a->verdict = mine ? PV_HOME_GIVE : PV_HOME_THERE;
         a->to = a->op->idle ? 0 : a->f.least;
-        if (mine && a->op->balance && (a->f.least == 0 || a->f.homes <= a->f.least_homes + 1))
+        if (mine && !a->op->idle && a->f.least == 0)
+            a->verdict = PV_HOME_WAIT; /* nobody is there who could have it */
+        else if (mine && a->op->balance && a->f.homes <= a->f.least_homes + 1)
             a->verdict = PV_HOME_WAIT; /* somebody else has given it some */
     }
     if (a->verdict == PV_HOME_GIVE)

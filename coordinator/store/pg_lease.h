@@ -60,7 +60,8 @@ struct pv_pg_renewal {
     uint64_t homes;  /* in: of this coordinator */
     bool draining;   /* in: it gives them away */
     uint64_t living; /* coordinators, this one too */
-    uint64_t few;    /* homes of the other one that has the fewest; UINT64_MAX: there is none */
+    uint64_t few;    /* homes of the other one that has the fewest, of those that take any;
+                        UINT64_MAX: there is none */
     bool again;      /* in: all homes are to be listed, whatever has happened */
     struct pv_pg_silent silent[PV_PG_SILENT_MAX];
     size_t n_silent;

@@ -42,6 +42,33 @@ static void a_list_that_is_older_than_a_network_does_not_end_it(void **state)
     assert_int_equal(pv_coord_n_homes(w->coord), 0);
 }
 
+/* Lets the core do what is due, and counts the networks that it wants to give away. */
+static size_t leaves(struct cw *w)
+{
+    w->hold_jobs = true;
+    w->now += PV_S(1);
+    pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000) + w->now / 1000, w->now);
+    pv_coord_handle_timeout(w->coord, w->now);
+    cw_pump(w);
+    for (size_t i = 0; i < w->n_jobs; i++)
+        assert_int_equal(w->jobs[i]->kind, PV_STOREOP_LEAVE);
+    return w->n_jobs;
+}
+
+/* The last of the others ends while this one drains: who would be sent away would come back. */
+static void a_coordinator_that_drains_alone_keeps_its_networks(void **state)
+{
+    (void)state;
+    struct cw *w = shared(3);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    pv_coord_balance(w->coord, UINT64_MAX, w->now);
+    pv_coord_drain(w->coord, true);
+    assert_int_equal(leaves(w), 0);
+    cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
+    pv_coord_balance(w->coord, 0, w->now);
+    assert_int_equal(leaves(w), 1);
+}
+
 /* A network that rests, and whose pages are kept, is dropped: nothing points to it when its memory
  * is freed. */
 static void a_network_that_ends_leaves_nothing_behind(void **state)
@@ -68,6 +95,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_list_that_is_older_than_a_network_does_not_end_it,
+                                  test_teardown),
+        cmocka_unit_test_teardown(a_coordinator_that_drains_alone_keeps_its_networks,
                                   test_teardown),
         cmocka_unit_test_teardown(a_network_that_ends_leaves_nothing_behind, test_teardown),
     };

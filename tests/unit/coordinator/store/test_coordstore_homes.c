@@ -236,6 +236,24 @@ static void what_is_given_away_goes_with_all_its_rows(void **state)
     assert_int_equal(put(&two, 10), PV_OK);
 }
 
+/* The other drains too, or has ended: what nobody can have is not given to nobody. */
+static void what_nobody_takes_stays(void **state)
+{
+    (void)state;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    run_sql("UPDATE p2pvpn.coordinators SET draining = true WHERE name = 'machine 2'");
+    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_true(one.renewal.living == 2 && one.renewal.few == UINT64_MAX);
+    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
+    assert_int_equal(a->verdict, PV_HOME_WAIT);
+    pv_home_answer_free(a);
+    silence(2);
+    a = ask(&one, PV_STOREOP_LEAVE, false);
+    assert_int_equal(a->verdict, PV_HOME_WAIT);
+    pv_home_answer_free(a);
+    assert_int_equal(put(&one, 9), PV_OK);
+}
+
 static void one_that_sleeps_is_followed_and_learns_of_it(void **state)
 {
     (void)state;
@@ -624,6 +642,7 @@ int main(void)
         TEST(one_stores_and_the_other_is_told_where),
         TEST(a_network_that_was_lost_does_not_hurt_others),
         TEST(what_is_given_away_goes_with_all_its_rows),
+        TEST(what_nobody_takes_stays),
         TEST(one_that_sleeps_is_followed_and_learns_of_it),
         TEST(a_jump_of_the_clock_moves_no_home_and_buries_no_dead),
         TEST(one_that_was_killed_is_followed_before_its_time),
