@@ -6,21 +6,23 @@
 #include <string.h>
 
 /* Names are looked up by a job: a name server that does not answer must not hold up packets. */
-void pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
+bool pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
                            const struct pv_part *owner, uint64_t tag)
 {
     struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
     if (job == NULL)
-        return;
+        return false;
     memcpy(job->u.resolve.host, host, strlen(host) + 1);
     job->u.resolve.port = port;
-    (void)pv_jobqueue_submit(&n->jobs, job, owner, tag); /* a job that is lost was logged */
+    return pv_jobqueue_submit(&n->jobs, job, owner, tag); /* a job that is lost was logged */
 }
 
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list)
 {
     a->n_hosts = 0;
     a->n_addrs = 0;
+    a->generation++;
+    a->n_asking = 0;
     pv_coordaddrs_add_hosts(a, list);
 }
 
@@ -98,13 +100,17 @@ static void find_host(struct pv_coordaddrs *a, struct pv_node *n, const struct p
         pv_coordaddrs_add(a, &addr, host->tls);
         return;
     }
-    pv_coordaddrs_resolve(n, host->host, host->port, owner,
-                          host->tls ? PV_COORDADDRS_TLS : PV_COORDADDRS_PLAIN);
+    if (pv_coordaddrs_resolve(n, host->host, host->port, owner,
+                              PV_COORDADDRS_LOOKUP | (uint64_t)a->generation << 1 |
+                                  (host->tls ? 1 : 0)))
+        a->n_asking++;
 }
 
 void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
                         const struct pv_part *owner)
 {
+    if (a->n_asking > 0)
+        return;
     a->n_addrs = 0;
     a->guessing = !with_learnt;
     for (size_t i = 0; i < a->n_hosts; i++)
@@ -113,6 +119,21 @@ void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_le
         find_host(a, n, &a->hosts[i], owner);
     for (size_t i = 0; with_learnt && i < a->n_tls_hosts; i++)
         find_host(a, n, &a->tls_hosts[i], owner);
+}
+
+bool pv_coordaddrs_take(struct pv_coordaddrs *a, uint64_t tag, const struct pv_job_result *result)
+{
+    if ((uint32_t)(tag >> 1) != a->generation || a->n_asking == 0)
+        return false;
+    a->n_asking--;
+    for (size_t i = 0; result->status == PV_OK && i < result->n_addrs; i++)
+        pv_coordaddrs_add(a, &result->addrs[i], (tag & 1) != 0);
+    return true;
+}
+
+bool pv_coordaddrs_are_unknown(const struct pv_coordaddrs *a)
+{
+    return a->n_addrs == 0 && a->n_asking == 0;
 }
 
 void pv_coordaddrs_load_learnt(struct pv_coordaddrs *a, struct pv_view text)

@@ -26,27 +26,32 @@ struct pv_coordaddrs {
     struct pv_coordclient_addr addrs[PV_COORDCLIENT_MAX_ADDRS];
     size_t n_addrs;
     bool guessing;
+    uint32_t generation; /* of the hosts: what is looked up for former ones is not taken */
+    size_t n_asking;     /* lookups of these hosts' names that are under way */
 };
 
-/* Has the shell look a name up, for owner's on_job() with tag. */
-void pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
+/* Has the shell look a name up, for owner's on_job() with tag. False: there is no memory for that.
+ */
+bool pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
                            const struct pv_part *owner, uint64_t tag);
 
 /* What the hosts are called; addrs is empty until pv_coordaddrs_find(). */
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list);
 /* And these, behind those that are there, as far as there is room. */
 void pv_coordaddrs_add_hosts(struct pv_coordaddrs *a, struct pv_view list);
-/* The job tag of a host's name: what pv_coordaddrs_add() is told about its addresses. */
-enum pv_coordaddrs_tag {
-    PV_COORDADDRS_PLAIN,
-    PV_COORDADDRS_TLS,
-    PV_COORDADDRS_TAGS, /* the owner's own tags begin here */
-};
-/* Looks for all of them anew: those known at once are in addrs; jobs of owner bring the others.
- * with_learnt: also where a coordinator said that it speaks TLS. Else, where the hosts name no
- * place with TLS, port 443 of each is guessed: a network may let nothing else out. */
+/* Tags of lookups have this bit, which the owner's own tags do not have. */
+#define PV_COORDADDRS_LOOKUP ((uint64_t)1 << 63)
+/* Looks for all of them anew: those known at once are in addrs; jobs of owner bring the others, and
+ * while some are under way nothing is asked again. with_learnt: also where a coordinator said that
+ * it speaks TLS. Else, where the hosts name no place with TLS, port 443 of each is guessed: a
+ * network may let nothing else out. */
 void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
                         const struct pv_part *owner);
+/* What a lookup has brought. False: it was about hosts that are not looked for any more. */
+PV_MUST_CHECK bool pv_coordaddrs_take(struct pv_coordaddrs *a, uint64_t tag,
+                                      const struct pv_job_result *result);
+/* No address is known, and nobody is looking for one. */
+bool pv_coordaddrs_are_unknown(const struct pv_coordaddrs *a);
 /* Plain ones stand before those with TLS: they are quicker where both get through. */
 void pv_coordaddrs_add(struct pv_coordaddrs *a, const struct pv_addr *addr, bool tls);
 

@@ -96,7 +96,8 @@ int pv_coordclient_poll_event(struct pv_coordclient *c, struct pv_coordclient_ev
 
 static void begin_round(struct pv_coordclient *c, pv_ns now)
 {
-    /* Without an address the round stands still until pv_coordclient_set_addrs brings one. */
+    /* Without an address the round stands still until the owner brings one, or says that there is
+     * none. */
     c->state = PV_COORDCLIENT_CONNECTING;
     c->round = PV_COORDROUND_SILENT;
     c->next_addr = 0;
@@ -279,6 +280,18 @@ void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordcli
      * on, with the attempts that run. */
     if (c->state == PV_COORDCLIENT_CONNECTING && !had && !pv_coordattempts_any(&c->attempts))
         begin_round(c, now);
+}
+
+bool pv_coordclient_wants_addrs(const struct pv_coordclient *c)
+{
+    return c->state == PV_COORDCLIENT_CONNECTING && c->n_addrs == 0 &&
+           !pv_coordattempts_any(&c->attempts);
+}
+
+void pv_coordclient_not_found(struct pv_coordclient *c, pv_ns now)
+{
+    if (pv_coordclient_wants_addrs(c))
+        fail(c, PV_ERR_NOT_FOUND, NULL, now);
 }
 
 void pv_coordclient_set_key(struct pv_coordclient *c, const uint8_t *dh_sk)

@@ -12,6 +12,7 @@
  *   HELLO      --welcome-->                                 ONLINE        (event ONLINE)
  *   HELLO      --refused-->                                 WAITING       (event REFUSED)
  *   any        --closed, silent, all addresses failed-->    WAITING       (event OFFLINE)
+ *   CONNECTING --no address is found-->                     WAITING       (event OFFLINE)
  *   WAITING    --0.5 to 30 s (coordwait.h); kick-->         CONNECTING
  *   ONLINE     --moved, silent after a kick-->              CONNECTING    (event OFFLINE)
  *   ONLINE     --silent for 2 s, another address proven-->  HELLO         (event OFFLINE)
@@ -79,7 +80,8 @@ struct pv_coordclient *pv_coordclient_free(struct pv_coordclient *c); /* NULL is
 /* --- life ---------------------------------------------------------------------------------- */
 
 /* Connects to target and stays connected until stop(). Addresses may be empty: set_addrs()
- * follows. A running connection is dropped. PV_ERR_AUTH: the key is no coordinator's key. */
+ * follows, or not_found(). A running connection is dropped. PV_ERR_AUTH: the key is no
+ * coordinator's key. */
 PV_MUST_CHECK int pv_coordclient_start(struct pv_coordclient *c,
                                        const struct pv_coordclient_target *target,
                                        const struct pv_coordclient_addr *addrs, size_t n,
@@ -92,6 +94,11 @@ PV_MUST_CHECK int pv_coordclient_turn(struct pv_coordclient *c,
  * none. */
 void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordclient_addr *addrs,
                               size_t n, pv_ns now);
+/* Does it stand still for want of an address? */
+bool pv_coordclient_wants_addrs(const struct pv_coordclient *c);
+/* Nobody knows one for now: it waits as after a round that failed, before it wants them again
+ * (event OFFLINE without a text). Nothing where it wants none. */
+void pv_coordclient_not_found(struct pv_coordclient *c, pv_ns now);
 /* Where the coordinator that sent us away says that the network's home is: tried next, in this
  * round or the one that begins. */
 void pv_coordclient_detour(struct pv_coordclient *c, const struct pv_addr *addr, pv_ns now);
@@ -157,7 +164,7 @@ struct pv_coordclient_event {
     enum pv_ctl_type request; /* ANSWER: what was asked */
     uint64_t tag;             /* ANSWER */
     int status;               /* OFFLINE */
-    const char *text;         /* OFFLINE: a literal */
+    const char *text;         /* OFFLINE: a literal; NULL: by pv_coordclient_not_found() */
     struct pv_ctl_msg *msg;   /* owned by the taker: pv_ctl_msg_free(); may be NULL */
 };
 PV_MUST_CHECK int pv_coordclient_poll_event(struct pv_coordclient *c,

@@ -19,9 +19,9 @@ enum {
     MAX_OWNERS = 64,  /* ours: more parts than there are */
     OWNER_SHIFT = 56, /* of the owner's number in the connection's tags */
 
-    /* tags of jobs, behind those of coordaddrs.h */
-    TAG_STUN = PV_COORDADDRS_TAGS, /* the name of a STUN server */
-    TAG_HOME,                      /* the name of the network's home */
+    /* tags of jobs, beside those of coordaddrs.h */
+    TAG_STUN = 0, /* the name of a STUN server */
+    TAG_HOME,     /* the name of the network's home */
     TAG_STORE,
 
     AWAY_REASONS = 4, /* ours: lines about a coordinator that is away before only each hour */
@@ -44,8 +44,9 @@ struct pv_coord {
     bool require;                             /* [security] pq: those must be hybrid again */
     const struct pv_part *owners[MAX_OWNERS]; /* parts that ever asked */
     size_t n_owners;
-    char said[PV_CTL_ERROR_TEXT_MAX + 1]; /* why it is away, as the log has it */
-    unsigned n_said;                      /* times since it was there */
+    char unfound[PV_CTL_ERROR_TEXT_MAX + 1]; /* why no address of it is known */
+    char said[PV_CTL_ERROR_TEXT_MAX + 1];    /* why it is away, as the log has it */
+    unsigned n_said;                         /* times since it was there */
     pv_ns said_at;
 };
 
@@ -352,7 +353,7 @@ static void take_servers(struct pv_coord *c, const struct pv_ctl_welcome *w)
         if (pv_addr_parse(w->stun[i], &addr) == PV_OK)
             add_server(n, &addr);
         else if (pv_hostport_parse(w->stun[i], strlen(w->stun[i]), &hp) == PV_OK)
-            pv_coordaddrs_resolve(c->node, hp.host, hp.port, &pv_part_coordinator, TAG_STUN);
+            (void)pv_coordaddrs_resolve(c->node, hp.host, hp.port, &pv_part_coordinator, TAG_STUN);
     }
     /* The address that works for TCP is the best guess when it names none. */
     if (w->n_stun == 0 && n->coord_info.addr.family != PV_AF_NONE)
@@ -509,7 +510,7 @@ static void follow_home(struct pv_coord *c, const struct pv_ctl_failure *moved, 
         if (pv_addr_parse(moved->to[i], &addr) == PV_OK)
             add_home(c, &addr, now);
         else if (pv_hostport_parse(moved->to[i], strlen(moved->to[i]), &hp) == PV_OK && !hp.tls)
-            pv_coordaddrs_resolve(c->node, hp.host, hp.port, &pv_part_coordinator, TAG_HOME);
+            (void)pv_coordaddrs_resolve(c->node, hp.host, hp.port, &pv_part_coordinator, TAG_HOME);
     }
 }
 
@@ -542,11 +543,33 @@ static void take_push(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns no
                        now);
 }
 
+/* A name that is not found is the error that users see, where it leaves nothing to try: the next
+ * attempt comes as after any other failure, with a lookup of its own. */
+static void nothing_found(struct pv_coord *c, const char *why, pv_ns now)
+{
+    snprintf(c->unfound, sizeof(c->unfound), "%.*s", (int)sizeof(c->unfound) - 1, why);
+    pv_coordclient_not_found(c->node->coord, now);
+}
+
+/* A name that was not found before, as on a machine that starts before its network is there, may be
+ * found by now. */
+static void look_again(struct pv_coord *c, pv_ns now)
+{
+    if (!pv_coordclient_wants_addrs(c->node->coord) || c->addrs.n_asking > 0)
+        return;
+    find_addrs(c);
+    if (c->addrs.n_addrs > 0)
+        pv_coordclient_set_addrs(c->node->coord, c->addrs.addrs, c->addrs.n_addrs, now);
+    else if (pv_coordaddrs_are_unknown(&c->addrs))
+        nothing_found(c, "the coordinator's name could not be looked up", now);
+}
+
 /* Takes all events, in their order: each may be about what the one before it has changed. */
 static void run_coordinator(void *part, pv_ns now)
 {
     struct pv_coord *c = part;
     struct pv_coordclient_event ev;
+    look_again(c, now);
     while (pv_coordclient_poll_event(c->node->coord, &ev) == PV_OK) {
         switch (ev.type) {
         case PV_COORDCLIENT_EV_ONLINE:
@@ -560,7 +583,7 @@ static void run_coordinator(void *part, pv_ns now)
             follow_home(c, &ev.msg->u.failure, now);
             break;
         case PV_COORDCLIENT_EV_OFFLINE:
-            go_offline(c, ev.text, now);
+            go_offline(c, ev.text != NULL ? ev.text : c->unfound, now);
             break;
         case PV_COORDCLIENT_EV_ANSWER:
             take_answer(c, &ev, now);
@@ -584,21 +607,19 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 /* --- names, time ------------------------------------------------------------------------------ */
 
-/* A name that is not found is the error that users see: without an address no attempt would bring
- * another one. */
-static void host_found(struct pv_coord *c, bool tls, const struct pv_job_result *result, pv_ns now)
+/* Names resolve one by one: each brings its addresses, and attempts need not wait for the slowest.
+ */
+static void take_lookup(struct pv_coord *c, uint64_t tag, const struct pv_job_result *result,
+                        pv_ns now)
 {
-    if (result->status != PV_OK) {
-        char why[PV_CTL_ERROR_TEXT_MAX + 1];
-        snprintf(why, sizeof(why), "%.*s", (int)sizeof(why) - 1, result->error);
-        set_error(c->node, why);
+    if (!pv_coordaddrs_take(&c->addrs, tag, result))
         return;
-    }
-    /* Names resolve one by one: each brings its addresses, and attempts need not wait for the
-     * slowest. */
-    for (size_t i = 0; i < result->n_addrs; i++)
-        pv_coordaddrs_add(&c->addrs, &result->addrs[i], tls);
-    pv_coordclient_set_addrs(c->node->coord, c->addrs.addrs, c->addrs.n_addrs, now);
+    if (pv_coordaddrs_are_unknown(&c->addrs))
+        nothing_found(
+            c, result->status != PV_OK ? result->error : "the coordinator's name has no address",
+            now);
+    else if (c->addrs.n_addrs > 0)
+        pv_coordclient_set_addrs(c->node->coord, c->addrs.addrs, c->addrs.n_addrs, now);
 }
 
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
@@ -614,7 +635,7 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         for (size_t i = 0; i < result->n_addrs; i++)
             add_home(c, &result->addrs[i], now);
     } else {
-        host_found(c, tag == PV_COORDADDRS_TLS, result, now);
+        take_lookup(c, tag, result, now);
     }
 }
 

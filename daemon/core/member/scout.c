@@ -502,10 +502,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct scout *s = part;
-    if (s->step != VISIT || result->status != PV_OK)
+    if (!pv_coordaddrs_take(&s->addrs, tag, result) || s->step != VISIT || result->status != PV_OK)
         return;
-    for (size_t i = 0; i < result->n_addrs; i++)
-        pv_coordaddrs_add(&s->addrs, &result->addrs[i], tag == PV_COORDADDRS_TLS);
     pv_coordclient_set_addrs(s->client, s->addrs.addrs, s->addrs.n_addrs, now);
 }
 

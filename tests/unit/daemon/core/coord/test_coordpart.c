@@ -5,66 +5,15 @@
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordinator.h"
 #include "proto/control/control.h"
-#include "tests/unit/daemon/core/fake_node.h"
+#include "tests/unit/daemon/core/coord/coordpart_world.h"
 #include "tests/unit/kem_double.h"
 
-static struct fake_node node;
-static uint8_t list[512];
-static size_t list_len;
-static const char *also; /* a host of the same record; NULL: there is none */
-static uint64_t number;  /* that the coordinator's welcome has */
-
-/* The coordinators record of this host, and of `also`, with and without TLS. */
-static void at(const char *host)
-{
-    struct pv_hostport hp[3] = {{.port = 3478}, {.port = 3478}, {.port = 443, .tls = true}};
-    struct pv_writer w = pv_writer(list, sizeof(list));
-    snprintf(hp[0].host, sizeof(hp[0].host), "%s", host);
-    for (int i = 1; i < 3 && also != NULL; i++)
-        snprintf(hp[i].host, sizeof(hp[i].host), "%s", also);
-    pv_coordlist_put(&w, node.world.coordinator.pk, hp, also == NULL ? 1 : 3);
-    list_len = w.len;
-}
+static uint64_t number; /* that the coordinator's welcome has */
 
 static int start(void **state)
 {
-    (void)state;
-    also = NULL;
     number = 0;
-    fake_node_init(&node, &pv_part_coordinator);
-    fake_node_enter(&node);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    fake_node_done(&node);
-    return 0;
-}
-
-static void connect_as(enum pv_ctl_role role)
-{
-    pv_coord_connect(&node.node, pv_view(list, list_len), role, node.world.created.network_id,
-                     node.now);
-    fake_node_settle(&node);
-}
-
-/* The next address that is tried; false: none is. */
-static bool next_open(struct pv_stream_op *ret_op)
-{
-    fake_node_wait(&node, PV_MS(1));
-    return pv_part_coordinator.streams[0].poll_op(node.self, ret_op) == PV_OK &&
-           ret_op->type == PV_STREAM_OPEN;
-}
-
-static struct pv_job *expect_resolve(const char *host)
-{
-    struct pv_job *job = fake_node_job(&node);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_RESOLVE);
-    assert_string_equal(job->u.resolve.host, host);
-    return job;
+    return coordpart_start(state);
 }
 
 static void an_address_is_tried_at_once(void **state)
@@ -79,35 +28,6 @@ static void an_address_is_tried_at_once(void **state)
     assert_false(op.tls);
     assert_false(node.node.online);
     assert_memory_equal(node.node.coord_info.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
-}
-
-static void a_name_is_looked_up_and_its_failure_told(void **state)
-{
-    struct pv_stream_op op;
-    (void)state;
-    fake_node_start(&node);
-    at("coord.example");
-    connect_as(PV_CTL_MEMBER);
-    assert_false(next_open(&op));
-    fake_node_answer(
-        &node, expect_resolve("coord.example"),
-        &(struct pv_job_result){.status = PV_ERR_NOT_FOUND, .error = "coord.example: unknown"});
-    assert_string_equal(node.node.coord_info.error, "coord.example: unknown");
-    assert_false(next_open(&op));
-}
-
-static void addresses_of_a_name_are_tried_when_they_come(void **state)
-{
-    struct pv_stream_op op;
-    struct pv_job_result found = {.status = PV_OK, .n_addrs = 1};
-    (void)state;
-    fake_node_start(&node);
-    at("coord.example");
-    connect_as(PV_CTL_MEMBER);
-    found.addrs[0] = pv_addr4(192, 0, 2, 5, 3478);
-    fake_node_answer(&node, expect_resolve("coord.example"), &found);
-    assert_true(next_open(&op));
-    assert_true(pv_addr_equal(&op.addr, &found.addrs[0]));
 }
 
 static void a_connection_that_fails_is_told_and_made_again(void **state)
@@ -164,30 +84,6 @@ static void attempts_without_end_fill_no_log(void **state)
     fail_with(-ECONNREFUSED);
     fail_with(-ECONNREFUSED);
     assert_int_equal(lines, 5);
-}
-
-/* The preferred one and a second one. */
-static void at_two(const char *first, const char *second, const uint8_t *second_pk)
-{
-    struct pv_hostport hp = {.port = 3478};
-    at(first);
-    struct pv_writer w = pv_writer(list + list_len, sizeof(list) - list_len);
-    snprintf(hp.host, sizeof(hp.host), "%s", second);
-    pv_coordlist_put(&w, second_pk, &hp, 1);
-    list_len += w.len;
-}
-
-/* The next address that is tried within the longest pause; streams that are closed are passed over.
- */
-static void wait_open(struct pv_stream_op *ret_op)
-{
-    bool open = false;
-    for (int i = 0; i < 620 && !open; i++) {
-        fake_node_wait(&node, PV_MS(50));
-        while (!open && pv_part_coordinator.streams[0].poll_op(node.self, ret_op) == PV_OK)
-            open = ret_op->type == PV_STREAM_OPEN;
-    }
-    assert_true(open);
 }
 
 static void refuse_connection(const struct pv_stream_op *op)
@@ -411,7 +307,7 @@ static uint32_t go_online(const char *host, const char *const *stun, size_t n_st
 static int stop_server(void **state)
 {
     server = pv_control_free(server);
-    return stop(state);
+    return coordpart_stop(state);
 }
 
 static bool has_server(const char *text)
@@ -508,7 +404,7 @@ static void without_any_server_the_coordinators_own_address_is_one(void **state)
     assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_connects_total 1"));
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define T(name) cmocka_unit_test_setup_teardown(name, start, coordpart_stop)
 
 /* --- hybrid keys ------------------------------------------------------------------------------ */
 
@@ -636,8 +532,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(an_address_is_tried_at_once),
-        T(a_name_is_looked_up_and_its_failure_told),
-        T(addresses_of_a_name_are_tried_when_they_come),
         T(a_connection_that_fails_is_told_and_made_again),
         T(attempts_without_end_fill_no_log),
         T(one_that_does_not_answer_makes_way_for_the_next_in_a_circle),
