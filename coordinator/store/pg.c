@@ -313,7 +313,7 @@ int pv_pg_connect(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
 /* --- results --------------------------------------------------------------------------------- */
 
 /* The next result, or NULL at the end of one statement's. PV_ERR_CLOSED: the connection broke, or
- * nothing moved for the whole wait. */
+ * nothing moved for the whole wait: a large network takes longer by a slow line. */
 static int next_result(struct pv_pg *pg, PGresult **ret_res)
 {
     pv_ns until = pv_clock_now() + pg->cfg.wait;
@@ -325,6 +325,7 @@ static int next_result(struct pv_pg *pg, PGresult **ret_res)
             break;
         if (!wait_socket(pg->conn, left > 0, until) || !PQconsumeInput(pg->conn))
             return PV_ERR_CLOSED;
+        until = pv_clock_now() + pg->cfg.wait;
     }
     *ret_res = PQgetResult(pg->conn);
     return PQstatus(pg->conn) == CONNECTION_OK ? PV_OK : PV_ERR_CLOSED;
