@@ -2,9 +2,10 @@
 /*
  * fuzz_relayway.c - the way to a TURN server as a sequence of calls, times, connections and
  * messages: it stays within its bounds, its timers move on, its streams are opened and closed in
- * pairs, and what it sends decodes.
+ * pairs, what it sends decodes, and data goes by a stream that is open or to a server it has.
  *
- * Input: one byte of settings, then records of what, and two bytes of argument.
+ * Input: one byte of settings, then records of what, and two bytes of argument. With setting 32 the
+ * way moves to other servers, and may hold the one before (relayhold.h).
  */
 #include <string.h>
 
@@ -18,8 +19,34 @@ struct world {
     uint8_t req[PV_TURNC_MTU];
     size_t req_len;
     uint16_t req_stream, open; /* open: the stream that is, 0 = none */
+    uint16_t former;           /* and the one before, which is held */
+    unsigned kinds;            /* of records */
     pv_ns now;
 };
+
+/* A way that opens a stream while it has one holds that one. */
+static void take_op(struct world *w, const struct pv_relaystream_op *op)
+{
+    must(op->stream != 0 && pv_relayway_of_stream(op->stream) == 1);
+    if (op->open) {
+        must(w->open == 0 || w->former == 0);
+        w->former = w->open != 0 ? w->open : w->former;
+        w->open = op->stream;
+    } else if (op->stream == w->former) {
+        w->former = 0;
+    } else {
+        must(op->stream == w->open);
+        w->open = 0;
+    }
+}
+
+static void look(const struct world *w)
+{
+    struct pv_fp_relay_way fp = pv_relayway_fp_way(w->r);
+    must(fp.stream == 0 || fp.stream == w->open);
+    must(fp.former_stream == 0 || fp.former_stream == w->former || fp.former_stream == w->open);
+    must(fp.former_stream == 0 || fp.former.family != PV_AF_NONE);
+}
 
 static void drain(struct world *w)
 {
@@ -31,11 +58,9 @@ static void drain(struct world *w)
     unsigned n = 0;
     while (pv_relayway_poll_event(w->r, w->now, &ev) == PV_OK)
         must(++n < 2000);
-    while (pv_relayway_poll_op(w->r, &op) == PV_OK) {
-        must(op.open ? w->open == 0 : w->open == op.stream);
-        must(op.stream != 0 && pv_relayway_of_stream(op.stream) == 1);
-        w->open = op.open ? op.stream : 0;
-    }
+    while (pv_relayway_poll_op(w->r, &op) == PV_OK)
+        take_op(w, &op);
+    look(w);
     while (pv_relayway_poll_transmit(w->r, &m) == PV_OK) {
         must(pv_stun_decode(pv_view(buf, m.len), &msg) == PV_OK && msg.cls == PV_STUN_REQUEST);
         must(m.stream == 0 ? w->cfg.udp : m.stream == w->open);
@@ -78,6 +103,30 @@ static void answer(struct world *w, uint8_t how, uint8_t arg)
         (void)!pv_relayway_handle_input(w->r, &from, pv_view(buf, len), w->now);
 }
 
+static void look_at_carrier(const struct world *w, const struct pv_addr *peer)
+{
+    struct pv_fp_relay_way fp = pv_relayway_fp_way(w->r);
+    struct pv_carrier c;
+    if (!pv_relayway_carrier(w->r, peer, &c))
+        return;
+    bool to_former = pv_addr_equal(&c.relay, &fp.former);
+    must(to_former || pv_addr_equal(&c.relay, &fp.server));
+    if (c.kind == PV_CARRIER_STREAM)
+        must(c.sock != 0 && (c.sock == fp.stream || (to_former && c.sock == fp.former_stream)));
+    else
+        must(c.sock == 0);
+}
+
+/* The home of the network is elsewhere now, and the relay before may go on for a while. */
+static void move(struct world *w, uint8_t a, uint8_t b)
+{
+    w->cfg.turn.server = pv_addr4(192, 0, 2, b % 4, 3478);
+    if (w->cfg.to.addr.family != PV_AF_NONE)
+        w->cfg.to.addr = w->cfg.turn.server;
+    w->cfg.held = a % 4 != 0 && pv_relayway_can_hold(w->r);
+    must(pv_relayway_start(w->r, &w->cfg, w->now) == PV_OK);
+}
+
 static void step(struct world *w, uint8_t what, uint8_t a, uint8_t b)
 {
     uint8_t buf[256];
@@ -85,8 +134,7 @@ static void step(struct world *w, uint8_t what, uint8_t a, uint8_t b)
     struct pv_addr peer = pv_addr4(203, 0, 113, a, b);
     const struct pv_addr addrs[3] = {pv_addr4(192, 0, 2, b % 4, 3478), pv_addr4(192, 0, 2, 8, 3478),
                                      pv_addr4(192, 0, 2, 9, 3478)};
-    struct pv_carrier c;
-    switch (what % 12) {
+    switch (what % w->kinds) {
     case 0:
         must(pv_relayway_start(w->r, &w->cfg, w->now) == PV_OK);
         break;
@@ -99,16 +147,17 @@ static void step(struct world *w, uint8_t what, uint8_t a, uint8_t b)
     case 3:
         if (pv_relayway_wrap(w->r, &peer, pv_view(&a, 1), &m) == PV_OK)
             must(m.stream == 0 || m.stream == w->open);
-        if (pv_relayway_carrier(w->r, &peer, &c))
-            must(c.kind == PV_CARRIER_STREAM ? c.sock == w->open : c.sock == 0);
+        look_at_carrier(w, &peer);
         break;
     case 4:
         pv_relayway_connected(w->r, w->open, w->now);
         break;
-    case 5:
-        pv_relayway_closed(w->r, w->open, "closed", w->now);
-        w->open = 0;
+    case 5: {
+        uint16_t *ended = w->former != 0 && a % 2 != 0 ? &w->former : &w->open;
+        pv_relayway_closed(w->r, *ended, "closed", w->now);
+        *ended = 0;
         break;
+    }
     case 6:
         pv_relayway_set_blocked(w->r, a % 2 != 0, w->now);
         break;
@@ -130,6 +179,15 @@ static void step(struct world *w, uint8_t what, uint8_t a, uint8_t b)
         else
             pv_relayway_healed(w->r, &peer, w->now);
         break;
+    case 12:
+        move(w, a, b);
+        break;
+    case 13:
+        if (a % 8 == 7)
+            pv_relayway_unbind(w->r, &peer, w->now);
+        else if (!w->cfg.turn.permissions)
+            (void)!pv_relayway_bind(w->r, &peer, w->now);
+        break;
     default:
         if (pv_relayway_next_timeout(w->r) != PV_NEVER && pv_relayway_next_timeout(w->r) > w->now)
             w->now = pv_relayway_next_timeout(w->r);
@@ -149,6 +207,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                          .permissions = (how & 1) != 0},
                 .udp = (how & 2) == 0,
                 .keep = (how & 4) != 0},
+        .kinds = (how & 32) != 0 ? 14 : 12,
         .now = PV_S(1),
     };
     if ((how & 8) == 0 || !w.cfg.udp)
