@@ -161,7 +161,14 @@ static json_t *reload(struct pv_coordserver *s)
 static void drain(struct pv_coordserver *s, uint64_t client)
 {
     struct pv_coord_stats stats;
-    if (s->lease == NULL || s->keep.few == UINT64_MAX) {
+    if (s->lease == NULL) {
+        pv_ctlsock_answer(&s->ctl, client,
+                          error_json("alone", "no other coordinator can take its networks, as its "
+                                              "database is its own: [store] postgres is one that "
+                                              "several share"));
+        return;
+    }
+    if (s->keep.few == UINT64_MAX) {
         pv_ctlsock_answer(&s->ctl, client,
                           error_json("alone",
                                      "no other coordinator with this database takes networks: "

@@ -113,10 +113,11 @@ static const struct {
     int status;
     const char *remedy;
 } obstacles[] = {
+    /* "no pg_hba.conf entry for ..., SSL encryption": names TLS, too. */
+    {"pg_hba.conf", PV_ERR_CLOSED, "allow this user and machine there"},
     {"certificate", PV_ERR_CLOSED, "see sslmode and sslrootcert of [store] postgres"},
     {"private key", PV_ERR_CLOSED, "see sslkey of [store] postgres"},
     {"SSL", PV_ERR_CLOSED, "see sslmode of [store] postgres"},
-    {"pg_hba.conf", PV_ERR_CLOSED, "allow this user and machine there"},
     {"authentication failed", PV_ERR_AUTH, "see user and password of [store] postgres"},
     {"password", PV_ERR_AUTH, "see password and passfile of [store] postgres"},
     {"does not exist", PV_ERR_CLOSED, "make it, or name another"},

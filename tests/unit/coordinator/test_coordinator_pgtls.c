@@ -53,7 +53,7 @@ static void configure(void)
     write_to(key, made.key, 0, 0600);
     write_to(other_cert, other.cert, 0, 0644);
     snprintf(path, sizeof(path), "%s/data/pg_hba.conf", server.dir);
-    write_to(path, "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n",
+    write_to(path, "local all all trust\nhostssl postgres all 127.0.0.1/32 scram-sha-256\n",
              PG_SERVER_UID, 0600);
     snprintf(path, sizeof(path), "%s/data/postgresql.auto.conf", server.dir);
     snprintf(text, sizeof(text),
@@ -207,6 +207,8 @@ static void a_database_that_is_not_who_it_says_gets_nothing(void **st)
     wait_with(more, "does not match host name", "see sslmode and sslrootcert of [store]");
     snprintf(more, sizeof(more), "host=db.example sslmode=disable passfile=%s", pass);
     wait_with(more, "no pg_hba.conf entry", "allow this user and machine there");
+    snprintf(more, sizeof(more), "sslmode=require passfile=%s dbname=template1", pass);
+    wait_with(more, "SSL encryption", "allow this user and machine there");
     assert_string_equal(
         pg_sql(&server, "SELECT count(*) FROM pg_namespace WHERE nspname = 'p2pvpn'"), "0");
 }

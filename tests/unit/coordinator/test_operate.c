@@ -65,6 +65,7 @@ static void requests_are_answered_and_nonsense_is_not(void **state)
     assert_non_null(
         strstr(answer_to("{\"do\":\"drop\",\"network\":\"00112233445566778899aabbccddeeff\"}\n"),
                "\"error\":\"unknown_network\""));
+    assert_non_null(strstr(answer_to("{\"do\":\"drain\"}\n"), "one that several share"));
     assert_string_equal(answer_to("hello\n"), "");
     memset(endless, 'x', sizeof(endless) - 1);
     endless[sizeof(endless) - 1] = '\0';
