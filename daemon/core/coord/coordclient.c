@@ -245,6 +245,9 @@ int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_t
     drop_all(c);
     c->target = *target;
     memcpy(c->dh_pk, dh_pk, sizeof(dh_pk));
+    /* What the former coordinator said of a home, or of another machine, is not about this one. */
+    pv_coorddetour_end(&c->detour);
+    c->to_rest = false;
     pv_coordwait_reset(&c->wait);
     c->n_addrs = 0;
     c->state = PV_COORDCLIENT_CONNECTING;

@@ -84,11 +84,11 @@ void pv_coorddetour_arrange(const struct pv_coorddetour *d, struct pv_coordclien
     }
     for (size_t k = d->n_to; k-- > 0;) {
         size_t i = find(addrs, *n, from, &d->to[k], false);
-        if (i == *n && *n < cap)
-            ++*n;
         i = i < cap ? i : cap - 1;
         if (i < from)
             return; /* every place was tried */
+        if (i == *n)
+            ++*n;
         addrs[i] = (struct pv_coordclient_addr){.addr = d->to[k]};
         move(addrs, i, from);
     }

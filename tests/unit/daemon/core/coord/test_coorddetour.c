@@ -34,6 +34,25 @@ static void it_goes_where_it_is_sent_before_all_others(void **state)
     assert_int_equal(w->n_hellos, 2);
 }
 
+static void where_a_former_coordinator_sent_it_counts_no_more(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    const struct pv_addr home = addr_of(7);
+    w->home = 7;
+    start(w, 3);
+    pump(w);
+    pv_coordclient_handle_timeout(w->client, w->now);
+    pump(w);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
+    pv_coordclient_detour(w->client, &home, w->now);
+    w->home = 0;
+    start(w, 3);
+    pass(w, PV_MS(10));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
+}
+
 static void two_that_disagree_do_not_keep_it_running(void **state)
 {
     (void)state;
@@ -106,6 +125,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_goes_round_until_one_is_the_home),
         cmocka_unit_test(it_goes_where_it_is_sent_before_all_others),
+        cmocka_unit_test(where_a_former_coordinator_sent_it_counts_no_more),
         cmocka_unit_test(two_that_disagree_do_not_keep_it_running),
         cmocka_unit_test(a_bye_that_says_moved_is_followed_at_once),
         cmocka_unit_test(who_is_let_in_and_sent_away_for_ever_takes_its_time),
