@@ -258,7 +258,7 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     r->has_offer = w->has_turn;
     if (!r->has_offer)
         stop_members(r, now);
-    pv_turnservers_start(r->servers, &pv_part_relays);
+    pv_turnservers_start(r->servers, &pv_part_relays, now);
     if (r->node->coord_info.n_servers > 0)
         pv_udpwatch_start(&r->udp, now);
     if (!r->has_offer)
@@ -300,7 +300,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     }
     if ((facts & (PV_FACT_LINKS | PV_FACT_RESUMED)) != 0) {
         if (is_up(n))
-            pv_turnservers_start(r->servers, &pv_part_relays);
+            pv_turnservers_start(r->servers, &pv_part_relays, now);
         EACH_WAY(r, via)
         pv_relayway_kick(r->ways[via], now);
     }

@@ -91,26 +91,29 @@ static void begin(struct pv_turnservers *t, uint16_t via, bool blocked,
 }
 
 /* Asks for the addresses of a server that is not in use yet, or not at those it had. One job at a
- * time for each server, and none while one of its addresses may still answer. */
-static void look_up(struct pv_turnservers *t, uint16_t via, const struct pv_part *owner)
+ * time for each server, and none while one of its addresses may still answer: one that is back when
+ * its time comes is not asked for. */
+static void look_up(struct pv_turnservers *t, uint16_t via, const struct pv_part *owner, pv_ns now)
 {
     struct server *s = &t->list[via - 1];
     const struct pv_relayway *r = t->relays[via];
+    s->retry_at = PV_NEVER;
     if (s->asking || (pv_relayway_is_on(r) && !pv_relayway_is_lost(r)))
         return;
     struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
-    if (job == NULL)
-        return;
-    memcpy(job->u.resolve.host, s->conf.host, strlen(s->conf.host) + 1);
-    job->u.resolve.port = s->conf.port;
-    s->retry_at = PV_NEVER;
-    s->asking = pv_jobqueue_submit(&t->node->jobs, job, owner, via);
+    if (job != NULL) {
+        memcpy(job->u.resolve.host, s->conf.host, strlen(s->conf.host) + 1);
+        job->u.resolve.port = s->conf.port;
+        s->asking = pv_jobqueue_submit(&t->node->jobs, job, owner, via);
+    }
+    if (!s->asking)
+        s->retry_at = now + ASK_AGAIN;
 }
 
-void pv_turnservers_start(struct pv_turnservers *t, const struct pv_part *owner)
+void pv_turnservers_start(struct pv_turnservers *t, const struct pv_part *owner, pv_ns now)
 {
     for (uint16_t via = 1; t != NULL && via <= t->n; via++)
-        look_up(t, via, owner);
+        look_up(t, via, owner, now);
 }
 
 void pv_turnservers_stop(struct pv_turnservers *t, pv_ns now)
@@ -150,7 +153,7 @@ void pv_turnservers_handle_timeout(struct pv_turnservers *t, const struct pv_par
         if (s->retry_at == PV_NEVER && !s->asking && pv_relayway_is_lost(t->relays[via]))
             s->retry_at = now + ASK_AGAIN; /* its name may lead elsewhere by now */
         if (now >= s->retry_at)
-            look_up(t, via, owner);
+            look_up(t, via, owner, now);
     }
 }
 

@@ -25,7 +25,7 @@ PV_MUST_CHECK int pv_turnservers_new(struct pv_turnservers **ret_servers, struct
 struct pv_turnservers *pv_turnservers_free(struct pv_turnservers *t); /* returns NULL; wipes */
 
 /* Looks up those that are not in use yet, by jobs of owner with the relay's number as tag. */
-void pv_turnservers_start(struct pv_turnservers *t, const struct pv_part *owner);
+void pv_turnservers_start(struct pv_turnservers *t, const struct pv_part *owner, pv_ns now);
 void pv_turnservers_stop(struct pv_turnservers *t, pv_ns now);
 /* A name was looked up for relay via. blocked: UDP does not get through. */
 void pv_turnservers_resolved(struct pv_turnservers *t, uint16_t via, bool blocked,

@@ -62,21 +62,21 @@ static void expect_lookup(const char *host, int status)
 static void each_server_is_looked_up_once(void **state)
 {
     (void)state;
-    pv_turnservers_start(servers, &owner);
-    pv_turnservers_start(servers, &owner); /* while the first answers are missing */
+    pv_turnservers_start(servers, &owner, node.now);
+    pv_turnservers_start(servers, &owner, node.now); /* while the first answers are missing */
     expect_lookup("turn.example", PV_OK);
     expect_lookup("2001:db8::1", PV_OK);
     assert_null(fake_node_job(&node));
     assert_true(pv_relayway_is_on(relays[1]));
     assert_true(pv_relayway_is_on(relays[2]));
-    pv_turnservers_start(servers, &owner); /* they are in use */
+    pv_turnservers_start(servers, &owner, node.now); /* they are in use */
     assert_null(fake_node_job(&node));
 }
 
 static void a_name_that_is_not_found_is_asked_for_again_after_a_while(void **state)
 {
     (void)state;
-    pv_turnservers_start(servers, &owner);
+    pv_turnservers_start(servers, &owner, node.now);
     expect_lookup("turn.example", PV_ERR_NOT_FOUND);
     expect_lookup("2001:db8::1", PV_OK);
     assert_non_null(strstr(pv_relayway_error(relays[1]), "no such host"));
@@ -90,10 +90,40 @@ static void a_name_that_is_not_found_is_asked_for_again_after_a_while(void **sta
     assert_true(pv_relayway_is_on(relays[1]));
 }
 
+/* A relay that nobody answers at, whose server is back before its name is due. */
+static void a_name_is_not_asked_for_when_its_server_is_back(void **state)
+{
+    const struct pv_addr back = pv_addr4(192, 0, 2, 10, 3478);
+    (void)state;
+    pv_turnservers_start(servers, &owner, node.now);
+    expect_lookup("turn.example", PV_OK);
+    expect_lookup("2001:db8::1", PV_OK);
+    for (unsigned i = 0; i < 1000 && !pv_relayway_is_lost(relays[1]); i++) {
+        uint8_t buf[PV_TURNC_MTU];
+        struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
+        struct pv_relayway_event ev;
+        pv_relayway_handle_timeout(relays[1], node.now);
+        while (pv_relayway_poll_transmit(relays[1], &m) == PV_OK)
+            continue;
+        while (pv_relayway_poll_event(relays[1], node.now, &ev) == PV_OK)
+            continue;
+        node.now += PV_MS(500);
+    }
+    assert_true(pv_relayway_is_lost(relays[1]));
+    pv_turnservers_handle_timeout(servers, &owner, node.now);
+    assert_int_equal(pv_turnservers_next_timeout(servers), node.now + PV_S(30));
+    pv_relayway_set_addrs(relays[1], &back, 1, node.now);
+    assert_false(pv_relayway_is_lost(relays[1]));
+    node.now += PV_S(30);
+    pv_turnservers_handle_timeout(servers, &owner, node.now);
+    assert_null(fake_node_job(&node));
+    assert_int_equal(pv_turnservers_next_timeout(servers), PV_NEVER);
+}
+
 static void an_answer_after_the_network_went_down_begins_nothing(void **state)
 {
     (void)state;
-    pv_turnservers_start(servers, &owner);
+    pv_turnservers_start(servers, &owner, node.now);
     node.node.up = false;
     expect_lookup("turn.example", PV_OK);
     expect_lookup("2001:db8::1", PV_OK);
@@ -104,7 +134,7 @@ static void an_answer_after_the_network_went_down_begins_nothing(void **state)
 static void servers_are_left_when_they_are_stopped(void **state)
 {
     (void)state;
-    pv_turnservers_start(servers, &owner);
+    pv_turnservers_start(servers, &owner, node.now);
     expect_lookup("turn.example", PV_OK);
     expect_lookup("2001:db8::1", PV_ERR_NOT_FOUND);
     pv_turnservers_stop(servers, node.now);
@@ -129,7 +159,7 @@ static void without_servers_everything_is_a_no_op(void **state)
     node.cfg.n_relays = 0;
     assert_int_equal(pv_turnservers_new(&none, &node.node, &node.cfg, relays), PV_OK);
     assert_null(none);
-    pv_turnservers_start(none, &owner);
+    pv_turnservers_start(none, &owner, node.now);
     pv_turnservers_stop(none, node.now);
     pv_turnservers_handle_timeout(none, &owner, node.now);
     assert_int_equal(pv_turnservers_next_timeout(none), PV_NEVER);
@@ -143,6 +173,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_server_is_looked_up_once, start, stop),
         cmocka_unit_test_setup_teardown(a_name_that_is_not_found_is_asked_for_again_after_a_while,
                                         start, stop),
+        cmocka_unit_test_setup_teardown(a_name_is_not_asked_for_when_its_server_is_back, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(an_answer_after_the_network_went_down_begins_nothing, start,
                                         stop),
         cmocka_unit_test_setup_teardown(servers_are_left_when_they_are_stopped, start, stop),
