@@ -20,6 +20,7 @@ const struct pv_pg_statement pv_pghomes_statements[] = {
     {"check home", "SELECT p2pvpn.check_home($1, $2, $3)"},
     {"facts", "SELECT known, whose, f, held, state, age, patient, addr, few, few_homes, few_addr"
               " FROM p2pvpn.home_facts($1, $2, $3)"},
+    {"lock holder", "UPDATE p2pvpn.coordinators SET lost = lost WHERE id = $1"},
     {"claim", "SELECT got FROM p2pvpn.claim($1, $2, $3, $4, $5)"},
     {"rows", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
              " FROM p2pvpn.statements WHERE network = $1 ORDER BY epoch, n"},
@@ -241,14 +242,19 @@ static int copy_rows(struct asked *a, const PGresult *res, struct pv_storeop **r
     return r;
 }
 
+/* Does it change the home? */
+static bool changes_home(const struct asked *a)
+{
+    return a->verdict == PV_HOME_TAKE || a->verdict == PV_HOME_GIVE;
+}
+
 /* Of a claim that nobody answers with a fence the rows behind it are not ours to read. */
 static void take_changes(void *ctx, size_t i, PGresult *res)
 {
     struct round *ro = ctx;
     for (size_t k = 0; k < ro->n; k++) {
         struct asked *a = &ro->all[k];
-        bool claims = a->verdict == PV_HOME_TAKE || a->verdict == PV_HOME_GIVE;
-        if (claims && a->claim == i)
+        if (changes_home(a) && a->claim == i)
             a->got = PQntuples(res) == 1 ? pv_pg_get_int(res, 0, 0) : 0;
         else if (a->verdict == PV_HOME_TAKE && a->claim + 1 == i && a->got != 0 &&
                  ro->status == PV_OK)
@@ -256,35 +262,73 @@ static void take_changes(void *ctx, size_t i, PGresult *res)
     }
 }
 
-/* Nothing is read of a network that goes to somebody else. */
-static void send_claim(struct pv_pgstore *s, const struct asked *a)
+/* Nothing is read of a network that goes to somebody else. Returns how many statements it sent. */
+static size_t send_claim(struct pv_pgstore *s, const struct asked *a)
 {
     const struct pv_pg_value v[] = {pv_pg_bytes(a->op->copy.network, PV_NETWORK_ID_LEN),
                                     pv_pg_int(a->to), pv_pg_int(a->f.fence),
                                     pv_pg_int(a->verdict == PV_HOME_TAKE ? 1 : 0),
                                     pv_pg_text(reason(a))};
     pv_pg_send(s->pg, "claim", v, PV_ARRAY_LEN(v));
-    if (a->verdict == PV_HOME_TAKE)
-        pv_pg_send(s->pg, "rows", v, 1);
+    if (a->verdict != PV_HOME_TAKE)
+        return 1;
+    pv_pg_send(s->pg, "rows", v, 1);
+    return 2;
+}
+
+static int by_network(const void *a, const void *b)
+{
+    const struct asked *const *x = a, *const *y = b;
+    int d = memcmp((*x)->op->copy.network, (*y)->op->copy.network, PV_NETWORK_ID_LEN);
+    return d != 0 ? d : (*x > *y) - (*x < *y);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* After the death of a coordinator others take its networks in batches that overlap, and claim()
+ * changes the row of a home, then that of who loses it. So those who lose are locked first, by
+ * number, and homes in the order of their networks: nobody waits for who waits for him. */
+static size_t lock_holders(struct pv_pgstore *s, struct asked *const *order, size_t n)
+{
+    int64_t holders[PV_PGSTORE_OPS_MAX];
+    size_t n_holders = 0, sent = 0;
+    for (size_t i = 0; i < n; i++)
+        if (order[i]->f.holder != 0 && order[i]->f.holder != order[i]->to)
+            holders[n_holders++] = order[i]->f.holder;
+    qsort(holders, n_holders, sizeof(holders[0]), by_value);
+    for (size_t i = 0; i < n_holders; i++) {
+        const struct pv_pg_value v = pv_pg_int(holders[i]);
+        if (i > 0 && holders[i] == holders[i - 1])
+            continue;
+        pv_pg_send(s->pg, "lock holder", &v, 1);
+        sent++;
+    }
+    return sent;
 }
 
 /* The rows are read behind the claim: nobody else writes from then on. */
 static int change(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    size_t sent = 0;
-    for (size_t i = 0; i < ro->n; i++) {
-        struct asked *a = &ro->all[i];
-        a->claim = sent;
-        sent += a->verdict == PV_HOME_TAKE ? 2 : a->verdict == PV_HOME_GIVE ? 1 : 0;
-    }
-    if (sent == 0)
+    struct asked *order[PV_PGSTORE_OPS_MAX];
+    size_t n = 0, sent;
+    for (size_t i = 0; i < ro->n; i++)
+        if (changes_home(&ro->all[i]))
+            order[n++] = &ro->all[i];
+    if (n == 0)
         return PV_OK;
     int r = pv_pg_begin(ro->s->pg, ret_error);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < ro->n; i++)
-        if (ro->all[i].verdict == PV_HOME_TAKE || ro->all[i].verdict == PV_HOME_GIVE)
-            send_claim(ro->s, &ro->all[i]);
+    qsort(order, n, sizeof(order[0]), by_network);
+    sent = lock_holders(ro->s, order, n);
+    for (size_t i = 0; i < n; i++) {
+        order[i]->claim = sent;
+        sent += send_claim(ro->s, order[i]);
+    }
     return pv_pg_finish(ro->s->pg, take_changes, ro, ret_error);
 }
 
@@ -321,7 +365,7 @@ static void answer(struct pv_pgstore *s, struct asked *a)
     struct pv_home_answer *h = a->result->home;
     const char *to = a->verdict == PV_HOME_GIVE ? a->least_at : a->at;
     h->verdict = a->verdict == PV_HOME_GIVE ? PV_HOME_THERE : a->verdict;
-    if ((a->verdict == PV_HOME_TAKE || a->verdict == PV_HOME_GIVE) && a->got == 0)
+    if (changes_home(a) && a->got == 0)
         h->verdict = PV_HOME_WAIT; /* somebody was quicker: who is it? */
     if (h->verdict == PV_HOME_THERE && (a->verdict == PV_HOME_THERE || a->to != 0))
         pv_home_set_addrs(h, pv_view(to, strlen(to)));

@@ -514,11 +514,17 @@ static void a_session_that_ended_at_night_refuses_nobody(void **state)
 
 static uint8_t lost_network[PV_NETWORK_ID_LEN];
 
+static void hex_of(const uint8_t id[static PV_NETWORK_ID_LEN],
+                   char ret_hex[static 2 * PV_NETWORK_ID_LEN + 1])
+{
+    for (size_t i = 0; i < PV_NETWORK_ID_LEN; i++)
+        snprintf(ret_hex + 2 * i, 3, "%02x", id[i]);
+}
+
 static void lose_network(void)
 {
     char sql[160], hex[2 * PV_NETWORK_ID_LEN + 1];
-    for (size_t i = 0; i < sizeof(lost_network); i++)
-        snprintf(hex + 2 * i, 3, "%02x", lost_network[i]);
+    hex_of(lost_network, hex);
     snprintf(sql, sizeof(sql),
              "UPDATE p2pvpn.homes SET fence = fence + 1 WHERE network = decode('%s', 'hex')", hex);
     run_sql(sql);
@@ -569,6 +575,110 @@ static void note_home(void *ctx, const struct pv_pgview_home *h)
     assert_string_equal(h->name, "machine 1");
     assert_string_equal(h->why, "created");
     assert_true(h->living && h->loaded && h->since_s > 1000000000);
+}
+
+/* --- many at once ---------------------------------------------------------------------------- */
+
+/* Somebody else's transaction: it takes a lock, lets go once somebody waits for it, and finds
+ * these homes free meanwhile. */
+static pid_t hold_until_waited_for(const char *lock, const char *const *free_homes, size_t n)
+{
+    char error[PV_PG_ERROR_MAX] = "", text[PV_PG_ERROR_MAX] = "0", sql[256];
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid > 0) {
+        close(ready[1]);
+        assert_int_equal(read(ready[0], text, 1), 1);
+        close(ready[0]);
+        return pid;
+    }
+    struct pv_pg *pg = pg_sql_open(&server);
+    int r = pv_pg_exec(pg, "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0", NULL, NULL,
+                       error);
+    r = r == PV_OK ? pv_pg_exec(pg, lock, NULL, NULL, error) : r;
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    if (write(ready[1], "x", 1) != 1)
+        _exit(2);
+    while (r == PV_OK && strcmp(text, "0") == 0 && pv_clock_now() < until) {
+        poll(NULL, 0, 20);
+        r = pv_pg_exec(pg, "SELECT count(*) FROM pg_locks WHERE NOT granted", pg_sql_copy, text,
+                       error);
+    }
+    for (size_t i = 0; r == PV_OK && i < n; i++) {
+        snprintf(sql, sizeof(sql),
+                 "SELECT 1 FROM p2pvpn.homes WHERE network = decode('%s', 'hex')"
+                 " FOR UPDATE NOWAIT",
+                 free_homes[i]);
+        r = pv_pg_exec(pg, sql, NULL, NULL, error);
+    }
+    if (r == PV_OK)
+        r = pv_pg_exec(pg, "COMMIT", NULL, NULL, error);
+    if (r < 0 || strcmp(text, "0") == 0)
+        fprintf(stderr, "%s: %d %s\n", lock, r, error);
+    _exit(r == PV_OK && strcmp(text, "0") != 0 ? 0 : 1);
+}
+
+/* Two of its homes go to another, in one batch that names them in this order. */
+static void take_both(uint8_t (*ids)[PV_NETWORK_ID_LEN], pid_t other)
+{
+    struct pv_storeop *ops[2];
+    struct pv_storeop_result res[2];
+    int status = 0;
+    for (size_t i = 0; i < 2; i++) {
+        struct pv_storeop_copy what = {.wall_s = 0};
+        memcpy(what.network, ids[i], sizeof(what.network));
+        assert_int_equal(pv_storeop_new_copy(PV_STOREOP_HOME, &what, pv_view(NULL, 0), &ops[i]),
+                         PV_OK);
+        ops[i]->id = i + 1;
+    }
+    pv_coordstore_run(two.store, ops, res, 2);
+    assert_int_equal(waitpid(other, &status, 0), other);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    for (size_t i = 0; i < 2; i++) {
+        if (res[i].status != PV_OK)
+            fail_msg("%d %s", res[i].status, res[i].error);
+        assert_int_equal(res[i].home->verdict, PV_HOME_TAKE);
+        pv_home_answer_free(res[i].home);
+        pv_storeop_free(ops[i]);
+    }
+}
+
+/* When a coordinator has died, the others take its networks in batches that overlap. They lock what
+ * they change in one order: who loses, then homes by their networks. Or they would wait for each
+ * other, and the database would end one of them a second later. */
+static void who_follow_at_once_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    uint8_t ids[2][PV_NETWORK_ID_LEN];
+    char low[2 * PV_NETWORK_ID_LEN + 1], high[2 * PV_NETWORK_ID_LEN + 1], sql[160];
+    for (uint64_t i = 0; i < 2; i++) {
+        world = cw_new(10 + i);
+        cw_make_network(world);
+        invite = cw_keys_make(world);
+        memcpy(ids[i], world->created.network_id, sizeof(ids[i]));
+        assert_int_equal(create(&one, 1 + 20 * i).status, PV_OK);
+    }
+    if (memcmp(ids[0], ids[1], sizeof(ids[0])) < 0) { /* the higher one stands first */
+        uint8_t id[PV_NETWORK_ID_LEN];
+        memcpy(id, ids[0], sizeof(id));
+        memcpy(ids[0], ids[1], sizeof(id));
+        memcpy(ids[1], id, sizeof(id));
+    }
+    hex_of(ids[0], high);
+    hex_of(ids[1], low);
+    silence(1);
+    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+    const char *const both[] = {high, low};
+    take_both(ids, hold_until_waited_for("UPDATE p2pvpn.coordinators SET lost = lost"
+                                         " WHERE name = 'machine 1'",
+                                         both, 2));
+
+    run_sql("UPDATE p2pvpn.homes SET holder = 0"); /* as of one that was started anew */
+    snprintf(sql, sizeof(sql),
+             "SELECT 1 FROM p2pvpn.homes WHERE network = decode('%s', 'hex') FOR UPDATE", low);
+    take_both(ids, hold_until_waited_for(sql, both, 1));
 }
 
 /* --- rights ---------------------------------------------------------------------------------- */
@@ -653,6 +763,7 @@ int main(void)
         TEST(of_a_gift_that_nobody_heard_the_database_knows),
         TEST(a_session_that_ended_at_night_refuses_nobody),
         TEST(what_was_stored_is_known_again_beside_a_network_that_was_lost),
+        TEST(who_follow_at_once_do_not_wait_for_each_other),
         TEST(least_rights_are_enough),
         TEST(who_looks_sees_all_of_it),
     };
