@@ -101,8 +101,9 @@ static void refuse(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error erro
 void pv_coord_seek(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
 {
     s->held = msg;
-    bool pleads = pv_homes_pleads(&c->homes, s->transport, now);
-    if (pv_homes_seek(&c->homes, msg->u.hello.network, s->id, pleads, now) == PV_OK)
+    const struct pv_ctl_hello *h = &msg->u.hello;
+    const uint8_t *pleader = pv_homes_pleads(&c->homes, s->transport, now) ? h->node : NULL;
+    if (pv_homes_seek(&c->homes, h->network, s->id, pleader, now) == PV_OK)
         s->seeking = true;
     else
         refuse(c, s, PV_CTL_E_STORAGE, "too many networks are looked for; try again later", now);

@@ -194,8 +194,8 @@ struct pv_cnet *pv_gone_next(const struct pv_coord *c);
  * for it ends by itself, and where homes come and go its memory is freed when nothing refers to it.
  */
 void pv_coord_forget_net(struct pv_coord *c, struct pv_cnet *net);
-/* A hello for a network that is not here; takes msg. The connection is answered later, or refused
- * now. */
+/* A hello for a network that is not here, and that its node has signed; takes msg. The connection
+ * is answered later, or refused now. */
 void pv_coord_seek(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now);
 /* The store has answered an operation with PV_HOMES_OP. */
 void pv_coord_home_answered(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now);

@@ -57,6 +57,7 @@ static void make_job(struct pv_homes *h, struct pv_homes_ask *ask, pv_ns now)
     ask->op = PV_HOMES_OP | ++h->last_op;
     ask->job->id = ask->op;
     ask->job->pleads = ask->pleads;
+    memcpy(ask->job->node, ask->pleader, sizeof(ask->job->node));
     ask->job->draining = h->draining;
     ask->job->idle = ask->leave && ask->why == PV_HOMES_IDLE;
     ask->job->balance = ask->leave && ask->why == PV_HOMES_BALANCED;
@@ -95,7 +96,7 @@ static int add_conn(struct pv_homes_ask *ask, uint64_t conn)
 }
 
 int pv_homes_seek(struct pv_homes *h, const uint8_t network[static PV_NETWORK_ID_LEN],
-                  uint64_t conn, bool pleads, pv_ns now)
+                  uint64_t conn, const uint8_t *pleader, pv_ns now)
 {
     struct pv_homes_ask *ask = find_ask(h, network);
     int r = ask == NULL ? new_ask(h, network, now, &ask) : PV_OK;
@@ -103,7 +104,10 @@ int pv_homes_seek(struct pv_homes *h, const uint8_t network[static PV_NETWORK_ID
         r = add_conn(ask, conn);
     if (r < 0)
         return r;
-    ask->pleads |= pleads;
+    if (pleader != NULL) {
+        ask->pleads = true;
+        memcpy(ask->pleader, pleader, sizeof(ask->pleader));
+    }
     if (ask->op == 0 && ask->again_at == 0)
         make_job(h, ask, now);
     return PV_OK;

@@ -39,8 +39,9 @@ struct pv_homes_ask {
     struct pv_homes_ask *next;
     uint8_t network[PV_NETWORK_ID_LEN];
     bool leave;
-    enum pv_homes_why why;  /* LEAVE */
-    bool pleads;            /* one of them was told before, and is back */
+    enum pv_homes_why why; /* LEAVE */
+    bool pleads;           /* one of them was told before, and is back: */
+    uint8_t pleader[PV_SIGN_PK_LEN];
     uint64_t op;            /* number of the operation; 0: between two */
     struct pv_storeop *job; /* owned until it was polled */
     pv_ns again_at;         /* when the next is made */
@@ -69,9 +70,10 @@ struct pv_homes {
 PV_MUST_CHECK int pv_homes_init(struct pv_homes *h, bool on);
 void pv_homes_done(struct pv_homes *h);
 
-/* The connection waits until it is known whose the network is. PV_ERR_LIMIT, PV_ERR_NOMEM. */
+/* The connection waits until it is known whose the network is. pleader: the node that proved to be
+ * behind it, when it was told before and is back; else NULL. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_homes_seek(struct pv_homes *h, const uint8_t network[static PV_NETWORK_ID_LEN],
-                                uint64_t conn, bool pleads, pv_ns now);
+                                uint64_t conn, const uint8_t *pleader, pv_ns now);
 /* The network is given away. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_homes_leave(struct pv_homes *h,
                                  const uint8_t network[static PV_NETWORK_ID_LEN],

@@ -21,6 +21,8 @@ const struct pv_pg_statement pv_pghomes_statements[] = {
     {"facts", "SELECT known, whose, f, held, state, age, patient, addr, few, few_homes, few_addr"
               " FROM p2pvpn.home_facts($1, $2, $3)"},
     {"lock holder", "UPDATE p2pvpn.coordinators SET lost = lost WHERE id = $1"},
+    {"has joined", "SELECT EXISTS(SELECT 1 FROM p2pvpn.statements WHERE network = $1 AND node = $2"
+                   " AND admitter IS NOT NULL)::int::bigint"},
     {"claim", "SELECT got FROM p2pvpn.claim($1, $2, $3, $4, $5)"},
     {"rows", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
              " FROM p2pvpn.statements WHERE network = $1 ORDER BY epoch, n"},
@@ -98,6 +100,8 @@ struct asked {
     const struct pv_storeop *op;
     struct pv_storeop_result *result;
     struct pv_home_facts f;
+    size_t plea; /* number of its question whether who pleads has joined; 0: nobody pleads */
+    bool pleads; /* one that has */
     char at[PV_PG_ADDRS_MAX], least_at[PV_PG_ADDRS_MAX];
     enum pv_home_verdict verdict;
     int64_t to;     /* TAKE, GIVE: who is to have it; 0: nobody */
@@ -120,12 +124,23 @@ static void take_text(const PGresult *res, int column, char text[static PV_PG_AD
     snprintf(text, PV_PG_ADDRS_MAX, "%.*s", (int)v.len, (const char *)v.ptr);
 }
 
+static void take_plea(const struct round *ro, size_t i, const PGresult *res)
+{
+    for (size_t k = 0; k < ro->n; k++)
+        if (ro->all[k].plea == i)
+            ro->all[k].pleads = pv_pg_get_int(res, 0, 0) != 0;
+}
+
 /* The order of the columns is that of the statement above. */
 static void take_facts(void *ctx, size_t i, PGresult *res)
 {
     const struct round *ro = ctx;
-    if (i >= ro->n || PQntuples(res) != 1)
+    if (PQntuples(res) != 1)
         return;
+    if (i >= ro->n) {
+        take_plea(ro, i, res);
+        return;
+    }
     struct asked *a = &ro->all[i];
     int64_t state = pv_pg_get_int(res, 0, 4);
     a->f = (struct pv_home_facts){
@@ -147,9 +162,11 @@ static void take_facts(void *ctx, size_t i, PGresult *res)
     take_text(res, 10, a->least_at);
 }
 
-/* A transaction that only reads, for all of them in one round trip. */
+/* A transaction that only reads, for all of them in one round trip. Anybody who knows a network may
+ * knock for it, and would move it by pleading: so only who has joined it is heard. */
 static int ask_facts(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
+    size_t sent = ro->n;
     int r = pv_pg_begin(ro->s->pg, ret_error);
     if (r < 0)
         return r;
@@ -158,6 +175,15 @@ static int ask_facts(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MA
         const struct pv_pg_value v[] = {pv_pg_bytes(network, PV_NETWORK_ID_LEN),
                                         pv_pg_int(ro->s->member), pv_pg_int(PV_PG_LEASE_MS)};
         pv_pg_send(ro->s->pg, "facts", v, PV_ARRAY_LEN(v));
+    }
+    for (size_t i = 0; i < ro->n; i++) {
+        const struct pv_storeop *op = ro->all[i].op;
+        const struct pv_pg_value v[] = {pv_pg_bytes(op->copy.network, PV_NETWORK_ID_LEN),
+                                        pv_pg_bytes(op->node, sizeof(op->node))};
+        if (!op->pleads)
+            continue;
+        ro->all[i].plea = sent++;
+        pv_pg_send(ro->s->pg, "has joined", v, PV_ARRAY_LEN(v));
     }
     return pv_pg_finish(ro->s->pg, take_facts, ro, ret_error);
 }
@@ -184,7 +210,7 @@ static void judge(struct pv_pgstore *s, struct asked *a, int64_t more)
     a->f.homes += more;
     a->f.draining = a->op->draining;
     if (a->op->kind == PV_STOREOP_HOME) {
-        a->verdict = pv_home_judge(&a->f, a->op->pleads);
+        a->verdict = pv_home_judge(&a->f, a->pleads);
         a->to = a->verdict == PV_HOME_TAKE ? a->f.me : a->f.least;
     } else {
         /* What another has taken meanwhile is not given away by this one. */

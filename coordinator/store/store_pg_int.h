@@ -41,7 +41,7 @@ struct pv_pgstore {
 /* The statements of this file, to be prepared with the others. */
 extern const struct pv_pg_statement pv_pghomes_statements[];
 enum {
-    PV_PGHOMES_STATEMENTS = 6,
+    PV_PGHOMES_STATEMENTS = 7,
 };
 
 void pv_pghomes_done(struct pv_pgstore *s);

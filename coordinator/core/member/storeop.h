@@ -110,7 +110,7 @@ struct pv_storeop {
 
     /* REGISTER */
     uint8_t invite[PV_SIGN_PK_LEN]; /* key of the invite that signed the statement */
-    uint8_t node[PV_SIGN_PK_LEN];   /* the joining node */
+    uint8_t node[PV_SIGN_PK_LEN];   /* the joining node; HOME: the one that pleads */
     uint64_t serial;                /* of the statement */
     uint64_t min_serial;            /* older statements of the node do not count */
     uint32_t uses;                  /* of the invite */
@@ -120,7 +120,7 @@ struct pv_storeop {
     struct pv_view box; /* KEEP */
 
     bool fresh;    /* PUT: the network is new, and has its home here */
-    bool pleads;   /* HOME: who asks cannot get to the home there is */
+    bool pleads;   /* HOME: a node cannot get to the home there is; heard when it has joined */
     bool draining; /* HOME: this coordinator gives its own away */
     bool idle;     /* LEAVE: to nobody, as it is not used */
     bool balance;  /* LEAVE: to one that has fewer */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One of several coordinators: what its control half makes of networks that come and go. */
+#include "coordinator/core/member/home.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 
 /* A coordinator that shares its store, and has made a network. */
@@ -40,6 +41,43 @@ static void a_list_that_is_older_than_a_network_does_not_end_it(void **state)
     cw_pump(w);
     assert_true(alice->closed);
     assert_int_equal(pv_coord_n_homes(w->coord), 0);
+}
+
+/* Knocks as alice for a network that another coordinator has; what the store is asked then. */
+static struct pv_storeop *knock(struct cw *w)
+{
+    struct cw_client *c = cw_connect(w, &w->alice);
+    cw_pump(w);
+    struct pv_ctl_msg m = cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER);
+    m.u.hello.moved = true;
+    (void)cw_send(c, m);
+    cw_pump(w);
+    assert_int_equal(w->n_jobs, 1);
+    w->n_jobs = 0;
+    return w->jobs[0];
+}
+
+/* Who was told where the home is, twice, and knocks again, pleads, and the store learns who it is.
+ */
+static void who_cannot_get_there_pleads_by_name(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(4);
+    w->cfg.homes = w->hold_jobs = true;
+    cw_start(w);
+    cw_make_network(w);
+    struct pv_home_answer there = {.verdict = PV_HOME_THERE, .n_to = 1, .to = {"192.0.2.1:3478"}};
+    for (unsigned told = 0; told < 3; told++) {
+        struct pv_storeop *op = knock(w);
+        const struct pv_storeop_result res = {.id = op->id, .home = &there};
+        assert_int_equal(op->kind, PV_STOREOP_HOME);
+        assert_int_equal(op->pleads, told == 2);
+        if (told == 2)
+            assert_memory_equal(op->node, w->alice.id.pk, sizeof(op->node));
+        pv_storeop_free(op);
+        pv_coord_handle_job(w->coord, &res, w->now);
+        cw_pump(w);
+    }
 }
 
 /* Lets the core do what is due, and counts the networks that it wants to give away. */
@@ -96,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_list_that_is_older_than_a_network_does_not_end_it,
                                   test_teardown),
+        cmocka_unit_test_teardown(who_cannot_get_there_pleads_by_name, test_teardown),
         cmocka_unit_test_teardown(a_coordinator_that_drains_alone_keeps_its_networks,
                                   test_teardown),
         cmocka_unit_test_teardown(a_network_that_ends_leaves_nothing_behind, test_teardown),

@@ -116,6 +116,8 @@ static struct pv_storeop_result create(struct member *m, uint64_t n)
     return run(m->store, op);
 }
 
+static uint8_t pleader[PV_SIGN_PK_LEN];
+
 /* HOME, LEAVE or DROP; the answer is the caller's. */
 static struct pv_storeop_result order(struct member *m, enum pv_storeop_kind kind, bool pleads)
 {
@@ -125,6 +127,7 @@ static struct pv_storeop_result order(struct member *m, enum pv_storeop_kind kin
     assert_int_equal(pv_storeop_new_copy(kind, &what, pv_view(NULL, 0), &op), PV_OK);
     op->id = 3;
     op->pleads = pleads;
+    memcpy(op->node, pleader, sizeof(op->node));
     return run(m->store, op);
 }
 
@@ -389,9 +392,15 @@ static void what_members_cannot_reach_comes_back(void **state)
 {
     (void)state;
     assert_int_equal(create(&one, 1).status, PV_OK);
+    memcpy(pleader, world->alice.id.pk, sizeof(pleader));
     assert_int_equal(verdict(&two, true), PV_HOME_THERE);
     run_sql("UPDATE p2pvpn.homes SET since = since - interval '31 seconds'");
     assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+    /* Somebody who knows the network, and has not joined it, moves nothing. */
+    struct cw_node stranger = cw_node_make(world);
+    memcpy(pleader, stranger.id.pk, sizeof(pleader));
+    assert_int_equal(verdict(&two, true), PV_HOME_THERE);
+    memcpy(pleader, world->alice.id.pk, sizeof(pleader));
     assert_int_equal(verdict(&two, true), PV_HOME_TAKE);
 }
 

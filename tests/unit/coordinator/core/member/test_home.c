@@ -121,8 +121,8 @@ static void all_who_knock_wait_for_one_question(void **state)
     const pv_ns now = PV_S(100);
     assert_int_equal(pv_homes_init(&h, true), PV_OK);
     test_defer(done, &h);
-    assert_int_equal(pv_homes_seek(&h, net[0], 11, false, now), PV_OK);
-    assert_int_equal(pv_homes_seek(&h, net[0], 12, false, now), PV_OK);
+    assert_int_equal(pv_homes_seek(&h, net[0], 11, NULL, now), PV_OK);
+    assert_int_equal(pv_homes_seek(&h, net[0], 12, NULL, now), PV_OK);
     assert_int_equal(pv_homes_leave(&h, net[1], PV_HOMES_IDLE, now), PV_OK);
     assert_int_equal(pv_homes_poll_job(&h, &op), PV_OK);
     assert_int_equal(op->kind, PV_STOREOP_HOME);
