@@ -225,13 +225,21 @@ static int keep_files(const struct pv_rights_config *cfg, int *ret_landlock)
 }
 
 /* Beside what every daemon does: the interface is asked about itself, names are handed to the
- * helper in memory. */
+ * helper in memory, and in the end helper and door are waited for. */
 static int keep_calls(void)
 {
     static const struct pv_confine_call more[] = {
-        {"ioctl", 1, TUNGETIFF},  {"ioctl", 1, TUNSETOFFLOAD}, {"ioctl", 1, SIOCGIFFLAGS},
-        {"ioctl", 1, SIOCGIFMTU}, {"ioctl", 1, SIOCGIFINDEX},  {"ioctl", 1, SIOCGIFNAME},
-        {"ioctl", 1, SIOCOUTQ},   {"ioctl", 1, SIOCINQ},       {"memfd_create", PV_CONFINE_ANY, 0},
+        {"ioctl", 1, TUNGETIFF},
+        {"ioctl", 1, TUNSETOFFLOAD},
+        {"ioctl", 1, SIOCGIFFLAGS},
+        {"ioctl", 1, SIOCGIFMTU},
+        {"ioctl", 1, SIOCGIFINDEX},
+        {"ioctl", 1, SIOCGIFNAME},
+        {"ioctl", 1, SIOCOUTQ},
+        {"ioctl", 1, SIOCINQ},
+        {"memfd_create", PV_CONFINE_ANY, 0},
+        {"wait4", PV_CONFINE_ANY, 0},
+        {"waitpid", PV_CONFINE_ANY, 0},
     };
     int r =
         pv_confine_calls(PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_SOCKETS,

@@ -27,6 +27,7 @@
 #include "tests/unit/test_util.h"
 
 static int spare_tun = -1; /* a TUN device that no interface belongs to yet */
+static pid_t helper = -1;  /* made before rights were given up */
 static struct pv_confine_user nobody = {.uid = 61999, .gid = 61999, .name = "61999"};
 
 struct fixture {
@@ -199,6 +200,9 @@ static int confined(const struct fixture *f, bool (*attempt)(const struct fixtur
     pid_t pid = fork();
     if (pid == 0) {
         char text[PV_CONFINE_TEXT_MAX], socket[64];
+        helper = fork();
+        if (helper == 0)
+            _exit(0);
         snprintf(socket, sizeof(socket), "%s/p2pvpnd.sock", f->other);
         const struct pv_rights_config cfg = {.state = f->state, .socket = socket};
         if (pv_rights_give_up(&nobody, &cfg, text) < 0)
@@ -237,6 +241,13 @@ static bool open_sockets(const struct fixture *f)
            socket(AF_UNIX, SOCK_STREAM, 0) >= 0 && socket(AF_NETLINK, SOCK_RAW, 0) >= 0;
 }
 
+/* In the end: whoever starts the daemon again finds nothing half closed. */
+static bool wait_for_helper(const struct fixture *f)
+{
+    (void)f;
+    return waitpid(helper, NULL, 0) == helper;
+}
+
 static void what_it_needs_is_left(void **state)
 {
     struct fixture *f = *state;
@@ -245,6 +256,7 @@ static void what_it_needs_is_left(void **state)
     for (int thread = 0; thread < 2; thread++) {
         assert_int_equal(confined(f, write_state, thread), DONE);
         assert_int_equal(confined(f, open_sockets, thread), DONE);
+        assert_int_equal(confined(f, wait_for_helper, thread), DONE);
     }
 }
 
