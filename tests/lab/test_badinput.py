@@ -235,7 +235,8 @@ def addresses_in_the_networks_range(lab):
         return " ".join(a.json("status")["problems"])
 
     a.ip("addr del 10.66.0.5/16 dev lan0")
-    a.ctl("create", coordinator.url(), "--name", "a")
+    url = coordinator.url()
+    wait("the daemon to hear of it", lambda: a.ctl("create", url, "--name", "a", check_rc=False).code == 0)
     a.stop_daemon()
     a.ip("addr add 10.66.0.5/16 dev lan0")
     a.daemon()
