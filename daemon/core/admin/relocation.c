@@ -49,6 +49,7 @@ struct relocation {
     enum step step;
     uint64_t handle;
     pv_ns until;             /* the step ends then */
+    bool pausing;            /* SEED: the coordinator asked for it; goes on then instead */
     struct pv_url url;       /* add: of the new coordinator */
     struct pv_coordedit one; /* add: a list of it alone */
     struct pv_coordedit list;
@@ -186,6 +187,7 @@ static struct pv_view record_view(const struct relocation *x)
 static void enter(struct relocation *x, enum step step, pv_ns limit, pv_ns now)
 {
     x->step = step;
+    x->pausing = false;
     x->until = now + limit;
 }
 
@@ -443,6 +445,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         /* A coordinator that has enough for now gets the same again, a moment later. */
         if (result.error == PV_CTL_E_LIMIT) {
             x->until = now + PV_S(1);
+            x->pausing = true;
         } else {
             x->n_seeded += put->n;
             put_more(x, now);
@@ -501,8 +504,9 @@ static void handle_timeout(void *part, pv_ns now)
         succeed(x);
     } else if (x->step == TELL) {
         publish(x, now); /* it is gone, and others tell who listens there */
-    } else if (x->step == SEED && x->node->online && x->puts.first == NULL) {
-        put_more(x, now); /* after a pause that it asked for */
+    } else if (x->pausing && x->node->online) {
+        x->pausing = false;
+        put_more(x, now);
     } else {
         const char *error = x->node->coord_info.error;
         snprintf(why, sizeof(why), "the new coordinator: %s",

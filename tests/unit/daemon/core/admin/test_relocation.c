@@ -258,6 +258,21 @@ static void a_new_one_that_refuses_or_is_silent_changes_nothing(void **state)
     assert_int_equal(n_added, 0);
 }
 
+static void what_cannot_be_sent_after_a_pause_ends_the_change(void **state)
+{
+    (void)state;
+    add_fresh();
+    push((struct pv_ctl_msg){.type = PV_CTL_WELCOME});
+    pv_ctl_msg_free(answer_all(PV_CTL_CREATE, PV_CTL_E_NONE));
+    come_online();
+    pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_LIMIT));
+    fake_coord.status = PV_ERR_LIMIT;
+    fake_node_wait(&node, PV_S(2));
+    fake_coord.status = PV_OK;
+    expect_reply("the new coordinator: no answer");
+    expect_home();
+}
+
 /* --- remove, address, token ------------------------------------------------------------------- */
 
 static void the_last_one_stays_and_addresses_are_checked(void **state)
@@ -396,6 +411,7 @@ int main(void)
         T(a_new_coordinator_is_given_everything_before_the_list_counts),
         T(a_former_one_that_is_gone_is_not_waited_for),
         T(a_new_one_that_refuses_or_is_silent_changes_nothing),
+        T(what_cannot_be_sent_after_a_pause_ends_the_change),
         T(the_last_one_stays_and_addresses_are_checked),
         T(who_is_no_admin_changes_nothing),
         T(the_last_number_in_a_void_list_stops_nobody),
