@@ -94,6 +94,7 @@ for file in /usr/bin/p2pvpnctl /usr/lib/systemd/system/p2pvpnd.service /usr/shar
     /usr/share/bash-completion/completions/p2pvpnctl /usr/share/zsh/vendor-completions/_p2pvpnctl; do
     [ -e "$file" ] || fail "$file is missing"
 done
+[ -d /etc/p2pvpn ] || fail "there is no directory for settings"
 [ -z "$(ls -d /etc/systemd/system/*.wants/p2pvpn* 2>/dev/null)" ] || fail "a unit is enabled"
 ok "installed; nothing was started"
 
@@ -155,8 +156,13 @@ p2pvpn-coordinator status >"$out/status" 2>&1 || fail "the coordinator does not 
 ok "upgraded; the longest silence was $(cat "$out/longest") ms"
 
 # ---- remove, purge ----
+# Of a further network, too, as `p2pvpnctl -n work join` makes it where systemd runs.
+mkdir -p /var/lib/p2pvpn-work /etc/systemd/system/multi-user.target.wants
+echo '# work' >/etc/p2pvpn/work.conf
+ln -s /usr/lib/systemd/system/p2pvpnd@.service /etc/systemd/system/multi-user.target.wants/p2pvpnd@work.service
 apt-get remove -y -q p2pvpn p2pvpn-coordinator >"$out/apt" 2>&1 || fail "apt-get remove"
 nobody_runs || fail "something runs after removing"
+[ -z "$(ls -d /etc/systemd/system/*.wants/p2pvpn* 2>/dev/null)" ] || fail "a unit of a removed package is enabled"
 [ -s /var/lib/p2pvpn/identity.key ] && [ -s /var/lib/p2pvpn-coordinator/coordinator.key ] || fail "state is gone"
 grep '^hosts' /etc/nsswitch.conf 2>/dev/null | tr -s ' ' >"$out/after" || echo none >"$out/after"
 [ "$(tr -s ' ' <"$out/hosts")" = "$(cat "$out/after")" ] || fail "the line in nsswitch.conf is not as before"
