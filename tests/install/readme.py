@@ -175,8 +175,8 @@ def main():
     suite = sys.argv[1] if len(sys.argv) > 1 else "bookworm"
     if os.geteuid() != 0:
         sys.exit("readme: it makes machines out of namespaces, so it must run as root")
-    subprocess.run([os.path.join(ROOT, "scripts/chroot"), suite, "true"], check=True)
-    base = os.path.join(CACHE, suite)
+    subprocess.run([os.path.join(ROOT, "scripts/chroot"), "--fresh", suite, "true"], check=True)
+    base = os.path.join(CACHE, suite + ".bare")
     work = tempfile.mkdtemp(prefix="readme.", dir=CACHE)
     machines, code = [], 0
     try:
