@@ -32,7 +32,7 @@ struct pv_relaylink {
 
     /* The relay's. */
     _Alignas(64) bool wake_control;
-    bool forgetting;                  /* the last command was of our own making */
+    bool forgetting;                  /* the command is of our own making: to forget */
     struct pv_turns_policy *policing; /* owned: of the last command; NULL: it was another */
 };
 
@@ -235,9 +235,14 @@ void pv_relaylink_polled(struct pv_relaylink *l)
 
 /* --- the relay's end ------------------------------------------------------------------------- */
 
+/* Looking takes nothing: what is no record of the ring is remembered until it is taken. */
 int pv_relaylink_command(struct pv_relaylink *l, struct pv_relaycmd *ret_cmd)
 {
     struct pv_view record;
+    if (l->forgetting) {
+        *ret_cmd = (struct pv_relaycmd){.kind = PV_RELAYCMD_FORGET};
+        return PV_OK;
+    }
     if (l->policing == NULL)
         l->policing = atomic_exchange_explicit(&l->policy, NULL, memory_order_acq_rel);
     if (l->policing != NULL) {

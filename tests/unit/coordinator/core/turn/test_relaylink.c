@@ -125,6 +125,41 @@ static void what_is_lost_all_the_same_makes_the_relay_forget_everything(void **s
     pv_relaylink_free(w.link);
 }
 
+static struct pv_turns_policy *policy_of(uint32_t bandwidth)
+{
+    struct pv_turns_policy *policy = calloc(1, sizeof(*policy));
+    assert_non_null(policy);
+    policy->bandwidth = bandwidth;
+    return policy;
+}
+
+/* Its thread looks whether there is a command before it sends what it has, and then takes it: a
+ * removed member would go on relaying if the first look used the order up. */
+static void looking_does_not_take_the_order_to_forget(void **state)
+{
+    (void)state;
+    struct world w;
+    struct pv_relaycmd cmd;
+    struct pv_turnauth_creds creds;
+    make(&w, true, 4096);
+    for (int i = 0; i < 100; i++)
+        pv_relaylink_gone(w.link, NET, NODE);
+    while (pv_relaylink_command(w.link, &cmd) == PV_OK && cmd.kind == PV_RELAYCMD_GONE)
+        pv_relaylink_taken(w.link);
+    assert_int_equal(cmd.kind, PV_RELAYCMD_FORGET); /* looked at */
+    pv_relaylink_set_policy(w.link, policy_of(1));
+    assert_int_equal(pv_relaylink_online(w.link, NET, NODE, 0, &creds), PV_OK);
+    static const enum pv_relaycmd_kind want[] = {PV_RELAYCMD_FORGET, PV_RELAYCMD_POLICY,
+                                                 PV_RELAYCMD_ONLINE};
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
+        assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_OK);
+        assert_int_equal(cmd.kind, want[i]);
+        pv_relaylink_taken(w.link);
+    }
+    assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_ERR_AGAIN);
+    pv_relaylink_free(w.link);
+}
+
 static void news_come_back_and_answers_have_room_before_data(void **state)
 {
     (void)state;
@@ -165,14 +200,6 @@ static void without_a_relay_members_are_no_matter(void **state)
     pv_relaylink_closed(w.link, 1);
     assert_int_equal(pv_relaylink_command(w.link, &cmd), PV_ERR_AGAIN);
     pv_relaylink_free(w.link);
-}
-
-static struct pv_turns_policy *policy_of(uint32_t bandwidth)
-{
-    struct pv_turns_policy *policy = calloc(1, sizeof(*policy));
-    assert_non_null(policy);
-    policy->bandwidth = bandwidth;
-    return policy;
 }
 
 /* However full the ring is; one that was never read gives way to the next. */
@@ -222,6 +249,7 @@ int main(void)
         cmocka_unit_test(commands_arrive_whole_and_in_order),
         cmocka_unit_test(data_of_streams_leaves_room_for_what_must_not_be_lost),
         cmocka_unit_test(what_is_lost_all_the_same_makes_the_relay_forget_everything),
+        cmocka_unit_test(looking_does_not_take_the_order_to_forget),
         cmocka_unit_test(news_come_back_and_answers_have_room_before_data),
         cmocka_unit_test(without_a_relay_members_are_no_matter),
         cmocka_unit_test(the_last_policy_arrives_once),
