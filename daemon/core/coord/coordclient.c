@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/ct.h"
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordattempts.h"
 #include "daemon/core/coord/coordevents.h"
@@ -333,8 +334,10 @@ static int send_msg(struct pv_coordclient *c, struct pv_coordattempt *a, struct 
     msg->id = ++c->next_id;
     size_t len;
     int r = pv_ctl_build(msg, c->text, sizeof(c->text), &len);
-    if (r == PV_OK)
+    if (r == PV_OK) {
         r = pv_control_send(a->control, pv_view(c->text, len));
+        pv_wipe(c->text, len); /* the secret of the coordinator's URL may be in it */
+    }
     if (r != PV_OK)
         return r;
     a->writable = true;

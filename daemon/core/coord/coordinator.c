@@ -199,10 +199,12 @@ void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role r
     if (network_id != NULL)
         memcpy(c->target.network, network_id, sizeof(c->target.network));
     c->target.have = (struct pv_ctl_cursor){0};
-    if (aim(c, 0))
+    if (aim(c, 0)) {
         start(c, now);
-    else
+    } else {
         pv_coordaddrs_set_hosts(&c->addrs, pv_view(NULL, 0));
+        pv_coordclient_stop(n->coord, now);
+    }
 }
 
 /* Where in the list this coordinator stands; NOWHERE: it does not. */

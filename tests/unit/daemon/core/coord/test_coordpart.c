@@ -203,6 +203,21 @@ static void a_disconnected_node_tries_nothing(void **state)
     assert_false(next_open(&op));
 }
 
+static void a_list_of_none_ends_what_was_tried(void **state)
+{
+    struct pv_stream_op op;
+    (void)state;
+    fake_node_start(&node);
+    at("192.0.2.9");
+    connect_as(PV_CTL_MEMBER);
+    assert_true(next_open(&op));
+    list_len = 0;
+    connect_as(PV_CTL_MEMBER);
+    assert_int_equal(pv_coordclient_state(node.node.coord), PV_COORDCLIENT_STOPPED);
+    assert_int_equal(pv_part_coordinator.streams[0].poll_op(node.self, &op), PV_OK);
+    assert_int_equal(op.type, PV_STREAM_CLOSE);
+}
+
 static void status_says_where_it_is_and_why_it_is_not_reached(void **state)
 {
     struct pv_stream_op op;
@@ -540,6 +555,7 @@ int main(void)
         T(nobody_can_ask_without_a_connection),
         T(the_cursor_is_kept_over_restarts),
         T(a_disconnected_node_tries_nothing),
+        T(a_list_of_none_ends_what_was_tried),
         T(status_says_where_it_is_and_why_it_is_not_reached),
 #define S(name) cmocka_unit_test_setup_teardown(name, start, stop_server)
         S(servers_near_this_node_are_not_believed),
