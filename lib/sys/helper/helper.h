@@ -68,7 +68,7 @@ int pv_helper_alive_fd(const struct pv_helper *h);
 
 /* The main sockets on this UDP port of every address, n (1..PV_UDP_GROUP_MAX) for each family, and
  * one more that only sends.
- * PV_ERR_EXISTS: the port is in use. */
+ * PV_ERR_EXISTS: the port is in use. PV_ERR_STATE: the helper is confined and has opened a port. */
 PV_MUST_CHECK int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
                                      struct pv_udp_group *ret_group,
                                      char ret_error[static PV_HELPER_ERROR_MAX]);

@@ -84,6 +84,11 @@ static int serve_open_udp(struct helper_server *s, uint16_t port, unsigned n)
     bool has_v6 = true;
     if (port == 0)
         return fail_reply(s, -EINVAL, "open UDP sockets: no port given: give one with --port");
+    /* The daemon has its port before it reads a packet; whoever takes it over later gets no other
+     * one, such as that of a name server. */
+    if (s->confined && s->net.udp_port != 0)
+        return fail_reply(s, PV_ERR_STATE, "open UDP port %u: there is port %u already", port,
+                          s->net.udp_port);
     int r = pv_udp_open_group(&any4, &opts, n, group.fd4);
     if (r >= 0) {
         group.n = n;

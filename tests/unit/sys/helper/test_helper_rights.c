@@ -209,6 +209,7 @@ static void a_confined_helper_does_its_work(void **state)
     assert_int_equal(pv_helper_confine(f->helper, 0, error), PV_ERR_STATE);
     assert_int_equal(pv_helper_open_udp(f->helper, 600, 2, &group, error), PV_OK);
     pv_udp_group_close(&group);
+    assert_int_equal(pv_helper_open_udp(f->helper, 53, 1, &group, error), PV_ERR_STATE);
     assert_int_equal(pv_helper_iface_up(f->helper, &iface, &tun, error), PV_OK);
     assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), PV_OK);
     close(fd);
