@@ -295,9 +295,13 @@ static void status_outside(struct pv_table *t, const json_t *s)
         bool up = pv_json_bool(coord, "connected");
         double ms = pv_json_real(coord, "rtt_ms", -1);
         const char *more = !up || ms < 0 ? "" : pv_show_ms(ms, rtt); /* why not: a problem below */
+        /* Without an error nothing is wrong: this node is down, or waits and asks now and then. */
+        const char *error = json_string_value(json_object_get(coord, "error"));
         snprintf(text, sizeof(text), "%.40s  %s%.24s%s%.40s", pv_json_text(coord, "address", "?"),
-                 up ? "connected" : "unreachable", up ? "" : since(coord, when),
-                 more[0] == '\0' ? "" : "  ", more);
+                 up              ? "connected"
+                 : error == NULL ? "not connected"
+                                 : "unreachable",
+                 up ? "" : since(coord, when), more[0] == '\0' ? "" : "  ", more);
         row(t, "coordinator", up ? PV_GREEN : PV_YELLOW, text);
         double without = pv_json_real(coord, "reached_without", 0);
         if (!up && without > 0) {

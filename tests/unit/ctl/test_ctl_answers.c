@@ -124,6 +124,15 @@ static void status_shows_what_matters(void **state)
                         "what it must cut\n"
                         "dropped         3 replay\n"
                         "problem: disk full\xef\xbf\xbd\n");
+    /* A node that is down, or waits, does not miss its coordinator. */
+    answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"down\",\"coordinator\":"
+                      "{\"address\":\"a:1\",\"connected\":false,\"error\":null}}\n");
+    assert_int_equal(RUN("status"), 0);
+    assert_non_null(strstr(t.out, "coordinator  a:1  not connected\n"));
+    answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"coordinator\":"
+                      "{\"address\":\"a:1\",\"connected\":false,\"error\":\"no answer\"}}\n");
+    assert_int_equal(RUN("status"), 0);
+    assert_non_null(strstr(t.out, "coordinator  a:1  unreachable\n"));
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"none\"}\n");
     assert_int_equal(RUN("status"), 0);
     assert_string_equal(t.out, "state  not joined: p2pvpnctl join TOKEN, or create URL\n");
