@@ -282,6 +282,8 @@ int pv_portmap_handle_input(struct pv_portmap *p, const struct pv_addr *src,
     return PV_OK;
 }
 
+/* Who slept through all renewals, as a suspended machine does, knows nothing of the router: it is
+ * asked as at the beginning. */
 void pv_portmap_handle_timeout(struct pv_portmap *p, pv_ns now)
 {
     p->now = now;
@@ -289,6 +291,8 @@ void pv_portmap_handle_timeout(struct pv_portmap *p, pv_ns now)
         return;
     if (p->state == PV_PORTMAP_ASKING && p->sends == ASK_SENDS)
         end_failed(p, PV_ERR_TIMEOUT, 0, 0);
+    else if (p->state == PV_PORTMAP_HELD && now >= p->expires && p->sends == 0)
+        start_asking(p, now);
     else if (p->state == PV_PORTMAP_HELD && now >= p->expires)
         end_failed(p, PV_ERR_TIMEOUT, 0, 0);
     else if (p->state == PV_PORTMAP_RELEASING && p->sends == RELEASE_SENDS)

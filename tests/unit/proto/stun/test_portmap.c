@@ -364,6 +364,36 @@ static void it_is_renewed_from_half_its_life_on_and_then_lost(void **state)
     assert_true(p.now == PV_S(900));
 }
 
+/* A machine that was suspended for hours wakes up when the mapping is over. */
+static void one_that_expired_unasked_is_asked_for_before_it_counts_as_lost(void **state)
+{
+    (void)state;
+    struct pv_portmap p;
+    struct pv_portmap_event ev;
+    uint8_t buf[60], bytes[60];
+    hold(&p, 800, 5, PV_S(100));
+    pv_ns now = PV_S(100 + 3 * 3600);
+    pv_portmap_handle_timeout(&p, now);
+    assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_ERR_AGAIN);
+    assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_OK);
+    assert_memory_equal(buf + 56, GRANTED + 56, 4); /* it suggests what it had */
+    answer(bytes, 800, 5 + 3 * 3600);
+    assert_int_equal(give(&p, bytes, 60, now), PV_OK);
+    assert_int_equal(p.state, PV_PORTMAP_HELD);
+    assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_OK);
+    assert_int_equal(ev.type, PV_PORTMAP_MAPPED);
+
+    /* The router is silent: it ends after the usual four requests. */
+    pv_portmap_handle_timeout(&p, now + PV_S(7200));
+    for (int i = 0; i < 10 && pv_portmap_poll_event(&p, &ev) == PV_ERR_AGAIN; i++) {
+        (void)!pv_portmap_poll_transmit(&p, buf);
+        pv_portmap_handle_timeout(&p, pv_portmap_next_timeout(&p));
+    }
+    assert_int_equal(ev.type, PV_PORTMAP_FAILED);
+    assert_int_equal(ev.status, PV_ERR_TIMEOUT);
+    assert_int_equal(p.sends, 4);
+}
+
 static void a_renewal_starts_the_life_anew(void **state)
 {
     (void)state;
@@ -462,6 +492,7 @@ int main(void)
         cmocka_unit_test(a_natpmp_router_is_told_apart),
         cmocka_unit_test(a_mapping_to_nowhere_is_none),
         cmocka_unit_test(it_is_renewed_from_half_its_life_on_and_then_lost),
+        cmocka_unit_test(one_that_expired_unasked_is_asked_for_before_it_counts_as_lost),
         cmocka_unit_test(a_renewal_starts_the_life_anew),
         cmocka_unit_test(an_update_of_the_router_is_believed),
         cmocka_unit_test(an_announced_restart_makes_it_ask_again),
