@@ -132,6 +132,16 @@ static void take_result(struct bindings *b, pv_ns now)
            r->known, (unsigned)(r->idle_min / PV_S(1)), (unsigned)(r->absolute / PV_S(1)));
 }
 
+/* What was measured is void. A value from another NAT may be too long for this one, so until it is
+ * measured the default holds. */
+static void begin_anew(struct bindings *b, pv_ns now)
+{
+    close_sockets(b);
+    b->nat = (struct pv_natlife){.running = false};
+    b->start_at = now + START_AFTER;
+    apply(b, now);
+}
+
 /* Behind another NAT, or with another address inside, what was measured is void. The reflexive
  * address is the sign of the NAT. Its port is left out, since it changes with every new binding. */
 static void look_at_network(struct bindings *b, pv_ns now)
@@ -150,20 +160,20 @@ static void look_at_network(struct bindings *b, pv_ns now)
         return;
     if (pv_addr_equal_ip(&inside, &b->inside) && pv_addr_equal_ip(&outside, &b->outside))
         return;
-    /* A value from another NAT may be too long for this one, so until it is measured the default
-     * holds. */
     b->inside = inside;
     b->outside = outside;
-    close_sockets(b);
-    b->nat = (struct pv_natlife){.running = false};
-    b->start_at = now + START_AFTER;
-    apply(b, now);
+    begin_anew(b, now);
 }
 
+/* A measurement that slept knows no silence: each was as long as the sleep, and a short one would
+ * seem to have ended its binding. */
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
+    struct bindings *b = part;
+    if ((facts & PV_FACT_RESUMED) != 0 && b->sockets)
+        begin_anew(b, now);
     if ((facts & PV_FACT_CANDIDATES) != 0)
-        look_at_network(part, now);
+        look_at_network(b, now);
 }
 
 /* --- time, datagrams -------------------------------------------------------------------------- */

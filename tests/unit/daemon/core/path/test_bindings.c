@@ -120,6 +120,26 @@ static void another_network_is_measured_anew(void **state)
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
 }
 
+static void a_measurement_that_slept_is_made_anew(void **state)
+{
+    (void)state;
+    see_nat(1);
+    fake_node_wait(&peers.f, PV_S(61));
+    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    for (uint16_t i = 0; i < PV_NATLIFE_SOCKETS; i++)
+        peers.f.part->sock_opened(peers.f.self, (uint16_t)(PV_BINDINGS_SOCK + i),
+                                  (uint16_t)(5000 + i), peers.f.now);
+    assert_true(fake_node_status(&peers.f)->binding.measuring);
+    peers.f.now += PV_S(240);
+    fake_node_raise(&peers.f, PV_FACT_RESUMED);
+    assert_false(fake_node_status(&peers.f)->binding.measuring);
+    assert_int_equal(take_ops(PV_HARDNAT_CLOSE), PV_NATLIFE_SOCKETS);
+    fake_node_raise(&peers.f, PV_FACT_RESUMED); /* nothing is being measured: nothing to void */
+    fake_node_wait(&peers.f, PV_S(61));
+    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
+    assert_int_equal(take_ops(PV_HARDNAT_CLOSE), 0);
+}
+
 static void a_measurement_asks_the_server_from_its_own_sockets(void **state)
 {
     struct pv_engine_transmit tx;
@@ -164,6 +184,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_socket_that_fails_ends_the_measurement_for_ten_minutes,
                                         begin, end),
         cmocka_unit_test_setup_teardown(another_network_is_measured_anew, begin, end),
+        cmocka_unit_test_setup_teardown(a_measurement_that_slept_is_made_anew, begin, end),
         cmocka_unit_test_setup_teardown(a_measurement_asks_the_server_from_its_own_sockets, begin,
                                         end),
         cmocka_unit_test_setup_teardown(sockets_of_others_are_left_to_them, begin, end),
