@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* Writes of one of several coordinators whose outcome nobody hears, as the connection to PostgreSQL
+ * ends around them: each is done once, and answered as if nothing had happened. */
+#include <errno.h>
+#include <signal.h>
+
+#include "tests/unit/coordinator/store/home_ops.h"
+
+/* Each kind of write over a line that breaks at its commit: it is done once, and answered as if
+ * nothing had happened. */
+static void store_over(enum pg_line_state cut)
+{
+    struct cw_node a = cw_node_make(world), b = cw_node_make(world);
+    struct pg_line *line = pg_line_new(&server, NULL);
+    leave(&one);
+    one = join_by(1, line->conninfo);
+    pg_line_set(line, cut);
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    pg_line_set(line, cut);
+    assert_int_equal(run(one.store, member_op(&a, 9, 0, 1)).status, PV_OK);
+    assert_int_equal(run(one.store, member_op(&b, 10, 0, 1)).status, PV_ERR_EXPIRED);
+    assert_int_equal(run(one.store, member_op(&a, 11, 0, 1)).status, PV_ERR_EXISTS);
+    pg_line_set(line, cut);
+    assert_int_equal(keep_one(&one), PV_OK);
+    assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "1");
+    assert_int_equal(all_of(one.store).n, 5);
+    pg_line_set(line, cut);
+    struct pv_storeop_result res = order(&one, PV_STOREOP_DROP, false);
+    if (res.status != PV_OK)
+        fail_msg("%d %s", res.status, res.error);
+    assert_int_equal(all_of(one.store).n, 0);
+    assert_int_equal(verdict(&two, false), PV_HOME_NONE);
+}
+
+static void a_commit_whose_answer_is_lost_counts_once(void **state)
+{
+    (void)state;
+    store_over(PG_LINE_AFTER_COMMIT);
+}
+
+static void a_commit_that_never_came_is_done_again(void **state)
+{
+    (void)state;
+    store_over(PG_LINE_BEFORE_COMMIT);
+}
+
+/* What the store of one answers when its connection broke and it has connected again. */
+static int put_again(uint64_t n)
+{
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    int r;
+    while ((r = put(&one, n)) == PV_ERR_CLOSED && pv_clock_now() < until)
+        poll(NULL, 0, 20);
+    return r;
+}
+
+/* A home that could not be given away is its giver's still. One that was given without the giver's
+ * hearing of it is not, and the giver learns of it. The first of two commits is the question's. */
+static void of_a_gift_that_nobody_heard_the_database_knows(void **state)
+{
+    (void)state;
+    struct pg_line *line = pg_line_new(&server, NULL);
+    leave(&one);
+    one = join_by(1, line->conninfo);
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_int_equal(renew(&one, 1), PV_OK);
+    pg_line_set_behind(line, 1, PG_LINE_BEFORE_COMMIT);
+    assert_int_equal(order(&one, PV_STOREOP_LEAVE, false).status, PV_ERR_CLOSED);
+    assert_int_equal(put_again(9), PV_OK);
+    assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+
+    pg_line_set_behind(line, 1, PG_LINE_AFTER_COMMIT);
+    assert_int_equal(order(&one, PV_STOREOP_LEAVE, false).status, PV_ERR_CLOSED);
+    assert_int_equal(put_again(10), -ESTALE);
+    assert_int_equal(renew(&one, 1), PV_OK);
+    assert_true(one.renewal.has_list);
+    assert_int_equal(one.renewal.n, 0);
+    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    assert_int_equal(put(&two, 11), PV_OK);
+}
+
+/* Ends the sessions of all stores, and waits until their sockets are closed. */
+static void end_sessions(void)
+{
+    struct pv_pg *pg = pg_sql_open(&server);
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    const char *sessions = "SELECT pid FROM pg_stat_activity"
+                           " WHERE application_name = 'p2pvpn-coordinator' LIMIT 1";
+    for (pid_t pid; (pid = (pid_t)strtol(pg_sql_in(pg, sessions), NULL, 10)) > 0;) {
+        (void)pg_sql_in(pg, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                            " WHERE application_name = 'p2pvpn-coordinator'");
+        while (kill(pid, 0) == 0 && pv_clock_now() < until)
+            poll(NULL, 0, 5);
+    }
+    pv_pg_free(pg);
+}
+
+/* The database was started anew while nobody stored anything: the next who does is not refused. */
+static void a_session_that_ended_at_night_refuses_nobody(void **state)
+{
+    (void)state;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    end_sessions();
+    assert_int_equal(put(&one, 9), PV_OK);
+    end_sessions();
+    assert_int_equal(verdict(&two, false), PV_HOME_THERE);
+    end_sessions();
+    struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
+    assert_int_equal(a->verdict, PV_HOME_THERE);
+    pv_home_answer_free(a);
+}
+
+static uint8_t lost_network[PV_NETWORK_ID_LEN];
+
+static void lose_network(void)
+{
+    char sql[160], hex[2 * PV_NETWORK_ID_LEN + 1];
+    hex_of(lost_network, hex);
+    snprintf(sql, sizeof(sql),
+             "UPDATE p2pvpn.homes SET fence = fence + 1 WHERE network = decode('%s', 'hex')", hex);
+    run_sql(sql);
+}
+
+/* A batch is stored, nobody hears of it, and one of its two networks is lost before it is sent
+ * again: the other's member is answered that it is in, and has not come second to itself. */
+static void what_was_stored_is_known_again_beside_a_network_that_was_lost(void **state)
+{
+    (void)state;
+    struct cw *first = world;
+    struct cw_keys first_invite = invite;
+    world = cw_new(2);
+    cw_make_network(world);
+    invite = cw_keys_make(world);
+    memcpy(lost_network, world->created.network_id, sizeof(lost_network));
+    struct pg_line *line = pg_line_new(&server, lose_network);
+    leave(&one);
+    one = join_by(1, line->conninfo);
+    struct cw_node a = cw_node_make(world), b = cw_node_make(first);
+    assert_int_equal(create(&one, 20).status, PV_OK);
+    struct pv_storeop *lost = member_op(&a, 30, 0, 1);
+    world = first;
+    invite = first_invite;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    struct pv_storeop *ops[2] = {member_op(&b, 9, 0, 1), lost};
+    struct pv_storeop_result res[2];
+    pg_line_set(line, PG_LINE_AFTER_COMMIT);
+    pv_coordstore_run(one.store, ops, res, 2);
+    assert_int_equal(res[0].status, PV_OK);
+    assert_int_equal(res[1].status, -ESTALE);
+    pv_storeop_free(ops[0]);
+    pv_storeop_free(ops[1]);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_commit_whose_answer_is_lost_counts_once),
+        TEST(a_commit_that_never_came_is_done_again),
+        TEST(of_a_gift_that_nobody_heard_the_database_knows),
+        TEST(a_session_that_ended_at_night_refuses_nobody),
+        TEST(what_was_stored_is_known_again_beside_a_network_that_was_lost),
+    };
+    if (pv_crypto_init() < 0)
+        return 1;
+    if (!pg_server_make(&server)) {
+        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
+        return 77;
+    }
+    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    pg_server_done(&server);
+    return r;
+}
