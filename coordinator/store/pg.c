@@ -61,6 +61,15 @@ int64_t pv_pg_get_int(const PGresult *res, int row, int column)
     return v.len == 8 ? (int64_t)pv_load_be64(v.ptr) : 0;
 }
 
+void pv_pg_get_text(const PGresult *res, int row, int column, char *text, size_t cap)
+{
+    struct pv_view v = pv_pg_get_bytes(res, row, column);
+    size_t len = v.len < cap ? v.len : cap - 1;
+    for (size_t i = 0; i < len; i++)
+        text[i] = (char)(v.ptr[i] < ' ' || v.ptr[i] > '~' ? '?' : v.ptr[i]);
+    text[len] = '\0';
+}
+
 /* --- errors ---------------------------------------------------------------------------------- */
 
 /* The first line of what libpq says, without its "ERROR: ". */
@@ -485,6 +494,12 @@ int pv_pg_exec(struct pv_pg *pg, const char *sql, int (*take)(void *ctx, PGresul
     if (!pv_pg_is_connected(pg) || PQsendQuery(pg->conn, sql) != 1)
         return explain_away(pg, "set up", ret_error);
     return collect(pg, "set up", take, ctx, ret_error);
+}
+
+int pv_pg_take_number(void *number, PGresult *res)
+{
+    *(int *)number = (int)strtol(PQgetvalue(res, 0, 0), NULL, 10);
+    return PV_OK;
 }
 
 /* Who reads much beside is not idle. */

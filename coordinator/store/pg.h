@@ -115,6 +115,9 @@ PV_MUST_CHECK int pv_pg_exec(struct pv_pg *pg, const char *sql,
                              int (*take)(void *ctx, PGresult *res), void *ctx,
                              char ret_error[static PV_PG_ERROR_MAX]);
 
+/* For pv_pg_exec(): the first value, as an int. */
+int pv_pg_take_number(void *number, PGresult *res);
+
 /* The files that a conninfo names: certificates, keys, passwords. Returns how many. */
 size_t pv_pg_files(const char *conninfo, char ret_files[static PV_PG_FILES_MAX][PATH_MAX]);
 
@@ -122,5 +125,8 @@ size_t pv_pg_files(const char *conninfo, char ret_files[static PV_PG_FILES_MAX][
  * value of another length. */
 struct pv_view pv_pg_get_bytes(const PGresult *res, int row, int column);
 int64_t pv_pg_get_int(const PGresult *res, int row, int column);
+/* A text that another coordinator wrote, such as its name, cut to cap. What is no printable ASCII
+ * becomes '?': people read it on their terminals. */
+void pv_pg_get_text(const PGresult *res, int row, int column, char *text, size_t cap);
 
 #endif /* PV_PG_H */

@@ -117,13 +117,6 @@ struct round {
     int status; /* of what was done with the results */
 };
 
-/* A text that is longer than ours may be is cut: its last address is then none, and passed over. */
-static void take_text(const PGresult *res, int column, char text[static PV_PG_ADDRS_MAX])
-{
-    struct pv_view v = pv_pg_get_bytes(res, 0, column);
-    snprintf(text, PV_PG_ADDRS_MAX, "%.*s", (int)v.len, (const char *)v.ptr);
-}
-
 static void take_plea(const struct round *ro, size_t i, const PGresult *res)
 {
     for (size_t k = 0; k < ro->n; k++)
@@ -158,8 +151,9 @@ static void take_facts(void *ctx, size_t i, PGresult *res)
         .least = pv_pg_get_int(res, 0, 8),
         .least_homes = pv_pg_get_int(res, 0, 9),
     };
-    take_text(res, 7, a->at);
-    take_text(res, 10, a->least_at);
+    /* An address that is cut is none, and passed over. */
+    pv_pg_get_text(res, 0, 7, a->at, sizeof(a->at));
+    pv_pg_get_text(res, 0, 10, a->least_at, sizeof(a->least_at));
 }
 
 /* A transaction that only reads, for all of them in one round trip. Anybody who knows a network may

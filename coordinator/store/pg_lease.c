@@ -119,10 +119,8 @@ static void take_lease_row(void *ctx, size_t i, PGresult *res)
         a->third = pv_pg_get_int(res, 0, 2);
         a->has_third = !PQgetisnull(res, 0, 2);
     }
-    if (a->other == NULL || PQnfields(res) < 2)
-        return;
-    struct pv_view name = pv_pg_get_bytes(res, 0, 1);
-    snprintf(a->other, PV_PG_NAME_MAX, "%.*s", (int)name.len, (const char *)name.ptr);
+    if (a->other != NULL && PQnfields(res) > 1)
+        pv_pg_get_text(res, 0, 1, a->other, PV_PG_NAME_MAX);
 }
 
 static void take_owner(void *ctx, size_t i, PGresult *res)
@@ -251,9 +249,8 @@ static void take_stay(void *ctx, size_t i, PGresult *res)
     re->n_silent = 0;
     for (int at = 0; at < PQntuples(res) && re->n_silent < PV_PG_SILENT_MAX; at++) {
         struct pv_pg_silent *s = &re->silent[re->n_silent++];
-        struct pv_view name = pv_pg_get_bytes(res, at, 1);
         s->number = pv_pg_get_int(res, at, 0);
-        snprintf(s->name, sizeof(s->name), "%.*s", (int)name.len, (const char *)name.ptr);
+        pv_pg_get_text(res, at, 1, s->name, sizeof(s->name));
     }
 }
 

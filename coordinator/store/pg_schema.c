@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <libpq-fe.h>
 
@@ -305,22 +304,15 @@ static const char begin[] = "BEGIN; SELECT pg_advisory_xact_lock(1882353763);" /
                             " version int NOT NULL);"
                             "INSERT INTO p2pvpn.version(version) VALUES(0) ON CONFLICT DO NOTHING;";
 
-/* Results of what is sent as text come as text. */
-static int take_number(void *ctx, PGresult *res)
-{
-    *(int *)ctx = (int)strtol(PQgetvalue(res, 0, 0), NULL, 10);
-    return PV_OK;
-}
-
 /* What there is; -1 without our schema. */
 static int read_version(struct pv_pg *pg, int *ret_version, char ret_error[static PV_PG_ERROR_MAX])
 {
     int there = 0;
-    int r = pv_pg_exec(pg, "SELECT (to_regclass('p2pvpn.version') IS NOT NULL)::int", take_number,
-                       &there, ret_error);
+    int r = pv_pg_exec(pg, "SELECT (to_regclass('p2pvpn.version') IS NOT NULL)::int",
+                       pv_pg_take_number, &there, ret_error);
     *ret_version = -1;
     if (r == PV_OK && there != 0)
-        r = pv_pg_exec(pg, "SELECT version FROM p2pvpn.version", take_number, ret_version,
+        r = pv_pg_exec(pg, "SELECT version FROM p2pvpn.version", pv_pg_take_number, ret_version,
                        ret_error);
     return r;
 }

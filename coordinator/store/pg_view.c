@@ -3,7 +3,6 @@
 #include "coordinator/store/pg_view.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <libpq-fe.h>
@@ -25,12 +24,6 @@ static const struct pv_pg_statement statements[] = {
     {"copies", "SELECT network, bytes FROM p2pvpn.mail_use"},
 };
 
-static void take_text(char *text, size_t cap, const PGresult *res, int column)
-{
-    struct pv_view v = pv_pg_get_bytes(res, 0, column);
-    snprintf(text, cap, "%.*s", (int)v.len, (const char *)v.ptr);
-}
-
 /* Rows come one by one, so that a list of any length needs no memory here. */
 static int take_coordinator(void *ctx, PGresult *res)
 {
@@ -38,8 +31,8 @@ static int take_coordinator(void *ctx, PGresult *res)
     struct pv_pgview_coordinator c = {.living = pv_pg_get_int(res, 0, 2) != 0,
                                       .draining = pv_pg_get_int(res, 0, 3) != 0,
                                       .homes = (uint64_t)pv_pg_get_int(res, 0, 4)};
-    take_text(c.name, sizeof(c.name), res, 0);
-    take_text(c.addrs, sizeof(c.addrs), res, 1);
+    pv_pg_get_text(res, 0, 0, c.name, sizeof(c.name));
+    pv_pg_get_text(res, 0, 1, c.addrs, sizeof(c.addrs));
     view->coordinator(view->ctx, &c);
     return PV_OK;
 }
@@ -55,8 +48,8 @@ static int take_home(void *ctx, PGresult *res)
     if (network.len != sizeof(h.network))
         return PV_OK;
     memcpy(h.network, network.ptr, network.len);
-    take_text(h.name, sizeof(h.name), res, 1);
-    take_text(h.why, sizeof(h.why), res, 5);
+    pv_pg_get_text(res, 0, 1, h.name, sizeof(h.name));
+    pv_pg_get_text(res, 0, 5, h.why, sizeof(h.why));
     view->home(view->ctx, &h);
     return PV_OK;
 }
@@ -70,19 +63,12 @@ static int take_copies(void *ctx, PGresult *res)
     return PV_OK;
 }
 
-/* Results of what is sent as text come as text. */
-static int take_number(void *ctx, PGresult *res)
-{
-    *(int *)ctx = (int)strtol(PQgetvalue(res, 0, 0), NULL, 10);
-    return PV_OK;
-}
-
 /* Nothing is made here: an operator who only looks needs no rights for it. */
 static int check_schema(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
 {
     int there = 0;
-    int r = pv_pg_exec(pg, "SELECT (to_regclass('p2pvpn.homes') IS NOT NULL)::int", take_number,
-                       &there, ret_error);
+    int r = pv_pg_exec(pg, "SELECT (to_regclass('p2pvpn.homes') IS NOT NULL)::int",
+                       pv_pg_take_number, &there, ret_error);
     if (r < 0 || there != 0)
         return r;
     snprintf(ret_error, PV_PG_ERROR_MAX,

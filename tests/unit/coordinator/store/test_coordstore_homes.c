@@ -428,6 +428,32 @@ static void who_looks_sees_all_of_it(void **state)
     assert_int_equal(n[2], 1);
 }
 
+static void expect_harmless(void *ctx, const struct pv_pgview_coordinator *c)
+{
+    ++*(unsigned *)ctx;
+    if (strncmp(c->name, "machine", 7) == 0)
+        return;
+    assert_memory_equal(c->name, "?[2J????xxx", 11);
+    assert_int_equal(strlen(c->name), sizeof(c->name) - 1);
+}
+
+/* What another coordinator calls itself moves no terminal's cursor, however long it is. */
+static void the_name_of_another_is_shown_as_text(void **state)
+{
+    (void)state;
+    char error[PV_PG_ERROR_MAX] = "";
+    unsigned n = 0;
+    const struct pv_pgview view = {.ctx = &n, .coordinator = expect_harmless};
+    run_sql("UPDATE p2pvpn.coordinators SET name = chr(27) || '[2J' || chr(252) || chr(10)"
+            " || chr(127) || repeat('x', 500) WHERE name = 'machine 2'");
+    assert_int_equal(pv_pgview_read(pg_server_conninfo(&server, "postgres"), &view, error), PV_OK);
+    assert_int_equal(n, 2);
+    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() - interval '1 second'"
+            " WHERE name <> 'machine 1'");
+    expect_silent(1);
+    assert_memory_equal(one.renewal.silent[0].name, "?[2J????xxx", 11);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -445,6 +471,7 @@ int main(void)
         TEST(who_follow_at_once_do_not_wait_for_each_other),
         TEST(least_rights_are_enough),
         TEST(who_looks_sees_all_of_it),
+        TEST(the_name_of_another_is_shown_as_text),
     };
     if (pv_crypto_init() < 0)
         return 1;
