@@ -18,6 +18,8 @@
 /* The same when somebody else says that the coordinator is silent; ours: TCP has repeated it once.
  */
 #define PV_COORDPULSE_ALARM PV_S(1)
+/* Both are two round trips where that is longer, up to this; ours. */
+#define PV_COORDPULSE_SLOW PV_S(6)
 
 struct pv_coordpulse {
     pv_ns ping_at;      /* the next ping, however much comes in: the coordinator must hear of us */

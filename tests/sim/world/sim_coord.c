@@ -8,6 +8,7 @@
 
 #include "coordinator/core/coord_int.h" /* the rosters are nobody else's business */
 #include "crypto/sign.h"
+#include "sim_cluster.h"
 #include "sim_faults.h"
 #include "tests/unit/coordinator/core/copies_mem.h"
 #include "tests/unit/kem_double.h"
@@ -56,7 +57,10 @@ struct sim_coord {
     size_t n_ops;
     struct pv_storeop *rows[MAX_ROWS]; /* the disk: operations of one row each */
     size_t n_rows;
-    struct copymem copies; /* the disk, too */
+    struct copymem copies;       /* the disk, too */
+    struct sim_coord *disk;      /* whose disk it uses: its own, or of which it is the second */
+    struct sim_cluster *cluster; /* NULL: it has a disk of its own; owned by that of the disk */
+    unsigned seat;
 
     void (*hook)(void *ctx, struct pv_ctl_msg *msg);
     void *hook_ctx;
@@ -94,7 +98,8 @@ static void make_url(struct sim_coord *c, const struct pv_addr *addr)
 {
     struct pv_url url = {.has_secret = true};
     char ip[PV_ADDR_TEXT];
-    snprintf(url.addr.host, sizeof(url.addr.host), "%s", pv_addr_format_ip(addr, ip));
+    snprintf(url.addr.host, sizeof(url.addr.host), "%s",
+             c->cluster != NULL ? SIM_COORD_NAME : pv_addr_format_ip(addr, ip));
     url.addr.port = SIM_COORD_PORT;
     memcpy(url.pk, c->pk, sizeof(url.pk));
     memcpy(url.secret, c->secret, sizeof(url.secret));
@@ -121,6 +126,7 @@ struct sim_coord *sim_coord_new(struct sim_net *net, const struct pv_addr *ip,
     if (c == NULL)
         abort();
     c->net = net;
+    c->disk = c;
     c->host = sim_net_add_host(net, SIM_PUBLIC, line);
     c->job_delay = PV_MS(2);
     c->gen.state = pv_natrng_u64(sim_net_rng(net));
@@ -162,8 +168,45 @@ struct sim_coord *sim_coord_free(struct sim_coord *c)
     for (size_t i = 0; i < c->n_rows; i++)
         pv_storeop_free(c->rows[i]);
     copymem_done(&c->copies);
+    if (c->disk == c)
+        free(c->cluster);
     free(c);
     return NULL;
+}
+
+/* It becomes the first of several, or the next one. */
+static void take_seat(struct sim_coord *c, struct sim_cluster *cluster)
+{
+    if (cluster->n_seats == SIM_CLUSTER_SEATS)
+        abort();
+    sim_coord_stop(c);
+    c->cluster = cluster;
+    c->seat = (unsigned)cluster->n_seats++;
+    cluster->seats[c->seat].at = c->stun;
+    sim_net_name(c->net, SIM_COORD_NAME, &c->ip);
+}
+
+void sim_coord_share(struct sim_coord *c, struct sim_coord *first)
+{
+    if (first->cluster == NULL) {
+        struct sim_cluster *cluster = calloc(1, sizeof(*cluster));
+        if (cluster == NULL)
+            abort();
+        take_seat(first, cluster);
+        make_url(first, &first->ip);
+        sim_coord_start(first);
+    }
+    take_seat(c, first->cluster);
+    c->disk = first;
+    memcpy(c->sk, first->sk, sizeof(c->sk));
+    memcpy(c->pk, first->pk, sizeof(c->pk));
+    memcpy(c->secret, first->secret, sizeof(c->secret));
+    sim_coord_start(c);
+}
+
+uint64_t sim_coord_number(const struct sim_coord *c)
+{
+    return c->cluster == NULL ? 0 : (uint64_t)c->cluster->seats[c->seat].number;
 }
 
 struct pv_coord *sim_coord_core(struct sim_coord *c)
@@ -288,6 +331,42 @@ static int redeem(const struct sim_coord *c, const struct pv_storeop *op, uint8_
     return n >= op->uses ? PV_ERR_EXPIRED : PV_OK;
 }
 
+/* All of a network goes to the memory of its new home. */
+static void read_network(struct sim_coord *c, const uint8_t *network, struct pv_home_answer *a)
+{
+    const struct sim_coord *disk = c->disk;
+    uint64_t above = 0;
+    if (pv_storeop_new(PV_STOREOP_PUT, disk->n_rows, disk->n_rows * 4096, &a->rows) != PV_OK)
+        abort();
+    for (size_t i = 0; i < disk->n_rows; i++) {
+        const struct pv_storerow *row = &disk->rows[i]->rows[0];
+        if (memcmp(row->network, network, PV_NETWORK_ID_LEN) != 0)
+            continue;
+        if (pv_storeop_add(a->rows, row) != PV_OK)
+            abort();
+        above = row->epoch > above ? row->epoch : above;
+    }
+    a->epoch = sim_cluster_epoch(c->cluster, above);
+}
+
+/* What only several coordinators do. False: go on as with a disk of its own. */
+static bool do_shared(struct sim_coord *c, const struct pv_storeop *op,
+                      struct pv_storeop_result *res)
+{
+    pv_ns now = sim_net_now(c->net);
+    if (c->cluster == NULL)
+        return false;
+    if (op->kind == PV_STOREOP_HOME || op->kind == PV_STOREOP_LEAVE) {
+        sim_cluster_move(c->cluster, c->seat, op, now, res);
+        if (res->home->verdict == PV_HOME_TAKE)
+            read_network(c, op->copy.network, res->home);
+        return true;
+    }
+    if (op->n_rows > 0)
+        sim_cluster_write(c->cluster, c->seat, op, now, res);
+    return res->status != PV_OK;
+}
+
 static void do_op(struct sim_coord *c, const struct pv_storeop *op, struct pv_storeop_result *res)
 {
     *res = (struct pv_storeop_result){.id = op->id};
@@ -296,12 +375,18 @@ static void do_op(struct sim_coord *c, const struct pv_storeop *op, struct pv_st
         snprintf(res->error, sizeof(res->error), "write: the disk is full: free some space");
         return;
     }
-    if (copymem_run(&c->copies, op, res))
+    if (copymem_run(&c->disk->copies, op, res) || do_shared(c, op, res))
         return;
     if (op->kind == PV_STOREOP_REGISTER)
-        res->status = redeem(c, op, res->existing);
+        res->status = redeem(c->disk, op, res->existing);
     for (size_t i = 0; res->status == PV_OK && i < op->n_rows; i++)
-        keep_row(c, &op->rows[i]);
+        keep_row(c->disk, &op->rows[i]);
+}
+
+static void free_result(struct pv_storeop_result *res)
+{
+    free(res->collected);
+    pv_home_answer_free(res->home);
 }
 
 static void serve(struct sim_coord *c, pv_ns now)
@@ -315,7 +400,7 @@ static void serve(struct sim_coord *c, pv_ns now)
         sim_own_leave();
         pv_storeop_free(op);
         pv_coord_handle_job(c->core, &res, now);
-        free(res.collected);
+        free_result(&res);
     }
 }
 
@@ -355,6 +440,16 @@ static void send_turns(struct sim_coord *c, struct pv_turns *turns)
         send_turn(c, &out[i]);
 }
 
+static void send_alarms(struct sim_coord *c, struct pv_relaycore *relay, pv_ns now)
+{
+    struct pv_wards_alarm alarm;
+    if (now >= pv_relaycore_next_timeout(relay))
+        pv_relaycore_handle_timeout(relay, now);
+    while (pv_relaycore_poll_alarm(relay, &alarm) == PV_OK)
+        (void)sim_net_send(c->net, c->host, &alarm.from, &alarm.to, 0,
+                           pv_view(alarm.buf, sizeof(alarm.buf)));
+}
+
 /* The relay half's turn: what it was told, its timers, and what it says. */
 static void run_relay(struct sim_coord *c, pv_ns now)
 {
@@ -364,6 +459,7 @@ static void run_relay(struct sim_coord *c, pv_ns now)
         send_turns(c, turns);
     if (now >= pv_turns_next_timeout(turns))
         pv_turns_handle_timeout(turns, now);
+    send_alarms(c, relay, now);
     while (!pv_coord_handle_relay(c->core, now))
         ;
 }
@@ -436,8 +532,12 @@ static void drain(struct sim_coord *c, pv_ns now)
         for (size_t i = 0; i < c->n_conns; i++)
             moved = pump_conn(c, c->conns[i].stream, now) || moved;
     }
-    pv_ns next = pv_min_ns(pv_coord_next_timeout(c->core),
-                           pv_turns_next_timeout(pv_relaycore_turns(pv_coord_relay(c->core))));
+    struct pv_relaycore *relay = pv_coord_relay(c->core);
+    pv_ns next =
+        pv_min_ns(pv_coord_next_timeout(c->core), pv_turns_next_timeout(pv_relaycore_turns(relay)));
+    next = pv_min_ns(next, pv_relaycore_next_timeout(relay));
+    if (c->cluster != NULL)
+        next = pv_min_ns(next, c->cluster->seats[c->seat].renew_at);
     if (c->n_ops > 0)
         next = pv_min_ns(next, c->ops[0].due);
     sim_net_timer(c->net, c->host, next);
@@ -467,7 +567,7 @@ static int boot(struct sim_coord *c, const struct pv_coord_config *cfg)
 {
     sim_machine_enter();
     int r = pv_coord_new(&c->core, cfg, &c->rng, getenv("PV_SIM_LOG") != NULL ? &c->log : NULL);
-    for (size_t i = 0; r == PV_OK && i < c->n_rows; i++)
+    for (size_t i = 0; r == PV_OK && c->cluster == NULL && i < c->n_rows; i++)
         r = pv_coord_load(c->core, &c->rows[i]->rows[0]);
     sim_machine_leave();
     if (r != PV_OK)
@@ -483,7 +583,8 @@ void sim_coord_start(struct sim_coord *c)
                                   .stun = c->stun_list,
                                   .n_stun = 1,
                                   .relay = &relay,
-                                  .kem = c->kem_less ? NULL : &kem_double};
+                                  .kem = c->kem_less ? NULL : &kem_double,
+                                  .homes = c->cluster != NULL};
     if (c->core != NULL)
         abort();
     /* A program that finds no memory for its start ends, and is started again. */
@@ -492,6 +593,8 @@ void sim_coord_start(struct sim_coord *c)
         r = boot(c, &cfg);
     if (r != PV_OK)
         abort();
+    if (c->cluster != NULL)
+        sim_cluster_join(c->cluster, c->seat, c->core, sim_net_now(c->net));
     const struct pv_ctl_tls tls = {.n = 1, .addrs = c->tls_list};
     if (c->tls_list[0] != NULL)
         pv_coord_set_tls(c->core, &tls);
@@ -507,7 +610,7 @@ static void half_done(struct sim_coord *c)
     for (size_t i = 0; i < done; i++) {
         struct pv_storeop_result res;
         do_op(c, c->ops[i].op, &res);
-        free(res.collected);
+        free_result(&res);
     }
 }
 
@@ -530,6 +633,8 @@ void sim_coord_stop(struct sim_coord *c)
     end(c);
     for (size_t i = 0; i < c->n_conns; i++)
         sim_net_close(c->net, c->conns[i].stream);
+    if (c->cluster != NULL)
+        sim_cluster_leave(c->cluster, c->seat);
     half_done(c);
     go_down(c);
 }
@@ -627,6 +732,8 @@ void sim_coord_handle(struct sim_coord *c, const struct sim_event *ev)
         take_datagram(c, ev);
         break;
     case SIM_TIMER:
+        if (c->cluster != NULL)
+            (void)sim_cluster_renew(c->cluster, c->seat, c->core, ev->now);
         if (ev->now >= pv_coord_next_timeout(c->core))
             pv_coord_handle_timeout(c->core, ev->now);
         break;

@@ -14,6 +14,7 @@
 enum {
     SIM_COORD_PORT = 3478
 };
+#define SIM_COORD_NAME "coordinators.example" /* of all that share a database */
 
 struct sim_coord; /* opaque */
 
@@ -26,6 +27,12 @@ unsigned sim_coord_host(const struct sim_coord *c);
 struct pv_coord *sim_coord_core(struct sim_coord *c); /* NULL while it is down */
 /* What `p2pvpn-coordinator url` prints; valid as long as c. */
 const char *sim_coord_url(const struct sim_coord *c);
+
+/* Shares the key and the database of the first from now on: both start anew, and the first's URL
+ * names all. Before there are networks. */
+void sim_coord_share(struct sim_coord *c, struct sim_coord *first);
+/* Its number among those that share a database, since its last start; 0: it shares none. */
+uint64_t sim_coord_number(const struct sim_coord *c);
 
 /* From its next start on it says that TLS is spoken on this port, too, and listens there (TLS
  * itself is not simulated: the bytes inside are). */

@@ -205,6 +205,23 @@ void sim_net_del_addr(struct sim_net *net, unsigned id, const struct pv_addr *ip
     host->n_addrs = kept;
 }
 
+void sim_net_name(struct sim_net *net, const char *name, const struct pv_addr *ip)
+{
+    assert(net->n_named < SIM_NAME_ADDRS);
+    assert(net->name == NULL || strcmp(net->name, name) == 0);
+    net->name = name;
+    net->named[net->n_named++] = *ip;
+}
+
+size_t sim_net_lookup(const struct sim_net *net, const char *name,
+                      struct pv_addr ret_addrs[static SIM_NAME_ADDRS])
+{
+    if (net->name == NULL || strcmp(net->name, name) != 0)
+        return 0;
+    memcpy(ret_addrs, net->named, sizeof(net->named));
+    return net->n_named;
+}
+
 void sim_net_move(struct sim_net *net, unsigned host, unsigned zone)
 {
     assert(zone < net->n_zones);

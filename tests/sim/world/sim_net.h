@@ -29,6 +29,7 @@ enum {
     SIM_MAX_HOSTS = 4096,
     SIM_HOST_ADDRS = 8,   /* addresses of one host */
     SIM_HOST_LISTENS = 4, /* listening ports of one host */
+    SIM_NAME_ADDRS = 4,   /* addresses of a name */
     SIM_STREAM_DEPTH = 4, /* NATs between the two ends of a stream */
     SIM_HOPS = 4,         /* hops that crossing the public zone costs */
     SIM_NO_WALL = SIM_MAX_HOSTS,
@@ -85,6 +86,11 @@ size_t sim_net_addrs(const struct sim_net *net, unsigned host,
                      struct pv_addr ret_addrs[static SIM_HOST_ADDRS]);
 /* Another address that streams reach from every host, whatever stands between: an overlay's. */
 void sim_net_add_overlay(struct sim_net *net, unsigned host, const struct pv_addr *ip);
+/* A name has this address, too. There is one name, of at most SIM_NAME_ADDRS addresses. */
+void sim_net_name(struct sim_net *net, const char *name, const struct pv_addr *ip);
+/* The addresses of a name; 0: nobody knows it. */
+size_t sim_net_lookup(const struct sim_net *net, const char *name,
+                      struct pv_addr ret_addrs[static SIM_NAME_ADDRS]);
 /* Changes zone; addresses are the caller's business. Streams go silent. */
 void sim_net_move(struct sim_net *net, unsigned host, unsigned zone);
 void sim_net_set_line(struct sim_net *net, unsigned host, const struct pv_link_config *line);

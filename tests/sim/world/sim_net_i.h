@@ -91,7 +91,10 @@ struct sim_net {
     struct sim_stream **streams;
     uint32_t n_streams, cap_streams;
     struct sim_at *ats;
-    uint8_t *data; /* of the event handed over last */
+    uint8_t *data;    /* of the event handed over last */
+    const char *name; /* the one in DNS, and its addresses */
+    struct pv_addr named[SIM_NAME_ADDRS];
+    size_t n_named;
 };
 
 /* pv_link_send() of the simulator's own: what is on a line does not get lost for want of memory. */

@@ -104,6 +104,20 @@ static void do_chat(struct sim_node *n, struct pv_chatjob *job, struct pv_job_re
         abort();
 }
 
+static void resolve(struct sim_node *n, const struct pv_job *job, struct pv_job_result *res)
+{
+    struct pv_addr named[SIM_NAME_ADDRS];
+    size_t n_named = sim_net_lookup(n->net, job->u.resolve.host, named);
+    if (n_named == 0) {
+        res->status = pv_addr_parse_ip(job->u.resolve.host, &named[0]);
+        n_named = res->status == PV_OK ? 1 : 0;
+    }
+    for (; res->n_addrs < n_named; res->n_addrs++) {
+        res->addrs[res->n_addrs] = named[res->n_addrs];
+        res->addrs[res->n_addrs].port = job->u.resolve.port;
+    }
+}
+
 static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result *res)
 {
     *res = (struct pv_job_result){.id = job->id, .kind = job->kind};
@@ -115,9 +129,7 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
             do_chat(n, job->u.chat, res);
         break;
     case PV_JOB_RESOLVE:
-        res->status = pv_addr_parse_ip(job->u.resolve.host, &res->addrs[0]);
-        res->addrs[0].port = job->u.resolve.port;
-        res->n_addrs = res->status == PV_OK ? 1 : 0;
+        resolve(n, job, res);
         break;
     case PV_JOB_IFACE_UP:
         iface_up(n, job->u.iface, res);

@@ -192,6 +192,23 @@ static void a_look_is_due_once_a_silence(void **state)
     assert_true(pv_coordpulse_time_us(&p, PV_S(28)) == 3050000);
 }
 
+/* Who says that a home is silent which is only far must not have it left. */
+static void on_a_slow_line_a_look_waits_two_round_trips(void **state)
+{
+    (void)state;
+    struct pv_coordpulse p = {.pinged_at = PV_S(1)};
+    pv_coordpulse_begin(&p, PV_MS(2500)); /* a round trip of 1.5 s */
+    pv_coordpulse_pinged(&p, true, PV_S(12));
+    assert_true(pv_coordpulse_next(&p) == PV_S(15));
+    pv_coordpulse_alarm(&p, PV_MS(11000));
+    assert_true(pv_coordpulse_next(&p) == PV_S(14));
+    /* A ping that was held up for 20 s says little of the line. */
+    p = (struct pv_coordpulse){.pinged_at = PV_S(1)};
+    pv_coordpulse_begin(&p, PV_S(21));
+    pv_coordpulse_pinged(&p, true, PV_S(31));
+    assert_true(pv_coordpulse_next(&p) == PV_S(31) + PV_COORDPULSE_SLOW);
+}
+
 int main(void)
 {
     if (pv_crypto_init() != PV_OK)
@@ -208,6 +225,7 @@ int main(void)
         cmocka_unit_test(without_another_address_it_waits),
         cmocka_unit_test(a_look_outlives_nothing),
         cmocka_unit_test(a_look_is_due_once_a_silence),
+        cmocka_unit_test(on_a_slow_line_a_look_waits_two_round_trips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
