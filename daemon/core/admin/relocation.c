@@ -9,6 +9,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/admin/coordedit.h"
 #include "daemon/core/admin/rootkey.h"
+#include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
@@ -323,10 +324,13 @@ static void build_chain(const struct relocation *x, struct chain *c)
 }
 
 /* The new coordinator says where else it is, in which address family, and where it speaks TLS. */
-static void learn_addrs(struct relocation *x, const struct pv_coordlist_more *more)
+static void learn_addrs(struct relocation *x, const char *const *texts, size_t n, bool tls)
 {
     struct pv_coordedit with;
-    if (pv_coordlist_with(pv_view(x->one.bytes, x->one.len), more, with.bytes, sizeof(with.bytes),
+    const char *kept[PV_CTL_ADDRS_MAX];
+    const struct pv_coordlist_more more =
+        pv_coordaddrs_sift(&x->node->coord_info.addr, texts, n, tls, kept);
+    if (pv_coordlist_with(pv_view(x->one.bytes, x->one.len), &more, with.bytes, sizeof(with.bytes),
                           &with.len) == PV_OK)
         x->one = with;
 }
@@ -339,8 +343,8 @@ static void ask_to_take(struct relocation *x, const struct pv_ctl_welcome *w, pv
     struct pv_node *n = x->node;
     struct pv_ctl_msg msg = {.type = PV_CTL_CREATE};
     struct chain *chain = calloc(1, sizeof(*chain));
-    learn_addrs(x, &(struct pv_coordlist_more){.addrs = w->stun, .n = w->n_stun});
-    learn_addrs(x, &(struct pv_coordlist_more){.addrs = w->tls.addrs, .n = w->tls.n, .tls = true});
+    learn_addrs(x, w->stun, w->n_stun, false);
+    learn_addrs(x, w->tls.addrs, w->tls.n, true);
     int r = chain == NULL ? PV_ERR_NOMEM
                           : pv_coordedit_put_first(pv_roster_coordinators(n->roster),
                                                    pv_view(x->one.bytes, x->one.len), &x->list);

@@ -47,6 +47,7 @@ void pv_coordaddrs_add_hosts(struct pv_coordaddrs *a, struct pv_view list)
 
 enum {
     HTTPS = 443, /* what the narrowest networks let out */
+    SAID_BITS = 2,
 };
 
 /* Plain TCP is tried first, as it costs least; TLS is for networks that let nothing else out, and a
@@ -90,20 +91,52 @@ void pv_coordaddrs_add(struct pv_coordaddrs *a, const struct pv_addr *addr, bool
     insert(a, &x);
 }
 
+/* Who said where it is; in the tag of a lookup. */
+enum said {
+    SAID_PLAIN,
+    SAID_TLS,
+    SAID_BY_ITSELF, /* where it speaks TLS; no record and no token says so */
+};
+
+/* Only what stands in the record or a token may lead near this node; what a coordinator says of
+ * itself only where that has. */
+static bool may_be_there(const struct pv_coordaddrs *a, const struct pv_addr *addr)
+{
+    const struct pv_addr nowhere = {.family = PV_AF_NONE};
+    bool believed = pv_coordaddrs_is_believed(&nowhere, addr);
+    for (size_t i = 0; i < a->n_addrs && !believed; i++)
+        believed = pv_coordaddrs_is_believed(&a->addrs[i].addr, addr);
+    return believed;
+}
+
+static void add(struct pv_coordaddrs *a, const struct pv_addr *addr, enum said said)
+{
+    if (said != SAID_BY_ITSELF || may_be_there(a, addr))
+        pv_coordaddrs_add(a, addr, said != SAID_PLAIN);
+}
+
 /* Numeric addresses are used as they are; names are asked for and come later. */
 static void find_host(struct pv_coordaddrs *a, struct pv_node *n, const struct pv_hostport *host,
-                      const struct pv_part *owner)
+                      enum said said, const struct pv_part *owner)
 {
     struct pv_addr addr;
     if (pv_addr_parse_ip(host->host, &addr) == PV_OK) {
         addr.port = host->port;
-        pv_coordaddrs_add(a, &addr, host->tls);
+        add(a, &addr, said);
         return;
     }
     if (pv_coordaddrs_resolve(n, host->host, host->port, owner,
-                              PV_COORDADDRS_LOOKUP | (uint64_t)a->generation << 1 |
-                                  (host->tls ? 1 : 0)))
+                              PV_COORDADDRS_LOOKUP | (uint64_t)a->generation << SAID_BITS | said))
         a->n_asking++;
+}
+
+static void find_learnt(struct pv_coordaddrs *a, struct pv_node *n, const struct pv_part *owner)
+{
+    if (!a->owes_learnt)
+        return;
+    a->owes_learnt = false;
+    for (size_t i = 0; i < a->n_tls_hosts; i++)
+        find_host(a, n, &a->tls_hosts[i], SAID_BY_ITSELF, owner);
 }
 
 void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
@@ -113,21 +146,25 @@ void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_le
         return;
     a->n_addrs = 0;
     a->guessing = !with_learnt;
+    a->owes_learnt = with_learnt;
     for (size_t i = 0; i < a->n_hosts; i++)
         a->guessing = a->guessing && !a->hosts[i].tls;
     for (size_t i = 0; i < a->n_hosts; i++)
-        find_host(a, n, &a->hosts[i], owner);
-    for (size_t i = 0; with_learnt && i < a->n_tls_hosts; i++)
-        find_host(a, n, &a->tls_hosts[i], owner);
+        find_host(a, n, &a->hosts[i], a->hosts[i].tls ? SAID_TLS : SAID_PLAIN, owner);
+    if (a->n_addrs > 0 || a->n_asking == 0)
+        find_learnt(a, n, owner);
 }
 
-bool pv_coordaddrs_take(struct pv_coordaddrs *a, uint64_t tag, const struct pv_job_result *result)
+/* Where names cannot be looked up, what it said of itself is all there is. */
+bool pv_coordaddrs_take(struct pv_coordaddrs *a, struct pv_node *n, uint64_t tag,
+                        const struct pv_job_result *result, const struct pv_part *owner)
 {
-    if ((uint32_t)(tag >> 1) != a->generation || a->n_asking == 0)
+    if ((uint32_t)(tag >> SAID_BITS) != a->generation || a->n_asking == 0)
         return false;
     a->n_asking--;
     for (size_t i = 0; result->status == PV_OK && i < result->n_addrs; i++)
-        pv_coordaddrs_add(a, &result->addrs[i], (tag & 1) != 0);
+        add(a, &result->addrs[i], (enum said)(tag & ((1 << SAID_BITS) - 1)));
+    find_learnt(a, n, owner);
     return true;
 }
 
@@ -203,4 +240,18 @@ bool pv_coordaddrs_is_believed(const struct pv_addr *coordinator, const struct p
     if (pv_addr_is_link_local(&a) || pv_addr_is_private(&a))
         return from_link || pv_addr_is_private(&c);
     return pv_addr_is_usable_remote(&a);
+}
+
+struct pv_coordlist_more pv_coordaddrs_sift(const struct pv_addr *coordinator,
+                                            const char *const *texts, size_t n, bool tls,
+                                            const char *ret_kept[static PV_CTL_ADDRS_MAX])
+{
+    struct pv_coordlist_more more = {.addrs = ret_kept, .tls = tls};
+    for (size_t i = 0; i < n && more.n < PV_CTL_ADDRS_MAX; i++) {
+        struct pv_addr addr;
+        if (pv_addr_parse(texts[i], &addr) != PV_OK ||
+            pv_coordaddrs_is_believed(coordinator, &addr))
+            ret_kept[more.n++] = texts[i];
+    }
+    return more;
 }

@@ -28,6 +28,7 @@ struct pv_coordaddrs {
     bool guessing;
     uint32_t generation; /* of the hosts: what is looked up for former ones is not taken */
     size_t n_asking;     /* lookups of these hosts' names that are under way */
+    bool owes_learnt;    /* tls_hosts are looked for once something is known of hosts */
 };
 
 /* Has the shell look a name up, for owner's on_job() with tag. False: there is no memory for that.
@@ -43,13 +44,14 @@ void pv_coordaddrs_add_hosts(struct pv_coordaddrs *a, struct pv_view list);
 #define PV_COORDADDRS_LOOKUP ((uint64_t)1 << 63)
 /* Looks for all of them anew: those known at once are in addrs; jobs of owner bring the others, and
  * while some are under way nothing is asked again. with_learnt: also where a coordinator said that
- * it speaks TLS. Else, where the hosts name no place with TLS, port 443 of each is guessed: a
- * network may let nothing else out. */
+ * it speaks TLS, as far as that is believed. Else, where the hosts name no place with TLS, port 443
+ * of each is guessed: a network may let nothing else out. */
 void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
                         const struct pv_part *owner);
 /* What a lookup has brought. False: it was about hosts that are not looked for any more. */
-PV_MUST_CHECK bool pv_coordaddrs_take(struct pv_coordaddrs *a, uint64_t tag,
-                                      const struct pv_job_result *result);
+PV_MUST_CHECK bool pv_coordaddrs_take(struct pv_coordaddrs *a, struct pv_node *n, uint64_t tag,
+                                      const struct pv_job_result *result,
+                                      const struct pv_part *owner);
 /* No address is known, and nobody is looking for one. */
 bool pv_coordaddrs_are_unknown(const struct pv_coordaddrs *a);
 /* Plain ones stand before those with TLS: they are quicker where both get through. */
@@ -76,5 +78,12 @@ size_t pv_coordaddrs_others(const struct pv_coordaddrs *a, const struct pv_addr 
  * network is believed only of a coordinator that is itself reached within such a one.
  */
 bool pv_coordaddrs_is_believed(const struct pv_addr *coordinator, const struct pv_addr *addr);
+
+/* Which of the places that a coordinator says of itself may come into a signed record, from where
+ * every member would connect to them: none that is not believed. A name leads where its owner says,
+ * so it stays. The texts are borrowed. */
+struct pv_coordlist_more pv_coordaddrs_sift(const struct pv_addr *coordinator,
+                                            const char *const *texts, size_t n, bool tls,
+                                            const char *ret_kept[static PV_CTL_ADDRS_MAX]);
 
 #endif /* PV_COORDADDRS_H */

@@ -614,7 +614,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void take_lookup(struct pv_coord *c, uint64_t tag, const struct pv_job_result *result,
                         pv_ns now)
 {
-    if (!pv_coordaddrs_take(&c->addrs, tag, result))
+    if (!pv_coordaddrs_take(&c->addrs, c->node, tag, result, &pv_part_coordinator))
         return;
     if (pv_coordaddrs_are_unknown(&c->addrs))
         nothing_found(

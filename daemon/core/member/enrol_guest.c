@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/enrol_int.h"
 #include "daemon/core/member/refusal.h"
@@ -62,14 +63,17 @@ static void ask_create(struct pv_enrol *x)
 /* The network's record says from the first where else the coordinator is (another address family)
  * and where it speaks TLS, and so do tokens: a machine whose network lets only that out can join.
  */
-static void learn_addrs(struct pv_enrol *x, const struct pv_coordlist_more *more)
+static void learn_addrs(struct pv_enrol *x, const char *const *texts, size_t n, bool tls)
 {
+    const char *kept[PV_CTL_ADDRS_MAX];
+    const struct pv_coordlist_more more =
+        pv_coordaddrs_sift(&x->node->coord_info.addr, texts, n, tls, kept);
     uint8_t list[sizeof(x->list)];
     uint8_t root_sk[PV_SIGN_SK_LEN];
     uint8_t root_pk[PV_SIGN_PK_LEN];
     struct pv_made_long made;
     size_t len = 0;
-    int r = pv_coordlist_with(pv_view(x->list, x->list_len), more, list, sizeof(list), &len);
+    int r = pv_coordlist_with(pv_view(x->list, x->list_len), &more, list, sizeof(list), &len);
     if (r < 0 || len == x->list_len)
         return;
     pv_sign_keypair(x->node->identity->root_seed, root_sk, root_pk);
@@ -87,9 +91,8 @@ static void learn_addrs(struct pv_enrol *x, const struct pv_coordlist_more *more
 static void guest_is_there(struct pv_enrol *x, const struct pv_ctl_welcome *w)
 {
     if (x->create) {
-        learn_addrs(x, &(struct pv_coordlist_more){.addrs = w->stun, .n = w->n_stun});
-        learn_addrs(x,
-                    &(struct pv_coordlist_more){.addrs = w->tls.addrs, .n = w->tls.n, .tls = true});
+        learn_addrs(x, w->stun, w->n_stun, false);
+        learn_addrs(x, w->tls.addrs, w->tls.n, true);
         ask_create(x);
         return;
     }

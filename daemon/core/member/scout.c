@@ -502,7 +502,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct scout *s = part;
-    if (!pv_coordaddrs_take(&s->addrs, tag, result) || s->step != VISIT || result->status != PV_OK)
+    if (!pv_coordaddrs_take(&s->addrs, s->node, tag, result, &pv_part_scout) || s->step != VISIT ||
+        result->status != PV_OK)
         return;
     pv_coordclient_set_addrs(s->client, s->addrs.addrs, s->addrs.n_addrs, now);
 }

@@ -161,6 +161,85 @@ static void only_members_are_looked_for_where_it_once_spoke_tls(void **state)
     assert_true(tls);
 }
 
+/* Says where the coordinator once said that it speaks TLS: near this node, in the internet, and by
+ * a name. */
+static void begin_learnt(void)
+{
+    static const char learnt[] = "tls:127.0.0.1:22\ntls:192.168.7.1:443\n"
+                                 "tls:192.0.2.10:8443\ntls:tls.example:443\n";
+    static struct pv_saved_meta meta = {.name = "tls-hosts"};
+    meta.value = pv_view(learnt, strlen(learnt));
+    node.saved.meta = &meta;
+    node.saved.n_meta = 1;
+    fake_node_start(&node);
+}
+
+/* How many addresses are tried inside TLS; *ret_near: of them in 192.168.7. */
+static size_t count_tls(size_t *ret_near)
+{
+    struct pv_stream_op op;
+    size_t n = 0;
+    *ret_near = 0;
+    for (int i = 0; i < 20; i++) {
+        fake_node_wait(&node, PV_MS(250));
+        while (pv_part_coordinator.streams[0].poll_op(node.self, &op) == PV_OK) {
+            bool opens = op.type == PV_STREAM_OPEN && op.tls;
+            n += opens ? 1 : 0;
+            *ret_near += opens && pv_addr_is_private(&op.addr) ? 1 : 0;
+            assert_false(opens && pv_addr_is_loopback(&op.addr));
+        }
+    }
+    return n;
+}
+
+/* What it said of itself must not have this node connect to its own machine or network, now or
+ * after years; nor may a name that it said. */
+static void where_it_said_that_it_speaks_tls_is_not_near_this_node(void **state)
+{
+    struct pv_job_result found = {.n_addrs = 3};
+    size_t near;
+    (void)state;
+    begin_learnt();
+    at("192.0.2.9");
+    connect_as(PV_CTL_MEMBER);
+    found.addrs[0] = pv_addr4(127, 0, 0, 1, 443);
+    found.addrs[1] = pv_addr4(192, 168, 7, 2, 443);
+    found.addrs[2] = pv_addr4(192, 0, 2, 11, 443);
+    fake_node_answer(&node, expect_resolve("tls.example"), &found);
+    assert_int_equal(count_tls(&near), 2);
+    assert_int_equal(near, 0);
+}
+
+static void a_coordinator_of_the_own_network_may_speak_tls_there(void **state)
+{
+    struct pv_job_result found = {.n_addrs = 1};
+    size_t near;
+    (void)state;
+    begin_learnt();
+    at("coord.example");
+    connect_as(PV_CTL_MEMBER);
+    found.addrs[0] = pv_addr4(192, 168, 7, 3, 3478);
+    fake_node_answer(&node, expect_resolve("coord.example"), &found);
+    found.addrs[0] = pv_addr4(192, 168, 7, 2, 443);
+    fake_node_answer(&node, expect_resolve("tls.example"), &found);
+    assert_int_equal(count_tls(&near), 3);
+    assert_int_equal(near, 2);
+}
+
+/* What was learnt is all there is where its own name cannot be looked up. */
+static void without_names_it_is_looked_for_where_it_spoke_tls(void **state)
+{
+    size_t near;
+    (void)state;
+    begin_learnt();
+    at("coord.example");
+    connect_as(PV_CTL_MEMBER);
+    fake_node_answer(&node, expect_resolve("coord.example"),
+                     &(struct pv_job_result){.status = PV_ERR_NOT_FOUND, .error = "unknown"});
+    assert_int_equal(count_tls(&near), 1);
+    assert_int_equal(near, 0);
+}
+
 static void nobody_can_ask_without_a_connection(void **state)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_PULL};
@@ -552,6 +631,9 @@ int main(void)
         T(one_that_does_not_answer_makes_way_for_the_next_in_a_circle),
         T(a_record_that_names_another_is_followed_at_once),
         T(only_members_are_looked_for_where_it_once_spoke_tls),
+        T(where_it_said_that_it_speaks_tls_is_not_near_this_node),
+        T(a_coordinator_of_the_own_network_may_speak_tls_there),
+        T(without_names_it_is_looked_for_where_it_spoke_tls),
         T(nobody_can_ask_without_a_connection),
         T(the_cursor_is_kept_over_restarts),
         T(a_disconnected_node_tries_nothing),

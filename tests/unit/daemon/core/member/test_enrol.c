@@ -632,6 +632,37 @@ static void create_ends_with_a_token(void **state)
     assert_non_null(strstr(read_reply(), "p2pvpn-"));
 }
 
+/* Every member of the network would connect to what its first record says. */
+static void the_record_of_a_new_network_has_no_place_near_its_members(void **state)
+{
+    static const char *const named[] = {"127.0.0.1:22", "192.168.7.1:80", "192.0.2.9:3478"};
+    struct pv_ctl_msg msg = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME};
+    struct pv_statement st;
+    struct pv_coordinator c;
+    struct pv_hostport hp;
+    char texts[8][PV_HOSTPORT_BUF];
+    uint64_t tag;
+    size_t n = 0;
+    (void)state;
+    create();
+    save_root(PV_OK);
+    node.node.coord_info.addr = pv_addr4(192, 0, 2, 1, 3478);
+    msg.u.welcome.n_stun = msg.u.welcome.tls.n = PV_ARRAY_LEN(named);
+    msg.u.welcome.stun = msg.u.welcome.tls.addrs = named;
+    push(msg);
+    struct pv_ctl_msg *asked = fake_coord_take(PV_CTL_CREATE, &tag);
+    assert_int_equal(pv_statement_decode(asked->u.put.items[1].statement, &st), PV_OK);
+    struct pv_view all = st.u.coordinators.list;
+    assert_true(pv_coordlist_next(&all, &c));
+    while (n < PV_ARRAY_LEN(texts) && pv_coordlist_next_addr(&c.addrs, &hp))
+        (void)pv_hostport_format(&hp, texts[n++]);
+    pv_ctl_msg_free(asked);
+    assert_int_equal(n, 3);
+    assert_string_equal(texts[0], "192.0.2.1:3478");
+    assert_string_equal(texts[1], "192.0.2.9:3478");
+    assert_string_equal(texts[2], "tls:192.0.2.9:3478");
+}
+
 static void a_root_that_cannot_be_kept_ends_it(void **state)
 {
     (void)state;
@@ -711,6 +742,7 @@ int main(void)
         T(one_attempt_at_a_time_and_none_in_a_network),
         T(what_is_no_token_is_refused_at_once),
         T(create_ends_with_a_token),
+        T(the_record_of_a_new_network_has_no_place_near_its_members),
         T(a_root_that_cannot_be_kept_ends_it),
         T(a_coordinator_that_refuses_a_network_says_why),
         T(without_a_members_connection_the_network_is_there_without_a_token),
