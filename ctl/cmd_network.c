@@ -66,6 +66,11 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
             return pv_cli_usage(cli, "--cidr \"%.40s\": give an IPv4 range such as 10.66.0.0/16",
                                 value[CREATE_CIDR]);
         pv_prefix_format(&range, req->cidr);
+        if (!pv_addr_is_private(&range.base))
+            pv_cli_note(cli,
+                        "%s is no private range: hosts of the internet that have these addresses "
+                        "are out of reach for members",
+                        req->cidr);
     }
     /* The daemon would refuse it as well. Here nothing is started for a URL that was copied in
      * part. */

@@ -2,7 +2,7 @@
 # units: the units as a systemd of its own runs them, and how much they are left (systemd-analyze security).
 # As root; everything happens in namespaces of its own.
 #
-# usage: tests/install/units.sh BUILD      BUILD has bin/ and systemd/ of a build
+# usage: tests/install/units.sh BUILD      BUILD has bin/ and systemd/ of a build for /usr/local
 set -eu
 
 state=/var/lib/p2pvpn
@@ -30,6 +30,9 @@ has() {
         fail "nothing like '$2'"
     }
 }
+
+[ -n "${UNITS_INSIDE:-}" ] || grep -q '^ExecStart=/usr/local/' "$1/systemd/p2pvpnd.service" ||
+    fail "$1 is no build for /usr/local (that of scripts/package is for /usr): take that of a preset, such as build/dev"
 
 # 20 is the score 2.0.
 for unit in p2pvpnd p2pvpnd@ p2pvpn-coordinator; do

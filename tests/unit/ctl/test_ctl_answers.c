@@ -213,6 +213,9 @@ static void create_prints_the_token_alone(void **state)
              "\"url\":\"%s\",\"timeout_ms\":0}\n",
              url);
     assert_string_equal(t.requests, want);
+    assert_null(strstr(t.err, "private"));
+    assert_int_equal(RUN("create", url, "--cidr", "8.8.8.0/24"), 0);
+    assert_non_null(strstr(t.err, "8.8.8.0/24 is no private range"));
 
     t.requests[0] = '\0';
     char line[PV_URL_TEXT_BUF + 2];
