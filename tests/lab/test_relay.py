@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from lab import Skip, check, equal, scenario, wait
 from turnlab import coordinator_status
 
-FLOOD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "turnflood.py")
+PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
+FLOOD, RESERVE = (os.path.join(PROGRAMS, name) for name in ("turnflood.py", "turnreserve.py"))
 CONF = """[relay]
 ports = 50000-50999
 allocations-per-user = 1000
@@ -107,6 +108,22 @@ def uclient_is_refused_what_is_not_allowed(lab):
         r = uclient(client, coordinator, address, "-n", "1", "-c", "-v")
         check("403" in r.out + r.err, f"peer {address}: {r}")
     all_arrived(uclient(client, coordinator, peer.ip4, "-n", "5", "-m", "1"), "afterwards")
+
+
+@scenario
+def one_user_does_not_reserve_the_ports_of_all(lab):
+    """Allocations end at once, and the ports that were reserved with them are held for 30 s: a quarter of what alice
+    may have, 250 ports, and so bob finds some."""
+    bob = "[turn-user bob]\npassword-file = /etc/p2pvpn/alice.password"
+    coordinator, client, peer = server(lab, more=bob)
+    hostile = lab.host("hostile")
+    flood = hostile.start("python3", RESERVE, coordinator.host.ip4, "alice", "s3cret")
+    wait("the first refusal", lambda: flood.must_run() or "granted=" in flood.text(), 60)
+    granted = int(re.search(r"granted=(\d+)", flood.text())[1])
+    # Where it takes long, the first of them have ended meanwhile.
+    check(0 < granted < 500, f"{granted} ports were reserved")
+    all_arrived(uclient(client, coordinator, peer.ip4, "-n", "5", "-m", "2", user="bob"), "bob beside alice")
+    flood.must_run()
 
 
 @scenario

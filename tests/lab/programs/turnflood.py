@@ -98,4 +98,5 @@ async def main(host, total, user, password):
     print("done", flush=True)
 
 
-asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3].encode(), sys.argv[4].encode()))
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3].encode(), sys.argv[4].encode()))
