@@ -31,11 +31,13 @@ int pv_coord_print_error(const char *error)
     return PV_COORDEXIT_FAILED;
 }
 
+/* A script tells by it what another user could do from what nobody can now. */
 static int exit_of(int r)
 {
     return r == -EACCES || r == -EPERM ? PV_COORDEXIT_PERMISSION : PV_COORDEXIT_FAILED;
 }
 
+/* One line, so that a shell reads it with one `read`. */
 int pv_coord_print_json(json_t *doc)
 {
     char *text = doc == NULL ? NULL : json_dumps(doc, JSON_COMPACT);
@@ -56,6 +58,7 @@ static void print_counts(const struct pv_backup *b)
            b->statements == 1 ? "" : "s");
 }
 
+/* How much is in it tells an operator at once when it was made of the wrong directory. */
 static int backup(const struct pv_coordset *set)
 {
     char error[PV_BACKUP_ERROR_MAX], size[PV_AMOUNT_BUF];
@@ -76,6 +79,7 @@ static int backup(const struct pv_coordset *set)
     return PV_COORDEXIT_DONE;
 }
 
+/* Its age tells whether it is the one that was meant; what was there is never deleted here. */
 static int restore(struct pv_coordset *set)
 {
     char error[PV_BACKUP_ERROR_MAX], age[PV_AMOUNT_BUF];
@@ -101,6 +105,8 @@ static int restore(struct pv_coordset *set)
 
 /* --- between SQLite and PostgreSQL ----------------------------------------------------------- */
 
+/* What is to be done next is said, too: with the configuration as it is the coordinator would serve
+ * from the store that was left. */
 static int exchange(struct pv_coordset *set)
 {
     char error[PV_EXCHANGE_ERROR_MAX];

@@ -82,6 +82,8 @@ static void take_request(struct pv_ctlsock_client *c, pv_ns now)
     json_decref(request);
 }
 
+/* A client has one request; once its answer is there, all that is waited for is room to write it.
+ */
 static void on_client(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_ctlsock_client *c = ctx;
@@ -140,6 +142,7 @@ static void on_come(void *ctx, unsigned ready, pv_ns now)
         c->id = ++s->last_id;
 }
 
+/* The mode of the file says who may ask; nobody is asked who he is. */
 int pv_ctlsock_open(struct pv_ctlsock *s, struct pv_loop *loop, const char *state)
 {
     int fd = -1;
@@ -157,6 +160,7 @@ int pv_ctlsock_open(struct pv_ctlsock *s, struct pv_loop *loop, const char *stat
     return r;
 }
 
+/* Others may have ended meanwhile, and given their descriptors back. */
 pv_ns pv_ctlsock_handle_timeout(struct pv_ctlsock *s, pv_ns now)
 {
     if (s->rest_until == 0)
@@ -199,6 +203,7 @@ static int explain_failure(int r, const char *path, char *why, size_t cap)
     return r;
 }
 
+/* The socket is new, so what it takes at once is more than the longest request. */
 static int write_request(int fd, const json_t *request)
 {
     char text[PV_CTLSOCK_REQUEST_MAX];

@@ -92,6 +92,8 @@ static int take_lease(struct pv_pg_lease *lease, char other[static PV_PG_NAME_MA
     return r;
 }
 
+/* The lease is given back at the end, or the coordinator that starts next would wait until it is
+ * over. */
 static int with_lease(struct pv_coordset *set, const uint8_t pk[static PV_SIGN_PK_LEN], bool import,
                       struct pv_transfer *ret_transfer, char error[static PV_EXCHANGE_ERROR_MAX])
 {
@@ -112,6 +114,7 @@ static int with_lease(struct pv_coordset *set, const uint8_t pk[static PV_SIGN_P
     return r;
 }
 
+/* As the user that runs the coordinator: the files that are made here are to be that one's. */
 int pv_exchange(struct pv_coordset *set, bool import, struct pv_transfer *ret_transfer,
                 char ret_error[static PV_EXCHANGE_ERROR_MAX])
 {

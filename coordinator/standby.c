@@ -170,6 +170,7 @@ static json_t *make_report(void *ctx, pv_ns now)
                      "error", s->error[0] == '\0' ? NULL : s->error);
 }
 
+/* The supervisor hears that it is ready: to stand by is a good start, and may last for days. */
 int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
                     struct pv_supervisor *supervisor, const struct pv_log *log,
                     char ret_error[static PV_STANDBY_ERROR_MAX])

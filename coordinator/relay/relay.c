@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The relay's thread: batches of datagrams go from the sockets to the core and its output back to
  * the sockets. Each read is handled before the next, so that buffers may be used again. */
-#include "coordinator/relay.h"
+#include "coordinator/relay/relay.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "coordinator/relayout.h"
+#include "coordinator/relay/relayout.h"
 #include "sys/net/udp.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/event.h"

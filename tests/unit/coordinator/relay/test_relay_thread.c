@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "coordinator/relay.h"
+#include "coordinator/relay/relay.h"
 #include "proto/stun/stun.h"
 #include "proto/stun/turn.h"
 #include "sys/net/udp.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "coordinator/relayout.h"
+#include "coordinator/relay/relayout.h"
 #include "tests/unit/test_util.h"
 
 static uint8_t bytes[70000];

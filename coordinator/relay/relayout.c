@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Runs for UDP_SEGMENT: datagrams of a batch are collected by destination, though they lie between
  * others. Each run is one system call's worth of work for the kernel instead of up to 64. */
-#include "coordinator/relayout.h"
+#include "coordinator/relay/relayout.h"
 
 #include <string.h>
 

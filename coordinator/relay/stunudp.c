@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* UDP sockets by address and port, and which of them stand for each other (RFC 5780 s6): which one
  * a datagram came to, and from which one an answer has to leave. */
-#include "coordinator/stunudp.h"
+#include "coordinator/relay/stunudp.h"
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -13,7 +13,7 @@
 
 #include "base/pv.h"
 #include "coordinator/core/turn/relaycore.h"
-#include "coordinator/stunudp.h"
+#include "coordinator/relay/stunudp.h"
 
 struct pv_relay; /* opaque */
 
