@@ -18,6 +18,7 @@
 #include "coordinator/settings/settings.h"
 #include "coordinator/standby.h"
 #include "coordinator/statussock.h"
+#include "coordinator/store/pg_lease.h"
 #include "coordinator/store/store_pg.h"
 #include "coordinator/store/store_sqlite.h"
 #include "coordinator/url.h"
@@ -289,15 +290,27 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
     return code;
 }
 
+/* How the database is named, which libpq knows; it is not asked for. */
+static int check_database(const struct pv_coordset *set, char error[static PV_PG_ERROR_MAX])
+{
+    const struct pv_pg_lease_config cfg = {.conninfo = set->store.postgres};
+    struct pv_pg_lease *lease = NULL;
+    int r = cfg.conninfo[0] == '\0' ? PV_OK : pv_pg_lease_new(&lease, &cfg, error);
+    pv_pg_lease_free(lease);
+    return r;
+}
+
 /* The files that the settings name are read, too: the certificate and the static users'
  * passwords. */
 static int check_settings(const struct pv_coordset *set)
 {
     char cert_error[PV_COORDCERT_ERROR_MAX];
     char relay_error[PV_COORDKEYS_ERROR_MAX];
+    char database_error[PV_PG_ERROR_MAX];
     struct pv_relaycfg *relay = NULL;
     const char *why = pv_coordcert_check(set, cert_error) < 0         ? cert_error
                       : pv_relaycfg_new(&relay, set, relay_error) < 0 ? relay_error
+                      : check_database(set, database_error) < 0       ? database_error
                                                                       : NULL;
     pv_relaycfg_free(relay);
     if (why != NULL) {

@@ -170,6 +170,14 @@ static void wrong_usage_exits_with_2_and_one_line(void **state)
     p = START("--check");
     assert_int_equal(finish(&p), 0);
     char path[96];
+    snprintf(path, sizeof(path), "%s/conf", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("[store]\npostgres = hots=db.example\n", f);
+    fclose(f);
+    p = START("--check", "--config", path);
+    assert_int_equal(finish(&p), 2);
+    assert_non_null(strstr(p.text, "[store] postgres: "));
     snprintf(path, sizeof(path), "%s/s", dir);
     assert_int_not_equal(access(path, F_OK), 0); /* nothing was made */
 }
