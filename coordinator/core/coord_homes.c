@@ -8,9 +8,11 @@
 #include "coordinator/core/coord_int.h"
 
 enum {
-    SWEEP_S = 5,     /* ours: between two looks at what is not used */
-    IDLE_S = 600,    /* ours: after which a network without members is nobody's */
-    BALANCE_S = 3,   /* ours: between two that are given to a coordinator with fewer */
+    SWEEP_S = 5,       /* ours: between two looks at what is not used */
+    IDLE_S = 600,      /* ours: after which a network without members is nobody's */
+    BALANCE_S = 3,     /* ours: between two times that some are given to a coordinator with fewer */
+    BALANCE_PART = 64, /* ours: one, and one in so many of those that are too many; at most: */
+    BALANCE_MAX = 64,
     LEAVE_MAX = 256, /* ours: given away at once, some transactions of the store */
 };
 
@@ -265,22 +267,37 @@ void pv_coord_homes_timeout(struct pv_coord *c, pv_ns now)
         leave(c, net, PV_HOMES_DRAINED, now);
 }
 
-/* One at a time, that with the fewest members: a coordinator that comes back to its place gets its
- * share in minutes, and nobody notices more than a change of connection. */
+/* Finds up to k networks with the fewest members of those that may go; in one look at all of them,
+ * as there may be thousands. */
+static size_t find_smallest(const struct pv_coord *c, struct pv_cnet **ret_nets, size_t k)
+{
+    size_t n = 0;
+    for (struct pv_cnet *net = c->registry.nets; net != NULL; net = net->hh.next) {
+        if (net->pinned || net->leaving || net->dropping ||
+            (n == k && net->n_members >= ret_nets[n - 1]->n_members))
+            continue;
+        size_t at = n < k ? n++ : n - 1;
+        for (; at > 0 && ret_nets[at - 1]->n_members > net->n_members; at--)
+            ret_nets[at] = ret_nets[at - 1];
+        ret_nets[at] = net;
+    }
+    return n;
+}
+
+/* A few at a time: a coordinator that comes back to its place gets its share in minutes, however
+ * many networks that are, and nobody notices more than a change of connection. */
 void pv_coord_balance(struct pv_coord *c, uint64_t few, pv_ns now)
 {
-    struct pv_cnet *least = NULL;
-    uint64_t most = few + 1 + few / 8;
+    struct pv_cnet *nets[BALANCE_MAX];
+    uint64_t n = pv_coord_n_homes(c), most = few + 1 + few / 8;
     c->alone = few == UINT64_MAX;
-    if (c->alone || pv_coord_n_homes(c) <= most || c->homes.draining || now < c->balance_at)
+    if (c->alone || n <= most || c->homes.draining || now < c->balance_at)
         return;
     c->balance_at = now + PV_S(BALANCE_S);
-    for (struct pv_cnet *net = c->registry.nets; net != NULL; net = net->hh.next)
-        if (!net->pinned && !net->leaving && !net->dropping &&
-            (least == NULL || net->n_members < least->n_members))
-            least = net;
-    if (least != NULL)
-        leave(c, least, PV_HOMES_BALANCED, now);
+    uint64_t give = 1 + (n - most) / BALANCE_PART;
+    size_t found = find_smallest(c, nets, give < BALANCE_MAX ? (size_t)give : BALANCE_MAX);
+    for (size_t i = 0; i < found; i++)
+        leave(c, nets[i], PV_HOMES_BALANCED, now);
 }
 
 pv_ns pv_coord_homes_next(const struct pv_coord *c)

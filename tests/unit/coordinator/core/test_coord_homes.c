@@ -107,6 +107,31 @@ static void a_coordinator_that_drains_alone_keeps_its_networks(void **state)
     assert_int_equal(leaves(w), 1);
 }
 
+/* One of a few networks goes, some of many: thousands would take hours else. Small ones first. */
+static void the_more_there_are_the_more_are_given_at_once(void **state)
+{
+    (void)state;
+    enum {
+        MANY = 70
+    };
+    uint8_t busy[PV_NETWORK_ID_LEN];
+    struct cw *w = shared(4);
+    memcpy(busy, w->created.network_id, sizeof(busy));
+    (void)cw_member(w, &w->alice);
+    cw_create(w);
+    pv_coord_balance(w->coord, 0, w->now);
+    assert_int_equal(leaves(w), 1);
+    assert_memory_not_equal(w->jobs[0]->copy.network, busy, sizeof(busy));
+    pv_coord_balance(w->coord, 0, w->now); /* a second later: not yet */
+    assert_int_equal(leaves(w), 1);
+    w->hold_jobs = false;
+    while (pv_coord_n_homes(w->coord) < MANY)
+        cw_create(w);
+    cw_sleep(w, PV_S(3));
+    pv_coord_balance(w->coord, 2, w->now);
+    assert_int_equal(leaves(w), 1 + 2);
+}
+
 /* A network that rests, and whose pages are kept, is dropped: nothing points to it when its memory
  * is freed. */
 static void a_network_that_ends_leaves_nothing_behind(void **state)
@@ -137,6 +162,7 @@ int main(void)
         cmocka_unit_test_teardown(who_cannot_get_there_pleads_by_name, test_teardown),
         cmocka_unit_test_teardown(a_coordinator_that_drains_alone_keeps_its_networks,
                                   test_teardown),
+        cmocka_unit_test_teardown(the_more_there_are_the_more_are_given_at_once, test_teardown),
         cmocka_unit_test_teardown(a_network_that_ends_leaves_nothing_behind, test_teardown),
     };
     return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
