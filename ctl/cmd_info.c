@@ -513,7 +513,10 @@ static void status_lan(struct pv_table *t, const json_t *s)
     if (!json_is_object(lan))
         return;
     if (!sent && strcmp(set, "auto") == 0)
-        snprintf(text, sizeof(text), "not sent: more than 32 members may be online");
+        snprintf(text, sizeof(text), "not sent: %s",
+                 json_is_number(json_object_get(lan, "online"))
+                     ? "more than 32 members are online"
+                     : "how many members are online is not known now");
     else
         snprintf(text, sizeof(text), "%s%s, copies to %.0f groups",
                  strcmp(set, "auto") == 0 ? "on" : set,

@@ -124,6 +124,15 @@ static void status_shows_what_matters(void **state)
                         "what it must cut\n"
                         "dropped         3 replay\n"
                         "problem: disk full\xef\xbf\xbd\n");
+    /* Who is online is known from the coordinator alone. */
+    answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"lan\":"
+                      "{\"broadcast\":\"auto\",\"sent\":false,\"online\":null}}\n");
+    assert_int_equal(RUN("status"), 0);
+    assert_non_null(strstr(t.out, "not sent: how many members are online is not known"));
+    answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"lan\":"
+                      "{\"broadcast\":\"auto\",\"sent\":false,\"online\":33}}\n");
+    assert_int_equal(RUN("status"), 0);
+    assert_non_null(strstr(t.out, "not sent: more than 32 members are online"));
     /* A node that is down, or waits, does not miss its coordinator. */
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"down\",\"coordinator\":"
                       "{\"address\":\"a:1\",\"connected\":false,\"error\":null}}\n");
