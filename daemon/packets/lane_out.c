@@ -249,12 +249,18 @@ static void wait_for_roaming(struct pv_lane *lane, uint64_t published)
         return;
     lane->next_roam_wait = deadline + ROAM_INTERVAL;
     struct pollfd wake = {.fd = lane->wake_fd, .events = POLLIN};
+    bool woken = false;
     while (now < deadline && atomic_load(&dp->published) == published &&
            !atomic_load(&dp->stopping)) {
-        if (poll(&wake, 1, (int)((deadline - now) / PV_MS(1)) + 1) > 0)
-            pv_event_clear(lane->wake_fd); /* the lane looks at everything after this batch */
+        if (poll(&wake, 1, (int)((deadline - now) / PV_MS(1)) + 1) > 0) {
+            pv_event_clear(lane->wake_fd);
+            woken = true;
+        }
         now = pv_clock_now();
     }
+    /* Part of this round is over: what woke us may be for that part, so it wakes the next one. */
+    if (woken)
+        pv_event_raise(lane->wake_fd);
 }
 
 /* Sends before writes: an answer to a handshake or a forwarded packet should not wait for the local

@@ -274,6 +274,35 @@ static void what_control_received_is_opened_like_the_rest(void **state)
     }
 }
 
+/* The one thread waits a little for control to follow the static peer, and after its sends: what
+ * control has for it meanwhile is not slept over. */
+static void what_is_injected_while_a_static_peer_moves_is_sent(void **state)
+{
+    (void)state;
+    static struct world w;
+    const struct pv_udp_opts opts = {.df = true};
+    struct pv_addr at = pv_addr4(127, 0, 0, 1, 0);
+    struct pv_carrier old = {.kind = PV_CARRIER_UDP};
+    struct node *n = &w.node[1];
+    uint8_t bytes[64];
+    int fd = -1;
+    start_world(&w, 1, true);
+    assert_int_equal(pv_udp_open(&at, &opts, &fd), PV_OK);
+    assert_int_equal(pv_udp_local(fd, &old.remote), PV_OK);
+    assert_int_equal(pv_fp_builder_remove_peer(n->builder, n->peer), PV_OK);
+    assert_int_equal(pv_fp_builder_add_peer(n->builder, PV_FP_STATIC, &n->peer), PV_OK);
+    introduce(n, &w.node[0], 2, 1, false);
+    assert_int_equal(pv_fp_builder_set_path(n->builder, n->peer, &old, 0), PV_OK);
+    publish(n);
+    send_packet(&w.node[0], n, 1);
+    (void)wait_punt(n, PV_FP_PUNT_STRAY, bytes);
+    assert_int_equal(pv_datapath_inject(n->dp, n->peer, pv_view(NULL, 0)), PV_OK);
+    struct pollfd in = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&in, 1, 5000), 1);
+    assert_int_equal(receive_packet(n), 1);
+    close(fd);
+}
+
 static void what_was_injected_before_the_end_is_sent(void **state)
 {
     (void)state;
@@ -490,6 +519,7 @@ int main(void)
         cmocka_unit_test(packets_wait_for_a_path_and_then_go_in_order),
         cmocka_unit_test(injected_packets_arrive_as_punts_and_datagrams_are_punted),
         cmocka_unit_test(what_control_received_is_opened_like_the_rest),
+        cmocka_unit_test(what_is_injected_while_a_static_peer_moves_is_sent),
         cmocka_unit_test(what_was_injected_before_the_end_is_sent),
         cmocka_unit_test(the_tun_may_come_go_and_change),
         cmocka_unit_test(super_packets_that_the_tun_refuses_are_given_up),
