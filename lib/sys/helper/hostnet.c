@@ -83,16 +83,6 @@ static void fault(struct pv_hostnet *net, const char *fmt, ...)
 
 /* --- netfilter ----------------------------------------------------------------------------- */
 
-static void settle_watch(struct pv_hostnet *net, pv_ns now)
-{
-    pv_ns first = net->watch.first, last = net->watch.last;
-    (void)pv_hostwatch_read(&net->watch, now);
-    /* Mostly what we did ourselves; what others did at the same time is in it as well, and is found
-     * by the next look. */
-    net->watch.first = first;
-    net->watch.last = last;
-}
-
 static bool table_is_whole(const struct pv_hostnet *net)
 {
     return net->table_now[0] != '\0' && net->watch.has_table &&
@@ -121,7 +111,7 @@ static int set_table(struct pv_hostnet *net)
               complaint[0] != '\0' ? complaint : pv_strstatus(r));
     if (r < 0)
         return r;
-    settle_watch(net, 0);
+    pv_hostwatch_settle(&net->watch);
     memcpy(net->table_now, net->text, sizeof(net->table_now));
     net->table_rules = net->watch.rules;
     if (net->watch.nft_fd >= 0 && !net->watch.has_table)
@@ -137,7 +127,7 @@ static void drop_table(struct pv_hostnet *net, const char *ifname)
     if (r < 0 && r != PV_ERR_NOT_FOUND)
         fault(net, "remove our table of nft: nft says: %s", complaint);
     net->table_now[0] = '\0';
-    settle_watch(net, 0);
+    pv_hostwatch_settle(&net->watch);
 }
 
 /* --- policy rules -------------------------------------------------------------------------- */

@@ -147,3 +147,8 @@ bool pv_hostwatch_read(struct pv_hostwatch *w, pv_ns now)
         note(w, now);
     return routes || nft;
 }
+
+void pv_hostwatch_settle(struct pv_hostwatch *w)
+{
+    (void)drain(w, w->nft_fd, true);
+}

@@ -51,6 +51,15 @@ static int read_switch(const char *key)
     return value - '0';
 }
 
+static void write_switch(const char *key, int value)
+{
+    char path[128], digit = (char)('0' + value);
+    snprintf(path, sizeof(path), "/proc/sys/net/%s", key);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && write(fd, &digit, 1) == 1);
+    close(fd);
+}
+
 static size_t routes_in(uint32_t table)
 {
     static struct pv_net_route routes[PV_NETWORDS_ROUTES];
@@ -242,15 +251,13 @@ static void forwarding_that_was_on_stays_on(void **state)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    int fd = open("/proc/sys/net/ipv4/ip_forward", O_WRONLY | O_CLOEXEC);
     (void)state;
-    assert_int_equal(pwrite(fd, "1", 1, 0), 1);
+    write_switch("ipv4/ip_forward", 1);
     p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), false};
     set(net, &p);
     pv_hostnet_end(net);
     assert_int_equal(read_switch("ipv4/ip_forward"), 1);
-    assert_int_equal(pwrite(fd, "0", 1, 0), 1);
-    close(fd);
+    write_switch("ipv4/ip_forward", 0);
 }
 
 static void an_exit_has_rules_routes_and_a_guard_and_all_go(void **state)
@@ -431,6 +438,52 @@ static void without_nft_the_package_is_named(void **state)
     pv_hostnet_end(net);
 }
 
+static void write_script(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static bool is_quiet(struct pv_hostnet *net)
+{
+    struct pollfd p[PV_HOSTNET_FDS];
+    pv_hostnet_poll(net, p);
+    return pv_hostnet_timeout(net, pv_clock_now()) < 0 && poll(p, PV_HOSTNET_FDS, 0) == 0;
+}
+
+/* After the look at the host's networks and before the table is there the LAN changes, and we
+ * change nothing afterwards that would make us look again. */
+static void what_changes_while_nft_runs_is_seen(void **state)
+{
+    static const char script[] = "#!/bin/sh\n"
+                                 "[ \"$1\" = -f ] && ip addr add 192.168.7.9/24 dev lan0\n"
+                                 "exec /run/nft \"$@\"\n";
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    write_switch("ipv4/ip_forward", 1);
+    write_switch("ipv6/conf/all/disable_ipv6", 1); /* whose addresses are probed for seconds */
+    write_script("/run/nft", "");
+    write_script("/run/nft.sh", script);
+    assert_int_equal(mount("/usr/sbin/nft", "/run/nft", NULL, MS_BIND, NULL), 0);
+    p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
+    set(net, &p);
+    assert_int_equal(routes_in(254), 1);
+    work_until(net, is_quiet);
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), false};
+    assert_int_equal(mount("/run/nft.sh", "/usr/sbin/nft", NULL, MS_BIND, NULL), 0);
+    set(net, &p);
+    assert_int_equal(umount("/usr/sbin/nft"), 0);
+    work_until(net, has_no_route_in_main);
+    assert_true(has_table(net));
+    pv_hostnet_end(net);
+    write_switch("ipv6/conf/all/disable_ipv6", 0);
+    write_switch("ipv4/ip_forward", 0);
+    assert_int_equal(umount("/run/nft"), 0);
+}
+
 static void a_helper_that_was_killed_is_cleaned_up_after(void **state)
 {
     struct pv_hostnet *net = new_net();
@@ -480,6 +533,7 @@ int main(void)
         cmocka_unit_test_setup(firewalld_is_named_too, setup),
         cmocka_unit_test_setup(routes_of_static_peers_stay_beside_an_exit, setup),
         cmocka_unit_test_setup(without_nft_the_package_is_named, setup),
+        cmocka_unit_test_setup(what_changes_while_nft_runs_is_seen, setup),
         cmocka_unit_test_setup(a_helper_that_was_killed_is_cleaned_up_after, setup),
     };
     if (!can_run()) {
