@@ -31,6 +31,7 @@ enum lie {
     REPLAY,   /* hands out the old member statements instead of what is new */
     RESEND,   /* hands out the first signal of that node instead of each new one */
     FOREIGN,  /* hands out another network's record */
+    ENDLESS,  /* hands out what is no statement, page after page */
 };
 
 struct liar {
@@ -116,9 +117,23 @@ static void pass_signal(struct liar *l, struct pv_ctl_signal *signal)
     }
 }
 
+static void go_on_listing(struct liar *l, struct pv_ctl_statements *st)
+{
+    static const uint8_t rubbish[40] = {1, 2, 3};
+    for (size_t i = 0; i < PV_CTL_ITEMS_MAX; i++)
+        l->items[i] = (struct pv_ctl_item){.statement = pv_view(rubbish, sizeof(rubbish))};
+    *st = (struct pv_ctl_statements){
+        .items = l->items, .n = PV_CTL_ITEMS_MAX, .more = true, .have = st->have};
+    st->have.n++;
+}
+
 static void hook(void *ctx, struct pv_ctl_msg *msg)
 {
     struct liar *l = ctx;
+    if (msg->type == PV_CTL_STATEMENTS && l->lie == ENDLESS) {
+        go_on_listing(l, &msg->u.statements);
+        return;
+    }
     if (msg->type == PV_CTL_SIGNAL)
         pass_signal(l, &msg->u.signal);
     if (msg->type != PV_CTL_STATEMENTS)
@@ -530,6 +545,33 @@ static void members_repair_a_coordinator_restored_from_a_backup(void **state)
     assert_int_equal(sim_seeds("evil", SEEDS, restored, NULL), 0);
 }
 
+/* It costs no more than the list of a network may, a line of the log, and not the node. */
+static int listed(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!scene_init(&s, seed, false))
+        return failed(&s, seed, "joining:");
+    s.liar->lie = ENDLESS;
+    sim_node_kill(s.alice);
+    sim_node_start(s.alice);
+    sim_node_count_log(s.alice);
+    sim_world_run(&s.w, PV_S(120));
+    if (!mentions(&s.w, s.alice, STATUS, "lists statements without end"))
+        return failed(&s, seed, "alice has read to the end, or says nothing of it");
+    if (sim_node_logged(s.alice) > 20)
+        return failed(&s, seed, "the log has it again and again");
+    if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER)
+        return failed(&s, seed, "no path");
+    return done(&s);
+}
+
+static void a_list_without_end_is_not_read_to_the_end(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("evil", 1, listed, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -541,6 +583,7 @@ int main(void)
         cmocka_unit_test(an_old_signal_is_not_taken_again),
         cmocka_unit_test(another_networks_record_is_refused_when_joining),
         cmocka_unit_test(members_repair_a_coordinator_restored_from_a_backup),
+        cmocka_unit_test(a_list_without_end_is_not_read_to_the_end),
     };
     if (pv_crypto_init() < 0)
         return 1;
