@@ -396,19 +396,29 @@ static int forget_gone(sqlite3 *db, const struct pv_chatjob_terms *terms)
     return pv_query_run(&q);
 }
 
+/* A statement about what CLEAR is about, of everybody or of one conversation (?1): two texts, for
+ * SQLite would read all of the history for "everybody or this one". */
+static struct pv_query clear_query(sqlite3 *db, const struct pv_chatjob *job, const char *all,
+                                   const char *one)
+{
+    struct pv_query q = pv_query(db, job->all_peers ? all : one);
+    pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    return q;
+}
+#define ALL "?1 NOT NULL"
+#define ONE "peer = ?1"
+
 /* Rooms of a network that this node has left: nobody gets their texts from here any more. */
-#define FOREIGN " NOT IN (SELECT id FROM room WHERE network = ?1)"
+#define FOREIGN " NOT IN (SELECT id FROM room WHERE network = ?)"
+#define CLEAR_FOREIGN(whose)                                                       \
+    "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " whose \
+    " AND author IS NOT NULL AND substr(peer, 1, 16)" FOREIGN                      \
+    " AND (outgoing = 0 OR state > 0) ORDER BY n LIMIT ?)"
 
 static int clear_foreign(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct pv_query q =
-        pv_query(db, "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE"
-                     " author IS NOT NULL AND substr(peer, 1, 16)" FOREIGN
-                     " AND (?2 OR peer = ?3) AND (outgoing = 0 OR state > 0)"
-                     " ORDER BY n LIMIT ?4)");
+    struct pv_query q = clear_query(db, job, CLEAR_FOREIGN(ALL), CLEAR_FOREIGN(ONE));
     pv_bind_blob(&q, job->network, sizeof(job->network));
-    pv_bind_u64(&q, job->all_peers);
-    pv_bind_blob(&q, job->peer, sizeof(job->peer));
     pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
     int r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
     if (r < 0 || sqlite3_changes(db) == 0)
@@ -427,33 +437,34 @@ static int clear_foreign(sqlite3 *db, const struct pv_chatjob *job, struct pv_ch
     return pv_query_run(&q);
 }
 
+#define HIDE(whose)                                                       \
+    "UPDATE chat_message SET hidden = 1,"                                 \
+    " state = CASE WHEN outgoing = 0 AND state = 3 THEN 2 ELSE state END" \
+    " WHERE n IN (SELECT n FROM chat_message WHERE " whose                \
+    " AND author IS NOT NULL AND hidden = 0 AND (outgoing = 0 OR state > 0) ORDER BY n LIMIT ?)"
+
 /* The texts of rooms that CLEAR is about. */
 static int hide_texts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct pv_query q =
-        pv_query(db, "UPDATE chat_message SET hidden = 1,"
-                     " state = CASE WHEN outgoing = 0 AND state = 3 THEN 2 ELSE state END"
-                     " WHERE n IN (SELECT n FROM chat_message WHERE (?1 OR peer = ?2)"
-                     " AND author IS NOT NULL AND hidden = 0 AND (outgoing = 0 OR state > 0)"
-                     " ORDER BY n LIMIT ?3)");
-    pv_bind_u64(&q, job->all_peers);
-    pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    struct pv_query q = clear_query(db, job, HIDE(ALL), HIDE(ONE));
     pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
     return delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
 }
 
+#define CLEAR(whose)                                                               \
+    "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " whose \
+    " AND " DELETABLE " ORDER BY n LIMIT ?)"
+
+/* One kind after the other: a search that finds nothing reads all there is, so it is done once and
+ * not with each page. */
 int pv_store_clear(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct pv_query q = pv_query(db, "DELETE FROM chat_message WHERE n IN (SELECT n"
-                                     " FROM chat_message WHERE (?1 OR peer = ?2) AND " DELETABLE
-                                     " ORDER BY n LIMIT ?3)");
-    pv_bind_u64(&q, job->all_peers);
-    pv_bind_blob(&q, job->peer, sizeof(job->peer));
+    struct pv_query q = clear_query(db, job, CLEAR(ALL), CLEAR(ONE));
     pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
     int r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
-    if (r == PV_OK)
+    if (r == PV_OK && !res->more)
         r = clear_foreign(db, job, res);
-    if (r == PV_OK)
+    if (r == PV_OK && !res->more)
         r = hide_texts(db, job, res);
     return r < 0 ? r : forget_gone(db, &job->terms);
 }

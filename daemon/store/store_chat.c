@@ -480,15 +480,21 @@ static int copied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
     return r < 0 ? r : mark(db, job, PV_CHAT_SENT, res);
 }
 
+/* The message with this id, whoever sent it. Every conversation with incoming messages stands in
+ * chat_usage, and with a conversation the index finds an id: without, all of the history is read.
+ */
+#define FIRST_INCOMING                                                            \
+    "SELECT MIN(n) FROM chat_message WHERE peer IN (SELECT peer FROM chat_usage)" \
+    " AND id = ?5 AND outgoing = 0"
+
 static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    struct pv_query q = pv_query(db, "SELECT " COLUMNS " FROM chat_message"
-                                     " WHERE outgoing = 0 AND state = 3 AND (?1 = 0 OR peer = ?2)"
-                                     " AND n > CASE ?3 WHEN 0 THEN 0 ELSE coalesce((SELECT MIN(n)"
-                                     " FROM chat_message WHERE id = ?5 AND outgoing = 0), 0) END"
-                                     " AND (?4 = 0 OR n <= (SELECT MIN(n) FROM chat_message"
-                                     " WHERE id = ?5 AND outgoing = 0 AND state = 3))"
-                                     " ORDER BY n LIMIT ?6");
+    struct pv_query q =
+        pv_query(db, "SELECT " COLUMNS " FROM chat_message"
+                     " WHERE outgoing = 0 AND state = 3 AND (?1 = 0 OR peer = ?2)"
+                     " AND n > CASE ?3 WHEN 0 THEN 0 ELSE coalesce((" FIRST_INCOMING "), 0) END"
+                     " AND (?4 = 0 OR n <= (" FIRST_INCOMING " AND state = 3))"
+                     " ORDER BY n LIMIT ?6");
     pv_bind_u64(&q, job->of_peer);
     pv_bind_blob(&q, job->peer, sizeof(job->peer));
     pv_bind_u64(&q, job->after);
@@ -517,9 +523,10 @@ static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
         : !job->before ? "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND hidden = 0"
                          " ORDER BY n DESC LIMIT ?"
                        /* An unknown id makes the coalesce() bound the largest integer: the answer
-                        * then begins at the newest. */
+                        * then begins at the newest. "+" keeps MIN() from reading the conversation
+                        * from its beginning. */
                        : "SELECT " COLUMNS " FROM chat_message WHERE peer = ? AND hidden = 0"
-                         " AND n < coalesce((SELECT MIN(n)"
+                         " AND n < coalesce((SELECT MIN(+n)"
                          " FROM chat_message WHERE peer = ? AND id = ?), 9223372036854775807)"
                          " ORDER BY n DESC LIMIT ?";
     struct pv_query q = pv_query(db, sql);
@@ -542,10 +549,13 @@ static int history(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
 
 static int backlog(sqlite3 *db, struct pv_chatjob_result *res)
 {
+    /* Two lists and no OR, for which SQLite would read all of the history: each has its index. */
     struct pv_query q = pv_query(
         db, "SELECT m.peer, SUM(m.outgoing), SUM(m.owed), (SELECT peer_name FROM chat_message l"
-            " WHERE l.peer = m.peer ORDER BY n DESC LIMIT 1) FROM chat_message m"
-            " WHERE (m.outgoing = 1 AND m.state = 0 AND m.author IS NULL) OR m.owed = 1"
+            " WHERE l.peer = m.peer ORDER BY n DESC LIMIT 1) FROM"
+            " (SELECT peer, 1 AS outgoing, 0 AS owed FROM chat_message"
+            " WHERE outgoing = 1 AND state = 0 AND author IS NULL"
+            " UNION ALL SELECT peer, 0, 1 FROM chat_message WHERE owed = 1) AS m"
             " GROUP BY m.peer LIMIT ?");
     pv_bind_u64(&q, PV_CHATJOB_MAX_PEERS);
     int r = PV_OK;
