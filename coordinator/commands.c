@@ -279,6 +279,17 @@ static int rotate_alone(struct pv_coordset *set, char ret_error[static PV_RIGHTS
     return r;
 }
 
+/* Each coordinator has the secret in a file of its own, so the old one is good at the others still.
+ * Beside the URL, which is for scripts. */
+static int say_who_has_the_old_one(const struct pv_coordset *set)
+{
+    if (set->store.postgres[0] != '\0')
+        fprintf(stderr, "p2pvpn-coordinator: other coordinators of this database take the old URL "
+                        "until they have this one's create.key (copy it from its state directory) "
+                        "and were restarted\n");
+    return PV_COORDEXIT_DONE;
+}
+
 /* A coordinator that starts has the lock before it can be asked. */
 static int rotate(struct pv_coordset *set)
 {
@@ -291,11 +302,11 @@ static int rotate(struct pv_coordset *set)
         int code = pv_coord_ask(set, json_pack("{s:s}", "do", "secret"), &doc, &status);
         json_decref(doc);
         if (status != PV_ERR_NOT_FOUND)
-            return code;
+            return code == PV_COORDEXIT_DONE ? say_who_has_the_old_one(set) : code;
         r = rotate_alone(set, error);
     } while (r == PV_ERR_EXISTS && pv_clock_now() < end);
     if (r == PV_OK)
-        return PV_COORDEXIT_DONE;
+        return say_who_has_the_old_one(set);
     (void)pv_coord_print_error(error);
     return exit_of(r);
 }

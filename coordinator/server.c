@@ -565,6 +565,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
         close(s->listeners[i].tcp);
     }
     if (s->worker != NULL) {
+        pv_coordstore_stop(s->store); /* a bye that came too late has not said so */
         pv_worker_finish(s->worker);
         while (take_answer(s, pv_clock_now()))
             continue;

@@ -113,6 +113,9 @@ static void both_serve_and_one_that_is_killed_is_missed(void **st)
     p = START("drop", "00112233445566778899aabbccddeeff", "--config", config, "--state", state[0]);
     assert_int_equal(finish(&p), 6);
     assert_non_null(strstr(p.text, "not the home of such a network: no coordinator is"));
+    p = START("secret", "rotate", "--public", "127.0.0.1", "--config", config, "--state", state[0]);
+    assert_int_equal(finish(&p), 0);
+    assert_non_null(strstr(p.text, "other coordinators of this database take the old URL"));
     assert_int_equal(stop(&b), 0);
     status_until(0, "1 coordinator,");
     assert_int_equal(stop(&a), 0);
