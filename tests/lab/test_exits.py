@@ -2,7 +2,7 @@
 """Exits: all traffic of a machine by another member, and nothing beside it, at every moment."""
 import sys
 
-from exitlab import Uplink, seen_as, through, use, world
+from exitlab import PORT, Uplink, seen_as, through, use, world
 from lab import check, equal, scenario, wait
 
 
@@ -44,6 +44,38 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     alice.ctl("exit", "off")
     up.open("off")
     equal(alice.run("ip", "rule", "show").out.count("proto 112"), 0, "rules that stay")
+
+
+@scenario
+def who_uses_an_exit_reaches_nothing_inside_it(lab):
+    """The exit's own addresses in private networks (of containers, of machines in it, of its LAN) are none of the
+    internet's: they need an offer of their own."""
+    def inside(host):
+        host.ip("link add inside0 type veth peer name inside1", "link set inside1 up", "link set inside0 up",
+                "addr add 172.30.0.1/24 dev inside0", "addr add fd77:1::1/64 dev inside0 nodad")
+        for address in ("172.30.0.1", "fd77:1::1"):
+            host.answer_udp(7777, address)
+    _, _, alice, exit_, web = world(lab, at_exit=inside)
+    use(alice)
+    through(alice, exit_, web)
+    for address in ("172.30.0.1", "fd77:1::1"):
+        equal(alice.udp_ask(address, 7777), None, f"what listens inside the exit at {address}")
+    # A port that is published as docker does it: at all addresses of the exit.
+    exit_.nft(f"""
+table ip published {{
+    chain prerouting {{
+        type nat hook prerouting priority dstnat; policy accept;
+        fib daddr type local udp dport 7778 dnat to {web.ip4}:{PORT}
+    }}
+}}
+""")
+    wait("a published port", lambda: alice.udp_ask(exit_.addr(), 7778))
+    equal(alice.udp_ask("172.30.0.1", 7778), None, "a port published inside")
+    exit_.ctl("route", "offer", "172.30.0.0/24")
+    alice.ctl("route", "allow", "exit", "172.30.0.0/24")
+    wait("what was offered", lambda: alice.ctl("route", "use", "172.30.0.0/24", check_rc=False).code == 0, 15)
+    wait("an answer from inside", lambda: alice.udp_ask("172.30.0.1", 7777), 15)
+    through(alice, exit_, web)
 
 
 @scenario

@@ -191,6 +191,42 @@ static void add_forward(struct words *w, const struct pv_netplan *plan)
     add(w, " }\n");
 }
 
+/* From this source to private networks, broadcasts aside. */
+static void add_inside(struct words *w, const struct pv_prefix *from)
+{
+    char text[PV_ADDR_TEXT];
+    add(w, "  %s saddr %s %s daddr %s fib daddr type { local, unicast } goto offered_inside\n",
+        ip_of(from), pv_prefix_format(from, text), ip_of(from), is_v6(from) ? PRIVATE6 : PRIVATE4);
+}
+
+/* Who uses this exit gets the internet by it. What listens at this host's addresses in its LAN, to
+ * its containers or machines, is inside, as what is behind it: so this stands before anybody
+ * changes where a packet goes. But questions for names are answered there: the router at a member's
+ * home may have the address of this host. */
+static void add_local(struct words *w, const struct pv_netplan *plan)
+{
+    char text[PV_ADDR_TEXT];
+    const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    add(w,
+        " chain offered_inside {\n  jump offered\n  counter drop\n }\n"
+        " chain inside {\n  type filter hook prerouting priority mangle; policy accept;\n"
+        "  iifname != \"%s\" return\n"
+        "  ct state established,related accept\n"
+        "  meta l4proto { tcp, udp } th dport 53 accept\n",
+        plan->ifname);
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
+        uint16_t family = overlay[i]->base.family;
+        if (family == PV_AF_NONE || !offers_exit(plan, family))
+            continue;
+        add(w, "  %s daddr %s accept\n", ip_of(overlay[i]), pv_prefix_format(overlay[i], text));
+        add_inside(w, overlay[i]);
+        for (size_t k = 0; k < plan->n_used; k++)
+            if (plan->used[k].prefix.base.family == family)
+                add_inside(w, &plan->used[k].prefix);
+    }
+    add(w, " }\n");
+}
+
 /* Members that use this exit ask the name server they have at home, which is often their router:
  * this host's own answers instead. */
 static void add_names(struct words *w, const struct pv_netplan *plan,
@@ -374,6 +410,8 @@ int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host
     if (plan->n_offered > 0) {
         add_forward(&w, plan);
         add_names(&w, plan, host);
+        if (offers_exit(plan, PV_AF_INET) || offers_exit(plan, PV_AF_INET6))
+            add_local(&w, plan);
     }
     add_postrouting(&w, plan);
     if (plan->exit) {

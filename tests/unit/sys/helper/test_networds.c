@@ -157,12 +157,19 @@ static void only_what_is_offered_is_forwarded_and_the_longer_prefix_decides(void
     assert_non_null(strstr(text, "ip saddr 10.66.0.0/16 counter drop"));
     assert_null(strstr(text, "0.0.0.0/8")); /* no exit */
     assert_null(strstr(text, "guard"));
+    assert_null(strstr(text, "chain inside"));
     p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("0.0.0.0/0"), true};
     h.dns4 = pv_addr4(192, 0, 2, 53, 0);
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_non_null(strstr(text, "ip saddr 10.66.0.0/16 ip daddr != { 0.0.0.0/8"));
     assert_non_null(strstr(text, "dnat ip to 192.0.2.53"));
     assert_null(strstr(text, "dnat ip6"));
+    /* What listens inside this host is no part of the internet. */
+    const char *own = strstr(text, "  ip daddr 10.66.0.0/16 accept");
+    const char *inside = strstr(text, "  ip saddr 10.66.0.0/16 ip daddr { 0.0.0.0/8");
+    assert_true(own != NULL && inside != NULL && own < inside);
+    assert_non_null(strstr(inside, "fib daddr type { local, unicast } goto offered_inside"));
+    assert_null(strstr(text, "ip6 daddr { ::/96"));
 }
 
 /* The most that a plan and a host can have. */
@@ -182,6 +189,8 @@ static void the_longest_text_fits(void **state)
         snprintf(range, sizeof(range), "fd02:2345:6789:%x::/64", 0xf000 + i);
         p.offered[p.n_offered++].prefix = prefix(range);
     }
+    p.offered[0].prefix = prefix("::/0");
+    p.offered[1].prefix = prefix("0.0.0.0/0");
     for (unsigned i = 0; i < PV_NETWORDS_LINKS; i++) {
         snprintf(range, sizeof(range), "fd03:2345:6789:%x::/64", 0xf000 + i);
         add_link(&h, range, "enp0s31f6long15", i % 2 == 0 ? PV_NETPLAN_LAN : PV_NETPLAN_TUNNEL,
