@@ -99,8 +99,8 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     char text[PV_CTLAPI_ERROR_BUF / 2], range[PV_ADDR_TEXT];
     if (!pv_roster_name_is_free(n->roster, name, m->node) || strcmp(name, net->name) == 0) {
         snprintf(text, sizeof(text),
-                 "%s is taken: names of members, and those they had before, stay theirs; choose "
-                 "another",
+                 "%s is taken: names of members, those they had before, and the network's own "
+                 "are nobody else's; choose another",
                  name);
         fail(n, handle, PV_CTLAPI_REFUSED, what, text);
         return;

@@ -106,6 +106,8 @@ static void a_new_name_and_address_are_in_force_when_it_says_so(void **state)
     assert_non_null(strstr(said, "the first and the last are nobody's"));
     said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"bob\"}\n");
     assert_non_null(strstr(said, "is taken"));
+    said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"home\"}\n");
+    assert_non_null(strstr(said, "the network's own"));
     assert_int_equal(n_answered, 2);
 }
 
