@@ -292,6 +292,12 @@ static void note_change(struct pv_net_monitor *mon, pv_ns now)
     mon->last = now;
 }
 
+static void note_own(struct pv_net_monitor *mon, pv_ns now)
+{
+    if (mon->own_at == 0)
+        mon->own_at = now + PV_MS(PV_NET_QUIET_MS);
+}
+
 /* The interface a route message is about; 0 when it does not say. */
 static uint32_t route_ifindex(struct pv_view attrs)
 {
@@ -354,8 +360,8 @@ static void take_message(struct pv_net_monitor *mon, const struct nlmsghdr *hdr,
     }
     if (ignore == 0 || index != ignore)
         note_change(mon, now);
-    else if (mon->own_at == 0)
-        mon->own_at = now + PV_MS(PV_NET_QUIET_MS);
+    else
+        note_own(mon, now);
 }
 
 /* Bounded: a machine that creates containers all day must not keep the control thread here. */
@@ -366,6 +372,7 @@ void pv_net_monitor_ready(struct pv_net_monitor *mon, uint32_t ignore_ifindex, p
         ssize_t n = recv(mon->fd, buf, sizeof(buf), MSG_DONTWAIT);
         if (n < 0 && errno == ENOBUFS) { /* messages were lost: anything may have happened */
             note_change(mon, now);
+            note_own(mon, now);
             mon->rerouted = true;
             continue;
         }

@@ -488,6 +488,38 @@ static void changes_are_noticed_debounced_and_own_ones_ignored(void **state)
     pv_net_monitor_free(mon);
 }
 
+/* Of the messages that were lost any may have been about our own interface. */
+static void lost_messages_count_as_changes_of_all(void **state)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    struct pv_net_monitor *mon = NULL;
+    struct pv_net_addr got[8];
+    bool rerouted = false;
+    const int small = 1;
+    pv_ns now = PV_S(1);
+    (void)state;
+    assert_int_equal(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\n"
+                                  "addr add 192.0.2.1/24 dev pvlan\n",
+                                  complaint),
+                     PV_OK);
+    assert_true(addresses_of("pvlan", got) >= 1);
+    assert_int_equal(pv_net_monitor_new(&mon), PV_OK);
+    assert_int_equal(
+        setsockopt(pv_net_monitor_fd(mon), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+    assert_int_equal(pv_ipcmd_run("link add pvother type veth peer name pvother2\n"
+                                  "addr add 192.0.2.2/24 dev pvother\n"
+                                  "addr add 192.0.2.3/24 dev pvother\n",
+                                  complaint),
+                     PV_OK);
+    pv_net_monitor_ready(mon, got[0].ifindex, now); /* pvlan is ours */
+    assert_true(pv_net_monitor_next_own(mon) == now + PV_MS(250));
+    assert_true(pv_net_monitor_due(mon, now + PV_MS(250), &rerouted));
+    assert_true(rerouted);
+    assert_true(pv_net_monitor_own_due(mon, now + PV_MS(250)));
+    assert_int_equal(pv_ipcmd_run("link del dev pvlan\nlink del dev pvother\n", complaint), PV_OK);
+    pv_net_monitor_free(mon);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -508,6 +540,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_else_may_open_a_queue, setup, teardown),
         cmocka_unit_test(the_death_of_the_helper_is_seen_and_told),
         cmocka_unit_test(changes_are_noticed_debounced_and_own_ones_ignored),
+        cmocka_unit_test(lost_messages_count_as_changes_of_all),
     };
     if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0) {
         printf("skipped: needs root, /dev/net/tun and network namespaces\n");
