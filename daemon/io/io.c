@@ -169,7 +169,7 @@ static void check_timers(struct pv_io *io, pv_ns now)
         pv_engine_handle_resume(io->turn.engine, now);
     }
     io->slept = slept;
-    (void)pv_io_links_timeout(io->links, now);
+    pv_io_links_timeout(io->links, now);
     if (now >= pv_engine_next_timeout(io->turn.engine))
         pv_engine_handle_timeout(io->turn.engine, now);
     if (now >= io->reclaim)
@@ -349,7 +349,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     next = pv_min_ns(next, pv_io_files_timeout(io->files, now));
     next = pv_min_ns(next, pv_io_metrics_timeout(io->metrics, now));
     next = pv_min_ns(next, pv_engine_next_timeout(io->turn.engine));
-    next = pv_min_ns(next, pv_net_monitor_next(io->monitor));
+    next = pv_min_ns(next, pv_io_links_next(io->links));
     next = pv_min_ns(next, pv_io_iface_timeout(io->iface, now));
     next = pv_min_ns(next, io->reclaim);
     return more ? now : next;

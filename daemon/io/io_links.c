@@ -8,12 +8,15 @@
 enum {
     HOST_ADDRS = 256, /* addresses of this host looked at; ours */
 };
+#define AGAIN_AFTER PV_S(1) /* a look that failed: for want of descriptors, of memory */
 
 struct pv_io_links {
     struct pv_io_links_config cfg;
     struct pv_watch *watch;
     struct pv_link_addr links[PV_ENGINE_MAX_LINKS]; /* as the engine knows them */
     size_t n_links;
+    pv_ns again; /* PV_NEVER: the last look saw all */
+    bool must;   /* what the looks that failed were to do */
 };
 
 void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
@@ -22,11 +25,17 @@ void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
     struct pv_link_addr links[PV_ENGINE_MAX_LINKS];
     size_t n = 0, n_links = 0;
     int r = pv_net_addrs(host, HOST_ADDRS, &n);
+    must = must || l->must;
     if (r < 0) {
-        pv_log(l->cfg.turn->log, PV_LOG_WARN, "what=\"own addresses not read\" why=\"%s\"",
-               pv_strstatus(r));
+        if (l->again == PV_NEVER)
+            pv_log(l->cfg.turn->log, PV_LOG_WARN, "what=\"own addresses not read\" why=\"%s\"",
+                   pv_strstatus(r));
+        l->again = now + AGAIN_AFTER;
+        l->must = must;
         return;
     }
+    l->again = PV_NEVER;
+    l->must = false;
     memset(links, 0, sizeof(links)); /* padding too: pictures are compared as bytes */
     for (size_t i = 0; i < n && n_links < PV_ENGINE_MAX_LINKS; i++) {
         if (strcmp(host[i].ifname, l->cfg.tun_name) == 0)
@@ -55,12 +64,16 @@ static void on_net(void *ctx, unsigned ready, pv_ns now)
     pv_net_monitor_ready(l->cfg.monitor, pv_io_iface_index(l->cfg.iface), now);
 }
 
-pv_ns pv_io_links_timeout(struct pv_io_links *l, pv_ns now)
+void pv_io_links_timeout(struct pv_io_links *l, pv_ns now)
 {
     bool rerouted = false;
-    if (pv_net_monitor_due(l->cfg.monitor, now, &rerouted))
+    if (pv_net_monitor_due(l->cfg.monitor, now, &rerouted) || now >= l->again)
         pv_io_links_look(l, rerouted, now);
-    return pv_net_monitor_next(l->cfg.monitor);
+}
+
+pv_ns pv_io_links_next(const struct pv_io_links *l)
+{
+    return pv_min_ns(pv_net_monitor_next(l->cfg.monitor), l->again);
 }
 
 int pv_io_links_new(struct pv_io_links **ret_links, const struct pv_io_links_config *cfg)
@@ -69,6 +82,7 @@ int pv_io_links_new(struct pv_io_links **ret_links, const struct pv_io_links_con
     if (l == NULL)
         return PV_ERR_NOMEM;
     l->cfg = *cfg;
+    l->again = PV_NEVER;
     int r = pv_watch_new(&l->watch, cfg->turn->loop, pv_net_monitor_fd(cfg->monitor), PV_LOOP_READ,
                          on_net, l);
     if (r < 0)

@@ -478,6 +478,43 @@ static void the_interface_comes_up_heals_and_goes_down(void **state)
     assert_int_equal(run(iface_step), PV_OK);
 }
 
+static bool address_step(struct pv_engine *e, pv_ns now)
+{
+    static pv_ns give_at;
+    static size_t before;
+    char complaint[PV_IPCMD_ERROR_MAX];
+    switch (e->stage) {
+    case 0:
+        before = e->n_links;
+        assert_int_equal(pv_ipcmd_run("addr add 10.9.9.9/32 dev lo\n", complaint), PV_OK);
+        take_descriptors();
+        give_at = now + PV_MS(700); /* the look is after 250 */
+        e->stage++;
+        return false;
+    case 1:
+        if (now < give_at)
+            return false;
+        give_descriptors();
+        assert_int_equal(e->n_links, before);
+        e->stage++;
+        return false;
+    default: /* although nothing changes any more */
+        return e->n_links == before + 1;
+    }
+}
+
+static void an_address_that_could_not_be_read_is_read_later(void **state)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    (void)state;
+    if (geteuid() != 0) {
+        printf("skipped: needs root\n");
+        skip();
+    }
+    assert_int_equal(run(address_step), PV_OK);
+    assert_int_equal(pv_ipcmd_run("addr del 10.9.9.9/32 dev lo\n", complaint), PV_OK);
+}
+
 /* --- ends ---------------------------------------------------------------------------------- */
 
 static bool hup_step(struct pv_engine *e, pv_ns now)
@@ -517,6 +554,7 @@ int main(void)
         ROW(streams_to_relays_open_carry_and_end),
         ROW(jobs_run_elsewhere_and_their_results_return),
         ROW(the_interface_comes_up_heals_and_goes_down),
+        ROW(an_address_that_could_not_be_read_is_read_later),
         ROW(sighup_is_survived),
         cmocka_unit_test(every_kind_of_job_is_served),
     };
