@@ -295,16 +295,18 @@ static int rotate(struct pv_coordset *set)
 {
     pv_ns end = pv_clock_now() + START_WAIT;
     char error[PV_RIGHTS_ERROR_MAX];
+    bool last;
     int r;
     do {
         json_t *doc = NULL;
         int status = 0;
+        last = pv_clock_now() >= end; /* it is asked once more after that time */
         int code = pv_coord_ask(set, json_pack("{s:s}", "do", "secret"), &doc, &status);
         json_decref(doc);
         if (status != PV_ERR_NOT_FOUND)
             return code == PV_COORDEXIT_DONE ? say_who_has_the_old_one(set) : code;
         r = rotate_alone(set, error);
-    } while (r == PV_ERR_EXISTS && pv_clock_now() < end);
+    } while (r == PV_ERR_EXISTS && !last);
     if (r == PV_OK)
         return say_who_has_the_old_one(set);
     (void)pv_coord_print_error(error);
