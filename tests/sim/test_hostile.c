@@ -20,16 +20,20 @@
 #include "daemon/core/peer/peers.h"
 #include "proto/chat/copy.h"
 #include "proto/chat/file.h"
+#include "proto/ip/inband.h"
 #include "tests/sim/world/sim_node_i.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
+
+/* Counts a list, by which a type that comes later is sent too. */
+#define ONE(name, number, part_max, in_parts) +1
 
 enum {
     ROUNDS = 250,
     EACH = 200, /* of each flood in a round: 50,000 of each in all */
     ROUND_MS = 100,
-    KINDS = 12,     /* numbers of in-band types that are tried, known and not */
-    MAX_LINES = 64, /* of the victim's log, above debug */
+    KINDS = 0 PV_INBAND_TYPES(ONE) + 2, /* in-band types from 0 to one that is unknown */
+    MAX_LINES = 64,                     /* of the victim's log, above debug */
     MAX_DISK = 48 << 20,
     MAX_MEMORY = 96 << 20, /* of the whole simulation, above what it had before */
     PATIENCE_S = 5,        /* within which another member's line arrives */
