@@ -103,6 +103,7 @@ static void refuse(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error erro
 void pv_coord_seek(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
 {
     s->held = msg;
+    c->homes.full = pv_registry_is_full(&c->registry);
     const struct pv_ctl_hello *h = &msg->u.hello;
     const uint8_t *pleader = pv_homes_pleads(&c->homes, s->transport, now) ? h->node : NULL;
     if (pv_homes_seek(&c->homes, h->network, s->id, pleader, now) == PV_OK)
@@ -128,6 +129,8 @@ static void go_on(struct pv_coord *c, const struct pv_homes_ask *ask, enum pv_ho
             send_away(c, s, to, now);
         else if (verdict == PV_HOME_NONE)
             refuse(c, s, PV_CTL_E_UNKNOWN_NETWORK, "no coordinator here serves that network", now);
+        else if (to != NULL && to->verdict == PV_HOME_TAKE) /* its rows were not taken in */
+            refuse(c, s, PV_CTL_E_FULL, "this coordinator has no room for more networks", now);
         else
             refuse(c, s, PV_CTL_E_STORAGE,
                    "the network's home cannot be found out now; try again later", now);
@@ -165,13 +168,18 @@ static struct pv_cnet *take_in(struct pv_coord *c, const struct pv_homes_ask *as
     return net;
 }
 
-/* A copy from before is stale: another coordinator may have stored since. */
+/* A copy from before is stale: another coordinator may have stored since. One for which there is no
+ * room came here because nobody else lives; the status counts these. */
 static enum pv_home_verdict take_home(struct pv_coord *c, const struct pv_homes_ask *ask,
                                       const struct pv_home_answer *h, pv_ns now)
 {
     struct pv_cnet *stale = pv_registry_find(&c->registry, ask->network);
     if (stale != NULL)
         let_go(c, stale, NULL, "it is read again", now);
+    if (pv_registry_is_full(&c->registry)) {
+        pv_coord_count(c, PV_COORD_LIMIT_FULL);
+        return PV_HOME_WAIT;
+    }
     return take_in(c, ask, h, now) != NULL ? PV_HOME_TAKE : PV_HOME_WAIT;
 }
 

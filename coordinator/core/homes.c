@@ -58,7 +58,7 @@ static void make_job(struct pv_homes *h, struct pv_homes_ask *ask, pv_ns now)
     ask->job->id = ask->op;
     ask->job->pleads = ask->pleads;
     memcpy(ask->job->node, ask->pleader, sizeof(ask->job->node));
-    ask->job->draining = h->draining;
+    ask->job->draining = h->draining || h->full;
     ask->job->idle = ask->leave && ask->why == PV_HOMES_IDLE;
     ask->job->balance = ask->leave && ask->why == PV_HOMES_BALANCED;
     ask->again_at = PV_NEVER;

@@ -60,6 +60,7 @@ struct pv_homes_told {
 struct pv_homes {
     bool on; /* there are several coordinators */
     bool draining;
+    bool full; /* there is no room for more networks here */
     struct pv_homes_ask *asks;
     size_t n;
     uint64_t last_op;

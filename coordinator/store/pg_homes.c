@@ -217,7 +217,7 @@ static void judge(struct pv_pgstore *s, struct asked *a, int64_t more)
         else if (mine && a->op->balance && a->f.homes <= a->f.least_homes + 1)
             a->verdict = PV_HOME_WAIT; /* somebody else has given it some */
     }
-    if (a->verdict == PV_HOME_GIVE)
+    if (a->verdict == PV_HOME_GIVE && a->to != 0)
         s->given++;
 }
 

@@ -135,6 +135,11 @@ bool pv_registry_uses(const struct pv_registry *reg, const struct pv_cnet *net)
     return false;
 }
 
+bool pv_registry_is_full(const struct pv_registry *reg)
+{
+    return HASH_CNT(hh, reg->nets) >= reg->max_nets;
+}
+
 int pv_registry_add(struct pv_registry *reg, struct pv_cnet *net)
 {
     int r = PV_OK;
@@ -415,7 +420,7 @@ static void place_create(struct pv_registry *reg, struct pv_work *work, const st
 {
     size_t items[PV_CTL_ITEMS_MAX];
     size_t n = work->msg->u.put.n;
-    if (HASH_CNT(hh, reg->nets) >= reg->max_nets) {
+    if (pv_registry_is_full(reg)) {
         finish_work(reg, work, PV_CTL_E_FULL);
         return;
     }

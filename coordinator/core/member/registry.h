@@ -88,6 +88,9 @@ void pv_registry_start(struct pv_registry *reg, uint64_t wall);
 struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
                                  const uint8_t id[static PV_NETWORK_ID_LEN]);
 
+/* Are there max_nets? */
+bool pv_registry_is_full(const struct pv_registry *reg);
+
 /* Other limits from now on; borrowed. What is there already stays. */
 void pv_registry_set_limits(struct pv_registry *reg, const struct pv_netlimits_table *limits);
 

@@ -121,7 +121,7 @@ struct pv_storeop {
 
     bool fresh;    /* PUT: the network is new, and has its home here */
     bool pleads;   /* HOME: a node cannot get to the home there is; heard when it has joined */
-    bool draining; /* HOME: this coordinator gives its own away */
+    bool draining; /* HOME: this coordinator gives its own away, or has no room for more */
     bool idle;     /* LEAVE: to nobody, as it is not used */
     bool balance;  /* LEAVE: to one that has fewer */
 };

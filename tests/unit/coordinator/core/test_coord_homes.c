@@ -80,6 +80,31 @@ static void who_cannot_get_there_pleads_by_name(void **state)
     }
 }
 
+/* Where there is room for one network, a second is to go elsewhere; when nobody else lives, who
+ * knocks is told. */
+static void a_coordinator_without_room_takes_no_network(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(5);
+    w->cfg.homes = true;
+    w->cfg.limits.networks = 1;
+    cw_start(w);
+    cw_create(w);
+    struct pv_home_answer answer = {.verdict = PV_HOME_TAKE, .fence = 1, .epoch = 9};
+    cw_make_network(w); /* another one, which the store has */
+    w->hold_jobs = true;
+    struct pv_storeop *op = knock(w);
+    assert_true(op->draining);
+    const struct pv_storeop_result res = {.id = op->id, .home = &answer};
+    pv_coord_handle_job(w->coord, &res, w->now);
+    cw_pump(w);
+    struct pv_ctl_msg *m = cw_take_push(w->clients[w->n_clients - 1], PV_CTL_BYE);
+    assert_int_equal(m->u.failure.error, PV_CTL_E_FULL);
+    assert_int_equal(pv_coord_n_homes(w->coord), 1);
+    pv_ctl_msg_free(m);
+    pv_storeop_free(op);
+}
+
 /* Lets the core do what is due, and counts the networks that it wants to give away. */
 static size_t leaves(struct cw *w)
 {
@@ -160,6 +185,7 @@ int main(void)
         cmocka_unit_test_teardown(a_list_that_is_older_than_a_network_does_not_end_it,
                                   test_teardown),
         cmocka_unit_test_teardown(who_cannot_get_there_pleads_by_name, test_teardown),
+        cmocka_unit_test_teardown(a_coordinator_without_room_takes_no_network, test_teardown),
         cmocka_unit_test_teardown(a_coordinator_that_drains_alone_keeps_its_networks,
                                   test_teardown),
         cmocka_unit_test_teardown(the_more_there_are_the_more_are_given_at_once, test_teardown),
