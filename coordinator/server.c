@@ -251,7 +251,8 @@ static void look_at_cert(struct pv_coordserver *s, pv_ns now)
 /* Nodes are told to go elsewhere; what is under way is stored. */
 static void begin_end(struct pv_coordserver *s, pv_ns now)
 {
-    bool others = s->keep.few != UINT64_MAX && s->keep.away[0] == '\0' && !s->keep.lost;
+    bool others =
+        s->lease != NULL && s->keep.few != UINT64_MAX && s->keep.away[0] == '\0' && !s->keep.lost;
     s->end_by = now + PV_S(END_S) + (others ? PV_COORD_LEFT : 0);
     s->bye_at = others ? now + PV_S(HAND_OVER_S) : now;
     pv_server_watch_listeners(s, false);
