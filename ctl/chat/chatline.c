@@ -123,7 +123,7 @@ static int send_asked(struct chat *c, enum asked_kind kind, struct pv_ctlapi_req
     /* JSON writes a control character as six bytes: the line of the control protocol can
      * overflow although the text is short enough. */
     if (r == PV_ERR_LIMIT) {
-        (void)pv_cli_usage(c->cli, "too long once control characters are escaped");
+        c->code = pv_cli_usage(c->cli, "too long once control characters are escaped");
         return 0;
     }
     if (r < 0)
@@ -137,10 +137,11 @@ static int send_to(struct chat *c, const char *peer, char *text)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
-    if (pv_cli_peer(c->cli, &req, peer) != 0)
-        return 0; /* told; the conversation goes on */
-    if (!pv_chat_text_is_valid(pv_view(text, strlen(text)))) {
-        (void)pv_cli_usage(c->cli, "the text must be 1 to %d bytes of UTF-8", PV_CHAT_TEXT_MAX);
+    int code = pv_cli_peer(c->cli, &req, peer);
+    if (code == 0 && !pv_chat_text_is_valid(pv_view(text, strlen(text))))
+        code = pv_cli_usage(c->cli, "the text must be 1 to %d bytes of UTF-8", PV_CHAT_TEXT_MAX);
+    if (code != 0) { /* told; the conversation goes on */
+        c->code = code;
         return 0;
     }
     req.text = text; /* borrowed, so not pv_ctlapi_request_done() */
@@ -332,12 +333,12 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     enum asked_kind kind = take_asked(c, reply->id);
     if (!reply->ok) {
-        fputs("p2pvpnctl: ", c->cli->err);
-        pv_show_text(c->cli->err, reply->error);
-        fputc('\n', c->cli->err);
-        /* A line that cannot be sent does not end the conversation; without the watch it is none.
-         */
-        return kind == ASKED_WATCH ? (int)reply->code : 0;
+        pv_cli_complain(c->cli, (int)reply->code, reply->error);
+        /* A line that cannot be sent does not end the conversation, but the exit code remembers it;
+         * without the watch it is none. What was shown and stays unread is no failure. */
+        if (kind != ASKED_READ)
+            c->code = (int)reply->code;
+        return kind == ASKED_WATCH ? c->code : 0;
     }
     if (kind == ASKED_SEND)
         show_sent(c, reply->body);
@@ -425,10 +426,10 @@ static int end_line(struct chat *c)
     int code = 0;
     /* A part of a line could mean something else than the whole, so all of it is refused. */
     if (in->too_long)
-        (void)pv_cli_usage(c->cli, "a line of more than %zu bytes was not sent",
-                           sizeof(in->line) - 1);
+        c->code = pv_cli_usage(c->cli, "a line of more than %zu bytes was not sent",
+                               sizeof(in->line) - 1);
     else if (memchr(in->line, '\0', in->len) != NULL)
-        (void)pv_cli_usage(c->cli, "a line with a NUL was not sent");
+        c->code = pv_cli_usage(c->cli, "a line with a NUL was not sent");
     else
         code = use_line(c, in->line);
     pv_chat_input_next(in);
@@ -467,14 +468,20 @@ static int converse(struct chat *c)
     while (code == 0 && !(c->ended && is_quiet(c))) {
         /* With too many requests open the input waits in the pipe, which slows the writer down. */
         bool listen = !c->ended && c->n_asked < MAX_ASKED;
-        struct pollfd p[2] = {
+        struct pollfd p[] = {
             {.fd = c->cli->client.fd, .events = POLLIN},
             {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
+            {.fd = fileno(c->cli->out)},
         };
+        /* p2pvpnd takes for read what it tells here. */
+        if (!pv_chat_is_heard(c->cli))
+            return pv_cli_fail(c->cli, PV_CTLAPI_FAILED,
+                               "the output goes nowhere any more: what comes stays unread, and the "
+                               "rest of the input is not sent");
         if (c->ended && last == PV_NEVER)
             last = pv_clock_now() + PV_S(LAST_WAIT_S);
         /* The short timeout lets the last answers be counted against their limit. */
-        int n = poll(p, 2, c->ended ? 100 : -1);
+        int n = poll(p, PV_ARRAY_LEN(p), c->ended ? 100 : -1);
         if (n < 0 && errno != EINTR)
             return pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "cannot wait: %s", strerror(errno));
         if (c->ended && pv_clock_now() >= last)
@@ -485,7 +492,7 @@ static int converse(struct chat *c)
         if (n > 0 && code == 0 && p[1].revents != 0)
             code = read_input(c);
     }
-    return code;
+    return code != 0 ? code : c->code;
 }
 
 int pv_chatline(struct pv_cli *cli)

@@ -52,6 +52,13 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
     fputc('\n', cli->out);
 }
 
+bool pv_chat_is_heard(struct pv_cli *cli)
+{
+    struct pollfd p = {.fd = fileno(cli->out)};
+    return !ferror(cli->out) &&
+           (poll(&p, 1, 0) <= 0 || (p.revents & (POLLERR | POLLHUP | POLLNVAL)) == 0);
+}
+
 /* --- names --------------------------------------------------------------------------------- */
 
 static int call(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer, json_t **ret_body)

@@ -19,6 +19,11 @@ PV_MUST_CHECK int pv_chat_check_peer(struct pv_cli *cli, const char *peer);
 PV_MUST_CHECK int pv_chat_peer_name(struct pv_cli *cli, const char *peer,
                                     char ret_name[static PV_NAME_BUF]);
 
+/* Does what is printed on cli->out still get anywhere? False once the reader of a pipe has gone,
+ * the terminal was hung up, or a write has failed. poll() of that descriptor, without events, wakes
+ * whoever waits for it. */
+bool pv_chat_is_heard(struct pv_cli *cli);
+
 /* Text of the input up to a newline. Zeroed at first. */
 struct pv_chat_input {
     size_t len;                        /* bytes of line, without the NUL */

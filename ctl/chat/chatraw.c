@@ -212,16 +212,20 @@ static int converse(struct raw *c)
     int code = 0;
     while (code == 0 && !is_over(c)) {
         bool listen = !c->ended && c->unsent < MAX_ASKED;
-        struct pollfd p[2] = {
+        bool only_listens = c->ended && c->unsent == 0;
+        struct pollfd p[] = {
             {.fd = c->cli->client.fd, .events = POLLIN},
             {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
+            {.fd = only_listens ? fileno(c->cli->out) : -1},
         };
+        if (only_listens && !pv_chat_is_heard(c->cli))
+            return c->code; /* all is sent, and what comes stays unread */
         /* One inbox at a time: two answers could print the lines in the wrong order. */
         if (c->stale && !c->asking) {
             code = ask_inbox(c);
             continue;
         }
-        int n = poll(p, 2, poll_time(deadline));
+        int n = poll(p, PV_ARRAY_LEN(p), poll_time(deadline));
         if (n < 0 && errno != EINTR)
             return pv_cli_fail(c->cli, PV_CTLAPI_FAILED, "cannot wait: %s", strerror(errno));
         if (n == 0)

@@ -15,29 +15,33 @@
 
 /* --- send ---------------------------------------------------------------------------------- */
 
-/* The words with one blank between them, or all of standard input for "-" alone; a string one byte
- * longer than allowed stands for everything that is too long. NULL without memory. */
-static char *take_text(struct pv_cli *cli)
+enum {
+    MUCH = PV_CHAT_TEXT_MAX + 2, /* bytes that are read: a text, its newline and what is too much */
+};
+
+/* The words with one blank between them, or all of standard input for "-" alone, NUL-terminated.
+ * More than PV_CHAT_TEXT_MAX bytes stand for everything that is too long. NULL without memory. */
+static char *take_text(struct pv_cli *cli, size_t *ret_len)
 {
-    char *text = calloc(1, PV_CHAT_TEXT_MAX + 2);
+    char *text = calloc(1, MUCH + 1);
     size_t n = 0;
     if (text == NULL)
         return NULL;
     /* Only "-" alone stands for the input: in a longer text it is a dash. */
-    if (cli->args.n_words == 2 && strcmp(cli->args.word[1], "-") == 0) {
-        n = fread(text, 1, PV_CHAT_TEXT_MAX + 1, cli->in);
-        /* The newline of "echo" is the shell's, not the writer's. */
-        if (n > 0 && text[n - 1] == '\n')
-            text[n - 1] = '\0';
-        return text;
-    }
-    for (int i = 1; i < cli->args.n_words; i++) {
+    bool is_input = cli->args.n_words == 2 && strcmp(cli->args.word[1], "-") == 0;
+    if (is_input)
+        n = fread(text, 1, MUCH, cli->in);
+    /* The newline of "echo" is the shell's, not the writer's. */
+    if (n > 0 && text[n - 1] == '\n')
+        text[--n] = '\0';
+    for (int i = 1; i < cli->args.n_words && !is_input; i++) {
         const char *word = cli->args.word[i];
         for (const char *p = i == 1 ? "" : " "; *p != '\0' && n <= PV_CHAT_TEXT_MAX; p++)
             text[n++] = *p;
         for (const char *p = word; *p != '\0' && n <= PV_CHAT_TEXT_MAX; p++)
             text[n++] = *p;
     }
+    *ret_len = n;
     return text;
 }
 
@@ -89,15 +93,18 @@ static void note_doubt(struct pv_cli *cli, const struct pv_ctlapi_request *req)
 static int send_text(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
+    size_t len = 0;
     pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     if (code == 0)
         code = choose_id(cli, &req);
     if (code == 0) {
-        req.text = take_text(cli);
+        req.text = take_text(cli, &len);
         if (req.text == NULL)
             code = pv_cli_no_memory(cli);
-        else if (!pv_chat_text_is_valid(pv_view(req.text, strlen(req.text))))
+        else if (ferror(cli->in)) /* a part could mean something else than the whole */
+            code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "the input could not be read to its end");
+        else if (!pv_chat_text_is_valid(pv_view(req.text, len)))
             code = pv_cli_usage(cli, "the text must be 1 to %d bytes of UTF-8", PV_CHAT_TEXT_MAX);
     }
     if (code == 0) {

@@ -140,7 +140,7 @@ static void answers(const char *cmd, const char *lines)
     *a = (struct answer){.cmd = cmd, .lines = lines};
 }
 
-static int run_in(FILE *in, const char *const *words)
+static int run_with(FILE *in, FILE *out, FILE *err, const char *const *words)
 {
     char *argv[MAX_ARGS + 4];
     int argc = 0;
@@ -150,11 +150,6 @@ static int run_in(FILE *in, const char *const *words)
     for (; *words != NULL; words++)
         argv[argc++] = strdup(*words);
     argv[argc] = NULL;
-
-    free(t.out);
-    free(t.err);
-    FILE *out = open_memstream(&t.out, &t.out_len);
-    FILE *err = open_memstream(&t.err, &t.err_len);
     assert_true(out != NULL && err != NULL);
     int code = pv_cli_run(argc, argv, in, out, err);
     fclose(out);
@@ -162,6 +157,14 @@ static int run_in(FILE *in, const char *const *words)
     for (int i = 0; i < argc; i++)
         free(argv[i]);
     return code;
+}
+
+static int run_in(FILE *in, const char *const *words)
+{
+    free(t.out);
+    free(t.err);
+    return run_with(in, open_memstream(&t.out, &t.out_len), open_memstream(&t.err, &t.err_len),
+                    words);
 }
 
 #define RUN(...) run_in(stdin, (const char *const[]){__VA_ARGS__, NULL})

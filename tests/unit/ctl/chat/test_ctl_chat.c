@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* p2pvpnctl: send, inbox, history and the conversation of chat. */
+#include <signal.h>
 #include <stdlib.h>
 
 #include "tests/unit/ctl/ctl_fake.h"
@@ -82,6 +83,34 @@ static void a_text_of_the_limit_passes_and_one_more_byte_does_not(void **state)
     FILE *in = input(text);
     assert_int_equal(run_in(in, (const char *const[]){"send", "pi", "-", NULL}), PV_CTLAPI_USAGE);
     fclose(in);
+}
+
+static int send_input(FILE *in)
+{
+    int code = run_in(in, (const char *const[]){"send", "pi", "-", NULL});
+    fclose(in);
+    return code;
+}
+
+/* All of the input is sent, or nothing of it. */
+static void no_part_of_an_input_is_sent(void **state)
+{
+    (void)state;
+    static char text[PV_CHAT_TEXT_MAX + 8];
+    memset(text, 'x', PV_CHAT_TEXT_MAX);
+    answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
+    memcpy(text + PV_CHAT_TEXT_MAX, "\nmore", 6);
+    assert_int_equal(send_input(input(text)), PV_CTLAPI_USAGE);
+    FILE *in = input("");
+    fwrite("one\0two", 1, 7, in);
+    rewind(in);
+    assert_int_equal(send_input(in), PV_CTLAPI_USAGE);
+    in = fopen("/", "r"); /* a directory cannot be read */
+    assert_non_null(in);
+    assert_int_equal(send_input(in), PV_CTLAPI_FAILED);
+    assert_string_equal(t.requests, "");
+    memcpy(text + PV_CHAT_TEXT_MAX, "\n", 2);
+    assert_int_equal(send_input(input(text)), 0);
 }
 
 static void inbox_shows_who_and_what(void **state)
@@ -267,7 +296,7 @@ static void chat_with_a_peer_sends_plain_lines_there(void **state)
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     answers("send", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"send: disk full\"}\n");
     FILE *in = input("hello\nsend me the file\nlast line without newline");
-    assert_int_equal(run_in(in, (const char *const[]){"chat", "pi", NULL}), 0);
+    assert_int_equal(run_in(in, (const char *const[]){"chat", "pi", NULL}), 1);
     fclose(in);
     assert_string_equal(t.requests,
                         "{\"cmd\":\"ip\",\"peer\":\"pi\"}\n"
@@ -278,6 +307,62 @@ static void chat_with_a_peer_sends_plain_lines_there(void **state)
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"last line without "
                         "newline\"}\n");
     assert_non_null(strstr(t.err, "p2pvpnctl: send: disk full\n"));
+}
+
+/* One refused line ends nothing, and is not forgotten: a script sees it by the exit code. */
+static void a_refused_line_is_told_as_everything_is_told(void **state)
+{
+    (void)state;
+    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    answers("send", "{\"id\":@,\"ok\":false,\"code\":6,\"error\":\"send: no peer pj\"}\n");
+    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
+    FILE *in = input("send pj hello\ngetu\n");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", "--json", NULL}),
+                     PV_CTLAPI_UNKNOWN_PEER);
+    fclose(in);
+    assert_non_null(strstr(t.err, "{\"format\":1,\"code\":6,\"error\":\"send: no peer pj\"}\n"));
+    assert_non_null(strstr(t.out, "\"event\":\"peers\""));
+    in = input("send p\xc3 hello\n"); /* no name at all */
+    assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), PV_CTLAPI_USAGE);
+    fclose(in);
+    /* What was shown and stays unread is no failure of the conversation. */
+    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
+                         "A", "pi", "lap", "hi", "unread") "]}\n");
+    answers("read", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"the disk is full\"}\n");
+    in = input("");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
+    fclose(in);
+    assert_non_null(strstr(t.err, "the disk is full"));
+}
+
+/* As run_in(), with an output that nobody reads any more. */
+static int run_unheard(const char *text, const char *const *words)
+{
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    close(fds[0]);
+    FILE *in = input(text);
+    int code = run_with(in, fdopen(fds[1], "w"), tmpfile(), words);
+    fclose(in);
+    return code;
+}
+
+/* p2pvpnd takes for read what it tells a chat, so a chat that nobody reads must end. */
+static void chat_ends_when_nobody_reads_it_any_more(void **state)
+{
+    (void)state;
+    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
+    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
+    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
+    assert_int_equal(run_unheard("send pi hello\n", (const char *const[]){"chat", NULL}),
+                     PV_CTLAPI_FAILED);
+    assert_null(strstr(t.requests, "hello"));
+    /* A raw one marks nothing, and goes on while it has something to send. */
+    assert_int_equal(
+        run_unheard("", (const char *const[]){"chat", "--raw", "-t", "20", "pi", NULL}), 0);
+    assert_int_equal(run_unheard("hello\n", (const char *const[]){"chat", "--raw", "pi", NULL}), 0);
+    assert_non_null(strstr(t.requests, "hello"));
 }
 
 #define ROOM_MSG(id, from, room, text)                                              \
@@ -404,11 +489,13 @@ static void chat_tells_states_of_what_it_sent(void **state)
 int main(void)
 {
     setenv("TZ", "UTC", 1);
+    signal(SIGPIPE, SIG_IGN); /* as main() of p2pvpnctl does */
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(send_joins_words_and_says_what_became_of_it),
         T(a_send_without_an_answer_says_how_it_is_repeated),
         T(a_text_of_the_limit_passes_and_one_more_byte_does_not),
+        T(no_part_of_an_input_is_sent),
         T(inbox_shows_who_and_what),
         T(history_shows_both_directions),
         T(what_the_other_machine_does_not_take_is_said),
@@ -418,6 +505,8 @@ int main(void)
         T(chat_converses_on_a_pipe),
         T(chat_says_that_a_name_changed_hands),
         T(chat_with_a_peer_sends_plain_lines_there),
+        T(a_refused_line_is_told_as_everything_is_told),
+        T(chat_ends_when_nobody_reads_it_any_more),
         T(raw_prints_the_lines_of_one_conversation),
         T(what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command),
         T(each_file_that_is_sent_has_an_id_of_its_own),
