@@ -2,8 +2,10 @@
 /* Files: send-file, and files (list, accept, refuse, get). */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,7 +19,7 @@
 enum {
     WAIT_S = 30, /* for an answer of p2pvpnd */
     BAR = 20,    /* characters of the progress bar */
-    LINE = 79,   /* columns of the progress line */
+    LINE = 79,   /* columns of the progress line, at most */
 };
 #define LOOK  PV_MS(200) /* between two looks at the progress */
 #define AGAIN PV_MS(500) /* between two attempts to find a p2pvpnd that is being started again */
@@ -37,11 +39,19 @@ struct job {
 
 /* --- progress ------------------------------------------------------------------------------ */
 
+/* Columns of the progress line: one that wraps cannot be drawn over. */
+static int columns(const struct pv_cli *cli)
+{
+    struct winsize size;
+    bool known = ioctl(fileno(cli->err), TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+    return known && size.ws_col <= LINE ? size.ws_col - 1 : LINE;
+}
+
 static void clear_line(struct pv_cli *cli, struct job *j)
 {
     if (j->on_line)
         /* Blanks overwrite the line: not every terminal that shows "\r" knows how to erase. */
-        fprintf(cli->err, "\r%*s\r", LINE, "");
+        fprintf(cli->err, "\r%*s\r", columns(cli), "");
     j->on_line = false;
 }
 
@@ -78,7 +88,9 @@ static void draw(struct pv_cli *cli, struct job *j, double done, double size)
     snprintf(line, sizeof(line), "[%s] %3.0f%%  %s of %s  %s/s%s%s%s", bar,
              size > 0 ? 100 * done / size : 100, pv_bytes_format(done, a), pv_bytes_format(size, b),
              pv_bytes_format(speed, rate), speed > 0 ? "  " : "", left, speed > 0 ? " left" : "");
-    fprintf(cli->err, "\r%-*.*s", LINE, LINE, line);
+    int width = columns(cli);
+    /* A narrow terminal gets the numbers, without "[=====>    ]  ". */
+    fprintf(cli->err, "\r%-*.*s", width, width, width < LINE ? line + BAR + 4 : line);
     fflush(cli->err);
     j->on_line = true;
 }
@@ -445,10 +457,14 @@ static int save(struct pv_cli *cli, uint32_t number)
                            path == NULL ? name : path, pv_strstatus(r), (unsigned long)number);
     else
         code = about(cli, PV_CTLAPI_FILE_SAVED, number, &gone);
+    bool in_dir = path == NULL && dir != NULL;
     if (code == 0 && cli->json) {
-        print_file(cli, file, path == NULL ? name : path);
+        char place[PATH_MAX];
+        snprintf(place, sizeof(place), "%s%s%s", in_dir ? dir : "", in_dir ? "/" : "",
+                 path == NULL ? name : path);
+        print_file(cli, file, place);
     } else if (code == 0 && !cli->quiet) {
-        if (path == NULL && dir != NULL)
+        if (in_dir)
             fprintf(cli->out, "%s/", dir);
         pv_show_text(cli->out, path == NULL ? name : path);
         fputc('\n', cli->out);

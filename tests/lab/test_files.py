@@ -90,7 +90,8 @@ def asked_accepted_and_saved(lab):
           ("in", "a", "photo.jpg", 3 * MIB + 17, "offered"), "what b sees of the offer")
     target = scratch(lab) / "here"
     target.mkdir()
-    b.ctl("files", "accept", str(offer["id"]), "--dir", str(target))
+    r = b.json("files", "accept", str(offer["id"]), "--dir", str(target))
+    equal(r["path"], str(target / "photo.jpg"), "where the file is")
     equal(digest(target / "photo.jpg"), digest(source), "the saved file")
     equal(sender.popen.wait(timeout=10), 0, "exit code of send-file")
     wait("the daemon's copy to go", lambda: only(b)["state"] == "saved")

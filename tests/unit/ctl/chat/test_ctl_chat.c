@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* p2pvpnctl: send, inbox, history and the conversation of chat. */
+#include <poll.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -437,6 +439,57 @@ static void each_file_that_is_sent_has_an_id_of_its_own(void **state)
     assert_memory_not_equal(one, two, 12 + PV_CHAT_ID_TEXT);
 }
 
+/* What was drawn on a terminal of so many columns, the longest line. */
+static size_t longest_line(unsigned short cols, const char *path)
+{
+    static char text[16384];
+    const struct winsize size = {.ws_row = 24, .ws_col = cols};
+    size_t longest = 0;
+    int master, slave;
+    if (openpty(&master, &slave, NULL, NULL, &size) != 0)
+        skip(); /* a chroot without /dev/pts */
+    FILE *err = fdopen(dup(slave), "w"), *in = input("");
+    int code = run_with(in, tmpfile(), err,
+                        (const char *const[]){"-t", "3", "send-file", "pi", path, NULL});
+    fclose(in);
+    assert_int_equal(code, PV_CTLAPI_TIMEOUT);
+    char *end = NULL;
+    for (size_t len = 0; end == NULL;) { /* the kernel brings it in pieces */
+        struct pollfd p = {.fd = master, .events = POLLIN};
+        ssize_t n = poll(&p, 1, 20000) == 1 ? read(master, text + len, sizeof(text) - 1 - len) : 0;
+        assert_true(n > 0);
+        len += (size_t)n;
+        text[len] = '\0';
+        end = strstr(text, "p2pvpnctl: ");
+    }
+    close(slave);
+    close(master);
+    *end = '\0';
+    assert_non_null(strstr(text, "45%"));
+    for (const char *p = text; *p != '\0'; p += strspn(p, "\r\n")) {
+        size_t len = strcspn(p, "\r\n");
+        longest = len > longest ? len : longest;
+        p += len;
+    }
+    return longest;
+}
+
+static void progress_fits_the_terminal(void **state)
+{
+    char path[] = "/tmp/ctlchatXXXXXX";
+    int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0 && write(fd, "x", 1) == 1);
+    close(fd);
+    answers("file_send", "{\"id\":@,\"ok\":true,\"file\":{\"id\":3}}\n");
+    answers("files", "{\"id\":@,\"ok\":true,\"files\":[{\"id\":3,\"state\":\"accepted\","
+                     "\"running\":true,\"done\":45000,\"size\":100000,\"peer\":\"pi\"}]}\n");
+    size_t narrow = longest_line(20, path), wide = longest_line(200, path);
+    unlink(path);
+    assert_in_range(narrow, 6, 19);
+    assert_int_equal(wide, 79);
+}
+
 static void chat_with_an_unknown_peer_is_told_at_once(void **state)
 {
     (void)state;
@@ -510,6 +563,7 @@ int main(void)
         T(raw_prints_the_lines_of_one_conversation),
         T(what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command),
         T(each_file_that_is_sent_has_an_id_of_its_own),
+        T(progress_fits_the_terminal),
         T(chat_with_an_unknown_peer_is_told_at_once),
         T(chat_without_a_network_ends),
         T(chat_tells_states_of_what_it_sent),
