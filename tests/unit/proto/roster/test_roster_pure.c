@@ -35,6 +35,7 @@ struct offers {
     struct item items[OFFERS];
     size_t n;
     bool shifting; /* what receipts are worth may change after one was chosen */
+    bool chatty;   /* nodes say what they can do, and what nobody understands */
     struct test_rng rng;
 };
 
@@ -166,6 +167,20 @@ static void offer_offers(struct offers *o)
                            (uint8_t)below(&o->rng, 3)));
 }
 
+/* What a node can do, or what a later version may say. */
+static void offer_able(struct offers *o)
+{
+    const struct keys *node = &o->nodes[below(&o->rng, NODES)];
+    struct pv_statement st = {
+        .type = PV_ST_ABLE,
+        .u.able = {.serial = below(&o->rng, 30), .abilities = below(&o->rng, 2) != 0, .time = T0}};
+
+    if (below(&o->rng, 3) == 0)
+        offer(o, make_unknown(&o->w, node, (uint8_t)below(&o->rng, 12)));
+    else
+        offer(o, make_statement(&o->w, &st, node));
+}
+
 static void offer_record(struct offers *o)
 {
     struct pv_statement st = {.type = PV_ST_COORDINATORS};
@@ -237,6 +252,7 @@ static void make_offers(unsigned seed)
     o->w = world_make(seed);
     o->rng.state = seed;
     o->shifting = seed % 4 == 0;
+    o->chatty = seed % 2 == 0;
     o->second = keys_of(900);
     for (unsigned i = 0; i < ADMINS; i++)
         o->admins[i] = i == 0 ? o->w.creator : keys_of(910 + i);
@@ -250,8 +266,10 @@ static void make_offers(unsigned seed)
     for (unsigned i = 0; i < INVITES; i++)
         offer_invite(o, &o->invites[i], 1 + i % 2);
     while (o->n < OFFERS) {
-        size_t what = below(&o->rng, 32);
-        if (what >= 30)
+        size_t what = below(&o->rng, o->chatty ? 34 : 32);
+        if (what >= 32)
+            offer_able(o);
+        else if (what >= 30)
             offer_offers(o);
         else if (what >= 26)
             offer_rule(o);
