@@ -34,9 +34,10 @@ struct asked {
     uint64_t id;
 };
 
-/* A message that was shown or sent. */
+/* A message that was shown or sent. Senders choose ids: one is known only in its conversation. */
 struct known {
     char id[PV_CHAT_ID_TEXT_BUF];
+    char where[PV_CTLAPI_PEER_BUF]; /* name of the peer, or of the room */
     char text[SNIPPET + 4];
 };
 
@@ -82,28 +83,32 @@ static void print_event(struct chat *c, const char *name, json_t *body)
 
 /* --- what is known of messages ------------------------------------------------------------- */
 
-static struct known *find_known(struct chat *c, const char *id)
+/* where: NULL in any conversation. */
+static struct known *find_known(struct chat *c, const char *where, const char *id)
 {
     /* The array is a ring: the oldest message is forgotten first, so that a long conversation
      * needs no more memory. */
     size_t n = c->n_known < KNOWN ? c->n_known : KNOWN;
     for (size_t i = 0; i < n; i++) {
-        if (strcmp(c->known[i].id, id) == 0)
+        if (strcmp(c->known[i].id, id) == 0 &&
+            (where == NULL || strcmp(c->known[i].where, where) == 0))
             return &c->known[i];
     }
     return NULL;
 }
 
-/* False when it is known already. */
-static bool remember(struct chat *c, const json_t *msg)
+/* False when it is known already. other: the field that names the other side. */
+static bool remember(struct chat *c, const json_t *msg, const char *other)
 {
     const char *id = pv_json_text(msg, "id", "");
+    const char *where = pv_json_text(msg, "room", pv_json_text(msg, other, ""));
     const char *text = pv_json_text(msg, "text", "");
     /* The daemon may tell one message as an event and in the inbox. */
-    if (find_known(c, id) != NULL)
+    if (find_known(c, where, id) != NULL)
         return false;
     struct known *k = &c->known[c->n_known++ % KNOWN];
     snprintf(k->id, sizeof(k->id), "%s", id);
+    snprintf(k->where, sizeof(k->where), "%s", where);
     size_t len = strcspn(text, "\n");
     bool cut = len > SNIPPET || text[len] != '\0';
     /* The snippet will be printed again later, so control characters go now. */
@@ -186,7 +191,7 @@ static void tell_change(struct chat *c, const json_t *msg)
 
 static void show_message(struct chat *c, json_t *msg)
 {
-    if (!remember(c, msg))
+    if (!remember(c, msg, "from"))
         return;
     if (c->cli->json) {
         json_t *event = json_object();
@@ -201,7 +206,8 @@ static void show_message(struct chat *c, json_t *msg)
 
 static void show_state(struct chat *c, const json_t *body)
 {
-    const struct known *k = find_known(c, pv_json_text(body, "msg_id", ""));
+    /* The peer may have another name since. */
+    const struct known *k = find_known(c, NULL, pv_json_text(body, "msg_id", ""));
     /* The daemon reports states of older messages too, which this program has never shown. */
     if (k == NULL || strcmp(pv_json_text(body, "state", ""), "sent") == 0)
         return; /* sent before this conversation, or just now: that was told */
@@ -252,7 +258,7 @@ static void show_sent(struct chat *c, json_t *body)
 {
     const json_t *msg = json_object_get(body, "message");
     const char *to = pv_json_text(msg, "to", "?");
-    remember(c, msg);
+    remember(c, msg, "to");
     if (!c->cli->json)
         tell_change(c, msg);
     /* The other words are for people; a script gets every answer. */

@@ -311,6 +311,21 @@ static void chat_with_a_peer_sends_plain_lines_there(void **state)
     assert_non_null(strstr(t.err, "p2pvpnctl: send: disk full\n"));
 }
 
+/* Whoever takes the id of another's message must not keep that one from being shown. */
+static void one_id_in_two_conversations_is_two_messages(void **state)
+{
+    (void)state;
+    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
+                         "A", "eve", "lap", "first", "unread") "," MSG("A", "pi", "lap", "second",
+                                                                       "unread") "]}\n");
+    answers("read", "{\"id\":@,\"ok\":true,\"read\":2}\n");
+    FILE *in = input("");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
+    fclose(in);
+    assert_non_null(strstr(t.out, WHEN "eve: first\n"));
+    assert_non_null(strstr(t.out, WHEN "pi: second\n"));
+}
+
 /* One refused line ends nothing, and is not forgotten: a script sees it by the exit code. */
 static void a_refused_line_is_told_as_everything_is_told(void **state)
 {
@@ -558,6 +573,7 @@ int main(void)
         T(chat_converses_on_a_pipe),
         T(chat_says_that_a_name_changed_hands),
         T(chat_with_a_peer_sends_plain_lines_there),
+        T(one_id_in_two_conversations_is_two_messages),
         T(a_refused_line_is_told_as_everything_is_told),
         T(chat_ends_when_nobody_reads_it_any_more),
         T(raw_prints_the_lines_of_one_conversation),
