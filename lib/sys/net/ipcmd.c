@@ -2,13 +2,14 @@
 /*
  * ipcmd.c - runs `ip -batch -` and `nft -f -` for the helper. By the programs instead of netlink
  * messages: what was done can be read in the log and repeated by hand, and a new kind of setting
- * needs no binary format. The lines fit a pipe, so they are written before the program starts and
- * nothing can deadlock.
+ * needs no binary format. The program is written to and read from at the same time: a pipe may have
+ * room for little, since who has no CAP_SYS_RESOURCE gets small ones where root has many already.
  */
 #include "sys/net/ipcmd.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -83,39 +84,73 @@ static int spawn_program(const char *path, const struct command *c, const struct
     return -e;
 }
 
-/* The lines of what the program says go to line(); without one the first line is kept. All is read,
- * so that it never blocks. */
-static void read_lines(int fd, char first[static PV_IPCMD_ERROR_MAX], pv_nftcmd_line *line,
-                       void *ctx)
+/* What the program says: its lines go to line(), and the first is kept. */
+struct output {
+    pv_nftcmd_line *line; /* may be NULL */
+    void *ctx;
+    char *first; /* PV_IPCMD_ERROR_MAX */
+    bool has_first;
+    size_t len; /* of the line under way */
+    char text[PV_NFTCMD_LINE_MAX];
+};
+
+static void keep_first(struct output *o)
 {
-    char buf[4096], text[PV_NFTCMD_LINE_MAX];
-    size_t len = 0;
-    bool has_first = false;
-    first[0] = '\0';
-    for (;;) {
-        ssize_t n = read(fd, buf, sizeof(buf));
-        if (n < 0 && errno == EINTR)
+    o->text[o->len] = '\0';
+    if (!o->has_first)
+        snprintf(o->first, PV_IPCMD_ERROR_MAX, "%.*s", PV_IPCMD_ERROR_MAX - 1, o->text);
+}
+
+static void take_output(struct output *o, const char *buf, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (buf[i] != '\n') {
+            if (o->len < sizeof(o->text) - 1)
+                o->text[o->len++] = buf[i];
             continue;
-        if (n <= 0)
-            break;
-        for (ssize_t i = 0; i < n; i++) {
-            if (buf[i] != '\n') {
-                if (len < sizeof(text) - 1)
-                    text[len++] = buf[i];
-                continue;
-            }
-            text[len] = '\0';
-            len = 0;
-            if (line != NULL)
-                line(ctx, text);
-            if (!has_first)
-                snprintf(first, PV_IPCMD_ERROR_MAX, "%.*s", PV_IPCMD_ERROR_MAX - 1, text);
-            has_first = true;
         }
+        keep_first(o);
+        o->has_first = true;
+        o->len = 0;
+        if (o->line != NULL)
+            o->line(o->ctx, o->text);
     }
-    text[len] = '\0';
-    if (!has_first)
-        snprintf(first, PV_IPCMD_ERROR_MAX, "%.*s", PV_IPCMD_ERROR_MAX - 1, text);
+}
+
+/* As much as there is room for, and the end after the last. Our own reading end stays open, so a
+ * program that has ended is no broken pipe. */
+static void write_some(struct ip_pipes *p, struct pv_view *lines)
+{
+    ssize_t n = lines->len == 0 ? 0 : write(p->in[1], lines->ptr, lines->len);
+    if (n > 0)
+        *lines = pv_view(lines->ptr + n, lines->len - (size_t)n);
+    if (lines->len > 0)
+        return;
+    close(p->in[1]);
+    p->in[1] = -1;
+}
+
+/* Until the program has closed its output, whether it read all lines or not. */
+static void talk(struct ip_pipes *p, struct pv_view lines, struct output *o)
+{
+    char buf[4096];
+    ssize_t n = 1;
+    while (n > 0) {
+        struct pollfd fds[2] = {{.fd = p->err[0], .events = POLLIN},
+                                {.fd = p->in[1], .events = POLLOUT}};
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            break;
+        if (fds[1].revents != 0)
+            write_some(p, &lines);
+        if (fds[0].revents == 0)
+            continue;
+        n = read(p->err[0], buf, sizeof(buf));
+        if (n > 0)
+            take_output(o, buf, (size_t)n);
+        else if (n < 0 && errno == EINTR)
+            n = 1;
+    }
+    keep_first(o);
 }
 
 static int wait_for(pid_t pid)
@@ -127,11 +162,20 @@ static int wait_for(pid_t pid)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? PV_OK : PV_ERR_REFUSED;
 }
 
+static int open_pipes(struct ip_pipes *p)
+{
+    if (pipe2(p->in, O_CLOEXEC) < 0 || pipe2(p->err, O_CLOEXEC) < 0 ||
+        fcntl(p->in[1], F_SETFL, O_NONBLOCK) < 0)
+        return -errno;
+    return PV_OK;
+}
+
 /* Writes, reads until the program has closed its output, and waits for its end. */
 static int run(const struct command *c, const char *lines, pv_nftcmd_line *line, void *ctx,
                char ret_error[static PV_IPCMD_ERROR_MAX])
 {
     struct ip_pipes p = {{-1, -1}, {-1, -1}};
+    struct output out = {.line = line, .ctx = ctx, .first = ret_error};
     size_t len = strlen(lines);
     const char *path = find_program(c);
     ret_error[0] = '\0';
@@ -139,18 +183,14 @@ static int run(const struct command *c, const char *lines, pv_nftcmd_line *line,
         return PV_ERR_NOT_FOUND;
     if (len > PV_IPCMD_LINES_MAX)
         return PV_ERR_LIMIT;
-    int r = PV_OK;
     pid_t pid = 0;
-    if (pipe2(p.in, O_CLOEXEC) < 0 || pipe2(p.err, O_CLOEXEC) < 0 ||
-        write(p.in[1], lines, len) != (ssize_t)len)
-        r = -errno;
+    int r = open_pipes(&p);
     if (r >= 0)
         r = spawn_program(path, c, &p, &pid);
     if (r >= 0) {
-        close(p.in[1]);
         close(p.err[1]);
-        p.in[1] = p.err[1] = -1;
-        read_lines(p.err[0], ret_error, line, ctx);
+        p.err[1] = -1;
+        talk(&p, pv_view(lines, len), &out);
         r = wait_for(pid);
     }
     close_pipes(&p);
