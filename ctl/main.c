@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* p2pvpnctl: the program around run.h. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "crypto/ct.h"
 #include "ctl/run.h"
@@ -22,8 +24,21 @@ static void keep_memory_private(void)
 #endif
 }
 
+/* A number below 3 that the caller closed would be that of the next socket or file, and what is
+ * printed would go there. Here it can only be read: writing fails, as it should. */
+static void fill_closed(void)
+{
+    int fd = -1;
+    do
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    fill_closed();
     keep_memory_private();
     pv_ctlapi_wipe_freed();
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is told by the write */

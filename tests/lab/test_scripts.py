@@ -53,6 +53,12 @@ def raw_lines_both_ways(lab):
     talker.stdin.close()
     equal(talker.wait(15), 0, "exit code at the end of the input")
     equal(b.json("inbox")["messages"], [], "what is unread after it was printed")
+    # A caller may have closed the output: what cannot be written stays unread.
+    a.ctl("send", "b", "kept")
+    wait("one more line", lambda: [m["text"] for m in b.json("inbox", "--peek")["messages"]] == ["kept"])
+    r = b.run("sh", "-c", f"{lab.bin('p2pvpnctl')} inbox >&-", check_rc=False)
+    equal(r.code, 1, f"exit code without an output: {r}")
+    equal([m["text"] for m in b.json("inbox")["messages"]], ["kept"], "what is unread then")
     a.ctl("chat", "--raw", "nobody", code=6)
     a.ctl("chat", "--raw", code=2)
 
