@@ -109,7 +109,8 @@ static int send_text(struct pv_cli *cli)
     }
     if (code == 0) {
         code = pv_cli_ask_and_print(cli, &req, print_sent);
-        if (code == PV_CTLAPI_TIMEOUT || code == PV_CTLAPI_NOT_RUNNING)
+        bool asked = cli->client.fd >= 0;
+        if (asked && (code == PV_CTLAPI_TIMEOUT || code == PV_CTLAPI_NOT_RUNNING))
             note_doubt(cli, &req);
     }
     pv_ctlapi_request_done(&req);

@@ -49,6 +49,15 @@ static void send_joins_words_and_says_what_became_of_it(void **state)
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"x\"}\n");
 }
 
+/* Nothing can arrive of what nobody was asked to send. */
+static void a_send_without_a_daemon_leaves_no_doubt(void **state)
+{
+    (void)state;
+    stop_daemon();
+    assert_int_equal(RUN("send", "pi", "x"), PV_CTLAPI_NOT_RUNNING);
+    assert_one_line_error("p2pvpnd is not running");
+}
+
 /* What was sent and not answered may arrive: whoever repeats it can say which it was. */
 static void a_send_without_an_answer_says_how_it_is_repeated(void **state)
 {
@@ -561,6 +570,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(send_joins_words_and_says_what_became_of_it),
+        T(a_send_without_a_daemon_leaves_no_doubt),
         T(a_send_without_an_answer_says_how_it_is_repeated),
         T(a_text_of_the_limit_passes_and_one_more_byte_does_not),
         T(no_part_of_an_input_is_sent),
