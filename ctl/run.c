@@ -121,7 +121,7 @@ static bool take_rest(struct pv_args *args, const struct pv_args_rest *rest)
 static bool asks_for_json(const struct pv_args_rest *rest)
 {
     for (int i = 0; i < rest->argc; i++) {
-        if (strcmp(rest->argv[i], "--json") == 0)
+        if (strcmp(rest->argv[i], "--json") == 0 || strcmp(rest->argv[i], "-j") == 0)
             return true;
     }
     return false;
@@ -195,7 +195,9 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     struct pv_args args = {.n_words = 0};
     char error[PV_ARGS_ERROR];
     int r = pv_args_parse(&args, GLOBAL, N_GLOBAL, 1, rest, error);
-    cli->json = args.value[OPT_JSON] != NULL;
+    bool json = args.value[OPT_JSON] != NULL;
+    /* Until the command is known nothing but errors can follow. */
+    cli->json = json || asks_for_json(rest);
     if (r < 0)
         return pv_cli_usage(cli, "%s", error);
     if (args.value[OPT_HELP] != NULL && args.n_words == 0) {
@@ -214,10 +216,9 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     if (strcmp(args.word[0], "help") == 0)
         return help(cli, rest);
     cli->cmd = pv_command_find(args.word[0]);
-    if (cli->cmd == NULL) {
-        cli->json = cli->json || asks_for_json(rest);
+    if (cli->cmd == NULL)
         return unknown_command(cli, args.word[0]);
-    }
+    cli->json = json;
     code = parse_command(cli, rest);
     /* "p2pvpnctl -h ping" is the same question as "p2pvpnctl ping -h". */
     if (code < 0 || args.value[OPT_HELP] != NULL) {

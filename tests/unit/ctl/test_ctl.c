@@ -183,11 +183,11 @@ static void errors_are_json_where_answers_are(void **state)
     assert_int_equal(RUN("peers", "--json"), 4);
     assert_string_equal(t.out, "");
     assert_string_equal(t.err, "{\"format\":1,\"code\":4,\"error\":\"peers: what: why\"}\n");
-    static const char *const rows[][4] = {{"--json", "staus", NULL},
-                                          {"-j", "ping", NULL},
-                                          {"ping", "-j", "--nope", NULL},
-                                          {"staus", "--json", NULL},
-                                          {"ping", "--nope", "--json", NULL}};
+    static const char *const rows[][5] = {
+        {"--json", "staus", NULL},          {"-j", "ping", NULL},
+        {"ping", "-j", "--nope", NULL},     {"staus", "--json", NULL},
+        {"ping", "--nope", "--json", NULL}, {"ping", "--nope", "-j", NULL},
+        {"--nope", "--json", NULL},         {"--net", "BAD", "ping", "-j", NULL}};
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         assert_int_equal(run_in(NULL, rows[i]), 2);
         assert_int_equal(strncmp(t.err, "{\"format\":1,\"code\":2,\"error\":\"", 30), 0);
