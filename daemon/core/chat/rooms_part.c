@@ -133,6 +133,8 @@ static const char *node_name(const struct pv_node *n, const uint8_t *pk)
     return m == NULL ? "?" : m->name;
 }
 
+_Static_assert(PV_ROOM_MAX_ROOMS == 128 && PV_ROOM_MAX_MEMBERS == 64 && PV_ROOM_MAX_TEXTS == 100000,
+               "the words below have the numbers");
 static const char *remedy(int status)
 {
     switch (status) {
@@ -141,7 +143,8 @@ static const char *remedy(int status)
     case PV_ERR_MALFORMED:
         return "a room's name is 1 to 32 of a-z 0-9 and -, a text 1 to 16384 bytes of UTF-8";
     case PV_ERR_LIMIT:
-        return "too many rooms, members or lines: leave a room, or open a new one";
+        return "a node has 128 rooms at most, those it left too, and a room 64 members and 100000 "
+               "lines of each: use another room";
     case PV_ERR_NOT_FOUND:
         return "only members of the network can be invited: `p2pvpnctl peers` lists them";
     case PV_ERR_NOMEM:

@@ -85,6 +85,25 @@ static void a_room_is_answered_once_it_is_stored(void **state)
     assert_reply(node, chat.client, "room #crew exists already");
 }
 
+/* Leaving makes no place, so the answer must not say that it does. */
+static void one_room_too_many_is_told_why(void **state)
+{
+    char line[64];
+    (void)state;
+    load();
+    for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
+        snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"room_create\",\"room\":\"r%d\"}", i);
+        say(line);
+        fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
+        assert_reply(node, chat.client, "\"ok\":true");
+    }
+    say("{\"id\":2,\"cmd\":\"room_leave\",\"room\":\"r0\"}");
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
+    assert_reply(node, chat.client, "\"ok\":true");
+    say("{\"id\":3,\"cmd\":\"room_create\",\"room\":\"more\"}");
+    assert_reply(node, chat.client, "128 rooms at most, those it left too");
+}
+
 static void a_room_that_cannot_be_stored_is_said(void **state)
 {
     (void)state;
@@ -137,6 +156,7 @@ int main(void)
         T(rooms_are_loaded_when_the_node_is_in_a_network),
         T(a_node_that_left_its_network_has_no_rooms),
         T(a_room_is_answered_once_it_is_stored),
+        T(one_room_too_many_is_told_why),
         T(a_room_that_cannot_be_stored_is_said),
         T(members_are_shown_as_present_by_the_one_answer_to_that),
         T(a_peer_that_sends_nonsense_is_cut_off),
