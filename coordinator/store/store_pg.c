@@ -280,20 +280,21 @@ static void fail_results(const struct batch *b, int status, const char *error)
 
 /* --- running --------------------------------------------------------------------------------- */
 
-/* Connects when it is time to try again. */
+/* Connects when it is time to try again. A connection that ended, however young, was no failure to
+ * connect: the first to store something after it is not refused. */
 static int connect_now(struct pv_pgstore *s)
 {
     if (pv_pg_is_connected(s->pg))
         return PV_OK;
-    pv_ns now = pv_clock_now();
-    if (now < s->retry_at)
+    if (pv_clock_now() < s->retry_at)
         return PV_ERR_CLOSED;
     int r = pv_pg_connect(s->pg, s->away);
     if (r == PV_OK)
         r = pv_pg_prepare(s->pg, s->away);
-    if (r < 0)
+    if (r < 0) {
         pv_pg_disconnect(s->pg);
-    s->retry_at = pv_clock_now() + PV_MS(RETRY_MS);
+        s->retry_at = pv_clock_now() + PV_MS(RETRY_MS);
+    }
     return r;
 }
 

@@ -80,15 +80,20 @@ static void of_a_gift_that_nobody_heard_the_database_knows(void **state)
 }
 
 /* Ends the sessions of all stores, and waits until their sockets are closed. */
+/* A session is no more listed some time before its process closes the connection, so that the
+ * processes are what is waited for. */
 static void end_sessions(void)
 {
     struct pv_pg *pg = pg_sql_open(&server);
     const pv_ns until = pv_clock_now() + PV_S(60);
-    const char *sessions = "SELECT pid FROM pg_stat_activity"
-                           " WHERE application_name = 'p2pvpn-coordinator' LIMIT 1";
-    for (pid_t pid; (pid = (pid_t)strtol(pg_sql_in(pg, sessions), NULL, 10)) > 0;) {
-        (void)pg_sql_in(pg, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                            " WHERE application_name = 'p2pvpn-coordinator'");
+    char pids[512];
+    snprintf(pids, sizeof(pids), "%s",
+             pg_sql_in(pg, "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity"
+                           " WHERE application_name = 'p2pvpn-coordinator'"));
+    (void)pg_sql_in(pg, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE application_name = 'p2pvpn-coordinator'");
+    char *at = pids;
+    for (pid_t pid; (pid = (pid_t)strtol(at, &at, 10)) > 0;) {
         while (kill(pid, 0) == 0 && pv_clock_now() < until)
             poll(NULL, 0, 5);
     }
