@@ -96,8 +96,8 @@ void pv_coordclient_set_addrs(struct pv_coordclient *c, const struct pv_coordcli
                               size_t n, pv_ns now);
 /* Does it stand still for want of an address? */
 bool pv_coordclient_wants_addrs(const struct pv_coordclient *c);
-/* Nobody knows one for now: it waits as after a round that failed, before it wants them again
- * (event OFFLINE without a text). Nothing where it wants none. */
+/* No address was found: the client waits as after a round that failed, and then wants addresses
+ * again (event OFFLINE without a text). Nothing where it wants none. */
 void pv_coordclient_not_found(struct pv_coordclient *c, pv_ns now);
 /* Where the coordinator that sent us away says that the network's home is: tried next, in this
  * round or the one that begins. */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What networks and members cost a coordinator that nobody is connected to: counted is what is
  * allocated. Most networks are small, so what one costs before its members is what counts. */
-#include <malloc.h>
-
 #include "coord_world.h"
+#include "tests/unit/heap_use.h"
 
 enum {
     NETWORKS = 8,
@@ -11,20 +10,6 @@ enum {
     NETWORK_BYTES = 12 * 1024, /* before its members, at most */
     MEMBER_BYTES = 3 * 1024,
 };
-
-#if defined(__SANITIZE_ADDRESS__)
-size_t __sanitizer_get_current_allocated_bytes(void); /* of libasan; gcc has no header for it */
-#endif
-
-static size_t allocated(void)
-{
-#if defined(__SANITIZE_ADDRESS__)
-    return __sanitizer_get_current_allocated_bytes();
-#else
-    struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
-#endif
-}
 
 /* What is free again when the coordinator goes, while the world of the test stays. */
 static size_t bytes_of(unsigned networks, unsigned members)
@@ -43,9 +28,9 @@ static size_t bytes_of(unsigned networks, unsigned members)
     }
     cw_sleep(w, PV_S(120)); /* what is kept for moments is not meant */
     cw_drop_clients(w);
-    size_t before = allocated();
+    size_t before = heap_use();
     w->coord = pv_coord_free(w->coord);
-    return before - allocated();
+    return before - heap_use();
 }
 
 static void a_small_network_costs_little(void **state)

@@ -103,9 +103,8 @@ static void a_socket_that_fails_ends_the_measurement_for_ten_minutes(void **stat
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
 }
 
-static void another_network_is_measured_anew(void **state)
+static void measure(void)
 {
-    (void)state;
     see_nat(1);
     fake_node_wait(&peers.f, PV_S(61));
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
@@ -113,6 +112,12 @@ static void another_network_is_measured_anew(void **state)
         peers.f.part->sock_opened(peers.f.self, (uint16_t)(PV_BINDINGS_SOCK + i),
                                   (uint16_t)(5000 + i), peers.f.now);
     assert_true(fake_node_status(&peers.f)->binding.measuring);
+}
+
+static void another_network_is_measured_anew(void **state)
+{
+    (void)state;
+    measure();
     see_nat(2);
     assert_false(fake_node_status(&peers.f)->binding.measuring);
     assert_int_equal(take_ops(PV_HARDNAT_CLOSE), PV_NATLIFE_SOCKETS);
@@ -123,13 +128,7 @@ static void another_network_is_measured_anew(void **state)
 static void a_measurement_that_slept_is_made_anew(void **state)
 {
     (void)state;
-    see_nat(1);
-    fake_node_wait(&peers.f, PV_S(61));
-    assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
-    for (uint16_t i = 0; i < PV_NATLIFE_SOCKETS; i++)
-        peers.f.part->sock_opened(peers.f.self, (uint16_t)(PV_BINDINGS_SOCK + i),
-                                  (uint16_t)(5000 + i), peers.f.now);
-    assert_true(fake_node_status(&peers.f)->binding.measuring);
+    measure();
     peers.f.now += PV_S(240);
     fake_node_raise(&peers.f, PV_FACT_RESUMED);
     assert_false(fake_node_status(&peers.f)->binding.measuring);

@@ -3,28 +3,14 @@
  * test_peer_size.c - what a member costs that nobody uses: in networks of thousands nearly all are.
  * Counted is what is allocated, in the roster, the table of peers and the fast path's builder.
  */
-#include <malloc.h>
-
 #include "tests/unit/daemon/core/fake_peers.h"
+#include "tests/unit/heap_use.h"
 
 enum {
     FIRST = 56, /* members before anything is counted: tables have grown for them */
     MEMBERS = 200,
     BYTES = 4608, /* of a member, at most */
 };
-
-#if defined(__SANITIZE_ADDRESS__)
-size_t __sanitizer_get_current_allocated_bytes(void); /* of libasan; gcc has no header for it */
-#endif
-
-static size_t allocated(void)
-{
-#if defined(__SANITIZE_ADDRESS__)
-    return __sanitizer_get_current_allocated_bytes();
-#else
-    return mallinfo2().uordblks;
-#endif
-}
 
 static const struct pv_part no_part = {.name = "none"};
 
@@ -46,9 +32,9 @@ static void a_member_that_is_not_used_costs_little(void **state)
     fake_node_enter(&f);
     fake_peers_init(&peers, &f);
     add_members(&peers, 0, FIRST);
-    size_t before = allocated();
+    size_t before = heap_use();
     add_members(&peers, FIRST, FIRST + MEMBERS);
-    size_t each = (allocated() - before) / MEMBERS;
+    size_t each = (heap_use() - before) / MEMBERS;
     printf("%zu bytes a member, %zu of them struct pv_peer\n", each, sizeof(struct pv_peer));
     assert_true(each <= BYTES);
     fake_peers_done(&peers);
