@@ -133,12 +133,12 @@ static int load(sqlite3 *db, const struct pv_roomjob *job, struct pv_roomjob_res
 {
     struct pv_query q = pv_query(db, "SELECT id FROM room WHERE network = ?");
     pv_bind_blob(&q, job->network, sizeof(job->network));
-    out->rooms = calloc(PV_ROOM_MAX_ROOMS, sizeof(*out->rooms));
+    out->rooms = calloc(PV_ROOM_MAX_LOADED, sizeof(*out->rooms));
     if (out->rooms == NULL) {
         (void)pv_query_end(&q);
         return PV_ERR_NOMEM;
     }
-    while (out->n_rooms < PV_ROOM_MAX_ROOMS && pv_query_next(&q)) {
+    while (out->n_rooms < PV_ROOM_MAX_LOADED && pv_query_next(&q)) {
         /* A row with a malformed id is passed over: the other rooms still work. */
         if (pv_column_bytes(&q, 0, out->rooms[out->n_rooms].id, PV_ROOM_ID_LEN))
             out->n_rooms++;
@@ -512,6 +512,8 @@ int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,
         return find_said(db, job, res);
     case PV_ROOMJOB_DROP:
         return pv_store_room_drop(db, job, terms, res);
+    case PV_ROOMJOB_FORGET:
+        return pv_store_room_forget(db, job, res);
     }
     return PV_ERR_MALFORMED;
 }

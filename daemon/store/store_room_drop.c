@@ -131,3 +131,55 @@ int pv_store_room_drop(sqlite3 *db, const struct pv_roomjob *job,
     res->room->over = through > 0;
     return r;
 }
+
+/* --- FORGET -------------------------------------------------------------------------------- */
+
+/* The row of the last text that goes now; 0: there is none. */
+static int find_page(sqlite3 *db, const uint8_t *key, uint64_t *ret_n)
+{
+    struct pv_query q = pv_query(db, "SELECT max(n) FROM (SELECT n FROM chat_message"
+                                     " WHERE peer = ? ORDER BY n LIMIT ?)");
+    pv_bind_blob(&q, key, PV_SIGN_PK_LEN);
+    pv_bind_u64(&q, PV_ROOMJOB_MAX_DROP);
+    *ret_n = pv_query_next(&q) ? pv_column_u64(&q, 0) : 0;
+    return pv_query_end(&q);
+}
+
+static int delete_page(sqlite3 *db, const uint8_t *room, const uint8_t *key, uint64_t through)
+{
+    struct pv_query q = pv_query(db, "DELETE FROM room_text WHERE room = ? AND n <= ?");
+    pv_bind_blob(&q, room, PV_ROOM_ID_LEN);
+    pv_bind_u64(&q, through);
+    int r = pv_query_run(&q);
+    if (r < 0)
+        return r;
+    q = pv_query(db, "DELETE FROM chat_message WHERE peer = ? AND n <= ?");
+    pv_bind_blob(&q, key, PV_SIGN_PK_LEN);
+    pv_bind_u64(&q, through);
+    return pv_query_run(&q);
+}
+
+int pv_store_room_forget(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_result *res)
+{
+    static const char *const tables[] = {
+        "DELETE FROM room_text WHERE room = ?", "DELETE FROM room_log WHERE room = ?",
+        "DELETE FROM room_record WHERE room = ?", "DELETE FROM room WHERE id = ?"};
+    uint8_t key[PV_SIGN_PK_LEN];
+    uint64_t through = 0;
+    pv_room_key(job->room, key);
+    int r = find_page(db, key, &through);
+    if (r == PV_OK && through > 0)
+        r = delete_page(db, job->room, key, through);
+    if (r < 0)
+        return r;
+    res->n_deleted = through > 0 ? (size_t)sqlite3_changes(db) : 0;
+    /* Others wait for the store: the rest is another job. The room goes last, so that a restart in
+     * between finds it and begins anew. */
+    res->more = res->n_deleted == PV_ROOMJOB_MAX_DROP;
+    for (size_t i = 0; r == PV_OK && !res->more && i < PV_ARRAY_LEN(tables); i++) {
+        struct pv_query q = pv_query(db, tables[i]);
+        pv_bind_blob(&q, job->room, sizeof(job->room));
+        r = pv_query_run(&q);
+    }
+    return r;
+}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * store_room_drop.h - deletion of texts of rooms (PV_ROOMJOB_DROP): from the beginning of each log,
- * as far as no member of the room lacks them. Called by store_room.c, under the rules of
- * store_chat.h.
+ * as far as no member of the room lacks them; and of whole rooms (PV_ROOMJOB_FORGET). Called by
+ * store_room.c, under the rules of store_chat.h.
  */
 #ifndef PV_STORE_ROOM_DROP_H
 #define PV_STORE_ROOM_DROP_H
@@ -16,5 +16,8 @@
 PV_MUST_CHECK int pv_store_room_drop(sqlite3 *db, const struct pv_roomjob *job,
                                      const struct pv_chatjob_terms *terms,
                                      struct pv_chatjob_result *res);
+/* The same for FORGET. */
+PV_MUST_CHECK int pv_store_room_forget(sqlite3 *db, const struct pv_roomjob *job,
+                                       struct pv_chatjob_result *res);
 
 #endif /* PV_STORE_ROOM_DROP_H */

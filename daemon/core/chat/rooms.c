@@ -271,14 +271,6 @@ static int add_own(struct pv_rooms *rs, struct pv_rooms_room *room,
     return r;
 }
 
-static unsigned count_listed(const struct pv_rooms *rs)
-{
-    unsigned n = 0;
-    for (size_t i = 0; i < rs->n_rooms; i++)
-        n += is_listed(rs->rooms[i]);
-    return n;
-}
-
 int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64_t wall_ms,
                   pv_ns now)
 {
@@ -293,7 +285,7 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
     /* Only a room we are in blocks the name: one that we left keeps an alias. */
     if (find_by_name(rooms, name, false) != NULL)
         return PV_ERR_EXISTS;
-    if (count_listed(rooms) >= PV_ROOM_MAX_ROOMS)
+    if (!pv_rooms_has_own_place(rooms))
         return PV_ERR_LIMIT;
     snprintf(rec.name, sizeof(rec.name), "%s", name);
     pv_rng_fill(&rooms->rng, rec.nonce, sizeof(rec.nonce));

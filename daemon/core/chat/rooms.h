@@ -16,6 +16,7 @@
  *         LEFT      only that we left is told; what was said stays readable
  *   PENDING --an invitation of ours in the chain--> MEMBER   --too long, or none--> forgotten
  *   MEMBER --leave--> LEFT --invited again--> MEMBER
+ *   LEFT --more than PV_ROOM_MAX_LEFT, and nobody here spoke in it--> forgotten
  */
 #ifndef PV_ROOMS_H
 #define PV_ROOMS_H
@@ -28,7 +29,8 @@
 enum {
     PV_ROOMS_MAX_PENDING = 32,     /* invitations that are being fetched */
     PV_ROOMS_MAX_PEER_PENDING = 8, /* of these, on the word of one peer */
-    PV_ROOMS_MAX_OF_CREATOR = 32,  /* rooms of one other node that we are drawn into */
+    PV_ROOMS_MAX_OF_OTHERS = 96,   /* rooms that others made, of PV_ROOM_MAX_ROOMS */
+    PV_ROOMS_MAX_OF_CREATOR = 32,  /* of these of one node, and with them those that we left */
     PV_ROOMS_MAX_PEERS = 16384,
     PV_ROOMS_MAX_BATCH = PV_ROOMJOB_MAX_TEXTS,
     PV_ROOMS_MAX_OUT = 512,    /* lines that wait to be taken; more are dropped, and told
@@ -108,6 +110,8 @@ struct pv_rooms_member {
 };
 bool pv_rooms_member(const struct pv_rooms *rooms, const uint8_t *room, size_t i,
                      struct pv_rooms_member *ret_member);
+/* Are there so many rooms that no invitation by another node has a place? Leaving some makes it. */
+bool pv_rooms_are_full(const struct pv_rooms *rooms);
 
 /* All four: the event DONE or SENT with this tag follows once it is on disk, or SENT with why not.
  * wall_ms: wall clock, Unix milliseconds. Without an event: PV_ERR_STATE (no network, not loaded,

@@ -241,6 +241,22 @@ void pv_rooms_note_claim(struct pv_rooms_room *room, struct pv_rooms_node *m, pv
 void pv_rooms_handle_dropped(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
                              const struct pv_chatjob_result *result);
 
+/* --- rooms_places.c: how many rooms there may be ------------------------------------------- */
+
+/* May this node make one more room? */
+bool pv_rooms_has_own_place(const struct pv_rooms *rs);
+/* May it be drawn into one more by this node? */
+bool pv_rooms_has_place(const struct pv_rooms *rs, const uint8_t *creator);
+/* May one more be fetched on the word of pk? One of a peer that has more may give way. */
+bool pv_rooms_make_pending_place(struct pv_rooms *rs, const uint8_t *pk);
+/* Of too many rooms that were left some are forgotten, not `kept` (NULL: any). */
+void pv_rooms_forget_left(struct pv_rooms *rs, const struct pv_rooms_room *kept);
+/* A part of a room is deleted on disk; status < 0: it is not. */
+void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int status,
+                               const struct pv_chatjob_result *result, pv_ns now);
+/* Is the room on its way out? What is told of it meanwhile is told again. */
+bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id);
+
 /* --- rooms_job.c: queues ------------------------------------------------------------------- */
 
 struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk);

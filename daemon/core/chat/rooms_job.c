@@ -472,6 +472,7 @@ static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatj
         }
     }
     rs->loaded = true;
+    pv_rooms_forget_left(rs, NULL);
     if (rs->sweep.again)
         pv_rooms_sweep(rs, rs->sweep.keep_s, now);
     /* Peers may have come before the rooms were there. Each is treated as if it came now. */
@@ -531,6 +532,9 @@ void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
         tell_done(rooms, entry, status);
         if (room != NULL)
             handle_kept(rooms, room, status, now);
+        pv_rooms_forget_left(rooms, pv_rooms_room_find(rooms, entry->room));
+    } else if (entry->kind == PV_ROOMJOB_FORGET) {
+        pv_rooms_handle_forgotten(rooms, entry->room, status, result, now);
     } else if (entry->kind == PV_ROOMJOB_MARK && status == PV_OK) {
         handle_marked(rooms, result);
     } else if (entry->kind == PV_ROOMJOB_MARK && room != NULL) {

@@ -143,8 +143,8 @@ static const char *remedy(int status)
     case PV_ERR_MALFORMED:
         return "a room's name is 1 to 32 of a-z 0-9 and -, a text 1 to 16384 bytes of UTF-8";
     case PV_ERR_LIMIT:
-        return "a node has 128 rooms at most, those it left too, and a room 64 members and 100000 "
-               "lines of each: use another room";
+        return "a node is in 128 rooms at most (leave some: `p2pvpnctl room list`), and a room has "
+               "64 members and 100000 lines of each (use another room)";
     case PV_ERR_NOT_FOUND:
         return "only members of the network can be invited: `p2pvpnctl peers` lists them";
     case PV_ERR_NOMEM:
@@ -409,6 +409,9 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         pv_statuspage_problem(
             st, "no more lines are taken for now, for what is unread or stored here, of ", why);
     }
+    if (pv_rooms_are_full(r->rooms))
+        pv_statuspage_problem(st, "nobody can invite this node to another room: ",
+                              "it is in as many as it may be, p2pvpnctl room leave makes place");
     pv_statuspage_drop(st, "room-forged", counts.forged);
     pv_statuspage_drop(st, "room-frame", counts.bad_frames);
     pv_statuspage_drop(st, "room-stranger", counts.strangers);

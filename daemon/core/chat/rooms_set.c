@@ -20,7 +20,7 @@ struct pv_rooms_room *pv_rooms_room_find(const struct pv_rooms *rs, const uint8_
 int pv_rooms_room_new(struct pv_rooms *rs, const uint8_t *id, struct pv_rooms_room **ret_room)
 {
     /* Invitations have places of their own: made-up ones cannot keep users from opening rooms. */
-    if (rs->n_rooms >= PV_ROOM_MAX_ROOMS + PV_ROOMS_MAX_PENDING)
+    if (rs->n_rooms >= PV_ROOM_MAX_LOADED + PV_ROOMS_MAX_PENDING)
         return PV_ERR_LIMIT;
     if (rs->n_rooms == rs->cap_rooms) {
         size_t cap = rs->cap_rooms == 0 ? 8 : 2 * rs->cap_rooms;

@@ -244,16 +244,11 @@ void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room)
 static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, const uint8_t *pk,
                           pv_ns now)
 {
-    size_t n = 0, of_peer = 0;
     struct pv_rooms_room *room = NULL;
-    for (size_t i = 0; i < rs->n_rooms; i++) {
-        n += rs->rooms[i]->pending;
-        of_peer += rs->rooms[i]->pending && pv_rooms_same(rs->rooms[i]->from, pk);
-    }
-    /* Any member of the network can make up ids of rooms. The limit for each peer keeps one member
-     * from taking all places. */
-    if (n >= PV_ROOMS_MAX_PENDING || of_peer >= PV_ROOMS_MAX_PEER_PENDING ||
-        rs->n_rooms - n >= PV_ROOM_MAX_ROOMS || pv_rooms_room_new(rs, f->room, &room) < 0) {
+    if (pv_rooms_is_being_forgotten(rs, f->room))
+        return;
+    if (!pv_rooms_has_own_place(rs) || !pv_rooms_make_pending_place(rs, pk) ||
+        pv_rooms_room_new(rs, f->room, &room) < 0) {
         rs->counts.full++;
         return;
     }
@@ -501,22 +496,10 @@ static int take_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
     return r;
 }
 
-static unsigned rooms_of(const struct pv_rooms *rs, const uint8_t *creator)
-{
-    unsigned n = 0;
-    for (size_t i = 0; i < rs->n_rooms; i++) {
-        const struct pv_room_record *made = pv_rooms_creation(rs->rooms[i]);
-        n += !rs->rooms[i]->pending && made != NULL && pv_rooms_same(made->signer, creator);
-    }
-    return n;
-}
-
 /* A room we are invited to becomes ours, unless there are too many. False: it is forgotten. */
 static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
-    const uint8_t *creator = room->members[0]->pk;
-    /* One member must not fill the table of rooms with rooms that it made. */
-    if (rooms_of(rs, creator) >= PV_ROOMS_MAX_OF_CREATOR) {
+    if (!pv_rooms_has_place(rs, room->members[0]->pk)) {
         rs->counts.full++;
         return false;
     }

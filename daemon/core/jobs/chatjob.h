@@ -163,7 +163,7 @@ struct pv_chatjob_result {
     size_t n_msgs;
     size_t n_taken;                  /* COMMIT */
     enum pv_chat_later later;        /* COMMIT */
-    size_t n_deleted;                /* CLEAR, PURGE */
+    size_t n_deleted;                /* CLEAR, PURGE, DROP and FORGET of rooms */
     uint64_t unread;                 /* COUNTS */
     uint64_t queued;                 /* COUNTS: of all peers */
     struct pv_chat_backlog *backlog; /* COUNTS: owned; peers with queued or owed > 0 */

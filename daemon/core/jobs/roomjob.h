@@ -12,11 +12,13 @@
 #include "proto/chat/room.h"
 
 enum {
-    PV_ROOM_MAX_ROOMS = 128,    /* of this node in its network */
+    PV_ROOM_MAX_ROOMS = 128,    /* that this node is in */
+    PV_ROOM_MAX_LEFT = 128,     /* that it left; of more some are forgotten */
+    PV_ROOM_MAX_LOADED = 320,   /* both, and some that were not forgotten before a restart */
     PV_ROOM_MAX_TEXTS = 100000, /* of one author in one room */
     PV_ROOMJOB_MAX_TEXTS = 256, /* of one job */
     PV_ROOMJOB_MAX_SCAN = 4096, /* rows looked at by one READ */
-    PV_ROOMJOB_MAX_DROP = 1000, /* texts deleted by one DROP */
+    PV_ROOMJOB_MAX_DROP = 1000, /* texts deleted by one DROP or FORGET */
     PV_ROOMJOB_HOLD_DAYS = 14,  /* so long a text is kept for members that lack it: as long as
                                    copies of messages are kept for who is away */
 };
@@ -47,6 +49,9 @@ enum pv_roomjob_kind {
      * haves say PV_CHAT_SEQ_MAX. In: room, haves, keep_s, unread. Out: n_deleted, more; room =
      * haves (logs are deleted up to these), over (there is still too much). */
     PV_ROOMJOB_DROP,
+    /* Delete all of a room: its texts, unread ones too, at most PV_ROOMJOB_MAX_DROP at a time, and
+     * with the last of them the room. In: room. Out: n_deleted, more (repeat it). */
+    PV_ROOMJOB_FORGET,
 };
 
 /* One record to add; the one with the hash `replaced` makes room for it, in its place. */

@@ -30,6 +30,7 @@ struct node {
     sqlite3 *db;
     bool full;       /* its disk */
     bool low_disk;   /* nearly */
+    bool keeps_all;  /* it cannot forget a room */
     char said[4096]; /* texts that came, in order */
     unsigned invited, left, sent, failed, delivered;
     int last_status;
@@ -110,7 +111,8 @@ static inline void run_jobs(struct node *n)
         assert_int_equal(sqlite3_exec(n->db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
         job->terms = (struct pv_chatjob_terms){
             .wall_s = w.wall_s, .max_bytes = w.max_bytes, .low_disk = n->low_disk};
-        int r = n->full ? PV_ERR_NO_SPACE : pv_store_chat_run(n->db, job, &res);
+        bool fails = n->full || (n->keeps_all && job->room->kind == PV_ROOMJOB_FORGET);
+        int r = fails ? PV_ERR_NO_SPACE : pv_store_chat_run(n->db, job, &res);
         assert_int_equal(sqlite3_exec(n->db, r < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL),
                          SQLITE_OK);
         pv_rooms_handle_job(n->rooms, tag, r, res, w.now);

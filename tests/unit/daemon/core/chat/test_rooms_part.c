@@ -85,7 +85,14 @@ static void a_room_is_answered_once_it_is_stored(void **state)
     assert_reply(node, chat.client, "room #crew exists already");
 }
 
-/* Leaving makes no place, so the answer must not say that it does. */
+static void change(const char *line)
+{
+    say(line);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
+    assert_reply(node, chat.client, "\"ok\":true");
+}
+
+/* What the answer and `status` say makes the place. */
 static void one_room_too_many_is_told_why(void **state)
 {
     char line[64];
@@ -93,15 +100,14 @@ static void one_room_too_many_is_told_why(void **state)
     load();
     for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
         snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"room_create\",\"room\":\"r%d\"}", i);
-        say(line);
-        fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
-        assert_reply(node, chat.client, "\"ok\":true");
+        change(line);
     }
-    say("{\"id\":2,\"cmd\":\"room_leave\",\"room\":\"r0\"}");
-    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
-    assert_reply(node, chat.client, "\"ok\":true");
-    say("{\"id\":3,\"cmd\":\"room_create\",\"room\":\"more\"}");
-    assert_reply(node, chat.client, "128 rooms at most, those it left too");
+    say("{\"id\":2,\"cmd\":\"room_create\",\"room\":\"more\"}");
+    assert_reply(node, chat.client, "128 rooms at most (leave some");
+    assert_true(fake_node_has_problem(node, "nobody can invite this node to another room: "));
+    change("{\"id\":3,\"cmd\":\"room_leave\",\"room\":\"r0\"}");
+    assert_false(fake_node_has_problem(node, "nobody can invite this node to another room: "));
+    change("{\"id\":4,\"cmd\":\"room_create\",\"room\":\"more\"}");
 }
 
 static void a_room_that_cannot_be_stored_is_said(void **state)

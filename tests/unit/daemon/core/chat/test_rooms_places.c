@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* How many rooms there may be: what hostile members can fill, and what gives way. */
+#include <sqlite3.h>
+
+#include "daemon/core/chat/rooms.h"
+#include "tests/unit/daemon/core/chat/rooms_world.h"
+
+enum {
+    MAKERS = 5, /* members of the network without a machine here; eve brings what they sign */
+};
+
+static struct keys maker[MAKERS];
+
+static int setup_makers(void **state)
+{
+    setup(state);
+    for (unsigned i = 0; i < MAKERS; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "maker%u", i);
+        maker[i] = keys_of(100 + i);
+        struct item m =
+            make_member(&w.world, &w.world.creator, &maker[i], name, (uint16_t)(500 + i));
+        add(w.roster, &m);
+    }
+    settle(w.roster);
+    run_for(PV_MS(1));
+    all_meet();
+    connect(BOB, EVE, true);
+    return 0;
+}
+
+static size_t make(const struct keys *who, struct pv_room_record *rec,
+                   uint8_t raw[static PV_ROOM_RECORD_MAX])
+{
+    const struct pv_room_make with = {.network = w.world.created.network_id, .sk = who->sk};
+    size_t len = 0;
+    memcpy(rec->signer, who->pk, sizeof(rec->signer));
+    assert_int_equal(pv_room_record_make(&with, rec, raw, &len), PV_OK);
+    return len;
+}
+
+static void eve_says(const struct pv_room_frame *frame)
+{
+    static char line[PV_CHAT_LINE_MAX];
+    size_t len = 0;
+    assert_int_equal(pv_room_frame_write(frame, line, &len), PV_OK);
+    assert_int_equal(
+        pv_rooms_handle_frame(w.n[BOB].rooms, w.n[EVE].keys.pk, pv_view(line, len - 1), w.now),
+        PV_OK);
+    run_for(PV_MS(20));
+}
+
+/* The name under which bob may find the room. */
+static const char *name_of(unsigned by, unsigned number)
+{
+    static char name[PV_ROOMS_NAME_BUF];
+    snprintf(name, sizeof(name), "m%u-%u", by, number);
+    return name;
+}
+
+/* The maker makes a room and invites bob; is he in it then? */
+static bool draws_in(unsigned by, unsigned number)
+{
+    static struct pv_room_frame frame;
+    static uint8_t raw[2][PV_ROOM_RECORD_MAX];
+    struct pv_room_record made = {.type = PV_ROOM_CREATE, .time_ms = 1790000000000}, parsed;
+    struct pv_room_record asked = {.type = PV_ROOM_INVITE, .time_ms = 1790000000000, .round = 1};
+    snprintf(made.name, sizeof(made.name), "%s", name_of(by, number));
+    memset(&frame, 0, sizeof(frame));
+    frame.records[0] = pv_view(raw[0], make(&maker[by], &made, raw[0]));
+    assert_int_equal(pv_room_record_parse(frame.records[0], NULL, &parsed), PV_OK);
+    memcpy(asked.room, parsed.room, sizeof(asked.room));
+    memcpy(asked.node, w.n[BOB].keys.pk, sizeof(asked.node));
+    frame.records[1] = pv_view(raw[1], make(&maker[by], &asked, raw[1]));
+    memcpy(frame.room, parsed.room, sizeof(frame.room));
+    frame.kind = PV_ROOM_F_HAVE;
+    eve_says(&frame);
+    frame.kind = PV_ROOM_F_RECORDS;
+    frame.n_records = 2;
+    eve_says(&frame);
+    run_for(PV_S(40)); /* what is not ours is forgotten meanwhile */
+    return room_of(BOB, name_of(by, number)) != NULL;
+}
+
+static unsigned draws_in_many(unsigned by, unsigned first, unsigned n)
+{
+    unsigned in = 0;
+    for (unsigned i = 0; i < n; i++)
+        in += draws_in(by, first + i);
+    return in;
+}
+
+static void bob_leaves(unsigned by, unsigned first, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(leave(BOB, name_of(by, first + i)), PV_OK);
+}
+
+static unsigned count_rooms(int i)
+{
+    struct pv_rooms_info info;
+    unsigned n = 0;
+    while (pv_rooms_info(w.n[i].rooms, n, &info))
+        n++;
+    return n;
+}
+
+static int count_rows(const char *table)
+{
+    char sql[64];
+    sqlite3_stmt *st;
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s", table);
+    assert_int_equal(sqlite3_prepare_v2(w.n[BOB].db, sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    int n = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    return n;
+}
+
+static void others_fill_their_part_and_the_user_frees_it_by_leaving(void **state)
+{
+    unsigned in = 0;
+    (void)state;
+    for (unsigned by = 0; by < 4; by++)
+        in += draws_in_many(by, 0, PV_ROOMS_MAX_OF_CREATOR);
+    assert_int_equal(in, PV_ROOMS_MAX_OF_OTHERS);
+    assert_true(pv_rooms_are_full(w.n[BOB].rooms));
+    assert_false(draws_in(4, 0));
+    /* Bob's own rooms have places of their own. */
+    assert_int_equal(open_room(BOB, "mine"), PV_OK);
+    for (unsigned by = 0; by < 3; by++)
+        bob_leaves(by, 0, PV_ROOMS_MAX_OF_CREATOR);
+    assert_false(pv_rooms_are_full(w.n[BOB].rooms));
+    assert_true(draws_in(4, 1));
+    /* Whose rooms were left draws nobody into new ones as fast. */
+    assert_false(draws_in(0, PV_ROOMS_MAX_OF_CREATOR));
+}
+
+/* Of a user's own places all 128 may be used; others invite to none then. */
+static void own_rooms_take_all_places(void **state)
+{
+    char name[16];
+    (void)state;
+    for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
+        snprintf(name, sizeof(name), "own%d", i);
+        assert_int_equal(open_room(BOB, name), PV_OK);
+    }
+    assert_int_equal(open_room(BOB, "more"), PV_ERR_LIMIT);
+    assert_false(draws_in(0, 0));
+    assert_int_equal(leave(BOB, "own7"), PV_OK);
+    assert_true(draws_in(0, 0));
+    assert_int_equal(open_room(BOB, "more"), PV_ERR_LIMIT);
+}
+
+/* A room in which bob spoke, then 129 in which he did not; all of them left. */
+static void fill_with_left_rooms(void)
+{
+    assert_int_equal(open_room(BOB, "mine"), PV_OK);
+    assert_int_equal(say(BOB, "mine", "worth keeping"), PV_OK);
+    assert_int_equal(leave(BOB, "mine"), PV_OK);
+    for (unsigned by = 0; by < 4; by++) {
+        unsigned n = by < 3 ? PV_ROOMS_MAX_OF_CREATOR : PV_ROOMS_MAX_OF_CREATOR - 1;
+        assert_int_equal(draws_in_many(by, 0, n), n);
+        bob_leaves(by, 0, n);
+    }
+    assert_int_equal(count_rooms(BOB), PV_ROOM_MAX_LEFT);
+}
+
+static void of_too_many_left_rooms_one_is_forgotten_in_which_nobody_spoke(void **state)
+{
+    (void)state;
+    fill_with_left_rooms();
+    assert_true(draws_in(4, 0));
+    assert_int_equal(count_rooms(BOB), PV_ROOM_MAX_LEFT + 1);
+    bob_leaves(4, 0, 1);
+    assert_int_equal(count_rooms(BOB), PV_ROOM_MAX_LEFT);
+    assert_int_equal(count_rows("room"), PV_ROOM_MAX_LEFT);
+    assert_non_null(pv_rooms_find(w.n[BOB].rooms, "mine", true));
+    assert_int_equal(count_rows("chat_message"), 1);
+    restart(BOB);
+    assert_int_equal(count_rooms(BOB), PV_ROOM_MAX_LEFT);
+    assert_non_null(pv_rooms_find(w.n[BOB].rooms, "mine", true));
+    /* It was one of those whose maker has most of them, and not the one that was just left. */
+    assert_non_null(pv_rooms_find(w.n[BOB].rooms, name_of(4, 0), true));
+    unsigned again = 0;
+    for (unsigned by = 0; by < 3; by++)
+        again += draws_in(by, PV_ROOMS_MAX_OF_CREATOR);
+    assert_int_equal(again, 1);
+}
+
+static void what_the_disk_does_not_forget_comes_back_and_is_forgotten_later(void **state)
+{
+    (void)state;
+    fill_with_left_rooms();
+    assert_true(draws_in(4, 0));
+    w.n[BOB].keeps_all = true;
+    bob_leaves(4, 0, 1);
+    assert_int_equal(count_rows("room"), PV_ROOM_MAX_LEFT + 1);
+    w.n[BOB].keeps_all = false;
+    run_for(PV_S(10)); /* the rooms are loaded again */
+    assert_int_equal(count_rooms(BOB), PV_ROOM_MAX_LEFT);
+    assert_int_equal(count_rows("room"), PV_ROOM_MAX_LEFT);
+    assert_non_null(pv_rooms_find(w.n[BOB].rooms, "mine", true));
+}
+
+/* The maker, connected to bob, speaks of n rooms that do not exist. */
+static void makes_up(unsigned by, unsigned n)
+{
+    static struct pv_room_frame frame;
+    static char line[PV_CHAT_LINE_MAX];
+    for (unsigned i = 0; i < n; i++) {
+        size_t len = 0;
+        memset(&frame, 0, sizeof(frame));
+        test_rng_fill(&w.rng, frame.room, sizeof(frame.room));
+        assert_int_equal(pv_room_frame_write(&frame, line, &len), PV_OK);
+        assert_int_equal(
+            pv_rooms_handle_frame(w.n[BOB].rooms, maker[by].pk, pv_view(line, len - 1), w.now),
+            PV_OK);
+    }
+}
+
+static void made_up_rooms_keep_no_invitation_out(void **state)
+{
+    (void)state;
+    for (unsigned by = 0; by < MAKERS; by++) {
+        assert_int_equal(pv_rooms_peer_online(w.n[BOB].rooms, maker[by].pk, true, w.now), PV_OK);
+        pv_rooms_peer_up(w.n[BOB].rooms, maker[by].pk, true, w.now);
+    }
+    assert_int_equal(open_room(CARL, "crew"), PV_OK);
+    for (unsigned by = 0; by < MAKERS; by++)
+        makes_up(by, 2 * PV_ROOMS_MAX_PEER_PENDING);
+    uint64_t refused = pv_rooms_counts(w.n[BOB].rooms).full;
+    makes_up(0, 1); /* all have their share */
+    assert_int_equal(pv_rooms_counts(w.n[BOB].rooms).full, refused + 1);
+    assert_int_equal(invite(CARL, "crew", BOB), PV_OK);
+    assert_non_null(room_of(BOB, "crew"));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup_makers, teardown)
+    const struct CMUnitTest tests[] = {
+        T(others_fill_their_part_and_the_user_frees_it_by_leaving),
+        T(own_rooms_take_all_places),
+        T(of_too_many_left_rooms_one_is_forgotten_in_which_nobody_spoke),
+        T(made_up_rooms_keep_no_invitation_out),
+        T(what_the_disk_does_not_forget_comes_back_and_is_forgotten_later),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
