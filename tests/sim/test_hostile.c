@@ -14,10 +14,10 @@
 #include <sqlite3.h>
 
 #include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chat/rooms.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/rooms/rooms.h"
 #include "proto/chat/copy.h"
 #include "proto/chat/file.h"
 #include "proto/ip/inband.h"

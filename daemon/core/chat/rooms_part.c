@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chat/rooms.h"
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/rooms/rooms.h"
 
 struct rooms_part {
     struct pv_node *node;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rooms_part.h - the part around rooms (rooms.h): it knows no connections, peers or users, so this
- * part carries its lines by chatlink, tells it who is there, and serves the commands about rooms.
+ * rooms_part.h - the part around rooms (daemon/core/rooms), which know no connections, peers or
+ * users: it carries their lines by chatlink, tells them who is there, and serves the commands.
  */
 #ifndef PV_ROOMS_PART_H
 #define PV_ROOMS_PART_H

@@ -7,9 +7,9 @@
 #ifndef PV_TELL_H
 #define PV_TELL_H
 
-#include "daemon/core/chat/rooms.h"
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/rooms/rooms.h"
 
 /* A stored message as p2pvpnctl shows it: the names of both ends. Borrows from n and rec; the name
  * of a room is put into room. */

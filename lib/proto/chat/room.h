@@ -5,7 +5,7 @@
  *
  * A record is signed by one member under the context "p2pvpn room v1" over network id || record, so
  * that anybody may hand it on and nobody can make it. Codec only: who may sign what, and what
- * follows, is daemon/core/chat/rooms.h. No state; thread-safe.
+ * follows, is daemon/core/rooms/rooms.h. No state; thread-safe.
  */
 #ifndef PV_ROOM_H
 #define PV_ROOM_H

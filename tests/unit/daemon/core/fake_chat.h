@@ -8,7 +8,7 @@
 #define PV_FAKE_CHAT_H
 
 #include "daemon/core/chat/chatlink.h"
-#include "daemon/core/chat/rooms.h"
+#include "daemon/core/rooms/rooms.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/fake_peers.h"
 

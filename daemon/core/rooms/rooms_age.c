@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/chat/rooms_int.h"
+#include "daemon/core/rooms/rooms_int.h"
 
 enum {
     GAP_S = 600,    /* ours: somebody who still has what others deleted may come back meanwhile */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/chat/rooms_int.h"
+#include "daemon/core/rooms/rooms_int.h"
 
 enum {
     /* Of text in one TAKE job. The check comes before a text is added, so one text may

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Texts of rooms that are cleared or too old: they go, do not come back, and are there for members
  * that still lack them. */
-#include "tests/unit/daemon/core/chat/rooms_world.h"
+#include "tests/unit/daemon/core/rooms/rooms_world.h"
 
 enum {
     DAY_S = 86400,

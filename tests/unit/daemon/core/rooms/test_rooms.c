@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Rooms between four nodes: what members get, what others cannot do to them. */
-#include "daemon/core/chat/rooms_int.h"
-#include "tests/unit/daemon/core/chat/rooms_world.h"
+#include "daemon/core/rooms/rooms_int.h"
+#include "tests/unit/daemon/core/rooms/rooms_world.h"
 
 /* --- tests --------------------------------------------------------------------------------- */
 

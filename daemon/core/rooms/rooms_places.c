@@ -4,7 +4,7 @@
  * neither one of them nor many may take the places of the rest. Rooms that were left have places
  * of their own, and give way.
  */
-#include "daemon/core/chat/rooms_int.h"
+#include "daemon/core/rooms/rooms_int.h"
 
 /* --- places -------------------------------------------------------------------------------- */
 

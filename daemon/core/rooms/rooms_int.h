@@ -8,7 +8,7 @@
 #include "base/bucket.h"
 #include "base/heap.h"
 #include "base/map.h"
-#include "daemon/core/chat/rooms.h"
+#include "daemon/core/rooms/rooms.h"
 
 /* A node that is or was in a room; as an author, and as one to talk to. */
 struct pv_rooms_node {

@@ -11,7 +11,7 @@
 
 #include <sqlite3.h>
 
-#include "daemon/core/chat/rooms.h"
+#include "daemon/core/rooms/rooms.h"
 #include "daemon/store/store_chat.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 

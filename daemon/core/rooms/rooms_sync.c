@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/chat/rooms_int.h"
+#include "daemon/core/rooms/rooms_int.h"
 
 enum {
     ASK_S = 10,      /* ours: until the node asks again for texts that did not come */

@@ -2,8 +2,8 @@
 /* How many rooms there may be: what hostile members can fill, and what gives way. */
 #include <sqlite3.h>
 
-#include "daemon/core/chat/rooms.h"
-#include "tests/unit/daemon/core/chat/rooms_world.h"
+#include "daemon/core/rooms/rooms.h"
+#include "tests/unit/daemon/core/rooms/rooms_world.h"
 
 enum {
     MAKERS = 5, /* members of the network without a machine here; eve brings what they sign */

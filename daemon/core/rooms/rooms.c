@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* rooms.c - life of rooms, what users do with them, and time. */
-#include "daemon/core/chat/rooms.h"
+#include "daemon/core/rooms/rooms.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/chat/rooms_int.h"
+#include "daemon/core/rooms/rooms_int.h"
 
 enum {
     ALIAS_CHARS = 4, /* of the id, behind a name that two rooms have */
