@@ -115,8 +115,9 @@ static void wait_for_next(struct pv_coordclient *c, pv_ns now)
     c->wait.failures++;
     c->deadline = now + (c->to_rest ? pv_coordwait_long(&c->cfg.rng)
                                     : pv_coordwait_pause(&c->wait, &c->cfg.rng, now));
-    /* pv_coordclient_hurry must not shorten a wait that keeps two machines with one key apart. */
-    c->patient = c->to_rest;
+    /* pv_coordclient_hurry must not shorten a wait that keeps two machines with one key apart, or
+     * that spares a coordinator whose welcome leads to nothing. */
+    c->patient = c->to_rest || pv_coordwait_is_dropped(&c->wait);
     c->to_rest = false;
 }
 
@@ -211,10 +212,15 @@ static void attempt_failed(struct pv_coordclient *c, struct pv_coordattempt *a, 
                            bool close, pv_ns now)
 {
     bool was_used = a == c->used;
+    bool dropped = c->state == PV_COORDCLIENT_ONLINE && pv_coordwait_is_dropped(&c->wait);
     bool connected = a->connected, heard = a->heard, guess = a->addr.guess;
     drop_attempt(c, a, close);
     if (was_used) {
-        fail(c, status, "the connection was closed", now);
+        fail(c, status,
+             dropped ? "the coordinator, or a proxy before it, lets this node in and closes the "
+                       "connection again and again: tell its operator"
+                     : "the connection was closed",
+             now);
         return;
     }
     if (!guess)
@@ -426,7 +432,7 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
     if (msg->type == PV_CTL_WELCOME) {
         c->state = PV_COORDCLIENT_ONLINE;
         c->deadline = PV_NEVER;
-        pv_coordwait_reset(&c->wait);
+        pv_coordwait_welcome(&c->wait);
         pv_coorddetour_arrived(&c->detour, now);
         pv_coordpulse_begin(&c->pulse, now);
         pv_coordpulse_note_time(&c->pulse, msg->u.welcome.time_us, now);
@@ -452,6 +458,8 @@ static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns n
         return take_hello_answer(c, msg, now);
     if (p.type == PV_CTL_PING) {
         pv_coordpulse_answered(&c->pulse, now);
+        if (pv_coorddetour_has_lasted(&c->detour, now))
+            pv_coordwait_reset(&c->wait);
         if (msg->type == PV_CTL_PONG)
             pv_coordpulse_note_time(&c->pulse, msg->u.pong.time_us, now);
         pv_ctl_msg_free(msg);
@@ -612,6 +620,14 @@ void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now)
     }
 }
 
+void pv_coordclient_remapped(struct pv_coordclient *c, pv_ns now)
+{
+    if (c->state != PV_COORDCLIENT_WAITING)
+        pv_coordclient_kick(c, now);
+    else if (!c->patient)
+        begin_round(c, now);
+}
+
 void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now)
 {
     if (c->state == PV_COORDCLIENT_ONLINE && c->pulse.pinged_at == 0)
@@ -651,7 +667,8 @@ static void online_timeout(struct pv_coordclient *c, pv_ns now)
     if (pv_coordpulse_is_dead(&c->pulse, now)) {
         bool kicked = c->pulse.kicked;
         fail(c, PV_ERR_TIMEOUT, "the coordinator is silent", now);
-        if (kicked) /* it is our way that changed: no herd comes with us */
+        /* It is our way that changed: no herd comes with us. */
+        if (kicked && !pv_coordwait_is_dropped(&c->wait))
             begin_round(c, now);
         return;
     }
@@ -702,6 +719,11 @@ enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c)
 const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c)
 {
     return c->last_addr.addr.family == PV_AF_NONE ? NULL : &c->last_addr.addr;
+}
+
+bool pv_coordclient_is_dropped(const struct pv_coordclient *c)
+{
+    return pv_coordwait_is_dropped(&c->wait);
 }
 
 bool pv_coordclient_is_tls(const struct pv_coordclient *c)

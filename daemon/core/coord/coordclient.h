@@ -24,7 +24,8 @@
  * refusal, so that two that disagree are not run between.
  *
  * Whoever was replaced by a newer connection of its own key (a cloned machine), or sent away from
- * so many that let it in before, waits 15 to 30 s.
+ * so many that let it in before, waits 15 to 30 s. A welcome makes the waits short again, but not
+ * the fourth and further ones in a row after which no connection lasted for 10 s and a ping.
  */
 #ifndef PV_COORDCLIENT_H
 #define PV_COORDCLIENT_H
@@ -110,6 +111,9 @@ void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now);
  * one makes sure with a ping that must be answered within three round trips and 0.5 s (at most
  * 3 s), else it connects at once. */
 void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now);
+/* Servers see this node at another address than before, or it found one more: as a kick, but it
+ * shortens no later wait, and none at all of who was dropped. The coordinator is such a server. */
+void pv_coordclient_remapped(struct pv_coordclient *c, pv_ns now);
 /* What hangs on the coordinator may have failed: a connected client pings now. Silence ends nothing
  * by itself, but then other addresses are looked at (coordpulse.h). */
 void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now);
@@ -125,6 +129,8 @@ void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now);
 enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c);
 /* Of the connection in use or tried last; NULL: none. */
 const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c);
+/* Did so many connections in a row end soon after their welcome that it waits longer and longer? */
+bool pv_coordclient_is_dropped(const struct pv_coordclient *c);
 bool pv_coordclient_is_tls(const struct pv_coordclient *c); /* is that one inside TLS? */
 /* ONLINE: does ML-KEM take part in its keys? */
 bool pv_coordclient_is_hybrid(const struct pv_coordclient *c);

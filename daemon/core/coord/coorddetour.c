@@ -15,12 +15,17 @@ void pv_coorddetour_arrived(struct pv_coorddetour *d, pv_ns now)
     d->arrived_at = now;
 }
 
+bool pv_coorddetour_has_lasted(const struct pv_coorddetour *d, pv_ns now)
+{
+    return now - d->arrived_at >= PV_COORDDETOUR_LASTS;
+}
+
 /* The welcome of a moment ago must not count as an arrival, or a coordinator that gives it each
  * time could send the node on for ever. */
 bool pv_coorddetour_sent_on(struct pv_coorddetour *d, pv_ns now)
 {
     d->n_away = 0;
-    if (now - d->arrived_at >= PV_COORDDETOUR_LASTS)
+    if (pv_coorddetour_has_lasted(d, now))
         d->sent_on = 0;
     if (d->sent_on == PV_COORDDETOUR_HOPS)
         return false;

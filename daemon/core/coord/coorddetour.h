@@ -38,6 +38,8 @@ struct pv_coorddetour {
 /* What was said of the home counts no more: it is found, or looked for later. */
 void pv_coorddetour_end(struct pv_coorddetour *d);
 void pv_coorddetour_arrived(struct pv_coorddetour *d, pv_ns now);
+/* Is the connection in use PV_COORDDETOUR_LASTS old? */
+bool pv_coorddetour_has_lasted(const struct pv_coorddetour *d, pv_ns now);
 /* The connection in use ends by "moved". False: so many have in a row that it makes no sense to go
  * on at once. Coordinators in turn, or one that lies, could else have all their members knock
  * without a pause, here or wherever they are sent. */

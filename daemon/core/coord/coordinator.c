@@ -471,8 +471,9 @@ static void go_offline(struct pv_coord *c, const char *why, pv_ns now)
     log_away(c, why, now);
     n->coord_info.handed_over &= !was_online;
     set_online(n, false);
-    /* One that is lost is most likely back in a moment, so it is asked once more. */
-    if (!was_online)
+    /* One that is lost is most likely back in a moment, so it is asked once more, unless that was
+     * so again and again. */
+    if (!was_online || pv_coordclient_is_dropped(n->coord))
         turn_to_next(c, now);
     find_addrs(c); /* names may point elsewhere by now */
     if (c->addrs.n_addrs > 0)

@@ -15,8 +15,25 @@ void pv_coordwait_reset(struct pv_coordwait *w)
     *w = (struct pv_coordwait){.hurry_until = w->hurry_until};
 }
 
+bool pv_coordwait_is_dropped(const struct pv_coordwait *w)
+{
+    return w->welcomes > PV_COORDWAIT_WELCOMES;
+}
+
+void pv_coordwait_welcome(struct pv_coordwait *w)
+{
+    if (pv_coordwait_is_dropped(w))
+        return;
+    unsigned welcomes = w->welcomes + 1;
+    if (welcomes <= PV_COORDWAIT_WELCOMES)
+        pv_coordwait_reset(w);
+    w->welcomes = welcomes;
+}
+
 static pv_ns longest_window(const struct pv_coordwait *w, pv_ns now)
 {
+    if (pv_coordwait_is_dropped(w))
+        return PV_COORDWAIT_MAX;
     if (now < w->hurry_until)
         return PV_COORDWAIT_HURRY;
     return w->refuses && now < w->refused_at + PV_COORDWAIT_MINUTE ? PV_COORDWAIT_REFUSE

@@ -6,7 +6,11 @@
  * An address that refuses belongs to a machine that is up and a program that is not: a restart, and
  * no overload. For its first minute nobody waits long, else the slowest would be away for half a
  * minute after a restart of three seconds; nor does whoever is turned away in the crowd that comes
- * back then. Pure; zeroed = nothing has failed.
+ * back then.
+ *
+ * A welcome ends all that, but not for ever: a coordinator, or a proxy before it, that lets a node
+ * in and closes the connection, again and again, is asked less and less often until one connection
+ * has lasted. Pure; zeroed = nothing has failed.
  */
 #ifndef PV_COORDWAIT_H
 #define PV_COORDWAIT_H
@@ -20,18 +24,26 @@
 #define PV_COORDWAIT_REFUSE PV_S(5)    /* ours: the same, while the address refuses */
 #define PV_COORDWAIT_MINUTE PV_S(60)   /* ours: since its first refusal */
 #define PV_COORDWAIT_OTHERS PV_S(2)    /* ours: for the other addresses once one has refused */
+enum {
+    PV_COORDWAIT_WELCOMES = 3, /* ours: so many restarts in a row are believed */
+};
 
 struct pv_coordwait {
-    unsigned failures; /* since the last welcome */
+    unsigned welcomes; /* since a connection lasted; counted a little beyond the limit */
+    unsigned failures; /* since the last welcome that was believed */
     pv_ns hurry_until; /* packets may wait for the coordinator until then */
-    pv_ns refused_at;  /* the first refusal since the last welcome; 0: none */
+    pv_ns refused_at;  /* the first refusal since such a welcome; 0: none */
     bool refuses;      /* the last round ended so, or in the crowd after it */
 };
 
 /* A round of attempts has ended so. */
 void pv_coordwait_note(struct pv_coordwait *w, enum pv_coordround round, pv_ns now);
-/* Welcome, or there is reason to begin anew. */
+/* The coordinator lets this node in. */
+void pv_coordwait_welcome(struct pv_coordwait *w);
+/* A connection has lasted, or there is reason to begin anew. */
 void pv_coordwait_reset(struct pv_coordwait *w);
+/* Were so many connections in a row welcome, of which none has lasted? Haste makes that worse. */
+bool pv_coordwait_is_dropped(const struct pv_coordwait *w);
 /* The pause after the failures so far. */
 pv_ns pv_coordwait_pause(const struct pv_coordwait *w, const struct pv_rng *rng, pv_ns now);
 /* The end of a round that lasts until deadline, after one of its addresses has failed. One that

@@ -174,7 +174,7 @@ static void run(void *part, pv_ns now)
     pv_peers_env(c->node->peers)->gathering = pv_gatherer_is_asking(c->gatherer);
     if (!pv_gatherer_take_changed(c->gatherer))
         return;
-    pv_coordclient_kick(c->node->coord, now); /* a NAT that forgot us forgot this connection too */
+    pv_coordclient_remapped(c->node->coord, now); /* a NAT that forgot us forgot it, too */
     pv_node_raise(c->node, PV_FACT_MOVED);
     pv_candidates_compose(c->node, now);
 }

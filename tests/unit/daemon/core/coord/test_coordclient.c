@@ -308,6 +308,7 @@ static void a_closed_connection_is_made_again_within_a_second(void **state)
     for (size_t i = 1; i <= 20; i++) {
         pass(w, PV_MS(1200));
         assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], i);
+        pass(w, PV_S(10)); /* it lasts */
         hang_up(w, the_stream(w));
     }
 }

@@ -372,6 +372,17 @@ static void exchange(uint32_t sid, const struct pv_ctl_welcome *welcome)
     fake_node_settle(&node);
 }
 
+/* The connection that was opened is the coordinator's, which has this welcome. */
+static void let_in(uint32_t sid, const struct pv_ctl_welcome *welcome)
+{
+    uint8_t dh[32];
+    pv_sign_sk_to_dh(node.world.coordinator.sk, dh);
+    assert_int_equal(pv_control_new_server(&server, dh, NULL, &node.node.rng), PV_OK);
+    pv_part_coordinator.streams[0].connected(node.self, sid, node.now);
+    for (int i = 0; i < 4; i++)
+        exchange(sid, welcome);
+}
+
 /* Connects to the coordinator at host, whose welcome names these servers; returns the connection.
  */
 static uint32_t meet(const char *host, const char *const *stun, size_t n_stun)
@@ -379,15 +390,10 @@ static uint32_t meet(const char *host, const char *const *stun, size_t n_stun)
     const struct pv_ctl_welcome welcome = {
         .time_us = (uint64_t)T0 * 1000000, .n_stun = n_stun, .stun = stun, .number = number};
     struct pv_stream_op op;
-    uint8_t dh[32];
-    pv_sign_sk_to_dh(node.world.coordinator.sk, dh);
-    assert_int_equal(pv_control_new_server(&server, dh, NULL, &node.node.rng), PV_OK);
     at(host);
     connect_as(PV_CTL_MEMBER);
     assert_true(next_open(&op));
-    pv_part_coordinator.streams[0].connected(node.self, op.sid, node.now);
-    for (int i = 0; i < 4; i++)
-        exchange(op.sid, &welcome);
+    let_in(op.sid, &welcome);
     return op.sid;
 }
 
@@ -622,6 +628,29 @@ static void whether_it_gave_the_network_away_is_known(void **state)
     assert_false(node.node.online || info->handed_over);
 }
 
+/* It lets this node in and closes the connection: the next attempt is another's after a few of
+ * these. */
+static void one_that_drops_this_node_again_and_again_makes_way_for_the_next(void **state)
+{
+    const struct keys other = keys_of(77);
+    struct pv_stream_op op = {0};
+    size_t n = 0;
+    (void)state;
+    fake_node_start(&node);
+    at_two("192.0.2.9", "192.0.2.7", other.pk);
+    connect_as(PV_CTL_MEMBER);
+    for (wait_open(&op); op.addr.ip[3] == 9 && n < 100; n++) {
+        let_in(op.sid, &(struct pv_ctl_welcome){.time_us = (uint64_t)T0 * 1000000});
+        assert_true(node.node.online);
+        pv_part_coordinator.streams[0].closed(node.self, op.sid, PV_ERR_CLOSED, node.now);
+        fake_node_settle(&node);
+        server = pv_control_free(server);
+        wait_open(&op);
+    }
+    assert_int_equal(n, 4);
+    assert_memory_equal(node.node.coord_info.pk, other.pk, PV_SIGN_PK_LEN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -640,6 +669,7 @@ int main(void)
         T(a_list_of_none_ends_what_was_tried),
         T(status_says_where_it_is_and_why_it_is_not_reached),
 #define S(name) cmocka_unit_test_setup_teardown(name, start, stop_server)
+        S(one_that_drops_this_node_again_and_again_makes_way_for_the_next),
         S(servers_near_this_node_are_not_believed),
         S(one_of_several_is_known_by_its_number_and_the_others_by_their_addresses),
         S(one_that_is_alone_has_neither),

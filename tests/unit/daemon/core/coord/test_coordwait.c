@@ -82,6 +82,24 @@ static void a_welcome_begins_the_minute_anew_but_not_the_hurry(void **state)
     expect_window(&w, BEGIN + PV_S(250), PV_COORDWAIT_MAX);
 }
 
+static void only_a_few_welcomes_in_a_row_are_believed(void **state)
+{
+    (void)state;
+    struct pv_coordwait w = {.hurry_until = BEGIN + PV_S(200)};
+    for (unsigned i = 0; i < 100; i++) {
+        w.failures = 20;
+        pv_coordwait_note(&w, PV_COORDROUND_REFUSED, BEGIN);
+        pv_coordwait_welcome(&w);
+        assert_int_equal(pv_coordwait_is_dropped(&w), i >= PV_COORDWAIT_WELCOMES);
+        assert_int_equal(w.failures, i < PV_COORDWAIT_WELCOMES ? 0 : 20);
+    }
+    expect_window(&w, BEGIN, PV_COORDWAIT_MAX);
+    pv_coordwait_reset(&w);
+    assert_false(pv_coordwait_is_dropped(&w));
+    w.failures = 20;
+    expect_window(&w, BEGIN, PV_COORDWAIT_HURRY);
+}
+
 static void two_machines_with_one_key_wait_long(void **state)
 {
     (void)state;
@@ -114,6 +132,7 @@ int main(void)
         cmocka_unit_test(the_window_stays_short_in_the_first_minute_of_refusals),
         cmocka_unit_test(the_window_is_short_for_refusals_and_the_crowd_after_them),
         cmocka_unit_test(a_welcome_begins_the_minute_anew_but_not_the_hurry),
+        cmocka_unit_test(only_a_few_welcomes_in_a_row_are_believed),
         cmocka_unit_test(two_machines_with_one_key_wait_long),
         cmocka_unit_test(others_get_longer_with_each_refusal),
     };
