@@ -23,7 +23,7 @@
 #include "base/metrics.h"
 #include "base/pv.h"
 #include "base/text.h"
-#include "daemon/core/chat/files_part.h"
+#include "daemon/core/files/files_part.h"
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"

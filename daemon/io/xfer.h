@@ -13,7 +13,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
-#include "daemon/core/chat/files_part.h"
+#include "daemon/core/files/files_part.h"
 
 enum {
     PV_XFER_NAME_BUF = 48, /* of a kept file, and the NUL */

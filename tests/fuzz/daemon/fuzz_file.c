@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "daemon/core/chat/filelink.h"
+#include "daemon/core/files/filelink.h"
 #include "tests/fuzz/fuzz_util.h"
 
 static void check_name(const char *name)

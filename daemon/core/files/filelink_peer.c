@@ -2,7 +2,7 @@
 /* filelink_peer.c - notices both ways, and the transfers that follow. */
 #include <string.h>
 
-#include "daemon/core/chat/filelink_int.h"
+#include "daemon/core/files/filelink_int.h"
 
 #define STALLED PV_S(2)
 

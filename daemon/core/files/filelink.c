@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/chat/filelink_int.h"
+#include "daemon/core/files/filelink_int.h"
 
 enum {
     SAVE_RATE = 10, /* of the table, a second, ours: what a disk does beside everything else */

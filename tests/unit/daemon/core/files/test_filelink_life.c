@@ -2,7 +2,7 @@
 /* Files between two machines through 100 lives of kills, cuts, lost notices and slow disks. */
 #include <stdio.h>
 
-#include "tests/unit/daemon/core/chat/filelink_world.h"
+#include "tests/unit/daemon/core/files/filelink_world.h"
 
 /* A send-file: it offers again when the daemon was away, by the same id. */
 struct sending {

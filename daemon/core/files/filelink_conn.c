@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/chat/filelink_int.h"
+#include "daemon/core/files/filelink_int.h"
 #include "daemon/core/node/stream.h"
 
 /* The place for one more connection of this peer. When all are taken, who has most gives its

@@ -10,7 +10,7 @@
 #ifndef PV_FILES_PART_H
 #define PV_FILES_PART_H
 
-#include "daemon/core/chat/filelink.h"
+#include "daemon/core/files/filelink.h"
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_files;

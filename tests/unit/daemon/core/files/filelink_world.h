@@ -6,7 +6,7 @@
 #ifndef PV_TEST_FILELINK_WORLD_H
 #define PV_TEST_FILELINK_WORLD_H
 
-#include "daemon/core/chat/filelink.h"
+#include "daemon/core/files/filelink.h"
 #include "tests/unit/test_util.h"
 
 enum {

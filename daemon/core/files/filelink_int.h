@@ -11,8 +11,8 @@
 #define PV_FILELINK_INT_H
 
 #include "base/bucket.h"
-#include "daemon/core/chat/filelink.h"
 #include "daemon/core/chat/linkkeys.h"
+#include "daemon/core/files/filelink.h"
 
 enum {
     PV_FILELINK_MAX_OPS = 4 * PV_FILELINK_MAX, /* waiting for the owner */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Files between two machines: every step, and whoever tries to disturb it. */
-#include "tests/unit/daemon/core/chat/filelink_world.h"
+#include "tests/unit/daemon/core/files/filelink_world.h"
 
 /* --- tests --------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The part around filelink: descriptors of clients, notices, what is kept, what commands answer. */
-#include "daemon/core/chat/files_part.h"
 #include "daemon/core/chat/retention.h"
+#include "daemon/core/files/files_part.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/fake_peers.h"
 

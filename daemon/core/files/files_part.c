@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* files_part.c - connects filelink with peers, the shell, the store and control clients. */
-#include "daemon/core/chat/files_part.h"
+#include "daemon/core/files/files_part.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "daemon/core/chat/filelink_int.h"
+#include "daemon/core/files/filelink_int.h"
 
 enum {
     VERSION = 1,
