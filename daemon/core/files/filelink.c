@@ -57,6 +57,7 @@ int pv_filelink_poll_op(struct pv_filelink *l, struct pv_fileop *ret_op)
     return PV_OK;
 }
 
+/* The shell opened the descriptor and closes it; until then its number is not used for another. */
 static void release(struct pv_filelink *l, struct pv_file *f)
 {
     if (f->handle >= 0)

@@ -33,8 +33,10 @@
 #include "proto/chat/file.h"
 
 enum {
-    PV_FILELINK_MAX = 512,       /* files known, both directions; the oldest final one gives way */
-    PV_FILELINK_MAX_OFFERS = 16, /* undecided offers of one peer */
+    PV_FILELINK_MAX = 512, /* files known, both directions; the oldest final one gives way */
+    PV_FILELINK_MAX_INCOMING = 384, /* that are coming, or not decided on or taken by the user: the
+                                       other places are for what this node sends */
+    PV_FILELINK_MAX_OFFERS = 16,    /* undecided offers of one peer */
     PV_FILELINK_MAX_OF_PEER = 256, /* files of one peer that are coming, or not taken by the user */
     PV_FILELINK_MAX_RUNNING = 8,   /* transfers at once */
     PV_FILELINK_MAX_PEER_RUNNING = 4, /* with one peer, one way */

@@ -5,6 +5,7 @@
  *   filelink.c        the table, what users want, operations
  *   filelink_conn.c   accepted connections
  *   filelink_peer.c   notices both ways, transfers
+ *   filelink_places.c whose incoming file gets a place in the table
  *   filelink_save.c   the table as bytes
  */
 #ifndef PV_FILELINK_INT_H
@@ -86,6 +87,10 @@ struct pv_file *pv_filelink_by_id(struct pv_filelink *l, const uint8_t *pk, cons
                                   bool outgoing);
 /* A new place at the end of the table; NULL: it is full of files that matter. */
 struct pv_file *pv_filelink_add(struct pv_filelink *l);
+/* Is there a place for one more incoming file of this peer, or does another's undecided offer give
+ * way to it? It is refused then. decided: the new one does not wait for the user. */
+PV_MUST_CHECK bool pv_filelink_make_place(struct pv_filelink *l, const uint8_t *pk, bool decided,
+                                          pv_ns now);
 /* The only way a state changes: tells the peer, users and the disk, frees what is not needed. */
 void pv_file_set(struct pv_filelink *l, struct pv_file *f, enum pv_file_state state,
                  enum pv_file_why why, pv_ns now);

@@ -94,20 +94,6 @@ static void say(struct pv_filelink *l, const uint8_t *pk, const uint8_t *id,
 
 /* --- notices in ---------------------------------------------------------------------------- */
 
-/* Is there a place for one more file of this peer? decided: not one that waits for the user. */
-static bool has_place(const struct pv_filelink *l, const uint8_t *pk, bool decided)
-{
-    size_t waiting = 0, all = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        const struct pv_file *f = &l->files[i];
-        if (f->e.outgoing || pv_file_is_spent(f) || memcmp(f->e.peer, pk, sizeof(f->e.peer)) != 0)
-            continue;
-        all++;
-        waiting += f->e.state == PV_FILE_OFFERED;
-    }
-    return all < PV_FILELINK_MAX_OF_PEER && (decided || waiting < PV_FILELINK_MAX_OFFERS);
-}
-
 /* Accepted unasked? */
 static bool may_come(const struct pv_filelink_peer *from, const struct pv_file_notice *n)
 {
@@ -120,7 +106,7 @@ static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from
     /* An offer that cannot be remembered is refused: silence would make the sender offer
      * for ever. */
     bool yes = may_come(from, n);
-    struct pv_file *f = has_place(l, from->pk, yes) ? pv_filelink_add(l) : NULL;
+    struct pv_file *f = pv_filelink_make_place(l, from->pk, yes, now) ? pv_filelink_add(l) : NULL;
     if (f == NULL) {
         say(l, from->pk, n->id, PV_FILE_REFUSED, PV_FILE_WHY_TOO_MANY);
         return;
@@ -150,8 +136,13 @@ static void take_offer(struct pv_filelink *l, const struct pv_filelink_peer *fro
     }
     f->e.online = true;
     f->tell_now = true; /* once: it asks again when this is lost */
-    /* Its daemon knew nothing of it when it was asked, and was told again since. */
+    /* Its daemon knew nothing of it when it was asked, and was told again since. It had given its
+     * place away. */
     bool back = f->e.state == PV_FILE_WITHDRAWN && f->e.why == PV_FILE_WHY_GONE;
+    if (back && !pv_filelink_make_place(l, from->pk, may_come(from, n), now)) {
+        say(l, from->pk, n->id, PV_FILE_REFUSED, PV_FILE_WHY_TOO_MANY);
+        return;
+    }
     if (may_come(from, n) && (back || f->e.state == PV_FILE_OFFERED))
         pv_file_set(l, f, PV_FILE_ACCEPTED, PV_FILE_WHY_NONE, now);
     else if (back)
@@ -278,6 +269,8 @@ void pv_filelink_progress(struct pv_filelink *l, uint64_t tag, uint64_t done, pv
     f->retries = 0;
 }
 
+/* The sender's view of a run that is over. An interruption ends nothing: the receiver asks again,
+ * and says itself what has become of the file. */
 static void served(struct pv_filelink *l, struct pv_file *f, enum pv_file_why why, pv_ns now)
 {
     if (why == PV_FILE_WHY_NONE)

@@ -97,6 +97,8 @@ static struct pv_filelink_peer as_peer(const struct files *f, const struct pv_pe
                                      .auto_max = auto_max(f, pv_peer_name(p))};
 }
 
+/* Can its daemon be connected to? While our own interface is down nobody's can, whatever the
+ * coordinator says of the peer. */
 static bool is_there(const struct files *f, const struct pv_peer *p)
 {
     return pv_node_is_on_overlay(f->node) && pv_peer_reach(p) != PV_REACH_NO;
@@ -135,6 +137,7 @@ static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
 
 /* --- notices --------------------------------------------------------------------------------- */
 
+/* A session carries it, so the peer is there, also where the coordinator has not said so. */
 static void take_notice(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
     struct files *f = part;

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/* Who gets the places of the table of files when many members want them: what each keeps, whose
+ * offer gives way, and that this node's users always find one. */
+#include "daemon/core/files/filelink.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    GREEDY = 40, /* peers that offer all they may: more than the table can hold */
+    HONEST = 200,
+    HELD_BY_USERS = PV_FILELINK_MAX - PV_FILELINK_MAX_INCOMING,
+};
+
+static struct pv_filelink *node;
+static struct test_rng state;
+static struct pv_rng rng;
+static uint8_t saved[PV_FILELINK_SAVE_MAX];
+static pv_ns now;
+
+static int begin(void **unused)
+{
+    (void)unused;
+    rng = test_rng_make(&state, 1);
+    now = PV_S(100);
+    const struct pv_filelink_config cfg = {.rng = rng};
+    assert_int_equal(pv_filelink_new(&node, &cfg, pv_view(NULL, 0)), PV_OK);
+    return 0;
+}
+
+static int end(void **unused)
+{
+    (void)unused;
+    node = pv_filelink_free(node);
+    return 0;
+}
+
+/* --- what happens -------------------------------------------------------------------------- */
+
+/* A word of this member; auto_max: what a rule lets it send. */
+static void hear(unsigned member, const struct pv_file_notice *n, uint64_t auto_max)
+{
+    const uint8_t pk[PV_SIGN_PK_LEN] = {(uint8_t)member, (uint8_t)(member >> 8)};
+    const struct pv_filelink_peer from = {.pk = pk,
+                                          .name = "member",
+                                          .addr = {.family = PV_AF_INET},
+                                          .online = true,
+                                          .auto_max = auto_max};
+    struct pv_fileop op;
+    uint8_t buf[PV_FILE_NOTICE_MAX];
+    size_t len;
+    assert_int_equal(pv_file_notice_build(n, buf, &len), PV_OK);
+    pv_filelink_handle_notice(node, &from, pv_view(buf, len), now);
+    while (pv_filelink_poll_op(node, &op) == PV_OK)
+        continue;
+}
+
+static void offers_by_rule(unsigned member, unsigned id, uint64_t auto_max)
+{
+    const struct pv_file_notice n = {.kind = PV_FILE_OFFER,
+                                     .size = 1,
+                                     .name = "x",
+                                     .id = {(uint8_t)id, (uint8_t)(id >> 8), (uint8_t)member}};
+    hear(member, &n, auto_max);
+}
+
+static void offers(unsigned member, unsigned id)
+{
+    offers_by_rule(member, id, 0);
+}
+
+/* Everybody offers all that one peer may. */
+static void offer_all_they_may(unsigned peers)
+{
+    for (unsigned id = 0; id < PV_FILELINK_MAX_OFFERS; id++)
+        for (unsigned member = 1; member <= peers; member++)
+            offers(member, id);
+}
+
+/* A user of this node offers a file; the size tells it from the others. */
+static int user_sends(uint64_t size)
+{
+    static const uint8_t pk[PV_SIGN_PK_LEN] = {0xff, 0xff};
+    uint32_t number;
+    const struct pv_filelink_offer o = {
+        .peer = {.pk = pk, .name = "friend"}, .name = pv_view("mine", 4), .size = size};
+    return pv_filelink_offer(node, &o, now, &number);
+}
+
+/* --- what is there ------------------------------------------------------------------------- */
+
+/* Files of this member (0: of everybody) that come in and are in this state. */
+static size_t count(unsigned member, enum pv_file_state in)
+{
+    const struct pv_file_entry *f;
+    size_t n = 0;
+    for (size_t i = 0; (f = pv_filelink_at(node, i)) != NULL; i++)
+        n += !f->outgoing && f->state == in &&
+             (member == 0 || (unsigned)(f->peer[0] | f->peer[1] << 8) == member);
+    return n;
+}
+
+/* How many files does this node tell the member to be too many now? What others are told is read
+ * and forgotten. */
+static size_t count_told_too_many(unsigned member)
+{
+    struct pv_filelink_transmit tx;
+    struct pv_file_notice n;
+    size_t told = 0;
+    while (pv_filelink_poll_transmit(node, &tx) == PV_OK) {
+        assert_int_equal(pv_file_notice_parse(pv_view(tx.buf, tx.len), &n), PV_OK);
+        told += (unsigned)(tx.pk[0] | tx.pk[1] << 8) == member && n.kind == PV_FILE_STATE &&
+                n.state == PV_FILE_REFUSED && n.why == PV_FILE_WHY_TOO_MANY;
+    }
+    return told;
+}
+
+static void accept_all(void)
+{
+    const struct pv_file_entry *f;
+    for (size_t i = 0; (f = pv_filelink_at(node, i)) != NULL; i++)
+        if (!f->outgoing && f->state == PV_FILE_OFFERED)
+            assert_int_equal(pv_filelink_accept(node, f->number, now), PV_OK);
+}
+
+/* --- tests ---------------------------------------------------------------------------------- */
+
+static void users_send_whatever_members_offer(void **unused)
+{
+    (void)unused;
+    offer_all_they_may(GREEDY);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+    for (unsigned i = 0; i < HELD_BY_USERS; i++) {
+        assert_int_equal(user_sends(i), PV_OK);
+        offers(1 + i % GREEDY, PV_FILELINK_MAX_OFFERS + i);
+    }
+    assert_int_equal(user_sends(HELD_BY_USERS), PV_ERR_LIMIT);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+}
+
+static void who_offers_most_makes_room_and_hears_why(void **unused)
+{
+    (void)unused;
+    for (unsigned member = 1; member <= 23; member++)
+        for (unsigned id = 0; id < PV_FILELINK_MAX_OFFERS; id++)
+            offers(member, id);
+    for (unsigned id = 0; id < 15; id++)
+        offers(24, id);
+    offers(25, 0);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+    assert_int_equal(count_told_too_many(23), 0);
+    /* The newest of those that have most is the last one of member 23. */
+    offers(HONEST, 0);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
+    assert_int_equal(count(23, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS - 1);
+    assert_int_equal(count(23, PV_FILE_REFUSED), 1);
+    assert_int_equal(count_told_too_many(23), 1);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+    /* It asks again: that is over, and pushes nobody out. */
+    offers(23, PV_FILELINK_MAX_OFFERS - 1);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
+    assert_int_equal(count(23, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS - 1);
+}
+
+static void members_that_have_the_same_leave_each_other_alone(void **unused)
+{
+    enum {
+        EQUALS = PV_FILELINK_MAX_INCOMING / PV_FILELINK_MAX_OFFERS
+    };
+    (void)unused;
+    offer_all_they_may(EQUALS);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+    for (unsigned id = 100; id < 200; id++)
+        for (unsigned member = 1; member <= EQUALS; member++)
+            offers(member, id);
+    assert_int_equal(count(0, PV_FILE_REFUSED), 0);
+    /* One more comes near them and stops there, and they do not take it back. */
+    for (unsigned id = 0; id < 100; id++)
+        offers(HONEST, id);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS - 1);
+    for (unsigned id = 200; id < 300; id++)
+        for (unsigned member = 1; member <= EQUALS; member++)
+            offers(member, id);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS - 1);
+    assert_int_equal(count(0, PV_FILE_REFUSED), PV_FILELINK_MAX_OFFERS - 1);
+}
+
+static void each_keeps_its_first_offer(void **unused)
+{
+    (void)unused;
+    for (unsigned member = 1; member <= PV_FILELINK_MAX_INCOMING; member++)
+        offers(member, 0);
+    for (unsigned id = 1; id < 10; id++)
+        offers(1, id);
+    offers(PV_FILELINK_MAX_INCOMING + 1, 0);
+    offers_by_rule(PV_FILELINK_MAX_INCOMING + 1, 1, 100);
+    assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
+    assert_int_equal(count(1, PV_FILE_OFFERED), 1);
+    assert_int_equal(count(0, PV_FILE_REFUSED), 0);
+}
+
+static void what_was_accepted_or_received_gives_way_to_nobody(void **unused)
+{
+    uint32_t number = 0;
+    (void)unused;
+    offer_all_they_may(GREEDY);
+    accept_all();
+    /* One of them has arrived, and waits for its user. */
+    const struct pv_file_entry *f = pv_filelink_at(node, 0);
+    const uint8_t member = f->peer[0];
+    uint64_t save;
+    struct pv_fileop op;
+    assert_true(pv_filelink_take_dirty(node, now));
+    (void)pv_filelink_save(node, saved, &save);
+    pv_filelink_kept(node, save, now);
+    assert_int_equal(pv_filelink_poll_op(node, &op), PV_OK);
+    assert_int_equal(op.type, PV_FILEOP_FETCH);
+    number = op.number;
+    pv_filelink_done(node, op.tag, PV_FILE_WHY_NONE, 1, now);
+    assert_int_equal(count(member, PV_FILE_DONE), 1);
+    for (unsigned id = 100; id < 200; id++) {
+        offers(HONEST, id);
+        offers_by_rule(HONEST, id + 100, 100);
+    }
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 0);
+    assert_int_equal(count(HONEST, PV_FILE_ACCEPTED), 0);
+    assert_int_equal(count(0, PV_FILE_ACCEPTED), PV_FILELINK_MAX_INCOMING - 1);
+    assert_int_equal(pv_filelink_find(node, number)->state, PV_FILE_DONE);
+    /* What the user has done with makes room. */
+    assert_int_equal(pv_filelink_saved(node, number, now), PV_OK);
+    offers(HONEST, 300);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
+}
+
+/* A rule says that the user wants its files; it does not say that nobody else may have any. */
+static void a_peer_with_a_rule_goes_before_spare_offers_and_not_before_all(void **unused)
+{
+    (void)unused;
+    offer_all_they_may(GREEDY);
+    for (unsigned id = 0; id < PV_FILELINK_MAX; id++)
+        offers_by_rule(HONEST, id, 100);
+    assert_int_equal(count(HONEST, PV_FILE_ACCEPTED), PV_FILELINK_MAX_OF_PEER);
+    for (unsigned member = 1; member <= GREEDY; member++)
+        assert_in_range(count(member, PV_FILE_OFFERED), 3, 4);
+    assert_int_equal(user_sends(0), PV_OK);
+}
+
+/* Its daemon said that it knows nothing of a file, and offers it again. */
+static void an_offer_that_comes_back_needs_a_place_like_another(void **unused)
+{
+    (void)unused;
+    for (unsigned id = 0; id < PV_FILELINK_MAX; id++) {
+        struct pv_fileop op;
+        uint64_t save;
+        offers_by_rule(1, id, 100);
+        (void)pv_filelink_save(node, saved, &save);
+        pv_filelink_kept(node, save, now);
+        assert_int_equal(pv_filelink_poll_op(node, &op), PV_OK);
+        pv_filelink_done(node, op.tag, PV_FILE_WHY_GONE, 0, now);
+        while (pv_filelink_poll_op(node, &op) == PV_OK)
+            continue;
+    }
+    assert_int_equal(count(1, PV_FILE_WITHDRAWN), PV_FILELINK_MAX);
+    (void)count_told_too_many(1);
+    for (unsigned id = 0; id < PV_FILELINK_MAX_OFFERS; id++)
+        offers(1, id);
+    assert_int_equal(count_told_too_many(1), 0);
+    offers(1, PV_FILELINK_MAX_OFFERS);
+    assert_int_equal(count_told_too_many(1), 1);
+    assert_int_equal(count(1, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS);
+    for (unsigned id = PV_FILELINK_MAX_OFFERS; id < PV_FILELINK_MAX; id++)
+        offers_by_rule(1, id, 100);
+    assert_int_equal(count(1, PV_FILE_OFFERED) + count(1, PV_FILE_ACCEPTED),
+                     PV_FILELINK_MAX_OF_PEER);
+}
+
+/* Versions before this limit kept up to 512. */
+static void a_table_that_holds_more_than_the_limit_loses_nothing(void **unused)
+{
+    enum {
+        KEPT = PV_FILELINK_MAX_INCOMING + 16,
+        HEAD = 7,  /* bytes before the first entry */
+        FLAGS = 4, /* of an entry, behind its number; the lowest bit: it goes out */
+    };
+    uint64_t save;
+    (void)unused;
+    for (unsigned i = 0; i < KEPT; i++)
+        assert_int_equal(user_sends(i), PV_OK);
+    size_t len = pv_filelink_save(node, saved, &save);
+    size_t entry = (len - HEAD) / KEPT;
+    for (unsigned i = 0; i < KEPT; i++)
+        saved[HEAD + i * entry + FLAGS] = 0;
+    end(NULL);
+    const struct pv_filelink_config cfg = {.rng = rng};
+    assert_int_equal(pv_filelink_new(&node, &cfg, pv_view(saved, len)), PV_OK);
+    assert_int_equal(count(0, PV_FILE_OFFERED), KEPT);
+    offers(HONEST, 0);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 0);
+    assert_int_equal(count_told_too_many(HONEST), 1);
+    assert_int_equal(count(0, PV_FILE_OFFERED), KEPT);
+    assert_int_equal(user_sends(KEPT), PV_OK);
+    for (unsigned i = 0; i <= KEPT - PV_FILELINK_MAX_INCOMING; i++)
+        assert_int_equal(pv_filelink_stop(node, i + 1, now), PV_OK);
+    offers(HONEST, 0);
+    assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
+}
+
+#define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(users_send_whatever_members_offer),
+        EACH(who_offers_most_makes_room_and_hears_why),
+        EACH(members_that_have_the_same_leave_each_other_alone),
+        EACH(each_keeps_its_first_offer),
+        EACH(what_was_accepted_or_received_gives_way_to_nobody),
+        EACH(a_peer_with_a_rule_goes_before_spare_offers_and_not_before_all),
+        EACH(an_offer_that_comes_back_needs_a_place_like_another),
+        EACH(a_table_that_holds_more_than_the_limit_loses_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
