@@ -15,6 +15,7 @@ enum {
     MAX_WAITING = 16384, /* peers; PV_CHATLINK_MAX_PEERS */
 };
 #define SEND_RETRY    PV_S(60)  /* ours: after an answer that may change by itself */
+#define SEND_LEAST    PV_S(1)   /* ours: the same while many wait, each for its turn */
 #define LEFT_RETRY    PV_S(600) /* ours: what there was no room for */
 #define COLLECT_RETRY PV_S(60)  /* ours: an answer or a commit that did not come */
 
@@ -67,7 +68,10 @@ static void send_later(struct pv_copies *c, pv_ns now)
 {
     const struct pv_peer *p = pv_peers_by_pk(c->node->peers, c->coordinator.peer);
     stop_sending(c);
-    c->coordinator.send_at = now + SEND_RETRY;
+    /* One whose room there is full, as of a member that is away for months, holds up the others for
+     * its part of that time and not for all of it. */
+    pv_ns pause = SEND_RETRY / (c->coordinator.n_waiting + 1);
+    c->coordinator.send_at = now + (pause > SEND_LEAST ? pause : SEND_LEAST);
     if (p != NULL)
         pv_copies_coordinator_away(c, p);
 }
@@ -208,6 +212,13 @@ void pv_copies_coordinator_news(struct pv_copies *c, pv_ns now)
         collect(c, 0, 0, now);
 }
 
+/* Its sender has no room here for now: it stays there, and those of others are collected. */
+static void leave_there(struct pv_copies *c, uint64_t number, pv_ns now)
+{
+    c->coordinator.left = true;
+    collect(c, number, 0, now);
+}
+
 static void take_copy(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_copies_coordinator *s = &c->coordinator;
@@ -234,8 +245,12 @@ static void take_copy(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns n
         return;
     }
     int r = pv_copies_open(c, in->from, in->box, in->n, now);
-    if (r == PV_OK || r == PV_ERR_NOMEM || r == PV_ERR_LIMIT)
+    if (r == PV_OK || r == PV_ERR_NOMEM)
         return; /* goes on when it is on disk, or later */
+    if (r == PV_ERR_LIMIT) {
+        leave_there(c, in->n, now); /* its author sends more than is taken at a time */
+        return;
+    }
     /* A forged copy is deleted there, that of an author who may become known is passed over. */
     char more[PV_NODE_MORE];
     if (pv_node_may_log(c->node, PV_FROM_COPIES, pv_strstatus(r), now, more))
@@ -261,11 +276,8 @@ void pv_copies_coordinator_committed(struct pv_copies *c, uint64_t number, int s
         return;
     if (status == PV_OK)
         collect(c, number, number, now);
-    if (status != PV_ERR_REFUSED)
-        return;
-    /* Its sender has no room here for now: it stays there, and those of others are collected. */
-    c->coordinator.left = true;
-    collect(c, number, 0, now);
+    else if (status == PV_ERR_REFUSED)
+        leave_there(c, number, now);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */

@@ -19,7 +19,11 @@ enum {
     PV_COPIES_TASKS = 32, /* ours: receivers and holders in turn; the next look finds the rest */
     PV_COPIES_PUTS = 64,  /* ours: copies for others on their way to the disk; more are refused */
     PV_COPIES_GIVES = 16, /* ours: receivers who are handed theirs at once; others a little later */
-    PV_COPIES_TAKES = 32, /* ours: copies for us on their way to the disk; holders try again */
+    PV_COPIES_LATER = 1024, /* ours: those others; more are handed theirs when they come again */
+    PV_COPIES_TAKES = 32,   /* ours: copies for us on their way to the disk; holders try again */
+    /* Of puts, and of takes, those of one member: each sends the next copy after an answer to the
+     * last one, and perhaps the same again on a new connection. */
+    PV_COPIES_OF_MEMBER = 2,
     PV_COPIES_HOLDERS = 2, /* ours: members that have a copy of one message: one of them may go */
 };
 
@@ -79,6 +83,8 @@ struct pv_copies_members {
         uint64_t n;    /* of the copy it has been given; 0: a job is out */
         pv_ns by;      /* its answer */
     } gives[PV_COPIES_GIVES];
+    uint32_t later[PV_COPIES_LATER]; /* ids of receivers that found none of these free, in order */
+    size_t n_later;
 
     /* receiver: copies on their way to the disk */
     struct {

@@ -301,13 +301,17 @@ static void take_keep(struct pv_copies *c, const struct pv_peer *p, const struct
                       pv_ns now)
 {
     struct pv_copies_members *s = &c->members;
-    size_t i = 0;
+    size_t i = PV_COPIES_PUTS, of_sender = 0;
     /* The slot remembers whom to answer while the store writes. Its number bounds what members can
      * make the store do at once. */
-    while (i < PV_COPIES_PUTS && s->puts[i].used)
-        i++;
-    struct pv_chatjob *job =
-        i < PV_COPIES_PUTS && is_welcome(c, p, f) ? put_job(c, p, f, now) : NULL;
+    for (size_t k = 0; k < PV_COPIES_PUTS; k++) {
+        if (!s->puts[k].used)
+            i = k;
+        else
+            of_sender += memcmp(s->puts[k].from, pv_peer_pk(p), sizeof(s->puts[k].from)) == 0;
+    }
+    bool room = i < PV_COPIES_PUTS && of_sender < PV_COPIES_OF_MEMBER;
+    struct pv_chatjob *job = room && is_welcome(c, p, f) ? put_job(c, p, f, now) : NULL;
     if (!pv_copies_submit(c, job, PV_COPIES_JOB_PUT, i)) {
         c->counts.refused++;
         say_short(c, pv_peer_pk(p), PV_COPY_KEPT, f->node, f->key, false);
@@ -331,23 +335,35 @@ static void take_put(struct pv_copies *c, size_t i, const struct pv_job_result *
         pv_copies_members_give(c, to, now);
 }
 
-/* Hands the receiver the next copy that is held for it; one at a time. */
-void pv_copies_members_give(struct pv_copies *c, const struct pv_peer *p, pv_ns now)
+/* A slot whose time is over counts as free: a receiver that never answers cannot keep it. */
+static bool is_free(const struct pv_copies_members *s, size_t slot, pv_ns now)
+{
+    return !s->gives[slot].used || s->gives[slot].by <= now;
+}
+
+static size_t free_slot(const struct pv_copies_members *s, pv_ns now)
+{
+    size_t slot = 0;
+    while (slot < PV_COPIES_GIVES && !is_free(s, slot, now))
+        slot++;
+    return slot;
+}
+
+/* All slots are taken, perhaps by receivers that do not answer: it has its turn. */
+static void give_later(struct pv_copies_members *s, uint32_t id)
+{
+    for (size_t i = 0; i < s->n_later; i++) {
+        if (s->later[i] == id)
+            return;
+    }
+    if (s->n_later < PV_COPIES_LATER)
+        s->later[s->n_later++] = id;
+}
+
+static void give(struct pv_copies *c, const struct pv_peer *p, size_t slot, pv_ns now)
 {
     struct pv_copies_members *s = &c->members;
-    size_t slot = SIZE_MAX;
-    if (s->total == 0 || pv_peer_is_static(p))
-        return;
-    for (size_t i = 0; i < PV_COPIES_GIVES; i++) {
-        bool over = !s->gives[i].used || s->gives[i].by <= now;
-        /* A slot whose time is over counts as free: a receiver that never answers cannot
-         * keep it. */
-        if (s->gives[i].peer == pv_peer_id(p) && !over)
-            return;
-        if (over && slot == SIZE_MAX)
-            slot = i;
-    }
-    struct pv_chatjob *job = slot == SIZE_MAX ? NULL : new_job(PV_COPYJOB_NEXT);
+    struct pv_chatjob *job = new_job(PV_COPYJOB_NEXT);
     if (job == NULL)
         return; /* when it comes the next time */
     memcpy(job->copies->to, pv_peer_pk(p), sizeof(job->copies->to));
@@ -355,6 +371,37 @@ void pv_copies_members_give(struct pv_copies *c, const struct pv_peer *p, pv_ns 
     s->gives[slot].peer = pv_peer_id(p);
     s->gives[slot].n = 0;
     s->gives[slot].by = now + PATIENCE;
+}
+
+/* Hands the receiver the next copy that is held for it; one at a time. */
+void pv_copies_members_give(struct pv_copies *c, const struct pv_peer *p, pv_ns now)
+{
+    struct pv_copies_members *s = &c->members;
+    size_t slot = free_slot(s, now);
+    if (s->total == 0 || pv_peer_is_static(p))
+        return;
+    for (size_t i = 0; i < PV_COPIES_GIVES; i++) {
+        if (s->gives[i].peer == pv_peer_id(p) && !is_free(s, i, now))
+            return;
+    }
+    /* Nobody goes before those that wait. */
+    if (slot == PV_COPIES_GIVES || s->n_later > 0)
+        give_later(s, pv_peer_id(p));
+    else
+        give(c, p, slot, now);
+}
+
+/* Slots that have become free are for those that wait. */
+static void give_those_that_wait(struct pv_copies *c, pv_ns now)
+{
+    struct pv_copies_members *s = &c->members;
+    size_t slot;
+    while (s->n_later > 0 && (slot = free_slot(s, now)) < PV_COPIES_GIVES) {
+        const struct pv_peer *p = pv_peers_by_id(c->node->peers, s->later[0]);
+        memmove(s->later, s->later + 1, --s->n_later * sizeof(s->later[0]));
+        if (p != NULL && pv_peer_reach(p) != PV_REACH_NO)
+            give(c, p, slot, now);
+    }
 }
 
 static void take_next(struct pv_copies *c, size_t slot, const struct pv_job_result *result,
@@ -417,10 +464,14 @@ static void take_deliver(struct pv_copies *c, const struct pv_peer *p,
                          const struct pv_copy_frame *f, pv_ns now)
 {
     struct pv_copies_members *s = &c->members;
-    size_t i = 0;
-    while (i < PV_COPIES_TAKES && s->takes[i].number != 0)
-        i++;
-    if (i == PV_COPIES_TAKES)
+    size_t i = PV_COPIES_TAKES, of_holder = 0;
+    for (size_t k = 0; k < PV_COPIES_TAKES; k++) {
+        if (s->takes[k].number == 0)
+            i = k;
+        else
+            of_holder += memcmp(s->takes[k].holder, pv_peer_pk(p), sizeof(s->takes[k].holder)) == 0;
+    }
+    if (i == PV_COPIES_TAKES || of_holder >= PV_COPIES_OF_MEMBER)
         return; /* too many at once: the holder tries again */
     /* The bit tells chat's answer about our number from one about the coordinator's. */
     uint64_t number = NUMBER_BIT | ++s->last_number;
@@ -430,7 +481,10 @@ static void take_deliver(struct pv_copies *c, const struct pv_peer *p,
         memcpy(s->takes[i].holder, pv_peer_pk(p), sizeof(s->takes[i].holder));
         memcpy(s->takes[i].from, f->node, sizeof(s->takes[i].from));
         memcpy(s->takes[i].key, f->key, sizeof(s->takes[i].key));
-    } else if (r != PV_ERR_NOMEM && r != PV_ERR_LIMIT) {
+    } else if (r == PV_ERR_LIMIT) {
+        /* Its author sends more than is taken: those of others must not wait for that. */
+        say_short(c, pv_peer_pk(p), PV_COPY_TAKEN, f->node, f->key, false);
+    } else if (r != PV_ERR_NOMEM) {
         /* Not from its author, or not for us: of no use to anybody. An author who is not known yet
          * may become known. */
         char more[PV_NODE_MORE];
@@ -521,6 +575,7 @@ void pv_copies_members_up(struct pv_copies *c, const uint8_t *pk, pv_ns now)
 void pv_copies_members_run(struct pv_copies *c, pv_ns now)
 {
     struct pv_copies_members *s = &c->members;
+    give_those_that_wait(c, now);
     if (s->sending && now >= s->answer_by)
         end_task(c);
     if (!c->enabled || c->node->roster == NULL || c->node->online) {
@@ -544,7 +599,10 @@ pv_ns pv_copies_members_next(const struct pv_copies *c)
 {
     const struct pv_copies_members *s = &c->members;
     bool looks = !s->looking && s->n_tasks == 0;
-    return pv_min_ns(looks ? s->look_at : PV_NEVER, s->sending ? s->answer_by : PV_NEVER);
+    pv_ns next = pv_min_ns(looks ? s->look_at : PV_NEVER, s->sending ? s->answer_by : PV_NEVER);
+    for (size_t i = 0; i < PV_COPIES_GIVES && s->n_later > 0; i++)
+        next = pv_min_ns(next, s->gives[i].by);
+    return next;
 }
 
 void pv_copies_members_done(struct pv_copies *c)
