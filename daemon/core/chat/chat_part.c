@@ -11,9 +11,11 @@
 #include "daemon/core/peer/peers.h"
 
 enum {
-    MAX_QUESTIONS = 16,   /* ours: of peers, whose a connection is, that are being looked up */
-    QUESTION_RATE = 20,   /* ours: a second, of all peers; */
-    QUESTION_BURST = 100, /* more are not answered */
+    MAX_QUESTIONS = 16,  /* ours: of peers, whose a connection is, that are being looked up */
+    OF_PEER = 4,         /* ours: those of one peer */
+    QUESTION_ROWS = 64,  /* ours: peers share out the looks by their numbers */
+    QUESTION_RATE = 2,   /* ours: a second and row; */
+    QUESTION_BURST = 20, /* more are not answered */
 };
 
 /* The tag of a job that looks for an owner: this, and its number. Chatlink's are small. */
@@ -30,7 +32,7 @@ struct chat {
     struct pv_node *node;
     struct pv_chatlink *link; /* owned; node.chatlink is the same */
     struct question questions[MAX_QUESTIONS];
-    struct pv_bucket asked;
+    struct pv_bucket asked[QUESTION_ROWS];
 };
 
 /* rooms, copies and messages reach the machine by node->chatlink: one connection carries the lines
@@ -231,19 +233,32 @@ static void ask_owner(struct pv_node *n, const struct pv_chatlink_event *ev)
     send_owner(n, ev->msg.peer, &question);
 }
 
+/* A free place for a question of from; MAX_QUESTIONS: it has its share, or there is none. */
+static size_t place_for(const struct chat *c, const struct pv_peer *from)
+{
+    size_t place = MAX_QUESTIONS, of_peer = 0;
+    for (size_t i = 0; i < MAX_QUESTIONS; i++) {
+        const struct question *q = &c->questions[i];
+        if (!q->used)
+            place = i;
+        else
+            of_peer += memcmp(q->pk, pv_peer_pk(from), sizeof(q->pk)) == 0;
+    }
+    return of_peer < OF_PEER ? place : MAX_QUESTIONS;
+}
+
 /* Looks up whose the connection is that a peer asks about. Without an answer it counts as
- * anybody's.
+ * anybody's, so no peer may use up what others ask for.
  */
 static void look_up(struct chat *c, const struct pv_peer *from, const struct pv_proof_owner *owner,
                     pv_ns now)
 {
     const struct pv_member *self = pv_node_self(c->node);
     const struct pv_member *other = pv_roster_by_node(c->node->roster, pv_peer_pk(from));
-    size_t i = 0;
-    while (i < MAX_QUESTIONS && c->questions[i].used)
-        i++;
+    struct pv_bucket *row = &c->asked[pv_peer_id(from) % QUESTION_ROWS];
+    size_t i = place_for(c, from);
     if (self == NULL || other == NULL || i == MAX_QUESTIONS ||
-        !pv_bucket_take(&c->asked, QUESTION_RATE, QUESTION_BURST, 1, now))
+        !pv_bucket_take(row, QUESTION_RATE, QUESTION_BURST, 1, now))
         return;
     struct pv_job *job = pv_job_new(PV_JOB_OWNER);
     if (job == NULL)

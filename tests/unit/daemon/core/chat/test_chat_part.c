@@ -210,17 +210,48 @@ static void a_peer_is_told_whose_a_connection_is(void **state)
     assert_int_equal(job->u.owner.remote.port, PV_CHAT_PORT);
     fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK, .typist = PV_CHAT_ROOT});
     assert_null(fake_node_job(node));
-    /* So many at once, and not more; what is no question asks for nothing. */
-    unsigned jobs = 0;
-    for (int i = 0; i < 50; i++)
-        pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, sizeof(body)), node->now);
-    while ((job = fake_node_job(node)) != NULL) {
-        jobs++;
-        fake_node_answer(node, job, &(struct pv_job_result){.status = PV_ERR_NOT_FOUND});
-    }
-    assert_int_equal(jobs, 16);
+    /* What is no question asks for nothing. */
     pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, 3), node->now);
     assert_null(fake_node_job(node));
+}
+
+/* Asks so often; how often it is looked up. */
+static unsigned ask_often(struct pv_peer *p, int times)
+{
+    const struct pv_proof_owner question = {.port = 40000};
+    uint8_t body[PV_PROOF_OWNER_LEN];
+    struct pv_job *job;
+    unsigned jobs = 0;
+    pv_proof_owner_build(&question, body);
+    for (int i = 0; i < times; i++)
+        pv_part_chat.inband[0].take(node->self, p, pv_view(body, sizeof(body)), node->now);
+    for (; (job = fake_node_job(node)) != NULL; jobs++)
+        fake_node_answer(node, job, &(struct pv_job_result){.status = PV_ERR_NOT_FOUND});
+    return jobs;
+}
+
+/* What bob asks too often is not looked up, at once or one after the other; carol's is. */
+static void a_peer_that_asks_without_end_leaves_room_for_others(void **state)
+{
+    const struct pv_proof_owner question = {.port = 40000};
+    uint8_t body[PV_PROOF_OWNER_LEN];
+    struct pv_job *job;
+    (void)state;
+    assert_int_equal(ask_often(chat.bob, 50), 4);
+    unsigned jobs = 0;
+    for (int i = 0; i < 100; i++)
+        jobs += ask_often(chat.bob, 1);
+    assert_int_equal(jobs, 16);
+    fake_node_wait(node, PV_S(1));
+    assert_int_equal(ask_often(chat.bob, 4), 2);
+    /* Four of his wait for the shell. */
+    fake_node_wait(node, PV_S(10));
+    pv_proof_owner_build(&question, body);
+    for (int i = 0; i < 50; i++)
+        pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, sizeof(body)), node->now);
+    assert_int_equal(ask_often(chat.carol, 1), 5);
+    while ((job = fake_node_job(node)) != NULL)
+        pv_job_free(job);
 }
 
 int main(void)
@@ -228,6 +259,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_peer_is_told_whose_a_connection_is, start, stop),
+        T(a_peer_that_asks_without_end_leaves_room_for_others),
         T(what_waits_goes_out_when_the_peer_is_there),
         T(a_path_is_enough_without_the_coordinators_word),
         T(nobody_is_there_before_the_interface_is),
