@@ -8,18 +8,25 @@
 
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/chat/retention.h"
+#include "daemon/core/files/autoaccept.h"
+#include "daemon/core/node/saved.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_file.h"
 
-#define META_FILES "files"  /* the table's name in the store */
-#define SAVE_RETRY PV_S(30) /* ours: after a failed write, as for the roster */
+#define META_FILES "files"     /* the table's name in the store */
+#define META_PINS  "file-pins" /* that of the pins of auto-accept */
+#define SAVE_RETRY PV_S(30)    /* ours: after a failed write, as for the roster */
+
+enum {
+    TAG_PINS = 0, /* of their job; those of the table's begin at 1: pv_filelink_save() */
+};
 
 struct files {
     struct pv_node *node;
-    struct pv_filelink *link;           /* owned */
-    struct pv_auto_accept *auto_accept; /* owned */
-    size_t n_auto_accept;
+    struct pv_filelink *link;      /* owned */
+    struct pv_autoaccept *rules;   /* owned; with their pins */
     pv_ns save_at;                 /* the last write failed: once more then; PV_NEVER */
+    pv_ns pins_at;                 /* the same of the pins */
     struct pv_files_passed passed; /* the newest that a client passed; handle -1: none */
     uint32_t passed_by;            /* the control client's sid */
     /* For the shell, before filelink's own. One RELEASE and one answer to a client can wait for
@@ -27,15 +34,6 @@ struct files {
     struct pv_files_op ops[PV_CTLSRV_MAX_CONNS];
     size_t n_ops;
 };
-
-static struct pv_view saved_table(const struct pv_saved *saved)
-{
-    for (size_t i = 0; saved != NULL && i < saved->n_meta; i++) {
-        if (strcmp(saved->meta[i].name, META_FILES) == 0)
-            return saved->meta[i].value;
-    }
-    return pv_view(NULL, 0);
-}
 
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                 void **ret_part)
@@ -48,20 +46,16 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     memcpy(fc.own_pk, node->identity->sign_pk, sizeof(fc.own_pk));
     f->node = node;
     f->passed.handle = -1;
-    f->save_at = PV_NEVER;
-    f->n_auto_accept = cfg->n_auto_accept;
-    /* One more than needed: calloc() of nothing may return NULL, which would look like
-     * no memory. */
-    f->auto_accept = calloc(cfg->n_auto_accept + 1, sizeof(*f->auto_accept));
-    int r = f->auto_accept == NULL ? PV_ERR_NOMEM
-                                   : pv_filelink_new(&f->link, &fc, saved_table(cfg->saved));
+    f->save_at = f->pins_at = PV_NEVER;
+    int r = pv_autoaccept_new(&f->rules, cfg->auto_accept, cfg->n_auto_accept,
+                              pv_saved_value(cfg->saved, META_PINS), node->log);
+    if (r == PV_OK)
+        r = pv_filelink_new(&f->link, &fc, pv_saved_value(cfg->saved, META_FILES));
     if (r != PV_OK) {
-        free(f->auto_accept);
+        pv_autoaccept_free(f->rules);
         free(f);
         return r;
     }
-    if (cfg->n_auto_accept > 0)
-        memcpy(f->auto_accept, cfg->auto_accept, cfg->n_auto_accept * sizeof(*f->auto_accept));
     *ret_part = f;
     return PV_OK;
 }
@@ -70,31 +64,31 @@ static void free_files(void *part)
 {
     struct files *f = part;
     pv_filelink_free(f->link);
-    free(f->auto_accept);
+    pv_autoaccept_free(f->rules);
     free(f);
 }
 
 /* --- peers ----------------------------------------------------------------------------------- */
 
-/* The largest rule that names this peer. */
-static uint64_t auto_max(const struct files *f, const char *name)
+/* Files of up to how many bytes are taken unasked of it? Rules go by who the roster says it is, and
+ * nobody else's word pins one. */
+static uint64_t auto_max(struct files *f, const struct pv_peer *p)
 {
-    uint64_t max = 0;
-    for (size_t i = 0; i < f->n_auto_accept; i++) {
-        const struct pv_auto_accept *rule = &f->auto_accept[i];
-        if ((rule->name[0] == '\0' || strcmp(rule->name, name) == 0) && rule->max > max)
-            max = rule->max;
-    }
-    return max;
+    const struct pv_roster *roster = f->node->roster;
+    const struct pv_member *m = roster == NULL ? NULL : pv_roster_by_node(roster, pv_peer_pk(p));
+    if (m == NULL)
+        return 0;
+    pv_autoaccept_enter(f->rules, pv_roster_network_id(roster));
+    return pv_autoaccept_max(f->rules, m->name, m->node);
 }
 
-static struct pv_filelink_peer as_peer(const struct files *f, const struct pv_peer *p, bool online)
+static struct pv_filelink_peer as_peer(struct files *f, const struct pv_peer *p, bool online)
 {
     return (struct pv_filelink_peer){.pk = pv_peer_pk(p),
                                      .name = pv_peer_name(p),
                                      .addr = *pv_peer_ip4(p),
                                      .online = online,
-                                     .auto_max = auto_max(f, pv_peer_name(p))};
+                                     .auto_max = auto_max(f, p)};
 }
 
 /* Can its daemon be connected to? While our own interface is down nobody's can, whatever the
@@ -104,6 +98,7 @@ static bool is_there(const struct files *f, const struct pv_peer *p)
     return pv_node_is_on_overlay(f->node) && pv_peer_reach(p) != PV_REACH_NO;
 }
 
+/* Also the first look at a member, by which a rule with its name is pinned to it. */
 static void look_at(struct files *f, const struct pv_peer *p, pv_ns now)
 {
     const struct pv_filelink_peer peer = as_peer(f, p, is_there(f, p));
@@ -343,6 +338,17 @@ static void save(struct files *f)
     free(buf);
 }
 
+/* Without memory they are kept with the next change. */
+static void save_pins(struct files *f)
+{
+    size_t len;
+    uint8_t *pins = pv_autoaccept_save(f->rules, &len);
+    f->pins_at = PV_NEVER;
+    if (pins != NULL)
+        pv_node_put_meta(f->node, META_PINS, pv_view(pins, len), &pv_part_files, TAG_PINS);
+    free(pins);
+}
+
 static void run(void *part, pv_ns now)
 {
     struct files *f = part;
@@ -355,17 +361,21 @@ static void run(void *part, pv_ns now)
         tell_watchers(f, number);
     if (pv_filelink_take_dirty(f->link, now) || now >= f->save_at)
         save(f);
+    if (pv_autoaccept_take_dirty(f->rules) || now >= f->pins_at)
+        save_pins(f);
 }
 
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct files *f = part;
-    if (result->status == PV_OK) {
+    bool pins = tag == TAG_PINS;
+    if (result->status == PV_OK && !pins)
         pv_filelink_kept(f->link, tag, now);
+    if (result->status == PV_OK)
         return;
-    }
-    pv_log(f->node->log, PV_LOG_ERROR, "what=\"files not stored\" why=\"%s\"", result->error);
-    f->save_at = now + SAVE_RETRY;
+    pv_log(f->node->log, PV_LOG_ERROR, "what=\"%s not stored\" why=\"%s\"",
+           pins ? "machines of auto-accept" : "files", result->error);
+    *(pins ? &f->pins_at : &f->save_at) = now + SAVE_RETRY;
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -377,13 +387,42 @@ static void handle_timeout(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct files *f = part;
-    return pv_min_ns(pv_filelink_next_timeout(f->link), f->save_at);
+    return pv_min_ns(pv_filelink_next_timeout(f->link), pv_min_ns(f->save_at, f->pins_at));
+}
+
+/* One line, whatever changed hands: names of others must not hide other problems. */
+static void show_kept_out(const struct files *f, struct pv_statuspage *st)
+{
+    const struct pv_roster *roster = f->node->roster;
+    const char *first = NULL, *name;
+    char text[PV_NAME_BUF + 128];
+    size_t n = 0;
+    for (size_t i = 0; roster != NULL && (name = pv_autoaccept_name(f->rules, i)) != NULL; i++) {
+        const struct pv_member *m = pv_roster_by_name(roster, name);
+        if (m == NULL || memcmp(m->node, f->node->identity->sign_pk, sizeof(m->node)) == 0 ||
+            !pv_autoaccept_keeps_out(f->rules, i, m->node))
+            continue;
+        first = n++ == 0 ? name : first;
+    }
+    if (n == 1)
+        snprintf(text, sizeof(text),
+                 "%s, which is another machine than before: `p2pvpnctl files accept ID` of one of "
+                 "its files makes it hold",
+                 first);
+    else if (n > 1)
+        snprintf(text, sizeof(text),
+                 "%s and %zu more, which are other machines than before: `p2pvpnctl files accept "
+                 "ID` of a file of each makes it hold",
+                 first, n - 1);
+    if (n > 0)
+        pv_statuspage_problem(st, "[chat] auto-accept does not hold for ", text);
 }
 
 static void show_status(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct files *f = part;
     (void)now;
+    show_kept_out(f, st);
     pv_statuspage_drop(st, "file-unproven", pv_filelink_unproven(f->link));
 }
 
@@ -521,6 +560,18 @@ static void answer_failed(const struct files *f, uint32_t number, int status, ui
     pv_ctlsrv_fail(f->node->ctl, handle, PV_CTLAPI_FAILED, text);
 }
 
+/* Who accepts a file of a machine by hand has looked at who it is: the rule with its name holds for
+ * it from now on. */
+static void trust(struct files *f, uint32_t number)
+{
+    const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
+    const struct pv_roster *roster = f->node->roster;
+    const struct pv_member *m =
+        entry == NULL || roster == NULL ? NULL : pv_roster_by_node(roster, entry->peer);
+    if (m != NULL)
+        pv_autoaccept_trust(f->rules, m->name, m->node);
+}
+
 /* The commands about one file that is known by its number. */
 static void cmd_one(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                     pv_ns now)
@@ -536,6 +587,8 @@ static void cmd_one(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         r = pass(f, req->number, handle);
     else if (req->cmd == PV_CTLAPI_FILE_SAVED)
         r = pv_filelink_saved(f->link, req->number, now);
+    if (r == PV_OK && req->cmd == PV_CTLAPI_FILE_ACCEPT)
+        trust(f, req->number);
     if (r == PV_OK)
         answer_file(f, req->number, handle);
     else

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fuzz_file - what comes from others about files: notices, names, the frame that asks, and the
- * table as it was stored. The input also drives a machine, which must stay within its limits.
+ * table and the pins of auto-accept as they were stored. The input also drives a machine, which
+ * must stay within its limits.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "daemon/core/files/autoaccept.h"
 #include "daemon/core/files/filelink.h"
 #include "tests/fuzz/fuzz_util.h"
 
@@ -31,6 +33,25 @@ static void check_notice(struct pv_view body)
         pv_file_notice_parse(pv_view(buf, len), &again) != PV_OK ||
         memcmp(&n, &again, sizeof(n)) != 0)
         abort();
+}
+
+/* Pins that were stored, whole or not: what is read of them is written and read again. */
+static void check_pins(struct pv_view saved)
+{
+    static const struct pv_auto_accept rules[] = {{"bob", 1}, {"a", 2}, {"", 0}};
+    const uint8_t eve[PV_SIGN_PK_LEN] = {7};
+    struct pv_autoaccept *a, *again;
+    size_t len;
+    if (pv_autoaccept_new(&a, rules, PV_ARRAY_LEN(rules), saved, NULL) != PV_OK)
+        abort();
+    uint8_t *pins = pv_autoaccept_save(a, &len);
+    if (pins == NULL ||
+        pv_autoaccept_new(&again, rules, PV_ARRAY_LEN(rules), pv_view(pins, len), NULL) != PV_OK ||
+        pv_autoaccept_max(a, "bob", eve) != pv_autoaccept_max(again, "bob", eve))
+        abort();
+    free(pins);
+    pv_autoaccept_free(again);
+    pv_autoaccept_free(a);
 }
 
 /* Each piece of the input, by its first byte: a notice, bytes of a connection, time. */
@@ -75,6 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct pv_filelink *link;
     char name[PV_FILE_NAME_BUF];
     check_notice(pv_view(data, len));
+    check_pins(pv_view(data, len));
     if (pv_file_name_clean(pv_view(data, len), name) == PV_OK)
         check_name(name);
     if (pv_filelink_new(&link, &cfg, pv_view(data, len)) != PV_OK)

@@ -9,6 +9,24 @@ static struct fake_node node;
 static struct fake_peers peers;
 static struct pv_peer *bob;
 static uint32_t client;
+/* What the store has of auto-accept's pins. */
+static uint8_t kept_pins[1024];
+static struct pv_saved_meta kept = {.name = "file-pins"};
+
+/* The next job writes the pins; that ends so. */
+static void expect_pins_saved(int status)
+{
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_SET_META);
+    assert_string_equal(job->u.set_meta.name, "file-pins");
+    assert_true(job->u.set_meta.len <= sizeof(kept_pins));
+    if (status == PV_OK) {
+        memcpy(kept_pins, job->u.set_meta.value, job->u.set_meta.len);
+        kept.value = pv_view(kept_pins, job->u.set_meta.len);
+    }
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = status, .error = "no room"});
+}
 
 static int start(void **state)
 {
@@ -25,6 +43,7 @@ static int start(void **state)
     node.node.iface = PV_IFACE_UP;
     bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
+    expect_pins_saved(PV_OK); /* the rule is bob's */
     client = fake_ctl_open(&node);
     return 0;
 }
@@ -314,6 +333,119 @@ static void a_table_that_could_not_be_kept_is_kept_later(void **state)
     assert_null(fake_node_job(&node));
 }
 
+/* --- who is bob ---------------------------------------------------------------------------- */
+
+/* Another life of the daemon, with what the store has, and with the rule for bob or without. */
+static void restart(bool with_rule)
+{
+    struct pv_job *job;
+    while ((job = fake_node_job(&node)) != NULL)
+        fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+    pv_part_files.free(node.self);
+    node.node.n_parts = 0;
+    node.saved.meta = &kept;
+    node.saved.n_meta = 1;
+    node.cfg.n_auto_accept = with_rule ? 1 : 0;
+    fake_node_start(&node);
+    node.node.parts[0] = (struct pv_part_slot){&pv_part_files, node.self};
+    node.node.n_parts = 1;
+    pv_node_raise(&node.node, PV_FACT_INTERFACE);
+    fake_peers_settle(&peers);
+}
+
+/* The machine that is bob leaves the network, and another one comes by the name. */
+static void another_machine_is_bob(unsigned seed)
+{
+    const struct keys k = keys_of(7);
+    fake_node_add(&node, make_leave(&node.world, &k, 1));
+    fake_peers_leaves(&peers, bob);
+    bob = fake_peers_member(&peers, seed, "bob", (uint16_t)seed);
+    fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
+}
+
+/* Bob offers a small file: does the rule take it? The table is written in any case. */
+static void expect_taken(uint8_t id, bool taken)
+{
+    struct pv_files_op op;
+    bob_offers(id, 900);
+    expect_saved(PV_OK);
+    assert_int_equal(pv_files_part_poll_op(&node.node, &op), taken ? PV_OK : PV_ERR_AGAIN);
+    assert_true(!taken || op.op.type == PV_FILEOP_FETCH);
+}
+
+static void a_rule_does_not_hold_for_who_gets_the_name_later(void **state)
+{
+    (void)state;
+    assert_false(fake_node_has_problem(&node, "auto-accept"));
+    another_machine_is_bob(8);
+    assert_null(fake_node_job(&node));
+    expect_taken(1, false);
+    assert_true(fake_node_has_problem(&node, "does not hold for bob, which is another machine than "
+                                             "before: `p2pvpnctl files accept ID` of one"));
+    restart(true);
+    expect_taken(2, false);
+    assert_true(fake_node_has_problem(&node, "does not hold for bob"));
+}
+
+static void accepting_a_file_by_hand_makes_the_rule_hold(void **state)
+{
+    (void)state;
+    another_machine_is_bob(8);
+    expect_taken(1, false);
+    fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
+    assert_reply(&node, client, "\"ok\":true");
+    fake_peers_settle(&peers);
+    expect_saved(PV_OK);
+    expect_pins_saved(PV_OK);
+    assert_false(fake_node_has_problem(&node, "auto-accept"));
+    expect_op(PV_FILEOP_FETCH);
+    expect_taken(2, true);
+    restart(true);
+    assert_false(fake_node_has_problem(&node, "auto-accept"));
+    expect_taken(3, true);
+}
+
+static void without_its_line_the_rule_forgets_whose_it_was(void **state)
+{
+    (void)state;
+    another_machine_is_bob(8);
+    restart(false);
+    expect_pins_saved(PV_OK);
+    expect_taken(1, false);
+    assert_false(fake_node_has_problem(&node, "auto-accept"));
+    restart(true);
+    expect_pins_saved(PV_OK);
+    expect_taken(2, true);
+}
+
+/* It has a session, but the roster knows nothing of it any more. */
+static void who_is_no_member_pins_no_rule_and_has_none(void **state)
+{
+    const struct keys k = keys_of(7);
+    (void)state;
+    restart(false);
+    expect_pins_saved(PV_OK);
+    fake_node_add(&node, make_leave(&node.world, &k, 1));
+    restart(true);
+    expect_taken(1, false);
+    assert_null(fake_node_job(&node));
+}
+
+static void a_pin_that_could_not_be_kept_is_kept_later(void **state)
+{
+    (void)state;
+    restart(false);
+    expect_pins_saved(PV_OK);
+    restart(true);
+    expect_pins_saved(PV_ERR_NO_SPACE);
+    fake_node_wait(&node, PV_S(29));
+    assert_null(fake_node_job(&node));
+    fake_node_wait(&node, PV_S(2));
+    expect_pins_saved(PV_OK);
+    fake_node_wait(&node, PV_S(100));
+    assert_null(fake_node_job(&node));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -332,6 +464,11 @@ int main(void)
         T(a_member_that_leaves_takes_its_offers_along),
         T(only_members_may_fetch),
         T(a_table_that_could_not_be_kept_is_kept_later),
+        T(a_rule_does_not_hold_for_who_gets_the_name_later),
+        T(accepting_a_file_by_hand_makes_the_rule_hold),
+        T(without_its_line_the_rule_forgets_whose_it_was),
+        T(who_is_no_member_pins_no_rule_and_has_none),
+        T(a_pin_that_could_not_be_kept_is_kept_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
