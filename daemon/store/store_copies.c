@@ -57,34 +57,123 @@ static int measure(sqlite3 *db, const char *sql, const uint8_t *const pks[2], ui
     return pv_query_end(&q);
 }
 
-/* A quota each for the disk, for whoever sends, for whoever gets, and for one sender's part of what
- * a receiver may have. */
-static int check_quotas(sqlite3 *db, const struct pv_copyjob *job)
+struct quota {
+    const char *sql; /* number and bytes of what is counted */
+    uint64_t copies, bytes;
+};
+
+static int has_room(sqlite3 *db, const struct quota *quota, const uint8_t *const pks[2],
+                    const struct pv_copyjob *job, bool *ret_room)
 {
-    static const struct {
-        const char *sql;
-        uint64_t copies, bytes;
-    } QUOTAS[] = {
-        {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy", PV_COPIES_MAX,
-         PV_COPIES_MAX_BYTES},
+    uint64_t n = 0, bytes = 0;
+    int r = measure(db, quota->sql, pks, &n, &bytes);
+    *ret_room = n < quota->copies && bytes + job->box_len <= quota->bytes;
+    return r;
+}
+
+/* What senders share: what one receiver may have here, and all that is held. Weights are bytes and,
+ * for each copy, as many as there are for one on average. */
+struct shared {
+    struct quota quota;
+    bool of_receiver;
+    const char *most;  /* who else has most of it, and its weight */
+    const char *own;   /* the weight of the one who sends */
+    const char *evict; /* the newest of one sender */
+};
+
+enum {
+    EACH = 8192, /* ours: 8 MiB and 1,000 copies, 64 MiB and 10,000 */
+};
+#define EACH_TEXT "8192"
+#define WEIGHT    "sum(size + " EACH_TEXT ")"
+#define NEWEST    " ORDER BY n DESC LIMIT 4)"
+static const struct shared SHARED[] = {
+    {.quota = {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE receiver = ?",
+               PV_COPIES_MAX_OF_NODE, PV_COPIES_MAX_BYTES_OF_NODE},
+     .of_receiver = true,
+     .most = "SELECT sender, " WEIGHT " FROM hold_copy WHERE sender <> ? AND receiver = ?"
+             " GROUP BY sender ORDER BY 2 DESC LIMIT 1",
+     .own = "SELECT coalesce(" WEIGHT ", 0) FROM hold_copy WHERE sender = ? AND receiver = ?",
+     .evict = "DELETE FROM hold_copy WHERE n IN"
+              " (SELECT n FROM hold_copy WHERE sender = ? AND receiver = ?" NEWEST},
+    {.quota = {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy", PV_COPIES_MAX,
+               PV_COPIES_MAX_BYTES},
+     .most = "SELECT sender, " WEIGHT " FROM hold_copy WHERE sender <> ?"
+             " GROUP BY sender ORDER BY 2 DESC LIMIT 1",
+     .own = "SELECT coalesce(" WEIGHT ", 0) FROM hold_copy WHERE sender = ?",
+     .evict = "DELETE FROM hold_copy WHERE n IN"
+              " (SELECT n FROM hold_copy WHERE sender = ?" NEWEST},
+};
+
+static struct pv_query query_of(sqlite3 *db, const struct shared *x, const char *sql,
+                                const uint8_t *sender, const uint8_t *receiver)
+{
+    struct pv_query q = pv_query(db, sql);
+    bind_pk(&q, sender);
+    if (x->of_receiver)
+        bind_pk(&q, receiver);
+    return q;
+}
+
+/* Few senders must not keep the others out by having been first: who has most gives way to one who
+ * has less, with what came last, so that the beginning of its conversation stays. A sender keeps
+ * each message until its receiver has it, so nothing is lost but a place to wait. */
+static int evict(sqlite3 *db, const struct shared *x, const struct pv_copyjob *job)
+{
+    uint8_t greedy[PV_SIGN_PK_LEN];
+    uint64_t most = 0, own = 0;
+    struct pv_query q = query_of(db, x, x->most, job->from, job->to);
+    if (pv_query_next(&q) && pv_column_bytes(&q, 0, greedy, sizeof(greedy)))
+        most = pv_column_u64(&q, 1);
+    int r = pv_query_end(&q);
+    if (r < 0)
+        return r;
+    q = query_of(db, x, x->own, job->from, job->to);
+    if (pv_query_next(&q))
+        own = pv_column_u64(&q, 0);
+    r = pv_query_end(&q);
+    if (r < 0)
+        return r;
+    if (most <= own + job->box_len + EACH)
+        return PV_ERR_REFUSED;
+    q = query_of(db, x, x->evict, greedy, job->to);
+    return pv_query_run(&q);
+}
+
+/* A quota each for whoever sends, and for one sender's part of what a receiver may have. Beyond
+ * these nobody gives way. */
+static int check_own(sqlite3 *db, const struct pv_copyjob *job)
+{
+    static const struct quota OWN[] = {
         {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE sender = ?",
-         PV_COPIES_MAX_OF_NODE, PV_COPIES_MAX_BYTES_OF_NODE},
-        {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE receiver = ?",
          PV_COPIES_MAX_OF_NODE, PV_COPIES_MAX_BYTES_OF_NODE},
         {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE sender = ? AND receiver = ?",
          PV_COPIES_MAX_OF_PAIR, PV_COPIES_MAX_BYTES_OF_PAIR},
     };
-    const uint8_t *const keys[][2] = {
-        {NULL, NULL}, {job->from, NULL}, {job->to, NULL}, {job->from, job->to}};
-    for (size_t i = 0; i < PV_ARRAY_LEN(QUOTAS); i++) {
-        uint64_t n = 0, bytes = 0;
-        int r = measure(db, QUOTAS[i].sql, keys[i], &n, &bytes);
-        if (r < 0)
-            return r;
-        if (n >= QUOTAS[i].copies || bytes + job->box_len > QUOTAS[i].bytes)
-            return PV_ERR_REFUSED;
+    const uint8_t *const keys[][2] = {{job->from, NULL}, {job->from, job->to}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(OWN); i++) {
+        bool room = false;
+        int r = has_room(db, &OWN[i], keys[i], job, &room);
+        if (r < 0 || !room)
+            return r < 0 ? r : PV_ERR_REFUSED;
     }
     return PV_OK;
+}
+
+static int make_room(sqlite3 *db, const struct pv_copyjob *job)
+{
+    int r = check_own(db, job);
+    for (size_t i = 0; i < PV_ARRAY_LEN(SHARED) && r == PV_OK; i++) {
+        const uint8_t *const keys[2] = {SHARED[i].of_receiver ? job->to : NULL, NULL};
+        bool room = false;
+        /* Each turn deletes something, or ends it. */
+        while (r == PV_OK && !room) {
+            r = has_room(db, &SHARED[i].quota, keys, job, &room);
+            if (r == PV_OK && !room)
+                r = evict(db, &SHARED[i], job);
+        }
+    }
+    return r;
 }
 
 static int is_held(sqlite3 *db, const struct pv_copyjob *job, bool *ret_held)
@@ -117,7 +206,7 @@ static int put(sqlite3 *db, const struct pv_copyjob *job, bool low_disk)
         return r;
     if (low_disk)
         return PV_ERR_REFUSED;
-    r = check_quotas(db, job);
+    r = make_room(db, job);
     if (r < 0)
         return r;
     q = pv_query(db, "INSERT INTO hold_copy (sender, receiver, key, size, time_s, box)"

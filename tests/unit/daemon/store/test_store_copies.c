@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* Copies held for others: who may have how many here, and who gives way when there is no room. */
+#include "daemon/store/store_copies.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    SMALL = 200, /* bytes of a box */
+};
+
+static sqlite3 *db;
+static const struct pv_chatjob_terms terms = {.low_disk = false};
+
+/* As daemon/store/store.c does it. */
+static int run(struct pv_copyjob *job)
+{
+    struct pv_chatjob_result *res = calloc(1, sizeof(*res));
+    assert_non_null(res);
+    assert_int_equal(sqlite3_exec(db, "SAVEPOINT job", NULL, NULL, NULL), SQLITE_OK);
+    int r = pv_store_copies_run(db, job, &terms, res);
+    if (r < 0)
+        assert_int_equal(sqlite3_exec(db, "ROLLBACK TO job", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "RELEASE job", NULL, NULL, NULL), SQLITE_OK);
+    pv_chatjob_result_free(res);
+    return r;
+}
+
+/* The n-th copy of a sender for a receiver. */
+static int put(uint8_t from, uint8_t to, unsigned n, size_t len)
+{
+    static uint8_t box[PV_PARCEL_BOX_MAX];
+    struct pv_copyjob job = {.kind = PV_COPYJOB_PUT,
+                             .from = {from},
+                             .to = {to},
+                             .key = {(uint8_t)n, (uint8_t)(n >> 8)},
+                             .wall_s = 1700000000,
+                             .box = box,
+                             .box_len = len};
+    return run(&job);
+}
+
+static unsigned count(const char *where)
+{
+    char sql[120];
+    sqlite3_stmt *st = NULL;
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM hold_copy WHERE %s", where);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    unsigned n = (unsigned)sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    return n;
+}
+
+static unsigned of_sender(uint8_t from)
+{
+    char where[40];
+    snprintf(where, sizeof(where), "substr(hex(sender), 1, 2) = '%02X'", (unsigned)from);
+    return count(where);
+}
+
+/* All that this sender may have here for the receiver. */
+static unsigned fill(uint8_t from, uint8_t to, size_t len)
+{
+    unsigned n = 0;
+    while (put(from, to, n, len) == PV_OK)
+        n++;
+    return n;
+}
+
+static void a_sender_has_so_many_for_one_receiver_and_for_all(void **state)
+{
+    (void)state;
+    assert_int_equal(fill(1, 100, SMALL), PV_COPIES_MAX_OF_PAIR);
+    assert_int_equal(put(1, 100, 0, SMALL), PV_OK); /* that is here already */
+    for (uint8_t to = 101; to < 104; to++)
+        assert_int_equal(fill(1, to, SMALL), PV_COPIES_MAX_OF_PAIR);
+    assert_int_equal(put(1, 104, 0, SMALL), PV_ERR_REFUSED);
+    assert_int_equal(of_sender(1), PV_COPIES_MAX_OF_NODE);
+}
+
+/* Four senders have all that is there for a receiver: the fifth one has its part all the same, and
+ * the others keep theirs, from the first one on. */
+static void who_has_most_for_a_receiver_gives_way_to_who_has_less(void **state)
+{
+    const size_t lens[] = {SMALL, PV_PARCEL_BOX_MAX};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(lens); i++) {
+        uint8_t to = (uint8_t)(100 + i);
+        for (uint8_t from = 1; from <= 4; from++)
+            assert_in_range(fill(from, to, lens[i]), 90, PV_COPIES_MAX_OF_PAIR);
+        unsigned before = of_sender(5), all = of_sender(1);
+        unsigned n = fill(5, to, lens[i]);
+        assert_in_range(n, (all - before) / 2, all);
+        for (uint8_t from = 1; from <= 4; from++)
+            assert_true(of_sender(from) + 10 >= n);
+        assert_int_equal(count("key = x'00000000000000000000000000000000'"), 5 * (i + 1));
+    }
+}
+
+/* The same for all that a node holds: ten senders have it. */
+static void who_has_most_of_all_gives_way_to_who_has_less(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        sqlite3_exec(db,
+                     "WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c LIMIT 10000)"
+                     " INSERT INTO hold_copy (sender, receiver, key, size, time_s, box)"
+                     " SELECT CAST(printf('%032d', i / 1000) AS BLOB),"
+                     " CAST(printf('%032d', i / 250) AS BLOB), CAST(printf('%016d', i) AS BLOB),"
+                     " 200, 1700000000, zeroblob(200) FROM c",
+                     NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(count("1"), PV_COPIES_MAX);
+    for (unsigned n = 0; n < 20; n++)
+        assert_int_equal(put(11, 90, n, SMALL), PV_OK);
+    assert_int_equal(of_sender(11), 20);
+    assert_in_range(count("1"), PV_COPIES_MAX - 4, PV_COPIES_MAX);
+}
+
+/* Nothing is deleted for a copy that is not taken in the end. */
+static void who_has_as_much_as_the_others_is_refused(void **state)
+{
+    (void)state;
+    for (uint8_t from = 1; from <= 5; from++)
+        for (unsigned n = 0; n < PV_COPIES_MAX_OF_NODE / 5; n++)
+            assert_int_equal(put(from, 100, n, SMALL), PV_OK);
+    for (uint8_t from = 1; from <= 5; from++)
+        assert_int_equal(put(from, 100, 999, SMALL), PV_ERR_REFUSED);
+    assert_int_equal(count("1"), PV_COPIES_MAX_OF_NODE);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return sqlite3_open(":memory:", &db) == SQLITE_OK ? pv_store_copies_schema(db) : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return sqlite3_close(db);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_sender_has_so_many_for_one_receiver_and_for_all),
+        T(who_has_most_for_a_receiver_gives_way_to_who_has_less),
+        T(who_has_most_of_all_gives_way_to_who_has_less),
+        T(who_has_as_much_as_the_others_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
