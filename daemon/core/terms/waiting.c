@@ -16,6 +16,7 @@
 
 enum {
     TOLD_MAX = 64,  /* ours: machines that watchers are told of one by one */
+    OF_INVITE = 16, /* ours: those of one invite, so that its token cannot hide who has others */
     NAMED = 3,      /* ours: machines that one line of `status` names */
     NOTIFY_MAX = 4, /* ours: runs of the program at a time; of more the log tells */
 };
@@ -108,6 +109,15 @@ static bool was_told(const struct waiting *w, const uint8_t *pk)
     return false;
 }
 
+/* Are there as many of its invite among these as watchers are told of? */
+static bool has_share(const struct pv_member *const *all, size_t n, const struct pv_member *m)
+{
+    size_t of_invite = 0;
+    for (size_t i = 0; i < n; i++)
+        of_invite += memcmp(all[i]->admitted_by, m->admitted_by, sizeof(m->admitted_by)) == 0;
+    return of_invite >= OF_INVITE;
+}
+
 /* As for a message that nothing proves: by a name that no member has. Without memory the log and
  * `status` say it all the same. */
 static void run_program(struct waiting *w, const struct pv_member *m, const char *from, pv_ns now)
@@ -149,11 +159,13 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
 static void tell(struct waiting *w, pv_ns now)
 {
     const struct pv_node *n = w->node;
-    uint8_t still[TOLD_MAX][PV_SIGN_PK_LEN];
+    const struct pv_member *still[TOLD_MAX];
     size_t kept = 0;
     for (const struct pv_member *m = NULL; (m = next_waiting(n, m)) != NULL && kept < TOLD_MAX;) {
         const char *from = pv_waiting_from(n, m->node);
         bool told = was_told(w, m->node);
+        if (has_share(still, kept, m))
+            continue;
         if (!told && (!may_admit(n) || (from == NULL && n->online && w->asking && !w->silent)))
             continue;
         if (!told) {
@@ -163,9 +175,10 @@ static void tell(struct waiting *w, pv_ns now)
                           pv_ctlapi_waiting_json(m->name, m->node, from));
             run_program(w, m, from, now);
         }
-        memcpy(still[kept++], m->node, PV_SIGN_PK_LEN);
+        still[kept++] = m;
     }
-    memcpy(w->told, still, kept * sizeof(still[0]));
+    for (size_t i = 0; i < kept; i++)
+        memcpy(w->told[i], still[i]->node, PV_SIGN_PK_LEN);
     w->n_told = kept;
 }
 

@@ -150,6 +150,31 @@ static void watchers_are_told_once(void **state)
     assert_null(fake_node_job(&x.f));
 }
 
+/* Whoever has a token makes as many machines ask as there are uses; those of others are told of. */
+static void who_floods_one_invite_does_not_hide_who_has_another(void **state)
+{
+    const struct keys gate = keys_of(52);
+    char name[16];
+    (void)state;
+    for (unsigned i = 0; i < 100; i++) {
+        const struct keys k = keys_of(100 + i);
+        snprintf(name, sizeof(name), "flood%u", i);
+        fake_node_add(&x.f, make_member(&x.f.world, &door, &k, name, (uint16_t)(100 + i)));
+    }
+    fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &gate, PV_INVITE_APPROVAL, 0));
+    fake_node_add(&x.f, make_member(&x.f.world, &gate, &eve, "eve", 9));
+    fake_node_settle(&x.f);
+    others.refuses = others.holds = true;
+    fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
+    assert_int_equal(pv_watch_add(&x.f.node.watch, others.handle, false), PV_OK);
+    answer_from("203.0.113.9");
+    expect("\"name\":\"flood15\"");
+    assert_non_null(strstr(fake_client_output, "\"name\":\"eve\""));
+    assert_null(strstr(fake_client_output, "\"name\":\"flood16\""));
+    for (struct pv_job *job; (job = fake_node_job(&x.f)) != NULL;)
+        pv_job_free(job);
+}
+
 static void who_is_admitted_is_a_member(void **state)
 {
     (void)state;
@@ -277,6 +302,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(an_admin_is_told_who_asks_and_from_where),
         T(watchers_are_told_once),
+        T(who_floods_one_invite_does_not_hide_who_has_another),
         T(who_is_admitted_is_a_member),
         T(the_root_key_signs_where_it_is),
         T(who_is_denied_is_removed),
