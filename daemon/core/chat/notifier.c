@@ -10,8 +10,11 @@
 
 struct pv_notifier {
     struct pv_node *node;
-    bool enabled;   /* the configuration names a program */
-    unsigned n_out; /* jobs without a result */
+    bool enabled; /* the configuration names a program */
+    struct {
+        bool used;
+        char from[PV_NAME_BUF];
+    } out[PV_NOTIFIER_MAX_WAITING]; /* jobs without a result; a job's tag is its place */
 };
 
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -48,12 +51,31 @@ static struct pv_job *make_job(const struct pv_ctlapi_message *msg)
     return job;
 }
 
+/* A place for one more of this sender; PV_NOTIFIER_MAX_WAITING: there is none. One that writes
+ * without end must not keep the user from hearing of others. */
+static size_t place_for(const struct pv_notifier *n, const char *from)
+{
+    size_t place = PV_NOTIFIER_MAX_WAITING, used = 0, of_sender = 0;
+    for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING; i++) {
+        if (!n->out[i].used) {
+            place = i;
+            continue;
+        }
+        used++;
+        of_sender += strcmp(n->out[i].from, from) == 0;
+    }
+    return used < PV_NOTIFIER_MAX_WAITING / 2 || of_sender < PV_NOTIFIER_OF_SENDER
+               ? place
+               : PV_NOTIFIER_MAX_WAITING;
+}
+
 void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *msg, pv_ns now)
 {
     char more[PV_NODE_MORE];
     if (n == NULL || !n->enabled)
         return;
-    if (n->n_out >= PV_NOTIFIER_MAX_WAITING) {
+    size_t place = place_for(n, msg->from);
+    if (place == PV_NOTIFIER_MAX_WAITING) {
         if (pv_node_may_log(n->node, PV_FROM_NOTIFICATIONS, "too slow", now, more))
             pv_log(n->node->log, PV_LOG_WARN,
                    "from=%s what=\"no notification\" why=\"the program is too slow\"%s", msg->from,
@@ -62,8 +84,10 @@ void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *
     }
     struct pv_job *job = make_job(msg);
     /* Without memory the message is in the inbox all the same: only the program does not run. */
-    if (job != NULL)
-        n->n_out += pv_jobqueue_submit(&n->node->jobs, job, &pv_part_notifier, 0);
+    if (job == NULL)
+        return;
+    snprintf(n->out[place].from, sizeof(n->out[place].from), "%s", msg->from);
+    n->out[place].used = pv_jobqueue_submit(&n->node->jobs, job, &pv_part_notifier, place) != 0;
 }
 
 /* A program that fails does so with each message, so the lines about it have a rate. */
@@ -71,8 +95,7 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
 {
     struct pv_notifier *n = part;
     char more[PV_NODE_MORE];
-    (void)tag;
-    n->n_out--;
+    n->out[tag].used = false;
     if (result->status != PV_OK &&
         pv_node_may_log(n->node, PV_FROM_NOTIFICATIONS, result->error, now, more))
         pv_log(n->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"%s",

@@ -15,10 +15,10 @@
 #include "proto/roster/roster_make.h"
 
 enum {
-    TOLD_MAX = 64,  /* ours: machines that watchers are told of one by one */
-    OF_INVITE = 16, /* ours: those of one invite, so that its token cannot hide who has others */
-    NAMED = 3,      /* ours: machines that one line of `status` names */
-    NOTIFY_MAX = 4, /* ours: runs of the program at a time; of more the log tells */
+    TOLD_MAX = 64,   /* ours: machines that watchers are told of one by one */
+    OF_INVITE = 16,  /* ours: those of one invite, so that its token cannot hide who has others */
+    NAMED = 3,       /* ours: machines that one line of `status` names */
+    NOTIFY_MAX = 32, /* ours: runs of the program at a time; of more the log tells */
 };
 #define ASK_AGAIN PV_S(60) /* ours: who waits may have moved; asked while somebody does */
 

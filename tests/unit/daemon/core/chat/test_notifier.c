@@ -34,15 +34,20 @@ static int stop(void **state)
 
 static const uint8_t id[PV_CHAT_ID_LEN] = {0xab};
 
-static void receive(const char *room, const char *text)
+static void receive_from(const char *from, const char *room, const char *text)
 {
     const struct pv_ctlapi_message msg = {.id = id,
-                                          .from = "bob",
+                                          .from = from,
                                           .to = room == NULL ? "alice" : room,
                                           .room = room,
                                           .text = text,
                                           .time_ms = 1700000000123};
     pv_notifier_message(node.self, &msg, node.now);
+}
+
+static void receive(const char *room, const char *text)
+{
+    receive_from("bob", room, text);
 }
 
 static void the_program_is_told_who_said_what_to_whom_and_when(void **state)
@@ -84,10 +89,11 @@ static void without_a_program_nothing_is_run(void **state)
  * well or not, makes room for another. */
 static void a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next(void **state)
 {
+    static const char *const names[] = {"bob", "carol", "dave", "erin", "frank"};
     struct pv_job *jobs[PV_NOTIFIER_MAX_WAITING];
     (void)state;
     for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING + 3; i++)
-        receive(NULL, "again");
+        receive_from(names[i % PV_ARRAY_LEN(names)], NULL, "again");
     for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING; i++) {
         jobs[i] = fake_node_job(&node);
         assert_non_null(jobs[i]);
@@ -101,6 +107,25 @@ static void a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_
     receive(NULL, "still there");
     struct pv_job *job = fake_node_job(&node);
     assert_non_null(job);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+}
+
+static void one_sender_leaves_room_for_others(void **state)
+{
+    struct pv_job *job;
+    size_t n = 0;
+    (void)state;
+    for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING; i++)
+        receive(i % 2 == 0 ? NULL : "#crew", "again");
+    while ((job = fake_node_job(&node)) != NULL) {
+        n++;
+        pv_job_free(job);
+    }
+    assert_int_equal(n, PV_NOTIFIER_MAX_WAITING / 2);
+    receive_from("carol", NULL, "hello");
+    job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_string_equal(job->u.notify->from, "carol");
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
@@ -123,6 +148,7 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(
             a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next, start, stop),
+        cmocka_unit_test_setup_teardown(one_sender_leaves_room_for_others, start, stop),
         cmocka_unit_test_setup_teardown(nobody_is_told_when_the_part_is_not_there, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
