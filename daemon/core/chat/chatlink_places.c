@@ -31,14 +31,23 @@ static bool gives_way_before(const struct pv_chatlink_conn *a, const struct pv_c
     return of_a != of_b ? of_a > of_b : a->last_heard < b->last_heard;
 }
 
-/* Which connection gives way to a new one; NULL: none does. */
-static struct pv_chatlink_conn *victim(const struct pv_chatlink *link, bool unproven, pv_ns now)
+/* May this proven connection be closed for another one? One that carries an outbox keeps its place,
+ * unless its peer has a second one; so does one that was heard of lately, unless this node has
+ * something to say and the peer opened it, who can do so again. */
+static bool is_spare(const struct pv_chatlink_conn *c, bool opened, pv_ns now)
+{
+    bool silent = now - c->last_heard >= PV_S(IDLE_S);
+    return count_of_kind(c->peer, false) > 1 ||
+           (c->ack_deadline == PV_NEVER && (silent || (opened && !c->opened)));
+}
+
+/* Which connection gives way to a new one, which this node opens or not; NULL: none does. */
+static struct pv_chatlink_conn *victim(const struct pv_chatlink *link, bool unproven, bool opened,
+                                       pv_ns now)
 {
     struct pv_chatlink_conn *best = NULL;
     for (struct pv_chatlink_conn *c = link->conns; c != NULL; c = c->hh.next) {
-        /* A connection that carries an outbox keeps its place, unless its peer has a second one. */
-        bool spare = unproven || count_of_kind(c->peer, false) > 1 ||
-                     (c->ack_deadline == PV_NEVER && now - c->last_heard >= PV_S(IDLE_S));
+        bool spare = unproven || is_spare(c, opened, now);
         if (is_unproven(c) == unproven && spare && (best == NULL || gives_way_before(c, best)))
             best = c;
     }
@@ -86,9 +95,9 @@ void pv_chatlink_make_place(struct pv_chatlink *link, struct pv_chatlink_peer *p
     bool full = HASH_CNT(hh, link->conns) >= PV_CHATLINK_MAX_CONNS;
     c = NULL;
     if ((!opened && unproven >= PV_CHATLINK_MAX_UNPROVEN) || (full && unproven > 0))
-        c = victim(link, true, now);
+        c = victim(link, true, opened, now);
     else if (full)
-        c = victim(link, false, now);
+        c = victim(link, false, opened, now);
     close_for_another(link, c, now);
 }
 

@@ -413,6 +413,54 @@ static void many_connections_of_some_keep_nobody_out(void **state)
     assert_string_equal(w.nodes[1].last_text, "from the daemon");
 }
 
+/* Answers what the link asks of the store at its start: nothing waits. */
+static void know_the_backlog(struct pv_chatlink *link, pv_ns now)
+{
+    struct pv_chatjob_result none = {.n_backlog = 0};
+    struct pv_chatjob *job;
+    uint64_t tag;
+    while (pv_chatlink_poll_job(link, &tag, &job) == PV_OK) {
+        pv_chatlink_handle_job(link, tag, PV_OK, &none, now);
+        pv_chatjob_free(job);
+    }
+}
+
+/* As many members as there are connections talk all the time: this node's own message goes out. */
+static void members_that_talk_leave_room_for_what_this_node_has_to_say(void **state)
+{
+    static const char line[] = "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n";
+    struct test_rng seed;
+    const struct pv_chatlink_config cfg = {.rng = test_rng_make(&seed, 1), .own_pk = {1}};
+    const struct pv_addr addr = pv_addr4(10, 66, 0, 7, 0);
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "m"};
+    struct pv_chatlink_stream_op op;
+    struct pv_chatlink *link;
+    uint32_t sid, first = 0;
+    pv_ns now = PV_S(1000);
+    (void)state;
+    assert_int_equal(pv_chatlink_new(&link, &cfg, now), PV_OK);
+    know_the_backlog(link, now);
+    for (unsigned i = 0; i < PV_CHATLINK_MAX_CONNS; i++, now += PV_MS(1)) {
+        source.pk[0] = 2;
+        source.pk[1] = (uint8_t)i;
+        assert_int_equal(pv_chatlink_accepted(link, &source, now, &sid), PV_OK);
+        pv_chatlink_handle_bytes(link, sid, pv_view(line, sizeof(line) - 1), 1, now);
+        first = first == 0 ? sid : first;
+    }
+    source.pk[0] = 3;
+    assert_int_equal(pv_chatlink_accepted(link, &source, now, &sid), PV_ERR_LIMIT);
+    source.pk[0] = 4;
+    assert_int_equal(pv_chatlink_peer_online(link, source.pk, "bob", &addr, now), PV_OK);
+    assert_int_equal(pv_chatlink_want(link, source.pk, now), PV_OK);
+    assert_int_equal(pv_chatlink_poll_stream_op(link, &op), PV_OK);
+    assert_false(op.open);
+    assert_int_equal(op.sid, first); /* it was silent longest */
+    assert_int_equal(pv_chatlink_poll_stream_op(link, &op), PV_OK);
+    assert_true(op.open);
+    assert_memory_equal(op.pk, source.pk, sizeof(op.pk));
+    pv_chatlink_free(link);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +478,7 @@ int main(void)
         T(nothing_is_opened_before_there_is_a_key),
         T(an_older_daemon_is_taken_as_it_is),
         T(many_connections_of_some_keep_nobody_out),
+        T(members_that_talk_leave_room_for_what_this_node_has_to_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
