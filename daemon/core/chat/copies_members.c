@@ -155,6 +155,23 @@ static void end_task(struct pv_copies *c)
     s->answer_by = PV_NEVER;
 }
 
+/* The holder is silent, or the store is. A silent holder would hold up each receiver's messages: it
+ * is passed over for the rest of this round. */
+static void give_up_task(struct pv_copies *c)
+{
+    struct pv_copies_members *s = &c->members;
+    bool asked = s->list != NULL;
+    uint8_t silent[PV_SIGN_PK_LEN];
+    size_t kept = 0;
+    memcpy(silent, s->tasks[0].holder, sizeof(silent));
+    end_task(c);
+    for (size_t i = 0; i < s->n_tasks; i++) {
+        if (!asked || memcmp(s->tasks[i].holder, silent, sizeof(silent)) != 0)
+            s->tasks[kept++] = s->tasks[i];
+    }
+    s->n_tasks = kept;
+}
+
 static void begin_task(struct pv_copies *c, pv_ns now)
 {
     struct pv_copies_members *s = &c->members;
@@ -577,7 +594,7 @@ void pv_copies_members_run(struct pv_copies *c, pv_ns now)
     struct pv_copies_members *s = &c->members;
     give_those_that_wait(c, now);
     if (s->sending && now >= s->answer_by)
-        end_task(c);
+        give_up_task(c);
     if (!c->enabled || c->node->roster == NULL || c->node->online) {
         s->look_at = PV_NEVER;
         return;

@@ -669,6 +669,68 @@ static void receivers_that_do_not_answer_delay_the_others_and_shut_nobody_out(vo
     assert_null(next_copy_job());
 }
 
+/* It is here, and says that it holds copies. */
+static uint32_t become_holder(struct pv_peer *p)
+{
+    p->remote = calloc(1, sizeof(*p->remote));
+    assert_non_null(p->remote);
+    p->remote->caps = PV_DESC_CAP_HOLD;
+    p->descx.theirs.gen = 1;
+    fake_peers_path(&chat.peers, p, true);
+    uint32_t sid = connection_of(p);
+    say(sid, PV_COPY_TAKEN, 1, chat.bob_keys.pk, pv_view(NULL, 0));
+    return sid;
+}
+
+/* The coordinator is away, and messages wait for so many members that are away, too. */
+static void have_backlog(unsigned n)
+{
+    struct pv_chatjob_result *r = calloc(1, sizeof(*r));
+    struct pv_job *job;
+    char name[16];
+    fake_node_wait(node, PV_S(11));
+    while ((job = next_copy_job()) != NULL && job->u.chat->kind != PV_CHATJOB_COUNTS)
+        fake_chat_answer(&chat, job, PV_OK, NULL);
+    assert_non_null(job);
+    r->backlog = calloc(n, sizeof(*r->backlog));
+    for (; r->n_backlog < n; r->n_backlog++) {
+        unsigned i = (unsigned)r->n_backlog;
+        snprintf(name, sizeof(name), "away%u", i);
+        memcpy(r->backlog[i].peer,
+               pv_peer_pk(fake_peers_member(&chat.peers, 60 + i, name, (uint16_t)(60 + i))), 32);
+        r->backlog[i].queued = 1;
+    }
+    fake_chat_answer(&chat, job, PV_OK, r);
+}
+
+static void a_silent_holder_holds_up_one_message_and_not_all(void **state)
+{
+    struct pv_job *job;
+    unsigned silent = 0, refused = 0;
+    (void)state;
+    become_holder(chat.bob);
+    uint32_t carol = become_holder(chat.carol);
+    have_backlog(5);
+    pv_ns begin = node->now;
+    while (refused < 5 && (job = next_copy_job()) != NULL && node->now < begin + PV_S(60)) {
+        const uint8_t *to = job->u.chat->copies->to;
+        uint8_t receiver[PV_SIGN_PK_LEN];
+        bool of_bob = memcmp(job->u.chat->copies->holder, chat.bob_keys.pk, 32) == 0;
+        assert_int_equal(job->u.chat->copies->kind, PV_COPYJOB_MISSING);
+        memcpy(receiver, to, sizeof(receiver));
+        fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(receiver, 1));
+        silent += of_bob;
+        refused += !of_bob;
+        if (of_bob)
+            fake_node_wait(node, PV_S(21)); /* he says nothing */
+        else
+            say(carol, PV_COPY_KEPT, 1, receiver,
+                pv_view(NULL, 0)); /* she keeps none, and says so */
+    }
+    assert_int_equal(refused, 5);
+    assert_in_range(silent, 0, 1);
+}
+
 static void a_flood_of_frames_ends_the_connection(void **state)
 {
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
@@ -717,6 +779,7 @@ int main(void)
         T(an_author_who_sends_too_much_does_not_hold_up_the_copies_of_others),
         cmocka_unit_test_setup_teardown(
             receivers_that_do_not_answer_delay_the_others_and_shut_nobody_out, start_holding, stop),
+        T(a_silent_holder_holds_up_one_message_and_not_all),
         T(a_flood_of_frames_ends_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
