@@ -222,7 +222,7 @@ static bool drain_relays(struct pv_io *io, pv_ns now)
     bool any = false;
     while (pv_engine_poll_relay_op(io->turn.engine, &op) == PV_OK) {
         any = true;
-        if (pv_relayio_do(io->relayio, &op) < 0 && op.open)
+        if (pv_relayio_do(io->relayio, &op) < 0) /* a close finds room */
             pv_engine_relay_closed(io->turn.engine, op.stream, "too much waits", now);
     }
     return any;

@@ -27,6 +27,10 @@ enum {
     CONTROL_RING = 1 << 18,
     RX_RING = 1 << 20,
     EVENT_RING = 1 << 16,
+    /* Bytes of CONTROL_RING that only a CLOSE may use: one of each stream has room there. A record
+     * of the ring takes up to 15 bytes beside its own (base/ring.h), and as much at its end. */
+    CLOSE_ROOM = PV_RELAYIO_STREAMS * 64,
+    HOLD_UP_MS = 50,      /* between looks whether control has taken events; ours */
     RECORDS_A_TURN = 256, /* of one ring, before descriptors get their turn */
     READ_MAX = 65536,     /* bytes of a read; ours */
     READS_A_TURN = 4,     /* of one stream, before the others get their turn; ours */
@@ -67,6 +71,7 @@ struct pv_relayio {
 
     /* the thread's */
     struct conn conns[PV_RELAYIO_STREAMS];
+    bool held_up;               /* the last drain left what control has ordered in its ring */
     struct pv_tls_ctx *tls_ctx; /* without a CA file: made with the first stream that needs it */
     uint8_t *read_buf;          /* READ_MAX */
     uint8_t *clear_buf;         /* READ_MAX: out of TLS */
@@ -79,13 +84,19 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 
 /* --- events -------------------------------------------------------------------------------- */
 
-/* The ring holds more than all streams can have to say between two turns of control, but control
- * may be stuck: what is lost then shows as a stream that never answers. */
+/* Is there room for all that open streams may still say (each that it is connected, and that it has
+ * ended), for one that cannot be opened, and for what the end of the ring leaves unused? */
+static bool has_event_room(const struct pv_relayio *io)
+{
+    const size_t events = 2 * PV_RELAYIO_STREAMS + 1;
+    return pv_ring_room(io->events) >= (events + 1) * (sizeof(struct pv_relayio_event) + 16);
+}
+
+/* There is room: drain() opens no stream without. */
 static void tell_control(struct pv_relayio *io, uint16_t stream, bool connected, const char *why)
 {
     struct pv_relayio_event ev = {.stream = stream, .connected = connected};
     snprintf(ev.why, sizeof(ev.why), "%s", why);
-    /* The event is dropped rather than waited for: this thread must never wait for control. */
     (void)!pv_ring_push(io->events, pv_view(&ev, sizeof(ev)), pv_view(NULL, 0), NULL);
     pv_event_raise(io->event_fd);
 }
@@ -364,15 +375,27 @@ static void take_record(struct pv_relayio *io, enum pv_relayio_sender sender, st
     }
 }
 
+/* Control has not taken its events for long: what it orders waits until it has, or an event of a
+ * stream could find no room and control would believe for ever what is no longer so. At the end
+ * nobody asks for events any more. */
+static bool is_held_up(struct pv_relayio *io, size_t sender)
+{
+    bool held_up =
+        sender == PV_RELAYIO_CONTROL && !has_event_room(io) && !atomic_load(&io->stopping);
+    io->held_up = io->held_up || held_up;
+    return held_up;
+}
+
 /* True when more may wait. */
 static bool drain(struct pv_relayio *io)
 {
     bool more = false;
+    io->held_up = false;
     for (size_t s = 0; s < PV_RELAYIO_SENDERS; s++) {
         struct pv_view record;
         unsigned n = 0;
         /* A record stays in the ring until it is served: it is copied nowhere before. */
-        while (io->to[s] != NULL && n < RECORDS_A_TURN &&
+        while (io->to[s] != NULL && n < RECORDS_A_TURN && !is_held_up(io, s) &&
                pv_ring_peek(io->to[s], &record) == PV_OK) {
             take_record(io, (enum pv_relayio_sender)s, record);
             pv_ring_pop(io->to[s]);
@@ -402,7 +425,8 @@ static void serve(struct pv_relayio *io, struct conn *c, short ready)
         fail_conn(io, c, r);
 }
 
-/* Sleeps unless rings have more, then serves what is ready. */
+/* Sleeps unless rings have more, then serves what is ready. Nobody wakes this thread when control
+ * has taken its events, so while they hold it up it looks by itself. */
 static void turn(struct pv_relayio *io, bool more)
 {
     struct pollfd fds[1 + PV_RELAYIO_STREAMS] = {{.fd = io->wake_fd, .events = POLLIN}};
@@ -412,7 +436,8 @@ static void turn(struct pv_relayio *io, bool more)
             (short)(c->connecting ? POLLOUT : POLLIN | (wants_to_write(c) ? POLLOUT : 0));
         fds[1 + i] = (struct pollfd){.fd = c->stream == 0 ? -1 : c->fd, .events = events};
     }
-    if (poll(fds, PV_ARRAY_LEN(fds), more ? 0 : -1) <= 0)
+    int sleep_ms = more ? 0 : io->held_up ? HOLD_UP_MS : -1;
+    if (poll(fds, PV_ARRAY_LEN(fds), sleep_ms) <= 0)
         return;
     if (fds[0].revents != 0)
         pv_event_clear(io->wake_fd); /* before the rings are looked at again */
@@ -526,11 +551,24 @@ static int push(struct pv_relayio *io, enum pv_relayio_sender sender, struct rec
     return r;
 }
 
+/* Would a CLOSE of every stream still fit behind a record with so many bytes? The record may also
+ * leave that many unused at the end of the ring. */
+static bool leaves_close_room(const struct pv_relayio *io, size_t bytes)
+{
+    return pv_ring_room(io->to[PV_RELAYIO_CONTROL]) >=
+           CLOSE_ROOM + 2 * (sizeof(struct record) + bytes + 16);
+}
+
+/* A stream that nobody closes would keep its place for ever, so a CLOSE takes as little room as can
+ * be, and all else leaves that room. */
 int pv_relayio_do(struct pv_relayio *io, const struct pv_relaystream_op *op)
 {
     const struct record head = {.kind = op->open ? RECORD_OPEN : RECORD_CLOSE,
                                 .stream = op->stream};
-    int r = push(io, PV_RELAYIO_CONTROL, head, pv_view(&op->to, sizeof(op->to)));
+    struct pv_view to = op->open ? pv_view(&op->to, sizeof(op->to)) : pv_view(NULL, 0);
+    if (op->open && !leaves_close_room(io, to.len))
+        return PV_ERR_NO_SPACE;
+    int r = push(io, PV_RELAYIO_CONTROL, head, to);
     pv_relayio_flush(io, PV_RELAYIO_CONTROL);
     return r;
 }
@@ -541,6 +579,8 @@ int pv_relayio_send(struct pv_relayio *io, enum pv_relayio_sender sender, uint16
     const struct record head = {.kind = RECORD_MESSAGE, .stream = stream};
     if (message.len > PV_RELAYIO_MESSAGE_MAX)
         return PV_ERR_LIMIT;
+    if (sender == PV_RELAYIO_CONTROL && !leaves_close_room(io, message.len))
+        return PV_ERR_NO_SPACE;
     return push(io, sender, head, message);
 }
 

@@ -37,7 +37,9 @@ struct pv_relayio *pv_relayio_free(struct pv_relayio *io);
 
 /* --- control thread ------------------------------------------------------------------------ */
 
-/* Opens (an event answers) or closes (none does) a stream. PV_ERR_NO_SPACE: too much waits. */
+/* Opens (an event answers) or closes (none does) a stream. PV_ERR_NO_SPACE: it is not opened, for
+ * too much waits. A close always finds room, and no event is ever lost, while at most
+ * PV_RELAYIO_STREAMS streams were opened that are neither closed nor said to have ended. */
 PV_MUST_CHECK int pv_relayio_do(struct pv_relayio *io, const struct pv_relaystream_op *op);
 
 struct pv_relayio_event {

@@ -288,6 +288,64 @@ static void a_closed_stream_tells_nobody_and_takes_nothing(void **state)
     assert_int_equal(pv_relayio_counts(w->io).dropped, 1);
 }
 
+/* Opens streams at a port where nobody listens until no more is taken, and reads no event. Returns
+ * how many. The limit ends it where the thread never stops to take them. */
+static unsigned open_until_full(struct world *w)
+{
+    struct pv_relaystream_op op = {.open = true};
+    int closed = test_port_refusing(&op.to.addr);
+    unsigned n = 0;
+    while (n < 5000) {
+        op.stream = (uint16_t)(STREAM + 1 + n);
+        if (pv_relayio_do(w->io, &op) == PV_ERR_NO_SPACE)
+            break;
+        n++;
+    }
+    close(closed);
+    return n;
+}
+
+/* Control is stuck for long, and finds the end of each stream afterwards. */
+static void no_event_is_lost_while_control_takes_none(void **state)
+{
+    struct world *w = *state;
+    unsigned opened = open_until_full(w);
+    for (unsigned ended = 0; ended < opened;) {
+        if (pv_relayio_poll_event(w->io, &w->ev) == PV_ERR_AGAIN) {
+            wait_fd(pv_relayio_event_fd(w->io), POLLIN);
+            continue;
+        }
+        assert_false(w->ev.connected);
+        ended++;
+    }
+}
+
+/* Commands and messages of control fill the ring, as its thread stands still: a close of every
+ * stream is taken nevertheless, and is done as soon as there is room for events again. */
+static void a_close_finds_room_in_a_full_ring(void **state)
+{
+    struct world *w = *state;
+    const struct pv_relaystream_to to = {.addr = w->addr};
+    const struct pv_relaystream_op op = {.stream = STREAM}, unknown = {.stream = STREAM - 1};
+    uint8_t byte;
+    open_to(w, &to);
+    accept_it(w);
+    next_event(w);
+    unsigned opened = open_until_full(w);
+    while (pv_relayio_send(w->io, PV_RELAYIO_CONTROL, STREAM, pv_view(BINDING, 20)) == PV_OK) {
+    }
+    for (unsigned i = 1; i < PV_RELAYIO_STREAMS; i++)
+        assert_int_equal(pv_relayio_do(w->io, &unknown), PV_OK);
+    assert_int_equal(pv_relayio_do(w->io, &op), PV_OK);
+    for (unsigned ended = 0; ended < opened; ended++) {
+        while (pv_relayio_poll_event(w->io, &w->ev) == PV_ERR_AGAIN)
+            wait_fd(pv_relayio_event_fd(w->io), POLLIN);
+    }
+    do
+        wait_fd(w->server, POLLIN);
+    while (read(w->server, &byte, 1) == 1);
+}
+
 static void tls_carries_the_same(void **state)
 {
     struct world *w = *state;
@@ -356,6 +414,8 @@ int main(void)
         ROW(what_is_no_turn_ends_the_stream),
         ROW(what_a_full_line_does_not_take_is_dropped),
         ROW(a_closed_stream_tells_nobody_and_takes_nothing),
+        ROW(no_event_is_lost_while_control_takes_none),
+        ROW(a_close_finds_room_in_a_full_ring),
         ROW(tls_carries_the_same),
         ROW(a_server_with_another_key_is_refused_in_words),
         ROW(a_name_needs_a_certificate_of_an_authority),
