@@ -16,13 +16,29 @@ enum {
     GIVEN_MS = 1500, /* ours: three renewals, in which a coordinator tells how many homes it has */
 };
 
+/* Was this node let in, and has it neither been removed since nor left? A leave ends what has no
+ * higher serial. The bytes compared stand at fixed places of a statement (PROTOCOL.md): type at 1,
+ * signer at 18, then what it says: of a removal (6) kind and key, of a leave (7) its serial; that
+ * of a member statement at 114. SQL counts from 1. A removal counts here whoever signed it, which
+ * only somebody with that right at some time can have done. */
+static const char has_joined[] =
+    "SELECT EXISTS(SELECT 1 FROM p2pvpn.statements m"
+    " WHERE m.network = $1 AND m.node = $2 AND m.admitter IS NOT NULL"
+    " AND NOT EXISTS(SELECT 1 FROM p2pvpn.statements e"
+    " WHERE e.network = $1 AND e.admitter IS NULL"
+    " AND (substring(e.statement FROM 2 FOR 1) = '\\x06'::bytea"
+    " AND substring(e.statement FROM 51 FOR 33) = '\\x01'::bytea || $2"
+    " OR substring(e.statement FROM 2 FOR 1) = '\\x07'::bytea"
+    " AND substring(e.statement FROM 19 FOR 32) = $2"
+    " AND substring(e.statement FROM 51 FOR 8) >= substring(m.statement FROM 115 FOR 8)"
+    ")))::int::bigint";
+
 const struct pv_pg_statement pv_pghomes_statements[] = {
     {"check home", "SELECT p2pvpn.check_home($1, $2, $3)"},
     {"facts", "SELECT known, whose, f, held, state, age, patient, addr, few, few_homes, few_addr"
               " FROM p2pvpn.home_facts($1, $2, $3)"},
     {"lock holder", "UPDATE p2pvpn.coordinators SET lost = lost WHERE id = $1"},
-    {"has joined", "SELECT EXISTS(SELECT 1 FROM p2pvpn.statements WHERE network = $1 AND node = $2"
-                   " AND admitter IS NOT NULL)::int::bigint"},
+    {"has joined", has_joined},
     {"claim", "SELECT got FROM p2pvpn.claim($1, $2, $3, $4, $5)"},
     {"rows", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
              " FROM p2pvpn.statements WHERE network = $1 ORDER BY epoch, n"},
@@ -100,8 +116,8 @@ struct asked {
     const struct pv_storeop *op;
     struct pv_storeop_result *result;
     struct pv_home_facts f;
-    size_t plea; /* number of its question whether who pleads has joined; 0: nobody pleads */
-    bool pleads; /* one that has */
+    size_t plea; /* number of its question whether who pleads is heard; 0: nobody pleads */
+    bool pleads; /* one that is */
     char at[PV_PG_ADDRS_MAX], least_at[PV_PG_ADDRS_MAX];
     enum pv_home_verdict verdict;
     int64_t to;     /* TAKE, GIVE: who is to have it; 0: nobody */
@@ -157,7 +173,8 @@ static void take_facts(void *ctx, size_t i, PGresult *res)
 }
 
 /* A transaction that only reads, for all of them in one round trip. Anybody who knows a network may
- * knock for it, and would move it by pleading: so only who has joined it is heard. */
+ * knock for it, and would move it by pleading: so only who has joined it is heard, and was not
+ * removed nor left. */
 static int ask_facts(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     size_t sent = ro->n;

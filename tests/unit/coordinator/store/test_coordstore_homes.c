@@ -244,6 +244,54 @@ static void what_members_cannot_reach_comes_back(void **state)
     assert_int_equal(verdict(&two, true), PV_HOME_TAKE);
 }
 
+/* Puts the n-th statement of the network's log, signed by that key. */
+static void put_signed(struct pv_statement *st, const uint8_t *signer, uint64_t n)
+{
+    uint8_t raw[PV_STATEMENT_SHORT_MAX], receipt[PV_RECEIPT_LEN] = {1};
+    size_t len;
+    struct pv_storeop *op = NULL;
+    memcpy(st->network_id, world->created.network_id, sizeof(st->network_id));
+    assert_int_equal(pv_statement_make(st, signer, NULL, raw, sizeof(raw), &len), PV_OK);
+    struct pv_storerow row = {.epoch = 7,
+                              .n = n,
+                              .statement = pv_view(raw, len),
+                              .receipt = pv_view(receipt, sizeof(receipt))};
+    memcpy(row.network, st->network_id, sizeof(row.network));
+    pv_statement_hash(row.statement, row.hash);
+    assert_int_equal(pv_storeop_new(PV_STOREOP_PUT, 1, 1000, &op), PV_OK);
+    assert_int_equal(pv_storeop_add(op, &row), PV_OK);
+    assert_int_equal(run(one.store, op).status, PV_OK);
+}
+
+/* What a removed machine knows of the network lets it knock as before. */
+static void who_was_removed_or_left_moves_nothing(void **state)
+{
+    (void)state;
+    struct cw_node bob = cw_node_make(world), eve = cw_node_make(world);
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_int_equal(run(one.store, member_op(&bob, 9, 3, 100)).status, PV_OK);
+    assert_int_equal(run(one.store, member_op(&eve, 10, 0, 100)).status, PV_OK);
+    run_sql("UPDATE p2pvpn.homes SET since = since - interval '31 seconds'");
+
+    struct pv_statement removal = {.type = PV_ST_REVOCATION};
+    removal.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
+    memcpy(removal.u.revocation.pk, eve.id.pk, sizeof(eve.id.pk));
+    put_signed(&removal, world->alice.id.sk, 11);
+    memcpy(pleader, eve.id.pk, sizeof(pleader));
+    assert_int_equal(verdict(&two, true), PV_HOME_THERE);
+
+    struct pv_statement leave = {.type = PV_ST_LEAVE};
+    leave.u.leave = (struct pv_st_leave){.serial = 300, .time = CW_WALL};
+    put_signed(&leave, bob.id.sk, 12);
+    memcpy(pleader, bob.id.pk, sizeof(pleader));
+    assert_int_equal(verdict(&two, true), PV_HOME_THERE);
+    /* Bob joins again: its newer statement counts. */
+    struct pv_storeop *again = member_op(&bob, 13, 301, 100);
+    again->min_serial = 301;
+    assert_int_equal(run(one.store, again).status, PV_OK);
+    assert_int_equal(verdict(&two, true), PV_HOME_TAKE);
+}
+
 static void count_coordinator(void *ctx, const struct pv_pgview_coordinator *c)
 {
     unsigned *n = ctx;
@@ -468,6 +516,7 @@ int main(void)
         TEST(one_that_was_killed_is_followed_before_its_time),
         TEST(others_that_do_not_renew_are_named),
         TEST(what_members_cannot_reach_comes_back),
+        TEST(who_was_removed_or_left_moves_nothing),
         TEST(who_follow_at_once_do_not_wait_for_each_other),
         TEST(least_rights_are_enough),
         TEST(who_looks_sees_all_of_it),
