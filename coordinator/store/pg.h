@@ -3,9 +3,11 @@
  * pg.h - a connection to PostgreSQL: prepared statements, batches in libpq's pipeline mode, and an
  * end to every wait.
  *
- * Everything blocks, at most as long as pv_pg_config.wait; whoever must not block has a thread for
- * it. Values travel in binary (libpq 34.3), so that no statement is built from strings. One thread
- * at a time. [libpq: PostgreSQL 15 documentation, chapter 34; errors: appendix A]
+ * Everything blocks, at most as long as pv_pg_config.wait, but for the lookup of a host's name
+ * while connecting: libpq asks the C library, which nobody can interrupt, so that takes as long as
+ * the resolver does. Whoever must not block has a thread for it. Values travel in binary
+ * (libpq 34.3), so that no statement is built from strings. One thread at a time. [libpq:
+ * PostgreSQL 15 documentation, chapter 34; errors: appendix A]
  */
 #ifndef PV_PG_H
 #define PV_PG_H
