@@ -10,6 +10,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/store/identity.h"
+#include "daemon/store/store_age.h"
 #include "daemon/store/store_chat.h"
 #include "daemon/store/store_endpoints.h"
 #include "daemon/store/store_sql.h"
@@ -99,6 +100,8 @@ static int make_schema(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MA
         r = exec(s, schema);
     if (r >= 0)
         r = pv_store_chat_schema(s->db);
+    if (r >= 0)
+        r = pv_store_age_schema(s->db);
     if (r >= 0)
         r = pv_store_endpoints_schema(s->db);
     return r < 0 ? explain(s, "open", ret_error) : pv_sqlite_commit(s->file, ret_error);
@@ -221,9 +224,15 @@ static int put_endpoints(struct pv_store *s, const struct pv_job *job, struct pv
  * program. */
 static int chat(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
-    job->u.chat->terms = (struct pv_chatjob_terms){.wall_s = pv_clock_wall_us() / 1000000,
-                                                   .max_bytes = s->chat_max,
-                                                   .low_disk = pv_disk_is_low(s->dir)};
+    const uint64_t wall_s = pv_clock_wall_us() / 1000000;
+    uint64_t now_s = 0;
+    int r = job->u.chat->kind == PV_CHATJOB_PURGE ? pv_store_age_look(s->db, wall_s) : PV_OK;
+    if (r == PV_OK)
+        r = pv_store_age_now(s->db, wall_s, &now_s);
+    if (r < 0)
+        return r;
+    job->u.chat->terms = (struct pv_chatjob_terms){
+        .now_s = now_s, .max_bytes = s->chat_max, .low_disk = pv_disk_is_low(s->dir)};
     return pv_store_chat_run(s->db, job->u.chat, &result->chat);
 }
 

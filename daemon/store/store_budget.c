@@ -285,7 +285,7 @@ int pv_store_budget_read(sqlite3 *db, const uint8_t *conversation, const uint8_t
                      " sum((peer = ?2) * unread_bytes),"
                      " (SELECT bytes FROM chat_usage WHERE author = x'' AND peer = x'')"
                      " FROM chat_usage WHERE author = ?3");
-    pv_bind_u64(&q, terms->wall_s / DAY_S);
+    pv_bind_u64(&q, terms->now_s / DAY_S);
     pv_bind_blob(&q, conversation, PV_SIGN_PK_LEN);
     pv_bind_blob(&q, author, PV_SIGN_PK_LEN);
     if (pv_query_next(&q)) {
@@ -391,7 +391,7 @@ static int forget_gone(sqlite3 *db, const struct pv_chatjob_terms *terms)
     struct pv_query q =
         pv_query(db, "DELETE FROM chat_gone WHERE arrived_s < max(?, coalesce((SELECT arrived_s"
                      " FROM chat_gone ORDER BY arrived_s DESC LIMIT 1 OFFSET ?), 0))");
-    pv_bind_u64(&q, terms->wall_s > age ? terms->wall_s - age : 0);
+    pv_bind_u64(&q, terms->now_s > age ? terms->now_s - age : 0);
     pv_bind_u64(&q, MAX_GONE);
     return pv_query_run(&q);
 }
@@ -502,14 +502,14 @@ int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     const uint64_t max = limit_of(&job->terms);
     uint64_t sum = 0;
     int r = PV_OK;
-    if (job->keep_s > 0 && job->terms.wall_s > job->keep_s) {
+    if (job->keep_s > 0 && job->terms.now_s > job->keep_s) {
         /* By our own clock, at which it came; rows of an older program have the sender's. */
         struct pv_query q = pv_query(
             db, "DELETE FROM chat_message WHERE n IN (SELECT n FROM chat_message WHERE " DELETABLE
                 " AND NOT (outgoing = 0 AND state = 3)"
                 " AND CASE arrived_s WHEN 0 THEN time_ms / 1000 ELSE arrived_s END < ?1"
                 " ORDER BY n LIMIT ?2)");
-        pv_bind_u64(&q, job->terms.wall_s - job->keep_s);
+        pv_bind_u64(&q, job->terms.now_s - job->keep_s);
         pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
         r = delete_rows(&q, PV_CHATJOB_MAX_PURGE, res);
     }
@@ -524,7 +524,7 @@ int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
     if (r == PV_OK && over > 0 && !res->more && sum > max - max / 20)
         r = make_room(db, true, sum - (max - max / 10), res);
     if (r == PV_OK)
-        r = pv_store_copies_purge(db, job->terms.wall_s);
+        r = pv_store_copies_purge(db, job->terms.now_s);
     return r < 0 ? r : forget_gone(db, &job->terms);
 }
 

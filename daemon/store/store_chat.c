@@ -192,7 +192,7 @@ static int list(struct pv_query *q, const struct pv_chatjob *job, bool with_text
 }
 
 /* Stores a message in its state; *ret_new: it was not there. */
-static int insert(sqlite3 *db, const struct pv_chat_record *m, uint64_t wall_s, bool *ret_new)
+static int insert(sqlite3 *db, const struct pv_chat_record *m, uint64_t now_s, bool *ret_new)
 {
     /* A message that arrives a second time, over another path or from the coordinator's copy, is
      * ignored by its id, also when it was deleted meanwhile. */
@@ -211,7 +211,7 @@ static int insert(sqlite3 *db, const struct pv_chat_record *m, uint64_t wall_s, 
     pv_bind_u64(&q, m->seq);
     pv_bind_u64(&q, m->time_ms);
     pv_bind_text(&q, m->text);
-    pv_bind_u64(&q, wall_s);
+    pv_bind_u64(&q, now_s);
     pv_bind_u64(&q, m->typist);
     int r = pv_query_run(&q);
     *ret_new = sqlite3_changes(db) > 0;
@@ -300,7 +300,7 @@ static int enqueue(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
         return r;
     m.outgoing = true;
     m.state = PV_CHAT_QUEUED;
-    r = insert(db, &m, job->terms.wall_s, &is_new);
+    r = insert(db, &m, job->terms.now_s, &is_new);
     return r < 0 ? r : result_copy(res, &m);
 }
 
@@ -340,7 +340,7 @@ static int commit(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
             break;
         res->n_taken++;
         if (!known)
-            r = insert(db, &m, job->terms.wall_s, &is_new);
+            r = insert(db, &m, job->terms.now_s, &is_new);
         /* Only new messages are told to the engine: a repeated one has been shown before. */
         if (r == PV_OK && is_new)
             r = result_copy(res, &m);

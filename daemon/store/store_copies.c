@@ -187,24 +187,24 @@ static int is_held(sqlite3 *db, const struct pv_copyjob *job, bool *ret_held)
     return pv_query_end(&q);
 }
 
-int pv_store_copies_purge(sqlite3 *db, uint64_t wall_s)
+int pv_store_copies_purge(sqlite3 *db, uint64_t now_s)
 {
     const uint64_t age = (uint64_t)PV_COPIES_DAYS * 86400;
     struct pv_query q = pv_query(db, "DELETE FROM hold_copy WHERE time_s < ?");
-    pv_bind_u64(&q, wall_s > age ? wall_s - age : 0);
+    pv_bind_u64(&q, now_s > age ? now_s - age : 0);
     return pv_query_run(&q);
 }
 
-static int put(sqlite3 *db, const struct pv_copyjob *job, bool low_disk)
+static int put(sqlite3 *db, const struct pv_copyjob *job, const struct pv_chatjob_terms *terms)
 {
     bool held = false;
     struct pv_query q;
-    int r = pv_store_copies_purge(db, job->wall_s);
+    int r = pv_store_copies_purge(db, terms->now_s);
     if (r == PV_OK)
         r = is_held(db, job, &held);
     if (r < 0 || held)
         return r;
-    if (low_disk)
+    if (terms->low_disk)
         return PV_ERR_REFUSED;
     r = make_room(db, job);
     if (r < 0)
@@ -215,7 +215,7 @@ static int put(sqlite3 *db, const struct pv_copyjob *job, bool low_disk)
     bind_pk(&q, job->to);
     pv_bind_blob(&q, job->key, sizeof(job->key));
     pv_bind_u64(&q, job->box_len);
-    pv_bind_u64(&q, job->wall_s);
+    pv_bind_u64(&q, terms->now_s);
     pv_bind_blob(&q, job->box, job->box_len);
     return pv_query_run(&q);
 }
@@ -343,7 +343,7 @@ static int run_copyjob(sqlite3 *db, const struct pv_copyjob *job,
 {
     switch (job->kind) {
     case PV_COPYJOB_PUT:
-        return put(db, job, terms->low_disk);
+        return put(db, job, terms);
     case PV_COPYJOB_NEXT:
         return next(db, job, &res->copies->copy);
     case PV_COPYJOB_DROP:

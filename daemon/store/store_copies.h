@@ -19,6 +19,6 @@ PV_MUST_CHECK int pv_store_copies_run(sqlite3 *db, const struct pv_copyjob *job,
                                       const struct pv_chatjob_terms *terms,
                                       struct pv_chatjob_result *res);
 /* Deletes copies older than PV_COPIES_DAYS. -EIO. */
-PV_MUST_CHECK int pv_store_copies_purge(sqlite3 *db, uint64_t wall_s);
+PV_MUST_CHECK int pv_store_copies_purge(sqlite3 *db, uint64_t now_s);
 
 #endif /* PV_STORE_COPIES_H */

@@ -230,7 +230,7 @@ static int advance(sqlite3 *db, const struct pv_roomjob *job, const struct pv_ro
 /* The text is a message like any other, in the conversation of the room's key; the signature, which
  * only rooms need, lies beside it. */
 static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct pv_room_text *t,
-                        uint64_t wall_s, bool muted)
+                        uint64_t now_s, bool muted)
 {
     uint8_t key[PV_SIGN_PK_LEN];
     struct pv_query q =
@@ -247,7 +247,7 @@ static int take_message(sqlite3 *db, const struct pv_roomjob *job, const struct 
     pv_bind_u64(&q, t->time_ms);
     pv_bind_text(&q, t->text);
     bind_author(&q, t->author);
-    pv_bind_u64(&q, wall_s);
+    pv_bind_u64(&q, now_s);
     int r = pv_query_run(&q);
     if (r < 0)
         return r;
@@ -326,7 +326,7 @@ static int take(sqlite3 *db, const struct pv_roomjob *job, const struct pv_chatj
         if (r == PV_OK && next && !muted)
             r = pv_store_is_muted(db, job->texts[i].author, &muted);
         if (r == PV_OK && next)
-            r = take_message(db, job, &job->texts[i], terms->wall_s, muted);
+            r = take_message(db, job, &job->texts[i], terms->now_s, muted);
         if (r == PV_OK && next)
             r = tell_taken(job, &job->texts[i], muted, res);
     }

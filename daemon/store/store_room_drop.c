@@ -27,7 +27,7 @@ struct drop {
 
 static uint64_t ago(const struct drop *d, uint64_t seconds)
 {
-    return d->terms->wall_s > seconds ? d->terms->wall_s - seconds : 0;
+    return d->terms->now_s > seconds ? d->terms->now_s - seconds : 0;
 }
 
 /* What is too old is not shown any more, whoever still lacks it. */

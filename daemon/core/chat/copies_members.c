@@ -296,8 +296,7 @@ static bool is_welcome(const struct pv_copies *c, const struct pv_peer *p,
 }
 
 /* The box is copied: the frame lies in the buffer of its connection. */
-static struct pv_chatjob *put_job(const struct pv_copies *c, const struct pv_peer *p,
-                                  const struct pv_copy_frame *f, pv_ns now)
+static struct pv_chatjob *put_job(const struct pv_copy_frame *f, const struct pv_peer *p)
 {
     struct pv_chatjob *job = new_job(PV_COPYJOB_PUT);
     if (job != NULL)
@@ -306,7 +305,6 @@ static struct pv_chatjob *put_job(const struct pv_copies *c, const struct pv_pee
         return pv_chatjob_free(job);
     memcpy(job->copies->box, f->box, f->box_len);
     job->copies->box_len = f->box_len;
-    job->copies->wall_s = pv_node_wall_s(c->node, now);
     memcpy(job->copies->from, pv_peer_pk(p), sizeof(job->copies->from));
     memcpy(job->copies->to, f->node, sizeof(job->copies->to));
     memcpy(job->copies->key, f->key, sizeof(job->copies->key));
@@ -314,8 +312,7 @@ static struct pv_chatjob *put_job(const struct pv_copies *c, const struct pv_pee
 }
 
 /* A copy to hold: it is acknowledged once it is on disk, or refused at once. */
-static void take_keep(struct pv_copies *c, const struct pv_peer *p, const struct pv_copy_frame *f,
-                      pv_ns now)
+static void take_keep(struct pv_copies *c, const struct pv_peer *p, const struct pv_copy_frame *f)
 {
     struct pv_copies_members *s = &c->members;
     size_t i = PV_COPIES_PUTS, of_sender = 0;
@@ -328,7 +325,7 @@ static void take_keep(struct pv_copies *c, const struct pv_peer *p, const struct
             of_sender += memcmp(s->puts[k].from, pv_peer_pk(p), sizeof(s->puts[k].from)) == 0;
     }
     bool room = i < PV_COPIES_PUTS && of_sender < PV_COPIES_OF_MEMBER;
-    struct pv_chatjob *job = room && is_welcome(c, p, f) ? put_job(c, p, f, now) : NULL;
+    struct pv_chatjob *job = room && is_welcome(c, p, f) ? put_job(f, p) : NULL;
     if (!pv_copies_submit(c, job, PV_COPIES_JOB_PUT, i)) {
         c->counts.refused++;
         say_short(c, pv_peer_pk(p), PV_COPY_KEPT, f->node, f->key, false);
@@ -553,7 +550,7 @@ void pv_copies_members_frame(struct pv_copies *c, struct pv_peer *p, const struc
 {
     switch (f->kind) {
     case PV_COPY_KEEP:
-        take_keep(c, p, f, now);
+        take_keep(c, p, f);
         break;
     case PV_COPY_KEPT:
         take_kept(c, p, f, now);

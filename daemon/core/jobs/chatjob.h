@@ -42,7 +42,7 @@ enum {
 
 /* Under which circumstances a job is done: written by whoever serves it. */
 struct pv_chatjob_terms {
-    uint64_t wall_s;    /* the wall clock, Unix seconds */
+    uint64_t now_s;     /* by the clock that what is stored grows old by, Unix seconds */
     uint64_t max_bytes; /* of all messages; 0: PV_CHATJOB_MAX_TOTAL */
     bool low_disk;      /* the disk is nearly full: nothing of others is taken */
 };

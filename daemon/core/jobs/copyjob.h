@@ -22,7 +22,7 @@ enum {
 };
 
 enum pv_copyjob_kind {
-    /* Hold a copy. In: from, to, key, box, wall_s. PV_ERR_REFUSED: a quota is full, or the disk
+    /* Hold a copy. In: from, to, key, box. PV_ERR_REFUSED: a quota is full, or the disk
      * nearly is. Copies older than PV_COPIES_DAYS are deleted first. */
     PV_COPYJOB_PUT,
     /* The next copy for `to` behind n; none when there is none. In: to, n. Out: copy. */
@@ -45,7 +45,7 @@ struct pv_copyjob {
     enum pv_copyjob_kind kind;
     uint8_t from[PV_SIGN_PK_LEN], to[PV_SIGN_PK_LEN], holder[PV_SIGN_PK_LEN];
     uint8_t key[PV_CHAT_ID_LEN];
-    uint64_t n, wall_s;
+    uint64_t n;
     size_t box_len;
     uint8_t *box; /* owned */
 };

@@ -94,7 +94,7 @@ static void take_names(const struct pv_job_names *file)
 /* As daemon/store/store.c does it: what a failed job did goes back. */
 static void do_chat(struct sim_node *n, struct pv_chatjob *job, struct pv_job_result *res)
 {
-    job->terms = (struct pv_chatjob_terms){.wall_s = sim_node_wall_us(n) / 1000000};
+    job->terms = (struct pv_chatjob_terms){.now_s = sim_node_wall_us(n) / 1000000};
     if (sqlite3_exec(n->chat, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
         abort();
     res->status = pv_store_chat_run(n->chat, job, &res->chat);

@@ -128,7 +128,7 @@ static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_l
 static void a_sender_has_so_many_unread_messages_and_no_more(void **state)
 {
     (void)state;
-    const struct pv_chatjob_terms terms = {.wall_s = DAY(20000)};
+    const struct pv_chatjob_terms terms = {.now_s = DAY(20000)};
     enum pv_chat_later later;
     size_t taken = 0;
     for (uint32_t first = 1; first < 12000; first += 1000)
@@ -154,7 +154,7 @@ static void a_sender_has_so_many_unread_messages_and_no_more(void **state)
 static void a_sender_has_so_many_unread_bytes_and_no_more(void **state)
 {
     (void)state;
-    const struct pv_chatjob_terms terms = {.wall_s = DAY(20000)};
+    const struct pv_chatjob_terms terms = {.now_s = DAY(20000)};
     enum pv_chat_later later;
     size_t want = PV_CHATJOB_MAX_UNREAD_BYTES / (PV_CHAT_TEXT_MAX + PV_CHATJOB_ROW_BYTES);
     assert_int_equal(flood(BOB, 1, 2000, PV_CHAT_TEXT_MAX, &terms, &later), want);
@@ -167,7 +167,7 @@ static void a_sender_has_so_many_unread_bytes_and_no_more(void **state)
 static void a_sender_has_a_budget_for_each_day(void **state)
 {
     (void)state;
-    struct pv_chatjob_terms terms = {.wall_s = DAY(20000)};
+    struct pv_chatjob_terms terms = {.now_s = DAY(20000)};
     enum pv_chat_later later;
     /* Most of the day's budget is used up, of what is deleted since. */
     assert_int_equal(flood(BOB, 1, 1, 4, &terms, &later), 1);
@@ -179,7 +179,7 @@ static void a_sender_has_a_budget_for_each_day(void **state)
         deletes(job_of(PV_CHATJOB_CLEAR, BOB, 0), &more);
     assert_int_equal(flood(BOB, 4001, 1, PV_CHAT_TEXT_MAX, &terms, &later), 0);
     assert_int_equal(flood(CAROL, 1, 1, PV_CHAT_TEXT_MAX, &terms, &later), 1);
-    terms.wall_s = DAY(20001);
+    terms.now_s = DAY(20001);
     assert_int_equal(flood(BOB, 4001, 5, PV_CHAT_TEXT_MAX, &terms, &later), 5);
     assert_usage_is_true();
 }
@@ -187,7 +187,7 @@ static void a_sender_has_a_budget_for_each_day(void **state)
 static void a_sender_has_a_share_of_all_there_is(void **state)
 {
     (void)state;
-    const struct pv_chatjob_terms terms = {.wall_s = DAY(20000), .max_bytes = 4 << 20};
+    const struct pv_chatjob_terms terms = {.now_s = DAY(20000), .max_bytes = 4 << 20};
     enum pv_chat_later later;
     const size_t share = (1 << 20) / (1024 + PV_CHATJOB_ROW_BYTES);
     assert_int_equal(flood(BOB, 1, 1000, 1024, &terms, &later), share);
@@ -205,7 +205,7 @@ static void a_sender_has_a_share_of_all_there_is(void **state)
 static void nothing_is_taken_while_the_disk_is_nearly_full(void **state)
 {
     (void)state;
-    struct pv_chatjob_terms terms = {.wall_s = DAY(20000)};
+    struct pv_chatjob_terms terms = {.now_s = DAY(20000)};
     enum pv_chat_later later;
     assert_int_equal(flood(BOB, 1, 1, 4, &terms, &later), 1);
     terms.low_disk = true;
@@ -217,7 +217,7 @@ static void nothing_is_taken_while_the_disk_is_nearly_full(void **state)
 static void old_messages_go_but_no_unread_and_no_waiting_ones(void **state)
 {
     (void)state;
-    struct pv_chatjob_terms terms = {.wall_s = DAY(20000)};
+    struct pv_chatjob_terms terms = {.now_s = DAY(20000)};
     enum pv_chat_later later;
     struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
     bool more;
@@ -229,7 +229,7 @@ static void old_messages_go_but_no_unread_and_no_waiting_ones(void **state)
     enqueue(BOB, 200);
     enqueue(BOB, 201); /* by the sender's clock it is of 1970 */
     mark(BOB, 200, PV_CHAT_DELIVERED);
-    job.terms.wall_s = DAY(20090) + 1;
+    job.terms.now_s = DAY(20090) + 1;
     assert_int_equal(deletes(job, &more), 0); /* for ever */
     job.keep_s = 91 * 86400;
     assert_int_equal(deletes(job, &more), 1); /* 200 */
@@ -243,7 +243,7 @@ static void old_messages_go_but_no_unread_and_no_waiting_ones(void **state)
 static void a_full_history_loses_its_oldest_read_messages_first(void **state)
 {
     (void)state;
-    struct pv_chatjob_terms terms = {.wall_s = DAY(20000), .max_bytes = 4 << 20};
+    struct pv_chatjob_terms terms = {.now_s = DAY(20000), .max_bytes = 4 << 20};
     enum pv_chat_later later;
     struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
     bool more;

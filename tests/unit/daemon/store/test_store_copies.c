@@ -32,7 +32,6 @@ static int put(uint8_t from, uint8_t to, unsigned n, size_t len)
                              .from = {from},
                              .to = {to},
                              .key = {(uint8_t)n, (uint8_t)(n >> 8)},
-                             .wall_s = 1700000000,
                              .box = box,
                              .box_len = len};
     return run(&job);

@@ -9,7 +9,7 @@ static struct pv_chatjob_result *must_room(enum pv_roomjob_kind kind, const uint
                                            struct pv_roomjob *job)
 {
     struct pv_chatjob outer = {.kind = PV_CHATJOB_ROOM, .room = job};
-    outer.terms.wall_s = 1790000000;
+    outer.terms.now_s = 1790000000;
     job->kind = kind;
     memcpy(job->room, room, sizeof(job->room));
     return must(&outer);

@@ -110,7 +110,7 @@ static inline void run_jobs(struct node *n)
         struct pv_chatjob_result *res = NULL;
         assert_int_equal(sqlite3_exec(n->db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
         job->terms = (struct pv_chatjob_terms){
-            .wall_s = w.wall_s, .max_bytes = w.max_bytes, .low_disk = n->low_disk};
+            .now_s = w.wall_s, .max_bytes = w.max_bytes, .low_disk = n->low_disk};
         bool fails = n->full || (n->keeps_all && job->room->kind == PV_ROOMJOB_FORGET);
         int r = fails ? PV_ERR_NO_SPACE : pv_store_chat_run(n->db, job, &res);
         assert_int_equal(sqlite3_exec(n->db, r < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL),

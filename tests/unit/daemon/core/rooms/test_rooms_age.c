@@ -38,7 +38,7 @@ static uint64_t shown(int i)
 
 static void run_store(int i, enum pv_chatjob_kind kind)
 {
-    struct pv_chatjob job = {.kind = kind, .terms = {.wall_s = w.wall_s}};
+    struct pv_chatjob job = {.kind = kind, .terms = {.now_s = w.wall_s}};
     struct pv_chatjob_result *res = NULL;
     memcpy(job.network, w.world.created.network_id, sizeof(job.network));
     if (kind == PV_CHATJOB_INBOX)
