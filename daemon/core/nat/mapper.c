@@ -559,6 +559,12 @@ void pv_mapper_refresh(struct pv_mapper *m, pv_ns now)
         check_soon(&m->lines[i], now);
 }
 
+void pv_mapper_woke(struct pv_mapper *m, pv_ns now)
+{
+    for (size_t i = 0; i < FAMILIES; i++)
+        ask_again(m, &m->lines[i], now);
+}
+
 /* NAT-PMP tells everybody when its state or outer address is new (RFC 6886 s3.2.1). */
 static void take_natpmp_announcement(struct line *l, struct pv_view d, pv_ns now)
 {

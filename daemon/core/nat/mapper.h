@@ -82,8 +82,10 @@ void pv_mapper_set_router(struct pv_mapper *m, uint16_t family, const struct pv_
                           const struct pv_addr *local, pv_ns now);
 /* STUN servers; the first of each family proves. */
 void pv_mapper_set_servers(struct pv_mapper *m, const struct pv_addr *servers, size_t n, pv_ns now);
-/* Something failed, or the machine slept: look at once whether what is offered still works. */
+/* Something failed: look at once whether what is offered still works. */
 void pv_mapper_refresh(struct pv_mapper *m, pv_ns now);
+/* The machine slept: the network behind the same addresses may be another one. */
+void pv_mapper_woke(struct pv_mapper *m, pv_ns now);
 
 /* From the router's PCP port, or announced to everybody from there. */
 void pv_mapper_handle_router(struct pv_mapper *m, const struct pv_addr *src,

@@ -100,7 +100,9 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     }
     if ((facts & PV_FACT_SERVERS) != 0)
         pv_mapper_set_servers(pm->mapper, n->coord_info.servers, n->coord_info.n_servers, now);
-    if ((facts & (PV_FACT_NAT_DOUBT | PV_FACT_RESUMED)) != 0)
+    if ((facts & PV_FACT_RESUMED) != 0)
+        pv_mapper_woke(pm->mapper, now);
+    else if ((facts & PV_FACT_NAT_DOUBT) != 0)
         pv_mapper_refresh(pm->mapper, now);
 }
 

@@ -136,6 +136,19 @@ static void who_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown(void **
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_port_mapped{family=\"ipv4\"} 0"));
 }
 
+/* Another network may have the same addresses, and the last one made it wait for up to an hour. */
+static void who_wakes_asks_the_router_at_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        fake_node_answer(&x.f, expect_job(),
+                         &(struct pv_job_result){.status = PV_ERR_REFUSED, .error = "no helper"});
+    fake_node_raise(&x.f, PV_FACT_NAT_DOUBT);
+    assert_int_equal(state4(), PV_MAPPER_WAITING);
+    fake_node_raise(&x.f, PV_FACT_RESUMED);
+    assert_int_equal(state4(), PV_MAPPER_ASKING);
+}
+
 /* What a router says counts only once the server got in through it. */
 static void a_mapping_is_proven_through_the_server(void **state)
 {
@@ -181,6 +194,7 @@ int main(void)
         T(the_router_is_asked_from_the_address_on_its_link),
         T(nothing_is_asked_without_a_network_that_is_up),
         T(who_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown),
+        T(who_wakes_asks_the_router_at_once),
         T(a_mapping_is_proven_through_the_server),
         T(stun_of_others_is_left_to_them),
         T(what_is_mapped_is_given_back_at_the_end),
