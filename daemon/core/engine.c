@@ -380,7 +380,7 @@ void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
 {
     pv_log(e->node.log, PV_LOG_INFO, "what=\"woke up\"");
     pv_node_raise(&e->node, PV_FACT_RESUMED);
-    pv_coordclient_kick(e->node.coord, now);
+    pv_coordclient_woke(e->node.coord, now);
     settle(e, now);
 }
 

@@ -662,6 +662,15 @@ void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)
     begin_round(c, now);
 }
 
+/* What was to connect, or to answer a hello, had no time in which it could. */
+void pv_coordclient_woke(struct pv_coordclient *c, pv_ns now)
+{
+    if (c->state == PV_COORDCLIENT_CONNECTING || c->state == PV_COORDCLIENT_HELLO)
+        pv_coordclient_moved(c, now);
+    else
+        pv_coordclient_kick(c, now);
+}
+
 static void online_timeout(struct pv_coordclient *c, pv_ns now)
 {
     if (pv_coordpulse_is_dead(&c->pulse, now)) {

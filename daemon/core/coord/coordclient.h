@@ -107,10 +107,13 @@ void pv_coordclient_detour(struct pv_coordclient *c, const struct pv_addr *addr,
 void pv_coordclient_set_key(struct pv_coordclient *c, const uint8_t *dh_sk);
 void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have);
 void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now);
-/* The network may have changed or the machine woke: a waiting client connects at once, a connected
- * one makes sure with a ping that must be answered within three round trips and 0.5 s (at most
- * 3 s), else it connects at once. */
+/* The network may have changed: a waiting client connects at once, a connected one makes sure with
+ * a ping that must be answered within three round trips and 0.5 s (at most 3 s), else it connects
+ * at once. */
 void pv_coordclient_kick(struct pv_coordclient *c, pv_ns now);
+/* The machine slept: as a kick, and a client that was connecting begins anew, for the time of its
+ * attempts has passed in sleep. */
+void pv_coordclient_woke(struct pv_coordclient *c, pv_ns now);
 /* Servers see this node at another address than before, or it found one more: as a kick, but it
  * shortens no later wait, and none at all of who was dropped. The coordinator is such a server. */
 void pv_coordclient_remapped(struct pv_coordclient *c, pv_ns now);

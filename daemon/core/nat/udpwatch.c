@@ -33,6 +33,13 @@ void pv_udpwatch_doubt(struct pv_udpwatch *w, pv_ns now)
         ask(w, now);
 }
 
+/* Who sleeps hears nothing. */
+void pv_udpwatch_woke(struct pv_udpwatch *w, pv_ns now)
+{
+    w->verdict_at = 0;
+    pv_udpwatch_doubt(w, now);
+}
+
 void pv_udpwatch_set_refresh(struct pv_udpwatch *w, pv_ns refresh)
 {
     w->refresh = refresh;

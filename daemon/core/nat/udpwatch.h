@@ -37,6 +37,8 @@ void pv_udpwatch_start(struct pv_udpwatch *w, pv_ns now);
 void pv_udpwatch_stop(struct pv_udpwatch *w);
 /* The network changed, or a path became suspect: asks. */
 void pv_udpwatch_doubt(struct pv_udpwatch *w, pv_ns now);
+/* The machine slept: asks, and a verdict that was pending has its time once more. */
+void pv_udpwatch_woke(struct pv_udpwatch *w, pv_ns now);
 /* How often the servers are asked anyway, to keep bindings. */
 void pv_udpwatch_set_refresh(struct pv_udpwatch *w, pv_ns refresh);
 /* A server answered by UDP. */

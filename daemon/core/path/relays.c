@@ -304,7 +304,9 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         EACH_WAY(r, via)
         pv_relayway_kick(r->ways[via], now);
     }
-    if ((facts & (PV_FACT_LINKS | PV_FACT_RESUMED | PV_FACT_NAT_DOUBT)) != 0)
+    if ((facts & PV_FACT_RESUMED) != 0)
+        pv_udpwatch_woke(&r->udp, now);
+    else if ((facts & (PV_FACT_LINKS | PV_FACT_NAT_DOUBT)) != 0)
         pv_udpwatch_doubt(&r->udp, now);
     if ((facts & PV_FACT_HEARD) != 0)
         pv_udpwatch_heard(&r->udp, now);

@@ -365,6 +365,47 @@ static void a_connection_silent_after_a_kick_is_made_again_without_waiting(void 
     assert_int_equal(w->n_opened, opened + 1);
 }
 
+/* The time of what was under way has passed in sleep, and says nothing of the coordinator. */
+static void who_slept_while_connecting_begins_anew(void **state)
+{
+    static const enum behaviour before[] = {HANGS, MUTE, SERVES};
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(before); i++) {
+        struct world *w = world_make();
+        w->behaviours[0] = before[i];
+        w->silent = true; /* no answer to its hello */
+        start(w, 1);
+        pass(w, PV_S(1));
+        assert_true(pv_coordclient_state(w->client) ==
+                    (before[i] == SERVES ? PV_COORDCLIENT_HELLO : PV_COORDCLIENT_CONNECTING));
+        w->now += PV_S(8 * 3600);
+        w->behaviours[0] = SERVES;
+        w->silent = false;
+        pv_coordclient_woke(w->client, w->now);
+        pass(w, 0);
+        assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+        assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    }
+}
+
+static void who_slept_while_waiting_or_connected_connects_at_once(void **state)
+{
+    (void)state;
+    struct world *w = world_make();
+    w->behaviours[0] = REFUSES;
+    start(w, 1);
+    pass(w, PV_S(100));
+    while (pv_coordclient_state(w->client) != PV_COORDCLIENT_WAITING)
+        pass(w, PV_MS(1));
+    w->behaviours[0] = SERVES;
+    for (int i = 0; i < 2; i++) {
+        w->now += PV_S(8 * 3600);
+        pv_coordclient_woke(w->client, w->now);
+        pass(w, 0);
+        assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    }
+}
+
 static void a_node_whose_address_is_gone_connects_at_once(void **state)
 {
     (void)state;
@@ -512,6 +553,8 @@ int main(void)
         cmocka_unit_test(a_kick_makes_a_waiting_client_connect_at_once),
         cmocka_unit_test(a_kicked_connection_must_answer_within_three_seconds),
         cmocka_unit_test(a_connection_silent_after_a_kick_is_made_again_without_waiting),
+        cmocka_unit_test(who_slept_while_connecting_begins_anew),
+        cmocka_unit_test(who_slept_while_waiting_or_connected_connects_at_once),
         cmocka_unit_test(a_node_whose_address_is_gone_connects_at_once),
         cmocka_unit_test(who_was_replaced_does_not_push_the_other_out_at_once),
         cmocka_unit_test(stop_closes_and_stays_quiet),

@@ -45,6 +45,23 @@ static void silence_after_a_question_is_the_verdict_and_an_answer_ends_it(void *
     assert_true(pv_udpwatch_take_changed(&w));
 }
 
+static void sleep_is_no_silence(void **state)
+{
+    (void)state;
+    struct pv_udpwatch w = {0};
+    const pv_ns morning = PV_S(8 * 3600);
+    pv_udpwatch_woke(&w, PV_S(1)); /* with nobody to ask there is nothing to do */
+    assert_int_equal(pv_udpwatch_next_timeout(&w), PV_NEVER);
+    pv_udpwatch_start(&w, PV_S(1));
+    (void)!pv_udpwatch_take_ask(&w);
+    pv_udpwatch_woke(&w, morning);
+    assert_true(pv_udpwatch_take_ask(&w));
+    run_to(&w, morning + PV_UDPWATCH_VERDICT - 1);
+    assert_false(pv_udpwatch_is_blocked(&w));
+    run_to(&w, morning + PV_UDPWATCH_VERDICT);
+    assert_true(pv_udpwatch_is_blocked(&w));
+}
+
 static void who_is_answered_is_asked_again_only_after_silence(void **state)
 {
     (void)state;
@@ -81,6 +98,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(idle_it_says_and_wants_nothing),
         cmocka_unit_test(silence_after_a_question_is_the_verdict_and_an_answer_ends_it),
+        cmocka_unit_test(sleep_is_no_silence),
         cmocka_unit_test(who_is_answered_is_asked_again_only_after_silence),
         cmocka_unit_test(without_anybody_to_ask_nothing_is_blocked),
     };

@@ -383,6 +383,19 @@ static void one_answer_by_udp_ends_the_verdict(void **state)
     assert_false(fake_node_has_problem(&x.f, "UDP is blocked"));
 }
 
+/* A laptop is closed while a verdict is pending: its network ends first, which is reason to ask. */
+static void a_night_of_sleep_is_no_verdict(void **state)
+{
+    (void)state;
+    welcome(true);
+    x.f.now += PV_S(8 * 3600);
+    fake_node_raise(&x.f, PV_FACT_RESUMED);
+    fake_node_wait(&x.f, PV_UDPWATCH_VERDICT - PV_MS(100));
+    assert_false(x.f.node.udp_blocked);
+    fake_node_wait(&x.f, PV_MS(200));
+    assert_true(x.f.node.udp_blocked);
+}
+
 /* The relay's own answer is as good as any. */
 static void an_answer_of_the_relay_keeps_udp_open(void **state)
 {
@@ -448,6 +461,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(silence_by_udp_opens_a_stream_and_is_told, start, stop),
         cmocka_unit_test_setup_teardown(one_answer_by_udp_ends_the_verdict, start, stop),
         cmocka_unit_test_setup_teardown(closed_at_the_coordinator_is_not_blocked_here, start, stop),
+        cmocka_unit_test_setup_teardown(a_night_of_sleep_is_no_verdict, start, stop),
         cmocka_unit_test_setup_teardown(an_answer_of_the_relay_keeps_udp_open, start, stop),
         cmocka_unit_test_setup_teardown(nobody_else_speaks_on_a_relays_stream, start, stop),
         cmocka_unit_test_setup_teardown(relays_of_the_configuration_begin_with_the_first_welcome,
