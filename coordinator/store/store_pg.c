@@ -22,6 +22,8 @@ enum {
     OPS_MAX = PV_PGSTORE_OPS_MAX,
     HOMES_MAX = 1 << 20, /* ours: networks in one coordinator's memory, which is full before */
     MARKS_AT_ONCE = 512, /* rows that are marked in one transaction */
+    AGE_S = 3600,        /* ours: between two looks for copies that are too old */
+    STEADY_S = 6 * 3600, /* ours: so long has the clock stood that deletes them */
 };
 
 static const struct pv_pg_statement statements[] = {
@@ -34,8 +36,20 @@ static const struct pv_pg_statement statements[] = {
     {"delete", "DELETE FROM p2pvpn.statements WHERE network = $1 AND hash = $2"},
     {"redeem", "SELECT code, existing FROM p2pvpn.redeem($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,"
                "$13)"},
-    {"keep", "SELECT p2pvpn.keep($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)"},
+    /* Coordinators that share the database have clocks of their own: copies have the time of its
+     * clock. 0 stands for it. */
+    {"keep", "SELECT p2pvpn.keep($1,$2,$3,$4,CASE $5::bigint WHEN 0 THEN"
+             " extract(epoch FROM clock_timestamp())::bigint ELSE $5::bigint "
+             "END,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)"},
     {"collect", "SELECT num, snd, bx FROM p2pvpn.collect($1,$2,$3,$4,$5)"},
+    /* By age copies are deleted only while the clock has stood for hours, which each coordinator's
+     * row says, whatever jumps were before; and none is from the future, or it would stay for
+     * ever. */
+    {"age", "WITH t AS (SELECT extract(epoch FROM clock_timestamp())::bigint AS now"
+            "  FROM p2pvpn.coordinators WHERE id = $1 AND until >= clock_timestamp()"
+            "  AND clock_timestamp() - steady >= $2::bigint * interval '1 second'),"
+            " late AS (UPDATE p2pvpn.mail m SET time = t.now FROM t WHERE m.time > t.now)"
+            " DELETE FROM p2pvpn.mail m USING t WHERE m.time < t.now - $3::bigint"},
     {"drop", "SELECT p2pvpn.drop_network($1)"},
     {"mark", "UPDATE p2pvpn.statements SET mark = $3 WHERE epoch = $1 AND n = $2"},
     {"load", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
@@ -119,10 +133,26 @@ static void send_redeem(struct pv_pgstore *s, const struct pv_storeop *op)
     pv_pg_send(s->pg, "redeem", v, PV_ARRAY_LEN(v));
 }
 
-/* Copies of before this time are over. */
-static int64_t oldest(const struct pv_storeop_copy *m)
+/* Copies of before this time are over. Who shares the database goes by its clock: see send_age(). A
+ * transfer brings copies with the times that they have, and must lose none. */
+static int64_t oldest(const struct pv_pgstore *s, const struct pv_storeop_copy *m)
 {
-    return m->wall_s < PV_STOREOP_COPY_S ? 0 : (int64_t)(m->wall_s - PV_STOREOP_COPY_S);
+    return s->member != 0 || s->held || m->wall_s < PV_STOREOP_COPY_S
+               ? 0
+               : (int64_t)(m->wall_s - PV_STOREOP_COPY_S);
+}
+
+/* Once an hour, for the copies of all; returns how many statements that were. */
+static size_t send_age(struct pv_pgstore *s)
+{
+    const pv_ns now = pv_clock_now();
+    const struct pv_pg_value v[] = {pv_pg_int(s->member), pv_pg_int(STEADY_S),
+                                    pv_pg_int(PV_STOREOP_COPY_S)};
+    if (s->member == 0 || now < s->age_at)
+        return 0;
+    s->age_at = now + PV_S(AGE_S);
+    pv_pg_send(s->pg, "age", v, PV_ARRAY_LEN(v));
+    return 1;
 }
 
 /* The quotas are written once, in storeop.h, and travel with each call. */
@@ -134,10 +164,10 @@ static void send_keep(struct pv_pgstore *s, const struct pv_storeop *op)
         pv_pg_bytes(m->to, sizeof(m->to)),
         pv_pg_bytes(m->from, sizeof(m->from)),
         pv_pg_bytes(m->key, sizeof(m->key)),
-        pv_pg_int((int64_t)m->wall_s),
+        pv_pg_int(s->member != 0 ? 0 : (int64_t)m->wall_s),
         pv_pg_bytes(op->box.ptr, op->box.len),
         pv_pg_int((int64_t)m->room),
-        pv_pg_int(oldest(m)),
+        pv_pg_int(oldest(s, m)),
         pv_pg_int(PV_STOREOP_COPY_TO),
         pv_pg_int(PV_STOREOP_COPY_TO_BYTES),
         pv_pg_int(PV_STOREOP_COPY_FROM),
@@ -154,7 +184,7 @@ static void send_collect(struct pv_pgstore *s, const struct pv_storeop_copy *m)
 {
     const struct pv_pg_value v[] = {pv_pg_bytes(m->network, sizeof(m->network)),
                                     pv_pg_bytes(m->to, sizeof(m->to)), pv_pg_int((int64_t)m->n),
-                                    pv_pg_int((int64_t)m->after), pv_pg_int(oldest(m))};
+                                    pv_pg_int((int64_t)m->after), pv_pg_int(oldest(s, m))};
     pv_pg_send(s->pg, "collect", v, PV_ARRAY_LEN(v));
 }
 
@@ -168,17 +198,20 @@ static void send_drop(struct pv_pgstore *s, const struct pv_storeop_copy *m)
  * before, with an unknown outcome. */
 static size_t send_operation(struct pv_pgstore *s, const struct pv_storeop *op, bool again)
 {
+    size_t n;
     send_fence(s, network_of(op), op->fresh, again && op->kind == PV_STOREOP_DROP);
     switch (op->kind) {
     case PV_STOREOP_REGISTER:
         send_redeem(s, op);
         return 2;
     case PV_STOREOP_KEEP:
+        n = 2 + send_age(s);
         send_keep(s, op);
-        return 2;
+        return n;
     case PV_STOREOP_COLLECT:
+        n = 2 + send_age(s);
         send_collect(s, &op->copy);
-        return 2;
+        return n;
     case PV_STOREOP_DROP:
         send_drop(s, &op->copy);
         return 2;
@@ -253,7 +286,7 @@ static void take_result(void *ctx, size_t i, PGresult *res)
         b->fences[b->at] = op->fresh && PQntuples(res) == 1 ? pv_pg_get_int(res, 0, 0) : 0;
     else if (op->kind == PV_STOREOP_REGISTER && PQntuples(res) == 1)
         take_redeemed(b, op, res, result);
-    else if (op->kind == PV_STOREOP_KEEP)
+    else if (op->kind == PV_STOREOP_KEEP && PQntuples(res) == 1)
         result->status = pv_pg_get_int(res, 0, 0) == 0 ? PV_OK : PV_ERR_REFUSED;
     else if (op->kind == PV_STOREOP_COLLECT)
         take_collected(res, result);

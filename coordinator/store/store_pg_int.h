@@ -32,6 +32,7 @@ struct pv_pgstore {
     int64_t given_to; /* the last one that was given homes, */
     int64_t given;    /* how many, */
     pv_ns given_at;   /* and since when: it says how many it has a little later */
+    pv_ns age_at;     /* copies that are too old are looked for no earlier */
     atomic_bool stop;
     bool held;      /* all operations are parts of one transaction */
     pv_ns retry_at; /* no attempt to connect before */

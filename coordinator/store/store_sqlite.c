@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ageclock.h"
 #include "base/text.h"
 #include "coordinator/store/columns.h"
+#include "sys/proc/clock.h"
 
 enum statement {
     SQL_BEGIN,
@@ -24,6 +26,9 @@ enum statement {
     SQL_REDEEM,
     SQL_MARK,
     SQL_FIND_MEMBER,
+    SQL_AGE_READ,
+    SQL_AGE_WRITE,
+    SQL_COPY_FUTURE,
     SQL_COPY_OLD,
     SQL_COPY_ROOM,
     SQL_COPY_KEEP,
@@ -81,6 +86,9 @@ static const char schema[] =
     "CREATE INDEX IF NOT EXISTS mail_from ON mail(network, sender, size);"
     "CREATE INDEX IF NOT EXISTS mail_time ON mail(time, size);"
     "CREATE INDEX IF NOT EXISTS mail_pair ON mail(network, receiver, sender, size);"
+    /* The time by which copies grow old (base/ageclock.h). */
+    "CREATE TABLE IF NOT EXISTS age_clock(one INTEGER PRIMARY KEY CHECK(one = 1),"
+    " age INTEGER NOT NULL, seen INTEGER NOT NULL);"
     /* Bytes of each network's copies, kept by the database itself, so that no quota needs a scan.
      * Counted anew once a start, whatever was done to the file, but written only where the count
      * was wrong: a start must not need room on the disk. */
@@ -119,6 +127,9 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_MARK] = "UPDATE statements SET mark = ?3 WHERE epoch = ?1 AND n = ?2",
     [SQL_FIND_MEMBER] = "SELECT hash FROM statements WHERE network = ?1 AND admitter = ?2"
                         " AND node = ?3 AND serial >= ?4 ORDER BY epoch, n LIMIT 1",
+    [SQL_AGE_READ] = "SELECT age, seen FROM age_clock",
+    [SQL_AGE_WRITE] = "INSERT OR REPLACE INTO age_clock VALUES(1, ?1, ?2)",
+    [SQL_COPY_FUTURE] = "UPDATE mail SET time = ?1 WHERE time > ?1",
     [SQL_COPY_OLD] = "DELETE FROM mail WHERE time < ?1",
     [SQL_COPY_ROOM] = ("SELECT (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2),"
                        " (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2),"
@@ -304,10 +315,52 @@ static int redeem_invite(struct sqlitestore *s, const struct pv_storeop *op,
 
 /* --- copies --------------------------------------------------------------------------------- */
 
-/* Drops copies whose time is over. KEEP and COLLECT call it, so it needs no timer. */
-static int drop_old_copies(struct sqlitestore *s, uint64_t wall_s)
+/* The clock by which copies grow old; before its first look it is the wall clock. */
+static int read_clock(struct sqlitestore *s, uint64_t wall_s, struct pv_ageclock *ret_clock,
+                      bool *ret_found)
 {
-    uint64_t from = wall_s < PV_STOREOP_COPY_S ? 0 : wall_s - PV_STOREOP_COPY_S;
+    sqlite3_stmt *st = s->sql[SQL_AGE_READ];
+    int code = sqlite3_step(st);
+    *ret_found = code == SQLITE_ROW;
+    *ret_clock = (struct pv_ageclock){wall_s, wall_s};
+    if (code == SQLITE_ROW)
+        *ret_clock = (struct pv_ageclock){(uint64_t)sqlite3_column_int64(st, 0),
+                                          (uint64_t)sqlite3_column_int64(st, 1)};
+    sqlite3_reset(st);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? PV_OK : -EIO;
+}
+
+/* Looks at the wall clock where it is time to. The first look finds copies that an earlier program
+ * stored with the wall clock's time, which may have been wrong: none is from the future, or it
+ * would stay for ever. */
+static int look_at_clock(struct sqlitestore *s, uint64_t wall_s, uint64_t *ret_now_s)
+{
+    struct pv_ageclock c;
+    bool found;
+    int r = read_clock(s, wall_s, &c, &found);
+    if (r == PV_OK && !found) {
+        sqlite3_bind_int64(s->sql[SQL_COPY_FUTURE], 1, (sqlite3_int64)wall_s);
+        r = run_statement(s, SQL_COPY_FUTURE);
+    }
+    if (r == PV_OK && (!found || pv_ageclock_due(&c, wall_s))) {
+        pv_ageclock_look(&c, wall_s);
+        sqlite3_bind_int64(s->sql[SQL_AGE_WRITE], 1, (sqlite3_int64)c.age_s);
+        sqlite3_bind_int64(s->sql[SQL_AGE_WRITE], 2, (sqlite3_int64)c.seen_s);
+        r = run_statement(s, SQL_AGE_WRITE);
+    }
+    *ret_now_s = pv_ageclock_now(&c, wall_s);
+    return r;
+}
+
+/* Drops copies whose time is over. KEEP and COLLECT call it, so it needs no timer. A transfer
+ * brings copies with the times that they have, and must lose none. */
+static int drop_old_copies(struct sqlitestore *s, uint64_t wall_s, uint64_t *ret_now_s)
+{
+    *ret_now_s = wall_s;
+    int r = s->held ? PV_OK : look_at_clock(s, wall_s, ret_now_s);
+    if (r < 0 || s->held)
+        return r;
+    uint64_t from = *ret_now_s < PV_STOREOP_COPY_S ? 0 : *ret_now_s - PV_STOREOP_COPY_S;
     sqlite3_bind_int64(s->sql[SQL_COPY_OLD], 1, (sqlite3_int64)from);
     return run_statement(s, SQL_COPY_OLD);
 }
@@ -354,7 +407,8 @@ static int copy_room(struct sqlitestore *s, const struct pv_storeop *op)
 static int keep_copy(struct sqlitestore *s, const struct pv_storeop *op)
 {
     sqlite3_stmt *st = s->sql[SQL_COPY_KEEP];
-    int r = drop_old_copies(s, op->copy.wall_s);
+    uint64_t now_s;
+    int r = drop_old_copies(s, op->copy.wall_s, &now_s);
     if (r == PV_OK)
         r = copy_room(s, op);
     if (r != PV_OK)
@@ -362,7 +416,7 @@ static int keep_copy(struct sqlitestore *s, const struct pv_storeop *op)
     bind_copy(st, &op->copy);
     bind_blob(st, 3, op->copy.from, sizeof(op->copy.from));
     bind_blob(st, 4, op->copy.key, sizeof(op->copy.key));
-    sqlite3_bind_int64(st, 5, (sqlite3_int64)op->copy.wall_s);
+    sqlite3_bind_int64(st, 5, (sqlite3_int64)now_s);
     sqlite3_bind_int64(st, 6, (sqlite3_int64)op->box.len);
     bind_blob(st, 7, op->box.ptr, op->box.len);
     return run_statement(s, SQL_COPY_KEEP);
@@ -401,7 +455,8 @@ static int collect_copy(struct sqlitestore *s, const struct pv_storeop *op,
                         struct pv_storeop_collected **ret_collected)
 {
     sqlite3_stmt *st = s->sql[SQL_COPY_DROP];
-    int r = drop_old_copies(s, op->copy.wall_s);
+    uint64_t now_s;
+    int r = drop_old_copies(s, op->copy.wall_s, &now_s);
     if (r == PV_OK && op->copy.n > 0) {
         bind_copy(st, &op->copy);
         sqlite3_bind_int64(st, 3, (sqlite3_int64)op->copy.n);
@@ -592,11 +647,13 @@ static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct 
 
 /* --- copies, all of them --------------------------------------------------------------------- */
 
-static int take_copy(sqlite3_stmt *st,
+/* ahead_s: by how much the wall clock is ahead of the clock that copies grow old by. Others are
+ * told when it came by the wall clock, so that its age goes along. */
+static int take_copy(sqlite3_stmt *st, int64_t ahead_s,
                      int (*take)(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box),
                      void *ctx)
 {
-    struct pv_storeop_copy m = {.wall_s = (uint64_t)sqlite3_column_int64(st, 4)};
+    struct pv_storeop_copy m = {.wall_s = (uint64_t)(sqlite3_column_int64(st, 4) + ahead_s)};
     struct pv_view v[PV_COPY_COLUMNS];
     for (int i = 0; i < PV_COPY_COLUMNS; i++)
         v[i] = column(st, i);
@@ -609,14 +666,17 @@ static int each_copy(struct pv_coordstore *store,
                      void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     struct sqlitestore *s = (struct sqlitestore *)store;
+    const uint64_t wall_s = pv_clock_wall_us() / 1000000;
+    struct pv_ageclock c;
+    bool found;
     sqlite3_stmt *st = NULL;
-    int r = PV_OK, code = SQLITE_ROW;
-    if (sqlite3_prepare_v2(s->db,
-                           "SELECT network, sender, receiver, key, time, box FROM mail ORDER BY n",
-                           -1, &st, NULL) != SQLITE_OK)
+    int r = read_clock(s, wall_s, &c, &found), code = SQLITE_ROW;
+    if (r < 0 || sqlite3_prepare_v2(
+                     s->db, "SELECT network, sender, receiver, key, time, box FROM mail ORDER BY n",
+                     -1, &st, NULL) != SQLITE_OK)
         return explain_database(s, "read", ret_error);
     while (r == PV_OK && (code = sqlite3_step(st)) == SQLITE_ROW)
-        r = take_copy(st, take, ctx);
+        r = take_copy(st, (int64_t)(wall_s - pv_ageclock_now(&c, wall_s)), take, ctx);
     if (r == PV_ERR_MALFORMED)
         pv_sqlite_damaged(s->file, "read", ret_error);
     else if (r == PV_OK && code != SQLITE_DONE)

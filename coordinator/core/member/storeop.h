@@ -53,7 +53,7 @@ enum pv_storeop_kind {
     PV_STOREOP_REGISTER,
     /* Keep a copy: copy, box. When one with the same network, from, to and key is there already,
      * that one stays, and the answer is the same. PV_ERR_REFUSED: a quota (below) is full. Copies
-     * older than PV_STOREOP_COPY_S are deleted first. */
+     * that are older than PV_STOREOP_COPY_S by the store's clock (adr/0044) are deleted first. */
     PV_STOREOP_KEEP,
     /* Of `to` in this network: drop the copy with number copy.n (0: none), and give the next
      * behind copy.after in result.collected, which stays NULL when there is none. */
@@ -88,10 +88,11 @@ struct pv_storeop_copy {
     uint8_t from[PV_SIGN_PK_LEN];    /* KEEP: the sender */
     uint8_t to[PV_SIGN_PK_LEN];      /* the receiver */
     uint8_t key[PV_STOREOP_KEY_LEN]; /* KEEP: names the copy */
-    uint64_t wall_s;                 /* wall clock, Unix seconds */
-    uint64_t room;  /* KEEP: bytes that all copies of this network may have; 0: no such limit */
-    uint64_t n;     /* COLLECT: number of the copy that was stored and goes; 0: none */
-    uint64_t after; /* COLLECT: the next copy has a higher number */
+    uint64_t wall_s; /* wall clock, Unix seconds: now, or (of a copy that is read, or transferred)
+                        when it came */
+    uint64_t room;   /* KEEP: bytes that all copies of this network may have; 0: no such limit */
+    uint64_t n;      /* COLLECT: number of the copy that was stored and goes; 0: none */
+    uint64_t after;  /* COLLECT: the next copy has a higher number */
 };
 
 /* A copy that was collected; one allocation. */

@@ -112,6 +112,14 @@ static uint8_t next(uint8_t to, uint64_t *n, bool take, uint64_t wall_s)
     return key;
 }
 
+/* Days go by, and coordinators see each: a longer step of the clock counts as one. */
+static void pass_days(uint64_t from_s, unsigned n)
+{
+    uint64_t none = 0;
+    for (unsigned i = 1; i <= n; i++)
+        assert_int_equal(next(99, &none, false, from_s + i * UINT64_C(86400)), 0);
+}
+
 static void copies_wait_in_order_until_they_are_taken(void)
 {
     uint64_t n = 0;
@@ -127,6 +135,7 @@ static void copies_wait_in_order_until_they_are_taken(void)
     assert_int_equal(next(8, &n, true, 0), 0);
     n = 0;
     assert_int_equal(next(8, &n, false, 0), 0);
+    pass_days(0, PV_STOREOP_COPY_S / 86400);
     assert_int_equal(next(9, &n, false, PV_STOREOP_COPY_S), 2);
     n = 0;
     assert_int_equal(next(9, &n, false, PV_STOREOP_COPY_S + 1), 0); /* fourteen days are over */
@@ -135,6 +144,7 @@ static void copies_wait_in_order_until_they_are_taken(void)
 static void quotas_of_copies_hold_at_their_edge(void)
 {
     const uint64_t t = 3 * PV_STOREOP_COPY_S; /* what was before is too old */
+    pass_days(PV_STOREOP_COPY_S, 2 * PV_STOREOP_COPY_S / 86400);
     for (unsigned i = 0; i < PV_STOREOP_COPY_TO; i++)
         assert_int_equal(keep((uint8_t)(i % 8), 8, (uint8_t)(1 + i % 250), t + i / 250, 10), PV_OK);
     assert_int_equal(keep(1, 8, 255, t, 10), PV_ERR_REFUSED);
@@ -153,6 +163,7 @@ static void quotas_of_copies_hold_at_their_edge(void)
 static void one_sender_leaves_room_for_others(void)
 {
     const uint64_t t = 5 * PV_STOREOP_COPY_S;
+    pass_days(3 * PV_STOREOP_COPY_S, 2 * PV_STOREOP_COPY_S / 86400);
     for (unsigned i = 0; i < PV_STOREOP_COPY_TO / 2; i++)
         assert_int_equal(keep(1, 13, (uint8_t)(1 + i % 250), t + i / 250, 10), PV_OK);
     assert_int_equal(keep(1, 13, 255, t, 10), PV_ERR_REFUSED);

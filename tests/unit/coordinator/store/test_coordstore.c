@@ -13,6 +13,7 @@
 #include <sqlite3.h>
 
 #include "coordinator/store/store_sqlite.h"
+#include "sys/proc/clock.h"
 #include "tests/unit/coordinator/store/store_list.h"
 #include "tests/unit/test_dir.h"
 
@@ -271,6 +272,88 @@ static void uses_of_an_older_version_count(void **state)
     pv_coordstore_close(s);
 }
 
+/* --- how copies grow old -------------------------------------------------------------------- */
+
+static const uint64_t YEARS = 3600 * UINT64_C(86400);
+
+/* The wall clock is years ahead and is corrected: that counts as a day, and what came meanwhile is
+ * not kept for years. */
+static void a_clock_that_jumps_deletes_no_copies(void **state)
+{
+    (void)state;
+    uint64_t n = 0;
+    disk = open_ok();
+    assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
+    assert_int_equal(keep(1, 2, 2, YEARS, 100), PV_OK);
+    assert_int_equal(next(2, &n, false, YEARS + 3600), 1);
+    pv_coordstore_close(disk);
+    disk = open_ok();
+    assert_int_equal(next(2, &n, false, 3600), 2);
+    n = 0;
+    pass_days(3600, PV_STOREOP_COPY_S / 86400 - 1);
+    assert_int_equal(next(2, &n, false, PV_STOREOP_COPY_S), 2);
+    pass_days(PV_STOREOP_COPY_S, 1);
+    n = 0;
+    assert_int_equal(next(2, &n, false, PV_STOREOP_COPY_S + 86400), 0);
+    disk = pv_coordstore_close(disk);
+}
+
+/* One that begins in the past, until a time server says when it is. */
+static void a_clock_that_was_behind_deletes_no_copies(void **state)
+{
+    (void)state;
+    uint64_t n = 0;
+    disk = open_ok();
+    assert_int_equal(keep(1, 2, 1, YEARS, 100), PV_OK);
+    assert_int_equal(keep(1, 2, 2, 0, 100), PV_OK);
+    assert_int_equal(next(2, &n, false, YEARS), 1);
+    assert_int_equal(next(2, &n, false, YEARS), 2);
+    disk = pv_coordstore_close(disk);
+}
+
+/* Stored by a version without this clock while the wall clock was ahead. */
+static void copies_of_an_older_version_are_not_from_the_future(void **state)
+{
+    (void)state;
+    uint64_t n = 0;
+    disk = open_ok();
+    assert_int_equal(keep(1, 2, 1, YEARS, 100), PV_OK);
+    exec_sql("DELETE FROM age_clock");
+    pass_days(0, PV_STOREOP_COPY_S / 86400);
+    assert_int_equal(next(2, &n, false, PV_STOREOP_COPY_S), 1);
+    pass_days(PV_STOREOP_COPY_S, 2);
+    n = 0;
+    assert_int_equal(next(2, &n, false, PV_STOREOP_COPY_S + 2 * 86400), 0);
+    disk = pv_coordstore_close(disk);
+}
+
+static int take_time(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box)
+{
+    (void)box;
+    *(uint64_t *)ctx = copy->wall_s;
+    return PV_OK;
+}
+
+/* A copy that goes to another database is as old there: its time is told by the wall clock, from
+ * which that of its store may differ by all the days that this coordinator was off. */
+static void copies_take_their_age_along(void **state)
+{
+    (void)state;
+    char text[128], error[PV_STOREOP_ERROR_MAX];
+    const uint64_t wall_s = pv_clock_wall_us() / 1000000;
+    uint64_t before = 0, after = 0;
+    disk = open_ok();
+    assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
+    exec_sql("DELETE FROM age_clock");
+    assert_int_equal(pv_coordstore_copies(disk, take_time, &before, error), PV_OK);
+    snprintf(text, sizeof(text), "INSERT INTO age_clock VALUES(1, %llu, %llu)",
+             (unsigned long long)(wall_s - 1000000), (unsigned long long)wall_s);
+    exec_sql(text);
+    assert_int_equal(pv_coordstore_copies(disk, take_time, &after, error), PV_OK);
+    assert_true(after == before + 1000000);
+    disk = pv_coordstore_close(disk);
+}
+
 /* A network that has more than its part is refused while others are not: the sums are put there, as
  * half a gigabyte of copies would take long. */
 static void one_network_leaves_disk_for_others(void **state)
@@ -361,6 +444,10 @@ int main(void)
         TEST(a_directory_without_rights_is_named),
         TEST(rows_of_an_older_version_are_kept_and_marked),
         TEST(uses_of_an_older_version_count),
+        TEST(a_clock_that_jumps_deletes_no_copies),
+        TEST(a_clock_that_was_behind_deletes_no_copies),
+        TEST(copies_of_an_older_version_are_not_from_the_future),
+        TEST(copies_take_their_age_along),
         TEST(one_network_leaves_disk_for_others),
         TEST(a_full_disk_is_an_answer_and_passes),
 #undef TEST

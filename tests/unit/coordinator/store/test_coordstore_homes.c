@@ -292,6 +292,52 @@ static void who_was_removed_or_left_moves_nothing(void **state)
     assert_int_equal(verdict(&two, true), PV_HOME_TAKE);
 }
 
+/* How many seconds ago the copy came, by the clock of the database. */
+static long age_of_copy(void)
+{
+    return strtol(pg_sql(&server,
+                         "SELECT coalesce(max(extract(epoch FROM clock_timestamp())::bigint"
+                         " - time), -1) FROM p2pvpn.mail"),
+                  NULL, 10);
+}
+
+/* A coordinator that has not looked for copies that are too old yet becomes the home. */
+static void look_for_old_copies(void)
+{
+    static uint8_t number = 10;
+    struct member m = join(number);
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "UPDATE p2pvpn.coordinators SET until = until + interval '1 minute',"
+             " steady = (SELECT steady FROM p2pvpn.coordinators"
+             " WHERE name = 'machine 1') WHERE name = 'machine %u'",
+             (unsigned)number++);
+    run_sql(sql);
+    run_sql("UPDATE p2pvpn.homes SET holder = (SELECT max(id) FROM p2pvpn.coordinators)");
+    pv_home_answer_free(ask(&m, PV_STOREOP_HOME, false));
+    assert_int_equal(keep_one(&m), PV_OK);
+    leave(&m);
+}
+
+/* Copies have the time of the database, whatever the clocks of coordinators say; and those that are
+ * too old go when that clock has stood for a while: it may have jumped. */
+static void copies_grow_old_by_the_clock_of_the_database(void **state)
+{
+    (void)state;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    assert_int_equal(keep_one(&one), PV_OK); /* two days ago, says this one's clock */
+    assert_in_range(age_of_copy(), 0, 100);
+    run_sql("UPDATE p2pvpn.mail SET key = '\\x77', time = time - 15 * 86400");
+    look_for_old_copies();
+    assert_int_equal(age_of_copy() / 86400, 15);
+    run_sql("UPDATE p2pvpn.coordinators SET steady = steady - interval '7 hours'");
+    look_for_old_copies();
+    assert_in_range(age_of_copy(), 0, 100);
+    run_sql("UPDATE p2pvpn.mail SET time = time + 3600 * 86400");
+    look_for_old_copies();
+    assert_in_range(age_of_copy(), 0, 100);
+}
+
 static void count_coordinator(void *ctx, const struct pv_pgview_coordinator *c)
 {
     unsigned *n = ctx;
@@ -519,6 +565,7 @@ int main(void)
         TEST(who_was_removed_or_left_moves_nothing),
         TEST(who_follow_at_once_do_not_wait_for_each_other),
         TEST(least_rights_are_enough),
+        TEST(copies_grow_old_by_the_clock_of_the_database),
         TEST(who_looks_sees_all_of_it),
         TEST(the_name_of_another_is_shown_as_text),
     };
