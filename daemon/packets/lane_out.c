@@ -187,13 +187,16 @@ static bool carries_bytes(const struct pv_fp_punt *punt)
            punt->kind == PV_FP_PUNT_STRAY || punt->kind == PV_FP_PUNT_REPORT;
 }
 
-/* Two rings: what carries bytes may be lost in a flood, what arms itself only once may not. */
+/* Two rings: what carries bytes may be lost in a flood, and shall not crowd out what is told only
+ * once. That finds its ring full only while control stands still, and comes again then. */
 static void do_punts(struct pv_lane *lane, const struct pv_fp_punt *punts, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct pv_ring *ring = carries_bytes(&punts[i]) ? lane->data : lane->facts;
-        if (pv_ring_push(ring, pv_view(&punts[i], sizeof(punts[i])), punts[i].bytes, NULL) < 0)
+        if (pv_ring_push(ring, pv_view(&punts[i], sizeof(punts[i])), punts[i].bytes, NULL) < 0) {
+            pv_fp_punt_lost(&punts[i]);
             pv_lane_add(&lane->counts.punts_lost, 1);
+        }
     }
     if (n > 0)
         pv_event_raise(lane->dp->event_fd);

@@ -181,6 +181,12 @@ void pv_fp_handed_lost(struct pv_fp_worker *w, const struct pv_fp_handed *handed
     pv_fp_worker_drop(w, NULL, PV_FP_DROP_HANDOVER);
 }
 
+void pv_fp_punt_lost(const struct pv_fp_punt *punt)
+{
+    if (punt->told != NULL)
+        atomic_store_explicit(punt->told, false, memory_order_relaxed);
+}
+
 void pv_fp_worker_join(struct pv_fp_worker *w, bool tcp, bool udp)
 {
     w->writes.tcp = tcp;
@@ -202,5 +208,5 @@ void pv_fp_worker_punt_once(struct pv_fp_worker *w, enum pv_fp_punt_kind kind, u
      * between two workers. Control may re-arm at any moment, so room is not taken for granted. */
     if (w->n_punts < PV_FP_MAX_PUNTS && !atomic_load_explicit(flag, memory_order_relaxed) &&
         !atomic_exchange_explicit(flag, true, memory_order_relaxed))
-        pv_fp_worker_punt(w, kind, peer);
+        pv_fp_worker_punt(w, kind, peer)->told = flag;
 }

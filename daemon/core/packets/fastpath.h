@@ -220,6 +220,9 @@ struct pv_fp_punt {
     bool moves;           /* STRAY: of a static peer, whose path follows it (roaming) */
     bool local;           /* TOO_BIG: no router, this host says so; nothing is quoted */
     struct pv_view bytes; /* in the datagram's buffer */
+    /* The worker's: says that it was punted, and is not again; NULL: it comes again by itself.
+     * Valid as long as the results. */
+    _Atomic bool *told;
 };
 
 /* Transport data of a peer that is another rx worker's: taken out of any wrapping, still sealed. It
@@ -303,6 +306,9 @@ const char *pv_fp_worker_aead_why(const struct pv_fp_worker *w);
 
 /* A send of the last results could not be handed on (a full stream): counted as dropped. */
 void pv_fp_send_lost(struct pv_fp_worker *w, const struct pv_fp_send *send);
+
+/* A punt of the last results did not reach control: the next such event punts again. */
+void pv_fp_punt_lost(const struct pv_fp_punt *punt);
 
 /* A packet that was handed to another worker did not reach it: counts it as dropped. */
 void pv_fp_handed_lost(struct pv_fp_worker *w, const struct pv_fp_handed *handed);

@@ -235,11 +235,12 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     w->tally.packets++;
     /* The first packet under new keys proves that the other side has them: control may send with
      * them now. */
-    if (!o->keys->confirmed) {
-        o->keys->confirmed = true;
+    if (!atomic_load_explicit(&o->keys->confirmed, memory_order_relaxed)) {
+        atomic_store_explicit(&o->keys->confirmed, true, memory_order_relaxed);
         struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_KEYS_CONFIRMED, peer->id);
         p->from = *o->from;
         p->index = o->keys->local_index;
+        p->told = &o->keys->confirmed;
     }
     if (pv_carrier_same(&peer->path, o->from))
         pv_fp_set(&live->last_rx_selected, now);

@@ -32,7 +32,7 @@ struct pv_fp_keys {
     struct pv_aead *send;                       /* used by tx, of any number */
     struct pv_aead *recv;                       /* used by rx of the owning worker */
     _Alignas(64) _Atomic uint64_t next_counter; /* tx */
-    _Alignas(64) bool confirmed;                /* rx: a packet has been authenticated */
+    _Alignas(64) _Atomic bool confirmed;        /* rx: a packet was authenticated, and punted */
     struct pv_replay replay;                    /* rx */
 };
 

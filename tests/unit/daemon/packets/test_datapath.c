@@ -216,6 +216,50 @@ static void packets_wait_for_a_path_and_then_go_in_order(void **state)
         assert_int_equal(receive_packet(&w.node[1]), i);
 }
 
+/* Takes all punts there are. True: one says that packets for this peer wait for a path. */
+static bool drain_punts(struct node *n, uint32_t peer)
+{
+    struct pv_fp_punt punt;
+    bool told = false;
+    while (pv_datapath_peek_punt(n->dp, &punt) == PV_OK) {
+        told = told || (punt.kind == PV_FP_PUNT_NEED_PATH && punt.peer == peer);
+        pv_datapath_pop_punt(n->dp);
+    }
+    return told;
+}
+
+/* Control stands still, while packets for a peer that was never used fill the ring: what another
+ * peer needs finds no room then, and is told with its next packet. */
+static void what_is_told_once_survives_a_full_ring(void **state)
+{
+    (void)state;
+    static struct world w;
+    struct node *n = &w.node[0];
+    const struct node unused = {.inner = pv_addr4(10, 66, 0, 9, 0)};
+    const struct pv_prefix route = {.base = unused.inner, .bits = 32};
+    uint32_t id;
+    uint64_t sent = 0;
+    bool told = false;
+    start_world(&w, 1, false);
+    assert_int_equal(pv_fp_builder_add_peer(n->builder, PV_FP_MEMBER, &id), PV_OK);
+    assert_int_equal(pv_fp_builder_set_routes(n->builder, id, &route, 1), PV_OK);
+    publish(n);
+    for (; pv_datapath_counts(n->dp).punts_lost == 0; sent++) {
+        assert_true(sent < 100000);
+        send_packet(n, &unused, 0);
+    }
+    send_packet(n, &w.node[1], 0);
+    sent++;
+    for (int ms = 0; pv_datapath_counts(n->dp).tun_read < sent && ms < 10000; ms++)
+        (void)poll(NULL, 0, 1);
+    for (int ms = 0; !told && ms < 10000; ms++) {
+        told = drain_punts(n, n->peer);
+        send_packet(n, &w.node[1], 0);
+        (void)poll(NULL, 0, 1);
+    }
+    assert_true(told);
+}
+
 static void injected_packets_arrive_as_punts_and_datagrams_are_punted(void **state)
 {
     (void)state;
@@ -517,6 +561,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packets_go_both_ways_in_order),
         cmocka_unit_test(packets_wait_for_a_path_and_then_go_in_order),
+        cmocka_unit_test(what_is_told_once_survives_a_full_ring),
         cmocka_unit_test(injected_packets_arrive_as_punts_and_datagrams_are_punted),
         cmocka_unit_test(what_control_received_is_opened_like_the_rest),
         cmocka_unit_test(what_is_injected_while_a_static_peer_moves_is_sent),

@@ -451,15 +451,20 @@ static void other_datagrams_are_punted_or_dropped_by_their_first_bytes(void **st
 static void the_first_packet_confirms_its_keys_once(void **state)
 {
     struct pair *p = *state;
-    uint8_t one[64], two[64];
+    uint8_t one[64], lost[64], two[64];
     size_t len = sealed(p, "", 0, one);
 
+    sealed(p, "", 0, lost);
     sealed(p, "", 0, two);
     struct pv_fp_results r = rx(&p->b, one, len, 1, p->now);
     assert_int_equal(r.n_punts, 1); /* a keepalive makes nobody active */
     assert_int_equal(r.punts[0].kind, PV_FP_PUNT_KEYS_CONFIRMED);
     assert_int_equal(r.punts[0].index, p->b_index);
     assert_int_equal(r.punts[0].peer, p->a_at_b);
+    pv_fp_punt_lost(&r.punts[0]); /* control has not heard of it: the next one tells it */
+    r = rx(&p->b, lost, len, 1, p->now);
+    assert_int_equal(r.n_punts, 1);
+    assert_int_equal(r.punts[0].kind, PV_FP_PUNT_KEYS_CONFIRMED);
     assert_int_equal(rx(&p->b, two, len, 1, p->now).n_punts, 0);
     assert_true(atomic_load(&live(&p->b, p->a_at_b)->last_rx_any) == p->now);
     assert_true(atomic_load(&live(&p->b, p->a_at_b)->last_rx_data) == 0);
