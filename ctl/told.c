@@ -9,12 +9,12 @@ void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
 {
     const char *word = pv_json_text(body, "coordinator", "stored");
     char members[PV_SHOW_BUF] = "no member is online";
-    double online = pv_json_real(body, "online", 0);
+    double online = pv_json_real(body, "online", 0), know = pv_json_real(body, "know", 0);
     if (online > 0)
-        snprintf(members, sizeof(members), "%.0f of %.0f members online know",
-                 pv_json_real(body, "know", 0), online);
+        snprintf(members, sizeof(members), "%.0f of %.0f members online know", know, online);
     if (strcmp(word, "stored") == 0)
-        pv_cli_note(cli, "%s: %s, the coordinator has stored it", done, members);
+        pv_cli_note(cli, "%s: %s, the coordinator has stored it%s", done, members,
+                    know < online ? " and tells the others" : "");
     else if (strcmp(word, "away") == 0)
         pv_cli_note(cli, "%s: %s; the coordinator is away, and is told when it is back", done,
                     members);

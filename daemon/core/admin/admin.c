@@ -38,7 +38,7 @@ struct waiting {
     enum deed deed;
     enum pv_job_forget forget; /* DEED_LEAVE */
     pv_ns until;
-    struct pv_ctlapi_told told; /* of DEED_REMOVE: the invite */
+    struct pv_ctlapi_told told; /* who knows so far; of DEED_REMOVE: the invite */
 };
 
 struct admin {
@@ -170,6 +170,17 @@ static struct waiting take_waiting(struct admin *a, size_t i)
     return w;
 }
 
+/* The coordinator ends the connection of a node that has left, and with it what is known of who is
+ * online; members that know forget this node. So a leave is answered with the most that were. */
+static void note_told(struct waiting *w, const struct pv_owed_told *told)
+{
+    const bool left = w->deed == DEED_LEAVE;
+    if (!left || told->online > w->told.online)
+        w->told.online = told->online;
+    if (!left || told->know > w->told.know)
+        w->told.know = told->know;
+}
+
 /* Members were told at once, and the coordinator is being told; what has come of it by now is the
  * answer. */
 static void end_waiting(struct admin *a, size_t i, pv_ns now)
@@ -177,8 +188,7 @@ static void end_waiting(struct admin *a, size_t i, pv_ns now)
     struct waiting w = take_waiting(a, i);
     struct pv_owed_told told;
     pv_owed_told(a->node, &told);
-    w.told.online = told.online;
-    w.told.know = told.know;
+    note_told(&w, &told);
     w.told.coordinator = told.coordinator;
     w.told.disk = "stored";
     if (w.deed == DEED_LEAVE) { /* the disk is to forget */
@@ -214,6 +224,7 @@ static void run_admin(void *part, pv_ns now)
     const bool done = told.done && pv_membership_is_stored(a->node);
     /* From behind, for those that end are taken out. */
     for (size_t i = a->n_waiting; i > 0; i--) {
+        note_told(&a->waiting[i - 1], &told);
         if (done || now >= a->waiting[i - 1].until)
             end_waiting(a, i - 1, now);
     }

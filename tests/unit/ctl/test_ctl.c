@@ -486,10 +486,10 @@ static void a_removal_says_who_knows_and_what_the_coordinator_said(void **state)
     assert_non_null(strstr(t.err, "3 of 4 members online know"));
     assert_non_null(strstr(t.err, "has not stored it yet: it said limit"));
     assert_non_null(strstr(t.err, "revoked too, 2 uses were left"));
-    answers("remove", "{\"id\":@,\"ok\":true,\"online\":1,\"know\":1,\"coordinator\":\"stored\","
+    answers("remove", "{\"id\":@,\"ok\":true,\"online\":2,\"know\":1,\"coordinator\":\"stored\","
                       "\"invite\":{\"id\":\"AAA\",\"uses_left\":2,\"revoked\":false}}\n");
     assert_int_equal(RUN("remove", "--keep-invite", "bob"), 0);
-    assert_non_null(strstr(t.err, "the coordinator has stored it"));
+    assert_non_null(strstr(t.err, "the coordinator has stored it and tells the others"));
     assert_non_null(strstr(t.err, "p2pvpnctl invite revoke AAA"));
     assert_non_null(strstr(t.requests, "\"keep_invite\":true"));
 }

@@ -616,6 +616,18 @@ static void a_leave_is_told_to_others_before_this_node_forgets(void **state)
     assert_false(x.f.node.keys_forgotten);
 }
 
+/* The coordinator hangs up once it has stored the leave, and nobody says any more who is online. */
+static void a_leave_names_those_who_were_online(void **state)
+{
+    (void)state;
+    ask("\"cmd\":\"leave\",\"last\":true");
+    fake_peers_settle(&x);
+    others.says = (struct pv_owed_told){.coordinator = "stored", .done = true};
+    fake_peers_settle(&x);
+    forget(PV_FORGET_NETWORK, PV_OK);
+    expect("\"online\":2,\"know\":1");
+}
+
 static void the_client_of_a_leave_need_not_wait_for_it(void **state)
 {
     (void)state;
@@ -716,6 +728,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_root_key_goes_only_when_it_is_named, start, stop),
         cmocka_unit_test_setup_teardown(a_leave_is_told_to_others_before_this_node_forgets, start,
                                         stop),
+        cmocka_unit_test_setup_teardown(a_leave_names_those_who_were_online, start, stop),
         cmocka_unit_test_setup_teardown(the_client_of_a_leave_need_not_wait_for_it, start, stop),
         cmocka_unit_test_setup_teardown(who_can_tell_nobody_leaves_only_by_force, start, stop),
         cmocka_unit_test_setup_teardown(a_member_that_is_reached_is_enough_to_leave, start, stop),
