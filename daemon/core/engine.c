@@ -783,3 +783,10 @@ void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns n
     h->wrote(part, pv_sid_local(sid), n, now);
     settle(e, now);
 }
+
+bool pv_engine_stream_is_full(struct pv_engine *e, uint32_t sid)
+{
+    void *part = NULL;
+    const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
+    return h != NULL && h->is_full != NULL && h->is_full(part, pv_sid_local(sid));
+}

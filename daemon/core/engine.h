@@ -122,6 +122,8 @@ PV_MUST_CHECK int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid
 /* What to write next (empty: nothing); valid until the next call into the engine. */
 struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid);
 void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now);
+/* The stream shall not be read for now; poll_writable names it when that changes. */
+bool pv_engine_stream_is_full(struct pv_engine *e, uint32_t sid);
 
 /* --- names ------------------------------------------------------------------------------------ */
 

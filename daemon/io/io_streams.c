@@ -201,6 +201,14 @@ static int write_some(struct pv_io_stream *st, struct pv_view out, size_t *ret_n
     return r;
 }
 
+/* What this stream waits for. Bytes that the engine cannot take now stay in the kernel, so that
+ * their sender waits. */
+static void watch(struct pv_io_stream *st, bool writes)
+{
+    bool full = pv_engine_stream_is_full(st->all->cfg.turn->engine, st->sid);
+    pv_watch_set(st->watch, (full ? 0 : PV_LOOP_READ) | (writes ? PV_LOOP_WRITE : 0));
+}
+
 /* Writes what the engine has; may end the stream. */
 static void write_out(struct pv_io_stream *st, pv_ns now)
 {
@@ -210,13 +218,12 @@ static void write_out(struct pv_io_stream *st, pv_ns now)
         size_t n = 0;
         if (out.len == 0) {
             /* The engine has nothing more, but TLS may hold records that wait for the kernel. */
-            bool full = st->tls != NULL && pv_streamtls_is_full(st->tls);
-            pv_watch_set(st->watch, full ? PV_LOOP_READ | PV_LOOP_WRITE : PV_LOOP_READ);
+            watch(st, st->tls != NULL && pv_streamtls_is_full(st->tls));
             return;
         }
         int r = write_some(st, out, &n);
         if (r == PV_ERR_AGAIN) {
-            pv_watch_set(st->watch, PV_LOOP_READ | PV_LOOP_WRITE);
+            watch(st, true);
             return;
         }
         if (r < 0) {

@@ -204,6 +204,12 @@ static void wrote(void *part, uint32_t sid, size_t n, pv_ns now)
     pv_chatlink_wrote(c->link, sid, n, now);
 }
 
+static bool is_full(void *part, uint32_t sid)
+{
+    const struct chat *c = part;
+    return pv_chatlink_is_full(c->link, sid);
+}
+
 /* --- what chatlink says ---------------------------------------------------------------------- */
 
 static void answer_failed(struct pv_node *n, const struct pv_chatlink_event *ev)
@@ -349,9 +355,10 @@ static void run(void *part, pv_ns now)
         take_event(c, &ev, now);
         pv_chat_record_done(&ev.msg);
     }
-    /* A job that is lost was logged; chatlink takes one without a result for failed. */
-    while (pv_chatlink_poll_job(c->link, &tag, &job) == PV_OK)
-        (void)pv_jobqueue_submit_chat(&c->node->jobs, job, &pv_part_chat, tag);
+    while (pv_chatlink_poll_job(c->link, &tag, &job) == PV_OK) {
+        if (!pv_jobqueue_submit_chat(&c->node->jobs, job, &pv_part_chat, tag))
+            pv_chatlink_handle_job(c->link, tag, PV_ERR_NOMEM, NULL, now);
+    }
 }
 
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
@@ -385,6 +392,7 @@ static const struct pv_stream_handler streams[] = {{
     .poll_writable = poll_writable,
     .out = output,
     .wrote = wrote,
+    .is_full = is_full,
 }};
 
 /* Whoever has filled what is there for it is named: the user can read or delete. */

@@ -63,8 +63,9 @@ static void forget_window(struct pv_chatlink_peer *peer)
     peer->loaded_seq = 0;
 }
 
-void pv_chatlink_drop_pending(struct pv_chatlink_peer *peer)
+void pv_chatlink_drop_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
+    pv_chatlink_discharge(link, peer, pv_chatlink_cost(peer->n_pending, peer->pending_bytes));
     while (peer->pending != NULL) {
         struct pv_chatlink_pending *p = peer->pending;
         peer->pending = p->next;
@@ -80,7 +81,7 @@ static void peer_free(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
     while (peer->conns != NULL)
         pv_chatlink_conn_free(link, peer->conns);
     forget_window(peer);
-    pv_chatlink_drop_pending(peer);
+    pv_chatlink_drop_pending(link, peer);
     free(peer->delivered.id);
     free(peer->read.id);
     free(peer->noted.id);
@@ -142,7 +143,7 @@ static void lose_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer
             pv_chatlink_event_push(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_COPY, p->copy,
                                    PV_ERR_CLOSED, &none);
     }
-    pv_chatlink_drop_pending(peer);
+    pv_chatlink_drop_pending(link, peer);
 }
 
 void pv_chatlink_refuse_peer(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
@@ -200,6 +201,8 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
         peer_free(link, link->peers);
     while (link->jobs != NULL)
         pv_chatlink_job_free(pv_chatlink_job_take(link, link->jobs->tag));
+    while (link->late != NULL)
+        pv_chatlink_end_late(link, link->late->tag);
     for (int reader = 0; reader < PV_CHATLINK_READERS; reader++) {
         while (pv_chatlink_poll_event(link, (enum pv_chatlink_reader)reader, &event) == PV_OK)
             pv_chat_record_done(&event.msg);
@@ -297,6 +300,11 @@ void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_
     free_if_idle(link, peer);
 }
 
+static bool has_waiting_input(const struct pv_chatlink_conn *c)
+{
+    return c->waits || c->owner_until != PV_NEVER;
+}
+
 /* "printf hello | nc": the last line of plain text may have no newline. */
 static void take_last_line(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
 {
@@ -304,20 +312,30 @@ static void take_last_line(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         (void)pv_chatlink_handle_line(link, c, pv_view(c->in, c->in_len), now);
 }
 
-/* The word on who typed what waits on c is there, or does not come. */
+/* The word on who typed what waits on c is there, or does not come; or c has its turn. */
 static void release(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now)
 {
     struct pv_chatlink_peer *peer = c->peer;
     bool good = pv_chatlink_release_input(link, c, now);
-    if (good && c->ended)
+    if (good && c->ended && !has_waiting_input(c))
         take_last_line(link, c, now);
-    if (good && !c->ended)
+    if (good && (!c->ended || has_waiting_input(c)))
         pv_chatlink_conn_rearm(link, c);
     else
         pv_chatlink_lost_conn(link, c, !c->ended, now);
+    pv_chatlink_flush_acks(link, peer, now);
     pv_chatlink_commit(link, peer, now);
     pv_chatlink_pump(link, peer, now);
     free_if_idle(link, peer);
+}
+
+/* There may be more room than before: connections that wait for their share take their turns. Each
+ * takes at least one message or has no more, so this ends. */
+static void give_turns(struct pv_chatlink *link, pv_ns now)
+{
+    struct pv_chatlink_conn *c;
+    while ((c = pv_chatlink_next_turn(link)) != NULL)
+        release(link, c, now);
 }
 
 void pv_chatlink_owner(struct pv_chatlink *link, const uint8_t *pk,
@@ -340,10 +358,12 @@ void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now)
     if (c == NULL)
         return;
     struct pv_chatlink_peer *peer = c->peer;
-    c->ended = c->owner_until != PV_NEVER;
+    if (!has_waiting_input(c))
+        take_last_line(link, c, now);
+    /* Frames are repeated by who sent them; plain text waits for its time here. */
+    c->ended = has_waiting_input(c) && !c->speaks;
     if (c->ended)
         return;
-    take_last_line(link, c, now);
     pv_chatlink_lost_conn(link, c, false, now);
     pv_chatlink_commit(link, peer, now);
     pv_chatlink_pump(link, peer, now);
@@ -486,25 +506,53 @@ static void handle_result(struct pv_chatlink *link, const struct pv_chatlink_job
     }
 }
 
+/* The peer of a COMMIT stays while one is out. */
+static void end_charge(struct pv_chatlink *link, const struct pv_chatlink_job *job)
+{
+    if (job->unstored > 0)
+        pv_chatlink_discharge(link, pv_chatlink_peer_find(link, job->pk), job->unstored);
+}
+
 void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
                             struct pv_chatjob_result *result, pv_ns now)
 {
     struct pv_chatlink_job *job = pv_chatlink_job_take(link, tag);
-    if (job == NULL)
+    if (job == NULL) {
+        pv_chatlink_end_late(link, tag);
+        give_turns(link, now);
         return;
+    }
     if (status == PV_OK && result == NULL)
         status = PV_ERR_STATE;
+    end_charge(link, job);
     handle_result(link, job, status, result, now);
     pv_chatlink_job_free(job);
+    give_turns(link, now);
+}
+
+/* Nothing was heard of the job in time: it counts as failed, for a peer would otherwise wait for it
+ * for ever. What it carries stays in memory until the store is done with it. */
+static void fail_job(struct pv_chatlink *link, struct pv_chatlink_job *job, pv_ns now)
+{
+    bool at_store = job->unstored > 0 && job->out == NULL;
+    (void)pv_chatlink_job_take(link, job->tag);
+    end_charge(link, job);
+    if (at_store) {
+        link->unstored += job->unstored;
+        job->next = link->late;
+        link->late = job;
+    }
+    handle_result(link, job, PV_ERR_TIMEOUT, NULL, now);
+    if (!at_store)
+        pv_chatlink_job_free(job);
 }
 
 void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now)
 {
     struct pv_heap_node *node;
-    /* Jobs stand in the order of their deadlines. One without a result counts as failed: a peer
-     * would otherwise wait for it for ever. */
-    while (link->jobs != NULL && link->jobs->deadline <= now)
-        pv_chatlink_handle_job(link, link->jobs->tag, PV_ERR_TIMEOUT, NULL, now);
+    while (link->jobs != NULL && link->jobs->deadline <= now) /* they stand in this order */
+        fail_job(link, link->jobs, now);
+    give_turns(link, now);
     while ((node = pv_heap_pop_due(&link->conn_timers, now)) != NULL) {
         struct pv_chatlink_conn *c = PV_CONTAINER_OF(node, struct pv_chatlink_conn, timer);
         struct pv_chatlink_peer *peer = c->peer;

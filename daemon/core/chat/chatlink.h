@@ -48,8 +48,15 @@ enum {
     /* Received and not yet stored, per peer; more closes the connection. */
     PV_CHATLINK_MAX_PENDING = PV_CHATJOB_MAX_BATCH,
     PV_CHATLINK_MAX_PENDING_BYTES = 1048576,
-    PV_CHATLINK_MAX_OUT = 262144,  /* bytes waiting on one connection; more closes it */
-    PV_CHATLINK_MAX_JOBS = 4096,   /* store jobs not answered */
+    /* Received and not yet on the disk, of all peers, a text with MESSAGE_BYTES more for what is
+     * kept beside it; who gets how much of it: chatlink_share.c. */
+    PV_CHATLINK_MAX_UNSTORED = 33554432,
+    PV_CHATLINK_SHARE = 65536, /* of it each peer's own */
+    PV_CHATLINK_MESSAGE_BYTES = 512,
+    PV_CHATLINK_MAX_WAITING = 196608, /* input of one connection that waits for its share; more
+                                         closes it */
+    PV_CHATLINK_MAX_OUT = 262144,     /* bytes waiting on one connection; more closes it */
+    PV_CHATLINK_MAX_JOBS = 4096,      /* store jobs not answered */
     PV_CHATLINK_MAX_ACKS = 2048,   /* acknowledgements of one kind and peer not stored; more closes
                                       the connection */
     PV_CHATLINK_USELESS_RATE = 20, /* receipts a second and peer that tell nothing new; */
@@ -181,6 +188,9 @@ void pv_chatlink_owner(struct pv_chatlink *link, const uint8_t *pk,
 /* wall_ms: wall clock, Unix milliseconds: the time of plain text lines. */
 void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_view bytes,
                               uint64_t wall_ms, pv_ns now);
+/* No more bytes of the stream are wanted for now: its sender shall wait. poll_writable() names the
+ * stream when this changes. */
+bool pv_chatlink_is_full(const struct pv_chatlink *link, uint32_t sid);
 /* The stream is gone or could not be opened; the sid is forgotten. */
 void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now);
 
@@ -192,7 +202,8 @@ struct pv_chatlink_stream_op {
 };
 PV_MUST_CHECK int pv_chatlink_poll_stream_op(struct pv_chatlink *link,
                                              struct pv_chatlink_stream_op *ret_op);
-/* Streams with output, each once until it was written or has new output. PV_ERR_AGAIN. */
+/* Streams with output, each once until it was written or has new output, and those that became full
+ * or are full no more. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_chatlink_poll_writable(struct pv_chatlink *link, uint32_t *ret_sid);
 struct pv_view pv_chatlink_out(struct pv_chatlink *link, uint32_t sid); /* until the next call */
 void pv_chatlink_wrote(struct pv_chatlink *link, uint32_t sid, size_t n, pv_ns now);
@@ -203,7 +214,8 @@ void pv_chatlink_wrote(struct pv_chatlink *link, uint32_t sid, size_t n, pv_ns n
 PV_MUST_CHECK int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_tag,
                                        struct pv_chatjob **ret_job);
 /* status: 0 or why it failed (result NULL). May take records out of *result; the caller frees the
- * rest. Results with an unknown tag are ignored. */
+ * rest. Results with an unknown tag are ignored. Each job that was polled gets one: until then what
+ * it carries counts as memory that is used. */
 void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
                             struct pv_chatjob_result *result, pv_ns now);
 

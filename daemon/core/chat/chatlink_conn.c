@@ -97,6 +97,7 @@ void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
     }
     if (peer->active == c)
         peer->active = NULL;
+    link->n_waiting -= c->waits;
     pv_heap_set(&link->conn_timers, &c->timer, PV_NEVER);
     PV_MAP_DEL(link->conns, c);
     pv_outbuf_done(&c->out);
@@ -139,12 +140,29 @@ int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c, c
     if (r < 0)
         return r;
     c->out_put += len;
-    if (!c->in_writable) {
-        c->in_writable = true;
-        c->next_writable = link->writable;
-        link->writable = c;
-    }
+    pv_chatlink_conn_wake(link, c);
     return PV_OK;
+}
+
+void pv_chatlink_conn_wake(struct pv_chatlink *link, struct pv_chatlink_conn *c)
+{
+    if (c->in_writable)
+        return;
+    c->in_writable = true;
+    c->next_writable = link->writable;
+    link->writable = c;
+}
+
+void pv_chatlink_conn_wait(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool waits)
+{
+    if (c->waits == waits)
+        return;
+    c->waits = waits;
+    if (waits)
+        link->n_waiting++;
+    else
+        link->n_waiting--;
+    pv_chatlink_conn_wake(link, c);
 }
 
 void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c)
@@ -181,6 +199,12 @@ int pv_chatlink_poll_writable(struct pv_chatlink *link, uint32_t *ret_sid)
     c->in_writable = false;
     *ret_sid = c->sid;
     return PV_OK;
+}
+
+bool pv_chatlink_is_full(const struct pv_chatlink *link, uint32_t sid)
+{
+    const struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
+    return c != NULL && c->waits;
 }
 
 struct pv_view pv_chatlink_out(struct pv_chatlink *link, uint32_t sid)

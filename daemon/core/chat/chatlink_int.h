@@ -44,6 +44,7 @@ struct pv_chatlink_conn {
     struct pv_addr remote; /* accepted: where it came from */
     pv_ns owner_until;     /* who typed is asked for: input waits; PV_NEVER: not asked, or known */
     bool owner_asked;
+    bool waits;                 /* for its share of memory, and its input with it */
     bool ended;                 /* the stream is gone, and only input that waits is left of it */
     enum pv_chat_typist typist; /* of plain text */
     pv_ns last_heard;
@@ -101,6 +102,7 @@ struct pv_chatlink_peer {
     struct pv_chatlink_pending *pending;
     struct pv_chatlink_pending **pending_end;
     size_t n_pending, pending_bytes;
+    size_t unstored; /* what these and those with the store cost */
     bool committing;
     enum pv_chat_later holding; /* the last commit left messages of it for later */
     struct pv_chatlink_ids delivered, read, noted; /* acknowledgements */
@@ -135,6 +137,7 @@ struct pv_chatlink_job {
     uint64_t after_seq;           /* OUTBOX */
     struct pv_chatlink_ack *acks; /* COMMIT, MARK of READ: owned */
     size_t n_acks;
+    size_t unstored; /* COMMIT: what its messages cost */
     pv_ns deadline;
     struct pv_chatjob *out; /* NULL once handed out */
 };
@@ -177,6 +180,12 @@ struct pv_chatlink {
     struct pv_chatlink_job **jobs_end;
     size_t n_jobs;
     uint64_t last_tag;
+    struct pv_chatlink_job *late; /* COMMIT jobs that the store still has, and that count as failed
+                                     here */
+
+    size_t unstored;  /* of all peers, and of late jobs */
+    size_t beyond;    /* what peers have beyond their shares */
+    size_t n_waiting; /* connections */
 
     struct {
         struct pv_chatlink_event_item *first, **end;
@@ -206,6 +215,10 @@ void pv_chatlink_conn_close(struct pv_chatlink *link, struct pv_chatlink_conn *c
 /* Queues bytes to write. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                                        const char *bytes, size_t len);
+/* Has poll_writable() name it. */
+void pv_chatlink_conn_wake(struct pv_chatlink *link, struct pv_chatlink_conn *c);
+/* The connection begins, or ends, to wait for its share: its stream is not read meanwhile. */
+void pv_chatlink_conn_wait(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool waits);
 /* Arms its timer for the earliest of its deadlines. */
 void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c);
 /* Asks the shell for a stream operation. PV_ERR_NOMEM. */
@@ -237,7 +250,7 @@ struct pv_chatlink_peer *pv_chatlink_peer_find(const struct pv_chatlink *link, c
 PV_MUST_CHECK int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *pk,
                                        const char *name, struct pv_chatlink_peer **ret_peer);
 /* Messages received and not yet given to the store are forgotten. */
-void pv_chatlink_drop_pending(struct pv_chatlink_peer *peer);
+void pv_chatlink_drop_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer);
 /* Is there something to tell the peer? */
 bool pv_chatlink_has_work(const struct pv_chatlink_peer *peer);
 /* The last attempt failed or its connection ended: the next one waits, longer each time. */
@@ -298,6 +311,21 @@ void pv_chatlink_make_place(struct pv_chatlink *link, struct pv_chatlink_peer *p
 /* newest has just proven itself: the peer's older ones above the limit go. */
 void pv_chatlink_keep_proven(struct pv_chatlink *link, struct pv_chatlink_conn *newest, pv_ns now);
 
+/* --- chatlink_share.c ---------------------------------------------------------------------- */
+
+/* What n messages with so many bytes of text cost in memory. */
+size_t pv_chatlink_cost(size_t n, size_t text_bytes);
+/* Is there room for one more message of peer? */
+bool pv_chatlink_has_room(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
+                          size_t text_len);
+/* So much more is in memory for peer, or no more. */
+void pv_chatlink_charge(struct pv_chatlink *link, struct pv_chatlink_peer *peer, size_t cost);
+void pv_chatlink_discharge(struct pv_chatlink *link, struct pv_chatlink_peer *peer, size_t cost);
+/* Which connection that waits has its turn now; NULL: none. */
+struct pv_chatlink_conn *pv_chatlink_next_turn(const struct pv_chatlink *link);
+/* The result of this job came, after it counted as failed. */
+void pv_chatlink_end_late(struct pv_chatlink *link, uint64_t tag);
+
 /* --- chatlink_recv.c ----------------------------------------------------------------------- */
 
 /* Bytes from the connection. False when it must be closed: not a frame, too long, too fast. */
@@ -305,11 +333,10 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
                               struct pv_view bytes, pv_ns now);
 /* Gives the store the acknowledgements that have come in. */
 void pv_chatlink_flush_acks(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
-/* Takes the input that waited for the word on who typed it. False when the connection must be
- * closed.
- */
+/* Takes the input that waited, for the word on who typed it or for its share. False when the
+ * connection must be closed. */
 bool pv_chatlink_release_input(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns now);
-/* One line of it. */
+/* One line of it. When c waits afterwards, the line was not taken, and comes again. */
 bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                              struct pv_view line, pv_ns now);
 /* Gives the store what has come in, all of it as one transaction; one at a time per peer, so that

@@ -72,8 +72,9 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
         ack->seq = p->wants_ack ? p->rec.seq : 0;
         memcpy(ack->id, p->rec.id, sizeof(ack->id));
     }
+    size_t cost = pv_chatlink_cost(n, peer->pending_bytes);
     /* Every record has left its text to the job: only the empty entries are freed here. */
-    pv_chatlink_drop_pending(peer);
+    pv_chatlink_drop_pending(link, peer);
 
     struct pv_chatlink_job *entry = NULL;
     int r = pv_chatlink_job_emit(link, job, now, &entry);
@@ -85,6 +86,8 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     }
     entry->acks = acks;
     entry->n_acks = n;
+    entry->unstored = cost;
+    pv_chatlink_charge(link, peer, cost);
     peer->committing = true;
 }
 
@@ -129,8 +132,10 @@ static void drop_held_back(struct pv_chatlink *link, struct pv_chatlink_peer *pe
             continue;
         }
         *at = p->next;
+        size_t len = strlen(p->rec.text);
         peer->n_pending--;
-        peer->pending_bytes -= strlen(p->rec.text);
+        peer->pending_bytes -= len;
+        pv_chatlink_discharge(link, peer, pv_chatlink_cost(1, len));
         pv_chat_record_done(&p->rec);
         free(p);
     }
@@ -177,7 +182,19 @@ void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_p
     pv_chatlink_commit(link, peer, now);
 }
 
-/* A message came: it waits for the store. False when the peer sends faster than it can store. */
+/* Appends it to what waits for the store. */
+static void add_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
+                        struct pv_chatlink_pending *p, size_t text_len)
+{
+    *peer->pending_end = p;
+    peer->pending_end = &p->next;
+    peer->n_pending++;
+    peer->pending_bytes += text_len;
+    pv_chatlink_charge(link, peer, pv_chatlink_cost(1, text_len));
+}
+
+/* A message came: it waits for the store, or with its connection for room. False when the peer
+ * sends faster than it can store. */
 static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                     const struct pv_chat_frame *f)
 {
@@ -187,6 +204,10 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
         peer->pending_bytes + f->text_len > PV_CHATLINK_MAX_PENDING_BYTES)
         return false;
+    if (!pv_chatlink_has_room(link, peer, f->text_len)) {
+        pv_chatlink_conn_wait(link, c, true);
+        return true;
+    }
     struct pv_chatlink_pending *p = calloc(1, sizeof(*p));
     char *text = p == NULL ? NULL : strdup(f->text);
     if (text == NULL) {
@@ -210,10 +231,7 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         p->rec.time_ms = c->last_wall_ms;
         p->rec.typist = c->typist;
     }
-    *peer->pending_end = p;
-    peer->pending_end = &p->next;
-    peer->n_pending++;
-    peer->pending_bytes += f->text_len;
+    add_pending(link, peer, p, f->text_len);
     return true;
 }
 
@@ -228,7 +246,8 @@ int pv_chatlink_take_copy(struct pv_chatlink *link, const struct pv_chatlink_cop
     if (r < 0)
         return r;
     if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
-        peer->pending_bytes + copy->text.len > PV_CHATLINK_MAX_PENDING_BYTES)
+        peer->pending_bytes + copy->text.len > PV_CHATLINK_MAX_PENDING_BYTES ||
+        !pv_chatlink_has_room(link, peer, copy->text.len))
         return PV_ERR_LIMIT;
     struct pv_chatlink_pending *p = calloc(1, sizeof(*p));
     char *text = p == NULL ? NULL : strndup((const char *)copy->text.ptr, copy->text.len);
@@ -244,10 +263,7 @@ int pv_chatlink_take_copy(struct pv_chatlink *link, const struct pv_chatlink_cop
     memcpy(p->rec.id, copy->id, sizeof(p->rec.id));
     memcpy(p->rec.peer, peer->pk, sizeof(p->rec.peer));
     snprintf(p->rec.peer_name, sizeof(p->rec.peer_name), "%s", copy->name);
-    *peer->pending_end = p;
-    peer->pending_end = &p->next;
-    peer->n_pending++;
-    peer->pending_bytes += copy->text.len;
+    add_pending(link, peer, p, copy->text.len);
     pv_chatlink_commit(link, peer, now);
     return PV_OK;
 }
@@ -499,15 +515,16 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
     return taken;
 }
 
-/* Appends to the unfinished line. False when it is too long. */
-static bool keep_input(struct pv_chatlink_conn *c, struct pv_view bytes)
+/* Appends to the unfinished line, or (limit) to other input that waits. False when it is too long.
+ */
+static bool keep_input(struct pv_chatlink_conn *c, struct pv_view bytes, size_t limit)
 {
     size_t need = c->in_len + bytes.len;
     /* The limit comes before the memory: a line without an end cannot fill it. */
-    if (need >= PV_CHAT_LINE_MAX)
+    if (need >= limit)
         return false;
     if (need > c->in_cap) {
-        size_t cap = need * 2 < PV_CHAT_LINE_MAX ? need * 2 : PV_CHAT_LINE_MAX;
+        size_t cap = need * 2 < limit ? need * 2 : limit;
         char *in = realloc(c->in, cap);
         if (in == NULL)
             return false;
@@ -545,6 +562,7 @@ bool pv_chatlink_release_input(struct pv_chatlink *link, struct pv_chatlink_conn
     char *in = c->in;
     size_t len = c->in_len;
     c->owner_until = PV_NEVER;
+    pv_chatlink_conn_wait(link, c, false);
     c->in = NULL;
     c->in_len = c->in_cap = 0;
     bool good = pv_chatlink_handle_input(link, c, pv_view(in, len), now);
@@ -552,11 +570,26 @@ bool pv_chatlink_release_input(struct pv_chatlink *link, struct pv_chatlink_conn
     return good;
 }
 
+/* There is no room for the message of this line: it waits here, and what came behind it. */
+static bool put_back(struct pv_chatlink_conn *c, struct pv_view line, struct pv_view rest)
+{
+    char *old = c->in; /* the line may lie in it */
+    c->in = NULL;
+    c->in_len = c->in_cap = 0;
+    bool fits = keep_input(c, line, PV_CHATLINK_MAX_WAITING) &&
+                keep_input(c, pv_view("\n", 1), PV_CHATLINK_MAX_WAITING) &&
+                keep_input(c, rest, PV_CHATLINK_MAX_WAITING);
+    free(old);
+    return fits;
+}
+
 bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                               struct pv_view bytes, pv_ns now)
 {
+    if (c->waits)
+        return keep_input(c, bytes, PV_CHATLINK_MAX_WAITING);
     if (asks_owner(link, c, bytes, now)) {
-        if (keep_input(c, bytes))
+        if (keep_input(c, bytes, PV_CHAT_LINE_MAX))
             return true;
         /* More than waits here comes before the word does. */
         if (!pv_chatlink_release_input(link, c, now))
@@ -565,7 +598,7 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
     while (bytes.len > 0) {
         const uint8_t *nl = memchr(bytes.ptr, '\n', bytes.len);
         if (nl == NULL) {
-            bool fits = keep_input(c, bytes);
+            bool fits = keep_input(c, bytes, PV_CHAT_LINE_MAX);
             link->counts.bad_frames += !fits;
             return fits;
         }
@@ -573,7 +606,7 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
         bytes = pv_view(nl + 1, bytes.len - line.len - 1);
         /* A line that came in one piece is read where it lies. */
         if (c->in_len > 0) {
-            if (!keep_input(c, line)) {
+            if (!keep_input(c, line, PV_CHAT_LINE_MAX)) {
                 link->counts.bad_frames++;
                 return false;
             }
@@ -582,6 +615,8 @@ bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn 
         }
         if (!pv_chatlink_handle_line(link, c, line, now))
             return false;
+        if (c->waits)
+            return put_back(c, line, bytes);
     }
     return true;
 }

@@ -66,6 +66,9 @@ struct pv_stream_handler {
     int (*poll_writable)(void *part, uint32_t *ret_sid);
     struct pv_view (*out)(void *part, uint32_t sid);
     void (*wrote)(void *part, uint32_t sid, size_t n, pv_ns now);
+    /* The part takes no more bytes of it for now; poll_writable() names it when that changes. NULL:
+     * never. */
+    bool (*is_full)(void *part, uint32_t sid);
 };
 
 struct pv_part {

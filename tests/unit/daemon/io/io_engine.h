@@ -20,7 +20,7 @@ enum {
 };
 
 struct fake_stream {
-    bool open, connected, closed, writable;
+    bool open, connected, closed, writable, full;
     int status;
     enum pv_stream_kind kind;
     struct pv_stream_peer who;
@@ -311,6 +311,11 @@ struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
     size_t len = e->streams[sid].out_len;
     memset(data, 'x', sizeof(data));
     return pv_view(data, len < sizeof(data) ? len : sizeof(data));
+}
+
+bool pv_engine_stream_is_full(struct pv_engine *e, uint32_t sid)
+{
+    return e->streams[sid].full;
 }
 
 void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now)

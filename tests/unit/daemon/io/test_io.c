@@ -168,6 +168,54 @@ static void connections_are_made_and_refusals_reported(void **state)
     assert_int_equal(world->engine.streams[4].status, -ECONNREFUSED);
 }
 
+/* The engine takes no more of a stream for a while: what comes stays in the kernel. */
+static bool full_step(struct pv_engine *e, pv_ns now)
+{
+    static pv_ns look_at;
+    struct fake_stream *s = &e->streams[0];
+    size_t n = 0;
+    switch (e->stage) {
+    case 0:
+        assert_int_equal(pv_unix_connect(world->socket, &e->client), PV_OK);
+        assert_int_equal(pv_unix_write(e->client, pv_view("a", 1), -1, &n), PV_OK);
+        e->stage++;
+        return false;
+    case 1:
+        if (s->in_len < 1)
+            return false;
+        s->full = s->writable = true;
+        look_at = now + PV_MS(200);
+        e->stage++;
+        return false;
+    case 2: /* it is told in between; output goes on */
+        if (s->writable)
+            return false;
+        assert_int_equal(pv_unix_write(e->client, pv_view("b", 1), -1, &n), PV_OK);
+        s->out_len = 3;
+        s->writable = true;
+        e->stage++;
+        return false;
+    case 3:
+        (void)client_read(e);
+        assert_int_equal(s->in_len, 1);
+        if (now < look_at || e->got_len < 3)
+            return false;
+        s->full = false;
+        s->writable = true;
+        e->stage++;
+        return false;
+    default:
+        return s->in_len == 2;
+    }
+}
+
+static void a_stream_that_the_engine_cannot_take_is_not_read(void **state)
+{
+    (void)state;
+    assert_int_equal(run(full_step), PV_OK);
+    assert_memory_equal(world->engine.streams[0].in, "ab", 2);
+}
+
 /* --- datagrams ----------------------------------------------------------------------------- */
 
 static bool datagram_step(struct pv_engine *e, pv_ns now)
@@ -549,6 +597,7 @@ int main(void)
         ROW(a_control_client_gets_every_byte_also_after_close),
         ROW(a_client_that_leaves_is_told_to_the_engine_once),
         ROW(connections_are_made_and_refusals_reported),
+        ROW(a_stream_that_the_engine_cannot_take_is_not_read),
         ROW(datagrams_reach_the_engine_and_leave_it),
         ROW(another_socket_is_watched_then_carried_then_closed),
         ROW(streams_to_relays_open_carry_and_end),
