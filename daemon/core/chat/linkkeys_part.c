@@ -37,6 +37,24 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     return PV_OK;
 }
 
+/* The list of before may name some whose end this node has stored, and whom it had no time to take
+ * off it. Their places go to others. Nobody else is forgotten: of whom the roster knows nothing, or
+ * an expired membership, the statements that make it a member may still come, and then nothing that
+ * is not proven shall be taken for it. */
+static int restore(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    const struct pv_roster *roster = l->node->roster;
+    const struct pv_view saved = pv_saved_value(cfg->saved, META_PROVERS);
+    (void)now;
+    for (size_t at = 0; roster != NULL && at + PV_SIGN_PK_LEN <= saved.len; at += PV_SIGN_PK_LEN) {
+        const struct pv_member *m = pv_roster_known(roster, saved.ptr + at);
+        if (m != NULL && (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED))
+            pv_linkkeys_gone(l->keys, m->node);
+    }
+    return PV_OK;
+}
+
 static void free_part(void *part)
 {
     struct linkkeys_part *l = part;
@@ -131,6 +149,7 @@ const struct pv_part pv_part_linkkeys = {
     .name = "linkkeys",
     .make = make,
     .free = free_part,
+    .restore = restore,
     .on_peer = on_peer,
     .on_member_gone = on_member_gone,
     .run = run,

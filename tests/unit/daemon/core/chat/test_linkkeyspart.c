@@ -186,6 +186,39 @@ static void a_member_that_is_gone_is_forgotten(void **state)
     assert_int_equal(state_of_bob(), PV_LINKKEYS_UNKNOWN);
 }
 
+/* A start with a list that names bob, carol, dave and erin, of whom the roster has other news. */
+static void at_a_start_those_are_forgotten_whose_end_is_known_and_nobody_else(void **state)
+{
+    const struct keys b = keys_of(7), c = keys_of(8), d = keys_of(9), e = keys_of(10);
+    const struct keys *all[] = {&b, &c, &d, &e};
+    uint8_t list[4][PV_SIGN_PK_LEN];
+    struct pv_job_result kept = {.status = PV_OK};
+    static struct pv_saved_meta meta;
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(all); i++)
+        memcpy(list[i], all[i]->pk, sizeof(list[i]));
+    meta = (struct pv_saved_meta){.name = "provers", .value = pv_view(list, sizeof(list))};
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    fake_peers_init(&x, &pv_part_linkkeys);
+    x.f.saved.meta = &meta;
+    x.f.saved.n_meta = 1;
+    fake_node_enter(&x.f);
+    fake_far_init(&x, &bob, 7, "bob", 7);
+    fake_node_member(&x.f, 8, "carol", 8);
+    fake_node_add(&x.f, make_leave(&x.f.world, &c, 2));
+    fake_node_member(&x.f, 9, "dave", 9);
+    fake_node_add(&x.f,
+                  make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, d.pk, NULL, 0));
+    fake_node_start(&x.f);
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
+    assert_int_equal(pv_linkkeys_state(x.f.node.linkkeys, c.pk), PV_LINKKEYS_UNKNOWN);
+    assert_int_equal(pv_linkkeys_state(x.f.node.linkkeys, d.pk), PV_LINKKEYS_UNKNOWN);
+    /* The statements about erin may be on their way. */
+    assert_int_equal(pv_linkkeys_state(x.f.node.linkkeys, e.pk), PV_LINKKEYS_CAPABLE);
+    fake_node_answer(&x.f, expect_saved(2), &kept);
+    assert_null(fake_node_job(&x.f));
+}
+
 static void chat_finds_no_machine_behind_its_end(void **state)
 {
     (void)state;
@@ -206,6 +239,8 @@ int main(void)
         cmocka_unit_test_teardown(
             who_proved_himself_before_a_restart_is_still_believed_nothing_else, stop),
         cmocka_unit_test_setup_teardown(a_member_that_is_gone_is_forgotten, start, stop),
+        cmocka_unit_test_teardown(at_a_start_those_are_forgotten_whose_end_is_known_and_nobody_else,
+                                  stop),
         cmocka_unit_test_setup_teardown(chat_finds_no_machine_behind_its_end, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
