@@ -3,7 +3,7 @@
  * Tables:
  *   chat_message  every message of both directions; rowid is the order of arrival here
  *   chat_seq      the last seq given out per conversation, so that it never goes back
- *   chat_kept     undelivered messages of which the coordinator has a copy
+ *   chat_kept     undelivered messages of which the coordinator had a copy within a day
  */
 #include "daemon/store/store_chat.h"
 
@@ -589,6 +589,13 @@ static int counts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
     return res->backlog == NULL ? PV_ERR_NOMEM : backlog(db, res);
 }
 
+static int recopy(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
+{
+    struct pv_query q = pv_query(db, "DELETE FROM chat_kept");
+    int r = pv_query_run(&q);
+    return r < 0 ? r : counts(db, job, res);
+}
+
 static int room(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
     return job->room == NULL ? PV_ERR_MALFORMED
@@ -615,6 +622,7 @@ static int (*const HANDLERS[PV_CHATJOB_KINDS])(sqlite3 *db, const struct pv_chat
     [PV_CHATJOB_HISTORY] = history,
     [PV_CHATJOB_UNCOPIED] = uncopied,
     [PV_CHATJOB_COPIED] = copied,
+    [PV_CHATJOB_RECOPY] = recopy,
     [PV_CHATJOB_COUNTS] = counts,
     [PV_CHATJOB_MUTE] = pv_store_mute,
     [PV_CHATJOB_MUTED] = pv_store_muted,

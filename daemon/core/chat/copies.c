@@ -22,13 +22,13 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
                 void **ret_part)
 {
     struct pv_copies *c = calloc(1, sizeof(*c));
-    (void)now;
     if (c == NULL)
         return PV_ERR_NOMEM;
     c->node = node;
     c->enabled = cfg->chat_store;
     c->willing = cfg->chat_hold;
     c->coordinator.collect_at = PV_NEVER;
+    c->coordinator.recopy_at = now + PV_COPIES_RECOPY_FIRST;
     c->members.look_at = c->members.answer_by = PV_NEVER;
     c->peer_map = pv_map_make(&node->rng, PV_PEER_MAX);
     *ret_part = c;
@@ -288,6 +288,8 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         c->members.total = result->chat->copies->total;
     if (what == PV_COPIES_JOB_AWAY)
         pv_copies_coordinator_listed(c, result, now);
+    else if (what == PV_COPIES_JOB_RECOPY)
+        pv_copies_coordinator_recopy(c, result);
     else if (what == PV_COPIES_JOB_NOTED && result->status == PV_OK && result->chat != NULL)
         pv_tell_states(c->node, result->chat);
     else if (what != PV_COPIES_JOB_NONE && what != PV_COPIES_JOB_NOTED)

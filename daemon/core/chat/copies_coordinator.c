@@ -143,6 +143,16 @@ void pv_copies_coordinator_listed(struct pv_copies *c, struct pv_job_result *res
     go_on(c, now);
 }
 
+void pv_copies_coordinator_recopy(struct pv_copies *c, const struct pv_job_result *result)
+{
+    for (size_t i = 0; result->chat != NULL && i < result->chat->n_backlog; i++) {
+        const struct pv_chat_backlog *b = &result->chat->backlog[i];
+        const struct pv_peer *p = pv_peers_by_pk(c->node->peers, b->peer);
+        if (b->queued > 0 && p != NULL)
+            pv_copies_coordinator_away(c, p);
+    }
+}
+
 static void note_stored(struct pv_copies *c, const struct pv_chat_record *m)
 {
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COPIED);
@@ -310,6 +320,10 @@ void pv_copies_coordinator_run(struct pv_copies *c, pv_ns now)
         s->collecting = false;
         pv_copies_coordinator_news(c, now);
     }
+    if (c->enabled && now >= s->recopy_at) {
+        s->recopy_at = now + PV_COPIES_RECOPY_EVERY;
+        (void)pv_copies_submit(c, pv_chatjob_new(PV_CHATJOB_RECOPY), PV_COPIES_JOB_RECOPY, 0);
+    }
     while (!s->sending && s->n_waiting > 0 && now >= s->send_at) {
         memcpy(s->peer, s->waiting[0], sizeof(s->peer));
         memmove(s->waiting, s->waiting + 1, --s->n_waiting * sizeof(s->waiting[0]));
@@ -325,7 +339,7 @@ pv_ns pv_copies_coordinator_next(const struct pv_copies *c)
     const struct pv_copies_coordinator *s = &c->coordinator;
     if (!c->enabled || !c->node->online || c->node->roster == NULL)
         return PV_NEVER;
-    pv_ns next = s->refused ? PV_NEVER : s->collect_at;
+    pv_ns next = pv_min_ns(s->refused ? PV_NEVER : s->collect_at, s->recopy_at);
     return pv_min_ns(next, s->n_waiting > 0 && !s->sending ? s->send_at : PV_NEVER);
 }
 

@@ -27,10 +27,17 @@ enum {
     PV_COPIES_HOLDERS = 2, /* ours: members that have a copy of one message: one of them may go */
 };
 
+/* Ours: a copy at the coordinator may have given way to those of others, or its time is over, and
+ * nobody says so. So all that waits is stored there anew: an hour after the start, for machines
+ * that are switched off at night, and each day. */
+#define PV_COPIES_RECOPY_FIRST PV_S(3600)
+#define PV_COPIES_RECOPY_EVERY PV_S(86400)
+
 /* What a job's result means: the low bits of its tag; the rest is the argument. */
 enum pv_copies_job {
     PV_COPIES_JOB_NONE,    /* nothing but the number of copies held */
     PV_COPIES_JOB_AWAY,    /* messages for away.peer without a copy at the coordinator */
+    PV_COPIES_JOB_RECOPY,  /* for whom messages wait, of which copies are stored anew */
     PV_COPIES_JOB_NOTED,   /* a copy is there: the message is SENT, which is told */
     PV_COPIES_JOB_BACKLOG, /* for whom messages wait */
     PV_COPIES_JOB_MISSING, /* messages of the first task without a copy at its holder */
@@ -51,6 +58,7 @@ struct pv_copies_coordinator {
     struct pv_chatjob_result *list; /* owned: its messages; NULL: asked for, or none */
     size_t at;                      /* in list: the one under way */
     pv_ns send_at;                  /* not before */
+    pv_ns recopy_at;                /* what waits is stored there anew */
     bool collecting;                /* a request or a commit is under way */
     bool again;                     /* news came meanwhile */
     bool left;                      /* one was passed over for want of room */
@@ -148,6 +156,8 @@ void pv_copies_coordinator_answer(struct pv_copies *c, uint64_t tag, const struc
                                   pv_ns now);
 /* Takes the list out of result. */
 void pv_copies_coordinator_listed(struct pv_copies *c, struct pv_job_result *result, pv_ns now);
+/* For these peers messages wait of which no copies count any more. */
+void pv_copies_coordinator_recopy(struct pv_copies *c, const struct pv_job_result *result);
 /* What became of the message of a copy with this number. */
 void pv_copies_coordinator_committed(struct pv_copies *c, uint64_t number, int status, pv_ns now);
 void pv_copies_coordinator_run(struct pv_copies *c, pv_ns now);

@@ -101,6 +101,9 @@ enum pv_chatjob_kind {
     PV_CHATJOB_UNCOPIED,
     /* A copy of an outgoing message is kept: it is SENT. In: peer, ids. Out: as MARK. */
     PV_CHATJOB_COPIED,
+    /* Copies at the coordinator count for nothing any more: UNCOPIED lists all that waits, and
+     * states stay as they are. Out: as COUNTS. */
+    PV_CHATJOB_RECOPY,
     /* Out: unread, queued, backlog. */
     PV_CHATJOB_COUNTS,
     /* Is a conversation silent from now on? What comes is stored as read. In: peer, peer_name,

@@ -102,6 +102,19 @@ static inline struct pv_job *fake_chat_job(struct fake_chat *c, enum pv_chatjob_
     return job;
 }
 
+/* The answer to COUNTS and RECOPY when messages wait for pk alone. */
+static inline struct pv_chatjob_result *fake_chat_backlog(const uint8_t *pk)
+{
+    struct pv_chatjob_result *r = calloc(1, sizeof(*r));
+    assert_non_null(r);
+    r->backlog = calloc(1, sizeof(*r->backlog));
+    assert_non_null(r->backlog);
+    r->n_backlog = 1;
+    r->backlog[0].queued = 3;
+    memcpy(r->backlog[0].peer, pk, sizeof(r->backlog[0].peer));
+    return r;
+}
+
 /* A stored message from alice to this peer, for a result; owned by the result. */
 static inline struct pv_chatjob_result *fake_chat_messages(const uint8_t *peer, size_t n)
 {

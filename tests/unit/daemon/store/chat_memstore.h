@@ -298,6 +298,11 @@ static inline int memstore_run(struct memstore *s, const struct pv_chatjob *job,
                 row->owed = false;
         }
         break;
+    case PV_CHATJOB_RECOPY:
+        for (size_t i = 0; i < s->n_rows; i++)
+            s->rows[i].kept = false;
+        memstore_count(s, res);
+        break;
     case PV_CHATJOB_COUNTS:
         memstore_count(s, res);
         break;

@@ -120,6 +120,17 @@ static void what_is_kept_elsewhere_is_not_listed_again(void **state)
     assert_list(list, "3!");
     assert_list(job_of(PV_CHATJOB_UNCOPIED, CAROL, 0), "");
     assert_outbox(BOB, 0, 0, "2 3 4"); /* it still goes to the peer itself */
+
+    struct pv_chatjob again = {.kind = PV_CHATJOB_RECOPY};
+    struct pv_chatjob_result *res = must(&again);
+    assert_int_equal(res->n_backlog, 1);
+    assert_memory_equal(res->backlog[0].peer, BOB, sizeof(res->backlog[0].peer));
+    assert_true(res->backlog[0].queued == 3);
+    pv_chatjob_result_free(res);
+    list.limit = 0;
+    assert_list(list, "2 3 4");
+    assert_false(keep(BOB, 2)); /* it was sent before */
+    assert_list(list, "3 4");
 }
 
 static void what_was_handed_over_is_sent_and_stays_in_the_outbox(void **state)

@@ -172,6 +172,21 @@ static void a_full_coordinator_is_asked_again_after_a_minute(void **state)
     assert_int_equal(fake_coord.n, 1);
 }
 
+static void what_waits_is_stored_anew_an_hour_after_the_start_and_each_day(void **state)
+{
+    (void)state;
+    have_waiting(0);
+    for (pv_ns t = PV_S(3600); t <= PV_S(86400); t += PV_S(82800)) {
+        fake_node_wait(node, t - PV_S(1));
+        assert_null(fake_node_job(node));
+        fake_node_wait(node, PV_S(1));
+        fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_RECOPY), PV_OK,
+                         fake_chat_backlog(chat.bob_keys.pk));
+        fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_OK,
+                         fake_chat_messages(chat.bob_keys.pk, 0));
+    }
+}
+
 /* One whose room there is full holds up the others by its part of the minute. */
 static void who_has_no_room_there_does_not_hold_up_the_others_for_a_minute(void **state)
 {
@@ -436,17 +451,12 @@ static void news_while_collecting_is_looked_at_afterwards(void **state)
 
 static void members_are_asked_when_the_coordinator_is_away_for_long_enough(void **state)
 {
-    struct pv_chatjob_result *r = calloc(1, sizeof(*r));
     (void)state;
     fake_node_wait(node, PV_S(9));
     assert_null(fake_node_job(node));
     fake_node_wait(node, PV_S(2));
-    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_COUNTS);
-    r->backlog = calloc(1, sizeof(*r->backlog));
-    r->n_backlog = 1;
-    r->backlog[0].queued = 3;
-    memcpy(r->backlog[0].peer, chat.bob_keys.pk, 32);
-    fake_chat_answer(&chat, job, PV_OK, r);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_COUNTS), PV_OK,
+                     fake_chat_backlog(chat.bob_keys.pk));
     assert_null(fake_node_job(node)); /* nobody here is willing to hold them */
 }
 
@@ -756,6 +766,7 @@ int main(void)
         T(a_copy_can_be_opened_by_its_receiver_alone),
         T(who_comes_back_gets_the_rest_directly),
         T(a_coordinator_that_stores_nothing_is_not_asked_again_on_this_connection),
+        T(what_waits_is_stored_anew_an_hour_after_the_start_and_each_day),
         T(a_full_coordinator_is_asked_again_after_a_minute),
         T(who_has_no_room_there_does_not_hold_up_the_others_for_a_minute),
         T(a_lost_connection_forgets_what_was_asked_and_begins_anew),
