@@ -9,7 +9,7 @@
 #include "coordinator/store/pg.h"
 
 enum {
-    PV_PG_SCHEMA = 2, /* p2pvpn.version: of what is written; newer ones are refused */
+    PV_PG_SCHEMA = 3, /* p2pvpn.version: of what is written; newer ones are refused */
 };
 
 /*

@@ -31,6 +31,11 @@ enum statement {
     SQL_COPY_FUTURE,
     SQL_COPY_OLD,
     SQL_COPY_ROOM,
+    SQL_TRY,
+    SQL_TRY_UNDO,
+    SQL_TRY_END,
+    SQL_COPY_MOST,
+    SQL_COPY_GIVE_WAY,
     SQL_COPY_KEEP,
     SQL_COPY_DROP,
     SQL_COPY_NEXT,
@@ -143,6 +148,15 @@ static const char *const sql_text[SQL_COUNT] = {
                        "   AND sender = ?3),"
                        " (SELECT total(bytes) FROM mail_use WHERE network = ?1),"
                        " (SELECT total(bytes) FROM mail_use)"),
+    [SQL_TRY] = "SAVEPOINT room",
+    [SQL_TRY_UNDO] = "ROLLBACK TO room",
+    [SQL_TRY_END] = "RELEASE room",
+    /* Who else has most of a receiver's room. ?4: what a copy weighs beside its bytes. */
+    [SQL_COPY_MOST] = ("SELECT sender, sum(size + ?4) FROM mail"
+                       " WHERE network = ?1 AND receiver = ?2 AND sender <> ?3"
+                       " GROUP BY sender ORDER BY 2 DESC LIMIT 1"),
+    [SQL_COPY_GIVE_WAY] = ("DELETE FROM mail WHERE n IN (SELECT n FROM mail WHERE network = ?1"
+                           " AND receiver = ?2 AND sender = ?3 ORDER BY n DESC LIMIT ?4)"),
     [SQL_COPY_KEEP] = "INSERT INTO mail(network, receiver, sender, key, time, size, box)"
                       " VALUES(?1,?2,?3,?4,?5,?6,?7)",
     [SQL_COPY_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",
@@ -372,10 +386,10 @@ static void bind_copy(sqlite3_stmt *st, const struct pv_storeop_copy *m)
     bind_blob(st, 2, m->to, sizeof(m->to));
 }
 
-/* PV_OK: there is room; PV_ERR_EXISTS: it is there already, which counts before any quota;
- * PV_ERR_REFUSED: a quota of storeop.h is full, the receiver's, the sender's or that of the whole
- * disk. */
-static int copy_room(struct sqlitestore *s, const struct pv_storeop *op)
+/* PV_OK: there is room, PV_ERR_AGAIN: when somebody gives way at the receiver; *ret_own: what the
+ * sender would have of its room. PV_ERR_EXISTS: it is there already, which counts before any quota;
+ * PV_ERR_REFUSED: a quota of storeop.h is full, the sender's, the network's or the whole disk's. */
+static int copy_room(struct sqlitestore *s, const struct pv_storeop *op, sqlite3_int64 *ret_own)
 {
     sqlite3_stmt *st = s->sql[SQL_COPY_ROOM];
     int r = -EIO;
@@ -387,8 +401,7 @@ static int copy_room(struct sqlitestore *s, const struct pv_storeop *op)
         sqlite3_int64 n[9];
         for (int i = 0; i < (int)PV_ARRAY_LEN(n); i++)
             n[i] = sqlite3_column_int64(st, i);
-        bool full = n[0] >= PV_STOREOP_COPY_TO || n[1] + len > PV_STOREOP_COPY_TO_BYTES ||
-                    n[2] >= PV_STOREOP_COPY_FROM || n[3] + len > PV_STOREOP_COPY_FROM_BYTES ||
+        bool full = n[2] >= PV_STOREOP_COPY_FROM || n[3] + len > PV_STOREOP_COPY_FROM_BYTES ||
                     n[8] + len > PV_STOREOP_COPY_BYTES ||
                     (op->copy.room > 0 && n[7] + len > (sqlite3_int64)op->copy.room);
         /* Beyond its part a sender may go on while half of the receiver's room is free, and a
@@ -397,10 +410,62 @@ static int copy_room(struct sqlitestore *s, const struct pv_storeop *op)
             ((n[5] >= PV_STOREOP_COPY_PAIR || n[6] + len > PV_STOREOP_COPY_PAIR_BYTES) &&
              (n[0] >= PV_STOREOP_COPY_TO / 2 || n[1] + len > PV_STOREOP_COPY_TO_BYTES / 2)) ||
             (n[7] + len > PV_STOREOP_COPY_NET_BYTES && n[8] + len > PV_STOREOP_COPY_BYTES / 2);
+        bool others = n[0] >= PV_STOREOP_COPY_TO || n[1] + len > PV_STOREOP_COPY_TO_BYTES;
+        *ret_own = n[6] + len + (n[5] + 1) * PV_STOREOP_COPY_EACH;
         r = n[4] != 0 ? PV_ERR_EXISTS : full || greedy ? PV_ERR_REFUSED : PV_OK;
+        if (r == PV_OK && others)
+            r = PV_ERR_AGAIN;
     }
     sqlite3_reset(st);
     return r;
+}
+
+/* The newest copies of who has most of the receiver's room go. PV_ERR_REFUSED: nobody has more than
+ * the sender would have. */
+static int give_way(struct sqlitestore *s, const struct pv_storeop *op, sqlite3_int64 own)
+{
+    uint8_t greedy[PV_SIGN_PK_LEN];
+    sqlite3_stmt *st = s->sql[SQL_COPY_MOST];
+    bind_copy(st, &op->copy);
+    bind_blob(st, 3, op->copy.from, sizeof(op->copy.from));
+    sqlite3_bind_int64(st, 4, PV_STOREOP_COPY_EACH);
+    int code = sqlite3_step(st);
+    int r = code == SQLITE_ROW || code == SQLITE_DONE ? PV_ERR_REFUSED : -EIO;
+    if (code == SQLITE_ROW && sqlite3_column_bytes(st, 0) == PV_SIGN_PK_LEN &&
+        sqlite3_column_int64(st, 1) > own) {
+        memcpy(greedy, sqlite3_column_blob(st, 0), sizeof(greedy));
+        r = PV_OK;
+    }
+    sqlite3_reset(st);
+    if (r != PV_OK)
+        return r;
+    st = s->sql[SQL_COPY_GIVE_WAY];
+    bind_copy(st, &op->copy);
+    bind_blob(st, 3, greedy, sizeof(greedy));
+    sqlite3_bind_int64(st, 4, PV_STOREOP_COPY_TURN);
+    return run_statement(s, SQL_COPY_GIVE_WAY);
+}
+
+/* Each turn deletes something, or ends it. What was deleted for a copy that is refused in the end
+ * comes back. */
+static int make_room(struct sqlitestore *s, const struct pv_storeop *op)
+{
+    sqlite3_int64 own = 0;
+    int r = copy_room(s, op, &own);
+    if (r != PV_ERR_AGAIN)
+        return r;
+    if (run_statement(s, SQL_TRY) < 0)
+        return -EIO;
+    while (r == PV_ERR_AGAIN) {
+        r = give_way(s, op, own);
+        if (r == PV_OK)
+            r = copy_room(s, op, &own);
+    }
+    if (r == PV_ERR_REFUSED && run_statement(s, SQL_TRY_UNDO) < 0)
+        return -EIO;
+    if (r != PV_OK && r != PV_ERR_REFUSED)
+        return r; /* the operation is undone, and this with it */
+    return run_statement(s, SQL_TRY_END) < 0 ? -EIO : r;
 }
 
 /* A copy that is there already counts as kept: the sender did not get the answer the first time. */
@@ -410,7 +475,7 @@ static int keep_copy(struct sqlitestore *s, const struct pv_storeop *op)
     uint64_t now_s;
     int r = drop_old_copies(s, op->copy.wall_s, &now_s);
     if (r == PV_OK)
-        r = copy_room(s, op);
+        r = make_room(s, op);
     if (r != PV_OK)
         return r == PV_ERR_EXISTS ? PV_OK : r;
     bind_copy(st, &op->copy);

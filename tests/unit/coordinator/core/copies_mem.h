@@ -17,6 +17,8 @@ struct copymem_row {
     uint64_t n;
     uint8_t *box;
     size_t len;
+    bool leaves;  /* gives way, when there is room then for the one that is being kept */
+    bool counted; /* see copymem_weigh() */
 };
 
 /* A zeroed one is empty. */
@@ -40,30 +42,119 @@ static inline void copymem_done(struct copymem *m)
     m->rows = NULL;
 }
 
-static inline int copymem_keep(struct copymem *m, const struct pv_storeop *op)
+/* What there is of a receiver, of a sender, and of both together, as of now. */
+struct copymem_sums {
+    size_t to, to_bytes, from, from_bytes, pair, pair_bytes;
+};
+
+static inline bool copymem_same_to(const struct copymem_row *r, const struct pv_storeop_copy *w)
 {
-    const struct pv_storeop_copy *w = &op->copy;
-    size_t to = 0, to_bytes = op->box.len, from = 0, from_bytes = op->box.len;
-    size_t pair = 0, pair_bytes = op->box.len;
+    return memcmp(r->copy.network, w->network, sizeof(w->network)) == 0 &&
+           memcmp(r->copy.to, w->to, sizeof(w->to)) == 0 && !r->leaves;
+}
+
+/* The bytes of box count as if it were there. */
+static inline struct copymem_sums copymem_add_up(const struct copymem *m,
+                                                 const struct pv_storeop_copy *w, size_t len)
+{
+    struct copymem_sums x = {.to_bytes = len, .from_bytes = len, .pair_bytes = len};
     for (size_t i = 0; i < m->n_rows; i++) {
         const struct copymem_row *r = &m->rows[i];
         if (memcmp(r->copy.network, w->network, sizeof(w->network)) != 0)
             continue;
-        bool same_to = memcmp(r->copy.to, w->to, sizeof(w->to)) == 0;
+        bool same_to = copymem_same_to(r, w);
         bool same_from = memcmp(r->copy.from, w->from, sizeof(w->from)) == 0;
-        if (same_to && same_from && memcmp(r->copy.key, w->key, sizeof(w->key)) == 0)
-            return PV_OK;
-        to += same_to;
-        to_bytes += same_to ? r->len : 0;
-        pair += same_to && same_from;
-        pair_bytes += same_to && same_from ? r->len : 0;
-        from += same_from;
-        from_bytes += same_from ? r->len : 0;
+        x.to += same_to;
+        x.to_bytes += same_to ? r->len : 0;
+        x.pair += same_to && same_from;
+        x.pair_bytes += same_to && same_from ? r->len : 0;
+        x.from += same_from;
+        x.from_bytes += same_from ? r->len : 0;
     }
-    if (to >= PV_STOREOP_COPY_TO || to_bytes > PV_STOREOP_COPY_TO_BYTES ||
-        from >= PV_STOREOP_COPY_FROM || from_bytes > PV_STOREOP_COPY_FROM_BYTES ||
-        ((pair >= PV_STOREOP_COPY_PAIR || pair_bytes > PV_STOREOP_COPY_PAIR_BYTES) &&
-         (to >= PV_STOREOP_COPY_TO / 2 || to_bytes > PV_STOREOP_COPY_TO_BYTES / 2)))
+    return x;
+}
+
+/* What the sender of row i has at the receiver of w; its rows are counted then. */
+static inline size_t copymem_weigh(struct copymem *m, const struct pv_storeop_copy *w, size_t i)
+{
+    size_t weight = 0;
+    for (size_t k = i; k < m->n_rows; k++) {
+        struct copymem_row *r = &m->rows[k];
+        if (!copymem_same_to(r, w) ||
+            memcmp(r->copy.from, m->rows[i].copy.from, sizeof(r->copy.from)) != 0)
+            continue;
+        weight += r->len + PV_STOREOP_COPY_EACH;
+        r->counted = true;
+    }
+    return weight;
+}
+
+/* Of the sender that has most the newest leave; false: nobody else has more than own. */
+static inline bool copymem_give_way(struct copymem *m, const struct pv_storeop_copy *w, size_t own)
+{
+    size_t most = own, left = PV_STOREOP_COPY_TURN;
+    uint8_t greedy[PV_SIGN_PK_LEN];
+    for (size_t i = 0; i < m->n_rows; i++)
+        m->rows[i].counted = false;
+    for (size_t i = 0; i < m->n_rows; i++) {
+        const struct copymem_row *r = &m->rows[i];
+        if (r->counted || !copymem_same_to(r, w) ||
+            memcmp(r->copy.from, w->from, sizeof(w->from)) == 0)
+            continue;
+        size_t weight = copymem_weigh(m, w, i);
+        if (weight > most)
+            memcpy(greedy, r->copy.from, sizeof(greedy));
+        most = weight > most ? weight : most;
+    }
+    if (most == own)
+        return false;
+    for (size_t i = m->n_rows; i-- > 0 && left > 0;) {
+        if (copymem_same_to(&m->rows[i], w) &&
+            memcmp(m->rows[i].copy.from, greedy, sizeof(greedy)) == 0) {
+            m->rows[i].leaves = true;
+            left--;
+        }
+    }
+    return true;
+}
+
+static inline bool copymem_is_full(const struct copymem_sums *x)
+{
+    return x->to >= PV_STOREOP_COPY_TO || x->to_bytes > PV_STOREOP_COPY_TO_BYTES;
+}
+
+static inline bool copymem_make_room(struct copymem *m, const struct pv_storeop *op)
+{
+    struct copymem_sums x = copymem_add_up(m, &op->copy, op->box.len);
+    if (x.from >= PV_STOREOP_COPY_FROM || x.from_bytes > PV_STOREOP_COPY_FROM_BYTES ||
+        ((x.pair >= PV_STOREOP_COPY_PAIR || x.pair_bytes > PV_STOREOP_COPY_PAIR_BYTES) &&
+         (x.to >= PV_STOREOP_COPY_TO / 2 || x.to_bytes > PV_STOREOP_COPY_TO_BYTES / 2)))
+        return false;
+    const size_t own = x.pair_bytes + (x.pair + 1) * PV_STOREOP_COPY_EACH;
+    bool going = true;
+    while (going && copymem_is_full(&x)) {
+        going = copymem_give_way(m, &op->copy, own);
+        x = copymem_add_up(m, &op->copy, op->box.len);
+    }
+    for (size_t i = m->n_rows; i-- > 0;) {
+        if (m->rows[i].leaves && going)
+            copymem_drop(m, i);
+        else
+            m->rows[i].leaves = false;
+    }
+    return going;
+}
+
+static inline int copymem_keep(struct copymem *m, const struct pv_storeop *op)
+{
+    const struct pv_storeop_copy *w = &op->copy;
+    for (size_t i = 0; i < m->n_rows; i++) {
+        const struct copymem_row *r = &m->rows[i];
+        if (copymem_same_to(r, w) && memcmp(r->copy.from, w->from, sizeof(w->from)) == 0 &&
+            memcmp(r->copy.key, w->key, sizeof(w->key)) == 0)
+            return PV_OK;
+    }
+    if (!copymem_make_room(m, op))
         return PV_ERR_REFUSED;
     m->rows = reallocarray(m->rows, m->n_rows + 1, sizeof(*m->rows));
     uint8_t *box = malloc(op->box.len + 1);

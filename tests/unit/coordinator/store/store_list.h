@@ -155,7 +155,7 @@ static void quotas_of_copies_hold_at_their_edge(void)
     assert_int_equal(keep(5, 11, 2, t, 4000), PV_ERR_REFUSED); /* the sender's bytes */
     for (uint8_t i = 20; i < 24; i++)
         assert_int_equal(keep(i, 10, 1, t, PV_STOREOP_COPY_PAIR_BYTES), PV_OK);
-    assert_int_equal(keep(24, 10, 2, t, 1), PV_ERR_REFUSED); /* the receiver's */
+    assert_int_equal(keep(20, 10, 2, t, 1), PV_ERR_REFUSED); /* its part of the receiver's */
     assert_int_equal(keep(24, 11, 2, t, 1), PV_OK);
 }
 
@@ -172,6 +172,76 @@ static void one_sender_leaves_room_for_others(void)
     assert_int_equal(keep(1, 14, 2, t, 1), PV_ERR_REFUSED);
     assert_int_equal(keep(2, 14, 2, t, PV_STOREOP_COPY_PAIR_BYTES), PV_OK);
     assert_int_equal(keep(2, 14, 3, t, 1), PV_ERR_REFUSED);
+}
+
+/* How many copies of each sender wait for `to`: the first byte of their boxes says whose they are.
+ */
+static void count_copies(uint8_t to, uint64_t wall_s, unsigned counts[static 256])
+{
+    uint8_t key;
+    memset(counts, 0, 256 * sizeof(counts[0]));
+    for (uint64_t n = 0; (key = next(to, &n, false, wall_s)) != 0;)
+        counts[key]++;
+}
+
+/* Senders 1 to 5 have all of the receiver's room: 1,000 copies and four times 250. */
+static void fill_room(uint8_t to, uint64_t t)
+{
+    for (unsigned i = 0; i < PV_STOREOP_COPY_TO; i++) {
+        uint8_t from = (uint8_t)(i < PV_STOREOP_COPY_TO / 2 ? 1 : 2 + i % 4);
+        assert_int_equal(keep(from, to, from, t + i, 10), PV_OK);
+    }
+}
+
+/* Five senders that were first keep nobody out: who has most gives way, with its newest copies. */
+static void who_has_most_gives_way_to_who_has_less(void)
+{
+    const uint64_t t = 7 * PV_STOREOP_COPY_S, later = t + PV_STOREOP_COPY_TO;
+    struct pv_storeop_copy m = {.network = {1}, .to = {15}, .wall_s = t};
+    unsigned counts[256];
+    pass_days(5 * PV_STOREOP_COPY_S, 2 * PV_STOREOP_COPY_S / 86400);
+    fill_room(15, t);
+    assert_int_equal(keep(2, 15, 2, later, 10), PV_ERR_REFUSED); /* it has its part */
+    for (unsigned i = 0; i < PV_STOREOP_COPY_PAIR; i++)
+        assert_int_equal(keep(6, 15, 6, later + i, 10), PV_OK);
+    assert_int_equal(keep(6, 15, 6, later + PV_STOREOP_COPY_PAIR, 10), PV_ERR_REFUSED);
+    count_copies(15, t, counts);
+    assert_int_equal(counts[6], PV_STOREOP_COPY_PAIR);
+    assert_in_range(counts[1], PV_STOREOP_COPY_TO / 2 - PV_STOREOP_COPY_PAIR - 2,
+                    PV_STOREOP_COPY_TO / 2 - PV_STOREOP_COPY_PAIR);
+    for (uint8_t from = 2; from <= 5; from++)
+        assert_int_equal(counts[from], PV_STOREOP_COPY_PAIR);
+    /* Its first copy is the first still. */
+    struct pv_storeop_result res = run_copy(PV_STOREOP_COLLECT, m, 0);
+    assert_int_equal(res.collected->from[0], 1);
+    free(res.collected);
+}
+
+/* Until nobody has more than who comes would have; and nobody gives way in vain. */
+static void equal_parts_stay(void)
+{
+    enum {
+        SMALL = 200
+    };
+    const uint64_t t = 9 * PV_STOREOP_COPY_S;
+    const size_t part = PV_STOREOP_COPY_TO_BYTES / 8;
+    unsigned counts[256];
+    pass_days(7 * PV_STOREOP_COPY_S, 2 * PV_STOREOP_COPY_S / 86400);
+    for (uint8_t from = 1; from <= 8; from++)
+        assert_int_equal(keep(from, 16, from, t, part), PV_OK);
+    assert_int_equal(keep(9, 16, 9, t, part), PV_ERR_REFUSED);
+    assert_int_equal(keep(9, 16, 9, t, part - 1), PV_OK);
+    count_copies(16, t, counts);
+    assert_int_equal(counts[9], 1);
+    /* Who has many small ones has most, but there is no room for a large one in their place. */
+    for (unsigned i = 0; i < SMALL; i++)
+        assert_int_equal(keep(1, 17, 1, t + i, 1), PV_OK);
+    for (uint8_t from = 2; from <= 32; from++)
+        assert_int_equal(keep(from, 17, from, t, part / 4), PV_OK);
+    assert_int_equal(keep(33, 17, 33, t, part / 4 - SMALL), PV_OK);
+    assert_int_equal(keep(34, 17, 34, t, part / 2), PV_ERR_REFUSED);
+    count_copies(17, t, counts);
+    assert_int_equal(counts[1], SMALL);
 }
 
 static void expect_dropped(const uint8_t network[static PV_NETWORK_ID_LEN])
@@ -220,6 +290,8 @@ static void copies_wait_and_have_quotas(void **state)
     copies_wait_in_order_until_they_are_taken();
     quotas_of_copies_hold_at_their_edge();
     one_sender_leaves_room_for_others();
+    who_has_most_gives_way_to_who_has_less();
+    equal_parts_stay();
     copymem_done(&memory);
     disk = open_ok();
     copies_wait_in_order_until_they_are_taken();
@@ -227,6 +299,8 @@ static void copies_wait_and_have_quotas(void **state)
     disk = open_ok(); /* and after a restart */
     quotas_of_copies_hold_at_their_edge();
     one_sender_leaves_room_for_others();
+    who_has_most_gives_way_to_who_has_less();
+    equal_parts_stay();
     disk = pv_coordstore_close(disk);
 }
 

@@ -98,10 +98,10 @@ static int teardown(void **state)
 
 /* --- tests ----------------------------------------------------------------------------------- */
 
-static void keep_one(struct pv_coordstore *s)
+static void keep_one(struct pv_coordstore *s, uint8_t key)
 {
     const struct pv_storeop_copy m = {
-        .network = {1}, .from = {2}, .to = {3}, .key = {4}, .wall_s = 1795161600};
+        .network = {1}, .from = {2}, .to = {3}, .key = {key}, .wall_s = 1795161600};
     const uint8_t box[] = {7, 8, 9};
     struct pv_storeop *op = NULL;
     assert_int_equal(pv_storeop_new_copy(PV_STOREOP_KEEP, &m, pv_view(box, sizeof(box)), &op),
@@ -136,7 +136,7 @@ static struct seen make_old_with(const struct cw_node *a)
     struct pv_coordstore *s = open_ok();
     assert_int_equal(run(s, network_op(1)).status, PV_OK);
     assert_int_equal(run(s, member_op(a, 9, 0, 2)).status, PV_OK);
-    keep_one(s);
+    keep_one(s, 4);
     const struct seen all = all_of(s);
     pv_coordstore_close(s);
     pg_sql(&server, "CREATE SCHEMA aside; CREATE TABLE aside.statements AS TABLE p2pvpn.statements;"
@@ -177,6 +177,26 @@ static void an_earlier_database_keeps_all_its_rows(void **state)
     pg_sql(&server, "DROP SCHEMA p2pvpn CASCADE");
     assert_int_equal(start_as("postgres", error), PV_OK);
     assert_string_equal(pg_sql(&server, catalog), made);
+}
+
+/* Version 3 changes a function that coordinators of version 2 have prepared, and go on to call. */
+static void a_coordinator_that_runs_goes_on_while_the_functions_change(void **state)
+{
+    (void)state;
+    char error[PV_PG_ERROR_MAX] = "";
+    int was = 0;
+    assert_int_equal(start_as("postgres", error), PV_OK);
+    pg_sql(&server, "UPDATE p2pvpn.lease SET fence = 5; UPDATE p2pvpn.version SET version = 2");
+    struct pv_coordstore *s = open_ok();
+    keep_one(s, 1);
+    struct pv_pg *newer = pg_sql_open(&server);
+    if (pv_pg_migrate(newer, &was, error) != PV_OK)
+        fail_msg("%s", error);
+    assert_int_equal(was, 2);
+    pv_pg_free(newer);
+    keep_one(s, 2);
+    assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "2");
+    pv_coordstore_close(s);
 }
 
 static void a_change_that_fails_leaves_what_was_there(void **state)
@@ -248,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_earlier_database_keeps_all_its_rows),
+        TEST(a_coordinator_that_runs_goes_on_while_the_functions_change),
         TEST(a_change_that_fails_leaves_what_was_there),
         TEST(of_two_versions_that_start_at_once_the_later_one_stays),
         TEST(who_may_not_make_tables_is_told_who_may),
