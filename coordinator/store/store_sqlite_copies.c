@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/* Copies in SQLite: their time, quotas and who gives way. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/store/store_sqlite_int.h"
+
+/* The clock by which copies grow old; before its first look it is the wall clock. */
+int pv_sqlitestore_clock(struct pv_sqlitestore *s, uint64_t wall_s, struct pv_ageclock *ret_clock,
+                         bool *ret_found)
+{
+    sqlite3_stmt *st = s->sql[PV_SQL_AGE_READ];
+    int code = sqlite3_step(st);
+    *ret_found = code == SQLITE_ROW;
+    *ret_clock = (struct pv_ageclock){wall_s, wall_s};
+    if (code == SQLITE_ROW)
+        *ret_clock = (struct pv_ageclock){(uint64_t)sqlite3_column_int64(st, 0),
+                                          (uint64_t)sqlite3_column_int64(st, 1)};
+    sqlite3_reset(st);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? PV_OK : -EIO;
+}
+
+/* Looks at the wall clock where it is time to. The first look finds copies that an earlier program
+ * stored with the wall clock's time, which may have been wrong: none is from the future, or it
+ * would stay for ever. */
+static int look_at_clock(struct pv_sqlitestore *s, uint64_t wall_s, uint64_t *ret_now_s)
+{
+    struct pv_ageclock c;
+    bool found;
+    int r = pv_sqlitestore_clock(s, wall_s, &c, &found);
+    if (r == PV_OK && !found) {
+        sqlite3_bind_int64(s->sql[PV_SQL_COPY_FUTURE], 1, (sqlite3_int64)wall_s);
+        r = pv_sqlitestore_run(s, PV_SQL_COPY_FUTURE);
+    }
+    if (r == PV_OK && (!found || pv_ageclock_due(&c, wall_s))) {
+        pv_ageclock_look(&c, wall_s);
+        sqlite3_bind_int64(s->sql[PV_SQL_AGE_WRITE], 1, (sqlite3_int64)c.age_s);
+        sqlite3_bind_int64(s->sql[PV_SQL_AGE_WRITE], 2, (sqlite3_int64)c.seen_s);
+        r = pv_sqlitestore_run(s, PV_SQL_AGE_WRITE);
+    }
+    *ret_now_s = pv_ageclock_now(&c, wall_s);
+    return r;
+}
+
+/* Drops copies whose time is over. KEEP and COLLECT call it, so it needs no timer. A transfer
+ * brings copies with the times that they have, and must lose none. */
+static int drop_old_copies(struct pv_sqlitestore *s, uint64_t wall_s, uint64_t *ret_now_s)
+{
+    *ret_now_s = wall_s;
+    int r = s->held ? PV_OK : look_at_clock(s, wall_s, ret_now_s);
+    if (r < 0 || s->held)
+        return r;
+    uint64_t from = *ret_now_s < PV_STOREOP_COPY_S ? 0 : *ret_now_s - PV_STOREOP_COPY_S;
+    sqlite3_bind_int64(s->sql[PV_SQL_COPY_OLD], 1, (sqlite3_int64)from);
+    return pv_sqlitestore_run(s, PV_SQL_COPY_OLD);
+}
+
+/* Binds ?1 and ?2 of all statements about copies: the network and the receiver. */
+static void bind_copy(sqlite3_stmt *st, const struct pv_storeop_copy *m)
+{
+    pv_sqlitestore_bind(st, 1, m->network, sizeof(m->network));
+    pv_sqlitestore_bind(st, 2, m->to, sizeof(m->to));
+}
+
+/* PV_OK: there is room, PV_ERR_AGAIN: when somebody gives way at the receiver; *ret_own: what the
+ * sender would have of its room. PV_ERR_EXISTS: it is there already, which counts before any quota;
+ * PV_ERR_REFUSED: a quota of storeop.h is full, the sender's, the network's or the whole disk's. */
+static int copy_room(struct pv_sqlitestore *s, const struct pv_storeop *op, sqlite3_int64 *ret_own)
+{
+    sqlite3_stmt *st = s->sql[PV_SQL_COPY_ROOM];
+    int r = -EIO;
+    bind_copy(st, &op->copy);
+    pv_sqlitestore_bind(st, 3, op->copy.from, sizeof(op->copy.from));
+    pv_sqlitestore_bind(st, 4, op->copy.key, sizeof(op->copy.key));
+    if (sqlite3_step(st) == SQLITE_ROW) {
+        sqlite3_int64 len = (sqlite3_int64)op->box.len;
+        sqlite3_int64 n[9];
+        for (int i = 0; i < (int)PV_ARRAY_LEN(n); i++)
+            n[i] = sqlite3_column_int64(st, i);
+        bool full = n[2] >= PV_STOREOP_COPY_FROM || n[3] + len > PV_STOREOP_COPY_FROM_BYTES ||
+                    n[8] + len > PV_STOREOP_COPY_BYTES ||
+                    (op->copy.room > 0 && n[7] + len > (sqlite3_int64)op->copy.room);
+        /* Beyond its part a sender may go on while half of the receiver's room is free, and a
+         * network while half of the disk's is. */
+        bool greedy =
+            ((n[5] >= PV_STOREOP_COPY_PAIR || n[6] + len > PV_STOREOP_COPY_PAIR_BYTES) &&
+             (n[0] >= PV_STOREOP_COPY_TO / 2 || n[1] + len > PV_STOREOP_COPY_TO_BYTES / 2)) ||
+            (n[7] + len > PV_STOREOP_COPY_NET_BYTES && n[8] + len > PV_STOREOP_COPY_BYTES / 2);
+        bool others = n[0] >= PV_STOREOP_COPY_TO || n[1] + len > PV_STOREOP_COPY_TO_BYTES;
+        *ret_own = n[6] + len + (n[5] + 1) * PV_STOREOP_COPY_EACH;
+        r = n[4] != 0 ? PV_ERR_EXISTS : full || greedy ? PV_ERR_REFUSED : PV_OK;
+        if (r == PV_OK && others)
+            r = PV_ERR_AGAIN;
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
+/* The newest copies of who has most of the receiver's room go. PV_ERR_REFUSED: nobody has more than
+ * the sender would have. */
+static int give_way(struct pv_sqlitestore *s, const struct pv_storeop *op, sqlite3_int64 own)
+{
+    uint8_t greedy[PV_SIGN_PK_LEN];
+    sqlite3_stmt *st = s->sql[PV_SQL_COPY_MOST];
+    bind_copy(st, &op->copy);
+    pv_sqlitestore_bind(st, 3, op->copy.from, sizeof(op->copy.from));
+    sqlite3_bind_int64(st, 4, PV_STOREOP_COPY_EACH);
+    int code = sqlite3_step(st);
+    int r = code == SQLITE_ROW || code == SQLITE_DONE ? PV_ERR_REFUSED : -EIO;
+    if (code == SQLITE_ROW && sqlite3_column_bytes(st, 0) == PV_SIGN_PK_LEN &&
+        sqlite3_column_int64(st, 1) > own) {
+        memcpy(greedy, sqlite3_column_blob(st, 0), sizeof(greedy));
+        r = PV_OK;
+    }
+    sqlite3_reset(st);
+    if (r != PV_OK)
+        return r;
+    st = s->sql[PV_SQL_COPY_GIVE_WAY];
+    bind_copy(st, &op->copy);
+    pv_sqlitestore_bind(st, 3, greedy, sizeof(greedy));
+    sqlite3_bind_int64(st, 4, PV_STOREOP_COPY_TURN);
+    return pv_sqlitestore_run(s, PV_SQL_COPY_GIVE_WAY);
+}
+
+/* Each turn deletes something, or ends it. What was deleted for a copy that is refused in the end
+ * comes back. */
+static int make_room(struct pv_sqlitestore *s, const struct pv_storeop *op)
+{
+    sqlite3_int64 own = 0;
+    int r = copy_room(s, op, &own);
+    if (r != PV_ERR_AGAIN)
+        return r;
+    if (pv_sqlitestore_run(s, PV_SQL_TRY) < 0)
+        return -EIO;
+    while (r == PV_ERR_AGAIN) {
+        r = give_way(s, op, own);
+        if (r == PV_OK)
+            r = copy_room(s, op, &own);
+    }
+    if (r == PV_ERR_REFUSED && pv_sqlitestore_run(s, PV_SQL_TRY_UNDO) < 0)
+        return -EIO;
+    if (r != PV_OK && r != PV_ERR_REFUSED)
+        return r; /* the operation is undone, and this with it */
+    return pv_sqlitestore_run(s, PV_SQL_TRY_END) < 0 ? -EIO : r;
+}
+
+/* A copy that is there already counts as kept: the sender did not get the answer the first time. */
+int pv_sqlitestore_keep(struct pv_sqlitestore *s, const struct pv_storeop *op)
+{
+    sqlite3_stmt *st = s->sql[PV_SQL_COPY_KEEP];
+    uint64_t now_s;
+    int r = drop_old_copies(s, op->copy.wall_s, &now_s);
+    if (r == PV_OK)
+        r = make_room(s, op);
+    if (r != PV_OK)
+        return r == PV_ERR_EXISTS ? PV_OK : r;
+    bind_copy(st, &op->copy);
+    pv_sqlitestore_bind(st, 3, op->copy.from, sizeof(op->copy.from));
+    pv_sqlitestore_bind(st, 4, op->copy.key, sizeof(op->copy.key));
+    sqlite3_bind_int64(st, 5, (sqlite3_int64)now_s);
+    sqlite3_bind_int64(st, 6, (sqlite3_int64)op->box.len);
+    pv_sqlitestore_bind(st, 7, op->box.ptr, op->box.len);
+    return pv_sqlitestore_run(s, PV_SQL_COPY_KEEP);
+}
+
+/* Gives the oldest copy behind `after`, in memory of its own, as the row is gone with the next step
+ * of the statement. */
+static int next_copy(struct pv_sqlitestore *s, const struct pv_storeop_copy *m,
+                     struct pv_storeop_collected **ret_collected)
+{
+    sqlite3_stmt *st = s->sql[PV_SQL_COPY_NEXT];
+    bind_copy(st, m);
+    sqlite3_bind_int64(st, 3, (sqlite3_int64)m->after);
+    int code = sqlite3_step(st);
+    int r = code == SQLITE_DONE ? PV_OK : -EIO;
+    if (code == SQLITE_ROW && sqlite3_column_bytes(st, 1) == PV_SIGN_PK_LEN) {
+        size_t len = (size_t)sqlite3_column_bytes(st, 2);
+        struct pv_storeop_collected *p = malloc(sizeof(*p) + len);
+        r = p == NULL ? PV_ERR_NOMEM : PV_OK;
+        if (p != NULL) {
+            p->n = (uint64_t)sqlite3_column_int64(st, 0);
+            memcpy(p->from, sqlite3_column_blob(st, 1), sizeof(p->from));
+            p->len = len;
+            if (len > 0)
+                memcpy(p->box, sqlite3_column_blob(st, 2), len);
+            *ret_collected = p;
+        }
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
+/* Drops the copy that the receiver has stored, and gives the next: nothing is lost when a
+ * connection breaks between the two. */
+int pv_sqlitestore_collect(struct pv_sqlitestore *s, const struct pv_storeop *op,
+                           struct pv_storeop_collected **ret_collected)
+{
+    sqlite3_stmt *st = s->sql[PV_SQL_COPY_DROP];
+    uint64_t now_s;
+    int r = drop_old_copies(s, op->copy.wall_s, &now_s);
+    if (r == PV_OK && op->copy.n > 0) {
+        bind_copy(st, &op->copy);
+        sqlite3_bind_int64(st, 3, (sqlite3_int64)op->copy.n);
+        r = pv_sqlitestore_run(s, PV_SQL_COPY_DROP);
+    }
+    return r == PV_OK ? next_copy(s, &op->copy, ret_collected) : r;
+}
