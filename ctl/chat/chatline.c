@@ -166,13 +166,15 @@ static int ask_simple(struct chat *c, enum asked_kind kind, enum pv_ctlapi_cmd c
     return send_asked(c, kind, &req);
 }
 
-/* Unread messages later than the message after ("": all). They become read once they are shown. */
-static int ask_inbox(struct chat *c, const char *after)
+/* Unread messages later than the message after ("": all), which stands at upto (0: not known). They
+ * become read once they are shown. */
+static int ask_inbox(struct chat *c, const char *after, uint64_t upto)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
     req.peek = true;
     snprintf(req.after, sizeof(req.after), "%s", after);
+    req.upto = upto;
     return send_asked(c, ASKED_INBOX, &req);
 }
 
@@ -330,8 +332,9 @@ static int show_inbox(struct chat *c, const json_t *body)
     pv_ctlapi_request_init(&req, PV_CTLAPI_READ, 0);
     snprintf(req.through, sizeof(req.through), "%s",
              pv_json_text(json_array_get(list, json_array_size(list) - 1), "id", ""));
+    req.upto = (uint64_t)json_integer_value(json_object_get(body, "upto"));
     int code = send_asked(c, ASKED_READ, &req);
-    return code == 0 && pv_json_bool(body, "more") ? ask_inbox(c, req.through) : code;
+    return code == 0 && pv_json_bool(body, "more") ? ask_inbox(c, req.through, req.upto) : code;
 }
 
 /* Several requests are under way at a time: the id says to which of them this is the answer. */
@@ -523,7 +526,7 @@ int pv_chatline(struct pv_cli *cli)
     /* Watch first, then what is unread: nothing can fall between, and nothing is shown twice. */
     code = ask_simple(c, ASKED_WATCH, PV_CTLAPI_WATCH);
     if (code == 0)
-        code = ask_inbox(c, "");
+        code = ask_inbox(c, "", 0);
     if (c->prompts)
         pv_cli_note(cli, "send NAME TEXT, getu, exit%s",
                     c->peer == NULL ? "" : "; every other line goes to the peer");

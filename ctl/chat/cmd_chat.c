@@ -137,6 +137,12 @@ static const char *last_id(const json_t *body)
     return n == 0 ? "" : pv_json_text(json_array_get(list, n - 1), "id", "");
 }
 
+/* Where a list ends; 0: the daemon did not say. An id alone may be in two conversations. */
+static uint64_t upto_of(const json_t *body)
+{
+    return (uint64_t)json_integer_value(json_object_get(body, "upto"));
+}
+
 /* Asks page by page until there is no more; *ret_body is the first answer with all messages in it,
  * which stay unread. */
 static int fetch_inbox(struct pv_cli *cli, json_t **ret_body)
@@ -148,13 +154,17 @@ static int fetch_inbox(struct pv_cli *cli, json_t **ret_body)
         pv_ctlapi_request_init(&req, PV_CTLAPI_INBOX, 0);
         req.peek = true;
         snprintf(req.after, sizeof(req.after), "%s", last_id(all));
+        req.upto = upto_of(all);
         int code = pv_cli_ask(cli, &req, &body);
         bool more = code == 0 && pv_json_bool(body, "more");
         if (code == 0)
             /* "more" is about the first answer alone, and all answers become one. */
             json_object_del(body, "more");
-        if (code == 0 && all != NULL)
+        if (code == 0 && all != NULL) {
             json_array_extend(json_object_get(all, "messages"), json_object_get(body, "messages"));
+            if (upto_of(body) > 0)
+                json_object_set(all, "upto", json_object_get(body, "upto"));
+        }
         if (all == NULL)
             all = body;
         else
@@ -176,6 +186,7 @@ static void mark_read(struct pv_cli *cli, const json_t *body)
         json_t *answer = NULL;
         pv_ctlapi_request_init(&req, PV_CTLAPI_READ, 0);
         snprintf(req.through, sizeof(req.through), "%s", last_id(body));
+        req.upto = upto_of(body);
         int code = pv_cli_ask(cli, &req, &answer);
         double read = pv_json_real(answer, "read", 0);
         json_decref(answer);

@@ -480,20 +480,35 @@ static int copied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
     return r < 0 ? r : mark(db, job, PV_CHAT_SENT, res);
 }
 
-/* The message with this id, whoever sent it. Every conversation with incoming messages stands in
- * chat_usage, and with a conversation the index finds an id: without, all of the history is read.
+/* The message with this id, in this conversation, or whoever sent it. Every conversation with
+ * incoming messages stands in chat_usage, and with a conversation the index finds an id: without,
+ * all of the history is read.
  */
 #define FIRST_INCOMING                                                            \
     "SELECT MIN(n) FROM chat_message WHERE peer IN (SELECT peer FROM chat_usage)" \
-    " AND id = ?5 AND outgoing = 0"
+    " AND id = ?5 AND outgoing = 0 AND (?1 = 0 OR peer = ?2)"
+
+/* The place of the last message of a list, at which the next one goes on. */
+static int find_upto(sqlite3 *db, struct pv_chatjob_result *res)
+{
+    if (res->n_msgs == 0)
+        return PV_OK;
+    const struct pv_chat_record *last = &res->msgs[res->n_msgs - 1];
+    struct pv_query q =
+        pv_query(db, "SELECT n FROM chat_message WHERE peer = ? AND id = ? AND outgoing = 0");
+    bind_peer(&q, last->peer);
+    bind_id(&q, last->id);
+    return count_u64(&q, &res->upto);
+}
 
 static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
     struct pv_query q =
         pv_query(db, "SELECT " COLUMNS " FROM chat_message"
                      " WHERE outgoing = 0 AND state = 3 AND (?1 = 0 OR peer = ?2)"
-                     " AND n > CASE ?3 WHEN 0 THEN 0 ELSE coalesce((" FIRST_INCOMING "), 0) END"
-                     " AND (?4 = 0 OR n <= (" FIRST_INCOMING " AND state = 3))"
+                     " AND (?3 = 0 OR n > coalesce(nullif(?7, 0), (" FIRST_INCOMING "), 0))"
+                     " AND (?4 = 0 OR n <= coalesce(nullif(?7, 0),"
+                     " (" FIRST_INCOMING " AND state = 3)))"
                      " ORDER BY n LIMIT ?6");
     pv_bind_u64(&q, job->of_peer);
     pv_bind_blob(&q, job->peer, sizeof(job->peer));
@@ -501,7 +516,10 @@ static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_re
     pv_bind_u64(&q, job->through);
     pv_bind_blob(&q, job->id, sizeof(job->id));
     pv_bind_u64(&q, limit_of(job) + 1);
+    pv_bind_u64(&q, job->upto);
     int r = list(&q, job, true, res);
+    if (r == PV_OK)
+        r = find_upto(db, res);
     /* The messages are marked in the transaction that reads them: none that comes in between is
      * marked unseen. */
     for (size_t i = 0; r == PV_OK && job->mark_read && i < res->n_msgs; i++) {

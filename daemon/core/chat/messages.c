@@ -102,6 +102,7 @@ static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req, const ui
         job->after = pv_chat_id_parse(req->after, job->id) == PV_OK;
         job->through =
             req->cmd == PV_CTLAPI_READ && pv_chat_id_parse(req->through, job->id) == PV_OK;
+        job->upto = req->upto;
     } else {
         job->all_peers = key == NULL;
         job->limit = req->limit;
@@ -169,7 +170,7 @@ static void tell_change(const struct pv_node *n, json_t **list,
 
 static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_result *list)
 {
-    json_t *out = pv_ctlapi_messages_new(list->more);
+    json_t *out = pv_ctlapi_messages_new(list->more, list->upto);
     for (size_t i = 0; out != NULL && i < list->n_msgs; i++) {
         char room[PV_ROOMS_NAME_BUF];
         const struct pv_ctlapi_message msg = pv_tell_shown(n, &list->msgs[i], room);

@@ -81,9 +81,10 @@ enum pv_chatjob_kind {
     PV_CHATJOB_OUTBOX,
     /* Unread messages of all peers or (of_peer) of one, oldest first; with mark_read they are READ
      * afterwards, and the read receipts are owed, in the same transaction. after: only those that
-     * came later than the message id; through: only up to it (none when it is not unread). In:
-     * of_peer and peer, mark_read, limit, after or through and id. Out: msgs (state UNREAD, as
-     * found), more. */
+     * came later than the message id; through: only up to it (none when it is not unread). A sender
+     * may give the same id in two conversations, so whoever lists all of them goes by upto instead.
+     * In: of_peer and peer, mark_read, limit, after or through and id or upto. Out: msgs (state
+     * UNREAD, as found), more, upto. */
     PV_CHATJOB_INBOX,
     /* One incoming message was shown (chat): READ, receipt owed. In: peer, id. Out: changed. */
     PV_CHATJOB_SEEN,
@@ -139,6 +140,7 @@ struct pv_chatjob {
     uint8_t network[PV_ROOM_NETWORK_LEN]; /* CLEAR: the present one; zeros: none */
     struct pv_chatjob_terms terms;
     bool after, through;         /* INBOX, one of them at most */
+    uint64_t upto;               /* INBOX with after, through: of an earlier result; 0: go by id */
     enum pv_chat_state state;    /* MARK */
     uint8_t id[PV_CHAT_ID_LEN];  /* SEEN, HISTORY with before, INBOX with after, through */
     uint64_t after_seq;          /* OUTBOX; 0 = from the beginning */
@@ -162,6 +164,7 @@ struct pv_chat_backlog {
 struct pv_chatjob_result {
     bool changed;
     bool more;                   /* the list was cut by limit or PV_CHATJOB_MAX_BYTES */
+    uint64_t upto;               /* INBOX: the place of the last of msgs, in order of arrival */
     struct pv_chat_record *msgs; /* owned, with their texts */
     size_t n_msgs;
     size_t n_taken;                  /* COMMIT */

@@ -234,10 +234,12 @@ int pv_ctlapi_messages_changed(json_t *messages, uint64_t since_s, const uint8_t
 }
 
 /* Without "more" there is nothing older: only a full page can be continued. */
-json_t *pv_ctlapi_messages_new(bool more)
+json_t *pv_ctlapi_messages_new(bool more, uint64_t upto)
 {
     json_t *obj = list_new("messages");
-    if (obj != NULL && more && json_object_set_new(obj, "more", json_true()) != 0) {
+    if (obj != NULL &&
+        ((more && json_object_set_new(obj, "more", json_true()) != 0) ||
+         (upto > 0 && json_object_set_new(obj, "upto", json_integer((json_int_t)upto)) != 0))) {
         json_decref(obj);
         return NULL;
     }

@@ -191,6 +191,8 @@ struct pv_ctlapi_request {
     char before[PV_CHAT_ID_TEXT_BUF];   /* HISTORY: id of a message, may be "" */
     char after[PV_CHAT_ID_TEXT_BUF];    /* INBOX: the same; only later ones */
     char through[PV_CHAT_ID_TEXT_BUF];  /* READ: the last message that the client has */
+    uint64_t upto;                      /* INBOX with after, READ: of the list that ends there; 0:
+                                           only the id is known */
     char message[PV_CHAT_ID_TEXT_BUF];  /* SEND: the id it shall have, may be "" */
     char transfer[PV_CHAT_ID_TEXT_BUF]; /* FILE_SEND: the id it shall have, may be "" */
     uint32_t limit;                     /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */
@@ -317,8 +319,9 @@ struct pv_ctlapi_message {
  * text, and "held": "full" or "disk", and "from_former" or "to_former": a key, and "former" (a
  * key) with "another_since" */
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
-/* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again). */
-json_t *pv_ctlapi_messages_new(bool more);
+/* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again), and "upto" when
+ * it is not 0. */
+json_t *pv_ctlapi_messages_new(bool more, uint64_t upto);
 PV_MUST_CHECK int pv_ctlapi_messages_add(json_t *messages, const struct pv_ctlapi_message *msg);
 
 /* Adds "changed":{"since","key"} to the list of one peer: since then its name is this machine's,

@@ -237,8 +237,8 @@ static void chat_converses_on_a_pipe(void **state)
     answers("watch", "{\"id\":@,\"event\":\"message\",\"message\":" MSG("B", "pi", "lap", "live",
                                                                         "unread") "}\n");
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
-                         "A", "pi", "lap", "earlier", "unread") "," MSG("B", "pi", "lap", "live",
-                                                                        "unread") "]}\n");
+                         "A", "pi", "lap", "earlier",
+                         "unread") "," MSG("B", "pi", "lap", "live", "unread") "],\"upto\":5}\n");
     answers("read", "{\"id\":@,\"ok\":true,\"read\":2}\n");
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" MSG("C", "lap", "pi", "hello",
                                                              "queued") ",\"online\":true}\n");
@@ -256,7 +256,7 @@ static void chat_converses_on_a_pipe(void **state)
     static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\",\"seen\":true}\n"
                                 "{\"cmd\":\"inbox\",\"peek\":true}\n";
     assert_int_equal(strncmp(t.requests, first, sizeof(first) - 1), 0);
-    assert_non_null(strstr(t.requests, "{\"cmd\":\"read\",\"through\":\"B\"}\n"));
+    assert_non_null(strstr(t.requests, "{\"cmd\":\"read\",\"through\":\"B\",\"upto\":5}\n"));
     const char *sent =
         strstr(t.requests, "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"hello there\"}\n");
     assert_non_null(sent);

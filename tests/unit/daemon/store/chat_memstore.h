@@ -200,9 +200,12 @@ static inline void memstore_list(struct memstore *s, const struct pv_chatjob *jo
     if (job->kind == PV_CHATJOB_INBOX && (job->after || job->through)) {
         size_t at = 0;
         while (at < n_rows && (s->rows[at].rec.outgoing ||
+                               (job->of_peer && !memstore_same(s->rows[at].rec.peer, job->peer)) ||
                                (job->through && s->rows[at].rec.state != PV_CHAT_UNREAD) ||
                                memcmp(s->rows[at].rec.id, job->id, sizeof(job->id)) != 0))
             at++;
+        if (job->upto > 0)
+            at = job->upto - 1;
         if (job->through)
             n_rows = at < n_rows ? at + 1 : 0;
         else if (at < n_rows)
@@ -227,6 +230,7 @@ static inline void memstore_list(struct memstore *s, const struct pv_chatjob *jo
             break;
         }
         memstore_give(res, &r->rec);
+        res->upto = job->kind == PV_CHATJOB_INBOX ? i + 1 : 0;
         if (job->kind == PV_CHATJOB_OWED) {
             free(res->msgs[res->n_msgs - 1].text);
             res->msgs[res->n_msgs - 1].text = NULL;

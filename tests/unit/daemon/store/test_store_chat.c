@@ -180,12 +180,51 @@ static void the_inbox_is_read_as_far_as_the_client_says(void **state)
     job = job_of(PV_CHATJOB_INBOX, BOB, 4);
     job.through = job.mark_read = true;
     job.of_peer = true;
+    assert_list(job, ""); /* none of this conversation */
+    job.id[0] = 3;
     assert_list(job, "1 2 3");
     job.of_peer = false;
+    job.id[0] = 4;
     assert_list(job, "4");
     assert_list(job, ""); /* told twice */
     assert_inbox(false, 0, "5");
     assert_owed(BOB, "1 2 3");
+}
+
+/* Runs a list of the inbox that ends at this id; gives the place of that end. */
+static uint64_t upto_of(const struct pv_chatjob *job, uint8_t last)
+{
+    struct pv_chatjob_result *res = must(job);
+    const uint64_t upto = res->upto;
+    assert_true(res->n_msgs > 0);
+    assert_int_equal(res->msgs[res->n_msgs - 1].id[0], last);
+    pv_chatjob_result_free(res);
+    return upto;
+}
+
+/* Ids are their senders' choice: who talks to this node in two conversations may give one twice.
+ * Clients that go by the place of a message get on all the same. */
+static void an_id_that_is_there_twice_holds_up_nobody(void **state)
+{
+    struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 2);
+    (void)state;
+    commit(BOB, 1, 2, 1);
+    commit(CAROL, 1, 3, 1);
+    job.limit = 4;
+    assert_list(job, "1 2 1 2!");
+    job.upto = upto_of(&job, 2);
+    job.after = true;
+    assert_list(job, "3");
+    job.of_peer = true; /* within a conversation an id is enough */
+    memcpy(job.peer, CAROL, sizeof(job.peer));
+    job.upto = 0;
+    assert_list(job, "3");
+    job.of_peer = job.after = false;
+    job.limit = 4;
+    job.upto = upto_of(&job, 2);
+    job.through = job.mark_read = true;
+    assert_list(job, "1 2 1 2");
+    assert_inbox(false, 0, "3");
 }
 
 static void inbox_marks_what_it_gives_and_no_more(void **state)
@@ -509,6 +548,7 @@ int main(void)
         BOTH(what_was_handed_over_is_sent_and_stays_in_the_outbox),
         BOTH(inbox_of_one_peer_leaves_the_others_unread),
         BOTH(the_inbox_is_read_as_far_as_the_client_says),
+        BOTH(an_id_that_is_there_twice_holds_up_nobody),
         BOTH(inbox_marks_what_it_gives_and_no_more),
         BOTH(receipts_are_owed_until_told),
         BOTH(plain_text_is_read_without_a_receipt),

@@ -65,6 +65,7 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     snprintf(a.before, sizeof(a.before), "AAAAAAAAAAAAAAAAAAAAAA");
     snprintf(a.after, sizeof(a.after), "BAAAAAAAAAAAAAAAAAAAAA");
     snprintf(a.through, sizeof(a.through), "CAAAAAAAAAAAAAAAAAAAAA");
+    a.upto = 8;
     snprintf(a.message, sizeof(a.message), "DAAAAAAAAAAAAAAAAAAAAA");
     a.admin = a.forget = a.direct = a.online = a.peek = a.seen = true;
 
@@ -355,10 +356,11 @@ static void messages_json_is_exactly_the_contract(void **state)
 #define MSG_JSON                                                                                \
     "{\"id\":\"" ID_TEXT "\",\"from\":\"bob\",\"unproven\":false,\"to\":\"lap\",\"room\":null," \
     "\"text\":\"a \\\"b\\\"\\n\\u001B\",\"time\":1790000000.123,\"state\":\"unread\"}"
-    json_t *list = pv_ctlapi_messages_new(false);
+    json_t *list = pv_ctlapi_messages_new(false, 0);
     assert_int_equal(pv_ctlapi_messages_add(list, &msg), PV_OK);
     assert_json(list, "{\"version\":1,\"messages\":[" MSG_JSON "]}");
-    assert_json(pv_ctlapi_messages_new(true), "{\"version\":1,\"messages\":[],\"more\":true}");
+    assert_json(pv_ctlapi_messages_new(true, 7),
+                "{\"version\":1,\"messages\":[],\"more\":true,\"upto\":7}");
     assert_json(pv_ctlapi_sent_json(&msg, true, false),
                 "{\"message\":" MSG_JSON ",\"online\":true,\"down\":false}");
     assert_json(pv_ctlapi_watch_message_json(&msg), "{\"message\":" MSG_JSON "}");

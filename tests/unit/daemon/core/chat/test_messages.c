@@ -103,13 +103,21 @@ static void what_a_client_has_is_read(void **state)
     r->msgs[0].outgoing = r->msgs[1].outgoing = false;
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "\"read\":2");
+    say("{\"id\":4,\"cmd\":\"read\",\"through\":\"AAECAwQFBgcICQoLDA0ODw\",\"upto\":9}");
+    job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
+    assert_int_equal(job->u.chat->upto, 9);
+    r = fake_chat_messages(chat.bob_keys.pk, 0);
+    fake_chat_answer(&chat, job, PV_OK, r);
+    assert_reply(node, chat.client, "\"read\":0");
 
     say("{\"id\":2,\"cmd\":\"inbox\",\"peek\":true,\"after\":\"AAECAwQFBgcICQoLDA0ODw\"}");
     job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
     assert_false(job->u.chat->mark_read);
     assert_true(job->u.chat->after);
-    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 0));
-    assert_reply(node, chat.client, "\"messages\":[]");
+    r = fake_chat_messages(chat.bob_keys.pk, 0);
+    r->upto = 7;
+    fake_chat_answer(&chat, job, PV_OK, r);
+    assert_reply(node, chat.client, "\"messages\":[],\"upto\":7");
     say("{\"id\":3,\"cmd\":\"read\",\"through\":\"everything\"}");
     assert_reply(node, chat.client, "is the id of a message");
 }
