@@ -493,6 +493,8 @@ void pv_ice_keep_try_others(struct pv_ice_agent *a)
 void pv_ice_keep_kick(struct pv_ice_agent *a)
 {
     a->last_kick = a->now;
+    /* After a sleep the use of before is over: consent counts from the traffic that follows. */
+    a->in_use = a->in_use && is_in_use(a);
     a->patience_until = a->now + (a->cfg.foreign ? PV_ICE_PATIENCE_RFC : PV_ICE_PATIENCE_OURS);
     pv_ice_keep_try_others(a);
     if (a->selected != PV_ICE_NONE) {

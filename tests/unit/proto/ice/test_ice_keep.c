@@ -256,6 +256,28 @@ static void consent_ends_after_30_seconds_without_an_answer(void **state)
     assert_in_range((w.now - begin) / PV_S(1), 25, 31);
 }
 
+/* A machine that was in use wakes, and its programs send before the agent has looked at anything:
+ * nobody has refused consent while it slept. */
+static void a_path_that_slept_is_checked_before_it_is_given_up(void **state)
+{
+    (void)state;
+    struct pv_ice_path path;
+    two_nats(6);
+    meet(false);
+    struct pv_ice_agent *agent = w.hosts[0].agent;
+    for (pv_ns end = w.now + PV_S(20); w.now < end;) {
+        pv_ice_note_traffic(agent, w.now, w.now, w.now);
+        w_run(&w, w.now + PV_MS(100));
+    }
+    pv_ns evening = w.now, morning = evening + PV_S(8 * 3600);
+    assert_int_equal(pv_ice_selected(agent, &path), PV_OK);
+    pv_ice_kick(agent, morning);
+    pv_ice_note_traffic(agent, morning, evening, morning);
+    pv_ice_handle_timeout(agent, morning);
+    assert_int_equal(pv_ice_selected(agent, &path), PV_OK);
+    assert_true(pv_ice_next_timeout(agent) <= morning + PV_S(1)); /* the check */
+}
+
 static void kicks_close_together_are_one(void **state)
 {
     (void)state;
@@ -594,6 +616,7 @@ int main(void)
         cmocka_unit_test(both_kicked_a_dormant_path_is_back_within_two_round_trips),
         cmocka_unit_test(traffic_wakes_a_dormant_agent),
         cmocka_unit_test(consent_ends_after_30_seconds_without_an_answer),
+        cmocka_unit_test(a_path_that_slept_is_checked_before_it_is_given_up),
         cmocka_unit_test(kicks_close_together_are_one),
         cmocka_unit_test(a_dead_path_under_traffic_is_replaced_within_a_second),
         cmocka_unit_test(a_better_path_that_died_is_used_again_when_it_lives),
