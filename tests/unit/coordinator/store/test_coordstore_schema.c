@@ -72,13 +72,16 @@ static int start_as(const char *user, char error[static PV_PG_ERROR_MAX])
     return r;
 }
 
-/* A database as coordinators of version 1 left it. */
-static void make_old(void)
+/* A database as coordinators of this version left it. */
+static void make_old(int version)
 {
-    pg_sql_script(&server, "coordinator-pg-v1");
+    char name[32];
+    snprintf(name, sizeof(name), "coordinator-pg-v%d", version);
+    pg_sql_script(&server, name);
     pg_sql(&server, "INSERT INTO p2pvpn.installation(pk) VALUES(decode('01' || repeat('00', 31),"
                     " 'hex')); UPDATE p2pvpn.lease SET fence = 5, holder = '\\x07'");
-    assert_string_equal(pg_sql(&server, "SELECT version FROM p2pvpn.version"), "1");
+    assert_int_equal(strtol(pg_sql(&server, "SELECT version FROM p2pvpn.version"), NULL, 10),
+                     version);
 }
 
 static int setup(void **state)
@@ -128,7 +131,7 @@ static void take_home(struct pv_coordstore *s, size_t rows)
 
 /* Rows of today in tables of then: what a row is has not changed, and the old tables' triggers
  * count them. */
-static struct seen make_old_with(const struct cw_node *a)
+static struct seen make_old_with(int version, const struct cw_node *a)
 {
     char error[PV_PG_ERROR_MAX] = "";
     assert_int_equal(start_as("postgres", error), PV_OK);
@@ -141,23 +144,22 @@ static struct seen make_old_with(const struct cw_node *a)
     pv_coordstore_close(s);
     pg_sql(&server, "CREATE SCHEMA aside; CREATE TABLE aside.statements AS TABLE p2pvpn.statements;"
                     "CREATE TABLE aside.mail AS TABLE p2pvpn.mail; DROP SCHEMA p2pvpn CASCADE");
-    make_old();
+    make_old(version);
     pg_sql(&server, "INSERT INTO p2pvpn.statements TABLE aside.statements;"
                     "INSERT INTO p2pvpn.mail TABLE aside.mail; DROP SCHEMA aside CASCADE");
     return all;
 }
 
-static void an_earlier_database_keeps_all_its_rows(void **state)
+static void expect_all_rows_kept(int version)
 {
-    (void)state;
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "", made[PV_PG_ERROR_MAX];
     struct cw_node a = cw_node_make(world), b = cw_node_make(world), c = cw_node_make(world);
-    const struct seen before = make_old_with(&a);
+    const struct seen before = make_old_with(version, &a);
     struct pv_pg_lease *l = lease_of("postgres");
     assert_int_equal(pv_pg_lease_schema_was(l), -1);
     if (pv_pg_lease_take(l, other, error) != PV_OK)
         fail_msg("%s", error);
-    assert_int_equal(pv_pg_lease_schema_was(l), 1);
+    assert_int_equal(pv_pg_lease_schema_was(l), version);
     assert_int_equal(strtol(pg_sql(&server, "SELECT version FROM p2pvpn.version"), NULL, 10),
                      PV_PG_SCHEMA);
     member = pv_pg_lease_fence(l);
@@ -179,14 +181,25 @@ static void an_earlier_database_keeps_all_its_rows(void **state)
     assert_string_equal(pg_sql(&server, catalog), made);
 }
 
+static void a_database_of_version_1_keeps_all_its_rows(void **state)
+{
+    (void)state;
+    expect_all_rows_kept(1);
+}
+
+static void a_database_of_version_2_keeps_all_its_rows(void **state)
+{
+    (void)state;
+    expect_all_rows_kept(2);
+}
+
 /* Version 3 changes a function that coordinators of version 2 have prepared, and go on to call. */
 static void a_coordinator_that_runs_goes_on_while_the_functions_change(void **state)
 {
     (void)state;
     char error[PV_PG_ERROR_MAX] = "";
     int was = 0;
-    assert_int_equal(start_as("postgres", error), PV_OK);
-    pg_sql(&server, "UPDATE p2pvpn.lease SET fence = 5; UPDATE p2pvpn.version SET version = 2");
+    make_old(2);
     struct pv_coordstore *s = open_ok();
     keep_one(s, 1);
     struct pv_pg *newer = pg_sql_open(&server);
@@ -203,7 +216,7 @@ static void a_change_that_fails_leaves_what_was_there(void **state)
 {
     (void)state;
     char error[PV_PG_ERROR_MAX] = "", before[PV_PG_ERROR_MAX];
-    make_old();
+    make_old(1);
     pg_sql(&server, "CREATE TABLE p2pvpn.homes()"); /* in the way */
     snprintf(before, sizeof(before), "%s", pg_sql(&server, catalog));
     assert_int_equal(start_as("postgres", error), -EIO);
@@ -219,7 +232,7 @@ static void of_two_versions_that_start_at_once_the_later_one_stays(void **state)
 {
     (void)state;
     int status = 0;
-    make_old();
+    make_old(1);
     struct pv_pg *later = pg_sql_open(&server);
     pg_sql_in(later, "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0;"
                      "SELECT pg_advisory_xact_lock(1882353763)");
@@ -253,7 +266,7 @@ static void who_may_not_make_tables_is_told_who_may(void **state)
     assert_int_equal(start_as("few", error), -EACCES);
     assert_non_null(strstr(error, "has no tables"));
     assert_non_null(strstr(error, "start it once as the user who owns the database"));
-    make_old();
+    make_old(1);
     pg_sql(&server, "GRANT USAGE ON SCHEMA p2pvpn TO few;"
                     "GRANT SELECT ON ALL TABLES IN SCHEMA p2pvpn TO few");
     assert_int_equal(start_as("few", error), -EACCES);
@@ -267,7 +280,8 @@ static void who_may_not_make_tables_is_told_who_may(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(an_earlier_database_keeps_all_its_rows),
+        TEST(a_database_of_version_1_keeps_all_its_rows),
+        TEST(a_database_of_version_2_keeps_all_its_rows),
         TEST(a_coordinator_that_runs_goes_on_while_the_functions_change),
         TEST(a_change_that_fails_leaves_what_was_there),
         TEST(of_two_versions_that_start_at_once_the_later_one_stays),
