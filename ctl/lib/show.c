@@ -2,9 +2,11 @@
 /* Output for people: aligned tables, units, times; fields of JSON replies with a default. */
 #include "ctl/lib/show.h"
 
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <wchar.h>
 
 #include "proto/chat/chat.h"
 
@@ -58,13 +60,25 @@ void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n
         pv_table_cell(t, PV_BOLD, head[i]);
 }
 
-/* Characters on the screen: names and addresses are ASCII, so continuation bytes are all that
- * differs. */
+/* Columns on the screen, by the locale of the thread: names of files have characters that take two,
+ * or none. What that locale does not know takes one. */
 static size_t width(const char *text)
 {
-    size_t n = 0;
-    for (; *text != '\0'; text++)
-        n += ((unsigned char)*text & 0xc0) != 0x80;
+    size_t n = 0, left = strlen(text);
+    mbstate_t state = {0};
+    while (left > 0) {
+        wchar_t c = 0;
+        size_t len = mbrtowc(&c, text, left, &state);
+        bool known = len != (size_t)-1 && len != (size_t)-2 && len > 0;
+        int columns = known ? wcwidth(c) : 1;
+        if (!known) {
+            len = 1;
+            state = (mbstate_t){0};
+        }
+        n += columns < 0 ? 1 : (size_t)columns;
+        text += len;
+        left -= len;
+    }
     return n;
 }
 
@@ -92,8 +106,13 @@ static void print_rows(const struct pv_table *t, FILE *out, bool colour)
 int pv_table_print(struct pv_table *t, FILE *out, bool colour)
 {
     int r = t->status;
+    /* What daemons say is UTF-8, whatever the locale of this program is. */
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), was = uselocale(utf8);
     if (r == PV_OK)
         print_rows(t, out, colour);
+    uselocale(was);
+    if (utf8 != (locale_t)0)
+        freelocale(utf8);
     for (size_t i = 0; i < t->n_cells; i++)
         free(t->cells[i].text);
     free(t->cells);
