@@ -290,52 +290,87 @@ static const char homes[] =
     " DELETE FROM p2pvpn.invites WHERE network = net;"
     " DELETE FROM p2pvpn.homes WHERE network = net $$;";
 
-/* Version 3: where a receiver's room is full, the sender that has most of it gives way to one that
- * has less (storeop.h). The coordinators of before call the same function. What was deleted for a
- * copy that is refused in the end comes back with the inner block. */
+/* Version 3: where a receiver's or a network's room is full, the sender that has most of it gives
+ * way to one that has less; where the disk's is, the network (storeop.h). The coordinators of
+ * before call the same function, and the triggers count what each sender has. */
 static const char shares[] =
+    "CREATE TABLE p2pvpn.mail_share(network bytea, sender bytea, bytes bigint NOT NULL,"
+    " PRIMARY KEY(network, sender));"
+    "CREATE INDEX mail_share_most ON p2pvpn.mail_share(network, bytes);"
+    "INSERT INTO p2pvpn.mail_share SELECT network, sender, sum(size) FROM p2pvpn.mail"
+    " GROUP BY network, sender;"
+    "CREATE FUNCTION p2pvpn.mail_share_came() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " INSERT INTO p2pvpn.mail_share AS s VALUES(new.network, new.sender, new.size)"
+    "  ON CONFLICT(network, sender) DO UPDATE SET bytes = s.bytes + new.size;"
+    " RETURN NULL; END $$;"
+    "CREATE TRIGGER mail_share_came AFTER INSERT ON p2pvpn.mail FOR EACH ROW"
+    " EXECUTE FUNCTION p2pvpn.mail_share_came();"
+    "CREATE FUNCTION p2pvpn.mail_share_went() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " UPDATE p2pvpn.mail_share SET bytes = bytes - old.size"
+    "  WHERE network = old.network AND sender = old.sender;"
+    " DELETE FROM p2pvpn.mail_share"
+    "  WHERE network = old.network AND sender = old.sender AND bytes <= 0;"
+    " RETURN NULL; END $$;"
+    "CREATE TRIGGER mail_share_went AFTER DELETE ON p2pvpn.mail FOR EACH ROW"
+    " EXECUTE FUNCTION p2pvpn.mail_share_went();";
+
+/* What was deleted for a copy that is refused in the end comes back with the inner block. */
+static const char keep[] =
     "CREATE OR REPLACE FUNCTION p2pvpn.keep(net bytea, rcvr bytea, sndr bytea, k bytea, t bigint,"
     " bx bytea, room bigint, old bigint, n_to bigint, b_to bigint, n_from bigint, b_from bigint,"
     " b_all bigint, n_pair bigint, b_pair bigint, b_net bigint, OUT code bigint)"
     " LANGUAGE plpgsql AS $$"
     " DECLARE len bigint := octet_length(bx); nt bigint; bt bigint; nf bigint; bf bigint;"
     " np bigint; bp bigint; bn bigint; ba bigint; each_copy bigint := b_to / n_to;"
-    " greedy bytea; most bigint; BEGIN"
+    " greedy bytea; most bigint; own bigint; from_net bytea; BEGIN"
     " DELETE FROM p2pvpn.mail WHERE time < old;"
-    " code := 0;"
+    " code := 1;"
     " IF EXISTS(SELECT 1 FROM p2pvpn.mail WHERE network = net AND receiver = rcvr"
-    "  AND sender = sndr AND key = k) THEN RETURN; END IF;"
-    " SELECT count(*), coalesce(sum(size), 0), count(*) FILTER (WHERE sender = sndr),"
-    "  coalesce(sum(size) FILTER (WHERE sender = sndr), 0) INTO nt, bt, np, bp"
-    "  FROM p2pvpn.mail WHERE network = net AND receiver = rcvr;"
+    "  AND sender = sndr AND key = k) THEN code := 0; RETURN; END IF;"
     " SELECT count(*), coalesce(sum(size), 0) INTO nf, bf FROM p2pvpn.mail"
     "  WHERE network = net AND sender = sndr;"
-    " SELECT coalesce(sum(bytes), 0), coalesce(sum(bytes) FILTER (WHERE network = net), 0)"
-    "  INTO ba, bn FROM p2pvpn.mail_use;"
-    " IF nf >= n_from OR bf + len > b_from OR ba + len > b_all OR (room > 0 AND bn + len > room)"
-    "  OR ((np >= n_pair OR bp + len > b_pair) AND (nt >= n_to / 2 OR bt + len > b_to / 2))"
-    "  OR (bn + len > b_net AND ba + len > b_all / 2) THEN code := 1; RETURN; END IF;"
-    " IF nt >= n_to OR bt + len > b_to THEN BEGIN"
-    "  WHILE nt >= n_to OR bt + len > b_to LOOP"
+    " IF nf >= n_from OR bf + len > b_from THEN RETURN; END IF;"
+    " BEGIN LOOP"
+    "  SELECT count(*), coalesce(sum(size), 0), count(*) FILTER (WHERE sender = sndr),"
+    "   coalesce(sum(size) FILTER (WHERE sender = sndr), 0) INTO nt, bt, np, bp"
+    "   FROM p2pvpn.mail WHERE network = net AND receiver = rcvr;"
+    "  SELECT coalesce(sum(bytes), 0), coalesce(sum(bytes) FILTER (WHERE network = net), 0)"
+    "   INTO ba, bn FROM p2pvpn.mail_use;"
+    "  IF (np >= n_pair OR bp + len > b_pair) AND (nt >= n_to / 2 OR bt + len > b_to / 2) THEN"
+    "   RAISE EXCEPTION 'more than its part'; END IF;"
+    "  greedy := NULL; most := NULL; from_net := net;"
+    "  IF nt >= n_to OR bt + len > b_to THEN"
+    "   own := bp + len + (np + 1) * each_copy;"
     "   SELECT m.sender, sum(m.size + each_copy) INTO greedy, most FROM p2pvpn.mail m"
     "    WHERE m.network = net AND m.receiver = rcvr AND m.sender <> sndr"
     "    GROUP BY m.sender ORDER BY 2 DESC LIMIT 1;"
-    "   IF NOT FOUND OR most <= bp + len + (np + 1) * each_copy THEN"
-    "    RAISE EXCEPTION 'nobody has more'; END IF;"
-    "   DELETE FROM p2pvpn.mail WHERE n IN (SELECT m.n FROM p2pvpn.mail m WHERE m.network = net"
-    "    AND m.receiver = rcvr AND m.sender = greedy ORDER BY m.n DESC LIMIT 4);"
-    "   SELECT count(*), coalesce(sum(size), 0) INTO nt, bt FROM p2pvpn.mail"
-    "    WHERE network = net AND receiver = rcvr;"
-    "  END LOOP;"
-    "  EXCEPTION WHEN raise_exception THEN code := 1; RETURN; END; END IF;"
+    "   DELETE FROM p2pvpn.mail WHERE n = (SELECT max(m.n) FROM p2pvpn.mail m"
+    "    WHERE m.network = net AND m.receiver = rcvr AND m.sender = greedy);"
+    "  ELSE"
+    "   IF (room > 0 AND bn + len > room) OR (bn + len > b_net AND ba + len > b_all / 2) THEN"
+    "    own := bf + len;"
+    "    SELECT s.sender, s.bytes INTO greedy, most FROM p2pvpn.mail_share s"
+    "     WHERE s.network = net AND s.sender <> sndr ORDER BY s.bytes DESC LIMIT 1;"
+    "   ELSIF ba + len > b_all THEN"
+    "    own := bn + len;"
+    "    SELECT u.network, u.bytes INTO from_net, most FROM p2pvpn.mail_use u"
+    "     WHERE u.network <> net ORDER BY u.bytes DESC LIMIT 1;"
+    "    SELECT s.sender INTO greedy FROM p2pvpn.mail_share s WHERE s.network = from_net"
+    "     ORDER BY s.bytes DESC LIMIT 1;"
+    "   ELSE EXIT; END IF;"
+    "   DELETE FROM p2pvpn.mail WHERE n = (SELECT max(m.n) FROM p2pvpn.mail m"
+    "    WHERE m.network = from_net AND m.sender = greedy);"
+    "  END IF;"
+    "  IF NOT FOUND OR most <= own THEN RAISE EXCEPTION 'nobody has more'; END IF;"
+    " END LOOP; EXCEPTION WHEN raise_exception THEN RETURN; END;"
     " INSERT INTO p2pvpn.mail(network, receiver, sender, key, time, size, box)"
-    "  VALUES(net, rcvr, sndr, k, t, len, bx); END $$;";
+    "  VALUES(net, rcvr, sndr, k, t, len, bx); code := 0; END $$;";
 
 /* What each version adds to the one before; several texts, as C limits the length of one. */
 static const char *const versions[PV_PG_SCHEMA][4] = {
     {tables, triggers, lease, operations},
     {cluster, homes},
-    {shares},
+    {shares, keep},
 };
 
 /* The first coordinator makes the table that the others look at. */

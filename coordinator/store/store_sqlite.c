@@ -65,7 +65,24 @@ static const char schema[] =
     "DELETE FROM mail_use WHERE bytes <>"
     " (SELECT ifnull(sum(size), 0) FROM mail WHERE mail.network = mail_use.network);"
     "INSERT INTO mail_use SELECT network, sum(size) FROM mail"
-    " WHERE network NOT IN (SELECT network FROM mail_use) GROUP BY network;";
+    " WHERE network NOT IN (SELECT network FROM mail_use) GROUP BY network;"
+    /* The same of each sender, where a network's room is full. */
+    "CREATE TABLE IF NOT EXISTS mail_share(network BLOB NOT NULL, sender BLOB NOT NULL,"
+    " bytes INTEGER NOT NULL, PRIMARY KEY(network, sender)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS mail_share_most ON mail_share(network, bytes);"
+    "CREATE TRIGGER IF NOT EXISTS mail_share_came AFTER INSERT ON mail BEGIN"
+    " INSERT INTO mail_share VALUES(new.network, new.sender, new.size)"
+    " ON CONFLICT(network, sender) DO UPDATE SET bytes = bytes + excluded.bytes; END;"
+    "CREATE TRIGGER IF NOT EXISTS mail_share_went AFTER DELETE ON mail BEGIN"
+    " UPDATE mail_share SET bytes = bytes - old.size"
+    "  WHERE network = old.network AND sender = old.sender;"
+    " DELETE FROM mail_share"
+    "  WHERE network = old.network AND sender = old.sender AND bytes <= 0; END;"
+    "DELETE FROM mail_share WHERE bytes <> (SELECT ifnull(sum(size), 0) FROM mail"
+    " WHERE mail.network = mail_share.network AND mail.sender = mail_share.sender);"
+    "INSERT INTO mail_share SELECT network, sender, sum(size) FROM mail"
+    " WHERE NOT EXISTS(SELECT 1 FROM mail_share s"
+    "  WHERE s.network = mail.network AND s.sender = mail.sender) GROUP BY network, sender;";
 
 #define COLUMNS \
     "(epoch, n, network, hash, statement, receipt, foreign_receipt, admitter, node, serial, mark)"
@@ -111,12 +128,21 @@ static const char *const sql_text[PV_SQL_COUNT] = {
     [PV_SQL_TRY] = "SAVEPOINT room",
     [PV_SQL_TRY_UNDO] = "ROLLBACK TO room",
     [PV_SQL_TRY_END] = "RELEASE room",
-    /* Who else has most of a receiver's room. ?4: what a copy weighs beside its bytes. */
-    [PV_SQL_COPY_MOST] = ("SELECT sender, sum(size + ?4) FROM mail"
-                          " WHERE network = ?1 AND receiver = ?2 AND sender <> ?3"
-                          " GROUP BY sender ORDER BY 2 DESC LIMIT 1"),
-    [PV_SQL_COPY_GIVE_WAY] = ("DELETE FROM mail WHERE n IN (SELECT n FROM mail WHERE network = ?1"
-                              " AND receiver = ?2 AND sender = ?3 ORDER BY n DESC LIMIT ?4)"),
+    /* Who else has most, how much, in which network. ?4: what a copy weighs beside its bytes. */
+    [PV_SQL_MOST_OF_RECEIVER] = ("SELECT sender, sum(size + ?4), ?1 FROM mail"
+                                 " WHERE network = ?1 AND receiver = ?2 AND sender <> ?3"
+                                 " GROUP BY sender ORDER BY 2 DESC LIMIT 1"),
+    [PV_SQL_MOST_OF_NETWORK] = ("SELECT sender, bytes, network FROM mail_share"
+                                " WHERE network = ?1 AND sender <> ?3 ORDER BY bytes DESC LIMIT 1"),
+    [PV_SQL_MOST_OF_DISK] = ("SELECT s.sender, u.bytes, u.network FROM (SELECT network, bytes"
+                             "  FROM mail_use WHERE network <> ?1 ORDER BY bytes DESC LIMIT 1) u"
+                             " JOIN mail_share s ON s.network = u.network"
+                             " ORDER BY s.bytes DESC LIMIT 1"),
+    /* The newest copy of ?3, for ?2 alone and for anybody. */
+    [PV_SQL_GIVE_WAY_AT] = ("DELETE FROM mail WHERE n = (SELECT max(n) FROM mail"
+                            " WHERE network = ?1 AND receiver = ?2 AND sender = ?3)"),
+    [PV_SQL_GIVE_WAY] = ("DELETE FROM mail WHERE n = (SELECT max(n) FROM mail"
+                         " WHERE network = ?1 AND sender = ?3)"),
     [PV_SQL_COPY_KEEP] = "INSERT INTO mail(network, receiver, sender, key, time, size, box)"
                          " VALUES(?1,?2,?3,?4,?5,?6,?7)",
     [PV_SQL_COPY_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",

@@ -63,10 +63,52 @@ static void bind_copy(sqlite3_stmt *st, const struct pv_storeop_copy *m)
     pv_sqlitestore_bind(st, 2, m->to, sizeof(m->to));
 }
 
-/* PV_OK: there is room, PV_ERR_AGAIN: when somebody gives way at the receiver; *ret_own: what the
- * sender would have of its room. PV_ERR_EXISTS: it is there already, which counts before any quota;
- * PV_ERR_REFUSED: a quota of storeop.h is full, the sender's, the network's or the whole disk's. */
-static int copy_room(struct pv_sqlitestore *s, const struct pv_storeop *op, sqlite3_int64 *ret_own)
+/* Whose room is full, so that somebody gives way there. */
+enum shared {
+    OF_RECEIVER,
+    OF_NETWORK,
+    OF_DISK,
+};
+
+struct room {
+    enum shared full;
+    sqlite3_int64 own; /* what the sender, or at OF_DISK its network, would have of it */
+};
+
+/* What there is of copies, in the order of PV_SQL_COPY_ROOM. */
+struct sums {
+    sqlite3_int64 to, to_bytes, from, from_bytes, there, pair, pair_bytes, network, all;
+};
+
+/* PV_OK: there is room. PV_ERR_AGAIN: when somebody gives way, as *ret_room says. PV_ERR_EXISTS: it
+ * is there already, which counts before any quota. PV_ERR_REFUSED: the sender has all that it may
+ * have. */
+static int judge(const struct sums *n, const struct pv_storeop *op, struct room *ret_room)
+{
+    const sqlite3_int64 len = (sqlite3_int64)op->box.len, limit = (sqlite3_int64)op->copy.room;
+    const sqlite3_int64 network = n->network + len, all = n->all + len;
+    if (n->there != 0)
+        return PV_ERR_EXISTS;
+    /* Beyond its part a sender may go on while half of the receiver's room is free, and a network
+     * while half of the disk's is. */
+    if (n->from >= PV_STOREOP_COPY_FROM || n->from_bytes + len > PV_STOREOP_COPY_FROM_BYTES ||
+        ((n->pair >= PV_STOREOP_COPY_PAIR || n->pair_bytes + len > PV_STOREOP_COPY_PAIR_BYTES) &&
+         (n->to >= PV_STOREOP_COPY_TO / 2 || n->to_bytes + len > PV_STOREOP_COPY_TO_BYTES / 2)))
+        return PV_ERR_REFUSED;
+    if (n->to >= PV_STOREOP_COPY_TO || n->to_bytes + len > PV_STOREOP_COPY_TO_BYTES)
+        *ret_room =
+            (struct room){OF_RECEIVER, n->pair_bytes + len + (n->pair + 1) * PV_STOREOP_COPY_EACH};
+    else if ((limit > 0 && network > limit) ||
+             (network > PV_STOREOP_COPY_NET_BYTES && all > PV_STOREOP_COPY_BYTES / 2))
+        *ret_room = (struct room){OF_NETWORK, n->from_bytes + len};
+    else if (all > PV_STOREOP_COPY_BYTES)
+        *ret_room = (struct room){OF_DISK, network};
+    else
+        return PV_OK;
+    return PV_ERR_AGAIN;
+}
+
+static int copy_room(struct pv_sqlitestore *s, const struct pv_storeop *op, struct room *ret_room)
 {
     sqlite3_stmt *st = s->sql[PV_SQL_COPY_ROOM];
     int r = -EIO;
@@ -74,69 +116,77 @@ static int copy_room(struct pv_sqlitestore *s, const struct pv_storeop *op, sqli
     pv_sqlitestore_bind(st, 3, op->copy.from, sizeof(op->copy.from));
     pv_sqlitestore_bind(st, 4, op->copy.key, sizeof(op->copy.key));
     if (sqlite3_step(st) == SQLITE_ROW) {
-        sqlite3_int64 len = (sqlite3_int64)op->box.len;
-        sqlite3_int64 n[9];
-        for (int i = 0; i < (int)PV_ARRAY_LEN(n); i++)
-            n[i] = sqlite3_column_int64(st, i);
-        bool full = n[2] >= PV_STOREOP_COPY_FROM || n[3] + len > PV_STOREOP_COPY_FROM_BYTES ||
-                    n[8] + len > PV_STOREOP_COPY_BYTES ||
-                    (op->copy.room > 0 && n[7] + len > (sqlite3_int64)op->copy.room);
-        /* Beyond its part a sender may go on while half of the receiver's room is free, and a
-         * network while half of the disk's is. */
-        bool greedy =
-            ((n[5] >= PV_STOREOP_COPY_PAIR || n[6] + len > PV_STOREOP_COPY_PAIR_BYTES) &&
-             (n[0] >= PV_STOREOP_COPY_TO / 2 || n[1] + len > PV_STOREOP_COPY_TO_BYTES / 2)) ||
-            (n[7] + len > PV_STOREOP_COPY_NET_BYTES && n[8] + len > PV_STOREOP_COPY_BYTES / 2);
-        bool others = n[0] >= PV_STOREOP_COPY_TO || n[1] + len > PV_STOREOP_COPY_TO_BYTES;
-        *ret_own = n[6] + len + (n[5] + 1) * PV_STOREOP_COPY_EACH;
-        r = n[4] != 0 ? PV_ERR_EXISTS : full || greedy ? PV_ERR_REFUSED : PV_OK;
-        if (r == PV_OK && others)
-            r = PV_ERR_AGAIN;
+        const struct sums n = {
+            sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2),
+            sqlite3_column_int64(st, 3), sqlite3_column_int64(st, 4), sqlite3_column_int64(st, 5),
+            sqlite3_column_int64(st, 6), sqlite3_column_int64(st, 7), sqlite3_column_int64(st, 8)};
+        r = judge(&n, op, ret_room);
     }
     sqlite3_reset(st);
     return r;
 }
 
-/* The newest copies of who has most of the receiver's room go. PV_ERR_REFUSED: nobody has more than
- * the sender would have. */
-static int give_way(struct pv_sqlitestore *s, const struct pv_storeop *op, sqlite3_int64 own)
+/* Who has most of a room, or of the network that has most of the disk's; PV_ERR_REFUSED: nobody has
+ * more than the sender would have. */
+static int find_greedy(struct pv_sqlitestore *s, const struct pv_storeop *op,
+                       const struct room *room, struct pv_storeop_copy *ret_greedy)
 {
-    uint8_t greedy[PV_SIGN_PK_LEN];
-    sqlite3_stmt *st = s->sql[PV_SQL_COPY_MOST];
-    bind_copy(st, &op->copy);
-    pv_sqlitestore_bind(st, 3, op->copy.from, sizeof(op->copy.from));
-    sqlite3_bind_int64(st, 4, PV_STOREOP_COPY_EACH);
+    static const enum pv_sqlitestore_sql most[] = {[OF_RECEIVER] = PV_SQL_MOST_OF_RECEIVER,
+                                                   [OF_NETWORK] = PV_SQL_MOST_OF_NETWORK,
+                                                   [OF_DISK] = PV_SQL_MOST_OF_DISK};
+    sqlite3_stmt *st = s->sql[most[room->full]];
+    pv_sqlitestore_bind(st, 1, op->copy.network, sizeof(op->copy.network));
+    if (room->full != OF_DISK)
+        pv_sqlitestore_bind(st, 3, op->copy.from, sizeof(op->copy.from));
+    if (room->full == OF_RECEIVER) {
+        pv_sqlitestore_bind(st, 2, op->copy.to, sizeof(op->copy.to));
+        sqlite3_bind_int64(st, 4, PV_STOREOP_COPY_EACH);
+    }
     int code = sqlite3_step(st);
     int r = code == SQLITE_ROW || code == SQLITE_DONE ? PV_ERR_REFUSED : -EIO;
     if (code == SQLITE_ROW && sqlite3_column_bytes(st, 0) == PV_SIGN_PK_LEN &&
-        sqlite3_column_int64(st, 1) > own) {
-        memcpy(greedy, sqlite3_column_blob(st, 0), sizeof(greedy));
+        sqlite3_column_bytes(st, 2) == PV_NETWORK_ID_LEN &&
+        sqlite3_column_int64(st, 1) > room->own) {
+        memcpy(ret_greedy->from, sqlite3_column_blob(st, 0), sizeof(ret_greedy->from));
+        memcpy(ret_greedy->network, sqlite3_column_blob(st, 2), sizeof(ret_greedy->network));
         r = PV_OK;
     }
     sqlite3_reset(st);
-    if (r != PV_OK)
-        return r;
-    st = s->sql[PV_SQL_COPY_GIVE_WAY];
-    bind_copy(st, &op->copy);
-    pv_sqlitestore_bind(st, 3, greedy, sizeof(greedy));
-    sqlite3_bind_int64(st, 4, PV_STOREOP_COPY_TURN);
-    return pv_sqlitestore_run(s, PV_SQL_COPY_GIVE_WAY);
+    return r;
 }
 
-/* Each turn deletes something, or ends it. What was deleted for a copy that is refused in the end
- * comes back. */
+/* Few must not keep the others out by having been first. The newest copy goes, so that the
+ * beginning of a conversation stays; its sender has the message until it was delivered. */
+static int give_way(struct pv_sqlitestore *s, const struct pv_storeop *op, const struct room *room)
+{
+    struct pv_storeop_copy greedy = op->copy;
+    enum pv_sqlitestore_sql which =
+        room->full == OF_RECEIVER ? PV_SQL_GIVE_WAY_AT : PV_SQL_GIVE_WAY;
+    int r = find_greedy(s, op, room, &greedy);
+    if (r != PV_OK)
+        return r;
+    pv_sqlitestore_bind(s->sql[which], 1, greedy.network, sizeof(greedy.network));
+    if (room->full == OF_RECEIVER)
+        pv_sqlitestore_bind(s->sql[which], 2, greedy.to, sizeof(greedy.to));
+    pv_sqlitestore_bind(s->sql[which], 3, greedy.from, sizeof(greedy.from));
+    r = pv_sqlitestore_run(s, which);
+    /* Sums that are wrong must not keep this going for ever. */
+    return r == PV_OK && sqlite3_changes(s->db) == 0 ? PV_ERR_REFUSED : r;
+}
+
+/* What was deleted for a copy that is refused in the end comes back. */
 static int make_room(struct pv_sqlitestore *s, const struct pv_storeop *op)
 {
-    sqlite3_int64 own = 0;
-    int r = copy_room(s, op, &own);
+    struct room room;
+    int r = copy_room(s, op, &room);
     if (r != PV_ERR_AGAIN)
         return r;
     if (pv_sqlitestore_run(s, PV_SQL_TRY) < 0)
         return -EIO;
     while (r == PV_ERR_AGAIN) {
-        r = give_way(s, op, own);
+        r = give_way(s, op, &room);
         if (r == PV_OK)
-            r = copy_room(s, op, &own);
+            r = copy_room(s, op, &room);
     }
     if (r == PV_ERR_REFUSED && pv_sqlitestore_run(s, PV_SQL_TRY_UNDO) < 0)
         return -EIO;

@@ -54,8 +54,8 @@ enum pv_storeop_kind {
     /* Keep a copy: copy, box. When one with the same network, from, to and key is there already,
      * that one stays, and the answer is the same. PV_ERR_REFUSED: a quota (below) is full. Copies
      * that are older than PV_STOREOP_COPY_S by the store's clock (adr/0044) are deleted first.
-     * Where the receiver's room is full, the sender that has most of it gives way to one that has
-     * less, with its newest copies. */
+     * Where the receiver's room or the network's is full, the sender that has most of it gives way
+     * to one that has less, with its newest copies; where the disk's is, the network. */
     PV_STOREOP_KEEP,
     /* Of `to` in this network: drop the copy with number copy.n (0: none), and give the next
      * behind copy.after in result.collected, which stays NULL when there is none. */
@@ -79,13 +79,12 @@ enum {
     PV_STOREOP_COPY_FROM_BYTES = 16 << 20, /* ours: bytes of the copies of one node */
     PV_STOREOP_COPY_BYTES = 1 << 30,       /* ours: bytes of all copies of all networks */
     /* Ours: the part of one receiver's room up to which others give way to a sender while they have
-     * more, and the part of the disk that each network may use while there is any. They may use
-     * more while half of the whole is free. */
+     * more, and the same of the disk for a network. They may use more while half of the whole is
+     * free. */
     PV_STOREOP_COPY_PAIR = PV_STOREOP_COPY_TO / 8,
     PV_STOREOP_COPY_PAIR_BYTES = PV_STOREOP_COPY_TO_BYTES / 8,
     /* What one has of a receiver's room: bytes, and for each copy as many as there are for one. */
     PV_STOREOP_COPY_EACH = PV_STOREOP_COPY_TO_BYTES / PV_STOREOP_COPY_TO,
-    PV_STOREOP_COPY_TURN = 4, /* ours: copies that go before it is asked again who has most */
     PV_STOREOP_COPY_NET_BYTES = PV_STOREOP_COPY_BYTES / 16,
 };
 

@@ -89,10 +89,10 @@ static inline size_t copymem_weigh(struct copymem *m, const struct pv_storeop_co
     return weight;
 }
 
-/* Of the sender that has most the newest leave; false: nobody else has more than own. */
+/* Of the sender that has most the newest leaves; false: nobody else has more than own. */
 static inline bool copymem_give_way(struct copymem *m, const struct pv_storeop_copy *w, size_t own)
 {
-    size_t most = own, left = PV_STOREOP_COPY_TURN;
+    size_t most = own;
     uint8_t greedy[PV_SIGN_PK_LEN];
     for (size_t i = 0; i < m->n_rows; i++)
         m->rows[i].counted = false;
@@ -108,13 +108,11 @@ static inline bool copymem_give_way(struct copymem *m, const struct pv_storeop_c
     }
     if (most == own)
         return false;
-    for (size_t i = m->n_rows; i-- > 0 && left > 0;) {
-        if (copymem_same_to(&m->rows[i], w) &&
-            memcmp(m->rows[i].copy.from, greedy, sizeof(greedy)) == 0) {
-            m->rows[i].leaves = true;
-            left--;
-        }
-    }
+    size_t i = m->n_rows;
+    while (i-- > 0 && (!copymem_same_to(&m->rows[i], w) ||
+                       memcmp(m->rows[i].copy.from, greedy, sizeof(greedy)) != 0))
+        ;
+    m->rows[i].leaves = true;
     return true;
 }
 

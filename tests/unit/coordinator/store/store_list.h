@@ -60,6 +60,9 @@ static void an_invite_is_redeemed_as_often_as_it_says(void **state)
     pv_coordstore_close(s);
 }
 
+/* Has the sum of a network's copies say this, whatever there is. */
+static void set_bytes(uint8_t network, uint64_t bytes);
+
 /* --- copies: one list over both stores ------------------------------------------------------ */
 
 static struct pv_coordstore *disk; /* NULL: the one in memory */
@@ -207,8 +210,7 @@ static void who_has_most_gives_way_to_who_has_less(void)
     assert_int_equal(keep(6, 15, 6, later + PV_STOREOP_COPY_PAIR, 10), PV_ERR_REFUSED);
     count_copies(15, t, counts);
     assert_int_equal(counts[6], PV_STOREOP_COPY_PAIR);
-    assert_in_range(counts[1], PV_STOREOP_COPY_TO / 2 - PV_STOREOP_COPY_PAIR - 2,
-                    PV_STOREOP_COPY_TO / 2 - PV_STOREOP_COPY_PAIR);
+    assert_int_equal(counts[1], PV_STOREOP_COPY_TO / 2 - PV_STOREOP_COPY_PAIR);
     for (uint8_t from = 2; from <= 5; from++)
         assert_int_equal(counts[from], PV_STOREOP_COPY_PAIR);
     /* Its first copy is the first still. */
@@ -281,6 +283,47 @@ static void a_network_may_have_less_room_for_copies(void **state)
     }
     m.network[0] = 2; /* another one's */
     assert_int_equal(run_copy(PV_STOREOP_KEEP, m, 100).status, PV_OK);
+    /* Of this room, too, each sender comes to an equal part, to whomever it writes. */
+    m.network[0] = 1;
+    for (uint8_t to = 4; to <= 5; to++) {
+        m.from[0] = 3;
+        m.to[0] = m.key[0] = to;
+        assert_int_equal(run_copy(PV_STOREOP_KEEP, m, 100).status, to < 5 ? PV_OK : PV_ERR_REFUSED);
+    }
+    unsigned counts[256];
+    count_copies(2, 0, counts);
+    assert_true(counts[1] == 1 && counts[2] == 0 && counts[3] == 0); /* the newest went */
+    count_copies(4, 0, counts);
+    assert_int_equal(counts[4], 1);
+    m.from[0] = 4; /* no more than who has most */
+    assert_int_equal(run_copy(PV_STOREOP_KEEP, m, 100).status, PV_ERR_REFUSED);
+    assert_int_equal(run_copy(PV_STOREOP_KEEP, m, 99).status, PV_OK);
+    disk = pv_coordstore_close(disk);
+}
+
+/* The sums are put there, as a gigabyte of copies would take long. */
+static void on_a_full_disk_the_network_with_most_gives_way(void **state)
+{
+    (void)state;
+    struct pv_storeop_copy m = {.network = {2}, .from = {1}, .to = {2}};
+    unsigned counts[256];
+    disk = open_ok();
+    for (uint8_t i = 0; i < 3; i++)
+        assert_int_equal(keep(5 + i / 2, 2, 5 + i / 2, i, 100), PV_OK);
+    set_bytes(1, PV_STOREOP_COPY_BYTES - 200);
+    for (m.key[0] = 1; m.key[0] <= 3; m.key[0]++)
+        assert_int_equal(run_copy(PV_STOREOP_KEEP, m, 100).status, PV_OK);
+    count_copies(2, 2, counts);
+    assert_true(counts[5] == 1 && counts[6] == 1);
+    assert_int_equal(keep(6, 2, 7, 2, 100),
+                     PV_ERR_REFUSED); /* of its own network nobody has more */
+    set_bytes(1, 300);
+    set_bytes(2, PV_STOREOP_COPY_BYTES - 300);
+    assert_int_equal(keep(6, 2, 7, 2, 100), PV_OK);
+    set_bytes(1, PV_STOREOP_COPY_BYTES / 32);
+    set_bytes(2, PV_STOREOP_COPY_BYTES / 32);
+    set_bytes(3, PV_STOREOP_COPY_BYTES - PV_STOREOP_COPY_BYTES / 16);
+    assert_int_equal(keep(6, 2, 8, 2, 100), PV_ERR_REFUSED); /* sums that no copies stand behind */
     disk = pv_coordstore_close(disk);
 }
 
@@ -396,7 +439,8 @@ static void one_bad_operation_does_not_undo_its_neighbours(void **state)
 #define STORE_LIST(T)                                                                             \
     T(what_was_put_is_there_after_a_restart_in_order),                                            \
         T(an_invite_is_redeemed_as_often_as_it_says), T(a_network_is_dropped_whole_and_no_other), \
-        T(a_network_may_have_less_room_for_copies), T(copies_wait_and_have_quotas),               \
+        T(a_network_may_have_less_room_for_copies),                                               \
+        T(on_a_full_disk_the_network_with_most_gives_way), T(copies_wait_and_have_quotas),        \
         T(uses_taken_by_repaired_statements_count), T(uses_follow_the_statements_that_are_there), \
         T(of_many_redemptions_in_one_transaction_the_first_win),                                  \
         T(one_bad_operation_does_not_undo_its_neighbours)

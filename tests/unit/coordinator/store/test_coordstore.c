@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -146,6 +147,14 @@ static void exec_sql(const char *sql)
     assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
+}
+
+static void set_bytes(uint8_t network, uint64_t bytes)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql), "INSERT OR REPLACE INTO mail_use VALUES(x'%02x%030x', %" PRIu64 ")",
+             network, 0, bytes);
+    exec_sql(sql);
 }
 
 static void a_damaged_database_is_named_and_left_alone(void **state)

@@ -3,6 +3,7 @@
  * database that goes and comes back, the lease and its fence, schemas and rights. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <poll.h>
 
@@ -56,6 +57,16 @@ static int take_while(struct pv_pg_lease *l, int status, pv_ns most,
 static void run_sql(const char *sql)
 {
     (void)pg_sql(&server, sql);
+}
+
+static void set_bytes(uint8_t network, uint64_t bytes)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO p2pvpn.mail_use VALUES('\\x%02x%030x', %" PRIu64 ")"
+             " ON CONFLICT(network) DO UPDATE SET bytes = excluded.bytes",
+             network, 0, bytes);
+    run_sql(sql);
 }
 
 /* A lease that is taken, and the schema with it. The server may be starting still. */

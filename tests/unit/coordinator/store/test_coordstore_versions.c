@@ -53,6 +53,8 @@ static void every_earlier_version_is_migrated_and_kept(void **state)
         assert_int_equal(old_database_int(path, "PRAGMA user_version"), PV_COORDSTORE_SCHEMA);
         assert_int_equal(old_database_int(path, "SELECT ifnull(sum(bytes), 0) FROM mail_use"),
                          i == 0 ? 0 : 3);
+        assert_int_equal(old_database_int(path, "SELECT ifnull(sum(bytes), 0) FROM mail_share"),
+                         i == 0 ? 0 : 3);
         char *copy = old_database_dump(kept);
         assert_string_equal(copy, before);
         assert_int_equal(stat(kept, &st), 0);
