@@ -93,7 +93,7 @@ static inline size_t copymem_weigh(struct copymem *m, const struct pv_storeop_co
 static inline bool copymem_give_way(struct copymem *m, const struct pv_storeop_copy *w, size_t own)
 {
     size_t most = own;
-    uint8_t greedy[PV_SIGN_PK_LEN];
+    uint8_t greedy[PV_SIGN_PK_LEN] = {0};
     for (size_t i = 0; i < m->n_rows; i++)
         m->rows[i].counted = false;
     for (size_t i = 0; i < m->n_rows; i++) {
