@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * STUN and TURN by streams through both halves of the coordinator: bytes of two connections cut
- * anywhere, the relay's turn at any moment, time, connections closed.
+ * STUN and TURN through both halves of the coordinator: bytes of two connections cut anywhere,
+ * datagrams, the relay's turn at any moment, time, connections closed, members that come and go.
  *
  * Input: records {op, arg}: 0 bytes (arg = length, then the bytes) of connection 0, 1 of connection
  * 1; 2 the relay's turn; 3 the control half's; 4 arg seconds pass; 5 connection arg is closed; 6 a
- * whole Allocate of the static user on connection arg, with the nonce that it was given last.
+ * whole Allocate of the static user on connection arg, with the nonce that it was given last. With
+ * the highest bit of op set: 0 member arg comes online; 1 goes offline; 2 is gone; 3 was seen at
+ * address arg; 4 coordinator arg falls silent; 5 a datagram (arg = length, then the bytes) comes
+ * from the first client; 6 a whole Allocate, with the credentials of the last welcome, on
+ * connection arg; 7 the operator changes limits. Inputs of odd length are of a coordinator that has
+ * others beside it.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "coordinator/core/coord.h"
+#include "coordinator/core/turn/relaycore.h"
 #include "coordinator/core/turn/stunconn.h"
 #include "crypto/ct.h"
 #include "proto/stun/stun.h"
@@ -20,6 +27,7 @@
 
 enum {
     CONNS = 2,
+    MEMBERS = 4,
     FIRST = 7, /* id of connection 0 */
 };
 
@@ -31,6 +39,7 @@ struct world {
     pv_ns now;
     bool open[CONNS];
     char nonce[PV_TURNAUTH_NONCE_BUF];
+    struct pv_turnauth_creds creds; /* of the last welcome; user is "" before it */
 };
 
 /* What a client would have learnt from an answer. */
@@ -103,7 +112,8 @@ static void feed(struct world *w, size_t conn, struct pv_view bytes)
         pv_coord_handle_bytes(w->coord, FIRST + conn, bytes, w->now);
 }
 
-static void feed_allocate(struct world *w, size_t conn)
+static void feed_allocate(struct world *w, size_t conn, const char *user, const char *password,
+                          const char *nonce)
 {
     uint8_t buf[512];
     uint8_t txid[PV_STUN_TXID_LEN];
@@ -111,19 +121,94 @@ static void feed_allocate(struct world *w, size_t conn)
     struct pv_turnauth_key key;
     size_t len = 0;
     fuzz_fill_mix(&w->random, txid, sizeof(txid));
-    must(pv_turnauth_key("alice", "secret", &key) == PV_OK);
+    must(pv_turnauth_key(user, password, &key) == PV_OK);
     pv_stun_write_begin(&sw, buf, sizeof(buf), PV_STUN_REQUEST, PV_TURN_ALLOCATE, txid);
     pv_stun_put_u32(&sw, PV_TURN_ATTR_REQUESTED_TRANSPORT, 17u << 24);
-    pv_stun_put(&sw, PV_STUN_ATTR_USERNAME, pv_view("alice", 5));
+    pv_stun_put(&sw, PV_STUN_ATTR_USERNAME, pv_view(user, strlen(user)));
     pv_stun_put(&sw, PV_STUN_ATTR_REALM, pv_view(PV_TURNAUTH_REALM, strlen(PV_TURNAUTH_REALM)));
-    pv_stun_put(&sw, PV_STUN_ATTR_NONCE, pv_view(w->nonce, strlen(w->nonce)));
+    pv_stun_put(&sw, PV_STUN_ATTR_NONCE, pv_view(nonce, strlen(nonce)));
     pv_stun_put_integrity(&sw, pv_view(key.md5, sizeof(key.md5)));
     must(pv_stun_write_end(&sw, &len) == PV_OK);
     feed(w, conn, pv_view(buf, len));
 }
 
+/* Once a relay's turn has come it sends what there is for nodes of a silent coordinator. */
+static void take_alarms(struct world *w)
+{
+    struct pv_wards_alarm alarm;
+    if (pv_relaycore_next_timeout(w->relay) <= w->now)
+        pv_relaycore_handle_timeout(w->relay, w->now);
+    while (pv_relaycore_poll_alarm(w->relay, &alarm) == PV_OK)
+        must(alarm.to.family != PV_AF_NONE);
+}
+
+static void come_online(struct world *w, const uint8_t *net, const uint8_t *node)
+{
+    struct pv_turnauth_creds creds;
+    if (pv_relaylink_online(pv_relaycore_link(w->relay), net, node, w->now, &creds) == PV_OK)
+        w->creds = creds;
+}
+
+static void take_datagram(struct world *w, struct pv_view bytes)
+{
+    const struct pv_stuns_place place = {.local = pv_addr4(192, 0, 2, 9, 3478),
+                                         .other = pv_addr4(192, 0, 2, 10, 3479)};
+    const struct pv_addr src = pv_addr4(192, 0, 2, 1, 999);
+    struct pv_stuns_reply reply;
+    if (pv_relaycore_answer(w->relay, &src, &place, bytes, w->now, &reply) == PV_OK)
+        must(reply.len <= PV_STUNS_GAIN * bytes.len);
+}
+
+static void change_policy(struct world *w, uint8_t arg)
+{
+    struct pv_turns_policy *policy = calloc(1, sizeof(*policy));
+    must(policy != NULL);
+    policy->per_user = arg;
+    policy->bandwidth = (uint32_t)(arg & 3) * 1000;
+    pv_relaylink_set_policy(pv_relaycore_link(w->relay), policy);
+}
+
+/* What the control half hears of members, other coordinators and its operator. */
+static void do_word(struct world *w, uint8_t op, uint8_t arg, struct pv_reader *r)
+{
+    const uint8_t net[PV_TURNAUTH_NET_LEN] = {1}, node[PV_TURNAUTH_NODE_LEN] = {arg % MEMBERS};
+    const struct pv_addr seen = pv_addr4(192, 0, 2, arg, 1);
+    struct pv_relaylink *link = pv_relaycore_link(w->relay);
+    switch (op % 8) {
+    case 0:
+        come_online(w, net, node);
+        break;
+    case 1:
+        pv_relaylink_offline(link, net, node);
+        break;
+    case 2:
+        pv_relaylink_gone(link, net, node);
+        break;
+    case 3:
+        pv_relaylink_seen(link, &seen);
+        break;
+    case 4:
+        pv_relaylink_silent(link, arg);
+        break;
+    case 5:
+        take_datagram(w, pv_get_bytes(r, arg < r->rest.len ? arg : r->rest.len));
+        break;
+    case 6:
+        if (w->creds.user[0] != '\0')
+            feed_allocate(w, arg % CONNS, w->creds.user, w->creds.password, w->creds.nonce);
+        break;
+    default:
+        change_policy(w, arg);
+        break;
+    }
+}
+
 static void do_record(struct world *w, uint8_t op, uint8_t arg, struct pv_reader *r)
 {
+    if ((op & 0x80) != 0) {
+        do_word(w, op & 0x7f, arg, r);
+        return;
+    }
     switch (op % 7) {
     case 0:
     case 1:
@@ -131,6 +216,7 @@ static void do_record(struct world *w, uint8_t op, uint8_t arg, struct pv_reader
         break;
     case 2:
         relay_turn(w);
+        take_alarms(w);
         break;
     case 3:
         control_turn(w);
@@ -145,7 +231,7 @@ static void do_record(struct world *w, uint8_t op, uint8_t arg, struct pv_reader
         w->open[arg % CONNS] = false;
         break;
     default:
-        feed_allocate(w, arg % CONNS);
+        feed_allocate(w, arg % CONNS, "alice", "secret", w->nonce);
         break;
     }
 }
@@ -170,6 +256,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct pv_coord_config cfg = {.sk = sk, .secret = secret, .relay = &relay};
     must(pv_coord_new(&w.coord, &cfg, &w.rng, NULL) == PV_OK);
     w.relay = pv_coord_relay(w.coord);
+    if (size % 2 == 1)
+        must(pv_relaycore_join(w.relay, 1, &w.rng) == PV_OK);
     pv_coord_set_wall(w.coord, 1, w.now);
     while (r.rest.len >= 2) {
         uint8_t op = pv_get_u8(&r);
