@@ -73,6 +73,7 @@ static void call_accept(void)
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
     uint32_t sid = 0;
     memcpy(source.pk, peer(), sizeof(source.pk));
+    source.remote = pv_addr4(10, 66, 0, 2, 1000);
     if (pv_chatlink_accepted(f.link, &source, f.now, &sid) == PV_OK)
         add_stream(sid);
 }
@@ -100,16 +101,20 @@ static void call_bytes(void)
     f.in = pv_view(f.in.ptr + n, f.in.len - n);
 }
 
-/* Acknowledges a message that is in our outbox. */
-static void call_ack(void)
+/* Acknowledges a message that is in our outbox, or says that it is left for later. */
+static void call_ack(bool later)
 {
     static char line[PV_CHAT_LINE_MAX];
     size_t n = 0;
     if (f.store.n_rows == 0)
         return;
     const struct pv_chat_record *m = &f.store.rows[next() % f.store.n_rows].rec;
-    enum pv_chat_state state = next() % 2 == 0 ? PV_CHAT_DELIVERED : PV_CHAT_READ;
-    if (pv_chat_write_ack(m->id, state, line, &n) == PV_OK)
+    uint8_t how = next();
+    int r =
+        later ? pv_chat_write_later(m->id, how % 2 == 0 ? PV_CHAT_LATER_FULL : PV_CHAT_LATER_DISK,
+                                    how, line, &n)
+              : pv_chat_write_ack(m->id, how % 2 == 0 ? PV_CHAT_DELIVERED : PV_CHAT_READ, line, &n);
+    if (r == PV_OK)
         pv_chatlink_handle_bytes(f.link, stream(), pv_view(line, n), 5, f.now);
 }
 
@@ -122,7 +127,8 @@ static void call_prove(void)
     uint8_t key[PV_PROOF_KEY_LEN];
     char buf[PV_PROOF_LINE_MAX];
     bool opener = next() % 2 == 0;
-    must(pv_linkkeys_key(f.keys, bob, key));
+    if (!pv_linkkeys_key(f.keys, bob, key))
+        return;
     const struct pv_proof proof = {.key = key,
                                    .opener = opener ? bob : own,
                                    .acceptor = opener ? own : bob,
@@ -230,10 +236,97 @@ static void drain(void)
     }
 }
 
+/* The word on who typed what came from the port of every accepted connection. */
+static void call_owner(void)
+{
+    struct pv_proof_owner owner = {.answer = true, .port = 1000};
+    owner.typist = (enum pv_chat_typist)(next() % PV_CHAT_TYPISTS);
+    pv_chatlink_owner(f.link, peer(), &owner, f.now);
+}
+
+/* A stored copy of a message of the peer. */
+static void call_copy(void)
+{
+    const uint8_t id[PV_CHAT_ID_LEN] = {next()};
+    const struct pv_chatlink_copy copy = {.pk = peer(),
+                                          .name = "bob",
+                                          .id = id,
+                                          .seq = 1 + next() % 4,
+                                          .text = pv_view("copied", 6),
+                                          .number = 1};
+    (void)!pv_chatlink_take_copy(f.link, &copy, f.now);
+}
+
+/* What a peer tells of its key, damaged, and the time that telling takes. */
+static void call_keys(void)
+{
+    const uint8_t *pk = peer();
+    uint8_t what = next();
+    size_t n = what % 64 < f.in.len ? what % 64 : f.in.len;
+    struct pv_linkkeys_transmit tx;
+    if (what >= 192)
+        pv_linkkeys_gone(f.keys, pk);
+    else if (pv_linkkeys_take(f.keys, pk, pv_view(f.in.ptr, n), f.now))
+        pv_chatlink_peer_keyed(f.link, pk, f.now);
+    f.in = pv_view(f.in.ptr + n, f.in.len - n);
+    pv_linkkeys_handle_timeout(f.keys, f.now);
+    while (pv_linkkeys_poll_transmit(f.keys, &tx) == PV_OK)
+        ;
+    (void)pv_linkkeys_take_dirty(f.keys, f.now);
+}
+
+/* More connections than there are places for such that prove nothing. */
+static void call_crowd(void)
+{
+    struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
+    memcpy(source.pk, peer(), sizeof(source.pk));
+    for (int i = 0; i < 70; i++) {
+        uint32_t sid = 0;
+        f.now += PV_MS(1);
+        (void)!pv_chatlink_accepted(f.link, &source, f.now, &sid);
+    }
+}
+
+static void rare_step(uint8_t what)
+{
+    switch (what % 8) {
+    case 0:
+        (void)!pv_chatlink_want(f.link, peer(), f.now);
+        break;
+    case 1:
+        pv_chatlink_refuse(f.link, peer(), f.now);
+        break;
+    case 2:
+        call_owner();
+        break;
+    case 3:
+        f.store.max_unread = next() % 4;
+        break;
+    case 4:
+        call_ack(true);
+        break;
+    case 5:
+        call_copy();
+        break;
+    case 6:
+        call_keys();
+        break;
+    default:
+        call_crowd();
+        break;
+    }
+}
+
 static void step(void)
 {
     uint32_t sid;
-    switch (next() % 14) {
+    uint8_t what = next();
+    if (what >= 128) {
+        rare_step(what);
+        drain();
+        return;
+    }
+    switch (what % 14) {
     case 0:
         call_accept();
         break;
@@ -274,7 +367,7 @@ static void step(void)
         pv_chatlink_peer_keyed(f.link, peer(), f.now);
         break;
     default:
-        call_ack();
+        call_ack(false);
         break;
     }
     drain();
