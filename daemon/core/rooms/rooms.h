@@ -16,7 +16,7 @@
  *         LEFT      only that we left is told; what was said stays readable
  *   PENDING --an invitation of ours in the chain--> MEMBER   --too long, or none--> forgotten
  *   MEMBER --leave--> LEFT --invited again--> MEMBER
- *   LEFT --more than PV_ROOM_MAX_LEFT, and nobody here spoke in it--> forgotten
+ *   LEFT --more than PV_ROOM_MAX_LEFT; one in which nobody here spoke goes first--> forgotten
  */
 #ifndef PV_ROOMS_H
 #define PV_ROOMS_H

@@ -132,7 +132,7 @@ static void feed_allocate(struct world *w, size_t conn, const char *user, const 
     feed(w, conn, pv_view(buf, len));
 }
 
-/* Once a relay's turn has come it sends what there is for nodes of a silent coordinator. */
+/* In its turn the relay sends alarms to the nodes of a coordinator that has fallen silent. */
 static void take_alarms(struct world *w)
 {
     struct pv_wards_alarm alarm;

@@ -275,7 +275,7 @@ static void call_keys(void)
     (void)pv_linkkeys_take_dirty(f.keys, f.now);
 }
 
-/* More connections than there are places for such that prove nothing. */
+/* More connections than there are places for those that have proven nothing. */
 static void call_crowd(void)
 {
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};

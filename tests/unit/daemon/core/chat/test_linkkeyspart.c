@@ -9,7 +9,8 @@ static struct fake_far bob;
 static struct pv_linkkeys *theirs; /* bob's own machine */
 static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
 
-static void begin_with(struct pv_view provers)
+/* A node that stored this list, in its network with bob; it has not started. */
+static void enter_with(struct pv_view provers)
 {
     static struct pv_saved_meta meta;
     meta = (struct pv_saved_meta){.name = "provers", .value = provers};
@@ -19,6 +20,11 @@ static void begin_with(struct pv_view provers)
     x.f.saved.n_meta = 1;
     fake_node_enter(&x.f);
     fake_far_init(&x, &bob, 7, "bob", 7);
+}
+
+static void begin_with(struct pv_view provers)
+{
+    enter_with(provers);
     fake_node_start(&x.f);
     fake_peers_settle(&x);
     assert_int_equal(
@@ -193,17 +199,10 @@ static void at_a_start_those_are_forgotten_whose_end_is_known_and_nobody_else(vo
     const struct keys *all[] = {&b, &c, &d, &e};
     uint8_t list[4][PV_SIGN_PK_LEN];
     struct pv_job_result kept = {.status = PV_OK};
-    static struct pv_saved_meta meta;
     (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(all); i++)
         memcpy(list[i], all[i]->pk, sizeof(list[i]));
-    meta = (struct pv_saved_meta){.name = "provers", .value = pv_view(list, sizeof(list))};
-    assert_int_equal(pv_crypto_init(), PV_OK);
-    fake_peers_init(&x, &pv_part_linkkeys);
-    x.f.saved.meta = &meta;
-    x.f.saved.n_meta = 1;
-    fake_node_enter(&x.f);
-    fake_far_init(&x, &bob, 7, "bob", 7);
+    enter_with(pv_view(list, sizeof(list)));
     fake_node_member(&x.f, 8, "carol", 8);
     fake_node_add(&x.f, make_leave(&x.f.world, &c, 2));
     fake_node_member(&x.f, 9, "dave", 9);
