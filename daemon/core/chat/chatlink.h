@@ -40,9 +40,14 @@ struct pv_linkkeys;
 
 enum {
     PV_CHATLINK_MAX_PEERS = 16384,
-    PV_CHATLINK_MAX_CONNS = 256,    /* of all peers */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    PV_CHATLINK_MAX_CONNS = 16, /* full within a run */
+    PV_CHATLINK_MAX_UNPROVEN = 12,
+#else
+    PV_CHATLINK_MAX_CONNS = 256,   /* of all peers */
+    PV_CHATLINK_MAX_UNPROVEN = 64, /* of all peers: the rest is for daemons */
+#endif
     PV_CHATLINK_MAX_PEER_CONNS = 8, /* with one peer: its daemon and a few nc */
-    PV_CHATLINK_MAX_UNPROVEN = 64,  /* of all peers: the rest is for daemons */
     PV_CHATLINK_MAX_PROVEN = 2,     /* with one peer: both sides may open one at once */
     PV_CHATLINK_WINDOW = 16,        /* messages sent and not acknowledged, per peer */
     /* Received and not yet stored, per peer; more closes the connection. */

@@ -275,12 +275,12 @@ static void call_keys(void)
     (void)pv_linkkeys_take_dirty(f.keys, f.now);
 }
 
-/* More connections than there are places for those that have proven nothing. */
+/* More connections than one peer has places. */
 static void call_crowd(void)
 {
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
     memcpy(source.pk, peer(), sizeof(source.pk));
-    for (int i = 0; i < 70; i++) {
+    for (int i = 0; i <= PV_CHATLINK_MAX_PEER_CONNS; i++) {
         uint32_t sid = 0;
         f.now += PV_MS(1);
         (void)!pv_chatlink_accepted(f.link, &source, f.now, &sid);
