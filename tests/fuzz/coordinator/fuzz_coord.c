@@ -1,126 +1,268 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The coordinator's core against one client that says anything. The first byte chooses who the
- * client is (bit 0: member alice, else a guest), whether the store fails (bit 1) and whether it
- * offers hybrid keys (bit 2), by what is no key (bit 3), and whether the core's owner works on what
- * newcomers prove (bit 6). The rest is lines: "@N" lets N seconds go by, everything else is one
- * message. Keys are fixed, so that the corpus can name them. Every
- * request gets at most one answer, and all ends when it is told to.
+ * The coordinator's core against one client that says anything, its store and its owner. The bits
+ * of the first byte, from the lowest:
+ *   0 the client is member alice, else a guest
+ *   1 the store fails
+ *   2 the client offers hybrid keys, 3 by what is no key
+ *   4 other coordinators share the store, so that networks come when somebody knocks for them
+ *   5 there is a relay, and little room for anything
+ *   6 the owner works on what newcomers prove
+ *   7 the client reads packed pages and goes where it is sent
+ * The rest is lines: "@N" lets N seconds go by, "!" begins what the client signs (say_signed), "?"
+ * what it asks for (say_request), "$" what the owner does (own), "#" bytes of a second connection
+ * that shakes no hands, and everything else is one message. Keys are fixed, so that the corpus can
+ * name them. Every request gets at most one answer, and all ends when it is told to.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/core/coord.h"
-#include "coordinator/core/member/rowmark.h"
 #include "crypto/ct.h"
-#include "crypto/dh.h"
-#include "proto/control/control.h"
-#include "proto/roster/roster_make.h"
-#include "tests/fuzz/fuzz_util.h"
-#include "tests/unit/coordinator/core/copies_mem.h"
-#include "tests/unit/kem_double.h"
+#include "tests/fuzz/coordinator/coord_client.h"
 
-enum {
-    FIRST = 7,         /* the id of the first connection */
-    CONNECTS_MAX = 24, /* more of them reach nothing new, and are most of a long run */
-};
-
-#define WALL UINT64_C(1795161600)
-
-struct keys {
-    uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN], dh_sk[32], dh_pk[32];
-};
-
-static struct keys keys_of(uint8_t n)
+/* An owner would turn for ever whom the next timeout never leaves behind. */
+static void pass(struct world *w, pv_ns dt)
 {
-    struct keys k;
-    uint8_t seed[32] = {n, 77};
-    pv_sign_keypair(seed, k.sk, k.pk);
-    memcpy(k.dh_sk, seed, 32);
-    k.dh_sk[0] = (uint8_t)(n << 3); /* X25519 does not look at the lowest three bits */
-    pv_dh_public(k.dh_sk, k.dh_pk);
-    return k;
+    w->now += dt;
+    pv_coord_set_wall(w->coord, WALL * 1000000 + (w->now + w->wall_ahead - PV_S(100)) / 1000,
+                      w->now);
+    for (int n = 0; n == 0 || pv_coord_next_timeout(w->coord) <= w->now; n++) {
+        must(n < 1000);
+        pv_coord_handle_timeout(w->coord, w->now);
+        pump(w);
+    }
 }
 
-/* What is signed is the same in every run, and made once: that takes longer than most runs. */
-struct signed_once {
-    bool made;
-    struct keys coordinator, root, alice, guest, invite, stranger;
-    struct pv_created created;
-    struct pv_made invitation;
-    struct pv_storerow rows[5]; /* marked, as of a coordinator that starts again */
-    uint8_t receipts[5][PV_RECEIPT_LEN];
-};
-
-struct world {
-    uint64_t random;
-    struct pv_rng rng;
-    struct pv_coord *coord;
-    struct pv_control *client;
-    uint64_t conn;
-    const struct keys *who; /* the client */
-    uint64_t serial;        /* of its statements: the next is newer */
-    bool reserved;
-    struct pv_ctl_reservation place; /* what it was promised last */
-    size_t n_connected;              /* after the first; each says hello */
-    bool store_fails, closed;
-    pv_ns now;
-    size_t n_answered;
-    struct copymem copies;
-};
-
-static struct signed_once once;
-
-static void sign_row(uint64_t n, struct pv_view statement)
+static void note_network(void *ctx, const struct pv_coord_network *net)
 {
-    uint8_t key[PV_ROWMARK_KEY_LEN];
-    uint8_t *receipt = once.receipts[n - 1];
-    struct pv_receipt r = {.epoch = 1, .n = n, .time = WALL};
-    struct pv_storerow *row = &once.rows[n - 1];
-    *row = (struct pv_storerow){.epoch = 1, .n = n, .statement = statement};
-    memcpy(row->network, once.created.network_id, sizeof(row->network));
-    memcpy(r.network_id, row->network, sizeof(r.network_id));
-    pv_statement_hash(statement, row->hash);
-    memcpy(r.hash, row->hash, sizeof(r.hash));
-    must(pv_receipt_make(&r, once.coordinator.sk, receipt) == PV_OK);
-    row->receipt = pv_view(receipt, PV_RECEIPT_LEN);
-    pv_rowmark_key(once.coordinator.sk, key);
-    pv_rowmark_set(key, row);
+    size_t *n = ctx;
+    must(net->online <= net->members);
+    (*n)++;
 }
 
-static void sign_network(void)
+static void look(const struct world *w)
 {
-    static const struct pv_hostport addr = {.host = "c.example", .port = 3478};
-    uint8_t list[PV_STATEMENT_LIST_MAX];
-    struct pv_writer lw = pv_writer(list, sizeof(list));
-    struct pv_st_invite inv = {.not_before = WALL, .not_after = WALL + 86400, .uses = 2};
-    once.coordinator = keys_of(1);
-    once.root = keys_of(2);
-    once.alice = keys_of(3);
-    once.guest = keys_of(4);
-    once.invite = keys_of(5);
-    once.stranger = keys_of(6);
-    pv_coordlist_put(&lw, once.coordinator.pk, &addr, 1);
-    const struct pv_create create = {
-        .root_sk = once.root.sk,
-        .node_sk = once.alice.sk,
-        .transport = once.alice.dh_pk,
-        .network_name = "home",
-        .node_name = "alice",
-        .range = {.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16},
-        .coordinators = pv_written(&lw),
-        .wall = WALL,
+    struct pv_coord_stats stats;
+    struct pv_coord_kinds kinds;
+    size_t n = 0;
+    pv_coord_stats(w->coord, &stats);
+    pv_coord_kinds(w->coord, &kinds);
+    pv_coord_networks(w->coord, w->now, note_network, &n);
+    must(n == stats.networks && n == pv_coord_n_homes(w->coord));
+    must(kinds.members + kinds.guests + kinds.turn + kinds.stun + kinds.opening + kinds.closing ==
+         stats.conns);
+    must(pv_coord_strangers(w->coord) <= stats.conns && pv_coord_proofs(w->coord) == 0);
+}
+
+static void drop(struct world *w, uint8_t how)
+{
+    const uint8_t *id = (how & 1) != 0 ? once.other.network_id : once.created.network_id;
+    if (pv_coord_drop_begin(w->coord, id) < 0)
+        return;
+    if ((how & 2) != 0)
+        pump(w);
+    pv_coord_drop_end(w->coord, id, (how & 4) != 0, w->now);
+}
+
+static void set_policy(struct world *w, uint8_t how)
+{
+    static const char *const stun[] = {"a.example:3478"};
+    static struct pv_netlimits_table table;
+    struct pv_turns_policy *relay = calloc(1, sizeof(*relay));
+    must(relay != NULL);
+    relay->per_user = how;
+    table.all = (struct pv_netlimits){.members = how & 3, .statements = how >> 2 & 15};
+    const struct pv_coord_policy policy = {.open = (how & 1) != 0,
+                                           .stun = stun,
+                                           .n_stun = how >> 1 & 1,
+                                           .net_limits = &table,
+                                           .relay = relay};
+    pv_coord_set_policy(w->coord, &policy);
+}
+
+static void set_tls(struct world *w, uint8_t how)
+{
+    static const char *const addrs[] = {"a.example:443"};
+    const struct pv_ctl_tls tls = {.pin = {how}, .n = how & 1, .addrs = addrs};
+    pv_coord_set_tls(w->coord, (how & 2) != 0 ? NULL : &tls);
+}
+
+/* The homes that the store has for this coordinator; every question is as old as the input says. */
+static void tell_homes(struct world *w, uint8_t how)
+{
+    struct pv_coord_home list[2] = {{.fence = w->store.fence - (how & 1)}, {.fence = how >> 1 & 3}};
+    memcpy(list[0].network, once.created.network_id, PV_NETWORK_ID_LEN);
+    memcpy(list[1].network, once.other.network_id, PV_NETWORK_ID_LEN);
+    (void)!pv_coord_homes_came(w->coord);
+    (void)!pv_coord_homes_are(w->coord, list, how >> 3 & 1 ? 2 : how >> 4 & 1,
+                              w->now - PV_S(how >> 5), w->now);
+}
+
+static void tell_silent(struct world *w, uint8_t how)
+{
+    struct pv_coord_silent list[PV_COORD_SILENT + 1];
+    size_t n = how % (PV_COORD_SILENT + 2u);
+    for (size_t i = 0; i < n; i++)
+        list[i] = (struct pv_coord_silent){.number = (how >> 4) + i, .name = "b"};
+    pv_coord_silent_are(w->coord, list, n);
+}
+
+static void own_several(struct world *w, uint8_t what, uint8_t how)
+{
+    switch (what) {
+    case 'h':
+        tell_homes(w, how);
+        break;
+    case 'f':
+        pv_coord_balance(w->coord, how == '-' ? UINT64_MAX : how % 4u, w->now);
+        break;
+    case 'g':
+        pv_coord_drain(w->coord, how % 2 == 0);
+        must(pv_coord_is_draining(w->coord) == (how % 2 == 0));
+        break;
+    case 'w':
+        tell_silent(w, how);
+        break;
+    default:
+        break;
+    }
+}
+
+static void own_store(struct world *w, uint8_t what, uint8_t how)
+{
+    static const int registers[] = {PV_OK, PV_ERR_EXISTS, PV_ERR_EXPIRED, -5};
+    static const enum pv_home_verdict verdicts[] = {PV_HOME_TAKE, PV_HOME_THERE, PV_HOME_NONE,
+                                                    PV_HOME_WAIT};
+    switch (what) {
+    case 'S':
+        w->store.slow = (how & 1) != 0;
+        w->store.fails = (how & 2) != 0;
+        break;
+    case 'R':
+        w->store.register_says = registers[how & 3];
+        break;
+    case 'H':
+        w->store.says = verdicts[how & 3];
+        w->store.without_rows = (how & 4) != 0;
+        w->store.elsewhere = (how & 8) != 0;
+        break;
+    default:
+        (void)store_wake(&w->store, w->coord, how, w->now);
+        break;
+    }
+}
+
+/* "$" letter, then a byte. */
+static void own(struct world *w, uint8_t what, uint8_t how)
+{
+    const uint8_t secret[PV_CTL_SECRET_LEN] = {how};
+    switch (what) {
+    case 'b':
+        pv_coord_bill(w->coord, PV_MS(how), w->now);
+        break;
+    case 'i':
+        pv_coord_idle(w->coord, w->now);
+        break;
+    case 'd':
+        drop(w, how);
+        break;
+    case 'p':
+        set_policy(w, how);
+        break;
+    case 's':
+        pv_coord_set_secret(w->coord, secret);
+        break;
+    case 't':
+        set_tls(w, how);
+        break;
+    case 'k':
+        w->wall_ahead += PV_S(3600) * how;
+        pass(w, 0);
+        break;
+    case 'm':
+        pass(w, PV_S(60) * how);
+        break;
+    case 'n':
+        look(w);
+        break;
+    case 'q':
+        pv_coord_closed(w->coord, how % 2 == 0 ? w->conn : w->raw, w->now);
+        w->closed |= how % 2 == 0;
+        w->raw_open &= how % 2 == 0;
+        break;
+    default:
+        if (what >= 'A' && what <= 'Z')
+            own_store(w, what, how);
+        else if ((w->flags & SEVERAL) != 0)
+            own_several(w, what, how);
+        break;
+    }
+}
+
+/* Bytes of a connection that does not begin with a handshake; another one when it has ended. */
+static void say_raw(struct world *w, struct pv_view bytes)
+{
+    const struct pv_addr src = pv_addr4(192, 0, 2, 9, 9), local = pv_addr4(198, 51, 100, 1, 3478);
+    if (!w->raw_open) {
+        w->raw = w->raw < RAW ? RAW : w->raw + 1;
+        w->raw_open = pv_coord_accept(w->coord, w->raw, &src, w->now) == PV_OK;
+        pv_coord_came_to(w->coord, w->raw, &local);
+        if (bytes.len > 3 && bytes.ptr[3] % 2 == 1)
+            pv_coord_speaks_tls(w->coord, w->raw);
+    }
+    if (w->raw_open && bytes.len > 0 && pv_coord_wants_bytes(w->coord, w->raw))
+        pv_coord_handle_bytes(w->coord, w->raw, bytes, w->now);
+}
+
+static uint8_t byte_of(struct pv_view line, size_t i)
+{
+    return i < line.len ? line.ptr[i] : 0;
+}
+
+static void say_line(struct world *w, struct pv_view line)
+{
+    uint8_t first = line.len > 1 ? line.ptr[0] : 0;
+    if (first == '@')
+        pass(w, PV_S(line.ptr[1] % 64u));
+    else if (first == '!')
+        say_signed(w, line);
+    else if (first == '?')
+        say_request(w, line.ptr[1], byte_of(line, 2), byte_of(line, 3));
+    else if (first == '$')
+        own(w, line.ptr[1], byte_of(line, 2));
+    else if (first == '#')
+        say_raw(w, pv_view(line.ptr + 1, line.len - 1));
+    else if (line.len > 0 && line.len <= PV_CONTROL_TEXT_MAX)
+        (void)!pv_control_send(w->client, line);
+    pump(w);
+}
+
+/* As an operator would set it who has room for nobody. */
+static void set_tight(struct pv_coord_config *cfg)
+{
+    static const struct pv_turns_config relay = {
+        .enabled = true, .relay_bind = {{.family = PV_AF_INET, .ip = {192, 0, 2, 9}}}};
+    static const struct pv_netlimits_table limits = {
+        .all = {.members = 3, .statements = 12, .stored = 100}};
+    cfg->relay = &relay;
+    cfg->net_limits = &limits;
+    cfg->open = true;
+    cfg->limits = (struct pv_coord_limits){
+        .conns = 6,
+        .guests = 3,
+        .regulars = 2,
+        .source_burst = 12,
+        .request_rate = 3,
+        .request_burst = 12,
+        .network_rate = 3,
+        .network_burst = 8,
+        .signal_rate = 1,
+        .signal_burst = 3,
+        .networks = 1,
+        .open_burst = 1,
+        .subscriptions = 3,
+        .steps = 8,
     };
-    must(pv_make_create(&create, &once.created) == PV_OK);
-    memcpy(inv.invite, once.invite.pk, 32);
-    must(pv_make_invite(once.created.network_id, once.alice.sk, &inv, &once.invitation) == PV_OK);
-    sign_row(1, pv_made_view(&once.created.network));
-    sign_row(2, pv_view(once.created.coordinators.raw, once.created.coordinators.len));
-    sign_row(3, pv_made_view(&once.created.admin));
-    sign_row(4, pv_made_view(&once.created.member));
-    sign_row(5, pv_made_view(&once.invitation));
-    once.made = true;
 }
 
 static void load_network(struct world *w)
@@ -131,269 +273,32 @@ static void load_network(struct world *w)
     }
 }
 
-/* --- moving bytes -------------------------------------------------------------------------- */
-
-static void check_answer(struct world *w, struct pv_view text)
-{
-    struct pv_ctl_msg *m = NULL;
-    must(pv_ctl_parse(text, &m) == PV_OK);
-    if (m->type == PV_CTL_UNKNOWN || m->type == PV_CTL_INVALID || m->kind == PV_CTL_REQUEST)
-        abort();
-    w->n_answered += m->kind == PV_CTL_ANSWER ? 1 : 0;
-    if (m->type == PV_CTL_HYBRID) /* what follows has other keys, or the next bytes end it all */
-        must(pv_control_accept(w->client, m->u.hybrid.mlkem768) == PV_OK);
-    pv_ctl_msg_free(m);
-}
-
-static bool move_once(struct world *w)
-{
-    struct pv_coord_ready ready;
-    struct pv_storeop *op = NULL;
-    struct pv_coord_proof *proof;
-    struct pv_view out = pv_control_out(w->client);
-    struct pv_view text;
-    size_t used = 0;
-    bool moved = false;
-    if (!w->closed && out.len > 0 && pv_coord_wants_bytes(w->coord, w->conn)) {
-        pv_coord_handle_bytes(w->coord, w->conn, out, w->now);
-        pv_control_wrote(w->client, out.len);
-        moved = true;
-    }
-    while (pv_coord_poll_proof(w->coord, &proof) == PV_OK) {
-        pv_coord_proof_run(proof);
-        pv_coord_handle_proof(w->coord, proof, w->now);
-        moved = true;
-    }
-    while (pv_coord_poll_ready(w->coord, &ready, w->now) == PV_OK)
-        w->closed |= ready.kind == PV_COORD_READY_CLOSE && ready.id == w->conn;
-    while (pv_coord_poll_job(w->coord, &op) == PV_OK) {
-        struct pv_storeop_result res = {.id = op->id, .status = w->store_fails ? -28 : PV_OK};
-        if (!w->store_fails)
-            (void)copymem_run(&w->copies, op, &res);
-        pv_coord_handle_job(w->coord, &res, w->now);
-        free(res.collected);
-        pv_storeop_free(op);
-        moved = true;
-    }
-    out = pv_coord_out(w->coord, w->conn);
-    if (out.len > PV_CONTROL_OUT_MAX)
-        abort();
-    if (out.len > 0) {
-        must(pv_control_handle_bytes(w->client, out, &used) == PV_OK);
-        pv_coord_wrote(w->coord, w->conn, used, w->now);
-        if (pv_control_poll_message(w->client, &text) == PV_OK)
-            check_answer(w, text);
-        moved = true;
-    }
-    return moved;
-}
-
-static void pump(struct world *w)
-{
-    while (move_once(w))
-        ;
-}
-
-/* hybrid: it offers hybrid keys; spoilt: by what is no key of a KEM. */
-static void say(struct world *w, struct pv_ctl_msg m)
-{
-    static char text[PV_CTL_TEXT_MAX];
-    size_t len = 0;
-    if (m.id == 0)
-        m.id = 1000 + w->serial;
-    if (pv_ctl_build(&m, text, sizeof(text), &len) == PV_OK)
-        (void)!pv_control_send(w->client, pv_view(text, len));
-}
-
-static void say_hello(struct world *w, enum pv_ctl_role role)
-{
-    struct pv_ctl_msg m = {.type = PV_CTL_HELLO, .id = 1};
-    uint8_t hash[PV_CTL_HASH_LEN];
-    m.u.hello = (struct pv_ctl_hello){.v = 1, .has_network = true, .role = role};
-    memcpy(m.u.hello.network, once.created.network_id, sizeof(m.u.hello.network));
-    memcpy(m.u.hello.node, w->who->pk, sizeof(m.u.hello.node));
-    must(pv_control_handshake_hash(w->client, hash) == PV_OK);
-    must(pv_ctl_hello_sign(m.u.hello.sig, hash, w->who->sk) == PV_OK);
-    say(w, m);
-}
-
-/* --- what is signed -------------------------------------------------------------------------- */
-
-/* A new connection, of any of those whom the network knows, or a stranger; the one before it stays,
- * and is silent. */
-static void connect_as(struct world *w, const struct keys *who, enum pv_ctl_role role)
-{
-    struct pv_addr src = pv_addr4(192, 0, 2, 1, 1);
-    uint8_t coordinator_dh[32];
-    w->who = who;
-    w->conn++;
-    w->closed = false;
-    w->client = pv_control_free(w->client);
-    must(pv_sign_pk_to_dh(once.coordinator.pk, coordinator_dh) == PV_OK);
-    must(pv_control_new_client(&w->client, who->dh_sk, coordinator_dh, &w->rng) == PV_OK);
-    w->closed = pv_coord_accept(w->coord, w->conn, &src, w->now) != PV_OK;
-    pump(w);
-    if (!w->closed && pv_control_state(w->client) == PV_CONTROL_READY)
-        say_hello(w, role);
-    pump(w);
-}
-
-static const struct keys *key(uint8_t n)
-{
-    const struct keys *const all[] = {&once.alice, &once.guest, &once.root, &once.invite,
-                                      &once.stranger};
-    return all[n % PV_ARRAY_LEN(all)];
-}
-
-static void put(struct world *w, struct pv_view statement)
-{
-    struct pv_ctl_item item = {.statement = statement};
-    say(w, (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
-}
-
-static void put_made(struct world *w, struct pv_statement *st, const struct keys *signer)
-{
-    uint8_t raw[PV_STATEMENT_MAX];
-    size_t len = 0;
-    memcpy(st->network_id, once.created.network_id, sizeof(st->network_id));
-    if (pv_statement_make(st, signer->sk, NULL, raw, sizeof(raw), &len) == PV_OK)
-        put(w, pv_view(raw, len));
-}
-
-static void say_join(struct world *w, const struct keys *invite, uint8_t name)
-{
-    struct pv_ctl_msg m = {.type = PV_CTL_JOIN};
-    uint8_t hash[PV_CTL_HASH_LEN];
-    memcpy(m.u.join.invite, invite->pk, PV_SIGN_PK_LEN);
-    memcpy(m.u.join.node, w->who->pk, PV_SIGN_PK_LEN);
-    snprintf(m.u.join.name, sizeof(m.u.join.name), "%s", name % 2 == 0 ? "bob" : "alice");
-    if (pv_control_handshake_hash(w->client, hash) == PV_OK &&
-        pv_ctl_join_sign(&m.u.join, hash, invite->sk) == PV_OK)
-        say(w, m);
-}
-
-/* As an admin makes it, or as a guest with the place that it was promised. */
-static void say_member(struct world *w, const struct keys *signer, const struct keys *node,
-                       bool registers)
-{
-    struct pv_made made;
-    struct pv_st_member m = {.serial = w->serial, .issued = WALL, .name = "carol"};
-    const uint8_t ip4[PV_IP4_LEN] = {10, 66, 3, (uint8_t)(1 + w->serial)};
-    memcpy(m.transport, node->dh_pk, sizeof(m.transport));
-    memcpy(m.ip4, ip4, sizeof(m.ip4));
-    if (registers && w->reserved) {
-        m.serial = w->place.serial;
-        memcpy(m.ip4, w->place.ip4, sizeof(m.ip4));
-        memcpy(m.name, w->place.name, sizeof(m.name));
-    }
-    if (pv_make_member(once.created.network_id, signer->sk, node->sk, &m, &made) != PV_OK)
-        return;
-    if (registers)
-        say(w, (struct pv_ctl_msg){.type = PV_CTL_REGISTER, .u.reg.member = pv_made_view(&made)});
-    else
-        put(w, pv_made_view(&made));
-}
-
-static void put_invite(struct world *w, const struct keys *invite, uint8_t terms)
-{
-    struct pv_made made;
-    struct pv_st_invite inv = {.not_before = WALL,
-                               .not_after = WALL + 60 + terms,
-                               .uses = 1u + terms % 4u,
-                               .flags = terms >> 2 & 1,
-                               .lifetime = (terms & 8) != 0 ? 86400 : 0};
-    memcpy(inv.invite, invite->pk, PV_SIGN_PK_LEN);
-    if (pv_make_invite(once.created.network_id, w->who->sk, &inv, &made) == PV_OK)
-        put(w, pv_made_view(&made));
-}
-
-/* Statements about a key, of types that have no helper of their own. */
-static void put_about(struct world *w, uint8_t what, const struct keys *signer,
-                      const struct keys *of)
-{
-    struct pv_statement st = {.type = PV_ST_REVOCATION};
-    st.u.revocation = (struct pv_st_revocation){.kind = what, .time = WALL + w->serial};
-    memcpy(st.u.revocation.pk, of->pk, sizeof(of->pk));
-    if (what == 4) {
-        st = (struct pv_statement){.type = PV_ST_ADMIN};
-        st.u.admin = (struct pv_st_admin){.rights = 3, .time = WALL + w->serial};
-        memcpy(st.u.admin.node, of->pk, sizeof(of->pk));
-    } else if (what == 5) {
-        st = (struct pv_statement){.type = PV_ST_LEAVE};
-        st.u.leave = (struct pv_st_leave){.serial = w->serial, .time = WALL};
-    } else if (what == 6) {
-        st = (struct pv_statement){.type = PV_ST_TRANSPORT};
-        st.u.transport = (struct pv_st_transport){.serial = w->serial, .time = WALL};
-        memcpy(st.u.transport.transport, of->dh_pk, PV_DH_LEN);
-    } else if (what == 7) {
-        st = (struct pv_statement){.type = PV_ST_ADMISSION};
-        st.u.admission = (struct pv_st_admission){.time = WALL + w->serial};
-        memcpy(st.u.admission.node, of->pk, sizeof(of->pk));
-    }
-    put_made(w, &st, signer);
-}
-
-/* "!" letter, then what it is about: two keys and a byte. */
-static void say_signed(struct world *w, struct pv_view line)
-{
-    uint8_t arg[5] = {0};
-    memcpy(arg, line.ptr, line.len < sizeof(arg) ? line.len : sizeof(arg));
-    w->serial++;
-    switch (arg[1]) {
-    case 'c':
-        if (w->n_connected == CONNECTS_MAX)
-            break;
-        connect_as(w, key(arg[2]), arg[3] % 2 == 0 ? PV_CTL_MEMBER : PV_CTL_GUEST);
-        w->n_connected++;
-        break;
-    case 'j':
-        say_join(w, key(arg[2]), arg[3]);
-        break;
-    case 'r':
-        say_member(w, key(arg[2]), w->who, true);
-        break;
-    case 'm':
-        say_member(w, key(arg[2]), key(arg[3]), false);
-        break;
-    case 'i':
-        put_invite(w, key(arg[2]), arg[3]);
-        break;
-    default:
-        put_about(w, arg[4] % 8, key(arg[2]), key(arg[3]));
-        break;
-    }
-}
-
-static void say_line(struct world *w, struct pv_view line)
-{
-    if (line.len > 1 && line.ptr[0] == '@') {
-        w->now += PV_S(line.ptr[1] % 64u);
-        pv_coord_handle_timeout(w->coord, w->now);
-    } else if (line.len > 1 && line.ptr[0] == '!') {
-        say_signed(w, line);
-    } else if (line.len > 0 && line.len <= PV_CONTROL_TEXT_MAX) {
-        (void)!pv_control_send(w->client, line);
-    }
-    pump(w);
-}
-
 static void start(struct world *w, uint8_t flags)
 {
     static const uint8_t secret[PV_CTL_SECRET_LEN] = {9};
-    bool member = (flags & 1) != 0;
+    bool several = (flags & SEVERAL) != 0, member = (flags & MEMBER) != 0;
     w->rng = (struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w->random};
     w->now = PV_S(100);
     w->conn = FIRST;
-    w->store_fails = (flags & 2) != 0;
-    const struct pv_coord_config cfg = {.sk = once.coordinator.sk, .secret = secret};
+    w->flags = flags;
+    w->store.fails = (flags & STORE_FAILS) != 0;
+    w->store.says = PV_HOME_TAKE;
+    struct pv_coord_config cfg = {
+        .sk = once.coordinator.sk, .secret = secret, .kem = &kem_double, .homes = several};
+    if ((flags & TIGHT) != 0)
+        set_tight(&cfg);
     must(pv_coord_new(&w->coord, &cfg, &w->rng, NULL) == PV_OK);
-    if ((flags & 0x40) != 0)
+    if ((flags & LENDS) != 0)
         pv_coord_lend(w->coord);
-    load_network(w);
+    if (several) {
+        pv_coord_set_epoch(w->coord, 2);
+        must(pv_coord_join(w->coord, 1) == PV_OK);
+    } else {
+        load_network(w);
+    }
     pv_coord_set_wall(w->coord, WALL * 1000000, w->now);
-    connect_as(w, member ? &once.alice : &once.guest, member ? PV_CTL_MEMBER : PV_CTL_GUEST);
-    if (w->n_answered != 1)
-        abort();
+    connect_as(w, member ? &once.alice : &once.guest, member ? PV_CTL_MEMBER : PV_CTL_GUEST, 0);
+    must(w->n_answered == 1 || (several && w->store.fails));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -419,12 +324,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
     if (w.n_answered > lines + w.n_connected)
         abort();
+    look(&w);
     pv_coord_shutdown(w.coord, w.now);
     pump(&w);
-    if (!w.closed)
+    if (!w.closed || w.raw_open)
         abort();
     pv_control_free(w.client);
     pv_coord_free(w.coord);
-    copymem_done(&w.copies);
+    store_done(&w.store);
     return 0;
 }

@@ -22,6 +22,7 @@
 #include "crypto/ct.h"
 #include "proto/stun/stun.h"
 #include "proto/stun/turn.h"
+#include "tests/fuzz/coordinator/relay_turn.h"
 #include "tests/fuzz/fuzz_util.h"
 #include "tests/unit/coordinator/core/turn/turn_counts.h"
 
@@ -76,31 +77,6 @@ static void control_turn(struct world *w)
     }
     pv_coord_stats(w->coord, &stats);
     must(stats.conns == (size_t)w->open[0] + w->open[1]);
-}
-
-static void relay_turn(struct world *w)
-{
-    struct pv_turns *turns = pv_relaycore_turns(w->relay);
-    struct pv_turns_socket op;
-    bool more = true;
-    while (more) {
-        size_t n = 0;
-        more = pv_relaycore_step(w->relay, w->now);
-        do {
-            const struct pv_turns_out *out = pv_turns_out(turns, &n);
-            for (size_t i = 0; i < n; i++) {
-                if (out[i].stream != 0)
-                    pv_relaycore_to_stream(w->relay, &out[i]);
-            }
-            pv_turns_sent(turns);
-            if (pv_turns_poll_socket(turns, &op) < 0)
-                break;
-            if (op.open)
-                pv_turns_opened(turns, op.sock, PV_OK, w->now);
-        } while (true);
-    }
-    if (pv_turns_next_timeout(turns) <= w->now)
-        pv_turns_handle_timeout(turns, w->now);
 }
 
 static void feed(struct world *w, size_t conn, struct pv_view bytes)
@@ -215,7 +191,7 @@ static void do_record(struct world *w, uint8_t op, uint8_t arg, struct pv_reader
         feed(w, op % 7, pv_get_bytes(r, arg < r->rest.len ? arg : r->rest.len));
         break;
     case 2:
-        relay_turn(w);
+        relay_turn(w->relay, w->now);
         take_alarms(w);
         break;
     case 3:
@@ -266,10 +242,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* When the streams are gone and the time is over, nothing stays. */
     for (uint8_t i = 0; i < CONNS; i++)
         do_record(&w, 5, i, &r);
-    relay_turn(&w);
+    relay_turn(w.relay, w.now);
     control_turn(&w);
     w.now += PV_S(PV_TURNS_LIFETIME_MAX_S);
-    relay_turn(&w);
+    relay_turn(w.relay, w.now);
     must(tc_allocations(pv_relaycore_turns(w.relay)) == 0 &&
          tc_sockets(pv_relaycore_turns(w.relay)) == 0);
     pv_coord_free(w.coord);
