@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Whose turn it is to get statements. Only order is kept here; pages are made in request.c. */
+/* Statements for members: whose turn it is, and the page that it gets then (pages.h). */
 #include <string.h>
 
 #include "coordinator/core/coord_int.h"
+
+bool pv_bulk_is_behind(const struct pv_conn *s)
+{
+    return s->pull_id != 0 || (s->live && s->log_at < s->net->log_len);
+}
+
+/* --- whose turn it is ------------------------------------------------------------------------ */
 
 static void list_net(struct pv_coord *c, struct pv_cnet *net)
 {
@@ -96,7 +103,7 @@ static struct pv_conn *next_told(struct pv_cnet *net)
         }
         for (size_t i = first_untold(net); i < net->n_members; i++) {
             struct pv_conn *s = net->members[i];
-            if (!pv_request_is_behind(s))
+            if (!pv_bulk_is_behind(s))
                 continue;
             memcpy(net->told, s->node, sizeof(net->told));
             net->has_told = true;
@@ -126,4 +133,36 @@ struct pv_conn *pv_bulk_next(struct pv_coord *c)
             return s;
     }
     return NULL;
+}
+
+/* --- pages ----------------------------------------------------------------------------------- */
+
+/* Sends a page of the log from s->log_at on, and moves it: as a push for id 0. */
+static int send_page(struct pv_coord *c, struct pv_conn *s, uint64_t id, pv_ns now)
+{
+    struct pv_page *page = pv_pages_get(&c->pages, s->net, s->log_at, s->pages, now);
+    if (page == NULL)
+        return PV_ERR_NOMEM;
+    int r = pv_control_send(s->control, pv_pages_text(page, id));
+    if (r == PV_OK) {
+        s->log_at = page->next;
+        s->live = id == 0 || !page->more;
+        s->paging = id != 0 && page->more;
+    }
+    return r;
+}
+
+/* After the last page news are pushed. A push with more behind it is followed by another one when
+ * there is room: nobody has to ask. */
+void pv_bulk_send_page(struct pv_coord *c, struct pv_conn *s, pv_ns now)
+{
+    uint64_t id = s->pull_id;
+    bool room =
+        id != 0 ? pv_control_room(s->control) >= PV_CONN_ROOM_MIN : pv_conn_has_push_room(s);
+    s->stalled = pv_bulk_is_behind(s) && !room;
+    if (s->stalled || !pv_bulk_is_behind(s))
+        return;
+    s->pull_id = 0;
+    if (send_page(c, s, id, now) < 0)
+        s->dead = true;
 }

@@ -237,6 +237,14 @@ void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error
     pv_coord_end_with(c, s, &(struct pv_ctl_failure){.error = error, .message = message}, now);
 }
 
+void pv_coord_refuse(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
+                     const char *message, pv_ns now)
+{
+    if (s->held != NULL)
+        pv_conn_error(s, s->held->id, error, message);
+    pv_coord_end(c, s, error, message, now);
+}
+
 void pv_coord_end_with(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_failure *failure,
                        pv_ns now)
 {

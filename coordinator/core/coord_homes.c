@@ -92,26 +92,6 @@ bool pv_coord_homes_are(struct pv_coord *c, struct pv_coord_home *list, size_t n
 
 /* --- seeking --------------------------------------------------------------------------------- */
 
-static void refuse(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
-                   const char *message, pv_ns now)
-{
-    if (s->held != NULL)
-        pv_conn_error(s, s->held->id, error, message);
-    pv_coord_end(c, s, error, message, now);
-}
-
-void pv_coord_seek(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now)
-{
-    s->held = msg;
-    c->homes.full = pv_registry_is_full(&c->registry);
-    const struct pv_ctl_hello *h = &msg->u.hello;
-    const uint8_t *pleader = pv_homes_pleads(&c->homes, s->transport, now) ? h->node : NULL;
-    if (pv_homes_seek(&c->homes, h->network, s->id, pleader, now) == PV_OK)
-        s->seeking = true;
-    else
-        refuse(c, s, PV_CTL_E_STORAGE, "too many networks are looked for; try again later", now);
-}
-
 /* Who waited is answered as if it had said hello now. */
 static void go_on(struct pv_coord *c, const struct pv_homes_ask *ask, enum pv_home_verdict verdict,
                   const struct pv_home_answer *to, pv_ns now)
@@ -128,12 +108,14 @@ static void go_on(struct pv_coord *c, const struct pv_homes_ask *ask, enum pv_ho
         else if (verdict == PV_HOME_THERE)
             send_away(c, s, to, now);
         else if (verdict == PV_HOME_NONE)
-            refuse(c, s, PV_CTL_E_UNKNOWN_NETWORK, "no coordinator here serves that network", now);
+            pv_coord_refuse(c, s, PV_CTL_E_UNKNOWN_NETWORK,
+                            "no coordinator here serves that network", now);
         else if (to != NULL && to->verdict == PV_HOME_TAKE) /* its rows were not taken in */
-            refuse(c, s, PV_CTL_E_FULL, "this coordinator has no room for more networks", now);
+            pv_coord_refuse(c, s, PV_CTL_E_FULL, "this coordinator has no room for more networks",
+                            now);
         else
-            refuse(c, s, PV_CTL_E_STORAGE,
-                   "the network's home cannot be found out now; try again later", now);
+            pv_coord_refuse(c, s, PV_CTL_E_STORAGE,
+                            "the network's home cannot be found out now; try again later", now);
         pv_coord_mark_ready(c, s);
     }
 }

@@ -3,15 +3,16 @@
  * coord_int.h - what the files of the coordinator's control half share. Not for others. Each calls
  * only those above it in this list:
  *
+ *   bulk.c         statements for members: whose turn it is, and the pages
  *   coord_conns.c  connections, their lists, how they begin to count and end
  *   proofs.c       what connections prove, worked on by the owner's threads
  *   coord_relay.c  the link to the relay half
- *   request.c      what each request of a node does
- *   bulk.c         whose turn it is to get statements
  *   gone.c         connections of members that were removed or left
- *   coord_homes.c  networks that come from and go to other coordinators; it and coord.c call each
- *                  other
- *   coord.c        making and freeing, bytes in and out, store operations, time
+ *   hello.c        who a connection is, and whether it is let in
+ *   request.c      what each other request of a node does
+ *   coord_input.c  bytes that come in, and what waited
+ *   coord_homes.c  networks that come from and go to other coordinators
+ *   coord.c        making and freeing, connections, store operations, rest and time
  *   coord_stats.c  what is counted (reads only)
  *   coord_networks.c  what the operator asks and does
  */
@@ -91,6 +92,29 @@ struct pv_coord {
     struct pv_coord_stats stats;     /* the counters of it */
 };
 
+/* --- bulk.c ---------------------------------------------------------------------------------- */
+
+/*
+ * Statements are most of what a coordinator sends, and nobody waits for them as for an answer or a
+ * signal: pages are made one by one when nothing else is to be done, and their owner may do
+ * something else after each.
+ */
+
+/* The log has grown: all members are told in a round. */
+void pv_bulk_news(struct pv_coord *c, struct pv_cnet *net);
+/* A member waits for statements by itself: it asked, or had no room in its turn. first: before the
+ * others, as it had its turn and goes on: who came first has the whole log first, where turns for
+ * each page would let all of them end together. */
+void pv_bulk_want(struct pv_coord *c, struct pv_conn *s, bool first);
+/* A connection leaves its network. */
+void pv_bulk_forget(struct pv_conn *s);
+/* Whose turn it is, once each; NULL: nobody waits. */
+struct pv_conn *pv_bulk_next(struct pv_coord *c);
+/* Does a member wait for statements: the page that it asked for, or news? */
+bool pv_bulk_is_behind(const struct pv_conn *s);
+/* Sends it one page of them, or notes that it is stalled. */
+void pv_bulk_send_page(struct pv_coord *c, struct pv_conn *s, pv_ns now);
+
 /* --- coord_conns.c --------------------------------------------------------------------------- */
 
 /* Wall clock at now: microseconds and seconds since 1970. */
@@ -119,6 +143,9 @@ void pv_coord_end(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error
                   const char *message, pv_ns now);
 void pv_coord_end_with(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_failure *failure,
                        pv_ns now);
+/* The same, and answers with it the request that the connection holds. */
+void pv_coord_refuse(struct pv_coord *c, struct pv_conn *s, enum pv_ctl_error error,
+                     const char *message, pv_ns now);
 /* Ends a connection without a word: its bytes were no control channel, or there is no memory. */
 void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 /* The transport is gone, or everything has been written: out of all lists, and freed. */
@@ -140,45 +167,6 @@ uint64_t pv_proofs_conn(const struct pv_coord_proof *proof);
 int pv_proofs_back(struct pv_coord *c, struct pv_conn *s, struct pv_coord_proof *proof);
 void pv_proofs_done(struct pv_coord *c);
 
-/* --- request.c ------------------------------------------------------------------------------- */
-
-/* Works on one message and takes it. Never while s->working and the message changes something: see
- * pv_request_must_wait(). */
-void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now);
-/* Goes on with the hello that s holds, whose signature has been checked. */
-void pv_request_hello(struct pv_coord *c, struct pv_conn *s, pv_ns now);
-/* Does this message have to wait for the request under way? */
-bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg);
-/* Has this type a row in request.c's table? (tests) */
-bool pv_request_is_handled(enum pv_ctl_type type);
-/* Answers a finished work and takes it; s is NULL when its connection is gone. */
-void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work, pv_ns now);
-/* Sends the presence that a member waits for, as far as there is room. */
-void pv_request_push(struct pv_conn *s);
-/* Does a member wait for statements: the page that it asked for, or news? */
-bool pv_request_is_behind(const struct pv_conn *s);
-/* Sends it one page of them, or notes that it is stalled. */
-void pv_request_page(struct pv_coord *c, struct pv_conn *s, pv_ns now);
-
-/* --- bulk.c ---------------------------------------------------------------------------------- */
-
-/*
- * Statements are most of what a coordinator sends, and nobody waits for them as for an answer or a
- * signal: pages are made one by one when nothing else is to be done, and their owner may do
- * something else after each.
- */
-
-/* The log has grown: all members are told in a round. */
-void pv_bulk_news(struct pv_coord *c, struct pv_cnet *net);
-/* A member waits for statements by itself: it asked, or had no room in its turn. first: before the
- * others, as it had its turn and goes on: who came first has the whole log first, where turns for
- * each page would let all of them end together. */
-void pv_bulk_want(struct pv_coord *c, struct pv_conn *s, bool first);
-/* A connection leaves its network. */
-void pv_bulk_forget(struct pv_conn *s);
-/* Whose turn it is, once each; NULL: nobody waits. */
-struct pv_conn *pv_bulk_next(struct pv_coord *c);
-
 /* --- gone.c ---------------------------------------------------------------------------------- */
 
 /* Ends the connections of some of those in net->gone; of the others in later turns. */
@@ -188,23 +176,44 @@ struct pv_cnet *pv_gone_handle_timeout(struct pv_coord *c, pv_ns now);
 /* Whose turn it would be. */
 struct pv_cnet *pv_gone_next(const struct pv_coord *c);
 
+/* --- hello.c --------------------------------------------------------------------------------- */
+
+/* Judges a hello and answers it. *msg NULL afterwards: it is kept, and answered later. */
+void pv_hello_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg **msg, pv_ns now);
+/* Goes on with the hello that s holds, whose signature has been checked. */
+void pv_hello_proven(struct pv_coord *c, struct pv_conn *s, pv_ns now);
+
+/* --- request.c ------------------------------------------------------------------------------- */
+
+/* Works on one message and takes it. Never while s->working and the message changes something: see
+ * pv_request_must_wait(). */
+void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now);
+/* Does this message have to wait for the request under way? */
+bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg);
+/* Has this type a row in request.c's table? (tests) */
+bool pv_request_is_handled(enum pv_ctl_type type);
+/* Answers a finished work and takes it; s is NULL when its connection is gone. */
+void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work, pv_ns now);
+/* Sends the presence that a member waits for, as far as there is room. */
+void pv_request_push(struct pv_conn *s);
+
+/* --- coord_input.c --------------------------------------------------------------------------- */
+
+/* What the connection held back goes on, as far as it may, at its network's cost. */
+void pv_coord_resume(struct pv_coord *c, struct pv_conn *s, pv_ns now);
+/* Answers finished works of the registry, and wakes the members of changed networks. It follows
+ * everything that may have reached the registry, so that no answer waits for another event. */
+void pv_coord_settle(struct pv_coord *c, pv_ns now);
+
 /* --- coord_homes.c --------------------------------------------------------------------------- */
 
 /* A network is not this coordinator's any more. Its connections are ending; what the store is doing
  * for it ends by itself, and where homes come and go its memory is freed when nothing refers to it.
  */
 void pv_coord_forget_net(struct pv_coord *c, struct pv_cnet *net);
-/* A hello for a network that is not here, and that its node has signed; takes msg. The connection
- * is answered later, or refused now. */
-void pv_coord_seek(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, pv_ns now);
 /* The store has answered an operation with PV_HOMES_OP. */
 void pv_coord_home_answered(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now);
 void pv_coord_homes_timeout(struct pv_coord *c, pv_ns now);
 pv_ns pv_coord_homes_next(const struct pv_coord *c);
-
-/* --- coord.c --------------------------------------------------------------------------------- */
-
-/* What the connection held back goes on, as far as it may. */
-void pv_coord_resume(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
 #endif /* PV_COORD_INT_H */

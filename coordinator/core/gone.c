@@ -12,8 +12,8 @@ enum {
  * need not believe a coordinator that just hangs up. */
 static void drop(struct pv_coord *c, struct pv_conn *s, const struct pv_member *m, pv_ns now)
 {
-    while (pv_request_is_behind(s) && !s->stalled && !s->dead)
-        pv_request_page(c, s, now);
+    while (pv_bulk_is_behind(s) && !s->stalled && !s->dead)
+        pv_bulk_send_page(c, s, now);
     if (m != NULL && m->state == PV_MEMBER_LEFT)
         pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NODE, "this node left the network", now);
     else

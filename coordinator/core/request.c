@@ -2,9 +2,9 @@
 /* Answers the requests of nodes. One row in the table at the end says for each request who may ask
  * it and which function answers. Every request gets exactly one answer, at once or when the store
  * has answered. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/core/answer.h"
 #include "coordinator/core/coord_int.h"
 #include "coordinator/core/member/askers.h"
 #include "crypto/ct.h"
@@ -19,225 +19,13 @@ enum {
 struct request {
     struct pv_coord *c;
     struct pv_conn *s;
-    struct pv_ctl_msg *msg; /* NULL: the registry has taken it and answers later */
+    struct pv_ctl_msg *msg; /* NULL: another one has taken it and answers later */
     pv_ns now;
 };
 
-/* Begins an answer. It carries the number of its request, since answers of the store come out of
- * order. */
-static struct pv_ctl_msg answer_to(const struct pv_ctl_msg *request, enum pv_ctl_type type)
-{
-    return (struct pv_ctl_msg){.kind = PV_CTL_ANSWER, .type = type, .id = request->id};
-}
-
-/* Requests are worked on only while the longest answer fits, so only lack of memory fails here. */
-static void send_answer(struct pv_conn *s, const struct pv_ctl_msg *msg)
-{
-    if (pv_conn_send(s, msg) < 0)
-        s->dead = true;
-}
-
-static void refuse_request(struct pv_conn *s, const struct pv_ctl_msg *request,
-                           enum pv_ctl_error error, const char *message)
-{
-    pv_conn_error(s, request->id, error, message);
-}
-
-/* The sentence is for people; programs go by the code. */
-static const char *error_text(enum pv_ctl_error error)
-{
-    switch (error) {
-    case PV_CTL_E_BAD_SIGNATURE:
-        return "a signature is wrong";
-    case PV_CTL_E_UNKNOWN_INVITE:
-        return "this network has no such invite";
-    case PV_CTL_E_INVITE_REVOKED:
-        return "the invite was revoked";
-    case PV_CTL_E_INVITE_EXPIRED:
-        return "the invite is outside its time";
-    case PV_CTL_E_INVITE_USED:
-        return "the invite is used up";
-    case PV_CTL_E_REVOKED:
-        return "this node was removed from the network";
-    case PV_CTL_E_TAKEN:
-        return "the name or address belongs to another node";
-    case PV_CTL_E_FULL:
-        return "the network or the coordinator is full";
-    case PV_CTL_E_LIMIT:
-        return "too many requests; try again later";
-    case PV_CTL_E_STORAGE:
-        return "the coordinator cannot store at present; try again later";
-    case PV_CTL_E_NOT_ALLOWED:
-        return "not allowed";
-    default:
-        return "the request is not right";
-    }
-}
-
-/* --- hello ----------------------------------------------------------------------------------- */
-
-/* Did the node sign it for this connection? What another thread found is of this very hello, and
- * good for this once. */
-static bool is_signed(struct pv_conn *s, const struct pv_ctl_hello *h)
-{
-    enum pv_conn_hello known = s->hello;
-    s->hello = PV_CONN_HELLO_UNKNOWN;
-    return known == PV_CONN_HELLO_UNKNOWN ? pv_ctl_hello_verify(h, s->hash) == PV_OK
-                                          : known == PV_CONN_HELLO_SIGNED;
-}
-
-/* Judges a hello; *ret_net is set for everybody but the creator of a network. The signature covers
- * the hash of this connection's handshake, so an attacker cannot use a hello from another
- * connection. */
-static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
-                                     const struct pv_ctl_hello *h, pv_ns now,
-                                     struct pv_cnet **ret_net)
-{
-    *ret_net = NULL;
-    if (h->v != PV_CTL_VERSION)
-        return PV_CTL_E_VERSION;
-    if (!is_signed(s, h))
-        return PV_CTL_E_BAD_SIGNATURE;
-    if (!h->has_network)
-        return h->role == PV_CTL_GUEST ? PV_CTL_E_NONE : PV_CTL_E_BAD_REQUEST;
-    struct pv_cnet *net = pv_registry_find(&c->registry, h->network);
-    if (net == NULL || (c->homes.on && net->dropping))
-        return PV_CTL_E_UNKNOWN_NETWORK;
-    *ret_net = net;
-    const struct pv_member *known = pv_roster_known(net->roster, h->node);
-    /* Who is a member is not decided yet, and a node would believe that it is none. */
-    if (net->unsettled && (known != NULL || h->role == PV_CTL_MEMBER) &&
-        pv_roster_enrolled(net->roster, h->node) == NULL)
-        return PV_CTL_E_STORAGE;
-    /* Removed nodes are told so even as guests: with the same key they cannot come back. */
-    if (known != NULL && known->state == PV_MEMBER_REVOKED)
-        return PV_CTL_E_REVOKED;
-    if (h->role == PV_CTL_GUEST)
-        return PV_CTL_E_NONE;
-    /* Who has expired renews its membership by what it puts. */
-    const struct pv_member *m = pv_roster_enrolled(net->roster, h->node);
-    if (m == NULL)
-        return PV_CTL_E_UNKNOWN_NODE;
-    /* Both keys have to be the node's: the identity signed, the transport key did the handshake.
-     * One that it had before will do: it may be the last that a machine has which was set back to
-     * an older state, and how else should it tell its next one? */
-    if (memcmp(m->transport, s->transport, sizeof(s->transport)) != 0 &&
-        !pv_roster_had_transport(net->roster, h->node, s->transport))
-        return PV_CTL_E_NOT_ALLOWED;
-    if (m->state != PV_MEMBER_WAITING)
-        return PV_CTL_E_NONE;
-    /* It asks again from time to time: so it learns of its admission, and costs no place. */
-    pv_askers_note(net, h->node, &s->source, pv_coord_wall_us(c, now));
-    return PV_CTL_E_WAITING;
-}
-
-/* Some errors mean something more exact in an answer to hello. */
-static const char *hello_error_text(enum pv_ctl_error error)
-{
-    switch (error) {
-    case PV_CTL_E_VERSION:
-        return "this coordinator speaks version 1";
-    case PV_CTL_E_UNKNOWN_NETWORK:
-        return "this coordinator does not serve that network";
-    case PV_CTL_E_UNKNOWN_NODE:
-        return "not a member of that network";
-    case PV_CTL_E_WAITING:
-        return "no admin has admitted this node yet";
-    case PV_CTL_E_NOT_ALLOWED:
-        return "the connection's key is not this node's transport key";
-    default:
-        return error_text(error);
-    }
-}
-
-/*
- * Goes over to hybrid keys with a node that offered them, so that the welcome is under these
- * already. Only a hello that was let in gets here: the work is once a connection, and a part of
- * what the handshake cost. A key that is none ends the connection; without memory or with a crypto
- * library that fails it stays as it is, which the node sees.
- */
-static enum pv_ctl_error become_hybrid(struct pv_coord *c, struct pv_conn *s,
-                                       const struct pv_ctl_hello *h)
-{
-    uint8_t ct[PV_KEM_CT_LEN];
-    struct pv_control_keys keys;
-    if (c->kem == NULL || h->mlkem768.len == 0)
-        return PV_CTL_E_NONE;
-    int r = pv_control_answer(s->control, c->kem, &c->rng, h->mlkem768, ct, &keys);
-    if (r != PV_OK)
-        return r == PV_ERR_MALFORMED ? PV_CTL_E_BAD_REQUEST : PV_CTL_E_NONE;
-    struct pv_ctl_msg m = {.kind = PV_CTL_PUSH, .type = PV_CTL_HYBRID};
-    m.u.hybrid.mlkem768 = pv_view(ct, sizeof(ct));
-    send_answer(s, &m);
-    pv_control_rekey(s->control, &keys);
-    return PV_CTL_E_NONE;
-}
-
-/* A wrong hello ends the connection, after the answer that says why. The cursor in a member's hello
- * says how far it has the log; it pulls the rest, and pushes begin where that ends (send_page). */
 static void handle_hello(struct request *q)
 {
-    struct pv_coord *c = q->c;
-    struct pv_conn *s = q->s;
-    const struct pv_ctl_msg *msg = q->msg;
-    const struct pv_ctl_hello *h = &msg->u.hello;
-    struct pv_cnet *net = NULL;
-    if (c->lends && s->hello == PV_CONN_HELLO_UNKNOWN &&
-        pv_proofs_lend_hello(c, s, q->msg) == PV_OK) {
-        q->msg = NULL; /* until its signature has been checked */
-        return;
-    }
-    enum pv_ctl_error e = judge_hello(c, s, h, q->now, &net);
-    s->follows = h->moved;
-    if (e == PV_CTL_E_UNKNOWN_NETWORK && c->homes.on) {
-        struct pv_ctl_msg *held = q->msg; /* until the store says whose it is */
-        q->msg = NULL;
-        pv_coord_seek(c, s, held, q->now);
-        return;
-    }
-    if (e == PV_CTL_E_NONE)
-        e = become_hybrid(c, s, h);
-    if (e != PV_CTL_E_NONE) {
-        refuse_request(s, msg, e, hello_error_text(e));
-        c->stats.failed++;
-        pv_coord_end(c, s, e, hello_error_text(e), q->now);
-        return;
-    }
-    memcpy(s->node, h->node, sizeof(s->node));
-    s->net = net;
-    s->pages = h->pages;
-    struct pv_ctl_msg m = answer_to(msg, PV_CTL_WELCOME);
-    m.u.welcome = (struct pv_ctl_welcome){.time_us = pv_coord_wall_us(c, q->now),
-                                          .n_stun = c->n_stun,
-                                          .stun = c->stun,
-                                          .has_tls = c->has_tls,
-                                          .tls = c->tls,
-                                          .number = c->number};
-    if (net != NULL)
-        m.u.welcome.coordinators = pv_cnet_coordinators(net);
-    if (h->role == PV_CTL_GUEST) {
-        s->state = PV_CONN_GUEST;
-        send_answer(s, &m);
-        return;
-    }
-    m.u.welcome.have = pv_cnet_end(net);
-    s->log_at = pv_cnet_seek(net, &h->have);
-    struct pv_turnauth_creds creds;
-    if (pv_coord_enter(c, s, q->now) < 0) {
-        refuse_request(s, msg, PV_CTL_E_FULL, error_text(PV_CTL_E_FULL));
-        pv_coord_end(c, s, PV_CTL_E_FULL, error_text(PV_CTL_E_FULL), q->now);
-        return;
-    }
-    /* Without a relay it is told so; everything else goes on. */
-    if (pv_relaylink_online(c->link, net->id, s->node, q->now, &creds) == PV_OK) {
-        m.u.welcome.has_turn = true;
-        m.u.welcome.turn = (struct pv_ctl_turn){.user = creds.user,
-                                                .password = creds.password,
-                                                .realm = PV_TURNAUTH_REALM,
-                                                .nonce = creds.nonce};
-    }
-    send_answer(s, &m);
-    pv_wipe(&creds, sizeof(creds));
+    pv_hello_handle(q->c, q->s, &q->msg, q->now);
 }
 
 /* --- statements ------------------------------------------------------------------------------ */
@@ -261,14 +49,14 @@ static void handle_fetch(struct request *q)
     struct pv_conn *s = q->s;
     const struct pv_ctl_msg *msg = q->msg;
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-    struct pv_ctl_msg m = answer_to(msg, PV_CTL_STATEMENTS);
+    struct pv_ctl_msg m = pv_answer_to(msg, PV_CTL_STATEMENTS);
     size_t n = pv_cnet_chain(s->net, msg->u.fetch.invite, items);
     if (n == 0) {
-        refuse_request(s, msg, PV_CTL_E_UNKNOWN_INVITE, error_text(PV_CTL_E_UNKNOWN_INVITE));
+        pv_answer_refuse(s, msg, PV_CTL_E_UNKNOWN_INVITE, pv_answer_text(PV_CTL_E_UNKNOWN_INVITE));
         return;
     }
     m.u.statements = (struct pv_ctl_statements){.n = n, .items = items};
-    send_answer(s, &m);
+    pv_answer_send(s, &m);
 }
 
 /* --- what goes through the store ------------------------------------------------------------- */
@@ -309,21 +97,21 @@ static void handle_change(struct request *q)
     struct pv_ctl_msg *msg = q->msg;
     enum pv_ctl_error e = PV_CTL_E_NONE;
     if (msg->type == PV_CTL_CREATE && !may_create(c, s, &msg->u.put, q->now, &e)) {
-        refuse_request(s, msg, e,
-                       e == PV_CTL_E_LIMIT ? error_text(e)
-                                           : "creating a network needs this coordinator's URL");
+        pv_answer_refuse(s, msg, e,
+                         e == PV_CTL_E_LIMIT ? pv_answer_text(e)
+                                             : "creating a network needs this coordinator's URL");
         return;
     }
     /* A create has no network yet; its own bucket was looked at above. A guest's comes after its
      * invite was looked at (cnet_judge.c). */
     if (s->state == PV_CONN_MEMBER &&
         !network_has_room(c, s->net, (uint32_t)msg->u.put.n, q->now)) {
-        refuse_request(s, msg, PV_CTL_E_LIMIT, error_text(PV_CTL_E_LIMIT));
+        pv_answer_refuse(s, msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
         return;
     }
     struct pv_work *work = NULL;
     if (pv_work_new(msg, &work) < 0) {
-        refuse_request(s, msg, PV_CTL_E_STORAGE, error_text(PV_CTL_E_STORAGE));
+        pv_answer_refuse(s, msg, PV_CTL_E_STORAGE, pv_answer_text(PV_CTL_E_STORAGE));
         return;
     }
     q->msg = NULL; /* the work's */
@@ -367,16 +155,16 @@ void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work
     if (joined != NULL && joined->state == PV_MEMBER_WAITING)
         pv_askers_note(work->net, s->node, &s->source, pv_coord_wall_us(c, now));
     if (work->error != PV_CTL_E_NONE) {
-        refuse_request(s, work->msg, work->error, error_text(work->error));
+        pv_answer_refuse(s, work->msg, work->error, pv_answer_text(work->error));
     } else if (work->msg->type == PV_CTL_REGISTER) {
-        struct pv_ctl_msg m = answer_to(work->msg, PV_CTL_REGISTERED);
+        struct pv_ctl_msg m = pv_answer_to(work->msg, PV_CTL_REGISTERED);
         m.u.registered.item = (struct pv_ctl_item){.statement = work->registered->st.raw,
                                                    .receipt = work->registered->receipt};
-        send_answer(s, &m);
+        pv_answer_send(s, &m);
     } else {
-        struct pv_ctl_msg m = answer_to(work->msg, PV_CTL_RECEIPTS);
+        struct pv_ctl_msg m = pv_answer_to(work->msg, PV_CTL_RECEIPTS);
         m.u.receipts = (struct pv_ctl_receipts){.n = work->n_results, .results = work->results};
-        send_answer(s, &m);
+        pv_answer_send(s, &m);
     }
     pv_work_free(work);
 }
@@ -391,7 +179,7 @@ static void handle_join(struct request *q)
     struct pv_conn *s = q->s;
     const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_join *j = &msg->u.join;
-    struct pv_ctl_msg m = answer_to(msg, PV_CTL_RESERVATION);
+    struct pv_ctl_msg m = pv_answer_to(msg, PV_CTL_RESERVATION);
     enum pv_ctl_error e = PV_CTL_E_NONE;
     if (memcmp(j->node, s->node, sizeof(s->node)) != 0)
         e = PV_CTL_E_BAD_REQUEST;
@@ -403,9 +191,9 @@ static void handle_join(struct request *q)
     if (e == PV_CTL_E_FULL || e == PV_CTL_E_LIMIT)
         pv_coord_count(q->c, e == PV_CTL_E_FULL ? PV_COORD_LIMIT_FULL : PV_COORD_LIMIT_NETWORK);
     if (e != PV_CTL_E_NONE)
-        refuse_request(s, msg, e, error_text(e));
+        pv_answer_refuse(s, msg, e, pv_answer_text(e));
     else
-        send_answer(s, &m);
+        pv_answer_send(s, &m);
 }
 
 /* --- presence and signals -------------------------------------------------------------------- */
@@ -420,7 +208,7 @@ static void handle_subscribe(struct request *q)
     const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_subscribe *sub = &msg->u.subscribe;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
-    struct pv_ctl_msg m = answer_to(msg, PV_CTL_PRESENCE);
+    struct pv_ctl_msg m = pv_answer_to(msg, PV_CTL_PRESENCE);
     for (size_t i = 0; i < sub->n; i++) {
         if (!sub->on) {
             pv_broker_unsubscribe(&c->broker, s, sub->nodes[i]);
@@ -430,14 +218,15 @@ static void handle_subscribe(struct request *q)
                         : PV_ERR_LIMIT;
             if (r < 0) {
                 pv_coord_count(c, PV_COORD_LIMIT_SUBSCRIPTIONS);
-                refuse_request(s, msg, PV_CTL_E_LIMIT, "too many subscriptions on this connection");
+                pv_answer_refuse(s, msg, PV_CTL_E_LIMIT,
+                                 "too many subscriptions on this connection");
                 return;
             }
         }
         nodes[i] = pv_broker_presence(&c->broker, s->net, sub->nodes[i]);
     }
     m.u.presence = (struct pv_ctl_presences){.n = sub->n, .nodes = nodes};
-    send_answer(s, &m);
+    pv_answer_send(s, &m);
 }
 
 /* The first of the network's connections whose key is above `after`. */
@@ -460,7 +249,7 @@ static void handle_list(struct request *q)
 {
     struct pv_conn *s = q->s;
     struct pv_ctl_presence nodes[PV_CTL_NODES_MAX];
-    struct pv_ctl_msg m = answer_to(q->msg, PV_CTL_PRESENCE);
+    struct pv_ctl_msg m = pv_answer_to(q->msg, PV_CTL_PRESENCE);
     size_t n = 0;
     bool more = false;
     for (size_t i = first_behind(s->net, &q->msg->u.list); i < s->net->n_members && !more; i++) {
@@ -472,7 +261,7 @@ static void handle_list(struct request *q)
             nodes[n++] = pv_broker_presence(&q->c->broker, s->net, o->node);
     }
     m.u.presence = (struct pv_ctl_presences){.n = n, .nodes = nodes, .more = more};
-    send_answer(s, &m);
+    pv_answer_send(s, &m);
 }
 
 /* A signal is passed on at once or refused: it describes addresses of now, so nobody would want it
@@ -484,29 +273,29 @@ static void handle_signal(struct request *q)
     struct pv_conn *s = q->s;
     const struct pv_ctl_msg *msg = q->msg;
     const struct pv_ctl_signal *sig = &msg->u.signal;
-    struct pv_ctl_msg m = answer_to(msg, PV_CTL_DONE);
+    struct pv_ctl_msg m = pv_answer_to(msg, PV_CTL_DONE);
     struct pv_ctl_msg push = {.kind = PV_CTL_PUSH, .type = PV_CTL_SIGNAL, .u.signal = *sig};
     struct pv_conn *to = pv_broker_find(&c->broker, s->net, sig->node);
     if (!pv_bucket_take(&s->signals, c->limits.signal_rate, c->limits.signal_burst, 1, q->now)) {
         pv_coord_count(c, PV_COORD_LIMIT_SIGNALS);
-        refuse_request(s, msg, PV_CTL_E_LIMIT, error_text(PV_CTL_E_LIMIT));
+        pv_answer_refuse(s, msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
         return;
     }
     if (to == NULL) {
         if (pv_roster_by_node(s->net->roster, sig->node) == NULL)
-            refuse_request(s, msg, PV_CTL_E_UNKNOWN_NODE, "no such member");
+            pv_answer_refuse(s, msg, PV_CTL_E_UNKNOWN_NODE, "no such member");
         else
-            refuse_request(s, msg, PV_CTL_E_OFFLINE, "that node is not connected");
+            pv_answer_refuse(s, msg, PV_CTL_E_OFFLINE, "that node is not connected");
         return;
     }
     memcpy(push.u.signal.node, s->node, PV_SIGN_PK_LEN);
     if (!pv_conn_has_push_room(to) || pv_conn_send(to, &push) < 0) {
-        refuse_request(s, msg, PV_CTL_E_BUSY, "that node reads too slowly; try again later");
+        pv_answer_refuse(s, msg, PV_CTL_E_BUSY, "that node reads too slowly; try again later");
         return;
     }
     c->stats.signals++;
     pv_coord_mark_ready(c, to);
-    send_answer(s, &m);
+    pv_answer_send(s, &m);
 }
 
 /* The store answers KEEP and COLLECT. They share the bucket of signals, as both are messages from
@@ -522,7 +311,7 @@ static void handle_copy(struct request *q)
         return;
     if (error == PV_CTL_E_LIMIT || error == PV_CTL_E_BUSY)
         pv_coord_count(q->c, PV_COORD_LIMIT_SIGNALS);
-    refuse_request(s, msg, error, error_text(error));
+    pv_answer_refuse(s, msg, error, pv_answer_text(error));
 }
 
 /* Who waits to be admitted, and from where, is for those who can admit it. */
@@ -530,22 +319,22 @@ static void handle_askers(struct request *q)
 {
     struct pv_conn *s = q->s;
     struct pv_ctl_asker askers[PV_CTL_ASKERS_MAX];
-    struct pv_ctl_msg m = answer_to(q->msg, PV_CTL_ASKED);
+    struct pv_ctl_msg m = pv_answer_to(q->msg, PV_CTL_ASKED);
     if ((pv_roster_rights(s->net->roster, s->node) & PV_RIGHT_INVITE) == 0) {
-        refuse_request(s, q->msg, PV_CTL_E_NOT_ALLOWED, "for admins only");
+        pv_answer_refuse(s, q->msg, PV_CTL_E_NOT_ALLOWED, "for admins only");
         return;
     }
     m.u.asked.n = pv_askers_list(s->net, askers);
     m.u.asked.askers = askers;
-    send_answer(s, &m);
+    pv_answer_send(s, &m);
 }
 
 /* The time in the answer tells a node how wrong its clock is. */
 static void handle_ping(struct request *q)
 {
-    struct pv_ctl_msg m = answer_to(q->msg, PV_CTL_PONG);
+    struct pv_ctl_msg m = pv_answer_to(q->msg, PV_CTL_PONG);
     m.u.pong.time_us = pv_coord_wall_us(q->c, q->now);
-    send_answer(q->s, &m);
+    pv_answer_send(q->s, &m);
 }
 
 /* --- the table ------------------------------------------------------------------------------- */
@@ -624,7 +413,7 @@ static bool has_rate(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_
         return true;
     }
     pv_coord_count(c, PV_COORD_LIMIT_REQUESTS);
-    refuse_request(s, msg, PV_CTL_E_LIMIT, error_text(PV_CTL_E_LIMIT));
+    pv_answer_refuse(s, msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
     if (++s->refusals > PV_CONN_REFUSALS_MAX)
         pv_coord_end(c, s, PV_CTL_E_LIMIT, "too many requests for too long", now);
     return false;
@@ -641,26 +430,18 @@ void pv_request_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg 
     else if (!has_rate(c, s, msg, now))
         ; /* answered */
     else if (msg->type == PV_CTL_INVALID)
-        refuse_request(s, msg, PV_CTL_E_BAD_REQUEST, msg->u.invalid);
+        pv_answer_refuse(s, msg, PV_CTL_E_BAD_REQUEST, msg->u.invalid);
     else if (h->handle == NULL)
-        refuse_request(s, msg, PV_CTL_E_UNKNOWN_REQUEST,
-                       "this coordinator does not know that request");
+        pv_answer_refuse(s, msg, PV_CTL_E_UNKNOWN_REQUEST,
+                         "this coordinator does not know that request");
     else if ((h->asker == NEWCOMER) != (s->state == PV_CONN_HELLO))
-        refuse_request(s, msg, PV_CTL_E_STATE, "hello comes first, once");
+        pv_answer_refuse(s, msg, PV_CTL_E_STATE, "hello comes first, once");
     else if (!is_allowed(s, h->asker))
-        refuse_request(s, msg, PV_CTL_E_NOT_ALLOWED,
-                       s->state == PV_CONN_GUEST ? "a guest may only join or create"
-                                                 : "for guests only");
+        pv_answer_refuse(s, msg, PV_CTL_E_NOT_ALLOWED,
+                         s->state == PV_CONN_GUEST ? "a guest may only join or create"
+                                                   : "for guests only");
     else
         h->handle(&q);
-    pv_ctl_msg_free(q.msg);
-}
-
-void pv_request_hello(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    struct request q = {.c = c, .s = s, .msg = s->held, .now = now};
-    s->held = NULL;
-    handle_hello(&q);
     pv_ctl_msg_free(q.msg);
 }
 
@@ -677,39 +458,4 @@ void pv_request_push(struct pv_conn *s)
             return;
         }
     }
-}
-
-bool pv_request_is_behind(const struct pv_conn *s)
-{
-    return s->pull_id != 0 || (s->live && s->log_at < s->net->log_len);
-}
-
-/* Sends a page of the log from s->log_at on, and moves it: as a push for id 0. */
-static int send_page(struct pv_coord *c, struct pv_conn *s, uint64_t id, pv_ns now)
-{
-    struct pv_page *page = pv_pages_get(&c->pages, s->net, s->log_at, s->pages, now);
-    if (page == NULL)
-        return PV_ERR_NOMEM;
-    int r = pv_control_send(s->control, pv_pages_text(page, id));
-    if (r == PV_OK) {
-        s->log_at = page->next;
-        s->live = id == 0 || !page->more;
-        s->paging = id != 0 && page->more;
-    }
-    return r;
-}
-
-/* After the last page news are pushed. A push with more behind it is followed by another one when
- * there is room: nobody has to ask. */
-void pv_request_page(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    uint64_t id = s->pull_id;
-    bool room =
-        id != 0 ? pv_control_room(s->control) >= PV_CONN_ROOM_MIN : pv_conn_has_push_room(s);
-    s->stalled = pv_request_is_behind(s) && !room;
-    if (s->stalled || !pv_request_is_behind(s))
-        return;
-    s->pull_id = 0;
-    if (send_page(c, s, id, now) < 0)
-        s->dead = true;
 }
