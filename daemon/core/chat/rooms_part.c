@@ -63,6 +63,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct rooms_part *r = part;
     const struct pv_node *n = r->node;
     /* The roster is borrowed: nothing calls rooms between its end and this. */
+    if ((facts & PV_FACT_RESUMED) != 0)
+        pv_rooms_woke(r->rooms, now);
     if ((facts & PV_FACT_NETWORK) != 0)
         pv_rooms_set_network(r->rooms, n->roster, n->identity->sign_pk, now);
     if ((facts & (PV_FACT_NETWORK | PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)

@@ -151,6 +151,8 @@ PV_MUST_CHECK int pv_rooms_poll_job(struct pv_rooms *rooms, uint64_t *ret_tag,
 void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
                          struct pv_chatjob_result *result, pv_ns now);
 void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now);
+/* The machine slept, and nobody could reach it: what others get some minutes for begins anew. */
+void pv_rooms_woke(struct pv_rooms *rooms, pv_ns now);
 pv_ns pv_rooms_next_timeout(const struct pv_rooms *rooms);
 
 enum pv_rooms_event_type {

@@ -159,6 +159,20 @@ bool pv_rooms_is_behind_itself(struct pv_rooms_room *room, pv_ns now)
     return false;
 }
 
+/* Members that have what is missing come back just after this node woke. Hours of sleep would make
+ * them too late: a log that went on behind a gap never goes back. */
+void pv_rooms_woke(struct pv_rooms *rooms, pv_ns now)
+{
+    for (size_t i = 0; i < rooms->n_rooms; i++) {
+        const struct pv_rooms_room *room = rooms->rooms[i];
+        for (size_t k = 0; k < room->n_members; k++) {
+            struct pv_rooms_node *m = room->members[k];
+            m->gap_since = m->gap_since == 0 ? 0 : now;
+            m->claims_since = m->claims_since == 0 ? 0 : now;
+        }
+    }
+}
+
 /* --- what is deleted here ------------------------------------------------------------------ */
 
 /* All members that may get texts of the author have those up to here. */

@@ -136,19 +136,47 @@ static void members_are_shown_as_present_by_the_one_answer_to_that(void **state)
     assert_null(strstr(reply, "\"online\":false"));
 }
 
-static void a_peer_that_sends_nonsense_is_cut_off(void **state)
+/* On a connection of its own. */
+static void bob_says(const char *line)
 {
-    static const char line[] = "{\"room\":\"what\"}\n";
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
-    struct pv_chatlink_stream_op op;
     uint32_t sid;
-    (void)state;
-    load();
     memcpy(source.pk, chat.bob_keys.pk, sizeof(source.pk));
     assert_int_equal(pv_chatlink_accepted(node->node.chatlink, &source, node->now, &sid), PV_OK);
-    pv_chatlink_handle_bytes(node->node.chatlink, sid, pv_view(line, sizeof(line) - 1), 1,
-                             node->now);
+    pv_chatlink_handle_bytes(node->node.chatlink, sid, pv_view(line, strlen(line)), 1, node->now);
     fake_peers_settle(&chat.peers);
+}
+
+static void a_sleep_ends_nobody_s_time(void **state)
+{
+    char line[256], id[32], own[PV_KEY_TEXT_BUF];
+    (void)state;
+    load();
+    open_crew();
+    change("{\"id\":2,\"cmd\":\"room_invite\",\"room\":\"crew\",\"peer\":\"bob\"}");
+    const struct pv_rooms_say text = {.room = pv_rooms_find(node->node.rooms, "crew", false),
+                                      .text = "hello"};
+    assert_int_equal(pv_b64url_encode(pv_view(text.room, PV_ROOM_ID_LEN), id, sizeof(id)), PV_OK);
+    pv_key_format(node->identity.sign_pk, own);
+    /* Bob says that our log is longer, and may show a text of it within a minute. */
+    snprintf(line, sizeof(line), "{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",9]]}\n", id,
+             own, own);
+    bob_says(line);
+    assert_int_equal(pv_rooms_say(node->node.rooms, 1, &text, 1, node->now), PV_ERR_STATE);
+    node->now += PV_S(3600);
+    pv_node_raise(&node->node, PV_FACT_RESUMED);
+    fake_peers_settle(&chat.peers);
+    assert_int_equal(pv_rooms_say(node->node.rooms, 1, &text, 1, node->now), PV_ERR_STATE);
+    node->now += PV_S(60);
+    assert_int_equal(pv_rooms_say(node->node.rooms, 1, &text, 1, node->now), PV_OK);
+}
+
+static void a_peer_that_sends_nonsense_is_cut_off(void **state)
+{
+    struct pv_chatlink_stream_op op;
+    (void)state;
+    load();
+    bob_says("{\"room\":\"what\"}\n");
     assert_int_equal(pv_chatlink_poll_stream_op(node->node.chatlink, &op), PV_OK);
     assert_false(op.open);
     assert_int_equal(fake_node_drops(node, "room-frame"), 1);
@@ -165,6 +193,7 @@ int main(void)
         T(one_room_too_many_is_told_why),
         T(a_room_that_cannot_be_stored_is_said),
         T(members_are_shown_as_present_by_the_one_answer_to_that),
+        T(a_sleep_ends_nobody_s_time),
         T(a_peer_that_sends_nonsense_is_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

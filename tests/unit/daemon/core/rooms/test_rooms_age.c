@@ -221,6 +221,22 @@ static void who_still_has_it_is_asked_first(void **state)
     assert_string_equal(w.n[CARL].said, "1 2 3 4 5 6 7");
 }
 
+/* Carl's machine is closed while it waits for somebody who has them. */
+static void hours_of_sleep_are_no_time_for_others_to_come(void **state)
+{
+    (void)state;
+    carl_is_away_too_long(); /* bob has not cleared */
+    connect(ANNA, CARL, true);
+    run_for(PV_S(300));
+    w.now += PV_S(8 * 3600);
+    pv_rooms_woke(w.n[CARL].rooms, w.now);
+    run_for(PV_S(60));
+    assert_string_equal(w.n[CARL].said, "1 2");
+    connect(BOB, CARL, true);
+    run_for(PV_S(60));
+    assert_string_equal(w.n[CARL].said, "1 2 3 4 5 6 7");
+}
+
 static void rooms_give_way_when_there_is_too_much(void **state)
 {
     char text[1900];
@@ -253,14 +269,10 @@ static void rooms_give_way_when_there_is_too_much(void **state)
     assert_true(number(BOB, "SELECT min(low) FROM room_log") > 0);
 }
 
-static void made_up_numbers_silence_nobody(void **state)
+/* Eve, in the room with bob, says that bob's log and anna's are longer than he knows. */
+static void eve_claims(void)
 {
     char line[512], room[32], own[64], anna[64];
-    (void)state;
-    anna_and_bob();
-    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
-    connect(EVE, BOB, true);
-    assert_int_equal(say(BOB, "crew", "one"), PV_OK);
     assert_int_equal(pv_b64url_encode(pv_view(room_of(BOB, "crew"), 16), room, sizeof(room)),
                      PV_OK);
     assert_int_equal(pv_b64url_encode(pv_view(w.n[BOB].keys.pk, 32), own, sizeof(own)), PV_OK);
@@ -269,10 +281,25 @@ static void made_up_numbers_silence_nobody(void **state)
              "{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",90000],[\"%s\",90000]],"
              "\"gone\":[[\"%s\",80000],[\"%s\",90000]]}",
              room, own, own, anna, own, anna);
+    assert_int_equal(
+        pv_rooms_handle_frame(w.n[BOB].rooms, w.n[EVE].keys.pk, pv_view(line, strlen(line)), w.now),
+        PV_OK);
+}
+
+static void eve_is_in_the_room(void)
+{
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    connect(EVE, BOB, true);
+    assert_int_equal(say(BOB, "crew", "one"), PV_OK);
+}
+
+static void made_up_numbers_silence_nobody(void **state)
+{
+    (void)state;
+    eve_is_in_the_room();
     for (int i = 0; i < 40; i++) {
-        assert_int_equal(pv_rooms_handle_frame(w.n[BOB].rooms, w.n[EVE].keys.pk,
-                                               pv_view(line, strlen(line)), w.now),
-                         PV_OK);
+        eve_claims();
         run_for(PV_S(30));
         if (i == 0) /* it may be true */
             assert_int_equal(say(BOB, "crew", "two"), PV_ERR_STATE);
@@ -281,6 +308,19 @@ static void made_up_numbers_silence_nobody(void **state)
     assert_int_equal(say(ANNA, "crew", "three"), PV_OK);
     assert_string_equal(w.n[ANNA].said, "one two");
     assert_string_equal(w.n[BOB].said, "three");
+}
+
+/* His disk may be an older one: he must not use a number twice because his machine slept. */
+static void who_claims_has_its_time_after_a_sleep(void **state)
+{
+    (void)state;
+    eve_is_in_the_room();
+    eve_claims();
+    w.now += PV_S(3600);
+    pv_rooms_woke(w.n[BOB].rooms, w.now);
+    assert_int_equal(say(BOB, "crew", "two"), PV_ERR_STATE);
+    run_for(PV_S(61));
+    assert_int_equal(say(BOB, "crew", "two"), PV_OK);
 }
 
 /* She says that she has what anna said, and gives nothing. */
@@ -378,8 +418,10 @@ int main(void)
         T(old_texts_go_after_the_time_that_was_set),
         T(who_was_away_for_too_long_goes_on_behind_the_gap),
         T(who_still_has_it_is_asked_first),
+        T(hours_of_sleep_are_no_time_for_others_to_come),
         T(rooms_give_way_when_there_is_too_much),
         T(made_up_numbers_silence_nobody),
+        T(who_claims_has_its_time_after_a_sleep),
         T(a_muted_room_and_a_muted_member_leave_nothing_unread),
         T(an_author_fills_its_own_part_of_the_disk),
         T(who_gives_nothing_is_asked_behind_the_others),
