@@ -247,6 +247,8 @@ void pv_rooms_handle_dropped(struct pv_rooms *rs, struct pv_rooms_room *room, in
 bool pv_rooms_has_own_place(const struct pv_rooms *rs);
 /* May it be drawn into one more by this node? */
 bool pv_rooms_has_place(const struct pv_rooms *rs, const uint8_t *creator);
+/* May it be brought back into this one, which it left? That counts for who made it already. */
+bool pv_rooms_has_place_back(const struct pv_rooms *rs, const struct pv_rooms_room *room);
 /* May one more be fetched on the word of pk? One of a peer that has more may give way. */
 bool pv_rooms_make_pending_place(struct pv_rooms *rs, const uint8_t *pk);
 /* Of too many rooms that were left some are forgotten, not `kept` (NULL: any). */

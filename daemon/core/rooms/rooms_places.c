@@ -62,6 +62,13 @@ bool pv_rooms_has_place(const struct pv_rooms *rs, const uint8_t *creator)
            (n.of_others < PV_ROOMS_MAX_OF_OTHERS && n.of_creator < PV_ROOMS_MAX_OF_CREATOR);
 }
 
+bool pv_rooms_has_place_back(const struct pv_rooms *rs, const struct pv_rooms_room *room)
+{
+    const struct tally n = count(rs, rs->own_pk);
+    return n.in < PV_ROOM_MAX_ROOMS &&
+           (is_made_by(room, rs->own_pk) || n.of_others < PV_ROOMS_MAX_OF_OTHERS);
+}
+
 bool pv_rooms_are_full(const struct pv_rooms *rooms)
 {
     const struct tally n = count(rooms, rooms->own_pk);

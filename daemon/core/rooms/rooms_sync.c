@@ -462,6 +462,16 @@ static int take_text(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_
     return r == PV_ERR_LIMIT || r == PV_ERR_NOMEM ? PV_OK : r; /* it is asked for again */
 }
 
+/* Does the record bring us back into a room that we left, and is there no place for one more? It
+ * comes again with a later list. */
+static bool brings_back_too_many(const struct pv_rooms *rs, const struct pv_rooms_room *room,
+                                 const struct pv_room_record *rec)
+{
+    return rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->own_pk) && !room->pending &&
+           room->self != NULL && !room_is_in(room->self) && rec->round > room->self->left &&
+           !pv_rooms_has_place_back(rs, room);
+}
+
 /* A record of another kind; added to raws when it is new. */
 static int take_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_view raw,
                        const struct pv_room_record *rec, struct pv_room_raw *ret_raw)
@@ -478,6 +488,10 @@ static int take_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
      * it comes again with the next list. */
     if (rec->type == PV_ROOM_INVITE && pv_roster_known(rs->roster, rec->node) == NULL) {
         rs->counts.strangers++;
+        return PV_ERR_REFUSED;
+    }
+    if (brings_back_too_many(rs, room, rec)) {
+        rs->counts.full++;
         return PV_ERR_REFUSED;
     }
     ret_raw->bytes = malloc(raw.len);

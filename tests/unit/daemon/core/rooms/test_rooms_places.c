@@ -96,6 +96,25 @@ static void bob_leaves(unsigned by, unsigned first, unsigned n)
         assert_int_equal(leave(BOB, name_of(by, first + i)), PV_OK);
 }
 
+/* The maker invites bob once more to a room that he left; is he in it then? */
+static bool draws_back(unsigned by, unsigned number)
+{
+    static struct pv_room_frame frame;
+    static uint8_t raw[PV_ROOM_RECORD_MAX];
+    const uint8_t *room = pv_rooms_find(w.n[BOB].rooms, name_of(by, number), true);
+    struct pv_room_record asked = {.type = PV_ROOM_INVITE, .time_ms = 1790000000000, .round = 2};
+    assert_non_null(room);
+    memset(&frame, 0, sizeof(frame));
+    memcpy(asked.room, room, sizeof(asked.room));
+    memcpy(asked.node, w.n[BOB].keys.pk, sizeof(asked.node));
+    memcpy(frame.room, room, sizeof(frame.room));
+    frame.kind = PV_ROOM_F_RECORDS;
+    frame.records[0] = pv_view(raw, make(&maker[by], &asked, raw));
+    frame.n_records = 1;
+    eve_says(&frame);
+    return room_of(BOB, name_of(by, number)) != NULL;
+}
+
 static unsigned count_rooms(int i)
 {
     struct pv_rooms_info info;
@@ -134,6 +153,28 @@ static void others_fill_their_part_and_the_user_frees_it_by_leaving(void **state
     assert_true(draws_in(4, 1));
     /* Whose rooms were left draws nobody into new ones as fast. */
     assert_false(draws_in(0, PV_ROOMS_MAX_OF_CREATOR));
+}
+
+/* An invitation back into a room takes a place like any other. */
+static void rooms_that_were_left_do_not_come_back_into_the_users_own_places(void **state)
+{
+    unsigned back = 0;
+    (void)state;
+    assert_int_equal(draws_in_many(0, 0, PV_ROOMS_MAX_OF_CREATOR), PV_ROOMS_MAX_OF_CREATOR);
+    bob_leaves(0, 0, PV_ROOMS_MAX_OF_CREATOR);
+    for (unsigned by = 1; by < 4; by++)
+        assert_int_equal(draws_in_many(by, 0, PV_ROOMS_MAX_OF_CREATOR), PV_ROOMS_MAX_OF_CREATOR);
+    for (unsigned i = 0; i < PV_ROOMS_MAX_OF_CREATOR; i++)
+        back += draws_back(0, i);
+    assert_int_equal(back, 0);
+    assert_int_equal(open_room(BOB, "mine"), PV_OK);
+    /* It was refused for want of a place, which there is as soon as he leaves another one. */
+    bob_leaves(1, 0, 1);
+    assert_true(draws_back(0, 0));
+    assert_false(draws_back(0, 1));
+    restart(BOB);
+    assert_non_null(room_of(BOB, name_of(0, 0)));
+    assert_null(room_of(BOB, name_of(0, 1)));
 }
 
 /* Of a user's own places all 128 may be used; others invite to none then. */
@@ -241,6 +282,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup_makers, teardown)
     const struct CMUnitTest tests[] = {
         T(others_fill_their_part_and_the_user_frees_it_by_leaving),
+        T(rooms_that_were_left_do_not_come_back_into_the_users_own_places),
         T(own_rooms_take_all_places),
         T(of_too_many_left_rooms_one_is_forgotten_in_which_nobody_spoke),
         T(made_up_rooms_keep_no_invitation_out),
