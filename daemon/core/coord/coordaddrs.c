@@ -188,14 +188,23 @@ void pv_coordaddrs_load_learnt(struct pv_coordaddrs *a, struct pv_view text)
     }
 }
 
+size_t pv_coordaddrs_write_learnt(const struct pv_coordaddrs *a,
+                                  char text[static PV_COORDADDRS_TEXT])
+{
+    char one[PV_HOSTPORT_BUF];
+    size_t len = 0;
+    for (size_t i = 0; i < a->n_tls_hosts; i++)
+        len += (size_t)snprintf(text + len, PV_COORDADDRS_TEXT - len, "%s\n",
+                                pv_hostport_format(&a->tls_hosts[i], one));
+    return len;
+}
+
 /* A coordinator that once spoke TLS somewhere is looked for there, also after a restart in a
  * network that lets nothing else out. */
-bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w,
-                         char text[static PV_COORDADDRS_TEXT], size_t *ret_len)
+bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w)
 {
     struct pv_hostport fresh[PV_CTL_ADDRS_MAX];
-    char one[PV_HOSTPORT_BUF];
-    size_t n = 0, len = 0;
+    size_t n = 0;
     memset(fresh, 0, sizeof(fresh)); /* compared as bytes */
     for (size_t i = 0; w->has_tls && i < w->tls.n; i++) {
         struct pv_hostport hp = {.port = 0};
@@ -209,10 +218,6 @@ bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w
         return false;
     memcpy(a->tls_hosts, fresh, sizeof(fresh));
     a->n_tls_hosts = n;
-    for (size_t i = 0; i < n; i++)
-        len += (size_t)snprintf(text + len, PV_COORDADDRS_TEXT - len, "%s\n",
-                                pv_hostport_format(&a->tls_hosts[i], one));
-    *ret_len = len;
     return true;
 }
 

@@ -59,13 +59,15 @@ void pv_coordaddrs_add(struct pv_coordaddrs *a, const struct pv_addr *addr, bool
 
 /* "tls:HOST:PORT" and so on, one a line, as it was stored. */
 void pv_coordaddrs_load_learnt(struct pv_coordaddrs *a, struct pv_view text);
-/* Takes the places where the coordinator says that it speaks TLS. True: they are others than
- * before; text is what is to be stored. */
 enum {
     PV_COORDADDRS_TEXT = PV_CTL_ADDRS_MAX * (PV_HOSTPORT_BUF + 1),
 };
-PV_MUST_CHECK bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w,
-                                       char text[static PV_COORDADDRS_TEXT], size_t *ret_len);
+/* The same text of what is known now; its length. */
+size_t pv_coordaddrs_write_learnt(const struct pv_coordaddrs *a,
+                                  char text[static PV_COORDADDRS_TEXT]);
+/* Takes the places where the coordinator says that it speaks TLS. True: they are others than
+ * before, and are to be stored. */
+PV_MUST_CHECK bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w);
 
 /* Those where another coordinator may be than at the address in use, and listens by UDP too:
  * neither guessed nor inside TLS. The rest of a long list is left out. */

@@ -363,15 +363,26 @@ static void take_servers(struct pv_coord *c, const struct pv_ctl_welcome *w)
     pv_node_raise(c->node, PV_FACT_SERVERS);
 }
 
+static void save_tls_hosts(const struct pv_coord *c)
+{
+    char text[PV_COORDADDRS_TEXT];
+    size_t len = pv_coordaddrs_write_learnt(&c->addrs, text);
+    pv_node_put_meta(c->node, "tls-hosts", pv_view(text, len), &pv_part_coordinator, TAG_STORE);
+}
+
+static void save_hybrids(const struct pv_coord *c)
+{
+    pv_node_put_meta(c->node, "hybrid-coordinators", pv_coordpq_view(&c->were_hybrid),
+                     &pv_part_coordinator, TAG_STORE);
+}
+
 static void take_tls(struct pv_coord *c, const struct pv_ctl_welcome *w)
 {
     struct pv_coord_info *info = &c->node->coord_info;
-    char text[PV_COORDADDRS_TEXT];
-    size_t len;
     info->has_pin = w->has_tls;
     memcpy(info->pin, w->tls.pin, sizeof(info->pin));
-    if (pv_coordaddrs_learn(&c->addrs, w, text, &len))
-        pv_node_put_meta(c->node, "tls-hosts", pv_view(text, len), &pv_part_coordinator, TAG_STORE);
+    if (pv_coordaddrs_learn(&c->addrs, w))
+        save_tls_hosts(c);
 }
 
 /* What has been learnt of this coordinator is not lost silently. */
@@ -390,8 +401,7 @@ static void note_hybrid(struct pv_coord *c, bool hybrid)
         return;
     c->target.must_hybrid = c->require;
     pv_coordclient_set_must_hybrid(n->coord, c->require);
-    pv_node_put_meta(n, "hybrid-coordinators", pv_coordpq_view(&c->were_hybrid),
-                     &pv_part_coordinator, TAG_STORE);
+    save_hybrids(c);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -606,6 +616,11 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     /* A relay's silence may be that of the coordinator's machine. */
     if ((facts & PV_FACT_NAT_DOUBT) != 0)
         pv_coordclient_doubt(c->node->coord, now);
+    /* Not how far the log was read: that follows what membership stores, and comes with it. */
+    if ((facts & PV_FACT_STORE) != 0) {
+        save_tls_hosts(c);
+        save_hybrids(c);
+    }
 }
 
 /* --- names, time ------------------------------------------------------------------------------ */

@@ -30,7 +30,7 @@ enum pv_fact {
     PV_FACT_TEARDOWN = 1u << 11,    /* everything that the network has on this machine goes now */
     PV_FACT_STORE = 1u << 12,       /* a write failed: write again all that is to be kept */
     PV_FACT_STATEMENTS = 1u << 13,  /* the roster has statements that it had not before */
-    PV_FACT_COORDINATOR = 1u << 14, /* node.coord_error: a connection ended, or was not made */
+    PV_FACT_COORDINATOR = 1u << 14, /* node.coord_info.error: why there is no connection */
     PV_FACT_MOVED = 1u << 15,       /* our addresses or the NAT are others: measure anew */
     PV_FACT_TOLD = 1u << 16,        /* node.told */
     PV_FACT_HEARD = 1u << 17,       /* a server's answer came by UDP: it gets through */

@@ -104,19 +104,20 @@ void pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
                       const struct pv_part *owner, uint64_t tag)
 {
     struct pv_job *job = pv_job_new(PV_JOB_SET_META);
-    if (job == NULL)
-        return;
     /* One byte more, for malloc(0) may return NULL, which would look like a lack of memory. */
-    job->u.set_meta.value = malloc(value.len + 1);
-    if (job->u.set_meta.value == NULL) {
+    if (job != NULL)
+        job->u.set_meta.value = malloc(value.len + 1);
+    if (job == NULL || job->u.set_meta.value == NULL) {
         pv_job_free(job);
+        pv_node_not_stored(n);
         return;
     }
     memcpy(job->u.set_meta.name, name, strlen(name) + 1);
     if (value.len > 0)
         memcpy(job->u.set_meta.value, value.ptr, value.len);
     job->u.set_meta.len = value.len;
-    (void)pv_jobqueue_submit(&n->jobs, job, owner, tag); /* a job that is lost was logged */
+    if (!pv_jobqueue_submit(&n->jobs, job, owner, tag))
+        pv_node_not_stored(n);
 }
 
 void pv_node_put_meta_u64(struct pv_node *n, const char *name, uint64_t value,
@@ -143,6 +144,13 @@ void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
         pv_log(n->log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
     memcpy(n->store_error, result->error, sizeof(n->store_error));
     n->store_failed = true;
+}
+
+void pv_node_not_stored(struct pv_node *n)
+{
+    struct pv_job_result failed = {.status = PV_ERR_NOMEM};
+    snprintf(failed.error, sizeof(failed.error), "out of memory, or too many writes wait");
+    pv_node_stored(n, &failed);
 }
 
 /* --- lines that nobody asked for -------------------------------------------------------------- */

@@ -233,13 +233,12 @@ bool pv_node_is_on_overlay(const struct pv_node *n);
  * that share addresses take each other's packets. */
 const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct pv_prefix *range);
 
-/* Who had this name and is no member any more; NULL: nobody. Walks over all statements. */
 /* Does this node wait to be admitted by an admin? */
 bool pv_node_waits(const struct pv_node *n);
 /* Who waits to be admitted, or has expired, by this name or key; NULL: nobody. There is a roster.
  */
 const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name);
-/* A former member by its name, the last one that had it; NULL: none. */
+/* A former member by its name, the last one that had it; NULL: none. Walks over all statements. */
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name);
 
 /* Wall clock at now: Unix microseconds, milliseconds, seconds. */
@@ -255,6 +254,8 @@ uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now);
  * that met a full disk. After a failure PV_FACT_STORE asks every part, a little later, to write
  * again what it keeps. */
 void pv_node_stored(struct pv_node *n, const struct pv_job_result *result);
+/* A write failed before it could become a job: no memory, or too many jobs are under way. */
+void pv_node_not_stored(struct pv_node *n);
 
 /* Tells the user something that was nobody's request: log, and `status`. What repeats is counted
  * there. */
@@ -272,7 +273,8 @@ void pv_node_log_rest(struct pv_node *n, pv_ns now);
 pv_ns pv_node_next_rest(const struct pv_node *n);
 
 /* Has the store keep one named value, which is copied. owner is told the result with tag
- * (jobqueue.h), and hands it to pv_node_stored(). */
+ * (jobqueue.h), and hands it to pv_node_stored(). Where no job can be made there is no result: that
+ * counts as a write that failed. */
 void pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
                       const struct pv_part *owner, uint64_t tag);
 

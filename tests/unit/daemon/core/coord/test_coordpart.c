@@ -567,20 +567,29 @@ static void a_coordinator_that_stops_being_hybrid_is_named(void **state)
     }
 }
 
-/* What was learnt is stored, and counts after a restart. */
-static void a_hybrid_coordinator_is_remembered_over_restarts(void **state)
+/* What was learnt is stored; the job ends so. */
+static void expect_hybrids_stored(int status)
 {
     struct pv_job *job;
-    (void)state;
-    start_with(PV_PQ_ON);
-    meet_again(true);
     while ((job = fake_node_job(&node)) != NULL &&
            (job->kind != PV_JOB_SET_META || strcmp(job->u.set_meta.name, HYBRIDS) != 0))
         fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
     assert_non_null(job);
     assert_int_equal(job->u.set_meta.len, PV_SIGN_PK_LEN);
     assert_memory_equal(job->u.set_meta.value, node.world.coordinator.pk, PV_SIGN_PK_LEN);
-    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = status, .error = "no room"});
+}
+
+/* It is stored again after a failure, and counts after a restart. */
+static void a_hybrid_coordinator_is_remembered_over_restarts(void **state)
+{
+    (void)state;
+    start_with(PV_PQ_ON);
+    meet_again(true);
+    expect_hybrids_stored(PV_ERR_NO_SPACE);
+    assert_true(node.node.store_failed);
+    fake_node_raise(&node, PV_FACT_STORE);
+    expect_hybrids_stored(PV_OK);
 
     assert_int_equal(stop_server(state) | start(state), 0);
     const struct pv_saved_meta meta = {.name = HYBRIDS,

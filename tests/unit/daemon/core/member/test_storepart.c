@@ -93,6 +93,23 @@ static void a_write_of_another_part_that_failed_counts_too(void **state)
     (void)expect_mark(PV_OK);
 }
 
+/* It has no result by which anybody could hear of it. */
+static void a_write_that_finds_no_place_among_the_jobs_counts_too(void **state)
+{
+    const size_t limit = node.node.jobs.map.limit;
+    (void)state;
+    node.node.jobs.map.limit = 0;
+    fake_node_start(&node);
+    assert_null(fake_node_job(&node));
+    assert_non_null(strstr(node.node.store_error, "too many writes wait"));
+    node.node.jobs.map.limit = limit;
+    fake_node_settle(&node); /* the next turn */
+    fake_node_wait(&node, PV_S(31));
+    uint64_t mark = expect_mark(PV_OK);
+    assert_int_equal(gen.safe, mark);
+    assert_string_equal(node.node.store_error, "");
+}
+
 /* On a full disk a small write may find room that others do not. */
 static void a_write_that_is_kept_meanwhile_hides_nothing(void **state)
 {
@@ -123,6 +140,8 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(a_write_of_another_part_that_failed_counts_too, start,
                                         stop),
+        cmocka_unit_test_setup_teardown(a_write_that_finds_no_place_among_the_jobs_counts_too,
+                                        start, stop),
         cmocka_unit_test_setup_teardown(a_write_that_is_kept_meanwhile_hides_nothing, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
