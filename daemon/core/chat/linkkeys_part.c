@@ -9,12 +9,10 @@
 #include "daemon/core/peer/peers.h"
 
 #define META_PROVERS "provers" /* the list's name in the store */
-#define SAVE_RETRY   PV_S(30)  /* ours: after a failed write, as for files */
 
 struct linkkeys_part {
     struct pv_node *node;
     struct pv_linkkeys *keys; /* owned; node.linkkeys is the same */
-    pv_ns save_at;            /* the last write failed: once more then; PV_NEVER */
 };
 
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -25,7 +23,6 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     if (l == NULL)
         return PV_ERR_NOMEM;
     l->node = node;
-    l->save_at = PV_NEVER;
     int r = pv_linkkeys_new(&l->keys, &node->rng, node->identity->sign_pk,
                             pv_saved_value(cfg->saved, META_PROVERS));
     if (r != PV_OK) {
@@ -93,15 +90,24 @@ static void take_secret(void *part, struct pv_peer *from, struct pv_view body, p
         pv_peers_raise(l->node->peers, from, PV_PEER_FACT_LINK);
 }
 
-/* The whole list each time; without memory it is kept with the next change. */
+/* The whole list each time. */
 static void save(struct linkkeys_part *l)
 {
     size_t len;
     uint8_t *list = pv_linkkeys_save(l->keys, &len);
-    l->save_at = PV_NEVER;
-    if (list != NULL)
+    if (list == NULL)
+        pv_node_not_stored(l->node);
+    else
         pv_node_put_meta(l->node, META_PROVERS, pv_view(list, len), &pv_part_linkkeys, 0);
     free(list);
+}
+
+/* Without the list somebody could pose as such a peer after the next start. */
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    (void)now;
+    if ((facts & PV_FACT_STORE) != 0)
+        save(part);
 }
 
 static void run(void *part, pv_ns now)
@@ -113,22 +119,16 @@ static void run(void *part, pv_ns now)
         if (p != NULL) /* without a path it is repeated */
             pv_peers_send(l->node->peers, p, PV_INBAND_LINK, pv_view(tx.body, sizeof(tx.body)));
     }
-    if (pv_linkkeys_take_dirty(l->keys, now) || now >= l->save_at)
+    if (pv_linkkeys_take_dirty(l->keys, now))
         save(l);
 }
 
-/* Tried again: without the list somebody could pose as such a peer after the next start. */
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct linkkeys_part *l = part;
     (void)tag;
-    if (result->status == PV_OK)
-        return;
-    pv_log(l->node->log, PV_LOG_WARN,
-           "what=\"list of peers that prove themselves not stored\" "
-           "why=\"%s\"",
-           result->error);
-    l->save_at = now + SAVE_RETRY;
+    (void)now;
+    pv_node_stored(l->node, result);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -140,7 +140,7 @@ static void handle_timeout(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct linkkeys_part *l = part;
-    return pv_min_ns(pv_linkkeys_next_timeout(l->keys), l->save_at);
+    return pv_linkkeys_next_timeout(l->keys);
 }
 
 static const struct pv_inband_handler inband[] = {{PV_INBAND_LINK, take_secret}};
@@ -150,6 +150,7 @@ const struct pv_part pv_part_linkkeys = {
     .make = make,
     .free = free_part,
     .restore = restore,
+    .on_facts = on_facts,
     .on_peer = on_peer,
     .on_member_gone = on_member_gone,
     .run = run,

@@ -15,7 +15,6 @@
 
 #define META_FILES "files"     /* the table's name in the store */
 #define META_PINS  "file-pins" /* that of the pins of auto-accept */
-#define SAVE_RETRY PV_S(30)    /* ours: after a failed write, as for the roster */
 
 enum {
     TAG_PINS = 0, /* of their job; those of the table's begin at 1: pv_filelink_save() */
@@ -25,8 +24,6 @@ struct files {
     struct pv_node *node;
     struct pv_filelink *link;      /* owned */
     struct pv_autoaccept *rules;   /* owned; with their pins */
-    pv_ns save_at;                 /* the last write failed: once more then; PV_NEVER */
-    pv_ns pins_at;                 /* the same of the pins */
     struct pv_files_passed passed; /* the newest that a client passed; handle -1: none */
     uint32_t passed_by;            /* the control client's sid */
     /* For the shell, before filelink's own. One RELEASE and one answer to a client can wait for
@@ -46,7 +43,6 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     memcpy(fc.own_pk, node->identity->sign_pk, sizeof(fc.own_pk));
     f->node = node;
     f->passed.handle = -1;
-    f->save_at = f->pins_at = PV_NEVER;
     int r = pv_autoaccept_new(&f->rules, cfg->auto_accept, cfg->n_auto_accept,
                               pv_saved_value(cfg->saved, META_PINS), node->log);
     if (r == PV_OK)
@@ -105,9 +101,38 @@ static void look_at(struct files *f, const struct pv_peer *p, pv_ns now)
     pv_filelink_set_peer(f->link, &peer, now);
 }
 
+/* The whole table each time. */
+static void save(struct files *f)
+{
+    uint8_t *buf = malloc(PV_FILELINK_SAVE_MAX);
+    uint64_t number;
+    if (buf == NULL) {
+        pv_node_not_stored(f->node);
+        return;
+    }
+    size_t len = pv_filelink_save(f->link, buf, &number);
+    pv_node_put_meta(f->node, META_FILES, pv_view(buf, len), &pv_part_files, number);
+    free(buf);
+}
+
+static void save_pins(struct files *f)
+{
+    size_t len;
+    uint8_t *pins = pv_autoaccept_save(f->rules, &len);
+    if (pins == NULL)
+        pv_node_not_stored(f->node);
+    else
+        pv_node_put_meta(f->node, META_PINS, pv_view(pins, len), &pv_part_files, TAG_PINS);
+    free(pins);
+}
+
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct files *f = part;
+    if ((facts & PV_FACT_STORE) != 0) {
+        save(f);
+        save_pins(f);
+    }
     if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(f->node->peers, p)) != NULL;)
@@ -325,30 +350,6 @@ static void tell_watchers(const struct files *f, uint32_t number)
     pv_watch_tell(&f->node->watch, f->node->ctl, "file", pv_ctlapi_one_file_json(&file));
 }
 
-/* The whole table each time; without memory it is kept with the next change. */
-static void save(struct files *f)
-{
-    f->save_at = PV_NEVER;
-    uint8_t *buf = malloc(PV_FILELINK_SAVE_MAX);
-    if (buf == NULL)
-        return;
-    uint64_t number;
-    size_t len = pv_filelink_save(f->link, buf, &number);
-    pv_node_put_meta(f->node, META_FILES, pv_view(buf, len), &pv_part_files, number);
-    free(buf);
-}
-
-/* Without memory they are kept with the next change. */
-static void save_pins(struct files *f)
-{
-    size_t len;
-    uint8_t *pins = pv_autoaccept_save(f->rules, &len);
-    f->pins_at = PV_NEVER;
-    if (pins != NULL)
-        pv_node_put_meta(f->node, META_PINS, pv_view(pins, len), &pv_part_files, TAG_PINS);
-    free(pins);
-}
-
 static void run(void *part, pv_ns now)
 {
     struct files *f = part;
@@ -359,23 +360,18 @@ static void run(void *part, pv_ns now)
     send_notices(f, now);
     while (pv_filelink_poll_event(f->link, &number) == PV_OK)
         tell_watchers(f, number);
-    if (pv_filelink_take_dirty(f->link, now) || now >= f->save_at)
+    if (pv_filelink_take_dirty(f->link, now))
         save(f);
-    if (pv_autoaccept_take_dirty(f->rules) || now >= f->pins_at)
+    if (pv_autoaccept_take_dirty(f->rules))
         save_pins(f);
 }
 
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct files *f = part;
-    bool pins = tag == TAG_PINS;
-    if (result->status == PV_OK && !pins)
+    pv_node_stored(f->node, result);
+    if (result->status == PV_OK && tag != TAG_PINS)
         pv_filelink_kept(f->link, tag, now);
-    if (result->status == PV_OK)
-        return;
-    pv_log(f->node->log, PV_LOG_ERROR, "what=\"%s not stored\" why=\"%s\"",
-           pins ? "machines of auto-accept" : "files", result->error);
-    *(pins ? &f->pins_at : &f->save_at) = now + SAVE_RETRY;
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -387,7 +383,7 @@ static void handle_timeout(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct files *f = part;
-    return pv_min_ns(pv_filelink_next_timeout(f->link), pv_min_ns(f->save_at, f->pins_at));
+    return pv_filelink_next_timeout(f->link);
 }
 
 /* One line, whatever changed hands: names of others must not hide other problems. */

@@ -325,12 +325,31 @@ static void a_table_that_could_not_be_kept_is_kept_later(void **state)
     (void)state;
     bob_offers(1, 5000);
     expect_saved(PV_ERR_NO_SPACE);
-    fake_node_wait(&node, PV_S(29));
-    assert_null(fake_node_job(&node));
-    fake_node_wait(&node, PV_S(2));
-    expect_saved(PV_OK);
+    assert_true(node.node.store_failed);
     fake_node_wait(&node, PV_S(100));
     assert_null(fake_node_job(&node));
+    fake_node_raise(&node, PV_FACT_STORE); /* of the part "store", when it is time */
+    expect_saved(PV_OK);
+    expect_pins_saved(PV_OK);
+    fake_node_wait(&node, PV_S(100));
+    assert_null(fake_node_job(&node));
+}
+
+/* A file that is taken unasked waits for the disk; there is no result to wait for. */
+static void a_file_is_fetched_although_its_table_found_no_place_among_the_jobs(void **state)
+{
+    const size_t limit = node.node.jobs.map.limit;
+    (void)state;
+    node.node.jobs.map.limit = 0;
+    bob_offers(1, 500);
+    assert_null(fake_node_job(&node));
+    assert_true(node.node.store_failed);
+    node.node.jobs.map.limit = limit;
+    fake_node_wait(&node, PV_S(100));
+    expect_no_op();
+    fake_node_raise(&node, PV_FACT_STORE);
+    expect_saved(PV_OK);
+    expect_op(PV_FILEOP_FETCH);
 }
 
 /* --- who is bob ---------------------------------------------------------------------------- */
@@ -438,9 +457,9 @@ static void a_pin_that_could_not_be_kept_is_kept_later(void **state)
     expect_pins_saved(PV_OK);
     restart(true);
     expect_pins_saved(PV_ERR_NO_SPACE);
-    fake_node_wait(&node, PV_S(29));
-    assert_null(fake_node_job(&node));
-    fake_node_wait(&node, PV_S(2));
+    assert_true(node.node.store_failed);
+    fake_node_raise(&node, PV_FACT_STORE);
+    expect_saved(PV_OK);
     expect_pins_saved(PV_OK);
     fake_node_wait(&node, PV_S(100));
     assert_null(fake_node_job(&node));
@@ -464,6 +483,7 @@ int main(void)
         T(a_member_that_leaves_takes_its_offers_along),
         T(only_members_may_fetch),
         T(a_table_that_could_not_be_kept_is_kept_later),
+        T(a_file_is_fetched_although_its_table_found_no_place_among_the_jobs),
         T(a_rule_does_not_hold_for_who_gets_the_name_later),
         T(accepting_a_file_by_hand_makes_the_rule_hold),
         T(without_its_line_the_rule_forgets_whose_it_was),
