@@ -88,6 +88,7 @@ static const struct {
     const char *remedy;
 } causes[] = {
     {PV_PG_FENCED, PV_ERR_REFUSED, "nothing was stored here"},
+    {PV_PG_ROOM, PV_ERR_NO_SPACE, "nothing was stored here"},
     {"53100", -ENOSPC, "make room on the disk of the database"},
     {"53", -EIO, "give the database more memory or connections"},
     {"25006", -EROFS, "name the primary: target_session_attrs=read-write"},

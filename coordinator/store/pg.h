@@ -92,6 +92,7 @@ void pv_pg_send(struct pv_pg *pg, const char *statement, const struct pv_pg_valu
  * PV_OK: committed.
  * PV_ERR_CLOSED: the connection broke: whether it was committed is unknown; disconnected.
  * PV_ERR_REFUSED: the database says that another coordinator writes now (PV_PG_FENCED).
+ * PV_ERR_NO_SPACE: a copy has no room before somebody makes it (PV_PG_ROOM).
  * -ENOSPC, -EROFS, -EACCES, -EIO: a statement failed, nothing was done.
  * With ret_error: "write to the database: why: what to do".
  */
@@ -103,8 +104,10 @@ PV_MUST_CHECK int pv_pg_finish(struct pv_pg *pg, void (*take)(void *ctx, size_t 
 PV_MUST_CHECK int pv_pg_hold(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]);
 PV_MUST_CHECK int pv_pg_keep(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]);
 
-/* SQLSTATE of our functions: the fence has changed. */
+/* SQLSTATEs of our functions: the fence has changed; room is to be made by a transaction that does
+ * nothing else. */
 #define PV_PG_FENCED "P2001"
+#define PV_PG_ROOM   "P2002"
 
 /* One statement outside a batch, which sends its rows one by one to take, until it fails. Errors of
  * pv_pg_finish(), and those of take. */

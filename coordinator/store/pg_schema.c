@@ -291,8 +291,8 @@ static const char homes[] =
     " DELETE FROM p2pvpn.homes WHERE network = net $$;";
 
 /* Version 3: where a receiver's or a network's room is full, the sender that has most of it gives
- * way to one that has less; where the disk's is, the network (storeop.h). The coordinators of
- * before call the same function, and the triggers count what each sender has. */
+ * way to one that has less; where the disk's is, the network (storeop.h). The triggers count what
+ * each sender has. */
 static const char shares[] =
     "CREATE TABLE p2pvpn.mail_share(network bytea, sender bytea, bytes bigint NOT NULL,"
     " PRIMARY KEY(network, sender));"
@@ -314,15 +314,22 @@ static const char shares[] =
     "CREATE TRIGGER mail_share_went AFTER DELETE ON p2pvpn.mail FOR EACH ROW"
     " EXECUTE FUNCTION p2pvpn.mail_share_went();";
 
-/* What was deleted for a copy that is refused in the end comes back with the inner block. */
+/* What was deleted for a copy that is refused in the end comes back with the inner block.
+ *
+ * All that writes copies of a network shares the row of its home (check_home), but for who makes
+ * room on the disk at the cost of another network: that one has the row for itself, so the rows
+ * behind it, the sums among them, are nobody else's. It does so in a transaction of its own
+ * (alone), which has the advisory lock of room makers before any row, and takes from one network.
+ * So whoever it waits for waits neither for it nor for another that makes room. In a transaction
+ * with other operations the function only says that this is to be done. */
 static const char keep[] =
-    "CREATE OR REPLACE FUNCTION p2pvpn.keep(net bytea, rcvr bytea, sndr bytea, k bytea, t bigint,"
+    "CREATE FUNCTION p2pvpn.keep(net bytea, rcvr bytea, sndr bytea, k bytea, t bigint,"
     " bx bytea, room bigint, old bigint, n_to bigint, b_to bigint, n_from bigint, b_from bigint,"
-    " b_all bigint, n_pair bigint, b_pair bigint, b_net bigint, OUT code bigint)"
+    " b_all bigint, n_pair bigint, b_pair bigint, b_net bigint, alone bigint, OUT code bigint)"
     " LANGUAGE plpgsql AS $$"
     " DECLARE len bigint := octet_length(bx); nt bigint; bt bigint; nf bigint; bf bigint;"
     " np bigint; bp bigint; bn bigint; ba bigint; each_copy bigint := b_to / n_to;"
-    " greedy bytea; most bigint; own bigint; from_net bytea; BEGIN"
+    " greedy bytea; most bigint; own bigint; from_net bytea; other bytea; BEGIN"
     " DELETE FROM p2pvpn.mail WHERE time < old;"
     " code := 1;"
     " IF EXISTS(SELECT 1 FROM p2pvpn.mail WHERE network = net AND receiver = rcvr"
@@ -353,9 +360,16 @@ static const char keep[] =
     "     WHERE s.network = net AND s.sender <> sndr ORDER BY s.bytes DESC LIMIT 1;"
     "   ELSIF ba + len > b_all THEN"
     "    own := bn + len;"
+    "    IF other IS NULL THEN"
+    "     SELECT u.network, u.bytes INTO other, most FROM p2pvpn.mail_use u"
+    "      WHERE u.network <> net ORDER BY u.bytes DESC LIMIT 1;"
+    "     IF other IS NULL OR most <= own THEN RAISE EXCEPTION 'nobody has more'; END IF;"
+    "     IF alone = 0 THEN RAISE EXCEPTION 'room is to be made'"
+    "      USING ERRCODE = '" PV_PG_ROOM "'; END IF;"
+    "     PERFORM 1 FROM p2pvpn.homes WHERE network = other FOR UPDATE; END IF;"
     "    SELECT u.network, u.bytes INTO from_net, most FROM p2pvpn.mail_use u"
-    "     WHERE u.network <> net ORDER BY u.bytes DESC LIMIT 1;"
-    "    SELECT s.sender INTO greedy FROM p2pvpn.mail_share s WHERE s.network = from_net"
+    "     WHERE u.network = other;"
+    "    SELECT s.sender INTO greedy FROM p2pvpn.mail_share s WHERE s.network = other"
     "     ORDER BY s.bytes DESC LIMIT 1;"
     "   ELSE EXIT; END IF;"
     "   DELETE FROM p2pvpn.mail WHERE n = (SELECT max(m.n) FROM p2pvpn.mail m"
@@ -366,11 +380,21 @@ static const char keep[] =
     " INSERT INTO p2pvpn.mail(network, receiver, sender, key, time, size, box)"
     "  VALUES(net, rcvr, sndr, k, t, len, bx); code := 0; END $$;";
 
+/* A coordinator of before makes no room at the cost of another network: it is refused, as ever. */
+static const char keep_before[] =
+    "CREATE OR REPLACE FUNCTION p2pvpn.keep(net bytea, rcvr bytea, sndr bytea, k bytea, t bigint,"
+    " bx bytea, room bigint, old bigint, n_to bigint, b_to bigint, n_from bigint, b_from bigint,"
+    " b_all bigint, n_pair bigint, b_pair bigint, b_net bigint, OUT code bigint)"
+    " LANGUAGE plpgsql AS $$ BEGIN"
+    " code := p2pvpn.keep(net, rcvr, sndr, k, t, bx, room, old, n_to, b_to, n_from, b_from,"
+    "  b_all, n_pair, b_pair, b_net, 0);"
+    " EXCEPTION WHEN SQLSTATE '" PV_PG_ROOM "' THEN code := 1; END $$;";
+
 /* What each version adds to the one before; several texts, as C limits the length of one. */
 static const char *const versions[PV_PG_SCHEMA][4] = {
     {tables, triggers, lease, operations},
     {cluster, homes},
-    {shares, keep},
+    {shares, keep, keep_before},
 };
 
 /* The first coordinator makes the table that the others look at. */

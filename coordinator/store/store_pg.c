@@ -40,16 +40,26 @@ static const struct pv_pg_statement statements[] = {
      * clock. 0 stands for it. */
     {"keep", "SELECT p2pvpn.keep($1,$2,$3,$4,CASE $5::bigint WHEN 0 THEN"
              " extract(epoch FROM clock_timestamp())::bigint ELSE $5::bigint "
-             "END,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)"},
+             "END,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17)"},
+    {"make room", "SELECT pg_advisory_xact_lock(1882353765)"}, /* see keep() in pg_schema.c */
     {"collect", "SELECT num, snd, bx FROM p2pvpn.collect($1,$2,$3,$4,$5)"},
     /* By age copies are deleted only while the clock has stood for hours, which each coordinator's
      * row says, whatever jumps were before; and none is from the future, or it would stay for
-     * ever. */
+     * ever. Of a network whose home stores just now they stay until the next look: who holds copies
+     * of many networks waits for nobody. */
     {"age", "WITH t AS (SELECT extract(epoch FROM clock_timestamp())::bigint AS now"
             "  FROM p2pvpn.coordinators WHERE id = $1 AND until >= clock_timestamp()"
             "  AND clock_timestamp() - steady >= $2::bigint * interval '1 second'),"
-            " late AS (UPDATE p2pvpn.mail m SET time = t.now FROM t WHERE m.time > t.now)"
-            " DELETE FROM p2pvpn.mail m USING t WHERE m.time < t.now - $3::bigint"},
+            " old AS (SELECT DISTINCT m.network FROM p2pvpn.mail m, t"
+            "  WHERE m.time > t.now OR m.time < t.now - $3::bigint),"
+            " free AS (SELECT network FROM p2pvpn.homes WHERE network IN (SELECT network FROM old)"
+            "  FOR UPDATE SKIP LOCKED),"
+            " ours AS (SELECT network FROM free UNION ALL SELECT network FROM old"
+            "  WHERE network NOT IN (SELECT network FROM p2pvpn.homes)),"
+            " late AS (UPDATE p2pvpn.mail m SET time = t.now FROM t WHERE m.time > t.now"
+            "  AND m.network IN (SELECT network FROM ours))"
+            " DELETE FROM p2pvpn.mail m USING t WHERE m.time < t.now - $3::bigint"
+            "  AND m.network IN (SELECT network FROM ours)"},
     {"drop", "SELECT p2pvpn.drop_network($1)"},
     {"mark", "UPDATE p2pvpn.statements SET mark = $3 WHERE epoch = $1 AND n = $2"},
     {"load", "SELECT epoch, n, network, hash, statement, receipt, foreign_receipt, mark"
@@ -133,8 +143,8 @@ static void send_redeem(struct pv_pgstore *s, const struct pv_storeop *op)
     pv_pg_send(s->pg, "redeem", v, PV_ARRAY_LEN(v));
 }
 
-/* Copies of before this time are over. Who shares the database goes by its clock: see send_age(). A
- * transfer brings copies with the times that they have, and must lose none. */
+/* Copies of before this time are over. Who shares the database goes by its clock: see "age" above.
+ * A transfer brings copies with the times that they have, and must lose none. */
 static int64_t oldest(const struct pv_pgstore *s, const struct pv_storeop_copy *m)
 {
     return s->member != 0 || s->held || m->wall_s < PV_STOREOP_COPY_S
@@ -142,21 +152,8 @@ static int64_t oldest(const struct pv_pgstore *s, const struct pv_storeop_copy *
                : (int64_t)(m->wall_s - PV_STOREOP_COPY_S);
 }
 
-/* Once an hour, for the copies of all; returns how many statements that were. */
-static size_t send_age(struct pv_pgstore *s)
-{
-    const pv_ns now = pv_clock_now();
-    const struct pv_pg_value v[] = {pv_pg_int(s->member), pv_pg_int(STEADY_S),
-                                    pv_pg_int(PV_STOREOP_COPY_S)};
-    if (s->member == 0 || now < s->age_at)
-        return 0;
-    s->age_at = now + PV_S(AGE_S);
-    pv_pg_send(s->pg, "age", v, PV_ARRAY_LEN(v));
-    return 1;
-}
-
 /* The quotas are written once, in storeop.h, and travel with each call. */
-static void send_keep(struct pv_pgstore *s, const struct pv_storeop *op)
+static void send_keep(struct pv_pgstore *s, const struct pv_storeop *op, bool alone)
 {
     const struct pv_storeop_copy *m = &op->copy;
     const struct pv_pg_value v[] = {
@@ -176,6 +173,7 @@ static void send_keep(struct pv_pgstore *s, const struct pv_storeop *op)
         pv_pg_int(PV_STOREOP_COPY_PAIR),
         pv_pg_int(PV_STOREOP_COPY_PAIR_BYTES),
         pv_pg_int(PV_STOREOP_COPY_NET_BYTES),
+        pv_pg_int(alone || s->member == 0),
     };
     pv_pg_send(s->pg, "keep", v, PV_ARRAY_LEN(v));
 }
@@ -194,24 +192,22 @@ static void send_drop(struct pv_pgstore *s, const struct pv_storeop_copy *m)
     pv_pg_send(s->pg, "drop", v, PV_ARRAY_LEN(v));
 }
 
-/* Sends an operation; returns how many statements that were, behind its fence. again: it was sent
- * before, with an unknown outcome. */
-static size_t send_operation(struct pv_pgstore *s, const struct pv_storeop *op, bool again)
+/* Sends an operation; returns how many statements that were, with its fence. again: it was sent
+ * before, with an unknown outcome. alone: it makes room. */
+static size_t send_operation(struct pv_pgstore *s, const struct pv_storeop *op, bool again,
+                             bool alone)
 {
-    size_t n;
     send_fence(s, network_of(op), op->fresh, again && op->kind == PV_STOREOP_DROP);
     switch (op->kind) {
     case PV_STOREOP_REGISTER:
         send_redeem(s, op);
         return 2;
     case PV_STOREOP_KEEP:
-        n = 2 + send_age(s);
-        send_keep(s, op);
-        return n;
+        send_keep(s, op, alone);
+        return 2;
     case PV_STOREOP_COLLECT:
-        n = 2 + send_age(s);
         send_collect(s, &op->copy);
-        return n;
+        return 2;
     case PV_STOREOP_DROP:
         send_drop(s, &op->copy);
         return 2;
@@ -235,6 +231,7 @@ struct batch {
     int64_t fences[OPS_MAX];   /* of homes that were made */
     size_t at;                 /* the operation whose results come */
     bool again;                /* these were sent before, with an unknown outcome */
+    bool alone;                /* it is one that makes room, which is asked for first */
 };
 
 /* A node whose statement stands there is told so; when it is this very statement, it was stored by
@@ -278,6 +275,8 @@ static void take_collected(const PGresult *res, struct pv_storeop_result *result
 static void take_result(void *ctx, size_t i, PGresult *res)
 {
     struct batch *b = ctx;
+    if (i < b->first[0])
+        return;
     while (b->at + 1 < b->n && i >= b->first[b->at + 1])
         b->at++;
     const struct pv_storeop *op = b->ops[b->at];
@@ -342,8 +341,12 @@ static int send_batch(struct pv_pgstore *s, struct batch *b, bool *ret_sent,
     *ret_sent = r == PV_OK;
     if (r < 0)
         return r;
+    if (b->alone) {
+        pv_pg_send(s->pg, "make room", NULL, 0);
+        b->first[0] = 1;
+    }
     for (size_t i = 0; i < b->n; i++)
-        b->first[i + 1] = b->first[i] + send_operation(s, b->ops[i], b->again);
+        b->first[i + 1] = b->first[i] + send_operation(s, b->ops[i], b->again, b->alone);
     return pv_pg_finish(s->pg, take_result, b, error);
 }
 
@@ -386,22 +389,42 @@ static int do_batch(struct pv_pgstore *s, struct batch *b, char error[static PV_
 }
 
 /* An operation that fails undoes the whole transaction; its neighbours must not suffer. When all of
- * it was sent before with an unknown outcome, each may have been done then. */
-static void run_batch(struct pv_pgstore *s, struct pv_storeop *const *ops,
-                      struct pv_storeop_result *results, size_t n, bool again)
+ * it was sent before with an unknown outcome, each may have been done then. One that needs room of
+ * another network makes it alone. */
+static void run_batch(struct pv_pgstore *s, struct batch b)
 {
     char error[PV_STOREOP_ERROR_MAX] = "";
-    struct batch b = {.ops = ops, .results = results, .n = n, .again = again};
     int r = do_batch(s, &b, error);
     if (r == PV_OK) {
         note_homes(s, &b);
         return;
     }
+    if (r == PV_ERR_NO_SPACE && b.n == 1 && !b.alone) {
+        b.alone = true;
+        run_batch(s, b);
+        return;
+    }
     fail_results(&b, r == PV_ERR_REFUSED ? -ESTALE : r, error);
     /* One of them failed, and undid its neighbours: each for itself, then. */
-    if (n > 1 && !s->held && (r != PV_ERR_REFUSED || s->member != 0) && r != PV_ERR_CLOSED)
-        for (size_t i = 0; i < n; i++)
-            run_batch(s, &ops[i], &results[i], 1, b.again);
+    if (b.n > 1 && !s->held && (r != PV_ERR_REFUSED || s->member != 0) && r != PV_ERR_CLOSED)
+        for (size_t i = 0; i < b.n; i++)
+            run_batch(s, (struct batch){
+                             .ops = &b.ops[i], .results = &b.results[i], .n = 1, .again = b.again});
+}
+
+/* Once an hour, for the copies of all networks, by itself: nobody's operation waits with them. One
+ * that fails is done an hour later. */
+static void delete_old(struct pv_pgstore *s)
+{
+    char error[PV_STOREOP_ERROR_MAX];
+    const pv_ns now = pv_clock_now();
+    const struct pv_pg_value v[] = {pv_pg_int(s->member), pv_pg_int(STEADY_S),
+                                    pv_pg_int(PV_STOREOP_COPY_S)};
+    if (s->member == 0 || now < s->age_at || connect_now(s) < 0 || pv_pg_begin(s->pg, error) < 0)
+        return;
+    s->age_at = now + PV_S(AGE_S);
+    pv_pg_send(s->pg, "age", v, PV_ARRAY_LEN(v));
+    (void)!pv_pg_finish(s->pg, NULL, NULL, error);
 }
 
 /* These need the facts before they can write, so they are no part of other batches. */
@@ -431,6 +454,7 @@ static void run_operations(struct pv_coordstore *store, struct pv_storeop *const
 {
     struct pv_pgstore *s = (struct pv_pgstore *)store;
     memset(results, 0, n * sizeof(*results));
+    delete_old(s);
     for (size_t i = 0, len; i < n; i += len) {
         len = 1;
         while (len < OPS_MAX && i + len < n && is_home(ops[i + len]) == is_home(ops[i]))
@@ -438,7 +462,7 @@ static void run_operations(struct pv_coordstore *store, struct pv_storeop *const
         if (is_home(ops[i]))
             run_homes(s, ops + i, results + i, len);
         else
-            run_batch(s, ops + i, results + i, len, false);
+            run_batch(s, (struct batch){.ops = ops + i, .results = results + i, .n = len});
     }
 }
 
