@@ -271,6 +271,17 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     pv_copies_coordinator_answer(part, tag, msg, now);
 }
 
+struct pv_chatjob *pv_copies_job_new(enum pv_copyjob_kind kind)
+{
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COPIES);
+    if (job != NULL)
+        job->copies = calloc(1, sizeof(*job->copies));
+    if (job == NULL || job->copies == NULL)
+        return pv_chatjob_free(job);
+    job->copies->kind = kind;
+    return job;
+}
+
 bool pv_copies_submit(struct pv_copies *c, struct pv_chatjob *job, enum pv_copies_job what,
                       uint64_t arg)
 {
@@ -296,17 +307,6 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         pv_copies_members_job(c, what, tag >> PV_COPIES_JOB_BITS, result, now);
 }
 
-static struct pv_chatjob *count_job(void)
-{
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COPIES);
-    if (job != NULL)
-        job->copies = calloc(1, sizeof(*job->copies));
-    if (job == NULL || job->copies == NULL)
-        return pv_chatjob_free(job);
-    job->copies->kind = PV_COPYJOB_COUNT;
-    return job;
-}
-
 static void run(void *part, pv_ns now)
 {
     struct pv_copies *c = part;
@@ -314,7 +314,7 @@ static void run(void *part, pv_ns now)
     if (!c->counted) {
         /* Whether anybody's copies lie here: an earlier life may have taken some. */
         c->counted = true;
-        (void)pv_copies_submit(c, count_job(), PV_COPIES_JOB_NONE, 0);
+        (void)pv_copies_submit(c, pv_copies_job_new(PV_COPYJOB_COUNT), PV_COPIES_JOB_NONE, 0);
     }
     while (pv_chatlink_poll_event(c->node->chatlink, PV_CHATLINK_FOR_COPIES, &ev) == PV_OK) {
         take_event(c, &ev, now);

@@ -42,7 +42,7 @@ enum pv_copies_job {
     PV_COPIES_JOB_BACKLOG, /* for whom messages wait */
     PV_COPIES_JOB_MISSING, /* messages of the first task without a copy at its holder */
     PV_COPIES_JOB_PUT,     /* argument: index in puts */
-    PV_COPIES_JOB_NEXT,    /* argument: index in gives */
+    PV_COPIES_JOB_NEXT,    /* argument: index in gives, and the receiver's peer id */
     PV_COPIES_JOB_OVER,    /* argument: peer id */
     PV_COPIES_JOB_BITS = 4,
 };
@@ -130,6 +130,8 @@ struct pv_copies {
 
 /* --- copies.c -------------------------------------------------------------------------------- */
 
+/* A job of this kind about copies for the store; NULL without memory. */
+struct pv_chatjob *pv_copies_job_new(enum pv_copyjob_kind kind);
 /* Has the store do it; job is taken, NULL fails. False: nothing will come back. */
 bool pv_copies_submit(struct pv_copies *c, struct pv_chatjob *job, enum pv_copies_job what,
                       uint64_t arg);

@@ -13,6 +13,11 @@
 #include "daemon/core/member/sealkeys.h"
 #include "proto/control/desc.h"
 
+enum {
+    SLOT_BITS = 8, /* of a NEXT job's argument; the receiver's id stands above */
+};
+_Static_assert(PV_COPIES_GIVES <= 1 << SLOT_BITS, "a slot's number fits");
+
 #define LOOK_AFTER PV_S(10)            /* ours: so long the coordinator may be gone first */
 #define LOOK_EVERY PV_S(15)            /* ours */
 #define PATIENCE   PV_S(20)            /* ours: with an answer, connecting included */
@@ -61,21 +66,10 @@ static void want_connection(struct pv_copies *c, struct pv_peer *p, pv_ns now)
     pv_peers_touch(c->node->peers, p, now);
 }
 
-static struct pv_chatjob *new_job(enum pv_copyjob_kind kind)
-{
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COPIES);
-    if (job != NULL)
-        job->copies = calloc(1, sizeof(*job->copies));
-    if (job == NULL || job->copies == NULL)
-        return pv_chatjob_free(job);
-    job->copies->kind = kind;
-    return job;
-}
-
 static void drop_copy(struct pv_copies *c, const uint8_t *from, const uint8_t *to,
                       const uint8_t *key)
 {
-    struct pv_chatjob *job = new_job(PV_COPYJOB_DROP);
+    struct pv_chatjob *job = pv_copies_job_new(PV_COPYJOB_DROP);
     if (job != NULL) {
         memcpy(job->copies->from, from, sizeof(job->copies->from));
         memcpy(job->copies->to, to, sizeof(job->copies->to));
@@ -175,7 +169,7 @@ static void give_up_task(struct pv_copies *c)
 static void begin_task(struct pv_copies *c, pv_ns now)
 {
     struct pv_copies_members *s = &c->members;
-    struct pv_chatjob *job = new_job(PV_COPYJOB_MISSING);
+    struct pv_chatjob *job = pv_copies_job_new(PV_COPYJOB_MISSING);
     if (job != NULL) {
         memcpy(job->copies->to, s->tasks[0].to, sizeof(job->copies->to));
         memcpy(job->copies->holder, s->tasks[0].holder, sizeof(job->copies->holder));
@@ -251,7 +245,7 @@ static void take_kept(struct pv_copies *c, const struct pv_peer *p, const struct
         end_task(c);
         return;
     }
-    struct pv_chatjob *job = new_job(PV_COPYJOB_PLACED);
+    struct pv_chatjob *job = pv_copies_job_new(PV_COPYJOB_PLACED);
     if (job != NULL) {
         memcpy(job->copies->to, s->tasks[0].to, sizeof(job->copies->to));
         memcpy(job->copies->holder, pv_peer_pk(p), sizeof(job->copies->holder));
@@ -298,7 +292,7 @@ static bool is_welcome(const struct pv_copies *c, const struct pv_peer *p,
 /* The box is copied: the frame lies in the buffer of its connection. */
 static struct pv_chatjob *put_job(const struct pv_copy_frame *f, const struct pv_peer *p)
 {
-    struct pv_chatjob *job = new_job(PV_COPYJOB_PUT);
+    struct pv_chatjob *job = pv_copies_job_new(PV_COPYJOB_PUT);
     if (job != NULL)
         job->copies->box = malloc(f->box_len);
     if (job == NULL || job->copies->box == NULL)
@@ -374,14 +368,19 @@ static void give_later(struct pv_copies_members *s, uint32_t id)
         s->later[s->n_later++] = id;
 }
 
-static void give(struct pv_copies *c, const struct pv_peer *p, size_t slot, pv_ns now)
+/* Has the store look for the first copy behind number n that is held for the receiver. The job
+ * names the receiver as well: its slot may be another's when the result comes. */
+static void give(struct pv_copies *c, const struct pv_peer *p, size_t slot, uint64_t n, pv_ns now)
 {
     struct pv_copies_members *s = &c->members;
-    struct pv_chatjob *job = new_job(PV_COPYJOB_NEXT);
-    if (job == NULL)
-        return; /* when it comes the next time */
-    memcpy(job->copies->to, pv_peer_pk(p), sizeof(job->copies->to));
-    s->gives[slot].used = pv_copies_submit(c, job, PV_COPIES_JOB_NEXT, slot);
+    struct pv_chatjob *job = pv_copies_job_new(PV_COPYJOB_NEXT);
+    uint64_t arg = (uint64_t)pv_peer_id(p) << SLOT_BITS | slot;
+    if (job != NULL) {
+        memcpy(job->copies->to, pv_peer_pk(p), sizeof(job->copies->to));
+        job->copies->n = n;
+    }
+    /* Without memory it gets them when it comes the next time. */
+    s->gives[slot].used = pv_copies_submit(c, job, PV_COPIES_JOB_NEXT, arg);
     s->gives[slot].peer = pv_peer_id(p);
     s->gives[slot].n = 0;
     s->gives[slot].by = now + PATIENCE;
@@ -402,7 +401,7 @@ void pv_copies_members_give(struct pv_copies *c, const struct pv_peer *p, pv_ns 
     if (slot == PV_COPIES_GIVES || s->n_later > 0)
         give_later(s, pv_peer_id(p));
     else
-        give(c, p, slot, now);
+        give(c, p, slot, 0, now);
 }
 
 /* Slots that have become free are for those that wait. */
@@ -414,15 +413,19 @@ static void give_those_that_wait(struct pv_copies *c, pv_ns now)
         const struct pv_peer *p = pv_peers_by_id(c->node->peers, s->later[0]);
         memmove(s->later, s->later + 1, --s->n_later * sizeof(s->later[0]));
         if (p != NULL && pv_peer_reach(p) != PV_REACH_NO)
-            give(c, p, slot, now);
+            give(c, p, slot, 0, now);
     }
 }
 
-static void take_next(struct pv_copies *c, size_t slot, const struct pv_job_result *result,
+static void take_next(struct pv_copies *c, uint64_t arg, const struct pv_job_result *result,
                       pv_ns now)
 {
     struct pv_copies_members *s = &c->members;
-    struct pv_peer *p = pv_peers_by_id(c->node->peers, s->gives[slot].peer);
+    size_t slot = arg & ((1u << SLOT_BITS) - 1);
+    uint32_t receiver = (uint32_t)(arg >> SLOT_BITS);
+    if (s->gives[slot].peer != receiver)
+        return; /* it came after its time */
+    struct pv_peer *p = pv_peers_by_id(c->node->peers, receiver);
     const struct pv_stored_copy *copy =
         result->status == PV_OK && result->chat != NULL ? &result->chat->copies->copy : NULL;
     struct pv_copy_frame *f = p == NULL || copy == NULL || copy->n == 0 ? NULL : malloc(sizeof(*f));
@@ -460,16 +463,9 @@ static void take_taken(struct pv_copies *c, const struct pv_peer *p, const struc
         return;
     if (f->yes)
         drop_copy(c, f->node, pv_peer_pk(p), f->key);
-    struct pv_chatjob *job = new_job(PV_COPYJOB_NEXT);
-    if (job != NULL) {
-        memcpy(job->copies->to, pv_peer_pk(p), sizeof(job->copies->to));
-        /* The next one is looked for behind this one, taken or not: one copy that the receiver
-         * refuses does not hold up the others. */
-        job->copies->n = s->gives[i].n;
-    }
-    s->gives[i].n = 0;
-    s->gives[i].by = now + PATIENCE;
-    s->gives[i].used = pv_copies_submit(c, job, PV_COPIES_JOB_NEXT, i);
+    /* The next one is looked for behind this one, taken or not: one copy that the receiver refuses
+     * does not hold up the others. */
+    give(c, p, i, s->gives[i].n, now);
 }
 
 /* --- receiver -------------------------------------------------------------------------------- */
@@ -540,7 +536,7 @@ void pv_copies_members_job(struct pv_copies *c, enum pv_copies_job what, uint64_
     else if (what == PV_COPIES_JOB_PUT)
         take_put(c, (size_t)arg, result, now);
     else if (what == PV_COPIES_JOB_NEXT)
-        take_next(c, (size_t)arg, result, now);
+        take_next(c, arg, result, now);
     else if (what == PV_COPIES_JOB_OVER)
         take_over(c, (uint32_t)arg, result);
 }
@@ -579,7 +575,7 @@ void pv_copies_members_up(struct pv_copies *c, const uint8_t *pk, pv_ns now)
         memcmp(s->tasks[0].holder, pk, sizeof(s->tasks[0].holder)) == 0)
         send_copy(c, now);
     pv_copies_members_give(c, p, now);
-    struct pv_chatjob *job = new_job(PV_COPYJOB_OVER);
+    struct pv_chatjob *job = pv_copies_job_new(PV_COPYJOB_OVER);
     if (job != NULL)
         memcpy(job->copies->holder, pk, sizeof(job->copies->holder));
     (void)pv_copies_submit(c, job, PV_COPIES_JOB_OVER, pv_peer_id(p));
