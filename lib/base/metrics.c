@@ -98,22 +98,11 @@ void pv_metrics_family(struct pv_metrics *m, enum pv_metrics_type type, const ch
     puts_of(m, "\n");
 }
 
-/* Bytes of the UTF-8 character that text begins with; 0: it begins with none. */
-static size_t char_len(const char *text)
-{
-    size_t left = strnlen(text, 4);
-    for (size_t n = 1; n <= left; n++) {
-        if (pv_utf8_is_valid(pv_view(text, n)))
-            return n;
-    }
-    return 0;
-}
-
 /* Backslash, quote and newline are escaped; bytes that are no UTF-8 become '?'. */
 static void put_escaped(struct pv_metrics *m, const char *text)
 {
     while (*text != '\0') {
-        size_t n = char_len(text);
+        size_t n = pv_utf8_len(pv_view(text, strnlen(text, 4)));
         if (*text == '\\' || *text == '"')
             put_text(m, "\\", 1);
         if (*text == '\n')

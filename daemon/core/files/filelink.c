@@ -328,10 +328,8 @@ void pv_filelink_peer_gone(struct pv_filelink *l, const uint8_t *pk, pv_ns now)
     }
     for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
         struct pv_file_conn *c = &l->conns[i];
-        if (c->sid == 0 || memcmp(c->pk, pk, sizeof(c->pk)) != 0)
-            continue;
-        pv_file_op(l, &(struct pv_fileop){.type = PV_FILEOP_CLOSE, .sid = c->sid});
-        c->sid = 0;
+        if (c->sid != 0 && memcmp(c->pk, pk, sizeof(c->pk)) == 0)
+            pv_file_close(l, c);
     }
 }
 

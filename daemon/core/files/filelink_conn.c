@@ -38,7 +38,7 @@ static struct pv_file_conn *place_for(struct pv_filelink *l, const uint8_t *pk)
     return free_one != NULL ? free_one : victim;
 }
 
-static void close_conn(struct pv_filelink *l, struct pv_file_conn *c)
+void pv_file_close(struct pv_filelink *l, struct pv_file_conn *c)
 {
     pv_file_op(l, &(struct pv_fileop){.type = PV_FILEOP_CLOSE, .sid = c->sid});
     c->sid = 0;
@@ -48,7 +48,7 @@ int pv_filelink_accepted(struct pv_filelink *l, const uint8_t *pk, pv_ns now, ui
 {
     struct pv_file_conn *c = place_for(l, pk);
     if (c->sid != 0)
-        close_conn(l, c);
+        pv_file_close(l, c);
     /* The upper bits of a sid name the kind of stream (pv_sid), so numbers begin again
      * below them. */
     l->last_sid = l->last_sid % PV_STREAM_LOCAL_MASK + 1;
@@ -198,7 +198,7 @@ void pv_filelink_handle_bytes(struct pv_filelink *l, uint32_t sid, struct pv_vie
         bytes = pv_view(bytes.ptr + n, bytes.len - n);
         if (early || (c->len == c->want && !take_frame(l, c, now))) {
             l->unproven += !early;
-            close_conn(l, c);
+            pv_file_close(l, c);
         }
     }
 }

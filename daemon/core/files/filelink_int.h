@@ -105,6 +105,8 @@ bool pv_filelink_has_room(const struct pv_filelink *l, const struct pv_file *f);
 bool pv_file_is_spent(const struct pv_file *f);
 /* Starts what may run. */
 void pv_filelink_run(struct pv_filelink *l, pv_ns now);
+/* Ends an accepted connection; its place is free. */
+void pv_file_close(struct pv_filelink *l, struct pv_file_conn *c);
 /* Removes what is kept of an incoming file. */
 void pv_file_drop(struct pv_filelink *l, const struct pv_file *f);
 /* Ends the transfer under way; what it still reports is of no interest. */

@@ -362,10 +362,8 @@ void pv_filelink_handle_timeout(struct pv_filelink *l, pv_ns now)
     }
     for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
         struct pv_file_conn *c = &l->conns[i];
-        if (c->sid == 0 || c->deadline > now)
-            continue;
-        pv_file_op(l, &(struct pv_fileop){.type = PV_FILEOP_CLOSE, .sid = c->sid});
-        c->sid = 0;
+        if (c->sid != 0 && c->deadline <= now)
+            pv_file_close(l, c);
     }
     pv_filelink_run(l, now);
 }
