@@ -427,14 +427,7 @@ enum {
 
 static int print_left(struct pv_cli *cli, const json_t *body)
 {
-    bool forget = cli->args.value[LEAVE_FORGET] != NULL;
-    const char *done = forget ? "left the network; the keys of this node are deleted"
-                              : "left the network; a new token brings this node back";
-    /* A node that was no member any more has nobody to tell. */
-    if (json_object_get(body, "coordinator") == NULL)
-        pv_cli_note(cli, "%s", done);
-    else
-        pv_cli_note_told(cli, done, body);
+    pv_cli_note_left(cli, cli->args.value[LEAVE_FORGET] != NULL, body);
     return 0;
 }
 

@@ -32,6 +32,28 @@ void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
                     pv_json_text(body, "disk", "unknown"));
 }
 
+/* The coordinator is told later by members that know: the node itself has forgotten its network. */
+void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
+{
+    const char *coordinator = pv_json_text(body, "coordinator", NULL);
+    const char *done = "left the network; a new token brings this node back";
+    if (forget)
+        done = "left the network; the keys of this node are deleted";
+    else if (json_is_true(json_object_get(body, "removed")))
+        done =
+            "left the network that had removed this node: `p2pvpnctl leave --forget` makes a new "
+            "identity, which can join with a new token";
+    if (coordinator == NULL) /* a node that was no member any more has nobody to tell */
+        pv_cli_note(cli, "%s", done);
+    else if (strcmp(coordinator, "stored") != 0 && pv_json_real(body, "know", 0) == 0)
+        pv_cli_note(cli,
+                    "%s; nobody could be told: it stays in the lists of the others until an admin "
+                    "says `p2pvpnctl remove`",
+                    done);
+    else
+        pv_cli_note_told(cli, done, body);
+}
+
 /* The deed is done whatever the disk and the coordinator say; scripts see by the code that one of
  * them has not stored it yet. */
 int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print)

@@ -47,7 +47,9 @@ struct admin {
     struct waiting waiting[MAX_WAITING];
     size_t n_waiting;
     bool forgetting_keys;       /* a job that deletes them is under way; its tag: who waits */
-    struct pv_ctlapi_told left; /* what that client is answered */
+    bool unforgotten;           /* this node has left, and its disk still has the network */
+    struct pv_ctlapi_told left; /* what that client is answered; coordinator NULL: told nobody */
+    bool was_removed;           /* so there was nobody to tell */
 };
 
 static int make_admin(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -133,6 +135,7 @@ static void forget_network(struct admin *a, enum pv_job_forget what, uint64_t ha
     /* The node leaves before the store forgets: from here on nothing is written that belongs to
      * this network. */
     pv_membership_leave(a->node, now);
+    a->unforgotten = true;
     if (job == NULL) {
         answer_error(a, handle, PV_CTLAPI_FAILED, "leave: out of memory: try again");
         return;
@@ -143,19 +146,24 @@ static void forget_network(struct admin *a, enum pv_job_forget what, uint64_t ha
 }
 
 /* The store has forgotten the network, and with --forget the keys: then the shell ends this engine
- * and makes one with new keys. */
+ * and makes one with new keys. What the disk still has would be this node's network again after a
+ * restart, so the user is told to have it forgotten. */
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct admin *a = part;
     (void)now;
-    a->node->keys_forgotten = a->forgetting_keys && result->status == PV_OK;
-    a->forgetting_keys = false;
-    if (result->status == PV_OK && a->left.coordinator != NULL)
-        pv_ctlsrv_answer(a->node->ctl, tag, pv_ctlapi_told_json(&a->left));
-    else if (result->status == PV_OK)
-        pv_ctlsrv_done(a->node->ctl, tag); /* there was nobody to tell */
+    a->unforgotten = result->status != PV_OK;
+    a->node->keys_forgotten = a->forgetting_keys && !a->unforgotten;
+    if (a->unforgotten)
+        pv_ctlsrv_failf(a->node->ctl, tag, PV_CTLAPI_FAILED,
+                        "leave: this node has left, but its disk still has the network: %s; then "
+                        "`p2pvpnctl leave%s` again",
+                        result->error, a->forgetting_keys ? " --forget" : "");
     else
-        answer_error(a, tag, PV_CTLAPI_FAILED, result->error);
+        pv_ctlsrv_answer(a->node->ctl, tag,
+                         a->left.coordinator != NULL ? pv_ctlapi_told_json(&a->left)
+                                                     : pv_ctlapi_left_json(a->was_removed));
+    a->forgetting_keys = false;
     a->left.coordinator = NULL;
 }
 
@@ -705,8 +713,11 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
                                       : req->delete_root ? PV_FORGET_ROOT
                                                          : PV_FORGET_KEYS;
     (void)p;
-    /* Keys are there to be forgotten even where no network is left. */
-    if (n->roster == NULL && req->forget) {
+    if (n->roster != NULL)
+        a->was_removed = n->removed;
+    /* Keys are there to be forgotten even where no network is left, and so is what the disk kept.
+     */
+    if (n->roster == NULL && (req->forget || a->unforgotten)) {
         forget_network(a, forget, handle, now);
         return;
     }

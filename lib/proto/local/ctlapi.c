@@ -592,6 +592,11 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
     return out;
 }
 
+json_t *pv_ctlapi_left_json(bool removed)
+{
+    return pv_ctlapi_pack("{s:b}", "removed", removed);
+}
+
 json_t *pv_ctlapi_invites_new(void)
 {
     return list_new("invites");

@@ -524,6 +524,9 @@ struct pv_ctlapi_told {
  * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, with code 1 unless this disk
  * has stored it, else 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);
+/* LEAVE with nobody to tell: {"removed"}: had the network removed this node? NULL without memory.
+ */
+json_t *pv_ctlapi_left_json(bool removed);
 struct pv_ctlapi_invite {
     uint8_t id[PV_SIGN_PK_LEN];
     uint32_t uses, used;

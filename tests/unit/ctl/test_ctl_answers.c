@@ -315,6 +315,36 @@ static void changes_are_sent_as_they_are(void **state)
     assert_string_equal(t.out, "{\"format\":1}\n");
 }
 
+/* What a leave answers is said as this. */
+static void expect_left(const char *answer, const char *flag, int code, const char *words)
+{
+    answers("leave", answer);
+    assert_int_equal(flag != NULL ? RUN("leave", flag) : RUN("leave"), code);
+    if (strstr(t.err, words) == NULL)
+        fail_msg("leave said: %s", t.err);
+}
+
+static void a_leave_says_who_knows_and_what_brings_the_node_back(void **state)
+{
+    (void)state;
+    expect_left("{\"id\":@,\"ok\":true,\"removed\":false}\n", NULL, 0,
+                "left the network; a new token brings this node back\n");
+    expect_left("{\"id\":@,\"ok\":true,\"removed\":true}\n", NULL, 0,
+                "`p2pvpnctl leave --forget` makes a new identity");
+    expect_left("{\"id\":@,\"ok\":true,\"removed\":true}\n", "--forget", 0,
+                "left the network; the keys of this node are deleted\n");
+    expect_left("{\"id\":@,\"ok\":true,\"online\":2,\"know\":1,\"coordinator\":\"away\","
+                "\"disk\":\"stored\",\"code\":9}\n",
+                NULL, PV_CTLAPI_UNREACHABLE,
+                "the coordinator is away, and is told when it is back");
+    expect_left("{\"id\":@,\"ok\":true,\"online\":0,\"know\":0,\"coordinator\":\"away\","
+                "\"disk\":\"stored\",\"code\":9}\n",
+                "--forget", PV_CTLAPI_UNREACHABLE, "nobody could be told");
+    expect_left("{\"id\":@,\"ok\":true,\"online\":2,\"know\":0,\"coordinator\":\"stored\","
+                "\"disk\":\"stored\"}\n",
+                NULL, 0, "0 of 2 members online know, the coordinator has stored it and tells");
+}
+
 static void a_reload_says_what_came_of_it(void **state)
 {
     (void)state;
@@ -399,6 +429,7 @@ int main(void)
         T(what_only_root_may_begin_says_so),
         T(invite_prints_the_token_alone_and_lists),
         T(changes_are_sent_as_they_are),
+        T(a_leave_says_who_knows_and_what_brings_the_node_back),
         T(a_reload_says_what_came_of_it),
         T(ping_says_which_way_each_answer_took),
         T(ping_direct_is_exit_code_10_when_relayed),

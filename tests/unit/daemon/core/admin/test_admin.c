@@ -43,6 +43,7 @@ void pv_membership_leave(struct pv_node *n, pv_ns now)
 {
     pv_peers_drop_members(n->peers, now);
     n->roster = NULL; /* the test's world frees it */
+    n->removed = false;
     others.left++;
 }
 
@@ -669,8 +670,25 @@ static void who_is_no_member_any_more_tells_nobody(void **state)
     x.f.node.removed = true;
     ask("\"cmd\":\"leave\",\"last\":true");
     assert_int_equal(others.told_owed, 0);
+    forget(PV_FORGET_NETWORK, PV_OK);
+    expect("\"removed\":true");
+}
+
+static void what_the_disk_still_has_is_forgotten_by_the_next_leave(void **state)
+{
+    (void)state;
+    x.f.node.removed = true;
+    ask("\"cmd\":\"leave\"");
     forget(PV_FORGET_NETWORK, PV_ERR_NO_SPACE);
-    expect("the disk is gone");
+    expect("leave: this node has left, but its disk still has the network: the disk is gone; then "
+           "`p2pvpnctl leave` again");
+    others.left = 0;
+    ask("\"cmd\":\"leave\"");
+    forget(PV_FORGET_NETWORK, PV_OK);
+    expect("\"removed\":true");
+    ask("\"cmd\":\"leave\"");
+    assert_null(fake_node_job(&x.f));
+    expect("\"error\"");
 }
 
 static void keys_are_forgotten_without_a_network_too(void **state)
@@ -683,7 +701,7 @@ static void keys_are_forgotten_without_a_network_too(void **state)
     expect("\"error\"");
     ask("\"cmd\":\"leave\",\"forget\":true,\"last\":true");
     forget(PV_FORGET_KEYS, PV_ERR_NO_SPACE);
-    expect("the disk is gone");
+    expect("the disk is gone; then `p2pvpnctl leave --forget` again");
     assert_false(x.f.node.keys_forgotten);
 }
 
@@ -733,6 +751,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_can_tell_nobody_leaves_only_by_force, start, stop),
         cmocka_unit_test_setup_teardown(a_member_that_is_reached_is_enough_to_leave, start, stop),
         cmocka_unit_test_setup_teardown(who_is_no_member_any_more_tells_nobody, start, stop),
+        cmocka_unit_test_setup_teardown(what_the_disk_still_has_is_forgotten_by_the_next_leave,
+                                        start, stop),
         cmocka_unit_test_setup_teardown(keys_are_forgotten_without_a_network_too, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
