@@ -487,6 +487,9 @@ static int copied(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 #define FIRST_INCOMING                                                            \
     "SELECT MIN(n) FROM chat_message WHERE peer IN (SELECT peer FROM chat_usage)" \
     " AND id = ?5 AND outgoing = 0 AND (?1 = 0 OR peer = ?2)"
+/* The place that an earlier list gave, while the same message stands there: the numbers of messages
+ * that were deleted are given out again. */
+#define GIVEN_PLACE "SELECT n FROM chat_message WHERE n = ?7 AND id = ?5 AND outgoing = 0"
 
 /* The place of the last message of a list, at which the next one goes on. */
 static int find_upto(sqlite3 *db, struct pv_chatjob_result *res)
@@ -506,8 +509,8 @@ static int inbox(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_re
     struct pv_query q =
         pv_query(db, "SELECT " COLUMNS " FROM chat_message"
                      " WHERE outgoing = 0 AND state = 3 AND (?1 = 0 OR peer = ?2)"
-                     " AND (?3 = 0 OR n > coalesce(nullif(?7, 0), (" FIRST_INCOMING "), 0))"
-                     " AND (?4 = 0 OR n <= coalesce(nullif(?7, 0),"
+                     " AND (?3 = 0 OR n > coalesce((" GIVEN_PLACE "), (" FIRST_INCOMING "), 0))"
+                     " AND (?4 = 0 OR n <= coalesce((" GIVEN_PLACE "),"
                      " (" FIRST_INCOMING " AND state = 3)))"
                      " ORDER BY n LIMIT ?6");
     pv_bind_u64(&q, job->of_peer);

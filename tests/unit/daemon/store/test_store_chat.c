@@ -227,6 +227,27 @@ static void an_id_that_is_there_twice_holds_up_nobody(void **state)
     assert_inbox(false, 0, "3");
 }
 
+/* What comes after a list whose messages were deleted stands where they stood: it is not taken for
+ * what the client has. */
+static void what_takes_the_place_of_deleted_messages_is_not_read(void **state)
+{
+    struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 3);
+    struct pv_chatjob clear = job_of(PV_CHATJOB_CLEAR, BOB, 0);
+    (void)state;
+    commit(BOB, 1, 3, 1);
+    job.limit = 4;
+    job.upto = upto_of(&job, 3);
+    clear.all_peers = true;
+    pv_chatjob_result_free(must(&clear));
+    commit(CAROL, 4, 2, 1);
+    job.through = job.mark_read = true;
+    assert_list(job, "");
+    assert_inbox(false, 0, "4 5");
+    job.through = job.mark_read = false;
+    job.after = true;
+    assert_list(job, "4 5");
+}
+
 static void inbox_marks_what_it_gives_and_no_more(void **state)
 {
     (void)state;
@@ -549,6 +570,7 @@ int main(void)
         BOTH(inbox_of_one_peer_leaves_the_others_unread),
         BOTH(the_inbox_is_read_as_far_as_the_client_says),
         BOTH(an_id_that_is_there_twice_holds_up_nobody),
+        SQL(what_takes_the_place_of_deleted_messages_is_not_read),
         BOTH(inbox_marks_what_it_gives_and_no_more),
         BOTH(receipts_are_owed_until_told),
         BOTH(plain_text_is_read_without_a_receipt),
