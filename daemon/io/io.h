@@ -50,9 +50,9 @@ struct pv_io_config {
 
 /* Starts threads. PV_ERR_NOMEM, -errno. */
 PV_MUST_CHECK int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg);
-/* Runs until SIGTERM or SIGINT: PV_OK; PV_ERR_CLOSED when the helper or
- * the door died. The engine was told
- * to shut down and its last words were sent. */
+/* Runs until SIGTERM or SIGINT, or until there is to be another life (reload, or the engine wants a
+ * restart): PV_OK; PV_ERR_CLOSED when the helper or the door died. The engine was told to shut down
+ * and its last words were sent. */
 PV_MUST_CHECK int pv_io_run(struct pv_io *io);
 /* Ends threads; jobs under way are finished first, the resolver's excepted. The TUN is closed. NULL
  * is fine; returns NULL. */

@@ -158,8 +158,8 @@ void pv_chatlink_refuse_peer(struct pv_chatlink *link, struct pv_chatlink_peer *
 void pv_chatlink_give_up(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
                          pv_ns now)
 {
-    pv_log(link->log, PV_LOG_WARN, "chat peer=%s store failed: %s: will try again", peer->name,
-           pv_strstatus(status));
+    pv_log(link->log, PV_LOG_WARN, "peer=%s what=\"chat begins anew\" why=\"the store failed: %s\"",
+           peer->name, pv_strstatus(status));
     pv_chatlink_refuse_peer(link, peer, now);
 }
 

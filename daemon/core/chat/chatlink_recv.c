@@ -157,7 +157,7 @@ void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_p
         pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_MESSAGE, 0, PV_OK,
                                &result->msgs[i]);
     if (peer->holding == PV_CHAT_LATER_NO && result->later != PV_CHAT_LATER_NO)
-        pv_log(link->log, PV_LOG_WARN, "chat peer=%s what=\"messages left for later\" why=\"%s\"",
+        pv_log(link->log, PV_LOG_WARN, "peer=%s what=\"messages left for later\" why=\"%s\"",
                peer->name,
                result->later == PV_CHAT_LATER_DISK ? "the disk is nearly full"
                                                    : "it has as many here as it may");
@@ -489,8 +489,8 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
         return true;
     if (r < 0) {
         link->counts.bad_frames++;
-        pv_log(link->log, PV_LOG_DEBUG, "chat peer=%s bad frame: %s", c->peer->name,
-               pv_strstatus(r));
+        pv_log(link->log, PV_LOG_DEBUG, "peer=%s what=\"bad frame of chat\" why=\"%s\"",
+               c->peer->name, pv_strstatus(r));
         return false;
     }
     if (f->kind != PV_CHAT_PLAIN)

@@ -73,8 +73,9 @@ static void write_window(struct pv_chatlink *link, struct pv_chatlink_peer *peer
         /* A damaged message is passed over: it must not block those behind it for ever. */
         c->sent_seq = m->seq;
         if (r < 0) {
-            pv_log(link->log, PV_LOG_WARN, "chat peer=%s message seq=%llu is damaged: not sent",
-                   peer->name, (unsigned long long)m->seq);
+            pv_log(link->log, PV_LOG_WARN,
+                   "peer=%s seq=%llu what=\"message not sent\" why=\"it is damaged\"", peer->name,
+                   (unsigned long long)m->seq);
             continue;
         }
         if (m->state == PV_CHAT_QUEUED && c->n_sent < PV_ARRAY_LEN(c->sent)) {
@@ -407,5 +408,6 @@ void pv_chatlink_seen(struct pv_chatlink *link, const uint8_t *pk, const uint8_t
     memcpy(job->peer, pk, sizeof(job->peer));
     memcpy(job->id, id, sizeof(job->id));
     if (pv_chatlink_job_emit(link, job, now, NULL) < 0)
-        pv_log(link->log, PV_LOG_DEBUG, "chat message stays unread: too many store jobs");
+        pv_log(link->log, PV_LOG_DEBUG,
+               "what=\"message stays unread\" why=\"too many store jobs\"");
 }

@@ -408,7 +408,7 @@ void pv_rooms_ask_load(struct pv_rooms *rs)
  * for a text of his own to be stored is told. */
 void pv_rooms_reload(struct pv_rooms *rs, pv_ns now)
 {
-    pv_log(rs->log, PV_LOG_WARN, "rooms: the store failed: they are loaded again");
+    pv_log(rs->log, PV_LOG_WARN, "what=\"rooms are loaded again\" why=\"the store failed\"");
     while (rs->n_rooms > 0) {
         struct pv_rooms_room *room = rs->rooms[rs->n_rooms - 1];
         tell_said(rs, room, 0, PV_ERR_CLOSED, NULL);
