@@ -538,18 +538,24 @@ static const char *state_words(enum pv_file_state state)
     return words[state];
 }
 
-/* A command that does not fit the file's state names the state, so that the user sees why. */
+/* A command that does not fit the file's state names the state, so that the user sees why, and the
+ * command that fits. */
 static void answer_failed(const struct files *f, uint32_t number, int status, uint64_t handle)
 {
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
-    char text[PV_CTLAPI_ERROR_BUF];
+    char text[PV_CTLAPI_ERROR_BUF], remedy[64] = "`p2pvpnctl files` lists them";
+    if (entry != NULL && !entry->outgoing && entry->state == PV_FILE_DONE)
+        snprintf(remedy, sizeof(remedy), "`p2pvpnctl files get %lu` saves it",
+                 (unsigned long)number);
+    else if (entry != NULL && !entry->outgoing && !is_over(entry->state))
+        snprintf(remedy, sizeof(remedy), "`p2pvpnctl files accept %lu` fetches it",
+                 (unsigned long)number);
     if (status == PV_ERR_STATE && entry != NULL)
-        snprintf(text, sizeof(text), "files: file %lu %s %s: `p2pvpnctl files` lists them",
-                 (unsigned long)number,
+        snprintf(text, sizeof(text), "files: file %lu %s %s: %s", (unsigned long)number,
                  entry->outgoing         ? "goes out and is"
                  : is_over(entry->state) ? "was"
                                          : "is",
-                 state_words(entry->state));
+                 state_words(entry->state), remedy);
     else
         snprintf(text, sizeof(text), "files: %lu: %s: `p2pvpnctl files` lists them",
                  (unsigned long)number, pv_strstatus(status));

@@ -255,7 +255,8 @@ static void a_large_offer_waits_for_the_user(void **state)
     expect_saved(PV_OK);
     expect_op(PV_FILEOP_FETCH);
     fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"file_get\",\"number\":1}");
-    assert_reply(&node, client, "file 1 is accepted and not whole yet");
+    assert_reply(&node, client,
+                 "file 1 is accepted and not whole yet: `p2pvpnctl files accept 1` fetches it");
     fake_ctl_say(&node, client, "{\"id\":3,\"cmd\":\"file_accept\",\"number\":9}");
     assert_reply(&node, client, "\"ok\":false");
 }
@@ -269,6 +270,8 @@ static void a_whole_file_is_passed_to_the_client_that_gets_it(void **state)
     pv_files_part_progress(&node.node, op.op.tag, 400, node.now);
     pv_files_part_done(&node.node, op.op.tag, PV_FILE_WHY_NONE, 900, node.now);
     fake_peers_settle(&peers);
+    fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"file_accept\",\"number\":1}");
+    assert_reply(&node, client, "file 1 was transferred already: `p2pvpnctl files get 1` saves it");
     fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_get\",\"number\":1}");
     assert_reply(&node, client, "\"ok\":true");
     assert_int_equal(pv_files_part_poll_op(&node.node, &op), PV_OK);
