@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crypto/ct.h"
 #include "daemon/io/xfer.h"
 #include "sys/file/file.h"
 #include "sys/helper/source.h"
@@ -291,9 +292,11 @@ struct pv_io_files *pv_io_files_free(struct pv_io_files *files)
         pv_worker_free(files->worker);
     }
     /* Sources of offers are the engine's numbers, but ours to close. */
-    while (pv_engine_poll_fileop(files->cfg.turn->engine, &op) == PV_OK)
+    while (pv_engine_poll_fileop(files->cfg.turn->engine, &op) == PV_OK) {
         if (!op.pass && op.op.type == PV_FILEOP_RELEASE)
             close(op.op.handle);
+        pv_wipe(&op.proof, sizeof(op.proof));
+    }
     if (files->dir >= 0)
         close(files->dir);
     free(files);
