@@ -160,17 +160,22 @@ bool pv_rooms_is_behind_itself(struct pv_rooms_room *room, pv_ns now)
 }
 
 /* Members that have what is missing come back just after this node woke. Hours of sleep would make
- * them too late: a log that went on behind a gap never goes back. */
+ * them too late: a log that went on behind a gap never goes back. A claim that was not believed any
+ * more when the machine fell asleep, at the last call, stays so. */
 void pv_rooms_woke(struct pv_rooms *rooms, pv_ns now)
 {
+    const pv_ns fell_asleep = rooms->now;
     for (size_t i = 0; i < rooms->n_rooms; i++) {
         const struct pv_rooms_room *room = rooms->rooms[i];
         for (size_t k = 0; k < room->n_members; k++) {
             struct pv_rooms_node *m = room->members[k];
-            m->gap_since = m->gap_since == 0 ? 0 : now;
-            m->claims_since = m->claims_since == 0 ? 0 : now;
+            if (m->gap_since != 0)
+                m->gap_since = now;
+            if (m->claims_since != 0 && fell_asleep - m->claims_since < PV_S(CLAIM_S))
+                m->claims_since = now;
         }
     }
+    rooms->now = now;
 }
 
 /* --- what is deleted here ------------------------------------------------------------------ */

@@ -321,6 +321,11 @@ static void who_claims_has_its_time_after_a_sleep(void **state)
     assert_int_equal(say(BOB, "crew", "two"), PV_ERR_STATE);
     run_for(PV_S(61));
     assert_int_equal(say(BOB, "crew", "two"), PV_OK);
+    /* She has shown nothing; the next sleep does not make her believed again. */
+    eve_claims();
+    w.now += PV_S(3600);
+    pv_rooms_woke(w.n[BOB].rooms, w.now);
+    assert_int_equal(say(BOB, "crew", "three"), PV_OK);
 }
 
 /* She says that she has what anna said, and gives nothing. */
