@@ -127,14 +127,16 @@ static void handle_change(struct request *q)
 static void log_done(const struct pv_coord *c, const struct pv_work *work)
 {
     char key[PV_KEY_TEXT_BUF];
+    struct pv_statement st;
     if (work->error != PV_CTL_E_NONE || work->net == NULL)
         return;
     const char *network = pv_roster_network(work->net->roster)->name;
     if (work->msg->type == PV_CTL_CREATE)
         pv_log(c->log, PV_LOG_INFO, "network created name=%s", network);
-    else if (work->msg->type == PV_CTL_REGISTER)
+    else if (work->msg->type == PV_CTL_REGISTER &&
+             pv_statement_decode(work->registered, &st) == PV_OK)
         pv_log(c->log, PV_LOG_INFO, "node joined network=%s name=%s node=%s", network,
-               work->registered->st.u.member.name, pv_key_format(work->joiner.node, key));
+               st.u.member.name, pv_key_format(work->joiner.node, key));
 }
 
 /* The connection may be gone by now; the change is stored all the same, and the node that comes
@@ -158,8 +160,8 @@ void pv_request_done(struct pv_coord *c, struct pv_conn *s, struct pv_work *work
         pv_answer_refuse(s, work->msg, work->error, pv_answer_text(work->error));
     } else if (work->msg->type == PV_CTL_REGISTER) {
         struct pv_ctl_msg m = pv_answer_to(work->msg, PV_CTL_REGISTERED);
-        m.u.registered.item = (struct pv_ctl_item){.statement = work->registered->st.raw,
-                                                   .receipt = work->registered->receipt};
+        m.u.registered.item =
+            (struct pv_ctl_item){.statement = work->registered, .receipt = work->receipt};
         pv_answer_send(s, &m);
     } else {
         struct pv_ctl_msg m = pv_answer_to(work->msg, PV_CTL_RECEIPTS);

@@ -68,6 +68,7 @@ struct pv_work *pv_work_free(struct pv_work *work)
         return NULL;
     pv_ctl_msg_free(work->msg);
     pv_cnet_free(work->fresh);
+    free(work->copy);
     free(work);
     return NULL;
 }
@@ -456,6 +457,28 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
 
 /* --- register -------------------------------------------------------------------------------- */
 
+/* Ends a registration with the statement that stands. */
+static void finish_registered(struct pv_registry *reg, struct pv_work *work,
+                              const uint8_t hash[static PV_STATEMENT_HASH_LEN])
+{
+    const struct pv_roster_entry *entry = pv_roster_find(work->net->roster, hash);
+    if (entry == NULL) {
+        finish_work(reg, work, PV_CTL_E_NOT_ALLOWED);
+        return;
+    }
+    work->copy = malloc(entry->st.raw.len + entry->receipt.len);
+    if (work->copy == NULL) { /* it is asked for again */
+        finish_work(reg, work, PV_CTL_E_STORAGE);
+        return;
+    }
+    memcpy(work->copy, entry->st.raw.ptr, entry->st.raw.len);
+    if (entry->receipt.len > 0)
+        memcpy(work->copy + entry->st.raw.len, entry->receipt.ptr, entry->receipt.len);
+    work->registered = pv_view(work->copy, entry->st.raw.len);
+    work->receipt = pv_view(work->copy + entry->st.raw.len, entry->receipt.len);
+    finish_work(reg, work, PV_CTL_E_NONE);
+}
+
 /* A node that repeats this very statement lost the answer; for any other the store decides, with
  * the serial and uses that it has to know. */
 static void start_register(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
@@ -472,8 +495,7 @@ static void start_register(struct pv_registry *reg, struct pv_work *work, uint64
         return;
     }
     if (r.known) {
-        work->registered = pv_roster_find(work->net->roster, r.st.hash);
-        finish_work(reg, work, PV_CTL_E_NONE);
+        finish_registered(reg, work, r.st.hash);
         return;
     }
     op = queue_op(reg, work, work->net, &first, 1, wall);
@@ -611,12 +633,10 @@ static void finish_register(struct pv_registry *reg, struct pv_op *op)
     else if (op->result.status != PV_OK)
         e = op->result.status == PV_ERR_EXPIRED ? PV_CTL_E_INVITE_USED : PV_CTL_E_STORAGE;
     pv_cnet_unpin(op->net, st.signer, work->joiner.node, e == PV_CTL_E_NONE);
-    if (e == PV_CTL_E_NONE) {
-        work->registered = pv_roster_find(op->net->roster, hash);
-        if (work->registered == NULL)
-            e = PV_CTL_E_NOT_ALLOWED;
-    }
-    finish_work(reg, work, e);
+    if (e == PV_CTL_E_NONE)
+        finish_registered(reg, work, hash);
+    else
+        finish_work(reg, work, e);
 }
 
 /* Only failures of the disk are logged; an invite that is used up is an answer. */

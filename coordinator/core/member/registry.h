@@ -29,7 +29,9 @@ struct pv_work {
     enum pv_ctl_error error; /* not PV_CTL_E_NONE: the whole request failed */
     size_t n_results;        /* PUT, CREATE: one for each statement */
     struct pv_ctl_result *results;
-    const struct pv_roster_entry *registered; /* REGISTER */
+    /* REGISTER: the statement that stands, and its receipt. A copy: a later change of the same
+     * network may have replaced it in the roster before this one is answered. */
+    struct pv_view registered, receipt;
 
     /* The registry's own. */
     struct pv_work *next;
@@ -37,6 +39,7 @@ struct pv_work {
     const struct pv_cnet *trial;         /* CREATE: all of it, while its rows are made */
     size_t at;                           /* first statement that is not decided */
     uint8_t (*receipts)[PV_RECEIPT_LEN]; /* results point here */
+    uint8_t *copy;                       /* owned: registered and receipt point here */
 };
 
 enum {

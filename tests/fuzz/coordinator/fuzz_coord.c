@@ -40,11 +40,13 @@ static void note_network(void *ctx, const struct pv_coord_network *net)
     (*n)++;
 }
 
-static void look(const struct world *w)
+/* When everything is done that is due, as taking in what was put, it adds up. */
+static void look(struct world *w)
 {
     struct pv_coord_stats stats;
     struct pv_coord_kinds kinds;
     size_t n = 0;
+    pass(w, 0);
     pv_coord_stats(w->coord, &stats);
     pv_coord_kinds(w->coord, &kinds);
     pv_coord_networks(w->coord, w->now, note_network, &n);

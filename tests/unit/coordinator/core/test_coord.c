@@ -351,6 +351,59 @@ static void the_same_node_registering_twice_at_once_uses_one_use(void **state)
     cw_join(w, &invite, &carol, "carol"); /* the second use is still there */
 }
 
+/* Two changes that the store has done are taken in at once when their network has rested. The first
+ * is answered with a statement that its node had already, and that the second makes one too many.
+ * An admin who invites with the key that signs its own statements can have that at will. */
+static void a_registration_is_answered_though_its_statement_goes_at_once(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(19);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_node bob = cw_node_make(w);
+    struct pv_st_invite inv = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 2};
+    const uint8_t ip4[PV_IP4_LEN] = {10, 66, 0, 9};
+    struct cw_claim claim = {.name = "bob", .ip4 = ip4, .issued = CW_WALL};
+    struct pv_made made, first;
+    memcpy(inv.invite, w->alice.id.pk, sizeof(inv.invite));
+    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &inv, &made), PV_OK);
+    assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
+    while (claim.serial < PV_ROSTER_MAX_SELF) {
+        claim.serial++;
+        made = cw_member_statement(w, &w->alice.id, &bob, claim);
+        first = claim.serial == 1 ? made : first;
+        assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
+    }
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    claim.serial++;
+    made = cw_member_statement(w, &w->alice.id, &bob, claim);
+    w->hold_jobs = true;
+    uint64_t registered = cw_send(c, cw_register_msg(&made));
+    cw_pump(w);
+    claim.serial++;
+    made = cw_member_statement(w, &w->alice.id, &bob, claim);
+    struct pv_ctl_item item = cw_item(pv_made_view(&made));
+    uint64_t put =
+        cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
+    cw_pump(w);
+    assert_int_equal(w->n_jobs, 2);
+    pv_coord_bill(w->coord, PV_COORD_DEBT, w->now);
+    assert_true(pv_coord_rests(w->coord));
+    cw_release(w, false);
+    assert_null(cw_take(c, registered));
+    cw_sleep(w, PV_COORD_SHARE * PV_COORD_DEBT);
+    struct pv_ctl_msg *m = cw_take(c, registered);
+    assert_int_equal(m->type, PV_CTL_REGISTERED);
+    assert_true(pv_view_equal(m->u.registered.item.statement, pv_made_view(&first)));
+    assert_int_equal(pv_receipt_verify(m->u.registered.item.receipt), PV_OK);
+    pv_ctl_msg_free(m);
+    m = cw_take(alice, put);
+    assert_int_equal(m->type, PV_CTL_RECEIPTS);
+    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
+    pv_ctl_msg_free(m);
+}
+
 static void a_taken_name_gets_a_number_and_addresses_never_clash(void **state)
 {
     (void)state;
@@ -659,6 +712,7 @@ int main(void)
         cmocka_unit_test(of_two_registers_with_a_one_use_token_at_once_one_wins),
         cmocka_unit_test(joining_and_registering_again_gives_the_same_answer),
         cmocka_unit_test(the_same_node_registering_twice_at_once_uses_one_use),
+        cmocka_unit_test(a_registration_is_answered_though_its_statement_goes_at_once),
         cmocka_unit_test(a_taken_name_gets_a_number_and_addresses_never_clash),
         cmocka_unit_test(a_reservation_holds_for_its_node_and_ends_after_sixty_seconds),
         cmocka_unit_test(invites_end_by_time_by_use_and_by_revocation),
