@@ -158,7 +158,21 @@ int pv_cli_check_node(struct pv_cli *cli)
                        cli->node.name, cli->node.name);
 }
 
-int pv_cli_connect(struct pv_cli *cli)
+/* The group does not help with what is for root. */
+static int refuse_right(struct pv_cli *cli, bool for_root)
+{
+    if (for_root)
+        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
+                           "not permitted: only root may change this node or its network: use "
+                           "sudo");
+    return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
+                       "not allowed to use %s: use sudo, or join its group once: "
+                       "sudo usermod -aG p2pvpn \"$USER\", then log in again",
+                       cli->node.socket);
+}
+
+/* for_root: the socket is wanted for what only root may do. */
+static int connect_for(struct pv_cli *cli, bool for_root)
 {
     if (cli->client.fd >= 0)
         return 0;
@@ -175,12 +189,14 @@ int pv_cli_connect(struct pv_cli *cli)
                            cli->node.socket, cli->node.name[0] == '\0' ? "" : " -n ",
                            cli->node.name);
     if (r == -EACCES)
-        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
-                           "not allowed to use %s: use sudo, or join its group once: "
-                           "sudo usermod -aG p2pvpn \"$USER\", then log in again",
-                           cli->node.socket);
+        return refuse_right(cli, for_root);
     return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "cannot use %s: %s: is the path right?",
                        cli->node.socket, pv_strstatus(r));
+}
+
+int pv_cli_connect(struct pv_cli *cli)
+{
+    return connect_for(cli, false);
 }
 
 /* Only for root: a daemon that an ordinary user starts could neither open a TUN nor keep its state.
@@ -197,9 +213,7 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
                            "it: use sudo",
                            cli->node.socket);
     if (geteuid() != 0 && r == -EACCES)
-        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
-                           "not permitted: only root may change this node or its network: use "
-                           "sudo");
+        return refuse_right(cli, true);
     if (r != PV_ERR_NOT_FOUND)
         return pv_cli_connect(cli); /* which tells why not */
     if (pv_launch_daemon(&launch, &cli->node, pv_clock_now() + PV_S(START_S)) < 0)
@@ -292,7 +306,7 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
 
 int pv_cli_ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
 {
-    int code = pv_cli_connect(cli);
+    int code = connect_for(cli, pv_ctlapi_cmd_changes(req->cmd));
     /* The time counts from the connection on. */
     pv_cli_set_timeout(cli, WAIT_S);
     return code != 0 ? code : pv_cli_call(cli, req, NULL, NULL, ret_body);

@@ -252,6 +252,16 @@ static void what_only_root_may_begin_says_so(void **state)
     assert_int_equal(seteuid(0), 0);
     assert_int_equal(locked, PV_CTLAPI_PERMISSION);
     assert_one_line_error("only root may change this node or its network: use sudo");
+    assert_int_equal(seteuid(65534), 0);
+    locked = RUN("leave");
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(locked, PV_CTLAPI_PERMISSION);
+    assert_one_line_error("only root may change this node or its network: use sudo");
+    assert_int_equal(seteuid(65534), 0);
+    locked = RUN("peers"); /* for the group, too */
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(locked, PV_CTLAPI_PERMISSION);
+    assert_one_line_error("or join its group once: sudo usermod -aG p2pvpn \"$USER\"");
     stop_daemon();
     assert_int_equal(chmod(t.dir, 0711), 0);
     unlink(t.path);
