@@ -37,6 +37,7 @@ struct pv_log {
 void pv_log(const struct pv_log *log, enum pv_log_level level, const char *fmt, ...)
     PV_PRINTF(3, 4);
 const char *pv_log_level_name(enum pv_log_level level); /* "error", "warn", "info", "debug" */
+/* The same words. PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_log_level_parse(const char *text, enum pv_log_level *ret_level);
 
 #endif /* PV_LOG_H */

@@ -26,7 +26,7 @@ enum {
 };
 
 struct pv_netplan_used {
-    /* /8 at least, IPv6 /16: everything else is the exit, a setting of its own. */
+    /* /8 and longer, IPv6 /16: a shorter one is the exit's, a setting of its own. */
     struct pv_prefix prefix;
     uint32_t metric; /* of the route; 0: the kernel's own choice */
 };
@@ -90,7 +90,8 @@ PV_MUST_CHECK int pv_netplan_encode(const struct pv_netplan *plan, uint8_t *dst,
  * PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_netplan_decode(struct pv_view bytes, struct pv_netplan *ret_plan);
 
-/* The same of what the host says; text that is too long is refused. */
+/* The same of what the host says, with the same errors; a text that is too long is
+ * PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_netplan_host_encode(const struct pv_netplan_host *host, uint8_t *dst,
                                          size_t cap);
 PV_MUST_CHECK int pv_netplan_host_decode(struct pv_view bytes, struct pv_netplan_host *ret_host);

@@ -32,6 +32,7 @@ PV_MUST_CHECK int pv_key_parse(const char *text, uint8_t ret_key[static PV_KEY_L
 /* wg's form of a key: base64 with '+', '/' and one '='. */
 const char *pv_wgkey_format(const uint8_t key[static PV_KEY_LEN],
                             char buf[static PV_WG_KEY_TEXT_BUF]);
+/* PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_wgkey_parse(const char *text, uint8_t ret_key[static PV_KEY_LEN]);
 
 /* Lower-cases ASCII and checks the grammar of a node or network name.

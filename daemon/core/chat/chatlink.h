@@ -205,6 +205,7 @@ struct pv_chatlink_stream_op {
     uint8_t pk[PV_SIGN_PK_LEN];
     struct pv_addr addr; /* open: overlay address and PV_CHAT_PORT */
 };
+/* PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_chatlink_poll_stream_op(struct pv_chatlink *link,
                                              struct pv_chatlink_stream_op *ret_op);
 /* Streams with output, each once until it was written or has new output, and those that became full

@@ -176,6 +176,7 @@ struct pv_coordclient_event {
     const char *text;         /* OFFLINE: a literal; NULL: by pv_coordclient_not_found() */
     struct pv_ctl_msg *msg;   /* owned by the taker: pv_ctl_msg_free(); may be NULL */
 };
+/* The next event, oldest first. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_coordclient_poll_event(struct pv_coordclient *c,
                                             struct pv_coordclient_event *ret_event);
 
@@ -186,6 +187,7 @@ struct pv_coordclient_stream_op {
     uint32_t sid;
     struct pv_coordclient_addr to; /* open */
 };
+/* PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_coordclient_poll_stream_op(struct pv_coordclient *c,
                                                 struct pv_coordclient_stream_op *ret_op);
 void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid, pv_ns now);

@@ -111,6 +111,8 @@ void pv_file_close(struct pv_filelink *l, struct pv_file_conn *c);
 void pv_file_drop(struct pv_filelink *l, const struct pv_file *f);
 /* Ends the transfer under way; what it still reports is of no interest. */
 void pv_file_cancel(struct pv_filelink *l, struct pv_file *f);
+/* Takes the table out of these bytes, up to the first entry that cannot be read: PV_ERR_TRUNCATED,
+ * PV_ERR_MALFORMED; PV_ERR_UNSUPPORTED (another version: nothing is taken). */
 PV_MUST_CHECK int pv_filelink_load(struct pv_filelink *l, struct pv_view saved);
 
 #endif /* PV_FILELINK_INT_H */

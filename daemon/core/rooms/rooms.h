@@ -171,6 +171,7 @@ struct pv_rooms_event {
     uint8_t node[PV_SIGN_PK_LEN], by[PV_SIGN_PK_LEN];
     struct pv_chat_record msg; /* the taker's: pv_chat_record_done() */
 };
+/* PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_rooms_poll_event(struct pv_rooms *rooms, struct pv_rooms_event *ret_event);
 
 /* What was refused so far. */

@@ -280,7 +280,8 @@ void pv_rooms_take(struct pv_rooms *rs, struct pv_rooms_room *room);
 PV_MUST_CHECK int pv_rooms_batch(struct pv_rooms *rs, struct pv_rooms_room *room,
                                  struct pv_rooms_node *author, const struct pv_room_record *rec,
                                  const uint8_t *sig);
-/* Emits KEEP for these raws (taken, also on failure) and for where logs begin. */
+/* Emits KEEP for these raws (taken, also on failure) and for where logs begin. user: the tag of a
+ * request that waits for it; NULL: none does. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room,
                                 struct pv_room_raw *raws, size_t n, const uint64_t *user);
 /* The store failed: forgets everything and loads it again after a while. */
