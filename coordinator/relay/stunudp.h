@@ -5,7 +5,7 @@
  *
  * For each listening address there is its own port P and, when it is free, P + 1. With a second
  * address ("alternate") both ports are on both. Opened by the control thread, then the relay's
- * (relay.h); decides nothing: core/stuns.h does.
+ * (relay.h); decides nothing: core/turn/stuns.h does.
  */
 #ifndef PV_STUNUDP_H
 #define PV_STUNUDP_H

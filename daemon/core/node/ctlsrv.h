@@ -3,9 +3,9 @@
  * ctlsrv.h - connections of the control socket: lines in, checked requests out, answers back.
  *
  * A stream machine: knows JSON lines, limits and who may ask what; what a request does is decided
- * by its owner (daemon/core/engine_ctl.c), which answers by handle, at once or later, after any
- * number of events. A request that is refused here (malformed, not permitted, too many) is answered
- * here. Needs no clock. Not thread-safe.
+ * by the part that has its command (daemon/core/client/commands.h), which answers by handle, at
+ * once or later, after any number of events. A request that is refused here (malformed, not
+ * permitted, too many) is answered here. Needs no clock. Not thread-safe.
  *
  * Requests of one connection run side by side; replies carry the request's id.
  */

@@ -125,7 +125,7 @@ struct pv_peer {
      * carry packets, in whatever state. */
     bool relay_chosen;
     bool far_relay;         /* path, in whatever state, leads to a relay of the other side's */
-    char via[PV_ADDR_TEXT]; /* of pv_engine_path_of() */
+    char via[PV_ADDR_TEXT]; /* text, for pv_peer_show_path() */
     pv_ns leave_at;         /* on the relay: the next attempt to leave it; PV_NEVER */
     pv_ns leave_wait;
 
