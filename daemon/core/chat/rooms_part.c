@@ -151,6 +151,8 @@ static const char *remedy(int status)
         return "only members of the network can be invited: `p2pvpnctl peers` lists them";
     case PV_ERR_NOMEM:
         return "try again";
+    case PV_ERR_CLOSED:
+        return "look whether it is done (`p2pvpnctl room list`, `history`), else try again";
     default:
         return "is the disk full?";
     }
@@ -158,8 +160,11 @@ static const char *remedy(int status)
 
 static void answer_failed(struct pv_node *n, const char *what, int status, uint64_t handle)
 {
-    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s: %s", what, pv_strstatus(status),
-                    remedy(status));
+    /* What rooms had on its way to the store is given up when that fails, or the network is left.
+     */
+    const char *why =
+        status == PV_ERR_CLOSED ? "given up before the store answered" : pv_strstatus(status);
+    pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "%s: %s: %s", what, why, remedy(status));
 }
 
 /* A request that was refused at once. */

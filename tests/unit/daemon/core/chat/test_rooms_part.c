@@ -119,6 +119,20 @@ static void a_room_that_cannot_be_stored_is_said(void **state)
     assert_reply(node, chat.client, "\"ok\":false");
 }
 
+/* Rooms begin anew with what the disk has, which may be that one already. */
+static void who_waits_behind_one_that_cannot_be_stored_is_told_what_to_do(void **state)
+{
+    (void)state;
+    load();
+    say("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"crew\"}");
+    struct pv_job *crew = fake_chat_job(&chat, PV_CHATJOB_ROOM);
+    say("{\"id\":2,\"cmd\":\"room_create\",\"room\":\"band\"}");
+    fake_chat_answer(&chat, crew, PV_ERR_NO_SPACE, NULL);
+    const char *reply = fake_ctl_reply(node, chat.client);
+    assert_non_null(strstr(reply, "room: given up before the store answered: look whether"));
+    pv_job_free(fake_chat_job(&chat, PV_CHATJOB_ROOM));
+}
+
 static void members_are_shown_as_present_by_the_one_answer_to_that(void **state)
 {
     (void)state;
@@ -192,6 +206,7 @@ int main(void)
         T(a_room_is_answered_once_it_is_stored),
         T(one_room_too_many_is_told_why),
         T(a_room_that_cannot_be_stored_is_said),
+        T(who_waits_behind_one_that_cannot_be_stored_is_told_what_to_do),
         T(members_are_shown_as_present_by_the_one_answer_to_that),
         T(a_sleep_ends_nobody_s_time),
         T(a_peer_that_sends_nonsense_is_cut_off),
