@@ -322,11 +322,15 @@ static void why_sealed(struct pv_node *n, const struct pv_peer *p, json_t **line
 /* Who can be behind what comes from its machine by chat. */
 static void why_proof(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    if (pv_peer_is_static(p) || pv_linkkeys_state(n->linkkeys, pv_peer_pk(p)) != PV_LINKKEYS_OLD)
+    const enum pv_linkkeys_state state = pv_linkkeys_state(n->linkkeys, pv_peer_pk(p));
+    if (pv_peer_is_static(p))
         return;
-    line(lines,
-         "  its p2pvpnd is too old to prove that chat and files come from it: any user of its "
-         "machine can speak for it");
+    if (state == PV_LINKKEYS_OLD)
+        line(lines, "  its p2pvpnd is too old to prove that chat and files come from it: any user "
+                    "of its machine can speak for it");
+    else if (state == PV_LINKKEYS_CAPABLE && pv_peer_reach(p) == PV_REACH_PATH)
+        line(lines, "  chat and files wait until its p2pvpnd proves itself, as it did before: one "
+                    "that was set back to the first release never does");
 }
 
 static void why_cause(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_ns now)

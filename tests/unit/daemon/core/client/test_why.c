@@ -279,6 +279,15 @@ static void waiting_messages_and_old_daemons_are_told(void **state)
     expect("its p2pvpnd is too old to prove that chat and files come from it");
 }
 
+static void who_proves_itself_no_more_is_named(void **state)
+{
+    (void)state;
+    others.proof = PV_LINKKEYS_CAPABLE;
+    expect_not("proves itself, as it did before"); /* it is not there */
+    fake_peers_path(&x, bob, &there);
+    expect("chat and files wait until its p2pvpnd proves itself, as it did before");
+}
+
 /* --- without the coordinator ------------------------------------------------------------------ */
 
 static void where_it_is_looked_for_is_told_while_the_coordinator_is_away(void **state)
@@ -337,6 +346,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(whose_nat_stands_in_the_way_is_said_with_what_would_help,
                                         start, stop),
         cmocka_unit_test_setup_teardown(waiting_messages_and_old_daemons_are_told, start, stop),
+        cmocka_unit_test_setup_teardown(who_proves_itself_no_more_is_named, start, stop),
         cmocka_unit_test_setup_teardown(
             where_it_is_looked_for_is_told_while_the_coordinator_is_away, start, stop),
         cmocka_unit_test_setup_teardown(how_it_was_found_is_told, start, stop),
