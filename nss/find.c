@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Looks a name or address up in the names files of /run/p2pvpn, which it maps and does not trust.
+/* Looks a name or address up in the names files of /run/p2pvpn, which it reads and does not trust.
  */
 #include "nss/find.h"
 

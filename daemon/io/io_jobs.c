@@ -138,7 +138,7 @@ static void run_netplan(void *ctx, struct work *w)
     jobs->has_events = jobs->has_events || w->events >= 0;
 }
 
-/* The file is root's, because every program maps it. */
+/* The helper writes the file, since every program of the machine believes what is in it. */
 static void run_names(void *ctx, struct work *w)
 {
     const struct pv_job_names *names = &w->job->u.names;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * names.c - the names file: written by the daemon, searched in place by libnss_p2pvpn. The file is
- * mapped into every program that resolves a name, so the reader checks what it touches and trusts
- * nothing: a damaged file gives wrong answers at worst, never a crash in somebody else's process.
- * Records are sorted by name; two lists of numbers sort them by address.
+ * names.c - the names file: written by the daemon, searched in place by libnss_p2pvpn. Every
+ * program that resolves a name reads it, so the reader checks what it touches and trusts nothing: a
+ * damaged file gives wrong answers at worst, never a crash in somebody else's process. Records are
+ * sorted by name; two lists of numbers sort them by address.
  */
 #include "base/names.h"
 

@@ -3,8 +3,8 @@
  * names.h - the names file: who is who in one network, written by p2pvpnd, read by libnss_p2pvpn
  * (docs/PROTOCOL.md "Names file"). Built and searched here; in place, without a copy.
  *
- * A file is replaced, never changed, so a reader may search a mapping of it. The reader trusts
- * nothing in it: opening checks the frame, every lookup checks what it touches.
+ * The reader trusts nothing in a file: opening checks the frame, every lookup checks what it
+ * touches.
  * Does not: open files, follow DNS search lists. Any thread.
  */
 #ifndef PV_NAMES_H

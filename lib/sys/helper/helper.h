@@ -97,8 +97,9 @@ PV_MUST_CHECK int pv_helper_notify(struct pv_helper *h, const char *command, int
 PV_MUST_CHECK int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *names,
                                       char ret_error[static PV_HELPER_ERROR_MAX]);
 /* Replaces the file of names, as a whole, or the small one beside it (recent: `X.recent.names`
- * beside `X.names`), which the whole one ends; nothing: removes both. They belong to root, since
- * every program of the machine reads them. */
+ * beside `X.names`), which the whole one ends; nothing: removes both. They belong to the helper's
+ * user, root or the unit's, and only that one may write them: every program of the machine reads
+ * them. */
 PV_MUST_CHECK int pv_helper_write_names(struct pv_helper *h, struct pv_view bytes, bool recent,
                                         char ret_error[static PV_HELPER_ERROR_MAX]);
 /* A socket of the name server: port 53 of one of the interface's addresses, from the interface
