@@ -190,19 +190,20 @@ static void ask_for_muted(struct retention *r)
     r->knows_muted = submit(r, pv_chatjob_new(PV_CHATJOB_MUTED), TAG_MUTED);
 }
 
-/* What the store says stands until somebody is muted or unmuted. */
+/* What the store says stands until somebody is muted or unmuted. A list that could not be read is
+ * asked for again with the next purge; until then the one before tells more than none. */
 static void keep_muted(struct retention *r, const struct pv_chatjob_result *list)
 {
-    free(r->muted);
-    r->muted = NULL;
-    r->n_muted = 0;
-    r->knows_muted = list != NULL;
-    if (list == NULL || list->n_backlog == 0)
+    size_t n = list != NULL ? list->n_backlog : 0;
+    uint8_t(*muted)[PV_SIGN_PK_LEN] = n > 0 ? calloc(n, sizeof(*muted)) : NULL;
+    r->knows_muted = list != NULL && (n == 0 || muted != NULL);
+    if (!r->knows_muted)
         return;
-    r->muted = calloc(list->n_backlog, sizeof(*r->muted));
-    r->knows_muted = r->muted != NULL;
-    for (size_t i = 0; r->muted != NULL && i < list->n_backlog; i++)
-        memcpy(r->muted[r->n_muted++], list->backlog[i].peer, sizeof(*r->muted));
+    for (size_t i = 0; i < n; i++)
+        memcpy(muted[i], list->backlog[i].peer, sizeof(*muted));
+    free(r->muted);
+    r->muted = muted;
+    r->n_muted = n;
 }
 
 static void handle_timeout(void *part, pv_ns now)

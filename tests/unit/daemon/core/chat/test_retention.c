@@ -14,12 +14,16 @@ static int start(void **state)
     fake_chat_make_link(&chat);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
+    /* Others find it as the engine has them find it. */
+    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_retention, .self = node->self};
+    node->node.n_parts = 1;
     return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
+    node->node.n_parts = 0;
     fake_chat_done(&chat, true, true);
     return 0;
 }
@@ -98,6 +102,16 @@ static void what_somebody_said_who_left_can_be_deleted(void **state)
     assert_reply(node, chat.client, "\"deleted\":1");
 }
 
+static struct pv_chatjob_result *bob_alone(void)
+{
+    struct pv_chatjob_result *r = deleted(0, false);
+    r->backlog = calloc(1, sizeof(*r->backlog));
+    assert_non_null(r->backlog);
+    r->n_backlog = 1;
+    memcpy(r->backlog[0].peer, chat.bob_keys.pk, 32);
+    return r;
+}
+
 static void muting_is_asked_of_the_store_by_key(void **state)
 {
     (void)state;
@@ -111,22 +125,38 @@ static void muting_is_asked_of_the_store_by_key(void **state)
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "\"changed\":true");
     /* The list is asked for again, for those who are told of files. */
-    r = deleted(0, false);
-    r->backlog = calloc(1, sizeof(*r->backlog));
-    assert_non_null(r->backlog);
-    r->n_backlog = 1;
-    memcpy(r->backlog[0].peer, chat.bob_keys.pk, 32);
-    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, r);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, bob_alone());
+    assert_true(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
     say("{\"id\":2,\"cmd\":\"unmute\",\"peer\":\"bob\"}");
     job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
     assert_false(job->u.chat->mute);
     fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
     assert_reply(node, chat.client, "\"changed\":false");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
+    assert_false(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
     say("{\"id\":3,\"cmd\":\"mute\",\"peer\":\"dave\"}");
     assert_reply(node, chat.client, "no peer dave");
     say("{\"id\":4,\"cmd\":\"mute\",\"peer\":\"#crew\"}");
     assert_reply(node, chat.client, "the rooms are not loaded yet");
+}
+
+/* Else one reading that failed would have the muted heard for an hour. */
+static void who_was_muted_stays_so_where_the_list_cannot_be_read(void **state)
+{
+    (void)state;
+    pv_part_retention.handle_timeout(node->self, node->now);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(0, false));
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, bob_alone());
+    say("{\"id\":1,\"cmd\":\"mute\",\"peer\":\"carol\"}");
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTE), PV_OK, deleted(0, false));
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_ERR_NO_SPACE, NULL);
+    assert_true(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
+    /* It is asked for again until it was read. */
+    node->now += PV_S(3600);
+    pv_part_retention.handle_timeout(node->self, node->now);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(0, false));
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
+    assert_false(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
 }
 
 static void the_muted_are_listed_by_their_present_names(void **state)
@@ -154,6 +184,7 @@ int main(void)
         T(clearing_all_and_nobody_are_told_apart),
         T(what_somebody_said_who_left_can_be_deleted),
         T(muting_is_asked_of_the_store_by_key),
+        T(who_was_muted_stays_so_where_the_list_cannot_be_read),
         T(the_muted_are_listed_by_their_present_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
