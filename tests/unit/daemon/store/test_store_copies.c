@@ -95,6 +95,21 @@ static void who_has_most_for_a_receiver_gives_way_to_who_has_less(void **state)
     }
 }
 
+/* Each copy counts for more than its bytes, or who has many small ones would keep their places at
+ * the cost of few large ones. */
+static void who_has_many_small_ones_has_more_than_who_has_few_large_ones(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < 30; n++)
+        assert_int_equal(put(1, 100, n, PV_PARCEL_BOX_MAX), PV_OK);
+    for (uint8_t from = 2; from <= 5; from++)
+        for (unsigned n = 0; n < (from == 5 ? 220 : 250); n++)
+            assert_int_equal(put(from, 100, n, SMALL), PV_OK);
+    for (unsigned n = 0; n < 30; n++)
+        assert_int_equal(put(6, 100, n, SMALL), PV_OK);
+    assert_int_equal(of_sender(1), 30);
+}
+
 /* The same for all that a node holds: ten senders have it. */
 static void who_has_most_of_all_gives_way_to_who_has_less(void **state)
 {
@@ -145,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_sender_has_so_many_for_one_receiver_and_for_all),
         T(who_has_most_for_a_receiver_gives_way_to_who_has_less),
+        T(who_has_many_small_ones_has_more_than_who_has_few_large_ones),
         T(who_has_most_of_all_gives_way_to_who_has_less),
         T(who_has_as_much_as_the_others_is_refused),
     };

@@ -242,6 +242,7 @@ static void a_peer_that_asks_without_end_leaves_room_for_others(void **state)
     for (int i = 0; i < 100; i++)
         jobs += ask_often(chat.bob, 1);
     assert_int_equal(jobs, 16);
+    assert_int_equal(ask_often(chat.carol, 1), 1); /* he has used up his own, and not hers */
     fake_node_wait(node, PV_S(1));
     assert_int_equal(ask_often(chat.bob, 4), 2);
     /* Four of his wait for the shell. */
