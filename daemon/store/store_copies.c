@@ -338,6 +338,16 @@ static int over(sqlite3 *db, const struct pv_copyjob *job, struct pv_chatjob_res
     return r;
 }
 
+/* Marks of messages that are deleted go as well: nobody asks for them. */
+static int forget_holders(sqlite3 *db)
+{
+    struct pv_query q = pv_query(db, "DELETE FROM chat_held WHERE NOT EXISTS"
+                                     " (SELECT 1 FROM chat_message AS m WHERE m.peer ="
+                                     " chat_held.peer AND m.id = chat_held.id AND m.outgoing = 1"
+                                     " AND m.state > 0)");
+    return pv_query_run(&q);
+}
+
 static int run_copyjob(sqlite3 *db, const struct pv_copyjob *job,
                        const struct pv_chatjob_terms *terms, struct pv_chatjob_result *res)
 {
@@ -354,6 +364,8 @@ static int run_copyjob(sqlite3 *db, const struct pv_copyjob *job,
         return placed(db, job, res);
     case PV_COPYJOB_OVER:
         return over(db, job, res);
+    case PV_COPYJOB_ANEW:
+        return forget_holders(db);
     case PV_COPYJOB_COUNT:
         return PV_OK;
     }

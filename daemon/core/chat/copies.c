@@ -28,7 +28,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     c->enabled = cfg->chat_store;
     c->willing = cfg->chat_hold;
     c->coordinator.collect_at = PV_NEVER;
-    c->coordinator.recopy_at = now + PV_COPIES_RECOPY_FIRST;
+    c->coordinator.recopy_at = c->members.anew_at = now + PV_COPIES_RECOPY_FIRST;
     c->members.look_at = c->members.answer_by = PV_NEVER;
     c->peer_map = pv_map_make(&node->rng, PV_PEER_MAX);
     *ret_part = c;

@@ -27,9 +27,9 @@ enum {
     PV_COPIES_HOLDERS = 2, /* ours: members that have a copy of one message: one of them may go */
 };
 
-/* Ours: a copy at the coordinator may have given way to those of others, or its time is over, and
- * nobody says so. So all that waits is stored there anew: an hour after the start, for machines
- * that are switched off at night, and each day. */
+/* Ours: a copy may have given way to those of others, or its time is over, and neither coordinator
+ * nor holders say so. So all that waits is stored anew: an hour after the start, for machines that
+ * are switched off at night, and each day. */
 #define PV_COPIES_RECOPY_FIRST PV_S(3600)
 #define PV_COPIES_RECOPY_EVERY PV_S(86400)
 
@@ -70,6 +70,7 @@ struct pv_copies_members {
     /* sender */
     pv_ns look_at; /* for messages without copies; PV_NEVER while the coordinator is there */
     bool looking;  /* a job does */
+    pv_ns anew_at; /* holders are asked for all that waits */
     struct {
         uint8_t to[PV_SIGN_PK_LEN], holder[PV_SIGN_PK_LEN];
     } tasks[PV_COPIES_TASKS];

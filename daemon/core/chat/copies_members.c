@@ -598,6 +598,9 @@ void pv_copies_members_run(struct pv_copies *c, pv_ns now)
         s->look_at = now + LOOK_AFTER;
     if (now >= s->look_at && !s->looking && s->n_tasks == 0) {
         s->look_at = now + LOOK_EVERY;
+        if (now >= s->anew_at &&
+            pv_copies_submit(c, pv_copies_job_new(PV_COPYJOB_ANEW), PV_COPIES_JOB_NONE, 0))
+            s->anew_at = now + PV_COPIES_RECOPY_EVERY;
         s->looking =
             pv_copies_submit(c, pv_chatjob_new(PV_CHATJOB_COUNTS), PV_COPIES_JOB_BACKLOG, 0);
     }

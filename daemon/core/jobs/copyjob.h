@@ -37,6 +37,9 @@ enum pv_copyjob_kind {
     /* Which copies at holder are of messages that are delivered by now; forgotten here with the
      * answer. In: holder. Out: messages without text, at most PV_COPIES_MAX_LIST. */
     PV_COPYJOB_OVER,
+    /* Members may have given up copies that they had: of messages that are not delivered MISSING
+     * lists all from now on. */
+    PV_COPYJOB_ANEW,
     /* Each: Out: total = copies held for others. */
     PV_COPYJOB_COUNT,
 };

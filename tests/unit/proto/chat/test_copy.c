@@ -271,12 +271,28 @@ static void a_sender_knows_who_has_what(void **state)
     assert_int_equal(sqlite3_step(check), SQLITE_ROW);
     assert_string_equal((const char *)sqlite3_column_text(check, 0), "ok");
     sqlite3_finalize(check);
+    /* The holder may have given it up meanwhile. */
+    hold.kind = PV_COPYJOB_ANEW;
+    assert_int_equal(run(&hold, &res), PV_OK);
+    pv_chatjob_result_free(res);
+    hold.kind = PV_COPYJOB_MISSING;
+    assert_int_equal(run(&hold, &res), PV_OK);
+    assert_int_equal(res->n_msgs, 2);
+    pv_chatjob_result_free(res);
+    hold.kind = PV_COPYJOB_PLACED;
+    assert_int_equal(run(&hold, &res), PV_OK);
+    assert_int_equal(res->n_msgs, 0); /* it was SENT before */
+    pv_chatjob_result_free(res);
     hold.kind = PV_COPYJOB_OVER;
     assert_int_equal(run(&hold, &res), PV_OK);
     assert_int_equal(res->n_msgs, 0); /* not delivered yet */
     pv_chatjob_result_free(res);
     assert_int_equal(sqlite3_exec(db, "UPDATE chat_message SET state = 1", NULL, NULL, NULL),
                      SQLITE_OK);
+    hold.kind = PV_COPYJOB_ANEW; /* what is delivered stays known until the holder hears of it */
+    assert_int_equal(run(&hold, &res), PV_OK);
+    pv_chatjob_result_free(res);
+    hold.kind = PV_COPYJOB_OVER;
     assert_int_equal(run(&hold, &res), PV_OK);
     assert_int_equal(res->n_msgs, 1);
     assert_int_equal(res->msgs[0].id[0], 1);

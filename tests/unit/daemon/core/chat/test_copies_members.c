@@ -95,6 +95,33 @@ static struct pv_job *copy_job(enum pv_copyjob_kind kind)
     return job;
 }
 
+/* Answers the looks for what waits, so long; how often all is offered anew. */
+static unsigned look_on(pv_ns t)
+{
+    struct pv_job *job;
+    unsigned n = 0;
+    fake_node_wait(node, t);
+    while ((job = fake_node_job(node)) != NULL) {
+        if (job->u.chat->kind == PV_CHATJOB_COPIES) {
+            assert_int_equal(job->u.chat->copies->kind, PV_COPYJOB_ANEW);
+            n++;
+        }
+        fake_chat_answer(&chat, job, PV_OK, NULL);
+    }
+    return n;
+}
+
+/* A holder says to nobody what it gave up: an hour after the start, and each day, all that waits is
+ * offered to holders anew. */
+static void what_waits_is_offered_anew_each_day(void **state)
+{
+    (void)state;
+    assert_int_equal(look_on(PV_S(3500)), 0);
+    assert_int_equal(look_on(PV_S(200)), 1);
+    assert_int_equal(look_on(PV_S(86000)), 0);
+    assert_int_equal(look_on(PV_S(600)), 1);
+}
+
 /* The store has written the copy. */
 static void answer_put(struct pv_job *job)
 {
@@ -349,6 +376,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         T(members_are_asked_when_the_coordinator_is_away_for_long_enough),
+        T(what_waits_is_offered_anew_each_day),
         T(a_node_that_holds_nothing_refuses_to),
         cmocka_unit_test_setup_teardown(one_sender_does_not_fill_the_way_to_the_disk, start_holding,
                                         stop),
