@@ -314,6 +314,29 @@ static const char shares[] =
     "CREATE TRIGGER mail_share_went AFTER DELETE ON p2pvpn.mail FOR EACH ROW"
     " EXECUTE FUNCTION p2pvpn.mail_share_went();";
 
+/* What gives way: always the newest copies of the sender that has most left, as long as it has more
+ * than the one that comes would have ("upto" is what its sender had when a copy came, so the
+ * highest goes first), so many that there is room, or none. All in one statement: a copy that finds
+ * no room costs one look, however small those are that would have had to give way. Of a network
+ * (without a receiver) the few senders that have most have all that can be had. */
+#define GIVE_WAY(whose)                                                                        \
+    "  WITH s AS (SELECT n, size, sum(size + each_copy) OVER (PARTITION BY sender ORDER BY n)" \
+    "   AS upto FROM p2pvpn.mail WHERE network = net AND " whose "),"                          \
+    "  o AS (SELECT n, row_number() OVER w AS k, sum(size) OVER w AS freed FROM s"             \
+    "   WHERE upto > own WINDOW w AS (ORDER BY upto DESC, n DESC))"                            \
+    "  DELETE FROM p2pvpn.mail m USING o WHERE m.n = o.n AND o.k <="                           \
+    "   (SELECT min(k) FROM o WHERE k >= copies AND freed >= bytes);"
+#define GIVE_WAY_AT_ONE GIVE_WAY("receiver = rcvr AND sender <> sndr")
+#define GIVE_WAY_OF_MOST                                                 \
+    GIVE_WAY("sender IN (SELECT h.sender FROM p2pvpn.mail_share h"       \
+             " WHERE h.network = net AND h.sender IS DISTINCT FROM sndr" \
+             " ORDER BY h.bytes DESC LIMIT 32)")
+static const char give_way[] =
+    "CREATE FUNCTION p2pvpn.give_way(net bytea, rcvr bytea, sndr bytea, own bigint,"
+    " copies bigint, bytes bigint, each_copy bigint, OUT done boolean) LANGUAGE plpgsql AS $$ BEGIN"
+    " IF rcvr IS NOT NULL THEN" GIVE_WAY_AT_ONE " ELSE" GIVE_WAY_OF_MOST " END IF;"
+    " done := FOUND; END $$;";
+
 /* What was deleted for a copy that is refused in the end comes back with the inner block.
  *
  * All that writes copies of a network shares the row of its home (check_home), but for who makes
@@ -328,8 +351,8 @@ static const char keep[] =
     " b_all bigint, n_pair bigint, b_pair bigint, b_net bigint, alone bigint, OUT code bigint)"
     " LANGUAGE plpgsql AS $$"
     " DECLARE len bigint := octet_length(bx); nt bigint; bt bigint; nf bigint; bf bigint;"
-    " np bigint; bp bigint; bn bigint; ba bigint; each_copy bigint := b_to / n_to;"
-    " greedy bytea; most bigint; own bigint; from_net bytea; other bytea; BEGIN"
+    " np bigint; bp bigint; bn bigint; ba bigint; over bigint; most bigint; other bytea;"
+    " done boolean; BEGIN"
     " DELETE FROM p2pvpn.mail WHERE time < old;"
     " code := 1;"
     " IF EXISTS(SELECT 1 FROM p2pvpn.mail WHERE network = net AND receiver = rcvr"
@@ -337,7 +360,7 @@ static const char keep[] =
     " SELECT count(*), coalesce(sum(size), 0) INTO nf, bf FROM p2pvpn.mail"
     "  WHERE network = net AND sender = sndr;"
     " IF nf >= n_from OR bf + len > b_from THEN RETURN; END IF;"
-    " BEGIN LOOP"
+    " BEGIN FOR turn IN 0..32 LOOP"
     "  SELECT count(*), coalesce(sum(size), 0), count(*) FILTER (WHERE sender = sndr),"
     "   coalesce(sum(size) FILTER (WHERE sender = sndr), 0) INTO nt, bt, np, bp"
     "   FROM p2pvpn.mail WHERE network = net AND receiver = rcvr;"
@@ -345,40 +368,30 @@ static const char keep[] =
     "   INTO ba, bn FROM p2pvpn.mail_use;"
     "  IF (np >= n_pair OR bp + len > b_pair) AND (nt >= n_to / 2 OR bt + len > b_to / 2) THEN"
     "   RAISE EXCEPTION 'more than its part'; END IF;"
-    "  greedy := NULL; most := NULL; from_net := net;"
+    "  over := greatest(least(bn + len - b_net, ba + len - b_all / 2),"
+    "   CASE WHEN room > 0 THEN bn + len - room ELSE 0 END);"
     "  IF nt >= n_to OR bt + len > b_to THEN"
-    "   own := bp + len + (np + 1) * each_copy;"
-    "   SELECT m.sender, sum(m.size + each_copy) INTO greedy, most FROM p2pvpn.mail m"
-    "    WHERE m.network = net AND m.receiver = rcvr AND m.sender <> sndr"
-    "    GROUP BY m.sender ORDER BY 2 DESC LIMIT 1;"
-    "   DELETE FROM p2pvpn.mail WHERE n = (SELECT max(m.n) FROM p2pvpn.mail m"
-    "    WHERE m.network = net AND m.receiver = rcvr AND m.sender = greedy);"
+    "   done := p2pvpn.give_way(net, rcvr, sndr, bp + len + (np + 1) * (b_to / n_to),"
+    "    nt + 1 - n_to, bt + len - b_to, b_to / n_to);"
+    "  ELSIF over > 0 THEN"
+    "   done := p2pvpn.give_way(net, NULL, sndr, bf + len, 0, over, 0);"
+    "  ELSIF ba + len > b_all THEN"
+    "   IF other IS NULL THEN"
+    "    SELECT u.network, u.bytes INTO other, most FROM p2pvpn.mail_use u"
+    "     WHERE u.network <> net ORDER BY u.bytes DESC LIMIT 1;"
+    "    IF other IS NULL OR most <= bn + len THEN RAISE EXCEPTION 'nobody has more'; END IF;"
+    "    IF alone = 0 THEN RAISE EXCEPTION 'room is to be made'"
+    "     USING ERRCODE = '" PV_PG_ROOM "'; END IF;"
+    "    PERFORM 1 FROM p2pvpn.homes WHERE network = other FOR UPDATE; END IF;"
+    "   SELECT u.bytes INTO most FROM p2pvpn.mail_use u WHERE u.network = other;"
+    "   done := most > bn + len AND p2pvpn.give_way(other, NULL, NULL, 0, 0,"
+    "    least(ba + len - b_all, most - bn - len), 0);"
     "  ELSE"
-    "   IF (room > 0 AND bn + len > room) OR (bn + len > b_net AND ba + len > b_all / 2) THEN"
-    "    own := bf + len;"
-    "    SELECT s.sender, s.bytes INTO greedy, most FROM p2pvpn.mail_share s"
-    "     WHERE s.network = net AND s.sender <> sndr ORDER BY s.bytes DESC LIMIT 1;"
-    "   ELSIF ba + len > b_all THEN"
-    "    own := bn + len;"
-    "    IF other IS NULL THEN"
-    "     SELECT u.network, u.bytes INTO other, most FROM p2pvpn.mail_use u"
-    "      WHERE u.network <> net ORDER BY u.bytes DESC LIMIT 1;"
-    "     IF other IS NULL OR most <= own THEN RAISE EXCEPTION 'nobody has more'; END IF;"
-    "     IF alone = 0 THEN RAISE EXCEPTION 'room is to be made'"
-    "      USING ERRCODE = '" PV_PG_ROOM "'; END IF;"
-    "     PERFORM 1 FROM p2pvpn.homes WHERE network = other FOR UPDATE; END IF;"
-    "    SELECT u.network, u.bytes INTO from_net, most FROM p2pvpn.mail_use u"
-    "     WHERE u.network = other;"
-    "    SELECT s.sender INTO greedy FROM p2pvpn.mail_share s WHERE s.network = other"
-    "     ORDER BY s.bytes DESC LIMIT 1;"
-    "   ELSE EXIT; END IF;"
-    "   DELETE FROM p2pvpn.mail WHERE n = (SELECT max(m.n) FROM p2pvpn.mail m"
-    "    WHERE m.network = from_net AND m.sender = greedy);"
-    "  END IF;"
-    "  IF NOT FOUND OR most <= own THEN RAISE EXCEPTION 'nobody has more'; END IF;"
-    " END LOOP; EXCEPTION WHEN raise_exception THEN RETURN; END;"
-    " INSERT INTO p2pvpn.mail(network, receiver, sender, key, time, size, box)"
-    "  VALUES(net, rcvr, sndr, k, t, len, bx); code := 0; END $$;";
+    "   INSERT INTO p2pvpn.mail(network, receiver, sender, key, time, size, box)"
+    "    VALUES(net, rcvr, sndr, k, t, len, bx); code := 0; RETURN; END IF;"
+    "  IF done IS NOT TRUE THEN RAISE EXCEPTION 'nobody has more'; END IF;"
+    " END LOOP; RAISE EXCEPTION 'too many turns';"
+    " EXCEPTION WHEN raise_exception THEN RETURN; END; END $$;";
 
 /* A coordinator of before makes no room at the cost of another network: it is refused, as ever. */
 static const char keep_before[] =
@@ -394,7 +407,7 @@ static const char keep_before[] =
 static const char *const versions[PV_PG_SCHEMA][4] = {
     {tables, triggers, lease, operations},
     {cluster, homes},
-    {shares, keep, keep_before},
+    {shares, give_way, keep, keep_before},
 };
 
 /* The first coordinator makes the table that the others look at. */

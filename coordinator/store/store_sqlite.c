@@ -87,6 +87,19 @@ static const char schema[] =
 #define COLUMNS \
     "(epoch, n, network, hash, statement, receipt, foreign_receipt, admitter, node, serial, mark)"
 
+/* Copies of others in network ?1 give way, always the newest of the sender that has most left, as
+ * long as it has more than ?4: so many that there are ?5 fewer and ?6 bytes less, or none. ?7: what
+ * a copy weighs beside its bytes. "upto" is what its sender had when it came, so the highest goes
+ * first. All in one statement: a copy that finds no room costs one look, however small those are
+ * that would have had to give way. */
+#define GIVE_WAY(whose)                                                                       \
+    "WITH s AS (SELECT n, size, sum(size + ?7) OVER (PARTITION BY sender ORDER BY n) AS upto" \
+    " FROM mail WHERE network = ?1 AND " whose "),"                                           \
+    " o AS (SELECT n, row_number() OVER w AS k, sum(size) OVER w AS freed FROM s"             \
+    " WHERE upto > ?4 WINDOW w AS (ORDER BY upto DESC, n DESC))"                              \
+    " DELETE FROM mail WHERE n IN (SELECT n FROM o WHERE k <="                                \
+    " (SELECT min(k) FROM o WHERE k >= ?5 AND freed >= ?6))"
+
 static const char *const sql_text[PV_SQL_COUNT] = {
     [PV_SQL_BEGIN] = "BEGIN IMMEDIATE",
     [PV_SQL_COMMIT] = "COMMIT",
@@ -128,21 +141,12 @@ static const char *const sql_text[PV_SQL_COUNT] = {
     [PV_SQL_TRY] = "SAVEPOINT room",
     [PV_SQL_TRY_UNDO] = "ROLLBACK TO room",
     [PV_SQL_TRY_END] = "RELEASE room",
-    /* Who else has most, how much, in which network. ?4: what a copy weighs beside its bytes. */
-    [PV_SQL_MOST_OF_RECEIVER] = ("SELECT sender, sum(size + ?4), ?1 FROM mail"
-                                 " WHERE network = ?1 AND receiver = ?2 AND sender <> ?3"
-                                 " GROUP BY sender ORDER BY 2 DESC LIMIT 1"),
-    [PV_SQL_MOST_OF_NETWORK] = ("SELECT sender, bytes, network FROM mail_share"
-                                " WHERE network = ?1 AND sender <> ?3 ORDER BY bytes DESC LIMIT 1"),
-    [PV_SQL_MOST_OF_DISK] = ("SELECT s.sender, u.bytes, u.network FROM (SELECT network, bytes"
-                             "  FROM mail_use WHERE network <> ?1 ORDER BY bytes DESC LIMIT 1) u"
-                             " JOIN mail_share s ON s.network = u.network"
-                             " ORDER BY s.bytes DESC LIMIT 1"),
-    /* The newest copy of ?3, for ?2 alone and for anybody. */
-    [PV_SQL_GIVE_WAY_AT] = ("DELETE FROM mail WHERE n = (SELECT max(n) FROM mail"
-                            " WHERE network = ?1 AND receiver = ?2 AND sender = ?3)"),
-    [PV_SQL_GIVE_WAY] = ("DELETE FROM mail WHERE n = (SELECT max(n) FROM mail"
-                         " WHERE network = ?1 AND sender = ?3)"),
+    [PV_SQL_MOST_OF_DISK] = "SELECT network, bytes FROM mail_use WHERE network <> ?1"
+                            " ORDER BY bytes DESC LIMIT 1",
+    [PV_SQL_GIVE_WAY_AT] = GIVE_WAY("receiver = ?2 AND sender <> ?3"),
+    /* The few that have most have all that can be had: the index of shares names them. */
+    [PV_SQL_GIVE_WAY] = GIVE_WAY("sender IN (SELECT sender FROM mail_share WHERE network = ?1"
+                                 " AND sender IS NOT ?3 ORDER BY bytes DESC LIMIT 32)"),
     [PV_SQL_COPY_KEEP] = "INSERT INTO mail(network, receiver, sender, key, time, size, box)"
                          " VALUES(?1,?2,?3,?4,?5,?6,?7)",
     [PV_SQL_COPY_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",

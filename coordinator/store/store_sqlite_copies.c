@@ -72,13 +72,33 @@ enum shared {
 
 struct room {
     enum shared full;
-    sqlite3_int64 own; /* what the sender, or at OF_DISK its network, would have of it */
+    sqlite3_int64 own;           /* what the sender, or at OF_DISK its network, would have of it */
+    sqlite3_int64 copies, bytes; /* so many too many */
+};
+
+enum {
+    TURNS_MAX = 32, /* ours: so often others give way to one copy: on a full disk, a network each */
 };
 
 /* What there is of copies, in the order of PV_SQL_COPY_ROOM. */
 struct sums {
     sqlite3_int64 to, to_bytes, from, from_bytes, there, pair, pair_bytes, network, all;
 };
+
+static sqlite3_int64 above(sqlite3_int64 n, sqlite3_int64 limit)
+{
+    return n > limit ? n - limit : 0;
+}
+
+/* By how many bytes its copies are too many for a network that would have so many of so many. */
+static sqlite3_int64 above_part(sqlite3_int64 network, sqlite3_int64 all, sqlite3_int64 limit)
+{
+    sqlite3_int64 part = above(network, PV_STOREOP_COPY_NET_BYTES);
+    sqlite3_int64 half = above(all, PV_STOREOP_COPY_BYTES / 2);
+    sqlite3_int64 shared = part < half ? part : half;
+    sqlite3_int64 own = limit > 0 ? above(network, limit) : 0;
+    return own > shared ? own : shared;
+}
 
 /* PV_OK: there is room. PV_ERR_AGAIN: when somebody gives way, as *ret_room says. PV_ERR_EXISTS: it
  * is there already, which counts before any quota. PV_ERR_REFUSED: the sender has all that it may
@@ -97,12 +117,14 @@ static int judge(const struct sums *n, const struct pv_storeop *op, struct room 
         return PV_ERR_REFUSED;
     if (n->to >= PV_STOREOP_COPY_TO || n->to_bytes + len > PV_STOREOP_COPY_TO_BYTES)
         *ret_room =
-            (struct room){OF_RECEIVER, n->pair_bytes + len + (n->pair + 1) * PV_STOREOP_COPY_EACH};
-    else if ((limit > 0 && network > limit) ||
-             (network > PV_STOREOP_COPY_NET_BYTES && all > PV_STOREOP_COPY_BYTES / 2))
-        *ret_room = (struct room){OF_NETWORK, n->from_bytes + len};
+            (struct room){OF_RECEIVER, n->pair_bytes + len + (n->pair + 1) * PV_STOREOP_COPY_EACH,
+                          above(n->to + 1, PV_STOREOP_COPY_TO),
+                          above(n->to_bytes + len, PV_STOREOP_COPY_TO_BYTES)};
+    else if (above_part(network, all, limit) > 0)
+        *ret_room =
+            (struct room){OF_NETWORK, n->from_bytes + len, 0, above_part(network, all, limit)};
     else if (all > PV_STOREOP_COPY_BYTES)
-        *ret_room = (struct room){OF_DISK, network};
+        *ret_room = (struct room){OF_DISK, network, 0, above(all, PV_STOREOP_COPY_BYTES)};
     else
         return PV_OK;
     return PV_ERR_AGAIN;
@@ -126,51 +148,48 @@ static int copy_room(struct pv_sqlitestore *s, const struct pv_storeop *op, stru
     return r;
 }
 
-/* Who has most of a room, or of the network that has most of the disk's; PV_ERR_REFUSED: nobody has
- * more than the sender would have. */
-static int find_greedy(struct pv_sqlitestore *s, const struct pv_storeop *op,
-                       const struct room *room, struct pv_storeop_copy *ret_greedy)
+/* The network that has most of the disk gives way, down to what the sender's would have.
+ * PV_ERR_REFUSED: none has more. */
+static int find_greedy(struct pv_sqlitestore *s, const struct pv_storeop *op, struct room *room,
+                       uint8_t ret_network[static PV_NETWORK_ID_LEN])
 {
-    static const enum pv_sqlitestore_sql most[] = {[OF_RECEIVER] = PV_SQL_MOST_OF_RECEIVER,
-                                                   [OF_NETWORK] = PV_SQL_MOST_OF_NETWORK,
-                                                   [OF_DISK] = PV_SQL_MOST_OF_DISK};
-    sqlite3_stmt *st = s->sql[most[room->full]];
+    sqlite3_stmt *st = s->sql[PV_SQL_MOST_OF_DISK];
     pv_sqlitestore_bind(st, 1, op->copy.network, sizeof(op->copy.network));
-    if (room->full != OF_DISK)
-        pv_sqlitestore_bind(st, 3, op->copy.from, sizeof(op->copy.from));
-    if (room->full == OF_RECEIVER) {
-        pv_sqlitestore_bind(st, 2, op->copy.to, sizeof(op->copy.to));
-        sqlite3_bind_int64(st, 4, PV_STOREOP_COPY_EACH);
-    }
     int code = sqlite3_step(st);
     int r = code == SQLITE_ROW || code == SQLITE_DONE ? PV_ERR_REFUSED : -EIO;
-    if (code == SQLITE_ROW && sqlite3_column_bytes(st, 0) == PV_SIGN_PK_LEN &&
-        sqlite3_column_bytes(st, 2) == PV_NETWORK_ID_LEN &&
+    if (code == SQLITE_ROW && sqlite3_column_bytes(st, 0) == PV_NETWORK_ID_LEN &&
         sqlite3_column_int64(st, 1) > room->own) {
-        memcpy(ret_greedy->from, sqlite3_column_blob(st, 0), sizeof(ret_greedy->from));
-        memcpy(ret_greedy->network, sqlite3_column_blob(st, 2), sizeof(ret_greedy->network));
+        sqlite3_int64 more = sqlite3_column_int64(st, 1) - room->own;
+        memcpy(ret_network, sqlite3_column_blob(st, 0), PV_NETWORK_ID_LEN);
+        room->bytes = more < room->bytes ? more : room->bytes;
         r = PV_OK;
     }
     sqlite3_reset(st);
     return r;
 }
 
-/* Few must not keep the others out by having been first. The newest copy goes, so that the
- * beginning of a conversation stays; its sender has the message until it was delivered. */
-static int give_way(struct pv_sqlitestore *s, const struct pv_storeop *op, const struct room *room)
+/* Few must not keep the others out by having been first. The newest copies go, so that the
+ * beginning of a conversation stays; their sender has the messages until they were delivered. */
+static int give_way(struct pv_sqlitestore *s, const struct pv_storeop *op, struct room *room)
 {
-    struct pv_storeop_copy greedy = op->copy;
+    uint8_t network[PV_NETWORK_ID_LEN];
     enum pv_sqlitestore_sql which =
         room->full == OF_RECEIVER ? PV_SQL_GIVE_WAY_AT : PV_SQL_GIVE_WAY;
-    int r = find_greedy(s, op, room, &greedy);
+    sqlite3_stmt *st = s->sql[which];
+    bool disk = room->full == OF_DISK;
+    memcpy(network, op->copy.network, sizeof(network));
+    int r = disk ? find_greedy(s, op, room, network) : PV_OK;
     if (r != PV_OK)
         return r;
-    pv_sqlitestore_bind(s->sql[which], 1, greedy.network, sizeof(greedy.network));
+    pv_sqlitestore_bind(st, 1, network, sizeof(network));
     if (room->full == OF_RECEIVER)
-        pv_sqlitestore_bind(s->sql[which], 2, greedy.to, sizeof(greedy.to));
-    pv_sqlitestore_bind(s->sql[which], 3, greedy.from, sizeof(greedy.from));
+        pv_sqlitestore_bind(st, 2, op->copy.to, sizeof(op->copy.to));
+    pv_sqlitestore_bind(st, 3, op->copy.from, disk ? 0 : sizeof(op->copy.from));
+    sqlite3_bind_int64(st, 4, disk ? 0 : room->own);
+    sqlite3_bind_int64(st, 5, room->copies);
+    sqlite3_bind_int64(st, 6, room->bytes);
+    sqlite3_bind_int64(st, 7, room->full == OF_RECEIVER ? PV_STOREOP_COPY_EACH : 0);
     r = pv_sqlitestore_run(s, which);
-    /* Sums that are wrong must not keep this going for ever. */
     return r == PV_OK && sqlite3_changes(s->db) == 0 ? PV_ERR_REFUSED : r;
 }
 
@@ -183,11 +202,13 @@ static int make_room(struct pv_sqlitestore *s, const struct pv_storeop *op)
         return r;
     if (pv_sqlitestore_run(s, PV_SQL_TRY) < 0)
         return -EIO;
-    while (r == PV_ERR_AGAIN) {
+    for (int turn = 0; r == PV_ERR_AGAIN && turn < TURNS_MAX; turn++) {
         r = give_way(s, op, &room);
         if (r == PV_OK)
             r = copy_room(s, op, &room);
     }
+    if (r == PV_ERR_AGAIN)
+        r = PV_ERR_REFUSED;
     if (r == PV_ERR_REFUSED && pv_sqlitestore_run(s, PV_SQL_TRY_UNDO) < 0)
         return -EIO;
     if (r != PV_OK && r != PV_ERR_REFUSED)

@@ -34,8 +34,6 @@ enum pv_sqlitestore_sql {
     PV_SQL_TRY,
     PV_SQL_TRY_UNDO,
     PV_SQL_TRY_END,
-    PV_SQL_MOST_OF_RECEIVER,
-    PV_SQL_MOST_OF_NETWORK,
     PV_SQL_MOST_OF_DISK,
     PV_SQL_GIVE_WAY_AT,
     PV_SQL_GIVE_WAY,

@@ -327,6 +327,59 @@ static void on_a_full_disk_the_network_with_most_gives_way(void **state)
     disk = pv_coordstore_close(disk);
 }
 
+/* A thousand small copies would have to go, and not even then would there be room. Senders ask a
+ * hundred times a second, and all that others store waits behind each: it took seconds when one
+ * copy after the other was deleted, and put back. */
+static void a_copy_that_is_refused_costs_little(void **state)
+{
+    enum {
+        SMALL = PV_STOREOP_COPY_TO / 2,
+        TIMES = 20,
+    };
+    const size_t part = PV_STOREOP_COPY_TO_BYTES / 8;
+    uint64_t n = 0;
+    (void)state;
+    disk = open_ok();
+    for (unsigned i = 0; i < SMALL; i++)
+        assert_int_equal(keep(1, 18, 1, i, 1), PV_OK);
+    for (uint8_t from = 2; from <= 8; from++)
+        assert_int_equal(keep(from, 18, from, 0, part), PV_OK);
+    for (unsigned i = 0; i < 180; i++)
+        assert_int_equal(keep(9, 18, 9, i, 8300), PV_OK);
+    assert_int_equal(keep(10, 18, 10, 0, part - 180 * 8300 - SMALL), PV_OK);
+    const pv_ns begun = pv_clock_now();
+    for (unsigned i = 0; i < TIMES; i++)
+        assert_int_equal(keep(9, 18, 9, 200 + i, 32768), PV_ERR_REFUSED);
+    assert_true(pv_clock_now() - begun < PV_S(15));
+    assert_int_equal(next(18, &n, false, 0), 1); /* nobody gave way */
+    for (unsigned i = 1; i < SMALL; i++)
+        assert_int_equal(next(18, &n, false, 0), 1);
+    assert_int_equal(next(18, &n, false, 0), 2);
+    disk = pv_coordstore_close(disk);
+}
+
+/* The newest of who has most give way, whatever their size, as many as it takes and no more. */
+static void as_many_give_way_as_it_takes(void **state)
+{
+    const size_t part = PV_STOREOP_COPY_TO_BYTES / 8;
+    unsigned counts[256];
+    (void)state;
+    disk = open_ok();
+    assert_int_equal(keep(1, 19, 1, 0, 2 * part - 100), PV_OK);
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(keep(1, 19, 1, 1 + i, 1), PV_OK);
+    for (uint8_t from = 2; from <= 7; from++)
+        assert_int_equal(keep(from, 19, from, 0, part), PV_OK);
+    assert_int_equal(keep(8, 19, 8, 0, 50), PV_OK);
+    count_copies(19, 0, counts);
+    assert_int_equal(counts[1], 51);
+    assert_int_equal(keep(8, 19, 8, 1, 51), PV_OK);
+    count_copies(19, 0, counts);
+    assert_int_equal(counts[1], 0); /* the large one was the newest at last */
+    assert_int_equal(counts[8], 2);
+    disk = pv_coordstore_close(disk);
+}
+
 static void copies_wait_and_have_quotas(void **state)
 {
     (void)state;
@@ -436,13 +489,14 @@ static void one_bad_operation_does_not_undo_its_neighbours(void **state)
 }
 
 /* Each starts with an empty store. */
-#define STORE_LIST(T)                                                                             \
-    T(what_was_put_is_there_after_a_restart_in_order),                                            \
-        T(an_invite_is_redeemed_as_often_as_it_says), T(a_network_is_dropped_whole_and_no_other), \
-        T(a_network_may_have_less_room_for_copies),                                               \
-        T(on_a_full_disk_the_network_with_most_gives_way), T(copies_wait_and_have_quotas),        \
-        T(uses_taken_by_repaired_statements_count), T(uses_follow_the_statements_that_are_there), \
-        T(of_many_redemptions_in_one_transaction_the_first_win),                                  \
-        T(one_bad_operation_does_not_undo_its_neighbours)
+#define STORE_LIST(T)                                                                              \
+    T(what_was_put_is_there_after_a_restart_in_order),                                             \
+        T(an_invite_is_redeemed_as_often_as_it_says), T(a_network_is_dropped_whole_and_no_other),  \
+        T(a_network_may_have_less_room_for_copies),                                                \
+        T(on_a_full_disk_the_network_with_most_gives_way), T(copies_wait_and_have_quotas),         \
+        T(uses_taken_by_repaired_statements_count), T(uses_follow_the_statements_that_are_there),  \
+        T(of_many_redemptions_in_one_transaction_the_first_win),                                   \
+        T(one_bad_operation_does_not_undo_its_neighbours), T(a_copy_that_is_refused_costs_little), \
+        T(as_many_give_way_as_it_takes)
 
 #endif /* PV_STORE_LIST_H */
