@@ -75,6 +75,7 @@ def installing_adds_the_names_and_removing_takes_them_out(lab):
     equal(hosts(), [["hosts:", "files", "dns"]], "the line after removing")
     check("# ours" in read() and "# a comment" in read(), "comments are gone")
     equal(a.run("find", "/run/inst", "-type", "f").out, "", "what is left")
+    equal(a.run("find", "/run/inst", "-name", "p2pvpn*").out, "", "directories that are left")
     # For a package nothing outside is touched.
     a.run("env", "DESTDIR=/run/dest", *install)
     equal(hosts(), [["hosts:", "files", "dns"]], "the line after making a package")
