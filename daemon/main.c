@@ -62,6 +62,7 @@ struct daemon {
     const char *state, *socket, *tun, *config; /* NULL = not given */
     uint16_t port;                             /* 0 = not given */
     bool check;
+    pv_ns started;
     bool reloaded; /* the settings were read again: the next life has them */
     struct {
         struct pv_reload_keys keys;
@@ -515,6 +516,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .firewall = s->firewall,
         .has_firewall = s->has_firewall,
         .wall_us = pv_clock_wall_us(),
+        .started = d->started,
     };
     _Static_assert(PV_ARRAY_LEN(cfg.own_addrs) == PV_SETTINGS_MAX_ADDRS, "all of them fit");
     memcpy(cfg.own_addrs, s->addrs, sizeof(cfg.own_addrs));
@@ -714,6 +716,7 @@ static void finish_daemon(struct daemon *d)
 static int serve(struct daemon *d)
 {
     d->rng = pv_entropy();
+    d->started = pv_clock_now();
     d->supervisor = pv_supervisor_open();
     /* The helper and the door first: they must not inherit a key or a descriptor of a file. */
     int r = pv_helper_start(&d->helper, pv_portmapper_run);

@@ -235,7 +235,7 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     e->node.mtu = cfg->mtu;
     e->node.udp_port = cfg->udp_port;
     memcpy(e->node.hostname, cfg->hostname, sizeof(e->node.hostname));
-    e->node.started = now;
+    e->node.started = cfg->started != 0 ? cfg->started : now;
     pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
 }
 

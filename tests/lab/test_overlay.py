@@ -371,7 +371,9 @@ def it_may_be_off_or_with_some(lab):
     send(a, "255.255.255.255", 5001)
     wait("a broadcast", lambda: len(heard(p)) == 1)
     b.configure("[lan]\nbroadcast = off\n")
+    wait("b to have run for some seconds", lambda: b.json("status")["uptime"] >= 3)
     b.ctl("reload")
+    check(b.json("status")["uptime"] >= 3, "a reload counts as a start of p2pvpnd")
     a.wait_direct(b)
     wait("a to hear that b takes no broadcasts",
          lambda: (send(a, "255.255.255.255", 5001), drops(a).get("quiet", 0) > 2)[1], 20)

@@ -166,6 +166,7 @@ struct pv_engine_config {
     const struct pv_auto_accept *auto_accept; /* borrowed during new() */
     size_t n_auto_accept;
     uint64_t wall_us; /* wall clock at new(), Unix microseconds */
+    pv_ns started;    /* when p2pvpnd was, which a reload is not; 0: at new() */
 };
 
 #endif /* PV_DAEMON_CONFIG_H */
