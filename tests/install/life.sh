@@ -42,9 +42,9 @@ nobody_runs() {
     done
 }
 
-# The processes called p2pvpnd, the first of them first.
+# The processes called p2pvpnd that live, the first of them first.
 pids() {
-    cat /proc/[0-9]*/stat 2>/dev/null | sed -n 's/^\([0-9]*\) (p2pvpnd) .*/\1/p' | sort -n
+    cat /proc/[0-9]*/stat 2>/dev/null | sed -n 's/^\([0-9]*\) (p2pvpnd) [^Z] .*/\1/p' | sort -n
 }
 
 install_debs() {
