@@ -151,7 +151,7 @@ PV_MUST_CHECK int pv_coordclient_handshake_hash(const struct pv_coordclient *c,
 
 /*
  * Sends a request: msg's type and fields; kind and id are set here. Exactly one event ANSWER with
- * tag follows, or OFFLINE, which ends all requests.
+ * tag follows, or OFFLINE, which ends all requests, as start() and stop() do without an event.
  *   PV_ERR_STATE     not ONLINE
  *   PV_ERR_LIMIT     too much is waiting already
  *   PV_ERR_NO_SPACE  longer than a message may be

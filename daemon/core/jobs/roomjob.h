@@ -12,13 +12,21 @@
 #include "proto/chat/room.h"
 
 enum {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    PV_ROOM_MAX_ROOMS = 6, /* soon full */
+    PV_ROOM_MAX_LEFT = 4,
+    PV_ROOM_MAX_LOADED = 14,
+    PV_ROOM_MAX_TEXTS = 24,
+    PV_ROOMJOB_MAX_DROP = 3,
+#else
     PV_ROOM_MAX_ROOMS = 128,    /* that this node is in */
     PV_ROOM_MAX_LEFT = 128,     /* that it left; of more some are forgotten */
     PV_ROOM_MAX_LOADED = 320,   /* both, and some that were not forgotten before a restart */
     PV_ROOM_MAX_TEXTS = 100000, /* of one author in one room */
+    PV_ROOMJOB_MAX_DROP = 1000, /* texts deleted by one DROP or FORGET */
+#endif
     PV_ROOMJOB_MAX_TEXTS = 256, /* of one job */
     PV_ROOMJOB_MAX_SCAN = 4096, /* rows looked at by one READ */
-    PV_ROOMJOB_MAX_DROP = 1000, /* texts deleted by one DROP or FORGET */
     PV_ROOMJOB_HOLD_DAYS = 14,  /* so long a text is kept for members that lack it: as long as
                                    copies of messages are kept for who is away */
 };

@@ -27,10 +27,17 @@
 #include "proto/roster/roster.h"
 
 enum {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    PV_ROOMS_MAX_PENDING = 4, /* soon full */
+    PV_ROOMS_MAX_PEER_PENDING = 2,
+    PV_ROOMS_MAX_OF_OTHERS = 4,
+    PV_ROOMS_MAX_OF_CREATOR = 2,
+#else
     PV_ROOMS_MAX_PENDING = 32,     /* invitations that are being fetched */
     PV_ROOMS_MAX_PEER_PENDING = 8, /* of these, on the word of one peer */
     PV_ROOMS_MAX_OF_OTHERS = 96,   /* rooms that others made, of PV_ROOM_MAX_ROOMS */
     PV_ROOMS_MAX_OF_CREATOR = 32,  /* of these of one node, and with them those that we left */
+#endif
     PV_ROOMS_MAX_PEERS = 16384,
     PV_ROOMS_MAX_BATCH = PV_ROOMJOB_MAX_TEXTS,
     PV_ROOMS_MAX_OUT = 512,    /* lines that wait to be taken; more are dropped, and told

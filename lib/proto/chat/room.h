@@ -20,10 +20,15 @@ enum {
     PV_ROOM_ID_LEN = 16,
     PV_ROOM_NETWORK_LEN = 16,
     PV_ROOM_NONCE_LEN = 16,
-    PV_ROOM_NAME_MAX = 32,     /* characters, without the '#' */
+    PV_ROOM_NAME_MAX = 32, /* characters, without the '#' */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    PV_ROOM_MAX_MEMBERS = 4, /* soon full */
+    PV_ROOM_MAX_RECORDS = 12,
+#else
     PV_ROOM_MAX_MEMBERS = 64,  /* ours: nodes named in one room, its creator included */
     PV_ROOM_MAX_RECORDS = 256, /* ours: of one room, texts not counted */
-    PV_ROOM_PREFIX_LEN = 8,    /* bytes of a record's hash */
+#endif
+    PV_ROOM_PREFIX_LEN = 8, /* bytes of a record's hash */
 
     PV_ROOM_HEAD = 2 + PV_ROOM_ID_LEN + PV_SIGN_PK_LEN, /* version, type, room, signer */
     PV_ROOM_HAVE_LEN = PV_SIGN_PK_LEN + 8,              /* bytes: author, seq */
