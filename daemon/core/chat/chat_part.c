@@ -2,6 +2,7 @@
 /* chat_part.c - connects chatlink with peers, streams, the store and control clients. */
 #include "daemon/core/chat/chat_part.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,11 +215,16 @@ static bool is_full(void *part, uint32_t sid)
 
 static void answer_failed(struct pv_node *n, const struct pv_chatlink_event *ev)
 {
-    pv_ctlsrv_failf(n->ctl, ev->tag, PV_CTLAPI_FAILED,
-                    ev->status == PV_ERR_LIMIT
-                        ? "send: too many messages wait for this peer (%s): wait until it is back"
-                        : "send: the message could not be stored: %s: is the disk full?",
-                    pv_strstatus(ev->status));
+    if (ev->status == PV_ERR_LIMIT)
+        pv_ctlsrv_failf(n->ctl, ev->tag, PV_CTLAPI_FAILED,
+                        "send: too many messages wait for this peer (%s): wait until it is back",
+                        pv_strstatus(ev->status));
+    else
+        pv_ctlsrv_failf(n->ctl, ev->tag, PV_CTLAPI_FAILED,
+                        "send: the message could not be stored: %s: %s", pv_strstatus(ev->status),
+                        ev->status == -ENOSPC || ev->status == -EDQUOT
+                            ? "free some space"
+                            : "is the disk in order? p2pvpnd's log says more");
 }
 
 /* --- who typed -------------------------------------------------------------------------------- */

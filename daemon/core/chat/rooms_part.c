@@ -2,6 +2,7 @@
 /* rooms_part.c - connects rooms with peers, chatlink's lines, the store and users. */
 #include "daemon/core/chat/rooms_part.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,8 +156,11 @@ static const char *remedy(int status)
         return "try again";
     case PV_ERR_CLOSED:
         return "look whether it is done (`p2pvpnctl room list`, `history`), else try again";
+    case -ENOSPC:
+    case -EDQUOT:
+        return "free some space";
     default:
-        return "is the disk full?";
+        return "is its disk in order? p2pvpnd's log says more";
     }
 }
 

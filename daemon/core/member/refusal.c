@@ -16,7 +16,7 @@ static const struct pv_refusal refusals[] = {
      "use what `p2pvpn-coordinator url` prints"},
     {PV_CTL_E_TAKEN, PV_CTLAPI_FAILED, "the name is taken",
      "choose another with --name; that of a machine that is gone an admin frees by `p2pvpnctl "
-     "remove NAME`"},
+     "remove NAME`, and what a renamed machine was called at first stays its own"},
 };
 
 const struct pv_refusal *pv_refusal_find(enum pv_ctl_error error)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The part around rooms: network and peers, lines on chatlink's connections, commands. */
+#include <errno.h>
+
 #include "daemon/core/chat/rooms_part.h"
 #include "tests/unit/daemon/core/fake_chat.h"
 
@@ -115,8 +117,8 @@ static void a_room_that_cannot_be_stored_is_said(void **state)
     (void)state;
     load();
     say("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"crew\"}");
-    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_ERR_NO_SPACE, NULL);
-    assert_reply(node, chat.client, "\"ok\":false");
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), -ENOSPC, NULL);
+    assert_reply(node, chat.client, "No space left on device: free some space");
 }
 
 /* Rooms begin anew with what the disk has, which may be that one already. */
