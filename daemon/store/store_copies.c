@@ -62,12 +62,23 @@ struct quota {
     uint64_t copies, bytes;
 };
 
-static int has_room(sqlite3 *db, const struct quota *quota, const uint8_t *const pks[2],
-                    const struct pv_copyjob *job, bool *ret_room)
+/* By how much one copy more is too much. */
+struct excess {
+    uint64_t copies, bytes;
+};
+
+static uint64_t above(uint64_t n, uint64_t limit)
+{
+    return n > limit ? n - limit : 0;
+}
+
+static int find_excess(sqlite3 *db, const struct quota *quota, const uint8_t *const pks[2],
+                       const struct pv_copyjob *job, struct excess *ret_excess)
 {
     uint64_t n = 0, bytes = 0;
     int r = measure(db, quota->sql, pks, &n, &bytes);
-    *ret_room = n < quota->copies && bytes + job->box_len <= quota->bytes;
+    *ret_excess =
+        (struct excess){above(n + 1, quota->copies), above(bytes + job->box_len, quota->bytes)};
     return r;
 }
 
@@ -76,68 +87,61 @@ static int has_room(sqlite3 *db, const struct quota *quota, const uint8_t *const
 struct shared {
     struct quota quota;
     bool of_receiver;
-    const char *most;  /* who else has most of it, and its weight */
-    const char *own;   /* the weight of the one who sends */
-    const char *evict; /* the newest of one sender */
+    const char *own;      /* the weight of the one who sends */
+    const char *give_way; /* see GIVE_WAY */
 };
 
 enum {
-    EACH = 8192, /* ours: 8 MiB and 1,000 copies, 64 MiB and 10,000 */
+    EACH = 8192, /* ours: 8 MiB and 1,000 copies, 64 MiB and 10,000; also in WEIGHT */
 };
-#define EACH_TEXT "8192"
-#define WEIGHT    "sum(size + " EACH_TEXT ")"
-#define NEWEST    " ORDER BY n DESC LIMIT 4)"
+#define WEIGHT "sum(size + 8192)"
+/* Copies of others than ?1 give way, always the newest of the sender that has most left, as long as
+ * it has more than ?3: so many that there are ?4 fewer and ?5 bytes less, and 3 more for those that
+ * come next, or none. "upto" is what its sender had when a copy came, so the highest goes first.
+ * All in one statement: a copy that finds no room costs one look, however small those are that
+ * would have had to give way. */
+#define GIVE_WAY(whose)                                                                           \
+    "WITH s AS (SELECT n, size, " WEIGHT " OVER (PARTITION BY sender ORDER BY n) AS upto"         \
+    " FROM hold_copy WHERE " whose "), o AS (SELECT n, row_number() OVER w AS k,"                 \
+    " sum(size) OVER w AS freed FROM s WHERE upto > ?3 WINDOW w AS (ORDER BY upto DESC, n DESC))" \
+    " DELETE FROM hold_copy WHERE n IN (SELECT n FROM o WHERE k <="                               \
+    " (SELECT min(k) + 3 FROM o WHERE k >= ?4 AND freed >= ?5))"
 static const struct shared SHARED[] = {
     {.quota = {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy WHERE receiver = ?",
                PV_COPIES_MAX_OF_NODE, PV_COPIES_MAX_BYTES_OF_NODE},
      .of_receiver = true,
-     .most = "SELECT sender, " WEIGHT " FROM hold_copy WHERE sender <> ? AND receiver = ?"
-             " GROUP BY sender ORDER BY 2 DESC LIMIT 1",
      .own = "SELECT coalesce(" WEIGHT ", 0) FROM hold_copy WHERE sender = ? AND receiver = ?",
-     .evict = "DELETE FROM hold_copy WHERE n IN"
-              " (SELECT n FROM hold_copy WHERE sender = ? AND receiver = ?" NEWEST},
+     .give_way = GIVE_WAY("sender <> ?1 AND receiver = ?2")},
     {.quota = {"SELECT count(*), coalesce(sum(size), 0) FROM hold_copy", PV_COPIES_MAX,
                PV_COPIES_MAX_BYTES},
-     .most = "SELECT sender, " WEIGHT " FROM hold_copy WHERE sender <> ?"
-             " GROUP BY sender ORDER BY 2 DESC LIMIT 1",
      .own = "SELECT coalesce(" WEIGHT ", 0) FROM hold_copy WHERE sender = ?",
-     .evict = "DELETE FROM hold_copy WHERE n IN"
-              " (SELECT n FROM hold_copy WHERE sender = ?" NEWEST},
+     .give_way = GIVE_WAY("sender <> ?1")},
 };
-
-static struct pv_query query_of(sqlite3 *db, const struct shared *x, const char *sql,
-                                const uint8_t *sender, const uint8_t *receiver)
-{
-    struct pv_query q = pv_query(db, sql);
-    bind_pk(&q, sender);
-    if (x->of_receiver)
-        bind_pk(&q, receiver);
-    return q;
-}
 
 /* Few senders must not keep the others out by having been first: who has most gives way to one who
  * has less, with what came last, so that the beginning of its conversation stays. A sender keeps
  * each message until its receiver has it, so nothing is lost but a place to wait. */
-static int evict(sqlite3 *db, const struct shared *x, const struct pv_copyjob *job)
+static int give_way(sqlite3 *db, const struct shared *x, const struct pv_copyjob *job,
+                    const struct excess *excess)
 {
-    uint8_t greedy[PV_SIGN_PK_LEN];
-    uint64_t most = 0, own = 0;
-    struct pv_query q = query_of(db, x, x->most, job->from, job->to);
-    if (pv_query_next(&q) && pv_column_bytes(&q, 0, greedy, sizeof(greedy)))
-        most = pv_column_u64(&q, 1);
+    uint64_t own = 0;
+    struct pv_query q = pv_query(db, x->own);
+    bind_pk(&q, job->from);
+    if (x->of_receiver)
+        bind_pk(&q, job->to);
+    if (pv_query_next(&q))
+        own = pv_column_u64(&q, 0);
     int r = pv_query_end(&q);
     if (r < 0)
         return r;
-    q = query_of(db, x, x->own, job->from, job->to);
-    if (pv_query_next(&q))
-        own = pv_column_u64(&q, 0);
-    r = pv_query_end(&q);
-    if (r < 0)
-        return r;
-    if (most <= own + job->box_len + EACH)
-        return PV_ERR_REFUSED;
-    q = query_of(db, x, x->evict, greedy, job->to);
-    return pv_query_run(&q);
+    q = pv_query(db, x->give_way);
+    bind_pk(&q, job->from);
+    bind_pk(&q, job->to);
+    pv_bind_u64(&q, own + job->box_len + EACH);
+    pv_bind_u64(&q, excess->copies);
+    pv_bind_u64(&q, excess->bytes);
+    r = pv_query_run(&q);
+    return r == PV_OK && sqlite3_changes(db) == 0 ? PV_ERR_REFUSED : r;
 }
 
 /* A quota each for whoever sends, and for one sender's part of what a receiver may have. Beyond
@@ -152,9 +156,9 @@ static int check_own(sqlite3 *db, const struct pv_copyjob *job)
     };
     const uint8_t *const keys[][2] = {{job->from, NULL}, {job->from, job->to}};
     for (size_t i = 0; i < PV_ARRAY_LEN(OWN); i++) {
-        bool room = false;
-        int r = has_room(db, &OWN[i], keys[i], job, &room);
-        if (r < 0 || !room)
+        struct excess excess;
+        int r = find_excess(db, &OWN[i], keys[i], job, &excess);
+        if (r < 0 || excess.copies > 0 || excess.bytes > 0)
             return r < 0 ? r : PV_ERR_REFUSED;
     }
     return PV_OK;
@@ -165,13 +169,10 @@ static int make_room(sqlite3 *db, const struct pv_copyjob *job)
     int r = check_own(db, job);
     for (size_t i = 0; i < PV_ARRAY_LEN(SHARED) && r == PV_OK; i++) {
         const uint8_t *const keys[2] = {SHARED[i].of_receiver ? job->to : NULL, NULL};
-        bool room = false;
-        /* Each turn deletes something, or ends it. */
-        while (r == PV_OK && !room) {
-            r = has_room(db, &SHARED[i].quota, keys, job, &room);
-            if (r == PV_OK && !room)
-                r = evict(db, &SHARED[i], job);
-        }
+        struct excess excess;
+        r = find_excess(db, &SHARED[i].quota, keys, job, &excess);
+        if (r == PV_OK && (excess.copies > 0 || excess.bytes > 0))
+            r = give_way(db, &SHARED[i], job, &excess);
     }
     return r;
 }

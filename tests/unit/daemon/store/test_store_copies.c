@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies held for others: who may have how many here, and who gives way when there is no room. */
 #include "daemon/store/store_copies.h"
+#include "sys/proc/clock.h"
 #include "tests/unit/test_util.h"
 
 enum {
@@ -130,6 +131,33 @@ static void who_has_most_of_all_gives_way_to_who_has_less(void **state)
     assert_in_range(count("1"), PV_COPIES_MAX - 4, PV_COPIES_MAX);
 }
 
+/* Members that have thousands of small copies here, and one that asks for room which those would
+ * not make, in a store whose bytes others have: all that chat stores waits behind each answer. */
+static void a_copy_that_is_refused_costs_little(void **state)
+{
+    char sql[800];
+    (void)state;
+    snprintf(sql, sizeof(sql),
+             "WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c LIMIT 9573)"
+             " INSERT INTO hold_copy (sender, receiver, key, size, time_s, box)"
+             " SELECT CASE WHEN i < 640 THEN CAST(x'07' || zeroblob(31) AS BLOB)"
+             "  WHEN i < 5640 THEN CAST(printf('small%%027d', (i - 640) / 1000) AS BLOB)"
+             "  ELSE CAST(printf('large%%027d', (i - 5640) / 207) AS BLOB) END,"
+             " CAST(printf('%%032d', i / 250) AS BLOB), CAST(printf('%%016d', i) AS BLOB),"
+             " CASE WHEN i < 5640 THEN 1 ELSE 17000 END, 0, x'00' FROM c;"
+             "INSERT INTO hold_copy (sender, receiver, key, size, time_s, box)"
+             " SELECT zeroblob(32), zeroblob(32), zeroblob(16), %d - sum(size), 0, x'00'"
+             " FROM hold_copy",
+             PV_COPIES_MAX_BYTES - PV_PARCEL_BOX_MAX + 4000);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    const unsigned before = count("1");
+    const pv_ns begun = pv_clock_now();
+    for (unsigned n = 0; n < 10; n++)
+        assert_int_equal(put(7, 100, n, PV_PARCEL_BOX_MAX), PV_ERR_REFUSED);
+    assert_true(pv_clock_now() - begun < PV_S(15));
+    assert_int_equal(count("1"), before);
+}
+
 /* Nothing is deleted for a copy that is not taken in the end. */
 static void who_has_as_much_as_the_others_is_refused(void **state)
 {
@@ -163,6 +191,7 @@ int main(void)
         T(who_has_many_small_ones_has_more_than_who_has_few_large_ones),
         T(who_has_most_of_all_gives_way_to_who_has_less),
         T(who_has_as_much_as_the_others_is_refused),
+        T(a_copy_that_is_refused_costs_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
