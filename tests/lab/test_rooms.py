@@ -80,9 +80,9 @@ def a_full_disk(lab):
     b.run("sh", "-c", "dd if=/dev/zero of=/var/lib/p2pvpn/filler bs=4k 2>/dev/null; true")
 
     r = b.ctl("send", "a", "x" * 8000, code=1)
-    check("disk full" in r.err, f"no word of the full disk: {r.err}")
+    check("free some space" in r.err, f"no word of the full disk: {r.err}")
     r = b.ctl("send", "#crew", "x" * 8000, code=1)
-    check("disk full" in r.err, f"no word of the full disk: {r.err}")
+    check("free some space" in r.err, f"no word of the full disk: {r.err}")
     a.ctl("send", "b", "during", "y" * 8000)
     a.ctl("send", "#crew", "during", "z" * 8000)
     for left in ("messages left for later", "texts of a room left for later"):
