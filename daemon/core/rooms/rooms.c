@@ -401,6 +401,7 @@ static int say_now(struct pv_rooms *rs, struct pv_rooms_room *room, uint64_t tag
     int len = make_record(rs, room, &rec, NULL, 0);
     if (len < 0)
         return len;
+    pv_rooms_refute_claims(room);
     r = pv_rooms_batch(rs, room, room->self, &rec, rs->raw + len - PV_SIGN_LEN);
     if (r < 0)
         return r;

@@ -159,6 +159,18 @@ bool pv_rooms_is_behind_itself(struct pv_rooms_room *room, pv_ns now)
     return false;
 }
 
+/* Nobody has a text that is being written only now. One that said so before, and had none to show,
+ * would make it count as delivered before anybody was told of it. */
+void pv_rooms_refute_claims(struct pv_rooms_room *room)
+{
+    size_t self = pv_rooms_index(room, room->self->pk);
+    for (size_t i = 0; i < room->n_members; i++) {
+        struct pv_rooms_node *m = room->members[i];
+        if (m->known[self] > room->self->taken)
+            m->known[self] = room->self->taken;
+    }
+}
+
 /* Members that have what is missing come back just after this node woke. Hours of sleep would make
  * them too late: a log that went on behind a gap never goes back. A claim that was not believed any
  * more when the machine fell asleep, at the last call, stays so. */

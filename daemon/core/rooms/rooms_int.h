@@ -237,6 +237,8 @@ void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatjob_resu
 /* Do others have more of our own log than we? */
 bool pv_rooms_is_behind_itself(struct pv_rooms_room *room, pv_ns now);
 void pv_rooms_note_claim(struct pv_rooms_room *room, struct pv_rooms_node *m, pv_ns now);
+/* The next text of ours is to get its number. */
+void pv_rooms_refute_claims(struct pv_rooms_room *room);
 /* What the store deleted of a room; status < 0: the look ends. */
 void pv_rooms_handle_dropped(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
                              const struct pv_chatjob_result *result);

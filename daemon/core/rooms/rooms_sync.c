@@ -229,8 +229,8 @@ void pv_rooms_note_delivered(struct pv_rooms *rs, struct pv_rooms_room *room)
         uint64_t known = room->members[i]->known[self];
         has = i != self && known > has ? known : has;
     }
-    /* A member may claim more texts than we wrote. Without this limit our next texts would count as
-     * delivered before anybody had them. */
+    /* A member may claim more texts than we wrote. Without this limit none of those up to its
+     * number would be told as delivered, once we wrote them. */
     has = self != SIZE_MAX && has > room->self->last ? room->self->last : has;
     if (has <= room->delivered)
         return;

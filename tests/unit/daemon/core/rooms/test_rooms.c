@@ -505,6 +505,59 @@ static void a_member_cannot_speak_for_another_nor_say_a_number_twice(void **stat
     assert_string_equal(w.n[BOB].said, "hi \x1b[2J"); /* by way of anna */
 }
 
+/* What one may write in a room has an end, for who is here and for what others send. */
+static void the_log_of_an_author_has_an_end(void **state)
+{
+    struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("first", 5)};
+    char sql[64];
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    connect(ANNA, EVE, true);
+    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
+    assert_int_equal(say(ANNA, "crew", "mine"), PV_OK);
+    alone(ANNA);
+    snprintf(sql, sizeof(sql), "UPDATE room_log SET last = %d", PV_ROOM_MAX_TEXTS - 1);
+    assert_int_equal(sqlite3_exec(w.n[ANNA].db, sql, NULL, NULL, NULL), SQLITE_OK);
+    restart(ANNA);
+    connect(ANNA, EVE, true);
+    text.seq = PV_ROOM_MAX_TEXTS;
+    text.text = pv_view("last", 4);
+    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
+    text.seq++;
+    text.text = pv_view("more", 4);
+    assert_int_equal(eve_hands(ANNA, text, EVE, EVE), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "first last");
+    assert_int_equal(pv_rooms_counts(w.n[ANNA].rooms).full, 1);
+    assert_int_equal(say(ANNA, "crew", "my last"), PV_OK);
+    assert_int_equal(say(ANNA, "crew", "one more"), PV_ERR_LIMIT);
+}
+
+/* A member that says it has more of our texts than there are makes none count as delivered. */
+static void what_a_member_claims_to_have_is_not_delivered_before_it_is_said(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    alone(ANNA);
+    connect(ANNA, EVE, true);
+    memset(&frame, 0, sizeof(frame));
+    frame.kind = PV_ROOM_F_HAVE;
+    memcpy(frame.room, room_of(ANNA, "crew"), sizeof(frame.room));
+    memcpy(frame.have[0].author, w.n[ANNA].keys.pk, sizeof(frame.have[0].author));
+    frame.have[0].seq = 9;
+    frame.n_have = 1;
+    assert_int_equal(eve_says(ANNA), PV_OK);
+    run_for(PV_S(700)); /* which she does not show */
+    connect(ANNA, EVE, false);
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_int_equal(w.n[ANNA].delivered, 0);
+    connect(ANNA, BOB, true);
+    run_for(PV_S(60));
+    assert_string_equal(w.n[BOB].said, "one");
+    assert_int_equal(w.n[ANNA].delivered, 1);
+}
+
 static void a_stranger_gets_nothing_of_a_room(void **state)
 {
     (void)state;
@@ -627,6 +680,8 @@ int main(void)
         T(forged_senders_are_refused_and_counted),
         T(records_out_of_form_are_counted_and_those_before_them_stay),
         T(a_member_cannot_speak_for_another_nor_say_a_number_twice),
+        T(the_log_of_an_author_has_an_end),
+        T(what_a_member_claims_to_have_is_not_delivered_before_it_is_said),
         T(a_stranger_gets_nothing_of_a_room),
         T(only_members_of_the_network_can_be_invited),
         T(floods_and_rubbish_close_the_connection_and_nothing_else),
