@@ -37,6 +37,8 @@ struct pv_rooms_node {
     uint64_t told;                  /* version of the room told on this connection */
     pv_ns tell_at;                  /* tell it then; PV_NEVER */
     unsigned again;                 /* how often it was told the same, and still lacked something */
+    uint64_t handed;                /* version of the room when it was handed records, 0: never; */
+    size_t handed_for;              /* it had so many then */
     pv_ns list_at;                  /* the same list for the same digest is not sent to it before */
     uint8_t listed[PV_BLAKE2B_LEN], listed_for[PV_BLAKE2B_LEN];
     bool reading; /* texts are being fetched for it */

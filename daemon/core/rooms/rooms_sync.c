@@ -412,10 +412,15 @@ static void handle_list(struct pv_rooms *rs, struct pv_rooms_room *room, struct 
     }
     if (rs->out.n_records > 0) {
         pv_rooms_put(rs, m->pk);
-        /* Then it may know authors of whom it could not ask before. */
-        m->told = 0;
-        pv_rooms_tell(room, m, now + PV_MS(AGAIN_MS));
-        pv_rooms_rearm(rs, room);
+        /* Then it may know authors of whom it could not ask before. One that asks for the same
+         * again has no place for them, and is told as often as anybody who lacks something. */
+        if (m->handed != room->version || f->n_prefix > m->handed_for) {
+            m->told = 0;
+            pv_rooms_tell(room, m, now + PV_MS(AGAIN_MS));
+            pv_rooms_rearm(rs, room);
+        }
+        m->handed = room->version;
+        m->handed_for = f->n_prefix;
     }
     if (lacks_of(room, f))
         send_list_to(rs, room, m, now);

@@ -74,6 +74,7 @@ static struct {
     } records[RECORDS]; /* that she made or was given; newer ones replace the oldest */
     size_t n_records;
     uint8_t digest[PV_BLAKE2B_LEN]; /* that a node told last */
+    unsigned lines;                 /* that were said */
 } w;
 
 static uint8_t next(void)
@@ -275,6 +276,7 @@ static bool drain(int i)
         if (to < NODES && w.up[i][to])
             hand(i, to, pv_view(line.bytes, line.len - 1));
         free(line.bytes);
+        w.lines++;
         any = true;
     }
     while (pv_rooms_poll_want(n->rooms, pk) == PV_OK) {
@@ -289,10 +291,11 @@ static bool drain(int i)
 static void pass(pv_ns duration)
 {
     pv_ns end = w.now + duration;
+    w.lines = 0;
     for (unsigned turns = 0;; turns++) {
         bool any = drain(ANNA);
         any = drain(BOB) || any;
-        must(turns < 20000); /* or somebody says things for ever */
+        must(turns < 20000 && w.lines < 1000); /* or somebody says things for ever */
         pv_ns due = pv_min_ns(pv_rooms_next_timeout(w.n[ANNA].rooms),
                               pv_rooms_next_timeout(w.n[BOB].rooms));
         if (any)

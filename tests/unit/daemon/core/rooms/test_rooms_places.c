@@ -155,6 +155,27 @@ static void others_fill_their_part_and_the_user_frees_it_by_leaving(void **state
     assert_false(draws_in(0, PV_ROOMS_MAX_OF_CREATOR));
 }
 
+/* It would go on for ever, with all records of the room five times a second. */
+static void who_has_no_place_is_not_told_of_it_without_end(void **state)
+{
+    (void)state;
+    for (unsigned by = 0; by < 3; by++)
+        draws_in_many(by, 0, PV_ROOMS_MAX_OF_CREATOR);
+    connect(ANNA, BOB, true);
+    assert_int_equal(open_room(ANNA, "crew"), PV_OK);
+    assert_int_equal(invite(ANNA, "crew", BOB), PV_OK);
+    run_for(PV_S(120));
+    assert_null(room_of(BOB, "crew"));
+    w.lines = 0;
+    run_for(PV_S(600));
+    assert_int_equal(w.lines, 0);
+    bob_leaves(0, 0, 1);
+    connect(ANNA, BOB, false);
+    connect(ANNA, BOB, true);
+    run_for(PV_S(1));
+    assert_non_null(room_of(BOB, "crew"));
+}
+
 /* An invitation back into a room takes a place like any other. */
 static void rooms_that_were_left_do_not_come_back_into_the_users_own_places(void **state)
 {
@@ -282,6 +303,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup_makers, teardown)
     const struct CMUnitTest tests[] = {
         T(others_fill_their_part_and_the_user_frees_it_by_leaving),
+        T(who_has_no_place_is_not_told_of_it_without_end),
         T(rooms_that_were_left_do_not_come_back_into_the_users_own_places),
         T(own_rooms_take_all_places),
         T(of_too_many_left_rooms_one_is_forgotten_in_which_nobody_spoke),
