@@ -69,7 +69,8 @@ def both_programs_start_on_a_full_disk_and_heal(lab):
              lambda: a.os_ping(a.addr(b), timeout=1), timeout=40)
         r = refused(a, "b")
         equal(r.code, 1, "exit code of a message that cannot be stored")
-        check("disk" in r.err and "full" in r.err, f"no reason in: {r.err}")
+        check("No space left" in r.err and "free some space" in r.err,
+              f"no reason or no remedy in: {r.err}")
         check("before" in a.ctl("history", "b").out, "what was stored can be read")
         status = a.ctl("status").out
         check(any("full" in line for line in status.splitlines() if line.startswith("problem:")), status)
