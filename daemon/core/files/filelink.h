@@ -33,6 +33,16 @@
 #include "proto/chat/file.h"
 
 enum {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    PV_FILELINK_MAX = 8, /* soon full */
+    PV_FILELINK_MAX_INCOMING = 6,
+    PV_FILELINK_MAX_OFFERS = 3,
+    PV_FILELINK_MAX_OF_PEER = 4,
+    PV_FILELINK_MAX_RUNNING = 3,
+    PV_FILELINK_MAX_PEER_RUNNING = 2,
+    PV_FILELINK_MAX_CONNS = 4,
+    PV_FILELINK_MAX_PEER_CONNS = 2,
+#else
     PV_FILELINK_MAX = 512, /* files known, both directions; the oldest final one gives way */
     PV_FILELINK_MAX_INCOMING = 384, /* that are coming, or not decided on or taken by the user: the
                                        other places are for what this node sends */
@@ -42,6 +52,7 @@ enum {
     PV_FILELINK_MAX_PEER_RUNNING = 4, /* with one peer, one way */
     PV_FILELINK_MAX_CONNS = 32,       /* accepted connections that have not asked yet */
     PV_FILELINK_MAX_PEER_CONNS = 4,
+#endif
     PV_FILELINK_MAX_CORRUPT = 3,   /* then it has failed */
     PV_FILELINK_SAVE_MAX = 262144, /* bytes of pv_filelink_save() */
     PV_FILELINK_ASK_S = 10,        /* an accepted connection must have asked by then */

@@ -13,6 +13,9 @@ enum {
     ENTRY_MAX =
         4 + 3 + PV_FILE_ID_LEN + PV_SIGN_PK_LEN + 6 * 8 + 2 + PV_NAME_MAX + 2 + PV_FILE_NAME_MAX,
 };
+/* Ours: nobody has had so many files, but a damaged table may say so, and numbers must not run out.
+ */
+#define NUMBER_MAX (UINT32_MAX / 2)
 _Static_assert(7 + PV_FILELINK_MAX * ENTRY_MAX <= PV_FILELINK_SAVE_MAX, "the table fits");
 
 static void save_file(struct pv_writer *w, const struct pv_file *f)
@@ -68,9 +71,9 @@ static void load_file(struct pv_reader *r, struct pv_file *f)
     struct pv_view name = pv_get_view16(r, PV_FILE_NAME_MAX);
     if (r->status != PV_OK)
         return;
-    if (e->number == 0 || state >= PV_FILE_N_STATES || why >= PV_FILE_N_WHYS || name.len == 0 ||
-        e->size > PV_FILE_SIZE_MAX || pv_file_name_clean(name, e->name) != PV_OK ||
-        !pv_utf8_is_valid(peer_name)) {
+    if (e->number == 0 || e->number > NUMBER_MAX || state >= PV_FILE_N_STATES ||
+        why >= PV_FILE_N_WHYS || name.len == 0 || e->size > PV_FILE_SIZE_MAX ||
+        pv_file_name_clean(name, e->name) != PV_OK || !pv_utf8_is_valid(peer_name)) {
         pv_reader_fail(r, PV_ERR_MALFORMED);
         return;
     }
@@ -93,15 +96,21 @@ int pv_filelink_load(struct pv_filelink *l, struct pv_view saved)
         return PV_OK;
     if (pv_get_u8(&r) != VERSION)
         return PV_ERR_UNSUPPORTED;
-    l->last_number = pv_get_u32(&r);
+    uint32_t last = pv_get_u32(&r);
+    if (last > NUMBER_MAX)
+        return PV_ERR_MALFORMED;
+    l->last_number = last;
     uint16_t n = pv_get_u16(&r);
     for (uint16_t i = 0; i < n && i < PV_FILELINK_MAX && r.status == PV_OK; i++) {
-        load_file(&r, &l->files[l->n]);
+        struct pv_file *f = &l->files[l->n];
+        load_file(&r, f);
+        if (r.status == PV_OK && pv_filelink_find(l, f->e.number) != NULL)
+            pv_reader_fail(&r, PV_ERR_MALFORMED);
         if (r.status != PV_OK)
             break;
-        if (l->files[l->n].e.number > l->last_number)
-            l->last_number = l->files[l->n].e.number;
-        const struct pv_file *f = &l->files[l->n++];
+        if (f->e.number > l->last_number)
+            l->last_number = f->e.number;
+        l->n++;
         /* The process may have ended before it was removed. */
         if (!f->e.outgoing && pv_file_is_final(f) && f->e.state != PV_FILE_DONE)
             pv_file_drop(l, f);

@@ -88,6 +88,33 @@ static void a_restarted_sender_waits_for_the_same_file_and_goes_on(void **state)
     assert_int_not_equal(must_offer(0, "big", 100000), a);
 }
 
+/* After a restart its word may come before anything else is heard of it. */
+static void an_offer_says_where_its_sender_is(void **state)
+{
+    struct pv_file_notice n = {.kind = PV_FILE_OFFER};
+    uint8_t body[PV_FILE_NOTICE_MAX];
+    struct pv_fileop op = {.type = PV_FILEOP_DROP};
+    size_t len = 0;
+    (void)state;
+    w.side[1].auto_max = PV_FILE_SIZE_MAX;
+    must_offer(0, "big", 100000);
+    turns(20);
+    kill_side(1);
+    start(1);
+    const struct pv_file_entry *e = pv_filelink_at(w.side[1].link, 0);
+    memcpy(n.id, e->id, sizeof(n.id));
+    memcpy(n.name, e->name, sizeof(n.name));
+    n.size = e->size;
+    assert_int_equal(pv_file_notice_build(&n, body, &len), PV_OK);
+    struct pv_filelink_peer alice = peer_of(1);
+    alice.addr = pv_addr4(10, 66, 0, 7, 0);
+    pv_filelink_handle_notice(w.side[1].link, &alice, pv_view(body, len), w.now);
+    while (op.type != PV_FILEOP_FETCH)
+        assert_int_equal(pv_filelink_poll_op(w.side[1].link, &op), PV_OK);
+    const struct pv_addr there = pv_addr4(10, 66, 0, 7, PV_FILE_PORT);
+    assert_true(pv_addr_equal(&op.addr, &there));
+}
+
 /* Until the disk had it nothing of it is known to the next life. */
 static void end_before_anything_is_kept(int i)
 {
@@ -387,6 +414,7 @@ int main(void)
         EACH(a_rule_accepts_up_to_its_size),
         EACH(refused_and_withdrawn_reach_the_other_side),
         EACH(a_restarted_sender_waits_for_the_same_file_and_goes_on),
+        EACH(an_offer_says_where_its_sender_is),
         EACH(what_is_offered_by_its_id_again_comes_once),
         EACH(a_file_that_its_sender_forgot_comes_when_it_is_offered_again),
         EACH(nothing_is_fetched_of_what_the_disk_does_not_know),
