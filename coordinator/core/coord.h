@@ -267,7 +267,7 @@ struct pv_coord_network {
     const uint8_t *id; /* PV_NETWORK_ID_LEN bytes */
     const char *name;  /* what its root called it */
     uint64_t members;  /* active ones */
-    uint64_t online;   /* of them */
+    uint64_t online;   /* of them, and of those whose membership is over until they renew it */
     uint64_t statements;
     uint64_t bytes;  /* of the statements */
     uint64_t seen_s; /* Unix seconds when a member was last here; 0: none has been in this run */

@@ -36,7 +36,7 @@ static void pass(struct world *w, pv_ns dt)
 static void note_network(void *ctx, const struct pv_coord_network *net)
 {
     size_t *n = ctx;
-    must(net->online <= net->members);
+    must(net->online <= CONNECTS_MAX + 1 && net->bytes >= net->statements);
     (*n)++;
 }
 
