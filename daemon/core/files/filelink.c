@@ -188,8 +188,7 @@ static void know_peer(struct pv_file *f, const struct pv_filelink_peer *peer)
     memcpy(f->e.peer, peer->pk, sizeof(f->e.peer));
     memcpy(f->e.peer_name, peer->name, strlen(peer->name) + 1);
     f->e.online = peer->online;
-    f->addr = peer->addr;
-    f->addr.port = PV_FILE_PORT;
+    pv_file_set_addr(f, &peer->addr);
 }
 
 int pv_filelink_offer(struct pv_filelink *l, const struct pv_filelink_offer *o, pv_ns now,

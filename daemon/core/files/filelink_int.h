@@ -96,6 +96,13 @@ void pv_file_set(struct pv_filelink *l, struct pv_file *f, enum pv_file_state st
                  enum pv_file_why why, pv_ns now);
 /* Why nothing moves is another now. */
 void pv_file_set_why(struct pv_filelink *l, struct pv_file *f, enum pv_file_why why);
+/* Where its peer is. The port is ours and never the peer's choice: a notice cannot make us connect
+ * elsewhere. */
+static inline void pv_file_set_addr(struct pv_file *f, const struct pv_addr *addr)
+{
+    f->addr = *addr;
+    f->addr.port = PV_FILE_PORT;
+}
 /* Tells the peer the present state, as often as a change is told. */
 void pv_file_tell(struct pv_file *f, pv_ns now);
 void pv_file_op(struct pv_filelink *l, const struct pv_fileop *op);

@@ -100,14 +100,6 @@ static bool may_come(const struct pv_filelink_peer *from, const struct pv_file_n
     return from->auto_max > 0 && n->size <= from->auto_max;
 }
 
-/* The port is ours and never the peer's choice: a notice cannot make us connect elsewhere. */
-static void is_at(struct pv_file *f, const struct pv_filelink_peer *from)
-{
-    f->e.online = true;
-    f->addr = from->addr;
-    f->addr.port = PV_FILE_PORT;
-}
-
 static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from,
                       const struct pv_file_notice *n, pv_ns now)
 {
@@ -125,7 +117,8 @@ static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from
     memcpy(f->e.name, n->name, sizeof(f->e.name));
     f->e.size = n->size;
     f->e.time_ms = n->time_ms;
-    is_at(f, from);
+    f->e.online = true;
+    pv_file_set_addr(f, &from->addr);
     f->e.state = yes ? PV_FILE_ACCEPTED : PV_FILE_OFFERED;
     f->fetch_at = yes ? now : PV_NEVER;
     pv_file_tell(f, now);
@@ -139,8 +132,9 @@ static void take_offer(struct pv_filelink *l, const struct pv_filelink_peer *fro
         new_offer(l, from, n, now);
         return;
     }
-    is_at(f, from);     /* after a restart it is not known */
-    f->tell_now = true; /* once: it asks again when this is lost */
+    f->e.online = true;
+    pv_file_set_addr(f, &from->addr); /* after a restart it is not known */
+    f->tell_now = true;               /* once: it asks again when this is lost */
     /* Its daemon knew nothing of it when it was asked, and was told again since. It had given its
      * place away. */
     bool back = f->e.state == PV_FILE_WITHDRAWN && f->e.why == PV_FILE_WHY_GONE;
