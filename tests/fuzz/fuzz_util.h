@@ -19,6 +19,24 @@ static inline void must(bool ok)
         abort();
 }
 
+/* The input's next byte; 0 behind its end. */
+static inline uint8_t fuzz_next(struct pv_view *in)
+{
+    if (in->len == 0)
+        return 0;
+    uint8_t b = in->ptr[0];
+    *in = pv_view(in->ptr + 1, in->len - 1);
+    return b;
+}
+
+/* Its next n bytes, or as many as there are. */
+static inline struct pv_view fuzz_take(struct pv_view *in, size_t n)
+{
+    struct pv_view taken = pv_view(in->ptr, n < in->len ? n : in->len);
+    *in = pv_view(in->ptr + taken.len, in->len - taken.len);
+    return taken;
+}
+
 /* For struct pv_rng: the byte that ctx points to, again and again. */
 static inline void fuzz_fill_same(void *ctx, uint8_t *dst, size_t len)
 {

@@ -32,11 +32,7 @@ static struct {
 
 static uint8_t next(void)
 {
-    if (f.in.len == 0)
-        return 0;
-    uint8_t b = f.in.ptr[0];
-    f.in = pv_view(f.in.ptr + 1, f.in.len - 1);
-    return b;
+    return fuzz_next(&f.in);
 }
 
 static const uint8_t *peer(void)

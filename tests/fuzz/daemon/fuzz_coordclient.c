@@ -55,11 +55,7 @@ static uint8_t coordinator_pk[PV_SIGN_PK_LEN], coordinator_dh[PV_DH_LEN], node_s
 
 static uint8_t next(void)
 {
-    if (w.in.len == 0)
-        return 0;
-    uint8_t b = w.in.ptr[0];
-    w.in = pv_view(w.in.ptr + 1, w.in.len - 1);
-    return b;
+    return fuzz_next(&w.in);
 }
 
 /* --- streams ---------------------------------------------------------------------------------- */
@@ -289,19 +285,16 @@ static void push(struct stream *s)
 static void say_text(struct stream *s)
 {
     size_t n = next();
-    n = n < w.in.len ? n : w.in.len;
-    if (pv_control_state(s->server) == PV_CONTROL_READY && n > 0)
-        (void)!pv_control_send(s->server, pv_view(w.in.ptr, n));
-    w.in = pv_view(w.in.ptr + n, w.in.len - n);
+    struct pv_view text = fuzz_take(&w.in, n);
+    if (pv_control_state(s->server) == PV_CONTROL_READY && text.len > 0)
+        (void)!pv_control_send(s->server, text);
     exchange(s);
 }
 
 static void say_bytes(struct stream *s)
 {
     size_t n = next();
-    n = n < w.in.len ? n : w.in.len;
-    pv_coordclient_handle_bytes(w.client, s->sid, pv_view(w.in.ptr, n), w.now);
-    w.in = pv_view(w.in.ptr + n, w.in.len - n);
+    pv_coordclient_handle_bytes(w.client, s->sid, fuzz_take(&w.in, n), w.now);
 }
 
 static void serve(uint8_t what)

@@ -45,11 +45,7 @@ static const uint8_t pks[PEERS][PV_SIGN_PK_LEN] = {{1}, {2}};
 
 static uint8_t next(void)
 {
-    if (w.in.len == 0)
-        return 0;
-    uint8_t b = w.in.ptr[0];
-    w.in = pv_view(w.in.ptr + 1, w.in.len - 1);
-    return b;
+    return fuzz_next(&w.in);
 }
 
 static uint64_t amount(void)
@@ -280,9 +276,7 @@ static void say_bytes(void)
         *sid = 0;
         break;
     case 1:
-        n = n < w.in.len ? n : w.in.len;
-        pv_filelink_handle_bytes(w.link, *sid, pv_view(w.in.ptr, n), w.now);
-        w.in = pv_view(w.in.ptr + n, w.in.len - n);
+        pv_filelink_handle_bytes(w.link, *sid, fuzz_take(&w.in, n), w.now);
         break;
     default:
         pv_file_get_build(id(), amount(), get);

@@ -79,11 +79,7 @@ static struct {
 
 static uint8_t next(void)
 {
-    if (w.in.len == 0)
-        return 0;
-    uint8_t b = w.in.ptr[0];
-    w.in = pv_view(w.in.ptr + 1, w.in.len - 1);
-    return b;
+    return fuzz_next(&w.in);
 }
 
 /* --- the world ------------------------------------------------------------------------------- */
@@ -405,10 +401,9 @@ static void say_frame(int to)
 static void say_bytes(int to)
 {
     size_t n = next();
-    n = n < w.in.len ? n : w.in.len;
-    if (pv_room_is_frame(pv_view(w.in.ptr, n)))
-        hand(EVE, to, pv_view(w.in.ptr, n));
-    w.in = pv_view(w.in.ptr + n, w.in.len - n);
+    struct pv_view line = fuzz_take(&w.in, n);
+    if (pv_room_is_frame(line))
+        hand(EVE, to, line);
 }
 
 /* --- what users do ---------------------------------------------------------------------------- */
