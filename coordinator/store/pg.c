@@ -323,11 +323,14 @@ int pv_pg_connect(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
 
 /* --- results --------------------------------------------------------------------------------- */
 
-/* The next result, or NULL at the end of one statement's. PV_ERR_CLOSED: the connection broke, or
- * nothing moved for the whole wait: a large network takes longer by a slow line. */
+/* The next result, or NULL at the end of one statement's. PV_ERR_CLOSED, and NULL: the connection
+ * broke, or nothing moved for the whole wait: a large network takes longer by a slow line. A
+ * session that the database ends says why in a result, and the end of the connection comes behind
+ * it. */
 static int next_result(struct pv_pg *pg, PGresult **ret_res)
 {
     pv_ns until = pv_clock_now() + pg->cfg.wait;
+    *ret_res = NULL;
     for (;;) {
         int left = PQflush(pg->conn);
         if (left < 0)
@@ -338,8 +341,13 @@ static int next_result(struct pv_pg *pg, PGresult **ret_res)
             return PV_ERR_CLOSED;
         until = pv_clock_now() + pg->cfg.wait;
     }
-    *ret_res = PQgetResult(pg->conn);
-    return PQstatus(pg->conn) == CONNECTION_OK ? PV_OK : PV_ERR_CLOSED;
+    PGresult *res = PQgetResult(pg->conn);
+    if (PQstatus(pg->conn) != CONNECTION_OK) {
+        PQclear(res);
+        return PV_ERR_CLOSED;
+    }
+    *ret_res = res;
+    return PV_OK;
 }
 
 static bool is_good(const PGresult *res)
@@ -403,11 +411,9 @@ static int drain(struct pv_pg *pg, const char *what,
 {
     int failed = PV_OK;
     for (size_t i = 0; i <= pg->n_sent;) {
-        PGresult *res = NULL;
-        if (next_result(pg, &res) < 0) {
-            PQclear(res);
+        PGresult *res;
+        if (next_result(pg, &res) < 0)
             return PV_ERR_CLOSED;
-        }
         if (res == NULL) { /* the end of one statement */
             i++;
             continue;
@@ -428,7 +434,7 @@ static int drain(struct pv_pg *pg, const char *what,
 /* After a failure the transaction is over for the database, but the session is in it still. */
 static int roll_back(struct pv_pg *pg)
 {
-    PGresult *res = NULL;
+    PGresult *res;
     bool good = PQsendQueryParams(pg->conn, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) == 1;
     while (good && next_result(pg, &res) == PV_OK) {
         if (res == NULL)
@@ -463,11 +469,10 @@ static int collect(struct pv_pg *pg, const char *what, int (*take)(void *ctx, PG
                    void *ctx, char ret_error[static PV_PG_ERROR_MAX])
 {
     int failed = PV_OK, said = PV_OK;
-    for (PGresult *res = NULL;;) {
-        if (next_result(pg, &res) < 0) {
-            PQclear(res);
+    for (;;) {
+        PGresult *res;
+        if (next_result(pg, &res) < 0)
             return explain_away(pg, what, ret_error);
-        }
         if (res == NULL)
             return failed != PV_OK ? failed : said;
         if (!is_good(res))

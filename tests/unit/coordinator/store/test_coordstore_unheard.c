@@ -115,6 +115,40 @@ static void a_session_that_ended_at_night_refuses_nobody(void **state)
     pv_home_answer_free(a);
 }
 
+/* The database says why it ends a session, and then closes the connection: in a statement as text,
+ * in one whose rows come one by one, and in a batch. */
+static void a_session_that_is_ended_in_a_statement_is_made_anew(void **state)
+{
+    static const char end[] = "SELECT pg_terminate_backend(pg_backend_pid())";
+    static const struct pv_pg_statement statements[] = {{"end", end}};
+    const struct pv_pg_config cfg = {.conninfo = pg_server_conninfo(&server, "postgres"),
+                                     .who = "test",
+                                     .wait = PV_S(60),
+                                     .statements = statements,
+                                     .n_statements = PV_ARRAY_LEN(statements)};
+    char error[PV_PG_ERROR_MAX] = "";
+    struct pv_pg *pg = NULL;
+    (void)state;
+    assert_int_equal(pv_pg_new(&pg, &cfg, error), PV_OK);
+    for (int i = 0; i < 30; i++) {
+        int r = pv_pg_connect(pg, error);
+        if (r == PV_OK)
+            r = pv_pg_prepare(pg, error);
+        if (r == PV_OK && i % 3 == 2)
+            r = pv_pg_begin(pg, error);
+        if (r != PV_OK)
+            fail_msg("%d: %s", i, error);
+        if (i % 3 == 2)
+            pv_pg_send(pg, "end", NULL, 0);
+        r = i % 3 == 0   ? pv_pg_exec(pg, end, NULL, NULL, error)
+            : i % 3 == 1 ? pv_pg_each(pg, "end", pg_sql_copy, error, error)
+                         : pv_pg_finish(pg, NULL, NULL, error);
+        assert_int_equal(r, PV_ERR_CLOSED);
+        assert_false(pv_pg_is_connected(pg));
+    }
+    pv_pg_free(pg);
+}
+
 static uint8_t lost_network[PV_NETWORK_ID_LEN];
 
 static void lose_network(void)
@@ -165,6 +199,7 @@ int main(void)
         TEST(a_commit_that_never_came_is_done_again),
         TEST(of_a_gift_that_nobody_heard_the_database_knows),
         TEST(a_session_that_ended_at_night_refuses_nobody),
+        TEST(a_session_that_is_ended_in_a_statement_is_made_anew),
         TEST(what_was_stored_is_known_again_beside_a_network_that_was_lost),
     };
     if (pv_crypto_init() < 0)
