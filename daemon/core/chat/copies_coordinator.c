@@ -64,14 +64,15 @@ static void stop_sending(struct pv_copies *c)
 }
 
 /* Once more, but not at once. */
-static void send_later(struct pv_copies *c, pv_ns now)
+static void send_later(struct pv_copies *c, enum pv_ctl_error why, pv_ns now)
 {
     const struct pv_peer *p = pv_peers_by_pk(c->node->peers, c->coordinator.peer);
     stop_sending(c);
     /* One whose room there is full, as of a member that is away for months, holds up the others for
      * its part of that time and not for all of it. */
     pv_ns pause = SEND_RETRY / (c->coordinator.n_waiting + 1);
-    c->coordinator.send_at = now + (pause > SEND_LEAST ? pause : SEND_LEAST);
+    pause = pause > SEND_LEAST ? pause : SEND_LEAST;
+    c->coordinator.send_at = now + (why == PV_CTL_E_STORAGE ? PV_COORD_STORAGE_RETRY : pause);
     if (p != NULL)
         pv_copies_coordinator_away(c, p);
 }
@@ -118,7 +119,7 @@ static void go_on(struct pv_copies *c, pv_ns now)
     }
     if (s->at < s->list->n_msgs) {
         if (!send_one(c, p))
-            send_later(c, now);
+            send_later(c, PV_CTL_E_NONE, now);
         return;
     }
     /* The flag is read first: stop_sending() frees the list. */
@@ -134,7 +135,7 @@ void pv_copies_coordinator_listed(struct pv_copies *c, struct pv_job_result *res
     if (!s->sending || s->list != NULL)
         return; /* the connection ended meanwhile */
     if (result->status != PV_OK || result->chat == NULL || !c->node->online) {
-        send_later(c, now);
+        send_later(c, PV_CTL_E_NONE, now);
         return;
     }
     s->list = result->chat;
@@ -181,7 +182,10 @@ static void take_stored(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns
     }
     enum pv_ctl_error error =
         msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_BAD_REQUEST;
-    pv_log(c->node->log, PV_LOG_INFO, "what=\"copy not stored\" why=%s", pv_ctl_error_word(error));
+    char more[PV_NODE_MORE];
+    if (pv_node_may_log(c->node, PV_FROM_COPIES, pv_ctl_error_word(error), now, more))
+        pv_log(c->node->log, PV_LOG_INFO, "what=\"copy not stored\" why=%s%s",
+               pv_ctl_error_word(error), more);
     /* An older coordinator, or one that holds no copies, will not change its mind on this
      * connection. */
     if (error == PV_CTL_E_UNKNOWN_REQUEST || error == PV_CTL_E_NOT_ALLOWED) {
@@ -190,7 +194,7 @@ static void take_stored(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns
     } else if (error == PV_CTL_E_UNKNOWN_NODE || error == PV_CTL_E_BAD_REQUEST) {
         stop_sending(c);
     } else {
-        send_later(c, now); /* the messages behind it wait too: order is kept */
+        send_later(c, error, now); /* the messages behind it wait too: order is kept */
     }
 }
 
@@ -235,11 +239,12 @@ static void take_copy(struct pv_copies *c, const struct pv_ctl_msg *msg, pv_ns n
     if (!s->collecting || c->node->roster == NULL)
         return;
     if (msg->type != PV_CTL_COPY) {
-        bool never =
-            msg->type == PV_CTL_ERROR && (msg->u.failure.error == PV_CTL_E_UNKNOWN_REQUEST ||
-                                          msg->u.failure.error == PV_CTL_E_NOT_ALLOWED);
+        enum pv_ctl_error error = msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_NONE;
+        bool never = error == PV_CTL_E_UNKNOWN_REQUEST || error == PV_CTL_E_NOT_ALLOWED;
         s->refused = s->refused || never;
-        s->collect_at = never ? PV_NEVER : now + COLLECT_RETRY;
+        s->collect_at = never                       ? PV_NEVER
+                        : error == PV_CTL_E_STORAGE ? now + PV_COORD_STORAGE_RETRY
+                                                    : now + COLLECT_RETRY;
         return;
     }
     const struct pv_ctl_copy *in = &msg->u.copy;

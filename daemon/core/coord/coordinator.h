@@ -27,6 +27,10 @@ struct pv_coord; /* opaque */
 
 extern const struct pv_part pv_part_coordinator;
 
+/* ours: after an answer "storage": its database may be back any moment, and is said to be away
+ * without being asked. */
+#define PV_COORD_STORAGE_RETRY PV_S(1)
+
 /*
  * Sends a request: msg's type and fields. Exactly one on_answer() of owner follows, with tag (below
  * 2^56), its msg an answer of its type or PV_CTL_ERROR; or the connection ends, which ends all

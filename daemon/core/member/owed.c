@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
+#include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/puts.h"
@@ -22,6 +24,7 @@ struct owed {
     struct pv_node *node;
     struct pv_puts puts;
     size_t n;                     /* statements that the coordinator owes a receipt for */
+    uint64_t set;                 /* which: a sum over their hashes */
     char first[PV_NAME_BUF + 24]; /* what the first of them says */
     bool asking;                  /* the latest put has no answer yet */
     pv_ns asked_at;
@@ -172,14 +175,26 @@ static void describe(struct owed *o, const struct pv_statement *st)
                                                : "was removed");
 }
 
+/* What takes somebody's rights goes before all else. */
+static bool is_urgent(const struct pv_roster_entry *x)
+{
+    return x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END;
+}
+
 /* Counted anew each time: receipts reach the roster by many ways that do not tell this part. */
 static void count(struct owed *o)
 {
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
     o->n = 0;
+    o->set = 0;
     for (const struct pv_roster_entry *x =
              o->node->roster == NULL ? NULL : pv_roster_next_entry(o->node->roster, NULL);
          x != NULL; x = pv_roster_next_entry(o->node->roster, x)) {
-        if (is_owed(o->node, x) && o->n++ == 0)
+        if (!is_owed(o->node, x))
+            continue;
+        pv_statement_hash(x->st.raw, hash);
+        o->set += pv_load_be64(hash);
+        if (o->n++ == 0)
             describe(o, &x->st);
     }
     if (o->n > 0)
@@ -198,19 +213,25 @@ static void wait_again(struct owed *o, pv_ns now)
     o->retry_at = now + (FIRST_RETRY << doublings);
 }
 
-/* No more than one message carries: the rest goes with the answer to these. */
+/* No more than one message carries: the rest goes with the answer to these. All that is urgent has
+ * its place, but the order is the roster's: what a statement rests on comes before it. */
 static void ask(struct owed *o, pv_ns now)
 {
     struct pv_put *put = pv_put_new(PUT_MAX);
+    size_t others = PUT_MAX;
     if (put == NULL) {
         wait_again(o, now);
         return;
     }
     put->n = 0;
     for (const struct pv_roster_entry *x = pv_roster_next_entry(o->node->roster, NULL);
+         x != NULL && others > 0; x = pv_roster_next_entry(o->node->roster, x))
+        others -= is_owed(o->node, x) && is_urgent(x) ? 1 : 0;
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(o->node->roster, NULL);
          x != NULL && put->n < PUT_MAX; x = pv_roster_next_entry(o->node->roster, x)) {
-        if (!is_owed(o->node, x))
+        if (!is_owed(o->node, x) || (!is_urgent(x) && others == 0))
             continue;
+        others -= is_urgent(x) ? 0 : 1;
         memcpy(put->statements[put->n].raw, x->st.raw.ptr, x->st.raw.len);
         put->statements[put->n++].len = x->st.raw.len;
     }
@@ -224,6 +245,16 @@ static void ask(struct owed *o, pv_ns now)
     o->asked_at = now;
 }
 
+static bool has_error(const struct pv_ctl_msg *msg, enum pv_ctl_error error)
+{
+    if (msg->type != PV_CTL_RECEIPTS)
+        return msg->type == PV_CTL_ERROR && msg->u.failure.error == error;
+    for (size_t i = 0; i < msg->u.receipts.n; i++)
+        if (msg->u.receipts.results[i].error == error)
+            return true;
+    return false;
+}
+
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct owed *o = part;
@@ -233,12 +264,16 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         return;
     (void)pv_membership_add(o->node, result.items, result.n_items, now);
     o->asking = false;
+    const char *said = o->refusal;
     o->refusal = result.error == PV_CTL_E_NONE ? NULL : pv_ctl_error_word(result.error);
-    if (o->refusal != NULL) {
-        pv_log(o->node->log, PV_LOG_WARN, "what=\"removal not stored by the coordinator\" why=%s",
-               o->refusal);
+    if (o->refusal != NULL && o->refusal != said)
+        pv_log(o->node->log, PV_LOG_WARN, "what=\"the coordinator has not stored that %s\" why=%s",
+               o->first, o->refusal);
+    if (o->refusal != NULL)
         wait_again(o, now);
-    }
+    /* It cannot store now, and may any moment: it has refused nothing. */
+    if (has_error(msg, PV_CTL_E_STORAGE))
+        o->retry_at = now + PV_COORD_STORAGE_RETRY;
     pv_put_free(put);
     size_t before = o->n;
     count(o);
@@ -252,11 +287,13 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         wait_again(o, now);
 }
 
-/* Runs with every change of the roster, so it begins only what is not under way. */
+/* Runs with every change of the roster, so it begins only what is not under way. What is new does
+ * not wait for the time at which an older statement is due again. */
 static void look(struct owed *o, pv_ns now)
 {
+    uint64_t before = o->set;
     count(o);
-    if (o->n > 0 && o->node->online && !o->asking && o->retry_at == PV_NEVER)
+    if (o->n > 0 && o->node->online && !o->asking && (o->retry_at == PV_NEVER || o->set != before))
         ask(o, now);
 }
 

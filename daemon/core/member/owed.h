@@ -11,7 +11,11 @@
  *   IDLE     nothing is owed                --a statement without receipt-->  ASKING, when online
  *   ASKING   a put is under way             --receipts for all-->             IDLE
  *                                           --refused, or silent for long-->  WAITING
- *   WAITING  until the next attempt         --time, a new connection-->       ASKING
+ *   WAITING  until the next attempt         --time, a new connection,
+ *                                             a statement more-->             ASKING
+ *
+ * The waits double from 2 s to 256 s, but for a coordinator that cannot store now ("storage"):
+ * PV_COORD_STORAGE_RETRY.
  */
 #ifndef PV_OWED_H
 #define PV_OWED_H

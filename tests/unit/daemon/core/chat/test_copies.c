@@ -111,6 +111,36 @@ static void a_full_coordinator_is_asked_again_after_a_minute(void **state)
     assert_int_equal(fake_coord.n, 1);
 }
 
+/* Its database may be back any moment, and then nobody waits for long. */
+static void a_coordinator_that_cannot_store_now_is_asked_again_each_second(void **state)
+{
+    (void)state;
+    have_waiting(2);
+    fake_peers_presence(&chat.peers, chat.carol, PV_PRESENCE_OFFLINE);
+    for (int i = 0; i < 4; i++) {
+        const struct keys *to = i % 2 == 0 ? &chat.carol_keys : &chat.bob_keys;
+        answer_error(PV_CTL_KEEP, PV_CTL_E_STORAGE);
+        assert_null(fake_node_job(node));
+        fake_node_wait(node, PV_S(1));
+        struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_UNCOPIED);
+        assert_memory_equal(job->u.chat->peer, to->pk, 32);
+        fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(to->pk, 2));
+    }
+    answer(PV_CTL_KEEP, &done);
+}
+
+static void what_cannot_be_collected_now_is_asked_for_each_second(void **state)
+{
+    (void)state;
+    set_online(true);
+    for (int i = 0; i < 4; i++) {
+        answer_error(PV_CTL_COLLECT, PV_CTL_E_STORAGE);
+        assert_int_equal(fake_coord.n, 0);
+        fake_node_wait(node, PV_S(1));
+    }
+    nothing_to_collect();
+}
+
 static void what_waits_is_stored_anew_an_hour_after_the_start_and_each_day(void **state)
 {
     (void)state;
@@ -347,6 +377,8 @@ int main(void)
         T(a_coordinator_that_stores_nothing_is_not_asked_again_on_this_connection),
         T(what_waits_is_stored_anew_an_hour_after_the_start_and_each_day),
         T(a_full_coordinator_is_asked_again_after_a_minute),
+        T(a_coordinator_that_cannot_store_now_is_asked_again_each_second),
+        T(what_cannot_be_collected_now_is_asked_for_each_second),
         T(who_has_no_room_there_does_not_hold_up_the_others_for_a_minute),
         T(a_lost_connection_forgets_what_was_asked_and_begins_anew),
         T(messages_of_another_peer_are_never_sealed_for_this_one),

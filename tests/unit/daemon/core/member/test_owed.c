@@ -210,6 +210,63 @@ static void a_refusal_is_named_and_asked_again_ever_more_rarely(void **state)
     (void)expect_put(1);
 }
 
+/* Its database may be back any moment, and a removal does not wait long then. */
+static void a_coordinator_that_cannot_store_now_is_asked_each_second(void **state)
+{
+    const struct item it = removal_of(7);
+    (void)state;
+    go_online(true);
+    add_unstored(it);
+    for (int i = 0; i < 300; i++) {
+        answer_refused(expect_put(1), PV_CTL_E_STORAGE);
+        assert_true(fake_node_has_problem(&x.f, "it said storage"));
+        assert_int_equal(fake_coord.n, 0);
+        fake_node_wait(&x.f, PV_S(1));
+    }
+    answer_stored(expect_put(1), &it, 1);
+    assert_string_equal(told().coordinator, "stored");
+}
+
+/* A tag's refusal for good is no reason for a removal to wait for minutes. */
+static void a_new_statement_goes_at_once_though_an_older_one_was_refused(void **state)
+{
+    (void)state;
+    go_online(true);
+    add_unstored(removal_of(50));
+    for (unsigned i = 0; i < 5; i++) {
+        answer_refused(expect_put(1), PV_CTL_E_LIMIT);
+        fake_node_wait(&x.f, PV_S(2u << i));
+    }
+    answer_refused(expect_put(1), PV_CTL_E_LIMIT);
+    add_unstored(removal_of(7));
+    answer_refused(expect_put(2), PV_CTL_E_LIMIT);
+    fake_node_raise(&x.f, PV_FACT_STATEMENTS); /* nothing is new */
+    assert_int_equal(fake_coord.n, 0);
+}
+
+/* More is owed than a message carries: the removal is among the first, though it came last. */
+static void a_removal_goes_before_all_else(void **state)
+{
+    uint64_t tag;
+    bool found = false;
+    const struct item removal = removal_of(7);
+    (void)state;
+    for (unsigned i = 0; i < 20; i++) {
+        const struct keys k = keys_of(50 + i);
+        add_unstored(make_admin(&x.f.world, &x.f.world.root, &k, PV_RIGHT_INVITE));
+    }
+    add_unstored(removal);
+    go_online(true);
+    struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
+    assert_int_equal(msg->u.put.n, 16);
+    for (size_t i = 0; i < msg->u.put.n; i++)
+        found =
+            found || (msg->u.put.items[i].statement.len == removal.s.len &&
+                      memcmp(msg->u.put.items[i].statement.ptr, removal.s.raw, removal.s.len) == 0);
+    pv_ctl_msg_free(msg);
+    assert_true(found);
+}
+
 static void a_receipt_that_comes_after_a_long_silence_counts(void **state)
 {
     (void)state;
@@ -339,6 +396,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_removed_admin_removed_is_not_owed, start, stop),
         cmocka_unit_test_setup_teardown(a_refusal_is_named_and_asked_again_ever_more_rarely, start,
                                         stop),
+        cmocka_unit_test_setup_teardown(a_coordinator_that_cannot_store_now_is_asked_each_second,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_new_statement_goes_at_once_though_an_older_one_was_refused, start, stop),
+        cmocka_unit_test_setup_teardown(a_removal_goes_before_all_else, start, stop),
         cmocka_unit_test_setup_teardown(a_receipt_that_comes_after_a_long_silence_counts, start,
                                         stop),
         cmocka_unit_test_setup_teardown(a_new_connection_is_asked_at_once, start, stop),
