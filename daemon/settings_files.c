@@ -10,12 +10,14 @@
 #include "sys/file/file.h"
 #include "sys/net/tls.h"
 
-/* The units start the daemon as user p2pvpn. */
-static const char *why_unread(int r)
+/* The units start the daemon as user p2pvpn. People are in its group, whom settings may concern and
+ * keys do not. */
+#define GIVE_SETTINGS "not readable for user p2pvpn: chgrp p2pvpn it, and chmod 640"
+#define GIVE_SECRET   "not readable for user p2pvpn: chown p2pvpn it, and chmod 400"
+
+static const char *why_unread(int r, const char *give)
 {
-    return r == PV_ERR_NOT_FOUND ? "no such file"
-           : r == -EACCES ? "not readable for user p2pvpn: give it to that user (chown p2pvpn)"
-                          : pv_strstatus(r);
+    return r == PV_ERR_NOT_FOUND ? "no such file" : r == -EACCES ? give : pv_strstatus(r);
 }
 
 int pv_settings_load(struct pv_settings *s, const char *file,
@@ -28,7 +30,8 @@ int pv_settings_load(struct pv_settings *s, const char *file,
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "%s: not a regular file of at most 256 KiB",
                  file);
     else if (r < 0)
-        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s: %s", file, why_unread(r));
+        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s: %s", file,
+                 why_unread(r, GIVE_SETTINGS));
     else
         r = pv_settings_parse(s, file, pv_view(text, len), ret_error);
     pv_file_free(text, len);
@@ -42,7 +45,8 @@ static int read_secret(const char *what, const char *file, size_t max, char **re
     int r = pv_file_read(file, max, ret_text, ret_len);
     if (r < 0)
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s file %s: %s", what, file,
-                 r == PV_ERR_LIMIT ? "longer than one line, or not a regular file" : why_unread(r));
+                 r == PV_ERR_LIMIT ? "longer than one line, or not a regular file"
+                                   : why_unread(r, GIVE_SECRET));
     return r;
 }
 

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -155,9 +156,11 @@ int pv_instance_make_config(const struct pv_instance *i)
     int fd = open(i->config, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0)
         return errno == EEXIST ? PV_OK : -errno;
-    /* The user that the unit runs as reads it, whatever root's umask is. */
+    /* The user that the unit runs as reads it by its group, whatever root's umask is. */
+    const struct group *g = getgrnam("p2pvpn");
+    bool given = g != NULL && fchown(fd, (uid_t)-1, g->gr_gid) == 0;
     int r =
-        fchmod(fd, 0644) < 0 ||
+        fchmod(fd, given ? 0640 : 0644) < 0 ||
                 dprintf(fd, "# This machine's node in network %s: see p2pvpnd(8).\n", i->name) < 0
             ? -errno
             : PV_OK;

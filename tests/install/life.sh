@@ -47,6 +47,18 @@ pids() {
     cat /proc/[0-9]*/stat 2>/dev/null | sed -n 's/^\([0-9]*\) (p2pvpnd) [^Z] .*/\1/p' | sort -n
 }
 
+start_coordinator() {
+    setsid p2pvpn-coordinator --public 198.51.100.7 </dev/null >"$out/coordinator" 2>&1 &
+    until_true 10 grep -q "listening on" "$out/coordinator"
+}
+
+# kill_as_said USER: the process of that service that apt-get has just named.
+kill_as_said() {
+    pid=$(sed -n "s/^setup: process \([0-9]*\) of user $1 runs .*: end it (kill .*/\1/p" "$out/apt")
+    kill "$pid" || fail "apt-get does not say which process of user $1 is to be ended"
+    until_true 10 test ! -e "/proc/$pid/exe"
+}
+
 install_debs() {
     apt-get install -y -q --no-install-recommends "$@" >"$out/apt" 2>&1 || fail "apt-get install $*"
 }
@@ -99,8 +111,7 @@ done
 ok "installed; nothing was started"
 
 # ---- use ----
-setsid p2pvpn-coordinator --public 198.51.100.7 </dev/null >"$out/coordinator" 2>&1 &
-until_true 10 grep -q "listening on" "$out/coordinator"
+start_coordinator
 useradd --create-home me
 if [ -n "$old" ]; then
     p2pvpnctl up >"$out/up" 2>&1 || fail "up"
@@ -144,6 +155,12 @@ first=$(pids | head -n 1)
     done
 ) &
 install_debs "$newer/p2pvpn.deb" "$newer/p2pvpn-coordinator.deb"
+# No systemd has started them.
+[ "$first" = "$(pids | head -n 1)" ] || fail "the upgrade has restarted what root started by hand"
+kill_as_said p2pvpn-coordinator
+start_coordinator
+kill_as_said p2pvpn
+p2pvpnctl up >"$out/up" 2>&1 || fail "up"
 until_true 10 p2pvpnctl ip
 sleep 1
 touch "$out/enough"
@@ -160,7 +177,11 @@ ok "upgraded; the longest silence was $(cat "$out/longest") ms"
 mkdir -p /var/lib/p2pvpn-work /etc/systemd/system/multi-user.target.wants
 echo '# work' >/etc/p2pvpn/work.conf
 ln -s /usr/lib/systemd/system/p2pvpnd@.service /etc/systemd/system/multi-user.target.wants/p2pvpnd@work.service
-apt-get remove -y -q p2pvpn p2pvpn-coordinator >"$out/apt" 2>&1 || fail "apt-get remove"
+for name in p2pvpn p2pvpn-coordinator; do
+    if apt-get remove -y -q $name >"$out/apt" 2>&1; then fail "apt-get remove of $name leaves it running"; fi
+    kill_as_said $name
+    apt-get remove -y -q $name >"$out/apt" 2>&1 || fail "apt-get remove $name"
+done
 nobody_runs || fail "something runs after removing"
 [ -z "$(ls -d /etc/systemd/system/*.wants/p2pvpn* 2>/dev/null)" ] || fail "a unit of a removed package is enabled"
 [ -s /var/lib/p2pvpn/identity.key ] && [ -s /var/lib/p2pvpn-coordinator/coordinator.key ] || fail "state is gone"

@@ -37,12 +37,12 @@ has() {
 # 20 is the score 2.0.
 for unit in p2pvpnd p2pvpnd@ p2pvpn-coordinator; do
     file=${1:-/run/built}/systemd/$unit.service
-    [ -n "${UNITS_INSIDE:-}" ] || systemd-analyze security --offline=true --threshold=20 --no-pager "$file" \
-        >/tmp/units.$$ 2>&1 || {
-        cat /tmp/units.$$ >&2
+    [ -n "${UNITS_INSIDE:-}" ] || exposed=$(
+        systemd-analyze security --offline=true --threshold=20 --no-pager "$file" 2>&1
+    ) || {
+        echo "$exposed" >&2
         fail "$unit is left too much"
     }
-    rm -f /tmp/units.$$
 done
 
 case ${UNITS_INSIDE:-} in
@@ -66,6 +66,7 @@ start)
     mount --bind "$UNITS_BUILD" /run/built
     mount --bind "$UNITS_OUT" /run/out
     cp "$0" /run/units.sh
+    cp "${0%/*}/../../dist/setup" /run/setup
     cp -a /etc /run/rw/etc
     # Nothing of this machine can change: what is written goes into memory.
     mount --bind /run/rw/etc /etc
@@ -90,6 +91,12 @@ start)
     mkdir /etc/p2pvpn
     printf '[coordinator]\npublic = 198.51.100.7\n' >/etc/p2pvpn/coordinator.conf
     printf '[log]\nlevel = info\n' >/etc/p2pvpn/p2pvpnd.conf
+    # As earlier versions left them; both services read what setup makes of them.
+    chmod 600 /etc/p2pvpn/*
+    chown p2pvpn /etc/p2pvpn/p2pvpnd.conf
+    sh /run/setup node
+    sh /run/setup coordinator
+    [ "$(stat -c %U:%G:%a /etc/p2pvpn/p2pvpnd.conf)" = root:p2pvpn:640 ] || exit 1
     # Only our units: those of this machine would tidy up, mount and start things.
     cp /run/built/systemd/*.service /run/units/
     for name in sysinit.target basic.target shutdown.target network.target network-online.target exit.target; do
@@ -237,7 +244,9 @@ check)
         "$(head -c 32 /dev/urandom | base64)" >/etc/p2pvpn/work.conf
     chmod 600 /etc/p2pvpn/work.conf
     ! systemctl start p2pvpnd@work.service || fail "settings that user p2pvpn may not read are ignored"
-    chown p2pvpn /etc/p2pvpn/work.conf
+    until_true 5 sh -c 'journalctl -u p2pvpnd@work.service | grep -q "work.conf: .*: chgrp p2pvpn it, and chmod 640"'
+    chgrp p2pvpn /etc/p2pvpn/work.conf
+    chmod 640 /etc/p2pvpn/work.conf
     systemctl reset-failed p2pvpnd@work.service
     systemctl start p2pvpnd@work.service || fail "p2pvpnd@work does not start"
     # Lines about a peer are found by it, with their priority, as the unit's.

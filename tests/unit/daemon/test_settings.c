@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/reload.h"
@@ -427,6 +429,32 @@ static void key_files_are_read_strictly(void **state)
     assert_non_null(strstr(error, "no such file"));
 }
 
+static void what_the_service_may_not_read_is_named_with_what_to_type(void **state)
+{
+    (void)state;
+    struct pv_settings s;
+    char path[] = "/tmp/pvkey.XXXXXX", error[2][PV_SETTINGS_ERROR_MAX];
+    uint8_t key[32];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(fchmod(fd, 0), 0);
+    close(fd);
+    pv_settings_init(&s);
+    uid_t was = geteuid();
+    assert_int_equal(seteuid(was == 0 ? 65534 : was), 0);
+    int r = pv_settings_load(&s, path, error[0]);
+    int of_key = pv_settings_read_key(path, key, error[1]);
+    assert_int_equal(seteuid(was), 0);
+    unlink(path);
+    assert_int_equal(r, -EACCES);
+    assert_int_equal(of_key, -EACCES);
+    assert_non_null(strstr(error[0], path));
+    assert_non_null(strstr(error[0], "chgrp p2pvpn it, and chmod 640"));
+    assert_non_null(strstr(error[1], path));
+    assert_non_null(strstr(error[1], "chown p2pvpn it, and chmod 400"));
+    pv_settings_done(&s);
+}
+
 static void metrics_are_for_this_machine_unless_said_otherwise(void **state)
 {
     (void)state;
@@ -646,6 +674,7 @@ int main(void)
         cmocka_unit_test(a_ca_file_has_to_hold_certificates),
         cmocka_unit_test(limits_hold_exactly),
         cmocka_unit_test(key_files_are_read_strictly),
+        cmocka_unit_test(what_the_service_may_not_read_is_named_with_what_to_type),
         cmocka_unit_test(a_program_that_is_not_there_is_named),
         cmocka_unit_test(a_reload_takes_all_or_nothing),
         cmocka_unit_test(each_key_is_taken_over_or_kept_and_named),

@@ -1,0 +1,263 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What root does when packages come and go, with users about who were there before.
+
+Every maintainer script runs as root in namespaces and on an overlay of this machine's files, of which nothing
+reaches the machine. Users nobody and p2pvpn have prepared everything that they may: processes, links, sockets
+and settings.
+"""
+import grp
+import os
+import pwd
+import shutil
+import socket
+import stat
+import subprocess
+import time
+import unittest
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
+NOBODY = 65534
+NODE, COORDINATOR = "/usr/sbin/p2pvpnd", "/usr/sbin/p2pvpn-coordinator"
+OWNERS = {NODE: "p2pvpn", COORDINATOR: "p2pvpn-coordinator"}
+INSIDE = "PV_SETUP_INSIDE"
+
+# An empty root that shows this machine's files, and keeps in memory what is written.
+OVERLAY = """
+mount --make-rprivate /
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
+cd /mnt/root
+mount -t proc proc proc
+mount --rbind /dev dev
+for dir in run tmp var/lib var/backups; do mkdir -p $dir; mount -t tmpfs -o mode=755 tmpfs $dir; done
+chmod 1777 tmp
+mount --bind "$1" mnt
+exec chroot . /usr/bin/env "$2=1" python3 -B /mnt/tests/unit/scripts/test_setup.py "$3"
+"""
+
+
+def write(path, text="", mode=0o644, uid=0, gid=0):
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    os.chmod(path, mode)
+    os.chown(path, uid, gid)
+
+
+def read(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
+def listen(path, mode):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(path)
+    os.chmod(path, mode)
+
+
+def until(true):
+    for _ in range(2000):
+        if true():
+            return
+        time.sleep(0.005)
+    raise AssertionError("did not come true")
+
+
+def seen(top):
+    """Owner, mode, kind and content of everything below a directory."""
+    result = {}
+    for where, dirs, files in os.walk(top):
+        for path in [where] + [os.path.join(where, name) for name in dirs + files]:
+            st = os.lstat(path)
+            what = None
+            if stat.S_ISREG(st.st_mode):
+                with open(path, "rb") as f:
+                    what = f.read()
+            result[path] = (st.st_uid, st.st_gid, oct(st.st_mode), what)
+    return result
+
+
+@unittest.skipUnless(os.environ.get(INSIDE), "runs inside of Overlay")
+class Inside(unittest.TestCase):
+    """One machine: each test has an overlay of its own."""
+
+    def setUp(self):
+        # What dpkg unpacks.
+        for package, setup in (("p2pvpn", NODE), ("p2pvpn-coordinator", COORDINATOR)):
+            os.makedirs(f"/usr/lib/{package}", exist_ok=True)
+            shutil.copy("/mnt/dist/setup", f"/usr/lib/{package}/setup")
+            shutil.copy("/usr/bin/sleep", setup)
+        shutil.copy("/mnt/nss/p2pvpn-nss", "/usr/sbin/p2pvpn-nss")
+        self.children = []
+        self.said = ""
+        for kind in ("node", "coordinator"):
+            self.script(kind, "postinst", "configure")
+        write("/tmp/evil.sh", "#!/bin/sh\nid -u >>/tmp/ran\n", 0o755, NOBODY, NOBODY)
+        write("/tmp/ran", mode=0o666)
+
+    def tearDown(self):
+        for child in self.children:
+            child.kill()
+            child.wait()
+
+    def script(self, kind, name, *args, fails=False):
+        done = subprocess.run([f"/mnt/dist/deb/{kind}-{name}", *args], capture_output=True, text=True,
+                              timeout=60, stdin=subprocess.DEVNULL, check=False)
+        self.said = done.stdout + done.stderr
+        self.assertEqual(done.returncode != 0, fails, f"{kind}-{name}: {self.said}")
+
+    def start(self, program, uid):
+        """A process of a user's that runs the program, with the arguments that it likes."""
+        child = subprocess.Popen(["/tmp/evil.sh", "1000"], executable=program, stdin=subprocess.DEVNULL,
+                                 user=uid, group=uid, extra_groups=[])
+        self.children.append(child)
+        until(lambda: os.readlink(f"/proc/{child.pid}/exe") == program)
+        return child
+
+    @staticmethod
+    def replace(program):
+        """As an upgrade does: another file has the name then."""
+        shutil.copy("/usr/bin/sleep", program + ".new")
+        os.rename(program + ".new", program)
+
+    @staticmethod
+    def lay_traps():
+        """Links and sockets wherever users p2pvpn and p2pvpn-coordinator may write, to what is root's."""
+        os.makedirs("/root/victim/dir")
+        os.makedirs("/run/victim")
+        write("/root/victim/key", "secret", 0o600)
+        write("/root/victim/dir/file", "of root's")
+        listen("/run/victim/root.sock", 0o600)
+        for user, place in (("p2pvpn", "/run/p2pvpn"), ("p2pvpn", "/var/lib/p2pvpn"),
+                            ("p2pvpn", "/var/lib/p2pvpn-work"),
+                            ("p2pvpn-coordinator", "/var/lib/p2pvpn-coordinator")):
+            os.makedirs(place)
+            os.symlink("/run/victim/root.sock", f"{place}/a.sock")
+            os.symlink("/root/victim/key", f"{place}/root.key")
+            os.symlink("/root/victim/key", f"{place}/coordinator.key")
+            os.symlink("/root/victim/dir", f"{place}/files")
+            os.mkfifo(f"{place}/identity.key")
+            who = pwd.getpwnam(user)
+            for path in [place] + [os.path.join(place, name) for name in os.listdir(place)]:
+                os.chown(path, who.pw_uid, who.pw_gid, follow_symlinks=False)
+
+    def victims(self):
+        return {**seen("/root/victim"), **seen("/run/victim")}
+
+    def settings(self):
+        """Settings as an earlier version left them: the service's user owns them, and names what it likes."""
+        for name in ("p2pvpnd.conf", "work.conf"):
+            write(f"/etc/p2pvpn/{name}", "[interface]\nprivate-key-file = /root/victim/key\n", 0o600,
+                  pwd.getpwnam("p2pvpn").pw_uid)
+        write("/etc/p2pvpn/coordinator.conf", "[turn-user a]\npassword-file = /root/victim/key\n", 0o600,
+              pwd.getpwnam("p2pvpn-coordinator").pw_uid)
+
+    def test_processes(self):
+        """Whatever argv a process of the earlier version has, nobody's is run, and nobody is signalled."""
+        for program, owner in OWNERS.items():
+            kind = "node" if program == NODE else "coordinator"
+            uids = (NOBODY, pwd.getpwnam(owner).pw_uid)
+            children = [self.start(program, uid) for uid in uids]
+            self.replace(program)
+            self.script(kind, "postinst", "configure", "0.9")
+            for child in children:
+                self.assertIsNone(child.poll(), f"root has signalled it: {self.said}; ran as {read('/tmp/ran')}")
+                self.assertIn(f"process {child.pid} of user ", self.said)
+            self.assertNotIn("evil", self.said)
+            # The service's own keeps the package from going; any other user's does not.
+            self.script(kind, "prerm", "remove", fails=True)
+            self.assertIn(f"kill {children[1].pid}", self.said)
+            self.assertNotIn(f"kill {children[0].pid}", self.said)
+            children[1].kill()
+            children[1].wait()
+            self.script(kind, "prerm", "remove")
+            self.assertIsNone(children[0].poll(), "root has signalled it")
+        self.assertEqual(read("/tmp/ran"), "", "root ran what a user chose")
+
+    def test_control_of_processes(self):
+        """Control: the trap closes where somebody runs what such a process says of itself."""
+        child = self.start(NODE, NOBODY)
+        subprocess.run(read(f"/proc/{child.pid}/cmdline").split("\0")[:-1], check=True, timeout=60)
+        self.assertEqual(read("/tmp/ran"), "0\n")
+
+    def test_links(self):
+        """No script changes, follows or tells what links of the services' users lead to."""
+        self.lay_traps()
+        self.settings()
+        before = self.victims()
+        for kind in ("node", "coordinator"):
+            for script in (("postinst", "configure", "0.9"), ("prerm", "upgrade"), ("prerm", "remove"),
+                           ("postrm", "remove"), ("postrm", "purge")):
+                self.script(kind, *script)
+                self.assertEqual(self.victims(), before, f"{kind} {script}")
+        self.assertEqual(os.listdir("/var/backups"), [])
+
+    def test_settings(self):
+        """What belonged to a service's user is root's, in a file that nobody has open for writing."""
+        self.settings()
+        # pylint: disable=consider-using-with
+        held = [open(f"/etc/p2pvpn/{name}", "a", encoding="utf-8") for name in os.listdir("/etc/p2pvpn")]
+        os.symlink("/etc/hostname", "/etc/p2pvpn/link.conf")
+        write("/etc/p2pvpn/alice.conf", "[log]\n", 0o640, 1000)
+        alike = [os.lstat("/etc/hostname"), os.lstat("/etc/p2pvpn/alice.conf")]
+        for _ in range(2):
+            self.script("node", "postinst", "configure", "0.9")
+            self.script("coordinator", "postinst", "configure", "0.9")
+        for f in held:
+            f.write("[chat]\nnotify = /bin/sh\n")
+            f.close()
+        for name, group in (("p2pvpnd", "p2pvpn"), ("work", "p2pvpn"), ("coordinator", "p2pvpn-coordinator")):
+            path = f"/etc/p2pvpn/{name}.conf"
+            st = os.lstat(path)
+            self.assertEqual((st.st_uid, st.st_gid, oct(st.st_mode)),
+                             (0, grp.getgrnam(group).gr_gid, oct(stat.S_IFREG | 0o640)), path)
+            self.assertIn("-file = /root/victim/key\n", read(path))
+            self.assertNotIn("notify", read(path))
+        self.assertEqual([os.lstat("/etc/hostname"), os.lstat("/etc/p2pvpn/alice.conf")], alike)
+        self.assertTrue(os.path.islink("/etc/p2pvpn/link.conf"))
+        self.assertEqual(self.said, "", "the second time changes nothing")
+
+    def test_settings_in_others_hands(self):
+        """A directory of settings that another user may write to is left alone."""
+        self.settings()
+        os.chown("/etc/p2pvpn", NOBODY, 0)
+        before = seen("/etc/p2pvpn")
+        self.script("node", "postinst", "configure", "0.9")
+        self.assertIn("left alone", self.said)
+        self.assertEqual(seen("/etc/p2pvpn"), before)
+
+    def test_systemd(self):
+        """Control: what systemd runs is started anew and stopped, by systemd alone."""
+        os.makedirs("/run/systemd/system")
+        write("/usr/local/sbin/systemctl", '#!/bin/sh\necho "$*" >>/tmp/asked\n', 0o755)
+        for kind, units in (("node", "p2pvpnd.service p2pvpnd@*.service"),
+                            ("coordinator", "p2pvpn-coordinator.service p2pvpn-coordinator@*.service")):
+            write("/tmp/asked")
+            self.script(kind, "postinst", "configure", "0.9")
+            self.assertEqual(read("/tmp/asked"), f"daemon-reload\ntry-restart {units}\n")
+            write("/tmp/asked")
+            self.script(kind, "prerm", "remove")
+            self.assertRegex(read("/tmp/asked"), f"(?m)^stop {units.split()[0]}")
+
+
+class Overlay(unittest.TestCase):
+    """Each test of Inside, on a machine of its own."""
+
+    def test_inside(self):
+        if os.geteuid() != 0:
+            self.skipTest("namespaces with mounts need root")
+        if shutil.which("useradd") is None:
+            self.skipTest("no useradd here, by which accounts are made")
+        for name in unittest.TestLoader().getTestCaseNames(Inside):
+            with self.subTest(name):
+                done = subprocess.run(["unshare", "-mnipuf", "--kill-child", "sh", "-ec", OVERLAY, "sh", ROOT, INSIDE,
+                                       f"Inside.{name}"], capture_output=True, text=True, timeout=300,
+                                      stdin=subprocess.DEVNULL, check=False)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                self.assertIn("\nOK\n", done.stderr)
+                self.assertNotIn("skipped", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
