@@ -190,6 +190,13 @@ grep '^hosts' /etc/nsswitch.conf 2>/dev/null | tr -s ' ' >"$out/after" || echo n
 ok "removed; state stays"
 apt-get purge -y -q p2pvpn p2pvpn-coordinator >"$out/apt" 2>&1 || fail "apt-get purge"
 left=$(find / -xdev \( -path /proc -o -path /src -o -path /tmp -o -path /var/log \) -prune -o -name '*p2pvpn*' -print)
-[ -z "$left" ] || fail "purging has left $left"
+for key in $left; do
+    case $key in
+    /var/backups/p2pvpn-root.key.* | /var/backups/p2pvpn-coordinator.key.*) ;;
+    *) fail "purging has left $key" ;;
+    esac
+    [ -s "$key" ] && [ "$(stat -c %U:%a "$key")" = root:600 ] && grep -q "$key" "$out/apt" || fail "$key is not told"
+done
+[ "$(echo "$left" | wc -l)" = 2 ] || fail "purging has not kept the two keys but $left"
 getent passwd p2pvpn >/dev/null && fail "purging has left the account"
-ok "purged; nothing is left"
+ok "purged; the root key and the coordinator's are kept"

@@ -9,6 +9,7 @@ and settings.
 import grp
 import os
 import pwd
+import re
 import shutil
 import socket
 import stat
@@ -239,6 +240,35 @@ class Inside(unittest.TestCase):
             write("/tmp/asked")
             self.script(kind, "prerm", "remove")
             self.assertRegex(read("/tmp/asked"), f"(?m)^stop {units.split()[0]}")
+
+    def test_purge(self):
+        """Root keys and the coordinator's are kept, readable for root alone; all else goes."""
+        for place in ("/var/lib/p2pvpn", "/var/lib/p2pvpn-work", "/var/lib/p2pvpn-coordinator",
+                      "/var/lib/p2pvpn-old", "/run/p2pvpn"):
+            os.makedirs(place)
+            write(f"{place}/p2pvpnd.db", "roster", 0o600)
+        self.settings()
+        uid = pwd.getpwnam("p2pvpn").pw_uid
+        write("/var/lib/p2pvpn/root.key", "first\n", 0o600, uid)
+        write("/var/lib/p2pvpn-work/root.key", "second\n", 0o600, uid)
+        write("/var/lib/p2pvpn-coordinator/coordinator.key", "third\n", 0o600, uid)
+        said = ""
+        for kind in ("node", "coordinator"):
+            for script in (("prerm", "remove"), ("postrm", "remove"), ("postrm", "purge")):
+                self.script(kind, *script)
+                said += self.said
+        kept = sorted(seen("/var/backups").items())[1:]
+        self.assertEqual([(re.sub("[^.]*$", "", path), *what) for path, what in kept],
+                         [(f"/var/backups/{name}.", 0, 0, "0o100600", text)
+                          for name, text in (("p2pvpn-coordinator.key", b"third\n"),
+                                             ("p2pvpn-root.key", b"first\n"),
+                                             ("p2pvpn-work-root.key", b"second\n"))])
+        for path, _ in kept:
+            self.assertIn(path, said)
+        self.assertEqual(os.listdir("/var/lib"), ["p2pvpn-old"], "what no settings speak of is somebody's own")
+        self.assertFalse(os.path.exists("/etc/p2pvpn"))
+        for user in OWNERS.values():
+            self.assertRaises(KeyError, pwd.getpwnam, user)
 
 
 class Overlay(unittest.TestCase):
