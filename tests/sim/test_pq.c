@@ -185,6 +185,82 @@ static void first_packets_are_not_delayed(void **state)
     assert_int_equal(sim_seeds("pq", 10, first_ping, NULL), 0);
 }
 
+/* --- restarts under traffic ---------------------------------------------------------------------
+ */
+
+enum {
+    RESTARTS = 20,       /* of a world */
+    RESTART_WORLDS = 10, /* 200 restarts: of who offers and of who answers, `on` and `require` */
+};
+
+/* Whoever of both runs sends, a packet each 20 ms. */
+static void send_for(struct sim_world *w, struct sim_node *const n[static 2], pv_ns time)
+{
+    for (pv_ns end = sim_net_now(w->net) + time; sim_net_now(w->net) < end;) {
+        for (int i = 0; i < 2; i++) {
+            struct pv_addr to = sim_node_overlay(n[1 - i], PV_AF_INET);
+            if (sim_node_runs(n[i]))
+                sim_node_flow(n[i], &to);
+        }
+        sim_world_run(w, PV_MS(20));
+    }
+}
+
+/* Both send, until each has heard the other; false: not within that time. */
+static bool both_carry(struct sim_world *w, struct sim_node *const n[static 2], pv_ns timeout)
+{
+    sim_node_flow_begin(n[0]);
+    sim_node_flow_begin(n[1]);
+    for (pv_ns end = sim_net_now(w->net) + timeout; sim_net_now(w->net) < end;) {
+        send_for(w, n, PV_MS(20));
+        if (sim_node_flow_seen(n[0]).received > 0 && sim_node_flow_seen(n[1]).received > 0)
+            return true;
+    }
+    return false;
+}
+
+/* One of two is restarted, again and again, while both send. What its descriptions say before, in
+ * and behind the repetitions that its coming online causes, all arrives. */
+static int restarts(uint64_t seed, void *ctx)
+{
+    struct sim_world w;
+    struct sim_node *n[2];
+    (void)ctx;
+    if (!begin_pair(&w, seed, &n[0], &n[1]))
+        return failed(&w, seed, "they do not meet:");
+    /* Near each other, and as far from the coordinator as the seed says. */
+    const struct pv_link_config near = {.delay = PV_MS(1), .jitter = PV_MS(1)};
+    const struct pv_link_config far = {.delay = PV_MS(1 + 5 * seed), .loss = 0.3};
+    sim_net_set_line(w.net, sim_node_host(n[0]), &near);
+    sim_net_set_line(w.net, sim_node_host(n[1]), &near);
+    sim_net_set_line(w.net, sim_coord_host(w.coord), &far);
+    for (int i = 0; i < 2 && seed % 2 == 1; i++)
+        sim_node_set_pq(n[i], true, PV_PQ_REQUIRE);
+    restart_all(&w);
+    if (!both_carry(&w, n, PV_S(15)))
+        return failed(&w, seed, "they do not meet again");
+    for (int i = 0; i < RESTARTS; i++) {
+        struct sim_node *victim = n[i % 2];
+        pv_ns away = PV_MS(500 + pv_natrng_below(sim_net_rng(w.net), 2500));
+        sim_node_kill(victim);
+        send_for(&w, n, away);
+        sim_node_start(victim);
+        if (!both_carry(&w, n, PV_S(8)))
+            return failed(&w, seed, "packets do not pass 8 s after a restart");
+        send_for(&w, n, PV_PEER_PQ_GRACE + PV_S(2));
+        if (!is_hybrid(n[0], n[1]))
+            return failed(&w, seed, "not hybrid after a restart");
+    }
+    sim_world_done(&w);
+    return 0;
+}
+
+static void restarts_under_traffic_cut_nobody_off(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("pq", RESTART_WORLDS, restarts, NULL), 0);
+}
+
 /* --- mixed versions -----------------------------------------------------------------------------
  */
 
@@ -599,6 +675,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_packets_are_not_delayed),
         cmocka_unit_test(whoever_meets_agrees_on_a_key),
+        cmocka_unit_test(restarts_under_traffic_cut_nobody_off),
         cmocka_unit_test(mixed_versions_and_settings_go_together),
         cmocka_unit_test(coordinators_of_all_versions_serve),
         cmocka_unit_test(boxes_are_hybrid_from_the_first_meeting_on),

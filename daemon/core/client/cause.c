@@ -293,15 +293,27 @@ static bool peer_asleep(const struct scene *s, struct pv_cause *c)
 
 /* --- packets wait for post-quantum keys ------------------------------------------------------- */
 
-/* What announces it is sealed for us by the peer itself: an honest peer is not the reason. */
+/* A description is sealed as a whole, so whoever carries it can hold it back and take nothing out
+ * of it: when ours, which asks for the keys or has them, was acknowledged, the way is not the
+ * reason. */
 static bool pq_withheld(const struct scene *s, struct pv_cause *c)
 {
-    return pv_peer_pq(s->p, s->now).state == PV_PEER_PQ_WITHHELD &&
-           say(c,
+    if (pv_peer_pq(s->p, s->now).state != PV_PEER_PQ_WITHHELD)
+        return false;
+    if (pv_peer_descx(s->p)->acked)
+        return say(c,
+                   "see what `why` says at the other side; `p2pvpnctl bugreport` at both, then "
+                   "restart p2pvpnd at one of them",
+                   "%s announced post-quantum sessions, but its half of the key exchange does not "
+                   "come, although it has our description: one of the two p2pvpnd is at fault, "
+                   "and packets wait",
+                   s->name);
+    return say(c,
                "see whether `why` at the other side says the same; move to a coordinator that is "
                "trusted; `[security] pq = off` at both sides goes without",
                "%s announced post-quantum sessions, but its half of the key exchange does not "
-               "come: the coordinator or something on the way takes it out, and packets wait",
+               "come, and our descriptions are not acknowledged: the coordinator or something on "
+               "the way may hold them back, and packets wait",
                s->name);
 }
 

@@ -19,9 +19,20 @@ static bool same(struct pv_descx_id a, struct pv_descx_id b)
     return a.gen == b.gen && a.rev == b.rev;
 }
 
+/* A revision that never left can still take a change. One that did is known to the other side by
+ * its number alone: it would take new content for a repetition. */
+static void next_number(struct pv_descx *x)
+{
+    if (x->sent)
+        x->own.rev++;
+    x->sent = false;
+    x->acked = false;
+}
+
 void pv_descx_begin(struct pv_descx *x, uint64_t gen)
 {
     x->own = (struct pv_descx_id){.gen = gen, .rev = 1};
+    x->sent = false;
     x->acked = false;
     send_anew(x);
 }
@@ -30,16 +41,23 @@ void pv_descx_changed(struct pv_descx *x)
 {
     if (x->own.gen == 0)
         return;
-    /* A revision nobody has seen yet can still take the change. */
-    if (x->sends > 0 || x->acked)
-        x->own.rev++;
-    x->acked = false;
+    next_number(x);
     send_anew(x);
+}
+
+void pv_descx_says(struct pv_descx *x, uint64_t content)
+{
+    if (x->sent && content != x->content) {
+        next_number(x);
+        send_anew(x);
+    }
+    x->content = content;
 }
 
 void pv_descx_renumber(struct pv_descx *x, uint64_t gen)
 {
     x->own = (struct pv_descx_id){.gen = gen, .rev = 1};
+    x->sent = false;
 }
 
 void pv_descx_end(struct pv_descx *x)
@@ -87,6 +105,7 @@ bool pv_descx_take_due(struct pv_descx *x, pv_ns now)
     if (!x->due && !resend)
         return false;
     x->due = false;
+    x->sent = true;
     x->sends++;
     /* After PV_DESCX_MAX_SENDS nobody is there to hear it: presence or an attempt begins anew. */
     if (x->acked || x->sends >= PV_DESCX_MAX_SENDS) {

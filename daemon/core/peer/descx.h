@@ -35,8 +35,10 @@ struct pv_descx {
     struct pv_descx_id own;    /* gen 0: no description yet */
     struct pv_descx_id theirs; /* newest accepted */
     bool acked;                /* the other side has own */
+    bool sent;                 /* own left at least once under its number */
     bool due;                  /* send now */
-    unsigned sends;            /* of own, since it changed */
+    uint64_t content;          /* what own said when it left last, see pv_descx_says() */
+    unsigned sends;            /* of own, since it changed or was asked for again */
     unsigned answers;          /* to duplicates of theirs */
     pv_ns resend_at;           /* PV_NEVER or 0: none */
     pv_ns backoff;
@@ -53,6 +55,9 @@ enum pv_descx_verdict {
 void pv_descx_begin(struct pv_descx *x, uint64_t gen);
 /* Our description changed (or first has content): next rev, to be sent at once. */
 void pv_descx_changed(struct pv_descx *x);
+/* What own is about to say, as a hash, before it is sent: where something else left under its
+ * number it takes the next one. For parts of it that change without a reason to send it. */
+void pv_descx_says(struct pv_descx *x, uint64_t content);
 /* The number of our generation turned out to be too low; it is the same generation under another
  * one. Only while it is not acknowledged. */
 void pv_descx_renumber(struct pv_descx *x, uint64_t gen);

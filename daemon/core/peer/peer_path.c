@@ -3,6 +3,8 @@
  * description, handshakes, checks. */
 #include <string.h>
 
+#include "base/bytes.h"
+#include "crypto/hash.h"
 #include "daemon/core/peer/peer_int.h"
 #include "proto/stun/turn.h"
 
@@ -93,15 +95,40 @@ static void renumber(struct pv_peer *p, pv_ns now)
     pv_peer_pq_begin(p);
 }
 
+/* Of what changes behind a peer's back: candidates while its path is dormant, what was measured of
+ * the NAT, the state of UDP here. Whoever changes the rest says so (pv_descx_changed()). */
+static uint64_t hash_content(const struct pv_desc *d)
+{
+    const struct pv_desc_nat *nat = &d->nat;
+    const int32_t plain[] = {(int32_t)d->caps,
+                             (int32_t)nat->mapping,
+                             (int32_t)nat->ports,
+                             nat->step,
+                             nat->last,
+                             nat->lo,
+                             nat->hi,
+                             nat->early};
+    uint8_t hash[PV_MAC_LEN];
+    struct pv_blake2s h;
+    pv_blake2s_init(&h, pv_view(NULL, 0), sizeof(hash));
+    pv_blake2s_update(&h, plain, sizeof(plain));
+    for (size_t i = 0; i < d->n_cands; i++) {
+        const struct pv_ice_cand *c = &d->cands[i];
+        const uint32_t cand[] = {(uint32_t)c->type, c->priority, c->foundation, c->base};
+        pv_blake2s_update(&h, cand, sizeof(cand));
+        pv_blake2s_update(&h, &c->addr, sizeof(c->addr));
+    }
+    pv_blake2s_final(&h, hash);
+    return pv_load_be64(hash);
+}
+
 /* It is composed when it is sent: changes that come together make one description. */
 bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
 {
-    if (p->ice == NULL || !pv_descx_take_due(&p->descx, now))
+    if (p->ice == NULL || pv_descx_next_timeout(&p->descx) > now)
         return false;
     renumber(p, now);
     memset(ret_desc, 0, sizeof(*ret_desc));
-    ret_desc->gen = p->descx.own.gen;
-    ret_desc->rev = p->descx.own.rev;
     ret_desc->re_gen = p->descx.theirs.gen;
     ret_desc->re_rev = p->descx.theirs.rev;
     ret_desc->creds = p->talk->creds;
@@ -115,6 +142,10 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
     if (p->wg_len > 0)
         memcpy(ret_desc->wg, p->talk->wg, p->wg_len);
     ret_desc->wg_len = p->wg_len;
+    pv_descx_says(&p->descx, hash_content(ret_desc));
+    (void)pv_descx_take_due(&p->descx, now);
+    ret_desc->gen = p->descx.own.gen;
+    ret_desc->rev = p->descx.own.rev;
     return true;
 }
 

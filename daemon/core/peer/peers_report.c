@@ -69,9 +69,8 @@ static void show_pq(const struct pv_peers *ps, struct pv_statuspage *st, pv_ns n
         snprintf(text, sizeof(text), "%s", w.names);
     pv_statuspage_problem(
         st, text,
-        " announced post-quantum sessions, but the keys for them do not come: the "
-        "coordinator or something on the way may take them out; packets wait "
-        "(`p2pvpnctl why`)");
+        " announced post-quantum sessions, but the keys for them do not come; packets wait "
+        "(`p2pvpnctl why` says what is known of it)");
 }
 
 void pv_peers_status(void *part, struct pv_statuspage *st, pv_ns now)

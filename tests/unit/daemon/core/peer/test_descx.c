@@ -129,6 +129,51 @@ static void a_change_before_the_first_send_needs_no_new_revision(void **state)
     assert_int_equal(a.own.rev, 2);
 }
 
+/* What left under a number is known by it: kick() and repeat() send it again, and a change behind
+ * them is another revision all the same. */
+static void a_change_behind_a_repetition_takes_the_next_revision(void **state)
+{
+    (void)state;
+    void (*const again[])(struct pv_descx *) = {pv_descx_kick, pv_descx_repeat};
+    for (size_t i = 0; i < PV_ARRAY_LEN(again); i++) {
+        struct pv_descx a = {0};
+        struct pv_descx b = {0};
+        pv_descx_begin(&a, 1);
+        assert_true(pv_descx_take_due(&a, 0));
+        assert_int_equal(deliver(&a, &b), PV_DESCX_NEW_GEN);
+        again[i](&a);
+        pv_descx_changed(&a);
+        assert_int_equal(a.own.rev, 2);
+        assert_true(pv_descx_take_due(&a, 1));
+        assert_int_equal(deliver(&a, &b), PV_DESCX_NEW_REV);
+    }
+}
+
+/* An acknowledgement that says something else is a new revision, and is repeated until it is
+ * acknowledged itself. */
+static void other_content_never_leaves_under_a_number_that_was_sent(void **state)
+{
+    (void)state;
+    struct pv_descx a = {0};
+    pv_descx_begin(&a, 1);
+    pv_descx_says(&a, 10);
+    pv_descx_says(&a, 11);
+    assert_int_equal(a.own.rev, 1); /* nothing left yet */
+    assert_true(pv_descx_take_due(&a, 0));
+    (void)pv_descx_receive(&a, (struct pv_descx_id){7, 1}, a.own);
+    assert_true(a.acked);
+    pv_descx_says(&a, 11);
+    assert_int_equal(a.own.rev, 1);
+    pv_descx_says(&a, 12);
+    assert_int_equal(a.own.rev, 2);
+    assert_false(a.acked);
+    assert_true(pv_descx_take_due(&a, PV_S(1)));
+    assert_int_equal(pv_descx_next_timeout(&a), PV_S(1) + PV_DESCX_FIRST_RESEND);
+    pv_descx_renumber(&a, 2);
+    pv_descx_says(&a, 13);
+    assert_int_equal(a.own.rev, 1); /* nothing left under this number */
+}
+
 static void repeat_brings_it_to_a_peer_that_forgot(void **state)
 {
     (void)state;
@@ -154,6 +199,8 @@ static void repeat_brings_it_to_a_peer_that_forgot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_change_behind_a_repetition_takes_the_next_revision),
+        cmocka_unit_test(other_content_never_leaves_under_a_number_that_was_sent),
         cmocka_unit_test(repeat_brings_it_to_a_peer_that_forgot),
         cmocka_unit_test(both_sides_agree_and_fall_silent),
         cmocka_unit_test(resends_after_250_ms_doubling_to_8_s_until_acked),

@@ -2,6 +2,7 @@
 /* Peers without an engine: descriptions that are old, wrong or of no use, and datagrams that nobody
  * asked for. */
 #include "peer_world.h"
+#include "tests/unit/kem_double.h"
 
 /* --- descriptions ---------------------------------------------------------------------------- */
 
@@ -95,6 +96,86 @@ static void old_descriptions_change_nothing(void **state)
     pass(w, PV_S(1));
     assert_true(is_up(w, 0));
     assert_string_equal(p->remote->creds.ufrag, d.creds.ufrag);
+}
+
+/* Node 0 hears that node 1 came online anew, and so repeats what it says; before that leaves, what
+ * it says changes. */
+static void repeat_behind(struct world *w)
+{
+    pv_peer_set_presence(w->n[0].peers[0], PV_PRESENCE_ONLINE, w->now, w->now);
+}
+
+static void candidates_that_change_behind_a_repetition_arrive(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    struct pv_peer_env *env = &w->n[0].env;
+    want(w, 0);
+    pass(w, PV_S(1));
+    assert_true(is_up(w, 0) && is_up(w, 1));
+    repeat_behind(w);
+    env->locals[1] = env->locals[0];
+    env->locals[1].addr.port++;
+    env->n_locals = 2;
+    pv_peer_env_changed(w->n[0].peers[0], true, w->now);
+    pass(w, PV_S(1));
+    assert_int_equal(w->n[1].peers[0]->remote->n_cands, 2);
+    repeat_behind(w);
+    env->caps = PV_DESC_CAP_NO_UDP;
+    pv_peer_describe(w->n[0].peers[0]);
+    pass(w, PV_S(1));
+    assert_int_equal(w->n[1].peers[0]->remote->caps, PV_DESC_CAP_NO_UDP);
+}
+
+/* Nobody describes a dormant path whose candidates changed, until it is used. Where the other side
+ * is the one that uses it, the acknowledgement is the first to say them. */
+static void candidates_that_change_while_a_path_is_dormant_arrive_with_its_use(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    struct pv_peer_env *env = &w->n[0].env;
+    want(w, 0);
+    pass(w, PV_S(700));
+    assert_int_equal(pv_ice_state(w->n[0].peers[0]->ice), PV_ICE_DORMANT);
+    env->locals[1] = env->locals[0];
+    env->locals[1].addr.port++;
+    env->n_locals = 2;
+    env->caps = PV_DESC_CAP_HOLD;
+    pv_peer_env_changed(w->n[0].peers[0], true, w->now);
+    pass(w, PV_S(1));
+    assert_int_equal(w->n[1].peers[0]->remote->n_cands, 1);
+    want(w, 1);
+    pass(w, PV_S(1));
+    assert_int_equal(w->n[1].peers[0]->remote->n_cands, 2);
+    assert_int_equal(w->n[1].peers[0]->remote->caps, PV_DESC_CAP_HOLD);
+}
+
+/* The offer crosses a change of the one that answers, and comes while that one repeats itself. */
+static void an_answer_behind_a_repetition_arrives(void **state)
+{
+    (void)state;
+    struct world *w = make_world();
+    for (int i = 0; i < 2; i++) {
+        w->n[i].env.kem = &kem_double;
+        w->n[i].env.pq = PV_PQ_ON;
+        w->n[i].env.caps = PV_DESC_CAP_PQ;
+    }
+    want(w, 0);
+    pass(w, PV_S(1));
+    struct pv_peer *p = w->n[1].peers[0]; /* the higher key: it offers */
+    uint32_t before = pv_pqx_say(p->agreed.x)->have;
+    assert_int_not_equal(before, 0);
+    struct pv_desc offer, change;
+    pv_peer_begin(p, "a test", w->now);
+    assert_true(pv_peer_take_desc(p, w->now, &offer));
+    assert_int_equal(offer.pq->kind, PV_DESC_PQ_OFFER);
+    pv_peer_describe(w->n[0].peers[0]);
+    assert_true(pv_peer_take_desc(w->n[0].peers[0], w->now, &change));
+    pv_peer_handle_desc(p, &change, w->now);
+    repeat_behind(w);
+    pv_peer_handle_desc(w->n[0].peers[0], &offer, w->now);
+    pass(w, PV_S(10));
+    assert_int_not_equal(pv_pqx_say(p->agreed.x)->have, before);
 }
 
 static void a_handshake_for_somebody_else_is_not_taken(void **state)
@@ -260,6 +341,9 @@ int main(void)
         cmocka_unit_test(a_description_holds_no_handshake_that_was_given_up),
         cmocka_unit_test(a_generation_too_low_is_renumbered_once_its_mark_is_stored),
         cmocka_unit_test(old_descriptions_change_nothing),
+        cmocka_unit_test(candidates_that_change_behind_a_repetition_arrive),
+        cmocka_unit_test(candidates_that_change_while_a_path_is_dormant_arrive_with_its_use),
+        cmocka_unit_test(an_answer_behind_a_repetition_arrives),
         cmocka_unit_test(a_handshake_for_somebody_else_is_not_taken),
         cmocka_unit_test(descriptions_without_use_do_no_harm),
         cmocka_unit_test(two_wishes_at_once_make_one_session),
