@@ -250,6 +250,46 @@ static void one_token_brings_two_halves_together(void **state)
     assert_int_equal(sim_seeds("moves", SEEDS, apart, NULL), 0);
 }
 
+/* The coordinator's key is lost with its disk: another one, of a new key, is at its address. Who
+ * has the relay only reaches the others through it again. */
+static int new_key(uint64_t seed, void *ctx)
+{
+    const struct pv_addr elsewhere = pv_addr4(198, 51, 100, 99, 0);
+    const struct pv_addr there = pv_addr4(198, 51, 100, 10, 0);
+    struct scene s;
+    char token[4096], fields[6000];
+    (void)ctx;
+    if (!begin(&s, seed) || sim_world_reach(&s.w, s.m[0], s.m[1], PV_MS(200), PV_S(10)) == PV_NEVER)
+        return failed(&s, "not begun:");
+    if (strcmp(sim_node_path(s.m[0], "b"), "relay") != 0)
+        return failed(&s, "not relayed");
+    sim_coord_move(s.w.coord, &elsewhere);
+    sim_coord_kill(s.w.coord);
+    s.at = sim_world_coord(&s.w, 20, &line);
+    sim_coord_move(s.at, &there);
+    if (!move_to(&s, 0, s.at))
+        return failed(&s, "not moved:");
+    const char *answer = ask(&s, 0, "\"cmd\":\"coordinator_token\"");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return failed(&s, "no token:");
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
+    if (ask(&s, 1, fields) == NULL)
+        return failed(&s, "the token is not taken:");
+    for (unsigned i = 0; i < 2; i++) {
+        if (sim_world_reach(&s.w, s.m[i], s.m[1 - i], PV_MS(200), PV_S(5)) == PV_NEVER)
+            return failed(&s, "no ping through the new relay");
+    }
+    if (!sim_world_until(&s.w, PV_S(60), all_there, &s))
+        return failed(&s, "not followed:");
+    return passed(&s);
+}
+
+static void a_new_key_at_the_old_address_relays_within_seconds(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("moves", SEEDS, new_key, NULL), 0);
+}
+
 /* b was let in by a, who is no admin any more. That b may move the network rests on what a said
  * while it was one. */
 static int by_an_heir(uint64_t seed, void *ctx)
@@ -336,6 +376,7 @@ int main(void)
         cmocka_unit_test(who_fell_back_returns_within_a_minute_and_only_then),
         cmocka_unit_test(one_that_comes_and_goes_is_left_alone_for_longer),
         cmocka_unit_test(one_token_brings_two_halves_together),
+        cmocka_unit_test(a_new_key_at_the_old_address_relays_within_seconds),
         cmocka_unit_test(whom_a_former_admin_let_in_moves_the_network),
         cmocka_unit_test(who_waits_to_be_admitted_follows_too),
     };

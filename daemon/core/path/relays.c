@@ -23,9 +23,10 @@ struct pv_relays {
     struct pv_node *node;
     struct pv_relayway **ways; /* by number, in the peers' env; NULL: not configured */
     struct pv_turnservers *servers;
-    struct pv_turnc_config offer; /* of the last welcome, when there is one */
-    bool has_offer;               /* and it is not used up */
-    struct pv_addr mapped;        /* our address as the coordinator's relay sees it by UDP */
+    struct pv_turnc_config offer;        /* of the last welcome, when there is one */
+    bool has_offer;                      /* and it is not used up */
+    uint8_t channels_of[PV_SIGN_PK_LEN]; /* the coordinator whose addresses channels are bound to */
+    struct pv_addr mapped;               /* our address as the coordinator's relay sees it by UDP */
     struct pv_udpwatch udp;
 };
 
@@ -206,9 +207,10 @@ static void tell_fast_path(struct pv_relays *r, uint16_t via)
 }
 
 /* The offer is used as soon as a server's address is known. At another server every channel is
- * void; each comes back when its peer is touched, to packet threads that know the new server by
- * then: with the old one they would forget it again. Where the old one relays on, channels keep
- * their numbers at both, and paths lead through the old one for a moment. */
+ * void, also where only its key is another: peers have other addresses there. Each comes back when
+ * its peer is touched, to packet threads that know the new server by then: with the old one they
+ * would forget it again. Where the old one relays on, channels keep their numbers at both, and
+ * paths lead through the old one for a moment. */
 static void start_members(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
@@ -221,8 +223,10 @@ static void start_members(struct pv_relays *r, pv_ns now)
     if (!r->has_offer)
         return;
     bool held = n->coord_info.handed_over && pv_relayway_can_hold(way);
-    if (!held && !pv_addr_equal(pv_relayway_server(way), server))
+    bool same_key = memcmp(r->channels_of, n->coord_info.pk, sizeof(r->channels_of)) == 0;
+    if (!held && !(same_key && pv_addr_equal(pv_relayway_server(way), server)))
         drop_channels(r, now);
+    memcpy(r->channels_of, n->coord_info.pk, sizeof(r->channels_of));
     struct pv_relayway_config cfg = {
         .turn = r->offer, .udp = true, .to = stream_target(&n->coord_info), .held = held};
     cfg.turn.server = *server;

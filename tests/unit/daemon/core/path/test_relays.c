@@ -282,6 +282,25 @@ static void at_another_server_the_packet_threads_know_the_channels_again(void **
     assert_true(threads_know(&moved));
 }
 
+/* A coordinator whose key was lost with its disk: peers have other addresses at its relay. */
+static void with_another_key_at_the_same_server_channels_are_bound_anew(void **state)
+{
+    const struct pv_addr was = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
+    (void)state;
+    welcome(true);
+    (void)serve(PV_TURN_ALLOCATE);
+    bob_is(PV_PEER_UP);
+    (void)serve(PV_TURN_CHANNEL_BIND);
+    x.f.node.coord_info.pk[0] ^= 1;
+    push_welcome(true);
+    bob_is(PV_PEER_UP);
+    (void)serve(PV_TURN_ALLOCATE);
+    const struct pv_addr is = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
+    assert_true(pv_addr_equal(pv_peer_channel(bob), &is));
+    assert_int_equal(pv_relayway_number(members(), &was), 0);
+    assert_true(threads_know(&server));
+}
+
 /* The coordinator gave the network to another one, and relays on. */
 static void a_network_that_is_given_away_keeps_its_channels(void **state)
 {
@@ -455,6 +474,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_peer_that_goes_gives_its_channel_back, start, stop),
         cmocka_unit_test_setup_teardown(
             at_another_server_the_packet_threads_know_the_channels_again, start, stop),
+        cmocka_unit_test_setup_teardown(with_another_key_at_the_same_server_channels_are_bound_anew,
+                                        start, stop),
         cmocka_unit_test_setup_teardown(a_network_that_is_given_away_keeps_its_channels, start,
                                         stop),
         cmocka_unit_test_setup_teardown(teardown_ends_allocation_and_channels, start, stop),
