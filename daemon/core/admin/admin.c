@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/invite.h"
@@ -393,41 +394,6 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
     pv_ctlsrv_answer(a->node->ctl, handle, out);
 }
 
-/* Revokes a key here and now, signed with sk: whoever is removed must not stay because the
- * coordinator is away, or does not want it. Returns PV_ERR_NOT_FOUND: there is no such key;
- * PV_ERR_REFUSED: this node's roster does not take it. */
-static int revoke_with(struct admin *a, const uint8_t *sk, enum pv_st_revoked_kind kind,
-                       const uint8_t *pk, pv_ns now)
-{
-    struct pv_st_revocation what = {.kind = (uint8_t)kind, .time = pv_node_wall_s(a->node, now)};
-    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-    struct pv_put *made = pv_put_new(PV_CTL_ITEMS_MAX); /* as a place for many statements */
-    size_t iter = 0, n = 0;
-    int r = made == NULL ? PV_ERR_NOMEM : PV_OK;
-    memcpy(what.pk, pk, sizeof(what.pk));
-    do {
-        if (r == PV_OK && n == PV_CTL_ITEMS_MAX)
-            r = PV_ERR_LIMIT;
-        if (r == PV_OK)
-            r = pv_make_revocation(a->node->roster, sk, &what, &iter, &made->statements[n]);
-        if (r == PV_OK) {
-            items[n] = (struct pv_ctl_item){
-                .statement = pv_view(made->statements[n].raw, made->statements[n].len)};
-            n++;
-        }
-    } while (r == PV_OK && iter != 0);
-    if (r == PV_OK && pv_membership_add(a->node, items, n, now) > 0)
-        r = PV_ERR_REFUSED;
-    pv_put_free(made);
-    return r;
-}
-
-/* By the key of this node, as any admin does it; root's is for what only root may. */
-static int revoke_here(struct admin *a, enum pv_st_revoked_kind kind, const uint8_t *pk, pv_ns now)
-{
-    return revoke_with(a, a->node->identity->sign_sk, kind, pk, now);
-}
-
 /* What cannot be made is a matter of memory or of the roster's limits: nothing was changed. */
 static void fail_revocation(struct admin *a, const char *what, int status, uint64_t handle)
 {
@@ -451,7 +417,7 @@ static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct 
                      "invite revoke: that is no invite id: `p2pvpnctl invite list` shows them");
         return;
     }
-    int r = revoke_here(a, PV_REVOKE_INVITE, pk, now);
+    int r = pv_ending_revoke(a->node, a->node->identity->sign_sk, PV_REVOKE_INVITE, pk, now);
     if (r == PV_ERR_NOT_FOUND) {
         answer_error(a, handle, PV_CTLAPI_FAILED,
                      "invite revoke: no such invite: `p2pvpnctl invite list` shows them");
@@ -475,15 +441,23 @@ static bool open_invite(struct admin *a, const struct pv_member *m, pv_ns now,
            pv_node_wall_s(a->node, now) <= ret_invite->not_after;
 }
 
-/* An admin may remove this node in turn, and only root's word stands above both. */
-static int revoke_node(struct admin *a, const uint8_t *pk, pv_ns now)
+/* Whom a removal, or an end of rights, is about: a member, who waits or has expired, and who left,
+ * whose key still has its rights and would come back with them. NULL: the client was told why there
+ * is nobody. */
+static const struct pv_member *subject(struct admin *a, const char *name, const char *what,
+                                       uint64_t handle)
 {
-    uint8_t root[PV_SIGN_SK_LEN];
-    if (pv_roster_rights(a->node->roster, pk) == 0 || pv_rootkey_open(a->node, root) != PV_OK)
-        return revoke_here(a, PV_REVOKE_NODE, pk, now);
-    int r = revoke_with(a, root, PV_REVOKE_NODE, pk, now);
-    pv_wipe(root, sizeof(root));
-    return r;
+    const struct pv_node *n = a->node;
+    const struct pv_member *m = n->roster == NULL ? NULL : pv_node_aside(n, name);
+    const struct pv_peer *p = pv_peers_find(n->peers, name);
+    if (m == NULL && p == NULL) {
+        const struct pv_member *former = pv_node_former_member(n, name);
+        m = former != NULL && former->state == PV_MEMBER_LEFT ? former : NULL;
+    }
+    if (m != NULL)
+        return m;
+    p = pv_peer_need(a->node, name, what, true, handle);
+    return p == NULL ? NULL : pv_roster_by_node(n->roster, pv_peer_pk(p));
 }
 
 /* Who is removed must not come back by the token that let it in, so its invite goes too when it has
@@ -495,11 +469,8 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     struct waiting w = {.handle = handle, .deed = DEED_REMOVE};
     struct pv_roster_invite invite;
     uint8_t pk[PV_SIGN_PK_LEN];
-    const struct pv_member *m = a->node->roster == NULL ? NULL : pv_node_aside(a->node, req->peer);
-    if (m == NULL) { /* who has expired is nobody's peer any more */
-        p = pv_peer_need(a->node, req->peer, "remove", true, handle);
-        m = p == NULL ? NULL : pv_roster_by_node(a->node->roster, pv_peer_pk(p));
-    }
+    const struct pv_member *m = subject(a, req->peer, "remove", handle);
+    (void)p;
     if (m == NULL || !may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
         return;
     memcpy(pk, m->node, sizeof(pk)); /* the peer goes with the member */
@@ -513,9 +484,10 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     /* The invite first: where the second of the two fails there is somebody left to remove, and the
      * user is told to try again. */
     if (w.told.invite == PV_CTLAPI_INVITE_ENDED)
-        r = revoke_here(a, PV_REVOKE_INVITE, invite.invite, now);
+        r = pv_ending_revoke(a->node, a->node->identity->sign_sk, PV_REVOKE_INVITE, invite.invite,
+                             now);
     if (r == PV_OK)
-        r = revoke_node(a, pk, now);
+        r = pv_ending_remove(a->node, pk, now);
     if (r != PV_OK)
         fail_revocation(a, "remove", r, handle);
     else
@@ -565,51 +537,6 @@ static void run_admin_grant(void *part, struct pv_ctlapi_request *req, struct pv
     wait_until_told(a, &w, now);
 }
 
-/* Ends all rights of a key here and now, signed with sk. Errors as of revoke_with(). */
-static int end_rights(struct admin *a, const uint8_t *sk, const uint8_t *pk, pv_ns now)
-{
-    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-    struct pv_made *made = calloc(PV_CTL_ITEMS_MAX, sizeof(*made));
-    size_t iter = 0, n = 0;
-    int r = made == NULL ? PV_ERR_NOMEM : PV_OK;
-    do {
-        if (r == PV_OK && n == PV_CTL_ITEMS_MAX)
-            r = PV_ERR_LIMIT;
-        if (r == PV_OK)
-            r = pv_make_rights_end(a->node->roster, sk, pk, pv_node_wall_s(a->node, now), &iter,
-                                   &made[n]);
-        if (r == PV_OK) {
-            items[n] = (struct pv_ctl_item){.statement = pv_made_view(&made[n])};
-            n++;
-        }
-    } while (r == PV_OK && iter != 0);
-    if (r == PV_OK && pv_membership_add(a->node, items, n, now) > 0)
-        r = PV_ERR_REFUSED;
-    free(made);
-    return r;
-}
-
-/* The open invites of a former admin, who has their tokens: revokes them, unless they are to be
- * kept. How many there were is told. */
-static int end_invites(struct admin *a, const uint8_t *sk, const uint8_t *pk, bool keep,
-                       struct pv_ctlapi_told *told, pv_ns now)
-{
-    const uint64_t wall = pv_node_wall_s(a->node, now);
-    const void *iter = NULL;
-    struct pv_roster_invite inv;
-    int r = PV_OK;
-    told->invites_kept = keep;
-    while (r == PV_OK && pv_roster_next_invite(a->node->roster, &iter, &inv) == PV_OK) {
-        if (memcmp(inv.signer, pk, sizeof(inv.signer)) != 0 || inv.revoked ||
-            inv.used >= inv.uses || wall > inv.not_after)
-            continue;
-        told->invites++;
-        if (!keep)
-            r = revoke_with(a, sk, PV_REVOKE_INVITE, inv.invite, now);
-    }
-    return r;
-}
-
 /* The root key signs where it is here: its word stands above that of admins, who might end each
  * other's rights. */
 static void run_admin_revoke(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -617,24 +544,29 @@ static void run_admin_revoke(void *part, struct pv_ctlapi_request *req, struct p
 {
     struct admin *a = part;
     struct waiting w = {.handle = handle, .deed = DEED_END_RIGHTS};
-    uint8_t root[PV_SIGN_SK_LEN];
+    const struct pv_member *m = subject(a, req->peer, "admin revoke", handle);
+    uint8_t root[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    (void)p;
+    if (m == NULL)
+        return;
     bool has_root = pv_rootkey_open(a->node, root) == PV_OK;
     const uint8_t *sk = has_root ? root : a->node->identity->sign_sk;
+    memcpy(pk, m->node, sizeof(pk));
     if (has_root ? !is_up(a, "admin revoke", handle)
                  : !may_sign(a, "admin revoke", PV_RIGHT_REVOKE, handle)) {
         pv_wipe(root, sizeof(root));
         return;
     }
-    int r = pv_roster_rights(a->node->roster, pv_peer_pk(p)) == 0 ? PV_ERR_NOT_FOUND : PV_OK;
+    int r = pv_roster_rights(a->node->roster, pk) == 0 ? PV_ERR_NOT_FOUND : PV_OK;
     if (r == PV_OK)
-        r = end_invites(a, sk, pv_peer_pk(p), req->keep_invite, &w.told, now);
+        r = pv_ending_invites(a->node, sk, pk, req->keep_invite, &w.told, now);
     if (r == PV_OK)
-        r = end_rights(a, sk, pv_peer_pk(p), now);
+        r = pv_ending_rights(a->node, sk, pk, now);
     pv_wipe(root, sizeof(root));
     if (r == PV_ERR_NOT_FOUND) {
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
                         "admin revoke: %s is no admin: `p2pvpnctl peers` shows who is one",
-                        pv_peer_name(p));
+                        req->peer);
     } else if (r != PV_OK) {
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
                         "admin revoke: it could not be signed (%s): try again", pv_strstatus(r));
@@ -658,11 +590,6 @@ bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint
         if ((rights & each[i]) != 0 && !may_sign(of(n), what, each[i], handle))
             return false;
     return true;
-}
-
-int pv_admin_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
-{
-    return revoke_with(of(n), n->identity->sign_sk, PV_REVOKE_NODE, pk, now);
 }
 
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
@@ -739,6 +666,8 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
                      "is there");
         return;
     }
+    struct waiting w = {.handle = handle, .deed = DEED_LEAVE, .forget = forget};
+    pv_ending_resign(n, &w.told, now); /* whoever has its key, or a token, must not be an admin */
     if (pv_make_leave(pv_roster_network_id(n->roster), n->identity->sign_sk,
                       pv_roster_next_serial(n->roster, n->identity->sign_pk),
                       pv_node_wall_s(n, now), &made) != PV_OK) {
@@ -747,7 +676,6 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
     (void)pv_membership_add(n, &item, 1, now);
-    const struct waiting w = {.handle = handle, .deed = DEED_LEAVE, .forget = forget};
     wait_until_told(a, &w, now);
 }
 
@@ -758,7 +686,7 @@ static const struct pv_command commands[] = {
     {PV_CTLAPI_REMOVE, PV_NEEDS_NOTHING, run_remove},
     {PV_CTLAPI_LEAVE, PV_NEEDS_NOTHING, run_leave},
     {PV_CTLAPI_ADMIN_GRANT, PV_NEEDS_NOTHING, run_admin_grant},
-    {PV_CTLAPI_ADMIN_REVOKE, PV_NEEDS_MEMBER, run_admin_revoke},
+    {PV_CTLAPI_ADMIN_REVOKE, PV_NEEDS_NOTHING, run_admin_revoke},
 };
 
 const struct pv_part pv_part_admin = {

@@ -16,9 +16,6 @@ extern const struct pv_part pv_part_admin;
  * command's name. */
 PV_MUST_CHECK bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights,
                                      uint64_t handle);
-/* Removes a member for good, here and now. PV_ERR_NOT_FOUND, PV_ERR_REFUSED, PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_admin_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
-                                  pv_ns now);
 /* A statement was made: handle is answered when those who are there know it, or after 3 s, with how
  * many do. */
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now);

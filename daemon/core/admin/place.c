@@ -7,6 +7,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/peer/peer_show.h"
@@ -180,7 +181,7 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
         return;
     }
     struct pv_st_place to = at(old->name, &old->ip4);
-    int r = pv_admin_remove(n, old->node, now);
+    int r = pv_ending_remove(n, old->node, now);
     fresh = pv_roster_by_name(n->roster, req->name);
     if (r != PV_OK || fresh == NULL)
         fail(n, handle, PV_CTLAPI_FAILED, what, pv_strstatus(r));

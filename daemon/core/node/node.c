@@ -52,15 +52,18 @@ const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name)
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name)
 {
     const struct pv_member *found = NULL;
+    uint8_t pk[PV_SIGN_PK_LEN];
     if (n->roster == NULL)
         return NULL;
+    bool is_key = pv_key_parse(name, pk) == PV_OK;
     /* A name may have had several owners: the last whom the log knows is meant. */
     for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
          x = pv_roster_next_entry(n->roster, x)) {
         if (x->st.type != PV_ST_MEMBER)
             continue;
         const struct pv_member *m = pv_roster_known(n->roster, x->st.u.member.node);
-        if (m != NULL && strcmp(m->name, name) == 0 &&
+        if (m != NULL &&
+            (strcmp(m->name, name) == 0 || (is_key && memcmp(m->node, pk, sizeof(pk)) == 0)) &&
             (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED))
             found = m;
     }

@@ -238,7 +238,8 @@ bool pv_node_waits(const struct pv_node *n);
 /* Who waits to be admitted, or has expired, by this name or key; NULL: nobody. There is a roster.
  */
 const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name);
-/* A former member by its name, the last one that had it; NULL: none. Walks over all statements. */
+/* A former member by its name, the last one that had it, or by its key; NULL: none. Walks over all
+ * statements. */
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name);
 
 /* Wall clock at now: Unix microseconds, milliseconds, seconds. */

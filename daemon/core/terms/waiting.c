@@ -8,6 +8,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/membership.h"
@@ -365,7 +366,7 @@ static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     (void)p;
     if (m == NULL || !pv_admin_may_sign(n, "deny", PV_RIGHT_REVOKE, handle))
         return;
-    int r = pv_admin_remove(n, m->node, now);
+    int r = pv_ending_remove(n, m->node, now);
     if (r != PV_OK)
         fail(n, "deny", r, handle);
     else

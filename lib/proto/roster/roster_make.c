@@ -406,3 +406,40 @@ int pv_make_rights_end(const struct pv_roster *r, const uint8_t *signer_sk,
     free(pks);
     return status;
 }
+
+/* Stay lists and what a rule says are kept as they are: who is let stay, and in which order rules
+ * come, must not change with the signer. */
+int pv_make_again(const struct pv_roster *r, const uint8_t *signer_sk,
+                  const struct pv_statement *of, uint64_t wall, struct pv_made_long *ret_made)
+{
+    struct pv_statement st = begin_statement(of->type, pv_roster_network_id(r));
+    struct pv_st_slot slot = {.number = 0};
+    int status = PV_OK;
+
+    st.u = of->u;
+    switch (of->type) {
+    case PV_ST_REVOCATION:
+        st.u.revocation.time = wall;
+        break;
+    case PV_ST_END:
+        st.u.end.time = wall;
+        break;
+    case PV_ST_COORDINATORS:
+        status = of->u.coordinators.seq == UINT64_MAX ? PV_ERR_LIMIT : PV_OK;
+        st.u.coordinators.seq++;
+        break;
+    case PV_ST_ROUTE:
+    case PV_ST_TAG:
+    case PV_ST_RULE:
+        status = pv_roster_free_slot(r, pk_of(signer_sk), of->type, &slot);
+        *(of->type == PV_ST_ROUTE ? &st.u.route.slot
+          : of->type == PV_ST_TAG ? &st.u.tag.slot
+                                  : &st.u.rule.slot) = slot;
+        break;
+    default:
+        return PV_ERR_UNSUPPORTED;
+    }
+    return status != PV_OK ? status
+                           : pv_statement_make(&st, signer_sk, NULL, ret_made->raw,
+                                               sizeof(ret_made->raw), &ret_made->len);
+}

@@ -143,4 +143,12 @@ PV_MUST_CHECK int pv_make_rights_end(const struct pv_roster *r, const uint8_t *s
                                      const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t wall,
                                      size_t *iter, struct pv_made *ret_made);
 
+/* The same as another admin has said, in the name of this one: a revocation, an end, a record of
+ * coordinators (the next after this), or a route, tag or rule (in a slot that is free). What is
+ * made counts in whatever becomes of the first signer's rights. wall: Unix seconds, the time of the
+ * first two. PV_ERR_LIMIT: there is no slot or number left; PV_ERR_UNSUPPORTED: another type. */
+PV_MUST_CHECK int pv_make_again(const struct pv_roster *r, const uint8_t *signer_sk,
+                                const struct pv_statement *of, uint64_t wall,
+                                struct pv_made_long *ret_made);
+
 #endif /* PV_ROSTER_MAKE_H */

@@ -224,6 +224,13 @@ bool pv_roster_in_force(const struct pv_roster_entry *entry)
     return ((const struct pv_roster_item *)(const void *)entry)->effective;
 }
 
+bool pv_roster_is_lasting(const struct pv_roster *r, const struct pv_roster_entry *entry)
+{
+    /* pub is the first member of struct pv_roster_item. */
+    const struct pv_roster_item *e = (const struct pv_roster_item *)(const void *)entry;
+    return e->signer == r->record->signer || pv_roster_is_ordered(e->receipt);
+}
+
 bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
     const struct pv_roster_key *k = pv_roster_key(r, pk);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Names and addresses that a node says of itself: the answer says what came of it. */
 #include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/place.h"
 #include "daemon/core/member/membership.h"
 #include "tests/unit/daemon/core/fake_node.h"
@@ -32,7 +33,7 @@ bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint
     return true;
 }
 
-int pv_admin_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
     (void)n, (void)pk, (void)now;
     return PV_ERR_REFUSED;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Machines that wait to be admitted: what an admin is told, and what its word does. */
 #include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/ending.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/terms/waiting.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
@@ -38,7 +39,7 @@ bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint
     return !others.refuses;
 }
 
-int pv_admin_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
     (void)now;
     struct item it = make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, pk, NULL, 0);

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* ending.c - makes removals and ends, and says before what would fall with an admin's rights. */
+#include "daemon/core/admin/ending.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "daemon/core/admin/rootkey.h"
+#include "daemon/core/member/membership.h"
+#include "proto/roster/roster_make.h"
+
+static const uint8_t *own_pk(const struct pv_node *n)
+{
+    return n->identity->sign_pk;
+}
+
+/* --- what an admin leaves behind -------------------------------------------------------------- */
+
+/* Takes what was said again into the roster. What has no room there, or no memory, must not keep
+ * anybody from being removed: it stays as it was, and the log says so. */
+static void say_again(struct pv_node *n, const struct pv_roster_entry *x, const uint8_t *sk,
+                      pv_ns now)
+{
+    struct pv_made_long made;
+    int r = pv_make_again(n->roster, sk, &x->st, pv_node_wall_s(n, now), &made);
+    const struct pv_ctl_item item = {.statement = pv_view(made.raw, made.len)};
+    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
+        r = PV_ERR_REFUSED;
+    if (r != PV_OK)
+        pv_log(n->log, PV_LOG_WARN,
+               "what=\"a statement of a former admin could not be signed anew\" why=\"%s\"",
+               pv_strstatus(r));
+}
+
+/* Does it fall with the rights of its signer? What was said about this node itself is not for this
+ * node to say again: of two admins who end each other one would end itself. */
+static bool would_fall(const struct pv_node *n, const struct pv_roster_entry *x, const uint8_t *pk)
+{
+    switch (x->st.type) {
+    case PV_ST_REVOCATION:
+        if (memcmp(x->st.u.revocation.pk, own_pk(n), PV_SIGN_PK_LEN) == 0)
+            return false;
+        break;
+    case PV_ST_END:
+        if (memcmp(x->st.u.end.about, own_pk(n), PV_SIGN_PK_LEN) == 0)
+            return false;
+        break;
+    case PV_ST_ROUTE:
+    case PV_ST_TAG:
+    case PV_ST_RULE:
+        break;
+    default:
+        return false;
+    }
+    return memcmp(x->st.signer, pk, PV_SIGN_PK_LEN) == 0 && pv_roster_in_force(x) &&
+           !pv_roster_is_lasting(n->roster, x);
+}
+
+/* The list of coordinators outlives the admin who made it. Where root's key is here it also vouches
+ * for the coordinators of another admin in office, so that what they have in order stands. It never
+ * vouches for those of the admin who goes: a stolen machine may have moved the network to a
+ * coordinator of its own, which would date back whatever it says. */
+static void keep_list(struct pv_node *n, const uint8_t *sk, const uint8_t *pk, pv_ns now)
+{
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
+    const uint8_t *root = pv_roster_root(n->roster);
+    if (record == NULL || memcmp(record->st.signer, root, PV_SIGN_PK_LEN) == 0)
+        return;
+    bool is_own = memcmp(record->st.signer, pk, PV_SIGN_PK_LEN) == 0;
+    /* Ed25519 secret keys end with the public one. */
+    bool is_root = memcmp(sk + PV_SIGN_SEED_LEN, root, PV_SIGN_PK_LEN) == 0;
+    if (is_own && pv_roster_rights(n->roster, own_pk(n)) != 0)
+        say_again(n, record, n->identity->sign_sk, now);
+    else if (is_own || is_root)
+        say_again(n, record, sk, now);
+}
+
+/* What pk said and what would fall with its rights counts by this key from now on. New statements
+ * stand behind all others, so the walk meets each once. */
+static void inherit(struct pv_node *n, const uint8_t *sk, const uint8_t *pk, pv_ns now)
+{
+    if (pv_roster_rights(n->roster, pk) == 0)
+        return;
+    keep_list(n, sk, pk, now);
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
+         x = pv_roster_next_entry(n->roster, x)) {
+        if (would_fall(n, x, pk))
+            say_again(n, x, sk, now);
+    }
+}
+
+/* --- removals and ends ------------------------------------------------------------------------ */
+
+int pv_ending_revoke(struct pv_node *n, const uint8_t *sk, enum pv_st_revoked_kind kind,
+                     const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    struct pv_st_revocation what = {.kind = (uint8_t)kind, .time = pv_node_wall_s(n, now)};
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    struct pv_made_long *made = calloc(PV_CTL_ITEMS_MAX, sizeof(*made));
+    size_t iter = 0, n_items = 0;
+    int r = made == NULL ? PV_ERR_NOMEM : PV_OK;
+    memcpy(what.pk, pk, sizeof(what.pk));
+    if (r == PV_OK && kind == PV_REVOKE_NODE)
+        inherit(n, sk, what.pk, now);
+    do {
+        if (r == PV_OK && n_items == PV_CTL_ITEMS_MAX)
+            r = PV_ERR_LIMIT;
+        if (r == PV_OK)
+            r = pv_make_revocation(n->roster, sk, &what, &iter, &made[n_items]);
+        if (r == PV_OK) {
+            items[n_items] =
+                (struct pv_ctl_item){.statement = pv_view(made[n_items].raw, made[n_items].len)};
+            n_items++;
+        }
+    } while (r == PV_OK && iter != 0);
+    if (r == PV_OK && pv_membership_add(n, items, n_items, now) > 0)
+        r = PV_ERR_REFUSED;
+    free(made);
+    return r;
+}
+
+/* An admin may remove this node in turn, and only root's word stands above both. */
+int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    uint8_t root[PV_SIGN_SK_LEN];
+    if (pv_roster_rights(n->roster, pk) == 0 || pv_rootkey_open(n, root) != PV_OK)
+        return pv_ending_revoke(n, n->identity->sign_sk, PV_REVOKE_NODE, pk, now);
+    int r = pv_ending_revoke(n, root, PV_REVOKE_NODE, pk, now);
+    pv_wipe(root, sizeof(root));
+    return r;
+}
+
+static int end_rights(struct pv_node *n, const uint8_t *sk, const uint8_t *pk, pv_ns now)
+{
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    struct pv_made *made = calloc(PV_CTL_ITEMS_MAX, sizeof(*made));
+    size_t iter = 0, n_items = 0;
+    int r = made == NULL ? PV_ERR_NOMEM : PV_OK;
+    do {
+        if (r == PV_OK && n_items == PV_CTL_ITEMS_MAX)
+            r = PV_ERR_LIMIT;
+        if (r == PV_OK)
+            r = pv_make_rights_end(n->roster, sk, pk, pv_node_wall_s(n, now), &iter,
+                                   &made[n_items]);
+        if (r == PV_OK) {
+            items[n_items] = (struct pv_ctl_item){.statement = pv_made_view(&made[n_items])};
+            n_items++;
+        }
+    } while (r == PV_OK && iter != 0);
+    if (r == PV_OK && pv_membership_add(n, items, n_items, now) > 0)
+        r = PV_ERR_REFUSED;
+    free(made);
+    return r;
+}
+
+int pv_ending_rights(struct pv_node *n, const uint8_t *sk, const uint8_t pk[static PV_SIGN_PK_LEN],
+                     pv_ns now)
+{
+    inherit(n, sk, pk, now);
+    return end_rights(n, sk, pk, now);
+}
+
+int pv_ending_invites(struct pv_node *n, const uint8_t *sk, const uint8_t pk[static PV_SIGN_PK_LEN],
+                      bool keep, struct pv_ctlapi_told *told, pv_ns now)
+{
+    const uint64_t wall = pv_node_wall_s(n, now);
+    const void *iter = NULL;
+    struct pv_roster_invite inv;
+    int r = PV_OK;
+    told->invites_kept = keep;
+    while (r == PV_OK && pv_roster_next_invite(n->roster, &iter, &inv) == PV_OK) {
+        if (memcmp(inv.signer, pk, sizeof(inv.signer)) != 0 || inv.revoked ||
+            inv.used >= inv.uses || wall > inv.not_after)
+            continue;
+        told->invites++;
+        if (!keep)
+            r = pv_ending_revoke(n, sk, PV_REVOKE_INVITE, inv.invite, now);
+    }
+    return r;
+}
+
+/* Nobody says it again for an admin who goes, so one whose word the network still stands on keeps
+ * its rights until another admin ends them. */
+void pv_ending_resign(struct pv_node *n, struct pv_ctlapi_told *told, pv_ns now)
+{
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
+    bool stands = record == NULL || memcmp(record->st.signer, own_pk(n), PV_SIGN_PK_LEN) != 0;
+    for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL);
+         x != NULL && stands; x = pv_roster_next_entry(n->roster, x))
+        stands = !would_fall(n, x, own_pk(n));
+    if (pv_roster_rights(n->roster, own_pk(n)) == 0)
+        return;
+    int r = pv_ending_invites(n, n->identity->sign_sk, own_pk(n), false, told, now);
+    if (r == PV_OK && stands)
+        r = end_rights(n, n->identity->sign_sk, own_pk(n), now);
+    if (r != PV_OK)
+        pv_log(n->log, PV_LOG_WARN, "what=\"rights not given up\" why=\"%s\"", pv_strstatus(r));
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ending.h - takes away what a key may: its membership, its rights, an invite. It holds at this
+ * node at once, whatever the coordinator does, and goes to members from here.
+ *
+ * What an admin said stands on its rights unless a coordinator that root named has put it in order
+ * (adr 0047). So before an admin loses its rights this node says in its own name what would fall
+ * with them: removals, ends, routes, tags, rules, and the list of coordinators. Members that the
+ * admin let in are named in the removal or the end itself.
+ */
+#ifndef PV_ENDING_H
+#define PV_ENDING_H
+
+#include "crypto/sign.h"
+#include "daemon/core/node/node.h"
+
+/* Revokes a node or an invite, signed with sk. PV_ERR_NOT_FOUND: there is no such key;
+ * PV_ERR_REFUSED: this node's roster does not take it; PV_ERR_NOMEM, PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_ending_revoke(struct pv_node *n, const uint8_t *sk,
+                                   enum pv_st_revoked_kind kind,
+                                   const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
+/* Removes a node for good: an admin by root's key where that is here, else by this node's. Errors
+ * as above. */
+PV_MUST_CHECK int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                                   pv_ns now);
+/* Ends all rights of a key, signed with sk. Errors as above. */
+PV_MUST_CHECK int pv_ending_rights(struct pv_node *n, const uint8_t *sk,
+                                   const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
+/* Revokes the open invites of an admin, who has their tokens; keep: only counts them. told->invites
+ * and told->invites_kept say what was done. Errors as above. */
+PV_MUST_CHECK int pv_ending_invites(struct pv_node *n, const uint8_t *sk,
+                                    const uint8_t pk[static PV_SIGN_PK_LEN], bool keep,
+                                    struct pv_ctlapi_told *told, pv_ns now);
+
+/* This node revokes its own open invites (as above), and gives up its rights if nothing that it
+ * said would fall with them. */
+void pv_ending_resign(struct pv_node *n, struct pv_ctlapi_told *told, pv_ns now);
+
+#endif /* PV_ENDING_H */
