@@ -24,6 +24,9 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     alice.run("sh", "-c", "ip rule flush protocol 112; ip -6 rule flush protocol 112")
     up.tight("routes and rules of others")
     through(alice, exit_, web)
+    # A default route that names its router alone is the user's own, and there when the exit ends.
+    alice.ip("route del default", "route del default", f"route add default via {up.router}")
+    check(f"dev {alice.dev}" in alice.run("ip", "-4", "route", "show", "default").out, "the user's default route is ours")
     alice.run("nft", "flush", "ruleset")
     wait("the guard", lambda: "chain guard" in alice.run("nft", "list", "ruleset").out)
     up.go_round(1)

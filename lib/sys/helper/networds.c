@@ -500,13 +500,17 @@ int pv_networds_route_line(const char *verb, const struct pv_networds_route *r, 
                            char *dst, size_t cap)
 {
     char text[PV_ADDR_TEXT];
-    int n = snprintf(
-        dst, cap, "route %s %s%s%s%s table %u metric %u proto %d\n", verb,
-        r->type == PV_NET_ROUTE_THROW         ? "throw "
-        : r->type == PV_NET_ROUTE_UNREACHABLE ? "unreachable "
-                                              : "",
-        pv_prefix_format(&r->dst, text), r->type == PV_NET_ROUTE_UNICAST ? " dev " : "",
-        r->type == PV_NET_ROUTE_UNICAST ? ifname : "", r->table, r->metric, PV_NET_PROTO_OWN);
+    /* Of a smaller scope it would be a way to next hops: a default route that somebody sets by its
+     * router alone would be one through our interface. */
+    bool global = r->type == PV_NET_ROUTE_UNICAST && !is_v6(&r->dst) && strcmp(verb, "del") != 0;
+    int n =
+        snprintf(dst, cap, "route %s %s%s%s%s%s table %u metric %u proto %d\n", verb,
+                 r->type == PV_NET_ROUTE_THROW         ? "throw "
+                 : r->type == PV_NET_ROUTE_UNREACHABLE ? "unreachable "
+                                                       : "",
+                 pv_prefix_format(&r->dst, text), r->type == PV_NET_ROUTE_UNICAST ? " dev " : "",
+                 r->type == PV_NET_ROUTE_UNICAST ? ifname : "", global ? " scope global" : "",
+                 r->table, r->metric, PV_NET_PROTO_OWN);
     return n < 0 || (size_t)n >= cap ? PV_ERR_NO_SPACE : n;
 }
 

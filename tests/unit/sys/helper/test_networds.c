@@ -44,9 +44,9 @@ static bool has_route(const struct pv_netplan *plan, const struct pv_networds_ho
     static struct pv_networds_route routes[PV_NETWORDS_ROUTES];
     char text[256], want[256];
     size_t n = pv_networds_routes(plan, host, routes);
-    snprintf(want, sizeof(want), "route add %s proto 112\n", line);
+    snprintf(want, sizeof(want), "route del %s proto 112\n", line);
     for (size_t i = 0; i < n; i++) {
-        assert_true(pv_networds_route_line("add", &routes[i], "p2p0", text, sizeof(text)) > 0);
+        assert_true(pv_networds_route_line("del", &routes[i], "p2p0", text, sizeof(text)) > 0);
         if (strcmp(text, want) == 0)
             return true;
     }
@@ -172,6 +172,22 @@ static void only_what_is_offered_is_forwarded_and_the_longer_prefix_decides(void
     assert_null(strstr(text, "ip6 daddr { ::/96"));
 }
 
+/* A default route that somebody sets by its router alone asks the policy rules how to get there. */
+static void no_route_of_ours_leads_to_a_router(void **state)
+{
+    const struct pv_networds_route v4 = {.dst = prefix("0.0.0.0/0"), .table = 28784};
+    const struct pv_networds_route v6 = {.dst = prefix("::/0"), .table = 28784, .metric = 1024};
+    char text[256];
+    (void)state;
+    assert_true(pv_networds_route_line("replace", &v4, "p2p0", text, sizeof(text)) > 0);
+    assert_string_equal(
+        text, "route replace 0.0.0.0/0 dev p2p0 scope global table 28784 metric 0 proto 112\n");
+    assert_true(pv_networds_route_line("del", &v4, "p2p0", text, sizeof(text)) > 0);
+    assert_null(strstr(text, "scope"));
+    assert_true(pv_networds_route_line("replace", &v6, "p2p0", text, sizeof(text)) > 0);
+    assert_null(strstr(text, "scope"));
+}
+
 /* The most that a plan and a host can have. */
 static void the_longest_text_fits(void **state)
 {
@@ -212,6 +228,7 @@ int main(void)
         cmocka_unit_test(the_lan_is_left_alone_when_asked_for_and_private),
         cmocka_unit_test(another_default_route_by_halves_is_found),
         cmocka_unit_test(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides),
+        cmocka_unit_test(no_route_of_ours_leads_to_a_router),
         cmocka_unit_test(the_longest_text_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
