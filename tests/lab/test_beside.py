@@ -3,7 +3,7 @@
 import shutil
 import sys
 
-from exitlab import PORT, Uplink, seen_as, through, use, world
+from exitlab import PORT, Uplink, elsewhere, seen_as, through, use, world
 from lab import Skip, check, equal, scenario, wait
 
 
@@ -28,6 +28,7 @@ class Vpn:
     def __init__(self, lab, alice, allowed):
         need("wg", "wg-quick", "wireguard-go")
         self.alice, self.server = alice, lab.host("server")
+        elsewhere(lab, self.server, 8)
         (mine, my_public), (theirs, their_public) = key(alice), key(self.server)
         write(alice, "/run/wg0.conf", f"""[Interface]
 Address = 10.99.0.2/24

@@ -51,18 +51,28 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
 
 @scenario
 def who_uses_an_exit_reaches_nothing_inside_it(lab):
-    """The exit's own addresses in private networks (of containers, of machines in it, of its LAN) are none of the
-    internet's: they need an offer of their own."""
+    """The exit's own addresses, and what is in its networks (of containers, of machines in it, its LAN), private or
+    public, are none of the internet's: they need an offer of their own."""
     def inside(host):
         host.ip("link add inside0 type veth peer name inside1", "link set inside1 up", "link set inside0 up",
                 "addr add 172.30.0.1/24 dev inside0", "addr add fd77:1::1/64 dev inside0 nodad")
         for address in ("172.30.0.1", "fd77:1::1"):
             host.answer_udp(7777, address)
+        neighbour = lab.host("neighbour")
+        for h in (host, neighbour):
+            for address in (h.ip4, h.ip6):
+                h.answer_udp(7777, address)
+        near.update(neighbour=(neighbour.ip4, neighbour.ip6), itself=(host.ip4, host.ip6))
+    near = {}
     _, _, alice, exit_, web = world(lab, at_exit=inside)
     use(alice)
     through(alice, exit_, web)
     for address in ("172.30.0.1", "fd77:1::1"):
         equal(alice.udp_ask(address, 7777), None, f"what listens inside the exit at {address}")
+    for who, addresses in near.items():
+        for address in addresses:
+            check(exit_.udp_ask(address, 7777), f"{address} does not answer the exit either")
+            equal(alice.udp_ask(address, 7777), None, f"public address {address} of the exit's {who}")
     # A port that is published as docker does it: at all addresses of the exit.
     exit_.nft(f"""
 table ip published {{
@@ -78,6 +88,11 @@ table ip published {{
     alice.ctl("route", "allow", "exit", "172.30.0.0/24")
     wait("what was offered", lambda: alice.ctl("route", "use", "172.30.0.0/24", check_rc=False).code == 0, 15)
     wait("an answer from inside", lambda: alice.udp_ask("172.30.0.1", 7777), 15)
+    beside = f"{near['neighbour'][0]}/32"
+    exit_.ctl("route", "offer", beside, "--auto")
+    alice.ctl("route", "allow", "exit", beside)
+    wait("an answer from a neighbour that was offered", lambda: alice.udp_ask(near["neighbour"][0], 7777), 15)
+    equal(alice.udp_ask(near["neighbour"][1], 7777), None, "its other address")
     through(alice, exit_, web)
 
 

@@ -173,6 +173,57 @@ def the_own_network_is_not_taken_over(lab):
           "large packets do not arrive")
 
 
+def second_network(lab, host):
+    """A network behind another card of this host, with a guest that has the host as its router."""
+    known = host.ip4, host.ip6, host.lan, host.dev
+    guests = lab.masquerade("guests", drop_input=True, ipv6=True)
+    lab.attach(host, guests, dev="gst0")
+    at4, at6 = host.ip4, host.ip6
+    host.ip4, host.ip6, host.lan, host.dev = known
+    guest = lab.host("guest", guests)
+    host.ip(f"route replace default via {host.lan.subnet4}.1", f"route replace ::/0 via {host.lan.subnet6}::1")
+    guest.ip(f"route replace default via {at4}", f"route replace ::/0 via {at6}")
+    return guest, (f"{guests.subnet4}.0/24 via {host.ip4}", f"{guests.subnet6}::/64 via {host.ip6}")
+
+
+@scenario
+def forwarding_is_for_members_only(lab):
+    """A gateway is no router for its guests; nor an exit; unless its owner, or containers, want that."""
+    switches = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
+    printer, (admin, user, nas) = network(lab, "nas")
+    guest, back = second_network(lab, nas)
+    printer.ip(*(f"route add {way}" for way in back))
+
+    def switch(to):
+        for s in switches:
+            nas.run("sh", "-c", f"echo {to} >/proc/sys/net/{s}")
+
+    def guest_reaches():
+        return [a for a in (printer.ip4, printer.ip6) if guest.udp_ask(a, PORT)]
+    switch(1)
+    wait("the guest's way where the host is a router", lambda: len(guest_reaches()) == 2)
+    switch(0)
+    equal(guest_reaches(), [], "a host that does not forward lets pass")
+    for prefix in (f"{nas.lan.subnet4}.0/24", f"{nas.lan.subnet6}::/64"):
+        nas.ctl("route", "offer", prefix, "--auto")
+        admin.ctl("route", "allow", "nas", prefix)
+    reaches(user, printer)
+    reaches(user, printer, printer.ip6)
+    equal(guest_reaches(), [], "an offer lets a guest pass to")
+    nas.ctl("exit", "offer")
+    admin.ctl("route", "allow", "nas", "default")
+    wait_state(nas, "0.0.0.0/0", nas, "here")
+    equal(guest_reaches(), [], "an exit lets a guest pass to")
+    # As docker and libvirt do when they are started.
+    switch(1)
+    wait("the guest's way", lambda: len(guest_reaches()) == 2)
+    nas.restart_daemon()
+    reaches(user, printer)
+    equal(len(guest_reaches()), 2, "families in which the guest passes a host that forwards by itself")
+    nas.ctl("down")
+    equal([nas.run("cat", f"/proc/sys/net/{s}").out.strip() for s in switches], ["1", "1"], "the owner's switches")
+
+
 def answered(stream):
     """When each answer came, by the clock of `ping -D`."""
     return [float(t) for t in re.findall(r"^\[([0-9.]+)\] .*bytes from", stream.text(), re.MULTILINE)]

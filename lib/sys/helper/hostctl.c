@@ -2,6 +2,10 @@
 /*
  * hostctl.c - switches of the kernel, set and put back. One is put back only while it still has the
  * value that was set here: whoever changed it since has decided.
+ *
+ * Forwarding is switched on so that others who do the same can be seen: of IPv4 on single
+ * interfaces, while theirs is ip_forward; of IPv6 everywhere, since nothing else has an effect,
+ * and `default` is put back: the kernel sets it whenever somebody writes to `all`.
  */
 #include "sys/helper/hostctl.h"
 
@@ -16,6 +20,7 @@
 
 static const char key_forward4[] = "ipv4/ip_forward";
 static const char key_forward6[] = "ipv6/conf/all/forwarding";
+static const char key_default6[] = "ipv6/conf/default/forwarding";
 static const char key_mark[] = "ipv4/conf/all/src_valid_mark";
 
 /* -1: there is no such switch. */
@@ -56,10 +61,13 @@ static bool is_ours(const char *key)
     if (strcmp(key, key_forward4) == 0 || strcmp(key, key_forward6) == 0 ||
         strcmp(key, key_mark) == 0)
         return true;
-    if (strstr(key, "..") != NULL || sscanf(key, "ipv6/conf/%63[^/]", name) != 1)
+    char again[2 * PV_HOSTCTL_KEY_MAX] = "";
+    if (strstr(key, "..") != NULL)
         return false;
-    char again[2 * PV_HOSTCTL_KEY_MAX];
-    snprintf(again, sizeof(again), "ipv6/conf/%s/accept_ra", name);
+    if (sscanf(key, "ipv6/conf/%63[^/]", name) == 1)
+        snprintf(again, sizeof(again), "ipv6/conf/%s/accept_ra", name);
+    else if (sscanf(key, "ipv4/conf/%63[^/]", name) == 1)
+        snprintf(again, sizeof(again), "ipv4/conf/%s/forwarding", name);
     return strcmp(again, key) == 0;
 }
 
@@ -106,12 +114,24 @@ void pv_hostctl_forget(const struct pv_hostctl *ctl)
         (void)unlink(ctl->path);
 }
 
-static struct pv_hostctl_kept *find_kept(struct pv_hostctl *ctl, const char *key)
+static bool find_kept(const struct pv_hostctl *ctl, const char *key, size_t *ret_at)
 {
-    for (size_t i = 0; i < ctl->n; i++)
-        if (strcmp(ctl->kept[i].key, key) == 0)
-            return &ctl->kept[i];
-    return NULL;
+    for (*ret_at = 0; *ret_at < ctl->n; ++*ret_at)
+        if (strcmp(ctl->kept[*ret_at].key, key) == 0)
+            return true;
+    return false;
+}
+
+static bool is_kept(const struct pv_hostctl *ctl, const char *key)
+{
+    size_t at;
+    return find_kept(ctl, key, &at);
+}
+
+static void forget(struct pv_hostctl *ctl, size_t at)
+{
+    ctl->kept[at] = ctl->kept[--ctl->n];
+    save(ctl);
 }
 
 /* What it was is on disk before it is changed. */
@@ -120,7 +140,7 @@ static int switch_to(struct pv_hostctl *ctl, const char *key, int value)
     int now = read_switch(key);
     if (now < 0 || now == value)
         return PV_OK;
-    if (find_kept(ctl, key) == NULL) {
+    if (!is_kept(ctl, key)) {
         if (ctl->n == PV_HOSTCTL_KEPT)
             return PV_ERR_LIMIT;
         struct pv_hostctl_kept *k = &ctl->kept[ctl->n++];
@@ -133,13 +153,78 @@ static int switch_to(struct pv_hostctl *ctl, const char *key, int value)
 
 static void switch_back(struct pv_hostctl *ctl, const char *key, int value)
 {
-    struct pv_hostctl_kept *k = find_kept(ctl, key);
-    if (k == NULL)
+    size_t at;
+    if (!find_kept(ctl, key, &at))
         return;
     if (read_switch(key) == value)
-        (void)write_switch(key, k->before);
-    *k = ctl->kept[--ctl->n];
-    save(ctl);
+        (void)write_switch(key, ctl->kept[at].before);
+    forget(ctl, at);
+}
+
+/* --- forwarding ---------------------------------------------------------------------------- */
+
+/* False: the name is too long for a key. */
+static bool key_of4(const char *ifname, char ret_key[static PV_HOSTCTL_KEY_MAX])
+{
+    return snprintf(ret_key, PV_HOSTCTL_KEY_MAX, "ipv4/conf/%s/forwarding", ifname) <
+           PV_HOSTCTL_KEY_MAX;
+}
+
+static bool is_key_of4(const char *key)
+{
+    return strncmp(key, "ipv4/conf/", 10) == 0 && strcmp(key, key_mark) != 0;
+}
+
+void pv_hostctl_release(struct pv_hostctl *ctl)
+{
+    size_t at;
+    /* Earlier versions switched it on for everybody. */
+    switch_back(ctl, key_forward4, 1);
+    for (size_t i = ctl->n; read_switch(key_forward4) == 1 && i-- > 0;)
+        if (is_key_of4(ctl->kept[i].key))
+            forget(ctl, i);
+    if (find_kept(ctl, key_forward6, &at) && read_switch(key_default6) == 1)
+        forget(ctl, at);
+}
+
+bool pv_hostctl_alone4(const struct pv_hostctl *ctl, const char *ifname)
+{
+    char key[PV_HOSTCTL_KEY_MAX];
+    return key_of4(ifname, key) && read_switch(key_forward4) == 0 &&
+           (is_kept(ctl, key) || read_switch(key) == 0);
+}
+
+bool pv_hostctl_alone6(const struct pv_hostctl *ctl)
+{
+    return is_kept(ctl, key_forward6) || read_switch(key_forward6) == 0;
+}
+
+static int switch_on4(struct pv_hostctl *ctl, const char *ifname)
+{
+    char key[PV_HOSTCTL_KEY_MAX];
+    return key_of4(ifname, key) ? switch_to(ctl, key, 1) : PV_OK;
+}
+
+static int switch_on6(struct pv_hostctl *ctl)
+{
+    int r = read_switch(key_forward6) == 1 ? PV_OK : switch_to(ctl, key_forward6, 1);
+    if (r == PV_OK && is_kept(ctl, key_forward6) && read_switch(key_default6) == 1)
+        (void)write_switch(key_default6, 0);
+    return r;
+}
+
+/* Where nothing is to be forwarded any more. */
+static void switch_off4(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wants)
+{
+    for (size_t i = ctl->n; i-- > 0;) {
+        char key[PV_HOSTCTL_KEY_MAX], now[PV_HOSTCTL_KEY_MAX];
+        snprintf(now, sizeof(now), "%s", ctl->kept[i].key);
+        bool wanted = wants->forward4 && key_of4(wants->ifname, key) && strcmp(key, now) == 0;
+        for (size_t k = 0; k < wants->n_from4 && wants->forward4 && !wanted; k++)
+            wanted = key_of4(wants->from4[k], key) && strcmp(key, now) == 0;
+        if (!wanted && is_key_of4(now))
+            switch_back(ctl, now, 1);
+    }
 }
 
 /* --- interfaces ---------------------------------------------------------------------------- */
@@ -204,11 +289,15 @@ void pv_hostctl_apply(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wan
 {
     int r = PV_OK;
     ret_error[0] = '\0';
-    if (wants->forward4 && (r = switch_to(ctl, key_forward4, 1)) < 0)
+    bool all4 = read_switch(key_forward4) == 1;
+    if (wants->forward4 && !all4 && (r = switch_on4(ctl, wants->ifname)) < 0)
         fail(ret_error, key_forward4, r);
+    for (size_t i = 0; wants->forward4 && !all4 && i < wants->n_from4; i++)
+        if ((r = switch_on4(ctl, wants->from4[i])) < 0)
+            fail(ret_error, key_forward4, r);
     if (wants->forward6) {
         (void)for_each(ctl, ROOT "ipv6/conf", wants->ifname, keep_advertised);
-        r = switch_to(ctl, key_forward6, 1);
+        r = switch_on6(ctl);
         if (r < 0)
             fail(ret_error, key_forward6, r);
     }
@@ -216,8 +305,7 @@ void pv_hostctl_apply(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wan
     if (wants->valid_mark && (r = switch_to(ctl, key_mark, 1)) < 0 &&
         for_each(ctl, ROOT "ipv4/conf", wants->ifname, checks_strictly))
         fail(ret_error, key_mark, r);
-    if (!wants->forward4)
-        switch_back(ctl, key_forward4, 1);
+    switch_off4(ctl, wants);
     if (!wants->forward6) {
         switch_back(ctl, key_forward6, 1);
         drop_advertised(ctl);

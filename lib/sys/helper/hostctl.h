@@ -9,10 +9,11 @@
 #ifndef PV_HOSTCTL_H
 #define PV_HOSTCTL_H
 
+#include "base/netplan.h"
 #include "base/pv.h"
 
 enum {
-    PV_HOSTCTL_KEPT = 128,     /* switches that were changed: three, and one for each interface */
+    PV_HOSTCTL_KEPT = 256,     /* switches that were changed: some, and two for each interface */
     PV_HOSTCTL_KEY_MAX = 64,   /* bytes of "ipv6/conf/IFNAME/accept_ra", with the NUL */
     PV_HOSTCTL_PATH_MAX = 272, /* bytes of the file's path, with the NUL */
     PV_HOSTCTL_ERROR_MAX = 200,
@@ -30,8 +31,12 @@ struct pv_hostctl {
 /* What shall be switched on. */
 struct pv_hostctl_wants {
     bool forward4, forward6;
+    /* Of IPv4, beside our own, which interfaces forward what comes in: IPv6 has one switch for all.
+     */
+    char (*from4)[PV_NETPLAN_IFNAME];
+    size_t n_from4;
     bool valid_mark;    /* the check of a source's way back looks at marks */
-    const char *ifname; /* ours: nothing is set on it */
+    const char *ifname; /* ours: nothing of IPv6 is set on it */
 };
 
 /* Takes over what a helper before has left in the file; false: there is no file, so nothing was
@@ -39,6 +44,12 @@ struct pv_hostctl_wants {
 bool pv_hostctl_load(struct pv_hostctl *ctl);
 /* The file exists from now on, even when it is empty: something of ours is in the kernel. */
 void pv_hostctl_mark(const struct pv_hostctl *ctl);
+/* Forwarding that somebody else has switched on since is theirs: what we have done is forgotten. */
+void pv_hostctl_release(struct pv_hostctl *ctl);
+/* Does this interface forward IPv4, or will it once we want that, because of us alone? */
+bool pv_hostctl_alone4(const struct pv_hostctl *ctl, const char *ifname);
+/* The same of IPv6 and the whole host. */
+bool pv_hostctl_alone6(const struct pv_hostctl *ctl);
 /* Switches on what is wanted and back what is not any more; may be repeated. ret_error: "" or what
  * failed, why, and what to do. */
 void pv_hostctl_apply(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wants,

@@ -31,11 +31,10 @@ static enum pv_netplan_kind kind_of(bool tunnel, bool container)
 /* Names that could not stand in a rule are passed over: then the network counts as not there, which
  * leaves less alone and never more. */
 static void add_link(struct pv_networds_host *host, const struct pv_prefix *range,
-                     const char *ifname, enum pv_netplan_kind kind, bool connected)
+                     const char *ifname, enum pv_netplan_kind kind, bool connected, bool direct)
 {
     struct pv_netplan_link l = {.prefix = pv_netplan_range(range), .kind = kind};
-    if (host->n_links == PV_NETWORDS_LINKS || strlen(ifname) >= sizeof(l.ifname) ||
-        strpbrk(ifname, "\"\\;{} ") != NULL)
+    if (strlen(ifname) >= sizeof(l.ifname) || strpbrk(ifname, "\"\\;{} ") != NULL)
         return;
     memcpy(l.ifname, ifname, strlen(ifname));
     for (size_t i = 0; i < host->n_links; i++)
@@ -43,8 +42,12 @@ static void add_link(struct pv_networds_host *host, const struct pv_prefix *rang
             pv_addr_equal_ip(&host->links[i].prefix.base, &l.prefix.base) &&
             strcmp(host->links[i].ifname, ifname) == 0)
             return;
+    host->cut = host->cut || host->n_links == PV_NETWORDS_LINKS;
+    if (host->n_links == PV_NETWORDS_LINKS)
+        return;
     host->links[host->n_links] = l;
-    host->connected[host->n_links++] = connected;
+    host->connected[host->n_links] = connected;
+    host->direct[host->n_links++] = direct;
 }
 
 static void look_at_addrs(const char *own, struct pv_networds_host *host)
@@ -55,7 +58,9 @@ static void look_at_addrs(const char *own, struct pv_networds_host *host)
         n = 0;
     for (size_t i = 0; i < n; i++)
         if (!a[i].loopback && strcmp(a[i].ifname, own) != 0)
-            add_link(host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container), true);
+            add_link(host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container), true,
+                     true);
+    host->cut = host->cut || n == ADDRS;
     free(a);
 }
 
@@ -68,8 +73,9 @@ static const struct pv_net_link *find_link(const struct pv_net_link *links, size
     return NULL;
 }
 
-/* Routes in the main table, but for the default, ours of the plan, and those that say again what
- * addresses do. Static peers' are through our interface too. */
+/* Routes in the main table, but for the default, and ours: of the plan, and of our addresses. The
+ * kernel has some for which there is no address: of a prefix that a router says is on the link.
+ * Static peers' are through our interface too. */
 static void look_at_routes(const char *own, struct pv_networds_host *host)
 {
     const struct pv_net_route_query query = {.table = MAIN};
@@ -82,13 +88,15 @@ static void look_at_routes(const char *own, struct pv_networds_host *host)
     for (size_t i = 0; i < n; i++) {
         const struct pv_net_route *r = &routes[i];
         const struct pv_net_link *l = find_link(links, n_links, r->ifindex);
+        bool mine = l != NULL && strcmp(l->name, own) == 0;
         if (r->dst.bits == 0 || r->type != PV_NET_ROUTE_UNICAST || l == NULL || l->loopback ||
             pv_addr_is_link_local(&r->dst.base) || pv_addr_is_multicast(&r->dst.base) ||
-            r->proto == PV_NET_PROTO_OWN || r->proto == KERNEL)
+            r->proto == PV_NET_PROTO_OWN || (mine && r->proto == KERNEL))
             continue;
-        bool tunnel = l->tunnel || strcmp(l->name, own) == 0;
-        add_link(host, &r->dst, l->name, kind_of(tunnel, l->container), false);
+        add_link(host, &r->dst, l->name, kind_of(l->tunnel || mine, l->container),
+                 r->proto == KERNEL, !r->via);
     }
+    host->cut = host->cut || n == ROUTES;
     free(links);
     free(routes);
 }
@@ -116,6 +124,7 @@ static void read_resolvers(const char *path, struct pv_networds_host *host)
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
 {
     host->n_links = 0;
+    host->cut = false;
     memset(host->links, 0, sizeof(host->links));
     look_at_addrs(ifname, host);
     look_at_routes(ifname, host);

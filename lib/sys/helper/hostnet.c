@@ -287,15 +287,47 @@ static int allow_exit(struct pv_hostnet *net, bool patient)
 
 /* --- one look ------------------------------------------------------------------------------ */
 
+static bool offers_any(const struct pv_netplan *plan, uint16_t family)
+{
+    for (size_t i = 0; i < plan->n_offered; i++)
+        if (plan->offered[i].prefix.base.family == family)
+            return true;
+    return false;
+}
+
+static bool has_alone4(const struct pv_networds_host *host, const char *ifname)
+{
+    for (size_t i = 0; i < host->n_alone4; i++)
+        if (strcmp(host->alone4[i], ifname) == 0)
+            return true;
+    return false;
+}
+
+/* Who forwards, and for whom: before the table is written, which keeps others out. */
+static void look_at_forwarding(struct pv_hostnet *net)
+{
+    struct pv_networds_host *host = &net->host;
+    pv_hostctl_release(&net->ctl);
+    host->n_alone4 = 0;
+    host->alone6 = offers_any(&net->plan, PV_AF_INET6) && pv_hostctl_alone6(&net->ctl);
+    for (size_t i = 0; i < host->n_links; i++) {
+        const char *ifname = host->links[i].ifname;
+        if (strcmp(ifname, net->plan.ifname) != 0 && !has_alone4(host, ifname) &&
+            pv_networds_forwards4(&net->plan, &host->links[i]) &&
+            pv_hostctl_alone4(&net->ctl, ifname))
+            memcpy(host->alone4[host->n_alone4++], ifname, sizeof(host->alone4[0]));
+    }
+}
+
 static void set_switches(struct pv_hostnet *net)
 {
     char error[PV_HOSTCTL_ERROR_MAX];
-    struct pv_hostctl_wants wants = {.valid_mark = net->plan.exit, .ifname = net->plan.ifname};
-    for (size_t i = 0; i < net->plan.n_offered; i++) {
-        bool v6 = net->plan.offered[i].prefix.base.family == PV_AF_INET6;
-        wants.forward4 = wants.forward4 || !v6;
-        wants.forward6 = wants.forward6 || v6;
-    }
+    struct pv_hostctl_wants wants = {.valid_mark = net->plan.exit,
+                                     .ifname = net->plan.ifname,
+                                     .forward4 = offers_any(&net->plan, PV_AF_INET),
+                                     .forward6 = offers_any(&net->plan, PV_AF_INET6),
+                                     .from4 = net->host.alone4,
+                                     .n_from4 = net->host.n_alone4};
     pv_hostctl_apply(&net->ctl, &wants, error);
     if (error[0] != '\0')
         fault(net, "%s", error);
@@ -319,6 +351,18 @@ static void look_at_policies(struct pv_hostnet *net, bool at_once)
             net->host.dns6.family == PV_AF_NONE)
             fault(net, "resolve names for members that use this exit: this host's resolver is on "
                        "the host itself: they need a public one");
+}
+
+/* A network that is not known could not be kept from those who use the exit. */
+static void close_exit(struct pv_hostnet *net)
+{
+    for (size_t i = net->plan.n_offered; i-- > 0;) {
+        if (net->plan.offered[i].prefix.bits != 0)
+            continue;
+        net->plan.offered[i] = net->plan.offered[--net->plan.n_offered];
+        fault(net, "be an exit: this host has more than %d networks: have fewer, or offer prefixes",
+              PV_NETWORDS_LINKS);
+    }
 }
 
 /* Everything that needs our table; without the table nothing of it is begun. */
@@ -358,6 +402,9 @@ static int apply(struct pv_hostnet *net, bool patient)
     net->host.has_iface =
         strcmp(net->ifname, net->wanted.ifname) == 0 && if_nametoindex(net->ifname) != 0;
     net->plan = net->wanted;
+    look_at_forwarding(net);
+    if (net->host.cut)
+        close_exit(net);
     if (net->plan.exit)
         r = allow_exit(net, patient);
     if (r < 0 && !had_exit)
@@ -414,6 +461,11 @@ void pv_hostnet_iface(struct pv_hostnet *net, const char *ifname)
 {
     bool changed = strcmp(net->ifname, ifname) != 0;
     snprintf(net->ifname, sizeof(net->ifname), "%s", ifname);
+    if (ifname[0] != '\0') { /* another network's table knows it by that */
+        char line[64];
+        snprintf(line, sizeof(line), "link set dev %s group %d\n", ifname, PV_NETWORDS_GROUP);
+        (void)pv_ipcmd_force(line);
+    }
     if (net->known && (changed || ifname[0] != '\0'))
         (void)apply(net, false);
 }

@@ -20,6 +20,9 @@ enum {
     "{ 0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, " \
     "192.168.0.0/16, 224.0.0.0-255.255.255.255 }"
 #define PRIVATE6 "{ ::/96, fc00::/7, fe80::/10, ff00::/8 }"
+/* To everybody on a link. */
+#define GROUPS4 "{ 224.0.0.0/4, 255.255.255.255 }"
+#define GROUPS6 "ff00::/8"
 
 struct words {
     char *text;
@@ -136,6 +139,19 @@ size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_netwo
     return n;
 }
 
+/* Containers' networks forward by themselves, unless one of them is offered. */
+bool pv_networds_forwards4(const struct pv_netplan *plan, const struct pv_netplan_link *link)
+{
+    bool wants = false;
+    for (size_t i = 0; i < plan->n_offered; i++) {
+        const struct pv_prefix *p = &plan->offered[i].prefix;
+        if (p->base.family == PV_AF_INET && link->prefix.base.family == PV_AF_INET)
+            wants = wants || link->kind != PV_NETPLAN_CONTAINER ||
+                    (!is_everything(p) && pv_prefix_overlaps(p, &link->prefix));
+    }
+    return wants;
+}
+
 /* --- the table: offers --------------------------------------------------------------------- */
 
 /* Longer prefixes first: the first that fits decides whether addresses are changed. */
@@ -150,10 +166,34 @@ static size_t by_length(const struct pv_netplan *plan,
     return n;
 }
 
+/* Forwarding that is on for members, of any of this host's networks, is on for nobody else: where
+ * it was off, no packet of others passed. Bridged packets, which netfilter may see as well, stay on
+ * their interface. */
+static void add_members_only(struct words *w, const struct pv_netplan *plan,
+                             const struct pv_networds_host *host)
+{
+    for (size_t i = 0; i < host->n_alone4; i++)
+        add(w,
+            "  meta nfproto ipv4 iifname \"%s\" oifname != { \"%s\", \"%s\" } oifgroup != %d "
+            "counter drop\n",
+            host->alone4[i], host->alone4[i], plan->ifname, PV_NETWORDS_GROUP);
+    if (!host->alone6)
+        return;
+    for (size_t i = 0; i < host->n_links; i++)
+        if (i == 0 || strcmp(host->links[i - 1].ifname, host->links[i].ifname) != 0)
+            add(w, "  meta nfproto ipv6 iifname \"%s\" oifname \"%s\" return\n",
+                host->links[i].ifname, host->links[i].ifname);
+    add(w,
+        "  meta nfproto ipv6 iifname != \"%s\" oifname != \"%s\" iifgroup != %d oifgroup != %d "
+        "counter drop\n",
+        plan->ifname, plan->ifname, PV_NETWORDS_GROUP, PV_NETWORDS_GROUP);
+}
+
 /* What members send goes where it was offered and nowhere else, whatever this host forwards for
  * others. Members' own ranges may be sources too: their nodes need not change addresses. Other
  * sources are those of static peers, whose forwarding the user has set up. */
-static void add_forward(struct words *w, const struct pv_netplan *plan)
+static void add_forward(struct words *w, const struct pv_netplan *plan,
+                        const struct pv_networds_host *host)
 {
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
@@ -166,11 +206,14 @@ static void add_forward(struct words *w, const struct pv_netplan *plan)
     add(w,
         " }\n chain forwarded {\n"
         "  type filter hook forward priority -5; policy accept;\n"
-        "  oifname \"%s\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n"
+        "  oifname \"%s\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n",
+        plan->ifname);
+    add_members_only(w, plan, host);
+    add(w,
         "  iifname != \"%s\" return\n"
         "  ct state established,related accept\n"
         "  ct status dnat accept\n",
-        plan->ifname, plan->ifname);
+        plan->ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
         if (overlay[i]->base.family == PV_AF_NONE)
             continue;
@@ -191,38 +234,55 @@ static void add_forward(struct words *w, const struct pv_netplan *plan)
     add(w, " }\n");
 }
 
-/* From this source to private networks, broadcasts aside. */
-static void add_inside(struct words *w, const struct pv_prefix *from)
+/* What is inside: this host itself, and where a packet's next stop is its destination, be its
+ * addresses private or anybody's. The private ranges stand beside it: what is there behind a router
+ * is no internet either. */
+static void add_inside(struct words *w, const struct pv_networds_host *host, bool v6)
 {
+    const char *ip = v6 ? "ip6" : "ip", *private = v6 ? PRIVATE6 : PRIVATE4;
     char text[PV_ADDR_TEXT];
-    add(w, "  %s saddr %s %s daddr %s fib daddr type { local, unicast } goto offered_inside\n",
-        ip_of(from), pv_prefix_format(from, text), ip_of(from), is_v6(from) ? PRIVATE6 : PRIVATE4);
+    add(w,
+        " chain inside_%s {\n  %s daddr %s return\n"
+        "  %s daddr %s meta l4proto { tcp, udp } th dport 53 return\n"
+        "  fib daddr type local goto offered_inside\n"
+        "  %s daddr %s goto offered_inside\n",
+        ip, ip, v6 ? GROUPS6 : GROUPS4, ip, private, ip, private);
+    for (size_t i = 0; i < host->n_links; i++)
+        if (host->direct[i] && is_v6(&host->links[i].prefix) == v6 &&
+            host->links[i].prefix.bits >= LEAST)
+            add(w, "  %s daddr %s goto offered_inside\n", ip,
+                pv_prefix_format(&host->links[i].prefix, text));
+    add(w, " }\n");
 }
 
-/* Who uses this exit gets the internet by it. What listens at this host's addresses in its LAN, to
- * its containers or machines, is inside, as what is behind it: so this stands before anybody
+/* Who uses this exit gets the internet by it. What listens at this host's addresses, to its LAN,
+ * its containers or its machines, is inside, as what is behind it: so this stands before anybody
  * changes where a packet goes. But questions for names are answered there: the router at a member's
  * home may have the address of this host. */
-static void add_local(struct words *w, const struct pv_netplan *plan)
+static void add_local(struct words *w, const struct pv_netplan *plan,
+                      const struct pv_networds_host *host)
 {
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    add(w, " chain offered_inside {\n  jump offered\n  counter drop\n }\n");
+    add_inside(w, host, false);
+    add_inside(w, host, true);
     add(w,
-        " chain offered_inside {\n  jump offered\n  counter drop\n }\n"
         " chain inside {\n  type filter hook prerouting priority mangle; policy accept;\n"
         "  iifname != \"%s\" return\n"
-        "  ct state established,related accept\n"
-        "  meta l4proto { tcp, udp } th dport 53 accept\n",
+        "  ct state established,related accept\n",
         plan->ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
+        const char *ip = ip_of(overlay[i]);
         uint16_t family = overlay[i]->base.family;
         if (family == PV_AF_NONE || !offers_exit(plan, family))
             continue;
-        add(w, "  %s daddr %s accept\n", ip_of(overlay[i]), pv_prefix_format(overlay[i], text));
-        add_inside(w, overlay[i]);
+        pv_prefix_format(overlay[i], text);
+        add(w, "  %s daddr %s accept\n  %s saddr %s jump inside_%s\n", ip, text, ip, text, ip);
         for (size_t k = 0; k < plan->n_used; k++)
             if (plan->used[k].prefix.base.family == family)
-                add_inside(w, &plan->used[k].prefix);
+                add(w, "  %s saddr %s jump inside_%s\n", ip,
+                    pv_prefix_format(&plan->used[k].prefix, text), ip);
     }
     add(w, " }\n");
 }
@@ -408,10 +468,10 @@ int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host
     pv_networds_table(plan->ifname, name);
     add(&w, "table inet %s\ndelete table inet %s\ntable inet %s {\n", name, name, name);
     if (plan->n_offered > 0) {
-        add_forward(&w, plan);
+        add_forward(&w, plan, host);
         add_names(&w, plan, host);
         if (offers_exit(plan, PV_AF_INET) || offers_exit(plan, PV_AF_INET6))
-            add_local(&w, plan);
+            add_local(&w, plan, host);
     }
     add_postrouting(&w, plan);
     if (plan->exit) {

@@ -17,10 +17,11 @@ enum {
     PV_NETWORDS_TABLE_ALL = 28785, /* ours: the same for what may not stay in the LAN: names */
     PV_NETWORDS_MARK = 0x703276,   /* ours: on our own packets */
     PV_NETWORDS_MARK_ALL = 0x703277,
+    PV_NETWORDS_GROUP = 28784,     /* ours: of interfaces of p2pvpn, each network's */
     PV_NETWORDS_PRIORITY = 5410,   /* ours: behind 5210 to 5270, which tailscale has */
     PV_NETWORDS_LINKS = 128,       /* ours: networks of this host */
     PV_NETWORDS_ROUTES = 512,      /* used prefixes, and thrice the networks in the tables */
-    PV_NETWORDS_TEXT = 49152,      /* bytes, with the NUL: what pv_nftcmd_run() takes */
+    PV_NETWORDS_TEXT = 81920,      /* bytes, with the NUL: what pv_nftcmd_run() takes */
     PV_NETWORDS_NAME = 24,         /* bytes of the table's name, with the NUL */
     PV_NETWORDS_LAST = 0x7fffffff, /* metric of the route that catches what the exit does not */
 };
@@ -35,12 +36,23 @@ struct pv_networds_host {
     /* Networks of other interfaces, and those that others' routes lead to, static peers' through
      * ours among them. */
     struct pv_netplan_link links[PV_NETWORDS_LINKS];
-    bool connected[PV_NETWORDS_LINKS];
+    bool connected[PV_NETWORDS_LINKS]; /* this host has an address there */
+    bool direct[PV_NETWORDS_LINKS];    /* its hosts are neighbours: no router in between */
     size_t n_links;
+    bool cut; /* there are more of them */
+    /* Interfaces that forward IPv4, and whether IPv6 is forwarded at all, because we say so and
+     * nobody else does. */
+    char alone4[PV_NETWORDS_LINKS][PV_NETPLAN_IFNAME];
+    size_t n_alone4;
+    bool alone6;
 };
 
 /* "p2pvpn-p2p0": the table of this interface, of family inet. */
 const char *pv_networds_table(const char *ifname, char ret_name[static PV_NETWORDS_NAME]);
+
+/* Has the packet of a member that goes out by this network, or its answer, to be forwarded there?
+ */
+bool pv_networds_forwards4(const struct pv_netplan *plan, const struct pv_netplan_link *link);
 
 /* Does the plan need a table at all? */
 bool pv_networds_wants_table(const struct pv_netplan *plan);

@@ -111,12 +111,22 @@ def resolver(host, text):
     host.run("sh", "-c", "cat >/run/resolv.conf; mount --bind /run/resolv.conf /etc/resolv.conf", stdin=text)
 
 
+def elsewhere(lab, host, n):
+    """Behind a router, as most of the internet is: no neighbour of the exit's."""
+    near4, near6 = host.ip4, host.ip6
+    host.ip4, host.ip6 = f"203.0.113.{200 + n}", f"2001:db8:f000::{n}"
+    host.ip(f"addr add {host.ip4}/32 dev {host.dev}", f"addr add {host.ip6}/128 dev {host.dev} nodad")
+    lab.inet.ns.ip(f"route add {host.ip4}/32 via {near4}", f"route add {host.ip6}/128 via {near6}")
+
+
 def world(lab, at_exit=None):
     """Alice at home behind a NAT, an exit and a server in the public network. at_exit(host) runs before p2pvpnd."""
     coordinator = lab.coordinator()
     home = lab.masquerade("home", False, ipv6=True)
     alice, exit_, web = lab.host("alice", home), lab.host("exit"), lab.host("web")
-    web.answer_udp(PORT, "::")
+    elsewhere(lab, web, 9)
+    web.answer_udp(PORT, web.ip4)
+    web.answer_udp(PORT, web.ip6)
     web.answer_udp(53, web.ip4)
     for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         exit_.run("sh", "-c", f"echo 0 >/proc/sys/net/{switch}")

@@ -215,7 +215,9 @@ static void an_offer_forwards_survives_a_flush_and_goes(void **state)
     assert_int_equal(read_switch("ipv4/ip_forward"), 0);
     p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
     set(net, &p);
-    assert_int_equal(read_switch("ipv4/ip_forward"), 1);
+    assert_int_equal(read_switch("ipv4/ip_forward"), 0);
+    assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 1);
+    assert_int_equal(read_switch("ipv4/conf/p2p0/forwarding"), 1);
     assert_int_equal(read_switch("ipv6/conf/all/forwarding"), 0);
     assert_true(masquerades(net));
     assert_int_equal(access(FILE_PATH, F_OK), 0);
@@ -226,9 +228,71 @@ static void an_offer_forwards_survives_a_flush_and_goes(void **state)
     p.n_offered = 0;
     set(net, &p);
     assert_false(has_table(net));
-    assert_int_equal(read_switch("ipv4/ip_forward"), 0);
+    assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 0);
+    assert_int_equal(read_switch("ipv4/conf/p2p0/forwarding"), 0);
     assert_int_not_equal(access(FILE_PATH, F_OK), 0);
     pv_hostnet_end(net);
+}
+
+static bool keeps_others_out_of_ipv4(struct pv_hostnet *net)
+{
+    (void)net;
+    return ruleset_has("iifname \"lan0\" oifname != {");
+}
+
+static bool keeps_others_out_of_ipv6(struct pv_hostnet *net)
+{
+    (void)net;
+    return ruleset_has("iifname != \"p2p0\" oifname != \"p2p0\" iifgroup != 28784");
+}
+
+static bool lets_all_pass(struct pv_hostnet *net)
+{
+    return !keeps_others_out_of_ipv4(net) && !keeps_others_out_of_ipv6(net);
+}
+
+/* Docker and libvirt write what is there already, as it seems to them or as it is. */
+static void forwarding_is_for_members_until_others_want_it(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("fd77::/64"), true};
+    set(net, &p);
+    assert_true(keeps_others_out_of_ipv4(net));
+    assert_true(keeps_others_out_of_ipv6(net));
+    write_switch("ipv4/ip_forward", 1);
+    write_switch("ipv6/conf/all/forwarding", 1);
+    work_until(net, lets_all_pass);
+    pv_hostnet_end(net);
+    assert_int_equal(read_switch("ipv4/ip_forward"), 1);
+    assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 1);
+    assert_int_equal(read_switch("ipv6/conf/all/forwarding"), 1);
+    net = new_net();
+    set(net, &p);
+    assert_true(lets_all_pass(net));
+    pv_hostnet_end(net);
+    write_switch("ipv4/ip_forward", 0);
+    write_switch("ipv6/conf/all/forwarding", 0);
+}
+
+/* They switched it on for everybody. */
+static void what_an_earlier_version_left_is_put_back(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    FILE *f = fopen(FILE_PATH, "we");
+    (void)state;
+    assert_true(f != NULL && fputs("ipv4/ip_forward 0\n", f) >= 0 && fclose(f) == 0);
+    write_switch("ipv4/ip_forward", 1);
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    set(net, &p);
+    assert_int_equal(read_switch("ipv4/ip_forward"), 0);
+    assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 1);
+    assert_true(keeps_others_out_of_ipv4(net));
+    pv_hostnet_end(net);
+    assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 0);
 }
 
 static void forwarding_of_ipv6_keeps_what_routers_advertise(void **state)
@@ -315,7 +379,7 @@ static void an_exit_that_blocks_stays_until_the_next_plan(void **state)
     assert_true(ruleset_has("chain guard"));
     assert_false(ruleset_has("192.168.1.0/24 masquerade"));
     assert_true(rules_of(PV_AF_INET) > 4);
-    assert_int_equal(read_switch("ipv4/ip_forward"), 0);
+    assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 0);
     assert_int_equal(read_switch("ipv4/conf/all/src_valid_mark"), 1);
 
     net = new_net(); /* nothing is given up before somebody says so */
@@ -427,7 +491,7 @@ static void without_nft_the_package_is_named(void **state)
     p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
     int q = pv_hostnet_set(net, &p, later);
     bool told = pv_hostnet_report(net, false, &host);
-    int forward = read_switch("ipv4/ip_forward");
+    int forward = read_switch("ipv4/conf/lan0/forwarding");
     assert_int_equal(umount("/usr/sbin/nft"), 0);
     assert_int_equal(r, PV_ERR_NOT_FOUND);
     assert_non_null(strstr(error, "install the package nftables"));
@@ -500,7 +564,7 @@ static void a_helper_that_was_killed_is_cleaned_up_after(void **state)
     set(net, &none);
     assert_false(has_table(net));
     assert_int_equal(rules_of(PV_AF_INET), 0);
-    assert_int_equal(read_switch("ipv4/ip_forward"), 0);
+    assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 0);
     assert_int_equal(read_switch("ipv4/conf/all/src_valid_mark"), 0);
     pv_hostnet_end(net);
     free(dead);
@@ -522,6 +586,8 @@ int main(void)
         cmocka_unit_test_setup(a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan,
                                setup),
         cmocka_unit_test_setup(an_offer_forwards_survives_a_flush_and_goes, setup),
+        cmocka_unit_test_setup(forwarding_is_for_members_until_others_want_it, setup),
+        cmocka_unit_test_setup(what_an_earlier_version_left_is_put_back, setup),
         cmocka_unit_test_setup(forwarding_of_ipv6_keeps_what_routers_advertise, setup),
         cmocka_unit_test_setup(forwarding_that_was_on_stays_on, setup),
         cmocka_unit_test_setup(an_exit_has_rules_routes_and_a_guard_and_all_go, setup),

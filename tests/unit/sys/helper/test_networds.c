@@ -24,6 +24,7 @@ static void add_link(struct pv_networds_host *host, const char *range, const cha
     l->prefix = prefix(range);
     l->kind = kind;
     snprintf(l->ifname, sizeof(l->ifname), "%s", ifname);
+    host->direct[host->n_links] = connected;
     host->connected[host->n_links++] = connected;
 }
 
@@ -166,10 +167,35 @@ static void only_what_is_offered_is_forwarded_and_the_longer_prefix_decides(void
     assert_null(strstr(text, "dnat ip6"));
     /* What listens inside this host is no part of the internet. */
     const char *own = strstr(text, "  ip daddr 10.66.0.0/16 accept");
-    const char *inside = strstr(text, "  ip saddr 10.66.0.0/16 ip daddr { 0.0.0.0/8");
+    const char *inside = strstr(text, "  ip saddr 10.66.0.0/16 jump inside_ip\n");
     assert_true(own != NULL && inside != NULL && own < inside);
-    assert_non_null(strstr(inside, "fib daddr type { local, unicast } goto offered_inside"));
-    assert_null(strstr(text, "ip6 daddr { ::/96"));
+    assert_null(strstr(text, "jump inside_ip6"));
+    /* Nor is what is in its networks, be it private or not. */
+    assert_non_null(strstr(text, "  fib daddr type local goto offered_inside\n"));
+    assert_non_null(strstr(text, "  ip daddr 203.0.113.0/24 goto offered_inside\n"));
+    assert_non_null(strstr(text, "  ip daddr 172.17.0.0/16 goto offered_inside\n"));
+    assert_null(strstr(text, "  ip daddr 8.8.8.8/32 goto")); /* by a router */
+}
+
+static void forwarding_of_ours_is_for_members(void **state)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char text[PV_NETWORDS_TEXT];
+    (void)state;
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    assert_true(pv_networds_forwards4(&p, &h.links[1]));  /* eth1 */
+    assert_false(pv_networds_forwards4(&p, &h.links[2])); /* docker0 */
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("172.17.0.0/16"), true};
+    assert_true(pv_networds_forwards4(&p, &h.links[2]));
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_null(strstr(text, "nfproto"));
+    snprintf(h.alone4[h.n_alone4++], sizeof(h.alone4[0]), "eth1");
+    h.alone6 = true;
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_non_null(
+        strstr(text, "ipv4 iifname \"eth1\" oifname != { \"eth1\", \"p2p0\" } oifgroup != 28784"));
+    assert_non_null(strstr(text, "ipv6 iifname != \"p2p0\" oifname != \"p2p0\" iifgroup != 28784"));
 }
 
 /* A default route that somebody sets by its router alone asks the policy rules how to get there. */
@@ -211,7 +237,9 @@ static void the_longest_text_fits(void **state)
         snprintf(range, sizeof(range), "fd03:2345:6789:%x::/64", 0xf000 + i);
         add_link(&h, range, "enp0s31f6long15", i % 2 == 0 ? PV_NETPLAN_LAN : PV_NETPLAN_TUNNEL,
                  true);
+        snprintf(h.alone4[h.n_alone4++], sizeof(h.alone4[0]), "enp0s31f6long%02x", i);
     }
+    h.alone6 = true;
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     static struct pv_networds_route routes[PV_NETWORDS_ROUTES];
     assert_true(pv_networds_routes(&p, &h, routes) < PV_NETWORDS_ROUTES);
@@ -228,6 +256,7 @@ int main(void)
         cmocka_unit_test(the_lan_is_left_alone_when_asked_for_and_private),
         cmocka_unit_test(another_default_route_by_halves_is_found),
         cmocka_unit_test(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides),
+        cmocka_unit_test(forwarding_of_ours_is_for_members),
         cmocka_unit_test(no_route_of_ours_leads_to_a_router),
         cmocka_unit_test(the_longest_text_fits),
     };
