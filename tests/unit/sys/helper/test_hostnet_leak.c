@@ -174,6 +174,14 @@ static void assert_tight(const char *when)
     assert_true(s.own > 0);
 }
 
+/* The last hop of a packet takes its time on a busy machine. */
+static void assert_open(void)
+{
+    pv_ns end = pv_clock_now() + PV_S(10);
+    while (look_after_rounds(3).clear == 0)
+        assert_true(pv_clock_now() < end);
+}
+
 /* --- the world ----------------------------------------------------------------------------- */
 
 static void make_tun(void)
@@ -267,7 +275,7 @@ static void nothing_leaks_while_an_exit_is_disturbed(void **state)
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = exit_plan();
     (void)state;
-    assert_true(look_after_rounds(3).clear > 0); /* the wire is seen */
+    assert_open(); /* the wire is seen */
     set(net, &p);
     (void)look_after_rounds(1); /* what was under way before */
     assert_tight("in use");
@@ -297,7 +305,7 @@ static void nothing_leaks_while_an_exit_is_disturbed(void **state)
     assert_tight("other settings");
     p.exit = false;
     set(net, &p);
-    assert_true(look_after_rounds(3).clear > 0);
+    assert_open();
     pv_hostnet_end(net);
 }
 
@@ -322,7 +330,7 @@ static void an_exit_that_blocks_is_tight_until_it_is_off(void **state)
     assert_tight("interface made");
     p.exit = false;
     set(net, &p);
-    assert_true(look_after_rounds(3).clear > 0);
+    assert_open();
     pv_hostnet_end(net);
 }
 
