@@ -65,7 +65,7 @@ def installing_adds_the_names_and_removing_takes_them_out(lab):
     equal(a.run(*socket_of).out, "root 660\n", "the socket while there is no group")
     for _ in range(2):
         a.run(*install)
-        equal(a.run(*socket_of).out, "p2pvpn 660\n", "the socket of the daemon that runs")
+        equal(a.run(*socket_of).out, "root 660\n", "the socket of the daemon that runs, which root follows nowhere")
         equal(a.run("find", "/run/inst", "-name", "p2pvpnctl", "-path", "*bin/*").out, "/run/inst/bin/p2pvpnctl\n", "p2pvpnctl")
         equal(hosts(), [HOSTS_LINE], "the line after installing")
     equal(a.run("readlink", "/etc/nsswitch.conf").out.strip(), "/run/real", "the link")
